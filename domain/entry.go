@@ -1,0 +1,166 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Entry is what a scraper remembers of an alias. Times are wall time, because they outlive the process.
+type Entry struct {
+	Alias    Alias
+	Key      PublicKey // where its metrics are served
+	Hostname string
+	Service  string
+
+	Registered time.Time // when the alias first got this key
+	Renewed    time.Time // the last registration
+	Expires    time.Time // absolute, so that a restart does not make an entry younger
+}
+
+// Expired reports whether the entry's time is up.
+func (e Entry) Expired(now time.Time) bool { return !now.Before(e.Expires) }
+
+// Check validates an entry that comes from outside: the network or a file.
+func (e Entry) Check() error {
+	if _, err := ParseAlias(string(e.Alias)); err != nil {
+		return err
+	}
+	if err := CheckHostname(e.Hostname); err != nil {
+		return err
+	}
+	if err := CheckService(e.Service); err != nil {
+		return err
+	}
+	if e.Key.IsZero() {
+		return errors.New("key is missing")
+	}
+	return nil
+}
+
+// same reports whether nothing but the times differs.
+func (e Entry) same(o Entry) bool {
+	return e.Alias == o.Alias && e.Key == o.Key && e.Hostname == o.Hostname && e.Service == o.Service
+}
+
+// ErrTableFull refuses a new alias when the table has reached its limit.
+var ErrTableFull = errors.New("alias table is full")
+
+// Table is the scraper's aliases: plain data, in memory. A registration first becomes an Entry (Register.Entry), which
+// is made durable, and only then is Put here.
+type Table struct {
+	limit   int
+	entries map[Alias]Entry
+	byKey   map[PublicKey]int // how many aliases point to a key
+}
+
+// NewTable returns an empty table for at most limit aliases (MaxEntries when 0).
+func NewTable(limit int) *Table {
+	if limit <= 0 {
+		limit = MaxEntries
+	}
+	return &Table{limit: limit, entries: map[Alias]Entry{}, byKey: map[PublicKey]int{}}
+}
+
+// Register is a request to map an alias to a key.
+type Register struct {
+	Alias    Alias
+	Key      PublicKey
+	Hostname string
+	Service  string
+}
+
+// Entry is what a registration leaves in the table where it meets current (the zero Entry for a new alias): the
+// last key wins, and every registration renews the expiry.
+func (r Register) Entry(current Entry, now time.Time, expiry time.Duration) Entry {
+	e := Entry{
+		Alias: r.Alias, Key: r.Key, Hostname: r.Hostname, Service: r.Service,
+		Registered: now, Renewed: now, Expires: now.Add(expiry),
+	}
+	if current.Alias == e.Alias && current.Key == e.Key {
+		e.Registered = current.Registered
+	}
+	return e
+}
+
+// Change is what setting an entry changed.
+type Change struct {
+	// Updated is true when anything but the times changed: a new alias, another key, hostname or service.
+	Updated bool
+	// TakenFrom is the key that lost the alias; zero when none did.
+	TakenFrom PublicKey
+}
+
+// ChangeFrom compares an entry with the one that it replaces (the zero Entry for a new alias).
+func (e Entry) ChangeFrom(old Entry) Change {
+	c := Change{Updated: !e.same(old)}
+	if old.Alias != "" && old.Key != e.Key {
+		c.TakenFrom = old.Key
+	}
+	return c
+}
+
+// Put sets an entry. It refuses a new alias when the table is full.
+func (t *Table) Put(e Entry) error {
+	old, known := t.entries[e.Alias]
+	if !known && len(t.entries) >= t.limit {
+		return fmt.Errorf("%w: %d aliases", ErrTableFull, t.limit)
+	}
+	if known {
+		t.forgetKey(old.Key)
+	}
+	t.entries[e.Alias] = e
+	t.byKey[e.Key]++
+	return nil
+}
+
+// Delete removes an alias and reports whether it was there.
+func (t *Table) Delete(a Alias) bool {
+	old, known := t.entries[a]
+	if known {
+		delete(t.entries, a)
+		t.forgetKey(old.Key)
+	}
+	return known
+}
+
+func (t *Table) forgetKey(k PublicKey) {
+	if t.byKey[k]--; t.byKey[k] <= 0 {
+		delete(t.byKey, k)
+	}
+}
+
+// Get returns the entry of an alias.
+func (t *Table) Get(a Alias) (Entry, bool) {
+	e, ok := t.entries[a]
+	return e, ok
+}
+
+// Len is the number of aliases.
+func (t *Table) Len() int { return len(t.entries) }
+
+// Keys is the number of different keys that aliases point to.
+func (t *Table) Keys() int { return len(t.byKey) }
+
+// Limit is the largest number of aliases.
+func (t *Table) Limit() int { return t.limit }
+
+// Serves reports whether any alias points to the key.
+func (t *Table) Serves(k PublicKey) bool { return t.byKey[k] > 0 }
+
+// Entries lists the table by alias.
+func (t *Table) Entries() []Entry {
+	all := make([]Entry, 0, len(t.entries))
+	for _, e := range t.entries {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return strings.Compare(string(a.Alias), string(b.Alias)) })
+	return all
+}
+
+// ExpiredAt lists the entries whose time is up, by alias.
+func (t *Table) ExpiredAt(now time.Time) []Entry {
+	return slices.DeleteFunc(t.Entries(), func(e Entry) bool { return !e.Expired(now) })
+}

@@ -1,0 +1,376 @@
+package domain
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Event is something worth telling: a typed value with the facts of its JavaScript twin and often more. Name is
+// the twin's name where there is one. Attrs are the facts for a log line; no event carries a secret.
+type Event interface {
+	Name() string
+	Level() slog.Level
+	Attrs() []slog.Attr
+}
+
+// Side says which service of ours a connection belongs to.
+type Side string
+
+// The three kinds of connections.
+const (
+	SideMetrics  Side = "metrics"  // a client's metrics server, scraped by the scraper
+	SideRegister Side = "register" // the scraper's registration service, used by clients
+	SideScrape   Side = "scrape"   // a scraper's session with a client
+)
+
+// ConnectionOpen tells of a new connection. The uid is in every later event about it.
+type ConnectionOpen struct {
+	UID  UID
+	Side Side
+	Peer Peer
+}
+
+// ConnectionClose tells that a connection is gone. It comes exactly once for each ConnectionOpen.
+type ConnectionClose struct {
+	UID  UID
+	Side Side
+	Peer Peer
+}
+
+// ConnectionError tells why a connection broke. Such errors are expected on the internet.
+type ConnectionError struct {
+	UID  UID
+	Side Side
+	Peer Peer
+	Err  error
+}
+
+// ConnectionIgnore tells of a connection that the scraper's sessions do not use: it brings registrations, or its
+// session has ended meanwhile. Only useful for debugging.
+type ConnectionIgnore struct {
+	UID  UID
+	Peer Peer
+}
+
+// FirewallBlock tells that someone else than a scraper of ours tried to connect to the metrics server.
+type FirewallBlock struct {
+	RemoteKey PublicKey
+	Payload   HandshakePayload
+	Addr      netip.AddrPort
+}
+
+// AliasAttempt tells that a registration starts. The uid names the attempt.
+type AliasAttempt struct {
+	UID      UID
+	Scraper  PublicKey
+	Register Register
+}
+
+// RegisterAliasSuccess tells that the scraper has the alias; Updated, whether it learned something new.
+type RegisterAliasSuccess struct {
+	UID     UID
+	Scraper PublicKey
+	Alias   Alias
+	Updated bool
+}
+
+// RegisterAliasError tells that a registration failed, and when the next attempt is. ConnectionFailed is true
+// when no answer came because of the connection, false when the scraper refused.
+type RegisterAliasError struct {
+	UID              UID
+	Scraper          PublicKey
+	Alias            Alias
+	Err              error
+	ConnectionFailed bool
+	RetryIn          time.Duration
+}
+
+// MetricsRequest tells that the scraper asked for metrics.
+type MetricsRequest struct {
+	UID  UID
+	Peer Peer
+}
+
+// MetricsSuccess tells that metrics were sent.
+type MetricsSuccess struct {
+	UID   UID
+	Peer  Peer
+	Bytes int
+	Took  time.Duration
+}
+
+// MetricsError carries the full reason why there were no metrics. The scraper learns the uid only.
+type MetricsError struct {
+	UID  UID
+	Peer Peer
+	Err  error
+}
+
+// AliasRequest tells that somebody who knows the secret asks to register.
+type AliasRequest struct {
+	UID      UID
+	Peer     Peer
+	Register Register
+}
+
+// AliasSuccess tells that a registration is durable. TakenFrom is the key that lost the alias, zero mostly.
+type AliasSuccess struct {
+	UID       UID
+	Peer      Peer
+	Register  Register
+	Updated   bool
+	TakenFrom PublicKey
+}
+
+// AliasUnauthorised tells of a registration with a wrong secret. Nothing in it was checked.
+type AliasUnauthorised struct {
+	UID      UID
+	Peer     Peer
+	Register Register
+}
+
+// AliasError tells that an authorised registration failed.
+type AliasError struct {
+	UID   UID
+	Peer  Peer
+	Alias Alias
+	Err   error
+}
+
+// SetAlias tells that the table has a new or changed entry.
+type SetAlias struct{ Entry Entry }
+
+// AliasExpired tells that an entry was dropped because nobody renewed it.
+type AliasExpired struct{ Entry Entry }
+
+// LoadAliases tells what was found in the store at start. Skipped entries were kept aside, not deleted.
+type LoadAliases struct {
+	Entries int
+	Skipped []error
+}
+
+// LoadAliasesError tells that the store could not be read.
+type LoadAliasesError struct{ Err error }
+
+// AliasesUpdated tells that the targets file was written.
+type AliasesUpdated struct{ Entries int }
+
+// WriteAliasesError tells that the store or the targets file could not be written.
+type WriteAliasesError struct {
+	What string // "store" or "targets file"
+	Err  error
+}
+
+// UpstreamError tells why a scrape gave no metrics. UID is of the session's connection, zero without one.
+type UpstreamError struct {
+	UID   UID
+	Alias Alias
+	Key   PublicKey
+	Err   error
+}
+
+// SessionState is where the scraper's session with one client is.
+type SessionState uint8
+
+// The states; package app draws the machine.
+const (
+	SessionConnecting SessionState = iota
+	SessionOpen
+	SessionWaiting
+	SessionClosed
+)
+
+func (s SessionState) String() string {
+	switch s {
+	case SessionConnecting:
+		return "connecting"
+	case SessionOpen:
+		return "open"
+	case SessionWaiting:
+		return "waiting"
+	case SessionClosed:
+		return "closed"
+	default:
+		return "unknown"
+	}
+}
+
+// MarshalText makes JSON carry the name.
+func (s SessionState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// SessionWait tells that a session has no connection and when it dials again.
+type SessionWait struct {
+	Key     PublicKey
+	Err     error
+	RetryIn time.Duration
+}
+
+func (ConnectionOpen) Name() string       { return "connection-open" }
+func (ConnectionClose) Name() string      { return "connection-close" }
+func (ConnectionError) Name() string      { return "connection-error" }
+func (ConnectionIgnore) Name() string     { return "connection-ignore" }
+func (FirewallBlock) Name() string        { return "firewall-block" }
+func (AliasAttempt) Name() string         { return "alias-attempt" }
+func (RegisterAliasSuccess) Name() string { return "register-alias-success" }
+func (RegisterAliasError) Name() string   { return "register-alias-error" }
+func (MetricsRequest) Name() string       { return "metrics-request" }
+func (MetricsSuccess) Name() string       { return "metrics-success" }
+func (MetricsError) Name() string         { return "metrics-error" }
+func (AliasRequest) Name() string         { return "alias-request" }
+func (AliasSuccess) Name() string         { return "alias-success" }
+func (AliasUnauthorised) Name() string    { return "alias-unauthorised" }
+func (AliasError) Name() string           { return "alias-error" }
+func (SetAlias) Name() string             { return "set-alias" }
+func (AliasExpired) Name() string         { return "alias-expired" }
+func (LoadAliases) Name() string          { return "load-aliases" }
+func (LoadAliasesError) Name() string     { return "load-aliases-error" }
+func (AliasesUpdated) Name() string       { return "aliases-updated" }
+func (WriteAliasesError) Name() string    { return "write-aliases-error" }
+func (UpstreamError) Name() string        { return "upstream-error" }
+func (SessionWait) Name() string          { return "session-wait" }
+
+// The levels are the originals' own (registerLogger of index.js in both packages, run.js of the bridge).
+
+func (ConnectionOpen) Level() slog.Level       { return slog.LevelInfo }
+func (ConnectionClose) Level() slog.Level      { return slog.LevelInfo }
+func (ConnectionError) Level() slog.Level      { return slog.LevelInfo }
+func (ConnectionIgnore) Level() slog.Level     { return slog.LevelDebug }
+func (FirewallBlock) Level() slog.Level        { return slog.LevelInfo }
+func (AliasAttempt) Level() slog.Level         { return slog.LevelInfo }
+func (RegisterAliasSuccess) Level() slog.Level { return slog.LevelInfo }
+func (RegisterAliasError) Level() slog.Level   { return slog.LevelInfo }
+func (MetricsRequest) Level() slog.Level       { return slog.LevelDebug }
+func (MetricsSuccess) Level() slog.Level       { return slog.LevelDebug }
+func (MetricsError) Level() slog.Level         { return slog.LevelInfo }
+func (AliasRequest) Level() slog.Level         { return slog.LevelInfo }
+func (AliasSuccess) Level() slog.Level         { return slog.LevelInfo }
+func (AliasUnauthorised) Level() slog.Level    { return slog.LevelInfo }
+func (AliasError) Level() slog.Level           { return slog.LevelInfo }
+func (SetAlias) Level() slog.Level             { return slog.LevelInfo }
+func (AliasExpired) Level() slog.Level         { return slog.LevelInfo }
+func (LoadAliasesError) Level() slog.Level     { return slog.LevelError }
+func (AliasesUpdated) Level() slog.Level       { return slog.LevelInfo }
+func (WriteAliasesError) Level() slog.Level    { return slog.LevelError }
+func (UpstreamError) Level() slog.Level        { return slog.LevelInfo }
+func (SessionWait) Level() slog.Level          { return slog.LevelDebug }
+
+// Level is a warning when something was skipped: the operator should know that entries are missing.
+func (e LoadAliases) Level() slog.Level {
+	if len(e.Skipped) > 0 {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func peerAttrs(uid UID, side Side, p Peer, more ...slog.Attr) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 5+len(more))
+	attrs = append(attrs, slog.String("uid", uid.String()))
+	if side != "" {
+		attrs = append(attrs, slog.String("side", string(side)))
+	}
+	attrs = append(attrs, slog.String("remote_key", p.Key.String()))
+	if p.Addr.IsValid() {
+		attrs = append(attrs, slog.String("remote_address", p.Addr.String()))
+	}
+	return append(attrs, more...)
+}
+
+func errAttr(err error) slog.Attr { return slog.Any("err", err) }
+
+func registerAttrs(r Register) []slog.Attr {
+	return []slog.Attr{
+		slog.String("alias", string(r.Alias)), slog.String("target_key", r.Key.String()),
+		slog.String("hostname", r.Hostname), slog.String("service", r.Service),
+	}
+}
+
+func entryAttrs(e Entry) []slog.Attr {
+	attrs := registerAttrs(Register{Alias: e.Alias, Key: e.Key, Hostname: e.Hostname, Service: e.Service})
+	return append(attrs, slog.Time("expires", e.Expires))
+}
+
+func (e ConnectionOpen) Attrs() []slog.Attr {
+	return peerAttrs(e.UID, e.Side, e.Peer, slog.String("path", e.Peer.Path.String()))
+}
+func (e ConnectionClose) Attrs() []slog.Attr  { return peerAttrs(e.UID, e.Side, e.Peer) }
+func (e ConnectionError) Attrs() []slog.Attr  { return peerAttrs(e.UID, e.Side, e.Peer, errAttr(e.Err)) }
+func (e ConnectionIgnore) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer) }
+func (e FirewallBlock) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("remote_key", e.RemoteKey.String()), slog.String("remote_address", e.Addr.String()),
+	}
+}
+func (e AliasAttempt) Attrs() []slog.Attr {
+	return append([]slog.Attr{slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String())},
+		registerAttrs(e.Register)...)
+}
+func (e RegisterAliasSuccess) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String()),
+		slog.String("alias", string(e.Alias)), slog.Bool("updated", e.Updated),
+	}
+}
+func (e RegisterAliasError) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String()),
+		slog.String("alias", string(e.Alias)), errAttr(e.Err), slog.Duration("retry_in", e.RetryIn),
+	}
+}
+func (e MetricsRequest) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer) }
+func (e MetricsSuccess) Attrs() []slog.Attr {
+	return peerAttrs(e.UID, "", e.Peer, slog.Int("bytes", e.Bytes), slog.Duration("took", e.Took))
+}
+func (e MetricsError) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer, errAttr(e.Err)) }
+func (e AliasRequest) Attrs() []slog.Attr {
+	return peerAttrs(e.UID, "", e.Peer, registerAttrs(e.Register)...)
+}
+func (e AliasSuccess) Attrs() []slog.Attr {
+	attrs := peerAttrs(e.UID, "", e.Peer, registerAttrs(e.Register)...)
+	attrs = append(attrs, slog.Bool("updated", e.Updated))
+	if !e.TakenFrom.IsZero() {
+		attrs = append(attrs, slog.String("taken_from", e.TakenFrom.String()))
+	}
+	return attrs
+}
+func (e AliasUnauthorised) Attrs() []slog.Attr {
+	// Hostname and service are left out: nobody vouches for them, and the alias says enough.
+	return peerAttrs(e.UID, "", e.Peer,
+		slog.String("alias", clip(string(e.Register.Alias), MaxAlias)), slog.String("target_key", e.Register.Key.String()))
+}
+func (e AliasError) Attrs() []slog.Attr {
+	return peerAttrs(e.UID, "", e.Peer, slog.String("alias", clip(string(e.Alias), MaxAlias)), errAttr(e.Err))
+}
+func (e SetAlias) Attrs() []slog.Attr     { return entryAttrs(e.Entry) }
+func (e AliasExpired) Attrs() []slog.Attr { return entryAttrs(e.Entry) }
+func (e LoadAliases) Attrs() []slog.Attr {
+	attrs := []slog.Attr{slog.Int("entries", e.Entries)}
+	if n := len(e.Skipped); n > 0 {
+		attrs = append(attrs, slog.Int("skipped", n), errAttr(e.Skipped[0]))
+	}
+	return attrs
+}
+func (e LoadAliasesError) Attrs() []slog.Attr { return []slog.Attr{errAttr(e.Err)} }
+func (e AliasesUpdated) Attrs() []slog.Attr   { return []slog.Attr{slog.Int("entries", e.Entries)} }
+func (e WriteAliasesError) Attrs() []slog.Attr {
+	return []slog.Attr{slog.String("what", e.What), errAttr(e.Err)}
+}
+func (e UpstreamError) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("uid", e.UID.String()), slog.String("alias", string(e.Alias)),
+		slog.String("remote_key", e.Key.String()), errAttr(e.Err),
+	}
+}
+func (e SessionWait) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("remote_key", e.Key.String()), errAttr(e.Err), slog.Duration("retry_in", e.RetryIn),
+	}
+}
+
+// clip bounds text from the network that was refused for its length.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}

@@ -1,0 +1,56 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// MetricsReply is a client's answer to a metrics request: the body when it succeeded, a message when it failed.
+type MetricsReply struct {
+	Success bool
+	Body    []byte // text exposition format; owned by whoever holds the reply
+	Message string // why there is no body; from the network at the scraper's side, so data
+}
+
+// Reasons why a scrape gave no metrics.
+var (
+	ErrUnknownAlias = errors.New("unknown alias")
+	ErrNotConnected = errors.New("not connected")
+	ErrTimeout      = errors.New("timed out")
+	ErrClosed       = errors.New("closed")
+)
+
+// RemoteError is a failure that the client itself reported. The message names a uid that the client's own log
+// explains.
+type RemoteError struct{ Message string }
+
+func (e *RemoteError) Error() string { return "client reported: " + e.Message }
+
+// TimeoutError says what was waited for and how long. It matches ErrTimeout.
+type TimeoutError struct {
+	Waiting string // "connection", "metrics channel", "answer" ...
+	After   time.Duration
+}
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("timed out after %s waiting for %s", e.After, e.Waiting)
+}
+
+// Is makes errors.Is(err, ErrTimeout) true.
+func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
+
+// BodyTooLargeError refuses metrics that do not fit a frame.
+type BodyTooLargeError struct{ Size, Max int }
+
+func (e *BodyTooLargeError) Error() string {
+	return fmt.Sprintf("metrics are %d bytes, at most %d fit a message", e.Size, e.Max)
+}
+
+// CheckBody refuses a body that would not fit a frame.
+func CheckBody(size int) error {
+	if size > MaxBody {
+		return &BodyTooLargeError{Size: size, Max: MaxBody}
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package domain
+
+import "net/netip"
+
+// Path is how a connection reaches its peer.
+type Path uint8
+
+// The paths, from best to worst.
+const (
+	PathUnknown Path = iota
+	PathLAN          // a shared local network, or this machine
+	PathDirect       // the open internet, punched through NATs where needed
+	PathRelay        // through a third party
+)
+
+func (p Path) String() string {
+	switch p {
+	case PathLAN:
+		return "lan"
+	case PathDirect:
+		return "direct"
+	case PathRelay:
+		return "relay"
+	default:
+		return "unknown"
+	}
+}
+
+// Peer is the far end of a connection.
+type Peer struct {
+	Key  PublicKey
+	Addr netip.AddrPort
+	Path Path
+}
+
+// HandshakePayload is what a peer says of itself before it is admitted: HyperDHT's remoteHandshakePayload.
+// All of it is the peer's word and nothing of it is proven.
+type HandshakePayload struct {
+	Version      uint64
+	Error        uint64
+	Firewall     uint64 // 0 unknown, 1 open, 2 consistent, 3 random
+	Holepunch    *HolepunchOffer
+	Addresses4   []netip.AddrPort
+	Addresses6   []netip.AddrPort
+	UDX          *UDXOffer
+	SecretStream *uint64    // version
+	RelayThrough *PublicKey // the blind relay that the peer asks for
+}
+
+// HolepunchOffer is how a peer would be punched.
+type HolepunchOffer struct {
+	ID     uint64
+	Relays []RelayAddr
+}
+
+// RelayAddr is a DHT node that a peer is reached through, and the peer's address as that node sees it.
+type RelayAddr struct{ Relay, Peer netip.AddrPort }
+
+// UDXOffer is the peer's end of the stream.
+type UDXOffer struct {
+	ReusableSocket bool
+	ID             uint32
+	Seq            uint64
+}

@@ -1,0 +1,40 @@
+package ports
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// Clock is wall time. It may jump, and it goes on while the program is down; so it is for expiries and nothing
+// else.
+type Clock interface {
+	Now() time.Time
+}
+
+// MetricsSource gives one client's metrics.
+type MetricsSource interface {
+	// Collect asks for the metrics as text. A source that has not answered within the time given reports an
+	// error; the caller bounds the wait itself too, and gives the body limits itself.
+	Collect(within time.Duration, done func(body []byte, err error)) (cancel func())
+}
+
+// AliasStore keeps the alias table across restarts. Changes take effect in the order in which they were asked
+// for, and done callbacks come in that order.
+type AliasStore interface {
+	// Load reads all entries, by alias. Records that cannot be read are reported in bad, and kept: loading,
+	// and later changes to other aliases, must not lose them. err means that nothing could be read.
+	Load(done func(entries []domain.Entry, bad []error, err error))
+	// Put sets an entry. When done reports no error the entry survives a crash of the program and the machine.
+	Put(e domain.Entry, done func(error))
+	// Delete removes aliases; those that are absent are no error.
+	Delete(aliases []domain.Alias, done func(error))
+	// Close finishes the changes under way and lets go of the store. Later calls fail.
+	Close(done func(error))
+}
+
+// TargetsFile shows the alias table to Prometheus's file service discovery.
+type TargetsFile interface {
+	// Write replaces the file at once: readers see the old content or the new one.
+	Write(entries []domain.Entry, done func(error))
+}

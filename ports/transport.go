@@ -1,0 +1,160 @@
+package ports
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// Transport is the network as a client and a scraper see it: servers under a key pair, connections to a key,
+// and the two conversations that run over them, registering an alias and asking for metrics.
+//
+//	client                                  scraper
+//	ListenMetrics   <---- metrics ------    DialMetrics    one connection per client key, held open
+//	RegisterAlias   ---- alias -------->    ListenAliases  one connection per registration, then closed
+//
+// Deadlines are the caller's: nothing here gives up by itself unless the connection does.
+type Transport interface {
+	// ListenMetrics serves metrics under a key pair. ready is called once: when the server was announced and can
+	// be found, or with the error that made listening impossible.
+	ListenMetrics(l MetricsListen, ready func(error)) (Listener, error)
+	// ListenAliases serves registrations under a key pair. ready is as in ListenMetrics.
+	ListenAliases(l AliasListen, ready func(error)) (Listener, error)
+	// RegisterAlias dials a scraper, asks once and hangs up. The error is a *ConnectionError when no answer
+	// came, and a *domain.RemoteError when the scraper refused.
+	RegisterAlias(r Registration, done func(updated bool, err error)) (cancel func())
+	// DialMetrics dials a client once and holds the connection. OnClose reports its end; dialling again is the
+	// caller's. Several sessions with one client key are allowed but not needed.
+	DialMetrics(d MetricsDial) MetricsSession
+	// Status is a snapshot of the node below.
+	Status() NodeStatus
+	// Close unannounces all servers, tells all peers, and lets go of the sockets. Callbacks of things that were
+	// still open come before done; nothing is called after it. Closing twice calls both dones.
+	Close(done func())
+}
+
+// Listener is a server.
+type Listener interface {
+	// Close unannounces the server and closes its connections. Their OnClose comes before done.
+	Close(done func())
+}
+
+// Conn is one incoming connection, for those who must end it.
+type Conn interface {
+	Peer() domain.Peer
+	// Close ends the connection: cleanly, after what was sent has arrived, when reason is nil; at once
+	// otherwise, and OnError reports the reason.
+	Close(reason error)
+}
+
+// MetricsListen is a metrics server: the protocol prometheus-metrics with its one method metrics.
+type MetricsListen struct {
+	Keys domain.KeyPair
+	// Admit decides before anything is answered whether a peer may connect. False keeps it out; the payload is
+	// only the peer's word. addr is the peer's address as seen from here.
+	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool
+	// OnOpen is called for each connection once its encryption is up, and returns who handles it.
+	OnOpen func(Conn) MetricsHandlers
+}
+
+// MetricsHandlers handle one connection of a metrics server.
+type MetricsHandlers struct {
+	// OnRequest answers a request. reply must be called exactly once, in this turn or later; after the
+	// connection closed it does nothing. Requests may overlap. A body above domain.MaxBody must not be replied.
+	OnRequest func(reply func(domain.MetricsReply))
+	// OnError reports why the connection broke; OnClose follows.
+	OnError func(error)
+	// OnClose is the last call, exactly once.
+	OnClose func()
+}
+
+// AliasListen is a registration service: the protocol register-alias with its one method alias.
+type AliasListen struct {
+	Keys domain.KeyPair
+	// Admit decides before anything is answered whether a peer may connect; nil admits all.
+	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool
+	// OnOpen is called for each connection once its encryption is up, and returns who handles it.
+	OnOpen func(Conn) AliasHandlers
+}
+
+// AliasHandlers handle one connection of a registration service.
+type AliasHandlers struct {
+	// OnRegister answers a registration, whose fields are unchecked. reply must be called exactly once, in this
+	// turn or later; after the connection closed it does nothing.
+	OnRegister func(req AliasRequest, reply func(AliasReply))
+	OnError    func(error)
+	OnClose    func()
+}
+
+// AliasRequest is a registration as it came from the wire. Lengths are bounded by the frame only.
+type AliasRequest struct {
+	Secret domain.Secret
+	domain.Register
+}
+
+// AliasReply is the answer to a registration.
+type AliasReply struct {
+	Success bool
+	Updated bool   // meaningful on success
+	Message string // on failure, for the peer to see
+}
+
+// Registration is one registration of an alias with a scraper.
+type Registration struct {
+	Scraper domain.PublicKey
+	Dial    domain.KeyPair // the connection's own key; it may be the metrics server's
+	Secret  domain.Secret
+	domain.Register
+	// OnOpen is called when the connection is up; nil is allowed. It lets a time-out say what was missing.
+	OnOpen func(domain.Peer)
+}
+
+// MetricsDial is a connection to a client's metrics server.
+type MetricsDial struct {
+	Keys   domain.KeyPair // the scraper's, which the client's firewall expects
+	Client domain.PublicKey
+	// OnOpen is called when the connection's encryption is up.
+	OnOpen func(domain.Peer)
+	// OnReady is called when the client has opened the metrics channel as well. A half-dead client never does.
+	OnReady func()
+	// OnClose is the last call, exactly once, whether the connection was ever open or not and whoever closed
+	// it. err is nil when this side closed it without a reason or the other side ended it cleanly.
+	OnClose func(err error)
+}
+
+// MetricsSession is a held connection to one client.
+type MetricsSession interface {
+	// Request asks for the metrics. It may be called before OnReady: the request then waits for the channel.
+	// done gets the client's answer, or an error when the connection or the channel closes first.
+	Request(done func(domain.MetricsReply, error)) (cancel func())
+	// Close ends the connection; requests under way fail, then OnClose comes, in a later turn. A non-nil reason
+	// ends it at once instead of cleanly and is handed to OnClose.
+	Close(reason error)
+}
+
+// ConnectionError is a failure below the conversation: the peer was not found, could not be reached, closed the
+// connection, or spoke nonsense.
+type ConnectionError struct{ Err error }
+
+func (e *ConnectionError) Error() string { return e.Err.Error() }
+func (e *ConnectionError) Unwrap() error { return e.Err }
+
+// NodeStatus is a snapshot of the DHT node.
+type NodeStatus struct {
+	State      string // "starting", "online", "degraded", "offline", "closed"
+	Addrs      []netip.AddrPort
+	PublicAddr netip.AddrPort // as others see us; invalid while unknown
+	Firewalled bool
+	Ephemeral  bool
+	NAT        string // "unknown", "open", "consistent", "random"
+	Nodes      int    // in the routing table
+	Streams    int
+	Counters   []Counter
+}
+
+// Counter is a count since the node started that is worth a metric.
+type Counter struct {
+	Name  string // without prefix and without _total: "dht_queries", "holepunch_attempts"
+	Help  string
+	Value uint64
+}
