@@ -1,0 +1,17 @@
+package noise
+
+// Fixed by the protocol.
+const (
+	// MaxMessage is the largest handshake message in bytes (Noise specification, section 3).
+	MaxMessage = 65535
+
+	// keyLen is the length of public keys, seeds, scalars and shared secrets in bytes.
+	keyLen = 32
+	// tagLen is the length of an authentication tag in bytes.
+	tagLen = 16
+
+	// Overhead1 is what the first message adds to its payload: e, encrypted s, and two tags.
+	Overhead1 = keyLen + keyLen + tagLen + tagLen
+	// Overhead2 is what the second message adds to its payload: e and a tag.
+	Overhead2 = keyLen + tagLen
+)
