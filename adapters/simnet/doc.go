@@ -1,0 +1,34 @@
+// Package simnet is a simulated internet: thousands of hosts on one virtual clock in one goroutine.
+//
+// Everything that will happen lies in one heap ordered by (instant, sequence). Running the net takes the
+// first event out, moves the clock to it and gives it to its host as one turn; an idle net stops. There
+// are no locks, no goroutines and no real time, so a virtual hour costs what its events cost and the same
+// seed gives the same run, event for event. Net.Hash proves it.
+//
+//	net := simnet.New(simnet.Config{Seed: 1})
+//	a := net.AddHost("a", netip.MustParseAddr("10.0.0.1"))
+//	... start protocol objects on a, as on any host.Host ...
+//	ok := net.RunUntil(func() bool { return connected }, time.Minute)
+//
+// # Who calls
+//
+// The goroutine that runs the net is the loop of all its hosts. Between runs it may call anything on any
+// host, as if it were inside a turn of that host; what is deferred there runs as soon as the net does.
+// A Net and its hosts belong to that one goroutine, Host.Post included.
+//
+// # The way of a datagram
+//
+//	socket → host → [access link] → segment → (router → segment)* → [access link] → host → socket
+//
+// A segment is a network whose members reach each other directly: the internet, which every Net has, or a
+// LAN. Each crossing costs the link's hops, so a datagram with a small TTL dies on the way, as those that
+// only open the near NAT should. What happens to a datagram on a link - delay, loss, duplication - is a
+// pure function of the seed, the two machines, the instant and how many datagrams the sender sent at that
+// instant: one more draw in one place moves nothing elsewhere.
+//
+// # Machines and hosts
+//
+// A Host is one boot of a machine. Crash takes away its timers, sockets and posted closures, and whatever
+// old code still holds a crashed Host talks to a wall. Restart boots the machine again, as a new Host with
+// the old name, addresses and wall clock.
+package simnet

@@ -1,0 +1,201 @@
+package simnet
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Errors of a simulated machine.
+var (
+	ErrNoSuchHost  = errors.New("simnet: no such host")
+	ErrAddrInUse   = errors.New("simnet: address already in use")
+	ErrAddrNotHere = errors.New("simnet: cannot assign requested address")
+	ErrNoPorts     = errors.New("simnet: no free port")
+	ErrCrashed     = errors.New("simnet: the host has crashed")
+)
+
+// Host is one boot of a machine: a host.Host.
+type Host struct {
+	net     *Net
+	m       *machine
+	booted  host.Instant
+	dead    bool
+	timers  int // armed
+	sockets map[uint16]*socket
+	open    int
+	ports   dice
+	rand    io.Reader
+
+	deferred []func()
+	flushing bool // a turn for closures deferred outside of any is on its way
+
+	sentAt host.Instant // the instant of the last send, and how many went out at it
+	sentN  uint64
+}
+
+// Name returns the name of the machine.
+func (h *Host) Name() string { return h.m.name }
+
+// Addr returns the first address of the machine.
+func (h *Host) Addr() netip.Addr { return h.m.addrs[0] }
+
+// Clock returns the wall clock of the machine, which outlives crashes.
+func (h *Host) Clock() *Clock { return &h.m.clock }
+
+// Timers returns how many timers are armed.
+func (h *Host) Timers() int { return h.timers }
+
+// Sockets returns how many sockets are open.
+func (h *Host) Sockets() int { return h.open }
+
+// Down reports whether this boot has ended.
+func (h *Host) Down() bool { return h.dead }
+
+// SetAccess puts a link between the machine and its segment: delays add up, and whatever the machine sends
+// or gets has to survive both. It is full duplex and outlives restarts.
+func (h *Host) SetAccess(l Link) { h.m.access = &access{Link: l} }
+
+// SetAddrs moves the machine to other addresses. Sockets bound to any address live on, as they do when a
+// laptop changes networks; those bound to a lost address get nothing any more.
+func (h *Host) SetAddrs(addrs ...netip.Addr) { h.m.setAddrs(addrs) }
+
+// Crash ends this boot at once: timers never fire, sockets are gone, posted and deferred closures do not
+// run. Calls on a crashed host do nothing.
+func (h *Host) Crash() {
+	if h.dead {
+		return
+	}
+	h.dead = true
+	h.m.host = nil
+	h.timers, h.open, h.sockets, h.deferred = 0, 0, nil, nil
+	h.net.mark(markCrash, h.m.salt)
+	h.net.note(h, "crash")
+}
+
+// Restart boots the machine again, crashing it first where it still runs.
+func (h *Host) Restart() *Host {
+	if h.m.host != nil {
+		h.m.host.Crash()
+	}
+	return h.m.boot()
+}
+
+// Do runs f as a turn of the host, now. Inside a turn it panics: turns do not nest.
+func (h *Host) Do(f func()) {
+	if h.dead {
+		return
+	}
+	h.net.mark(markScenario, h.m.salt)
+	h.turn(f)
+}
+
+func (h *Host) turn(f func()) {
+	h.begin()
+	f()
+	h.end()
+}
+
+func (h *Host) begin() {
+	if cur := h.net.current; cur != nil {
+		panic(fmt.Sprintf("simnet: a turn of %s inside a turn of %s", h.m.name, cur.m.name))
+	}
+	h.net.current = h
+}
+
+func (h *Host) end() {
+	for i := 0; i < len(h.deferred); i++ { // they may defer more, and may crash the host
+		f := h.deferred[i]
+		h.deferred[i] = nil
+		f()
+	}
+	h.deferred = h.deferred[:0]
+	h.net.current = nil
+}
+
+// Now implements host.Host.
+func (h *Host) Now() host.Instant { return h.net.now - h.booted + host.Instant(bootTime) }
+
+// AfterFunc implements host.Host.
+func (h *Host) AfterFunc(d time.Duration, f func()) host.Timer {
+	e := &event{net: h.net, host: h, run: f, timer: true}
+	if !h.dead {
+		h.timers++
+		h.net.arm(e, h.net.now.Add(max(d, 0)))
+	}
+	return e
+}
+
+// Defer implements host.Host.
+func (h *Host) Defer(f func()) {
+	if h.dead {
+		return
+	}
+	h.deferred = append(h.deferred, f)
+	if h.net.current != h && !h.flushing {
+		h.flushing = true
+		h.Post(func() { h.flushing = false })
+	}
+}
+
+// Post implements host.Host. The loop is the goroutine that runs the net, and no other may call it.
+func (h *Host) Post(f func()) {
+	if h.dead {
+		return
+	}
+	h.net.arm(&event{net: h.net, host: h, run: f}, h.net.now)
+}
+
+// Rand implements host.Host.
+func (h *Host) Rand() io.Reader {
+	if h.rand == nil {
+		h.rand = newReader(h.net.cfg.Seed, fmt.Sprintf("host:%s/rand/%d", h.m.name, h.m.boots))
+	}
+	return h.rand
+}
+
+// Addrs implements host.Host.
+func (h *Host) Addrs() []netip.Addr {
+	var addrs []netip.Addr
+	for _, a := range h.m.addrs {
+		if a.Is4() && !a.IsLoopback() {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// LookupHost implements host.Host.
+func (h *Host) LookupHost(name string, done func([]netip.Addr, error)) {
+	h.net.armFor(h, lookupDelay, func() {
+		if ip, err := netip.ParseAddr(name); err == nil {
+			done([]netip.Addr{ip.Unmap()}, nil)
+			return
+		}
+		addrs := h.net.names[name]
+		if len(addrs) == 0 {
+			done(nil, fmt.Errorf("%w: %q", ErrNoSuchHost, name))
+			return
+		}
+		done(append([]netip.Addr(nil), addrs...), nil)
+	})
+}
+
+func (n *Net) armFor(h *Host, d time.Duration, f func()) {
+	if !h.dead {
+		n.arm(&event{net: n, host: h, run: f}, n.now.Add(d))
+	}
+}
+
+// Trace implements host.Host.
+func (h *Host) Trace(e host.Event) {
+	if !h.dead {
+		h.net.trace(h, e)
+	}
+}
+
+var _ host.Host = (*Host)(nil)

@@ -1,0 +1,133 @@
+package simnet
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Link is what happens to datagrams between two places, in one direction. The zero Link is perfect: no
+// delay, no loss.
+type Link struct {
+	// Delay is the least time a datagram takes.
+	Delay time.Duration
+	// Spread makes some pairs of machines farther apart than others: each pair adds its own constant
+	// between 0 and Spread.
+	Spread time.Duration
+	// Jitter is added on top, between 0 and Jitter, moving up and down like a queue: it does not reorder.
+	Jitter time.Duration
+
+	// Loss is the probability that a datagram is lost, each by itself.
+	Loss float64
+	// Burst is the share of time in which everything is lost, in spells of BurstFor (0: 200 ms).
+	Burst    float64
+	BurstFor time.Duration
+
+	// Reorder is the probability that a datagram is held up and overtaken by others; Duplicate the
+	// probability that it arrives a second time. Either comes up to Late (0: 10 ms) after its time.
+	Reorder   float64
+	Duplicate float64
+	Late      time.Duration
+
+	// MTU is the largest IP packet that fits, headers included; 0 means 1500. Larger ones are dropped,
+	// as if all were sent with don't-fragment.
+	MTU int
+	// Hops is how much TTL a crossing costs; 0 means 10 between public hosts, 1 on a LAN and none on the
+	// access link of a host.
+	Hops int
+
+	// Bandwidth is in bytes a second, for each pair of machines by itself unless it is the access link of a
+	// host; 0 means no bound. What does not leave at once waits in a queue of
+	// Queue bytes (0: 64 KiB); what does not fit there is dropped.
+	Bandwidth int64
+	Queue     int64
+}
+
+// queue is the transmitter of a link with a bandwidth: busy until an instant.
+type queue struct{ busy host.Instant }
+
+// admit returns when a packet that comes at t has left, and whether the queue had room for it.
+func (q *queue) admit(l *Link, t host.Instant, size int) (host.Instant, bool) {
+	room := l.Queue
+	if room == 0 {
+		room = queueDefault
+	}
+	start := max(q.busy, t)
+	// Waiting is bounded by what the queue holds, so the product stays far from overflowing.
+	waiting := int64(start.Sub(t)) * l.Bandwidth / int64(time.Second)
+	if waiting > 0 && waiting+int64(size) > room {
+		return 0, false
+	}
+	q.busy = start.Add(time.Duration(int64(size) * int64(time.Second) / l.Bandwidth))
+	return q.busy, true
+}
+
+// crossing is a datagram's way over one link: who, when, and the luck of it.
+type crossing struct {
+	pair     uint64 // names the directed pair of machines and the piece of the way
+	distance uint64 // names the undirected pair
+	at       host.Instant
+	luck     *dice
+	size     int           // of the IP packet
+	twin     time.Duration // how much later a second copy arrives; 0 for none
+}
+
+// cross reports when the datagram comes out at the other end, or why it does not.
+func (l *Link) cross(c crossing) (host.Instant, Drop) {
+	mtu := l.MTU
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	switch {
+	case c.size > mtu:
+		return 0, DropMTU
+	case l.bursting(c.pair, c.at):
+		return 0, DropBurst
+	case c.luck.hit(l.Loss):
+		return 0, DropLoss
+	}
+	t := c.at.Add(l.Delay + l.jitter(c.pair, c.at))
+	if l.Spread > 0 {
+		far := dice(c.distance)
+		t = t.Add(time.Duration(far.below(int64(l.Spread) + 1)))
+	}
+	if c.luck.hit(l.Reorder) {
+		t = t.Add(l.late(c.luck))
+	}
+	return t, 0
+}
+
+// late draws how much after its time a datagram comes.
+func (l *Link) late(luck *dice) time.Duration {
+	d := l.Late
+	if d == 0 {
+		d = lateDefault
+	}
+	return time.Duration(luck.below(int64(d)) + 1)
+}
+
+// bursting reports whether t lies in a spell of loss. Time is cut into spells and each is good or bad by
+// its number, so a link needs no memory of what it lost.
+func (l *Link) bursting(pair uint64, t host.Instant) bool {
+	if l.Burst <= 0 {
+		return false
+	}
+	spell := l.BurstFor
+	if spell == 0 {
+		spell = burstDefault
+	}
+	return unit(mix(pair^prime3, uint64(int64(t)/int64(spell)))) < l.Burst
+}
+
+// jitter moves in straight lines between values drawn at the edges of windows four times as long as the
+// whole range, so that what is sent later also arrives later.
+func (l *Link) jitter(pair uint64, t host.Instant) time.Duration {
+	if l.Jitter <= 0 {
+		return 0
+	}
+	window := int64(max(4*l.Jitter, jitterWindow))
+	k := int64(t) / window
+	part := float64(int64(t)%window) / float64(window)
+	from, to := unit(mix(pair, uint64(k))), unit(mix(pair, uint64(k+1)))
+	return time.Duration((from + (to-from)*part) * float64(l.Jitter))
+}

@@ -1,0 +1,43 @@
+package simnet
+
+import "time"
+
+// Chosen by us: what a machine and a network look like where a scenario does not care.
+const (
+	// internetHops is how many hops lie between two public hosts. Hole punching opens NATs with a TTL of
+	// 5 (hyperdht lib/holepuncher.js), which must not get through.
+	internetHops = 10
+	// lanHops is one: neighbours on a LAN have no router between them.
+	lanHops = 1
+	// defaultMTU is Ethernet's, in bytes of an IP packet.
+	defaultMTU = 1500
+	// loopbackMTU is Linux's, in bytes of an IP packet.
+	loopbackMTU = 65536
+	// loopbackDelay is how long a datagram to the own machine takes.
+	loopbackDelay = 20 * time.Microsecond
+	// lanDelay is the delay of a LAN whose link was left to us.
+	lanDelay = 300 * time.Microsecond
+	// headers4 and headers6 are the bytes of IP and UDP headers that count against an MTU.
+	headers4 = 28
+	headers6 = 48
+	// bootTime is what Host.Now starts at: a machine is never asked before it has booted, and so zero
+	// never is a time.
+	bootTime = time.Second
+	// lookupDelay is how long an answer to LookupHost takes.
+	lookupDelay = 5 * time.Millisecond
+	// jitterWindow is the least time in which the jitter of a link moves from one drawn value to the next.
+	jitterWindow = 20 * time.Millisecond
+	// lateDefault is how late the reordered and duplicated come where the link does not say.
+	lateDefault = 10 * time.Millisecond
+	// burstDefault is how long a loss burst lasts where the link does not say.
+	burstDefault = 200 * time.Millisecond
+	// queueDefault is the queue of a link with a bandwidth, in bytes, where the link does not say.
+	queueDefault = 64 << 10
+	// ephemeralFirst and ephemeralLast bound the ports given to sockets that ask for none (RFC 6335).
+	ephemeralFirst = 49152
+	ephemeralLast  = 65535
+	// stillLimit is how many events may happen at one instant before we call it an endless loop.
+	stillLimit = 20_000_000
+	// scribble is what a borrowed buffer is overwritten with after the turn, in debug runs.
+	scribble = 0xdb
+)

@@ -1,0 +1,331 @@
+package simnet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Datagram is a datagram as a filter sees it. Its payload is borrowed for the call.
+type Datagram struct {
+	From, To netip.AddrPort
+	TTL      int
+	Payload  []byte
+}
+
+// datagram is a datagram on its way, and the event of its next arrival.
+type datagram struct {
+	event
+	at       place // where it arrives next
+	from, to netip.AddrPort
+	sender   *machine
+	ttl      int
+	queued   bool // has been through the queue of the receiver's access link
+	buf      []byte
+}
+
+// place is where a datagram can arrive: a machine, or a router that sends it on into another segment. The
+// place owns the datagram from then on and sends it on or releases it.
+type place interface {
+	arrive(d *datagram)
+}
+
+// Segment is a network whose members reach each other directly.
+type Segment struct {
+	net     *Net
+	name    string
+	link    Link
+	hops    int // what a crossing costs where the link does not say
+	salt    uint64
+	by4     map[uint32]place
+	by6     map[netip.Addr]place
+	gateway place // gets what nobody on the segment has the address of; nil drops it
+}
+
+func newSegment(n *Net, name string, l Link, hops int) *Segment {
+	return &Segment{
+		net: n, name: name, link: l, hops: hops, salt: split(n.cfg.Seed, "segment:"+name),
+		by4: map[uint32]place{}, by6: map[netip.Addr]place{},
+	}
+}
+
+// AddLAN adds a network of its own, connected to nothing. A zero link means 300 µs and no loss.
+func (n *Net) AddLAN(name string, l Link) *Segment {
+	if l == (Link{}) {
+		l.Delay = lanDelay
+	}
+	return newSegment(n, name, l, lanHops)
+}
+
+// SetLink changes the link between the members of the segment.
+func (s *Segment) SetLink(l Link) { s.link = l }
+
+// AddHost boots a machine on the segment. Its addresses are its own: two machines with the same one, or
+// with the same name, are a mistake in the scenario and panic.
+func (s *Segment) AddHost(name string, addrs ...netip.Addr) *Host {
+	n := s.net
+	if n.byName[name] != nil {
+		panic("simnet: two machines are named " + name)
+	}
+	m := &machine{net: n, segment: s, name: name, salt: split(n.cfg.Seed, "host:"+name)}
+	m.clock = Clock{net: n}
+	n.byName[name] = m
+	n.machines = append(n.machines, m)
+	m.setAddrs(addrs)
+	return m.boot()
+}
+
+// at returns who has an address on the segment, or nil.
+func (s *Segment) at(addr netip.Addr) place {
+	if addr.Is4() {
+		a := addr.As4()
+		return s.by4[binary.BigEndian.Uint32(a[:])]
+	}
+	return s.by6[addr]
+}
+
+func (s *Segment) attach(addr netip.Addr, p place) {
+	if s.at(addr) != nil {
+		panic(fmt.Sprintf("simnet: %v is taken on %s", addr, s.name))
+	}
+	if addr.Is4() {
+		a := addr.As4()
+		s.by4[binary.BigEndian.Uint32(a[:])] = p
+	} else {
+		s.by6[addr] = p
+	}
+}
+
+func (s *Segment) detach(addr netip.Addr) {
+	if addr.Is4() {
+		a := addr.As4()
+		delete(s.by4, binary.BigEndian.Uint32(a[:]))
+	} else {
+		delete(s.by6, addr)
+	}
+}
+
+// forward sends a datagram over the segment to whoever has its address, or to the gateway. It owns d.
+func (s *Segment) forward(d *datagram, luck *dice) {
+	n := s.net
+	next := s.at(d.to.Addr())
+	if next == nil {
+		next = s.gateway
+	}
+	if next == nil {
+		n.drop(d, DropNoRoute)
+		return
+	}
+	d.at = next
+	to, _ := next.(*machine)
+	link, transmitter := &s.link, (*queue)(nil)
+	if to != nil {
+		if len(n.blocked) > 0 && n.blocked[pair{d.sender, to}] {
+			n.drop(d, DropBlocked)
+			return
+		}
+		if len(n.links) > 0 {
+			if own := n.links[pair{d.sender, to}]; own != nil {
+				link, transmitter = &own.Link, &own.queue
+			}
+		}
+	}
+
+	if transmitter == nil && link.Bandwidth > 0 {
+		transmitter = n.transmitter(pair{d.sender, to})
+	}
+	hops := link.Hops
+	if hops == 0 {
+		hops = s.hops
+	}
+	c := crossing{at: n.now, luck: luck, size: d.ipSize(), pair: mix(s.salt, d.sender.salt), distance: s.salt ^ d.sender.salt}
+	if to != nil {
+		c.pair, c.distance = mix(c.pair, to.salt), c.distance^to.salt
+	}
+
+	if a := d.sender.access; a != nil {
+		hops += a.Hops
+		if !d.over(&a.Link, &a.up, &c, 1) {
+			return
+		}
+	}
+	if !d.over(link, transmitter, &c, 2) {
+		return
+	}
+	if to != nil && to.access != nil {
+		hops += to.access.Hops
+		if !d.over(&to.access.Link, nil, &c, 3) { // its queue is met on arrival
+			return
+		}
+	}
+	if d.ttl < hops {
+		n.drop(d, DropTTL)
+		return
+	}
+	d.ttl -= hops
+	if c.twin > 0 {
+		n.stats.Duplicated++
+		twin := n.newDatagram(d.buf)
+		twin.at, twin.from, twin.to, twin.sender, twin.ttl = d.at, d.from, d.to, d.sender, d.ttl
+		n.arm(&twin.event, c.at.Add(c.twin))
+	}
+	n.arm(&d.event, c.at)
+}
+
+// over takes a datagram over one link. It reports false when it was dropped there.
+func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
+	if q != nil && l.Bandwidth > 0 {
+		left, ok := q.admit(l, c.at, c.size)
+		if !ok {
+			d.net.drop(d, DropQueue)
+			return false
+		}
+		c.at = left
+	}
+	one := *c
+	one.pair = mix(c.pair, piece)
+	at, why := l.cross(one)
+	if why != 0 {
+		d.net.drop(d, why)
+		return false
+	}
+	c.at = at
+	if c.luck.hit(l.Duplicate) {
+		c.twin = l.late(c.luck)
+	}
+	return true
+}
+
+// transmitter returns the queue of a pair that shares the segment's link with others but not its bandwidth.
+func (n *Net) transmitter(p pair) *queue {
+	q := n.queues[p]
+	if q == nil {
+		q = new(queue)
+		n.queues[p] = q
+	}
+	return q
+}
+
+func (d *datagram) ipSize() int {
+	if d.to.Addr().Is4() {
+		return len(d.buf) + headers4
+	}
+	return len(d.buf) + headers6
+}
+
+// newDatagram takes a datagram from the free list and copies a payload into it.
+func (n *Net) newDatagram(payload []byte) *datagram {
+	var d *datagram
+	if last := len(n.free) - 1; last >= 0 {
+		d, n.free = n.free[last], n.free[:last]
+	} else {
+		d = new(datagram)
+		d.net, d.dg = n, d
+	}
+	d.buf = append(d.buf[:0], payload...)
+	return d
+}
+
+// release gives a datagram back to the free list.
+func (n *Net) release(d *datagram) {
+	if n.cfg.Scribble {
+		for i := range d.buf {
+			d.buf[i] = scribble
+		}
+	}
+	d.at, d.sender, d.queued = nil, nil, false
+	n.free = append(n.free, d)
+}
+
+// drop counts a datagram as lost and releases it.
+func (n *Net) drop(d *datagram, why Drop) {
+	n.stats.dropped[why]++
+	n.mark(markDrop, d.sender.salt^uint64(why))
+	n.noteDatagram(d.sender.name, "drop-"+why.String(), d.from, d.to, len(d.buf))
+	n.release(d)
+}
+
+// machine is what stays when a host crashes.
+type machine struct {
+	net     *Net
+	segment *Segment
+	name    string
+	salt    uint64
+	addrs   []netip.Addr
+	access  *access
+	clock   Clock
+	boots   uint64
+	host    *Host // nil while crashed
+}
+
+// access is a machine's own link to its segment.
+type access struct {
+	Link
+	up, down queue
+}
+
+func (m *machine) boot() *Host {
+	m.boots++
+	m.net.mark(markBoot, m.salt)
+	h := &Host{net: m.net, m: m, booted: m.net.now, sockets: map[uint16]*socket{}}
+	h.ports = dice(mix(m.salt, m.boots))
+	m.host = h
+	m.net.note(h, "boot")
+	return h
+}
+
+func (m *machine) setAddrs(addrs []netip.Addr) {
+	for _, a := range m.addrs {
+		m.segment.detach(a)
+	}
+	m.addrs = nil
+	for _, a := range addrs {
+		a = a.Unmap()
+		m.segment.attach(a, m)
+		m.addrs = append(m.addrs, a)
+	}
+}
+
+// arrive implements place.
+func (m *machine) arrive(d *datagram) {
+	n := m.net
+	if a := m.access; a != nil && a.Bandwidth > 0 && !d.queued && d.sender != m {
+		left, ok := a.down.admit(&a.Link, n.now, d.ipSize())
+		if !ok {
+			n.drop(d, DropQueue)
+			return
+		}
+		d.queued = true
+		n.arm(&d.event, left)
+		return
+	}
+	h := m.host
+	if h == nil {
+		n.drop(d, DropDown)
+		return
+	}
+	s := h.socketFor(d.to)
+	switch {
+	case s == nil:
+		n.drop(d, DropPort)
+		return
+	case s.receive == nil:
+		n.drop(d, DropUnread)
+		return
+	}
+	n.stats.Delivered++
+	n.stats.DeliveredBytes += uint64(len(d.buf))
+	n.mark(markDeliver, m.salt^uint64(d.from.Port())<<32^uint64(d.to.Port())<<16)
+	if !n.cfg.Coarse {
+		n.hash = mixBytes(n.hash, d.buf)
+	}
+	n.noteDatagram(m.name, "receive", d.from, d.to, len(d.buf))
+	h.begin()
+	s.receive(d.from, d.buf)
+	h.end()
+	n.release(d)
+}
+
+var _ host.Timer = (*event)(nil)
