@@ -23,6 +23,10 @@ type Transport interface {
 	// RegisterAlias dials a scraper, asks once and hangs up. The error is a *ConnectionError when no answer
 	// came, and a *domain.RemoteError when the scraper refused.
 	RegisterAlias(r Registration, done func(updated bool, err error)) (cancel func())
+	// LeaveAlias is RegisterAlias's goodbye: the same conversation with the method "leave" in place of "alias" (same
+	// protocol, same encodings of request and reply). The JavaScript does not know the method and answers
+	// UNKNOWN_METHOD, which is an error here and changes nothing there.
+	LeaveAlias(r Registration, done func(error)) (cancel func())
 	// DialMetrics dials a client once and holds the connection. OnClose reports its end; dialling again is the
 	// caller's. Several sessions with one client key are allowed but not needed.
 	DialMetrics(d MetricsDial) MetricsSession
@@ -82,7 +86,9 @@ type AliasHandlers struct {
 	// OnRegister answers a registration, whose fields are unchecked. reply must be called exactly once, in this
 	// turn or later; after the connection closed it does nothing.
 	OnRegister func(req AliasRequest, reply func(AliasReply))
-	OnError    func(error)
+	// OnLeave answers a goodbye (method "leave") in the same way.
+	OnLeave func(req AliasRequest, reply func(AliasReply))
+	OnError func(error)
 	OnClose    func()
 }
 
