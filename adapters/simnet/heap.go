@@ -48,7 +48,7 @@ func (e *event) disarm() {
 	if e.armed {
 		e.armed = false
 		e.net.live--
-		if e.timer {
+		if e.timer && !e.host.dead {
 			e.host.timers--
 		}
 	}

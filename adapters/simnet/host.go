@@ -23,11 +23,12 @@ var (
 type Host struct {
 	net     *Net
 	m       *machine
+	boot    uint64 // counts the boots of the machine
 	booted  host.Instant
 	dead    bool
 	timers  int // armed
-	sockets map[uint16]*socket
-	open    int
+	sockets []binding
+	room    [2]binding // for sockets, where memory is at hand anyway
 	ports   dice
 	rand    io.Reader
 
@@ -51,7 +52,7 @@ func (h *Host) Clock() *Clock { return &h.m.clock }
 func (h *Host) Timers() int { return h.timers }
 
 // Sockets returns how many sockets are open.
-func (h *Host) Sockets() int { return h.open }
+func (h *Host) Sockets() int { return len(h.sockets) }
 
 // Down reports whether this boot has ended.
 func (h *Host) Down() bool { return h.dead }
@@ -72,7 +73,7 @@ func (h *Host) Crash() {
 	}
 	h.dead = true
 	h.m.host = nil
-	h.timers, h.open, h.sockets, h.deferred = 0, 0, nil, nil
+	h.timers, h.sockets, h.deferred = 0, nil, nil
 	h.net.mark(markCrash, h.m.salt)
 	h.net.note(h, "crash")
 }
@@ -153,7 +154,7 @@ func (h *Host) Post(f func()) {
 // Rand implements host.Host.
 func (h *Host) Rand() io.Reader {
 	if h.rand == nil {
-		h.rand = newReader(h.net.cfg.Seed, fmt.Sprintf("host:%s/rand/%d", h.m.name, h.m.boots))
+		h.rand = newReader(h.net.cfg.Seed, fmt.Sprintf("host:%s/rand/%d", h.m.name, h.boot))
 	}
 	return h.rand
 }

@@ -107,10 +107,10 @@ func (s *Segment) detach(addr netip.Addr) {
 	}
 }
 
-// forward sends a datagram over the segment to whoever has its address, or to the gateway. It owns d.
-func (s *Segment) forward(d *datagram, luck *dice) {
+// forward sends a datagram over the segment to next, who has its address there, or to the gateway where
+// nobody does. It owns d.
+func (s *Segment) forward(d *datagram, next place, luck *dice) {
 	n := s.net
-	next := s.at(d.to.Addr())
 	if next == nil {
 		next = s.gateway
 	}
@@ -139,6 +139,9 @@ func (s *Segment) forward(d *datagram, luck *dice) {
 	hops := link.Hops
 	if hops == 0 {
 		hops = s.hops
+	}
+	if to != nil {
+		*luck = dice(mix(uint64(*luck), to.salt))
 	}
 	c := crossing{at: n.now, luck: luck, size: d.ipSize(), pair: mix(s.salt, d.sender.salt), distance: s.salt ^ d.sender.salt}
 	if to != nil {
@@ -254,6 +257,7 @@ type machine struct {
 	name    string
 	salt    uint64
 	addrs   []netip.Addr
+	first   [1]netip.Addr // room for addrs, where memory is at hand anyway
 	access  *access
 	clock   Clock
 	boots   uint64
@@ -269,7 +273,8 @@ type access struct {
 func (m *machine) boot() *Host {
 	m.boots++
 	m.net.mark(markBoot, m.salt)
-	h := &Host{net: m.net, m: m, booted: m.net.now, sockets: map[uint16]*socket{}}
+	h := &Host{net: m.net, m: m, boot: m.boots, booted: m.net.now}
+	h.sockets = h.room[:0]
 	h.ports = dice(mix(m.salt, m.boots))
 	m.host = h
 	m.net.note(h, "boot")
@@ -280,7 +285,7 @@ func (m *machine) setAddrs(addrs []netip.Addr) {
 	for _, a := range m.addrs {
 		m.segment.detach(a)
 	}
-	m.addrs = nil
+	m.addrs = m.first[:0]
 	for _, a := range addrs {
 		a = a.Unmap()
 		m.segment.attach(a, m)

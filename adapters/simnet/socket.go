@@ -2,17 +2,24 @@ package simnet
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// socket is a bound UDP socket. Sockets that share a port, each on its own address, are chained.
+// binding is a port taken on a host. Hosts have two sockets, or a few hundred while they punch: looking
+// through a list costs less than a map does.
+type binding struct {
+	port uint16
+	s    *socket
+}
+
+// socket is a bound UDP socket.
 type socket struct {
 	host    *Host
 	local   netip.AddrPort
 	receive func(from netip.AddrPort, b []byte)
 	closed  bool
-	chain   *socket
 }
 
 // OpenSocket implements host.Host.
@@ -34,14 +41,14 @@ func (h *Host) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 			return nil, err
 		}
 	}
-	for s := h.sockets[port]; s != nil; s = s.chain {
-		if addr.IsUnspecified() || s.local.Addr().IsUnspecified() || addr == s.local.Addr() {
+	for _, b := range h.sockets {
+		taken := b.s.local.Addr()
+		if b.port == port && (addr.IsUnspecified() || taken.IsUnspecified() || addr == taken) {
 			return nil, ErrAddrInUse
 		}
 	}
-	s := &socket{host: h, local: netip.AddrPortFrom(addr, port), chain: h.sockets[port]}
-	h.sockets[port] = s
-	h.open++
+	s := &socket{host: h, local: netip.AddrPortFrom(addr, port)}
+	h.sockets = append(h.sockets, binding{port, s})
 	return s, nil
 }
 
@@ -64,20 +71,31 @@ func (h *Host) freePort() (uint16, error) {
 	start := int(h.ports.below(count))
 	for i := range count {
 		port := uint16(ephemeralFirst + (start+i)%count)
-		if h.sockets[port] == nil {
+		if !h.taken(port) {
 			return port, nil
 		}
 	}
 	return 0, ErrNoPorts
 }
 
+func (h *Host) taken(port uint16) bool {
+	for _, b := range h.sockets {
+		if b.port == port {
+			return true
+		}
+	}
+	return false
+}
+
 // socketFor returns the socket that gets what is sent to an address of the machine, or nil.
 func (h *Host) socketFor(to netip.AddrPort) *socket {
-	s := h.sockets[to.Port()]
-	for s != nil && !s.local.Addr().IsUnspecified() && s.local.Addr() != to.Addr() {
-		s = s.chain
+	port := to.Port()
+	for _, b := range h.sockets {
+		if b.port == port && (b.s.local.Addr().IsUnspecified() || b.s.local.Addr() == to.Addr()) {
+			return b.s
+		}
 	}
-	return s
+	return nil
 }
 
 // LocalAddr implements host.Socket.
@@ -96,20 +114,7 @@ func (s *socket) Close() {
 	if h.dead {
 		return
 	}
-	h.open--
-	if h.sockets[s.local.Port()] == s {
-		if s.chain == nil {
-			delete(h.sockets, s.local.Port())
-		} else {
-			h.sockets[s.local.Port()] = s.chain
-		}
-		return
-	}
-	for other := h.sockets[s.local.Port()]; other != nil; other = other.chain {
-		if other.chain == s {
-			other.chain = s.chain
-		}
-	}
+	h.sockets = slices.DeleteFunc(h.sockets, func(b binding) bool { return b.s == s })
 }
 
 // Send implements host.Socket.
@@ -132,7 +137,8 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 		n.drop(d, DropFiltered)
 		return
 	}
-	if to.Addr().IsLoopback() || h.owns(to.Addr()) {
+	next := m.segment.at(to.Addr())
+	if next == place(m) || to.Addr().IsLoopback() {
 		h.loop(d)
 		return
 	}
@@ -146,10 +152,7 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 	}
 	h.sentN++
 	luck := dice(mix(mix(m.salt, uint64(n.now)), h.sentN))
-	if next, ok := m.segment.at(to.Addr()).(*machine); ok {
-		luck = dice(mix(uint64(luck), next.salt))
-	}
-	m.segment.forward(d, &luck)
+	m.segment.forward(d, next, &luck)
 }
 
 // source returns the address that a datagram of the socket comes from.

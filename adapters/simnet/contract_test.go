@@ -1,0 +1,26 @@
+package simnet_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/ports/host/hosttest"
+)
+
+func TestHostKeepsTheContract(t *testing.T) {
+	hosttest.Run(t, func(t *testing.T) hosttest.Rig {
+		net := simnet.New(simnet.Config{Seed: 1, Scribble: true})
+		addr := netip.MustParseAddr("192.0.2.1")
+		h := net.AddHost("a", addr)
+		return hosttest.Rig{Host: h, Addr: addr, Await: func(t *testing.T, f func(done func())) {
+			t.Helper()
+			called := false
+			h.Do(func() { f(func() { called = true }) })
+			if !net.RunUntil(func() bool { return called }, time.Minute) {
+				t.Fatal("nothing more happens and done was not called")
+			}
+		}}
+	})
+}

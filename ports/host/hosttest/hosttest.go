@@ -1,0 +1,57 @@
+// Package hosttest is the contract of package host as a test suite. Every host runs it, so that code
+// tested on the simulated one behaves on a real one.
+package hosttest
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Rig is a fresh host under test.
+type Rig struct {
+	Host host.Host
+	// Addr is an address at which the host's sockets can be reached by the host itself.
+	Addr netip.Addr
+	// Await runs f as a turn of the host and waits until f or what it started has called done. It fails
+	// the test when nothing is left to wait for, or waiting takes too long.
+	Await func(t *testing.T, f func(done func()))
+}
+
+// Run runs the suite. newRig is called for each test and cleans up after itself with t.Cleanup.
+func Run(t *testing.T, newRig func(t *testing.T) Rig) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, Rig)
+	}{
+		{"TimersFireInOrderOfTheirDeadlines", timersFireInOrderOfTheirDeadlines},
+		{"EqualDeadlinesFireInOrderArmed", equalDeadlinesFireInOrderArmed},
+		{"ResetCountsAsArmingAnew", resetCountsAsArmingAnew},
+		{"TimerNeverFiresEarlyNorInsideTheCallThatArmsIt", timerNeverFiresEarly},
+		{"StoppedTimerNeverFires", stoppedTimerNeverFires},
+		{"TimerStoppedByAnotherDueAtTheSameInstantNeverFires", timerStoppedByItsTwin},
+		{"StopTellsWhetherTheTimerWasPending", stopTellsWhetherPending},
+		{"ResetOfAPendingTimerFiresOnce", resetOfPendingFiresOnce},
+		{"ResetRevivesFiredAndStoppedTimers", resetRevives},
+		{"ResetToAnEarlierInstantFiresEarlier", resetToEarlier},
+		{"NowStandsStillInATurnAndNeverGoesBack", nowStandsStill},
+		{"DeferredRunsAtTheEndOfTheTurnInOrder", deferredRunsAtTheEnd},
+		{"PostedRunsInLaterTurnsInOrder", postedRunsLater},
+		{"SocketsGetDistinctFreePorts", socketsGetFreePorts},
+		{"BoundPortIsRefusedToOthersUntilClosed", boundPortIsRefused},
+		{"DatagramsArriveWithSenderAndPayload", datagramsArrive},
+		{"SentBytesAreTheCallersAgain", sentBytesAreTheCallersAgain},
+		{"ReceivedBytesStayUntilTheTurnEnds", receivedBytesStay},
+		{"LatestReceiverGetsTheDatagram", latestReceiver},
+		{"ClosedSocketReceivesNothing", closedSocketReceivesNothing},
+		{"SocketClosedByItsReceiverReceivesNothingMore", socketClosedByItsReceiver},
+		{"ImpossibleSendsAreLostQuietly", impossibleSends},
+		{"LookupOfALiteralAnswersInALaterTurn", lookupOfLiteral},
+		{"AddrsAreIPv4InAStableOrder", addrsAreStable},
+		{"RandFillsBuffers", randFills},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, newRig(t)) })
+	}
+}
