@@ -89,7 +89,7 @@ type AliasHandlers struct {
 	// OnLeave answers a goodbye (method "leave") in the same way.
 	OnLeave func(req AliasRequest, reply func(AliasReply))
 	OnError func(error)
-	OnClose    func()
+	OnClose func()
 }
 
 // AliasRequest is a registration as it came from the wire. Lengths are bounded by the frame only.
@@ -133,6 +133,9 @@ type MetricsSession interface {
 	// Request asks for the metrics. It may be called before OnReady: the request then waits for the channel.
 	// done gets the client's answer, or an error when the connection or the channel closes first.
 	Request(done func(domain.MetricsReply, error)) (cancel func())
+	// Ping finds out whether the client still answers, without a collection: it calls the method "ping" on the
+	// metrics channel, which the JavaScript does not have, and any answer to it, UNKNOWN_METHOD included, is nil.
+	Ping(done func(error)) (cancel func())
 	// Close ends the connection; requests under way fail, then OnClose comes, in a later turn. A non-nil reason
 	// ends it at once instead of cleanly and is handed to OnClose.
 	Close(reason error)

@@ -1,0 +1,176 @@
+package portstest
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// Poster runs a function on the loop in a later turn: all that the fakes of slow things need of a host.
+type Poster interface{ Post(func()) }
+
+// Disk is what survives when a Store is dropped: the durable part, as after kill -9.
+type Disk struct {
+	Entries map[domain.Alias]domain.Entry
+	Bad     []error // reported by Load
+	Fail    error   // when set, every operation fails with it
+	Hold    bool    // when set, changes wait until Release
+	held    []func()
+}
+
+// NewDisk returns an empty disk.
+func NewDisk() *Disk { return &Disk{Entries: map[domain.Alias]domain.Entry{}} }
+
+// Release carries out the changes that Hold kept back, in order.
+func (d *Disk) Release() {
+	d.Hold = false
+	held := d.held
+	d.held = nil
+	for _, f := range held {
+		f()
+	}
+}
+
+// Store is an alias store in memory.
+type Store struct {
+	loop   Poster
+	disk   *Disk
+	closed bool
+}
+
+// NewStore opens a store on a disk.
+func NewStore(loop Poster, disk *Disk) *Store { return &Store{loop: loop, disk: disk} }
+
+var errStoreClosed = errors.New("store is closed")
+
+func (s *Store) err() error {
+	if s.closed {
+		return errStoreClosed
+	}
+	return s.disk.Fail
+}
+
+// Load lists the disk.
+func (s *Store) Load(done func([]domain.Entry, []error, error)) {
+	s.loop.Post(func() {
+		if err := s.err(); err != nil {
+			done(nil, nil, err)
+			return
+		}
+		entries := slices.SortedFunc(maps.Values(s.disk.Entries), func(a, b domain.Entry) int {
+			return strings.Compare(string(a.Alias), string(b.Alias))
+		})
+		done(entries, s.disk.Bad, nil)
+	})
+}
+
+func (s *Store) change(f func(), done func(error)) {
+	closed := s.closed
+	run := func() {
+		s.loop.Post(func() {
+			if closed {
+				done(errStoreClosed)
+				return
+			}
+			if s.disk.Fail != nil {
+				done(s.disk.Fail)
+				return
+			}
+			f()
+			done(nil)
+		})
+	}
+	if s.disk.Hold {
+		s.disk.held = append(s.disk.held, run)
+		return
+	}
+	run()
+}
+
+// Put sets an entry.
+func (s *Store) Put(e domain.Entry, done func(error)) {
+	s.change(func() { s.disk.Entries[e.Alias] = e }, done)
+}
+
+// Delete removes aliases.
+func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
+	aliases = slices.Clone(aliases)
+	s.change(func() {
+		for _, a := range aliases {
+			delete(s.disk.Entries, a)
+		}
+	}, done)
+}
+
+// Close lets go of the disk.
+func (s *Store) Close(done func(error)) {
+	s.change(func() {}, done)
+	s.closed = true
+}
+
+// Source is a metrics source that a test controls.
+type Source struct {
+	loop     Poster
+	Body     []byte
+	Err      error
+	Silent   bool // never answers
+	Asked    int
+	Canceled int
+}
+
+// NewSource returns a source that answers with text.
+func NewSource(loop Poster, text string) *Source { return &Source{loop: loop, Body: []byte(text)} }
+
+// Collect answers in a later turn.
+func (s *Source) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
+	s.Asked++
+	over := false
+	if !s.Silent {
+		s.loop.Post(func() {
+			if !over {
+				over = true
+				done(slices.Clone(s.Body), s.Err)
+			}
+		})
+	}
+	return func() {
+		if !over {
+			over = true
+			s.Canceled++
+		}
+	}
+}
+
+// Targets remembers what was last written.
+type Targets struct {
+	loop    Poster
+	Entries []domain.Entry
+	Writes  int
+	Err     error
+}
+
+// NewTargets returns an empty targets file.
+func NewTargets(loop Poster) *Targets { return &Targets{loop: loop} }
+
+// Write replaces the content.
+func (f *Targets) Write(entries []domain.Entry, done func(error)) {
+	entries = slices.Clone(entries)
+	f.loop.Post(func() {
+		if f.Err == nil {
+			f.Entries, f.Writes = entries, f.Writes+1
+		}
+		done(f.Err)
+	})
+}
+
+var (
+	_ ports.AliasStore    = (*Store)(nil)
+	_ ports.MetricsSource = (*Source)(nil)
+	_ ports.TargetsFile   = (*Targets)(nil)
+	_ ports.Clock         = (*Clock)(nil)
+)

@@ -1,0 +1,433 @@
+package portstest
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Latency is how long anything takes on a Network, one way.
+const Latency = 10 * time.Millisecond
+
+// Errors of a Network, inside *ports.ConnectionError.
+var (
+	ErrPeerNotFound = errors.New("peer not found")
+	ErrRefused      = errors.New("refused by the peer's firewall")
+	ErrLost         = errors.New("connection lost")
+	ErrEnded        = errors.New("connection ended")
+)
+
+// Network connects transports of one process by public key.
+type Network struct {
+	loop    host.Host
+	metrics map[domain.PublicKey]*server
+	aliases map[domain.PublicKey]*server
+	down    map[domain.PublicKey]bool
+	silent  map[domain.PublicKey]bool
+	links   []*link // open ones, in the order opened
+	ports   uint16
+
+	Dials int // connections tried so far, of both kinds
+}
+
+// NewNetwork returns a network without hosts.
+func NewNetwork(loop host.Host) *Network {
+	return &Network{
+		loop:    loop,
+		metrics: map[domain.PublicKey]*server{}, aliases: map[domain.PublicKey]*server{},
+		down: map[domain.PublicKey]bool{}, silent: map[domain.PublicKey]bool{},
+		ports: 40000,
+	}
+}
+
+// Cut makes a key unreachable, or reachable again, and breaks its connections.
+func (n *Network) Cut(key domain.PublicKey, cut bool) {
+	n.down[key] = cut
+	if cut {
+		n.Break(key)
+	}
+}
+
+// Mute makes a key accept connections but never open a channel on them.
+func (n *Network) Mute(key domain.PublicKey, mute bool) { n.silent[key] = mute }
+
+// Freeze keeps the connections that a key serves open without anything getting through any more, as when its process
+// was killed and could tell nobody. New connections work.
+func (n *Network) Freeze(key domain.PublicKey) {
+	for _, l := range n.links {
+		if l.server.key == key {
+			l.frozen = true
+		}
+	}
+}
+
+// Break breaks the connections that a key serves, as when a NAT forgets them.
+func (n *Network) Break(key domain.PublicKey) {
+	for _, l := range slices.Clone(n.links) {
+		if l.server.key == key {
+			l.end(ErrLost, ErrLost)
+		}
+	}
+}
+
+// Links is the number of open connections that a key serves.
+func (n *Network) Links(key domain.PublicKey) int {
+	count := 0
+	for _, l := range n.links {
+		if l.server.key == key {
+			count++
+		}
+	}
+	return count
+}
+
+// server is a listener of either kind.
+type server struct {
+	net     *Network
+	table   map[domain.PublicKey]*server
+	key     domain.PublicKey
+	admit   func(domain.PublicKey, domain.HandshakePayload, netip.AddrPort) bool
+	metrics func(ports.Conn) ports.MetricsHandlers
+	aliases func(ports.Conn) ports.AliasHandlers
+	closed  bool
+}
+
+func (n *Network) listen(s *server, ready func(error)) *server {
+	s.net = n
+	n.loop.AfterFunc(Latency, func() {
+		if s.closed {
+			return
+		}
+		s.table[s.key] = s
+		ready(nil)
+	})
+	return s
+}
+
+// Close withdraws the server and ends its connections.
+func (s *server) Close(done func()) {
+	s.closed = true
+	if s.table[s.key] == s {
+		delete(s.table, s.key)
+	}
+	for _, l := range slices.Clone(s.net.links) {
+		if l.server == s {
+			l.end(nil, nil)
+		}
+	}
+	s.net.loop.AfterFunc(Latency, done)
+}
+
+// link is one connection: the dialling end has callbacks of its own, the serving end handlers.
+type link struct {
+	net    *Network
+	server *server
+	peer   domain.Peer // as the server sees the dialler
+	onEnd  func(error) // the dialler's
+	closed bool
+	frozen bool
+
+	metrics ports.MetricsHandlers
+	aliases ports.AliasHandlers
+}
+
+func (l *link) Peer() domain.Peer { return l.peer }
+
+// Close is the serving end's.
+func (l *link) Close(reason error) {
+	if reason == nil {
+		l.end(nil, nil)
+		return
+	}
+	l.end(reason, ErrEnded)
+}
+
+// end closes both ends in a later turn, each with its own idea of why.
+func (l *link) end(serving, dialling error) {
+	if l.closed {
+		return
+	}
+	l.closed = true
+	l.net.links = slices.DeleteFunc(l.net.links, func(o *link) bool { return o == l })
+	l.net.loop.Post(func() {
+		onError, onClose := l.metrics.OnError, l.metrics.OnClose
+		if l.server.aliases != nil {
+			onError, onClose = l.aliases.OnError, l.aliases.OnClose
+		}
+		if serving != nil && onError != nil {
+			onError(serving)
+		}
+		if onClose != nil {
+			onClose()
+		}
+		l.onEnd(dialling)
+	})
+}
+
+// dial opens a link after a while, or calls onEnd. stop gives up; onEnd is not called then.
+func (n *Network) dial(kind map[domain.PublicKey]*server, from, to domain.PublicKey, onOpen func(*link), onEnd func(error)) (stop func()) {
+	n.Dials++
+	stopped := false
+	n.loop.AfterFunc(Latency, func() {
+		if stopped {
+			return
+		}
+		s := kind[to]
+		if s == nil || n.down[to] || n.down[from] {
+			onEnd(&ports.ConnectionError{Err: ErrPeerNotFound})
+			return
+		}
+		n.ports++
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), n.ports)
+		if s.admit != nil && !s.admit(from, domain.HandshakePayload{Version: 1, Firewall: 2}, addr) {
+			onEnd(&ports.ConnectionError{Err: ErrRefused})
+			return
+		}
+		l := &link{net: n, server: s, peer: domain.Peer{Key: from, Addr: addr, Path: domain.PathDirect}, onEnd: func(err error) {
+			if err != nil {
+				err = &ports.ConnectionError{Err: err}
+			}
+			onEnd(err)
+		}}
+		n.links = append(n.links, l)
+		if s.metrics != nil {
+			l.metrics = s.metrics(l)
+		} else {
+			l.aliases = s.aliases(l)
+		}
+		if !l.closed {
+			onOpen(l)
+		}
+	})
+	return func() { stopped = true }
+}
+
+// Transport is one host's view of a Network.
+type Transport struct {
+	net       *Network
+	listeners []*server
+	sessions  []*session
+	Closed    bool
+}
+
+// NewTransport adds a host to the network.
+func NewTransport(n *Network) *Transport { return &Transport{net: n} }
+
+// ListenMetrics serves metrics.
+func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (ports.Listener, error) {
+	s := t.net.listen(&server{table: t.net.metrics, key: m.Keys.Public, admit: m.Admit, metrics: m.OnOpen}, ready)
+	t.listeners = append(t.listeners, s)
+	return s, nil
+}
+
+// ListenAliases serves registrations.
+func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
+	s := t.net.listen(&server{table: t.net.aliases, key: a.Keys.Public, admit: a.Admit, aliases: a.OnOpen}, ready)
+	t.listeners = append(t.listeners, s)
+	return s, nil
+}
+
+// RegisterAlias registers an alias.
+func (t *Transport) RegisterAlias(r ports.Registration, done func(bool, error)) (cancel func()) {
+	return t.converse(r, func(h ports.AliasHandlers) func(ports.AliasRequest, func(ports.AliasReply)) { return h.OnRegister }, done)
+}
+
+// LeaveAlias says goodbye.
+func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
+	return t.converse(r, func(h ports.AliasHandlers) func(ports.AliasRequest, func(ports.AliasReply)) { return h.OnLeave },
+		func(_ bool, err error) { done(err) })
+}
+
+func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandlers) func(ports.AliasRequest, func(ports.AliasReply)), done func(bool, error)) (cancel func()) {
+	var open *link
+	over := false
+	finish := func(updated bool, err error) {
+		if !over {
+			over = true
+			done(updated, err)
+		}
+	}
+	stop := t.net.dial(t.net.aliases, r.Dial.Public, r.Scraper, func(l *link) {
+		open = l
+		if r.OnOpen != nil {
+			r.OnOpen(domain.Peer{Key: r.Scraper, Addr: netip.MustParseAddrPort("192.0.2.99:49737"), Path: domain.PathDirect})
+		}
+		if t.net.silent[r.Scraper] {
+			return
+		}
+		t.net.loop.AfterFunc(Latency, func() {
+			if l.closed {
+				return
+			}
+			method(l.aliases)(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(reply ports.AliasReply) {
+				t.net.loop.AfterFunc(Latency, func() {
+					if reply.Success {
+						finish(reply.Updated, nil)
+					} else {
+						finish(false, &domain.RemoteError{Message: reply.Message})
+					}
+					l.end(nil, nil)
+				})
+			})
+		})
+	}, func(err error) {
+		if err == nil {
+			err = &ports.ConnectionError{Err: ErrEnded}
+		}
+		finish(false, err)
+	})
+	return func() {
+		over = true
+		stop()
+		if open != nil {
+			open.end(nil, nil)
+		}
+	}
+}
+
+// session is the dialling end of a metrics connection.
+type session struct {
+	net     *Network
+	dial    ports.MetricsDial
+	link    *link
+	ready   bool
+	closed  bool
+	stop    func()
+	waiting []*request
+}
+
+type request struct {
+	done func(domain.MetricsReply, error)
+	over bool
+}
+
+func (r *request) finish(reply domain.MetricsReply, err error) {
+	if !r.over {
+		r.over = true
+		r.done(reply, err)
+	}
+}
+
+// DialMetrics dials a client.
+func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	s := &session{net: t.net, dial: d}
+	t.sessions = append(t.sessions, s)
+	s.stop = t.net.dial(t.net.metrics, d.Keys.Public, d.Client, func(l *link) {
+		s.link = l
+		d.OnOpen(domain.Peer{Key: d.Client, Addr: netip.MustParseAddrPort("192.0.2.7:41000"), Path: domain.PathDirect})
+		if s.net.silent[d.Client] {
+			return
+		}
+		s.net.loop.AfterFunc(Latency, func() {
+			if s.closed {
+				return
+			}
+			s.ready = true
+			d.OnReady()
+			waiting := s.waiting
+			s.waiting = nil
+			for _, r := range waiting {
+				s.send(r)
+			}
+		})
+	}, func(err error) { s.finish(err) })
+	return s
+}
+
+func (s *session) finish(err error) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	waiting := s.waiting
+	s.waiting = nil
+	for _, r := range waiting {
+		failed := err
+		if failed == nil {
+			failed = &ports.ConnectionError{Err: ErrEnded}
+		}
+		r.finish(domain.MetricsReply{}, failed)
+	}
+	s.dial.OnClose(err)
+}
+
+func (s *session) send(r *request) {
+	s.waiting = append(s.waiting, r)
+	l := s.link
+	s.net.loop.AfterFunc(Latency, func() {
+		if l.closed || r.over || l.frozen {
+			return
+		}
+		l.metrics.OnRequest(func(reply domain.MetricsReply) {
+			s.net.loop.AfterFunc(Latency, func() {
+				if s.closed || l.frozen {
+					return
+				}
+				s.waiting = slices.DeleteFunc(s.waiting, func(o *request) bool { return o == r })
+				r.finish(reply, nil)
+			})
+		})
+	})
+}
+
+func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func()) {
+	r := &request{done: done}
+	switch {
+	case s.closed:
+		s.net.loop.Post(func() { r.finish(domain.MetricsReply{}, &ports.ConnectionError{Err: ErrEnded}) })
+	case s.ready:
+		s.send(r)
+	default:
+		s.waiting = append(s.waiting, r)
+	}
+	return func() { r.over = true }
+}
+
+func (s *session) Ping(done func(error)) (cancel func()) {
+	over := false
+	s.net.loop.AfterFunc(2*Latency, func() {
+		if over || s.closed || !s.ready || s.link.frozen {
+			return
+		}
+		over = true
+		done(nil)
+	})
+	return func() { over = true }
+}
+
+func (s *session) Close(reason error) {
+	s.stop()
+	if s.link != nil {
+		l := s.link
+		l.onEnd = func(error) { s.finish(reason) }
+		l.end(nil, nil)
+		return
+	}
+	s.net.loop.Post(func() { s.finish(reason) })
+}
+
+// Status is that of a node on a private network.
+func (t *Transport) Status() ports.NodeStatus {
+	return ports.NodeStatus{State: "online", NAT: "open", Nodes: len(t.net.metrics)}
+}
+
+// Close closes servers and sessions.
+func (t *Transport) Close(done func()) {
+	t.Closed = true
+	for _, s := range t.listeners {
+		s.Close(func() {})
+	}
+	for _, s := range t.sessions {
+		if !s.closed {
+			s.Close(nil)
+		}
+	}
+	t.net.loop.AfterFunc(2*Latency, done)
+}
+
+var _ ports.Transport = (*Transport)(nil)

@@ -1,0 +1,155 @@
+package portstest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// StoreBench opens one and the same storage again and again and runs the loop that its callbacks come on.
+type StoreBench struct {
+	// Open opens the storage.
+	Open func(t *testing.T) ports.AliasStore
+	// Run starts f on the loop and goes on until done was called.
+	Run func(t *testing.T, f func(done func()))
+}
+
+// TestAliasStore holds a store to the contract of ports.AliasStore. bench makes a fresh storage for each part.
+func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
+	base := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	entry := func(alias string, n byte) domain.Entry {
+		return domain.Entry{
+			Alias: domain.Alias(alias), Key: domain.PublicKey{n, 1}, Hostname: "höst:1", Service: "svc/" + alias,
+			Registered: base, Renewed: base.Add(time.Hour), Expires: base.Add(4 * time.Hour),
+		}
+	}
+	put := func(t *testing.T, b StoreBench, s ports.AliasStore, e domain.Entry) {
+		t.Helper()
+		b.Run(t, func(done func()) {
+			s.Put(e, func(err error) {
+				if err != nil {
+					t.Errorf("Put(%q): %v", e.Alias, err)
+				}
+				done()
+			})
+		})
+	}
+	closeStore := func(t *testing.T, b StoreBench, s ports.AliasStore) {
+		t.Helper()
+		b.Run(t, func(done func()) {
+			s.Close(func(err error) {
+				if err != nil {
+					t.Errorf("Close: %v", err)
+				}
+				done()
+			})
+		})
+	}
+	load := func(t *testing.T, b StoreBench, s ports.AliasStore) (got []domain.Entry) {
+		t.Helper()
+		b.Run(t, func(done func()) {
+			s.Load(func(entries []domain.Entry, bad []error, err error) {
+				if err != nil || len(bad) > 0 {
+					t.Errorf("Load: %v, bad %v", err, bad)
+				}
+				got = entries
+				done()
+			})
+		})
+		return got
+	}
+	same := func(t *testing.T, got []domain.Entry, want ...domain.Entry) {
+		t.Helper()
+		if !slices.EqualFunc(got, want, func(a, b domain.Entry) bool {
+			return a.Alias == b.Alias && a.Key == b.Key && a.Hostname == b.Hostname && a.Service == b.Service &&
+				a.Registered.Equal(b.Registered) && a.Renewed.Equal(b.Renewed) && a.Expires.Equal(b.Expires)
+		}) {
+			t.Errorf("entries\n%v\nwant\n%v", got, want)
+		}
+	}
+
+	t.Run("a fresh store is empty", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		same(t, load(t, b, s))
+		closeStore(t, b, s)
+	})
+	t.Run("entries come back as they were, by alias", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		put(t, b, s, entry("b/with:all?", 2))
+		put(t, b, s, entry("a", 1))
+		closeStore(t, b, s)
+		s = b.Open(t)
+		same(t, load(t, b, s), entry("a", 1), entry("b/with:all?", 2))
+		closeStore(t, b, s)
+	})
+	t.Run("the last put wins", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		put(t, b, s, entry("a", 1))
+		put(t, b, s, entry("a", 9))
+		same(t, load(t, b, s), entry("a", 9))
+		closeStore(t, b, s)
+	})
+	t.Run("deleted entries stay away", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		for i, a := range []string{"a", "b", "c"} {
+			put(t, b, s, entry(a, byte(i)))
+		}
+		b.Run(t, func(done func()) {
+			s.Delete([]domain.Alias{"a", "c", "never there"}, func(err error) {
+				if err != nil {
+					t.Errorf("Delete: %v", err)
+				}
+				done()
+			})
+		})
+		closeStore(t, b, s)
+		s = b.Open(t)
+		same(t, load(t, b, s), entry("b", 1))
+		closeStore(t, b, s)
+	})
+	t.Run("changes under way are done in order before the store closes", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		var order []string
+		b.Run(t, func(done func()) {
+			for i := range 40 {
+				s.Put(entry("x", byte(i)), func(err error) { order = append(order, fmt.Sprint(i, err)) })
+			}
+			s.Delete([]domain.Alias{"x"}, func(err error) { order = append(order, fmt.Sprint("delete", err)) })
+			s.Put(entry("x", 99), func(err error) { order = append(order, fmt.Sprint("last", err)) })
+			s.Close(func(error) { done() })
+		})
+		want := make([]string, 0, 42)
+		for i := range 40 {
+			want = append(want, fmt.Sprint(i, error(nil)))
+		}
+		want = append(want, fmt.Sprint("delete", error(nil)), fmt.Sprint("last", error(nil)))
+		if !slices.Equal(order, want) {
+			t.Errorf("callbacks came as %v", order)
+		}
+		s = b.Open(t)
+		same(t, load(t, b, s), entry("x", 99))
+		closeStore(t, b, s)
+	})
+	t.Run("a closed store fails", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		closeStore(t, b, s)
+		failed := errors.New("not called")
+		b.Run(t, func(done func()) {
+			s.Put(entry("a", 1), func(err error) { failed = err; done() })
+		})
+		if failed == nil {
+			t.Error("Put after Close succeeded")
+		}
+	})
+}
