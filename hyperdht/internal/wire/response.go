@@ -1,0 +1,99 @@
+package wire
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+const (
+	responseFlagCloser = 4
+	responseFlagError  = 8
+)
+
+// Response is a response packet:
+//
+//	13 · uint flags (1 id, 2 token, 4 closer, 8 error, 16 value) · uint16 tid · ipv4Address to ·
+//	[fixed32 id] · [fixed32 token] · [array(ipv4Address) closer] · [uint error] · [buffer value]
+type Response struct {
+	// TID is the request's.
+	TID uint16
+	// To is the requester as the responder sees it.
+	To    netip.AddrPort
+	ID    *id.NodeID
+	Token *id.Token
+	// Closer are nodes nearer to the target; never written when there are none.
+	Closer []netip.AddrPort
+	// Error is a Code; never written when CodeNone.
+	Error uint64
+	// Value is nil if absent; empty and not nil is present.
+	Value []byte
+}
+
+// Size is the number of bytes Append appends.
+func (m Response) Size() int {
+	n := packetSize(m.ID, m.Token, m.Value)
+	if len(m.Closer) > 0 {
+		n += compact.AddrsSize(len(m.Closer))
+	}
+	if m.Error != CodeNone {
+		n += compact.UintSize(m.Error)
+	}
+	return n
+}
+
+// Append appends the packet.
+func (m Response) Append(dst []byte) []byte {
+	dst = append(dst, typeResponse, flag(m.ID != nil, packetFlagID)|
+		flag(m.Token != nil, packetFlagToken)|
+		flag(len(m.Closer) > 0, responseFlagCloser)|
+		flag(m.Error != CodeNone, responseFlagError)|
+		flag(m.Value != nil, packetFlagValue))
+	dst = compact.AppendUint16(dst, m.TID)
+	dst = compact.AppendAddr(dst, m.To)
+	if m.ID != nil {
+		dst = append(dst, m.ID[:]...)
+	}
+	if m.Token != nil {
+		dst = append(dst, m.Token[:]...)
+	}
+	if len(m.Closer) > 0 {
+		dst = compact.AppendAddrs(dst, m.Closer)
+	}
+	if m.Error != CodeNone {
+		dst = compact.AppendUint(dst, m.Error)
+	}
+	if m.Value != nil {
+		dst = compact.AppendBytes(dst, m.Value)
+	}
+	return dst
+}
+
+// ParseResponse reads a response packet.
+func ParseResponse(b []byte) (Response, error) {
+	r := compact.NewReader(b)
+	if r.Uint8() != typeResponse && r.Err() == nil {
+		return Response{}, ErrPacketType
+	}
+	flags := r.Uint()
+	m := Response{
+		TID:   r.Uint16(),
+		To:    r.Addr(),
+		ID:    keyIf[id.NodeID](&r, flags&packetFlagID != 0),
+		Token: keyIf[id.Token](&r, flags&packetFlagToken != 0),
+	}
+	if flags&responseFlagCloser != 0 {
+		m.Closer = r.Addrs(compact.MaxArray)
+	}
+	if flags&responseFlagError != 0 {
+		m.Error = r.Uint()
+	}
+	if flags&packetFlagValue != 0 {
+		m.Value = r.Bytes()
+	}
+	if err := r.Err(); err != nil {
+		return Response{}, err
+	}
+	return m, nil
+}
