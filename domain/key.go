@@ -102,14 +102,13 @@ func (k *PublicKey) UnmarshalText(b []byte) error {
 const redacted = "[redacted]"
 
 // hidden holds 32 secret bytes. It prints as redacted and does not compare with ==, which would take a time
-// that depends on the bytes. They sit behind a pointer because fmt ignores methods on unexported fields and
-// would print an array there, but never follows a pointer below the top.
+// that depends on the bytes. They sit in a closure because fmt ignores methods on unexported fields and would print
+// an array there, and under a wrong verb even what a pointer points to.
 type hidden struct {
-	_ [0]func()
-	b *[KeySize]byte // nil: never set
+	plain func() [KeySize]byte // nil: never set
 }
 
-func hide(b [KeySize]byte) hidden { return hidden{b: &b} }
+func hide(b [KeySize]byte) hidden { return hidden{plain: func() [KeySize]byte { return b }} }
 
 func (hidden) String() string               { return redacted }
 func (hidden) GoString() string             { return redacted }
@@ -117,11 +116,11 @@ func (hidden) Format(s fmt.State, _ rune)   { _, _ = s.Write([]byte(redacted)) }
 func (hidden) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-func (h hidden) reveal() (plain [KeySize]byte) {
-	if h.b != nil {
-		plain = *h.b
+func (h hidden) reveal() [KeySize]byte {
+	if h.plain == nil {
+		return [KeySize]byte{}
 	}
-	return plain
+	return h.plain()
 }
 
 func (h hidden) isZero() bool { return h.reveal() == [KeySize]byte{} }

@@ -1,0 +1,103 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ConfigError refuses a configuration. It names the field and says what would be right; it never quotes a value
+// that might be a secret.
+type ConfigError struct {
+	Field string
+	Want  string
+}
+
+func (e *ConfigError) Error() string { return e.Field + ": " + e.Want }
+
+// problems gathers all that is wrong with a configuration, so that one run shows all of it.
+type problems []error
+
+func (p *problems) must(ok bool, field, want string) {
+	if !ok {
+		*p = append(*p, &ConfigError{Field: field, Want: want})
+	}
+}
+
+func (p *problems) name(field string, err error) {
+	if err != nil {
+		*p = append(*p, &ConfigError{Field: field, Want: err.Error()})
+	}
+}
+
+// within checks a duration whose zero value stands for its default.
+func (p *problems) within(field string, d *time.Duration, def, low, high time.Duration) {
+	if *d == 0 {
+		*d = def
+	}
+	if *d < low || *d > high {
+		*p = append(*p, &ConfigError{Field: field, Want: fmt.Sprintf("want %s, got %s", rangeText(low, high), *d)})
+	}
+}
+
+func rangeText(low, high time.Duration) string {
+	if high == math.MaxInt64 {
+		return fmt.Sprintf("at least %s", low)
+	}
+	return fmt.Sprintf("between %s and %s", low, high)
+}
+
+func (p problems) err() error { return errors.Join(p...) }
+
+const forever = time.Duration(math.MaxInt64)
+
+// Retry is how long to wait between attempts; the zero value means from one second to one minute.
+type Retry struct{ Min, Max time.Duration }
+
+func (r *Retry) check(p *problems, field string) {
+	p.within(field+".Min", &r.Min, domain.RetryMin, time.Millisecond, forever)
+	p.within(field+".Max", &r.Max, max(domain.RetryMax, r.Min), r.Min, forever)
+}
+
+func (r Retry) backoff() domain.Backoff { return domain.Backoff{Min: r.Min, Max: r.Max} }
+
+// newUID draws a uid. The host's randomness never fails: a real host stops the program first.
+func newUID(h host.Host) domain.UID {
+	var b [16]byte
+	draw(h, b[:])
+	return domain.UIDFrom(b)
+}
+
+func draw(h host.Host, b []byte) {
+	if _, err := io.ReadFull(h.Rand(), b); err != nil {
+		panic("app: no randomness: " + err.Error())
+	}
+}
+
+func drawUint64(h host.Host) (n uint64) {
+	var b [8]byte
+	draw(h, b[:])
+	for _, x := range b {
+		n = n<<8 | uint64(x)
+	}
+	return n
+}
+
+// newKeyPair makes an identity that lasts as long as the process.
+func newKeyPair(h host.Host) domain.KeyPair {
+	var b [domain.KeySize]byte
+	draw(h, b[:])
+	return domain.KeyPairFromSeed(domain.SeedFrom(b))
+}
+
+// tell hands an event to whoever listens.
+func tell(on func(domain.Event), e domain.Event) {
+	if on != nil {
+		on(e)
+	}
+}

@@ -1,0 +1,44 @@
+// Package app holds dhtprom's use cases: Client, Session and Scraper.
+//
+//   - A Client serves one process's metrics under a key of its own to one scraper, and registers an alias there.
+//   - A Session is a scraper's held connection to one client; RequestMetrics asks over it.
+//   - A Scraper accepts registrations, keeps the alias table in a store, and holds a Session per client key.
+//
+// All of it runs on the host's loop (ports/host): nothing here waits, and whoever is on another goroutine posts.
+// Callbacks come in a later turn than the call that asked for them.
+//
+// # A session
+//
+//	          Start
+//	            │
+//	            ▼        OnOpen
+//	┌──────► connecting ────────► open
+//	│ retry     │                   │
+//	│ timer,    │ OnClose,          │ OnClose,
+//	│ Nudge     │ connect timeout   │ channel timeout
+//	│           ▼                   │
+//	└─────── waiting ◄──────────────┘
+//
+//	connecting, open, waiting ── Close ──► closed
+//
+// Each state but open and closed has a deadline: connecting the connect timeout, waiting the retry timer. An open
+// connection has one until the client has opened the metrics channel. The wait doubles from one second to one
+// minute, with jitter; a registration (Nudge) ends it at once and makes it short again, and so does a connection
+// that lasted.
+//
+// # A registration at the scraper
+//
+//	request ─► secret right? ─► names fine, room left? ─► store ─► durable ─► table, session, targets file ─► reply
+//	              │ no                  │ no                │ error
+//	              ▼                     ▼                   ▼
+//	          Unauthorised      reason, with the uid     uid only
+//
+// The reply goes out after the entry is durable, so nothing that was acknowledged is lost. Registrations that are
+// on their way to the disk count as if they were there already, for the alias limit and for who is next.
+//
+// # A client
+//
+//	Start ─► listen ─► announced ─► register ─ success ─► wait an hour ─┐
+//	                                  ▲  └─ failure ─► wait 1 s … 1 min ─┤
+//	                                  └──────────────────────────────────┘
+package app

@@ -1,0 +1,59 @@
+package app
+
+import "time"
+
+// Our choice.
+const (
+	// connectTimeout bounds a dial: hole punching between two bad NATs takes up to a quarter of a minute.
+	connectTimeout = 30 * time.Second
+	// channelTimeout bounds how long a connected client may take to open the metrics channel. The JavaScript
+	// opens it in the same turn as the connection and waits for the other side for ever.
+	channelTimeout = 10 * time.Second
+	// probeTimeout bounds the sign of life that is asked of an open connection whose client registers.
+	probeTimeout = 3 * time.Second
+	// registerTimeout bounds the wait for the answer once a registration's connection is up: the channel to
+	// open and the scraper's disk.
+	registerTimeout = 10 * time.Second
+	// leaveTimeout bounds the goodbye, inside the five seconds that a stop may take.
+	leaveTimeout = 2 * time.Second
+
+	// collectTimeout bounds one collection at the client. It is longer than any scrape timeout in use; the
+	// scraper hangs up long before.
+	collectTimeout = time.Minute
+	// maxCollections bounds how many run at once: the scraper asks for one at a time, so more means that a
+	// source hangs.
+	maxCollections = 8
+
+	// stableAfter is how long a connection must have lasted to make the next wait short again.
+	stableAfter = time.Minute
+
+	// maxSessionRequests bounds the scrapes that may wait on one client: Prometheus sends one at a time, two of
+	// them in pairs for availability.
+	maxSessionRequests = 64
+
+	// Limits on the registration service, which anybody who knows the scraper's key can reach.
+	maxAliasConns       = 1024             // at once
+	maxAliasConnsPerKey = 8                // at once, from one key
+	aliasFirstRequest   = 30 * time.Second // a connection that asks nothing in this time is closed
+	aliasIdle           = 3 * time.Minute  // likewise between requests; JavaScript clients pool theirs for two minutes
+	maxRefusals         = 3                // wrong secrets on one connection before it is closed
+	requestBurst        = 32               // requests at once on one connection
+	requestEvery        = time.Second      // and one more each second
+	maxPendingWrites    = 4096             // registrations on their way to the disk
+
+	// targetsDelay gathers changes to the targets file; a swarm that starts together writes it a few times,
+	// not a thousand times.
+	targetsDelay = 100 * time.Millisecond
+
+	// minRegisterInterval and maxRegisterInterval bound the setting. A day is far beyond the default expiry of three
+	// hours, so only a typing error or a misunderstanding is above it.
+	minRegisterInterval = time.Second
+	maxRegisterInterval = 24 * time.Hour
+	// minExpiry and minCheckInterval keep typing errors out of the alias table.
+	minExpiry        = time.Second
+	minCheckInterval = 100 * time.Millisecond
+
+	// logBurst events of a kind that strangers can cause are logged, then one per logEvery.
+	logBurst = 20
+	logEvery = 10 * time.Second
+)

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"errors"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// registrar keeps one alias registered with one scraper: again each interval after a success, and with backoff after
+// a failure.
+type registrar struct {
+	host      host.Host
+	transport ports.Transport
+	request   ports.Registration // OnOpen apart
+	interval  time.Duration
+	backoff   domain.Backoff
+	onEvent   func(domain.Event)
+
+	stopped bool
+	timer   host.Timer // the attempt's bound, or the next attempt
+	cancel  func()     // the attempt under way
+
+	registered bool // the last attempt succeeded
+	succeeded  uint64
+	failed     uint64
+	lastErr    error
+}
+
+func (g *registrar) attempt() {
+	uid := newUID(g.host)
+	tell(g.onEvent, domain.AliasAttempt{UID: uid, Scraper: g.request.Scraper, Register: g.request.Register})
+	over := false
+	finish := func(updated bool, err error) {
+		if over {
+			return
+		}
+		over = true
+		g.timer.Stop()
+		g.cancel()
+		g.cancel = nil
+		g.finish(uid, updated, err)
+	}
+	expire := func(waiting string, after time.Duration) host.Timer {
+		return g.host.AfterFunc(after, func() {
+			finish(false, &ports.ConnectionError{Err: &domain.TimeoutError{Waiting: waiting, After: after}})
+		})
+	}
+	g.timer = expire("the connection to the scraper", connectTimeout)
+	r := g.request
+	r.OnOpen = func(domain.Peer) {
+		if !over {
+			g.timer.Stop()
+			g.timer = expire("the answer to the registration", registerTimeout)
+		}
+	}
+	g.cancel = g.transport.RegisterAlias(r, finish)
+}
+
+func (g *registrar) finish(uid domain.UID, updated bool, err error) {
+	g.registered, g.lastErr = err == nil, err
+	if err == nil {
+		g.succeeded++
+		g.backoff.Reset()
+		g.timer = g.host.AfterFunc(g.interval, g.attempt)
+		tell(g.onEvent, domain.RegisterAliasSuccess{
+			UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Updated: updated,
+		})
+		return
+	}
+	g.failed++
+	wait := min(g.backoff.Next(drawUint64(g.host)), g.interval)
+	g.timer = g.host.AfterFunc(wait, g.attempt)
+	_, connection := errors.AsType[*ports.ConnectionError](err)
+	tell(g.onEvent, domain.RegisterAliasError{
+		UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Err: err,
+		ConnectionFailed: connection, RetryIn: wait,
+	})
+}
+
+// stop ends the attempts. It says goodbye to the scraper if that knows the alias, and calls done when the scraper
+// has heard it or after a while.
+func (g *registrar) stop(done func()) {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	if g.cancel != nil {
+		g.cancel()
+		g.cancel = nil
+	}
+	if g.succeeded == 0 {
+		g.host.Post(done)
+		return
+	}
+	var cancel func()
+	timer := g.host.AfterFunc(leaveTimeout, func() {
+		cancel()
+		done()
+	})
+	cancel = g.transport.LeaveAlias(g.request, func(error) {
+		// Scrapers that do not know the method let the alias expire, as they would have anyway.
+		timer.Stop()
+		done()
+	})
+}

@@ -1,0 +1,270 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// registry is the scraper's registration service: who may ask, how often, and how a request becomes a durable entry.
+type registry struct {
+	scraper *Scraper
+	conns   map[domain.PublicKey]int // open connections by the peer's key
+	open    int
+	pending map[domain.Alias]*pendingAlias
+	writes  int // registrations on their way to the disk
+	fresh   int // of them, aliases that the table does not have
+}
+
+// pendingAlias is the newest entry of an alias on its way to the disk, and how many are.
+type pendingAlias struct {
+	entry domain.Entry
+	count int
+	isNew bool
+	gone  bool // a goodbye is the newest
+}
+
+func newRegistry(s *Scraper) *registry {
+	return &registry{scraper: s, conns: map[domain.PublicKey]int{}, pending: map[domain.Alias]*pendingAlias{}}
+}
+
+// admit refuses a handshake before it costs anything more, when too many connections are open.
+func (g *registry) admit(remote domain.PublicKey, _ domain.HandshakePayload, _ netip.AddrPort) bool {
+	if g.open >= maxAliasConns || g.conns[remote] >= maxAliasConnsPerKey {
+		g.scraper.stats.ConnectionsDenied++
+		return false
+	}
+	return true
+}
+
+// aliasConn is one connection of somebody who may or may not know the secret.
+type aliasConn struct {
+	registry *registry
+	conn     ports.Conn
+	uid      domain.UID
+	peer     domain.Peer
+	idle     host.Timer
+	limit    *bucket
+	refusals int
+	closed   bool
+}
+
+func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
+	s := g.scraper
+	k := &aliasConn{
+		registry: g, conn: conn, uid: newUID(s.cfg.Host), peer: conn.Peer(),
+		limit: newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
+	}
+	g.open++
+	g.conns[k.peer.Key]++
+	s.stats.AliasConnections = g.open
+	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
+	if s.sessions[k.peer.Key] == nil {
+		tell(s.cfg.OnEvent, domain.ConnectionIgnore{UID: k.uid, Peer: k.peer})
+	}
+	k.idle = s.cfg.Host.AfterFunc(aliasFirstRequest, func() { conn.Close(nil) })
+	return ports.AliasHandlers{
+		OnRegister: k.onRegister,
+		OnLeave:    k.onLeave,
+		OnError: func(err error) {
+			tell(s.cfg.OnEvent, domain.ConnectionError{UID: k.uid, Side: domain.SideRegister, Peer: k.peer, Err: err})
+		},
+		OnClose: k.onClose,
+	}
+}
+
+func (k *aliasConn) onClose() {
+	if k.closed {
+		return
+	}
+	k.closed = true
+	k.idle.Stop()
+	g := k.registry
+	g.open--
+	if g.conns[k.peer.Key]--; g.conns[k.peer.Key] <= 0 {
+		delete(g.conns, k.peer.Key)
+	}
+	g.scraper.stats.AliasConnections = g.open
+	tell(g.scraper.cfg.OnEvent, domain.ConnectionClose{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
+}
+
+// door lets a request in that is not one too many and knows the secret; it answers the others.
+func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) bool {
+	s := k.registry.scraper
+	if !k.limit.take(s.cfg.Host.Now()) {
+		s.stats.Rejected[domain.ReasonRateLimit]++
+		reply(ports.AliasReply{Message: "Too many requests"})
+		k.refuse()
+		return false
+	}
+	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
+		s.stats.Rejected[domain.ReasonUnauthorised]++
+		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: k.uid, Peer: k.peer, Register: req.Register})
+		reply(ports.AliasReply{Message: "Unauthorised"})
+		k.refuse()
+		return false
+	}
+	if !k.closed {
+		k.idle.Reset(aliasIdle)
+	}
+	return true
+}
+
+// refuse counts a refusal; a few end the connection, so that guessing costs a handshake each time.
+func (k *aliasConn) refuse() {
+	k.refusals++
+	if k.refusals >= maxRefusals {
+		k.conn.Close(nil)
+	}
+}
+
+func (k *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasReply)) {
+	s := k.registry.scraper
+	if !k.door(req, reply) {
+		return
+	}
+	tell(s.cfg.OnEvent, domain.AliasRequest{UID: k.uid, Peer: k.peer, Register: req.Register})
+	k.registry.register(req.Register, func(change domain.Change, err error) {
+		if err != nil {
+			reply(k.failed(req, err))
+			return
+		}
+		tell(s.cfg.OnEvent, domain.AliasSuccess{
+			UID: k.uid, Peer: k.peer, Register: req.Register, Updated: change.Updated, TakenFrom: change.TakenFrom,
+		})
+		reply(ports.AliasReply{Success: true, Updated: change.Updated})
+	})
+}
+
+func (k *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)) {
+	if !k.door(req, reply) {
+		return
+	}
+	k.registry.leave(req.Register, func(left bool, err error) {
+		if err != nil {
+			reply(k.failed(req, err))
+			return
+		}
+		reply(ports.AliasReply{Success: true, Updated: left})
+	})
+}
+
+// failed tells the full error here and what the peer may know there: the uid, and the reason if it is the peer's own.
+func (k *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
+	tell(k.registry.scraper.cfg.OnEvent, domain.AliasError{UID: k.uid, Peer: k.peer, Alias: req.Alias, Err: err})
+	message := fmt.Sprintf("Failed to register alias (uid %s)", k.uid)
+	if errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) {
+		message = fmt.Sprintf("%s: %s", message, err)
+	}
+	return ports.AliasReply{Message: message}
+}
+
+func (g *registry) pendingFor(a domain.Alias) bool { return g.pending[a] != nil }
+
+// current is an alias's entry with what is on its way to the disk counted in.
+func (g *registry) current(a domain.Alias) (domain.Entry, bool) {
+	if p := g.pending[a]; p != nil {
+		return p.entry, !p.gone
+	}
+	return g.scraper.table.Get(a)
+}
+
+// register checks a registration, makes it durable and then makes it count. done may be called in the same turn
+// when it is refused.
+func (g *registry) register(r domain.Register, done func(domain.Change, error)) {
+	s := g.scraper
+	now := s.cfg.Clock.Now()
+	old, known := g.current(r.Alias)
+	e := r.Entry(old, now, s.cfg.Expiry)
+	reject := func(reason string, err error) {
+		s.stats.Rejected[reason]++
+		done(domain.Change{}, err)
+	}
+	if err := e.Check(); err != nil {
+		reject(domain.ReasonBadName, err)
+		return
+	}
+	switch {
+	case s.closed:
+		reject(domain.ReasonStore, domain.ErrClosed)
+		return
+	case g.writes >= maxPendingWrites:
+		reject(domain.ReasonOverloaded, errOverloaded)
+		return
+	case !known && s.table.Len()+g.fresh >= s.table.Limit():
+		reject(domain.ReasonTableFull, fmt.Errorf("%w: %d aliases", domain.ErrTableFull, s.table.Limit()))
+		return
+	}
+	p := g.begin(e)
+	s.cfg.Store.Put(e, func(err error) {
+		g.end(e.Alias, p)
+		if err != nil {
+			s.storeDone(err)
+			reject(domain.ReasonStore, err)
+			return
+		}
+		change, err := s.put(e)
+		if err != nil {
+			reject(domain.ReasonTableFull, err)
+			return
+		}
+		s.stats.Registrations++
+		done(change, nil)
+	})
+}
+
+// leave drops an alias at its client's own request. Only the key that has the alias can give it up: a goodbye that
+// comes after another client took the alias over is too late.
+func (g *registry) leave(r domain.Register, done func(left bool, err error)) {
+	s := g.scraper
+	old, known := g.current(r.Alias)
+	if !known || old.Key != r.Key || s.closed {
+		done(false, nil)
+		return
+	}
+	p := g.begin(old)
+	p.gone = true
+	s.cfg.Store.Delete([]domain.Alias{r.Alias}, func(err error) {
+		g.end(r.Alias, p)
+		if err != nil {
+			s.storeDone(err)
+			done(false, err)
+			return
+		}
+		s.stats.Left++
+		if e, ok := s.table.Get(r.Alias); ok {
+			s.remove(e)
+		}
+		done(true, nil)
+	})
+}
+
+func (g *registry) begin(e domain.Entry) *pendingAlias {
+	p := g.pending[e.Alias]
+	if p == nil {
+		_, known := g.scraper.table.Get(e.Alias)
+		p = &pendingAlias{isNew: !known}
+		g.pending[e.Alias] = p
+		if p.isNew {
+			g.fresh++
+		}
+	}
+	p.entry, p.gone = e, false
+	p.count++
+	g.writes++
+	return p
+}
+
+func (g *registry) end(a domain.Alias, p *pendingAlias) {
+	g.writes--
+	if p.count--; p.count == 0 {
+		delete(g.pending, a)
+		if p.isNew {
+			g.fresh--
+		}
+	}
+}

@@ -1,0 +1,415 @@
+package app
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ScraperConfig configures a Scraper.
+type ScraperConfig struct {
+	Host      host.Host
+	Transport ports.Transport
+	// KeepTransport makes Close leave the transport open for others. By default the scraper owns it.
+	KeepTransport bool
+
+	Clock   ports.Clock
+	Store   ports.AliasStore  // closed by Close
+	Targets ports.TargetsFile // may be nil
+
+	Keys    domain.KeyPair  // the identity that clients know
+	Secrets []domain.Secret // any of them is the right to register
+
+	Expiry         time.Duration // of an alias that nobody renews; 3 h by default
+	CheckInterval  time.Duration // how often expired aliases are dropped; 1 h by default
+	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
+	MaxAliases     int           // 10,000 by default
+	Retry          Retry         // after a connection was lost
+
+	OnEvent func(domain.Event) // called on the loop for every event; may be nil
+}
+
+func (c *ScraperConfig) check() error {
+	var p problems
+	p.must(c.Host != nil, "Host", "is required")
+	p.must(c.Transport != nil, "Transport", "is required")
+	p.must(c.Clock != nil, "Clock", "is required")
+	p.must(c.Store != nil, "Store", "is required")
+	p.must(!c.Keys.IsZero(), "Keys", "want the scraper's key pair")
+	p.must(len(c.Secrets) > 0, "Secrets", "want at least one 32-byte secret shared with the clients")
+	for i, s := range c.Secrets {
+		p.must(!s.IsZero(), fmt.Sprintf("Secrets[%d]", i), "want 32 bytes, not all zero")
+	}
+	p.within("Expiry", &c.Expiry, domain.DefaultExpiry, minExpiry, forever)
+	p.within("CheckInterval", &c.CheckInterval, domain.DefaultExpiryCheckInterval, minCheckInterval, forever)
+	p.within("RequestTimeout", &c.RequestTimeout, domain.DefaultRequestTimeout, time.Millisecond, forever)
+	c.Retry.check(&p, "Retry")
+	if c.MaxAliases == 0 {
+		c.MaxAliases = domain.MaxEntries
+	}
+	p.must(c.MaxAliases > 0, "MaxAliases", "want a positive number")
+	return p.err()
+}
+
+// Scraper accepts registrations, keeps the alias table, holds a session per client key and scrapes over it.
+type Scraper struct {
+	cfg      ScraperConfig
+	table    *domain.Table
+	sessions map[domain.PublicKey]*Session
+	scrapes  map[domain.Alias]domain.Scrape
+	registry *registry
+	listener ports.Listener
+	expiry   host.Timer
+	targets  targetsWriter
+	started  bool
+	closed   bool
+	ready    bool
+	stats    domain.ScraperStats
+}
+
+// NewScraper checks the configuration. Nothing happens before Start.
+func NewScraper(cfg ScraperConfig) (*Scraper, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg.Secrets = slices.Clone(cfg.Secrets)
+	s := &Scraper{
+		cfg:      cfg,
+		table:    domain.NewTable(cfg.MaxAliases),
+		sessions: map[domain.PublicKey]*Session{},
+		scrapes:  map[domain.Alias]domain.Scrape{},
+		stats:    domain.ScraperStats{ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}},
+	}
+	s.registry = newRegistry(s)
+	s.targets = targetsWriter{scraper: s, backoff: cfg.Retry.backoff()}
+	return s, nil
+}
+
+// PublicKey is what clients register with.
+func (s *Scraper) PublicKey() domain.PublicKey { return s.cfg.Keys.Public }
+
+// Start loads the alias table, connects to its clients and then listens for registrations. done is called when it
+// listens, or with the error that prevents it; the scraper should be closed then.
+func (s *Scraper) Start(done func(error)) {
+	if s.started || s.closed {
+		s.cfg.Host.Post(func() { done(fmt.Errorf("scraper %w", errStarted)) })
+		return
+	}
+	s.started = true
+	s.cfg.Store.Load(func(entries []domain.Entry, bad []error, err error) {
+		if s.closed {
+			return
+		}
+		if err != nil {
+			tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
+			done(fmt.Errorf("loading aliases: %w", err))
+			return
+		}
+		s.load(entries, bad)
+		s.listen(done)
+	})
+}
+
+func (s *Scraper) load(entries []domain.Entry, bad []error) {
+	for _, e := range entries {
+		err := e.Check()
+		if err == nil {
+			err = s.table.Put(e)
+		}
+		if err != nil {
+			bad = append(bad, fmt.Errorf("alias %q: %w", e.Alias, err))
+		}
+	}
+	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
+	s.dropExpired()
+	for _, e := range s.table.Entries() {
+		s.session(e.Key)
+	}
+	s.targets.changed()
+}
+
+func (s *Scraper) listen(done func(error)) {
+	listener, err := s.cfg.Transport.ListenAliases(ports.AliasListen{
+		Keys: s.cfg.Keys, Admit: s.registry.admit, OnOpen: s.registry.onOpen,
+	}, func(err error) {
+		if s.closed {
+			return
+		}
+		s.ready = err == nil
+		done(err)
+	})
+	if err != nil {
+		s.cfg.Host.Post(func() { done(err) })
+		return
+	}
+	s.listener = listener
+	s.expiry = s.cfg.Host.AfterFunc(s.cfg.CheckInterval, s.checkExpiry)
+}
+
+// Ready reports whether the scraper listens for registrations.
+func (s *Scraper) Ready() bool { return s.ready && !s.closed }
+
+func (s *Scraper) checkExpiry() {
+	s.dropExpired()
+	s.expiry = s.cfg.Host.AfterFunc(s.cfg.CheckInterval, s.checkExpiry)
+}
+
+func (s *Scraper) dropExpired() {
+	expired := s.table.ExpiredAt(s.cfg.Clock.Now())
+	aliases := make([]domain.Alias, 0, len(expired))
+	for _, e := range expired {
+		if s.registry.pendingFor(e.Alias) {
+			continue // being renewed
+		}
+		aliases = append(aliases, e.Alias)
+		s.remove(e)
+		s.stats.Expired++
+		tell(s.cfg.OnEvent, domain.AliasExpired{Entry: e})
+	}
+	if len(aliases) > 0 {
+		s.cfg.Store.Delete(aliases, s.storeDone)
+	}
+}
+
+func (s *Scraper) storeDone(err error) {
+	if err != nil {
+		s.stats.StoreFailures++
+		tell(s.cfg.OnEvent, domain.WriteAliasesError{What: "store", Err: err})
+	}
+}
+
+// put makes a durable entry count.
+func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
+	old, _ := s.table.Get(e.Alias)
+	change := e.ChangeFrom(old)
+	if err := s.table.Put(e); err != nil {
+		return change, err
+	}
+	if !change.TakenFrom.IsZero() {
+		s.stats.Takeovers++
+		s.release(change.TakenFrom)
+		delete(s.scrapes, e.Alias) // they were another client's
+	}
+	if !s.closed {
+		s.session(e.Key).Nudge()
+	}
+	if change.Updated {
+		tell(s.cfg.OnEvent, domain.SetAlias{Entry: e})
+		s.targets.changed()
+	}
+	return change, nil
+}
+
+// remove drops an alias from the table, not from the store.
+func (s *Scraper) remove(e domain.Entry) {
+	s.table.Delete(e.Alias)
+	delete(s.scrapes, e.Alias)
+	s.release(e.Key)
+	s.targets.changed()
+}
+
+// session returns the session with a client, started.
+func (s *Scraper) session(key domain.PublicKey) *Session {
+	held := s.sessions[key]
+	if held == nil {
+		var err error
+		held, err = NewSession(SessionConfig{
+			Host: s.cfg.Host, Transport: s.cfg.Transport, Keys: s.cfg.Keys, Client: key,
+			RequestTimeout: s.cfg.RequestTimeout, Retry: s.cfg.Retry, OnEvent: s.cfg.OnEvent,
+		})
+		if err != nil {
+			panic("app: " + err.Error()) // all of it was checked at the door
+		}
+		s.sessions[key] = held
+		held.Start()
+	}
+	return held
+}
+
+// release closes the session with a client that no alias points to any more.
+func (s *Scraper) release(key domain.PublicKey) {
+	if held := s.sessions[key]; held != nil && !s.table.Serves(key) {
+		delete(s.sessions, key)
+		s.stats.Dials += held.dials
+		held.Close()
+	}
+}
+
+// PutAlias sets an alias as a registration with the right secret does. done is called when it is durable.
+func (s *Scraper) PutAlias(r domain.Register, done func(updated bool, err error)) {
+	s.registry.register(r, func(change domain.Change, err error) { done(change.Updated, err) })
+}
+
+// Scrape asks the client behind an alias for its metrics. within bounds all of it, the configured time when it is
+// zero. The error says why there are none: ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, or
+// what broke the connection.
+func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func()) {
+	if within <= 0 {
+		within = s.cfg.RequestTimeout
+	}
+	s.stats.Scrapes++
+	e, known := s.table.Get(alias)
+	now := s.cfg.Clock.Now()
+	if !known || e.Expired(now) || s.closed {
+		err := domain.ErrUnknownAlias
+		if s.closed {
+			err = domain.ErrClosed
+		}
+		s.stats.ScrapesFailed[domain.FailureReason(err)]++
+		over := false
+		s.cfg.Host.Post(func() {
+			if !over {
+				done(nil, err)
+			}
+		})
+		return func() { over = true }
+	}
+	started, over := s.cfg.Host.Now(), false
+	held := s.session(e.Key)
+	uid := held.uid()
+	stop := held.RequestMetricsWithin(within, func(reply domain.MetricsReply, err error) {
+		over = true
+		if err == nil && !reply.Success {
+			err = &domain.RemoteError{Message: reply.Message}
+		}
+		s.record(e, domain.Scrape{At: now, Took: s.cfg.Host.Now().Sub(started), Bytes: len(reply.Body), Err: err})
+		if err != nil {
+			s.stats.ScrapesFailed[domain.FailureReason(err)]++
+			tell(s.cfg.OnEvent, domain.UpstreamError{UID: uid, Alias: alias, Key: e.Key, Err: err})
+			done(nil, err)
+			return
+		}
+		done(reply.Body, nil)
+	})
+	return func() {
+		if !over {
+			over = true
+			s.stats.ScrapesFailed[domain.ReasonCanceled]++
+			stop()
+		}
+	}
+}
+
+// record keeps the result of a scrape, unless the alias has moved on meanwhile.
+func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
+	if now, ok := s.table.Get(e.Alias); !ok || now.Key != e.Key {
+		return
+	}
+	r.Success = s.scrapes[e.Alias].Success
+	if r.Err == nil {
+		r.Success = r.At
+	}
+	s.scrapes[e.Alias] = r
+}
+
+// Aliases lists the table by alias, with sessions and last scrapes.
+func (s *Scraper) Aliases() []domain.AliasStatus {
+	entries := s.table.Entries()
+	all := make([]domain.AliasStatus, len(entries))
+	for i, e := range entries {
+		all[i] = domain.AliasStatus{Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias]}
+		if held := s.sessions[e.Key]; held != nil {
+			all[i].Session, all[i].Why = held.State(), held.LastError()
+			all[i].Peer, all[i].SessionUp = held.Peer()
+		}
+	}
+	return all
+}
+
+// Sessions counts the sessions by state.
+func (s *Scraper) Sessions() map[domain.SessionState]int {
+	count := map[domain.SessionState]int{}
+	for _, held := range s.sessions {
+		count[held.State()]++
+	}
+	return count
+}
+
+// Stats is a snapshot of the counters.
+func (s *Scraper) Stats() domain.ScraperStats {
+	stats := s.stats
+	stats.ScrapesFailed, stats.Rejected = maps.Clone(stats.ScrapesFailed), maps.Clone(stats.Rejected)
+	for _, held := range s.sessions {
+		stats.Dials += held.dials
+	}
+	return stats
+}
+
+// Node is a snapshot of the DHT node below.
+func (s *Scraper) Node() ports.NodeStatus { return s.cfg.Transport.Status() }
+
+// Fingerprints tell the accepted secrets apart without giving them away.
+func (s *Scraper) Fingerprints() []string {
+	all := make([]string, len(s.cfg.Secrets))
+	for i, secret := range s.cfg.Secrets {
+		all[i] = secret.Fingerprint()
+	}
+	return all
+}
+
+// Close stops accepting registrations, finishes those on their way to the disk, ends the sessions, writes the targets
+// file a last time and closes store and transport. done is called at the end. Closing twice calls the first done only.
+func (s *Scraper) Close(done func()) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	steps := []func(next func()){
+		func(next func()) {
+			if s.listener == nil {
+				next()
+				return
+			}
+			s.listener.Close(next)
+		},
+		// The store finishes what is on its way, so the targets file comes after it.
+		func(next func()) {
+			s.cfg.Store.Close(func(err error) {
+				s.storeDone(err)
+				next()
+			})
+		},
+		func(next func()) {
+			s.closeSessions()
+			s.targets.close(next)
+		},
+		func(next func()) {
+			if s.cfg.KeepTransport {
+				next()
+				return
+			}
+			s.cfg.Transport.Close(next)
+		},
+	}
+	var run func(i int)
+	run = func(i int) {
+		if i == len(steps) {
+			done()
+			return
+		}
+		steps[i](func() { run(i + 1) })
+	}
+	s.cfg.Host.Post(func() { run(0) })
+}
+
+func (s *Scraper) closeSessions() {
+	keys := make([]domain.PublicKey, 0, len(s.sessions))
+	for k := range s.sessions {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b domain.PublicKey) int { return strings.Compare(string(a[:]), string(b[:])) })
+	for _, k := range keys {
+		s.stats.Dials += s.sessions[k].dials
+		s.sessions[k].Close()
+		delete(s.sessions, k)
+	}
+}

@@ -1,0 +1,360 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// SessionConfig configures a Session.
+type SessionConfig struct {
+	Host      host.Host
+	Transport ports.Transport // borrowed: Close leaves it open
+	Keys      domain.KeyPair  // the scraper's identity, which the client's firewall expects
+	Client    domain.PublicKey
+	// RequestTimeout bounds RequestMetrics with everything that it waits for. 5 s by default.
+	RequestTimeout time.Duration
+	Retry          Retry
+	OnEvent        func(domain.Event) // may be nil
+}
+
+func (c *SessionConfig) check() error {
+	var p problems
+	p.must(c.Host != nil, "Host", "is required")
+	p.must(c.Transport != nil, "Transport", "is required")
+	p.must(!c.Keys.IsZero(), "Keys", "is required")
+	p.must(!c.Client.IsZero(), "Client", "want the client's public key")
+	p.within("RequestTimeout", &c.RequestTimeout, domain.DefaultRequestTimeout, time.Millisecond, forever)
+	c.Retry.check(&p, "Retry")
+	return p.err()
+}
+
+// Session is a scraper's held connection to one client. It connects on Start, and again whenever the connection is
+// lost, until Close.
+type Session struct {
+	cfg     SessionConfig
+	state   domain.SessionState
+	started bool
+	backoff domain.Backoff
+	timer   host.Timer // connecting: connect timeout; open: channel timeout; waiting: the next dial
+	link    *sessionLink
+	lastErr error // why there is no connection
+	retryAt host.Instant
+	pending []*sessionRequest // asked, unanswered; oldest first
+	dials   uint64
+}
+
+// sessionLink is one connection of a session, or the try for one. Callbacks of a link that the session has let go
+// of are ignored.
+type sessionLink struct {
+	conn   ports.MetricsSession
+	uid    domain.UID
+	peer   domain.Peer
+	open   bool
+	ready  bool
+	opened host.Instant
+
+	probing   bool
+	stopProbe func()
+}
+
+type sessionRequest struct {
+	done   func(domain.MetricsReply, error)
+	within time.Duration
+	timer  host.Timer
+	cancel func() // at the transport; nil while the session connects
+	over   bool
+}
+
+// NewSession checks the configuration. Nothing happens before Start.
+func NewSession(cfg SessionConfig) (*Session, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return &Session{cfg: cfg, backoff: cfg.Retry.backoff(), state: domain.SessionWaiting}, nil
+}
+
+// Start connects, and reconnects from now on. Starting twice is harmless.
+func (s *Session) Start() {
+	if !s.started && s.state != domain.SessionClosed {
+		s.started = true
+		s.dial()
+	}
+}
+
+// Nudge is news that the client lives: it registered. A wait for the next dial ends at once. An open connection is
+// checked, because a client that was killed and started again registers long before the old connection is given up.
+func (s *Session) Nudge() {
+	s.backoff.Reset()
+	switch {
+	case !s.started:
+	case s.state == domain.SessionWaiting:
+		s.dial()
+	case s.state == domain.SessionOpen && s.link.ready && !s.link.probing:
+		s.probe(s.link)
+	}
+}
+
+func (s *Session) probe(link *sessionLink) {
+	link.probing = true
+	var timer host.Timer
+	cancel := link.conn.Ping(func(error) {
+		// An error means that the connection is ending, which OnClose tells.
+		timer.Stop()
+		link.probing = false
+	})
+	timer = s.cfg.Host.AfterFunc(probeTimeout, func() {
+		cancel()
+		s.drop(link, &domain.TimeoutError{Waiting: "a sign of life", After: probeTimeout})
+		s.Nudge()
+	})
+	link.stopProbe = func() {
+		cancel()
+		timer.Stop()
+	}
+}
+
+// Close disconnects and fails what is under way with domain.ErrClosed. Events of the connection's end come before
+// Close returns; done callbacks of requests in a later turn.
+func (s *Session) Close() {
+	if s.state == domain.SessionClosed {
+		return
+	}
+	link := s.link
+	s.become(domain.SessionClosed)
+	if link != nil {
+		s.detach(link, nil)
+		link.conn.Close(nil)
+	}
+	for _, r := range s.takePending() {
+		s.settleLater(r, domain.MetricsReply{}, domain.ErrClosed)
+	}
+}
+
+// State is where the session is.
+func (s *Session) State() domain.SessionState { return s.state }
+
+// Peer is the client's address and path while the session is open.
+func (s *Session) Peer() (domain.Peer, bool) {
+	if s.state != domain.SessionOpen {
+		return domain.Peer{}, false
+	}
+	return s.link.peer, true
+}
+
+// uid is that of the current connection, zero without one.
+func (s *Session) uid() domain.UID {
+	if s.link == nil {
+		return domain.UID{}
+	}
+	return s.link.uid
+}
+
+// LastError is why there is no connection; nil while there is one or before the first try.
+func (s *Session) LastError() error { return s.lastErr }
+
+// become is the one place where the state changes; doc.go draws the edges.
+func (s *Session) become(next domain.SessionState) {
+	ok := false
+	switch next {
+	case domain.SessionConnecting:
+		ok = s.state == domain.SessionWaiting
+	case domain.SessionOpen:
+		ok = s.state == domain.SessionConnecting
+	case domain.SessionWaiting:
+		ok = s.state == domain.SessionConnecting || s.state == domain.SessionOpen
+	case domain.SessionClosed:
+		ok = s.state != domain.SessionClosed
+	}
+	if !ok {
+		panic(fmt.Sprintf("app: session %s goes from %s to %s", s.cfg.Client.Short(), s.state, next))
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	s.state = next
+}
+
+func (s *Session) dial() {
+	s.become(domain.SessionConnecting)
+	s.dials++
+	link := &sessionLink{}
+	s.link = link
+	s.timer = s.cfg.Host.AfterFunc(connectTimeout, func() {
+		s.drop(link, &domain.TimeoutError{Waiting: "the connection", After: connectTimeout})
+	})
+	link.conn = s.cfg.Transport.DialMetrics(ports.MetricsDial{
+		Keys:   s.cfg.Keys,
+		Client: s.cfg.Client,
+		OnOpen: func(p domain.Peer) {
+			if s.link == link {
+				s.onOpen(link, p)
+			}
+		},
+		OnReady: func() {
+			if s.link == link {
+				link.ready = true
+				s.timer.Stop()
+			}
+		},
+		OnClose: func(err error) {
+			if s.link == link {
+				s.lost(link, err)
+			}
+		},
+	})
+}
+
+func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
+	s.become(domain.SessionOpen)
+	s.lastErr = nil
+	link.uid, link.peer, link.open, link.opened = newUID(s.cfg.Host), p, true, s.cfg.Host.Now()
+	s.timer = s.cfg.Host.AfterFunc(channelTimeout, func() {
+		s.drop(link, &domain.TimeoutError{Waiting: "the metrics channel", After: channelTimeout})
+	})
+	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
+	for _, r := range s.pending {
+		s.ask(r)
+	}
+}
+
+// drop gives a connection up that keeps us waiting.
+func (s *Session) drop(link *sessionLink, err error) {
+	if s.link == link {
+		s.lost(link, err)
+		link.conn.Close(err)
+	}
+}
+
+// lost handles the end of a connection, or of the try for one.
+func (s *Session) lost(link *sessionLink, err error) {
+	s.detach(link, err)
+	if link.open && s.cfg.Host.Now().Sub(link.opened) >= stableAfter {
+		s.backoff.Reset()
+	}
+	if err == nil {
+		err = &ports.ConnectionError{Err: errPeerEnded}
+	}
+	s.lastErr = err
+	s.become(domain.SessionWaiting)
+	wait := s.backoff.Next(drawUint64(s.cfg.Host))
+	s.retryAt = s.cfg.Host.Now().Add(wait)
+	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)
+	tell(s.cfg.OnEvent, domain.SessionWait{Key: s.cfg.Client, Err: err, RetryIn: wait})
+	for _, r := range s.takePending() {
+		s.settleLater(r, domain.MetricsReply{}, s.notConnected())
+	}
+}
+
+// detach lets go of a link and tells its end.
+func (s *Session) detach(link *sessionLink, err error) {
+	s.link = nil
+	if link.stopProbe != nil {
+		link.stopProbe()
+	}
+	if !link.open {
+		return
+	}
+	if err != nil {
+		tell(s.cfg.OnEvent, domain.ConnectionError{UID: link.uid, Side: domain.SideScrape, Peer: link.peer, Err: err})
+	}
+	tell(s.cfg.OnEvent, domain.ConnectionClose{UID: link.uid, Side: domain.SideScrape, Peer: link.peer})
+}
+
+// RequestMetrics asks the client for its metrics within the configured time. done gets the client's answer, which
+// may be a failure, or an error: ErrNotConnected, ErrTimeout, ErrClosed, or what broke the connection.
+func (s *Session) RequestMetrics(done func(domain.MetricsReply, error)) (cancel func()) {
+	return s.RequestMetricsWithin(s.cfg.RequestTimeout, done)
+}
+
+// RequestMetricsWithin is RequestMetrics with a time of its own. The time covers every wait: for a connection that is
+// being made, for the channel on it, and for the answer. A session that waits to dial again fails at once.
+func (s *Session) RequestMetricsWithin(within time.Duration, done func(domain.MetricsReply, error)) (cancel func()) {
+	s.Start()
+	r := &sessionRequest{done: done, within: within}
+	refuse := func(err error) (cancel func()) {
+		s.settleLater(r, domain.MetricsReply{}, err)
+		return func() { r.over = true }
+	}
+	switch {
+	case s.state == domain.SessionClosed:
+		return refuse(domain.ErrClosed)
+	case s.state == domain.SessionWaiting:
+		return refuse(s.notConnected())
+	case len(s.pending) >= maxSessionRequests:
+		return refuse(errBusy)
+	}
+	r.timer = s.cfg.Host.AfterFunc(within, func() {
+		s.settle(r, domain.MetricsReply{}, &domain.TimeoutError{Waiting: s.waitsFor(), After: within})
+	})
+	s.pending = append(s.pending, r)
+	if s.state == domain.SessionOpen {
+		s.ask(r)
+	}
+	return func() { s.forget(r) }
+}
+
+func (s *Session) ask(r *sessionRequest) {
+	r.cancel = s.link.conn.Request(func(reply domain.MetricsReply, err error) { s.settle(r, reply, err) })
+}
+
+// waitsFor names what a request that ran out of time was waiting for.
+func (s *Session) waitsFor() string {
+	switch {
+	case s.state != domain.SessionOpen:
+		return "the connection"
+	case !s.link.ready:
+		return "the metrics channel"
+	default:
+		return "the answer"
+	}
+}
+
+func (s *Session) notConnected() error {
+	if s.lastErr == nil {
+		return domain.ErrNotConnected
+	}
+	return fmt.Errorf("%w: %w", domain.ErrNotConnected, s.lastErr)
+}
+
+// forget ends a request without telling.
+func (s *Session) forget(r *sessionRequest) {
+	r.over = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
+	s.pending = slices.DeleteFunc(s.pending, func(o *sessionRequest) bool { return o == r })
+}
+
+func (s *Session) settle(r *sessionRequest, reply domain.MetricsReply, err error) {
+	if !r.over {
+		s.forget(r)
+		r.done(reply, err)
+	}
+}
+
+// settleLater settles in a turn of its own, so that no caller is called back inside its own call.
+func (s *Session) settleLater(r *sessionRequest, reply domain.MetricsReply, err error) {
+	s.cfg.Host.Post(func() { s.settle(r, reply, err) })
+}
+
+// takePending empties the list, so that a reconnect does not ask again for those that are about to fail.
+func (s *Session) takePending() []*sessionRequest {
+	all := s.pending
+	s.pending = nil
+	for _, r := range all {
+		r.timer.Stop()
+		if r.cancel != nil {
+			r.cancel()
+		}
+	}
+	return all
+}

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// targetsWriter keeps the targets file up to date: changes that come close together are one write, one write runs at
+// a time, and a failed one is tried again.
+type targetsWriter struct {
+	scraper *Scraper
+	dirty   bool
+	writing bool
+	timer   host.Timer
+	backoff domain.Backoff
+	closing func() // called after the last write
+}
+
+// changed asks for a write soon.
+func (w *targetsWriter) changed() {
+	w.dirty = true
+	if w.scraper.cfg.Targets == nil || w.writing || w.timer != nil || w.closing != nil {
+		return
+	}
+	w.timer = w.scraper.cfg.Host.AfterFunc(targetsDelay, w.write)
+}
+
+func (w *targetsWriter) write() {
+	w.timer = nil
+	w.dirty, w.writing = false, true
+	entries := w.scraper.table.Entries()
+	w.scraper.cfg.Targets.Write(entries, func(err error) { w.written(len(entries), err) })
+}
+
+func (w *targetsWriter) written(n int, err error) {
+	w.writing = false
+	s := w.scraper
+	if err != nil {
+		s.stats.TargetsFailures++
+		tell(s.cfg.OnEvent, domain.WriteAliasesError{What: "targets file", Err: err})
+		if w.closing == nil {
+			w.dirty = true
+			w.timer = s.cfg.Host.AfterFunc(w.backoff.Next(drawUint64(s.cfg.Host)), w.write)
+			return
+		}
+	} else {
+		w.backoff.Reset()
+		tell(s.cfg.OnEvent, domain.AliasesUpdated{Entries: n})
+	}
+	switch {
+	case w.closing != nil && w.dirty:
+		w.write()
+	case w.closing != nil:
+		w.closing()
+	case w.dirty:
+		w.timer = s.cfg.Host.AfterFunc(targetsDelay, w.write)
+	}
+}
+
+// close writes what is not written yet and calls done.
+func (w *targetsWriter) close(done func()) {
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+	w.closing = done
+	switch {
+	case w.writing:
+	case w.dirty && w.scraper.cfg.Targets != nil:
+		w.write()
+	default:
+		done()
+	}
+}

@@ -1,0 +1,70 @@
+package domain_test
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+func TestEveryEventHasTheFactsOfItsTwin(t *testing.T) {
+	peer := domain.Peer{Key: domain.PublicKey{7}, Addr: netip.MustParseAddrPort("192.0.2.1:5444")}
+	r := domain.Register{Alias: "a", Key: domain.PublicKey{8}, Hostname: "h", Service: "s"}
+	err := errors.New("boom")
+	for _, c := range []struct {
+		event domain.Event
+		name  string
+		keys  string
+	}{
+		{domain.ConnectionOpen{Side: domain.SideScrape, Peer: peer}, "connection-open", "uid remote_key remote_address"},
+		{domain.ConnectionClose{Peer: peer}, "connection-close", "uid remote_key remote_address"},
+		{domain.ConnectionError{Peer: peer, Err: err}, "connection-error", "uid remote_key remote_address err"},
+		{domain.ConnectionIgnore{Peer: peer}, "connection-ignore", "uid remote_key remote_address"},
+		{domain.FirewallBlock{Addr: peer.Addr}, "firewall-block", "remote_key remote_address"},
+		{domain.AliasAttempt{Register: r}, "alias-attempt", "uid alias target_key hostname service"},
+		{domain.RegisterAliasSuccess{}, "register-alias-success", "updated"},
+		{domain.RegisterAliasError{Err: err}, "register-alias-error", "err"},
+		{domain.MetricsRequest{Peer: peer}, "metrics-request", "uid remote_key"},
+		{domain.MetricsSuccess{Peer: peer}, "metrics-success", "uid remote_key"},
+		{domain.MetricsError{Peer: peer, Err: err}, "metrics-error", "uid remote_key err"},
+		{domain.AliasRequest{Peer: peer, Register: r}, "alias-request", "uid remote_key target_key alias hostname service"},
+		{domain.AliasSuccess{Peer: peer, Register: r}, "alias-success", "uid alias remote_key target_key updated"},
+		{domain.AliasUnauthorised{Peer: peer, Register: r}, "alias-unauthorised", "uid remote_key target_key alias remote_address"},
+		{domain.AliasError{Peer: peer, Err: err}, "alias-error", "uid remote_key err"},
+		{domain.SetAlias{}, "set-alias", "alias target_key"},
+		{domain.AliasExpired{}, "alias-expired", "alias target_key"},
+		{domain.LoadAliases{Skipped: []error{err}}, "load-aliases", "entries skipped err"},
+		{domain.LoadAliasesError{Err: err}, "load-aliases-error", "err"},
+		{domain.AliasesUpdated{}, "aliases-updated", "entries"},
+		{domain.WriteAliasesError{Err: err}, "write-aliases-error", "what err"},
+		{domain.UpstreamError{Err: err}, "upstream-error", "uid alias remote_key err"},
+		{domain.SessionWait{Err: err}, "session-wait", "remote_key err retry_in"},
+	} {
+		if c.event.Name() != c.name {
+			t.Errorf("%T is called %s, want %s", c.event, c.event.Name(), c.name)
+		}
+		have := map[string]bool{}
+		for _, a := range c.event.Attrs() {
+			have[a.Key] = true
+		}
+		for _, k := range strings.Fields(c.keys) {
+			if !have[k] {
+				t.Errorf("%s does not say %s", c.name, k)
+			}
+		}
+		_ = c.event.Level()
+	}
+}
+
+func TestRefusedNamesAreCutInLogs(t *testing.T) {
+	r := domain.Register{Alias: domain.Alias(strings.Repeat("x", 1<<20))}
+	for _, e := range []domain.Event{domain.AliasUnauthorised{Register: r}, domain.AliasError{Alias: r.Alias, Err: errors.New("x")}} {
+		for _, a := range e.Attrs() {
+			if len(a.Value.String()) > 300 {
+				t.Errorf("%s logs %d bytes as %s", e.Name(), len(a.Value.String()), a.Key)
+			}
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package domain
+
+import (
+	"errors"
+	"time"
+)
+
+// Reasons of failed scrapes and rejected registrations: fixed sets, because they become label values.
+const (
+	ReasonUnknownAlias = "unknown_alias"
+	ReasonNotConnected = "not_connected"
+	ReasonTimeout      = "timeout"
+	ReasonRemote       = "remote_error"
+	ReasonConnection   = "connection"
+	ReasonClosed       = "closed"
+	ReasonCanceled     = "canceled"
+
+	ReasonUnauthorised = "unauthorised"
+	ReasonBadName      = "bad_name"
+	ReasonTableFull    = "table_full"
+	ReasonRateLimit    = "rate_limit"
+	ReasonOverloaded   = "overloaded"
+	ReasonStore        = "store"
+)
+
+// FailureReasons lists why scrapes fail, so that a counter can exist before its first event.
+func FailureReasons() []string {
+	return []string{
+		ReasonCanceled, ReasonClosed, ReasonConnection, ReasonNotConnected, ReasonRemote, ReasonTimeout, ReasonUnknownAlias,
+	}
+}
+
+// RejectionReasons lists why registrations are rejected.
+func RejectionReasons() []string {
+	return []string{
+		ReasonBadName, ReasonOverloaded, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
+	}
+}
+
+// FailureReason is the reason of a failed scrape.
+func FailureReason(err error) string {
+	_, remote := errors.AsType[*RemoteError](err)
+	switch {
+	case remote:
+		return ReasonRemote
+	case errors.Is(err, ErrUnknownAlias):
+		return ReasonUnknownAlias
+	case errors.Is(err, ErrNotConnected):
+		return ReasonNotConnected
+	case errors.Is(err, ErrTimeout):
+		return ReasonTimeout
+	case errors.Is(err, ErrClosed):
+		return ReasonClosed
+	default:
+		return ReasonConnection
+	}
+}
+
+// ScraperStats counts what a scraper did since it started.
+type ScraperStats struct {
+	Scrapes           uint64
+	ScrapesFailed     map[string]uint64 // by reason
+	Registrations     uint64            // durable ones
+	Rejected          map[string]uint64 // registrations, by reason
+	Takeovers         uint64            // aliases that changed their key
+	Expired           uint64            // aliases that nobody renewed
+	Left              uint64            // aliases that said goodbye
+	Dials             uint64            // connections to clients tried
+	StoreFailures     uint64
+	TargetsFailures   uint64
+	AliasConnections  int    // to the registration service, open now
+	ConnectionsDenied uint64 // by the limits of the registration service
+}
+
+// AliasStatus is all that a scraper knows about an alias.
+type AliasStatus struct {
+	Entry
+	Session   SessionState
+	Peer      Peer   // while the session is open
+	SessionUp bool   // Peer is valid
+	Why       error  // why there is no connection, nil while there is one
+	Scrape    Scrape // the last one
+}
+
+// Scrape is the result of an alias's last scrape; the zero value before the first.
+type Scrape struct {
+	At      time.Time
+	Took    time.Duration
+	Bytes   int
+	Err     error
+	Success time.Time // of the last successful one
+}
