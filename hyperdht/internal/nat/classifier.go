@@ -1,0 +1,165 @@
+package nat
+
+import "net/netip"
+
+// Kind is how a NAT maps one of our sockets. The values are those that peers tell each other.
+type Kind uint8
+
+// The kinds of hyperdht lib/constants.js.
+const (
+	Unknown    Kind = iota
+	Open            // reachable without any help
+	Consistent      // every remote sees the same port
+	Random          // every remote sees another port
+)
+
+var kindNames = [...]string{"unknown", "open", "consistent", "random"}
+
+// String is the kind in words.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "invalid"
+}
+
+// Classifier classifies one socket by what the nodes it talked to saw (hyperdht lib/nat.js).
+//
+//	Unknown ──3 samples, 3 equal──▶ Consistent
+//	   │ ──────3 samples, no two equal──▶ Random
+//	   └──two equal: 4 or 5 samples decide, see verdict
+//
+// A later sample may change the verdict until it is frozen. A node that is not firewalled is Open.
+type Classifier struct {
+	hosts      []tally // port 0
+	full       []tally
+	responders []netip.AddrPort
+
+	sampled int
+	kind    Kind
+	addrs   []netip.AddrPort
+	frozen  bool
+	settled bool
+	open    bool // not firewalled, as of the last call
+}
+
+type tally struct {
+	addr netip.AddrPort
+	hits int
+}
+
+// NewClassifier makes a classifier for a socket of a node that is firewalled or not.
+func NewClassifier(firewalled bool) *Classifier {
+	c := &Classifier{open: !firewalled}
+	if c.open {
+		c.kind = Open
+	}
+	return c
+}
+
+// Firewall is the verdict so far.
+func (c *Classifier) Firewall() Kind { return c.kind }
+
+// Addrs is what to tell the other peer: nil while unknown or open, the host with port 0 if random, else
+// the addresses we were seen at most. The slice is the classifier's own.
+func (c *Classifier) Addrs() []netip.AddrPort { return c.addrs }
+
+// Sampled is the number of responders counted.
+func (c *Classifier) Sampled() int { return c.sampled }
+
+// Settled reports whether the verdict is as good as it gets without waiting for more than
+// SamplesWanted samples.
+func (c *Classifier) Settled() bool { return c.settled }
+
+// Freeze keeps the verdict as it is, so that both peers punch by what they were told.
+func (c *Classifier) Freeze() { c.frozen = true }
+
+// Unfreeze lets samples count again, those that came meanwhile too.
+func (c *Classifier) Unfreeze() {
+	c.frozen = false
+	c.judge()
+	c.collect()
+}
+
+// Add takes the address that a responder saw us at, and whether the node is firewalled now. Each
+// responder counts once.
+func (c *Classifier) Add(seen, from netip.AddrPort, firewalled bool) {
+	c.open = !firewalled
+	for _, r := range c.responders {
+		if r == from {
+			return
+		}
+	}
+	if len(c.responders) >= maxResponders {
+		return
+	}
+	c.responders = append(c.responders, from)
+
+	c.hosts = count(c.hosts, netip.AddrPortFrom(seen.Addr(), 0))
+	c.full = count(c.full, seen)
+	c.sampled++
+
+	if (c.sampled >= SamplesNeeded || c.open) && !c.frozen {
+		if !c.open && c.kind == Open {
+			c.kind = Unknown
+		}
+		c.judge()
+		c.collect()
+	}
+	if c.kind == Consistent || c.kind == Open || c.sampled >= SamplesWanted {
+		c.settled = true
+	}
+}
+
+func (c *Classifier) judge() {
+	if c.open {
+		c.kind = Open
+		return
+	}
+	if c.sampled < SamplesNeeded {
+		return
+	}
+	switch most := c.full[0].hits; {
+	case most >= 3:
+		c.kind = Consistent
+	case most == 1:
+		c.kind = Random
+	case len(c.hosts) == 1 && c.sampled > 3:
+		c.kind = Random // one host, and two samples off
+	case len(c.hosts) > 1 && c.full[1].hits > 1:
+		c.kind = Consistent // two addresses with one port each: several uplinks
+	case c.sampled > 4:
+		c.kind = Random
+	}
+}
+
+func (c *Classifier) collect() {
+	switch c.kind {
+	case Unknown:
+		c.addrs = nil
+	case Random:
+		c.addrs = []netip.AddrPort{c.hosts[0].addr}
+	case Consistent:
+		c.addrs = nil
+		for _, t := range c.full {
+			if t.hits >= 2 || len(c.addrs) < 2 {
+				c.addrs = append(c.addrs, t.addr)
+			}
+		}
+	}
+}
+
+// count adds a hit to addr and keeps the list ordered by hits.
+func count(list []tally, addr netip.AddrPort) []tally {
+	for i := range list {
+		if list[i].addr != addr {
+			continue
+		}
+		list[i].hits++
+		for ; i > 0 && list[i-1].hits < list[i].hits; i-- {
+			list[i-1], list[i] = list[i], list[i-1]
+		}
+		return list
+	}
+	return append(list, tally{addr, 1})
+}

@@ -1,0 +1,103 @@
+package nat
+
+import "net/netip"
+
+// Sampler follows the public address of a node: the last sixteen samples vote, a few may disagree
+// (npm nat-sampler). The zero Sampler is empty.
+type Sampler struct {
+	ring      []*sample // pairs: the full address, the host alone
+	top       int       // where the next pair goes
+	size      int       // samples so far, at most ringSize/2
+	threshold int       // votes needed
+
+	full, host *sample // the most voted so far
+
+	result netip.AddrPort
+}
+
+// sample is an address that was reported, with the number of reports in the ring. Port 0 means any.
+type sample struct {
+	addr netip.AddrPort
+	hits int
+}
+
+// Addr is our public host, invalid while unknown, and port, 0 while unknown or different for each
+// remote.
+func (s *Sampler) Addr() netip.AddrPort { return s.result }
+
+// Host is our public address, invalid while unknown.
+func (s *Sampler) Host() netip.Addr { return s.result.Addr() }
+
+// Port is our public port. With a known host, 0 means that the port differs from remote to remote.
+func (s *Sampler) Port() uint16 { return s.result.Port() }
+
+// Len is the number of samples that vote.
+func (s *Sampler) Len() int { return s.size }
+
+// Add takes an address that somebody saw us at. It returns how many of the searched samples agree.
+func (s *Sampler) Add(addr netip.AddrPort) int {
+	full := s.bump(addr, 2)
+	host := s.bump(netip.AddrPortFrom(addr.Addr(), 0), 1)
+
+	if len(s.ring) < ringSize {
+		s.size++
+		s.threshold = threshold(s.size)
+		s.ring = append(s.ring, full, host)
+	} else {
+		if s.top == ringSize {
+			s.top = 0
+		}
+		s.ring[s.top].hits--
+		s.ring[s.top+1].hits--
+		s.ring[s.top], s.ring[s.top+1] = full, host
+	}
+	s.top += 2
+
+	if s.full == nil || s.full.hits < full.hits {
+		s.full = full
+	}
+	if s.host == nil || s.host.hits < host.hits {
+		s.host = host
+	}
+	s.conclude()
+	return full.hits
+}
+
+func threshold(size int) int {
+	switch {
+	case size < 4:
+		return size
+	case size < 8:
+		return size - 1
+	case size < 12:
+		return size - 2
+	}
+	return size - 3
+}
+
+func (s *Sampler) conclude() {
+	switch {
+	case s.full.hits >= s.threshold:
+		s.result = s.full.addr
+	case s.host.hits >= s.threshold:
+		s.result = s.host.addr
+	default:
+		s.result = netip.AddrPort{}
+	}
+}
+
+// bump finds addr among the latest samples and counts it. Only those are searched, so a sample that
+// comes back later starts anew.
+func (s *Sampler) bump(addr netip.AddrPort, offset int) *sample {
+	for i := range lookBack {
+		at := (s.top - offset - 2*i) & (ringSize - 1)
+		if at >= len(s.ring) {
+			break
+		}
+		if x := s.ring[at]; x.addr == addr {
+			x.hits++
+			return x
+		}
+	}
+	return &sample{addr: addr, hits: 1}
+}
