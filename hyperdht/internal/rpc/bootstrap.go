@@ -1,0 +1,161 @@
+package rpc
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// Bootstrap names a node to enter the network by: an address, a name to look up, or both. With both the
+// address is tried first and the name looked up if it does not answer.
+type Bootstrap struct {
+	Addr netip.Addr // invalid if only the name is known
+	Name string
+	Port uint16
+}
+
+// BootstrapAddr is the bootstrap node at an address.
+func BootstrapAddr(addr netip.AddrPort) Bootstrap {
+	return Bootstrap{Addr: addr.Addr().Unmap(), Port: addr.Port()}
+}
+
+// ParseBootstrap reads host:port, ip@host:port or a bare port on the loopback (dht-rpc index.js).
+func ParseBootstrap(text string) (Bootstrap, error) {
+	host, portText, found := strings.Cut(text, ":")
+	if !found {
+		host, portText = "127.0.0.1", text
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %q: want host:port or ip@host:port", text)
+	}
+	b := Bootstrap{Name: host, Port: uint16(port)}
+	if suggested, name, both := strings.Cut(host, "@"); both {
+		b.Name = name
+		if b.Addr, err = netip.ParseAddr(suggested); err != nil || !b.Addr.Is4() {
+			return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %q: %q is not an IPv4 address", text, suggested)
+		}
+	}
+	if addr, err := netip.ParseAddr(b.Name); err == nil && addr.Is4() && !b.Addr.IsValid() {
+		b.Addr, b.Name = addr, ""
+	}
+	if b.Name == "" && !b.Addr.IsValid() {
+		return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %q has no host", text)
+	}
+	return b, nil
+}
+
+// String is the form ParseBootstrap reads.
+func (b Bootstrap) String() string {
+	port := ":" + strconv.Itoa(int(b.Port))
+	switch {
+	case b.Name == "":
+		return b.Addr.String() + port
+	case b.Addr.IsValid():
+		return b.Addr.String() + "@" + b.Name + port
+	}
+	return b.Name + port
+}
+
+// resolve finds the addresses of the bootstrap nodes. It calls each for those that are found and done
+// at the end; for nodes that are given by address alone it does so before it returns.
+//
+// The original resolves one after the other and starts nothing meanwhile. Here all are tried at once, so
+// that one dead node does not hold up the others for four seconds.
+func (e *Endpoint) resolve(s *Session, each func(netip.AddrPort), done func()) {
+	pending := 1
+	settle := func() {
+		if pending--; pending == 0 {
+			done()
+		}
+	}
+	for _, b := range e.cfg.Bootstrap {
+		if b.Name == "" {
+			each(netip.AddrPortFrom(b.Addr, b.Port))
+			continue
+		}
+		pending++
+		if !b.Addr.IsValid() {
+			e.lookup(b, each, settle)
+			continue
+		}
+		suggested := netip.AddrPortFrom(b.Addr, b.Port)
+		e.Ping(suggested, nil, s, func(_ Reply, err error) {
+			switch err {
+			case nil:
+				each(suggested)
+			case ErrTimeout:
+				e.lookup(b, each, settle)
+				return
+			}
+			settle()
+		})
+	}
+	settle()
+}
+
+func (e *Endpoint) lookup(b Bootstrap, each func(netip.AddrPort), settle func()) {
+	e.h.LookupHost(b.Name, func(addrs []netip.Addr, err error) {
+		for _, a := range addrs {
+			if a = a.Unmap(); err == nil && a.Is4() && !e.closed {
+				each(netip.AddrPortFrom(a, b.Port))
+				break
+			}
+		}
+		settle()
+	})
+}
+
+// start enters the network (dht-rpc index.js, _bootstrap): a lookup of our own id, and where it may
+// succeed a change of the network state and a second lookup under the new one.
+func (e *Endpoint) start() {
+	if e.closed {
+		return
+	}
+	e.bootstrapRound(0, e.firewalled && !e.cfg.NoQuickFirewall && !e.forcePersistent, false)
+}
+
+func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
+	onReply := func(r *Reply) {
+		if !quick {
+			return
+		}
+		// One positive answer before the lookup ends is reason enough for the whole probe.
+		quick = false
+		e.pingNAT(r.From, func(_ Reply, err error) {
+			if err == nil {
+				testNAT = true
+			}
+		})
+	}
+	e.background(id.Target(e.table.Self()), onReply, func(error) {
+		if e.closed || e.bootstrapped {
+			return
+		}
+		if !testNAT && !e.forcePersistent {
+			e.ready()
+			return
+		}
+		e.updateState(!e.forcePersistent, func(changed bool) {
+			if changed && round == 0 {
+				e.bootstrapRound(1, quick, testNAT)
+				return
+			}
+			e.ready()
+		})
+	})
+}
+
+func (e *Endpoint) ready() {
+	if e.closed || e.bootstrapped {
+		return
+	}
+	e.bootstrapped = true
+	e.h.Trace(Event{Kind: EventReady})
+	if e.cfg.OnReady != nil {
+		e.cfg.OnReady()
+	}
+}

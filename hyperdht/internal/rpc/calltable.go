@@ -1,0 +1,141 @@
+package rpc
+
+import "github.com/dhtprom/dhtprom/ports/host"
+
+// callTable finds calls by transaction id and by deadline.
+//
+// Ids count upwards, so the calls that are waiting lie close together: a power of two of slots, indexed
+// by the low bits of the id, and an id whose slot is taken is not used.
+type callTable struct {
+	slots     []*Call
+	deadlines []*Call // heap, earliest first
+	n         int
+	next      uint16
+	made      uint64
+}
+
+const minSlots = 8
+
+// add gives c its transaction id. It reports false if there are too many calls.
+func (t *callTable) add(c *Call) bool {
+	if t.n >= maxCalls {
+		return false
+	}
+	if t.n*4 >= len(t.slots)*3 {
+		t.grow()
+	}
+	for t.slots[t.slot(t.next)] != nil {
+		t.next++
+	}
+	c.tid = t.next
+	t.next++
+	t.slots[t.slot(c.tid)] = c
+	t.n++
+	t.made++
+	c.order = t.made
+	c.heapAt = -1
+	return true
+}
+
+func (t *callTable) slot(tid uint16) int { return int(tid) & (len(t.slots) - 1) }
+
+// grow doubles the slots. Ids that differ in the low bits still do with one bit more.
+func (t *callTable) grow() {
+	old := t.slots
+	t.slots = make([]*Call, max(minSlots, 2*len(old)))
+	for _, c := range old {
+		if c != nil {
+			t.slots[t.slot(c.tid)] = c
+		}
+	}
+}
+
+// get is the waiting call with that id, or nil.
+func (t *callTable) get(tid uint16) *Call {
+	if t.n == 0 {
+		return nil
+	}
+	if c := t.slots[t.slot(tid)]; c != nil && c.tid == tid {
+		return c
+	}
+	return nil
+}
+
+func (t *callTable) remove(c *Call) {
+	t.unschedule(c)
+	t.slots[t.slot(c.tid)] = nil
+	t.n--
+	if t.n == 0 && len(t.slots) > 4*minSlots {
+		t.slots = nil // what a busy time needed is not kept for good
+	}
+}
+
+// first is the call whose deadline is earliest, or nil.
+func (t *callTable) first() *Call {
+	if len(t.deadlines) == 0 {
+		return nil
+	}
+	return t.deadlines[0]
+}
+
+// schedule sets the deadline of c, which is waiting in the table.
+func (t *callTable) schedule(c *Call, at host.Instant) {
+	t.unschedule(c)
+	c.deadline = at
+	c.heapAt = len(t.deadlines)
+	t.deadlines = append(t.deadlines, c)
+	t.up(c.heapAt)
+}
+
+func (t *callTable) unschedule(c *Call) {
+	at := c.heapAt
+	if at < 0 {
+		return
+	}
+	c.heapAt = -1
+	last := len(t.deadlines) - 1
+	moved := t.deadlines[last]
+	t.deadlines[last] = nil
+	t.deadlines = t.deadlines[:last]
+	if at == last {
+		return
+	}
+	t.deadlines[at], moved.heapAt = moved, at
+	t.up(at)
+	t.down(moved.heapAt)
+}
+
+func (t *callTable) less(i, j int) bool {
+	a, b := t.deadlines[i], t.deadlines[j]
+	return a.deadline < b.deadline || a.deadline == b.deadline && a.order < b.order
+}
+
+func (t *callTable) swap(i, j int) {
+	d := t.deadlines
+	d[i], d[j] = d[j], d[i]
+	d[i].heapAt, d[j].heapAt = i, j
+}
+
+func (t *callTable) up(i int) {
+	for i > 0 && t.less(i, (i-1)/2) {
+		t.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+}
+
+func (t *callTable) down(i int) {
+	for {
+		least := 2*i + 1
+		if least >= len(t.deadlines) {
+			return
+		}
+		if right := least + 1; right < len(t.deadlines) && t.less(right, least) {
+			least = right
+		}
+		if !t.less(least, i) {
+			return
+		}
+		t.swap(i, least)
+		i = least
+	}
+}

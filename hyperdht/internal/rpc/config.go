@@ -1,0 +1,63 @@
+package rpc
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Mode says whether the node may appear in others' routing tables.
+type Mode uint8
+
+const (
+	// Adaptive nodes become persistent once they proved stable and reachable.
+	Adaptive Mode = iota
+	// Ephemeral nodes never do.
+	Ephemeral
+	// Persistent nodes try as soon as they start. One that has nobody to tell it its address stays
+	// ephemeral for good, unless PublicAddr presets it.
+	Persistent
+)
+
+// Config is what an Endpoint is made of. The zero Config is a node of an empty network.
+type Config struct {
+	// Bootstrap are the nodes to enter the network by.
+	Bootstrap []Bootstrap
+	// Nodes are known nodes, from an earlier run for instance: the first is taken for the most recent.
+	Nodes []netip.AddrPort
+	// Listen is where the server socket is bound; the client socket takes the same host and any port. An
+	// invalid or zero part means any address, or the default port and the four after it. If no port is
+	// free, any other is taken.
+	Listen netip.AddrPort
+	Mode   Mode
+	// Firewalled false says that the server socket is known to be reachable. Nil means true.
+	Firewalled *bool
+	// NoQuickFirewall leaves out the firewall probe that is tried while bootstrapping.
+	NoQuickFirewall bool
+	// PublicAddr presets the address of a dedicated bootstrapper: a persistent node that is not
+	// firewalled, bound to exactly that port unless Listen names another.
+	PublicAddr netip.AddrPort
+	// AdaptiveTimeout lets the timeout of a request follow the round trips to its destination
+	// instead of RequestTimeout. hyperdht does not use it.
+	AdaptiveTimeout bool
+	// FilterNode refuses addresses for the routing table and for lookups. Nil admits all.
+	FilterNode func(netip.AddrPort) bool
+
+	// OnDatagram sees each datagram of both sockets first and returns true if it was meant for it.
+	OnDatagram func(s host.Socket, from netip.AddrPort, b []byte) bool
+	// OnRequest gets the commands that are not the endpoint's own. Without it they are answered as unknown.
+	OnRequest func(*Request)
+	// OnReady is called when bootstrapping has ended, well or not.
+	OnReady func()
+	// OnPersistent is called when the node has become persistent, OnEphemeral when it no longer is.
+	OnPersistent, OnEphemeral func()
+	// OnWakeup is called after a long sleep, when all that was known is old.
+	OnWakeup func()
+	// OnAddress is called when the public address that others see has changed: host and port as Addr
+	// returns them.
+	OnAddress func(netip.AddrPort)
+	// OnNetworkUpdate is called when the judgement of the network, or the network itself, has changed.
+	OnNetworkUpdate func(online, degraded bool)
+	// OnNetworkChange is called when this machine's addresses have changed.
+	OnNetworkChange func()
+}

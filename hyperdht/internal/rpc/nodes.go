@@ -1,0 +1,187 @@
+package rpc
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// learn takes note of a persistent node that was heard from and of the address it sees us at
+// (dht-rpc index.js, _addNodeFromNetwork). Sample is false for what arrives on another than the main
+// socket: that says nothing new about the main socket's address.
+func (e *Endpoint) learn(sample bool, node id.NodeID, from, to netip.AddrPort) {
+	if !e.admits(from) {
+		return
+	}
+	n := e.table.Get(node)
+	if n == nil {
+		e.addNode(kad.NewNode(node, from), to)
+		return
+	}
+	if sample && (n.Sampled == 0 || e.tick-n.Sampled >= oldNode) {
+		n.Sampled = e.tick
+		e.sample(to)
+	}
+	n.Pinged, n.Seen = e.tick, e.tick
+	e.nodes.Touch(n)
+}
+
+// sampleUnnamed takes the address that an answerer without id sees us at. Bootstrap nodes may be such;
+// nobody checks that, but no more are heard than there are bootstrap nodes.
+func (e *Endpoint) sampleUnnamed(from, to netip.AddrPort) {
+	if len(e.unnamed) >= max(1, len(e.cfg.Bootstrap)) || !e.admits(from) || slices.Contains(e.unnamed, from) {
+		return
+	}
+	e.unnamed = append(e.unnamed, from)
+	e.sample(to)
+}
+
+func (e *Endpoint) admits(addr netip.AddrPort) bool {
+	return e.cfg.FilterNode == nil || e.cfg.FilterNode(addr)
+}
+
+// sample feeds our address, as somebody sees it, into the sampler.
+func (e *Endpoint) sample(to netip.AddrPort) {
+	before := e.nat.Addr()
+	e.nat.Add(to)
+	e.addressChanged(before)
+}
+
+func (e *Endpoint) addressChanged(before netip.AddrPort) {
+	now := e.nat.Addr()
+	if now == before {
+		return
+	}
+	e.h.Trace(Event{Kind: EventAddress, Addr: now})
+	if e.cfg.OnAddress != nil {
+		e.cfg.OnAddress(now)
+	}
+}
+
+// addNode adds a node if its bucket has room; to is our address as it sees it, if it told us.
+func (e *Endpoint) addNode(n *kad.Node, to netip.AddrPort) {
+	if n.ID == e.table.Self() || e.table.Get(n.ID) != nil {
+		return
+	}
+	n.Added, n.Pinged, n.Seen = e.tick, e.tick, e.tick
+	if !e.table.Add(n) {
+		e.bucketFull(n, to)
+		return
+	}
+	e.nodes.Touch(n)
+	if to.IsValid() {
+		n.Sampled = e.tick
+		e.sample(to)
+	}
+}
+
+func (e *Endpoint) removeNode(n *kad.Node) {
+	if e.nodes.Remove(n) {
+		e.table.Remove(n.ID)
+	}
+}
+
+// bucketFull pings the node of a full bucket that we have not dealt with for longest, and gives its
+// place to the newcomer if it does not answer (dht-rpc index.js, _onfullrow).
+func (e *Endpoint) bucketFull(newcomer *kad.Node, to netip.AddrPort) {
+	if !e.bootstrapped || e.suspended || e.swaps >= maxSwaps {
+		return
+	}
+	var oldest *kad.Node
+	for _, n := range e.table.Bucket(newcomer.ID) {
+		if n.Pinged == e.tick {
+			continue
+		}
+		if oldest == nil || n.Pinged < oldest.Pinged || n.Pinged == oldest.Pinged && n.Added < oldest.Added {
+			oldest = n
+		}
+	}
+	if oldest == nil {
+		return
+	}
+	if e.tick-oldest.Pinged < recentNode && e.tick-oldest.Added > oldNode {
+		return // old and alive: worth more than any newcomer
+	}
+	e.swaps++
+	e.ping(oldest, func(alive bool) {
+		e.swaps--
+		if !alive {
+			e.removeNode(oldest)
+			e.addNode(newcomer, to)
+		}
+	})
+}
+
+// check pings a node and removes it if it is not there, or no longer persistent.
+func (e *Endpoint) check(n *kad.Node) {
+	e.checks++
+	e.ping(n, func(alive bool) {
+		e.checks--
+		if !alive {
+			e.removeNode(n)
+		}
+	})
+}
+
+// ping finds out whether a node is still what it was.
+//
+// The original asks whether the tick it was last seen in has changed, and so takes a node that was
+// already seen in this tick for dead when it answers. Here the answer itself counts too.
+func (e *Endpoint) ping(n *kad.Node, done func(alive bool)) {
+	n.Pinged = e.tick
+	seen := n.Seen
+	e.Ping(n.Addr(), nil, nil, func(r Reply, err error) {
+		alive := err == nil && (n.Seen != seen || r.HasID && r.ID == n.ID)
+		// What we broke off ourselves says nothing about the node.
+		done(alive || err == ErrClosed || err == ErrSuspended || err == ErrBusy)
+	})
+}
+
+// pingSome checks the nodes that were not heard from for longest (dht-rpc index.js, _pingSome).
+func (e *Endpoint) pingSome() {
+	oldest := e.nodes.Oldest()
+	if oldest == nil {
+		e.refresh() // a tiny network: ask the bootstrap nodes again
+		return
+	}
+	count := 5
+	if e.calls.n > 2 {
+		count = 3
+	}
+	if e.tick-oldest.Pinged < recentNode {
+		count = 2
+	}
+	for ; count > 0 && oldest != nil && oldest.Pinged != e.tick; count-- {
+		e.check(oldest)
+		oldest = oldest.Newer()
+	}
+}
+
+// downHint checks a node that somebody says is down (dht-rpc index.js).
+func (e *Endpoint) downHint(addr netip.AddrPort) {
+	if e.checks >= maxChecks {
+		return
+	}
+	n := e.table.Get(id.NodeIDOf(addr))
+	if n != nil && (n.Pinged != e.tick || n.DownHints == 0) {
+		n.DownHints++
+		e.check(n)
+	}
+}
+
+// sendDownHint tells a node that one it named is down.
+func (e *Endpoint) sendDownHint(to, down netip.AddrPort, s *Session) {
+	if e.downHints >= downHintsPerTick {
+		return
+	}
+	e.downHints++
+	var value [6]byte
+	c := &Call{e: e, node: true}
+	err := e.make(c, &Outgoing{To: to, Internal: true, Command: wire.CmdDownHint, Value: wire.DownHint{Node: down}.Append(value[:0]), Session: s})
+	if err == nil {
+		e.send(c)
+	}
+}

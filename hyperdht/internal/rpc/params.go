@@ -1,0 +1,71 @@
+package rpc
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+)
+
+// Fixed by the protocol, or what the other nodes do.
+const (
+	// DefaultPort is the first of defaultPorts ports that the server socket tries (hyperdht index.js).
+	DefaultPort  = 49737
+	defaultPorts = 5 // dht-rpc lib/io.js
+
+	// RequestTimeout is how long one transmission waits for its answer (dht-rpc lib/io.js).
+	RequestTimeout = 1000 * time.Millisecond
+	// DefaultRetries of a request, QueryRetries of those of a lookup (dht-rpc lib/io.js, lib/query.js).
+	DefaultRetries = 3
+	QueryRetries   = 5
+
+	// The window of packets that are sent before answers come (dht-rpc lib/io.js).
+	windowSlots   = 4
+	windowMax     = 80
+	drainInterval = 750 * time.Millisecond
+
+	// TickInterval is the pace of maintenance (dht-rpc index.js).
+	TickInterval = 5 * time.Second
+	// sleepingInterval between two ticks means that the machine slept (dht-rpc index.js).
+	sleepingInterval = 3 * TickInterval
+
+	// In ticks (dht-rpc index.js).
+	stableTicks              = 240 // 20 min of peace before an adaptive node tries to become persistent
+	moreStableTicks          = 3 * stableTicks
+	refreshTicks             = 60
+	recentNode      kad.Tick = 12
+	oldNode         kad.Tick = 360
+
+	maxChecks        = 10 // nodes checked at a time because of down hints (dht-rpc index.js)
+	maxSwaps         = 3  // full buckets that ping their oldest node at a time (dht-rpc index.js)
+	downHintsPerTick = 50 // sent (dht-rpc index.js)
+	maxPingDelay     = 10 * time.Second
+	pingDelayExtra   = time.Second
+
+	// Concurrency of a lookup, of background lookups, and of one that trusts its seeds (dht-rpc index.js,
+	// lib/query.js).
+	Concurrency           = 10
+	backgroundConcurrency = 2
+	slowConcurrency       = 3
+
+	probeNodes   = 5 // asked to reach our server socket (dht-rpc index.js)
+	probeReplies = 3 // of them must arrive, one if fewer were asked
+)
+
+// Our choice.
+const (
+	// maxCalls bounds requests that wait for an answer or for room in the window. The ids on the wire
+	// have 16 bits; beyond a fraction of them answers would be mixed up.
+	maxCalls = 16384
+	// maxDelayedPings bounds the answers that wait for the delay that a remote asked for.
+	maxDelayedPings = 1024
+	// maxCandidates bounds the nodes one lookup remembers. An honest one meets a few hundred.
+	maxCandidates = 2048
+	// maxCloser is how many closer nodes of one reply are looked at: nobody sends more than a bucket.
+	maxCloser = kad.K
+	// maxReferrers bounds who is told that a node is down: those who named it first.
+	maxReferrers = kad.K
+	// minMoveSamples is how many nodes must agree that our public address has moved.
+	minMoveSamples = 2
+	// maxFreeBuffers of finished requests are kept for the next ones.
+	maxFreeBuffers = 16
+)

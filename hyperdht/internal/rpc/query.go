@@ -1,0 +1,433 @@
+package rpc
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// QueryConfig is what a lookup looks for and what becomes of the answers. Value and Nodes must not
+// change while the query runs.
+type QueryConfig struct {
+	Target   id.Target
+	Internal bool
+	Command  uint64
+	Value    []byte // nil is absent
+
+	// Nodes to start with, the first of them first. Without any the routing table and the bootstrap
+	// nodes are asked; with many of them only if they turn out to be useless.
+	Nodes       []netip.AddrPort
+	OnlyClosest bool     // asks Nodes and nobody else
+	Concurrency int      // 0 is 10
+	Retries     int      // of each request; 0 is QueryRetries
+	Force       bool     // ignores the congestion window and does not retry
+	Session     *Session // cancelling it ends the query
+
+	// OnReply gets every answer without an error code. It is borrowed for the call.
+	OnReply func(*Reply)
+	// Commit is called for each of the closest nodes when the lookup is done, at the same time for all.
+	// The query succeeds if one of them does.
+	Commit func(r *Reply, done func(error))
+	// CommitDefault commits by sending the same command again with the node's token.
+	CommitDefault bool
+	// OnDone is called exactly once: with nil, ErrTooFewNodes or the last error of a commit when the query
+	// has come to its end, else with why it was broken off.
+	OnDone func(error)
+}
+
+// Query is an iterative lookup (dht-rpc lib/query.js): it asks the nodes nearest to the target that it
+// knows of, learns of nearer ones from them, and ends when the nearest have answered.
+//
+//	candidates ──visit──▶ in flight ──reply──▶ closest, its closer nodes become candidates
+//	                          │ first timeout: slow, does not hold a place any more
+//	                          └ last timeout: down, those who named it are told
+type Query struct {
+	e   *Endpoint
+	cfg QueryConfig
+
+	concurrency int
+	inflight    int
+	slow        int // of those in flight
+	successes   int
+	errors      int
+	slowdown    bool // the seeds get a chance before others are asked
+	fromTable   bool
+	resolving   bool
+	committing  bool
+	ended       bool
+	ownSession  bool
+	canceled    int // how often the session had been cancelled before
+
+	seen    map[uint64]*candidate
+	pending []*candidate // a stack: the last is asked first
+	closest kad.Nearest[Reply]
+}
+
+// candidate is a node that the query knows of.
+type candidate struct {
+	id        id.NodeID
+	addr      netip.AddrPort
+	state     candidateState
+	referrers []netip.AddrPort // who named it
+}
+
+type candidateState uint8
+
+const (
+	waiting candidateState = iota // to be asked, or asked
+	answered
+	down
+)
+
+// FindNode looks up the nodes near a target.
+func (e *Endpoint) FindNode(target id.Target, cfg QueryConfig) *Query {
+	cfg.Target, cfg.Internal, cfg.Command, cfg.Value = target, true, wire.CmdFindNode, nil
+	return e.Query(cfg)
+}
+
+// Query starts a lookup at the end of the turn.
+func (e *Endpoint) Query(cfg QueryConfig) *Query {
+	q := &Query{
+		e: e, cfg: cfg,
+		concurrency: cfg.Concurrency,
+		seen:        make(map[uint64]*candidate),
+		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
+	}
+	if q.concurrency <= 0 {
+		q.concurrency = Concurrency
+	}
+	if q.cfg.Retries == 0 {
+		q.cfg.Retries = QueryRetries
+	}
+	if q.cfg.Session == nil {
+		q.cfg.Session, q.ownSession = e.NewSession(), true
+	}
+	q.canceled = q.cfg.Session.canceled
+	e.refreshTicks = refreshTicks
+	e.stats.Queries.Total++
+	e.stats.Queries.Active++
+	for i := len(cfg.Nodes) - 1; i >= 0; i-- {
+		if isUsable(cfg.Nodes[i]) {
+			q.offer(cfg.Nodes[i], netip.AddrPort{})
+		}
+	}
+	e.h.Defer(q.open)
+	return q
+}
+
+// Closest are the nearest replies so far, nearest first. The slice belongs to the query.
+func (q *Query) Closest() []Reply { return q.closest.Items() }
+
+// Successes is the number of answers without an error code.
+func (q *Query) Successes() int { return q.successes }
+
+// Errors is the number of answers with an error code, and of nodes that did not answer.
+func (q *Query) Errors() int { return q.errors }
+
+// Done reports whether the query has ended.
+func (q *Query) Done() bool { return q.ended }
+
+// Destroy ends the query. OnDone gets ErrCanceled at the end of the turn.
+func (q *Query) Destroy() { q.abort(ErrCanceled) }
+
+func (q *Query) abort(err error) {
+	if q.end() {
+		q.e.h.Defer(func() { q.tell(err) })
+	}
+}
+
+// finish ends the query where it is safe to call OnDone at once.
+func (q *Query) finish(err error) {
+	if q.end() {
+		q.tell(err)
+	}
+}
+
+func (q *Query) tell(err error) {
+	if q.cfg.OnDone != nil {
+		q.cfg.OnDone(err)
+	}
+}
+
+// end lets go of everything but the result. It reports whether the query was running.
+func (q *Query) end() bool {
+	if q.ended {
+		return false
+	}
+	q.ended = true
+	q.e.stats.Queries.Active--
+	q.pending, q.seen = nil, nil
+	if q.ownSession {
+		q.cfg.Session.Cancel()
+	}
+	return true
+}
+
+func (q *Query) open() {
+	switch {
+	case q.ended:
+		return
+	case q.e.closed:
+		q.finish(ErrClosed)
+		return
+	}
+	q.addFromTable()
+	if len(q.pending) >= kad.K || q.cfg.OnlyClosest {
+		q.readMore()
+		return
+	}
+	opening := true
+	q.resolving = true
+	q.e.resolve(q.cfg.Session, func(addr netip.AddrPort) {
+		if q.ended || q.committing {
+			return
+		}
+		q.offer(addr, netip.AddrPort{})
+		if !opening {
+			q.readMore()
+		}
+	}, func() {
+		q.resolving = false
+		if !opening {
+			q.readMore()
+		}
+	})
+	opening = false
+	q.readMore()
+}
+
+func (q *Query) addFromTable() {
+	missing := kad.K - len(q.pending)
+	if missing <= 0 {
+		return
+	}
+	q.fromTable = true
+	if q.cfg.OnlyClosest {
+		return
+	}
+	var nodes [kad.K]*kad.Node
+	for _, n := range q.e.table.AppendClosest(nodes[:0], q.cfg.Target, missing) {
+		q.offer(n.Addr(), netip.AddrPort{})
+	}
+}
+
+// offer makes a candidate of a node that referrer named, if it is closer than what we have. It reports
+// whether the node is.
+func (q *Query) offer(addr, referrer netip.AddrPort) bool {
+	key := addrKey(addr)
+	if c := q.seen[key]; c != nil {
+		switch {
+		case !referrer.IsValid():
+		case c.state == down:
+			q.e.sendDownHint(referrer, addr, q.cfg.Session)
+		case c.state == waiting && len(c.referrers) < maxReferrers:
+			c.referrers = append(c.referrers, referrer)
+		}
+		return q.closest.Closer(c.id)
+	}
+	c := &candidate{id: id.NodeIDOf(addr), addr: addr}
+	if !q.closest.Closer(c.id) || len(q.seen) >= maxCandidates {
+		return false
+	}
+	if referrer.IsValid() {
+		c.referrers = []netip.AddrPort{referrer}
+	}
+	q.seen[key] = c
+	q.pending = append(q.pending, c)
+	return true
+}
+
+// addrKey is an IPv4 address in a form that is cheap as a map key.
+func addrKey(addr netip.AddrPort) uint64 {
+	a := addr.Addr().As4()
+	return uint64(a[0])<<40 | uint64(a[1])<<32 | uint64(a[2])<<24 | uint64(a[3])<<16 | uint64(addr.Port())
+}
+
+// readMore asks as many nodes as may be asked now, and ends the query when none is left.
+func (q *Query) readMore() {
+	if q.ended || q.committing {
+		return
+	}
+	if q.cfg.Session.canceled != q.canceled {
+		q.finish(ErrCanceled)
+		return
+	}
+	limit := q.concurrency
+	if q.slowdown {
+		limit = slowConcurrency
+	}
+	for q.inflight < limit+q.slow && len(q.pending) > 0 {
+		last := len(q.pending) - 1
+		c := q.pending[last]
+		q.pending = q.pending[:last]
+		if q.closest.Closer(c.id) {
+			q.visit(c)
+			if q.ended {
+				return
+			}
+		}
+	}
+	if !q.fromTable && q.successes == 0 && q.errors == 0 {
+		q.slowdown = true
+	}
+	if len(q.pending) > 0 || q.resolving && q.successes == 0 {
+		return
+	}
+	if q.inflight > 0 && (q.slow < q.inflight || !q.closest.Full()) {
+		return
+	}
+	if !q.fromTable && q.successes < kad.K/4 {
+		// The seeds were of no use.
+		q.addFromTable()
+		q.readMore()
+		return
+	}
+	q.flush()
+}
+
+func (q *Query) visit(c *candidate) {
+	call := &Call{e: q.e, query: q, candidate: c, node: true}
+	err := q.e.make(call, &Outgoing{
+		To: c.addr, Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
+		Retries: q.cfg.Retries, Force: q.cfg.Force, Session: q.cfg.Session,
+	})
+	if err != nil {
+		q.abort(err)
+		return
+	}
+	q.inflight++
+	q.e.send(call)
+}
+
+// onSlow is called at the first timeout of a visit, before it is sent again.
+func (q *Query) onSlow(c *Call) {
+	if c.slow || q.ended {
+		return
+	}
+	c.slow = true
+	q.slow++
+	q.readMore()
+}
+
+// landed takes a visit out of the books.
+func (q *Query) landed(c *Call) {
+	q.inflight--
+	if c.slow {
+		q.slow--
+	}
+}
+
+func (q *Query) onReply(c *Call, r *Reply) {
+	if q.ended {
+		return
+	}
+	q.landed(c)
+	c.candidate.state = answered
+	if q.committing {
+		return
+	}
+	if r.Error == wire.CodeNone {
+		q.successes++
+		if r.HasID && q.closest.Closer(r.ID) {
+			q.closest.Add(r.ID, *r)
+		}
+	} else {
+		q.errors++
+	}
+	q.offerCloser(r)
+	if !q.fromTable && q.successes+q.errors >= q.concurrency {
+		q.slowdown = false
+	}
+	if r.Error == wire.CodeNone && q.cfg.OnReply != nil {
+		q.cfg.OnReply(r)
+	}
+	q.readMore()
+}
+
+// offerCloser takes up the nodes that a reply names. They come nearest first as a rule, so the first one
+// that is not closer than what we have ends the list.
+func (q *Query) offerCloser(r *Reply) {
+	if q.cfg.OnlyClosest {
+		return
+	}
+	self := q.e.table.Self()
+	for _, addr := range r.Closer {
+		if !isUsable(addr) || !q.e.admits(addr) {
+			continue
+		}
+		if c := q.seen[addrKey(addr)]; c == nil && id.NodeIDOf(addr) == self {
+			continue
+		}
+		if !q.offer(addr, r.From) {
+			return
+		}
+	}
+}
+
+func (q *Query) onError(c *Call, err error) {
+	if q.ended {
+		return
+	}
+	q.landed(c)
+	switch err {
+	case ErrClosed, ErrSuspended, ErrCanceled:
+		q.finish(err)
+		return
+	case ErrTimeout:
+		c.candidate.state = down
+		for _, r := range c.candidate.referrers {
+			q.e.sendDownHint(r, c.candidate.addr, q.cfg.Session)
+		}
+		c.candidate.referrers = nil
+	}
+	q.errors++
+	q.readMore()
+}
+
+// flush commits the result, if that is wanted, and ends the query.
+func (q *Query) flush() {
+	q.committing = true
+	commit := q.cfg.Commit
+	if q.cfg.CommitDefault {
+		commit = q.commitDefault
+	}
+	if commit == nil {
+		q.finish(nil)
+		return
+	}
+	closest := q.closest.Items()
+	if len(closest) == 0 {
+		q.finish(ErrTooFewNodes)
+		return
+	}
+	pending, succeeded := len(closest), false
+	for i := range closest {
+		settled := false
+		commit(&closest[i], func(err error) {
+			if settled {
+				return
+			}
+			settled = true
+			succeeded = succeeded || err == nil
+			if pending--; pending > 0 {
+				return
+			}
+			if succeeded {
+				err = nil
+			}
+			q.finish(err)
+		})
+	}
+}
+
+func (q *Query) commitDefault(r *Reply, done func(error)) {
+	if r.Token == nil {
+		done(ErrNoToken)
+		return
+	}
+	q.e.Request(Outgoing{
+		To: r.From, Token: r.Token, Target: &q.cfg.Target, Internal: q.cfg.Internal, Command: q.cfg.Command, Value: q.cfg.Value,
+	}, func(_ Reply, err error) { done(err) })
+}

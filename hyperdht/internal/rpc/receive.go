@@ -1,0 +1,250 @@
+package rpc
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// datagram takes what arrives on one of the two sockets.
+func (e *Endpoint) datagram(s host.Socket, from netip.AddrPort, b []byte) {
+	if e.cfg.OnDatagram != nil && e.cfg.OnDatagram(s, from, b) {
+		return
+	}
+	if s == e.server {
+		for _, p := range e.probes {
+			p.heard(from.Addr())
+		}
+	}
+	e.Receive(s, from, b)
+}
+
+// Receive takes a datagram that arrived on any socket of the node, pool sockets included. What is not an
+// RPC message is counted and dropped.
+func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
+	if e.suspended || e.closed {
+		return
+	}
+	if len(b) < 2 || !isUsable(from) {
+		e.stats.Dropped.Unusable++
+		return
+	}
+	switch {
+	case wire.IsRequest(b):
+		m, err := wire.ParseRequest(b)
+		if err != nil {
+			e.stats.Dropped.Malformed++
+			return
+		}
+		e.stats.Received.Requests++
+		e.receiveRequest(s, from, &m)
+	case wire.IsResponse(b):
+		m, err := wire.ParseResponse(b)
+		if err != nil {
+			e.stats.Dropped.Malformed++
+			return
+		}
+		e.stats.Received.Responses++
+		e.receiveResponse(s, from, &m)
+	default:
+		e.stats.Dropped.Unusable++
+	}
+}
+
+func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Request) {
+	a := answer{tid: m.TID, to: from, socket: s, target: m.Target}
+	if m.Token != nil && !e.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {
+		// No handler runs, and the sender does not enter the table.
+		a.code, a.token = wire.CodeInvalidToken, true
+		e.answer(&a)
+		return
+	}
+	node, known := verify(m.ID, from)
+	if known {
+		e.learn(s == e.Socket(), node, from, m.To)
+	}
+	if m.Internal {
+		e.command(m, &a)
+		return
+	}
+	if e.cfg.OnRequest == nil {
+		a.code = wire.CodeUnknownCommand
+		e.answer(&a)
+		return
+	}
+	r := &Request{
+		From: from, To: m.To, Socket: s, TID: m.TID, Command: m.Command,
+		HasToken: m.Token != nil, HasID: known, ID: node, Value: m.Value, e: e,
+	}
+	if m.Target != nil {
+		r.target = *m.Target
+		r.Target = &r.target
+	}
+	e.cfg.OnRequest(r)
+}
+
+// verify is the id of a sender: what it claims, if that fits its address.
+func verify(claimed *id.NodeID, from netip.AddrPort) (id.NodeID, bool) {
+	if claimed == nil {
+		return id.NodeID{}, false
+	}
+	actual := id.NodeIDOf(from)
+	return actual, actual == *claimed
+}
+
+// command answers an internal command (dht-rpc index.js, _onrequest). Malformed ones get no answer.
+func (e *Endpoint) command(m *wire.Request, a *answer) {
+	target := a.target
+	a.target = nil
+	switch m.Command {
+	case wire.CmdPing:
+	case wire.CmdPingNAT:
+		v, err := wire.ParsePingNAT(m.Value)
+		if err != nil || v.Port == 0 {
+			return
+		}
+		a.to = netip.AddrPortFrom(a.to.Addr(), v.Port)
+	case wire.CmdFindNode:
+		if target == nil {
+			return
+		}
+		a.target = target
+	case wire.CmdDownHint:
+		v, err := wire.ParseDownHint(m.Value)
+		if err != nil {
+			return
+		}
+		e.downHint(v.Node)
+	case wire.CmdDelayedPing:
+		if v, err := wire.ParseDelayedPing(m.Value); err == nil {
+			e.delayPing(v.Delay, a)
+		}
+		return
+	default:
+		a.target, a.code = target, wire.CodeUnknownCommand
+	}
+	e.answer(a)
+}
+
+// delayedPing is an answer that waits.
+type delayedPing struct {
+	answer answer
+	timer  host.Timer
+}
+
+func (e *Endpoint) delayPing(delay time.Duration, a *answer) {
+	if delay > maxPingDelay {
+		return
+	}
+	if len(e.delayed) >= maxDelayedPings {
+		e.stats.Dropped.Busy++
+		return
+	}
+	p := &delayedPing{answer: *a}
+	p.timer = e.h.AfterFunc(delay, func() {
+		e.delayed = slices.DeleteFunc(e.delayed, func(q *delayedPing) bool { return q == p })
+		e.answer(&p.answer)
+	})
+	e.delayed = append(e.delayed, p)
+}
+
+func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.Response) {
+	c := e.calls.get(m.TID)
+	if c == nil || c.held {
+		e.stats.Dropped.Unexpected++
+		return
+	}
+	rtt := e.h.Now().Sub(c.created)
+	if e.adaptiveTimeout != nil && c.sent <= 2 {
+		e.adaptiveTimeout.put(e.h.Now(), c.to, rtt)
+	}
+	e.end(c)
+	if c.command != noCommand {
+		e.stats.Commands[c.command].Received++
+	}
+	e.stats.Requests.Responses++
+
+	node, known := verify(m.ID, from)
+	if known {
+		e.learn(s == e.Socket(), node, from, m.To)
+	} else {
+		e.sampleUnnamed(from, m.To)
+	}
+	if c.query == nil && c.done == nil {
+		return
+	}
+	r := Reply{
+		From: from, To: m.To, Socket: s, ID: node, HasID: known,
+		Closer: clip(m.Closer), Error: m.Error, Value: bytes.Clone(m.Value), RTT: rtt,
+	}
+	if !known {
+		r.ID = id.NodeID{}
+	}
+	if m.Token != nil {
+		token := *m.Token
+		r.Token = &token
+	}
+	if c.query != nil {
+		c.query.onReply(c, &r)
+		return
+	}
+	c.done(r, nil)
+}
+
+// clip keeps no more of a list than is looked at, so that a hostile one does not stay in memory.
+func clip(closer []netip.AddrPort) []netip.AddrPort {
+	if len(closer) > maxCloser {
+		return slices.Clone(closer[:maxCloser])
+	}
+	return closer
+}
+
+// answer is a response to be sent.
+type answer struct {
+	tid    uint16
+	to     netip.AddrPort
+	socket host.Socket
+	target *id.Target // nil: no closer nodes
+	token  bool
+	code   uint64
+	value  []byte
+}
+
+func (e *Endpoint) answer(a *answer) {
+	if e.suspended || e.closed || a.socket == nil {
+		return
+	}
+	m := wire.Response{TID: a.tid, To: a.to, Error: a.code, Value: a.value}
+	var self id.NodeID
+	if e.named(a.socket) {
+		self = e.table.Self()
+		m.ID = &self
+	}
+	var token id.Token
+	if a.token {
+		var err error
+		if token, err = e.tokens.Issue(e.h.Now(), e.h.Rand(), a.to.Addr()); err != nil {
+			return
+		}
+		m.Token = &token
+	}
+	var (
+		nodes [kad.K]*kad.Node
+		addrs [kad.K]netip.AddrPort
+	)
+	if a.target != nil {
+		near := e.table.AppendClosest(nodes[:0], *a.target, kad.K)
+		for i, n := range near {
+			addrs[i] = n.Addr()
+		}
+		m.Closer = addrs[:len(near)]
+	}
+	e.out = m.Append(e.out[:0])
+	a.socket.Send(a.to, 0, e.out)
+}

@@ -1,0 +1,94 @@
+package rpc
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Request is an application command that somebody sent us. It may be kept and answered later, except
+// for Value.
+type Request struct {
+	From     netip.AddrPort
+	To       netip.AddrPort // our address as the sender dialled it
+	Socket   host.Socket    // where it arrived
+	TID      uint16
+	Internal bool // always false: internal commands are the endpoint's own
+	Command  uint64
+	Target   *id.Target
+	HasToken bool      // it carried a token, which is valid
+	HasID    bool      // the sender is persistent, and its id fits its address
+	ID       id.NodeID // of the sender, if HasID
+	Value    []byte    // borrowed for the turn; nil is absent
+
+	e      *Endpoint
+	target id.Target
+}
+
+// ReplyOptions change what an answer carries and where it goes.
+type ReplyOptions struct {
+	NoToken  bool // Reply only
+	Token    bool // Error only
+	NoCloser bool
+	Socket   host.Socket    // nil is the socket where the request arrived
+	To       netip.AddrPort // invalid is the sender
+}
+
+// Reply answers with a value, nil for none, with a token, and with closer nodes if there is a target.
+func (r *Request) Reply(value []byte, o ReplyOptions) { r.answer(0, value, !o.NoToken, o) }
+
+// Error answers with an error code, and with closer nodes if there is a target.
+func (r *Request) Error(code uint64, o ReplyOptions) { r.answer(code, nil, o.Token, o) }
+
+// Unknown answers that we do not know the command.
+func (r *Request) Unknown() { r.Error(wire.CodeUnknownCommand, ReplyOptions{}) }
+
+func (r *Request) answer(code uint64, value []byte, token bool, o ReplyOptions) {
+	a := answer{tid: r.TID, to: r.From, socket: r.Socket, token: token, code: code, value: value}
+	if o.Socket != nil {
+		a.socket = o.Socket
+	}
+	if o.To.IsValid() {
+		a.to = o.To
+	}
+	if !o.NoCloser {
+		a.target = r.Target
+	}
+	r.e.answer(&a)
+}
+
+// Forwarded is a request that is passed on for somebody else, who gets the answer.
+type Forwarded struct {
+	TID      uint16
+	Internal bool
+	Command  uint64
+	Target   *id.Target
+	Value    []byte
+	To       netip.AddrPort
+	Socket   host.Socket
+}
+
+// Forward sends a request under somebody else's transaction id. No answer is expected.
+func (e *Endpoint) Forward(f Forwarded) {
+	if e.suspended || e.closed || f.Socket == nil {
+		return
+	}
+	m := wire.Request{
+		TID: f.TID, To: f.To, Internal: f.Internal, Command: f.Command, Target: f.Target, Value: f.Value,
+	}
+	var self id.NodeID
+	if e.named(f.Socket) {
+		self = e.table.Self()
+		m.ID = &self
+	}
+	e.out = m.Append(e.out[:0])
+	f.Socket.Send(f.To, 0, e.out)
+}
+
+// Respond answers a request that went to somebody else, at an address of our choice: the last hop of a
+// forwarded exchange. It carries neither token nor closer nodes.
+func (e *Endpoint) Respond(tid uint16, to netip.AddrPort, s host.Socket, value []byte) {
+	e.answer(&answer{tid: tid, to: to, socket: s, value: value})
+}

@@ -1,0 +1,182 @@
+package rpc
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+)
+
+// onTick is the maintenance of every 5 s (dht-rpc index.js, _ontick).
+func (e *Endpoint) onTick() {
+	e.ticker.Reset(TickInterval)
+	now := e.h.Now()
+	slept := now.Sub(e.lastTick) > sleepingInterval
+	e.lastTick = now
+	if slept {
+		e.wakeUp()
+	} else {
+		e.tick++
+	}
+	if addrs := e.h.Addrs(); !slices.Equal(addrs, e.interfaces) {
+		e.interfaces = addrs
+		e.NetworkChanged()
+	}
+	if !e.bootstrapped || e.closed || e.suspended {
+		return
+	}
+	if e.adaptive && e.ephemeral {
+		if e.stableTicks--; e.stableTicks <= 0 {
+			if e.checkedHost == e.nat.Host() {
+				e.stableTicks = moreStableTicks // the same network as last time
+			} else {
+				e.updateState(false, func(bool) {})
+			}
+		}
+	}
+	if e.tick&7 == 0 {
+		e.pingSome()
+	}
+	e.refreshTicks--
+	if e.refreshTicks <= 0 || e.tick&63 == 0 && e.nodes.Len() < kad.K {
+		e.refresh()
+	}
+	e.downHints = 0
+	if e.health.Update(e.stats.Requests.Responses, e.stats.Requests.Timeouts) {
+		e.judge()
+	}
+}
+
+// refresh looks up a random known id, so that the table stays alive.
+func (e *Endpoint) refresh() {
+	target := e.table.Self()
+	if n := e.table.Len(); n > 0 {
+		target = e.table.At(e.random(n)).ID
+	}
+	e.background(id.Target(target), nil, nil)
+}
+
+// background starts a lookup that leaves room for other traffic (dht-rpc index.js, _backgroundQuery).
+func (e *Endpoint) background(target id.Target, onReply func(*Reply), onDone func(error)) {
+	var q *Query
+	q = e.FindNode(target, QueryConfig{
+		Concurrency: backgroundConcurrency,
+		OnReply: func(r *Reply) {
+			q.concurrency = backgroundConcurrency
+			if e.calls.n < 3 {
+				q.concurrency = Concurrency
+			}
+			if onReply != nil {
+				onReply(r)
+			}
+		},
+		OnDone: onDone,
+	})
+}
+
+// wakeUp makes everything look old after a sleep (dht-rpc index.js, _onwakeup).
+func (e *Endpoint) wakeUp() {
+	e.tick += 2 * oldNode
+	e.tick += 8 - e.tick&7 - 2 // pings follow in two ticks
+	e.stableTicks = moreStableTicks
+	e.refreshTicks = 1 // in the next tick: the network may need time to wake up too
+	e.checkedHost = netip.Addr{}
+	e.health.Reset()
+	e.setNetwork(true, false)
+
+	if e.adaptive && !e.ephemeral {
+		e.ephemeral = true
+		e.h.Trace(Event{Kind: EventEphemeral})
+		if e.cfg.OnEphemeral != nil {
+			e.cfg.OnEphemeral()
+		}
+	}
+	e.h.Trace(Event{Kind: EventWakeUp})
+	if e.cfg.OnWakeup != nil {
+		e.cfg.OnWakeup()
+	}
+}
+
+// judge draws the conclusion from the health of the network.
+func (e *Endpoint) judge() {
+	degraded := e.health.Degraded()
+	e.setNetwork(degraded || e.health.Online(), degraded)
+}
+
+func (e *Endpoint) setNetwork(online, degraded bool) {
+	if e.online == online && e.degraded == degraded {
+		return
+	}
+	e.online, e.degraded = online, degraded
+	e.h.Trace(Event{Kind: EventNetwork, Online: online, Degraded: degraded})
+	e.networkUpdate()
+}
+
+func (e *Endpoint) networkUpdate() {
+	if e.cfg.OnNetworkUpdate != nil {
+		e.cfg.OnNetworkUpdate(e.online, e.degraded)
+	}
+}
+
+// NetworkChanged says that this machine's addresses have changed. Ticks notice that too; who knows it
+// earlier says so.
+//
+// The original only tells its users. That is not enough to notice a new public address: the sampler's
+// sixteen votes are renewed every half hour. So a few nodes are asked at once, and if they agree on
+// another host, what we knew of ourselves is forgotten as after a sleep. That a machine's interfaces
+// change without that (containers come and go) must not cost a node its persistence.
+func (e *Endpoint) NetworkChanged() {
+	if e.closed {
+		return
+	}
+	e.h.Trace(Event{Kind: EventInterfaces})
+	if e.cfg.OnNetworkChange != nil {
+		e.cfg.OnNetworkChange()
+	}
+	e.networkUpdate()
+	if !e.suspended && !e.closed && !e.cfg.PublicAddr.IsValid() {
+		e.askAddress()
+	}
+}
+
+// askAddress asks a few nodes where they see us, and moves if they agree that it is elsewhere.
+func (e *Endpoint) askAddress() {
+	sampler := new(nat.Sampler)
+	e.movedRounds++
+	round := e.movedRounds
+	pending := 1
+	settle := func() {
+		if pending--; pending > 0 || e.closed || e.suspended || round != e.movedRounds {
+			return
+		}
+		if sampler.Len() >= minMoveSamples && sampler.Host().IsValid() && sampler.Host() != e.nat.Host() {
+			e.moved(sampler)
+		}
+	}
+	asked := 0
+	for n := e.nodes.Latest(); n != nil && asked < probeNodes; n = n.Older() {
+		asked++
+		pending++
+		e.Ping(n.Addr(), nil, nil, func(r Reply, err error) {
+			if err == nil {
+				sampler.Add(r.To)
+			}
+			settle()
+		})
+	}
+	e.h.Defer(settle)
+}
+
+// moved starts anew at another public address.
+func (e *Endpoint) moved(sampler *nat.Sampler) {
+	before := e.nat.Addr()
+	e.nat = sampler
+	e.unnamed = nil
+	for n := e.nodes.Latest(); n != nil; n = n.Older() {
+		n.Sampled = 0 // what it told us is no longer true
+	}
+	e.wakeUp()
+	e.addressChanged(before)
+}
