@@ -46,7 +46,8 @@ const DefaultTTL = 64
 
 // Host is one machine. Its methods must be called on the loop, Post apart.
 type Host interface {
-	// Now is the steady time of this turn; it does not move while a turn runs.
+	// Now is the steady time of this turn; it does not move while a turn runs. It is more than zero, so the
+	// zero Instant can stand for never.
 	Now() Instant
 	// AfterFunc runs f on the loop once d has passed. Timers due at the same instant run in the order
 	// they were armed.

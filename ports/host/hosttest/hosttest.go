@@ -45,6 +45,7 @@ func Run(t *testing.T, newRig func(t *testing.T) Rig) {
 		{"ReceivedBytesStayUntilTheTurnEnds", receivedBytesStay},
 		{"LatestReceiverGetsTheDatagram", latestReceiver},
 		{"ClosedSocketReceivesNothing", closedSocketReceivesNothing},
+		{"WhatIsSentBeforeCloseLeaves", sentBeforeCloseLeaves},
 		{"SocketClosedByItsReceiverReceivesNothingMore", socketClosedByItsReceiver},
 		{"ImpossibleSendsAreLostQuietly", impossibleSends},
 		{"LookupOfALiteralAnswersInALaterTurn", lookupOfLiteral},

@@ -159,6 +159,15 @@ func closedSocketReceivesNothing(t *testing.T, r Rig) {
 	})
 }
 
+func sentBeforeCloseLeaves(t *testing.T, r Rig) {
+	r.Await(t, func(done func()) {
+		from, to := r.open(), r.open()
+		to.OnReceive(func(netip.AddrPort, []byte) { done() })
+		from.Send(r.at(to), 0, []byte("the last word"))
+		from.Close()
+	})
+}
+
 func socketClosedByItsReceiver(t *testing.T, r Rig) {
 	got := 0
 	r.Await(t, func(done func()) {

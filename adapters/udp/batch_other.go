@@ -1,0 +1,97 @@
+//go:build !linux
+
+package udp
+
+import (
+	"net/netip"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// batch is nothing where datagrams leave one by one.
+type batch struct{}
+
+// inbox reads a socket, one datagram at a time; it belongs to the socket's reader.
+type inbox struct {
+	s    *socket
+	buf  [maxDatagram + 1]byte
+	n    int
+	from netip.AddrPort
+}
+
+func newInbox(s *socket) (*inbox, error) { return &inbox{s: s}, nil }
+
+// read waits for a datagram.
+func (in *inbox) read() (int, error) {
+	var err error
+	in.n, in.from, err = in.s.conn.ReadFromUDPAddrPort(in.buf[:])
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+func (in *inbox) grow(int) {}
+
+// datagram returns the datagram read last. ok is false where it was cut off.
+func (in *inbox) datagram(int) (from netip.AddrPort, b []byte, ok bool) {
+	n := min(in.n, maxDatagram)
+	return netip.AddrPortFrom(in.from.Addr().Unmap(), in.from.Port()), in.buf[:n:n], in.n <= maxDatagram
+}
+
+// sender sends a socket's datagrams; it belongs to the loop.
+type sender struct {
+	s   *socket
+	ttl int
+}
+
+func (x *sender) init(s *socket) error {
+	x.s, x.ttl = s, host.DefaultTTL
+	return x.setTTL(host.DefaultTTL)
+}
+
+func (x *sender) setTTL(ttl int) error {
+	if x.s.local.Addr().Is4() {
+		return ipv4.NewConn(x.s.conn).SetTTL(ttl)
+	}
+	return ipv6.NewConn(x.s.conn).SetHopLimit(ttl)
+}
+
+// send sends a queue; what the system refuses is counted and lost. The TTL is the socket's, so it is
+// changed for those that need another and changed back at the end.
+func (x *sender) send(queue []outgoing, bytes []byte) {
+	stats := &x.s.h.stats
+	for _, out := range queue {
+		ttl := out.ttl
+		if ttl == 0 {
+			ttl = host.DefaultTTL
+		}
+		err := x.change(ttl)
+		if err == nil {
+			_, err = x.s.conn.WriteToUDPAddrPort(bytes[out.from:out.end], out.to)
+			stats.Writes++
+		}
+		if err != nil {
+			stats.refused(err)
+			continue
+		}
+		stats.Sent++
+		stats.SentBytes += uint64(out.end - out.from)
+	}
+	// Failing here is noticed by the next send, which tries again.
+	_ = x.change(host.DefaultTTL)
+}
+
+func (x *sender) change(ttl int) error {
+	if ttl == x.ttl {
+		return nil
+	}
+	if err := x.setTTL(ttl); err != nil {
+		return err
+	}
+	x.ttl = ttl
+	return nil
+}

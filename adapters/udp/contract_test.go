@@ -1,0 +1,27 @@
+package udp_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/ports/host/hosttest"
+)
+
+func TestHostKeepsTheContract(t *testing.T) {
+	hosttest.Run(t, func(t *testing.T) hosttest.Rig {
+		h := udp.New(udp.Options{})
+		t.Cleanup(h.Close)
+		return hosttest.Rig{Host: h, Addr: netip.MustParseAddr("127.0.0.1"), Await: func(t *testing.T, f func(done func())) {
+			t.Helper()
+			called := make(chan struct{}, 1)
+			h.Post(func() { f(func() { called <- struct{}{} }) })
+			select {
+			case <-called:
+			case <-time.After(hosttest.Deadline):
+				t.Fatal("done was not called in time")
+			}
+		}}
+	})
+}

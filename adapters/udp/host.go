@@ -1,0 +1,359 @@
+package udp
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ErrClosed is what a closed host answers.
+var ErrClosed = fmt.Errorf("udp: host is closed: %w", net.ErrClosed)
+
+// Options are what a host can be given. The zero Options are good.
+type Options struct {
+	// Trace gets every event that protocol code traces, on the loop, and SlowTurn events of the host. It
+	// must not call the host. nil for nobody.
+	Trace func(host.Event)
+	// Resolver looks names up; nil for the system's.
+	Resolver *net.Resolver
+}
+
+// Stats counts what a host's sockets did.
+type Stats struct {
+	Received, ReceivedBytes uint64 // datagrams and their payload, handed to receivers
+	Reads                   uint64 // system calls that received
+	Sent, SentBytes         uint64 // datagrams and their payload, taken by the kernel
+	Writes                  uint64 // system calls that sent
+
+	ReadErrors  uint64 // failed reads, which some systems use to report an unreachable peer
+	Oversized   uint64 // received datagrams larger than we take
+	Unread      uint64 // received datagrams without a receiver
+	TooBig      uint64 // sends refused because the datagram does not fit the way
+	Full        uint64 // sends refused because the send buffer was full
+	WriteErrors uint64 // sends refused for any other reason: no route, no permission, no such family
+}
+
+// Host is a real machine. It implements host.Host.
+type Host struct {
+	opt    Options
+	start  time.Time
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // readers, driver, lookups
+	kick   chan struct{}  // wakes the driver
+	alarm  *time.Timer    // wakes the driver
+
+	posting sync.Mutex // guards what follows
+	posts   []func()
+	busy    bool // the loop's holder will look at posts again before it gives the loop back
+	closed  bool
+
+	loop     sync.Mutex // the loop; guards what follows
+	now      host.Instant
+	timers   timerHeap
+	timerSeq uint64
+	alarmAt  host.Instant // when the alarm goes off
+	deferred []func()
+	running  []func() // posts taken over, kept for its memory
+	sockets  map[*socket]struct{}
+	out      outbox
+	memory   batch // in which a batch of sends is put together
+	stats    Stats
+	down     bool
+}
+
+// New starts a host. Close ends it.
+func New(opt Options) *Host {
+	if opt.Resolver == nil {
+		opt.Resolver = net.DefaultResolver
+	}
+	h := &Host{
+		opt: opt, start: time.Now(), kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64),
+		alarmAt: math.MaxInt64, sockets: map[*socket]struct{}{},
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.tasks.Go(h.drive)
+	return h
+}
+
+// drive is the goroutine that takes the loop when a timer is due or something was posted.
+func (h *Host) drive() {
+	for {
+		select {
+		case <-h.alarm.C:
+		case <-h.kick:
+		case <-h.ctx.Done():
+			return
+		}
+		if !h.enter() {
+			return
+		}
+		h.leave()
+	}
+}
+
+// enter takes the loop. It reports false when the host is closed, and then has not taken it.
+func (h *Host) enter() bool {
+	h.loop.Lock()
+	if h.down {
+		h.loop.Unlock()
+		return false
+	}
+	h.posting.Lock()
+	h.busy = true
+	h.posting.Unlock()
+	h.tick()
+	return true
+}
+
+// tick reads the clock. Between two calls Now stands still.
+func (h *Host) tick() {
+	h.now = max(host.Instant(time.Since(h.start)), h.now, 1)
+}
+
+// end runs what the turn deferred.
+func (h *Host) end() {
+	for i := 0; i < len(h.deferred); i++ { // they may defer more
+		f := h.deferred[i]
+		h.deferred[i] = nil
+		f()
+	}
+	h.deferred = h.deferred[:0]
+}
+
+func (h *Host) turn(f func()) {
+	if h.opt.Trace == nil {
+		f()
+		h.end()
+		return
+	}
+	start := time.Now()
+	f()
+	h.end()
+	if took := time.Since(start); took > turnBudget {
+		h.opt.Trace(SlowTurn{took})
+	}
+}
+
+// leave runs posted closures and due timers, lets the sends out and gives the loop back.
+func (h *Host) leave() {
+	for range rounds {
+		h.fire()
+		if !h.runPosts() {
+			break
+		}
+		h.tick()
+	}
+	h.flush()
+	h.setAlarm()
+	h.posting.Lock()
+	h.busy = false
+	if len(h.posts) > 0 {
+		h.wake()
+	}
+	h.posting.Unlock()
+	h.loop.Unlock()
+}
+
+// fire runs the timers that are due, but not those that they arm: these are for the next round, so that a
+// timer that always arms itself anew does not keep the loop for itself.
+func (h *Host) fire() {
+	last := h.timerSeq
+	for len(h.timers) > 0 && h.timers[0].due <= h.now && h.timers[0].seq <= last {
+		h.turn(h.timers.remove(0).f)
+	}
+}
+
+// runPosts runs what was posted so far and reports whether there was anything.
+func (h *Host) runPosts() bool {
+	h.posting.Lock()
+	h.running, h.posts = h.posts, h.running[:0]
+	h.posting.Unlock()
+	for i, f := range h.running {
+		h.running[i] = nil
+		h.turn(f)
+	}
+	return len(h.running) > 0
+}
+
+// setAlarm makes the driver wake up for the first timer. An alarm that goes off too early does no harm,
+// and setting it costs more than most turns, so it is only ever moved forward.
+func (h *Host) setAlarm() {
+	if h.alarmAt <= h.now {
+		h.alarmAt = math.MaxInt64 // went off
+	}
+	if len(h.timers) > 0 && h.timers[0].due < h.alarmAt {
+		h.alarmAt = h.timers[0].due
+		h.alarm.Reset(h.alarmAt.Sub(h.now))
+	}
+}
+
+// wake wakes the driver.
+func (h *Host) wake() {
+	select {
+	case h.kick <- struct{}{}:
+	default: // it will wake up anyway
+	}
+}
+
+// Do runs f as a turn and waits for its end. It reports false, and has not run f, when the host is closed.
+// It is for other goroutines; inside a turn it would wait for itself.
+func (h *Host) Do(f func()) bool {
+	done := make(chan struct{})
+	h.Post(func() {
+		f()
+		h.Defer(func() { close(done) })
+	})
+	select {
+	case <-done:
+		return true
+	case <-h.ctx.Done():
+		// The host may have been closed by f or right after it.
+		h.loop.Lock()
+		defer h.loop.Unlock()
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// Close closes all sockets and drops all timers and posted closures. When it returns no turn is running
+// and none will. It is for other goroutines: inside a turn it would wait for itself.
+func (h *Host) Close() {
+	h.posting.Lock()
+	h.closed = true
+	h.posting.Unlock()
+
+	h.loop.Lock()
+	h.down = true
+	h.flush()
+	for s := range h.sockets {
+		s.Close()
+	}
+	for _, t := range h.timers {
+		t.index = -1
+	}
+	h.timers, h.deferred = nil, nil
+	h.loop.Unlock()
+
+	h.cancel()
+	h.alarm.Stop()
+	h.tasks.Wait()
+}
+
+// Stats returns what was counted so far. It must be called on the loop, or after Close.
+func (h *Host) Stats() Stats { return h.stats }
+
+// Now implements host.Host.
+func (h *Host) Now() host.Instant { return h.now }
+
+// AfterFunc implements host.Host.
+func (h *Host) AfterFunc(d time.Duration, f func()) host.Timer {
+	t := &timer{h: h, f: f, index: -1}
+	t.Reset(d)
+	return t
+}
+
+// Defer implements host.Host.
+func (h *Host) Defer(f func()) { h.deferred = append(h.deferred, f) }
+
+// Post implements host.Host. On a closed host it does nothing.
+func (h *Host) Post(f func()) {
+	h.posting.Lock()
+	defer h.posting.Unlock()
+	if h.closed {
+		return
+	}
+	h.posts = append(h.posts, f)
+	if !h.busy && len(h.posts) == 1 {
+		h.wake()
+	}
+}
+
+// Rand implements host.Host.
+func (h *Host) Rand() io.Reader { return rand.Reader }
+
+// Addrs implements host.Host.
+func (h *Host) Addrs() []netip.Addr {
+	var addrs []netip.Addr
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil // a machine that does not tell its addresses has none to offer
+	}
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		list, err := i.Addrs()
+		if err != nil {
+			continue // the interface went away
+		}
+		for _, a := range list {
+			n, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			if addr, ok := netip.AddrFromSlice(n.IP); ok && addr.Unmap().Is4() && !addr.Unmap().IsLoopback() {
+				addrs = append(addrs, addr.Unmap())
+			}
+		}
+	}
+	return addrs
+}
+
+// LookupHost implements host.Host.
+func (h *Host) LookupHost(name string, done func([]netip.Addr, error)) {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		h.Post(func() { done([]netip.Addr{addr.Unmap()}, nil) })
+		return
+	}
+	if h.down {
+		return
+	}
+	h.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(h.ctx, lookupTimeout)
+		defer cancel()
+		addrs, err := h.opt.Resolver.LookupNetIP(ctx, "ip4", name)
+		for i := range addrs {
+			addrs[i] = addrs[i].Unmap()
+		}
+		if err == nil && len(addrs) == 0 {
+			err = errors.New("no IPv4 address")
+		}
+		if err != nil {
+			err = fmt.Errorf("looking up %q: %w", name, err)
+		}
+		h.Post(func() { done(addrs, err) })
+	})
+}
+
+// Trace implements host.Host.
+func (h *Host) Trace(e host.Event) {
+	if h.opt.Trace != nil {
+		h.opt.Trace(e)
+	}
+}
+
+// SlowTurn is traced when a turn took longer than 1 ms, during which nothing else could happen.
+type SlowTurn struct{ Took time.Duration }
+
+// AppendText implements host.Event.
+func (e SlowTurn) AppendText(b []byte) ([]byte, error) {
+	b = append(b, "turn took "...)
+	return append(strconv.AppendInt(b, e.Took.Microseconds(), 10), " µs"...), nil
+}
+
+var _ host.Host = (*Host)(nil)
