@@ -1,0 +1,395 @@
+package peering
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/secret"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Connection is an encrypted, ordered, message-preserving stream between two keys, with unordered messages
+// beside it. It lives on its node's loop: methods and handlers run there.
+//
+//	connecting ──path found──▶ started ──remote's header──▶ open ──End both ways──▶ closed(nil)
+//	    └──────────────┴───────────────┴──── Destroy, failure, reset, time-out ──▶ closed(err)
+//
+// Messages may be sent in any of the first three states; before a path is found they wait. OnOpen fires when
+// the other side has proven that it is there. OnClose fires exactly once, last.
+type Connection struct {
+	p         *Peering
+	initiator bool
+	local     id.PublicKey
+	remote    id.PublicKey
+	hash      [64]byte
+
+	raw     *stream.Stream
+	sec     *secret.Stream
+	started bool
+	open    bool
+	ending  bool
+	// lingering means that timer is the end of our patience, no longer the keep-alive.
+	lingering bool
+	closed    bool
+	held      bool // the application has not seen this connection yet
+	paused    bool
+	err       error
+
+	pending   [][]byte // messages sent before there was a path
+	buf       []byte   // scratch for frames
+	keepAlive time.Duration
+	lastWrite host.Instant
+	timer     host.Timer
+	release   func() // gives the pool socket back
+
+	onOpen      func()
+	onMessage   func([]byte)
+	onUnordered func([]byte)
+	onDrain     func()
+	onEnd       func()
+	onClose     func(error)
+
+	cancel func() // stops the connector while there is no path
+}
+
+// PublicKey is our key on this connection.
+func (c *Connection) PublicKey() id.PublicKey { return c.local }
+
+// RemotePublicKey is the key the other side has proven to hold.
+func (c *Connection) RemotePublicKey() id.PublicKey { return c.remote }
+
+// HandshakeHash identifies this connection to both sides and to nobody else; zero before there is a path.
+func (c *Connection) HandshakeHash() [64]byte { return c.hash }
+
+// IsInitiator reports whether our side dialled.
+func (c *Connection) IsInitiator() bool { return c.initiator }
+
+// Opened reports whether the other side has proven that it is there.
+func (c *Connection) Opened() bool { return c.open }
+
+// Closed reports whether the connection has ended; its OnClose may still be about to run.
+func (c *Connection) Closed() bool { return c.closed }
+
+// RemoteAddr is where our packets go; invalid before there is a path.
+func (c *Connection) RemoteAddr() netip.AddrPort {
+	if c.raw == nil || !c.started {
+		return netip.AddrPort{}
+	}
+	return c.raw.RemoteAddr()
+}
+
+// LocalAddr is the address of the socket that carries the connection; invalid before there is a path.
+func (c *Connection) LocalAddr() netip.AddrPort {
+	if c.raw == nil || !c.started || c.raw.Socket() == nil {
+		return netip.AddrPort{}
+	}
+	return c.raw.Socket().LocalAddr()
+}
+
+// OnOpen sets what runs once the other side has proven that it is there.
+func (c *Connection) OnOpen(f func()) { c.onOpen = f }
+
+// OnMessage sets what gets each message. The slice is borrowed for the call.
+func (c *Connection) OnMessage(f func([]byte)) { c.onMessage = f }
+
+// OnUnordered sets what gets each unordered message. The slice is borrowed for the call.
+func (c *Connection) OnUnordered(f func([]byte)) { c.onUnordered = f }
+
+// OnDrain sets what runs when the connection takes more after Send has returned false.
+func (c *Connection) OnDrain(f func()) { c.onDrain = f }
+
+// OnEnd sets what runs when the other side has ended its direction.
+func (c *Connection) OnEnd(f func()) { c.onEnd = f }
+
+// OnClose sets what runs when the connection is over: nil after both sides ended it, the reason otherwise.
+func (c *Connection) OnClose(f func(error)) { c.onClose = f }
+
+// SetKeepAlive changes how long the connection may be silent before an empty message goes out; 0 is never.
+func (c *Connection) SetKeepAlive(d time.Duration) {
+	c.keepAlive = d
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	if c.started {
+		c.armKeepAlive()
+	}
+}
+
+// Send sends one message; the slice is the caller's again on return. It returns false when the caller should wait for OnDrain before
+// it sends more; the message is taken all the same. What is sent after End or Destroy is dropped.
+func (c *Connection) Send(msg []byte) bool {
+	if c.closed || c.ending {
+		return false
+	}
+	if len(msg) > secret.MaxMessage {
+		c.Destroy(ErrMessageTooLarge)
+		return false
+	}
+	if !c.started {
+		if len(c.pending) >= maxPendingSends {
+			c.Destroy(ErrTooManyPending)
+			return false
+		}
+		c.pending = append(c.pending, append([]byte(nil), msg...))
+		return false
+	}
+	return c.write(msg)
+}
+
+func (c *Connection) write(msg []byte) bool {
+	frame, err := c.sec.Append(c.buf[:0], msg)
+	if err != nil {
+		c.Destroy(err)
+		return false
+	}
+	c.lastWrite = c.p.host.Now()
+	more := c.raw.Write(frame)
+	if cap(frame) <= maxScratch {
+		c.buf = frame[:0]
+	}
+	return more
+}
+
+// maxScratch bounds the frame buffer that a connection keeps between messages.
+const maxScratch = 64 << 10
+
+// SendUnordered sends a message that may arrive late, twice or not at all. It must fit one datagram; what is
+// sent before there is a path is lost.
+func (c *Connection) SendUnordered(msg []byte) {
+	if c.started && !c.closed {
+		c.raw.SendMessage(c.sec.SealMessage(msg))
+	}
+}
+
+// End ends our direction once everything sent has gone out.
+func (c *Connection) End() {
+	if c.closed || c.ending {
+		return
+	}
+	c.ending = true
+	if c.started {
+		c.stopKeepAlive()
+		c.raw.End()
+	}
+}
+
+// Close ends our direction and makes sure that the connection is over soon: if the other side has not ended
+// its own within ten seconds, it is cut off.
+func (c *Connection) Close() {
+	if c.closed || c.lingering {
+		return
+	}
+	c.lingering = true
+	if !c.started {
+		c.Destroy(nil)
+		return
+	}
+	c.End()
+	c.stopKeepAlive()
+	c.timer = c.p.host.AfterFunc(closeLinger, func() { c.Destroy(nil) })
+}
+
+// Pause stops the delivery of messages; what arrives meanwhile closes the receive window.
+func (c *Connection) Pause() {
+	c.paused = true
+	if c.raw != nil && !c.closed {
+		c.raw.Pause()
+	}
+}
+
+// Resume undoes Pause.
+func (c *Connection) Resume() {
+	c.paused = false
+	if c.raw != nil && !c.closed && !c.held {
+		c.raw.Resume()
+	}
+}
+
+// Destroy ends the connection at once, in both directions. err is what OnClose gets.
+func (c *Connection) Destroy(err error) {
+	if c.closed {
+		return
+	}
+	if err == nil {
+		err = ErrConnectionClosed
+	}
+	c.close(err)
+}
+
+// start puts the connection on a raw stream that is connected, with the keys of the handshake.
+func (c *Connection) start(raw *stream.Stream, keys noise.Result) {
+	c.raw = raw
+	c.remote, c.hash = keys.RemotePublicKey, keys.Hash
+	c.sec = secret.New(c.initiator, keys, c.p.host.Rand())
+	c.started = true
+	c.cancel = nil
+	c.release = c.p.pool.ref(raw.Socket())
+	c.p.stats.ConnectionsOpened++
+
+	raw.OnData(c.receive)
+	raw.OnMessage(c.receiveMessage)
+	raw.OnDrain(func() {
+		if c.onDrain != nil && !c.closed {
+			c.onDrain()
+		}
+	})
+	raw.OnEnd(func() {
+		if c.onEnd != nil && !c.closed {
+			c.onEnd()
+		}
+	})
+	raw.OnClose(func(err error) {
+		if !c.closed {
+			if err == nil && !c.open {
+				err = ErrConnectionClosed
+			}
+			c.close(err)
+		}
+	})
+	if c.paused || c.held {
+		raw.Pause()
+	}
+	c.lastWrite = c.p.host.Now()
+	raw.Write(c.sec.AppendHeader(c.buf[:0]))
+	pending := c.pending
+	c.pending = nil
+	more := true
+	for _, msg := range pending {
+		more = c.write(msg)
+	}
+	c.armKeepAlive()
+	if c.ending {
+		c.stopKeepAlive()
+		raw.End()
+		return
+	}
+	if more && len(pending) > 0 && c.onDrain != nil {
+		c.p.host.Defer(c.onDrainLater)
+	}
+}
+
+func (c *Connection) onDrainLater() {
+	if c.onDrain != nil && !c.closed {
+		c.onDrain()
+	}
+}
+
+// hand gives a connection that came in to the application; nothing is delivered before.
+func (c *Connection) hand(to func(*Connection)) {
+	c.held = true
+	c.p.host.Defer(func() {
+		c.held = false
+		to(c)
+		if c.closed {
+			return
+		}
+		if !c.paused {
+			c.raw.Resume()
+		}
+	})
+}
+
+func (c *Connection) receive(chunk []byte) {
+	err := c.sec.Receive(chunk, c.deliver)
+	if err != nil && !c.closed {
+		c.p.stats.ConnectionsBroken++
+		c.Destroy(err)
+		return
+	}
+	if !c.open && !c.closed && c.sec.Opened() {
+		c.opened()
+	}
+}
+
+func (c *Connection) opened() {
+	c.open = true
+	if c.onOpen != nil {
+		c.onOpen()
+	}
+}
+
+func (c *Connection) deliver(msg []byte) {
+	if c.closed {
+		return
+	}
+	if !c.open {
+		c.opened()
+	}
+	// An empty message is the other side's keep-alive.
+	if c.closed || c.onMessage == nil || (len(msg) == 0 && c.keepAlive > 0) {
+		return
+	}
+	c.onMessage(msg)
+}
+
+func (c *Connection) receiveMessage(b []byte) {
+	if c.closed || len(b) == 0 || c.onUnordered == nil {
+		return
+	}
+	if msg, ok := c.sec.OpenMessage(b); ok {
+		c.onUnordered(msg)
+	}
+}
+
+func (c *Connection) armKeepAlive() {
+	if c.keepAlive == 0 || c.closed || c.ending {
+		return
+	}
+	c.timer = c.p.host.AfterFunc(c.keepAlive, c.keepAliveDue)
+}
+
+// keepAliveDue sends an empty message if nothing was written for the whole interval, and otherwise comes
+// back when that may be so: one timer per interval instead of one per write.
+func (c *Connection) keepAliveDue() {
+	if c.closed || c.ending {
+		return
+	}
+	silent := c.p.host.Now().Sub(c.lastWrite)
+	if silent >= c.keepAlive {
+		c.write(nil)
+		silent = 0
+	}
+	c.timer.Reset(c.keepAlive - silent)
+}
+
+func (c *Connection) stopKeepAlive() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+// close is the only way into the last state.
+func (c *Connection) close(err error) {
+	c.closed = true
+	c.err = err
+	c.pending = nil
+	c.stopKeepAlive()
+	if c.cancel != nil {
+		c.cancel()
+		c.cancel = nil
+	}
+	if c.raw != nil {
+		c.raw.Destroy(nil)
+	}
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
+	if c.started {
+		c.p.stats.ConnectionsClosed++
+		if r, ok := c.p.routes[c.remote]; ok && err != nil && r.sock == c.raw.Socket() {
+			delete(c.p.routes, c.remote)
+		}
+	}
+	delete(c.p.connections, c)
+	c.p.host.Defer(func() {
+		if c.onClose != nil {
+			c.onClose(err)
+		}
+	})
+}

@@ -1,0 +1,463 @@
+package peering
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ConnectOptions are a caller's wishes; the zero value is right for most.
+type ConnectOptions struct {
+	// Keys is who we are to the server; nil means the node's default key pair.
+	Keys *id.KeyPair
+	// RelayAddrs are nodes the server is thought to have announced to.
+	RelayAddrs []netip.AddrPort
+	// NoLocal keeps our own addresses from the server and does not try its.
+	NoLocal bool
+	// ReusableSocket offers the server to dial again over the same socket, and tries a stored one first.
+	ReusableSocket bool
+	// SlowOpen leaves out the low-TTL datagram that opens our NAT before the first hole-punch message.
+	SlowOpen bool
+}
+
+// connector finds a path to a server for one Connection (hyperdht lib/connect.js).
+type connector struct {
+	p      *Peering
+	conn   *Connection
+	opts   ConnectOptions
+	keys   id.KeyPair
+	remote id.PublicKey
+	target id.Target
+
+	session *rpc.Session
+	noise   *noise.Handshake
+	message []byte // message 1, the same for all attempts
+	open    bool   // we told the server that we are reachable
+	raw     *stream.Stream
+
+	// finding
+	relays     []netip.AddrPort // known or guessed before the query
+	tried      []netip.AddrPort
+	candidates []netip.AddrPort
+	slots      int // attempts that may still start
+	running    int
+	query      *rpc.Query
+	passes     int // left after the current one
+	queried    bool
+	attempts   int
+
+	// after a handshake
+	shaken     bool
+	result     noise.Result
+	payload    wire.NoisePayload
+	relay      netip.AddrPort
+	serverAddr netip.AddrPort
+	clientAddr netip.AddrPort
+	early      *earlySocket // a stream packet that came before the handshake's answer
+	box        *wire.PunchBox
+	puncher    *puncher
+	round      uint64
+	lanPending bool
+	lanFailure error // why punching failed while the LAN ping was under way
+	passive    host.Timer
+	pause      host.Timer
+
+	finished bool
+}
+
+type earlySocket struct {
+	sock host.Socket
+	from netip.AddrPort
+}
+
+// Connect starts connecting to a key. The connection reports by its handlers, never from within this call.
+func (p *Peering) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {
+	keys := p.cfg.Keys
+	if opts.Keys != nil {
+		keys = *opts.Keys
+	}
+	conn := p.newConnection(keys.Public, remote, true)
+	if p.closed || p.suspended {
+		err := ErrSuspended
+		if p.closed {
+			err = ErrClosed
+		}
+		conn.close(err)
+		return conn
+	}
+	c := &connector{
+		p: p, conn: conn, opts: opts, keys: keys, remote: remote, target: remote.Target(),
+		session: p.rpc.NewSession(),
+		noise:   noise.NewInitiator(keys, remote, p.host.Rand()),
+	}
+	c.raw = p.streams.New(c.firewall)
+	c.raw.OnClose(func(err error) {
+		if c.raw != nil && err != nil {
+			c.fail(err)
+		}
+	})
+	conn.cancel = c.stop
+	p.host.Defer(c.begin)
+	return conn
+}
+
+// firewall sees the packets of the raw stream before it is connected: the server's first one is a path.
+func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
+	if from.Port() == 0 {
+		return false
+	}
+	if c.shaken {
+		c.onSocket(sock, from)
+	} else if c.early == nil {
+		c.early = &earlySocket{sock, from}
+	}
+	return true
+}
+
+// begin tries the stored route, then the known relays, then a query.
+func (c *connector) begin() {
+	if c.finished {
+		return
+	}
+	if err := c.prepare(); err != nil {
+		c.fail(err)
+		return
+	}
+	if r, ok := c.p.routes[c.remote]; ok && c.opts.ReusableSocket {
+		c.attempt(r.addr, r.sock, func() {
+			if !c.finished && !c.shaken {
+				delete(c.p.routes, c.remote)
+				c.find()
+			}
+		})
+		return
+	}
+	c.find()
+}
+
+// prepare writes message 1 with what the server has to know of us.
+func (c *connector) prepare() error {
+	m := wire.NoisePayload{
+		Version:      1,
+		UDX:          &wire.UDXInfo{ReusableSocket: c.opts.ReusableSocket, ID: c.raw.ID()},
+		SecretStream: &wire.SecretStreamInfo{},
+	}
+	if addr, ok := c.p.rpc.RemoteAddr(); ok {
+		c.open = true
+		m.Firewall = wire.FirewallOpen
+		m.Addrs4 = append(m.Addrs4, addr)
+	}
+	if !c.opts.NoLocal {
+		m.Addrs4 = append(m.Addrs4, c.p.localAddrs()...)
+	}
+	msg, err := c.noise.WriteMessage(m.Append(nil))
+	c.message = msg
+	return err
+}
+
+// find starts up to two handshakes at a time through nodes that know the server, one more for the relays
+// that are known before.
+func (c *connector) find() {
+	c.relays = slices.Clone(c.opts.RelayAddrs)
+	if len(c.relays) == 0 {
+		c.relays = slices.Clone(c.p.relayCache.get(c.remote))
+	}
+	if e, ok := c.p.store.Get(c.target); ok && e.Relay.IsValid() {
+		c.relays = []netip.AddrPort{e.Relay} // it announced to this very node
+	}
+	c.slots = connectParallel
+	if len(c.relays) > 0 {
+		c.passes = 1
+		c.running++
+		c.tryRelays(c.relays)
+	}
+	c.ask(c.relays)
+}
+
+// tryRelays tries known relays one after the other; the first failing one ends the row.
+func (c *connector) tryRelays(left []netip.AddrPort) {
+	if len(left) == 0 || c.finished || c.shaken {
+		c.running--
+		c.next()
+		return
+	}
+	c.tried = append(c.tried, left[0])
+	c.attemptThen(left[0], func(ok bool) {
+		if !ok {
+			left = left[:1]
+		}
+		c.tryRelays(left[1:])
+	})
+}
+
+// ask runs a FIND_PEER query, seeded with nodes if there are any.
+func (c *connector) ask(seeds []netip.AddrPort) {
+	known := seeds
+	c.queried = false
+	c.query = c.p.rpc.Query(rpc.QueryConfig{
+		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Session: c.session,
+		OnReply: func(r *rpc.Reply) {
+			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
+				return
+			}
+			if !slices.Contains(known, r.From) && len(c.candidates) < maxCandidates {
+				c.candidates = append(c.candidates, r.From)
+				c.next()
+			}
+		},
+		OnDone: func(err error) {
+			c.query = nil
+			c.queried = true
+			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
+				c.fail(err)
+				return
+			}
+			c.next()
+		},
+	})
+}
+
+// next starts waiting attempts while there are slots, and moves on when nothing is left to wait for.
+func (c *connector) next() {
+	if c.finished || c.shaken {
+		return
+	}
+	for c.slots > 0 && len(c.candidates) > 0 {
+		node := c.candidates[0]
+		c.candidates = c.candidates[1:]
+		c.tried = append(c.tried, node)
+		c.attempts++
+		c.slots--
+		c.running++
+		c.attemptThen(node, func(bool) {
+			c.slots++
+			c.running--
+			c.next()
+		})
+	}
+	if !c.queried || len(c.candidates) > 0 {
+		return
+	}
+	switch {
+	case c.running > 0 && (c.attempts > 0 || c.passes == 0):
+		// wait for them
+	case c.passes > 0:
+		c.passes--
+		c.ask(nil)
+	case c.attempts > 0:
+		c.fail(ErrPeerConnectionFailed)
+	default:
+		c.fail(ErrPeerNotFound)
+	}
+}
+
+func (c *connector) attemptThen(node netip.AddrPort, done func(ok bool)) {
+	c.attempt(node, nil, func() { done(c.shaken) })
+}
+
+// attempt sends message 1 through a node, from the main socket unless another one is given. done runs when
+// the attempt has failed or has become the connection's handshake.
+func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) {
+	req := wire.Handshake{Mode: wire.FromClient, Noise: c.message}
+	c.p.rpc.Request(rpc.Outgoing{
+		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
+		Socket: sock, Session: c.session,
+	}, func(r rpc.Reply, err error) {
+		if !c.finished && !c.shaken && err == nil {
+			c.receiveHandshake(node, sock, r)
+		}
+		done()
+	})
+}
+
+// receiveHandshake takes an answer to message 1. A bad one only fails its attempt: the Noise state stays
+// good for the others, so a lying relay cannot stop a connection.
+func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply) {
+	m, err := wire.ParseHandshake(r.Value)
+	if err != nil || m.Mode != wire.Reply || r.From != node || len(m.Noise) == 0 {
+		c.p.stats.HandshakesInvalid++
+		return
+	}
+	plain, err := c.noise.ReadMessage(m.Noise)
+	if err != nil {
+		c.p.stats.HandshakesInvalid++
+		return
+	}
+	payload, err := wire.ParseNoisePayload(plain)
+	switch {
+	case err != nil || payload.Version != 1:
+		c.fail(ErrServerIncompatible)
+		return
+	case payload.Error == wire.ErrorVersionMismatch:
+		c.fail(ErrServerIncompatible)
+		return
+	case payload.Error != wire.ErrorNone || payload.UDX == nil:
+		c.fail(ErrServerError)
+		return
+	}
+	c.result, _ = c.noise.Result()
+	c.shaken = true
+	c.payload = payload
+	c.relay, c.serverAddr, c.clientAddr = node, node, r.To
+	relayed := m.PeerAddr.IsValid()
+	if relayed {
+		c.serverAddr = m.PeerAddr
+	}
+	c.endQuery()
+
+	switch {
+	case c.early != nil:
+		c.onSocket(c.early.sock, c.early.from)
+		return
+	case !relayed:
+		if sock == nil {
+			sock = c.p.rpc.Socket()
+		}
+		c.onSocket(sock, node)
+	}
+	if c.finished {
+		return
+	}
+	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
+	c.session.Cancel()
+	c.session = c.p.rpc.NewSession()
+	c.findPath(relayed)
+}
+
+// findPath chooses how to reach a server that answered through a relay (spec 14.4).
+func (c *connector) findPath(relayed bool) {
+	relayed = relayed && c.serverAddr != c.relay
+	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
+	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
+		c.p.stats.PunchesOpen++
+		c.onSocket(c.p.rpc.Socket(), c.publicAddr())
+		return
+	}
+	if c.open {
+		c.passive = c.p.host.AfterFunc(passiveTimeout, func() { c.fail(ErrHolepunchAborted) })
+		return
+	}
+	trying := c.tryLAN(relayed, punchable)
+	switch {
+	case punchable:
+		c.startPunch()
+	case !trying:
+		c.fail(ErrCannotHolepunch)
+	}
+}
+
+// publicAddr is the server's first public address, or where the relay sees it.
+func (c *connector) publicAddr() netip.AddrPort {
+	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
+		if !kad.IsBogon(a.Addr()) {
+			return a
+		}
+	}
+	return c.serverAddr
+}
+
+// tryLAN pings the server's nearest local address when we share a public one. It races with punching, so a
+// network that blocks it costs nothing.
+func (c *connector) tryLAN(relayed, punchable bool) bool {
+	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
+		return false
+	}
+	var usable []netip.AddrPort
+	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
+		if !kad.IsReserved(a.Addr()) {
+			usable = append(usable, a)
+		}
+	}
+	if len(usable) == 0 {
+		return false
+	}
+	addr, ok := kad.MatchLAN(c.p.localAddrs(), usable)
+	if !ok {
+		addr = usable[0]
+	}
+	c.lanPending = true
+	c.p.rpc.Ping(addr, nil, nil, func(_ rpc.Reply, err error) {
+		c.lanPending = false
+		switch {
+		case c.finished:
+		case err == nil:
+			c.p.stats.PathsLAN++
+			c.onSocket(c.p.rpc.ServerSocket(), addr)
+		case c.lanFailure != nil:
+			c.fail(c.lanFailure)
+		case !punchable:
+			c.fail(ErrHolepunchAborted)
+		}
+	})
+	return true
+}
+
+// onSocket takes a path; only the first call counts.
+func (c *connector) onSocket(sock host.Socket, to netip.AddrPort) {
+	if c.raw == nil || c.finished {
+		return
+	}
+	raw := c.raw
+	c.raw = nil
+	switch {
+	case len(c.payload.RelayAddrs) > 0:
+		c.p.relayCache.put(c.remote, c.payload.RelayAddrs)
+	case len(c.tried) > 0:
+		c.p.relayCache.put(c.remote, c.tried)
+	}
+	if err := raw.Connect(sock, c.payload.UDX.ID, to); err != nil {
+		raw.Destroy(nil)
+		c.conn.close(err)
+		return
+	}
+	if c.opts.ReusableSocket && c.payload.UDX.ReusableSocket {
+		c.p.addRoute(c.remote, raw)
+	}
+	c.conn.start(raw, c.result)
+	c.stop()
+}
+
+// fail ends the connection before it had a path.
+func (c *connector) fail(err error) {
+	if !c.finished {
+		c.conn.close(err)
+	}
+}
+
+// stop ends all that this connector has going on.
+func (c *connector) stop() {
+	if c.finished {
+		return
+	}
+	c.finished = true
+	if c.puncher != nil {
+		c.puncher.silence()
+		c.puncher.destroy()
+	}
+	for _, t := range []host.Timer{c.passive, c.pause} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	c.endQuery()
+	c.session.Cancel()
+	if c.raw != nil {
+		raw := c.raw
+		c.raw = nil
+		raw.Destroy(nil)
+	}
+}
+
+func (c *connector) endQuery() {
+	if c.query != nil {
+		c.query.Destroy()
+		c.query = nil
+	}
+}

@@ -1,0 +1,33 @@
+// Package peering connects peers: it routes handshakes and hole-punch messages through DHT nodes, announces
+// servers, accepts and opens connections, punches holes through NATs and turns the winning path into an
+// encrypted Connection.
+//
+// Everything here runs on the host's loop. The actors and who talks to whom:
+//
+//	            findPeer query            PEER_HANDSHAKE (Noise IK, message 1 and 2)
+//	connector ────────────────▶ DHT ◀──────────────── router ──▶ server ──▶ session (one per message 1)
+//	    │                        ▲                                              │
+//	    │                        └──── announcer (FIND_PEER, ANNOUNCE, pings) ──┘ relays of the server
+//	    ▼                                                                       ▼
+//	 puncher  ◀───────────── PEER_HOLEPUNCH, probes on pool sockets ───────▶ puncher
+//	    │                                                                       │
+//	    └────────────▶ Connection  ◀═══ UDX + secret stream ═══▶  Connection ◀──┘
+//
+// A path can be won by several racers: an open peer, the LAN shortcut, a punched pair of pool sockets, or simply
+// the first stream packet that arrives on any socket. All of them end in one place, onSocket of the connector
+// or of the server's session, and only its first call counts.
+//
+// # A connector (hyperdht lib/connect.js)
+//
+//	finding ──reply with record──▶ handshaking ──message 2──▶ pathing ──onSocket──▶ done
+//	   │                               │ 4 tries, 4 s             │ open · LAN · punch
+//	   └──────── nothing left ─────────┴──── all failed ──────────┴──▶ failed(err)
+//
+// # A server session (hyperdht lib/server.js)
+//
+//	admitted ──answer──▶ waiting (10 s) ──punch message──▶ punching ──onSocket──▶ connected
+//	   │ firewall: silence    └── nothing came ──▶ aborted ◀──gave up┘
+//
+// A session is forgotten 10 s after it ended, and until then answers retransmissions of the same message 1
+// with the same message 2.
+package peering

@@ -1,0 +1,27 @@
+package peering
+
+import "errors"
+
+// Why a connection could not be made or ended. The texts carry the codes of hyperdht lib/errors.js.
+var (
+	ErrPeerNotFound         = errors.New("PEER_NOT_FOUND: no DHT node knows this key")
+	ErrPeerConnectionFailed = errors.New("PEER_CONNECTION_FAILED: no relay of the peer got an answer from it")
+	ErrServerIncompatible   = errors.New("SERVER_INCOMPATIBLE: the server speaks another protocol version")
+	ErrServerError          = errors.New("SERVER_ERROR: the server answered with an error")
+	ErrHolepunchAborted     = errors.New("HOLEPUNCH_ABORTED: hole punching gave up")
+	ErrHolepunchInvalid     = errors.New("HOLEPUNCH_INVALID: undecryptable hole-punch answer")
+	ErrProbeTimeout         = errors.New("HOLEPUNCH_PROBE_TIMEOUT: a NAT could not be classified in time")
+	ErrDoubleRandom         = errors.New("HOLEPUNCH_DOUBLE_RANDOMIZED_NATS: both NATs use random ports")
+	ErrCannotHolepunch      = errors.New("CANNOT_HOLEPUNCH: the server offers no relay to punch through")
+	ErrRemoteNotPunching    = errors.New("REMOTE_NOT_HOLEPUNCHING: the server does not want to punch")
+	ErrRemoteNotPunchable   = errors.New("REMOTE_NOT_HOLEPUNCHABLE: no strategy fits the two NATs")
+	ErrRemoteAborted        = errors.New("REMOTE_ABORTED: the server ended hole punching")
+	ErrBadHandshakeReply    = errors.New("BAD_HANDSHAKE_REPLY: a relay answered with something else")
+	ErrBadHolepunchReply    = errors.New("BAD_HOLEPUNCH_REPLY: a relay answered with something else")
+	ErrKeyPairInUse         = errors.New("KEYPAIR_ALREADY_USED: another server of this node listens under this key")
+	ErrClosed               = errors.New("NODE_DESTROYED: the node is closed")
+	ErrSuspended            = errors.New("SUSPENDED: the node is suspended")
+	ErrTooManyPending       = errors.New("too many messages queued before the connection opened")
+	ErrMessageTooLarge      = errors.New("message does not fit the secret stream's 16 MiB frame")
+	ErrConnectionClosed     = errors.New("connection closed")
+)

@@ -1,0 +1,66 @@
+package peering
+
+import "time"
+
+// Fixed by the protocol or by what the original does.
+const (
+	// connectionKeepAlive is how long a connection may be silent before an empty message goes out
+	// (hyperdht index.js).
+	connectionKeepAlive = 5 * time.Second
+	// sessionClearWait is how long an ended server session still answers retransmissions (lib/server.js).
+	sessionClearWait = 10 * time.Second
+	// prepunchTimeout ends server sessions that nobody follows up (lib/server.js).
+	prepunchTimeout = 10 * time.Second
+	// passiveTimeout is how long an open client waits for the server to come (lib/connect.js).
+	passiveTimeout = 10 * time.Second
+	// lowTTL lets a datagram open the near NAT and die before the far one (lib/holepuncher.js).
+	lowTTL = 5
+	// maxReopens bounds the pool sockets tried for a stable mapping (lib/holepuncher.js).
+	maxReopens = 3
+	// punchRounds and punchInterval pace consistent punching (lib/holepuncher.js).
+	punchRounds   = 10
+	punchInterval = time.Second
+	// remoteUnknownPause gives the server time to classify its NAT (lib/connect.js).
+	remoteUnknownPause = time.Second
+	// natSamples is how many answers auto sampling wants (lib/nat.js).
+	natSamples = 4
+	// natSkipNodes of the latest nodes are skipped when at least natSkipFrom are known (lib/nat.js).
+	natSkipNodes = 5
+	natSkipFrom  = 8
+	// announceRelays is how many nodes a server announces to (lib/announcer.js).
+	announceRelays = 3
+	// announcePings and announcePause make the announcer's cycle of about five minutes (lib/announcer.js).
+	announcePings = 100
+	announcePause = 3 * time.Second
+	// localValidation is how long a datagram to our own address may take (hyperdht index.js).
+	localValidation = 500 * time.Millisecond
+	// poolLinger keeps a pool socket after its last stream (lib/socket-pool.js).
+	poolLinger = 3 * time.Second
+	// connectParallel handshakes run at a time, one more when relays are known (lib/connect.js).
+	connectParallel = 2
+	// connectQueryRetries of the FIND_PEER query of a connect (lib/connect.js).
+	connectQueryRetries = 3
+	// relayCacheSize is how many keys the connecting side remembers relays of (hyperdht index.js).
+	relayCacheSize = 512
+)
+
+// Chosen by us.
+const (
+	// maxSessions bounds the server sessions that have no connection yet, over all servers of a node. The
+	// original has no bound; each costs a few Diffie-Hellman operations and up to one socket.
+	maxSessions = 1024
+	// maxRemembered bounds the refused callers of a server whose retransmissions are recognised.
+	maxRemembered = 4096
+	// maxCandidates bounds the relays a connect keeps waiting while its slots are taken.
+	maxCandidates = 64
+	// maxPendingSends bounds the messages queued on a connection that has no path yet.
+	maxPendingSends = 1024
+	// maxRoutes bounds the paths that are kept for dialling again.
+	maxRoutes = 4096
+	// closeLinger is how long a closed connection waits for the other side to end too.
+	closeLinger = 10 * time.Second
+	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.
+	maxAddrs = 64
+	// announceRetry paces announce cycles that found nobody, so that an unreachable DHT is not hammered.
+	announceRetry = time.Second
+)

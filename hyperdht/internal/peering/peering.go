@@ -1,0 +1,275 @@
+package peering
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Config is what the peers of a node share.
+type Config struct {
+	// Keys is the node's default identity when it dials.
+	Keys id.KeyPair
+	// Store has the router entries: servers of this node, and those that announced here.
+	Store *records.Store
+	// Streams holds the UDX streams of all the node's sockets.
+	Streams *stream.Table
+}
+
+// Stats counts what happened since the node started.
+type Stats struct {
+	HandshakesInvalid  uint64 // undecodable, or sealed with other keys
+	HandshakesBlocked  uint64 // refused by a server's firewall
+	HandshakesRefused  uint64 // dropped because too many sessions were pending
+	HolepunchesInvalid uint64
+	PunchesOpen        uint64
+	PunchesConsistent  uint64
+	PathsLAN           uint64
+	SessionsAborted    uint64
+	ConnectionsOpened  uint64
+	ConnectionsClosed  uint64
+	ConnectionsBroken  uint64 // ended because the encrypted stream made no sense
+	Pool               PoolStats
+}
+
+// Peering is the part of a node that connects peers.
+type Peering struct {
+	host    host.Host
+	rpc     *rpc.Endpoint
+	streams *stream.Table
+	store   *records.Store
+	cfg     Config
+
+	pool       *pool
+	local      *localValidator
+	servers    map[id.Target]*Server
+	listening  []*Server // in the order they were opened
+	relayCache relayCache
+	routes     map[id.PublicKey]route
+
+	connections map[*Connection]uint64 // with their order of birth
+	born        uint64
+	sessions    int // server sessions without a connection
+	suspended   bool
+	closed      bool
+	stats       Stats
+}
+
+// New makes the peering part of the node that e is the RPC endpoint of.
+func New(h host.Host, e *rpc.Endpoint, cfg Config) *Peering {
+	p := &Peering{
+		host: h, rpc: e, streams: cfg.Streams, store: cfg.Store, cfg: cfg,
+		servers:     make(map[id.Target]*Server),
+		routes:      make(map[id.PublicKey]route),
+		connections: make(map[*Connection]uint64),
+	}
+	p.pool = newPool(p)
+	p.local = newLocalValidator(p)
+	return p
+}
+
+// Stats returns the counters so far.
+func (p *Peering) Stats() Stats {
+	s := p.stats
+	s.Pool = p.pool.stats
+	return s
+}
+
+// Connections is how many connections there are, opening ones included.
+func (p *Peering) Connections() int { return len(p.connections) }
+
+// Servers lists the listening servers in the order they were opened.
+func (p *Peering) Servers() []*Server { return p.listening }
+
+// ReceiveHandshake routes or answers a PEER_HANDSHAKE request.
+func (p *Peering) ReceiveHandshake(r *rpc.Request) {
+	m, err := wire.ParseHandshake(r.Value)
+	if err != nil {
+		p.stats.HandshakesInvalid++
+		return
+	}
+	if r.Target != nil {
+		if s := p.servers[*r.Target]; s != nil {
+			s.receiveHandshake(r, m)
+			return
+		}
+	}
+	if m.Mode != wire.FromClient && len(m.Noise) == 0 {
+		return
+	}
+	p.perform(relayHandshake(m, r.From, p.relayOf(r.Target)), r, nil)
+}
+
+// ReceiveHolepunch routes or answers a PEER_HOLEPUNCH request.
+func (p *Peering) ReceiveHolepunch(r *rpc.Request) {
+	m, err := wire.ParseHolepunch(r.Value)
+	if err != nil {
+		p.stats.HolepunchesInvalid++
+		return
+	}
+	if m.Mode == wire.FromRelay {
+		if r.Target != nil {
+			if s := p.servers[*r.Target]; s != nil {
+				s.receiveHolepunch(r, m)
+			}
+		}
+		return
+	}
+	p.perform(relayHolepunch(m, r.From, p.relayOf(r.Target)), r, nil)
+}
+
+// relayOf is where the server for target announced from, invalid if it did not announce here.
+func (p *Peering) relayOf(target *id.Target) netip.AddrPort {
+	if target == nil {
+		return netip.AddrPort{}
+	}
+	e, ok := p.store.Get(*target)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return e.Relay
+}
+
+// perform takes a step for a message; sock is where it leaves from, nil for the socket the message came in on.
+func (p *Peering) perform(s step, r *rpc.Request, sock host.Socket) {
+	if sock == nil {
+		sock = r.Socket
+	}
+	switch s.kind {
+	case stepRespond:
+		r.Reply(s.value, rpc.ReplyOptions{NoToken: true, NoCloser: !s.closer, Socket: sock, To: s.to})
+	case stepForward:
+		p.rpc.Forward(rpc.Forwarded{
+			TID: r.TID, Command: r.Command, Target: r.Target, Value: s.value, To: s.to, Socket: sock,
+		})
+	}
+}
+
+func (p *Peering) newConnection(local, remote id.PublicKey, initiator bool) *Connection {
+	c := &Connection{p: p, initiator: initiator, local: local, remote: remote, keepAlive: connectionKeepAlive}
+	p.connections[c] = p.born
+	p.born++
+	return c
+}
+
+// NetworkChanged makes the servers announce again, since their addresses may be others now.
+func (p *Peering) NetworkChanged() {
+	for _, s := range p.listening {
+		s.announcer.refreshSoon()
+	}
+}
+
+// Online wakes the announcers that wait for the network.
+func (p *Peering) Online() {
+	for _, s := range p.listening {
+		s.announcer.online()
+	}
+}
+
+// Suspend takes all announcements back, ends all connections and calls done.
+func (p *Peering) Suspend(done func()) {
+	p.suspended = true
+	p.each(done, func(s *Server, settled func()) {
+		s.suspended = true
+		s.clear()
+		s.announcer.suspend(settled)
+	})
+	p.destroyConnections(ErrSuspended)
+}
+
+// Resume announces the servers again.
+func (p *Peering) Resume() {
+	p.suspended = false
+	for _, s := range p.listening {
+		s.suspended = false
+		s.announcer.resume()
+	}
+}
+
+// Close closes the servers and ends all connections, then calls done. Nothing works afterwards.
+func (p *Peering) Close(done func()) {
+	p.closed = true
+	p.each(func() {
+		p.pool.close()
+		done()
+	}, func(s *Server, settled func()) { s.Close(settled) })
+	p.destroyConnections(ErrClosed)
+}
+
+// each runs f for every server and done once all have settled.
+func (p *Peering) each(done func(), f func(s *Server, settled func())) {
+	pending := 1
+	settle := func() {
+		if pending--; pending == 0 {
+			done()
+		}
+	}
+	for _, s := range slices.Clone(p.listening) {
+		pending++
+		f(s, settle)
+	}
+	p.host.Defer(settle)
+}
+
+func (p *Peering) destroyConnections(err error) {
+	conns := make([]*Connection, 0, len(p.connections))
+	for c := range p.connections {
+		conns = append(conns, c)
+	}
+	slices.SortFunc(conns, func(a, b *Connection) int { return cmp.Compare(p.connections[a], p.connections[b]) })
+	for _, c := range conns {
+		c.Destroy(err)
+	}
+}
+
+// route is a path to a peer that both sides agreed to use again (hyperdht lib/socket-pool.js).
+type route struct {
+	sock host.Socket
+	addr netip.AddrPort
+}
+
+// addRoute remembers the path of a connected stream. The first one is kept while its socket is open and no
+// connection over it has failed.
+func (p *Peering) addRoute(remote id.PublicKey, raw *stream.Stream) {
+	if _, known := p.routes[remote]; !known && len(p.routes) < maxRoutes {
+		p.routes[remote] = route{sock: raw.Socket(), addr: raw.RemoteAddr()}
+	}
+}
+
+// dropRoutes forgets the routes over a socket that is closed.
+func (p *Peering) dropRoutes(s host.Socket) {
+	for key, r := range p.routes {
+		if r.sock == s {
+			delete(p.routes, key)
+		}
+	}
+}
+
+// relayCache remembers which nodes led to a key, the oldest forgotten first (hyperdht index.js).
+type relayCache struct {
+	addrs map[id.PublicKey][]netip.AddrPort
+	order []id.PublicKey
+}
+
+func (rc *relayCache) get(key id.PublicKey) []netip.AddrPort { return rc.addrs[key] }
+
+func (rc *relayCache) put(key id.PublicKey, addrs []netip.AddrPort) {
+	if rc.addrs == nil {
+		rc.addrs = make(map[id.PublicKey][]netip.AddrPort)
+	}
+	if _, known := rc.addrs[key]; !known {
+		if len(rc.order) >= relayCacheSize {
+			delete(rc.addrs, rc.order[0])
+			rc.order = rc.order[1:]
+		}
+		rc.order = append(rc.order, key)
+	}
+	rc.addrs[key] = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
+}

@@ -1,0 +1,349 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// puncher opens a path between two NATs from a pool socket of its own (hyperdht lib/holepuncher.js). It
+// classifies our NAT on that socket, keeps what the remote said of its NAT, and sends the probes. The
+// initiator wins with the first probe or echo that arrives; the other side echoes every probe and wins
+// with the first stream packet, which is not the puncher's to see.
+//
+//	sampling ──analyze──▶ stable ──punch──▶ punching ──probe came──▶ connected
+//	    └── reopen, 3 times ──┘                 └── 10 rounds ──▶ destroyed (onAbort)
+type puncher struct {
+	p         *Peering
+	session   *rpc.Session
+	initiator bool
+
+	holder *poolSocket // the socket that is classified, announced and punched from
+	nat    *natProbe
+
+	remoteFirewall wire.Firewall
+	remoteAddrs    []remoteAddr
+	remotePunching bool
+
+	punching  bool
+	connected bool
+	destroyed bool
+	reopened  bool
+	reopening []func(stable bool) // waiters of a running reopen
+	timer     host.Timer
+
+	onConnect func(s host.Socket, from netip.AddrPort)
+	onAbort   func()
+}
+
+// remoteAddr is an address the remote says it has. It is verified once the remote has echoed a token that
+// only its host could have got.
+type remoteAddr struct {
+	addr     netip.AddrPort
+	verified bool
+}
+
+// newPuncher acquires a socket and starts classifying it. It fails only when no socket can be opened.
+func newPuncher(p *Peering, session *rpc.Session, initiator bool, remote wire.Firewall) (*puncher, error) {
+	u := &puncher{p: p, session: session, initiator: initiator, remoteFirewall: remote}
+	if err := u.reset(); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// reset moves to a fresh socket with an unknown mapping.
+func (u *puncher) reset() error {
+	holder, err := u.p.pool.acquire()
+	if err != nil {
+		return err
+	}
+	if u.holder != nil {
+		u.holder.onProbe = nil
+		u.holder.release()
+		u.nat.close()
+	}
+	u.holder = holder
+	holder.onProbe = u.receiveProbe
+	u.nat = newNATProbe(u.p, u.session, holder.sock)
+	u.nat.autoSample(true)
+	return nil
+}
+
+func (u *puncher) socket() host.Socket { return u.holder.sock }
+
+func (u *puncher) done() bool { return u.destroyed || u.connected }
+
+// probe sends the datagram that is meant to arrive.
+func (u *puncher) probe(to netip.AddrPort) {
+	u.holder.sock.Send(to, host.DefaultTTL, probeDatagram)
+}
+
+// openSession sends the datagram that opens our NAT for to and dies on the way.
+func (u *puncher) openSession(to netip.AddrPort) {
+	u.holder.sock.Send(to, lowTTL, probeDatagram)
+}
+
+var probeDatagram = []byte{0}
+
+func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
+	if u.done() {
+		return
+	}
+	if !u.initiator {
+		ps.sock.Send(from, host.DefaultTTL, probeDatagram)
+		return
+	}
+	u.connected = true
+	u.punching = false
+	u.stopTimer()
+	u.onConnect(ps.sock, from)
+}
+
+// updateRemote replaces what is known of the remote. verified is the host that proved itself with this
+// message, invalid for none; a host once verified stays so.
+func (u *puncher) updateRemote(m wire.HolepunchPayload, verified netip.Addr) {
+	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxAddrs))
+	for _, a := range m.Addrs[:min(len(m.Addrs), maxAddrs)] {
+		addrs = append(addrs, remoteAddr{addr: a, verified: a.Addr() == verified || u.isVerified(a.Addr())})
+	}
+	u.remoteFirewall = m.Firewall
+	u.remoteAddrs = addrs
+	u.remotePunching = m.Punching
+}
+
+func (u *puncher) isVerified(a netip.Addr) bool {
+	for _, r := range u.remoteAddrs {
+		if r.verified && r.addr.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *puncher) unstable() bool {
+	ours := u.nat.firewall()
+	return ours == wire.FirewallUnknown || (u.remoteFirewall >= wire.FirewallRandom && ours >= wire.FirewallRandom)
+}
+
+// analyze calls done once our NAT is classified as well as it can be: true if punching can work with it.
+// With allowReopen an unstable socket is exchanged for another one, up to three times, once per puncher.
+func (u *puncher) analyze(allowReopen bool, done func(stable bool)) {
+	u.nat.analyzed(func() {
+		switch {
+		case !u.unstable():
+			done(true)
+		case !allowReopen:
+			done(false)
+		case u.reopening != nil:
+			u.reopening = append(u.reopening, done)
+		case u.reopened:
+			done(u.consistent())
+		default:
+			u.reopened = true
+			u.reopening = []func(bool){done}
+			u.reopen(maxReopens)
+		}
+	})
+}
+
+func (u *puncher) reopen(left int) {
+	if left > 0 && u.unstable() && !u.done() && !u.punching && u.reset() == nil {
+		u.nat.analyzed(func() { u.reopen(left - 1) })
+		return
+	}
+	waiting := u.reopening
+	u.reopening = nil
+	for _, f := range waiting {
+		f(u.consistent())
+	}
+}
+
+// consistent reports whether our NAT gives this socket one address to everybody.
+func (u *puncher) consistent() bool {
+	return coerce(u.nat.firewall()) == wire.FirewallConsistent
+}
+
+// coerce treats an open node as one with a consistent NAT, as the original's strategies do.
+func coerce(f wire.Firewall) wire.Firewall {
+	if f == wire.FirewallOpen {
+		return wire.FirewallConsistent
+	}
+	return f
+}
+
+// punch starts the strategy that fits both NATs and reports whether there is one. Starting twice is
+// harmless. Where a side is random the strategies need many sockets or many probes; they are not here yet.
+func (u *puncher) punch() bool {
+	if u.punching {
+		return true
+	}
+	if u.done() || len(u.remoteAddrs) == 0 {
+		return false
+	}
+	if !u.consistent() || coerce(u.remoteFirewall) != wire.FirewallConsistent {
+		return false
+	}
+	u.punching = true
+	u.p.stats.PunchesConsistent++
+	if u.initiator {
+		u.punchRound(1)
+	} else {
+		// The server has just sent its fast-mode probe, so it waits first.
+		u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(1) })
+	}
+	return true
+}
+
+func (u *puncher) punchRound(round int) {
+	if !u.punching {
+		return
+	}
+	if round > punchRounds {
+		u.destroy()
+		return
+	}
+	for _, r := range u.remoteAddrs {
+		// Unverified addresses may belong to somebody else, so they get only two of the ten rounds.
+		if r.verified || round%4 == 0 {
+			u.probe(r.addr)
+		}
+	}
+	u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(round + 1) })
+}
+
+// destroy gives the socket back. If nothing has connected, onAbort hears of it, unless silence was called.
+func (u *puncher) destroy() {
+	if u.destroyed {
+		return
+	}
+	u.destroyed = true
+	u.punching = false
+	u.stopTimer()
+	u.holder.onProbe = nil
+	u.holder.release()
+	u.nat.close()
+	if !u.connected && u.onAbort != nil {
+		u.onAbort()
+	}
+}
+
+// silence makes the coming destroy tell nobody, because a path was found by other means.
+func (u *puncher) silence() { u.onAbort = nil }
+
+func (u *puncher) stopTimer() {
+	if u.timer != nil {
+		u.timer.Stop()
+		u.timer = nil
+	}
+}
+
+// natProbe classifies the NAT in front of one socket from the answers to pings that left from it.
+type natProbe struct {
+	p       *Peering
+	session *rpc.Session
+	sock    host.Socket
+	class   *nat.Classifier
+
+	asked   map[netip.AddrPort]bool
+	given   bool // auto sampling has finished or was given up
+	closed  bool
+	waiting []func()
+}
+
+func newNATProbe(p *Peering, session *rpc.Session, sock host.Socket) *natProbe {
+	return &natProbe{
+		p: p, session: session, sock: sock,
+		class: nat.NewClassifier(p.rpc.Firewalled()),
+		asked: make(map[netip.AddrPort]bool),
+	}
+}
+
+func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }
+
+// addrs is what we tell the remote of our addresses: nil while unknown.
+func (n *natProbe) addrs() []netip.AddrPort { return n.class.Addrs() }
+
+func (n *natProbe) freeze() { n.class.Freeze() }
+
+// autoSample pings known nodes from the socket until enough have answered or none is left to ask.
+func (n *natProbe) autoSample(retry bool) {
+	nodes := n.p.rpc.Nodes()
+	skip := 0
+	if len(nodes) >= natSkipFrom {
+		skip = natSkipNodes
+	}
+	pending := 1
+	settle := func() {
+		if pending--; pending > 0 || n.closed || n.class.Sampled() >= natSamples {
+			return
+		}
+		if retry {
+			n.autoSample(false)
+			return
+		}
+		n.given = true
+		n.release()
+	}
+	for _, node := range nodes[min(skip, len(nodes)):] {
+		if n.class.Sampled()+pending-1 >= natSamples {
+			break
+		}
+		if n.asked[node] {
+			continue
+		}
+		n.asked[node] = true
+		pending++
+		n.p.rpc.Request(rpc.Outgoing{
+			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Session: n.session,
+		}, func(r rpc.Reply, err error) {
+			if err == nil {
+				n.add(r.To, r.From)
+			}
+			settle()
+		})
+	}
+	n.p.host.Defer(settle)
+}
+
+// add takes the address that from saw us at. Each responder counts once.
+func (n *natProbe) add(seen, from netip.AddrPort) {
+	if n.closed {
+		return
+	}
+	n.class.Add(seen, from, n.p.rpc.Firewalled())
+	if n.settled() {
+		n.release()
+	}
+}
+
+func (n *natProbe) settled() bool {
+	f := n.firewall()
+	return n.closed || n.given || f == wire.FirewallConsistent || (f == wire.FirewallOpen && n.class.Sampled() > 0) ||
+		n.class.Sampled() >= natSamples
+}
+
+// analyzed calls done once there is a verdict, or none is to be expected any more.
+func (n *natProbe) analyzed(done func()) {
+	if n.settled() {
+		done()
+		return
+	}
+	n.waiting = append(n.waiting, done)
+}
+
+func (n *natProbe) close() {
+	n.closed = true
+	n.release()
+}
+
+func (n *natProbe) release() {
+	waiting := n.waiting
+	n.waiting = nil
+	for _, f := range waiting {
+		f()
+	}
+}

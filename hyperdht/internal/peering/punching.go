@@ -1,0 +1,206 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// The client's side of hole punching (hyperdht lib/connect.js): a probe round, in which both sides learn what
+// NAT the other has, and a punch round, after which both send probes. Each is one PEER_HOLEPUNCH message,
+// sent and answered from the sockets that are to be connected.
+
+func (c *connector) startPunch() {
+	u, err := newPuncher(c.p, c.session, true, c.payload.Firewall)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.box = wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())
+	c.puncher = u
+	u.onConnect = c.onSocket
+	u.onAbort = func() { c.failPunch(ErrHolepunchAborted) }
+	c.probeRound(c.serverRelay(), true)
+}
+
+// serverRelay is the relay the server prefers of those we know: ours if it is among its own.
+func (c *connector) serverRelay() wire.RelayInfo {
+	relays := c.payload.Holepunch.Relays
+	for _, r := range relays {
+		if r.RelayAddr == c.relay {
+			return r
+		}
+	}
+	return relays[0]
+}
+
+// punchAnswer is a decrypted answer to a hole-punch message.
+type punchAnswer struct {
+	wire.HolepunchPayload
+	reply rpc.Reply
+	peer  netip.AddrPort // the server's punching socket as the relay sees it
+}
+
+// exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the attempt.
+func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next func(punchAnswer)) {
+	m.Round = c.round
+	c.round++
+	token := m.Token
+	req := wire.Holepunch{
+		Mode: wire.FromClient, ID: c.payload.Holepunch.ID, Payload: c.box.Seal(m), PeerAddr: relay.PeerAddr,
+	}
+	c.p.rpc.Request(rpc.Outgoing{
+		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &c.target, Value: req.Append(nil),
+		Socket: c.puncher.socket(), Session: c.session,
+	}, func(r rpc.Reply, err error) {
+		if c.finished || c.puncher.done() {
+			return
+		}
+		if err != nil {
+			c.failPunch(err)
+			return
+		}
+		answer, err := c.readAnswer(relay.RelayAddr, r)
+		if err != nil {
+			c.failPunch(err)
+			return
+		}
+		if answer.Error != wire.ErrorNone {
+			c.failPunch(ErrRemoteAborted)
+			return
+		}
+		var verified netip.Addr
+		if token != nil && answer.RemoteToken != nil && *answer.RemoteToken == *token {
+			verified = relay.PeerAddr.Addr()
+		}
+		c.puncher.updateRemote(answer.HolepunchPayload, verified)
+		next(answer)
+	})
+}
+
+func (c *connector) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, error) {
+	m, err := wire.ParseHolepunch(r.Value)
+	if err != nil || m.Mode != wire.Reply || r.From != relay {
+		return punchAnswer{}, ErrBadHolepunchReply
+	}
+	payload, ok := c.box.Open(m.Payload)
+	if !ok {
+		return punchAnswer{}, ErrHolepunchInvalid
+	}
+	a := punchAnswer{HolepunchPayload: payload, reply: r, peer: m.PeerAddr}
+	if !a.peer.IsValid() {
+		a.peer = relay
+	}
+	return a, nil
+}
+
+// probeRound learns the server's NAT while ours is being classified.
+func (c *connector) probeRound(relay wire.RelayInfo, again bool) {
+	u := c.puncher
+	var opened netip.AddrPort
+	if !c.opts.SlowOpen {
+		opened = c.serverAddr
+		u.openSession(opened)
+	}
+	c.exchange(relay, wire.HolepunchPayload{
+		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), RemoteAddr: opened,
+	}, func(a punchAnswer) {
+		u.nat.add(a.reply.To, a.reply.From)
+		if u.remoteFirewall != wire.FirewallUnknown {
+			c.analyzeProbe(relay, a, again)
+			return
+		}
+		// The server does not know its NAT yet; give it a moment.
+		c.pause = c.p.host.AfterFunc(remoteUnknownPause, func() {
+			if !c.finished && !u.done() {
+				c.analyzeProbe(relay, a, again)
+			}
+		})
+	})
+}
+
+func (c *connector) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+	u := c.puncher
+	u.analyze(false, func(stable bool) {
+		if c.finished || u.done() {
+			return
+		}
+		if stable {
+			c.endProbe(relay, a, again)
+			return
+		}
+		u.analyze(true, func(stable bool) {
+			switch {
+			case c.finished || u.done():
+			case stable:
+				c.probeRound(relay, false) // from a new socket, so the server has to hear of it
+			default:
+				c.endProbe(relay, a, again)
+			}
+		})
+	})
+}
+
+// endProbe goes on to the punch round if both NATs are known and not both random.
+func (c *connector) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+	u := c.puncher
+	ours, theirs := u.nat.firewall(), u.remoteFirewall
+	switch {
+	case again && (theirs == wire.FirewallUnknown || a.Token == nil):
+		c.probeRound(relay, false)
+	case theirs == wire.FirewallUnknown || ours == wire.FirewallUnknown:
+		c.abortPunch(relay, ErrProbeTimeout)
+	case theirs >= wire.FirewallRandom && ours >= wire.FirewallRandom:
+		c.abortPunch(relay, ErrDoubleRandom)
+	default:
+		if relay.RelayAddr == c.relay && a.peer != c.serverAddr {
+			// The server has moved to another socket since the handshake; our relay has seen the new one.
+			c.serverAddr = a.peer
+			u.openSession(c.serverAddr)
+		}
+		c.punchRound(a.Token)
+	}
+}
+
+// punchRound tells the server our final view through the relay of the handshake and starts to punch.
+func (c *connector) punchRound(remoteToken *[32]byte) {
+	u := c.puncher
+	u.nat.freeze()
+	token := c.box.Token(c.serverAddr.Addr())
+	c.exchange(wire.RelayInfo{RelayAddr: c.relay, PeerAddr: c.serverAddr}, wire.HolepunchPayload{
+		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Punching: true,
+		Token: &token, RemoteToken: remoteToken,
+	}, func(punchAnswer) {
+		switch {
+		case !u.remotePunching:
+			c.failPunch(ErrRemoteNotPunching)
+		case !u.punch():
+			c.failPunch(ErrRemoteNotPunchable)
+		}
+	})
+}
+
+// abortPunch tells the server that we give up; its answer does not matter.
+func (c *connector) abortPunch(relay wire.RelayInfo, reason error) {
+	m := wire.HolepunchPayload{Error: wire.ErrorAborted, Round: c.round}
+	req := wire.Holepunch{
+		Mode: wire.FromClient, ID: c.payload.Holepunch.ID, Payload: c.box.Seal(m), PeerAddr: relay.PeerAddr,
+	}
+	c.p.rpc.Request(rpc.Outgoing{
+		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &c.target, Value: req.Append(nil),
+		Retries: rpc.NoRetry,
+	}, func(rpc.Reply, error) {})
+	c.failPunch(reason)
+}
+
+// failPunch gives up on punching, and on the connection unless the LAN shortcut may still do it.
+func (c *connector) failPunch(err error) {
+	c.puncher.silence()
+	c.puncher.destroy()
+	if c.lanPending {
+		c.lanFailure = err
+		return
+	}
+	c.fail(err)
+}

@@ -1,0 +1,186 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ServerConfig is what a server is asked to do.
+type ServerConfig struct {
+	// Keys is the server's identity: clients dial its public key.
+	Keys id.KeyPair
+	// Admit decides by key, before anything is answered, whether a caller may connect; nil admits everybody.
+	// Who is not admitted gets silence. from is where the caller's relay sees it.
+	Admit func(remote id.PublicKey, payload *wire.NoisePayload, from netip.AddrPort) bool
+	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing.
+	OnConnection func(*Connection)
+	// HideLocalAddrs keeps this machine's own addresses from callers, and so the LAN shortcut.
+	HideLocalAddrs bool
+	// NeverPunch answers callers but does not punch: only direct paths work.
+	NeverPunch bool
+	// ReusableSocket offers callers to dial again over the same socket.
+	ReusableSocket bool
+}
+
+// Server accepts connections under one key (hyperdht lib/server.js).
+type Server struct {
+	p         *Peering
+	cfg       ServerConfig
+	target    id.Target
+	announcer *announcer
+
+	sessions  []*session          // by id; freed ones are nil
+	byMessage map[string]*session // by the bytes of message 1, so that retransmissions meet their session
+	suspended bool
+	closed    bool
+}
+
+// Listen announces a server and calls done when it can be found: after the announcer's first cycle, whatever
+// that achieved; it goes on trying. It fails only if the key is in use on this node.
+func (p *Peering) Listen(cfg ServerConfig, done func(error)) (*Server, error) {
+	if p.closed {
+		return nil, ErrClosed
+	}
+	target := cfg.Keys.Public.Target()
+	if p.servers[target] != nil {
+		return nil, ErrKeyPairInUse
+	}
+	s := &Server{
+		p: p, cfg: cfg, target: target,
+		announcer: newAnnouncer(p, cfg.Keys),
+		byMessage: make(map[string]*session),
+	}
+	p.servers[target] = s
+	p.listening = append(p.listening, s)
+	record := wire.Peer{PublicKey: cfg.Keys.Public}
+	p.store.SetLocal(target, record.Append(nil))
+	if !cfg.HideLocalAddrs {
+		p.local.validated(func([]netip.AddrPort) {}) // in the background, so that the first caller need not wait
+	}
+	s.announcer.start(func() {
+		if s.suspended && !s.closed {
+			s.announcer.suspend(func() {})
+		}
+		done(nil)
+	})
+	return s, nil
+}
+
+// PublicKey is the key callers dial.
+func (s *Server) PublicKey() id.PublicKey { return s.cfg.Keys.Public }
+
+// Relays lists the DHT nodes that currently lead to this server.
+func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
+
+// Close stops accepting, takes the announcements back and calls done. Connections live on.
+func (s *Server) Close(done func()) {
+	if s.closed {
+		s.p.host.Defer(done)
+		return
+	}
+	s.closed = true
+	delete(s.p.servers, s.target)
+	for i, other := range s.p.listening {
+		if other == s {
+			s.p.listening = append(s.p.listening[:i:i], s.p.listening[i+1:]...)
+			break
+		}
+	}
+	s.p.store.DeleteLocal(s.target)
+	s.clear()
+	s.announcer.stop(done)
+}
+
+// clear drops all sessions that have no connection yet.
+func (s *Server) clear() {
+	sessions := s.sessions
+	s.sessions = nil
+	clear(s.byMessage)
+	for _, h := range sessions {
+		if h != nil {
+			h.drop()
+		}
+	}
+}
+
+// quiet reports whether the server must not answer.
+func (s *Server) quiet() bool { return s.closed || s.suspended }
+
+// receiveHandshake answers a PEER_HANDSHAKE for this server, now or when its addresses are known.
+func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
+	if s.quiet() || !handshakeWanted(m) || len(m.Noise) == 0 {
+		return
+	}
+	h := s.byMessage[string(m.Noise)]
+	if h == nil {
+		if s.p.sessions >= maxSessions {
+			s.p.stats.HandshakesRefused++
+			return
+		}
+		h = s.addSession(r, m)
+	}
+	req := *r // the value is borrowed for this turn only, and is not needed for the answer
+	req.Value = nil
+	m.Noise = nil
+	h.answered(func() {
+		if s.quiet() || h.reply == nil {
+			return
+		}
+		s.p.perform(answerHandshake(m, req.From, h.reply), &req, h.replySocket())
+	})
+}
+
+// receiveHolepunch answers a FROM_RELAY hole-punch message for one of the sessions.
+func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
+	if s.quiet() || !m.PeerAddr.IsValid() || m.ID >= uint64(len(s.sessions)) || s.sessions[m.ID] == nil {
+		return
+	}
+	h := s.sessions[m.ID]
+	req := *r
+	req.Value = nil
+	h.receiveHolepunch(&req, m, func(payload []byte, sock host.Socket) {
+		if !s.quiet() {
+			m.Payload = nil
+			s.p.perform(answerHolepunch(m, req.From, payload), &req, sock)
+		}
+	})
+}
+
+// addSession makes a session under the lowest free id.
+func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
+	h := &session{s: s, id: len(s.sessions), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
+	h.clientAddr = m.PeerAddr
+	if h.direct {
+		h.clientAddr = r.From
+	}
+	for i, other := range s.sessions {
+		if other == nil {
+			h.id = i
+			break
+		}
+	}
+	if h.id == len(s.sessions) {
+		s.sessions = append(s.sessions, nil)
+	}
+	s.sessions[h.id] = h
+	s.byMessage[h.key] = h
+	s.p.sessions++
+	h.begin()
+	return h
+}
+
+// forget frees a session's id and its message.
+func (s *Server) forget(h *session) {
+	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
+		return
+	}
+	s.sessions[h.id] = nil
+	for len(s.sessions) > 0 && s.sessions[len(s.sessions)-1] == nil {
+		s.sessions = s.sessions[:len(s.sessions)-1]
+	}
+	delete(s.byMessage, h.key)
+}

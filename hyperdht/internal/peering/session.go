@@ -1,0 +1,424 @@
+package peering
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// session is a server's side of one connection attempt, from message 1 of the handshake until a path
+// appears or 10 s after the attempt has failed (hyperdht lib/server.js, _addHandshake).
+type session struct {
+	s          *Server
+	id         int
+	key        string // the bytes of message 1
+	direct     bool   // the caller asked us without a relay in between
+	arrival    host.Socket
+	clientAddr netip.AddrPort // the caller, as its relay sees it
+	serverAddr netip.AddrPort // us, as the relay sees us
+
+	ready    bool // reply is final
+	reply    []byte
+	waiting  []func()
+	payload  wire.NoisePayload // what the caller said
+	keys     noise.Result
+	raw      *stream.Stream
+	box      *wire.PunchBox
+	puncher  *puncher
+	viaPunch bool // the answer leaves from the puncher's socket, so that the caller learns its mapping
+	requests *rpc.Session
+	round    uint64
+
+	settled  bool // connected or given up; counted out of the pending ones
+	prepunch host.Timer
+	clearing host.Timer
+}
+
+// answered calls f once the reply is known, or is known to be silence.
+func (h *session) answered(f func()) {
+	if h.ready {
+		f()
+		return
+	}
+	if len(h.waiting) < maxRelayedAnswers {
+		h.waiting = append(h.waiting, f)
+	}
+}
+
+// maxRelayedAnswers bounds the routes on which one message 1 may wait for its answer; callers use three.
+const maxRelayedAnswers = 16
+
+func (h *session) decide(reply []byte) {
+	h.ready = true
+	h.reply = reply
+	waiting := h.waiting
+	h.waiting = nil
+	for _, f := range waiting {
+		f()
+	}
+}
+
+// replySocket is where the answer must leave from; nil is the socket that the request came in on.
+func (h *session) replySocket() host.Socket {
+	if h.viaPunch && h.puncher != nil && !h.puncher.destroyed {
+		return h.puncher.socket()
+	}
+	return nil
+}
+
+// begin reads message 1, asks the firewall and, if both agree, prepares the answer.
+func (h *session) begin() {
+	p := h.s.p
+	hs := noise.NewResponder(h.s.cfg.Keys, p.host.Rand())
+	plain, err := hs.ReadMessage([]byte(h.key))
+	if err != nil {
+		p.stats.HandshakesInvalid++
+		h.refuse()
+		return
+	}
+	payload, err := wire.ParseNoisePayload(plain)
+	if err != nil {
+		p.stats.HandshakesInvalid++
+		h.refuse()
+		return
+	}
+	h.payload = payload
+	if admit := h.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), &payload, h.clientAddr) {
+		p.stats.HandshakesBlocked++
+		h.refuse()
+		return
+	}
+	if h.s.cfg.HideLocalAddrs {
+		h.answer(hs, nil)
+		return
+	}
+	p.local.validated(func(local []netip.AddrPort) {
+		if h.s.quiet() {
+			h.refuse()
+			return
+		}
+		h.answer(hs, local)
+	})
+}
+
+// refuse answers with silence, to retransmissions too for as long as there is room to remember them.
+func (h *session) refuse() {
+	if len(h.s.byMessage) > maxRemembered {
+		h.settle()
+		h.s.forget(h)
+	} else {
+		h.clearLater()
+	}
+	h.decide(nil)
+}
+
+// answer writes message 2 and takes the way that the caller's and our situation allow.
+func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
+	p := h.s.p
+	refusal := wire.ErrorNone
+	switch {
+	case h.payload.Version != 1:
+		refusal = wire.ErrorVersionMismatch
+	case h.payload.UDX == nil:
+		refusal = wire.ErrorAborted
+	}
+	if refusal == wire.ErrorNone {
+		h.raw = p.streams.New(h.firewall)
+		h.raw.OnClose(func(error) { h.rawClosed() })
+	}
+	public, isOpen := p.rpc.RemoteAddr()
+	reply, err := hs.WriteMessage(h.message2(refusal, public, isOpen, local))
+	if err != nil {
+		p.stats.HandshakesInvalid++
+		h.refuse()
+		return
+	}
+	h.keys, _ = hs.Result()
+	defer h.decide(reply)
+	if refusal != wire.ErrorNone {
+		h.clearLater()
+		return
+	}
+
+	switch {
+	case h.payload.Firewall == wire.FirewallOpen || h.direct:
+		sock := p.rpc.Socket()
+		if h.direct {
+			sock = h.arrival
+		}
+		p.stats.PunchesOpen++
+		h.onSocket(sock, h.clientAddr)
+	case h.onSameLAN(local):
+		// The caller comes over the LAN or punches. The answer names our normal mapping, not the puncher's,
+		// so that the caller sees that we share a public address.
+		h.setupPuncher()
+		h.prepunch = p.host.AfterFunc(prepunchTimeout, h.abort)
+	case isOpen || h.s.cfg.NeverPunch:
+		h.prepunch = p.host.AfterFunc(prepunchTimeout, h.abort)
+	default:
+		h.viaPunch = h.setupPuncher()
+		h.prepunch = p.host.AfterFunc(prepunchTimeout, func() {
+			if h.puncher != nil {
+				h.puncher.destroy()
+			} else {
+				h.abort()
+			}
+		})
+	}
+}
+
+func (h *session) message2(refusal wire.PayloadError, public netip.AddrPort, isOpen bool, local []netip.AddrPort) []byte {
+	m := wire.NoisePayload{
+		Version:      1,
+		Error:        refusal,
+		UDX:          &wire.UDXInfo{ReusableSocket: h.s.cfg.ReusableSocket},
+		SecretStream: &wire.SecretStreamInfo{},
+	}
+	if h.raw != nil {
+		m.UDX.ID = h.raw.ID()
+	}
+	if isOpen {
+		m.Firewall = wire.FirewallOpen
+		m.Addrs4 = append(m.Addrs4, public)
+	} else {
+		m.Holepunch = &wire.HolepunchInfo{ID: uint64(h.id), Relays: h.s.announcer.relays}
+	}
+	m.Addrs4 = append(m.Addrs4, local...)
+	if relays := h.s.announcer.relayAddrs; len(relays) > 0 {
+		m.RelayAddrs = relays
+	}
+	return m.Append(nil)
+}
+
+// onSameLAN reports whether the caller has the same public address and offers a private one near ours.
+func (h *session) onSameLAN(local []netip.AddrPort) bool {
+	if h.clientAddr.Addr() != h.serverAddr.Addr() || h.s.cfg.HideLocalAddrs {
+		return false
+	}
+	var private []netip.AddrPort
+	for _, a := range h.payload.Addrs4[:min(len(h.payload.Addrs4), maxAddrs)] {
+		if kad.IsPrivate(a.Addr()) {
+			private = append(private, a)
+		}
+	}
+	_, ok := kad.MatchLAN(local, private)
+	return ok
+}
+
+func (h *session) setupPuncher() bool {
+	p := h.s.p
+	h.requests = p.rpc.NewSession()
+	u, err := newPuncher(p, h.requests, false, h.payload.Firewall)
+	if err != nil {
+		return false
+	}
+	h.box = wire.NewPunchBox(h.keys.HolepunchSecret, p.host.Rand())
+	h.puncher = u
+	u.onConnect = h.onSocket
+	u.onAbort = h.abort
+	return true
+}
+
+// firewall sees the packets of the raw stream before it is connected: the first one decides the path.
+func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
+	if from.Port() == 0 {
+		return false
+	}
+	h.onSocket(sock, from)
+	return true
+}
+
+// onSocket takes a path; only the first call counts.
+func (h *session) onSocket(sock host.Socket, from netip.AddrPort) {
+	if h.raw == nil {
+		return
+	}
+	p := h.s.p
+	raw := h.raw
+	h.raw = nil
+	h.clearLater()
+	h.stopPrepunch()
+	if err := raw.Connect(sock, h.payload.UDX.ID, from); err != nil {
+		raw.Destroy(nil)
+		h.endPuncher()
+		return
+	}
+	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
+		p.addRoute(h.keys.RemotePublicKey, raw)
+	}
+	c := p.newConnection(h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
+	c.hand(h.s.cfg.OnConnection)
+	c.start(raw, h.keys)
+	h.endPuncher()
+}
+
+// receiveHolepunch takes part in one round of hole punching; answer is called at most once.
+func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func(payload []byte, sock host.Socket)) {
+	if h.box == nil {
+		return
+	}
+	remote, ok := h.box.Open(m.Payload)
+	if !ok {
+		h.s.p.stats.HolepunchesInvalid++
+		return
+	}
+	u := h.puncher
+	if u == nil || u.destroyed {
+		return
+	}
+	if remote.Round >= h.round {
+		h.round = remote.Round
+	}
+	if remote.Error != wire.ErrorNone {
+		h.answerAbort(wire.ErrorAborted, answer)
+		return
+	}
+	viaRelay := h.s.announcer.isRelay(r.From)
+	token := h.box.Token(m.PeerAddr.Addr())
+	if r.Socket == u.socket() {
+		u.nat.add(r.To, r.From)
+	}
+	if remote.Round >= h.round {
+		var verified netip.Addr
+		if viaRelay && remote.RemoteToken != nil && *remote.RemoteToken == token {
+			verified = m.PeerAddr.Addr()
+		}
+		u.updateRemote(remote, verified)
+	}
+	conclude := func() {
+		h.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
+	}
+	u.analyze(false, func(stable bool) {
+		switch {
+		case u.destroyed:
+		case stable || u.remotePunching:
+			conclude()
+		default:
+			u.analyze(true, func(stable bool) {
+				switch {
+				case u.destroyed:
+				case !stable:
+					h.answerAbort(wire.ErrorAborted, answer)
+				default:
+					conclude()
+				}
+			})
+		}
+	})
+}
+
+// answerTokens gives the token out only through relays we announced to: only those can be trusted to have
+// named the caller's real address.
+func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
+	if !viaRelay {
+		return nil
+	}
+	return &token
+}
+
+// conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
+func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
+	u := h.puncher
+	// Fast mode: the caller has opened its NAT for this very mapping of ours, so one probe may do it all.
+	if u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr) {
+		u.probe(peer)
+	}
+	if u.remotePunching {
+		h.stopPrepunch()
+		if !u.punch() {
+			h.answerAbort(wire.ErrorAborted, answer)
+			return
+		}
+	}
+	if u.nat.firewall() != wire.FirewallUnknown {
+		u.nat.freeze()
+	}
+	answer(h.box.Seal(wire.HolepunchPayload{
+		Firewall: u.nat.firewall(), Round: h.round,
+		Connected: u.connected, Punching: u.punching, Addrs: u.nat.addrs(),
+		Token: token, RemoteToken: remote.Token,
+	}), u.socket())
+}
+
+// answerAbort tells the caller that this server gives up, from the main socket, which outlives the puncher.
+func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
+	sealed := h.box.Seal(wire.HolepunchPayload{Error: reason, Round: h.round})
+	sock := h.s.p.rpc.Socket()
+	h.puncher.destroy()
+	answer(sealed, sock)
+}
+
+// abort ends an attempt that led nowhere.
+func (h *session) abort() {
+	h.stopPrepunch()
+	h.endPuncher()
+	if h.raw != nil {
+		h.s.p.stats.SessionsAborted++
+		h.raw.Destroy(nil)
+	}
+}
+
+// rawClosed hears of the end of a raw stream that never became a connection.
+func (h *session) rawClosed() {
+	if h.raw == nil {
+		return
+	}
+	h.raw = nil
+	h.stopPrepunch()
+	h.endPuncher()
+	h.clearLater()
+}
+
+func (h *session) endPuncher() {
+	if h.puncher != nil {
+		h.puncher.silence()
+		h.puncher.destroy()
+	}
+	if h.requests != nil {
+		h.requests.Cancel()
+		h.requests = nil
+	}
+}
+
+func (h *session) stopPrepunch() {
+	if h.prepunch != nil {
+		h.prepunch.Stop()
+		h.prepunch = nil
+	}
+}
+
+// clearLater forgets the session in a while; until then it answers retransmissions.
+func (h *session) clearLater() {
+	h.settle()
+	if h.clearing == nil {
+		h.clearing = h.s.p.host.AfterFunc(sessionClearWait, func() { h.s.forget(h) })
+	}
+}
+
+func (h *session) settle() {
+	if !h.settled {
+		h.settled = true
+		h.s.p.sessions--
+	}
+}
+
+// drop ends the session at once, for a server that closes.
+func (h *session) drop() {
+	h.settle()
+	h.stopPrepunch()
+	if h.clearing != nil {
+		h.clearing.Stop()
+	}
+	if h.raw != nil {
+		raw := h.raw
+		h.raw = nil
+		raw.Destroy(nil)
+	}
+	h.endPuncher()
+}

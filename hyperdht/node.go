@@ -1,0 +1,323 @@
+package hyperdht
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/peering"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// PublicBootstrap are the nodes through which the public HyperDHT is entered (hyperdht lib/constants.js).
+func PublicBootstrap() []string {
+	return []string{
+		"88.99.3.86@node1.hyperdht.org:49737",
+		"142.93.90.113@node2.hyperdht.org:49737",
+		"138.68.147.8@node3.hyperdht.org:49737",
+	}
+}
+
+// Mode says how a node takes part in the DHT.
+type Mode = rpc.Mode
+
+// The modes of a node.
+const (
+	// Adaptive nodes become persistent once they have been up and reachable for a while.
+	Adaptive = rpc.Adaptive
+	// Ephemeral nodes use the DHT and store nothing for others.
+	Ephemeral = rpc.Ephemeral
+	// Persistent nodes store for others from the start, as the nodes of a private DHT do.
+	Persistent = rpc.Persistent
+)
+
+// Config is what a Node is made of. The zero Config is a node of the public network.
+type Config struct {
+	// Keys is the identity the node dials with unless told otherwise; zero means made at random.
+	Keys id.KeyPair
+	// Bootstrap lists the nodes to enter the network by, as host:port, ip@host:port or a port on this
+	// machine. Nil means PublicBootstrap; empty means none: the node waits for others to find it.
+	Bootstrap []string
+	// Listen is where the node's server socket is bound. Without a port it takes 49737 or one of the next
+	// four, or any if all are taken.
+	Listen netip.AddrPort
+	// Mode says how the node takes part.
+	Mode Mode
+	// Reachable says that the node is known to be reachable from everywhere, as on a host with a public
+	// address; otherwise it finds out.
+	Reachable bool
+	// PublicAddr presets the address of a dedicated bootstrap node, which has nobody to learn it from.
+	PublicAddr netip.AddrPort
+	// WallClock is used for the time stamps of announcements that carry one; nil refuses those.
+	WallClock func() time.Time
+
+	// OnReady runs when the node has entered the network, or has found that it cannot for now.
+	OnReady func()
+	// OnPersistent runs when the node has become persistent.
+	OnPersistent func()
+	// OnNetwork runs when the network seems to have gone or come back.
+	OnNetwork func(online bool)
+	// OnAddress runs when the public address that others see has changed; invalid means unknown, port 0
+	// that every remote sees another port.
+	OnAddress func(netip.AddrPort)
+}
+
+// Node is one participant in the DHT.
+type Node struct {
+	host    host.Host
+	cfg     Config
+	rpc     *rpc.Endpoint
+	streams *stream.Table
+	store   *records.Store
+	peers   *peering.Peering
+
+	ready   bool
+	closing bool
+	closed  bool
+	onDone  []func()
+}
+
+// Connection is an encrypted, ordered, message-preserving stream between two keys.
+type Connection = peering.Connection
+
+// Server accepts connections under one key.
+type Server = peering.Server
+
+// ConnectOptions are a caller's wishes; the zero value is right for most.
+type ConnectOptions = peering.ConnectOptions
+
+// ListenOptions are a server's identity and wishes.
+type ListenOptions = peering.ServerConfig
+
+// HandshakePayload is what a caller says of itself in its first message.
+type HandshakePayload = wire.NoisePayload
+
+// Why connecting or listening fails, to be matched with errors.Is.
+var (
+	ErrPeerNotFound         = peering.ErrPeerNotFound
+	ErrPeerConnectionFailed = peering.ErrPeerConnectionFailed
+	ErrServerIncompatible   = peering.ErrServerIncompatible
+	ErrServerError          = peering.ErrServerError
+	ErrHolepunchAborted     = peering.ErrHolepunchAborted
+	ErrCannotHolepunch      = peering.ErrCannotHolepunch
+	ErrDoubleRandom         = peering.ErrDoubleRandom
+	ErrKeyPairInUse         = peering.ErrKeyPairInUse
+	ErrClosed               = peering.ErrClosed
+	ErrSuspended            = peering.ErrSuspended
+	ErrConnectionClosed     = peering.ErrConnectionClosed
+	ErrMessageTooLarge      = peering.ErrMessageTooLarge
+	ErrTimeout              = rpc.ErrTimeout
+	ErrTooFewNodes          = rpc.ErrTooFewNodes
+)
+
+// closeGrace bounds how long Close waits for announcements to be taken back.
+const closeGrace = 3 * time.Second
+
+// New makes a node on h and starts to enter the network. It must run on h's loop. It fails if a bootstrap
+// entry cannot be read or no socket can be bound.
+func New(h host.Host, cfg Config) (*Node, error) {
+	if cfg.Keys == (id.KeyPair{}) {
+		keys, err := id.NewKeyPair(h.Rand())
+		if err != nil {
+			return nil, fmt.Errorf("hyperdht: make key pair: %w", err)
+		}
+		cfg.Keys = keys
+	}
+	entries := cfg.Bootstrap
+	if entries == nil {
+		entries = PublicBootstrap()
+	}
+	bootstrap := make([]rpc.Bootstrap, 0, len(entries))
+	for _, text := range entries {
+		b, err := rpc.ParseBootstrap(text)
+		if err != nil {
+			return nil, fmt.Errorf("hyperdht: bootstrap node %q: %w", text, err)
+		}
+		bootstrap = append(bootstrap, b)
+	}
+
+	n := &Node{host: h, cfg: cfg}
+	n.streams = stream.NewTable(h, stream.Config{})
+	n.store = records.NewStore(h.Now(), records.Config{})
+	rcfg := rpc.Config{
+		Bootstrap:  bootstrap,
+		Listen:     cfg.Listen,
+		Mode:       cfg.Mode,
+		PublicAddr: cfg.PublicAddr,
+		FilterNode: admitNode,
+		OnDatagram: n.streams.Receive,
+		OnRequest:  n.receive,
+		OnReady: func() {
+			n.ready = true
+			call(cfg.OnReady)
+		},
+		OnPersistent:    func() { call(cfg.OnPersistent) },
+		OnNetworkChange: func() { n.peers.NetworkChanged() },
+		OnNetworkUpdate: func(online, _ bool) {
+			if online {
+				n.peers.Online()
+			}
+			if cfg.OnNetwork != nil {
+				cfg.OnNetwork(online)
+			}
+		},
+		OnAddress: cfg.OnAddress,
+	}
+	if cfg.Reachable {
+		rcfg.Firewalled = new(bool)
+	}
+	endpoint, err := rpc.New(h, rcfg)
+	if err != nil {
+		return nil, fmt.Errorf("hyperdht: %w", err)
+	}
+	n.rpc = endpoint
+	n.peers = peering.New(h, endpoint, peering.Config{Keys: cfg.Keys, Store: n.store, Streams: n.streams})
+	return n, nil
+}
+
+func call(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
+// strayNodes got into the public network by accident and are kept out of it (hyperdht index.js); port 0 means
+// every port.
+var strayNodes = map[netip.Addr]uint16{
+	netip.AddrFrom4([4]byte{134, 209, 28, 98}):   49738,
+	netip.AddrFrom4([4]byte{167, 99, 142, 185}):  49738,
+	netip.AddrFrom4([4]byte{35, 233, 47, 252}):   9400,
+	netip.AddrFrom4([4]byte{150, 136, 142, 116}): 0,
+}
+
+func admitNode(a netip.AddrPort) bool {
+	port, stray := strayNodes[a.Addr()]
+	return !stray || (port != 0 && port != a.Port())
+}
+
+// receive answers the application's commands.
+func (n *Node) receive(r *rpc.Request) {
+	switch r.Command {
+	case wire.CmdPeerHandshake:
+		n.peers.ReceiveHandshake(r)
+		return
+	case wire.CmdPeerHolepunch:
+		n.peers.ReceiveHolepunch(r)
+		return
+	}
+	self, persistent := n.rpc.ID()
+	if !persistent {
+		r.Unknown()
+		return
+	}
+	n.serve(r, self)
+}
+
+// PublicKey is the identity the node dials with.
+func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
+
+// Ready reports whether the node has finished entering the network.
+func (n *Node) Ready() bool { return n.ready }
+
+// Connect starts connecting to a key and returns at once; the connection's handlers tell what comes of it.
+func (n *Node) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {
+	return n.peers.Connect(remote, opts)
+}
+
+// Listen accepts connections under a key and calls done once the server has been announced, or could not be
+// for now; it goes on trying. It fails only if this node listens under the key already.
+func (n *Node) Listen(opts ListenOptions, done func(error)) (*Server, error) {
+	return n.peers.Listen(opts, done)
+}
+
+// NetworkChanged tells the node that this machine's addresses have changed. It notices by itself within
+// seconds, so this only speeds it up.
+func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
+
+// Suspend makes the node silent: announcements are taken back, connections ended, sockets closed.
+func (n *Node) Suspend(done func()) {
+	n.peers.Suspend(func() {
+		n.rpc.Suspend()
+		done()
+	})
+}
+
+// Resume undoes Suspend.
+func (n *Node) Resume() {
+	n.rpc.Resume()
+	n.peers.Resume()
+}
+
+// Close ends the node: servers are unannounced, for three seconds at most, and connections ended. Then done
+// runs and the sockets are closed.
+func (n *Node) Close(done func()) {
+	if n.closed {
+		n.host.Defer(done)
+		return
+	}
+	n.onDone = append(n.onDone, done)
+	if n.closing {
+		return
+	}
+	n.closing = true
+	timer := n.host.AfterFunc(closeGrace, n.shut)
+	n.peers.Close(func() {
+		timer.Stop()
+		n.shut()
+	})
+}
+
+func (n *Node) shut() {
+	if n.closed {
+		return
+	}
+	n.closed = true
+	n.streams.Close()
+	n.rpc.Close()
+	for _, f := range n.onDone {
+		f()
+	}
+}
+
+// Status describes a node at one moment.
+type Status struct {
+	PublicKey id.PublicKey
+	// Local is the bound address of the server socket.
+	Local netip.AddrPort
+	// Public is our address as others see it: invalid while unknown, port 0 if it differs for each.
+	Public     netip.AddrPort
+	Firewalled bool
+	Ephemeral  bool
+	// Ready means that the node has finished entering the network, Online that somebody answers.
+	Ready, Online, Degraded bool
+	// Nodes is how many nodes the routing table knows, Connections how many connections there are.
+	Nodes, Connections, Servers int
+	Peering                     peering.Stats
+	RPC                         rpc.Stats
+	Streams                     stream.TableStats
+}
+
+// Status describes the node now.
+func (n *Node) Status() Status {
+	return Status{
+		PublicKey:   n.cfg.Keys.Public,
+		Local:       n.rpc.ServerSocket().LocalAddr(),
+		Public:      n.rpc.Addr(),
+		Firewalled:  n.rpc.Firewalled(),
+		Ephemeral:   n.rpc.Ephemeral(),
+		Ready:       n.ready,
+		Online:      n.rpc.Online(),
+		Degraded:    n.rpc.Degraded(),
+		Nodes:       len(n.rpc.Nodes()),
+		Connections: n.peers.Connections(),
+		Servers:     len(n.peers.Servers()),
+		Peering:     n.peers.Stats(),
+		RPC:         n.rpc.Stats(),
+		Streams:     n.streams.Stats(),
+	}
+}

@@ -1,0 +1,257 @@
+package hyperdht
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// ErrNotFound means that no node had what was asked for.
+var ErrNotFound = errors.New("hyperdht: not found")
+
+// Peer is a record that a node stores for an announced key.
+type Peer = wire.Peer
+
+// MutableValue is a signed value with its sequence number.
+type MutableValue = wire.MutableValue
+
+// Query is a running lookup; Destroy ends it.
+type Query = rpc.Query
+
+// Found is one node's answer to a lookup.
+type Found struct {
+	// From is the node that answered.
+	From netip.AddrPort
+	// Peers are the records it had: one for FindPeer, up to twenty for Lookup.
+	Peers []Peer
+	// Bump is the topic's latest bump, in milliseconds since 1970; 0 for none.
+	Bump uint64
+}
+
+// FindPeer asks for the record of a server's key. found gets each answer that has it, done the end.
+func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *Query {
+	target := key.Target()
+	return n.query(target, wire.CmdFindPeer, nil, func(r *rpc.Reply) {
+		if peer, err := wire.ParsePeer(r.Value); err == nil {
+			found(Found{From: r.From, Peers: []Peer{peer}})
+		}
+	}, nil, done)
+}
+
+// Lookup asks for the records that were announced on a target.
+func (n *Node) Lookup(target id.Target, found func(Found), done func(error)) *Query {
+	return n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
+		if l, err := wire.ParseLookupReply(r.Value); err == nil {
+			found(Found{From: r.From, Peers: l.Peers, Bump: l.Bump})
+		}
+	}, nil, done)
+}
+
+// AnnounceOptions go with Announce.
+type AnnounceOptions struct {
+	// Relays are nodes that lead to the announced key; at most three are stored.
+	Relays []netip.AddrPort
+	// Bump marks the topic as changed, in milliseconds since 1970; 0 does not.
+	Bump uint64
+	// Clear takes earlier records of the key back from the nodes that the lookup meets.
+	Clear bool
+}
+
+// Announce stores a record for keys on a target, at the up to twenty nodes nearest to it. done gets nil if at
+// least one of them took it.
+func (n *Node) Announce(target id.Target, keys id.KeyPair, opts AnnounceOptions, done func(error)) *Query {
+	peer := wire.Peer{PublicKey: keys.Public, RelayAddrs: opts.Relays}
+	commit := func(r *rpc.Reply, settled func(error)) {
+		if r.Token == nil {
+			settled(rpc.ErrNoToken)
+			return
+		}
+		sig := wire.SignAnnounce(keys, wire.Grant{Target: target, Node: r.ID, Token: *r.Token}, peer, nil)
+		ann := wire.Announce{Peer: &peer, Signature: &sig, Bump: opts.Bump}
+		n.storeAt(target, wire.CmdAnnounce, r, ann.Append(nil), settled)
+	}
+	if opts.Clear {
+		return n.unannounce(target, keys, commit, done)
+	}
+	return n.query(target, wire.CmdLookup, nil, nil, commit, done)
+}
+
+// Unannounce takes the record of keys back from the nodes that a lookup of the target meets.
+func (n *Node) Unannounce(target id.Target, keys id.KeyPair, done func(error)) *Query {
+	return n.unannounce(target, keys, nil, done)
+}
+
+// unannounce looks a target up and takes our record back from every node that lists it, or that lists so
+// many that ours may be among those left out (hyperdht index.js, lookupAndUnannounce).
+func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, done func(error)) *Query {
+	n.store.Unannounce(target, keys.Public)
+	peer := wire.Peer{PublicKey: keys.Public}
+	pending := 1
+	var finished error
+	settle := func(err error) {
+		if pending--; pending == 0 {
+			done(finished)
+		}
+	}
+	q := n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
+		l, err := wire.ParseLookupReply(r.Value)
+		if err != nil || r.Token == nil || !r.HasID {
+			return
+		}
+		ours := slices.ContainsFunc(l.Peers, func(p Peer) bool { return p.PublicKey == keys.Public })
+		if !ours && len(l.Peers) < maxLookupPeers {
+			return
+		}
+		sig := wire.SignUnannounce(keys, wire.Grant{Target: target, Node: r.ID, Token: *r.Token}, peer, nil)
+		ann := wire.Announce{Peer: &peer, Signature: &sig}
+		pending++
+		n.storeAt(target, wire.CmdUnannounce, r, ann.Append(nil), settle)
+	}, commit, func(err error) {
+		finished = err
+		settle(err)
+	})
+	return q
+}
+
+// maxLookupPeers is how many records a lookup reply holds at most (hyperdht lib/persistent.js).
+const maxLookupPeers = 20
+
+// ImmutablePut stores a value, which must fit one datagram, at the nodes nearest to its hash.
+func (n *Node) ImmutablePut(value []byte, done func(id.Target, error)) *Query {
+	target := id.Target(id.Hash(value))
+	commit := func(r *rpc.Reply, settled func(error)) {
+		n.storeAt(target, wire.CmdImmutablePut, r, value, settled)
+	}
+	return n.query(target, wire.CmdImmutableGet, nil, nil, commit, func(err error) { done(target, err) })
+}
+
+// ImmutableGet fetches the value with a hash. done gets ErrNotFound if no node had it.
+func (n *Node) ImmutableGet(target id.Target, done func([]byte, error)) *Query {
+	var q *Query
+	answered := false
+	q = n.query(target, wire.CmdImmutableGet, nil, func(r *rpc.Reply) {
+		if answered || id.Target(id.Hash(r.Value)) != target {
+			return
+		}
+		answered = true
+		q.Destroy()
+		done(r.Value, nil)
+	}, nil, func(err error) {
+		if !answered {
+			answered = true
+			done(nil, orNotFound(err))
+		}
+	})
+	return q
+}
+
+// MutablePut stores a signed value under the hash of its key. Nodes refuse a sequence number below the one
+// they have, and another value under the same one.
+func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(MutableValue, error)) *Query {
+	target := keys.Public.Target()
+	signed := wire.SignMutable(keys, seq, value)
+	put := wire.MutablePut{PublicKey: keys.Public, MutableValue: signed}
+	commit := func(r *rpc.Reply, settled func(error)) {
+		n.storeAt(target, wire.CmdMutablePut, r, put.Append(nil), settled)
+	}
+	get := wire.MutableGet{}
+	return n.query(target, wire.CmdMutableGet, get.Append(nil), nil, commit, func(err error) { done(signed, err) })
+}
+
+// MutableGet fetches the value of a key with the highest sequence number that is at least minSeq.
+func (n *Node) MutableGet(key id.PublicKey, minSeq uint64, done func(MutableValue, error)) *Query {
+	var best *MutableValue
+	get := wire.MutableGet{Seq: minSeq}
+	return n.query(key.Target(), wire.CmdMutableGet, get.Append(nil), func(r *rpc.Reply) {
+		v, err := wire.ParseMutableValue(r.Value)
+		if err != nil || v.Seq < minSeq || (best != nil && v.Seq <= best.Seq) || !v.Verify(key) {
+			return
+		}
+		v.Value = slices.Clone(v.Value)
+		best = &v
+	}, nil, func(err error) {
+		if best == nil {
+			done(MutableValue{}, orNotFound(err))
+			return
+		}
+		done(*best, nil)
+	})
+}
+
+func orNotFound(err error) error {
+	if err == nil {
+		return ErrNotFound
+	}
+	return err
+}
+
+type commitFunc = func(r *rpc.Reply, settled func(error))
+
+// query runs a lookup. found gets the successful answers that carry a value.
+func (n *Node) query(target id.Target, command uint64, value []byte, found func(*rpc.Reply), commit commitFunc, done func(error)) *Query {
+	return n.rpc.Query(rpc.QueryConfig{
+		Target: target, Command: command, Value: value, Commit: commit, OnDone: done,
+		OnReply: func(r *rpc.Reply) {
+			if found != nil && r.Value != nil {
+				found(r)
+			}
+		},
+	})
+}
+
+// storeAt sends a value to the node that gave r, with the token it gave.
+func (n *Node) storeAt(target id.Target, command uint64, r *rpc.Reply, value []byte, settled func(error)) {
+	if r.Token == nil {
+		settled(rpc.ErrNoToken)
+		return
+	}
+	n.rpc.Request(rpc.Outgoing{To: r.From, Command: command, Target: &target, Token: r.Token, Value: value}, func(a rpc.Reply, err error) {
+		if err == nil && a.Error != wire.CodeNone {
+			err = &RefusedError{Code: a.Error}
+		}
+		settled(err)
+	})
+}
+
+// RefusedError is a node's refusal to store something.
+type RefusedError struct {
+	// Code is what the node answered: 16 for a sequence number that was used for another value, 17 for one
+	// that is too low (hyperdht lib/constants.js).
+	Code uint64
+}
+
+func (e *RefusedError) Error() string {
+	switch e.Code {
+	case wire.CodeSeqReused:
+		return "hyperdht: refused: the sequence number is in use for another value"
+	case wire.CodeSeqTooLow:
+		return "hyperdht: refused: the sequence number is lower than the stored one"
+	}
+	return fmt.Sprintf("hyperdht: refused with code %d", e.Code)
+}
+
+// serve answers a storage command, as persistent nodes do.
+func (n *Node) serve(r *rpc.Request, self id.NodeID) {
+	turn := records.Turn{Self: self, Now: n.host.Now(), Rand: n.host.Rand()}
+	if n.cfg.WallClock != nil {
+		turn.WallMillis = n.cfg.WallClock().UnixMilli()
+	}
+	a := n.store.Handle(turn, records.Request{
+		Command: r.Command, From: r.From, Target: r.Target, Token: r.Token, Value: r.Value,
+	})
+	opts := rpc.ReplyOptions{NoToken: a.NoToken, NoCloser: a.NoCloser}
+	switch {
+	case a.Drop:
+	case a.Error != wire.CodeNone:
+		opts.Token = !a.NoToken
+		r.Error(a.Error, opts)
+	default:
+		r.Reply(a.Value, opts)
+	}
+}
