@@ -80,7 +80,7 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 	}
 	r := &Request{
 		From: from, To: m.To, Socket: s, TID: m.TID, Command: m.Command,
-		HasToken: m.Token != nil, HasID: known, ID: node, Value: m.Value, e: e,
+		Token: m.Token, HasID: known, ID: node, Value: m.Value, e: e,
 	}
 	if m.Target != nil {
 		r.target = *m.Target

@@ -18,7 +18,7 @@ type Request struct {
 	Internal bool // always false: internal commands are the endpoint's own
 	Command  uint64
 	Target   *id.Target
-	HasToken bool      // it carried a token, which is valid
+	Token    *id.Token // a valid one; nil if it carried none
 	HasID    bool      // the sender is persistent, and its id fits its address
 	ID       id.NodeID // of the sender, if HasID
 	Value    []byte    // borrowed for the turn; nil is absent

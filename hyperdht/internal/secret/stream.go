@@ -77,6 +77,9 @@ func mustRead(rand io.Reader, b []byte) {
 // Format prints no keys, whatever the verb.
 func (s *Stream) Format(f fmt.State, _ rune) { io.WriteString(f, "secret.Stream") }
 
+// Opened reports whether the other side's header has arrived, which proves that it is there.
+func (s *Stream) Opened() bool { return s.opened }
+
 // LimitReceive lowers the longest message that Receive accepts, in bytes of plain text.
 func (s *Stream) LimitReceive(n int) { s.limit = min(n, MaxMessage) }
 
