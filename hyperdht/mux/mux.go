@@ -1,0 +1,238 @@
+package mux
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+)
+
+// Errors of Open, and of pipes that a Mux destroyed.
+var (
+	// ErrClosed means that the pipe is closed or about to be.
+	ErrClosed = errors.New("mux: closed")
+	// ErrDuplicate means that a channel of this protocol and id is open already.
+	ErrDuplicate = errors.New("mux: channel exists")
+	// ErrTooMany means that there are MaxChannels channels.
+	ErrTooMany = errors.New("mux: too many channels")
+	// ErrTooLong means a protocol name, id, handshake or payload beyond the limits.
+	ErrTooLong = errors.New("mux: too long")
+	// ErrProtocol means that the other side broke the protocol, which destroys the pipe.
+	ErrProtocol = errors.New("mux: protocol violation")
+)
+
+// Stats counts what was ignored or refused.
+type Stats struct {
+	Rejected       uint64 // opens that nobody here wanted, or above a limit
+	UnknownChannel uint64 // messages and closes for channels that are not open; normal after a close
+	UnknownType    uint64 // messages without handler
+	UnknownControl uint64 // control frames of unknown type
+}
+
+// Mux is the multiplexer of one side. Make it with New.
+type Mux struct {
+	pipe    Pipe
+	dead    bool // the pipe is closed, or destroyed by us
+	drained bool
+	onClose func(error)
+	stats   Stats
+
+	local  []localSlot  // by number - 1
+	free   []int        // indexes of local to use again, the last freed last
+	remote []*remoteEnd // by number - 1; nil: no such channel
+	live   int          // channels in local
+	paired int          // entries of remote that are not nil
+
+	identities map[identityKey]*identity
+	handlers   map[identityKey]func(*Offer)
+	offers     int // opens that wait for their handlers
+	held       int // cost of the messages in them
+	paused     bool
+
+	corked    int
+	batch     []byte // the frame being collected while corked
+	batchLast int    // channel of its last item
+	scratch   []byte
+}
+
+// localSlot is a number of ours. It is in use while a channel has it or while an open is unanswered, which can
+// outlive the channel.
+type localSlot struct {
+	channel *Channel
+	waiting *identity // whose outgoing list has this number
+}
+
+// remoteEnd is a number of the other side.
+type remoteEnd struct {
+	channel   *Channel  // nil while offered
+	identity  *identity // set while offered
+	offered   bool      // waiting for the handler: messages are held
+	handshake []byte    // of the open, while offered
+	messages  []heldMessage
+	cost      int
+}
+
+type heldMessage struct {
+	msgType uint64
+	payload []byte
+}
+
+// New puts a multiplexer on a pipe. Register handlers and open channels in the same turn: opens of the other
+// side that meet neither are rejected.
+func New(p Pipe) *Mux {
+	m := &Mux{
+		pipe:       p,
+		drained:    true,
+		identities: make(map[identityKey]*identity),
+		handlers:   make(map[identityKey]func(*Offer)),
+	}
+	p.OnMessage(m.receive)
+	p.OnDrain(m.drain)
+	// A connection is of no use to channels when only one side can send.
+	p.OnEnd(p.End)
+	p.OnClose(m.shutdown)
+	return m
+}
+
+// OnClose sets who is told that the pipe has closed, after all channels were.
+func (m *Mux) OnClose(f func(err error)) { m.onClose = f }
+
+// Closed reports whether the pipe is closed or about to be.
+func (m *Mux) Closed() bool { return m.dead }
+
+// Drained reports whether sending is welcome. It stays false from a Send that returned false to OnDrain.
+func (m *Mux) Drained() bool { return m.drained }
+
+// Idle reports whether no channel is open or opening.
+func (m *Mux) Idle() bool { return len(m.local) == len(m.free) }
+
+// Stats returns the counters.
+func (m *Mux) Stats() Stats { return m.stats }
+
+// Pipe returns the pipe.
+func (m *Mux) Pipe() Pipe { return m.pipe }
+
+// End ends the pipe. Channels close when the other side has ended too.
+func (m *Mux) End() {
+	if !m.dead {
+		m.pipe.End()
+	}
+}
+
+// Destroy destroys the pipe. Channels close when the pipe says that it has closed.
+func (m *Mux) Destroy(err error) {
+	if m.dead {
+		return
+	}
+	m.dead = true
+	m.pipe.Destroy(err)
+}
+
+// violated destroys the pipe because of the other side.
+func (m *Mux) violated(format string, args ...any) {
+	m.Destroy(fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...)))
+}
+
+// shutdown closes all channels behind a closed pipe.
+func (m *Mux) shutdown(err error) {
+	m.dead = true
+	for i := 0; i < len(m.local); i++ {
+		if c := m.local[i].channel; c != nil {
+			c.close(true)
+		}
+	}
+	clear(m.remote)
+	m.batch, m.scratch = nil, nil
+	if m.onClose != nil {
+		m.onClose(err)
+	}
+}
+
+// drain passes the good news on.
+func (m *Mux) drain() {
+	m.drained = true
+	for i := 0; i < len(m.local) && !m.dead; i++ {
+		if c := m.local[i].channel; c != nil && c.opts.OnDrain != nil {
+			c.opts.OnDrain()
+		}
+	}
+}
+
+// Cork collects all frames until the matching Uncork and sends them as one. Calls nest.
+func (m *Mux) Cork() {
+	m.corked++
+}
+
+// Uncork ends a Cork. One too many is a bug and panics.
+func (m *Mux) Uncork() {
+	if m.corked == 0 {
+		panic("mux: Uncork without Cork")
+	}
+	m.corked--
+	if m.corked == 0 {
+		m.flush()
+	}
+}
+
+// flush sends the collected batch.
+func (m *Mux) flush() {
+	if len(m.batch) == 0 {
+		return
+	}
+	b := m.batch
+	m.batch = nil
+	m.write(b)
+	if cap(b) <= keepScratch {
+		m.batch = b[:0]
+	}
+}
+
+// write hands a frame to the pipe.
+func (m *Mux) write(frame []byte) {
+	if !m.dead {
+		m.drained = m.pipe.Send(frame)
+	}
+}
+
+// send sends one item, which is a type with its payload: as a frame, or into the batch while corked. It
+// returns whether more is welcome.
+func (m *Mux) send(channel int, head, payload []byte) bool {
+	size := len(head) + len(payload)
+	if m.dead {
+		return false
+	}
+	if m.corked > 0 {
+		// 32 bytes hold a batch's start, or a switch of channels, and a length.
+		if n := len(m.batch); n >= batchAt || n+size+32 > MaxFrame {
+			m.flush()
+		}
+		b := m.batch
+		switch {
+		case len(b) == 0:
+			b = compact.AppendUint(append(b, 0, controlBatch), uint64(channel))
+		case m.batchLast != channel:
+			b = compact.AppendUint(append(b, 0), uint64(channel))
+		}
+		m.batchLast = channel
+		b = compact.AppendUint(b, uint64(size))
+		b = append(b, head...)
+		m.batch = append(b, payload...)
+		return true
+	}
+	b := m.scratch[:0]
+	m.scratch = nil
+	b = compact.AppendUint(b, uint64(channel))
+	b = append(b, head...)
+	b = append(b, payload...)
+	m.write(b)
+	if cap(b) <= keepScratch {
+		m.scratch = b
+	}
+	return m.drained
+}
+
+// control sends a control frame that holds one number.
+func (m *Mux) control(kind byte, number int) {
+	var buf [10]byte
+	m.send(0, compact.AppendUint(append(buf[:0], kind), uint64(number)), nil)
+}

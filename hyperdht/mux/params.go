@@ -1,0 +1,42 @@
+package mux
+
+// Fixed by the protocol (protomux index.js).
+const (
+	controlBatch  = 0
+	controlOpen   = 1
+	controlReject = 2
+	controlClose  = 3
+
+	// pauseAt is how much may wait for channels that are not paired yet before the pipe is paused. Each
+	// message counts its length and messageCost.
+	pauseAt     = 32768
+	messageCost = 512
+	// batchAt is the size from which a batch is sent and another one is started.
+	batchAt = 8 << 20
+	// MaxFrame is the longest frame: the longest message of an encrypted stream.
+	MaxFrame = 1<<24 - 1 - 17
+)
+
+// Chosen by us.
+const (
+	// MaxName is the longest protocol name and the longest id, in bytes. Opens with longer ones are rejected
+	// like those of unknown protocols.
+	MaxName = 1024
+	// MaxChannels is how many channels each side may have at a time. Further opens are rejected.
+	MaxChannels = 1024
+	// MaxPayload is the longest payload of a message: a frame less what a batch of one adds at most.
+	MaxPayload = MaxFrame - 64
+
+	// maxNumbers bounds the numbers a side may use. They outrun MaxChannels when opens are sent faster than
+	// rejects come back; each costs a pointer.
+	maxNumbers = 1 << 16
+	// maxOffers bounds the opens that wait for handlers which hold them.
+	maxOffers = 64
+	// maxHeld bounds what waits for channels that are not paired yet. A pause stops everything but the rest
+	// of the frame at hand, so this is one frame more than pauseAt.
+	maxHeld = pauseAt + MaxFrame
+	// maxNesting bounds batches inside batches. Each level is a recursion.
+	maxNesting = 16
+	// keepScratch is the largest encoding buffer that is kept for the next frame.
+	keepScratch = 64 << 10
+)
