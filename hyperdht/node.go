@@ -51,6 +51,9 @@ type Config struct {
 	// Reachable says that the node is known to be reachable from everywhere, as on a host with a public
 	// address; otherwise it finds out.
 	Reachable bool
+	// NoQuickFirewall leaves out the probe, while entering the network, that finds out whether the node can be
+	// reached; it is then firewalled for its first twenty minutes at least.
+	NoQuickFirewall bool
 	// PublicAddr presets the address of a dedicated bootstrap node, which has nobody to learn it from.
 	PublicAddr netip.AddrPort
 	// WallClock is used for the time stamps of announcements that carry one; nil refuses those.
@@ -149,9 +152,11 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		Listen:     cfg.Listen,
 		Mode:       cfg.Mode,
 		PublicAddr: cfg.PublicAddr,
-		FilterNode: admitNode,
-		OnDatagram: n.streams.Receive,
-		OnRequest:  n.receive,
+
+		NoQuickFirewall: cfg.NoQuickFirewall,
+		FilterNode:      admitNode,
+		OnDatagram:      n.streams.Receive,
+		OnRequest:       n.receive,
 		OnReady: func() {
 			n.ready = true
 			call(cfg.OnReady)

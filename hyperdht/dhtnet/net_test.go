@@ -1,0 +1,208 @@
+package dhtnet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/nettest"
+
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// privateDHT starts a DHT of a few nodes on the loopback, and one node more to work with.
+func privateDHT(t testing.TB) *dhtnet.Net {
+	t.Helper()
+	h := udp.New(udp.Options{})
+	loopback := netip.MustParseAddrPort("127.0.0.1:0")
+	ready := make(chan struct{}, 8)
+	start := func(cfg hyperdht.Config) *hyperdht.Node {
+		t.Helper()
+		cfg.Listen = loopback
+		cfg.OnReady = func() { ready <- struct{}{} }
+		var n *hyperdht.Node
+		var err error
+		h.Do(func() { n, err = hyperdht.New(h, cfg) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-ready
+		return n
+	}
+	var bootstrap []string
+	for range 5 {
+		n := start(hyperdht.Config{Bootstrap: append([]string{}, bootstrap...), Mode: hyperdht.Persistent, Reachable: true})
+		if bootstrap == nil {
+			h.Do(func() { bootstrap = []string{n.Status().Local.String()} })
+		}
+	}
+	node := start(hyperdht.Config{Bootstrap: bootstrap})
+	t.Cleanup(func() {
+		closed := make(chan struct{})
+		h.Post(func() { node.Close(func() { close(closed) }) })
+		<-closed
+		h.Close()
+	})
+	return dhtnet.New(h, node)
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var serial byte
+
+func listen(t testing.TB, n *dhtnet.Net) *dhtnet.Listener {
+	t.Helper()
+	serial++
+	l, err := n.Listen(testContext(t), hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{serial})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func TestConnBehavesLikeNetConn(t *testing.T) {
+	n := privateDHT(t)
+	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+		l := listen(t, n)
+		dialled, err := n.Dial(testContext(t), l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		accepted, err := l.Accept()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return dialled, accepted, func() { dialled.Close(); accepted.Close(); l.Close() }, nil
+	})
+}
+
+func TestHTTPRunsOverHyperDHT(t *testing.T) {
+	n := privateDHT(t)
+	l := listen(t, n)
+	body := strings.Repeat("metric 1\n", 200_000)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintf(w, "%s %s %d\n%s", r.Method, r.URL.Path, len(got), body)
+	})}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return n.Dial(ctx, l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+		},
+	}}
+	for i := range 3 {
+		r, err := client.Post(fmt.Sprintf("http://service/%d", i), "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("POST /%d %d\n%s", i, len(body), body); string(got) != want {
+			t.Fatalf("answer of %d bytes that starts with %.40q, want %d bytes", len(got), got, len(want))
+		}
+	}
+	client.CloseIdleConnections()
+	server.Close()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Fatal(err)
+	}
+}
+
+func TestDialOfAnUnknownKeyFails(t *testing.T) {
+	n := privateDHT(t)
+	_, err := n.Dial(testContext(t), id.KeyPairFromSeed(id.Seed{99}).Public, hyperdht.ConnectOptions{})
+	if !errors.Is(err, hyperdht.ErrPeerNotFound) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	n := privateDHT(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := n.Dial(ctx, id.KeyPairFromSeed(id.Seed{98}).Public, hyperdht.ConnectOptions{})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAcceptFailsOnceTheListenerIsClosed(t *testing.T) {
+	n := privateDHT(t)
+	l := listen(t, n)
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		accepted <- err
+	}()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("second Close: %v", err)
+	}
+}
+
+func TestReadEndsAtItsDeadlineAndAtTheEnd(t *testing.T) {
+	n := privateDHT(t)
+	l := listen(t, n)
+	c, err := n.Dial(testContext(t), l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(-time.Second))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	c.SetReadDeadline(time.Time{})
+	if _, err := peer.Write([]byte("last words")); err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.(*dhtnet.Conn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(c)
+	if err != nil || string(got) != "last words" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	if _, err := c.Write([]byte("still open this way")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err = io.ReadAll(peer)
+	if err != nil || string(got) != "still open this way" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+}
