@@ -1,0 +1,356 @@
+package stream
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Stats describes one stream.
+type Stats = udx.Stats
+
+// Stream is one end of a UDX stream: bytes in order both ways, and messages without order. All methods
+// are for the loop. After the end every method is harmless.
+type Stream struct {
+	table    *Table
+	id       uint32
+	order    uint64
+	machine  udx.Machine
+	socket   host.Socket
+	firewall Firewall
+	timer    deadline
+	turnEnd  func() // endTurn, made once
+
+	scheduled bool // turnEnd is deferred
+	paused    bool
+	closed    bool
+	announced bool // OnClose was called
+	writable  bool // Drain is owed
+	err       error
+
+	onData    func([]byte)
+	onEnd     func()
+	onMessage func([]byte)
+	onDrain   func()
+	onClose   func(error)
+	endOwed   bool // the end came before its handler
+	onMoved   func()
+	moved     bool
+
+	// Relaying: what this stream receives leaves through target; sources relay into this one.
+	target  *Stream
+	sources []*Stream
+}
+
+// ID is the local id: what the peer puts into its packets.
+func (s *Stream) ID() uint32 { return s.id }
+
+// Connected reports whether the stream has a remote. It stays true after the end.
+func (s *Stream) Connected() bool { return s.machine.Connected() }
+
+// Closed reports whether the stream is over.
+func (s *Stream) Closed() bool { return s.closed }
+
+// Socket is where packets leave; nil before Connect.
+func (s *Stream) Socket() host.Socket { return s.socket }
+
+// RemoteAddr is where packets go; invalid before Connect.
+func (s *Stream) RemoteAddr() netip.AddrPort { return s.machine.Remote().Addr }
+
+// RemoteID is the peer's id of the stream.
+func (s *Stream) RemoteID() uint32 { return s.machine.Remote().ID }
+
+// Connect gives the stream its remote. Nothing is sent but what waited for it: written data and the
+// acknowledgement of data that the firewall let in early. It fails with ErrConnected, ErrClosed or
+// ErrBadRemote.
+func (s *Stream) Connect(k host.Socket, remoteID uint32, to netip.AddrPort) error {
+	if k == nil {
+		return ErrBadRemote
+	}
+	if err := s.machine.Connect(s.now(), udx.Remote{ID: remoteID, Addr: to}); err != nil {
+		return err
+	}
+	s.socket = k
+	s.table.host.Trace(Connected{ID: s.id, RemoteID: remoteID, To: to})
+	s.schedule()
+	return nil
+}
+
+// ChangeRemote moves the stream, from a relay to a direct path for example; the peer is told nothing.
+// What was written before still travels the old way until it is acknowledged; done, which may be nil,
+// is called once nothing does any more, and only then may the old path be torn down. It is not called
+// if the stream closes before. ErrNotConnected, ErrClosed, ErrBadRemote, and ErrChanging while an
+// earlier change is not done.
+func (s *Stream) ChangeRemote(k host.Socket, remoteID uint32, to netip.AddrPort, done func()) error {
+	if k == nil {
+		return ErrBadRemote
+	}
+	if s.moved {
+		return ErrChanging // complete, but not told yet
+	}
+	complete, err := s.machine.ChangeRemote(s.now(), udx.Remote{ID: remoteID, Addr: to})
+	if err != nil {
+		return err
+	}
+	s.socket = k
+	s.onMoved, s.moved = done, complete
+	s.table.host.Trace(Moved{ID: s.id, RemoteID: remoteID, To: to})
+	s.schedule()
+	return nil
+}
+
+// Write queues a copy of b. It reports false when enough is queued and OnDrain will tell to go on; b is
+// queued all the same. After End or the close it does nothing and reports false.
+func (s *Stream) Write(b []byte) bool {
+	ok := s.machine.Write(b)
+	s.schedule()
+	return ok
+}
+
+// SendMessage sends one unordered message, without acknowledgement or repetition. It reports false if
+// it cannot leave: before Connect, after the close, or beyond what a datagram holds. Messages above the
+// path's MTU are lost like any datagram.
+func (s *Stream) SendMessage(b []byte) bool { return s.machine.SendMessage(b) }
+
+// MaxMessage is the longest message that SendMessage takes.
+const MaxMessage = udx.MaxMessage
+
+// End ends the stream's own direction once everything written has left. The peer may go on; the stream
+// closes when both directions have ended.
+func (s *Stream) End() {
+	s.machine.End()
+	s.schedule()
+}
+
+// Destroy aborts the stream: the peer is told once, nothing more is delivered, and OnClose is called
+// with err at the end of the turn. A relay's leg says nothing to anybody and takes those down that
+// relay into it.
+func (s *Stream) Destroy(err error) {
+	if s.closed {
+		return
+	}
+	if s.target != nil || len(s.sources) > 0 {
+		s.machine.Abandon()
+	} else {
+		s.machine.Destroy()
+	}
+	s.finish(err)
+}
+
+// OnData sets who gets the bytes of the stream, borrowed for the call. Until then they are held, and so
+// is the peer's end, as during a pause.
+func (s *Stream) OnData(f func(b []byte)) {
+	s.onData = f
+	s.updatePause()
+}
+
+// OnEnd sets who is told that the peer has ended its direction. It is told even if that was before.
+func (s *Stream) OnEnd(f func()) {
+	s.onEnd = f
+	s.schedule()
+}
+
+// OnMessage sets who gets unordered messages, borrowed for the call; without one they are dropped.
+func (s *Stream) OnMessage(f func(b []byte)) { s.onMessage = f }
+
+// OnDrain sets who is told that Write has room again after it reported false.
+func (s *Stream) OnDrain(f func()) { s.onDrain = f }
+
+// OnClose sets who is told, exactly once, that the stream is over: nil after both directions ended,
+// ErrReset, ErrTimeout, or what Destroy was given. It is told even if that was before.
+func (s *Stream) OnClose(f func(err error)) {
+	s.onClose = f
+	s.schedule()
+}
+
+// Pause holds received data back. The window that the peer sees shrinks by what is held.
+func (s *Stream) Pause() {
+	s.paused = true
+	s.updatePause()
+}
+
+// Resume ends a pause. What was held is handed over at the end of the turn.
+func (s *Stream) Resume() {
+	s.paused = false
+	s.updatePause()
+}
+
+func (s *Stream) updatePause() {
+	if s.paused || s.onData == nil {
+		s.machine.Pause()
+		return
+	}
+	s.machine.Resume()
+	s.schedule()
+}
+
+// SetKeepalive sends a heartbeat whenever nothing was in flight for d, to keep NAT mappings; 0, the
+// default, sends none. A peer that does not answer is not noticed.
+func (s *Stream) SetKeepalive(d time.Duration) {
+	s.machine.SetKeepalive(s.now(), d)
+	s.schedule()
+}
+
+// Stats describes the stream now.
+func (s *Stream) Stats() Stats { return s.machine.Stats() }
+
+func (s *Stream) now() host.Instant { return s.table.host.Now() }
+
+// receive takes a packet for this stream.
+func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
+	if k != s.socket { // unconnected, or a foreign socket
+		if s.firewall == nil || !s.firewall(k, from) {
+			s.table.stats.Refused++
+			return
+		}
+		if s.closed {
+			return
+		}
+	}
+	if s.target != nil {
+		s.relay(b)
+		return
+	}
+	s.machine.Receive(s.now(), b)
+	s.schedule()
+}
+
+// schedule has endTurn run at the end of this turn.
+func (s *Stream) schedule() {
+	if !s.scheduled {
+		s.scheduled = true
+		s.table.host.Defer(s.turnEnd)
+	}
+}
+
+// endTurn hands over what was held, sends what may leave, tells what is owed and sets the timer.
+func (s *Stream) endTurn() {
+	s.scheduled = false
+	if !s.closed {
+		s.machine.Deliver()
+		s.machine.Flush(s.now())
+	}
+	if s.moved && !s.closed {
+		(*owner)(s).RemoteChanged()
+	}
+	if s.endOwed && s.onEnd != nil && !s.closed {
+		s.endOwed = false
+		s.onEnd()
+	}
+	if s.closed {
+		s.announceClose()
+	}
+	s.timer.set()
+}
+
+// announceClose tells the close once, and lets go of everything that handlers hold.
+func (s *Stream) announceClose() {
+	if s.announced || s.onClose == nil {
+		return
+	}
+	s.announced = true
+	f := s.onClose
+	s.onClose, s.onData, s.onEnd, s.onMessage, s.onDrain, s.onMoved = nil, nil, nil, nil, nil, nil
+	s.firewall = nil
+	f(s.err)
+}
+
+// finish is what follows when the machine is closed, from within or from outside.
+func (s *Stream) finish(err error) {
+	s.closed, s.err = true, err
+	s.table.forget(s)
+	s.unlink(err)
+	s.table.host.Trace(Closed{ID: s.id, Err: err})
+	s.schedule()
+}
+
+// owner is the face of a Stream towards its machine.
+type owner Stream
+
+func (o *owner) Transmit(to netip.AddrPort, b []byte) { o.socket.Send(to, 0, b) }
+
+func (o *owner) Data(b []byte) { o.onData(b) }
+
+func (o *owner) Ended() {
+	if o.onEnd == nil {
+		o.endOwed = true
+		return
+	}
+	o.onEnd()
+}
+
+func (o *owner) Message(b []byte) {
+	if o.onMessage != nil {
+		o.onMessage(b)
+	}
+}
+
+func (o *owner) Drain() {
+	if o.onDrain != nil {
+		o.onDrain()
+	}
+}
+
+func (o *owner) RemoteChanged() {
+	o.moved = false
+	if f := o.onMoved; f != nil {
+		o.onMoved = nil
+		f()
+	}
+}
+
+func (o *owner) Closed(err error) {
+	s := (*Stream)(o)
+	if err == nil {
+		s.remember()
+	}
+	s.finish(err)
+}
+
+// remember keeps the last acknowledgement for a while.
+func (s *Stream) remember() {
+	seq, ack := s.machine.LastAck()
+	c := &closedStream{id: s.id, socket: s.socket, addr: s.RemoteAddr(), until: s.now().Add(lingerTime)}
+	h := udx.Header{StreamID: s.RemoteID(), Window: udx.DefaultWindow, Seq: seq, Ack: ack}
+	h.Append(c.ack[:0])
+	s.table.linger.add(c)
+}
+
+// deadline is the one host timer of a stream. Deadlines mostly move away, with every acknowledgement;
+// then the timer is left to fire early and is set again.
+type deadline struct {
+	stream *Stream
+	timer  host.Timer
+	at     host.Instant
+	armed  bool
+}
+
+func (d *deadline) set() {
+	s := d.stream
+	at, ok := s.machine.NextDeadline()
+	switch {
+	case !ok:
+		if d.armed {
+			d.timer.Stop()
+			d.armed = false
+		}
+		return
+	case d.armed && d.at <= at:
+		return
+	}
+	wait := max(at.Sub(s.now()), 0)
+	if d.timer == nil {
+		d.timer = s.table.host.AfterFunc(wait, d.fire)
+	} else {
+		d.timer.Reset(wait)
+	}
+	d.armed, d.at = true, at
+}
+
+func (d *deadline) fire() {
+	d.armed = false
+	d.stream.machine.Advance(d.stream.now())
+	d.stream.schedule()
+}

@@ -1,0 +1,401 @@
+package udx
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Errors of a Machine.
+var (
+	// ErrReset: the peer destroyed the stream.
+	ErrReset = errors.New("udx: stream destroyed by the peer")
+	// ErrTimeout: the peer has not acknowledged anything through maxExpiries timeouts.
+	ErrTimeout = errors.New("udx: no answer from the peer")
+	// ErrClosed: the stream has ended.
+	ErrClosed = errors.New("udx: stream is closed")
+	// ErrConnected: a stream connects once.
+	ErrConnected = errors.New("udx: stream is already connected")
+	// ErrNotConnected: there is no remote to change yet.
+	ErrNotConnected = errors.New("udx: stream is not connected")
+	// ErrChanging: the previous change of remote has not completed.
+	ErrChanging = errors.New("udx: remote is already changing")
+	// ErrBadRemote: the remote has no usable address or port.
+	ErrBadRemote = errors.New("udx: remote address is not usable")
+)
+
+// Owner is what a Machine calls. It calls Data and Message from Receive and Deliver, Transmit from
+// anything that sends, the rest from Receive, Advance, Flush and Deliver: never from what a user calls.
+// An owner may call back into the machine, Destroy included.
+type Owner interface {
+	// Transmit sends a datagram. It is the machine's again on return.
+	Transmit(to netip.AddrPort, datagram []byte)
+	// Data hands over the next bytes of the stream, borrowed for the call.
+	Data(b []byte)
+	// Ended reports that the peer has ended its direction and that everything of it was handed over.
+	Ended()
+	// Message hands over one unordered message, borrowed for the call.
+	Message(b []byte)
+	// Drain reports that a writer who met back-pressure may go on.
+	Drain()
+	// RemoteChanged reports that nothing travels the old way any more.
+	RemoteChanged()
+	// Closed reports that the stream is over: nil after both directions ended, or the reason. It is the
+	// last call, and does not follow Destroy.
+	Closed(err error)
+}
+
+// Config tunes a Machine; zero fields take the default.
+type Config struct {
+	// Pool is where buffers come from; machines of one loop share it.
+	Pool *Pool
+	// ReceiveBuffer is how much is held for a reader that does not read, in bytes.
+	ReceiveBuffer int
+	// MaxMTU is the largest packet probed for, headers of IP, UDP and UDX included.
+	MaxMTU int
+	// FirstSeq and FirstAck are the numbers agreed for the first packet of each direction; 0 in HyperDHT.
+	FirstSeq, FirstAck Seq
+}
+
+// recoveryState is what loss has done to the sender.
+type recoveryState uint8
+
+const (
+	open       recoveryState = iota
+	recovering               // packets were found lost
+	timedOut                 // the retransmission timer expired
+)
+
+// Machine is one end of a stream. The zero value is not usable; see Init.
+type Machine struct {
+	owner  Owner
+	pool   *Pool
+	remote *Remote // nil until connected
+	closed bool
+
+	// Sending. acked ≤ sent ≤ next: [acked, sent) was transmitted, [sent, next) was not.
+	ring              sendRing
+	acked, sent, next Seq
+	flight, lost      packetList
+	inFlight          int   // bytes in flight, headers included
+	inFlightPayload   int   // the same, payload only: what the peer's window counts
+	queued            int   // payload bytes not acked
+	sacked            int   // packets in [acked, sent) that were selectively acked
+	fack              Seq   // after the highest acked packet
+	bareEnd           bool  // our END carries no payload
+	ended             bool  // End was called
+	blocked           bool  // a writer waits for Drain
+	wrote             bool  // something was written since the last Flush
+	limit             limit // why the last Flush stopped sending
+
+	// The peer's window and the packet that last set it (§7).
+	window       uint32
+	wlSeq, wlAck Seq
+
+	// Receiving.
+	expected    Seq
+	recv        recvQueue
+	buffer      int
+	advertised  int // the window of the last packet sent
+	paused      bool
+	ackNeeded   bool
+	unackedData int // packets received since the last ack left
+	endSeen     bool
+	endReported bool
+
+	// Loss detection (loss.go).
+	rtt           rttEstimator
+	rack          rackState
+	state         recoveryState
+	recoveryPoint Seq
+	expiries      int
+	probed        bool // a tail-loss probe left since the last RTT sample
+
+	// Delivery rate (ack.go).
+	delivered   int64
+	deliveredAt host.Instant
+	firstSentAt host.Instant
+	appLimited  int64 // rate samples are held down until this much was delivered; 0 = they are not
+
+	bbr bbr
+	mtu mtuSearch
+	// maxMTU bounds the search, and is what a change of remote starts it with again.
+	maxMTU int
+
+	// Change of remote: complete when acked reaches changeAt.
+	changing bool
+	changeAt Seq
+
+	timers    timers
+	keepalive time.Duration
+	stats     Stats
+}
+
+// limit is why nothing more is sent.
+type limit uint8
+
+const (
+	limitNone limit = iota
+	limitWindow
+	limitCwnd
+	limitPacing
+)
+
+// Init readies a machine. It does not connect it.
+func (m *Machine) Init(owner Owner, cfg Config) {
+	if cfg.Pool == nil {
+		cfg.Pool = NewPool()
+	}
+	if cfg.ReceiveBuffer == 0 {
+		cfg.ReceiveBuffer = DefaultReceiveBuffer
+	}
+	if cfg.MaxMTU == 0 || cfg.MaxMTU > maxMTU {
+		cfg.MaxMTU = maxMTU
+	}
+	*m = Machine{
+		owner: owner, pool: cfg.Pool,
+		acked: cfg.FirstSeq, sent: cfg.FirstSeq, next: cfg.FirstSeq, fack: cfg.FirstSeq,
+		window: DefaultWindow, wlSeq: cfg.FirstAck, wlAck: cfg.FirstSeq,
+		expected: cfg.FirstAck, buffer: cfg.ReceiveBuffer, advertised: cfg.ReceiveBuffer,
+		rack:   rackState{end: cfg.FirstSeq},
+		maxMTU: cfg.MaxMTU,
+		timers: stoppedTimers(),
+	}
+	m.rtt.init()
+	m.mtu.start(m.maxMTU)
+	m.bbr.init(m.mss())
+}
+
+// mss is the cost of a full packet.
+func (m *Machine) mss() int { return m.mtu.size }
+
+// maxPayload is how much of the stream a packet to the current remote takes.
+func (m *Machine) maxPayload() int { return m.mtu.size - HeaderSize - m.remote.overhead() }
+
+// Connected reports whether the machine has a remote.
+func (m *Machine) Connected() bool { return m.remote != nil }
+
+// IsClosed reports whether the stream is over.
+func (m *Machine) IsClosed() bool { return m.closed }
+
+// Remote is where packets go, or the zero Remote.
+func (m *Machine) Remote() Remote {
+	if m.remote == nil {
+		return Remote{}
+	}
+	return *m.remote
+}
+
+// Connect sets the remote. Nothing is sent but what was waiting for it.
+func (m *Machine) Connect(now host.Instant, r Remote) error {
+	switch {
+	case m.closed:
+		return ErrClosed
+	case m.remote != nil:
+		return ErrConnected
+	case !r.Addr.IsValid() || r.Addr.Port() == 0:
+		return ErrBadRemote
+	}
+	m.remote = &r
+	for s := m.acked; s != m.next; s++ {
+		m.ring.at(s).remote = m.remote
+	}
+	m.armKeepalive(now)
+	return nil
+}
+
+// ChangeRemote sends everything begun from now on to another remote; what was begun before keeps the
+// old one, retransmissions included. Once nothing of that is left, RemoteChanged is called; complete
+// tells that this is so already, and then it is not called (§14).
+func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err error) {
+	switch {
+	case m.closed:
+		return false, ErrClosed
+	case m.remote == nil:
+		return false, ErrNotConnected
+	case m.changing:
+		return false, ErrChanging
+	case !r.Addr.IsValid() || r.Addr.Port() == 0:
+		return false, ErrBadRemote
+	}
+	m.remote = &r
+	for p := m.flight.head; p != nil; p = p.next {
+		p.probe = false // it says nothing about the new path
+	}
+	m.mtu.start(m.maxMTU)
+	m.rtt.pathChanged(now)
+	m.bbr.pathChanged(m.mss())
+	m.timers.pace = never
+	m.timers.paceNext = now
+	if m.acked == m.next {
+		return true, nil
+	}
+	m.changing, m.changeAt = true, m.next
+	return false, nil
+}
+
+// Write queues a copy of b. It reports false when the writer should wait for Drain; b is queued all
+// the same. After End or on a closed stream it does nothing.
+func (m *Machine) Write(b []byte) bool {
+	if m.closed || m.ended {
+		return false
+	}
+	for len(b) > 0 {
+		p := m.openPacket()
+		n := min(len(b), m.maxPayload()-p.payload())
+		p.buf = append(p.buf, b[:n]...)
+		m.queued += n
+		b = b[n:]
+	}
+	m.wrote = true
+	m.blocked = m.blocked || m.queued > m.highWater()
+	return !m.blocked
+}
+
+// openPacket returns the last packet if it has not left yet and has room and goes to the current
+// remote, or else a new one.
+func (m *Machine) openPacket() *packet {
+	if m.sent != m.next {
+		if p := m.ring.at(m.next - 1); p.remote == m.remote && p.payload() < m.maxPayload() {
+			return p
+		}
+	}
+	return m.newPacket(FlagData)
+}
+
+func (m *Machine) newPacket(flags Flags) *packet {
+	p := m.pool.packet()
+	p.seq, p.flags, p.remote = m.next, flags, m.remote
+	m.ring = m.ring.room(m.acked, m.next)
+	m.ring.set(m.next, p)
+	m.next++
+	return p
+}
+
+func (m *Machine) highWater() int {
+	return highWater + min(m.bbr.cwnd, int(m.window))
+}
+
+// End ends our direction once everything queued has left. END rides on the last packet, unless the
+// peer has ended already: then it may close with its last ack, and a bare END that stays unanswered
+// lets us tell that from lost data (forgiveExpiries).
+func (m *Machine) End() {
+	if m.closed || m.ended {
+		return
+	}
+	m.ended, m.wrote = true, true
+	if m.sent != m.next && !m.endSeen {
+		if p := m.ring.at(m.next - 1); p.remote == m.remote {
+			p.flags |= FlagEnd
+			return
+		}
+	}
+	m.newPacket(FlagEnd)
+	m.bareEnd = true
+}
+
+// SendMessage sends one unordered message at once. It reports whether it left: not without a remote,
+// and not above MaxMessage.
+func (m *Machine) SendMessage(b []byte) bool {
+	if m.closed || m.remote == nil || len(b) > MaxMessage {
+		return false
+	}
+	buf := append(m.control(FlagMessage), b...)
+	m.transmitControl(buf)
+	return true
+}
+
+// SetKeepalive sends a heartbeat whenever nothing was in flight for d; 0 stops that. It keeps NAT
+// mappings, and does not notice a dead peer (§8).
+func (m *Machine) SetKeepalive(now host.Instant, d time.Duration) {
+	m.keepalive = d
+	m.armKeepalive(now)
+}
+
+// Destroy aborts the stream: the peer is told once, everything queued is dropped, and no callback
+// follows.
+func (m *Machine) Destroy() {
+	if m.closed {
+		return
+	}
+	if m.remote != nil {
+		h := m.header(FlagDestroy)
+		h.Seq = m.next // beyond everything ever sent, or it would be stale (§4.6)
+		m.transmitControl(h.Append(m.pool.build()))
+	}
+	m.Abandon()
+}
+
+// Abandon closes the stream without a word to the peer.
+func (m *Machine) Abandon() {
+	m.closed = true
+	for s := m.acked; s != m.next; s++ {
+		if p := m.ring.at(s); p != nil {
+			m.pool.release(p)
+		}
+	}
+	m.ring, m.flight, m.lost = nil, packetList{}, packetList{}
+	m.acked, m.sent, m.inFlight, m.inFlightPayload, m.queued = m.next, m.next, 0, 0, 0
+	m.recv.clear(m.pool)
+	m.timers = stoppedTimers()
+}
+
+// close ends the stream from within.
+func (m *Machine) close(err error) {
+	if m.closed {
+		return
+	}
+	m.Abandon()
+	m.owner.Closed(err)
+}
+
+// localDone reports whether our direction is finished.
+func (m *Machine) localDone() bool { return m.ended && m.acked == m.next }
+
+// Pause holds received data back; the advertised window shrinks by it.
+func (m *Machine) Pause() { m.paused = true }
+
+// Resume ends a pause. What was held is handed over by Deliver.
+func (m *Machine) Resume() { m.paused = false }
+
+// Holding reports whether Deliver has something to do.
+func (m *Machine) Holding() bool { return m.recv.unread > 0 }
+
+// Stats describes the stream.
+func (m *Machine) Stats() Stats {
+	s := m.stats
+	s.RTT, s.MinRTT, s.RTO = m.rtt.smoothed, m.rtt.smallest, m.rtt.rto
+	s.Cwnd, s.InFlight, s.Queued, s.MTU = m.bbr.cwnd, m.inFlight, m.queued, m.mtu.size
+	s.Bandwidth = m.bbr.bandwidth.max()
+	s.Held = m.recv.unread + m.recv.gapped
+	return s
+}
+
+// Stats describes one stream.
+type Stats struct {
+	RTT, MinRTT, RTO time.Duration // 0 before the first sample, but RTO
+	Bandwidth        int64         // delivery rate, bytes per second
+	Cwnd             int           // bytes that may be in flight, headers included
+	InFlight         int           // bytes in flight, headers included
+	Queued           int           // payload bytes written and not acked
+	Held             int           // payload bytes received and not handed over
+	MTU              int           // size packets are cut to, all headers included
+
+	PacketsSent, BytesSent         uint64 // datagrams, acks included; UDP payload
+	PacketsReceived, BytesReceived uint64
+	Retransmits                    uint64
+	Timeouts                       uint64
+	TailProbes                     uint64
+	Recoveries                     uint64
+	BadAcks                        uint64 // acks of packets that were never sent
+	BadBlocks                      uint64 // SACK blocks out of range
+	BadPadding                     uint64
+	BeyondWindow                   uint64 // packets ignored for want of room, or too far ahead
+	Duplicates                     uint64
+}
+
+// LastAck returns the numbers that a final acknowledgement carries: what a closed stream must be able to
+// repeat (§18.1).
+func (m *Machine) LastAck() (seq, ack Seq) { return m.next, m.expected }

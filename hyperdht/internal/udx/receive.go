@@ -1,0 +1,140 @@
+package udx
+
+import "github.com/dhtprom/dhtprom/ports/host"
+
+// Receive takes one packet of this stream, in the order of §5. Callbacks may end the stream at any
+// step; each is followed by a look.
+func (m *Machine) Receive(now host.Instant, datagram []byte) {
+	if m.closed {
+		return
+	}
+	m.stats.PacketsReceived++
+	m.stats.BytesReceived += uint64(len(datagram))
+	p, err := ParsePacket(datagram)
+	switch {
+	case p.Flags&FlagHeartbeat != 0:
+		m.ackNeeded = true // and nothing else of it counts
+		return
+	case err != nil:
+		m.stats.BadPadding++
+		return
+	}
+	m.receiveStream(&p)
+	if m.closed {
+		return
+	}
+	if p.Flags&FlagMessage != 0 {
+		if m.owner.Message(p.Payload); m.closed {
+			return
+		}
+	}
+	if m.sent.Before(p.Ack) {
+		m.stats.BadAcks++
+		return // acks something never sent: nothing more of it can be believed
+	}
+	m.receiveWindowUpdate(&p)
+	if m.receiveAck(now, &p); m.closed {
+		return
+	}
+	if p.Flags&(FlagData|FlagEnd) != 0 {
+		m.ackNeeded = true
+		if m.unackedData++; m.unackedData >= maxMergedAcks && m.remote != nil {
+			m.sendAck()
+		}
+	}
+}
+
+// receiveStream takes the part of a packet that belongs to the byte stream.
+func (m *Machine) receiveStream(p *Packet) {
+	if p.Seq.Before(m.expected) {
+		if p.Flags&(FlagData|FlagEnd) != 0 {
+			m.stats.Duplicates++
+		}
+		return
+	}
+	if p.Flags&(FlagData|FlagEnd) != 0 && !m.endSeen {
+		m.receiveData(p)
+	}
+	if p.Flags&FlagDestroy != 0 && !m.closed {
+		m.close(ErrReset)
+	}
+}
+
+func (m *Machine) receiveData(p *Packet) {
+	payload := p.Payload
+	if p.Flags&FlagData == 0 {
+		payload = nil // bytes of a bare END are nobody's
+	}
+	end := p.Flags&FlagEnd != 0
+	// What is handed over at once needs no room.
+	held := m.recv.unread + m.recv.gapped + len(payload)
+	switch {
+	case p.Seq == m.expected && m.reading():
+	case int(p.Seq-m.expected) >= maxReorder, held > m.buffer+windowSlack:
+		m.stats.BeyondWindow++ // not taken, so not acked: it will come again
+		return
+	}
+	if p.Seq != m.expected {
+		if m.recv.has(p.Seq) {
+			m.stats.Duplicates++
+			return
+		}
+		m.recv.insert(m.pool, m.expected, p.Seq, payload, end)
+		return
+	}
+	m.consume(payload, end)
+	for !m.closed && !m.endSeen {
+		slot, ok := m.recv.take(m.expected)
+		if !ok {
+			break
+		}
+		m.consume(slot.payload, slot.end)
+		m.pool.recycle(slot.payload)
+	}
+	if m.endSeen && len(m.recv.runs) > 0 {
+		m.recv.dropGapped(m.pool) // numbers after END are nonsense; do not report them
+	}
+}
+
+// reading reports whether in-order data goes straight to the reader.
+func (m *Machine) reading() bool { return !m.paused && m.recv.unread == 0 }
+
+// consume moves past the packet expected next.
+func (m *Machine) consume(payload []byte, end bool) {
+	m.expected++
+	m.endSeen = m.endSeen || end
+	switch {
+	case len(payload) == 0:
+	case m.reading():
+		m.owner.Data(payload)
+	default:
+		m.recv.hold(m.pool, payload)
+	}
+}
+
+// Deliver hands over what a pause held back. A window that had shrunk to almost nothing is announced
+// again with the next Flush, since the peer learns of it from no other packet (§7).
+func (m *Machine) Deliver() {
+	for !m.closed && !m.paused && m.recv.unread > 0 {
+		b := m.recv.unhold()
+		m.owner.Data(b)
+		m.pool.recycle(b)
+	}
+	reopened := max(m.buffer/4, minWindow)
+	if !m.closed && m.remote != nil && m.advertised < reopened && m.receiveWindow() >= reopened && !m.endSeen {
+		m.ackNeeded = true
+	}
+}
+
+// receiveWindowUpdate takes the peer's window unless a newer packet has set it (§7).
+func (m *Machine) receiveWindowUpdate(p *Packet) {
+	if p.Ack.Before(m.acked) {
+		return
+	}
+	if m.wlSeq.Before(p.Seq) || m.wlSeq == p.Seq && !p.Ack.Before(m.wlAck) {
+		m.window, m.wlSeq, m.wlAck = p.Window, p.Seq, p.Ack
+		if m.window > 0 {
+			m.timers.zeroWindow = never
+		}
+	}
+}

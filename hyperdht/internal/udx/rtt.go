@@ -1,0 +1,50 @@
+package udx
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// never is the deadline of a timer that is not running.
+const never host.Instant = 1<<63 - 1
+
+// rttEstimator smooths round-trip samples and derives the retransmission timeout (§9.2).
+type rttEstimator struct {
+	smoothed time.Duration
+	variance time.Duration
+	rto      time.Duration
+	// smallest is the least sample of the last minRTTWindow, for judging reordering.
+	smallest   time.Duration
+	smallestAt host.Instant
+	known      bool
+}
+
+func (r *rttEstimator) init() { r.rto = initialRTO }
+
+// sample takes the round trip of a packet that was sent once.
+func (r *rttEstimator) sample(now host.Instant, d time.Duration) {
+	d = max(d, time.Microsecond)
+	if !r.known {
+		r.known = true
+		d = min(d, maxRTO)
+		r.smoothed, r.variance = d, d/2
+		r.smallest, r.smallestAt = d, now
+	} else {
+		// Such a sample measures how long a machine slept, not the path.
+		if limit := r.smoothed + 5*r.variance; d > rttOutlier && d > limit {
+			d = min(limit, maxRTO)
+		}
+		r.variance = (3*r.variance + (r.smoothed - d).Abs()) / 4
+		r.smoothed = (7*r.smoothed + d) / 8
+		if d <= r.smallest || now.Sub(r.smallestAt) > minRTTWindow {
+			r.smallest, r.smallestAt = d, now
+		}
+	}
+	r.rto = min(max(r.smoothed+4*r.variance, minRTO), maxRTO)
+}
+
+// pathChanged forgets the smallest sample: it belongs to the old path. The rest stays (§14).
+func (r *rttEstimator) pathChanged(now host.Instant) {
+	r.smallest, r.smallestAt = r.smoothed, now
+}

@@ -1,0 +1,207 @@
+package udx
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Flush lets everything leave that may: new and lost packets, and the acknowledgement of what was
+// received since the last Flush, in a packet of its own only where no data carries it. It belongs at
+// the end of each turn that touched the machine. It also reports the end of the stream, which may be
+// told only after it was acknowledged (§4.4).
+func (m *Machine) Flush(now host.Instant) {
+	if m.closed {
+		return
+	}
+	if m.remote != nil {
+		m.transmit(now)
+		if m.ackNeeded {
+			m.sendAck()
+		}
+		m.updateZeroWindow(now)
+	}
+	m.wrote = false
+	m.reportEnd()
+	if !m.closed && m.blocked && m.queued+drainSlack <= m.highWater() {
+		m.blocked = false
+		m.owner.Drain()
+	}
+}
+
+// reportEnd tells the reader that the peer has ended, once all was handed over and acknowledged.
+func (m *Machine) reportEnd() {
+	if !m.endSeen || m.endReported || m.ackNeeded || m.paused || m.recv.unread > 0 {
+		return
+	}
+	m.endReported = true
+	m.owner.Ended()
+	if m.localDone() {
+		m.close(nil)
+	}
+}
+
+// transmit sends lost packets, then new ones, as far as window, congestion control and pacing let it.
+func (m *Machine) transmit(now host.Instant) {
+	m.limit = limitNone
+	m.timers.pace = never
+	for {
+		p := m.lost.head
+		if p == nil {
+			if m.sent == m.next {
+				break
+			}
+			p = m.ring.at(m.sent)
+			if !m.windowAllows(p) {
+				m.limit = limitWindow
+				break
+			}
+		}
+		if m.inFlight > 0 && m.inFlight+p.size() > m.bbr.cwnd {
+			m.limit = limitCwnd
+			break
+		}
+		if now.Before(m.timers.paceNext) {
+			m.limit = limitPacing
+			m.timers.pace = max(m.timers.paceNext, now.Add(paceWake))
+			break
+		}
+		m.tryProbe(p)
+		m.send(now, p)
+	}
+	if (m.limit == limitNone || m.limit == limitWindow) && m.inFlight < m.bbr.cwnd {
+		m.appLimited = max(m.delivered+int64(m.inFlight), 1)
+	}
+}
+
+// windowAllows reports whether the peer has room for p. Any window but 0 has room for one packet (§7).
+func (m *Machine) windowAllows(p *packet) bool {
+	if m.window == 0 || int(m.sent-m.acked) >= maxOutstanding {
+		return false
+	}
+	return m.inFlightPayload == 0 || m.inFlightPayload+p.payload() <= int(m.window)
+}
+
+// send transmits p for the first time or again. Retransmissions keep their number, flags and payload,
+// and refresh ack and window (§9.1).
+func (m *Machine) send(now host.Instant, p *packet) {
+	fresh := p.transmits == 0
+	if p.list != nil {
+		p.list.remove(p)
+	}
+	if m.inFlight == 0 {
+		if m.appLimited > 0 {
+			m.bbr.onRestart(now, m.delivered, m.mss())
+		}
+		m.firstSentAt, m.deliveredAt = now, now
+	}
+	p.sent = now
+	p.transmits++
+	p.delivered, p.deliveredAt, p.firstSentAt = m.delivered, m.deliveredAt, m.firstSentAt
+	p.appLimited = m.appLimited > 0
+	m.flight.push(p)
+	m.inFlight += p.size()
+	m.inFlightPayload += p.payload()
+	if fresh {
+		m.sent++
+	} else {
+		m.stats.Retransmits++
+	}
+	m.pace(now, p.size())
+	m.writeOut(p)
+	m.armOnSend(now, fresh)
+	if p.remote == m.remote && len(m.recv.runs) == 0 {
+		m.acknowledged()
+	}
+}
+
+// tryProbe makes a packet that was never sent an MTU probe, if it is time for one.
+func (m *Machine) tryProbe(p *packet) {
+	if p.transmits > 0 || m.changing {
+		return
+	}
+	if pad, ok := m.mtu.padding(len(p.buf) + p.remote.overhead()); ok {
+		m.mtu.out, p.probe, p.pad = true, true, uint8(pad)
+	}
+}
+
+// writeOut puts the header in front of p's payload, with padding between only while p is a probe.
+func (m *Machine) writeOut(p *packet) {
+	h := m.header(p.flags)
+	h.StreamID, h.Seq = p.remote.ID, p.seq
+	out := h.Append(p.buf[:0])[:len(p.buf)]
+	if p.pad > 0 {
+		h.DataOffset, p.pad = p.pad, 0
+		out = h.Append(m.pool.build())
+		out = appendPadding(out, int(h.DataOffset))
+		out = append(out, p.buf[HeaderSize:]...)
+	}
+	m.count(out)
+	m.owner.Transmit(p.remote.Addr, out)
+}
+
+// pace books the time that size bytes take at the pacing rate. Idle time gives credit for paceCredit at
+// most, so that a late timer does not cost throughput.
+func (m *Machine) pace(now host.Instant, size int) {
+	rate := max(m.bbr.pacing, 1)
+	credit := min(paceCredit, time.Duration(int64(paceBurst)*int64(time.Second)/rate))
+	start := max(m.timers.paceNext, now.Add(-credit))
+	m.timers.paceNext = start.Add(time.Duration(int64(size) * int64(time.Second) / rate))
+}
+
+// header is the header of a packet that leaves now. Of numbers, it names the next that was never sent:
+// an acknowledgement of anything beyond is a lie.
+func (m *Machine) header(flags Flags) Header {
+	m.advertised = m.receiveWindow()
+	h := Header{Flags: flags, Window: uint32(m.advertised), Seq: m.sent, Ack: m.expected}
+	if m.remote != nil {
+		h.StreamID = m.remote.ID
+	}
+	return h
+}
+
+// receiveWindow is how much more we can take: nothing, or at least one full packet.
+func (m *Machine) receiveWindow() int {
+	w := m.buffer - m.recv.unread - m.recv.gapped
+	if w < minWindow {
+		return 0
+	}
+	return w
+}
+
+// control begins a packet that consumes no number.
+func (m *Machine) control(flags Flags) []byte { return m.header(flags).Append(m.pool.build()) }
+
+func (m *Machine) transmitControl(b []byte) {
+	m.count(b)
+	m.owner.Transmit(m.remote.Addr, b)
+}
+
+func (m *Machine) count(b []byte) {
+	m.stats.PacketsSent++
+	m.stats.BytesSent += uint64(len(b))
+}
+
+// sendAck sends a packet that only acknowledges, with blocks if there is a gap. Of more blocks than fit,
+// those that can be news are named: the low ones, where repairs arrive, and the high ones, where new
+// data arrives. Naming only the lowest, as the reference does, leaves the sender guessing about the
+// rest until the gaps are closed.
+func (m *Machine) sendAck() {
+	flags := Flags(0)
+	if len(m.recv.runs) > 0 {
+		flags = FlagSACK
+	}
+	b := m.control(flags)
+	for i, n := 0, len(m.recv.runs); i < n; i++ {
+		if i == MaxSACKBlocks/2 {
+			i = max(i, n-MaxSACKBlocks/2)
+		}
+		b = AppendBlock(b, m.recv.runs[i])
+	}
+	m.transmitControl(b)
+	m.acknowledged()
+}
+
+func (m *Machine) acknowledged() { m.ackNeeded, m.unackedData = false, 0 }
+
+func (m *Machine) sendHeartbeat() { m.transmitControl(m.control(FlagHeartbeat)) }

@@ -1,0 +1,124 @@
+package udx
+
+import "github.com/dhtprom/dhtprom/ports/host"
+
+// timers are the deadlines of a machine; never means not running.
+type timers struct {
+	rto        host.Instant
+	reorder    host.Instant
+	tail       host.Instant
+	zeroWindow host.Instant
+	keepalive  host.Instant
+	pace       host.Instant // wake up to send on
+	paceNext   host.Instant // when the pacer allows the next packet; not a timer
+}
+
+const longAgo host.Instant = -1 << 62
+
+func stoppedTimers() timers {
+	return timers{never, never, never, never, never, never, longAgo}
+}
+
+// NextDeadline is when Advance has something to do, or false if only a packet or a user can bring
+// something about.
+func (m *Machine) NextDeadline() (host.Instant, bool) {
+	t := &m.timers
+	at := min(t.rto, t.reorder, t.tail, t.zeroWindow, t.keepalive, t.pace)
+	return at, at != never
+}
+
+// Advance runs what is due. A Flush belongs after it.
+func (m *Machine) Advance(now host.Instant) {
+	if m.closed {
+		return
+	}
+	t := &m.timers
+	due := func(at *host.Instant) bool {
+		if m.closed || at.After(now) {
+			return false
+		}
+		*at = never
+		return true
+	}
+	due(&t.pace) // Flush goes on sending
+	if due(&t.reorder) {
+		m.onReorderTimeout(now)
+	}
+	switch {
+	case due(&t.rto):
+		m.onTimeout(now)
+	case due(&t.tail):
+		m.onTailProbe(now)
+	}
+	if due(&t.zeroWindow) {
+		m.sendHeartbeat()
+		t.zeroWindow = now.Add(2 * m.rtt.rto)
+	}
+	if due(&t.keepalive) {
+		if m.acked == m.sent {
+			m.sendHeartbeat()
+		}
+		m.armKeepalive(now)
+	}
+}
+
+func (m *Machine) armKeepalive(now host.Instant) {
+	m.timers.keepalive = never
+	if m.keepalive > 0 && m.remote != nil && !m.closed {
+		m.timers.keepalive = now.Add(m.keepalive)
+	}
+}
+
+// armOnSend arms what a packet in flight needs.
+func (m *Machine) armOnSend(now host.Instant, fresh bool) {
+	if m.timers.rto == never {
+		m.timers.rto = now.Add(m.rtt.rto)
+	}
+	if fresh {
+		m.armTail(now)
+	}
+}
+
+// armOnAck restarts the timers after an acknowledgement; progress says that the cumulative one moved.
+func (m *Machine) armOnAck(now host.Instant, progress bool) {
+	if m.acked == m.sent {
+		m.timers.rto, m.timers.tail, m.timers.reorder = never, never, never
+		return
+	}
+	if progress {
+		m.timers.rto = now.Add(m.rtt.rto)
+		m.armTail(now)
+	}
+	if m.sacked > 0 || m.state != open {
+		m.timers.tail = never
+	}
+}
+
+// armTail arms the tail-loss probe: two round trips, and never later than the retransmission timer.
+func (m *Machine) armTail(now host.Instant) {
+	m.timers.tail = never
+	if m.state != open || m.sacked > 0 || m.probed || m.flight.empty() {
+		return
+	}
+	wait := initialRTO
+	if m.rtt.known {
+		wait = max(2*m.rtt.smoothed+probeDelay, probeFloor)
+	}
+	if at := now.Add(wait); at.Before(m.timers.rto) {
+		m.timers.tail = at
+	}
+}
+
+// updateZeroWindow probes a window that the peer has closed. What was written a moment ago is tried at
+// once, in case the news of reopening was lost; then the timer asks on (§8).
+func (m *Machine) updateZeroWindow(now host.Instant) {
+	switch {
+	case m.window > 0 || m.sent == m.next || m.acked != m.sent:
+		m.timers.zeroWindow = never
+	case m.timers.zeroWindow == never:
+		if m.wrote {
+			m.sendHeartbeat()
+		}
+		m.timers.zeroWindow = now.Add(m.rtt.rto)
+	}
+}
