@@ -1,0 +1,202 @@
+package dhtprom_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ambientAllowed are the packages that meet the real world. Everywhere else time, randomness, sockets and
+// concurrency come from ports/host, or a run could not be replayed from its seed.
+func ambientAllowed(path string) (ok bool, why string) {
+	switch {
+	case under(path, "cmd"):
+		return true, "programs"
+	case under(path, "hyperdht/dhtnet"):
+		return true, "the blocking face"
+	case under(path, "interop"), under(path, "internal/vectors"), path == ".":
+		return true, "tests"
+	case under(path, "adapters"):
+		// These run on the loop; all other adapters are the real world.
+		return !underAny(path, "adapters/simnet", "adapters/dht", "adapters/stun") || under(path, "adapters/simnet/bubble"), "the real world"
+	}
+	return false, ""
+}
+
+// ambientImports are packages that bring the world in. A path stands for everything below it, too.
+var ambientImports = map[string]string{
+	"sync":          "the loop needs no locks",
+	"context":       "waits have timers",
+	"os":            "the machine is behind ports",
+	"io/ioutil":     "the machine is behind ports",
+	"syscall":       "the machine is behind ports",
+	"runtime":       "the machine is behind ports",
+	"net":           "sockets come from host.Host",
+	"crypto/rand":   "randomness comes from host.Host",
+	"math/rand":     "randomness comes from host.Host",
+	"log":           "machines trace events",
+	"unsafe":        "nothing here is worth it",
+	"plugin":        "nothing here is worth it",
+	"flag":          "configuration is an argument",
+	"expvar":        "no globals",
+	"testing":       "this is not a test",
+	"golang.org/x":  "I/O of any kind is an adapter's",
+	"embed":         "the machine is behind ports",
+	"path/filepath": "the machine is behind ports",
+}
+
+// ambientExcept are the harmless ones among them.
+var ambientExcept = []string{"net/netip", "net/url", "golang.org/x/crypto", "math/rand/v2", "log/slog"}
+
+// ambientHere are exceptions of one package, each with its reason.
+var ambientHere = map[string]string{
+	"app context":                      "slog hands one to its handlers; nothing waits on it",
+	"hyperdht/internal/secret runtime": "GOARCH, a constant, tells which cipher is the faster one",
+	"ports/host/hosttest testing":      "a test suite",
+	"ports/portstest testing":          "a test suite",
+}
+
+// clockReads are the functions of package time that read a clock or wait. The rest is arithmetic.
+var clockReads = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
+
+// seededRand is what of math/rand/v2 has no hidden state.
+var seededRand = []string{"New", "NewChaCha8", "ChaCha8", "NewPCG", "PCG", "Rand", "Source"}
+
+// slogGlobal are the functions of log/slog that write to the process's logger. Values that know how they
+// are logged are welcome everywhere, loggers in app.
+var slogGlobal = []string{
+	"Default", "SetDefault", "Log", "LogAttrs", "Debug", "DebugContext", "Info", "InfoContext", "Warn", "WarnContext",
+	"Error", "ErrorContext", "With", "NewLogLogger",
+}
+
+func TestNoAmbientWorldOutsideTheEdges(t *testing.T) {
+	checked := 0
+	for _, p := range packages(t) {
+		if ok, _ := ambientAllowed(p.path); ok {
+			continue
+		}
+		for _, f := range p.code {
+			checked++
+			for _, imported := range f.imports() {
+				if why := ambientImport(imported); why != "" && ambientHere[p.path+" "+imported] == "" {
+					t.Errorf("%s imports %s: %s", f.name, imported, why)
+				}
+			}
+			for _, fault := range ambientUses(f) {
+				t.Error(fault)
+			}
+		}
+	}
+	if checked < 40 {
+		t.Errorf("checked %d files only", checked)
+	}
+}
+
+func ambientImport(imported string) string {
+	if underAny(imported, ambientExcept...) {
+		return ""
+	}
+	for path, why := range ambientImports {
+		if under(imported, path) {
+			return why
+		}
+	}
+	return ""
+}
+
+// ambientUses lists what a file does that only the edges may.
+func ambientUses(f file) []string {
+	var faults []string
+	fault := func(n ast.Node, format string, args ...any) {
+		faults = append(faults, at(n)+": "+fmt.Sprintf(format, args...))
+	}
+	clock, rand, print, slog := f.named("time"), f.named("math/rand/v2"), f.named("fmt"), f.named("log/slog")
+	ast.Inspect(f.File, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			fault(n, "a go statement")
+		case *ast.ChanType:
+			fault(n, "a channel")
+		case *ast.SelectStmt:
+			fault(n, "a select")
+		case *ast.SendStmt:
+			fault(n, "a send on a channel")
+		case *ast.UnaryExpr:
+			if n.Op == token.ARROW {
+				fault(n, "a receive from a channel")
+			}
+		case *ast.CallExpr:
+			if id, ok := n.Fun.(*ast.Ident); ok && (id.Name == "print" || id.Name == "println") {
+				fault(n, "printing")
+			}
+		case *ast.SelectorExpr:
+			x, ok := n.X.(*ast.Ident)
+			switch {
+			case !ok:
+			case clock != "" && x.Name == clock && slices.Contains(clockReads, n.Sel.Name):
+				fault(n, "time.%s", n.Sel.Name)
+			case rand != "" && x.Name == rand && !slices.Contains(seededRand, n.Sel.Name):
+				fault(n, "rand.%s draws from hidden state", n.Sel.Name)
+			case slog != "" && x.Name == slog && (slices.Contains(slogGlobal, n.Sel.Name) || n.Sel.Name == "Logger" && !under(f.name, "app")):
+				fault(n, "slog.%s: machines trace events", n.Sel.Name)
+			case print != "" && x.Name == print && (strings.HasPrefix(n.Sel.Name, "Print") || strings.HasPrefix(n.Sel.Name, "Scan")):
+				fault(n, "fmt.%s", n.Sel.Name)
+			}
+		}
+		return true
+	})
+	return faults
+}
+
+func TestAmbientUsesAreSeen(t *testing.T) {
+	tests := []struct{ name, code string }{
+		{"go statement", `go f()`},
+		{"channel", `var c chan int; _ = c`},
+		{"receive", `<-f`},
+		{"send", `f <- 1`},
+		{"select", `select {}`},
+		{"clock", `time.Now()`},
+		{"timer passed as a value", `f(time.AfterFunc)`},
+		{"renamed clock", `clock.Sleep(1)`},
+		{"hidden randomness", `rand.Uint64()`},
+		{"printing", `fmt.Println()`},
+		{"builtin printing", `println()`},
+		{"global logger", `slog.Info("x")`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			imports := `import ("time"; clock "time"; "math/rand/v2"; "fmt"; "log/slog")`
+			if strings.Contains(test.code, "clock.") {
+				imports = `import clock "time"`
+			}
+			parsed, err := parser.ParseFile(positions, "x.go", "package x\n"+imports+"\nfunc x() {"+test.code+"}", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ambientUses(file{"x.go", parsed})) == 0 {
+				t.Errorf("%s passes", test.code)
+			}
+		})
+	}
+}
+
+// Exceptions that nobody needs any more are holes.
+func TestAmbientExceptionsAreNeeded(t *testing.T) {
+	needed := map[string]bool{}
+	for _, p := range packages(t) {
+		for _, f := range p.code {
+			for _, imported := range f.imports() {
+				needed[p.path+" "+imported] = true
+			}
+		}
+	}
+	for exception := range ambientHere {
+		if !needed[exception] {
+			t.Errorf("%q is excepted and nobody needs it", exception)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package dhtprom_test
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule says what a package may import besides the standard library. Tests may import more.
+type rule struct {
+	path string // a package; "x/*" is every package right below x, "x/..." x and everything below
+	ours string // packages of ours, in the same form
+	libs string // modules of others
+	why  string
+}
+
+const anything = "..."
+
+// rules is the law. A package matches the first rule with its path; one that matches none is a question
+// to be answered here.
+var rules = []rule{
+	// The machine, and the vocabulary of the application.
+	{"ports/host", "", "", "the bottom of everything: whatever it imports, all import"},
+	{"ports/host/hosttest", "ports/host", "", "a contract is stated in the words of its port alone"},
+	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
+	{"ports", "domain ports/host", "", "ports speak of entries and run on the loop, and know nobody who implements them"},
+	{"ports/portstest", "ports domain ports/host", "", "fakes and contracts of the ports; adapters and app run them, so it can know neither"},
+	{"app", "domain ports ports/host", "", "use cases see the world through ports: no UDP, no Noise, no Kademlia, no HTTP"},
+
+	// hyperdht, rank by rank: a package imports lower ranks only, and of those what its row says. Ranks 0 to
+	// 2 take the time as an argument and return values; of ports/host they use no more than Instant and Event.
+	{"hyperdht/compact", "", "", "rank 0: the encoding of everything"},
+	{"hyperdht/id", "hyperdht/compact", "filippo.io/edwards25519 golang.org/x/crypto", "rank 0: keys and names; a node id is a hash of an encoded address"},
+	{"hyperdht/internal/wire", "hyperdht/compact hyperdht/id", "golang.org/x/crypto", "rank 1: messages are bytes; who sends them when is not known here"},
+	{"hyperdht/internal/kad", "hyperdht/id hyperdht/internal/wire ports/host", "golang.org/x/crypto", "rank 2: the routing table asks nobody anything"},
+	{"hyperdht/internal/nat", "hyperdht/id ports/host", "", "rank 2: samples in, addresses out; where samples come from is not known here"},
+	{"hyperdht/internal/noise", "hyperdht/compact hyperdht/id", "github.com/flynn/noise filippo.io/edwards25519 golang.org/x/crypto", "rank 2: a handshake is a function of keys and bytes"},
+	{"hyperdht/internal/records", "hyperdht/compact hyperdht/id hyperdht/internal/wire ports/host", "golang.org/x/crypto", "rank 2: what a node keeps for others, whoever brings it"},
+	{"hyperdht/internal/udx", "hyperdht/compact hyperdht/internal/wire ports/host", "", "rank 2: the stream machine runs in tests without a network"},
+	{"hyperdht/internal/secret", "hyperdht/id hyperdht/internal/noise", "golang.org/x/crypto", "rank 2: encryption needs keys, not streams"},
+	{"hyperdht/mux", "hyperdht/compact", "", "rank 2: channels over any byte pipe"},
+	{"hyperdht/mux/muxtest", "hyperdht/mux hyperdht/compact", "", "pipes for tests of whoever speaks over a mux"},
+	{"hyperdht/muxrpc", "hyperdht/mux hyperdht/compact", "", "rank 2: calls over any mux"},
+	{"hyperdht/internal/stream", "hyperdht/internal/udx ports/host", "", "rank 3: streams on a host's sockets; not a word of the DHT"},
+	{"hyperdht/internal/rpc", "hyperdht/compact hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat ports/host", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
+	{"hyperdht/internal/peering", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host", "golang.org/x/crypto", "rank 3: where the DHT, streams and encryption become connections"},
+	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* ports/host", "", "rank 4: the face of a node on the loop; channels over its connections are somebody else's"},
+	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host", "", "rank 5: decides nothing, so it needs no protocol package"},
+
+	// Adapters meet in cmd and nowhere else.
+	{"adapters/dht", "hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host", anything, "the one adapter over hyperdht, and only over its public face"},
+	{"adapters/stun", "hyperdht hyperdht/id ports/host", anything, "an address probe for hyperdht"},
+	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
+	{"adapters/udp", "ports/host", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
+	{"adapters/*", "domain ports ports/host", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
+
+	// Whoever puts it all together.
+	{"cmd/...", anything, anything, "wiring"},
+	{"sim/...", anything, anything, "scenarios are whole systems"},
+	{"interop/...", anything, anything, "peers for whole systems"},
+	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
+	{".", "", "", "guard tests"},
+}
+
+// onlyTests are packages of ours that code which ships must not import.
+var onlyTests = []string{"internal/vectors", "ports/host/hosttest", "ports/portstest", "hyperdht/mux/muxtest", "interop/jspeer"}
+
+// matches reports whether a package path has the form of a pattern.
+func matches(pattern, p string) bool {
+	if pattern == anything {
+		return true
+	}
+	if dir, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return under(p, dir)
+	}
+	if dir, ok := strings.CutSuffix(pattern, "/*"); ok {
+		return path.Dir(p) == dir
+	}
+	return p == pattern
+}
+
+func anyMatches(patterns []string, p string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, p) })
+}
+
+func ruleFor(p string) *rule {
+	for i := range rules {
+		if matches(rules[i].path, p) {
+			return &rules[i]
+		}
+	}
+	return nil
+}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	for _, p := range packages(t) {
+		r := ruleFor(p.path)
+		if r == nil {
+			t.Errorf("package %s is not in the table of arch_test.go: say what it may import, and why", p.path)
+			continue
+		}
+		ours, libs := strings.Fields(r.ours), strings.Fields(r.libs)
+		for _, f := range p.code {
+			for _, imported := range f.imports() {
+				below, isOurs := strings.CutPrefix(imported, "./")
+				first, _, _ := strings.Cut(imported, "/")
+				switch {
+				case isOurs && anyMatches(onlyTests, below) && !anyMatches(onlyTests, p.path):
+					t.Errorf("%s imports %s, which is for tests", f.name, below)
+				case isOurs && !anyMatches(ours, below):
+					t.Errorf("%s imports %s: %s may not (%s)", f.name, below, p.path, r.why)
+				case !isOurs && strings.Contains(first, ".") && !slices.ContainsFunc(libs, func(lib string) bool { return lib == anything || under(imported, lib) }):
+					t.Errorf("%s imports %s: %s may not (%s)", f.name, imported, p.path, r.why)
+				}
+			}
+		}
+	}
+}
+
+// A rule for a package that is gone says nothing, and one that names a vanished package says less than it
+// seems to.
+func TestTableNamesWhatExists(t *testing.T) {
+	all := packages(t)
+	exists := func(pattern string) bool {
+		return pattern == anything || slices.ContainsFunc(all, func(p *pkg) bool { return matches(pattern, p.path) })
+	}
+	for _, r := range rules {
+		if r.why == "" {
+			t.Errorf("the rule for %s has no reason", r.path)
+		}
+		for _, pattern := range append(strings.Fields(r.ours), r.path) {
+			if !exists(pattern) && !slices.Contains(awaited, pattern) {
+				t.Errorf("the rule for %s names %s, which has vanished", r.path, pattern)
+			}
+		}
+	}
+	for _, pattern := range onlyTests {
+		if !exists(pattern) && !slices.Contains(awaited, pattern) {
+			t.Errorf("onlyTests names %s, which has vanished", pattern)
+		}
+	}
+}
+
+// The ranks of style.md 3.3: importing upwards, or sideways within the words, is how layers rot.
+func TestRanksOnlyLookDown(t *testing.T) {
+	ranks := [][]string{
+		{"hyperdht/compact", "hyperdht/id"},
+		{"hyperdht/internal/wire"},
+		{"hyperdht/internal/kad", "hyperdht/internal/nat", "hyperdht/internal/noise", "hyperdht/internal/records", "hyperdht/internal/udx", "hyperdht/internal/secret", "hyperdht/mux", "hyperdht/muxrpc"},
+		{"hyperdht/internal/stream", "hyperdht/internal/rpc", "hyperdht/internal/peering"},
+		{"hyperdht"},
+		{"hyperdht/dhtnet"},
+	}
+	// Neighbours of one rank that may look at each other, in this direction.
+	sideways := map[string]string{
+		"hyperdht/id":               "hyperdht/compact",
+		"hyperdht/internal/secret":  "hyperdht/internal/noise",
+		"hyperdht/muxrpc":           "hyperdht/mux",
+		"hyperdht/internal/peering": "hyperdht/internal/rpc hyperdht/internal/stream",
+	}
+	rank := map[string]int{}
+	for i, members := range ranks {
+		for _, m := range members {
+			rank[m] = i
+		}
+	}
+	for _, p := range packages(t) {
+		mine, ranked := rank[p.path]
+		if !ranked {
+			if under(p.path, "hyperdht") && !strings.HasSuffix(p.path, "test") {
+				t.Errorf("%s has no rank", p.path)
+			}
+			continue
+		}
+		for _, f := range p.code {
+			for _, imported := range f.imports() {
+				below, isOurs := strings.CutPrefix(imported, "./")
+				theirs, isRanked := rank[below]
+				if !isOurs || !isRanked || theirs < mine || slices.Contains(strings.Fields(sideways[p.path]), below) {
+					continue
+				}
+				t.Errorf("%s (rank %d) imports %s (rank %d)", f.name, mine, below, theirs)
+			}
+		}
+	}
+}
+
+// awaited are packages that the table speaks of and that nobody has written yet. What has landed comes off
+// this list, so that it is missed when it vanishes.
+var awaited = []string{"adapters/dht", "adapters/stun", "cmd/...", "sim/..."}
