@@ -1,0 +1,397 @@
+package app_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+func TestClientRegistersAndIsScraped(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	w.mustScrape("web")
+
+	ok := of[domain.RegisterAliasSuccess](c.events)
+	if len(ok) != 1 || !ok[0].Updated || ok[0].Alias != "web" || ok[0].Scraper != pair(1).Public {
+		t.Errorf("registrations: %+v", ok)
+	}
+	// The scraper may have dialled before its answer to the registration arrived.
+	wantNames(t, c.events.names("alias-attempt", "register-alias-success"), "alias-attempt", "register-alias-success")
+	wantNames(t, c.events.names("connection-open", "metrics-request", "metrics-success"), "connection-open", "metrics-request", "metrics-success")
+	open, request := of[domain.ConnectionOpen](c.events)[0], of[domain.MetricsRequest](c.events)[0]
+	success := of[domain.MetricsSuccess](c.events)[0]
+	if open.UID != request.UID || open.UID != success.UID || open.UID == (domain.UID{}) || success.Bytes == 0 {
+		t.Error("the events of one connection do not share its uid")
+	}
+	if open.Peer.Key != pair(1).Public || !open.Peer.Addr.IsValid() {
+		t.Errorf("the open connection is to %+v", open.Peer)
+	}
+	if s := c.Status(); !s.Listening || !s.Registered || s.Connections != 1 || s.Requests != 1 || s.Registrations != 1 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestUIDsAreUniquePerConnection(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	seen := map[domain.UID]bool{}
+	for range 5 {
+		w.loop.Advance(2 * time.Minute)
+		w.net.Break(c.PublicKey())
+	}
+	w.loop.Advance(0)
+	for _, e := range of[domain.ConnectionOpen](c.events) {
+		seen[e.UID] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("%d uids on 5 connections", len(seen))
+	}
+	if opens, closes := len(of[domain.ConnectionOpen](c.events)), len(of[domain.ConnectionClose](c.events)); closes != opens {
+		t.Errorf("%d opened, %d closed", opens, closes)
+	}
+}
+
+func TestOnlyTheScraperPassesTheFirewall(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	var end error
+	stranger := pair(99)
+	w.loop.Turn(func() {
+		portstest.NewTransport(w.net).DialMetrics(ports.MetricsDial{
+			Keys: stranger, Client: c.PublicKey(),
+			OnOpen: func(domain.Peer) { t.Error("a stranger got in") }, OnReady: func() {},
+			OnClose: func(err error) { end = err },
+		})
+	})
+	w.loop.Advance(time.Second)
+	if !errors.Is(end, portstest.ErrRefused) {
+		t.Errorf("the stranger saw %v", end)
+	}
+	blocked := of[domain.FirewallBlock](c.events)
+	if len(blocked) != 1 || blocked[0].RemoteKey != stranger.Public || !blocked[0].Addr.IsValid() || blocked[0].Payload.Version != 1 {
+		t.Errorf("blocked: %+v", blocked)
+	}
+	if c.source.Asked != 0 || c.Status().Blocked != 1 {
+		t.Error("the stranger cost a collection, or was not counted")
+	}
+}
+
+func TestFailingSourceGivesTheScraperOnlyTheUID(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	c.source.Err = errors.New("cannot open /etc/shadow: password hunter2")
+	w.loop.Advance(time.Second)
+	_, _, err := w.scrape("web", 0)
+	remote, ok := errors.AsType[*domain.RemoteError](err)
+	if !ok {
+		t.Fatalf("error %v", err)
+	}
+	failed := of[domain.MetricsError](c.events)
+	if len(failed) != 1 || !errors.Is(failed[0].Err, c.source.Err) {
+		t.Fatalf("metrics errors: %+v", failed)
+	}
+	if want := "Failed to obtain metrics (uid " + failed[0].UID.String() + ")"; remote.Message != want {
+		t.Errorf("the scraper was told %q, want %q", remote.Message, want)
+	}
+	if c.Status().RequestsFailed != 1 {
+		t.Error("the failure was not counted")
+	}
+	c.source.Err = nil
+	w.mustScrape("web")
+}
+
+// Issue row 6.19: a body of 16 MiB or more costs the JavaScript its connection.
+func TestBodyPastTheFrameIsRefusedWithItsSizeAndTheConnectionLives(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	small := c.source.Body
+	c.source.Body = make([]byte, domain.MaxBody+1)
+	_, _, err := w.scrape("web", 0)
+	if remote, ok := errors.AsType[*domain.RemoteError](err); !ok || !strings.Contains(remote.Message, "16777135") {
+		t.Errorf("error %v", err)
+	}
+	large, ok := errors.AsType[*domain.BodyTooLargeError](of[domain.MetricsError](c.events)[0].Err)
+	if !ok || large.Size != domain.MaxBody+1 {
+		t.Errorf("the client's own error is %v", large)
+	}
+	c.source.Body = make([]byte, domain.MaxBody)
+	if body, _, err := w.scrape("web", 0); err != nil || len(body) != domain.MaxBody {
+		t.Errorf("the largest body: %d bytes, %v", len(body), err)
+	}
+	c.source.Body = small
+	w.mustScrape("web")
+	if n := len(of[domain.ConnectionClose](c.events)); n != 0 {
+		t.Errorf("%d connections were closed", n)
+	}
+}
+
+// Issue row 6.3: a failed registration is retried only after an hour.
+func TestFailedRegistrationIsRetriedWithBackoff(t *testing.T) {
+	w := newWorld(t)
+	c := w.startClient("web", 2, nil) // no scraper yet
+	w.loop.Advance(30 * time.Minute)
+	failed := of[domain.RegisterAliasError](c.events)
+	if len(failed) < 30 || len(failed) > 70 {
+		t.Errorf("%d attempts in half an hour", len(failed))
+	}
+	for i, e := range failed {
+		if e.RetryIn < time.Second || e.RetryIn > time.Minute || !e.ConnectionFailed || !errors.Is(e.Err, portstest.ErrPeerNotFound) {
+			t.Fatalf("attempt %d: %+v", i, e)
+		}
+	}
+	if failed[0].RetryIn != time.Second || failed[len(failed)-1].RetryIn < 30*time.Second {
+		t.Errorf("waits went from %s to %s", failed[0].RetryIn, failed[len(failed)-1].RetryIn)
+	}
+	w.startScraper(nil)
+	w.loop.Advance(time.Minute)
+	w.mustScrape("web")
+	if s := c.Status(); !s.Registered || s.LastError != nil {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestScraperDownForSecondsIsFoundAgainInSeconds(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.closeScraper()
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(5 * time.Second)
+	w.startScraper(nil)
+	w.loop.Advance(8 * time.Second)
+	if !c.Status().Registered {
+		t.Error("not registered 8 s after the scraper came back")
+	}
+}
+
+// Issue row 6.2: the JavaScript's registration waits without limit for a channel that never opens.
+func TestRegistrationWithAHalfDeadScraperIsBounded(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.net.Mute(pair(1).Public, true)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(15 * time.Second)
+	failed := of[domain.RegisterAliasError](c.events)
+	if len(failed) == 0 || !errors.Is(failed[0].Err, domain.ErrTimeout) || !strings.Contains(failed[0].Err.Error(), "answer to the registration") {
+		t.Fatalf("failures: %+v", failed)
+	}
+	w.net.Mute(pair(1).Public, false)
+	w.loop.Advance(time.Minute)
+	w.mustScrape("web")
+}
+
+func TestAliasIsRegisteredAgainEachHour(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(3*time.Hour + time.Minute)
+	ok := of[domain.RegisterAliasSuccess](c.events)
+	if len(ok) != 4 {
+		t.Fatalf("%d registrations in three hours", len(ok))
+	}
+	for i, e := range ok {
+		if e.Updated != (i == 0) {
+			t.Errorf("registration %d: updated %t", i, e.Updated)
+		}
+	}
+	if n := w.net.Links(pair(1).Public); n != 0 {
+		t.Errorf("%d registration connections are left open", n)
+	}
+}
+
+func TestRefusedRegistrationSaysWhyAndIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { cfg.Secret = domain.SecretFrom([32]byte{66}) })
+	w.loop.Advance(10 * time.Second)
+	failed := of[domain.RegisterAliasError](c.events)
+	if len(failed) < 2 || failed[0].ConnectionFailed || !strings.Contains(failed[0].Err.Error(), "Unauthorised") {
+		t.Errorf("failures: %+v", failed)
+	}
+	if len(w.aliases()) != 0 {
+		t.Error("the alias was registered with a wrong secret")
+	}
+	unauthorised := of[domain.AliasUnauthorised](w.events)
+	if len(unauthorised) == 0 || unauthorised[0].Register.Alias != "web" || !unauthorised[0].Peer.Addr.IsValid() {
+		t.Errorf("unauthorised: %+v", unauthorised)
+	}
+}
+
+// Issue row 6.21: one key pair for registrations and the metrics server breaks the JavaScript.
+func TestRegistrationsUnderTheServersOwnKeyWork(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) {
+		cfg.DialKeys = cfg.Keys
+		cfg.RegisterInterval = 10 * time.Second
+	})
+	for range 20 {
+		w.loop.Advance(7 * time.Second)
+		w.mustScrape("web")
+	}
+	if s := c.Status(); s.RegistrationsFailed != 0 || s.Registrations < 10 {
+		t.Errorf("status %+v", s)
+	}
+	if n := len(of[domain.ConnectionClose](c.events)); n != 0 {
+		t.Errorf("%d scrape connections were closed", n)
+	}
+}
+
+func TestRegistrationDialsUnderAKeyOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	request := of[domain.AliasRequest](w.events)
+	if len(request) != 1 || request[0].Peer.Key == c.PublicKey() || request[0].Register.Key != c.PublicKey() {
+		t.Errorf("requests: %+v", request)
+	}
+}
+
+// Issue row 6.18: a client that stops stays listed for hours.
+func TestClosedClientLeavesTheTable(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	c.close()
+	if got := w.aliases(); len(got) != 0 || len(w.disk.Entries) != 0 {
+		t.Errorf("still listed: %v", got)
+	}
+	if w.net.Links(c.PublicKey()) != 0 {
+		t.Error("the scraper still holds a connection")
+	}
+	w.loop.Advance(time.Second)
+	if len(w.targets.Entries) != 0 || w.targets.Writes == 0 {
+		t.Error("still in the targets file")
+	}
+	w.closeScraper()
+	if n := w.loop.Timers(); n != 0 {
+		t.Errorf("%d timers are left", n)
+	}
+}
+
+func TestGoodbyeOfAFormerOwnerIsTooLate(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	old := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	w.startClient("web", 3, nil)
+	w.loop.Advance(time.Second)
+	old.close()
+	w.loop.Advance(time.Second)
+	w.mustScrape("web")
+}
+
+func TestClientClosesWhileItsScraperIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	w.net.Mute(pair(1).Public, true)
+	c.close() // fails after 5 s
+	before := w.startClient("other", 3, nil)
+	before.close() // never registered: nobody to say goodbye to
+}
+
+func TestHangingSourceIsBoundedAndCannotPileUp(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { cfg.CollectTimeout = 20 * time.Second })
+	w.loop.Advance(time.Second)
+	c.source.Silent = true
+	for range 12 {
+		if _, _, err := w.scrape("web", 100*time.Millisecond); err == nil {
+			t.Fatal("a silent source gave metrics")
+		}
+	}
+	if c.source.Asked != 8 {
+		t.Errorf("%d collections run at once", c.source.Asked)
+	}
+	w.loop.Advance(30 * time.Second)
+	if c.source.Canceled != 8 {
+		t.Errorf("%d of 8 collections were cancelled", c.source.Canceled)
+	}
+	c.source.Silent = false
+	w.mustScrape("web")
+}
+
+func TestCollectionEndsWithItsConnection(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	c.source.Silent = true
+	w.loop.Turn(func() { w.scraper.Scrape("web", time.Second, func([]byte, error) {}) })
+	w.loop.Advance(100 * time.Millisecond)
+	w.net.Break(c.PublicKey())
+	w.loop.Advance(100 * time.Millisecond)
+	if c.source.Asked != 1 || c.source.Canceled != 1 {
+		t.Errorf("asked %d, cancelled %d", c.source.Asked, c.source.Canceled)
+	}
+	c.source.Silent = false
+	w.loop.Advance(5 * time.Second)
+	w.mustScrape("web")
+}
+
+func TestClientConfigSaysWhatIsWrong(t *testing.T) {
+	loop := portstest.NewLoop(1)
+	good := app.ClientConfig{
+		Host: loop, Transport: portstest.NewTransport(portstest.NewNetwork(loop)), Source: portstest.NewSource(loop, ""),
+		Scraper: pair(1).Public, Secret: secret, Alias: "a",
+	}
+	if c, err := app.NewClient(good); err != nil || c.PublicKey().IsZero() || c.Source() != good.Source {
+		t.Errorf("a good configuration: %v", err)
+	}
+	for field, spoil := range map[string]func(*app.ClientConfig){
+		"Host":             func(c *app.ClientConfig) { c.Host = nil },
+		"Transport":        func(c *app.ClientConfig) { c.Transport = nil },
+		"Source":           func(c *app.ClientConfig) { c.Source = nil },
+		"Scraper":          func(c *app.ClientConfig) { c.Scraper = domain.PublicKey{} },
+		"Secret":           func(c *app.ClientConfig) { c.Secret = domain.Secret{} },
+		"Alias":            func(c *app.ClientConfig) { c.Alias = "" },
+		"Service":          func(c *app.ClientConfig) { c.Service = "a\nb" },
+		"Hostname":         func(c *app.ClientConfig) { c.Hostname = strings.Repeat("h", 300) },
+		"RegisterInterval": func(c *app.ClientConfig) { c.RegisterInterval = time.Millisecond },
+		"CollectTimeout":   func(c *app.ClientConfig) { c.CollectTimeout = -1 },
+		"Retry.Min":        func(c *app.ClientConfig) { c.Retry.Min = -1 },
+		"Retry.Max":        func(c *app.ClientConfig) { c.Retry.Min, c.Retry.Max = time.Second, time.Millisecond },
+	} {
+		cfg := good
+		spoil(&cfg)
+		_, err := app.NewClient(cfg)
+		wrong, ok := errors.AsType[*app.ConfigError](err)
+		if !ok || wrong.Field != field || wrong.Want == "" {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	_, err := app.NewClient(app.ClientConfig{})
+	for _, field := range []string{"Host", "Scraper", "Secret", "Alias"} {
+		if err == nil || !strings.Contains(err.Error(), field+":") {
+			t.Errorf("%s is missing from %v", field, err)
+		}
+	}
+}
+
+func TestClientStartsOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.startClient("web", 2, nil)
+	var again error
+	w.loop.Turn(func() { c.Start(func(err error) { again = err }) })
+	if again == nil {
+		t.Error("a second start succeeded")
+	}
+}

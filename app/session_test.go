@@ -1,0 +1,193 @@
+package app_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+func (w *world) session(n byte, on func(domain.Event)) *app.Session {
+	w.t.Helper()
+	s, err := app.NewSession(app.SessionConfig{
+		Host: w.loop, Transport: portstest.NewTransport(w.net), Keys: pair(1), Client: pair(n).Public, OnEvent: on,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// request asks over a session and waits.
+func (w *world) request(s *app.Session) (reply domain.MetricsReply, took time.Duration, err error) {
+	w.t.Helper()
+	finished, start := false, w.loop.Now()
+	w.loop.Turn(func() {
+		s.RequestMetrics(func(r domain.MetricsReply, e error) { finished, reply, err = true, r, e })
+	})
+	if !w.loop.Until(time.Minute, func() bool { return finished }) {
+		w.t.Fatal("the request hangs")
+	}
+	return reply, w.loop.Now().Sub(start), err
+}
+
+func TestSessionByItselfScrapesOneClient(t *testing.T) {
+	w := newWorld(t)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	var told events
+	s := w.session(2, told.add)
+	reply, _, err := w.request(s) // starts it
+	if err != nil || !reply.Success || !strings.HasPrefix(string(reply.Body), "up 1") {
+		t.Errorf("reply %+v, %v", reply, err)
+	}
+	if p, ok := s.Peer(); !ok || p.Key != c.PublicKey() || s.State() != domain.SessionOpen || s.LastError() != nil {
+		t.Errorf("peer %+v, state %s", p, s.State())
+	}
+	c.source.Err = errors.New("broken")
+	if reply, _, err = w.request(s); err != nil || reply.Success || !strings.Contains(reply.Message, "uid") {
+		t.Errorf("a failing client: %+v, %v", reply, err)
+	}
+	w.loop.Turn(s.Close)
+	w.loop.Turn(s.Close)
+	if _, _, err := w.request(s); !errors.Is(err, domain.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+	wantNames(t, told.names(), "connection-open", "connection-close")
+	if a, b := of[domain.ConnectionOpen](told)[0], of[domain.ConnectionClose](told)[0]; a.UID != b.UID || !a.Peer.Addr.IsValid() {
+		t.Error("open and close differ")
+	}
+}
+
+func TestSessionWithoutItsClientFailsWithTheReason(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(2, nil)
+	if _, took, err := w.request(s); !errors.Is(err, domain.ErrNotConnected) || !errors.Is(err, portstest.ErrPeerNotFound) || took > time.Second {
+		t.Errorf("after %s: %v", took, err)
+	}
+}
+
+// silentTransport never calls back: the network at its worst.
+type silentTransport struct{ ports.Transport }
+
+type silentSession struct{}
+
+func (silentTransport) DialMetrics(ports.MetricsDial) ports.MetricsSession { return silentSession{} }
+func (silentTransport) RegisterAlias(ports.Registration, func(bool, error)) func() {
+	return func() {}
+}
+func (silentSession) Request(func(domain.MetricsReply, error)) func() { return func() {} }
+func (silentSession) Ping(func(error)) func()                         { return func() {} }
+func (silentSession) Close(error)                                     {}
+
+// Issue row 6.2: a deadline on every wait.
+func TestNothingHangsOnANetworkThatNeverAnswers(t *testing.T) {
+	w := newWorld(t)
+	var told events
+	s, err := app.NewSession(app.SessionConfig{
+		Host: w.loop, Transport: silentTransport{portstest.NewTransport(w.net)}, Keys: pair(1), Client: pair(2).Public, OnEvent: told.add,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, took, err := w.request(s); !errors.Is(err, domain.ErrTimeout) || took != 5*time.Second || !strings.Contains(err.Error(), "the connection") {
+		t.Errorf("request: after %s, %v", took, err)
+	}
+	w.loop.Advance(10 * time.Minute)
+	if waits := of[domain.SessionWait](told); len(waits) < 6 || !errors.Is(waits[0].Err, domain.ErrTimeout) {
+		t.Errorf("dials given up: %+v", waits)
+	}
+	c := w.startClient("web", 3, func(cfg *app.ClientConfig) { cfg.Transport = silentTransport{cfg.Transport} })
+	w.loop.Advance(10 * time.Minute)
+	if failed := of[domain.RegisterAliasError](c.events); len(failed) < 6 || !errors.Is(failed[0].Err, domain.ErrTimeout) {
+		t.Errorf("registrations given up: %+v", failed)
+	}
+}
+
+func TestScrapesOfOneClientAreBounded(t *testing.T) {
+	w := newWorld(t)
+	s, err := app.NewSession(app.SessionConfig{
+		Host: w.loop, Transport: silentTransport{portstest.NewTransport(w.net)}, Keys: pair(1), Client: pair(2).Public,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	w.loop.Turn(func() {
+		for range 100 {
+			s.RequestMetrics(func(_ domain.MetricsReply, err error) {
+				if err != nil {
+					failed++
+				}
+			})
+		}
+	})
+	if failed != 36 {
+		t.Errorf("%d of 100 were refused at once", failed)
+	}
+}
+
+func TestSameSeedSameRun(t *testing.T) {
+	run := func() string {
+		w := newWorld(t)
+		w.startScraper(nil)
+		var out strings.Builder
+		for i := range 20 {
+			c := w.startClient(fmt.Sprintf("c%02d", i), byte(10+i), nil)
+			w.loop.Advance(100 * time.Millisecond)
+			if i%3 == 0 {
+				w.net.Cut(c.PublicKey(), true)
+			}
+		}
+		w.loop.Advance(10 * time.Minute)
+		w.closeScraper()
+		for _, e := range w.events {
+			fmt.Fprintln(&out, e.Name(), e.Attrs())
+		}
+		return out.String()
+	}
+	if a, b := run(), run(); a != b || len(a) < 1000 {
+		t.Error("two runs with one seed differ")
+	}
+}
+
+func TestEventsAreLoggedWithoutSecretsAndFloodsAreThinned(t *testing.T) {
+	w := newWorld(t)
+	var out bytes.Buffer
+	log := app.LogEvents(w.loop, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	w.startScraper(func(c *app.ScraperConfig) { c.OnEvent = log })
+	w.startClient("web\"quoted", 2, func(c *app.ClientConfig) { c.OnEvent = log })
+	w.loop.Advance(time.Second)
+	w.mustScrape("web\"quoted")
+	text := out.String()
+	for _, want := range []string{
+		"msg=alias-success", "msg=register-alias-success", "updated=true", "msg=metrics-success", `alias="web\"quoted"`, "level=DEBUG",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the log does not have %s", want)
+		}
+	}
+	if strings.Contains(text, secret.RevealText()) || strings.Contains(text, "5 6 7") {
+		t.Error("the log has the secret")
+	}
+	out.Reset()
+	for range 1000 {
+		log(domain.FirewallBlock{})
+	}
+	if n := strings.Count(out.String(), "\n"); n != 20 {
+		t.Errorf("%d lines of 1000 blocks", n)
+	}
+	w.loop.Advance(10 * time.Second)
+	log(domain.FirewallBlock{})
+	if !strings.Contains(out.String(), "suppressed=980") {
+		t.Error("the log does not say how many it left out")
+	}
+}
