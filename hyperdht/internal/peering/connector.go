@@ -64,6 +64,7 @@ type connector struct {
 	box        *wire.PunchBox
 	puncher    *puncher
 	round      uint64
+	reserved   bool // holds the node's budget for random punching while the server is asked
 	lanPending bool
 	lanFailure error // why punching failed while the LAN ping was under way
 	passive    host.Timer

@@ -20,6 +20,18 @@ const (
 	// punchRounds and punchInterval pace consistent punching (lib/holepuncher.js).
 	punchRounds   = 10
 	punchInterval = time.Second
+	// randomProbes, randomInterval, birthdaySockets and birthdayPause pace punching where one NAT is random
+	// (lib/holepuncher.js).
+	randomProbes    = 1750
+	randomInterval  = 20 * time.Millisecond
+	birthdaySockets = 256
+	birthdayPause   = 100 * time.Millisecond
+	// minRandomPort is the lowest port that random probes go to (lib/holepuncher.js).
+	minRandomPort = 1000
+	// randomPunchLimit and randomPunchPause spare NATs and networks: so many at a time, and so long between
+	// two (hyperdht index.js).
+	randomPunchLimit = 1
+	randomPunchPause = 20 * time.Second
 	// remoteUnknownPause gives the server time to classify its NAT (lib/connect.js).
 	remoteUnknownPause = time.Second
 	// natSamples is how many answers auto sampling wants (lib/nat.js).

@@ -2,6 +2,9 @@ package peering
 
 import (
 	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 
@@ -31,6 +34,8 @@ type Stats struct {
 	HolepunchesInvalid uint64
 	PunchesOpen        uint64
 	PunchesConsistent  uint64
+	PunchesRandom      uint64
+	PunchesLater       uint64 // refused because another random punch runs or has just ended
 	PathsLAN           uint64
 	SessionsAborted    uint64
 	ConnectionsOpened  uint64
@@ -60,6 +65,10 @@ type Peering struct {
 	suspended   bool
 	closed      bool
 	stats       Stats
+
+	randomPunches   int // running ones
+	lastRandomPunch host.Instant
+	punchedRandomly bool // lastRandomPunch is set
 }
 
 // New makes the peering part of the node that e is the RPC endpoint of.
@@ -130,6 +139,7 @@ func (p *Peering) relayOf(target *id.Target) netip.AddrPort {
 	if target == nil {
 		return netip.AddrPort{}
 	}
+	p.store.Advance(p.host.Now()) // a node that is not persistent has nobody else to do it
 	e, ok := p.store.Get(*target)
 	if !ok {
 		return netip.AddrPort{}
@@ -157,6 +167,20 @@ func (p *Peering) newConnection(local, remote id.PublicKey, initiator bool) *Con
 	p.connections[c] = p.born
 	p.born++
 	return c
+}
+
+// mayPunchRandomly reports whether the node's budget allows a random punch now.
+func (p *Peering) mayPunchRandomly() bool {
+	return p.randomPunches < randomPunchLimit &&
+		(!p.punchedRandomly || p.host.Now().Sub(p.lastRandomPunch) >= randomPunchPause)
+}
+
+func (p *Peering) randomPort() uint16 {
+	var b [4]byte
+	if _, err := io.ReadFull(p.host.Rand(), b[:]); err != nil {
+		panic(fmt.Sprintf("peering: no randomness: %v", err))
+	}
+	return minRandomPort + uint16(binary.LittleEndian.Uint32(b[:])%(1<<16-minRandomPort))
 }
 
 // NetworkChanged makes the servers announce again, since their addresses may be others now.

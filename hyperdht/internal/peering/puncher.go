@@ -15,14 +15,16 @@ import (
 // with the first stream packet, which is not the puncher's to see.
 //
 //	sampling ──analyze──▶ stable ──punch──▶ punching ──probe came──▶ connected
-//	    └── reopen, 3 times ──┘                 └── 10 rounds ──▶ destroyed (onAbort)
+//	    └── reopen, 3 times ──┘                 └── strategy at its end ──▶ destroyed (onAbort)
 type puncher struct {
 	p         *Peering
 	session   *rpc.Session
 	initiator bool
 
-	holder *poolSocket // the socket that is classified, announced and punched from
-	nat    *natProbe
+	holder   *poolSocket   // the socket that is classified, announced and punched from
+	birthday []*poolSocket // more sockets, where our NAT maps each to a random port
+	nat      *natProbe
+	random   bool // holds the node's budget for random punching
 
 	remoteFirewall wire.Firewall
 	remoteAddrs    []remoteAddr
@@ -100,6 +102,7 @@ func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
 	u.connected = true
 	u.punching = false
 	u.stopTimer()
+	u.endRandom()
 	u.onConnect(ps.sock, from)
 }
 
@@ -176,7 +179,11 @@ func coerce(f wire.Firewall) wire.Firewall {
 }
 
 // punch starts the strategy that fits both NATs and reports whether there is one. Starting twice is
-// harmless. Where a side is random the strategies need many sockets or many probes; they are not here yet.
+// harmless.
+//
+//	consistent - consistent: both probe the other's address
+//	consistent - random:     probe random ports of the other's host
+//	random - consistent:     open many sockets towards the other, so that one of its probes hits one of them
 func (u *puncher) punch() bool {
 	if u.punching {
 		return true
@@ -184,18 +191,62 @@ func (u *puncher) punch() bool {
 	if u.done() || len(u.remoteAddrs) == 0 {
 		return false
 	}
-	if !u.consistent() || coerce(u.remoteFirewall) != wire.FirewallConsistent {
+	ours, theirs := coerce(u.nat.firewall()), coerce(u.remoteFirewall)
+	verified, ok := u.verifiedAddr()
+	switch {
+	case ours == wire.FirewallConsistent && theirs == wire.FirewallConsistent:
+		u.punching = true
+		u.p.stats.PunchesConsistent++
+		if u.initiator {
+			u.punchRound(1)
+		} else {
+			// The server has just sent its fast-mode probe, so it waits first.
+			u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(1) })
+		}
+	case !ok: // what follows costs the other host many datagrams, so it must have asked for them
+		return false
+	case ours == wire.FirewallConsistent && theirs >= wire.FirewallRandom:
+		u.startRandom()
+		u.probeRandomPorts(verified.Addr(), randomProbes)
+	case ours >= wire.FirewallRandom && theirs == wire.FirewallConsistent:
+		u.startRandom()
+		u.openBirthdaySockets(verified)
+		u.timer = u.p.host.AfterFunc(birthdayPause, func() { u.probeFromAll(verified, 0) })
+	default:
 		return false
 	}
-	u.punching = true
-	u.p.stats.PunchesConsistent++
-	if u.initiator {
-		u.punchRound(1)
-	} else {
-		// The server has just sent its fast-mode probe, so it waits first.
-		u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(1) })
-	}
 	return true
+}
+
+// usesRandom reports whether the strategy would be one of the costly ones.
+func (u *puncher) usesRandom() bool {
+	return u.nat.firewall() >= wire.FirewallRandom || u.remoteFirewall >= wire.FirewallRandom
+}
+
+func (u *puncher) startRandom() {
+	u.punching = true
+	u.random = true
+	u.p.randomPunches++
+	u.p.stats.PunchesRandom++
+}
+
+// endRandom gives the budget for random punching back.
+func (u *puncher) endRandom() {
+	if u.random {
+		u.random = false
+		u.p.randomPunches--
+		u.p.lastRandomPunch = u.p.host.Now()
+		u.p.punchedRandomly = true
+	}
+}
+
+func (u *puncher) verifiedAddr() (netip.AddrPort, bool) {
+	for _, r := range u.remoteAddrs {
+		if r.verified {
+			return r.addr, true
+		}
+	}
+	return netip.AddrPort{}, false
 }
 
 func (u *puncher) punchRound(round int) {
@@ -215,6 +266,55 @@ func (u *puncher) punchRound(round int) {
 	u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(round + 1) })
 }
 
+// probeRandomPorts sends one probe after the other to ports of a host whose NAT maps every socket anew.
+func (u *puncher) probeRandomPorts(to netip.Addr, left int) {
+	if !u.punching {
+		return
+	}
+	if left == 0 {
+		u.destroy()
+		return
+	}
+	u.probe(netip.AddrPortFrom(to, u.p.randomPort()))
+	u.timer = u.p.host.AfterFunc(randomInterval, func() { u.probeRandomPorts(to, left-1) })
+}
+
+// openBirthdaySockets opens our NAT for the other side on many ports, with datagrams that die on the way.
+func (u *puncher) openBirthdaySockets(to netip.AddrPort) {
+	for len(u.birthday) < birthdaySockets-1 {
+		ps, err := u.p.pool.acquire()
+		if err != nil {
+			return // fewer sockets, fewer chances
+		}
+		ps.onProbe = u.receiveProbe
+		u.birthday = append(u.birthday, ps)
+		ps.sock.Send(to, lowTTL, probeDatagram)
+	}
+}
+
+// probeFromAll keeps the mappings of all sockets open, one after the other: in the first cycle still with
+// datagrams that die on the way, then with ones that arrive.
+func (u *puncher) probeFromAll(to netip.AddrPort, sent int) {
+	if !u.punching {
+		return
+	}
+	if sent == randomProbes {
+		u.destroy()
+		return
+	}
+	n := len(u.birthday) + 1
+	ps := u.holder
+	if i := sent % n; i > 0 {
+		ps = u.birthday[i-1]
+	}
+	ttl := host.DefaultTTL
+	if sent < n {
+		ttl = lowTTL
+	}
+	ps.sock.Send(to, ttl, probeDatagram)
+	u.timer = u.p.host.AfterFunc(randomInterval, func() { u.probeFromAll(to, sent+1) })
+}
+
 // destroy gives the socket back. If nothing has connected, onAbort hears of it, unless silence was called.
 func (u *puncher) destroy() {
 	if u.destroyed {
@@ -223,8 +323,12 @@ func (u *puncher) destroy() {
 	u.destroyed = true
 	u.punching = false
 	u.stopTimer()
-	u.holder.onProbe = nil
-	u.holder.release()
+	u.endRandom()
+	for _, ps := range append(u.birthday, u.holder) {
+		ps.onProbe = nil
+		ps.release()
+	}
+	u.birthday = nil
 	u.nat.close()
 	if !u.connected && u.onAbort != nil {
 		u.onAbort()

@@ -54,6 +54,10 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &c.target, Value: req.Append(nil),
 		Socket: c.puncher.socket(), Session: c.session,
 	}, func(r rpc.Reply, err error) {
+		if c.reserved {
+			c.reserved = false
+			c.p.randomPunches-- // the puncher takes it anew when it starts
+		}
 		if c.finished || c.puncher.done() {
 			return
 		}
@@ -167,6 +171,16 @@ func (c *connector) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
 func (c *connector) punchRound(remoteToken *[32]byte) {
 	u := c.puncher
 	u.nat.freeze()
+	random := u.usesRandom()
+	if random && !c.p.mayPunchRandomly() {
+		c.p.stats.PunchesLater++
+		c.failPunch(ErrHolepunchAborted)
+		return
+	}
+	if random && !c.reserved {
+		c.reserved = true
+		c.p.randomPunches++
+	}
 	token := c.box.Token(c.serverAddr.Addr())
 	c.exchange(wire.RelayInfo{RelayAddr: c.relay, PeerAddr: c.serverAddr}, wire.HolepunchPayload{
 		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Punching: true,

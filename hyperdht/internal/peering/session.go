@@ -331,6 +331,11 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	}
 	if u.remotePunching {
 		h.stopPrepunch()
+		if u.usesRandom() && !u.punching && !h.s.p.mayPunchRandomly() {
+			h.s.p.stats.PunchesLater++
+			h.answerAbort(wire.ErrorTryLater, answer)
+			return
+		}
 		if !u.punch() {
 			h.answerAbort(wire.ErrorAborted, answer)
 			return
