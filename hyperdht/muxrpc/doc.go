@@ -1,0 +1,26 @@
+// Package muxrpc calls methods over a channel (protomux-rpc). Both sides may call and answer, many requests at
+// a time, and answers may come in any order.
+//
+//	request (type 0)   uint id · string method · value
+//	response (type 1)  flags · uint id · value
+//	                   flags · uint id · string message [· string code] [· cause]      with flag 1
+//	cause              string message · string code, or empty [· string context]
+//	flags              1 error · 2 error has a code · 4 it has a cause · 8 the cause has a context
+//
+// Ids count from 1 on each side. A request with id 0 is an event: it is executed and not answered. A value is
+// the rest of the message; what it means is agreed per method.
+//
+//	         New                other side's open
+//	(none) ───────▶ opening ─────────────────────▶ open ◀─┐ requests, responses
+//	                   │                            │ │   │
+//	                   │                            │ └───┘
+//	                   │     End, once nothing is pending or running; Destroy; the other side; the pipe
+//	                   ▼                            ▼
+//	                  closed: what was pending has failed, answers go nowhere
+//
+// Requests may be sent while opening. Nothing here has a deadline: whoever calls arms a timer and cancels the
+// call with Timeout.
+//
+// Callbacks run while the connection delivers something, and inside Call.Cancel, RPC.Destroy and RPC.End, never
+// inside RPC.Request.
+package muxrpc

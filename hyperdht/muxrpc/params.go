@@ -1,0 +1,31 @@
+package muxrpc
+
+// Fixed by the protocol (protomux-rpc index.js).
+const (
+	// DefaultProtocol is the channel's protocol when the options name none.
+	DefaultProtocol = "protomux-rpc"
+
+	typeRequest  = 0
+	typeResponse = 1
+
+	flagError   = 1
+	flagCode    = 2
+	flagCause   = 4
+	flagContext = 8
+)
+
+// Chosen by us.
+const (
+	// MaxRunning is how many requests of the other side may run at a time. Further ones are answered with
+	// REQUEST_ERROR, further events dropped.
+	MaxRunning = 256
+	// MaxUnread is how many responses may be sent after the connection asked for a break. A caller that
+	// reads nothing and asks on loses the connection.
+	MaxUnread = 1024
+	// maxQuoted is how much of an unknown method's name is quoted back, in bytes.
+	maxQuoted = 1024
+	// MaxValue is the longest value of a response, in bytes. A longer one turns into ENCODE_ERROR.
+	MaxValue = maxPayload - 16
+	// maxText bounds each text of an error, in bytes. Longer ones are cut.
+	maxText = 64 << 10
+)
