@@ -17,6 +17,11 @@ type Tokens struct {
 	rotates host.Instant // when they rotate next
 }
 
+// TokensOf are tokens under given secrets, as if they had just been drawn at instant 0.
+func TokensOf(previous, current [32]byte) Tokens {
+	return Tokens{secrets: &[2][32]byte{previous, current}, rotates: host.Instant(TokenRotation)}
+}
+
 // Issue makes the token of a host. Ports do not matter.
 func (t *Tokens) Issue(now host.Instant, rand io.Reader, addr netip.Addr) (id.Token, error) {
 	t.advance(now)

@@ -84,10 +84,16 @@ const noCommand = 0xff
 func (e *Endpoint) Request(out Outgoing, done func(Reply, error)) *Call {
 	c := &Call{e: e, done: done}
 	if err := e.make(c, &out); err != nil {
-		e.h.Defer(func() { c.fail(err) })
-		return c
+		return e.refuse(c, err)
 	}
 	e.send(c)
+	return c
+}
+
+// refuse fails a call that never was in the table.
+func (e *Endpoint) refuse(c *Call, err error) *Call {
+	c.ended = true
+	e.h.Defer(func() { c.fail(err) })
 	return c
 }
 
@@ -99,9 +105,7 @@ func (e *Endpoint) Ping(to netip.AddrPort, socket host.Socket, session *Session,
 // DelayedPing asks a node to answer after a delay of at most 10 s, in whole milliseconds.
 func (e *Endpoint) DelayedPing(to netip.AddrPort, delay time.Duration, socket host.Socket, session *Session, done func(Reply, error)) *Call {
 	if delay > maxPingDelay {
-		c := &Call{e: e, done: done}
-		e.h.Defer(func() { c.fail(ErrPingDelay) })
-		return c
+		return e.refuse(&Call{e: e, done: done}, ErrPingDelay)
 	}
 	var value [4]byte
 	return e.Request(Outgoing{

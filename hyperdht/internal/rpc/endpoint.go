@@ -56,6 +56,7 @@ type Endpoint struct {
 	queue         []*Call  // waiting for room in the window
 	free          [][]byte // packet buffers
 	out           []byte   // the answer being built
+	reply         Reply    // that a query is looking at
 	delayed       []*delayedPing
 
 	adaptiveTimeout *adaptiveTimeout
@@ -326,7 +327,7 @@ func (e *Endpoint) Closest(target id.Target, k int) []netip.AddrPort {
 // AddNode adds a node that is believed to exist.
 func (e *Endpoint) AddNode(addr netip.AddrPort) {
 	if isUsable(addr) {
-		e.addNode(kad.NewNode(id.NodeIDOf(addr), addr), netip.AddrPort{})
+		e.addNode(id.NodeIDOf(addr), addr, netip.AddrPort{})
 	}
 }
 

@@ -18,7 +18,7 @@ func (e *Endpoint) learn(sample bool, node id.NodeID, from, to netip.AddrPort) {
 	}
 	n := e.table.Get(node)
 	if n == nil {
-		e.addNode(kad.NewNode(node, from), to)
+		e.addNode(node, from, to)
 		return
 	}
 	if sample && (n.Sampled == 0 || e.tick-n.Sampled >= oldNode) {
@@ -62,15 +62,17 @@ func (e *Endpoint) addressChanged(before netip.AddrPort) {
 }
 
 // addNode adds a node if its bucket has room; to is our address as it sees it, if it told us.
-func (e *Endpoint) addNode(n *kad.Node, to netip.AddrPort) {
-	if n.ID == e.table.Self() || e.table.Get(n.ID) != nil {
+func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) {
+	if node == e.table.Self() || e.table.Get(node) != nil {
 		return
 	}
+	if bucket := e.table.Bucket(node); len(bucket) >= kad.K {
+		e.bucketFull(bucket, node, addr, to)
+		return
+	}
+	n := kad.NewNode(node, addr)
 	n.Added, n.Pinged, n.Seen = e.tick, e.tick, e.tick
-	if !e.table.Add(n) {
-		e.bucketFull(n, to)
-		return
-	}
+	e.table.Add(n)
 	e.nodes.Touch(n)
 	if to.IsValid() {
 		n.Sampled = e.tick
@@ -86,12 +88,12 @@ func (e *Endpoint) removeNode(n *kad.Node) {
 
 // bucketFull pings the node of a full bucket that we have not dealt with for longest, and gives its
 // place to the newcomer if it does not answer (dht-rpc index.js, _onfullrow).
-func (e *Endpoint) bucketFull(newcomer *kad.Node, to netip.AddrPort) {
+func (e *Endpoint) bucketFull(bucket []*kad.Node, newcomer id.NodeID, addr, to netip.AddrPort) {
 	if !e.bootstrapped || e.suspended || e.swaps >= maxSwaps {
 		return
 	}
 	var oldest *kad.Node
-	for _, n := range e.table.Bucket(newcomer.ID) {
+	for _, n := range bucket {
 		if n.Pinged == e.tick {
 			continue
 		}
@@ -110,7 +112,7 @@ func (e *Endpoint) bucketFull(newcomer *kad.Node, to netip.AddrPort) {
 		e.swaps--
 		if !alive {
 			e.removeNode(oldest)
-			e.addNode(newcomer, to)
+			e.addNode(newcomer, addr, to)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -60,7 +61,8 @@ type Query struct {
 	ownSession  bool
 	canceled    int // how often the session had been cancelled before
 
-	seen    map[uint64]*candidate
+	seen    map[addrKey]*candidate
+	spare   []candidate  // allocated, not used yet
 	pending []*candidate // a stack: the last is asked first
 	closest kad.Nearest[Reply]
 }
@@ -68,9 +70,9 @@ type Query struct {
 // candidate is a node that the query knows of.
 type candidate struct {
 	id        id.NodeID
-	addr      netip.AddrPort
+	addr      addrKey
+	referrers []addrKey // who named it
 	state     candidateState
-	referrers []netip.AddrPort // who named it
 }
 
 type candidateState uint8
@@ -92,7 +94,7 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	q := &Query{
 		e: e, cfg: cfg,
 		concurrency: cfg.Concurrency,
-		seen:        make(map[uint64]*candidate),
+		seen:        make(map[addrKey]*candidate),
 		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
 	}
 	if q.concurrency <= 0 {
@@ -158,7 +160,7 @@ func (q *Query) end() bool {
 	}
 	q.ended = true
 	q.e.stats.Queries.Active--
-	q.pending, q.seen = nil, nil
+	q.pending, q.seen, q.spare = nil, nil, nil
 	if q.ownSession {
 		q.cfg.Session.Cancel()
 	}
@@ -216,33 +218,52 @@ func (q *Query) addFromTable() {
 // offer makes a candidate of a node that referrer named, if it is closer than what we have. It reports
 // whether the node is.
 func (q *Query) offer(addr, referrer netip.AddrPort) bool {
-	key := addrKey(addr)
+	key := keyOf(addr)
 	if c := q.seen[key]; c != nil {
 		switch {
 		case !referrer.IsValid():
 		case c.state == down:
 			q.e.sendDownHint(referrer, addr, q.cfg.Session)
 		case c.state == waiting && len(c.referrers) < maxReferrers:
-			c.referrers = append(c.referrers, referrer)
+			c.referrers = append(c.referrers, keyOf(referrer))
 		}
 		return q.closest.Closer(c.id)
 	}
-	c := &candidate{id: id.NodeIDOf(addr), addr: addr}
-	if !q.closest.Closer(c.id) || len(q.seen) >= maxCandidates {
+	node := id.NodeIDOf(addr)
+	if !q.closest.Closer(node) || len(q.seen) >= maxCandidates {
 		return false
 	}
+	c := q.newCandidate()
+	c.id, c.addr = node, key
 	if referrer.IsValid() {
-		c.referrers = []netip.AddrPort{referrer}
+		c.referrers = append(c.referrers, keyOf(referrer))
 	}
 	q.seen[key] = c
 	q.pending = append(q.pending, c)
 	return true
 }
 
-// addrKey is an IPv4 address in a form that is cheap as a map key.
-func addrKey(addr netip.AddrPort) uint64 {
+func (q *Query) newCandidate() *candidate {
+	if len(q.spare) == 0 {
+		q.spare = make([]candidate, kad.K)
+	}
+	c := &q.spare[0]
+	q.spare = q.spare[1:]
+	return c
+}
+
+// addrKey is an IPv4 address with its port in few bytes, and cheap as a map key.
+type addrKey uint64
+
+func keyOf(addr netip.AddrPort) addrKey {
 	a := addr.Addr().As4()
-	return uint64(a[0])<<40 | uint64(a[1])<<32 | uint64(a[2])<<24 | uint64(a[3])<<16 | uint64(addr.Port())
+	return addrKey(binary.BigEndian.Uint32(a[:]))<<16 | addrKey(addr.Port())
+}
+
+func (k addrKey) addr() netip.AddrPort {
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], uint32(k>>16))
+	return netip.AddrPortFrom(netip.AddrFrom4(a), uint16(k))
 }
 
 // readMore asks as many nodes as may be asked now, and ends the query when none is left.
@@ -290,7 +311,7 @@ func (q *Query) readMore() {
 func (q *Query) visit(c *candidate) {
 	call := &Call{e: q.e, query: q, candidate: c, node: true}
 	err := q.e.make(call, &Outgoing{
-		To: c.addr, Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
+		To: c.addr.addr(), Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
 		Retries: q.cfg.Retries, Force: q.cfg.Force, Session: q.cfg.Session,
 	})
 	if err != nil {
@@ -357,7 +378,7 @@ func (q *Query) offerCloser(r *Reply) {
 		if !isUsable(addr) || !q.e.admits(addr) {
 			continue
 		}
-		if c := q.seen[addrKey(addr)]; c == nil && id.NodeIDOf(addr) == self {
+		if c := q.seen[keyOf(addr)]; c == nil && id.NodeIDOf(addr) == self {
 			continue
 		}
 		if !q.offer(addr, r.From) {
@@ -378,7 +399,7 @@ func (q *Query) onError(c *Call, err error) {
 	case ErrTimeout:
 		c.candidate.state = down
 		for _, r := range c.candidate.referrers {
-			q.e.sendDownHint(r, c.candidate.addr, q.cfg.Session)
+			q.e.sendDownHint(r.addr(), c.candidate.addr.addr(), q.cfg.Session)
 		}
 		c.candidate.referrers = nil
 	}

@@ -190,11 +190,13 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		token := *m.Token
 		r.Token = &token
 	}
-	if c.query != nil {
-		c.query.onReply(c, &r)
+	if c.query == nil {
+		c.done(r, nil)
 		return
 	}
-	c.done(r, nil)
+	e.reply = r
+	c.query.onReply(c, &e.reply)
+	e.reply = Reply{}
 }
 
 // clip keeps no more of a list than is looked at, so that a hostile one does not stay in memory.

@@ -1,0 +1,398 @@
+package rpc
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+func TestUnansweredRequestIsSentFourTimesAndFailsAfterFourSeconds(t *testing.T) {
+	l := newLab(t, Config{})
+	p := l.peer(silent)
+	o, done := l.outcome()
+	l.net.Run(time.Second) // bootstrapping with nobody is over
+	start := l.net.Now()
+	l.do(func() { l.Request(Outgoing{To: p.addr, Command: wire.CmdFindPeer, Value: []byte("v")}, done) })
+	l.net.Run(time.Minute)
+	if len(p.got) != 4 {
+		t.Fatalf("%d packets arrived, want 4", len(p.got))
+	}
+	for i, a := range p.got {
+		if a.packet != p.got[0].packet {
+			t.Errorf("packet %d differs from the first", i)
+		}
+		if want := start + time.Duration(i)*RequestTimeout + delay; a.at != want {
+			t.Errorf("packet %d arrived at %v, want %v", i, a.at, want)
+		}
+	}
+	if o.calls != 1 || !errors.Is(o.err, ErrTimeout) || o.at != start+4*RequestTimeout {
+		t.Errorf("failed %d times with %v at %v", o.calls, o.err, o.at)
+	}
+	if s := l.Stats().Requests; s.Active != 0 || s.Timeouts != 1 || s.Retries != 3 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestRetriesAndTimeoutsCanBeChosen(t *testing.T) {
+	tests := []struct {
+		name    string
+		out     Outgoing
+		packets int
+		fails   time.Duration
+	}{
+		{"no retry", Outgoing{Retries: NoRetry}, 1, time.Second},
+		{"five retries", Outgoing{Retries: 5}, 6, 6 * time.Second},
+		{"forced requests are not retried", Outgoing{Force: true, Retries: 5}, 1, time.Second},
+		{"longer timeout keeps the retries", Outgoing{Timeout: 2 * time.Second}, 4, 8 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			p := l.peer(silent)
+			o, done := l.outcome()
+			tt.out.To = p.addr
+			l.do(func() { l.Request(tt.out, done) })
+			l.net.Run(time.Minute)
+			if len(p.got) != tt.packets || o.at != tt.fails || !errors.Is(o.err, ErrTimeout) {
+				t.Errorf("%d packets, %v at %v", len(p.got), o.err, o.at)
+			}
+		})
+	}
+}
+
+func TestReplyCarriesWhatWasAnswered(t *testing.T) {
+	l := newLab(t, Config{})
+	token := id.Token{1, 2, 3}
+	p := l.peer(func(wire.Request) *wire.Response {
+		return &wire.Response{
+			Token: &token, Closer: []netip.AddrPort{client}, Error: wire.CodeSeqTooLow, Value: []byte("value"),
+		}
+	})
+	o, done := l.outcome()
+	l.do(func() { l.Request(Outgoing{To: p.addr, Command: 9, Target: &id.Target{7}}, done) })
+	l.net.Run(time.Second)
+	r := o.reply
+	if o.err != nil || r.From != p.addr || r.To != netip.AddrPortFrom(us.Addr(), l.ClientSocket().LocalAddr().Port()) ||
+		r.Socket != l.ClientSocket() || !r.HasID || r.ID != id.NodeIDOf(p.addr) || *r.Token != token ||
+		!slices.Equal(r.Closer, []netip.AddrPort{client}) || r.Error != wire.CodeSeqTooLow ||
+		string(r.Value) != "value" || r.RTT != 2*delay {
+		t.Errorf("reply %+v, %v", r, o.err)
+	}
+}
+
+func TestResponsesAreMatchedByTransactionIDAlone(t *testing.T) {
+	l := newLab(t, Config{})
+	p, q := l.peer(silent), l.peer(silent)
+	o, done := l.outcome()
+	l.do(func() { l.Request(Outgoing{To: p.addr, Command: 2}, done) })
+	l.net.Run(10 * time.Millisecond)
+	// The answer comes from somebody else, to the other socket.
+	q.host.Do(func() { q.respond(p.got[0].request, l.atServer(), &wire.Response{}) })
+	l.net.Run(10 * time.Millisecond)
+	if o.err != nil || o.reply.From != q.addr || o.reply.Socket != l.ServerSocket() {
+		t.Errorf("reply %+v, %v", o.reply, o.err)
+	}
+	q.host.Do(func() { q.respond(p.got[0].request, l.atServer(), &wire.Response{}) })
+	l.net.Run(10 * time.Millisecond)
+	if o.calls != 1 || l.Stats().Dropped.Unexpected != 1 {
+		t.Errorf("second answer: called %d times, %+v", o.calls, l.Stats().Dropped)
+	}
+}
+
+func TestWindowHoldsBackRequestsUntilItDrains(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	p := l.peer(silent)
+	forced := l.peer(silent)
+	l.do(func() {
+		for range 100 {
+			l.Request(Outgoing{To: p.addr, Command: 2, Retries: NoRetry, Timeout: time.Minute}, nil)
+		}
+		l.Request(Outgoing{To: forced.addr, Command: 2, Force: true}, nil)
+	})
+	l.net.Run(10 * time.Millisecond)
+	if len(p.got) != windowMax || len(forced.got) != 1 {
+		t.Errorf("%d requests and %d forced ones left at once, want %d and 1", len(p.got), len(forced.got), windowMax)
+	}
+	l.net.Run(drainInterval)
+	if len(p.got) != 100 {
+		t.Errorf("%d requests left after a drain, want 100", len(p.got))
+	}
+}
+
+func TestQueuedRequestsKeepTheirOrderAndSkipCanceledOnes(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	p := l.peer(silent)
+	var calls []*Call
+	l.do(func() {
+		for i := range windowMax + 4 {
+			calls = append(calls, l.Request(Outgoing{To: p.addr, Command: uint64(i), Retries: NoRetry, Timeout: time.Minute}, nil))
+		}
+		calls[windowMax+1].Cancel()
+	})
+	l.net.Run(drainInterval + 10*time.Millisecond)
+	got := p.commands()[windowMax:]
+	if want := []uint64{windowMax, windowMax + 2, windowMax + 3}; !slices.Equal(got, want) {
+		t.Errorf("queued requests left as %v, want %v", got, want)
+	}
+}
+
+func TestSessionCancelFailsItsCallsInOrderAtTheEndOfTheTurn(t *testing.T) {
+	l := newLab(t, Config{})
+	p := l.peer(silent)
+	var failed []int
+	l.do(func() {
+		s, other := l.NewSession(), l.NewSession()
+		for i := range 6 {
+			session := s
+			if i == 2 {
+				session = other
+			}
+			l.Request(Outgoing{To: p.addr, Command: 2, Session: session}, func(_ Reply, err error) {
+				if !errors.Is(err, ErrCanceled) {
+					t.Errorf("call %d: %v", i, err)
+				}
+				failed = append(failed, i)
+			})
+		}
+		l.calls.get(l.calls.next - 3).Cancel() // number 3
+		s.Cancel()
+		if failed != nil {
+			t.Error("callback inside Cancel")
+		}
+	})
+	l.net.Run(0)
+	if !slices.Equal(failed, []int{3, 0, 1, 4, 5}) {
+		t.Errorf("failed in order %v", failed)
+	}
+	if l.Stats().Requests.Active != 1 {
+		t.Errorf("%d active, want the other session's", l.Stats().Requests.Active)
+	}
+}
+
+func TestCallbackMayCloseTheEndpoint(t *testing.T) {
+	l := newLab(t, Config{})
+	p := l.peer(silent)
+	var errs []error
+	l.do(func() {
+		for range 3 {
+			l.Request(Outgoing{To: p.addr, Command: 2, Retries: NoRetry}, func(_ Reply, err error) {
+				errs = append(errs, err)
+				l.Close()
+			})
+		}
+	})
+	l.net.Run(time.Minute)
+	if len(errs) != 3 || errs[0] != ErrTimeout || errs[1] != ErrClosed || errs[2] != ErrClosed {
+		t.Errorf("errors %v", errs)
+	}
+	if l.host.Timers() != 0 || l.host.Sockets() != 0 {
+		t.Errorf("%d timers and %d sockets left", l.host.Timers(), l.host.Sockets())
+	}
+}
+
+func TestRequestOnClosedEndpointFailsAtTheEndOfTheTurn(t *testing.T) {
+	l := newLab(t, Config{})
+	o, done := l.outcome()
+	l.do(func() {
+		l.Close()
+		l.Close()
+		c := l.Request(Outgoing{To: client}, done)
+		if o.calls != 0 {
+			t.Error("callback inside Request")
+		}
+		defer c.Cancel()
+	})
+	l.net.Run(0)
+	if o.calls != 1 || !errors.Is(o.err, ErrClosed) {
+		t.Errorf("called %d times, %v", o.calls, o.err)
+	}
+}
+
+func TestTooManyRequestsAreRefused(t *testing.T) {
+	l := newLab(t, Config{})
+	var busy int
+	l.do(func() {
+		for range maxCalls + 5 {
+			l.Request(Outgoing{To: client}, func(_ Reply, err error) {
+				if errors.Is(err, ErrBusy) {
+					busy++
+				}
+			})
+		}
+	})
+	l.net.Run(0)
+	if busy != 5 || l.calls.n != maxCalls {
+		t.Errorf("%d refused, %d waiting", busy, l.calls.n)
+	}
+}
+
+func TestTransactionIDsWrapAndAreNotReusedWhileTheyWait(t *testing.T) {
+	var table callTable
+	table.next = 65530
+	old := new(Call)
+	table.add(old)
+	for range 200000 {
+		c := new(Call)
+		if !table.add(c) {
+			t.Fatal("table is full")
+		}
+		if c.tid == old.tid {
+			t.Fatal("id given out twice")
+		}
+		if table.get(c.tid) != c || table.get(old.tid) != old {
+			t.Fatal("call not found")
+		}
+		table.remove(c)
+	}
+	if len(table.slots) != minSlots {
+		t.Errorf("%d slots for two calls", len(table.slots))
+	}
+}
+
+func TestDeadlinesComeInOrder(t *testing.T) {
+	var table callTable
+	r := uint32(1)
+	var calls []*Call
+	for range 500 {
+		c := new(Call)
+		table.add(c)
+		r = r*1664525 + 1013904223
+		table.schedule(c, host.Instant(r%1000))
+		calls = append(calls, c)
+	}
+	for i, c := range calls {
+		switch i % 3 {
+		case 0:
+			table.remove(c)
+		case 1:
+			table.schedule(c, c.deadline+500)
+		}
+	}
+	var last host.Instant
+	for c := table.first(); c != nil; c = table.first() {
+		if c.deadline < last {
+			t.Fatalf("deadline %v after %v", c.deadline, last)
+		}
+		last = c.deadline
+		table.remove(c)
+	}
+	if table.n != 0 {
+		t.Errorf("%d calls left", table.n)
+	}
+}
+
+func TestDelayedPingIsAnsweredAfterTheDelay(t *testing.T) {
+	s := newLab(t, Config{})
+	q := s.peer(silent)
+	var got []time.Duration
+	q.sock.OnReceive(func(_ netip.AddrPort, b []byte) { got = append(got, s.net.Now()) })
+	for _, d := range []time.Duration{3 * time.Second, 10 * time.Second, 10001 * time.Millisecond} {
+		q.host.Do(func() {
+			q.ask(s.atServer(), wire.Request{
+				Internal: true, Command: wire.CmdDelayedPing, Value: wire.DelayedPing{Delay: d}.Append(nil),
+			})
+		})
+	}
+	s.net.Run(4 * time.Second)
+	if len(got) != 1 || got[0] != 3*time.Second+2*delay {
+		t.Errorf("answers at %v, want one after 3 s", got)
+	}
+	s.net.Run(time.Minute)
+	if len(got) < 2 || got[1] != 10*time.Second+2*delay {
+		t.Errorf("answers at %v, want the second after 10 s", got)
+	}
+	if len(s.delayed) != 0 {
+		t.Errorf("%d delayed pings left", len(s.delayed))
+	}
+}
+
+func TestDelayedPingsAreBounded(t *testing.T) {
+	s := newLab(t, Config{})
+	q := s.peer(silent)
+	q.host.Do(func() {
+		for range maxDelayedPings + 3 {
+			q.ask(s.atServer(), wire.Request{
+				Internal: true, Command: wire.CmdDelayedPing, Value: wire.DelayedPing{Delay: time.Second}.Append(nil),
+			})
+		}
+	})
+	s.net.Run(10 * time.Millisecond)
+	if len(s.delayed) != maxDelayedPings || s.Stats().Dropped.Busy != 3 {
+		t.Errorf("%d wait, dropped %+v", len(s.delayed), s.Stats().Dropped)
+	}
+}
+
+func TestDelayedPingWaitsForTheDelayAndASecond(t *testing.T) {
+	l := newLab(t, Config{})
+	p := l.peer(silent)
+	o, done := l.outcome()
+	long, longDone := l.outcome()
+	l.do(func() {
+		l.DelayedPing(p.addr, 2500*time.Millisecond, nil, nil, done)
+		l.DelayedPing(p.addr, 10001*time.Millisecond, nil, nil, longDone)
+	})
+	l.net.Run(time.Minute)
+	if len(p.got) != 4 || o.err != ErrTimeout || o.at != 4*3500*time.Millisecond {
+		t.Errorf("%d packets, %v at %v", len(p.got), o.err, o.at)
+	}
+	if v, err := wire.ParseDelayedPing(p.got[0].request.Value); err != nil || v.Delay != 2500*time.Millisecond {
+		t.Errorf("asked for %v, %v", v, err)
+	}
+	if long.err != ErrPingDelay {
+		t.Errorf("too long a delay: %v", long.err)
+	}
+}
+
+func TestAdaptiveTimeoutFollowsRoundTrips(t *testing.T) {
+	// Values from running npm adaptive-timeout with these round trips and a jitter of zero.
+	var a adaptiveTimeout
+	if got := a.get(client, 1, 0); got != 250*time.Millisecond {
+		t.Errorf("unknown address, first attempt: %v", got)
+	}
+	if got := a.get(client, 9, 10); got != 4010*time.Millisecond {
+		t.Errorf("unknown address, ninth attempt: %v", got)
+	}
+	for _, rtt := range []time.Duration{200, 280, 120} {
+		a.put(0, client, rtt*time.Millisecond)
+	}
+	// 200/100, 210/95, 198/93 (average/variance)
+	if got := a.get(client, 1, 0); got != 384*time.Millisecond {
+		t.Errorf("known address, first attempt: %v", got)
+	}
+	if got := a.get(client, 50, 0); got != 4*time.Second {
+		t.Errorf("known address, fiftieth attempt: %v", got)
+	}
+	a.put(host.Instant(adaptiveAge), us, time.Millisecond)
+	if _, ok := a.find(client); !ok {
+		t.Error("forgotten after one generation")
+	}
+	a.put(host.Instant(2*adaptiveAge), us, time.Millisecond)
+	if _, ok := a.find(client); ok {
+		t.Error("remembered after two generations")
+	}
+}
+
+func TestAdaptiveTimeoutShortensRetries(t *testing.T) {
+	l := newLab(t, Config{AdaptiveTimeout: true})
+	p := l.peer(empty)
+	for range 3 {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		l.net.Run(time.Second)
+	}
+	p.answer = silent
+	o, done := l.outcome()
+	start := l.net.Now()
+	l.do(func() { l.Ping(p.addr, nil, nil, done) })
+	l.net.Run(time.Minute)
+	if took := o.at - start; took < 4*adaptiveMin*time.Millisecond || took > 4*(adaptiveMin+adaptiveJitter)*time.Millisecond {
+		t.Errorf("gave up after %v", took)
+	}
+}
