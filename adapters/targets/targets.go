@@ -1,0 +1,137 @@
+// Package targets writes targets.json: the alias table for Prometheus's file service discovery, in the format of the
+// JavaScript bridge (hyperdht-prometheus-bridge lib/prom-targets.js), so that either can take the other's place.
+//
+// A target is alias:key:hostname:service with the key as z32, and hostname and service without colons. A prometheus.yml
+// takes it apart from the right, where the parts cannot have colons; examples/prometheus.yml does so.
+//
+// The bridge reads the first group of the file back and splits each target at every colon. Aliases that have one
+// therefore go into a second group: Prometheus reads both, and the bridge is not led astray.
+package targets
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// Loop is where callbacks run: a host.Host.
+type Loop interface{ Post(func()) }
+
+// File is a targets.json.
+type File struct {
+	loop   Loop
+	path   string
+	mu     sync.Mutex // one write at a time
+	rename func(from, to string) error
+}
+
+// New returns the file at path. Nothing is written yet.
+func New(loop Loop, path string) *File { return &File{loop: loop, path: path, rename: os.Rename} }
+
+// Path is where the file is.
+func (f *File) Path() string { return f.path }
+
+// Write replaces the file's content on a goroutine of its own.
+func (f *File) Write(entries []domain.Entry, done func(error)) {
+	content, err := Encode(entries)
+	go func() {
+		if err == nil {
+			err = f.replace(content)
+		}
+		if err != nil {
+			err = fmt.Errorf("targets file: %w", err)
+		}
+		f.loop.Post(func() { done(err) })
+	}()
+}
+
+// replace writes beside the file, flushes, and renames over it, so that readers see old or new and a power cut leaves
+// one of them. A file that is mounted by itself cannot be replaced; it is written in place then, which is not atomic
+// but better than never.
+func (f *File) replace(content []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old, err := os.ReadFile(f.path); err == nil && bytes.Equal(old, content) {
+		return nil
+	}
+	dir := filepath.Dir(f.path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	beside := f.path + ".tmp"
+	if err := writeSynced(beside, content); err != nil {
+		return err
+	}
+	err := f.rename(beside, f.path)
+	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EXDEV) {
+		return errors.Join(writeSynced(f.path, content), os.Remove(beside))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func writeSynced(path string, content []byte) error {
+	// Prometheus runs as another user and must be able to read it; there is no secret in it.
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(content)
+	return errors.Join(err, w.Sync(), w.Close())
+}
+
+// group is what Prometheus reads.
+type group struct {
+	Labels  labels   `json:"labels"`
+	Targets []string `json:"targets"`
+}
+
+type labels struct {
+	Job string `json:"job"`
+}
+
+// Encode is the file's content for a list of entries.
+func Encode(entries []domain.Entry) ([]byte, error) {
+	plain := group{Labels: labels{Job: "aliases"}, Targets: []string{}}
+	colons := plain
+	for _, e := range entries {
+		if strings.Contains(string(e.Alias), ":") {
+			colons.Targets = append(colons.Targets, Target(e))
+		} else {
+			plain.Targets = append(plain.Targets, Target(e))
+		}
+	}
+	groups := []group{plain}
+	if len(colons.Targets) > 0 {
+		groups = append(groups, colons)
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	err := enc.Encode(groups)
+	return out.Bytes(), err
+}
+
+// Target is an entry as one target.
+func Target(e domain.Entry) string {
+	colonless := func(s string) string { return strings.ReplaceAll(s, ":", "-") }
+	return fmt.Sprintf("%s:%s:%s:%s", e.Alias, e.Key, colonless(e.Hostname), colonless(e.Service))
+}
+
+var _ ports.TargetsFile = (*File)(nil)

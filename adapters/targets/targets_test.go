@@ -1,0 +1,234 @@
+package targets
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.yaml.in/yaml/v2"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+type loop chan func()
+
+func (l loop) Post(f func()) { l <- f }
+
+func write(t *testing.T, f *File, entries ...domain.Entry) error {
+	t.Helper()
+	l := f.loop.(loop)
+	var got error
+	f.Write(entries, func(err error) { got = err })
+	(<-l)()
+	return got
+}
+
+func entry(alias string, hostname, service string) domain.Entry {
+	return domain.Entry{Alias: domain.Alias(alias), Key: domain.PublicKey{1, 2, 3}, Hostname: hostname, Service: service}
+}
+
+var key = domain.PublicKey{1, 2, 3}.String()
+
+func TestFileHasTheBridgesFormat(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made", "targets.json")
+	f := New(make(loop, 8), path)
+	if err := write(t, f, entry("a", "host:1", "svc:2"), entry("web/<x>&", "h", "")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "[\n {\n  \"labels\": {\n   \"job\": \"aliases\"\n  },\n  \"targets\": [\n   \"a:" + key + ":host-1:svc-2\",\n   \"web/<x>&:" + key + ":h:\"\n  ]\n }\n]\n"
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestEmptyTableIsAnEmptyList(t *testing.T) {
+	got, err := Encode(nil)
+	if err != nil || !strings.Contains(string(got), `"targets": []`) || !json.Valid(got) {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// bridgeRead reads a file as lib/prom-targets.js of the bridge does, and stops where it would stop.
+func bridgeRead(t *testing.T, content []byte) (aliases []string) {
+	t.Helper()
+	var groups []group
+	if err := json.Unmarshal(content, &groups); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range groups[0].Targets {
+		parts := strings.Split(target, ":")
+		if _, err := domain.ParsePublicKey(parts[1]); err != nil {
+			t.Fatalf("the bridge stops at %q: %v", target, err)
+		}
+		aliases = append(aliases, parts[0])
+	}
+	return aliases
+}
+
+// Issue row 6.1: one alias with a colon makes the bridge lose the others.
+func TestBridgeReadsTheFileBackWhateverTheAliases(t *testing.T) {
+	content, err := Encode([]domain.Entry{
+		entry("a", "h", "s"), entry("host:9100", "h", "s"), entry("path/with/slash", "h:1", "s:2"), entry("we:ird:", "", ""), entry("z", "", ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := bridgeRead(t, content); !slices.Equal(got, []string{"a", "path/with/slash", "z"}) {
+		t.Errorf("the bridge reads %v", got)
+	}
+	for _, alias := range []string{"host:9100", "we:ird:"} {
+		if !strings.Contains(string(content), `"`+alias+":"+key) {
+			t.Errorf("%s is not there for Prometheus", alias)
+		}
+	}
+}
+
+// Issue row 6.22: the file is not flushed, and a file that is mounted by itself can never be replaced.
+func TestFileThatCannotBeReplacedIsWrittenInPlace(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "targets.json")
+	f := New(make(loop, 8), path)
+	f.rename = func(string, string) error { return &os.LinkError{Op: "rename", Err: syscall.EBUSY} }
+	for _, alias := range []string{"first", "second, longer", "3"} {
+		if err := write(t, f, entry(alias, "", "")); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || !json.Valid(got) || !strings.Contains(string(got), alias+":") {
+			t.Errorf("%s: %s, %v", alias, got, err)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestFailureIsReportedAndTheOldFileStays(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "targets.json")
+	f := New(make(loop, 8), path)
+	if err := write(t, f, entry("old", "", "")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("disk on fire")
+	f.rename = func(string, string) error { return broken }
+	if err := write(t, f, entry("new", "", "")); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+	if got, _ := os.ReadFile(path); !strings.Contains(string(got), "old:") {
+		t.Errorf("the old file is gone: %s", got)
+	}
+	blocked := New(make(loop, 8), filepath.Join(path, "targets.json"))
+	if err := write(t, blocked, entry("new", "", "")); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a file for a folder: %v", err)
+	}
+}
+
+func TestUnchangedContentIsNotWritten(t *testing.T) {
+	f := New(make(loop, 8), filepath.Join(t.TempDir(), "targets.json"))
+	renames := 0
+	f.rename = func(a, b string) error { renames++; return os.Rename(a, b) }
+	for range 3 {
+		if err := write(t, f, entry("a", "", "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if renames != 1 {
+		t.Errorf("written %d times", renames)
+	}
+}
+
+// prometheusConfig is as much of Prometheus's configuration as the example uses. Reading it strictly is what
+// Prometheus does.
+type prometheusConfig struct {
+	Global struct {
+		ScrapeInterval     string `yaml:"scrape_interval"`
+		EvaluationInterval string `yaml:"evaluation_interval"`
+	} `yaml:"global"`
+	ScrapeConfigs []struct {
+		JobName       string `yaml:"job_name"`
+		StaticConfigs []struct {
+			Targets []string `yaml:"targets"`
+		} `yaml:"static_configs"`
+		FileSDConfigs []struct {
+			Files []string `yaml:"files"`
+		} `yaml:"file_sd_configs"`
+		RelabelConfigs []struct {
+			SourceLabels []string `yaml:"source_labels"`
+			Regex        string   `yaml:"regex"`
+			Replacement  string   `yaml:"replacement"`
+			TargetLabel  string   `yaml:"target_label"`
+		} `yaml:"relabel_configs"`
+	} `yaml:"scrape_configs"`
+}
+
+// relabel does to a target what Prometheus does with the rules of the example: replace, with a regex anchored at both
+// ends that defaults to matching anything.
+func relabel(t *testing.T, c prometheusConfig, target string) map[string]string {
+	t.Helper()
+	labels := map[string]string{"__address__": target}
+	for _, r := range c.ScrapeConfigs[1].RelabelConfigs {
+		var values []string
+		for _, l := range r.SourceLabels {
+			values = append(values, labels[l])
+		}
+		pattern := r.Regex
+		if pattern == "" {
+			pattern = "(.*)"
+		}
+		re := regexp.MustCompile("^(?s:" + pattern + ")$")
+		value := strings.Join(values, ";")
+		match := re.FindStringSubmatchIndex(value)
+		if match == nil {
+			continue
+		}
+		labels[r.TargetLabel] = string(re.ExpandString(nil, r.Replacement, value, match))
+	}
+	return labels
+}
+
+// Issue rows 6.13 and 6.14: the example configuration of the originals does not load, takes a hostname of 52
+// characters for the key, and loses labels when hostname or service is empty.
+func TestExampleConfigurationTakesTargetsApart(t *testing.T) {
+	content, err := os.ReadFile("../../examples/prometheus.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c prometheusConfig
+	if err := yaml.UnmarshalStrict(content, &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []struct{ name, alias, hostname, service string }{
+		{"plain", "web", "host", "svc"},
+		{"colon", "host:9100", "host", "svc"},
+		{"looks like a target", "a:" + key + ":h:s", "host", "svc"},
+		{"slash and query", "a/b?c=d#e%20", "host", "svc"},
+		{"hostname of 52", "web", strings.Repeat("h", 52), "svc"},
+		{"hostname and service like keys", "web", key, key},
+		{"empty hostname", "web", "", "svc"},
+		{"empty service", "web", "host", ""},
+		{"both empty", "we:b", "", ""},
+		{"spaces", "my web", "my host", "my svc"},
+	} {
+		got := relabel(t, c, Target(entry(e.alias, e.hostname, e.service)))
+		want := map[string]string{
+			"__address__": "localhost:30000", "instance": e.alias, "__metrics_path__": "/scrape/" + e.alias + "/metrics",
+			"hostname": e.hostname, "service": e.service,
+		}
+		for label, v := range want {
+			if got[label] != v {
+				t.Errorf("%s: %s is %q, want %q", e.name, label, got[label], v)
+			}
+		}
+	}
+}
