@@ -97,6 +97,24 @@ type ConnectOptions = peering.ConnectOptions
 // ListenOptions are a server's identity and wishes.
 type ListenOptions = peering.ServerConfig
 
+// RelayServer is a blind relay, RelayConfig what it is asked to do.
+type (
+	RelayServer = peering.RelayServer
+	RelayConfig = peering.RelayConfig
+)
+
+// Path says how the packets of a connection travel.
+type Path = peering.Path
+
+// The paths of a connection.
+const (
+	PathNone    = peering.PathNone
+	PathDirect  = peering.PathDirect
+	PathLAN     = peering.PathLAN
+	PathPunched = peering.PathPunched
+	PathRelayed = peering.PathRelayed
+)
+
 // HandshakePayload is what a caller says of itself in its first message.
 type HandshakePayload = wire.NoisePayload
 
@@ -109,6 +127,9 @@ var (
 	ErrHolepunchAborted     = peering.ErrHolepunchAborted
 	ErrCannotHolepunch      = peering.ErrCannotHolepunch
 	ErrDoubleRandom         = peering.ErrDoubleRandom
+	ErrProbeTimeout         = peering.ErrProbeTimeout
+	ErrRelayAborted         = peering.ErrRelayAborted
+	ErrRemoteAborted        = peering.ErrRemoteAborted
 	ErrKeyPairInUse         = peering.ErrKeyPairInUse
 	ErrClosed               = peering.ErrClosed
 	ErrSuspended            = peering.ErrSuspended
@@ -238,6 +259,11 @@ func (n *Node) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {
 // for now; it goes on trying. It fails only if this node listens under the key already.
 func (n *Node) Listen(opts ListenOptions, done func(error)) (*Server, error) {
 	return n.peers.Listen(opts, done)
+}
+
+// ServeRelay runs a blind relay on this node and calls done once it can be found.
+func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
+	return n.peers.ServeRelay(cfg, done)
 }
 
 // NetworkChanged tells the node that this machine's addresses have changed. It notices by itself within

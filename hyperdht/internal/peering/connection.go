@@ -11,6 +11,34 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
+// Path says how the packets of a connection travel.
+type Path uint8
+
+// The paths of a connection.
+const (
+	PathNone    Path = iota // not connected yet
+	PathDirect              // to an address that is open to everybody
+	PathLAN                 // within one network
+	PathPunched             // through NATs that both sides opened
+	PathRelayed             // over a blind relay
+)
+
+func (p Path) String() string {
+	switch p {
+	case PathNone:
+		return "none"
+	case PathDirect:
+		return "direct"
+	case PathLAN:
+		return "lan"
+	case PathPunched:
+		return "punched"
+	case PathRelayed:
+		return "relayed"
+	}
+	return "unknown"
+}
+
 // Connection is an encrypted, ordered, message-preserving stream between two keys, with unordered messages
 // beside it. It lives on its node's loop: methods and handlers run there.
 //
@@ -37,6 +65,7 @@ type Connection struct {
 	held      bool // the application has not seen this connection yet
 	paused    bool
 	err       error
+	path      Path
 
 	pending   [][]byte // messages sent before there was a path
 	buf       []byte   // scratch for frames
@@ -52,7 +81,8 @@ type Connection struct {
 	onEnd       func()
 	onClose     func(error)
 
-	cancel func() // stops the connector while there is no path
+	onTraffic func() // sees that something came from the peer, while a change of path is not proven
+	cancel    func() // stops the search for a path, or for a better one
 }
 
 // PublicKey is our key on this connection.
@@ -88,6 +118,9 @@ func (c *Connection) LocalAddr() netip.AddrPort {
 	}
 	return c.raw.Socket().LocalAddr()
 }
+
+// Path is how the packets travel now; a connection over a relay may move to a better path.
+func (c *Connection) Path() Path { return c.path }
 
 // OnOpen sets what runs once the other side has proven that it is there.
 func (c *Connection) OnOpen(f func()) { c.onOpen = f }
@@ -221,12 +254,12 @@ func (c *Connection) Destroy(err error) {
 }
 
 // start puts the connection on a raw stream that is connected, with the keys of the handshake.
-func (c *Connection) start(raw *stream.Stream, keys noise.Result) {
+func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	c.raw = raw
+	c.path = path
 	c.remote, c.hash = keys.RemotePublicKey, keys.Hash
 	c.sec = secret.New(c.initiator, keys, c.p.host.Rand())
 	c.started = true
-	c.cancel = nil
 	c.release = c.p.pool.ref(raw.Socket())
 	c.p.stats.ConnectionsOpened++
 
@@ -293,7 +326,21 @@ func (c *Connection) hand(to func(*Connection)) {
 	})
 }
 
+// moved is told that the raw stream has gone over to another socket.
+func (c *Connection) moved(sock host.Socket, path Path) {
+	if c.closed {
+		return
+	}
+	old := c.release
+	c.release = c.p.pool.ref(sock)
+	c.path = path
+	old()
+}
+
 func (c *Connection) receive(chunk []byte) {
+	if c.onTraffic != nil {
+		c.onTraffic()
+	}
 	err := c.sec.Receive(chunk, c.deliver)
 	if err != nil && !c.closed {
 		c.p.stats.ConnectionsBroken++
@@ -327,6 +374,9 @@ func (c *Connection) deliver(msg []byte) {
 }
 
 func (c *Connection) receiveMessage(b []byte) {
+	if c.onTraffic != nil {
+		c.onTraffic()
+	}
 	if c.closed || len(b) == 0 || c.onUnordered == nil {
 		return
 	}

@@ -23,6 +23,8 @@ type ConnectOptions struct {
 	NoLocal bool
 	// ReusableSocket offers the server to dial again over the same socket, and tries a stored one first.
 	ReusableSocket bool
+	// RelayThrough are blind relays, one of which carries the connection while there is no direct path.
+	RelayThrough []id.PublicKey
 	// SlowOpen leaves out the low-TTL datagram that opens our NAT before the first hole-punch message.
 	SlowOpen bool
 }
@@ -61,6 +63,10 @@ type connector struct {
 	serverAddr netip.AddrPort
 	clientAddr netip.AddrPort
 	early      *earlySocket // a stream packet that came before the handshake's answer
+	relayPath  *relayPath
+	relayToken [32]byte
+	relayKey   id.PublicKey // our choice; zero for none
+	failure    error        // why no direct path was found, while a relay may still do it
 	box        *wire.PunchBox
 	puncher    *puncher
 	round      uint64
@@ -114,8 +120,11 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if from.Port() == 0 {
 		return false
 	}
+	if c.relayPath != nil && !c.relayPath.observe(sock, from) {
+		return true
+	}
 	if c.shaken {
-		c.onSocket(sock, from)
+		c.onSocket(sock, from, c.pathOf(sock, from))
 	} else if c.early == nil {
 		c.early = &earlySocket{sock, from}
 	}
@@ -157,6 +166,11 @@ func (c *connector) prepare() error {
 	}
 	if !c.opts.NoLocal {
 		m.Addrs4 = append(m.Addrs4, c.p.localAddrs()...)
+	}
+	if len(c.opts.RelayThrough) > 0 {
+		c.relayKey = c.p.pickRelay(c.opts.RelayThrough)
+		c.relayToken = c.p.newRelayToken()
+		m.RelayThrough = &wire.RelayThrough{Key: c.relayKey, Token: c.relayToken}
 	}
 	msg, err := c.noise.WriteMessage(m.Append(nil))
 	c.message = msg
@@ -315,17 +329,18 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 
 	switch {
 	case c.early != nil:
-		c.onSocket(c.early.sock, c.early.from)
+		c.onSocket(c.early.sock, c.early.from, c.pathOf(c.early.sock, c.early.from))
 		return
 	case !relayed:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
 		}
-		c.onSocket(sock, node)
+		c.onSocket(sock, node, PathDirect)
 	}
 	if c.finished {
 		return
 	}
+	c.startRelay()
 	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
 	c.session.Cancel()
 	c.session = c.p.rpc.NewSession()
@@ -338,7 +353,7 @@ func (c *connector) findPath(relayed bool) {
 	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
 	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
 		c.p.stats.PunchesOpen++
-		c.onSocket(c.p.rpc.Socket(), c.publicAddr())
+		c.onSocket(c.p.rpc.Socket(), c.publicAddr(), PathDirect)
 		return
 	}
 	if c.open {
@@ -390,7 +405,7 @@ func (c *connector) tryLAN(relayed, punchable bool) bool {
 		case c.finished:
 		case err == nil:
 			c.p.stats.PathsLAN++
-			c.onSocket(c.p.rpc.ServerSocket(), addr)
+			c.onSocket(c.p.rpc.ServerSocket(), addr, PathLAN)
 		case c.lanFailure != nil:
 			c.fail(c.lanFailure)
 		case !punchable:
@@ -400,13 +415,57 @@ func (c *connector) tryLAN(relayed, punchable bool) bool {
 	return true
 }
 
+// startRelay joins the server's relay, or ours if it has none.
+func (c *connector) startRelay() {
+	join := relayPath{raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted}
+	key := c.relayKey
+	if r := c.payload.RelayThrough; r != nil {
+		key, join.token, join.initiator = r.Key, r.Token, false
+	}
+	if key != (id.PublicKey{}) {
+		c.relayPath = c.p.joinRelay(key, join)
+	}
+}
+
+func (c *connector) relayPaired() {
+	c.conn.start(c.raw, c.result, PathRelayed)
+}
+
+func (c *connector) relayAborted(err error) {
+	c.relayPath = nil
+	switch {
+	case c.conn.started:
+		c.conn.close(err) // the relay has left us before there was a direct path
+	case c.failure != nil:
+		c.fail(c.failure)
+	case c.puncher == nil && c.passive == nil && !c.lanPending:
+		c.fail(err)
+	}
+}
+
+// pathOf names the path on which a packet came in.
+func (c *connector) pathOf(sock host.Socket, from netip.AddrPort) Path {
+	switch {
+	case c.p.pool.sockets[sock] != nil:
+		return PathPunched
+	case kad.IsPrivate(from.Addr()) && from.Addr() != c.serverAddr.Addr():
+		return PathLAN
+	}
+	return PathDirect
+}
+
 // onSocket takes a path; only the first call counts.
-func (c *connector) onSocket(sock host.Socket, to netip.AddrPort) {
+func (c *connector) onSocket(sock host.Socket, to netip.AddrPort, path Path) {
 	if c.raw == nil || c.finished {
 		return
 	}
 	raw := c.raw
 	c.raw = nil
+	if c.conn.started { // over the relay
+		c.relayPath.upgrade(c.conn, sock, c.payload.UDX.ID, to, path)
+		c.stopSearch()
+		return
+	}
 	switch {
 	case len(c.payload.RelayAddrs) > 0:
 		c.p.relayCache.put(c.remote, c.payload.RelayAddrs)
@@ -421,13 +480,18 @@ func (c *connector) onSocket(sock host.Socket, to netip.AddrPort) {
 	if c.opts.ReusableSocket && c.payload.UDX.ReusableSocket {
 		c.p.addRoute(c.remote, raw)
 	}
-	c.conn.start(raw, c.result)
+	c.conn.start(raw, c.result, path)
+	c.conn.cancel = nil
 	c.stop()
 }
 
-// fail ends the connection before it had a path.
+// fail gives up on direct paths, and on the connection unless a relay carries it or may still do so.
 func (c *connector) fail(err error) {
-	if !c.finished {
+	switch {
+	case c.finished:
+	case c.relayPath != nil:
+		c.failure = err
+	default:
 		c.conn.close(err)
 	}
 }
@@ -438,6 +502,19 @@ func (c *connector) stop() {
 		return
 	}
 	c.finished = true
+	c.stopSearch()
+	if c.relayPath != nil {
+		c.relayPath.close()
+	}
+	if c.raw != nil {
+		raw := c.raw
+		c.raw = nil
+		raw.Destroy(nil)
+	}
+}
+
+// stopSearch ends the search for a path.
+func (c *connector) stopSearch() {
 	if c.puncher != nil {
 		c.puncher.silence()
 		c.puncher.destroy()
@@ -449,11 +526,6 @@ func (c *connector) stop() {
 	}
 	c.endQuery()
 	c.session.Cancel()
-	if c.raw != nil {
-		raw := c.raw
-		c.raw = nil
-		raw.Destroy(nil)
-	}
 }
 
 func (c *connector) endQuery() {

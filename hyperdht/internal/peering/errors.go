@@ -16,6 +16,7 @@ var (
 	ErrRemoteNotPunching    = errors.New("REMOTE_NOT_HOLEPUNCHING: the server does not want to punch")
 	ErrRemoteNotPunchable   = errors.New("REMOTE_NOT_HOLEPUNCHABLE: no strategy fits the two NATs")
 	ErrRemoteAborted        = errors.New("REMOTE_ABORTED: the server ended hole punching")
+	ErrRelayAborted         = errors.New("RELAY_ABORTED: the blind relay did not pair us")
 	ErrBadHandshakeReply    = errors.New("BAD_HANDSHAKE_REPLY: a relay answered with something else")
 	ErrBadHolepunchReply    = errors.New("BAD_HOLEPUNCH_REPLY: a relay answered with something else")
 	ErrKeyPairInUse         = errors.New("KEYPAIR_ALREADY_USED: another server of this node listens under this key")

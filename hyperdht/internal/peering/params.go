@@ -32,6 +32,8 @@ const (
 	// two (hyperdht index.js).
 	randomPunchLimit = 1
 	randomPunchPause = 20 * time.Second
+	// relayTimeout bounds connecting to a blind relay and being paired (lib/connect.js).
+	relayTimeout = 15 * time.Second
 	// remoteUnknownPause gives the server time to classify its NAT (lib/connect.js).
 	remoteUnknownPause = time.Second
 	// natSamples is how many answers auto sampling wants (lib/nat.js).
@@ -71,6 +73,9 @@ const (
 	maxRoutes = 4096
 	// closeLinger is how long a closed connection waits for the other side to end too.
 	closeLinger = 10 * time.Second
+	// defaultRelayPairs and defaultRelayPairsPerKey bound what a blind relay carries unless told otherwise.
+	defaultRelayPairs       = 1024
+	defaultRelayPairsPerKey = 64
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.
 	maxAddrs = 64
 	// announceRetry paces announce cycles that found nobody, so that an unreachable DHT is not hammered.

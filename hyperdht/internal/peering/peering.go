@@ -37,6 +37,10 @@ type Stats struct {
 	PunchesRandom      uint64
 	PunchesLater       uint64 // refused because another random punch runs or has just ended
 	PathsLAN           uint64
+	RelayAttempts      uint64
+	RelaySuccesses     uint64 // connections that got onto a relay
+	RelayAborts        uint64 // relays that were not reached or did not pair
+	RelayUpgrades      uint64 // connections that left a relay for a direct path
 	SessionsAborted    uint64
 	ConnectionsOpened  uint64
 	ConnectionsClosed  uint64
@@ -175,11 +179,16 @@ func (p *Peering) mayPunchRandomly() bool {
 		(!p.punchedRandomly || p.host.Now().Sub(p.lastRandomPunch) >= randomPunchPause)
 }
 
-func (p *Peering) randomPort() uint16 {
-	var b [4]byte
-	if _, err := io.ReadFull(p.host.Rand(), b[:]); err != nil {
+// random fills b. A machine without randomness cannot go on.
+func (p *Peering) random(b []byte) {
+	if _, err := io.ReadFull(p.host.Rand(), b); err != nil {
 		panic(fmt.Sprintf("peering: no randomness: %v", err))
 	}
+}
+
+func (p *Peering) randomPort() uint16 {
+	var b [4]byte
+	p.random(b[:])
 	return minRandomPort + uint16(binary.LittleEndian.Uint32(b[:])%(1<<16-minRandomPort))
 }
 

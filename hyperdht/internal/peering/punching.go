@@ -5,6 +5,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // The client's side of hole punching (hyperdht lib/connect.js): a probe round, in which both sides learn what
@@ -19,7 +20,7 @@ func (c *connector) startPunch() {
 	}
 	c.box = wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())
 	c.puncher = u
-	u.onConnect = c.onSocket
+	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.onSocket(s, from, PathPunched) }
 	u.onAbort = func() { c.failPunch(ErrHolepunchAborted) }
 	c.probeRound(c.serverRelay(), true)
 }

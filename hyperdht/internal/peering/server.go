@@ -22,6 +22,8 @@ type ServerConfig struct {
 	HideLocalAddrs bool
 	// NeverPunch answers callers but does not punch: only direct paths work.
 	NeverPunch bool
+	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
+	RelayThrough []id.PublicKey
 	// ReusableSocket offers callers to dial again over the same socket.
 	ReusableSocket bool
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
@@ -34,6 +35,12 @@ type session struct {
 	viaPunch bool // the answer leaves from the puncher's socket, so that the caller learns its mapping
 	requests *rpc.Session
 	round    uint64
+
+	conn       *Connection // once there is a path
+	relayPath  *relayPath
+	relayKey   id.PublicKey // our choice; zero for none
+	relayToken [32]byte
+	aborted    bool // no direct path will come
 
 	settled  bool // connected or given up; counted out of the pending ones
 	prepunch host.Timer
@@ -132,6 +139,10 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		h.raw = p.streams.New(h.firewall)
 		h.raw.OnClose(func(error) { h.rawClosed() })
 	}
+	if relays := h.s.cfg.RelayThrough; len(relays) > 0 && refusal == wire.ErrorNone {
+		h.relayKey = p.pickRelay(relays)
+		h.relayToken = p.newRelayToken()
+	}
 	public, isOpen := p.rpc.RemoteAddr()
 	reply, err := hs.WriteMessage(h.message2(refusal, public, isOpen, local))
 	if err != nil {
@@ -146,14 +157,17 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		return
 	}
 
-	switch {
-	case h.payload.Firewall == wire.FirewallOpen || h.direct:
+	if h.payload.Firewall == wire.FirewallOpen || h.direct {
 		sock := p.rpc.Socket()
 		if h.direct {
 			sock = h.arrival
 		}
 		p.stats.PunchesOpen++
-		h.onSocket(sock, h.clientAddr)
+		h.onSocket(sock, h.clientAddr, PathDirect)
+		return
+	}
+	h.startRelay()
+	switch {
 	case h.onSameLAN(local):
 		// The caller comes over the LAN or punches. The answer names our normal mapping, not the puncher's,
 		// so that the caller sees that we share a public address.
@@ -193,6 +207,9 @@ func (h *session) message2(refusal wire.PayloadError, public netip.AddrPort, isO
 	if relays := h.s.announcer.relayAddrs; len(relays) > 0 {
 		m.RelayAddrs = relays
 	}
+	if h.relayKey != (id.PublicKey{}) {
+		m.RelayThrough = &wire.RelayThrough{Key: h.relayKey, Token: h.relayToken}
+	}
 	return m.Append(nil)
 }
 
@@ -220,22 +237,59 @@ func (h *session) setupPuncher() bool {
 	}
 	h.box = wire.NewPunchBox(h.keys.HolepunchSecret, p.host.Rand())
 	h.puncher = u
-	u.onConnect = h.onSocket
+	u.onConnect = func(s host.Socket, from netip.AddrPort) { h.onSocket(s, from, PathPunched) }
 	u.onAbort = h.abort
 	return true
 }
 
-// firewall sees the packets of the raw stream before it is connected: the first one decides the path.
+// firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path.
 func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if from.Port() == 0 {
 		return false
 	}
-	h.onSocket(sock, from)
+	if h.relayPath != nil && !h.relayPath.observe(sock, from) {
+		return true
+	}
+	path := PathDirect
+	switch {
+	case h.s.p.pool.sockets[sock] != nil:
+		path = PathPunched
+	case kad.IsPrivate(from.Addr()) && from.Addr() != h.clientAddr.Addr():
+		path = PathLAN
+	}
+	h.onSocket(sock, from, path)
 	return true
 }
 
-// onSocket takes a path; only the first call counts.
-func (h *session) onSocket(sock host.Socket, from netip.AddrPort) {
+// startRelay joins our relay, or the caller's if we have none.
+func (h *session) startRelay() {
+	join := relayPath{raw: h.raw, token: h.relayToken, initiator: true, onPaired: h.relayPaired, onAbort: h.relayAborted}
+	key := h.relayKey
+	if r := h.payload.RelayThrough; r != nil && key == (id.PublicKey{}) {
+		key, join.token, join.initiator = r.Key, r.Token, false
+	}
+	if key != (id.PublicKey{}) {
+		h.relayPath = h.s.p.joinRelay(key, join)
+	}
+}
+
+func (h *session) relayPaired() {
+	h.stopPrepunch()
+	h.connect(h.raw, PathRelayed)
+}
+
+func (h *session) relayAborted(err error) {
+	h.relayPath = nil
+	switch {
+	case h.conn != nil:
+		h.conn.close(err)
+	case h.aborted && h.raw != nil:
+		h.raw.Destroy(nil)
+	}
+}
+
+// onSocket takes a direct path; only the first call counts.
+func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	if h.raw == nil {
 		return
 	}
@@ -244,6 +298,11 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort) {
 	h.raw = nil
 	h.clearLater()
 	h.stopPrepunch()
+	if h.conn != nil { // over the relay
+		h.relayPath.upgrade(h.conn, sock, h.payload.UDX.ID, from, path)
+		h.endPuncher()
+		return
+	}
 	if err := raw.Connect(sock, h.payload.UDX.ID, from); err != nil {
 		raw.Destroy(nil)
 		h.endPuncher()
@@ -252,10 +311,32 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort) {
 	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
 		p.addRoute(h.keys.RemotePublicKey, raw)
 	}
-	c := p.newConnection(h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
-	c.hand(h.s.cfg.OnConnection)
-	c.start(raw, h.keys)
+	h.connect(raw, path)
 	h.endPuncher()
+	if h.relayPath != nil {
+		h.relayPath.close()
+	}
+}
+
+// connect makes the connection and hands it to the application.
+func (h *session) connect(raw *stream.Stream, path Path) {
+	c := h.s.p.newConnection(h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
+	c.hand(h.s.cfg.OnConnection)
+	c.start(raw, h.keys, path)
+	if path == PathRelayed {
+		h.conn = c
+		c.cancel = h.connectionClosed
+	}
+}
+
+// connectionClosed hears of the end of a connection that was made over a relay.
+func (h *session) connectionClosed() {
+	h.raw = nil
+	h.endPuncher()
+	if h.relayPath != nil {
+		h.relayPath.close()
+	}
+	h.clearLater()
 }
 
 // receiveHolepunch takes part in one round of hole punching; answer is called at most once.
@@ -359,11 +440,12 @@ func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host
 	answer(sealed, sock)
 }
 
-// abort ends an attempt that led nowhere.
+// abort ends an attempt that led nowhere, unless a relay carries the connection or may still do so.
 func (h *session) abort() {
+	h.aborted = true
 	h.stopPrepunch()
 	h.endPuncher()
-	if h.raw != nil {
+	if h.raw != nil && h.relayPath == nil {
 		h.s.p.stats.SessionsAborted++
 		h.raw.Destroy(nil)
 	}
@@ -420,10 +502,13 @@ func (h *session) drop() {
 	if h.clearing != nil {
 		h.clearing.Stop()
 	}
-	if h.raw != nil {
+	if h.raw != nil && h.conn == nil {
 		raw := h.raw
 		h.raw = nil
 		raw.Destroy(nil)
 	}
 	h.endPuncher()
+	if h.relayPath != nil && h.conn == nil {
+		h.relayPath.close()
+	}
 }

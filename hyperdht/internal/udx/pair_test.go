@@ -82,9 +82,10 @@ type link struct {
 	jitter    time.Duration
 	loss      float64
 	duplicate float64
-	rate      int // bytes per second, 0 = unlimited
-	queue     int // bytes that wait for the rate
-	mtu       int // largest datagram plus 28; 0 = unlimited
+	rate      int  // bytes per second, 0 = unlimited
+	queue     int  // bytes that wait for the rate
+	mtu       int  // largest datagram plus 28; 0 = unlimited
+	lowest    bool // selective acks name the lowest blocks only, as the reference's do
 	// filter sees each packet first; false drops it.
 	filter func(from *end, p Packet) bool
 }
@@ -178,7 +179,16 @@ func (w *world) transmit(from *end, _ netip.AddrPort, b []byte) {
 	if err != nil {
 		w.t.Fatalf("%s sent a bad packet: %v", from.name, err)
 	}
-	line := fmt.Sprintf("%7.2f %s>%s %s", float64(w.now)/1e6, from.name, to.name, describe(p))
+	if w.link.lowest && p.Flags&FlagSACK != 0 {
+		b, p.SACK = b[:HeaderSize], nil
+		for _, run := range from.recv.runs[:min(len(from.recv.runs), MaxSACKBlocks)] {
+			b = AppendBlock(b, run)
+		}
+	}
+	line := ""
+	if w.trace {
+		line = fmt.Sprintf("%7.2f %s>%s %s", float64(w.now)/1e6, from.name, to.name, describe(p))
+	}
 	if w.link.filter != nil && !w.link.filter(from, p) || w.rand.Float64() < w.link.loss ||
 		w.link.mtu > 0 && len(b)+28 > w.link.mtu {
 		w.say(line + " lost")

@@ -1,0 +1,166 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// relayProtocol is the channel on which clients and blind relays talk; messages pair and unpair
+// (blind-relay index.js).
+const relayProtocol = "blind-relay"
+
+// relayPath is one side's way over a blind relay: a connection to the relay, and the pairing of our raw stream
+// with the other side's (hyperdht lib/connect.js and lib/server.js, relayConnection; lib/relay-connection.js).
+//
+//	joining ──relay answers──▶ paired ──direct path proven──▶ ended
+//	   └─ 15 s, relay unreachable ─▶ ended (onAbort)  └─ relay connection lost ─▶ ended (onAbort)
+//
+// A paired stream moves to a direct path when one is found. The relay stays until something has come from the
+// peer over the direct path, since our own change alone proves nothing.
+type relayPath struct {
+	p         *Peering
+	conn      *Connection
+	raw       *stream.Stream
+	token     [32]byte
+	initiator bool
+	timer     host.Timer
+
+	paired    bool
+	ended     bool
+	direct    bool // the last packet from another socket than the stream's did not come over the relay
+	confirmed bool // the stream's change to the direct path is complete
+
+	onPaired func()
+	onAbort  func(error)
+}
+
+// joinRelay connects to a relay and asks it to pair raw with the stream that shows the same token.
+func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
+	rp := &r
+	rp.p = p
+	rp.direct = true
+	p.stats.RelayAttempts++
+	rp.conn = p.Connect(relay, ConnectOptions{})
+	m := mux.New(rp.conn)
+	own := rp.conn.PublicKey()
+	ch, err := m.Open(mux.ChannelOptions{
+		Protocol: relayProtocol, ID: own[:],
+		Messages: []func([]byte){rp.receivePair},
+		OnClose: func(remote bool) {
+			if remote {
+				rp.abort(ErrRelayAborted)
+			}
+		},
+	})
+	m.OnClose(func(error) { rp.abort(ErrRelayAborted) })
+	if err != nil {
+		p.host.Defer(func() { rp.abort(err) })
+		return rp
+	}
+	ch.Send(0, wire.RelayPair{Initiator: rp.initiator, Token: rp.token, ID: rp.raw.ID()}.Append(nil))
+	rp.timer = p.host.AfterFunc(relayTimeout, func() { rp.abort(ErrRelayAborted) })
+	return rp
+}
+
+// receivePair takes the relay's answer: the id of its own stream.
+func (rp *relayPath) receivePair(b []byte) {
+	m, err := wire.ParseRelayPair(b)
+	if err != nil || m.Token != rp.token || m.Initiator != rp.initiator || rp.paired || rp.ended {
+		return
+	}
+	if rp.raw.Connected() || rp.conn.raw == nil {
+		rp.abort(ErrRelayAborted) // a direct path was faster
+		return
+	}
+	if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
+		rp.abort(err)
+		return
+	}
+	rp.timer.Stop()
+	rp.paired = true
+	rp.p.stats.RelaySuccesses++
+	rp.onPaired()
+}
+
+// carries reports whether a packet came over the relay.
+func (rp *relayPath) carries(sock host.Socket, from netip.AddrPort) bool {
+	raw := rp.conn.raw
+	return raw != nil && raw.Socket() == sock && raw.RemoteAddr() == from
+}
+
+// observe is told of each packet that arrives on another socket than the stream's. It reports whether the
+// packet shows a direct path.
+func (rp *relayPath) observe(sock host.Socket, from netip.AddrPort) bool {
+	rp.direct = !rp.carries(sock, from)
+	return rp.direct
+}
+
+// upgrade moves the connection from the relay to a direct path.
+func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, to netip.AddrPort, path Path) {
+	err := rp.raw.ChangeRemote(sock, remoteID, to, func() {
+		rp.confirmed = true
+		rp.raw.SendMessage(nil) // lets the other side see a packet on the direct path
+	})
+	if err != nil {
+		return // the connection stays on the relay
+	}
+	c.moved(sock, path)
+	c.onTraffic = func() {
+		switch {
+		case !rp.confirmed:
+		case !rp.direct:
+			rp.direct = true // that one came over the relay; take the next for direct until told otherwise
+		default:
+			c.onTraffic = nil
+			rp.p.stats.RelayUpgrades++
+			rp.end()
+			rp.conn.Close()
+		}
+	}
+}
+
+// end stops hearing of the relay connection.
+func (rp *relayPath) end() {
+	rp.ended = true
+	if rp.timer != nil {
+		rp.timer.Stop()
+	}
+}
+
+// close gives the relay up, whatever state it is in.
+func (rp *relayPath) close() {
+	if !rp.ended {
+		rp.end()
+		rp.conn.Destroy(nil)
+	}
+}
+
+func (rp *relayPath) abort(err error) {
+	if rp.ended {
+		return
+	}
+	if !rp.paired {
+		rp.p.stats.RelayAborts++
+	}
+	rp.close()
+	rp.onAbort(err)
+}
+
+// newRelayToken is what both sides of a pairing show to the relay.
+func (p *Peering) newRelayToken() [32]byte {
+	var t [32]byte
+	p.random(t[:])
+	return t
+}
+
+// pickRelay chooses one of several relays at random, as the original does.
+func (p *Peering) pickRelay(relays []id.PublicKey) id.PublicKey {
+	var b [1]byte
+	p.random(b[:])
+	return relays[int(b[0])%len(relays)]
+}

@@ -1,0 +1,163 @@
+package hyperdht_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// relayWorld is a server and a client that cannot reach each other, and a relay that both can.
+type relayWorld struct {
+	*world
+	sh, ch *simnet.Host
+	sn, cn *hyperdht.Node
+	relay  *hyperdht.RelayServer
+}
+
+func newRelayWorld(t *testing.T, seed uint64, cfg hyperdht.RelayConfig) *relayWorld {
+	t.Helper()
+	w := &relayWorld{world: newWorld(t, 8, simnet.Config{Seed: seed})}
+	join := func(name string) (*simnet.Host, *hyperdht.Node) {
+		h := w.host(name)
+		n := w.node(h, hyperdht.Config{NoQuickFirewall: true})
+		w.until(name+" is ready", time.Minute, n.Ready)
+		return h, n
+	}
+	rh, rn := w.join("relay")
+	w.sh, w.sn = join("server")
+	w.ch, w.cn = join("client")
+	w.net.Block(w.sh, w.ch)
+	w.net.Block(w.ch, w.sh)
+	cfg.Keys = keyPair(7)
+	ready := false
+	rh.Do(func() {
+		var err error
+		if w.relay, err = rn.ServeRelay(cfg, func(error) { ready = true }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.until("the relay is announced", time.Minute, func() bool { return ready })
+	return w
+}
+
+func (w *relayWorld) openDirectPath() {
+	w.net.Unblock(w.sh, w.ch)
+	w.net.Unblock(w.ch, w.sh)
+}
+
+func TestRelayCarriesWhatHasNoDirectPath(t *testing.T) {
+	relays := []id.PublicKey{keyPair(7).Public}
+	for name, opts := range map[string]struct {
+		server hyperdht.ListenOptions
+		client hyperdht.ConnectOptions
+	}{
+		"named by the server": {server: hyperdht.ListenOptions{RelayThrough: relays}},
+		"named by the client": {client: hyperdht.ConnectOptions{RelayThrough: relays}},
+		"named by both":       {server: hyperdht.ListenOptions{RelayThrough: relays}, client: hyperdht.ConnectOptions{RelayThrough: relays}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newRelayWorld(t, 4, hyperdht.RelayConfig{})
+			opts.server.Keys = keyPair(1)
+			server := w.listen(w.sh, w.sn, opts.server)
+			var c *hyperdht.Connection
+			received, closed := 0, false
+			w.ch.Do(func() {
+				c = w.cn.Connect(server.PublicKey(), opts.client)
+				c.OnMessage(func(b []byte) { received += len(b) })
+				c.OnClose(func(error) { closed = true })
+				c.Send(make([]byte, 200_000))
+			})
+			w.until("the echo is back", 10*time.Second, func() bool { return received == 200_000 })
+			if c.Path() != hyperdht.PathRelayed {
+				t.Errorf("the path is %v", c.Path())
+			}
+			w.net.Run(30 * time.Second) // punching gives up, the relay goes on
+			if closed {
+				t.Fatal("the connection did not outlive the failed punch")
+			}
+			w.ch.Do(func() { c.Send(make([]byte, 1000)) })
+			w.until("the second echo is back", 10*time.Second, func() bool { return received == 201_000 })
+			w.ch.Do(c.Close)
+			w.until("the relay has forgotten the pair", 30*time.Second, func() bool {
+				s := w.relay.Stats()
+				return closed && s.Active == 0 && s.Waiting == 0 && s.Sessions == 0
+			})
+		})
+	}
+}
+
+func TestRelayedConnectionMovesToADirectPath(t *testing.T) {
+	w := newRelayWorld(t, 5, hyperdht.RelayConfig{})
+	server := w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: []id.PublicKey{w.relay.PublicKey()}})
+	var c *hyperdht.Connection
+	var got []string
+	sent := 0
+	w.ch.Do(func() {
+		c = w.cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{})
+		c.OnMessage(func(b []byte) { got = append(got, string(b)) })
+	})
+	// Messages flow all the time, before, during and after the change of path.
+	var tick func()
+	tick = func() {
+		c.Send(fmt.Appendf(nil, "%d", sent))
+		sent++
+		if sent < 200 {
+			w.ch.AfterFunc(50*time.Millisecond, tick)
+		}
+	}
+	w.ch.Do(tick)
+	w.until("the connection is relayed", 10*time.Second, func() bool { return c.Path() == hyperdht.PathRelayed && len(got) > 0 })
+	w.openDirectPath()
+	w.until("the connection is punched", 15*time.Second, func() bool { return c.Path() == hyperdht.PathPunched })
+	w.until("the relay is not needed any more", 15*time.Second, func() bool { return w.relay.Stats().Active == 0 })
+	w.until("all echoes are back", 15*time.Second, func() bool { return len(got) == 200 })
+	for i, m := range got {
+		if m != fmt.Sprint(i) {
+			t.Fatalf("echo %d is %q", i, m)
+		}
+	}
+	if s := w.cn.Status().Peering; s.RelayUpgrades != 1 {
+		t.Errorf("%d upgrades at the client", s.RelayUpgrades)
+	}
+}
+
+func TestRelayRefusesBeyondItsLimits(t *testing.T) {
+	w := newRelayWorld(t, 6, hyperdht.RelayConfig{MaxPairsPerKey: 1})
+	relays := []id.PublicKey{w.relay.PublicKey()}
+	server := w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: relays})
+	opened := 0
+	var failed error
+	w.ch.Do(func() {
+		for range 2 {
+			c := w.cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{})
+			c.OnOpen(func() { opened++ })
+			c.OnClose(func(err error) { failed = err })
+		}
+	})
+	w.until("the second connection fails", time.Minute, func() bool { return failed != nil })
+	if opened != 1 || w.relay.Stats().Refused == 0 {
+		t.Errorf("%d opened, relay %+v", opened, w.relay.Stats())
+	}
+	if errors.Is(failed, hyperdht.ErrConnectionClosed) {
+		t.Errorf("failed with %v", failed)
+	}
+}
+
+func TestRelayAdmitsWhomItIsTold(t *testing.T) {
+	w := newRelayWorld(t, 7, hyperdht.RelayConfig{Admit: func(id.PublicKey) bool { return false }})
+	server := w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	var failed error
+	w.ch.Do(func() {
+		c := w.cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{RelayThrough: []id.PublicKey{w.relay.PublicKey()}})
+		c.OnClose(func(err error) { failed = err })
+	})
+	w.until("the connection fails", time.Minute, func() bool { return failed != nil })
+	if w.relay.Stats().Sessions != 0 {
+		t.Errorf("relay %+v", w.relay.Stats())
+	}
+}
