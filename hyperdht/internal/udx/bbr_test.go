@@ -1,0 +1,133 @@
+package udx
+
+import (
+	"testing"
+	"time"
+)
+
+// transfer sends n bytes under back-pressure and reports the rate from the first to the last byte.
+func (w *world) transfer(n int, limit time.Duration) (bytesPerSecond int) {
+	start, left := w.now, n
+	for len(w.b.got) < n {
+		for left > 0 && !w.a.blocked {
+			k := min(left, 32<<10)
+			w.a.Write(make([]byte, k))
+			left -= k
+		}
+		w.flush()
+		if !w.step(start.Add(limit)) {
+			w.t.Fatalf("%d of %d bytes after %v: %+v", len(w.b.got), n, limit, w.a.Stats())
+		}
+	}
+	return int(float64(n) / w.now.Sub(start).Seconds())
+}
+
+func TestThroughputUnderLossAndDelay(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		link  link
+		bytes int
+		least float64 // of the link's rate
+	}{
+		{"lan", link{delay: 200 * time.Microsecond, rate: 100e6, queue: 200e3}, 20 << 20, 0.8},
+		{"home", link{delay: 10 * ms, rate: 5e6, queue: 100e3}, 10 << 20, 0.85},
+		{"far", link{delay: 25 * ms, rate: 10e6, queue: 500e3}, 20 << 20, 0.8},
+		{"far, 1% loss", link{delay: 25 * ms, rate: 10e6, queue: 500e3, loss: 0.01}, 20 << 20, 0.75},
+		{"far, 5% loss", link{delay: 25 * ms, rate: 10e6, queue: 500e3, loss: 0.05}, 20 << 20, 0.7},
+		{"far, reordering", link{delay: 25 * ms, rate: 10e6, queue: 500e3, jitter: 3 * ms}, 20 << 20, 0.7},
+		{"slow", link{delay: 30 * ms, rate: 100e3, queue: 20e3}, 1 << 20, 0.8},
+		{"short queue", link{delay: 25 * ms, rate: 10e6, queue: 50e3}, 20 << 20, 0.7},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := pair(t, tc.link, 11)
+			rate := w.transfer(tc.bytes, 2*time.Minute)
+			s := w.a.Stats()
+			t.Logf("%d of %d kB/s, %d packets, %d again, %d timeouts, cwnd %d, rtt %v",
+				rate/1000, tc.link.rate/1000, s.PacketsSent, s.Retransmits, s.Timeouts, s.Cwnd, s.RTT)
+			if float64(rate) < tc.least*float64(tc.link.rate) {
+				t.Errorf("%d kB/s of %d", rate/1000, tc.link.rate/1000)
+			}
+			if int(s.Bandwidth) > tc.link.rate*5/4 {
+				t.Errorf("estimated %d kB/s", s.Bandwidth/1000)
+			}
+		})
+	}
+}
+
+// The reference's receiver names the lowest blocks only, so much of what arrives above many gaps is
+// acked late and in one piece. That must not look like a faster path.
+func TestReceiverThatNamesOnlyTheLowestBlocks(t *testing.T) {
+	w := pair(t, link{delay: 25 * ms, rate: 10e6, queue: 500e3, loss: 0.05, lowest: true}, 11)
+	rate := w.transfer(20<<20, 2*time.Minute)
+	s := w.a.Stats()
+	t.Logf("%d kB/s, estimated %d, %d packets, %d again", rate/1000, s.Bandwidth/1000, s.PacketsSent, s.Retransmits)
+	if rate < 4e6 || s.Bandwidth > 15e6 || s.Retransmits > s.PacketsSent/4 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestIdleStreamStartsAgainAtItsRate(t *testing.T) {
+	w := pair(t, link{delay: 25 * ms, rate: 10e6, queue: 500e3}, 1)
+	w.transfer(10<<20, time.Minute)
+	w.run(20 * time.Second)
+	w.b.got = nil
+	if rate := w.transfer(5<<20, time.Minute); rate < 6e6 {
+		t.Errorf("%d kB/s after idling", rate/1000)
+	}
+}
+
+// Two flows share a bottleneck in one direction each way of the pair: acks and data compete.
+func TestBothDirectionsAtOnce(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms, rate: 5e6, queue: 200e3}, 1)
+	w.b.Write(make([]byte, 8<<20))
+	rate := w.transfer(8<<20, time.Minute)
+	w.run(2 * time.Second)
+	if len(w.a.got) != 8<<20 || rate < 3e6 {
+		t.Errorf("%d kB/s, and %d bytes the other way", rate/1000, len(w.a.got))
+	}
+}
+
+func TestRTTSamples(t *testing.T) {
+	var r rttEstimator
+	r.init()
+	if r.rto != time.Second {
+		t.Errorf("initial timeout %v", r.rto)
+	}
+	for _, tc := range []struct {
+		name                  string
+		sample, smoothed, rto time.Duration
+	}{
+		{"first", 100 * ms, 100 * ms, time.Second},
+		{"same", 100 * ms, 100 * ms, time.Second},
+		{"slow", 2100 * ms, 350 * ms, 350*ms + 4*528125*time.Microsecond},
+		{"a machine that slept", time.Hour, 680078125 * time.Nanosecond, 0},
+	} {
+		r.sample(0, tc.sample)
+		if r.smoothed != tc.smoothed || tc.rto != 0 && r.rto != tc.rto {
+			t.Errorf("%s: smoothed %v, timeout %v", tc.name, r.smoothed, r.rto)
+		}
+	}
+	if r.smallest != 100*ms {
+		t.Errorf("smallest %v", r.smallest)
+	}
+	r.sample(1e9*301, 300*ms)
+	if r.smallest != 300*ms {
+		t.Errorf("smallest %v after its window", r.smallest)
+	}
+}
+
+func TestMaxFilterForgetsAfterItsWindow(t *testing.T) {
+	var f maxFilter
+	values := []int64{5, 9, 3, 4, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
+	for i, v := range values {
+		f.update(uint32(i), v, 4)
+		var want int64
+		for j := max(0, i-4); j <= i; j++ {
+			want = max(want, values[j])
+		}
+		// The three candidates bound the maximum from below the exact one and never exceed it.
+		if f.max() > want || f.max() < v {
+			t.Errorf("round %d: %d, exact %d", i, f.max(), want)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package udx
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// FuzzMachine feeds a connected machine scripted packets, writes and time. Nothing it is sent may break
+// its books, and what it sends must be well formed.
+func FuzzMachine(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x01\x00\x00\x05hello\x80\x20\x02\x01\x00\x03end"))
+	f.Add([]byte("\x90\x90\x04\x00\x01\x10\x00\x00\x00\x01\x00\x00\x00\x03\x00\x00\x00\xa0\xff\xa0\xff\xa0\xff"))
+	f.Add([]byte("\x81\xff\xff\x82\x10\xc0\x05\x01\x03\x08\x00\xa1\x40\xd0\xd1\xa0\xff\xe0\x01"))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		w := newWorld(t, link{}, 1, Config{ReceiveBuffer: 5000, FirstSeq: 1<<32 - 3, FirstAck: 1<<32 - 2})
+		w.link.filter = func(*end, Packet) bool { return false } // transmit checks the form
+		m := w.a
+		m.Connect(0, Remote{idB, addrB})
+
+		for len(script) > 0 {
+			op := script[0]
+			script = script[1:]
+			arg := byte(0)
+			if len(script) > 0 {
+				arg, script = script[0], script[1:]
+			}
+			switch {
+			case op < 0x80: // a packet; flags from op, numbers near ours
+				var h Header
+				h.Flags, h.StreamID, h.Window = Flags(op), idA, uint32(arg)<<8
+				h.Seq, h.Ack = m.expected+Seq(int8(arg)), m.acked+Seq(int8(arg)/4)
+				n := min(len(script), int(arg))
+				if op&byte(FlagSACK) != 0 {
+					h.DataOffset = arg
+				}
+				b := append(h.Append(nil), script[:n]...)
+				if op&byte(FlagSACK) != 0 { // make the blocks' numbers ours
+					for i := HeaderSize; i+4 <= len(b); i += 4 {
+						binary.LittleEndian.PutUint32(b[i:], uint32(m.acked)+binary.LittleEndian.Uint32(b[i:])&0xff)
+					}
+				}
+				script = script[n:]
+				m.Receive(w.now, b)
+			case op < 0x90:
+				m.Write(make([]byte, int(arg)*20))
+
+			case op < 0xa0:
+				m.SendMessage(make([]byte, arg))
+			case op < 0xc0:
+				w.now = w.now.Add(time.Duration(arg) * 10 * ms)
+				m.Advance(w.now)
+			case op < 0xc8:
+				m.Pause()
+			case op < 0xd0:
+				m.Resume()
+				m.Deliver()
+			case op < 0xd8:
+				m.ChangeRemote(w.now, Remote{uint32(arg), addrB})
+			case op < 0xdc:
+				m.End()
+			case op < 0xdd:
+				m.Destroy()
+			default:
+				m.SetKeepalive(w.now, time.Duration(arg)*ms)
+			}
+			m.Flush(w.now)
+			checkBooks(t, &m.Machine)
+		}
+	})
+}
+
+// checkBooks recounts what a machine keeps count of.
+func checkBooks(t *testing.T, m *Machine) {
+	t.Helper()
+	var inFlight, payload, queued, sacked int
+	for s := m.acked; s != m.next; s++ {
+		p := m.ring.at(s)
+		switch {
+		case p == nil && s.Before(m.sent):
+			sacked++
+			continue
+		case p == nil || p.seq != s:
+			t.Fatalf("packet %d is missing", s)
+		case p.list == &m.flight:
+			inFlight += p.size()
+			payload += p.payload()
+		case p.list == nil && s.Before(m.sent):
+			t.Fatalf("sent packet %d is nowhere", s)
+		}
+		queued += p.payload()
+	}
+	if inFlight != m.inFlight || payload != m.inFlightPayload || queued != m.queued || sacked != m.sacked {
+		t.Fatalf("counted in flight %d/%d, queued %d, sacked %d; kept %d/%d, %d, %d",
+			inFlight, payload, queued, sacked, m.inFlight, m.inFlightPayload, m.queued, m.sacked)
+	}
+	var gapped, unread int
+	for i, run := range m.recv.runs {
+		if !run.Start.Before(run.End) || !m.expected.Before(run.Start) || i > 0 && !m.recv.runs[i-1].End.Before(run.Start) {
+			t.Fatalf("runs %v, expecting %d", m.recv.runs, m.expected)
+		}
+		for s := run.Start; s != run.End; s++ {
+			gapped += len(m.recv.slots[int(s)&(len(m.recv.slots)-1)].payload)
+		}
+	}
+	for _, c := range m.recv.chunks {
+		unread += len(c)
+	}
+	if gapped != m.recv.gapped || unread != m.recv.unread || gapped+unread > m.buffer+windowSlack {
+		t.Fatalf("counted %d gapped and %d unread, kept %d and %d", gapped, unread, m.recv.gapped, m.recv.unread)
+	}
+	if at, ok := m.NextDeadline(); m.closed && (ok || at != never) {
+		t.Fatal("a closed machine has a deadline")
+	}
+	if !m.closed && m.acked != m.sent && m.timers.rto == never {
+		t.Fatal("packets are out and no timer runs")
+	}
+}
+
+// FuzzReceiveRaw feeds arbitrary datagrams.
+func FuzzReceiveRaw(f *testing.F) {
+	for _, v := range loadVectors(f).Packets {
+		f.Add(v.bytes(f), v.bytes(f))
+	}
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		w := newWorld(t, link{}, 1, Config{ReceiveBuffer: 5000})
+		w.link.filter = func(*end, Packet) bool { return false }
+		w.b.Connect(0, Remote{idA, addrA})
+		w.b.Write(make([]byte, 3000))
+		for i, d := range [][]byte{a, b, a, b} {
+			w.b.Receive(host.Instant(i), d)
+			w.b.Flush(host.Instant(i))
+			checkBooks(t, &w.b.Machine)
+		}
+	})
+}

@@ -1,0 +1,315 @@
+package udx
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dropOnce drops A's packets with these numbers the first time they leave.
+func dropOnce(w *world, seqs ...Seq) {
+	left := map[Seq]bool{}
+	for _, s := range seqs {
+		left[s] = true
+	}
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags&(FlagData|FlagEnd) != 0 && left[p.Seq] {
+			delete(left, p.Seq)
+			return false
+		}
+		return true
+	}
+}
+
+// writePackets writes n packets of one byte each.
+func (w *world) writePackets(n int) {
+	for i := range n {
+		w.a.Write([]byte{byte('a' + i)})
+		w.a.Flush(w.now)
+	}
+}
+
+// The example of appendix B: 2, 4 and 5 are lost and repaired at once by the blocks above them.
+func TestLossIsRepairedBySelectiveAcks(t *testing.T) {
+	w := traced(t, link{delay: 5 * ms})
+	w.writePackets(1) // an RTT sample
+	w.run(20 * ms)
+	w.log = nil
+	dropOnce(w, 3, 5, 6)
+	w.writePackets(10)
+	w.run(100 * ms)
+	w.expect(`
+		20.00 A>B DATA seq=1 ack=0 len=1
+		20.00 A>B DATA seq=2 ack=0 len=1
+		20.00 A>B DATA seq=3 ack=0 len=1 lost
+		20.00 A>B DATA seq=4 ack=0 len=1
+		20.00 A>B DATA seq=5 ack=0 len=1 lost
+		20.00 A>B DATA seq=6 ack=0 len=1 lost
+		20.00 A>B DATA seq=7 ack=0 len=1
+		20.00 A>B DATA seq=8 ack=0 len=1
+		20.00 A>B DATA seq=9 ack=0 len=1
+		20.00 A>B DATA seq=10 ack=0 len=1
+		25.00 B>A ack seq=0 ack=2
+		25.00 B>A ack seq=0 ack=3
+		25.00 B>A SACK seq=0 ack=3 [4,5)
+		25.00 B>A SACK seq=0 ack=3 [4,5) [7,8)
+		25.00 B>A SACK seq=0 ack=3 [4,5) [7,9)
+		25.00 B>A SACK seq=0 ack=3 [4,5) [7,10)
+		25.00 B>A SACK seq=0 ack=3 [4,5) [7,11)
+		30.00 A>B DATA seq=3 ack=0 len=1
+		30.00 A>B DATA seq=5 ack=0 len=1
+		30.00 A>B DATA seq=6 ack=0 len=1
+		35.00 B>A SACK seq=0 ack=5 [7,11)
+		35.00 B>A SACK seq=0 ack=6 [7,11)
+		35.00 B>A ack seq=0 ack=11`)
+	if string(w.b.got) != "a"+"abcdefghij" {
+		t.Errorf("got %q", w.b.got)
+	}
+}
+
+// One packet above a hole may be reordering: wait a quarter of the round trip.
+func TestOneSelectiveAckWaitsForReordering(t *testing.T) {
+	w := traced(t, link{delay: 10 * ms})
+	w.writePackets(1)
+	w.run(30 * ms)
+	w.log = nil
+	dropOnce(w, 1)
+	w.writePackets(2)
+	w.run(100 * ms)
+	w.expect(`
+		30.00 A>B DATA seq=1 ack=0 len=1 lost
+		30.00 A>B DATA seq=2 ack=0 len=1
+		40.00 B>A SACK seq=0 ack=1 [2,3)
+		55.00 A>B DATA seq=1 ack=0 len=1
+		65.00 B>A ack seq=0 ack=3`)
+}
+
+// The same losses, found by the tail-loss probe where nothing follows that could tell.
+func TestTailLossIsProbed(t *testing.T) {
+	w := traced(t, link{delay: 10 * ms})
+	w.writePackets(1)
+	w.run(30 * ms)
+	w.log = nil
+	dropOnce(w, 1)
+	w.writePackets(1)
+	w.run(500 * ms)
+	w.expect(`
+		30.00 A>B DATA seq=1 ack=0 len=1 lost
+		72.00 A>B DATA seq=1 ack=0 len=1
+		82.00 B>A ack seq=0 ack=2`)
+	if s := w.a.Stats(); s.TailProbes != 1 || s.Timeouts != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// And by the timer, where the probe is lost too.
+func TestLostProbeIsRepairedByTimeout(t *testing.T) {
+	w := traced(t, link{delay: 10 * ms})
+	w.writePackets(1)
+	w.run(30 * ms)
+	w.log = nil
+	n := 0
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags == FlagData {
+			n++
+			return n > 2
+		}
+		return true
+	}
+	w.writePackets(1)
+	w.run(3 * time.Second)
+	w.expect(`
+		  30.00 A>B DATA seq=1 ack=0 len=1 lost
+		  72.00 A>B DATA seq=1 ack=0 len=1 lost
+		1072.00 A>B DATA seq=1 ack=0 len=1
+		1082.00 B>A ack seq=0 ack=2`)
+}
+
+// A probe sends what is new, whatever the window says.
+func TestTailProbePrefersNewData(t *testing.T) {
+	w := traced(t, link{delay: 10 * ms})
+	w.writePackets(1)
+	w.run(30 * ms)
+	w.a.window, w.log = 1, nil
+	dropOnce(w, 1)
+	w.writePackets(2)
+	w.run(65 * ms)
+	w.expect(`
+		30.00 A>B DATA seq=1 ack=0 len=1 lost
+		72.00 A>B DATA seq=2 ack=0 len=1
+		82.00 B>A SACK seq=0 ack=1 [2,3)
+		92.00 A>B DATA seq=1 ack=0 len=1`)
+}
+
+func TestEndOvertakesLostData(t *testing.T) {
+	w := traced(t, link{delay: ms})
+	w.writePackets(1)
+	w.run(10 * ms)
+	w.log = nil
+	dropOnce(w, 1)
+	w.writePackets(1)
+	w.a.End()
+	w.flush()
+	w.run(10 * ms)
+	w.expect(`
+		10.00 A>B DATA seq=1 ack=0 len=1 lost
+		10.00 A>B END seq=2 ack=0
+		11.00 B>A SACK seq=0 ack=1 [2,3)
+		12.50 A>B DATA seq=1 ack=0 len=1
+		13.50 B>A ack seq=0 ack=3`)
+	if string(w.b.got) != "aa" || !w.b.eof {
+		t.Errorf("got %q, end %v", w.b.got, w.b.eof)
+	}
+}
+
+func TestLostAckIsCoveredByTheNext(t *testing.T) {
+	w := traced(t, link{delay: ms})
+	n := 0
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.b {
+			n++
+			return n != 1
+		}
+		return true
+	}
+	w.writePackets(2)
+	w.run(500 * ms)
+	w.expect(`
+		0.00 A>B DATA seq=0 ack=0 len=1
+		0.00 A>B DATA seq=1 ack=0 len=1
+		1.00 B>A ack seq=0 ack=1 lost
+		1.00 B>A ack seq=0 ack=2`)
+}
+
+func TestDuplicatesAreAckedAndNotDelivered(t *testing.T) {
+	w := traced(t, link{delay: ms})
+	pkt := append(Header{Flags: FlagData, StreamID: idB, Seq: 0}.Append(nil), 'x')
+	above := append(Header{Flags: FlagData, StreamID: idB, Seq: 2}.Append(nil), 'z')
+	for _, p := range [][]byte{pkt, pkt, above, above} {
+		w.b.Receive(w.now, p)
+		w.b.Flush(w.now)
+	}
+	w.expect(`
+		0.00 B>A ack seq=0 ack=1
+		0.00 B>A ack seq=0 ack=1
+		0.00 B>A SACK seq=0 ack=1 [2,3)
+		0.00 B>A SACK seq=0 ack=1 [2,3)`)
+	if string(w.b.got) != "x" || w.b.Stats().Duplicates != 2 {
+		t.Errorf("got %q, %+v", w.b.got, w.b.Stats())
+	}
+}
+
+// Acks of acks would never end (§6).
+func TestOnlyDataEndAndHeartbeatAreAnswered(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		flags   Flags
+		answers int
+	}{
+		{"ack", 0, 0}, {"sack", FlagSACK, 0}, {"message", FlagMessage, 0},
+		{"data", FlagData, 1}, {"end", FlagEnd, 1}, {"heartbeat", FlagHeartbeat, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := traced(t, link{})
+			w.b.Receive(0, Header{Flags: tc.flags, StreamID: idB}.Append(nil))
+			w.b.Flush(0)
+			if len(w.log) != tc.answers {
+				t.Errorf("answers %q", w.log)
+			}
+		})
+	}
+}
+
+func TestAckOfTheUnsentInvalidatesTheRest(t *testing.T) {
+	w := traced(t, link{delay: ms})
+	w.a.Write([]byte("x"))
+	w.a.Flush(0)
+	w.log = nil
+	w.a.Receive(0, append(Header{Flags: FlagData, Seq: 0, Ack: 2, Window: 1}.Append(nil), 'y'))
+	w.a.Flush(0)
+	w.expect("") // delivered, but not acked: the reference does the same
+	if string(w.a.got) != "y" || w.a.window != DefaultWindow || w.a.Stats().BadAcks != 1 || w.a.Stats().InFlight == 0 {
+		t.Errorf("got %q, window %d, %+v", w.a.got, w.a.window, w.a.Stats())
+	}
+}
+
+func TestBadBlocksAreSkipped(t *testing.T) {
+	w := pair(t, link{delay: ms}, 1)
+	w.writePackets(10)
+	var area []byte
+	for _, b := range []Block{{5, 4}, {7, 7}, {9, 12}, {1 << 31, 3}, {2, 3}, {0xfffffff0, 4}, {6, 8}} {
+		area = AppendBlock(area, b)
+	}
+	w.a.Receive(0, append(Header{Flags: FlagSACK, Window: DefaultWindow}.Append(nil), area...))
+	if s := w.a.Stats(); s.BadBlocks != 5 || w.a.sacked != 3 {
+		t.Errorf("%d bad blocks, %d packets acked", s.BadBlocks, w.a.sacked)
+	}
+}
+
+// A SACKed packet is released for good, so whatever was reported must be kept (§19.11).
+func TestReportedPacketsAreNeverSentAgain(t *testing.T) {
+	w := pair(t, link{delay: 5 * ms, loss: 0.2, jitter: 3 * ms}, 3)
+	reported := map[Seq]bool{}
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags&FlagData != 0 && reported[p.Seq] {
+			t.Errorf("%v: %d was reported and sent again", w.now, p.Seq)
+		}
+		return true
+	}
+	w.a.Write(randomBytes(300<<10, 1))
+	w.flush()
+	for w.step(never - 1) {
+		for s := w.a.acked; s != w.a.sent; s++ {
+			if w.a.ring.at(s) == nil {
+				reported[s] = true
+			}
+		}
+	}
+	if len(w.b.got) != 300<<10 || len(reported) == 0 {
+		t.Errorf("got %d bytes, %d reported", len(w.b.got), len(reported))
+	}
+}
+
+func TestManyGapsAreReportedFromBothEnds(t *testing.T) {
+	w := traced(t, link{})
+	for i := range 200 {
+		w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: Seq(2*i + 1)}.Append(nil), 'x'))
+	}
+	w.log = nil
+	w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: 1}.Append(nil), 'x'))
+	w.b.Flush(0)
+	line := w.log[len(w.log)-1]
+	if strings.Count(line, "[") != MaxSACKBlocks {
+		t.Fatalf("%d blocks", strings.Count(line, "["))
+	}
+	for _, want := range []string{" [1,2) [3,4)", " [49,50) [351,352)", " [399,400)"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no%s in %s", want, line)
+		}
+	}
+}
+
+func TestRetransmissionsCarryFreshAcks(t *testing.T) {
+	w := traced(t, link{delay: ms, filter: func(from *end, p Packet) bool { return false }})
+	w.a.Write([]byte("rtx me"))
+	w.a.Flush(0)
+	w.log = nil
+	w.a.Receive(0, append(Header{Flags: FlagData, Seq: 0, Window: 9}.Append(nil), 'x'))
+	w.a.Flush(0)
+	w.run(1100 * ms)
+	w.expect(`
+		   0.00 A>B ack seq=1 ack=1 lost
+		1000.00 A>B DATA seq=0 ack=1 len=6 lost`)
+}
+
+func TestReorderingAloneRetransmitsLittle(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms, jitter: 4 * ms}, 5)
+	data := randomBytes(4<<20, 2)
+	w.a.Write(data)
+	w.flush()
+	w.run(20 * time.Second)
+	if s := w.a.Stats(); !bytes.Equal(w.b.got, data) || s.Retransmits > s.PacketsSent/20 {
+		t.Errorf("%d of %d packets were sent again", s.Retransmits, s.PacketsSent)
+	}
+}
