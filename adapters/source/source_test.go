@@ -1,0 +1,257 @@
+package source_test
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+type loop chan func()
+
+func (l loop) Post(f func()) { l <- f }
+
+// collect runs one collection on the test's goroutine.
+func collect(l loop, s *source.Source, within time.Duration) (body string, err error) {
+	finished := false
+	s.Collect(within, func(b []byte, e error) { finished, body, err = true, string(b), e })
+	for !finished {
+		(<-l)()
+	}
+	return body, err
+}
+
+func TestGathererGivesTextOfItsMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "temperature_celsius", Help: "How wärm it is."})
+	registry.MustRegister(g)
+	g.Set(21.5)
+	l := make(loop, 8)
+	body, err := collect(l, source.Gatherer(l, registry), time.Second)
+	want := "# HELP temperature_celsius How wärm it is.\n# TYPE temperature_celsius gauge\ntemperature_celsius 21.5\n"
+	if err != nil || body != want {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+type failing struct{ prometheus.Collector }
+
+func (failing) Describe(ch chan<- *prometheus.Desc) { ch <- prometheus.NewDesc("x", "x", nil, nil) }
+func (failing) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("x", "x", nil, nil), errors.New("sensor gone"))
+}
+
+func TestGathererThatFailsGivesNoHalfPage(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "fine"}), failing{})
+	l := make(loop, 8)
+	body, err := collect(l, source.Gatherer(l, registry), time.Second)
+	if err == nil || !strings.Contains(err.Error(), "sensor gone") || body != "" {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+func TestFunctionGivesItsTextErrorOrPanic(t *testing.T) {
+	l := make(loop, 8)
+	if body, err := collect(l, source.Func(l, func(context.Context) (string, error) { return "up 1\n", nil }), time.Second); body != "up 1\n" || err != nil {
+		t.Errorf("%q, %v", body, err)
+	}
+	broken := errors.New("broken")
+	if _, err := collect(l, source.Func(l, func(context.Context) (string, error) { return "", broken }), time.Second); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	if _, err := collect(l, source.Func(l, func(context.Context) (string, error) { panic("oops") }), time.Second); err == nil || !strings.Contains(err.Error(), "oops") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDeadlineAndCancelReachTheFunction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := make(loop, 8)
+		s := source.Func(l, func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+		start := time.Now()
+		if _, err := collect(l, s, 3*time.Second); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+		cancel := s.Collect(time.Hour, func([]byte, error) { t.Error("done after cancel") })
+		cancel()
+		cancel()
+		(<-l)()
+	})
+}
+
+func TestHangingFunctionsAreBounded(t *testing.T) {
+	l := make(loop, 64)
+	release := make(chan struct{})
+	s := source.Func(l, func(context.Context) (string, error) { <-release; return "late", nil })
+	refused, late := 0, 0
+	for range 20 {
+		s.Collect(time.Nanosecond, func(_ []byte, err error) {
+			if err != nil {
+				refused++
+			} else {
+				late++
+			}
+		})
+	}
+	for range 4 {
+		(<-l)()
+	}
+	if refused != 4 {
+		t.Errorf("%d of 20 refused", refused)
+	}
+	close(release)
+	for range 16 {
+		(<-l)()
+	}
+	if body, err := collect(l, s, time.Second); body != "late" || err != nil || late != 16 {
+		t.Errorf("afterwards: %q, %v", body, err)
+	}
+}
+
+func exporter(t *testing.T, h http.HandlerFunc) (*source.Source, loop, *httptest.Server) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	u, err := source.ParseTarget(server.URL + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := make(loop, 8)
+	return source.HTTP(l, u), l, server
+}
+
+// Issue row 6.17: characters split over two chunks are destroyed.
+func TestExportersBodyComesThroughWhole(t *testing.T) {
+	text := "# HELP x Überwärmung 電子\nx 1\n"
+	s, l, _ := exporter(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" || !strings.Contains(r.Header.Get("Accept"), "version=0.0.4") || strings.Contains(r.Header.Get("Accept"), "proto") {
+			t.Errorf("request %s, accept %q", r.URL, r.Header.Get("Accept"))
+		}
+		if r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds") == "" {
+			t.Error("the exporter is not told how long it has")
+		}
+		for i := range len(text) { // a byte at a time
+			fmt.Fprint(w, text[i:i+1])
+			w.(http.Flusher).Flush()
+		}
+	})
+	if body, err := collect(l, s, 10*time.Second); body != text || err != nil {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+func TestCompressedExportersAreReadAndBounded(t *testing.T) {
+	s, l, _ := exporter(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		zeros := make([]byte, 1<<20)
+		for range 64 {
+			if _, err := z.Write(zeros); err != nil {
+				return // the client had enough
+			}
+		}
+		_ = z.Close()
+	})
+	_, err := collect(l, s, 10*time.Second)
+	if _, ok := errors.AsType[*domain.BodyTooLargeError](err); !ok {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestExportersFailuresAreErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		handler http.HandlerFunc
+		want    string
+	}{
+		"status": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) }, "503"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/metrics" {
+				panic("the redirect was followed")
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}, "302"},
+		"page": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "<html>log in</html>")
+		}, "text/html"},
+		"cut": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, "up 1\n")
+		}, "EOF"},
+		"too large": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "20000000")
+			_, _ = w.Write(make([]byte, 20_000_000))
+		}, "20000000 bytes"},
+	} {
+		s, l, _ := exporter(t, c.handler)
+		if body, err := collect(l, s, 10*time.Second); err == nil || !strings.Contains(err.Error(), c.want) || body != "" {
+			t.Errorf("%s: %d bytes, %v", name, len(body), err)
+		}
+	}
+}
+
+// Issue row 6.17: the time-out counts idle time only.
+func TestSlowExporterMeetsTheWholeDeadline(t *testing.T) {
+	stop := make(chan struct{})
+	s, l, _ := exporter(t, func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C: // never idle, never done
+				fmt.Fprint(w, "#\n")
+				w.(http.Flusher).Flush()
+			case <-r.Context().Done():
+				close(stop)
+				return
+			}
+		}
+	})
+	if _, err := collect(l, s, 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	<-stop
+}
+
+func TestPasswordOfATargetStaysOutOfErrors(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close() // nobody listens any more
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("me", "hunter2")
+	l := make(loop, 8)
+	if _, err := collect(l, source.HTTP(l, u), time.Second); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), u.Host) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestBadTargetsAreRefusedInOneLine(t *testing.T) {
+	for _, text := range []string{"", "localhost:9100", "ftp://x/", "http://", "http:///metrics", "http://[::1", "http://a b/", "http://me:hunter2@[::1", "unix:/x"} {
+		_, err := source.ParseTarget(text)
+		if err == nil || strings.ContainsAny(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := source.ParseTarget("https://[::1]:9100/metrics?x=1"); err != nil {
+		t.Error(err)
+	}
+}
