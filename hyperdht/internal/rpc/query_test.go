@@ -327,19 +327,9 @@ func TestQuerySkipsFilteredNodesAndItself(t *testing.T) {
 func TestReferrersHearThatANodeIsDown(t *testing.T) {
 	l := newLab(t, Config{})
 	dead := l.peer(silent)
-	early, late := l.peer(naming(dead)), l.peer(naming(dead))
-	other := l.peer(empty)
-	hold := true
-	answer := late.answer
-	late.answer = func(m wire.Request) *wire.Response {
-		if hold && !m.Internal {
-			return nil // answers only when the node is known to be down
-		}
-		return answer(m)
-	}
-	r := l.query(QueryConfig{Nodes: []netip.AddrPort{early.addr, late.addr, other.addr}, Retries: 2})
+	early, other := l.peer(naming(dead)), l.peer(empty)
+	r := l.query(QueryConfig{Nodes: []netip.AddrPort{early.addr, other.addr}, Retries: 2})
 	l.net.Run(2500 * time.Millisecond)
-	hold = false
 	if n := early.count(true, wire.CmdDownHint); n != 0 {
 		t.Fatalf("%d hints before the last timeout", n)
 	}
@@ -367,23 +357,28 @@ func TestReferrersHearThatANodeIsDown(t *testing.T) {
 
 func TestWhoNamesADeadNodeLaterHearsToo(t *testing.T) {
 	l := newLab(t, Config{})
-	dead := l.peer(silent)
-	late := l.peer(silent)
-	early := l.peer(naming(dead, late))
-	r := l.query(QueryConfig{Nodes: []netip.AddrPort{early.addr}, Retries: 1, Concurrency: 1})
-	// The dead node is asked first or second; late answers its last transmission.
-	late.answer = func(m wire.Request) *wire.Response {
-		if len(late.got) < 2 || m.Internal {
-			return nil
+	dead, mid, late := l.peer(silent), l.peer(silent), l.peer(silent)
+	early := l.peer(naming(dead, mid))
+	after := func(p *peer, packets int, named *peer) {
+		p.answer = func(m wire.Request) *wire.Response {
+			if p.count(false, wire.CmdFindPeer) < packets {
+				return nil
+			}
+			return naming(named)(m)
 		}
-		return naming(dead)(m)
 	}
+	after(mid, 5, late)  // after four seconds
+	after(late, 4, dead) // after three more, when the dead node is known to be
+	r := l.query(QueryConfig{Nodes: []netip.AddrPort{early.addr}})
 	l.net.Run(time.Minute)
 	if r.done != 1 {
 		t.Fatal("query did not end")
 	}
-	if early.count(true, wire.CmdDownHint) == 0 {
-		t.Error("no hint for the first referrer")
+	if early, late := early.count(true, wire.CmdDownHint), late.count(true, wire.CmdDownHint); early != 1 || late != 1 {
+		t.Errorf("%d hints for the first referrer, %d for the last, want one each", early, late)
+	}
+	if n := len(dead.got); n != QueryRetries+1 {
+		t.Errorf("%d packets to the dead node", n)
 	}
 }
 
