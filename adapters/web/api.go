@@ -1,0 +1,165 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// envelope is the shape of Prometheus's own API.
+type envelope struct {
+	Status string `json:"status"` // success or error
+	Data   any    `json:"data,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+func answer(w http.ResponseWriter, code int, e envelope) {
+	body, err := json.Marshal(e)
+	if err != nil { // text and numbers always encode
+		line(w, http.StatusInternalServerError, "Cannot encode the answer")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// Status is the data of /api/v1/status.
+type Status struct {
+	PublicKey          string         `json:"publicKey"`
+	SecretFingerprints []string       `json:"secretFingerprints"`
+	Version            string         `json:"version"`
+	StartTime          time.Time      `json:"startTime"`
+	Ready              bool           `json:"ready"`
+	Aliases            int            `json:"aliases"`
+	Sessions           map[string]int `json:"sessions"` // by state
+	DHT                DHT            `json:"dht"`
+}
+
+// DHT is the state of the scraper's DHT node.
+type DHT struct {
+	State         string   `json:"state"`
+	Addresses     []string `json:"addresses"`
+	PublicAddress string   `json:"publicAddress,omitempty"`
+	Firewalled    bool     `json:"firewalled"`
+	Ephemeral     bool     `json:"ephemeral"`
+	NAT           string   `json:"nat"`
+	Nodes         int      `json:"nodes"`
+	Streams       int      `json:"streams"`
+}
+
+func dhtOf(n ports.NodeStatus) DHT {
+	d := DHT{
+		State: n.State, Addresses: []string{}, Firewalled: n.Firewalled, Ephemeral: n.Ephemeral, NAT: n.NAT,
+		Nodes: n.Nodes, Streams: n.Streams,
+	}
+	for _, a := range n.Addrs {
+		d.Addresses = append(d.Addresses, a.String())
+	}
+	if n.PublicAddr.IsValid() {
+		d.PublicAddress = n.PublicAddr.String()
+	}
+	return d
+}
+
+// sessionStates are those that a session in the table can have.
+var sessionStates = []domain.SessionState{domain.SessionConnecting, domain.SessionOpen, domain.SessionWaiting}
+
+func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
+	s, err := ask(r.Context(), h.cfg.Loop, func() Status {
+		counts := h.cfg.Scraper.Sessions()
+		sessions := map[string]int{}
+		for _, state := range sessionStates {
+			sessions[state.String()] = counts[state]
+		}
+		return Status{
+			PublicKey: h.cfg.Scraper.PublicKey().String(), SecretFingerprints: slices.Clone(h.cfg.Scraper.Fingerprints()),
+			Version: h.cfg.Version, StartTime: h.started.UTC(), Ready: h.cfg.Scraper.Ready(),
+			Aliases: len(h.cfg.Scraper.Aliases()), Sessions: sessions, DHT: dhtOf(h.cfg.Scraper.Node()),
+		}
+	})
+	if err != nil {
+		answer(w, http.StatusServiceUnavailable, envelope{Status: "error", Error: err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, envelope{Status: "success", Data: s})
+}
+
+// Aliases is the data of /api/v1/aliases.
+type Aliases struct {
+	Aliases []AliasEntry `json:"aliases"`
+}
+
+// AliasEntry is one alias.
+type AliasEntry struct {
+	Alias         string    `json:"alias"`
+	PublicKey     string    `json:"publicKey"`
+	Hostname      string    `json:"hostname"`
+	Service       string    `json:"service"`
+	Registered    time.Time `json:"registered"`
+	Renewed       time.Time `json:"renewed"`
+	Expires       time.Time `json:"expires"`
+	ScrapePath    string    `json:"scrapePath"`
+	Session       string    `json:"session"`
+	RemoteAddress string    `json:"remoteAddress,omitempty"`
+	Path          string    `json:"path,omitempty"`
+	SessionError  string    `json:"sessionError,omitempty"`
+	Health        string    `json:"health"` // up, down or unknown, after the last scrape
+	LastScrape    *Scrape   `json:"lastScrape,omitempty"`
+}
+
+// Scrape is the last scrape of an alias.
+type Scrape struct {
+	Time            time.Time  `json:"time"`
+	DurationSeconds float64    `json:"durationSeconds"`
+	Bytes           int        `json:"bytes"`
+	Error           string     `json:"error,omitempty"`
+	LastSuccess     *time.Time `json:"lastSuccess,omitempty"`
+}
+
+func (h *Handler) aliases(w http.ResponseWriter, r *http.Request) {
+	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Aliases)
+	if err != nil {
+		answer(w, http.StatusServiceUnavailable, envelope{Status: "error", Error: err.Error()})
+		return
+	}
+	data := Aliases{Aliases: make([]AliasEntry, len(all))}
+	for i, a := range all {
+		data.Aliases[i] = entryOf(a)
+	}
+	answer(w, http.StatusOK, envelope{Status: "success", Data: data})
+}
+
+func entryOf(a domain.AliasStatus) AliasEntry {
+	e := AliasEntry{
+		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service,
+		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
+		ScrapePath: "/scrape/" + url.PathEscape(string(a.Alias)) + "/metrics",
+		Session:    a.Session.String(), Health: "unknown",
+	}
+	if a.SessionUp {
+		e.RemoteAddress, e.Path = a.Peer.Addr.String(), a.Peer.Path.String()
+	}
+	if a.Why != nil {
+		e.SessionError = oneLine(a.Why.Error())
+	}
+	if s := a.Scrape; !s.At.IsZero() {
+		e.Health = "up"
+		e.LastScrape = &Scrape{Time: s.At.UTC(), DurationSeconds: s.Took.Seconds(), Bytes: s.Bytes}
+		if s.Err != nil {
+			e.Health = "down"
+			e.LastScrape.Error = oneLine(s.Err.Error())
+		}
+		if !s.Success.IsZero() {
+			last := s.Success.UTC()
+			e.LastScrape.LastSuccess = &last
+		}
+	}
+	return e
+}

@@ -1,0 +1,144 @@
+package web
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("dhtprom_"+name, help, labels, nil)
+}
+
+// The alias label is bounded by the table's limit, the others are fixed sets.
+var (
+	descReady         = desc("ready", "Whether registrations are accepted.")
+	descAliases       = desc("aliases", "Registered aliases.")
+	descSessions      = desc("sessions", "Sessions with clients by state.", "state")
+	descConnections   = desc("connections", "Open connections to clients by kind of path.", "path")
+	descConnected     = desc("target_connected", "Whether there is an open connection to the alias's client.", "alias")
+	descSeen          = desc("target_last_seen_timestamp_seconds", "When the alias's client last registered or was last scraped.", "alias")
+	descExpires       = desc("target_expires_timestamp_seconds", "When the alias expires unless it is registered again.", "alias")
+	descDuration      = desc("target_last_scrape_duration_seconds", "How long the last scrape of the alias took.", "alias")
+	descBytes         = desc("target_last_scrape_bytes", "Size of the metrics in the last scrape of the alias.", "alias")
+	descScrapes       = desc("proxied_scrapes_total", "Scrapes of aliases, failed ones included.")
+	descScrapesFailed = desc("proxied_scrapes_failed_total", "Scrapes of aliases that gave no metrics.", "reason")
+	descRegistrations = desc("registrations_total", "Registrations that were accepted.")
+	descRejected      = desc("registrations_rejected_total", "Registrations that were rejected.", "reason")
+	descTakeovers     = desc("alias_takeovers_total", "Registrations that gave an alias another key.")
+	descExpired       = desc("aliases_expired_total", "Aliases that were dropped because nobody renewed them.")
+	descLeft          = desc("aliases_left_total", "Aliases that their client gave up when it stopped.")
+	descDials         = desc("session_dials_total", "Tries to connect to a client.")
+	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
+	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.")
+	descStore         = desc("state_write_failures_total", "Changes of the alias table that could not be made durable.")
+	descTargets       = desc("targets_file_write_failures_total", "Failed writes of the targets file.")
+	descOnline        = desc("dht_online", "Whether the DHT node is online.")
+	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
+	descStreams       = desc("dht_streams", "Open streams of the DHT node.")
+	descFirewalled    = desc("dht_firewalled", "Whether the DHT node is behind a firewall or NAT.")
+)
+
+// collector turns a snapshot of the scraper into metrics. It describes nothing beforehand because the node's
+// counters are known only then.
+type collector struct{ h *Handler }
+
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+type snapshot struct {
+	aliases  []domain.AliasStatus
+	sessions map[domain.SessionState]int
+	stats    domain.ScraperStats
+	node     ports.NodeStatus
+	ready    bool
+}
+
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	s := c.h.cfg.Scraper
+	snap, err := ask(context.Background(), c.h.cfg.Loop, func() snapshot {
+		return snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready()}
+	})
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(descAliases, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge(descReady, truth(snap.ready))
+	gauge(descAliases, float64(len(snap.aliases)))
+	for _, state := range sessionStates {
+		gauge(descSessions, float64(snap.sessions[state]), state.String())
+	}
+	collectTargets(snap.aliases, gauge)
+	count(descScrapes, snap.stats.Scrapes)
+	for _, reason := range domain.FailureReasons() {
+		count(descScrapesFailed, snap.stats.ScrapesFailed[reason], reason)
+	}
+	count(descRegistrations, snap.stats.Registrations)
+	for _, reason := range domain.RejectionReasons() {
+		count(descRejected, snap.stats.Rejected[reason], reason)
+	}
+	count(descTakeovers, snap.stats.Takeovers)
+	count(descExpired, snap.stats.Expired)
+	count(descLeft, snap.stats.Left)
+	count(descDials, snap.stats.Dials)
+	gauge(descRegConns, float64(snap.stats.AliasConnections))
+	count(descDenied, snap.stats.ConnectionsDenied)
+	count(descStore, snap.stats.StoreFailures)
+	count(descTargets, snap.stats.TargetsFailures)
+	gauge(descOnline, truth(snap.node.State == "online"))
+	gauge(descNodes, float64(snap.node.Nodes))
+	gauge(descStreams, float64(snap.node.Streams))
+	gauge(descFirewalled, truth(snap.node.Firewalled))
+	for _, k := range snap.node.Counters {
+		if counterName.MatchString(k.Name) {
+			count(desc(k.Name+"_total", k.Help), k.Value)
+		}
+	}
+}
+
+var counterName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
+func collectTargets(aliases []domain.AliasStatus, gauge func(*prometheus.Desc, float64, ...string)) {
+	paths := map[domain.Path]map[domain.PublicKey]bool{
+		domain.PathUnknown: {}, domain.PathLAN: {}, domain.PathDirect: {}, domain.PathRelay: {},
+	}
+	for _, a := range aliases {
+		alias := string(a.Alias)
+		gauge(descConnected, truth(a.SessionUp), alias)
+		gauge(descExpires, seconds(a.Expires), alias)
+		seen := a.Renewed
+		if a.Scrape.Success.After(seen) {
+			seen = a.Scrape.Success
+		}
+		gauge(descSeen, seconds(seen), alias)
+		if !a.Scrape.At.IsZero() {
+			gauge(descDuration, a.Scrape.Took.Seconds(), alias)
+			gauge(descBytes, float64(a.Scrape.Bytes), alias)
+		}
+		if a.SessionUp {
+			paths[a.Peer.Path][a.Key] = true
+		}
+	}
+	for path, keys := range paths {
+		gauge(descConnections, float64(len(keys)), path.String())
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

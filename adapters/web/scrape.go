@@ -1,0 +1,209 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+const (
+	contentText = "text/plain; version=0.0.4; charset=utf-8"
+	contentOM   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+	// timeoutHeader is how Prometheus says when it gives up, in seconds.
+	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
+	// margin is kept so that the reason of a failure arrives before Prometheus gives up (blackbox_exporter keeps as
+	// much); a quarter of short times.
+	margin = 500 * time.Millisecond
+	// maxTimeout bounds what callers ask for.
+	maxTimeout = 5 * time.Minute
+	// edgeSlack is how much longer the edge waits for the loop than the loop for the client.
+	edgeSlack = 250 * time.Millisecond
+
+	// gzipFrom is the size in bytes from which compression is worth its time.
+	gzipFrom = 2048
+	// maxReason bounds a reason that a client gave.
+	maxReason = 500
+)
+
+// scrapeTime is how long a scrape may take: what the caller said, less the margin.
+func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
+	if header == "" {
+		return fallback, nil
+	}
+	seconds, err := strconv.ParseFloat(header, 64)
+	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+		return 0, errors.New(timeoutHeader + ": want a positive number of seconds")
+	}
+	asked := time.Duration(min(seconds, maxTimeout.Seconds()) * float64(time.Second))
+	return max(asked-min(margin, asked/4), time.Millisecond), nil
+}
+
+type scrapeResult struct {
+	body []byte
+	err  error
+}
+
+func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias string) {
+	if !reading(w, r) {
+		return
+	}
+	within, err := scrapeTime(r.Header.Get(timeoutHeader), h.cfg.ScrapeTimeout)
+	if err != nil {
+		line(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	select {
+	case h.scrapes <- struct{}{}:
+		defer func() { <-h.scrapes }()
+	default:
+		line(w, http.StatusServiceUnavailable, "Too many scrapes at once")
+		return
+	}
+	start := time.Now()
+	res := h.request(r.Context(), domain.Alias(alias), within)
+	if r.Context().Err() != nil {
+		return // nobody is there to read an answer
+	}
+	h.cfg.Log.LogAttrs(r.Context(), slog.LevelDebug, "scrape", slog.String("alias", alias),
+		slog.Int("bytes", len(res.body)), slog.Duration("took", time.Since(start)), slog.Any("err", res.err))
+	if res.err != nil {
+		code, reason := failure(res.err)
+		line(w, code, reason)
+		return
+	}
+	writeMetrics(w, r, res.body)
+}
+
+// request asks on the loop, and hangs up there when the caller hangs up here.
+func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.Duration) scrapeResult {
+	answer := make(chan scrapeResult, 1)
+	var cancel func() // on the loop
+	h.cfg.Loop.Post(func() {
+		if ctx.Err() != nil {
+			return
+		}
+		cancel = h.cfg.Scraper.Scrape(alias, within, func(body []byte, err error) { answer <- scrapeResult{body, err} })
+	})
+	bound := time.NewTimer(within + edgeSlack)
+	defer bound.Stop()
+	hangUp := func() {
+		h.cfg.Loop.Post(func() {
+			if cancel != nil {
+				cancel()
+			}
+		})
+	}
+	select {
+	case res := <-answer:
+		return res
+	case <-ctx.Done():
+		hangUp()
+		return scrapeResult{err: ctx.Err()}
+	case <-bound.C:
+		hangUp()
+		return scrapeResult{err: &domain.TimeoutError{Waiting: "the scraper", After: within}}
+	}
+}
+
+// failure is the status and the line for a failed scrape: 404 for an alias nobody has, 504 when time ran out, 502 for
+// all else.
+func failure(err error) (code int, reason string) {
+	remote, isRemote := errors.AsType[*domain.RemoteError](err)
+	switch {
+	case errors.Is(err, domain.ErrUnknownAlias):
+		return http.StatusNotFound, "Unknown alias"
+	case isRemote:
+		return http.StatusBadGateway, "Upstream error: " + oneLine(remote.Message)
+	case errors.Is(err, domain.ErrNotConnected):
+		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(err.Error())
+	case errors.Is(err, domain.ErrTimeout):
+		return http.StatusGatewayTimeout, "Upstream timed out: " + oneLine(err.Error())
+	default:
+		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(err.Error())
+	}
+}
+
+// oneLine makes text that may come from the network fit for one line.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return ' '
+	}, text[:min(len(text), maxReason)])
+	return strings.TrimSpace(text)
+}
+
+// isOpenMetrics tells the formats apart: the wire carries no content type, but only OpenMetrics ends with this line,
+// and has to.
+func isOpenMetrics(body []byte) bool {
+	body = bytes.TrimSuffix(body, []byte("\n"))
+	return bytes.Equal(body, []byte("# EOF")) || bytes.HasSuffix(body, []byte("\n# EOF"))
+}
+
+func writeMetrics(w http.ResponseWriter, r *http.Request, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentText)
+	if isOpenMetrics(body) {
+		header.Set("Content-Type", contentOM)
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("Vary", "Accept-Encoding")
+	if len(body) >= gzipFrom && acceptsGzip(r.Header.Values("Accept-Encoding")) {
+		body = compress(body)
+		header.Set("Content-Encoding", "gzip")
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// acceptsGzip reads Accept-Encoding: gzip, or *, with a weight above zero (RFC 9110, 12.5.3).
+func acceptsGzip(values []string) bool {
+	anything := false
+	for _, v := range strings.Split(strings.Join(values, ","), ",") {
+		coding, params, _ := strings.Cut(strings.TrimSpace(v), ";")
+		name, weight, _ := strings.Cut(strings.TrimSpace(params), "=")
+		accepted := true
+		if strings.EqualFold(strings.TrimSpace(name), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
+			accepted = err == nil && q > 0
+		}
+		switch strings.ToLower(strings.TrimSpace(coding)) {
+		case "gzip", "x-gzip":
+			return accepted
+		case "*":
+			anything = accepted
+		}
+	}
+	return anything
+}
+
+var zippers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+	return z
+}}
+
+func compress(body []byte) []byte {
+	var out bytes.Buffer
+	z := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(z)
+	z.Reset(&out)
+	_, _ = z.Write(body) // a buffer does not fail
+	_ = z.Close()
+	return out.Bytes()
+}

@@ -1,0 +1,207 @@
+// Package web is the scraper's HTTP side: what Prometheus scrapes, the scraper's own metrics, health, and an API.
+//
+//	/scrape/{alias}/metrics   an alias's metrics, asked for now
+//	/metrics                  the scraper's own
+//	/-/healthy, /-/ready      200 while the process lives; 200 while registrations are accepted, else 503
+//	/api/v1/status            public key, DHT node, counts
+//	/api/v1/aliases           the alias table with sessions and last scrapes
+//
+// Handlers run on goroutines of net/http. They post to the loop and wait for it, each within a bound and no longer than
+// their caller does.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// Loop is where the scraper runs: a host.Host.
+type Loop interface{ Post(func()) }
+
+// Scraper is what the handlers ask; on the loop only. It is more than a port usually has because the status pages
+// show all of it.
+type Scraper interface {
+	PublicKey() domain.PublicKey
+	Fingerprints() []string
+	Ready() bool
+	Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func())
+	Aliases() []domain.AliasStatus
+	Sessions() map[domain.SessionState]int
+	Stats() domain.ScraperStats
+	Node() ports.NodeStatus
+}
+
+// Config configures a Handler.
+type Config struct {
+	Loop    Loop
+	Scraper Scraper
+	Log     *slog.Logger
+	// ScrapeTimeout bounds scrapes whose caller does not say how long it waits. 5 s by default.
+	ScrapeTimeout time.Duration
+	// Collectors are more metrics for /metrics: process, Go runtime, build.
+	Collectors []prometheus.Collector
+	Version    string
+}
+
+const (
+	// loopTimeout bounds the wait for the loop where there is nothing else to wait for.
+	loopTimeout = 2 * time.Second
+	// maxScrapes bounds the scrapes under way; each may hold a body of 16 MiB.
+	maxScrapes = 512
+	// maxPages bounds requests to the other pages.
+	maxPages = 64
+)
+
+// Handler serves all paths.
+type Handler struct {
+	cfg     Config
+	started time.Time
+	paths   map[string]http.HandlerFunc // besides scrapes
+	scrapes chan struct{}               // a token per scrape under way
+	pages   chan struct{}               // likewise
+}
+
+// New returns the handler.
+func New(cfg Config) (*Handler, error) {
+	if cfg.ScrapeTimeout <= 0 {
+		cfg.ScrapeTimeout = domain.DefaultRequestTimeout
+	}
+	h := &Handler{
+		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{},
+		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages),
+	}
+	registry := prometheus.NewRegistry()
+	for _, c := range append([]prometheus.Collector{&collector{h}}, cfg.Collectors...) {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		Registry: registry, MaxRequestsInFlight: 8, EnableOpenMetrics: true,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelError),
+	})
+	h.page("/metrics", metrics.ServeHTTP)
+	h.page("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
+	h.page("/-/ready", h.ready)
+	h.page("/api/v1/status", h.status)
+	h.page("/api/v1/aliases", h.aliases)
+	h.page("/", h.landing)
+	return h, nil
+}
+
+// page adds a path that is read only and answers at once.
+func (h *Handler) page(path string, f http.HandlerFunc) {
+	h.paths[path] = func(w http.ResponseWriter, r *http.Request) {
+		if !reading(w, r) {
+			return
+		}
+		select {
+		case h.pages <- struct{}{}:
+			defer func() { <-h.pages }()
+			f(w, r)
+		default:
+			line(w, http.StatusServiceUnavailable, "Too many requests at once")
+		}
+	}
+}
+
+// ServeHTTP serves one request. Paths are taken as they come, not cleaned as http.ServeMux does: an alias may have
+// double slashes and dots.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if alias, ok := scrapePath(r.URL); ok {
+		h.scrape(w, r, alias)
+		return
+	}
+	serve := h.paths[r.URL.Path]
+	if serve == nil {
+		line(w, http.StatusNotFound, "Not found: want /scrape/{alias}/metrics, /metrics, /-/healthy, /-/ready, /api/v1/status or /api/v1/aliases")
+		return
+	}
+	serve(w, r)
+}
+
+// scrapePath takes the alias out of /scrape/{alias}/metrics, slashes and all.
+func scrapePath(u *url.URL) (alias string, ok bool) {
+	rest, ok := strings.CutPrefix(u.Path, "/scrape/")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(rest, "/metrics")
+}
+
+// reading refuses methods that would change something.
+func reading(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	line(w, http.StatusMethodNotAllowed, "Method not allowed: want GET or HEAD")
+	return false
+}
+
+// line answers with one line of text.
+func line(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, text)
+}
+
+var errLoop = errors.New("the scraper is shutting down or overloaded")
+
+// ask runs f on the loop and waits for its result.
+func ask[T any](ctx context.Context, loop Loop, f func() T) (result T, err error) {
+	ctx, stop := context.WithTimeout(ctx, loopTimeout)
+	defer stop()
+	answer := make(chan T, 1)
+	loop.Post(func() { answer <- f() })
+	select {
+	case result = <-answer:
+		return result, nil
+	case <-ctx.Done():
+		return result, errLoop
+	}
+}
+
+func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
+	ready, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Ready)
+	switch {
+	case err != nil:
+		line(w, http.StatusServiceUnavailable, "Not ready: "+err.Error())
+	case !ready:
+		line(w, http.StatusServiceUnavailable, "Not ready: registrations are not accepted yet")
+	default:
+		line(w, http.StatusOK, "dhtprom-scraper is ready")
+	}
+}
+
+// landing has no script, no style from elsewhere and nothing that came from the network.
+func (h *Handler) landing(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'")
+	_, _ = fmt.Fprintf(w, `<!DOCTYPE html>
+<html lang="en"><head><title>dhtprom-scraper</title></head>
+<body><h1>dhtprom-scraper</h1><p>Version %s</p>
+<ul>
+<li><a href="metrics">Metrics</a></li>
+<li><a href="api/v1/aliases">Aliases</a></li>
+<li><a href="api/v1/status">Status</a></li>
+<li><a href="-/healthy">Health</a></li>
+<li><a href="-/ready">Readiness</a></li>
+</ul></body></html>
+`, html.EscapeString(h.cfg.Version))
+}

@@ -1,0 +1,503 @@
+package web_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// loop runs posted functions on a goroutine of its own.
+type loop chan func()
+
+func newLoop(t *testing.T) loop {
+	l := make(loop, 1024)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for f := range l {
+			f()
+		}
+	}()
+	t.Cleanup(func() { close(l); <-done })
+	return l
+}
+
+func (l loop) Post(f func()) { l <- f }
+
+// scraper is a scraper that answers what the test says.
+type scraper struct {
+	bodies   map[string]string
+	errs     map[string]error
+	silent   map[string]bool
+	within   chan time.Duration // of each scrape
+	canceled chan string
+	aliases  []domain.AliasStatus
+	node     ports.NodeStatus
+	notReady bool
+}
+
+func (s *scraper) PublicKey() domain.PublicKey { return domain.PublicKey{1} }
+func (s *scraper) Fingerprints() []string      { return []string{"cafe0123"} }
+func (s *scraper) Ready() bool                 { return !s.notReady }
+func (s *scraper) Aliases() []domain.AliasStatus {
+	return s.aliases
+}
+func (s *scraper) Sessions() map[domain.SessionState]int {
+	return map[domain.SessionState]int{domain.SessionOpen: 2, domain.SessionWaiting: 1}
+}
+func (s *scraper) Stats() domain.ScraperStats {
+	return domain.ScraperStats{Scrapes: 7, ScrapesFailed: map[string]uint64{domain.ReasonTimeout: 3}, Takeovers: 1}
+}
+func (s *scraper) Node() ports.NodeStatus { return s.node }
+
+func (s *scraper) Scrape(alias domain.Alias, within time.Duration, done func([]byte, error)) func() {
+	a := string(alias)
+	select {
+	case s.within <- within:
+	default:
+	}
+	body, known := s.bodies[a]
+	switch {
+	case s.silent[a]:
+	case s.errs[a] != nil:
+		done(nil, s.errs[a])
+	case known:
+		done([]byte(body), nil)
+	default:
+		done(nil, domain.ErrUnknownAlias)
+	}
+	return func() { s.canceled <- a }
+}
+
+func newScraper() *scraper {
+	return &scraper{
+		bodies: map[string]string{}, errs: map[string]error{}, silent: map[string]bool{},
+		within: make(chan time.Duration, 100), canceled: make(chan string, 100),
+	}
+}
+
+func serve(t *testing.T, s *scraper) *httptest.Server {
+	t.Helper()
+	h, err := web.New(web.Config{
+		Loop: newLoop(t), Scraper: s, Log: slog.New(slog.DiscardHandler), ScrapeTimeout: 5 * time.Second, Version: "1.2.3",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// get asks without the client's own compression and redirects.
+func get(t *testing.T, rawURL string, header ...string) (*http.Response, string) {
+	t.Helper()
+	return do(t, http.MethodGet, rawURL, header...)
+}
+
+func do(t *testing.T, method, rawURL string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, rawURL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// scrapeURL is the URL as Prometheus builds it: the path from the relabelled alias, escaped by net/url.
+func scrapeURL(server *httptest.Server, alias string) string {
+	u, _ := url.Parse(server.URL)
+	u.Path = "/scrape/" + alias + "/metrics"
+	return u.String()
+}
+
+func TestScrapeGivesTheAliasesMetrics(t *testing.T) {
+	s := newScraper()
+	s.bodies["web"] = "# TYPE up gauge\nup 1\n"
+	res, body := get(t, scrapeURL(serve(t, s), "web"))
+	if res.StatusCode != 200 || body != s.bodies["web"] {
+		t.Errorf("%d %q", res.StatusCode, body)
+	}
+	if got := res.Header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("content type %q", got)
+	}
+	if within := <-s.within; within != 5*time.Second {
+		t.Errorf("a scrape without a deadline may take %s", within)
+	}
+}
+
+// Issue row 6.13: an alias with a slash or a question mark, or of more than a hundred characters, is a 404.
+func TestAliasesOfAllKindsAreScraped(t *testing.T) {
+	s := newScraper()
+	server := serve(t, s)
+	for _, alias := range []string{
+		"host:9100", "a/b", "a//b", "/a/", "a/../b", "./a", "metrics", "a/metrics", "/metrics", "x?y=1&z", "x#y", "100%", "%2F", "a%3Ab",
+		"my web", "ünïcode/電子", strings.Repeat("l", 128), "..", "+", `"<b>`,
+	} {
+		s.bodies[alias] = "metrics of " + alias
+		for _, u := range []string{scrapeURL(server, alias), server.URL + "/scrape/" + url.PathEscape(alias) + "/metrics"} {
+			if res, body := get(t, u); res.StatusCode != 200 || body != "metrics of "+alias {
+				t.Errorf("%s: %d %q", u, res.StatusCode, body)
+			}
+		}
+		delete(s.bodies, alias)
+		if res, body := get(t, scrapeURL(server, alias)); res.StatusCode != 404 || body != "Unknown alias\n" {
+			t.Errorf("unknown %q: %d %q", alias, res.StatusCode, body)
+		}
+	}
+}
+
+func TestFailedScrapesSayWhy(t *testing.T) {
+	s := newScraper()
+	server := serve(t, s)
+	for _, c := range []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"unknown", domain.ErrUnknownAlias, 404, "Unknown alias\n"},
+		{"client failed", &domain.RemoteError{Message: "Failed to obtain metrics (uid 7)"}, 502, "Upstream error: Failed to obtain metrics (uid 7)\n"},
+		{"client lies", &domain.RemoteError{Message: "a\nb\r\n<script>\x1b[31m" + strings.Repeat("x", 9999)}, 502, ""},
+		{"not connected", fmt.Errorf("%w: %w", domain.ErrNotConnected, errors.New("peer not found")), 502, "Upstream unavailable: not connected: peer not found\n"},
+		{"connect timed out before", fmt.Errorf("%w: %w", domain.ErrNotConnected, &domain.TimeoutError{Waiting: "x", After: 1}), 502, ""},
+		{"broken", &ports.ConnectionError{Err: errors.New("connection lost")}, 502, "Upstream unavailable: connection lost\n"},
+		{"timed out", &domain.TimeoutError{Waiting: "the answer", After: 5 * time.Second}, 504, "Upstream timed out: timed out after 5s waiting for the answer\n"},
+		{"closed", domain.ErrClosed, 502, "Upstream unavailable: closed\n"},
+	} {
+		s.errs["web"] = c.err
+		res, body := get(t, scrapeURL(server, "web"))
+		if res.StatusCode != c.code || c.want != "" && body != c.want {
+			t.Errorf("%s: %d %q", c.name, res.StatusCode, body)
+		}
+		if strings.Count(body, "\n") != 1 || len(body) > 600 || strings.ContainsAny(body, "\x1b\r") {
+			t.Errorf("%s: not one clean line: %q", c.name, body)
+		}
+		if res.Header.Get("Content-Type") != "text/plain; charset=utf-8" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: headers %v", c.name, res.Header)
+		}
+	}
+}
+
+// Issue row 6.16: the content type is always text/plain without a version.
+func TestContentTypeFollowsTheBody(t *testing.T) {
+	s := newScraper()
+	server := serve(t, s)
+	text, om := "text/plain; version=0.0.4; charset=utf-8", "application/openmetrics-text; version=1.0.0; charset=utf-8"
+	for body, want := range map[string]string{
+		"up 1\n": text, "": text, "# EOF inside\nup 1\n": text, "up 1 # EOF\n": text, "up 1\n# EOF\n\n": text, "x# EOF": text,
+		"up 1\n# EOF\n": om, "up 1\n# EOF": om, "# EOF\n": om,
+	} {
+		s.bodies["web"] = body
+		res, got := get(t, scrapeURL(server, "web"))
+		if res.Header.Get("Content-Type") != want || got != body {
+			t.Errorf("%q is called %s", body, res.Header.Get("Content-Type"))
+		}
+	}
+}
+
+// Issue row 6.16: no gzip.
+func TestLargeBodiesAreCompressedForThoseWhoAcceptIt(t *testing.T) {
+	s := newScraper()
+	server := serve(t, s)
+	large := strings.Repeat("some_metric{a=\"b\"} 1\n", 1000)
+	for _, c := range []struct {
+		accept, body string
+		zipped       bool
+	}{
+		{"gzip", large, true}, {"deflate, gzip;q=0.5", large, true}, {"GZIP", large, true}, {"*", large, true},
+		{"", large, false}, {"deflate", large, false}, {"gzip;q=0", large, false}, {"*, gzip;q=0", large, false}, {"gzip;q=x", large, false},
+		{"gzip", "up 1\n", false},
+	} {
+		s.bodies["web"] = c.body
+		res, got := get(t, scrapeURL(server, "web"), "Accept-Encoding", c.accept)
+		if zipped := res.Header.Get("Content-Encoding") == "gzip"; zipped != c.zipped {
+			t.Errorf("%q: compressed %t", c.accept, zipped)
+			continue
+		}
+		if res.Header.Get("Vary") != "Accept-Encoding" || res.ContentLength != int64(len(got)) {
+			t.Errorf("%q: headers %v", c.accept, res.Header)
+		}
+		if c.zipped {
+			z, err := gzip.NewReader(strings.NewReader(got))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, err := io.ReadAll(z)
+			if err != nil || len(got) > len(large)/10 {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			got = string(plain)
+		}
+		if got != c.body {
+			t.Errorf("%q: another body", c.accept)
+		}
+	}
+}
+
+// Issue row 6.15: the scrape-timeout header is ignored.
+func TestScrapeTimeIsPrometheusesLessAMargin(t *testing.T) {
+	s := newScraper()
+	s.bodies["web"] = ""
+	server := serve(t, s)
+	for header, want := range map[string]time.Duration{
+		"10": 9500 * time.Millisecond, "25.5": 25 * time.Second, "1": 750 * time.Millisecond, "0.1": 75 * time.Millisecond,
+		"1e9": 5*time.Minute - 500*time.Millisecond, "Inf": 5*time.Minute - 500*time.Millisecond,
+	} {
+		res, _ := get(t, scrapeURL(server, "web"), "X-Prometheus-Scrape-Timeout-Seconds", header)
+		if got := <-s.within; got != want || res.StatusCode != 200 {
+			t.Errorf("%s: %s, want %s (%d)", header, got, want, res.StatusCode)
+		}
+	}
+	for _, header := range []string{"nonsense", "-1", "0", "NaN", "-Inf", "5s"} {
+		res, body := get(t, scrapeURL(server, "web"), "X-Prometheus-Scrape-Timeout-Seconds", header)
+		if res.StatusCode != 400 || strings.Count(body, "\n") != 1 {
+			t.Errorf("%s: %d %q", header, res.StatusCode, body)
+		}
+	}
+}
+
+// Issue row 6.2: a deadline on every wait, even when the loop is stuck or gone.
+func TestAnswerComesBeforePrometheusGivesUp(t *testing.T) {
+	s := newScraper()
+	s.silent["web"] = true
+	start := time.Now()
+	res, body := get(t, scrapeURL(serve(t, s), "web"), "X-Prometheus-Scrape-Timeout-Seconds", "1")
+	if took := time.Since(start); res.StatusCode != 504 || took >= 1100*time.Millisecond || took < 700*time.Millisecond {
+		t.Errorf("after %s: %d %q", took, res.StatusCode, body)
+	}
+	if got := <-s.canceled; got != "web" {
+		t.Errorf("%q was cancelled", got)
+	}
+}
+
+type deadLoop struct{}
+
+func (deadLoop) Post(func()) {}
+
+func TestDeadLoopIsNotWaitedFor(t *testing.T) {
+	h, err := web.New(web.Config{Loop: deadLoop{}, Scraper: newScraper(), Log: slog.New(slog.DiscardHandler), ScrapeTimeout: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, code := range map[string]int{
+		"/scrape/web/metrics": 504, "/-/healthy": 200, "/-/ready": 503, "/api/v1/status": 503, "/api/v1/aliases": 503, "/metrics": 500,
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			if w.Code != code {
+				t.Errorf("%d %q", w.Code, w.Body)
+			}
+		})
+	}
+}
+
+// Issue row 6.15: a cancelled scrape goes on upstream.
+func TestScrapeHangsUpWithItsCaller(t *testing.T) {
+	s := newScraper()
+	s.silent["web"] = true
+	server := serve(t, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scrapeURL(server, "web"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			res.Body.Close()
+			t.Error("it was answered")
+		}
+	}()
+	<-s.within // it is under way
+	cancel()
+	if got := <-s.canceled; got != "web" {
+		t.Errorf("%q was cancelled", got)
+	}
+	<-gone
+}
+
+func TestNonsensePathsAndMethodsGetOneLineAndTheRightCode(t *testing.T) {
+	server := serve(t, newScraper())
+	for _, c := range []struct {
+		method, path string
+		code         int
+	}{
+		{"GET", "/nonsense", 404}, {"GET", "/scrape", 404}, {"GET", "/scrape/", 404}, {"GET", "/scrape/web", 404},
+		{"GET", "/scrape//metrics", 404}, {"GET", "/scrape/metrics", 404}, {"GET", "/scrape/web/metrics/", 404}, {"GET", "/api/v1/nonsense", 404},
+		{"GET", "/metrics/x", 404}, {"GET", "/-/nonsense", 404}, {"GET", "//", 404}, {"GET", "/api/../nonsense", 404},
+		{"POST", "/scrape/web/metrics", 405}, {"DELETE", "/api/v1/aliases", 405}, {"PUT", "/metrics", 405}, {"POST", "/-/ready", 405}, {"POST", "/", 405},
+	} {
+		res, body := do(t, c.method, server.URL+c.path)
+		if res.StatusCode != c.code || strings.Count(body, "\n") != 1 || len(body) < 5 {
+			t.Errorf("%s %s: %d %q", c.method, c.path, res.StatusCode, body)
+		}
+		if c.code == 405 && res.Header.Get("Allow") == "" {
+			t.Errorf("%s %s does not say what is allowed", c.method, c.path)
+		}
+	}
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	s := newScraper()
+	server := serve(t, s)
+	check := func(path string, code int) {
+		t.Helper()
+		for _, method := range []string{"GET", "HEAD"} {
+			if res, _ := do(t, method, server.URL+path); res.StatusCode != code {
+				t.Errorf("%s %s: %d", method, path, res.StatusCode)
+			}
+		}
+	}
+	check("/-/healthy", 200)
+	check("/-/ready", 200)
+	s.notReady = true
+	check("/-/healthy", 200)
+	check("/-/ready", 503)
+}
+
+func someAliases() []domain.AliasStatus {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	return []domain.AliasStatus{
+		{
+			Entry:   domain.Entry{Alias: "a:b/<c>", Key: domain.PublicKey{2}, Hostname: "h", Service: "s", Registered: at, Renewed: at, Expires: at.Add(time.Hour)},
+			Session: domain.SessionOpen, SessionUp: true, Peer: domain.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:5"), Path: domain.PathDirect},
+			Scrape: domain.Scrape{At: at, Took: 250 * time.Millisecond, Bytes: 99, Success: at.Add(time.Minute)},
+		},
+		{
+			Entry:   domain.Entry{Alias: "down", Key: domain.PublicKey{3}, Expires: at, Renewed: at},
+			Session: domain.SessionWaiting, Why: errors.New("peer not found\nat all"),
+			Scrape: domain.Scrape{At: at, Err: domain.ErrNotConnected},
+		},
+		{Entry: domain.Entry{Alias: "new", Key: domain.PublicKey{4}}, Session: domain.SessionConnecting},
+	}
+}
+
+func decode[T any](t *testing.T, res *http.Response, body string) T {
+	t.Helper()
+	var e struct {
+		Status string
+		Data   T
+	}
+	dec := json.NewDecoder(strings.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&e); err != nil || e.Status != "success" || res.StatusCode != 200 || res.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %s: %v", res.StatusCode, body, err)
+	}
+	return e.Data
+}
+
+func TestStatusSaysWhoAndHow(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()
+	s.node = ports.NodeStatus{
+		State: "online", Addrs: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:49737")}, PublicAddr: netip.MustParseAddrPort("192.0.2.9:49737"),
+		NAT: "consistent", Nodes: 20,
+	}
+	res, body := get(t, serve(t, s).URL+"/api/v1/status")
+	got := decode[web.Status](t, res, body)
+	if got.PublicKey != s.PublicKey().String() || got.Version != "1.2.3" || !got.Ready || got.Aliases != 3 || got.Sessions["open"] != 2 || got.Sessions["connecting"] != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got.DHT.State != "online" || got.DHT.Addresses[0] != "0.0.0.0:49737" || got.DHT.PublicAddress != "192.0.2.9:49737" || got.DHT.NAT != "consistent" || got.DHT.Nodes != 20 {
+		t.Errorf("%+v", got.DHT)
+	}
+}
+
+func TestAliasesAreListedWithSessionAndScrape(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()
+	res, body := get(t, serve(t, s).URL+"/api/v1/aliases")
+	if strings.ContainsAny(body, "<>") {
+		t.Error("names from the network are not escaped")
+	}
+	all := decode[web.Aliases](t, res, body).Aliases
+	if len(all) != 3 {
+		t.Fatal(body)
+	}
+	if a := all[0]; a.Alias != "a:b/<c>" || a.ScrapePath != "/scrape/a:b%2F%3Cc%3E/metrics" || a.Health != "up" || a.RemoteAddress != "192.0.2.1:5" ||
+		a.Path != "direct" || a.Session != "open" || a.LastScrape.Bytes != 99 || a.LastScrape.DurationSeconds != 0.25 || a.LastScrape.LastSuccess == nil {
+		t.Errorf("%+v", a)
+	}
+	if a := all[1]; a.Health != "down" || a.LastScrape.Error != "not connected" || a.SessionError != "peer not found at all" || a.RemoteAddress != "" {
+		t.Errorf("%+v", a)
+	}
+	if a := all[2]; a.Health != "unknown" || a.LastScrape != nil {
+		t.Errorf("%+v", a)
+	}
+	s.aliases = nil
+	res, body = get(t, serve(t, s).URL+"/api/v1/aliases")
+	decode[web.Aliases](t, res, body)
+	if !strings.Contains(body, `"aliases":[]`) {
+		t.Errorf("an empty table is %s", body)
+	}
+}
+
+func TestOwnMetricsFollowTheConventions(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()
+	s.node = ports.NodeStatus{State: "online", Nodes: 20, Counters: []ports.Counter{{Name: "dht_queries", Help: "Queries.", Value: 42}, {Name: "bad name", Help: "x"}}}
+	_, body := get(t, serve(t, s).URL+"/metrics")
+	for _, want := range []string{
+		"dhtprom_aliases 3", `dhtprom_sessions{state="open"} 2`, `dhtprom_sessions{state="connecting"} 0`, `dhtprom_connections{path="direct"} 1`,
+		`dhtprom_target_connected{alias="a:b/<c>"} 1`, `dhtprom_target_connected{alias="down"} 0`,
+		`dhtprom_target_last_scrape_duration_seconds{alias="a:b/<c>"} 0.25`, "dhtprom_proxied_scrapes_total 7",
+		`dhtprom_proxied_scrapes_failed_total{reason="timeout"} 3`, `dhtprom_registrations_rejected_total{reason="unauthorised"} 0`,
+		"dhtprom_alias_takeovers_total 1", "dhtprom_dht_nodes 20", "dhtprom_dht_queries_total 42", "dhtprom_dht_online 1", "dhtprom_ready 1",
+	} {
+		if !strings.Contains(body, "\n"+want+"\n") {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	if strings.Contains(body, "bad name") {
+		t.Error("a name that is none got in")
+	}
+	problems, err := promlint.New(bytes.NewReader([]byte(body))).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+func TestLandingPageLinksEverythingAndLoadsNothing(t *testing.T) {
+	res, body := get(t, serve(t, newScraper()).URL+"/")
+	if res.StatusCode != 200 || !strings.Contains(body, "1.2.3") || strings.Contains(body, "<script") || res.Header.Get("Content-Security-Policy") == "" {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
