@@ -21,7 +21,13 @@
 //	socket → host → [access link] → segment → (router → segment)* → [access link] → host → socket
 //
 // A segment is a network whose members reach each other directly: the internet, which every Net has, or a
-// LAN. Each crossing costs the link's hops, so a datagram with a small TTL dies on the way, as those that
+// LAN. A Router joins a LAN to another segment, and what it does to datagrams there is a value, its NAT:
+//
+//	carrier := net.AddRouter("carrier", simnet.SymmetricRandom(), netip.MustParseAddr("203.0.113.1"))
+//	home := carrier.LAN().AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("100.64.0.2"))
+//	b := home.AddHost("b", netip.MustParseAddr("192.168.1.2"))
+//
+// Each crossing costs the link's hops, so a datagram with a small TTL dies on the way, as those that
 // only open the near NAT should. What happens to a datagram on a link - delay, loss, duplication - is a
 // pure function of the seed, the two machines, the instant and how many datagrams the sender sent at that
 // instant: one more draw in one place moves nothing elsewhere.

@@ -65,6 +65,10 @@ func (h *Host) SetAccess(l Link) { h.m.access = &access{Link: l} }
 // laptop changes networks; those bound to a lost address get nothing any more.
 func (h *Host) SetAddrs(addrs ...netip.Addr) { h.m.setAddrs(addrs) }
 
+// Move takes the machine to another segment, as a phone that leaves the Wi-Fi. It is SetAddrs otherwise; its access
+// link comes along.
+func (h *Host) Move(to *Segment, addrs ...netip.Addr) { h.m.move(to, addrs) }
+
 // Crash ends this boot at once: timers never fire, sockets are gone, posted and deferred closures do not
 // run. Calls on a crashed host do nothing.
 func (h *Host) Crash() {

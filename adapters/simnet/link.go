@@ -29,6 +29,10 @@ type Link struct {
 	Duplicate float64
 	Late      time.Duration
 
+	// Replay is the probability that a datagram comes again, long after its time: up to Stale (0: 1 minute).
+	Replay float64
+	Stale  time.Duration
+
 	// MTU is the largest IP packet that fits, headers included; 0 means 1500. Larger ones are dropped,
 	// as if all were sent with don't-fragment.
 	MTU int
@@ -70,6 +74,7 @@ type crossing struct {
 	luck     *dice
 	size     int           // of the IP packet
 	twin     time.Duration // how much later a second copy arrives; 0 for none
+	replay   time.Duration // the same for an old one
 }
 
 // cross reports when the datagram comes out at the other end, or why it does not.
@@ -102,6 +107,15 @@ func (l *Link) late(luck *dice) time.Duration {
 	d := l.Late
 	if d == 0 {
 		d = lateDefault
+	}
+	return time.Duration(luck.below(int64(d)) + 1)
+}
+
+// stale draws how long after its time an old datagram comes again.
+func (l *Link) stale(luck *dice) time.Duration {
+	d := l.Stale
+	if d == 0 {
+		d = staleDefault
 	}
 	return time.Duration(luck.below(int64(d)) + 1)
 }

@@ -40,7 +40,7 @@ type Net struct {
 
 	internet *Segment
 	machines []*machine
-	byName   map[string]*machine
+	taken    map[string]bool // names of machines and routers
 	names    map[string][]netip.Addr
 	links    map[pair]*pairLink
 	queues   map[pair]*queue // of links with a bandwidth that are not a pair's own
@@ -53,8 +53,8 @@ type Net struct {
 	text  []byte
 }
 
-// pair is a directed pair of machines.
-type pair struct{ from, to *machine }
+// pair is a directed pair of machines or routers.
+type pair struct{ from, to *node }
 
 type pairLink struct {
 	Link
@@ -68,7 +68,7 @@ func New(cfg Config) *Net {
 	}
 	n := &Net{
 		cfg:     cfg,
-		byName:  map[string]*machine{},
+		taken:   map[string]bool{},
 		names:   map[string][]netip.Addr{},
 		links:   map[pair]*pairLink{},
 		queues:  map[pair]*queue{},
@@ -119,8 +119,11 @@ func (n *Net) SetName(name string, addrs ...netip.Addr) {
 }
 
 // SetLink gives the way from one host to another a link of its own, in this direction only, in place of
-// that of their segment. It outlives restarts.
-func (n *Net) SetLink(from, to *Host, l Link) { n.links[pair{from.m, to.m}] = &pairLink{Link: l} }
+// that of their segment. Where they are on different segments it takes the place of the last one's, which is
+// the receiver's LAN. It outlives restarts.
+func (n *Net) SetLink(from, to *Host, l Link) {
+	n.links[pair{&from.m.node, &to.m.node}] = &pairLink{Link: l}
+}
 
 // SetLinks is SetLink in both directions.
 func (n *Net) SetLinks(a, b *Host, l Link) {
@@ -130,10 +133,10 @@ func (n *Net) SetLinks(a, b *Host, l Link) {
 
 // Block drops everything that one host sends to another, in this direction only, until Unblock. What is
 // on its way still arrives.
-func (n *Net) Block(from, to *Host) { n.blocked[pair{from.m, to.m}] = true }
+func (n *Net) Block(from, to *Host) { n.blocked[pair{&from.m.node, &to.m.node}] = true }
 
 // Unblock takes Block back.
-func (n *Net) Unblock(from, to *Host) { delete(n.blocked, pair{from.m, to.m}) }
+func (n *Net) Unblock(from, to *Host) { delete(n.blocked, pair{&from.m.node, &to.m.node}) }
 
 // Partition blocks both directions between every host of one side and every host of the other.
 func (n *Net) Partition(left, right []*Host) {

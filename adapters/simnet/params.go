@@ -29,6 +29,8 @@ const (
 	jitterWindow = 20 * time.Millisecond
 	// lateDefault is how late the reordered and duplicated come where the link does not say.
 	lateDefault = 10 * time.Millisecond
+	// staleDefault is how late an old datagram comes again where the link does not say.
+	staleDefault = time.Minute
 	// burstDefault is how long a loss burst lasts where the link does not say.
 	burstDefault = 200 * time.Millisecond
 	// queueDefault is the queue of a link with a bandwidth, in bytes, where the link does not say.
@@ -36,6 +38,15 @@ const (
 	// ephemeralFirst and ephemeralLast bound the ports given to sockets that ask for none (RFC 6335).
 	ephemeralFirst = 49152
 	ephemeralLast  = 65535
+	// natFirstPort and natLastPort bound public ports where a NAT does not say: Linux leaves those below 1024 alone.
+	natFirstPort = 1024
+	natLastPort  = 65535
+	// natLifetime is the least that RFC 4787 asks for (REQ-5).
+	natLifetime = 2 * time.Minute
+	// natSize is the table of a good home router, and far more than one DHT node fills.
+	natSize = 65536
+	// natDraws is how often a random port is drawn before all are looked at in turn.
+	natDraws = 32
 	// stillLimit is how many events may happen at one instant before we call it an endless loop.
 	stillLimit = 20_000_000
 	// scribble is what a borrowed buffer is overwritten with after the turn, in debug runs.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -18,9 +19,11 @@ type Datagram struct {
 // datagram is a datagram on its way, and the event of its next arrival.
 type datagram struct {
 	event
-	at       place // where it arrives next
+	at       place    // where it arrives next
+	on       *Segment // which it crosses to get there; nil inside a machine
 	from, to netip.AddrPort
 	sender   *machine
+	luck     uint64 // decides what happens to it on the way
 	ttl      int
 	queued   bool // has been through the queue of the receiver's access link
 	buf      []byte
@@ -30,18 +33,50 @@ type datagram struct {
 // place owns the datagram from then on and sends it on or releases it.
 type place interface {
 	arrive(d *datagram)
+	self() *node
+}
+
+// node is what machines and routers have in common: a place on a segment.
+type node struct {
+	name   string
+	salt   uint64
+	uplink *Segment // the segment it is attached to; for a router, the one that is not its LAN
+	access *access
+}
+
+// access is a node's own link to its segment.
+type access struct {
+	Link
+	up, down queue
+}
+
+// queueing reports whether a datagram that comes from the uplink of a node has to go through the queue of
+// its access link first. It arrives again then.
+func (n *Net) queueing(to *node, d *datagram) bool {
+	a := to.access
+	if a == nil || a.Bandwidth == 0 || d.queued || d.on != to.uplink {
+		return false
+	}
+	left, ok := a.down.admit(&a.Link, n.now, d.ipSize())
+	if !ok {
+		n.drop(d, DropQueue)
+		return true
+	}
+	d.queued = true
+	n.arm(&d.event, left)
+	return true
 }
 
 // Segment is a network whose members reach each other directly.
 type Segment struct {
-	net     *Net
-	name    string
-	link    Link
-	hops    int // what a crossing costs where the link does not say
-	salt    uint64
-	by4     map[uint32]place
-	by6     map[netip.Addr]place
-	gateway place // gets what nobody on the segment has the address of; nil drops it
+	net    *Net
+	name   string
+	link   Link
+	hops   int // what a crossing costs where the link does not say
+	salt   uint64
+	by4    map[uint32]place
+	by6    map[netip.Addr]place
+	router *Router // gets what nobody on the segment has the address of; nil drops it
 }
 
 func newSegment(n *Net, name string, l Link, hops int) *Segment {
@@ -66,15 +101,20 @@ func (s *Segment) SetLink(l Link) { s.link = l }
 // with the same name, are a mistake in the scenario and panic.
 func (s *Segment) AddHost(name string, addrs ...netip.Addr) *Host {
 	n := s.net
-	if n.byName[name] != nil {
-		panic("simnet: two machines are named " + name)
-	}
-	m := &machine{net: n, segment: s, name: name, salt: split(n.cfg.Seed, "host:"+name)}
+	n.take(name)
+	m := &machine{net: n, node: node{name: name, salt: split(n.cfg.Seed, "host:"+name), uplink: s}}
 	m.clock = Clock{net: n}
-	n.byName[name] = m
 	n.machines = append(n.machines, m)
 	m.setAddrs(addrs)
 	return m.boot()
+}
+
+// take makes sure that a name is given once.
+func (n *Net) take(name string) {
+	if n.taken[name] {
+		panic("simnet: two machines are named " + name)
+	}
+	n.taken[name] = true
 }
 
 // at returns who has an address on the segment, or nil.
@@ -90,6 +130,9 @@ func (s *Segment) attach(addr netip.Addr, p place) {
 	if s.at(addr) != nil {
 		panic(fmt.Sprintf("simnet: %v is taken on %s", addr, s.name))
 	}
+	if s.exposed() {
+		s.router.uplink.attach(addr, s.router)
+	}
 	if addr.Is4() {
 		a := addr.As4()
 		s.by4[binary.BigEndian.Uint32(a[:])] = p
@@ -98,7 +141,13 @@ func (s *Segment) attach(addr netip.Addr, p place) {
 	}
 }
 
+// exposed reports whether the addresses of the segment are addresses of its router's uplink, too.
+func (s *Segment) exposed() bool { return s.router != nil && !s.router.addr.IsValid() }
+
 func (s *Segment) detach(addr netip.Addr) {
+	if s.exposed() {
+		s.router.uplink.detach(addr)
+	}
 	if addr.Is4() {
 		a := addr.As4()
 		delete(s.by4, binary.BigEndian.Uint32(a[:]))
@@ -107,48 +156,43 @@ func (s *Segment) detach(addr netip.Addr) {
 	}
 }
 
-// forward sends a datagram over the segment to next, who has its address there, or to the gateway where
-// nobody does. It owns d.
-func (s *Segment) forward(d *datagram, next place, luck *dice) {
+// forward sends a datagram from a node on the segment to next, who has its address there, or to the router
+// where nobody does. It owns d.
+func (s *Segment) forward(d *datagram, from *node, next place) {
 	n := s.net
 	if next == nil {
-		next = s.gateway
+		if s.router == nil || from == &s.router.node {
+			n.drop(d, DropNoRoute)
+			return
+		}
+		next = s.router
 	}
-	if next == nil {
-		n.drop(d, DropNoRoute)
-		return
-	}
-	d.at = next
-	to, _ := next.(*machine)
+	d.at, d.on, d.queued = next, s, false
 	link, transmitter := &s.link, (*queue)(nil)
-	if to != nil {
-		if len(n.blocked) > 0 && n.blocked[pair{d.sender, to}] {
+	to := next.self()
+	if machine, ok := next.(*machine); ok {
+		if len(n.blocked) > 0 && n.blocked[pair{&d.sender.node, to}] {
 			n.drop(d, DropBlocked)
 			return
 		}
 		if len(n.links) > 0 {
-			if own := n.links[pair{d.sender, to}]; own != nil {
+			if own := n.links[pair{&d.sender.node, &machine.node}]; own != nil {
 				link, transmitter = &own.Link, &own.queue
 			}
 		}
 	}
-
 	if transmitter == nil && link.Bandwidth > 0 {
-		transmitter = n.transmitter(pair{d.sender, to})
+		transmitter = n.transmitter(pair{from, to})
 	}
 	hops := link.Hops
 	if hops == 0 {
 		hops = s.hops
 	}
-	if to != nil {
-		*luck = dice(mix(uint64(*luck), to.salt))
-	}
-	c := crossing{at: n.now, luck: luck, size: d.ipSize(), pair: mix(s.salt, d.sender.salt), distance: s.salt ^ d.sender.salt}
-	if to != nil {
-		c.pair, c.distance = mix(c.pair, to.salt), c.distance^to.salt
-	}
 
-	if a := d.sender.access; a != nil {
+	luck := dice(mix(d.luck, to.salt))
+	way := mix(s.salt, from.salt)
+	c := crossing{at: n.now, luck: &luck, size: d.ipSize(), pair: mix(way, to.salt), distance: s.salt ^ from.salt ^ to.salt}
+	if a := from.access; a != nil && from.uplink == s {
 		hops += a.Hops
 		if !d.over(&a.Link, &a.up, &c, 1) {
 			return
@@ -157,9 +201,9 @@ func (s *Segment) forward(d *datagram, next place, luck *dice) {
 	if !d.over(link, transmitter, &c, 2) {
 		return
 	}
-	if to != nil && to.access != nil {
-		hops += to.access.Hops
-		if !d.over(&to.access.Link, nil, &c, 3) { // its queue is met on arrival
+	if a := to.access; a != nil && to.uplink == s {
+		hops += a.Hops
+		if !d.over(&a.Link, nil, &c, 3) { // its queue is met on arrival
 			return
 		}
 	}
@@ -170,11 +214,21 @@ func (s *Segment) forward(d *datagram, next place, luck *dice) {
 	d.ttl -= hops
 	if c.twin > 0 {
 		n.stats.Duplicated++
-		twin := n.newDatagram(d.buf)
-		twin.at, twin.from, twin.to, twin.sender, twin.ttl = d.at, d.from, d.to, d.sender, d.ttl
-		n.arm(&twin.event, c.at.Add(c.twin))
+		n.again(d, c.at.Add(c.twin))
+	}
+	if c.replay > 0 {
+		n.stats.Replayed++
+		n.again(d, c.at.Add(c.replay))
 	}
 	n.arm(&d.event, c.at)
+}
+
+// again lets a copy of a datagram arrive, with a fate of its own from there.
+func (n *Net) again(d *datagram, at host.Instant) {
+	twin := n.newDatagram(d.buf)
+	twin.at, twin.on, twin.from, twin.to, twin.sender, twin.ttl = d.at, d.on, d.from, d.to, d.sender, d.ttl
+	twin.luck = mix(d.luck, uint64(at))
+	n.arm(&twin.event, at)
 }
 
 // over takes a datagram over one link. It reports false when it was dropped there.
@@ -197,6 +251,9 @@ func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
 	c.at = at
 	if c.luck.hit(l.Duplicate) {
 		c.twin = l.late(c.luck)
+	}
+	if c.luck.hit(l.Replay) {
+		c.replay = l.stale(c.luck)
 	}
 	return true
 }
@@ -238,7 +295,7 @@ func (n *Net) release(d *datagram) {
 			d.buf[i] = scribble
 		}
 	}
-	d.at, d.sender, d.queued = nil, nil, false
+	d.at, d.on, d.sender, d.queued = nil, nil, nil, false
 	n.free = append(n.free, d)
 }
 
@@ -252,22 +309,13 @@ func (n *Net) drop(d *datagram, why Drop) {
 
 // machine is what stays when a host crashes.
 type machine struct {
-	net     *Net
-	segment *Segment
-	name    string
-	salt    uint64
-	addrs   []netip.Addr
-	first   [1]netip.Addr // room for addrs, where memory is at hand anyway
-	access  *access
-	clock   Clock
-	boots   uint64
-	host    *Host // nil while crashed
-}
-
-// access is a machine's own link to its segment.
-type access struct {
-	Link
-	up, down queue
+	node
+	net   *Net
+	addrs []netip.Addr
+	first [1]netip.Addr // room for addrs, where memory is at hand anyway
+	clock Clock
+	boots uint64
+	host  *Host // nil while crashed
 }
 
 func (m *machine) boot() *Host {
@@ -281,29 +329,35 @@ func (m *machine) boot() *Host {
 	return h
 }
 
-func (m *machine) setAddrs(addrs []netip.Addr) {
+func (m *machine) setAddrs(addrs []netip.Addr) { m.move(m.uplink, addrs) }
+
+func (m *machine) move(to *Segment, addrs []netip.Addr) {
 	for _, a := range m.addrs {
-		m.segment.detach(a)
+		m.uplink.detach(a)
 	}
+	m.uplink = to
 	m.addrs = m.first[:0]
 	for _, a := range addrs {
 		a = a.Unmap()
-		m.segment.attach(a, m)
+		m.uplink.attach(a, m)
 		m.addrs = append(m.addrs, a)
 	}
 }
 
+// owns reports whether an address is one of the machine's.
+func (m *machine) owns(addr netip.Addr) bool { return slices.Contains(m.addrs, addr) }
+
+// self implements place.
+func (m *machine) self() *node { return &m.node }
+
 // arrive implements place.
 func (m *machine) arrive(d *datagram) {
 	n := m.net
-	if a := m.access; a != nil && a.Bandwidth > 0 && !d.queued && d.sender != m {
-		left, ok := a.down.admit(&a.Link, n.now, d.ipSize())
-		if !ok {
-			n.drop(d, DropQueue)
-			return
-		}
-		d.queued = true
-		n.arm(&d.event, left)
+	if d.on != nil && (d.on != m.uplink || !m.owns(d.to.Addr())) { // it has moved while the datagram was on its way
+		n.drop(d, DropNoRoute)
+		return
+	}
+	if n.queueing(&m.node, d) {
 		return
 	}
 	h := m.host
@@ -322,7 +376,11 @@ func (m *machine) arrive(d *datagram) {
 	}
 	n.stats.Delivered++
 	n.stats.DeliveredBytes += uint64(len(d.buf))
-	n.mark(markDeliver, m.salt^uint64(d.from.Port())<<32^uint64(d.to.Port())<<16)
+	who := m.salt ^ uint64(d.to.Port())<<48
+	if d.from.Addr().Is4() {
+		who ^= uint64(endpointOf(d.from))
+	}
+	n.mark(markDeliver, who)
 	if !n.cfg.Coarse {
 		n.hash = mixBytes(n.hash, d.buf)
 	}

@@ -178,6 +178,9 @@ func TestFaultsHappenAsOftenAsTheLinkSays(t *testing.T) {
 		{"loss", simnet.Link{Loss: 0.2}, func(_ *end, s simnet.Stats) float64 { return float64(s.Dropped(simnet.DropLoss)) }, 0.2},
 		{"burst", simnet.Link{Burst: 0.2, BurstFor: 5 * ms}, func(_ *end, s simnet.Stats) float64 { return float64(s.Dropped(simnet.DropBurst)) }, 0.2},
 		{"duplicate", simnet.Link{Duplicate: 0.2}, func(b *end, _ simnet.Stats) float64 { return float64(len(b.got) - count) }, 0.2},
+		{"replay", simnet.Link{Replay: 0.2, Stale: 10 * time.Second}, func(b *end, s simnet.Stats) float64 {
+			return float64(len(b.got)-count+int(s.Replayed)) / 2
+		}, 0.2},
 		{"reorder", simnet.Link{Reorder: 0.2, Late: 5 * ms}, func(b *end, _ simnet.Stats) float64 { return float64(count - ascents(b.got)) }, 0.2},
 	}
 	for _, test := range tests {

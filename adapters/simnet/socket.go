@@ -57,12 +57,7 @@ func (h *Host) owns(addr netip.Addr) bool {
 	if addr.IsLoopback() {
 		return true
 	}
-	for _, a := range h.m.addrs {
-		if a == addr {
-			return true
-		}
-	}
-	return false
+	return h.m.owns(addr)
 }
 
 // freePort draws until it hits a free port, and looks at all of them in turn when luck fails it.
@@ -137,7 +132,7 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 		n.drop(d, DropFiltered)
 		return
 	}
-	next := m.segment.at(to.Addr())
+	next := m.uplink.at(to.Addr())
 	if next == place(m) || to.Addr().IsLoopback() {
 		h.loop(d)
 		return
@@ -151,8 +146,8 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 		h.sentAt, h.sentN = n.now, 0
 	}
 	h.sentN++
-	luck := dice(mix(mix(m.salt, uint64(n.now)), h.sentN))
-	m.segment.forward(d, next, &luck)
+	d.luck = mix(mix(m.salt, uint64(n.now)), h.sentN)
+	m.uplink.forward(d, &m.node, next)
 }
 
 // source returns the address that a datagram of the socket comes from.

@@ -12,23 +12,31 @@ import (
 type Drop uint8
 
 const (
-	DropBlocked  Drop = iota + 1 // the scenario partitioned the two machines
-	DropFiltered                 // the scenario's filter did not keep it
-	DropNoRoute                  // nobody has that address
-	DropTTL                      // it died on the way
-	DropMTU                      // it did not fit
-	DropLoss                     // lost by itself
-	DropBurst                    // lost in a spell of loss
-	DropQueue                    // a link with a bandwidth had no room
-	DropDown                     // the machine is crashed
-	DropPort                     // no socket is bound to that port
-	DropUnread                   // the socket has nobody who receives
+	DropBlocked   Drop = iota + 1 // the scenario partitioned the two machines
+	DropFiltered                  // the scenario's filter did not keep it
+	DropNoRoute                   // nobody has that address
+	DropTTL                       // it died on the way
+	DropMTU                       // it did not fit
+	DropLoss                      // lost by itself
+	DropBurst                     // lost in a spell of loss
+	DropQueue                     // a link with a bandwidth had no room
+	DropDown                      // the machine is crashed
+	DropPort                      // no socket is bound to that port
+	DropUnread                    // the socket has nobody who receives
+	DropUnmapped                  // the NAT gave that port to nobody
+	DropRefused                   // the filter of a NAT or firewall does not let it in
+	DropHairpin                   // the NAT does not send inside hosts to each other
+	DropTableFull                 // the NAT has no room for another session
+	DropNoPort                    // the NAT has no public port left
+	DropUDP                       // the router blocks UDP
 	dropCount
 )
 
 var dropNames = [dropCount]string{
 	DropBlocked: "blocked", DropFiltered: "filtered", DropNoRoute: "no-route", DropTTL: "ttl", DropMTU: "mtu",
 	DropLoss: "loss", DropBurst: "burst", DropQueue: "queue", DropDown: "down", DropPort: "port", DropUnread: "unread",
+	DropUnmapped: "unmapped", DropRefused: "refused", DropHairpin: "hairpin", DropTableFull: "table-full",
+	DropNoPort: "no-port", DropUDP: "udp-blocked",
 }
 
 // String returns the reason as it stands in traces.
@@ -36,9 +44,9 @@ func (d Drop) String() string { return dropNames[d] }
 
 // Stats counts what happened in a run.
 type Stats struct {
-	Sent, Delivered, Duplicated uint64 // datagrams
-	SentBytes, DeliveredBytes   uint64 // payload
-	Timers, Posts, Events       uint64
+	Sent, Delivered, Duplicated, Replayed uint64 // datagrams
+	SentBytes, DeliveredBytes             uint64 // payload
+	Timers, Posts, Events                 uint64
 
 	dropped [dropCount]uint64
 }
@@ -91,6 +99,19 @@ func (n *Net) noteDatagram(who, what string, from, to netip.AddrPort, size int) 
 	b = append(from.AppendTo(b), '>')
 	b = append(to.AppendTo(b), ' ')
 	n.text = strconv.AppendInt(b, int64(size), 10)
+	n.flush()
+}
+
+// noteTranslation writes a line about an address that a router exchanged.
+func (n *Net) noteTranslation(who, what string, old, new, remote netip.AddrPort) {
+	if n.cfg.Trace == nil {
+		return
+	}
+	b := append(n.stamp(), who...)
+	b = append(append(append(b, ' '), what...), ' ')
+	b = append(old.AppendTo(b), '=')
+	b = append(new.AppendTo(b), " for "...)
+	n.text = remote.AppendTo(b)
 	n.flush()
 }
 

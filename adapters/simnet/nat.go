@@ -1,0 +1,185 @@
+package simnet
+
+import (
+	"fmt"
+	"time"
+)
+
+// Dependence says what of the remote end something depends on (RFC 4787, sections 4.1 and 5).
+type Dependence uint8
+
+const (
+	// Never, as a mapping, leaves addresses as they are: a firewall. As a filter it lets everything in.
+	Never Dependence = iota
+	// EndpointIndependent looks at the inside end alone.
+	EndpointIndependent
+	// AddressDependent looks at the remote address as well.
+	AddressDependent
+	// AddressAndPortDependent looks at the remote address and port as well.
+	AddressAndPortDependent
+)
+
+var dependenceNames = [...]string{"never", "endpoint-independent", "address-dependent", "address-and-port-dependent"}
+
+// String returns the name as RFC 4787 has it.
+func (d Dependence) String() string { return dependenceNames[d] }
+
+// PortChoice is how a NAT picks the public port of a new mapping.
+type PortChoice uint8
+
+const (
+	// PreservePort takes the inside port, or the next free one above where it is taken.
+	PreservePort PortChoice = iota
+	// NextPort counts up from a start drawn at boot.
+	NextPort
+	// RandomPort draws each port anew.
+	RandomPort
+)
+
+// Refresh says which datagrams keep a session alive.
+type Refresh uint8
+
+const (
+	// RefreshOutbound lets only what leaves do (RFC 4787, REQ-6).
+	RefreshOutbound Refresh = iota
+	// RefreshBoth lets what is let in do so, too.
+	RefreshBoth
+)
+
+// WhenFull is what a NAT does with a new session when its table is full.
+type WhenFull uint8
+
+const (
+	// RefuseNew drops the datagram that asks for one.
+	RefuseNew WhenFull = iota
+	// EvictOldest forgets the session that was not refreshed for the longest time.
+	EvictOldest
+)
+
+// NAT is a kind of router, as one value on each of several independent axes. The zero NAT forwards
+// everything. Combinations in which an axis would mean nothing are refused by AddRouter, so that no
+// scenario believes to test what it does not.
+type NAT struct {
+	// Block drops all datagrams, in both directions: a network that lets only TCP out. It needs no other axis.
+	Block bool
+
+	// Mapping says which sessions of an inside socket share a public port; Never is a firewall.
+	Mapping Dependence
+	// Filtering says from whom datagrams come in. A NAT cannot have Never: what it has no mapping for has nowhere
+	// to go.
+	Filtering Dependence
+
+	// Ports is how a mapping gets its public port, between FirstPort and LastPort (both 0: 1024 and 65535).
+	Ports               PortChoice
+	FirstPort, LastPort uint16
+	// Overload lets mappings to different remote ends have the same public port, as Linux does: only the ends together
+	// are unique. It needs a Mapping that depends on the remote end, and a Filtering that does so no less.
+	Overload bool
+
+	// Lifetime is how long a session lives without refresh; 0 means 2 minutes.
+	Lifetime time.Duration
+	Refresh  Refresh
+	// Hairpin lets inside hosts reach each other by their public addresses. The receiver sees the sender's
+	// public address (RFC 4787, REQ-9).
+	Hairpin bool
+
+	// Size bounds the sessions; 0 means 65536. A session is a mapping together with one remote end that its
+	// filter admits.
+	Size int
+	Full WhenFull
+}
+
+// check panics where an axis was set that would mean nothing.
+func (c *NAT) check() {
+	translates, tracks := c.Mapping != Never, c.Filtering != Never
+	refuse := func(bad bool, why string) {
+		if bad {
+			panic(fmt.Sprintf("simnet: %s: %+v", why, *c))
+		}
+	}
+	refuse(c.Block && *c != NAT{Block: true}, "a router that blocks all has no other axis")
+	refuse(translates && !tracks, "a NAT has nowhere to send what it has no mapping for, and so a filter")
+	refuse(!translates && (c.Ports != 0 || c.FirstPort != 0 || c.LastPort != 0), "a firewall gives no ports")
+	refuse(!translates && c.Hairpin, "behind a firewall there are no public addresses to reach each other by")
+	refuse(!tracks && (c.Lifetime != 0 || c.Refresh != 0 || c.Size != 0 || c.Full != 0), "a router without a filter has no sessions")
+	refuse(c.Overload && (c.Mapping <= EndpointIndependent || c.Filtering < c.Mapping), "mappings that share a port are told apart by their remote ends")
+	refuse(c.FirstPort > c.LastPort || c.FirstPort == 0 && c.LastPort != 0, "the ports are no range")
+	refuse(c.Lifetime < 0 || c.Size < 0, "lifetime and size have no sign")
+}
+
+// withDefaults fills in what was left to us.
+func (c NAT) withDefaults() NAT {
+	if c.LastPort == 0 {
+		c.FirstPort, c.LastPort = natFirstPort, natLastPort
+	}
+	if c.Lifetime == 0 {
+		c.Lifetime = natLifetime
+	}
+	if c.Size == 0 {
+		c.Size = natSize
+	}
+	return c
+}
+
+// FullCone is a NAT whose mappings are open to everyone.
+func FullCone() NAT { return NAT{Mapping: EndpointIndependent, Filtering: EndpointIndependent} }
+
+// RestrictedCone is a NAT whose mappings are open to the addresses that were sent to.
+func RestrictedCone() NAT { return NAT{Mapping: EndpointIndependent, Filtering: AddressDependent} }
+
+// PortRestricted is a NAT whose mappings are open to the addresses and ports that were sent to: most homes.
+func PortRestricted() NAT {
+	return NAT{Mapping: EndpointIndependent, Filtering: AddressAndPortDependent}
+}
+
+// Symmetric is a NAT with a mapping for each remote end, whose ports count up.
+func Symmetric() NAT {
+	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Ports: NextPort}
+}
+
+// SymmetricRandom is a NAT with a mapping for each remote end, whose ports nobody can guess: carriers.
+func SymmetricRandom() NAT {
+	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Ports: RandomPort}
+}
+
+// Masquerade is what Linux does: a mapping for each remote end which has the port of the inside socket
+// unless another inside socket has it towards the same end.
+func Masquerade() NAT {
+	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overload: true}
+}
+
+// MasqueradeRandom is what Linux does with the flags random or fully-random.
+func MasqueradeRandom() NAT {
+	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overload: true, Ports: RandomPort}
+}
+
+// Open forwards everything: hosts behind it are public.
+func Open() NAT { return NAT{} }
+
+// FirewallOnly leaves addresses alone and lets in what answers.
+func FirewallOnly() NAT { return NAT{Filtering: AddressAndPortDependent} }
+
+// UDPBlocked lets no datagram pass.
+func UDPBlocked() NAT { return NAT{Block: true} }
+
+// Preset is a kind of NAT that has a name.
+type Preset struct {
+	Name string
+	NAT  NAT
+}
+
+// Presets returns all kinds that have a name, in a fixed order.
+func Presets() []Preset {
+	return []Preset{
+		{"open", Open()},
+		{"firewall-only", FirewallOnly()},
+		{"full-cone", FullCone()},
+		{"restricted-cone", RestrictedCone()},
+		{"port-restricted", PortRestricted()},
+		{"masquerade", Masquerade()},
+		{"symmetric", Symmetric()},
+		{"symmetric-random", SymmetricRandom()},
+		{"masquerade-random", MasqueradeRandom()},
+		{"udp-blocked", UDPBlocked()},
+	}
+}

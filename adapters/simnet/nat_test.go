@@ -1,0 +1,694 @@
+package simnet_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+var (
+	homeIP  = netip.MustParseAddr("203.0.113.1")
+	laptop  = netip.MustParseAddr("192.168.1.2")
+	tablet  = netip.MustParseAddr("192.168.1.3")
+	serverX = addr(1)
+	serverY = addr(2)
+)
+
+// plug is a socket that notes from whom it received what.
+type plug struct {
+	host.Socket
+	net  *simnet.Net
+	got  []string
+	from []netip.AddrPort
+}
+
+func open(net *simnet.Net, h *simnet.Host, port uint16) *plug {
+	p := &plug{net: net}
+	var err error
+	if p.Socket, err = h.OpenSocket(netip.AddrPortFrom(netip.Addr{}, port)); err != nil {
+		panic(err)
+	}
+	p.OnReceive(func(from netip.AddrPort, b []byte) {
+		p.from, p.got = append(p.from, from), append(p.got, string(b))
+	})
+	return p
+}
+
+// send lets a datagram arrive before it returns.
+func (p *plug) send(to netip.AddrPort, text string) { p.sendTTL(to, 0, text) }
+
+func (p *plug) sendTTL(to netip.AddrPort, ttl int, text string) {
+	p.Send(to, ttl, []byte(text))
+	p.net.Run(100 * time.Millisecond)
+}
+
+// last is who the last datagram came from.
+func (p *plug) last() netip.AddrPort {
+	if len(p.from) == 0 {
+		return netip.AddrPort{}
+	}
+	return p.from[len(p.from)-1]
+}
+
+func at(ip netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(ip, port) }
+
+// home is the smallest world with a NAT: a laptop behind it, and two public servers with two ports each.
+type home struct {
+	*simnet.Net
+	router           *simnet.Router
+	inside           *plug // laptop, port 5000
+	x1, x2, y1       *plug // server X, ports 1 and 2; server Y, port 1
+	atX1, atX2, atY1 netip.AddrPort
+}
+
+func newHome(nat simnet.NAT) *home {
+	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: time.Millisecond}})
+	h := &home{Net: net, atX1: at(serverX, 1), atX2: at(serverX, 2), atY1: at(serverY, 1)}
+	x, y := net.AddHost("x", serverX), net.AddHost("y", serverY)
+	h.x1, h.x2, h.y1 = open(net, x, 1), open(net, x, 2), open(net, y, 1)
+	ip := homeIP
+	if nat.Mapping == simnet.Never {
+		ip = netip.Addr{}
+	}
+	h.router = net.AddRouter("home", nat, ip)
+	h.inside = open(net, h.router.AddHost("laptop", laptop), 5000)
+	return h
+}
+
+// dropped reports how many datagrams were dropped for a reason, and that all were for that one.
+func (h *home) dropped(t *testing.T, why simnet.Drop, want uint64) {
+	t.Helper()
+	if got := h.Stats().Dropped(why); got != want || h.Stats().Dropped(0) != want {
+		t.Errorf("%d dropped as %v, want %d; %d dropped in all", got, why, want, h.Stats().Dropped(0))
+	}
+}
+
+func TestMappingDependsOnWhatItSays(t *testing.T) {
+	tests := []struct {
+		name                  string
+		mapping               simnet.Dependence
+		otherPort, otherHosts bool // whether these get a public port of their own
+	}{
+		{"endpoint-independent", simnet.EndpointIndependent, false, false},
+		{"address-dependent", simnet.AddressDependent, false, true},
+		{"address-and-port-dependent", simnet.AddressAndPortDependent, true, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHome(simnet.NAT{Mapping: test.mapping, Filtering: simnet.AddressAndPortDependent, Ports: simnet.NextPort})
+			for range 2 { // mappings stay
+				h.inside.send(h.atX1, "1")
+				h.inside.send(h.atX2, "2")
+				h.inside.send(h.atY1, "3")
+			}
+			one, two, three := h.x1.last(), h.x2.last(), h.y1.last()
+			if one.Addr() != homeIP || h.x1.from[0] != one || h.x2.from[0] != two || h.y1.from[0] != three {
+				t.Fatalf("seen as %v, %v and %v", h.x1.from, h.x2.from, h.y1.from)
+			}
+			if (one != two) != test.otherPort || (one != three) != test.otherHosts {
+				t.Errorf("seen as %v by X, as %v by X's other port and as %v by Y", one, two, three)
+			}
+			h.x1.send(one, "answer")
+			if h.inside.last() != h.atX1 || h.inside.got[0] != "answer" {
+				t.Errorf("the answer came as %q from %v", h.inside.got, h.inside.from)
+			}
+		})
+	}
+}
+
+func TestFilteringDependsOnWhatItSays(t *testing.T) {
+	tests := []struct {
+		name             string
+		nat              simnet.NAT
+		same, port, host bool // whether these get in
+	}{
+		{"endpoint-independent", simnet.FullCone(), true, true, true},
+		{"address-dependent", simnet.RestrictedCone(), true, true, false},
+		{"address-and-port-dependent", simnet.PortRestricted(), true, false, false},
+		{"of a firewall, endpoint-independent", simnet.NAT{Filtering: simnet.EndpointIndependent}, true, true, true},
+		{"of a firewall, address-dependent", simnet.NAT{Filtering: simnet.AddressDependent}, true, true, false},
+		{"of a firewall, address-and-port-dependent", simnet.FirewallOnly(), true, false, false},
+		{"of a symmetric NAT, endpoint-independent", simnet.NAT{Mapping: simnet.AddressAndPortDependent, Filtering: simnet.EndpointIndependent}, true, true, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHome(test.nat)
+			h.inside.send(h.atX1, "opens")
+			public := h.x1.last()
+			h.x1.send(public, "same")
+			h.x2.send(public, "port")
+			h.y1.send(public, "host")
+			var want []string
+			for _, w := range []struct {
+				text string
+				in   bool
+			}{{"same", test.same}, {"port", test.port}, {"host", test.host}} {
+				if w.in {
+					want = append(want, w.text)
+				}
+			}
+			if !slices.Equal(h.inside.got, want) {
+				t.Errorf("got in: %q, want %q", h.inside.got, want)
+			}
+			h.dropped(t, simnet.DropRefused, uint64(3-len(want)))
+		})
+	}
+}
+
+func TestNothingGetsInUnasked(t *testing.T) {
+	for _, p := range simnet.Presets() {
+		t.Run(p.Name, func(t *testing.T) {
+			h := newHome(p.NAT)
+			switch {
+			case p.Name == "open":
+				h.x1.send(at(laptop, 5000), "hello")
+				if len(h.inside.got) != 1 {
+					t.Error("an open router let nothing in")
+				}
+			case p.NAT.Block:
+				h.x1.send(at(laptop, 5000), "hello")
+				h.inside.send(h.atX1, "hello")
+				h.dropped(t, simnet.DropUDP, 2)
+			case p.NAT.Mapping == simnet.Never:
+				h.x1.send(at(laptop, 5000), "hello")
+				h.dropped(t, simnet.DropRefused, 1)
+			default:
+				h.x1.send(at(homeIP, 5000), "hello")
+				h.x1.send(at(laptop, 5000), "hello")
+				if s := h.Stats(); s.Dropped(simnet.DropUnmapped) != 1 || s.Dropped(simnet.DropNoRoute) != 1 {
+					t.Errorf("%d dropped as unmapped, %d without route", s.Dropped(simnet.DropUnmapped), s.Dropped(simnet.DropNoRoute))
+				}
+			}
+		})
+	}
+}
+
+func TestPortsAreChosenAsSaid(t *testing.T) {
+	publicPorts := func(nat simnet.NAT, seed uint64) (ports []uint16) {
+		net := simnet.New(simnet.Config{Seed: seed})
+		x := open(net, net.AddHost("x", serverX), 1)
+		r := net.AddRouter("home", nat, homeIP)
+		one, two := r.AddHost("laptop", laptop), r.AddHost("tablet", tablet)
+		for _, p := range []*plug{open(net, one, 5000), open(net, two, 5000), open(net, one, 5001), open(net, one, 80)} {
+			p.send(at(serverX, 1), "x")
+			ports = append(ports, x.last().Port())
+		}
+		return ports
+	}
+	if got, want := publicPorts(simnet.PortRestricted(), 1), []uint16{5000, 5001, 5002, 1024}; !slices.Equal(got, want) {
+		t.Errorf("preserved as %v, want %v", got, want)
+	}
+	next := simnet.PortRestricted()
+	next.Ports, next.FirstPort, next.LastPort = simnet.NextPort, 7000, 7003
+	got := publicPorts(next, 1)
+	for i, p := range got {
+		if p < 7000 || p > 7003 || i > 0 && p != 7000+(got[i-1]-7000+1)%4 {
+			t.Errorf("counted as %v in a range of 7000 to 7003", got)
+		}
+	}
+	random := simnet.PortRestricted()
+	random.Ports = simnet.RandomPort
+	one, again, other := publicPorts(random, 1), publicPorts(random, 1), publicPorts(random, 2)
+	if !slices.Equal(one, again) || slices.Equal(one, other) {
+		t.Errorf("drawn as %v, %v with the same seed and %v with another", one, again, other)
+	}
+	if slices.Sort(one); len(slices.Compact(one)) != 4 || one[3] == one[0]+3 {
+		t.Errorf("drawn as %v", one)
+	}
+}
+
+func TestOverloadedPortsAreSharedByRemoteEnds(t *testing.T) {
+	net := simnet.New(simnet.Config{Seed: 1})
+	x, y := open(net, net.AddHost("x", serverX), 1), open(net, net.AddHost("y", serverY), 1)
+	r := net.AddRouter("home", simnet.Masquerade(), homeIP)
+	one, two := open(net, r.AddHost("laptop", laptop), 5000), open(net, r.AddHost("tablet", tablet), 5000)
+	one.send(at(serverX, 1), "laptop")
+	two.send(at(serverY, 1), "tablet")
+	if x.last() != at(homeIP, 5000) || y.last() != at(homeIP, 5000) {
+		t.Fatalf("seen as %v and %v, want one port for both", x.from, y.from)
+	}
+	x.send(at(homeIP, 5000), "from X")
+	y.send(at(homeIP, 5000), "from Y")
+	if !slices.Equal(one.got, []string{"from X"}) || !slices.Equal(two.got, []string{"from Y"}) {
+		t.Errorf("laptop got %q, tablet got %q", one.got, two.got)
+	}
+	two.send(at(serverX, 1), "the port is taken towards X")
+	if x.last() == at(homeIP, 5000) {
+		t.Error("two inside sockets have the same port towards the same end")
+	}
+}
+
+func TestSessionsEndWhenNobodyRefreshesThem(t *testing.T) {
+	tests := []struct {
+		name    string
+		refresh simnet.Refresh
+		speaks  func(h *home, public netip.AddrPort)
+		lives   bool
+	}{
+		{"nobody", simnet.RefreshBoth, func(*home, netip.AddrPort) {}, false},
+		{"outbound", simnet.RefreshOutbound, func(h *home, _ netip.AddrPort) { h.inside.send(h.atX1, "x") }, true},
+		{"inbound", simnet.RefreshOutbound, func(h *home, public netip.AddrPort) { h.x1.send(public, "x") }, false},
+		{"inbound where that counts", simnet.RefreshBoth, func(h *home, public netip.AddrPort) { h.x1.send(public, "x") }, true},
+		{"inbound that is refused", simnet.RefreshBoth, func(h *home, public netip.AddrPort) { h.y1.send(public, "x") }, false},
+		{"outbound to another", simnet.RefreshBoth, func(h *home, _ netip.AddrPort) { h.inside.send(h.atY1, "x") }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			nat := simnet.PortRestricted()
+			nat.Lifetime, nat.Refresh = 10*time.Second, test.refresh
+			h := newHome(nat)
+			h.inside.send(h.atX1, "opens")
+			public := h.x1.last()
+			h.Run(6 * time.Second)
+			test.speaks(h, public)
+			h.Run(6 * time.Second)
+			before := len(h.inside.got)
+			h.x1.send(public, "late")
+			if lives := len(h.inside.got) > before; lives != test.lives {
+				t.Errorf("12 s after the session began, its end got in: %v", lives)
+			}
+		})
+	}
+	t.Run("a mapping lives as long as one of its sessions", func(t *testing.T) {
+		nat := simnet.PortRestricted()
+		nat.Lifetime, nat.Ports = 10*time.Second, simnet.NextPort
+		h := newHome(nat)
+		h.inside.send(h.atX1, "opens")
+		h.Run(6 * time.Second)
+		h.inside.send(h.atY1, "keeps")
+		h.Run(6 * time.Second)
+		if h.router.Sessions() != 1 || h.router.Mappings() != 1 {
+			t.Errorf("%d sessions, %d mappings", h.router.Sessions(), h.router.Mappings())
+		}
+		h.inside.send(h.atX1, "comes back")
+		if h.x1.from[0] != h.x1.last() {
+			t.Errorf("seen as %v", h.x1.from)
+		}
+		h.Run(time.Minute)
+		h.inside.send(h.atX1, "has a new mapping")
+		if h.x1.from[0] == h.x1.last() || h.router.Mappings() != 1 {
+			t.Errorf("seen as %v, %d mappings", h.x1.from, h.router.Mappings())
+		}
+	})
+	t.Run("at its instant", func(t *testing.T) {
+		for _, after := range []time.Duration{10*time.Second - 1, 10 * time.Second} {
+			nat := simnet.FullCone()
+			nat.Lifetime = 10 * time.Second
+			h := newHome(nat)
+			h.router.LAN().SetLink(simnet.Link{})
+			h.Internet().SetLink(simnet.Link{})
+			h.inside.send(h.atX1, "opens")
+			h.Run(after - 100*time.Millisecond)
+			h.x1.send(h.x1.last(), "late")
+			if lives := len(h.inside.got) == 1; lives != (after < 10*time.Second) {
+				t.Errorf("alive after %v: %v", after, lives)
+			}
+		}
+	})
+}
+
+func TestHairpinLetsNeighboursMeetAtTheirPublicAddresses(t *testing.T) {
+	run := func(hairpin, opened bool) (*home, *plug) {
+		nat := simnet.PortRestricted()
+		nat.Hairpin = hairpin
+		h := newHome(nat)
+		two := open(h.Net, h.router.AddHost("tablet", tablet), 6000)
+		h.inside.send(h.atX1, "opens")
+		two.send(h.atX1, "opens")
+		if opened {
+			two.send(at(homeIP, 5000), "opens")
+		}
+		h.inside.send(at(homeIP, 6000), "hairpin")
+		return h, two
+	}
+	h, two := run(false, false)
+	if len(two.got) != 0 {
+		t.Error("passed without hairpin")
+	}
+	h.dropped(t, simnet.DropHairpin, 1)
+
+	h, two = run(true, false)
+	if len(two.got) != 0 {
+		t.Error("the hairpin went round the filter")
+	}
+	h.dropped(t, simnet.DropRefused, 1)
+
+	_, two = run(true, true)
+	if !slices.Equal(two.got, []string{"hairpin"}) || two.last() != at(homeIP, 5000) {
+		t.Errorf("got %q from %v, want the public address of the neighbour", two.got, two.from)
+	}
+}
+
+func TestFullTableRefusesOrForgets(t *testing.T) {
+	run := func(full simnet.WhenFull) (*home, netip.AddrPort) {
+		nat := simnet.PortRestricted()
+		nat.Size, nat.Full = 2, full
+		h := newHome(nat)
+		h.inside.send(h.atX1, "first")
+		public := h.x1.last()
+		h.inside.send(h.atX2, "second")
+		h.inside.send(h.atX1, "first again, so that the second is the oldest")
+		h.inside.send(h.atY1, "third")
+		if h.router.Sessions() != 2 {
+			t.Errorf("%d sessions in a table for 2", h.router.Sessions())
+		}
+		return h, public
+	}
+	h, public := run(simnet.RefuseNew)
+	if len(h.y1.got) != 0 {
+		t.Error("a full table took a third session")
+	}
+	h.dropped(t, simnet.DropTableFull, 1)
+	h.x2.send(public, "still in")
+	if len(h.inside.got) != 1 {
+		t.Error("a full table lost its second session")
+	}
+
+	h, public = run(simnet.EvictOldest)
+	h.x1.send(public, "in")
+	h.y1.send(public, "in")
+	h.x2.send(public, "evicted")
+	if !slices.Equal(h.inside.got, []string{"in", "in"}) || len(h.y1.got) != 1 {
+		t.Errorf("laptop got %q, Y got %q", h.inside.got, h.y1.got)
+	}
+}
+
+func TestPortsRunOut(t *testing.T) {
+	nat := simnet.Symmetric()
+	nat.FirstPort, nat.LastPort = 7000, 7001
+	h := newHome(nat)
+	h.inside.send(h.atX1, "x")
+	h.inside.send(h.atX2, "x")
+	h.inside.send(h.atY1, "x")
+	h.dropped(t, simnet.DropNoPort, 1)
+	h.Run(5 * time.Minute)
+	h.inside.send(h.atY1, "x")
+	if len(h.y1.got) != 1 {
+		t.Error("no port although the old mappings have expired")
+	}
+}
+
+func TestRebootForgetsTheTable(t *testing.T) {
+	publicPort := func(h *home) uint16 {
+		h.inside.send(h.atX1, "x")
+		return h.x1.last().Port()
+	}
+	reboot := func(how simnet.Reboot) (before, after uint16) {
+		h := newHome(simnet.Symmetric())
+		before = publicPort(h)
+		public := h.x1.last()
+		h.router.Reboot(how)
+		if h.router.Sessions() != 0 || h.router.Mappings() != 0 {
+			t.Error("sessions outlived the reboot")
+		}
+		h.x1.send(public, "lost")
+		if len(h.inside.got) != 0 {
+			t.Error("a forgotten session let something in")
+		}
+		return before, publicPort(h)
+	}
+	if before, after := reboot(simnet.Reboot{SamePorts: true}); before != after {
+		t.Errorf("port %d before and %d after, want the same", before, after)
+	}
+	if before, after := reboot(simnet.Reboot{}); before == after || after == before+1 {
+		t.Errorf("port %d before and %d after, want a new beginning", before, after)
+	}
+
+	h := newHome(simnet.Symmetric())
+	before := publicPort(h)
+	h.router.Flush()
+	if after := publicPort(h); after != before+1 {
+		t.Errorf("port %d before the flush and %d after, want the next one", before, after)
+	}
+
+	h = newHome(simnet.Symmetric())
+	h.router.Reboot(simnet.Reboot{DownFor: time.Second})
+	h.inside.send(h.atX1, "lost")
+	h.dropped(t, simnet.DropDown, 1)
+	h.Run(time.Second)
+	publicPort(h)
+	h.dropped(t, simnet.DropDown, 1)
+}
+
+func TestPublicAddressChangesInMidFlow(t *testing.T) {
+	moved := netip.MustParseAddr("203.0.113.99")
+	h := newHome(simnet.PortRestricted())
+	h.inside.send(h.atX1, "before")
+	h.x1.Send(h.x1.last(), 0, []byte("on its way"))
+	h.router.SetAddr(moved)
+	h.Run(time.Second)
+	h.x1.send(at(homeIP, 5000), "to the old address")
+	h.dropped(t, simnet.DropNoRoute, 2)
+	h.x1.send(at(moved, 5000), "to the new address")
+	h.inside.send(h.atX1, "after")
+	if h.x1.last() != at(moved, 5000) || !slices.Equal(h.inside.got, []string{"to the new address"}) {
+		t.Errorf("seen as %v; laptop got %q", h.x1.from, h.inside.got)
+	}
+}
+
+func TestHostsBehindOneNATShareItsAddress(t *testing.T) {
+	h := newHome(simnet.PortRestricted())
+	var plugs []*plug
+	for i := range 20 {
+		ip := netip.AddrFrom4([4]byte{192, 168, 1, byte(10 + i)})
+		p := open(h.Net, h.router.AddHost(fmt.Sprint("host", i), ip), 5000)
+		plugs = append(plugs, p)
+		p.send(h.atX1, "hello")
+	}
+	for i, from := range h.x1.from {
+		if from.Addr() != homeIP {
+			t.Errorf("seen as %v", from)
+		}
+		h.x1.send(from, fmt.Sprint(i))
+	}
+	for i, p := range plugs {
+		if !slices.Equal(p.got, []string{fmt.Sprint(i)}) {
+			t.Errorf("host %d got %q", i, p.got)
+		}
+	}
+	plugs[0].send(at(laptop, 5000), "neighbour")
+	if h.inside.last() != at(netip.MustParseAddr("192.168.1.10"), 5000) {
+		t.Errorf("a neighbour was seen as %v", h.inside.from)
+	}
+}
+
+// A carrier's NAT around a home's, and a third inside: each sees only the next one.
+func TestNATsNest(t *testing.T) {
+	net := simnet.New(simnet.Config{Seed: 1})
+	x := open(net, net.AddHost("x", serverX), 1)
+	carrier := net.AddRouter("carrier", simnet.SymmetricRandom(), homeIP)
+	house := carrier.LAN().AddRouter("house", simnet.PortRestricted(), netip.MustParseAddr("100.64.0.2"))
+	room := house.LAN().AddRouter("room", simnet.Symmetric(), netip.MustParseAddr("192.168.1.7"))
+	inside := open(net, room.AddHost("laptop", netip.MustParseAddr("10.0.0.2")), 5000)
+	neighbour := open(net, carrier.AddHost("neighbour", netip.MustParseAddr("100.64.0.3")), 5000)
+
+	inside.send(at(serverX, 1), "hello")
+	if x.last().Addr() != homeIP {
+		t.Fatalf("seen as %v", x.from)
+	}
+	x.send(x.last(), "answer")
+	if !slices.Equal(inside.got, []string{"answer"}) || inside.last() != at(serverX, 1) {
+		t.Errorf("got %q from %v", inside.got, inside.from)
+	}
+	for _, r := range []*simnet.Router{carrier, house, room} {
+		if r.Sessions() != 1 {
+			t.Errorf("%s has %d sessions", r.Name(), r.Sessions())
+		}
+	}
+	inside.send(at(netip.MustParseAddr("100.64.0.3"), 5000), "on the carrier's own network")
+	if neighbour.last().Addr() != netip.MustParseAddr("100.64.0.2") || carrier.Sessions() != 1 {
+		t.Errorf("the neighbour saw %v; the carrier has %d sessions", neighbour.from, carrier.Sessions())
+	}
+}
+
+func TestFirewallLeavesAddressesAlone(t *testing.T) {
+	net := simnet.New(simnet.Config{Seed: 1})
+	x := open(net, net.AddHost("x", serverX), 1)
+	outer := net.AddRouter("outer", simnet.Open(), netip.Addr{})
+	inner := outer.LAN().AddRouter("inner", simnet.FirewallOnly(), netip.Addr{})
+	inside := open(net, inner.AddHost("office", addr(50)), 5000)
+	between := open(net, outer.AddHost("dmz", addr(51)), 5000)
+
+	x.send(at(addr(50), 5000), "unasked")
+	x.send(at(addr(51), 5000), "welcome")
+	between.send(at(addr(50), 5000), "unasked")
+	inside.send(at(serverX, 1), "hello")
+	x.send(at(addr(50), 5000), "answer")
+	if x.last() != at(addr(50), 5000) || !slices.Equal(inside.got, []string{"answer"}) || !slices.Equal(between.got, []string{"welcome"}) {
+		t.Errorf("X saw %v; office got %q, dmz got %q", x.from, inside.got, between.got)
+	}
+}
+
+// Both ends open their NATs with datagrams that must not reach the other's, and then meet.
+func TestLowTTLOpensTheNearNATAndDiesBeforeTheFarOne(t *testing.T) {
+	var trace strings.Builder
+	net := simnet.New(simnet.Config{Seed: 1, Trace: &trace})
+	left := net.AddRouter("left", simnet.PortRestricted(), addr(1))
+	right := net.AddRouter("right", simnet.PortRestricted(), addr(2))
+	a := open(net, left.AddHost("a", laptop), 5000)
+	b := open(net, right.AddHost("b", laptop), 6000)
+	a.sendTTL(at(addr(2), 6000), 1, "dies in the near router")
+	if left.Sessions() != 0 {
+		t.Error("a TTL of 1 opened the NAT")
+	}
+	a.sendTTL(at(addr(2), 6000), 5, "opens")
+	if left.Sessions() != 1 || right.Sessions() != 0 || net.Stats().Dropped(simnet.DropTTL) != 2 {
+		t.Fatalf("%d sessions left, %d right, %d died", left.Sessions(), right.Sessions(), net.Stats().Dropped(simnet.DropTTL))
+	}
+	b.send(at(addr(1), 5000), "gets in")
+	a.send(at(addr(2), 6000), "gets in")
+	if len(a.got) != 1 || len(b.got) != 1 {
+		t.Errorf("a got %q, b got %q", a.got, b.got)
+	}
+	for _, line := range []string{"left maps 192.168.1.2:5000=198.51.0.1:5000 for 198.51.0.2:6000", "left unmaps 198.51.0.1:5000=192.168.1.2:5000 for 198.51.0.2:6000", "drop-ttl"} {
+		if !strings.Contains(trace.String(), line) {
+			t.Errorf("the trace does not say %q", line)
+		}
+	}
+
+	// Through two NATs of its own a datagram with the same TTL opens both, and dies on the internet.
+	house := left.LAN().AddRouter("house", simnet.PortRestricted(), netip.MustParseAddr("192.168.1.9"))
+	c := open(net, house.AddHost("c", netip.MustParseAddr("10.0.0.2")), 7000)
+	c.sendTTL(at(addr(2), 6000), 5, "opens both")
+	if house.Sessions() != 1 || left.Sessions() != 2 || len(b.got) != 1 {
+		t.Errorf("%d sessions in the house, %d at the carrier, b got %q", house.Sessions(), left.Sessions(), b.got)
+	}
+}
+
+// Random punching bets on many mappings of one host being many.
+func TestManySocketsHaveManyMappings(t *testing.T) {
+	for _, p := range simnet.Presets() {
+		if p.NAT.Mapping == simnet.Never {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			h := newHome(p.NAT)
+			phone := h.router.AddHost("phone", tablet)
+			for i := range 256 {
+				open(h.Net, phone, uint16(20000+i)).Send(h.atX1, 0, []byte("x"))
+			}
+			h.Run(time.Second)
+			if h.router.Mappings() != 256 {
+				t.Errorf("%d mappings", h.router.Mappings())
+			}
+			slices.SortFunc(h.x1.from, netip.AddrPort.Compare)
+			if n := len(slices.Compact(h.x1.from)); n != 256 {
+				t.Errorf("X saw %d public ends", n)
+			}
+		})
+	}
+}
+
+func TestPhoneLeavesTheWiFi(t *testing.T) {
+	h := newHome(simnet.PortRestricted())
+	carrier := h.AddRouter("carrier", simnet.SymmetricRandom(), netip.MustParseAddr("203.0.113.200"))
+	phone := h.router.AddHost("phone", tablet)
+	p := open(h.Net, phone, 6000)
+	p.send(h.atX1, "from the Wi-Fi")
+	wifi := h.x1.last()
+	h.x1.Send(wifi, 0, []byte("on its way"))
+	phone.Move(carrier.LAN(), netip.MustParseAddr("100.64.0.9"))
+	h.Run(time.Second)
+	h.x1.send(wifi, "to where it was")
+	h.dropped(t, simnet.DropNoRoute, 2)
+	p.send(h.atX1, "from the carrier")
+	if from := h.x1.last(); from.Addr() != carrier.Addr() {
+		t.Fatalf("seen as %v", from)
+	}
+	h.x1.send(h.x1.last(), "answer")
+	if !slices.Equal(p.got, []string{"answer"}) || !slices.Equal(phone.Addrs(), []netip.Addr{netip.MustParseAddr("100.64.0.9")}) {
+		t.Errorf("got %q at %v", p.got, phone.Addrs())
+	}
+}
+
+func TestAccessLinkOfARouterIsMetOnItsUplinkOnly(t *testing.T) {
+	h := newHome(simnet.FullCone())
+	h.router.SetAccess(simnet.Link{Delay: 40 * time.Millisecond, Bandwidth: 100_000})
+	tabletEnd := open(h.Net, h.router.AddHost("tablet", tablet), 5000)
+	h.inside.Send(at(tablet, 5000), 0, []byte("x"))
+	h.Run(time.Millisecond)
+	if len(tabletEnd.got) != 1 {
+		t.Error("neighbours speak through the router's access link")
+	}
+	h.inside.Send(h.atX1, 0, []byte("x"))
+	h.Run(40 * time.Millisecond)
+	if len(h.x1.got) != 0 {
+		t.Error("arrived without the access link's delay")
+	}
+	h.Run(10 * time.Millisecond)
+	before := h.Now()
+	var times []time.Duration
+	h.inside.OnReceive(func(netip.AddrPort, []byte) { times = append(times, h.Now()-before) })
+	for range 2 {
+		h.x1.Send(h.x1.last(), 0, make([]byte, 972)) // 10 ms each
+	}
+	h.Run(time.Second)
+	if len(times) != 2 || times[0] < 51*time.Millisecond || times[1]-times[0] != 10*time.Millisecond {
+		t.Errorf("arrived after %v", times)
+	}
+}
+
+func TestNATAxesThatWouldMeanNothingAreRefused(t *testing.T) {
+	none := netip.Addr{}
+	tests := []struct {
+		name string
+		nat  simnet.NAT
+		addr netip.Addr
+	}{
+		{"NAT without a filter", simnet.NAT{Mapping: simnet.EndpointIndependent}, homeIP},
+		{"NAT without an address", simnet.FullCone(), none},
+		{"firewall with an address", simnet.FirewallOnly(), homeIP},
+		{"firewall with ports", simnet.NAT{Filtering: simnet.AddressDependent, Ports: simnet.RandomPort}, none},
+		{"firewall with hairpin", simnet.NAT{Filtering: simnet.AddressDependent, Hairpin: true}, none},
+		{"open router with a lifetime", simnet.NAT{Lifetime: time.Second}, none},
+		{"open router with a table", simnet.NAT{Size: 1}, none},
+		{"blocking router with a filter", simnet.NAT{Block: true, Filtering: simnet.AddressDependent}, none},
+		{"overloaded cone", simnet.NAT{Mapping: simnet.EndpointIndependent, Filtering: simnet.AddressAndPortDependent, Overload: true}, homeIP},
+		{"overload with a weak filter", simnet.NAT{Mapping: simnet.AddressAndPortDependent, Filtering: simnet.AddressDependent, Overload: true}, homeIP},
+		{"ports from high to low", simnet.NAT{Mapping: simnet.EndpointIndependent, Filtering: simnet.AddressDependent, FirstPort: 2, LastPort: 1}, homeIP},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("accepted")
+				}
+			}()
+			simnet.New(simnet.Config{}).AddRouter("r", test.nat, test.addr)
+		})
+	}
+}
+
+func TestRunsWithNATsReplay(t *testing.T) {
+	run := func(seed uint64) uint64 {
+		net := simnet.New(simnet.Config{Seed: seed, Link: simnet.Link{Delay: ms, Spread: 5 * ms, Jitter: 3 * ms, Loss: 0.1, Duplicate: 0.1, Reorder: 0.1, Replay: 0.1}})
+		var plugs []*plug
+		for i, p := range simnet.Presets() {
+			ip, inside := addr(100+i), at(laptop, 0).Addr()
+			if p.NAT.Mapping == simnet.Never {
+				ip, inside = netip.Addr{}, addr(100+i)
+			}
+			plugs = append(plugs, open(net, net.AddRouter(p.Name, p.NAT, ip).AddHost("h"+p.Name, inside), 5000))
+		}
+		x := open(net, net.AddHost("x", serverX), 1)
+		x.OnReceive(func(from netip.AddrPort, b []byte) { x.Send(from, 0, b) })
+		for range 50 {
+			for _, p := range plugs {
+				p.send(at(serverX, 1), "x")
+			}
+		}
+		if net.Stats().Replayed == 0 {
+			t.Error("nothing was replayed")
+		}
+		return net.Hash()
+	}
+	if run(1) != run(1) || run(1) == run(2) {
+		t.Error("a seed is not a run")
+	}
+}

@@ -1,0 +1,220 @@
+package simnet
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Router joins a LAN to the segment it was added to, its uplink. What inside hosts send to an address that
+// nobody on the LAN has goes through it; what becomes of it there is up to its NAT. A LAN may have routers
+// of its own, to any depth. Routers speak IPv4 only.
+type Router struct {
+	node
+	net   *Net
+	lan   *Segment
+	nat   NAT
+	addr  netip.Addr // public; invalid for one that does not translate
+	table *natTable  // nil where nothing is tracked
+	boots uint64
+	ports uint64 // counts the beginnings of the choice of ports
+	off   bool
+}
+
+// AddRouter joins a new LAN to the segment. addr is the router's address on the segment; a router that does
+// not translate has none, and its inside hosts have addresses of the segment. Names are those of machines as
+// well; two that are the same panic, as a NAT does in which an axis would mean nothing.
+func (s *Segment) AddRouter(name string, nat NAT, addr netip.Addr) *Router {
+	n := s.net
+	nat.check()
+	addr = addr.Unmap()
+	if translates := nat.Mapping != Never; translates != addr.Is4() {
+		panic(fmt.Sprintf("simnet: router %s has the address %v and the mapping %v", name, addr, nat.Mapping))
+	}
+	n.take(name)
+	r := &Router{net: n, nat: nat, addr: addr}
+	r.node = node{name: name, salt: split(n.cfg.Seed, "nat:"+name), uplink: s}
+	r.lan = n.AddLAN(name+"/lan", Link{})
+	r.lan.router = r
+	if addr.IsValid() {
+		s.attach(addr, r)
+	}
+	r.boot()
+	return r
+}
+
+// AddRouter joins a new LAN to the internet. See Segment.AddRouter.
+func (n *Net) AddRouter(name string, nat NAT, addr netip.Addr) *Router {
+	return n.internet.AddRouter(name, nat, addr)
+}
+
+// Name returns the name of the router.
+func (r *Router) Name() string { return r.name }
+
+// LAN returns the network behind the router.
+func (r *Router) LAN() *Segment { return r.lan }
+
+// NAT returns the kind of the router.
+func (r *Router) NAT() NAT { return r.nat }
+
+// Addr returns the public address; it is invalid for a router that does not translate.
+func (r *Router) Addr() netip.Addr { return r.addr }
+
+// AddHost boots a machine behind the router.
+func (r *Router) AddHost(name string, addrs ...netip.Addr) *Host {
+	return r.lan.AddHost(name, addrs...)
+}
+
+// SetAccess puts a link between the router and its uplink, as Host.SetAccess does.
+func (r *Router) SetAccess(l Link) { r.access = &access{Link: l} }
+
+// SetAddr gives a router that translates another public address, as a provider does overnight. Sessions and their
+// ports live on; what is sent to the old address, or is on its way there, has no route.
+func (r *Router) SetAddr(addr netip.Addr) {
+	addr = addr.Unmap()
+	if !r.addr.IsValid() || !addr.Is4() {
+		panic(fmt.Sprintf("simnet: router %s cannot have the address %v", r.name, addr))
+	}
+	r.uplink.detach(r.addr)
+	r.addr = addr
+	r.uplink.attach(addr, r)
+	r.net.mark(markScenario, r.salt)
+}
+
+// Flush makes the router forget all sessions. Its choice of ports goes on where it was.
+func (r *Router) Flush() {
+	r.net.mark(markScenario, r.salt)
+	if r.table != nil {
+		r.table.forget()
+	}
+}
+
+// Reboot is how a router comes up again.
+type Reboot struct {
+	// DownFor is how long it drops everything before.
+	DownFor time.Duration
+	// SamePorts makes the choice of ports begin as it did at the last boot, so that it gives the old ports
+	// again, to whoever asks first. Otherwise it begins somewhere else.
+	SamePorts bool
+}
+
+// Reboot makes the router forget all sessions and begin again.
+func (r *Router) Reboot(how Reboot) {
+	if !how.SamePorts {
+		r.ports++
+	}
+	r.boot()
+	if how.DownFor > 0 {
+		r.off = true
+		boots := r.boots
+		r.net.AfterFunc(how.DownFor, func() {
+			if r.boots == boots {
+				r.off = false
+			}
+		})
+	}
+}
+
+func (r *Router) boot() {
+	r.boots++
+	r.off = false
+	if r.nat.Filtering != Never {
+		r.table = newNATTable(r.nat, dice(mix(r.salt, r.ports)))
+	}
+	r.net.mark(markBoot, r.salt)
+}
+
+// Sessions returns how many sessions the router remembers.
+func (r *Router) Sessions() int {
+	if r.table == nil {
+		return 0
+	}
+	r.table.expire(r.net.now)
+	return len(r.table.sessions)
+}
+
+// Mappings returns how many public ports are given away.
+func (r *Router) Mappings() int {
+	if r.table == nil {
+		return 0
+	}
+	r.table.expire(r.net.now)
+	return len(r.table.mappings)
+}
+
+// self implements place.
+func (r *Router) self() *node { return &r.node }
+
+// arrive implements place.
+func (r *Router) arrive(d *datagram) {
+	switch {
+	case r.off:
+		r.net.drop(d, DropDown)
+	case d.ttl == 0:
+		r.net.drop(d, DropTTL)
+	case r.nat.Block:
+		r.net.drop(d, DropUDP)
+	case d.on == r.lan:
+		r.outbound(d)
+	case r.net.queueing(&r.node, d):
+	default:
+		r.inbound(d)
+	}
+}
+
+// outbound sends on what came from the LAN.
+func (r *Router) outbound(d *datagram) {
+	n := r.net
+	if !d.to.Addr().Is4() || !d.from.Addr().Is4() {
+		n.drop(d, DropNoRoute)
+		return
+	}
+	hairpin := r.addr.IsValid() && d.to.Addr() == r.addr
+	if hairpin && !r.nat.Hairpin {
+		n.drop(d, DropHairpin)
+		return
+	}
+	if r.table != nil {
+		port, why := r.table.outbound(n.now, endpointOf(d.from), endpointOf(d.to))
+		if why != 0 {
+			n.drop(d, why)
+			return
+		}
+		if r.addr.IsValid() {
+			public := netip.AddrPortFrom(r.addr, port)
+			n.noteTranslation(r.name, "maps", d.from, public, d.to)
+			d.from = public
+		}
+	}
+	if hairpin {
+		r.inbound(d)
+		return
+	}
+	r.uplink.forward(d, &r.node, r.uplink.at(d.to.Addr()))
+}
+
+// inbound sends on what is for the LAN.
+func (r *Router) inbound(d *datagram) {
+	n := r.net
+	if !d.from.Addr().Is4() || r.addr.IsValid() && d.to.Addr() != r.addr {
+		n.drop(d, DropNoRoute)
+		return
+	}
+	if r.table != nil {
+		inside, why := r.table.inbound(n.now, endpointOf(d.from), endpointOf(d.to))
+		if why != 0 {
+			n.drop(d, why)
+			return
+		}
+		if r.addr.IsValid() {
+			n.noteTranslation(r.name, "unmaps", d.to, inside.addrPort(), d.from)
+			d.to = inside.addrPort()
+		}
+	}
+	next := r.lan.at(d.to.Addr())
+	if next == nil { // the host has left; its packets must not come back through us
+		n.drop(d, DropNoRoute)
+		return
+	}
+	r.lan.forward(d, &r.node, next)
+}
