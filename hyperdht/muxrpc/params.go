@@ -19,9 +19,10 @@ const (
 	// MaxRunning is how many requests of the other side may run at a time. Further ones are answered with
 	// REQUEST_ERROR, further events dropped.
 	MaxRunning = 256
-	// MaxUnread is how many responses may be sent after the connection asked for a break. A caller that
-	// reads nothing and asks on loses the connection.
-	MaxUnread = 1024
+	// MaxUnread and MaxUnreadBytes are how many responses, and how many bytes of them, may be sent after the
+	// connection asked for a break. A caller that reads nothing and asks on loses the connection.
+	MaxUnread      = 1024
+	MaxUnreadBytes = 64 << 20
 	// maxQuoted is how much of an unknown method's name is quoted back, in bytes.
 	maxQuoted = 1024
 	// MaxValue is the longest value of a response, in bytes. A longer one turns into ENCODE_ERROR.

@@ -38,6 +38,7 @@ type RPC struct {
 	responders map[string]Responder
 	running    int
 	unread     int // responses sent since the connection asked for a break
+	unreadSize int // bytes of them
 	ending     bool
 	closed     bool
 	reason     error // what pending requests fail with, ErrClosed if nil
@@ -69,7 +70,7 @@ func New(m *mux.Mux, opts Options) (*RPC, error) {
 		Handshake: opts.Handshake,
 		OnOpen:    opts.OnOpen,
 		OnClose:   r.onClose,
-		OnDrain:   func() { r.unread = 0 },
+		OnDrain:   func() { r.unread, r.unreadSize = 0, 0 },
 		Messages:  []func([]byte){typeRequest: r.onRequest, typeResponse: r.onResponse},
 	})
 	if err != nil {
@@ -197,7 +198,7 @@ func (r *RPC) respond(id uint64, value []byte, err error) {
 	if id == 0 || r.closed {
 		return
 	}
-	if r.unread >= MaxUnread {
+	if r.unread >= MaxUnread || r.unreadSize >= MaxUnreadBytes {
 		r.mux.Destroy(ErrUnread)
 		return
 	}
@@ -208,9 +209,11 @@ func (r *RPC) respond(id uint64, value []byte, err error) {
 	case len(value) > MaxValue:
 		m.err = ResponseEncodeError(fmt.Errorf("%d bytes are more than the %d of a message", len(value), MaxValue))
 	}
-	r.channel.Send(typeResponse, m.append(make([]byte, 0, m.size())))
+	payload := m.append(make([]byte, 0, m.size()))
+	r.channel.Send(typeResponse, payload)
 	if !r.mux.Drained() {
 		r.unread++
+		r.unreadSize += len(payload)
 	}
 }
 

@@ -233,6 +233,25 @@ func TestCallerThatDoesNotReadIsCutOff(t *testing.T) {
 	}
 }
 
+func TestCallerThatDoesNotReadLargeAnswersIsCutOff(t *testing.T) {
+	w := newWorld(t, Options{}, Options{})
+	answered := 0
+	w.b.Respond("m", func(_ []byte, reply func([]byte, error)) {
+		answered++
+		reply(make([]byte, 16<<20-1000), nil)
+	})
+	w.wire.Run()
+	w.wire.B.Window = 1
+	w.wire.A.Pause()
+	for range 10 {
+		w.call("m", nil)
+	}
+	w.wire.Run()
+	if closed, err := w.wire.B.Closed(); !closed || !errors.Is(err, ErrUnread) || answered > 6 {
+		t.Errorf("closed %v with %v after %d answers, want ErrUnread", closed, err, answered)
+	}
+}
+
 func TestCallerThatReadsSlowlyIsServed(t *testing.T) {
 	w := newWorld(t, Options{}, Options{})
 	w.b.Respond("m", echo)

@@ -336,12 +336,15 @@ func (b *bbr) setCwnd(s *ackSample) {
 // setRecoveryCwnd lets one packet out for one in during the first round of a recovery, and returns to
 // the old window after it.
 func (b *bbr) setRecoveryCwnd(s *ackSample) {
+	entered := s.recovery == recovering && s.before == open
+	if entered {
+		b.saveCwnd(s.before)
+	}
 	if s.lost > 0 {
 		b.cwnd = max(b.cwnd-s.lost, s.mss)
 	}
 	switch {
-	case s.recovery == recovering && s.before == open:
-		b.saveCwnd(s.before)
+	case entered:
 		b.conserving = true
 		b.roundEnd = s.delivered
 		b.cwnd = s.inFlight + s.acked

@@ -3,6 +3,8 @@ package udx
 import (
 	"testing"
 	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // transfer sends n bytes under back-pressure and reports the rate from the first to the last byte.
@@ -84,6 +86,32 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	w.run(2 * time.Second)
 	if len(w.a.got) != 8<<20 || rate < 3e6 {
 		t.Errorf("%d kB/s, and %d bytes the other way", rate/1000, len(w.a.got))
+	}
+}
+
+// One packet out for one in, until the first round of the recovery is over; then the old window.
+func TestRecoveryConservesPackets(t *testing.T) {
+	var b bbr
+	b.init(1200)
+	b.cwnd = 100_000
+	b.full, b.mode = true, probeBW
+	b.minRTT, b.minRTTKnown = 50*ms, true
+	b.bandwidth.update(0, 1_000_000, bandwidthRounds)
+	now := host.Instant(time.Second)
+	s := ackSample{mss: 1200, acked: 1200, lost: 24_000, inFlight: 60_000, before: open, recovery: recovering}
+	b.onAck(now, &s)
+	if b.cwnd != 61_200 {
+		t.Errorf("window %d on entry, want what is in flight and what was acked", b.cwnd)
+	}
+	s = ackSample{mss: 1200, acked: 2400, inFlight: 58_800, before: recovering, recovery: recovering}
+	b.onAck(now, &s)
+	if b.cwnd != 61_200 {
+		t.Errorf("window %d in the first round", b.cwnd)
+	}
+	s = ackSample{mss: 1200, acked: 1200, inFlight: 60_000, before: recovering, recovery: open}
+	b.onAck(now, &s)
+	if b.cwnd != 100_000 {
+		t.Errorf("window %d after the recovery, want the old one", b.cwnd)
 	}
 }
 

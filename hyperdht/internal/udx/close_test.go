@@ -1,6 +1,7 @@
 package udx
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -135,8 +136,8 @@ func TestOnePacketAcksOurEndAndBringsTheirs(t *testing.T) {
 	}
 }
 
-// B's last ack is lost and B is gone, as every reference peer is. A must not report a failure: its
-// END is all that is missing (§18.2).
+// B's last ack is lost and B is gone, as every reference peer is. A tries as long as ever, but must not
+// report a failure: its END is all that is missing (§18.2).
 func TestLostLastAckIsForgiven(t *testing.T) {
 	w := traced(t, link{delay: ms})
 	w.b.End()
@@ -150,8 +151,12 @@ func TestLostLastAckIsForgiven(t *testing.T) {
 	w.expect(`
 		 100.00 A>B END seq=0 ack=1
 		 101.00 B>A ack seq=1 ack=1 lost
-		1100.00 A>B END seq=0 ack=1
-		3100.00 A>B END seq=0 ack=1`)
+		 1100.00 A>B END seq=0 ack=1
+		 3100.00 A>B END seq=0 ack=1
+		 5100.00 A>B END seq=0 ack=1
+		 7100.00 A>B END seq=0 ack=1
+		 9100.00 A>B END seq=0 ack=1
+		11100.00 A>B END seq=0 ack=1`)
 	w.bothClosed(nil, nil)
 }
 
@@ -171,6 +176,40 @@ func TestLostDataIsNotForgiven(t *testing.T) {
 	}
 }
 
+// Neither where END rides on data that is missing with it.
+func TestLostDataUnderTheEndIsNotForgiven(t *testing.T) {
+	w := pair(t, link{delay: ms}, 1)
+	w.link.filter = func(from *end, _ Packet) bool { return from == w.b }
+	w.a.Write([]byte("x"))
+	w.a.End()
+	w.b.End()
+	w.flush()
+	w.run(20 * time.Second)
+	if !w.a.eof || w.a.err != ErrTimeout {
+		t.Errorf("end %v, closed %v with %v", w.a.eof, w.a.closed, w.a.err)
+	}
+}
+
+func TestPauseDelaysTheEnd(t *testing.T) {
+	w := traced(t, link{delay: ms})
+	w.b.Pause()
+	w.a.End()
+	w.flush()
+	w.run(10 * ms)
+	w.expect(`
+		0.00 A>B END seq=0 ack=0
+		1.00 B>A ack seq=0 ack=1`)
+	if w.b.eof {
+		t.Error("told during the pause")
+	}
+	w.b.Resume()
+	w.b.Deliver()
+	w.b.Flush(w.now)
+	if !w.b.eof {
+		t.Error("not told after it")
+	}
+}
+
 func TestDestroyIsSentOnceAndTakesTheQueueAlong(t *testing.T) {
 	w := traced(t, link{delay: ms})
 	w.a.Write(make([]byte, 1<<20))
@@ -178,6 +217,9 @@ func TestDestroyIsSentOnceAndTakesTheQueueAlong(t *testing.T) {
 	sent := len(w.log)
 	w.a.Destroy()
 	w.a.Destroy()
+	if want := fmt.Sprintf("DESTROY seq=%d", w.a.next); !strings.Contains(w.log[sent], want) {
+		t.Errorf("sent %q, want %s: beyond everything queued", w.log[sent], want)
+	}
 	if len(w.log) != sent+1 || w.a.closed {
 		t.Fatalf("%d packets after Destroy, closed told %v", len(w.log)-sent, w.a.closed)
 	}

@@ -122,12 +122,12 @@ func (m *Machine) onTailProbe(now host.Instant) {
 func (m *Machine) onTimeout(now host.Instant) {
 	m.expiries++
 	m.stats.Timeouts++
-	if m.expiries >= forgiveExpiries && m.onlyEndMissing() {
-		m.close(nil)
-		return
-	}
 	if m.expiries >= maxExpiries {
-		m.close(ErrTimeout)
+		if m.onlyEndMissing() {
+			m.close(nil)
+		} else {
+			m.close(ErrTimeout)
+		}
 		return
 	}
 	before := m.state
@@ -146,7 +146,10 @@ func (m *Machine) onTimeout(now host.Instant) {
 	m.timers.rto = now.Add(2 * m.rtt.rto)
 }
 
-// onlyEndMissing reports whether the peer has ended, and has acknowledged all but our bare END.
+// onlyEndMissing reports whether the peer has ended, and has acknowledged all but our bare END. It has
+// most likely closed, and its last ack was lost: peers keep no TIME_WAIT. That is no failure (§18.2). It
+// is decided only when everything was tried: a peer that is alive behind a bad path and never got our
+// END would wait for it for ever.
 func (m *Machine) onlyEndMissing() bool {
 	return m.endReported && m.bareEnd && m.acked+1 == m.next
 }

@@ -290,6 +290,21 @@ func TestManyGapsAreReportedFromBothEnds(t *testing.T) {
 	}
 }
 
+// Data carries the ack that is owed, but no blocks.
+func TestDataDoesNotReplaceASelectiveAck(t *testing.T) {
+	w := traced(t, link{})
+	w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: 1, Window: 9999}.Append(nil), 'x'))
+	w.b.Write([]byte("y"))
+	w.b.Flush(0)
+	w.expect(`
+		0.00 B>A DATA seq=0 ack=0 len=1
+		0.00 B>A SACK seq=1 ack=0 [1,2)`)
+	w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: 0, Window: 9999}.Append(nil), 'x'))
+	w.b.Write([]byte("z"))
+	w.b.Flush(0)
+	w.expect(`0.00 B>A DATA seq=1 ack=2 len=1`)
+}
+
 func TestRetransmissionsCarryFreshAcks(t *testing.T) {
 	w := traced(t, link{delay: ms, filter: func(from *end, p Packet) bool { return false }})
 	w.a.Write([]byte("rtx me"))

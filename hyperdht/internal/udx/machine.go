@@ -280,7 +280,7 @@ func (m *Machine) highWater() int {
 
 // End ends our direction once everything queued has left. END rides on the last packet, unless the
 // peer has ended already: then it may close with its last ack, and a bare END that stays unanswered
-// lets us tell that from lost data (forgiveExpiries).
+// can be told from lost data (onlyEndMissing).
 func (m *Machine) End() {
 	if m.closed || m.ended {
 		return

@@ -65,9 +65,6 @@ const (
 	// maxMergedAcks is how many packets of one turn may share an acknowledgement. The reference's sender
 	// was seen to be at ease with 8 to 32 (§6).
 	maxMergedAcks = 32
-	// forgiveExpiries: with the peer's END consumed and nothing but our bare END unacked, the peer has
-	// most likely closed and its last ack was lost, since peers keep no TIME_WAIT (§18.2).
-	forgiveExpiries = 3
 	// probeDelay is added to the tail-loss timer for the peer's ack merging, probeFloor keeps it above
 	// the jitter of real timers.
 	probeDelay = 2 * time.Millisecond

@@ -1,0 +1,175 @@
+package hyperdht_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht"
+)
+
+// canFind reports whether n finds a record of keyPair(1).
+func (w *world) canFind(h *simnet.Host, n *hyperdht.Node) bool {
+	w.t.Helper()
+	found, done := false, false
+	h.Do(func() {
+		n.FindPeer(keyPair(1).Public, func(hyperdht.Found) { found = true }, func(error) { done = true })
+	})
+	w.until("the lookup ends", time.Minute, func() bool { return done })
+	return found
+}
+
+// canConnect reports whether n can reach the server under keyPair(1).
+func (w *world) canConnect(h *simnet.Host, n *hyperdht.Node) bool {
+	w.t.Helper()
+	opened, closed := false, false
+	var c *hyperdht.Connection
+	h.Do(func() {
+		c = n.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.OnOpen(func() { opened = true })
+		c.OnClose(func(error) { closed = true })
+	})
+	w.until("the attempt ends", time.Minute, func() bool { return opened || closed })
+	h.Do(func() { c.Destroy(nil) })
+	return opened
+}
+
+func TestClosedServerIsForgottenByTheDHT(t *testing.T) {
+	w := newWorld(t, 10, simnet.Config{Seed: 30})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	if !w.canFind(ch, cn) {
+		t.Fatal("the server was not found while it listened")
+	}
+	closed := false
+	sh.Do(func() { server.Close(func() { closed = true }) })
+	w.until("the server is closed", 10*time.Second, func() bool { return closed })
+	if w.canFind(ch, cn) {
+		t.Error("the server is still found")
+	}
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	if !w.canConnect(ch, cn) {
+		t.Error("a new server under the same key cannot be reached")
+	}
+}
+
+func TestListeningTwiceUnderOneKeyFails(t *testing.T) {
+	w := newWorld(t, 5, simnet.Config{Seed: 31})
+	sh, sn := w.join("server")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	sh.Do(func() {
+		_, err := sn.Listen(hyperdht.ListenOptions{Keys: keyPair(1)}, func(error) { t.Error("done was called") })
+		if !errors.Is(err, hyperdht.ErrKeyPairInUse) {
+			t.Errorf("got %v", err)
+		}
+	})
+	w.net.Run(time.Second)
+}
+
+func TestServerAnnouncesAnewWhenItsRelaysDie(t *testing.T) {
+	w := newWorld(t, 20, simnet.Config{Seed: 32})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	crashed := 0
+	for _, r := range server.Relays() {
+		if r.Addr() != sh.Addr() { // a server that can be reached names itself first
+			w.net.HostAt(r.Addr()).Crash()
+			crashed++
+		}
+	}
+	if crashed < 2 {
+		t.Fatalf("announced to %v, want at least two nodes", server.Relays())
+	}
+	w.net.Run(30 * time.Second) // pings every three seconds, four tries of a second each
+	if !w.canConnect(ch, cn) {
+		t.Error("the server cannot be reached half a minute after its relays died")
+	}
+}
+
+func TestSuspendedNodeComesBack(t *testing.T) {
+	w := newWorld(t, 10, simnet.Config{Seed: 33})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	suspended := false
+	sh.Do(func() { sn.Suspend(func() { suspended = true }) })
+	w.until("the server's node is suspended", 20*time.Second, func() bool { return suspended })
+	if w.canFind(ch, cn) {
+		t.Error("the suspended server is still found")
+	}
+	w.net.Run(time.Hour)
+	sh.Do(sn.Resume)
+	w.net.Run(20 * time.Second)
+	if !w.canConnect(ch, cn) {
+		t.Error("the resumed server cannot be reached")
+	}
+}
+
+func TestServerOutlivesTheLossOfItsNetwork(t *testing.T) {
+	w := newWorld(t, 10, simnet.Config{Seed: 34})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	cut := true
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		return !cut || (d.From.Addr() != sh.Addr() && d.To.Addr() != sh.Addr())
+	})
+	w.net.Run(10 * time.Minute)
+	cut = false
+	w.net.Run(time.Minute)
+	if !w.canConnect(ch, cn) {
+		t.Error("the server cannot be reached a minute after its network came back")
+	}
+}
+
+func TestFiveMegabytesCrossALossyLink(t *testing.T) {
+	w := newWorld(t, 10, simnet.Config{Seed: 35})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	w.net.SetLinks(sh, ch, simnet.Link{Delay: 20 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.05, Reorder: 0.01, Duplicate: 0.01})
+	const size = 5 << 20
+	sum, received := 0, 0
+	ch.Do(func() {
+		c := cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		msg := make([]byte, size)
+		for i := range msg {
+			msg[i] = byte(i % 251)
+		}
+		c.OnMessage(func(b []byte) {
+			received += len(b)
+			for i, x := range b {
+				if x != byte(i%251) {
+					sum++
+				}
+			}
+		})
+		c.Send(msg)
+	})
+	w.until("all is back", 5*time.Minute, func() bool { return received == size })
+	if sum != 0 {
+		t.Errorf("%d bytes are wrong", sum)
+	}
+}
+
+func TestSameSeedSameRun(t *testing.T) {
+	run := func(seed uint64) uint64 {
+		w := newWorld(t, 15, simnet.Config{Seed: seed, Link: simnet.Link{Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.05}})
+		sh, sn := w.join("server")
+		ch, cn := w.join("client")
+		w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+		w.canConnect(ch, cn)
+		w.net.Run(10 * time.Minute)
+		return w.net.Hash()
+	}
+	a, b, other := run(36), run(36), run(37)
+	if a != b {
+		t.Errorf("two runs of one seed ended in %x and %x", a, b)
+	}
+	if a == other {
+		t.Error("another seed made the same run")
+	}
+}
