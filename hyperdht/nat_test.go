@@ -1,0 +1,132 @@
+package hyperdht_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// situation is where a peer can be, with what its NAT means for punching.
+type situation struct {
+	name   string
+	nat    simnet.NAT
+	random bool // every remote sees another port
+	open   bool // reachable without help
+}
+
+var situations = []situation{
+	{name: "open", nat: simnet.Open(), open: true},
+	{name: "firewall only", nat: simnet.FirewallOnly()},
+	{name: "full cone", nat: simnet.FullCone()},
+	{name: "restricted cone", nat: simnet.RestrictedCone()},
+	{name: "port-restricted cone", nat: simnet.PortRestricted()},
+	{name: "masquerade", nat: simnet.Masquerade()},
+	{name: "symmetric", nat: simnet.Symmetric(), random: true},
+	{name: "symmetric, random ports", nat: simnet.SymmetricRandom(), random: true},
+	{name: "masquerade random", nat: simnet.MasqueradeRandom(), random: true},
+}
+
+// settle puts a peer behind a router of its own.
+func (w *world) settle(name string, s situation, public, inside netip.Addr) (*simnet.Host, *hyperdht.Node) {
+	w.t.Helper()
+	router, addr := public, inside
+	if s.nat.Mapping == simnet.Never {
+		router, addr = netip.Addr{}, public // nothing is translated
+	}
+	h := w.net.AddRouter(name+"'s router", s.nat, router).AddHost(name, addr)
+	n := w.node(h, hyperdht.Config{})
+	w.until(name+" is ready", time.Minute, n.Ready)
+	return h, n
+}
+
+// TestEveryPairOfNATs connects every kind of client with every kind of server. The pairs that the original can
+// connect, we connect; two random NATs meet at a relay.
+func TestEveryPairOfNATs(t *testing.T) {
+	for _, server := range situations {
+		for _, client := range situations {
+			t.Run(client.name+" to "+server.name, func(t *testing.T) {
+				testPair(t, server, client, nil)
+			})
+			if server.random && client.random {
+				t.Run(client.name+" to "+server.name+" by a relay", func(t *testing.T) {
+					testPair(t, server, client, []id.PublicKey{keyPair(7).Public})
+				})
+			}
+		}
+	}
+}
+
+func testPair(t *testing.T, server, client situation, relays []id.PublicKey) {
+	w := newWorld(t, 12, simnet.Config{Seed: 40})
+	if relays != nil {
+		rh, rn := w.join("relay")
+		ready := false
+		rh.Do(func() {
+			if _, err := rn.ServeRelay(hyperdht.RelayConfig{Keys: keyPair(7)}, func(error) { ready = true }); err != nil {
+				t.Fatal(err)
+			}
+		})
+		w.until("the relay is announced", time.Minute, func() bool { return ready })
+	}
+	sh, sn := w.settle("server", server, netip.MustParseAddr("81.2.3.1"), netip.MustParseAddr("192.168.1.10"))
+	ch, cn := w.settle("client", client, netip.MustParseAddr("82.2.3.1"), netip.MustParseAddr("192.168.2.10"))
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: relays})
+
+	want, within := hyperdht.PathPunched, 500*time.Millisecond
+	var wantErr error
+	switch {
+	case server.open || client.open:
+		want = hyperdht.PathDirect
+	case server.random && client.random && relays != nil:
+		want, within = hyperdht.PathRelayed, 2*time.Second
+	case server.random && client.random:
+		want, wantErr = hyperdht.PathNone, hyperdht.ErrDoubleRandom
+	case server.random || client.random:
+		within = 35 * time.Second // a matter of luck: 1750 probes, 20 ms apart
+	}
+
+	var c *hyperdht.Connection
+	var err error
+	echoed := false
+	ch.Do(func() {
+		c = cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.Send([]byte("hello"))
+		c.OnMessage(func([]byte) { echoed = true })
+		c.OnClose(func(e error) { err = e })
+	})
+	w.until("it works or fails", within, func() bool { return echoed || err != nil })
+	if !errors.Is(err, wantErr) || c.Path() != want {
+		t.Errorf("path %v (%v), want %v (%v)", c.Path(), err, want, wantErr)
+	}
+}
+
+// TestTwoHostsOfOneLANMeetOnIt connects two hosts whose router does not send its inside hosts to each other.
+func TestTwoHostsOfOneLANMeetOnIt(t *testing.T) {
+	w := newWorld(t, 12, simnet.Config{Seed: 41})
+	home := w.net.AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("81.2.3.1"))
+	join := func(name, addr string) (*simnet.Host, *hyperdht.Node) {
+		h := home.AddHost(name, netip.MustParseAddr(addr))
+		n := w.node(h, hyperdht.Config{})
+		w.until(name+" is ready", time.Minute, n.Ready)
+		return h, n
+	}
+	sh, sn := join("server", "192.168.1.10")
+	ch, cn := join("client", "192.168.1.11")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	var c *hyperdht.Connection
+	echoed := false
+	ch.Do(func() {
+		c = cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.Send([]byte("hello"))
+		c.OnMessage(func([]byte) { echoed = true })
+	})
+	w.until("the echo is back", 2*time.Second, func() bool { return echoed })
+	if c.Path() != hyperdht.PathLAN || c.RemoteAddr().Addr() != sh.Addr() {
+		t.Errorf("path %v to %v, want the LAN", c.Path(), c.RemoteAddr())
+	}
+}
