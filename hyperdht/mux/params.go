@@ -25,7 +25,7 @@ const (
 	// MaxChannels is how many channels each side may have at a time. Further opens are rejected.
 	MaxChannels = 1024
 	// MaxPayload is the longest payload of a message: a frame less what a batch of one adds at most.
-	MaxPayload = MaxFrame - 64
+	MaxPayload = MaxFrame - 32
 
 	// maxNumbers bounds the numbers a side may use. They outrun MaxChannels when opens are sent faster than
 	// rejects come back; each costs a pointer.

@@ -26,7 +26,7 @@ const (
 	// maxQuoted is how much of an unknown method's name is quoted back, in bytes.
 	maxQuoted = 1024
 	// MaxValue is the longest value of a response, in bytes. A longer one turns into ENCODE_ERROR.
-	MaxValue = maxPayload - 16
+	MaxValue = maxPayload - 10
 	// maxText bounds each text of an error, in bytes. Longer ones are cut.
 	maxText = 64 << 10
 )

@@ -1,0 +1,58 @@
+package dht
+
+import (
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+)
+
+// AliasReply is the result of the methods alias and leave:
+//
+//	uint major (1) · uint minor (1) · bool success (1) · bool updated
+//	uint major (1) · uint minor (1) · bool success (0) · string message
+//
+// Only the major version is checked. Bytes after the last field are ignored.
+type AliasReply struct {
+	Major, Minor uint64 // 0 is written as the version that is spoken
+	Success      bool
+	Updated      bool   // on success
+	Message      string // on failure
+}
+
+// Size is the length of the encoding.
+func (m AliasReply) Size() int {
+	n := compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) + 1
+	if m.Success {
+		return n + 1
+	}
+	return n + compact.BytesSize(len(m.Message))
+}
+
+// Append appends the encoding.
+func (m AliasReply) Append(dst []byte) []byte {
+	dst = compact.AppendBool(appendVersion(dst, m.Major, m.Minor), m.Success)
+	if m.Success {
+		return compact.AppendBool(dst, m.Updated)
+	}
+	return compact.AppendString(dst, m.Message)
+}
+
+// ParseAliasReply reads a reply. It fails with a *VersionError or with the reason why it is malformed.
+func ParseAliasReply(b []byte) (AliasReply, error) {
+	r := compact.NewReader(b)
+	m := AliasReply{Major: r.Uint(), Minor: r.Uint()}
+	if r.Err() == nil && m.Major != majorVersion {
+		// The original forgot the closing bracket.
+		return AliasReply{}, &VersionError{fmt.Sprintf("Cannot decode AliasResp of different major version %d (own version: %d", m.Major, majorVersion)}
+	}
+	m.Success = r.Bool()
+	if m.Success {
+		m.Updated = r.Bool()
+	} else {
+		m.Message = r.String()
+	}
+	if err := r.Err(); err != nil {
+		return AliasReply{}, fmt.Errorf("alias reply: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,96 @@
+package dht
+
+import (
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+)
+
+// AliasRequest is the value of the methods alias and leave:
+//
+//	uint major (1) · uint minor (1) · fixed32 secret · string alias · fixed32 key · string hostname · string service
+//
+// Bytes after the last field are ignored. Names are as long as the peer made them, see CheckNames; they need not
+// be UTF-8.
+type AliasRequest struct {
+	Major, Minor uint64 // 0 is written as the version that is spoken
+	Secret       domain.Secret
+	domain.Register
+}
+
+// Size is the length of the encoding.
+func (m AliasRequest) Size() int {
+	return compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) +
+		2*domain.KeySize +
+		compact.BytesSize(len(m.Alias)) + compact.BytesSize(len(m.Hostname)) + compact.BytesSize(len(m.Service))
+}
+
+// Append appends the encoding.
+func (m AliasRequest) Append(dst []byte) []byte {
+	dst = appendVersion(dst, m.Major, m.Minor)
+	secret := m.Secret.Reveal()
+	dst = append(dst, secret[:]...)
+	dst = compact.AppendString(dst, string(m.Alias))
+	dst = append(dst, m.Key[:]...)
+	dst = compact.AppendString(dst, m.Hostname)
+	return compact.AppendString(dst, m.Service)
+}
+
+// ParseAliasRequest reads a request. It fails with a *VersionError or with the reason why it is malformed.
+func ParseAliasRequest(b []byte) (AliasRequest, error) {
+	r := compact.NewReader(b)
+	major, minor, err := readVersion(&r)
+	if err != nil {
+		return AliasRequest{}, err
+	}
+	m := AliasRequest{Major: major, Minor: minor, Secret: domain.SecretFrom(r.Key())}
+	m.Alias = domain.Alias(r.String())
+	m.Key = domain.PublicKey(r.Key())
+	m.Hostname, m.Service = r.String(), r.String()
+	if err := r.Err(); err != nil {
+		return AliasRequest{}, fmt.Errorf("alias request: %w", err)
+	}
+	return m, nil
+}
+
+// CheckNames refuses names above max bytes with a *NameError. A request with such a name is well formed; it
+// deserves an answer that says what is wrong.
+func (m AliasRequest) CheckNames(max int) error {
+	for _, f := range []struct {
+		name string
+		len  int
+	}{{"alias", len(m.Alias)}, {"hostname", len(m.Hostname)}, {"service", len(m.Service)}} {
+		if f.len > max {
+			return &NameError{Field: f.name, Len: f.len, Max: max}
+		}
+	}
+	return nil
+}
+
+func orVersion(v, spoken uint64) uint64 {
+	if v == 0 {
+		return spoken
+	}
+	return v
+}
+
+// appendVersion writes the versions of a request or alias reply.
+func appendVersion(dst []byte, major, minor uint64) []byte {
+	dst = compact.AppendUint(dst, orVersion(major, majorVersion))
+	return compact.AppendUint(dst, orVersion(minor, minorVersion))
+}
+
+// readVersion reads and checks the versions of a request. Both kinds of request use these words.
+func readVersion(r *compact.Reader) (major, minor uint64, err error) {
+	major, minor = r.Uint(), r.Uint()
+	switch {
+	case r.Err() != nil:
+		return 0, 0, fmt.Errorf("version: %w", r.Err())
+	case major != majorVersion:
+		return 0, 0, &VersionError{fmt.Sprintf("Cannot decode RegisterRequest of other major version %d (own major: %d)", major, majorVersion)}
+	case minor > minorVersion:
+		return 0, 0, &VersionError{fmt.Sprintf("Cannot decode RegisterRequest of higher minor version %d (own minor: %d)", minor, minorVersion)}
+	}
+	return major, minor, nil
+}

@@ -1,0 +1,643 @@
+package dht
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// fakeConn is a connection in memory that opens when the test says so.
+type fakeConn struct {
+	*muxtest.Pipe
+	onOpen func()
+	key    id.PublicKey
+	addr   netip.AddrPort
+}
+
+func (c *fakeConn) OnOpen(f func())               { c.onOpen = f }
+func (c *fakeConn) Close()                        { c.Pipe.End() }
+func (c *fakeConn) RemotePublicKey() id.PublicKey { return c.key }
+func (c *fakeConn) RemoteAddr() netip.AddrPort    { return c.addr }
+
+var (
+	clientKey  = id.KeyPairFromSeed(id.Seed{1}).Public
+	scraperKey = id.KeyPairFromSeed(id.Seed{2}).Public
+)
+
+// world is a connection from a client (a) and a scraper (b), whoever dialled, and what was called.
+type world struct {
+	t       *testing.T
+	loop    *portstest.Loop
+	wire    *muxtest.Wire
+	client  *fakeConn
+	scraper *fakeConn
+	calls   []string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, loop: portstest.NewLoop(1), wire: muxtest.NewWire()}
+	w.client = &fakeConn{Pipe: w.wire.A, key: scraperKey, addr: netip.MustParseAddrPort("203.0.113.9:1234")}
+	w.scraper = &fakeConn{Pipe: w.wire.B, key: clientKey, addr: netip.MustParseAddrPort("192.168.1.5:4321")}
+	// Nothing is read before the encryption is up.
+	w.client.Pause()
+	w.scraper.Pause()
+	return w
+}
+
+func (w *world) call(format string, args ...any) {
+	w.calls = append(w.calls, fmt.Sprintf(format, args...))
+}
+
+// take returns the calls since the last take.
+func (w *world) take() string {
+	s := strings.Join(w.calls, "; ")
+	w.calls = nil
+	return s
+}
+
+func (w *world) want(calls string) {
+	w.t.Helper()
+	w.run()
+	if got := w.take(); got != calls {
+		w.t.Errorf("called: %s\nwant:   %s", got, calls)
+	}
+}
+
+// open lets the encryption come up on both sides.
+func (w *world) open() {
+	w.loop.Turn(w.client.onOpen)
+	w.client.Resume()
+	w.loop.Turn(w.scraper.onOpen)
+	w.scraper.Resume()
+	w.run()
+}
+
+func (w *world) run() {
+	for range 10 {
+		w.loop.Turn(w.wire.Run)
+	}
+}
+
+func (w *world) wantClosed() {
+	w.t.Helper()
+	w.run()
+	for name, p := range map[string]*muxtest.Pipe{"client": w.wire.A, "scraper": w.wire.B} {
+		if closed, _ := p.Closed(); !closed {
+			w.t.Errorf("the %s's end is still open", name)
+		}
+	}
+	if n := w.loop.Timers(); n != 0 {
+		w.t.Errorf("%d timers are armed", n)
+	}
+}
+
+func (w *world) wantOpen() {
+	w.t.Helper()
+	w.run()
+	if closed, err := w.wire.A.Closed(); closed || w.wire.A.Ended() || w.wire.B.Ended() {
+		w.t.Errorf("closed %v with %v, ended %v and %v", closed, err, w.wire.A.Ended(), w.wire.B.Ended())
+	}
+}
+
+// aliasHandlers records what an alias server is asked, and answers with f.
+func (w *world) aliasHandlers(f func(req ports.AliasRequest, reply func(ports.AliasReply))) func(ports.Conn) ports.AliasHandlers {
+	return func(c ports.Conn) ports.AliasHandlers {
+		w.call("alias open %s", c.Peer().Key.Short())
+		return ports.AliasHandlers{
+			OnRegister: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
+				w.call("register %s %s", req.Alias, req.Hostname)
+				f(req, reply)
+			},
+			OnLeave: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
+				w.call("leave %s", req.Alias)
+				f(req, reply)
+			},
+			OnError: func(err error) { w.call("alias error %v", err) },
+			OnClose: func() { w.call("alias close") },
+		}
+	}
+}
+
+// metricsHandlers records what a metrics server is asked, and answers with f.
+func (w *world) metricsHandlers(f func(reply func(domain.MetricsReply))) func(ports.Conn) ports.MetricsHandlers {
+	return func(c ports.Conn) ports.MetricsHandlers {
+		w.call("metrics open %s", c.Peer().Key.Short())
+		return ports.MetricsHandlers{
+			OnRequest: func(reply func(domain.MetricsReply)) { f(reply) },
+			OnError:   func(err error) { w.call("metrics error %v", err) },
+			OnClose:   func() { w.call("metrics close") },
+		}
+	}
+}
+
+func yes(_ ports.AliasRequest, reply func(ports.AliasReply)) {
+	reply(ports.AliasReply{Success: true, Updated: true})
+}
+
+func up(reply func(domain.MetricsReply)) {
+	reply(domain.MetricsReply{Success: true, Body: []byte("up 1\n")})
+}
+
+func (w *world) registration() ports.Registration {
+	return ports.Registration{
+		Secret:   domain.SecretFrom([32]byte{9}),
+		Register: domain.Register{Alias: "a", Key: domain.PublicKey(clientKey), Hostname: "h", Service: "s"},
+		OnOpen:   func(p domain.Peer) { w.call("dialled %s %v %s", p.Key.Short(), p.Addr, p.Path) },
+	}
+}
+
+func (w *world) registered(updated bool, err error) { w.call("registered %v %v", updated, err) }
+
+func (w *world) dial() ports.MetricsDial {
+	return ports.MetricsDial{
+		OnOpen:  func(p domain.Peer) { w.call("session open %s %s", p.Key.Short(), p.Path) },
+		OnReady: func() { w.call("session ready") },
+		OnClose: func(err error) { w.call("session close %v", err) },
+	}
+}
+
+func (w *world) gotMetrics(r domain.MetricsReply, err error) {
+	if err != nil {
+		w.call("no metrics: %v", err)
+		return
+	}
+	w.call("metrics %v %q %q", r.Success, r.Body, r.Message)
+}
+
+// aliasWorld has a registration under way to an alias server.
+func aliasWorld(t *testing.T, f func(ports.AliasRequest, func(ports.AliasReply))) (w *world, server *aliasServer, cancel func()) {
+	w = newWorld(t)
+	server, err := serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel = register(newLink(w.loop, w.client), methodAlias, w.registration(), nil, w.registered)
+	return w, server, cancel
+}
+
+// metricsWorld has a session to a metrics server.
+func metricsWorld(t *testing.T, f func(func(domain.MetricsReply))) (w *world, server *metricsServer, s *session) {
+	w = newWorld(t)
+	server, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openSession(newLink(w.loop, w.scraper), w.dial())
+	return w, server, s
+}
+
+func TestRegistrationAsksOnceAndHangsUp(t *testing.T) {
+	w, _, cancel := aliasWorld(t, yes)
+	w.want("")
+	w.open()
+	w.want("dialled " + scraperKey.Short() + " 203.0.113.9:1234 direct; alias open " + clientKey.Short() +
+		"; register a h; registered true <nil>; alias close")
+	cancel()
+	w.wantClosed()
+}
+
+func TestLeaveIsTheSameConversation(t *testing.T) {
+	w := newWorld(t)
+	if _, err := serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(yes)); err != nil {
+		t.Fatal(err)
+	}
+	r := w.registration()
+	r.OnOpen = nil
+	register(newLink(w.loop, w.client), methodLeave, r, nil, w.registered)
+	w.open()
+	w.want("alias open " + clientKey.Short() + "; leave a; registered true <nil>; alias close")
+	w.wantClosed()
+}
+
+func TestRefusalsAreRemoteErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		server func(t *testing.T, w *world)
+		want   string
+	}{
+		"by the scraper": {func(t *testing.T, w *world) {
+			serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
+				reply(ports.AliasReply{Message: "Unauthorised"})
+			}))
+		}, "client reported: Unauthorised"},
+		"by a limit on names": {func(t *testing.T, w *world) {
+			serveAliases(newLink(w.loop, w.scraper), 0, w.aliasHandlers(yes))
+		}, "client reported: alias is 1 bytes long, at most 0 are allowed"},
+		"of the method": {func(t *testing.T, w *world) {
+			muxrpc.New(newLink(w.loop, w.scraper).mux, muxrpc.Options{Protocol: protocolAlias})
+		}, "client reported: UNKNOWN_METHOD: Unknown method 'alias'"},
+		"of the version": {func(t *testing.T, w *world) {
+			rpc, _ := muxrpc.New(newLink(w.loop, w.scraper).mux, muxrpc.Options{Protocol: protocolAlias})
+			rpc.Respond(methodAlias, func(_ []byte, reply func([]byte, error)) { reply(nil, decodeError(&VersionError{"too new"})) })
+		}, "client reported: DECODE_ERROR: Could not decode request: too new"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.server(t, w)
+			var got error
+			register(newLink(w.loop, w.client), methodAlias, w.registration(), nil, func(_ bool, err error) { got = err })
+			w.open()
+			var remote *domain.RemoteError
+			if !errors.As(got, &remote) || got.Error() != c.want {
+				t.Errorf("error %v (%T), want %s", got, got, c.want)
+			}
+			w.wantClosed()
+		})
+	}
+}
+
+func TestNoAnswerIsAConnectionError(t *testing.T) {
+	silent := func(ports.AliasRequest, func(ports.AliasReply)) {}
+	for name, c := range map[string]struct {
+		f    func(ports.AliasRequest, func(ports.AliasReply))
+		then func(w *world, s *aliasServer)
+		want string
+	}{
+		"when the connection breaks":          {silent, func(w *world, _ *aliasServer) { w.client.Destroy(errors.New("cable cut")) }, "cable cut"},
+		"when the scraper ends it":            {silent, func(w *world, s *aliasServer) { s.Close(nil) }, errPeerEnded.Error()},
+		"when the scraper closes the channel": {silent, func(w *world, s *aliasServer) { s.rpc.Destroy(nil) }, errChannelClosed.Error()},
+		"when the answer is nonsense": {silent, func(w *world, s *aliasServer) {
+			w.wire.A.Inject([]byte{1, 1, 0, 1, 1}) // response 1 with a value that ends in its version
+		}, "alias reply: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, s, _ := aliasWorld(t, c.f)
+			w.open()
+			w.take()
+			w.loop.Turn(func() { c.then(w, s) })
+			w.run()
+			if got := w.take(); !strings.Contains(got, "registered false "+c.want) {
+				t.Errorf("called %s, want an error with %s", got, c.want)
+			}
+			w.loop.Advance(aliasLinger)
+			w.wantClosed()
+		})
+	}
+}
+
+func TestConnectionErrorsAreTyped(t *testing.T) {
+	w := newWorld(t)
+	var got error
+	register(newLink(w.loop, w.client), methodAlias, w.registration(), nil, func(_ bool, err error) { got = err })
+	w.loop.Turn(func() { w.client.Destroy(errors.New("PEER_NOT_FOUND")) })
+	w.run()
+	var ce *ports.ConnectionError
+	if !errors.As(got, &ce) || got.Error() != "PEER_NOT_FOUND" {
+		t.Errorf("error %v (%T)", got, got)
+	}
+}
+
+func TestScraperWithoutTheServiceIsNamedSo(t *testing.T) {
+	w := newWorld(t)
+	serveMetrics(newLink(w.loop, w.scraper), w.metricsHandlers(up))
+	register(newLink(w.loop, w.client), methodAlias, w.registration(), nil, w.registered)
+	w.open()
+	w.run()
+	if got := w.take(); !strings.Contains(got, "registered false "+errNotAccepted.Error()) {
+		t.Errorf("called %s", got)
+	}
+	w.wantClosed()
+}
+
+func TestCancelledRegistrationIsSilent(t *testing.T) {
+	for name, when := range map[string]func(w *world){"before the connection is open": func(*world) {}, "while it waits": (*world).open} {
+		t.Run(name, func(t *testing.T) {
+			w, _, cancel := aliasWorld(t, func(ports.AliasRequest, func(ports.AliasReply)) {})
+			when(w)
+			w.take()
+			cancel()
+			cancel()
+			w.run()
+			if got := w.take(); strings.Contains(got, "registered") {
+				t.Errorf("called %s", got)
+			}
+			w.wantClosed()
+		})
+	}
+}
+
+func TestAliasServerClosesAtTheApplicationsWish(t *testing.T) {
+	var conn *aliasServer
+	w, conn, _ := aliasWorld(t, func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
+		reply(ports.AliasReply{Message: "go away"})
+		conn.Close(nil) // the answer arrives nevertheless
+	})
+	w.open()
+	if got := w.take(); !strings.Contains(got, "registered false client reported: go away") || !strings.HasSuffix(got, "alias close") {
+		t.Errorf("called %s", got)
+	}
+	w.wantClosed()
+
+	w, conn, _ = aliasWorld(t, func(ports.AliasRequest, func(ports.AliasReply)) { conn.Close(errors.New("enough")) })
+	w.open()
+	if got := w.take(); !strings.Contains(got, "alias error enough; alias close") {
+		t.Errorf("called %s", got)
+	}
+	w.wantClosed()
+}
+
+func TestServerHearsNothingOfConnectionsThatNeverOpened(t *testing.T) {
+	w, _, _ := aliasWorld(t, yes)
+	w.scraper.Destroy(errors.New("broken"))
+	w.want("registered false muxtest: connection reset by the other end")
+}
+
+func TestMetricsAreServed(t *testing.T) {
+	w, _, s := metricsWorld(t, up)
+	s.Request(w.gotMetrics) // may be asked at any time
+	w.want("")
+	w.open()
+	w.want("metrics open " + scraperKey.Short() + "; session open " + clientKey.Short() + " lan; session ready; metrics true \"up 1\\n\" \"\"")
+	for range 3 {
+		s.Request(w.gotMetrics)
+		w.want(`metrics true "up 1\n" ""`)
+	}
+	w.wantOpen()
+	s.Close(nil)
+	w.want("metrics close; session close <nil>")
+	w.wantClosed()
+}
+
+func TestMetricsMayBeAnsweredLaterAndOutOfOrder(t *testing.T) {
+	var replies []func(domain.MetricsReply)
+	w, _, s := metricsWorld(t, func(reply func(domain.MetricsReply)) { replies = append(replies, reply) })
+	w.open()
+	w.take()
+	for i := range 2 {
+		s.Request(func(r domain.MetricsReply, err error) { w.call("answer %d %s %v", i, r.Body, err) })
+	}
+	w.run()
+	replies[1](domain.MetricsReply{Success: true, Body: []byte("second")})
+	replies[0](domain.MetricsReply{Message: "first"})
+	w.want("answer 1 second <nil>; answer 0  <nil>")
+}
+
+func TestFailuresOfTheClientAreAnswers(t *testing.T) {
+	w, _, s := metricsWorld(t, func(reply func(domain.MetricsReply)) {
+		reply(domain.MetricsReply{Message: strings.Repeat("x", 3*maxMessage)})
+	})
+	s.Request(func(r domain.MetricsReply, err error) { w.call("%v %d %v", r.Success, len(r.Message), err) })
+	w.open()
+	if got := w.take(); !strings.HasSuffix(got, fmt.Sprintf("false %d <nil>", maxMessage)) {
+		t.Errorf("called %s", got)
+	}
+}
+
+func TestBodiesThatDoNotFitAreRefusedWithTheirSize(t *testing.T) {
+	size := domain.MaxBody
+	w, _, s := metricsWorld(t, func(reply func(domain.MetricsReply)) {
+		reply(domain.MetricsReply{Success: true, Body: make([]byte, size)})
+	})
+	ask := func() (got domain.MetricsReply) {
+		s.Request(func(r domain.MetricsReply, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			got = r
+		})
+		w.run()
+		return got
+	}
+	w.open()
+	if r := ask(); !r.Success || len(r.Body) != size {
+		t.Errorf("the largest body: %v, %d bytes, %s", r.Success, len(r.Body), r.Message)
+	}
+	size++
+	if r := ask(); r.Success || !strings.Contains(r.Message, fmt.Sprint(size)) {
+		t.Errorf("a larger body: %v, %s", r.Success, r.Message)
+	}
+	w.wantOpen()
+}
+
+func TestPingIsAnsweredByOldServersToo(t *testing.T) {
+	w, _, s := metricsWorld(t, up)
+	w.open()
+	w.take()
+	s.Ping(func(err error) { w.call("pong %v", err) })
+	w.want("pong <nil>")
+
+	w = newWorld(t)
+	if _, err := muxrpc.New(newLink(w.loop, w.client).mux, muxrpc.Options{Protocol: protocolMetrics}); err != nil {
+		t.Fatal(err)
+	}
+	s = openSession(newLink(w.loop, w.scraper), w.dial())
+	w.open()
+	w.take()
+	s.Ping(func(err error) { w.call("pong %v", err) })
+	w.want("pong <nil>")
+	s.Request(w.gotMetrics)
+	w.want("no metrics: client reported: UNKNOWN_METHOD: Unknown method 'metrics'")
+	s.Ping(func(err error) { w.call("pong %v", err) })
+	w.scraper.Destroy(errors.New("cable cut"))
+	w.want("pong cable cut; session close cable cut")
+}
+
+func TestRequestsFailWithTheReasonOfTheEnd(t *testing.T) {
+	never := func(func(domain.MetricsReply)) {}
+	for name, c := range map[string]struct {
+		then func(w *world, m *metricsServer, s *session)
+		want string
+	}{
+		"connection breaks":  {func(w *world, _ *metricsServer, _ *session) { w.scraper.Destroy(errors.New("cable cut")) }, "no metrics: cable cut; session close cable cut"},
+		"client ends":        {func(w *world, m *metricsServer, _ *session) { m.Close(nil) }, "no metrics: " + errPeerEnded.Error() + "; session close <nil>"},
+		"client's channel":   {func(w *world, m *metricsServer, _ *session) { m.rpc.Destroy(nil) }, "no metrics: " + errChannelClosed.Error() + "; session close " + errChannelClosed.Error()},
+		"closed here":        {func(w *world, _ *metricsServer, s *session) { s.Close(nil); s.Close(nil) }, "no metrics: " + errPeerEnded.Error() + "; session close <nil>"},
+		"closed here, why":   {func(w *world, _ *metricsServer, s *session) { s.Close(errors.New("bored")) }, "no metrics: bored; session close bored"},
+		"nonsense in answer": {func(w *world, _ *metricsServer, s *session) { w.wire.B.Inject([]byte{1, 1, 0, 1}) }, "no metrics: metrics reply: compact: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, s := metricsWorld(t, never)
+			s.Request(w.gotMetrics)
+			w.open()
+			w.take()
+			w.loop.Turn(func() {
+				c.then(w, m, s)
+				if len(w.calls) != 0 {
+					t.Errorf("called inside the call: %s", w.take())
+				}
+			})
+			w.run()
+			got := w.take()
+			got = strings.ReplaceAll(strings.ReplaceAll(got, "; metrics close", ""), "metrics error muxtest: connection reset by the other end", "")
+			got = strings.Trim(strings.TrimPrefix(got, "metrics close"), "; ")
+			if !strings.HasPrefix(got, c.want) {
+				t.Errorf("called %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestCancelledRequestsAreSilent(t *testing.T) {
+	w, _, s := metricsWorld(t, up)
+	cancel := s.Request(w.gotMetrics)
+	cancel()
+	cancel()
+	w.open()
+	w.want("metrics open " + scraperKey.Short() + "; session open " + clientKey.Short() + " lan; session ready")
+	done := s.Request(w.gotMetrics)
+	w.want(`metrics true "up 1\n" ""`)
+	done()
+	s.Close(nil)
+	w.run()
+	w.take()
+	late := s.Request(w.gotMetrics)
+	w.want("no metrics: CHANNEL_CLOSED: channel closed")
+	late()
+	s.Request(w.gotMetrics)()
+	w.want("")
+}
+
+func TestMetricsServerEndsConnectionsWithoutChannel(t *testing.T) {
+	w := newWorld(t)
+	if _, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(up)); err != nil {
+		t.Fatal(err)
+	}
+	m := mux.New(w.scraper)
+	rpc, err := muxrpc.New(m, muxrpc.Options{Protocol: protocolMetrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.scraper.onOpen = func() {}
+	w.open()
+	w.take()
+	rpc.Destroy(nil)
+	w.want("metrics error " + errChannelClosed.Error() + "; metrics close")
+	w.wantClosed()
+}
+
+func TestSessionGivesUpWhereThereAreNoMetrics(t *testing.T) {
+	w := newWorld(t)
+	newLink(w.loop, w.client)
+	openSession(newLink(w.loop, w.scraper), w.dial()).Request(w.gotMetrics)
+	w.open()
+	why := errNotAccepted.Error()
+	w.want("session open " + clientKey.Short() + " lan; no metrics: " + why + "; session close " + why)
+	w.wantClosed()
+}
+
+// bothWorld is a client that registers under its metrics server's key.
+func bothWorld(t *testing.T, admit bool) (w *world, scraper *link) {
+	w = newWorld(t)
+	scraper = newLink(w.loop, w.scraper)
+	if _, err := serveAliases(scraper, 100, w.aliasHandlers(yes)); err != nil {
+		t.Fatal(err)
+	}
+	r := w.registration()
+	r.OnOpen = nil
+	register(newLink(w.loop, w.client), methodAlias, r, &metricsOffer{
+		admit: func(p domain.Peer) bool {
+			w.call("admit %s", p.Key.Short())
+			return admit
+		},
+		onOpen: w.metricsHandlers(up),
+	}, w.registered)
+	w.open()
+	w.want("alias open " + clientKey.Short() + "; register a h; registered true <nil>")
+	return w, scraper
+}
+
+func TestMetricsRunOnTheRegistrationsConnection(t *testing.T) {
+	w, scraper := bothWorld(t, true)
+	if !scraper.attachable() {
+		t.Fatal("no session can be tried")
+	}
+	s := openSession(scraper, w.dial())
+	s.Request(w.gotMetrics)
+	if len(w.calls) != 0 {
+		t.Errorf("called inside the call: %s", w.take())
+	}
+	w.want("admit " + scraperKey.Short() + "; metrics open " + scraperKey.Short() + "; session open " + clientKey.Short() + " lan" +
+		"; session ready; metrics true \"up 1\\n\" \"\"; alias close")
+	if scraper.attachable() {
+		t.Error("a second session could be tried")
+	}
+	w.loop.Advance(time.Hour)
+	w.wantOpen()
+	s.Close(nil)
+	w.run()
+	if got := w.take(); !strings.Contains(got, "session close <nil>") || !strings.Contains(got, "metrics close") {
+		t.Errorf("called %s", got)
+	}
+	w.wantClosed()
+}
+
+func TestRegistrationsConnectionEndsWhenNobodyWantsMetrics(t *testing.T) {
+	w, scraper := bothWorld(t, true)
+	w.loop.Advance(metricsLinger - time.Millisecond)
+	w.wantOpen()
+	w.loop.Advance(time.Millisecond)
+	w.want("alias close")
+	w.wantClosed()
+	if scraper.attachable() {
+		t.Error("a session could be tried on a closed link")
+	}
+}
+
+func TestUnwelcomeScraperGetsNoMetricsOnTheRegistration(t *testing.T) {
+	w, scraper := bothWorld(t, false)
+	openSession(scraper, w.dial())
+	w.run()
+	if got := w.take(); !strings.Contains(got, "admit "+scraperKey.Short()+"; session close "+errNotAccepted.Error()) {
+		t.Errorf("called %s", got)
+	}
+	if scraper.attachable() {
+		t.Error("another session could be tried")
+	}
+}
+
+func TestMetricsChannelBeforeTheAnswerKeepsTheConnection(t *testing.T) {
+	w := newWorld(t)
+	scraper := newLink(w.loop, w.scraper)
+	var answer func(ports.AliasReply)
+	conn, err := serveAliases(scraper, 100, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) { answer = reply }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	register(newLink(w.loop, w.client), methodAlias, w.registration(), &metricsOffer{
+		admit: func(domain.Peer) bool { return true }, onOpen: w.metricsHandlers(up),
+	}, w.registered)
+	w.open()
+	w.take()
+	s := openSession(scraper, w.dial())
+	w.run()
+	w.take()
+	answer(ports.AliasReply{Success: true})
+	w.want("registered false <nil>; alias close")
+	w.wantOpen()
+	// The application's idea of an idle connection is not the session's.
+	conn.Close(nil)
+	s.Request(w.gotMetrics)
+	w.want(`metrics true "up 1\n" ""`)
+	w.wantOpen()
+}
+
+func TestAliasConnectionWithoutChannelIsNotKeptForever(t *testing.T) {
+	w := newWorld(t)
+	if _, err := serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(yes)); err != nil {
+		t.Fatal(err)
+	}
+	rpc, err := muxrpc.New(mux.New(w.client), muxrpc.Options{Protocol: protocolAlias})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.client.onOpen = func() {}
+	w.open()
+	w.take()
+	rpc.Destroy(nil)
+	w.run()
+	w.loop.Advance(aliasLinger - 1)
+	w.wantOpen()
+	w.loop.Advance(1)
+	w.want("alias close")
+	w.wantClosed()
+}

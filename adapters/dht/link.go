@@ -1,0 +1,130 @@
+package dht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// conn is the part of a hyperdht.Connection that links use.
+type conn interface {
+	mux.Pipe
+	// OnOpen sets who is told that the other side has proven that it is there, before anything else of it.
+	OnOpen(func())
+	// Close ends the connection after what was sent has arrived, and soon whatever the other side does.
+	Close()
+	RemotePublicKey() id.PublicKey
+	RemoteAddr() netip.AddrPort
+}
+
+// link is a connection with the roles on it. It ends when the last role leaves.
+//
+//	connecting ── encryption is up ─▶ open ── last role left ─▶ ending ── both sides ended ─▶ closed
+//	    └──────────────────────────────┴────────── the connection broke ─────────────────────▶ ┘
+type link struct {
+	host  host.Host
+	conn  conn
+	mux   *mux.Mux
+	roles []role // in the order they joined
+
+	open   bool
+	ending bool
+	closed bool
+	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
+	dedicated bool
+	// onClose is for whoever keeps account of links; nil is allowed.
+	onClose func()
+}
+
+// role is one use of a link. Its methods are called in a turn of their own or of the connection's, never inside a
+// call of the application.
+type role interface {
+	// opened says that the encryption is up. A role that joins an open link is not told.
+	opened()
+	// closed is the last call. err is nil when both sides ended the connection.
+	closed(err error)
+}
+
+// newLink takes a connection over, which need not be open. Join the first role in the same turn.
+func newLink(h host.Host, c conn) *link {
+	l := &link{host: h, conn: c, mux: mux.New(c)}
+	c.OnOpen(l.onOpen)
+	l.mux.OnClose(l.onDown)
+	return l
+}
+
+func (l *link) onOpen() {
+	l.open = true
+	for _, r := range slices.Clone(l.roles) {
+		if slices.Contains(l.roles, r) {
+			r.opened()
+		}
+	}
+}
+
+func (l *link) onDown(err error) {
+	l.closed = true
+	roles := l.roles
+	l.roles = nil
+	for _, r := range roles {
+		r.closed(err)
+	}
+	if l.onClose != nil {
+		l.onClose()
+	}
+}
+
+// join adds a role.
+func (l *link) join(r role) { l.roles = append(l.roles, r) }
+
+// shared reports whether a role has company.
+func (l *link) shared(r role) bool {
+	return slices.ContainsFunc(l.roles, func(o role) bool { return o != r })
+}
+
+// leave removes a role, which hears nothing more. The last one ends the connection: cleanly when reason is nil, at
+// once otherwise.
+func (l *link) leave(r role, reason error) {
+	i := slices.Index(l.roles, r)
+	if i < 0 {
+		return
+	}
+	l.roles = slices.Delete(l.roles, i, i+1)
+	if len(l.roles) == 0 {
+		l.end(reason)
+	}
+}
+
+// end ends the connection; roles that are still on it are told when it is over.
+func (l *link) end(reason error) {
+	l.ending = true
+	switch {
+	case l.closed:
+	case reason == nil:
+		l.conn.Close()
+	default:
+		l.mux.Destroy(reason)
+	}
+}
+
+// peer describes the other side.
+func (l *link) peer() domain.Peer {
+	addr := l.conn.RemoteAddr()
+	return domain.Peer{Key: domain.PublicKey(l.conn.RemotePublicKey()), Addr: addr, Path: pathTo(addr)}
+}
+
+// pathTo judges a path by its address. Streams through blind relays are not made.
+func pathTo(addr netip.AddrPort) domain.Path {
+	ip := addr.Addr()
+	switch {
+	case !ip.IsValid():
+		return domain.PathUnknown
+	case ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast():
+		return domain.PathLAN
+	}
+	return domain.PathDirect
+}

@@ -1,0 +1,115 @@
+package dht
+
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// metricsServer answers metrics requests on a link. It is a ports.Conn.
+type metricsServer struct {
+	link     *link
+	rpc      *muxrpc.RPC
+	onOpen   func(ports.Conn) ports.MetricsHandlers
+	handlers ports.MetricsHandlers
+	active   bool // handlers are there and have not heard their last
+	reason   error
+}
+
+// serveMetrics opens the metrics channel. It is there from the start, as the original's is.
+func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metricsServer, error) {
+	s := &metricsServer{link: l, onOpen: onOpen}
+	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose})
+	if err != nil {
+		return nil, err
+	}
+	s.rpc = rpc
+	rpc.Respond(methodMetrics, s.onRequest)
+	rpc.Respond(methodPing, func(_ []byte, reply func([]byte, error)) { reply(nil, nil) })
+	l.join(s)
+	if l.open {
+		s.opened()
+	}
+	return s, nil
+}
+
+func (s *metricsServer) onRequest(value []byte, reply func([]byte, error)) {
+	if _, err := ParseMetricsRequest(value); err != nil {
+		reply(nil, decodeError(err))
+		return
+	}
+	send := func(r domain.MetricsReply) {
+		m := MetricsReply{Success: r.Success, Body: r.Body, Message: cut(r.Message)}
+		// A frame that is too long would cost the connection, so it becomes a failure with its size.
+		if err := domain.CheckBody(len(r.Body)); r.Success && err != nil {
+			m = MetricsReply{Message: err.Error()}
+		}
+		reply(m.Append(make([]byte, 0, m.Size())), nil)
+	}
+	if !s.active || s.handlers.OnRequest == nil {
+		send(domain.MetricsReply{Message: "not available"})
+		return
+	}
+	s.handlers.OnRequest(send)
+}
+
+// Peer is the other side.
+func (s *metricsServer) Peer() domain.Peer { return s.link.peer() }
+
+// Close ends the connection. When a registration is under way on it, only the channel ends.
+func (s *metricsServer) Close(reason error) {
+	if !s.active {
+		return
+	}
+	s.reason = reason
+	if !s.link.shared(s) {
+		s.link.end(reason)
+		return
+	}
+	s.link.leave(s, nil)
+	s.rpc.Destroy(nil)
+	s.link.host.Post(func() { s.finish(s.reason) })
+}
+
+func (s *metricsServer) opened() {
+	s.active = true
+	s.handlers = s.onOpen(s)
+}
+
+// onChannelClose ends the connection when the other side has closed the channel: a scraper without its channel
+// can only be helped by a new connection (dht-prom-client index.js).
+func (s *metricsServer) onChannelClose(remote bool) {
+	if s.link.mux.Closed() || !remote {
+		return
+	}
+	if s.reason == nil {
+		s.reason = errChannelClosed
+	}
+	if !s.link.shared(s) {
+		s.link.end(nil)
+		return
+	}
+	s.link.leave(s, nil)
+	s.finish(s.reason)
+}
+
+func (s *metricsServer) closed(err error) {
+	if s.reason != nil {
+		err = s.reason
+	}
+	s.finish(err)
+}
+
+// finish is the last word to the application.
+func (s *metricsServer) finish(err error) {
+	if !s.active {
+		return
+	}
+	s.active = false
+	if err != nil && s.handlers.OnError != nil {
+		s.handlers.OnError(err)
+	}
+	if s.handlers.OnClose != nil {
+		s.handlers.OnClose()
+	}
+}

@@ -1,0 +1,37 @@
+package dht
+
+import "time"
+
+// Fixed by the protocol (dht-prom-alias-rpc and dht-prom-client, index.js and lib/encodings.js).
+const (
+	protocolAlias   = "register-alias"
+	methodAlias     = "alias"
+	protocolMetrics = "prometheus-metrics"
+	methodMetrics   = "metrics"
+
+	// The versions that are spoken. A request of another major or a higher minor version is refused; a minor
+	// version of 0 is accepted, though the JavaScript cannot send it.
+	majorVersion        = 1
+	minorVersion        = 1
+	metricsReplyVersion = 0
+)
+
+// Our choice.
+const (
+	// methodLeave takes a registration back; methodPing asks for nothing but an answer.
+	methodLeave = "leave"
+	methodPing  = "ping"
+
+	// DefaultMaxName is the longest name in a registration that is looked at, in bytes. It is far above what
+	// the rules of domain allow, so that those give the reason; it keeps megabytes out of events and logs.
+	DefaultMaxName = 4096
+	// maxMessage bounds the messages that go out with a refusal, and those that are taken from a peer.
+	maxMessage = 1024
+
+	// metricsLinger is how long a registering client waits for the scraper to open a metrics channel on the
+	// same connection. A scraper that wants one does so at once; this leaves room for slow links.
+	metricsLinger = 5 * time.Second
+	// aliasLinger is how long a scraper keeps a connection whose registration channel was closed, for a metrics
+	// channel of its own or for the client to end it.
+	aliasLinger = 10 * time.Second
+)

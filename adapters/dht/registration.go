@@ -1,0 +1,167 @@
+package dht
+
+import (
+	"errors"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// registration is one request to a scraper on a link that this side made: alias or leave. It hangs up when it has
+// its answer.
+type registration struct {
+	link   *link
+	rpc    *muxrpc.RPC
+	onOpen func(domain.Peer)
+	done   func(updated bool, err error)
+	over   bool // done was called, or must not be any more
+	offers bool // metrics, on the same connection
+	linger host.Timer
+}
+
+// metricsOffer is what a registering client serves on the same connection: its metrics, if the scraper asks for
+// them here.
+type metricsOffer struct {
+	// admit is the metrics server's own firewall.
+	admit  func(domain.Peer) bool
+	onOpen func(ports.Conn) ports.MetricsHandlers
+}
+
+// register asks once. done is called in a later turn, unless cancel comes first. The request leaves with the open
+// of the channel: the scraper has opened its side or is about to. offer is nil where the connection's key is not
+// that of a metrics server.
+func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
+	g := &registration{link: l, onOpen: r.OnOpen, done: done}
+	l.join(g)
+	if offer != nil {
+		g.offerMetrics(offer)
+	}
+	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose})
+	if err == nil {
+		g.rpc = rpc
+		m := AliasRequest{Secret: r.Secret, Register: r.Register}
+		_, err = rpc.Request(method, m.Append(make([]byte, 0, m.Size())), g.onAnswer)
+	}
+	if err != nil {
+		l.host.Post(func() { g.fail(err) })
+	}
+	return g.cancel
+}
+
+// offerMetrics answers a metrics channel that the scraper opens on this connection. A scraper of the first
+// generation destroys connections to its targets that have none.
+func (g *registration) offerMetrics(offer *metricsOffer) {
+	g.offers = true
+	l := g.link
+	l.mux.Handle(protocolMetrics, nil, func(o *mux.Offer) {
+		if l.ending || len(o.ID()) > 0 || !offer.admit(l.peer()) {
+			return
+		}
+		if _, err := serveMetrics(l, offer.onOpen); err == nil && g.over {
+			g.hangUp()
+		}
+	})
+}
+
+func (g *registration) opened() {
+	if g.onOpen != nil && !g.over {
+		g.onOpen(g.link.peer())
+	}
+}
+
+func (g *registration) onAnswer(value []byte, err error) {
+	switch remote, ok := answered(err); {
+	case ok:
+		g.finish(false, remote)
+	case err != nil:
+		return // the channel or the connection has gone, which says why by itself
+	default:
+		m, err := ParseAliasReply(value)
+		switch {
+		case err != nil:
+			g.finish(false, connectionError(err))
+		case !m.Success:
+			g.finish(false, &domain.RemoteError{Message: cut(m.Message)})
+		default:
+			g.finish(m.Updated, nil)
+		}
+	}
+	g.settle()
+}
+
+// finish gives the outcome, once.
+func (g *registration) finish(updated bool, err error) {
+	if g.over {
+		return
+	}
+	g.over = true
+	g.done(updated, err)
+}
+
+// settle ends the conversation after its answer. Where the scraper may want metrics here it gets a moment to say so.
+func (g *registration) settle() {
+	switch {
+	case g.link.closed:
+	case g.link.shared(g) || !g.offers:
+		g.hangUp()
+	default:
+		g.rpc.End()
+		g.linger = g.link.host.AfterFunc(metricsLinger, g.hangUp)
+	}
+}
+
+// hangUp leaves the link to whom it may concern.
+func (g *registration) hangUp() {
+	if g.linger != nil {
+		g.linger.Stop()
+	}
+	g.over = true
+	shared := g.link.shared(g)
+	g.link.leave(g, nil)
+	if shared && g.rpc != nil {
+		g.rpc.End()
+	}
+}
+
+var errCanceled = errors.New("canceled")
+
+// cancel gives up on the answer.
+func (g *registration) cancel() {
+	if g.over {
+		return
+	}
+	g.over = true
+	shared := g.link.shared(g)
+	g.link.leave(g, errCanceled)
+	if shared && g.rpc != nil {
+		g.rpc.Destroy(errCanceled)
+	}
+}
+
+// fail ends a conversation without an answer.
+func (g *registration) fail(err error) {
+	g.finish(false, connectionError(err))
+	g.link.leave(g, err)
+}
+
+// onChannelClose fails the request when the scraper closes or rejects the channel. That may be our own doing, too.
+func (g *registration) onChannelClose(remote bool) {
+	if g.link.mux.Closed() || g.over || !remote {
+		return
+	}
+	if g.rpc.Opened() {
+		g.fail(errChannelClosed)
+	} else {
+		g.fail(errNotAccepted)
+	}
+}
+
+func (g *registration) closed(err error) {
+	if g.linger != nil {
+		g.linger.Stop()
+	}
+	g.finish(false, connectionError(err))
+}

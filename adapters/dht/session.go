@@ -1,0 +1,204 @@
+package dht
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// session is the scraper's end of a metrics channel: on a link that it made, or on the one that a client registered
+// on. It is a ports.MetricsSession.
+type session struct {
+	link *link
+	rpc  *muxrpc.RPC
+	dial ports.MetricsDial
+	up   bool // OnOpen was called
+	// leaving means that Close was called or the channel has gone; over that OnClose was called.
+	leaving, over bool
+	requests      []*request // under way, the oldest first
+}
+
+// request is a request that is under way.
+type request struct {
+	done func(value []byte, err error)
+}
+
+// openSession opens the metrics channel on a link. Callbacks come in later turns.
+func openSession(l *link, d ports.MetricsDial) *session {
+	s := &session{link: l, dial: d}
+	attached := l.open
+	for _, r := range l.roles {
+		if a, ok := r.(*aliasServer); ok {
+			a.link.host.Post(a.joined)
+		}
+	}
+	l.join(s)
+	rpc, err := muxrpc.New(l.mux, muxrpc.Options{
+		Protocol: protocolMetrics,
+		OnOpen:   func([]byte) { s.onReady() },
+		OnClose:  s.onChannelClose,
+	})
+	if err != nil {
+		s.leaving = true
+		l.leave(s, err)
+		l.host.Post(func() { s.finish(connectionError(err)) })
+		return s
+	}
+	s.rpc = rpc
+	if attached {
+		l.host.Post(s.opened)
+	}
+	return s
+}
+
+// attachable reports whether a session may be tried on a link that the other side made.
+func (l *link) attachable() bool {
+	return l.open && !l.closed && !l.dedicated && !l.mux.Closed() && !l.mux.Opened(protocolMetrics, nil)
+}
+
+func (s *session) opened() {
+	if s.up || s.leaving {
+		return
+	}
+	s.up = true
+	if s.dial.OnOpen != nil {
+		s.dial.OnOpen(s.link.peer())
+	}
+}
+
+func (s *session) onReady() {
+	s.opened()
+	if !s.leaving && s.dial.OnReady != nil {
+		s.dial.OnReady()
+	}
+}
+
+// Request asks for the metrics. It need not wait for the channel: the request leaves right behind the open.
+func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func()) {
+	m := MetricsRequest{}
+	return s.request(methodMetrics, m.Append(make([]byte, 0, m.Size())), func(value []byte, err error) {
+		if remote, ok := answered(err); ok {
+			err = remote
+		}
+		if err != nil {
+			done(domain.MetricsReply{}, err)
+			return
+		}
+		r, err := ParseMetricsReply(value)
+		if err != nil {
+			done(domain.MetricsReply{}, connectionError(err))
+			return
+		}
+		done(domain.MetricsReply{Success: r.Success, Body: bytes.Clone(r.Body), Message: cut(r.Message)}, nil)
+	})
+}
+
+// Ping asks for any answer. That a method is unknown is one.
+func (s *session) Ping(done func(error)) (cancel func()) {
+	return s.request(methodPing, nil, func(_ []byte, err error) {
+		if _, ok := answered(err); ok {
+			err = nil
+		}
+		done(err)
+	})
+}
+
+// request calls a method. done gets the answer, the error of an answer that refuses, or a *ports.ConnectionError.
+func (s *session) request(method string, value []byte, done func([]byte, error)) (cancel func()) {
+	r := &request{done: done}
+	s.requests = append(s.requests, r)
+	if s.rpc == nil || s.leaving {
+		s.link.host.Post(func() { s.settle(r, nil, connectionError(muxrpc.ErrClosed)) })
+		return func() { s.forget(r) }
+	}
+	call, err := s.rpc.Request(method, value, func(value []byte, err error) {
+		// Without an answer the channel is gone, and finish is about to say why.
+		if _, ok := answered(err); err == nil || ok {
+			s.settle(r, value, err)
+		}
+	})
+	if err != nil {
+		s.link.host.Post(func() { s.settle(r, nil, connectionError(err)) })
+		return func() { s.forget(r) }
+	}
+	return func() {
+		if s.forget(r) {
+			call.Cancel(errCanceled)
+		}
+	}
+}
+
+// forget drops a request and reports whether it was under way.
+func (s *session) forget(r *request) bool {
+	i := slices.Index(s.requests, r)
+	if i >= 0 {
+		s.requests = slices.Delete(s.requests, i, i+1)
+	}
+	return i >= 0
+}
+
+// settle ends a request, once.
+func (s *session) settle(r *request, value []byte, err error) {
+	if s.forget(r) {
+		r.done(value, err)
+	}
+}
+
+// Close ends the session. What happens on the wire after it is nobody's business here.
+func (s *session) Close(reason error) {
+	if s.leaving {
+		return
+	}
+	s.leaving = true
+	shared := s.link.shared(s)
+	s.link.leave(s, reason)
+	if shared {
+		s.rpc.Destroy(nil)
+	}
+	s.link.host.Post(func() { s.finish(reason) })
+}
+
+// onChannelClose gives the connection up when the client closes or rejects the channel: only a new connection can
+// bring a new channel (dht-prom-client scraper.js).
+func (s *session) onChannelClose(remote bool) {
+	if s.link.mux.Closed() || s.leaving || !remote {
+		return
+	}
+	s.leaving = true
+	s.link.dedicated = true
+	reason := errChannelClosed
+	if !s.rpc.Opened() {
+		reason = errNotAccepted
+	}
+	s.link.leave(s, reason)
+	s.finish(connectionError(reason))
+}
+
+func (s *session) closed(err error) {
+	s.leaving = true
+	if err != nil {
+		err = connectionError(err)
+	}
+	s.finish(err)
+}
+
+// finish fails what is under way and is the last word to the application.
+func (s *session) finish(err error) {
+	if s.over {
+		return
+	}
+	s.over = true
+	why := err
+	if why == nil {
+		why = errPeerEnded
+	}
+	for _, r := range slices.Clone(s.requests) {
+		s.settle(r, nil, connectionError(why))
+	}
+	if s.dial.OnClose != nil {
+		s.dial.OnClose(err)
+	}
+}
