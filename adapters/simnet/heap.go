@@ -41,7 +41,7 @@ func (e *event) Reset(d time.Duration) {
 		return
 	}
 	e.host.timers++
-	e.net.arm(e, e.net.now.Add(max(d, 0)))
+	e.net.arm(e, e.host.timeout(d))
 }
 
 func (e *event) disarm() {
@@ -170,3 +170,5 @@ func (h *heap4) compact() {
 		kept.sink(i, kept[i])
 	}
 }
+
+var _ host.Timer = (*event)(nil)

@@ -24,7 +24,8 @@ type Host struct {
 	net     *Net
 	m       *machine
 	boot    uint64 // counts the boots of the machine
-	booted  host.Instant
+	steady  steady
+	cpu     *processor // nil for a machine that handles everything at its instant
 	dead    bool
 	timers  int // armed
 	sockets []binding
@@ -75,6 +76,9 @@ func (h *Host) Crash() {
 	if h.dead {
 		return
 	}
+	if h.cpu != nil {
+		h.cpu.drop()
+	}
 	h.dead = true
 	h.m.host = nil
 	h.timers, h.sockets, h.deferred = 0, nil, nil
@@ -123,14 +127,14 @@ func (h *Host) end() {
 }
 
 // Now implements host.Host.
-func (h *Host) Now() host.Instant { return h.net.now - h.booted + host.Instant(bootTime) }
+func (h *Host) Now() host.Instant { return h.steady.at(h.net.now) }
 
 // AfterFunc implements host.Host.
 func (h *Host) AfterFunc(d time.Duration, f func()) host.Timer {
 	e := &event{net: h.net, host: h, run: f, timer: true}
 	if !h.dead {
 		h.timers++
-		h.net.arm(e, h.net.now.Add(max(d, 0)))
+		h.net.arm(e, h.timeout(d))
 	}
 	return e
 }

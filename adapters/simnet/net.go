@@ -224,19 +224,27 @@ func (n *Net) step(limit host.Instant) bool {
 		switch {
 		case e.dg != nil:
 			e.dg.at.arrive(e.dg)
-		case e.host != nil:
-			n.mark(markTimer, e.host.m.salt)
-			if e.timer {
-				n.stats.Timers++
-				n.note(e.host, "timer")
-			} else {
-				n.stats.Posts++
-			}
-			e.host.turn(e.run)
-		default:
+		case e.host == nil:
 			n.mark(markScenario, 0)
 			e.run()
+		case e.host.cpu != nil:
+			e.host.cpu.due(e)
+		default:
+			e.host.fire(e)
 		}
 		return true
 	}
+}
+
+// fire runs a timer or a posted closure, as one turn.
+func (h *Host) fire(e *event) {
+	n := h.net
+	n.mark(markTimer, h.m.salt)
+	if e.timer {
+		n.stats.Timers++
+		n.note(h, "timer")
+	} else {
+		n.stats.Posts++
+	}
+	h.turn(e.run)
 }

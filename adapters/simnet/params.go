@@ -23,6 +23,8 @@ const (
 	// bootTime is what Host.Now starts at: a machine is never asked before it has booted, and so zero
 	// never is a time.
 	bootTime = time.Second
+	// receiveBuffer is how much waits for a slow machine, in bytes of IP packets: Linux's default.
+	receiveBuffer = 208 << 10
 	// lookupDelay is how long an answer to LookupHost takes.
 	lookupDelay = 5 * time.Millisecond
 	// jitterWindow is the least time in which the jitter of a link moves from one drawn value to the next.
@@ -47,6 +49,8 @@ const (
 	natSize = 65536
 	// natDraws is how often a random port is drawn before all are looked at in turn.
 	natDraws = 32
+	// farthest is the longest timer, a century: sums with it do not overflow.
+	farthest = 100 * 365 * 24 * time.Hour
 	// stillLimit is how many events may happen at one instant before we call it an endless loop.
 	stillLimit = 20_000_000
 	// scribble is what a borrowed buffer is overwritten with after the turn, in debug runs.

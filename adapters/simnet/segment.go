@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -306,89 +305,3 @@ func (n *Net) drop(d *datagram, why Drop) {
 	n.noteDatagram(d.sender.name, "drop-"+why.String(), d.from, d.to, len(d.buf))
 	n.release(d)
 }
-
-// machine is what stays when a host crashes.
-type machine struct {
-	node
-	net   *Net
-	addrs []netip.Addr
-	first [1]netip.Addr // room for addrs, where memory is at hand anyway
-	clock Clock
-	boots uint64
-	host  *Host // nil while crashed
-}
-
-func (m *machine) boot() *Host {
-	m.boots++
-	m.net.mark(markBoot, m.salt)
-	h := &Host{net: m.net, m: m, boot: m.boots, booted: m.net.now}
-	h.sockets = h.room[:0]
-	h.ports = dice(mix(m.salt, m.boots))
-	m.host = h
-	m.net.note(h, "boot")
-	return h
-}
-
-func (m *machine) setAddrs(addrs []netip.Addr) { m.move(m.uplink, addrs) }
-
-func (m *machine) move(to *Segment, addrs []netip.Addr) {
-	for _, a := range m.addrs {
-		m.uplink.detach(a)
-	}
-	m.uplink = to
-	m.addrs = m.first[:0]
-	for _, a := range addrs {
-		a = a.Unmap()
-		m.uplink.attach(a, m)
-		m.addrs = append(m.addrs, a)
-	}
-}
-
-// owns reports whether an address is one of the machine's.
-func (m *machine) owns(addr netip.Addr) bool { return slices.Contains(m.addrs, addr) }
-
-// self implements place.
-func (m *machine) self() *node { return &m.node }
-
-// arrive implements place.
-func (m *machine) arrive(d *datagram) {
-	n := m.net
-	if d.on != nil && (d.on != m.uplink || !m.owns(d.to.Addr())) { // it has moved while the datagram was on its way
-		n.drop(d, DropNoRoute)
-		return
-	}
-	if n.queueing(&m.node, d) {
-		return
-	}
-	h := m.host
-	if h == nil {
-		n.drop(d, DropDown)
-		return
-	}
-	s := h.socketFor(d.to)
-	switch {
-	case s == nil:
-		n.drop(d, DropPort)
-		return
-	case s.receive == nil:
-		n.drop(d, DropUnread)
-		return
-	}
-	n.stats.Delivered++
-	n.stats.DeliveredBytes += uint64(len(d.buf))
-	who := m.salt ^ uint64(d.to.Port())<<48
-	if d.from.Addr().Is4() {
-		who ^= uint64(endpointOf(d.from))
-	}
-	n.mark(markDeliver, who)
-	if !n.cfg.Coarse {
-		n.hash = mixBytes(n.hash, d.buf)
-	}
-	n.noteDatagram(m.name, "receive", d.from, d.to, len(d.buf))
-	h.begin()
-	s.receive(d.from, d.buf)
-	h.end()
-	n.release(d)
-}
-
-var _ host.Timer = (*event)(nil)

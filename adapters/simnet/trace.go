@@ -29,6 +29,8 @@ const (
 	DropTableFull                 // the NAT has no room for another session
 	DropNoPort                    // the NAT has no public port left
 	DropUDP                       // the router blocks UDP
+	DropAsleep                    // the machine sleeps
+	DropBacklog                   // the machine is too slow, and its receive buffer is full
 	dropCount
 )
 
@@ -37,6 +39,7 @@ var dropNames = [dropCount]string{
 	DropLoss: "loss", DropBurst: "burst", DropQueue: "queue", DropDown: "down", DropPort: "port", DropUnread: "unread",
 	DropUnmapped: "unmapped", DropRefused: "refused", DropHairpin: "hairpin", DropTableFull: "table-full",
 	DropNoPort: "no-port", DropUDP: "udp-blocked",
+	DropAsleep: "asleep", DropBacklog: "backlog",
 }
 
 // String returns the reason as it stands in traces.
@@ -72,6 +75,8 @@ const (
 	markBoot
 	markCrash
 	markDrop
+	markSleep
+	markWake
 )
 
 // mark folds something that happened into the hash of the run.

@@ -1,0 +1,165 @@
+package simnet
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Sleep suspends the machine, as closing a laptop's lid does: no turn starts, and datagrams that arrive are
+// lost. Its clocks go on, the steady one too, as CLOCK_BOOTTIME does: a machine that sleeps an hour misses an
+// hour, and code that believes its peers to have been silent no longer than it was awake itself is wrong here.
+// (CLOCK_MONOTONIC, which stands still meanwhile on Linux, would only hide that.)
+func (h *Host) Sleep() {
+	if h.dead || h.Asleep() {
+		return
+	}
+	p := h.processor()
+	p.asleep = true
+	p.resume.disarm()
+	h.net.mark(markSleep, h.m.salt)
+	h.net.note(h, "sleep")
+}
+
+// Wake ends Sleep. All that fell due meanwhile happens at once, each in its turn, in the order in which it
+// was due.
+func (h *Host) Wake() {
+	if h.dead || !h.Asleep() {
+		return
+	}
+	h.cpu.asleep = false
+	h.net.mark(markWake, h.m.salt)
+	h.net.note(h, "wake")
+	h.cpu.arm()
+}
+
+// Asleep reports whether the machine is suspended.
+func (h *Host) Asleep() bool { return h.cpu != nil && h.cpu.asleep }
+
+// SetTurnCost makes the machine slow: after each turn it is busy for a while, and what comes meanwhile waits -
+// timers as long as it takes, datagrams in a receive buffer of 208 KiB, which drops what does not fit. Sends
+// leave at once. 0 makes the machine quick again. It outlives restarts.
+func (h *Host) SetTurnCost(d time.Duration) {
+	h.m.turnCost = max(d, 0)
+	if !h.dead && d > 0 {
+		h.processor()
+	}
+}
+
+// processor is the state of a machine that does not handle everything at its instant, because it is slow or
+// asleep. Other machines do without.
+type processor struct {
+	h      *Host
+	asleep bool
+	busy   host.Instant // until when
+	queue  []waiting    // in the order in which it fell due
+	first  int          // of the queue
+	bytes  int          // of datagrams in the queue
+	resume event        // armed while something waits
+}
+
+// waiting is a datagram, or a timer or closure which is still the one that fell due if its seq is.
+type waiting struct {
+	e   *event
+	seq uint64
+}
+
+func (h *Host) processor() *processor {
+	if h.cpu == nil {
+		h.cpu = &processor{h: h, resume: event{net: h.net, host: h}}
+	}
+	return h.cpu
+}
+
+// idle reports whether a turn may start now.
+func (p *processor) idle() bool {
+	return !p.asleep && p.first == len(p.queue) && p.h.net.now >= p.busy
+}
+
+func (p *processor) turned() { p.busy = p.h.net.now.Add(p.h.m.turnCost) }
+
+// arrive handles a datagram, or lets it wait.
+func (p *processor) arrive(d *datagram) {
+	n := p.h.net
+	switch {
+	case p.idle():
+		p.h.receive(d)
+		p.turned()
+	case p.asleep:
+		n.drop(d, DropAsleep)
+	case p.bytes+d.ipSize() > receiveBuffer:
+		n.drop(d, DropBacklog)
+	default:
+		p.bytes += d.ipSize()
+		p.push(waiting{&d.event, 0})
+	}
+}
+
+// due handles a timer or a closure, or lets it wait.
+func (p *processor) due(e *event) {
+	switch {
+	case e == &p.resume:
+		p.next()
+	case p.idle():
+		p.h.fire(e)
+		p.turned()
+	default:
+		// It has fallen due and is still pending: its owner may stop it.
+		e.armed = true
+		p.h.net.live++
+		if e.timer {
+			p.h.timers++
+		}
+		p.push(waiting{e, e.seq})
+	}
+}
+
+func (p *processor) push(w waiting) {
+	p.queue = append(p.queue, w)
+	p.arm()
+}
+
+// arm makes sure that what waits is handled as soon as the machine is free.
+func (p *processor) arm() {
+	if p.first < len(p.queue) && !p.asleep && !p.resume.armed {
+		p.h.net.arm(&p.resume, max(p.busy, p.h.net.now))
+	}
+}
+
+// next handles the first that waits and still matters.
+func (p *processor) next() {
+	for p.first < len(p.queue) {
+		w := p.queue[p.first]
+		p.queue[p.first] = waiting{}
+		if p.first++; p.first == len(p.queue) {
+			p.queue, p.first = p.queue[:0], 0
+		}
+		if d := w.e.dg; d != nil {
+			p.bytes -= d.ipSize()
+			p.h.receive(d)
+		} else if w.e.armed && w.e.seq == w.seq {
+			w.e.disarm()
+			p.h.fire(w.e)
+		} else {
+			continue
+		}
+		p.turned()
+		break
+	}
+	if !p.h.dead {
+		p.arm()
+	}
+}
+
+// drop loses all that waits.
+func (p *processor) drop() {
+	p.resume.disarm()
+	for _, w := range p.queue[p.first:] {
+		if w.e.dg != nil {
+			p.h.net.drop(w.e.dg, DropDown)
+		} else if w.e.armed && w.e.seq == w.seq {
+			w.e.disarm()
+		}
+	}
+	p.queue, p.first, p.bytes = nil, 0, 0
+}
