@@ -68,6 +68,9 @@ func BenchmarkStreamThroughput(b *testing.B) {
 			y.deliver(now, x)
 		}
 	}
+	if y.got < b.N*len(chunk)-DefaultWindow-highWater-len(chunk) {
+		b.Fatalf("%d bytes of %d arrived", y.got, b.N*len(chunk))
+	}
 	b.ReportMetric(float64(x.stats.PacketsSent)/float64(b.N), "packets/op")
 }
 
