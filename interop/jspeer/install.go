@@ -1,0 +1,106 @@
+package jspeer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// required reports whether a test without node is a failure.
+func required() bool {
+	ci := os.Getenv("CI")
+	return os.Getenv("DHTPROM_REQUIRE_INTEROP") == "1" || ci != "" && ci != "false" && ci != "0"
+}
+
+// install makes sure of node and of the packages, once per process, and returns the folder of peer.js.
+var install = sync.OnceValues(func() (string, error) {
+	if _, err := exec.LookPath("node"); err != nil {
+		return "", errNoNode
+	}
+	dir, err := scripts()
+	if err != nil {
+		return "", err
+	}
+	release, err := lock(filepath.Join(dir, ".install.lock"))
+	if err != nil {
+		return "", fmt.Errorf("waiting for another test to install the packages: %w", err)
+	}
+	defer release()
+
+	lockfile, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(lockfile)
+	want := hex.EncodeToString(sum[:])
+	stamp := filepath.Join(dir, "node_modules", ".installed-from")
+	if got, err := os.ReadFile(stamp); err == nil && string(got) == want {
+		return dir, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
+	defer cancel()
+	// The packages bring their native parts along; nothing has to be built or run to install them.
+	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	npm.Dir = dir
+	if out, err := npm.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
+	}
+	return dir, os.WriteFile(stamp, []byte(want), 0o644)
+})
+
+var errNoNode = errors.New("node is not installed")
+
+// scripts finds interop/js from wherever in the module the test runs.
+func scripts() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		js := filepath.Join(dir, "interop", "js")
+		if _, err := os.Stat(filepath.Join(js, "peer.js")); err == nil {
+			return js, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("interop/js/peer.js is in no folder above the test")
+		}
+		dir = up
+	}
+}
+
+// Require makes sure that peers can be started. Where they cannot it skips the test, or fails it where
+// interop is required.
+func Require(t testing.TB) string {
+	t.Helper()
+	dir, err := install()
+	switch {
+	case err == nil:
+		return dir
+	case errors.Is(err, errNoNode) && !required():
+		t.Skip("INTEROP NOT TESTED: " + err.Error())
+	default:
+		t.Fatalf("interop peers: %v", err)
+	}
+	panic("unreachable")
+}
+
+// Seed returns a seed that is the same in every run, from a name: the hex that peer.js takes.
+func Seed(name string) string {
+	sum := sha256.Sum256([]byte("dhtprom interop seed: " + name))
+	return hex.EncodeToString(sum[:])
+}
+
+// tail returns the last lines of a text.
+func tail(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
