@@ -120,3 +120,28 @@ func TestClassifierRemembersBoundedResponders(t *testing.T) {
 		t.Errorf("%d samples counted, want %d", c.Sampled(), maxResponders)
 	}
 }
+
+func TestSamplerFollowsANewHostWithRandomPorts(t *testing.T) {
+	var s Sampler
+	for i := range 32 {
+		addr := netip.MustParseAddr("203.0.113.1")
+		if i >= 16 {
+			addr = netip.MustParseAddr("203.0.113.2")
+		}
+		s.Add(netip.AddrPortFrom(addr, uint16(1000+i)))
+		if i == 15 && s.Addr() != netip.AddrPortFrom(addr, 0) {
+			t.Fatalf("after 16 samples: %v", s.Addr())
+		}
+	}
+	if want := netip.MustParseAddrPort("203.0.113.2:0"); s.Addr() != want {
+		t.Errorf("after 16 samples of a new host: %v, want %v", s.Addr(), want)
+	}
+}
+
+func TestClassifierTurnsOpenWithTheNextSample(t *testing.T) {
+	c := NewClassifier(true)
+	c.Add(netip.MustParseAddrPort("203.0.113.1:1"), netip.MustParseAddrPort("10.9.0.1:1"), false)
+	if c.Firewall() != Open || !c.Settled() {
+		t.Errorf("%v, settled %v; want open at once", c.Firewall(), c.Settled())
+	}
+}

@@ -10,7 +10,10 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // wallOff lets only answers through to a member: datagrams from addresses and to ports it has sent
@@ -92,8 +95,9 @@ func TestFirewalledNodeStaysEphemeralAndKeepsItsTable(t *testing.T) {
 	if m.Len() != 10 {
 		t.Errorf("knows %d nodes, want all: that they cannot reach us says nothing about them", m.Len())
 	}
-	if m.Stats().Commands[wire.CmdPingNAT].Sent < 5 {
-		t.Error("no firewall probe ran")
+	// The quick probe while bootstrapping, and one probe: a network that failed it is not probed again.
+	if n := m.Stats().Commands[wire.CmdPingNAT].Sent; n != 1+probeNodes {
+		t.Errorf("%d nodes were asked to reach us, want %d", n, 1+probeNodes)
 	}
 }
 
@@ -320,6 +324,186 @@ func TestSleepMakesThePersistentNodeEphemeralUntilItIsStableAgain(t *testing.T) 
 	}
 }
 
+func TestWakeUpMakesEverythingLookOld(t *testing.T) {
+	for residue := range kad.Tick(8) {
+		l := newLab(t, Config{})
+		l.net.Run(time.Second)
+		p := l.peer(empty)
+		l.do(func() { l.tick, l.refreshTicks = 64+residue, 50 })
+		n := l.learned(p)
+		l.do(l.wakeUp)
+		if l.tick&7 != 6 || l.tick-n.Seen < 2*oldNode-1 || l.tick-n.Seen > 2*oldNode+8 {
+			t.Errorf("tick %d became %d", n.Seen, l.tick)
+		}
+		queries := l.Stats().Queries.Total
+		l.net.Run(TickInterval)
+		if l.Stats().Queries.Total != queries+1 {
+			t.Error("no refresh in the next tick")
+		}
+		l.net.Run(TickInterval)
+		if p.count(true, wire.CmdPing) != 1 {
+			t.Errorf("%d pings in the tick after", p.count(true, wire.CmdPing))
+		}
+	}
+}
+
+// probed makes a lab in which five nodes know us and the firewall probe is about to run.
+func probed(t *testing.T, answer func(p *peer, m wire.Request, l *lab)) *lab {
+	t.Helper()
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	for _, p := range l.peersOf(5, silent) {
+		n := l.learned(p)
+		n.Sampled = l.tick
+		p.answer = func(m wire.Request) *wire.Response {
+			answer(p, m, l)
+			return nil
+		}
+	}
+	// They see the client socket as one address.
+	l.do(func() {
+		seen := netip.AddrPortFrom(us.Addr(), l.ClientSocket().LocalAddr().Port())
+		l.nat = new(nat.Sampler)
+		for range 5 {
+			l.sample(seen)
+		}
+	})
+	return l
+}
+
+func TestFirewallProbeBelievesOnlyWhatReachesTheServerSocket(t *testing.T) {
+	tests := []struct {
+		name string
+		// to is where the answer of the i-th node goes, seen what it says.
+		to        func(l *lab, i int) netip.AddrPort
+		seen      func(l *lab, i int) netip.AddrPort
+		reachable bool
+	}{
+		{name: "all reach it", reachable: true},
+		{name: "three reach it", reachable: true, to: func(l *lab, i int) netip.AddrPort {
+			if i >= 3 {
+				return netip.AddrPortFrom(us.Addr(), 1)
+			}
+			return l.atServer()
+		}},
+		{name: "two reach it", to: func(l *lab, i int) netip.AddrPort {
+			if i >= 2 {
+				return netip.AddrPortFrom(us.Addr(), 1)
+			}
+			return l.atServer()
+		}},
+		{name: "all answer to the client socket", to: func(l *lab, i int) netip.AddrPort {
+			return netip.AddrPortFrom(us.Addr(), l.ClientSocket().LocalAddr().Port())
+		}},
+		{name: "the port is another one outside", seen: func(l *lab, i int) netip.AddrPort {
+			return netip.AddrPortFrom(us.Addr(), 1)
+		}},
+		{name: "the port differs from node to node", seen: func(l *lab, i int) netip.AddrPort {
+			return netip.AddrPortFrom(us.Addr(), uint16(1000+i))
+		}},
+		{name: "the host is another one", seen: func(l *lab, i int) netip.AddrPort {
+			return netip.AddrPortFrom(client.Addr(), l.atServer().Port())
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			i := 0
+			l := probed(t, func(p *peer, m wire.Request, l *lab) {
+				if m.Command != wire.CmdPingNAT || !m.Internal {
+					return
+				}
+				to, seen := l.atServer(), l.atServer()
+				if tt.to != nil {
+					to = tt.to(l, i)
+				}
+				if tt.seen != nil {
+					seen = tt.seen(l, i)
+				}
+				i++
+				self := id.NodeIDOf(p.addr)
+				r := wire.Response{TID: m.TID, To: seen, ID: &self}
+				p.sock.Send(to, 0, r.Append(nil))
+			})
+			var changed []bool
+			l.do(func() { l.updateState(false, func(c bool) { changed = append(changed, c) }) })
+			l.net.Run(10 * time.Second)
+			if !slices.Equal(changed, []bool{tt.reachable}) || l.Firewalled() == tt.reachable || l.Ephemeral() == tt.reachable {
+				t.Errorf("changed %v, firewalled %v, ephemeral %v", changed, l.Firewalled(), l.Ephemeral())
+			}
+			if len(l.probes) != 0 {
+				t.Error("probe still listens")
+			}
+		})
+	}
+}
+
+func TestAddressThatChangesDuringTheProbeIsNotBelieved(t *testing.T) {
+	l := probed(t, func(p *peer, m wire.Request, l *lab) {
+		if m.Command == wire.CmdPingNAT && m.Internal {
+			p.respond(m, l.atServer(), &wire.Response{})
+		}
+	})
+	changed := true
+	l.do(func() {
+		l.updateState(false, func(c bool) { changed = c })
+		for range 16 {
+			l.sample(netip.AddrPortFrom(us.Addr(), 1)) // the client socket's mapping has moved
+		}
+	})
+	l.net.Run(10 * time.Second)
+	if changed || !l.Ephemeral() || l.Firewalled() {
+		t.Errorf("changed %v, ephemeral %v, firewalled %v", changed, l.Ephemeral(), l.Firewalled())
+	}
+}
+
+func TestFirewalledNodeHasNoRemoteAddress(t *testing.T) {
+	l := newLab(t, Config{})
+	l.do(func() { l.sample(l.atServer()) }) // somebody saw the server socket
+	if addr, ok := l.RemoteAddr(); ok {
+		t.Errorf("remote address %v", addr)
+	}
+}
+
+func TestSuspendingForgetsTheWindow(t *testing.T) {
+	l := newLab(t, Config{})
+	l.do(func() {
+		for range 3 {
+			l.Request(Outgoing{To: client, Retries: NoRetry}, nil)
+		}
+	})
+	l.net.Run(drainInterval) // what is in an old slot stays counted when calls end
+	l.do(l.Suspend)
+	if l.window != (window{}) {
+		t.Errorf("window %+v", l.window)
+	}
+}
+
+func TestResumeTakesAnOddPortAgain(t *testing.T) {
+	net := simnet.New(simnet.Config{})
+	h := net.AddHost("us", us.Addr())
+	var taken []host.Socket
+	for port := range uint16(defaultPorts) {
+		s, err := h.OpenSocket(netip.AddrPortFrom(us.Addr(), DefaultPort+port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, s)
+	}
+	e, err := New(h, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := e.ServerSocket().LocalAddr()
+	for _, s := range taken {
+		s.Close()
+	}
+	e.Suspend()
+	net.Run(time.Second)
+	if err := e.Resume(); err != nil || e.ServerSocket().LocalAddr() != before {
+		t.Errorf("%v, was on %v", err, before)
+	}
+}
+
 func TestSuspendedEndpointIsSilentAndComesBackOnItsPorts(t *testing.T) {
 	s := newSwarm(t, simnet.Config{Seed: 11, Link: link})
 	s.grow(9)
@@ -406,6 +590,10 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 	s.net.Run(TickInterval + time.Second)
 	if changes != 1 || updates == 0 || m.Host() != moved || !m.Ephemeral() {
 		t.Fatalf("%d changes, %d updates, host %v, ephemeral %v", changes, updates, m.Host(), m.Ephemeral())
+	}
+	s.net.Run(time.Minute)
+	if m.Host() != moved || m.nat.Len() < 9 {
+		t.Errorf("host %v after %d samples: not every node was asked anew", m.Host(), m.nat.Len())
 	}
 	s.net.Run(70 * time.Minute)
 	if self, ok := m.ID(); !ok || self != id.NodeIDOf(netip.AddrPortFrom(moved, DefaultPort)) {

@@ -259,6 +259,67 @@ func TestIdleNodesArePingedOldestFirst(t *testing.T) {
 	}
 }
 
+func TestPingsAreFewerWhenTheyAreNotNeeded(t *testing.T) {
+	tests := []struct {
+		name   string
+		busy   int      // requests in flight
+		pinged kad.Tick // ticks since the oldest node was contacted
+		want   int
+	}{
+		{"idle", 0, recentNode, 5},
+		{"two requests in flight", 2, recentNode, 5},
+		{"three requests in flight", 3, recentNode, 3},
+		{"oldest contacted lately", 3, recentNode - 1, 2},
+		{"oldest contacted in this tick", 0, 0, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			l.net.Run(time.Second)
+			peers := l.peersOf(8, empty)
+			for _, p := range peers {
+				n := l.learned(p)
+				n.Pinged = l.tick - tt.pinged
+			}
+			l.do(func() {
+				for range tt.busy {
+					l.Request(Outgoing{To: client}, nil)
+				}
+				l.pingSome()
+			})
+			if l.checks != tt.want {
+				t.Errorf("%d nodes checked, want %d", l.checks, tt.want)
+			}
+		})
+	}
+}
+
+func TestNewIDRearrangesTableAndList(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	for i := range 200 {
+		l.do(func() { l.AddNode(netip.AddrPortFrom(addrOf(i), 1)) })
+	}
+	before := l.Len()
+	self := id.NodeIDOf(netip.AddrPortFrom(addrOf(7), 1)) // one of them turns out to be us
+	queries := l.Stats().Queries.Total
+	l.do(func() { l.renumber(self) })
+	if l.TableID() != self || l.table.Get(self) != nil {
+		t.Errorf("id %v, own entry %v", l.TableID(), l.table.Get(self))
+	}
+	if l.nodes.Len() != l.table.Len() || l.Len() >= before || l.Len() < before/2 {
+		t.Errorf("%d nodes in the table, %d in the list, %d before", l.table.Len(), l.nodes.Len(), before)
+	}
+	for n := l.nodes.Oldest(); n != nil; n = n.Newer() {
+		if l.table.Get(n.ID) != n {
+			t.Fatal("a listed node is not in the table")
+		}
+	}
+	if l.Stats().Queries.Total != queries+1 {
+		t.Error("the new neighbourhood was not looked up")
+	}
+}
+
 func TestTableAndListAgree(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)

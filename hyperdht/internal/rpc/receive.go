@@ -156,7 +156,7 @@ func (e *Endpoint) delayPing(delay time.Duration, a *answer) {
 
 func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.Response) {
 	c := e.calls.get(m.TID)
-	if c == nil || c.held {
+	if c == nil {
 		e.stats.Dropped.Unexpected++
 		return
 	}

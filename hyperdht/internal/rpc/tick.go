@@ -174,9 +174,6 @@ func (e *Endpoint) moved(sampler *nat.Sampler) {
 	before := e.nat.Addr()
 	e.nat = sampler
 	e.unnamed = nil
-	for n := e.nodes.Latest(); n != nil; n = n.Older() {
-		n.Sampled = 0 // what it told us is no longer true
-	}
-	e.wakeUp()
+	e.wakeUp() // which also makes the other nodes' samples due again
 	e.addressChanged(before)
 }
