@@ -14,10 +14,11 @@ type Clock struct {
 func (n *Net) Clock() *Clock { return &Clock{net: n} }
 
 // Now returns the wall time.
-func (c *Clock) Now() time.Time {
-	elapsed := c.net.Now()
-	drifted := time.Duration(c.drift * float64(elapsed-c.from))
-	return c.net.cfg.Start.Add(elapsed + c.offset + drifted)
+func (c *Clock) Now() time.Time { return c.net.cfg.Start.Add(c.net.Now() + c.wrong()) }
+
+// wrong returns how far the clock is ahead of the right one.
+func (c *Clock) wrong() time.Duration {
+	return c.offset + time.Duration(c.drift*float64(c.net.Now()-c.from))
 }
 
 // Jump moves the clock by d, back if d is negative.
@@ -25,7 +26,5 @@ func (c *Clock) Jump(d time.Duration) { c.offset += d }
 
 // Drift makes the clock gain seconds per second from now on; a negative gain loses them.
 func (c *Clock) Drift(gain float64) {
-	elapsed := c.net.Now()
-	c.offset += time.Duration(c.drift * float64(elapsed-c.from))
-	c.drift, c.from = gain, elapsed
+	c.offset, c.drift, c.from = c.wrong(), gain, c.net.Now()
 }

@@ -39,10 +39,12 @@ func (h *Host) Asleep() bool { return h.cpu != nil && h.cpu.asleep }
 // SetTurnCost makes the machine slow: after each turn it is busy for a while, and what comes meanwhile waits -
 // timers as long as it takes, datagrams in a receive buffer of 208 KiB, which drops what does not fit. Sends
 // leave at once. 0 makes the machine quick again. It outlives restarts.
-func (h *Host) SetTurnCost(d time.Duration) {
-	h.m.turnCost = max(d, 0)
-	if !h.dead && d > 0 {
-		h.processor()
+func (h *Host) SetTurnCost(d time.Duration) { h.m.setTurnCost(d) }
+
+func (m *machine) setTurnCost(d time.Duration) {
+	m.turnCost = max(d, 0)
+	if m.host != nil && d > 0 {
+		m.host.processor()
 	}
 }
 

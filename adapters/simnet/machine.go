@@ -20,6 +20,7 @@ type machine struct {
 
 	drift    float64       // of steady time
 	turnCost time.Duration // 0 for a machine that is never busy
+	strained bool          // slower than it was, for a while
 }
 
 func (m *machine) boot() *Host {

@@ -45,6 +45,8 @@ type Net struct {
 	links    map[pair]*pairLink
 	queues   map[pair]*queue // of links with a bandwidth that are not a pair's own
 	blocked  map[pair]bool
+	cut      cut
+	outbreak *Outbreak // under way
 	filter   func(Datagram) bool
 	observer func(*Host, host.Event)
 

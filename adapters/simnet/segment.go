@@ -41,6 +41,8 @@ type node struct {
 	salt   uint64
 	uplink *Segment // the segment it is attached to; for a router, the one that is not its LAN
 	access *access
+	faulty *faulty // nil while all is well
+	side   uint8   // of a partition, for machines
 }
 
 // access is a node's own link to its segment.
@@ -170,6 +172,10 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 	link, transmitter := &s.link, (*queue)(nil)
 	to := next.self()
 	if machine, ok := next.(*machine); ok {
+		if n.cut != cutNone && n.cut.between(d.sender.side, to.side) {
+			n.drop(d, DropBlocked)
+			return
+		}
 		if len(n.blocked) > 0 && n.blocked[pair{&d.sender.node, to}] {
 			n.drop(d, DropBlocked)
 			return
@@ -197,7 +203,13 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 			return
 		}
 	}
+	if f := from.faulty; f != nil && from.uplink == s && !d.over(&f.out, nil, &c, 4) {
+		return
+	}
 	if !d.over(link, transmitter, &c, 2) {
+		return
+	}
+	if f := to.faulty; f != nil && to.uplink == s && !d.over(&f.in, nil, &c, 5) {
 		return
 	}
 	if a := to.access; a != nil && to.uplink == s {

@@ -52,12 +52,15 @@ func (h *Host) timeout(d time.Duration) host.Instant {
 // SetDrift makes the steady clock of the machine gain seconds per second from now on, or lose them where gain is
 // negative; it must be more than -1. Real crystals are off by up to 0.0001. Timers that are armed move along.
 // The wall clock has a drift of its own. It outlives restarts.
-func (h *Host) SetDrift(gain float64) {
+func (h *Host) SetDrift(gain float64) { h.m.setDrift(gain) }
+
+func (m *machine) setDrift(gain float64) {
 	if gain <= -1 {
 		panic("simnet: steady time does not go back")
 	}
-	h.m.drift = gain
-	if h.dead {
+	m.drift = gain
+	h := m.host
+	if h == nil {
 		return
 	}
 	n, old := h.net, h.steady
