@@ -43,7 +43,8 @@ type Endpoint struct {
 	unnamed      []netip.AddrPort
 	probes       []*probe
 	interfaces   []netip.Addr
-	movedRounds  int // running checks of whether our public address has moved
+	askings      int      // rounds of asking whether our public address has moved
+	askedAt      kad.Tick // when the last one was
 
 	calls         callTable
 	deadline      host.Timer
@@ -87,9 +88,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	if cfg.AdaptiveTimeout {
 		e.adaptiveTimeout = new(adaptiveTimeout)
 	}
-	if e.adaptive {
-		e.stableTicks = stableTicks
-	}
+	e.stableTicks = stableTicks
 	var seed [2 + 4 + 4 + 32]byte
 	if _, err := io.ReadFull(h.Rand(), seed[:]); err != nil {
 		return nil, fmt.Errorf("rpc: %w", err)

@@ -601,6 +601,95 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 	}
 }
 
+func TestNewPublicAddressOfANATIsNoticedByTheNextAnswer(t *testing.T) {
+	moved := netip.MustParseAddr("203.0.113.99")
+	tests := []struct {
+		name  string
+		liars int // of five nodes
+		moves bool
+	}{
+		{"all nodes see another host", 5, true},
+		{"one of them does", 1, false},
+		{"three of them do", 3, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var told []netip.AddrPort
+			l := newLab(t, Config{OnAddress: func(a netip.AddrPort) { told = append(told, a) }})
+			l.net.Run(time.Second)
+			peers := l.peersOf(5, empty)
+			for _, p := range peers {
+				l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+			}
+			l.net.Run(calm)
+			if l.Host() != us.Addr() {
+				t.Fatalf("host %v", l.Host())
+			}
+			told = nil
+			for _, p := range peers[:tt.liars] {
+				p.sees = moved
+			}
+			l.do(func() { l.Ping(peers[0].addr, nil, nil, nil) })
+			l.net.Run(time.Second)
+			if got := l.Host() == moved; got != tt.moves || len(told) > 1 || (len(told) == 1) != tt.moves {
+				t.Errorf("host %v, told %v", l.Host(), told)
+			}
+			asked := 0
+			for _, p := range peers {
+				asked += len(p.got)
+			}
+			// However often answers differ, nobody is asked again for a while.
+			for range 10 {
+				l.do(func() { l.Ping(peers[0].addr, nil, nil, nil) })
+				l.net.Run(100 * time.Millisecond)
+			}
+			if tt.moves {
+				return
+			}
+			again := -10
+			for _, p := range peers {
+				again += len(p.got)
+			}
+			if again != asked {
+				t.Errorf("%d more packets", again-asked)
+			}
+		})
+	}
+}
+
+// calm is long enough for an endpoint to ask again whether its address has moved.
+const calm = time.Duration(2*moveInterval) * TickInterval
+
+func TestForcedPersistentNodeTakesAnIDThatFitsItsNewAddress(t *testing.T) {
+	s := newSwarm(t, simnet.Config{Seed: 18, Link: link})
+	s.grow(9)
+	m := s.nodes[4]
+	before, _ := m.ID()
+	moved := netip.MustParseAddr("10.77.0.1")
+	m.host.SetAddrs(moved)
+	s.net.Run(TickInterval + time.Second)
+	self, ok := m.ID()
+	if !ok || self == before || self != id.NodeIDOf(netip.AddrPortFrom(moved, DefaultPort)) || m.persistent != 2 {
+		t.Errorf("id %v %v, was %v, told %d times", self, ok, before, m.persistent)
+	}
+}
+
+func TestForcedPersistentNodeTriesAgain(t *testing.T) {
+	open := false
+	l := newLab(t, Config{Mode: Persistent, Firewalled: &open})
+	l.net.Run(time.Second)
+	if !l.Ephemeral() {
+		t.Fatal("persistent without anybody")
+	}
+	for _, p := range l.peersOf(3, empty) {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(21 * time.Minute)
+	if l.Ephemeral() {
+		t.Error("still ephemeral after twenty minutes with others")
+	}
+}
+
 func TestInterfacesThatComeAndGoDoNotCostPersistence(t *testing.T) {
 	s := newSwarm(t, simnet.Config{Seed: 14, Link: link})
 	s.grow(9)

@@ -66,6 +66,9 @@ const (
 	maxReferrers = kad.K
 	// minMoveSamples is how many nodes must agree that our public address has moved.
 	minMoveSamples = 2
+	// moveInterval is how long we do not ask again whether our public address has moved: behind some NATs
+	// answers differ all the time.
+	moveInterval kad.Tick = 12
 	// maxFreeBuffers of finished requests are kept for the next ones.
 	maxFreeBuffers = 16
 )

@@ -30,7 +30,8 @@ type peer struct {
 
 	// answer makes the response to a request; nil responses are not sent. TID and To are filled in.
 	answer func(m wire.Request) *wire.Response
-	named  bool // answers carry an id
+	named  bool       // answers carry an id
+	sees   netip.Addr // the host that answers say we have, if valid
 }
 
 type arrival struct {
@@ -103,6 +104,9 @@ func (l *lab) peerAt(addr netip.AddrPort, answer func(wire.Request) *wire.Respon
 
 func (p *peer) respond(m wire.Request, to netip.AddrPort, r *wire.Response) {
 	r.TID, r.To = m.TID, to
+	if p.sees.IsValid() {
+		r.To = netip.AddrPortFrom(p.sees, to.Port())
+	}
 	if p.named {
 		self := id.NodeIDOf(p.addr)
 		r.ID = &self

@@ -173,6 +173,9 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	node, known := verify(m.ID, from)
 	if known {
 		e.learn(s == e.Socket(), node, from, m.To)
+		if s == e.Socket() {
+			e.suspectMove(m.To.Addr())
+		}
 	} else {
 		e.sampleUnnamed(from, m.To)
 	}

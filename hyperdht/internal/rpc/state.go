@@ -20,6 +20,9 @@ func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
 	addr := e.nat.Addr()
 	if !onlyFirewall {
 		e.stableTicks = moreStableTicks
+		if e.forcePersistent {
+			e.stableTicks = stableTicks // wants it more
+		}
 		e.checkedHost = addr.Addr()
 	}
 	if !addr.Addr().IsValid() || addr.Port() == 0 {

@@ -27,7 +27,8 @@ func (e *Endpoint) onTick() {
 	if !e.bootstrapped || e.closed || e.suspended {
 		return
 	}
-	if e.adaptive && e.ephemeral {
+	// The original leaves a node that was to be persistent and failed at the start as it is for good.
+	if (e.adaptive || e.forcePersistent) && e.ephemeral {
 		if e.stableTicks--; e.stableTicks <= 0 {
 			if e.checkedHost == e.nat.Host() {
 				e.stableTicks = moreStableTicks // the same network as last time
@@ -87,15 +88,19 @@ func (e *Endpoint) wakeUp() {
 	e.setNetwork(true, false)
 
 	if e.adaptive && !e.ephemeral {
-		e.ephemeral = true
-		e.h.Trace(Event{Kind: EventEphemeral})
-		if e.cfg.OnEphemeral != nil {
-			e.cfg.OnEphemeral()
-		}
+		e.becomeEphemeral()
 	}
 	e.h.Trace(Event{Kind: EventWakeUp})
 	if e.cfg.OnWakeup != nil {
 		e.cfg.OnWakeup()
+	}
+}
+
+func (e *Endpoint) becomeEphemeral() {
+	e.ephemeral = true
+	e.h.Trace(Event{Kind: EventEphemeral})
+	if e.cfg.OnEphemeral != nil {
+		e.cfg.OnEphemeral()
 	}
 }
 
@@ -136,19 +141,30 @@ func (e *Endpoint) NetworkChanged() {
 		e.cfg.OnNetworkChange()
 	}
 	e.networkUpdate()
-	if !e.suspended && !e.closed && !e.cfg.PublicAddr.IsValid() {
-		e.askAddress()
+	e.askAddress()
+}
+
+// suspectMove is called with the host that an answer says we have. The public address of a NAT changes
+// without any change of ours; when an answer says so, others are asked.
+func (e *Endpoint) suspectMove(seen netip.Addr) {
+	if !e.nat.Host().IsValid() || seen == e.nat.Host() || e.tick-e.askedAt < moveInterval {
+		return
 	}
+	e.askAddress()
 }
 
 // askAddress asks a few nodes where they see us, and moves if they agree that it is elsewhere.
 func (e *Endpoint) askAddress() {
+	if e.suspended || e.closed || e.cfg.PublicAddr.IsValid() {
+		return
+	}
+	e.askedAt = e.tick
 	sampler := new(nat.Sampler)
-	e.movedRounds++
-	round := e.movedRounds
+	e.askings++
+	asking := e.askings
 	pending := 1
 	settle := func() {
-		if pending--; pending > 0 || e.closed || e.suspended || round != e.movedRounds {
+		if pending--; pending > 0 || e.closed || e.suspended || asking != e.askings {
 			return
 		}
 		if sampler.Len() >= minMoveSamples && sampler.Host().IsValid() && sampler.Host() != e.nat.Host() {
@@ -176,4 +192,9 @@ func (e *Endpoint) moved(sampler *nat.Sampler) {
 	e.unnamed = nil
 	e.wakeUp() // which also makes the other nodes' samples due again
 	e.addressChanged(before)
+	if e.forcePersistent && !e.ephemeral {
+		// Others take an id that does not fit the address for none.
+		e.becomeEphemeral()
+		e.updateState(false, func(bool) {})
+	}
 }
