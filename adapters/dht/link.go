@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -19,7 +20,10 @@ type conn interface {
 	Close()
 	RemotePublicKey() id.PublicKey
 	RemoteAddr() netip.AddrPort
+	Path() hyperdht.Path
 }
+
+var _ conn = (*hyperdht.Connection)(nil)
 
 // link is a connection with the roles on it. It ends when the last role leaves.
 //
@@ -32,7 +36,8 @@ type link struct {
 	roles []role // in the order they joined
 
 	open   bool
-	ending bool
+	ending bool // this side has ended it
+	clean  bool // without a reason
 	closed bool
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
@@ -68,6 +73,9 @@ func (l *link) onOpen() {
 
 func (l *link) onDown(err error) {
 	l.closed = true
+	if l.clean {
+		err = nil // how the other side takes our end does not matter any more
+	}
 	roles := l.roles
 	l.roles = nil
 	for _, r := range roles {
@@ -105,6 +113,7 @@ func (l *link) end(reason error) {
 	switch {
 	case l.closed:
 	case reason == nil:
+		l.clean = true
 		l.conn.Close()
 	default:
 		l.mux.Destroy(reason)
@@ -113,18 +122,9 @@ func (l *link) end(reason error) {
 
 // peer describes the other side.
 func (l *link) peer() domain.Peer {
-	addr := l.conn.RemoteAddr()
-	return domain.Peer{Key: domain.PublicKey(l.conn.RemotePublicKey()), Addr: addr, Path: pathTo(addr)}
-}
-
-// pathTo judges a path by its address. Streams through blind relays are not made.
-func pathTo(addr netip.AddrPort) domain.Path {
-	ip := addr.Addr()
-	switch {
-	case !ip.IsValid():
-		return domain.PathUnknown
-	case ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast():
-		return domain.PathLAN
+	return domain.Peer{
+		Key:  domain.PublicKey(l.conn.RemotePublicKey()),
+		Addr: l.conn.RemoteAddr(),
+		Path: pathFrom(l.conn.Path()),
 	}
-	return domain.PathDirect
 }

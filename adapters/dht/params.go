@@ -34,4 +34,7 @@ const (
 	// aliasLinger is how long a scraper keeps a connection whose registration channel was closed, for a metrics
 	// channel of its own or for the client to end it.
 	aliasLinger = 10 * time.Second
+	// closeGrace bounds how long closing the transport waits for servers to be unannounced and connections to
+	// end cleanly. What was sent last has then been acknowledged, or sent again a few times.
+	closeGrace = 3 * time.Second
 )

@@ -7,6 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // session is the scraper's end of a metrics channel: on a link that it made, or on the one that a client registered
@@ -51,6 +52,13 @@ func openSession(l *link, d ports.MetricsDial) *session {
 	if attached {
 		l.host.Post(s.opened)
 	}
+	return s
+}
+
+// closedSession is what a closed transport gives: OnClose comes in a later turn.
+func closedSession(h host.Host, d ports.MetricsDial) *session {
+	s := &session{link: &link{host: h}, dial: d, leaving: true}
+	h.Post(func() { s.finish(connectionError(domain.ErrClosed)) })
 	return s
 }
 

@@ -1,0 +1,85 @@
+package dht
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// Status implements ports.Transport.
+func (t *Transport) Status() ports.NodeStatus {
+	if t.down {
+		return ports.NodeStatus{State: stateClosed}
+	}
+	s := t.node.Status()
+	out := ports.NodeStatus{
+		State:      stateOf(s, t.closing),
+		Firewalled: s.Firewalled,
+		Ephemeral:  s.Ephemeral,
+		NAT:        natOf(s),
+		Nodes:      s.Nodes,
+		Streams:    s.Connections,
+		Counters:   countersOf(s),
+	}
+	for _, ip := range t.host.Addrs() {
+		out.Addrs = append(out.Addrs, netip.AddrPortFrom(ip, s.Local.Port()))
+	}
+	if s.Public.IsValid() && s.Public.Port() != 0 {
+		out.PublicAddr = s.Public
+	}
+	return out
+}
+
+const stateClosed = "closed"
+
+func stateOf(s hyperdht.Status, closing bool) string {
+	switch {
+	case closing:
+		return stateClosed
+	case !s.Ready:
+		return "starting"
+	case !s.Online:
+		return "offline"
+	case s.Degraded:
+		return "degraded"
+	}
+	return "online"
+}
+
+// natOf judges by what others see: everybody the same address, or everybody another port.
+func natOf(s hyperdht.Status) string {
+	switch {
+	case !s.Public.IsValid():
+		return "unknown"
+	case !s.Firewalled:
+		return "open"
+	case s.Public.Port() == 0:
+		return "random"
+	}
+	return "consistent"
+}
+
+func countersOf(s hyperdht.Status) []ports.Counter {
+	return []ports.Counter{
+		{Name: "dht_queries", Help: "Iterative queries started.", Value: s.RPC.Queries.Total},
+		{Name: "dht_requests", Help: "DHT requests sent, retries not counted.", Value: s.RPC.Requests.Total},
+		{Name: "dht_request_retries", Help: "DHT requests sent again.", Value: s.RPC.Requests.Retries},
+		{Name: "dht_request_timeouts", Help: "DHT requests that nobody answered.", Value: s.RPC.Requests.Timeouts},
+		{Name: "dht_received_requests", Help: "DHT requests received.", Value: s.RPC.Received.Requests},
+		{Name: "dht_received_responses", Help: "DHT responses received.", Value: s.RPC.Received.Responses},
+		{Name: "dht_dropped_datagrams", Help: "Datagrams that nothing was done with.", Value: s.RPC.Dropped.Unusable + s.RPC.Dropped.Malformed + s.RPC.Dropped.Unexpected + s.RPC.Dropped.Busy},
+		{Name: "connections_opened", Help: "Encrypted connections that found a path.", Value: s.Peering.ConnectionsOpened},
+		{Name: "connections_closed", Help: "Encrypted connections that ended.", Value: s.Peering.ConnectionsClosed},
+		{Name: "connections_broken", Help: "Encrypted connections that ended because their stream made no sense.", Value: s.Peering.ConnectionsBroken},
+		{Name: "handshakes_blocked", Help: "Handshakes refused by a server's firewall.", Value: s.Peering.HandshakesBlocked},
+		{Name: "handshakes_refused", Help: "Handshakes dropped because too many were pending.", Value: s.Peering.HandshakesRefused},
+		{Name: "handshakes_invalid", Help: "Handshakes that could not be read.", Value: s.Peering.HandshakesInvalid},
+		{Name: "holepunch_consistent", Help: "Hole punches between NATs with consistent ports.", Value: s.Peering.PunchesConsistent},
+		{Name: "holepunch_random", Help: "Hole punches against a NAT with random ports.", Value: s.Peering.PunchesRandom},
+		{Name: "holepunch_open", Help: "Connections to or from an open address.", Value: s.Peering.PunchesOpen},
+		{Name: "relay_attempts", Help: "Blind relays asked to carry a connection.", Value: s.Peering.RelayAttempts},
+		{Name: "relay_successes", Help: "Connections that a blind relay carried.", Value: s.Peering.RelaySuccesses},
+		{Name: "relay_upgrades", Help: "Connections that left a blind relay for a direct path.", Value: s.Peering.RelayUpgrades},
+	}
+}

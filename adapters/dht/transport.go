@@ -1,0 +1,311 @@
+package dht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Config is how a transport behaves. The zero Config is right for most.
+type Config struct {
+	// MaxName is the longest name in a registration that is looked at, in bytes; 0 is DefaultMaxName.
+	MaxName int
+	// RelayThrough are blind relays for connections that find no direct path.
+	RelayThrough []domain.PublicKey
+	// OwnConnections makes a scraper dial for metrics even where the client's registration is still connected.
+	OwnConnections bool
+}
+
+// Transport is ports.Transport on a HyperDHT node, which it owns from New on.
+type Transport struct {
+	host host.Host
+	node *hyperdht.Node
+	cfg  Config
+
+	listeners    []*listener
+	unannouncing int     // listeners that are closing
+	links        []*link // all of them, in the order made
+	closing      bool
+	down         bool // the node is closed
+	closed       bool // and everybody was told
+	onClosed     []func()
+	patience     host.Timer // while links and servers end at closing
+}
+
+var _ ports.Transport = (*Transport)(nil)
+
+// New returns a transport on a node. h is the node's host.
+func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
+	if cfg.MaxName == 0 {
+		cfg.MaxName = DefaultMaxName
+	}
+	return &Transport{host: h, node: node, cfg: cfg}
+}
+
+// track makes a link that the transport knows. gone is told when it has closed; nil is allowed.
+func (t *Transport) track(c conn, gone func(*link)) *link {
+	l := newLink(t.host, c)
+	t.links = append(t.links, l)
+	l.onClose = func() {
+		t.links = without(t.links, l)
+		if gone != nil {
+			gone(l)
+		}
+		t.closeMaybe()
+	}
+	return l
+}
+
+func without[T comparable](list []T, e T) []T {
+	return slices.DeleteFunc(list, func(o T) bool { return o == e })
+}
+
+// connect dials under a key pair.
+func (t *Transport) connect(keys domain.KeyPair, to domain.PublicKey) *link {
+	k := keyPairOf(keys)
+	return t.track(t.node.Connect(id.PublicKey(to), hyperdht.ConnectOptions{Keys: &k, RelayThrough: relayKeys(t.cfg.RelayThrough)}), nil)
+}
+
+// RegisterAlias implements ports.Transport.
+func (t *Transport) RegisterAlias(r ports.Registration, done func(updated bool, err error)) (cancel func()) {
+	if t.closing {
+		return t.refuse(func() { done(false, connectionError(domain.ErrClosed)) })
+	}
+	return register(t.connect(r.Dial, r.Scraper), methodAlias, r, t.metricsOffer(r.Dial.Public), done)
+}
+
+// LeaveAlias implements ports.Transport.
+func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
+	if t.closing {
+		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
+	}
+	return register(t.connect(r.Dial, r.Scraper), methodLeave, r, nil, func(_ bool, err error) { done(err) })
+}
+
+// refuse calls f in a later turn, unless it is cancelled.
+func (t *Transport) refuse(f func()) (cancel func()) {
+	canceled := false
+	t.host.Post(func() {
+		if !canceled {
+			f()
+		}
+	})
+	return func() { canceled = true }
+}
+
+// metricsOffer is what a connection dialled under the key of one of our metrics servers can serve beside.
+func (t *Transport) metricsOffer(key domain.PublicKey) *metricsOffer {
+	for _, s := range t.listeners {
+		if s.metrics.OnOpen == nil || s.key != key {
+			continue
+		}
+		return &metricsOffer{
+			admit: func(p domain.Peer) bool {
+				return !s.closing && (s.metrics.Admit == nil || s.metrics.Admit(p.Key, domain.HandshakePayload{}, p.Addr))
+			},
+			onOpen: func(c ports.Conn) ports.MetricsHandlers { return s.adopt(c) },
+		}
+	}
+	return nil
+}
+
+// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled.
+func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	if t.closing {
+		return closedSession(t.host, d)
+	}
+	if l := t.registered(d.Keys.Public, d.Client); l != nil {
+		return openSession(l, d)
+	}
+	return openSession(t.connect(d.Keys, d.Client), d)
+}
+
+// registered finds a connection that a client registered on with one of our alias servers.
+func (t *Transport) registered(server, client domain.PublicKey) *link {
+	if t.cfg.OwnConnections {
+		return nil
+	}
+	for _, s := range t.listeners {
+		if s.aliases.OnOpen == nil || s.key != server {
+			continue
+		}
+		for _, l := range slices.Backward(s.links) {
+			if domain.PublicKey(l.conn.RemotePublicKey()) == client && l.attachable() {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// Close implements ports.Transport: servers are unannounced and connections ended cleanly, those that take too
+// long are broken, and then the node is closed.
+func (t *Transport) Close(done func()) {
+	if t.closed {
+		t.host.Post(done)
+		return
+	}
+	t.onClosed = append(t.onClosed, done)
+	if t.closing {
+		return
+	}
+	t.closing = true
+	for _, s := range slices.Clone(t.listeners) {
+		s.Close(func() {})
+	}
+	for _, l := range slices.Clone(t.links) {
+		l.end(nil)
+	}
+	t.patience = t.host.AfterFunc(closeGrace, t.shut)
+	t.closeMaybe()
+}
+
+// closeMaybe goes on with Close when no link is left and all servers are unannounced.
+func (t *Transport) closeMaybe() {
+	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && t.patience != nil && t.patience.Stop() {
+		t.shut()
+	}
+}
+
+func (t *Transport) shut() {
+	t.node.Close(func() {
+		t.down = true
+		// The ends of connections that were broken by this come before the news of it.
+		t.host.Post(func() {
+			t.closed = true
+			for _, f := range t.onClosed {
+				f()
+			}
+		})
+	})
+}
+
+// listener is a server of either kind.
+type listener struct {
+	transport *Transport
+	key       domain.PublicKey
+	metrics   ports.MetricsListen // OnOpen is nil for an alias server
+	aliases   ports.AliasListen   // OnOpen is nil for a metrics server
+	server    *hyperdht.Server
+	links     []*link
+	adopted   []ports.Conn // metrics on connections that this side dialled
+	closing   bool
+	silent    bool // the server is unannounced
+	onClosed  []func()
+}
+
+// ListenMetrics implements ports.Transport.
+func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (ports.Listener, error) {
+	s := &listener{transport: t, key: m.Keys.Public, metrics: m}
+	return s.listen(m.Keys, m.Admit, ready)
+}
+
+// ListenAliases implements ports.Transport.
+func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
+	s := &listener{transport: t, key: a.Keys.Public, aliases: a}
+	return s.listen(a.Keys, a.Admit, ready)
+}
+
+type admit = func(domain.PublicKey, domain.HandshakePayload, netip.AddrPort) bool
+
+func (s *listener) listen(keys domain.KeyPair, admit admit, ready func(error)) (ports.Listener, error) {
+	t := s.transport
+	if t.closing {
+		return nil, domain.ErrClosed
+	}
+	opts := hyperdht.ListenOptions{Keys: keyPairOf(keys), OnConnection: s.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough)}
+	if admit != nil {
+		opts.Admit = func(remote id.PublicKey, payload *hyperdht.HandshakePayload, from netip.AddrPort) bool {
+			return admit(domain.PublicKey(remote), payloadFrom(payload), from)
+		}
+	}
+	server, err := t.node.Listen(opts, func(err error) {
+		if !s.closing {
+			ready(err)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.server = server
+	t.listeners = append(t.listeners, s)
+	return s, nil
+}
+
+func (s *listener) onConnection(c *hyperdht.Connection) {
+	t := s.transport
+	l := t.track(c, func(l *link) {
+		s.links = without(s.links, l)
+		s.closeMaybe()
+	})
+	s.links = append(s.links, l)
+	var err error
+	if s.aliases.OnOpen != nil {
+		_, err = serveAliases(l, t.cfg.MaxName, s.aliases.OnOpen)
+	} else {
+		_, err = serveMetrics(l, s.metrics.OnOpen)
+	}
+	if err == nil && s.closing {
+		err = domain.ErrClosed
+	}
+	if err != nil {
+		l.end(err)
+	}
+}
+
+// adopt serves a connection that this side dialled as if it had come in.
+func (s *listener) adopt(c ports.Conn) ports.MetricsHandlers {
+	s.adopted = append(s.adopted, c)
+	h := s.metrics.OnOpen(c)
+	onClose := h.OnClose
+	h.OnClose = func() {
+		s.adopted = without(s.adopted, c)
+		if onClose != nil {
+			onClose()
+		}
+		s.closeMaybe()
+	}
+	return h
+}
+
+// Close implements ports.Listener.
+func (s *listener) Close(done func()) {
+	s.onClosed = append(s.onClosed, done)
+	if s.closing {
+		s.transport.host.Post(s.closeMaybe)
+		return
+	}
+	s.closing = true
+	t := s.transport
+	t.listeners = without(t.listeners, s)
+	t.unannouncing++
+	s.server.Close(func() {
+		s.silent = true
+		t.unannouncing--
+		s.closeMaybe()
+		t.closeMaybe()
+	})
+	for _, l := range slices.Clone(s.links) {
+		l.end(nil)
+	}
+	for _, c := range slices.Clone(s.adopted) {
+		c.Close(nil)
+	}
+}
+
+// closeMaybe reports the end once the server is unannounced and its connections are closed.
+func (s *listener) closeMaybe() {
+	if !s.closing || !s.silent || len(s.links) > 0 || len(s.adopted) > 0 {
+		return
+	}
+	done := s.onClosed
+	s.onClosed = nil
+	for _, f := range done {
+		f()
+	}
+}

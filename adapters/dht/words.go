@@ -1,0 +1,59 @@
+package dht
+
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// The same things have a type of their own on either side of this package.
+
+func keyPairOf(k domain.KeyPair) id.KeyPair { return id.KeyPairFromSeed(id.Seed(k.Seed.Reveal())) }
+
+func relayKeys(keys []domain.PublicKey) []id.PublicKey {
+	out := make([]id.PublicKey, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, id.PublicKey(k))
+	}
+	return out
+}
+
+func pathFrom(p hyperdht.Path) domain.Path {
+	switch p {
+	case hyperdht.PathLAN:
+		return domain.PathLAN
+	case hyperdht.PathDirect, hyperdht.PathPunched:
+		return domain.PathDirect
+	case hyperdht.PathRelayed:
+		return domain.PathRelay
+	}
+	return domain.PathUnknown
+}
+
+func payloadFrom(p *hyperdht.HandshakePayload) domain.HandshakePayload {
+	out := domain.HandshakePayload{
+		Version:    p.Version,
+		Error:      uint64(p.Error),
+		Firewall:   uint64(p.Firewall),
+		Addresses4: p.Addrs4,
+		Addresses6: p.Addrs6,
+	}
+	if h := p.Holepunch; h != nil {
+		out.Holepunch = &domain.HolepunchOffer{ID: h.ID}
+		for _, r := range h.Relays {
+			out.Holepunch.Relays = append(out.Holepunch.Relays, domain.RelayAddr{Relay: r.RelayAddr, Peer: r.PeerAddr})
+		}
+	}
+	if u := p.UDX; u != nil {
+		out.UDX = &domain.UDXOffer{ReusableSocket: u.ReusableSocket, ID: u.ID, Seq: u.Seq}
+	}
+	if s := p.SecretStream; s != nil {
+		version := s.Version
+		out.SecretStream = &version
+	}
+	if r := p.RelayThrough; r != nil {
+		key := domain.PublicKey(r.Key)
+		out.RelayThrough = &key
+	}
+	return out
+}
