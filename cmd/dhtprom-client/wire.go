@@ -1,0 +1,17 @@
+//go:build wireinject
+
+package main
+
+import (
+	"log/slog"
+
+	"github.com/google/wire"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+)
+
+// newProgram wires a client. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
+func newProgram(cfg config, id identity, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
+	wire.Build(machine.Host, newOwnMetrics, newSource, newTransport, newClient, wire.Struct(new(program), "*"))
+	return nil, nil, nil
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+const (
+	demoNodes = 4
+	demoAlias = "demo"
+)
+
+// demo runs a private DHT, a scraper and a client, says what to look at, and goes on until ctx ends. All of it lives on
+// loopback and in a temporary folder.
+func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger) (err error) {
+	folder, err := os.MkdirTemp("", "dhtprom-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+
+	h, cleanup := machine.Host()
+	defer cleanup()
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	port, err := freePorts(demoNodes)
+	if err != nil {
+		return err
+	}
+	nodes, err := startNodes(h, bootstrapConfig{host: loopback, port: port, nodes: demoNodes})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopNodes(h, nodes)) }()
+
+	cfg.storage, cfg.targetsFile = folder, filepath.Join(folder, "targets.json")
+	cfg.bootstrap = []string{netip.AddrPortFrom(loopback, uint16(port)).String()}
+	cfg.listen = netip.AddrPortFrom(loopback, 0)
+	id := identity{keys: domain.KeyPairFromSeed(keyfile.NewSeed()), secrets: []domain.Secret{keyfile.NewSecret()}}
+	p, stop, err := newProgram(cfg, id, log, machine.DHT)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	client, err := newDemoClient(h, cfg, id, log)
+	if err != nil {
+		return err
+	}
+	p.onReady = func(address string) {
+		sayWhatToDo(stdout, address, cfg.targetsFile)
+		h.Post(func() {
+			client.Start(func(err error) {
+				if err != nil {
+					log.Error("The demo's client did not start", "err", err)
+				}
+			})
+		})
+	}
+	defer func() { err = errors.Join(err, closeClient(h, client)) }()
+	return p.Run(ctx)
+}
+
+// freePorts finds a run of UDP ports that are free now.
+func freePorts(n int) (first int, err error) {
+	for range 100 {
+		first, err = runOfPorts(n)
+		if err == nil {
+			return first, nil
+		}
+	}
+	return 0, fmt.Errorf("no free UDP ports: %w", err)
+}
+
+func runOfPorts(n int) (first int, err error) {
+	for i := range n {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: first + min(i, first)})
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		if i == 0 {
+			first = c.LocalAddr().(*net.UDPAddr).Port
+		}
+	}
+	if first+n > 65535 {
+		return 0, errors.New("at the end of the ports")
+	}
+	return first, nil
+}
+
+// newDemoClient is a client with this process's metrics. It is a node of its own in the same private DHT, as it would
+// be on another machine.
+func newDemoClient(h *udp.Host, cfg runConfig, id identity, log *slog.Logger) (*app.Client, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
+	}
+	transport, err := machine.On(h, func() (ports.Transport, error) {
+		return machine.DHT(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return machine.On(h, func() (*app.Client, error) {
+		return app.NewClient(app.ClientConfig{
+			Host: h, Transport: transport, Source: source.Gatherer(h, registry), Scraper: id.keys.Public, Secret: id.secrets[0],
+			Alias: demoAlias, Service: "dhtprom-demo", Hostname: hostname, OnEvent: app.LogEvents(h, log),
+		})
+	})
+}
+
+func closeClient(h *udp.Host, c *app.Client) error {
+	closed := make(chan struct{})
+	h.Post(func() { c.Close(func() { close(closed) }) })
+	select {
+	case <-closed:
+		return nil
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("the client did not stop within %s", closeTimeout)
+	}
+}
+
+func sayWhatToDo(w io.Writer, address, targets string) {
+	_, _ = fmt.Fprintf(w, `A private DHT, a scraper and a client run in this process. In a moment the client is registered as %q.
+
+  curl http://%[2]s/scrape/%[1]s/metrics     the client's metrics, over the DHT
+  curl http://%[2]s/api/v1/aliases           who is registered
+  curl http://%[2]s/api/v1/status            the scraper and its DHT node
+  curl http://%[2]s/metrics                  the scraper's own metrics
+  open http://%[2]s/
+
+%s is what Prometheus reads; examples/prometheus.yml shows how. Ctrl-C ends the demo.
+`, demoAlias, address, targets)
+}

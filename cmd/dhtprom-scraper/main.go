@@ -1,0 +1,53 @@
+// Command dhtprom-scraper lets Prometheus scrape services behind NATs.
+//
+//	dhtprom-scraper [run]       accept registrations and serve every alias's metrics over HTTP
+//	dhtprom-scraper bootstrap   DHT nodes for a private network
+//	dhtprom-scraper keygen      a seed, its public key and a secret
+//	dhtprom-scraper demo        a private DHT, a scraper and a client in one process
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+const name = "dhtprom-scraper"
+
+func main() { cli.Main(start) }
+
+// start runs the program until ctx ends and returns its exit code.
+func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return cli.Exit(name, command(ctx, args, stdout, stderr), stderr)
+}
+
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f := newFlags(stdout)
+	chosen, err := f.parse(args)
+	if err != nil {
+		return err
+	}
+	log := f.app.Logger(stderr)
+	switch chosen {
+	case "bootstrap":
+		return bootstrap(ctx, f.bootstrap, stdout, log)
+	case "keygen":
+		return keygen(stdout)
+	case "demo":
+		return demo(ctx, f.run, stdout, log)
+	default:
+		return run(ctx, f.run, stdout, log)
+	}
+}
+
+// keygen prints what a scraper and its clients need. It is the one command that prints secrets: that is its purpose.
+func keygen(stdout io.Writer) error {
+	seed := keyfile.NewSeed()
+	_, err := fmt.Fprintf(stdout, "seed:       %s\npublic key: %s\nsecret:     %s\n",
+		seed.RevealText(), domain.KeyPairFromSeed(seed).Public, keyfile.NewSecret().RevealText())
+	return err
+}

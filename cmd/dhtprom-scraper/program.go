@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/dhtprom/dhtprom/adapters/bolt"
+	"github.com/dhtprom/dhtprom/adapters/targets"
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+const (
+	// closeTimeout bounds the stop of the scraper: peers are told and the DHT is unannounced, or not.
+	closeTimeout = 4 * time.Second
+	// httpTimeout bounds the end of scrapes under way when the program stops.
+	httpTimeout = 500 * time.Millisecond
+	// headerTimeout ends connections that take their time with a request.
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// program is a scraper with its HTTP server: all of dhtprom-scraper run.
+type program struct {
+	host    *udp.Host
+	scraper *app.Scraper
+	server  *http.Server
+	web     *toolkit.FlagConfig
+	log     *slog.Logger
+
+	listeners []net.Listener
+	onReady   func(address string) // called when registrations are accepted; may be nil
+}
+
+// run runs a scraper until ctx ends.
+func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger) error {
+	id, err := loadIdentity(cfg, log)
+	if err != nil {
+		return err
+	}
+	p, cleanup, err := newProgram(cfg, id, log, machine.DHT)
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	id.greet(stdout, cfg.bootstrap)
+	return p.Run(ctx)
+}
+
+// Run serves until ctx ends or something fails, and then stops cleanly.
+func (p *program) Run(ctx context.Context) error {
+	failed := make(chan error, 2)
+	if err := p.listen(); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	go func() { failed <- p.serve() }()
+	p.host.Post(func() {
+		p.scraper.Start(func(err error) {
+			if err != nil {
+				failed <- err
+				return
+			}
+			p.log.Info("Accepting registrations", "public_key", p.scraper.PublicKey().String())
+			if p.onReady != nil {
+				p.onReady(p.address())
+			}
+		})
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+		p.log.Info("Stopping")
+	case err = <-failed:
+	}
+	return errors.Join(err, p.Close())
+}
+
+// listen binds the HTTP addresses before anything else happens, so that a port that is taken is the first thing said.
+func (p *program) listen() error {
+	if p.web.WebSystemdSocket != nil && *p.web.WebSystemdSocket {
+		return nil
+	}
+	for _, a := range *p.web.WebListenAddresses {
+		if strings.HasPrefix(a, "vsock://") {
+			return nil
+		}
+	}
+	for _, a := range *p.web.WebListenAddresses {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			for _, open := range p.listeners {
+				_ = open.Close()
+			}
+			return fmt.Errorf("--web.listen-address: %w", err)
+		}
+		p.listeners = append(p.listeners, l)
+		p.warnOpen(l.Addr())
+	}
+	return nil
+}
+
+// warnOpen warns when everybody can read what is served.
+func (p *program) warnOpen(a net.Addr) {
+	bound, err := netip.ParseAddrPort(a.String())
+	if err == nil && !bound.Addr().IsLoopback() && *p.web.WebConfigFile == "" {
+		p.log.Warn("The HTTP server is open to others without TLS and passwords; see --web.config.file", "address", a.String())
+	}
+}
+
+// address is where the HTTP server is, for people to open.
+func (p *program) address() string {
+	if len(p.listeners) == 0 {
+		return (*p.web.WebListenAddresses)[0]
+	}
+	return p.listeners[0].Addr().String()
+}
+
+func (p *program) serve() error {
+	var err error
+	if p.listeners == nil {
+		err = toolkit.ListenAndServe(p.server, p.web, p.log)
+	} else {
+		err = toolkit.ServeMultiple(p.listeners, p.server, p.web, p.log)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close stops the HTTP server and the scraper, within five seconds.
+func (p *program) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), httpTimeout)
+	defer cancel()
+	if p.server.Shutdown(ctx) != nil {
+		_ = p.server.Close() // scrapes under way have had their time
+	}
+	closed := make(chan struct{})
+	p.host.Post(func() { p.scraper.Close(func() { close(closed) }) })
+	select {
+	case <-closed:
+		p.log.Info("Stopped")
+		return nil
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("the scraper did not stop within %s", closeTimeout)
+	}
+}
+
+// The providers of the wiring.
+
+func newStore(h *udp.Host, cfg runConfig) (*bolt.Store, func(), error) {
+	s, err := bolt.Open(h, filepath.Join(cfg.storage, "aliases.db"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("--storage.path: %w", err)
+	}
+	// The scraper closes it; this is for a wiring that fails later. Closing twice is harmless.
+	return s, func() { s.Close(func(error) {}) }, nil
+}
+
+// newTargets returns nil when no file is wanted.
+func newTargets(h *udp.Host, cfg runConfig) ports.TargetsFile {
+	if cfg.targetsFile == "" {
+		return nil
+	}
+	return targets.New(h, cfg.targetsFile)
+}
+
+func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect) (ports.Transport, error) {
+	return machine.On(h, func() (ports.Transport, error) {
+		return connect(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys})
+	})
+}
+
+func newScraper(h *udp.Host, t ports.Transport, store ports.AliasStore, file ports.TargetsFile, cfg runConfig, id identity, log *slog.Logger) (*app.Scraper, error) {
+	return app.NewScraper(app.ScraperConfig{
+		Host: h, Transport: t, Clock: machine.Clock{}, Store: store, Targets: file, Keys: id.keys, Secrets: id.secrets,
+		Expiry: cfg.expiry, CheckInterval: cfg.check, OnEvent: app.LogEvents(h, log),
+	})
+}
+
+func newServer(h *udp.Host, s *app.Scraper, log *slog.Logger) (*http.Server, error) {
+	handler, err := web.New(web.Config{
+		Loop: h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Version: cli.Version(),
+		Collectors: []prometheus.Collector{
+			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+			versioncollector.NewCollector("dhtprom"),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}, nil
+}
+
+func newWeb(cfg runConfig) *toolkit.FlagConfig { return cfg.web }

@@ -1,0 +1,155 @@
+// Package cli is how dhtprom's programs meet their user: flags in Prometheus's style with an environment twin each,
+// errors of one line, exit codes, signals.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/version"
+)
+
+// Exit codes.
+const (
+	OK     = 0
+	Failed = 1 // the program could not do what it was asked to
+	Usage  = 2 // it was asked for nonsense
+)
+
+// envPrefix starts the environment twin of every flag.
+const envPrefix = "DHTPROM_"
+
+// App is a program's flags and commands.
+type App struct {
+	*kingpin.Application
+	Log promslog.Config
+}
+
+// New returns a program with the flags that all of them have.
+func New(name, help string, out io.Writer) *App {
+	a := &App{Application: kingpin.New(name, help)}
+	version.Version = Version()
+	a.UsageWriter(out)
+	a.ErrorWriter(out)
+	a.Version(version.Print(name))
+	a.HelpFlag.Short('h')
+	a.VersionFlag.NoEnvar()
+	a.HelpFlag.NoEnvar()
+	a.Log.Level, a.Log.Format = promslog.NewLevel(), promslog.NewFormat()
+	levels, formats := strings.Join(promslog.LevelFlagOptions, ", "), strings.Join(promslog.FormatFlagOptions, ", ")
+	a.Flag("log.level", "Only log messages of this severity or above. One of: "+levels+".").Default("info").
+		SetValue(&checked{flag: "log.level", set: func(s string) error {
+			if a.Log.Level.Set(s) != nil {
+				return fmt.Errorf("want one of %s, got %q", levels, s)
+			}
+			return nil
+		}})
+	a.Flag("log.format", "Format of log messages. One of: "+formats+".").Default("logfmt").
+		SetValue(&checked{flag: "log.format", set: func(s string) error {
+			if a.Log.Format.Set(s) != nil {
+				return fmt.Errorf("want one of %s, got %q", formats, s)
+			}
+			return nil
+		}})
+	return a
+}
+
+// Version is this build's version: what the linker was told, else the module's.
+func Version() string {
+	if version.Version != "" {
+		return version.Version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// Logger writes to w as the flags say.
+func (a *App) Logger(w io.Writer) *slog.Logger {
+	a.Log.Writer = w
+	return promslog.New(&a.Log)
+}
+
+// left is thrown where kingpin would end the process: after --help and --version.
+type left struct{}
+
+// ErrLeft says that the user asked for help and has it.
+var ErrLeft = errors.New("help was given")
+
+var notInEnv = regexp.MustCompile(`[^A-Z0-9_]+`)
+
+// EnvName is the environment twin of a flag.
+func EnvName(flag string) string {
+	return envPrefix + notInEnv.ReplaceAllString(strings.ToUpper(flag), "_")
+}
+
+// Parse reads the arguments and the environment and returns the command, empty for a program without commands.
+func (a *App) Parse(args []string) (command string, err error) {
+	a.Terminate(func(int) { panic(left{}) })
+	model := a.Model()
+	for _, f := range model.Flags {
+		if f.Name != "help" && f.Name != "version" && !strings.HasPrefix(f.Name, "help-") && !strings.HasPrefix(f.Name, "completion-") {
+			a.GetFlag(f.Name).Envar(EnvName(f.Name))
+		}
+	}
+	for _, c := range model.Commands {
+		for _, f := range c.Flags {
+			a.GetCommand(c.Name).GetFlag(f.Name).Envar(EnvName(f.Name))
+		}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if _, help := r.(left); !help {
+				panic(r)
+			}
+			err = ErrLeft
+		}
+	}()
+	return a.Application.Parse(args)
+}
+
+// Main runs a program to its end, with a context that SIGINT and SIGTERM end. A second signal ends the process at
+// once.
+func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit turns the end of a program into a line and an exit code. Errors that have several causes stay one line.
+func Exit(name string, err error, stderr io.Writer) int {
+	var usage *UsageError
+	switch {
+	case err == nil, errors.Is(err, ErrLeft):
+		return OK
+	case errors.As(err, &usage):
+		complain(stderr, name, usage.Err, ", try --help")
+		return Usage
+	default:
+		complain(stderr, name, err, "")
+		return Failed
+	}
+}
+
+func complain(w io.Writer, name string, err error, hint string) {
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	_, _ = fmt.Fprintf(w, "%s: error: %s%s\n", name, strings.Join(lines, "; "), hint)
+}
+
+// UsageError is the user's mistake.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }

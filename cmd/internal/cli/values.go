@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+)
+
+// checked is a flag whose errors name it: kingpin's own say only what was wrong.
+type checked struct {
+	flag string
+	set  func(string) error
+	text string
+	list bool
+}
+
+func (c *checked) Set(s string) error {
+	if err := c.set(s); err != nil {
+		return fmt.Errorf("--%s: %w", c.flag, err)
+	}
+	c.text = s
+	return nil
+}
+
+func (c *checked) String() string { return c.text }
+
+// IsCumulative makes a flag repeatable.
+func (c *checked) IsCumulative() bool { return c.list }
+
+// Value makes a value for the flag called name, which parse reads.
+func Value[T any](name string, into *T, parse func(string) (T, error)) kingpin.Value {
+	return &checked{flag: name, set: func(s string) error {
+		v, err := parse(s)
+		if err == nil {
+			*into = v
+		}
+		return err
+	}}
+}
+
+// List makes a repeatable value; commas separate, too, for the environment.
+func List[T any](name string, into *[]T, parse func(string) (T, error)) kingpin.Value {
+	return &checked{flag: name, list: true, set: func(s string) error {
+		for part := range strings.SplitSeq(s, ",") {
+			v, err := parse(strings.TrimSpace(part))
+			if err != nil {
+				return err
+			}
+			*into = append(*into, v)
+		}
+		return nil
+	}}
+}
+
+// Duration reads 90s, 1h30m or 1d, of at least low.
+func Duration(low time.Duration) func(string) (time.Duration, error) {
+	return func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			var days model.Duration
+			days, err = model.ParseDuration(s)
+			d = time.Duration(days)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("want a duration like 30s, 1h or 1d, got %q", s)
+		}
+		if d < low {
+			return 0, fmt.Errorf("want at least %s, got %s", low, s)
+		}
+		return d, nil
+	}
+}
+
+// ListenAddr reads an IPv4 address and port to bind: 0.0.0.0:0, 127.0.0.1:49737, :49737.
+func ListenAddr(s string) (netip.AddrPort, error) {
+	if strings.HasPrefix(s, ":") {
+		s = "0.0.0.0" + s
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil || !a.Addr().Is4() {
+		return netip.AddrPort{}, fmt.Errorf("want an IPv4 address and a port like 0.0.0.0:49737, got %q", s)
+	}
+	return a, nil
+}
+
+// IPv4 reads an IPv4 address.
+func IPv4(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() || a.IsUnspecified() {
+		return netip.Addr{}, fmt.Errorf("want the IPv4 address under which others reach this machine, got %q", s)
+	}
+	return a, nil
+}
+
+// Int reads a whole number.
+func Int(low, high int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return 0, fmt.Errorf("want a number from %d to %d, got %q", low, high, s)
+		}
+		return n, nil
+	}
+}
+
+// Bootstrap reads a DHT node to start from: host:port, address@host:port, or a port alone for a node on this machine.
+func Bootstrap(s string) (string, error) {
+	wrong := fmt.Errorf("want HOST:PORT, or a port alone for a node on this machine, got %q", s)
+	if port, err := strconv.ParseUint(s, 10, 16); err == nil && port > 0 {
+		return "127.0.0.1:" + s, nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", wrong
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", wrong
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	suggested, name, both := strings.Cut(host, "@")
+	if !both {
+		suggested, name = "", host
+	}
+	if both {
+		if a, err := netip.ParseAddr(suggested); err != nil || !a.Is4() {
+			return "", wrong
+		}
+	}
+	if a, err := netip.ParseAddr(name); err == nil && !a.Is4() {
+		return "", errors.New("HyperDHT is IPv4 only, got " + strconv.Quote(s))
+	}
+	if name == "" || len(name) > 253 || strings.ContainsAny(name, " /\\@?#") {
+		return "", wrong
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// TCPAddr checks an address to serve HTTP on: host:port, :port, or vsock://:port.
+func TCPAddr(s string) (string, error) {
+	if strings.HasPrefix(s, "vsock://") {
+		return s, nil
+	}
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return "", fmt.Errorf("want HOST:PORT or :PORT, got %q", s)
+	}
+	return s, nil
+}
+
+// Checked turns a check into a parser of text.
+func Checked(check func(string) error) func(string) (string, error) {
+	return func(s string) (string, error) { return s, check(s) }
+}

@@ -1,0 +1,170 @@
+// Package keyfile reads and makes the files that secrets and seeds lie in. Its errors name the file and say what it
+// should hold, and never quote it.
+package keyfile
+
+import (
+	"bufio"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+const want = "want 32 bytes as 64 hex digits or 52 z32 characters"
+
+// maxSize bounds what is read: a file that is larger was meant as something else.
+const maxSize = 64 << 10
+
+// NewSecret draws a secret.
+func NewSecret() domain.Secret { return domain.SecretFrom(random()) }
+
+// NewSeed draws a seed.
+func NewSeed() domain.Seed { return domain.SeedFrom(random()) }
+
+func random() (b [domain.KeySize]byte) {
+	_, _ = rand.Read(b[:]) // ends the program rather than fail
+	return b
+}
+
+// Secrets reads a file of secrets: one a line, empty lines and lines that start with # aside. There is at least one.
+func Secrets(path string) ([]domain.Secret, error) {
+	lines, err := readLines(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []domain.Secret
+	for _, l := range lines {
+		s, err := domain.ParseSecret(l.text)
+		if err != nil || s.IsZero() {
+			return nil, fmt.Errorf("secret file %s: line %d is no secret: %s", path, l.number, want)
+		}
+		all = append(all, s)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("secret file %s is empty: %s", path, want)
+	}
+	return all, nil
+}
+
+// ParseSecrets reads secrets that are separated by commas or white space, as in an environment variable called name.
+func ParseSecrets(name, text string) ([]domain.Secret, error) {
+	var all []domain.Secret
+	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
+		s, err := domain.ParseSecret(part)
+		if err != nil || s.IsZero() {
+			return nil, fmt.Errorf("%s: %s", name, want)
+		}
+		all = append(all, s)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s is empty: %s", name, want)
+	}
+	return all, nil
+}
+
+// Seed reads a file with one seed.
+func Seed(path string) (domain.Seed, error) {
+	lines, err := readLines(path)
+	if err != nil {
+		return domain.Seed{}, err
+	}
+	if len(lines) != 1 {
+		return domain.Seed{}, fmt.Errorf("seed file %s has %d lines that are not comments, one is expected: %s", path, len(lines), want)
+	}
+	s, err := domain.ParseSeed(lines[0].text)
+	if err != nil || s.IsZero() {
+		return domain.Seed{}, fmt.Errorf("seed file %s: line %d is no seed: %s", path, lines[0].number, want)
+	}
+	return s, nil
+}
+
+// ParseSeed reads a seed from an environment variable called name.
+func ParseSeed(name, text string) (domain.Seed, error) {
+	s, err := domain.ParseSeed(text)
+	if err != nil || s.IsZero() {
+		return domain.Seed{}, fmt.Errorf("%s: %s", name, want)
+	}
+	return s, nil
+}
+
+// Exposed reports whether others than the owner may read a file.
+func Exposed(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Perm()&0o077 != 0
+}
+
+type numbered struct {
+	number int
+	text   string
+}
+
+func readLines(path string) ([]numbered, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, plain(path, err)
+	}
+	if info.Size() > maxSize {
+		return nil, fmt.Errorf("%s is %d bytes, too large: %s", path, info.Size(), want)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plain(path, err)
+	}
+	defer f.Close()
+	var lines []numbered
+	scan := bufio.NewScanner(f)
+	scan.Buffer(nil, maxSize)
+	for n := 1; scan.Scan(); n++ {
+		if text := strings.TrimSpace(scan.Text()); text != "" && !strings.HasPrefix(text, "#") {
+			lines = append(lines, numbered{n, text})
+		}
+	}
+	return lines, plain(path, scan.Err())
+}
+
+// plain says what went wrong with which file, once.
+func plain(path string, err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", path, failed.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// Write makes a file with one value in it that its owner alone may read, and makes it last. It never replaces one.
+func Write(path, comment, value string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return plain(dir, err)
+	}
+	// Written beside first, so that a crash leaves no half of a secret behind under its name.
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return plain(path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = fmt.Fprintf(f, "# %s\n%s\n", comment, value)
+	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+		return plain(path, err)
+	}
+	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	} else if err != nil {
+		// Some file systems have no links. Replacing a file that appeared this very moment is the lesser evil.
+		if err := os.Rename(f.Name(), path); err != nil {
+			return plain(path, err)
+		}
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return plain(dir, err)
+	}
+	return plain(dir, errors.Join(d.Sync(), d.Close()))
+}

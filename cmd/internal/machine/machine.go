@@ -1,0 +1,45 @@
+// Package machine gives a program the real world: this machine as a host, its wall clock, and the DHT.
+package machine
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Clock is the machine's wall clock.
+type Clock struct{}
+
+// Now is the time.
+func (Clock) Now() time.Time { return time.Now() }
+
+// Node says how a program takes part in the DHT.
+type Node struct {
+	Bootstrap []string       // nodes to start from; nil for the public network's
+	Listen    netip.AddrPort // where the UDP socket is bound
+	Keys      domain.KeyPair // what it dials as unless told otherwise; zero for a pair of its own
+}
+
+// Connect makes the network side of a program. It runs on the host's loop.
+type Connect func(h host.Host, n Node) (ports.Transport, error)
+
+// Host starts this machine's loop. cleanup ends it.
+func Host() (h *udp.Host, cleanup func()) {
+	h = udp.New(udp.Options{})
+	return h, h.Close
+}
+
+var errHostClosed = errors.New("the host is closed")
+
+// On runs f on the loop and returns what it returns.
+func On[T any](h *udp.Host, f func() (T, error)) (result T, err error) {
+	if !h.Do(func() { result, err = f() }) {
+		err = errHostClosed
+	}
+	return result, err
+}
