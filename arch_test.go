@@ -52,6 +52,7 @@ var rules = []rule{
 	{"adapters/dht", "hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host", anything, "the one adapter over hyperdht, and only over its public face"},
 	{"adapters/stun", "hyperdht hyperdht/id ports/host", anything, "an address probe for hyperdht"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
+	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/*", "domain ports ports/host", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 

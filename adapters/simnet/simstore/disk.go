@@ -1,0 +1,176 @@
+// Package simstore is a simulated disk with an alias table on it, shaped as adapters/bolt is: changes that queue up
+// while a write is under way become one write, and a write takes effect as a whole or not at all.
+//
+// A Disk outlives the hosts that use it. Its writes take virtual time and may fail; what was under way when a host crashed is on
+// the disk or is not, and what was still queued is lost. The same seed decides the same.
+//
+//	disk := simstore.NewDisk(simstore.Config{Seed: 1, FailWrite: 0.01})
+//	store := simstore.Open(host, disk)
+//	... host crashes and boots again ...
+//	store = simstore.Open(host.Restart(), disk)
+//
+// To see what a crash between any two writes does, run once and then open CopyAt(i) for every i up to Writes, or
+// have the power cut at write i (CutPower) while the run is going on.
+package simstore
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// Errors of a simulated disk.
+var (
+	ErrIO     = errors.New("simstore: input/output error")
+	ErrClosed = errors.New("simstore: store is closed")
+	ErrFull   = errors.New("simstore: store is overloaded")
+	ErrTaken  = errors.New("simstore: another store has opened the disk")
+	errSpoilt = errors.New("simstore: record cannot be read")
+)
+
+const (
+	// writeTime is a flush of a plain SSD, and readTime a table that comes from the page cache.
+	writeTime = 2 * time.Millisecond
+	readTime  = time.Millisecond
+	// maxBatch and maxQueue are what adapters/bolt allows.
+	maxBatch = 1024
+	maxQueue = 1 << 16
+)
+
+// Config is how a disk behaves. The zero Config is a good disk.
+type Config struct {
+	// Seed decides what fails.
+	Seed uint64
+	// WriteTime is how long a write takes; 0 means 2 ms.
+	WriteTime time.Duration
+	// Stall is the probability that a write takes up to StallFor (0: 1 s) longer.
+	Stall    float64
+	StallFor time.Duration
+	// FailWrite is the probability that a write fails and changes nothing; FailLate that it fails although the
+	// change is on the disk, as when the flush fails after the data was written.
+	FailWrite, FailLate float64
+	// FailRead is the probability that a Load fails.
+	FailRead float64
+}
+
+// Disk is what survives a crash.
+type Disk struct {
+	cfg     Config
+	luck    *rand.Rand
+	records map[domain.Alias]domain.Entry
+	spoilt  map[domain.Alias]bool
+	log     []write // all that took effect
+	writing write   // under way; nil for none
+	user    *Store  // who has the disk open
+	cutAt   int
+	cut     func()
+}
+
+// write is the changes that take effect together.
+type write []change
+
+// change sets an entry or deletes aliases.
+type change struct {
+	put     *domain.Entry
+	deleted []domain.Alias
+}
+
+// NewDisk returns an empty disk.
+func NewDisk(cfg Config) *Disk {
+	if cfg.WriteTime <= 0 {
+		cfg.WriteTime = writeTime
+	}
+	if cfg.StallFor <= 0 {
+		cfg.StallFor = time.Second
+	}
+	return &Disk{
+		cfg: cfg, luck: rand.New(rand.NewPCG(cfg.Seed, 0)), cutAt: -1,
+		records: map[domain.Alias]domain.Entry{}, spoilt: map[domain.Alias]bool{},
+	}
+}
+
+// SetConfig makes the disk behave otherwise from now on: Config{} heals it. Its luck goes on.
+func (d *Disk) SetConfig(cfg Config) {
+	fresh := NewDisk(cfg)
+	d.cfg = fresh.cfg
+}
+
+// Writes returns how many writes took effect so far.
+func (d *Disk) Writes() int { return len(d.log) }
+
+// CopyAt returns a good disk that holds what this one held after its first n writes: a crash copy. Records
+// that were spoilt by hand are not spoilt there.
+func (d *Disk) CopyAt(n int) *Disk {
+	c := NewDisk(Config{Seed: d.cfg.Seed})
+	for _, w := range d.log[:n] {
+		c.apply(w)
+	}
+	return c
+}
+
+// CutPower calls crash when n writes have taken effect, this one included, before its changes are acknowledged: crash must crash
+// the host that uses the disk. Nothing of the open store is ever acknowledged again.
+func (d *Disk) CutPower(n int, crash func()) { d.cutAt, d.cut = n, crash }
+
+// Spoil makes the record of an alias unreadable until it is written again.
+func (d *Disk) Spoil(alias domain.Alias) {
+	if _, ok := d.records[alias]; ok {
+		d.spoilt[alias] = true
+	}
+}
+
+// Entries returns what is on the disk, unreadable records left out, by alias.
+func (d *Disk) Entries() []domain.Entry {
+	entries := slices.Collect(maps.Values(d.records))
+	entries = slices.DeleteFunc(entries, func(e domain.Entry) bool { return d.spoilt[e.Alias] })
+	slices.SortFunc(entries, func(a, b domain.Entry) int { return strings.Compare(string(a.Alias), string(b.Alias)) })
+	return entries
+}
+
+// bad reports the unreadable records, by alias.
+func (d *Disk) bad() []error {
+	var bad []error
+	for _, alias := range slices.Sorted(maps.Keys(d.spoilt)) {
+		bad = append(bad, fmt.Errorf("record of alias %q: %w", alias, errSpoilt))
+	}
+	return bad
+}
+
+func (d *Disk) apply(w write) {
+	for _, c := range w {
+		if c.put != nil {
+			d.records[c.put.Alias] = *c.put
+			delete(d.spoilt, c.put.Alias)
+		}
+		for _, a := range c.deleted {
+			delete(d.records, a)
+			delete(d.spoilt, a)
+		}
+	}
+	d.log = append(d.log, w)
+}
+
+// recover decides what became of the write that was under way when the last user crashed.
+func (d *Disk) recover() {
+	if d.writing != nil && d.luck.Uint64()&1 == 0 {
+		d.apply(d.writing)
+	}
+	d.writing = nil
+}
+
+func (d *Disk) hit(p float64) bool { return p > 0 && d.luck.Float64() < p }
+
+// duration draws how long the next write takes.
+func (d *Disk) duration() time.Duration {
+	t := d.cfg.WriteTime
+	if d.hit(d.cfg.Stall) {
+		t += time.Duration(d.luck.Int64N(int64(d.cfg.StallFor))) + 1
+	}
+	return t
+}

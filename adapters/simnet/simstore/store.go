@@ -1,0 +1,161 @@
+package simstore
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Loop is where the store's callbacks run: a host.Host.
+type Loop interface {
+	AfterFunc(d time.Duration, f func()) host.Timer
+	Post(f func())
+}
+
+// Store is an alias store on a disk.
+type Store struct {
+	loop   Loop
+	disk   *Disk
+	queue  []request
+	busy   bool
+	closed bool
+}
+
+// request is one entry of the queue, in the order asked for: a change, or something that stands alone, which calls
+// its own done.
+type request struct {
+	change change
+	alone  func()
+	done   func(error)
+}
+
+// Open opens a disk, recovering what the last user left behind. Whoever had it open loses it.
+func Open(loop Loop, d *Disk) *Store {
+	s := &Store{loop: loop, disk: d}
+	d.recover()
+	d.user = s
+	return s
+}
+
+// Load implements ports.AliasStore.
+func (s *Store) Load(done func([]domain.Entry, []error, error)) {
+	s.push(request{
+		alone: func() {
+			if s.disk.hit(s.disk.cfg.FailRead) {
+				done(nil, nil, ErrIO)
+				return
+			}
+			done(s.disk.Entries(), s.disk.bad(), nil)
+		},
+		done: func(err error) { done(nil, nil, err) },
+	})
+}
+
+// Put implements ports.AliasStore.
+func (s *Store) Put(e domain.Entry, done func(error)) {
+	// What comes back from a disk has neither a zone nor a monotonic reading.
+	e.Registered, e.Renewed, e.Expires = e.Registered.UTC().Round(0), e.Renewed.UTC().Round(0), e.Expires.UTC().Round(0)
+	s.push(request{change: change{put: &e}, done: done})
+}
+
+// Delete implements ports.AliasStore.
+func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
+	s.push(request{change: change{deleted: slices.Clone(aliases)}, done: done})
+}
+
+// Close implements ports.AliasStore.
+func (s *Store) Close(done func(error)) {
+	s.push(request{alone: func() { done(nil) }, done: done})
+	s.closed = true
+}
+
+func (s *Store) push(r request) {
+	switch {
+	case s.closed:
+		s.loop.Post(func() { r.done(ErrClosed) })
+	case len(s.queue) >= maxQueue:
+		s.loop.Post(func() { r.done(ErrFull) })
+	default:
+		s.queue = append(s.queue, r)
+		s.work()
+	}
+}
+
+// work starts on the queue where nothing is under way. It starts with a turn of its own, so that what one turn
+// asks for is one write.
+func (s *Store) work() {
+	if s.busy || len(s.queue) == 0 {
+		return
+	}
+	s.busy = true
+	s.loop.Post(func() {
+		if s.queue[0].alone != nil {
+			s.loop.AfterFunc(readTime, s.stand)
+			return
+		}
+		n := 1
+		for n < min(len(s.queue), maxBatch) && s.queue[n].alone == nil {
+			n++
+		}
+		batch := s.take(n)
+		w := make(write, n)
+		for i, r := range batch {
+			w[i] = r.change
+		}
+		if s.disk.user == s {
+			s.disk.writing = w
+		}
+		s.loop.AfterFunc(s.disk.duration(), func() { s.finish(batch, w) })
+	})
+}
+
+func (s *Store) take(n int) []request {
+	batch := slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	return batch
+}
+
+// stand does what stands alone.
+func (s *Store) stand() {
+	r := s.take(1)[0]
+	s.busy = false
+	if s.disk.user != s {
+		r.done(ErrTaken)
+	} else {
+		r.alone()
+	}
+	s.work()
+}
+
+// finish ends a write, well or not.
+func (s *Store) finish(batch []request, w write) {
+	d, err := s.disk, error(nil)
+	switch {
+	case d.user != s:
+		err = ErrTaken
+	case d.hit(d.cfg.FailWrite):
+		d.writing, err = nil, ErrIO
+	default:
+		d.writing = nil
+		d.apply(w)
+		if d.cut != nil && len(d.log) == d.cutAt {
+			crash := d.cut
+			d.cut = nil
+			crash() // and so the store stays busy for good
+			return
+		}
+		if d.hit(d.cfg.FailLate) {
+			err = ErrIO
+		}
+	}
+	s.busy = false
+	for _, r := range batch {
+		r.done(err)
+	}
+	s.work()
+}
+
+var _ ports.AliasStore = (*Store)(nil)
