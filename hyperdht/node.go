@@ -318,7 +318,7 @@ func (n *Node) shut() {
 // Status describes a node at one moment.
 type Status struct {
 	PublicKey id.PublicKey
-	// Local is the bound address of the server socket.
+	// Local is the bound address of the server socket; invalid while suspended or closed.
 	Local netip.AddrPort
 	// Public is our address as others see it: invalid while unknown, port 0 if it differs for each.
 	Public     netip.AddrPort
@@ -335,9 +335,13 @@ type Status struct {
 
 // Status describes the node now.
 func (n *Node) Status() Status {
+	var local netip.AddrPort
+	if s := n.rpc.ServerSocket(); s != nil {
+		local = s.LocalAddr()
+	}
 	return Status{
 		PublicKey:   n.cfg.Keys.Public,
-		Local:       n.rpc.ServerSocket().LocalAddr(),
+		Local:       local,
 		Public:      n.rpc.Addr(),
 		Firewalled:  n.rpc.Firewalled(),
 		Ephemeral:   n.rpc.Ephemeral(),

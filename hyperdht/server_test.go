@@ -100,6 +100,9 @@ func TestSuspendedNodeComesBack(t *testing.T) {
 	if w.canFind(ch, cn) {
 		t.Error("the suspended server is still found")
 	}
+	if s := sn.Status(); s.Local.IsValid() || s.Servers != 1 {
+		t.Errorf("the suspended node's status is %+v", s)
+	}
 	w.net.Run(time.Hour)
 	sh.Do(sn.Resume)
 	w.net.Run(20 * time.Second)
