@@ -49,6 +49,7 @@ type Net struct {
 	outbreak *Outbreak // under way
 	filter   func(Datagram) bool
 	observer func(*Host, host.Event)
+	tap      func(Crossing)
 
 	hash  uint64
 	stats Stats

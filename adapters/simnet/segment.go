@@ -95,6 +95,9 @@ func (n *Net) AddLAN(name string, l Link) *Segment {
 	return newSegment(n, name, l, lanHops)
 }
 
+// Name returns the name of the segment.
+func (s *Segment) Name() string { return s.name }
+
 // SetLink changes the link between the members of the segment.
 func (s *Segment) SetLink(l Link) { s.link = l }
 
@@ -161,6 +164,9 @@ func (s *Segment) detach(addr netip.Addr) {
 // where nobody does. It owns d.
 func (s *Segment) forward(d *datagram, from *node, next place) {
 	n := s.net
+	if n.tap != nil {
+		n.tap(Crossing{Segment: s, From: d.from, To: d.to, TTL: d.ttl, Payload: d.buf})
+	}
 	if next == nil {
 		if s.router == nil || from == &s.router.node {
 			n.drop(d, DropNoRoute)

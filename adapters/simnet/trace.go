@@ -45,6 +45,18 @@ var dropNames = [dropCount]string{
 // String returns the reason as it stands in traces.
 func (d Drop) String() string { return dropNames[d] }
 
+// Crossing is a datagram at the moment when it is put on a segment, with the addresses that it has there.
+// Whether it arrives is not known yet. Its payload is borrowed for the call.
+type Crossing struct {
+	Segment  *Segment
+	From, To netip.AddrPort
+	TTL      int
+	Payload  []byte
+}
+
+// SetTap shows every datagram to see on each segment that it crosses; nil for nobody.
+func (n *Net) SetTap(see func(Crossing)) { n.tap = see }
+
 // Stats counts what happened in a run.
 type Stats struct {
 	Sent, Delivered, Duplicated, Replayed uint64 // datagrams
