@@ -67,12 +67,15 @@ type Forwarded struct {
 	Target   *id.Target
 	Value    []byte
 	To       netip.AddrPort
-	Socket   host.Socket
+	Socket   host.Socket // nil is the main socket
 }
 
 // Forward sends a request under somebody else's transaction id. No answer is expected.
 func (e *Endpoint) Forward(f Forwarded) {
-	if e.suspended || e.closed || f.Socket == nil {
+	if f.Socket == nil {
+		f.Socket = e.Socket()
+	}
+	if e.suspended || e.closed {
 		return
 	}
 	m := wire.Request{
@@ -88,7 +91,10 @@ func (e *Endpoint) Forward(f Forwarded) {
 }
 
 // Respond answers a request that went to somebody else, at an address of our choice: the last hop of a
-// forwarded exchange. It carries neither token nor closer nodes.
+// forwarded exchange. It carries neither token nor closer nodes. A nil socket is the main socket.
 func (e *Endpoint) Respond(tid uint16, to netip.AddrPort, s host.Socket, value []byte) {
+	if s == nil {
+		s = e.Socket()
+	}
 	e.answer(&answer{tid: tid, to: to, socket: s, value: value})
 }

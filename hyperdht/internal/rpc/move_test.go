@@ -1,0 +1,223 @@
+package rpc
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+func TestSleepMakesThePersistentNodeEphemeralUntilItIsStableAgain(t *testing.T) {
+	s := newSwarm(t, simnet.Config{Seed: 10, Link: link})
+	s.grow(9)
+	m := s.add(Config{})
+	s.net.Run(30 * time.Minute)
+	if m.Ephemeral() {
+		t.Fatal("not persistent")
+	}
+	woken := 0
+	m.cfg.OnWakeup = func() { woken++ }
+	tick := m.tick
+	m.do(func() { m.lastTick -= 60_000_000_000 }) // the clock went on while no timer fired
+	s.net.Run(TickInterval + time.Second)
+	if woken != 1 || !m.Ephemeral() || m.Firewalled() {
+		t.Errorf("woken %d times, ephemeral %v, firewalled %v", woken, m.Ephemeral(), m.Firewalled())
+	}
+	if m.tick-tick < 2*oldNode || m.tick&7 != 6 {
+		t.Errorf("tick went from %d to %d", tick, m.tick)
+	}
+	s.net.Run(30 * time.Minute)
+	if !m.Ephemeral() {
+		t.Error("persistent again too early")
+	}
+	s.net.Run(40 * time.Minute)
+	if m.Ephemeral() || m.persistent != 2 {
+		t.Errorf("after an hour: ephemeral %v, told %d times", m.Ephemeral(), m.persistent)
+	}
+	if woken != 1 {
+		t.Errorf("woken %d times", woken)
+	}
+}
+
+func TestWakeUpMakesEverythingLookOld(t *testing.T) {
+	for residue := range kad.Tick(8) {
+		l := newLab(t, Config{})
+		l.net.Run(time.Second)
+		p := l.peer(empty)
+		l.do(func() { l.tick, l.refreshTicks = 64+residue, 50 })
+		n := l.learned(p)
+		l.do(l.wakeUp)
+		if l.tick&7 != 6 || l.tick-n.Seen < 2*oldNode-1 || l.tick-n.Seen > 2*oldNode+8 {
+			t.Errorf("tick %d became %d", n.Seen, l.tick)
+		}
+		queries := l.Stats().Queries.Total
+		l.net.Run(TickInterval)
+		if l.Stats().Queries.Total != queries+1 {
+			t.Error("no refresh in the next tick")
+		}
+		l.net.Run(TickInterval)
+		if p.count(true, wire.CmdPing) != 1 {
+			t.Errorf("%d pings in the tick after", p.count(true, wire.CmdPing))
+		}
+	}
+}
+
+func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
+	s := newSwarm(t, simnet.Config{Seed: 13, Link: link})
+	s.grow(9)
+	m := s.add(Config{})
+	var changes, updates int
+	m.cfg.OnNetworkChange = func() { changes++ }
+	m.cfg.OnNetworkUpdate = func(online, degraded bool) { updates++ }
+	s.net.Run(30 * time.Minute)
+	if m.Ephemeral() || changes != 0 {
+		t.Fatalf("ephemeral %v, %d changes", m.Ephemeral(), changes)
+	}
+	moved := netip.MustParseAddr("10.77.0.1")
+	m.host.SetAddrs(moved)
+	s.net.Run(TickInterval + time.Second)
+	if changes != 1 || updates == 0 || m.Host() != moved || !m.Ephemeral() {
+		t.Fatalf("%d changes, %d updates, host %v, ephemeral %v", changes, updates, m.Host(), m.Ephemeral())
+	}
+	s.net.Run(time.Minute)
+	if m.Host() != moved || m.nat.Len() < 9 {
+		t.Errorf("host %v after %d samples: not every node was asked anew", m.Host(), m.nat.Len())
+	}
+	s.net.Run(70 * time.Minute)
+	if self, ok := m.ID(); !ok || self != id.NodeIDOf(netip.AddrPortFrom(moved, DefaultPort)) {
+		t.Errorf("an hour later: id %v %v", self, ok)
+	}
+}
+
+func TestNewPublicAddressOfANATIsNoticedByTheNextAnswer(t *testing.T) {
+	moved := netip.MustParseAddr("203.0.113.99")
+	tests := []struct {
+		name  string
+		liars int // of five nodes
+		moves bool
+	}{
+		{"all nodes see another host", 5, true},
+		{"one of them does", 1, false},
+		{"three of them do", 3, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var told []netip.AddrPort
+			l := newLab(t, Config{OnAddress: func(a netip.AddrPort) { told = append(told, a) }})
+			l.net.Run(time.Second)
+			peers := l.peersOf(5, empty)
+			for _, p := range peers {
+				l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+			}
+			l.net.Run(calm)
+			if l.Host() != us.Addr() {
+				t.Fatalf("host %v", l.Host())
+			}
+			told = nil
+			for _, p := range peers[:tt.liars] {
+				p.sees = moved
+			}
+			l.do(func() { l.Ping(peers[0].addr, nil, nil, nil) })
+			l.net.Run(time.Second)
+			if got := l.Host() == moved; got != tt.moves || len(told) > 1 || (len(told) == 1) != tt.moves {
+				t.Errorf("host %v, told %v", l.Host(), told)
+			}
+			asked := 0
+			for _, p := range peers {
+				asked += len(p.got)
+			}
+			// However often answers differ, nobody is asked again for a while.
+			for range 10 {
+				l.do(func() { l.Ping(peers[0].addr, nil, nil, nil) })
+				l.net.Run(100 * time.Millisecond)
+			}
+			if tt.moves {
+				return
+			}
+			again := -10
+			for _, p := range peers {
+				again += len(p.got)
+			}
+			if again != asked {
+				t.Errorf("%d more packets", again-asked)
+			}
+		})
+	}
+}
+
+// calm is long enough for an endpoint to ask again whether its address has moved.
+const calm = time.Duration(2*moveInterval) * TickInterval
+
+func TestForcedPersistentNodeTakesAnIDThatFitsItsNewAddress(t *testing.T) {
+	s := newSwarm(t, simnet.Config{Seed: 18, Link: link})
+	s.grow(9)
+	m := s.nodes[4]
+	before, _ := m.ID()
+	moved := netip.MustParseAddr("10.77.0.1")
+	m.host.SetAddrs(moved)
+	s.net.Run(TickInterval + time.Second)
+	self, ok := m.ID()
+	if !ok || self == before || self != id.NodeIDOf(netip.AddrPortFrom(moved, DefaultPort)) || m.persistent != 2 {
+		t.Errorf("id %v %v, was %v, told %d times", self, ok, before, m.persistent)
+	}
+}
+
+func TestInterfacesThatComeAndGoDoNotCostPersistence(t *testing.T) {
+	s := newSwarm(t, simnet.Config{Seed: 14, Link: link})
+	s.grow(9)
+	m := s.add(Config{})
+	s.net.Run(30 * time.Minute)
+	changes := 0
+	m.cfg.OnNetworkChange = func() { changes++ }
+	m.host.SetAddrs(m.host.Addr(), netip.MustParseAddr("10.88.0.1"))
+	s.net.Run(time.Minute)
+	if changes != 1 || m.Ephemeral() {
+		t.Errorf("%d changes, ephemeral %v", changes, m.Ephemeral())
+	}
+}
+
+func TestNodeNoticesThatItIsOffline(t *testing.T) {
+	s := newSwarm(t, simnet.Config{Seed: 15, Link: link})
+	s.grow(29)
+	m := s.add(Config{Mode: Ephemeral})
+	s.net.Run(time.Minute)
+	var updates []string
+	m.cfg.OnNetworkUpdate = func(online, degraded bool) { updates = append(updates, fmt.Sprint(online, degraded)) }
+	busy := func(d time.Duration) { // somebody uses the node: idle ticks say nothing
+		for range int(d / TickInterval) {
+			m.do(func() {
+				for i := range 8 {
+					m.Ping(netip.AddrPortFrom(addrOf(i), DefaultPort), nil, nil, nil)
+				}
+			})
+			s.net.Run(TickInterval)
+		}
+	}
+	busy(time.Minute)
+	if !m.Online() || m.Degraded() || updates != nil {
+		t.Fatalf("online %v, degraded %v, updates %v", m.Online(), m.Degraded(), updates)
+	}
+	var others []*simnet.Host
+	for _, n := range s.nodes[:30] {
+		others = append(others, n.host)
+	}
+	s.net.Partition([]*simnet.Host{m.host}, others)
+	busy(time.Minute)
+	if m.Online() || m.Degraded() {
+		t.Errorf("cut off: online %v, degraded %v", m.Online(), m.Degraded())
+	}
+	s.net.Heal()
+	busy(time.Minute)
+	if !m.Online() || m.Degraded() {
+		t.Errorf("healed: online %v, degraded %v", m.Online(), m.Degraded())
+	}
+	if !slices.Equal(updates, []string{"false false", "true false"}) {
+		t.Errorf("updates %v", updates)
+	}
+}
