@@ -148,27 +148,35 @@ func (c *Client) Start(done func(error)) {
 }
 
 // Close stops registering, tells the scraper, closes the server and, unless it is borrowed, the transport. done is
-// called at the end, within a few seconds. Closing twice calls the first done only.
+// called at the end, within closeTimeout whatever the network does. Closing twice calls the first done only.
 func (c *Client) Close(done func()) {
 	if c.closed {
 		return
 	}
 	c.closed = true
-	transport := func() {
-		if c.cfg.KeepTransport {
-			done()
+	bound := newBound(c.cfg.Host, closeTimeout, done)
+	// The goodbye and the end of the server take a while each on a bad network, so they go side by side.
+	waiting := 2
+	next := func() {
+		if waiting--; waiting > 0 {
 			return
 		}
-		c.cfg.Transport.Close(done)
+		if c.cfg.KeepTransport {
+			bound.finish()
+			return
+		}
+		c.cfg.Transport.Close(bound.finish)
 	}
 	c.registrar.stop(func() {
-		c.status.Listening, c.registrar.registered = false, false
-		if c.listener == nil {
-			transport()
-			return
-		}
-		c.listener.Close(transport)
+		c.registrar.registered = false
+		next()
 	})
+	c.status.Listening = false
+	if c.listener == nil {
+		c.cfg.Host.Post(next)
+		return
+	}
+	c.listener.Close(next)
 }
 
 // admit is the firewall: the scraper's key and nobody else's.

@@ -101,3 +101,23 @@ func tell(on func(domain.Event), e domain.Event) {
 		on(e)
 	}
 }
+
+// bound calls a function once: when finish is called, or after a while.
+type bound struct {
+	timer host.Timer
+	done  func()
+}
+
+func newBound(h host.Host, after time.Duration, done func()) *bound {
+	b := &bound{done: done}
+	b.timer = h.AfterFunc(after, b.finish)
+	return b
+}
+
+func (b *bound) finish() {
+	b.timer.Stop()
+	if done := b.done; done != nil {
+		b.done = nil
+		done()
+	}
+}

@@ -14,8 +14,10 @@ const (
 	// registerTimeout bounds the wait for the answer once a registration's connection is up: the channel to
 	// open and the scraper's disk.
 	registerTimeout = 10 * time.Second
-	// leaveTimeout bounds the goodbye, inside the five seconds that a stop may take.
-	leaveTimeout = 2 * time.Second
+	// closeTimeout bounds the end of a client or scraper, inside the five seconds that a program may take to stop.
+	closeTimeout = 4 * time.Second
+	// leaveTimeout bounds the goodbye, so that the node below still has its time to unannounce itself.
+	leaveTimeout = 1500 * time.Millisecond
 
 	// collectTimeout bounds one collection at the client. It is longer than any scrape timeout in use; the
 	// scraper hangs up long before.

@@ -354,12 +354,14 @@ func (s *Scraper) Fingerprints() []string {
 }
 
 // Close stops accepting registrations, finishes those on their way to the disk, ends the sessions, writes the targets
-// file a last time and closes store and transport. done is called at the end. Closing twice calls the first done only.
+// file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk and
+// network do. Closing twice calls the first done only.
 func (s *Scraper) Close(done func()) {
 	if s.closed {
 		return
 	}
 	s.closed = true
+	bound := newBound(s.cfg.Host, closeTimeout, done)
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
@@ -393,7 +395,7 @@ func (s *Scraper) Close(done func()) {
 	var run func(i int)
 	run = func(i int) {
 		if i == len(steps) {
-			done()
+			bound.finish()
 			return
 		}
 		steps[i](func() { run(i + 1) })

@@ -1,0 +1,134 @@
+package cli_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+)
+
+func TestEnvironmentTwinsReplaceDotsAndDashes(t *testing.T) {
+	for flag, want := range map[string]string{
+		"storage.path": "DHTPROM_STORAGE_PATH", "web.listen-address": "DHTPROM_WEB_LISTEN_ADDRESS", "log.level": "DHTPROM_LOG_LEVEL",
+	} {
+		if got := cli.EnvName(flag); got != want {
+			t.Errorf("%s: %s", flag, got)
+		}
+	}
+}
+
+// parsed is a program with a flag of each kind.
+type parsed struct {
+	app   *cli.App
+	wait  time.Duration
+	nodes []string
+	plain string
+	out   bytes.Buffer
+}
+
+func newParsed() *parsed {
+	p := &parsed{}
+	p.app = cli.New("prog", "A program.", &p.out)
+	p.app.Flag("wait.time", "x").Default("1h").SetValue(cli.Value("wait.time", &p.wait, cli.Duration(time.Second)))
+	p.app.Flag("dht.bootstrap", "x").SetValue(cli.List("dht.bootstrap", &p.nodes, cli.Bootstrap))
+	p.app.Command("run", "x").Default().Flag("plain", "x").StringVar(&p.plain)
+	return p
+}
+
+func TestFlagBeatsEnvironmentBeatsDefault(t *testing.T) {
+	p := newParsed()
+	if command, err := p.app.Parse(nil); err != nil || command != "run" || p.wait != time.Hour {
+		t.Errorf("default: %s, %s, %v", command, p.wait, err)
+	}
+	t.Setenv("DHTPROM_WAIT_TIME", "5m")
+	t.Setenv("DHTPROM_DHT_BOOTSTRAP", "a.example:1,b.example:2\n49737")
+	t.Setenv("DHTPROM_PLAIN", "from env")
+	p = newParsed()
+	if _, err := p.app.Parse(nil); err != nil || p.wait != 5*time.Minute || p.plain != "from env" || fmt.Sprint(p.nodes) != "[a.example:1 b.example:2 127.0.0.1:49737]" {
+		t.Errorf("environment: %s, %q, %v, %v", p.wait, p.plain, p.nodes, err)
+	}
+	p = newParsed()
+	if _, err := p.app.Parse([]string{"--wait.time=1d", "--dht.bootstrap=c.example:3", "--dht.bootstrap=d.example:4"}); err != nil || p.wait != 24*time.Hour || len(p.nodes) != 2 {
+		t.Errorf("flags: %s, %v, %v", p.wait, p.nodes, err)
+	}
+}
+
+func TestErrorsNameTheFlagWhereverTheValueComesFrom(t *testing.T) {
+	for _, args := range [][]string{{"--wait.time=soon"}, {"--log.level=loud"}, {"--log.format=xml"}, {"--dht.bootstrap=x"}} {
+		flag, _, _ := strings.Cut(args[0], "=")
+		_, err := newParsed().app.Parse(args)
+		if err == nil || !strings.Contains(err.Error(), flag) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	t.Setenv("DHTPROM_WAIT_TIME", "soon")
+	if _, err := newParsed().app.Parse(nil); err == nil || !strings.Contains(err.Error(), "wait.time") {
+		t.Errorf("from the environment: %v", err)
+	}
+}
+
+func TestHelpAndVersionEndWell(t *testing.T) {
+	for _, arg := range []string{"--help", "-h", "--version"} {
+		p := newParsed()
+		_, err := p.app.Parse([]string{arg})
+		if !errors.Is(err, cli.ErrLeft) || cli.Exit("prog", err, io.Discard) != cli.OK || !strings.Contains(p.out.String(), "prog") {
+			t.Errorf("%s: %v %q", arg, err, p.out.String())
+		}
+	}
+}
+
+func TestExitSaysOneLine(t *testing.T) {
+	var out bytes.Buffer
+	err := errors.Join(errors.New("first\r\nthing"), errors.New("second"))
+	if code := cli.Exit("prog", err, &out); code != cli.Failed || out.String() != "prog: error: first; thing; second\n" {
+		t.Errorf("%d %q", code, out.String())
+	}
+	out.Reset()
+	if code := cli.Exit("prog", &cli.UsageError{Err: err}, &out); code != cli.Usage || strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), "--help") {
+		t.Errorf("%d %q", code, out.String())
+	}
+}
+
+func TestValuesAreReadOrRefused(t *testing.T) {
+	duration, number := cli.Duration(time.Second), cli.Int(1, 10)
+	for _, c := range []struct {
+		kind  string
+		read  func(string) (any, error)
+		good  map[string]string
+		wrong []string
+	}{
+		{"duration", func(s string) (any, error) { return duration(s) },
+			map[string]string{"90s": "1m30s", "1h30m": "1h30m0s", "1d": "24h0m0s", "1.5h": "1h30m0s", "2w": "336h0m0s"},
+			[]string{"", "soon", "5", "-1h", "10ms", "1e9h"}},
+		{"bootstrap", func(s string) (any, error) { return cli.Bootstrap(s) },
+			map[string]string{
+				"49737": "127.0.0.1:49737", ":49737": "127.0.0.1:49737", "node1.example:1": "node1.example:1",
+				"1.2.3.4@node1.example:49737": "1.2.3.4@node1.example:49737",
+			},
+			[]string{"", "x", "x:", "x:0", "x:65536", "x:port", "0", "65536", "-1", "[::1]:1", "http://x:1", "a b:1", "x@y:1", "1.2.3.4@:1"}},
+		{"listen", func(s string) (any, error) { return cli.ListenAddr(s) },
+			map[string]string{"0.0.0.0:0": "0.0.0.0:0", ":49737": "0.0.0.0:49737", "127.0.0.1:1": "127.0.0.1:1"},
+			[]string{"", "49737", "[::]:0", "host:1", "1.2.3.4", "1.2.3.4:99999"}},
+		{"IPv4", func(s string) (any, error) { return cli.IPv4(s) }, map[string]string{"192.0.2.1": "192.0.2.1"}, []string{"", "::1", "0.0.0.0", "host", "1.2.3"}},
+		{"number", func(s string) (any, error) { return number(s) }, map[string]string{"1": "1", "10": "10"}, []string{"", "0", "11", "x", "1.5"}},
+		{"TCP", func(s string) (any, error) { return cli.TCPAddr(s) },
+			map[string]string{":0": ":0", "[::1]:9100": "[::1]:9100", "localhost:1": "localhost:1", "vsock://:1": "vsock://:1"},
+			[]string{"", "x", "30000", ":port", ":99999", "http://x:1/"}},
+	} {
+		for in, want := range c.good {
+			if got, err := c.read(in); err != nil || fmt.Sprint(got) != want {
+				t.Errorf("%s %q: %v, %v", c.kind, in, got, err)
+			}
+		}
+		for _, in := range c.wrong {
+			if got, err := c.read(in); err == nil {
+				t.Errorf("%s %q was read as %v", c.kind, in, got)
+			}
+		}
+	}
+}

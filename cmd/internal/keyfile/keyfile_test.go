@@ -1,0 +1,100 @@
+package keyfile_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+)
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var hexText = strings.Repeat("ab", 32)
+
+func TestFilesAreReadInBothForms(t *testing.T) {
+	made := keyfile.NewSecret()
+	for name, content := range map[string]string{
+		"z32": made.RevealText(), "with line end": made.RevealText() + "\r\n", "commented": "# mine\n\n  " + made.RevealText() + "  \n# end",
+	} {
+		got, err := keyfile.Secrets(file(t, content))
+		if err != nil || len(got) != 1 || !got[0].Equal(made) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got, err := keyfile.Secrets(file(t, hexText+"\n"+made.RevealText()+"\n")); err != nil || len(got) != 2 || !got[1].Equal(made) {
+		t.Errorf("two secrets: %d, %v", len(got), err)
+	}
+	if s, err := keyfile.Seed(file(t, hexText)); err != nil || s.IsZero() {
+		t.Errorf("hex seed: %v", err)
+	}
+	if got, err := keyfile.ParseSecrets("X", hexText+", "+made.RevealText()); err != nil || len(got) != 2 {
+		t.Errorf("from the environment: %d, %v", len(got), err)
+	}
+}
+
+func TestMalformedFilesGetOneLineThatNamesThemAndQuotesNothing(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty": "", "comments only": "# x\n", "word": "hunter2", "short": hexText[:63], "long": hexText + "a", "second line": hexText + "\nhunter2\n",
+		"zeros": strings.Repeat("0", 64), "binary": "\x00\xff\xfe", "two on a line": hexText + " " + hexText, "huge": strings.Repeat("hunter2\n", 20000),
+	} {
+		path := file(t, content)
+		_, secretErr := keyfile.Secrets(path)
+		_, seedErr := keyfile.Seed(path)
+		for _, err := range []error{secretErr, seedErr} {
+			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "64 hex digits") ||
+				strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "missing")
+	if _, err := keyfile.Secrets(missing); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("missing: %v", err)
+	}
+	if _, err := keyfile.Seed(t.TempDir()); err == nil {
+		t.Error("a folder was read as a seed")
+	}
+	if _, err := keyfile.ParseSeed("DHTPROM_X", "hunter2"); err == nil || !strings.Contains(err.Error(), "DHTPROM_X") || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("environment: %v", err)
+	}
+}
+
+func TestMadeFilesAreTheirOwnersAloneAndAreNeverReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "secret")
+	made := keyfile.NewSecret()
+	if err := keyfile.Write(path, "comment", made.RevealText()); err != nil {
+		t.Fatal(err)
+	}
+	if keyfile.Exposed(path) {
+		t.Error("others can read it")
+	}
+	if err := keyfile.Write(path, "comment", keyfile.NewSecret().RevealText()); !os.IsExist(unwrap(err)) {
+		t.Errorf("the second write: %v", err)
+	}
+	got, err := keyfile.Secrets(path)
+	if err != nil || !got[0].Equal(made) {
+		t.Errorf("read back: %v", err)
+	}
+	if files, _ := os.ReadDir(filepath.Dir(path)); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+	if err := os.Chmod(path, 0o640); err != nil || !keyfile.Exposed(path) {
+		t.Errorf("a group may read it and nobody says so: %v", err)
+	}
+}
+
+func unwrap(err error) error {
+	if w, ok := err.(interface{ Unwrap() error }); ok {
+		return w.Unwrap()
+	}
+	return err
+}
