@@ -27,7 +27,8 @@ func (k Kind) String() string {
 //
 //	Unknown ──3 samples, 3 equal──▶ Consistent
 //	   │ ──────3 samples, no two equal──▶ Random
-//	   └──two equal: 4 or 5 samples decide, see verdict
+//	   ├──two equal: 4 or 5 samples decide, see judge
+//	   └──no more to be had: 2 samples decide, see Conclude
 //
 // A later sample may change the verdict until it is frozen. A node that is not firewalled is Open.
 type Classifier struct {
@@ -41,6 +42,7 @@ type Classifier struct {
 	frozen  bool
 	settled bool
 	open    bool // not firewalled, as of the last call
+	few     bool // no more samples are to be had, see Conclude
 }
 
 type tally struct {
@@ -74,6 +76,20 @@ func (c *Classifier) Settled() bool { return c.settled }
 // Freeze keeps the verdict as it is, so that both peers punch by what they were told.
 func (c *Classifier) Freeze() { c.frozen = true }
 
+// Conclude says that no more samples are to be had, so that two must do: Consistent if they agree, Random if
+// they differ. One alone says nothing.
+//
+// The original never decides with fewer than three and so cannot punch on a private DHT of one or two nodes.
+// What the remote is told looks like any other verdict. Two that agree may mislead where a NAT gives a socket
+// one port for each remote host and both came from one host; then punching fails, as it would have before.
+func (c *Classifier) Conclude() {
+	c.few = true
+	if !c.frozen {
+		c.judge()
+		c.collect()
+	}
+}
+
 // Unfreeze lets samples count again, those that came meanwhile too.
 func (c *Classifier) Unfreeze() {
 	c.frozen = false
@@ -99,7 +115,7 @@ func (c *Classifier) Add(seen, from netip.AddrPort, firewalled bool) {
 	c.full = count(c.full, seen)
 	c.sampled++
 
-	if (c.sampled >= SamplesNeeded || c.open) && !c.frozen {
+	if (c.sampled >= c.needed() || c.open) && !c.frozen {
 		if !c.open && c.kind == Open {
 			c.kind = Unknown
 		}
@@ -111,15 +127,24 @@ func (c *Classifier) Add(seen, from netip.AddrPort, firewalled bool) {
 	}
 }
 
+func (c *Classifier) needed() int {
+	if c.few {
+		return FewSamples
+	}
+	return SamplesNeeded
+}
+
 func (c *Classifier) judge() {
 	if c.open {
 		c.kind = Open
 		return
 	}
-	if c.sampled < SamplesNeeded {
+	if c.sampled < c.needed() {
 		return
 	}
 	switch most := c.full[0].hits; {
+	case c.sampled == FewSamples && most == FewSamples:
+		c.kind = Consistent
 	case most >= 3:
 		c.kind = Consistent
 	case most == 1:

@@ -13,6 +13,8 @@ const (
 
 // Our choice.
 const (
+	// FewSamples is how many samples make a verdict when no more are to be had.
+	FewSamples = 2
 	// maxResponders bounds how many different responders a classifier remembers. A socket is classified by
 	// a handful; whoever comes later is not counted any more.
 	maxResponders = 256
