@@ -14,7 +14,7 @@ import (
 // concurrency come from ports/host, or a run could not be replayed from its seed.
 func ambientAllowed(path string) (ok bool, why string) {
 	switch {
-	case under(path, "cmd"):
+	case under(path, "cmd"), under(path, "bench"):
 		return true, "programs"
 	case under(path, "hyperdht/dhtnet"):
 		return true, "the blocking face"
