@@ -115,6 +115,7 @@ func (e *Endpoint) start() {
 	if e.closed {
 		return
 	}
+	e.sampleAddress()
 	e.bootstrapRound(0, e.firewalled && !e.cfg.NoQuickFirewall && !e.forcePersistent, false)
 }
 

@@ -43,6 +43,10 @@ type Config struct {
 	// FilterNode refuses addresses for the routing table and for lookups. Nil admits all.
 	FilterNode func(netip.AddrPort) bool
 
+	// AddressProbe gives samples of our public address besides those of DHT replies: while bootstrapping, with
+	// every refresh of the table and when the network has changed. Nil gives none.
+	AddressProbe AddressProbe
+
 	// OnDatagram sees each datagram of both sockets first and returns true if it was meant for it.
 	OnDatagram func(s host.Socket, from netip.AddrPort, b []byte) bool
 	// OnRequest gets the commands that are not the endpoint's own. Without it they are answered as unknown.

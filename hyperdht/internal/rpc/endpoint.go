@@ -45,6 +45,8 @@ type Endpoint struct {
 	interfaces   []netip.Addr
 	askings      int      // rounds of asking whether our public address has moved
 	askedAt      kad.Tick // when the last one was
+	cancelAsking func()   // ends what the last one asks of the address probe
+	sampling     sampling
 
 	calls         callTable
 	deadline      host.Timer
@@ -184,6 +186,8 @@ func (e *Endpoint) Suspend() {
 
 // shut ends the calls and closes the sockets.
 func (e *Endpoint) shut(err error) {
+	e.endSampling()
+	e.endAsking()
 	e.abortAll(err)
 	e.queue = nil
 	for _, t := range []host.Timer{e.deadline, e.drain} {

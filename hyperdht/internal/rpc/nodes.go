@@ -35,8 +35,10 @@ func (e *Endpoint) sampleUnnamed(from, to netip.AddrPort) {
 	if len(e.unnamed) >= max(1, len(e.cfg.Bootstrap)) || !e.admits(from) || slices.Contains(e.unnamed, from) {
 		return
 	}
+	if !e.counted(from) {
+		e.sample(to)
+	}
 	e.unnamed = append(e.unnamed, from)
-	e.sample(to)
 }
 
 func (e *Endpoint) admits(addr netip.AddrPort) bool {
@@ -76,7 +78,9 @@ func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) {
 	e.nodes.Touch(n)
 	if to.IsValid() {
 		n.Sampled = e.tick
-		e.sample(to)
+		if !e.counted(addr) {
+			e.sample(to)
+		}
 	}
 }
 

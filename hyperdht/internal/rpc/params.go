@@ -69,6 +69,10 @@ const (
 	// moveInterval is how long we do not ask again whether our public address has moved: behind some NATs
 	// answers differ all the time.
 	moveInterval kad.Tick = 12
+	// sampleInterval is how long the address probe is not asked again.
+	sampleInterval kad.Tick = 12
+	// maxResponders bounds how many responders of the address probe are told apart; it asks a handful.
+	maxResponders = 64
 	// maxFreeBuffers of finished requests are kept for the next ones.
 	maxFreeBuffers = 16
 )

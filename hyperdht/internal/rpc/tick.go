@@ -57,6 +57,7 @@ func (e *Endpoint) refresh() {
 		target = e.table.At(e.random(n)).ID
 	}
 	e.background(id.Target(target), nil, nil)
+	e.sampleAddress()
 }
 
 // background starts a lookup that leaves room for other traffic (dht-rpc index.js, _backgroundQuery).
@@ -153,13 +154,22 @@ func (e *Endpoint) suspectMove(seen netip.Addr) {
 	e.askAddress()
 }
 
-// askAddress asks a few nodes where they see us, and moves if they agree that it is elsewhere.
+// askAddress asks a few nodes where they see us, and the address probe if there are too few, and moves if they
+// agree that it is elsewhere.
 func (e *Endpoint) askAddress() {
 	if e.suspended || e.closed || e.cfg.PublicAddr.IsValid() {
 		return
 	}
 	e.askedAt = e.tick
 	sampler := new(nat.Sampler)
+	var heard []netip.AddrPort
+	sample := func(seen, from netip.AddrPort) {
+		if len(heard) < maxResponders && !slices.Contains(heard, from) {
+			heard = append(heard, from)
+			sampler.Add(seen)
+		}
+	}
+	e.endAsking()
 	e.askings++
 	asking := e.askings
 	pending := 1
@@ -177,12 +187,23 @@ func (e *Endpoint) askAddress() {
 		pending++
 		e.Ping(n.Addr(), nil, nil, func(r Reply, err error) {
 			if err == nil {
-				sampler.Add(r.To)
+				sample(r.To, r.From)
 			}
 			settle()
 		})
 	}
+	if s := e.Socket(); e.cfg.AddressProbe != nil && s != nil && asked < probeNodes {
+		pending++
+		e.cancelAsking = e.cfg.AddressProbe(s, sample, settle)
+	}
 	e.h.Defer(settle)
+}
+
+func (e *Endpoint) endAsking() {
+	if e.cancelAsking != nil {
+		e.cancelAsking()
+		e.cancelAsking = nil
+	}
 }
 
 // moved starts anew at another public address.
