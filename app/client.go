@@ -63,6 +63,7 @@ type Client struct {
 	registrar *registrar
 	started   bool
 	closed    bool
+	ending    ending
 	running   int // collections under way
 	status    ClientStatus
 }
@@ -148,13 +149,12 @@ func (c *Client) Start(done func(error)) {
 }
 
 // Close stops registering, tells the scraper, closes the server and, unless it is borrowed, the transport. done is
-// called at the end, within closeTimeout whatever the network does. Closing twice calls the first done only.
+// called at the end, within closeTimeout whatever the network does. Closing twice calls both.
 func (c *Client) Close(done func()) {
-	if c.closed {
+	c.closed = true
+	if !c.ending.begin(c.cfg.Host, closeTimeout, done) {
 		return
 	}
-	c.closed = true
-	bound := newBound(c.cfg.Host, closeTimeout, done)
 	// The goodbye and the end of the server take a while each on a bad network, so they go side by side.
 	waiting := 2
 	next := func() {
@@ -162,10 +162,10 @@ func (c *Client) Close(done func()) {
 			return
 		}
 		if c.cfg.KeepTransport {
-			bound.finish()
+			c.ending.finish()
 			return
 		}
-		c.cfg.Transport.Close(bound.finish)
+		c.cfg.Transport.Close(c.ending.finish)
 	}
 	c.registrar.stop(func() {
 		c.registrar.registered = false

@@ -395,3 +395,27 @@ func TestClientStartsOnce(t *testing.T) {
 		t.Error("a second start succeeded")
 	}
 }
+
+func TestEveryoneWhoClosesIsCalledBackInTime(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { cfg.Transport = deafTransport{cfg.Transport} })
+	w.loop.Advance(time.Second)
+	calls := 0
+	closing := func() {
+		c.Close(func() { calls++ })
+		w.scraper.Close(func() { calls++ })
+	}
+	w.loop.Turn(closing)
+	w.loop.Turn(closing)
+	w.loop.Advance(5 * time.Second)
+	w.loop.Turn(closing)
+	if calls != 6 {
+		t.Errorf("%d of 6 were called back", calls)
+	}
+}
+
+// deafTransport never says that it is closed.
+type deafTransport struct{ ports.Transport }
+
+func (deafTransport) Close(func()) {}

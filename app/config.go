@@ -102,22 +102,33 @@ func tell(on func(domain.Event), e domain.Event) {
 	}
 }
 
-// bound calls a function once: when finish is called, or after a while.
-type bound struct {
+// ending is the end of a client or scraper: whoever asks for it is called back when it is over, or after a while.
+type ending struct {
 	timer host.Timer
-	done  func()
+	done  []func()
+	over  bool
 }
 
-func newBound(h host.Host, after time.Duration, done func()) *bound {
-	b := &bound{done: done}
-	b.timer = h.AfterFunc(after, b.finish)
-	return b
+// begin adds a caller. It reports whether it is the first one, who has to see to the end.
+func (e *ending) begin(h host.Host, within time.Duration, done func()) (first bool) {
+	if e.over {
+		h.Post(done)
+		return false
+	}
+	e.done = append(e.done, done)
+	if e.timer != nil {
+		return false
+	}
+	e.timer = h.AfterFunc(within, e.finish)
+	return true
 }
 
-func (b *bound) finish() {
-	b.timer.Stop()
-	if done := b.done; done != nil {
-		b.done = nil
-		done()
+func (e *ending) finish() {
+	e.timer.Stop()
+	e.over = true
+	done := e.done
+	e.done = nil
+	for _, f := range done {
+		f()
 	}
 }

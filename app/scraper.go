@@ -69,6 +69,7 @@ type Scraper struct {
 	targets  targetsWriter
 	started  bool
 	closed   bool
+	ending   ending
 	ready    bool
 	stats    domain.ScraperStats
 }
@@ -355,13 +356,12 @@ func (s *Scraper) Fingerprints() []string {
 
 // Close stops accepting registrations, finishes those on their way to the disk, ends the sessions, writes the targets
 // file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk and
-// network do. Closing twice calls the first done only.
+// network do. Closing twice calls both.
 func (s *Scraper) Close(done func()) {
-	if s.closed {
+	s.closed = true
+	if !s.ending.begin(s.cfg.Host, closeTimeout, done) {
 		return
 	}
-	s.closed = true
-	bound := newBound(s.cfg.Host, closeTimeout, done)
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
@@ -395,7 +395,7 @@ func (s *Scraper) Close(done func()) {
 	var run func(i int)
 	run = func(i int) {
 		if i == len(steps) {
-			bound.finish()
+			s.ending.finish()
 			return
 		}
 		steps[i](func() { run(i + 1) })
