@@ -58,8 +58,15 @@ type Host struct {
 	busy    bool // the loop's holder will look at posts again before it gives the loop back
 	closed  bool
 
-	loop     sync.Mutex // the loop; guards what follows
-	now      host.Instant
+	loop sync.Mutex // the loop; guards what follows
+	now  host.Instant
+	// Go's steady clock stands still while the machine sleeps. Ours goes on, or nobody would know that all they
+	// knew of the network is old.
+	suspended   func() time.Duration
+	sleptBefore time.Duration // when the host started
+	slept       time.Duration // since then
+	sleepCheck  time.Duration // steady time of the next look
+
 	timers   timerHeap
 	timerSeq uint64
 	alarmAt  host.Instant // when the alarm goes off
@@ -80,6 +87,7 @@ func New(opt Options) *Host {
 	h := &Host{
 		opt: opt, start: time.Now(), kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64),
 		alarmAt: math.MaxInt64, sockets: map[*socket]struct{}{},
+		suspended: suspended, sleptBefore: suspended(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.tasks.Go(h.drive)
@@ -118,7 +126,14 @@ func (h *Host) enter() bool {
 
 // tick reads the clock. Between two calls Now stands still.
 func (h *Host) tick() {
-	h.now = max(host.Instant(time.Since(h.start)), h.now, 1)
+	steady := time.Since(h.start)
+	if steady >= h.sleepCheck {
+		h.sleepCheck = steady + sleepCheckInterval
+		if slept := h.suspended() - h.sleptBefore; slept > h.slept+sleepNoise {
+			h.slept = slept
+		}
+	}
+	h.now = max(host.Instant(steady+h.slept), h.now, 1)
 }
 
 // end runs what the turn deferred.

@@ -33,4 +33,9 @@ const (
 	errorPause = 10 * time.Millisecond
 	// errorsInARow is how many failures a reader takes for accidents.
 	errorsInARow = 16
+
+	// sleepCheckInterval is how often the host looks whether the machine has slept; sleepNoise is less than
+	// anybody sleeps and more than two clocks differ by.
+	sleepCheckInterval = time.Second
+	sleepNoise         = 100 * time.Millisecond
 )
