@@ -1,0 +1,215 @@
+package kernelnat
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is a world of network namespaces: one for each machine and router, and one with a bridge for each
+// segment.
+type kernel struct {
+	t       *testing.T
+	prefix  string
+	sockets map[end]*net.UDPConn
+	got     chan arrival
+}
+
+// worlds counts the worlds of this process, for names that nobody else has.
+var worlds atomic.Int32
+
+func (k *kernel) ns(name string) string { return k.prefix + name }
+
+// run runs a command; it fails the test where the command does.
+func run(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// ip runs a command of ip in a namespace.
+func (k *kernel) ip(ns, command string) {
+	k.t.Helper()
+	run(k.t, append([]string{"ip", "-n", k.ns(ns)}, strings.Fields(command)...)...)
+}
+
+func (k *kernel) addNamespace(name string) {
+	k.t.Helper()
+	full := k.ns(name)
+	run(k.t, "ip", "netns", "add", full)
+	k.t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "del", full).CombinedOutput(); err != nil {
+			k.t.Errorf("namespace %s stays behind: %v\n%s", full, err, out)
+		}
+	})
+	k.ip(name, "link set lo up")
+}
+
+// build makes a topology real.
+func build(t *testing.T, topo topology) *kernel {
+	k := &kernel{
+		t: t, prefix: fmt.Sprintf("knat%d-%d-", os.Getpid(), worlds.Add(1)),
+		sockets: map[end]*net.UDPConn{}, got: make(chan arrival, 64),
+	}
+	k.addNamespace("hub")
+	bridges := map[string]string{}
+	plug := func(name, device, segment, addr string) {
+		bridge, cable := bridges[segment], fmt.Sprintf("%s-%s", name, device)
+		if bridge == "" {
+			bridge = fmt.Sprint("br", len(bridges))
+			bridges[segment] = bridge
+			k.ip("hub", "link add "+bridge+" type bridge")
+			k.ip("hub", "link set "+bridge+" up")
+		}
+		k.ip("hub", "link add "+cable+" type veth peer name "+device+" netns "+k.ns(name))
+		k.ip("hub", "link set "+cable+" master "+bridge+" up")
+		_, bits, _ := strings.Cut(segment, "/")
+		k.ip(name, "addr add "+addr+"/"+bits+" dev "+device)
+		k.ip(name, "link set "+device+" up")
+	}
+	gateway := map[string]string{} // of a segment
+	for _, j := range topo.joints {
+		k.addNamespace(j.name)
+		plug(j.name, "wan", j.uplink, j.addr)
+		plug(j.name, "lan", j.lan, j.lanAddr)
+		gateway[j.lan] = j.lanAddr
+		if up := gateway[j.uplink]; up != "" {
+			k.ip(j.name, "route add default via "+up)
+		}
+		run(t, "ip", "netns", "exec", k.ns(j.name), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+		nft := exec.Command("ip", "netns", "exec", k.ns(j.name), "nft", "-f", "-")
+		nft.Stdin = strings.NewReader(ruleset(j.kind))
+		if out, err := nft.CombinedOutput(); err != nil {
+			t.Fatalf("nft: %v\n%s", err, out)
+		}
+	}
+	for _, p := range topo.places {
+		k.addNamespace(p.name)
+		plug(p.name, "eth", p.segment, p.addr)
+		if up := gateway[p.segment]; up != "" {
+			k.ip(p.name, "route add default via "+up)
+		}
+		for _, j := range topo.joints {
+			if j.kind.post == "" && j.uplink == p.segment { // addresses behind a firewall are routed
+				k.ip(p.name, "route add "+j.lan+" via "+j.addr)
+			}
+		}
+	}
+	return k
+}
+
+// ruleset is a router as nftables see it. Its own input is closed, as on any home router: otherwise a stray
+// datagram to it would make an entry that takes a port away from inside hosts.
+func ruleset(kind kind) string {
+	return `
+table ip filter {
+	chain input { type filter hook input priority filter; policy drop; }
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		` + kind.forward + `
+	}
+}
+table ip nat {
+	chain post {
+		type nat hook postrouting priority srcnat;
+		` + kind.post + `
+	}
+}`
+}
+
+// open binds a UDP socket in a namespace and listens on it.
+func (k *kernel) open(e end) {
+	k.t.Helper()
+	type result struct {
+		c   *net.UDPConn
+		err error
+	}
+	opened := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread is spoilt for others and ends with this goroutine
+		c, err := listenIn("/run/netns/"+k.ns(e.machine), e.port)
+		opened <- result{c, err}
+	}()
+	r := <-opened
+	if r.err != nil {
+		k.t.Fatal(r.err)
+	}
+	k.sockets[e] = r.c
+	k.t.Cleanup(func() { r.c.Close() })
+	go func() {
+		b := make([]byte, 2048)
+		for {
+			_, from, err := r.c.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			k.got <- arrival{e, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
+		}
+	}()
+}
+
+func listenIn(namespace string, port uint16) (*net.UDPConn, error) {
+	f, err := os.Open(namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("setns %s: %w", namespace, err)
+	}
+	return net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+}
+
+func (k *kernel) send(from end, to netip.AddrPort, ttl int) (arrival, bool) {
+	k.t.Helper()
+	c := k.sockets[from]
+	raw, err := c.SyscallConn()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if controlErr := raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_TTL, ttl) }); err != nil || controlErr != nil {
+		k.t.Fatal(err, controlErr)
+	}
+	if _, err := c.WriteToUDPAddrPort([]byte("x"), to); err != nil {
+		k.t.Fatalf("sending from %v to %v: %v", from, to, err)
+	}
+	select {
+	case a := <-k.got:
+		return a, true
+	case <-time.After(silence):
+		return arrival{}, false
+	}
+}
+
+// need skips the test where it cannot run, and fails it where it must.
+func need(t *testing.T) {
+	t.Helper()
+	refuse := t.Skipf
+	if os.Getenv("CI") == "true" {
+		refuse = t.Fatalf
+	}
+	if os.Geteuid() != 0 {
+		refuse("needs root, to make network namespaces")
+	}
+	for _, tool := range []string{"ip", "nft"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			refuse("needs %s (packages iproute2 and nftables)", tool)
+		}
+	}
+	probe := fmt.Sprintf("knat%d-probe", os.Getpid())
+	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
+		refuse("cannot make network namespaces here: %v\n%s", err, out)
+	}
+	run(t, "ip", "netns", "del", probe)
+}

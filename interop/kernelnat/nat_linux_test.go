@@ -1,0 +1,200 @@
+package kernelnat
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+)
+
+const (
+	fromInside = `iifname "lan" accept; `
+	answers    = `ct state established,related accept;`
+)
+
+// The kinds that both have. Linux has a mapping for each remote end, but gives it the port of the inside
+// socket whenever it can: as long as two inside sockets do not want the same one, that is a port-restricted cone.
+var (
+	portRestricted    = kind{"port-restricted", simnet.PortRestricted(), fromInside + answers, `oifname "wan" masquerade`}
+	masquerade        = kind{"masquerade", simnet.Masquerade(), fromInside + answers, `oifname "wan" masquerade`}
+	masqueradeRandom  = kind{"random", simnet.MasqueradeRandom(), fromInside + answers, `oifname "wan" masquerade random`}
+	masqueradeFully   = kind{"fully random", simnet.MasqueradeRandom(), fromInside + answers, `oifname "wan" masquerade fully-random`}
+	symmetricRandom   = kind{"symmetric random", simnet.SymmetricRandom(), fromInside + answers, `oifname "wan" masquerade fully-random`}
+	firewallOnly      = kind{"firewall", simnet.FirewallOnly(), fromInside + answers, ``}
+	udpBlocked        = kind{"UDP blocked", simnet.UDPBlocked(), `meta l4proto udp drop; ` + fromInside + answers, `oifname "wan" masquerade`}
+	udpBlockedNoRoute = kind{"UDP blocked", simnet.UDPBlocked(), `meta l4proto udp drop; ` + fromInside + answers, ``}
+	openRouter        = kind{"open", simnet.Open(), `accept`, ``}
+)
+
+// home is two hosts behind a router, and two servers.
+func home(k kind) topology {
+	t := topology{
+		joints: []joint{{name: "r", uplink: internet, addr: "198.18.0.1", lan: "192.168.1.0/24", lanAddr: "192.168.1.1", kind: k}},
+		places: []place{
+			{"x", "198.18.1.1", internet}, {"y", "198.18.1.2", internet},
+			{"a", "192.168.1.2", "192.168.1.0/24"}, {"b", "192.168.1.3", "192.168.1.0/24"},
+		},
+	}
+	return t
+}
+
+// nested is home inside another router.
+func nested(inner, outer kind) topology {
+	t := home(inner)
+	t.joints[0].uplink, t.joints[0].addr = "100.64.0.0/24", "100.64.0.2"
+	carrier := joint{name: "carrier", uplink: internet, addr: "198.18.0.1", lan: "100.64.0.0/24", lanAddr: "100.64.0.1", kind: outer}
+	t.joints = append([]joint{carrier}, t.joints...)
+	t.places = append(t.places, place{"n", "100.64.0.3", "100.64.0.0/24"})
+	return t
+}
+
+// neighbours is two homes with a host each.
+func neighbours(left, right kind) topology {
+	return topology{
+		joints: []joint{
+			{name: "left", uplink: internet, addr: "198.18.0.1", lan: "192.168.1.0/24", lanAddr: "192.168.1.1", kind: left},
+			{name: "right", uplink: internet, addr: "198.18.0.2", lan: "192.168.2.0/24", lanAddr: "192.168.2.1", kind: right},
+		},
+		places: []place{{"a", "192.168.1.2", "192.168.1.0/24"}, {"b", "192.168.2.2", "192.168.2.0/24"}, {"x", "198.18.1.1", internet}},
+	}
+}
+
+// mapping asks how a host is seen, and who may answer.
+func mapping(s *story) {
+	s.say("x:1", "r:5000")
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.sayToPeerOf("x:2", "x:1")
+	s.sayToPeerOf("y:1", "x:1")
+	s.say("a:5000", "x:2")
+	s.answer("x:2")
+	s.say("a:5000", "y:1")
+	s.answer("y:1")
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.say("a:5001", "x:1")
+	s.answer("x:1")
+	s.sayToPeerOf("y:1", "x:1")
+}
+
+// sharing has two hosts want the same port, towards different ends and towards one.
+func sharing(s *story) {
+	s.say("a:5000", "x:1")
+	s.say("b:5000", "y:1")
+	s.answer("x:1")
+	s.answer("y:1")
+	s.say("b:5000", "x:1")
+	s.answer("x:1")
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.say("a:5000", "b:5000")
+}
+
+// hairpin has hosts call each other by the address that a server told them.
+func hairpin(s *story) {
+	s.say("a:5000", "x:1")
+	s.say("b:6000", "x:2")
+	s.say("b:6000", "r:5000")
+	s.say("a:5000", "r:6000")
+	s.say("a:5000", "b:6000")
+	s.answer("x:1")
+}
+
+// lowTTL opens NATs with datagrams that die on the way, and then lets both in.
+func lowTTL(s *story) {
+	s.sayTTL("a:5000", "right:6000", 1)
+	s.say("b:6000", "left:5000") // the near router dropped it before it could open
+	s.sayTTL("a:5000", "right:6000", 2)
+	s.say("b:6000", "left:5000")
+	s.say("a:5000", "right:6000")
+	s.say("x:1", "left:5000")
+	s.sayTTL("a:5000", "x:1", 1)
+	s.sayTTL("a:5000", "x:1", 2)
+}
+
+// deep looks through two routers, and at a neighbour between them.
+func deep(s *story) {
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.sayToPeerOf("y:1", "x:1")
+	s.say("a:5000", "y:1")
+	s.answer("y:1")
+	s.say("b:5000", "x:1")
+	s.answer("x:1")
+	s.say("n:7000", "x:2")
+	s.answer("x:2")
+	s.say("a:5000", "n:7000")
+	s.answer("n:7000")
+	s.say("n:7000", "r:5001")
+}
+
+// routed asks for hosts behind a router that does not translate.
+func routed(s *story) {
+	s.say("x:1", "a:5000")
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.say("x:2", "a:5000")
+	s.say("y:1", "a:5000")
+	s.say("a:5001", "x:1")
+	s.say("a:5000", "b:5000")
+}
+
+func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
+	need(t)
+	tests := []struct {
+		name     string
+		topology topology
+		story    func(*story)
+		ends     string
+		hears    int // how many datagrams must arrive: a world in which nothing moves is not the same one
+	}{
+		{"port-restricted cone", home(portRestricted), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},
+		{"masquerade", home(masquerade), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},
+		{"masquerade random", home(masqueradeRandom), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},
+		{"masquerade fully random", home(masqueradeFully), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},
+		{"symmetric random", home(symmetricRandom), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},
+		{"two hosts behind one", home(masquerade), sharing, "a:5000 b:5000 x:1 y:1", 9},
+		{"no hairpin", home(masquerade), hairpin, "a:5000 b:6000 x:1 x:2", 4},
+		{"no hairpin of a cone", home(portRestricted), hairpin, "a:5000 b:6000 x:1 x:2", 4},
+		{"low TTL", neighbours(portRestricted, portRestricted), lowTTL, "a:5000 b:6000 x:1", 3},
+		{"low TTL, masquerade", neighbours(masquerade, masquerade), lowTTL, "a:5000 b:6000 x:1", 3},
+		{"cone in a cone", nested(portRestricted, portRestricted), deep, "a:5000 b:5000 n:7000 x:1 x:2 y:1", 10},
+		{"cone in a random one", nested(masquerade, masqueradeFully), deep, "a:5000 b:5000 n:7000 x:1 x:2 y:1", 10},
+		{"random in a cone", nested(masqueradeFully, masquerade), deep, "a:5000 b:5000 n:7000 x:1 x:2 y:1", 10},
+		{"UDP blocked", home(udpBlocked), mapping, "a:5000 a:5001 x:1 x:2 y:1", 0},
+		{"firewall", routedHome(firewallOnly), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 4},
+		{"open router", routedHome(openRouter), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 7},
+		{"blocking router", routedHome(udpBlockedNoRoute), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			real, sim := build(t, test.topology), simulate(test.topology)
+			for _, e := range strings.Fields(test.ends) {
+				real.open(parse(e))
+				sim.open(parse(e))
+			}
+			want, got := newStory(real, test.topology), newStory(sim, test.topology)
+			test.story(want)
+			test.story(got)
+			if want.text.String() != got.text.String() {
+				t.Errorf("the kernel:\n%s\nthe simulator:\n%s", want.text.String(), got.text.String())
+			}
+			if n := strings.Count(want.text.String(), "hears"); n != test.hears {
+				t.Errorf("%d datagrams arrived, want %d:\n%s", n, test.hears, want.text.String())
+			}
+		})
+	}
+}
+
+// routedHome is home with addresses that the internet knows.
+func routedHome(k kind) topology {
+	t := home(k)
+	t.joints[0].lan, t.joints[0].lanAddr = "198.19.0.0/24", "198.19.0.1"
+	for i, p := range t.places {
+		if p.segment != internet {
+			t.places[i].segment, t.places[i].addr = "198.19.0.0/24", strings.Replace(p.addr, "192.168.1.", "198.19.0.", 1)
+		}
+	}
+	return t
+}

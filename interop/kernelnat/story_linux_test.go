@@ -1,0 +1,156 @@
+// Package kernelnat holds the simulator's NATs against Linux's: the same story is told on simulated machines and in network
+// namespaces, with nftables as the NAT, and has to end in the same transcript.
+//
+// It needs root, ip and nft. Without them it is skipped, except in CI. All networks exist inside namespaces that
+// are made for one test and removed after it.
+package kernelnat
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+)
+
+// kind is a kind of router in both worlds.
+type kind struct {
+	name string
+	nat  simnet.NAT
+	// forward filters what passes the router, after inside hosts were let out; post translates what leaves by the
+	// uplink. Both are nftables statements, or nothing.
+	forward, post string
+}
+
+// place is a machine on a segment.
+type place struct{ name, addr, segment string }
+
+// joint is a router between two segments. A simulated one has its address on the uplink only where it translates,
+// and none on the LAN.
+type joint struct {
+	name, uplink, addr, lan, lanAddr string
+	kind                             kind
+}
+
+// topology is a world to be built twice. Segments are named by their prefix.
+type topology struct {
+	places []place
+	joints []joint
+}
+
+// world is where a story is told.
+type world interface {
+	// send sends from a machine's port and returns who received it, from where, or false if nobody did.
+	send(from end, to netip.AddrPort, ttl int) (arrival, bool)
+}
+
+// end is a socket of a machine.
+type end struct {
+	machine string
+	port    uint16
+}
+
+func (e end) String() string { return fmt.Sprintf("%s:%d", e.machine, e.port) }
+
+type arrival struct {
+	at   end
+	from netip.AddrPort
+}
+
+// story tells a world what to do and writes down what happened. Public ports are named by the order in which
+// they are first seen, unless they are the port of the sender.
+type story struct {
+	world
+	topology
+	seen  map[end]netip.AddrPort // from whom an end last heard
+	ports map[uint16]string
+	text  strings.Builder
+}
+
+func newStory(w world, t topology) *story {
+	return &story{world: w, topology: t, seen: map[end]netip.AddrPort{}, ports: map[uint16]string{}}
+}
+
+func parse(s string) end {
+	var e end
+	name, port, _ := strings.Cut(s, ":")
+	e.machine = name
+	if _, err := fmt.Sscan(port, &e.port); err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// addr returns the own address of a machine or the public one of a router.
+func (s *story) addr(name string) netip.Addr {
+	for _, p := range s.places {
+		if p.name == name {
+			return netip.MustParseAddr(p.addr)
+		}
+	}
+	for _, j := range s.joints {
+		if j.name == name {
+			return netip.MustParseAddr(j.addr)
+		}
+	}
+	panic("nobody is named " + name)
+}
+
+func (s *story) name(a netip.Addr) string {
+	for _, p := range s.places {
+		if s.addr(p.name) == a {
+			return p.name
+		}
+	}
+	for _, j := range s.joints {
+		if s.addr(j.name) == a {
+			return j.name
+		}
+	}
+	return a.String()
+}
+
+// say sends from one end to another, by their names: "a:5000", "x:1".
+func (s *story) say(from, to string) { s.sayTTL(from, to, 64) }
+
+func (s *story) sayTTL(from, to string, ttl int) {
+	t := parse(to)
+	s.tell(parse(from), netip.AddrPortFrom(s.addr(t.machine), t.port), to, ttl)
+}
+
+// answer sends to whom an end last heard from.
+func (s *story) answer(from string) { s.sayToPeerOf(from, from) }
+
+// sayToPeerOf sends to whom another end last heard from: how strangers learn of a public address.
+func (s *story) sayToPeerOf(from, other string) {
+	s.tell(parse(from), s.seen[parse(other)], "whom "+other+" heard", 64)
+}
+
+func (s *story) tell(from end, to netip.AddrPort, toName string, ttl int) {
+	fmt.Fprintf(&s.text, "%v > %s", from, toName)
+	if ttl != 64 {
+		fmt.Fprintf(&s.text, " (ttl %d)", ttl)
+	}
+	if !to.IsValid() {
+		s.text.WriteString(": nobody\n")
+		return
+	}
+	got, ok := s.send(from, to, ttl)
+	if !ok {
+		s.text.WriteString(": lost\n")
+		return
+	}
+	s.seen[got.at] = got.from
+	port := "same port"
+	if got.from.Port() != from.port {
+		if s.ports[got.from.Port()] == "" {
+			s.ports[got.from.Port()] = fmt.Sprint("port ", string(rune('A'+len(s.ports))))
+		}
+		port = s.ports[got.from.Port()]
+	}
+	fmt.Fprintf(&s.text, ": %v hears %s, %s\n", got.at, s.name(got.from.Addr()), port)
+}
+
+// silence is how long a real datagram may take; on one machine it takes microseconds.
+const silence = 300 * time.Millisecond
