@@ -14,10 +14,6 @@ import (
 
 // The JavaScript packages among themselves: if this fails the other tests of this folder say nothing.
 
-// testnetSize is how many nodes private DHTs have here. On three the packages themselves fail every other
-// time: a node gets too few samples of its own address. With four we have not seen it.
-const testnetSize = 6
-
 func TestJavaScriptPeersScrapeEachOther(t *testing.T) {
 	t.Parallel()
 	testnet := jspeer.StartTestnet(jspeer.Start(t), testnetSize)

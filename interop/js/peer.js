@@ -12,6 +12,7 @@
 
 const crypto = require('crypto')
 const readline = require('readline')
+const c = require('compact-encoding')
 const RPC = require('protomux-rpc')
 const HyperDHT = require('hyperdht')
 const createTestnet = require('hyperdht/testnet')
@@ -188,12 +189,20 @@ function echo (socket) {
   socket.on('end', () => socket.end())
 }
 
-// rpcEcho answers protomux-rpc calls: echo returns its value, fail throws, hang never answers.
+// rpcEcho answers protomux-rpc calls: echo returns its value, fail throws, hang never answers, number cannot read
+// less than eight bytes, letter cannot write what it should answer, leave destroys the connection.
 function rpcEcho (socket) {
-  const rpc = new RPC(socket, { protocol: 'echo' })
+  const rpc = new RPC(socket, { protocol: 'echo', valueEncoding: c.raw })
   rpc.respond('echo', (value) => value)
   rpc.respond('fail', () => { throw new Error('asked to fail') })
   rpc.respond('hang', () => new Promise(() => {}))
+  rpc.respond('number', { valueEncoding: c.fixed(8) }, (value) => value)
+  const unwritable = () => { throw new Error('not a letter') }
+  rpc.respond('letter', { responseEncoding: { preencode: unwritable, encode: unwritable } }, () => 1)
+  rpc.respond('leave', () => {
+    socket.destroy()
+    return new Promise(() => {})
+  })
 }
 
 // exchange sends n bytes in chunks and checks that they come back.
@@ -468,9 +477,12 @@ const commands = {
   async call ({ on, protocol = 'echo', method, value = '', timeoutMs = 5000, ...args }) {
     const socket = await connect(get(on, 'node').dht, args)
     try {
-      const rpc = new RPC(socket, { protocol })
+      const rpc = new RPC(socket, { protocol, valueEncoding: c.raw })
       await within(timeoutMs, 'opening the channel', rpc.fullyOpened())
       return { value: await rpc.request(method, hex(value), { timeout: timeoutMs }) }
+    } catch (error) {
+      if (error.cause) error.message += ` because ${error.cause.message}`
+      throw error
     } finally {
       socket.end()
     }

@@ -17,9 +17,13 @@ import (
 // Args are the arguments of a command, as peer.js names them.
 type Args map[string]any
 
-// Peer is a node process that runs peer.js.
+// Peer is a node process that runs peer.js, in the hands of one test.
 type Peer struct {
-	t      testing.TB
+	t testing.TB
+	*process
+}
+
+type process struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone and all it said was read
 	stderr lockedBuffer
@@ -67,10 +71,10 @@ func (e Event) String() string { return string(e.line) }
 func Start(t testing.TB) *Peer {
 	t.Helper()
 	dir := Require(t)
-	p := &Peer{
-		t: t, cmd: exec.Command("node", filepath.Join(dir, "peer.js")), ended: make(chan struct{}),
+	p := &Peer{t: t, process: &process{
+		cmd: exec.Command("node", filepath.Join(dir, "peer.js")), ended: make(chan struct{}),
 		calls: map[int]chan json.RawMessage{}, changed: make(chan struct{}),
-	}
+	}}
 	p.cmd.Dir = dir
 	p.cmd.Stderr = &p.stderr
 	stdin, err := p.cmd.StdinPipe()
@@ -90,6 +94,9 @@ func Start(t testing.TB) *Peer {
 	p.Await("ready", nil)
 	return p
 }
+
+// For hands the peer to a subtest: what fails there fails the subtest.
+func (p *Peer) For(t testing.TB) *Peer { return &Peer{t: t, process: p.process} }
 
 func (p *Peer) cleanup() {
 	died := false
@@ -117,7 +124,7 @@ func (p *Peer) Kill() {
 }
 
 // read takes in what the process prints until it ends.
-func (p *Peer) read(stdout io.Reader) {
+func (p *process) read(stdout io.Reader) {
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
 	for lines.Scan() {
@@ -132,7 +139,7 @@ func (p *Peer) read(stdout io.Reader) {
 	p.mu.Unlock()
 }
 
-func (p *Peer) take(line []byte) {
+func (p *process) take(line []byte) {
 	var head struct {
 		Call  int    `json:"call"`
 		Event string `json:"event"`
