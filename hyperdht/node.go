@@ -56,6 +56,9 @@ type Config struct {
 	NoQuickFirewall bool
 	// PublicAddr presets the address of a dedicated bootstrap node, which has nobody to learn it from.
 	PublicAddr netip.AddrPort
+	// Probe helps the node to learn its address where there are few DHT nodes; adapters/stun has one. Nil does
+	// not.
+	Probe AddressProbe
 	// WallClock is used for the time stamps of announcements that carry one; nil refuses those.
 	WallClock func() time.Time
 
@@ -176,7 +179,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
 		FilterNode:      admitNode,
-		OnDatagram:      n.streams.Receive,
+		OnDatagram:      n.watch,
 		OnRequest:       n.receive,
 		OnReady: func() {
 			n.ready = true
@@ -197,12 +200,20 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	if cfg.Reachable {
 		rcfg.Firewalled = new(bool)
 	}
+	if cfg.Probe != nil {
+		rcfg.AddressProbe = cfg.Probe.Probe
+	}
 	endpoint, err := rpc.New(h, rcfg)
 	if err != nil {
 		return nil, fmt.Errorf("hyperdht: %w", err)
 	}
 	n.rpc = endpoint
-	n.peers = peering.New(h, endpoint, peering.Config{Keys: cfg.Keys, Store: n.store, Streams: n.streams})
+	n.bound()
+	peers := peering.Config{Keys: cfg.Keys, Store: n.store, Streams: n.streams}
+	if cfg.Probe != nil {
+		peers.Probe = cfg.Probe
+	}
+	n.peers = peering.New(h, endpoint, peers)
 	return n, nil
 }
 
@@ -281,6 +292,7 @@ func (n *Node) Suspend(done func()) {
 // Resume undoes Suspend.
 func (n *Node) Resume() {
 	n.rpc.Resume()
+	n.bound()
 	n.peers.Resume()
 }
 

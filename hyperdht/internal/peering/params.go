@@ -78,6 +78,9 @@ const (
 	defaultRelayPairsPerKey = 64
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.
 	maxAddrs = 64
+	// probePatience is how long the address probe may hold up the verdict on our NAT when two samples are there:
+	// time for one retransmission and its answer. The other side waits for us.
+	probePatience = time.Second
 	// announceRetry paces announce cycles that found nobody, so that an unreachable DHT is not hammered.
 	announceRetry = time.Second
 )

@@ -24,6 +24,17 @@ type Config struct {
 	Store *records.Store
 	// Streams holds the UDX streams of all the node's sockets.
 	Streams *stream.Table
+	// Probe helps to classify our NAT where the DHT is too small for it. Nil does not.
+	Probe AddressProbe
+}
+
+// AddressProbe asks others than DHT nodes where they see a socket.
+type AddressProbe interface {
+	// Receive is shown the datagrams of pool sockets and returns true for its own.
+	Receive(s host.Socket, from netip.AddrPort, b []byte) bool
+	// Probe calls seen with the address and who saw it for each answer, and done at the end, neither before it
+	// returns. After cancel it calls nothing any more.
+	Probe(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func())
 }
 
 // Stats counts what happened since the node started.

@@ -80,6 +80,7 @@ func (ps *poolSocket) receive(from netip.AddrPort, b []byte) {
 	p := ps.pool.p
 	switch {
 	case p.streams.Receive(ps.sock, from, b):
+	case p.cfg.Probe != nil && p.cfg.Probe.Receive(ps.sock, from, b):
 	case len(b) > 1:
 		p.rpc.Receive(ps.sock, from, b)
 	case len(b) == 1 && ps.onProbe != nil:

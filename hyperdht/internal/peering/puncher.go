@@ -3,7 +3,6 @@ package peering
 import (
 	"net/netip"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -342,112 +341,5 @@ func (u *puncher) stopTimer() {
 	if u.timer != nil {
 		u.timer.Stop()
 		u.timer = nil
-	}
-}
-
-// natProbe classifies the NAT in front of one socket from the answers to pings that left from it.
-type natProbe struct {
-	p       *Peering
-	session *rpc.Session
-	sock    host.Socket
-	class   *nat.Classifier
-
-	asked   map[netip.AddrPort]bool
-	given   bool // auto sampling has finished or was given up
-	closed  bool
-	waiting []func()
-}
-
-func newNATProbe(p *Peering, session *rpc.Session, sock host.Socket) *natProbe {
-	return &natProbe{
-		p: p, session: session, sock: sock,
-		class: nat.NewClassifier(p.rpc.Firewalled()),
-		asked: make(map[netip.AddrPort]bool),
-	}
-}
-
-func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }
-
-// addrs is what we tell the remote of our addresses: nil while unknown.
-func (n *natProbe) addrs() []netip.AddrPort { return n.class.Addrs() }
-
-func (n *natProbe) freeze() { n.class.Freeze() }
-
-// autoSample pings known nodes from the socket until enough have answered or none is left to ask.
-func (n *natProbe) autoSample(retry bool) {
-	nodes := n.p.rpc.Nodes()
-	skip := 0
-	if len(nodes) >= natSkipFrom {
-		skip = natSkipNodes
-	}
-	pending := 1
-	settle := func() {
-		if pending--; pending > 0 || n.closed || n.class.Sampled() >= natSamples {
-			return
-		}
-		if retry {
-			n.autoSample(false)
-			return
-		}
-		n.given = true
-		n.release()
-	}
-	for _, node := range nodes[min(skip, len(nodes)):] {
-		if n.class.Sampled()+pending-1 >= natSamples {
-			break
-		}
-		if n.asked[node] {
-			continue
-		}
-		n.asked[node] = true
-		pending++
-		n.p.rpc.Request(rpc.Outgoing{
-			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Session: n.session,
-		}, func(r rpc.Reply, err error) {
-			if err == nil {
-				n.add(r.To, r.From)
-			}
-			settle()
-		})
-	}
-	n.p.host.Defer(settle)
-}
-
-// add takes the address that from saw us at. Each responder counts once.
-func (n *natProbe) add(seen, from netip.AddrPort) {
-	if n.closed {
-		return
-	}
-	n.class.Add(seen, from, n.p.rpc.Firewalled())
-	if n.settled() {
-		n.release()
-	}
-}
-
-func (n *natProbe) settled() bool {
-	f := n.firewall()
-	return n.closed || n.given || f == wire.FirewallConsistent || (f == wire.FirewallOpen && n.class.Sampled() > 0) ||
-		n.class.Sampled() >= natSamples
-}
-
-// analyzed calls done once there is a verdict, or none is to be expected any more.
-func (n *natProbe) analyzed(done func()) {
-	if n.settled() {
-		done()
-		return
-	}
-	n.waiting = append(n.waiting, done)
-}
-
-func (n *natProbe) close() {
-	n.closed = true
-	n.release()
-}
-
-func (n *natProbe) release() {
-	waiting := n.waiting
-	n.waiting = nil
-	for _, f := range waiting {
-		f()
 	}
 }

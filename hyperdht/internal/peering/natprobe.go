@@ -1,0 +1,166 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// natProbe classifies the NAT in front of one socket from the answers to pings that left from it
+// (hyperdht lib/nat.js).
+//
+// Where few nodes are known, or too few of them answer, the node's address probe is asked as well, which the
+// original does not have. And where that does not give the three samples that a verdict takes, two must do
+// (nat.Classifier.Conclude): the original gives up then.
+type natProbe struct {
+	p       *Peering
+	session *rpc.Session
+	sock    host.Socket
+	class   *nat.Classifier
+
+	asked   map[netip.AddrPort]bool
+	pinged  bool // all nodes were asked, and have answered or never will
+	given   bool // there is nothing more to wait for
+	closed  bool
+	waiting []func()
+
+	probed    bool // the address probe was asked
+	probing   bool // and is waited for
+	impatient bool // but not if it is all that is missing
+	cancel    func()
+	patience  host.Timer
+}
+
+func newNATProbe(p *Peering, session *rpc.Session, sock host.Socket) *natProbe {
+	return &natProbe{
+		p: p, session: session, sock: sock,
+		class: nat.NewClassifier(p.rpc.Firewalled()),
+		asked: make(map[netip.AddrPort]bool),
+	}
+}
+
+func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }
+
+// addrs is what we tell the remote of our addresses: nil while unknown.
+func (n *natProbe) addrs() []netip.AddrPort { return n.class.Addrs() }
+
+func (n *natProbe) freeze() { n.class.Freeze() }
+
+// autoSample pings known nodes from the socket until enough have answered or none is left to ask.
+func (n *natProbe) autoSample(retry bool) {
+	nodes := n.p.rpc.Nodes()
+	skip := 0
+	if len(nodes) >= natSkipFrom {
+		skip = natSkipNodes
+	}
+	if len(nodes)-skip < natSamples {
+		n.askProbe() // at once, because the nodes cannot suffice
+	}
+	pending := 1
+	settle := func() {
+		if pending--; pending > 0 || n.closed || n.class.Sampled() >= natSamples {
+			return
+		}
+		if retry {
+			n.autoSample(false)
+			return
+		}
+		n.pinged = true
+		n.askProbe()
+		n.conclude()
+	}
+	for _, node := range nodes[min(skip, len(nodes)):] {
+		if n.class.Sampled()+pending-1 >= natSamples {
+			break
+		}
+		if n.asked[node] {
+			continue
+		}
+		n.asked[node] = true
+		pending++
+		n.p.rpc.Request(rpc.Outgoing{
+			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Session: n.session,
+		}, func(r rpc.Reply, err error) {
+			if err == nil {
+				n.add(r.To, r.From)
+			}
+			settle()
+		})
+	}
+	n.p.host.Defer(settle)
+}
+
+// askProbe asks the node's address probe, once.
+func (n *natProbe) askProbe() {
+	if n.probed || n.closed || n.p.cfg.Probe == nil {
+		return
+	}
+	n.probed, n.probing = true, true
+	n.cancel = n.p.cfg.Probe.Probe(n.sock, n.add, func() {
+		n.probing = false
+		n.conclude()
+	})
+	n.patience = n.p.host.AfterFunc(probePatience, func() {
+		n.impatient = true
+		n.conclude()
+	})
+}
+
+// conclude ends the sampling if nothing is to come any more, or nothing worth waiting for. Late answers
+// still count.
+func (n *natProbe) conclude() {
+	if n.closed || n.given || !n.pinged || n.probing && !(n.impatient && n.class.Sampled() >= nat.FewSamples) {
+		return
+	}
+	n.given = true
+	n.class.Conclude()
+	n.release()
+}
+
+// add takes the address that from saw us at. Each responder counts once.
+func (n *natProbe) add(seen, from netip.AddrPort) {
+	if n.closed {
+		return
+	}
+	n.class.Add(seen, from, n.p.rpc.Firewalled())
+	if n.settled() {
+		n.release()
+		return
+	}
+	n.conclude()
+}
+
+func (n *natProbe) settled() bool {
+	f := n.firewall()
+	return n.closed || n.given || f == wire.FirewallConsistent || (f == wire.FirewallOpen && n.class.Sampled() > 0) ||
+		n.class.Sampled() >= natSamples
+}
+
+// analyzed calls done once there is a verdict, or none is to be expected any more.
+func (n *natProbe) analyzed(done func()) {
+	if n.settled() {
+		done()
+		return
+	}
+	n.waiting = append(n.waiting, done)
+}
+
+func (n *natProbe) close() {
+	n.closed = true
+	if n.probed {
+		n.cancel()
+		n.patience.Stop()
+	}
+	n.release()
+}
+
+func (n *natProbe) release() {
+	waiting := n.waiting
+	n.waiting = nil
+	for _, f := range waiting {
+		f()
+	}
+}
