@@ -419,3 +419,35 @@ func TestEveryoneWhoClosesIsCalledBackInTime(t *testing.T) {
 type deafTransport struct{ ports.Transport }
 
 func (deafTransport) Close(func()) {}
+
+// Issue row 6.26: closing a client also closes what was only lent to it.
+func TestBorrowedTransportStaysOpen(t *testing.T) {
+	w := newWorld(t)
+	for _, keep := range []bool{true, false} {
+		lent := portstest.NewTransport(w.net)
+		c := w.startClient("web", 2, func(cfg *app.ClientConfig) { cfg.Transport, cfg.KeepTransport = lent, keep })
+		c.close()
+		if lent.Closed == keep {
+			t.Errorf("keep %t: closed %t", keep, lent.Closed)
+		}
+		lent = portstest.NewTransport(w.net)
+		w.startScraper(func(cfg *app.ScraperConfig) { cfg.Transport, cfg.KeepTransport = lent, keep })
+		w.closeScraper()
+		if lent.Closed == keep {
+			t.Errorf("scraper, keep %t: closed %t", keep, lent.Closed)
+		}
+	}
+}
+
+// Issue rows 6.2 and 6.26: starting waits for the first registration in one version and not in the other. Here it
+// does not.
+func TestStartDoesNotWaitForTheRegistration(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient("web", 2, nil) // there is no scraper
+	started := false
+	w.loop.Turn(func() { c.Start(func(err error) { started = err == nil }) })
+	w.loop.Advance(100 * time.Millisecond)
+	if !started || !c.Status().Listening || c.Status().Registered {
+		t.Errorf("started %t, status %+v", started, c.Status())
+	}
+}

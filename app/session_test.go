@@ -159,6 +159,7 @@ func TestSameSeedSameRun(t *testing.T) {
 	}
 }
 
+// Issue row 6.25: debug events at one level only, and stray braces in log lines.
 func TestEventsAreLoggedWithoutSecretsAndFloodsAreThinned(t *testing.T) {
 	w := newWorld(t)
 	var out bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -253,5 +254,21 @@ func TestBadTargetsAreRefusedInOneLine(t *testing.T) {
 	}
 	if _, err := source.ParseTarget("https://[::1]:9100/metrics?x=1"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Issue row 6.17: only http works.
+func TestHTTPSExportersAreReachedAndVerified(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	defer server.Close()
+	u, err := source.ParseTarget(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := make(loop, 8)
+	if _, err := collect(l, source.HTTP(l, u), 10*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a server that nobody vouches for: %v", err)
 	}
 }

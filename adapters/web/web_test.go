@@ -181,6 +181,7 @@ func TestAliasesOfAllKindsAreScraped(t *testing.T) {
 	}
 }
 
+// Issue row 6.24: all failures are "Upstream unavailable", the cause only in the log.
 func TestFailedScrapesSayWhy(t *testing.T) {
 	s := newScraper()
 	server := serve(t, s)
@@ -470,6 +471,7 @@ func TestAliasesAreListedWithSessionAndScrape(t *testing.T) {
 	}
 }
 
+// Issue row 6.24: no metrics per target.
 func TestOwnMetricsFollowTheConventions(t *testing.T) {
 	s := newScraper()
 	s.aliases = someAliases()
