@@ -16,7 +16,7 @@ const (
 // socket whenever it can: as long as two inside sockets do not want the same one, that is a port-restricted cone.
 var (
 	portRestricted    = kind{"port-restricted", simnet.PortRestricted(), fromInside + answers, `oifname "wan" masquerade`}
-	masquerade        = kind{"masquerade", simnet.PortRestricted(), fromInside + answers, `oifname "wan" masquerade`}
+	masquerade        = kind{"masquerade", simnet.Masquerade(), fromInside + answers, `oifname "wan" masquerade`}
 	masqueradeRandom  = kind{"random", simnet.MasqueradeRandom(), fromInside + answers, `oifname "wan" masquerade random`}
 	masqueradeFully   = kind{"fully random", simnet.MasqueradeRandom(), fromInside + answers, `oifname "wan" masquerade fully-random`}
 	symmetricRandom   = kind{"symmetric random", simnet.SymmetricRandom(), fromInside + answers, `oifname "wan" masquerade fully-random`}
