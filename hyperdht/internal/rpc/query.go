@@ -61,6 +61,7 @@ type Query struct {
 	ownSession  bool
 	canceled    int // how often the session had been cancelled before
 
+	hops    uint16 // depth of the nearest node that answered
 	seen    map[addrKey]*candidate
 	spare   []candidate  // allocated, not used yet
 	pending []*candidate // a stack: the last is asked first
@@ -73,6 +74,7 @@ type candidate struct {
 	addr      addrKey
 	referrers []addrKey // who named it
 	state     candidateState
+	depth     uint16 // 1 for a node that was known, one more for each that had to be asked to learn of it
 }
 
 type candidateState uint8
@@ -112,7 +114,7 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	e.stats.Queries.Active++
 	for i := len(cfg.Nodes) - 1; i >= 0; i-- {
 		if isUsable(cfg.Nodes[i]) {
-			q.offer(cfg.Nodes[i], netip.AddrPort{})
+			q.offer(cfg.Nodes[i], netip.AddrPort{}, 1)
 		}
 	}
 	e.h.Defer(q.open)
@@ -127,6 +129,9 @@ func (q *Query) Successes() int { return q.successes }
 
 // Errors is the number of answers with an error code, and of nodes that did not answer.
 func (q *Query) Errors() int { return q.errors }
+
+// Hops is how many requests, one after the other, led to the nearest node that answered.
+func (q *Query) Hops() int { return int(q.hops) }
 
 // Done reports whether the query has ended.
 func (q *Query) Done() bool { return q.ended }
@@ -186,7 +191,7 @@ func (q *Query) open() {
 		if q.ended || q.committing {
 			return
 		}
-		q.offer(addr, netip.AddrPort{})
+		q.offer(addr, netip.AddrPort{}, 1)
 		if !opening {
 			q.readMore()
 		}
@@ -211,13 +216,13 @@ func (q *Query) addFromTable() {
 	}
 	var nodes [kad.K]*kad.Node
 	for _, n := range q.e.table.AppendClosest(nodes[:0], q.cfg.Target, missing) {
-		q.offer(n.Addr(), netip.AddrPort{})
+		q.offer(n.Addr(), netip.AddrPort{}, 1)
 	}
 }
 
 // offer makes a candidate of a node that referrer named, if it is closer than what we have. It reports
 // whether the node is.
-func (q *Query) offer(addr, referrer netip.AddrPort) bool {
+func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	key := keyOf(addr)
 	if c := q.seen[key]; c != nil {
 		switch {
@@ -234,7 +239,7 @@ func (q *Query) offer(addr, referrer netip.AddrPort) bool {
 		return false
 	}
 	c := q.newCandidate()
-	c.id, c.addr = node, key
+	c.id, c.addr, c.depth = node, key, depth
 	if referrer.IsValid() {
 		c.referrers = append(c.referrers, keyOf(referrer))
 	}
@@ -353,11 +358,14 @@ func (q *Query) onReply(c *Call, r *Reply) {
 		q.successes++
 		if r.HasID && q.closest.Closer(r.ID) {
 			q.closest.Add(r.ID, *r)
+			if q.closest.Items()[0].ID == r.ID {
+				q.hops = c.candidate.depth
+			}
 		}
 	} else {
 		q.errors++
 	}
-	q.offerCloser(r)
+	q.offerCloser(r, c.candidate.depth+1)
 	if !q.fromTable && q.successes+q.errors >= q.concurrency {
 		q.slowdown = false
 	}
@@ -369,7 +377,7 @@ func (q *Query) onReply(c *Call, r *Reply) {
 
 // offerCloser takes up the nodes that a reply names. They come nearest first as a rule, so the first one
 // that is not closer than what we have ends the list.
-func (q *Query) offerCloser(r *Reply) {
+func (q *Query) offerCloser(r *Reply, depth uint16) {
 	if q.cfg.OnlyClosest {
 		return
 	}
@@ -381,7 +389,7 @@ func (q *Query) offerCloser(r *Reply) {
 		if c := q.seen[keyOf(addr)]; c == nil && id.NodeIDOf(addr) == self {
 			continue
 		}
-		if !q.offer(addr, r.From) {
+		if !q.offer(addr, r.From, depth) {
 			return
 		}
 	}

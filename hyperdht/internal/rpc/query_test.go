@@ -97,6 +97,9 @@ func TestQueryFindsTheNearestNodesInOrder(t *testing.T) {
 	if r.Successes() != len(r.replies) || r.Errors() != 0 {
 		t.Errorf("%d successes, %d errors, %d replies", r.Successes(), r.Errors(), len(r.replies))
 	}
+	if r.Hops() != 3 {
+		t.Errorf("%d hops, want the entry, those it names, and the nearest", r.Hops())
+	}
 	for _, p := range all {
 		if n := p.count(false, wire.CmdFindPeer); n > 1 {
 			t.Errorf("%v was asked %d times", p.addr, n)
