@@ -17,11 +17,10 @@ func LogEvents(h host.Host, log *slog.Logger) func(domain.Event) {
 	dropped := map[string]int{}
 	return func(e domain.Event) {
 		attrs := e.Attrs()
-		switch e.(type) {
-		case domain.FirewallBlock, domain.AliasUnauthorised, domain.AliasError:
+		if burst, every := logLimit(e); burst > 0 {
 			limit := limits[e.Name()]
 			if limit == nil {
-				limit = newBucket(h.Now(), logBurst, logEvery)
+				limit = newBucket(h.Now(), burst, every)
 				limits[e.Name()] = limit
 			}
 			if !limit.take(h.Now()) {
@@ -36,6 +35,27 @@ func LogEvents(h host.Host, log *slog.Logger) func(domain.Event) {
 		// Logging takes no deadline and no values from a context, so none is passed down here.
 		log.LogAttrs(context.Background(), e.Level(), e.Name(), attrs...)
 	}
+}
+
+// logLimit is how often an event is logged; no burst means always.
+func logLimit(e domain.Event) (burst int, every time.Duration) {
+	side := domain.SideScrape
+	switch e := e.(type) {
+	case domain.FirewallBlock, domain.AliasUnauthorised, domain.AliasError:
+		return logBurst, logEvery
+	case domain.ConnectionIgnore:
+		side = domain.SideRegister
+	case domain.ConnectionOpen:
+		side = e.Side
+	case domain.ConnectionClose:
+		side = e.Side
+	case domain.ConnectionError:
+		side = e.Side
+	}
+	if side == domain.SideRegister {
+		return logConnBurst, logConnEvery
+	}
+	return 0, 0
 }
 
 // bucket allows burst things at once and one more per refill.

@@ -58,4 +58,8 @@ const (
 	// logBurst events of a kind that strangers can cause are logged, then one per logEvery.
 	logBurst = 20
 	logEvery = 10 * time.Second
+	// Connections to the registration service are made by every client, too, and all clients come at once after a
+	// power cut.
+	logConnBurst = 1000
+	logConnEvery = 100 * time.Millisecond
 )

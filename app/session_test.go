@@ -191,4 +191,12 @@ func TestEventsAreLoggedWithoutSecretsAndFloodsAreThinned(t *testing.T) {
 	if !strings.Contains(out.String(), "suppressed=980") {
 		t.Error("the log does not say how many it left out")
 	}
+	out.Reset()
+	for range 5000 {
+		log(domain.ConnectionOpen{Side: domain.SideRegister})
+		log(domain.ConnectionOpen{Side: domain.SideScrape})
+	}
+	if register, scrape := strings.Count(out.String(), "side=register"), strings.Count(out.String(), "side=scrape"); register != 1000 || scrape != 5000 {
+		t.Errorf("%d lines of strangers, %d of our own", register, scrape)
+	}
 }

@@ -28,8 +28,9 @@ const (
 	margin = 500 * time.Millisecond
 	// maxTimeout bounds what callers ask for.
 	maxTimeout = 5 * time.Minute
-	// edgeSlack is how much longer the edge waits for the loop than the loop for the client.
-	edgeSlack = 250 * time.Millisecond
+	// edgeSlack is how much longer the edge waits for the loop than the loop for the client: half of the margin, less
+	// for short times.
+	edgeSlack = margin / 2
 
 	// gzipFrom is the size in bytes from which compression is worth its time.
 	gzipFrom = 2048
@@ -96,7 +97,7 @@ func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.D
 		}
 		cancel = h.cfg.Scraper.Scrape(alias, within, func(body []byte, err error) { answer <- scrapeResult{body, err} })
 	})
-	bound := time.NewTimer(within + edgeSlack)
+	bound := time.NewTimer(within + min(edgeSlack, within/8))
 	defer bound.Stop()
 	hangUp := func() {
 		h.cfg.Loop.Post(func() {

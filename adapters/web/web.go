@@ -59,8 +59,9 @@ type Config struct {
 const (
 	// loopTimeout bounds the wait for the loop where there is nothing else to wait for.
 	loopTimeout = 2 * time.Second
-	// maxScrapes bounds the scrapes under way; each may hold a body of 16 MiB.
-	maxScrapes = 512
+	// maxScrapes bounds the scrapes under way. Most of them wait and hold nothing: after a restart with thousands of
+	// dead clients, those must not keep the living from being scraped.
+	maxScrapes = 2 * domain.MaxEntries
 	// maxPages bounds requests to the other pages.
 	maxPages = 64
 )

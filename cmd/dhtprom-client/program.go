@@ -20,7 +20,7 @@ import (
 )
 
 // closeTimeout bounds the stop: the scraper is told and the DHT is unannounced, or not.
-const closeTimeout = 4500 * time.Millisecond
+const closeTimeout = 4200 * time.Millisecond
 
 // program is all of dhtprom-client.
 type program struct {

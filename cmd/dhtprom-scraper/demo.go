@@ -74,8 +74,19 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 			})
 		})
 	}
-	defer func() { err = errors.Join(err, closeClient(h, client)) }()
-	return p.Run(ctx)
+	// The client goes first, while there is somebody to say goodbye to.
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	clientClosed := make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		clientClosed <- closeClient(h, client)
+		end()
+	})
+	err = p.Run(running)
+	if ctx.Err() == nil {
+		return errors.Join(err, closeClient(h, client)) // it failed by itself
+	}
+	return errors.Join(err, <-clientClosed)
 }
 
 // freePorts finds a run of UDP ports that are free now.

@@ -333,7 +333,7 @@ func TestDemoShowsAScrapeOverTheDHT(t *testing.T) {
 	if code, body := httpGet(t, url); code != 200 || !strings.Contains(body, "process_cpu_seconds_total") {
 		t.Errorf("%d %q", code, body)
 	}
-	if code, took := p.stop(); code != 0 || took > 5*time.Second {
+	if code, took := p.stop(); code != 0 || took > 5*time.Second || strings.Contains(p.all(), "level=ERROR") {
 		t.Errorf("SIGTERM: code %d after %s\n%s", code, took, p.all())
 	}
 }

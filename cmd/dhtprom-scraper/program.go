@@ -31,7 +31,7 @@ import (
 
 const (
 	// closeTimeout bounds the stop of the scraper: peers are told and the DHT is unannounced, or not.
-	closeTimeout = 4500 * time.Millisecond
+	closeTimeout = 4200 * time.Millisecond
 	// httpTimeout bounds the end of scrapes under way when the program stops.
 	httpTimeout = 500 * time.Millisecond
 	// headerTimeout ends connections that take their time with a request.
