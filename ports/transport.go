@@ -96,6 +96,8 @@ type AliasHandlers struct {
 type AliasRequest struct {
 	Secret domain.Secret
 	domain.Register
+	// Proven means that the peer holds the key it registers. The JavaScript does not prove it.
+	Proven bool
 }
 
 // AliasReply is the answer to a registration.

@@ -11,17 +11,22 @@ import (
 //	uint major (1) · uint minor (1) · bool success (1) · bool updated
 //	uint major (1) · uint minor (1) · bool success (0) · string message
 //
-// Only the major version is checked. Bytes after the last field are ignored.
+// Only the major version is checked. On success uint version (1) · uint flags (1 accepted) may follow, where the
+// JavaScript decoders stop reading; other bytes after the last field are ignored.
 type AliasReply struct {
 	Major, Minor uint64 // 0 is written as the version that is spoken
 	Success      bool
 	Updated      bool   // on success
 	Message      string // on failure
+	Accepted     bool   // on success: the scraper opens its metrics channel on this connection
 }
 
 // Size is the length of the encoding.
 func (m AliasReply) Size() int {
 	n := compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) + 1
+	if m.Success && m.Accepted {
+		return n + 3
+	}
 	if m.Success {
 		return n + 1
 	}
@@ -32,7 +37,11 @@ func (m AliasReply) Size() int {
 func (m AliasReply) Append(dst []byte) []byte {
 	dst = compact.AppendBool(appendVersion(dst, m.Major, m.Minor), m.Success)
 	if m.Success {
-		return compact.AppendBool(dst, m.Updated)
+		dst = compact.AppendBool(dst, m.Updated)
+		if m.Accepted {
+			dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), flagAccept)
+		}
+		return dst
 	}
 	return compact.AppendString(dst, m.Message)
 }
@@ -53,6 +62,9 @@ func ParseAliasReply(b []byte) (AliasReply, error) {
 	}
 	if err := r.Err(); err != nil {
 		return AliasReply{}, fmt.Errorf("alias reply: %w", err)
+	}
+	if version, flags := r.Uint(), r.Uint(); m.Success && r.Err() == nil && version == tailVersion {
+		m.Accepted = flags&flagAccept != 0
 	}
 	return m, nil
 }

@@ -11,17 +11,22 @@ import (
 //
 //	uint major (1) · uint minor (1) · fixed32 secret · string alias · fixed32 key · string hostname · string service
 //
-// Bytes after the last field are ignored. Names are as long as the peer made them, see CheckNames; they need not
+// An Offer may follow; other bytes after the last field are ignored. Names are as long as the peer made them, see CheckNames; they need not
 // be UTF-8.
 type AliasRequest struct {
 	Major, Minor uint64 // 0 is written as the version that is spoken
 	Secret       domain.Secret
 	domain.Register
+	Offer *Offer // nil is none
 }
 
 // Size is the length of the encoding.
 func (m AliasRequest) Size() int {
-	return compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) +
+	n := 0
+	if m.Offer != nil {
+		n = offerSize
+	}
+	return n + compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) +
 		2*domain.KeySize +
 		compact.BytesSize(len(m.Alias)) + compact.BytesSize(len(m.Hostname)) + compact.BytesSize(len(m.Service))
 }
@@ -34,7 +39,11 @@ func (m AliasRequest) Append(dst []byte) []byte {
 	dst = compact.AppendString(dst, string(m.Alias))
 	dst = append(dst, m.Key[:]...)
 	dst = compact.AppendString(dst, m.Hostname)
-	return compact.AppendString(dst, m.Service)
+	dst = compact.AppendString(dst, m.Service)
+	if m.Offer != nil {
+		dst = m.Offer.Append(dst)
+	}
+	return dst
 }
 
 // ParseAliasRequest reads a request. It fails with a *VersionError or with the reason why it is malformed.
@@ -51,6 +60,7 @@ func ParseAliasRequest(b []byte) (AliasRequest, error) {
 	if err := r.Err(); err != nil {
 		return AliasRequest{}, fmt.Errorf("alias request: %w", err)
 	}
+	m.Offer = ParseOffer(r.Rest())
 	return m, nil
 }
 

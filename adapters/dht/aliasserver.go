@@ -9,20 +9,22 @@ import (
 
 // aliasServer answers registrations on a link that somebody else made. It is a ports.Conn.
 type aliasServer struct {
-	link     *link
-	rpc      *muxrpc.RPC
-	maxName  int
-	onOpen   func(ports.Conn) ports.AliasHandlers
-	handlers ports.AliasHandlers
-	active   bool // handlers are there and have not heard their last
-	reason   error
-	linger   host.Timer // runs once the channel is closed
+	link    *link
+	rpc     *muxrpc.RPC
+	maxName int
+	// takeOffers means that a client that proves its key may be scraped on this connection.
+	takeOffers bool
+	onOpen     func(ports.Conn) ports.AliasHandlers
+	handlers   ports.AliasHandlers
+	active     bool // handlers are there and have not heard their last
+	reason     error
+	linger     host.Timer // runs once the channel is closed
 }
 
 // serveAliases opens the channel for registrations. The channel is there from the start, as the original's is:
 // the other side's open may come right after the encryption is up.
-func serveAliases(l *link, maxName int, onOpen func(ports.Conn) ports.AliasHandlers) (*aliasServer, error) {
-	s := &aliasServer{link: l, maxName: maxName, onOpen: onOpen}
+func serveAliases(l *link, cfg Config, onOpen func(ports.Conn) ports.AliasHandlers) (*aliasServer, error) {
+	s := &aliasServer{link: l, maxName: cfg.MaxName, takeOffers: !cfg.OwnConnections, onOpen: onOpen}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: s.onChannelClose})
 	if err != nil {
 		return nil, err
@@ -39,8 +41,9 @@ type answerAlias = func(ports.AliasRequest, func(ports.AliasReply))
 // answer answers one method with a handler that is known only later.
 func (s *aliasServer) answer(method string, handler func() answerAlias) {
 	s.rpc.Respond(method, func(value []byte, reply func([]byte, error)) {
+		accepted := false
 		send := func(r ports.AliasReply) {
-			m := AliasReply{Success: r.Success, Updated: r.Updated, Message: cut(r.Message)}
+			m := AliasReply{Success: r.Success, Updated: r.Updated, Message: cut(r.Message), Accepted: r.Success && accepted}
 			reply(m.Append(make([]byte, 0, m.Size())), nil)
 		}
 		m, err := ParseAliasRequest(value)
@@ -57,7 +60,15 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 			send(ports.AliasReply{Message: "not available"})
 			return
 		}
-		f(ports.AliasRequest{Secret: m.Secret, Register: m.Register}, send)
+		proven := domain.PublicKey(s.link.conn.RemotePublicKey()) == m.Key
+		if m.Offer != nil && m.Offer.Proves(m.Key, s.link.conn.HandshakeHash()) {
+			proven = true
+			if method == methodAlias && s.takeOffers {
+				accepted = true
+				s.link.proven = m.Key
+			}
+		}
+		f(ports.AliasRequest{Secret: m.Secret, Register: m.Register, Proven: proven}, send)
 	})
 }
 

@@ -112,7 +112,7 @@ func TestRegistrationsAgreeWithRecordedConversations(t *testing.T) {
 					reply(ports.AliasReply{Success: true, Updated: v.Name != "registered, not updated"})
 				}
 			}
-			if _, err := serveAliases(newLink(w.loop, w.scraper), DefaultMaxName, w.aliasHandlers(server)); err != nil {
+			if _, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: DefaultMaxName}, w.aliasHandlers(server)); err != nil {
 				t.Fatal(err)
 			}
 			m := AliasRequest{Secret: domain.SecretFrom(secret), Register: domain.Register{

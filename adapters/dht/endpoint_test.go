@@ -20,13 +20,17 @@ import (
 // fakeConn is a connection in memory that opens when the test says so.
 type fakeConn struct {
 	*muxtest.Pipe
-	onOpen func()
-	key    id.PublicKey
-	addr   netip.AddrPort
-	path   hyperdht.Path
+	onStart, onOpen func()
+
+	hash [64]byte // once the encryption is up
+	key  id.PublicKey
+	addr netip.AddrPort
+	path hyperdht.Path
 }
 
+func (c *fakeConn) OnStart(f func())              { c.onStart = f }
 func (c *fakeConn) OnOpen(f func())               { c.onOpen = f }
+func (c *fakeConn) HandshakeHash() [64]byte       { return c.hash }
 func (c *fakeConn) Close()                        { c.Pipe.End() }
 func (c *fakeConn) RemotePublicKey() id.PublicKey { return c.key }
 func (c *fakeConn) RemoteAddr() netip.AddrPort    { return c.addr }
@@ -78,8 +82,15 @@ func (w *world) want(calls string) {
 
 // open lets the encryption come up on both sides.
 func (w *world) open() {
+	w.client.hash, w.scraper.hash = [64]byte{1}, [64]byte{1}
+	if w.client.onStart != nil {
+		w.loop.Turn(w.client.onStart)
+	}
 	w.loop.Turn(w.client.onOpen)
 	w.client.Resume()
+	if w.scraper.onStart != nil {
+		w.loop.Turn(w.scraper.onStart)
+	}
 	w.loop.Turn(w.scraper.onOpen)
 	w.scraper.Resume()
 	w.run()
@@ -180,7 +191,7 @@ func (w *world) gotMetrics(r domain.MetricsReply, err error) {
 // aliasWorld has a registration under way to an alias server.
 func aliasWorld(t *testing.T, f func(ports.AliasRequest, func(ports.AliasReply))) (w *world, server *aliasServer, cancel func()) {
 	w = newWorld(t)
-	server, err := serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(f))
+	server, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(f))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +222,7 @@ func TestRegistrationAsksOnceAndHangsUp(t *testing.T) {
 
 func TestLeaveIsTheSameConversation(t *testing.T) {
 	w := newWorld(t)
-	if _, err := serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(yes)); err != nil {
+	if _, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(yes)); err != nil {
 		t.Fatal(err)
 	}
 	r := w.registration()
@@ -228,12 +239,12 @@ func TestRefusalsAreRemoteErrors(t *testing.T) {
 		want   string
 	}{
 		"by the scraper": {func(t *testing.T, w *world) {
-			serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
+			serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
 				reply(ports.AliasReply{Message: "Unauthorised"})
 			}))
 		}, "client reported: Unauthorised"},
 		"by a limit on names": {func(t *testing.T, w *world) {
-			serveAliases(newLink(w.loop, w.scraper), 0, w.aliasHandlers(yes))
+			serveAliases(newLink(w.loop, w.scraper), Config{}, w.aliasHandlers(yes))
 		}, "client reported: alias is 1 bytes long, at most 0 are allowed"},
 		"of the method": {func(t *testing.T, w *world) {
 			muxrpc.New(newLink(w.loop, w.scraper).mux, muxrpc.Options{Protocol: protocolAlias})

@@ -18,6 +18,10 @@ type conn interface {
 	OnOpen(func())
 	// Close ends the connection after what was sent has arrived, and soon whatever the other side does.
 	Close()
+	// OnStart sets who is told that there is a path and a handshake hash, before anything of the other side.
+	OnStart(func())
+	// HandshakeHash is the same on both sides and nowhere else; zero before there is a path.
+	HandshakeHash() [64]byte
 	RemotePublicKey() id.PublicKey
 	RemoteAddr() netip.AddrPort
 	Path() hyperdht.Path
@@ -39,6 +43,10 @@ type link struct {
 	ending bool // this side has ended it
 	clean  bool // without a reason
 	closed bool
+	// starting wait for the handshake hash.
+	starting []func()
+	// proven is a key that the other side has proven to hold beside its own, by an offer.
+	proven domain.PublicKey
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
 	// onClose is for whoever keeps account of links; nil is allowed.
@@ -57,9 +65,32 @@ type role interface {
 // newLink takes a connection over, which need not be open. Join the first role in the same turn.
 func newLink(h host.Host, c conn) *link {
 	l := &link{host: h, conn: c, mux: mux.New(c)}
+	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
 	l.mux.OnClose(l.onDown)
 	return l
+}
+
+func (l *link) onStart() {
+	starting := l.starting
+	l.starting = nil
+	for _, f := range starting {
+		f()
+	}
+}
+
+// whenStarted calls f once there is a handshake hash, at once if there is one.
+func (l *link) whenStarted(f func()) {
+	if l.conn.HandshakeHash() != [64]byte{} {
+		f()
+		return
+	}
+	l.starting = append(l.starting, f)
+}
+
+// belongsTo reports whether the other side holds a key: it dialled under it, or has proven it since.
+func (l *link) belongsTo(key domain.PublicKey) bool {
+	return domain.PublicKey(l.conn.RemotePublicKey()) == key || l.proven == key
 }
 
 func (l *link) onOpen() {

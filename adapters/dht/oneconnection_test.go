@@ -1,11 +1,13 @@
 package dht
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
@@ -15,12 +17,13 @@ import (
 func bothWorld(t *testing.T, admit bool) (w *world, scraper *link) {
 	w = newWorld(t)
 	scraper = newLink(w.loop, w.scraper)
-	if _, err := serveAliases(scraper, 100, w.aliasHandlers(yes)); err != nil {
+	if _, err := serveAliases(scraper, Config{MaxName: 100}, w.aliasHandlers(yes)); err != nil {
 		t.Fatal(err)
 	}
 	r := w.registration()
 	r.OnOpen = nil
 	register(newLink(w.loop, w.client), methodAlias, r, &metricsOffer{
+		alike: true,
 		admit: func(p domain.Peer) bool {
 			w.call("admit %s", p.Key.Short())
 			return admit
@@ -85,12 +88,12 @@ func TestMetricsChannelBeforeTheAnswerKeepsTheConnection(t *testing.T) {
 	w := newWorld(t)
 	scraper := newLink(w.loop, w.scraper)
 	var answer func(ports.AliasReply)
-	conn, err := serveAliases(scraper, 100, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) { answer = reply }))
+	conn, err := serveAliases(scraper, Config{MaxName: 100}, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) { answer = reply }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	register(newLink(w.loop, w.client), methodAlias, w.registration(), &metricsOffer{
-		admit: func(domain.Peer) bool { return true }, onOpen: w.metricsHandlers(up),
+		alike: true, admit: func(domain.Peer) bool { return true }, onOpen: w.metricsHandlers(up),
 	}, w.registered)
 	w.open()
 	w.take()
@@ -109,7 +112,7 @@ func TestMetricsChannelBeforeTheAnswerKeepsTheConnection(t *testing.T) {
 
 func TestAliasConnectionWithoutChannelIsNotKeptForever(t *testing.T) {
 	w := newWorld(t)
-	if _, err := serveAliases(newLink(w.loop, w.scraper), 100, w.aliasHandlers(yes)); err != nil {
+	if _, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(yes)); err != nil {
 		t.Fatal(err)
 	}
 	rpc, err := muxrpc.New(mux.New(w.client), muxrpc.Options{Protocol: protocolAlias})
@@ -126,4 +129,119 @@ func TestAliasConnectionWithoutChannelIsNotKeptForever(t *testing.T) {
 	w.loop.Advance(1)
 	w.want("alias close")
 	w.wantClosed()
+}
+
+// offering is a client that registers keyPair 3's metrics server under another key, and what the scraper made of it.
+func offering(t *testing.T, signer id.KeyPair, cfg Config) (w *world, scraper *link, proven *bool) {
+	w = newWorld(t)
+	scraper = newLink(w.loop, w.scraper)
+	proven = new(bool)
+	handlers := w.aliasHandlers(func(req ports.AliasRequest, reply func(ports.AliasReply)) {
+		*proven = req.Proven
+		reply(ports.AliasReply{Success: true, Updated: true})
+	})
+	if _, err := serveAliases(scraper, cfg, handlers); err != nil {
+		t.Fatal(err)
+	}
+	r := w.registration()
+	r.OnOpen = nil
+	r.Key = domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)
+	register(newLink(w.loop, w.client), methodAlias, r, &metricsOffer{
+		keys:   signer,
+		admit:  func(domain.Peer) bool { return true },
+		onOpen: w.metricsHandlers(up),
+	}, w.registered)
+	w.open()
+	w.run()
+	return w, scraper, proven
+}
+
+func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {
+	keys := id.KeyPairFromSeed(id.Seed{3})
+	w, scraper, proven := offering(t, keys, Config{MaxName: 100})
+	if !*proven || !scraper.belongsTo(domain.PublicKey(keys.Public)) || !scraper.attachable() {
+		t.Fatalf("proven %v, belongs %v, attachable %v", *proven, scraper.belongsTo(domain.PublicKey(keys.Public)), scraper.attachable())
+	}
+	w.take()
+	d := w.dial()
+	d.Client = domain.PublicKey(keys.Public)
+	s := openSession(scraper, d)
+	s.Request(w.gotMetrics)
+	w.run()
+	if got := w.take(); !strings.Contains(got, `metrics true "up 1\n" ""`) {
+		t.Errorf("called %s", got)
+	}
+	w.loop.Advance(time.Hour)
+	w.wantOpen()
+}
+
+func TestForgedProofIsNoOffer(t *testing.T) {
+	w, scraper, proven := offering(t, id.KeyPairFromSeed(id.Seed{4}), Config{MaxName: 100})
+	if *proven || scraper.belongsTo(domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)) {
+		t.Error("a stranger's signature was taken for a proof")
+	}
+	w.wantClosed() // the scraper has not accepted, so the client hangs up at once
+}
+
+func TestProofForAnotherConnectionIsWorthless(t *testing.T) {
+	keys := id.KeyPairFromSeed(id.Seed{3})
+	o := SignOffer(keys, [64]byte{1})
+	if !o.Proves(domain.PublicKey(keys.Public), [64]byte{1}) {
+		t.Error("a good proof is refused")
+	}
+	if o.Proves(domain.PublicKey(keys.Public), [64]byte{2}) || o.Proves(domain.PublicKey(keys.Public), [64]byte{}) {
+		t.Error("a proof made for another connection is taken")
+	}
+}
+
+func TestScraperThatDialsItselfTakesNoOffers(t *testing.T) {
+	w, scraper, proven := offering(t, id.KeyPairFromSeed(id.Seed{3}), Config{MaxName: 100, OwnConnections: true})
+	if !*proven {
+		t.Error("the proof does not count")
+	}
+	if scraper.belongsTo(domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)) {
+		t.Error("the offer was taken")
+	}
+	w.wantClosed()
+}
+
+func FuzzParseOffer(f *testing.F) {
+	f.Add(SignOffer(id.KeyPairFromSeed(id.Seed{3}), [64]byte{1}).Append(nil))
+	f.Add([]byte{})
+	f.Add([]byte{1, 1, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o := ParseOffer(b)
+		if o == nil {
+			return
+		}
+		again := ParseOffer(o.Append(nil))
+		if again == nil || *again != *o {
+			t.Fatalf("%x read again as %v", o.Append(nil), again)
+		}
+	})
+}
+
+func TestOfferSurvivesTheWireAndNothingElseIsOne(t *testing.T) {
+	m := AliasRequest{Secret: domain.SecretFrom([32]byte{1}), Register: domain.Register{Alias: "a", Hostname: "h", Service: "s"}}
+	bare := m.Append(nil)
+	o := SignOffer(id.KeyPairFromSeed(id.Seed{3}), [64]byte{1})
+	m.Offer = &o
+	full := m.Append(nil)
+	if len(full) != m.Size() || !bytes.HasPrefix(full, bare) {
+		t.Fatalf("%d bytes, Size says %d", len(full), m.Size())
+	}
+	for n := len(bare); n <= len(full)+2; n++ {
+		b := append(append([]byte(nil), full...), 7, 7)[:n]
+		got, err := ParseAliasRequest(b)
+		if err != nil {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		if whole := n >= len(full); (got.Offer != nil) != whole || whole && *got.Offer != o {
+			t.Errorf("%d of %d bytes: offer %v", n, len(full), got.Offer)
+		}
+	}
+	r := AliasReply{Success: true, Updated: true, Accepted: true}
+	if got, err := ParseAliasReply(r.Append(nil)); err != nil || !got.Accepted || len(r.Append(nil)) != r.Size() {
+		t.Errorf("reply %+v, %v", got, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
@@ -19,20 +20,26 @@ type registration struct {
 	done   func(updated bool, err error)
 	over   bool // done was called, or must not be any more
 	offers bool // metrics, on the same connection
+	waits  bool // for the scraper to take the offer
 	linger host.Timer
 }
 
 // metricsOffer is what a registering client serves on the same connection: its metrics, if the scraper asks for
 // them here.
 type metricsOffer struct {
+	// keys are the metrics server's, which sign the offer.
+	keys id.KeyPair
+	// alike means that the connection was dialled under them. Then even a scraper that cannot read offers may
+	// want its metrics here: those of the first generation destroy connections to their targets that have none.
+	alike bool
 	// admit is the metrics server's own firewall.
 	admit  func(domain.Peer) bool
 	onOpen func(ports.Conn) ports.MetricsHandlers
 }
 
 // register asks once. done is called in a later turn, unless cancel comes first. The request leaves with the open
-// of the channel: the scraper has opened its side or is about to. offer is nil where the connection's key is not
-// that of a metrics server.
+// of the channel, or as soon as there is a handshake hash to sign: the scraper has opened its side or is about to.
+// offer is nil where there is no metrics server under the registered key.
 func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
 	g := &registration{link: l, onOpen: r.OnOpen, done: done}
 	l.join(g)
@@ -40,21 +47,35 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 		g.offerMetrics(offer)
 	}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose})
-	if err == nil {
-		g.rpc = rpc
-		m := AliasRequest{Secret: r.Secret, Register: r.Register}
-		_, err = rpc.Request(method, m.Append(make([]byte, 0, m.Size())), g.onAnswer)
-	}
 	if err != nil {
 		l.host.Post(func() { g.fail(err) })
+		return g.cancel
 	}
+	g.rpc = rpc
+	m := AliasRequest{Secret: r.Secret, Register: r.Register}
+	if offer == nil {
+		g.ask(method, m)
+		return g.cancel
+	}
+	l.whenStarted(func() {
+		if !g.over {
+			o := SignOffer(offer.keys, l.conn.HandshakeHash())
+			m.Offer = &o
+			g.ask(method, m)
+		}
+	})
 	return g.cancel
 }
 
-// offerMetrics answers a metrics channel that the scraper opens on this connection. A scraper of the first
-// generation destroys connections to its targets that have none.
+func (g *registration) ask(method string, m AliasRequest) {
+	if _, err := g.rpc.Request(method, m.Append(make([]byte, 0, m.Size())), g.onAnswer); err != nil {
+		g.link.host.Post(func() { g.fail(err) })
+	}
+}
+
+// offerMetrics answers a metrics channel that the scraper opens on this connection.
 func (g *registration) offerMetrics(offer *metricsOffer) {
-	g.offers = true
+	g.offers, g.waits = true, offer.alike
 	l := g.link
 	l.mux.Handle(protocolMetrics, nil, func(o *mux.Offer) {
 		if l.ending || len(o.ID()) > 0 || !offer.admit(l.peer()) {
@@ -86,6 +107,7 @@ func (g *registration) onAnswer(value []byte, err error) {
 		case !m.Success:
 			g.finish(false, &domain.RemoteError{Message: cut(m.Message)})
 		default:
+			g.waits = g.waits || m.Accepted
 			g.finish(m.Updated, nil)
 		}
 	}
@@ -105,7 +127,7 @@ func (g *registration) finish(updated bool, err error) {
 func (g *registration) settle() {
 	switch {
 	case g.link.closed:
-	case g.link.shared(g) || !g.offers:
+	case g.link.shared(g) || !g.offers || !g.waits:
 		g.hangUp()
 	default:
 		g.rpc.End()

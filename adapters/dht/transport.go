@@ -76,7 +76,7 @@ func (t *Transport) RegisterAlias(r ports.Registration, done func(updated bool, 
 	if t.closing {
 		return t.refuse(func() { done(false, connectionError(domain.ErrClosed)) })
 	}
-	return register(t.connect(r.Dial, r.Scraper), methodAlias, r, t.metricsOffer(r.Dial.Public), done)
+	return register(t.connect(r.Dial, r.Scraper), methodAlias, r, t.metricsOffer(r), done)
 }
 
 // LeaveAlias implements ports.Transport.
@@ -98,13 +98,16 @@ func (t *Transport) refuse(f func()) (cancel func()) {
 	return func() { canceled = true }
 }
 
-// metricsOffer is what a connection dialled under the key of one of our metrics servers can serve beside.
-func (t *Transport) metricsOffer(key domain.PublicKey) *metricsOffer {
+// metricsOffer is what the connection of a registration can serve beside: the metrics of the server whose key it
+// registers. nil is nothing.
+func (t *Transport) metricsOffer(r ports.Registration) *metricsOffer {
 	for _, s := range t.listeners {
-		if s.metrics.OnOpen == nil || s.key != key {
+		if s.metrics.OnOpen == nil || s.key != r.Key {
 			continue
 		}
 		return &metricsOffer{
+			keys:  keyPairOf(s.metrics.Keys),
+			alike: r.Dial.Public == r.Key,
 			admit: func(p domain.Peer) bool {
 				return !s.closing && (s.metrics.Admit == nil || s.metrics.Admit(p.Key, domain.HandshakePayload{}, p.Addr))
 			},
@@ -114,7 +117,8 @@ func (t *Transport) metricsOffer(key domain.PublicKey) *metricsOffer {
 	return nil
 }
 
-// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled.
+// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled, if it
+// holds the key in question: it dialled under it, or has proven it.
 func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	if t.closing {
 		return closedSession(t.host, d)
@@ -135,7 +139,7 @@ func (t *Transport) registered(server, client domain.PublicKey) *link {
 			continue
 		}
 		for _, l := range slices.Backward(s.links) {
-			if domain.PublicKey(l.conn.RemotePublicKey()) == client && l.attachable() {
+			if l.belongsTo(client) && l.attachable() {
 				return l
 			}
 		}
@@ -246,7 +250,7 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 	s.links = append(s.links, l)
 	var err error
 	if s.aliases.OnOpen != nil {
-		_, err = serveAliases(l, t.cfg.MaxName, s.aliases.OnOpen)
+		_, err = serveAliases(l, t.cfg, s.aliases.OnOpen)
 	} else {
 		_, err = serveMetrics(l, s.metrics.OnOpen)
 	}

@@ -74,6 +74,7 @@ type Connection struct {
 	timer     host.Timer
 	release   func() // gives the pool socket back
 
+	onStart     func()
 	onOpen      func()
 	onMessage   func([]byte)
 	onUnordered func([]byte)
@@ -121,6 +122,10 @@ func (c *Connection) LocalAddr() netip.AddrPort {
 
 // Path is how the packets travel now; a connection over a relay may move to a better path.
 func (c *Connection) Path() Path { return c.path }
+
+// OnStart sets what runs once there is a path, when HandshakeHash is known and before anything has come from the
+// other side, which may not even be there.
+func (c *Connection) OnStart(f func()) { c.onStart = f }
 
 // OnOpen sets what runs once the other side has proven that it is there.
 func (c *Connection) OnOpen(f func()) { c.onOpen = f }
@@ -294,6 +299,11 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	for _, msg := range pending {
 		more = c.write(msg)
 	}
+	c.p.host.Defer(func() {
+		if c.onStart != nil && !c.closed {
+			c.onStart()
+		}
+	})
 	c.armKeepAlive()
 	if c.ending {
 		c.stopKeepAlive()

@@ -1,0 +1,59 @@
+package dht
+
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// Offer is what follows the known fields of a registration, where the JavaScript decoders stop reading: the
+// client offers to be scraped on this very connection, and proves that it holds the key it registers by signing
+// the connection's handshake hash with it:
+//
+//	uint version (1) · uint flags (1 proof) · fixed64 signature
+//
+// A tail that cannot be read is no offer, so that later versions can say other things there.
+type Offer struct {
+	Proof [64]byte
+}
+
+const (
+	tailVersion = 1
+	flagProof   = 1 // of a registration: a signature follows
+	flagAccept  = 1 // of a reply: the scraper opens its metrics channel here
+)
+
+// nsOffer keeps signatures of offers apart from all others that a key makes.
+var nsOffer = id.Namespace("dhtprom/registration", 0)
+
+// offerSize is the length of an encoded offer.
+const offerSize = 1 + 1 + 64
+
+// SignOffer makes the offer of the holder of keys on the connection with a handshake hash.
+func SignOffer(keys id.KeyPair, hash [64]byte) Offer {
+	return Offer{Proof: keys.Sign(append(nsOffer[:], hash[:]...))}
+}
+
+// Proves reports whether the offer was signed by key for the connection with a handshake hash.
+func (o Offer) Proves(key domain.PublicKey, hash [64]byte) bool {
+	return hash != [64]byte{} && id.Verify(id.PublicKey(key), append(nsOffer[:], hash[:]...), o.Proof[:])
+}
+
+// Append appends the encoding.
+func (o Offer) Append(dst []byte) []byte {
+	dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), flagProof)
+	return append(dst, o.Proof[:]...)
+}
+
+// ParseOffer reads the rest of a registration; nil is no offer.
+func ParseOffer(b []byte) *Offer {
+	r := compact.NewReader(b)
+	if version, flags := r.Uint(), r.Uint(); r.Err() != nil || version != tailVersion || flags&flagProof == 0 {
+		return nil
+	}
+	proof := r.Fixed(64)
+	if r.Err() != nil {
+		return nil
+	}
+	return &Offer{Proof: [64]byte(proof)}
+}
