@@ -6,7 +6,7 @@ import "time"
 const (
 	// CallTimeout bounds a command, and a wait for an event, that does not name its own limit. The slowest
 	// of them, a connection to a peer that is not there, takes the packages 20 s.
-	CallTimeout = 30 * time.Second
+	CallTimeout = time.Minute
 	// installTimeout bounds the installation of the packages.
 	installTimeout = 5 * time.Minute
 	// maxLine is the longest line a peer may print, in bytes.

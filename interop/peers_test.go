@@ -1,0 +1,376 @@
+package interop_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/interop/jspeer"
+)
+
+// peers makes clients and scrapers of one implementation. What they have in common is what the tests are about.
+type peers interface {
+	scraper(t testing.TB, net testnet, cfg scraperConfig) scraper
+	client(t testing.TB, net testnet, cfg clientConfig) client
+}
+
+type scraperConfig struct {
+	seed    string // names the key pair
+	secret  string // names the secret
+	host    string // where the node is bound
+	storage string // a folder that outlives the scraper; the packages have none
+}
+
+type clientConfig struct {
+	scraper  string // public key, in hex
+	secret   string // names the secret
+	host     string // where the node is bound; a Go client is always bound to all addresses
+	seed     string // names the key pair; empty makes one
+	alias    string
+	every    time.Duration // between registrations; zero is the default of an hour
+	sameKeys bool          // registers under the key that it serves metrics under
+}
+
+type scraper interface {
+	key() string // in hex
+	// connected waits for a connection to the client of an alias that was not waited for yet.
+	connected(t testing.TB, alias string, c client)
+	// registered waits for a registration and tells its alias and whether it changed something.
+	registered(t testing.TB) (alias string, updated bool)
+	// refused waits for a registration with a wrong secret.
+	refused(t testing.TB)
+	// scrape asks for an alias's metrics, times in a row. The first time it waits for a connection.
+	scrape(t testing.TB, alias string, times int) []result
+	// aliases tells the key, in hex, of every alias.
+	aliases(t testing.TB) map[string]string
+	// crash ends it as kill -9 does.
+	crash()
+}
+
+// result is the outcome of a scrape: the metrics, or why there were none.
+type result struct {
+	body   string
+	reason string // empty with a body
+}
+
+type client interface {
+	key() string // in hex
+	// registered waits for a registration that succeeded, and tells whether the scraper learned something new.
+	registered(t testing.TB) (updated bool)
+	// refused waits for a registration that failed, and tells why.
+	refused(t testing.TB) string
+	// blocked waits until the firewall has kept somebody out.
+	blocked(t testing.TB)
+	// serve sets what is scraped from now on; a reason makes the source fail with it.
+	serve(t testing.TB, body, reason string)
+	// crash ends it as kill -9 does.
+	crash()
+}
+
+// ---- the packages
+
+type javaScript struct{}
+
+// args are the options of a JavaScript node: those of a network, and where it is bound.
+func (n testnet) args(host string) jspeer.Args { return n.dht(jspeer.Args{"host": host}) }
+
+func (javaScript) scraper(t testing.TB, net testnet, cfg scraperConfig) scraper {
+	t.Helper()
+	return &jsScraper{jspeer.StartScraper(jspeer.Start(t), jspeer.Args{
+		"dht": net.args(cfg.host), "seed": jspeer.Seed(cfg.seed), "secret": jspeer.Seed(cfg.secret),
+	})}
+}
+
+func (javaScript) client(t testing.TB, net testnet, cfg clientConfig) client {
+	t.Helper()
+	dht := net.args(cfg.host)
+	args := jspeer.Args{
+		"dht": dht, "scraper": cfg.scraper, "secret": jspeer.Seed(cfg.secret), "alias": cfg.alias, "hostname": "cellar",
+	}
+	if cfg.seed != "" {
+		args["seed"] = jspeer.Seed(cfg.seed)
+	}
+	if cfg.every != 0 {
+		args["registerIntervalMs"] = cfg.every.Milliseconds()
+	}
+	if cfg.sameKeys {
+		dht["seed"] = args["seed"]
+	}
+	return &jsClient{jspeer.StartClient(jspeer.Start(t), args)}
+}
+
+type jsScraper struct{ s *jspeer.Scraper }
+
+func (s *jsScraper) key() string { return s.s.PublicKey }
+func (s *jsScraper) crash()      { s.s.Kill() }
+
+func (s *jsScraper) connected(t testing.TB, alias string, _ client) {
+	t.Helper()
+	s.s.For(t).Await("scrape-connection-open", func(e jspeer.Event) bool {
+		var facts struct{ Alias string }
+		return e.Decode(&facts) == nil && facts.Alias == alias
+	})
+}
+
+func (s *jsScraper) registered(t testing.TB) (string, bool) {
+	t.Helper()
+	var facts struct {
+		Alias   string
+		Updated bool
+	}
+	if err := s.s.For(t).Await("alias-success", nil).Decode(&facts); err != nil {
+		t.Fatal(err)
+	}
+	return facts.Alias, facts.Updated
+}
+
+func (s *jsScraper) refused(t testing.TB) {
+	t.Helper()
+	s.s.For(t).Await("alias-unauthorised", nil)
+}
+
+func (s *jsScraper) scrape(t testing.TB, alias string, times int) []result {
+	t.Helper()
+	scrapes, err := s.s.Scrape(alias, times)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make([]result, 0, times)
+	for _, r := range scrapes {
+		results = append(results, result{r.Body, r.ErrorMessage})
+	}
+	return results
+}
+
+func (s *jsScraper) aliases(testing.TB) map[string]string {
+	all := map[string]string{}
+	for _, a := range s.s.Aliases() {
+		all[a.Alias] = a.Key
+	}
+	return all
+}
+
+type jsClient struct{ c *jspeer.Client }
+
+func (c *jsClient) key() string { return c.c.PublicKey }
+func (c *jsClient) crash()      { c.c.Kill() }
+
+func (c *jsClient) registered(t testing.TB) bool {
+	t.Helper()
+	var facts struct{ Updated bool }
+	if err := c.c.For(t).Await("register-alias-success", nil).Decode(&facts); err != nil {
+		t.Fatal(err)
+	}
+	return facts.Updated
+}
+
+func (c *jsClient) refused(t testing.TB) string {
+	t.Helper()
+	return c.c.For(t).Await("register-alias-error", nil).String()
+}
+
+func (c *jsClient) blocked(t testing.TB) {
+	t.Helper()
+	c.c.For(t).Await("firewall-block", nil)
+}
+
+func (c *jsClient) serve(t testing.TB, body, reason string) {
+	t.Helper()
+	c.c.For(t).Call("source", jspeer.Args{"on": c.c.On, "text": body, "fail": reason}, nil)
+}
+
+// ---- our programs
+
+type ours struct{}
+
+// flags are the programs' way into a network.
+func (n testnet) flags() (args []string) {
+	entries := n.bootstrap
+	if n.ports != nil {
+		entries = n.ports
+	}
+	for _, b := range entries {
+		args = append(args, "--dht.bootstrap="+b)
+	}
+	return args
+}
+
+func (ours) scraper(t testing.TB, network testnet, cfg scraperConfig) scraper {
+	t.Helper()
+	if cfg.storage == "" {
+		cfg.storage = t.TempDir()
+	}
+	args := []string{
+		"--storage.path=" + cfg.storage, "--web.listen-address=127.0.0.1:0", "--dht.listen-address=" + net.JoinHostPort(cfg.host, "0"),
+		"--targets.file=" + filepath.Join(cfg.storage, "targets.json"),
+	}
+	args = append(args, network.flags()...)
+	p := start(t, "dhtprom-scraper", []string{
+		"DHTPROM_IDENTITY_SEED=" + jspeer.Seed(cfg.seed), "DHTPROM_SECRET=" + jspeer.Seed(cfg.secret),
+	}, args...)
+	s := &goScraper{p: p, publicKey: keys(t, cfg.seed).Public.Hex()}
+	s.url = "http://" + p.await(t, "Listening on", nil).text("address")
+	p.await(t, "Accepting registrations", nil)
+	return s
+}
+
+func (ours) client(t testing.TB, network testnet, cfg clientConfig) client {
+	t.Helper()
+	c := &goClient{}
+	exporter := httptest.NewServer(http.HandlerFunc(c.export))
+	t.Cleanup(exporter.Close)
+	if cfg.seed == "" {
+		cfg.seed = fmt.Sprint(t.Name(), " client ", time.Now().UnixNano())
+	}
+	c.publicKey = keys(t, cfg.seed).Public.Hex()
+	args := []string{
+		"--scraper=" + cfg.scraper, "--alias=" + cfg.alias, "--hostname=cellar", "--service=service", "--target=" + exporter.URL,
+	}
+	if cfg.every != 0 {
+		args = append(args, "--register.interval="+cfg.every.String())
+	}
+	args = append(args, network.flags()...)
+	c.p = start(t, "dhtprom-client", []string{
+		"DHTPROM_IDENTITY_SEED=" + jspeer.Seed(cfg.seed), "DHTPROM_SECRET=" + jspeer.Seed(cfg.secret),
+	}, args...)
+	return c
+}
+
+type goScraper struct {
+	p         *program
+	publicKey string
+	url       string
+}
+
+func (s *goScraper) key() string { return s.publicKey }
+func (s *goScraper) crash()      { s.p.kill() }
+
+func (s *goScraper) connected(t testing.TB, _ string, c client) {
+	t.Helper()
+	s.p.await(t, "connection-open", func(e entry) bool {
+		return e.text("side") == "scrape" && key(t, e.text("remote_key")).Hex() == c.key()
+	})
+}
+
+func (s *goScraper) registered(t testing.TB) (string, bool) {
+	t.Helper()
+	e := s.p.await(t, "alias-success", nil)
+	return e.text("alias"), e["updated"] == true
+}
+
+func (s *goScraper) refused(t testing.TB) {
+	t.Helper()
+	s.p.await(t, "alias-unauthorised", nil)
+}
+
+func (s *goScraper) scrape(t testing.TB, alias string, times int) []result {
+	t.Helper()
+	results := make([]result, 0, times)
+	for range times {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/scrape/"+alias+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// It is how long the machine may be busy, not how long a scrape takes.
+		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(patience.Seconds()))
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.StatusCode == http.StatusOK {
+			results = append(results, result{body: string(body)})
+		} else {
+			results = append(results, result{reason: fmt.Sprintf("%d %s", answer.StatusCode, strings.TrimSpace(string(body)))})
+		}
+	}
+	return results
+}
+
+func (s *goScraper) aliases(t testing.TB) map[string]string {
+	t.Helper()
+	body := s.get(t, "/api/v1/aliases")
+	var answer struct {
+		Data struct {
+			Aliases []struct{ Alias, PublicKey string }
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	all := map[string]string{}
+	for _, a := range answer.Data.Aliases {
+		all[a.Alias] = key(t, a.PublicKey).Hex()
+	}
+	return all
+}
+
+// get fetches a page that has to be there.
+func (s *goScraper) get(t testing.TB, path string) []byte {
+	t.Helper()
+	answer, err := http.Get(s.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v: %s", path, answer.Status, err, body)
+	}
+	return body
+}
+
+type goClient struct {
+	p         *program
+	publicKey string
+
+	mu     sync.Mutex
+	body   string
+	reason string
+}
+
+func (c *goClient) export(w http.ResponseWriter, _ *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reason != "" {
+		http.Error(w, c.reason, http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.WriteString(w, c.body)
+}
+
+func (c *goClient) key() string { return c.publicKey }
+func (c *goClient) crash()      { c.p.kill() }
+
+func (c *goClient) registered(t testing.TB) bool {
+	t.Helper()
+	return c.p.await(t, "register-alias-success", nil)["updated"] == true
+}
+
+func (c *goClient) refused(t testing.TB) string {
+	t.Helper()
+	return c.p.await(t, "register-alias-error", nil).text("err")
+}
+
+func (c *goClient) blocked(t testing.TB) {
+	t.Helper()
+	c.p.await(t, "firewall-block", nil)
+}
+
+func (c *goClient) serve(_ testing.TB, body, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.body, c.reason = body, reason
+}

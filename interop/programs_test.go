@@ -1,0 +1,233 @@
+package interop_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// programs is where the two binaries are built, once, when a test first needs them.
+var programs = sync.OnceValues(func() (dir string, err error) {
+	dir, err = os.MkdirTemp("", "dhtprom-interop-")
+	if err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", dir, "../cmd/dhtprom-client", "../cmd/dhtprom-scraper")
+	if out, err := build.CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// program is one of our binaries as a process, and what it logs.
+type program struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	stdout string // a file: what it prints for people
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	logged  []entry // not awaited yet, oldest first
+	lines   []string
+	changed chan struct{}
+	killed  bool
+}
+
+// entry is a line of a program's log.
+type entry map[string]any
+
+func (e entry) text(name string) string {
+	s, _ := e[name].(string)
+	return s
+}
+
+// start runs one of our binaries until the test ends. The environment carries what must not be seen in the
+// list of processes.
+func start(t testing.TB, name string, env []string, args ...string) *program {
+	t.Helper()
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{
+		t: t, cmd: exec.Command(filepath.Join(dir, name), append(args, "--log.format=json", "--log.level=debug")...),
+		ended: make(chan struct{}), changed: make(chan struct{}),
+	}
+	p.cmd.Dir = t.TempDir()
+	p.cmd.Env = append(os.Environ(), env...)
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go p.read(stderr)
+	t.Cleanup(p.cleanup)
+	return p
+}
+
+func (p *program) read(stderr io.Reader) {
+	lines := bufio.NewScanner(stderr)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		p.take(lines.Text())
+	}
+	if err := lines.Err(); err != nil {
+		p.take(fmt.Sprintf("reading the log: %v", err))
+	}
+	_ = p.cmd.Wait() // how it ended stands in ProcessState
+	close(p.ended)
+}
+
+func (p *program) take(line string) {
+	var e entry
+	if err := json.Unmarshal([]byte(line), &e); err != nil {
+		e = entry{"msg": line}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lines = append(p.lines, line)
+	p.logged = append(p.logged, e)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// kill ends the program at once, as a crash does, and waits until it is gone.
+func (p *program) kill() {
+	p.mu.Lock()
+	p.killed = true
+	p.mu.Unlock()
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	<-p.ended
+}
+
+// stop asks the program to end and waits until it is gone.
+func (p *program) stop() {
+	p.t.Helper()
+	p.mu.Lock()
+	p.killed = true
+	p.mu.Unlock()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.t.Error(err)
+	}
+	await(p.t, "a program ends", p.ended)
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Errorf("%s ended with code %d", p.cmd.Path, code)
+	}
+}
+
+func (p *program) cleanup() {
+	died := false
+	select {
+	case <-p.ended:
+		died = !p.killed
+	default:
+	}
+	p.kill()
+	if died {
+		p.t.Errorf("%s ended by itself: %v", p.cmd.Path, p.cmd.ProcessState)
+	}
+	if p.t.Failed() {
+		p.t.Logf("%s %s logged:\n%s", filepath.Base(p.cmd.Path), p.cmd.Args[1:], p.tail())
+	}
+}
+
+// tailLines is how much of a log a failed test prints.
+const tailLines = 60
+
+func (p *program) tail() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines[max(0, len(p.lines)-tailLines):], "\n")
+}
+
+// await waits for a line with a message that match accepts, or any where it is nil, and takes it off the list.
+// Lines that came earlier count; others stay.
+func (p *program) await(t testing.TB, message string, match func(entry) bool) entry {
+	t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		p.mu.Lock()
+		for i, e := range p.logged {
+			if e["msg"] == message && (match == nil || match(e)) {
+				p.logged = append(p.logged[:i:i], p.logged[i+1:]...)
+				p.mu.Unlock()
+				return e
+			}
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-p.ended:
+			t.Fatalf("waiting for %q: %s has ended", message, p.cmd.Path)
+		case <-timeout.C:
+			t.Fatalf("%s did not log %q within %v", p.cmd.Path, message, patience)
+		}
+	}
+}
+
+// count is how many lines with a message nobody has awaited.
+func (p *program) count(message string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.logged {
+		if e["msg"] == message {
+			n++
+		}
+	}
+	return n
+}
+
+// forget takes off the list what was logged so far.
+func (p *program) forget() {
+	p.mu.Lock()
+	p.logged = nil
+	p.mu.Unlock()
+}
+
+// bootstrapTestnet runs a private DHT as people do.
+func bootstrapTestnet(t testing.TB) testnet {
+	t.Helper()
+	port := freePorts(t, testnetSize)
+	p := start(t, "dhtprom-scraper", nil, "bootstrap", "--host=127.0.0.1", fmt.Sprintf("--port=%d", port), fmt.Sprintf("--nodes=%d", testnetSize))
+	p.await(t, "Running DHT nodes", nil)
+	return testnet{bootstrap: []string{fmt.Sprintf("127.0.0.1:%d", port)}}
+}
+
+// freePorts finds UDP ports in a row that nobody uses, below those that the system gives away.
+func freePorts(t testing.TB, n int) int {
+	t.Helper()
+	const first, last = 20000, 30000
+	for base := first + os.Getpid()%1000*n; base+n <= last; base += n {
+		if portsAreFree(base, n) {
+			return base
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func portsAreFree(base, n int) bool {
+	var err error
+	for port := base; port < base+n && err == nil; port++ {
+		var c *net.UDPConn
+		c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err == nil {
+			err = errors.Join(err, c.Close())
+		}
+	}
+	return err == nil
+}
