@@ -1,0 +1,286 @@
+package stun
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pion/stun/v2"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Config is what a Client is made of.
+type Config struct {
+	// Servers are asked, each as host:port or host. Two responders at least are needed to tell what NAT we are
+	// behind, so a single server should be one with an alternate address.
+	Servers []string
+	// Responder answers the requests of others; nil for nobody.
+	Responder *Responder
+}
+
+// Stats counts what a client did and met.
+type Stats struct {
+	Probes, Requests, Retransmissions uint64
+	Answers, Unanswered               uint64
+	Refused                           uint64 // error responses
+	Malformed                         uint64 // messages that make no sense, or say nothing of an address
+	Unexpected                        uint64 // answers that nobody waits for, or from somebody else than was asked
+	Ignored                           uint64 // messages of other kinds
+	Busy                              uint64 // requests not sent because too many are waiting
+}
+
+// Client asks STUN servers where they see a node's sockets: an address probe of hyperdht.
+type Client struct {
+	h            host.Host
+	servers      []*server
+	responder    *Responder
+	transactions map[key]*transaction
+	stats        Stats
+}
+
+// key tells the transactions of a client apart: an answer must come in where the question left.
+type key struct {
+	socket host.Socket
+	id     transactionID
+}
+
+// New makes a client. It fails if a server cannot be read. No name is looked up before the first probe.
+func New(h host.Host, cfg Config) (*Client, error) {
+	if len(cfg.Servers) > maxServers {
+		return nil, fmt.Errorf("stun: %d servers, want %d at most", len(cfg.Servers), maxServers)
+	}
+	c := &Client{h: h, responder: cfg.Responder, transactions: make(map[key]*transaction)}
+	for _, text := range cfg.Servers {
+		s, err := parseServer(text)
+		if err != nil {
+			return nil, err
+		}
+		c.servers = append(c.servers, s)
+	}
+	return c, nil
+}
+
+// Stats returns the counters so far.
+func (c *Client) Stats() Stats { return c.stats }
+
+// Status describes the servers, in the order in which they were given.
+func (c *Client) Status() []ServerStatus {
+	list := make([]ServerStatus, len(c.servers))
+	for i, s := range c.servers {
+		list[i] = ServerStatus{
+			Server: s.text, Addr: s.addr, Alternate: s.alternate,
+			Seen: s.seen, AnsweredAt: s.answeredAt, RTT: s.rtt, Unanswered: s.unanswered, Err: s.failure,
+		}
+	}
+	return list
+}
+
+// Bind implements hyperdht.AddressProbe.
+func (c *Client) Bind(server, client host.Socket) {
+	if c.responder != nil {
+		c.responder.Bind(server, client)
+	}
+}
+
+// Receive implements hyperdht.AddressProbe.
+func (c *Client) Receive(s host.Socket, from netip.AddrPort, b []byte) bool {
+	if !isSTUN(b) {
+		return false
+	}
+	m, err := parse(b)
+	switch {
+	case err != nil:
+		c.stats.Malformed++
+	case m.kind == stun.BindingSuccess, m.kind == stun.BindingError:
+		c.receiveAnswer(s, from, &m)
+	case m.kind == stun.BindingRequest && c.responder != nil:
+		c.responder.answer(s, from, &m)
+	default:
+		c.stats.Ignored++
+	}
+	return true
+}
+
+func (c *Client) receiveAnswer(s host.Socket, from netip.AddrPort, m *message) {
+	t := c.transactions[key{s, m.id}]
+	if t == nil || t.to != from {
+		c.stats.Unexpected++
+		return
+	}
+	switch {
+	case m.kind == stun.BindingError || len(m.unknown) > 0:
+		c.stats.Refused++
+	case !isUsable(m.mapped):
+		c.stats.Malformed++
+	default:
+		c.stats.Answers++
+		t.answered(m)
+		return
+	}
+	t.end()
+}
+
+// Probe implements hyperdht.AddressProbe.
+func (c *Client) Probe(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func()) {
+	c.stats.Probes++
+	p := &probe{c: c, socket: s, seen: seen, done: done, pending: 1}
+	p.deadline = c.h.AfterFunc(probeTimeout, p.finish)
+	for _, srv := range c.servers {
+		switch known := srv.addr.IsValid(); {
+		case !c.resolve(srv):
+		case known:
+			p.ask(srv, srv.addr, false)
+		case len(srv.waiting) < maxTransactions:
+			p.pending++
+			srv.waiting = append(srv.waiting, p)
+		}
+	}
+	c.h.Defer(p.settle)
+	return p.cancel
+}
+
+// probe asks all servers about one socket.
+type probe struct {
+	c       *Client
+	socket  host.Socket
+	seen    func(addr, from netip.AddrPort)
+	done    func()
+	pending int // what it waits for
+	over    bool
+
+	asked    []netip.AddrPort
+	running  []*transaction
+	deadline host.Timer
+}
+
+// ask sends a request to an address of a server, unless it was asked already.
+func (p *probe) ask(s *server, to netip.AddrPort, alternate bool) {
+	c := p.c
+	if p.over || !isUsable(to) || slices.Contains(p.asked, to) {
+		return
+	}
+	p.asked = append(p.asked, to)
+	if len(c.transactions) >= maxTransactions {
+		c.stats.Busy++
+		return
+	}
+	t := &transaction{p: p, server: s, to: to, alternate: alternate, at: c.h.Now()}
+	if _, err := io.ReadFull(c.h.Rand(), t.id[:]); err != nil {
+		panic(fmt.Sprintf("stun: no randomness: %v", err))
+	}
+	p.pending++
+	p.running = append(p.running, t)
+	c.transactions[key{p.socket, t.id}] = t
+	c.stats.Requests++
+	t.packet = newRequest(t.id)
+	t.transmit()
+}
+
+// settle counts down what the probe waits for.
+func (p *probe) settle() {
+	if p.pending--; p.pending == 0 {
+		p.finish()
+	}
+}
+
+// finish ends the probe, with whatever has been answered.
+func (p *probe) finish() {
+	if !p.over {
+		p.cancel()
+		p.done()
+	}
+}
+
+func (p *probe) cancel() {
+	if p.over {
+		return
+	}
+	p.over = true
+	p.deadline.Stop()
+	for _, t := range p.running {
+		t.stop()
+	}
+	p.running = nil
+}
+
+// transaction is one request and its answer.
+type transaction struct {
+	p         *probe
+	server    *server
+	to        netip.AddrPort
+	alternate bool // the server's other address is asked
+
+	id     transactionID
+	packet []byte
+	at     host.Instant
+	sent   int
+	timer  host.Timer
+}
+
+// transmit sends the request, again and again until it is answered (RFC 8489, section 6.2.1).
+func (t *transaction) transmit() {
+	c := t.p.c
+	if t.sent == transmissions {
+		c.stats.Unanswered++
+		if !t.alternate {
+			t.server.unanswered++
+		}
+		t.end()
+		return
+	}
+	if t.sent > 0 {
+		c.stats.Retransmissions++
+	}
+	wait := firstTimeout << t.sent
+	if t.sent++; t.sent == transmissions {
+		wait = lastTimeout
+	}
+	t.p.socket.Send(t.to, 0, t.packet)
+	t.timer = c.h.AfterFunc(wait, t.transmit)
+}
+
+func (t *transaction) answered(m *message) {
+	p, s := t.p, t.server
+	now := p.c.h.Now()
+	s.seen, s.answeredAt, s.rtt = m.mapped, now, time.Duration(0)
+	if t.sent == 1 { // else nobody knows which transmission was answered
+		s.rtt = now.Sub(t.at)
+	}
+	if !t.alternate {
+		s.unanswered = 0
+		s.alternate = alternateOf(t.to, m)
+		p.ask(s, s.alternate, true)
+	}
+	p.seen(m.mapped, t.to)
+	t.end()
+}
+
+// alternateOf is where else the server that was asked at an address answers; invalid if it does not say so, or
+// nothing usable. A server behind a translation of its own does not know by which host we know it, so what
+// counts is whether it is the same one as the host the answer left from.
+func alternateOf(asked netip.AddrPort, m *message) netip.AddrPort {
+	if m.other.IsValid() && m.origin.IsValid() && m.other.Addr() == m.origin.Addr() {
+		return netip.AddrPortFrom(asked.Addr(), m.other.Port())
+	}
+	return m.other
+}
+
+// stop takes the transaction out of the books.
+func (t *transaction) stop() {
+	t.timer.Stop()
+	delete(t.p.c.transactions, key{t.p.socket, t.id})
+}
+
+// end ends the transaction for good.
+func (t *transaction) end() {
+	p := t.p
+	if p.over {
+		return
+	}
+	t.stop()
+	p.running = slices.DeleteFunc(p.running, func(other *transaction) bool { return other == t })
+	p.settle()
+}
