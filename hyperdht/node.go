@@ -137,6 +137,7 @@ var (
 	ErrClosed               = peering.ErrClosed
 	ErrSuspended            = peering.ErrSuspended
 	ErrConnectionClosed     = peering.ErrConnectionClosed
+	ErrPeerSilent           = peering.ErrPeerSilent
 	ErrMessageTooLarge      = peering.ErrMessageTooLarge
 	ErrTimeout              = rpc.ErrTimeout
 	ErrTooFewNodes          = rpc.ErrTooFewNodes

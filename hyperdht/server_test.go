@@ -2,6 +2,7 @@ package hyperdht_test
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -174,5 +175,46 @@ func TestSameSeedSameRun(t *testing.T) {
 	}
 	if a == other {
 		t.Error("another seed made the same run")
+	}
+}
+
+func TestSilentPeerIsGivenUpWithinFifteenSeconds(t *testing.T) {
+	w := newWorld(t, 8, simnet.Config{Seed: 38})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	opened, closed := false, error(nil)
+	ch.Do(func() {
+		c := cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.OnOpen(func() { opened = true })
+		c.OnClose(func(err error) { closed = err })
+	})
+	w.until("the connection is open", 10*time.Second, func() bool { return opened })
+	w.net.Run(7 * time.Minute) // a healthy idle connection lives on
+	if closed != nil {
+		t.Fatalf("an idle connection ended with %v", closed)
+	}
+	sh.Crash()
+	w.until("the client has noticed", 15*time.Second, func() bool { return closed != nil })
+	if !errors.Is(closed, hyperdht.ErrPeerSilent) {
+		t.Errorf("closed with %v", closed)
+	}
+}
+
+func TestServerAnnouncesAnewWhenItsNATForgets(t *testing.T) {
+	w := newWorld(t, 12, simnet.Config{Seed: 39})
+	home := w.net.AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("81.2.3.1"))
+	sh := home.AddHost("server", netip.MustParseAddr("192.168.1.10"))
+	sn := w.node(sh, hyperdht.Config{})
+	w.until("the server's node is ready", time.Minute, sn.Ready)
+	ch, cn := w.join("client")
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	for range 3 {
+		w.net.Run(time.Minute)
+		home.SetAddr(home.Addr().Next()) // the provider gives the line another address
+		w.net.Run(15 * time.Second)
+		if !w.canConnect(ch, cn) {
+			t.Fatalf("the server cannot be reached 15 s after it moved to %v", home.Addr())
+		}
 	}
 }

@@ -252,9 +252,10 @@ func (a *announcer) ping(round int) {
 	nodes := a.generations[2]
 	answered, pending := 0, len(nodes)
 	for _, node := range nodes {
-		a.p.rpc.Ping(node, nil, a.session, func(_ rpc.Reply, err error) {
+		a.p.rpc.Ping(node, nil, a.session, func(r rpc.Reply, err error) {
 			if err == nil {
 				answered++
+				a.checkMapping(r)
 			}
 			if pending--; pending > 0 || !a.running() || a.cycling {
 				return
@@ -268,6 +269,18 @@ func (a *announcer) ping(round int) {
 			}
 			a.timer = a.p.host.AfterFunc(announcePause, func() { a.ping(round + 1) })
 		})
+	}
+}
+
+// checkMapping notices that a relay sees us at another address than the one we announced with: our NAT has
+// forgotten us, or we have moved, and the relay forwards to where nobody is. The original finds out with its
+// next cycle, up to five minutes later.
+func (a *announcer) checkMapping(r rpc.Reply) {
+	for _, relay := range a.relays {
+		if relay.RelayAddr == r.From && relay.PeerAddr != r.To {
+			a.refresh = true
+			a.p.stats.MappingsChanged++
+		}
 	}
 }
 

@@ -71,6 +71,8 @@ type Connection struct {
 	buf       []byte   // scratch for frames
 	keepAlive time.Duration
 	lastWrite host.Instant
+	heard     uint64 // packets received until the last keep-alive check
+	silent    int    // checks since which nothing was received
 	timer     host.Timer
 	release   func() // gives the pool socket back
 
@@ -403,17 +405,24 @@ func (c *Connection) armKeepAlive() {
 }
 
 // keepAliveDue sends an empty message if nothing was written for the whole interval, and otherwise comes
-// back when that may be so: one timer per interval instead of one per write.
+// back when that may be so: one timer per interval instead of one per write. The peer acknowledges whatever
+// we send, so one that is not heard of between two checks is not well.
 func (c *Connection) keepAliveDue() {
 	if c.closed || c.ending {
 		return
 	}
-	silent := c.p.host.Now().Sub(c.lastWrite)
-	if silent >= c.keepAlive {
-		c.write(nil)
-		silent = 0
+	if heard := c.raw.Stats().PacketsReceived; heard != c.heard {
+		c.heard, c.silent = heard, 0
+	} else if c.silent++; c.silent >= maxSilentChecks {
+		c.Destroy(ErrPeerSilent)
+		return
 	}
-	c.timer.Reset(c.keepAlive - silent)
+	idle := c.p.host.Now().Sub(c.lastWrite)
+	if idle >= c.keepAlive {
+		c.write(nil)
+		idle = 0
+	}
+	c.timer.Reset(c.keepAlive - idle)
 }
 
 func (c *Connection) stopKeepAlive() {

@@ -24,5 +24,6 @@ var (
 	ErrSuspended            = errors.New("SUSPENDED: the node is suspended")
 	ErrTooManyPending       = errors.New("too many messages queued before the connection opened")
 	ErrMessageTooLarge      = errors.New("message does not fit the secret stream's 16 MiB frame")
+	ErrPeerSilent           = errors.New("nothing was heard from the peer for too long")
 	ErrConnectionClosed     = errors.New("connection closed")
 )

@@ -60,6 +60,10 @@ const (
 
 // Chosen by us.
 const (
+	// maxSilentChecks is after how many keep-alive intervals without any packet from the peer a connection is
+	// given up. The transport takes 13 s from the first unanswered packet; this makes it 15 s from the last
+	// answered one, whatever is under way.
+	maxSilentChecks = 2
 	// maxSessions bounds the server sessions that have no connection yet, over all servers of a node. The
 	// original has no bound; each costs a few Diffie-Hellman operations and up to one socket.
 	maxSessions = 1024

@@ -53,6 +53,7 @@ type Stats struct {
 	RelayAborts        uint64 // relays that were not reached or did not pair
 	RelayUpgrades      uint64 // connections that left a relay for a direct path
 	SessionsAborted    uint64
+	MappingsChanged    uint64 // a relay saw a server of ours at another address than before
 	ConnectionsOpened  uint64
 	ConnectionsClosed  uint64
 	ConnectionsBroken  uint64 // ended because the encrypted stream made no sense
