@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,7 +79,15 @@ func (f *File) replace(content []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(beside))
 	}
-	d, err := os.Open(dir)
+	return syncDir(dir)
+}
+
+// syncDir flushes a folder. Windows has no such thing, and needs none.
+func syncDir(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -161,6 +162,9 @@ func Write(path, comment, value string) error {
 		if err := os.Rename(f.Name(), path); err != nil {
 			return plain(path, err)
 		}
+	}
+	if runtime.GOOS == "windows" { // which cannot flush a folder, and need not
+		return nil
 	}
 	d, err := os.Open(dir)
 	if err != nil {
