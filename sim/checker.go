@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// checker judges what doc.go lists. It sees events, answers to scrapes, and disks.
+type checker struct {
+	w          *World
+	clientKeys map[domain.PublicKey][]*client
+	conns      map[connection]domain.Side // that are open
+	tries      map[string]*tries          // by who tries what
+	registered uint64                     // registrations that clients know of
+	dials      uint64
+}
+
+// connection names one by its machine, the boot of that, and its uid.
+type connection struct {
+	machine string
+	boot    int
+	uid     domain.UID
+}
+
+// tries are the last attempts at something.
+type tries struct {
+	at   []time.Duration // within retryWindow
+	last time.Duration
+}
+
+func newChecker(w *World) *checker {
+	return &checker{
+		w: w, clientKeys: map[domain.PublicKey][]*client{},
+		conns: map[connection]domain.Side{}, tries: map[string]*tries{},
+	}
+}
+
+// onClientEvent is told every event of a client.
+func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
+	if boot != c.boots {
+		w.fail("connections", "%s tells %s after it crashed", c.name, e.Name())
+		return
+	}
+	w.log.event(c.name, e)
+	k := w.check
+	k.lifetimes(c.machine, e)
+	switch e := e.(type) {
+	case domain.ConnectionOpen:
+		if e.Side == domain.SideMetrics && e.Peer.Key != c.scraper.keys.Public {
+			w.fail("stranger", "%s lets %s in", c.name, w.nameOf(e.Peer.Key))
+		}
+	case domain.AliasAttempt:
+		k.try(c.name+" registers", maxAttempts)
+	case domain.RegisterAliasSuccess:
+		k.registered++
+		c.scraper.ledger.acknowledge(c)
+	}
+}
+
+// onScraperEvent is told every event of a scraper.
+func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
+	if boot != s.boots {
+		w.fail("connections", "%s tells %s after it crashed", s.name, e.Name())
+		return
+	}
+	w.log.event(s.name, e)
+	k, l := w.check, s.ledger
+	k.lifetimes(s.machine, e)
+	switch e := e.(type) {
+	case domain.AliasRequest:
+		l.asked(e)
+	case domain.AliasSuccess:
+		l.succeeded(e)
+	case domain.SetAlias:
+		l.set(e.Entry)
+	case domain.AliasExpired:
+		l.expired(e.Entry)
+	case domain.LoadAliases:
+		l.loaded()
+	case domain.ConnectionOpen:
+		if e.Side == domain.SideScrape && !k.member(e.Peer.Key) {
+			w.fail("stranger", "%s scrapes %s", s.name, w.nameOf(e.Peer.Key))
+		}
+	case domain.SessionWait:
+		k.dials++
+		if e.RetryIn < minRetry {
+			w.fail("retries", "%s dials %s again after %v", s.name, w.nameOf(e.Key), e.RetryIn)
+		}
+		k.try(s.name+" dials "+w.nameOf(e.Key), maxAttempts+4*l.renewals(e.Key))
+	}
+}
+
+// member reports whether a key belongs to a client that knows the secret. Such a client's metrics may also come over
+// the connection that its dialler registered on.
+func (k *checker) member(key domain.PublicKey) bool {
+	return slices.ContainsFunc(k.clientKeys[key], func(c *client) bool { return c.knows })
+}
+
+// owner reports whether a key is the server's of a client that knows the secret.
+func (k *checker) owner(key domain.PublicKey) bool {
+	return slices.ContainsFunc(k.clientKeys[key], func(c *client) bool { return c.knows && c.keys.Public == key })
+}
+
+// lifetimes pairs the opening and the end of each connection.
+func (k *checker) lifetimes(m *machine, e domain.Event) {
+	switch e := e.(type) {
+	case domain.ConnectionOpen:
+		c := connection{m.name, m.boots, e.UID}
+		if _, twice := k.conns[c]; twice {
+			k.w.fail("connections", "%s opens %s twice", m.name, e.UID)
+		}
+		k.conns[c] = e.Side
+	case domain.ConnectionClose:
+		c := connection{m.name, m.boots, e.UID}
+		if side, ok := k.conns[c]; !ok || side != e.Side {
+			k.w.fail("connections", "%s closes %s, which is not open", m.name, e.UID)
+		}
+		delete(k.conns, c)
+	}
+}
+
+// try counts an attempt.
+func (k *checker) try(what string, limit int) {
+	now := k.w.net.Now()
+	t := k.tries[what]
+	if t == nil {
+		t = &tries{last: -time.Hour}
+		k.tries[what] = t
+	}
+	if now-t.last < minRetry {
+		k.w.fail("retries", "%s again after %v", what, now-t.last)
+	}
+	t.last = now
+	for len(t.at) > 0 && now-t.at[0] > retryWindow {
+		t.at = t.at[1:]
+	}
+	if t.at = append(t.at, now); len(t.at) > limit {
+		k.w.fail("retries", "%s %d times in %v", what, len(t.at), retryWindow)
+	}
+}
+
+// crashed forgets what a machine could not tell any more.
+func (k *checker) crashed(m *machine) {
+	for c := range k.conns {
+		if c.machine == m.name {
+			delete(k.conns, c)
+		}
+	}
+	// A program that was started anew may try at once.
+	for what, t := range k.tries {
+		if strings.HasPrefix(what, m.name+" ") {
+			t.last = -time.Hour
+		}
+	}
+}
+
+// audit counts what a machine holds.
+func (k *checker) audit(m *machine) {
+	if m.host.Down() {
+		return
+	}
+	peers := 0
+	if m.node != nil {
+		peers = m.node.Status().Connections
+	}
+	for _, s := range k.w.scrapers {
+		if s.machine == m && s.app != nil {
+			peers += len(s.app.Aliases())
+		}
+	}
+	sockets, timers := maxSockets+peers, maxTimers+maxTimersPerPeer*peers
+	if n := m.host.Sockets(); n > sockets {
+		k.w.fail("bounds", "%s has %d sockets open for %d peers", m.name, n, peers)
+	}
+	if n := m.host.Timers(); n > timers {
+		k.w.fail("bounds", "%s has %d timers armed for %d peers", m.name, n, peers)
+	}
+	k.w.result.peak(m.host.Sockets(), m.host.Timers())
+}
+
+// final looks at everything before the world is closed.
+func (k *checker) final() {
+	for _, s := range k.w.scrapers {
+		s.ledger.compare()
+	}
+}
+
+// leftovers looks at a machine whose software has closed.
+func (k *checker) leftovers(m *machine) {
+	if t, s := m.host.Timers(), m.host.Sockets(); t > 0 || s > 0 {
+		k.w.fail("leftovers", "%s still has %d timers and %d sockets", m.name, t, s)
+	}
+	for c, side := range k.conns {
+		if c.machine == m.name {
+			k.w.fail("connections", "%s never told the end of %s (%s)", m.name, c.uid, side)
+			break
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// ledger is what a scraper must have in its table, as far as its events and its clients tell. It outlives crashes,
+// as the disk does.
+type ledger struct {
+	s       *scraper
+	aliases map[domain.Alias]*account
+	pending map[question]time.Time // registrations that are not answered yet: when they would expire
+	renewed map[domain.PublicKey]int
+}
+
+// account is what is known of an alias.
+type account struct {
+	owner    domain.PublicKey // as the scraper told last
+	acked    domain.PublicKey // whose registration was acknowledged last; zero for none
+	expires  time.Time        // by the scraper's own clock, of the last registration that succeeded
+	perhaps  time.Time        // of registrations whose fate is not known, the latest
+	stranger bool             // one was reported already
+}
+
+type question struct {
+	uid   domain.UID
+	alias domain.Alias
+}
+
+func newLedger(s *scraper) *ledger {
+	return &ledger{
+		s: s, aliases: map[domain.Alias]*account{}, pending: map[question]time.Time{}, renewed: map[domain.PublicKey]int{},
+	}
+}
+
+func (l *ledger) account(a domain.Alias) *account {
+	acc := l.aliases[a]
+	if acc == nil {
+		acc = &account{}
+		l.aliases[a] = acc
+	}
+	return acc
+}
+
+// now is the scraper's own idea of the time.
+func (l *ledger) now() time.Time { return l.s.host.Clock().Now() }
+
+// asked is told of a registration with the right secret.
+func (l *ledger) asked(e domain.AliasRequest) {
+	expires := l.now().Add(l.s.expiry)
+	l.pending[question{e.UID, e.Register.Alias}] = expires
+	acc := l.account(e.Register.Alias)
+	if expires.After(acc.perhaps) {
+		acc.perhaps = expires
+	}
+}
+
+// succeeded is told of a registration that is durable.
+func (l *ledger) succeeded(e domain.AliasSuccess) {
+	q := question{e.UID, e.Register.Alias}
+	acc := l.account(e.Register.Alias)
+	acc.expires = l.pending[q]
+	acc.owner = e.Register.Key
+	delete(l.pending, q)
+	if !l.others(e.Register.Alias) {
+		acc.perhaps = time.Time{}
+	}
+	l.renewed[e.Register.Key]++
+}
+
+// others reports whether registrations of an alias are unanswered.
+func (l *ledger) others(a domain.Alias) bool {
+	for q := range l.pending {
+		if q.alias == a {
+			return true
+		}
+	}
+	return false
+}
+
+// renewals is how often a key has registered.
+func (l *ledger) renewals(key domain.PublicKey) int { return l.renewed[key] }
+
+// set is told of a new or changed entry.
+func (l *ledger) set(e domain.Entry) {
+	l.account(e.Alias).owner = e.Key
+	if !l.s.w.check.owner(e.Key) {
+		l.s.w.fail("stranger", "%s gives %q to %s, who never knew the secret", l.s.name, e.Alias, l.s.w.nameOf(e.Key))
+	}
+}
+
+// expired is told that an entry was dropped.
+func (l *ledger) expired(e domain.Entry) {
+	acc := l.account(e.Alias)
+	if now := l.now(); now.Before(acc.expires) && now.Before(e.Expires) {
+		l.s.w.fail("acknowledged", "%s drops %q at %v, before %v", l.s.name, e.Alias, now.Format(time.TimeOnly), e.Expires.Format(time.TimeOnly))
+	}
+	*acc = account{perhaps: acc.perhaps}
+}
+
+// leaves is told that a client is about to say goodbye.
+func (l *ledger) leaves(c *client) {
+	if acc := l.aliases[c.alias]; acc != nil && acc.acked == c.keys.Public {
+		acc.acked = domain.PublicKey{}
+	}
+}
+
+// wiped is told that the disk is gone.
+func (l *ledger) wiped() {
+	clear(l.aliases)
+	clear(l.pending)
+}
+
+// acknowledge is told that a client believes itself registered.
+func (l *ledger) acknowledge(c *client) {
+	acc := l.account(c.alias)
+	acc.acked = c.keys.Public
+	if !slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool { return e.Alias == c.alias }) && l.now().Before(acc.expires) {
+		l.s.w.fail("acknowledged", "%s believes to be registered, but it is not on the disk of %s", c.name, l.s.name)
+	}
+}
+
+// booted is told that the scraper's program has just started, with whatever its disk has. Registrations under way at
+// the crash are durable or are not.
+func (l *ledger) booted() {
+	clear(l.pending)
+	for _, e := range l.s.disk.Entries() {
+		acc := l.account(e.Alias)
+		acc.owner = e.Key
+		if bound := acc.bound(); e.Expires.After(bound) {
+			l.s.w.fail("expiry", "%q of %s would expire at %v, %v too late, after a restart", e.Alias, l.s.name, e.Expires, e.Expires.Sub(bound))
+		}
+	}
+}
+
+// bound is when an alias expires at the latest.
+func (a *account) bound() time.Time {
+	if a.perhaps.After(a.expires) {
+		return a.perhaps
+	}
+	return a.expires
+}
+
+// loaded is told that the table was read from the disk; it is looked at when the turn is over.
+func (l *ledger) loaded() {
+	boot := l.s.boots
+	l.s.w.net.AfterFunc(0, func() {
+		if l.s.boots == boot && !l.s.host.Down() {
+			l.compare()
+		}
+	})
+}
+
+// compare looks whether everything that was acknowledged is in the table.
+func (l *ledger) compare() {
+	if l.s.app == nil || l.s.host.Down() {
+		return
+	}
+	have := map[domain.Alias]bool{}
+	for _, a := range l.s.app.Aliases() {
+		have[a.Alias] = true
+	}
+	now := l.now()
+	for _, alias := range slices.SortedFunc(maps.Keys(l.aliases), func(a, b domain.Alias) int { return strings.Compare(string(a), string(b)) }) {
+		acc := l.aliases[alias]
+		if !acc.acked.IsZero() && now.Before(acc.expires) && !have[alias] {
+			l.s.w.fail("acknowledged", "%s has lost %q, which %s believes to be registered", l.s.name, alias, l.s.w.nameOf(acc.acked))
+		}
+	}
+}
+
+// asking is what a scrape may be answered with.
+type asking struct {
+	owner   domain.PublicKey
+	expires time.Time
+	at      time.Time
+}
+
+// asks notes what is right at the moment of a scrape.
+func (l *ledger) asks(a domain.Alias) asking {
+	acc := l.aliases[a]
+	if acc == nil {
+		return asking{at: l.now()}
+	}
+	return asking{owner: acc.owner, expires: acc.bound(), at: l.now()}
+}
+
+// served judges the metrics that a scrape brought.
+func (l *ledger) served(a domain.Alias, q asking, body []byte) {
+	w := l.s.w
+	if got := ownerOf(body); got != q.owner.String() {
+		w.fail("identity", "a scrape of %q at %s brings metrics of %.8s, not of %s", a, l.s.name, got, w.nameOf(q.owner))
+	}
+	if !q.at.Before(q.expires) {
+		w.fail("expiry", "%s serves %q %v after its time", l.s.name, a, q.at.Sub(q.expires))
+	}
+}

@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+var lookupsScenario = &Scenario{
+	Name:  "lookups",
+	About: "servers announce themselves on a large DHT, and nodes anywhere in it look them up",
+	Nodes: 1000, Clients: 25, For: 20 * time.Second,
+	Coarse: true,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		keys := w.announce(w.opts.Clients)
+		w.phase("%d lookups", lookupsEach*len(keys))
+		stats := w.lookUp(keys, lookupsEach*len(keys), w.opts.For)
+		stats.report(w)
+	},
+}
+
+// lookupsEach is how often each server is looked up.
+const lookupsEach = 8
+
+// lookupConcurrency is how many nodes a lookup asks at a time (dht-rpc lib/query.js).
+const lookupConcurrency = 10
+
+// lookupStats is what came of lookups.
+type lookupStats struct {
+	asked, found int
+	hops, sent   []int
+	took         []time.Duration
+}
+
+// announce makes n of the DHT's nodes servers and returns their keys.
+func (w *World) announce(n int) []id.PublicKey {
+	w.phase("%d servers announce themselves", n)
+	keys := make([]id.PublicKey, n)
+	announced := 0
+	for i := range n {
+		pair := id.KeyPairFromSeed(id.Seed(w.seedOf(fmt.Sprintf("server %d", i))))
+		keys[i] = pair.Public
+		m := w.nodes[w.rand.IntN(len(w.nodes))]
+		m.host.Do(func() {
+			_, err := m.node.Listen(hyperdht.ListenOptions{
+				Keys: pair, OnConnection: func(c *hyperdht.Connection) { c.Destroy(nil) },
+			}, func(err error) {
+				announced++
+				if err != nil {
+					w.fail("outcome", "%s cannot announce: %v", m.name, err)
+				}
+			})
+			if err != nil {
+				panic(err)
+			}
+		})
+	}
+	w.until("all servers are announced", startWithin, func() bool { return announced == n })
+	return keys
+}
+
+// lookUp has random nodes look keys up, n times in all and evenly spread over a while.
+func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupStats {
+	s := &lookupStats{}
+	done := 0
+	for i := range n {
+		w.net.AfterFunc(over*time.Duration(i)/time.Duration(n), func() {
+			m := w.nodes[w.rand.IntN(len(w.nodes))]
+			if m.node == nil || m.host.Down() {
+				done++
+				return
+			}
+			s.asked++
+			m.host.Do(func() {
+				began, found := w.net.Now(), false
+				var q *hyperdht.Query
+				q = m.node.FindPeer(keys[i%len(keys)], func(f hyperdht.Found) { found = found || len(f.Peers) > 0 }, func(err error) {
+					done++
+					s.took = append(s.took, w.net.Now()-began)
+					s.hops = append(s.hops, q.Hops())
+					s.sent = append(s.sent, q.Successes()+q.Errors())
+					if found {
+						s.found++
+					}
+				})
+			})
+		})
+	}
+	w.run(over)
+	w.until("all lookups have ended", startWithin, func() bool { return done == n })
+	return s
+}
+
+// report demands that everything was found and tabulates what it took.
+func (s *lookupStats) report(w *World) {
+	w.expect(s.found == s.asked, "%d of %d lookups found nothing", s.asked-s.found, s.asked)
+	hops, sent := meanOf(s.hops), meanOf(s.sent)
+	r := w.result
+	r.row("lookups", "%d of %d found", s.found, s.asked)
+	r.row("hops", "%.2f on average, %d at most", hops, mostOf(s.hops))
+	r.row("requests per lookup", "%.1f on average, %d at most", sent, mostOf(s.sent))
+	r.row("time of a lookup", "%s", spread(s.took))
+	r.Hops, r.Requests = hops, sent
+	r.Plots = append(r.Plots, countPlot("Hops of a lookup", "hops", s.hops), countPlot("Requests of a lookup", "requests", s.sent))
+}
+
+func meanOf(all []int) float64 {
+	sum := 0
+	for _, n := range all {
+		sum += n
+	}
+	return float64(sum) / float64(max(len(all), 1))
+}
+
+func mostOf(all []int) (most int) {
+	for _, n := range all {
+		most = max(most, n)
+	}
+	return most
+}
+
+// countPlot shows how often each number comes up, in at most forty bars.
+func countPlot(title, x string, all []int) Plot {
+	p := Plot{Title: title, X: x, Y: "count", Bars: true}
+	width := mostOf(all)/40 + 1
+	counts := make([]int, mostOf(all)/width+1)
+	for _, n := range all {
+		counts[n/width]++
+	}
+	for i, n := range counts {
+		p.Labels = append(p.Labels, fmt.Sprint(i*width))
+		p.Points = append(p.Points, Point{float64(i), float64(n)})
+	}
+	return p
+}
+
+var growthScenario = &Scenario{
+	Name:  "growth",
+	About: "the same lookups on DHTs of 100, 1,000, 10,000 ... nodes: they grow as the logarithm",
+	Nodes: 1000, Clients: 25, For: 20 * time.Second,
+	Coarse: true,
+	Play: func(w *World) {
+		hops := Plot{Title: "Hops of a lookup by the size of the DHT", X: "log10 of nodes", Y: "hops"}
+		sent := Plot{Title: "Requests of a lookup by the size of the DHT", X: "log10 of nodes", Y: "requests"}
+		for n := 100; n <= w.opts.Nodes; n *= 10 {
+			w.phase("%d nodes", n)
+			o := w.opts
+			o.Nodes = n
+			o.Trace, o.Capture = nil, nil
+			r := lookupsScenario.run(o)
+			for _, f := range r.Failures {
+				w.fail(f.Check, "%d nodes: %s", n, f.What)
+			}
+			w.log.say("hash %016x", r.Hash)
+			x := math.Log10(float64(n))
+			hops.Points = append(hops.Points, Point{x, r.Hops})
+			sent.Points = append(sent.Points, Point{x, r.Requests})
+			w.result.row(fmt.Sprintf("%d nodes", n), "%.2f hops, %.1f requests per lookup, %s", r.Hops, r.Requests, r.Row("lookups"))
+		}
+		// A hop halves the distance at least, and asks as many nodes as a lookup asks at a time.
+		w.growsAsLog("hops", hops.Points, math.Log2(10))
+		w.growsAsLog("requests", sent.Points, math.Log2(10)*lookupConcurrency)
+		w.result.Plots = append(w.result.Plots, hops, sent)
+	},
+}
+
+// growsAsLog demands that a lookup that must find its way among ten times as many nodes takes no more than perDecade
+// in addition.
+func (w *World) growsAsLog(what string, points []Point, perDecade float64) {
+	for i := 1; i < len(points); i++ {
+		from, to := points[i-1].Y, points[i].Y
+		w.expect(to-from <= perDecade, "%s grow from %.2f to %.2f with a tenfold of nodes, by more than %.1f", what, from, to, perDecade)
+	}
+}

@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// machine is a computer in a World and the software on it, which boots with it.
+type machine struct {
+	w      *World
+	name   string
+	host   *simnet.Host
+	router *simnet.Router // its own; nil on the open internet
+	boots  int
+	node   *hyperdht.Node // nil while the software is closed
+
+	run  func()            // starts the software on a machine that has booted, inside a turn
+	stop func(done func()) // ends it in good order, inside a turn
+}
+
+// boot starts the software on the machine's current boot.
+func (m *machine) boot() {
+	m.boots++
+	m.host.Do(m.run)
+}
+
+// crash ends the machine at once.
+func (m *machine) crash() {
+	m.w.check.crashed(m)
+	m.host.Crash()
+	m.node = nil
+}
+
+// restart boots a machine again, whether it runs or not.
+func (m *machine) restart() {
+	if !m.host.Down() {
+		m.crash()
+	}
+	m.host = m.host.Restart()
+	m.boot()
+}
+
+// close ends the software in good order and waits for that.
+func (m *machine) close() {
+	if m.node == nil || m.host.Down() {
+		return
+	}
+	closed := false
+	m.host.Do(func() { m.stop(func() { closed = true }) })
+	m.w.until(m.name+" has closed", closeWithin, func() bool { return closed })
+	m.node = nil
+}
+
+// up reports whether the software runs and the machine is awake.
+func (m *machine) up() bool { return m.node != nil && !m.host.Down() && !m.host.Asleep() }
+
+// join puts a DHT node on the machine. It must run inside a turn.
+func (m *machine) join(cfg hyperdht.Config) {
+	if cfg.Bootstrap == nil {
+		cfg.Bootstrap = m.w.bootstrap
+	}
+	node, err := hyperdht.New(m.host, cfg)
+	if err != nil {
+		panic(fmt.Sprintf("sim: %s: %v", m.name, err))
+	}
+	m.node = node
+}
+
+// transport puts a DHT node and a transport over it on the machine. It must run inside a turn.
+func (m *machine) transport(nodeConfig hyperdht.Config, cfg dht.Config) *dht.Transport {
+	m.join(nodeConfig)
+	return dht.New(m.host, m.node, cfg)
+}
+
+// place is where a machine stands.
+type place struct {
+	nat *simnet.NAT     // nil: on the open internet
+	lan *simnet.Segment // an existing network, in place of all else
+	at  netip.Addr      // the address there
+}
+
+// open is the internet itself.
+var open = place{}
+
+// behind is a router of the machine's own.
+func behind(nat simnet.NAT) place { return place{nat: &nat} }
+
+// settle makes a machine at a place; its software is still to be set.
+func (w *World) settle(name string, p place) *machine {
+	m := &machine{w: w, name: name}
+	switch {
+	case p.lan != nil:
+		m.host = p.lan.AddHost(name, p.at)
+	case p.nat == nil:
+		m.host = w.net.AddHost(name, w.publicAddr())
+	case p.nat.Mapping == simnet.Never: // nothing is translated
+		m.router = w.net.AddRouter(name+"'s router", *p.nat, netip.Addr{})
+		m.host = m.router.AddHost(name, w.publicAddr())
+	default:
+		m.router = w.net.AddRouter(name+"'s router", *p.nat, w.publicAddr())
+		m.host = m.router.AddHost(name, privateAddr)
+	}
+	w.machines = append(w.machines, m)
+	w.byName[name] = m
+	return m
+}
+
+// privateAddr is what the only machine behind a home router has.
+var privateAddr = netip.MustParseAddr("192.168.1.10")
+
+// publicAddr returns an address that nobody has.
+func (w *World) publicAddr() netip.Addr {
+	w.addrs++
+	n := w.addrs
+	return netip.AddrFrom4([4]byte{20 + byte(n>>24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// addNode boots one more persistent node of the DHT.
+func (w *World) addNode() *machine {
+	n := len(w.nodes)
+	name := fmt.Sprintf("node-%d", n)
+	m := w.settle(name, open)
+	cfg := hyperdht.Config{Mode: hyperdht.Persistent, Reachable: true, WallClock: func() time.Time { return m.host.Clock().Now() }}
+	if n == 0 {
+		addr := netip.AddrPortFrom(m.host.Addr(), dhtPort)
+		w.bootstrap = []string{addr.String()}
+		cfg.Bootstrap, cfg.PublicAddr = []string{}, addr
+	}
+	m.run = func() { m.join(cfg) }
+	m.stop = func(done func()) { m.node.Close(done) }
+	w.nodes = append(w.nodes, m)
+	m.boot()
+	return m
+}
+
+// relay is a machine that carries connections whose ends cannot reach each other.
+func (w *World) addRelay(name string) id.PublicKey {
+	keys := id.KeyPairFromSeed(id.Seed(w.seedOf(name)))
+	m := w.settle(name, open)
+	ready := false
+	m.run = func() {
+		m.join(hyperdht.Config{})
+		if _, err := m.node.ServeRelay(hyperdht.RelayConfig{Keys: keys}, func(error) { ready = true }); err != nil {
+			panic(fmt.Sprintf("sim: %s: %v", name, err))
+		}
+	}
+	m.stop = func(done func()) { m.node.Close(done) }
+	m.boot()
+	w.until(name+" can be found", startWithin, func() bool { return ready })
+	w.names[keys.Public] = name
+	return keys.Public
+}

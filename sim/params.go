@@ -1,0 +1,42 @@
+package sim
+
+import "time"
+
+// Fixed by the protocol.
+const (
+	// dhtPort is where the first node listens (hyperdht index.js).
+	dhtPort = 49737
+)
+
+// Our choice.
+const (
+	// closeWithin bounds the end of a client or scraper in good order: five seconds are promised, and a slow machine
+	// may take longer.
+	closeWithin = 10 * time.Second
+	// startWithin bounds how long software takes to be ready where nothing is wrong.
+	startWithin = 2 * time.Minute
+	// step is how often conditions are looked at that are too costly to be asked after every event.
+	step = 100 * time.Millisecond
+	// auditEvery is how often machines are counted through.
+	auditEvery = 10 * time.Second
+	// scrapeWithin is the time-out of a scrape, Prometheus's usual 10 s less a margin.
+	scrapeWithin = 9 * time.Second
+
+	// maxFailures bounds what a run reports: one mistake may show in every scrape.
+	maxFailures = 40
+	// maxTranscript bounds the transcript that is kept, in bytes. What comes later counts for the hash only.
+	maxTranscript = 4 << 20
+
+	// maxSockets is what one machine may have open: a server and a client socket, 256 for one punch of random ports at
+	// a time (hyperdht lib/holepuncher.js), and some for sessions under way.
+	maxSockets = 256 + 64
+	// maxTimers is what one machine may have armed, and more for each peer that it serves.
+	maxTimers, maxTimersPerPeer = 1200, 24
+
+	// retryWindow and maxAttempts are the bound on retries: a backoff from one second to a minute comes to about
+	// twenty in ten minutes, and twice that where every wait is the shortest it may be.
+	retryWindow = 10 * time.Minute
+	maxAttempts = 32
+	// minRetry is the shortest wait between two tries, less what a clock may be wrong by.
+	minRetry = 950 * time.Millisecond
+)

@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/simnet/simstore"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// keysOf makes the identity of somebody.
+func (w *World) keysOf(who string) domain.KeyPair {
+	k := domain.KeyPairFromSeed(domain.SeedFrom(w.seedOf(who)))
+	w.names[id.PublicKey(k.Public)] = who
+	return k
+}
+
+// scraper is a machine with a scraper and its disk.
+type scraper struct {
+	*machine
+	keys   domain.KeyPair
+	disk   *simstore.Disk
+	app    *app.Scraper // nil while closed or down
+	ledger *ledger      // what the checker knows of it
+	expiry time.Duration
+}
+
+func (s *scraper) machineOf() *machine { return s.machine }
+
+// scraperSetup is how a scraper differs from the usual one.
+type scraperSetup struct {
+	at        place
+	transport dht.Config
+	disk      simstore.Config
+	change    func(*app.ScraperConfig)
+}
+
+// addScraper boots a scraper and waits until it listens.
+func (w *World) addScraper(name string, how scraperSetup) *scraper {
+	s := w.newScraper(name, how)
+	s.boot()
+	w.until(name+" listens", startWithin, func() bool { return s.app != nil && s.app.Ready() })
+	return s
+}
+
+// newScraper makes a scraper that is still to be booted.
+func (w *World) newScraper(name string, how scraperSetup) *scraper {
+	how.disk.Seed = w.opts.Seed
+	s := &scraper{machine: w.settle(name, how.at), keys: w.keysOf(name), disk: simstore.NewDisk(how.disk)}
+	s.ledger = newLedger(s)
+	s.run = func() {
+		cfg := app.ScraperConfig{
+			Host:      s.host,
+			Transport: s.transport(hyperdht.Config{}, how.transport),
+			Clock:     s.host.Clock(),
+			Store:     simstore.Open(s.host, s.disk),
+			Keys:      s.keys,
+			Secrets:   []domain.Secret{w.secret},
+		}
+		boot := s.boots
+		cfg.OnEvent = func(e domain.Event) { w.onScraperEvent(s, boot, e) }
+		if how.change != nil {
+			how.change(&cfg)
+		}
+		s.expiry = cfg.Expiry
+		if s.expiry == 0 {
+			s.expiry = domain.DefaultExpiry
+		}
+		a, err := app.NewScraper(cfg)
+		if err != nil {
+			panic(fmt.Sprintf("sim: %s: %v", name, err))
+		}
+		s.app = a
+		s.ledger.booted()
+		a.Start(func(err error) {
+			if err != nil {
+				// A disk that could not be read: the service manager starts the program again.
+				w.log.tell(s.name, "does not start: %v", err)
+				w.net.AfterFunc(serviceRestart, func() {
+					if s.boots == boot && !s.host.Down() {
+						s.restart()
+					}
+				})
+			}
+		})
+	}
+	s.stop = func(done func()) { s.app.Close(done) }
+	w.scrapers = append(w.scrapers, s)
+	return s
+}
+
+// serviceRestart is how long a service manager waits before it starts a program again that could not start.
+const serviceRestart = time.Second
+
+// client is a machine with a client on it.
+type client struct {
+	*machine
+	scraper *scraper
+	alias   domain.Alias
+	keys    domain.KeyPair
+	knows   bool // the secret
+	app     *app.Client
+	source  *source
+	retired bool // will not come back
+}
+
+func (c *client) machineOf() *machine { return c.machine }
+
+// clientSetup is how a client differs from the usual one.
+type clientSetup struct {
+	at        place
+	alias     domain.Alias // its name unless given
+	keys      domain.KeyPair
+	transport dht.Config
+	change    func(*app.ClientConfig)
+	stranger  bool // does not know the secret
+	late      bool // is not booted yet
+}
+
+// addClient boots a client of a scraper. It does not wait for anything.
+func (w *World) addClient(s *scraper, how clientSetup) *client {
+	name := fmt.Sprintf("client-%d", len(w.clients))
+	c := &client{machine: w.settle(name, how.at), scraper: s, alias: how.alias, keys: how.keys, knows: !how.stranger}
+	if c.alias == "" {
+		c.alias = domain.Alias(name)
+	}
+	if c.keys.IsZero() {
+		c.keys = w.keysOf(name)
+	}
+	dial := w.keysOf(name + "'s dialler")
+	c.source = &source{key: c.keys.Public}
+	c.run = func() {
+		c.source.loop = c.host
+		cfg := app.ClientConfig{
+			Host:      c.host,
+			Transport: c.machine.transport(hyperdht.Config{}, how.transport),
+			Source:    c.source,
+			Scraper:   s.keys.Public,
+			Secret:    w.secret,
+			Alias:     c.alias, Service: "simulated", Hostname: name,
+			Keys: c.keys, DialKeys: dial,
+		}
+		if how.stranger {
+			cfg.Secret = domain.SecretFrom(w.seedOf("a wrong secret"))
+		}
+		boot := c.boots
+		cfg.OnEvent = func(e domain.Event) { w.onClientEvent(c, boot, e) }
+		if how.change != nil {
+			how.change(&cfg)
+		}
+		a, err := app.NewClient(cfg)
+		if err != nil {
+			panic(fmt.Sprintf("sim: %s: %v", name, err))
+		}
+		c.app = a
+		a.Start(func(err error) {
+			if err != nil {
+				w.log.tell(c.name, "does not listen: %v", err)
+			}
+		})
+	}
+	c.stop = func(done func()) {
+		s.ledger.leaves(c)
+		c.app.Close(done)
+	}
+	w.clients = append(w.clients, c)
+	for _, key := range []domain.PublicKey{c.keys.Public, dial.Public} {
+		w.check.clientKeys[key] = append(w.check.clientKeys[key], c)
+	}
+	if !how.late {
+		c.boot()
+	}
+	return c
+}
+
+// retire closes a client for good.
+func (c *client) retire() {
+	c.retired = true
+	c.close()
+}
+
+// source is a metrics source whose pages say whose they are.
+type source struct {
+	loop  host.Host
+	key   domain.PublicKey
+	pages int
+	err   error // given in place of a page
+}
+
+// keyLine starts the line of a page that says whose it is.
+const keyLine = "# key "
+
+// filler makes pages as long as those of a small exporter.
+var filler = strings.Repeat("simulated_bytes_total{direction=\"in\"} 12345678\n", 20)
+
+// Collect implements ports.MetricsSource.
+func (s *source) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
+	canceled := false
+	s.loop.Post(func() {
+		switch {
+		case canceled:
+		case s.err != nil:
+			done(nil, s.err)
+		default:
+			s.pages++
+			done(fmt.Appendf(nil, "%s%s\nsimulated_pages_total %d\n%s", keyLine, s.key, s.pages, filler), nil)
+		}
+	})
+	return func() { canceled = true }
+}
+
+// ownerOf reads whose page that is.
+func ownerOf(body []byte) string {
+	rest, ok := strings.CutPrefix(string(body), keyLine)
+	if !ok {
+		return ""
+	}
+	key, _, _ := strings.Cut(rest, "\n")
+	return key
+}

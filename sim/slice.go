@@ -1,0 +1,39 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+)
+
+var scenarios = []*Scenario{sliceScenario, lookupsScenario, growthScenario}
+
+// sliceScenario is the whole product once, with little comfort.
+var sliceScenario = &Scenario{
+	Name:  "slice",
+	About: "many clients on a lossy internet; the scraper crashes and comes back with its disk",
+	Nodes: 20, Clients: 50, For: 2 * time.Minute,
+	Loss: 0.05,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.phase("%d clients", w.opts.Clients)
+		for range w.opts.Clients {
+			w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
+		}
+		w.phase("all of them are scraped")
+		w.allScrapeable(time.Minute)
+		w.prometheus(s, 15*time.Second)
+		w.run(w.opts.For / 2)
+		w.phase("the scraper crashes, and is back a little later with its disk")
+		s.crash()
+		w.run(5 * time.Second)
+		s.restart()
+		took := w.allScrapeable(2 * time.Minute)
+		w.result.row("time to heal", "%s", spread(took))
+		w.result.Plots = append(w.result.Plots, histogram("Time to heal", took))
+		w.run(w.opts.For / 2)
+		w.phase("all of them are scraped, still")
+		w.allScrapeable(time.Minute)
+	},
+}

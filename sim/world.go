@@ -1,0 +1,215 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/adapters/simnet/pcap"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// World is a private DHT on a simulated internet, with scrapers and clients.
+type World struct {
+	opts     Options
+	scenario *Scenario
+	net      *simnet.Net
+	rand     *rand.Rand // the scenario's own choices
+	log      *transcript
+	check    *checker
+	result   *Result
+
+	addrs     uint32 // public ones given away
+	machines  []*machine
+	byName    map[string]*machine
+	names     map[id.PublicKey]string // whose key that is
+	bootstrap []string
+	nodes     []*machine
+	scrapers  []*scraper
+	clients   []*client
+
+	secret   domain.Secret
+	doing    string
+	told     time.Duration // progress was last told at
+	auditing bool
+}
+
+func newWorld(o Options, s *Scenario, r *Result) *World {
+	w := &World{
+		opts: o, scenario: s, result: r,
+		byName: map[string]*machine{}, names: map[id.PublicKey]string{}, auditing: true,
+	}
+	w.secret = domain.SecretFrom(w.seedOf("secret"))
+	w.rand = rand.New(rand.NewPCG(o.Seed, binary.LittleEndian.Uint64(fold("scenario"))))
+	w.net = simnet.New(simnet.Config{
+		Seed: o.Seed, Trace: o.Trace, Scribble: !s.Coarse, Coarse: s.Coarse,
+		Link: simnet.Link{Delay: 10 * time.Millisecond, Spread: 40 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: s.Loss},
+	})
+	w.log = &transcript{w: w, uids: map[string]int{}}
+	w.check = newChecker(w)
+	if o.Capture != nil {
+		pcap.Record(w.net, o.Capture)
+	}
+	if o.Trace != nil {
+		w.log.echo = func(line string) { _, _ = io.WriteString(o.Trace, line) }
+	}
+	w.net.AfterFunc(auditEvery, w.audit)
+	return w
+}
+
+// seedOf derives 32 bytes for a purpose, so that one more key moves no other.
+func (w *World) seedOf(what string) [32]byte {
+	return id.Hash(binary.LittleEndian.AppendUint64([]byte("dhtprom sim "), w.opts.Seed), []byte(what))
+}
+
+func fold(what string) []byte {
+	h := id.Hash([]byte(what))
+	return h[:8]
+}
+
+// audit looks all machines over, again and again.
+func (w *World) audit() {
+	if !w.auditing {
+		return
+	}
+	for _, m := range w.machines {
+		w.check.audit(m)
+	}
+	w.net.AfterFunc(auditEvery, w.audit)
+}
+
+// run lets time pass.
+func (w *World) run(d time.Duration) {
+	end := w.net.Now() + d
+	for w.net.Now() < end {
+		w.net.Run(min(end-w.net.Now(), 5*time.Second))
+		w.progress()
+	}
+}
+
+func (w *World) progress() {
+	if w.opts.Progress != nil {
+		w.opts.Progress(Progress{Now: w.net.Now(), Doing: w.doing, Failures: len(w.result.Failures)})
+	}
+}
+
+// reached lets time pass until cond holds, for within at most, and reports whether it does. cond is asked ten times a
+// virtual second.
+func (w *World) reached(within time.Duration, cond func() bool) bool {
+	end := w.net.Now() + within
+	for !cond() {
+		if w.net.Now() >= end {
+			return false
+		}
+		w.net.Run(min(end-w.net.Now(), step))
+		if w.net.Now()-w.told >= 5*time.Second {
+			w.told = w.net.Now()
+			w.progress()
+		}
+	}
+	return true
+}
+
+// stop ends a scenario that cannot go on.
+type stop struct{}
+
+// until is reached for what the scenario needs to go on.
+func (w *World) until(what string, within time.Duration, cond func() bool) {
+	if !w.reached(within, cond) {
+		w.fail("progress", "not within %v: %s", within, what)
+		panic(stop{})
+	}
+}
+
+// expect notes a failure unless ok.
+func (w *World) expect(ok bool, format string, args ...any) {
+	if !ok {
+		w.fail("outcome", format, args...)
+	}
+}
+
+// fail notes that a check found something wrong.
+func (w *World) fail(check, format string, args ...any) {
+	f := Failure{At: w.net.Now(), Check: check, What: fmt.Sprintf(format, args...)}
+	w.log.say("!!! %s: %s", f.Check, f.What)
+	if len(w.result.Failures) < maxFailures {
+		w.result.Failures = append(w.result.Failures, f)
+	}
+}
+
+// phase begins a part of the story.
+func (w *World) phase(format string, args ...any) {
+	w.doing = fmt.Sprintf(format, args...)
+	w.log.say("--- %s", w.doing)
+	w.progress()
+}
+
+// bootNodes starts the DHT and waits until its nodes know each other.
+func (w *World) bootNodes(n int) {
+	w.phase("a private DHT of %d nodes", n)
+	// They come one after the other, as machines do, though quickly; the first must be there for the others.
+	for i := range n {
+		w.addNode()
+		if i%16 == 15 {
+			w.net.Run(20 * time.Millisecond)
+		}
+	}
+	w.until("all nodes are persistent", startWithin, func() bool {
+		for _, m := range w.nodes {
+			if !m.node.Ready() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// finish ends the world in good order and looks at what is left.
+func (w *World) finish() {
+	w.phase("the end")
+	w.auditing = false
+	w.check.final()
+	for _, m := range w.machines {
+		if m.host.Asleep() {
+			m.host.Wake()
+		}
+	}
+	// Clients say goodbye while their scraper and the DHT are there, and so do scrapers.
+	for _, group := range [][]*machine{machinesOf(w.clients), machinesOf(w.scrapers), w.machines} {
+		w.closeAll(group)
+	}
+	w.run(time.Minute)
+	for _, m := range w.machines {
+		w.check.leftovers(m)
+	}
+}
+
+// closeAll closes machines at the same time.
+func (w *World) closeAll(group []*machine) {
+	open := 0
+	for _, m := range group {
+		if m.node == nil || m.host.Down() {
+			continue
+		}
+		open++
+		m.host.Do(func() {
+			m.stop(func() {
+				open--
+				m.node = nil
+			})
+		})
+	}
+	w.until("all have closed", closeWithin, func() bool { return open == 0 })
+}
+
+func machinesOf[T interface{ machineOf() *machine }](all []T) []*machine {
+	out := make([]*machine, len(all))
+	for i, m := range all {
+		out[i] = m.machineOf()
+	}
+	return out
+}
