@@ -18,7 +18,7 @@ func (h *Host) Sleep() {
 	p.asleep = true
 	p.resume.disarm()
 	h.net.mark(markSleep, h.m.salt)
-	h.net.note(h, "sleep")
+	h.net.note(h.m.name, "sleep")
 }
 
 // Wake ends Sleep. All that fell due meanwhile happens at once, each in its turn, in the order in which it
@@ -29,7 +29,7 @@ func (h *Host) Wake() {
 	}
 	h.cpu.asleep = false
 	h.net.mark(markWake, h.m.salt)
-	h.net.note(h, "wake")
+	h.net.note(h.m.name, "wake")
 	h.cpu.arm()
 }
 

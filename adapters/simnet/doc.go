@@ -36,5 +36,14 @@
 //
 // A Host is one boot of a machine. Crash takes away its timers, sockets and posted closures, and whatever
 // old code still holds a crashed Host talks to a wall. Restart boots the machine again, as a new Host with
-// the old name, addresses and wall clock.
+// the old name, addresses and wall clock. A machine can sleep (Sleep), be slow (SetTurnCost), have clocks that drift and jump
+// (SetDrift, Clock) and go from one segment to another (Move).
+//
+// Faults are all of that and bad links, drawn from a seed, let loose on a net by Net.Inject and ended at once by
+// Outbreak.Heal.
+//
+// # Looking in
+//
+// Config.Trace gets a line for all that happens, every drop with its reason. Package pcap below writes what crosses
+// segments as a capture file. Package simstore is a disk for machines that keep something.
 package simnet

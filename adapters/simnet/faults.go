@@ -130,6 +130,9 @@ const (
 	cutUp // only from side 0 to side 1
 )
 
+// String returns the kind as it stands in traces.
+func (c cut) String() string { return [...]string{"none", "both-ways", "one-way"}[c] }
+
 func (c cut) between(from, to uint8) bool { return from < to || c == cutBoth && from > to }
 
 // faulty is what a fault does to the datagrams of one node.
@@ -286,10 +289,14 @@ func (o *Outbreak) partition(luck *dice) func() {
 	if oneWay {
 		n.cut = cutUp
 	}
+	n.note("", "partition-"+n.cut.String())
 	for _, m := range o.machines {
 		m.side = uint8(mix(salt, m.salt) & 1)
 	}
-	return func() { n.cut = cutNone }
+	return func() {
+		n.cut = cutNone
+		n.note("", "partition-ends")
+	}
 }
 
 func (o *Outbreak) sleep(luck *dice) func() {
@@ -321,6 +328,7 @@ func (o *Outbreak) strain(luck *dice) func() {
 	}
 	old := m.turnCost
 	m.strained = true
+	o.net.note(m.name, "strained")
 	m.setTurnCost(old + cost)
 	return func() {
 		m.strained = false
@@ -331,6 +339,7 @@ func (o *Outbreak) strain(luck *dice) func() {
 func (o *Outbreak) jump(luck *dice) func() {
 	m, by := o.machine(luck), time.Duration(luck.below(2*int64(o.faults.Jump)+1))-o.faults.Jump
 	m.clock.Jump(by)
+	o.net.note(m.name, "clock-jump "+by.String())
 	return func() { m.clock.Jump(-by) }
 }
 

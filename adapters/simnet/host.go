@@ -29,7 +29,9 @@ type Host struct {
 	dead    bool
 	timers  int // armed
 	sockets []binding
-	room    [2]binding // for sockets, where memory is at hand anyway
+	room    [2]binding // for sockets: what one turn touches should lie close together
+	first   [2]socket  // the first ones, in the order of opening
+	opened  int        // of them
 	ports   dice
 	rand    io.Reader
 
@@ -83,7 +85,7 @@ func (h *Host) Crash() {
 	h.m.host = nil
 	h.timers, h.sockets, h.deferred = 0, nil, nil
 	h.net.mark(markCrash, h.m.salt)
-	h.net.note(h, "crash")
+	h.net.note(h.m.name, "crash")
 }
 
 // Restart boots the machine again, crashing it first where it still runs.

@@ -245,7 +245,7 @@ func (h *Host) fire(e *event) {
 	n.mark(markTimer, h.m.salt)
 	if e.timer {
 		n.stats.Timers++
-		n.note(h, "timer")
+		n.note(h.m.name, "timer")
 	} else {
 		n.stats.Posts++
 	}

@@ -79,6 +79,7 @@ func (r *Router) SetAddr(addr netip.Addr) {
 	r.addr = addr
 	r.uplink.attach(addr, r)
 	r.net.mark(markScenario, r.salt)
+	r.net.note(r.name, "address "+addr.String())
 }
 
 // Flush makes the router forget all sessions. Its choice of ports goes on where it was.
@@ -122,6 +123,7 @@ func (r *Router) boot() {
 		r.table = newNATTable(r.nat, dice(mix(r.salt, r.ports)))
 	}
 	r.net.mark(markBoot, r.salt)
+	r.net.note(r.name, "boot")
 }
 
 // Sessions returns how many sessions the router remembers.

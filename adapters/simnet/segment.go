@@ -37,12 +37,12 @@ type place interface {
 
 // node is what machines and routers have in common: a place on a segment.
 type node struct {
-	name   string
 	salt   uint64
 	uplink *Segment // the segment it is attached to; for a router, the one that is not its LAN
 	access *access
 	faulty *faulty // nil while all is well
 	side   uint8   // of a partition, for machines
+	name   string
 }
 
 // access is a node's own link to its segment.

@@ -47,9 +47,19 @@ func (h *Host) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 			return nil, ErrAddrInUse
 		}
 	}
-	s := &socket{host: h, local: netip.AddrPortFrom(addr, port)}
+	s := h.newSocket()
+	s.host, s.local = h, netip.AddrPortFrom(addr, port)
 	h.sockets = append(h.sockets, binding{port, s})
 	return s, nil
+}
+
+// newSocket returns a fresh socket; a closed one is never used again, as somebody may still hold it.
+func (h *Host) newSocket() *socket {
+	if h.opened == len(h.first) {
+		return new(socket)
+	}
+	h.opened++
+	return &h.first[h.opened-1]
 }
 
 // owns reports whether an address is the machine's.

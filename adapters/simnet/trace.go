@@ -96,12 +96,12 @@ func (n *Net) mark(what, who uint64) {
 	n.hash = mix(mix(n.hash, uint64(n.now)^what<<56), who)
 }
 
-// note writes a line about a host to the text trace.
-func (n *Net) note(h *Host, what string) {
+// note writes a line about a machine or a router to the text trace; who may be nothing.
+func (n *Net) note(who, what string) {
 	if n.cfg.Trace == nil {
 		return
 	}
-	n.text = append(n.stamp(), h.m.name...)
+	n.text = append(n.stamp(), who...)
 	n.text = append(append(n.text, ' '), what...)
 	n.flush()
 }
