@@ -230,6 +230,9 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 		OnDone: func(err error) {
 			c.query = nil
 			c.queried = true
+			if c.shaken {
+				return // and so the query was ended
+			}
 			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
 				c.fail(err)
 				return
