@@ -65,6 +65,7 @@ type Client struct {
 	closed    bool
 	ending    ending
 	running   int // collections under way
+	waiting   []waitingCollection
 	status    ClientStatus
 }
 
@@ -146,6 +147,7 @@ func (c *Client) Start(done func(error)) {
 		return
 	}
 	c.listener = listener
+	c.cfg.Transport.OnMoved(c.registrar.again)
 }
 
 // Close stops registering, tells the scraper, closes the server and, unless it is borrowed, the transport. done is
@@ -198,6 +200,12 @@ type clientConn struct {
 	running []*collection // under way
 }
 
+// waitingCollection is a request that came while enough others were being answered.
+type waitingCollection struct {
+	conn  *clientConn
+	reply func(domain.MetricsReply)
+}
+
 // collection is one run of the metrics source.
 type collection struct {
 	cancel func()
@@ -226,6 +234,7 @@ func (k *clientConn) onClose() {
 	}
 	k.client.running -= len(k.running)
 	k.running = nil
+	k.client.next()
 	tell(k.client.cfg.OnEvent, domain.ConnectionClose{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
 }
 
@@ -233,10 +242,29 @@ func (k *clientConn) onRequest(reply func(domain.MetricsReply)) {
 	c := k.client
 	c.status.Requests++
 	tell(c.cfg.OnEvent, domain.MetricsRequest{UID: k.uid, Peer: k.peer})
-	if c.running >= maxCollections {
+	switch {
+	case c.running < maxCollections:
+		k.collect(reply)
+	case len(c.waiting) < maxWaitingCollections:
+		c.waiting = append(c.waiting, waitingCollection{k, reply})
+	default:
 		k.fail(reply, errBusy)
-		return
 	}
+}
+
+// next starts collections that waited for others to end.
+func (c *Client) next() {
+	for c.running < maxCollections && len(c.waiting) > 0 {
+		w := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		if !w.conn.closed {
+			w.conn.collect(w.reply)
+		}
+	}
+}
+
+func (k *clientConn) collect(reply func(domain.MetricsReply)) {
+	c := k.client
 	started, over := c.cfg.Host.Now(), false
 	r := &collection{}
 	k.running = append(k.running, r)
@@ -249,6 +277,7 @@ func (k *clientConn) onRequest(reply func(domain.MetricsReply)) {
 		r.timer.Stop()
 		k.running = slices.DeleteFunc(k.running, func(o *collection) bool { return o == r })
 		c.running--
+		c.next()
 		if err == nil {
 			err = domain.CheckBody(len(body))
 		}

@@ -321,10 +321,11 @@ func TestHangingSourceIsBoundedAndCannotPileUp(t *testing.T) {
 	if c.source.Asked != 8 {
 		t.Errorf("%d collections run at once", c.source.Asked)
 	}
-	w.loop.Advance(30 * time.Second)
-	if c.source.Canceled != 8 {
-		t.Errorf("%d of 8 collections were cancelled", c.source.Canceled)
+	w.loop.Advance(30 * time.Second) // the eight are given up, and the four that waited begin
+	if c.source.Canceled != 8 || c.source.Asked != 12 {
+		t.Errorf("%d collections were cancelled and %d asked for, want 8 and 12", c.source.Canceled, c.source.Asked)
 	}
+	w.loop.Advance(30 * time.Second)
 	c.source.Silent = false
 	w.mustScrape("web")
 }
@@ -449,5 +450,50 @@ func TestStartDoesNotWaitForTheRegistration(t *testing.T) {
 	w.loop.Advance(100 * time.Millisecond)
 	if !started || !c.Status().Listening || c.Status().Registered {
 		t.Errorf("started %t, status %+v", started, c.Status())
+	}
+}
+
+func TestClientThatMovesRegistersAgainSoonButNotAllTheTime(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	var transport *portstest.Transport
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { transport = cfg.Transport.(*portstest.Transport) })
+	w.loop.Advance(time.Minute)
+	before := c.Status().Registrations
+	w.loop.Turn(transport.Move)
+	w.loop.Advance(2 * time.Second)
+	if got := c.Status().Registrations; got != before+1 {
+		t.Errorf("%d registrations two seconds after a move, want one more than %d", got, before)
+	}
+	for range 60 { // a link that flaps for a minute
+		w.loop.Turn(transport.Move)
+		w.loop.Advance(time.Second)
+	}
+	if got := c.Status().Registrations; got < before+3 || got > before+6 {
+		t.Errorf("%d registrations after a minute of moving, want three to six more than %d", got, before)
+	}
+	c.close()
+	after := len(c.events)
+	w.loop.Turn(transport.Move)
+	w.loop.Advance(time.Minute)
+	if len(c.events) != after {
+		t.Error("a closed client registers")
+	}
+}
+
+func TestScraperThatWantsProofRefusesClientsWithout(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(func(cfg *app.ScraperConfig) { cfg.RequireProof = true })
+	c := w.startClient("web", 2, nil) // the network of this test proves nothing
+	w.loop.Advance(time.Second)
+	failed := of[domain.RegisterAliasError](c.events)
+	if len(failed) != 1 || !strings.Contains(failed[0].Err.Error(), "wants proof") {
+		t.Errorf("got %+v", failed)
+	}
+	if got := w.scraper.Stats().Rejected[domain.ReasonNoProof]; got != 1 {
+		t.Errorf("%d rejections counted", got)
+	}
+	if len(w.scraper.Aliases()) != 0 {
+		t.Error("the alias was taken")
 	}
 }

@@ -6,5 +6,6 @@ var (
 	errPeerEnded  = errors.New("the other side ended the connection")
 	errBusy       = errors.New("too many requests at once")
 	errOverloaded = errors.New("too many registrations at once")
+	errNoProof    = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
 	errStarted    = errors.New("was started before")
 )

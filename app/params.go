@@ -4,8 +4,8 @@ import "time"
 
 // Our choice.
 const (
-	// connectTimeout bounds a dial: hole punching between two bad NATs takes up to a quarter of a minute.
-	connectTimeout = 30 * time.Second
+	// connectTimeout bounds a dial: hole punching takes up to 35 s where one of the NATs is random.
+	connectTimeout = 45 * time.Second
 	// channelTimeout bounds how long a connected client may take to open the metrics channel. The JavaScript
 	// opens it in the same turn as the connection and waits for the other side for ever.
 	channelTimeout = 10 * time.Second
@@ -23,11 +23,17 @@ const (
 	// scraper hangs up long before.
 	collectTimeout = time.Minute
 	// maxCollections bounds how many run at once: the scraper asks for one at a time, so more means that a
-	// source hangs.
-	maxCollections = 8
+	// source is slow. maxWaitingCollections may wait for them to end.
+	maxCollections        = 8
+	maxWaitingCollections = 64
 
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute
+
+	// movedSpread spreads the registrations of clients that move at the same time; movedPause is the least time
+	// between two repetitions of one client.
+	movedSpread = time.Second
+	movedPause  = 15 * time.Second
 
 	// maxSessionRequests bounds the scrapes that may wait on one client: Prometheus sends one at a time, two of
 	// them in pairs for availability.

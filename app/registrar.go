@@ -23,6 +23,8 @@ type registrar struct {
 	timer   host.Timer // the attempt's bound, or the next attempt
 	cancel  func()     // the attempt under way
 
+	moved host.Instant // when the last repetition because of a move was or will be
+
 	registered bool // the last attempt succeeded
 	succeeded  uint64
 	failed     uint64
@@ -59,6 +61,26 @@ func (g *registrar) attempt() {
 	g.cancel = g.transport.RegisterAlias(r, finish)
 }
 
+// again repeats the registration soon, because this machine may have moved: the scraper's connection to it may lead
+// nowhere, and one that could not be made before may be possible now. Clients that move together, as after a power
+// cut, come back spread out; one that moves all the time does not register all the time.
+func (g *registrar) again() {
+	if g.stopped || g.cancel != nil || g.timer == nil {
+		return // not started, or at it
+	}
+	now := g.host.Now()
+	if g.moved > now {
+		return // about to
+	}
+	wait := time.Duration(drawUint64(g.host) % uint64(movedSpread))
+	if since := now.Sub(g.moved); g.moved != 0 && since < movedPause {
+		wait += movedPause - since
+	}
+	g.moved = now.Add(wait)
+	g.timer.Stop()
+	g.timer = g.host.AfterFunc(wait, g.attempt)
+}
+
 func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 	g.registered, g.lastErr = err == nil, err
 	if err == nil {
@@ -83,6 +105,7 @@ func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 // stop ends the attempts. It says goodbye to the scraper if that knows the alias, and calls done when the scraper
 // has heard it or after a while.
 func (g *registrar) stop(done func()) {
+	g.stopped = true
 	if g.timer != nil {
 		g.timer.Stop()
 	}

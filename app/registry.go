@@ -128,6 +128,11 @@ func (k *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 		return
 	}
 	tell(s.cfg.OnEvent, domain.AliasRequest{UID: k.uid, Peer: k.peer, Register: req.Register})
+	if s.cfg.RequireProof && !req.Proven {
+		s.stats.Rejected[domain.ReasonNoProof]++
+		reply(k.failed(req, errNoProof))
+		return
+	}
 	k.registry.register(req.Register, func(change domain.Change, err error) {
 		if err != nil {
 			reply(k.failed(req, err))
@@ -157,7 +162,7 @@ func (k *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 func (k *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
 	tell(k.registry.scraper.cfg.OnEvent, domain.AliasError{UID: k.uid, Peer: k.peer, Alias: req.Alias, Err: err})
 	message := fmt.Sprintf("Failed to register alias (uid %s)", k.uid)
-	if errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) {
+	if errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) || errors.Is(err, errNoProof) {
 		message = fmt.Sprintf("%s: %s", message, err)
 	}
 	return ports.AliasReply{Message: message}

@@ -30,7 +30,10 @@ type ScraperConfig struct {
 	CheckInterval  time.Duration // how often expired aliases are dropped; 1 h by default
 	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
 	MaxAliases     int           // 10,000 by default
-	Retry          Retry         // after a connection was lost
+	// RequireProof refuses registrations of keys that the client has not proven to hold, and so those of the
+	// JavaScript clients, which cannot.
+	RequireProof bool
+	Retry        Retry // after a connection was lost
 
 	OnEvent func(domain.Event) // called on the loop for every event; may be nil
 }

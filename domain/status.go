@@ -20,6 +20,7 @@ const (
 	ReasonTableFull    = "table_full"
 	ReasonRateLimit    = "rate_limit"
 	ReasonOverloaded   = "overloaded"
+	ReasonNoProof      = "no_proof"
 	ReasonStore        = "store"
 )
 
@@ -33,7 +34,7 @@ func FailureReasons() []string {
 // RejectionReasons lists why registrations are rejected.
 func RejectionReasons() []string {
 	return []string{
-		ReasonBadName, ReasonOverloaded, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
+		ReasonBadName, ReasonNoProof, ReasonOverloaded, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
 	}
 }
 

@@ -86,6 +86,7 @@ type Node struct {
 	closing bool
 	closed  bool
 	onDone  []func()
+	onMoved func()
 }
 
 // Connection is an encrypted, ordered, message-preserving stream between two keys.
@@ -191,12 +192,19 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		OnNetworkUpdate: func(online, _ bool) {
 			if online {
 				n.peers.Online()
+				n.moved()
 			}
 			if cfg.OnNetwork != nil {
 				cfg.OnNetwork(online)
 			}
 		},
-		OnAddress: cfg.OnAddress,
+		OnReachable: func() { n.moved() },
+		OnAddress: func(a netip.AddrPort) {
+			n.moved()
+			if cfg.OnAddress != nil {
+				cfg.OnAddress(a)
+			}
+		},
 	}
 	if cfg.Reachable {
 		rcfg.Firewalled = new(bool)
@@ -210,7 +218,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	n.rpc = endpoint
 	n.bound()
-	peers := peering.Config{Keys: cfg.Keys, Store: n.store, Streams: n.streams}
+	peers := peering.Config{Keys: cfg.Keys, Store: n.store, OnMoved: n.moved, Streams: n.streams}
 	if cfg.Probe != nil {
 		peers.Probe = cfg.Probe
 	}
@@ -261,6 +269,17 @@ func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
 
 // Ready reports whether the node has finished entering the network.
 func (n *Node) Ready() bool { return n.ready }
+
+// OnMoved sets what runs when the node may be reachable in another way than before: it has another public address,
+// its NAT another mapping, the network is back, or there is no firewall after all. It does not run while the node
+// enters the network.
+func (n *Node) OnMoved(f func()) { n.onMoved = f }
+
+func (n *Node) moved() {
+	if n.ready && !n.closing && n.onMoved != nil {
+		n.onMoved()
+	}
+}
 
 // Connect starts connecting to a key and returns at once; the connection's handlers tell what comes of it.
 func (n *Node) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {

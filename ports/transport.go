@@ -30,6 +30,9 @@ type Transport interface {
 	// DialMetrics dials a client once and holds the connection. OnClose reports its end; dialling again is the
 	// caller's. Several sessions with one client key are allowed but not needed.
 	DialMetrics(d MetricsDial) MetricsSession
+	// OnMoved adds what runs when this machine may be reachable in another way than before: it has another public
+	// address, its NAT another mapping, the network is back, or there is no firewall after all.
+	OnMoved(f func())
 	// Status is a snapshot of the node below.
 	Status() NodeStatus
 	// Close unannounces all servers, tells all peers, and lets go of the sockets. Callbacks of things that were

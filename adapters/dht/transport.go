@@ -34,6 +34,7 @@ type Transport struct {
 	down         bool // the node is closed
 	closed       bool // and everybody was told
 	onClosed     []func()
+	onMoved      []func()
 	patience     host.Timer // while links and servers end at closing
 }
 
@@ -44,8 +45,17 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	if cfg.MaxName == 0 {
 		cfg.MaxName = DefaultMaxName
 	}
-	return &Transport{host: h, node: node, cfg: cfg}
+	t := &Transport{host: h, node: node, cfg: cfg}
+	node.OnMoved(func() {
+		for _, f := range t.onMoved {
+			f()
+		}
+	})
+	return t
 }
+
+// OnMoved implements ports.Transport.
+func (t *Transport) OnMoved(f func()) { t.onMoved = append(t.onMoved, f) }
 
 // track makes a link that the transport knows. gone is told when it has closed; nil is allowed.
 func (t *Transport) track(c conn, gone func(*link)) *link {

@@ -213,10 +213,21 @@ type Transport struct {
 	listeners []*server
 	sessions  []*session
 	Closed    bool
+	onMoved   []func()
 }
 
 // NewTransport adds a host to the network.
 func NewTransport(n *Network) *Transport { return &Transport{net: n} }
+
+// OnMoved adds a listener.
+func (t *Transport) OnMoved(f func()) { t.onMoved = append(t.onMoved, f) }
+
+// Move tells the listeners that the machine has moved.
+func (t *Transport) Move() {
+	for _, f := range t.onMoved {
+		f()
+	}
+}
 
 // ListenMetrics serves metrics.
 func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (ports.Listener, error) {

@@ -280,6 +280,9 @@ func (a *announcer) checkMapping(r rpc.Reply) {
 		if relay.RelayAddr == r.From && relay.PeerAddr != r.To {
 			a.refresh = true
 			a.p.stats.MappingsChanged++
+			if a.p.cfg.OnMoved != nil {
+				a.p.host.Defer(a.p.cfg.OnMoved)
+			}
 		}
 	}
 }

@@ -22,6 +22,8 @@ type Config struct {
 	Keys id.KeyPair
 	// Store has the router entries: servers of this node, and those that announced here.
 	Store *records.Store
+	// OnMoved runs when a server's relays see it at another address than before; nil for nobody.
+	OnMoved func()
 	// Streams holds the UDX streams of all the node's sockets.
 	Streams *stream.Table
 	// Probe helps to classify our NAT where the DHT is too small for it. Nil does not.

@@ -53,6 +53,8 @@ type Config struct {
 	OnRequest func(*Request)
 	// OnReady is called when bootstrapping has ended, well or not.
 	OnReady func()
+	// OnReachable is called when the server socket turned out not to be firewalled.
+	OnReachable func()
 	// OnPersistent is called when the node has become persistent, OnEphemeral when it no longer is.
 	OnPersistent, OnEphemeral func()
 	// OnWakeup is called after a long sleep, when all that was known is old.

@@ -44,6 +44,9 @@ func (e *Endpoint) becomeReachable(onlyFirewall bool, addr netip.AddrPort, sampl
 	if e.firewalled {
 		e.firewalled = false
 		e.h.Trace(Event{Kind: EventReachable})
+		if e.cfg.OnReachable != nil {
+			e.cfg.OnReachable()
+		}
 	}
 	// Something else may have changed while the probe ran.
 	if !e.ephemeral || addr != e.nat.Addr() {
