@@ -174,6 +174,7 @@ func (w *world) registered(updated bool, err error) { w.call("registered %v %v",
 
 func (w *world) dial() ports.MetricsDial {
 	return ports.MetricsDial{
+		Client:  domain.PublicKey(clientKey),
 		OnOpen:  func(p domain.Peer) { w.call("session open %s %s", p.Key.Short(), p.Path) },
 		OnReady: func() { w.call("session ready") },
 		OnClose: func(err error) { w.call("session close %v", err) },

@@ -45,7 +45,8 @@ type link struct {
 	closed bool
 	// starting wait for the handshake hash.
 	starting []func()
-	// proven is a key that the other side has proven to hold beside its own, by an offer.
+	// proven is a key that the other side has proven to hold, by an offer; zero for none. It may be the one it
+	// dialled under.
 	proven domain.PublicKey
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
@@ -88,10 +89,9 @@ func (l *link) whenStarted(f func()) {
 	l.starting = append(l.starting, f)
 }
 
-// belongsTo reports whether the other side holds a key: it dialled under it, or has proven it since.
-func (l *link) belongsTo(key domain.PublicKey) bool {
-	return domain.PublicKey(l.conn.RemotePublicKey()) == key || l.proven == key
-}
+// offers reports whether the other side has offered the metrics of a key on this connection. That it dialled under
+// the key is no offer: the originals hang up when they have registered, whatever key they use.
+func (l *link) offers(key domain.PublicKey) bool { return !key.IsZero() && l.proven == key }
 
 func (l *link) onOpen() {
 	l.open = true

@@ -159,8 +159,8 @@ func offering(t *testing.T, signer id.KeyPair, cfg Config) (w *world, scraper *l
 func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {
 	keys := id.KeyPairFromSeed(id.Seed{3})
 	w, scraper, proven := offering(t, keys, Config{MaxName: 100})
-	if !*proven || !scraper.belongsTo(domain.PublicKey(keys.Public)) || !scraper.attachable() {
-		t.Fatalf("proven %v, belongs %v, attachable %v", *proven, scraper.belongsTo(domain.PublicKey(keys.Public)), scraper.attachable())
+	if !*proven || !scraper.offers(domain.PublicKey(keys.Public)) || !scraper.attachable() {
+		t.Fatalf("proven %v, offers %v, attachable %v", *proven, scraper.offers(domain.PublicKey(keys.Public)), scraper.attachable())
 	}
 	w.take()
 	d := w.dial()
@@ -168,16 +168,38 @@ func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {
 	s := openSession(scraper, d)
 	s.Request(w.gotMetrics)
 	w.run()
-	if got := w.take(); !strings.Contains(got, `metrics true "up 1\n" ""`) {
+	got := w.take()
+	if !strings.Contains(got, `metrics true "up 1\n" ""`) {
 		t.Errorf("called %s", got)
+	}
+	if want := "session open " + keys.Public.Short(); !strings.Contains(got, want) {
+		t.Errorf("called %s, want %s: who is scraped is known by the key that was proven", got, want)
 	}
 	w.loop.Advance(time.Hour)
 	w.wantOpen()
 }
 
+// The original registers, hangs up and serves nothing where it registered, whatever key it does so under: a session on
+// that connection would break at once, and scrapes with it.
+func TestRegistrationUnderTheClientsKeyIsNoOffer(t *testing.T) {
+	w := newWorld(t)
+	scraper := newLink(w.loop, w.scraper)
+	if _, err := serveAliases(scraper, Config{MaxName: 100}, w.aliasHandlers(yes)); err != nil {
+		t.Fatal(err)
+	}
+	r := w.registration()
+	r.Key = domain.PublicKey(clientKey)
+	register(newLink(w.loop, w.client), methodAlias, r, nil, w.registered)
+	w.open()
+	w.run()
+	if !strings.Contains(w.take(), "registered true") || scraper.offers(r.Key) {
+		t.Error("a connection was taken for an offer of metrics")
+	}
+}
+
 func TestForgedProofIsNoOffer(t *testing.T) {
 	w, scraper, proven := offering(t, id.KeyPairFromSeed(id.Seed{4}), Config{MaxName: 100})
-	if *proven || scraper.belongsTo(domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)) {
+	if *proven || scraper.offers(domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)) {
 		t.Error("a stranger's signature was taken for a proof")
 	}
 	w.wantClosed() // the scraper has not accepted, so the client hangs up at once
@@ -199,7 +221,7 @@ func TestScraperThatDialsItselfTakesNoOffers(t *testing.T) {
 	if !*proven {
 		t.Error("the proof does not count")
 	}
-	if scraper.belongsTo(domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)) {
+	if scraper.offers(domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public)) {
 		t.Error("the offer was taken")
 	}
 	w.wantClosed()

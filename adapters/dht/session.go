@@ -73,7 +73,9 @@ func (s *session) opened() {
 	}
 	s.up = true
 	if s.dial.OnOpen != nil {
-		s.dial.OnOpen(s.link.peer())
+		p := s.link.peer()
+		p.Key = s.dial.Client // on a connection that came in, the other side may have dialled under another key
+		s.dial.OnOpen(p)
 	}
 }
 

@@ -127,8 +127,8 @@ func (t *Transport) metricsOffer(r ports.Registration) *metricsOffer {
 	return nil
 }
 
-// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled, if it
-// holds the key in question: it dialled under it, or has proven it.
+// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled, if it has
+// offered its metrics there and proven its key.
 func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	if t.closing {
 		return closedSession(t.host, d)
@@ -149,7 +149,7 @@ func (t *Transport) registered(server, client domain.PublicKey) *link {
 			continue
 		}
 		for _, l := range slices.Backward(s.links) {
-			if l.belongsTo(client) && l.attachable() {
+			if l.offers(client) && l.attachable() {
 				return l
 			}
 		}
