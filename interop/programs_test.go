@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -207,11 +208,15 @@ func bootstrapTestnet(t testing.TB) testnet {
 	return testnet{bootstrap: []string{fmt.Sprintf("127.0.0.1:%d", port)}}
 }
 
+// nextPort is where freePorts goes on, so that tests that run at the same time get different ones.
+var nextPort atomic.Int64
+
 // freePorts finds UDP ports in a row that nobody uses, below those that the system gives away.
 func freePorts(t testing.TB, n int) int {
 	t.Helper()
-	const first, last = 20000, 30000
-	for base := first + os.Getpid()%1000*n; base+n <= last; base += n {
+	const first, ports = 20000, 10000
+	for range ports / n {
+		base := first + (os.Getpid()*n+int(nextPort.Add(int64(n))))%(ports-n)
 		if portsAreFree(base, n) {
 			return base
 		}

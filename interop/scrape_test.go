@@ -87,7 +87,7 @@ func (n testnet) portsOnly() testnet {
 
 func scrapeWell(t *testing.T, c cell, host string, stranger *jspeer.Node) {
 	const secret, alias = "secret", "us"
-	scraper := c.scrapers.scraper(t, c.net, scraperConfig{seed: t.Name(), secret: secret, host: host})
+	scraper := c.scrapers.scraper(t, c.net, scraperConfig{seed: t.Name() + " scraper", secret: secret, host: host})
 	started := time.Now()
 	client := c.clients.client(t, c.net, clientConfig{scraper: scraper.key(), secret: secret, host: host, alias: alias, every: often})
 	client.serve(t, "up 1\n", "")
