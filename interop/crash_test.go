@@ -24,7 +24,7 @@ func TestClientsComeBackAfterACrash(t *testing.T) {
 			const host, secret, alias = "127.0.0.1", "secret", "us"
 			scraper := c.scrapers.scraper(t, c.net, scraperConfig{seed: t.Name() + " scraper", secret: secret, host: host})
 			begin := func(seed, body string) client {
-				client := c.clients.client(t, c.net, clientConfig{scraper: scraper.key(), secret: secret, host: host, alias: alias, seed: seed})
+				client := c.clients.client(t, c.net, clientConfig{scraper: scraper.key(), secret: secret, host: host, alias: alias, seed: seed, every: often})
 				client.serve(t, body, "")
 				return client
 			}

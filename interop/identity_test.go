@@ -2,8 +2,8 @@ package interop_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
+	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/source"
@@ -54,7 +54,8 @@ func TestOneKeyMayHaveTwoAliases(t *testing.T) {
 }
 
 // Wishes 6.21: a client that registers under the key of its own server got in its own way: registrations and
-// scrapes failed in turns.
+// scrapes failed in turns, each for as long as its interval. The packages' swarm still keeps one connection per key
+// and may cut a registration off for it; our client asks again within a second, and is scraped all the same.
 func TestOneIdentityDoesForServingAndRegistering(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -75,12 +76,18 @@ func TestOneIdentityDoesForServingAndRegistering(t *testing.T) {
 				scraper: scraper.key(), secret: secret, host: host, alias: alias, seed: t.Name(), every: often, sameKeys: true,
 			})
 			client.serve(t, "up 1\n", "")
-			for i := range 4 {
+			for i := range 3 {
 				if updated := client.registered(t); updated != (i == 0) {
 					t.Errorf("registration %d: updated %v", i, updated)
 				}
 				for range 3 {
 					scraped(t, scraper, alias, "up 1\n")
+				}
+			}
+			if c, ok := client.(*memoryClient); ok && c.failures > 0 {
+				t.Logf("%d registrations had to be repeated", c.failures)
+				if _, ok := scraper.(*goScraper); ok {
+					t.Error("our scraper got in the way")
 				}
 			}
 		})
@@ -136,10 +143,11 @@ func seedOf(t testing.TB, name string) [32]byte {
 
 type memoryClient struct {
 	*goClient
-	events chan domain.Event
+	events   chan domain.Event
+	failures int // registrations that failed
 }
 
-// registered fails the test where a registration fails: nothing stands in its way.
+// registered bears failures that cost no more than a second: only a connection may break.
 func (c *memoryClient) registered(t testing.TB) bool {
 	t.Helper()
 	for {
@@ -147,7 +155,10 @@ func (c *memoryClient) registered(t testing.TB) bool {
 		case domain.RegisterAliasSuccess:
 			return e.Updated
 		case domain.RegisterAliasError:
-			t.Fatal(fmt.Errorf("registering: %w", e.Err))
+			if !e.ConnectionFailed || e.RetryIn > time.Second {
+				t.Fatalf("registering: %v, again in %v", e.Err, e.RetryIn)
+			}
+			c.failures++
 		}
 	}
 }

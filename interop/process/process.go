@@ -1,0 +1,195 @@
+package process
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Command says what to start.
+type Command struct {
+	Path string   // a program of ours by its name, any other as in exec.Command
+	Args []string //
+	Env  []string // added to the test's own; for what must not be seen in the list of processes
+	Dir  string   // a fresh temporary folder where it is empty
+}
+
+// Process is a program that runs, and all that it prints.
+type Process struct {
+	Dir string // where it runs
+
+	t     testing.TB
+	cmd   *exec.Cmd
+	ended chan struct{} // it is gone, and all of its output read
+
+	mu      sync.Mutex
+	lines   []string
+	changed chan struct{} // closed when there is another line
+	asked   bool          // to end, by us
+}
+
+// Start runs a program until the test ends. One that ends by itself fails the test, unless Wait was called.
+func Start(t testing.TB, c Command) *Process {
+	t.Helper()
+	if strings.HasPrefix(c.Path, "dhtprom-") {
+		c.Path = filepath.Join(Programs(t), c.Path)
+	}
+	if c.Dir == "" {
+		c.Dir = t.TempDir()
+	}
+	p := &Process{
+		Dir: c.Dir, t: t, cmd: exec.Command(c.Path, c.Args...), ended: make(chan struct{}), changed: make(chan struct{}),
+	}
+	p.cmd.Dir, p.cmd.Env = c.Dir, append(os.Environ(), c.Env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a shell's children end with it
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = in, in
+	err = p.cmd.Start()
+	_ = in.Close() // the child has its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.read(out)
+	t.Cleanup(p.cleanup)
+	return p
+}
+
+func (p *Process) read(out io.ReadCloser) {
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		p.take(lines.Text())
+	}
+	if err := lines.Err(); err != nil {
+		p.take(fmt.Sprintf("reading the output: %v", err))
+	}
+	_ = out.Close()
+	_ = p.cmd.Wait() // how it ended stands in ProcessState
+	close(p.ended)
+}
+
+func (p *Process) take(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lines = append(p.lines, line)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Output is what the process has printed so far.
+func (p *Process) Output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// Await waits for a line that matches, from the start of the output on, and returns its groups.
+func (p *Process) Await(pattern string) []string {
+	p.t.Helper()
+	re := regexp.MustCompile(pattern)
+	late := time.After(Patience)
+	for seen := 0; ; {
+		p.mu.Lock()
+		fresh, changed := p.lines[seen:], p.changed
+		p.mu.Unlock()
+		for _, line := range fresh {
+			if groups := re.FindStringSubmatch(line); groups != nil {
+				return groups
+			}
+		}
+		if seen += len(fresh); len(fresh) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-p.ended:
+			p.t.Fatalf("%s ended before it printed %s", p, pattern)
+		case <-late:
+			p.t.Fatalf("%s did not print %s within %v", p, pattern, Patience)
+		}
+	}
+}
+
+// Stop asks the process to end and waits until it is gone. It is an error where it ends with another code than 0.
+func (p *Process) Stop() {
+	p.t.Helper()
+	p.asks()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Errorf("%s: %v", p, err)
+	}
+	if code := p.await(stopTimeout); code != 0 {
+		p.t.Errorf("%s ended with code %d", p, code)
+	}
+}
+
+// Wait waits until the process ends by itself and returns its exit code.
+func (p *Process) Wait() int {
+	p.t.Helper()
+	p.asks()
+	return p.await(Patience)
+}
+
+// Kill ends the process at once, as a crash does, and waits until it is gone.
+func (p *Process) Kill() {
+	p.asks()
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
+	<-p.ended
+}
+
+func (p *Process) asks() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = true
+}
+
+func (p *Process) await(within time.Duration) (code int) {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(within):
+		p.t.Fatalf("%s did not end within %v", p, within)
+		return -1
+	}
+}
+
+func (p *Process) cleanup() {
+	died := false
+	select {
+	case <-p.ended:
+		died = !p.asked
+	default:
+	}
+	p.Kill()
+	if died {
+		p.t.Errorf("%s ended by itself: %v", p, p.cmd.ProcessState)
+	}
+	if p.t.Failed() {
+		lines := strings.Split(p.Output(), "\n")
+		p.t.Logf("%s printed:\n%s", p, strings.Join(lines[max(0, len(lines)-tailLines):], "\n"))
+	}
+}
+
+func (p *Process) String() string { return filepath.Base(p.cmd.Path) }
+
+// Run runs a program to its end and returns what it printed. An exit code other than 0 fails the test.
+func Run(t testing.TB, c Command) string {
+	t.Helper()
+	p := Start(t, c)
+	if code := p.Wait(); code != 0 {
+		t.Fatalf("%s %s ended with code %d:\n%s", p, strings.Join(c.Args, " "), code, p.Output())
+	}
+	return p.Output()
+}

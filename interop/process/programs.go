@@ -1,0 +1,92 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// Required reports whether a test that cannot run is a failure.
+func Required() bool {
+	ci := os.Getenv("CI")
+	return os.Getenv("DHTPROM_REQUIRE_INTEROP") == "1" || ci != "" && ci != "false" && ci != "0"
+}
+
+// Need makes sure that programs are installed. Where they are not it skips the test, or fails it where interop is
+// required.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err == nil {
+			continue
+		}
+		if Required() {
+			t.Fatalf("%s is not installed", name)
+		}
+		t.Skipf("INTEROP NOT TESTED: %s is not installed", name)
+	}
+}
+
+// Top is the folder of go.mod, wherever in the module the test runs.
+func Top(t testing.TB) string {
+	t.Helper()
+	dir, err := top()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func top() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("go.mod is in no folder above the test")
+		}
+		dir = up
+	}
+	return "", err
+}
+
+var built = sync.OnceValues(func() (dir string, err error) {
+	module, err := top()
+	if err != nil {
+		return "", err
+	}
+	if dir, err = os.MkdirTemp("", "dhtprom-programs-"); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", dir, "./cmd/dhtprom-client", "./cmd/dhtprom-scraper")
+	build.Dir = module
+	if out, err := build.CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// Programs is the folder with dhtprom-client and dhtprom-scraper, built when a test first asks for them.
+func Programs(t testing.TB) string {
+	t.Helper()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Main runs a package's tests and removes what was built for them. TestMain calls it.
+func Main(m *testing.M) {
+	code := m.Run()
+	if dir, _ := built(); dir != "" {
+		_ = os.RemoveAll(dir) // it is a temporary folder
+	}
+	os.Exit(code)
+}
