@@ -66,6 +66,14 @@ func (c *Classifier) Firewall() Kind { return c.kind }
 // the addresses we were seen at most. The slice is the classifier's own.
 func (c *Classifier) Addrs() []netip.AddrPort { return c.addrs }
 
+// Seen is the address that most responders saw us at, whatever the verdict; invalid while there is none.
+func (c *Classifier) Seen() netip.AddrPort {
+	if len(c.full) == 0 {
+		return netip.AddrPort{}
+	}
+	return c.full[0].addr
+}
+
 // Sampled is the number of responders counted.
 func (c *Classifier) Sampled() int { return c.sampled }
 

@@ -110,6 +110,20 @@ func TestClassifierForgetsOpenWhenNodeTurnsFirewalled(t *testing.T) {
 	}
 }
 
+func TestClassifierTellsWhereMostSawUsWhateverTheVerdict(t *testing.T) {
+	c := NewClassifier(false)
+	if c.Seen().IsValid() {
+		t.Errorf("seen at %v by nobody", c.Seen())
+	}
+	for i, port := range []uint16{1, 2, 2} {
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 1)
+		c.Add(netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), port), from, false)
+	}
+	if want := netip.MustParseAddrPort("203.0.113.1:2"); c.Seen() != want || c.Firewall() != Open {
+		t.Errorf("seen at %v, %v; want %v, open", c.Seen(), c.Firewall(), want)
+	}
+}
+
 func TestClassifierRemembersBoundedResponders(t *testing.T) {
 	c := NewClassifier(true)
 	for i := range 2 * maxResponders {

@@ -45,7 +45,15 @@ func newNATProbe(p *Peering, session *rpc.Session, sock host.Socket) *natProbe {
 func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }
 
 // addrs is what we tell the remote of our addresses: nil while unknown.
-func (n *natProbe) addrs() []netip.AddrPort { return n.class.Addrs() }
+//
+// A node that turns out to be open in the middle of a punch says where it is, too. The original does not, and a
+// server that was asked to punch gives such a client up.
+func (n *natProbe) addrs() []netip.AddrPort {
+	if seen := n.class.Seen(); n.class.Firewall() == nat.Open && seen.IsValid() {
+		return []netip.AddrPort{seen}
+	}
+	return n.class.Addrs()
+}
 
 func (n *natProbe) freeze() { n.class.Freeze() }
 
