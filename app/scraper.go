@@ -316,8 +316,9 @@ func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
 func (s *Scraper) Aliases() []domain.AliasStatus {
 	entries := s.table.Entries()
 	all := make([]domain.AliasStatus, len(entries))
+	now := s.cfg.Clock.Now()
 	for i, e := range entries {
-		all[i] = domain.AliasStatus{Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias]}
+		all[i] = domain.AliasStatus{Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias], Overdue: e.Expired(now)}
 		if held := s.sessions[e.Key]; held != nil {
 			all[i].Session, all[i].Why = held.State(), held.LastError()
 			all[i].Peer, all[i].SessionUp = held.Peer()

@@ -81,6 +81,7 @@ type AliasStatus struct {
 	SessionUp bool   // Peer is valid
 	Why       error  // why there is no connection, nil while there is one
 	Scrape    Scrape // the last one
+	Overdue   bool   // expired: nobody renewed it in time; it is about to be dropped
 }
 
 // Scrape is the result of an alias's last scrape; the zero value before the first.

@@ -1,6 +1,7 @@
 // Package web is the scraper's HTTP side: what Prometheus scrapes, the scraper's own metrics, health, and an API.
 //
 //	/scrape/{alias}/metrics   an alias's metrics, asked for now
+//	/sd/prometheus            the aliases as targets, for Prometheus's HTTP service discovery
 //	/metrics                  the scraper's own
 //	/-/healthy, /-/ready      200 while the process lives; 200 while registrations are accepted, else 503
 //	/api/v1/status            public key, DHT node, counts
@@ -54,6 +55,13 @@ type Config struct {
 	// Collectors are more metrics for /metrics: process, Go runtime, build.
 	Collectors []prometheus.Collector
 	Version    string
+	// ExternalURL is where others reach this server, through a proxy perhaps; nil: wherever they say they did. Its path
+	// is in front of all links.
+	ExternalURL *url.URL
+	// RoutePrefix is the path below which requests arrive, without a slash at the end. Nil: the external URL's path.
+	RoutePrefix *string
+	// TelemetryPath is where the scraper's own metrics are; /metrics by default.
+	TelemetryPath string
 }
 
 const (
@@ -70,6 +78,10 @@ const (
 type Handler struct {
 	cfg     Config
 	started time.Time
+
+	routePrefix string // of requests
+	linkPrefix  string // of links: the external URL's path, or the same
+
 	paths   map[string]http.HandlerFunc // besides scrapes
 	scrapes chan struct{}               // a token per scrape under way
 	pages   chan struct{}               // likewise
@@ -80,9 +92,22 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.ScrapeTimeout <= 0 {
 		cfg.ScrapeTimeout = domain.DefaultRequestTimeout
 	}
+	if cfg.TelemetryPath == "" {
+		cfg.TelemetryPath = "/metrics"
+	}
 	h := &Handler{
 		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{},
 		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages),
+	}
+	if cfg.ExternalURL != nil {
+		h.linkPrefix = cleanPrefix(cfg.ExternalURL.Path)
+	}
+	h.routePrefix = h.linkPrefix
+	if cfg.RoutePrefix != nil {
+		h.routePrefix = cleanPrefix(*cfg.RoutePrefix)
+		if cfg.ExternalURL == nil {
+			h.linkPrefix = h.routePrefix
+		}
 	}
 	registry := prometheus.NewRegistry()
 	for _, c := range append([]prometheus.Collector{&collector{h}}, cfg.Collectors...) {
@@ -94,12 +119,17 @@ func New(cfg Config) (*Handler, error) {
 		Registry: registry, MaxRequestsInFlight: 8, EnableOpenMetrics: true,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelError),
 	})
-	h.page("/metrics", metrics.ServeHTTP)
+	h.page("/sd/prometheus", h.discovery)
 	h.page("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
 	h.page("/-/ready", h.ready)
 	h.page("/api/v1/status", h.status)
 	h.page("/api/v1/aliases", h.aliases)
 	h.page("/", h.landing)
+	if strings.HasPrefix(cfg.TelemetryPath, "/") && !h.taken(cfg.TelemetryPath) {
+		h.page(cfg.TelemetryPath, metrics.ServeHTTP)
+	} else {
+		return nil, errors.New("telemetry path: want a path like /metrics that is not in use")
+	}
 	return h, nil
 }
 
@@ -123,25 +153,49 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 // double slashes and dots.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if alias, ok := scrapePath(r.URL); ok {
+	path, below := strings.CutPrefix(r.URL.Path, h.routePrefix)
+	if alias, ok := scrapePath(path); below && ok {
 		h.scrape(w, r, alias)
 		return
 	}
-	serve := h.paths[r.URL.Path]
-	if serve == nil {
-		line(w, http.StatusNotFound, "Not found: want /scrape/{alias}/metrics, /metrics, /-/healthy, /-/ready, /api/v1/status or /api/v1/aliases")
+	if serve := h.paths[path]; below && serve != nil {
+		serve(w, r)
 		return
 	}
-	serve(w, r)
+	if h.routePrefix != "" && (r.URL.Path == "/" || r.URL.Path == h.routePrefix) {
+		http.Redirect(w, r, h.linkPrefix+"/", http.StatusFound)
+		return
+	}
+	line(w, http.StatusNotFound, fmt.Sprintf("Not found: want %s/scrape/{alias}/metrics, or %[1]s/ for what else there is", h.routePrefix))
 }
 
+const (
+	scrapeFolder = "/scrape/"
+	scrapeFile   = "/metrics"
+)
+
 // scrapePath takes the alias out of /scrape/{alias}/metrics, slashes and all.
-func scrapePath(u *url.URL) (alias string, ok bool) {
-	rest, ok := strings.CutPrefix(u.Path, "/scrape/")
+func scrapePath(path string) (alias string, ok bool) {
+	rest, ok := strings.CutPrefix(path, scrapeFolder)
 	if !ok {
 		return "", false
 	}
-	return strings.CutSuffix(rest, "/metrics")
+	return strings.CutSuffix(rest, scrapeFile)
+}
+
+// cleanPrefix makes a path fit to be put in front of others: /x, or nothing.
+func cleanPrefix(path string) string {
+	path = strings.Trim(path, "/")
+	if path == "" {
+		return ""
+	}
+	return "/" + path
+}
+
+// taken reports whether a path means something else already.
+func (h *Handler) taken(path string) bool {
+	_, scrape := scrapePath(path)
+	return scrape || h.paths[path] != nil
 }
 
 // reading refuses methods that would change something.

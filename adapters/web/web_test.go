@@ -323,11 +323,20 @@ type deadLoop struct{}
 
 func (deadLoop) Post(func()) {}
 
+var discard = slog.New(slog.DiscardHandler)
+
 func handler(t *testing.T, l web.Loop, s *scraper) *web.Handler {
 	t.Helper()
-	h, err := web.New(web.Config{
-		Loop: l, Scraper: s, Log: slog.New(slog.DiscardHandler), ScrapeTimeout: 5 * time.Second, Version: "1.2.3",
-	})
+	return handlerWith(t, l, s, nil)
+}
+
+func handlerWith(t *testing.T, l web.Loop, s *scraper, change func(*web.Config)) *web.Handler {
+	t.Helper()
+	cfg := web.Config{Loop: l, Scraper: s, Log: discard, ScrapeTimeout: 5 * time.Second, Version: "1.2.3"}
+	if change != nil {
+		change(&cfg)
+	}
+	h, err := web.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,79 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// TargetGroup is one target in the form of Prometheus's HTTP service discovery.
+type TargetGroup struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// fallbackJob is the job of an alias whose client named no service.
+const fallbackJob = "dhtprom"
+
+// discovery lists every alias as a target of its own: the address is this server's, the path is the alias's. A
+// prometheus.yml needs no relabelling then. What clients say of themselves is also there under __meta_, for those who
+// label otherwise.
+func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
+	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Aliases)
+	if err != nil {
+		line(w, http.StatusServiceUnavailable, "No list now: "+err.Error()) // Prometheus keeps the one it has
+		return
+	}
+	at := h.origin(r)
+	groups := make([]TargetGroup, 0, len(all))
+	for _, a := range all {
+		if !a.Overdue { // it is not scraped any more, only not cleared away yet
+			groups = append(groups, targetGroup(a, at))
+		}
+	}
+	body, err := json.Marshal(groups)
+	if err != nil { // text always encodes
+		line(w, http.StatusInternalServerError, "Cannot encode the list")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(append(body, '\n'))
+}
+
+func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
+	labels := map[string]string{
+		"__scheme__":       at.scheme,
+		"__metrics_path__": at.prefix + scrapeFolder + string(a.Alias) + scrapeFile, // Prometheus escapes it
+		"instance":         string(a.Alias),
+		"job":              fallbackJob,
+
+		"__meta_dhtprom_alias":    string(a.Alias),
+		"__meta_dhtprom_key":      a.Key.String(),
+		"__meta_dhtprom_service":  a.Service,
+		"__meta_dhtprom_hostname": a.Hostname,
+	}
+	if a.Service != "" {
+		labels["job"], labels["service"] = a.Service, a.Service
+	}
+	if a.Hostname != "" {
+		labels["hostname"] = a.Hostname
+	}
+	return TargetGroup{Targets: []string{at.host}, Labels: labels}
+}
+
+// origin is where a caller reaches this server.
+type origin struct{ scheme, host, prefix string }
+
+// origin is the external URL if there is one, else what the caller used itself.
+func (h *Handler) origin(r *http.Request) origin {
+	if u := h.cfg.ExternalURL; u != nil {
+		return origin{scheme: u.Scheme, host: u.Host, prefix: h.linkPrefix}
+	}
+	at := origin{scheme: "http", host: r.Host, prefix: h.linkPrefix}
+	if r.TLS != nil {
+		at.scheme = "https"
+	}
+	return at
+}

@@ -1,0 +1,187 @@
+package web_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/interop/tool"
+)
+
+func discover(t *testing.T, at string) []web.TargetGroup {
+	t.Helper()
+	res, body := get(t, at)
+	var groups []web.TargetGroup
+	if err := json.Unmarshal([]byte(body), &groups); err != nil || res.StatusCode != 200 {
+		t.Fatalf("%d %q: %v", res.StatusCode, body, err)
+	}
+	if got := res.Header.Get("Content-Type"); got != "application/json; charset=utf-8" {
+		t.Errorf("type %q", got)
+	}
+	return groups
+}
+
+func TestDiscoveryListsEveryAliasAsATargetAtTheScrapersOwnAddress(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()
+	server := serve(t, s)
+	groups := discover(t, server.URL+"/sd/prometheus")
+	if len(groups) != 3 {
+		t.Fatalf("%d groups", len(groups))
+	}
+	g := groups[0]
+	if len(g.Targets) != 1 || "http://"+g.Targets[0] != server.URL {
+		t.Errorf("targets %v", g.Targets)
+	}
+	for label, want := range map[string]string{
+		"__scheme__": "http", "__metrics_path__": "/scrape/a:b/<c>/metrics", "instance": "a:b/<c>", "job": "s", "service": "s", "hostname": "h",
+		"__meta_dhtprom_alias": "a:b/<c>", "__meta_dhtprom_key": s.aliases[0].Key.String(), "__meta_dhtprom_service": "s", "__meta_dhtprom_hostname": "h",
+	} {
+		if g.Labels[label] != want {
+			t.Errorf("%s is %q, want %q", label, g.Labels[label], want)
+		}
+	}
+}
+
+func TestDiscoveredTargetsLeadToTheirAlias(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()
+	for _, a := range s.aliases {
+		s.bodies[string(a.Alias)] = "of " + string(a.Alias) + "\n"
+	}
+	for _, g := range discover(t, serve(t, s).URL+"/sd/prometheus") {
+		u := url.URL{Scheme: g.Labels["__scheme__"], Host: g.Targets[0], Path: g.Labels["__metrics_path__"]} // as Prometheus does
+		if _, body := get(t, u.String()); body != "of "+g.Labels["instance"]+"\n" {
+			t.Errorf("%s gives %q", u.String(), body)
+		}
+	}
+}
+
+func TestDiscoveryLeavesOutWhatClientsDidNotName(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()[:1]
+	s.aliases[0].Service, s.aliases[0].Hostname = "", ""
+	g := discover(t, serve(t, s).URL+"/sd/prometheus")[0]
+	_, service := g.Labels["service"]
+	_, hostname := g.Labels["hostname"]
+	if service || hostname || g.Labels["job"] != "dhtprom" {
+		t.Errorf("labels %v", g.Labels)
+	}
+	s.aliases[0].Overdue = true // not scraped any more
+	if _, body := get(t, serve(t, s).URL+"/sd/prometheus"); body != "[]\n" {
+		t.Errorf("an expired alias is listed: %q", body)
+	}
+	s.aliases = nil
+	if _, body := get(t, serve(t, s).URL+"/sd/prometheus"); body != "[]\n" {
+		t.Errorf("an empty table is %q", body)
+	}
+}
+
+func TestDiscoveryNamesTheExternalURL(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()[:1]
+	external, _ := url.Parse("https://metrics.example/dhtprom/")
+	root := ""
+	for name, c := range map[string]struct {
+		prefix *string
+		ask    string
+	}{
+		"a proxy that keeps the path": {nil, "/dhtprom/sd/prometheus"},
+		"a proxy that cuts it off":    {&root, "/sd/prometheus"},
+	} {
+		h := handlerWith(t, newLoop(t), s, func(c0 *web.Config) { c0.ExternalURL, c0.RoutePrefix = external, c.prefix })
+		server := httptest.NewServer(h)
+		defer server.Close()
+		g := discover(t, server.URL+c.ask)[0]
+		if g.Targets[0] != "metrics.example" || g.Labels["__scheme__"] != "https" || g.Labels["__metrics_path__"] != "/dhtprom/scrape/a:b/<c>/metrics" {
+			t.Errorf("%s: %+v", name, g)
+		}
+	}
+	secure := httptest.NewUnstartedServer(handler(t, newLoop(t), s))
+	secure.TLS = &tls.Config{}
+	secure.StartTLS()
+	defer secure.Close()
+	res, err := secure.Client().Get(secure.URL + "/sd/prometheus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var groups []web.TargetGroup
+	if err := json.NewDecoder(res.Body).Decode(&groups); err != nil || groups[0].Labels["__scheme__"] != "https" {
+		t.Errorf("over TLS: %v, %v", groups, err)
+	}
+}
+
+func TestRoutePrefixIsInFrontOfEverything(t *testing.T) {
+	s := newScraper()
+	s.bodies["a"] = "x 1\n"
+	prefix := "/below/"
+	server := httptest.NewServer(handlerWith(t, newLoop(t), s, func(c *web.Config) { c.RoutePrefix, c.TelemetryPath = &prefix, "/own" }))
+	defer server.Close()
+	for path, code := range map[string]int{
+		"/below/": 200, "/below": 302, "/": 302, "/below/own": 200, "/below/metrics": 404, "/own": 404, "/below/-/healthy": 200,
+		"/below/scrape/a/metrics": 200, "/scrape/a/metrics": 404, "/belowscrape/a/metrics": 404,
+	} {
+		if res, body := get(t, server.URL+path); res.StatusCode != code {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+	for _, path := range []string{"x", "/", "/-/ready", "/scrape/a/metrics"} {
+		if _, err := web.New(web.Config{Loop: newLoop(t), Scraper: s, Log: discard, TelemetryPath: path}); err == nil {
+			t.Errorf("telemetry path %q was taken", path)
+		}
+	}
+}
+
+// Issue row 6.14: the example configuration of the originals does not load.
+func TestExamplesAreLoadedByPrometheus(t *testing.T) {
+	promtool := tool.Require(t, "promtool")
+	configs, err := filepath.Glob("../../examples/prometheus*.yml")
+	if err != nil || len(configs) < 2 {
+		t.Fatalf("%v, %v", configs, err)
+	}
+	for _, c := range configs {
+		if out, err := exec.Command(promtool, "check", "config", c).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", c, err, out)
+		}
+	}
+}
+
+// TestPrometheusDiscoversByTheExample has Prometheus's own discovery read the list, with the configuration of the
+// example.
+func TestPrometheusDiscoversByTheExample(t *testing.T) {
+	promtool := tool.Require(t, "promtool")
+	s := newScraper()
+	s.aliases = someAliases()
+	server := serve(t, s)
+	content, err := os.ReadFile("../../examples/prometheus-http.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := strings.TrimPrefix(server.URL, "http://")
+	config := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(string(content), "localhost:30000", host)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(promtool, "check", "service-discovery", "--timeout=10s", config, "dhtprom").Output()
+	var found []struct{ Labels map[string]string }
+	if err == nil {
+		err = json.Unmarshal(out, &found)
+	}
+	if err != nil || len(found) != 3 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for i, f := range found {
+		a := s.aliases[i]
+		if f.Labels["instance"] != string(a.Alias) || f.Labels["service"] != a.Service || f.Labels["hostname"] != a.Hostname {
+			t.Errorf("%v for %q", f.Labels, a.Alias)
+		}
+	}
+}
