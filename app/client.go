@@ -21,8 +21,11 @@ type ClientConfig struct {
 	Source  ports.MetricsSource // where the metrics come from
 	Scraper domain.PublicKey    // who may scrape, and where the alias is registered
 	Secret  domain.Secret       // shared with the scraper: the right to register
+	// Scrapers are more of them, or all: each is registered with and admitted by itself, and learns nothing of the
+	// others, their secrets least of all.
+	Scrapers []ClientScraper
 
-	Alias    domain.Alias // unique at the scraper; the last one who registers it has it
+	Alias    domain.Alias // unique at each scraper; the last one who registers it has it
 	Service  string       // what kind of service this is an instance of; may be empty
 	Hostname string       // where it runs; may be empty (this package cannot ask the machine)
 
@@ -39,13 +42,42 @@ type ClientConfig struct {
 	OnEvent func(domain.Event) // called on the loop for every event; may be nil
 }
 
+// ClientScraper is a scraper that a client serves.
+type ClientScraper struct {
+	Key    domain.PublicKey // who may scrape, and where the alias is registered
+	Secret domain.Secret    // shared with it: the right to register
+}
+
+// scrapers are all of them, the single one first.
+func (c *ClientConfig) scrapers() []ClientScraper {
+	if c.Scraper.IsZero() && c.Secret.IsZero() {
+		return c.Scrapers
+	}
+	return append([]ClientScraper{{c.Scraper, c.Secret}}, c.Scrapers...)
+}
+
+const (
+	wantScraper = "want the scraper's public key"
+	wantSecret  = "want the 32-byte secret shared with the scraper, not all zero"
+)
+
 func (c *ClientConfig) check() error {
 	var p problems
 	p.must(c.Host != nil, "Host", "is required")
 	p.must(c.Transport != nil, "Transport", "is required")
 	p.must(c.Source != nil, "Source", "want a source of metrics")
-	p.must(!c.Scraper.IsZero(), "Scraper", "want the scraper's public key")
-	p.must(!c.Secret.IsZero(), "Secret", "want the 32-byte secret shared with the scraper, not all zero")
+	if len(c.Scrapers) == 0 || !c.Scraper.IsZero() || !c.Secret.IsZero() {
+		p.must(!c.Scraper.IsZero(), "Scraper", wantScraper)
+		p.must(!c.Secret.IsZero(), "Secret", wantSecret)
+	}
+	for i, s := range c.Scrapers {
+		field := fmt.Sprintf("Scrapers[%d]", i)
+		p.must(!s.Key.IsZero(), field+".Key", wantScraper)
+		p.must(!s.Secret.IsZero(), field+".Secret", wantSecret)
+		twice := func(o ClientScraper) bool { return o.Key == s.Key }
+		p.must(s.Key != c.Scraper && !slices.ContainsFunc(c.Scrapers[:i], twice), field+".Key", "is there twice")
+	}
+	p.must(len(c.scrapers()) <= maxScrapers, "Scrapers", fmt.Sprintf("want at most %d", maxScrapers))
 	_, err := domain.ParseAlias(string(c.Alias))
 	p.name("Alias", err)
 	p.name("Service", domain.CheckService(c.Service))
@@ -56,22 +88,51 @@ func (c *ClientConfig) check() error {
 	return p.err()
 }
 
-// Client serves metrics under its own key to one scraper and keeps an alias registered there.
+// Client serves metrics under its own key to its scrapers and keeps an alias registered with each of them.
 type Client struct {
-	cfg       ClientConfig
-	listener  ports.Listener
-	registrar *registrar
-	started   bool
-	closed    bool
-	ending    ending
-	running   int // collections under way
-	waiting   []waitingCollection
-	status    ClientStatus
+	cfg      ClientConfig
+	listener ports.Listener
+	scrapers []*clientScraper // in the order configured
+	started  bool
+	closed   bool
+	ending   ending
+
+	listening bool
+	blocked   uint64
 }
 
-// ClientStatus is a snapshot of a client.
+// clientScraper is what a client has to do with one of its scrapers.
+type clientScraper struct {
+	key       domain.PublicKey
+	registrar *registrar
+	limit     int // collections at once
+	running   int // collections under way
+	waiting   []waitingCollection
+
+	connections int
+	requests    uint64
+	failed      uint64
+	bytes       uint64
+}
+
+// ClientStatus is a snapshot of a client: the sums over its scrapers, and each of them.
 type ClientStatus struct {
-	Listening           bool // announced
+	Listening           bool  // announced
+	Registered          bool  // the last registration succeeded, with one scraper at least
+	LastError           error // of the last registration, with the first scraper that has one
+	Registrations       uint64
+	RegistrationsFailed uint64
+	Connections         int // open now
+	Requests            uint64
+	RequestsFailed      uint64
+	Blocked             uint64 // kept out by the firewall
+
+	Scrapers []ClientScraperStatus // in the order configured
+}
+
+// ClientScraperStatus is what a client has to do with one of its scrapers.
+type ClientScraperStatus struct {
+	Key                 domain.PublicKey
 	Registered          bool // the last registration succeeded
 	LastError           error
 	Registrations       uint64
@@ -79,7 +140,7 @@ type ClientStatus struct {
 	Connections         int // open now
 	Requests            uint64
 	RequestsFailed      uint64
-	Blocked             uint64 // kept out by the firewall
+	Bytes               uint64 // of metrics, sent
 }
 
 // NewClient checks the configuration. Nothing happens before Start.
@@ -93,19 +154,26 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.DialKeys.IsZero() {
 		cfg.DialKeys = newKeyPair(cfg.Host)
 	}
-	return &Client{
-		cfg: cfg,
-		registrar: &registrar{
-			host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
-			backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent,
-			request: ports.Registration{
-				Scraper: cfg.Scraper, Dial: cfg.DialKeys, Secret: cfg.Secret,
-				Register: domain.Register{
-					Alias: cfg.Alias, Key: cfg.Keys.Public, Hostname: cfg.Hostname, Service: cfg.Service,
+	c := &Client{cfg: cfg}
+	scrapers := cfg.scrapers()
+	for _, s := range scrapers {
+		c.scrapers = append(c.scrapers, &clientScraper{
+			key: s.Key,
+			// None of them can keep the others from their metrics.
+			limit: max(1, maxCollections/len(scrapers)),
+			registrar: &registrar{
+				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
+				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent,
+				request: ports.Registration{
+					Scraper: s.Key, Dial: cfg.DialKeys, Secret: s.Secret,
+					Register: domain.Register{
+						Alias: cfg.Alias, Key: cfg.Keys.Public, Hostname: cfg.Hostname, Service: cfg.Service,
+					},
 				},
 			},
-		},
-	}, nil
+		})
+	}
+	return c, nil
 }
 
 // PublicKey is where the metrics are served.
@@ -114,11 +182,29 @@ func (c *Client) PublicKey() domain.PublicKey { return c.cfg.Keys.Public }
 // Source is where the metrics come from.
 func (c *Client) Source() ports.MetricsSource { return c.cfg.Source }
 
+// Alias is the name under which it is registered.
+func (c *Client) Alias() domain.Alias { return c.cfg.Alias }
+
 // Status is a snapshot.
 func (c *Client) Status() ClientStatus {
-	s := c.status
-	s.Registered, s.LastError = c.registrar.registered, c.registrar.lastErr
-	s.Registrations, s.RegistrationsFailed = c.registrar.succeeded, c.registrar.failed
+	s := ClientStatus{Listening: c.listening, Blocked: c.blocked}
+	for _, k := range c.scrapers {
+		one := ClientScraperStatus{
+			Key: k.key, Registered: k.registrar.registered, LastError: k.registrar.lastErr,
+			Registrations: k.registrar.succeeded, RegistrationsFailed: k.registrar.failed,
+			Connections: k.connections, Requests: k.requests, RequestsFailed: k.failed, Bytes: k.bytes,
+		}
+		s.Scrapers = append(s.Scrapers, one)
+		s.Registered = s.Registered || one.Registered
+		if s.LastError == nil {
+			s.LastError = one.LastError
+		}
+		s.Registrations += one.Registrations
+		s.RegistrationsFailed += one.RegistrationsFailed
+		s.Connections += one.Connections
+		s.Requests += one.Requests
+		s.RequestsFailed += one.RequestsFailed
+	}
 	return s
 }
 
@@ -137,8 +223,10 @@ func (c *Client) Start(done func(error)) {
 			return
 		}
 		if err == nil {
-			c.status.Listening = true
-			c.registrar.attempt()
+			c.listening = true
+			for _, k := range c.scrapers {
+				k.registrar.attempt()
+			}
 		}
 		done(err)
 	})
@@ -147,18 +235,22 @@ func (c *Client) Start(done func(error)) {
 		return
 	}
 	c.listener = listener
-	c.cfg.Transport.OnMoved(c.registrar.again)
+	c.cfg.Transport.OnMoved(func() {
+		for _, k := range c.scrapers {
+			k.registrar.again()
+		}
+	})
 }
 
-// Close stops registering, tells the scraper, closes the server and, unless it is borrowed, the transport. done is
+// Close stops registering, tells the scrapers, closes the server and, unless it is borrowed, the transport. done is
 // called at the end, within closeTimeout whatever the network does. Closing twice calls both.
 func (c *Client) Close(done func()) {
 	c.closed = true
 	if !c.ending.begin(c.cfg.Host, closeTimeout, done) {
 		return
 	}
-	// The goodbye and the end of the server take a while each on a bad network, so they go side by side.
-	waiting := 2
+	// The goodbyes and the end of the server take a while each on a bad network, so they go side by side.
+	waiting := 1 + len(c.scrapers)
 	next := func() {
 		if waiting--; waiting > 0 {
 			return
@@ -169,11 +261,13 @@ func (c *Client) Close(done func()) {
 		}
 		c.cfg.Transport.Close(c.ending.finish)
 	}
-	c.registrar.stop(func() {
-		c.registrar.registered = false
-		next()
-	})
-	c.status.Listening = false
+	for _, k := range c.scrapers {
+		k.registrar.stop(func() {
+			k.registrar.registered = false
+			next()
+		})
+	}
+	c.listening = false
 	if c.listener == nil {
 		c.cfg.Host.Post(next)
 		return
@@ -181,19 +275,30 @@ func (c *Client) Close(done func()) {
 	c.listener.Close(next)
 }
 
-// admit is the firewall: the scraper's key and nobody else's.
+// scraper finds the scraper with a key.
+func (c *Client) scraper(key domain.PublicKey) *clientScraper {
+	for _, k := range c.scrapers {
+		if k.key == key {
+			return k
+		}
+	}
+	return nil
+}
+
+// admit is the firewall: the scrapers' keys and nobody else's.
 func (c *Client) admit(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool {
-	if remote == c.cfg.Scraper {
+	if c.scraper(remote) != nil {
 		return true
 	}
-	c.status.Blocked++
+	c.blocked++
 	tell(c.cfg.OnEvent, domain.FirewallBlock{RemoteKey: remote, Payload: payload, Addr: addr})
 	return false
 }
 
-// clientConn is one connection of the scraper.
+// clientConn is one connection of a scraper.
 type clientConn struct {
 	client  *Client
+	scraper *clientScraper
 	uid     domain.UID
 	peer    domain.Peer
 	closed  bool
@@ -214,7 +319,11 @@ type collection struct {
 
 func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 	k := &clientConn{client: c, uid: newUID(c.cfg.Host), peer: conn.Peer()}
-	c.status.Connections++
+	if k.scraper = c.scraper(k.peer.Key); k.scraper == nil {
+		k.scraper = &clientScraper{} // which may collect nothing
+		conn.Close(errNotAdmitted)
+	}
+	k.scraper.connections++
 	tell(c.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
 	return ports.MetricsHandlers{
 		OnRequest: k.onRequest,
@@ -227,36 +336,36 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 
 func (k *clientConn) onClose() {
 	k.closed = true
-	k.client.status.Connections--
+	k.scraper.connections--
 	for _, r := range k.running {
 		r.timer.Stop()
 		r.cancel()
 	}
-	k.client.running -= len(k.running)
+	k.scraper.running -= len(k.running)
 	k.running = nil
-	k.client.next()
+	k.scraper.next()
 	tell(k.client.cfg.OnEvent, domain.ConnectionClose{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
 }
 
 func (k *clientConn) onRequest(reply func(domain.MetricsReply)) {
-	c := k.client
-	c.status.Requests++
-	tell(c.cfg.OnEvent, domain.MetricsRequest{UID: k.uid, Peer: k.peer})
+	s := k.scraper
+	s.requests++
+	tell(k.client.cfg.OnEvent, domain.MetricsRequest{UID: k.uid, Peer: k.peer})
 	switch {
-	case c.running < maxCollections:
+	case s.running < s.limit:
 		k.collect(reply)
-	case len(c.waiting) < maxWaitingCollections:
-		c.waiting = append(c.waiting, waitingCollection{k, reply})
+	case len(s.waiting) < maxWaitingCollections:
+		s.waiting = append(s.waiting, waitingCollection{k, reply})
 	default:
 		k.fail(reply, errBusy)
 	}
 }
 
 // next starts collections that waited for others to end.
-func (c *Client) next() {
-	for c.running < maxCollections && len(c.waiting) > 0 {
-		w := c.waiting[0]
-		c.waiting = c.waiting[1:]
+func (s *clientScraper) next() {
+	for s.running < s.limit && len(s.waiting) > 0 {
+		w := s.waiting[0]
+		s.waiting = s.waiting[1:]
 		if !w.conn.closed {
 			w.conn.collect(w.reply)
 		}
@@ -264,11 +373,11 @@ func (c *Client) next() {
 }
 
 func (k *clientConn) collect(reply func(domain.MetricsReply)) {
-	c := k.client
+	c, s := k.client, k.scraper
 	started, over := c.cfg.Host.Now(), false
 	r := &collection{}
 	k.running = append(k.running, r)
-	c.running++
+	s.running++
 	finish := func(body []byte, err error) {
 		if over || k.closed {
 			return
@@ -276,8 +385,8 @@ func (k *clientConn) collect(reply func(domain.MetricsReply)) {
 		over = true
 		r.timer.Stop()
 		k.running = slices.DeleteFunc(k.running, func(o *collection) bool { return o == r })
-		c.running--
-		c.next()
+		s.running--
+		s.next()
 		if err == nil {
 			err = domain.CheckBody(len(body))
 		}
@@ -285,6 +394,7 @@ func (k *clientConn) collect(reply func(domain.MetricsReply)) {
 			k.fail(reply, err)
 			return
 		}
+		s.bytes += uint64(len(body))
 		tell(c.cfg.OnEvent, domain.MetricsSuccess{
 			UID: k.uid, Peer: k.peer, Bytes: len(body), Took: c.cfg.Host.Now().Sub(started),
 		})
@@ -300,7 +410,7 @@ func (k *clientConn) collect(reply func(domain.MetricsReply)) {
 // fail keeps the reason here. The scraper gets the uid, and the size where that was the problem: nobody can mend
 // that at the client alone.
 func (k *clientConn) fail(reply func(domain.MetricsReply), err error) {
-	k.client.status.RequestsFailed++
+	k.scraper.failed++
 	tell(k.client.cfg.OnEvent, domain.MetricsError{UID: k.uid, Peer: k.peer, Err: err})
 	message := fmt.Sprintf("Failed to obtain metrics (uid %s)", k.uid)
 	if large, ok := err.(*domain.BodyTooLargeError); ok {

@@ -1,6 +1,7 @@
-// Package app holds dhtprom's use cases: Client, Session and Scraper.
+// Package app holds dhtprom's use cases: Client, Group, Session and Scraper.
 //
-//   - A Client serves one process's metrics under a key of its own to one scraper, and registers an alias there.
+//   - A Client serves metrics under a key of its own to its scrapers, and registers an alias with each of them.
+//   - A Group is several Clients on one transport, for a process that serves several targets.
 //   - A Session is a scraper's held connection to one client; RequestMetrics asks over it.
 //   - A Scraper accepts registrations, keeps the alias table in a store, and holds a Session per client key.
 //
@@ -41,4 +42,6 @@
 //	Start ─► listen ─► announced ─► register ─ success ─► wait an hour ─┐
 //	                                  ▲  └─ failure ─► wait 1 s … 1 min ─┤
 //	                                  └──────────────────────────────────┘
+//
+// Where there are several scrapers each has a round of its own.
 package app

@@ -3,9 +3,10 @@ package app
 import "errors"
 
 var (
-	errPeerEnded  = errors.New("the other side ended the connection")
-	errBusy       = errors.New("too many requests at once")
-	errOverloaded = errors.New("too many registrations at once")
-	errNoProof    = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
-	errStarted    = errors.New("was started before")
+	errPeerEnded   = errors.New("the other side ended the connection")
+	errNotAdmitted = errors.New("a peer that was not admitted")
+	errBusy        = errors.New("too many requests at once")
+	errOverloaded  = errors.New("too many registrations at once")
+	errNoProof     = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
+	errStarted     = errors.New("was started before")
 )

@@ -22,10 +22,17 @@ const (
 	// collectTimeout bounds one collection at the client. It is longer than any scrape timeout in use; the
 	// scraper hangs up long before.
 	collectTimeout = time.Minute
-	// maxCollections bounds how many run at once: the scraper asks for one at a time, so more means that a
-	// source is slow. maxWaitingCollections may wait for them to end.
+	// maxCollections bounds how many run at once, shared out to the client's scrapers: each asks for one at a time,
+	// so more means that a source is slow. maxWaitingCollections of each may wait for them to end.
 	maxCollections        = 8
 	maxWaitingCollections = 64
+	// maxScrapers bounds the scrapers of one client. Two is usual, for availability or for two owners.
+	maxScrapers = 16
+	// maxClients bounds the clients of one group: each is a server on the DHT, announced every few minutes, and has a
+	// connection per scraper.
+	maxClients = 256
+	// groupStart is how many clients of a group begin to listen at the same time: each asks a dozen DHT nodes.
+	groupStart = 8
 
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute

@@ -1,0 +1,136 @@
+package app
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// AliasKeys derives the identity of one of several aliases that a process serves from the process's own seed.
+//
+// Each alias has a key pair of its own because a request for metrics does not say which alias is meant: it goes to a
+// key, and a scraper holds one connection per key. Keys that depend on the seed and the alias's name alone stay the
+// same whatever other aliases come and go, so a scraper that pins aliases to their first key keeps knowing them. The
+// seed is HMAC-SHA256 of "dhtprom alias", a zero byte and the alias, keyed with the process's seed.
+func AliasKeys(seed domain.Seed, alias domain.Alias) domain.KeyPair {
+	key := seed.Reveal()
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte("dhtprom alias\x00" + string(alias)))
+	return domain.KeyPairFromSeed(domain.SeedFrom([domain.KeySize]byte(mac.Sum(nil))))
+}
+
+// GroupConfig configures a Group.
+type GroupConfig struct {
+	Host      host.Host
+	Transport ports.Transport
+	// KeepTransport makes Close leave the transport open for others. By default the group owns it.
+	KeepTransport bool
+
+	// Clients are its members. Their Host and Transport are the group's. Two of them may have neither the same alias
+	// nor the same keys.
+	Clients []ClientConfig
+}
+
+// Group is several clients on one transport: one process that serves several targets, each under an alias and a key of
+// its own.
+type Group struct {
+	cfg     GroupConfig
+	clients []*Client
+	started bool
+	closed  bool
+	ending  ending
+}
+
+// NewGroup checks the configuration. Nothing happens before Start.
+func NewGroup(cfg GroupConfig) (*Group, error) {
+	var p problems
+	p.must(cfg.Host != nil, "Host", "is required")
+	p.must(cfg.Transport != nil, "Transport", "is required")
+	p.must(len(cfg.Clients) > 0, "Clients", "want one at least")
+	p.must(len(cfg.Clients) <= maxClients, "Clients", fmt.Sprintf("want at most %d", maxClients))
+	aliases, keys := map[domain.Alias]bool{}, map[domain.PublicKey]bool{}
+	for i, c := range cfg.Clients {
+		field := fmt.Sprintf("Clients[%d].", i)
+		p.must(!aliases[c.Alias], field+"Alias", fmt.Sprintf("%q is there twice", c.Alias))
+		p.must(c.Keys.IsZero() || !keys[c.Keys.Public], field+"Keys", "belong to another client: a request for metrics names no alias, only a key")
+		aliases[c.Alias], keys[c.Keys.Public] = true, true
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	g := &Group{cfg: cfg}
+	for i, c := range cfg.Clients {
+		c.Host, c.Transport, c.KeepTransport = cfg.Host, cfg.Transport, true
+		client, err := NewClient(c)
+		if err != nil {
+			return nil, fmt.Errorf("Clients[%d]: %w", i, err)
+		}
+		g.clients = append(g.clients, client)
+	}
+	return g, nil
+}
+
+// Clients are the members, in the order configured.
+func (g *Group) Clients() []*Client { return g.clients }
+
+// Start makes all of them listen, a few at a time. done is called when all do, or with the first error; then the group
+// should be closed. Registrations go on by themselves, as Client.Start says.
+func (g *Group) Start(done func(error)) {
+	if g.started || g.closed {
+		g.cfg.Host.Post(func() { done(fmt.Errorf("group %w", errStarted)) })
+		return
+	}
+	g.started = true
+	next, listening, failed := 0, 0, false
+	var start func()
+	start = func() {
+		if next == len(g.clients) {
+			return
+		}
+		c := g.clients[next]
+		next++
+		c.Start(func(err error) {
+			switch {
+			case failed || g.closed:
+				return
+			case err != nil:
+				failed = true
+				done(fmt.Errorf("alias %q: %w", c.Alias(), err))
+				return
+			}
+			if listening++; listening == len(g.clients) {
+				done(nil)
+			}
+			start()
+		})
+	}
+	for range groupStart {
+		start()
+	}
+}
+
+// Close closes all of them and, unless it is borrowed, the transport. done is called at the end, within closeTimeout
+// whatever the network does. Closing twice calls both.
+func (g *Group) Close(done func()) {
+	g.closed = true
+	if !g.ending.begin(g.cfg.Host, closeTimeout, done) {
+		return
+	}
+	waiting := len(g.clients)
+	for _, c := range g.clients {
+		c.Close(func() {
+			if waiting--; waiting > 0 {
+				return
+			}
+			if g.cfg.KeepTransport {
+				g.ending.finish()
+				return
+			}
+			g.cfg.Transport.Close(g.ending.finish)
+		})
+	}
+}
