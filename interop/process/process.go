@@ -50,7 +50,7 @@ func Start(t testing.TB, c Command) *Process {
 		Dir: c.Dir, t: t, cmd: exec.Command(c.Path, c.Args...), ended: make(chan struct{}), changed: make(chan struct{}),
 	}
 	p.cmd.Dir, p.cmd.Env = c.Dir, append(os.Environ(), c.Env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a shell's children end with it
+	lead(p.cmd) // a shell's children end with it
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func (p *Process) Wait() int {
 // Kill ends the process at once, as a crash does, and waits until it is gone.
 func (p *Process) Kill() {
 	p.asks()
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
+	_ = kill(p.cmd) // it may have ended by itself
 	<-p.ended
 }
 

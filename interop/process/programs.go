@@ -56,6 +56,9 @@ func top() (string, error) {
 	return "", err
 }
 
+// folder is where built puts the programs; empty while nobody has asked for them.
+var folder string
+
 var built = sync.OnceValues(func() (dir string, err error) {
 	module, err := top()
 	if err != nil {
@@ -64,6 +67,7 @@ var built = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "dhtprom-programs-"); err != nil {
 		return "", err
 	}
+	folder = dir
 	build := exec.Command("go", "build", "-o", dir, "./cmd/dhtprom-client", "./cmd/dhtprom-scraper")
 	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
@@ -85,8 +89,8 @@ func Programs(t testing.TB) string {
 // Main runs a package's tests and removes what was built for them. TestMain calls it.
 func Main(m *testing.M) {
 	code := m.Run()
-	if dir, _ := built(); dir != "" {
-		_ = os.RemoveAll(dir) // it is a temporary folder
+	if folder != "" {
+		_ = os.RemoveAll(folder) // it is temporary
 	}
 	os.Exit(code)
 }

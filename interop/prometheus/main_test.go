@@ -1,0 +1,10 @@
+// Package prometheus_test meets a real Prometheus, and its promtool.
+package prometheus_test
+
+import (
+	"testing"
+
+	"github.com/dhtprom/dhtprom/interop/process"
+)
+
+func TestMain(m *testing.M) { process.Main(m) }

@@ -1,0 +1,68 @@
+package prometheus_test
+
+import (
+	"testing"
+
+	"github.com/dhtprom/dhtprom/interop/jspeer"
+	"github.com/dhtprom/dhtprom/interop/process"
+)
+
+// examples are the configurations that the docs give to operators, by how Prometheus learns of the aliases.
+var examples = []struct{ name, file string }{
+	{"file discovery", "prometheus.yml"},
+}
+
+func TestPrometheusScrapesBothKindsOfClients(t *testing.T) {
+	process.Need(t, "prometheus")
+	jspeer.Require(t)
+	w := newWorld(t)
+	var all []*prometheus
+	for _, e := range examples {
+		all = append(all, w.startPrometheus(w.exampleConfig(e.file)))
+	}
+	each := func(check func(t *testing.T, p *prometheus)) {
+		t.Helper()
+		for i, p := range all {
+			check(t, &prometheus{p.world, p.url})
+			if t.Failed() {
+				t.Fatalf("with %s", examples[i].name)
+			}
+		}
+	}
+	each(func(t *testing.T, p *prometheus) {
+		p.awaits("nobody is there yet", "laptop", func(found *target) bool { return found == nil })
+	})
+
+	client := w.goClient("laptop", "backup_age_seconds 7\n")
+	printer := w.javaScriptClient("printer", "jobs_waiting 3\n")
+	each(func(t *testing.T, p *prometheus) {
+		p.reads(`up{instance="laptop"}`, "1")
+		p.reads(`up{instance="printer"}`, "1")
+		wantLabels(t, p.reads("backup_age_seconds", "7"), map[string]string{
+			"instance": "laptop", "hostname": "mercury", "service": "backup",
+		})
+		wantLabels(t, p.reads("jobs_waiting", "3"), map[string]string{
+			"instance": "printer", "hostname": "cellar", "service": "printer",
+		})
+		p.reads("dhtprom_aliases", "2")
+	})
+
+	client.Stop()  // and says goodbye
+	printer.Kill() // and cannot
+	each(func(_ *testing.T, p *prometheus) {
+		p.awaits("a client that left is no target any more", "laptop", func(found *target) bool { return found == nil })
+		p.awaits("a client that vanished is down, with a reason", "printer", func(found *target) bool {
+			return found != nil && found.Health == "down" && found.LastError != ""
+		})
+		p.reads(`up{instance="printer"}`, "0")
+	})
+}
+
+func wantLabels(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("label %s is %q, want %q, in %v", name, got[name], value, got)
+		}
+	}
+}
