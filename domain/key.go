@@ -14,9 +14,11 @@ import (
 
 // z32 is the z-base-32 text form that HyperDHT's tools print keys in. 32 bytes make 52 characters; the four
 // bits left over in the last one are ignored, as the z32 package ignores them.
-var z32 = base32.NewEncoding("ybndrfg8ejkmcpqxot1uwisza345h769").WithPadding(base32.NoPadding)
+var z32 = base32.NewEncoding(z32Alphabet).WithPadding(base32.NoPadding)
 
 const (
+	z32Alphabet = "ybndrfg8ejkmcpqxot1uwisza345h769"
+
 	hexLen = 2 * KeySize
 	z32Len = (8*KeySize + 4) / 5
 )

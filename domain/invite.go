@@ -1,0 +1,255 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Invite is all that a client needs to register with a scraper, in one string that is made to be pasted.
+//
+//	dhtprom1 <z-base-32 of: length, scraper key, secret, fields, checksum>
+//
+//	length    2 bytes, big endian: of all that follows, checksum included
+//	key       32 bytes
+//	secret    32 bytes
+//	fields    kind (1 byte), length (1 byte), value; any number
+//	checksum  4 bytes: the first of SHA-256 of the prefix and all bytes before
+//
+// Kinds of fields are 1, a bootstrap node as text, and 2, the key of a blind relay. A reader ignores kinds from 128 on
+// that it does not know, and refuses others, because the invite would not work without them. Upper case is the same as
+// lower case, for QR codes that have upper case only. Whoever holds an invite may register: it is as secret as the
+// secret in it.
+type Invite struct {
+	Scraper PublicKey
+	Secret  Secret
+	// Bootstrap are the nodes of the scraper's private DHT, each as host:port or ip@host:port; none for the public one.
+	Bootstrap []string
+	// Relays are blind relays for connections that find no direct path.
+	Relays []PublicKey
+}
+
+// InvitePrefix starts every invite of the version that this package writes.
+const InvitePrefix = inviteName + inviteVersion
+
+const (
+	inviteName    = "dhtprom"
+	inviteVersion = "1"
+
+	inviteChecksum = 4
+	// inviteMin is the least that follows the length.
+	inviteMin = 2*KeySize + inviteChecksum
+
+	fieldBootstrap  = 1
+	fieldRelay      = 2
+	fieldOptional   = 128 // and above: may be skipped
+	maxInviteNodes  = 8   // bootstrap nodes, and relays
+	maxInviteFields = 64
+	maxInviteText   = 8192 // characters looked at, white space included
+	maxInviteNode   = 255
+)
+
+// ErrInvite is matched by every refusal of an invite.
+var ErrInvite = errors.New("invite refused")
+
+// inviteError says what is wrong, and never quotes the invite: it is a secret.
+type inviteError struct{ why string }
+
+func (e *inviteError) Error() string   { return e.why }
+func (e *inviteError) Is(t error) bool { return t == ErrInvite }
+
+func inviteErrorf(format string, args ...any) error {
+	return &inviteError{fmt.Sprintf(format, args...)}
+}
+
+// LooksLikeInvite tells an invite from other text by its beginning.
+func LooksLikeInvite(text string) bool {
+	text = strings.TrimSpace(text)
+	return len(text) > len(inviteName) && strings.EqualFold(text[:len(inviteName)], inviteName)
+}
+
+// Check validates an invite before it is written.
+func (v Invite) Check() error {
+	switch {
+	case v.Scraper.IsZero():
+		return inviteErrorf("has no scraper key")
+	case v.Secret.IsZero():
+		return inviteErrorf("has no secret")
+	case len(v.Bootstrap) > maxInviteNodes:
+		return inviteErrorf("has %d bootstrap nodes, at most %d fit", len(v.Bootstrap), maxInviteNodes)
+	case len(v.Relays) > maxInviteNodes:
+		return inviteErrorf("has %d relays, at most %d fit", len(v.Relays), maxInviteNodes)
+	}
+	for _, b := range v.Bootstrap {
+		if err := checkInviteNode(b); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(v.Relays, PublicKey.IsZero) {
+		return inviteErrorf("has a relay without a key")
+	}
+	return nil
+}
+
+// checkInviteNode refuses what cannot be a bootstrap node: host:port or ip@host:port in printable ASCII.
+func checkInviteNode(text string) error {
+	host, port, ok := cutLast(text, ":")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if ip, name, both := strings.Cut(host, "@"); both {
+		a, bad := netip.ParseAddr(ip)
+		ok = ok && bad == nil && a.Is4()
+		host = name
+	}
+	bad := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"'/\@:`, r) }
+	if !ok || err != nil || n == 0 || host == "" || strings.ContainsFunc(host, bad) || len(text) > maxInviteNode {
+		return inviteErrorf("has a bootstrap node that is not HOST:PORT: %s", strconv.QuoteToASCII(clip(text, maxInviteNode)))
+	}
+	return nil
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// Reveal is the invite as text, secret and all. It fails where Check does.
+func (v Invite) Reveal() (string, error) {
+	if err := v.Check(); err != nil {
+		return "", err
+	}
+	secret := v.Secret.Reveal()
+	b := make([]byte, 2, 2+inviteMin+64)
+	b = append(b, v.Scraper[:]...)
+	b = append(b, secret[:]...)
+	for _, node := range v.Bootstrap {
+		b = append(b, fieldBootstrap, byte(len(node)))
+		b = append(b, node...)
+	}
+	for _, key := range v.Relays {
+		b = append(b, fieldRelay, KeySize)
+		b = append(b, key[:]...)
+	}
+	binary.BigEndian.PutUint16(b, uint16(len(b)-2+inviteChecksum))
+	sum := inviteSum(b)
+	return InvitePrefix + z32.EncodeToString(append(b, sum[:]...)), nil
+}
+
+func inviteSum(b []byte) [inviteChecksum]byte {
+	sum := sha256.Sum256(append([]byte(InvitePrefix), b...))
+	return [inviteChecksum]byte(sum[:])
+}
+
+// ParseInvite reads an invite. White space in it is skipped: terminals and mail programs break long lines. The error
+// says what is wrong and never quotes the text.
+func ParseInvite(text string) (Invite, error) {
+	if len(text) > maxInviteText {
+		return Invite{}, inviteErrorf("is far too long: %d characters", len(text))
+	}
+	text = strings.ToLower(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, text))
+	if text == "" {
+		return Invite{}, inviteErrorf("is empty")
+	}
+	rest, ours := strings.CutPrefix(text, inviteName)
+	switch {
+	case !ours && strings.HasPrefix(inviteName, text):
+		return Invite{}, inviteErrorf("is cut short: it ends after %d characters", len(text))
+	case !ours:
+		return Invite{}, inviteErrorf("does not start with %q, as all invites do", InvitePrefix)
+	case rest == "":
+		return Invite{}, inviteErrorf("is cut short: it ends after %d characters", len(text))
+	case rest[:1] != inviteVersion && rest[0] >= '0' && rest[0] <= '9':
+		return Invite{}, inviteErrorf("has version %c, this program reads version %s; a newer program is needed", rest[0], inviteVersion)
+	case rest[:1] != inviteVersion:
+		return Invite{}, inviteErrorf("does not start with %q, as all invites do", InvitePrefix)
+	}
+	return parseInvite(rest[1:])
+}
+
+// parseInvite reads what follows the prefix.
+func parseInvite(text string) (v Invite, err error) {
+	for i, r := range text {
+		if r > unicode.MaxASCII || !strings.ContainsRune(z32Alphabet, r) {
+			return v, inviteErrorf("has a character at place %d that no invite has", len(InvitePrefix)+i+1)
+		}
+	}
+	whole := func(bytes int) int { return len(InvitePrefix) + (8*bytes+4)/5 }
+	short := func() error {
+		return inviteErrorf("is cut short or mistyped: it has %d characters, an invite has %d at least", len(InvitePrefix)+len(text), whole(2+inviteMin))
+	}
+	if len(text) < 4 { // the length takes 16 bits
+		return v, short()
+	}
+	b, err := z32.DecodeString(text[:len(text)-danglingZ32(len(text))])
+	if err != nil || len(b) < 2 {
+		return v, short()
+	}
+	length := int(binary.BigEndian.Uint16(b))
+	want := whole(2 + length)
+	switch have := len(InvitePrefix) + len(text); {
+	case length < inviteMin:
+		return v, inviteErrorf("is mistyped near its beginning: the length that it states is too small")
+	case have < want:
+		return v, inviteErrorf("is cut short: %d of its %d characters are there", have, want)
+	case have > want:
+		return v, inviteErrorf("is too long: it has %d characters, of which %d belong to it", have, want)
+	}
+	end := len(b) - inviteChecksum
+	if sum := inviteSum(b[:end]); string(sum[:]) != string(b[end:]) || z32.EncodeToString(b) != text {
+		return v, inviteErrorf("is mistyped: its checksum does not match")
+	}
+	v.Scraper = PublicKey(b[2:])
+	v.Secret = SecretFrom([KeySize]byte(b[2+KeySize:]))
+	if err := v.readFields(b[2+2*KeySize : end]); err != nil {
+		return Invite{}, err
+	}
+	if err := v.Check(); err != nil {
+		return Invite{}, err
+	}
+	return v, nil
+}
+
+// danglingZ32 is how many characters at the end of a text of n are no whole byte: a text that was cut.
+func danglingZ32(n int) int {
+	switch n % 8 {
+	case 1, 3, 6:
+		return 1
+	}
+	return 0
+}
+
+func (v *Invite) readFields(b []byte) error {
+	for range maxInviteFields {
+		if len(b) == 0 {
+			return nil
+		}
+		if len(b) < 2 || len(b) < 2+int(b[1]) {
+			return inviteErrorf("makes no sense: a field of it ends beyond its end")
+		}
+		kind, value := b[0], b[2:2+int(b[1])]
+		b = b[2+len(value):]
+		switch {
+		case kind == fieldBootstrap:
+			v.Bootstrap = append(v.Bootstrap, string(value))
+		case kind == fieldRelay && len(value) == KeySize:
+			v.Relays = append(v.Relays, PublicKey(value))
+		case kind == fieldRelay:
+			return inviteErrorf("makes no sense: it has a relay key of %d bytes", len(value))
+		case kind < fieldOptional:
+			return inviteErrorf("has a part of kind %d that this program does not know; a newer program is needed", kind)
+		}
+	}
+	return inviteErrorf("has more than %d parts", maxInviteFields)
+}

@@ -1,0 +1,186 @@
+package domain_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+func seeded(n byte) domain.KeyPair { return domain.KeyPairFromSeed(domain.SeedFrom([32]byte{n})) }
+
+func invites() map[string]domain.Invite {
+	full := domain.Invite{
+		Scraper: seeded(1).Public, Secret: domain.SecretFrom([32]byte{4, 5, 6}),
+		Bootstrap: []string{"192.0.2.10:49737", "192.0.2.11@dht.example.com:49737"},
+		Relays:    []domain.PublicKey{seeded(2).Public, seeded(3).Public},
+	}
+	plain := full
+	plain.Bootstrap, plain.Relays = nil, nil
+	return map[string]domain.Invite{"plain": plain, "full": full}
+}
+
+func reveal(t testing.TB, v domain.Invite) string {
+	t.Helper()
+	text, err := v.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func sameInvite(a, b domain.Invite) bool {
+	return a.Scraper == b.Scraper && a.Secret.Equal(b.Secret) && fmt.Sprint(a.Bootstrap, a.Relays) == fmt.Sprint(b.Bootstrap, b.Relays)
+}
+
+func TestInvitesComeBackAsTheyWere(t *testing.T) {
+	for name, v := range invites() {
+		text := reveal(t, v)
+		wrapped := ""
+		for i := 0; i < len(text); i += 40 {
+			wrapped += "  " + text[i:min(i+40, len(text))] + "\r\n"
+		}
+		for how, sent := range map[string]string{"as it is": text, "in upper case": strings.ToUpper(text), "wrapped": wrapped} {
+			if got, err := domain.ParseInvite(sent); err != nil || !sameInvite(got, v) {
+				t.Errorf("%s, %s: %+v, %v", name, how, got, err)
+			}
+		}
+		if !domain.LooksLikeInvite(text) || !domain.LooksLikeInvite("\n"+strings.ToUpper(text)) {
+			t.Errorf("%s does not look like one", name)
+		}
+	}
+	if domain.LooksLikeInvite("dhtprom") || domain.LooksLikeInvite("hyperdht1abc") {
+		t.Error("something else looks like an invite")
+	}
+}
+
+// People hold invites that were printed long ago.
+func TestTheFormOfInvitesIsFixed(t *testing.T) {
+	const golden = "dhtprom1ybnc7uyiy9qb5zm11sktakeetdajmmp3ytgtsh6s15up6b17py77j9yrywdyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyycefqky"
+	if got := reveal(t, invites()["plain"]); got != golden {
+		t.Errorf("an invite has become %s", got)
+	}
+	if len(golden) != 120 {
+		t.Errorf("%d characters", len(golden))
+	}
+}
+
+func TestWrongInvitesSayWhatIsWrong(t *testing.T) {
+	good := reveal(t, invites()["full"])
+	other := byte('y')
+	if good[60] == other {
+		other = 'b'
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":            {" \n", "is empty"},
+		"a key":            {seeded(1).Public.String(), `does not start with "dhtprom1"`},
+		"another version":  {"dhtprom2" + good[8:], "version 2"},
+		"no version":       {"dhtpromx" + good[8:], `does not start with "dhtprom1"`},
+		"the name alone":   {"dhtprom", "cut short"},
+		"half of the name": {"dhtp", "cut short"},
+		"the prefix alone": {"dhtprom1", "cut short or mistyped: it has 8 characters"},
+		"cut":              {good[:100], fmt.Sprintf("cut short: 100 of its %d characters", len(good))},
+		"one is missing":   {good[:len(good)-1], fmt.Sprintf("cut short: %d of its %d characters", len(good)-1, len(good))},
+		"one too many":     {good + "y", fmt.Sprintf("too long: it has %d characters, of which %d", len(good)+1, len(good))},
+		"twice":            {good + good, "too long"},
+		"one is wrong":     {good[:60] + string(other) + good[61:], "checksum"},
+		"two are swapped":  {good[:20] + good[21:22] + good[20:21] + good[22:], "checksum"},
+		"not of alphabet":  {good[:60] + "l" + good[61:], "character at place 61"},
+		"not ASCII":        {good[:60] + "é" + good[61:], "character at place 61"},
+		"quoted":           {`"` + good + `"`, "does not start with"},
+		"endless":          {good + strings.Repeat("y", 10_000), "far too long"},
+		"a small length":   {"dhtprom1" + strings.Repeat("y", 200), "near its beginning"},
+	} {
+		_, err := domain.ParseInvite(c.text)
+		if !errors.Is(err, domain.ErrInvite) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: want %q, got %v", name, c.want, err)
+		}
+		if err != nil && len(c.text) > 20 && strings.Contains(err.Error(), c.text[10:20]) {
+			t.Errorf("%s: the error quotes the invite: %v", name, err)
+		}
+	}
+}
+
+func TestEveryProperPrefixOfAnInviteIsRefused(t *testing.T) {
+	for name, v := range invites() {
+		text := reveal(t, v)
+		for n := range text {
+			if _, err := domain.ParseInvite(text[:n]); !errors.Is(err, domain.ErrInvite) {
+				t.Errorf("%s: %d of %d characters: %v", name, n, len(text), err)
+			}
+		}
+	}
+}
+
+func TestEverySingleTypingErrorIsFound(t *testing.T) {
+	text := reveal(t, invites()["plain"])
+	for i := len(domain.InvitePrefix); i < len(text); i++ {
+		for _, r := range "yqa9" {
+			if byte(r) == text[i] {
+				continue
+			}
+			if _, err := domain.ParseInvite(text[:i] + string(r) + text[i+1:]); err == nil {
+				t.Errorf("place %d: %c in place of %c passes", i, r, text[i])
+			}
+		}
+	}
+}
+
+func TestInvitesThatCannotWorkAreNotMade(t *testing.T) {
+	for want, spoil := range map[string]func(*domain.Invite){
+		"no scraper key":              func(v *domain.Invite) { v.Scraper = domain.PublicKey{} },
+		"no secret":                   func(v *domain.Invite) { v.Secret = domain.Secret{} },
+		"9 bootstrap nodes":           func(v *domain.Invite) { v.Bootstrap = strings.Fields(strings.Repeat("a:1 ", 9)) },
+		"9 relays":                    func(v *domain.Invite) { v.Relays = make([]domain.PublicKey, 9) },
+		"a relay without":             func(v *domain.Invite) { v.Relays = make([]domain.PublicKey, 1) },
+		`not HOST:PORT: "a"`:          func(v *domain.Invite) { v.Bootstrap = []string{"a"} },
+		`not HOST:PORT: "a:0"`:        func(v *domain.Invite) { v.Bootstrap = []string{"a:0"} },
+		`not HOST:PORT: ":1"`:         func(v *domain.Invite) { v.Bootstrap = []string{":1"} },
+		`not HOST:PORT: "a b:1"`:      func(v *domain.Invite) { v.Bootstrap = []string{"a b:1"} },
+		`not HOST:PORT: "x@a:1"`:      func(v *domain.Invite) { v.Bootstrap = []string{"x@a:1"} },
+		`not HOST:PORT: "[::1]:1"`:    func(v *domain.Invite) { v.Bootstrap = []string{"[::1]:1"} },
+		`not HOST:PORT: "a\x1b[2J:1"`: func(v *domain.Invite) { v.Bootstrap = []string{"a\x1b[2J:1"} },
+		"not HOST:PORT: \"aaaa":       func(v *domain.Invite) { v.Bootstrap = []string{strings.Repeat("a", 300) + ":1"} },
+	} {
+		v := invites()["plain"]
+		spoil(&v)
+		if _, err := v.Reveal(); !errors.Is(err, domain.ErrInvite) || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+func TestInvitesPrintWithoutTheirSecret(t *testing.T) {
+	v := invites()["full"]
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		if got := fmt.Sprintf(verb, v); strings.Contains(got, v.Secret.RevealText()) || strings.Contains(got, "04050600") || strings.Contains(got, "4, 5, 6") {
+			t.Errorf("%s: %s", verb, got)
+		}
+	}
+}
+
+func FuzzParseInvite(f *testing.F) {
+	for _, v := range invites() {
+		text := reveal(f, v)
+		f.Add(text)
+		f.Add(text[:len(text)/2])
+		f.Add(strings.ToUpper(text))
+	}
+	f.Add("dhtprom1")
+	f.Add("dhtprom9yy")
+	f.Fuzz(func(t *testing.T, text string) {
+		v, err := domain.ParseInvite(text)
+		if err != nil {
+			if !errors.Is(err, domain.ErrInvite) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		again, err := domain.ParseInvite(reveal(t, v))
+		if err != nil || !sameInvite(v, again) {
+			t.Errorf("%+v became %+v, %v", v, again, err)
+		}
+	})
+}
