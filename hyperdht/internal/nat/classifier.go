@@ -23,6 +23,11 @@ func (k Kind) String() string {
 	return "invalid"
 }
 
+// Sample is an address that we were seen at, and by whom.
+type Sample struct {
+	Seen, From netip.AddrPort
+}
+
 // Classifier classifies one socket by what the nodes it talked to saw (hyperdht lib/nat.js).
 //
 //	Unknown ──3 samples, 3 equal──▶ Consistent
@@ -32,9 +37,9 @@ func (k Kind) String() string {
 //
 // A later sample may change the verdict until it is frozen. A node that is not firewalled is Open.
 type Classifier struct {
-	hosts      []tally // port 0
-	full       []tally
-	responders []netip.AddrPort
+	hosts   []tally // port 0
+	full    []tally
+	samples []Sample
 
 	sampled int
 	kind    Kind
@@ -77,6 +82,9 @@ func (c *Classifier) Seen() netip.AddrPort {
 // Sampled is the number of responders counted.
 func (c *Classifier) Sampled() int { return c.sampled }
 
+// Samples are those counted, in the order in which they came. The slice is the classifier's own.
+func (c *Classifier) Samples() []Sample { return c.samples }
+
 // Settled reports whether the verdict is as good as it gets without waiting for more than
 // SamplesWanted samples.
 func (c *Classifier) Settled() bool { return c.settled }
@@ -109,15 +117,15 @@ func (c *Classifier) Unfreeze() {
 // responder counts once.
 func (c *Classifier) Add(seen, from netip.AddrPort, firewalled bool) {
 	c.open = !firewalled
-	for _, r := range c.responders {
-		if r == from {
+	for _, s := range c.samples {
+		if s.From == from {
 			return
 		}
 	}
-	if len(c.responders) >= maxResponders {
+	if len(c.samples) >= maxResponders {
 		return
 	}
-	c.responders = append(c.responders, from)
+	c.samples = append(c.samples, Sample{Seen: seen, From: from})
 
 	c.hosts = count(c.hosts, netip.AddrPortFrom(seen.Addr(), 0))
 	c.full = count(c.full, seen)

@@ -27,7 +27,7 @@ func TestSamplerFollowsVectors(t *testing.T) {
 		t.Run(scenario.Name, func(t *testing.T) {
 			var s Sampler
 			for i, step := range scenario.Steps {
-				hits := s.Add(step.Add.AddrPort)
+				hits := s.Add(step.Add.AddrPort, netip.AddrPort{})
 				if hits != step.Returned || s.Len() != step.Size || s.threshold != step.Threshold {
 					t.Fatalf("step %d: hits %d, size %d, threshold %d; want %d, %d, %d",
 						i, hits, s.Len(), s.threshold, step.Returned, step.Size, step.Threshold)
@@ -142,7 +142,7 @@ func TestSamplerFollowsANewHostWithRandomPorts(t *testing.T) {
 		if i >= 16 {
 			addr = netip.MustParseAddr("203.0.113.2")
 		}
-		s.Add(netip.AddrPortFrom(addr, uint16(1000+i)))
+		s.Add(netip.AddrPortFrom(addr, uint16(1000+i)), netip.AddrPort{})
 		if i == 15 && s.Addr() != netip.AddrPortFrom(addr, 0) {
 			t.Fatalf("after 16 samples: %v", s.Addr())
 		}

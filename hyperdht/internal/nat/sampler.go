@@ -5,10 +5,11 @@ import "net/netip"
 // Sampler follows the public address of a node: the last sixteen samples vote, a few may disagree
 // (npm nat-sampler). The zero Sampler is empty.
 type Sampler struct {
-	ring      []*sample // pairs: the full address, the host alone
-	top       int       // where the next pair goes
-	size      int       // samples so far, at most ringSize/2
-	threshold int       // votes needed
+	ring      []*sample        // pairs: the full address, the host alone
+	from      []netip.AddrPort // who reported each pair
+	top       int              // where the next pair goes
+	size      int              // samples so far, at most ringSize/2
+	threshold int              // votes needed
 
 	full, host *sample // the most voted so far
 
@@ -34,8 +35,18 @@ func (s *Sampler) Port() uint16 { return s.result.Port() }
 // Len is the number of samples that vote.
 func (s *Sampler) Len() int { return s.size }
 
+// Samples lists those that vote, the oldest first.
+func (s *Sampler) Samples() []Sample {
+	list := make([]Sample, 0, len(s.from))
+	for i := range s.from {
+		at := (s.top/2 + i) % len(s.from)
+		list = append(list, Sample{Seen: s.ring[2*at].addr, From: s.from[at]})
+	}
+	return list
+}
+
 // Add takes an address that somebody saw us at. It returns how many of the searched samples agree.
-func (s *Sampler) Add(addr netip.AddrPort) int {
+func (s *Sampler) Add(addr, from netip.AddrPort) int {
 	full := s.bump(addr, 2)
 	host := s.bump(netip.AddrPortFrom(addr.Addr(), 0), 1)
 
@@ -43,6 +54,7 @@ func (s *Sampler) Add(addr netip.AddrPort) int {
 		s.size++
 		s.threshold = threshold(s.size)
 		s.ring = append(s.ring, full, host)
+		s.from = append(s.from, from)
 	} else {
 		if s.top == ringSize {
 			s.top = 0
@@ -50,6 +62,7 @@ func (s *Sampler) Add(addr netip.AddrPort) int {
 		s.ring[s.top].hits--
 		s.ring[s.top+1].hits--
 		s.ring[s.top], s.ring[s.top+1] = full, host
+		s.from[s.top/2] = from
 	}
 	s.top += 2
 

@@ -85,7 +85,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 			return nil, fmt.Errorf("rpc: public address %v: want an IPv4 address with a port", preset)
 		}
 		e.adaptive, e.forcePersistent, e.firewalled = false, true, false
-		e.nat.Add(preset)
+		e.nat.Add(preset, netip.AddrPort{})
 	}
 	if cfg.AdaptiveTimeout {
 		e.adaptiveTimeout = new(adaptiveTimeout)
@@ -285,6 +285,9 @@ func (e *Endpoint) Degraded() bool { return e.degraded }
 // Addr is our public address as others see it: not valid while unknown, with port 0 if the port differs
 // from remote to remote.
 func (e *Endpoint) Addr() netip.AddrPort { return e.nat.Addr() }
+
+// Samples are what Addr was concluded from, the oldest first.
+func (e *Endpoint) Samples() []nat.Sample { return e.nat.Samples() }
 
 // Host is our public host, not valid while unknown.
 func (e *Endpoint) Host() netip.Addr { return e.nat.Host() }

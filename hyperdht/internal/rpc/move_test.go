@@ -151,6 +151,31 @@ func TestNewPublicAddressOfANATIsNoticedByTheNextAnswer(t *testing.T) {
 	}
 }
 
+// Where few nodes are known, one more sample that differs makes the samples say nothing. The answer that brings
+// it must be judged by what was known before.
+func TestNewPublicAddressIsNoticedByTheFirstAnswerOfANewNode(t *testing.T) {
+	moved := netip.MustParseAddr("203.0.113.99")
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	peers := l.peersOf(2, empty)
+	for _, p := range peers {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(calm)
+	if l.Host() != us.Addr() || l.nat.Len() != 2 {
+		t.Fatalf("host %v after %d samples", l.Host(), l.nat.Len())
+	}
+	late := l.peer(empty)
+	for _, p := range l.peers {
+		p.sees = moved
+	}
+	l.do(func() { l.Ping(late.addr, nil, nil, nil) })
+	l.net.Run(time.Second)
+	if l.Host() != moved {
+		t.Errorf("host %v", l.Host())
+	}
+}
+
 // calm is long enough for an endpoint to ask again whether its address has moved.
 const calm = time.Duration(2*moveInterval) * TickInterval
 

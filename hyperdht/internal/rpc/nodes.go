@@ -23,7 +23,7 @@ func (e *Endpoint) learn(sample bool, node id.NodeID, from, to netip.AddrPort) {
 	}
 	if sample && (n.Sampled == 0 || e.tick-n.Sampled >= oldNode) {
 		n.Sampled = e.tick
-		e.sample(to)
+		e.sample(to, from)
 	}
 	n.Pinged, n.Seen = e.tick, e.tick
 	e.nodes.Touch(n)
@@ -36,7 +36,7 @@ func (e *Endpoint) sampleUnnamed(from, to netip.AddrPort) {
 		return
 	}
 	if !e.counted(from) {
-		e.sample(to)
+		e.sample(to, from)
 	}
 	e.unnamed = append(e.unnamed, from)
 }
@@ -45,10 +45,10 @@ func (e *Endpoint) admits(addr netip.AddrPort) bool {
 	return e.cfg.FilterNode == nil || e.cfg.FilterNode(addr)
 }
 
-// sample feeds our address, as somebody sees it, into the sampler.
-func (e *Endpoint) sample(to netip.AddrPort) {
+// sample feeds our address, as from sees it, into the sampler.
+func (e *Endpoint) sample(to, from netip.AddrPort) {
 	before := e.nat.Addr()
-	e.nat.Add(to)
+	e.nat.Add(to, from)
 	e.addressChanged(before)
 }
 
@@ -79,7 +79,7 @@ func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) {
 	if to.IsValid() {
 		n.Sampled = e.tick
 		if !e.counted(addr) {
-			e.sample(to)
+			e.sample(to, addr)
 		}
 	}
 }

@@ -103,7 +103,7 @@ func probed(t *testing.T, answer func(p *peer, m wire.Request, l *lab)) *lab {
 		seen := netip.AddrPortFrom(us.Addr(), l.ClientSocket().LocalAddr().Port())
 		l.nat = new(nat.Sampler)
 		for range 5 {
-			l.sample(seen)
+			l.sample(seen, netip.AddrPort{})
 		}
 	})
 	return l
@@ -185,7 +185,7 @@ func TestAddressThatChangesDuringTheProbeIsNotBelieved(t *testing.T) {
 	l.do(func() {
 		l.updateState(false, func(c bool) { changed = c })
 		for range 16 {
-			l.sample(netip.AddrPortFrom(us.Addr(), 1)) // the client socket's mapping has moved
+			l.sample(netip.AddrPortFrom(us.Addr(), 1), netip.AddrPort{}) // the client socket's mapping has moved
 		}
 	})
 	l.net.Run(10 * time.Second)
@@ -196,7 +196,7 @@ func TestAddressThatChangesDuringTheProbeIsNotBelieved(t *testing.T) {
 
 func TestFirewalledNodeHasNoRemoteAddress(t *testing.T) {
 	l := newLab(t, Config{})
-	l.do(func() { l.sample(l.atServer()) }) // somebody saw the server socket
+	l.do(func() { l.sample(l.atServer(), netip.AddrPort{}) }) // somebody saw the server socket
 	if addr, ok := l.RemoteAddr(); ok {
 		t.Errorf("remote address %v", addr)
 	}

@@ -172,10 +172,10 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 
 	node, known := verify(m.ID, from)
 	if known {
-		e.learn(s == e.Socket(), node, from, m.To)
 		if s == e.Socket() {
-			e.suspectMove(m.To.Addr())
+			e.suspectMove(m.To.Addr()) // first: where samples are few, one that differs makes them say nothing
 		}
+		e.learn(s == e.Socket(), node, from, m.To)
 	} else {
 		e.sampleUnnamed(from, m.To)
 	}

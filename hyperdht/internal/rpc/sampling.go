@@ -61,7 +61,7 @@ func (e *Endpoint) AddSample(s host.Socket, seen, from netip.AddrPort) {
 	}
 	e.suspectMove(seen.Addr()) // first: where samples are few, one that differs makes them say nothing
 	if e.countsAgain(from) {
-		e.sample(seen)
+		e.sample(seen, from)
 	}
 }
 

@@ -150,7 +150,7 @@ func (e *Endpoint) reached(p *probe, replies []Reply, asked int, sampler *nat.Sa
 	for _, r := range replies {
 		if slices.Contains(p.hosts, r.From.Addr()) {
 			count++
-			sampler.Add(r.To)
+			sampler.Add(r.To, r.From)
 		}
 	}
 	need := probeReplies

@@ -166,7 +166,7 @@ func (e *Endpoint) askAddress() {
 	sample := func(seen, from netip.AddrPort) {
 		if len(heard) < maxResponders && !slices.Contains(heard, from) {
 			heard = append(heard, from)
-			sampler.Add(seen)
+			sampler.Add(seen, from)
 		}
 	}
 	e.endAsking()
