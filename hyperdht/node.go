@@ -82,6 +82,8 @@ type Node struct {
 	store   *records.Store
 	peers   *peering.Peering
 
+	bootstrap []rpc.Bootstrap
+
 	ready   bool
 	closing bool
 	closed  bool
@@ -132,6 +134,9 @@ var (
 	ErrCannotHolepunch      = peering.ErrCannotHolepunch
 	ErrDoubleRandom         = peering.ErrDoubleRandom
 	ErrProbeTimeout         = peering.ErrProbeTimeout
+	ErrRemoteNotPunching    = peering.ErrRemoteNotPunching
+	ErrRemoteNotPunchable   = peering.ErrRemoteNotPunchable
+	ErrBadHandshakeReply    = peering.ErrBadHandshakeReply
 	ErrRelayAborted         = peering.ErrRelayAborted
 	ErrRemoteAborted        = peering.ErrRemoteAborted
 	ErrKeyPairInUse         = peering.ErrKeyPairInUse
@@ -170,7 +175,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		bootstrap = append(bootstrap, b)
 	}
 
-	n := &Node{host: h, cfg: cfg}
+	n := &Node{host: h, cfg: cfg, bootstrap: bootstrap}
 	n.streams = stream.NewTable(h, stream.Config{})
 	n.store = records.NewStore(h.Now(), records.Config{})
 	rcfg := rpc.Config{

@@ -49,6 +49,7 @@ func (p Path) String() string {
 // the other side has proven that it is there. OnClose fires exactly once, last.
 type Connection struct {
 	p         *Peering
+	trail     trail
 	initiator bool
 	local     id.PublicKey
 	remote    id.PublicKey
@@ -58,7 +59,9 @@ type Connection struct {
 	sec     *secret.Stream
 	started bool
 	open    bool
-	ending  bool
+	// wasHeard means that something has come from the other side.
+	wasHeard bool
+	ending   bool
 	// lingering means that timer is the end of our patience, no longer the keep-alive.
 	lingering bool
 	closed    bool
@@ -269,6 +272,8 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	c.started = true
 	c.release = c.p.pool.ref(raw.Socket())
 	c.p.stats.ConnectionsOpened++
+	c.trail.key = c.remote
+	c.notePath()
 
 	raw.OnData(c.receive)
 	raw.OnMessage(c.receiveMessage)
@@ -346,10 +351,16 @@ func (c *Connection) moved(sock host.Socket, path Path) {
 	old := c.release
 	c.release = c.p.pool.ref(sock)
 	c.path = path
+	c.notePath()
 	old()
 }
 
+func (c *Connection) notePath() {
+	c.trail.note(AttemptEvent{Step: AttemptPath, Path: c.path, Addr: c.raw.RemoteAddr()})
+}
+
 func (c *Connection) receive(chunk []byte) {
+	c.hear()
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
@@ -364,8 +375,17 @@ func (c *Connection) receive(chunk []byte) {
 	}
 }
 
+// hear notes the first sign of life.
+func (c *Connection) hear() {
+	if !c.wasHeard {
+		c.wasHeard = true
+		c.trail.note(AttemptEvent{Step: AttemptFirstPacket, Path: c.path, Addr: c.raw.RemoteAddr()})
+	}
+}
+
 func (c *Connection) opened() {
 	c.open = true
+	c.trail.note(AttemptEvent{Step: AttemptOpen, Path: c.path})
 	if c.onOpen != nil {
 		c.onOpen()
 	}
@@ -386,6 +406,7 @@ func (c *Connection) deliver(msg []byte) {
 }
 
 func (c *Connection) receiveMessage(b []byte) {
+	c.hear()
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
@@ -432,10 +453,20 @@ func (c *Connection) stopKeepAlive() {
 	}
 }
 
+func (c *Connection) noteEnd() {
+	e := AttemptEvent{Step: AttemptClosed, Path: c.path, Err: c.err}
+	if c.raw != nil {
+		s := c.raw.Stats()
+		e.PacketsSent, e.PacketsReceived = s.PacketsSent, s.PacketsReceived
+	}
+	c.trail.note(e)
+}
+
 // close is the only way into the last state.
 func (c *Connection) close(err error) {
 	c.closed = true
 	c.err = err
+	c.noteEnd()
 	c.pending = nil
 	c.stopKeepAlive()
 	if c.cancel != nil {

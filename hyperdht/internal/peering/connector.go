@@ -90,7 +90,7 @@ func (p *Peering) Connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 	if opts.Keys != nil {
 		keys = *opts.Keys
 	}
-	conn := p.newConnection(keys.Public, remote, true)
+	conn := p.newConnection(p.newTrail(remote), keys.Public, remote, true)
 	if p.closed || p.suspended {
 		err := ErrSuspended
 		if p.closed {
@@ -115,6 +115,8 @@ func (p *Peering) Connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 	return conn
 }
 
+func (c *connector) note(e AttemptEvent) { c.conn.trail.note(e) }
+
 // firewall sees the packets of the raw stream before it is connected: the server's first one is a path.
 func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if from.Port() == 0 {
@@ -136,6 +138,7 @@ func (c *connector) begin() {
 	if c.finished {
 		return
 	}
+	c.note(AttemptEvent{Step: AttemptStarted})
 	if err := c.prepare(); err != nil {
 		c.fail(err)
 		return
@@ -222,6 +225,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
 				return
 			}
+			c.note(AttemptEvent{Step: AttemptRecord, Node: r.From})
 			if !slices.Contains(known, r.From) && len(c.candidates) < maxCandidates {
 				c.candidates = append(c.candidates, r.From)
 				c.next()
@@ -233,6 +237,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 			if c.shaken {
 				return // and so the query was ended
 			}
+			c.note(AttemptEvent{Step: AttemptSearched, Err: err})
 			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
 				c.fail(err)
 				return
@@ -284,41 +289,44 @@ func (c *connector) attemptThen(node netip.AddrPort, done func(ok bool)) {
 // the attempt has failed or has become the connection's handshake.
 func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) {
 	req := wire.Handshake{Mode: wire.FromClient, Noise: c.message}
+	c.note(AttemptEvent{Step: AttemptHandshake, Node: node})
 	c.p.rpc.Request(rpc.Outgoing{
 		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
 		Socket: sock, Session: c.session,
 	}, func(r rpc.Reply, err error) {
-		if !c.finished && !c.shaken && err == nil {
-			c.receiveHandshake(node, sock, r)
+		if !c.finished && !c.shaken {
+			if err == nil {
+				err = c.receiveHandshake(node, sock, r)
+			}
+			if err != nil {
+				c.note(AttemptEvent{Step: AttemptUnanswered, Node: node, Err: err})
+			}
 		}
 		done()
 	})
 }
 
-// receiveHandshake takes an answer to message 1. A bad one only fails its attempt: the Noise state stays
-// good for the others, so a lying relay cannot stop a connection.
-func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply) {
+// receiveHandshake takes an answer to message 1. A bad one only fails its attempt, with an error: the Noise
+// state stays good for the others, so a lying relay cannot stop a connection.
+func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply) error {
 	m, err := wire.ParseHandshake(r.Value)
 	if err != nil || m.Mode != wire.Reply || r.From != node || len(m.Noise) == 0 {
 		c.p.stats.HandshakesInvalid++
-		return
+		return ErrBadHandshakeReply
 	}
 	plain, err := c.noise.ReadMessage(m.Noise)
 	if err != nil {
 		c.p.stats.HandshakesInvalid++
-		return
+		return ErrBadHandshakeReply
 	}
 	payload, err := wire.ParseNoisePayload(plain)
 	switch {
-	case err != nil || payload.Version != 1:
+	case err != nil || payload.Version != 1 || payload.Error == wire.ErrorVersionMismatch:
 		c.fail(ErrServerIncompatible)
-		return
-	case payload.Error == wire.ErrorVersionMismatch:
-		c.fail(ErrServerIncompatible)
-		return
+		return nil
 	case payload.Error != wire.ErrorNone || payload.UDX == nil:
 		c.fail(ErrServerError)
-		return
+		return nil
 	}
 	c.result, _ = c.noise.Result()
 	c.shaken = true
@@ -328,12 +336,13 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	if relayed {
 		c.serverAddr = m.PeerAddr
 	}
+	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
 	c.endQuery()
 
 	switch {
 	case c.early != nil:
 		c.onSocket(c.early.sock, c.early.from, c.pathOf(c.early.sock, c.early.from))
-		return
+		return nil
 	case !relayed:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
@@ -341,13 +350,14 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		c.onSocket(sock, node, PathDirect)
 	}
 	if c.finished {
-		return
+		return nil
 	}
 	c.startRelay()
 	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
 	c.session.Cancel()
 	c.session = c.p.rpc.NewSession()
 	c.findPath(relayed)
+	return nil
 }
 
 // findPath chooses how to reach a server that answered through a relay (spec 14.4).
@@ -360,6 +370,7 @@ func (c *connector) findPath(relayed bool) {
 		return
 	}
 	if c.open {
+		c.note(AttemptEvent{Step: AttemptWaiting})
 		c.passive = c.p.host.AfterFunc(passiveTimeout, func() { c.fail(ErrHolepunchAborted) })
 		return
 	}
@@ -402,8 +413,12 @@ func (c *connector) tryLAN(relayed, punchable bool) bool {
 		addr = usable[0]
 	}
 	c.lanPending = true
+	c.note(AttemptEvent{Step: AttemptLAN, Addr: addr})
 	c.p.rpc.Ping(addr, nil, nil, func(_ rpc.Reply, err error) {
 		c.lanPending = false
+		if err != nil && !c.finished {
+			c.note(AttemptEvent{Step: AttemptLANFailed, Addr: addr, Err: err})
+		}
 		switch {
 		case c.finished:
 		case err == nil:
@@ -426,15 +441,18 @@ func (c *connector) startRelay() {
 		key, join.token, join.initiator = r.Key, r.Token, false
 	}
 	if key != (id.PublicKey{}) {
+		c.note(AttemptEvent{Step: AttemptRelay, Relay: key})
 		c.relayPath = c.p.joinRelay(key, join)
 	}
 }
 
 func (c *connector) relayPaired() {
+	c.note(AttemptEvent{Step: AttemptRelayPaired})
 	c.conn.start(c.raw, c.result, PathRelayed)
 }
 
 func (c *connector) relayAborted(err error) {
+	c.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
 	c.relayPath = nil
 	switch {
 	case c.conn.started:
@@ -464,6 +482,9 @@ func (c *connector) onSocket(sock host.Socket, to netip.AddrPort, path Path) {
 	}
 	raw := c.raw
 	c.raw = nil
+	if path == PathPunched && c.puncher != nil {
+		c.puncher.won()
+	}
 	if c.conn.started { // over the relay
 		c.relayPath.upgrade(c.conn, sock, c.payload.UDX.ID, to, path)
 		c.stopSearch()

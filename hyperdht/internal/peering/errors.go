@@ -1,6 +1,9 @@
 package peering
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Why a connection could not be made or ended. The texts carry the codes of hyperdht lib/errors.js.
 var (
@@ -25,5 +28,7 @@ var (
 	ErrTooManyPending       = errors.New("too many messages queued before the connection opened")
 	ErrMessageTooLarge      = errors.New("message does not fit the secret stream's 16 MiB frame")
 	ErrPeerSilent           = errors.New("nothing was heard from the peer for too long")
+	errRemoteBusy           = fmt.Errorf("%w: it is busy with another random punch", ErrRemoteAborted)
+	errPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
 	ErrConnectionClosed     = errors.New("connection closed")
 )

@@ -2,6 +2,7 @@ package peering
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
@@ -171,4 +172,41 @@ func (n *natProbe) release() {
 	for _, f := range waiting {
 		f()
 	}
+}
+
+// NATReport is what the node found out about its NAT by a socket of its own, as hole punching does.
+type NATReport struct {
+	Kind nat.Kind
+	// Local is the socket, Addrs what a peer would be told of it: empty while unknown or open, port 0 where every
+	// remote sees another one.
+	Local   netip.AddrPort
+	Addrs   []netip.AddrPort
+	Samples []nat.Sample
+}
+
+// ClassifyNAT finds out how our NAT treats a fresh socket and calls done, in a later turn. It fails if there is no
+// socket to be had.
+func (p *Peering) ClassifyNAT(done func(NATReport)) error {
+	if p.closed || p.suspended {
+		return ErrSuspended
+	}
+	ps, err := p.pool.acquire()
+	if err != nil {
+		return err
+	}
+	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
+	n.autoSample(true)
+	n.analyzed(func() {
+		p.host.Defer(func() {
+			n.session.Cancel()
+			n.close()
+			report := NATReport{
+				Kind: n.class.Firewall(), Local: ps.sock.LocalAddr(),
+				Addrs: slices.Clone(n.class.Addrs()), Samples: slices.Clone(n.class.Samples()),
+			}
+			ps.release()
+			done(report)
+		})
+	})
+	return nil
 }

@@ -46,20 +46,24 @@ type Stats struct {
 	HandshakesRefused  uint64 // dropped because too many sessions were pending
 	HolepunchesInvalid uint64
 	PunchesOpen        uint64
-	PunchesConsistent  uint64
-	PunchesRandom      uint64
+	PunchesConsistent  uint64 // between two NATs that keep a socket's port
+	PunchesRandom      uint64 // against a NAT that gives a socket many ports, or from behind one
 	PunchesLater       uint64 // refused because another random punch runs or has just ended
-	PathsLAN           uint64
-	RelayAttempts      uint64
-	RelaySuccesses     uint64 // connections that got onto a relay
-	RelayAborts        uint64 // relays that were not reached or did not pair
-	RelayUpgrades      uint64 // connections that left a relay for a direct path
-	SessionsAborted    uint64
-	MappingsChanged    uint64 // a relay saw a server of ours at another address than before
-	ConnectionsOpened  uint64
-	ConnectionsClosed  uint64
-	ConnectionsBroken  uint64 // ended because the encrypted stream made no sense
-	Pool               PoolStats
+	// How punches ended. The rest are still running, or another path was found first.
+	PunchesConsistentWon, PunchesConsistentLost uint64
+	PunchesRandomWon, PunchesRandomLost         uint64
+
+	PathsLAN          uint64
+	RelayAttempts     uint64
+	RelaySuccesses    uint64 // connections that got onto a relay
+	RelayAborts       uint64 // relays that were not reached or did not pair
+	RelayUpgrades     uint64 // connections that left a relay for a direct path
+	SessionsAborted   uint64
+	MappingsChanged   uint64 // a relay saw a server of ours at another address than before
+	ConnectionsOpened uint64
+	ConnectionsClosed uint64
+	ConnectionsBroken uint64 // ended because the encrypted stream made no sense
+	Pool              PoolStats
 }
 
 // Peering is the part of a node that connects peers.
@@ -79,7 +83,8 @@ type Peering struct {
 
 	connections map[*Connection]uint64 // with their order of birth
 	born        uint64
-	sessions    int // server sessions without a connection
+	attempts    uint64 // numbers them for the trace
+	sessions    int    // server sessions without a connection
 	suspended   bool
 	closed      bool
 	stats       Stats
@@ -180,8 +185,8 @@ func (p *Peering) perform(s step, r *rpc.Request, sock host.Socket) {
 	}
 }
 
-func (p *Peering) newConnection(local, remote id.PublicKey, initiator bool) *Connection {
-	c := &Connection{p: p, initiator: initiator, local: local, remote: remote, keepAlive: connectionKeepAlive}
+func (p *Peering) newConnection(t trail, local, remote id.PublicKey, initiator bool) *Connection {
+	c := &Connection{p: p, trail: t, initiator: initiator, local: local, remote: remote, keepAlive: connectionKeepAlive}
 	p.connections[c] = p.born
 	p.born++
 	return c

@@ -17,6 +17,7 @@ import (
 //	    └── reopen, 3 times ──┘                 └── strategy at its end ──▶ destroyed (onAbort)
 type puncher struct {
 	p         *Peering
+	trail     trail
 	session   *rpc.Session
 	initiator bool
 
@@ -30,6 +31,9 @@ type puncher struct {
 	remotePunching bool
 
 	punching  bool
+	counted   bool // as a punch that was started
+	settled   bool // and as one that was won or lost
+	costly    bool // it was one of the random ones
 	connected bool
 	destroyed bool
 	reopened  bool
@@ -48,8 +52,8 @@ type remoteAddr struct {
 }
 
 // newPuncher acquires a socket and starts classifying it. It fails only when no socket can be opened.
-func newPuncher(p *Peering, session *rpc.Session, initiator bool, remote wire.Firewall) (*puncher, error) {
-	u := &puncher{p: p, session: session, initiator: initiator, remoteFirewall: remote}
+func newPuncher(t trail, session *rpc.Session, initiator bool, remote wire.Firewall) (*puncher, error) {
+	u := &puncher{p: t.p, trail: t, session: session, initiator: initiator, remoteFirewall: remote}
 	if err := u.reset(); err != nil {
 		return nil, err
 	}
@@ -194,8 +198,7 @@ func (u *puncher) punch() bool {
 	verified, ok := u.verifiedAddr()
 	switch {
 	case ours == wire.FirewallConsistent && theirs == wire.FirewallConsistent:
-		u.punching = true
-		u.p.stats.PunchesConsistent++
+		u.start(&u.p.stats.PunchesConsistent)
 		if u.initiator {
 			u.punchRound(1)
 		} else {
@@ -222,11 +225,45 @@ func (u *puncher) usesRandom() bool {
 	return u.nat.firewall() >= wire.FirewallRandom || u.remoteFirewall >= wire.FirewallRandom
 }
 
+// start begins to punch, which is counted.
+func (u *puncher) start(count *uint64) {
+	u.punching, u.counted = true, true
+	*count++
+	u.trail.note(AttemptEvent{Step: AttemptPunching, Ours: kindOf(u.nat.firewall()), Theirs: kindOf(u.remoteFirewall)})
+}
+
 func (u *puncher) startRandom() {
-	u.punching = true
-	u.random = true
+	u.start(&u.p.stats.PunchesRandom)
+	u.random, u.costly = true, true
 	u.p.randomPunches++
-	u.p.stats.PunchesRandom++
+}
+
+// won counts a punch that led to a path, lost one that led nowhere. Neither counts one that another path has made
+// needless.
+func (u *puncher) won() {
+	s := &u.p.stats
+	if !u.counted {
+		u.counted = true
+		s.PunchesConsistent++ // fast mode: the probe round alone did it
+	}
+	u.settle(&s.PunchesConsistentWon, &s.PunchesRandomWon)
+}
+
+func (u *puncher) lost() {
+	if s := &u.p.stats; u.counted {
+		u.settle(&s.PunchesConsistentLost, &s.PunchesRandomLost)
+	}
+}
+
+func (u *puncher) settle(consistent, random *uint64) {
+	switch {
+	case u.settled:
+	case u.costly:
+		*random++
+	default:
+		*consistent++
+	}
+	u.settled = true
 }
 
 // endRandom gives the budget for random punching back.
@@ -330,6 +367,7 @@ func (u *puncher) destroy() {
 	u.birthday = nil
 	u.nat.close()
 	if !u.connected && u.onAbort != nil {
+		u.lost()
 		u.onAbort()
 	}
 }

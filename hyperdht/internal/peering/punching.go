@@ -13,7 +13,7 @@ import (
 // sent and answered from the sockets that are to be connected.
 
 func (c *connector) startPunch() {
-	u, err := newPuncher(c.p, c.session, true, c.payload.Firewall)
+	u, err := newPuncher(c.conn.trail, c.session, true, c.payload.Firewall)
 	if err != nil {
 		c.fail(err)
 		return
@@ -22,7 +22,9 @@ func (c *connector) startPunch() {
 	c.puncher = u
 	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.onSocket(s, from, PathPunched) }
 	u.onAbort = func() { c.failPunch(ErrHolepunchAborted) }
-	c.probeRound(c.serverRelay(), true)
+	relay := c.serverRelay()
+	c.note(AttemptEvent{Step: AttemptProbing, Node: relay.RelayAddr})
+	c.probeRound(relay, true)
 }
 
 // serverRelay is the relay the server prefers of those we know: ours if it is among its own.
@@ -71,7 +73,12 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 			c.failPunch(err)
 			return
 		}
-		if answer.Error != wire.ErrorNone {
+		switch answer.Error {
+		case wire.ErrorNone:
+		case wire.ErrorTryLater:
+			c.failPunch(errRemoteBusy)
+			return
+		default:
 			c.failPunch(ErrRemoteAborted)
 			return
 		}
@@ -80,6 +87,10 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 			verified = relay.PeerAddr.Addr()
 		}
 		c.puncher.updateRemote(answer.HolepunchPayload, verified)
+		c.note(AttemptEvent{
+			Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
+			Ours: kindOf(c.puncher.nat.firewall()), Theirs: kindOf(answer.Firewall),
+		})
 		next(answer)
 	})
 }
@@ -175,7 +186,7 @@ func (c *connector) punchRound(remoteToken *[32]byte) {
 	random := u.usesRandom()
 	if random && !c.p.mayPunchRandomly() {
 		c.p.stats.PunchesLater++
-		c.failPunch(ErrHolepunchAborted)
+		c.failPunch(errPunchesElsewhere)
 		return
 	}
 	if random && !c.reserved {
@@ -187,6 +198,9 @@ func (c *connector) punchRound(remoteToken *[32]byte) {
 		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Punching: true,
 		Token: &token, RemoteToken: remoteToken,
 	}, func(punchAnswer) {
+		if u.remotePunching {
+			c.note(AttemptEvent{Step: AttemptAgreed})
+		}
 		switch {
 		case !u.remotePunching:
 			c.failPunch(ErrRemoteNotPunching)
@@ -211,6 +225,7 @@ func (c *connector) abortPunch(relay wire.RelayInfo, reason error) {
 
 // failPunch gives up on punching, and on the connection unless the LAN shortcut may still do it.
 func (c *connector) failPunch(err error) {
+	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
 	c.puncher.silence()
 	c.puncher.destroy()
 	if c.lanPending {

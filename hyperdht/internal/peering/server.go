@@ -154,10 +154,10 @@ func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
 
 // addSession makes a session under the lowest free id.
 func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
-	h := &session{s: s, id: len(s.sessions), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
-	h.clientAddr = m.PeerAddr
+	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), id: len(s.sessions), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
+	h.node, h.clientAddr = r.From, m.PeerAddr
 	if h.direct {
-		h.clientAddr = r.From
+		h.node, h.clientAddr = netip.AddrPort{}, r.From
 	}
 	for i, other := range s.sessions {
 		if other == nil {

@@ -17,10 +17,12 @@ import (
 // appears or 10 s after the attempt has failed (hyperdht lib/server.js, _addHandshake).
 type session struct {
 	s          *Server
+	trail      trail
 	id         int
 	key        string // the bytes of message 1
 	direct     bool   // the caller asked us without a relay in between
 	arrival    host.Socket
+	node       netip.AddrPort // through which message 1 came; invalid if directly
 	clientAddr netip.AddrPort // the caller, as its relay sees it
 	serverAddr netip.AddrPort // us, as the relay sees us
 
@@ -96,6 +98,8 @@ func (h *session) begin() {
 		return
 	}
 	h.payload = payload
+	h.trail.key = hs.RemoteStatic()
+	h.trail.note(AttemptEvent{Step: AttemptReceived, Node: h.node, Addr: h.clientAddr, Theirs: kindOf(payload.Firewall)})
 	if admit := h.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), &payload, h.clientAddr) {
 		p.stats.HandshakesBlocked++
 		h.refuse()
@@ -116,6 +120,7 @@ func (h *session) begin() {
 
 // refuse answers with silence, to retransmissions too for as long as there is room to remember them.
 func (h *session) refuse() {
+	h.trail.note(AttemptEvent{Step: AttemptRefused, Node: h.node, Addr: h.clientAddr})
 	if len(h.s.byMessage) > maxRemembered {
 		h.settle()
 		h.s.forget(h)
@@ -231,7 +236,7 @@ func (h *session) onSameLAN(local []netip.AddrPort) bool {
 func (h *session) setupPuncher() bool {
 	p := h.s.p
 	h.requests = p.rpc.NewSession()
-	u, err := newPuncher(p, h.requests, false, h.payload.Firewall)
+	u, err := newPuncher(h.trail, h.requests, false, h.payload.Firewall)
 	if err != nil {
 		return false
 	}
@@ -269,16 +274,19 @@ func (h *session) startRelay() {
 		key, join.token, join.initiator = r.Key, r.Token, false
 	}
 	if key != (id.PublicKey{}) {
+		h.trail.note(AttemptEvent{Step: AttemptRelay, Relay: key})
 		h.relayPath = h.s.p.joinRelay(key, join)
 	}
 }
 
 func (h *session) relayPaired() {
+	h.trail.note(AttemptEvent{Step: AttemptRelayPaired})
 	h.stopPrepunch()
 	h.connect(h.raw, PathRelayed)
 }
 
 func (h *session) relayAborted(err error) {
+	h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
 	h.relayPath = nil
 	switch {
 	case h.conn != nil:
@@ -296,6 +304,9 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	p := h.s.p
 	raw := h.raw
 	h.raw = nil
+	if path == PathPunched && h.puncher != nil {
+		h.puncher.won()
+	}
 	h.clearLater()
 	h.stopPrepunch()
 	if h.conn != nil { // over the relay
@@ -320,7 +331,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 
 // connect makes the connection and hands it to the application.
 func (h *session) connect(raw *stream.Stream, path Path) {
-	c := h.s.p.newConnection(h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
+	c := h.s.p.newConnection(h.trail, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
 	c.hand(h.s.cfg.OnConnection)
 	c.start(raw, h.keys, path)
 	if path == PathRelayed {
@@ -447,6 +458,7 @@ func (h *session) abort() {
 	h.endPuncher()
 	if h.raw != nil && h.relayPath == nil {
 		h.s.p.stats.SessionsAborted++
+		h.trail.note(AttemptEvent{Step: AttemptAborted, Addr: h.clientAddr})
 		h.raw.Destroy(nil)
 	}
 }

@@ -87,6 +87,21 @@ func TestVanishedPeerTimesOutAfterThirteenSeconds(t *testing.T) {
 	d.quiet(d.a, d.b)
 }
 
+func TestTableCountsRetransmissionsOfClosedStreamsToo(t *testing.T) {
+	d := newDuo(t)
+	d.sb.Close()
+	d.a.turn(func() { d.pa.Write([]byte("anyone?")) })
+	d.run(5 * time.Second)
+	open := d.a.table.Stats().Retransmits
+	d.run(time.Minute)
+	if closed := d.a.table.Stats().Retransmits; open == 0 || closed <= open || closed != d.pa.Stats().Retransmits {
+		t.Errorf("%d retransmissions while open, %d in the end, the stream says %d", open, closed, d.pa.Stats().Retransmits)
+	}
+	d.b.turn(func() { d.pb.Destroy(nil) })
+	d.run(0)
+	d.quiet(d.a, d.b)
+}
+
 // The reference keeps no TIME_WAIT and would report a failure in this case (§4.5, §18.1).
 func TestClosedStreamRepeatsItsLastAck(t *testing.T) {
 	d := newDuo(t)

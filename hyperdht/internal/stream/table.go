@@ -48,6 +48,7 @@ type TableStats struct {
 	Relayed        uint64 // packets passed on
 	RelayDropped   uint64 // packets for a leg that is not connected yet
 	Lingered       uint64 // last acknowledgements repeated for closed streams
+	Retransmits    uint64 // packets sent again, by closed streams too
 }
 
 // Table holds all streams of a node.
@@ -129,7 +130,13 @@ func (t *Table) Receive(s host.Socket, from netip.AddrPort, b []byte) bool {
 }
 
 // Stats counts since the table was made.
-func (t *Table) Stats() TableStats { return t.stats }
+func (t *Table) Stats() TableStats {
+	s := t.stats
+	for _, st := range t.streams {
+		s.Retransmits += st.machine.Stats().Retransmits
+	}
+	return s
+}
 
 // Len is the number of streams that are not closed.
 func (t *Table) Len() int { return len(t.streams) }
@@ -153,5 +160,6 @@ func (t *Table) forget(s *Stream) {
 	if t.streams[s.id] == s {
 		delete(t.streams, s.id)
 		t.stats.Closed++
+		t.stats.Retransmits += s.machine.Stats().Retransmits
 	}
 }
