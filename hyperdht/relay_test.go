@@ -126,6 +126,29 @@ func TestRelayedConnectionMovesToADirectPath(t *testing.T) {
 	}
 }
 
+// TestRelayAndDirectPathRaceWithoutLoss lets the two be found at nearly the same time, in either order at either
+// side: what one side has sent over the relay must arrive although the other has found the direct path first.
+func TestRelayAndDirectPathRaceWithoutLoss(t *testing.T) {
+	for seed := range uint64(40) {
+		w := newRelayWorld(t, 100+seed, hyperdht.RelayConfig{})
+		server := w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: []id.PublicKey{w.relay.PublicKey()}})
+		received, closed := 0, error(nil)
+		w.ch.Do(func() {
+			c := w.cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{})
+			c.OnMessage(func(b []byte) { received += len(b) })
+			c.OnClose(func(err error) { closed = err })
+			c.Send(make([]byte, 50_000))
+		})
+		w.net.Run(time.Duration(100+seed*5) * time.Millisecond)
+		w.openDirectPath()
+		w.until("the echo is back", 10*time.Second, func() bool { return received == 50_000 || closed != nil })
+		w.net.Run(30 * time.Second)
+		if closed != nil {
+			t.Errorf("seed %d: closed with %v", 100+seed, closed)
+		}
+	}
+}
+
 func TestRelayRefusesBeyondItsLimits(t *testing.T) {
 	w := newRelayWorld(t, 6, hyperdht.RelayConfig{MaxPairsPerKey: 1})
 	relays := []id.PublicKey{w.relay.PublicKey()}

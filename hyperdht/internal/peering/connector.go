@@ -506,6 +506,10 @@ func (c *connector) onSocket(sock host.Socket, to netip.AddrPort, path Path) {
 	}
 	c.conn.start(raw, c.result, path)
 	c.conn.cancel = nil
+	if c.relayPath != nil {
+		c.relayPath.standBy(c.conn)
+		c.relayPath = nil
+	}
 	c.stop()
 }
 

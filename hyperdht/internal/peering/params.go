@@ -80,6 +80,9 @@ const (
 	// defaultRelayPairs and defaultRelayPairsPerKey bound what a blind relay carries unless told otherwise.
 	defaultRelayPairs       = 1024
 	defaultRelayPairsPerKey = 64
+	// relayStandBy is how long a relay is kept after a direct path was found before it: for as long as the peer may
+	// retransmit what it has sent over the relay.
+	relayStandBy = 20 * time.Second
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.
 	maxAddrs = 64
 	// probePatience is how long the address probe may hold up the verdict on our NAT when two samples are there:

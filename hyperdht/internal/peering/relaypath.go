@@ -18,7 +18,8 @@ const relayProtocol = "blind-relay"
 // with the other side's (hyperdht lib/connect.js and lib/server.js, relayConnection; lib/relay-connection.js).
 //
 //	joining ──relay answers──▶ paired ──direct path proven──▶ ended
-//	   └─ 15 s, relay unreachable ─▶ ended (onAbort)  └─ relay connection lost ─▶ ended (onAbort)
+//	   │ └─ 15 s, relay unreachable ─▶ ended (onAbort)  └─ relay connection lost ─▶ ended (onAbort)
+//	   └─ we have a direct path ─▶ standing by, 20 s ─▶ ended
 //
 // A paired stream moves to a direct path when one is found. The relay stays until something has come from the
 // peer over the direct path, since our own change alone proves nothing.
@@ -31,6 +32,7 @@ type relayPath struct {
 	timer     host.Timer
 
 	paired    bool
+	standing  bool // we have a direct path, the peer may not know it yet
 	ended     bool
 	direct    bool // the last packet from another socket than the stream's did not come over the relay
 	confirmed bool // the stream's change to the direct path is complete
@@ -73,8 +75,13 @@ func (rp *relayPath) receivePair(b []byte) {
 	if err != nil || m.Token != rp.token || m.Initiator != rp.initiator || rp.paired || rp.ended {
 		return
 	}
-	if rp.raw.Connected() || rp.conn.raw == nil {
-		rp.abort(ErrRelayAborted) // a direct path was faster
+	if rp.conn.raw == nil {
+		rp.abort(ErrRelayAborted)
+		return
+	}
+	if rp.standing {
+		rp.paired = true
+		rp.raw.Touch(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr())
 		return
 	}
 	if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
@@ -85,6 +92,23 @@ func (rp *relayPath) receivePair(b []byte) {
 	rp.paired = true
 	rp.p.stats.RelaySuccesses++
 	rp.onPaired()
+}
+
+// standBy keeps the relay for a while although we found a direct path before it had paired us. The peer may be
+// paired already: what it has sent over the relay it goes on retransmitting there, until the relay's leg knows us
+// and lets it through.
+func (rp *relayPath) standBy(c *Connection) {
+	if rp.ended {
+		return
+	}
+	rp.standing = true
+	rp.onAbort = func(error) {}
+	rp.timer.Stop()
+	rp.timer = rp.p.host.AfterFunc(relayStandBy, func() {
+		rp.end()
+		rp.conn.Close()
+	})
+	c.cancel = rp.close
 }
 
 // carries reports whether a packet came over the relay.

@@ -322,15 +322,15 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
 		p.addRoute(h.keys.RemotePublicKey, raw)
 	}
-	h.connect(raw, path)
+	c := h.connect(raw, path)
 	h.endPuncher()
 	if h.relayPath != nil {
-		h.relayPath.close()
+		h.relayPath.standBy(c)
 	}
 }
 
 // connect makes the connection and hands it to the application.
-func (h *session) connect(raw *stream.Stream, path Path) {
+func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 	c := h.s.p.newConnection(h.trail, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
 	c.hand(h.s.cfg.OnConnection)
 	c.start(raw, h.keys, path)
@@ -338,6 +338,7 @@ func (h *session) connect(raw *stream.Stream, path Path) {
 		h.conn = c
 		c.cancel = h.connectionClosed
 	}
+	return c
 }
 
 // connectionClosed hears of the end of a connection that was made over a relay.

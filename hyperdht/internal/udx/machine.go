@@ -207,7 +207,7 @@ func (m *Machine) Connect(now host.Instant, r Remote) error {
 }
 
 // ChangeRemote sends everything begun from now on to another remote; what was begun before keeps the
-// old one, retransmissions included. Once nothing of that is left, RemoteChanged is called; complete
+// old one, and its retransmissions go both ways. Once nothing of that is left, RemoteChanged is called; complete
 // tells that this is so already, and then it is not called (§14).
 func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err error) {
 	switch {

@@ -98,9 +98,41 @@ func TestChangeOfRemoteKeepsOldPacketsOnTheOldPath(t *testing.T) {
 		t.Errorf("the new way went %v", direct)
 	}
 	for _, s := range direct[1:] {
-		if s < 4 {
-			t.Errorf("%d went the new way", s)
+		if s < 4 && count(old, s) < 2 {
+			t.Errorf("%d went the new way before it was lost on the old one", s)
 		}
+	}
+}
+
+func count(seqs []Seq, s Seq) (n int) {
+	for _, x := range seqs {
+		if x == s {
+			n++
+		}
+	}
+	return n
+}
+
+func TestWhatWasLostOnADeadOldPathArrivesOnTheNewOne(t *testing.T) {
+	w := pair(t, link{delay: ms}, 1)
+	relay := netip.MustParseAddrPort("198.51.100.7:7777")
+	dead := false
+	w.a.route = func(to netip.AddrPort, b []byte) {
+		if !dead || to != addrB {
+			w.transmit(w.a, to, b)
+		}
+	}
+	dead = true
+	w.a.Write(bytes.Repeat([]byte("x"), 3000))
+	w.flush()
+	if done, err := w.a.ChangeRemote(w.now, Remote{idB, relay}); done || err != nil {
+		t.Fatalf("complete %v, error %v", done, err)
+	}
+	w.a.Write([]byte("y"))
+	w.flush()
+	w.run(5 * time.Second)
+	if w.a.moved != 1 || len(w.b.got) != 3001 {
+		t.Errorf("complete %d times, got %d of 3001 bytes", w.a.moved, len(w.b.got))
 	}
 }
 

@@ -138,6 +138,23 @@ func (m *Machine) writeOut(p *packet) {
 	}
 	m.count(out)
 	m.owner.Transmit(p.remote.Addr, out)
+	if p.remote != m.remote && p.transmits > 1 {
+		// The old way may be gone: a relay whose other end has found the direct path first. The peer knows us by
+		// our number alone, so a copy of what was lost there is as good on the new way.
+		h := m.header(p.flags)
+		h.Seq = p.seq
+		out = h.Append(p.buf[:0])[:len(p.buf)]
+		m.count(out)
+		m.owner.Transmit(m.remote.Addr, out)
+	}
+}
+
+// Acknowledgement is a packet that says where we stand, addressed to another stream id than the remote's. It is
+// valid until the next call.
+func (m *Machine) Acknowledgement(remoteID uint32) []byte {
+	h := m.header(0)
+	h.StreamID = remoteID
+	return h.Append(m.pool.build())
 }
 
 // pace books the time that size bytes take at the pacing rate. Idle time gives credit for paceCredit at

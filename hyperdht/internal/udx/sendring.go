@@ -7,7 +7,8 @@ import (
 )
 
 // Remote is where packets of a stream go. It is never changed once made: packets keep the one they were
-// begun with, so that after a change of remote the old ones still travel the old way (§14).
+// begun with, so that after a change of remote the old ones still travel the old way (§14); retransmissions
+// take both ways.
 type Remote struct {
 	ID   uint32
 	Addr netip.AddrPort
