@@ -72,13 +72,18 @@ func newBucket(now host.Instant, burst int, every time.Duration) *bucket {
 
 // take uses one token and reports whether there was one.
 func (b *bucket) take(now host.Instant) bool {
-	if n := int(now.Sub(b.since) / b.every); n > 0 {
-		b.tokens = min(b.burst, b.tokens+n)
-		b.since = b.since.Add(time.Duration(n) * b.every)
-	}
-	if b.tokens == 0 {
+	if b.empty(now) {
 		return false
 	}
 	b.tokens--
 	return true
+}
+
+// empty reports whether there is no token.
+func (b *bucket) empty(now host.Instant) bool {
+	if n := int(now.Sub(b.since) / b.every); n > 0 {
+		b.tokens = min(b.burst, b.tokens+n)
+		b.since = b.since.Add(time.Duration(n) * b.every)
+	}
+	return b.tokens == 0
 }

@@ -13,8 +13,8 @@ import (
 // registry is the scraper's registration service: who may ask, how often, and how a request becomes a durable entry.
 type registry struct {
 	scraper *Scraper
-	conns   map[domain.PublicKey]int // open connections by the peer's key
-	open    int
+	gate    *gate
+	refused domain.RefusalHistory
 	pending map[domain.Alias]*pendingAlias
 	writes  int // registrations on their way to the disk
 	fresh   int // of them, aliases that the table does not have
@@ -29,16 +29,26 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, conns: map[domain.PublicKey]int{}, pending: map[domain.Alias]*pendingAlias{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}}
 }
 
 // admit refuses a handshake before it costs anything more, when too many connections are open.
-func (g *registry) admit(remote domain.PublicKey, _ domain.HandshakePayload, _ netip.AddrPort) bool {
-	if g.open >= maxAliasConns || g.conns[remote] >= maxAliasConnsPerKey {
-		g.scraper.stats.ConnectionsDenied++
-		return false
+func (g *registry) admit(remote domain.PublicKey, _ domain.HandshakePayload, from netip.AddrPort) bool {
+	limit, full := g.gate.full(g.scraper.cfg.Host.Now(), remote, from.Addr())
+	if full {
+		g.scraper.stats.ConnectionsDenied[limit]++
 	}
-	return true
+	return !full
+}
+
+// note keeps a refusal to be looked at.
+func (g *registry) note(k *aliasConn, a domain.Alias, reason string) {
+	g.scraper.stats.Rejected[reason]++
+	g.keep(k, a, reason)
+}
+
+func (g *registry) keep(k *aliasConn, a domain.Alias, reason string) {
+	g.refused.Add(domain.Refusal{First: g.scraper.cfg.Clock.Now(), Peer: k.peer, Alias: a, Reason: reason})
 }
 
 // aliasConn is one connection of somebody who may or may not know the secret.
@@ -50,6 +60,7 @@ type aliasConn struct {
 	idle     host.Timer
 	limit    *bucket
 	refusals int
+	known    bool // has shown a secret
 	closed   bool
 }
 
@@ -59,14 +70,19 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 		registry: g, conn: conn, uid: newUID(s.cfg.Host), peer: conn.Peer(),
 		limit: newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
 	}
-	g.open++
-	g.conns[k.peer.Key]++
-	s.stats.AliasConnections = g.open
+	// Handshakes that were admitted together may be more than one too many.
+	limit, full := g.gate.full(s.cfg.Host.Now(), k.peer.Key, k.peer.Addr.Addr())
+	g.gate.enter(k.peer)
+	s.stats.AliasConnections = g.gate.open
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
 	if s.sessions[k.peer.Key] == nil {
 		tell(s.cfg.OnEvent, domain.ConnectionIgnore{UID: k.uid, Peer: k.peer})
 	}
 	k.idle = s.cfg.Host.AfterFunc(aliasFirstRequest, func() { conn.Close(nil) })
+	if full {
+		s.stats.ConnectionsDenied[limit]++
+		s.cfg.Host.Post(func() { conn.Close(nil) })
+	}
 	return ports.AliasHandlers{
 		OnRegister: k.onRegister,
 		OnLeave:    k.onLeave,
@@ -84,11 +100,8 @@ func (k *aliasConn) onClose() {
 	k.closed = true
 	k.idle.Stop()
 	g := k.registry
-	g.open--
-	if g.conns[k.peer.Key]--; g.conns[k.peer.Key] <= 0 {
-		delete(g.conns, k.peer.Key)
-	}
-	g.scraper.stats.AliasConnections = g.open
+	g.gate.leave(k.peer, !k.known)
+	g.scraper.stats.AliasConnections = g.gate.open
 	tell(g.scraper.cfg.OnEvent, domain.ConnectionClose{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
 }
 
@@ -96,13 +109,13 @@ func (k *aliasConn) onClose() {
 func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) bool {
 	s := k.registry.scraper
 	if !k.limit.take(s.cfg.Host.Now()) {
-		s.stats.Rejected[domain.ReasonRateLimit]++
+		k.registry.note(k, req.Alias, domain.ReasonRateLimit)
 		reply(ports.AliasReply{Message: "Too many requests"})
 		k.refuse()
 		return false
 	}
 	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
-		s.stats.Rejected[domain.ReasonUnauthorised]++
+		k.registry.note(k, req.Alias, domain.ReasonUnauthorised)
 		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: k.uid, Peer: k.peer, Register: req.Register})
 		reply(ports.AliasReply{Message: "Unauthorised"})
 		k.refuse()
@@ -110,6 +123,10 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 	}
 	if !k.closed {
 		k.idle.Reset(aliasIdle)
+		if !k.known {
+			k.known = true
+			k.registry.gate.known(k.peer)
+		}
 	}
 	return true
 }
@@ -117,6 +134,7 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 // refuse counts a refusal; a few end the connection, so that guessing costs a handshake each time.
 func (k *aliasConn) refuse() {
 	k.refusals++
+	k.registry.gate.refused(k.registry.scraper.cfg.Host.Now(), k.peer.Addr.Addr())
 	if k.refusals >= maxRefusals {
 		k.conn.Close(nil)
 	}
@@ -129,12 +147,15 @@ func (k *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 	}
 	tell(s.cfg.OnEvent, domain.AliasRequest{UID: k.uid, Peer: k.peer, Register: req.Register})
 	if s.cfg.RequireProof && !req.Proven {
-		s.stats.Rejected[domain.ReasonNoProof]++
+		k.registry.note(k, req.Alias, domain.ReasonNoProof)
 		reply(k.failed(req, errNoProof))
 		return
 	}
 	k.registry.register(req.Register, func(change domain.Change, err error) {
 		if err != nil {
+			if errors.Is(err, domain.ErrPinned) {
+				k.registry.keep(k, req.Alias, domain.ReasonPinned)
+			}
 			reply(k.failed(req, err))
 			return
 		}
@@ -147,6 +168,12 @@ func (k *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 
 func (k *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)) {
 	if !k.door(req, reply) {
+		return
+	}
+	s := k.registry.scraper
+	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
+		// Anybody with the secret could say it, and take the alias next.
+		reply(k.failed(req, errNoProof))
 		return
 	}
 	k.registry.leave(req.Register, func(left bool, err error) {
@@ -162,7 +189,8 @@ func (k *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 func (k *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
 	tell(k.registry.scraper.cfg.OnEvent, domain.AliasError{UID: k.uid, Peer: k.peer, Alias: req.Alias, Err: err})
 	message := fmt.Sprintf("Failed to register alias (uid %s)", k.uid)
-	if errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) || errors.Is(err, errNoProof) {
+	if errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) ||
+		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrPinned) {
 		message = fmt.Sprintf("%s: %s", message, err)
 	}
 	return ports.AliasReply{Message: message}
@@ -197,6 +225,9 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 	case s.closed:
 		reject(domain.ReasonStore, domain.ErrClosed)
 		return
+	case s.belongsToAnother(e, old, known):
+		reject(domain.ReasonPinned, domain.ErrPinned)
+		return
 	case g.writes >= maxPendingWrites:
 		reject(domain.ReasonOverloaded, errOverloaded)
 		return
@@ -225,26 +256,35 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 // leave drops an alias at its client's own request. Only the key that has the alias can give it up: a goodbye that
 // comes after another client took the alias over is too late.
 func (g *registry) leave(r domain.Register, done func(left bool, err error)) {
-	s := g.scraper
 	old, known := g.current(r.Alias)
-	if !known || old.Key != r.Key || s.closed {
+	if !known || old.Key != r.Key || g.scraper.closed {
 		done(false, nil)
 		return
 	}
-	p := g.begin(old)
+	g.drop(old, func(err error) {
+		if err == nil {
+			g.scraper.stats.Left++
+		}
+		done(err == nil, err)
+	})
+}
+
+// drop takes an entry out of the store, and then out of the table.
+func (g *registry) drop(e domain.Entry, done func(error)) {
+	s := g.scraper
+	p := g.begin(e)
 	p.gone = true
-	s.cfg.Store.Delete([]domain.Alias{r.Alias}, func(err error) {
-		g.end(r.Alias, p)
+	s.cfg.Store.Delete([]domain.Alias{e.Alias}, func(err error) {
+		g.end(e.Alias, p)
 		if err != nil {
 			s.storeDone(err)
-			done(false, err)
+			done(err)
 			return
 		}
-		s.stats.Left++
-		if e, ok := s.table.Get(r.Alias); ok {
-			s.remove(e)
+		if now, ok := s.table.Get(e.Alias); ok {
+			s.remove(now)
 		}
-		done(true, nil)
+		done(nil)
 	})
 }
 

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -26,11 +27,14 @@ func (t *doorTransport) ListenAliases(l ports.AliasListen, ready func(error)) (p
 type caller struct {
 	w        *world
 	key      domain.PublicKey
+	addr     netip.Addr
 	handlers ports.AliasHandlers
 	ended    bool
 }
 
-func (c *caller) Peer() domain.Peer { return domain.Peer{Key: c.key} }
+func (c *caller) Peer() domain.Peer {
+	return domain.Peer{Key: c.key, Addr: netip.AddrPortFrom(c.addr, 4000)}
+}
 
 func (c *caller) Close(error) {
 	if !c.ended {
@@ -40,7 +44,11 @@ func (c *caller) Close(error) {
 }
 
 func (t *doorTransport) call(w *world, key byte) *caller {
-	c := &caller{w: w, key: pair(key).Public}
+	return t.callFrom(w, pair(key).Public, netip.AddrFrom4([4]byte{192, 0, 2, key}))
+}
+
+func (t *doorTransport) callFrom(w *world, key domain.PublicKey, addr netip.Addr) *caller {
+	c := &caller{w: w, key: key, addr: addr}
 	w.loop.Turn(func() {
 		if !t.door.Admit(c.key, domain.HandshakePayload{}, c.Peer().Addr) {
 			c.ended = true
@@ -48,7 +56,26 @@ func (t *doorTransport) call(w *world, key byte) *caller {
 		}
 		c.handlers = t.door.OnOpen(c)
 	})
+	w.loop.Turn(func() {})
 	return c
+}
+
+// crowd is many different callers, from one address or from one each.
+func (t *doorTransport) crowd(w *world, n int, oneAddr bool, each func(*caller)) (open int) {
+	for i := range n {
+		addr := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})
+		if oneAddr {
+			addr = netip.AddrFrom4([4]byte{203, 0, 113, 1})
+		}
+		c := t.callFrom(w, domain.PublicKey{1, byte(i), byte(i >> 8)}, addr)
+		if !c.ended && each != nil {
+			each(c)
+		}
+		if !c.ended {
+			open++
+		}
+	}
+	return open
 }
 
 func (c *caller) ask(r ports.Registration) (answer ports.AliasReply) {
@@ -114,7 +141,34 @@ func TestRequestsOnOneConnectionAreLimited(t *testing.T) {
 }
 
 // Issue row 6.12: no connection limit.
-func TestConnectionsAreLimitedPerKeyAndInAll(t *testing.T) {
+func TestConnectionsAreLimitedPerKeyAddressAndInAll(t *testing.T) {
+	known := func(c *caller) { c.ask(registration("web", 2)) }
+	for _, c := range []struct {
+		name    string
+		oneAddr bool
+		each    func(*caller)
+		open    int
+		limit   string
+	}{
+		{"strangers", false, nil, 512, domain.LimitUnauthenticated},
+		{"strangers at one address", true, nil, 128, domain.LimitAddress},
+		{"those with a secret", false, known, 1024, domain.LimitTotal},
+		{"those with a secret at one address", true, known, 512, domain.LimitAddress},
+	} {
+		w, door := newDoor(t)
+		open := door.crowd(w, 1500, c.oneAddr, c.each)
+		stats := w.scraper.Stats()
+		if open != c.open || stats.AliasConnections != c.open || stats.ConnectionsDenied[c.limit] != uint64(1500-c.open) {
+			t.Errorf("%s: %d open, stats %+v", c.name, open, stats)
+		}
+		w.loop.Advance(5 * time.Minute) // they never ask again
+		if n := w.scraper.Stats().AliasConnections; n != 0 {
+			t.Errorf("%s: %d are still open", c.name, n)
+		}
+		if door.crowd(w, 1, c.oneAddr, nil) != 1 {
+			t.Errorf("%s: the door stays shut", c.name)
+		}
+	}
 	w, door := newDoor(t)
 	open := 0
 	for range 20 {
@@ -125,24 +179,68 @@ func TestConnectionsAreLimitedPerKeyAndInAll(t *testing.T) {
 	if open != 8 {
 		t.Errorf("%d connections under one key", open)
 	}
-	for i := range 2000 {
-		c := &caller{w: w, key: domain.PublicKey{1, byte(i), byte(i >> 8)}}
-		w.loop.Turn(func() {
+	if n := w.scraper.Stats().ConnectionsDenied[domain.LimitKey]; n != 12 {
+		t.Errorf("%d counted", n)
+	}
+}
+
+// Handshakes that were admitted in one go are counted only when they open.
+func TestConnectionsAdmittedTogetherAreLimitedToo(t *testing.T) {
+	w, door := newDoor(t)
+	var callers []*caller
+	w.loop.Turn(func() {
+		for range 20 {
+			c := &caller{w: w, key: pair(50).Public, addr: netip.AddrFrom4([4]byte{192, 0, 2, 1})}
 			if door.door.Admit(c.key, domain.HandshakePayload{}, c.Peer().Addr) {
-				c.handlers = door.door.OnOpen(c)
-				open++
+				callers = append(callers, c)
 			}
-		})
+		}
+		for _, c := range callers {
+			c.handlers = door.door.OnOpen(c)
+		}
+	})
+	w.loop.Advance(time.Millisecond)
+	if n := w.scraper.Stats().AliasConnections; len(callers) != 20 || n != 8 {
+		t.Errorf("%d of %d stay open", n, len(callers))
 	}
-	if stats := w.scraper.Stats(); open != 1024 || stats.AliasConnections != 1024 || stats.ConnectionsDenied != 12+2000-1016 {
-		t.Errorf("%d open, stats %+v", open, stats)
+}
+
+// Keys cost nothing, so guessing is limited by address as well.
+func TestAddressThatGuessesIsShutOutForAWhile(t *testing.T) {
+	w, door := newDoor(t)
+	wrong := registration("web", 2)
+	wrong.Secret = domain.SecretFrom([32]byte{1})
+	asked := 0
+	guess := func(c *caller) {
+		for !c.ended {
+			asked++
+			c.ask(wrong)
+			w.loop.Turn(func() {})
+		}
 	}
-	w.loop.Advance(time.Minute) // they never asked anything
-	if n := w.scraper.Stats().AliasConnections; n != 0 {
-		t.Errorf("%d are still open", n)
+	door.crowd(w, 500, true, guess)
+	if denied := w.scraper.Stats().ConnectionsDenied[domain.LimitRefusals]; asked != 60 || denied != 480 {
+		t.Errorf("%d guesses, %d denied", asked, denied)
 	}
-	if door.call(w, 50).ended {
-		t.Error("the door stays shut")
+	if c := door.call(w, 60); c.ended || !c.ask(registration("web", 2)).Success {
+		t.Error("somebody else is shut out, too")
+	}
+	if door.crowd(w, 1, true, nil) != 0 {
+		t.Error("the guesser is let in")
+	}
+	w.loop.Advance(10 * time.Second)
+	if door.crowd(w, 1, true, nil) != 1 {
+		t.Error("the address is shut out for ever")
+	}
+	// Addresses without end do not take memory without end.
+	before := asked
+	door.crowd(w, 5000, false, guess)
+	if asked != before+15000 {
+		t.Errorf("%d guesses", asked-before)
+	}
+	refusals := w.scraper.Refusals()
+	if len(refusals) != 32 || refusals[31].Reason != domain.ReasonUnauthorised || refusals[31].Count != 3 || refusals[31].Alias != "web" {
+		t.Errorf("%d refusals kept, the last %+v", len(refusals), refusals[len(refusals)-1])
 	}
 }
 

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -22,6 +21,8 @@ type ScraperConfig struct {
 	Clock   ports.Clock
 	Store   ports.AliasStore  // closed by Close
 	Targets ports.TargetsFile // may be nil
+	Pins    ports.PinStore    // part of Store; nil: aliases cannot be pinned by hand
+	Import  ports.AliasImport // read when Store is empty; may be nil
 
 	Keys    domain.KeyPair  // the identity that clients know
 	Secrets []domain.Secret // any of them is the right to register
@@ -33,7 +34,9 @@ type ScraperConfig struct {
 	// RequireProof refuses registrations of keys that the client has not proven to hold, and so those of the
 	// JavaScript clients, which cannot.
 	RequireProof bool
-	Retry        Retry // after a connection was lost
+	// PinAliases refuses a live alias to all keys but the one that has it, instead of giving it to the last one.
+	PinAliases bool
+	Retry      Retry // after a connection was lost
 
 	OnEvent func(domain.Event) // called on the loop for every event; may be nil
 }
@@ -45,9 +48,8 @@ func (c *ScraperConfig) check() error {
 	p.must(c.Clock != nil, "Clock", "is required")
 	p.must(c.Store != nil, "Store", "is required")
 	p.must(!c.Keys.IsZero(), "Keys", "want the scraper's key pair")
-	p.must(len(c.Secrets) > 0, "Secrets", "want at least one 32-byte secret shared with the clients")
-	for i, s := range c.Secrets {
-		p.must(!s.IsZero(), fmt.Sprintf("Secrets[%d]", i), "want 32 bytes, not all zero")
+	if err := checkSecrets(c.Secrets); err != nil {
+		p = append(p, err)
 	}
 	p.within("Expiry", &c.Expiry, domain.DefaultExpiry, minExpiry, forever)
 	p.within("CheckInterval", &c.CheckInterval, domain.DefaultExpiryCheckInterval, minCheckInterval, forever)
@@ -65,12 +67,14 @@ type Scraper struct {
 	cfg      ScraperConfig
 	table    *domain.Table
 	sessions map[domain.PublicKey]*Session
-	scrapes  map[domain.Alias]domain.Scrape
+	scrapes  map[domain.Alias]*domain.ScrapeHistory
+	pins     map[domain.Alias]domain.Pin
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
 	targets  targetsWriter
 	started  bool
+	fresh    bool // there was nothing in the store
 	closed   bool
 	ending   ending
 	ready    bool
@@ -87,8 +91,11 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 		cfg:      cfg,
 		table:    domain.NewTable(cfg.MaxAliases),
 		sessions: map[domain.PublicKey]*Session{},
-		scrapes:  map[domain.Alias]domain.Scrape{},
-		stats:    domain.ScraperStats{ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}},
+		scrapes:  map[domain.Alias]*domain.ScrapeHistory{},
+		pins:     map[domain.Alias]domain.Pin{},
+		stats: domain.ScraperStats{
+			ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}, ConnectionsDenied: map[string]uint64{},
+		},
 	}
 	s.registry = newRegistry(s)
 	s.targets = targetsWriter{scraper: s, backoff: cfg.Retry.backoff()}
@@ -97,46 +104,6 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 
 // PublicKey is what clients register with.
 func (s *Scraper) PublicKey() domain.PublicKey { return s.cfg.Keys.Public }
-
-// Start loads the alias table, connects to its clients and then listens for registrations. done is called when it
-// listens, or with the error that prevents it; the scraper should be closed then.
-func (s *Scraper) Start(done func(error)) {
-	if s.started || s.closed {
-		s.cfg.Host.Post(func() { done(fmt.Errorf("scraper %w", errStarted)) })
-		return
-	}
-	s.started = true
-	s.cfg.Store.Load(func(entries []domain.Entry, bad []error, err error) {
-		if s.closed {
-			return
-		}
-		if err != nil {
-			tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
-			done(fmt.Errorf("loading aliases: %w", err))
-			return
-		}
-		s.load(entries, bad)
-		s.listen(done)
-	})
-}
-
-func (s *Scraper) load(entries []domain.Entry, bad []error) {
-	for _, e := range entries {
-		err := e.Check()
-		if err == nil {
-			err = s.table.Put(e)
-		}
-		if err != nil {
-			bad = append(bad, fmt.Errorf("alias %q: %w", e.Alias, err))
-		}
-	}
-	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
-	s.dropExpired()
-	for _, e := range s.table.Entries() {
-		s.session(e.Key)
-	}
-	s.targets.changed()
-}
 
 func (s *Scraper) listen(done func(error)) {
 	listener, err := s.cfg.Transport.ListenAliases(ports.AliasListen{
@@ -224,7 +191,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 	if held == nil {
 		var err error
 		held, err = NewSession(SessionConfig{
-			Host: s.cfg.Host, Transport: s.cfg.Transport, Keys: s.cfg.Keys, Client: key,
+			Host: s.cfg.Host, Transport: s.cfg.Transport, Clock: s.cfg.Clock, Keys: s.cfg.Keys, Client: key,
 			RequestTimeout: s.cfg.RequestTimeout, Retry: s.cfg.Retry, OnEvent: s.cfg.OnEvent,
 		})
 		if err != nil {
@@ -305,26 +272,33 @@ func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
 	if now, ok := s.table.Get(e.Alias); !ok || now.Key != e.Key {
 		return
 	}
-	r.Success = s.scrapes[e.Alias].Success
-	if r.Err == nil {
-		r.Success = r.At
+	if s.scrapes[e.Alias] == nil {
+		s.scrapes[e.Alias] = &domain.ScrapeHistory{}
 	}
-	s.scrapes[e.Alias] = r
+	s.scrapes[e.Alias].Add(r)
 }
 
 // Aliases lists the table by alias, with sessions and last scrapes.
 func (s *Scraper) Aliases() []domain.AliasStatus {
 	entries := s.table.Entries()
 	all := make([]domain.AliasStatus, len(entries))
-	now := s.cfg.Clock.Now()
 	for i, e := range entries {
-		all[i] = domain.AliasStatus{Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias], Overdue: e.Expired(now)}
-		if held := s.sessions[e.Key]; held != nil {
-			all[i].Session, all[i].Why = held.State(), held.LastError()
-			all[i].Peer, all[i].SessionUp = held.Peer()
-		}
+		all[i] = s.status(e)
 	}
 	return all
+}
+
+func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
+	_, pinned := s.pins[e.Alias]
+	status := domain.AliasStatus{
+		Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: e.Expired(s.cfg.Clock.Now()),
+	}
+	if held := s.sessions[e.Key]; held != nil {
+		status.Session, status.Why = held.State(), held.LastError()
+		status.Peer, status.SessionUp = held.Peer()
+		status.Since = held.since()
+	}
+	return status
 }
 
 // Sessions counts the sessions by state.
@@ -340,6 +314,7 @@ func (s *Scraper) Sessions() map[domain.SessionState]int {
 func (s *Scraper) Stats() domain.ScraperStats {
 	stats := s.stats
 	stats.ScrapesFailed, stats.Rejected = maps.Clone(stats.ScrapesFailed), maps.Clone(stats.Rejected)
+	stats.ConnectionsDenied = maps.Clone(stats.ConnectionsDenied)
 	for _, held := range s.sessions {
 		stats.Dials += held.dials
 	}

@@ -16,6 +16,7 @@ type SessionConfig struct {
 	Transport ports.Transport // borrowed: Close leaves it open
 	Keys      domain.KeyPair  // the scraper's identity, which the client's firewall expects
 	Client    domain.PublicKey
+	Clock     ports.Clock // for the history; nil keeps none
 	// RequestTimeout bounds RequestMetrics with everything that it waits for. 5 s by default.
 	RequestTimeout time.Duration
 	Retry          Retry
@@ -46,6 +47,7 @@ type Session struct {
 	retryAt host.Instant
 	pending []*sessionRequest // asked, unanswered; oldest first
 	dials   uint64
+	history domain.SessionHistory
 }
 
 // sessionLink is one connection of a session, or the try for one. Callbacks of a link that the session has let go
@@ -57,6 +59,7 @@ type sessionLink struct {
 	open   bool
 	ready  bool
 	opened host.Instant
+	at     time.Time // when it opened, if there is a clock
 
 	probing   bool
 	stopProbe func()
@@ -146,6 +149,22 @@ func (s *Session) Peer() (domain.Peer, bool) {
 	return s.link.peer, true
 }
 
+// since is when the session opened, zero when it is not open.
+func (s *Session) since() time.Time {
+	if s.state != domain.SessionOpen {
+		return time.Time{}
+	}
+	return s.link.at
+}
+
+// note adds a line to the history.
+func (s *Session) note(c domain.SessionChange) {
+	if s.cfg.Clock != nil {
+		c.First = s.cfg.Clock.Now()
+		s.history.Add(c)
+	}
+}
+
 // uid is that of the current connection, zero without one.
 func (s *Session) uid() domain.UID {
 	if s.link == nil {
@@ -217,6 +236,10 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	s.timer = s.cfg.Host.AfterFunc(channelTimeout, func() {
 		s.drop(link, &domain.TimeoutError{Waiting: "the metrics channel", After: channelTimeout})
 	})
+	if s.cfg.Clock != nil {
+		link.at = s.cfg.Clock.Now()
+	}
+	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: p})
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
 	for _, r := range s.pending {
 		s.ask(r)
@@ -242,6 +265,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	}
 	s.lastErr = err
 	s.become(domain.SessionWaiting)
+	s.note(domain.SessionChange{State: domain.SessionWaiting, Err: err})
 	wait := s.backoff.Next(drawUint64(s.cfg.Host))
 	s.retryAt = s.cfg.Host.Now().Add(wait)
 	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)

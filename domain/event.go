@@ -3,6 +3,7 @@ package domain
 import (
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -144,6 +145,27 @@ type SetAlias struct{ Entry Entry }
 // AliasExpired tells that an entry was dropped because nobody renewed it.
 type AliasExpired struct{ Entry Entry }
 
+// AliasForgotten tells that the operator dropped an entry.
+type AliasForgotten struct{ Entry Entry }
+
+// AliasPinned tells that the operator tied an alias to a key.
+type AliasPinned struct{ Pin Pin }
+
+// AliasUnpinned tells that the operator took a pin out.
+type AliasUnpinned struct{ Pin Pin }
+
+// ImportAliases tells what was taken over from another program's file at the first start.
+type ImportAliases struct {
+	Entries int
+	Skipped []error
+}
+
+// ImportAliasesError tells that such a file could not be read.
+type ImportAliasesError struct{ Err error }
+
+// SecretsChanged tells which secrets are valid from now on, by fingerprint.
+type SecretsChanged struct{ Fingerprints []string }
+
 // LoadAliases tells what was found in the store at start. Skipped entries were kept aside, not deleted.
 type LoadAliases struct {
 	Entries int
@@ -223,6 +245,12 @@ func (AliasUnauthorised) Name() string    { return "alias-unauthorised" }
 func (AliasError) Name() string           { return "alias-error" }
 func (SetAlias) Name() string             { return "set-alias" }
 func (AliasExpired) Name() string         { return "alias-expired" }
+func (AliasForgotten) Name() string       { return "alias-forgotten" }
+func (AliasPinned) Name() string          { return "alias-pinned" }
+func (AliasUnpinned) Name() string        { return "alias-unpinned" }
+func (ImportAliases) Name() string        { return "import-aliases" }
+func (ImportAliasesError) Name() string   { return "import-aliases-error" }
+func (SecretsChanged) Name() string       { return "secrets-changed" }
 func (LoadAliases) Name() string          { return "load-aliases" }
 func (LoadAliasesError) Name() string     { return "load-aliases-error" }
 func (AliasesUpdated) Name() string       { return "aliases-updated" }
@@ -249,6 +277,11 @@ func (AliasUnauthorised) Level() slog.Level    { return slog.LevelInfo }
 func (AliasError) Level() slog.Level           { return slog.LevelInfo }
 func (SetAlias) Level() slog.Level             { return slog.LevelInfo }
 func (AliasExpired) Level() slog.Level         { return slog.LevelInfo }
+func (AliasForgotten) Level() slog.Level       { return slog.LevelInfo }
+func (AliasPinned) Level() slog.Level          { return slog.LevelInfo }
+func (AliasUnpinned) Level() slog.Level        { return slog.LevelInfo }
+func (ImportAliasesError) Level() slog.Level   { return slog.LevelWarn }
+func (SecretsChanged) Level() slog.Level       { return slog.LevelInfo }
 func (LoadAliasesError) Level() slog.Level     { return slog.LevelError }
 func (AliasesUpdated) Level() slog.Level       { return slog.LevelInfo }
 func (WriteAliasesError) Level() slog.Level    { return slog.LevelError }
@@ -256,8 +289,13 @@ func (UpstreamError) Level() slog.Level        { return slog.LevelInfo }
 func (SessionWait) Level() slog.Level          { return slog.LevelDebug }
 
 // Level is a warning when something was skipped: the operator should know that entries are missing.
-func (e LoadAliases) Level() slog.Level {
-	if len(e.Skipped) > 0 {
+func (e LoadAliases) Level() slog.Level { return levelOf(e.Skipped) }
+
+// Level is a warning when something was skipped.
+func (e ImportAliases) Level() slog.Level { return levelOf(e.Skipped) }
+
+func levelOf(skipped []error) slog.Level {
+	if len(skipped) > 0 {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
@@ -341,12 +379,27 @@ func (e AliasUnauthorised) Attrs() []slog.Attr {
 func (e AliasError) Attrs() []slog.Attr {
 	return peerAttrs(e.UID, "", e.Peer, slog.String("alias", clip(string(e.Alias), MaxAlias)), errAttr(e.Err))
 }
-func (e SetAlias) Attrs() []slog.Attr     { return entryAttrs(e.Entry) }
-func (e AliasExpired) Attrs() []slog.Attr { return entryAttrs(e.Entry) }
-func (e LoadAliases) Attrs() []slog.Attr {
-	attrs := []slog.Attr{slog.Int("entries", e.Entries)}
-	if n := len(e.Skipped); n > 0 {
-		attrs = append(attrs, slog.Int("skipped", n), errAttr(e.Skipped[0]))
+func (e SetAlias) Attrs() []slog.Attr           { return entryAttrs(e.Entry) }
+func (e AliasExpired) Attrs() []slog.Attr       { return entryAttrs(e.Entry) }
+func (e AliasForgotten) Attrs() []slog.Attr     { return entryAttrs(e.Entry) }
+func (e AliasPinned) Attrs() []slog.Attr        { return pinAttrs(e.Pin) }
+func (e AliasUnpinned) Attrs() []slog.Attr      { return pinAttrs(e.Pin) }
+func (e ImportAliasesError) Attrs() []slog.Attr { return []slog.Attr{errAttr(e.Err)} }
+func (e SecretsChanged) Attrs() []slog.Attr {
+	return []slog.Attr{slog.String("fingerprints", strings.Join(e.Fingerprints, " "))}
+}
+
+func pinAttrs(p Pin) []slog.Attr {
+	return []slog.Attr{slog.String("alias", string(p.Alias)), slog.String("target_key", p.Key.String())}
+}
+
+func (e LoadAliases) Attrs() []slog.Attr   { return loadAttrs(e.Entries, e.Skipped) }
+func (e ImportAliases) Attrs() []slog.Attr { return loadAttrs(e.Entries, e.Skipped) }
+
+func loadAttrs(entries int, skipped []error) []slog.Attr {
+	attrs := []slog.Attr{slog.Int("entries", entries)}
+	if n := len(skipped); n > 0 {
+		attrs = append(attrs, slog.Int("skipped", n), errAttr(skipped[0]))
 	}
 	return attrs
 }

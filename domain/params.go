@@ -38,6 +38,12 @@ const (
 	// MaxEntries is the default limit on the number of aliases. At 5,000 aliases a scraper is already large.
 	MaxEntries = 10_000
 
+	// What is kept to be looked at: lines of a session's history, scrapes of an alias, refused registrations. At 10,000
+	// aliases it is a few megabytes.
+	historyLines    = 16
+	historyScrapes  = 12
+	historyRefusals = 32
+
 	// Waits between attempts grow from RetryMin to RetryMax: a scraper that was down for seconds is back in
 	// seconds, and one that is down for long costs its clients one attempt a minute.
 	RetryMin = time.Second

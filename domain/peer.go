@@ -9,7 +9,8 @@ type Path uint8
 const (
 	PathUnknown Path = iota
 	PathLAN          // a shared local network, or this machine
-	PathDirect       // the open internet, punched through NATs where needed
+	PathDirect       // one side has an open address
+	PathPunched      // through holes that both sides punched into their NATs
 	PathRelay        // through a third party
 )
 
@@ -19,12 +20,17 @@ func (p Path) String() string {
 		return "lan"
 	case PathDirect:
 		return "direct"
+	case PathPunched:
+		return "punched"
 	case PathRelay:
-		return "relay"
+		return "relayed"
 	default:
 		return "unknown"
 	}
 }
+
+// Paths lists the paths of connections that have one.
+func Paths() []Path { return []Path{PathLAN, PathDirect, PathPunched, PathRelay} }
 
 // Peer is the far end of a connection.
 type Peer struct {

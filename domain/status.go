@@ -21,8 +21,23 @@ const (
 	ReasonRateLimit    = "rate_limit"
 	ReasonOverloaded   = "overloaded"
 	ReasonNoProof      = "no_proof"
+	ReasonPinned       = "pinned"
 	ReasonStore        = "store"
 )
+
+// The limits on connections to the registration service: label values, too.
+const (
+	LimitTotal           = "total"           // all connections
+	LimitUnauthenticated = "unauthenticated" // those that have not shown a secret
+	LimitKey             = "key"             // of one key
+	LimitAddress         = "address"         // of one address
+	LimitRefusals        = "refusals"        // too many wrong requests from one address
+)
+
+// Limits lists them.
+func Limits() []string {
+	return []string{LimitAddress, LimitKey, LimitRefusals, LimitTotal, LimitUnauthenticated}
+}
 
 // FailureReasons lists why scrapes fail, so that a counter can exist before its first event.
 func FailureReasons() []string {
@@ -34,7 +49,7 @@ func FailureReasons() []string {
 // RejectionReasons lists why registrations are rejected.
 func RejectionReasons() []string {
 	return []string{
-		ReasonBadName, ReasonNoProof, ReasonOverloaded, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
+		ReasonBadName, ReasonNoProof, ReasonOverloaded, ReasonPinned, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
 	}
 }
 
@@ -69,19 +84,30 @@ type ScraperStats struct {
 	Dials             uint64            // connections to clients tried
 	StoreFailures     uint64
 	TargetsFailures   uint64
-	AliasConnections  int    // to the registration service, open now
-	ConnectionsDenied uint64 // by the limits of the registration service
+	Forgotten         uint64            // aliases that the operator dropped
+	AliasConnections  int               // to the registration service, open now
+	ConnectionsDenied map[string]uint64 // by the limits of the registration service
 }
 
 // AliasStatus is all that a scraper knows about an alias.
 type AliasStatus struct {
 	Entry
 	Session   SessionState
-	Peer      Peer   // while the session is open
-	SessionUp bool   // Peer is valid
-	Why       error  // why there is no connection, nil while there is one
-	Scrape    Scrape // the last one
-	Overdue   bool   // expired: nobody renewed it in time; it is about to be dropped
+	Peer      Peer      // while the session is open
+	SessionUp bool      // Peer is valid
+	Why       error     // why there is no connection, nil while there is one
+	Scrape    Scrape    // the last one
+	Pinned    bool      // the operator tied it to its key
+	Since     time.Time // when the session opened; zero when it is not open
+	Overdue   bool      // expired: nobody renewed it in time; it is about to be dropped
+}
+
+// AliasDetail is an alias with its past.
+type AliasDetail struct {
+	AliasStatus
+	Pin     Pin             // zero without one; its key is another than the alias's where that came first
+	History []SessionChange // of the session, oldest first
+	Scrapes []Scrape        // the last ones, oldest first
 }
 
 // Scrape is the result of an alias's last scrape; the zero value before the first.

@@ -33,6 +33,24 @@ type AliasStore interface {
 	Close(done func(error))
 }
 
+// PinStore keeps the operator's pins across restarts. The rules of AliasStore hold; a store that is both closes as
+// one.
+type PinStore interface {
+	// LoadPins reads all pins, by alias. Records that cannot be read are reported in bad, and kept.
+	LoadPins(done func(pins []domain.Pin, bad []error, err error))
+	// PutPin sets the pin of an alias.
+	PutPin(p domain.Pin, done func(error))
+	// DeletePin removes one; that it is absent is no error.
+	DeletePin(a domain.Alias, done func(error))
+}
+
+// AliasImport is the aliases that another program left behind.
+type AliasImport interface {
+	// Read lists them. What cannot be read is reported in bad; err means that nothing could be, and that there is
+	// nothing to read is none.
+	Read(done func(aliases []domain.Register, bad []error, err error))
+}
+
 // TargetsFile shows the alias table to Prometheus's file service discovery.
 type TargetsFile interface {
 	// Write replaces the file at once: readers see the old content or the new one.

@@ -1,7 +1,7 @@
 // Package bolt keeps the alias table in a bbolt file.
 //
-// The file has one bucket, "aliases": the alias's bytes to a JSON record. Records say their version, so that later
-// programs can read them; one that cannot be read is reported and left alone.
+// The file has two buckets, "aliases" and "pins": the alias's bytes to a JSON record. Records say their version, so
+// that later programs can read them; one that cannot be read is reported and left alone.
 //
 // A goroutine of the store's own does the work, because a durable write waits for the disk and the loop must not.
 // Changes that queue up while a write is under way become one write, so a swarm that registers together costs a few
@@ -37,7 +37,7 @@ const (
 	maxBatch = 1024
 )
 
-var bucketName = []byte("aliases")
+var aliasBucket, pinBucket = []byte("aliases"), []byte("pins")
 
 var (
 	errClosed = errors.New("alias store is closed")
@@ -61,7 +61,7 @@ type Store struct {
 // change is one entry of the queue, in the order asked for. run works inside a write; a change without one waits
 // for those before it and then calls alone.
 type change struct {
-	run   func(*bbolt.Bucket) error
+	run   func(*bbolt.Tx) error
 	alone func() func()
 	done  func(error)
 }
@@ -85,8 +85,9 @@ func Open(loop Loop, path string) (s *Store, err error) {
 		return nil, fmt.Errorf("alias store %s: %w", path, err)
 	}
 	if err := db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucketName)
-		return err
+		_, aliases := tx.CreateBucketIfNotExists(aliasBucket)
+		_, pins := tx.CreateBucketIfNotExists(pinBucket)
+		return errors.Join(aliases, pins)
 	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("alias store %s: %w", path, err), db.Close())
 	}
@@ -113,25 +114,47 @@ func syncDir(path string) error {
 }
 
 // Load reads all entries, by alias.
-func (s *Store) Load(done func([]domain.Entry, []error, error)) {
+func (s *Store) Load(done func([]domain.Entry, []error, error)) { load(s, aliasBucket, decode, done) }
+
+// Put sets an entry.
+func (s *Store) Put(e domain.Entry, done func(error)) {
+	value, err := encode(e)
+	s.put(aliasBucket, e.Alias, value, err, done)
+}
+
+// LoadPins reads all pins, by alias.
+func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
+	load(s, pinBucket, decodePin, done)
+}
+
+// PutPin sets a pin.
+func (s *Store) PutPin(p domain.Pin, done func(error)) {
+	value, err := json.Marshal(pinRecord{Version: recordVersion, Key: p.Key, Since: p.Since.UTC()})
+	s.put(pinBucket, p.Alias, value, err, done)
+}
+
+// DeletePin removes a pin.
+func (s *Store) DeletePin(a domain.Alias, done func(error)) {
+	s.push(change{run: func(tx *bbolt.Tx) error { return tx.Bucket(pinBucket).Delete([]byte(a)) }, done: done})
+}
+
+func load[T any](s *Store, bucket []byte, decode func(alias, value []byte) (T, error), done func([]T, []error, error)) {
 	s.push(change{
 		alone: func() func() {
-			entries, bad, err := s.read()
-			return func() { done(entries, bad, err) }
+			all, bad, err := read(s.db, bucket, decode)
+			return func() { done(all, bad, err) }
 		},
 		done: func(err error) { done(nil, nil, err) },
 	})
 }
 
-// Put sets an entry.
-func (s *Store) Put(e domain.Entry, done func(error)) {
-	value, err := encode(e)
+func (s *Store) put(bucket []byte, a domain.Alias, value []byte, failed error, done func(error)) {
 	s.push(change{
-		run: func(b *bbolt.Bucket) error {
-			if err != nil {
-				return err
+		run: func(tx *bbolt.Tx) error {
+			if failed != nil {
+				return failed
 			}
-			return b.Put([]byte(e.Alias), value)
+			return tx.Bucket(bucket).Put([]byte(a), value)
 		},
 		done: done,
 	})
@@ -141,9 +164,9 @@ func (s *Store) Put(e domain.Entry, done func(error)) {
 func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 	aliases = slices.Clone(aliases)
 	s.push(change{
-		run: func(b *bbolt.Bucket) error {
+		run: func(tx *bbolt.Tx) error {
 			for _, a := range aliases {
-				if err := b.Delete([]byte(a)); err != nil {
+				if err := tx.Bucket(aliasBucket).Delete([]byte(a)); err != nil {
 					return err
 				}
 			}
@@ -225,9 +248,8 @@ func (s *Store) next() (batch []change, more bool) {
 func (s *Store) write(batch []change) (err error) {
 	defer recoverDamage(&err)
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketName)
 		for _, c := range batch {
-			if err := c.run(b); err != nil {
+			if err := c.run(tx); err != nil {
 				return err
 			}
 		}
@@ -235,20 +257,20 @@ func (s *Store) write(batch []change) (err error) {
 	})
 }
 
-func (s *Store) read() (entries []domain.Entry, bad []error, err error) {
+func read[T any](db *bbolt.DB, bucket []byte, decode func(alias, value []byte) (T, error)) (all []T, bad []error, err error) {
 	defer recoverDamage(&err)
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketName).ForEach(func(alias, value []byte) error {
-			e, err := decode(alias, value)
+	err = db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucket).ForEach(func(alias, value []byte) error {
+			one, err := decode(alias, value)
 			if err != nil {
-				bad = append(bad, fmt.Errorf("record of alias %q: %w", clip(alias), err))
+				bad = append(bad, fmt.Errorf("record of alias %q in %s: %w", clip(alias), bucket, err))
 				return nil
 			}
-			entries = append(entries, e)
+			all = append(all, one)
 			return nil
 		})
 	})
-	return entries, bad, err
+	return all, bad, err
 }
 
 // recoverDamage turns a panic of bbolt on a damaged page into an error.
@@ -293,4 +315,26 @@ func decode(alias, value []byte) (domain.Entry, error) {
 	return e, e.Check()
 }
 
-var _ ports.AliasStore = (*Store)(nil)
+// pinRecord is a pin as it lies on disk.
+type pinRecord struct {
+	Version int              `json:"v"`
+	Key     domain.PublicKey `json:"key"`
+	Since   time.Time        `json:"since"`
+}
+
+func decodePin(alias, value []byte) (domain.Pin, error) {
+	var r pinRecord
+	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&r); err != nil {
+		return domain.Pin{}, err
+	}
+	if r.Version != recordVersion {
+		return domain.Pin{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
+	}
+	p := domain.Pin{Alias: domain.Alias(alias), Key: r.Key, Since: r.Since}
+	return p, p.Check()
+}
+
+var (
+	_ ports.AliasStore = (*Store)(nil)
+	_ ports.PinStore   = (*Store)(nil)
+)

@@ -215,7 +215,7 @@ func TestRegistrationAsksOnceAndHangsUp(t *testing.T) {
 	w, _, cancel := aliasWorld(t, yes)
 	w.want("")
 	w.open()
-	w.want("dialled " + scraperKey.Short() + " 203.0.113.9:1234 direct; alias open " + clientKey.Short() +
+	w.want("dialled " + scraperKey.Short() + " 203.0.113.9:1234 punched; alias open " + clientKey.Short() +
 		"; register a h; registered true <nil>; alias close")
 	cancel()
 	w.wantClosed()

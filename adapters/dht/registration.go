@@ -43,7 +43,7 @@ type metricsOffer struct {
 func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
 	g := &registration{link: l, onOpen: r.OnOpen, done: done}
 	l.join(g)
-	if offer != nil {
+	if offer != nil && method == methodAlias { // a goodbye only proves the key
 		g.offerMetrics(offer)
 	}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose})

@@ -94,7 +94,7 @@ func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel f
 	if t.closing {
 		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
 	}
-	return register(t.connect(r.Dial, r.Scraper), methodLeave, r, nil, func(_ bool, err error) { done(err) })
+	return register(t.connect(r.Dial, r.Scraper), methodLeave, r, t.metricsOffer(r), func(_ bool, err error) { done(err) })
 }
 
 // refuse calls f in a later turn, unless it is cancelled.

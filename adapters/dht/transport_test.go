@@ -170,7 +170,7 @@ func (n *swarm) listenAliases(p *peer) ports.Listener {
 						reply(ports.AliasReply{Success: true, Updated: true})
 					},
 					OnLeave: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
-						n.call("leave %s", req.Alias)
+						n.call("leave %s %t", req.Alias, req.Proven)
 						reply(ports.AliasReply{Success: true})
 					},
 					OnError: func(err error) { n.call("alias error %v", err) },
@@ -272,13 +272,18 @@ func TestGoodbyeIsHeard(t *testing.T) {
 	n := newNet(t, 3)
 	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
 	n.listenAliases(scraper)
-	client.host.Do(func() {
+	leave := func() {
 		client.transport.LeaveAlias(registration(dialKeys, secret), func(err error) { n.call("left %v", err) })
-	})
+	}
+	client.host.Do(leave)
 	n.wait("left <nil>")
-	if !n.called("leave a") {
+	if !n.called("leave a false") {
 		t.Errorf("called %v", n.calls)
 	}
+	// Whoever serves metrics under the key says so with the goodbye.
+	n.listenMetrics(client)
+	client.host.Do(leave)
+	n.wait("leave a true")
 }
 
 func TestAbsentScraperIsAConnectionError(t *testing.T) {

@@ -22,8 +22,10 @@ func pathFrom(p hyperdht.Path) domain.Path {
 	switch p {
 	case hyperdht.PathLAN:
 		return domain.PathLAN
-	case hyperdht.PathDirect, hyperdht.PathPunched:
+	case hyperdht.PathDirect:
 		return domain.PathDirect
+	case hyperdht.PathPunched:
+		return domain.PathPunched
 	case hyperdht.PathRelayed:
 		return domain.PathRelay
 	}

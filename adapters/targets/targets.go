@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -143,4 +144,78 @@ func Target(e domain.Entry) string {
 	return fmt.Sprintf("%s:%s:%s:%s", e.Alias, e.Key, colonless(e.Hostname), colonless(e.Service))
 }
 
-var _ ports.TargetsFile = (*File)(nil)
+// maxFile bounds what is read back: 100,000 targets fit.
+const maxFile = 64 << 20
+
+// Read lists the aliases in the file, whoever wrote it. Targets that make no sense are reported in bad. A file that is
+// not there is empty.
+func (f *File) Read(done func(aliases []domain.Register, bad []error, err error)) {
+	go func() {
+		content, err := readBounded(f.path)
+		var aliases []domain.Register
+		var bad []error
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = nil
+		case err == nil:
+			aliases, bad, err = Decode(content)
+		}
+		if err != nil {
+			err = fmt.Errorf("targets file %s: %w", f.path, err)
+		}
+		f.loop.Post(func() { done(aliases, bad, err) })
+	}()
+}
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > maxFile {
+		err = fmt.Errorf("%d bytes are too many", info.Size())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+// Decode reads a file's content. The last one of several targets with the same alias wins.
+func Decode(content []byte) (aliases []domain.Register, bad []error, err error) {
+	var groups []struct {
+		Targets []string `json:"targets"`
+	}
+	if err := json.Unmarshal(content, &groups); err != nil {
+		return nil, nil, err
+	}
+	for _, g := range groups {
+		for _, t := range g.Targets {
+			r, err := ParseTarget(t)
+			if err != nil {
+				bad = append(bad, err)
+				continue
+			}
+			aliases = append(aliases, r)
+		}
+	}
+	return aliases, bad, nil
+}
+
+// ParseTarget reads a target: from the right, because only the alias may have colons.
+func ParseTarget(text string) (domain.Register, error) {
+	parts := strings.Split(text, ":")
+	n := len(parts) - 3
+	if n < 1 {
+		return domain.Register{}, fmt.Errorf("target %q: want alias:key:hostname:service", clip(text))
+	}
+	key, err := domain.ParsePublicKey(parts[n])
+	if err != nil {
+		return domain.Register{}, fmt.Errorf("target %q: key: %w", clip(text), err)
+	}
+	return domain.Register{Alias: domain.Alias(strings.Join(parts[:n], ":")), Key: key, Hostname: parts[n+1], Service: parts[n+2]}, nil
+}
+
+func clip(text string) string { return text[:min(len(text), 2*domain.MaxAlias)] }
+
+var (
+	_ ports.TargetsFile = (*File)(nil)
+	_ ports.AliasImport = (*File)(nil)
+)

@@ -35,7 +35,7 @@ var (
 	descLeft          = desc("aliases_left_total", "Aliases that their client gave up when it stopped.")
 	descDials         = desc("session_dials_total", "Tries to connect to a client.")
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
-	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.")
+	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
 	descStore         = desc("state_write_failures_total", "Changes of the alias table that could not be made durable.")
 	descTargets       = desc("targets_file_write_failures_total", "Failed writes of the targets file.")
 	descOnline        = desc("dht_online", "Whether the DHT node is online.")
@@ -92,7 +92,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descLeft, snap.stats.Left)
 	count(descDials, snap.stats.Dials)
 	gauge(descRegConns, float64(snap.stats.AliasConnections))
-	count(descDenied, snap.stats.ConnectionsDenied)
+	for _, limit := range domain.Limits() {
+		count(descDenied, snap.stats.ConnectionsDenied[limit], limit)
+	}
 	count(descStore, snap.stats.StoreFailures)
 	count(descTargets, snap.stats.TargetsFailures)
 	gauge(descOnline, truth(snap.node.State == "online"))

@@ -17,6 +17,7 @@ type Poster interface{ Post(func()) }
 // Disk is what survives when a Store is dropped: the durable part, as after kill -9.
 type Disk struct {
 	Entries map[domain.Alias]domain.Entry
+	Pins    map[domain.Alias]domain.Pin
 	Bad     []error // reported by Load
 	Fail    error   // when set, every operation fails with it
 	Hold    bool    // when set, changes wait until Release
@@ -24,7 +25,9 @@ type Disk struct {
 }
 
 // NewDisk returns an empty disk.
-func NewDisk() *Disk { return &Disk{Entries: map[domain.Alias]domain.Entry{}} }
+func NewDisk() *Disk {
+	return &Disk{Entries: map[domain.Alias]domain.Entry{}, Pins: map[domain.Alias]domain.Pin{}}
+}
 
 // Release carries out the changes that Hold kept back, in order.
 func (d *Disk) Release() {
@@ -107,6 +110,29 @@ func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 	}, done)
 }
 
+// LoadPins lists the pins.
+func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
+	s.loop.Post(func() {
+		if err := s.err(); err != nil {
+			done(nil, nil, err)
+			return
+		}
+		done(slices.SortedFunc(maps.Values(s.disk.Pins), func(a, b domain.Pin) int {
+			return strings.Compare(string(a.Alias), string(b.Alias))
+		}), nil, nil)
+	})
+}
+
+// PutPin sets a pin.
+func (s *Store) PutPin(p domain.Pin, done func(error)) {
+	s.change(func() { s.disk.Pins[p.Alias] = p }, done)
+}
+
+// DeletePin removes a pin.
+func (s *Store) DeletePin(a domain.Alias, done func(error)) {
+	s.change(func() { delete(s.disk.Pins, a) }, done)
+}
+
 // Close lets go of the disk.
 func (s *Store) Close(done func(error)) {
 	s.change(func() {}, done)
@@ -170,6 +196,7 @@ func (f *Targets) Write(entries []domain.Entry, done func(error)) {
 
 var (
 	_ ports.AliasStore    = (*Store)(nil)
+	_ ports.PinStore      = (*Store)(nil)
 	_ ports.MetricsSource = (*Source)(nil)
 	_ ports.TargetsFile   = (*Targets)(nil)
 	_ ports.Clock         = (*Clock)(nil)

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// Start loads the alias table, connects to its clients and then listens for registrations. done is called when it
+// listens, or with the error that prevents it; the scraper should be closed then.
+func (s *Scraper) Start(done func(error)) {
+	if s.started || s.closed {
+		s.cfg.Host.Post(func() { done(fmt.Errorf("scraper %w", errStarted)) })
+		return
+	}
+	s.started = true
+	fail := func(err error) {
+		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
+		done(err)
+	}
+	s.cfg.Store.Load(func(entries []domain.Entry, bad []error, err error) {
+		switch {
+		case s.closed:
+		case err != nil:
+			fail(fmt.Errorf("loading aliases: %w", err))
+		default:
+			s.loadPins(func(badPins []error, err error) {
+				switch {
+				case s.closed:
+				case err != nil:
+					fail(fmt.Errorf("loading pins: %w", err))
+				default:
+					s.load(entries, append(bad, badPins...))
+					s.importOnce(func() { s.begin(done) })
+				}
+			})
+		}
+	})
+}
+
+func (s *Scraper) loadPins(next func(bad []error, err error)) {
+	if s.cfg.Pins == nil {
+		next(nil, nil)
+		return
+	}
+	s.cfg.Pins.LoadPins(func(pins []domain.Pin, bad []error, err error) {
+		for _, p := range pins {
+			s.pins[p.Alias] = p
+		}
+		next(bad, err)
+	})
+}
+
+func (s *Scraper) load(entries []domain.Entry, bad []error) {
+	s.fresh = len(entries) == 0 && len(bad) == 0
+	for _, e := range entries {
+		err := e.Check()
+		if err == nil {
+			err = s.table.Put(e)
+		}
+		if err != nil {
+			bad = append(bad, fmt.Errorf("alias %q: %w", e.Alias, err))
+		}
+	}
+	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
+	s.dropExpired()
+}
+
+// importOnce takes over what another program left behind, when there is nothing of our own yet. Its aliases have the
+// full time to register again. That they cannot be read keeps nobody from starting.
+func (s *Scraper) importOnce(next func()) {
+	if !s.fresh || s.cfg.Import == nil {
+		next()
+		return
+	}
+	s.cfg.Import.Read(func(aliases []domain.Register, bad []error, err error) {
+		if s.closed {
+			return
+		}
+		if err != nil {
+			tell(s.cfg.OnEvent, domain.ImportAliasesError{Err: err})
+		}
+		waiting, imported := 1, 0
+		finish := func() {
+			if waiting--; waiting > 0 || s.closed {
+				return
+			}
+			if imported > 0 || len(bad) > 0 {
+				tell(s.cfg.OnEvent, domain.ImportAliases{Entries: imported, Skipped: bad})
+			}
+			next()
+		}
+		now := s.cfg.Clock.Now()
+		for _, r := range aliases {
+			e := r.Entry(domain.Entry{}, now, s.cfg.Expiry)
+			err := e.Check()
+			if err == nil {
+				err = s.table.Put(e)
+			}
+			if err != nil {
+				bad = append(bad, fmt.Errorf("alias %q: %w", clip(string(r.Alias)), err))
+				continue
+			}
+			imported++
+			waiting++
+			s.cfg.Store.Put(e, func(err error) {
+				s.storeDone(err)
+				finish()
+			})
+		}
+		finish()
+	})
+}
+
+// clip bounds a name that may have been refused for its length.
+func clip(name string) string { return name[:min(len(name), domain.MaxAlias)] }
+
+// begin connects to the clients of the table and listens.
+func (s *Scraper) begin(done func(error)) {
+	for _, e := range s.table.Entries() {
+		s.session(e.Key)
+	}
+	s.targets.changed()
+	s.listen(done)
+}

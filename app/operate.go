@@ -1,0 +1,151 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// This file is what an operator does to a running scraper.
+
+var (
+	errNoPins  = errors.New("pins are not kept here")
+	errNoAlias = fmt.Errorf("%w: name the key to pin it to", domain.ErrUnknownAlias)
+)
+
+// SetSecrets replaces the valid secrets. Connections that have shown an old one stay; the next request on them needs
+// a valid one.
+func (s *Scraper) SetSecrets(secrets []domain.Secret) error {
+	if err := checkSecrets(secrets); err != nil {
+		return err
+	}
+	before := s.Fingerprints()
+	s.cfg.Secrets = slices.Clone(secrets)
+	if after := s.Fingerprints(); !slices.Equal(before, after) {
+		tell(s.cfg.OnEvent, domain.SecretsChanged{Fingerprints: after})
+	}
+	return nil
+}
+
+func checkSecrets(secrets []domain.Secret) error {
+	var p problems
+	p.must(len(secrets) > 0, "Secrets", "want at least one 32-byte secret shared with the clients")
+	for i, s := range secrets {
+		p.must(!s.IsZero(), fmt.Sprintf("Secrets[%d]", i), "want 32 bytes, not all zero")
+	}
+	return p.err()
+}
+
+// Forget drops an alias as if it had expired. A client that still runs brings it back with its next registration;
+// Pin keeps it out. done is called when the change is durable.
+func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
+	e, known := s.registry.current(a)
+	if !known || s.closed {
+		s.cfg.Host.Post(func() { done(false, nil) })
+		return
+	}
+	s.registry.drop(e, func(err error) {
+		if err == nil {
+			s.stats.Forgotten++
+			tell(s.cfg.OnEvent, domain.AliasForgotten{Entry: e})
+		}
+		done(true, err)
+	})
+}
+
+// Pin ties an alias to a key, its present one when key is zero. An alias that has another key now is dropped. done is
+// called when the pin is durable.
+func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error)) {
+	e, known := s.registry.current(a)
+	refuse := func(err error) { s.cfg.Host.Post(func() { done(domain.Pin{}, err) }) }
+	if key.IsZero() {
+		key = e.Key
+	}
+	p := domain.Pin{Alias: a, Key: key, Since: s.cfg.Clock.Now()}
+	_, again := s.pins[a]
+	switch {
+	case s.cfg.Pins == nil:
+		refuse(errNoPins)
+		return
+	case s.closed:
+		refuse(domain.ErrClosed)
+		return
+	case key.IsZero():
+		refuse(errNoAlias)
+		return
+	case p.Check() != nil:
+		refuse(p.Check())
+		return
+	case !again && len(s.pins) >= s.cfg.MaxAliases:
+		refuse(fmt.Errorf("%w: %d pins", domain.ErrTableFull, s.cfg.MaxAliases))
+		return
+	}
+	s.cfg.Pins.PutPin(p, func(err error) {
+		if err != nil {
+			s.storeDone(err)
+			done(domain.Pin{}, err)
+			return
+		}
+		s.pins[a] = p
+		tell(s.cfg.OnEvent, domain.AliasPinned{Pin: p})
+		if e, known = s.registry.current(a); known && e.Key != key {
+			s.registry.drop(e, func(err error) { done(p, err) })
+			return
+		}
+		done(p, nil)
+	})
+}
+
+// Unpin takes a pin out. done is called when that is durable.
+func (s *Scraper) Unpin(a domain.Alias, done func(found bool, err error)) {
+	p, found := s.pins[a]
+	if !found || s.closed {
+		s.cfg.Host.Post(func() { done(false, nil) })
+		return
+	}
+	s.cfg.Pins.DeletePin(a, func(err error) {
+		if err != nil {
+			s.storeDone(err)
+		} else {
+			delete(s.pins, a)
+			tell(s.cfg.OnEvent, domain.AliasUnpinned{Pin: p})
+		}
+		done(true, err)
+	})
+}
+
+// Pins lists the pins by alias.
+func (s *Scraper) Pins() []domain.Pin {
+	return slices.SortedFunc(maps.Values(s.pins), func(a, b domain.Pin) int {
+		return strings.Compare(string(a.Alias), string(b.Alias))
+	})
+}
+
+// belongsToAnother reports whether a registration would take an alias from a key that it is tied to: by a pin, or by
+// PinAliases while the alias lives.
+func (s *Scraper) belongsToAnother(e, old domain.Entry, known bool) bool {
+	if p, pinned := s.pins[e.Alias]; pinned {
+		return p.Key != e.Key
+	}
+	return s.cfg.PinAliases && known && old.Key != e.Key && !old.Expired(e.Renewed)
+}
+
+// Alias is all that is known of an alias.
+func (s *Scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
+	e, known := s.table.Get(a)
+	if !known {
+		return domain.AliasDetail{}, false
+	}
+	d := domain.AliasDetail{AliasStatus: s.status(e), Pin: s.pins[a], Scrapes: s.scrapes[a].Scrapes()}
+	if held := s.sessions[e.Key]; held != nil {
+		d.History = held.history.Changes()
+	}
+	return d, true
+}
+
+// Refusals lists the last registrations that were turned away, oldest first.
+func (s *Scraper) Refusals() []domain.Refusal { return s.registry.refused.Refusals() }
