@@ -171,7 +171,7 @@ func listenIn(namespace string, port uint16) (*net.UDPConn, error) {
 	return net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
 }
 
-func (k *kernel) send(from end, to netip.AddrPort, ttl int) (arrival, bool) {
+func (k *kernel) send(from end, to netip.AddrPort, ttl int, patience time.Duration) (arrival, bool) {
 	k.t.Helper()
 	c := k.sockets[from]
 	raw, err := c.SyscallConn()
@@ -187,7 +187,7 @@ func (k *kernel) send(from end, to netip.AddrPort, ttl int) (arrival, bool) {
 	select {
 	case a := <-k.got:
 		return a, true
-	case <-time.After(silence):
+	case <-time.After(patience):
 		return arrival{}, false
 	}
 }

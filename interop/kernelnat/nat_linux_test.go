@@ -174,9 +174,10 @@ func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
 				real.open(parse(e))
 				sim.open(parse(e))
 			}
-			want, got := newStory(real, test.topology), newStory(sim, test.topology)
-			test.story(want)
+			got := newStory(sim, test.topology, "")
 			test.story(got)
+			want := newStory(real, test.topology, got.text.String())
+			test.story(want)
 			if want.text.String() != got.text.String() {
 				t.Errorf("the kernel:\n%s\nthe simulator:\n%s", want.text.String(), got.text.String())
 			}

@@ -44,7 +44,7 @@ func (w *simulated) open(e end) {
 	w.sockets[e] = s
 }
 
-func (w *simulated) send(from end, to netip.AddrPort, ttl int) (arrival, bool) {
+func (w *simulated) send(from end, to netip.AddrPort, ttl int, _ time.Duration) (arrival, bool) {
 	w.got = nil
 	w.sockets[from].Send(to, ttl, []byte("x"))
 	w.net.Run(time.Second)

@@ -41,8 +41,9 @@ type topology struct {
 
 // world is where a story is told.
 type world interface {
-	// send sends from a machine's port and returns who received it, from where, or false if nobody did.
-	send(from end, to netip.AddrPort, ttl int) (arrival, bool)
+	// send sends from a machine's port and returns who received it, from where, or false if nobody did within
+	// patience.
+	send(from end, to netip.AddrPort, ttl int, patience time.Duration) (arrival, bool)
 }
 
 // end is a socket of a machine.
@@ -66,10 +67,16 @@ type story struct {
 	seen  map[end]netip.AddrPort // from whom an end last heard
 	ports map[uint16]string
 	text  strings.Builder
+	told  int
+	// expected is the story as another world has told it. What arrived there may take its time here, on a machine
+	// that has other things to do; what did not is not waited for as long.
+	expected []string
 }
 
-func newStory(w world, t topology) *story {
-	return &story{world: w, topology: t, seen: map[end]netip.AddrPort{}, ports: map[uint16]string{}}
+func newStory(w world, t topology, expected string) *story {
+	return &story{
+		world: w, topology: t, seen: map[end]netip.AddrPort{}, ports: map[uint16]string{}, expected: strings.Split(expected, "\n"),
+	}
 }
 
 func parse(s string) end {
@@ -127,7 +134,15 @@ func (s *story) sayToPeerOf(from, other string) {
 	s.tell(parse(from), s.seen[parse(other)], "whom "+other+" heard", 64)
 }
 
+func (s *story) patience() time.Duration {
+	if s.told <= len(s.expected) && strings.Contains(s.expected[s.told-1], "hears") {
+		return patience
+	}
+	return silence
+}
+
 func (s *story) tell(from end, to netip.AddrPort, toName string, ttl int) {
+	s.told++
 	fmt.Fprintf(&s.text, "%v > %s", from, toName)
 	if ttl != 64 {
 		fmt.Fprintf(&s.text, " (ttl %d)", ttl)
@@ -136,7 +151,7 @@ func (s *story) tell(from end, to netip.AddrPort, toName string, ttl int) {
 		s.text.WriteString(": nobody\n")
 		return
 	}
-	got, ok := s.send(from, to, ttl)
+	got, ok := s.send(from, to, ttl, s.patience())
 	if !ok {
 		s.text.WriteString(": lost\n")
 		return
@@ -152,5 +167,9 @@ func (s *story) tell(from end, to netip.AddrPort, toName string, ttl int) {
 	fmt.Fprintf(&s.text, ": %v hears %s, %s\n", got.at, s.name(got.from.Addr()), port)
 }
 
-// silence is how long a real datagram may take; on one machine it takes microseconds.
-const silence = 300 * time.Millisecond
+// silence is how long a real datagram may take that should not arrive, patience how long one that should; on one
+// machine it takes microseconds, when the machine has the time.
+const (
+	silence  = 300 * time.Millisecond
+	patience = 10 * time.Second
+)
