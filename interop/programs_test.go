@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -208,16 +208,13 @@ func bootstrapTestnet(t testing.TB) testnet {
 	return testnet{bootstrap: []string{fmt.Sprintf("127.0.0.1:%d", port)}}
 }
 
-// nextPort is where freePorts goes on, so that tests that run at the same time get different ones.
-var nextPort atomic.Int64
-
-// freePorts finds UDP ports in a row that nobody uses, below those that the system gives away.
+// freePorts finds UDP ports in a row that nobody uses, below those that the system gives away. Where it looks is
+// random, so that others who look at the same time find others.
 func freePorts(t testing.TB, n int) int {
 	t.Helper()
-	const first, ports = 20000, 10000
-	for range ports / n {
-		base := first + (os.Getpid()*n+int(nextPort.Add(int64(n))))%(ports-n)
-		if portsAreFree(base, n) {
+	const first, ports, tries = 15000, 15000, 100
+	for range tries {
+		if base := first + rand.IntN(ports-n); portsAreFree(base, n) {
 			return base
 		}
 	}
