@@ -284,6 +284,20 @@ func TestClosedClientLeavesTheTable(t *testing.T) {
 	}
 }
 
+// The scraper may have the alias before the client hears of it.
+func TestClientThatStopsWhileItRegistersSaysGoodbye(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	if !w.loop.Until(time.Minute, func() bool { return len(w.aliases()) == 1 }) || c.Status().Registrations != 0 {
+		t.Fatal("the client knows already")
+	}
+	c.close()
+	if got := w.aliases(); len(got) != 0 {
+		t.Errorf("still listed: %v", got)
+	}
+}
+
 func TestGoodbyeOfAFormerOwnerIsTooLate(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)

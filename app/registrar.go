@@ -23,6 +23,8 @@ type registrar struct {
 	timer   host.Timer // the attempt's bound, or the next attempt
 	cancel  func()     // the attempt under way
 
+	asked bool // the scraper may know the alias: an attempt got as far as a connection
+
 	moved host.Instant // when the last repetition because of a move was or will be
 
 	registered bool // the last attempt succeeded
@@ -54,6 +56,7 @@ func (g *registrar) attempt() {
 	r := g.request
 	r.OnOpen = func(domain.Peer) {
 		if !over {
+			g.asked = true
 			g.timer.Stop()
 			g.timer = expire("the answer to the registration", registerTimeout)
 		}
@@ -81,12 +84,18 @@ func (g *registrar) again() {
 	g.timer = g.host.AfterFunc(wait, g.attempt)
 }
 
+// drawEarlier is how much before its time a registration is renewed. Clients that once registered together, because
+// the power or their scraper came back, would do so together for ever.
+func (g *registrar) drawEarlier() time.Duration {
+	return time.Duration(drawUint64(g.host) % uint64(g.interval/renewSpread))
+}
+
 func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 	g.registered, g.lastErr = err == nil, err
 	if err == nil {
 		g.succeeded++
 		g.backoff.Reset()
-		g.timer = g.host.AfterFunc(g.interval, g.attempt)
+		g.timer = g.host.AfterFunc(g.interval-g.drawEarlier(), g.attempt)
 		tell(g.onEvent, domain.RegisterAliasSuccess{
 			UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Updated: updated,
 		})
@@ -102,7 +111,7 @@ func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 	})
 }
 
-// stop ends the attempts. It says goodbye to the scraper if that knows the alias, and calls done when the scraper
+// stop ends the attempts. It says goodbye to the scraper if that may know the alias, and calls done when the scraper
 // has heard it or after a while.
 func (g *registrar) stop(done func()) {
 	g.stopped = true
@@ -113,7 +122,7 @@ func (g *registrar) stop(done func()) {
 		g.cancel()
 		g.cancel = nil
 	}
-	if g.succeeded == 0 {
+	if !g.asked {
 		g.host.Post(done)
 		return
 	}

@@ -8,66 +8,222 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// accept asks exporters for text: OpenMetrics says by its last line that it is, so both can be told apart without the
-// header, which the wire does not carry. Protobuf is never asked for.
-const accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5,*/*;q=0.1"
+const (
+	// accept asks exporters for text: OpenMetrics says by its last line that it is, so both can be told apart without
+	// the header, which the wire does not carry. Protobuf is never asked for.
+	accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5,*/*;q=0.1"
+	agent  = "dhtprom-client"
 
-// ParseTarget checks the URL of an exporter.
-func ParseTarget(text string) (*url.URL, error) {
+	// maxHeader bounds the header of an answer, maxCredential a file with a password.
+	maxHeader     = 64 << 10
+	maxCredential = 64 << 10
+)
+
+// Target is where an exporter is. It comes from whoever runs the client and from nobody else.
+type Target struct {
+	URL    *url.URL
+	Socket string // the Unix socket that it listens on; empty for TCP
+}
+
+// String is the target without a password.
+func (t Target) String() string {
+	if t.Socket != "" {
+		return "unix://" + t.Socket + ":" + t.URL.RequestURI()
+	}
+	return t.URL.Redacted()
+}
+
+const example = "want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics"
+
+// ParseTarget reads where an exporter is: http://host:port/path, https://host:port/path, or
+// unix:///path/of/socket:/path, where /path may be left out and is /metrics then.
+func ParseTarget(text string) (Target, error) {
+	if socket, ok := strings.CutPrefix(text, "unix://"); ok {
+		return parseSocket(socket)
+	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
 		// The parser's error quotes the URL, which may have a password.
-		return nil, errors.New("is not a URL: want something like http://localhost:9100/metrics")
+		return Target{}, errors.New("is not a URL: " + example)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("want a URL that starts with http:// or https://, like http://localhost:9100/metrics")
+		return Target{}, errors.New("has no scheme that is known here: " + example)
 	case u.Hostname() == "":
-		return nil, errors.New("has no host: want something like http://localhost:9100/metrics")
+		return Target{}, errors.New("has no host: " + example)
 	}
-	return u, nil
+	return Target{URL: u}, nil
 }
 
-// HTTP is a source that scrapes an exporter. The URL comes from whoever runs the client and from nobody else; it is
-// asked as it is, redirects are not followed, and the whole takes no longer than the collection may.
-func HTTP(loop Loop, target *url.URL) *Source {
-	client := &http.Client{
-		Transport: &http.Transport{
-			// No proxy from the environment: the exporter is next door.
-			DialContext:            (&net.Dialer{}).DialContext,
-			MaxIdleConns:           2,
-			IdleConnTimeout:        2 * time.Minute,
-			ForceAttemptHTTP2:      true,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func parseSocket(text string) (Target, error) {
+	path, rest, cut := strings.Cut(text, ":")
+	if !cut {
+		rest = "/metrics"
 	}
-	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
-		body, err := scrape(ctx, client, target)
-		if err != nil {
-			return nil, fmt.Errorf("scraping %s: %w", target.Redacted(), err)
+	if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") {
+		return Target{}, errors.New("has no absolute path of a socket: " + example)
+	}
+	u, err := url.Parse("http://localhost" + rest)
+	if err != nil || !strings.HasPrefix(rest, "/") {
+		return Target{}, errors.New("has no path after the socket: " + example)
+	}
+	return Target{URL: u, Socket: path}, nil
+}
+
+// HTTPConfig is an exporter and how it is asked.
+type HTTPConfig struct {
+	Target
+	Timeout time.Duration // bounds the whole of one request, where that is less than the collection may take; 0 for no other bound
+	// MaxBytes bounds the metrics, after decompression; 0 is domain.MaxBody, which nothing can be above.
+	MaxBytes int
+	Header   http.Header // sent with each request, in place of what is sent otherwise
+
+	Username string // with PasswordFile: basic authentication
+	// PasswordFile and BearerFile are read at each request, so that they can be replaced.
+	PasswordFile string
+	BearerFile   string
+	TLS          TLSConfig
+
+	// Check refuses an answer that does not look like metrics, as the login page of a proxy does.
+	Check bool
+}
+
+// ownHeaders are those that HTTPConfig.Header may not have, with the reason.
+var ownHeaders = map[string]string{
+	"Accept-Encoding":   "compression is undone here",
+	"Authorization":     "there is a setting with a file for it",
+	"Connection":        "it is not end to end",
+	"Content-Length":    "there is no body",
+	"Transfer-Encoding": "there is no body",
+}
+
+// CheckHeader refuses a header that cannot be sent. It does not quote the value.
+func CheckHeader(name, value string) error {
+	valid := func(r rune) bool {
+		return r == '!' || r == '#' || r == '$' || r == '%' || r == '&' || r == '\'' || r == '*' || r == '+' || r == '-' || r == '.' ||
+			r == '^' || r == '_' || r == '`' || r == '|' || r == '~' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !valid(r) }) {
+		return fmt.Errorf("%q is no name of a header", name)
+	}
+	name = http.CanonicalHeaderKey(name)
+	if why := ownHeaders[name]; why != "" {
+		return fmt.Errorf("%s cannot be set: %s", name, why)
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return fmt.Errorf("the value of %s has a character that headers cannot have", name)
+	}
+	return nil
+}
+
+func (c *HTTPConfig) check() error {
+	switch {
+	case c.URL == nil:
+		return errors.New("want the URL of an exporter")
+	case c.Timeout < 0:
+		return fmt.Errorf("want a timeout above zero, got %s", c.Timeout)
+	case c.MaxBytes < 0 || c.MaxBytes > domain.MaxBody:
+		return fmt.Errorf("want a size limit of at most %d bytes, got %d", domain.MaxBody, c.MaxBytes)
+	case (c.Username != "" || c.PasswordFile != "") && c.BearerFile != "":
+		return errors.New("want one kind of authorization, got two")
+	case (c.Username != "" || c.PasswordFile != "" || c.BearerFile != "") && c.URL.User != nil:
+		return errors.New("want one kind of authorization, got one more in the URL")
+	}
+	for name, values := range c.Header {
+		for _, v := range values {
+			if err := CheckHeader(name, v); err != nil {
+				return err
+			}
 		}
-		return body, nil
-	}}
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = domain.MaxBody
+	}
+	return nil
 }
 
-func scrape(ctx context.Context, client *http.Client, target *url.URL) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+// exporter asks one target.
+type exporter struct {
+	cfg    HTTPConfig
+	client *http.Client
+}
+
+// HTTP is a source that scrapes an exporter. It is asked as it is named; redirects are not followed, proxies of the
+// environment not used, and the whole takes no longer than the collection may. Files for TLS are read once here, so
+// that what is wrong with them is known at the start.
+func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	tlsConfig, err := cfg.TLS.load()
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", accept)
-	req.Header.Set("User-Agent", "dhtprom-client")
-	if deadline, ok := ctx.Deadline(); ok {
-		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(time.Until(deadline).Seconds(), 'f', 3, 64))
+	x := &exporter{cfg: cfg, client: &http.Client{
+		Transport: &http.Transport{
+			DialContext:            cfg.dialer(),
+			TLSClientConfig:        tlsConfig,
+			MaxIdleConns:           2,
+			IdleConnTimeout:        2 * time.Minute,
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: maxHeader,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
+		body, err := x.scrape(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("scraping %s: %w", cfg.Target, err)
+		}
+		return body, nil
+	}}, nil
+}
+
+// dialer connects to the target and to nothing else. A name that leads to a link-local address is refused: no exporter
+// has one under a name, but the metadata services of clouds are there, credentials and all.
+func (c *HTTPConfig) dialer() func(context.Context, string, string) (net.Conn, error) {
+	if c.Socket != "" {
+		return func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
+		}
 	}
-	res, err := client.Do(req)
+	var d net.Dialer
+	if _, err := netip.ParseAddr(c.URL.Hostname()); err != nil {
+		d.Control = refuseLinkLocal
+	}
+	return d.DialContext
+}
+
+func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
+	a, err := netip.ParseAddrPort(address)
+	if err == nil && a.Addr().Unmap().IsLinkLocalUnicast() {
+		return fmt.Errorf("the name leads to the link-local address %s; give the address itself if that is meant", a.Addr())
+	}
+	return nil
+}
+
+func (x *exporter) scrape(ctx context.Context) ([]byte, error) {
+	if x.cfg.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, x.cfg.Timeout)
+		defer cancel()
+	}
+	req, err := x.request(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res, err := x.client.Do(req)
 	if err != nil {
 		// Its own text repeats the URL, password and all.
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
@@ -82,17 +238,90 @@ func scrape(ctx context.Context, client *http.Client, target *url.URL) ([]byte, 
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" || kind == "application/vnd.google.protobuf" {
 		return nil, fmt.Errorf("answered with %s, which is no metrics text", kind)
 	}
-	// One byte more than may be sent tells that it is too much; the rest need not be read.
-	body, err := io.ReadAll(io.LimitReader(res.Body, domain.MaxBody+1))
+	body, err := read(res, x.cfg.MaxBytes)
+	if err == nil && x.cfg.Check {
+		err = CheckText(body)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > domain.MaxBody {
-		size := len(body)
-		if res.ContentLength > int64(size) {
-			size = int(min(res.ContentLength, 1<<40))
-		}
-		return nil, &domain.BodyTooLargeError{Size: size, Max: domain.MaxBody}
-	}
 	return body, nil
+}
+
+// read reads an answer of at most limit bytes.
+func read(res *http.Response, limit int) ([]byte, error) {
+	// One byte more than may be sent tells that it is too much; the rest need not be read.
+	body, err := io.ReadAll(io.LimitReader(res.Body, int64(limit)+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) <= limit {
+		return body, nil
+	}
+	size := len(body)
+	if res.ContentLength > int64(size) {
+		size = int(min(res.ContentLength, 1<<40))
+	}
+	if limit < domain.MaxBody {
+		return nil, fmt.Errorf("metrics are %d bytes or more, the limit is %d", size, limit)
+	}
+	return nil, &domain.BodyTooLargeError{Size: size, Max: domain.MaxBody}
+}
+
+func (x *exporter) request(ctx context.Context) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.cfg.URL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	req.Header.Set("User-Agent", agent)
+	if deadline, ok := ctx.Deadline(); ok {
+		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(time.Until(deadline).Seconds(), 'f', 3, 64))
+	}
+	for name, values := range x.cfg.Header {
+		if http.CanonicalHeaderKey(name) == "Host" {
+			req.Host = values[0]
+			continue
+		}
+		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
+	switch {
+	case x.cfg.BearerFile != "":
+		token, err := readCredential(x.cfg.BearerFile)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	case x.cfg.Username != "" || x.cfg.PasswordFile != "":
+		password := ""
+		if x.cfg.PasswordFile != "" {
+			if password, err = readCredential(x.cfg.PasswordFile); err != nil {
+				return nil, err
+			}
+		}
+		req.SetBasicAuth(x.cfg.Username, password)
+	}
+	return req, nil
+}
+
+// readCredential reads a file with one password or token. White space around it is not part of it.
+func readCredential(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
+	text := strings.TrimSpace(string(b))
+	switch {
+	case err != nil:
+		return "", err
+	case len(b) > maxCredential:
+		return "", fmt.Errorf("%s is too large for a password", path)
+	case text == "":
+		return "", fmt.Errorf("%s is empty", path)
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", fmt.Errorf("%s has characters that a header cannot have", path)
+	}
+	return text, nil
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -130,12 +129,26 @@ func exporter(t *testing.T, h http.HandlerFunc) (*source.Source, loop, *httptest
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	u, err := source.ParseTarget(server.URL + "/metrics")
+	l := make(loop, 8)
+	return scrapes(t, l, server.URL+"/metrics", nil), l, server
+}
+
+// scrapes is a source for an exporter.
+func scrapes(t *testing.T, l loop, target string, change func(*source.HTTPConfig)) *source.Source {
+	t.Helper()
+	cfg := source.HTTPConfig{}
+	var err error
+	if cfg.Target, err = source.ParseTarget(target); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := source.HTTP(l, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := make(loop, 8)
-	return source.HTTP(l, u), l, server
+	return s
 }
 
 // Issue row 6.17: characters split over two chunks are destroyed.
@@ -234,26 +247,31 @@ func TestSlowExporterMeetsTheWholeDeadline(t *testing.T) {
 func TestPasswordOfATargetStaysOutOfErrors(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close() // nobody listens any more
-	u, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword("me", "hunter2")
 	l := make(loop, 8)
-	if _, err := collect(l, source.HTTP(l, u), time.Second); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), u.Host) {
+	host := strings.TrimPrefix(server.URL, "http://")
+	s := scrapes(t, l, "http://me:hunter2@"+host, nil)
+	if _, err := collect(l, s, time.Second); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), host) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestBadTargetsAreRefusedInOneLine(t *testing.T) {
-	for _, text := range []string{"", "localhost:9100", "ftp://x/", "http://", "http:///metrics", "http://[::1", "http://a b/", "http://me:hunter2@[::1", "unix:/x"} {
+	for _, text := range []string{"", "localhost:9100", "ftp://x/", "http://", "http:///metrics", "http://[::1", "http://a b/", "http://me:hunter2@[::1", "unix:/x",
+		"unix://x.sock", "unix:///", "unix:///run/", "unix:///run/x.sock:metrics", "unix:///run/x.sock:/a%zz", "unix://"} {
 		_, err := source.ParseTarget(text)
 		if err == nil || strings.ContainsAny(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := source.ParseTarget("https://[::1]:9100/metrics?x=1"); err != nil {
-		t.Error(err)
+	for text, want := range map[string]string{
+		"https://[::1]:9100/metrics?x=1":    "https://[::1]:9100/metrics?x=1",
+		"http://me:hunter2@localhost/":      "http://me:xxxxx@localhost/",
+		"unix:///run/x.sock":                "unix:///run/x.sock:/metrics",
+		"unix:///run/x.sock:/other?name=up": "unix:///run/x.sock:/other?name=up",
+	} {
+		if got, err := source.ParseTarget(text); err != nil || got.String() != want {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
 	}
 }
 
@@ -263,12 +281,8 @@ func TestHTTPSExportersAreReachedAndVerified(t *testing.T) {
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
 	defer server.Close()
-	u, err := source.ParseTarget(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	l := make(loop, 8)
-	if _, err := collect(l, source.HTTP(l, u), 10*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := collect(l, scrapes(t, l, server.URL, nil), 10*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a server that nobody vouches for: %v", err)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
@@ -16,54 +16,149 @@ import (
 // defaultService is not empty because the JavaScript bridge's example configuration loses targets without one.
 const defaultService = "dhtprom"
 
-// config is what the flags say.
-type config struct {
-	scraper    domain.PublicKey
-	secretFile string
-	seedFile   string
-	alias      domain.Alias
-	service    string
-	hostname   string
-	target     *url.URL // nil: this process's own metrics
-	bootstrap  []string // nil: the public network
-	interval   time.Duration
-}
-
+// flags are the program's flags, as they were given.
 type flags struct {
 	app *cli.App
-	cfg config
+
+	configFile string
+	checkOnly  bool
+
+	scrapers      []domain.PublicKey
+	secretFiles   []string
+	invites       []domain.Invite
+	inviteFiles   []string
+	inviteVisible bool // one was given on the command line, for everybody to see
+	seedFile      string
+
+	alias    domain.Alias
+	service  string
+	hostname string
+	targets  []namedTarget
+
+	bootstrap []string // nil: the invites', or the public network
+	relays    []domain.PublicKey
+	stun      []string
+	interval  time.Duration
+
+	webAddress    string // empty: no HTTP server
+	webConfigFile string
+}
+
+// namedTarget is one --target: an exporter and the alias it is registered under, empty where --alias says that.
+type namedTarget struct {
+	alias  domain.Alias
+	target source.Target
 }
 
 func newFlags(out io.Writer) *flags {
-	f := &flags{app: cli.New(name, "Lets a dhtprom scraper scrape what runs here, through NATs, over HyperDHT.", out)}
+	f := &flags{app: cli.New(name, "Lets dhtprom scrapers scrape what runs here, through NATs, over HyperDHT.", out)}
 	a := f.app
-	a.Flag("scraper", "Public key of the scraper, as hex or z32.").Required().PlaceHolder("KEY").
-		SetValue(cli.Value("scraper", &f.cfg.scraper, parseKey))
-	a.Flag("secret-file", "File with the 32-byte secret that the scraper expects, as hex or z32. DHTPROM_SECRET takes the secret itself. One of them is required.").
-		PlaceHolder("FILE").StringVar(&f.cfg.secretFile)
-	a.Flag("alias", "Name of this client at the scraper. It should be unique there: the last one who registers it has it.").Required().PlaceHolder("NAME").
-		SetValue(cli.Value("alias", &f.cfg.alias, domain.ParseAlias))
+	a.Flag("config.file", "YAML file with the targets, and the scrapers where no flags name them.").PlaceHolder("FILE").
+		StringVar(&f.configFile)
+	a.Flag("config.check", "Check the flags and all files that they name, and end.").BoolVar(&f.checkOnly)
+	a.Flag("invite", "Invite of a scraper, in place of --scraper and --secret-file. Others on this machine can see it in the list of processes: --invite-file and DHTPROM_INVITE hide it. Repeatable.").
+		PlaceHolder("dhtprom1...").SetValue(each("invite", &f.invites, domain.ParseInvite))
+	a.Flag("invite-file", "File with such an invite; - is standard input. Repeatable.").PlaceHolder("FILE").
+		SetValue(each("invite-file", &f.inviteFiles, fileName))
+	a.Flag("scraper", "Public key of a scraper, as hex or z32. Repeatable.").PlaceHolder("KEY").
+		SetValue(cli.List("scraper", &f.scrapers, parseKey))
+	a.Flag("secret-file", "File with the 32-byte secret that the scraper expects, as hex or z32. With several scrapers, one for each, in the same order. DHTPROM_SECRET takes the secrets themselves.").
+		PlaceHolder("FILE").SetValue(each("secret-file", &f.secretFiles, fileName))
+	a.Flag("alias", "Name of this client at the scraper, where one target is served. It should be unique there: the last one who registers it has it.").PlaceHolder("NAME").
+		SetValue(cli.Value("alias", &f.alias, domain.ParseAlias))
 	a.Flag("service", "What kind of service this is an instance of.").Default(defaultService).
-		SetValue(cli.Value("service", &f.cfg.service, cli.Checked(domain.CheckService)))
+		SetValue(cli.Value("service", &f.service, cli.Checked(domain.CheckService)))
 	a.Flag("hostname", "Where the service runs. Default: this machine's name.").PlaceHolder("NAME").
-		SetValue(cli.Value("hostname", &f.cfg.hostname, cli.Checked(domain.CheckHostname)))
-	a.Flag("target", "URL of an exporter to pass on. Default: the metrics of this process itself.").PlaceHolder("http://localhost:9100/metrics").
-		SetValue(cli.Value("target", &f.cfg.target, source.ParseTarget))
-	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. DHTPROM_IDENTITY_SEED takes the seed itself. Default: a key pair that lasts as long as the process.").
-		PlaceHolder("FILE").StringVar(&f.cfg.seedFile)
-	a.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the public nodes.").
-		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.cfg.bootstrap, cli.Bootstrap))
+		SetValue(cli.Value("hostname", &f.hostname, cli.Checked(domain.CheckHostname)))
+	a.Flag("target", "Exporter to pass on: a URL with --alias, or NAME=URL, repeatable, for one alias each. http://, https:// and unix:///socket:/path are read. Default: the metrics of this process itself.").
+		PlaceHolder("NAME=http://localhost:9100/metrics").SetValue(each("target", &f.targets, parseTarget))
+	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. Targets with a NAME have pairs derived from it and the name. DHTPROM_IDENTITY_SEED takes the seed itself. Default: key pairs that last as long as the process.").
+		PlaceHolder("FILE").SetValue(cli.Value("identity.seed-file", &f.seedFile, fileName))
+	a.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
+		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.bootstrap, cli.Bootstrap))
 	a.Flag("register.interval", "How often the alias is registered again. It should be well below the scraper's --alias.expiry.").
-		Default("1h").SetValue(cli.Value("register.interval", &f.cfg.interval, parseInterval))
+		Default("1h").SetValue(cli.Value("register.interval", &f.interval, parseInterval))
+	a.Flag("web.listen-address", "Address of this process's own metrics, health and page, such as 127.0.0.1:30001. Default: none.").
+		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.webAddress, cli.TCPAddr))
+	a.Flag("web.config.file", "Configuration file that can enable TLS or authentication for it, in the format of Prometheus's exporter-toolkit.").
+		PlaceHolder("FILE").StringVar(&f.webConfigFile)
 	return f
+}
+
+// repeated is a flag that may be given several times. Its values may have commas in them, so only lines separate those
+// of the environment.
+type repeated struct {
+	flag string
+	add  func(string) error
+}
+
+func each[T any](name string, into *[]T, parse func(string) (T, error)) *repeated {
+	return &repeated{flag: name, add: func(s string) error {
+		v, err := parse(s)
+		if err == nil {
+			*into = append(*into, v)
+		}
+		return err
+	}}
+}
+
+// Set adds a value. Errors name the flag, and leave the value out: it may be a secret.
+func (r *repeated) Set(s string) error {
+	if err := r.add(s); err != nil {
+		return fmt.Errorf("--%s: %w", r.flag, err)
+	}
+	return nil
+}
+
+func (r *repeated) String() string     { return "" }
+func (r *repeated) IsCumulative() bool { return true }
+
+// fileName refuses what should be in the file: it would end up in errors and logs.
+func fileName(s string) (string, error) {
+	_, err := domain.ParseSecret(s)
+	switch {
+	case s == "":
+		return "", errors.New("want the name of a file")
+	case err == nil, domain.LooksLikeInvite(s) && len(s) > len(domain.InvitePrefix)+32:
+		return "", errors.New("want the name of a file, got what looks like its content")
+	}
+	return s, nil
 }
 
 func parseKey(s string) (domain.PublicKey, error) {
 	k, err := domain.ParsePublicKey(s)
-	if err == nil && k.IsZero() {
+	switch {
+	case err != nil && domain.LooksLikeInvite(s):
+		err = errors.New("is an invite: give it to --invite-file or --invite")
+	case err == nil && k.IsZero():
 		err = errors.New("want the scraper's public key, got zeros")
 	}
 	return k, err
+}
+
+// schemes are how a URL begins; anything before them is a name.
+var schemes = []string{"http://", "https://", "unix://"}
+
+func parseTarget(s string) (t namedTarget, err error) {
+	text := s
+	isURL := slices.ContainsFunc(schemes, func(scheme string) bool { return strings.HasPrefix(s, scheme) })
+	if !isURL {
+		// The name may have an = in it; so may the URL, but only after its beginning.
+		at := -1
+		for _, scheme := range schemes {
+			if i := strings.Index(s, "="+scheme); i >= 0 && (at < 0 || i < at) {
+				at = i
+			}
+		}
+		if at >= 0 {
+			if t.alias, err = domain.ParseAlias(s[:at]); err != nil {
+				return t, err
+			}
+			text = s[at+1:]
+		}
+	}
+	t.target, err = source.ParseTarget(text)
+	return t, err
 }
 
 func parseInterval(s string) (time.Duration, error) {
@@ -74,21 +169,67 @@ func parseInterval(s string) (time.Duration, error) {
 	return d, err
 }
 
+// parse reads the arguments and checks what can be checked without a look at files.
 func (f *flags) parse(args []string) error {
 	_, err := f.app.Parse(args)
-	switch {
-	case errors.Is(err, cli.ErrLeft):
+	if errors.Is(err, cli.ErrLeft) {
 		return err
-	case err == nil && f.cfg.secretFile == "" && os.Getenv(secretEnv) == "":
-		err = errors.New("want the scraper's secret: --secret-file or the environment variable " + secretEnv)
+	}
+	if err == nil {
+		err = f.check()
 	}
 	if err != nil {
-		return &cli.UsageError{Err: err}
+		return &cli.UsageError{Err: withoutInvites(err, args)}
 	}
-	if f.cfg.hostname == "" {
-		if f.cfg.hostname, err = os.Hostname(); err != nil {
-			f.cfg.hostname = "unknown"
+	f.inviteVisible = slices.ContainsFunc(args, func(a string) bool { return a == "--invite" || strings.HasPrefix(a, "--invite=") })
+	return nil
+}
+
+// withoutInvites keeps an invite that went astray among the arguments out of the error about it.
+func withoutInvites(err error, args []string) error {
+	text := err.Error()
+	for _, a := range args {
+		if domain.LooksLikeInvite(a) && strings.Contains(text, a) {
+			return errors.New("an invite is no argument by itself: give it to --invite-file or --invite")
 		}
+	}
+	return err
+}
+
+func (f *flags) check() error {
+	if f.configFile != "" {
+		return nil // the file may say what is missing
+	}
+	return errors.Join(f.checkTargets(), f.checkScrapers())
+}
+
+func (f *flags) checkTargets() error {
+	isNamed := func(t namedTarget) bool { return t.alias != "" }
+	isNameless := func(t namedTarget) bool { return t.alias == "" }
+	switch {
+	case f.alias == "" && len(f.targets) == 0:
+		return errors.New("want something to serve: --alias for this process's own metrics, --target=NAME=URL for an exporter, or --config.file")
+	case f.alias != "" && slices.ContainsFunc(f.targets, isNamed):
+		return errors.New("--alias and --target=NAME=URL both name the target, one of them should")
+	case f.alias != "" && len(f.targets) > 1:
+		return errors.New("--alias names one target; give several as --target=NAME=URL")
+	case f.alias == "" && slices.ContainsFunc(f.targets, isNameless):
+		return errors.New("--target: want an alias for it, as --alias or as --target=NAME=URL")
+	}
+	return nil
+}
+
+// checkScrapers pairs keys with secrets.
+func (f *flags) checkScrapers() error {
+	switch keys, files := len(f.scrapers), len(f.secretFiles); {
+	case keys == 0 && len(f.invites) == 0 && len(f.inviteFiles) == 0:
+		return errors.New("want a scraper to register with: --invite-file, or --scraper and --secret-file")
+	case keys == 0 && files > 0:
+		return errors.New("--secret-file belongs to a --scraper, and there is none")
+	case files == 0 && keys > 0 && secretFromEnv() == "":
+		return errors.New("want the scraper's secret: --secret-file or the environment variable " + secretEnv)
+	case files > 0 && files != keys:
+		return fmt.Errorf("--secret-file: want one for each --scraper, in the same order; got %d for %d", files, keys)
 	}
 	return nil
 }

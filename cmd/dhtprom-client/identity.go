@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
@@ -11,45 +15,99 @@ import (
 const (
 	seedEnv   = "DHTPROM_IDENTITY_SEED"
 	secretEnv = "DHTPROM_SECRET"
+
+	// maxInviteFile bounds what is read of an invite: with a comment or two it has a few hundred bytes.
+	maxInviteFile = 64 << 10
 )
 
-// identity is who the client is, and what it proves itself with.
-type identity struct {
-	keys   domain.KeyPair // zero: made for this process
-	secret domain.Secret
+func secretFromEnv() string { return os.Getenv(secretEnv) }
+
+// loadSeed takes the identity's seed from its file, else from the environment. Zero is none.
+func loadSeed(path string, log *slog.Logger) (domain.Seed, error) {
+	if path != "" {
+		warnExposed(path, log)
+		return keyfile.Seed(path)
+	}
+	if text := os.Getenv(seedEnv); text != "" {
+		return keyfile.ParseSeed(seedEnv, text)
+	}
+	return domain.Seed{}, nil
 }
 
-func loadIdentity(cfg config, log *slog.Logger) (id identity, err error) {
-	secrets, err := loadSecrets(cfg, log)
+// loadSecrets takes one secret for each --scraper, from the files or from the environment.
+func (f *flags) loadSecrets(log *slog.Logger) (secrets []domain.Secret, err error) {
+	if len(f.scrapers) == 0 {
+		return nil, nil
+	}
+	for _, path := range f.secretFiles {
+		s, err := loadSecret(path, log)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, s)
+	}
+	if len(f.secretFiles) > 0 {
+		return secrets, nil
+	}
+	if secrets, err = keyfile.ParseSecrets(secretEnv, secretFromEnv()); err != nil {
+		return nil, err
+	}
+	switch keys := len(f.scrapers); {
+	case keys == 1 && len(secrets) > 1:
+		warnFirst(secrets[0], log)
+	case keys != len(secrets):
+		return nil, fmt.Errorf("%s: want one secret for each --scraper, in the same order; got %d for %d", secretEnv, len(secrets), keys)
+	}
+	return secrets, nil
+}
+
+// loadSecret reads a file. A scraper's own may have several while they are rotated; the first is the new one.
+func loadSecret(path string, log *slog.Logger) (domain.Secret, error) {
+	warnExposed(path, log)
+	secrets, err := keyfile.Secrets(path)
 	if err != nil {
-		return id, err
+		return domain.Secret{}, err
 	}
-	id.secret = secrets[0]
 	if len(secrets) > 1 {
-		log.Warn("Several secrets were given; the first is used", "fingerprint", id.secret.Fingerprint())
+		warnFirst(secrets[0], log)
 	}
-	var seed domain.Seed
-	switch text := os.Getenv(seedEnv); {
-	case cfg.seedFile != "":
-		warnExposed(cfg.seedFile, log)
-		seed, err = keyfile.Seed(cfg.seedFile)
-	case text != "":
-		seed, err = keyfile.ParseSeed(seedEnv, text)
-	default:
-		return id, nil
-	}
-	if err == nil {
-		id.keys = domain.KeyPairFromSeed(seed)
-	}
-	return id, err
+	return secrets[0], nil
 }
 
-func loadSecrets(cfg config, log *slog.Logger) ([]domain.Secret, error) {
-	if cfg.secretFile != "" {
-		warnExposed(cfg.secretFile, log)
-		return keyfile.Secrets(cfg.secretFile)
+func warnFirst(s domain.Secret, log *slog.Logger) {
+	log.Warn("Several secrets were given; the first is used", "fingerprint", s.Fingerprint())
+}
+
+// loadInvite reads an invite from a file or, as -, from standard input. Lines that start with # are comments.
+func loadInvite(path string, stdin io.Reader, log *slog.Logger) (domain.Invite, error) {
+	in, from := stdin, "standard input"
+	if path != "-" || stdin == nil {
+		f, err := os.Open(path)
+		if err != nil {
+			return domain.Invite{}, err
+		}
+		defer f.Close()
+		in, from = f, path
+		warnExposed(path, log)
 	}
-	return keyfile.ParseSecrets(secretEnv, os.Getenv(secretEnv))
+	b, err := io.ReadAll(io.LimitReader(in, maxInviteFile+1))
+	if err == nil && len(b) > maxInviteFile {
+		err = errors.New("is far too long for an invite")
+	}
+	if err != nil {
+		return domain.Invite{}, fmt.Errorf("%s: %w", from, err)
+	}
+	var text strings.Builder
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			text.WriteString(line)
+		}
+	}
+	v, err := domain.ParseInvite(text.String())
+	if err != nil {
+		return v, fmt.Errorf("invite in %s %w", from, err)
+	}
+	return v, nil
 }
 
 func warnExposed(path string, log *slog.Logger) {

@@ -1,4 +1,4 @@
-// Command dhtprom-client lets a dhtprom scraper scrape what runs beside it: an existing exporter, or by default its own
+// Command dhtprom-client lets dhtprom scrapers scrape what runs beside it: existing exporters, or by default its own
 // process.
 package main
 
@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
@@ -17,24 +18,47 @@ func main() { cli.Main(start) }
 
 // start runs the program until ctx ends and returns its exit code.
 func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return cli.Exit(name, command(ctx, args, stdout, stderr, machine.DHT), stderr)
+	return cli.Exit(name, command(ctx, args, os.Stdin, stdout, stderr, machine.DHT), stderr)
 }
 
-func command(ctx context.Context, args []string, stdout, stderr io.Writer, connect machine.Connect) error {
+func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, connect machine.Connect) error {
 	f := newFlags(stdout)
 	if err := f.parse(args); err != nil {
 		return err
 	}
 	log := f.app.Logger(stderr)
-	id, err := loadIdentity(f.cfg, log)
+	cfg, err := load(f, stdin, log)
 	if err != nil {
 		return err
 	}
-	p, cleanup, err := newProgram(f.cfg, id, log, connect)
+	if f.checkOnly {
+		return check(cfg, stdout)
+	}
+	p, cleanup, err := newProgram(cfg, log, connect)
 	if err != nil {
 		return err
 	}
 	defer cleanup()
-	_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", p.client.PublicKey(), f.cfg.alias, f.cfg.scraper)
+	for _, c := range p.group.Clients() {
+		for _, s := range cfg.scrapers {
+			_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", c.PublicKey(), c.Alias(), s.Key)
+		}
+	}
 	return p.Run(ctx)
+}
+
+// check looks at what is left to look at once flags and files were read: the files that targets name.
+func check(cfg config, stdout io.Writer) error {
+	h, cleanup := machine.Host()
+	defer cleanup()
+	for _, t := range cfg.targets {
+		if t.http == nil {
+			continue
+		}
+		if _, err := newSource(h, t, nil); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.scrapers))
+	return err
 }

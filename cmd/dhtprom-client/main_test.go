@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,10 +40,23 @@ func secretFile(t *testing.T, text string) string {
 	return path
 }
 
+// newInvite is an invite to a scraper, as text and in parts.
+func newInvite(t *testing.T, bootstrap ...string) (text string, v domain.Invite) {
+	t.Helper()
+	v = domain.Invite{Scraper: domain.KeyPairFromSeed(keyfile.NewSeed()).Public, Secret: keyfile.NewSecret(), Bootstrap: bootstrap}
+	text, err := v.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, v
+}
+
 func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 	key := domain.KeyPairFromSeed(keyfile.NewSeed()).Public.String()
 	good := secretFile(t, keyfile.NewSecret().RevealText())
 	malformed := secretFile(t, "hunter2")
+	other := domain.KeyPairFromSeed(keyfile.NewSeed()).Public.String()
+	invite, _ := newInvite(t)
 	with := func(more ...string) []string {
 		return append([]string{"--scraper=" + key, "--secret-file=" + good, "--alias=a"}, more...)
 	}
@@ -51,13 +65,41 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		code int
 		says string
 	}{
-		{nil, cli.Usage, "--scraper"},
+		{nil, cli.Usage, "--invite-file, or --scraper and --secret-file"},
+		{nil, cli.Usage, "something to serve: --alias"},
 		{[]string{"--scraper=" + key, "--alias=a"}, cli.Usage, "--secret-file"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good}, cli.Usage, "--alias"},
 		{[]string{"--scraper=nonsense", "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
 		{[]string{"--scraper=" + strings.Repeat("0", 64), "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--alias="}, cli.Usage, "--alias"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--alias=a\nb"}, cli.Usage, "--alias"},
+		{with("--target=c=http://localhost/"), cli.Usage, "both name the target"},
+		{with("--target=http://localhost/", "--target=http://localhost/2"), cli.Usage, "--target=NAME=URL"},
+		{with("--scraper=" + other), cli.Usage, "got 1 for 2"},
+		{with("--secret-file=" + good), cli.Usage, "got 2 for 1"},
+		{with("--scraper="+key, "--secret-file="+good), cli.Failed, "is there twice"},
+		{[]string{"--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
+		{[]string{"--secret-file=" + good, "--alias=a", "--invite=" + invite}, cli.Usage, "--secret-file belongs to a --scraper"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=http://localhost/"}, cli.Usage, "want an alias"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/", "--target=a=http://localhost/2"}, cli.Usage, "twice"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a\tb=http://localhost/"}, cli.Usage, "--target: alias"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target==http://localhost/"}, cli.Usage, "--target: alias is empty"},
+		{[]string{"--invite=" + invite[:90], "--alias=a"}, cli.Usage, "--invite: is cut short: 90 of its 120"},
+		{[]string{"--invite=" + invite[:90] + "l" + invite[91:], "--alias=a"}, cli.Usage, "place 91"},
+		{[]string{"--invite=dhtprom2" + invite[8:], "--alias=a"}, cli.Usage, "version 2"},
+		{[]string{"--invite=", "--alias=a"}, cli.Usage, "--invite: is empty"},
+		{[]string{"--invite=" + invite, "--invite=" + invite, "--alias=a"}, cli.Failed, "is there twice"},
+		{[]string{"--scraper=" + invite, "--alias=a"}, cli.Usage, "--scraper: is an invite"},
+		{[]string{"--invite-file=" + invite, "--alias=a"}, cli.Usage, "looks like its content"},
+		{[]string{"--alias=a", invite}, cli.Usage, "give it to --invite-file"},
+		{[]string{"--invite-file=" + secretFile(t, "# hunter2\n"+invite[:100]), "--alias=a"}, cli.Failed, "is cut short"},
+		{[]string{"--invite-file=/nowhere/invite", "--alias=a"}, cli.Failed, "/nowhere/invite"},
+		{[]string{"--invite-file=-", "--alias=a"}, cli.Failed, "invite in standard input is empty"},
+		{[]string{"--scraper=" + key, "--secret-file=" + strings.Repeat("0", 64), "--alias=a"}, cli.Usage, "looks like its content"},
+		{with("--identity.seed-file=" + strings.Repeat("y", 52)), cli.Usage, "looks like its content"},
+		{with("--web.listen-address=9100"), cli.Usage, "--web.listen-address"},
+		{with("--web.config.file=/nowhere/web.yml"), cli.Failed, "--web.config.file"},
+		{with("--config.file=/nowhere/client.yml"), cli.Failed, "/nowhere/client.yml"},
 		{with("--service=" + strings.Repeat("s", 129)), cli.Usage, "--service"},
 		{with("--hostname=a\tb"), cli.Usage, "--hostname"},
 		{with("--target=localhost:9100"), cli.Usage, "--target"},
@@ -74,8 +116,10 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"--scraper=" + key, "--secret-file=/nowhere/secret", "--alias=a"}, cli.Failed, "/nowhere/secret"},
 	} {
 		var out, errs bytes.Buffer
-		code := start(ended(), c.args, &out, &errs)
-		if code != c.code || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), c.says) || strings.Contains(errs.String(), "hunter2") {
+		code := cli.Exit(name, command(ended(), c.args, strings.NewReader(""), &out, &errs, machine.DHT), &errs)
+		warned, said, _ := strings.Cut(errs.String(), name+": error:")
+		if code != c.code || strings.Contains(warned, "level=ERROR") || strings.Count(said, "\n") != 1 || !strings.Contains(errs.String(), c.says) ||
+			strings.Contains(errs.String(), "hunter2") || strings.Contains(errs.String(), invite[60:80]) {
 			t.Errorf("%q: code %d, %q", c.args, code, errs.String())
 		}
 	}
@@ -89,6 +133,8 @@ type bench struct {
 	secret  domain.Secret
 	ready   chan *app.Scraper
 	told    chan domain.Event
+
+	wantBootstrap []string // what the program should ask for; nil is not looked at
 }
 
 // newBench makes a scraper on the host that the program brings.
@@ -98,6 +144,9 @@ func newBench(t *testing.T) *bench {
 		ready: make(chan *app.Scraper, 1), told: make(chan domain.Event, 1024),
 	}
 	b.connect = func(h host.Host, n machine.Node) (ports.Transport, error) {
+		if b.wantBootstrap != nil && !slices.Equal(n.Bootstrap, b.wantBootstrap) {
+			t.Errorf("bootstrap nodes %v, want %v", n.Bootstrap, b.wantBootstrap)
+		}
 		net := portstest.NewNetwork(h)
 		s, err := app.NewScraper(app.ScraperConfig{
 			Host: h, Transport: portstest.NewTransport(net), Clock: machine.Clock{}, Store: portstest.NewStore(h, portstest.NewDisk()),
@@ -134,34 +183,96 @@ func event[E domain.Event](t *testing.T, b *bench) E {
 	}
 }
 
+// running is a running client, and what it logs.
+type running struct {
+	*program
+	t        *testing.T
+	scraper  *app.Scraper
+	stop     func()
+	finished chan error
+	cleanup  func()
+	logged   bytes.Buffer
+}
+
+func (b *bench) run(t *testing.T, stdin string, args ...string) *running {
+	t.Helper()
+	r := &running{t: t, finished: make(chan error, 1)}
+	f := newFlags(io.Discard)
+	if err := f.parse(args); err != nil {
+		t.Fatal(err)
+	}
+	log := f.app.Logger(&r.logged)
+	cfg, err := load(f, strings.NewReader(stdin), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.program, r.cleanup, err = newProgram(cfg, log, b.connect); err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, r.stop = context.WithCancel(context.Background())
+	go func() { r.finished <- r.Run(ctx) }()
+	r.scraper = <-b.ready
+	return r
+}
+
+// end stops the program and waits for it. No secret was logged.
+func (r *running) end(secrets ...string) {
+	r.t.Helper()
+	r.stop()
+	if err := <-r.finished; err != nil {
+		r.t.Error(err)
+	}
+	left := make(chan int, 1)
+	r.host.Post(func() { left <- len(r.scraper.Aliases()) })
+	if n := <-left; n != 0 {
+		r.t.Error("the client did not say goodbye")
+	}
+	r.cleanup()
+	for _, s := range secrets {
+		if strings.Contains(r.logged.String(), s) {
+			r.t.Error("a secret was logged")
+		}
+	}
+}
+
+func (r *running) scrape(alias domain.Alias) string {
+	r.t.Helper()
+	body := make(chan string, 1)
+	r.host.Post(func() {
+		r.scraper.Scrape(alias, patience, func(b []byte, err error) {
+			if err != nil {
+				r.t.Error(err)
+			}
+			body <- string(b)
+		})
+	})
+	return <-body
+}
+
+func (b *bench) invite(t *testing.T) string {
+	t.Helper()
+	text, err := domain.Invite{Scraper: b.keys.Public, Secret: b.secret, Bootstrap: []string{"192.0.2.1:49737"}}.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func exporter(t *testing.T, body string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, body) }))
+	t.Cleanup(s.Close)
+	return s.URL + "/metrics"
+}
+
 func TestProgramRegistersPassesAnExporterOnAndEndsCleanly(t *testing.T) {
-	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "node_load1 0.5\n")
-	}))
-	defer exporter.Close()
 	b := newBench(t)
 	seed := keyfile.NewSeed()
 	t.Setenv(seedEnv, seed.RevealText())
 	t.Setenv(secretEnv, b.secret.RevealText())
 	t.Setenv("DHTPROM_SERVICE", "from the environment")
-	f := newFlags(io.Discard)
-	if err := f.parse([]string{"--scraper=" + b.keys.Public.Hex(), "--alias=host:9100", "--target=" + exporter.URL + "/metrics"}); err != nil {
-		t.Fatal(err)
-	}
-	var logged bytes.Buffer
-	log := f.app.Logger(&logged)
-	id, err := loadIdentity(f.cfg, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, cleanup, err := newProgram(f.cfg, id, log, b.connect)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	finished := make(chan error, 1)
-	go func() { finished <- p.Run(ctx) }()
-	s := <-b.ready
+	r := b.run(t, "", "--scraper="+b.keys.Public.Hex(), "--alias=host:9100", "--target="+exporter(t, "node_load1 0.5\n"))
 	registered := event[domain.AliasSuccess](t, b)
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -171,70 +282,149 @@ func TestProgramRegistersPassesAnExporterOnAndEndsCleanly(t *testing.T) {
 	if registered.Register != want {
 		t.Errorf("registered %+v", registered.Register)
 	}
-	body := make(chan string, 1)
-	p.host.Post(func() {
-		s.Scrape("host:9100", patience, func(b []byte, err error) {
-			if err != nil {
-				t.Error(err)
-			}
-			body <- string(b)
-		})
-	})
-	if got := <-body; got != "node_load1 0.5\n" {
+	if got := r.scrape("host:9100"); got != "node_load1 0.5\n" {
 		t.Errorf("%q", got)
 	}
-	stop()
-	if err := <-finished; err != nil {
-		t.Error(err)
-	}
-	left := make(chan int, 1)
-	p.host.Post(func() { left <- len(s.Aliases()) })
-	if n := <-left; n != 0 {
-		t.Error("the client did not say goodbye")
-	}
-	cleanup()
-	if strings.Contains(logged.String(), b.secret.RevealText()) || strings.Contains(logged.String(), seed.RevealText()) {
-		t.Error("a secret was logged")
-	}
+	r.end(b.secret.RevealText(), seed.RevealText())
 }
 
 func TestProgramWithoutATargetServesItsOwnMetrics(t *testing.T) {
 	b := newBench(t)
-	f := newFlags(io.Discard)
-	if err := f.parse([]string{"--scraper=" + b.keys.Public.String(), "--alias=own", "--secret-file=" + secretFile(t, b.secret.RevealText())}); err != nil {
-		t.Fatal(err)
-	}
-	log := f.app.Logger(io.Discard)
-	id, err := loadIdentity(f.cfg, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, cleanup, err := newProgram(f.cfg, id, log, b.connect)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cleanup()
-	ctx, stop := context.WithCancel(context.Background())
-	finished := make(chan error, 1)
-	go func() { finished <- p.Run(ctx) }()
-	s := <-b.ready
+	r := b.run(t, "", "--scraper="+b.keys.Public.String(), "--alias=own", "--secret-file="+secretFile(t, b.secret.RevealText()))
 	event[domain.AliasSuccess](t, b)
-	type result struct {
-		body string
-		err  error
-	}
-	answer := make(chan result, 1)
-	p.host.Post(func() {
-		s.Scrape("own", patience, func(b []byte, err error) { answer <- result{string(b), err} })
-	})
-	got := <-answer
-	for _, want := range []string{"dhtprom_client_registrations_total ", "dhtprom_client_metrics_requests_total 1", "dhtprom_client_connections 1", "go_goroutines", "process_", "dhtprom_build_info"} {
-		if got.err != nil || !strings.Contains(got.body, want) {
-			t.Errorf("%s is missing: %v", want, got.err)
+	body := r.scrape("own")
+	labels := `{alias="own",scraper="` + b.keys.Public.String() + `"} `
+	for _, want := range []string{
+		"dhtprom_client_registrations_total" + labels, "dhtprom_client_metrics_requests_total" + labels + "1\n", "dhtprom_client_connections" + labels + "1\n",
+		`dhtprom_client_listening{alias="own"} 1`, "go_goroutines", "process_", "dhtprom_build_info",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%s is missing in %s", want, body)
 		}
 	}
-	stop()
-	if err := <-finished; err != nil {
-		t.Error(err)
+	r.end(b.secret.RevealText())
+}
+
+// Several targets in one process have one alias and one key each, which depend on nothing but the seed and the name.
+func TestProgramServesSeveralTargetsUnderKeysOfTheirOwn(t *testing.T) {
+	b := newBench(t)
+	seed := keyfile.NewSeed()
+	t.Setenv(seedEnv, seed.RevealText())
+	t.Setenv("DHTPROM_TARGET", "node="+exporter(t, "node 1\n")+"\ndb=1=a,b="+exporter(t, "db 2\n"))
+	r := b.run(t, "# an invite\n"+b.invite(t)+"\n", "--invite-file=-", "--hostname=cellar")
+	want := map[domain.Alias]string{"node": "node 1\n", "db=1=a,b": "db 2\n"}
+	for range want {
+		got := event[domain.AliasSuccess](t, b).Register
+		if got.Key != app.AliasKeys(seed, got.Alias).Public || got.Hostname != "cellar" || got.Service != defaultService || want[got.Alias] == "" {
+			t.Errorf("registered %+v", got)
+		}
 	}
+	for alias, body := range want {
+		if got := r.scrape(alias); got != body {
+			t.Errorf("%s: %q", alias, got)
+		}
+	}
+	r.end(b.secret.RevealText(), seed.RevealText(), b.invite(t))
+}
+
+func TestInviteBringsScraperSecretAndNetwork(t *testing.T) {
+	b := newBench(t)
+	b.wantBootstrap = []string{"192.0.2.1:49737"}
+	t.Setenv("DHTPROM_INVITE", b.invite(t))
+	r := b.run(t, "", "--alias=own")
+	event[domain.AliasSuccess](t, b)
+	r.end(b.invite(t)[40:60], b.secret.RevealText())
+	if strings.Contains(r.logged.String(), "command line") {
+		t.Error("an invite of the environment is said to be visible")
+	}
+
+	b = newBench(t)
+	b.wantBootstrap = []string{"127.0.0.1:7"}
+	t.Setenv("DHTPROM_INVITE", "")
+	r = b.run(t, "", "--alias=own", "--invite="+b.invite(t), "--dht.bootstrap=7")
+	event[domain.AliasSuccess](t, b)
+	r.end(b.invite(t)[40:60], b.secret.RevealText())
+	if !strings.Contains(r.logged.String(), "list of processes") {
+		t.Errorf("no warning of an invite that all can see: %s", r.logged.String())
+	}
+}
+
+func TestInvitesOfDifferentNetworksDoNotMix(t *testing.T) {
+	public, _ := newInvite(t)
+	private, _ := newInvite(t, "192.0.2.1:49737")
+	var errs bytes.Buffer
+	code := start(ended(), []string{"--alias=a", "--invite-file=" + secretFile(t, public), "--invite-file=" + secretFile(t, private)}, io.Discard, &errs)
+	if code != cli.Failed || !strings.Contains(errs.String(), "public DHT") {
+		t.Errorf("%d, %s", code, errs.String())
+	}
+}
+
+// One process, two scrapers, the second one of which does not exist.
+func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
+	b := newBench(t)
+	_, absent := newInvite(t)
+	r := b.run(t, "", "--alias=own", "--web.listen-address=127.0.0.1:0",
+		"--scraper="+absent.Scraper.String(), "--secret-file="+secretFile(t, absent.Secret.RevealText()),
+		"--scraper="+b.keys.Public.String(), "--secret-file="+secretFile(t, b.secret.RevealText()))
+	event[domain.AliasSuccess](t, b)
+	r.scrape("own")
+	get := func(path string) (int, string) {
+		t.Helper()
+		res, err := http.Get("http://" + r.web.listener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	_, body := get("/metrics")
+	for _, want := range []string{
+		`dhtprom_client_registered{alias="own",scraper="` + absent.Scraper.String() + `"} 0`,
+		`dhtprom_client_registered{alias="own",scraper="` + b.keys.Public.String() + `"} 1`,
+		`dhtprom_client_last_registration_timestamp_seconds{alias="own",scraper="` + b.keys.Public.String() + `"} `,
+		`dhtprom_client_metrics_size_bytes_count{alias="own"} 1`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%s is missing in %s", want, body)
+		}
+	}
+	for path, want := range map[string]string{
+		"/-/healthy": "Healthy", "/-/ready": "Ready", "/": "peer not found",
+	} {
+		if code, body := get(path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	if code, _ := get("/nothing"); code != http.StatusNotFound {
+		t.Errorf("a page that is not there: %d", code)
+	}
+	r.end(b.secret.RevealText(), absent.Secret.RevealText())
+}
+
+func TestClientIsNotReadyBeforeItIsRegistered(t *testing.T) {
+	b := newBench(t)
+	_, absent := newInvite(t)
+	r := b.run(t, "", "--alias=<script>", "--web.listen-address=127.0.0.1:0",
+		"--scraper="+absent.Scraper.String(), "--secret-file="+secretFile(t, absent.Secret.RevealText()))
+	for path, want := range map[string]struct {
+		code int
+		says string
+	}{
+		"/-/healthy": {http.StatusOK, "Healthy"}, "/-/ready": {http.StatusServiceUnavailable, "<script>"}, "/": {http.StatusOK, "&lt;script&gt;"},
+	} {
+		res, err := http.Get("http://" + r.web.listener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err != nil || res.StatusCode != want.code || !strings.Contains(string(body), want.says) || path == "/" && strings.Contains(string(body), "<script>") {
+			t.Errorf("%s: %d %s, %v", path, res.StatusCode, body, err)
+		}
+	}
+	r.end()
 }

@@ -8,37 +8,46 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// closeTimeout bounds the stop: the scraper is told and the DHT is unannounced, or not.
+// closeTimeout bounds the stop: the scrapers are told and the DHT is unannounced, or not.
 const closeTimeout = 4200 * time.Millisecond
 
 // program is all of dhtprom-client.
 type program struct {
-	host   *udp.Host
-	client *app.Client
-	log    *slog.Logger
+	host  *udp.Host
+	group *app.Group
+	web   *webServer
+	log   *slog.Logger
 }
 
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	if p.web != nil {
+		p.log.Info("Serving own metrics and health", "address", p.web.listener.Addr().String())
+		go func() {
+			if err := p.web.serve(); err != nil {
+				failed <- err
+			}
+		}()
+	}
 	p.host.Post(func() {
-		p.client.Start(func(err error) {
+		p.group.Start(func(err error) {
 			if err != nil {
 				failed <- err
 				return
 			}
-			p.log.Info("Serving metrics", "public_key", p.client.PublicKey().String())
+			for _, c := range p.group.Clients() {
+				p.log.Info("Serving metrics", "alias", string(c.Alias()), "public_key", c.PublicKey().String())
+			}
 		})
 	})
 	var err error
@@ -47,13 +56,14 @@ func (p *program) Run(ctx context.Context) error {
 		p.log.Info("Stopping")
 	case err = <-failed:
 	}
+	p.web.close()
 	return errors.Join(err, p.Close())
 }
 
-// Close stops the client within five seconds.
+// Close stops the clients within five seconds.
 func (p *program) Close() error {
 	closed := make(chan struct{})
-	p.host.Post(func() { p.client.Close(func() { close(closed) }) })
+	p.host.Post(func() { p.group.Close(func() { close(closed) }) })
 	select {
 	case <-closed:
 		p.log.Info("Stopped")
@@ -65,20 +75,16 @@ func (p *program) Close() error {
 
 // The providers of the wiring.
 
-func newSource(h *udp.Host, cfg config, own *ownMetrics) (ports.MetricsSource, error) {
-	if cfg.target != nil {
-		return source.HTTP(h, cfg.target), nil
+// newSource is where a target's metrics come from.
+func newSource(h *udp.Host, t target, o *own) (ports.MetricsSource, error) {
+	if t.http == nil {
+		return source.Gatherer(h, o.registry), nil
 	}
-	registry := prometheus.NewRegistry()
-	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		versioncollector.NewCollector("dhtprom"), own,
-	} {
-		if err := registry.Register(c); err != nil {
-			return nil, err
-		}
+	s, err := source.HTTP(h, *t.http)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.where, err)
 	}
-	return source.Gatherer(h, registry), nil
+	return s, nil
 }
 
 func newTransport(h *udp.Host, cfg config, connect machine.Connect) (ports.Transport, error) {
@@ -87,14 +93,32 @@ func newTransport(h *udp.Host, cfg config, connect machine.Connect) (ports.Trans
 	})
 }
 
-func newClient(h *udp.Host, t ports.Transport, s ports.MetricsSource, cfg config, id identity, own *ownMetrics, log *slog.Logger) (*app.Client, error) {
-	c, err := machine.On(h, func() (*app.Client, error) {
-		return app.NewClient(app.ClientConfig{
-			Host: h, Transport: t, Source: s, Scraper: cfg.scraper, Secret: id.secret, Keys: id.keys,
-			Alias: cfg.alias, Service: cfg.service, Hostname: cfg.hostname, RegisterInterval: cfg.interval,
-			OnEvent: app.LogEvents(h, log),
+func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logger) (*app.Group, error) {
+	seed := cfg.seed
+	if seed.IsZero() {
+		seed = keyfile.NewSeed()
+	}
+	group := app.GroupConfig{Host: h, Transport: t}
+	for _, target := range cfg.targets {
+		s, err := newSource(h, target, o)
+		if err != nil {
+			return nil, err
+		}
+		aliasLog := log
+		if len(cfg.targets) > 1 {
+			aliasLog = log.With("client", string(target.alias))
+		}
+		tell, count := app.LogEvents(h, aliasLog), o.watch(target.alias)
+		group.Clients = append(group.Clients, app.ClientConfig{
+			Source: s, Scrapers: cfg.scrapers, Keys: target.keys(seed),
+			Alias: target.alias, Service: target.service, Hostname: target.hostname, RegisterInterval: cfg.interval,
+			OnEvent: func(e domain.Event) {
+				tell(e)
+				count(e)
+			},
 		})
-	})
-	own.client = c
-	return c, err
+	}
+	g, err := machine.On(h, func() (*app.Group, error) { return app.NewGroup(group) })
+	o.group, o.transport = g, t
+	return g, err
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // newProgram wires a client. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
-func newProgram(cfg config, id identity, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
-	wire.Build(machine.Host, newOwnMetrics, newSource, newTransport, newClient, wire.Struct(new(program), "*"))
+func newProgram(cfg config, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
+	wire.Build(machine.Host, newOwn, newTransport, newGroup, newWebServer, wire.Struct(new(program), "*"))
 	return nil, nil, nil
 }

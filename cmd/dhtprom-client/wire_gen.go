@@ -14,30 +14,36 @@ import (
 // Injectors from wire.go:
 
 // newProgram wires a client. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
-func newProgram(cfg config, id identity, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
+func newProgram(cfg config, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
 	host, cleanup := machine.Host()
 	transport, err := newTransport(host, cfg, connect)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	mainOwnMetrics := newOwnMetrics(host)
-	metricsSource, err := newSource(host, cfg, mainOwnMetrics)
+	mainOwn, err := newOwn(host)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	client, err := newClient(host, transport, metricsSource, cfg, id, mainOwnMetrics, log)
+	group, err := newGroup(host, transport, cfg, mainOwn, log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	mainWebServer, cleanup2, err := newWebServer(cfg, mainOwn, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
 	mainProgram := &program{
-		host:   host,
-		client: client,
-		log:    log,
+		host:  host,
+		group: group,
+		web:   mainWebServer,
+		log:   log,
 	}
 	return mainProgram, func() {
+		cleanup2()
 		cleanup()
 	}, nil
 }

@@ -1,0 +1,315 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+func write(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExporterOnAUnixSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "dhtprom") // the path of a socket may have 100 characters, t.TempDir has more
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket := filepath.Join(dir, "x.sock")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "asked{uri=%q} 1\n", r.RequestURI)
+	}))
+	server.Listener = ln
+	server.Start()
+	defer server.Close()
+	l := make(loop, 8)
+	for target, want := range map[string]string{
+		"unix://" + socket: "/metrics", "unix://" + socket + ":/other?a=b": "/other?a=b",
+	} {
+		if body, err := collect(l, scrapes(t, l, target, nil), 10*time.Second); err != nil || body != fmt.Sprintf("asked{uri=%q} 1\n", want) {
+			t.Errorf("%s: %q, %v", target, body, err)
+		}
+	}
+	_, err = collect(l, scrapes(t, l, "unix:///nowhere/x.sock", nil), 10*time.Second)
+	if err == nil || !strings.Contains(err.Error(), "unix:///nowhere/x.sock:/metrics") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Credentials are in files, read each time, sent to the one target and told to nobody.
+func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
+	var seen string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header.Get("Authorization")
+		if strings.Contains(r.URL.RawQuery, "refuse") {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, "up 1\n")
+	}))
+	defer server.Close()
+	l := make(loop, 8)
+	password := write(t, "password", []byte("hunter2\n"))
+	basic := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Username, c.PasswordFile = "me", password })
+	if _, err := collect(l, basic, 10*time.Second); err != nil || seen != "Basic bWU6aHVudGVyMg==" {
+		t.Errorf("%q, %v", seen, err)
+	}
+	token := write(t, "token", []byte("  first\n"))
+	bearer := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.BearerFile = token })
+	for _, text := range []string{"first", "second"} {
+		if err := os.WriteFile(token, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := collect(l, bearer, 10*time.Second); err != nil || seen != "Bearer "+text {
+			t.Errorf("%q, %v", seen, err)
+		}
+	}
+	refused := scrapes(t, l, server.URL+"/?refuse", func(c *source.HTTPConfig) { c.Username, c.PasswordFile = "me", password })
+	if _, err := collect(l, refused, 10*time.Second); err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+	for name, content := range map[string]string{"empty": " \n", "lines": "hunter2\nhunter3", "large": strings.Repeat("hunter2", 20_000)} {
+		if err := os.WriteFile(token, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := collect(l, bearer, 10*time.Second); err == nil || !strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.Remove(token); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collect(l, bearer, 10*time.Second); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestHeadersOfTheConfigurationReplaceOurs(t *testing.T) {
+	var seen http.Header
+	var host string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen, host = r.Header, r.Host
+		_, _ = io.WriteString(w, "up 1\n")
+	}))
+	defer server.Close()
+	l := make(loop, 8)
+	s := scrapes(t, l, server.URL, func(c *source.HTTPConfig) {
+		c.Header = http.Header{"accept": {"application/openmetrics-text"}, "X-Tenant": {"blue"}, "Host": {"exporter.example"}}
+	})
+	if _, err := collect(l, s, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if seen.Get("Accept") != "application/openmetrics-text" || seen.Get("X-Tenant") != "blue" || host != "exporter.example" {
+		t.Errorf("%v, host %q", seen, host)
+	}
+}
+
+func TestOwnTimeoutAndSizeLimitOfATarget(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+		_, _ = io.WriteString(w, strings.Repeat("x 1\n", 1000))
+	}))
+	defer server.Close()
+	defer close(release)
+	l := make(loop, 8)
+	slow := scrapes(t, l, server.URL+"/slow", func(c *source.HTTPConfig) { c.Timeout = 20 * time.Millisecond })
+	if _, err := collect(l, slow, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	for limit, fits := range map[int]bool{4000: true, 3999: false} {
+		s := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.MaxBytes = limit })
+		body, err := collect(l, s, 10*time.Second)
+		if fits != (err == nil) || fits && len(body) != 4000 || !fits && !strings.Contains(err.Error(), "the limit is 3999") {
+			t.Errorf("limit %d: %d bytes, %v", limit, len(body), err)
+		}
+	}
+}
+
+// certificate makes a certificate for localhost that signs itself, and files with it.
+func certificate(t *testing.T) (pair tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"exporter.example"},
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
+	if pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+		t.Fatal(err)
+	}
+	return pair, write(t, "cert.pem", certPEM), write(t, "key.pem", keyPEM)
+}
+
+func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
+	serverPair, serverCert, _ := certificate(t)
+	_, clientCert, clientKey := certificate(t)
+	pool := x509.NewCertPool()
+	pem, err := os.ReadFile(clientCert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AppendCertsFromPEM(pem)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{serverPair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	server.StartTLS()
+	defer server.Close()
+	l := make(loop, 8)
+	good := source.TLSConfig{CAFile: serverCert, CertFile: clientCert, KeyFile: clientKey, ServerName: "exporter.example"}
+	get := func(c source.TLSConfig) error {
+		_, err := collect(l, scrapes(t, l, server.URL, func(h *source.HTTPConfig) { h.TLS = c }), 10*time.Second)
+		return err
+	}
+	if err := get(good); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*source.TLSConfig){
+		"no authority":          func(c *source.TLSConfig) { c.CAFile = "" },
+		"another name":          func(c *source.TLSConfig) { c.ServerName = "other.example" },
+		"no client certificate": func(c *source.TLSConfig) { c.CertFile, c.KeyFile = "", "" },
+	} {
+		c := good
+		spoil(&c)
+		if err := get(c); err == nil {
+			t.Errorf("%s: it works", name)
+		}
+	}
+}
+
+func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
+	_, cert, key := certificate(t)
+	for want, spoil := range map[string]func(*source.HTTPConfig){
+		"URL":                     func(c *source.HTTPConfig) { c.URL = nil },
+		"timeout above zero":      func(c *source.HTTPConfig) { c.Timeout = -1 },
+		"size limit of at most":   func(c *source.HTTPConfig) { c.MaxBytes = domain.MaxBody + 1 },
+		"got two":                 func(c *source.HTTPConfig) { c.Username, c.BearerFile = "me", "token" },
+		"Accept-Encoding cannot":  func(c *source.HTTPConfig) { c.Header = http.Header{"accept-encoding": {"br"}} },
+		"Authorization cannot":    func(c *source.HTTPConfig) { c.Header = http.Header{"Authorization": {"hunter2"}} },
+		`"X Y" is no name`:        func(c *source.HTTPConfig) { c.Header = http.Header{"X Y": {"1"}} },
+		"the value of X-Y":        func(c *source.HTTPConfig) { c.Header = http.Header{"X-Y": {"hunter2\r\nX-Z: 1"}} },
+		"/nowhere":                func(c *source.HTTPConfig) { c.TLS.CAFile = "/nowhere" },
+		"no PEM certificate":      func(c *source.HTTPConfig) { c.TLS.CAFile = write(t, "ca", []byte("hunter2")) },
+		"certificate and its key": func(c *source.HTTPConfig) { c.TLS.CertFile = cert },
+		"client certificate":      func(c *source.HTTPConfig) { c.TLS.CertFile, c.TLS.KeyFile = key, cert },
+	} {
+		cfg := source.HTTPConfig{}
+		var err error
+		if cfg.Target, err = source.ParseTarget("https://localhost/"); err != nil {
+			t.Fatal(err)
+		}
+		spoil(&cfg)
+		if _, err := source.HTTP(make(loop, 8), cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+// The metadata services of clouds give credentials to whoever asks, and sit on link-local addresses.
+func TestNamesThatLeadToLinkLocalAddressesAreRefused(t *testing.T) {
+	for address, refused := range map[string]bool{
+		"169.254.169.254:80": true, "[fe80::1%eth0]:80": true, "[::ffff:169.254.169.254]:80": true,
+		"127.0.0.1:9100": false, "[::1]:9100": false, "10.0.0.1:80": false, "192.0.2.1:443": false,
+	} {
+		if err := source.RefuseLinkLocal("tcp", address, nil); refused != (err != nil) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestWhatIsNoMetricsIsTold(t *testing.T) {
+	for name, text := range map[string]string{
+		"text format": "# HELP x Überwärmung\n# TYPE x gauge\nx 1\nx{a=\"b\",c=\"}\\\"\"} 2.5e-3 1700000000000\n\nup NaN\ny +Inf\n",
+		"OpenMetrics": "# TYPE x counter\n# UNIT x seconds\nx_total{a=\"b\"} 17.0 1520879607.789 # {trace_id=\"KOO5S4vxi0o\"} 0.67\n# EOF\n",
+		"UTF-8 names": "{\"my.dotted.metric\", region=\"eu\"} 1\n",
+		"CRLF":        "x 1\r\ny 2\r\n",
+		"no newline":  "x 1",
+	} {
+		if err := source.CheckText([]byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"a page":         {"<!DOCTYPE html>\n<title>Log in</title>", "line 1"},
+		"JSON":           {"{\"status\": \"ok\"}\n", "line 1"},
+		"prose":          {"x 1\nService Unavailable\n", "line 2"},
+		"empty":          {"", "no sample"},
+		"comments only":  {"# nothing here\n", "no sample"},
+		"no value":       {"x\n", "line 1"},
+		"three numbers":  {"x 1 2 3\n", "line 1"},
+		"open labels":    {"x{a=\"b\n", "line 1"},
+		"a number first": {"200 1\n", "line 1"},
+		"not UTF-8":      {"x{a=\"\xff\"} 1\n", "UTF-8"},
+	} {
+		if err := source.CheckText([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is well") })
+	if body, err := collect(l, s, 10*time.Second); err != nil || body != "all is well" {
+		t.Errorf("unchecked: %q, %v", body, err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is well") }))
+	defer server.Close()
+	checked := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Check = true })
+	if _, err := collect(l, checked, 10*time.Second); err == nil || !strings.Contains(err.Error(), "no metrics text") {
+		t.Errorf("checked: %v", err)
+	}
+}
+
+func FuzzCheckText(f *testing.F) {
+	f.Add([]byte("x{a=\"b\"} 1 2\n# EOF\n"))
+	f.Add([]byte("{\"a\\\"}\"} 1"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if source.CheckText(b) == nil && !bytes.ContainsAny(b, "0123456789aAfF") {
+			t.Errorf("%q has no number", b)
+		}
+	})
+}

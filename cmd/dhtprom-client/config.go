@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// config is all that the program is asked to do, once flags, environment and files have been read.
+type config struct {
+	targets  []target
+	scrapers []app.ClientScraper
+	seed     domain.Seed // the identity; zero: made for this process
+
+	bootstrap []string // nil: the public network
+	relays    []domain.PublicKey
+	stun      []string
+	interval  time.Duration
+
+	webAddress    string
+	webConfigFile string
+}
+
+// target is one thing that is served, under one alias.
+type target struct {
+	where    string // what to blame for it
+	line     int
+	alias    domain.Alias
+	service  string
+	hostname string
+	http     *source.HTTPConfig // nil: this process's own metrics
+	named    bool               // its key is derived from the seed and the alias
+}
+
+// keys are the target's identity. With --alias it is the seed's own, as in all programs that serve one alias; named
+// targets have one derived each, whether they are many or one, so that adding one changes nobody's key.
+func (t target) keys(seed domain.Seed) domain.KeyPair {
+	if t.named {
+		return app.AliasKeys(seed, t.alias)
+	}
+	return domain.KeyPairFromSeed(seed)
+}
+
+// load reads the files that the flags name.
+func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
+	cfg = config{
+		bootstrap: f.bootstrap, relays: f.relays, stun: f.stun, interval: f.interval,
+		webAddress: f.webAddress, webConfigFile: f.webConfigFile,
+	}
+	var file fileConfig
+	if f.configFile != "" {
+		if file, err = readConfigFile(f.configFile); err != nil {
+			return cfg, err
+		}
+	}
+	if cfg.targets, err = f.chooseTargets(file); err != nil {
+		return cfg, err
+	}
+	invites, err := f.chooseScrapers(&cfg, file, stdin, log)
+	if err != nil {
+		return cfg, err
+	}
+	if err := cfg.take(invites); err != nil {
+		return cfg, err
+	}
+	for i, s := range cfg.scrapers {
+		if slices.ContainsFunc(cfg.scrapers[:i], func(o app.ClientScraper) bool { return o.Key == s.Key }) {
+			return cfg, fmt.Errorf("scraper %s is there twice", s.Key)
+		}
+		if s.Secret.Weak() {
+			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Secret.Fingerprint())
+		}
+	}
+	if cfg.webConfigFile != "" {
+		if err := web.Validate(cfg.webConfigFile); err != nil {
+			return cfg, fmt.Errorf("--web.config.file: %w", err)
+		}
+	}
+	cfg.seed, err = loadSeed(f.seedFile, log)
+	return cfg, err
+}
+
+// chooseTargets takes the targets of the flags or those of the file.
+func (f *flags) chooseTargets(file fileConfig) ([]target, error) {
+	given := f.alias != "" || len(f.targets) > 0
+	switch {
+	case given && len(file.targets) > 0:
+		return nil, &cli.UsageError{Err: errors.New("--config.file has targets, so --alias and --target are one place too many for them")}
+	case !given && len(file.targets) == 0:
+		return nil, fmt.Errorf("%s:1: targets: is missing", f.configFile)
+	case given && f.configFile != "":
+		// Only now is it known that the file does not help.
+		if err := f.checkTargets(); err != nil {
+			return nil, &cli.UsageError{Err: err}
+		}
+	}
+	targets := file.targets
+	if f.alias != "" {
+		t := target{where: "--alias", alias: f.alias}
+		if len(f.targets) > 0 {
+			t.where, t.http = "--target", &source.HTTPConfig{Target: f.targets[0].target}
+		}
+		targets = []target{t}
+	}
+	if f.alias == "" {
+		for _, n := range f.targets {
+			targets = append(targets, target{
+				where: "--target=" + string(n.alias), alias: n.alias, http: &source.HTTPConfig{Target: n.target}, named: true,
+			})
+		}
+	}
+	hostname := f.hostname
+	if hostname == "" {
+		var err error
+		if hostname, err = os.Hostname(); err != nil {
+			hostname = "unknown"
+		}
+	}
+	for i := range targets {
+		t := &targets[i]
+		if t.service == "" {
+			t.service = f.service
+		}
+		if t.hostname == "" {
+			t.hostname = hostname
+		}
+		if slices.ContainsFunc(targets[:i], func(o target) bool { return o.alias == t.alias }) {
+			return nil, &cli.UsageError{Err: fmt.Errorf("--target: alias %q is there twice", t.alias)}
+		}
+	}
+	return targets, nil
+}
+
+// chooseScrapers takes the scrapers of the flags or those of the file, and reads their secrets and invites.
+func (f *flags) chooseScrapers(cfg *config, file fileConfig, stdin io.Reader, log *slog.Logger) (invites []domain.Invite, err error) {
+	given := len(f.scrapers)+len(f.invites)+len(f.inviteFiles)+len(f.secretFiles) > 0
+	switch {
+	case given && len(file.scrapers) > 0:
+		return nil, &cli.UsageError{Err: errors.New("--config.file has scrapers, so flags and environment are one place too many for them")}
+	case len(file.scrapers) > 0:
+		return fileScrapers(cfg, file, log)
+	}
+	if err := f.checkScrapers(); err != nil {
+		return nil, &cli.UsageError{Err: err}
+	}
+	if f.inviteVisible {
+		log.Warn("The invite on the command line can be seen by others on this machine, in the list of processes; --invite-file or DHTPROM_INVITE keep it secret")
+	}
+	secrets, err := f.loadSecrets(log)
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range f.scrapers {
+		cfg.scrapers = append(cfg.scrapers, app.ClientScraper{Key: key, Secret: secrets[i]})
+	}
+	invites = f.invites
+	for _, path := range f.inviteFiles {
+		v, err := loadInvite(path, stdin, log)
+		if err != nil {
+			return nil, err
+		}
+		invites = append(invites, v)
+	}
+	return invites, nil
+}
+
+func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []domain.Invite, err error) {
+	for _, s := range file.scrapers {
+		if s.inviteFile != "" {
+			v, err := loadInvite(s.inviteFile, nil, log)
+			if err != nil {
+				return nil, fmt.Errorf("%s: invite_file: %w", s.where, err)
+			}
+			invites = append(invites, v)
+			continue
+		}
+		secret, err := loadSecret(s.secretFile, log)
+		if err != nil {
+			return nil, fmt.Errorf("%s: secret_file: %w", s.where, err)
+		}
+		cfg.scrapers = append(cfg.scrapers, app.ClientScraper{Key: s.key, Secret: secret})
+	}
+	return invites, nil
+}
+
+// take adds the scrapers that invites lead to, and the network that they are in.
+func (c *config) take(invites []domain.Invite) error {
+	var nodes []string
+	public, private := false, false
+	for _, v := range invites {
+		c.scrapers = append(c.scrapers, app.ClientScraper{Key: v.Scraper, Secret: v.Secret})
+		public, private = public || len(v.Bootstrap) == 0, private || len(v.Bootstrap) > 0
+		for _, b := range v.Bootstrap {
+			node, err := cli.Bootstrap(b)
+			if err != nil {
+				return fmt.Errorf("invite: bootstrap node: %w", err)
+			}
+			nodes = appendNew(nodes, node)
+		}
+		for _, r := range v.Relays {
+			c.relays = appendNew(c.relays, r)
+		}
+	}
+	if c.bootstrap != nil {
+		return nil // whoever runs this knows better
+	}
+	if public && private {
+		return errors.New("one invite is for the public DHT and another for a private one: run one client for each, or say which with --dht.bootstrap")
+	}
+	c.bootstrap = nodes
+	return nil
+}
+
+func appendNew[T comparable](list []T, e T) []T {
+	if slices.Contains(list, e) {
+		return list
+	}
+	return append(list, e)
+}

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/units"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// maxConfigFile bounds the configuration file: 256 targets take a hundredth of it.
+const maxConfigFile = 4 << 20
+
+// fileConfig is what the file of --config.file says. Its fields have the names that Prometheus uses for the same things.
+type fileConfig struct {
+	scrapers []fileScraper
+	targets  []target
+}
+
+// fileScraper is a scraper of the file: a key with a secret file, or an invite file.
+type fileScraper struct {
+	where      string
+	key        domain.PublicKey
+	secretFile string
+	inviteFile string
+}
+
+// readConfigFile reads and checks a file. Errors have the form FILE:LINE: FIELD: what is wrong; all of them are told.
+func readConfigFile(path string) (fileConfig, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return fileConfig{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return fileConfig{}, err
+	}
+	if len(b) > maxConfigFile {
+		return fileConfig{}, fmt.Errorf("%s is larger than %d bytes", path, maxConfigFile)
+	}
+	return parseConfigFile(path, b)
+}
+
+func parseConfigFile(path string, b []byte) (fileConfig, error) {
+	r := &fileReader{path: path}
+	in := yaml.NewDecoder(bytes.NewReader(b))
+	var doc, more yaml.Node
+	switch err := in.Decode(&doc); {
+	case errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0:
+		return fileConfig{}, fmt.Errorf("%s:1: the file is empty, want targets", path)
+	case err != nil:
+		return fileConfig{}, r.syntax(err)
+	}
+	if err := in.Decode(&more); !errors.Is(err, io.EOF) {
+		return fileConfig{}, fmt.Errorf("%s:%d: want one YAML document, found another", path, max(more.Line, 1))
+	}
+	var c fileConfig
+	r.mapping(doc.Content[0], "", map[string]func(*yaml.Node, string){
+		"scrapers": func(n *yaml.Node, field string) {
+			r.sequence(n, field, func(n *yaml.Node, field string) { c.scrapers = append(c.scrapers, r.scraper(n, field)) })
+		},
+		"targets": func(n *yaml.Node, field string) {
+			r.sequence(n, field, func(n *yaml.Node, field string) { c.targets = append(c.targets, r.target(n, field)) })
+		},
+	})
+	first := map[domain.Alias]int{}
+	for _, t := range c.targets {
+		line, twice := first[t.alias]
+		if twice && t.alias != "" {
+			r.errs = append(r.errs, fmt.Errorf("%s: alias: %q is there twice, first in line %d", t.where, t.alias, line))
+			continue
+		}
+		first[t.alias] = t.line
+	}
+	return c, errors.Join(r.errs...)
+}
+
+// fileReader walks over a file and gathers what is wrong with it.
+type fileReader struct {
+	path string
+	errs []error
+}
+
+var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// syntax puts the parser's line in front, where all others have it.
+func (r *fileReader) syntax(err error) error {
+	text, line := err.Error(), "1"
+	if m := syntaxLine.FindStringSubmatch(text); m != nil {
+		text = text[len(m[0]):]
+		if m[1] != "" {
+			line = m[1]
+		}
+	}
+	return fmt.Errorf("%s:%s: %s", r.path, line, text)
+}
+
+func (r *fileReader) fail(n *yaml.Node, field, format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf("%s: %s", r.where(n, field), fmt.Sprintf(format, args...)))
+}
+
+func (r *fileReader) where(n *yaml.Node, field string) string {
+	if field != "" {
+		field = ": " + field
+	}
+	return fmt.Sprintf("%s:%d%s", r.path, n.Line, field)
+}
+
+// resolved follows a YAML alias to what it stands for.
+func resolved(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	return n
+}
+
+func kind(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Tag == "!!null":
+		return "nothing"
+	default:
+		return "one value"
+	}
+}
+
+// mapping hands the fields of a mapping to those who know them.
+func (r *fileReader) mapping(n *yaml.Node, field string, known map[string]func(*yaml.Node, string)) {
+	n = resolved(n)
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, field, "want a mapping with some of %s; got %s", names(known), kind(n))
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		name := key.Value
+		inner := name
+		if field != "" {
+			inner = field + "." + name
+		}
+		read := known[name]
+		switch {
+		case read == nil:
+			r.fail(key, field, "unknown field %q, want some of %s", name, names(known))
+		case seen[name]:
+			r.fail(key, inner, "is there twice")
+		default:
+			seen[name] = true
+			read(value, inner)
+		}
+	}
+}
+
+func names(known map[string]func(*yaml.Node, string)) string {
+	var all []string
+	for name := range known {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func (r *fileReader) sequence(n *yaml.Node, field string, each func(*yaml.Node, string)) {
+	n = resolved(n)
+	if n.Kind != yaml.SequenceNode {
+		r.fail(n, field, "want a list, got %s", kind(n))
+		return
+	}
+	for i, e := range n.Content {
+		each(e, fmt.Sprintf("%s[%d]", field, i))
+	}
+}
+
+// read reads one value. The parser's errors quote no value that may be a secret.
+func read[T any](r *fileReader, into *T, parse func(string) (T, error)) func(*yaml.Node, string) {
+	return func(n *yaml.Node, field string) {
+		n = resolved(n)
+		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+			r.fail(n, field, "want one value, got %s", kind(n))
+			return
+		}
+		v, err := parse(n.Value)
+		if err != nil {
+			r.fail(n, field, "%s", err)
+			return
+		}
+		*into = v
+	}
+}
+
+// file reads the name of a file, which is relative to the configuration file's folder.
+func (r *fileReader) file(into *string) func(*yaml.Node, string) {
+	return read(r, into, func(s string) (string, error) {
+		if s == "" {
+			return "", errors.New("want the name of a file")
+		}
+		if !filepath.IsAbs(s) {
+			s = filepath.Join(filepath.Dir(r.path), s)
+		}
+		return s, nil
+	})
+}
+
+func (r *fileReader) scraper(n *yaml.Node, field string) fileScraper {
+	s := fileScraper{where: r.where(n, field)}
+	before := len(r.errs)
+	r.mapping(n, field, map[string]func(*yaml.Node, string){
+		"key":         read(r, &s.key, parseKey),
+		"secret_file": r.file(&s.secretFile),
+		"invite_file": r.file(&s.inviteFile),
+	})
+	byKey := !s.key.IsZero() && s.secretFile != ""
+	byInvite := s.key.IsZero() && s.secretFile == ""
+	if len(r.errs) == before && (s.inviteFile == "" && !byKey || s.inviteFile != "" && !byInvite) {
+		r.fail(n, field, "want key and secret_file, or invite_file")
+	}
+	return s
+}
+
+func (r *fileReader) target(n *yaml.Node, field string) target {
+	t := target{where: r.where(n, field), line: n.Line, named: true}
+	before := len(r.errs)
+	h := &source.HTTPConfig{Header: http.Header{}}
+	r.mapping(n, field, map[string]func(*yaml.Node, string){
+		"alias":           read(r, &t.alias, domain.ParseAlias),
+		"service":         read(r, &t.service, cli.Checked(domain.CheckService)),
+		"hostname":        read(r, &t.hostname, cli.Checked(domain.CheckHostname)),
+		"url":             read(r, &h.Target, source.ParseTarget),
+		"unix_socket":     r.file(&h.Socket),
+		"timeout":         read(r, &h.Timeout, parseTimeout),
+		"body_size_limit": read(r, &h.MaxBytes, parseSize),
+		"check":           read(r, &h.Check, parseBool),
+		"headers":         func(n *yaml.Node, field string) { r.headers(n, field, h.Header) },
+		"basic_auth": func(n *yaml.Node, field string) {
+			before := len(r.errs)
+			r.mapping(n, field, map[string]func(*yaml.Node, string){
+				"username": read(r, &h.Username, plainText), "password_file": r.file(&h.PasswordFile),
+			})
+			if len(r.errs) == before && h.Username == "" && h.PasswordFile == "" {
+				r.fail(n, field, "want username and password_file")
+			}
+		},
+		"authorization": func(n *yaml.Node, field string) {
+			r.mapping(n, field, map[string]func(*yaml.Node, string){"credentials_file": r.file(&h.BearerFile)})
+		},
+		"tls_config": func(n *yaml.Node, field string) {
+			r.mapping(n, field, map[string]func(*yaml.Node, string){
+				"ca_file": r.file(&h.TLS.CAFile), "cert_file": r.file(&h.TLS.CertFile), "key_file": r.file(&h.TLS.KeyFile),
+				"server_name": read(r, &h.TLS.ServerName, plainText),
+			})
+		},
+	})
+	t.http = h
+	if len(r.errs) > before {
+		return t
+	}
+	switch {
+	case t.alias == "":
+		r.fail(n, field+".alias", "is missing")
+	case h.URL == nil:
+		r.fail(n, field+".url", "is missing")
+	}
+	return t
+}
+
+func (r *fileReader) headers(n *yaml.Node, field string, into http.Header) {
+	n = resolved(n)
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, field, "want a mapping of names to values, got %s", kind(n))
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], resolved(n.Content[i+1])
+		switch err := source.CheckHeader(name.Value, value.Value); {
+		case value.Kind != yaml.ScalarNode || value.Tag == "!!null":
+			r.fail(value, field, "%s: want one value, got %s", strconv.Quote(name.Value), kind(value))
+		case err != nil:
+			r.fail(name, field, "%s", err)
+		case into.Get(name.Value) != "":
+			r.fail(name, field, "%s is there twice", name.Value)
+		default:
+			into.Set(name.Value, value.Value)
+		}
+	}
+}
+
+func plainText(s string) (string, error) { return s, nil }
+
+func parseTimeout(s string) (time.Duration, error) {
+	d, err := cli.Duration(time.Millisecond)(s)
+	if err == nil && d > time.Hour {
+		err = fmt.Errorf("want at most 1h, got %s", s)
+	}
+	return d, err
+}
+
+// parseSize reads a size as Prometheus does: KB, MB and GB are powers of 1024, and so are KiB, MiB and GiB.
+func parseSize(s string) (int, error) {
+	n, err := units.ParseBase2Bytes(s)
+	if plain, bad := strconv.Atoi(s); bad == nil {
+		n, err = units.Base2Bytes(plain), nil
+	}
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("want a size like 4MB, got %q", s)
+	}
+	if n > domain.MaxBody {
+		return 0, fmt.Errorf("want at most %d bytes, which is what fits a message, got %s", domain.MaxBody, s)
+	}
+	return int(n), nil
+}
+
+func parseBool(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("want true or false, got %q", s)
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// folder writes files and returns where they are.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const fullFile = `
+# Everything that a file can have.
+scrapers:
+  - invite_file: invite
+  - key: @KEY@
+    secret_file: secret
+targets:
+  - alias: web
+    url: https://localhost:8443/metrics?part=a
+    service: shop
+    hostname: cellar
+    timeout: 5s
+    body_size_limit: 4MB
+    check: true
+    headers: {X-Tenant: blue}
+    basic_auth: {username: me, password_file: password}
+    tls_config:
+      server_name: shop.example
+  - alias: socket
+    url: http://localhost/metrics
+    unix_socket: x.sock
+    authorization: {credentials_file: /etc/token}
+`
+
+func TestConfigurationFileIsReadWhole(t *testing.T) {
+	key := domain.KeyPairFromSeed(keyfile.NewSeed()).Public
+	c, err := parseConfigFile("/etc/dhtprom/client.yml", []byte(strings.ReplaceAll(fullFile, "@KEY@", key.Hex())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.scrapers) != 2 || c.scrapers[0].inviteFile != "/etc/dhtprom/invite" || c.scrapers[1].key != key || c.scrapers[1].secretFile != "/etc/dhtprom/secret" {
+		t.Errorf("scrapers: %+v", c.scrapers)
+	}
+	if len(c.targets) != 2 {
+		t.Fatalf("targets: %+v", c.targets)
+	}
+	web, socket := c.targets[0], c.targets[1]
+	if web.alias != "web" || web.service != "shop" || web.hostname != "cellar" || !web.named || web.where != "/etc/dhtprom/client.yml:8: targets[0]" {
+		t.Errorf("%+v", web)
+	}
+	h := web.http
+	if h.String() != "https://localhost:8443/metrics?part=a" || h.Timeout != 5*time.Second || h.MaxBytes != 4<<20 || !h.Check ||
+		h.Header.Get("X-Tenant") != "blue" || h.Username != "me" || h.PasswordFile != "/etc/dhtprom/password" || h.TLS.ServerName != "shop.example" {
+		t.Errorf("%+v", h)
+	}
+	if s := socket.http; s.Socket != "/etc/dhtprom/x.sock" || s.BearerFile != "/etc/token" || s.String() != "unix:///etc/dhtprom/x.sock:/metrics" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
+	const good = "    url: http://localhost/\n"
+	for file, want := range map[string]string{
+		"":                                       "c.yml:1: the file is empty, want targets",
+		"# nothing\n":                            "c.yml:1: the file is empty, want targets",
+		"targets":                                "c.yml:1: want a mapping with some of scrapers, targets; got one value",
+		"- a":                                    "c.yml:1: want a mapping with some of scrapers, targets; got a list",
+		"targets: [\n":                           "c.yml:1: did not find expected node content",
+		"a: b\nc: \"\n":                          "c.yml:2: found unexpected end of stream",
+		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of scrapers, targets`,
+		"targets: x":                             "c.yml:1: targets: want a list, got one value",
+		"targets:\n":                             "c.yml:1: targets: want a list, got nothing",
+		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got one value",
+		"targets:\n" + good:                      "c.yml:2: targets: want a list, got a mapping",
+		"targets: []\n---\na:":                   "c.yml:2: want one YAML document, found another",
+		"targets:\n  - alias: a\n" + good + good: "c.yml:4: targets[0].url: is there twice",
+		"targets:\n  - alias: a\n" + good + "  - alias: a\n" + good:                 `c.yml:4: targets[1]: alias: "a" is there twice, first in line 2`,
+		"targets:\n  - alias: a":                                                    "c.yml:2: targets[0].url: is missing",
+		"targets:\n  - url: http://localhost":                                       "c.yml:2: targets[0].alias: is missing",
+		"targets:\n  - alias: [a]\n":                                                "c.yml:2: targets[0].alias: want one value, got a list",
+		"targets:\n  - alias:\n" + good:                                             "c.yml:2: targets[0].alias: want one value, got nothing",
+		"targets:\n  - alias: \"a\\tb\"\n":                                          "c.yml:2: targets[0].alias: alias has the character U+0009, which does not print",
+		"targets:\n  - alias: a\n    url: localhost:9100":                           "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
+		"targets:\n  - alias: a\n    url: http://me:hunter2@[::1":                   "c.yml:3: targets[0].url: is not a URL: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
+		"targets:\n  - alias: a\n    timeout: soon":                                 `c.yml:3: targets[0].timeout: want a duration like 30s, 1h or 1d, got "soon"`,
+		"targets:\n  - alias: a\n    timeout: 2h":                                   "c.yml:3: targets[0].timeout: want at most 1h, got 2h",
+		"targets:\n  - alias: a\n    body_size_limit: 1GB":                          "c.yml:3: targets[0].body_size_limit: want at most 16777134 bytes, which is what fits a message, got 1GB",
+		"targets:\n  - alias: a\n    body_size_limit: -1":                           `c.yml:3: targets[0].body_size_limit: want a size like 4MB, got "-1"`,
+		"targets:\n  - alias: a\n    check: maybe":                                  `c.yml:3: targets[0].check: want true or false, got "maybe"`,
+		"targets:\n  - alias: a\n    headers:\n      A B: hunter2":                  `c.yml:4: targets[0].headers: "A B" is no name of a header`,
+		"targets:\n  - alias: a\n    headers:\n      authorization: hunter2":        "c.yml:4: targets[0].headers: Authorization cannot be set: there is a setting with a file for it",
+		"targets:\n  - alias: a\n    headers:\n      X: [hunter2]":                  `c.yml:4: targets[0].headers: "X": want one value, got a list`,
+		"targets:\n  - alias: a\n    headers:\n      X: 1\n      x: 2":              "c.yml:5: targets[0].headers: x is there twice",
+		"targets:\n  - alias: a\n    basic_auth: {}":                                "c.yml:3: targets[0].basic_auth: want username and password_file",
+		"targets:\n  - alias: a\n    basic_auth: {password: hunter2}":               `c.yml:3: targets[0].basic_auth: unknown field "password", want some of password_file, username`,
+		"targets:\n  - alias: a\n    tls_config: {insecure_skip_verify: true}":      `c.yml:3: targets[0].tls_config: unknown field "insecure_skip_verify", want some of ca_file, cert_file, key_file, server_name`,
+		"scrapers:\n  - key: hunter2\n    secret_file: x":                           "c.yml:2: scrapers[0].key: want 32 bytes as 64 hex digits or 52 z32 characters",
+		"scrapers:\n  - secret_file: x":                                             "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
+		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
+		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
+		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want the name of a file",
+		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got a list",
+		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: is missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
+	} {
+		_, err := parseConfigFile("c.yml", []byte(file))
+		if err == nil || err.Error() != want {
+			t.Errorf("%q:\ngot  %v\nwant %s", file, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: the error quotes a secret: %v", file, err)
+		}
+	}
+}
+
+func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
+	invite, _ := newInvite(t)
+	targets := "targets: [{alias: a, url: 'http://localhost/'}]\n"
+	for _, c := range []struct {
+		name, file string
+		args       []string
+		code       int
+		says       string
+	}{
+		{"targets in both", targets, []string{"--invite-file=@/invite", "--alias=b"}, cli.Usage, "--config.file has targets"},
+		{"targets in none", "scrapers: [{invite_file: invite}]\n", nil, cli.Failed, "c.yml:1: targets: is missing"},
+		{"scrapers in both", targets + "scrapers: [{invite_file: invite}]\n", []string{"--invite-file=@/invite"}, cli.Usage, "--config.file has scrapers"},
+		{"scrapers in none", targets, nil, cli.Usage, "want a scraper"},
+		{"flags alone wrong", "scrapers: [{invite_file: invite}]\n", []string{"--target=http://localhost/"}, cli.Usage, "want an alias"},
+		{"no invite", targets + "scrapers: [{invite_file: nothing}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: invite_file: open @/nothing"},
+		{"a wrong secret", targets + "scrapers: [{key: " + strings.Repeat("a", 64) + ", secret_file: c.yml}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: secret_file:"},
+		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: open @/nothing"},
+		{"both well", targets + "scrapers: [{invite_file: invite}]\n", nil, cli.OK, ""},
+		{"targets of the file", targets, []string{"--invite-file=@/invite"}, cli.OK, ""},
+		{"scrapers of the file", "scrapers: [{invite_file: invite}]\n", []string{"--alias=b"}, cli.OK, ""},
+	} {
+		dir := folder(t, map[string]string{"c.yml": c.file, "invite": invite})
+		args := []string{"--config.check", "--config.file=" + filepath.Join(dir, "c.yml")}
+		for _, a := range c.args {
+			args = append(args, strings.ReplaceAll(a, "@", dir))
+		}
+		var out, errs bytes.Buffer
+		code := start(ended(), args, &out, &errs)
+		says := strings.ReplaceAll(c.says, "@", dir)
+		if code != c.code || !strings.Contains(errs.String(), says) || strings.Contains(errs.String(), invite[40:80]) {
+			t.Errorf("%s: code %d, %q", c.name, code, errs.String())
+		}
+		if (code == cli.OK) != strings.Contains(out.String(), "All is well") {
+			t.Errorf("%s: %q", c.name, out.String())
+		}
+	}
+}
+
+// A file with two targets, one of them on a socket, which is served as it says.
+func TestProgramServesWhatTheFileSays(t *testing.T) {
+	b := newBench(t)
+	short, err := os.MkdirTemp("", "dhtprom") // sockets have short names
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(short)
+	ln, err := net.Listen("unix", filepath.Join(short, "x.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sock := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer hunter2" {
+			http.Error(w, "no", http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, "# TYPE socket gauge\nsocket 1\n# EOF\n")
+	}))
+	sock.Listener = ln
+	sock.Start()
+	defer sock.Close()
+	dir := folder(t, map[string]string{
+		"invite": b.invite(t), "token": "hunter2\n",
+		"c.yml": `
+scrapers: [{invite_file: invite}]
+targets:
+  - {alias: tcp, url: '` + exporter(t, "tcp 1\n") + `', service: one, hostname: h}
+  - {alias: unix, url: 'http://localhost/metrics', unix_socket: '` + filepath.Join(short, "x.sock") + `', authorization: {credentials_file: token}, check: true}
+`,
+	})
+	r := b.run(t, "", "--config.file="+filepath.Join(dir, "c.yml"), "--service=two")
+	services := map[domain.Alias]string{}
+	for range 2 {
+		got := event[domain.AliasSuccess](t, b).Register
+		services[got.Alias] = got.Service
+	}
+	if services["tcp"] != "one" || services["unix"] != "two" {
+		t.Errorf("services %v", services)
+	}
+	if got := r.scrape("tcp"); got != "tcp 1\n" {
+		t.Errorf("%q", got)
+	}
+	if got := r.scrape("unix"); got != "# TYPE socket gauge\nsocket 1\n# EOF\n" {
+		t.Errorf("%q", got)
+	}
+	r.end("hunter2", b.secret.RevealText())
+}
+
+func FuzzParseConfigFile(f *testing.F) {
+	f.Add([]byte(fullFile))
+	f.Add([]byte("x: &x [*x]\ntargets: *x"))
+	f.Add([]byte("targets:\n  - {alias: a, url: http://x}\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := parseConfigFile("c.yml", b)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "c.yml:") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		if slices.ContainsFunc(c.targets, func(x target) bool { return x.alias == "" || x.http.URL == nil }) {
+			t.Errorf("%+v", c.targets)
+		}
+	})
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+)
+
+const (
+	// headerTimeout ends connections that take their time with a request; writeTimeout those that do with an answer.
+	headerTimeout = 10 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// webServer is the process's own HTTP side: metrics, health and a page. A nil one is none.
+type webServer struct {
+	server   *http.Server
+	listener net.Listener
+	config   string
+	log      *slog.Logger
+}
+
+// newWebServer binds the address at once, so that a port that is taken is the first thing said.
+func newWebServer(cfg config, o *own, log *slog.Logger) (*webServer, func(), error) {
+	if cfg.webAddress == "" {
+		return nil, func() {}, nil
+	}
+	l, err := net.Listen("tcp", cfg.webAddress)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--web.listen-address: %w", err)
+	}
+	if bound, err := netip.ParseAddrPort(l.Addr().String()); err == nil && !bound.Addr().IsLoopback() && cfg.webConfigFile == "" {
+		log.Warn("The HTTP server is open to others without TLS and passwords; see --web.config.file", "address", l.Addr().String())
+	}
+	s := &webServer{listener: l, config: cfg.webConfigFile, log: log, server: &http.Server{
+		Handler: o.handler(), ReadHeaderTimeout: headerTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil
+}
+
+// serve serves until close. It does nothing where there is no server.
+func (s *webServer) serve() error {
+	if s == nil {
+		return nil
+	}
+	none := false
+	err := toolkit.Serve(s.listener, s.server, &toolkit.FlagConfig{WebConfigFile: &s.config, WebSystemdSocket: &none}, s.log)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *webServer) close() {
+	if s != nil {
+		_ = s.server.Close() // nobody waits for anything long here
+	}
+}
+
+func (o *own) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
+		if _, err := o.status(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "Healthy")
+	})
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
+		s, err := o.status()
+		switch ok, missing := s.ready(); {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		case !ok:
+			http.Error(w, fmt.Sprintf("Not registered with any scraper: %q", missing), http.StatusServiceUnavailable)
+		default:
+			_, _ = fmt.Fprintln(w, "Ready")
+		}
+	})
+	mux.HandleFunc("GET /{$}", o.page)
+	return mux
+}
+
+// page shows what is served to whom, without scripts, styles from elsewhere, or secrets.
+var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>dhtprom-client</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">
+<style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
+table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
+<body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. <a href="/metrics">Metrics</a></p>
+{{range .Clients}}<h2>{{.Alias}}</h2><p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
+<table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
+{{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
+{{end}}</tbody></table>{{end}}</body></html>
+`))
+
+// pageClient is one alias on the page.
+type pageClient struct {
+	Alias, Key string
+	clientStatus
+}
+
+func (o *own) page(w http.ResponseWriter, _ *http.Request) {
+	s, err := o.status()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	data := map[string]any{"Node": s.node}
+	var clients []pageClient
+	for _, c := range s.clients {
+		clients = append(clients, pageClient{string(c.alias), c.key.String(), c})
+	}
+	data["Clients"] = clients
+	var out bytes.Buffer
+	if err := page.Execute(&out, data); err != nil {
+		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	_, _ = w.Write(out.Bytes())
+}
