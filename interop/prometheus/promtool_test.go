@@ -25,3 +25,11 @@ func TestExamplesAreValid(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) { promtool(t, "examples", nil, "check", "config", e.file) })
 	}
 }
+
+func checkOwnMetrics(t *testing.T, w *world) {
+	page, err := process.Get("http://" + w.http + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, ".", page, "check", "metrics")
+}

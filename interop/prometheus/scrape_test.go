@@ -10,6 +10,7 @@ import (
 // examples are the configurations that the docs give to operators, by how Prometheus learns of the aliases.
 var examples = []struct{ name, file string }{
 	{"file discovery", "prometheus.yml"},
+	{"HTTP discovery", "prometheus-http.yml"},
 }
 
 func TestPrometheusScrapesBothKindsOfClients(t *testing.T) {
@@ -46,6 +47,9 @@ func TestPrometheusScrapesBothKindsOfClients(t *testing.T) {
 		})
 		p.reads("dhtprom_aliases", "2")
 	})
+
+	t.Run("own metrics", func(t *testing.T) { checkOwnMetrics(t, w) })
+	t.Run("mixin", func(t *testing.T) { checkMixin(t, all[0]) })
 
 	client.Stop()  // and says goodbye
 	printer.Kill() // and cannot

@@ -132,14 +132,22 @@ type prometheus struct {
 	url string
 }
 
-// exampleConfig is a file of examples/, with the addresses of this world and nothing else changed.
+// exampleConfig is a file of examples/ with the addresses of this world. It says nothing of its own but that Prometheus
+// looks and scrapes more often, or the test would take minutes.
 func (w *world) exampleConfig(name string) string {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join(process.Top(w.t), "examples", name))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return strings.NewReplacer("localhost:30000", w.http, "'targets.json'", "'"+w.targets+"'").Replace(string(text))
+	config := strings.NewReplacer(
+		"localhost:30000", w.http, "'targets.json'", "'"+w.targets+"'",
+		"scrape_interval: 15s", "scrape_interval: 2s", "/sd/prometheus'}", "/sd/prometheus', refresh_interval: 2s}",
+	).Replace(string(text))
+	if !strings.Contains(config, "global:") {
+		config = "global: {scrape_interval: 2s}\n" + config
+	}
+	return config
 }
 
 func (w *world) startPrometheus(config string) *prometheus {

@@ -1,0 +1,25 @@
+# An image of nothing but the two programs, which run as nobody.
+#
+#   docker build --build-arg VERSION=1.0.0 -t dhtprom .
+#
+# The scraper is the default. A client is docker run --entrypoint=/dhtprom-client dhtprom ...
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=unknown
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/prometheus/common/version.Version=$VERSION" \
+      -o /out/ ./cmd/dhtprom-scraper ./cmd/dhtprom-client
+RUN mkdir /out/data
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/dhtprom-scraper /out/dhtprom-client /
+COPY --from=build --chown=65534:65534 /out/data /var/lib/dhtprom
+USER 65534:65534
+VOLUME /var/lib/dhtprom
+# In a container the loopback interface is the container's own, so this is no wider than what is published of it.
+ENV DHTPROM_STORAGE_PATH=/var/lib/dhtprom DHTPROM_WEB_LISTEN_ADDRESS=:30000
+EXPOSE 30000/tcp
+ENTRYPOINT ["/dhtprom-scraper"]

@@ -1,0 +1,78 @@
+package packaging_test
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/interop/process"
+)
+
+var update = flag.Bool("update", false, "write manual pages and completions anew from the programs' flags")
+
+// same compares a file of ours with what the programs give now.
+func same(t *testing.T, name, want string) {
+	t.Helper()
+	path := filepath.Join(process.Top(t), name)
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
+		t.Errorf("%s is not what the flags say now (%v): run\n\tgo test ./interop/packaging -update", name, err)
+	}
+}
+
+func TestManualPagesAreCurrent(t *testing.T) {
+	for _, name := range names {
+		page := process.Run(t, process.Command{Path: name, Args: []string{"--help-man"}})
+		// The heading carries the version of the build, which is another one each time.
+		_, body, found := strings.Cut(page, ".SH \"NAME\"\n"+name+"\n")
+		if !found {
+			t.Fatalf("%s --help-man printed no page:\n%s", name, page)
+		}
+		about, _, _ := strings.Cut(body[strings.Index(body, ".SH \"DESCRIPTION\"\n")+len(".SH \"DESCRIPTION\"\n"):], "\n")
+		same(t, "packaging/man/"+name+".1", `.\" Made from the program's flags by go test ./interop/packaging -update
+.TH `+strings.ToUpper(name)+` 1 "" "dhtprom" "User Commands"
+.SH "NAME"
+`+name+` \- `+about+`
+`+strings.TrimRight(body, "\n")+`
+.SH "ENVIRONMENT"
+Every flag has a twin in the environment: DHTPROM_ and the flag's name in capitals, with underscores for dots and dashes.
+\fB--dht.bootstrap\fR is \fBDHTPROM_DHT_BOOTSTRAP\fR. A flag beats its twin. Values of flags that can be repeated are
+separated by commas or lines.
+.SH "SEE ALSO"
+\fBdhtprom-client\fR(1), \fBdhtprom-scraper\fR(1), https://github.com/dhtprom/dhtprom
+`)
+	}
+}
+
+func TestCompletionsAreCurrent(t *testing.T) {
+	for _, name := range names {
+		bash := process.Run(t, process.Command{Path: name, Args: []string{"--completion-script-bash"}})
+		same(t, "packaging/completions/"+name+".bash", strings.TrimSpace(bash)+"\n")
+		zsh := process.Run(t, process.Command{Path: name, Args: []string{"--completion-script-zsh"}})
+		same(t, "packaging/completions/_"+name, strings.TrimSpace(zsh)+"\n")
+	}
+}
+
+func TestBashCompletesFlags(t *testing.T) {
+	process.Need(t, "bash")
+	for _, name := range names {
+		complete := exec.Command("bash", "-c", `
+			. "$1"
+			COMP_WORDS=("$2" --log.l) COMP_CWORD=1
+			_"$2"_bash_autocomplete
+			echo "${COMPREPLY[@]}"`, "bash", filepath.Join(process.Top(t), "packaging", "completions", name+".bash"), name)
+		complete.Env = append(os.Environ(), "PATH="+process.Programs(t)+":"+os.Getenv("PATH"))
+		out, err := complete.CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != "--log.level" {
+			t.Errorf("%s --log.l is completed to %q (%v)", name, out, err)
+		}
+	}
+}
