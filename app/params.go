@@ -37,6 +37,8 @@ const (
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute
 
+	// renewSpread is the part of the interval over which renewals are spread.
+	renewSpread = 20
 	// movedSpread spreads the registrations of clients that move at the same time; movedPause is the least time
 	// between two repetitions of one client.
 	movedSpread = time.Second
