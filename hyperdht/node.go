@@ -139,6 +139,8 @@ var (
 	ErrBadHandshakeReply    = peering.ErrBadHandshakeReply
 	ErrRelayAborted         = peering.ErrRelayAborted
 	ErrRemoteAborted        = peering.ErrRemoteAborted
+	ErrRemoteBusy           = peering.ErrRemoteBusy       // is ErrRemoteAborted, too
+	ErrPunchesElsewhere     = peering.ErrPunchesElsewhere // is ErrHolepunchAborted, too
 	ErrKeyPairInUse         = peering.ErrKeyPairInUse
 	ErrClosed               = peering.ErrClosed
 	ErrSuspended            = peering.ErrSuspended

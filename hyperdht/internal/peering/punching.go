@@ -76,7 +76,7 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 		switch answer.Error {
 		case wire.ErrorNone:
 		case wire.ErrorTryLater:
-			c.failPunch(errRemoteBusy)
+			c.failPunch(ErrRemoteBusy)
 			return
 		default:
 			c.failPunch(ErrRemoteAborted)
@@ -186,7 +186,7 @@ func (c *connector) punchRound(remoteToken *[32]byte) {
 	random := u.usesRandom()
 	if random && !c.p.mayPunchRandomly() {
 		c.p.stats.PunchesLater++
-		c.failPunch(errPunchesElsewhere)
+		c.failPunch(ErrPunchesElsewhere)
 		return
 	}
 	if random && !c.reserved {

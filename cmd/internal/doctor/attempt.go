@@ -1,0 +1,226 @@
+package doctor
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// Connection is an attempt to connect, step by step.
+type Connection struct {
+	// Open means that the encryption was up, so that the other side is who it should be.
+	Open  bool    `json:"open"`
+	Path  string  `json:"path,omitempty"`
+	Took  Seconds `json:"took_seconds"`
+	Error string  `json:"error,omitempty"`
+	Steps []Step  `json:"steps"`
+
+	err          error
+	answered     bool             // a handshake came back
+	ours, theirs hyperdht.NATKind // as last told in a punch round
+	punching     bool             // probes were sent
+	path         hyperdht.Path    // the last one
+	heard        bool             // something came over it
+	punchErr     error            // why punching was given up
+	relayErr     error            // why a relay did not carry it
+	last         hyperdht.AttemptStep
+}
+
+// Step is one step of a connection attempt.
+type Step struct {
+	At   Seconds `json:"at_seconds"`
+	Step string  `json:"step"`
+	// Peer is "relay" in the steps of the connection to a blind relay.
+	Peer string `json:"peer,omitempty"`
+	Text string `json:"text"`
+
+	Node   netip.AddrPort `json:"node,omitzero"`
+	Addr   netip.AddrPort `json:"address,omitzero"`
+	Seen   netip.AddrPort `json:"sees_us_at,omitzero"`
+	Ours   string         `json:"our_nat,omitempty"`
+	Theirs string         `json:"their_nat,omitempty"`
+	Path   string         `json:"path,omitempty"`
+	Error  string         `json:"error,omitempty"`
+}
+
+// note takes a step down.
+func (c *Connection) note(t *TargetReport, at Seconds, e hyperdht.AttemptEvent) {
+	if len(c.Steps) >= maxSteps {
+		return
+	}
+	who, toRelay := t.Name, e.Key != id.PublicKey(t.Key)
+	if toRelay {
+		who = "the relay"
+	}
+	s := Step{
+		At: at, Step: e.Step.String(), Node: e.Node, Addr: e.Addr, Seen: e.Seen, Error: text(e.Err), Text: say(who, e),
+	}
+	if e.Path != hyperdht.PathNone {
+		s.Path = e.Path.String()
+	}
+	switch e.Step {
+	case hyperdht.AttemptProbed, hyperdht.AttemptPunching:
+		s.Ours, s.Theirs = e.Ours.String(), e.Theirs.String()
+	case hyperdht.AttemptAnswered:
+		s.Theirs = e.Theirs.String()
+	}
+	if toRelay {
+		s.Peer = "relay"
+	} else {
+		c.learn(e)
+	}
+	c.Steps = append(c.Steps, s)
+}
+
+// maxSteps bounds what is noted of an attempt; lookups on a large DHT and a relay's own attempt included, some forty
+// are usual.
+const maxSteps = 500
+
+// learn keeps what the diagnosis goes by.
+func (c *Connection) learn(e hyperdht.AttemptEvent) {
+	if e.Step != hyperdht.AttemptClosed {
+		c.last = e.Step
+	}
+	switch e.Step {
+	case hyperdht.AttemptAnswered:
+		c.answered = true
+	case hyperdht.AttemptProbed:
+		c.ours, c.theirs = e.Ours, e.Theirs
+	case hyperdht.AttemptPunching:
+		c.punching = true
+		c.ours, c.theirs = e.Ours, e.Theirs
+	case hyperdht.AttemptPunchFailed:
+		c.punchErr = e.Err
+	case hyperdht.AttemptRelayFailed:
+		c.relayErr = e.Err
+	case hyperdht.AttemptPath:
+		c.path, c.Path = e.Path, e.Path.String()
+	case hyperdht.AttemptFirstPacket:
+		c.heard = true
+	}
+}
+
+// say puts a step into words.
+func say(who string, e hyperdht.AttemptEvent) string {
+	switch e.Step {
+	case hyperdht.AttemptStarted:
+		return "looking for " + who + "'s key in the DHT"
+	case hyperdht.AttemptRecord:
+		return addr(e.Node) + " holds the key's record"
+	case hyperdht.AttemptSearched:
+		if e.Err != nil {
+			return "the search failed: " + text(e.Err)
+		}
+		return "all nodes near the key were asked"
+	case hyperdht.AttemptHandshake:
+		return "handshake sent through " + addr(e.Node)
+	case hyperdht.AttemptUnanswered:
+		return "no handshake back through " + addr(e.Node) + ": " + text(e.Err)
+	case hyperdht.AttemptAnswered:
+		return who + " answers through " + addr(e.Node) + ", which sees it at " + addr(e.Addr) + " and us at " + addr(e.Seen) + "; " + claim(e.Theirs)
+	case hyperdht.AttemptWaiting:
+		return "we are reachable from everywhere, so " + who + " is to come to us"
+	case hyperdht.AttemptLAN:
+		return "we share a public address with " + who + "; pinging its local one, " + addr(e.Addr)
+	case hyperdht.AttemptLANFailed:
+		return "no answer from " + addr(e.Addr) + " within this network"
+	case hyperdht.AttemptProbing:
+		return "probe round through " + addr(e.Node) + ": both sides tell each other about their NATs"
+	case hyperdht.AttemptProbed:
+		return "answered: our NAT is " + e.Ours.String() + ", that of " + who + " is " + e.Theirs.String()
+	case hyperdht.AttemptAgreed:
+		return "punch round: " + who + " punches, too"
+	case hyperdht.AttemptPunching:
+		return "both sides send probes: " + strategy(e.Ours, e.Theirs)
+	case hyperdht.AttemptPunchFailed:
+		return "hole punching is given up: " + text(e.Err)
+	case hyperdht.AttemptRelay:
+		return "asking the blind relay " + e.Relay.Short() + " to carry the connection"
+	case hyperdht.AttemptRelayPaired:
+		return "the relay carries it"
+	case hyperdht.AttemptRelayFailed:
+		return "the relay does not carry it: " + text(e.Err)
+	case hyperdht.AttemptPath:
+		return "path: " + pathWords[e.Path] + addr(e.Addr)
+	case hyperdht.AttemptFirstPacket:
+		return "first packet from " + who
+	case hyperdht.AttemptOpen:
+		return "encryption is up: this is " + who
+	case hyperdht.AttemptClosed:
+		return "over: " + text(e.Err)
+	}
+	return e.Step.String()
+}
+
+var pathWords = map[hyperdht.Path]string{
+	hyperdht.PathDirect:  "directly to ",
+	hyperdht.PathLAN:     "within this network to ",
+	hyperdht.PathPunched: "through punched holes to ",
+	hyperdht.PathRelayed: "over the relay at ",
+}
+
+// claim is what a server says of its own NAT.
+func claim(k hyperdht.NATKind) string {
+	switch k {
+	case hyperdht.NATUnknown:
+		return "it is behind a NAT or firewall"
+	case hyperdht.NATOpen:
+		return "it says that it is reachable from everywhere"
+	}
+	return "it says that its NAT is " + k.String()
+}
+
+func strategy(ours, theirs hyperdht.NATKind) string {
+	switch {
+	case ours == hyperdht.NATRandom:
+		return "from 256 sockets, so that the other side may guess one of their ports"
+	case theirs == hyperdht.NATRandom:
+		return "to 1750 guessed ports of the other side, which takes up to 35 s"
+	}
+	return "to each other's address"
+}
+
+func addr(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "an unknown address"
+	}
+	return a.String()
+}
+
+// words are errors in plain words; the first that matches is taken.
+var words = []struct {
+	err  error
+	text string
+}{
+	{errTooLong, "it took too long"},
+	{hyperdht.ErrPeerNotFound, "no DHT node knows this key"},
+	{hyperdht.ErrPeerConnectionFailed, "no DHT node that knows the key got an answer from its owner"},
+	{hyperdht.ErrServerIncompatible, "it speaks another version of the protocol"},
+	{hyperdht.ErrServerError, "it answered with an error"},
+	{hyperdht.ErrDoubleRandom, "both NATs give every connection another port"},
+	{hyperdht.ErrProbeTimeout, "what kind of NAT one of the two is behind could not be found out"},
+	{hyperdht.ErrCannotHolepunch, "it names no DHT node to meet at"},
+	{hyperdht.ErrRemoteBusy, "it is busy with another peer whose NAT is random"},
+	{hyperdht.ErrRemoteAborted, "the other side gave up"},
+	{hyperdht.ErrPunchesElsewhere, "this node is busy with another peer whose NAT is random"},
+	{hyperdht.ErrHolepunchAborted, "no packet got through"},
+	{hyperdht.ErrRemoteNotPunching, "it does not take part"},
+	{hyperdht.ErrRemoteNotPunchable, "there is no way to punch through these two NATs"},
+	{hyperdht.ErrRelayAborted, "the relay was not reached, or did not bring the two together"},
+	{hyperdht.ErrBadHandshakeReply, "the answer makes no sense"},
+	{hyperdht.ErrTooFewNodes, "too few DHT nodes answer"},
+	{hyperdht.ErrPeerSilent, "nothing was heard from it any more"},
+	{hyperdht.ErrNoAddress, "the name has no IPv4 address"},
+	{hyperdht.ErrTimeout, "no answer"},
+	{domain.ErrTimeout, "no answer"},
+}
+
+// silent reports whether an attempt died of silence on a path that was taken for good.
+func (c *Connection) silent() bool {
+	return c.err != nil && c.path != hyperdht.PathNone && !c.heard
+}
+
+func (c *Connection) is(err error) bool { return errors.Is(c.err, err) }

@@ -1,0 +1,293 @@
+// Package doctor finds out what a node sees of the network and why a connection fails, and says so in plain words.
+//
+//	bootstrap nodes, STUN ──▶ address and NAT ──▶ who has the key's record ──▶ a connection, step by step ──▶ findings
+//
+// It runs on any host.Host with a node of its own, which announces nothing, so that it disturbs neither the program it
+// is a part of nor one that runs beside it. What it knows of a connection it reads from the trace of its host.
+package doctor
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Config is what is to be examined.
+type Config struct {
+	// Bootstrap are the DHT nodes to start from; nil for the public network's. STUN are servers, Relays blind relays,
+	// as the program would use them.
+	Bootstrap []string
+	Listen    netip.AddrPort
+	STUN      []string
+	Relays    []domain.PublicKey
+	// Targets are whom to connect to, one after the other.
+	Targets []Target
+	// Timeout bounds each connection; 0 is DefaultTimeout.
+	Timeout time.Duration
+	// Clock is the machine's wall clock; nil leaves it out.
+	Clock ports.Clock
+}
+
+// Target is somebody to connect to.
+type Target struct {
+	// Name is who that is, in the report: "the scraper".
+	Name string
+	Key  domain.PublicKey
+	// Own means that the key is that of the program the doctor belongs to, which runs on this machine or should.
+	Own bool
+	// Secret is what a scraper is to accept. Zero means that the target is a client, which is asked whether it
+	// answers.
+	Secret domain.Secret
+	// Keys are who we are to the target; zero is somebody new.
+	Keys domain.KeyPair
+}
+
+// tracer is a host whose trace is read.
+type tracer struct {
+	host.Host
+	see func(hyperdht.AttemptEvent)
+}
+
+// Trace implements host.Host.
+func (t *tracer) Trace(e host.Event) {
+	if a, ok := e.(hyperdht.AttemptEvent); ok {
+		t.see(a)
+	}
+	t.Host.Trace(e)
+}
+
+// examination is one run.
+type examination struct {
+	host      *tracer
+	cfg       Config
+	done      func(*Report)
+	report    *Report
+	node      *hyperdht.Node
+	stun      *stun.Client
+	early     []stun.ServerStatus // before the punching socket was asked about
+	transport *dht.Transport
+
+	began     host.Instant
+	wall      time.Time
+	ready     bool
+	booted    bool // the bootstrap nodes were checked
+	measuring bool
+	bound     host.Timer
+	finding   func(hyperdht.AttemptEvent)
+}
+
+// Examine looks at everything and calls done with what it has found, in a later turn and within a bounded time. It
+// fails if cfg makes no sense or no socket can be bound.
+func Examine(h host.Host, cfg Config, done func(*Report)) error {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	x := &examination{cfg: cfg, done: done, report: new(Report), finding: func(hyperdht.AttemptEvent) {}}
+	x.host = &tracer{Host: h, see: func(e hyperdht.AttemptEvent) { x.finding(e) }}
+	x.began = h.Now()
+	if cfg.Clock != nil {
+		x.wall = cfg.Clock.Now()
+	}
+	var err error
+	if x.stun, err = stun.New(x.host, stun.Config{Servers: cfg.STUN}); err != nil {
+		return err
+	}
+	x.node, err = hyperdht.New(x.host, hyperdht.Config{
+		Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: hyperdht.Ephemeral, Probe: x.stun,
+		OnReady: func() {
+			x.ready = true
+			x.report.Network.Took = x.since()
+			x.measure()
+		},
+	})
+	if err != nil {
+		return err
+	}
+	x.transport = dht.New(x.host, x.node, dht.Config{RelayThrough: cfg.Relays})
+	x.report.Machine.Addrs = h.Addrs()
+	x.node.CheckBootstrap(func(list []hyperdht.BootstrapStatus) {
+		x.booted = true
+		x.report.bootstrap(list)
+		x.measure()
+	})
+	x.bound = h.AfterFunc(entryTimeout, x.measureNow)
+	return nil
+}
+
+func (x *examination) since() Seconds { return Seconds(x.host.Now().Sub(x.began)) }
+
+// measure goes on when the network was entered and the bootstrap nodes were checked.
+func (x *examination) measure() {
+	if x.ready && x.booted {
+		x.measureNow()
+	}
+}
+
+func (x *examination) measureNow() {
+	if x.measuring {
+		return
+	}
+	x.measuring = true
+	x.bound.Stop()
+	x.early = x.stun.Status()
+	classified := func(r hyperdht.NATReport) {
+		x.report.nat(r, x.node.NAT())
+		x.host.AfterFunc(x.stunWait(), func() {
+			x.report.network(x.node.Status())
+			x.report.stun(x.early, x.stun.Status())
+			x.next(0)
+		})
+	}
+	if err := x.node.ClassifyNAT(classified); err != nil {
+		classified(hyperdht.NATReport{})
+	}
+}
+
+// stunWait is how much time STUN servers that have not answered yet are given.
+func (x *examination) stunWait() time.Duration {
+	for _, s := range x.stun.Status() {
+		if s.AnsweredAt == 0 {
+			return max(0, stunPatience-x.host.Now().Sub(x.began))
+		}
+	}
+	return 0
+}
+
+// next examines one target after the other.
+func (x *examination) next(i int) {
+	if i == len(x.cfg.Targets) || !x.report.Network.Entered {
+		x.finish()
+		return
+	}
+	target := x.cfg.Targets[i]
+	t := &TargetReport{Name: target.Name, Key: target.Key, target: target}
+	x.report.Targets = append(x.report.Targets, t)
+	x.search(t, func() {
+		x.connect(t, func() { x.next(i + 1) })
+	})
+}
+
+// search finds out which nodes have the target's record.
+func (x *examination) search(t *TargetReport, done func()) {
+	start := x.host.Now()
+	x.node.FindPeer(id.PublicKey(t.Key), func(f hyperdht.Found) {
+		r := Holder{Node: f.From}
+		for _, p := range f.Peers {
+			if p.PublicKey == id.PublicKey(t.Key) {
+				r.Relays = append(r.Relays, p.RelayAddrs...)
+			}
+		}
+		t.Record.Holders = append(t.Record.Holders, r)
+	}, func(err error) {
+		t.Record.Took = Seconds(x.host.Now().Sub(start))
+		t.Record.Announced = len(t.Record.Holders) > 0
+		t.Record.err, t.Record.Error = err, text(err)
+		done()
+	})
+}
+
+// connect dials the target and asks it for something harmless.
+func (x *examination) connect(t *TargetReport, done func()) {
+	c := &t.Connection
+	start := x.host.Now()
+	x.finding = func(e hyperdht.AttemptEvent) { c.note(t, Seconds(x.host.Now().Sub(start)), e) }
+	over := false
+	var hangUp func()
+	var late host.Timer
+	finish := func(err error) {
+		if over {
+			return
+		}
+		over = true
+		late.Stop()
+		x.finding = func(hyperdht.AttemptEvent) {}
+		c.Took = Seconds(x.host.Now().Sub(start))
+		c.err, c.Error = err, text(err)
+		hangUp()
+		done()
+	}
+	late = x.host.AfterFunc(x.cfg.Timeout, func() { finish(errTooLong) })
+	if t.target.Secret.IsZero() {
+		hangUp = x.ask(t, finish)
+	} else {
+		hangUp = x.register(t, finish)
+	}
+}
+
+var errTooLong = errors.New("it took too long")
+
+// register says goodbye to the scraper for an alias that nobody has: the scraper judges the secret and changes
+// nothing. Scrapers of the first generation do not know goodbyes.
+func (x *examination) register(t *TargetReport, finish func(error)) (cancel func()) {
+	keys := t.target.Keys
+	if keys.IsZero() {
+		keys = x.newKeys()
+	}
+	return x.transport.LeaveAlias(ports.Registration{
+		Scraper: t.Key, Dial: keys, Secret: t.target.Secret,
+		Register: domain.Register{Alias: "doctor", Key: x.newKeys().Public, Hostname: "doctor", Service: "doctor"},
+		OnOpen:   func(domain.Peer) { t.Connection.Open = true },
+	}, func(err error) {
+		remote, answered := errors.AsType[*domain.RemoteError](err)
+		switch {
+		case err == nil:
+			t.Secret = SecretAccepted
+		case !answered:
+			finish(err)
+			return
+		case remote.Message == refusal:
+			t.Secret = SecretRefused
+		default:
+			t.Secret, t.Answer = SecretUntested, remote.Message
+		}
+		finish(nil)
+	})
+}
+
+// ask asks a client whether it answers.
+func (x *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
+	keys := t.target.Keys
+	if keys.IsZero() {
+		keys = x.newKeys()
+	}
+	s := x.transport.DialMetrics(ports.MetricsDial{
+		Keys: keys, Client: t.Key,
+		OnOpen:  func(domain.Peer) { t.Connection.Open = true },
+		OnReady: func() { finish(nil) },
+		OnClose: func(err error) {
+			if err == nil {
+				err = errHungUp
+			}
+			finish(err)
+		},
+	})
+	return func() { s.Close(nil) }
+}
+
+var errHungUp = errors.New("it hung up")
+
+func (x *examination) newKeys() domain.KeyPair {
+	var seed [32]byte
+	if _, err := x.host.Rand().Read(seed[:]); err != nil {
+		panic("doctor: no randomness: " + err.Error())
+	}
+	return domain.KeyPairFromSeed(domain.SeedFrom(seed))
+}
+
+// finish tells the end.
+func (x *examination) finish() {
+	x.report.Took = x.since()
+	if x.cfg.Clock != nil {
+		x.report.clock(x.wall, x.cfg.Clock.Now(), time.Duration(x.report.Took))
+	}
+	x.report.conclude(x.cfg)
+	x.transport.Close(func() { x.done(x.report) })
+}

@@ -1,0 +1,217 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+)
+
+// WriteJSON writes the report for programs.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	p := &page{}
+	r.writeMachine(p)
+	r.writeNAT(p)
+	for _, t := range r.Targets {
+		r.writeTarget(p, t)
+	}
+	r.writeFindings(p)
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
+// page is text under headings.
+type page struct{ strings.Builder }
+
+func (p *page) heading(format string, args ...any) {
+	if p.Len() > 0 {
+		p.WriteByte('\n')
+	}
+	fmt.Fprintf(p, format+"\n", args...)
+}
+
+// mark begins a line that says whether something is well.
+func mark(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	return "FAIL"
+}
+
+func (p *page) line(state, format string, args ...any) {
+	fmt.Fprintf(p, "  %-5s "+format+"\n", append([]any{state}, args...)...)
+}
+
+func (r *Report) writeMachine(p *page) {
+	p.heading("This machine")
+	if len(r.Machine.Addrs) == 0 {
+		p.line(mark(false), "no IPv4 address but the loopback's")
+	} else {
+		p.line(mark(true), "addresses: %s", join(r.Machine.Addrs))
+	}
+	if !r.Machine.Wall.IsZero() {
+		p.line("", "its clock says %s", r.Machine.Wall.UTC().Format(time.RFC3339))
+	}
+	p.heading("Bootstrap nodes")
+	for _, b := range r.Bootstrap {
+		name := b.Node
+		if b.Addr.IsValid() && b.Addr.String() != b.Node {
+			name += " at " + b.Addr.String()
+		}
+		if b.OK {
+			p.line(mark(true), "%s answers in %v and sees us at %v", name, b.RTT, b.Seen)
+		} else {
+			p.line(mark(false), "%s: %s", name, b.Error)
+		}
+	}
+	if r.Network.Entered {
+		p.line(mark(true), "entered the DHT in %v; nodes known: %d", r.Network.Took, r.Network.Nodes)
+	} else {
+		p.line(mark(false), "the DHT cannot be entered")
+	}
+}
+
+func join[T fmt.Stringer](list []T) string {
+	texts := make([]string, 0, len(list))
+	for _, e := range list {
+		texts = append(texts, e.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+var kindWords = map[hyperdht.NATKind]string{
+	hyperdht.NATUnknown:    "too few samples to know what kind of NAT we are behind",
+	hyperdht.NATOpen:       "this machine is reachable from everywhere",
+	hyperdht.NATConsistent: "behind a NAT or firewall that shows everybody the same port (consistent): holes can be punched",
+	hyperdht.NATRandom:     "behind a NAT that shows everybody another port (random): holes are punched by guessing",
+}
+
+func (r *Report) writeNAT(p *page) {
+	p.heading("Address and NAT")
+	switch a := r.NAT.Public; {
+	case !a.IsValid():
+		p.line(mark(false), "our public address is unknown")
+	case a.Port() == 0:
+		p.line(mark(true), "others see us at %v, each at another port", a.Addr())
+	default:
+		p.line(mark(true), "others see us at %v", a)
+	}
+	p.line(mark(r.NAT.kind != hyperdht.NATUnknown), "%s", kindWords[r.NAT.kind])
+	for _, socket := range []string{"punching", "main"} {
+		p.samples(socket, r.NAT.Samples)
+	}
+	p.heading("STUN")
+	if len(r.STUN) == 0 {
+		p.line("", "no servers are configured")
+	}
+	for _, s := range r.STUN {
+		name := s.Server
+		if s.Addr.IsValid() && s.Addr.String() != s.Server {
+			name += " at " + s.Addr.String()
+		}
+		switch {
+		case !s.OK:
+			p.line(mark(false), "%s: %s", name, s.Error)
+			continue
+		case s.RTT > 0:
+			p.line(mark(true), "%s answers in %v and sees us at %v", name, s.RTT, s.Seen)
+		default:
+			p.line(mark(true), "%s answers, not at once, and sees us at %v", name, s.Seen)
+		}
+		if s.Alternate.IsValid() {
+			p.line("", "  it answers at %v, too", s.Alternate)
+		}
+	}
+}
+
+// samples lists those of one socket.
+func (p *page) samples(socket string, all []NATSample) {
+	shown := 0
+	for _, s := range all {
+		if s.Socket != socket {
+			continue
+		}
+		if shown++; shown > maxShown {
+			p.line("", "  ... and more")
+			return
+		}
+		p.line("", "  %s socket: %v sees us at %v", socket, s.From, s.Seen)
+	}
+}
+
+// maxShown bounds the samples and the nodes that are listed for people.
+const maxShown = 20
+
+func (r *Report) writeTarget(p *page, t *TargetReport) {
+	p.heading("Key of %s, %s", t.Name, t.Key)
+	switch n := len(t.Record.Holders); {
+	case t.Record.err != nil:
+		p.line(mark(false), "the search failed: %s", t.Record.Error)
+	case n == 0:
+		p.line(mark(false), "not announced: no DHT node has its record (searched for %v)", t.Record.Took)
+	case n == 1:
+		p.line(mark(true), "announced: one DHT node has its record (found in %v)", t.Record.Took)
+	default:
+		p.line(mark(true), "announced: %d DHT nodes have its record (found in %v)", n, t.Record.Took)
+	}
+	for i, h := range t.Record.Holders {
+		if i == maxShown {
+			p.line("", "  ... and more")
+			break
+		}
+		relays := ""
+		if len(h.Relays) > 0 {
+			relays = ", which says that it is also reached through " + join[netip.AddrPort](h.Relays)
+		}
+		p.line("", "  %v%s", h.Node, relays)
+	}
+
+	p.heading("Connection to %s", t.Name)
+	for _, s := range t.Connection.Steps {
+		peer := ""
+		if s.Peer != "" {
+			peer = "  (relay) "
+		}
+		p.line("", "%8.3f s  %s%s", time.Duration(s.At).Seconds(), peer, s.Text)
+	}
+	switch c := &t.Connection; {
+	case c.err != nil:
+		p.line(mark(false), "failed after %v: %s", c.Took, c.Error)
+	case t.Secret == SecretRefused:
+		p.line(mark(true), "connected (%s)", c.Path)
+		p.line(mark(false), "the secret is refused")
+	case t.Secret == SecretAccepted:
+		p.line(mark(true), "connected (%s), and the secret is accepted, after %v", c.Path, c.Took)
+	case t.Secret == SecretUntested:
+		p.line(mark(true), "connected (%s) after %v; the secret was not tried", c.Path, c.Took)
+	default:
+		p.line(mark(true), "connected (%s), and it answers, after %v", c.Path, c.Took)
+	}
+}
+
+func (r *Report) writeFindings(p *page) {
+	if len(r.Findings) > 0 {
+		p.heading("Findings")
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(p, "  %s: %s\n", f.Level, f.Text)
+		if f.Advice != "" {
+			fmt.Fprintf(p, "    What to do: %s\n", f.Advice)
+		}
+	}
+	if r.OK {
+		p.heading("All is well.")
+	}
+}
