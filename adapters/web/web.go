@@ -5,7 +5,9 @@
 //	/metrics                  the scraper's own
 //	/-/healthy, /-/ready      200 while the process lives; 200 while registrations are accepted, else 503
 //	/api/v1/status            public key, DHT node, counts
-//	/api/v1/aliases           the alias table with sessions and last scrapes
+//	/api/v1/aliases           the alias table with sessions and last scrapes; DELETE of one below it forgets it
+//	/api/v1/pins              the pins; PUT and DELETE of one below it
+//	/-/reload                 POST reads the secrets again
 //
 // Handlers run on goroutines of net/http. They post to the loop and wait for it, each within a bound and no longer than
 // their caller does.
@@ -43,6 +45,12 @@ type Scraper interface {
 	Sessions() map[domain.SessionState]int
 	Stats() domain.ScraperStats
 	Node() ports.NodeStatus
+	Alias(domain.Alias) (domain.AliasDetail, bool)
+	Refusals() []domain.Refusal
+	Pins() []domain.Pin
+	Forget(a domain.Alias, done func(found bool, err error))
+	Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error))
+	Unpin(a domain.Alias, done func(found bool, err error))
 }
 
 // Config configures a Handler.
@@ -62,6 +70,13 @@ type Config struct {
 	RoutePrefix *string
 	// TelemetryPath is where the scraper's own metrics are; /metrics by default.
 	TelemetryPath string
+
+	// Reload reads the secrets again; nil: that is not offered.
+	Reload func() error
+	// Lifecycle lets everybody change things who reaches this server.
+	Lifecycle bool
+	// Authenticated reports whether somebody has made sure who sent a request; nil: nobody has.
+	Authenticated func(*http.Request) bool
 }
 
 const (
@@ -120,16 +135,16 @@ func New(cfg Config) (*Handler, error) {
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelError),
 	})
 	h.page("/sd/prometheus", h.discovery)
-	h.page("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
-	h.page("/-/ready", h.ready)
+	h.page(healthyPath, func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
+	h.page(readyPath, h.ready)
 	h.page("/api/v1/status", h.status)
 	h.page("/api/v1/aliases", h.aliases)
 	h.page("/", h.landing)
-	if strings.HasPrefix(cfg.TelemetryPath, "/") && !h.taken(cfg.TelemetryPath) {
-		h.page(cfg.TelemetryPath, metrics.ServeHTTP)
-	} else {
-		return nil, errors.New("telemetry path: want a path like /metrics that is not in use")
+	h.page("/api/v1/pins", h.pins)
+	if err := CheckTelemetryPath(cfg.TelemetryPath); err != nil {
+		return nil, fmt.Errorf("telemetry path: %w", err)
 	}
+	h.page(cfg.TelemetryPath, metrics.ServeHTTP)
 	return h, nil
 }
 
@@ -162,6 +177,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serve(w, r)
 		return
 	}
+	if below && h.change(w, r, path) {
+		return
+	}
 	if h.routePrefix != "" && (r.URL.Path == "/" || r.URL.Path == h.routePrefix) {
 		http.Redirect(w, r, h.linkPrefix+"/", http.StatusFound)
 		return
@@ -192,10 +210,27 @@ func cleanPrefix(path string) string {
 	return "/" + path
 }
 
-// taken reports whether a path means something else already.
-func (h *Handler) taken(path string) bool {
-	_, scrape := scrapePath(path)
-	return scrape || h.paths[path] != nil
+// CheckTelemetryPath refuses a path for the scraper's own metrics that means something else.
+func CheckTelemetryPath(path string) error {
+	ours := path == "/" || path == "/alias" || path == "/node"
+	for _, folder := range []string{scrapeFolder, "/sd/", "/-/", "/api/", "/assets/"} {
+		ours = ours || strings.HasPrefix(path, folder)
+	}
+	if ours || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#") {
+		return fmt.Errorf("want a path like /metrics that is not in use, got %q", path)
+	}
+	return nil
+}
+
+const (
+	healthyPath = "/-/healthy"
+	readyPath   = "/-/ready"
+)
+
+// IsHealth reports whether a request asks for nothing but how the program is.
+func (h *Handler) IsHealth(r *http.Request) bool {
+	path, below := strings.CutPrefix(r.URL.Path, h.routePrefix)
+	return below && (path == healthyPath || path == readyPath)
 }
 
 // reading refuses methods that would change something.

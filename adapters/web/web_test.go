@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -53,6 +54,12 @@ type scraper struct {
 	aliases  []domain.AliasStatus
 	node     ports.NodeStatus
 	notReady bool
+
+	details   map[string]domain.AliasDetail
+	refusals  []domain.Refusal
+	pins      []domain.Pin
+	did       []string
+	changeErr error
 }
 
 func (s *scraper) PublicKey() domain.PublicKey { return domain.PublicKey{1} }
@@ -68,6 +75,36 @@ func (s *scraper) Stats() domain.ScraperStats {
 	return domain.ScraperStats{Scrapes: 7, ScrapesFailed: map[string]uint64{domain.ReasonTimeout: 3}, Takeovers: 1}
 }
 func (s *scraper) Node() ports.NodeStatus { return s.node }
+
+func (s *scraper) Refusals() []domain.Refusal { return s.refusals }
+func (s *scraper) Pins() []domain.Pin         { return s.pins }
+
+func (s *scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
+	for _, known := range s.aliases {
+		if known.Alias == a {
+			d := s.details[string(a)]
+			d.AliasStatus = known
+			return d, true
+		}
+	}
+	return domain.AliasDetail{}, false
+}
+
+func (s *scraper) Forget(a domain.Alias, done func(bool, error)) {
+	_, found := s.Alias(a)
+	s.did = append(s.did, "forget "+string(a))
+	done(found, s.changeErr)
+}
+
+func (s *scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error)) {
+	s.did = append(s.did, "pin "+string(a)+" "+key.Short())
+	done(domain.Pin{Alias: a, Key: key}, s.changeErr)
+}
+
+func (s *scraper) Unpin(a domain.Alias, done func(bool, error)) {
+	s.did = append(s.did, "unpin "+string(a))
+	done(slices.ContainsFunc(s.pins, func(p domain.Pin) bool { return p.Alias == a }), s.changeErr)
+}
 
 func (s *scraper) Scrape(alias domain.Alias, within time.Duration, done func([]byte, error)) func() {
 	a := string(alias)

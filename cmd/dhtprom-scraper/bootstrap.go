@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -23,7 +24,13 @@ func bootstrap(ctx context.Context, cfg bootstrapConfig, stdout io.Writer, log *
 		return err
 	}
 	first := netip.AddrPortFrom(cfg.host, uint16(cfg.port))
-	_, _ = fmt.Fprintf(stdout, "A private DHT of %d nodes. Start scrapers and clients with\n\n  --dht.bootstrap=%s\n\n", cfg.nodes, first)
+	flags := "--dht.bootstrap=" + first.String()
+	if cfg.stun {
+		for i := range min(cfg.nodes, 2) { // two that see a NAT from outside are enough to tell its kind
+			flags += fmt.Sprintf(" --stun.server=%s", netip.AddrPortFrom(cfg.host, uint16(cfg.port+i)))
+		}
+	}
+	_, _ = fmt.Fprintf(stdout, "A private DHT of %d nodes. Start scrapers and clients with\n\n  %s\n\n", cfg.nodes, flags)
 	log.Info("Running DHT nodes", "bootstrap", first.String(), "nodes", cfg.nodes)
 	<-ctx.Done()
 	log.Info("Stopping")
@@ -45,6 +52,9 @@ func startNodes(h *udp.Host, cfg bootstrapConfig) ([]*hyperdht.Node, error) {
 			c := hyperdht.Config{
 				Bootstrap: []string{}, Listen: netip.AddrPortFrom(bind, port), Mode: hyperdht.Persistent, Reachable: true,
 				PublicAddr: netip.AddrPortFrom(cfg.host, port),
+			}
+			if cfg.stun {
+				c.Probe = stun.NewResponder(h, stun.ResponderConfig{Host: cfg.host})
 			}
 			if i > 0 {
 				c.Bootstrap = []string{netip.AddrPortFrom(cfg.host, uint16(cfg.port)).String()}

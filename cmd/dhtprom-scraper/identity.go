@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
@@ -29,44 +30,77 @@ type identity struct {
 // loadIdentity takes seed and secret from the files that the flags name, else from the environment, else from the
 // storage path, where they are made once.
 func loadIdentity(cfg runConfig, log *slog.Logger) (id identity, err error) {
-	seed, err := loadSeed(cfg, log)
+	seed, err := loadSeed(seedSource{
+		file: cfg.seedFile, old: cfg.legacy, made: filepath.Join(cfg.storage, "identity.seed"), comment: "The seed of this dhtprom scraper's key pair. Keep it secret.",
+	}, log)
 	if err != nil {
 		return id, err
 	}
 	id.keys = domain.KeyPairFromSeed(seed)
 	id.secrets, id.secretAt, err = loadSecrets(cfg, log)
-	for _, s := range id.secrets {
-		if s.Weak() {
-			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Fingerprint())
-		}
-	}
 	return id, err
 }
 
-func loadSeed(cfg runConfig, log *slog.Logger) (domain.Seed, error) {
-	if cfg.seedFile != "" {
-		warnExposed(cfg.seedFile, log)
-		return keyfile.Seed(cfg.seedFile)
+// seedSource is where a seed may come from: a file, the environment, an older program's environment, or a file that is
+// made once.
+type seedSource struct {
+	file    string
+	old     *legacy // may be nil
+	made    string
+	comment string
+}
+
+func loadSeed(from seedSource, log *slog.Logger) (domain.Seed, error) {
+	if from.file != "" {
+		warnExposed(from.file, log)
+		return keyfile.Seed(from.file)
 	}
 	if text := os.Getenv(seedEnv); text != "" {
 		return keyfile.ParseSeed(seedEnv, text)
 	}
-	path := filepath.Join(cfg.storage, "identity.seed")
-	err := makeOnce(path, "The seed of this dhtprom scraper's key pair. Keep it secret.", keyfile.NewSeed().RevealText, log)
-	if err != nil {
+	if from.old != nil && from.old.values[legacySeed] != "" {
+		return keyfile.ParseSeed(from.old.names[legacySeed], from.old.values[legacySeed])
+	}
+	if err := makeOnce(from.made, from.comment, keyfile.NewSeed().RevealText, log); err != nil {
 		return domain.Seed{}, err
 	}
-	return keyfile.Seed(path)
+	return keyfile.Seed(from.made)
 }
 
+// loadSecrets reads the valid secrets, and says where the first of them lies.
 func loadSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at string, err error) {
-	if cfg.secretFile != "" {
-		warnExposed(cfg.secretFile, log)
-		secrets, err = keyfile.Secrets(cfg.secretFile)
-		return secrets, cfg.secretFile, err
+	secrets, at, err = readSecrets(cfg, log)
+	unique := secrets[:0]
+	for _, s := range secrets {
+		if slices.ContainsFunc(unique, s.Equal) {
+			continue
+		}
+		unique = append(unique, s)
+		if s.Weak() {
+			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Fingerprint())
+		}
+	}
+	return unique, at, err
+}
+
+func readSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at string, err error) {
+	if len(cfg.secretFiles) > 0 {
+		for _, path := range cfg.secretFiles {
+			warnExposed(path, log)
+			some, err := keyfile.Secrets(path)
+			if err != nil {
+				return nil, "", err
+			}
+			secrets = append(secrets, some...)
+		}
+		return secrets, cfg.secretFiles[0], nil
 	}
 	if text := os.Getenv(secretEnv); text != "" {
 		secrets, err = keyfile.ParseSecrets(secretEnv, text)
+		return secrets, "FILE", err
+	}
+	if l := cfg.legacy; l != nil && l.values[legacySecret] != "" {
+		secrets, err = keyfile.ParseSecrets(l.names[legacySecret], l.values[legacySecret])
 		return secrets, "FILE", err
 	}
 	path := filepath.Join(cfg.storage, "secret")

@@ -1,7 +1,9 @@
 // Command dhtprom-scraper lets Prometheus scrape services behind NATs.
 //
 //	dhtprom-scraper [run]       accept registrations and serve every alias's metrics over HTTP
+//	dhtprom-scraper alias       list, forget and pin the aliases of a scraper that runs
 //	dhtprom-scraper bootstrap   DHT nodes for a private network
+//	dhtprom-scraper relay       a blind relay for connections that find no direct path
 //	dhtprom-scraper keygen      a seed, its public key and a secret
 //	dhtprom-scraper demo        a private DHT, a scraper and a client in one process
 package main
@@ -35,6 +37,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	switch chosen {
 	case "bootstrap":
 		return bootstrap(ctx, f.bootstrap, stdout, log)
+	case "relay":
+		return relay(ctx, f.relay, stdout, log)
+	case "alias list", "alias forget", "alias pin", "alias unpin":
+		return aliases(ctx, chosen, f.alias, stdout)
 	case "keygen":
 		return keygen(stdout)
 	case "demo":

@@ -9,14 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"os/signal"
 	"path/filepath"
-	"strings"
+	"slices"
+	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/dhtprom/dhtprom/adapters/bolt"
 	"github.com/dhtprom/dhtprom/adapters/targets"
@@ -43,8 +44,9 @@ const (
 type program struct {
 	host    *udp.Host
 	scraper *app.Scraper
-	server  *http.Server
-	web     *toolkit.FlagConfig
+	servers *servers
+	reload  *reloader
+	cfg     runConfig
 	log     *slog.Logger
 
 	listeners []net.Listener
@@ -69,10 +71,13 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger)
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
 	if err := p.listen(); err != nil {
 		return errors.Join(err, p.Close())
 	}
-	go func() { failed <- p.serve() }()
+	go func() { failed <- p.servers.serve(p.listeners) }()
 	p.host.Post(func() {
 		p.scraper.Start(func(err error) {
 			if err != nil {
@@ -85,26 +90,34 @@ func (p *program) Run(ctx context.Context) error {
 			}
 		})
 	})
-	var err error
-	select {
-	case <-ctx.Done():
-		p.log.Info("Stopping")
-	case err = <-failed:
+	for {
+		select {
+		case <-hangUps:
+			_ = p.reload.run() // which says what went wrong
+		case <-ctx.Done():
+			p.log.Info("Stopping")
+			return p.Close()
+		case err := <-failed:
+			return errors.Join(err, p.Close())
+		}
 	}
-	return errors.Join(err, p.Close())
 }
 
 // listen binds the HTTP addresses before anything else happens, so that a port that is taken is the first thing said.
 func (p *program) listen() error {
-	if p.web.WebSystemdSocket != nil && *p.web.WebSystemdSocket {
+	web := p.cfg.web
+	if web.WebSystemdSocket != nil && *web.WebSystemdSocket {
+		listeners, err := systemdListeners()
+		if err != nil {
+			return fmt.Errorf("--web.systemd-socket: %w", err)
+		}
+		p.listeners = listeners
 		return nil
 	}
-	for _, a := range *p.web.WebListenAddresses {
-		if strings.HasPrefix(a, "vsock://") {
-			return nil
-		}
+	if slices.ContainsFunc(*web.WebListenAddresses, isVsock) {
+		return nil
 	}
-	for _, a := range *p.web.WebListenAddresses {
+	for _, a := range *web.WebListenAddresses {
 		l, err := net.Listen("tcp", a)
 		if err != nil {
 			for _, open := range p.listeners {
@@ -121,7 +134,7 @@ func (p *program) listen() error {
 // warnOpen warns when everybody can read what is served.
 func (p *program) warnOpen(a net.Addr) {
 	bound, err := netip.ParseAddrPort(a.String())
-	if err == nil && !bound.Addr().IsLoopback() && *p.web.WebConfigFile == "" {
+	if err == nil && !bound.Addr().IsLoopback() && *p.cfg.web.WebConfigFile == "" {
 		p.log.Warn("The HTTP server is open to others without TLS and passwords; see --web.config.file", "address", a.String())
 	}
 }
@@ -129,30 +142,22 @@ func (p *program) warnOpen(a net.Addr) {
 // address is where the HTTP server is, for people to open.
 func (p *program) address() string {
 	if len(p.listeners) == 0 {
-		return (*p.web.WebListenAddresses)[0]
+		return (*p.cfg.web.WebListenAddresses)[0]
 	}
 	return p.listeners[0].Addr().String()
-}
-
-func (p *program) serve() error {
-	var err error
-	if p.listeners == nil {
-		err = toolkit.ListenAndServe(p.server, p.web, p.log)
-	} else {
-		err = toolkit.ServeMultiple(p.listeners, p.server, p.web, p.log)
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
 }
 
 // Close stops the HTTP server and the scraper, within five seconds.
 func (p *program) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), httpTimeout)
 	defer cancel()
-	if p.server.Shutdown(ctx) != nil {
-		_ = p.server.Close() // scrapes under way have had their time
+	for _, s := range p.servers.shut() {
+		if s.Shutdown(ctx) != nil {
+			_ = s.Close() // scrapes under way have had their time
+		}
+	}
+	for _, l := range p.listeners {
+		_ = l.Close() // those that never got a server
 	}
 	closed := make(chan struct{})
 	p.host.Post(func() { p.scraper.Close(func() { close(closed) }) })
@@ -177,7 +182,7 @@ func newStore(h *udp.Host, cfg runConfig) (*bolt.Store, func(), error) {
 }
 
 // newTargets returns nil when no file is wanted.
-func newTargets(h *udp.Host, cfg runConfig) ports.TargetsFile {
+func newTargets(h *udp.Host, cfg runConfig) *targets.File {
 	if cfg.targetsFile == "" {
 		return nil
 	}
@@ -186,32 +191,35 @@ func newTargets(h *udp.Host, cfg runConfig) ports.TargetsFile {
 
 func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect) (ports.Transport, error) {
 	return machine.On(h, func() (ports.Transport, error) {
-		return connect(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys})
+		return connect(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays})
 	})
 }
 
-func newScraper(h *udp.Host, t ports.Transport, store ports.AliasStore, file ports.TargetsFile, cfg runConfig, id identity, log *slog.Logger) (*app.Scraper, error) {
-	return app.NewScraper(app.ScraperConfig{
-		Host: h, Transport: t, Clock: machine.Clock{}, Store: store, Targets: file, Keys: id.keys, Secrets: id.secrets,
-		Expiry: cfg.expiry, CheckInterval: cfg.check, OnEvent: app.LogEvents(h, log),
-	})
+func newScraper(h *udp.Host, t ports.Transport, store *bolt.Store, file *targets.File, cfg runConfig, id identity, log *slog.Logger) (*app.Scraper, error) {
+	c := app.ScraperConfig{
+		Host: h, Transport: t, Clock: machine.Clock{}, Store: store, Pins: store, Keys: id.keys, Secrets: id.secrets,
+		Expiry: cfg.expiry, CheckInterval: cfg.check, RequireProof: cfg.proof, PinAliases: cfg.pin, OnEvent: app.LogEvents(h, log),
+	}
+	if file != nil {
+		// What the file holds at the first start is another program's: the bridge's.
+		c.Targets, c.Import = file, file
+	}
+	return app.NewScraper(c)
 }
 
-func newServer(h *udp.Host, s *app.Scraper, log *slog.Logger) (*http.Server, error) {
+func newServers(h *udp.Host, s *app.Scraper, reload *reloader, cfg runConfig, log *slog.Logger) (*servers, error) {
 	handler, err := web.New(web.Config{
 		Loop: h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Version: cli.Version(),
-		Collectors: []prometheus.Collector{
+		ExternalURL: cfg.external, RoutePrefix: cfg.prefix, TelemetryPath: cfg.telemetry,
+		Reload: reload.run, Lifecycle: cfg.lifecycle,
+		Authenticated: func(r *http.Request) bool { return authenticated(*cfg.web.WebConfigFile, r) },
+		Collectors: append(reload.collectors(),
 			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 			versioncollector.NewCollector("dhtprom"),
-		},
+		),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}, nil
+	return &servers{web: cfg.web, handler: handler, openHealth: cfg.openHealth, log: log}, nil
 }
-
-func newWeb(cfg runConfig) *toolkit.FlagConfig { return cfg.web }

@@ -26,25 +26,26 @@ func newProgram(cfg runConfig, id identity, log *slog.Logger, connect machine.Co
 		cleanup()
 		return nil, nil, err
 	}
-	targetsFile := newTargets(host, cfg)
-	scraper, err := newScraper(host, transport, store, targetsFile, cfg, id, log)
+	file := newTargets(host, cfg)
+	scraper, err := newScraper(host, transport, store, file, cfg, id, log)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	server, err := newServer(host, scraper, log)
+	mainReloader := newReloader(host, scraper, cfg, log)
+	mainServers, err := newServers(host, scraper, mainReloader, cfg, log)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	flagConfig := newWeb(cfg)
 	mainProgram := &program{
 		host:    host,
 		scraper: scraper,
-		server:  server,
-		web:     flagConfig,
+		servers: mainServers,
+		reload:  mainReloader,
+		cfg:     cfg,
 		log:     log,
 	}
 	return mainProgram, func() {

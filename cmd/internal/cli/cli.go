@@ -106,9 +106,7 @@ func (a *App) Parse(args []string) (command string, err error) {
 		}
 	}
 	for _, c := range model.Commands {
-		for _, f := range c.Flags {
-			a.GetCommand(c.Name).GetFlag(f.Name).Envar(EnvName(f.Name))
-		}
+		giveTwins(a.GetCommand(c.Name), c)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -119,6 +117,16 @@ func (a *App) Parse(args []string) (command string, err error) {
 		}
 	}()
 	return a.Application.Parse(args)
+}
+
+// giveTwins gives the flags of a command, and of the commands below it, their environment twins.
+func giveTwins(c *kingpin.CmdClause, m *kingpin.CmdModel) {
+	for _, f := range m.Flags {
+		c.GetFlag(f.Name).Envar(EnvName(f.Name))
+	}
+	for _, below := range m.Commands {
+		giveTwins(c.GetCommand(below.Name), below)
+	}
 }
 
 // Main runs a program to its end, with a context that SIGINT and SIGTERM end. A second signal ends the process at

@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/model"
+
+	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/domain"
 )
 
 // checked is a flag whose errors name it: kingpin's own say only what was wrong.
@@ -88,6 +92,41 @@ func ListenAddr(s string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("want an IPv4 address and a port like 0.0.0.0:49737, got %q", s)
 	}
 	return a, nil
+}
+
+// Key reads a public key.
+func Key(s string) (domain.PublicKey, error) {
+	k, err := domain.ParsePublicKey(s)
+	if err != nil {
+		return k, fmt.Errorf("want a public key as 64 hex digits or 52 z32 characters, got %q", s)
+	}
+	return k, nil
+}
+
+// STUNServer reads a STUN server: host:port, or none.
+func STUNServer(s string) (string, error) {
+	_, err := stun.Servers([]string{s}, false)
+	if err != nil {
+		return "", fmt.Errorf("want HOST:PORT or none, got %q", s)
+	}
+	return s, nil
+}
+
+// HTTPURL reads the address of an HTTP server.
+func HTTPURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("want a URL like http://host:30000/path, got %q", s)
+	}
+	return u, nil
+}
+
+// Text reads anything but nothing.
+func Text(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("want a value, got nothing")
+	}
+	return s, nil
 }
 
 // IPv4 reads an IPv4 address.

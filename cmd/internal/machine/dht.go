@@ -2,6 +2,7 @@ package machine
 
 import (
 	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports"
@@ -10,15 +11,36 @@ import (
 
 // DHT connects to HyperDHT.
 func DHT(h host.Host, n Node) (ports.Transport, error) {
-	cfg := hyperdht.Config{Bootstrap: n.Bootstrap, Listen: n.Listen}
-	if !n.Keys.IsZero() {
-		cfg.Keys = id.KeyPairFromSeed(id.Seed(n.Keys.Seed.Reveal()))
-	}
-	node, err := hyperdht.New(h, cfg)
+	node, err := HyperDHT(h, n)
 	if err != nil {
 		return nil, err
 	}
-	return dht.New(h, node, dht.Config{}), nil
+	return dht.New(h, node, dht.Config{RelayThrough: n.Relays}), nil
+}
+
+// HyperDHT is the node below a DHT's transport. It runs on the host's loop.
+func HyperDHT(h host.Host, n Node) (*hyperdht.Node, error) {
+	cfg := hyperdht.Config{Bootstrap: n.Bootstrap, Listen: n.Listen}
+	probe, err := stunProbe(h, n)
+	if err != nil {
+		return nil, err
+	}
+	if probe != nil { // a nil *Client would be a probe
+		cfg.Probe = probe
+	}
+	if !n.Keys.IsZero() {
+		cfg.Keys = id.KeyPairFromSeed(id.Seed(n.Keys.Seed.Reveal()))
+	}
+	return hyperdht.New(h, cfg)
+}
+
+// stunProbe is nil where no server is to be asked.
+func stunProbe(h host.Host, n Node) (*stun.Client, error) {
+	servers, err := stun.Servers(n.STUN, n.Bootstrap != nil)
+	if err != nil || len(servers) == 0 {
+		return nil, err
+	}
+	return stun.New(h, stun.Config{Servers: servers})
 }
 
 var _ Connect = DHT

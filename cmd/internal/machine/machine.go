@@ -23,6 +23,11 @@ type Node struct {
 	Bootstrap []string       // nodes to start from; nil for the public network's
 	Listen    netip.AddrPort // where the UDP socket is bound
 	Keys      domain.KeyPair // what it dials as unless told otherwise; zero for a pair of its own
+	// STUN are the values of --stun.server: servers that tell the node its public address, "none", or nothing for the
+	// default ones on the public network and none on a private one.
+	STUN []string
+	// Relays are blind relays for connections that find no direct path.
+	Relays []domain.PublicKey
 }
 
 // Connect makes the network side of a program. It runs on the host's loop.

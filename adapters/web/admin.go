@@ -1,0 +1,201 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// This file is what changes something: reloading, forgetting and pinning. It takes either a caller whom the web
+// configuration has identified, or the operator's word that everybody may.
+
+const (
+	aliasFolder = "/api/v1/aliases/"
+	pinFolder   = "/api/v1/pins/"
+	reloadPath  = "/-/reload"
+)
+
+// Pins is the data of /api/v1/pins.
+type Pins struct {
+	Pins []Pin `json:"pins"`
+}
+
+// Pin is an alias that belongs to one key.
+type Pin struct {
+	Alias     string    `json:"alias"`
+	PublicKey string    `json:"publicKey"`
+	Since     time.Time `json:"since"`
+}
+
+func pinOf(p domain.Pin) Pin {
+	return Pin{Alias: string(p.Alias), PublicKey: p.Key.String(), Since: p.Since.UTC()}
+}
+
+func (h *Handler) pins(w http.ResponseWriter, r *http.Request) {
+	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Pins)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	data := Pins{Pins: make([]Pin, len(all))}
+	for i, p := range all {
+		data.Pins[i] = pinOf(p)
+	}
+	answer(w, http.StatusOK, envelope{Status: "success", Data: data})
+}
+
+func refuse(w http.ResponseWriter, code int, why string) {
+	answer(w, code, envelope{Status: "error", Error: why})
+}
+
+// change serves the paths that change something; served is false for others.
+func (h *Handler) change(w http.ResponseWriter, r *http.Request, path string) (served bool) {
+	alias, forget := strings.CutPrefix(path, aliasFolder)
+	pinned, pin := strings.CutPrefix(path, pinFolder)
+	var methods string
+	switch {
+	case path == reloadPath && h.cfg.Reload != nil:
+		methods = "POST, PUT"
+	case forget:
+		methods = "DELETE"
+	case pin:
+		methods = "PUT, DELETE"
+	default:
+		return false
+	}
+	if !strings.Contains(methods, r.Method) {
+		w.Header().Set("Allow", methods)
+		refuse(w, http.StatusMethodNotAllowed, "Method not allowed: want "+methods)
+		return true
+	}
+	if why := h.mayChange(r); why != "" {
+		refuse(w, http.StatusForbidden, why)
+		return true
+	}
+	switch {
+	case path == reloadPath:
+		h.reload(w)
+	case forget:
+		h.forget(w, r, domain.Alias(alias))
+	case r.Method == http.MethodPut:
+		h.pin(w, r, domain.Alias(pinned))
+	default:
+		h.unpin(w, r, domain.Alias(pinned))
+	}
+	return true
+}
+
+var crossOrigin = http.NewCrossOriginProtection()
+
+// mayChange says why a caller may not change anything; empty if it may. A browser must not be made to do it by another
+// site: it says where a request comes from, and where everybody may, the name that it was asked under must be one that
+// no other site can have made up.
+func (h *Handler) mayChange(r *http.Request) (why string) {
+	if err := crossOrigin.Check(r); err != nil {
+		return "Not from another site"
+	}
+	if h.cfg.Authenticated != nil && h.cfg.Authenticated(r) {
+		return ""
+	}
+	if !h.cfg.Lifecycle {
+		return "Changes need passwords or client certificates (--web.config.file), or --web.enable-lifecycle"
+	}
+	if !h.ownName(r.Host) {
+		return "Not under this name: use an IP address, localhost, this machine's name or that of --web.external-url"
+	}
+	return ""
+}
+
+func (h *Handler) ownName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	if u := h.cfg.ExternalURL; u != nil && strings.EqualFold(host, u.Hostname()) {
+		return true
+	}
+	name, err := os.Hostname()
+	return err == nil && strings.EqualFold(host, name)
+}
+
+func (h *Handler) reload(w http.ResponseWriter) {
+	if err := h.cfg.Reload(); err != nil {
+		line(w, http.StatusInternalServerError, "Reloading failed: "+oneLine(err.Error()))
+		return
+	}
+	line(w, http.StatusOK, "Reloaded")
+}
+
+type outcome struct {
+	found bool
+	pin   domain.Pin
+	err   error
+}
+
+func (h *Handler) forget(w http.ResponseWriter, r *http.Request, a domain.Alias) {
+	h.alter(w, r, "no such alias", func(done func(outcome)) {
+		h.cfg.Scraper.Forget(a, func(found bool, err error) { done(outcome{found: found, err: err}) })
+	})
+}
+
+func (h *Handler) unpin(w http.ResponseWriter, r *http.Request, a domain.Alias) {
+	h.alter(w, r, "no such pin", func(done func(outcome)) {
+		h.cfg.Scraper.Unpin(a, func(found bool, err error) { done(outcome{found: found, err: err}) })
+	})
+}
+
+func (h *Handler) pin(w http.ResponseWriter, r *http.Request, a domain.Alias) {
+	var key domain.PublicKey
+	if text := r.URL.Query().Get("key"); text != "" {
+		var err error
+		if key, err = domain.ParsePublicKey(text); err != nil {
+			refuse(w, http.StatusBadRequest, "key: "+err.Error())
+			return
+		}
+	}
+	h.alter(w, r, "", func(done func(outcome)) {
+		h.cfg.Scraper.Pin(a, key, func(p domain.Pin, err error) { done(outcome{found: true, pin: p, err: err}) })
+	})
+}
+
+// changeTimeout bounds the wait for the disk.
+const changeTimeout = 10 * time.Second
+
+// alter asks the loop for a change and waits until it is durable.
+func (h *Handler) alter(w http.ResponseWriter, r *http.Request, missing string, f func(done func(outcome))) {
+	ctx, stop := context.WithTimeout(r.Context(), changeTimeout)
+	defer stop()
+	answered := make(chan outcome, 1)
+	h.cfg.Loop.Post(func() { f(func(o outcome) { answered <- o }) })
+	var o outcome
+	select {
+	case o = <-answered:
+	case <-ctx.Done():
+		refuse(w, http.StatusServiceUnavailable, "it takes long, and may still happen")
+		return
+	}
+	switch {
+	case errors.Is(o.err, domain.ErrUnknownAlias):
+		refuse(w, http.StatusNotFound, oneLine(o.err.Error()))
+	case errors.Is(o.err, domain.ErrName):
+		refuse(w, http.StatusBadRequest, oneLine(o.err.Error()))
+	case o.err != nil:
+		refuse(w, http.StatusInternalServerError, oneLine(o.err.Error()))
+	case !o.found:
+		refuse(w, http.StatusNotFound, missing)
+	case o.pin != domain.Pin{}:
+		answer(w, http.StatusOK, envelope{Status: "success", Data: pinOf(o.pin)})
+	default:
+		answer(w, http.StatusOK, envelope{Status: "success"})
+	}
+}

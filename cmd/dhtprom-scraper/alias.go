@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/common/config"
+
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+)
+
+const (
+	// apiTimeout bounds one request to a scraper.
+	apiTimeout = 10 * time.Second
+	// maxAnswer bounds what is read of its answer: 10,000 aliases are a few megabytes.
+	maxAnswer = 64 << 20
+)
+
+// aliases runs one of the alias commands at a scraper that runs.
+func aliases(ctx context.Context, command string, cfg aliasConfig, stdout io.Writer) error {
+	api, err := newAPI(cfg)
+	if err != nil {
+		return err
+	}
+	at := "/" + url.PathEscape(cfg.alias)
+	switch command {
+	case "alias forget":
+		err = api.do(ctx, http.MethodDelete, "aliases"+at, nil)
+	case "alias pin":
+		if cfg.key != "" {
+			at += "?key=" + cfg.key
+		}
+		err = api.do(ctx, http.MethodPut, "pins"+at, nil)
+	case "alias unpin":
+		err = api.do(ctx, http.MethodDelete, "pins"+at, nil)
+	default:
+		return api.list(ctx, cfg.format, stdout)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(stdout, "Done")
+	}
+	return err
+}
+
+// api is a scraper's API.
+type api struct {
+	client *http.Client
+	base   *url.URL
+}
+
+func newAPI(cfg aliasConfig) (*api, error) {
+	var with config.HTTPClientConfig
+	if cfg.client != "" {
+		loaded, _, err := config.LoadHTTPConfigFile(cfg.client)
+		if err != nil {
+			return nil, &cli.UsageError{Err: fmt.Errorf("--http.config.file: %w", err)}
+		}
+		with = *loaded
+	}
+	client, err := config.NewClientFromConfig(with, name)
+	if err != nil {
+		return nil, &cli.UsageError{Err: fmt.Errorf("--http.config.file: %w", err)}
+	}
+	client.Timeout = apiTimeout
+	return &api{client: client, base: cfg.url}, nil
+}
+
+// do asks, and reads the data of the answer, if any is wanted.
+func (a *api) do(ctx context.Context, method, path string, data any) error {
+	req, err := http.NewRequestWithContext(ctx, method, a.base.JoinPath("/api/v1/").String()+path, nil)
+	if err != nil {
+		return err
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err
+		}
+		return fmt.Errorf("--url: no answer from %s: %w", a.base, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("--url: the answer of %s: %w", a.base, err)
+	}
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: data}
+	switch err := json.Unmarshal(body, &answer); {
+	case res.StatusCode == http.StatusUnauthorized:
+		return errors.New("the scraper wants a password: see --http.config.file")
+	case err != nil:
+		return fmt.Errorf("--url: %s answers %s and is no dhtprom scraper", a.base, res.Status)
+	case answer.Status != "success":
+		return errors.New(answer.Error)
+	}
+	return nil
+}
+
+func (a *api) list(ctx context.Context, format string, stdout io.Writer) error {
+	var list web.Aliases
+	var pins web.Pins
+	if err := errors.Join(a.do(ctx, http.MethodGet, "aliases", &list), a.do(ctx, http.MethodGet, "pins", &pins)); err != nil {
+		return err
+	}
+	if format == "json" {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(struct {
+			web.Aliases
+			web.Pins
+		}{list, pins})
+	}
+	pinned := map[string]string{}
+	for _, p := range pins.Pins {
+		pinned[p.Alias] = p.PublicKey
+	}
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "ALIAS\tSERVICE\tHOSTNAME\tHEALTH\tSESSION\tPATH\tEXPIRES\tPINNED\tKEY")
+	row := func(cells ...string) {
+		for i, c := range cells {
+			if i > 0 {
+				_, _ = fmt.Fprint(w, "\t")
+			}
+			if c == "" {
+				c = "-"
+			}
+			_, _ = fmt.Fprint(w, c)
+		}
+		_, _ = fmt.Fprintln(w)
+	}
+	for _, e := range list.Aliases {
+		pin := "no"
+		if pinned[e.Alias] != "" {
+			pin = "yes"
+			delete(pinned, e.Alias)
+		}
+		row(e.Alias, e.Service, e.Hostname, e.Health, e.Session, e.Path, e.Expires.Local().Format(time.DateTime), pin, e.PublicKey)
+	}
+	for _, p := range pins.Pins {
+		if pinned[p.Alias] != "" {
+			row(p.Alias, "", "", "", "not registered", "", "", "yes", p.PublicKey)
+		}
+	}
+	return w.Flush()
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+)
+
+// reloader reads again what may change while the program runs: the secrets.
+type reloader struct {
+	host    *udp.Host
+	scraper *app.Scraper
+	cfg     runConfig
+	log     *slog.Logger
+	mu      sync.Mutex // one at a time
+
+	good prometheus.Gauge
+	when prometheus.Gauge
+}
+
+func newReloader(h *udp.Host, s *app.Scraper, cfg runConfig, log *slog.Logger) *reloader {
+	r := &reloader{
+		host: h, scraper: s, cfg: cfg, log: log,
+		good: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dhtprom_config_last_reload_successful", Help: "Whether the secrets could be read the last time.",
+		}),
+		when: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dhtprom_config_last_reload_success_timestamp_seconds", Help: "When the secrets were last read.",
+		}),
+	}
+	r.good.Set(1)
+	r.when.Set(float64(time.Now().Unix()))
+	return r
+}
+
+// run reloads. When something is wrong with what it reads, everything stays as it was.
+func (r *reloader) run() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	secrets, _, err := loadSecrets(r.cfg, r.log)
+	if err == nil {
+		_, err = machine.On(r.host, func() (struct{}, error) { return struct{}{}, r.scraper.SetSecrets(secrets) })
+	}
+	if err != nil {
+		r.good.Set(0)
+		r.log.Error("Reloading failed, the secrets stay as they were", "err", err)
+		return err
+	}
+	r.good.Set(1)
+	r.when.Set(float64(time.Now().Unix()))
+	r.log.Info("Reloaded", "secrets", len(secrets))
+	return nil
+}
+
+func (r *reloader) collectors() []prometheus.Collector { return []prometheus.Collector{r.good, r.when} }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dhtprom/dhtprom/adapters/web"
+)
+
+// This file is the HTTP server: exporter-toolkit's, with two things that it leaves to others.
+//
+// It wraps the handler of a server in place when it starts to serve, so that each listener has a server of its own. And
+// it asks for the password on every path. Health is answered before it here, because probes have no password and learn
+// nothing but that the program lives.
+
+// servers are the HTTP servers of a program, one for each listener.
+type servers struct {
+	web        *toolkit.FlagConfig
+	handler    *web.Handler
+	openHealth bool
+	log        *slog.Logger
+
+	mu     sync.Mutex
+	all    []*http.Server
+	closed bool
+}
+
+// systemd returns the listeners that systemd handed over.
+func systemdListeners() ([]net.Listener, error) {
+	listeners, err := activation.Listeners()
+	if err == nil && len(listeners) == 0 {
+		err = errors.New("systemd handed no socket over")
+	}
+	return listeners, err
+}
+
+// serve serves until shut, or until one of the listeners fails.
+func (s *servers) serve(listeners []net.Listener) error {
+	if len(listeners) == 0 { // vsock
+		server := s.add()
+		if server == nil {
+			return nil
+		}
+		return served(toolkit.ListenAndServe(server, s.web, s.log))
+	}
+	all := errgroup.Group{}
+	for _, l := range listeners {
+		server := s.add()
+		if server == nil {
+			return nil
+		}
+		if s.openHealth {
+			l = &firstAccept{Listener: l, then: func() { server.Handler = s.healthFirst(server.Handler) }}
+		}
+		all.Go(func() error { return served(toolkit.Serve(l, server, s.web, s.log)) })
+	}
+	return all.Wait()
+}
+
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// add makes a server; nil when it is too late for one.
+func (s *servers) add() *http.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	server := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.all = append(s.all, server)
+	return server
+}
+
+// shut returns the servers, to be closed, and makes no more.
+func (s *servers) shut() []*http.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.all
+}
+
+func (s *servers) healthFirst(protected http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.handler.IsHealth(r) {
+			s.handler.ServeHTTP(w, r)
+			return
+		}
+		protected.ServeHTTP(w, r)
+	})
+}
+
+// firstAccept calls then once, before the first connection: the handler has been wrapped by then, and nothing else
+// touches it any more.
+type firstAccept struct {
+	net.Listener
+	once sync.Once
+	then func()
+}
+
+func (l *firstAccept) Accept() (net.Conn, error) {
+	l.once.Do(l.then)
+	return l.Listener.Accept()
+}
+
+// authenticated reports whether the web configuration has made sure who sent a request: by a password, without which
+// it would not have come here, or by a certificate.
+func authenticated(webConfig string, r *http.Request) bool {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return true
+	}
+	if webConfig == "" {
+		return false
+	}
+	content, err := os.ReadFile(webConfig) // each time, as the toolkit does
+	if err != nil {
+		return false
+	}
+	var c struct {
+		Users map[string]string `yaml:"basic_auth_users"`
+	}
+	return yaml.Unmarshal(content, &c) == nil && len(c.Users) > 0
+}
+
+// isVsock reports whether an address is for the toolkit to bind.
+func isVsock(address string) bool { return strings.HasPrefix(address, "vsock://") }
