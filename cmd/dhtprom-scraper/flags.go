@@ -84,6 +84,7 @@ type flags struct {
 	bootstrap bootstrapConfig
 	relay     relayConfig
 	alias     aliasConfig
+	invite    inviteConfig
 }
 
 func newFlags(out io.Writer) *flags {
@@ -121,6 +122,7 @@ func newFlags(out io.Writer) *flags {
 		BoolVar(&f.bootstrap.stun)
 	f.addRelay()
 	f.addAlias()
+	f.addInvite()
 	f.run.legacy.setDefaults(run)
 	if level := f.run.legacy.logLevel(); level != "" {
 		f.app.GetFlag("log.level").Default(level)

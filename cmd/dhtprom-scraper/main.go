@@ -1,6 +1,7 @@
 // Command dhtprom-scraper lets Prometheus scrape services behind NATs.
 //
 //	dhtprom-scraper [run]       accept registrations and serve every alias's metrics over HTTP
+//	dhtprom-scraper invite      one string that a client needs to register
 //	dhtprom-scraper alias       list, forget and pin the aliases of a scraper that runs
 //	dhtprom-scraper bootstrap   DHT nodes for a private network
 //	dhtprom-scraper relay       a blind relay for connections that find no direct path
@@ -41,6 +42,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return relay(ctx, f.relay, stdout, log)
 	case "alias list", "alias forget", "alias pin", "alias unpin":
 		return aliases(ctx, chosen, f.alias, stdout)
+	case "invite":
+		return invite(f.invite, stdout, log)
 	case "keygen":
 		return keygen(stdout)
 	case "demo":

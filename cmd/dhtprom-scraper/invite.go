@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"rsc.io/qr"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// inviteConfig is what the flags of invite say.
+type inviteConfig struct {
+	storage     string
+	seedFile    string
+	secretFiles []string
+	bootstrap   []string
+	relays      []domain.PublicKey
+	qr          string
+	legacy      *legacy
+}
+
+func (f *flags) addInvite() {
+	f.invite.legacy = f.run.legacy
+	c := f.app.Command("invite", "Print an invite: one string that a client needs to register here, secret and all. --invite-file of dhtprom-client takes it.")
+	c.Flag("storage.path", "Folder of the scraper's seed and secret, as for run.").Default("dhtprom-data").StringVar(&f.invite.storage)
+	c.Flag("identity.seed-file", "File with the scraper's seed, as for run.").PlaceHolder("FILE").StringVar(&f.invite.seedFile)
+	c.Flag("secret-file", "File with the scraper's secret, as for run. Where there are several, the first is handed out.").
+		PlaceHolder("FILE").SetValue(cli.List("secret-file", &f.invite.secretFiles, cli.Text))
+	c.Flag("dht.bootstrap", "DHT node of the private network that the scraper is in, as clients reach it. Repeatable. Default: the public network.").
+		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.invite.bootstrap, cli.Bootstrap))
+	c.Flag("dht.relay", "Public key of a blind relay for clients to use. Repeatable.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Key))
+	c.Flag("qr", "Print a QR code, too. One of: auto (on a terminal), always, never.").Default("auto").
+		SetValue(cli.Value("qr", &f.invite.qr, func(s string) (string, error) {
+			if s != "auto" && s != "always" && s != "never" {
+				return "", fmt.Errorf("want auto, always or never, got %q", s)
+			}
+			return s, nil
+		}))
+}
+
+// invite prints an invite on a line of its own, so that the output can be a file for clients, and more for people where
+// people read it.
+func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
+	if err := cfg.checkStorage(); err != nil {
+		return err
+	}
+	id, err := loadIdentity(runConfig{storage: cfg.storage, seedFile: cfg.seedFile, secretFiles: cfg.secretFiles, legacy: cfg.legacy}, log)
+	if err != nil {
+		return err
+	}
+	for _, b := range cfg.bootstrap {
+		if host, _, err := net.SplitHostPort(b); err == nil && isLoopback(host) {
+			log.Warn("The bootstrap node is reached from this machine only, and so the invite works here only", "node", b)
+		}
+	}
+	text, err := domain.Invite{Scraper: id.keys.Public, Secret: id.secrets[0], Bootstrap: cfg.bootstrap, Relays: cfg.relays}.Reveal()
+	if err != nil {
+		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
+	}
+	terminal := isTerminal(stdout)
+	if _, err := fmt.Fprintln(stdout, text); err != nil {
+		return err
+	}
+	if cfg.qr == "always" || cfg.qr == "auto" && terminal {
+		// Upper case fits the denser of the codes' alphabets, and means the same.
+		code, err := qr.Encode(strings.ToUpper(text), qr.M)
+		if err != nil {
+			return fmt.Errorf("QR code: %w", err)
+		}
+		if _, err := io.WriteString(stdout, "\n"+drawQR(code)); err != nil {
+			return err
+		}
+	}
+	if terminal {
+		_, err = fmt.Fprintf(stdout, `
+Whoever has this may register any alias here: hand it over as you would a password. On a client's machine:
+
+  umask 077; cat > invite           paste it, Enter, Ctrl-D
+  dhtprom-client --invite-file=invite --target=NAME=http://localhost:9100/metrics
+`)
+	}
+	return err
+}
+
+// checkStorage refuses to make a seed or a secret, as run would: nobody would answer to such an invite.
+func (c *inviteConfig) checkStorage() error {
+	old := func(name string) bool { return c.legacy != nil && c.legacy.values[name] != "" }
+	need := map[string]bool{
+		"identity.seed": c.seedFile == "" && os.Getenv(seedEnv) == "" && !old(legacySeed),
+		"secret":        len(c.secretFiles) == 0 && os.Getenv(secretEnv) == "" && !old(legacySecret),
+	}
+	for _, name := range []string{"identity.seed", "secret"} {
+		path := filepath.Join(c.storage, name)
+		if _, err := os.Stat(path); need[name] && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("--storage.path: there is no %s, so no scraper has run with this folder yet; name the one that it uses, or start it once", path)
+		}
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	if _, name, both := strings.Cut(host, "@"); both {
+		host = name
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// isTerminal reports whether people read what is written.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// quiet is the empty border that readers of QR codes need, in modules.
+const quiet = 4
+
+// drawQR draws a code in text, two modules in a character, black on white whatever the terminal's colours are.
+func drawQR(c *qr.Code) string {
+	black := func(x, y int) bool {
+		x, y = x-quiet, y-quiet
+		return x >= 0 && y >= 0 && x < c.Size && y < c.Size && c.Black(x, y)
+	}
+	blocks := map[[2]bool]string{{false, false}: " ", {true, false}: "▀", {false, true}: "▄", {true, true}: "█"}
+	var out strings.Builder
+	size := c.Size + 2*quiet
+	for y := 0; y < size; y += 2 {
+		out.WriteString("\x1b[38;5;16;48;5;231m")
+		for x := range size {
+			out.WriteString(blocks[[2]bool{black(x, y), black(x, y+1)}])
+		}
+		out.WriteString("\x1b[0m\n")
+	}
+	return out.String()
+}
