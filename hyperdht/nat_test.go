@@ -130,3 +130,33 @@ func TestTwoHostsOfOneLANMeetOnIt(t *testing.T) {
 		t.Errorf("path %v to %v, want the LAN", c.Path(), c.RemoteAddr())
 	}
 }
+
+// TestOpenClientFindsOutWhilePunching has a client find out that it is reachable while it punches towards a server
+// behind a random NAT. The server needs no more than to send it a probe, and not the many sockets and seconds that it
+// takes towards a consistent NAT.
+func TestOpenClientFindsOutWhilePunching(t *testing.T) {
+	slow := simnet.Link{Delay: 5 * time.Millisecond, Spread: 100 * time.Millisecond}
+	w := newWorld(t, 12, simnet.Config{Seed: 42, Link: slow})
+	random := situation{nat: simnet.MasqueradeRandom()}
+	sh, sn := w.settle("server", random, netip.MustParseAddr("81.2.3.1"), netip.MustParseAddr("192.168.1.10"))
+	w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	ch := w.host("client")
+	cn := w.node(ch, hyperdht.Config{})
+	w.net.Run(170 * time.Millisecond)
+	if !cn.Status().Firewalled {
+		t.Fatal("the client knows already that it is reachable: dial earlier")
+	}
+	var c *hyperdht.Connection
+	var err error
+	echoed := false
+	ch.Do(func() {
+		c = cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.Send([]byte("hello"))
+		c.OnMessage(func([]byte) { echoed = true })
+		c.OnClose(func(e error) { err = e })
+	})
+	w.until("it works or fails", time.Second, func() bool { return echoed || err != nil })
+	if err != nil || c.Path() != hyperdht.PathPunched || sn.Status().Peering.PunchesRandom != 0 {
+		t.Errorf("path %v (%v), %d random punches, want none", c.Path(), err, sn.Status().Peering.PunchesRandom)
+	}
+}

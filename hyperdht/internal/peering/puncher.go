@@ -109,9 +109,13 @@ func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
 	u.onConnect(ps.sock, from)
 }
 
-// updateRemote replaces what is known of the remote. verified is the host that proved itself with this
-// message, invalid for none; a host once verified stays so.
-func (u *puncher) updateRemote(m wire.HolepunchPayload, verified netip.Addr) {
+// updateRemote replaces what is known of the remote. peer is where the relay saw it; verified is the host that proved
+// itself with this message, invalid for none; a host once verified stays so.
+func (u *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, verified netip.Addr) {
+	if m.Firewall == wire.FirewallOpen && len(m.Addrs) == 0 {
+		// The original names no address of a socket that it has found to be open (lib/nat.js).
+		m.Addrs = []netip.AddrPort{peer}
+	}
 	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxAddrs))
 	for _, a := range m.Addrs[:min(len(m.Addrs), maxAddrs)] {
 		addrs = append(addrs, remoteAddr{addr: a, verified: a.Addr() == verified || u.isVerified(a.Addr())})
@@ -187,6 +191,7 @@ func coerce(f wire.Firewall) wire.Firewall {
 //	consistent - consistent: both probe the other's address
 //	consistent - random:     probe random ports of the other's host
 //	random - consistent:     open many sockets towards the other, so that one of its probes hits one of them
+//	any - open:              probe its address: what the original does as if it were consistent, we do at once
 func (u *puncher) punch() bool {
 	if u.punching {
 		return true
@@ -197,7 +202,7 @@ func (u *puncher) punch() bool {
 	ours, theirs := coerce(u.nat.firewall()), coerce(u.remoteFirewall)
 	verified, ok := u.verifiedAddr()
 	switch {
-	case ours == wire.FirewallConsistent && theirs == wire.FirewallConsistent:
+	case u.remoteFirewall == wire.FirewallOpen, ours == wire.FirewallConsistent && theirs == wire.FirewallConsistent:
 		u.start(&u.p.stats.PunchesConsistent)
 		if u.initiator {
 			u.punchRound(1)
@@ -222,6 +227,9 @@ func (u *puncher) punch() bool {
 
 // usesRandom reports whether the strategy would be one of the costly ones.
 func (u *puncher) usesRandom() bool {
+	if u.remoteFirewall == wire.FirewallOpen {
+		return false
+	}
 	return u.nat.firewall() >= wire.FirewallRandom || u.remoteFirewall >= wire.FirewallRandom
 }
 

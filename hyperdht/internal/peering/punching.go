@@ -86,7 +86,7 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 		if token != nil && answer.RemoteToken != nil && *answer.RemoteToken == *token {
 			verified = relay.PeerAddr.Addr()
 		}
-		c.puncher.updateRemote(answer.HolepunchPayload, verified)
+		c.puncher.updateRemote(answer.HolepunchPayload, answer.peer, verified)
 		c.note(AttemptEvent{
 			Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
 			Ours: kindOf(c.puncher.nat.firewall()), Theirs: kindOf(answer.Firewall),

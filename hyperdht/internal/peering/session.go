@@ -382,7 +382,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 		if viaRelay && remote.RemoteToken != nil && *remote.RemoteToken == token {
 			verified = m.PeerAddr.Addr()
 		}
-		u.updateRemote(remote, verified)
+		u.updateRemote(remote, m.PeerAddr, verified)
 	}
 	conclude := func() {
 		h.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
@@ -418,8 +418,10 @@ func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
 // conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
 func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
 	u := h.puncher
-	// Fast mode: the caller has opened its NAT for this very mapping of ours, so one probe may do it all.
-	if u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr) {
+	// Fast mode: the caller has opened its NAT for this very mapping of ours, or needs none opened, so one probe may do
+	// it all.
+	fast := u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr)
+	if fast || remote.Firewall == wire.FirewallOpen {
 		u.probe(peer)
 	}
 	if u.remotePunching {
