@@ -51,7 +51,7 @@ type namedTarget struct {
 }
 
 func newFlags(out io.Writer) *flags {
-	f := &flags{app: cli.New(name, "Lets dhtprom scrapers scrape what runs here, through NATs, over HyperDHT.", out)}
+	f := &flags{app: cli.New(name, "Lets dhtprom scrapers scrape what runs here, through NATs, over HyperDHT. With the word doctor in front of its flags it says whether the scrapers can be reached, and why not.", out)}
 	a := f.app
 	a.Flag("config.file", "YAML file with the targets, and the scrapers where no flags name them.").PlaceHolder("FILE").
 		StringVar(&f.configFile)
@@ -181,8 +181,13 @@ func (f *flags) parse(args []string) error {
 	if err != nil {
 		return &cli.UsageError{Err: withoutInvites(err, args)}
 	}
-	f.inviteVisible = slices.ContainsFunc(args, func(a string) bool { return a == "--invite" || strings.HasPrefix(a, "--invite=") })
+	f.inviteVisible = seesInvite(args)
 	return nil
+}
+
+// seesInvite reports whether an invite is among the arguments, for everybody to see.
+func seesInvite(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return a == "--invite" || strings.HasPrefix(a, "--invite=") })
 }
 
 // withoutInvites keeps an invite that went astray among the arguments out of the error about it.

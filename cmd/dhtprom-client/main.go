@@ -22,6 +22,9 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, connect machine.Connect) error {
+	if isDoctor(args) {
+		return examine(ctx, args, stdin, stdout, stderr)
+	}
 	f := newFlags(stdout)
 	if err := f.parse(args); err != nil {
 		return err
