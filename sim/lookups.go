@@ -95,6 +95,31 @@ func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupSt
 	return s
 }
 
+// keysOfClients are what lookups of clients ask for.
+func (w *World) keysOfClients() []id.PublicKey {
+	var keys []id.PublicKey
+	for _, c := range w.clients {
+		if c.knows && !c.retired {
+			keys = append(keys, id.PublicKey(c.keys.Public))
+		}
+	}
+	return keys
+}
+
+// findable reports whether some node finds a client's server now.
+func (w *World) findable(c *client) bool {
+	asker := w.nodes[w.rand.IntN(len(w.nodes))]
+	if !asker.up() {
+		return false
+	}
+	found, done := false, false
+	asker.host.Do(func() {
+		asker.node.FindPeer(id.PublicKey(c.keys.Public), func(f hyperdht.Found) { found = found || len(f.Peers) > 0 }, func(error) { done = true })
+	})
+	w.until("the lookup ends", startWithin, func() bool { return done })
+	return found
+}
+
 // report demands that everything was found and tabulates what it took.
 func (s *lookupStats) report(w *World) {
 	w.expect(s.found == s.asked, "%d of %d lookups found nothing", s.asked-s.found, s.asked)

@@ -18,6 +18,7 @@ type machine struct {
 	host   *simnet.Host
 	router *simnet.Router // its own; nil on the open internet
 	boots  int
+	isNode bool           // of the DHT, and nothing else
 	node   *hyperdht.Node // nil while the software is closed
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
@@ -104,15 +105,18 @@ func (w *World) settle(name string, p place) *machine {
 		m.host = m.router.AddHost(name, w.publicAddr())
 	default:
 		m.router = w.net.AddRouter(name+"'s router", *p.nat, w.publicAddr())
-		m.host = m.router.AddHost(name, privateAddr)
+		m.host = m.router.AddHost(name, w.privateAddr())
 	}
 	w.machines = append(w.machines, m)
 	w.byName[name] = m
 	return m
 }
 
-// privateAddr is what the only machine behind a home router has.
-var privateAddr = netip.MustParseAddr("192.168.1.10")
+// privateAddr returns an inside address. No two machines have the same one, which makes traces easier to read.
+func (w *World) privateAddr() netip.Addr {
+	w.inside++
+	return netip.AddrFrom4([4]byte{10, byte(w.inside >> 16), byte(w.inside >> 8), byte(w.inside)})
+}
 
 // publicAddr returns an address that nobody has.
 func (w *World) publicAddr() netip.Addr {
@@ -126,6 +130,7 @@ func (w *World) addNode() *machine {
 	n := len(w.nodes)
 	name := fmt.Sprintf("node-%d", n)
 	m := w.settle(name, open)
+	m.isNode = true
 	cfg := hyperdht.Config{Mode: hyperdht.Persistent, Reachable: true, WallClock: func() time.Time { return m.host.Clock().Now() }}
 	if n == 0 {
 		addr := netip.AddrPortFrom(m.host.Addr(), dhtPort)

@@ -77,6 +77,11 @@ type Scenario struct {
 	Play func(*World)
 }
 
+var scenarios = []*Scenario{
+	firstScrapeScenario, registrationScenario, natMatrixScenario, moveScenario, sliceScenario, restartScenario, powercutScenario, flashcrowdScenario, sleepersScenario,
+	churnScenario, partitionScenario, clocksScenario, hostileScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
+}
+
 // Scenarios returns all scenarios, in the order in which a newcomer should meet them.
 func Scenarios() []*Scenario { return scenarios }
 

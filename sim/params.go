@@ -18,7 +18,7 @@ const (
 	// step is how often conditions are looked at that are too costly to be asked after every event.
 	step = 100 * time.Millisecond
 	// auditEvery is how often machines are counted through.
-	auditEvery = 10 * time.Second
+	auditEvery, auditLargeEvery = 10 * time.Second, 2 * time.Minute
 	// scrapeWithin is the time-out of a scrape, Prometheus's usual 10 s less a margin.
 	scrapeWithin = 9 * time.Second
 
@@ -34,9 +34,13 @@ const (
 	maxTimers, maxTimersPerPeer = 1200, 24
 
 	// retryWindow and maxAttempts are the bound on retries: a backoff from one second to a minute comes to about
-	// twenty in ten minutes, and twice that where every wait is the shortest it may be.
+	// twenty in ten minutes, and half as many again where every wait is the shortest it may be. A machine that moves all
+	// the time may try once more in each earlyEvery.
 	retryWindow = 10 * time.Minute
-	maxAttempts = 32
+	maxAttempts = 32 + int(retryWindow/earlyEvery)
 	// minRetry is the shortest wait between two tries, less what a clock may be wrong by.
 	minRetry = 950 * time.Millisecond
+	// earlyEvery is how often somebody may try earlier because its machine has moved (app/params.go, movedPause), with
+	// the same allowance.
+	earlyEvery = 14 * time.Second
 )

@@ -17,7 +17,7 @@ import (
 // keysOf makes the identity of somebody.
 func (w *World) keysOf(who string) domain.KeyPair {
 	k := domain.KeyPairFromSeed(domain.SeedFrom(w.seedOf(who)))
-	w.names[id.PublicKey(k.Public)] = who
+	w.names[id.PublicKey(k.Public)], w.shorts[k.Public.Short()] = who, who
 	return k
 }
 

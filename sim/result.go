@@ -25,6 +25,7 @@ type Result struct {
 	Scrapes       uint64
 	ScrapesFailed map[string]uint64 // by reason
 	took          []time.Duration   // of scrapes that succeeded, a sample
+	healed        []time.Duration   // how long each client took to be scrapeable after faults
 
 	PeakSockets, PeakTimers int // on one machine
 }
@@ -104,6 +105,15 @@ func spread(all []time.Duration) string {
 	}
 	return fmt.Sprintf("median %v, p95 %v, most %v", quantile(all, 0.5).Round(time.Millisecond),
 		quantile(all, 0.95).Round(time.Millisecond), quantile(all, 1).Round(time.Millisecond))
+}
+
+// timeline is a plot of counts by second.
+func timeline(title string, seconds []int) Plot {
+	p := Plot{Title: title, X: "seconds", Y: "count"}
+	for i, n := range seconds {
+		p.Points = append(p.Points, Point{float64(i), float64(n)})
+	}
+	return p
 }
 
 // histogram is a plot of durations.

@@ -76,6 +76,9 @@ func (w *World) tabulate(played bool) {
 		r.row("time of a scrape", "%s", spread(r.took))
 		r.Plots = append(r.Plots, histogram("Time of a scrape", r.took))
 	}
+	if len(r.healed) > 0 {
+		r.Plots = append(r.Plots, histogram("Time to heal", r.healed))
+	}
 	if w.check.registered > 0 {
 		r.row("registrations", "%d", w.check.registered)
 	}

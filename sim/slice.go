@@ -6,8 +6,6 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-var scenarios = []*Scenario{sliceScenario, lookupsScenario, growthScenario}
-
 // sliceScenario is the whole product once, with little comfort.
 var sliceScenario = &Scenario{
 	Name:  "slice",
@@ -29,9 +27,7 @@ var sliceScenario = &Scenario{
 		s.crash()
 		w.run(5 * time.Second)
 		s.restart()
-		took := w.allScrapeable(2 * time.Minute)
-		w.result.row("time to heal", "%s", spread(took))
-		w.result.Plots = append(w.result.Plots, histogram("Time to heal", took))
+		w.mustHeal(2 * time.Minute)
 		w.run(w.opts.For / 2)
 		w.phase("all of them are scraped, still")
 		w.allScrapeable(time.Minute)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,8 +54,14 @@ func stamp(at time.Duration) string {
 	return fmt.Sprintf("%d:%02d:%02d.%03d", ms/3_600_000, ms/60_000%60, ms/1000%60, ms%1000)
 }
 
+// routine events fill the transcripts of large worlds without telling anything.
+var routine = []string{domain.MetricsRequest{}.Name(), domain.MetricsSuccess{}.Name(), domain.ConnectionIgnore{}.Name()}
+
 // event adds an event of a client or scraper.
 func (t *transcript) event(who string, e domain.Event) {
+	if t.w.scenario.Coarse && slices.Contains(routine, e.Name()) {
+		return
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-22s", e.Name())
 	for _, a := range e.Attrs() {

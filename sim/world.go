@@ -24,9 +24,11 @@ type World struct {
 	result   *Result
 
 	addrs     uint32 // public ones given away
+	inside    uint32 // private ones
 	machines  []*machine
 	byName    map[string]*machine
 	names     map[id.PublicKey]string // whose key that is
+	shorts    map[string]string       // the same by the beginning of the key
 	bootstrap []string
 	nodes     []*machine
 	scrapers  []*scraper
@@ -36,12 +38,14 @@ type World struct {
 	doing    string
 	told     time.Duration // progress was last told at
 	auditing bool
+	every    time.Duration // between audits
+	quiet    bool          // phases are not told
 }
 
 func newWorld(o Options, s *Scenario, r *Result) *World {
 	w := &World{
 		opts: o, scenario: s, result: r,
-		byName: map[string]*machine{}, names: map[id.PublicKey]string{}, auditing: true,
+		byName: map[string]*machine{}, names: map[id.PublicKey]string{}, shorts: map[string]string{}, auditing: true,
 	}
 	w.secret = domain.SecretFrom(w.seedOf("secret"))
 	w.rand = rand.New(rand.NewPCG(o.Seed, binary.LittleEndian.Uint64(fold("scenario"))))
@@ -57,7 +61,11 @@ func newWorld(o Options, s *Scenario, r *Result) *World {
 	if o.Trace != nil {
 		w.log.echo = func(line string) { _, _ = io.WriteString(o.Trace, line) }
 	}
-	w.net.AfterFunc(auditEvery, w.audit)
+	w.every = auditEvery
+	if s.Large {
+		w.every = auditLargeEvery
+	}
+	w.net.AfterFunc(w.every, w.audit)
 	return w
 }
 
@@ -79,7 +87,7 @@ func (w *World) audit() {
 	for _, m := range w.machines {
 		w.check.audit(m)
 	}
-	w.net.AfterFunc(auditEvery, w.audit)
+	w.net.AfterFunc(w.every, w.audit)
 }
 
 // run lets time pass.
@@ -144,7 +152,9 @@ func (w *World) fail(check, format string, args ...any) {
 // phase begins a part of the story.
 func (w *World) phase(format string, args ...any) {
 	w.doing = fmt.Sprintf(format, args...)
-	w.log.say("--- %s", w.doing)
+	if !w.quiet {
+		w.log.say("--- %s", w.doing)
+	}
 	w.progress()
 }
 

@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+)
+
+// healChaos is within how long of virtual time every alias is scrapeable after any faults, where clients register
+// again each minute or each hour. What takes longest is the DHT: a record that was lost with the nodes that had it is
+// announced again when its server's round of about five minutes (hyperdht lib/announcer.js) is over.
+const healChaos = 6 * time.Minute
+
+var chaosScenario = &Scenario{
+	Name:  "chaos",
+	About: "everything that can go wrong, drawn by swarm: machines, links, routers, disk",
+	Nodes: 16, Clients: 8, For: 10 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{})
+		// A wall clock that is a day ahead for a while makes the scraper forget everybody, and rightly so; that story
+		// is told in clocks.
+		w.suffer(w.drawTrouble().without(faultJumps), w.machines, w.opts.For, healChaos)
+	},
+}
+
+var clocksScenario = &Scenario{
+	Name:  "clocks",
+	About: "wall clocks jump by up to a day and drift, steady clocks drift; clients register each minute",
+	Nodes: 12, Clients: 6, For: 20 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = time.Minute }})
+		t := w.drawTrouble().only(faultJumps, faultDrift)
+		if t.Jumps.Every == 0 {
+			t.Jumps.Every, t.Jumps.For = 20*time.Minute, 5*time.Minute
+		}
+		w.suffer(t, w.machines, w.opts.For, healChaos)
+	},
+}
+
+var churnScenario = &Scenario{
+	Name:  "churn",
+	About: "nodes of the DHT crash and come back without their memory, clients come and go",
+	Nodes: 40, Clients: 8, For: 15 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{})
+		t := w.drawTrouble().only(faultCrashes)
+		// Every node once in ten minutes: half of all nodes of the public network are older than that.
+		t.Crashes.Every, t.Crashes.For = 10*time.Minute, 30*time.Second
+		w.comeAndGo(s, w.opts.For/8)
+		w.suffer(t, w.nodes, w.opts.For, healChaos)
+		w.phase("lookups find everybody again")
+		w.lookUpClients(healChaos)
+	},
+}
+
+// comeAndGo retires the oldest client and boots a new one, again and again while the main part lasts.
+func (w *World) comeAndGo(s *scraper, every time.Duration) {
+	end := w.net.Now() + w.opts.For
+	var next func()
+	next = func() {
+		if w.net.Now() >= end {
+			return
+		}
+		for _, c := range w.clients {
+			if !c.retired && c.up() {
+				c.retired = true
+				c.host.Do(func() { c.stop(func() { c.node = nil }) })
+				break
+			}
+		}
+		w.addClient(s, clientSetup{at: nats()[len(w.clients)%len(nats())]})
+		w.net.AfterFunc(every, next)
+	}
+	w.net.AfterFunc(every, next)
+}
+
+// lookUpClients demands that any node finds every client, within a time.
+func (w *World) lookUpClients(within time.Duration) {
+	var missing int
+	again := func() bool {
+		missing = 0
+		for _, c := range w.clients {
+			if !c.retired && !w.findable(c) {
+				missing++
+			}
+		}
+		return missing == 0
+	}
+	end := w.net.Now() + within
+	for !again() && w.net.Now() < end {
+		w.run(10 * time.Second)
+	}
+	w.expect(missing == 0, "%d clients cannot be looked up", missing)
+}
+
+var partitionScenario = &Scenario{
+	Name:  "partition",
+	About: "the internet falls in two, in one direction or both, and grows together again",
+	Nodes: 24, Clients: 8, For: 10 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{})
+		t := w.drawTrouble().only(faultPartitions)
+		t.Partitions.Every, t.Partitions.For = w.opts.For/4, w.opts.For/6
+		w.suffer(t, w.machines, w.opts.For, healChaos)
+	},
+}
+
+var sleepersScenario = &Scenario{
+	Name:  "sleepers",
+	About: "laptops: clients whose machines sleep and wake, and at last the scraper's too",
+	Nodes: 16, Clients: 6, For: 20 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{})
+		t := w.drawTrouble().only(faultSleeps)
+		t.Sleeps.Every, t.Sleeps.For = 10*time.Minute, 4*time.Minute
+		w.suffer(t, machinesOf(w.clients), w.opts.For, wakeWithin)
+		w.phase("the scraper sleeps for an hour")
+		s.host.Sleep()
+		w.run(time.Hour)
+		s.host.Wake()
+		w.mustHeal(wakeWithin)
+		w.phase("a client sleeps for four hours: its alias has expired when it wakes, and it registers again")
+		sleeper := w.clients[0]
+		sleeper.host.Sleep()
+		w.run(4 * time.Hour)
+		_, err := w.scrapeNow(s, sleeper.alias)
+		w.expect(err != nil, "%s is scraped in its sleep", sleeper.alias)
+		sleeper.host.Wake()
+		w.mustHeal(wakeWithin)
+	},
+}
+
+// wakeWithin is how long after waking a machine is scraped again: 15 s until the DHT node knows that it slept
+// (dht-rpc index.js), a wait of at most a minute between two tries, and a failed try of half a minute.
+const wakeWithin = 2 * time.Minute

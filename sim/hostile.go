@@ -1,0 +1,304 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+var hostileScenario = &Scenario{
+	Name:  "hostile",
+	About: "wrong secrets, false scrapers, floods of handshakes, garbage, stale replays, and nodes made to sit next to the scraper's key",
+	Nodes: 24, Clients: 6, For: time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.FullCone())})
+		w.populate(s, w.opts.Clients, clientSetup{})
+		w.run(30 * time.Second)
+		stop := w.prometheus(s, 10*time.Second)
+
+		w.phase("strangers with a wrong secret, a false scraper, connections that say nothing, garbage and old datagrams")
+		a := &attack{w: w, s: s}
+		a.strangers(5)
+		a.falseScraper()
+		a.crowd(2, 250*time.Millisecond)
+		a.noise(2, 10*time.Millisecond)
+		scrapes, failed := w.result.Scrapes, w.failedScrapes()
+		w.run(w.opts.For)
+		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
+		w.result.row("scrapes under attack", "%d, %d failed", scrapes, failed)
+		w.expect(100*failed <= scrapes, "%d of %d scrapes fail under attack", failed, scrapes)
+		w.expect(a.blocked() > 0, "nobody noticed the false scraper")
+		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "nobody noticed the wrong secrets")
+		w.expect(a.sent > 1000, "only %d datagrams of garbage", a.sent)
+		w.result.row("attacks", "%d handshakes by false scrapers stopped, %d wrong secrets, %d idle connections denied, %d datagrams of garbage",
+			a.blocked(), s.app.Stats().Rejected[domain.ReasonUnauthorised], total(s.app.Stats().ConnectionsDenied), a.sent)
+
+		w.phase("an honest client comes in the middle of it")
+		c := w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
+		w.until("it is registered", startWithin, func() bool { return c.app.Status().Registered })
+
+		w.phase("nodes whose ids lie next to the scraper's answer everything and keep nothing: nobody new may find it")
+		a.sybils(12)
+		w.run(w.opts.For)
+
+		w.phase("the attackers are gone")
+		stop()
+		a.end()
+		// What the false nodes took away stays away until the scraper's next round of announcing.
+		w.mustHeal(healChaos)
+		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
+		w.mustHeal(healChaos)
+	},
+}
+
+// attack is everything that is done to a scraper and its clients.
+type attack struct {
+	w       *World
+	s       *scraper
+	over    bool
+	evil    []*machine
+	strange []*client
+	seen    [][]byte         // datagrams that were once sent by others
+	targets []netip.AddrPort // where they went
+	sent    int
+}
+
+// again calls f now and then until the attack is over.
+func (a *attack) again(every time.Duration, f func()) {
+	var next func()
+	next = func() {
+		if !a.over {
+			f()
+			a.w.net.AfterFunc(every, next)
+		}
+	}
+	a.w.net.AfterFunc(every, next)
+}
+
+// machine boots an attacker's computer with an honest node on it.
+func (a *attack) machine(name string) *machine {
+	m := a.w.settle(name, open)
+	m.run = func() { m.join(hyperdht.Config{}) }
+	m.stop = func(done func()) { m.node.Close(done) }
+	m.boot()
+	a.evil = append(a.evil, m)
+	return m
+}
+
+// strangers boots clients that guess the secret.
+func (a *attack) strangers(n int) {
+	for i := range n {
+		// They want the aliases of others.
+		victim := a.w.clients[i%a.w.opts.Clients]
+		a.strange = append(a.strange, a.w.addClient(a.s, clientSetup{alias: victim.alias, stranger: true}))
+	}
+}
+
+// falseScraper dials all clients, each time under another key.
+func (a *attack) falseScraper() {
+	m, n := a.machine("false-scraper"), 0
+	a.again(time.Second, func() {
+		for _, c := range a.w.clients {
+			n++
+			keys := id.KeyPairFromSeed(id.Seed(a.w.seedOf(fmt.Sprintf("false scraper %d", n))))
+			m.host.Do(func() {
+				conn := m.node.Connect(id.PublicKey(c.keys.Public), hyperdht.ConnectOptions{Keys: &keys})
+				conn.OnOpen(func() { a.w.fail("stranger", "%s lets a false scraper in", c.name) })
+			})
+		}
+	})
+}
+
+// blocked is how often clients have refused somebody.
+func (a *attack) blocked() (n uint64) {
+	for _, c := range a.w.clients {
+		n += c.app.Status().Blocked
+	}
+	return n
+}
+
+// crowd dials the scraper again and again, each time under another key, and then says nothing.
+func (a *attack) crowd(machines int, every time.Duration) {
+	n := 0
+	for i := range machines {
+		m := a.machine(fmt.Sprintf("crowd-%d", i))
+		a.again(every, func() {
+			n++
+			keys := id.KeyPairFromSeed(id.Seed(a.w.seedOf(fmt.Sprintf("crowd %d", n))))
+			m.host.Do(func() { m.node.Connect(id.PublicKey(a.s.keys.Public), hyperdht.ConnectOptions{Keys: &keys}) })
+		})
+	}
+}
+
+// noise sends what is nothing, what is broken, and what was right a while ago.
+func (a *attack) noise(machines int, every time.Duration) {
+	w := a.w
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		if len(a.seen) < 4096 {
+			a.seen, a.targets = append(a.seen, slices.Clone(d.Payload)), append(a.targets, d.To)
+		} else {
+			i := w.rand.IntN(len(a.seen))
+			a.seen[i] = append(a.seen[i][:0], d.Payload...)
+			a.targets[i] = d.To
+		}
+		return true
+	})
+	for i := range machines {
+		m := w.settle(fmt.Sprintf("noise-%d", i), open)
+		var sock host.Socket
+		m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
+		a.evil = append(a.evil, m)
+		a.again(every, func() {
+			if len(a.seen) == 0 {
+				return
+			}
+			to := a.targets[w.rand.IntN(len(a.targets))]
+			if w.rand.IntN(4) == 0 {
+				to = netip.AddrPortFrom(a.s.router.Addr(), to.Port())
+			}
+			b := a.broken()
+			m.host.Do(func() { sock.Send(to, 0, b) })
+			a.sent++
+		})
+	}
+}
+
+// broken makes a datagram that should do no harm.
+func (a *attack) broken() []byte {
+	r := a.w.rand
+	b := slices.Clone(a.seen[r.IntN(len(a.seen))])
+	switch r.IntN(4) {
+	case 0: // a stale one
+	case 1: // cut short
+		b = b[:r.IntN(len(b)+1)]
+	case 2: // a few bits wrong
+		for range 1 + r.IntN(8) {
+			if len(b) > 0 {
+				b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+			}
+		}
+	default: // nothing at all
+		b = make([]byte, r.IntN(1400))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+	}
+	return b
+}
+
+// sybils puts machines next to the scraper's key: they answer every request, name each other, and keep nothing.
+func (a *attack) sybils(n int) {
+	w, target := a.w, id.PublicKey(a.s.keys.Public).Target()
+	var addrs []netip.AddrPort
+	for len(addrs) < n {
+		ip := w.publicAddr()
+		for port := uint16(1024); port < 2048; port++ {
+			// Among a few dozen honest nodes, ten bits in common are next to the target.
+			if at := netip.AddrPortFrom(ip, port); commonBits(id.NodeIDOf(at), target) >= 10 {
+				addrs = append(addrs, at)
+				break
+			}
+		}
+	}
+	for i, at := range addrs {
+		m := &machine{w: w, name: fmt.Sprintf("sybil-%d", i)}
+		m.host = w.net.AddHost(m.name, at.Addr())
+		w.machines, w.byName[m.name] = append(w.machines, m), m
+		a.evil = append(a.evil, m)
+		var sock host.Socket
+		m.host.Do(func() {
+			sock = must(m.host.OpenSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())))
+			self := id.NodeIDOf(at)
+			sock.OnReceive(func(from netip.AddrPort, b []byte) {
+				if len(b) > 4 && b[0] == requestByte {
+					sock.Send(from, 0, lie(self, from, b[2:4], addrs))
+				}
+			})
+		})
+		// They ping everybody, so that they get into the routing tables.
+		a.again(5*time.Second, func() {
+			for _, node := range w.nodes {
+				m.host.Do(func() { a.greet(sock, at, node) })
+			}
+		})
+	}
+}
+
+// The first bytes of a request and of a response, the flags of the latter, and the command of a ping (dht-rpc
+// lib/io.js, lib/commands.js).
+const (
+	requestByte, responseByte = 0x03, 0x13
+	flagID, flagToken         = 1, 2
+	flagInternal, flagCloser  = 4, 4
+	commandPing               = 0
+)
+
+// lie answers a request with nothing but other liars.
+func lie(self id.NodeID, to netip.AddrPort, tid []byte, others []netip.AddrPort) []byte {
+	b := append([]byte{responseByte, flagID | flagToken | flagCloser}, tid...)
+	b = compact.AppendAddr(b, to)
+	b = append(b, self[:]...)
+	b = append(b, make([]byte, 32)...) // a token as good as any
+	return compact.AppendAddrs(b, others)
+}
+
+// greet sends a ping with an id that is right, which makes others take a node for one of them.
+func (a *attack) greet(sock host.Socket, at netip.AddrPort, node *machine) {
+	self := id.NodeIDOf(at)
+	to := netip.AddrPortFrom(node.host.Addr(), dhtPort)
+	b := append([]byte{requestByte, flagID | flagInternal}, byte(a.sent), byte(a.sent>>8))
+	b = compact.AppendAddr(b, to)
+	b = append(b, self[:]...)
+	sock.Send(to, 0, compact.AppendUint(b, commandPing))
+	a.sent++
+}
+
+// end switches the attackers' machines off.
+func (a *attack) end() {
+	a.over = true
+	a.w.net.SetFilter(nil)
+	for _, m := range a.evil {
+		m.crash()
+	}
+	for _, c := range a.strange {
+		c.retired = true
+		c.close()
+	}
+}
+
+// commonBits is how many bits two ids begin with in common.
+func commonBits(a id.NodeID, b id.Target) (n int) {
+	for i := range a {
+		for bit := 7; bit >= 0; bit-- {
+			if (a[i]^b[i])>>bit&1 != 0 {
+				return n
+			}
+			n++
+		}
+	}
+	return n
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// total of counts by reason.
+func total(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}

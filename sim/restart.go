@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet/simstore"
+	"github.com/dhtprom/dhtprom/app"
+)
+
+var restartScenario = &Scenario{
+	Name:  "restart",
+	About: "the scraper crashes: with its disk it scrapes on without any registration, without it clients come back by themselves",
+	Nodes: 16, Clients: 10, For: 10 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = w.opts.For }})
+		w.run(10 * time.Second) // the last of them hears that it is registered
+		before := w.check.registered
+		for range 3 {
+			w.phase("the scraper's machine crashes and boots again")
+			s.crash()
+			w.run(time.Second)
+			s.restart()
+			w.mustHeal(restartWithin)
+		}
+		w.expect(w.check.registered == before, "%d clients had to register again", w.check.registered-before)
+		w.phase("the scraper's program is closed in good order and started again")
+		s.close()
+		w.run(10 * time.Second)
+		s.host.Do(s.run)
+		w.mustHeal(restartWithin)
+		w.phase("the scraper's machine crashes, and its disk is gone")
+		s.crash()
+		s.wipe()
+		w.run(time.Second)
+		s.restart()
+		// Nobody tells the clients; they come with their next registration.
+		w.run(w.opts.For)
+		w.mustHeal(restartWithin)
+	},
+}
+
+// restartWithin is how long after a restart a scraper scrapes everybody: the old connections stand in nobody's way.
+const restartWithin = 30 * time.Second
+
+// wipe replaces the disk by an empty one.
+func (s *scraper) wipe() {
+	s.disk = simstore.NewDisk(simstore.Config{Seed: s.w.opts.Seed})
+	s.ledger.wiped()
+}
+
+var powercutScenario = &Scenario{
+	Name:  "powercut",
+	About: "the power is cut after every single write to the disk: nothing that a client was told is lost",
+	Nodes: 8, Clients: 6, For: 2 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.phase("%d clients, who register each minute", w.opts.Clients)
+		cuts := 0
+		var cut func()
+		cut = func() {
+			s.disk.CutPower(s.disk.Writes()+1, func() {
+				cuts++
+				w.log.say("power cut %d", cuts)
+				s.crash()
+				w.net.AfterFunc(2*time.Second, func() {
+					s.restart()
+					if cuts < 2*w.opts.Clients {
+						cut()
+					}
+				})
+			})
+		}
+		cut()
+		for i := range w.opts.Clients {
+			w.addClient(s, clientSetup{
+				at: nats()[i%len(nats())], change: func(c *app.ClientConfig) { c.RegisterInterval = time.Minute },
+			})
+			w.run(w.opts.For / time.Duration(w.opts.Clients))
+		}
+		w.reached(w.opts.For, func() bool { return cuts == 2*w.opts.Clients })
+		w.result.row("power cuts", "%d", cuts)
+		w.expect(cuts >= w.opts.Clients, "only %d power cuts", cuts)
+		w.mustHeal(healChaos)
+	},
+}
+
+var flashcrowdScenario = &Scenario{
+	Name:  "flashcrowd",
+	About: "a scraper comes back after an outage in which all its clients tried to register: they do not come all at once",
+	Nodes: 30, Clients: 100, For: 10 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{at: open, change: func(c *app.ClientConfig) { c.RegisterInterval = 2 * time.Minute }})
+		w.phase("the scraper is down for %v, and its disk is lost", w.opts.For)
+		s.crash()
+		s.wipe()
+		w.run(w.opts.For)
+		w.check.watch("registers")
+		w.phase("the scraper is back")
+		s.restart()
+		w.mustHeal(crowdWithin)
+		w.run(crowdWithin)
+		perSecond := w.check.watched()
+		w.result.row("registrations tried per second after the outage", "%d at most, by %d clients", mostOf(perSecond), w.opts.Clients)
+		w.result.Plots = append(w.result.Plots, timeline("Registrations tried after the outage", perSecond))
+		// Each tries once in 30 to 60 seconds. Those that were trying when the scraper came back have luck together and
+		// are together once more, loosely, with their next registration.
+		limit := max(4*w.opts.Clients/30, 5)
+		w.expect(mostOf(perSecond) <= limit, "%d registrations are tried in one second, %d were the bound", mostOf(perSecond), limit)
+	},
+}
+
+// crowdWithin is how long after an outage everybody is scraped: the longest wait between two tries, and one failure.
+const crowdWithin = 2 * time.Minute
