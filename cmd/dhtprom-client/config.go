@@ -197,6 +197,7 @@ func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []dom
 // take adds the scrapers that invites lead to, and the network that they are in.
 func (c *config) take(invites []domain.Invite) error {
 	var nodes []string
+	var relays []domain.PublicKey
 	public, private := false, false
 	for _, v := range invites {
 		c.scrapers = append(c.scrapers, app.ClientScraper{Key: v.Scraper, Secret: v.Secret})
@@ -208,9 +209,10 @@ func (c *config) take(invites []domain.Invite) error {
 			}
 			nodes = appendNew(nodes, node)
 		}
-		for _, r := range v.Relays {
-			c.relays = appendNew(c.relays, r)
-		}
+		relays = appendNew(relays, v.Relays...)
+	}
+	if c.relays == nil {
+		c.relays = relays
 	}
 	if c.bootstrap != nil {
 		return nil // whoever runs this knows better
@@ -222,9 +224,11 @@ func (c *config) take(invites []domain.Invite) error {
 	return nil
 }
 
-func appendNew[T comparable](list []T, e T) []T {
-	if slices.Contains(list, e) {
-		return list
+func appendNew[T comparable](list []T, more ...T) []T {
+	for _, e := range more {
+		if !slices.Contains(list, e) {
+			list = append(list, e)
+		}
 	}
-	return append(list, e)
+	return list
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -76,6 +77,10 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("FILE").SetValue(cli.Value("identity.seed-file", &f.seedFile, fileName))
 	a.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.bootstrap, cli.Bootstrap))
+	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. Repeatable. Default: the invite's.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.relays, cli.Key))
+	a.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
+		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.stun, cli.STUNServer))
 	a.Flag("register.interval", "How often the alias is registered again. It should be well below the scraper's --alias.expiry.").
 		Default("1h").SetValue(cli.Value("register.interval", &f.interval, parseInterval))
 	a.Flag("web.listen-address", "Address of this process's own metrics, health and page, such as 127.0.0.1:30001. Default: none.").
@@ -203,9 +208,9 @@ func withoutInvites(err error, args []string) error {
 
 func (f *flags) check() error {
 	if f.configFile != "" {
-		return nil // the file may say what is missing
+		return f.checkSTUN() // the file may say what else is missing
 	}
-	return errors.Join(f.checkTargets(), f.checkScrapers())
+	return errors.Join(f.checkTargets(), f.checkScrapers(), f.checkSTUN())
 }
 
 func (f *flags) checkTargets() error {
@@ -220,6 +225,13 @@ func (f *flags) checkTargets() error {
 		return errors.New("--alias names one target; give several as --target=NAME=URL")
 	case f.alias == "" && slices.ContainsFunc(f.targets, isNameless):
 		return errors.New("--target: want an alias for it, as --alias or as --target=NAME=URL")
+	}
+	return nil
+}
+
+func (f *flags) checkSTUN() error {
+	if _, err := stun.Servers(f.stun, false); err != nil {
+		return fmt.Errorf("--stun.server: %w", err)
 	}
 	return nil
 }

@@ -104,6 +104,9 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{with("--hostname=a\tb"), cli.Usage, "--hostname"},
 		{with("--target=localhost:9100"), cli.Usage, "--target"},
 		{with("--target=http://me:hunter2@[::1"), cli.Usage, "--target"},
+		{with("--dht.relay=x"), cli.Usage, "--dht.relay"},
+		{with("--stun.server=:x"), cli.Usage, "--stun.server"},
+		{with("--stun.server=none", "--stun.server=stun.example:3478"), cli.Usage, "--stun.server"},
 		{with("--dht.bootstrap=x"), cli.Usage, "--dht.bootstrap"},
 		{with("--register.interval=soon"), cli.Usage, "--register.interval"},
 		{with("--register.interval=0s"), cli.Usage, "--register.interval"},
@@ -135,6 +138,8 @@ type bench struct {
 	told    chan domain.Event
 
 	wantBootstrap []string // what the program should ask for; nil is not looked at
+	wantRelays    []domain.PublicKey
+	wantSTUN      []string
 }
 
 // newBench makes a scraper on the host that the program brings.
@@ -146,6 +151,9 @@ func newBench(t *testing.T) *bench {
 	b.connect = func(h host.Host, n machine.Node) (ports.Transport, error) {
 		if b.wantBootstrap != nil && !slices.Equal(n.Bootstrap, b.wantBootstrap) {
 			t.Errorf("bootstrap nodes %v, want %v", n.Bootstrap, b.wantBootstrap)
+		}
+		if !slices.Equal(n.Relays, b.wantRelays) || !slices.Equal(n.STUN, b.wantSTUN) {
+			t.Errorf("relays %v, STUN servers %v", n.Relays, n.STUN)
 		}
 		net := portstest.NewNetwork(h)
 		s, err := app.NewScraper(app.ScraperConfig{
@@ -252,7 +260,7 @@ func (r *running) scrape(alias domain.Alias) string {
 
 func (b *bench) invite(t *testing.T) string {
 	t.Helper()
-	text, err := domain.Invite{Scraper: b.keys.Public, Secret: b.secret, Bootstrap: []string{"192.0.2.1:49737"}}.Reveal()
+	text, err := domain.Invite{Scraper: b.keys.Public, Secret: b.secret, Bootstrap: []string{"192.0.2.1:49737"}, Relays: b.wantRelays}.Reveal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +337,7 @@ func TestProgramServesSeveralTargetsUnderKeysOfTheirOwn(t *testing.T) {
 
 func TestInviteBringsScraperSecretAndNetwork(t *testing.T) {
 	b := newBench(t)
-	b.wantBootstrap = []string{"192.0.2.1:49737"}
+	b.wantBootstrap, b.wantRelays = []string{"192.0.2.1:49737"}, []domain.PublicKey{domain.KeyPairFromSeed(keyfile.NewSeed()).Public}
 	t.Setenv("DHTPROM_INVITE", b.invite(t))
 	r := b.run(t, "", "--alias=own")
 	event[domain.AliasSuccess](t, b)
@@ -341,7 +349,10 @@ func TestInviteBringsScraperSecretAndNetwork(t *testing.T) {
 	b = newBench(t)
 	b.wantBootstrap = []string{"127.0.0.1:7"}
 	t.Setenv("DHTPROM_INVITE", "")
-	r = b.run(t, "", "--alias=own", "--invite="+b.invite(t), "--dht.bootstrap=7")
+	invite := b.invite(t) // without relays
+	b.wantRelays, b.wantSTUN = []domain.PublicKey{domain.KeyPairFromSeed(keyfile.NewSeed()).Public}, []string{"none"}
+	t.Setenv("DHTPROM_STUN_SERVER", "none")
+	r = b.run(t, "", "--alias=own", "--invite="+invite, "--dht.bootstrap=7", "--dht.relay="+b.wantRelays[0].Hex())
 	event[domain.AliasSuccess](t, b)
 	r.end(b.invite(t)[40:60], b.secret.RevealText())
 	if !strings.Contains(r.logged.String(), "list of processes") {
@@ -394,6 +405,7 @@ func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/-/healthy": "Healthy", "/-/ready": "Ready", "/": "peer not found",
+		"/?": "The metrics of this process. Last scrape at ",
 	} {
 		if code, body := get(path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)

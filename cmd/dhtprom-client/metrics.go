@@ -47,9 +47,19 @@ type status struct {
 }
 
 type clientStatus struct {
-	alias domain.Alias
-	key   domain.PublicKey
+	alias    domain.Alias
+	key      domain.PublicKey
+	upstream string
+	last     lastRequest
 	app.ClientStatus
+}
+
+// lastRequest is what came of the last request for metrics. The zero value is none.
+type lastRequest struct {
+	at    time.Time
+	bytes int
+	took  time.Duration
+	err   error
 }
 
 // ready reports whether every alias is registered with one scraper at least, and which are not.
@@ -69,6 +79,9 @@ type own struct {
 
 	transport ports.Transport // these are set before anybody asks
 	group     *app.Group
+	upstream  map[domain.Alias]string
+
+	last map[domain.Alias]lastRequest // on the loop
 
 	lastSuccess *prometheus.GaugeVec
 	size        *prometheus.HistogramVec
@@ -77,7 +90,7 @@ type own struct {
 
 func newOwn(h *udp.Host) (*own, error) {
 	o := &own{
-		host: h, registry: prometheus.NewRegistry(),
+		host: h, registry: prometheus.NewRegistry(), upstream: map[domain.Alias]string{}, last: map[domain.Alias]lastRequest{},
 		lastSuccess: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: namespace + "last_registration_timestamp_seconds", Help: "When the last registration succeeded.",
 		}, perScraper),
@@ -98,15 +111,18 @@ func newOwn(h *udp.Host) (*own, error) {
 	)
 }
 
-// watch counts an alias's events.
+// watch counts an alias's events. What it returns runs on the loop.
 func (o *own) watch(alias domain.Alias) func(domain.Event) {
 	return func(e domain.Event) {
 		switch e := e.(type) {
 		case domain.RegisterAliasSuccess:
 			o.lastSuccess.WithLabelValues(string(alias), e.Scraper.String()).SetToCurrentTime()
 		case domain.MetricsSuccess:
+			o.last[alias] = lastRequest{at: time.Now(), bytes: e.Bytes, took: e.Took}
 			o.size.WithLabelValues(string(alias)).Observe(float64(e.Bytes))
 			o.duration.WithLabelValues(string(alias)).Observe(e.Took.Seconds())
+		case domain.MetricsError:
+			o.last[alias] = lastRequest{at: time.Now(), err: e.Err}
 		}
 	}
 }
@@ -119,7 +135,7 @@ func (o *own) status() (status, error) {
 	o.host.Post(func() {
 		s := status{node: o.transport.Status()}
 		for _, c := range o.group.Clients() {
-			s.clients = append(s.clients, clientStatus{c.Alias(), c.PublicKey(), c.Status()})
+			s.clients = append(s.clients, clientStatus{c.Alias(), c.PublicKey(), o.upstream[c.Alias()], o.last[c.Alias()], c.Status()})
 		}
 		answer <- s
 	})

@@ -89,7 +89,9 @@ func newSource(h *udp.Host, t target, o *own) (ports.MetricsSource, error) {
 
 func newTransport(h *udp.Host, cfg config, connect machine.Connect) (ports.Transport, error) {
 	return machine.On(h, func() (ports.Transport, error) {
-		return connect(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)})
+		return connect(h, machine.Node{
+			Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays,
+		})
 	})
 }
 
@@ -103,6 +105,10 @@ func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logg
 		s, err := newSource(h, target, o)
 		if err != nil {
 			return nil, err
+		}
+		o.upstream[target.alias] = "The metrics of this process"
+		if target.http != nil {
+			o.upstream[target.alias] = "Exporter " + target.http.String()
 		}
 		aliasLog := log
 		if len(cfg.targets) > 1 {

@@ -100,7 +100,7 @@ var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
 table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
 <body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. <a href="/metrics">Metrics</a></p>
-{{range .Clients}}<h2>{{.Alias}}</h2><p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
+{{range .Clients}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{.Last}}.</p><p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
 <table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
 {{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
 {{end}}</tbody></table>{{end}}</body></html>
@@ -108,8 +108,19 @@ table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0
 
 // pageClient is one alias on the page.
 type pageClient struct {
-	Alias, Key string
+	Alias, Key, Upstream, Last string
 	clientStatus
+}
+
+func (l lastRequest) String() string {
+	switch at := l.at.UTC().Format("2006-01-02 15:04:05 UTC"); {
+	case l.at.IsZero():
+		return "Not scraped yet"
+	case l.err != nil:
+		return fmt.Sprintf("Last scrape at %s: %s", at, l.err)
+	default:
+		return fmt.Sprintf("Last scrape at %s: %d bytes in %s", at, l.bytes, l.took.Round(time.Microsecond))
+	}
 }
 
 func (o *own) page(w http.ResponseWriter, _ *http.Request) {
@@ -121,7 +132,7 @@ func (o *own) page(w http.ResponseWriter, _ *http.Request) {
 	data := map[string]any{"Node": s.node}
 	var clients []pageClient
 	for _, c := range s.clients {
-		clients = append(clients, pageClient{string(c.alias), c.key.String(), c})
+		clients = append(clients, pageClient{string(c.alias), c.key.String(), c.upstream, c.last.String(), c})
 	}
 	data["Clients"] = clients
 	var out bytes.Buffer
