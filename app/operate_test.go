@@ -307,3 +307,27 @@ func TestWhatCannotBeTakenOverKeepsNobodyFromStarting(t *testing.T) {
 		t.Error("not started, or not told")
 	}
 }
+
+// A client that is started again under a new key takes its alias over in the middle of a scrape.
+func TestScrapeFollowsItsAliasToANewKey(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	old := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	old.source.Silent = true
+	var body string
+	var err error
+	finished := false
+	w.loop.Turn(func() {
+		w.scraper.Scrape("web", 4*time.Second, func(b []byte, e error) { finished, body, err = true, string(b), e })
+	})
+	w.loop.Advance(time.Second)
+	w.startClient("web", 3, nil)
+	w.loop.Advance(2 * time.Second)
+	if !finished || err != nil || body != "up 1\n# web\n" {
+		t.Errorf("finished %t: %q, %v", finished, body, err)
+	}
+	if failed := w.scraper.Stats().ScrapesFailed; len(failed) != 0 {
+		t.Errorf("counted %v", failed)
+	}
+}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -242,22 +243,33 @@ func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(bod
 		return func() { over = true }
 	}
 	started, over := s.cfg.Host.Now(), false
-	held := s.session(e.Key)
-	uid := held.uid()
-	stop := held.RequestMetricsWithin(within, func(reply domain.MetricsReply, err error) {
-		over = true
-		if err == nil && !reply.Success {
-			err = &domain.RemoteError{Message: reply.Message}
-		}
-		s.record(e, domain.Scrape{At: now, Took: s.cfg.Host.Now().Sub(started), Bytes: len(reply.Body), Err: err})
-		if err != nil {
-			s.stats.ScrapesFailed[domain.FailureReason(err)]++
-			tell(s.cfg.OnEvent, domain.UpstreamError{UID: uid, Alias: alias, Key: e.Key, Err: err})
-			done(nil, err)
-			return
-		}
-		done(reply.Body, nil)
-	})
+	var stop func()
+	var ask func(left time.Duration)
+	ask = func(left time.Duration) {
+		held := s.session(e.Key)
+		uid := held.uid()
+		stop = held.RequestMetricsWithin(left, func(reply domain.MetricsReply, err error) {
+			took := s.cfg.Host.Now().Sub(started)
+			if next, ok := s.successor(e, err); ok && took < within {
+				e = next
+				ask(within - took)
+				return
+			}
+			over = true
+			if err == nil && !reply.Success {
+				err = &domain.RemoteError{Message: reply.Message}
+			}
+			s.record(e, domain.Scrape{At: now, Took: took, Bytes: len(reply.Body), Err: err})
+			if err != nil {
+				s.stats.ScrapesFailed[domain.FailureReason(err)]++
+				tell(s.cfg.OnEvent, domain.UpstreamError{UID: uid, Alias: alias, Key: e.Key, Err: err})
+				done(nil, err)
+				return
+			}
+			done(reply.Body, nil)
+		})
+	}
+	ask(within)
 	return func() {
 		if !over {
 			over = true
@@ -265,6 +277,16 @@ func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(bod
 			stop()
 		}
 	}
+}
+
+// successor is the entry that took an alias over while its client was being asked: the client was started again, and
+// the new one has the answer.
+func (s *Scraper) successor(asked domain.Entry, err error) (domain.Entry, bool) {
+	if s.closed || !errors.Is(err, domain.ErrClosed) {
+		return domain.Entry{}, false
+	}
+	e, ok := s.table.Get(asked.Alias)
+	return e, ok && e.Key != asked.Key
 }
 
 // record keeps the result of a scrape, unless the alias has moved on meanwhile.

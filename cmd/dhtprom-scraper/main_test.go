@@ -56,6 +56,25 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"--alias.expiry=soon"}, cli.Usage, "--alias.expiry"},
 		{[]string{"--alias.expiry=0s"}, cli.Usage, "--alias.expiry"},
 		{[]string{"--alias.check-interval=-1h"}, cli.Usage, "--alias.check-interval"},
+		{[]string{"--dht.relay=x"}, cli.Usage, "--dht.relay"},
+		{[]string{"--stun.server=x:y"}, cli.Usage, "--stun.server"},
+		{[]string{"--stun.server=none", "--stun.server=192.0.2.1:3478"}, cli.Usage, "--stun.server"},
+		{[]string{"--secret-file="}, cli.Usage, "--secret-file"},
+		{[]string{"--web.external-url=metrics.example"}, cli.Usage, "--web.external-url"},
+		{[]string{"--web.route-prefix=x"}, cli.Usage, "--web.route-prefix"},
+		{[]string{"--web.telemetry-path=/sd/x"}, cli.Usage, "--web.telemetry-path"},
+		{[]string{"relay", "--relay.max-pairs=0"}, cli.Usage, "--relay.max-pairs"},
+		{[]string{"relay", "--relay.max-pairs-per-key=x"}, cli.Usage, "--relay.max-pairs-per-key"},
+		{[]string{"relay", "--relay.allow=x"}, cli.Usage, "--relay.allow"},
+		{[]string{"alias"}, cli.Usage, "command"},
+		{[]string{"alias", "forget"}, cli.Usage, "alias"},
+		{[]string{"alias", "forget", "a\tb"}, cli.Usage, "alias"},
+		{[]string{"alias", "pin", "a", "x"}, cli.Usage, "key"},
+		{[]string{"alias", "--url=x", "list"}, cli.Usage, "--url"},
+		{[]string{"alias", "list", "--format=x"}, cli.Usage, "--format"},
+		{[]string{"alias", "--http.config.file=" + dir + "/missing", "list"}, cli.Usage, "--http.config.file"},
+		{[]string{"relay", "--identity.seed-file=" + malformed}, cli.Failed, malformed},
+		{[]string{storage, "--secret-file=" + malformed, "--secret-file=" + dir + "/missing"}, cli.Failed, malformed},
 		{[]string{"--log.level=loud"}, cli.Usage, "--log.level"},
 		{[]string{"--log.format=xml"}, cli.Usage, "--log.format"},
 		{[]string{"bootstrap"}, cli.Usage, "--host"},
@@ -90,16 +109,20 @@ func errorLines(text string) (lines string) {
 }
 
 func TestNonsenseInTheEnvironmentIsNamed(t *testing.T) {
-	for _, v := range []string{"DHTPROM_ALIAS_EXPIRY", "DHTPROM_DHT_LISTEN_ADDRESS", "DHTPROM_WEB_LISTEN_ADDRESS"} {
+	nonsense := "non:sense"
+	for _, v := range []string{
+		"DHTPROM_ALIAS_EXPIRY", "DHTPROM_DHT_LISTEN_ADDRESS", "DHTPROM_WEB_LISTEN_ADDRESS", "DHTPROM_DHT_RELAY", "DHTPROM_STUN_SERVER",
+		"DHTPROM_WEB_EXTERNAL_URL", "DHTPROM_ALIAS_PIN", "HYPERDHT_PROM_HTTP_PORT", "DHT_PROM_DHT_PORT", "DHT_PROM_LOG_LEVEL", "DHT_PROM_BOOTSTRAP_PORT",
+	} {
 		t.Run(v, func(t *testing.T) {
-			t.Setenv(v, "nonsense")
+			t.Setenv(v, nonsense)
 			var out, errs bytes.Buffer
 			if code := start(ended(), nil, &out, &errs); code != cli.Usage || strings.Count(errs.String(), "\n") != 1 {
 				t.Errorf("code %d, %q", code, errs.String())
 			}
 		})
 	}
-	for _, v := range []string{seedEnv, secretEnv} {
+	for _, v := range []string{seedEnv, secretEnv, "DHT_PROM_KEY_PAIR_SEED", "HYPERDHT_PROM_SHARED_SECRET"} {
 		t.Run(v, func(t *testing.T) {
 			t.Setenv(v, "hunter2")
 			var out, errs bytes.Buffer
@@ -133,7 +156,9 @@ func TestHelpSaysEnvironmentTwins(t *testing.T) {
 	}
 	for _, want := range []string{
 		"--storage.path", "--web.listen-address", "--web.config.file", "--dht.bootstrap", "--dht.listen-address", "--identity.seed-file", "--secret-file",
-		"--alias.expiry", "--alias.check-interval", "--targets.file", "--log.level", "--log.format", "bootstrap", "keygen", "demo",
+		"--alias.expiry", "--alias.check-interval", "--[no-]alias.pin", "--[no-]alias.require-proof",
+		"--dht.relay", "--stun.server", "--web.external-url", "--web.route-prefix", "--web.telemetry-path", "--[no-]web.enable-lifecycle", "--[no-]web.systemd-socket",
+		"DHTPROM_RELAY_MAX_PAIRS", "DHTPROM_FORMAT", "--targets.file", "--log.level", "--log.format", "bootstrap", "keygen", "demo",
 		"DHTPROM_ALIAS_EXPIRY", "DHTPROM_WEB_LISTEN_ADDRESS", "DHTPROM_LOG_LEVEL",
 	} {
 		if !strings.Contains(out.String(), want) {

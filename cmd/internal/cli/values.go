@@ -107,7 +107,7 @@ func Key(s string) (domain.PublicKey, error) {
 func STUNServer(s string) (string, error) {
 	_, err := stun.Servers([]string{s}, false)
 	if err != nil {
-		return "", fmt.Errorf("want HOST:PORT or none, got %q", s)
+		return "", fmt.Errorf("want HOST, HOST:PORT or none, got %q", s)
 	}
 	return s, nil
 }
