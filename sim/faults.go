@@ -116,6 +116,7 @@ func (t trouble) String() string {
 // suffer is the two phases: faults for a while, then none, and everybody must be scrapeable within heal.
 func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration) {
 	t = t.without(w.opts.Without...)
+	w.result.faulty = true
 	w.phase("for %v: %v", during, t)
 	for _, s := range w.scrapers {
 		disk := t.disk

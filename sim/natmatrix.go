@@ -60,7 +60,7 @@ func (p *pairing) expected() []string {
 		return []string{wayDirect}
 	// An open client registers half a second after it has booted, and does not know yet that it can be reached.
 	case isOpen(b) && isRandom(a):
-		return []string{wayDirect, wayRandom, wayRelayed}
+		return []string{wayDirect, wayPunched, wayRandom, wayRelayed}
 	case isOpen(b):
 		return []string{wayDirect, wayPunched}
 	case isRandom(a) && isRandom(b) && p.relay:

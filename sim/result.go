@@ -25,6 +25,7 @@ type Result struct {
 	Scrapes       uint64
 	ScrapesFailed map[string]uint64 // by reason
 	took          []time.Duration   // of scrapes that succeeded, a sample
+	faulty        bool              // faults were drawn
 	healed        []time.Duration   // how long each client took to be scrapeable after faults
 
 	PeakSockets, PeakTimers int // on one machine
