@@ -85,6 +85,7 @@ type flags struct {
 	relay     relayConfig
 	alias     aliasConfig
 	invite    inviteConfig
+	doctor    doctorConfig
 }
 
 func newFlags(out io.Writer) *flags {
@@ -123,6 +124,7 @@ func newFlags(out io.Writer) *flags {
 	f.addRelay()
 	f.addAlias()
 	f.addInvite()
+	f.addDoctor()
 	f.run.legacy.setDefaults(run)
 	if level := f.run.legacy.logLevel(); level != "" {
 		f.app.GetFlag("log.level").Default(level)

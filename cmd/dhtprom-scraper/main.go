@@ -5,6 +5,7 @@
 //	dhtprom-scraper alias       list, forget and pin the aliases of a scraper that runs
 //	dhtprom-scraper bootstrap   DHT nodes for a private network
 //	dhtprom-scraper relay       a blind relay for connections that find no direct path
+//	dhtprom-scraper doctor      what this machine sees of the network, and why a connection fails
 //	dhtprom-scraper keygen      a seed, its public key and a secret
 //	dhtprom-scraper demo        a private DHT, a scraper and a client in one process
 package main
@@ -44,6 +45,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return aliases(ctx, chosen, f.alias, stdout)
 	case "invite":
 		return invite(f.invite, stdout, log)
+	case "doctor":
+		return examine(ctx, f.doctor, stdout, log)
 	case "keygen":
 		return keygen(stdout)
 	case "demo":

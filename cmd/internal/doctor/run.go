@@ -67,7 +67,7 @@ func (o Options) Run(ctx context.Context, cfg Config, stdout io.Writer) error {
 func (o Options) examine(ctx context.Context, h *udp.Host, cfg Config) (*Report, error) {
 	var err error
 	if cfg.STUN, err = stun.Servers(cfg.STUN, cfg.Bootstrap != nil); err != nil {
-		return nil, err
+		return nil, &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}
 	}
 	cfg.Timeout, cfg.Clock = o.Timeout, machine.Clock{}
 	done := make(chan *Report, 1)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/doctor"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// doctorConfig is what the flags of doctor say.
+type doctorConfig struct {
+	run     runConfig // where the scraper's identity is, and its network
+	clients []domain.PublicKey
+	options doctor.Options
+}
+
+func (f *flags) addDoctor() {
+	f.doctor.run.legacy = f.run.legacy
+	c, cfg := f.app.Command("doctor", "Tell what this machine sees of the network, whether the scraper and its clients can be reached, and why not."), &f.doctor
+	c.Flag("storage.path", "Folder with the scraper's seed and secret where none are given.").Default("dhtprom-data").StringVar(&cfg.run.storage)
+	dhtFlags(c, &cfg.run.bootstrap, &cfg.run.listen, &cfg.run.stun)
+	c.Flag("dht.relay", "Public key of a blind relay, as for run. Repeatable.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.relays, cli.Key))
+	c.Flag("identity.seed-file", "File with the scraper's seed. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path.").
+		PlaceHolder("FILE").StringVar(&cfg.run.seedFile)
+	c.Flag("secret-file", "File with the secret that clients register with. Repeatable. DHTPROM_SECRET takes the secret itself. Default: secret in the storage path.").
+		PlaceHolder("FILE").SetValue(cli.List("secret-file", &cfg.run.secretFiles, cli.Text))
+	c.Flag("client", "Public key of a client to connect to, as the scraper does. Repeatable.").
+		PlaceHolder("KEY").SetValue(cli.List("client", &cfg.clients, cli.Key))
+	cfg.options.AddFlags(c)
+}
+
+// examine finds out whether this scraper can be reached by clients, and clients by it. It announces nothing and makes
+// no files, so that it may run beside the scraper.
+func examine(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.Logger) error {
+	files := inviteConfig{storage: cfg.run.storage, seedFile: cfg.run.seedFile, secretFiles: cfg.run.secretFiles, legacy: cfg.run.legacy}
+	if err := files.checkStorage(); err != nil {
+		return err
+	}
+	id, err := loadIdentity(cfg.run, log)
+	if err != nil {
+		return err
+	}
+	exam := doctor.Config{
+		Bootstrap: cfg.run.bootstrap, STUN: cfg.run.stun, Relays: cfg.run.relays,
+		// The scraper has the port, or should find it free when it starts.
+		Listen:  netip.AddrPortFrom(cfg.run.listen.Addr(), 0),
+		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secrets[0], Own: true}},
+	}
+	for i, key := range cfg.clients {
+		t := doctor.Target{Name: "the client", Key: key, Keys: id.keys}
+		if len(cfg.clients) > 1 {
+			t.Name = fmt.Sprintf("client %d", i+1)
+		}
+		exam.Targets = append(exam.Targets, t)
+	}
+	return cfg.options.Run(ctx, exam, stdout)
+}
