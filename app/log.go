@@ -13,6 +13,7 @@ import (
 // facts as attributes, at the level of the originals. Events that strangers can cause as often as they like are
 // thinned out after a burst; the next line says how many were left out.
 func LogEvents(h host.Host, log *slog.Logger) func(domain.Event) {
+	log = slog.New(sourceless{log.Handler()})
 	limits := map[string]*bucket{}
 	dropped := map[string]int{}
 	return func(e domain.Event) {
@@ -35,6 +36,14 @@ func LogEvents(h host.Host, log *slog.Logger) func(domain.Event) {
 		// Logging takes no deadline and no values from a context, so none is passed down here.
 		log.LogAttrs(context.Background(), e.Level(), e.Name(), attrs...)
 	}
+}
+
+// sourceless leaves the place in the source out: it would be the same line of this file for every event.
+type sourceless struct{ slog.Handler }
+
+func (h sourceless) Handle(ctx context.Context, r slog.Record) error {
+	r.PC = 0
+	return h.Handler.Handle(ctx, r)
 }
 
 // logLimit is how often an event is logged; no burst means always.

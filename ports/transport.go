@@ -156,7 +156,8 @@ func (e *ConnectionError) Unwrap() error { return e.Err }
 // NodeStatus is a snapshot of the DHT node.
 type NodeStatus struct {
 	State      string // "starting", "online", "degraded", "offline", "closed"
-	Addrs      []netip.AddrPort
+	Local      netip.AddrPort   // where the socket is bound; invalid while it is not
+	Addrs      []netip.AddrPort // under which this machine is known to itself
 	PublicAddr netip.AddrPort // as others see us; invalid while unknown
 	Firewalled bool
 	Ephemeral  bool
@@ -171,4 +172,9 @@ type Counter struct {
 	Name  string // without prefix and without _total: "dht_queries", "holepunch_attempts"
 	Help  string
 	Value uint64
+	// Labels tell counters of the same name apart: names and values from fixed sets, all with the same names.
+	Labels []Label
 }
+
+// Label is one of a counter's labels.
+type Label struct{ Name, Value string }

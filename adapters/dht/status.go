@@ -18,12 +18,19 @@ func (t *Transport) Status() ports.NodeStatus {
 		Firewalled: s.Firewalled,
 		Ephemeral:  s.Ephemeral,
 		NAT:        natOf(s),
+		Local:      s.Local,
 		Nodes:      s.Nodes,
 		Streams:    s.Connections,
 		Counters:   countersOf(s),
 	}
-	for _, ip := range t.host.Addrs() {
-		out.Addrs = append(out.Addrs, netip.AddrPortFrom(ip, s.Local.Port()))
+	switch {
+	case !s.Local.IsValid():
+	case s.Local.Addr().IsUnspecified():
+		for _, ip := range t.host.Addrs() {
+			out.Addrs = append(out.Addrs, netip.AddrPortFrom(ip, s.Local.Port()))
+		}
+	default:
+		out.Addrs = []netip.AddrPort{s.Local}
 	}
 	if s.Public.IsValid() && s.Public.Port() != 0 {
 		out.PublicAddr = s.Public
@@ -61,7 +68,20 @@ func natOf(s hyperdht.Status) string {
 }
 
 func countersOf(s hyperdht.Status) []ports.Counter {
+	punches := func(kind, result string, n uint64) ports.Counter {
+		return ports.Counter{
+			Name: "holepunch_results", Help: "Hole punches that ended, by kind of NAT and whether they made the connection.", Value: n,
+			Labels: []ports.Label{{Name: "kind", Value: kind}, {Name: "result", Value: result}},
+		}
+	}
+	p := s.Peering
 	return []ports.Counter{
+		punches("consistent", "won", p.PunchesConsistentWon), punches("consistent", "lost", p.PunchesConsistentLost),
+		punches("random", "won", p.PunchesRandomWon), punches("random", "lost", p.PunchesRandomLost),
+		{Name: "udx_streams_opened", Help: "UDX streams opened.", Value: s.Streams.Opened},
+		{Name: "udx_packets_received", Help: "Packets of UDX streams received.", Value: s.Streams.Packets},
+		{Name: "udx_retransmissions", Help: "Packets of UDX streams sent again.", Value: s.Streams.Retransmits},
+		{Name: "relay_aborts", Help: "Blind relays that were not reached or did not pair.", Value: p.RelayAborts},
 		{Name: "dht_queries", Help: "Iterative queries started.", Value: s.RPC.Queries.Total},
 		{Name: "dht_requests", Help: "DHT requests sent, retries not counted.", Value: s.RPC.Requests.Total},
 		{Name: "dht_request_retries", Help: "DHT requests sent again.", Value: s.RPC.Requests.Retries},

@@ -45,7 +45,8 @@ type Status struct {
 // DHT is the state of the scraper's DHT node.
 type DHT struct {
 	State         string   `json:"state"`
-	Addresses     []string `json:"addresses"`
+	BoundAddress  string   `json:"boundAddress,omitempty"` // of the UDP socket
+	Addresses     []string `json:"addresses"`              // under which this machine is known to itself
 	PublicAddress string   `json:"publicAddress,omitempty"`
 	Firewalled    bool     `json:"firewalled"`
 	Ephemeral     bool     `json:"ephemeral"`
@@ -61,6 +62,9 @@ func dhtOf(n ports.NodeStatus) DHT {
 	}
 	for _, a := range n.Addrs {
 		d.Addresses = append(d.Addresses, a.String())
+	}
+	if n.Local.IsValid() {
+		d.BoundAddress = n.Local.String()
 	}
 	if n.PublicAddr.IsValid() {
 		d.PublicAddress = n.PublicAddr.String()

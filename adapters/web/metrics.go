@@ -33,6 +33,8 @@ var (
 	descTakeovers     = desc("alias_takeovers_total", "Registrations that gave an alias another key.")
 	descExpired       = desc("aliases_expired_total", "Aliases that were dropped because nobody renewed them.")
 	descLeft          = desc("aliases_left_total", "Aliases that their client gave up when it stopped.")
+	descForgotten     = desc("aliases_forgotten_total", "Aliases that the operator dropped.")
+	descPins          = desc("pinned_aliases", "Aliases that the operator has tied to a key.")
 	descDials         = desc("session_dials_total", "Tries to connect to a client.")
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
 	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
@@ -50,18 +52,38 @@ type collector struct{ h *Handler }
 
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
+// histograms are what is measured at this end, where Prometheus waits.
+type histograms struct {
+	took prometheus.Histogram
+	size prometheus.Histogram
+}
+
+func newHistograms() histograms {
+	return histograms{
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dhtprom_proxied_scrape_duration_seconds", Help: "How long scrapes of aliases took, failed ones included.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, NativeHistogramBucketFactor: 1.1,
+		}),
+		size: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dhtprom_proxied_scrape_size_bytes", Help: "Size of the metrics of aliases, before compression.",
+			Buckets: prometheus.ExponentialBuckets(1024, 4, 8), NativeHistogramBucketFactor: 1.1,
+		}),
+	}
+}
+
 type snapshot struct {
 	aliases  []domain.AliasStatus
 	sessions map[domain.SessionState]int
 	stats    domain.ScraperStats
 	node     ports.NodeStatus
 	ready    bool
+	pins     int
 }
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s := c.h.cfg.Scraper
 	snap, err := ask(context.Background(), c.h.cfg.Loop, func() snapshot {
-		return snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready()}
+		return snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), len(s.Pins())}
 	})
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(descAliases, err)
@@ -90,6 +112,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descTakeovers, snap.stats.Takeovers)
 	count(descExpired, snap.stats.Expired)
 	count(descLeft, snap.stats.Left)
+	count(descForgotten, snap.stats.Forgotten)
+	gauge(descPins, float64(snap.pins))
 	count(descDials, snap.stats.Dials)
 	gauge(descRegConns, float64(snap.stats.AliasConnections))
 	for _, limit := range domain.Limits() {
@@ -103,7 +127,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descFirewalled, truth(snap.node.Firewalled))
 	for _, k := range snap.node.Counters {
 		if counterName.MatchString(k.Name) {
-			count(desc(k.Name+"_total", k.Help), k.Value)
+			var names, values []string
+			for _, l := range k.Labels {
+				names, values = append(names, l.Name), append(values, l.Value)
+			}
+			count(desc(k.Name+"_total", k.Help, names...), k.Value, values...)
 		}
 	}
 }
@@ -111,8 +139,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 var counterName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 func collectTargets(aliases []domain.AliasStatus, gauge func(*prometheus.Desc, float64, ...string)) {
-	paths := map[domain.Path]map[domain.PublicKey]bool{
-		domain.PathUnknown: {}, domain.PathLAN: {}, domain.PathDirect: {}, domain.PathRelay: {},
+	paths := map[domain.Path]map[domain.PublicKey]bool{domain.PathUnknown: {}}
+	for _, p := range domain.Paths() {
+		paths[p] = map[domain.PublicKey]bool{}
 	}
 	for _, a := range aliases {
 		alias := string(a.Alias)

@@ -77,6 +77,12 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias string) {
 	if r.Context().Err() != nil {
 		return // nobody is there to read an answer
 	}
+	if !errors.Is(res.err, domain.ErrUnknownAlias) {
+		h.measured.took.Observe(time.Since(start).Seconds())
+	}
+	if res.err == nil {
+		h.measured.size.Observe(float64(len(res.body)))
+	}
 	h.cfg.Log.LogAttrs(r.Context(), slog.LevelDebug, "scrape", slog.String("alias", alias),
 		slog.Int("bytes", len(res.body)), slog.Duration("took", time.Since(start)), slog.Any("err", res.err))
 	if res.err != nil {

@@ -97,9 +97,10 @@ type Handler struct {
 	routePrefix string // of requests
 	linkPrefix  string // of links: the external URL's path, or the same
 
-	paths   map[string]http.HandlerFunc // besides scrapes
-	scrapes chan struct{}               // a token per scrape under way
-	pages   chan struct{}               // likewise
+	paths    map[string]http.HandlerFunc // besides scrapes
+	measured histograms
+	scrapes  chan struct{} // a token per scrape under way
+	pages    chan struct{} // likewise
 }
 
 // New returns the handler.
@@ -111,7 +112,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.TelemetryPath = "/metrics"
 	}
 	h := &Handler{
-		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{},
+		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{}, measured: newHistograms(),
 		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages),
 	}
 	if cfg.ExternalURL != nil {
@@ -125,7 +126,7 @@ func New(cfg Config) (*Handler, error) {
 		}
 	}
 	registry := prometheus.NewRegistry()
-	for _, c := range append([]prometheus.Collector{&collector{h}}, cfg.Collectors...) {
+	for _, c := range append([]prometheus.Collector{&collector{h}, h.measured.took, h.measured.size}, cfg.Collectors...) {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/interop/tool"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -541,9 +543,14 @@ func TestAliasesAreListedWithSessionAndScrape(t *testing.T) {
 func TestOwnMetricsFollowTheConventions(t *testing.T) {
 	s := newScraper()
 	s.aliases = someAliases()
-	s.node = ports.NodeStatus{State: "online", Nodes: 20, Counters: []ports.Counter{{Name: "dht_queries", Help: "Queries.", Value: 42}, {Name: "bad name", Help: "x"}}}
-	_, body := get(t, serve(t, s).URL+"/metrics")
+	s.node = ports.NodeStatus{State: "online", Nodes: 20, Counters: []ports.Counter{{Name: "dht_queries", Help: "Queries.", Value: 42},
+		{Name: "holepunch_results", Help: "Punches.", Value: 3, Labels: []ports.Label{{Name: "kind", Value: "random"}, {Name: "result", Value: "won"}}}, {Name: "bad name", Help: "x"}}}
+	s.bodies["known"] = "x 1\n"
+	server := serve(t, s)
+	_, body := get(t, server.URL+"/metrics")
 	for _, want := range []string{
+		`dhtprom_holepunch_results_total{kind="random",result="won"} 3`, `dhtprom_connections{path="punched"} 0`, "dhtprom_pinned_aliases 0",
+		`dhtprom_registration_connections_denied_total{limit="address"} 0`,
 		"dhtprom_aliases 3", `dhtprom_sessions{state="open"} 2`, `dhtprom_sessions{state="connecting"} 0`, `dhtprom_connections{path="direct"} 1`,
 		`dhtprom_target_connected{alias="a:b/<c>"} 1`, `dhtprom_target_connected{alias="down"} 0`,
 		`dhtprom_target_last_scrape_duration_seconds{alias="a:b/<c>"} 0.25`, "dhtprom_proxied_scrapes_total 7",
@@ -556,6 +563,18 @@ func TestOwnMetricsFollowTheConventions(t *testing.T) {
 	}
 	if strings.Contains(body, "bad name") {
 		t.Error("a name that is none got in")
+	}
+	get(t, server.URL+"/scrape/known/metrics")
+	get(t, server.URL+"/scrape/unknown/metrics")
+	if _, body = get(t, server.URL+"/metrics"); !strings.Contains(body, "dhtprom_proxied_scrape_duration_seconds_count 1\n") ||
+		!strings.Contains(body, "dhtprom_proxied_scrape_size_bytes_sum 4\n") {
+		t.Error("scrapes are not measured")
+	}
+	promtool := tool.Require(t, "promtool")
+	check := exec.Command(promtool, "check", "metrics")
+	check.Stdin = strings.NewReader(body)
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
 	}
 	problems, err := promlint.New(bytes.NewReader([]byte(body))).Lint()
 	if err != nil || len(problems) > 0 {

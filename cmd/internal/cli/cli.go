@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"regexp"
@@ -75,12 +74,6 @@ func Version() string {
 		return info.Main.Version
 	}
 	return "unknown"
-}
-
-// Logger writes to w as the flags say.
-func (a *App) Logger(w io.Writer) *slog.Logger {
-	a.Log.Writer = w
-	return promslog.New(&a.Log)
 }
 
 // left is thrown where kingpin would end the process: after --help and --version.

@@ -2,9 +2,11 @@ package cli_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +131,30 @@ func TestValuesAreReadOrRefused(t *testing.T) {
 			if got, err := c.read(in); err == nil {
 				t.Errorf("%s %q was read as %v", c.kind, in, got)
 			}
+		}
+	}
+}
+
+func TestLinesNameTheirSourceUnlessTheyHaveNone(t *testing.T) {
+	for _, format := range []string{"logfmt", "json"} {
+		p := newParsed()
+		if _, err := p.app.Parse([]string{"--log.format=" + format}); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		log := p.app.Logger(&out).With("a", 1)
+		log.Info("here")
+		if !strings.Contains(out.String(), "cli_test.go:") {
+			t.Errorf("%s: %s", format, &out)
+		}
+		out.Reset()
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, "anywhere", 0)
+		r.AddAttrs(slog.Duration("took", time.Second))
+		if err := log.Handler().Handle(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		if text := out.String(); strings.Contains(text, "source") || !strings.Contains(text, "1s") || !strings.Contains(text, "anywhere") {
+			t.Errorf("%s: %s", format, text)
 		}
 	}
 }
