@@ -52,7 +52,7 @@ type namedTarget struct {
 }
 
 func newFlags(out io.Writer) *flags {
-	f := &flags{app: cli.New(name, "Lets dhtprom scrapers scrape what runs here, through NATs, over HyperDHT. With the word doctor in front of its flags it says whether the scrapers can be reached, and why not.", out)}
+	f := &flags{app: cli.New(name, "Lets dhtprom scrapers scrape what runs here, through NATs, over HyperDHT.\n\nWith the word doctor in front of its flags it says whether the scrapers can be reached, and why not.", out)}
 	a := f.app
 	a.Flag("config.file", "YAML file with the targets, and the scrapers where no flags name them.").PlaceHolder("FILE").
 		StringVar(&f.configFile)
