@@ -329,6 +329,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		return nil
 	}
 	c.result, _ = c.noise.Result()
+	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
 	c.shaken = true
 	c.payload = payload
 	c.relay, c.serverAddr, c.clientAddr = node, node, r.To

@@ -84,6 +84,8 @@ func (rp *relayPath) receivePair(b []byte) {
 		rp.raw.Touch(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr())
 		return
 	}
+	// The relay's other leg may not know its client yet, and drops what comes before.
+	rp.raw.GuessRTT(2 * rp.conn.raw.Stats().RTT)
 	if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
 		rp.abort(err)
 		return

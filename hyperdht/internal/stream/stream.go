@@ -78,6 +78,9 @@ func (s *Stream) Connect(k host.Socket, remoteID uint32, to netip.AddrPort) erro
 	return nil
 }
 
+// GuessRTT says what round trip to expect before anything was measured. Call it before Connect.
+func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
+
 // ChangeRemote moves the stream, from a relay to a direct path for example; the peer is told nothing.
 // What was written before still travels the old way until it is acknowledged; done, which may be nil,
 // is called once nothing does any more, and only then may the old path be torn down. It is not called

@@ -328,3 +328,16 @@ func TestReorderingAloneRetransmitsLittle(t *testing.T) {
 		t.Errorf("%d of %d packets were sent again", s.Retransmits, s.PacketsSent)
 	}
 }
+
+// A guess of the round trip repeats a lost first packet after two of them, not after the initial second.
+func TestLostFirstPacketIsRepeatedByTheGuessedRoundTrip(t *testing.T) {
+	w := traced(t, link{delay: 5 * ms})
+	w.a.GuessRTT(15 * ms)
+	dropOnce(w, 0)
+	w.writePackets(1)
+	w.run(100 * ms)
+	w.expect(`
+		0.00 A>B DATA seq=0 ack=0 len=1 lost
+		32.00 A>B DATA seq=0 ack=0 len=1
+		37.00 B>A ack seq=0 ack=1`)
+}

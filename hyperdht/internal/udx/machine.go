@@ -206,6 +206,10 @@ func (m *Machine) Connect(now host.Instant, r Remote) error {
 	return nil
 }
 
+// GuessRTT says what round trip to expect before the first sample, so that a first packet that is lost is repeated
+// soon rather than after the initial second.
+func (m *Machine) GuessRTT(d time.Duration) { m.rtt.guess = max(d, 0) }
+
 // ChangeRemote sends everything begun from now on to another remote; what was begun before keeps the
 // old one, and its retransmissions go both ways. Once nothing of that is left, RemoteChanged is called; complete
 // tells that this is so already, and then it is not called (§14).

@@ -18,6 +18,9 @@ type rttEstimator struct {
 	smallest   time.Duration
 	smallestAt host.Instant
 	known      bool
+	// guess is what the user expects of the path before the first sample, 0 for nothing. Only the tail-loss probe
+	// believes it: too early a repetition does no harm, too early a timeout does.
+	guess time.Duration
 }
 
 func (r *rttEstimator) init() { r.rto = initialRTO }

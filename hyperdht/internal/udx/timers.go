@@ -101,8 +101,11 @@ func (m *Machine) armTail(now host.Instant) {
 		return
 	}
 	wait := initialRTO
-	if m.rtt.known {
+	switch {
+	case m.rtt.known:
 		wait = max(2*m.rtt.smoothed+probeDelay, probeFloor)
+	case m.rtt.guess > 0:
+		wait = max(2*m.rtt.guess+probeDelay, probeFloor)
 	}
 	if at := now.Add(wait); at.Before(m.timers.rto) {
 		m.timers.tail = at
