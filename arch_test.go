@@ -59,10 +59,11 @@ var rules = []rule{
 	// Whoever puts it all together.
 	{"cmd/...", anything, anything, "wiring"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
+	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
-	{".", "", "", "guard tests"},
+	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/targets adapters/web app domain ports ports/host hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
 }
 
 // onlyTests are packages of ours that code which ships must not import.

@@ -1,0 +1,85 @@
+// Command embed is a service that brings dhtprom along: it exposes its metrics to the scraper whose invite is in
+// DHTPROM_INVITE, and is wired with github.com/google/wire.
+//
+//	DHTPROM_INVITE=dhtprom1... go run ./examples/embed
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, invite(os.Getenv("DHTPROM_INVITE"))); err != nil {
+		fmt.Fprintln(os.Stderr, "embed:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, from invite) error {
+	s, cleanup, err := newService(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer cleanup() // says goodbye
+	return s.serve(ctx)
+}
+
+// invite is the scraper's invite, as text.
+type invite string
+
+// service is what this program is about. Its metrics are its own; dhtprom only shows them.
+type service struct {
+	client *dhtprom.Client
+	orders prometheus.Counter
+}
+
+func (s *service) serve(ctx context.Context) error {
+	s.orders.Inc() // the first order
+	if err := s.client.Registered(ctx); err != nil {
+		return nil // it was stopped before
+	}
+	slog.Info("Registered", "public_key", s.client.PublicKey().String())
+	<-ctx.Done()
+	return nil
+}
+
+// The providers of the wiring.
+
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector())
+	return r
+}
+
+func newOrders(r *prometheus.Registry) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_orders_total", Help: "Orders so far."})
+	r.MustRegister(c)
+	return c
+}
+
+// newNodeConfig joins the network that the invite names.
+func newNodeConfig(from invite) (dhtprom.NodeConfig, error) {
+	v, err := domain.ParseInvite(string(from))
+	if err != nil {
+		return dhtprom.NodeConfig{}, fmt.Errorf("the invite %w", err)
+	}
+	return dhtprom.NodeConfig{Bootstrap: v.Bootstrap, Relays: v.Relays}, nil
+}
+
+func newClientConfig(from invite, r *prometheus.Registry) dhtprom.ClientConfig {
+	return dhtprom.ClientConfig{Invite: string(from), Alias: "embed", Service: "shop", Gatherer: r, Logger: slog.Default()}
+}

@@ -1,0 +1,310 @@
+package dhtprom_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// world is a private DHT with a node on it.
+type world struct {
+	t    *testing.T
+	ctx  context.Context
+	dht  *dhtprom.PrivateDHT
+	node *dhtprom.Node
+	log  *slog.Logger // of all, printed where the test fails
+}
+
+// journal is written to by several loops.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	dht, err := dhtprom.NewPrivateDHT(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said journal
+	w := &world{t: t, ctx: ctx, dht: dht, log: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	t.Cleanup(func() {
+		if said.mu.Lock(); t.Failed() {
+			t.Log(said.text.String())
+		}
+		if err := dht.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.node = w.newNode()
+	return w
+}
+
+func (w *world) newNode() *dhtprom.Node {
+	w.t.Helper()
+	cfg, err := w.dht.NodeConfig()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n, err := dhtprom.NewNode(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return n
+}
+
+func scraperConfig() dhtprom.ScraperConfig {
+	return dhtprom.ScraperConfig{Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})}}
+}
+
+func (w *world) startScraper(cfg dhtprom.ScraperConfig) (s *dhtprom.Scraper, invite string) {
+	w.t.Helper()
+	cfg.Logger = w.log.With("in", "scraper")
+	s, err := w.node.StartScraper(w.ctx, cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if invite, err = s.Invite(w.dht.Bootstrap...); err != nil {
+		w.t.Fatal(err)
+	}
+	return s, invite
+}
+
+func text(body string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return body, nil }
+}
+
+func (w *world) startClient(n *dhtprom.Node, ctx context.Context, cfg dhtprom.ClientConfig) *dhtprom.Client {
+	w.t.Helper()
+	cfg.Logger = w.log.With("in", cfg.Alias)
+	c, err := n.StartClient(ctx, cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := c.Registered(w.ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func (w *world) mustScrape(s *dhtprom.Scraper, alias, want string) {
+	w.t.Helper()
+	if body, err := s.Scrape(w.ctx, alias); err != nil || string(body) != want {
+		w.t.Errorf("%s: %q, %v", alias, body, err)
+	}
+}
+
+func TestClientEndsWithItsContextAndSaysGoodbye(t *testing.T) {
+	w := newWorld(t)
+	s, invite := w.startScraper(scraperConfig())
+	ctx, cancel := context.WithCancel(w.ctx)
+	c := w.startClient(w.newNode(), ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("up 1\n"), Seed: domain.SeedFrom([32]byte{7})})
+	w.mustScrape(s, "a", "up 1\n")
+	if c.PublicKey() != domain.KeyPairFromSeed(domain.SeedFrom([32]byte{7})).Public {
+		t.Error("the client has another key than its seed's")
+	}
+	if status, err := c.Status(); err != nil || !status.Registered || status.Requests != 1 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	cancel()
+	<-c.Done()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := s.Aliases(); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if _, err := s.Scrape(w.ctx, "a"); !errors.Is(err, domain.ErrUnknownAlias) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestClosedNodeClosesWhatRunsOnIt(t *testing.T) {
+	w := newWorld(t)
+	s, invite := w.startScraper(scraperConfig())
+	n := w.newNode()
+	a := w.startClient(n, w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("a 1\n")})
+	b := w.startClient(n, w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "b", Func: text("b 1\n")})
+	w.mustScrape(s, "a", "a 1\n")
+	w.mustScrape(s, "b", "b 1\n")
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	<-a.Done()
+	<-b.Done()
+	if left, err := s.Aliases(); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.StartClient(w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "c"}); !errors.Is(err, dhtprom.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	if _, err := n.StartScraper(w.ctx, scraperConfig()); !errors.Is(err, dhtprom.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	if _, err := n.Status(); !errors.Is(err, dhtprom.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	if _, err := a.Status(); !errors.Is(err, dhtprom.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A client of its own node with its own scraper, whose table outlives it.
+func TestScraperKeepsItsAliasesInAFile(t *testing.T) {
+	w := newWorld(t)
+	cfg := scraperConfig()
+	cfg.Path, cfg.TargetsFile = filepath.Join(t.TempDir(), "aliases.db"), filepath.Join(t.TempDir(), "targets.json")
+	s, invite := w.startScraper(cfg)
+	w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("a 1\n")})
+	w.mustScrape(s, "a", "a 1\n")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Scrape(w.ctx, "a"); !errors.Is(err, dhtprom.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	s, _ = w.startScraper(cfg)
+	if left, err := s.Aliases(); err != nil || len(left) != 1 || left[0].Alias != "a" {
+		t.Errorf("%+v, %v", left, err)
+	}
+	w.mustScrape(s, "a", "a 1\n")
+}
+
+func TestScrapeEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	s, invite := w.startScraper(scraperConfig())
+	entered := make(chan struct{}, 1)
+	w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "slow", Func: func(ctx context.Context) (string, error) {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return "", ctx.Err()
+	}})
+	ctx, cancel := context.WithCancel(w.ctx)
+	go func() {
+		<-entered
+		cancel()
+	}()
+	if _, err := s.Scrape(ctx, "slow"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel = context.WithTimeout(w.ctx, 200*time.Millisecond)
+	defer cancel()
+	if _, err := s.Scrape(ctx, "slow"); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, domain.ErrTimeout) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestNoScraperMeansNoRegistrationAndNoWait(t *testing.T) {
+	w := newWorld(t)
+	absent, err := domain.Invite{Scraper: domain.KeyPairFromSeed(domain.SeedFrom([32]byte{99})).Public, Secret: domain.SecretFrom([32]byte{1, 2})}.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := w.node.StartClient(w.ctx, dhtprom.ClientConfig{Invite: absent, Alias: "a", Gatherer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
+	defer cancel()
+	if err := c.Registered(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := c.Registered(w.ctx); !errors.Is(err, dhtprom.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestContextThatHasEndedStartsNothing(t *testing.T) {
+	w := newWorld(t)
+	_, invite := w.startScraper(scraperConfig())
+	ctx, cancel := context.WithCancel(w.ctx)
+	cancel()
+	n := w.newNode()
+	if c, err := n.StartClient(ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a"}); err == nil {
+		<-c.Done() // it was quicker than the look at the context, and ends all the same
+	} else if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if err := dhtprom.Expose(ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a"}); err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
+	w := newWorld(t)
+	_, invite := w.startScraper(scraperConfig())
+	for want, cfg := range map[string]dhtprom.ClientConfig{
+		"Invite: is cut short": {Invite: invite[:50], Alias: "a"},
+		"Scraper:":             {Alias: "a"},
+		"Alias:":               {Invite: invite},
+		"Scrapers[0].Key":      {Alias: "a", Scrapers: []app.ClientScraper{{}}},
+		"RegisterInterval:":    {Invite: invite, Alias: "a", RegisterInterval: -1},
+	} {
+		_, err := w.node.StartClient(w.ctx, cfg)
+		if _, ok := errors.AsType[*app.ConfigError](err); !ok || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), invite[20:40]) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+		if err := dhtprom.Expose(w.ctx, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "no-folder")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, cfg := range map[string]dhtprom.ScraperConfig{
+		"Seed:":     {Secrets: scraperConfig().Secrets},
+		"Secrets":   {Seed: scraperConfig().Seed},
+		"Expiry":    {Seed: domain.SeedFrom([32]byte{8}), Secrets: scraperConfig().Secrets, Expiry: -1},
+		"no-folder": {Seed: domain.SeedFrom([32]byte{8}), Secrets: scraperConfig().Secrets, Path: filepath.Join(file, "aliases.db")},
+	} {
+		if _, err := w.node.StartScraper(w.ctx, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	for want, cfg := range map[string]dhtprom.NodeConfig{
+		"bootstrap": {Bootstrap: []string{"x"}}, "stun": {STUN: []string{"none", "none"}},
+	} {
+		if _, err := dhtprom.NewNode(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	// The same key twice on one node.
+	same := dhtprom.ClientConfig{Invite: invite, Alias: "a", Seed: domain.SeedFrom([32]byte{7})}
+	w.startClient(w.node, w.ctx, same)
+	if _, err := w.node.StartClient(w.ctx, same); err == nil {
+		t.Error("two clients have one key")
+	}
+}

@@ -1,0 +1,198 @@
+package dhtprom
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/adapters/bolt"
+	"github.com/dhtprom/dhtprom/adapters/targets"
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// ScraperConfig is a scraper within a service.
+type ScraperConfig struct {
+	// Seed is the scraper's identity, which clients know: it has to stay. Secrets are what clients prove themselves
+	// with; any of them will do, so that they can be replaced one after the other.
+	Seed    domain.Seed
+	Secrets []domain.Secret
+
+	// Path is the file that keeps the aliases across restarts. Empty: they are in memory, and clients register again
+	// within their interval.
+	Path string
+	// TargetsFile is a file for Prometheus's file service discovery; empty: none.
+	TargetsFile string
+
+	Expiry         time.Duration // of an alias that nobody renews; 3 h by default
+	CheckInterval  time.Duration // how often expired aliases are dropped; 1 h by default
+	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
+	MaxAliases     int           // 10,000 by default
+	RequireProof   bool          // refuse clients that do not prove that they hold the key they register
+	PinAliases     bool          // refuse a live alias to all keys but the one that has it
+
+	Clock   ports.Clock        // wall time, for expiries; the machine's by default
+	Logger  *slog.Logger       // gets every event as a line; nil: no logging
+	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil
+}
+
+// Scraper accepts registrations and scrapes those who registered, until its context ends or it is closed. Its methods
+// are for any goroutine, but not for the node's loop.
+type Scraper struct {
+	node    *Node
+	scraper *app.Scraper
+	secret  domain.Secret
+	log     *slog.Logger
+
+	cancel func() // lets go of the context
+	once   sync.Once
+	done   chan struct{}
+	err    error // of Close, once done
+}
+
+// wall is the machine's clock.
+type wall struct{}
+
+func (wall) Now() time.Time { return time.Now() }
+
+// StartScraper starts a scraper and returns when clients can find it, or ctx ends.
+func (n *Node) StartScraper(ctx context.Context, cfg ScraperConfig) (*Scraper, error) {
+	if cfg.Seed.IsZero() {
+		return nil, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the scraper's key pair"}
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = wall{}
+	}
+	acfg := app.ScraperConfig{
+		Host: n.host, Transport: n.transport, KeepTransport: true, Clock: cfg.Clock, Keys: domain.KeyPairFromSeed(cfg.Seed),
+		Secrets: cfg.Secrets, Expiry: cfg.Expiry, CheckInterval: cfg.CheckInterval, RequestTimeout: cfg.RequestTimeout,
+		MaxAliases: cfg.MaxAliases, RequireProof: cfg.RequireProof, PinAliases: cfg.PinAliases,
+		OnEvent: n.events(cfg.Logger, cfg.OnEvent),
+	}
+	if cfg.TargetsFile != "" {
+		acfg.Targets = targets.New(n.host, cfg.TargetsFile)
+	}
+	if cfg.Path == "" {
+		acfg.Store = &memory{loop: n.host}
+	} else {
+		store, err := bolt.Open(n.host, cfg.Path)
+		if err != nil {
+			return nil, err
+		}
+		acfg.Store, acfg.Pins = store, store
+	}
+	s := &Scraper{node: n, log: cfg.Logger, done: make(chan struct{})}
+	err := n.do(func() (err error) {
+		s.scraper, err = app.NewScraper(acfg)
+		if err != nil {
+			acfg.Store.Close(func(error) {})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.secret = cfg.Secrets[0]
+	own, cancel := context.WithCancel(ctx)
+	s.cancel = cancel
+	if err := n.start(ctx, s, s.scraper.Start); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	context.AfterFunc(own, func() { _ = s.Close() })
+	return s, nil
+}
+
+// PublicKey is what clients know the scraper by.
+func (s *Scraper) PublicKey() domain.PublicKey { return s.scraper.PublicKey() }
+
+// Invite is all that a client needs to register here, with the first of the secrets: hand it over as you would a
+// password. The bootstrap nodes are those of a private DHT as clients reach them; none is the public one.
+func (s *Scraper) Invite(bootstrap ...string) (string, error) {
+	return domain.Invite{Scraper: s.PublicKey(), Secret: s.secret, Bootstrap: bootstrap}.Reveal()
+}
+
+// Scrape asks the client behind an alias for its metrics, and waits no longer than ctx allows. The error is, or wraps,
+// domain.ErrUnknownAlias, ErrNotConnected, ErrTimeout or ErrClosed, or a *domain.RemoteError.
+func (s *Scraper) Scrape(ctx context.Context, alias string) ([]byte, error) {
+	within := time.Duration(0) // as configured
+	if deadline, ok := ctx.Deadline(); ok {
+		within = max(time.Until(deadline), time.Nanosecond)
+	}
+	type result struct {
+		body []byte
+		err  error
+	}
+	answer := make(chan result, 1)
+	var cancel func() // on the loop
+	s.node.host.Post(func() {
+		if ctx.Err() == nil {
+			cancel = s.scraper.Scrape(domain.Alias(alias), within, func(body []byte, err error) { answer <- result{body, err} })
+		}
+	})
+	select {
+	case r := <-answer:
+		return r.body, r.err
+	case <-s.done:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		s.node.host.Post(func() {
+			if cancel != nil {
+				cancel()
+			}
+		})
+		return nil, ctx.Err()
+	}
+}
+
+// Aliases lists who is registered, by alias.
+func (s *Scraper) Aliases() (all []domain.AliasStatus, err error) {
+	err = s.node.do(func() error {
+		all = s.scraper.Aliases()
+		return nil
+	})
+	return all, err
+}
+
+// Handler is what dhtprom-scraper serves over HTTP: /scrape/{alias}/metrics, service discovery, the status page, its own
+// metrics and health. The collectors are more metrics for /metrics.
+func (s *Scraper) Handler(more ...prometheus.Collector) (http.Handler, error) {
+	log := s.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return web.New(web.Config{Loop: s.node.host, Scraper: s.scraper, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Collectors: more})
+}
+
+// Done is closed when the scraper is.
+func (s *Scraper) Done() <-chan struct{} { return s.done }
+
+// Close stops accepting registrations, ends the connections to clients and closes the store. It waits, for five seconds
+// at most. Later calls wait for the first and return the same.
+func (s *Scraper) Close() error {
+	s.once.Do(func() {
+		s.err = wait("the scraper", func(done func()) bool {
+			return s.node.host.Do(func() { s.scraper.Close(done) })
+		})
+		s.node.remove(s)
+		s.cancel()
+		close(s.done)
+	})
+	return s.err
+}
+
+// memory is an alias store that lasts as long as the process.
+type memory struct{ loop interface{ Post(func()) } }
+
+func (m *memory) Load(done func([]domain.Entry, []error, error)) {
+	m.loop.Post(func() { done(nil, nil, nil) })
+}
+func (m *memory) Put(_ domain.Entry, done func(error))      { m.loop.Post(func() { done(nil) }) }
+func (m *memory) Delete(_ []domain.Alias, done func(error)) { m.loop.Post(func() { done(nil) }) }
+func (m *memory) Close(done func(error))                    { m.loop.Post(func() { done(nil) }) }
