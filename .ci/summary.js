@@ -1,18 +1,32 @@
 'use strict'
 
 // Reads `go test -json`, prints what failed in full and the rest as numbers. Ends with 1 where something
-// failed, or where the interop tests did not run.
+// failed, or where a part that must run did not.
 
+const fs = require('fs')
 const readline = require('readline')
 
-const INTEROP = 'github.com/dhtprom/dhtprom/interop'
+const MODULE = 'github.com/dhtprom/dhtprom/'
+
+// What must run, test by test, by what it proves.
+const required = [
+  { what: 'JavaScript peers', folder: 'interop' },
+  { what: 'kernel NATs', folder: 'interop/kernelnat' },
+  { what: 'nodes behind kernel NATs', folder: 'interop/natlab', optional: !fs.existsSync('interop/natlab') },
+  { what: 'Prometheus', folder: 'interop/prometheus' },
+  { what: 'documentation', folder: 'interop/docs' },
+  { what: 'packaging', folder: 'interop/packaging' },
+  { what: 'scenarios', folder: 'sim' }
+]
+for (const r of required) r.count = { pass: 0, fail: 0, skip: 0 }
+
 const tests = { pass: 0, fail: 0, skip: 0 }
 const packages = { pass: 0, fail: 0, skip: 0 }
-const interop = { pass: 0, fail: 0, skip: 0 }
 const output = new Map() // of tests and packages that have not ended yet
 const failed = []
 const skipped = []
 const slow = []
+const slowPackages = []
 
 function take (line) {
   let event
@@ -35,27 +49,34 @@ function take (line) {
   if (!Object.hasOwn(tests, action)) return
   if (test) {
     tests[action]++
-    if ((pkg === INTEROP || pkg.startsWith(INTEROP + '/'))) interop[action]++
-    if (elapsed >= 5) slow.push(`${elapsed.toFixed(1)} s  ${name}`)
+    for (const r of required) if (pkg === MODULE + r.folder) r.count[action]++
+    if (elapsed >= 5 && !test.includes('/')) slow.push(`${elapsed.toFixed(1)} s  ${name}`)
   } else {
     packages[action]++
+    if (elapsed >= 10) slowPackages.push(`${elapsed.toFixed(1)} s  ${name}`)
   }
   if (action === 'fail') failed.push(`${name}\n${output.get(name) || ''}`)
   if (action === 'skip' && test) skipped.push(`${name}\n${output.get(name) || ''}`)
   output.delete(name)
 }
 
+function print (title, list) {
+  if (list.length) console.log(`${title}:\n  ${list.sort((a, b) => parseFloat(b) - parseFloat(a)).slice(0, 25).join('\n  ')}`)
+}
+
 function report () {
   for (const text of failed) console.log(`--- FAILED ${text}`)
   for (const text of skipped) console.log(`--- skipped ${text}`)
-  if (slow.length) console.log(`slow:\n  ${slow.sort((a, b) => parseFloat(b) - parseFloat(a)).join('\n  ')}`)
+  print('slow packages', slowPackages)
+  print('slow tests', slow)
   console.log(`packages: ${packages.pass} ok, ${packages.fail} failed, ${packages.skip} without tests`)
   console.log(`tests:    ${tests.pass} ok, ${tests.fail} failed, ${tests.skip} skipped`)
-  console.log(`interop:  ${interop.pass} ok, ${interop.fail} failed, ${interop.skip} skipped`)
   let good = failed.length === 0 && tests.pass > 0
-  if (interop.pass === 0 || interop.skip > 0) {
-    console.log('the interop tests did not all run')
-    good = false
+  for (const { what, count, optional } of required) {
+    if (optional) continue
+    const ran = count.pass > 0 && count.fail === 0 && count.skip === 0
+    console.log(`  ${what}: ${count.pass} ok, ${count.fail} failed, ${count.skip} skipped${ran ? '' : ' - NOT ALL RAN'}`)
+    good &&= ran
   }
   console.log(good ? 'GREEN' : 'RED')
   process.exit(good ? 0 : 1)

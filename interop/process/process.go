@@ -35,6 +35,7 @@ type Process struct {
 	lines   []string
 	changed chan struct{} // closed when there is another line
 	asked   bool          // to end, by us
+	told    bool          // what it printed is the caller's
 }
 
 // Start runs a program until the test ends. One that ends by itself fails the test, unless Wait was called.
@@ -176,7 +177,7 @@ func (p *Process) cleanup() {
 	if died {
 		p.t.Errorf("%s ended by itself: %v", p, p.cmd.ProcessState)
 	}
-	if p.t.Failed() {
+	if p.t.Failed() && !p.told {
 		lines := strings.Split(p.Output(), "\n")
 		p.t.Logf("%s printed:\n%s", p, strings.Join(lines[max(0, len(lines)-tailLines):], "\n"))
 	}
@@ -188,6 +189,7 @@ func (p *Process) String() string { return filepath.Base(p.cmd.Path) }
 func Run(t testing.TB, c Command) string {
 	t.Helper()
 	p := Start(t, c)
+	p.told = true
 	if code := p.Wait(); code != 0 {
 		t.Fatalf("%s %s ended with code %d:\n%s", p, strings.Join(c.Args, " "), code, p.Output())
 	}
