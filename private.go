@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -36,7 +37,8 @@ func freePort() (netip.AddrPort, error) {
 	return netip.ParseAddrPort(c.LocalAddr().String())
 }
 
-// NewPrivateDHT starts a DHT of so many nodes; four are a good number. Close ends it.
+// NewPrivateDHT starts a DHT of so many nodes, and returns when they have found each other; four are a good number.
+// Close ends it.
 func NewPrivateDHT(nodes int) (*PrivateDHT, error) {
 	if nodes < 1 || nodes > 1000 {
 		return nil, fmt.Errorf("want 1 to 1000 nodes, got %d", nodes)
@@ -47,10 +49,12 @@ func NewPrivateDHT(nodes int) (*PrivateDHT, error) {
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
+		ready := make(chan struct{})
 		d.host.Do(func() {
 			var n *hyperdht.Node
 			n, err = hyperdht.New(d.host, hyperdht.Config{
 				Bootstrap: d.Bootstrap, Listen: listen, Mode: hyperdht.Persistent, Reachable: true,
+				OnReady: sync.OnceFunc(func() { close(ready) }),
 			})
 			if err != nil {
 				return
@@ -62,6 +66,7 @@ func NewPrivateDHT(nodes int) (*PrivateDHT, error) {
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
+		<-ready // comes in any case, with the network or without
 	}
 	return d, nil
 }
