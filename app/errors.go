@@ -7,6 +7,7 @@ var (
 	errNotAdmitted = errors.New("a peer that was not admitted")
 	errBusy        = errors.New("too many requests at once")
 	errOverloaded  = errors.New("too many registrations at once")
+	errUnconnected = errors.New("the client has no such connection any more")
 	errNoProof     = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
 	errStarted     = errors.New("was started before")
 )

@@ -60,6 +60,7 @@ type aliasConn struct {
 	idle     host.Timer
 	limit    *bucket
 	refusals int
+	opened   host.Instant
 	known    bool // has shown a secret
 	closed   bool
 }
@@ -68,7 +69,8 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	s := g.scraper
 	k := &aliasConn{
 		registry: g, conn: conn, uid: newUID(s.cfg.Host), peer: conn.Peer(),
-		limit: newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
+		limit:  newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
+		opened: s.cfg.Host.Now(),
 	}
 	// Handshakes that were admitted together may be more than one too many.
 	limit, full := g.gate.full(s.cfg.Host.Now(), k.peer.Key, k.peer.Addr.Addr())
@@ -162,6 +164,9 @@ func (k *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 		tell(s.cfg.OnEvent, domain.AliasSuccess{
 			UID: k.uid, Peer: k.peer, Register: req.Register, Updated: change.Updated, TakenFrom: change.TakenFrom,
 		})
+		if held := s.sessions[req.Key]; held != nil && req.Unconnected {
+			held.renew(k.opened)
+		}
 		reply(ports.AliasReply{Success: true, Updated: change.Updated})
 	})
 }

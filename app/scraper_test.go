@@ -304,6 +304,29 @@ func TestLatestKeyWinsAndTheOldConnectionCloses(t *testing.T) {
 	}
 }
 
+// A client that proves its key and says that it has no connection is believed at once.
+func TestProvenClientIsScrapedAtItsReturn(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	proves := func(cfg *app.ClientConfig) { cfg.Transport.(*portstest.Transport).Proves = true }
+	c := w.startClient("web", 2, proves)
+	w.loop.Advance(time.Minute)
+	w.mustScrape("web")
+	dials := w.scraper.Stats().Dials
+	w.net.Freeze(c.PublicKey()) // killed: the old connection is open and dead
+	w.startClient("web", 2, proves)
+	w.loop.Advance(300 * time.Millisecond)
+	w.mustScrape("web")
+	if got := w.scraper.Stats().Dials; got != dials+1 {
+		t.Errorf("%d dials for the new connection", got-dials)
+	}
+	w.loop.Advance(3 * time.Hour) // renewals of a client that is connected cost no connection
+	if got := w.scraper.Stats().Dials; got != dials+1 {
+		t.Errorf("%d dials in three hours of renewals", got-dials-1)
+	}
+	w.mustScrape("web")
+}
+
 // Issue row 6.9: slow recovery of a client that was killed and came back under its key.
 func TestKilledClientIsScrapedWithinSecondsOfItsReturn(t *testing.T) {
 	w := newWorld(t)

@@ -102,6 +102,14 @@ func (s *Session) Nudge() {
 	}
 }
 
+// renew gives up a connection that was opened before the client said that it has none.
+func (s *Session) renew(said host.Instant) {
+	if s.state == domain.SessionOpen && s.link.opened.Before(said) {
+		s.drop(s.link, errUnconnected)
+		s.Nudge()
+	}
+}
+
 func (s *Session) probe(link *sessionLink) {
 	link.probing = true
 	var timer host.Timer

@@ -101,6 +101,9 @@ type AliasRequest struct {
 	domain.Register
 	// Proven means that the peer holds the key it registers. The JavaScript does not prove it.
 	Proven bool
+	// Unconnected means that the peer has proven its key, and that no connection of ours reaches it: what looks
+	// like one belongs to an earlier life of the client, or to a place that it has left.
+	Unconnected bool
 }
 
 // AliasReply is the answer to a registration.
@@ -155,10 +158,10 @@ func (e *ConnectionError) Unwrap() error { return e.Err }
 
 // NodeStatus is a snapshot of the DHT node.
 type NodeStatus struct {
-	State      string // "starting", "online", "degraded", "offline", "closed"
+	State      string           // "starting", "online", "degraded", "offline", "closed"
 	Local      netip.AddrPort   // where the socket is bound; invalid while it is not
 	Addrs      []netip.AddrPort // under which this machine is known to itself
-	PublicAddr netip.AddrPort // as others see us; invalid while unknown
+	PublicAddr netip.AddrPort   // as others see us; invalid while unknown
 	Firewalled bool
 	Ephemeral  bool
 	NAT        string // "unknown", "open", "consistent", "random"

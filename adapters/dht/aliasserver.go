@@ -68,7 +68,10 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 				s.link.proven = m.Key
 			}
 		}
-		f(ports.AliasRequest{Secret: m.Secret, Register: m.Register, Proven: proven}, send)
+		f(ports.AliasRequest{
+			Secret: m.Secret, Register: m.Register, Proven: proven,
+			Unconnected: accepted && m.Offer.Unconnected,
+		}, send)
 	})
 }
 

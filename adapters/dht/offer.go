@@ -10,16 +10,20 @@ import (
 // client offers to be scraped on this very connection, and proves that it holds the key it registers by signing
 // the connection's handshake hash with it:
 //
-//	uint version (1) · uint flags (1 proof) · fixed64 signature
+//	uint version (1) · uint flags (1 proof, 2 unconnected) · fixed64 signature
 //
 // A tail that cannot be read is no offer, so that later versions can say other things there.
 type Offer struct {
 	Proof [64]byte
+	// Unconnected says that no connection of the scraper reaches the client, whatever the scraper believes: it was
+	// started anew, or has moved.
+	Unconnected bool
 }
 
 const (
 	tailVersion = 1
 	flagProof   = 1 // of a registration: a signature follows
+	flagUnconn  = 2 // of a registration: see Offer.Unconnected
 	flagAccept  = 1 // of a reply: the scraper opens its metrics channel here
 )
 
@@ -41,19 +45,24 @@ func (o Offer) Proves(key domain.PublicKey, hash [64]byte) bool {
 
 // Append appends the encoding.
 func (o Offer) Append(dst []byte) []byte {
-	dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), flagProof)
+	flags := uint64(flagProof)
+	if o.Unconnected {
+		flags |= flagUnconn
+	}
+	dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), flags)
 	return append(dst, o.Proof[:]...)
 }
 
 // ParseOffer reads the rest of a registration; nil is no offer.
 func ParseOffer(b []byte) *Offer {
 	r := compact.NewReader(b)
-	if version, flags := r.Uint(), r.Uint(); r.Err() != nil || version != tailVersion || flags&flagProof == 0 {
+	version, flags := r.Uint(), r.Uint()
+	if r.Err() != nil || version != tailVersion || flags&flagProof == 0 {
 		return nil
 	}
 	proof := r.Fixed(64)
 	if r.Err() != nil {
 		return nil
 	}
-	return &Offer{Proof: [64]byte(proof)}
+	return &Offer{Proof: [64]byte(proof), Unconnected: flags&flagUnconn != 0}
 }

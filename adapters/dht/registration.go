@@ -29,6 +29,8 @@ type registration struct {
 type metricsOffer struct {
 	// keys are the metrics server's, which sign the offer.
 	keys id.KeyPair
+	// connected reports whether a connection of the scraper reaches the metrics server.
+	connected func(scraper domain.PublicKey) bool
 	// alike means that the connection was dialled under them. Then even a scraper that cannot read offers may
 	// want its metrics here: those of the first generation destroy connections to their targets that have none.
 	alike bool
@@ -60,6 +62,7 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 	l.whenStarted(func() {
 		if !g.over {
 			o := SignOffer(offer.keys, l.conn.HandshakeHash())
+			o.Unconnected = offer.connected != nil && !offer.connected(r.Scraper)
 			m.Offer = &o
 			g.ask(method, m)
 		}

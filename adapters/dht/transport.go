@@ -116,8 +116,9 @@ func (t *Transport) metricsOffer(r ports.Registration) *metricsOffer {
 			continue
 		}
 		return &metricsOffer{
-			keys:  keyPairOf(s.metrics.Keys),
-			alike: r.Dial.Public == r.Key,
+			keys:      keyPairOf(s.metrics.Keys),
+			connected: s.connectedTo,
+			alike:     r.Dial.Public == r.Key,
 			admit: func(p domain.Peer) bool {
 				return !s.closing && (s.metrics.Admit == nil || s.metrics.Admit(p.Key, domain.HandshakePayload{}, p.Addr))
 			},
@@ -270,6 +271,16 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 	if err != nil {
 		l.end(err)
 	}
+}
+
+// connectedTo reports whether a metrics connection with a scraper is open.
+func (s *listener) connectedTo(scraper domain.PublicKey) bool {
+	for _, l := range s.links {
+		if !l.closed && domain.PublicKey(l.conn.RemotePublicKey()) == scraper {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.adopted, func(c ports.Conn) bool { return c.Peer().Key == scraper })
 }
 
 // adopt serves a connection that this side dialled as if it had come in.

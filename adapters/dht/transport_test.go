@@ -447,3 +447,60 @@ func TestSameSeedSameRun(t *testing.T) {
 		t.Errorf("hashes %x and %x; calls\n%s\nand\n%s", h1, h2, c1, c2)
 	}
 }
+
+// A client that was started again says so in its proven registration, and renewals of one that is connected do not.
+func TestRegistrationSaysWhetherAConnectionReachesTheClient(t *testing.T) {
+	n := newNet(t, 12)
+	scraper, client := n.peer("scraper", dht.Config{}), n.peer("client", dht.Config{})
+	keys, metrics := domain.KeyPairFromSeed(domain.SeedFrom([32]byte{1})), domain.KeyPairFromSeed(domain.SeedFrom([32]byte{2}))
+	var heard []bool
+	scraper.host.Do(func() {
+		_, err := scraper.transport.ListenAliases(ports.AliasListen{Keys: keys, OnOpen: func(ports.Conn) ports.AliasHandlers {
+			return ports.AliasHandlers{OnRegister: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
+				if !req.Proven {
+					t.Error("the key is not proven")
+				}
+				heard = append(heard, req.Unconnected)
+				reply(ports.AliasReply{Success: true})
+			}}
+		}}, func(error) { n.call("aliases ready") })
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	n.wait("aliases ready")
+	client.host.Do(func() {
+		_, err := client.transport.ListenMetrics(ports.MetricsListen{Keys: metrics, OnOpen: func(ports.Conn) ports.MetricsHandlers {
+			return ports.MetricsHandlers{}
+		}}, func(error) { n.call("metrics ready") })
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	n.wait("metrics ready")
+	register := func() {
+		done := false
+		client.host.Do(func() {
+			client.transport.RegisterAlias(ports.Registration{
+				Scraper: keys.Public, Dial: domain.KeyPairFromSeed(domain.SeedFrom([32]byte{3})),
+				Register: domain.Register{Alias: "a", Key: metrics.Public},
+			}, func(_ bool, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				done = true
+			})
+		})
+		n.until("it is registered", 10*time.Second, func() bool { return done })
+	}
+	register()
+	up := false
+	scraper.host.Do(func() {
+		scraper.transport.DialMetrics(ports.MetricsDial{Keys: keys, Client: metrics.Public, OnReady: func() { up = true }})
+	})
+	n.until("the session is ready", 10*time.Second, func() bool { return up })
+	register()
+	if fmt.Sprint(heard) != "[true false]" {
+		t.Errorf("unconnected: %v, want true and then false", heard)
+	}
+}

@@ -66,6 +66,11 @@ func (n *Network) Freeze(key domain.PublicKey) {
 	}
 }
 
+// reaches reports whether anything gets through to a server.
+func (n *Network) reaches(key domain.PublicKey) bool {
+	return slices.ContainsFunc(n.links, func(l *link) bool { return l.server.key == key && !l.closed && !l.frozen })
+}
+
 // Break breaks the connections that a key serves, as when a NAT forgets them.
 func (n *Network) Break(key domain.PublicKey) {
 	for _, l := range slices.Clone(n.links) {
@@ -214,6 +219,9 @@ type Transport struct {
 	sessions  []*session
 	Closed    bool
 	onMoved   []func()
+
+	// Proves makes registrations prove their keys, and say when no connection reaches them.
+	Proves bool
 }
 
 // NewTransport adds a host to the network.
@@ -275,7 +283,9 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 			if l.closed {
 				return
 			}
-			method(l.aliases)(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(reply ports.AliasReply) {
+			method(l.aliases)(ports.AliasRequest{
+				Secret: r.Secret, Register: r.Register, Proven: t.Proves, Unconnected: t.Proves && !t.net.reaches(r.Key),
+			}, func(reply ports.AliasReply) {
 				t.net.loop.AfterFunc(Latency, func() {
 					if reply.Success {
 						finish(reply.Updated, nil)
