@@ -1,5 +1,6 @@
 // Package web is the scraper's HTTP side: what Prometheus scrapes, the scraper's own metrics, health, and an API.
 //
+//	/, /alias, /node          status pages
 //	/scrape/{alias}/metrics   an alias's metrics, asked for now
 //	/sd/prometheus            the aliases as targets, for Prometheus's HTTP service discovery
 //	/metrics                  the scraper's own
@@ -17,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -70,6 +70,9 @@ type Config struct {
 	RoutePrefix *string
 	// TelemetryPath is where the scraper's own metrics are; /metrics by default.
 	TelemetryPath string
+
+	// ClientCommand is the command line of a client that registers here, for people to copy; empty: not shown.
+	ClientCommand string
 
 	// Reload reads the secrets again; nil: that is not offered.
 	Reload func() error
@@ -140,7 +143,11 @@ func New(cfg Config) (*Handler, error) {
 	h.page(readyPath, h.ready)
 	h.page("/api/v1/status", h.status)
 	h.page("/api/v1/aliases", h.aliases)
-	h.page("/", h.landing)
+	h.page("/", h.list)
+	h.page("/alias", h.alias)
+	h.page("/node", h.node)
+	h.page(stylePath, style.serve)
+	h.page(scriptPath, script.serve)
 	h.page("/api/v1/pins", h.pins)
 	if err := CheckTelemetryPath(cfg.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path: %w", err)
@@ -278,21 +285,4 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	default:
 		line(w, http.StatusOK, "dhtprom-scraper is ready")
 	}
-}
-
-// landing has no script, no style from elsewhere and nothing that came from the network.
-func (h *Handler) landing(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'")
-	_, _ = fmt.Fprintf(w, `<!DOCTYPE html>
-<html lang="en"><head><title>dhtprom-scraper</title></head>
-<body><h1>dhtprom-scraper</h1><p>Version %s</p>
-<ul>
-<li><a href="metrics">Metrics</a></li>
-<li><a href="api/v1/aliases">Aliases</a></li>
-<li><a href="api/v1/status">Status</a></li>
-<li><a href="-/healthy">Health</a></li>
-<li><a href="-/ready">Readiness</a></li>
-</ul></body></html>
-`, html.EscapeString(h.cfg.Version))
 }

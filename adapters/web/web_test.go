@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -582,9 +583,33 @@ func TestOwnMetricsFollowTheConventions(t *testing.T) {
 	}
 }
 
-func TestLandingPageLinksEverythingAndLoadsNothing(t *testing.T) {
-	res, body := get(t, serve(t, newScraper()).URL+"/")
-	if res.StatusCode != 200 || !strings.Contains(body, "1.2.3") || strings.Contains(body, "<script") || res.Header.Get("Content-Security-Policy") == "" {
-		t.Errorf("%d %s", res.StatusCode, body)
+func httptestServer(t *testing.T, h http.Handler) (url string) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestPagesLinkEverythingAndLoadNothingFromElsewhere(t *testing.T) {
+	at := serve(t, newScraper()).URL
+	res, body := get(t, at+"/")
+	if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+	for _, m := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+		switch link := m[1]; {
+		case strings.HasPrefix(link, "#"), strings.HasPrefix(link, "data:image/svg+xml,"):
+		case !strings.HasPrefix(link, "/"):
+			t.Errorf("%s leads elsewhere", link)
+		default:
+			if res, body := get(t, at+link); res.StatusCode != 200 && link != "/-/ready" {
+				t.Errorf("%s: %d %s", link, res.StatusCode, body)
+			}
+		}
+	}
+	for _, want := range []string{"1.2.3", `href="/metrics"`, `href="/sd/prometheus"`, `href="/api/v1/status"`, `href="/node"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s", want)
+		}
 	}
 }

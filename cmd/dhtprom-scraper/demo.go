@@ -65,7 +65,7 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 		return err
 	}
 	p.onReady = func(address string) {
-		sayWhatToDo(stdout, address, cfg.targetsFile)
+		sayWhatToDo(stdout, address)
 		h.Post(func() {
 			client.Start(func(err error) {
 				if err != nil {
@@ -151,15 +151,14 @@ func closeClient(h *udp.Host, c *app.Client) error {
 	}
 }
 
-func sayWhatToDo(w io.Writer, address, targets string) {
+func sayWhatToDo(w io.Writer, address string) {
 	_, _ = fmt.Fprintf(w, `A private DHT, a scraper and a client run in this process. In a moment the client is registered as %q.
 
   curl http://%[2]s/scrape/%[1]s/metrics     the client's metrics, over the DHT
-  curl http://%[2]s/api/v1/aliases           who is registered
-  curl http://%[2]s/api/v1/status            the scraper and its DHT node
+  curl http://%[2]s/sd/prometheus            what Prometheus discovers
   curl http://%[2]s/metrics                  the scraper's own metrics
-  open http://%[2]s/
+  open http://%[2]s/                         who is registered, and how it is doing
 
-%s is what Prometheus reads; examples/prometheus.yml shows how. Ctrl-C ends the demo.
-`, demoAlias, address, targets)
+http://%[2]s/node has a prometheus.yml to copy. Ctrl-C ends the demo.
+`, demoAlias, address)
 }

@@ -137,10 +137,18 @@ func warnExposed(path string, log *slog.Logger) {
 }
 
 // greet prints how a client registers here.
-func (id identity) greet(w io.Writer, bootstrap []string) {
-	command := fmt.Sprintf("dhtprom-client --scraper=%s --secret-file=%s --alias=NAME --service=NAME", id.keys.Public, id.secretAt)
-	for _, b := range bootstrap {
+func (id identity) greet(w io.Writer, cfg runConfig) {
+	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\n", id.keys.Public, id.clientCommand(cfg, id.secretAt))
+}
+
+// clientCommand is how a client is started, with the secret in a file.
+func (id identity) clientCommand(cfg runConfig, secretFile string) string {
+	command := fmt.Sprintf("dhtprom-client --scraper=%s --secret-file=%s --alias=NAME --service=NAME", id.keys.Public, secretFile)
+	for _, b := range cfg.bootstrap {
 		command += " --dht.bootstrap=" + b
 	}
-	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\n", id.keys.Public, command)
+	for _, r := range cfg.relays {
+		command += " --dht.relay=" + r.String()
+	}
+	return command
 }

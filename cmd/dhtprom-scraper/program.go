@@ -64,7 +64,7 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger)
 		return err
 	}
 	defer cleanup()
-	id.greet(stdout, cfg.bootstrap)
+	id.greet(stdout, cfg)
 	return p.Run(ctx)
 }
 
@@ -207,11 +207,11 @@ func newScraper(h *udp.Host, t ports.Transport, store *bolt.Store, file *targets
 	return app.NewScraper(c)
 }
 
-func newServers(h *udp.Host, s *app.Scraper, reload *reloader, cfg runConfig, log *slog.Logger) (*servers, error) {
+func newServers(h *udp.Host, s *app.Scraper, reload *reloader, cfg runConfig, id identity, log *slog.Logger) (*servers, error) {
 	handler, err := web.New(web.Config{
 		Loop: h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Version: cli.Version(),
 		ExternalURL: cfg.external, RoutePrefix: cfg.prefix, TelemetryPath: cfg.telemetry,
-		Reload: reload.run, Lifecycle: cfg.lifecycle,
+		Reload: reload.run, Lifecycle: cfg.lifecycle, ClientCommand: id.clientCommand(cfg, "FILE"),
 		Authenticated: func(r *http.Request) bool { return authenticated(*cfg.web.WebConfigFile, r) },
 		Collectors: append(reload.collectors(),
 			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -34,7 +34,7 @@ func newProgram(cfg runConfig, id identity, log *slog.Logger, connect machine.Co
 		return nil, nil, err
 	}
 	mainReloader := newReloader(host, scraper, cfg, log)
-	mainServers, err := newServers(host, scraper, mainReloader, cfg, log)
+	mainServers, err := newServers(host, scraper, mainReloader, cfg, id, log)
 	if err != nil {
 		cleanup2()
 		cleanup()

@@ -1,0 +1,305 @@
+package web_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/interop/tool"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// plausible is a scraper as one may find it.
+func plausible() *scraper {
+	s := newScraper()
+	now := time.Now()
+	key := func(n int) (k domain.PublicKey) {
+		for i := range k {
+			k[i] = byte(n*31 + i*7 + n*i)
+		}
+		return k
+	}
+	add := func(alias, service, hostname string, change func(*domain.AliasStatus)) {
+		n := len(s.aliases)
+		a := domain.AliasStatus{
+			Entry: domain.Entry{
+				Alias: domain.Alias(alias), Key: key(n + 1), Service: service, Hostname: hostname,
+				Registered: now.Add(-50 * time.Hour), Renewed: now.Add(-time.Duration(n*7) * time.Minute), Expires: now.Add(3*time.Hour - time.Duration(n*7)*time.Minute),
+			},
+			Session: domain.SessionOpen, SessionUp: true, Since: now.Add(-26 * time.Hour),
+			Peer:   domain.Peer{Key: key(n + 1), Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(10 + n)}), uint16(49700+n)), Path: domain.PathPunched},
+			Scrape: domain.Scrape{At: now.Add(-time.Duration(3+n) * time.Second), Took: time.Duration(38+13*n) * time.Millisecond, Bytes: 48_211 + 1000*n, Success: now.Add(-time.Duration(3+n) * time.Second)},
+		}
+		if change != nil {
+			change(&a)
+		}
+		s.aliases = append(s.aliases, a)
+	}
+	add("backup-nas", "node_exporter", "nas.home", func(a *domain.AliasStatus) {
+		a.Peer.Path, a.Peer.Addr = domain.PathLAN, netip.MustParseAddrPort("192.168.178.20:49737")
+	})
+	add("berlin-edge-1", "edge-gateway", "edge-1.berlin.example", func(a *domain.AliasStatus) { a.Pinned = true })
+	add("berlin-edge-2", "edge-gateway", "edge-2.berlin.example", func(a *domain.AliasStatus) {
+		a.Session, a.SessionUp, a.Since = domain.SessionWaiting, false, time.Time{}
+		a.Why = errors.New("timed out after 45s waiting for the connection")
+		a.Scrape.Err = fmt.Errorf("%w: %w", domain.ErrNotConnected, a.Why)
+	})
+	add("customer/acme:9100", "postgres_exporter", "db01", func(a *domain.AliasStatus) { a.Peer.Path = domain.PathRelay })
+	add("laptop-anna", "node_exporter", "anna-x1", func(a *domain.AliasStatus) {
+		a.Scrape.Err = &domain.RemoteError{Message: "Failed to obtain metrics (uid 6f0d2b0e-6d1b-4f43-9b7a-3a1f5c2d7e90)"}
+	})
+	add("new-kiosk", "kiosk", "", func(a *domain.AliasStatus) {
+		a.Session, a.SessionUp, a.Scrape, a.Since = domain.SessionConnecting, false, domain.Scrape{}, time.Time{}
+	})
+	add("<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>", "' onmouseover='alert(3)", func(a *domain.AliasStatus) { a.Peer.Path = domain.PathDirect })
+	s.details = map[string]domain.AliasDetail{}
+	for _, a := range s.aliases {
+		d := domain.AliasDetail{}
+		for i := range 6 {
+			at := now.Add(-time.Duration(90-15*i) * time.Second)
+			r := domain.Scrape{At: at, Took: time.Duration(35+i) * time.Millisecond, Bytes: 48_000 + 17*i}
+			if i == 2 {
+				r.Err, r.Took = &domain.TimeoutError{Waiting: "the answer", After: 9500 * time.Millisecond}, 9500*time.Millisecond
+			}
+			d.Scrapes = append(d.Scrapes, r)
+		}
+		d.History = []domain.SessionChange{
+			{State: domain.SessionOpen, First: now.Add(-50 * time.Hour), Last: now.Add(-50 * time.Hour), Count: 1, Peer: a.Peer},
+			{State: domain.SessionWaiting, First: now.Add(-27 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 61, Err: errors.New("peer not found")},
+			{State: domain.SessionOpen, First: now.Add(-26 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 1, Peer: a.Peer},
+		}
+		s.details[string(a.Alias)] = d
+	}
+	s.node = ports.NodeStatus{
+		State: "online", Local: netip.MustParseAddrPort("0.0.0.0:49737"), Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.168.178.10:49737")},
+		PublicAddr: netip.MustParseAddrPort("198.51.100.7:49737"), Firewalled: true, Ephemeral: true, NAT: "consistent", Nodes: 87, Streams: 6,
+		Counters: []ports.Counter{
+			{Name: "dht_queries", Help: "Iterative queries started.", Value: 312}, {Name: "udx_retransmissions", Help: "Packets of UDX streams sent again.", Value: 41},
+			{Name: "holepunch_results", Help: "Hole punches that ended, by kind of NAT and whether they made the connection.", Value: 19, Labels: []ports.Label{{Name: "kind", Value: "consistent"}, {Name: "result", Value: "won"}}},
+		},
+	}
+	s.refusals = []domain.Refusal{
+		{First: now.Add(-time.Hour), Last: now.Add(-12 * time.Minute), Count: 14, Peer: domain.Peer{Key: key(90), Addr: netip.MustParseAddrPort("192.0.2.66:31337")}, Alias: "berlin-edge-1", Reason: domain.ReasonUnauthorised},
+		{First: now.Add(-time.Minute), Last: now.Add(-time.Minute), Count: 1, Peer: domain.Peer{Key: key(91), Addr: netip.MustParseAddrPort("192.0.2.67:4001")}, Alias: "berlin-edge-1", Reason: domain.ReasonPinned},
+	}
+	s.pins = []domain.Pin{{Alias: "berlin-edge-1", Key: key(2), Since: now.Add(-40 * 24 * time.Hour)}}
+	return s
+}
+
+func pageServer(t *testing.T, s *scraper) (at string) {
+	t.Helper()
+	return adminServer(t, s, func(c *web.Config) {
+		c.ClientCommand = "dhtprom-client --scraper=" + s.PublicKey().String() + " --secret-file=FILE --alias=NAME --service=NAME"
+	}).URL
+}
+
+func aliasURL(at, alias string) string { return at + "/alias?name=" + url.QueryEscape(alias) }
+
+// picture keeps a screenshot where DHTPROM_TEST_PICTURES says, for people to look at.
+func picture(t *testing.T, p *tool.Page, name string) {
+	t.Helper()
+	png := p.Screenshot()
+	if len(png) < 5000 {
+		t.Errorf("the picture of %s has %d bytes", name, len(png))
+	}
+	if dir := os.Getenv("DHTPROM_TEST_PICTURES"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPagesInARealBrowser(t *testing.T) {
+	b := tool.StartBrowser(t)
+	at := pageServer(t, plausible())
+	urls := map[string]string{
+		"list": at + "/", "down": at + "/?state=down", "alias": aliasURL(at, "berlin-edge-2"), "node": at + "/node",
+		"unknown": aliasURL(at, "nobody"), "none": at + "/?q=nothing+like+this",
+	}
+	for name, look := range map[string]tool.Look{
+		"light": {Width: 1280, Height: 900}, "dark": {Width: 1280, Height: 900, Dark: true}, "phone": {Width: 390, Height: 844},
+		"phone-dark": {Width: 360, Height: 740, Dark: true}, "noscript": {Width: 1280, Height: 900, NoScript: true}, "tablet": {Width: 820, Height: 1100},
+	} {
+		for page, u := range urls {
+			if (page == "unknown" || page == "none" || page == "down") && name != "phone" && name != "dark" {
+				continue // more of the same
+			}
+			p := b.Open(u, look)
+			if wide := p.Eval(`document.documentElement.scrollWidth - innerWidth`); wide != "0" && !strings.HasPrefix(wide, "-") {
+				t.Errorf("%s %s is %s pixels too wide", page, name, wide)
+			}
+			if n := p.Eval(`document.querySelectorAll('main h1').length`); n != "1" {
+				t.Errorf("%s %s has %s headings", page, name, n)
+			}
+			// Whoever cannot run the script sees no button that does nothing.
+			hidden := p.Eval(`[...document.querySelectorAll('button')].filter(b => b.type === 'button' && b.offsetParent).length`)
+			if look.NoScript != (hidden == "0") {
+				t.Errorf("%s %s shows %s buttons", page, name, hidden)
+			}
+			if worst := p.Eval(contrast); worst != "" {
+				t.Errorf("%s %s: too little contrast: %s", page, name, worst)
+			}
+			picture(t, p, page+"-"+name)
+		}
+	}
+}
+
+// contrast lists text whose contrast with what is behind it is below 4.5 (WCAG 2.2, 1.4.3).
+const contrast = `(() => {
+  const rgb = c => (c.match(/[\d.]+/g) || []).map(Number)
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0)
+  const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] === 1) return c } return [255, 255, 255] }
+  const bad = new Set()
+  for (const e of document.querySelectorAll('body *')) {
+    if (!e.offsetParent || ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue
+    const a = light(rgb(getComputedStyle(e).color)), b = light(behind(e))
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05)
+    if (ratio < 4.5) bad.add(e.tagName + '.' + e.className + ' ' + ratio.toFixed(2))
+  }
+  return [...bad].join('; ')
+})()`
+
+func TestNamesFromTheNetworkStayText(t *testing.T) {
+	b := tool.StartBrowser(t)
+	at := pageServer(t, plausible())
+	for _, u := range []string{at + "/", aliasURL(at, "<script>alert(1)</script>"), at + "/?q=" + url.QueryEscape(`"><script>alert(4)</script>`)} {
+		p := b.Open(u, tool.Look{Width: 1280, Height: 900})
+		if got := p.Eval(`document.querySelectorAll('main script, main img, [onmouseover], [onerror]').length`); got != "0" {
+			t.Errorf("%s has %s elements of the client's making", u, got)
+		}
+	}
+	p := b.Open(at+"/", tool.Look{Width: 1280, Height: 900})
+	if got := p.Eval(`[...document.querySelectorAll('.c-alias a')].map(a => a.textContent).includes('<script>alert(1)</script>')`); got != "true" {
+		t.Error("the name is not shown as it is")
+	}
+	// Even if it were an element, the policy keeps it from running.
+	if got := p.Eval(`new Promise(done => { const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s); setTimeout(() => done(String(window.ran)), 100) })`); got != "undefined" {
+		t.Error("a script in the page runs")
+	}
+}
+
+func TestPageFollowsWhatHappens(t *testing.T) {
+	b := tool.StartBrowser(t)
+	s := plausible()
+	l := newLoop(t)
+	server := httptestServer(t, handlerWith(t, l, s, nil))
+	p := b.Open(server+"/", tool.Look{Width: 1280, Height: 900})
+	if got := p.Eval(`document.title`); got != "3 up, 2 down, 1 new of 7 – dhtprom" && got != "4 up, 2 down, 1 new of 7 – dhtprom" {
+		t.Errorf("title %q", got)
+	}
+	p.Eval(`document.querySelector('.c-alias a').focus(); window.kept = document.activeElement.id; scrollTo(0, 50); true`)
+	l.Post(func() {
+		s.aliases = append(s.aliases[:1], s.aliases[2:]...) // one leaves
+		one := s.aliases[0]
+		one.Alias = "aaa-first"
+		s.aliases = append([]domain.AliasStatus{one}, s.aliases...) // one comes, before the others
+	})
+	p.Until(`[...document.querySelectorAll('.c-alias a')].map(a => a.textContent)[0] === 'aaa-first'`)
+	if got := p.Eval(`document.querySelectorAll('table.rows tbody').length + ' ' + document.body.innerText.includes('berlin-edge-1')`); got != "7 false" {
+		t.Errorf("rows: %s", got)
+	}
+	if got := p.Eval(`document.activeElement.id === window.kept`); got != "true" {
+		t.Error("the focus was lost")
+	}
+	// A page that is paused stays as it is.
+	p.Eval(`document.getElementById('pause').click()`)
+	before := p.Eval(`document.getElementById('updated').textContent`)
+	l.Post(func() { s.aliases = s.aliases[:2] })
+	p.Eval(`new Promise(done => setTimeout(done, 6000))`)
+	if got := p.Eval(`document.getElementById('updated').textContent`); got != before {
+		t.Error("it goes on while it is paused")
+	}
+	p.Eval(`document.getElementById('pause').click()`)
+	p.Until(`document.querySelectorAll('table.rows tbody').length === 2`)
+}
+
+func TestPageIsUsedWithTheKeyboardAlone(t *testing.T) {
+	b := tool.StartBrowser(t)
+	p := b.Open(pageServer(t, plausible())+"/", tool.Look{Width: 1280, Height: 900})
+	p.Key("Tab", 9)
+	if got := p.Eval(`document.activeElement.className`); got != "skip" {
+		t.Errorf("the first stop is %q, want the way past the menu", got)
+	}
+	for range 30 {
+		if p.Eval(`document.activeElement.id`) == "state-down" {
+			break
+		}
+		p.Key("Tab", 9)
+	}
+	if outline := p.Eval(`getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
+		t.Errorf("the focus is not seen: %s", outline)
+	}
+	p.Key("Enter", 13)
+	p.Until(`location.search === '?state=down' && document.readyState === 'complete'`)
+	if got := p.Eval(`[...document.querySelectorAll('.rows .state')].every(s => s.textContent.includes('Down'))`); got != "true" {
+		t.Error("healthy rows are not hidden")
+	}
+	// What screen readers are told.
+	var tree struct {
+		Nodes []struct {
+			Role, Name struct{ Value any }
+			Ignored    bool
+		}
+	}
+	p.Do("Accessibility.getFullAXTree", map[string]any{}, &tree)
+	seen := map[string]bool{}
+	for _, n := range tree.Nodes {
+		if n.Ignored {
+			continue
+		}
+		role, name := fmt.Sprint(n.Role.Value), fmt.Sprint(n.Name.Value)
+		seen[role] = true
+		if (role == "link" || role == "button" || role == "searchbox") && name == "" {
+			t.Errorf("a %s without a name", role)
+		}
+	}
+	for _, role := range []string{"main", "navigation", "search", "searchbox", "table", "columnheader", "rowheader", "status", "heading"} {
+		if !seen[role] {
+			t.Errorf("no %s", role)
+		}
+	}
+}
+
+func TestFiveThousandAliasesAreFine(t *testing.T) {
+	b := tool.StartBrowser(t)
+	s := plausible()
+	one := s.aliases[0]
+	s.aliases = nil
+	for i := range 5000 {
+		a := one
+		a.Alias = domain.Alias(fmt.Sprintf("host-%04d", i))
+		if i%100 == 7 {
+			a.Scrape.Err = domain.ErrTimeout
+		}
+		s.aliases = append(s.aliases, a)
+	}
+	at := pageServer(t, s)
+	begin := time.Now()
+	p := b.Open(at+"/", tool.Look{Width: 1280, Height: 900})
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("the list takes %s", took)
+	}
+	if got := p.Eval(`document.title + ' ' + document.querySelectorAll('table.rows tbody').length`); got != "4950 up, 50 down of 5000 – dhtprom 200" {
+		t.Errorf("%q", got)
+	}
+	p.Eval(`document.getElementById('page-after').click()`)
+	p.Until(`document.readyState === 'complete' && document.querySelector('.c-alias a')?.textContent === 'host-0200'`)
+	p = b.Open(at+"/?state=down&sort=-alias", tool.Look{Width: 1280, Height: 900})
+	if got := p.Eval(`document.querySelectorAll('table.rows tbody').length + ' ' + document.querySelector('.c-alias a').textContent + ' ' + document.querySelector('[aria-sort]').textContent.trim()`); got != "50 host-4907 Alias ▾" {
+		t.Errorf("%q", got)
+	}
+	took, err := strconv.ParseFloat(p.Eval(`(async () => { const a = performance.now(); await refresh(); return performance.now() - a })()`), 64)
+	if err != nil || took > 8000 {
+		t.Errorf("a look takes %v ms, %v", took, err)
+	}
+	picture(t, p, "many")
+}

@@ -1,0 +1,238 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// This file says in words what the status page shows.
+
+// condition is how an alias is doing, for people: the last scrape and the connection together.
+type condition string
+
+const (
+	up      condition = "up"
+	down    condition = "down"
+	waiting condition = "new" // nothing is known yet
+	overdue condition = "expired"
+)
+
+// conditions lists them, the worst first: that is what one opens the page for.
+var conditions = []condition{down, overdue, waiting, up}
+
+func conditionOf(a domain.AliasStatus) condition {
+	scraped := !a.Scrape.At.IsZero()
+	switch {
+	case a.Overdue:
+		return overdue
+	case scraped && a.Scrape.Err != nil, !a.SessionUp && a.Why != nil:
+		return down
+	case a.SessionUp && scraped:
+		return up
+	default:
+		return waiting
+	}
+}
+
+func (c condition) rank() int {
+	for i, other := range conditions {
+		if c == other {
+			return i
+		}
+	}
+	return len(conditions)
+}
+
+// Mark is a shape for each, because colour alone tells some people nothing.
+func (c condition) Mark() string {
+	return map[condition]string{up: "●", down: "▲", waiting: "○", overdue: "✕"}[c]
+}
+
+// Word is the condition in a table.
+func (c condition) Word() string {
+	return map[condition]string{up: "Up", down: "Down", waiting: "New", overdue: "Expired"}[c]
+}
+
+// sessionWords says where the connection is.
+func sessionWords(a domain.AliasStatus) string {
+	switch {
+	case a.SessionUp:
+		return "Connected"
+	case a.Session == domain.SessionConnecting && a.Why != nil:
+		return "Connecting again"
+	case a.Session == domain.SessionConnecting:
+		return "Connecting"
+	case a.Session == domain.SessionWaiting:
+		return "Waiting"
+	default:
+		return "Not connected"
+	}
+}
+
+// pathWords names a path, and says what it means.
+func pathWords(p domain.Path) (word, meaning string) {
+	switch p {
+	case domain.PathLAN:
+		return "LAN", "over the local network, or on this machine"
+	case domain.PathDirect:
+		return "Direct", "one side has an open address"
+	case domain.PathPunched:
+		return "Punched", "directly, through holes that both sides punched into their NATs"
+	case domain.PathRelay:
+		return "Relayed", "through a third party, because no direct path was found; slower"
+	default:
+		return "", ""
+	}
+}
+
+// errorWords says why a scrape failed or a connection is missing.
+func errorWords(err error) string {
+	if err == nil {
+		return ""
+	}
+	remote, isRemote := errors.AsType[*domain.RemoteError](err)
+	late, isLate := errors.AsType[*domain.TimeoutError](err)
+	switch {
+	case isRemote:
+		return "The client could not collect its metrics: " + oneLine(remote.Message)
+	case errors.Is(err, domain.ErrNotConnected):
+		if cause := strings.TrimPrefix(err.Error(), domain.ErrNotConnected.Error()+": "); cause != err.Error() {
+			return "No connection to the client: " + oneLine(cause)
+		}
+		return "No connection to the client yet"
+	case isLate:
+		return fmt.Sprintf("No answer in time: waited %s for %s", span(late.After), oneLine(late.Waiting))
+	case errors.Is(err, domain.ErrClosed):
+		return "The connection was closed meanwhile"
+	default:
+		return sentence(oneLine(err.Error()))
+	}
+}
+
+func sentence(s string) string {
+	r := []rune(s)
+	if len(r) > 0 {
+		r[0] = unicode.ToUpper(r[0])
+	}
+	return string(r)
+}
+
+// reasonWords says why a registration was refused.
+func reasonWords(reason string) string {
+	words := map[string]string{
+		domain.ReasonUnauthorised: "Wrong secret",
+		domain.ReasonBadName:      "Name not allowed",
+		domain.ReasonTableFull:    "Too many aliases",
+		domain.ReasonRateLimit:    "Too many requests",
+		domain.ReasonOverloaded:   "Overloaded",
+		domain.ReasonNoProof:      "Key not proven",
+		domain.ReasonPinned:       "Alias belongs to another key",
+		domain.ReasonStore:        "Not stored",
+	}
+	if w := words[reason]; w != "" {
+		return w
+	}
+	return reason
+}
+
+// limitWords says which limit denied a connection.
+func limitWords(limit string) string {
+	return map[string]string{
+		domain.LimitTotal:           "Connections in all",
+		domain.LimitUnauthenticated: "Connections without a secret",
+		domain.LimitKey:             "Connections of one key",
+		domain.LimitAddress:         "Connections of one address",
+		domain.LimitRefusals:        "Wrong requests from one address",
+	}[limit]
+}
+
+// natWords says what kind of NAT this machine is behind, and what follows.
+func natWords(kind string) string {
+	switch kind {
+	case "open":
+		return "Open: others reach this machine directly"
+	case "consistent":
+		return "Consistent ports: hole punching works with all but the worst NATs"
+	case "random":
+		return "Random ports: hole punching takes longer, and needs a relay where both sides are like this"
+	default:
+		return "Not known yet"
+	}
+}
+
+// span is a duration for people: two units at most.
+func span(d time.Duration) string {
+	if d < 0 {
+		d = -d
+	}
+	switch {
+	case d < time.Millisecond:
+		return "under 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	}
+	units := []struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
+	for i, u := range units {
+		if n := d / u.size; n > 0 {
+			text := fmt.Sprintf("%d %s", n, u.name)
+			if i+1 < len(units) {
+				if rest := (d % u.size) / units[i+1].size; rest > 0 {
+					text += fmt.Sprintf(" %d %s", rest, units[i+1].name)
+				}
+			}
+			return text
+		}
+	}
+	return ""
+}
+
+// size is a number of bytes for people.
+func size(n int) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1000)
+	default:
+		return fmt.Sprintf("%.1f MB", float64(n)/1000_000)
+	}
+}
+
+// moment is a time on the page: how far from now, and exactly.
+type moment struct {
+	Zero  bool
+	Words string
+	Exact string // for people
+	ISO   string
+}
+
+func momentAt(t, now time.Time) moment {
+	if t.IsZero() {
+		return moment{Zero: true}
+	}
+	m := moment{Exact: t.UTC().Format("2006-01-02 15:04:05 UTC"), ISO: t.UTC().Format(time.RFC3339)}
+	switch d := now.Sub(t); {
+	case d < -time.Second:
+		m.Words = "in " + span(-d)
+	case d < time.Second:
+		m.Words = "now"
+	default:
+		m.Words = span(d.Truncate(time.Second)) + " ago"
+		if d < 10*time.Second {
+			m.Words = fmt.Sprintf("%d s ago", int(d.Seconds()))
+		}
+	}
+	return m
+}
