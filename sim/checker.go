@@ -197,6 +197,7 @@ func (k *checker) audit(m *machine) {
 	for _, s := range k.w.scrapers {
 		if s.machine == m && s.app != nil {
 			peers += len(s.app.Aliases())
+			k.sessions(s)
 		}
 	}
 	sockets, timers := maxSockets+peers, maxTimers+maxTimersPerPeer*peers
@@ -207,6 +208,21 @@ func (k *checker) audit(m *machine) {
 		k.w.fail("bounds", "%s has %d timers armed for %d peers", m.name, n, peers)
 	}
 	k.w.result.peak(m.host.Sockets(), m.host.Timers())
+}
+
+// sessions holds the number of a scraper's sessions against that of its clients.
+func (k *checker) sessions(s *scraper) {
+	keys := map[domain.PublicKey]bool{}
+	for _, a := range s.app.Aliases() {
+		keys[a.Key] = true
+	}
+	sessions := 0
+	for _, n := range s.app.Sessions() {
+		sessions += n
+	}
+	if sessions > len(keys) {
+		k.w.fail("bounds", "%s has %d sessions for %d clients", s.name, sessions, len(keys))
+	}
 }
 
 // final looks at everything before the world is closed.

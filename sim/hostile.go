@@ -31,16 +31,30 @@ var hostileScenario = &Scenario{
 		a.falseScraper()
 		a.crowd(2, 250*time.Millisecond)
 		a.noise(2, 10*time.Millisecond)
+		a.forger()
+		victim := w.clients[w.opts.Clients-1]
+		victim.retired = true
+		victim.crash()
+		a.thief(victim)
 		scrapes, failed := w.result.Scrapes, w.failedScrapes()
 		w.run(w.opts.For)
 		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
 		w.result.row("scrapes under attack", "%d, %d failed", scrapes, failed)
+		// The client that was switched off is one of them.
+		scrapes, failed = scrapes-scrapes/uint64(w.opts.Clients), failed-min(failed, scrapes/uint64(w.opts.Clients))
 		w.expect(100*failed <= scrapes, "%d of %d scrapes fail under attack", failed, scrapes)
+		w.expect(a.thefts > 0, "the thief had no answer")
+		w.expect(a.stored() == 0, "nodes keep values without a token")
 		w.expect(a.blocked() > 0, "nobody noticed the false scraper")
 		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "nobody noticed the wrong secrets")
 		w.expect(a.sent > 1000, "only %d datagrams of garbage", a.sent)
 		w.result.row("attacks", "%d handshakes by false scrapers stopped, %d wrong secrets, %d idle connections denied, %d datagrams of garbage",
 			a.blocked(), s.app.Stats().Rejected[domain.ReasonUnauthorised], total(s.app.Stats().ConnectionsDenied), a.sent)
+
+		w.phase("those who said nothing were hung up on")
+		a.quiet = true
+		w.run(45 * time.Second)
+		w.expect(s.app.Stats().AliasConnections <= 12, "%d registration connections are open, of who says nothing", s.app.Stats().AliasConnections)
 
 		w.phase("an honest client comes in the middle of it")
 		c := w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
@@ -65,11 +79,14 @@ type attack struct {
 	w       *World
 	s       *scraper
 	over    bool
+	quiet   bool // the crowd does not dial any more
 	evil    []*machine
 	strange []*client
 	seen    [][]byte         // datagrams that were once sent by others
 	targets []netip.AddrPort // where they went
 	sent    int
+	thefts  int         // registrations of the thief that were answered
+	forged  []id.Target // what the forger wanted stored
 }
 
 // again calls f now and then until the attack is over.
@@ -132,6 +149,9 @@ func (a *attack) crowd(machines int, every time.Duration) {
 	for i := range machines {
 		m := a.machine(fmt.Sprintf("crowd-%d", i))
 		a.again(every, func() {
+			if a.quiet {
+				return
+			}
 			n++
 			keys := id.KeyPairFromSeed(id.Seed(a.w.seedOf(fmt.Sprintf("crowd %d", n))))
 			m.host.Do(func() { m.node.Connect(id.PublicKey(a.s.keys.Public), hyperdht.ConnectOptions{Keys: &keys}) })

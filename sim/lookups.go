@@ -26,8 +26,10 @@ var lookupsScenario = &Scenario{
 // lookupsEach is how often each server is looked up.
 const lookupsEach = 8
 
-// lookupConcurrency is how many nodes a lookup asks at a time (dht-rpc lib/query.js).
-const lookupConcurrency = 10
+// RequestsPerDecade is how many more requests a lookup may take with ten times as many nodes: a hop halves the distance
+// at least, and for each the ten nodes are asked that a lookup asks at a time (dht-rpc lib/query.js), and half as many
+// who are named late.
+const RequestsPerDecade = 3.33 * 10 * 1.5
 
 // lookupStats is what came of lookups.
 type lookupStats struct {
@@ -188,7 +190,7 @@ var growthScenario = &Scenario{
 		}
 		// A hop halves the distance at least, and asks as many nodes as a lookup asks at a time.
 		w.growsAsLog("hops", hops.Points, math.Log2(10))
-		w.growsAsLog("requests", sent.Points, math.Log2(10)*lookupConcurrency)
+		w.growsAsLog("requests", sent.Points, RequestsPerDecade)
 		w.result.Plots = append(w.result.Plots, hops, sent)
 	},
 }

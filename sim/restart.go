@@ -14,7 +14,7 @@ var restartScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
-		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = w.opts.For }})
+		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = time.Hour }})
 		w.run(10 * time.Second) // the last of them hears that it is registered
 		before := w.check.registered
 		for range 3 {
@@ -25,6 +25,15 @@ var restartScenario = &Scenario{
 			w.mustHeal(restartWithin)
 		}
 		w.expect(w.check.registered == before, "%d clients had to register again", w.check.registered-before)
+		w.phase("a client's machine is off for ten minutes; what it registers then is scraped at once, however long the scraper meant to wait")
+		c := w.clients[0]
+		c.crash()
+		w.run(10 * time.Minute)
+		c.restart()
+		w.until("it is registered", startWithin, func() bool { return c.app.Status().Registered })
+		w.run(2 * time.Second)
+		_, err := w.scrapeNow(s, c.alias)
+		w.expect(err == nil, "a client that is back cannot be scraped: %v", err)
 		w.phase("the scraper's program is closed in good order and started again")
 		s.close()
 		w.run(10 * time.Second)
@@ -36,7 +45,7 @@ var restartScenario = &Scenario{
 		w.run(time.Second)
 		s.restart()
 		// Nobody tells the clients; they come with their next registration.
-		w.run(w.opts.For)
+		w.run(time.Hour)
 		w.mustHeal(restartWithin)
 	},
 }
@@ -56,7 +65,8 @@ var powercutScenario = &Scenario{
 	Nodes: 8, Clients: 6, For: 2 * time.Minute,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
+		// The disk is slower than the internet: who is told too early is caught.
+		s := w.addScraper("scraper", scraperSetup{disk: simstore.Config{WriteTime: 300 * time.Millisecond}})
 		w.phase("%d clients, who register each minute", w.opts.Clients)
 		cuts := 0
 		var cut func()

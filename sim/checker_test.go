@@ -1,0 +1,161 @@
+package sim
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// blame plays a scenario in which somebody lies to the checker, and demands that it notices that and nothing else.
+func blame(t *testing.T, rule string, lie func(w *World, s *scraper, c *client)) {
+	t.Helper()
+	withScenario(t, &Scenario{Name: "lie", Nodes: 4, Clients: 1, For: time.Minute, Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		c := w.addClient(s, clientSetup{})
+		w.until("it is registered", time.Minute, func() bool { return c.app.Status().Registered })
+		w.run(10 * time.Second)
+		lie(w, s, c)
+	}})
+	r, err := Run(Options{Scenario: "lie", Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Failures) == 0 {
+		t.Errorf("nobody noticed")
+	}
+	for _, f := range r.Failures {
+		if f.Check != rule {
+			t.Errorf("blamed for %s, want %s", f, rule)
+		}
+	}
+}
+
+func TestCheckerNoticesEachBrokenRule(t *testing.T) {
+	tests := []struct {
+		name, rule string
+		lie        func(w *World, s *scraper, c *client)
+	}{
+		{"a page of another client", "identity", func(w *World, s *scraper, c *client) {
+			c.source.key = w.keysOf("somebody else").Public
+			_, _ = w.scrapeNow(s, c.alias)
+		}},
+		{"a page that says nothing", "identity", func(w *World, s *scraper, c *client) {
+			s.ledger.served(c.alias, s.ledger.asks(c.alias), []byte("up 1\n"))
+		}},
+		{"an alias served after its time", "expiry", func(w *World, s *scraper, c *client) {
+			q := s.ledger.asks(c.alias)
+			q.at = q.expires
+			s.ledger.served(c.alias, q, []byte(keyLine+c.keys.Public.String()+"\n"))
+		}},
+		{"an entry that has become younger on the disk", "expiry", func(w *World, s *scraper, c *client) {
+			s.ledger.account(c.alias).expires = s.ledger.now()
+			s.crash()
+			s.restart()
+			w.run(time.Second)
+		}},
+		{"a client that lets a stranger in", "stranger", func(w *World, s *scraper, c *client) {
+			peer := domain.Peer{Key: w.keysOf("stranger").Public}
+			w.onClientEvent(c, c.boots, domain.ConnectionOpen{Side: domain.SideMetrics, Peer: peer})
+			w.onClientEvent(c, c.boots, domain.ConnectionClose{Side: domain.SideMetrics, Peer: peer})
+		}},
+		{"an alias given to who does not know the secret", "stranger", func(w *World, s *scraper, c *client) {
+			w.onScraperEvent(s, s.boots, domain.SetAlias{Entry: domain.Entry{Alias: "stolen", Key: w.keysOf("stranger").Public}})
+		}},
+		{"a registration that is not on the disk", "acknowledged", func(w *World, s *scraper, c *client) {
+			s.ledger.account("lost").expires = s.ledger.now().Add(time.Hour)
+			c.alias = "lost"
+			w.onClientEvent(c, c.boots, domain.RegisterAliasSuccess{Alias: "lost"})
+		}},
+		{"a disk that has lost an alias", "acknowledged", func(w *World, s *scraper, c *client) {
+			s.crash()
+			s.disk = s.disk.CopyAt(0)
+			s.restart()
+			w.run(time.Second)
+			s.ledger.leaves(c)
+		}},
+		{"an alias dropped before its time", "acknowledged", func(w *World, s *scraper, c *client) {
+			for _, e := range s.disk.Entries() {
+				w.onScraperEvent(s, s.boots, domain.AliasExpired{Entry: e})
+			}
+		}},
+		{"attempts without a pause", "retries", func(w *World, s *scraper, c *client) {
+			for range 3 {
+				w.onClientEvent(c, c.boots, domain.AliasAttempt{})
+			}
+		}},
+		{"attempts that go on and on", "retries", func(w *World, s *scraper, c *client) {
+			for range maxAttempts + 5 {
+				w.run(2 * time.Second)
+				w.onClientEvent(c, c.boots, domain.AliasAttempt{})
+			}
+		}},
+		{"a dial without a pause", "retries", func(w *World, s *scraper, c *client) {
+			w.onScraperEvent(s, s.boots, domain.SessionWait{Key: c.keys.Public, Err: errors.New("x")})
+		}},
+		{"a connection that opens twice", "connections", func(w *World, s *scraper, c *client) {
+			for range 2 {
+				w.onClientEvent(c, c.boots, domain.ConnectionOpen{Side: domain.SideRegister})
+			}
+			w.onClientEvent(c, c.boots, domain.ConnectionClose{Side: domain.SideRegister})
+		}},
+		{"the end of a connection that was not open", "connections", func(w *World, s *scraper, c *client) {
+			w.onClientEvent(c, c.boots, domain.ConnectionClose{Side: domain.SideRegister})
+		}},
+		{"a connection that never ends", "connections", func(w *World, s *scraper, c *client) {
+			w.onClientEvent(c, c.boots, domain.ConnectionOpen{Side: domain.SideRegister})
+		}},
+		{"a crashed program that goes on talking", "connections", func(w *World, s *scraper, c *client) {
+			w.onClientEvent(c, c.boots-1, domain.AliasAttempt{})
+		}},
+		{"a timer that is left", "leftovers", func(w *World, s *scraper, c *client) {
+			s.host.AfterFunc(24*time.Hour, func() {})
+		}},
+		{"thousands of timers", "bounds", func(w *World, s *scraper, c *client) {
+			for range 2 * maxTimers {
+				timer := c.host.AfterFunc(time.Hour, func() {})
+				w.net.AfterFunc(auditEvery, func() { timer.Stop() })
+			}
+			w.run(auditEvery)
+		}},
+		{"a secret in the transcript", "secret", func(w *World, s *scraper, c *client) {
+			w.log.say("the secret is %s", w.secret.RevealText())
+		}},
+		{"a client that cannot be scraped after all", "liveness", func(w *World, s *scraper, c *client) {
+			c.source.err = errors.New("broken")
+			w.mustHeal(10 * time.Second)
+		}},
+		{"a server that cannot be found", "outcome", func(w *World, s *scraper, c *client) {
+			(&lookupStats{asked: 2, found: 1}).report(w)
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { blame(t, test.rule, test.lie) })
+	}
+}
+
+func TestReplayLineIsTheWholeCommand(t *testing.T) {
+	o := Options{Scenario: "chaos", Seed: 7, Nodes: 9, Clients: 2, For: 90 * time.Second, Without: []string{faultSleeps}}
+	if want := "go run ./sim/cmd/dhtprom-sim -scenario chaos -seed 7 -nodes 9 -clients 2 -for 1m30s -without sleeps"; o.Command() != want {
+		t.Errorf("%s", o.Command())
+	}
+}
+
+func TestEveryScenarioSaysWhatItIs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range Scenarios() {
+		if seen[s.Name] || s.About == "" || strings.ContainsAny(s.Name, " -_") || s.Nodes == 0 || s.Clients == 0 || s.For == 0 {
+			t.Errorf("scenario %q", s.Name)
+		}
+		seen[s.Name] = true
+		if Find(s.Name) != s {
+			t.Errorf("%q is not found", s.Name)
+		}
+	}
+	if _, err := Run(Options{Scenario: "nonsense"}); err == nil {
+		t.Error("nonsense can be played")
+	}
+}

@@ -1,0 +1,185 @@
+// Command mutate breaks one line of the code at a time, in a copy of the tree, and plays scenarios until one of them
+// notices. A line that can be broken without any suite going red is one that nothing defends.
+//
+//	go run ./sim/cmd/mutate            all of them, as a table
+//	go run ./sim/cmd/mutate -only udx  those whose name contains a word
+//
+// It ends with status 1 if a mutation survived. sim/MUTATIONS.md is the table with what was learned from it.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/sim"
+)
+
+// mutation is one broken line.
+type mutation struct {
+	name  string
+	file  string // from the top of the tree
+	old   string // stands there exactly once
+	new   string
+	suite string // the scenario that should go red, which is tried first
+}
+
+func main() {
+	only := flag.String("only", "", "play those whose name or file contains this")
+	flag.Parse()
+	if err := run(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(only string) error {
+	root, err := top()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyTree(root, dir); err != nil {
+		return err
+	}
+	if red, why, err := noticed(dir, "slice"); err != nil || red {
+		return fmt.Errorf("the code is broken before any mutation: %s %w", why, err)
+	}
+	survivors, misfits := 0, 0
+	fmt.Printf("| broken | in | red | because |\n|---|---|---|---|\n")
+	for _, m := range mutations {
+		if !strings.Contains(m.name+" "+m.file, only) {
+			continue
+		}
+		suite, why, err := m.try(dir)
+		if errors.Is(err, errMisfit) {
+			misfits++
+			fmt.Printf("| %s | %s | **does not fit any more** | |\n", m.name, m.file)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if suite == "" {
+			survivors++
+			suite, why = "**none**", ""
+		}
+		fmt.Printf("| %s | %s | %s | %s |\n", m.name, m.file, suite, why)
+	}
+	if survivors+misfits > 0 {
+		return fmt.Errorf("%d mutations survived, %d do not fit the code any more", survivors, misfits)
+	}
+	return nil
+}
+
+// top finds the top of the tree.
+func top() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// copyTree copies what is needed to build the scenarios.
+func copyTree(root, dir string) error {
+	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		below, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if base := entry.Name(); below != "." && (strings.HasPrefix(base, ".") || base == "node_modules" || base == "testdata") {
+				return filepath.SkipDir
+			}
+			return os.MkdirAll(filepath.Join(dir, below), 0o755)
+		}
+		if base := entry.Name(); base != "go.mod" && base != "go.sum" && (filepath.Ext(base) != ".go" || strings.HasSuffix(base, "_test.go")) {
+			return nil
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, below), b, 0o644)
+	})
+}
+
+// errMisfit means that the code has changed and the mutation has not.
+var errMisfit = errors.New("does not fit")
+
+// try breaks the line in the copy, plays until somebody notices, and mends it.
+func (m *mutation) try(dir string) (suite, why string, err error) {
+	name := filepath.Join(dir, m.file)
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		return "", "", err
+	}
+	if n := bytes.Count(whole, []byte(m.old)); n != 1 {
+		return "", "", fmt.Errorf("%w: %q stands %d times in %s", errMisfit, m.old, n, m.file)
+	}
+	if err := os.WriteFile(name, bytes.Replace(whole, []byte(m.old), []byte(m.new), 1), 0o644); err != nil {
+		return "", "", err
+	}
+	defer func() { err = errors.Join(err, os.WriteFile(name, whole, 0o644)) }()
+	suites := []string{m.suite}
+	for _, s := range sim.Scenarios() {
+		if !s.Large && s.Name != m.suite {
+			suites = append(suites, s.Name)
+		}
+	}
+	for _, suite := range suites {
+		red, why, err := noticed(dir, suite)
+		if err != nil {
+			return "", "", err
+		}
+		if red {
+			return suite, why, nil
+		}
+	}
+	return "", "", nil
+}
+
+// patience is how much real time a scenario of a broken tree gets: some mistakes never end.
+const patience = 3 * time.Minute
+
+// noticed plays a scenario of the copy and reports what it found first.
+func noticed(dir, suite string) (red bool, why string, err error) {
+	bin := filepath.Join(dir, "dhtprom-sim")
+	build := exec.Command("go", "build", "-o", bin, "./sim/cmd/dhtprom-sim")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return false, "", fmt.Errorf("%w: %s", err, out)
+	}
+	var out bytes.Buffer
+	play := exec.Command(bin, "-scenario", suite)
+	play.Stdout, play.Stderr = &out, &out
+	if err := play.Start(); err != nil {
+		return false, "", err
+	}
+	timer := time.AfterFunc(patience, func() { _ = play.Process.Kill() })
+	err = play.Wait()
+	if !timer.Stop() {
+		return true, fmt.Sprintf("it did not end within %v", patience), nil
+	}
+	for line := range strings.Lines(out.String()) {
+		if failure, ok := strings.CutPrefix(strings.TrimSpace(line), "! "); ok {
+			return true, strings.ReplaceAll(failure, "|", "/"), nil
+		}
+	}
+	return err != nil, strings.TrimSpace(out.String()), nil
+}

@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// thief knows the secret, as any client does, and registers the alias and the key of a client that is switched off. It
+// claims to hold that key, with a signature by its own, and waits on the same connection to be scraped in its place.
+func (a *attack) thief(victim *client) {
+	m, w := a.machine("thief"), a.w
+	keys := id.KeyPairFromSeed(id.Seed(w.seedOf("thief")))
+	page := fmt.Appendf(nil, "%s%s\nstolen 1\n", keyLine, domain.PublicKey(keys.Public))
+	a.again(5*time.Second, func() {
+		m.host.Do(func() {
+			conn := m.node.Connect(id.PublicKey(a.s.keys.Public), hyperdht.ConnectOptions{Keys: &keys})
+			mx := mux.New(conn)
+			mx.Handle(protocolMetrics, nil, func(*mux.Offer) {
+				metrics := must(muxrpc.New(mx, muxrpc.Options{Protocol: protocolMetrics}))
+				metrics.Respond(methodMetrics, func(_ []byte, reply func([]byte, error)) {
+					reply(dht.MetricsReply{Success: true, Body: page}.Append(nil), nil)
+				})
+			})
+			registration := must(muxrpc.New(mx, muxrpc.Options{Protocol: protocolAlias}))
+			conn.OnStart(func() {
+				offer := dht.SignOffer(keys, conn.HandshakeHash())
+				request := dht.AliasRequest{
+					Secret: w.secret, Offer: &offer,
+					Register: domain.Register{Alias: victim.alias, Key: victim.keys.Public, Hostname: victim.name, Service: "simulated"},
+				}
+				_, _ = registration.Request(methodAlias, request.Append(nil), func([]byte, error) { a.thefts++ })
+			})
+		})
+	})
+}
+
+// The conversations of clients and scrapers (dht-prom-client and dht-prom-alias-rpc, index.js).
+const (
+	protocolMetrics, methodMetrics = "prometheus-metrics", "metrics"
+	protocolAlias, methodAlias     = "register-alias", "alias"
+)
+
+// forger stores values at all nodes of the DHT without the token that a node gives to who shows its address.
+func (a *attack) forger() {
+	m, w := a.w.settle("forger", open), a.w
+	a.evil = append(a.evil, m)
+	var sock host.Socket
+	m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
+	n := 0
+	a.again(500*time.Millisecond, func() {
+		n++
+		value := fmt.Appendf(nil, "forged %d", n)
+		a.forged = append(a.forged, id.Target(id.Hash(value)))
+		m.host.Do(func() {
+			for _, node := range w.nodes {
+				to := netip.AddrPortFrom(node.host.Addr(), dhtPort)
+				sock.Send(to, 0, forgedPut(to, value))
+			}
+		})
+	})
+}
+
+// commandImmutablePut stores a value under its hash (hyperdht lib/constants.js).
+const (
+	commandImmutablePut = 8
+	flagTarget          = 8
+	flagValue           = 16
+)
+
+// forgedPut is a request to store a value with a token that nobody gave.
+func forgedPut(to netip.AddrPort, value []byte) []byte {
+	b := []byte{requestByte, flagToken | flagTarget | flagValue, 1, 2}
+	b = compact.AppendAddr(b, to)
+	b = append(b, make([]byte, 32)...) // the token
+	b = compact.AppendUint(b, commandImmutablePut)
+	target := id.Hash(value)
+	b = append(b, target[:]...)
+	return compact.AppendBytes(b, value)
+}
+
+// stored counts the forged values that can be found.
+func (a *attack) stored() (found int) {
+	asked := min(len(a.forged), 20)
+	done := 0
+	asker := a.w.nodes[0]
+	for _, target := range a.forged[:asked] {
+		asker.host.Do(func() {
+			asker.node.ImmutableGet(target, func(_ []byte, err error) {
+				done++
+				if err == nil {
+					found++
+				}
+			})
+		})
+	}
+	a.w.until("the forged values have been looked for", startWithin, func() bool { return done == asked })
+	return found
+}
