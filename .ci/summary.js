@@ -16,6 +16,7 @@ const required = [
   { what: 'Prometheus', folder: 'interop/prometheus' },
   { what: 'documentation', folder: 'interop/docs' },
   { what: 'packaging', folder: 'interop/packaging' },
+  { what: 'sidecar and newcomer', folder: 'interop/sidecar' },
   { what: 'scenarios', folder: 'sim' }
 ]
 for (const r of required) r.count = { pass: 0, fail: 0, skip: 0 }
