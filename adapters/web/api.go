@@ -102,20 +102,22 @@ type Aliases struct {
 
 // AliasEntry is one alias.
 type AliasEntry struct {
-	Alias         string    `json:"alias"`
-	PublicKey     string    `json:"publicKey"`
-	Hostname      string    `json:"hostname"`
-	Service       string    `json:"service"`
-	Registered    time.Time `json:"registered"`
-	Renewed       time.Time `json:"renewed"`
-	Expires       time.Time `json:"expires"`
-	ScrapePath    string    `json:"scrapePath"`
-	Session       string    `json:"session"`
-	RemoteAddress string    `json:"remoteAddress,omitempty"`
-	Path          string    `json:"path,omitempty"`
-	SessionError  string    `json:"sessionError,omitempty"`
-	Health        string    `json:"health"` // up, down or unknown, after the last scrape
-	LastScrape    *Scrape   `json:"lastScrape,omitempty"`
+	Alias         string     `json:"alias"`
+	PublicKey     string     `json:"publicKey"`
+	Hostname      string     `json:"hostname"`
+	Service       string     `json:"service"`
+	Registered    time.Time  `json:"registered"`
+	Renewed       time.Time  `json:"renewed"`
+	Expires       time.Time  `json:"expires"`
+	ScrapePath    string     `json:"scrapePath"`
+	Session       string     `json:"session"`
+	RemoteAddress string     `json:"remoteAddress,omitempty"`
+	Path          string     `json:"path,omitempty"` // lan, direct, punched or relayed
+	Connected     *time.Time `json:"connectedSince,omitempty"`
+	Pinned        bool       `json:"pinned"`
+	SessionError  string     `json:"sessionError,omitempty"`
+	Health        string     `json:"health"` // up, down or unknown, after the last scrape
+	LastScrape    *Scrape    `json:"lastScrape,omitempty"`
 }
 
 // Scrape is the last scrape of an alias.
@@ -145,7 +147,11 @@ func entryOf(a domain.AliasStatus) AliasEntry {
 		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service,
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
 		ScrapePath: "/scrape/" + url.PathEscape(string(a.Alias)) + "/metrics",
-		Session:    a.Session.String(), Health: "unknown",
+		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned,
+	}
+	if !a.Since.IsZero() {
+		since := a.Since.UTC()
+		e.Connected = &since
 	}
 	if a.SessionUp {
 		e.RemoteAddress, e.Path = a.Peer.Addr.String(), a.Peer.Path.String()
