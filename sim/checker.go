@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
 // checker judges what doc.go lists. It sees events, answers to scrapes, and disks.
@@ -192,7 +193,9 @@ func (k *checker) audit(m *machine) {
 	}
 	peers := 0
 	if m.node != nil && !m.isNode {
-		peers = m.node.Status().Connections
+		status := m.node.Status()
+		peers = status.Connections
+		k.readable(m, status)
 	}
 	for _, s := range k.w.scrapers {
 		if s.machine == m && s.app != nil {
@@ -208,6 +211,18 @@ func (k *checker) audit(m *machine) {
 		k.w.fail("bounds", "%s has %d timers armed for %d peers", m.name, n, peers)
 	}
 	k.w.result.peak(m.host.Sockets(), m.host.Timers())
+}
+
+// readable demands that nobody gets what cannot be read, unless the scenario tampers with datagrams. A connection that
+// breaks over it comes back by itself, and nobody else would notice.
+func (k *checker) readable(m *machine, s hyperdht.Status) {
+	if k.w.tampers || m.garbled {
+		return
+	}
+	if s.Peering.ConnectionsBroken > 0 || s.RPC.Dropped.Malformed > 0 {
+		m.garbled = true
+		k.w.fail("readable", "%s cannot read %d encrypted streams and %d DHT messages", m.name, s.Peering.ConnectionsBroken, s.RPC.Dropped.Malformed)
+	}
 }
 
 // sessions holds the number of a scraper's sessions against that of its clients.
@@ -229,6 +244,9 @@ func (k *checker) sessions(s *scraper) {
 func (k *checker) final() {
 	for _, s := range k.w.scrapers {
 		s.ledger.compare()
+	}
+	for _, m := range k.w.machines {
+		k.audit(m)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
 // blame plays a scenario in which somebody lies to the checker, and demands that it notices that and nothing else.
@@ -120,6 +121,11 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 				w.net.AfterFunc(auditEvery, func() { timer.Stop() })
 			}
 			w.run(auditEvery)
+		}},
+		{"datagrams that cannot be read", "readable", func(w *World, s *scraper, c *client) {
+			var broken hyperdht.Status
+			broken.Peering.ConnectionsBroken = 1
+			w.check.readable(c.machine, broken)
 		}},
 		{"a secret in the transcript", "secret", func(w *World, s *scraper, c *client) {
 			w.log.say("the secret is %s", w.secret.RevealText())

@@ -18,7 +18,8 @@
 //	stranger      a client lets somebody in who is not its scraper, or an alias goes to a key that never knew the secret
 //	acknowledged  a client was told that its alias is registered, and it is not on the disk, or not there after a restart
 //	retries       somebody tries again more often than its backoff allows
-//	bounds        a machine has more timers or sockets than it could need
+//	bounds        a machine has more timers, sockets or sessions than it could need
+//	readable      somebody gets what cannot be read, although nobody tampers with datagrams
 //	connections   an event tells of the end of a connection that was not open, or not of one that was
 //	secret        a secret stands in the transcript
 //	leftovers     a machine whose software was closed still has a timer or a socket

@@ -27,6 +27,7 @@ var hostileScenario = &Scenario{
 
 		w.phase("strangers with a wrong secret, a false scraper, connections that say nothing, garbage and old datagrams")
 		a := &attack{w: w, s: s}
+		w.tampers = true
 		a.strangers(5)
 		a.falseScraper()
 		a.crowd(2, 250*time.Millisecond)

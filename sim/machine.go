@@ -13,13 +13,14 @@ import (
 
 // machine is a computer in a World and the software on it, which boots with it.
 type machine struct {
-	w      *World
-	name   string
-	host   *simnet.Host
-	router *simnet.Router // its own; nil on the open internet
-	boots  int
-	isNode bool           // of the DHT, and nothing else
-	node   *hyperdht.Node // nil while the software is closed
+	w       *World
+	name    string
+	host    *simnet.Host
+	router  *simnet.Router // its own; nil on the open internet
+	boots   int
+	isNode  bool           // of the DHT, and nothing else
+	garbled bool           // was reported to get what it cannot read
+	node    *hyperdht.Node // nil while the software is closed
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
 	stop func(done func()) // ends it in good order, inside a turn

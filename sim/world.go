@@ -40,6 +40,7 @@ type World struct {
 	auditing bool
 	every    time.Duration // between audits
 	quiet    bool          // phases are not told
+	tampers  bool          // datagrams are forged
 }
 
 func newWorld(o Options, s *Scenario, r *Result) *World {
