@@ -197,6 +197,9 @@ func TestScraperKeepsItsAliasesInAFile(t *testing.T) {
 		t.Errorf("%+v, %v", left, err)
 	}
 	w.mustScrape(s, "a", "a 1\n")
+	if err := s.Close(); err != nil { // before the folders of its files go
+		t.Error(err)
+	}
 }
 
 func TestScrapeEndsWithItsContext(t *testing.T) {

@@ -238,3 +238,40 @@ func FuzzParseConfigFile(f *testing.F) {
 		}
 	})
 }
+
+// The example is for people to copy from: it has to be right and to have everything.
+func TestExampleFileIsReadAndComplete(t *testing.T) {
+	path := filepath.Join("..", "..", "examples", "client.yml")
+	c, err := readConfigFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.scrapers) != 2 || len(c.targets) != 3 {
+		t.Errorf("%d scrapers, %d targets", len(c.scrapers), len(c.targets))
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parseConfigFile("c.yml", []byte("targets: [5]\nscrapers: [5]\nx: 1\ny: {}"))
+	if err == nil {
+		t.Fatal("nonsense was read")
+	}
+	listed := 0
+	for line := range strings.Lines(err.Error()) {
+		_, fields, _ := strings.Cut(line, "want a mapping with some of ")
+		fields, _, _ = strings.Cut(fields, ";")
+		for field := range strings.SplitSeq(fields, ", ") {
+			if field == "" {
+				continue
+			}
+			listed++
+			if !strings.Contains(string(text), field+":") {
+				t.Errorf("the example has no %s", field)
+			}
+		}
+	}
+	if listed < 15 {
+		t.Errorf("found %d fields only", listed)
+	}
+}
