@@ -202,6 +202,22 @@ func TestScraperKeepsItsAliasesInAFile(t *testing.T) {
 	}
 }
 
+// midday is a clock that stands still.
+type midday struct{}
+
+func (midday) Now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+func TestScraperGoesByTheClockItIsGiven(t *testing.T) {
+	w := newWorld(t)
+	cfg := scraperConfig()
+	cfg.Clock, cfg.Expiry = midday{}, time.Hour
+	s, invite := w.startScraper(cfg)
+	w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("a 1\n")})
+	if all, err := s.Aliases(); err != nil || len(all) != 1 || !all[0].Expires.Equal(midday{}.Now().Add(time.Hour)) {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 func TestScrapeEndsWithItsContext(t *testing.T) {
 	w := newWorld(t)
 	s, invite := w.startScraper(scraperConfig())

@@ -158,3 +158,10 @@ func TestLinesNameTheirSourceUnlessTheyHaveNone(t *testing.T) {
 		}
 	}
 }
+
+// A secret that was pasted into the wrong flag must not end up in a log.
+func TestWhatIsNoKeyIsNotQuoted(t *testing.T) {
+	if _, err := cli.Key("hunter2"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+}

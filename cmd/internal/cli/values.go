@@ -98,7 +98,8 @@ func ListenAddr(s string) (netip.AddrPort, error) {
 func Key(s string) (domain.PublicKey, error) {
 	k, err := domain.ParsePublicKey(s)
 	if err != nil {
-		return k, fmt.Errorf("want a public key as 64 hex digits or 52 z32 characters, got %q", s)
+		// The text is not quoted: it may have been meant as a secret.
+		return k, errors.New("want a public key as 64 hex digits or 52 z32 characters")
 	}
 	return k, nil
 }
