@@ -234,8 +234,8 @@ func TestAddressThatGuessesIsShutOutForAWhile(t *testing.T) {
 	}
 	// Addresses without end do not take memory without end.
 	before := asked
-	door.crowd(w, 5000, false, guess)
-	if asked != before+15000 {
+	door.crowd(w, 4200, false, guess)
+	if asked != before+12600 {
 		t.Errorf("%d guesses", asked-before)
 	}
 	refusals := w.scraper.Refusals()

@@ -70,7 +70,7 @@ func natOf(s hyperdht.Status) string {
 func countersOf(s hyperdht.Status) []ports.Counter {
 	punches := func(kind, result string, n uint64) ports.Counter {
 		return ports.Counter{
-			Name: "holepunch_results", Help: "Hole punches that ended, by kind of NAT and whether they made the connection.", Value: n,
+			Name: "holepunch_results", Help: "Hole punches that ended.", Value: n,
 			Labels: []ports.Label{{Name: "kind", Value: kind}, {Name: "result", Value: result}},
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -591,25 +592,44 @@ func httptestServer(t *testing.T, h http.Handler) (url string) {
 }
 
 func TestPagesLinkEverythingAndLoadNothingFromElsewhere(t *testing.T) {
-	at := serve(t, newScraper()).URL
-	res, body := get(t, at+"/")
-	if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
-		t.Errorf("%d %v", res.StatusCode, res.Header)
-	}
-	for _, m := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
-		switch link := m[1]; {
-		case strings.HasPrefix(link, "#"), strings.HasPrefix(link, "data:image/svg+xml,"):
-		case !strings.HasPrefix(link, "/"):
-			t.Errorf("%s leads elsewhere", link)
-		default:
-			if res, body := get(t, at+link); res.StatusCode != 200 && link != "/-/ready" {
+	for _, prefix := range []string{"", "/below"} {
+		s := newScraper()
+		s.aliases, s.bodies = someAliases(), map[string]string{"a:b/<c>": "x 1\n", "down": "x 1\n", "new": "x 1\n"}
+		s.pins = []domain.Pin{{Alias: "down", Key: domain.PublicKey{3}}}
+		at := httptestServer(t, handlerWith(t, newLoop(t), s, func(c *web.Config) { c.RoutePrefix = &prefix }))
+		seen := map[string]bool{}
+		todo := []string{prefix + "/"}
+		for len(todo) > 0 {
+			link := todo[0]
+			todo = todo[1:]
+			if seen[link] {
+				continue
+			}
+			seen[link] = true
+			res, body := get(t, at+link)
+			if res.StatusCode != 200 {
 				t.Errorf("%s: %d %s", link, res.StatusCode, body)
 			}
+			if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+				continue
+			}
+			if !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+				t.Errorf("%s has no policy", link)
+			}
+			for _, m := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+				switch to := html.UnescapeString(m[1]); {
+				case strings.HasPrefix(to, "#"), strings.HasPrefix(to, "data:image/svg+xml,"):
+				case !strings.HasPrefix(to, prefix+"/"):
+					t.Errorf("%s leads elsewhere: %s", link, to)
+				default:
+					todo = append(todo, to)
+				}
+			}
 		}
-	}
-	for _, want := range []string{"1.2.3", `href="/metrics"`, `href="/sd/prometheus"`, `href="/api/v1/status"`, `href="/node"`} {
-		if !strings.Contains(body, want) {
-			t.Errorf("no %s", want)
+		for _, want := range []string{"/metrics", "/sd/prometheus", "/api/v1/status", "/node", "/alias?name=down", "/?sort=-alias&state=down", "/scrape/a:b%2F%3Cc%3E/metrics"} {
+			if !seen[prefix+want] {
+				t.Errorf("nothing leads to %s%s", prefix, want)
+			}
 		}
 	}
 }
