@@ -49,6 +49,11 @@ func newWorld(t testing.TB) *world {
 		_, err := process.Get("http://" + w.http + "/-/ready")
 		return err
 	})
+	// Prometheus watches the folder of the file, and does not notice for minutes when that comes later.
+	process.Until(t, "the targets file is there", func() error {
+		_, err := os.Stat(w.targets)
+		return err
+	})
 	var status struct{ PublicKey string }
 	if err := w.api("http://"+w.http+"/api/v1/status", &status); err != nil {
 		t.Fatal(err)
