@@ -362,3 +362,28 @@ func TestBootstrapAnswersSTUN(t *testing.T) {
 	p := startProcess(t, nil, append(append(alone(t.TempDir())[:2], "--dht.listen-address=127.0.0.1:0"), flags...)...)
 	p.until(accepting)
 }
+
+func TestOurClientsProveTheirKeyComingAndGoing(t *testing.T) {
+	n, dir := newNetwork(t), t.TempDir()
+	p := startProcess(t, nil, append(alone(dir)[:2], "--dht.bootstrap="+n.addr, "--dht.listen-address=127.0.0.1:0", "--alias.require-proof", "--alias.pin")...)
+	greeting := p.until(`--scraper=(\S+) --secret-file=(\S+) `)
+	key, err := domain.ParsePublicKey(greeting[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := keyfile.Secrets(greeting[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := "http://" + p.until(listening)[1]
+	p.until(accepting)
+	c := n.client(t, key, secrets[0])
+	p.until(registered)
+	p.until(scraping)
+	if err := closeClient(n.host, c); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := httpGet(t, at+"/metrics"); !strings.Contains(body, "\ndhtprom_aliases_left_total 1\n") || !strings.Contains(body, "\ndhtprom_aliases 0\n") {
+		t.Errorf("the goodbye was not heard:\n%s", p.all())
+	}
+}
