@@ -11,10 +11,11 @@
 //	<!-- same as: path -->       it is what this file of the repository holds, comments aside; write it to the folder
 //	<!-- not run: why -->        nothing
 //
-// Three comments stand alone: setup does what happens on machines that the page does not speak of, stop NAME ends what
-// was started, and wait: command waits until a command ends well.
+// Four comments stand alone: setup does what happens on machines that the page does not speak of, background what goes
+// on there, stop ends what was started, and wait waits until a command ends well.
 //
 //	<!-- setup: command -->
+//	<!-- background: command -->
 //	<!-- wait: command -->
 //	<!-- stop NAME -->
 package docs

@@ -11,7 +11,7 @@ import (
 // Step is something to do, in the order of a page.
 type Step struct {
 	Line     int
-	Do       string // run, run until, start, stop, setup, wait, file, same as
+	Do       string // run, run until, start, stop, setup, background, wait, file, same as
 	Name     string // of what is started or stopped
 	Argument string // after the colon
 	Text     string // of the block
@@ -20,10 +20,10 @@ type Step struct {
 // coded are the languages of blocks that must say what is done with them.
 var coded = []string{"sh", "yaml", "go"}
 
-var directive = regexp.MustCompile(`^<!-- (run until|run|start|stop|setup|wait|file|same as|not run)(?: ([a-z]+))?(?:: (.*))? -->$`)
+var directive = regexp.MustCompile(`^<!-- (run until|run|start|stop|setup|background|wait|file|same as|not run)(?: ([a-z]+))?(?:: (.*))? -->$`)
 
 // alone are directives without a block.
-var alone = []string{"stop", "setup", "wait"}
+var alone = []string{"stop", "setup", "background", "wait"}
 
 // Read returns the steps of a page.
 func Read(path string) ([]Step, error) {

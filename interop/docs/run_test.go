@@ -177,6 +177,8 @@ func (r *reader) follow(s Step) {
 		p := process.Start(r.t, r.bash("exec "+strings.TrimSpace(s.Text)))
 		p.Await(s.Argument)
 		r.started[s.Name] = p
+	case "background":
+		process.Start(r.t, r.bash("exec "+s.Argument))
 	case "stop":
 		r.started[s.Name].Stop()
 	case "file":
