@@ -66,6 +66,9 @@ func (l *ledger) succeeded(e domain.AliasSuccess) {
 	acc := l.account(e.Register.Alias)
 	acc.expires = l.pending[q]
 	acc.owner = e.Register.Key
+	if acc.acked != acc.owner {
+		acc.acked = domain.PublicKey{} // it was taken over
+	}
 	delete(l.pending, q)
 	if !l.others(e.Register.Alias) {
 		acc.perhaps = time.Time{}
@@ -119,7 +122,9 @@ func (l *ledger) wiped() {
 // acknowledge is told that a client believes itself registered.
 func (l *ledger) acknowledge(c *client) {
 	acc := l.account(c.alias)
-	acc.acked = c.keys.Public
+	if acc.owner == c.keys.Public { // else it was taken over before the client heard
+		acc.acked = acc.owner
+	}
 	if !slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool { return e.Alias == c.alias }) && l.now().Before(acc.expires) {
 		l.s.w.fail("acknowledged", "%s believes to be registered, but it is not on the disk of %s", c.name, l.s.name)
 	}

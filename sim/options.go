@@ -78,7 +78,7 @@ type Scenario struct {
 }
 
 var scenarios = []*Scenario{
-	firstScrapeScenario, registrationScenario, natMatrixScenario, moveScenario, sliceScenario, restartScenario, powercutScenario, flashcrowdScenario, sleepersScenario,
+	firstScrapeScenario, registrationScenario, natMatrixScenario, moveScenario, sliceScenario, restartScenario, powercutScenario, diskScenario, flashcrowdScenario, sleepersScenario,
 	churnScenario, partitionScenario, clocksScenario, hostileScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
 }
 

@@ -97,6 +97,32 @@ var powercutScenario = &Scenario{
 	},
 }
 
+var diskScenario = &Scenario{
+	Name:  "disk",
+	About: "the scraper's disk refuses writes, says that it did although it did not, stalls and cannot be read; the machine crashes, too",
+	Nodes: 8, Clients: 6, For: 10 * time.Minute,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = time.Minute }})
+		w.phase("for %v a third of all writes fails", w.opts.For)
+		s.disk.SetConfig(simstore.Config{
+			Seed: w.opts.Seed, FailWrite: 0.2, FailLate: 0.15, FailRead: 0.3, Stall: 0.1, StallFor: 3 * time.Second,
+		})
+		for range 4 {
+			// New aliases and takeovers while the disk is bad.
+			c := w.addClient(s, clientSetup{alias: w.clients[0].alias, change: func(c *app.ClientConfig) { c.RegisterInterval = time.Minute }})
+			w.run(w.opts.For / 8)
+			c.retire()
+			s.crash()
+			w.run(w.opts.For / 8)
+			s.restart()
+		}
+		s.disk.SetConfig(simstore.Config{})
+		w.mustHeal(2 * time.Minute)
+	},
+}
+
 var flashcrowdScenario = &Scenario{
 	Name:  "flashcrowd",
 	About: "a scraper comes back after an outage in which all its clients tried to register: they do not come all at once",

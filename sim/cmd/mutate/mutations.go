@@ -11,7 +11,7 @@ var mutations = []mutation{
 	{"acknowledged before it is durable", "app/registry.go",
 		"	s.cfg.Store.Put(e, func(err error) {\n		g.end(e.Alias, p)\n", "	put := func(e domain.Entry, f func(error)) { s.cfg.Store.Put(e, func(error) {}); f(nil) }\n	put(e, func(err error) {\n		g.end(e.Alias, p)\n", "powercut"},
 	{"a failed write to the disk passes for a good one", "app/registry.go",
-		"			reject(domain.ReasonStore, err)\n			return\n		}\n		change, err := s.put(e)\n", "		}\n		change, err := s.put(e)\n", "chaos"},
+		"			reject(domain.ReasonStore, err)\n			return\n		}\n		change, err := s.put(e)\n", "		}\n		change, err := s.put(e)\n", "disk"},
 	{"the session of who lost an alias is kept", "app/scraper.go",
 		"		s.release(change.TakenFrom)\n", "", "registration"},
 	{"idle registration connections are never closed", "app/registry.go",
