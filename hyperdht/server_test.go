@@ -2,6 +2,7 @@ package hyperdht_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -215,6 +216,41 @@ func TestServerAnnouncesAnewWhenItsNATForgets(t *testing.T) {
 		w.net.Run(15 * time.Second)
 		if !w.canConnect(ch, cn) {
 			t.Fatalf("the server cannot be reached 15 s after it moved to %v", home.Addr())
+		}
+	}
+}
+
+// TestPrivateDHTThatStartsAllAtOnce is what follows a power cut: when server and client enter, the network has one
+// node, and what they need to know of their NATs takes more. Those come moments later.
+func TestPrivateDHTThatStartsAllAtOnce(t *testing.T) {
+	for seed := range uint64(20) {
+		w := &world{t: t, net: simnet.New(simnet.Config{Seed: 200 + seed, Link: simnet.Link{Delay: 200 * time.Microsecond, Jitter: 100 * time.Microsecond}})}
+		boot := w.host("boot")
+		addr := netip.AddrPortFrom(boot.Addr(), 49737)
+		w.bootstrap = []string{addr.String()}
+		w.node(boot, hyperdht.Config{Bootstrap: []string{}, PublicAddr: addr})
+		sh, ch := w.host("server"), w.host("client")
+		sn, cn := w.node(sh, hyperdht.Config{NoQuickFirewall: true}), w.node(ch, hyperdht.Config{NoQuickFirewall: true})
+		for i := range 5 {
+			w.node(w.host(fmt.Sprint("node", i)), hyperdht.Config{Mode: hyperdht.Persistent, Reachable: true})
+		}
+		w.until("server and client are ready", 30*time.Second, func() bool { return sn.Ready() && cn.Ready() })
+		w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+		connected := false
+		var try func()
+		try = func() {
+			opened := false
+			c := cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{NoLocal: true})
+			c.OnOpen(func() { opened, connected = true, true })
+			c.OnClose(func(error) {
+				if !opened {
+					ch.AfterFunc(time.Second, try)
+				}
+			})
+		}
+		ch.Do(try)
+		if !w.net.RunUntil(func() bool { return connected }, 20*time.Second) {
+			t.Errorf("seed %d: no connection in 20 s; server knows %d nodes, client %d", 200+seed, sn.Status().Nodes, cn.Status().Nodes)
 		}
 	}
 }

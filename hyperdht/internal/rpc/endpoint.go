@@ -35,6 +35,8 @@ type Endpoint struct {
 	lastTick     host.Instant
 	tick         kad.Tick
 	refreshTicks int
+	lonelyWait   int // ticks between two looks for more nodes, and those since the last
+	lonelyTicks  int
 	stableTicks  int
 	downHints    int        // sent in this tick
 	checkedHost  netip.Addr // our public host when the network state was last updated

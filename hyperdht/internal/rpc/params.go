@@ -75,4 +75,6 @@ const (
 	maxResponders = 64
 	// maxFreeBuffers of finished requests are kept for the next ones.
 	maxFreeBuffers = 16
+	// fewNodes known are too few to rely on: a NAT takes up to five answers to tell.
+	fewNodes = 8
 )

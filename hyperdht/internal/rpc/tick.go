@@ -41,13 +41,29 @@ func (e *Endpoint) onTick() {
 		e.pingSome()
 	}
 	e.refreshTicks--
-	if e.refreshTicks <= 0 || e.tick&63 == 0 && e.nodes.Len() < kad.K {
+	if e.refreshTicks <= 0 || e.tick&63 == 0 && e.nodes.Len() < kad.K || e.lonely() {
 		e.refresh()
 	}
 	e.downHints = 0
 	if e.health.Update(e.stats.Requests.Responses, e.stats.Requests.Timeouts) {
 		e.judge()
 	}
+}
+
+// lonely reports whether it is time to look for more nodes because very few are known, as when a whole private DHT
+// starts at once and the first node to answer knew nobody yet. It is so at every tick at first, and then half as often
+// each time: some networks are small. The original waits for five minutes, and until then cannot tell its NAT.
+func (e *Endpoint) lonely() bool {
+	if e.nodes.Len() >= fewNodes {
+		e.lonelyWait, e.lonelyTicks = 0, 0
+		return false
+	}
+	if e.lonelyTicks++; e.lonelyTicks <= e.lonelyWait {
+		return false
+	}
+	e.lonelyTicks = 0
+	e.lonelyWait = min(max(1, 2*e.lonelyWait), refreshTicks)
+	return true
 }
 
 // refresh looks up a random known id, so that the table stays alive.
