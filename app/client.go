@@ -92,6 +92,7 @@ func (c *ClientConfig) check() error {
 type Client struct {
 	cfg      ClientConfig
 	listener ports.Listener
+	unwatch  func()
 	scrapers []*clientScraper // in the order configured
 	started  bool
 	closed   bool
@@ -235,7 +236,7 @@ func (c *Client) Start(done func(error)) {
 		return
 	}
 	c.listener = listener
-	c.cfg.Transport.OnMoved(func() {
+	c.unwatch = c.cfg.Transport.OnMoved(func() {
 		for _, k := range c.scrapers {
 			k.registrar.again()
 		}
@@ -248,6 +249,9 @@ func (c *Client) Close(done func()) {
 	c.closed = true
 	if !c.ending.begin(c.cfg.Host, closeTimeout, done) {
 		return
+	}
+	if c.unwatch != nil {
+		c.unwatch()
 	}
 	// The goodbyes and the end of the server take a while each on a bad network, so they go side by side.
 	waiting := 1 + len(c.scrapers)

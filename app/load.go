@@ -120,6 +120,9 @@ func (s *Scraper) begin(done func(error)) {
 	for _, e := range s.table.Entries() {
 		s.session(e.Key)
 	}
-	s.targets.changed()
-	s.listen(done)
+	s.targets.begin(func() {
+		if !s.closed {
+			s.listen(done)
+		}
+	})
 }

@@ -762,3 +762,28 @@ func TestScraperConfigSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestScraperIsReadyWhenItsTargetsFileIsThere(t *testing.T) {
+	w := newWorld(t)
+	wrote := false
+	w.startScraper(func(cfg *app.ScraperConfig) {
+		cfg.OnEvent = func(e domain.Event) {
+			w.events.add(e)
+			if _, ok := e.(domain.AliasesUpdated); ok {
+				wrote = true
+			}
+			if !wrote && w.scraper.Ready() {
+				t.Errorf("ready before the file, at %s", e.Name())
+			}
+		}
+	})
+	if !wrote || !w.scraper.Ready() {
+		t.Errorf("written %v, ready %v", wrote, w.scraper.Ready())
+	}
+	w.closeScraper()
+	w.targets.Err = errors.New("no such folder")
+	w.startScraper(nil)
+	if !w.scraper.Ready() {
+		t.Error("a scraper that cannot write its file does not get ready")
+	}
+}

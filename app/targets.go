@@ -13,7 +13,22 @@ type targetsWriter struct {
 	writing bool
 	timer   host.Timer
 	backoff domain.Backoff
+	first   func() // called after the first try to write
 	closing func() // called after the last write
+}
+
+// begin writes the file as it is at the start and calls next when that was tried, whatever came of it: who finds the
+// scraper ready finds the file as well.
+func (w *targetsWriter) begin(next func()) {
+	if w.scraper.cfg.Targets == nil {
+		next()
+		return
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.first = next
+	w.write()
 }
 
 // changed asks for a write soon.
@@ -35,6 +50,10 @@ func (w *targetsWriter) write() {
 func (w *targetsWriter) written(n int, err error) {
 	w.writing = false
 	s := w.scraper
+	if first := w.first; first != nil {
+		w.first = nil
+		defer first()
+	}
 	if err != nil {
 		s.stats.TargetsFailures++
 		tell(s.cfg.OnEvent, domain.WriteAliasesError{What: "targets file", Err: err})

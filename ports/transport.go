@@ -31,8 +31,9 @@ type Transport interface {
 	// caller's. Several sessions with one client key are allowed but not needed.
 	DialMetrics(d MetricsDial) MetricsSession
 	// OnMoved adds what runs when this machine may be reachable in another way than before: it has another public
-	// address, its NAT another mapping, the network is back, or there is no firewall after all.
-	OnMoved(f func())
+	// address, its NAT another mapping, the network is back, or there is no firewall after all. The result takes f
+	// out again.
+	OnMoved(f func()) (cancel func())
 	// Status is a snapshot of the node below.
 	Status() NodeStatus
 	// Close unannounces all servers, tells all peers, and lets go of the sockets. Callbacks of things that were

@@ -34,7 +34,7 @@ type Transport struct {
 	down         bool // the node is closed
 	closed       bool // and everybody was told
 	onClosed     []func()
-	onMoved      []func()
+	onMoved      []*func()
 	patience     host.Timer // while links and servers end at closing
 }
 
@@ -47,15 +47,19 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	}
 	t := &Transport{host: h, node: node, cfg: cfg}
 	node.OnMoved(func() {
-		for _, f := range t.onMoved {
-			f()
+		for _, f := range slices.Clone(t.onMoved) {
+			(*f)()
 		}
 	})
 	return t
 }
 
 // OnMoved implements ports.Transport.
-func (t *Transport) OnMoved(f func()) { t.onMoved = append(t.onMoved, f) }
+func (t *Transport) OnMoved(f func()) (cancel func()) {
+	listener := &f
+	t.onMoved = append(t.onMoved, listener)
+	return func() { t.onMoved = without(t.onMoved, listener) }
+}
 
 // track makes a link that the transport knows. gone is told when it has closed; nil is allowed.
 func (t *Transport) track(c conn, gone func(*link)) *link {

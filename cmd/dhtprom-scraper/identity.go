@@ -138,7 +138,8 @@ func warnExposed(path string, log *slog.Logger) {
 
 // greet prints how a client registers here.
 func (id identity) greet(w io.Writer, cfg runConfig) {
-	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\n", id.keys.Public, id.clientCommand(cfg, id.secretAt))
+	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\nor with what `dhtprom-scraper invite` prints, which is all of this in one string.\n\n",
+		id.keys.Public, id.clientCommand(cfg, id.secretAt))
 }
 
 // clientCommand is how a client is started, with the secret in a file.

@@ -218,7 +218,7 @@ type Transport struct {
 	listeners []*server
 	sessions  []*session
 	Closed    bool
-	onMoved   []func()
+	onMoved   []*func()
 
 	// Proves makes registrations prove their keys, and say when no connection reaches them.
 	Proves bool
@@ -228,12 +228,16 @@ type Transport struct {
 func NewTransport(n *Network) *Transport { return &Transport{net: n} }
 
 // OnMoved adds a listener.
-func (t *Transport) OnMoved(f func()) { t.onMoved = append(t.onMoved, f) }
+func (t *Transport) OnMoved(f func()) (cancel func()) {
+	listener := &f
+	t.onMoved = append(t.onMoved, listener)
+	return func() { t.onMoved = slices.DeleteFunc(t.onMoved, func(o *func()) bool { return o == listener }) }
+}
 
 // Move tells the listeners that the machine has moved.
 func (t *Transport) Move() {
-	for _, f := range t.onMoved {
-		f()
+	for _, f := range slices.Clone(t.onMoved) {
+		(*f)()
 	}
 }
 
