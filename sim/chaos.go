@@ -56,6 +56,17 @@ var churnScenario = &Scenario{
 		w.suffer(t, w.nodes, w.opts.For, healChaos)
 		w.phase("lookups find everybody again")
 		w.lookUpClients(healChaos)
+		w.phase("a third of the nodes is switched off for good; half an hour later hardly anybody asks them any more")
+		for i, m := range w.nodes {
+			if i%3 == 2 {
+				m.crash()
+			}
+		}
+		w.run(30 * time.Minute)
+		stats := w.lookUp(w.keysOfClients(), 100, 20*time.Second)
+		stats.report(w)
+		w.result.row("nodes that do not answer a lookup", "%.2f on average", meanOf(stats.unanswered))
+		w.expect(meanOf(stats.unanswered) < 1, "%.1f nodes do not answer a lookup", meanOf(stats.unanswered))
 	},
 }
 

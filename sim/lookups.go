@@ -35,6 +35,7 @@ const RequestsPerDecade = 3.33 * 10 * 1.5
 type lookupStats struct {
 	asked, found int
 	hops, sent   []int
+	unanswered   []int
 	took         []time.Duration
 }
 
@@ -72,9 +73,8 @@ func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupSt
 	for i := range n {
 		w.net.AfterFunc(over*time.Duration(i)/time.Duration(n), func() {
 			m := w.nodes[w.rand.IntN(len(w.nodes))]
-			if m.node == nil || m.host.Down() {
-				done++
-				return
+			for !m.up() {
+				m = w.nodes[w.rand.IntN(len(w.nodes))]
 			}
 			s.asked++
 			m.host.Do(func() {
@@ -85,6 +85,7 @@ func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupSt
 					s.took = append(s.took, w.net.Now()-began)
 					s.hops = append(s.hops, q.Hops())
 					s.sent = append(s.sent, q.Successes()+q.Errors())
+					s.unanswered = append(s.unanswered, q.Errors())
 					if found {
 						s.found++
 					}
@@ -111,8 +112,8 @@ func (w *World) keysOfClients() []id.PublicKey {
 // findable reports whether some node finds a client's server now.
 func (w *World) findable(c *client) bool {
 	asker := w.nodes[w.rand.IntN(len(w.nodes))]
-	if !asker.up() {
-		return false
+	for !asker.up() {
+		asker = w.nodes[w.rand.IntN(len(w.nodes))]
 	}
 	found, done := false, false
 	asker.host.Do(func() {

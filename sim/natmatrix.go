@@ -174,6 +174,13 @@ func (w *World) meet(all []*pairing) {
 		})
 	}
 	w.run(w.opts.For)
+	// Longer than NATs remember what is not used: the connections must have been kept alive.
+	for _, p := range all {
+		if p.took > 0 {
+			_, err := w.scrapeNow(p.s, p.c.alias)
+			w.expect(err == nil, "%s: a scrape after an idle while fails: %v", p, err)
+		}
+	}
 }
 
 func (w *World) tabulatePairs(all []*pairing) {

@@ -28,7 +28,7 @@ type mutation struct {
 	file  string // from the top of the tree
 	old   string // stands there exactly once
 	new   string
-	suite string // the scenario that should go red, which is tried first
+	suite string // the scenario that should go red, with more arguments perhaps; it is tried first
 }
 
 func main() {
@@ -166,7 +166,7 @@ func noticed(dir, suite string) (red bool, why string, err error) {
 		return false, "", fmt.Errorf("%w: %s", err, out)
 	}
 	var out bytes.Buffer
-	play := exec.Command(bin, "-scenario", suite)
+	play := exec.Command(bin, append([]string{"-scenario"}, strings.Fields(suite)...)...)
 	play.Stdout, play.Stderr = &out, &out
 	if err := play.Start(); err != nil {
 		return false, "", err
