@@ -3,6 +3,7 @@ package dhtprom
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -51,6 +52,11 @@ func (c *ClientConfig) network() (NodeConfig, error) {
 	}
 	v, err := parseInvite(c.Invite)
 	return NodeConfig{Bootstrap: v.Bootstrap, Relays: v.Relays}, err
+}
+
+// Format prints the configuration without its invite, which holds a secret, whatever the verb.
+func (c ClientConfig) Format(w fmt.State, _ rune) {
+	fmt.Fprintf(w, "dhtprom.ClientConfig{Alias: %q, Service: %q, Hostname: %q}", c.Alias, c.Service, c.Hostname)
 }
 
 func parseInvite(text string) (domain.Invite, error) {

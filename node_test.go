@@ -3,6 +3,7 @@ package dhtprom_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -325,5 +326,16 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	w.startClient(w.node, w.ctx, same)
 	if _, err := w.node.StartClient(w.ctx, same); err == nil {
 		t.Error("two clients have one key")
+	}
+}
+
+func TestConfigurationPrintsWithoutItsInvite(t *testing.T) {
+	c := dhtprom.ClientConfig{Invite: "dhtprom1secretsecret", Alias: "shop-7"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		for _, got := range []string{fmt.Sprintf(verb, c), fmt.Sprintf(verb, &c)} {
+			if strings.Contains(got, "secretsecret") || !strings.Contains(got, "shop-7") {
+				t.Errorf("%s prints %s", verb, got)
+			}
+		}
 	}
 }
