@@ -19,7 +19,8 @@ const (
 )
 
 func TestLargeSwarm(t *testing.T) {
-	full := os.Getenv("DHTPROM_LARGE") != ""
+	size := os.Getenv("DHTPROM_LARGE")
+	full := size != "" && size != "0"
 	o := sim.Options{Scenario: "swarm", Seed: 1, Nodes: 1000, Clients: 100, For: 10 * time.Minute}
 	if full {
 		o.Nodes, o.Clients, o.For = 10_000, 1_000, time.Hour
