@@ -125,8 +125,10 @@ func (l *ledger) acknowledge(c *client) {
 	if acc.owner == c.keys.Public { // else it was taken over before the client heard
 		acc.acked = acc.owner
 	}
-	if !slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool { return e.Alias == c.alias }) && l.now().Before(acc.expires) {
-		l.s.w.fail("acknowledged", "%s believes to be registered, but it is not on the disk of %s", c.name, l.s.name)
+	// The latest registration that the scraper answered must be there, not only an earlier one.
+	durable := slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool { return e.Alias == c.alias && !e.Expires.Before(acc.expires) })
+	if !durable && l.now().Before(acc.expires) {
+		l.s.w.fail("acknowledged", "%s believes to be registered, but that is not on the disk of %s", c.name, l.s.name)
 	}
 }
 
