@@ -160,3 +160,51 @@ func TestOpenClientFindsOutWhilePunching(t *testing.T) {
 		t.Errorf("path %v (%v), %d random punches, want none", c.Path(), err, sn.Status().Peering.PunchesRandom)
 	}
 }
+
+// TestRandomPunchesTakeTurnsWhileARelayCarries has two clients behind random NATs come at once. A node punches randomly
+// once at a time and rests between; the second client's connection lives on the relay until it is its turn.
+func TestRandomPunchesTakeTurnsWhileARelayCarries(t *testing.T) {
+	relays := []id.PublicKey{keyPair(7).Public}
+	for _, server := range []situation{{name: "consistent", nat: simnet.PortRestricted()}, {name: "random", nat: simnet.SymmetricRandom(), random: true}} {
+		t.Run("server "+server.name, func(t *testing.T) {
+			w := newWorld(t, 12, simnet.Config{Seed: 42})
+			rh, rn := w.join("relay")
+			ready := false
+			rh.Do(func() {
+				if _, err := rn.ServeRelay(hyperdht.RelayConfig{Keys: keyPair(7)}, func(error) { ready = true }); err != nil {
+					t.Fatal(err)
+				}
+			})
+			w.until("the relay is announced", time.Minute, func() bool { return ready })
+			sh, sn := w.settle("server", server, netip.MustParseAddr("81.2.3.1"), netip.MustParseAddr("192.168.1.10"))
+			client := situation{name: "random", nat: simnet.SymmetricRandom(), random: true}
+			if server.random {
+				client = situation{name: "consistent", nat: simnet.PortRestricted()}
+			}
+			ah, an := w.settle("first", client, netip.MustParseAddr("82.2.3.1"), netip.MustParseAddr("192.168.2.10"))
+			bh, bn := w.settle("second", client, netip.MustParseAddr("83.2.3.1"), netip.MustParseAddr("192.168.3.10"))
+			w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: relays})
+			var conns []*hyperdht.Connection
+			echoes := 0
+			for _, c := range []struct {
+				h *simnet.Host
+				n *hyperdht.Node
+			}{{ah, an}, {bh, bn}} {
+				c.h.Do(func() {
+					conn := c.n.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+					conn.OnMessage(func([]byte) { echoes++ })
+					conn.OnClose(func(err error) { t.Errorf("closed with %v", err) })
+					conn.Send([]byte("hello"))
+					conns = append(conns, conn)
+				})
+			}
+			w.until("both work", 2*time.Second, func() bool { return echoes == 2 })
+			w.until("both are punched", 4*time.Minute, func() bool {
+				return conns[0].Path() == hyperdht.PathPunched && conns[1].Path() == hyperdht.PathPunched
+			})
+			if s := sn.Status().Peering; s.PunchesLater == 0 {
+				t.Errorf("nobody had to wait: %+v", s)
+			}
+		})
+	}
+}

@@ -26,6 +26,8 @@ const (
 	randomInterval  = 20 * time.Millisecond
 	birthdaySockets = 256
 	birthdayPause   = 100 * time.Millisecond
+	// retryLater, and up to as much again, passes before a punch that had to wait is tried again (lib/connect.js).
+	retryLater = 10 * time.Second
 	// minRandomPort is the lowest port that random probes go to (lib/holepuncher.js).
 	minRandomPort = 1000
 	// randomPunchLimit and randomPunchPause spare NATs and networks: so many at a time, and so long between

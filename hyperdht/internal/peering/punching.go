@@ -1,7 +1,9 @@
 package peering
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -73,9 +75,10 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 			c.failPunch(err)
 			return
 		}
-		switch answer.Error {
-		case wire.ErrorNone:
-		case wire.ErrorTryLater:
+		canWait := c.relayPath != nil && m.Punching
+		switch {
+		case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && canWait:
+		case answer.Error == wire.ErrorTryLater:
 			c.failPunch(ErrRemoteBusy)
 			return
 		default:
@@ -175,29 +178,48 @@ func (c *connector) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
 			c.serverAddr = a.peer
 			u.openSession(c.serverAddr)
 		}
-		c.punchRound(a.Token)
+		c.punchRound(relay, a.Token, false)
 	}
 }
 
-// punchRound tells the server our final view through the relay of the handshake and starts to punch.
-func (c *connector) punchRound(remoteToken *[32]byte) {
+// punchRound tells the server our final view, through the relay of the handshake, and starts to punch. Where one of
+// the two is busy with another random punch, a connection that has a blind relay can wait; then delayed is true, and
+// the message takes the server's preferred relay, where our mapping is open still.
+func (c *connector) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, delayed bool) {
 	u := c.puncher
 	u.nat.freeze()
+	token := c.box.Token(c.serverAddr.Addr())
+	ours := wire.RelayInfo{RelayAddr: c.relay, PeerAddr: c.serverAddr}
+	m := wire.HolepunchPayload{Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Token: &token, RemoteToken: remoteToken}
+	later := func() { c.punchLater(serverRelay, remoteToken) }
 	random := u.usesRandom()
 	if random && !c.p.mayPunchRandomly() {
 		c.p.stats.PunchesLater++
-		c.failPunch(ErrPunchesElsewhere)
+		switch {
+		case c.relayPath == nil:
+			c.failPunch(ErrPunchesElsewhere)
+		case delayed:
+			later()
+		default:
+			// The tokens are exchanged while both sides still talk through this relay.
+			c.exchange(ours, m, func(punchAnswer) { later() })
+		}
 		return
 	}
 	if random && !c.reserved {
 		c.reserved = true
 		c.p.randomPunches++
 	}
-	token := c.box.Token(c.serverAddr.Addr())
-	c.exchange(wire.RelayInfo{RelayAddr: c.relay, PeerAddr: c.serverAddr}, wire.HolepunchPayload{
-		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Punching: true,
-		Token: &token, RemoteToken: remoteToken,
-	}, func(punchAnswer) {
+	relay := ours
+	if delayed {
+		relay, m.Token = serverRelay, nil
+	}
+	m.Punching = true
+	c.exchange(relay, m, func(a punchAnswer) {
+		if a.Error == wire.ErrorTryLater {
+			later()
+			return
+		}
 		if u.remotePunching {
 			c.note(AttemptEvent{Step: AttemptAgreed})
 		}
@@ -206,6 +228,18 @@ func (c *connector) punchRound(remoteToken *[32]byte) {
 			c.failPunch(ErrRemoteNotPunching)
 		case !u.punch():
 			c.failPunch(ErrRemoteNotPunchable)
+		}
+	})
+}
+
+// punchLater repeats the punch round in a while. The connection is relayed meanwhile.
+func (c *connector) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte) {
+	var b [2]byte
+	c.p.random(b[:])
+	wait := retryLater + time.Duration(binary.LittleEndian.Uint16(b[:]))*retryLater/(1<<16)
+	c.pause = c.p.host.AfterFunc(wait, func() {
+		if !c.finished && !c.puncher.done() {
+			c.punchRound(serverRelay, remoteToken, true)
 		}
 	})
 }

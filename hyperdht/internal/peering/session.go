@@ -424,14 +424,20 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	if fast || remote.Firewall == wire.FirewallOpen {
 		u.probe(peer)
 	}
+	refusal := wire.ErrorNone
 	if u.remotePunching {
 		h.stopPrepunch()
-		if u.usesRandom() && !u.punching && !h.s.p.mayPunchRandomly() {
+		busy := u.usesRandom() && !u.punching && !h.s.p.mayPunchRandomly()
+		if busy {
 			h.s.p.stats.PunchesLater++
-			h.answerAbort(wire.ErrorTryLater, answer)
-			return
+			refusal = wire.ErrorTryLater
 		}
-		if !u.punch() {
+		switch {
+		case busy && h.relayPath == nil:
+			h.answerAbort(refusal, answer)
+			return
+		case busy: // the relay carries the connection meanwhile, and the caller asks again
+		case !u.punch():
 			h.answerAbort(wire.ErrorAborted, answer)
 			return
 		}
@@ -440,7 +446,7 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 		u.nat.freeze()
 	}
 	answer(h.box.Seal(wire.HolepunchPayload{
-		Firewall: u.nat.firewall(), Round: h.round,
+		Error: refusal, Firewall: u.nat.firewall(), Round: h.round,
 		Connected: u.connected, Punching: u.punching, Addrs: u.nat.addrs(),
 		Token: token, RemoteToken: remote.Token,
 	}), u.socket())
