@@ -3,6 +3,7 @@ package hyperdht_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -182,5 +183,50 @@ func TestRelayAdmitsWhomItIsTold(t *testing.T) {
 	w.until("the connection fails", time.Minute, func() bool { return failed != nil })
 	if w.relay.Stats().Sessions != 0 {
 		t.Errorf("relay %+v", w.relay.Stats())
+	}
+}
+
+// TestOpenServerLeavesItsRelay has a relay pair a client with an open server before the client's first direct packet
+// arrives. The server's socket is the one on which it talks to the relay, so only the address tells the two paths apart.
+func TestOpenServerLeavesItsRelay(t *testing.T) {
+	w := newWorld(t, 8, simnet.Config{Seed: 200})
+	rh, rn := w.join("relay")
+	ready := false
+	rh.Do(func() {
+		if _, err := rn.ServeRelay(hyperdht.RelayConfig{Keys: keyPair(7)}, func(error) { ready = true }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.until("the relay is announced", time.Minute, func() bool { return ready })
+	sh, sn := w.join("server")
+	random := situation{nat: simnet.MasqueradeRandom()}
+	ch, cn := w.settle("client", random, netip.MustParseAddr("81.2.3.1"), netip.MustParseAddr("192.168.1.10"))
+	w.net.SetLinks(ch, sh, simnet.Link{Delay: 400 * time.Millisecond})
+	var s *hyperdht.Connection
+	var first hyperdht.Path
+	server := w.listen(sh, sn, hyperdht.ListenOptions{
+		Keys: keyPair(1), RelayThrough: []id.PublicKey{keyPair(7).Public},
+		OnConnection: func(c *hyperdht.Connection) {
+			s, first = c, c.Path()
+			c.OnMessage(func(b []byte) { c.Send(b) })
+		},
+	})
+	var c *hyperdht.Connection
+	received, closed := 0, error(nil)
+	ch.Do(func() {
+		c = cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{})
+		c.OnMessage(func(b []byte) { received += len(b) })
+		c.OnClose(func(err error) { closed = err })
+		c.Send(make([]byte, 10_000))
+	})
+	w.until("the echo is back", 10*time.Second, func() bool { return received == 10_000 || closed != nil })
+	w.net.Run(time.Minute) // by now the client has given up its side of the relay
+	ch.Do(func() { c.Send(make([]byte, 1000)) })
+	w.until("the second echo is back", 10*time.Second, func() bool { return received == 11_000 || closed != nil })
+	if first != hyperdht.PathRelayed {
+		t.Fatalf("the server's first path is %v: the relay was too late", first)
+	}
+	if closed != nil || s.Path() != hyperdht.PathDirect || c.Path() != hyperdht.PathDirect {
+		t.Errorf("the server's path is %v, the client's %v; closed with %v", s.Path(), c.Path(), closed)
 	}
 }

@@ -34,7 +34,7 @@ type relayPath struct {
 	paired    bool
 	standing  bool // we have a direct path, the peer may not know it yet
 	ended     bool
-	direct    bool // the last packet from another socket than the stream's did not come over the relay
+	direct    bool // the last packet from elsewhere than the stream's remote did not come over the relay
 	confirmed bool // the stream's change to the direct path is complete
 
 	onPaired func()
@@ -84,6 +84,8 @@ func (rp *relayPath) receivePair(b []byte) {
 		rp.raw.Touch(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr())
 		return
 	}
+	// The peer's direct packets may come to the socket on which we talk to the relay.
+	rp.raw.WatchRemote()
 	// The relay's other leg may not know its client yet, and drops what comes before.
 	rp.raw.GuessRTT(2 * rp.conn.raw.Stats().RTT)
 	if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
@@ -119,8 +121,8 @@ func (rp *relayPath) carries(sock host.Socket, from netip.AddrPort) bool {
 	return raw != nil && raw.Socket() == sock && raw.RemoteAddr() == from
 }
 
-// observe is told of each packet that arrives on another socket than the stream's. It reports whether the
-// packet shows a direct path.
+// observe is told of each packet that arrives on another socket than the stream's, or from another address than its
+// remote's. It reports whether the packet shows a direct path.
 func (rp *relayPath) observe(sock host.Socket, from netip.AddrPort) bool {
 	rp.direct = !rp.carries(sock, from)
 	return rp.direct

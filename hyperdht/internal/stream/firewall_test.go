@@ -128,6 +128,31 @@ func TestFirewallIsAskedForEveryKindOnAForeignSocket(t *testing.T) {
 	}
 }
 
+func TestWatchedRemoteHasForeignAddressesAskedFor(t *testing.T) {
+	d := newDuo(t)
+	foreign := netip.MustParseAddrPort("203.0.113.9:9")
+	var asked []netip.AddrPort
+	d.pb.firewall = func(_ host.Socket, from netip.AddrPort) bool {
+		asked = append(asked, from)
+		return true
+	}
+	receive := func(from netip.AddrPort) {
+		d.b.turn(func() {
+			d.b.table.Receive(d.pb.Socket(), from, udx.Header{Flags: udx.FlagMessage, StreamID: d.pb.ID()}.Append(nil))
+		})
+	}
+	receive(foreign)
+	if asked != nil {
+		t.Fatalf("asked about %v, though nobody watches", asked)
+	}
+	d.b.turn(d.pb.WatchRemote)
+	receive(d.sa.local)
+	receive(foreign)
+	if len(asked) != 1 || asked[0] != foreign {
+		t.Errorf("asked about %v, want %v alone", asked, foreign)
+	}
+}
+
 func TestFirewallMayDestroy(t *testing.T) {
 	d := newDuo(t)
 	other := d.b.socket()

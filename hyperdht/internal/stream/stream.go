@@ -23,6 +23,7 @@ type Stream struct {
 	timer    deadline
 	turnEnd  func() // endTurn, made once
 
+	watching  bool // the firewall is asked about foreign addresses, too
 	scheduled bool // turnEnd is deferred
 	paused    bool
 	closed    bool
@@ -80,6 +81,11 @@ func (s *Stream) Connect(k host.Socket, remoteID uint32, to netip.AddrPort) erro
 
 // GuessRTT says what round trip to expect before anything was measured. Call it before Connect.
 func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
+
+// WatchRemote has the firewall asked about packets from other addresses than the remote's, which otherwise only those
+// on foreign sockets are: for a stream whose way may change without a change of socket. The original never asks
+// (libudx), and loses connections of open servers that a relay has paired before the client's first packet came.
+func (s *Stream) WatchRemote() { s.watching = true }
 
 // ChangeRemote moves the stream, from a relay to a direct path for example; the peer is told nothing.
 // What was written before still travels the old way until it is acknowledged; done, which may be nil,
@@ -203,7 +209,7 @@ func (s *Stream) now() host.Instant { return s.table.host.Now() }
 
 // receive takes a packet for this stream.
 func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
-	if k != s.socket { // unconnected, or a foreign socket
+	if k != s.socket || s.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address
 		if s.firewall == nil || !s.firewall(k, from) {
 			s.table.stats.Refused++
 			return

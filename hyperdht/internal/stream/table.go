@@ -24,8 +24,9 @@ var (
 
 // Firewall decides on a packet that came to a stream without a remote, or through another socket than
 // the stream's. It is asked for every such packet, of any kind, and may connect, change the remote of or
-// destroy the stream. A refused packet is swallowed. On the stream's own socket it is never asked,
-// whatever the source: authenticity is the business of the layer above (spec/udx.md §2.1).
+// destroy the stream. A refused packet is swallowed. On the stream's own socket it is only asked
+// after WatchRemote, and then about other sources than the remote: authenticity is the business of the layer above
+// (spec/udx.md §2.1).
 type Firewall = func(s host.Socket, from netip.AddrPort) (accept bool)
 
 // Config tunes a Table; the zero value is right for a node.
