@@ -10,7 +10,7 @@ import (
 var sliceScenario = &Scenario{
 	Name:  "slice",
 	About: "many clients on a lossy internet; the scraper crashes and comes back with its disk",
-	Nodes: 20, Clients: 50, For: 2 * time.Minute,
+	Nodes: 20, Clients: 50, For: 4 * time.Minute,
 	Loss: 0.05,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
@@ -21,9 +21,10 @@ var sliceScenario = &Scenario{
 		}
 		w.phase("all of them are scraped")
 		w.allScrapeable(time.Minute)
-		w.prometheus(s, 15*time.Second)
+		// Seldom enough that no later scrape helps an earlier one on.
+		w.prometheus(s, 10*time.Second)
 		failed := w.failedScrapes()
-		w.run(w.opts.For / 2)
+		w.run(w.opts.For)
 		w.expect(w.failedScrapes() == failed, "%d scrapes fail, although what is lost is sent again", w.failedScrapes()-failed)
 		w.phase("the scraper crashes, and is back a little later with its disk")
 		s.crash()
