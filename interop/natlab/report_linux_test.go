@@ -129,7 +129,7 @@ func finish(passed bool) error {
 // document is docs/nat-matrix.md.
 const document = `# Who can be scraped from where
 
-<!-- Written by: go test ./interop/natlab -update -timeout 3h -->
+The tests in interop/natlab write this page when they are given the flag to update it, which takes half an hour.
 
 Measured on the NATs of a Linux kernel: every peer in a network namespace of its own, behind routers with nftables, on
 a DHT of eight of our nodes and four of the JavaScript package's. Links have no delay, so add a few round trips of yours.
