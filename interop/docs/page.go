@@ -63,6 +63,7 @@ func parse(path, content string) (steps []Step, err error) {
 		case opens:
 			inside, language, begin = true, fence, i+1
 			block.Reset()
+		case strings.HasPrefix(line, "<!-- Written by: "): // a note for those who would edit a page that is made
 		case strings.HasPrefix(line, "<!-- "):
 			m := directive.FindStringSubmatch(line)
 			if m == nil {
