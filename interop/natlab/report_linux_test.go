@@ -148,9 +148,13 @@ means that nothing had come within %.0f s, or %.0f s where nothing is expected, 
 - *NAT in a random one*: a home router in the network of a carrier that is fully random.
 - The last three rows have both peers behind one router.
 
-Two peers with random NATs, two guests of a LAN that keeps them apart, and two customers of one carrier (whose NAT does
-not send inside hosts to each other) meet by a relay only. A relay helps too where JavaScript is on the other side: it is
-enough that our side names one with ` + "`--dht.relay`" + `.
+Where the original fails and we do not:
+
+- Two peers with random NATs, two guests of a LAN that keeps them apart, and two customers of one carrier (whose NAT does
+  not send inside hosts to each other) meet by a relay only. It helps too where JavaScript is on the other side: it is
+  enough that our side names one with ` + "`--dht.relay`" + `.
+- A client that has just started on an open address and a scraper behind a random NAT: the original's client finds out
+  in the middle of the attempt that it is open, names no address then, and is given up in every other start.
 
 %s
 ## How soon it heals
@@ -161,4 +165,7 @@ whose address changes forgets them too, and nobody is told. Peers are killed wit
 %s
 "Never" means not within %.0f minutes. Where a random NAT has to be punched anew, 20 s pass between two punches, as in
 the original.
+
+The minutes of JavaScript scrapers are the ten that they wait after a few failed attempts, and some of theirs fail because
+20 s have not passed; those of JavaScript clients are the time until they announce themselves again.
 `
