@@ -6,6 +6,8 @@ import "time"
 const (
 	// dhtPort is where the first node listens (hyperdht index.js).
 	dhtPort = 49737
+	// refreshEvery is how often a node looks up somebody, to keep its table alive (dht-rpc index.js).
+	refreshEvery = 5 * time.Minute
 )
 
 // Our choice.
@@ -15,6 +17,8 @@ const (
 	closeWithin = 10 * time.Second
 	// startWithin bounds how long software takes to be ready where nothing is wrong.
 	startWithin = 2 * time.Minute
+	// bootBatch is how many machines of the DHT boot at the same instant.
+	bootBatch = 16
 	// step is how often conditions are looked at that are too costly to be asked after every event.
 	step = 100 * time.Millisecond
 	// auditEvery is how often machines are counted through.
