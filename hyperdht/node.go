@@ -239,18 +239,20 @@ func call(f func()) {
 	}
 }
 
-// strayNodes got into the public network by accident and are kept out of it (hyperdht index.js); port 0 means
-// every port.
-var strayNodes = map[netip.Addr]uint16{
-	netip.AddrFrom4([4]byte{134, 209, 28, 98}):   49738,
-	netip.AddrFrom4([4]byte{167, 99, 142, 185}):  49738,
-	netip.AddrFrom4([4]byte{35, 233, 47, 252}):   9400,
-	netip.AddrFrom4([4]byte{150, 136, 142, 116}): 0,
-}
-
+// admitNode keeps the nodes out that got into the public network by accident (hyperdht index.js).
 func admitNode(a netip.AddrPort) bool {
-	port, stray := strayNodes[a.Addr()]
-	return !stray || (port != 0 && port != a.Port())
+	if !a.Addr().Is4() {
+		return true
+	}
+	switch a.Addr().As4() {
+	case [4]byte{134, 209, 28, 98}, [4]byte{167, 99, 142, 185}:
+		return a.Port() != 49738
+	case [4]byte{35, 233, 47, 252}:
+		return a.Port() != 9400
+	case [4]byte{150, 136, 142, 116}:
+		return false
+	}
+	return true
 }
 
 // receive answers the application's commands.

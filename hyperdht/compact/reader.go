@@ -182,11 +182,19 @@ func (r *Reader) Addrs(max int) []netip.AddrPort {
 	if r.err != nil {
 		return nil
 	}
-	list := make([]netip.AddrPort, n)
-	for i := range list {
-		list[i] = r.Addr()
+	return r.appendAddrs(make([]netip.AddrPort, 0, n), n)
+}
+
+// ReadAddrs appends what Addrs reads to dst, for who reads many arrays. After an error it appends nothing.
+func (r *Reader) ReadAddrs(dst []netip.AddrPort, max int) []netip.AddrPort {
+	return r.appendAddrs(dst, r.Count(AddrSize, max))
+}
+
+func (r *Reader) appendAddrs(dst []netip.AddrPort, n int) []netip.AddrPort {
+	for range n {
+		dst = append(dst, r.Addr())
 	}
-	return list
+	return dst
 }
 
 // Addr6 reads an IPv6 address with port.

@@ -199,7 +199,7 @@ func TestListKeepsOrderOfHearing(t *testing.T) {
 
 func TestNodeKeepsAddress(t *testing.T) {
 	addr := netip.MustParseAddrPort("88.99.3.86:49737")
-	n := NewNode(id.NodeIDOf(addr), addr)
+	n := NewTable(tiny(0), K).Insert(id.NodeIDOf(addr), addr)
 	if n.Addr() != addr {
 		t.Errorf("address %v, want %v", n.Addr(), addr)
 	}

@@ -42,6 +42,9 @@ func (l *Nearest[T]) Add(node id.NodeID, item T) {
 	if at >= l.k {
 		return
 	}
+	if l.ids == nil {
+		l.ids, l.items = make([]id.NodeID, 0, l.k+1), make([]T, 0, l.k+1)
+	}
 	l.ids = append(l.ids, node)
 	l.items = append(l.items, item)
 	copy(l.ids[at+1:], l.ids[at:])

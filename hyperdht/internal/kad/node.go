@@ -27,11 +27,6 @@ type Node struct {
 	prev, next *Node
 }
 
-// NewNode makes a node that is reached at addr, which must be IPv4.
-func NewNode(node id.NodeID, addr netip.AddrPort) *Node {
-	return &Node{ID: node, ip: addr.Addr().As4(), port: addr.Port()}
-}
-
 // Addr is where the node is reached.
 func (n *Node) Addr() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(n.ip), n.port)

@@ -2,6 +2,8 @@ package kad
 
 import (
 	"bytes"
+	"encoding/binary"
+	"net/netip"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
@@ -14,12 +16,36 @@ type Table struct {
 	self    id.NodeID
 	k       int
 	size    int
-	buckets [][]*Node // as many as were needed so far: few, because deep buckets are empty
+	buckets []*bucket             // as many as were needed so far: few, because deep buckets are empty
+	first   [firstBuckets]*bucket // room for them
 }
 
-// NewTable makes an empty table around our own id, with buckets of k nodes.
+// firstBuckets is how many buckets a DHT of some ten thousand nodes has. A larger one has a few more.
+const firstBuckets = 16
+
+// bucket is sorted by id. Most of the time that a busy table takes is waiting for memory, so that what is looked at
+// together lies together: the first bytes of all ids, and the nodes.
+type bucket struct {
+	n     int
+	keys  [K]uint64 // the first eight bytes of the ids
+	nodes [K]*Node
+	room  []Node // allocated together, not used yet
+	made  int    // so far, of those that were allocated together
+}
+
+// NewTable makes an empty table around our own id, with buckets of k nodes, K at most.
 func NewTable(self id.NodeID, k int) *Table {
-	return &Table{self: self, k: k}
+	t := new(Table)
+	t.Reset(self, k)
+	return t
+}
+
+// Reset empties the table and arranges it around an id, as NewTable does.
+func (t *Table) Reset(self id.NodeID, k int) {
+	if k > K {
+		panic("kad: no bucket is that large")
+	}
+	*t = Table{self: self, k: k}
 }
 
 // Self is the id that the table is arranged around.
@@ -34,60 +60,91 @@ func (t *Table) BucketIndex(node id.NodeID) int {
 	return min(id.CommonPrefix(t.self, node), lastBucket)
 }
 
-// Bucket is the bucket that node belongs to. The slice is the table's own.
+// Bucket lists the nodes of the bucket that node belongs to. The slice is the table's own.
 func (t *Table) Bucket(node id.NodeID) []*Node {
+	if b := t.bucketOf(node); b != nil {
+		return b.nodes[:b.n]
+	}
+	return nil
+}
+
+func (t *Table) bucketOf(node id.NodeID) *bucket {
 	if i := t.BucketIndex(node); i < len(t.buckets) {
 		return t.buckets[i]
 	}
 	return nil
 }
 
-// Add puts n into its bucket, replacing a node of the same id. It reports false if the bucket is full.
-func (t *Table) Add(n *Node) bool {
-	i := t.BucketIndex(n.ID)
+// reach is the bucket that node belongs to, made if need be.
+func (t *Table) reach(node id.NodeID) *bucket {
+	if t.buckets == nil {
+		t.buckets = t.first[:0]
+	}
+	i := t.BucketIndex(node)
 	for len(t.buckets) <= i {
 		t.buckets = append(t.buckets, nil)
 	}
-	b := t.buckets[i]
-	at, found := search(b, n.ID)
+	if t.buckets[i] == nil {
+		t.buckets[i] = new(bucket)
+	}
+	return t.buckets[i]
+}
+
+// Insert makes a node that is reached at addr, which must be IPv4, and puts it into its bucket. It returns nil if the
+// bucket is full or has a node of that id.
+func (t *Table) Insert(node id.NodeID, addr netip.AddrPort) *Node {
+	b := t.reach(node)
+	at, found := b.search(node)
+	if found || b.n >= t.k {
+		return nil
+	}
+	n := b.allocate()
+	n.ID, n.ip, n.port = node, addr.Addr().As4(), addr.Port()
+	b.insert(at, n)
+	t.size++
+	return n
+}
+
+// Add puts n into its bucket, replacing a node of the same id. It reports false if the bucket is full.
+func (t *Table) Add(n *Node) bool {
+	b := t.reach(n.ID)
+	at, found := b.search(n.ID)
 	if found {
-		b[at] = n
+		b.nodes[at] = n
 		return true
 	}
-	if len(b) >= t.k {
+	if b.n >= t.k {
 		return false
 	}
-	b = append(b, nil)
-	copy(b[at+1:], b[at:])
-	b[at] = n
-	t.buckets[i] = b
+	b.insert(at, n)
 	t.size++
 	return true
 }
 
 // Remove takes a node out and reports whether it was there.
 func (t *Table) Remove(node id.NodeID) bool {
-	i := t.BucketIndex(node)
-	if i >= len(t.buckets) {
+	b := t.bucketOf(node)
+	if b == nil {
 		return false
 	}
-	b := t.buckets[i]
-	at, found := search(b, node)
+	at, found := b.search(node)
 	if !found {
 		return false
 	}
-	copy(b[at:], b[at+1:])
-	b[len(b)-1] = nil
-	t.buckets[i] = b[:len(b)-1]
+	b.n--
+	copy(b.keys[at:b.n], b.keys[at+1:])
+	copy(b.nodes[at:b.n], b.nodes[at+1:])
+	b.nodes[b.n] = nil
 	t.size--
 	return true
 }
 
 // Get is the node of that id, nil if it is not in the table.
 func (t *Table) Get(node id.NodeID) *Node {
-	b := t.Bucket(node)
-	if at, found := search(b, node); found {
-		return b[at]
+	if b := t.bucketOf(node); b != nil {
+		if at, found := b.search(node); found {
+			return b.nodes[at]
+		}
 	}
 	return nil
 }
@@ -95,10 +152,13 @@ func (t *Table) Get(node id.NodeID) *Node {
 // At is the n-th node in bucket order, for n in [0, Len()). Drawing n gives a random node.
 func (t *Table) At(n int) *Node {
 	for _, b := range t.buckets {
-		if n < len(b) {
-			return b[n]
+		if b == nil {
+			continue
 		}
-		n -= len(b)
+		if n < b.n {
+			return b.nodes[n]
+		}
+		n -= b.n
 	}
 	return nil
 }
@@ -123,23 +183,54 @@ func (t *Table) All() []*Node {
 	return t.AppendClosest(make([]*Node, 0, t.size), id.Target(t.self), t.size)
 }
 
-func appendUpTo(dst, bucket []*Node, end int) []*Node {
-	return append(dst, bucket[:min(len(bucket), end-len(dst))]...)
+func appendUpTo(dst []*Node, b *bucket, end int) []*Node {
+	if b == nil {
+		return dst
+	}
+	return append(dst, b.nodes[:min(b.n, end-len(dst))]...)
 }
 
-// search finds the place of node in a sorted bucket.
-func search(b []*Node, node id.NodeID) (at int, found bool) {
-	lo, hi := 0, len(b)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		switch c := bytes.Compare(node[:], b[mid].ID[:]); {
-		case c == 0:
-			return mid, true
-		case c < 0:
-			hi = mid
-		default:
-			lo = mid + 1
+// search finds the place of node.
+func (b *bucket) search(node id.NodeID) (at int, found bool) {
+	key := keyOf(node)
+	for at < b.n && b.keys[at] < key {
+		at++
+	}
+	for ; at < b.n && b.keys[at] == key; at++ {
+		if c := bytes.Compare(node[:], b.nodes[at].ID[:]); c <= 0 {
+			return at, c == 0
 		}
 	}
-	return lo, false
+	return at, false
 }
+
+func keyOf(node id.NodeID) uint64 { return binary.BigEndian.Uint64(node[:]) }
+
+func (b *bucket) insert(at int, n *Node) {
+	copy(b.keys[at+1:], b.keys[at:b.n])
+	copy(b.nodes[at+1:], b.nodes[at:b.n])
+	b.keys[at], b.nodes[at] = keyOf(n.ID), n
+	b.n++
+}
+
+// allocate makes a node. The first ones lie side by side; those that take the place of others are on their own, because
+// somebody may still hold the old ones.
+func (b *bucket) allocate() *Node {
+	if len(b.room) == 0 {
+		switch b.made {
+		case 0:
+			b.room = make([]Node, fewNodes)
+		case fewNodes:
+			b.room = make([]Node, K-fewNodes)
+		default:
+			return new(Node)
+		}
+	}
+	n := &b.room[0]
+	b.room = b.room[1:]
+	b.made++
+	return n
+}
+
+// fewNodes is how many nodes of a bucket are allocated at first: most are full or have next to none.
+const fewNodes = 4

@@ -12,6 +12,8 @@ type callTable struct {
 	n         int
 	next      uint16
 	made      uint64
+
+	firstSlots, firstDeadlines [minSlots]*Call // room for a few
 }
 
 const minSlots = 8
@@ -42,7 +44,15 @@ func (t *callTable) slot(tid uint16) int { return int(tid) & (len(t.slots) - 1) 
 // grow doubles the slots. Ids that differ in the low bits still do with one bit more.
 func (t *callTable) grow() {
 	old := t.slots
-	t.slots = make([]*Call, max(minSlots, 2*len(old)))
+	if old == nil {
+		clear(t.firstSlots[:])
+		t.slots = t.firstSlots[:]
+		if t.deadlines == nil {
+			t.deadlines = t.firstDeadlines[:0]
+		}
+		return
+	}
+	t.slots = make([]*Call, 2*len(old))
 	for _, c := range old {
 		if c != nil {
 			t.slots[t.slot(c.tid)] = c

@@ -47,7 +47,8 @@ type Config struct {
 	// every refresh of the table and when the network has changed. Nil gives none.
 	AddressProbe AddressProbe
 
-	// OnDatagram sees each datagram of both sockets first and returns true if it was meant for it.
+	// OnDatagram sees each datagram of both sockets that cannot be an RPC message by its first byte, and returns true
+	// if it was meant for it.
 	OnDatagram func(s host.Socket, from netip.AddrPort, b []byte) bool
 	// OnRequest gets the commands that are not the endpoint's own. Without it they are answered as unknown.
 	OnRequest func(*Request)

@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -17,55 +18,53 @@ type Endpoint struct {
 	h   host.Host
 	cfg Config
 
-	server, client         host.Socket // nil while suspended
-	serverPort, clientPort uint16      // as bound before, to be taken again
-
-	table  *kad.Table
-	nodes  kad.List
-	nat    *nat.Sampler
-	tokens kad.Tokens
-	health kad.Health
-
+	// What every datagram needs lies together: a program with thousands of nodes waits for memory more than it computes.
+	server, client                  host.Socket // nil while suspended
 	adaptive, forcePersistent       bool
 	ephemeral, firewalled           bool
 	bootstrapped, suspended, closed bool
 	online, degraded                bool
+	deadlineArmed, drainArmed       bool
+	tick                            kad.Tick
+	askedAt                         kad.Tick // when others were last asked whether our public address has moved
+	probes                          []*probe
+	nodes                           kad.List
+	nat                             *nat.Sampler
+	table                           kad.Table
+	calls                           callTable
+	window                          window
+	drained                         host.Instant // when the window was last drained
+	deadlineAt                      host.Instant
+	free                            [][]byte // packet buffers
+	out                             []byte   // the answer being built
+	swaps                           int      // buckets being checked
+	stats                           Stats
 
-	ticker       host.Timer
-	lastTick     host.Instant
-	tick         kad.Tick
-	refreshTicks int
-	lonelyWait   int // ticks between two looks for more nodes, and those since the last
-	lonelyTicks  int
-	stableTicks  int
-	downHints    int        // sent in this tick
-	checkedHost  netip.Addr // our public host when the network state was last updated
-	checks       int        // nodes being checked
-	swaps        int        // buckets being checked
-	unnamed      []netip.AddrPort
-	probes       []*probe
-	interfaces   []netip.Addr
-	askings      int      // rounds of asking whether our public address has moved
-	askedAt      kad.Tick // when the last one was
-	cancelAsking func()   // ends what the last one asks of the address probe
-	sampling     sampling
+	tokens   kad.Tokens
+	health   kad.Health
+	deadline host.Timer
+	drain    host.Timer
+	queue    []*Call       // waiting for room in the window
+	response wire.Response // that has arrived
+	reply    Reply         // that a query is looking at
+	delayed  []*delayedPing
 
-	calls         callTable
-	deadline      host.Timer
-	deadlineAt    host.Instant
-	deadlineArmed bool
-	window        window
-	drained       host.Instant // when the window was last drained
-	drain         host.Timer
-	drainArmed    bool
-	queue         []*Call  // waiting for room in the window
-	free          [][]byte // packet buffers
-	out           []byte   // the answer being built
-	reply         Reply    // that a query is looking at
-	delayed       []*delayedPing
-
-	adaptiveTimeout *adaptiveTimeout
-	stats           Stats
+	serverPort, clientPort uint16 // as bound before, to be taken again
+	ticker                 host.Timer
+	lastTick               host.Instant
+	refreshTicks           int
+	lonelyWait             int // ticks between two looks for more nodes, and those since the last
+	lonelyTicks            int
+	stableTicks            int
+	downHints              int        // sent in this tick
+	checkedHost            netip.Addr // our public host when the network state was last updated
+	checks                 int        // nodes being checked
+	unnamed                []netip.AddrPort
+	interfaces             []netip.Addr
+	askings                int    // rounds of asking whether our public address has moved
+	cancelAsking           func() // ends what the last one asks of the address probe
+	sampling               sampling
+	adaptiveTimeout        *adaptiveTimeout
 }
 
 // New binds the sockets and starts to bootstrap at the end of the turn.
@@ -101,7 +100,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	// Ticks start at random, so that nodes started together do not act together.
 	e.tick = kad.Tick(100 - binary.LittleEndian.Uint32(seed[2:])%50)
 	e.refreshTicks = refreshTicks - int(binary.LittleEndian.Uint32(seed[6:])%(refreshTicks/2))
-	e.table = kad.NewTable(id.NodeID(seed[10:]), kad.K)
+	e.table.Reset(id.NodeID(seed[10:]), kad.K)
 
 	if err := e.bind(); err != nil {
 		return nil, err

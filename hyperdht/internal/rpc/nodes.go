@@ -65,16 +65,17 @@ func (e *Endpoint) addressChanged(before netip.AddrPort) {
 
 // addNode adds a node if its bucket has room; to is our address as it sees it, if it told us.
 func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) {
-	if node == e.table.Self() || e.table.Get(node) != nil {
+	if node == e.table.Self() {
 		return
 	}
-	if bucket := e.table.Bucket(node); len(bucket) >= kad.K {
-		e.bucketFull(bucket, node, addr, to)
+	n := e.table.Insert(node, addr)
+	if n == nil {
+		if e.table.Get(node) == nil {
+			e.bucketFull(e.table.Bucket(node), node, addr, to)
+		}
 		return
 	}
-	n := kad.NewNode(node, addr)
 	n.Added, n.Pinged, n.Seen = e.tick, e.tick, e.tick
-	e.table.Add(n)
 	e.nodes.Touch(n)
 	if to.IsValid() {
 		n.Sampled = e.tick

@@ -60,6 +60,8 @@ const (
 	maxDelayedPings = 1024
 	// maxCandidates bounds the nodes one lookup remembers. An honest one meets a few hundred.
 	maxCandidates = 2048
+	// seenAtFirst is how many nodes a lookup has room for: it meets about that many among ten thousand.
+	seenAtFirst = 100
 	// maxCloser is how many closer nodes of one reply are looked at: nobody sends more than a bucket.
 	maxCloser = kad.K
 	// maxReferrers bounds who is told that a node is down: those who named it first.

@@ -66,15 +66,18 @@ type Query struct {
 	spare   []candidate  // allocated, not used yet
 	pending []*candidate // a stack: the last is asked first
 	closest kad.Nearest[Reply]
+
+	referrers []addrKey // who answered with nodes
 }
 
 // candidate is a node that the query knows of.
 type candidate struct {
 	id        id.NodeID
 	addr      addrKey
-	referrers []addrKey // who named it
-	state     candidateState
 	depth     uint16 // 1 for a node that was known, one more for each that had to be asked to learn of it
+	state     candidateState
+	named     uint8                // by how many
+	referrers [maxReferrers]uint16 // the first of them who named it, as indices into Query.referrers
 }
 
 type candidateState uint8
@@ -96,7 +99,7 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	q := &Query{
 		e: e, cfg: cfg,
 		concurrency: cfg.Concurrency,
-		seen:        make(map[addrKey]*candidate),
+		seen:        make(map[addrKey]*candidate, seenAtFirst),
 		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
 	}
 	if q.concurrency <= 0 {
@@ -121,7 +124,8 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	return q
 }
 
-// Closest are the nearest replies so far, nearest first. The slice belongs to the query.
+// Closest are the nearest replies so far, nearest first, without the nodes that they named. The slice belongs to the
+// query.
 func (q *Query) Closest() []Reply { return q.closest.Items() }
 
 // Successes is the number of answers without an error code.
@@ -165,7 +169,7 @@ func (q *Query) end() bool {
 	}
 	q.ended = true
 	q.e.stats.Queries.Active--
-	q.pending, q.seen, q.spare = nil, nil, nil
+	q.pending, q.seen, q.spare, q.referrers = nil, nil, nil, nil
 	if q.ownSession {
 		q.cfg.Session.Cancel()
 	}
@@ -220,8 +224,8 @@ func (q *Query) addFromTable() {
 	}
 }
 
-// offer makes a candidate of a node that referrer named, if it is closer than what we have. It reports
-// whether the node is.
+// offer makes a candidate of a node that referrer named, if it is closer than what we have and not ourselves. It
+// reports false if it is not closer.
 func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	key := keyOf(addr)
 	if c := q.seen[key]; c != nil {
@@ -229,23 +233,34 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 		case !referrer.IsValid():
 		case c.state == down:
 			q.e.sendDownHint(referrer, addr, q.cfg.Session)
-		case c.state == waiting && len(c.referrers) < maxReferrers:
-			c.referrers = append(c.referrers, keyOf(referrer))
+		case c.state == waiting:
+			c.refer(len(q.referrers) - 1)
 		}
 		return q.closest.Closer(c.id)
 	}
 	node := id.NodeIDOf(addr)
+	if referrer.IsValid() && node == q.e.table.Self() {
+		return true // others name us, too
+	}
 	if !q.closest.Closer(node) || len(q.seen) >= maxCandidates {
 		return false
 	}
 	c := q.newCandidate()
 	c.id, c.addr, c.depth = node, key, depth
 	if referrer.IsValid() {
-		c.referrers = append(c.referrers, keyOf(referrer))
+		c.refer(len(q.referrers) - 1)
 	}
 	q.seen[key] = c
 	q.pending = append(q.pending, c)
 	return true
+}
+
+// refer notes that one of the query's referrers has named the candidate.
+func (c *candidate) refer(referrer int) {
+	if c.named < maxReferrers {
+		c.referrers[c.named] = uint16(referrer)
+		c.named++
+	}
 }
 
 func (q *Query) newCandidate() *candidate {
@@ -357,7 +372,9 @@ func (q *Query) onReply(c *Call, r *Reply) {
 	if r.Error == wire.CodeNone {
 		q.successes++
 		if r.HasID && q.closest.Closer(r.ID) {
-			q.closest.Add(r.ID, *r)
+			kept := *r
+			kept.Closer = nil
+			q.closest.Add(r.ID, kept)
 			if q.closest.Items()[0].ID == r.ID {
 				q.hops = c.candidate.depth
 			}
@@ -381,15 +398,9 @@ func (q *Query) offerCloser(r *Reply, depth uint16) {
 	if q.cfg.OnlyClosest {
 		return
 	}
-	self := q.e.table.Self()
+	q.referrers = append(q.referrers, keyOf(r.From)) // at most as many as there are candidates
 	for _, addr := range r.Closer {
-		if !isUsable(addr) || !q.e.admits(addr) {
-			continue
-		}
-		if c := q.seen[keyOf(addr)]; c == nil && id.NodeIDOf(addr) == self {
-			continue
-		}
-		if !q.offer(addr, r.From, depth) {
+		if isUsable(addr) && q.e.admits(addr) && !q.offer(addr, r.From, depth) {
 			return
 		}
 	}
@@ -406,10 +417,10 @@ func (q *Query) onError(c *Call, err error) {
 		return
 	case ErrTimeout:
 		c.candidate.state = down
-		for _, r := range c.candidate.referrers {
-			q.e.sendDownHint(r.addr(), c.candidate.addr.addr(), q.cfg.Session)
+		for _, r := range c.candidate.referrers[:c.candidate.named] {
+			q.e.sendDownHint(q.referrers[r].addr(), c.candidate.addr.addr(), q.cfg.Session)
 		}
-		c.candidate.referrers = nil
+		c.candidate.named = 0
 	}
 	q.errors++
 	q.readMore()

@@ -14,10 +14,10 @@ import (
 
 // datagram takes what arrives on one of the two sockets.
 func (e *Endpoint) datagram(s host.Socket, from netip.AddrPort, b []byte) {
-	if e.cfg.OnDatagram != nil && e.cfg.OnDatagram(s, from, b) {
+	if !wire.IsRequest(b) && !wire.IsResponse(b) && e.cfg.OnDatagram != nil && e.cfg.OnDatagram(s, from, b) {
 		return
 	}
-	if s == e.server {
+	if len(e.probes) > 0 && s == e.server {
 		for _, p := range e.probes {
 			p.heard(from.Addr())
 		}
@@ -45,13 +45,16 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 		e.stats.Received.Requests++
 		e.receiveRequest(s, from, &m)
 	case wire.IsResponse(b):
-		m, err := wire.ParseResponse(b)
-		if err != nil {
+		m := &e.response
+		if err := m.Parse(b); err != nil {
 			e.stats.Dropped.Malformed++
 			return
 		}
 		e.stats.Received.Responses++
-		e.receiveResponse(s, from, &m)
+		e.receiveResponse(s, from, m)
+		if cap(m.Closer) > maxCloser {
+			m.Closer = nil // what a hostile one needed is not kept for good
+		}
 	default:
 		e.stats.Dropped.Unusable++
 	}
@@ -65,7 +68,7 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 		e.answer(&a)
 		return
 	}
-	node, known := verify(m.ID, from)
+	node, known := e.verify(m.ID, from)
 	if known {
 		e.learn(s == e.Socket(), node, from, m.To)
 	}
@@ -80,22 +83,29 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 	}
 	r := &Request{
 		From: from, To: m.To, Socket: s, TID: m.TID, Command: m.Command,
-		Token: m.Token, HasID: known, ID: node, Value: m.Value, e: e,
+		HasID: known, ID: node, Value: m.Value, e: e,
 	}
 	if m.Target != nil {
 		r.target = *m.Target
 		r.Target = &r.target
 	}
+	if m.Token != nil {
+		r.token = *m.Token
+		r.Token = &r.token
+	}
 	e.cfg.OnRequest(r)
 }
 
 // verify is the id of a sender: what it claims, if that fits its address.
-func verify(claimed *id.NodeID, from netip.AddrPort) (id.NodeID, bool) {
+func (e *Endpoint) verify(claimed *id.NodeID, from netip.AddrPort) (node id.NodeID, ok bool) {
 	if claimed == nil {
-		return id.NodeID{}, false
+		return node, false
 	}
-	actual := id.NodeIDOf(from)
-	return actual, actual == *claimed
+	n := e.table.Get(*claimed)
+	if n != nil && n.Addr() == from || id.NodeIDOf(from) == *claimed { // hashing takes longer than looking
+		return *claimed, true
+	}
+	return node, false
 }
 
 // command answers an internal command (dht-rpc index.js, _onrequest). Malformed ones get no answer.
@@ -170,7 +180,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	}
 	e.stats.Requests.Responses++
 
-	node, known := verify(m.ID, from)
+	node, known := e.verifyAnswer(c, m.ID, from)
 	if known {
 		if s == e.Socket() {
 			e.suspectMove(m.To.Addr()) // first: where samples are few, one that differs makes them say nothing
@@ -184,10 +194,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	}
 	r := Reply{
 		From: from, To: m.To, Socket: s, ID: node, HasID: known,
-		Closer: clip(m.Closer), Error: m.Error, Value: bytes.Clone(m.Value), RTT: rtt,
-	}
-	if !known {
-		r.ID = id.NodeID{}
+		Closer: m.Closer[:min(len(m.Closer), maxCloser)], Error: m.Error, Value: bytes.Clone(m.Value), RTT: rtt,
 	}
 	if m.Token != nil {
 		token := *m.Token
@@ -202,12 +209,15 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	e.reply = Reply{}
 }
 
-// clip keeps no more of a list than is looked at, so that a hostile one does not stay in memory.
-func clip(closer []netip.AddrPort) []netip.AddrPort {
-	if len(closer) > maxCloser {
-		return slices.Clone(closer[:maxCloser])
+// verifyAnswer is verify for the answer to a call. A query has hashed the addresses of those whom it asks.
+func (e *Endpoint) verifyAnswer(c *Call, claimed *id.NodeID, from netip.AddrPort) (node id.NodeID, ok bool) {
+	if claimed != nil && c.candidate != nil && c.to == from {
+		if c.candidate.id == *claimed {
+			return *claimed, true
+		}
+		return node, false
 	}
-	return closer
+	return e.verify(claimed, from)
 }
 
 // answer is a response to be sent.

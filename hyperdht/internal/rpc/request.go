@@ -24,7 +24,8 @@ type Request struct {
 	Value    []byte    // borrowed for the turn; nil is absent
 
 	e      *Endpoint
-	target id.Target
+	target id.Target // what Target and Token point to
+	token  id.Token
 }
 
 // ReplyOptions change what an answer carries and where it goes.

@@ -74,7 +74,7 @@ func ParseAnnounce(b []byte) (Announce, error) {
 		p := readPeer(&r)
 		m.Peer = &p
 	}
-	m.Refresh = keyIf[[32]byte](&r, flags&announceFlagRefresh != 0)
+	m.Refresh = keyIf(&r, flags&announceFlagRefresh != 0)
 	if flags&announceFlagSignature != 0 {
 		if b := r.Fixed(64); b != nil {
 			m.Signature = (*[64]byte)(b)

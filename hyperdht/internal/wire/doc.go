@@ -50,12 +50,23 @@ func addrIf(r *compact.Reader, present bool) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// keyIf reads 32 bytes if they are present.
-func keyIf[T ~[32]byte](r *compact.Reader, present bool) *T {
+// borrowKeyIf reads 32 bytes if they are present. The result points into what is read.
+func borrowKeyIf(r *compact.Reader, present bool) *[32]byte {
 	if !present {
 		return nil
 	}
-	k := T(r.Key())
+	if b := r.Fixed(32); b != nil {
+		return (*[32]byte)(b)
+	}
+	return nil // the reader has failed
+}
+
+// keyIf reads 32 bytes if they are present.
+func keyIf(r *compact.Reader, present bool) *[32]byte {
+	if !present {
+		return nil
+	}
+	k := r.Key()
 	return &k
 }
 

@@ -93,8 +93,8 @@ func ParseHolepunchPayload(b []byte) (HolepunchPayload, error) {
 		m.Addrs = r.Addrs(compact.MaxArray)
 	}
 	m.RemoteAddr = addrIf(&r, flags&punchFlagRemoteAddr != 0)
-	m.Token = keyIf[[32]byte](&r, flags&punchFlagToken != 0)
-	m.RemoteToken = keyIf[[32]byte](&r, flags&punchFlagRemoteToken != 0)
+	m.Token = keyIf(&r, flags&punchFlagToken != 0)
+	m.RemoteToken = keyIf(&r, flags&punchFlagRemoteToken != 0)
 	if err := r.Err(); err != nil {
 		return HolepunchPayload{}, err
 	}

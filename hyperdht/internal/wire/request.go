@@ -93,7 +93,7 @@ func (m Request) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseRequest reads a request packet.
+// ParseRequest reads a request packet. Its keys and its value point into b.
 func ParseRequest(b []byte) (Request, error) {
 	r := compact.NewReader(b)
 	if r.Uint8() != typeRequest && r.Err() == nil {
@@ -103,11 +103,11 @@ func ParseRequest(b []byte) (Request, error) {
 	m := Request{
 		TID:      r.Uint16(),
 		To:       r.Addr(),
-		ID:       keyIf[id.NodeID](&r, flags&packetFlagID != 0),
-		Token:    keyIf[id.Token](&r, flags&packetFlagToken != 0),
+		ID:       (*id.NodeID)(borrowKeyIf(&r, flags&packetFlagID != 0)),
+		Token:    (*id.Token)(borrowKeyIf(&r, flags&packetFlagToken != 0)),
 		Internal: flags&requestFlagInternal != 0,
 		Command:  r.Uint(),
-		Target:   keyIf[id.Target](&r, flags&requestFlagTarget != 0),
+		Target:   (*id.Target)(borrowKeyIf(&r, flags&requestFlagTarget != 0)),
 	}
 	if flags&packetFlagValue != 0 {
 		m.Value = r.Bytes()

@@ -70,21 +70,28 @@ func (m Response) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseResponse reads a response packet.
+// ParseResponse reads a response packet. Its keys and its value point into b.
 func ParseResponse(b []byte) (Response, error) {
+	var m Response
+	err := m.Parse(b)
+	return m, err
+}
+
+// Parse is ParseResponse for who reads many: the memory of m.Closer is used again. After an error m is zero.
+func (m *Response) Parse(b []byte) error {
+	closer := m.Closer[:0]
+	*m = Response{}
 	r := compact.NewReader(b)
 	if r.Uint8() != typeResponse && r.Err() == nil {
-		return Response{}, ErrPacketType
+		return ErrPacketType
 	}
 	flags := r.Uint()
-	m := Response{
-		TID:   r.Uint16(),
-		To:    r.Addr(),
-		ID:    keyIf[id.NodeID](&r, flags&packetFlagID != 0),
-		Token: keyIf[id.Token](&r, flags&packetFlagToken != 0),
-	}
+	m.TID = r.Uint16()
+	m.To = r.Addr()
+	m.ID = (*id.NodeID)(borrowKeyIf(&r, flags&packetFlagID != 0))
+	m.Token = (*id.Token)(borrowKeyIf(&r, flags&packetFlagToken != 0))
 	if flags&responseFlagCloser != 0 {
-		m.Closer = r.Addrs(compact.MaxArray)
+		m.Closer = r.ReadAddrs(closer, compact.MaxArray)
 	}
 	if flags&responseFlagError != 0 {
 		m.Error = r.Uint()
@@ -93,7 +100,8 @@ func ParseResponse(b []byte) (Response, error) {
 		m.Value = r.Bytes()
 	}
 	if err := r.Err(); err != nil {
-		return Response{}, err
+		*m = Response{}
+		return err
 	}
-	return m, nil
+	return nil
 }
