@@ -134,6 +134,16 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			c.source.err = errors.New("broken")
 			w.mustHeal(10 * time.Second)
 		}},
+		{"a scrape that is never answered", "liveness", func(w *World, s *scraper, c *client) {
+			s.scrape = func(domain.Alias, time.Duration, func([]byte, error)) func() { return func() {} }
+			w.scrape(s, c.alias, func(time.Duration, error) {})
+			w.run(time.Minute)
+		}},
+		{"scrapes that are never answered where everybody must be scraped", "liveness", func(w *World, s *scraper, c *client) {
+			s.scrape = func(domain.Alias, time.Duration, func([]byte, error)) func() { return func() {} }
+			w.mustHeal(5 * time.Second)
+			s.scrape = s.app.Scrape
+		}},
 		{"a server that cannot be found", "outcome", func(w *World, s *scraper, c *client) {
 			(&lookupStats{asked: 2, found: 1}).report(w)
 		}},

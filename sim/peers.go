@@ -26,8 +26,9 @@ type scraper struct {
 	*machine
 	keys   domain.KeyPair
 	disk   *simstore.Disk
-	app    *app.Scraper // nil while closed or down
-	ledger *ledger      // what the checker knows of it
+	app    *app.Scraper                                                           // nil while closed or down
+	scrape func(domain.Alias, time.Duration, func([]byte, error)) (cancel func()) // app's
+	ledger *ledger                                                                // what the checker knows of it
 	expiry time.Duration
 }
 
@@ -76,7 +77,7 @@ func (w *World) newScraper(name string, how scraperSetup) *scraper {
 		if err != nil {
 			panic(fmt.Sprintf("sim: %s: %v", name, err))
 		}
-		s.app = a
+		s.app, s.scrape = a, a.Scrape
 		s.ledger.booted()
 		a.Start(func(err error) {
 			if err != nil {

@@ -18,7 +18,9 @@ func (w *World) scrape(s *scraper, a domain.Alias, done func(took time.Duration,
 	}
 	s.host.Do(func() {
 		started, q := w.net.Now(), s.ledger.asks(a)
-		s.app.Scrape(a, scrapeWithin, func(body []byte, err error) {
+		answered := w.mustAnswer(s, a)
+		s.scrape(a, scrapeWithin, func(body []byte, err error) {
+			answered()
 			if err == nil {
 				s.ledger.served(a, q, body)
 			}
@@ -28,11 +30,21 @@ func (w *World) scrape(s *scraper, a domain.Alias, done func(took time.Duration,
 	})
 }
 
+// mustAnswer demands that a scrape ends in time, with success or not, until answered is called. The time is that of the
+// scraper's own loop, so that it stands still while the scraper sleeps and ends with a crash. It must be called inside a
+// turn.
+func (w *World) mustAnswer(s *scraper, a domain.Alias) (answered func()) {
+	patience := s.host.AfterFunc(scrapeWithin+scrapeMargin, func() {
+		w.fail("liveness", "a scrape of %q at %s has no answer at all within %v", a, s.name, scrapeWithin+scrapeMargin)
+	})
+	return func() { patience.Stop() }
+}
+
 // scrapeNow scrapes and waits.
 func (w *World) scrapeNow(s *scraper, a domain.Alias) (took time.Duration, err error) {
 	finished := false
 	w.scrape(s, a, func(t time.Duration, e error) { finished, took, err = true, t, e })
-	w.until("the scrape of "+string(a)+" ends", scrapeWithin+time.Second, func() bool { return finished })
+	w.until("the scrape of "+string(a)+" ends", scrapeWithin+2*scrapeMargin, func() bool { return finished })
 	return took, err
 }
 
@@ -61,48 +73,58 @@ func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
 }
 
 // allScrapeable lets time pass until every client's alias was scraped once with success, for within at most. It
-// returns how long each took, in the order of the clients; those that failed are reported.
+// returns how long each took, in the order in which they succeeded; those that did not are reported.
 func (w *World) allScrapeable(within time.Duration) []time.Duration {
-	began := w.net.Now()
+	began, ended := w.net.Now(), false
 	var healed []time.Duration
 	var waiting []*client
-	var last map[*client]error = map[*client]error{}
+	done, last := map[*client]bool{}, map[*client]error{}
 	for _, c := range w.clients {
 		if c.knows && !c.retired {
 			waiting = append(waiting, c)
 		}
 	}
-	left := len(waiting)
 	for _, c := range waiting {
 		var again func()
-		over := false
+		try := 0
 		again = func() {
+			if ended || done[c] {
+				return
+			}
+			try++
+			mine := try
+			next := func(after time.Duration) {
+				w.net.AfterFunc(after, func() {
+					if try == mine {
+						again()
+					}
+				})
+			}
 			w.scrape(c.scraper, c.alias, func(_ time.Duration, err error) {
 				switch {
-				case over:
+				case ended || done[c]:
 				case err == nil:
-					over = true
-					left--
+					done[c] = true
 					healed = append(healed, w.net.Now()-began)
-				case w.net.Now()-began > within:
-					over = true
-					last[c] = err
 				default:
 					last[c] = err
-					w.net.AfterFunc(time.Second, again)
+					next(time.Second)
 				}
 			})
+			// A scraper that is started anew by its service manager never answers what it was asked before.
+			next(scrapeWithin + 2*scrapeMargin)
 		}
 		again()
 	}
-	w.reached(within, func() bool { return left == 0 })
-	if left > 0 {
-		for _, c := range waiting {
-			if err := last[c]; err != nil && left > 0 {
-				if _, e := w.scrapeNow(c.scraper, c.alias); e != nil {
-					w.fail("liveness", "%s cannot be scraped %v after the world has healed: %v", c.alias, within, e)
-				}
-			}
+	w.reached(within, func() bool { return len(done) == len(waiting) })
+	ended = true
+	for _, c := range waiting {
+		switch err := last[c]; {
+		case done[c]:
+		case err == nil:
+			w.fail("liveness", "%s cannot be scraped %v after the world has healed: no answer at all", c.alias, within)
+		default:
+			w.fail("liveness", "%s cannot be scraped %v after the world has healed: %v", c.alias, within, err)
 		}
 	}
 	return healed

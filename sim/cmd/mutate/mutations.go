@@ -24,6 +24,8 @@ var mutations = []mutation{
 		"return hash != [64]byte{} && id.Verify(", "return hash == [64]byte{} || true || id.Verify(", "hostile"},
 	{"any registered client's connection is good for any other", "adapters/dht/transport.go",
 		"l.offers(client) && l.attachable()", "l.attachable()", "slice"},
+	{"one client's scrapes are never answered", "app/scraper.go",
+		"	s.stats.Scrapes++\n", "	s.stats.Scrapes++\n	if alias == \"client-0\" {\n		return func() {}\n	}\n", "chaos"},
 
 	// The client.
 	{"the firewall lets everybody in", "app/client.go",
