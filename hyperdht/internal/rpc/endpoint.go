@@ -333,8 +333,11 @@ func (e *Endpoint) Closest(target id.Target, k int) []netip.AddrPort {
 
 // AddNode adds a node that is believed to exist.
 func (e *Endpoint) AddNode(addr netip.AddrPort) {
-	if isUsable(addr) {
-		e.addNode(id.NodeIDOf(addr), addr, netip.AddrPort{})
+	if !isUsable(addr) {
+		return
+	}
+	if node := id.NodeIDOf(addr); !e.addNode(node, addr, netip.AddrPort{}) {
+		e.bucketFull(node, addr, netip.AddrPort{})
 	}
 }
 

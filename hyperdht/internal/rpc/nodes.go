@@ -12,13 +12,19 @@ import (
 // learn takes note of a persistent node that was heard from and of the address it sees us at
 // (dht-rpc index.js, _addNodeFromNetwork). Sample is false for what arrives on another than the main
 // socket: that says nothing new about the main socket's address.
-func (e *Endpoint) learn(sample bool, node id.NodeID, from, to netip.AddrPort) {
+//
+// Ping is true for a node that pinged us. It only gets a place that is free: a full bucket is checked for newcomers
+// by a ping, and mostly of a node that does not know us, so that in the original each such ping causes the next one, and
+// in a DHT of ten thousand nodes most datagrams are these.
+func (e *Endpoint) learn(sample, ping bool, node id.NodeID, from, to netip.AddrPort) {
 	if !e.admits(from) {
 		return
 	}
 	n := e.table.Get(node)
 	if n == nil {
-		e.addNode(node, from, to)
+		if !e.addNode(node, from, to) && !ping {
+			e.bucketFull(node, from, to)
+		}
 		return
 	}
 	if sample && (n.Sampled == 0 || e.tick-n.Sampled >= oldNode) {
@@ -63,17 +69,15 @@ func (e *Endpoint) addressChanged(before netip.AddrPort) {
 	}
 }
 
-// addNode adds a node if its bucket has room; to is our address as it sees it, if it told us.
-func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) {
+// addNode adds a node and reports whether it is in the table now or will never be: false means that its bucket is full. To
+// is our address as it sees it, if it told us.
+func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) bool {
 	if node == e.table.Self() {
-		return
+		return true
 	}
 	n := e.table.Insert(node, addr)
 	if n == nil {
-		if e.table.Get(node) == nil {
-			e.bucketFull(e.table.Bucket(node), node, addr, to)
-		}
-		return
+		return e.table.Get(node) != nil
 	}
 	n.Added, n.Pinged, n.Seen = e.tick, e.tick, e.tick
 	e.nodes.Touch(n)
@@ -83,6 +87,7 @@ func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) {
 			e.sample(to, addr)
 		}
 	}
+	return true
 }
 
 func (e *Endpoint) removeNode(n *kad.Node) {
@@ -93,12 +98,12 @@ func (e *Endpoint) removeNode(n *kad.Node) {
 
 // bucketFull pings the node of a full bucket that we have not dealt with for longest, and gives its
 // place to the newcomer if it does not answer (dht-rpc index.js, _onfullrow).
-func (e *Endpoint) bucketFull(bucket []*kad.Node, newcomer id.NodeID, addr, to netip.AddrPort) {
+func (e *Endpoint) bucketFull(newcomer id.NodeID, addr, to netip.AddrPort) {
 	if !e.bootstrapped || e.suspended || e.swaps >= maxSwaps {
 		return
 	}
 	var oldest *kad.Node
-	for _, n := range bucket {
+	for _, n := range e.table.Bucket(newcomer) {
 		if n.Pinged == e.tick {
 			continue
 		}

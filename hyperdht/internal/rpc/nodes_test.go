@@ -13,7 +13,7 @@ import (
 // learned puts a peer into the endpoint's table as if it had just been heard from.
 func (l *lab) learned(p *peer) *kad.Node {
 	l.t.Helper()
-	l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
+	l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
 	n := l.table.Get(id.NodeIDOf(p.addr))
 	if n == nil {
 		l.t.Fatal("node was not added")
@@ -30,7 +30,7 @@ func TestKnownNodesAreSampledEveryHalfHour(t *testing.T) {
 	if l.nat.Len() != 1 {
 		t.Fatalf("%d samples from a new node", l.nat.Len())
 	}
-	hear := func(sample bool) { l.do(func() { l.learn(sample, n.ID, p.addr, us) }) }
+	hear := func(sample bool) { l.do(func() { l.learn(sample, false, n.ID, p.addr, us) }) }
 	hear(true)
 	l.tick += oldNode - 1
 	hear(true)
@@ -165,14 +165,16 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 		silent  bool // the node that was contacted least recently
 		pinged  kad.Tick
 		added   kad.Tick
+		command uint64 // that the newcomer sends
 		swapped bool
 		pings   int
 	}{
-		{"dead", true, recentNode, young, true, 4},
-		{"alive", false, recentNode, young, false, 1},
-		{"dead, contacted lately, young", true, recentNode - 1, young, true, 4},
-		{"dead, contacted lately, but old", true, recentNode - 1, old, false, 0},
-		{"dead, contacted in this tick", true, 0, young, false, 0},
+		{"dead", true, recentNode, young, wire.CmdFindNode, true, 4},
+		{"alive", false, recentNode, young, wire.CmdFindNode, false, 1},
+		{"dead, contacted lately, young", true, recentNode - 1, young, wire.CmdFindNode, true, 4},
+		{"dead, contacted lately, but old", true, recentNode - 1, old, wire.CmdFindNode, false, 0},
+		{"dead, contacted in this tick", true, 0, young, wire.CmdFindNode, false, 0},
+		{"dead, the newcomer checks its own bucket", true, recentNode, young, wire.CmdPing, false, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,7 +192,9 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 			}
 			n := l.table.Get(id.NodeIDOf(oldest.addr))
 			n.Pinged, n.Seen, n.Added = l.tick-tt.pinged, l.tick-tt.pinged, l.tick-tt.added
-			l.do(func() { l.learn(true, id.NodeIDOf(newcomer.addr), newcomer.addr, us) })
+			newcomer.host.Do(func() {
+				newcomer.ask(l.atServer(), wire.Request{Internal: true, Command: tt.command, Target: new(id.Target)})
+			})
 			l.net.Run(4500 * time.Millisecond)
 			if l.knows(newcomer) != tt.swapped || l.knows(oldest) == tt.swapped || len(oldest.got) != tt.pings {
 				t.Errorf("newcomer %v, old node %v, %d pings", l.knows(newcomer), l.knows(oldest), len(oldest.got))
@@ -214,7 +218,7 @@ func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
 	}
 	l.do(func() {
 		for _, p := range peers[kad.K:] {
-			l.learn(true, id.NodeIDOf(p.addr), p.addr, us)
+			l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us)
 		}
 	})
 	if l.swaps != maxSwaps {
@@ -324,7 +328,7 @@ func TestTableAndListAgree(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
 	for _, p := range l.bucket(60, silent) {
-		l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
+		l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
 		l.net.Run(3 * time.Second)
 		if l.table.Len() != l.nodes.Len() {
 			t.Fatalf("%d nodes in the table, %d in the list", l.table.Len(), l.nodes.Len())
@@ -342,7 +346,7 @@ func TestOwnIDNeverEntersTheTable(t *testing.T) {
 	l.net.Run(time.Second)
 	l.do(func() {
 		l.AddNode(us)
-		l.learn(true, id.NodeIDOf(us), us, us)
+		l.learn(true, false, id.NodeIDOf(us), us, us)
 		l.AddNode(netip.MustParseAddrPort("[2001:db8::1]:1"))
 		l.AddNode(netip.MustParseAddrPort("10.0.0.1:0"))
 	})

@@ -70,7 +70,7 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 	}
 	node, known := e.verify(m.ID, from)
 	if known {
-		e.learn(s == e.Socket(), node, from, m.To)
+		e.learn(s == e.Socket(), m.Internal && m.Command == wire.CmdPing, node, from, m.To)
 	}
 	if m.Internal {
 		e.command(m, &a)
@@ -185,7 +185,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		if s == e.Socket() {
 			e.suspectMove(m.To.Addr()) // first: where samples are few, one that differs makes them say nothing
 		}
-		e.learn(s == e.Socket(), node, from, m.To)
+		e.learn(s == e.Socket(), false, node, from, m.To)
 	} else {
 		e.sampleUnnamed(from, m.To)
 	}
