@@ -23,7 +23,8 @@ type Faults struct {
 	// them. Each victim has its own share of it, in each direction: half of them nothing, few nearly all.
 	// Its hops, bandwidth and queue are not used.
 	Link Link
-	// Partitions cut the victims in two parts, at random; half of the partitions cut one direction only.
+	// Partitions cut the internet between the victims in two parts, at random; half of the partitions cut one direction
+	// only. Who is behind one router stays together, and that router sees nothing of what the other side sends.
 	Partitions Spell
 
 	// Sleeps suspend hosts.
@@ -121,7 +122,7 @@ type Outbreak struct {
 // trouble is a fault that ends by itself, if the outbreak does not before.
 type trouble struct{ end func() }
 
-// cut is a partition of the machines into two sides.
+// cut is a partition of the internet into two sides.
 type cut uint8
 
 const (
@@ -291,7 +292,8 @@ func (o *Outbreak) partition(luck *dice) func() {
 	}
 	n.note("", "partition-"+n.cut.String())
 	for _, m := range o.machines {
-		m.side = uint8(mix(salt, m.salt) & 1)
+		top := m.top()
+		top.side = uint8(mix(salt, top.salt) & 1)
 	}
 	return func() {
 		n.cut = cutNone

@@ -78,10 +78,16 @@ type NAT struct {
 
 	// Lifetime is how long a session lives without refresh; 0 means 2 minutes.
 	Lifetime time.Duration
-	Refresh  Refresh
+	// Unanswered is how long it lives before something has come in, Lifetime at most; 0 means Lifetime. With the next
+	// refresh after an answer it lives for the whole Lifetime, unless it is no older than Young then, counted from its
+	// beginning: few questions with an answer each are no conversation.
+	Unanswered, Young time.Duration
+	Refresh           Refresh
 	// Hairpin lets inside hosts reach each other by their public addresses. The receiver sees the sender's
 	// public address (RFC 4787, REQ-9).
 	Hairpin bool
+	// ForgetOnMove ends all sessions when the public address changes. Otherwise they and their ports live on.
+	ForgetOnMove bool
 
 	// Size bounds the sessions; 0 means 65536. A session is a mapping together with one remote end that its
 	// filter admits.
@@ -101,10 +107,13 @@ func (c *NAT) check() {
 	refuse(translates && !tracks, "a NAT has nowhere to send what it has no mapping for, and so a filter")
 	refuse(!translates && (c.Ports != 0 || c.FirstPort != 0 || c.LastPort != 0), "a firewall gives no ports")
 	refuse(!translates && c.Hairpin, "behind a firewall there are no public addresses to reach each other by")
-	refuse(!tracks && (c.Lifetime != 0 || c.Refresh != 0 || c.Size != 0 || c.Full != 0), "a router without a filter has no sessions")
+	refuse(!translates && c.ForgetOnMove, "a firewall has no public address that could change")
+	refuse(!tracks && (c.Lifetime != 0 || c.Unanswered != 0 || c.Young != 0 || c.Refresh != 0 || c.Size != 0 || c.Full != 0), "a router without a filter has no sessions")
 	refuse(c.Overload && (c.Mapping <= EndpointIndependent || c.Filtering < c.Mapping), "mappings that share a port are told apart by their remote ends")
 	refuse(c.FirstPort > c.LastPort || c.FirstPort == 0 && c.LastPort != 0, "the ports are no range")
-	refuse(c.Lifetime < 0 || c.Size < 0, "lifetime and size have no sign")
+	refuse(c.Lifetime < 0 || c.Unanswered < 0 || c.Young < 0 || c.Size < 0, "lifetimes and size have no sign")
+	refuse(c.Unanswered > c.withDefaults().Lifetime, "an answer does not make lives shorter")
+	refuse(c.Young != 0 && c.Unanswered == 0, "the young live as long as the unanswered, for which there is no time")
 }
 
 // withDefaults fills in what was left to us.
@@ -143,21 +152,30 @@ func SymmetricRandom() NAT {
 }
 
 // Masquerade is what Linux does: a mapping for each remote end which has the port of the inside socket
-// unless another inside socket has it towards the same end.
+// unless another inside socket has it towards the same end. The sessions end when the address goes.
 func Masquerade() NAT {
-	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overload: true}
+	return linuxTimes(NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overload: true, ForgetOnMove: true})
 }
 
 // MasqueradeRandom is what Linux does with the flags random or fully-random.
 func MasqueradeRandom() NAT {
-	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overload: true, Ports: RandomPort}
+	n := Masquerade()
+	n.Ports = RandomPort
+	return n
+}
+
+// linuxTimes gives a NAT the times of Linux (net/netfilter/nf_conntrack_proto_udp.c), where what comes in counts as much
+// as what leaves.
+func linuxTimes(n NAT) NAT {
+	n.Lifetime, n.Unanswered, n.Young, n.Refresh = linuxStream, linuxUnreplied, linuxYoung, RefreshBoth
+	return n
 }
 
 // Open forwards everything: hosts behind it are public.
 func Open() NAT { return NAT{} }
 
-// FirewallOnly leaves addresses alone and lets in what answers.
-func FirewallOnly() NAT { return NAT{Filtering: AddressAndPortDependent} }
+// FirewallOnly leaves addresses alone and lets in what answers, as Linux does.
+func FirewallOnly() NAT { return linuxTimes(NAT{Filtering: AddressAndPortDependent}) }
 
 // UDPBlocked lets no datagram pass.
 func UDPBlocked() NAT { return NAT{Block: true} }

@@ -1,6 +1,7 @@
 package simnet_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -450,6 +451,154 @@ func TestPublicAddressChangesInMidFlow(t *testing.T) {
 	}
 }
 
+func TestRouterThatForgetsEndsSessionsWithItsAddress(t *testing.T) {
+	moved := netip.MustParseAddr("203.0.113.99")
+	nat := simnet.PortRestricted()
+	nat.ForgetOnMove = true
+	h := newHome(nat)
+	h.inside.send(h.atX1, "before")
+	h.router.SetAddr(moved)
+	h.x1.send(at(moved, 5000), "to the new address")
+	h.dropped(t, simnet.DropUnmapped, 1)
+	h.inside.send(h.atX1, "after")
+	h.x1.send(at(moved, 5000), "answer")
+	if h.x1.last() != at(moved, 5000) || !slices.Equal(h.inside.got, []string{"answer"}) {
+		t.Errorf("seen as %v; laptop got %q", h.x1.from, h.inside.got)
+	}
+}
+
+// Both a NAT and a firewall, as they keep sessions in different ways.
+func trackers() map[string]simnet.NAT {
+	return map[string]simnet.NAT{"NAT": simnet.PortRestricted(), "firewall": {Filtering: simnet.AddressAndPortDependent}}
+}
+
+func TestUnansweredSessionsEndSooner(t *testing.T) {
+	const in, out = true, false // what x1 sends comes in, what the laptop sends leaves
+	type step struct {
+		at      time.Duration
+		inbound bool
+	}
+	tests := []struct {
+		name    string
+		refresh simnet.Refresh
+		steps   []step // the first one opens
+		lives   time.Duration
+	}{
+		{"unanswered", simnet.RefreshBoth, []step{{0, out}}, 3 * time.Second},
+		{"unanswered and refreshed", simnet.RefreshBoth, []step{{0, out}, {2 * time.Second, out}}, 5 * time.Second},
+		{"the answer itself is an answer to nothing", simnet.RefreshBoth, []step{{0, out}, {2 * time.Second, in}}, 5 * time.Second},
+		{"answered", simnet.RefreshBoth, []step{{0, out}, {100 * ms, in}, {2 * time.Second, out}}, 12 * time.Second},
+		{"answered twice", simnet.RefreshBoth, []step{{0, out}, {100 * ms, in}, {2 * time.Second, in}}, 12 * time.Second},
+		{"answered, but young", simnet.RefreshBoth, []step{{0, out}, {100 * ms, in}, {time.Second, out}}, 4 * time.Second},
+		{"answered and young, then old", simnet.RefreshBoth, []step{{0, out}, {100 * ms, in}, {time.Second, out}, {1100 * ms, out}}, 11100 * ms},
+		{"answered where that does not refresh", simnet.RefreshOutbound, []step{{0, out}, {2 * time.Second, in}}, 3 * time.Second},
+		{"answered and then refreshed", simnet.RefreshOutbound, []step{{0, out}, {1 * time.Second, in}, {2 * time.Second, out}}, 12 * time.Second},
+	}
+	for kind, nat := range trackers() {
+		for _, test := range tests {
+			t.Run(kind+"/"+test.name, func(t *testing.T) {
+				nat.Lifetime, nat.Unanswered, nat.Young, nat.Refresh = 10*time.Second, 3*time.Second, time.Second, test.refresh
+				h := newHome(nat)
+				h.router.LAN().SetLink(simnet.Link{})
+				h.Internet().SetLink(simnet.Link{})
+				for _, s := range test.steps {
+					h.Run(s.at - h.Now())
+					if s.inbound {
+						h.x1.Send(h.x1.last(), 0, []byte("x"))
+					} else {
+						h.inside.Send(h.atX1, 0, []byte("x"))
+					}
+					h.Run(0)
+				}
+				h.Run(test.lives - 1 - h.Now())
+				if h.router.Sessions() != 1 {
+					t.Errorf("%d sessions just before %v", h.router.Sessions(), test.lives)
+				}
+				h.Run(1)
+				if h.router.Sessions() != 0 {
+					t.Errorf("%d sessions after %v", h.router.Sessions(), test.lives)
+				}
+			})
+		}
+	}
+}
+
+func TestSessionsLiveAsLongAsTheRouterSays(t *testing.T) {
+	tests := []struct {
+		name  string
+		nat   simnet.NAT
+		lives time.Duration
+	}{
+		{"NAT", simnet.NAT{Mapping: simnet.EndpointIndependent, Filtering: simnet.AddressDependent, Lifetime: 10 * time.Second}, 10 * time.Second},
+		{"firewall", simnet.NAT{Filtering: simnet.AddressDependent, Lifetime: 10 * time.Second}, 10 * time.Second},
+		{"NAT that does not say", simnet.PortRestricted(), 2 * time.Minute},
+		{"firewall that does not say", simnet.NAT{Filtering: simnet.AddressDependent}, 2 * time.Minute},
+		{"Linux", simnet.Masquerade(), 30 * time.Second},
+		{"Linux, random", simnet.MasqueradeRandom(), 30 * time.Second},
+		{"Linux as a firewall", simnet.FirewallOnly(), 30 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHome(test.nat)
+			h.router.LAN().SetLink(simnet.Link{})
+			h.inside.Send(h.atX1, 0, []byte("x"))
+			h.Run(test.lives - 1)
+			before := h.router.Sessions()
+			h.Run(1)
+			if before != 1 || h.router.Sessions() != 0 {
+				t.Errorf("%d sessions just before %v, %d after", before, test.lives, h.router.Sessions())
+			}
+		})
+	}
+}
+
+func TestTableHoldsWhatItShould(t *testing.T) {
+	for kind, nat := range trackers() {
+		for _, size := range []int{3, 0} {
+			nat.Size = size
+			room := size
+			if size == 0 {
+				room = 65536
+			}
+			t.Run(fmt.Sprint(kind, " for ", room), func(t *testing.T) {
+				h := newHome(nat)
+				for i := range room + 2 {
+					h.inside.Send(at(netip.AddrFrom4([4]byte{198, 51, 100, byte(i >> 16)}), uint16(i)), 0, nil)
+				}
+				h.Run(time.Second)
+				if h.router.Sessions() != room || h.Stats().Dropped(simnet.DropTableFull) != 2 {
+					t.Errorf("%d sessions, %d refused", h.router.Sessions(), h.Stats().Dropped(simnet.DropTableFull))
+				}
+			})
+		}
+	}
+}
+
+func TestFullTableForgetsWhomNobodyAnsweredFirst(t *testing.T) {
+	nat := simnet.PortRestricted()
+	nat.Size, nat.Full, nat.Unanswered, nat.Refresh = 2, simnet.EvictOldest, time.Minute, simnet.RefreshBoth
+	h := newHome(nat)
+	h.router.LAN().SetLink(simnet.Link{})
+	h.Internet().SetLink(simnet.Link{})
+	h.inside.send(h.atX1, "first")
+	public := h.x1.last()
+	h.x1.send(public, "answers")
+	h.x1.Send(public, 0, []byte("again, at one instant with the second session"))
+	h.inside.send(h.atX2, "second")
+	h.inside.send(h.atY1, "third")
+	h.x1.send(public, "kept")
+	h.x2.send(public, "evicted")
+	if got := h.inside.got; len(got) != 3 || got[2] != "kept" {
+		t.Errorf("laptop got %q", got)
+	}
+	h.inside.send(h.atX2, "fourth")
+	h.x1.send(public, "kept")
+	h.y1.send(public, "evicted, as it was refreshed before")
+	if got := h.inside.got; len(got) != 4 || got[3] != "kept" {
+		t.Errorf("laptop got %q", got)
+	}
+}
+
 func TestNATAxesThatWouldMeanNothingAreRefused(t *testing.T) {
 	none := netip.Addr{}
 	tests := []struct {
@@ -465,6 +614,12 @@ func TestNATAxesThatWouldMeanNothingAreRefused(t *testing.T) {
 		{"open router with a lifetime", simnet.NAT{Lifetime: time.Second}, none},
 		{"open router with a table", simnet.NAT{Size: 1}, none},
 		{"blocking router with a filter", simnet.NAT{Block: true, Filtering: simnet.AddressDependent}, none},
+		{"firewall that forgets an address", simnet.NAT{Filtering: simnet.AddressDependent, ForgetOnMove: true}, none},
+		{"open router with a time for the unanswered", simnet.NAT{Unanswered: time.Second}, none},
+		{"open router with a time for the young", simnet.NAT{Young: time.Second}, none},
+		{"young, but not unanswered", simnet.NAT{Filtering: simnet.AddressDependent, Young: time.Second}, none},
+		{"unanswered live longer", simnet.NAT{Filtering: simnet.AddressDependent, Unanswered: 121 * time.Second}, none},
+		{"negative lifetime", simnet.NAT{Filtering: simnet.AddressDependent, Lifetime: -1}, none},
 		{"overloaded cone", simnet.NAT{Mapping: simnet.EndpointIndependent, Filtering: simnet.AddressAndPortDependent, Overload: true}, homeIP},
 		{"overload with a weak filter", simnet.NAT{Mapping: simnet.AddressAndPortDependent, Filtering: simnet.AddressDependent, Overload: true}, homeIP},
 		{"ports from high to low", simnet.NAT{Mapping: simnet.EndpointIndependent, Filtering: simnet.AddressDependent, FirstPort: 2, LastPort: 1}, homeIP},

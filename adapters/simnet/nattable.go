@@ -33,8 +33,7 @@ func (e endpoint) scope(d Dependence) endpoint {
 }
 
 // natTable is the memory of a NAT or a firewall. What it answers is a function of the datagrams it has seen,
-// their times and its seed: it has no timers. Sessions are listed by when they were last refreshed, and as
-// all live equally long, those that have expired are at the front.
+// their times and its seed: it has no timers.
 type natTable struct {
 	cfg      NAT
 	luck     dice
@@ -43,9 +42,13 @@ type natTable struct {
 	sessions map[sessionKey]*session
 	mappings map[mappingKey]*mapping // none in a firewall
 	byPort   map[portKey]*mapping
-	oldest   *session
-	newest   *session
+	fresh    sessionList // nobody has answered them yet, where that matters
+	settled  sessionList
 }
+
+// sessionList holds sessions by when they were last refreshed. As all of a list live equally long, those that have
+// expired are at the front.
+type sessionList struct{ oldest, newest *session }
 
 // sessionKey names a mapping and a remote end in what its filter depends on.
 type sessionKey struct{ inside, scope, remote endpoint }
@@ -71,6 +74,9 @@ type session struct {
 	refreshed host.Instant
 	older     *session
 	newer     *session
+	opened    host.Instant
+	answered  bool // something came in
+	settled   bool // and so it lives for the whole of the lifetime
 }
 
 // newNATTable returns an empty table. luck decides about ports.
@@ -86,7 +92,7 @@ func (t *natTable) forget() {
 	t.sessions = map[sessionKey]*session{}
 	t.mappings = map[mappingKey]*mapping{}
 	t.byPort = map[portKey]*mapping{}
-	t.oldest, t.newest = nil, nil
+	t.fresh, t.settled = sessionList{}, sessionList{}
 }
 
 // outbound returns the public port of what an inside socket sends to a remote end; a firewall's is the
@@ -97,7 +103,7 @@ func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, 
 	s := t.sessions[key]
 	if s == nil {
 		var why Drop
-		if s, why = t.open(key); why != 0 {
+		if s, why = t.open(key, now); why != 0 {
 			return 0, why
 		}
 	}
@@ -112,33 +118,43 @@ func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, 
 // firewall the destination is the inside socket.
 func (t *natTable) inbound(now host.Instant, remote, to endpoint) (endpoint, Drop) {
 	t.expire(now)
-	key := sessionKey{inside: to, remote: remote.scope(t.cfg.Filtering)}
-	if t.cfg.Mapping != Never {
-		m := t.byPort[t.portKey(uint16(to), remote.scope(t.cfg.Mapping))]
-		if m == nil {
-			return 0, DropUnmapped
-		}
-		key.inside, key.scope = m.inside, m.scope
-	}
-	s := t.sessions[key]
+	s, why := t.find(remote, to)
 	if s == nil {
-		return 0, DropRefused
+		return 0, why
 	}
 	if t.cfg.Refresh == RefreshBoth {
 		t.refresh(s, now)
 	}
-	return key.inside, 0
+	s.answered = true // after the refresh: an answer is none before it has come
+	return s.key.inside, 0
+}
+
+// find returns the session that what a remote end sends to a public port belongs to, or why there is none. It does not
+// look at times.
+func (t *natTable) find(remote, to endpoint) (*session, Drop) {
+	key := sessionKey{inside: to, remote: remote.scope(t.cfg.Filtering)}
+	if t.cfg.Mapping != Never {
+		m := t.byPort[t.portKey(uint16(to), remote.scope(t.cfg.Mapping))]
+		if m == nil {
+			return nil, DropUnmapped
+		}
+		key.inside, key.scope = m.inside, m.scope
+	}
+	if s := t.sessions[key]; s != nil {
+		return s, 0
+	}
+	return nil, DropRefused
 }
 
 // open adds a session, and a mapping where there is none for it.
-func (t *natTable) open(key sessionKey) (*session, Drop) {
+func (t *natTable) open(key sessionKey, now host.Instant) (*session, Drop) {
 	if len(t.sessions) >= t.cfg.Size {
 		if t.cfg.Full == RefuseNew {
 			return nil, DropTableFull
 		}
-		t.remove(t.oldest)
+		t.remove(t.idlest())
 	}
-	s := &session{key: key}
+	s := &session{key: key, opened: now, settled: t.cfg.Unanswered == 0}
 	if t.cfg.Mapping != Never {
 		mk := mappingKey{key.inside, key.scope}
 		m := t.mappings[mk]
@@ -155,7 +171,7 @@ func (t *natTable) open(key sessionKey) (*session, Drop) {
 		s.m = m
 	}
 	t.sessions[key] = s
-	t.append(s)
+	t.list(s).append(s)
 	return s, 0
 }
 
@@ -205,21 +221,47 @@ func (t *natTable) drawPort() uint16 {
 
 // expire removes what was not refreshed in time.
 func (t *natTable) expire(now host.Instant) {
-	for t.oldest != nil && now.Sub(t.oldest.refreshed) >= t.cfg.Lifetime {
-		t.remove(t.oldest)
+	for t.settled.oldest != nil && t.over(t.settled.oldest, now) {
+		t.remove(t.settled.oldest)
 	}
+	for t.fresh.oldest != nil && t.over(t.fresh.oldest, now) {
+		t.remove(t.fresh.oldest)
+	}
+}
+
+// over reports whether a session has not been refreshed in time.
+func (t *natTable) over(s *session, now host.Instant) bool {
+	lifetime := t.cfg.Unanswered
+	if s.settled {
+		lifetime = t.cfg.Lifetime
+	}
+	return now.Sub(s.refreshed) >= lifetime
+}
+
+// idlest returns the session that was not refreshed for the longest time, of two such the one that nobody answered.
+func (t *natTable) idlest() *session {
+	a, b := t.fresh.oldest, t.settled.oldest
+	if b == nil || a != nil && a.refreshed <= b.refreshed {
+		return a
+	}
+	return b
 }
 
 func (t *natTable) refresh(s *session, now host.Instant) {
 	s.refreshed = now
-	if s != t.newest {
-		t.unlink(s)
-		t.append(s)
+	list := t.list(s)
+	if !s.settled && s.answered && now.Sub(s.opened) > t.cfg.Young {
+		list.unlink(s)
+		s.settled = true
+		t.settled.append(s)
+	} else if s != list.newest {
+		list.unlink(s)
+		list.append(s)
 	}
 }
 
 func (t *natTable) remove(s *session) {
-	t.unlink(s)
+	t.list(s).unlink(s)
 	delete(t.sessions, s.key)
 	if s.m == nil {
 		return
@@ -230,25 +272,33 @@ func (t *natTable) remove(s *session) {
 	}
 }
 
-func (t *natTable) append(s *session) {
-	s.older, s.newer = t.newest, nil
-	if t.newest != nil {
-		t.newest.newer = s
-	} else {
-		t.oldest = s
+// list returns the list that a session is on.
+func (t *natTable) list(s *session) *sessionList {
+	if s.settled {
+		return &t.settled
 	}
-	t.newest = s
+	return &t.fresh
 }
 
-func (t *natTable) unlink(s *session) {
+func (l *sessionList) append(s *session) {
+	s.older, s.newer = l.newest, nil
+	if l.newest != nil {
+		l.newest.newer = s
+	} else {
+		l.oldest = s
+	}
+	l.newest = s
+}
+
+func (l *sessionList) unlink(s *session) {
 	if s.older != nil {
 		s.older.newer = s.newer
 	} else {
-		t.oldest = s.newer
+		l.oldest = s.newer
 	}
 	if s.newer != nil {
 		s.newer.older = s.older
 	} else {
-		t.newest = s.older
+		l.newest = s.older
 	}
 }

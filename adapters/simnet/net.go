@@ -134,8 +134,9 @@ func (n *Net) SetLinks(a, b *Host, l Link) {
 	n.SetLink(b, a, l)
 }
 
-// Block drops everything that one host sends to another, in this direction only, until Unblock. What is
-// on its way still arrives.
+// Block drops everything that one host sends to another, in this direction only, until Unblock. It dies where their
+// ways meet, on the internet or on a LAN that both are behind: the sender's routers see it and open for it, the
+// receiver's do not.
 func (n *Net) Block(from, to *Host) { n.blocked[pair{&from.m.node, &to.m.node}] = true }
 
 // Unblock takes Block back.

@@ -45,6 +45,11 @@ const (
 	natLastPort  = 65535
 	// natLifetime is the least that RFC 4787 asks for (REQ-5).
 	natLifetime = 2 * time.Minute
+	// linuxStream, linuxUnreplied and linuxYoung are Linux's: nf_conntrack_udp_timeout_stream, nf_conntrack_udp_timeout, and
+	// how old an answered session must be to be called a stream (net/netfilter/nf_conntrack_proto_udp.c).
+	linuxStream    = 2 * time.Minute
+	linuxUnreplied = 30 * time.Second
+	linuxYoung     = 2 * time.Second
 	// natSize is the table of a good home router, and far more than one DHT node fills.
 	natSize = 65536
 	// natDraws is how often a random port is drawn before all are looked at in turn.

@@ -68,8 +68,8 @@ func (r *Router) AddHost(name string, addrs ...netip.Addr) *Host {
 // SetAccess puts a link between the router and its uplink, as Host.SetAccess does.
 func (r *Router) SetAccess(l Link) { r.access = &access{Link: l} }
 
-// SetAddr gives a router that translates another public address, as a provider does overnight. Sessions and their
-// ports live on; what is sent to the old address, or is on its way there, has no route.
+// SetAddr gives a router that translates another public address, as a provider does overnight. Whether sessions and
+// their ports live on is up to its NAT; what is sent to the old address, or is on its way there, has no route.
 func (r *Router) SetAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	if !r.addr.IsValid() || !addr.Is4() {
@@ -78,6 +78,9 @@ func (r *Router) SetAddr(addr netip.Addr) {
 	r.uplink.detach(r.addr)
 	r.addr = addr
 	r.uplink.attach(addr, r)
+	if r.nat.ForgetOnMove {
+		r.table.forget()
+	}
 	r.net.mark(markScenario, r.salt)
 	r.net.note(r.name, "address "+addr.String())
 }
@@ -193,6 +196,23 @@ func (r *Router) outbound(d *datagram) {
 		return
 	}
 	r.uplink.forward(d, &r.node, r.uplink.at(d.to.Addr()))
+}
+
+// behind returns who on the LAN would now get what comes for an address of the router, and at which address. Unlike
+// inbound it leaves no mark.
+func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
+	if !from.Addr().Is4() || !to.Addr().Is4() || r.addr.IsValid() && to.Addr() != r.addr {
+		return nil, to, false
+	}
+	if r.table != nil {
+		s, _ := r.table.find(endpointOf(from), endpointOf(to))
+		if s == nil || r.table.over(s, r.net.now) {
+			return nil, to, false
+		}
+		to = s.key.inside.addrPort()
+	}
+	next := r.lan.at(to.Addr())
+	return next, to, next != nil
 }
 
 // inbound sends on what is for the LAN.

@@ -41,7 +41,7 @@ type node struct {
 	uplink *Segment // the segment it is attached to; for a router, the one that is not its LAN
 	access *access
 	faulty *faulty // nil while all is well
-	side   uint8   // of a partition, for machines
+	side   uint8   // of a partition, for who has no router above
 	name   string
 }
 
@@ -177,16 +177,12 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 	d.at, d.on, d.queued = next, s, false
 	link, transmitter := &s.link, (*queue)(nil)
 	to := next.self()
-	if machine, ok := next.(*machine); ok {
-		if n.cut != cutNone && n.cut.between(d.sender.side, to.side) {
-			n.drop(d, DropBlocked)
-			return
-		}
-		if len(n.blocked) > 0 && n.blocked[pair{&d.sender.node, to}] {
-			n.drop(d, DropBlocked)
-			return
-		}
-		if len(n.links) > 0 {
+	if n.cut != cutNone && s.router == nil && n.cut.between(from.side, to.side) || len(n.blocked) > 0 && n.blocks(d, next) {
+		n.drop(d, DropBlocked)
+		return
+	}
+	if len(n.links) > 0 {
+		if machine, ok := next.(*machine); ok {
 			if own := n.links[pair{&d.sender.node, &machine.node}]; own != nil {
 				link, transmitter = &own.Link, &own.queue
 			}
@@ -238,6 +234,35 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 		n.again(d, c.at.Add(c.replay))
 	}
 	n.arm(&d.event, c.at)
+}
+
+// blocks reports whether a datagram that is about to go to next is for a host that its sender's are kept from. Where
+// they go down to it through routers, that is known before the first of them sees the datagram.
+func (n *Net) blocks(d *datagram, next place) bool {
+	to := d.to
+	for {
+		switch at := next.(type) {
+		case *machine:
+			return n.blocked[pair{&d.sender.node, &at.node}]
+		case *Router:
+			if d.on == at.lan { // on its way up
+				return false
+			}
+			var ok bool
+			if next, to, ok = at.behind(d.from, to); !ok {
+				return false
+			}
+		}
+	}
+}
+
+// top returns the outermost node on the way from a machine to the outside: the machine itself or the last router.
+func (m *machine) top() *node {
+	top := &m.node
+	for top.uplink.router != nil {
+		top = &top.uplink.router.node
+	}
+	return top
 }
 
 // again lets a copy of a datagram arrive, with a fate of its own from there.

@@ -1,0 +1,144 @@
+package simnet_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+)
+
+// twoHomes is two hosts that meet through their NATs, one of which lies in another; and one on the internet.
+type twoHomes struct {
+	*simnet.Net
+	left, carrier, right *simnet.Router
+	leftHost, rightHost  *simnet.Host
+	neighbour, outside   *simnet.Host
+	a, b, c, x           *plug
+}
+
+func newTwoHomes() *twoHomes {
+	nat := simnet.PortRestricted()
+	nat.Lifetime, nat.Refresh = 10*time.Second, simnet.RefreshBoth
+	w := &twoHomes{Net: simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: ms}})}
+	w.left = w.AddRouter("left", nat, addr(1))
+	w.carrier = w.AddRouter("carrier", nat, addr(2))
+	w.right = w.carrier.LAN().AddRouter("right", nat, netip.MustParseAddr("100.64.0.2"))
+	w.leftHost, w.rightHost = w.left.AddHost("a", laptop), w.right.AddHost("b", laptop)
+	w.neighbour, w.outside = w.right.AddHost("c", tablet), w.AddHost("x", serverX.Next().Next())
+	w.a, w.b = open(w.Net, w.leftHost, 5000), open(w.Net, w.rightHost, 6000)
+	w.c, w.x = open(w.Net, w.neighbour, 7000), open(w.Net, w.outside, 1)
+	w.a.send(at(addr(2), 6000), "opens")
+	w.b.send(at(addr(1), 5000), "opens")
+	w.c.send(at(addr(1), 5000), "opens")
+	return w
+}
+
+func TestBlockedDatagramsAreNotSeenByTheReceiversRouters(t *testing.T) {
+	w := newTwoHomes()
+	w.a.send(at(addr(2), 6000), "passes")
+	if len(w.b.got) != 1 {
+		t.Fatalf("b got %q before the cut", w.b.got)
+	}
+	w.Block(w.leftHost, w.rightHost)
+	w.a.send(at(addr(2), 7000), "for the neighbour")
+	if len(w.c.got) != 1 {
+		t.Error("the neighbour was cut off, too")
+	}
+	for range 4 {
+		w.Run(4 * time.Second)
+		before := w.Stats().Dropped(simnet.DropBlocked)
+		w.a.send(at(addr(2), 6000), "blocked")
+		if got := w.Stats().Dropped(simnet.DropBlocked) - before; got > 1 || w.carrier.Sessions() > 0 && got == 0 {
+			t.Errorf("%d datagrams blocked of one", got)
+		}
+	}
+	if len(w.b.got) != 1 || w.left.Sessions() == 0 {
+		t.Errorf("b got %q; a's own router has %d sessions", w.b.got, w.left.Sessions())
+	}
+	if w.carrier.Sessions() != 0 || w.right.Sessions() != 0 {
+		t.Errorf("what was blocked kept %d sessions at the carrier alive and %d at home", w.carrier.Sessions(), w.right.Sessions())
+	}
+}
+
+func TestBlockIsOneWayThroughRoutersAndHolds(t *testing.T) {
+	w := newTwoHomes()
+	w.Partition([]*simnet.Host{w.leftHost}, []*simnet.Host{w.rightHost})
+	w.Unblock(w.rightHost, w.leftHost)
+	w.a.send(at(addr(2), 6000), "blocked")
+	before := len(w.a.got)
+	w.b.send(at(addr(1), 5000), "passes")
+	if len(w.b.got) != 0 || len(w.a.got) != before+1 {
+		t.Errorf("a got %q, b got %q", w.a.got, w.b.got)
+	}
+	// Nobody has that address when it comes to the carrier, and somebody does when it arrives.
+	w.Block(w.outside, w.rightHost)
+	w.x.Send(at(addr(2), 6000), 0, []byte("blocked"))
+	w.b.send(at(w.outside.Addr(), 1), "opens meanwhile")
+	if len(w.b.got) != 0 {
+		t.Errorf("b got %q", w.b.got)
+	}
+	// Behind one router there is no internet between them, and the block holds all the same.
+	w.Block(w.neighbour, w.rightHost)
+	w.c.send(at(laptop, 6000), "blocked")
+	if len(w.b.got) != 0 {
+		t.Errorf("b got %q", w.b.got)
+	}
+	w.Heal()
+	w.c.send(at(laptop, 6000), "passes")
+	w.a.send(at(addr(2), 6000), "passes")
+	if len(w.b.got) != 2 {
+		t.Errorf("b got %q after healing", w.b.got)
+	}
+}
+
+// A partition lies on the internet: who is behind one router stays together.
+func TestPartitionLiesOnTheInternet(t *testing.T) {
+	for seed := range uint64(20) {
+		w := newTwoHomes()
+		outbreak := w.Inject(simnet.Faults{Seed: seed, Partitions: simnet.Spell{Every: time.Millisecond, For: time.Hour}},
+			simnet.Victims{Hosts: []*simnet.Host{w.leftHost, w.rightHost, w.neighbour}})
+		w.Run(time.Second)
+		w.b.send(at(tablet, 7000), "neighbours")
+		if len(w.c.got) != 1 {
+			t.Fatalf("seed %d: neighbours are cut off from each other", seed)
+		}
+		sent, heard := 0, len(w.b.got)
+		for range 4 {
+			w.Run(4 * time.Second)
+			w.a.send(at(addr(2), 6000), "x")
+			sent++
+		}
+		blocked := w.Stats().Dropped(simnet.DropBlocked) > 0
+		if blocked != (len(w.b.got) == heard) || blocked != (w.carrier.Sessions() == 0) {
+			t.Errorf("seed %d: blocked: %v; b heard %d of %d, and the carrier has %d sessions", seed, blocked, len(w.b.got)-heard, sent, w.carrier.Sessions())
+		}
+		outbreak.Heal()
+	}
+}
+
+// Half of all partitions cut one direction only.
+func TestPartitionsAreOneWayOrBothWays(t *testing.T) {
+	kinds := map[string]int{}
+	for seed := range uint64(40) {
+		net, a, b := pair(1, simnet.Link{})
+		net.Inject(simnet.Faults{Seed: seed, Partitions: simnet.Spell{Every: time.Millisecond, For: time.Hour}},
+			simnet.Victims{Hosts: []*simnet.Host{a.Host, b.Host}})
+		net.Run(time.Second)
+		a.send(b, "x")
+		b.send(a, "x")
+		net.Run(time.Second)
+		switch len(a.got) + len(b.got) {
+		case 0:
+			kinds["both ways"]++
+		case 1:
+			kinds["one way"]++
+		default:
+			kinds["not at all"]++ // both fell on one side
+		}
+	}
+	// Half of all draws put both on one side, and the others are about evenly of either kind.
+	if kinds["both ways"] < 3 || kinds["one way"] < 3 || kinds["not at all"] < 10 {
+		t.Errorf("two hosts were cut off from each other: %v", kinds)
+	}
+}
