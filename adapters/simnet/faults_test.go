@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type town struct {
 	hosts           []*simnet.Host
 	routers         []*simnet.Router
 	answers         int
+	slowest         time.Duration // until an answer
 	starts, renames int
 }
 
@@ -44,10 +46,17 @@ func (town *town) start(h *simnet.Host) {
 	if err != nil {
 		panic(err)
 	}
-	s.OnReceive(func(netip.AddrPort, []byte) { town.answers++ })
+	s.OnReceive(func(_ netip.AddrPort, b []byte) {
+		town.answers++
+		asked, err := strconv.Atoi(string(b))
+		if err != nil {
+			panic(err)
+		}
+		town.slowest = max(town.slowest, town.Now()-time.Duration(asked))
+	})
 	var tick func()
 	tick = func() {
-		s.Send(at(serverX, 1), 0, []byte("echo"))
+		s.Send(at(serverX, 1), 0, strconv.AppendInt(nil, int64(town.Now()), 10))
 		h.AfterFunc(time.Second, tick)
 	}
 	tick()
@@ -65,6 +74,10 @@ func TestEachFaultStrikesAloneAndHeals(t *testing.T) {
 	drops := func(why simnet.Drop) func(*town) bool {
 		return func(town *town) bool { return town.Stats().Dropped(why) > 0 }
 	}
+	// slower is that the slowest answer took longer than it does without faults, and not longer than it may.
+	slower := func(least, most time.Duration) func(*town) bool {
+		return func(town *town) bool { return town.slowest > least && town.slowest < most }
+	}
 	tests := []struct {
 		name   string
 		faults simnet.Faults
@@ -73,6 +86,14 @@ func TestEachFaultStrikesAloneAndHeals(t *testing.T) {
 		{"loss", simnet.Faults{Link: simnet.Link{Loss: 1}}, drops(simnet.DropLoss)},
 		{"bursts", simnet.Faults{Link: simnet.Link{Burst: 1}}, drops(simnet.DropBurst)},
 		{"small packets", simnet.Faults{Link: simnet.Link{MTU: 30}}, drops(simnet.DropMTU)},
+		{"delay", simnet.Faults{Link: simnet.Link{Delay: 400 * ms}}, slower(100*ms, 820*ms)},
+		{"spread", simnet.Faults{Link: simnet.Link{Spread: 400 * ms}}, slower(100*ms, 820*ms)},
+		{"jitter", simnet.Faults{Link: simnet.Link{Jitter: 400 * ms}}, slower(100*ms, 820*ms)},
+		{"tail", simnet.Faults{Link: simnet.Link{Tail: simnet.Distribution{Shape: simnet.Uniform, Scale: 400 * ms}}}, slower(100*ms, 820*ms)},
+		{"reorder", simnet.Faults{Link: simnet.Link{Reorder: 1, Late: 400 * ms}}, slower(100*ms, 820*ms)},
+		{"late duplicates", simnet.Faults{Link: simnet.Link{Duplicate: 1, Late: 400 * ms}}, slower(100*ms, 820*ms)},
+		{"bandwidth", simnet.Faults{Link: simnet.Link{Bandwidth: 100}}, slower(300*ms, time.Minute)}, // 40 bytes take 400 ms
+		{"short queues", simnet.Faults{Link: simnet.Link{Bandwidth: 10, Queue: 64}}, drops(simnet.DropQueue)},
 		{"duplicates", simnet.Faults{Link: simnet.Link{Duplicate: 1}}, func(town *town) bool { return town.Stats().Duplicated > 0 }},
 		{"replays", simnet.Faults{Link: simnet.Link{Replay: 1}}, func(town *town) bool { return town.Stats().Replayed > 0 }},
 		{"partitions", simnet.Faults{Partitions: simnet.Spell{Every: 10 * time.Second, For: 5 * time.Second}}, drops(simnet.DropBlocked)},
@@ -146,6 +167,7 @@ func TestDrawnFaultsReplayAndDiffer(t *testing.T) {
 		f := simnet.DrawFaults(seed)
 		for name, on := range map[string]bool{
 			"loss": f.Link.Loss > 0, "burst": f.Link.Burst > 0, "delay": f.Link.Delay > 0, "jitter": f.Link.Jitter > 0,
+			"spread": f.Link.Spread > 0, "tail": f.Link.Tail.Shape != simnet.None, "bandwidth": f.Link.Bandwidth > 0,
 			"reorder": f.Link.Reorder > 0, "duplicate": f.Link.Duplicate > 0, "replay": f.Link.Replay > 0,
 			"partitions": f.Partitions.Every > 0, "sleeps": f.Sleeps.Every > 0, "crashes": f.Crashes.Every > 0,
 			"strains": f.Strains.Every > 0, "jumps": f.Jumps.Every > 0, "drift": f.Drift > 0, "wall drift": f.WallDrift > 0,
@@ -161,7 +183,7 @@ func TestDrawnFaultsReplayAndDiffer(t *testing.T) {
 			t.Errorf("%s in %d of %d draws", name, n, draws)
 		}
 	}
-	if len(present) != 16 {
+	if len(present) != 19 {
 		t.Errorf("%d kinds were ever drawn", len(present))
 	}
 }
@@ -192,5 +214,173 @@ func TestVictimsAreHitUnevenly(t *testing.T) {
 	}
 	if spared < 80 || spared > 140 || plagued < 5 || plagued > 50 {
 		t.Errorf("of 200 hosts %d lost nothing and %d more than half", spared, plagued)
+	}
+}
+
+// However rare a fault was drawn, it strikes within the time of its outbreak.
+func TestEveryDrawnFaultStrikes(t *testing.T) {
+	drawn := map[simnet.FaultKind]int{}
+	aimed := 0
+	for seed := range uint64(30) {
+		town := newTown(seed)
+		v := town.victims()
+		v.Groups = []simnet.Group{{Name: "one", Hosts: town.hosts[:1], Routers: town.routers[:1]}, {Name: "open", Hosts: town.hosts[1:2]}}
+		f := simnet.DrawFaults(seed, "one", "open")
+		f.Lasts = 2 * time.Minute
+		outbreak := town.Inject(f, v)
+		town.Run(f.Lasts)
+		for kind, there := range map[simnet.FaultKind]bool{
+			simnet.FaultLink: f.Link != simnet.Link{}, simnet.FaultPartition: f.Partitions.Every > 0,
+			simnet.FaultSleep: f.Sleeps.Every > 0, simnet.FaultCrash: f.Crashes.Every > 0, simnet.FaultStrain: f.Strains.Every > 0,
+			simnet.FaultJump: f.Jumps.Every > 0, simnet.FaultDrift: f.Drift > 0, simnet.FaultWallDrift: f.WallDrift > 0,
+			simnet.FaultReboot: f.Reboots.Every > 0, simnet.FaultRenumber: f.Renumberings.Every > 0,
+		} {
+			if there {
+				drawn[kind]++
+			}
+			if struck := outbreak.Struck(kind) > 0; struck != there {
+				t.Errorf("seed %d: %s drawn: %v, struck: %v", seed, kind, there, struck)
+			}
+		}
+		for _, s := range []simnet.Spell{f.Partitions, f.Sleeps, f.Crashes, f.Strains, f.Jumps, f.Reboots, f.Renumberings} {
+			if s.At != "" {
+				aimed++
+			}
+		}
+		outbreak.Heal()
+	}
+	for _, kind := range simnet.FaultKinds() {
+		if drawn[kind] < 5 {
+			t.Errorf("%s was drawn %d times", kind, drawn[kind])
+		}
+	}
+	if aimed < 30 {
+		t.Errorf("%d faults were aimed at a group", aimed)
+	}
+}
+
+// Groups change nothing but whom the faults are aimed at.
+func TestGroupsMoveNoOtherDraw(t *testing.T) {
+	aimed := map[string]int{}
+	for seed := range uint64(200) {
+		all, grouped := simnet.DrawFaults(seed), simnet.DrawFaults(seed, "clients", "nodes")
+		for _, at := range []*string{
+			&grouped.LinkAt, &grouped.DriftAt, &grouped.WallDriftAt, &grouped.Partitions.At, &grouped.Sleeps.At, &grouped.Crashes.At,
+			&grouped.Strains.At, &grouped.Jumps.At, &grouped.Reboots.At, &grouped.Renumberings.At,
+		} {
+			aimed[*at]++
+			*at = ""
+		}
+		if all != grouped {
+			t.Errorf("seed %d:\n%+v\n%+v", seed, all, grouped)
+		}
+	}
+	if len(aimed) != 3 || aimed["clients"] < 200 || aimed["nodes"] < 200 || aimed[""] < 400 {
+		t.Errorf("aimed at %v", aimed)
+	}
+}
+
+func TestFaultsStrikeTheirGroupOnly(t *testing.T) {
+	often := simnet.Spell{Every: 10 * time.Second, For: 5 * time.Second, At: "few"}
+	tests := []struct {
+		name   string
+		faults simnet.Faults
+		hit    func(town *town, h *simnet.Host) bool
+	}{
+		{"drift", simnet.Faults{Drift: 0.5, DriftAt: "few"}, func(town *town, h *simnet.Host) bool { return h.Now().Sub(0) != town.Now()+time.Second }},
+		{"wall drift", simnet.Faults{WallDrift: 0.5, WallDriftAt: "few"}, func(town *town, h *simnet.Host) bool { return h.Clock().Now() != town.Clock().Now() }},
+		{"jumps", simnet.Faults{Jumps: often, Jump: time.Hour}, func(town *town, h *simnet.Host) bool { return h.Clock().Now() != town.Clock().Now() }},
+		{"crashes", simnet.Faults{Crashes: often}, func(_ *town, h *simnet.Host) bool { return h.Down() }},
+		{"sleeps", simnet.Faults{Sleeps: often}, func(_ *town, h *simnet.Host) bool { return h.Asleep() }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			town := newTown(1)
+			few := town.hosts[3:7]
+			v := town.victims()
+			v.Groups = []simnet.Group{{Name: "few", Hosts: few}}
+			test.faults.Lasts = 100 * time.Second
+			town.Inject(test.faults, v)
+			hit := map[string]bool{}
+			for range 100 {
+				town.Run(time.Second)
+				for _, h := range town.hosts {
+					if test.hit(town, h) {
+						hit[h.Name()] = true
+					}
+				}
+			}
+			if len(hit) == 0 {
+				t.Error("hit nobody")
+			}
+			for _, h := range few {
+				delete(hit, h.Name())
+			}
+			if len(hit) != 0 {
+				t.Errorf("hit %v as well", hit)
+			}
+		})
+	}
+}
+
+func TestBadLinksOfAGroupHitNobodyElse(t *testing.T) {
+	for seed := range uint64(10) {
+		net := simnet.New(simnet.Config{Seed: seed})
+		sink, lonely := newEnd(net, 1), newEnd(net, 2)
+		hosts := []*simnet.Host{lonely.Host}
+		for i := range 5 {
+			hosts = append(hosts, newEnd(net, 3+i).Host)
+		}
+		outbreak := net.Inject(simnet.Faults{Seed: seed, Link: simnet.Link{Loss: 1}, LinkAt: "lonely"},
+			simnet.Victims{Hosts: hosts, Groups: []simnet.Group{{Name: "lonely", Hosts: hosts[:1]}}})
+		for range 100 {
+			lonely.send(sink, "x")
+			sink.send(lonely, "x")
+		}
+		net.Run(time.Second)
+		lost := net.Stats().Dropped(simnet.DropLoss)
+		if outbreak.Struck(simnet.FaultLink) != 1 || lost < 10 {
+			t.Errorf("seed %d: %d hosts have a bad link, and the only one that should lost %d of 200", seed, outbreak.Struck(simnet.FaultLink), lost)
+		}
+	}
+}
+
+// A group in which a fault can hit nobody leaves it to all victims.
+func TestRebootsOfAGroupWithoutRoutersStrikeAnyRouter(t *testing.T) {
+	town := newTown(1)
+	v := town.victims()
+	v.Groups = []simnet.Group{{Name: "open", Hosts: town.hosts[1:2]}}
+	outbreak := town.Inject(simnet.Faults{Lasts: time.Minute, Reboots: simnet.Spell{Every: time.Hour, For: time.Second, At: "open"}}, v)
+	town.Run(time.Minute)
+	if outbreak.Struck(simnet.FaultReboot) == 0 {
+		t.Error("did not strike")
+	}
+}
+
+func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {
+	spell := simnet.Spell{Every: time.Minute, For: time.Minute}
+	tests := []struct {
+		name   string
+		faults simnet.Faults
+	}{
+		{"hops", simnet.Faults{Link: simnet.Link{Hops: 1}}},
+		{"negative spell", simnet.Faults{Sleeps: simnet.Spell{Every: time.Minute, For: -1}}},
+		{"negative duration", simnet.Faults{Lasts: -1}},
+		{"strains without a cost", simnet.Faults{Strains: spell}},
+		{"jumps to the same time", simnet.Faults{Jumps: spell}},
+		{"drift backwards", simnet.Faults{Drift: 1}},
+		{"negative drift", simnet.Faults{WallDrift: -0.1}},
+		{"unknown group", simnet.Faults{Sleeps: simnet.Spell{Every: time.Minute, At: "nobody"}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			town := newTown(1)
+			defer func() {
+				if recover() == nil {
+					t.Error("accepted")
+				}
+			}()
+			town.Inject(test.faults, town.victims())
+		})
 	}
 }

@@ -62,7 +62,7 @@ func (h *Host) Down() bool { return h.dead }
 
 // SetAccess puts a link between the machine and its segment: delays add up, and whatever the machine sends
 // or gets has to survive both. It is full duplex and outlives restarts.
-func (h *Host) SetAccess(l Link) { h.m.access = &access{Link: l} }
+func (h *Host) SetAccess(l Link) { h.m.access = newAccess(l) }
 
 // SetAddrs moves the machine to other addresses. Sockets bound to any address live on, as they do when a
 // laptop changes networks; those bound to a lost address get nothing any more.

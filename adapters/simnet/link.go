@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -16,6 +17,8 @@ type Link struct {
 	Spread time.Duration
 	// Jitter is added on top, between 0 and Jitter, moving up and down like a queue: it does not reorder.
 	Jitter time.Duration
+	// Tail is added on top for each datagram by itself, so that they overtake each other.
+	Tail Distribution
 
 	// Loss is the probability that a datagram is lost, each by itself.
 	Loss float64
@@ -47,6 +50,27 @@ type Link struct {
 	Queue     int64
 }
 
+// check panics where a link makes no sense, or a field was set that would mean nothing.
+func (l *Link) check() {
+	refuse := func(bad bool, why string) {
+		if bad {
+			panic(fmt.Sprintf("simnet: %s: %+v", why, *l))
+		}
+	}
+	for _, p := range [...]float64{l.Loss, l.Burst, l.Reorder, l.Duplicate, l.Replay} {
+		refuse(!(p >= 0 && p <= 1), "probabilities are from 0 to 1")
+	}
+	refuse(min(l.Delay, l.Spread, l.Jitter, l.BurstFor, l.Late, l.Stale) < 0, "times have no sign")
+	refuse(min(int64(l.MTU), int64(l.Hops), l.Bandwidth, l.Queue) < 0, "sizes have no sign")
+	refuse(l.BurstFor != 0 && l.Burst == 0, "there are no bursts to last")
+	refuse(l.Late != 0 && l.Reorder == 0 && l.Duplicate == 0, "nothing comes late")
+	refuse(l.Stale != 0 && l.Replay == 0, "nothing comes again to be stale")
+	refuse(l.Queue != 0 && l.Bandwidth == 0, "without a bandwidth nothing queues")
+	if why := l.Tail.nonsense(); why != "" {
+		refuse(true, why)
+	}
+}
+
 // queue is the transmitter of a link with a bandwidth: busy until an instant.
 type queue struct{ busy host.Instant }
 
@@ -57,8 +81,7 @@ func (q *queue) admit(l *Link, t host.Instant, size int) (host.Instant, bool) {
 		room = queueDefault
 	}
 	start := max(q.busy, t)
-	// Waiting is bounded by what the queue holds, so the product stays far from overflowing.
-	waiting := int64(start.Sub(t)) * l.Bandwidth / int64(time.Second)
+	waiting := int64(float64(start.Sub(t)) * float64(l.Bandwidth) / float64(time.Second))
 	if waiting > 0 && waiting+int64(size) > room {
 		return 0, false
 	}
@@ -95,6 +118,9 @@ func (l *Link) cross(c crossing) (host.Instant, Drop) {
 	if l.Spread > 0 {
 		far := dice(c.distance)
 		t = t.Add(time.Duration(far.below(int64(l.Spread) + 1)))
+	}
+	if l.Tail.Shape != None {
+		t = t.Add(l.Tail.Quantile(unit(c.luck.next())))
 	}
 	if c.luck.hit(l.Reorder) {
 		t = t.Add(l.late(c.luck))

@@ -78,6 +78,7 @@ func New(cfg Config) *Net {
 		blocked: map[pair]bool{},
 		hash:    mix(cfg.Seed, prime3),
 	}
+	cfg.Link.check()
 	n.internet = newSegment(n, "internet", cfg.Link, internetHops)
 	return n
 }
@@ -122,9 +123,10 @@ func (n *Net) SetName(name string, addrs ...netip.Addr) {
 }
 
 // SetLink gives the way from one host to another a link of its own, in this direction only, in place of
-// that of their segment. Where they are on different segments it takes the place of the last one's, which is
+// that of their segment. A link that makes no sense panics, here and wherever one is set. Where they are on different segments it takes the place of the last one's, which is
 // the receiver's LAN. It outlives restarts.
 func (n *Net) SetLink(from, to *Host, l Link) {
+	l.check()
 	n.links[pair{&from.m.node, &to.m.node}] = &pairLink{Link: l}
 }
 

@@ -29,6 +29,8 @@ const (
 	lookupDelay = 5 * time.Millisecond
 	// jitterWindow is the least time in which the jitter of a link moves from one drawn value to the next.
 	jitterWindow = 20 * time.Millisecond
+	// mostForm bounds the form of a distribution: beyond, all values are the same or 0 or the bound.
+	mostForm = 100
 	// lateDefault is how late the reordered and duplicated come where the link does not say.
 	lateDefault = 10 * time.Millisecond
 	// staleDefault is how late an old datagram comes again where the link does not say.
@@ -54,6 +56,12 @@ const (
 	natSize = 65536
 	// natDraws is how often a random port is drawn before all are looked at in turn.
 	natDraws = 32
+	// leastShare is how much of a bad link or clock the one has at least who has most of it.
+	leastShare = 0.2
+	// firstTries is how often a fault that has not struck yet tries to in the time that it has.
+	firstTries = 50
+	// immense is a bandwidth in bytes a second that nobody notices.
+	immense = 1 << 30
 	// farthest is the longest timer, a century: sums with it do not overflow.
 	farthest = 100 * 365 * 24 * time.Hour
 	// stillLimit is how many events may happen at one instant before we call it an endless loop.

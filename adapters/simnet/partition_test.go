@@ -92,6 +92,54 @@ func TestBlockIsOneWayThroughRoutersAndHolds(t *testing.T) {
 	}
 }
 
+func TestLonelyVictimIsCutOffFromTheRest(t *testing.T) {
+	for seed := range uint64(10) {
+		net, a, b := pair(1, simnet.Link{})
+		net.Inject(simnet.Faults{Seed: seed, Partitions: simnet.Spell{Every: time.Millisecond, For: time.Hour}},
+			simnet.Victims{Hosts: []*simnet.Host{a.Host}})
+		net.Run(time.Second)
+		b.send(a, "x")
+		net.Run(time.Second)
+		if len(a.got) != 0 {
+			t.Errorf("seed %d: the only victim of a partition still gets everything", seed)
+		}
+	}
+}
+
+// A group is cut off as one, from the rest of the victims and not in itself.
+func TestPartitionOfAGroup(t *testing.T) {
+	ways := map[string]int{}
+	for seed := range uint64(20) {
+		net := simnet.New(simnet.Config{Seed: 1})
+		a, b, c, d := newEnd(net, 1), newEnd(net, 2), newEnd(net, 3), newEnd(net, 4)
+		net.Inject(simnet.Faults{Seed: seed, Partitions: simnet.Spell{Every: time.Millisecond, For: time.Hour, At: "left"}},
+			simnet.Victims{
+				Hosts:  []*simnet.Host{a.Host, b.Host, c.Host, d.Host},
+				Groups: []simnet.Group{{Name: "right", Hosts: []*simnet.Host{c.Host, d.Host}}, {Name: "left", Hosts: []*simnet.Host{a.Host, b.Host}}},
+			})
+		net.Run(time.Second)
+		for _, way := range []struct{ from, to *end }{{a, b}, {b, a}, {c, d}, {d, c}, {a, c}, {d, b}} {
+			way.from.send(way.to, "x")
+			net.Run(time.Second)
+		}
+		switch {
+		case len(a.got) != 1 || len(d.got) != 1:
+			t.Errorf("seed %d: members of one side heard each other %d and %d times", seed, len(a.got), len(d.got))
+		case len(b.got) == 1 && len(c.got) == 1:
+			ways["both"]++
+		case len(b.got) == 2 && len(c.got) == 1:
+			ways["out"]++
+		case len(b.got) == 1 && len(c.got) == 2:
+			ways["in"]++
+		default:
+			t.Errorf("seed %d: not cut off", seed)
+		}
+	}
+	if len(ways) != 3 {
+		t.Errorf("cut off in these ways: %v", ways)
+	}
+}
+
 // A partition lies on the internet: who is behind one router stays together.
 func TestPartitionLiesOnTheInternet(t *testing.T) {
 	for seed := range uint64(20) {
@@ -133,12 +181,9 @@ func TestPartitionsAreOneWayOrBothWays(t *testing.T) {
 			kinds["both ways"]++
 		case 1:
 			kinds["one way"]++
-		default:
-			kinds["not at all"]++ // both fell on one side
 		}
 	}
-	// Half of all draws put both on one side, and the others are about evenly of either kind.
-	if kinds["both ways"] < 3 || kinds["one way"] < 3 || kinds["not at all"] < 10 {
+	if kinds["both ways"] < 10 || kinds["one way"] < 10 || kinds["both ways"]+kinds["one way"] != 40 {
 		t.Errorf("two hosts were cut off from each other: %v", kinds)
 	}
 }

@@ -60,13 +60,15 @@ func (r *Router) NAT() NAT { return r.nat }
 // Addr returns the public address; it is invalid for a router that does not translate.
 func (r *Router) Addr() netip.Addr { return r.addr }
 
+func (r *Router) translates() bool { return r.addr.IsValid() }
+
 // AddHost boots a machine behind the router.
 func (r *Router) AddHost(name string, addrs ...netip.Addr) *Host {
 	return r.lan.AddHost(name, addrs...)
 }
 
 // SetAccess puts a link between the router and its uplink, as Host.SetAccess does.
-func (r *Router) SetAccess(l Link) { r.access = &access{Link: l} }
+func (r *Router) SetAccess(l Link) { r.access = newAccess(l) }
 
 // SetAddr gives a router that translates another public address, as a provider does overnight. Whether sessions and
 // their ports live on is up to its NAT; what is sent to the old address, or is on its way there, has no route.

@@ -24,7 +24,7 @@ type datagram struct {
 	sender   *machine
 	luck     uint64 // decides what happens to it on the way
 	ttl      int
-	queued   bool // has been through the queue of the receiver's access link
+	queued   uint8 // how many of the receiver's queues it has been through
 	buf      []byte
 }
 
@@ -51,21 +51,42 @@ type access struct {
 	up, down queue
 }
 
-// queueing reports whether a datagram that comes from the uplink of a node has to go through the queue of
-// its access link first. It arrives again then.
+func newAccess(l Link) *access {
+	l.check()
+	return &access{Link: l}
+}
+
+// queueing reports whether a datagram that comes from the uplink of a node has to go through a queue first: that of a
+// bad link, and then that of its access link. It arrives again then.
 func (n *Net) queueing(to *node, d *datagram) bool {
-	a := to.access
-	if a == nil || a.Bandwidth == 0 || d.queued || d.on != to.uplink {
+	if to.access == nil && to.faulty == nil || d.on != to.uplink {
 		return false
 	}
-	left, ok := a.down.admit(&a.Link, n.now, d.ipSize())
+	if f := to.faulty; f != nil && d.queued == 0 {
+		d.queued = 1
+		if f.in.Bandwidth > 0 {
+			n.wait(d, &f.in, &f.down)
+			return true
+		}
+	}
+	if a := to.access; a != nil && d.queued < 2 {
+		d.queued = 2
+		if a.Bandwidth > 0 {
+			n.wait(d, &a.Link, &a.down)
+			return true
+		}
+	}
+	return false
+}
+
+// wait puts a datagram into a queue where it arrives, if there is room.
+func (n *Net) wait(d *datagram, l *Link, q *queue) {
+	left, ok := q.admit(l, n.now, d.ipSize())
 	if !ok {
 		n.drop(d, DropQueue)
-		return true
+		return
 	}
-	d.queued = true
 	n.arm(&d.event, left)
-	return true
 }
 
 // Segment is a network whose members reach each other directly.
@@ -92,6 +113,7 @@ func (n *Net) AddLAN(name string, l Link) *Segment {
 	if l == (Link{}) {
 		l.Delay = lanDelay
 	}
+	l.check()
 	return newSegment(n, name, l, lanHops)
 }
 
@@ -99,7 +121,10 @@ func (n *Net) AddLAN(name string, l Link) *Segment {
 func (s *Segment) Name() string { return s.name }
 
 // SetLink changes the link between the members of the segment.
-func (s *Segment) SetLink(l Link) { s.link = l }
+func (s *Segment) SetLink(l Link) {
+	l.check()
+	s.link = l
+}
 
 // AddHost boots a machine on the segment. Its addresses are its own: two machines with the same one, or
 // with the same name, are a mistake in the scenario and panic.
@@ -174,7 +199,7 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 		}
 		next = s.router
 	}
-	d.at, d.on, d.queued = next, s, false
+	d.at, d.on, d.queued = next, s, 0
 	link, transmitter := &s.link, (*queue)(nil)
 	to := next.self()
 	if n.cut != cutNone && s.router == nil && n.cut.between(from.side, to.side) || len(n.blocked) > 0 && n.blocks(d, next) {
@@ -205,18 +230,18 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 			return
 		}
 	}
-	if f := from.faulty; f != nil && from.uplink == s && !d.over(&f.out, nil, &c, 4) {
+	if f := from.faulty; f != nil && from.uplink == s && !d.over(&f.out, &f.up, &c, 4) {
 		return
 	}
 	if !d.over(link, transmitter, &c, 2) {
 		return
 	}
-	if f := to.faulty; f != nil && to.uplink == s && !d.over(&f.in, nil, &c, 5) {
+	if f := to.faulty; f != nil && to.uplink == s && !d.over(&f.in, nil, &c, 5) { // the queues of the receiver are met on arrival
 		return
 	}
 	if a := to.access; a != nil && to.uplink == s {
 		hops += a.Hops
-		if !d.over(&a.Link, nil, &c, 3) { // its queue is met on arrival
+		if !d.over(&a.Link, nil, &c, 3) {
 			return
 		}
 	}
@@ -337,7 +362,7 @@ func (n *Net) release(d *datagram) {
 			d.buf[i] = scribble
 		}
 	}
-	d.at, d.on, d.sender, d.queued = nil, nil, nil, false
+	d.at, d.on, d.sender, d.queued = nil, nil, nil, 0
 	n.free = append(n.free, d)
 }
 

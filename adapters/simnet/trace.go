@@ -45,6 +45,14 @@ var dropNames = [dropCount]string{
 // String returns the reason as it stands in traces.
 func (d Drop) String() string { return dropNames[d] }
 
+// Drops returns all reasons.
+func Drops() (all []Drop) {
+	for why := DropBlocked; why < dropCount; why++ {
+		all = append(all, why)
+	}
+	return all
+}
+
 // Crossing is a datagram at the moment when it is put on a segment, with the addresses that it has there.
 // Whether it arrives is not known yet. Its payload is borrowed for the call.
 type Crossing struct {
