@@ -50,6 +50,8 @@ type link struct {
 	proven domain.PublicKey
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
+	// arrive is for whoever waits for the link to open. It may be called twice.
+	arrive func()
 	// onClose is for whoever keeps account of links; nil is allowed.
 	onClose func()
 }
@@ -65,7 +67,7 @@ type role interface {
 
 // newLink takes a connection over, which need not be open. Join the first role in the same turn.
 func newLink(h host.Host, c conn) *link {
-	l := &link{host: h, conn: c, mux: mux.New(c)}
+	l := &link{host: h, conn: c, mux: mux.New(c), arrive: func() {}}
 	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
 	l.mux.OnClose(l.onDown)
@@ -95,6 +97,7 @@ func (l *link) offers(key domain.PublicKey) bool { return !key.IsZero() && l.pro
 
 func (l *link) onOpen() {
 	l.open = true
+	l.arrive()
 	for _, r := range slices.Clone(l.roles) {
 		if slices.Contains(l.roles, r) {
 			r.opened()

@@ -212,6 +212,7 @@ type listener struct {
 	aliases   ports.AliasListen   // OnOpen is nil for a metrics server
 	server    *hyperdht.Server
 	links     []*link
+	unopened  int          // of the links, those whose other side has not proven yet that it is there
 	adopted   []ports.Conn // metrics on connections that this side dialled
 	closing   bool
 	silent    bool // the server is unannounced
@@ -259,12 +260,15 @@ func (s *listener) listen(keys domain.KeyPair, admit admit, ready func(error)) (
 func (s *listener) onConnection(c *hyperdht.Connection) {
 	t := s.transport
 	l := t.track(c, func(l *link) {
+		l.arrive()
 		s.links = without(s.links, l)
 		s.closeMaybe()
 	})
 	s.links = append(s.links, l)
 	var err error
-	if s.aliases.OnOpen != nil {
+	if !s.await(l) {
+		err = errTooManyUnopened
+	} else if s.aliases.OnOpen != nil {
 		_, err = serveAliases(l, t.cfg, s.aliases.OnOpen)
 	} else {
 		_, err = serveMetrics(l, s.metrics.OnOpen)
@@ -275,6 +279,22 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 	if err != nil {
 		l.end(err)
 	}
+}
+
+// await bounds the links whose other side has shown a handshake and nothing after it, in time and number: nobody above
+// knows of them yet. It reports whether there was room.
+func (s *listener) await(l *link) bool {
+	if s.unopened >= maxUnopened {
+		return false
+	}
+	s.unopened++
+	patience := s.transport.host.AfterFunc(openPatience, func() { l.end(errUnopened) })
+	l.arrive = func() {
+		l.arrive = func() {}
+		patience.Stop()
+		s.unopened--
+	}
+	return true
 }
 
 // connectedTo reports whether a metrics connection with a scraper is open.

@@ -1,0 +1,34 @@
+package peering
+
+// Sizes tells how much is held in everything that grows with what peers do, and how much that may be at most. What is
+// bounded by something else that is held here is told with the size of that.
+func (p *Peering) Sizes(tell func(what string, held, most int)) {
+	sessions, messages := 0, 0
+	for _, s := range p.listening {
+		for _, h := range s.sessions {
+			if h != nil {
+				sessions++
+			}
+		}
+		messages += len(s.byMessage)
+	}
+	tell("connections", len(p.connections), Unbounded)
+	tell("sessions without a connection", p.sessions, min(sessions, maxSessions))
+	tell("sessions of callers", sessions, maxSessions+maxRemembered+len(p.connections))
+	tell("first messages", messages, sessions)
+	tell("servers", len(p.servers), len(p.listening))
+	tell("random punches", p.randomPunches, randomPunchLimit)
+	tell("sockets for punching", len(p.pool.sockets), Unbounded)
+	tell("routes", len(p.routes), maxRoutes)
+	tell("relays of keys", len(p.relayCache.addrs), min(len(p.relayCache.order), relayCacheSize))
+	tell("own addresses being checked", len(p.local.waiting), len(p.host.Addrs()))
+}
+
+// Unbounded is the most of what only the application bounds.
+const Unbounded = -1
+
+// Sizes is Peering.Sizes for a relay.
+func (r *RelayServer) Sizes(tell func(what string, held, most int)) {
+	tell("relayed pairs", len(r.pairs), r.cfg.MaxPairs)
+	tell("keys with relayed pairs", len(r.perKey), 2*len(r.pairs))
+}

@@ -1,0 +1,9 @@
+package stream
+
+// Sizes tells how much is held in everything that grows with what peers do, and how much that may be at most. Streams
+// have no bound of their own: who makes them bounds them, which -1 stands for.
+func (t *Table) Sizes(tell func(what string, held, most int)) {
+	tell("streams", len(t.streams), -1)
+	tell("closed streams", len(t.linger.queue), maxLingering)
+	tell("ids of closed streams", len(t.linger.byID), len(t.linger.queue))
+}
