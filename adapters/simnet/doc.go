@@ -32,6 +32,13 @@
 // pure function of the seed, the two machines, the instant and how many datagrams the sender sent at that
 // instant: one more draw in one place moves nothing elsewhere.
 //
+// A Link has a constant delay for all and one for each pair (Spread), a jitter that keeps the order and a Tail that
+// does not: a Distribution, by its shape. Links, NATs and faults in which a field would mean nothing panic where they
+// are set, so that no scenario believes to test what it does not.
+//
+// What keeps machines apart - Block, Partition, the partitions among faults - lies where their ways meet. The sender's
+// routers open and stay open for what will never arrive; the receiver's know nothing of it.
+//
 // # Machines and hosts
 //
 // A Host is one boot of a machine. Crash takes away its timers, sockets and posted closures, and whatever
@@ -40,7 +47,9 @@
 // (SetDrift, Clock) and go from one segment to another (Move).
 //
 // Faults are all of that and bad links, drawn from a seed, let loose on a net by Net.Inject and ended at once by
-// Outbreak.Heal.
+// Outbreak.Heal. DrawFaults draws each kind by itself: whether it is there, how bad it is, and whether all victims or one
+// group of them suffer it. Where an outbreak knows how long it lasts, every kind that was drawn strikes in that time, and
+// Outbreak.Struck tells how often.
 //
 // # Looking in
 //

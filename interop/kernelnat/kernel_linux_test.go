@@ -1,6 +1,7 @@
 package kernelnat
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,6 +24,7 @@ type kernel struct {
 	prefix  string
 	sockets map[end]*net.UDPConn
 	got     chan arrival
+	began   time.Time // when until was first called
 }
 
 // worlds counts the worlds of this process, for names that nobody else has.
@@ -93,6 +95,10 @@ func build(t *testing.T, topo topology) *kernel {
 		if out, err := nft.CombinedOutput(); err != nil {
 			t.Fatalf("nft: %v\n%s", err, out)
 		}
+		if nat := j.kind.nat; nat.Unanswered > 0 {
+			k.set(j.name, "udp_timeout", nat.Unanswered)
+			k.set(j.name, "udp_timeout_stream", nat.Lifetime)
+		}
 	}
 	for _, p := range topo.places {
 		k.addNamespace(p.name)
@@ -107,6 +113,63 @@ func build(t *testing.T, topo topology) *kernel {
 		}
 	}
 	return k
+}
+
+// set sets one of the times of connection tracking in a namespace.
+func (k *kernel) set(name, what string, d time.Duration) {
+	k.t.Helper()
+	run(k.t, "ip", "netns", "exec", k.ns(name), "sh", "-c",
+		fmt.Sprintf("echo %d > /proc/sys/net/netfilter/nf_conntrack_%s", d/time.Second, what))
+}
+
+func (k *kernel) until(d time.Duration) {
+	if k.began.IsZero() {
+		k.began = time.Now()
+	}
+	<-time.After(time.Until(k.began.Add(d)))
+}
+
+func (k *kernel) forget(router string) {
+	k.t.Helper()
+	if err := k.in(router, flushSessions); err != nil {
+		k.t.Fatalf("%s cannot forget its sessions: %v", router, err)
+	}
+}
+
+func (k *kernel) renumber(router string, from, to netip.Prefix) {
+	k.t.Helper()
+	k.ip(router, "addr del "+from.String()+" dev wan")
+	k.ip(router, "addr add "+to.String()+" dev wan")
+}
+
+// flushSessions empties the table of the namespace that it runs in: a deletion that names no session (Linux
+// net/netfilter/nf_conntrack_netlink.c) means all of them.
+func flushSessions() error {
+	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	const header, generic, ctDelete = unix.SizeofNlMsghdr, 4, 2
+	b := make([]byte, header+generic) // a zero generic part: any family
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint16(b[4:], unix.NFNL_SUBSYS_CTNETLINK<<8|ctDelete)
+	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	if err := unix.Sendto(s, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	answer := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(s, answer, 0)
+	if err != nil {
+		return err
+	}
+	if n < header+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
+		return fmt.Errorf("the kernel answers %x", answer[:n])
+	}
+	if code := int32(binary.NativeEndian.Uint32(answer[header:])); code != 0 {
+		return unix.Errno(-code)
+	}
+	return nil
 }
 
 // ruleset is a router as nftables see it. Its own input is closed, as on any home router: otherwise a stray
@@ -131,26 +194,20 @@ table ip nat {
 // open binds a UDP socket in a namespace and listens on it.
 func (k *kernel) open(e end) {
 	k.t.Helper()
-	type result struct {
-		c   *net.UDPConn
-		err error
+	var c *net.UDPConn
+	err := k.in(e.machine, func() (err error) {
+		c, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(e.port)})
+		return err
+	})
+	if err != nil {
+		k.t.Fatal(err)
 	}
-	opened := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread is spoilt for others and ends with this goroutine
-		c, err := listenIn("/run/netns/"+k.ns(e.machine), e.port)
-		opened <- result{c, err}
-	}()
-	r := <-opened
-	if r.err != nil {
-		k.t.Fatal(r.err)
-	}
-	k.sockets[e] = r.c
-	k.t.Cleanup(func() { r.c.Close() })
+	k.sockets[e] = c
+	k.t.Cleanup(func() { c.Close() })
 	go func() {
 		b := make([]byte, 2048)
 		for {
-			_, from, err := r.c.ReadFromUDPAddrPort(b)
+			_, from, err := c.ReadFromUDPAddrPort(b)
 			if err != nil {
 				return
 			}
@@ -159,16 +216,24 @@ func (k *kernel) open(e end) {
 	}()
 }
 
-func listenIn(namespace string, port uint16) (*net.UDPConn, error) {
-	f, err := os.Open(namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, fmt.Errorf("setns %s: %w", namespace, err)
-	}
-	return net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+// in does something on a thread that is in a namespace.
+func (k *kernel) in(name string, do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread is spoilt for others and ends with this goroutine
+		done <- func() error {
+			f, err := os.Open("/run/netns/" + k.ns(name))
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("setns %s: %w", name, err)
+			}
+			return do()
+		}()
+	}()
+	return <-done
 }
 
 func (k *kernel) send(from end, to netip.AddrPort, ttl int, patience time.Duration) (arrival, bool) {

@@ -3,6 +3,7 @@ package kernelnat
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
@@ -25,6 +26,25 @@ var (
 	udpBlockedNoRoute = kind{"UDP blocked", simnet.UDPBlocked(), `meta l4proto udp drop; ` + fromInside + answers, ``}
 	openRouter        = kind{"open", simnet.Open(), `accept`, ``}
 )
+
+// The same with times that a test can wait for; Young is fixed in Linux, and the same in ours.
+var (
+	shortMasquerade = withTimes(masquerade)
+	shortFirewall   = withTimes(firewallOnly)
+)
+
+func withTimes(k kind) kind {
+	k.nat.Unanswered, k.nat.Lifetime = 4*time.Second, 6*time.Second
+	return k
+}
+
+// smallTable has room for two sessions.
+var smallTable = func() kind {
+	k := masquerade
+	k.nat.Size, k.nat.Full = 2, simnet.RefuseNew
+	k.forward = `ct state new ct count over 2 drop; ` + k.forward
+	return k
+}()
 
 // home is two hosts behind a router, and two servers.
 func home(k kind) topology {
@@ -139,6 +159,80 @@ func routed(s *story) {
 	s.say("a:5000", "b:5000")
 }
 
+// lifetimes waits for sessions to end, those that nobody refreshes, and not the others. Between the times at which
+// something is decided lie 0.75 seconds at least.
+func lifetimes(s *story) {
+	s.after(0)
+	s.say("a:5001", "x:1") // and never an answer
+	s.say("a:5002", "x:2")
+	s.answer("x:2")
+	s.say("a:5003", "x:3")
+	s.answer("x:3")
+	s.say("a:5004", "x:4") // answered twice, and all of it in the first two seconds
+	s.answer("x:4")
+	s.say("a:5004", "x:4")
+	s.answer("x:4")
+	s.say("a:5005", "x:5")
+	s.answer("x:5")
+	s.say("a:5006", "x:6")
+	s.after(2750 * time.Millisecond)
+	s.say("a:5002", "x:2") // refreshed from inside
+	s.answer("x:3")        // refreshed from outside
+	s.say("a:5005", "x:5") // and then silence
+	s.answer("x:6")        // the first answer refreshes, too, but as what nobody had answered
+	s.after(5500 * time.Millisecond)
+	s.answer("x:6")
+	s.answer("x:1")
+	s.answer("x:4")
+	s.after(7750 * time.Millisecond)
+	s.answer("x:2")
+	s.answer("x:3")
+	s.after(10 * time.Second)
+	s.answer("x:3")
+	s.answer("x:2")
+	s.answer("x:5")
+	s.answer("x:6")
+}
+
+// rebooting has the router forget in the middle of a conversation.
+func rebooting(s *story) {
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.reboot("r")
+	s.answer("x:1")
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+}
+
+// moving gives the router another address in the middle of a conversation.
+func moving(s *story) {
+	s.say("a:5000", "x:1")
+	s.say("b:6000", "x:2")
+	s.answer("x:1")
+	s.move("r", "198.18.0.9")
+	s.answer("x:1")
+	s.say("x:1", "r:5000")
+	s.say("a:5000", "x:1")
+	s.answer("x:1")
+	s.say("x:2", "r:6000")
+	s.say("b:6000", "x:2")
+	s.answer("x:2")
+}
+
+// crowding asks for more sessions than the table holds.
+func crowding(s *story) {
+	s.say("a:5000", "x:1")
+	s.answer("x:1") // to a rule, a session is new until something came back
+	s.say("a:5000", "x:2")
+	s.answer("x:2")
+	s.say("a:5000", "y:1")
+	s.say("b:6000", "x:1")
+	s.say("a:5000", "x:1")
+	s.say("a:5000", "x:2")
+	s.answer("x:1")
+	s.answer("x:2")
+}
+
 func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
 	need(t)
 	tests := []struct {
@@ -164,6 +258,12 @@ func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
 		{"UDP blocked", home(udpBlocked), mapping, "a:5000 a:5001 x:1 x:2 y:1", 0},
 		{"firewall", routedHome(firewallOnly), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 4},
 		{"open router", routedHome(openRouter), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 7},
+		{"lifetimes", home(shortMasquerade), lifetimes, "a:5001 a:5002 a:5003 a:5004 a:5005 a:5006 x:1 x:2 x:3 x:4 x:5 x:6", 22},
+		{"lifetimes of a firewall", routedHome(shortFirewall), lifetimes, "a:5001 a:5002 a:5003 a:5004 a:5005 a:5006 x:1 x:2 x:3 x:4 x:5 x:6", 22},
+		{"reboot", home(masquerade), rebooting, "a:5000 x:1", 4},
+		{"reboot of a firewall", routedHome(firewallOnly), rebooting, "a:5000 x:1", 4},
+		{"another address", home(masquerade), moving, "a:5000 b:6000 x:1 x:2", 7},
+		{"table for two", home(smallTable), crowding, "a:5000 b:6000 x:1 x:2 y:1", 8},
 		{"blocking router", routedHome(udpBlockedNoRoute), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 1},
 	}
 	for _, test := range tests {

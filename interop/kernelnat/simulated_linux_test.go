@@ -12,6 +12,9 @@ import (
 type simulated struct {
 	net     *simnet.Net
 	hosts   map[string]*simnet.Host
+	routers map[string]*simnet.Router
+	began   time.Duration // when until was first called
+	timed   bool
 	sockets map[end]host.Socket
 	got     []arrival
 }
@@ -20,14 +23,15 @@ const internet = "198.18.0.0/16"
 
 func simulate(t topology) *simulated {
 	// In namespaces there is no router between public hosts.
-	w := &simulated{net: simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Hops: 1}}), hosts: map[string]*simnet.Host{}, sockets: map[end]host.Socket{}}
+	w := &simulated{net: simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Hops: 1}}), hosts: map[string]*simnet.Host{}, routers: map[string]*simnet.Router{}, sockets: map[end]host.Socket{}}
 	segments := map[string]*simnet.Segment{internet: w.net.Internet()}
 	for _, j := range t.joints {
 		var addr netip.Addr
 		if j.kind.nat.Mapping != simnet.Never {
 			addr = netip.MustParseAddr(j.addr)
 		}
-		segments[j.lan] = segments[j.uplink].AddRouter(j.name, j.kind.nat, addr).LAN()
+		r := segments[j.uplink].AddRouter(j.name, j.kind.nat, addr)
+		w.routers[j.name], segments[j.lan] = r, r.LAN()
 	}
 	for _, p := range t.places {
 		w.hosts[p.name] = segments[p.segment].AddHost(p.name, netip.MustParseAddr(p.addr))
@@ -47,9 +51,20 @@ func (w *simulated) open(e end) {
 func (w *simulated) send(from end, to netip.AddrPort, ttl int, _ time.Duration) (arrival, bool) {
 	w.got = nil
 	w.sockets[from].Send(to, ttl, []byte("x"))
-	w.net.Run(time.Second)
+	w.net.Run(10 * time.Millisecond) // no segment takes a tenth of it
 	if len(w.got) == 0 {
 		return arrival{}, false
 	}
 	return w.got[0], true
 }
+
+func (w *simulated) until(d time.Duration) {
+	if !w.timed {
+		w.timed, w.began = true, w.net.Now()
+	}
+	w.net.Run(max(w.began+d-w.net.Now(), 0))
+}
+
+func (w *simulated) forget(router string) { w.routers[router].Reboot(simnet.Reboot{}) }
+
+func (w *simulated) renumber(router string, _, to netip.Prefix) { w.routers[router].SetAddr(to.Addr()) }

@@ -1,6 +1,13 @@
 // Package kernelnat holds the simulator's NATs against Linux's: the same story is told on simulated machines and in network
 // namespaces, with nftables as the NAT, and has to end in the same transcript.
 //
+// Compared are mapping, filtering, ports, hairpin and hops; how long sessions live and what refreshes them, with the
+// kernel's timeouts set to seconds; what is left when a router forgets its sessions or gets another address; and the size
+// of the table. That of the kernel (nf_conntrack_max) is one for all namespaces and cannot be set in one of them, so a
+// rule that counts sessions (nftables' ct count) stands in for it. Linux has no NAT whose sessions outlive its address,
+// whose ports count up, that only outbound datagrams refresh or that evicts the oldest session, so those axes have
+// nothing to be held against.
+//
 // It needs root, ip and nft. Without them it is skipped, except in CI. All networks exist inside namespaces that
 // are made for one test and removed after it.
 package kernelnat
@@ -8,6 +15,7 @@ package kernelnat
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +52,12 @@ type world interface {
 	// send sends from a machine's port and returns who received it, from where, or false if nobody did within
 	// patience.
 	send(from end, to netip.AddrPort, ttl int, patience time.Duration) (arrival, bool)
+	// until waits until a time since the first call of it.
+	until(d time.Duration)
+	// forget makes a router forget its sessions.
+	forget(router string)
+	// renumber gives a router another address on its uplink instead of the old one.
+	renumber(router string, from, to netip.Prefix)
 }
 
 // end is a socket of a machine.
@@ -132,6 +146,34 @@ func (s *story) answer(from string) { s.sayToPeerOf(from, from) }
 // sayToPeerOf sends to whom another end last heard from: how strangers learn of a public address.
 func (s *story) sayToPeerOf(from, other string) {
 	s.tell(parse(from), s.seen[parse(other)], "whom "+other+" heard", 64)
+}
+
+// after goes on at a time since the first call of it.
+func (s *story) after(d time.Duration) {
+	fmt.Fprintf(&s.text, "after %v:\n", d)
+	s.told++
+	s.until(d)
+}
+
+// reboot makes a router forget its sessions.
+func (s *story) reboot(router string) {
+	fmt.Fprintf(&s.text, "%s forgets\n", router)
+	s.told++
+	s.forget(router)
+}
+
+// move gives a router another public address.
+func (s *story) move(router, addr string) {
+	fmt.Fprintf(&s.text, "%s moves\n", router)
+	s.told++
+	s.joints = slices.Clone(s.joints)
+	for i := range s.joints {
+		if j := &s.joints[i]; j.name == router {
+			bits := netip.MustParsePrefix(j.uplink).Bits()
+			s.renumber(router, netip.PrefixFrom(netip.MustParseAddr(j.addr), bits), netip.PrefixFrom(netip.MustParseAddr(addr), bits))
+			j.addr = addr
+		}
+	}
 }
 
 func (s *story) patience() time.Duration {
