@@ -1,6 +1,6 @@
 // Package simnet is a simulated internet: thousands of hosts on one virtual clock in one goroutine.
 //
-// Everything that will happen lies in one heap ordered by (instant, sequence). Running the net takes the
+// Everything that will happen lies in one agenda ordered by (instant, sequence). Running the net takes the
 // first event out, moves the clock to it and gives it to its host as one turn; an idle net stops. There
 // are no locks, no goroutines and no real time, so a virtual hour costs what its events cost and the same
 // seed gives the same run, event for event. Net.Hash proves it.

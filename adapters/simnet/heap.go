@@ -9,9 +9,9 @@ import (
 // event is something that will happen at an instant. Armed by AfterFunc it is also the host.Timer that
 // its owner holds; datagrams and closures use it once.
 //
-// A timer that is moved to a later instant keeps its old place in the heap and is put back where it
+// A timer that is moved to a later instant keeps its old place in the agenda and is put back where it
 // belongs when that place comes up; a stopped one is dropped then. So the usual life of a protocol timer,
-// reset again and again and hardly ever fired, does not touch the heap.
+// reset again and again and hardly ever fired, does not touch the agenda.
 type event struct {
 	net  *Net
 	host *Host // nil for events of the scenario
@@ -23,7 +23,7 @@ type event struct {
 	armed bool
 	timer bool
 
-	placed   uint64 // seq of its entry in the heap, 0 for none
+	placed   uint64 // seq of its entry in the agenda, 0 for none
 	placedAt host.Instant
 }
 
@@ -63,28 +63,24 @@ func (n *Net) arm(e *event, due host.Instant) {
 		return
 	}
 	e.placed, e.placedAt = e.seq, due
-	n.heap.push(entry{due, e.seq, e})
-	if len(n.heap) > 2*n.live+4096 {
-		n.heap.compact()
+	n.agenda.put(entry{due, e.seq, e})
+	if n.agenda.n > 2*n.live+4096 {
+		n.agenda.compact()
 	}
 }
 
 // next takes the first event out that is due at or before limit.
 func (n *Net) next(limit host.Instant) *event {
-	for len(n.heap) > 0 && n.heap[0].at <= limit {
-		top := n.heap.pop()
-		e := top.ev
-		switch {
-		case e.placed != top.seq: // an earlier entry took its place
-		case !e.armed:
-			e.placed = 0
-		case e.seq != top.seq: // was moved to a later instant
-			e.placed, e.placedAt = e.seq, e.due
-			n.heap.push(entry{e.due, e.seq, e})
+	for n.agenda.reach(limit) {
+		top := n.agenda.pop()
+		switch now, ok := top.settled(); {
+		case !ok:
+		case now != top:
+			n.agenda.put(now)
 		default:
-			e.placed = 0
-			e.disarm()
-			return e
+			top.ev.placed = 0
+			top.ev.disarm()
+			return top.ev
 		}
 	}
 	return nil
@@ -97,6 +93,21 @@ type entry struct {
 }
 
 func (a entry) before(b entry) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+// settled returns where the event of an entry belongs now, for an entry that has been taken out. It reports false where it
+// means nothing any more.
+func (a entry) settled() (entry, bool) {
+	e := a.ev
+	switch {
+	case e.placed != a.seq: // an earlier entry took its place
+		return a, false
+	case !e.armed:
+		e.placed = 0
+		return a, false
+	}
+	e.placed, e.placedAt = e.seq, e.due
+	return entry{e.due, e.seq, e}, true
+}
 
 // heap4 is a 4-ary min-heap: half as deep as a binary one, and four children share a cache line or two.
 type heap4 []entry
@@ -151,23 +162,10 @@ func (h heap4) sink(i int, e entry) {
 	h[i] = e
 }
 
-// compact drops entries that mean nothing any more. The order in which events come out is that of their
-// keys and does not change.
-func (h *heap4) compact() {
-	kept := (*h)[:0]
-	for _, e := range *h {
-		switch {
-		case e.ev.placed != e.seq:
-		case !e.ev.armed:
-			e.ev.placed = 0
-		default:
-			kept = append(kept, e)
-		}
-	}
-	clear((*h)[len(kept):])
-	*h = kept
-	for i := (len(kept) - 2) / 4; i >= 0 && len(kept) > 1; i-- {
-		kept.sink(i, kept[i])
+// order makes a heap of entries in any order.
+func (h heap4) order() {
+	for i := (len(h) - 2) / 4; i >= 0 && len(h) > 1; i-- {
+		h.sink(i, h[i])
 	}
 }
 

@@ -28,12 +28,12 @@ type Config struct {
 
 // Net is a simulated internet and the clock of all its hosts.
 type Net struct {
-	cfg   Config
-	now   host.Instant // since the run began
-	seq   uint64
-	live  int // armed events
-	heap  heap4
-	still int // events since the clock last moved
+	cfg    Config
+	now    host.Instant // since the run began
+	seq    uint64
+	live   int // armed events
+	agenda agenda
+	still  int // events since the clock last moved
 
 	current *Host // whose turn it is
 	free    []*datagram

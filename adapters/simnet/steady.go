@@ -66,11 +66,11 @@ func (m *machine) setDrift(gain float64) {
 	n, old := h.net, h.steady
 	h.steady = steady{base: h.Now(), since: n.now, drift: gain}
 	var pending []*event
-	for _, entry := range n.heap {
+	n.agenda.each(func(entry entry) {
 		if e := entry.ev; e.host == h && e.timer && e.armed && e.placed == entry.seq {
 			pending = append(pending, e)
 		}
-	}
+	})
 	slices.SortFunc(pending, func(a, b *event) int { return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.seq, b.seq)) })
 	for _, e := range pending {
 		due := h.steady.when(old.at(e.due))

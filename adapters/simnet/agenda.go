@@ -1,0 +1,132 @@
+package simnet
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// agenda has all that will happen, in the order of (instant, sequence).
+//
+// What is due before an edge lies in a heap. What comes later only lies in slots of equal length, in no order, and what
+// comes after the last slot in another heap. So the heap that each event goes through stays small enough for the processor's
+// cache, and most timers, which are moved or stopped before their time, never see it.
+//
+//	near ─────────┐ edge                                       edge + span
+//	heap of all   │ slot │ slot │ slot │ ... unordered ... │ slot │ far: a heap
+type agenda struct {
+	n       int // entries
+	near    heap4
+	edge    host.Instant // a multiple of slotLength
+	slots   [slotCount][]entry
+	slotted int     // entries in slots
+	spare   []entry // room for a slot
+	far     heap4
+}
+
+const (
+	slotLength = host.Instant(32 * time.Millisecond)
+	slotCount  = 512
+	span       = slotCount * slotLength
+)
+
+func (a *agenda) put(e entry) {
+	a.n++
+	switch {
+	case e.at < a.edge:
+		a.near.push(e)
+	case e.at < a.edge+span:
+		s := a.slotOf(e.at)
+		*s = append(*s, e)
+		a.slotted++
+	default:
+		a.far.push(e)
+	}
+}
+
+func (a *agenda) slotOf(t host.Instant) *[]entry { return &a.slots[t/slotLength%slotCount] }
+
+// pop takes the first entry out. reach has said that there is one.
+func (a *agenda) pop() entry {
+	a.n--
+	return a.near.pop()
+}
+
+// reach reports whether the first entry is due at or before limit.
+func (a *agenda) reach(limit host.Instant) bool {
+	for len(a.near) == 0 {
+		if a.n == 0 || a.edge > limit {
+			return false
+		}
+		a.advance()
+	}
+	return a.near[0].at <= limit
+}
+
+// advance moves the edge by a slot, or to the next entry where all slots are empty.
+func (a *agenda) advance() {
+	if a.slotted == 0 {
+		a.edge = a.far[0].at / slotLength * slotLength
+	} else {
+		slot := a.slotOf(a.edge)
+		due := *slot
+		*slot, a.spare = a.spare, nil // what is moved by the whole span comes into this slot again
+		a.slotted -= len(due)
+		a.n -= len(due)
+		a.edge += slotLength
+		for _, e := range due {
+			if e, ok := e.settled(); ok {
+				a.put(e)
+			}
+		}
+		clear(due)
+		a.spare = due[:0]
+	}
+	for len(a.far) > 0 && a.far[0].at < a.edge+span {
+		a.n--
+		a.put(a.far.pop())
+	}
+}
+
+// each calls f for every entry, in no order that means anything.
+func (a *agenda) each(f func(entry)) {
+	for _, part := range a.parts() {
+		for _, e := range *part {
+			f(e)
+		}
+	}
+}
+
+func (a *agenda) parts() []*[]entry {
+	parts := []*[]entry{(*[]entry)(&a.near), (*[]entry)(&a.far)}
+	for i := range a.slots {
+		parts = append(parts, &a.slots[i])
+	}
+	return parts
+}
+
+// compact drops entries that mean nothing any more. The order in which events come out is that of their keys and does not
+// change.
+func (a *agenda) compact() {
+	a.n, a.slotted = 0, 0
+	for i, part := range a.parts() {
+		kept := (*part)[:0]
+		for _, e := range *part {
+			switch {
+			case e.ev.placed != e.seq:
+			case !e.ev.armed:
+				e.ev.placed = 0
+			default:
+				kept = append(kept, e)
+			}
+		}
+		clear((*part)[len(kept):])
+		*part = kept
+		a.n += len(kept)
+		if i >= 2 {
+			a.slotted += len(kept)
+		}
+	}
+	a.near.order()
+	a.far.order()
+}
