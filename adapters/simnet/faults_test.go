@@ -357,6 +357,21 @@ func TestRebootsOfAGroupWithoutRoutersStrikeAnyRouter(t *testing.T) {
 	}
 }
 
+// Only who has a public address can get another one.
+func TestRenumberingsSpareFirewalls(t *testing.T) {
+	town := newTown(1)
+	v := town.victims()
+	for i := range 20 {
+		v.Routers = append(v.Routers, town.AddRouter(fmt.Sprint("firewall", i), simnet.FirewallOnly(), netip.Addr{}))
+	}
+	v.Groups = []simnet.Group{{Name: "firewalls", Routers: v.Routers[len(v.Routers)-20:]}}
+	outbreak := town.Inject(simnet.Faults{Renumberings: simnet.Spell{Every: time.Minute, At: "firewalls"}}, v)
+	town.Run(10 * time.Minute)
+	if town.renames == 0 || outbreak.Struck(simnet.FaultRenumber) != town.renames {
+		t.Errorf("%d renumbered, %d counted", town.renames, outbreak.Struck(simnet.FaultRenumber))
+	}
+}
+
 func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {
 	spell := simnet.Spell{Every: time.Minute, For: time.Minute}
 	tests := []struct {

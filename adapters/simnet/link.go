@@ -91,41 +91,46 @@ func (q *queue) admit(l *Link, t host.Instant, size int) (host.Instant, bool) {
 
 // crossing is a datagram's way over one link: who, when, and the luck of it.
 type crossing struct {
-	pair     uint64 // names the directed pair of machines and the piece of the way
+	pair     uint64 // names the directed pair of machines
 	distance uint64 // names the undirected pair
 	at       host.Instant
+	lag      time.Duration // how much of that time it was held up alone, while others went on
 	luck     *dice
 	size     int           // of the IP packet
 	twin     time.Duration // how much later a second copy arrives; 0 for none
 	replay   time.Duration // the same for an old one
 }
 
-// cross reports when the datagram comes out at the other end, or why it does not.
-func (l *Link) cross(c crossing) (host.Instant, Drop) {
+// cross moves the datagram to the other end, or reports why it does not get there. pair tells the pieces of its way
+// apart.
+func (l *Link) cross(c *crossing, pair uint64) Drop {
 	mtu := l.MTU
 	if mtu == 0 {
 		mtu = defaultMTU
 	}
 	switch {
 	case c.size > mtu:
-		return 0, DropMTU
-	case l.bursting(c.pair, c.at):
-		return 0, DropBurst
+		return DropMTU
+	case l.bursting(pair, c.at):
+		return DropBurst
 	case c.luck.hit(l.Loss):
-		return 0, DropLoss
+		return DropLoss
 	}
-	t := c.at.Add(l.Delay + l.jitter(c.pair, c.at))
+	t := c.at.Add(l.Delay + l.jitter(pair, c.at))
 	if l.Spread > 0 {
 		far := dice(c.distance)
 		t = t.Add(time.Duration(far.below(int64(l.Spread) + 1)))
 	}
 	if l.Tail.Shape != None {
-		t = t.Add(l.Tail.Quantile(unit(c.luck.next())))
+		alone := l.Tail.Quantile(unit(c.luck.next()))
+		t, c.lag = t.Add(alone), c.lag+alone
 	}
 	if c.luck.hit(l.Reorder) {
-		t = t.Add(l.late(c.luck))
+		alone := l.late(c.luck)
+		t, c.lag = t.Add(alone), c.lag+alone
 	}
-	return t, 0
+	c.at = t
+	return 0
 }
 
 // late draws how much after its time a datagram comes.

@@ -244,3 +244,34 @@ func TestDatagramsOvertakeEachOtherByTheTail(t *testing.T) {
 		t.Errorf("arrived in the order of sending: %q", b.got)
 	}
 }
+
+// Who is late does not hold up those who overtake it, even where they come to a queue after that.
+func TestQueueDoesNotWaitForTheLate(t *testing.T) {
+	tests := []struct {
+		name string
+		link simnet.Link
+	}{
+		{"reordered", simnet.Link{Reorder: 0.5, Late: time.Second}},
+		{"of a tail", simnet.Link{Tail: simnet.Distribution{Shape: simnet.Uniform, Scale: time.Second}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			net, a, b := pair(1, simnet.Link{Bandwidth: 100_000, Queue: 2_000})
+			a.SetAccess(test.link)
+			for i := range 100 { // at half the bandwidth
+				net.AfterFunc(time.Duration(i)*20*ms, func() { a.send(b, strings.Repeat("x", 972)) })
+			}
+			net.Run(time.Minute)
+			if len(b.got) != 100 || slices.Max(b.times) > 3010*ms {
+				t.Errorf("%d of 100 arrived, the last after %v", len(b.got), slices.Max(b.times))
+			}
+			for range 100 { // all at once
+				a.send(b, strings.Repeat("x", 972))
+			}
+			net.Run(time.Minute)
+			if n := len(b.got) - 100; n != 2 && n != 3 {
+				t.Errorf("%d of a burst arrived, want one on the wire and 2000 bytes of queue", n)
+			}
+		})
+	}
+}

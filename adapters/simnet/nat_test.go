@@ -61,6 +61,7 @@ func at(ip netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(i
 type home struct {
 	*simnet.Net
 	router           *simnet.Router
+	laptop           *simnet.Host
 	inside           *plug // laptop, port 5000
 	x1, x2, y1       *plug // server X, ports 1 and 2; server Y, port 1
 	atX1, atX2, atY1 netip.AddrPort
@@ -76,7 +77,8 @@ func newHome(nat simnet.NAT) *home {
 		ip = netip.Addr{}
 	}
 	h.router = net.AddRouter("home", nat, ip)
-	h.inside = open(net, h.router.AddHost("laptop", laptop), 5000)
+	h.laptop = h.router.AddHost("laptop", laptop)
+	h.inside = open(net, h.laptop, 5000)
 	return h
 }
 
@@ -591,11 +593,39 @@ func TestFullTableForgetsWhomNobodyAnsweredFirst(t *testing.T) {
 	if got := h.inside.got; len(got) != 3 || got[2] != "kept" {
 		t.Errorf("laptop got %q", got)
 	}
+	h.y1.send(public, "kept, and refreshed after the first, which was answered")
 	h.inside.send(h.atX2, "fourth")
-	h.x1.send(public, "kept")
-	h.y1.send(public, "evicted, as it was refreshed before")
-	if got := h.inside.got; len(got) != 4 || got[3] != "kept" {
+	h.y1.send(public, "kept")
+	h.x1.send(public, "evicted")
+	if got := h.inside.got; len(got) != 5 || got[4] != "kept" {
 		t.Errorf("laptop got %q", got)
+	}
+}
+
+// What the presets promise beyond their mapping and filter.
+func TestPresetsThatAreLinuxForgetAndRefreshAsItDoes(t *testing.T) {
+	for name, nat := range map[string]simnet.NAT{
+		"masquerade": simnet.Masquerade(), "random": simnet.MasqueradeRandom(), "firewall": simnet.FirewallOnly(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(nat)
+			h.inside.send(h.atX1, "opens")
+			public := h.x1.last()
+			h.x1.send(public, "answer")
+			h.Run(3 * time.Second)
+			h.x1.send(public, "refreshes")
+			h.Run(2*time.Minute - time.Second)
+			if h.router.Sessions() != 1 {
+				t.Error("what comes in does not make sessions last")
+			}
+			if nat.Mapping == simnet.Never {
+				return
+			}
+			h.router.SetAddr(homeIP.Next())
+			if h.router.Sessions() != 0 {
+				t.Error("sessions outlive the address")
+			}
+		})
 	}
 }
 

@@ -301,21 +301,18 @@ func (n *Net) again(d *datagram, at host.Instant) {
 // over takes a datagram over one link. It reports false when it was dropped there.
 func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
 	if q != nil && l.Bandwidth > 0 {
-		left, ok := q.admit(l, c.at, c.size)
+		// A queue is met in the order of sending: it must not wait for who comes late.
+		left, ok := q.admit(l, c.at.Add(-c.lag), c.size)
 		if !ok {
 			d.net.drop(d, DropQueue)
 			return false
 		}
-		c.at = left
+		c.at = left.Add(c.lag)
 	}
-	one := *c
-	one.pair = mix(c.pair, piece)
-	at, why := l.cross(one)
-	if why != 0 {
+	if why := l.cross(c, mix(c.pair, piece)); why != 0 {
 		d.net.drop(d, why)
 		return false
 	}
-	c.at = at
 	if c.luck.hit(l.Duplicate) {
 		c.twin = l.late(c.luck)
 	}
