@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/app"
@@ -15,6 +16,8 @@ var chaosScenario = &Scenario{
 	Name:  "chaos",
 	About: "everything that can go wrong, drawn by swarm: machines, links, routers, disk",
 	Nodes: 16, Clients: 8, For: 10 * time.Minute,
+	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps }),
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
@@ -29,6 +32,8 @@ var clocksScenario = &Scenario{
 	Name:  "clocks",
 	About: "wall clocks jump by up to a day and drift, steady clocks drift; clients register each minute",
 	Nodes: 12, Clients: 6, For: 20 * time.Minute,
+	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Faults: []string{faultJumps, faultDrift},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
@@ -45,6 +50,8 @@ var churnScenario = &Scenario{
 	Name:  "churn",
 	About: "nodes of the DHT crash and come back without their memory, clients come and go",
 	Nodes: 40, Clients: 8, For: 15 * time.Minute,
+	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Faults: []string{faultCrashes},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
@@ -126,6 +133,8 @@ var partitionScenario = &Scenario{
 	Name:  "partition",
 	About: "the internet falls in two, in one direction or both, and grows together again",
 	Nodes: 24, Clients: 8, For: 10 * time.Minute,
+	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Faults: []string{faultPartitions},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
@@ -140,6 +149,8 @@ var sleepersScenario = &Scenario{
 	Name:  "sleepers",
 	About: "laptops: clients whose machines sleep and wake, and at last the scraper's too",
 	Nodes: 16, Clients: 6, For: 20 * time.Minute,
+	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Faults: []string{faultSleeps},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})

@@ -117,7 +117,7 @@ func (t trouble) String() string {
 func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration) {
 	t = t.without(w.opts.Without...)
 	w.result.faulty = true
-	w.phase("for %v: %v", during, t)
+	w.phase("faults for %v: %v", during, t)
 	for _, s := range w.scrapers {
 		disk := t.disk
 		disk.Seed = w.opts.Seed
@@ -143,10 +143,8 @@ func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration
 
 // mustHeal demands that everybody is scrapeable within a time, and tells how long it took.
 func (w *World) mustHeal(within time.Duration) {
-	w.phase("the world has healed: all aliases must be scrapeable within %v", within)
-	took := w.allScrapeable(within)
-	w.result.row("time to heal", "%s", spread(took))
-	w.result.healed = append(w.result.healed, took...)
+	w.phase(healPrefix+": all aliases must be scrapeable within %v", within)
+	w.healed(within, w.allScrapeable(within))
 }
 
 func (w *World) failedScrapes() uint64 { return total(w.result.ScrapesFailed) }

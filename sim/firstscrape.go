@@ -13,6 +13,7 @@ var firstScrapeScenario = &Scenario{
 	Name:  "firstscrape",
 	About: "one client and one scraper, both at home behind a router: how the first metrics get from one to the other",
 	Nodes: 8, Clients: 1, For: 30 * time.Second,
+	Least: Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
 	Play: func(w *World) {
 		w.phase("A private DHT of %d nodes: machines on the open internet, which will know who is where.", w.opts.Nodes)
 		w.quietly(func() { w.bootNodes(w.opts.Nodes) })
@@ -47,12 +48,13 @@ var firstScrapeScenario = &Scenario{
 		_, err = w.scrapeNow(s, "web-1")
 		w.log.tell("prometheus", "is told: %v", err)
 		w.expect(err != nil, "a client that has gone is scraped")
-		w.net.SetObserver(nil)
+		w.net.SetObserver(w.result.chronicle.observe)
 	},
 }
 
 // watchHomes adds to the transcript what the protocol machines of clients and scrapers tell.
 func (w *World) watchHomes(h *simnet.Host, e host.Event) {
+	w.result.chronicle.observe(h, e)
 	m := w.byName[h.Name()]
 	if m == nil || m.isNode {
 		return

@@ -1,4 +1,4 @@
-package sim_test
+package sim
 
 import (
 	"flag"
@@ -12,7 +12,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 // TestFirstScrape holds the transcript that a newcomer reads to what happens. A change of it is part of the review.
 func TestFirstScrape(t *testing.T) {
 	const file = "testdata/first_scrape.txt"
-	got := play(t, simOptions("firstscrape", 1)).Transcript
+	got := play(t, Options{Scenario: "firstscrape", Seed: 1}).Transcript
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

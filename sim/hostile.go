@@ -18,6 +18,7 @@ var hostileScenario = &Scenario{
 	Name:  "hostile",
 	About: "wrong secrets, false scrapers, floods of handshakes, garbage, stale replays, and nodes made to sit next to the scraper's key",
 	Nodes: 24, Clients: 6, For: time.Minute,
+	Least: Least{Nodes: 12, Clients: 2, For: 30 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.FullCone())})

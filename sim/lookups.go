@@ -13,6 +13,7 @@ var lookupsScenario = &Scenario{
 	Name:  "lookups",
 	About: "servers announce themselves on a large DHT, and nodes anywhere in it look them up",
 	Nodes: 1000, Clients: 25, For: 20 * time.Second,
+	Least:  Least{Nodes: 4, Clients: 1, For: time.Second},
 	Coarse: true,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
@@ -82,6 +83,7 @@ func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupSt
 				var q *hyperdht.Query
 				q = m.node.FindPeer(keys[i%len(keys)], func(f hyperdht.Found) { found = found || len(f.Peers) > 0 }, func(err error) {
 					done++
+					w.result.chronicle.lookup(w.net.Now()-began, found)
 					s.took = append(s.took, w.net.Now()-began)
 					s.hops = append(s.hops, q.Hops())
 					s.sent = append(s.sent, q.Successes()+q.Errors())
@@ -170,6 +172,7 @@ var growthScenario = &Scenario{
 	Name:  "growth",
 	About: "the same lookups on DHTs of 100, 1,000, 10,000 ... nodes: they grow as the logarithm",
 	Nodes: 1000, Clients: 25, For: 20 * time.Second,
+	Least:  Least{Nodes: 100, Clients: 1, For: time.Second},
 	Coarse: true,
 	Play: func(w *World) {
 		hops := Plot{Title: "Hops of a lookup by the size of the DHT", X: "log10 of nodes", Y: "hops"}
@@ -181,8 +184,10 @@ var growthScenario = &Scenario{
 			o.Trace, o.Capture = nil, nil
 			r := lookupsScenario.run(o)
 			for _, f := range r.Failures {
-				w.fail(f.Check, "%d nodes: %s", n, f.What)
+				f.What = fmt.Sprintf("%d nodes: %s", n, f.What)
+				w.failed(f)
 			}
+			w.result.inner = append(w.result.inner, r)
 			w.log.say("hash %016x", r.Hash)
 			x := math.Log10(float64(n))
 			hops.Points = append(hops.Points, Point{x, r.Hops})

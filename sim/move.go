@@ -11,6 +11,7 @@ var moveScenario = &Scenario{
 	Name:  "move",
 	About: "public addresses change overnight, laptops change networks, routers reboot: everybody is scraped again at once",
 	Nodes: 16, Clients: 6, For: 5 * time.Minute,
+	Least: Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.FullCone())})

@@ -108,6 +108,7 @@ var natMatrixScenario = &Scenario{
 	Name:  "natmatrix",
 	About: "every pair of kinds of routers, with a relay and without: on which way they meet, how fast, and with how many datagrams",
 	Nodes: 12, Clients: 1, For: 4 * time.Minute,
+	Least:  Least{Nodes: 12, Clients: 1, For: 30 * time.Second},
 	Coarse: true,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
@@ -160,7 +161,7 @@ func (w *World) meet(all []*pairing) {
 			p.c.boot()
 			var again func()
 			again = func() {
-				w.scrape(p.s, p.c.alias, func(_ time.Duration, err error) {
+				w.ask(p.s, p.c.alias, w.result.polled, func(_ time.Duration, err error) {
 					switch {
 					case err == nil:
 						p.took = w.net.Now() - p.began

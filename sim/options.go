@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -24,6 +25,8 @@ type Options struct {
 	Progress func(Progress)
 	// OnPanic is called while the stack of a panic in a run still stands.
 	OnPanic func(value any)
+	// Standing is called when a story is over, while its world still stands, with the number of machines in it.
+	Standing func(machines int)
 }
 
 // Progress is how far a run is.
@@ -47,15 +50,49 @@ func (o Options) fill(s *Scenario) Options {
 	return o
 }
 
-// Command is the line that replays a run.
-func (o Options) Command() string {
+// Check reports what is wrong with options: a scenario that does not exist, a size at which its story cannot be told,
+// a kind of fault that it never draws. It names flags as the command has them.
+func (o Options) Check() error {
+	s := Find(o.Scenario)
+	if s == nil {
+		return fmt.Errorf("no scenario is called %q; there are %s", o.Scenario, strings.Join(names(), ", "))
+	}
+	size := o.fill(s)
+	var faults []error
+	if size.Nodes < s.Least.Nodes {
+		faults = append(faults, fmt.Errorf("-nodes %d is too few: %s needs at least %d", size.Nodes, s.Name, s.Least.Nodes))
+	}
+	if size.Clients < s.Least.Clients {
+		faults = append(faults, fmt.Errorf("-clients %d is too few: %s needs at least %d", size.Clients, s.Name, s.Least.Clients))
+	}
+	if size.For < s.Least.For {
+		faults = append(faults, fmt.Errorf("-for %v is too short: %s needs at least %v", size.For, s.Name, s.Least.For))
+	}
+	for _, kind := range o.Without {
+		switch {
+		case !slices.Contains(FaultKinds(), kind):
+			faults = append(faults, fmt.Errorf("-without %s: no kind of fault is called that; there are %s", kind, strings.Join(FaultKinds(), ", ")))
+		case len(s.Faults) == 0:
+			faults = append(faults, fmt.Errorf("-without %s: %s draws no faults, its story is always the same", kind, s.Name))
+		case !slices.Contains(s.Faults, kind):
+			faults = append(faults, fmt.Errorf("-without %s: %s draws none of these, only %s", kind, s.Name, strings.Join(s.Faults, ", ")))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// args are the arguments of the command that play this.
+func (o Options) args() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "go run ./sim/cmd/dhtprom-sim -scenario %s -seed %d -nodes %d -clients %d -for %s", o.Scenario, o.Seed, o.Nodes, o.Clients, o.For)
+	fmt.Fprintf(&b, "-scenario %s -seed %d -nodes %d -clients %d -for %s", o.Scenario, o.Seed, o.Nodes, o.Clients, o.For)
 	if len(o.Without) > 0 {
 		fmt.Fprintf(&b, " -without %s", strings.Join(o.Without, ","))
 	}
 	return b.String()
 }
+
+// Command is the line that replays a run.
+func (o Options) Command() string { return "go run ./sim/cmd/dhtprom-sim " + o.args() }
 
 // leftOut reports whether a kind of fault is.
 func (o Options) leftOut(kind string) bool { return slices.Contains(o.Without, kind) }
@@ -67,6 +104,10 @@ type Scenario struct {
 	Nodes   int    // defaults
 	Clients int
 	For     time.Duration
+	// Least is the smallest size at which the story can be told: below it, good code breaks rules, too.
+	Least Least
+	// Faults are the kinds of faults that are drawn in it; see FaultKinds.
+	Faults []string
 	// Large scenarios take minutes: they are not among those that every test run plays.
 	Large bool
 	// Coarse leaves payloads out of the hash, for speed.
@@ -77,6 +118,13 @@ type Scenario struct {
 	Play func(*World)
 }
 
+// Least is the smallest size of a scenario.
+type Least struct {
+	Nodes   int
+	Clients int
+	For     time.Duration
+}
+
 var scenarios = []*Scenario{
 	firstScrapeScenario, registrationScenario, natMatrixScenario, moveScenario, sliceScenario, restartScenario, powercutScenario, diskScenario, flashcrowdScenario, sleepersScenario,
 	churnScenario, partitionScenario, clocksScenario, hostileScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
@@ -84,6 +132,15 @@ var scenarios = []*Scenario{
 
 // Scenarios returns all scenarios, in the order in which a newcomer should meet them.
 func Scenarios() []*Scenario { return scenarios }
+
+// names are what scenarios are called.
+func names() []string {
+	all := make([]string, len(scenarios))
+	for i, s := range scenarios {
+		all[i] = s.Name
+	}
+	return all
+}
 
 // Find returns a scenario by name, or nil.
 func Find(name string) *Scenario {

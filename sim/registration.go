@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -11,9 +12,10 @@ var registrationScenario = &Scenario{
 	Name:  "registration",
 	About: "an alias is registered, renewed, taken over, taken back, given up, and expires; a wrong secret gets nothing",
 	Nodes: 10, Clients: 3, For: 3 * time.Hour,
+	Least: Least{Nodes: 4, Clients: 1, For: 90 * time.Minute},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
+		s := w.addScraper("scraper", scraperSetup{change: func(c *app.ScraperConfig) { c.Expiry = w.opts.For }})
 		owned := func(by *client, what string) {
 			w.expect(w.owner(s, by.alias) == by.keys.Public, "%s: %q belongs to %s, not to %s", what, by.alias, w.nameOf(w.owner(s, by.alias)), by.name)
 			_, err := w.scrapeNow(s, by.alias)

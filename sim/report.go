@@ -5,6 +5,7 @@ import (
 	"html"
 	"io"
 	"strings"
+	"time"
 )
 
 // WriteTable writes a result for a terminal.
@@ -34,12 +35,17 @@ const pageHead = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>dhtprom: simulated runs</title>
 <style>
-:root { color-scheme: light dark; --ink: light-dark(#1c2024, #e8eaed); --dim: light-dark(#60646c, #9aa0a6); --line: light-dark(#d9dce0, #3c4043); --mark: light-dark(#3568c8, #8ab4f8); --bad: light-dark(#c62a2f, #f28b82); }
+:root { color-scheme: light dark; --ink: light-dark(#1c2024, #e8eaed); --dim: light-dark(#60646c, #9aa0a6); --line: light-dark(#dfe2e6, #3c4043); --band: light-dark(#f3f5f8, #202327); --good: light-dark(#3568c8, #8ab4f8); --other: light-dark(#0e8a7d, #5bc8bb); --idle: light-dark(#b4bbc6, #5f6670); --bad: light-dark(#c62a2f, #f28b82); --warn: light-dark(#d9822b, #f5b971) }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: light-dark(#fff, #17191c); max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin: 2.5rem 0 .3rem } p { margin: .3rem 0; color: var(--dim) }
-table { border-collapse: collapse; width: 100%; font-size: .9rem } td { border-top: 1px solid var(--line); padding: .25rem .8rem .25rem 0; vertical-align: top } td:first-child { white-space: nowrap; color: var(--dim) }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0 } figure { margin: 0 } figcaption { font-size: .85rem; color: var(--dim) }
-svg text { font: 10px system-ui, sans-serif; fill: var(--dim) } svg .bar { fill: var(--mark) } svg .curve { fill: none; stroke: var(--mark); stroke-width: 2 } svg .axis { stroke: var(--line) }
+table { border-collapse: collapse; width: 100%; font-size: .9rem } td { border-top: 1px solid var(--line); padding: .25rem .8rem .25rem 0; vertical-align: top } td:first-child { color: var(--dim); min-width: 12rem }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0 } figure { margin: 0 } figure.wide { width: 100% } figure.half { width: calc(50% - .5rem); min-width: 20rem; flex-grow: 1; max-width: 34rem } svg { display: block; width: 100% }
+figcaption { font-size: .85rem; color: var(--dim); margin-bottom: .2rem } figcaption b { color: var(--ink); font-weight: 600 }
+.key { display: inline-block; width: .7em; height: .7em; margin: 0 .35em 0 .9em; border-radius: 2px; background: currentColor } .key.good { color: var(--good) } .key.other { color: var(--other) } .key.idle { color: var(--idle) } .key.bad { color: var(--bad) } .key.warn { color: var(--warn) } .key.outline, .key.bound { height: 2px; vertical-align: middle; color: var(--ink) } .key.bound { color: var(--bad) }
+svg text { font: 10.5px system-ui, sans-serif; fill: var(--dim) } svg .mid { text-anchor: middle } svg .end { text-anchor: end } svg .number { font-size: 9px }
+svg .good { fill: var(--good) } svg .other { fill: var(--other) } svg .idle { fill: var(--idle) } svg rect.bad, svg .dot.bad { fill: var(--bad) } svg .warn { fill: var(--warn) } svg .dot { fill-opacity: .65 }
+svg .curve { fill: none; stroke: var(--good); stroke-width: 2 } svg polyline.outline { fill: none; stroke: var(--ink); stroke-width: 1 } svg .axis { stroke: var(--line) } svg .tick { stroke: var(--dim) } svg .bound { stroke: var(--bad); stroke-width: 2 } svg .band { fill: none; pointer-events: all } svg .band.odd { fill: var(--band) }
+.phases { font-size: .85rem; color: var(--dim); margin: .2rem 0; padding-left: 2.2rem; columns: 2; column-gap: 2.5rem } .phases time { font-variant-numeric: tabular-nums; margin-right: .6em } summary { cursor: pointer; color: var(--dim); font-size: .85rem }
 .bad { color: var(--bad) } code { font-size: .85rem; word-break: break-all } details pre { font-size: .75rem; overflow: auto; max-height: 40rem; border: 1px solid var(--line); padding: .5rem }
 </style>
 <h1>dhtprom: simulated runs</h1>
@@ -74,12 +80,18 @@ func (r *Result) section(b *strings.Builder) {
 		fmt.Fprintf(b, "<p class=\"bad\">%s</p>\n", html.EscapeString(f.String()))
 	}
 	b.WriteString("<div class=\"plots\">\n")
+	if r.chronicle != nil {
+		r.overTime(b)
+	}
+	r.healings(b)
 	for _, p := range r.Plots {
 		if len(p.Points) > 0 {
 			p.draw(b)
 		}
 	}
-	b.WriteString("</div>\n<table>\n")
+	b.WriteString("</div>\n")
+	r.story(b)
+	b.WriteString("<table>\n")
 	for _, row := range r.Rows {
 		fmt.Fprintf(b, "<tr><td>%s<td>%s\n", html.EscapeString(row.Name), html.EscapeString(row.Value))
 	}
@@ -94,73 +106,41 @@ func (r *Result) section(b *strings.Builder) {
 	b.WriteString("</section>\n")
 }
 
-// The canvas of a plot, in pixels, and its margins.
-const (
-	plotWidth, plotHeight     = 480.0, 220.0
-	plotLeft, plotRight       = 52.0, 12.0
-	plotTop, plotBottom       = 10.0, 34.0
-	plotTicks, plotLabelsMost = 4, 8
-)
-
-// draw writes a plot as inline SVG.
-func (p Plot) draw(b *strings.Builder) {
-	low, high, most := p.Points[0].X, p.Points[0].X, 0.0
-	for _, pt := range p.Points {
-		low, high, most = min(low, pt.X), max(high, pt.X), max(most, pt.Y)
+// overTime draws what every run has: scrapes, punches and lookups over virtual time, with the phases of the story.
+func (r *Result) overTime(b *strings.Builder) {
+	c := r.chronicle
+	// All plots have the same intervals, few enough to be seen.
+	const most = 120
+	width := time.Second
+	for width*most < r.Virtual {
+		width *= 2
 	}
-	if p.Bars {
-		low, high = low-0.5, high+0.5
+	for _, t := range c.counts {
+		width = max(width, t.width)
 	}
-	if high == low {
-		high = low + 1
-	}
-	if most == 0 {
-		most = 1
-	}
-	x := func(v float64) float64 { return plotLeft + (v-low)/(high-low)*(plotWidth-plotLeft-plotRight) }
-	y := func(v float64) float64 { return plotHeight - plotBottom - v/most*(plotHeight-plotTop-plotBottom) }
-
-	fmt.Fprintf(b, "<figure><svg width=\"%g\" height=\"%g\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"%s\">\n",
-		plotWidth, plotHeight, plotWidth, plotHeight, html.EscapeString(p.Title))
-	for i := range plotTicks + 1 {
-		v := most * float64(i) / plotTicks
-		fmt.Fprintf(b, "<line class=\"axis\" x1=\"%g\" y1=\"%.1f\" x2=\"%g\" y2=\"%.1f\"/><text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n",
-			plotLeft, y(v), plotWidth-plotRight, y(v), plotLeft-6, y(v)+3, v)
-	}
-	if p.Bars {
-		width := (plotWidth - plotLeft - plotRight) / (high - low) * 0.8
-		for _, pt := range p.Points {
-			fmt.Fprintf(b, "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%s</title></rect>\n",
-				x(pt.X)-width/2, y(pt.Y), width, y(0)-y(pt.Y), html.EscapeString(fmt.Sprintf("%s: %g", p.label(pt.X), pt.Y)))
-		}
-	} else {
-		b.WriteString("<polyline class=\"curve\" points=\"")
-		for _, pt := range p.Points {
-			fmt.Fprintf(b, "%.1f,%.1f ", x(pt.X), y(pt.Y))
-		}
-		b.WriteString("\"/>\n")
-	}
-	for _, pt := range p.ticks() {
-		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", x(pt), plotHeight-plotBottom+14, html.EscapeString(p.label(pt)))
-	}
-	fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n</svg><figcaption>%s</figcaption></figure>\n",
-		(plotLeft+plotWidth-plotRight)/2, plotHeight-6, html.EscapeString(p.X), html.EscapeString(p.Title))
+	row := func(what, name, class string) series { return series{name, class, c.counts[what].by(width)} }
+	r.counted(b, "Scrapes", []series{
+		row(scrapedOK, "ok", "good"), row(scrapedFailed, "failed", "bad"),
+		row(polledOK, "polled until it worked: ok", "other"), row(polledFailed, "not yet", "idle"),
+	}, nil, width)
+	r.lasted(b, "Time of a scrape", "ok", "failed", c.scrapes)
+	started := row(punchStarted, "started", "outline")
+	r.counted(b, "Punches", []series{
+		row(punchWon, "won", "good"), row(punchWonRandom, "won by guessing ports", "other"),
+		row(punchLost, "lost", "bad"), row(punchLostRandm, "lost guessing ports", "warn"),
+	}, &started, width)
+	r.counted(b, "Lookups", []series{row(lookupFound, "found", "good"), row(lookupInVain, "in vain", "bad")}, nil, width)
+	r.lasted(b, "Time of a lookup", "found", "in vain", c.lookups)
 }
 
-// label names a place on the horizontal axis.
-func (p Plot) label(x float64) string {
-	if i := int(x); p.Bars && i >= 0 && i < len(p.Labels) {
-		return p.Labels[i]
+// story lists the phases that the plots have numbers for.
+func (r *Result) story(b *strings.Builder) {
+	if r.chronicle == nil || len(r.chronicle.phases) == 0 {
+		return
 	}
-	return fmt.Sprintf("%.4g", x)
-}
-
-// ticks are the places that have a label: few enough to be read.
-func (p Plot) ticks() []float64 {
-	every := (len(p.Points) + plotLabelsMost - 1) / plotLabelsMost
-	var at []float64
-	for i := 0; i < len(p.Points); i += max(every, 1) {
-		at = append(at, p.Points[i].X)
+	fmt.Fprintf(b, "<details open><summary>the %d phases of the story</summary><ol class=\"phases\">\n", len(r.chronicle.phases))
+	for _, p := range r.chronicle.phases {
+		fmt.Fprintf(b, "<li><time>%s</time>%s\n", stamp(p.From), html.EscapeString(p.What))
 	}
-	return at
+	b.WriteString("</ol></details>\n")
 }

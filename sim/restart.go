@@ -11,6 +11,7 @@ var restartScenario = &Scenario{
 	Name:  "restart",
 	About: "the scraper crashes: with its disk it scrapes on without any registration, without it clients come back by themselves",
 	Nodes: 16, Clients: 10, For: 10 * time.Minute,
+	Least: Least{Nodes: 8, Clients: 1, For: 5 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
@@ -63,6 +64,7 @@ var powercutScenario = &Scenario{
 	Name:  "powercut",
 	About: "the power is cut after every single write to the disk: nothing that a client was told is lost",
 	Nodes: 8, Clients: 6, For: 2 * time.Minute,
+	Least: Least{Nodes: 4, Clients: 1, For: 15 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		// The disk is slower than the internet: who is told too early is caught.
@@ -101,6 +103,7 @@ var diskScenario = &Scenario{
 	Name:  "disk",
 	About: "the scraper's disk refuses writes, says that it did although it did not, stalls and cannot be read; the machine crashes, too",
 	Nodes: 8, Clients: 6, For: 10 * time.Minute,
+	Least: Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
@@ -127,6 +130,7 @@ var flashcrowdScenario = &Scenario{
 	Name:  "flashcrowd",
 	About: "a scraper comes back after an outage in which all its clients tried to register: they do not come all at once",
 	Nodes: 30, Clients: 100, For: 10 * time.Minute,
+	Least: Least{Nodes: 16, Clients: 1, For: 5 * time.Minute},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})

@@ -3,7 +3,10 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/domain"
@@ -24,9 +27,11 @@ type Result struct {
 
 	Scrapes       uint64
 	ScrapesFailed map[string]uint64 // by reason
-	took          []time.Duration   // of scrapes that succeeded, a sample
-	faulty        bool              // faults were drawn
-	healed        []time.Duration   // how long each client took to be scrapeable after faults
+	Healings      []Healing
+	took          []time.Duration // of scrapes that succeeded, a sample
+	faulty        bool            // faults were drawn
+	chronicle     *chronicle      // what happened when
+	inner         []*Result       // of runs within this one
 
 	PeakSockets, PeakTimers int // on one machine
 }
@@ -36,23 +41,125 @@ type Failure struct {
 	At    time.Duration
 	Check string // the name of the rule
 	What  string
+	// Expected names what was broken, whoever broke it and by how much: the words of What without the particulars.
+	Expected string
 }
 
 func (f Failure) String() string { return fmt.Sprintf("%s  %s: %s", stamp(f.At), f.Check, f.What) }
 
-// Row is a line of a result's table.
-type Row struct{ Name, Value string }
-
-// Plot is a picture in a report.
-type Plot struct {
-	Title, X, Y string
-	Bars        bool // in place of a line
-	Labels      []string
-	Points      []Point
+// same reports whether two failures break the same expectation, and not only the same rule.
+func (f Failure) same(other Failure) bool {
+	return f.Check == other.Check && f.Expected == other.Expected
 }
 
-// Point is one value. For bars, X is the index of its label.
-type Point struct{ X, Y float64 }
+// numberless puts # in place of every number, so that words about other machines and other times are the same.
+func numberless(text string) string {
+	var b strings.Builder
+	digits := false
+	for _, r := range text {
+		if unicode.IsDigit(r) {
+			if !digits {
+				b.WriteByte('#')
+			}
+			digits = true
+			continue
+		}
+		digits = false
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Healing is how clients came back after something.
+type Healing struct {
+	After  string          // what it was
+	At     time.Duration   // when the world was whole again
+	Within time.Duration   // the bound
+	Took   []time.Duration // of each client until it was scraped; those that answered at once were never affected
+	Failed int             // clients that were not scraped within the bound
+}
+
+// atOnce is how fast a client is scraped that was not affected.
+const atOnce = time.Second
+
+// affected are the times of those that did not answer at once.
+func (h Healing) affected() (slow []time.Duration) {
+	for _, d := range h.Took {
+		if d > atOnce {
+			slow = append(slow, d)
+		}
+	}
+	return slow
+}
+
+func (h Healing) String() string {
+	slow := h.affected()
+	parts := []string{fmt.Sprintf("%d of %d clients at once", len(h.Took)-len(slow), len(h.Took)+h.Failed)}
+	switch len(slow) {
+	case 0:
+	case 1:
+		parts = append(parts, fmt.Sprintf("one after %v", slow[0].Round(time.Millisecond)))
+	default:
+		parts = append(parts, fmt.Sprintf("%d after median %v, most %v", len(slow), quantile(slow, 0.5).Round(time.Millisecond), quantile(slow, 1).Round(time.Millisecond)))
+	}
+	if h.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d not at all", h.Failed))
+	}
+	return fmt.Sprintf("%s (bound %v)", strings.Join(parts, ", "), h.Within)
+}
+
+// healPrefix begins the phase in which everybody is waited for.
+const healPrefix = "the world has healed"
+
+// healed notes how long each client took to come back, after the last phase that was not about healing.
+func (w *World) healed(within time.Duration, took []time.Duration) {
+	h := Healing{After: "the start", At: w.net.Now(), Within: within, Took: took}
+	for _, p := range slices.Backward(w.result.chronicle.phases) {
+		if strings.HasPrefix(p.What, healPrefix) {
+			h.At = min(h.At, p.From)
+			continue
+		}
+		h.After = clause(p.What)
+		break
+	}
+	expected := 0
+	for _, c := range w.clients {
+		if c.knows && !c.retired {
+			expected++
+		}
+	}
+	h.Failed = max(expected-len(took), 0)
+	again := 1
+	for _, before := range w.result.Healings {
+		if before.After == h.After || strings.HasPrefix(before.After, h.After+" (") {
+			again++
+		}
+	}
+	if again > 1 {
+		h.After += fmt.Sprintf(" (%d)", again)
+	}
+	w.result.Healings = append(w.result.Healings, h)
+	w.result.row("healed: "+h.After, "%v", h)
+}
+
+// clause is the beginning of what a phase is called, short enough for a table.
+func clause(text string) string {
+	if i := strings.IndexAny(text, ":;"); i > 0 {
+		text = text[:i]
+	}
+	const most = 52
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	short := string([]rune(text)[:most])
+	if i := strings.LastIndexByte(short, ' '); i > 0 {
+		short = short[:i]
+	}
+	return short + "…"
+}
+
+// Row is a line of a result's table.
+type Row struct{ Name, Value string }
 
 // OK reports whether nothing went wrong.
 func (r *Result) OK() bool { return len(r.Failures) == 0 }
@@ -74,8 +181,10 @@ func (r *Result) Row(name string) string {
 
 const maxSamples = 20_000
 
+// scraped notes the end of a scrape that counts.
 func (r *Result) scraped(took time.Duration, err error) {
 	r.Scrapes++
+	r.chronicle.scrape(took, err, false)
 	if err != nil {
 		r.ScrapesFailed[domain.FailureReason(err)]++
 		return
@@ -84,6 +193,41 @@ func (r *Result) scraped(took time.Duration, err error) {
 		r.took = append(r.took, took)
 	}
 }
+
+// polled notes the end of a scrape that is tried again and again until it works, which does not count.
+func (r *Result) polled(took time.Duration, err error) { r.chronicle.scrape(took, err, true) }
+
+// total sums a figure of the network over this run and those within it.
+func (r *Result) total(of func(simnet.Stats) uint64) uint64 {
+	n := of(r.Stats)
+	for _, inner := range r.inner {
+		n += inner.total(of)
+	}
+	return n
+}
+
+// Events is how much happened: datagrams that arrived or were dropped, timers, and posts.
+func (r *Result) Events() uint64 {
+	return r.total(func(s simnet.Stats) uint64 { return s.Delivered + s.Dropped(0) + s.Timers + s.Posts })
+}
+
+// Verdict is what somebody has to know of a run that failed: what was broken, the line that replays it, and the line
+// that keeps it. It is empty for a run that did not.
+func (r *Result) Verdict() string {
+	if r.OK() {
+		return ""
+	}
+	var b strings.Builder
+	for _, f := range r.Failures {
+		fmt.Fprintf(&b, "%v\n", f)
+	}
+	fmt.Fprintf(&b, "replay: %s\n", r.Options.Command())
+	fmt.Fprintf(&b, "for sim/testdata/seeds.txt: %s\n", r.Options.SeedLine(r.Failures[0].Check))
+	return b.String()
+}
+
+// SeedLine is the line of testdata/seeds.txt that keeps a run, with the reason.
+func (o Options) SeedLine(why string) string { return o.args() + "    # " + why }
 
 func (r *Result) peak(sockets, timers int) {
 	r.PeakSockets, r.PeakTimers = max(r.PeakSockets, sockets), max(r.PeakTimers, timers)
@@ -106,33 +250,4 @@ func spread(all []time.Duration) string {
 	}
 	return fmt.Sprintf("median %v, p95 %v, most %v", quantile(all, 0.5).Round(time.Millisecond),
 		quantile(all, 0.95).Round(time.Millisecond), quantile(all, 1).Round(time.Millisecond))
-}
-
-// timeline is a plot of counts by second.
-func timeline(title string, seconds []int) Plot {
-	p := Plot{Title: title, X: "seconds", Y: "count"}
-	for i, n := range seconds {
-		p.Points = append(p.Points, Point{float64(i), float64(n)})
-	}
-	return p
-}
-
-// histogram is a plot of durations.
-func histogram(title string, all []time.Duration) Plot {
-	p := Plot{Title: title, X: "time", Y: "count", Bars: true}
-	if len(all) == 0 {
-		return p
-	}
-	most := quantile(all, 1)
-	const bars = 20
-	width := max(most/bars+1, time.Millisecond)
-	counts := make([]int, bars)
-	for _, d := range all {
-		counts[min(int(d/width), bars-1)]++
-	}
-	for i, n := range counts {
-		p.Labels = append(p.Labels, (width * time.Duration(i)).Round(time.Millisecond).String())
-		p.Points = append(p.Points, Point{float64(i), float64(n)})
-	}
-	return p
 }

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Run plays a scenario. It fails only for a scenario that does not exist; what goes wrong inside is in the result.
+// Run plays a scenario. It fails only for options that Check refuses; what goes wrong inside is in the result.
 func Run(o Options) (*Result, error) {
-	s := Find(o.Scenario)
-	if s == nil {
-		return nil, fmt.Errorf("no scenario is called %q", o.Scenario)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
-	return s.run(o), nil
+	return Find(o.Scenario).run(o), nil
 }
 
 // run plays the scenario.
@@ -22,7 +22,13 @@ func (s *Scenario) run(o Options) *Result {
 	o = o.fill(s)
 	r := &Result{Options: o, ScrapesFailed: map[string]uint64{}}
 	w := newWorld(o, s, r)
-	played := w.play(s.Play) && w.play((*World).finish)
+	r.chronicle = newChronicle(w.net)
+	w.net.SetObserver(r.chronicle.observe)
+	played := w.play(s.Play)
+	if o.Standing != nil {
+		o.Standing(len(w.machines))
+	}
+	played = played && w.play((*World).finish)
 	r.Virtual, r.Stats = w.net.Now(), w.net.Stats()
 	r.Transcript = w.log.text.String()
 	w.secretsIn(r.Transcript)
@@ -43,7 +49,7 @@ func (w *World) play(part func(*World)) (ended bool) {
 			if w.opts.OnPanic != nil {
 				w.opts.OnPanic(v)
 			}
-			w.fail("panic", "%v", v)
+			w.failed(Failure{Check: "panic", What: fmt.Sprint(v), Expected: numberless(fmt.Sprint(v))})
 			ended = false
 		}
 	}()
@@ -74,16 +80,29 @@ func (w *World) tabulate(played bool) {
 		}
 		r.row("scrapes", "%d, failed: %s", r.Scrapes, orNone(failed))
 		r.row("time of a scrape", "%s", spread(r.took))
-		r.Plots = append(r.Plots, histogram("Time of a scrape", r.took))
 	}
-	if len(r.healed) > 0 {
-		r.Plots = append(r.Plots, histogram("Time to heal", r.healed))
-	}
+	r.tabulateConnections()
 	if w.check.registered > 0 {
 		r.row("registrations", "%d", w.check.registered)
 	}
-	r.row("datagrams", "%d sent, %d delivered, %d dropped", r.Stats.Sent, r.Stats.Delivered, r.Stats.Dropped(0))
+	r.row("datagrams", "%d sent, %d delivered, %d dropped", r.total(func(s simnet.Stats) uint64 { return s.Sent }),
+		r.total(func(s simnet.Stats) uint64 { return s.Delivered }), r.total(func(s simnet.Stats) uint64 { return s.Dropped(0) }))
+	for _, inner := range r.inner {
+		r.peak(inner.PeakSockets, inner.PeakTimers)
+	}
 	r.row("most on one machine", "%d sockets, %d timers", r.PeakSockets, r.PeakTimers)
+}
+
+// tabulateConnections tells how connections came about.
+func (r *Result) tabulateConnections() {
+	n := r.chronicle.total
+	if n(punchStarted) > 0 {
+		r.row("punches", "%d started, %d won and %d lost; by guessing ports %d won and %d lost", n(punchStarted),
+			n(punchWon), n(punchLost), n(punchWonRandom), n(punchLostRandm))
+	}
+	if n(lookupFound)+n(lookupInVain) > 0 && r.Row("lookups") == "" {
+		r.row("lookups", "%d of %d found", n(lookupFound), n(lookupFound)+n(lookupInVain))
+	}
 }
 
 func orNone(list []string) string {

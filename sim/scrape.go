@@ -12,6 +12,11 @@ var errScraperDown = errors.New("the scraper is down")
 // scrape asks a scraper for the metrics of an alias, as its HTTP side does. done is called later, and never if the
 // scraper goes down meanwhile. It must be called between turns.
 func (w *World) scrape(s *scraper, a domain.Alias, done func(took time.Duration, err error)) {
+	w.ask(s, a, w.result.scraped, done)
+}
+
+// ask is scrape; count is told first, unless the scraper is down.
+func (w *World) ask(s *scraper, a domain.Alias, count, done func(took time.Duration, err error)) {
 	if s.app == nil || !s.up() {
 		w.net.AfterFunc(0, func() { done(0, errScraperDown) })
 		return
@@ -24,7 +29,7 @@ func (w *World) scrape(s *scraper, a domain.Alias, done func(took time.Duration,
 			if err == nil {
 				s.ledger.served(a, q, body)
 			}
-			w.result.scraped(w.net.Now()-started, err)
+			count(w.net.Now()-started, err)
 			done(w.net.Now()-started, err)
 		})
 	})
@@ -100,7 +105,7 @@ func (w *World) allScrapeable(within time.Duration) []time.Duration {
 					}
 				})
 			}
-			w.scrape(c.scraper, c.alias, func(_ time.Duration, err error) {
+			w.ask(c.scraper, c.alias, w.result.polled, func(_ time.Duration, err error) {
 				switch {
 				case ended || done[c]:
 				case err == nil:

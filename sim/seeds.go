@@ -26,8 +26,8 @@ func ParseSeeds(r io.Reader) ([]Options, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		if Find(o.Scenario) == nil {
-			return nil, fmt.Errorf("line %d: no scenario is called %q", n, o.Scenario)
+		if err := o.Check(); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		all = append(all, o)
 	}

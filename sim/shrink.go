@@ -5,25 +5,20 @@ import (
 	"time"
 )
 
-// The smallest worlds that shrinking tries.
-const (
-	fewestNodes   = 4
-	fewestClients = 1
-	shortest      = 5 * time.Second
-)
-
-// Shrink looks for the smallest run that still breaks the rule that a run broke first: fewer clients, nodes, seconds and
-// kinds of faults. It plays many runs; tell hears of each and may be nil.
+// Shrink looks for the smallest run that still breaks the expectation that a run broke first: fewer clients, nodes,
+// seconds and kinds of faults, as far as the story can still be told. Another broken expectation of the same rule does
+// not count: it may be the smallness that broke it. It plays many runs; tell hears of each and may be nil.
 func Shrink(failed *Result, tell func(o Options, broken bool)) *Result {
 	best := failed
-	rule := failed.Failures[0].Check
+	first := failed.Failures[0]
+	s := Find(failed.Options.Scenario)
 	try := func(change func(*Options)) bool {
 		o := best.Options
 		o.Without = slices.Clone(o.Without)
 		change(&o)
-		o.Trace, o.Capture, o.Progress = nil, nil, nil
+		o.Trace, o.Capture, o.Progress, o.Standing = nil, nil, nil, nil
 		r, err := Run(o)
-		broken := err == nil && slices.ContainsFunc(r.Failures, func(f Failure) bool { return f.Check == rule })
+		broken := err == nil && slices.ContainsFunc(r.Failures, first.same)
 		if tell != nil {
 			tell(o, broken)
 		}
@@ -34,34 +29,40 @@ func Shrink(failed *Result, tell func(o Options, broken bool)) *Result {
 	}
 	for progress := true; progress; {
 		progress = false
-		for _, kind := range FaultKinds() {
-			if !best.Options.leftOut(kind) && best.faulty && try(func(o *Options) { o.Without = append(o.Without, kind) }) {
+		for _, kind := range s.Faults {
+			if !best.Options.leftOut(kind) && try(func(o *Options) { o.Without = append(o.Without, kind) }) {
 				progress = true
 			}
 		}
-		for _, cut := range smaller(best.Options) {
+		for _, cut := range smaller(best.Options, s.Least) {
 			progress = try(cut) || progress
 		}
 	}
 	return best
 }
 
-// smaller lists the steps down from a run: to a half, and by a little.
-func smaller(from Options) (cuts []func(*Options)) {
+// smaller lists the steps down from a run: to a half, and by a little, or to the least where that is less.
+func smaller(from Options, least Least) (cuts []func(*Options)) {
 	number := func(field func(*Options) *int, fewest int) {
 		n := *field(&from)
-		for _, less := range []int{n / 2, n - 1} {
-			if less >= fewest && less < n {
+		for _, less := range []int{max(n/2, fewest), n - 1} {
+			if less >= max(fewest, 1) && less < n {
 				cuts = append(cuts, func(o *Options) { *field(o) = min(*field(o), less) })
 			}
 		}
 	}
-	number(func(o *Options) *int { return &o.Clients }, fewestClients)
-	number(func(o *Options) *int { return &o.Nodes }, fewestNodes)
-	for _, less := range []time.Duration{from.For / 2, from.For * 9 / 10} {
-		if less = less.Round(time.Second); less >= shortest && less < from.For {
+	number(func(o *Options) *int { return &o.Clients }, least.Clients)
+	number(func(o *Options) *int { return &o.Nodes }, least.Nodes)
+	for _, less := range []time.Duration{max(from.For/2, least.For), max(from.For*9/10, least.For)} {
+		if less = less.Round(time.Second); less >= max(least.For, time.Second) && less < from.For {
 			cuts = append(cuts, func(o *Options) { o.For = min(o.For, less) })
 		}
 	}
 	return cuts
+}
+
+// Story is what a failure says once a run was shrunk: the one that is still the same.
+func (r *Result) Story(of *Result) Failure {
+	i := slices.IndexFunc(r.Failures, of.Failures[0].same)
+	return r.Failures[max(i, 0)]
 }

@@ -1,96 +1,148 @@
-package sim_test
+package sim
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/dhtprom/dhtprom/sim"
+	"time"
 )
 
-// seedsEach is how many seeds of a scenario every test run plays, beside those that once failed; one where it does
+// seedsEach is how many seeds of a scenario every test run plays, beside those that once failed; three where it does
 // not say.
-var seedsEach = map[string]int{"chaos": 12, "partition": 3, "churn": 3, "clocks": 3}
+var seedsEach = map[string]int{"chaos": 12}
 
-// TestRunsThatOnceFailed comes first: what broke once breaks again.
-func TestRunsThatOnceFailed(t *testing.T) {
-	for _, o := range knownSeeds(t) {
-		t.Run(fmt.Sprintf("%s/%d", o.Scenario, o.Seed), func(t *testing.T) {
-			t.Parallel()
-			play(t, o)
-		})
-	}
-}
-
-func knownSeeds(t *testing.T) []sim.Options {
-	t.Helper()
-	file, err := os.Open("testdata/seeds.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	all, err := sim.ParseSeeds(file)
-	if err != nil {
-		t.Fatal("testdata/seeds.txt: ", err)
-	}
-	return all
-}
+// small are sizes at which scenarios are played that are too large for every test run.
+var small = map[string]Options{"swarm": {Nodes: 200, Clients: 20, For: 2 * time.Minute}}
 
 // TestEveryScenarioTwice plays each scenario twice with the same seed: nothing goes wrong, and both runs are the same,
 // event for event.
 func TestEveryScenarioTwice(t *testing.T) {
-	for _, s := range sim.Scenarios() {
-		if s.Large {
+	for _, s := range Scenarios() {
+		o, found := small[s.Name]
+		if s.Large != found {
+			t.Errorf("%s is too large for this test, and has no size here", s.Name)
 			continue
 		}
-		seeds := seedsEach[s.Name]
-		if seeds == 0 {
-			seeds = 1
-		}
-		for seed := range seeds {
-			t.Run(fmt.Sprintf("%s/%d", s.Name, seed+1), func(t *testing.T) {
+		for seed := range max(seedsEach[s.Name], 3) {
+			o.Scenario, o.Seed = s.Name, uint64(seed+1)
+			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
 				t.Parallel()
-				o := simOptions(s.Name, uint64(seed+1))
-				first := play(t, o)
-				if second := play(t, o); first.Hash != second.Hash {
-					t.Errorf("the same seed gave two runs, %016x and %016x: %s", first.Hash, second.Hash, difference(first, second))
+				first, second := play(t, o), play(t, o)
+				same(t, first, second)
+				if drawn := first.faulty; drawn != (len(s.Faults) > 0) {
+					t.Errorf("faults were drawn: %v; those that the scenario says it draws: %v", drawn, s.Faults)
 				}
 			})
 		}
 	}
 }
 
-func simOptions(scenario string, seed uint64) sim.Options {
-	return sim.Options{Scenario: scenario, Seed: seed}
+// same demands that two runs were the same, event for event.
+func same(t teller, first, second *Result) {
+	t.Helper()
+	if first.Hash == second.Hash {
+		return
+	}
+	t.Errorf("the same seed gave two runs, %016x and %016x: %s\nreplay: %s\nfor sim/testdata/seeds.txt: %s\n%s", first.Hash, second.Hash,
+		difference(first, second), first.Options.Command(), first.Options.SeedLine("two runs"), keep(second))
 }
 
-// play runs a scenario and reports what went wrong with the line that replays it.
-func play(t *testing.T, o sim.Options) *sim.Result {
+// TestEveryScenarioAtItsLeast plays each scenario in the smallest world that it says it can be played in.
+func TestEveryScenarioAtItsLeast(t *testing.T) {
+	for _, s := range Scenarios() {
+		if s.Least.Nodes == 0 || s.Least.Clients == 0 || s.Least.For == 0 {
+			t.Errorf("%s does not say how small it may be", s.Name)
+			continue
+		}
+		for seed := range uint64(2) {
+			t.Run(fmt.Sprintf("%s/%d", s.Name, seed+1), func(t *testing.T) {
+				t.Parallel()
+				play(t, Options{Scenario: s.Name, Seed: seed + 1, Nodes: s.Least.Nodes, Clients: s.Least.Clients, For: s.Least.For})
+			})
+		}
+	}
+}
+
+// TestFreshSeeds plays seeds that nobody has played yet, as many of each scenario as DHTPROM_SEEDS says: a run for the
+// night. Without it, none.
+func TestFreshSeeds(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv("DHTPROM_SEEDS"))
+	if err != nil && os.Getenv("DHTPROM_SEEDS") != "" {
+		t.Fatalf("DHTPROM_SEEDS is to be a number: %v", err)
+	}
+	first := uint64(time.Now().UnixMilli())
+	t.Logf("%d seeds from %d", n, first)
+	for _, s := range Scenarios() {
+		for i := range n {
+			o := small[s.Name]
+			o.Scenario, o.Seed = s.Name, first+uint64(i)
+			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
+				t.Parallel()
+				play(t, o)
+			})
+		}
+	}
+}
+
+// teller is the part of testing.T that reports.
+type teller interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// play runs a scenario and reports what went wrong, with the lines that replay it and keep it.
+func play(t teller, o Options) *Result {
 	t.Helper()
 	var stack []byte
 	o.OnPanic = func(any) { stack = debug.Stack() }
-	r, err := sim.Run(o)
+	r, err := Run(o)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
-	for _, row := range r.Rows {
+	for _, row := range r.Rows[max(0, len(r.Rows)-40):] {
 		t.Logf("%s: %s", row.Name, row.Value)
 	}
 	if r.OK() {
 		return r
 	}
-	for _, f := range r.Failures {
-		t.Error(f)
-	}
 	if stack != nil {
 		t.Logf("%s", stack)
 	}
-	t.Errorf("replay: %s  # at commit %s", r.Options.Command(), commit())
+	t.Errorf("%s, at commit %s:\n%s%s", r.Options.Scenario, commit(), r.Verdict(), keep(r))
 	return r
+}
+
+// artifacts is the variable that names a directory for what a failed run leaves.
+const artifacts = "DHTPROM_ARTIFACTS"
+
+// keep plays a run again and leaves its trace, its datagrams, its transcript and its report, and says where.
+func keep(r *Result) string {
+	dir := os.Getenv(artifacts)
+	if dir == "" {
+		return "set " + artifacts + " to a directory to have the trace, the datagrams, the transcript and a report of it"
+	}
+	path := filepath.Join(dir, fmt.Sprintf("%s-%d", r.Options.Scenario, r.Options.Seed))
+	var trace, capture, page bytes.Buffer
+	o := r.Options
+	o.Trace, o.Capture, o.OnPanic = &trace, &capture, nil
+	_, failed := Run(o)
+	err := errors.Join(failed, os.MkdirAll(dir, 0o755), WritePage(&page, []*Result{r}),
+		os.WriteFile(path+".transcript.txt", []byte(r.Transcript), 0o644), os.WriteFile(path+".trace.txt", trace.Bytes(), 0o644),
+		os.WriteFile(path+".pcap", capture.Bytes(), 0o644), os.WriteFile(path+".html", page.Bytes(), 0o644))
+	if err != nil {
+		return fmt.Sprintf("nothing could be left in %s: %v", dir, err)
+	}
+	return fmt.Sprintf("see %s.{transcript.txt,trace.txt,pcap,html}", path)
 }
 
 // commit names the tree under test, if git knows it.
@@ -103,7 +155,7 @@ var commit = sync.OnceValue(func() string {
 })
 
 // difference finds the first line in which two transcripts differ.
-func difference(a, b *sim.Result) string {
+func difference(a, b *Result) string {
 	x, y := strings.Split(a.Transcript, "\n"), strings.Split(b.Transcript, "\n")
 	for i := range min(len(x), len(y)) {
 		if x[i] != y[i] {
@@ -113,14 +165,59 @@ func difference(a, b *sim.Result) string {
 	return "the transcripts are the same"
 }
 
+// notes is a teller that remembers.
+type notes struct{ errors []string }
+
+func (*notes) Helper()             {}
+func (*notes) Logf(string, ...any) {}
+func (n *notes) Errorf(format string, args ...any) {
+	n.errors = append(n.errors, fmt.Sprintf(format, args...))
+}
+func (n *notes) Fatalf(format string, args ...any) { n.Errorf(format, args...) }
+
+func TestFailedRunTellsHowToReplayAndKeepItAndLeavesWhatItSaw(t *testing.T) {
+	withScenario(t, brokenScenario)
+	dir := filepath.Join(t.TempDir(), "left")
+	t.Setenv(artifacts, dir)
+	var n notes
+	r := play(&n, Options{Scenario: "broken", Seed: 9})
+	if len(n.errors) != 1 {
+		t.Fatalf("told %q", n.errors)
+	}
+	for _, want := range []string{
+		"replay: go run ./sim/cmd/dhtprom-sim -scenario broken -seed 9 -nodes 40 -clients 20 -for 10m0s\n",
+		"seeds.txt: -scenario broken -seed 9 -nodes 40 -clients 20 -for 10m0s    # test\n", "broken by 20 clients", dir,
+	} {
+		if !strings.Contains(n.errors[0], want) {
+			t.Errorf("%q is missing in %s", want, n.errors[0])
+		}
+	}
+	for _, ext := range []string{"transcript.txt", "trace.txt", "pcap", "html"} {
+		if info, err := os.Stat(filepath.Join(dir, "broken-9."+ext)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, %v", ext, info, err)
+		}
+	}
+	other := *r
+	other.Hash++
+	n = notes{}
+	same(&n, r, &other)
+	if len(n.errors) != 1 || !strings.Contains(n.errors[0], "replay: go run ") {
+		t.Errorf("two runs: told %q", n.errors)
+	}
+	same(t, r, r)
+}
+
 func TestSeedsAreReadAsTheyAreWritten(t *testing.T) {
-	o := sim.Options{Scenario: "slice", Seed: 7, Nodes: 8, Clients: 2, For: 90e9, Without: []string{"sleep", "crash"}}
-	got, err := sim.ParseSeeds(strings.NewReader("\n# words\n" + strings.TrimPrefix(o.Command(), "go run ./sim/cmd/dhtprom-sim") + " # why\n"))
+	o := Options{Scenario: "chaos", Seed: 7, Nodes: 8, Clients: 2, For: 90e9, Without: []string{"sleeps", "crashes"}}
+	got, err := ParseSeeds(strings.NewReader("\n# words\n" + o.SeedLine("why") + "\n"))
 	if err != nil || len(got) != 1 || got[0].Command() != o.Command() {
 		t.Errorf("read %v, %v", got, err)
 	}
-	for _, text := range []string{"-seed", "-seed x", "-scenario nonsense", "-scenario slice -planets 9"} {
-		if _, err := sim.ParseSeeds(strings.NewReader(text)); err == nil {
+	for _, text := range []string{
+		"-seed", "-seed x", "-scenario nonsense", "-scenario slice -planets 9", "-scenario chaos -without nonsense",
+		"-scenario slice -without sleeps", "-scenario sleepers -without crashes", "-scenario slice -nodes -1", "-scenario slice -for 1ns",
+	} {
+		if _, err := ParseSeeds(strings.NewReader(text)); err == nil {
 			t.Errorf("%q passes", text)
 		}
 	}

@@ -11,7 +11,8 @@ var sliceScenario = &Scenario{
 	Name:  "slice",
 	About: "many clients on a lossy internet; the scraper crashes and comes back with its disk",
 	Nodes: 20, Clients: 50, For: 4 * time.Minute,
-	Loss: 0.05,
+	Least: Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Loss:  0.05,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})

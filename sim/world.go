@@ -129,7 +129,7 @@ type stop struct{}
 // until is reached for what the scenario needs to go on.
 func (w *World) until(what string, within time.Duration, cond func() bool) {
 	if !w.reached(within, cond) {
-		w.fail("progress", "not within %v: %s", within, what)
+		w.failed(Failure{Check: "progress", What: fmt.Sprintf("not within %v: %s", within, what), Expected: numberless(what)})
 		panic(stop{})
 	}
 }
@@ -143,7 +143,12 @@ func (w *World) expect(ok bool, format string, args ...any) {
 
 // fail notes that a check found something wrong.
 func (w *World) fail(check, format string, args ...any) {
-	f := Failure{At: w.net.Now(), Check: check, What: fmt.Sprintf(format, args...)}
+	w.failed(Failure{Check: check, What: fmt.Sprintf(format, args...), Expected: format})
+}
+
+// failed notes a failure at this time.
+func (w *World) failed(f Failure) {
+	f.At = w.net.Now()
 	w.log.say("!!! %s: %s", f.Check, f.What)
 	if len(w.result.Failures) < maxFailures {
 		w.result.Failures = append(w.result.Failures, f)
@@ -155,6 +160,7 @@ func (w *World) phase(format string, args ...any) {
 	w.doing = fmt.Sprintf(format, args...)
 	if !w.quiet {
 		w.log.say("--- %s", w.doing)
+		w.result.chronicle.phase(w.doing)
 	}
 	w.progress()
 }
