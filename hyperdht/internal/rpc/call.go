@@ -224,7 +224,7 @@ func (e *Endpoint) timeoutFor(c *Call) time.Duration {
 	return e.adaptiveTimeout.get(c.to, int(c.sent), e.random(adaptiveJitter))
 }
 
-// armDeadline makes sure that expire runs when the earliest deadline is due. The timer may fire early,
+// armDeadline makes sure that expire runs when the earliest deadline is due. While others wait, the timer may fire early,
 // when the calls it was armed for have been answered; it is cheaper than arming it again each time.
 func (e *Endpoint) armDeadline() {
 	first := e.calls.first()
@@ -277,6 +277,10 @@ func (e *Endpoint) timeOut(c *Call) {
 func (e *Endpoint) end(c *Call) {
 	c.ended = true
 	e.calls.remove(c)
+	if e.calls.n == 0 && e.deadlineArmed {
+		e.deadlineArmed = false
+		e.deadline.Stop()
+	}
 	if c.session != nil {
 		c.session.detach(c)
 	}
