@@ -3,6 +3,7 @@ package compact
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // Reader reads compact encodings from the front of a byte slice. After the first error every method
@@ -182,7 +183,7 @@ func (r *Reader) Addrs(max int) []netip.AddrPort {
 	if r.err != nil {
 		return nil
 	}
-	return r.appendAddrs(make([]netip.AddrPort, 0, n), n)
+	return r.appendAddrs([]netip.AddrPort{}, n)
 }
 
 // ReadAddrs appends what Addrs reads to dst, for who reads many arrays. After an error it appends nothing.
@@ -191,6 +192,7 @@ func (r *Reader) ReadAddrs(dst []netip.AddrPort, max int) []netip.AddrPort {
 }
 
 func (r *Reader) appendAddrs(dst []netip.AddrPort, n int) []netip.AddrPort {
+	dst = slices.Grow(dst, n)
 	for range n {
 		dst = append(dst, r.Addr())
 	}

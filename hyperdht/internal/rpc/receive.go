@@ -52,7 +52,7 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 		}
 		e.stats.Received.Responses++
 		e.receiveResponse(s, from, m)
-		if cap(m.Closer) > maxCloser {
+		if cap(m.Closer) > 2*maxCloser {
 			m.Closer = nil // what a hostile one needed is not kept for good
 		}
 	default:
