@@ -32,6 +32,7 @@ type Result struct {
 	faulty        bool            // faults were drawn
 	chronicle     *chronicle      // what happened when
 	inner         []*Result       // of runs within this one
+	over          bool            // the story is; what is scraped while clients say goodbye tells nothing
 
 	PeakSockets, PeakTimers int // on one machine
 }
@@ -183,6 +184,9 @@ const maxSamples = 20_000
 
 // scraped notes the end of a scrape that counts.
 func (r *Result) scraped(took time.Duration, err error) {
+	if r.over {
+		return
+	}
 	r.Scrapes++
 	r.chronicle.scrape(took, err, false)
 	if err != nil {

@@ -28,6 +28,7 @@ func (s *Scenario) run(o Options) *Result {
 	if o.Standing != nil {
 		o.Standing(len(w.machines))
 	}
+	r.over = true
 	played = played && w.play((*World).finish)
 	r.Virtual, r.Stats = w.net.Now(), w.net.Stats()
 	r.Transcript = w.log.text.String()
