@@ -20,8 +20,9 @@ var chaosScenario = &Scenario{
 	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps }),
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
-		w.populate(s, w.opts.Clients, clientSetup{})
+		g := w.homes(false)
+		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
+		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		// A wall clock that is a day ahead for a while makes the scraper forget everybody, and rightly so; that story
 		// is told in clocks.
 		w.suffer(w.drawTrouble().without(faultJumps), w.machines, w.opts.For, healChaos)
@@ -54,12 +55,16 @@ var churnScenario = &Scenario{
 	Faults: []string{faultCrashes},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
-		w.populate(s, w.opts.Clients, clientSetup{})
+		g := w.homes(true)
+		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
+		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultCrashes)
 		// Every node once in ten minutes: half of all nodes of the public network are older than that.
-		t.Crashes.Every, t.Crashes.For = 10*time.Minute, 30*time.Second
-		w.comeAndGo(s, w.opts.For/8)
+		w.sure(faultCrashes, &t.Crashes, 10*time.Minute, 30*time.Second)
+		w.run(time.Minute)
+		survivors := slices.Clone(w.machines)
+		held := w.count(survivors)
+		w.comeAndGo(s, g, w.opts.For/8)
 		w.suffer(t, w.nodes, w.opts.For, healChaos)
 		w.phase("lookups find everybody again")
 		w.lookUpClients(healChaos)
@@ -76,6 +81,8 @@ var churnScenario = &Scenario{
 		w.result.row("requests that nobody answers", "%.2f by each node in ten minutes", perNode)
 		w.expect(perNode < 1, "each node asks %.1f times in ten minutes who does not answer", perNode)
 		w.lookUp(w.keysOfClients(), 100, 20*time.Second).report(w)
+		w.run(10 * time.Second)
+		w.mustShrink(survivors, held)
 	},
 }
 
@@ -90,7 +97,7 @@ func (w *World) timeouts() (n uint64) {
 }
 
 // comeAndGo retires the oldest client and boots a new one, again and again while the main part lasts.
-func (w *World) comeAndGo(s *scraper, every time.Duration) {
+func (w *World) comeAndGo(s *scraper, g setting, every time.Duration) {
 	end := w.net.Now() + w.opts.For
 	var next func()
 	next = func() {
@@ -104,7 +111,7 @@ func (w *World) comeAndGo(s *scraper, every time.Duration) {
 				break
 			}
 		}
-		w.addClient(s, clientSetup{at: nats()[len(w.clients)%len(nats())]})
+		w.addClient(s, clientSetup{at: g.client(len(w.clients)), transport: g.transport})
 		w.net.AfterFunc(every, next)
 	}
 	w.net.AfterFunc(every, next)
@@ -137,10 +144,11 @@ var partitionScenario = &Scenario{
 	Faults: []string{faultPartitions},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
-		w.populate(s, w.opts.Clients, clientSetup{})
+		g := w.homes(true)
+		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
+		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultPartitions)
-		t.Partitions.Every, t.Partitions.For = w.opts.For/4, w.opts.For/6
+		w.sure(faultPartitions, &t.Partitions, w.opts.For/4, w.opts.For/6)
 		w.suffer(t, w.machines, w.opts.For, healChaos)
 	},
 }
@@ -153,15 +161,17 @@ var sleepersScenario = &Scenario{
 	Faults: []string{faultSleeps},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
-		w.populate(s, w.opts.Clients, clientSetup{})
+		g := w.homes(true)
+		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
+		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultSleeps)
-		t.Sleeps.Every, t.Sleeps.For = 10*time.Minute, 4*time.Minute
+		w.sure(faultSleeps, &t.Sleeps, 10*time.Minute, 4*time.Minute)
 		w.suffer(t, machinesOf(w.clients), w.opts.For, wakeWithin)
 		w.phase("the scraper sleeps for an hour")
 		s.host.Sleep()
 		w.run(time.Hour)
 		s.host.Wake()
+		w.stirs(s.machine)
 		w.mustHeal(wakeWithin)
 		w.phase("a client sleeps for four hours: its alias has expired when it wakes, and it registers again")
 		sleeper := w.clients[0]
@@ -170,6 +180,7 @@ var sleepersScenario = &Scenario{
 		_, err := w.scrapeNow(s, sleeper.alias)
 		w.expect(err != nil, "%s is scraped in its sleep", sleeper.alias)
 		sleeper.host.Wake()
+		w.stirs(sleeper.machine)
 		w.mustHeal(wakeWithin)
 	},
 }

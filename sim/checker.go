@@ -2,7 +2,6 @@ package sim
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -14,7 +13,14 @@ type checker struct {
 	w          *World
 	clientKeys map[domain.PublicKey][]*client
 	conns      map[connection]domain.Side // that are open
+	open       map[string]int             // how many of them, by machine
+	closing    map[string][]time.Duration // when others ended lately, by machine
+	over       map[string]bool            // what was reported to be too much, by machine
 	tries      map[string]*tries          // by who tries what
+	struck     map[string]int             // faults, by kind
+	roamed     int                        // machines that got another address
+	paths      map[domain.Path]int        // of connections of scrapers
+	unrest     bool                       // faults make networks come and go
 	registered uint64                     // registrations that clients know of
 	dials      uint64
 
@@ -30,18 +36,10 @@ type connection struct {
 	uid     domain.UID
 }
 
-// tries are the last attempts at something.
-type tries struct {
-	at   []time.Duration // within retryWindow
-	last time.Duration
-
-	early time.Duration // the last one that did not wait
-}
-
 func newChecker(w *World) *checker {
 	return &checker{
 		w: w, clientKeys: map[domain.PublicKey][]*client{},
-		conns: map[connection]domain.Side{}, tries: map[string]*tries{},
+		conns: map[connection]domain.Side{}, open: map[string]int{}, closing: map[string][]time.Duration{}, over: map[string]bool{}, tries: map[string]*tries{}, struck: map[string]int{}, paths: map[domain.Path]int{},
 	}
 }
 
@@ -60,9 +58,12 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 			w.fail("stranger", "%s lets %s in", c.name, w.nameOf(e.Peer.Key))
 		}
 	case domain.AliasAttempt:
-		k.try(c.name+" registers", maxAttempts)
+		k.attempt(c.machine, c.name+" registers")
+	case domain.RegisterAliasError:
+		k.failedTo(c.name+" registers", e.RetryIn, c.interval)
 	case domain.RegisterAliasSuccess:
 		k.registered++
+		k.worked(c.name+" registers", c.interval)
 		c.scraper.ledger.acknowledge(c)
 	}
 }
@@ -81,6 +82,7 @@ func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 		l.asked(e)
 	case domain.AliasSuccess:
 		l.succeeded(e)
+		k.nudge(s.name + " dials " + w.nameOf(e.Register.Key))
 	case domain.SetAlias:
 		l.set(e.Entry)
 	case domain.AliasExpired:
@@ -91,12 +93,13 @@ func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 		if e.Side == domain.SideScrape && !k.member(e.Peer.Key) {
 			w.fail("stranger", "%s scrapes %s", s.name, w.nameOf(e.Peer.Key))
 		}
+		if e.Side == domain.SideScrape {
+			k.paths[e.Peer.Path]++
+			k.dialled(s.name + " dials " + w.nameOf(e.Peer.Key))
+		}
 	case domain.SessionWait:
 		k.dials++
-		if e.RetryIn < minRetry {
-			w.fail("retries", "%s dials %s again after %v", s.name, w.nameOf(e.Key), e.RetryIn)
-		}
-		k.try(s.name+" dials "+w.nameOf(e.Key), maxAttempts+4*l.renewals(e.Key))
+		k.dialFailed(s.machine, s.name+" dials "+w.nameOf(e.Key), e.RetryIn)
 	}
 }
 
@@ -120,68 +123,25 @@ func (k *checker) lifetimes(m *machine, e domain.Event) {
 			k.w.fail("connections", "%s opens %s twice", m.name, e.UID)
 		}
 		k.conns[c] = e.Side
+		k.open[m.name]++
 	case domain.ConnectionClose:
 		c := connection{m.name, m.boots, e.UID}
 		if side, ok := k.conns[c]; !ok || side != e.Side {
 			k.w.fail("connections", "%s closes %s, which is not open", m.name, e.UID)
+		} else {
+			k.open[m.name]--
+			k.closing[m.name] = append(k.closing[m.name], k.w.net.Now())
 		}
 		delete(k.conns, c)
 	}
 }
 
-// try counts an attempt.
-func (k *checker) try(what string, limit int) {
-	now := k.w.net.Now()
-	if k.watching != "" && strings.HasSuffix(what, k.watching) {
-		second := int((now - k.since) / time.Second)
-		for len(k.seconds) <= second {
-			k.seconds = append(k.seconds, 0)
-		}
-		k.seconds[second]++
-	}
-	t := k.tries[what]
-	if t == nil {
-		t = &tries{last: -time.Hour, early: -time.Hour}
-		k.tries[what] = t
-	}
-	if now-t.last < minRetry {
-		// A machine that has moved may try at once, though not whenever it moves.
-		if now-t.early < earlyEvery {
-			k.w.fail("retries", "%s again after %v, and %v after it did so before", what, now-t.last, now-t.early)
-		}
-		t.early = now
-	}
-	t.last = now
-	for len(t.at) > 0 && now-t.at[0] > retryWindow {
-		t.at = t.at[1:]
-	}
-	if t.at = append(t.at, now); len(t.at) > limit {
-		k.w.fail("retries", "%s %d times in %v", what, len(t.at), retryWindow)
-	}
-}
-
-// watch counts attempts at something from now on, in every second.
-func (k *checker) watch(what string) {
-	k.watching, k.since, k.seconds = what, k.w.net.Now(), nil
-}
-
-// watched ends watch.
-func (k *checker) watched() []int {
-	k.watching = ""
-	return k.seconds
-}
-
 // crashed forgets what a machine could not tell any more.
 func (k *checker) crashed(m *machine) {
+	k.forget(m)
 	for c := range k.conns {
 		if c.machine == m.name {
 			delete(k.conns, c)
-		}
-	}
-	// A program that was started anew may try at once.
-	for what, t := range k.tries {
-		if strings.HasPrefix(what, m.name+" ") {
-			t.last = -time.Hour
 		}
 	}
 }
@@ -191,18 +151,11 @@ func (k *checker) audit(m *machine) {
 	if m.host.Down() {
 		return
 	}
-	peers := 0
 	if m.node != nil && !m.isNode {
-		status := m.node.Status()
-		peers = status.Connections
-		k.readable(m, status)
+		k.readable(m, m.node.Status())
 	}
-	for _, s := range k.w.scrapers {
-		if s.machine == m && s.app != nil {
-			peers += len(s.app.Aliases())
-			k.sessions(s)
-		}
-	}
+	peers := k.peers(m)
+	k.bounded(m, peers)
 	sockets, timers := maxSockets+peers, maxTimers+maxTimersPerPeer*peers
 	if n := m.host.Sockets(); n > sockets {
 		k.w.fail("bounds", "%s has %d sockets open for %d peers", m.name, n, peers)
@@ -231,21 +184,6 @@ func (k *checker) readable(m *machine, s hyperdht.Status) {
 	}
 }
 
-// sessions holds the number of a scraper's sessions against that of its clients.
-func (k *checker) sessions(s *scraper) {
-	keys := map[domain.PublicKey]bool{}
-	for _, a := range s.app.Aliases() {
-		keys[a.Key] = true
-	}
-	sessions := 0
-	for _, n := range s.app.Sessions() {
-		sessions += n
-	}
-	if sessions > len(keys) {
-		k.w.fail("bounds", "%s has %d sessions for %d clients", s.name, sessions, len(keys))
-	}
-}
-
 // final looks at everything before the world is closed.
 func (k *checker) final() {
 	for _, s := range k.w.scrapers {
@@ -261,6 +199,7 @@ func (k *checker) leftovers(m *machine) {
 	if t, s := m.host.Timers(), m.host.Sockets(); t > 0 || s > 0 {
 		k.w.fail("leftovers", "%s still has %d timers and %d sockets", m.name, t, s)
 	}
+	k.emptied(m)
 	for c, side := range k.conns {
 		if c.machine == m.name {
 			k.w.fail("connections", "%s never told the end of %s (%s)", m.name, c.uid, side)

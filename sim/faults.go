@@ -2,12 +2,15 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/adapters/simnet/simstore"
+	"github.com/dhtprom/dhtprom/domain"
 )
 
 // The kinds of faults, by which Options.Without leaves them out.
@@ -40,16 +43,31 @@ type trouble struct {
 
 // drawTrouble draws faults by swarm: about half of the kinds, each anything from a nuisance to a plague.
 func (w *World) drawTrouble() trouble {
-	t := trouble{Faults: simnet.DrawFaults(w.opts.Seed)}
-	if w.rand.IntN(2) == 0 {
-		share := func(most float64) float64 { return most * w.rand.Float64() * w.rand.Float64() }
+	t := trouble{Faults: simnet.DrawFaults(w.opts.Seed, groupScraper, groupClients, groupNodes)}
+	if r := w.luck("disk"); r.IntN(2) == 0 {
+		share := func(most float64) float64 { return most * r.Float64() * r.Float64() }
 		t.disk = simstore.Config{
-			Stall: share(0.5), StallFor: time.Duration(w.rand.Int64N(int64(5 * time.Second))),
+			Stall: share(0.5), StallFor: time.Duration(r.Int64N(int64(5 * time.Second))),
 			FailWrite: share(0.5), FailLate: share(0.5), FailRead: share(0.5),
 		}
 	}
 	return t
 }
+
+// sure draws a fault that a scenario is about and that was not drawn, or that was drawn as something else: one that comes
+// every so often and lasts so long, both within a factor of three.
+func (w *World) sure(what string, s *simnet.Spell, every, last time.Duration) {
+	r := w.luck("sure " + what)
+	around := func(d time.Duration) time.Duration { return time.Duration(float64(d) * math.Pow(3, 2*r.Float64()-1)) }
+	s.Every, s.For = around(every), around(last)
+}
+
+// Groups of machines that faults may be aimed at.
+const (
+	groupScraper = "scraper"
+	groupClients = "clients"
+	groupNodes   = "nodes"
+)
 
 // only leaves nothing but some kinds of faults.
 func (t trouble) only(kinds ...string) trouble {
@@ -113,16 +131,26 @@ func (t trouble) String() string {
 	return orNone(parts)
 }
 
+// unsettles reports whether machines that stay up may lose and find their network, or sleep.
+func (t trouble) unsettles() bool {
+	network := t.Link != simnet.Link{}
+	for _, s := range []simnet.Spell{t.Partitions, t.Sleeps, t.Reboots, t.Renumberings} {
+		network = network || s.Every > 0
+	}
+	return network
+}
+
 // suffer is the two phases: faults for a while, then none, and everybody must be scrapeable within heal.
 func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration) {
 	t = t.without(w.opts.Without...)
 	w.result.faulty = true
 	w.phase("faults for %v: %v", during, t)
 	for _, s := range w.scrapers {
-		disk := t.disk
-		disk.Seed = w.opts.Seed
-		s.disk.SetConfig(disk)
+		s.disk.SetConfig(t.disk)
 	}
+	t.Lasts = during
+	w.check.unrest = t.unsettles()
+	stopRoaming := w.roamingDuring(t, victims)
 	outbreak := w.net.Inject(t.Faults, w.victims(victims))
 	stop := make([]func(), len(w.scrapers))
 	for i, s := range w.scrapers {
@@ -135,10 +163,82 @@ func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration
 	for _, s := range w.scrapers {
 		s.disk.SetConfig(simstore.Config{})
 	}
+	stopRoaming()
+	w.check.tally(t, outbreak)
 	outbreak.Heal()
+	w.check.unrest = false
+	if t.unsettles() {
+		w.stirs(w.machines...)
+	}
 	w.result.row("faults", "%v", t)
+	w.result.row("strikes", "%s", w.check.strikes())
+	w.result.row("paths of scrapes", "%s", w.check.ways())
 	w.result.row("scrapes under them", "%d, %d failed", w.result.Scrapes, w.failedScrapes())
 	w.mustHeal(heal)
+}
+
+// roamingDuring gives machines on the open internet other addresses as often as routers get them, until stop is called.
+func (w *World) roamingDuring(t trouble, victims []*machine) (stop func()) {
+	stopped := false
+	if t.Renumberings.Every > 0 {
+		r := w.luck("roaming")
+		var at []*machine
+		for _, m := range w.openHosts() {
+			if slices.Contains(victims, m) {
+				at = append(at, m)
+			}
+		}
+		var next func()
+		wait := func() time.Duration {
+			every := t.Renumberings.Every / time.Duration(max(len(at), 1))
+			return min(max(time.Duration(r.ExpFloat64()*float64(every)), time.Second), t.Lasts/2)
+		}
+		next = func() {
+			if stopped {
+				return
+			}
+			w.roam(at[r.IntN(len(at))])
+			w.check.roamed++
+			w.net.AfterFunc(wait(), next)
+		}
+		if len(at) > 0 {
+			w.net.AfterFunc(wait(), next)
+		}
+	}
+	return func() { stopped = true }
+}
+
+// tally notes which faults have struck.
+func (k *checker) tally(t trouble, o *simnet.Outbreak) {
+	for _, kind := range simnet.FaultKinds() {
+		k.struck[string(kind)] += o.Struck(kind)
+	}
+	if t.disk != (simstore.Config{}) {
+		k.struck[faultDisk]++
+	}
+	k.struck["roam"] += k.roamed
+}
+
+// strikes says what tally noted.
+func (k *checker) strikes() string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(k.struck)) {
+		if n := k.struck[kind]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	return orNone(parts)
+}
+
+// ways says on which paths scrapers were connected.
+func (k *checker) ways() string {
+	var parts []string
+	for _, p := range domain.Paths() {
+		if n := k.paths[p]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, p))
+		}
+	}
+	return orNone(parts)
 }
 
 // mustHeal demands that everybody is scrapeable within a time, and tells how long it took.
@@ -160,31 +260,34 @@ func (w *World) victims(all []*machine) simnet.Victims {
 		},
 		Renumber: func(*simnet.Router) netip.Addr { return w.publicAddr() },
 	}
+	groups := map[string]*simnet.Group{}
+	for _, name := range []string{groupScraper, groupClients, groupNodes} {
+		groups[name] = &simnet.Group{Name: name}
+	}
+	group := map[*machine]string{}
+	for _, s := range w.scrapers {
+		group[s.machine] = groupScraper
+	}
+	for _, c := range w.clients {
+		group[c.machine] = groupClients
+	}
+	for _, m := range w.nodes {
+		group[m] = groupNodes
+	}
 	for _, m := range all {
 		v.Hosts = append(v.Hosts, m.host)
 		if m.router != nil {
 			v.Routers = append(v.Routers, m.router)
 		}
+		if g := groups[group[m]]; g != nil {
+			g.Hosts = append(g.Hosts, m.host)
+			if m.router != nil {
+				g.Routers = append(g.Routers, m.router)
+			}
+		}
+	}
+	for _, name := range []string{groupScraper, groupClients, groupNodes} {
+		v.Groups = append(v.Groups, *groups[name])
 	}
 	return v
-}
-
-// nats are the kinds of routers that clients stand behind where a scenario does not care, most common first.
-func nats() []place {
-	return []place{
-		behind(simnet.PortRestricted()), behind(simnet.Masquerade()), open, behind(simnet.FullCone()),
-		behind(simnet.RestrictedCone()), behind(simnet.FirewallOnly()), behind(simnet.SymmetricRandom()), behind(simnet.MasqueradeRandom()),
-	}
-}
-
-// populate boots clients of a scraper behind all kinds of routers and waits until all of them were scraped.
-func (w *World) populate(s *scraper, n int, how clientSetup) {
-	w.phase("%d clients", n)
-	kinds := nats()
-	for i := range n {
-		one := how
-		one.at = kinds[i%len(kinds)]
-		w.addClient(s, one)
-	}
-	w.allScrapeable(startWithin)
 }

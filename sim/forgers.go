@@ -70,18 +70,22 @@ func (a *attack) forger() {
 	})
 }
 
-// commandImmutablePut stores a value under its hash (hyperdht lib/constants.js).
+// commandImmutablePut stores a value under its hash, commandImmutableGet asks for it (hyperdht lib/constants.js).
 const (
 	commandImmutablePut = 8
+	commandImmutableGet = 9
 	flagTarget          = 8
 	flagValue           = 16
 )
 
 // forgedPut is a request to store a value with a token that nobody gave.
-func forgedPut(to netip.AddrPort, value []byte) []byte {
+func forgedPut(to netip.AddrPort, value []byte) []byte { return put(to, value, make([]byte, 32)) }
+
+// put is a request to store a value.
+func put(to netip.AddrPort, value, token []byte) []byte {
 	b := []byte{requestByte, flagToken | flagTarget | flagValue, 1, 2}
 	b = compact.AppendAddr(b, to)
-	b = append(b, make([]byte, 32)...) // the token
+	b = append(b, token...)
 	b = compact.AppendUint(b, commandImmutablePut)
 	target := id.Hash(value)
 	b = append(b, target[:]...)
@@ -105,4 +109,49 @@ func (a *attack) stored() (found int) {
 	}
 	a.w.until("the forged values have been looked for", startWithin, func() bool { return done == asked })
 	return found
+}
+
+// maxHoard is how many values a hoarder wants kept: more than a node keeps, which is two generations of 32,768
+// (hyperdht lib/persistent.js).
+const maxHoard = 70_000
+
+// hoarder makes one node keep values, with the tokens that the node gives it, until the node ought to be full.
+func (a *attack) hoarder(node *machine) {
+	m, w := a.w.settle("hoarder", open), a.w
+	m.foe = true
+	a.evil = append(a.evil, m)
+	to := netip.AddrPortFrom(node.host.Addr(), dhtPort)
+	var sock host.Socket
+	var token []byte
+	asked := uint16(0) // old answers come again, with old tokens
+	m.host.Do(func() {
+		sock = must(m.host.OpenSocket(netip.AddrPort{}))
+		sock.OnReceive(func(_ netip.AddrPort, b []byte) {
+			// After the kind, the flags, the id of the request and our own address.
+			const head = 1 + 1 + 2 + 6
+			if len(b) < head+64 || b[0] != responseByte || b[1]&(flagID|flagToken) != flagID|flagToken || b[2] != byte(asked) || b[3] != byte(asked>>8) {
+				return
+			}
+			token = append(token[:0], b[head+32:head+64]...)
+		})
+	})
+	a.again(time.Second, func() {
+		asked++
+		b := compact.AppendAddr([]byte{requestByte, flagTarget, byte(asked), byte(asked >> 8)}, to)
+		b = append(compact.AppendUint(b, commandImmutableGet), make([]byte, 32)...)
+		m.host.Do(func() { sock.Send(to, 0, b) })
+	})
+	pace := w.opts.For * 4 / 5 / (maxHoard / 100)
+	a.again(pace, func() {
+		if len(token) == 0 || a.hoarded >= maxHoard {
+			return
+		}
+		m.host.Do(func() {
+			for range 100 {
+				a.hoarded++
+				b := put(to, fmt.Appendf(nil, "hoarded %d", a.hoarded), token)
+				sock.Send(to, 0, b)
+			}
+		})
+	})
 }

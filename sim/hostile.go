@@ -24,6 +24,8 @@ var hostileScenario = &Scenario{
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.FullCone())})
 		w.populate(s, w.opts.Clients, clientSetup{})
 		w.run(30 * time.Second)
+		honest := slices.Clone(w.machines)
+		before := w.count(honest)
 		stop := w.prometheus(s, 10*time.Second)
 
 		w.phase("strangers with a wrong secret, a false scraper, connections that say nothing, garbage and old datagrams")
@@ -31,9 +33,12 @@ var hostileScenario = &Scenario{
 		w.tampers = true
 		a.strangers(5)
 		a.falseScraper()
-		a.crowd(2, 250*time.Millisecond)
-		a.noise(2, 10*time.Millisecond)
+		a.crowd(2, 25*time.Millisecond)
+		a.babble(4 * time.Millisecond)
+		a.noise(2, time.Millisecond)
 		a.forger()
+		a.hoarder(w.nodes[1])
+		a.replay()
 		victim := w.clients[w.opts.Clients-1]
 		victim.retired = true
 		victim.crash()
@@ -49,12 +54,15 @@ var hostileScenario = &Scenario{
 		w.expect(a.stored() == 0, "nodes keep values without a token")
 		w.expect(a.blocked() > 0, "nobody noticed the false scraper")
 		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "nobody noticed the wrong secrets")
-		w.expect(a.sent > 1000, "only %d datagrams of garbage", a.sent)
+		w.expect(a.sent > int(w.opts.For/time.Millisecond), "only %d datagrams of garbage", a.sent)
+		values := holdsOf(w.nodes[1], "immutable values")
+		w.result.row("values hoarded", "%d kept of %d", values, a.hoarded)
+		w.expect(values > maxHoard/4, "a node that was made to keep %d values has %d", maxHoard, values)
 		w.result.row("attacks", "%d handshakes by false scrapers stopped, %d wrong secrets, %d idle connections denied, %d datagrams of garbage",
 			a.blocked(), s.app.Stats().Rejected[domain.ReasonUnauthorised], total(s.app.Stats().ConnectionsDenied), a.sent)
 
 		w.phase("those who said nothing were hung up on")
-		a.quiet = true
+		a.hush()
 		w.run(45 * time.Second)
 		w.expect(s.app.Stats().AliasConnections <= 12, "%d registration connections are open, of who says nothing", s.app.Stats().AliasConnections)
 
@@ -64,7 +72,12 @@ var hostileScenario = &Scenario{
 
 		w.phase("nodes whose ids lie next to the scraper's answer everything and keep nothing: nobody new may find it")
 		a.sybils(12)
+		scrapes, failed = w.result.Scrapes, w.failedScrapes()
 		w.run(w.opts.For)
+		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
+		scrapes, failed = scrapes-scrapes/uint64(w.opts.Clients+1), failed-min(failed, scrapes/uint64(w.opts.Clients+1))
+		w.result.row("scrapes among false nodes", "%d, %d failed", scrapes, failed)
+		w.expect(scrapes > 0 && 100*failed <= scrapes, "%d of %d scrapes over connections that stand fail among false nodes", failed, scrapes)
 
 		w.phase("the attackers are gone")
 		stop()
@@ -73,6 +86,10 @@ var hostileScenario = &Scenario{
 		w.mustHeal(healChaos)
 		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
 		w.mustHeal(healChaos)
+
+		w.phase("ten minutes later nothing is left of them")
+		w.run(10 * time.Minute)
+		w.mustShrink(honest, before)
 	},
 }
 
@@ -87,6 +104,9 @@ type attack struct {
 	seen    [][]byte         // datagrams that were once sent by others
 	targets []netip.AddrPort // where they went
 	sent    int
+	babbled int
+	hoarded int
+	dials   []dial
 	thefts  int         // registrations of the thief that were answered
 	forged  []id.Target // what the forger wanted stored
 }
@@ -108,6 +128,7 @@ func (a *attack) machine(name string) *machine {
 	m := a.w.settle(name, open)
 	m.run = func() { m.join(hyperdht.Config{}) }
 	m.stop = func(done func()) { m.node.Close(done) }
+	m.foe = true
 	m.boot()
 	a.evil = append(a.evil, m)
 	return m
@@ -145,20 +166,103 @@ func (a *attack) blocked() (n uint64) {
 	return n
 }
 
-// crowd dials the scraper again and again, each time under another key, and then says nothing.
+// crowd dials the scraper again and again, each time under another key, and then says nothing. It storms for a third of
+// the time, and goes on at a tenth of the pace.
 func (a *attack) crowd(machines int, every time.Duration) {
-	n := 0
+	n, calm := 0, a.w.net.Now()+a.w.opts.For/3
+	relays := a.nextTo(id.PublicKey(a.s.keys.Public).Target(), 4)
 	for i := range machines {
 		m := a.machine(fmt.Sprintf("crowd-%d", i))
 		a.again(every, func() {
-			if a.quiet {
+			n++
+			if a.quiet || a.w.net.Now() > calm && n%10 != 0 {
 				return
 			}
-			n++
 			keys := id.KeyPairFromSeed(id.Seed(a.w.seedOf(fmt.Sprintf("crowd %d", n))))
-			m.host.Do(func() { m.node.Connect(id.PublicKey(a.s.keys.Public), hyperdht.ConnectOptions{Keys: &keys}) })
+			m.host.Do(func() {
+				conn := m.node.Connect(id.PublicKey(a.s.keys.Public), hyperdht.ConnectOptions{Keys: &keys, RelayAddrs: relays})
+				a.dials = append(a.dials, dial{m, conn})
+			})
 		})
 	}
+}
+
+// dial is a connection of the crowd.
+type dial struct {
+	by   *machine
+	conn *hyperdht.Connection
+}
+
+// hush ends the dialling. Connections that stand stay.
+func (a *attack) hush() {
+	a.quiet = true
+	for _, d := range a.dials {
+		d.by.host.Do(func() {
+			if !d.conn.Opened() {
+				d.conn.Destroy(nil)
+			}
+		})
+	}
+	a.dials = nil
+}
+
+// nextTo lists the nodes whose ids are the closest to a target: where a server of it announces itself.
+func (a *attack) nextTo(target id.Target, n int) []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, m := range a.w.nodes {
+		all = append(all, netip.AddrPortFrom(m.host.Addr(), dhtPort))
+	}
+	slices.SortFunc(all, func(x, y netip.AddrPort) int {
+		p, q := id.NodeIDOf(x), id.NodeIDOf(y)
+		return id.Closer(target, p, q)
+	})
+	return all[:min(n, len(all))]
+}
+
+// babble sends first messages of handshakes that mean nothing, each another one, to nodes that lead to the scraper and
+// to the scraper itself. What is in them costs the scraper a Diffie-Hellman operation before it is known.
+func (a *attack) babble(every time.Duration) {
+	w := a.w
+	m := w.settle("babbler", open)
+	m.foe = true
+	a.evil = append(a.evil, m)
+	var sock host.Socket
+	m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
+	target := id.PublicKey(a.s.keys.Public).Target()
+	n := uint16(0)
+	a.again(every, func() {
+		if a.quiet {
+			return
+		}
+		n++
+		to := netip.AddrPortFrom(w.nodes[int(n)%len(w.nodes)].host.Addr(), dhtPort)
+		if public := a.s.node.Status().Public; n%2 == 0 && public.Port() != 0 {
+			to = public
+		}
+		noise := make([]byte, 200+w.rand.IntN(200))
+		for i := range noise {
+			noise[i] = byte(w.rand.Uint32())
+		}
+		// The mode of a client's message, which nodes pass on (hyperdht lib/messages.js).
+		value := compact.AppendBytes([]byte{0, 0}, noise)
+		b := []byte{requestByte, flagTarget | flagValue, byte(n), byte(n >> 8)}
+		b = compact.AppendAddr(b, to)
+		b = compact.AppendUint(b, commandPeerHandshake)
+		b = append(b, target[:]...)
+		b = compact.AppendBytes(b, value)
+		m.host.Do(func() { sock.Send(to, 0, b) })
+		a.babbled++
+	})
+}
+
+// commandPeerHandshake carries the messages of a handshake (hyperdht lib/constants.js).
+const commandPeerHandshake = 0
+
+// replay makes the internet deliver now and then what it delivered a while ago, from the address that it once came from.
+func (a *attack) replay() {
+	l := usualInternet(0)
+	l.Replay, l.Stale = 0.05, 3*time.Minute
+	a.w.net.Internet().SetLink(l)
 }
 
 // noise sends what is nothing, what is broken, and what was right a while ago.
@@ -178,6 +282,7 @@ func (a *attack) noise(machines int, every time.Duration) {
 		m := w.settle(fmt.Sprintf("noise-%d", i), open)
 		var sock host.Socket
 		m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
+		m.foe = true
 		a.evil = append(a.evil, m)
 		a.again(every, func() {
 			if len(a.seen) == 0 {
@@ -288,6 +393,7 @@ func (a *attack) greet(sock host.Socket, at netip.AddrPort, node *machine) {
 func (a *attack) end() {
 	a.over = true
 	a.w.net.SetFilter(nil)
+	a.w.net.Internet().SetLink(usualInternet(0))
 	for _, m := range a.evil {
 		m.crash()
 	}

@@ -15,7 +15,6 @@ type ledger struct {
 	s       *scraper
 	aliases map[domain.Alias]*account
 	pending map[question]time.Time // registrations that are not answered yet: when they would expire
-	renewed map[domain.PublicKey]int
 }
 
 // account is what is known of an alias.
@@ -34,7 +33,7 @@ type question struct {
 
 func newLedger(s *scraper) *ledger {
 	return &ledger{
-		s: s, aliases: map[domain.Alias]*account{}, pending: map[question]time.Time{}, renewed: map[domain.PublicKey]int{},
+		s: s, aliases: map[domain.Alias]*account{}, pending: map[question]time.Time{},
 	}
 }
 
@@ -73,7 +72,6 @@ func (l *ledger) succeeded(e domain.AliasSuccess) {
 	if !l.others(e.Register.Alias) {
 		acc.perhaps = time.Time{}
 	}
-	l.renewed[e.Register.Key]++
 }
 
 // others reports whether registrations of an alias are unanswered.
@@ -85,9 +83,6 @@ func (l *ledger) others(a domain.Alias) bool {
 	}
 	return false
 }
-
-// renewals is how often a key has registered.
-func (l *ledger) renewals(key domain.PublicKey) int { return l.renewed[key] }
 
 // set is told of a new or changed entry.
 func (l *ledger) set(e domain.Entry) {

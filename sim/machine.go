@@ -18,9 +18,13 @@ type machine struct {
 	host    *simnet.Host
 	router  *simnet.Router // its own; nil on the open internet
 	boots   int
-	isNode  bool           // of the DHT, and nothing else
+	isNode  bool // of the DHT, and nothing else
+	isRelay bool
+	foe     bool           // is nobody's program
 	garbled bool           // was reported to get what it cannot read
 	node    *hyperdht.Node // nil while the software is closed
+	stir    time.Duration  // when something last happened to its network
+	sizers  []sizer        // of all parts of the software, closed or not
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
 	stop func(done func()) // ends it in good order, inside a turn
@@ -36,7 +40,7 @@ func (m *machine) boot() {
 func (m *machine) crash() {
 	m.w.check.crashed(m)
 	m.host.Crash()
-	m.node = nil
+	m.node, m.sizers = nil, nil
 }
 
 // restart boots a machine again, whether it runs or not.
@@ -67,24 +71,28 @@ func (m *machine) join(cfg hyperdht.Config) {
 	if cfg.Bootstrap == nil {
 		cfg.Bootstrap = m.w.bootstrap
 	}
+	m.w.check.startedAnew(m)
+	m.w.stirs(m)
 	node, err := hyperdht.New(m.host, cfg)
 	if err != nil {
 		panic(fmt.Sprintf("sim: %s: %v", m.name, err))
 	}
-	m.node = node
+	m.node, m.sizers = node, []sizer{node.Sizes}
 }
 
 // transport puts a DHT node and a transport over it on the machine. It must run inside a turn.
 func (m *machine) transport(nodeConfig hyperdht.Config, cfg dht.Config) *dht.Transport {
 	m.join(nodeConfig)
-	return dht.New(m.host, m.node, cfg)
+	t := dht.New(m.host, m.node, cfg)
+	m.sizers = []sizer{t.Sizes} // and so the node's
+	return t
 }
 
 // place is where a machine stands.
 type place struct {
-	nat *simnet.NAT     // nil: on the open internet
-	lan *simnet.Segment // an existing network, in place of all else
-	at  netip.Addr      // the address there
+	nat    *simnet.NAT     // of a router of its own; nil for none
+	on     *simnet.Segment // the network that the machine or its router is part of; nil for the internet
+	access *simnet.Link    // the way between its router and that network; nil for one that is never busy
 }
 
 // open is the internet itself.
@@ -93,20 +101,31 @@ var open = place{}
 // behind is a router of the machine's own.
 func behind(nat simnet.NAT) place { return place{nat: &nat} }
 
+// under is the same place in another network.
+func (p place) under(on *simnet.Segment) place {
+	p.on = on
+	return p
+}
+
 // settle makes a machine at a place; its software is still to be set.
 func (w *World) settle(name string, p place) *machine {
 	m := &machine{w: w, name: name}
+	on, addr := p.on, w.privateAddr
+	if on == nil {
+		on, addr = w.net.Internet(), w.publicAddr
+	}
 	switch {
-	case p.lan != nil:
-		m.host = p.lan.AddHost(name, p.at)
 	case p.nat == nil:
-		m.host = w.net.AddHost(name, w.publicAddr())
+		m.host = on.AddHost(name, addr())
 	case p.nat.Mapping == simnet.Never: // nothing is translated
-		m.router = w.net.AddRouter(name+"'s router", *p.nat, netip.Addr{})
-		m.host = m.router.AddHost(name, w.publicAddr())
+		m.router = on.AddRouter(name+"'s router", *p.nat, netip.Addr{})
+		m.host = m.router.AddHost(name, addr())
 	default:
-		m.router = w.net.AddRouter(name+"'s router", *p.nat, w.publicAddr())
+		m.router = on.AddRouter(name+"'s router", *p.nat, addr())
 		m.host = m.router.AddHost(name, w.privateAddr())
+	}
+	if p.access != nil {
+		m.router.SetAccess(*p.access)
 	}
 	w.machines = append(w.machines, m)
 	w.byName[name] = m
@@ -149,16 +168,24 @@ func (w *World) addNode() *machine {
 func (w *World) addRelay(name string) id.PublicKey {
 	keys := id.KeyPairFromSeed(id.Seed(w.seedOf(name)))
 	m := w.settle(name, open)
+	m.isRelay = true
 	ready := false
 	m.run = func() {
 		m.join(hyperdht.Config{})
-		if _, err := m.node.ServeRelay(hyperdht.RelayConfig{Keys: keys}, func(error) { ready = true }); err != nil {
+		relay, err := m.node.ServeRelay(hyperdht.RelayConfig{Keys: keys}, func(error) { ready = true })
+		if err != nil {
 			panic(fmt.Sprintf("sim: %s: %v", name, err))
 		}
+		m.sizers = append(m.sizers, relay.Sizes)
 	}
 	m.stop = func(done func()) { m.node.Close(done) }
 	m.boot()
 	w.until(name+" can be found", startWithin, func() bool { return ready })
 	w.names[keys.Public] = name
 	return keys.Public
+}
+
+// usualInternet is the way between any two public hosts where a scenario does not care.
+func usualInternet(loss float64) simnet.Link {
+	return simnet.Link{Delay: 10 * time.Millisecond, Spread: 40 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: loss}
 }

@@ -24,22 +24,26 @@ var moveScenario = &Scenario{
 		for _, c := range w.clients {
 			w.phase("%s gets another public address", c.name)
 			c.router.SetAddr(w.publicAddr())
+			w.stirs(c.machine)
 			w.mustHeal(movedWithin)
 			w.run(w.opts.For / 5)
 		}
 		w.phase("the scraper gets another public address")
 		s.router.SetAddr(w.publicAddr())
+		w.stirs(s.machine)
 		w.mustHeal(movedWithin)
 		w.run(w.opts.For)
 		w.phase("the clients' routers reboot and forget everything")
 		for _, c := range w.clients {
 			c.router.Reboot(simnet.Reboot{})
+			w.stirs(c.machine)
 		}
 		w.mustHeal(movedWithin)
 		w.run(w.opts.For / 5)
 		w.phase("a laptop goes to a café")
 		cafe := w.net.AddRouter("café", simnet.Masquerade(), w.publicAddr())
 		w.clients[0].host.Move(cafe.LAN(), netip.MustParseAddr("10.9.8.7"))
+		w.stirs(w.clients[0].machine)
 		w.mustHeal(movedWithin)
 		stop()
 	},

@@ -39,14 +39,28 @@ const (
 	// maxTimers is what one machine may have armed, and more for each peer that it serves.
 	maxTimers, maxTimersPerPeer = 1200, 24
 
-	// retryWindow and maxAttempts are the bound on retries: a backoff from one second to a minute comes to about
-	// twenty in ten minutes, and half as many again where every wait is the shortest it may be. A machine that moves all
-	// the time may try once more in each earlyEvery.
-	retryWindow = 10 * time.Minute
-	maxAttempts = 32 + int(retryWindow/earlyEvery)
-	// minRetry is the shortest wait between two tries, less what a clock may be wrong by.
-	minRetry = 950 * time.Millisecond
-	// earlyEvery is how often somebody may try earlier because its machine has moved (app/params.go, movedPause), with
-	// the same allowance.
-	earlyEvery = 14 * time.Second
+	// spareConnections are under way on a machine beside those that it has told of, connectionsPerClient more on a
+	// scraper for each of its clients, and streamsPerConnection are for the first tries over each path.
+	spareConnections, connectionsPerClient, streamsPerConnection = 16, 3, 4
+	// closingTime is how long an ended connection may wait for the other side to end it too.
+	closingTime = 20 * time.Second
+	// underWay is by how much what a machine holds differs from one moment to the next.
+	underWay = 8
+
+	// retryWindow and maxAttempts are the bound on retries: a backoff from one second to a minute whose waits are all the
+	// shortest that they may be. What works starts the waits over, which costs attemptsPerRenewal.
+	retryWindow                     = 10 * time.Minute
+	maxAttempts, attemptsPerRenewal = 26, 7
+	// retryMin and retryMax are between which waits grow (domain/params.go says the same; that it does is checked).
+	retryMin, retryMax = time.Second, time.Minute
+	// earlyEvery is how often somebody may try earlier because its machine has moved or woken (app/params.go,
+	// movedPause), within settleWithin after it did.
+	earlyEvery   = 14 * time.Second
+	settleWithin = 2 * time.Minute
+	// renewSpread is the part of the interval by which renewals may come earlier, and stableAfter how long a connection
+	// must have stood to start the waits over (app/params.go).
+	renewSpread = 20
+	stableAfter = time.Minute
+	// nudgeTakes is how long it takes a scraper that hears from a client to find that their connection is dead.
+	nudgeTakes = 4 * time.Second
 )

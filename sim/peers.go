@@ -78,6 +78,7 @@ func (w *World) newScraper(name string, how scraperSetup) *scraper {
 			panic(fmt.Sprintf("sim: %s: %v", name, err))
 		}
 		s.app, s.scrape = a, a.Scrape
+		s.sizers = append(s.sizers, a.Sizes)
 		s.ledger.booted()
 		a.Start(func(err error) {
 			if err != nil {
@@ -109,6 +110,8 @@ type client struct {
 	app     *app.Client
 	source  *source
 	retired bool // will not come back
+	// interval is how often it registers.
+	interval time.Duration
 }
 
 func (c *client) machineOf() *machine { return c.machine }
@@ -155,11 +158,16 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 		if how.change != nil {
 			how.change(&cfg)
 		}
+		c.interval = cfg.RegisterInterval
+		if c.interval == 0 {
+			c.interval = domain.DefaultRegisterInterval
+		}
 		a, err := app.NewClient(cfg)
 		if err != nil {
 			panic(fmt.Sprintf("sim: %s: %v", name, err))
 		}
 		c.app = a
+		c.sizers = append(c.sizers, a.Sizes)
 		a.Start(func(err error) {
 			if err != nil {
 				w.log.tell(c.name, "does not listen: %v", err)

@@ -3,9 +3,9 @@ package main
 var mutations = []mutation{
 	// The scraper.
 	{"expiry not persisted: what was loaded is as good as new", "app/load.go",
-		"	for _, e := range entries {\n		err := e.Check()\n", "	for _, e := range entries {\n		e.Expires = s.cfg.Clock.Now().Add(s.cfg.Expiry)\n		err := e.Check()\n", "registration"},
+		"	for _, e := range entries {\n		err := e.Check()\n", "	for _, e := range entries {\n		e.Expires = s.cfg.Clock.Now().Add(s.cfg.Expiry)\n		err := e.Check()\n", "expiry"},
 	{"expired aliases are served until they are swept out", "app/scraper.go",
-		"!known || e.Expired(now) || s.closed", "!known || s.closed", "registration"},
+		"!known || e.Expired(now) || s.closed", "!known || s.closed", "expiry"},
 	{"any secret is right", "app/registry.go",
 		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if false {", "registration"},
 	{"acknowledged before it is durable", "app/registry.go",
@@ -27,6 +27,9 @@ var mutations = []mutation{
 	{"one client's scrapes are never answered", "app/scraper.go",
 		"	s.stats.Scrapes++\n", "	s.stats.Scrapes++\n	if alias == \"client-0\" {\n		return func() {}\n	}\n", "chaos"},
 
+	{"keys of registration connections are never forgotten", "app/gate.go",
+		"if g.perKey[p.Key]--; g.perKey[p.Key] <= 0 {", "if g.perKey[p.Key]--; false {", "slice"},
+
 	// The client.
 	{"the firewall lets everybody in", "app/client.go",
 		"	if c.scraper(remote) != nil {\n		return true\n	}\n	c.blocked++\n", "	if true {\n		return true\n	}\n	c.blocked++\n", "hostile"},
@@ -36,6 +39,15 @@ var mutations = []mutation{
 		"g.timer = g.host.AfterFunc(g.interval-g.drawEarlier(), g.attempt)", "g.timer = g.host.AfterFunc(1000*g.interval, g.attempt)", "restart"},
 	{"waits between tries are not spread", "domain/backoff.go",
 		"		return floor + time.Duration(random%(span+1))\n", "		return floor + time.Duration(random%(span+1))*0\n", "flashcrowd"},
+
+	{"waits between tries end at ten seconds", "domain/params.go",
+		"	RetryMax = time.Minute\n", "	RetryMax = 10 * time.Second\n", "registration"},
+	{"registrations are renewed twice as often", "app/registrar.go",
+		"g.timer = g.host.AfterFunc(g.interval-g.drawEarlier(), g.attempt)", "g.timer = g.host.AfterFunc((g.interval-g.drawEarlier())/2, g.attempt)", "registration"},
+	{"a machine that moves all the time registers all the time", "app/params.go",
+		"	movedPause  = 15 * time.Second\n", "	movedPause  = time.Second\n", "chaos -seed 3"},
+	{"waits between dials do not grow", "app/session.go",
+		"	wait := s.backoff.Next(drawUint64(s.cfg.Host))\n", "	s.backoff.Reset()\n	wait := s.backoff.Next(drawUint64(s.cfg.Host))\n", "restart"},
 
 	// The protocol.
 	{"tokens are not checked", "hyperdht/internal/rpc/receive.go",
@@ -60,4 +72,12 @@ var mutations = []mutation{
 		"	defaultMaxAge = 20 * time.Minute\n", "	defaultMaxAge = 20000 * time.Hour\n", "registration"},
 	{"keepalives are not sent", "hyperdht/internal/peering/params.go",
 		"	connectionKeepAlive = 5 * time.Second\n", "	connectionKeepAlive = 500 * time.Hour\n", "natmatrix"},
+	{"closed connections are never forgotten", "hyperdht/internal/peering/connection.go",
+		"	delete(c.p.connections, c)\n", "", "slice"},
+	{"first messages of handshakes are never forgotten", "hyperdht/internal/peering/server.go",
+		"	delete(s.byMessage, h.key)\n", "", "slice"},
+	{"sockets of punches are never forgotten", "hyperdht/internal/peering/pool.go",
+		"	delete(ps.pool.sockets, ps.sock)\n", "", "restart"},
+	{"what a node keeps for others has no bound", "hyperdht/internal/records/cache.go",
+		"len(c.fresh.entries) >= c.limits.entries ||", "false ||", "hostile"},
 }

@@ -1,0 +1,161 @@
+package sim
+
+import (
+	"strings"
+	"time"
+)
+
+// tries are the attempts at one thing. They are held against a backoff of the checker's own: each wait at least half of
+// a step that doubles from a second to a minute, and a renewal not long before its time.
+type tries struct {
+	failed    int             // since it last worked
+	notBefore time.Duration   // the next attempt, unless there was news
+	early     time.Duration   // the last one that came before
+	nudged    time.Duration   // when there was news of the other side
+	opened    time.Duration   // when the connection did; 0 for none
+	at        []time.Duration // within retryWindow
+	renewed   []time.Duration // likewise, what starts the waits over
+}
+
+func (k *checker) triesOf(what string) *tries {
+	t := k.tries[what]
+	if t == nil {
+		t = &tries{early: -time.Hour, nudged: -time.Hour}
+		k.tries[what] = t
+	}
+	return t
+}
+
+// leastWait is the shortest wait after a number of failures in a row, less what a clock may be wrong by.
+func leastWait(failed int) time.Duration {
+	step := min(retryMin<<min(max(failed-1, 0), 16), retryMax)
+	return tolerant(max(retryMin, step/2))
+}
+
+func tolerant(d time.Duration) time.Duration { return d * 95 / 100 }
+
+// attempt is told of an attempt.
+func (k *checker) attempt(m *machine, what string) {
+	now := k.w.net.Now()
+	if k.watching != "" && strings.HasSuffix(what, k.watching) {
+		second := int((now - k.since) / time.Second)
+		for len(k.seconds) <= second {
+			k.seconds = append(k.seconds, 0)
+		}
+		k.seconds[second]++
+	}
+	t := k.triesOf(what)
+	if now < t.notBefore {
+		switch {
+		case !k.w.stirred(m):
+			k.w.fail("retries", "%s %v too early, although nothing has happened to its network", what, t.notBefore-now)
+		case now-t.early < earlyEvery:
+			k.w.fail("retries", "%s %v too early, and %v after it did so before", what, t.notBefore-now, now-t.early)
+		}
+		t.early = now
+	}
+	t.count(now)
+	if limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + k.w.earliesOf(m); len(t.at) > limit {
+		k.w.fail("retries", "%s %d times in %v, %d are the most", what, len(t.at), retryWindow, limit)
+	}
+}
+
+// count notes an attempt, and forgets those of long ago.
+func (t *tries) count(now time.Duration) {
+	t.at = append(lately(t.at, now), now)
+	t.renewed = lately(t.renewed, now)
+}
+
+func lately(at []time.Duration, now time.Duration) []time.Duration {
+	for len(at) > 0 && now-at[0] > retryWindow {
+		at = at[1:]
+	}
+	return at
+}
+
+// earliesOf is how often a machine may have tried earlier within retryWindow.
+func (w *World) earliesOf(m *machine) int {
+	if m.stir == 0 || w.net.Now()-m.stir > retryWindow+settleWithin {
+		return 0
+	}
+	return int(retryWindow / earlyEvery)
+}
+
+// failedTo is told that an attempt failed, and how long the next one is put off.
+func (k *checker) failedTo(what string, wait, most time.Duration) {
+	t, now := k.triesOf(what), k.w.net.Now()
+	t.failed++
+	least := min(leastWait(t.failed), tolerant(most))
+	if wait < least {
+		k.w.fail("retries", "%s again in %v after %d failures, %v is the least", what, wait, t.failed, least)
+	}
+	t.notBefore = now + least
+}
+
+// worked is told that an attempt succeeded, and when the next one is due.
+func (k *checker) worked(what string, interval time.Duration) {
+	t, now := k.triesOf(what), k.w.net.Now()
+	t.failed = 0
+	t.renewed = append(t.renewed, now)
+	t.notBefore = now + tolerant(interval-interval/renewSpread)
+}
+
+// dialFailed is told that a scraper waits before it dials a client again.
+func (k *checker) dialFailed(m *machine, what string, wait time.Duration) {
+	t, now := k.triesOf(what), k.w.net.Now()
+	if t.opened > 0 && now-t.opened >= stableAfter {
+		t.failed, t.notBefore = 0, 0
+	}
+	t.opened = 0
+	if now-t.nudged <= nudgeTakes {
+		t.failed, t.notBefore = 0, 0
+	}
+	k.attempt(m, what)
+	k.failedTo(what, wait, time.Hour)
+	if now-t.nudged <= nudgeTakes {
+		t.failed, t.notBefore = 0, 0 // what the news said was wrong, and now it is tried again at once
+	}
+}
+
+// nudge is told of news about who is being dialled.
+func (k *checker) nudge(what string) {
+	t, now := k.triesOf(what), k.w.net.Now()
+	t.failed, t.notBefore, t.nudged = 0, 0, now
+	t.renewed = append(t.renewed, now)
+}
+
+// dialled is told that a dial succeeded.
+func (k *checker) dialled(what string) { k.triesOf(what).opened = k.w.net.Now() }
+
+// startedAnew forgets the waits of a machine's program: a fresh one may try at once.
+func (k *checker) startedAnew(m *machine) {
+	for what, t := range k.tries {
+		if strings.HasPrefix(what, m.name+" ") {
+			t.failed, t.notBefore, t.opened = 0, 0, 0
+		}
+	}
+}
+
+// stirs is told that something has happened to a machine's network, or that it woke: it may try at once what it would
+// have tried later.
+func (w *World) stirs(all ...*machine) {
+	for _, m := range all {
+		m.stir = max(w.net.Now(), 1)
+	}
+}
+
+// stirred reports whether something has happened to a machine's network lately, or goes on happening.
+func (w *World) stirred(m *machine) bool {
+	return w.check.unrest || m.stir > 0 && w.net.Now()-m.stir <= settleWithin
+}
+
+// watch counts attempts at something from now on, in every second.
+func (k *checker) watch(what string) {
+	k.watching, k.since, k.seconds = what, k.w.net.Now(), nil
+}
+
+// watched ends watch.
+func (k *checker) watched() []int {
+	k.watching = ""
+	return k.seconds
+}

@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// sizer tells how much something holds, and how much that may be at most; -1 is for what has no bound of its own.
+type sizer func(tell func(what string, held, most int))
+
+// kept lists what is there for a while whether anybody needs it or not: what was learned of the network, and what
+// others asked to be kept. It ages, or gives way where it is full, and is held against its bound alone.
+var kept = []string{
+	"routes", "relays of keys", "nodes in the table", "nodes", "nodes without an id", "round trips", "closed streams",
+	"ids of closed streams", "announced servers", "records of topics", "bumps", "refreshes", "mutable values",
+	"immutable values", "addresses with refusals",
+}
+
+// remains lists what a scraper still has when it is closed: its table.
+var remains = []string{"aliases", "scrape histories", "pins"}
+
+// sizes tells everything that the software on a machine holds, or held when it was closed.
+func (m *machine) sizes(tell func(what string, held, most int)) {
+	for _, size := range m.sizers {
+		size(tell)
+	}
+}
+
+// peers is with how many others a machine may have to do now: by what it told of its connections, and not by what it
+// holds. Some more are on their way in or out.
+func (k *checker) peers(m *machine) int {
+	switch {
+	case m.isNode:
+		return 0
+	case m.isRelay:
+		return spareConnections + connectionsPerClient*(len(k.w.clients)+len(k.w.scrapers))
+	}
+	now := k.w.net.Now()
+	closing := k.closing[m.name]
+	for len(closing) > 0 && now-closing[0] > closingTime {
+		closing = closing[1:]
+	}
+	k.closing[m.name] = closing
+	n := k.open[m.name] + len(closing) + spareConnections
+	for _, s := range k.w.scrapers {
+		if s.machine == m {
+			for _, c := range k.w.clients {
+				if c.scraper == s {
+					n += connectionsPerClient
+				}
+			}
+		}
+	}
+	return n
+}
+
+// bounded demands that a machine holds no more than it may of anything.
+func (k *checker) bounded(m *machine, peers int) {
+	if m.foe {
+		return
+	}
+	peers += max(holdsOf(m, "links that have yet to open"), 0)
+	over := func(what string, held, most int) {
+		if held > most && !k.over[m.name+what] {
+			k.over[m.name+what] = true
+			k.w.fail("bounds", "%s holds %d %s, %d are the most", m.name, held, what, most)
+		}
+	}
+	m.sizes(func(what string, held, most int) {
+		switch {
+		case most >= 0:
+			over(what, held, most)
+		case what == "sockets for punching":
+			over(what, held, m.host.Sockets())
+		case what == "streams":
+			over(what, held, streamsPerConnection*peers)
+		default:
+			over(what, held, peers)
+		}
+	})
+}
+
+// emptied demands that a closed machine holds nothing that it should have given back.
+func (k *checker) emptied(m *machine) {
+	m.sizes(func(what string, held, _ int) {
+		if held > 0 && !slices.Contains(kept, what) && !slices.Contains(remains, what) {
+			k.w.fail("leftovers", "%s is closed and still holds %d %s", m.name, held, what)
+		}
+	})
+}
+
+// census counts what machines hold, by machine and kind.
+type census map[string]int
+
+// count takes a census of the machines that are up.
+func (w *World) count(all []*machine) census {
+	c := census{}
+	for _, m := range all {
+		if m.up() {
+			m.sizes(func(what string, held, _ int) {
+				if !slices.Contains(kept, what) {
+					c[m.name+" holds %d "+what] += held
+				}
+			})
+			c[m.name+" has %d sockets"] = m.host.Sockets()
+			c[m.name+" has %d timers"] = m.host.Timers()
+		}
+	}
+	return c
+}
+
+// mustShrink demands that machines hold no more than they did at a census, give or take what is under way at any moment.
+func (w *World) mustShrink(all []*machine, before census) {
+	now := w.count(all)
+	for _, what := range slices.Sorted(maps.Keys(now)) {
+		was, known := before[what]
+		if slack := max(underWay, was/10); known && now[what] > was+slack {
+			w.fail("bounds", "%s, and %d before all that", fmt.Sprintf(what, now[what]), was)
+		}
+	}
+}
+
+// holdsOf is one figure of a machine; -1 if there is none such.
+func holdsOf(m *machine, what string) int {
+	n := -1
+	m.sizes(func(name string, held, _ int) {
+		if name == what {
+			n = held
+		}
+	})
+	return n
+}
+
+// forget takes what was told of a machine's connections back.
+func (k *checker) forget(m *machine) {
+	delete(k.open, m.name)
+	delete(k.closing, m.name)
+	for what := range k.over {
+		if strings.HasPrefix(what, m.name) {
+			delete(k.over, what)
+		}
+	}
+}
