@@ -3,10 +3,16 @@
 //
 //	options ──▶ Run ──▶ World ──▶ scenario: boot, break, heal ──▶ Result: hash, failures, table, plots, transcript
 //	                      │
-//	                      └─ every event of every client and scraper ──▶ checker, transcript
+//	                      └─ every event of every client and scraper ──▶ checker, transcript, chronicle
 //
-// A scenario is a function of a World; Scenarios lists them. A run is decided by its Options and the commit: run
-// twice, it has the same hash, which covers every delivery, drop and timer and every line of the transcript.
+// A scenario is a function of a World; Scenarios lists them, and Scenario.Least says how small each may be. A run is
+// decided by its Options and the commit: run twice, it has the same hash, which covers every delivery, drop and timer
+// and every line of the transcript.
+//
+// Above the simulated internet (adapters/simnet) run all of hyperdht, app and adapters/dht, and disks that fail and
+// lose power (adapters/simnet/simstore) in the place of adapters/bolt. What waits or meets the machine is tested
+// elsewhere: adapters/bolt, web and targets beside their code, with the contracts of ports/portstest, and adapters/udp by
+// ports/host/hosttest and interop.
 //
 // # What is checked, always
 //
@@ -23,9 +29,41 @@
 //	connections   an event tells of the end of a connection that was not open, or not of one that was
 //	secret        a secret stands in the transcript
 //	leftovers     a machine whose software was closed still has a timer or a socket
+//	panic         the code under test panics
+//
+// And of the story that is told:
+//
+//	progress      what it waits for does not happen in time, so that it cannot go on
+//	outcome       something is not as it should be now: who has an alias, what was found, how many attempts there were
+//	liveness      an alias is not scrapeable within the bound after the world has healed
+//
+// A Failure has the name of its rule, and an identity beside it (Failure.Expected): what was expected, without who and
+// when. Shrink holds on to that, since a rule such as outcome has many expectations.
 //
 // # Two phases
 //
 // Scenarios with faults have two phases. In the first, anything may go wrong, and only the rules above are judged. Then
-// the world heals, faults stop, and within a stated time every registered alias must be scrapeable.
+// the world heals, faults stop, and within a stated time every registered alias must be scrapeable:
+//
+//	healChaos      360 s  chaos, churn, clocks, partition, powercut, hostile: a round of announcing takes five minutes
+//	wakeWithin     120 s  sleepers
+//	crowdWithin    120 s  flashcrowd, after an outage
+//	movedWithin     90 s  move: addresses change and routers reboot
+//	restartWithin   30 s  restart, with the disk and without
+//
+// These are virtual seconds. The report has a row and a line of the plot for each healing, with its bound.
+//
+// # Running it
+//
+//	go test ./sim                                        first what once failed (testdata/seeds.txt), then each scenario
+//	                                                     twice with each of some seeds, and once at its least
+//	DHTPROM_SEEDS=50 go test ./sim -run FreshSeeds -timeout 2h
+//	                                                     seeds that nobody has played yet: for the night
+//	DHTPROM_ARTIFACTS=dir go test ./sim                  a failed run leaves its trace, datagrams, transcript and report
+//	DHTPROM_LARGE=1 go test ./sim/swarm                  ten thousand nodes
+//	go run ./sim/cmd/dhtprom-sim -h                      one scenario: any seed and size, report, trace, pcap, -shrink
+//	go run ./sim/cmd/dhtprom-sim -scenario all -seed random -seeds 20
+//	go run ./sim/cmd/mutate                              break one line at a time and see who notices: MUTATIONS.md
+//
+// A failed run prints the line that replays it and the line to be added to testdata/seeds.txt.
 package sim
