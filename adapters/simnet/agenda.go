@@ -80,7 +80,9 @@ func (a *agenda) advance() {
 			}
 		}
 		clear(due)
-		a.spare = due[:0]
+		if cap(due) <= 4*len(due) { // what a busy time needed is not kept for good
+			a.spare = due[:0]
+		}
 	}
 	for len(a.far) > 0 && a.far[0].at < a.edge+span {
 		a.n--

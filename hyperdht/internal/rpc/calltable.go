@@ -13,7 +13,7 @@ type callTable struct {
 	next      uint16
 	made      uint64
 
-	firstSlots, firstDeadlines [minSlots]*Call // room for a few
+	room [minSlots]*Call // for a few slots
 }
 
 const minSlots = 8
@@ -45,11 +45,7 @@ func (t *callTable) slot(tid uint16) int { return int(tid) & (len(t.slots) - 1) 
 func (t *callTable) grow() {
 	old := t.slots
 	if old == nil {
-		clear(t.firstSlots[:])
-		t.slots = t.firstSlots[:]
-		if t.deadlines == nil {
-			t.deadlines = t.firstDeadlines[:0]
-		}
+		t.slots = t.room[:]
 		return
 	}
 	t.slots = make([]*Call, 2*len(old))
@@ -58,6 +54,7 @@ func (t *callTable) grow() {
 			t.slots[t.slot(c.tid)] = c
 		}
 	}
+	clear(old)
 }
 
 // get is the waiting call with that id, or nil.
