@@ -26,12 +26,13 @@ var small = map[string]Options{"swarm": {Nodes: 200, Clients: 20, For: 2 * time.
 // event for event.
 func TestEveryScenarioTwice(t *testing.T) {
 	for _, s := range Scenarios() {
-		o, found := small[s.Name]
+		size, found := small[s.Name]
 		if s.Large != found {
 			t.Errorf("%s is too large for this test, and has no size here", s.Name)
 			continue
 		}
 		for seed := range max(seedsEach[s.Name], 3) {
+			o := size
 			o.Scenario, o.Seed = s.Name, uint64(seed+1)
 			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
 				t.Parallel()
