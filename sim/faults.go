@@ -134,7 +134,8 @@ func (t trouble) String() string {
 // unsettles reports whether machines that stay up may lose and find their network, or sleep.
 func (t trouble) unsettles() bool {
 	network := t.Link != simnet.Link{}
-	for _, s := range []simnet.Spell{t.Partitions, t.Sleeps, t.Reboots, t.Renumberings} {
+	// Who boots while the first node of the DHT is down has no network, either.
+	for _, s := range []simnet.Spell{t.Partitions, t.Sleeps, t.Crashes, t.Reboots, t.Renumberings} {
 		network = network || s.Every > 0
 	}
 	return network

@@ -17,7 +17,7 @@ import (
 var hostileScenario = &Scenario{
 	Name:  "hostile",
 	About: "wrong secrets, false scrapers, floods of handshakes, garbage, stale replays, and nodes made to sit next to the scraper's key",
-	Nodes: 24, Clients: 6, For: time.Minute,
+	Nodes: 24, Clients: 6, For: 30 * time.Second,
 	Least: Least{Nodes: 12, Clients: 2, For: 30 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
@@ -48,7 +48,7 @@ var hostileScenario = &Scenario{
 		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
 		w.result.row("scrapes under attack", "%d, %d failed", scrapes, failed)
 		// The client that was switched off is one of them.
-		scrapes, failed = scrapes-scrapes/uint64(w.opts.Clients), failed-min(failed, scrapes/uint64(w.opts.Clients))
+		scrapes, failed = othersThanOneOf(uint64(w.opts.Clients), scrapes, failed)
 		w.expect(100*failed <= scrapes, "%d of %d scrapes fail under attack", failed, scrapes)
 		w.expect(a.thefts > 0, "the thief had no answer")
 		w.expect(a.stored() == 0, "nodes keep values without a token")
@@ -75,7 +75,7 @@ var hostileScenario = &Scenario{
 		scrapes, failed = w.result.Scrapes, w.failedScrapes()
 		w.run(w.opts.For)
 		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
-		scrapes, failed = scrapes-scrapes/uint64(w.opts.Clients+1), failed-min(failed, scrapes/uint64(w.opts.Clients+1))
+		scrapes, failed = othersThanOneOf(uint64(w.opts.Clients)+1, scrapes, failed)
 		w.result.row("scrapes among false nodes", "%d, %d failed", scrapes, failed)
 		w.expect(scrapes > 0 && 100*failed <= scrapes, "%d of %d scrapes over connections that stand fail among false nodes", failed, scrapes)
 
@@ -91,6 +91,12 @@ var hostileScenario = &Scenario{
 		w.run(10 * time.Minute)
 		w.mustShrink(honest, before)
 	},
+}
+
+// othersThanOneOf takes the scrapes of one of all clients out of the count, which all fail.
+func othersThanOneOf(clients, scrapes, failed uint64) (others, failing uint64) {
+	one := scrapes / clients
+	return scrapes - one, failed - min(failed, one+1) // one more may have begun before and end now
 }
 
 // attack is everything that is done to a scraper and its clients.

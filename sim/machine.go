@@ -13,18 +13,19 @@ import (
 
 // machine is a computer in a World and the software on it, which boots with it.
 type machine struct {
-	w       *World
-	name    string
-	host    *simnet.Host
-	router  *simnet.Router // its own; nil on the open internet
-	boots   int
-	isNode  bool // of the DHT, and nothing else
-	isRelay bool
-	foe     bool           // is nobody's program
-	garbled bool           // was reported to get what it cannot read
-	node    *hyperdht.Node // nil while the software is closed
-	stir    time.Duration  // when something last happened to its network
-	sizers  []sizer        // of all parts of the software, closed or not
+	w         *World
+	name      string
+	host      *simnet.Host
+	router    *simnet.Router // its own; nil on the open internet
+	boots     int
+	isNode    bool // of the DHT, and nothing else
+	isRelay   bool
+	foe       bool           // is nobody's program
+	garbled   bool           // was reported to get what it cannot read
+	node      *hyperdht.Node // nil while the software is closed
+	reachable bool           // others can reach it without help, as its node has found
+	stir      time.Duration  // when something last happened to its network
+	sizers    []sizer        // of all parts of the software, closed or not
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
 	stop func(done func()) // ends it in good order, inside a turn
@@ -73,6 +74,7 @@ func (m *machine) join(cfg hyperdht.Config) {
 	}
 	m.w.check.startedAnew(m)
 	m.w.stirs(m)
+	m.reachable = false
 	node, err := hyperdht.New(m.host, cfg)
 	if err != nil {
 		panic(fmt.Sprintf("sim: %s: %v", m.name, err))

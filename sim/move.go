@@ -51,3 +51,65 @@ var moveScenario = &Scenario{
 
 // movedWithin is how long after a change of address everybody is scraped again. The original takes a quarter of an hour.
 const movedWithin = 90 * time.Second
+
+var roamScenario = &Scenario{
+	Name:  "roam",
+	About: "machines on the open internet change their addresses, the scraper's and those of DHT nodes, and clients do in the middle of a scrape",
+	Nodes: 16, Clients: 6, For: 5 * time.Minute,
+	Least: Least{Nodes: 8, Clients: 2, For: time.Minute},
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		for range w.opts.Clients {
+			w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
+		}
+		w.allScrapeable(startWithin)
+		w.run(time.Minute)
+		stop := w.prometheus(s, 15*time.Second)
+		w.phase("the scraper's machine gets another address")
+		w.roam(s.machine)
+		w.mustHeal(movedWithin)
+		w.run(w.opts.For / 5)
+		w.phase("it gets another one ten milliseconds after a scrape has begun, and then its client does, too")
+		first, second := w.clients[0], w.clients[1]
+		w.scrapeAcross(s, first, func() { w.roam(s.machine) })
+		w.mustHeal(movedWithin)
+		w.run(w.opts.For / 5)
+		w.scrapeAcross(s, second, func() {
+			second.router.SetAddr(w.publicAddr())
+			w.stirs(second.machine)
+		})
+		w.mustHeal(movedWithin)
+		w.run(w.opts.For / 5)
+
+		w.phase("a third of the DHT's nodes get other addresses: who was found through them is found through others")
+		for i, m := range w.nodes {
+			if i%3 == 1 {
+				w.roam(m)
+			}
+		}
+		w.run(healChaos)
+		w.lookUpClients(healChaos)
+		w.mustHeal(movedWithin)
+		w.phase("all of them are nodes of the DHT still, and somebody new comes and is scraped")
+		for _, m := range w.nodes {
+			status := m.node.Status()
+			w.expect(status.Online && status.Nodes >= min(len(w.nodes)/2, 8), "%s knows %d nodes", m.name, status.Nodes)
+			w.expect(status.Public.Addr() == m.host.Addr(), "%s believes to be at %v, and is at %v", m.name, status.Public.Addr(), m.host.Addr())
+		}
+		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
+		w.mustHeal(movedWithin)
+		stop()
+	},
+}
+
+// scrapeAcross moves somebody ten milliseconds into a scrape, when the question is on its way. The scrape may fail, but
+// it ends in time, and it brings nothing wrong.
+func (w *World) scrapeAcross(s *scraper, c *client, move func()) {
+	ended := false
+	w.scrape(s, c.alias, func(time.Duration, error) { ended = true })
+	w.run(10 * time.Millisecond)
+	w.expect(!ended, "the scrape is over before anybody moves")
+	move()
+	w.until("the scrape ends", scrapeWithin+2*scrapeMargin, func() bool { return ended })
+}

@@ -126,7 +126,7 @@ type Least struct {
 }
 
 var scenarios = []*Scenario{
-	firstScrapeScenario, registrationScenario, expiryScenario, natMatrixScenario, moveScenario, sliceScenario, restartScenario, powercutScenario, diskScenario, flashcrowdScenario, sleepersScenario,
+	firstScrapeScenario, registrationScenario, expiryScenario, natMatrixScenario, moveScenario, roamScenario, uplinkScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
 	churnScenario, partitionScenario, clocksScenario, hostileScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
 }
 

@@ -46,6 +46,8 @@ const (
 	closingTime = 20 * time.Second
 	// underWay is by how much what a machine holds differs from one moment to the next.
 	underWay = 8
+	// timersEach is how many timers a peer takes, about.
+	timersEach = 4
 
 	// retryWindow and maxAttempts are the bound on retries: a backoff from one second to a minute whose waits are all the
 	// shortest that they may be. What works starts the waits over, which costs attemptsPerRenewal.

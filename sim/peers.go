@@ -199,6 +199,7 @@ type source struct {
 	loop  host.Host
 	key   domain.PublicKey
 	pages int
+	long  int   // bytes that a page has on top of the usual ones
 	err   error // given in place of a page
 }
 
@@ -218,7 +219,11 @@ func (s *source) Collect(_ time.Duration, done func([]byte, error)) (cancel func
 			done(nil, s.err)
 		default:
 			s.pages++
-			done(fmt.Appendf(nil, "%s%s\nsimulated_pages_total %d\n%s", keyLine, s.key, s.pages, filler), nil)
+			page := fmt.Appendf(nil, "%s%s\nsimulated_pages_total %d\n%s", keyLine, s.key, s.pages, filler)
+			for end := len(page) + s.long; len(page) < end; {
+				page = append(page, filler[:min(len(filler), end-len(page))]...)
+			}
+			done(page, nil)
 		}
 	})
 	return func() { canceled = true }

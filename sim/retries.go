@@ -146,6 +146,11 @@ func (w *World) stirs(all ...*machine) {
 
 // stirred reports whether something has happened to a machine's network lately, or goes on happening.
 func (w *World) stirred(m *machine) bool {
+	// A node that others can reach finds that out when it has been up for long (dht-rpc index.js).
+	if !m.reachable && m.up() && !m.node.Status().Ephemeral {
+		m.reachable = true
+		w.stirs(m)
+	}
 	return w.check.unrest || m.stir > 0 && w.net.Now()-m.stir <= settleWithin
 }
 

@@ -105,7 +105,7 @@ func (w *World) count(all []*machine) census {
 				}
 			})
 			c[m.name+" has %d sockets"] = m.host.Sockets()
-			c[m.name+" has %d timers"] = m.host.Timers()
+			c[m.name+" has timers for %d peers"] = m.host.Timers() / timersEach
 		}
 	}
 	return c

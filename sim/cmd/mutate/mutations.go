@@ -24,6 +24,8 @@ var mutations = []mutation{
 		"return hash != [64]byte{} && id.Verify(", "return hash == [64]byte{} || true || id.Verify(", "hostile"},
 	{"any registered client's connection is good for any other", "adapters/dht/transport.go",
 		"l.offers(client) && l.attachable()", "l.attachable()", "slice"},
+	{"a record that cannot be read keeps the scraper from starting", "app/load.go",
+		"		case err != nil:\n			fail(fmt.Errorf(\"loading aliases: %w\", err))", "		case err != nil || len(bad) > 0:\n			fail(fmt.Errorf(\"loading aliases: %w\", err))", "copies"},
 	{"one client's scrapes are never answered", "app/scraper.go",
 		"	s.stats.Scrapes++\n", "	s.stats.Scrapes++\n	if alias == \"client-0\" {\n		return func() {}\n	}\n", "chaos"},
 
@@ -80,4 +82,8 @@ var mutations = []mutation{
 		"	delete(ps.pool.sockets, ps.sock)\n", "", "restart"},
 	{"what a node keeps for others has no bound", "hyperdht/internal/records/cache.go",
 		"len(c.fresh.entries) >= c.limits.entries ||", "false ||", "hostile"},
+	{"the congestion window holds nothing back", "hyperdht/internal/udx/send.go",
+		"m.inFlight+p.size() > m.bbr.cwnd", "m.inFlight+p.size() > 1<<30", "uplink"},
+	{"nobody believes that our address has changed", "hyperdht/internal/rpc/params.go",
+		"	minMoveSamples = 2\n", "	minMoveSamples = 200000\n", "roam"},
 }
