@@ -29,6 +29,7 @@ type bucket struct {
 	n     int
 	keys  [K]uint64 // the first eight bytes of the ids
 	nodes [K]*Node
+	quiet Tick   // it is not contested before
 	room  []Node // allocated together, not used yet
 	made  int    // so far, of those that were allocated together
 }
@@ -139,6 +140,27 @@ func (t *Table) Remove(node id.NodeID) bool {
 	return true
 }
 
+// Quiet is until when the bucket that node belongs to is left alone, as its nodes have proved to be there.
+func (t *Table) Quiet(node id.NodeID) Tick {
+	if b := t.bucketOf(node); b != nil {
+		return b.quiet
+	}
+	return 0
+}
+
+// SetQuiet sets what Quiet returns, if there is such a bucket.
+func (t *Table) SetQuiet(node id.NodeID, until Tick) {
+	if b := t.bucketOf(node); b != nil {
+		b.quiet = until
+	}
+}
+
+// HasRoom reports whether a node of that id is in the table or would find a place there.
+func (t *Table) HasRoom(node id.NodeID) bool {
+	b := t.bucketOf(node)
+	return b == nil || b.n < t.k || b.has(node)
+}
+
 // Get is the node of that id, nil if it is not in the table.
 func (t *Table) Get(node id.NodeID) *Node {
 	if b := t.bucketOf(node); b != nil {
@@ -202,6 +224,11 @@ func (b *bucket) search(node id.NodeID) (at int, found bool) {
 		}
 	}
 	return at, false
+}
+
+func (b *bucket) has(node id.NodeID) bool {
+	_, found := b.search(node)
+	return found
 }
 
 func keyOf(node id.NodeID) uint64 { return binary.BigEndian.Uint64(node[:]) }

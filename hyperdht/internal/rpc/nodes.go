@@ -98,8 +98,11 @@ func (e *Endpoint) removeNode(n *kad.Node) {
 
 // bucketFull pings the node of a full bucket that we have not dealt with for longest, and gives its
 // place to the newcomer if it does not answer (dht-rpc index.js, _onfullrow).
+//
+// If it answers, the bucket is left alone for a minute. In the original each stranger that we meet in a lookup, or who
+// asks us in one, costs us a ping, and most strangers belong into the same one or two buckets, those of far nodes.
 func (e *Endpoint) bucketFull(newcomer id.NodeID, addr, to netip.AddrPort) {
-	if !e.bootstrapped || e.suspended || e.swaps >= maxSwaps {
+	if !e.bootstrapped || e.suspended || e.swaps >= maxSwaps || e.tick < e.table.Quiet(newcomer) {
 		return
 	}
 	var oldest *kad.Node
@@ -118,9 +121,11 @@ func (e *Endpoint) bucketFull(newcomer id.NodeID, addr, to netip.AddrPort) {
 		return // old and alive: worth more than any newcomer
 	}
 	e.swaps++
+	e.table.SetQuiet(newcomer, e.tick+recentNode)
 	e.ping(oldest, func(alive bool) {
 		e.swaps--
 		if !alive {
+			e.table.SetQuiet(newcomer, 0)
 			e.removeNode(oldest)
 			e.addNode(newcomer, addr, to)
 		}

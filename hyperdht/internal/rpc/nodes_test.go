@@ -146,12 +146,11 @@ func TestChecksBecauseOfDownHintsAreBounded(t *testing.T) {
 }
 
 // bucket makes peers that share a bucket with each other.
-func (l *lab) bucket(n int, answer func(wire.Request) *wire.Response) []*peer {
+func (l *lab) bucket(index, n int, answer func(wire.Request) *wire.Response) []*peer {
 	var list []*peer
-	self := l.TableID()
 	for i := 1; len(list) < n; i++ {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), DefaultPort)
-		if node := id.NodeIDOf(addr); (node[0]^self[0])&0x80 != 0 {
+		if l.table.BucketIndex(id.NodeIDOf(addr)) == index {
 			list = append(list, l.peerAt(addr, answer))
 		}
 	}
@@ -181,7 +180,7 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 			l := newLab(t, Config{})
 			l.net.Run(time.Second)
 			l.tick += 1000
-			peers := l.bucket(kad.K+1, empty)
+			peers := l.bucket(0, kad.K+1, empty)
 			members, newcomer := peers[:kad.K], peers[kad.K]
 			for _, p := range members {
 				l.learned(p)
@@ -206,18 +205,28 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 	}
 }
 
-func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
-	l := newLab(t, Config{})
-	l.net.Run(time.Second)
-	l.tick += 1000
-	peers := l.bucket(kad.K+5, silent)
+// fullBucket makes a full bucket of nodes that were not heard from for a while, and strangers who belong there.
+func (l *lab) fullBucket(index, strangers int, answer func(wire.Request) *wire.Response) (members, others []*peer) {
+	peers := l.bucket(index, kad.K+strangers, answer)
 	for _, p := range peers[:kad.K] {
 		n := l.learned(p)
 		n.Pinged -= 100
 		n.Seen -= 100
 	}
+	return peers[:kad.K], peers[kad.K:]
+}
+
+func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	l.tick += 1000
+	var newcomers []*peer
+	for index := range maxSwaps + 2 {
+		_, strangers := l.fullBucket(index, 1, silent)
+		newcomers = append(newcomers, strangers...)
+	}
 	l.do(func() {
-		for _, p := range peers[kad.K:] {
+		for _, p := range newcomers {
 			l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us)
 		}
 	})
@@ -225,14 +234,46 @@ func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
 		t.Errorf("%d swaps, want %d", l.swaps, maxSwaps)
 	}
 	l.net.Run(4500 * time.Millisecond)
-	newcomers := 0
-	for _, p := range peers[kad.K:] {
+	places := 0
+	for _, p := range newcomers {
 		if l.knows(p) {
-			newcomers++
+			places++
 		}
 	}
-	if newcomers != maxSwaps || l.swaps != 0 {
-		t.Errorf("%d newcomers, %d swaps running", newcomers, l.swaps)
+	if places != maxSwaps || l.swaps != 0 {
+		t.Errorf("%d newcomers, %d swaps running", places, l.swaps)
+	}
+}
+
+func TestBucketWhoseNodesAnswerIsContestedOnceAMinute(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	l.tick += 1000
+	members, strangers := l.fullBucket(0, 4, empty)
+	contest := func(p *peer) {
+		l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
+		l.net.Run(4500 * time.Millisecond)
+	}
+	pings := func() (n int) {
+		for _, p := range members {
+			n += len(p.got)
+		}
+		return n
+	}
+	contest(strangers[0])
+	l.tick += recentNode - 2
+	contest(strangers[1])
+	if n := pings(); n != 1 {
+		t.Errorf("%d pings within a minute, want 1", n)
+	}
+	for _, p := range members {
+		p.answer = silent
+	}
+	l.tick += 2
+	contest(strangers[2])
+	contest(strangers[3])
+	if !l.knows(strangers[2]) || !l.knows(strangers[3]) {
+		t.Error("where nodes turn out to be dead, places are contested again at once")
 	}
 }
 
@@ -327,7 +368,7 @@ func TestNewIDRearrangesTableAndList(t *testing.T) {
 func TestTableAndListAgree(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
-	for _, p := range l.bucket(60, silent) {
+	for _, p := range l.bucket(0, 60, silent) {
 		l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
 		l.net.Run(3 * time.Second)
 		if l.table.Len() != l.nodes.Len() {

@@ -68,9 +68,14 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 		e.answer(&a)
 		return
 	}
-	node, known := e.verify(m.ID, from)
+	ping := m.Internal && m.Command == wire.CmdPing
+	var node id.NodeID
+	var known bool
+	if !ping || m.ID != nil && e.table.HasRoom(*m.ID) { // a stranger who pings learns no more, and needs no hashing
+		node, known = e.verify(m.ID, from)
+	}
 	if known {
-		e.learn(s == e.Socket(), m.Internal && m.Command == wire.CmdPing, node, from, m.To)
+		e.learn(s == e.Socket(), ping, node, from, m.To)
 	}
 	if m.Internal {
 		e.command(m, &a)
