@@ -3,6 +3,7 @@ package simnet
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -44,6 +45,7 @@ type natTable struct {
 	byPort   map[portKey]*mapping
 	fresh    sessionList // nobody has answered them yet, where that matters
 	settled  sessionList
+	due      host.Instant // nothing expires before
 }
 
 // sessionList holds sessions by when they were last refreshed. As all of a list live equally long, those that have
@@ -92,7 +94,7 @@ func (t *natTable) forget() {
 	t.sessions = map[sessionKey]*session{}
 	t.mappings = map[mappingKey]*mapping{}
 	t.byPort = map[portKey]*mapping{}
-	t.fresh, t.settled = sessionList{}, sessionList{}
+	t.fresh, t.settled, t.due = sessionList{}, sessionList{}, 0
 }
 
 // outbound returns the public port of what an inside socket sends to a remote end; a firewall's is the
@@ -221,21 +223,31 @@ func (t *natTable) drawPort() uint16 {
 
 // expire removes what was not refreshed in time.
 func (t *natTable) expire(now host.Instant) {
-	for t.settled.oldest != nil && t.over(t.settled.oldest, now) {
-		t.remove(t.settled.oldest)
+	if now < t.due {
+		return
 	}
-	for t.fresh.oldest != nil && t.over(t.fresh.oldest, now) {
-		t.remove(t.fresh.oldest)
+	t.due = now.Add(min(t.lifetime(true), t.lifetime(false))) // what is opened later lives longer
+	for _, list := range [...]*sessionList{&t.settled, &t.fresh} {
+		for list.oldest != nil && t.over(list.oldest, now) {
+			t.remove(list.oldest)
+		}
+		if s := list.oldest; s != nil {
+			t.due = min(t.due, s.refreshed.Add(t.lifetime(s.settled)))
+		}
 	}
 }
 
 // over reports whether a session has not been refreshed in time.
 func (t *natTable) over(s *session, now host.Instant) bool {
-	lifetime := t.cfg.Unanswered
-	if s.settled {
-		lifetime = t.cfg.Lifetime
+	return now.Sub(s.refreshed) >= t.lifetime(s.settled)
+}
+
+// lifetime is how long a session lives without refresh.
+func (t *natTable) lifetime(settled bool) time.Duration {
+	if settled || t.cfg.Unanswered == 0 {
+		return t.cfg.Lifetime
 	}
-	return now.Sub(s.refreshed) >= lifetime
+	return t.cfg.Unanswered
 }
 
 // idlest returns the session that was not refreshed for the longest time, of two such the one that nobody answered.
