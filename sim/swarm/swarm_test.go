@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/sim"
+	"github.com/dhtprom/dhtprom/sim/hugepages"
 )
 
 // The bounds of the full size on a machine of two cores. Time is that of the processor: a run takes no longer than that on
@@ -26,6 +27,7 @@ func TestLargeSwarm(t *testing.T) {
 		o.Nodes, o.Clients, o.For = 10_000, 1_000, time.Hour
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(300))
+	o.Progress = hugepages.While(nil)
 	began, used := time.Now(), processorTime(t)
 	large := play(t, o)
 	used = processorTime(t) - used
@@ -67,11 +69,8 @@ func play(t *testing.T, o sim.Options) *sim.Result {
 	for _, row := range r.Rows {
 		t.Logf("%s: %s", row.Name, row.Value)
 	}
-	for _, f := range r.Failures {
-		t.Error(f)
-	}
-	if !r.OK() {
-		t.Errorf("replay: %s", r.Options.Command())
+	if v := r.Verdict(); v != "" {
+		t.Error(v)
 	}
 	return r
 }

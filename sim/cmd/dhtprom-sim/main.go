@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/sim"
+	"github.com/dhtprom/dhtprom/sim/hugepages"
 )
 
 func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -121,6 +122,9 @@ func (set *settings) play(o sim.Options, many bool, out, terminal io.Writer) (*s
 	screen := newScreen(terminal)
 	if screen != nil {
 		o.Progress = screen.progress(o)
+	}
+	if sim.Find(o.Scenario).Large {
+		o.Progress = hugepages.While(o.Progress)
 	}
 	var stack []byte
 	o.OnPanic = func(any) { stack = debug.Stack() }

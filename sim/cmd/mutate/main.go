@@ -157,6 +157,9 @@ func (m *mutation) try(dir string) (suite, why string, err error) {
 // patience is how much real time a scenario of a broken tree gets: some mistakes never end.
 const patience = 3 * time.Minute
 
+// unplayable is the status of dhtprom-sim where what it was told makes no sense, and of programs that panic.
+const unplayable = 2
+
 // noticed plays a scenario of the copy and reports what it found first.
 func noticed(dir, suite string) (red bool, why string, err error) {
 	bin := filepath.Join(dir, "dhtprom-sim")
@@ -181,5 +184,10 @@ func noticed(dir, suite string) (red bool, why string, err error) {
 			return true, strings.ReplaceAll(failure, "|", "/"), nil
 		}
 	}
-	return err != nil, strings.TrimSpace(out.String()), nil
+	said := strings.TrimSpace(out.String())
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == unplayable && !strings.Contains(said, "panic: ") {
+		return false, "", fmt.Errorf("%s: %s", suite, said)
+	}
+	return err != nil, said, nil
 }
