@@ -96,7 +96,7 @@ type Segment struct {
 	link   Link
 	hops   int // what a crossing costs where the link does not say
 	salt   uint64
-	by4    map[uint32]place
+	by4    map[uint32]*[16]place // by all but the last four bits: neighbours have neighbouring addresses
 	by6    map[netip.Addr]place
 	router *Router // gets what nobody on the segment has the address of; nil drops it
 }
@@ -104,7 +104,7 @@ type Segment struct {
 func newSegment(n *Net, name string, l Link, hops int) *Segment {
 	return &Segment{
 		net: n, name: name, link: l, hops: hops, salt: split(n.cfg.Seed, "segment:"+name),
-		by4: map[uint32]place{}, by6: map[netip.Addr]place{},
+		by4: map[uint32]*[16]place{}, by6: map[netip.Addr]place{},
 	}
 }
 
@@ -149,8 +149,10 @@ func (n *Net) take(name string) {
 // at returns who has an address on the segment, or nil.
 func (s *Segment) at(addr netip.Addr) place {
 	if addr.Is4() {
-		a := addr.As4()
-		return s.by4[binary.BigEndian.Uint32(a[:])]
+		if p := s.by4[block(addr)]; p != nil {
+			return p[within(addr)]
+		}
+		return nil
 	}
 	return s.by6[addr]
 }
@@ -163,12 +165,24 @@ func (s *Segment) attach(addr netip.Addr, p place) {
 		s.router.uplink.attach(addr, s.router)
 	}
 	if addr.Is4() {
-		a := addr.As4()
-		s.by4[binary.BigEndian.Uint32(a[:])] = p
+		at := s.by4[block(addr)]
+		if at == nil {
+			at = new([16]place)
+			s.by4[block(addr)] = at
+		}
+		at[within(addr)] = p
 	} else {
 		s.by6[addr] = p
 	}
 }
+
+// block and within are the two parts of an IPv4 address in Segment.by4.
+func block(addr netip.Addr) uint32 {
+	a := addr.As4()
+	return binary.BigEndian.Uint32(a[:]) >> 4
+}
+
+func within(addr netip.Addr) int { return int(addr.As4()[3] & 15) }
 
 // exposed reports whether the addresses of the segment are addresses of its router's uplink, too.
 func (s *Segment) exposed() bool { return s.router != nil && !s.router.addr.IsValid() }
@@ -178,8 +192,9 @@ func (s *Segment) detach(addr netip.Addr) {
 		s.router.uplink.detach(addr)
 	}
 	if addr.Is4() {
-		a := addr.As4()
-		delete(s.by4, binary.BigEndian.Uint32(a[:]))
+		if p := s.by4[block(addr)]; p != nil {
+			p[within(addr)] = nil
+		}
 	} else {
 		delete(s.by6, addr)
 	}

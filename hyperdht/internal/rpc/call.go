@@ -65,7 +65,7 @@ type Call struct {
 	created  host.Instant
 	deadline host.Instant
 	order    uint64 // of creation
-	heapAt   int
+	heapAt   int32
 	tid      uint16
 	retries  int16
 	sent     int16
@@ -76,6 +76,7 @@ type Call struct {
 	force    bool
 	node     bool // a final timeout takes the destination out of the table
 	ended    bool
+	room     [packetRoom]byte // for packet
 }
 
 const noCommand = 0xff
@@ -162,7 +163,7 @@ func (e *Endpoint) make(c *Call, out *Outgoing) error {
 		self := e.table.Self()
 		m.ID = &self
 	}
-	c.packet = m.Append(e.buffer())
+	c.packet = m.Append(c.room[:0])
 	if out.Session != nil {
 		out.Session.attach(c)
 	}
@@ -287,9 +288,6 @@ func (e *Endpoint) end(c *Call) {
 	e.stats.Requests.Active--
 	e.catchUp()
 	e.window.recv()
-	if len(e.free) < maxFreeBuffers {
-		e.free = append(e.free, c.packet[:0])
-	}
 	c.packet = nil
 }
 
@@ -327,16 +325,6 @@ func (c *Call) fail(err error) {
 	case c.done != nil:
 		c.done(Reply{}, err)
 	}
-}
-
-// buffer is an empty buffer for a packet.
-func (e *Endpoint) buffer() []byte {
-	if n := len(e.free); n > 0 {
-		b := e.free[n-1]
-		e.free = e.free[:n-1]
-		return b
-	}
-	return make([]byte, 0, 80)
 }
 
 // catchUp empties the slots of the congestion window that have become old. No timer runs for it while

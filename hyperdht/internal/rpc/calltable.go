@@ -89,13 +89,13 @@ func (t *callTable) first() *Call {
 func (t *callTable) schedule(c *Call, at host.Instant) {
 	t.unschedule(c)
 	c.deadline = at
-	c.heapAt = len(t.deadlines)
+	c.heapAt = int32(len(t.deadlines))
 	t.deadlines = append(t.deadlines, c)
-	t.up(c.heapAt)
+	t.up(int(c.heapAt))
 }
 
 func (t *callTable) unschedule(c *Call) {
-	at := c.heapAt
+	at := int(c.heapAt)
 	if at < 0 {
 		return
 	}
@@ -107,9 +107,9 @@ func (t *callTable) unschedule(c *Call) {
 	if at == last {
 		return
 	}
-	t.deadlines[at], moved.heapAt = moved, at
+	t.deadlines[at], moved.heapAt = moved, int32(at)
 	t.up(at)
-	t.down(moved.heapAt)
+	t.down(int(moved.heapAt))
 }
 
 func (t *callTable) less(i, j int) bool {
@@ -120,7 +120,7 @@ func (t *callTable) less(i, j int) bool {
 func (t *callTable) swap(i, j int) {
 	d := t.deadlines
 	d[i], d[j] = d[j], d[i]
-	d[i].heapAt, d[j].heapAt = i, j
+	d[i].heapAt, d[j].heapAt = int32(i), int32(j)
 }
 
 func (t *callTable) up(i int) {

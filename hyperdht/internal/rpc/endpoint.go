@@ -35,9 +35,8 @@ type Endpoint struct {
 	window                          window
 	drained                         host.Instant // when the window was last drained
 	deadlineAt                      host.Instant
-	free                            [][]byte // packet buffers
-	out                             []byte   // the answer being built
-	swaps                           int      // buckets being checked
+	out                             []byte // the answer being built
+	swaps                           int    // buckets being checked
 	stats                           Stats
 
 	tokens   kad.Tokens

@@ -75,8 +75,8 @@ const (
 	sampleInterval kad.Tick = 12
 	// maxResponders bounds how many responders of the address probe are told apart; it asks a handful.
 	maxResponders = 64
-	// maxFreeBuffers of finished requests are kept for the next ones.
-	maxFreeBuffers = 16
+	// packetRoom fits all requests but those with a value or a token, of which there are few.
+	packetRoom = 75
 	// fewNodes known are too few to rely on: a NAT takes up to five answers to tell.
 	fewNodes = 8
 )
