@@ -5,5 +5,7 @@
 // It is played at full size where DHTPROM_LARGE is set, as the CI run does, and at a tenth of it elsewhere. A hundred
 // thousand nodes are played on demand:
 //
-//	go run ./sim/cmd/dhtprom-sim -scenario swarm -nodes 100000 -for 1m
+//	go run ./sim/cmd/dhtprom-sim -scenario swarm -nodes 100000 -clients 20 -for 10s
+//
+// sim/MEASURED.md has what both took.
 package swarm
