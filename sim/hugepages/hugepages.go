@@ -11,8 +11,9 @@ import "github.com/dhtprom/dhtprom/sim"
 // there is no advice to be had, it does without.
 func While(tell func(sim.Progress)) func(sim.Progress) {
 	var err error
+	told := 0
 	return func(p sim.Progress) {
-		if err == nil {
+		if told++; err == nil && told%10 == 0 {
 			err = Advise()
 		}
 		if tell != nil {

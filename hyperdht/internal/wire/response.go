@@ -73,14 +73,15 @@ func (m Response) Append(dst []byte) []byte {
 // ParseResponse reads a response packet. Its keys and its value point into b.
 func ParseResponse(b []byte) (Response, error) {
 	var m Response
-	err := m.Parse(b)
-	return m, err
+	if err := m.Parse(b); err != nil {
+		return Response{}, err
+	}
+	return m, nil
 }
 
-// Parse is ParseResponse for who reads many: the memory of m.Closer is used again. After an error m is zero.
+// Parse is ParseResponse for who reads many: the memory of m.Closer is used again. After an error m means nothing.
 func (m *Response) Parse(b []byte) error {
-	closer := m.Closer[:0]
-	*m = Response{}
+	*m = Response{Closer: m.Closer[:0]}
 	r := compact.NewReader(b)
 	if r.Uint8() != typeResponse && r.Err() == nil {
 		return ErrPacketType
@@ -91,7 +92,7 @@ func (m *Response) Parse(b []byte) error {
 	m.ID = (*id.NodeID)(borrowKeyIf(&r, flags&packetFlagID != 0))
 	m.Token = (*id.Token)(borrowKeyIf(&r, flags&packetFlagToken != 0))
 	if flags&responseFlagCloser != 0 {
-		m.Closer = r.ReadAddrs(closer, compact.MaxArray)
+		m.Closer = r.ReadAddrs(m.Closer, compact.MaxArray)
 	}
 	if flags&responseFlagError != 0 {
 		m.Error = r.Uint()
@@ -99,9 +100,5 @@ func (m *Response) Parse(b []byte) error {
 	if flags&packetFlagValue != 0 {
 		m.Value = r.Bytes()
 	}
-	if err := r.Err(); err != nil {
-		*m = Response{}
-		return err
-	}
-	return nil
+	return r.Err()
 }
