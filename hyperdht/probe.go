@@ -14,8 +14,8 @@ type AddressProbe interface {
 	// closed.
 	Bind(server, client host.Socket)
 	// Receive is shown each datagram of the node's sockets, those for hole punching included, that is none of a
-	// known stream. It returns true for its own, which nobody else gets then. It must be quick to say no, and
-	// b is borrowed until the turn ends.
+	// known stream; what begins as messages of the DHT do may be left out. It returns true for its own, which nobody else
+	// gets then. It must be quick to say no, and b is borrowed until the turn ends.
 	Receive(s host.Socket, from netip.AddrPort, b []byte) bool
 	// Probe asks where s is seen. It calls seen with our address and who saw it for each answer, and done when no
 	// more are to come; neither before it returns. After cancel it calls nothing any more. Canceling late or

@@ -179,19 +179,16 @@ func (r *Reader) Addr() netip.AddrPort {
 
 // Addrs reads an array of at most max IPv4 addresses. The result is nil only after an error.
 func (r *Reader) Addrs(max int) []netip.AddrPort {
-	n := r.Count(AddrSize, max)
+	list := r.ReadAddrs([]netip.AddrPort{}, max)
 	if r.err != nil {
 		return nil
 	}
-	return r.appendAddrs([]netip.AddrPort{}, n)
+	return list
 }
 
 // ReadAddrs appends what Addrs reads to dst, for who reads many arrays. After an error it appends nothing.
 func (r *Reader) ReadAddrs(dst []netip.AddrPort, max int) []netip.AddrPort {
-	return r.appendAddrs(dst, r.Count(AddrSize, max))
-}
-
-func (r *Reader) appendAddrs(dst []netip.AddrPort, n int) []netip.AddrPort {
+	n := r.Count(AddrSize, max)
 	dst = slices.Grow(dst, n)
 	for range n {
 		dst = append(dst, r.Addr())

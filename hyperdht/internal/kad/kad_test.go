@@ -199,7 +199,8 @@ func TestListKeepsOrderOfHearing(t *testing.T) {
 
 func TestNodeKeepsAddress(t *testing.T) {
 	addr := netip.MustParseAddrPort("88.99.3.86:49737")
-	n := NewTable(tiny(0), K).Insert(id.NodeIDOf(addr), addr)
+	table := NewTable(tiny(0), K)
+	n := table.Insert(id.NodeIDOf(addr), addr)
 	if n.Addr() != addr {
 		t.Errorf("address %v, want %v", n.Addr(), addr)
 	}
@@ -432,7 +433,8 @@ func TestLANMatchFollowsVectors(t *testing.T) {
 
 func TestTargetsOwnIDIsLastBucket(t *testing.T) {
 	self := tiny(7)
-	if got := NewTable(self, K).BucketIndex(self); got != 255 {
+	table := NewTable(self, K)
+	if got := table.BucketIndex(self); got != 255 {
 		t.Errorf("own id %s is in bucket %d", hex.EncodeToString(self[:1]), got)
 	}
 }

@@ -35,18 +35,11 @@ type bucket struct {
 }
 
 // NewTable makes an empty table around our own id, with buckets of k nodes, K at most.
-func NewTable(self id.NodeID, k int) *Table {
-	t := new(Table)
-	t.Reset(self, k)
-	return t
-}
-
-// Reset empties the table and arranges it around an id, as NewTable does.
-func (t *Table) Reset(self id.NodeID, k int) {
+func NewTable(self id.NodeID, k int) Table {
 	if k > K {
 		panic("kad: no bucket is that large")
 	}
-	*t = Table{self: self, k: k}
+	return Table{self: self, k: k}
 }
 
 // Self is the id that the table is arranged around.
@@ -158,7 +151,11 @@ func (t *Table) SetQuiet(node id.NodeID, until Tick) {
 // HasRoom reports whether a node of that id is in the table or would find a place there.
 func (t *Table) HasRoom(node id.NodeID) bool {
 	b := t.bucketOf(node)
-	return b == nil || b.n < t.k || b.has(node)
+	if b == nil || b.n < t.k {
+		return true
+	}
+	_, found := b.search(node)
+	return found
 }
 
 // Get is the node of that id, nil if it is not in the table.
@@ -224,11 +221,6 @@ func (b *bucket) search(node id.NodeID) (at int, found bool) {
 		}
 	}
 	return at, false
-}
-
-func (b *bucket) has(node id.NodeID) bool {
-	_, found := b.search(node)
-	return found
 }
 
 func keyOf(node id.NodeID) uint64 { return binary.BigEndian.Uint64(node[:]) }

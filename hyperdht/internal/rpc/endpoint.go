@@ -99,7 +99,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	// Ticks start at random, so that nodes started together do not act together.
 	e.tick = kad.Tick(100 - binary.LittleEndian.Uint32(seed[2:])%50)
 	e.refreshTicks = refreshTicks - int(binary.LittleEndian.Uint32(seed[6:])%(refreshTicks/2))
-	e.table.Reset(id.NodeID(seed[10:]), kad.K)
+	e.table = kad.NewTable(id.NodeID(seed[10:]), kad.K)
 
 	if err := e.bind(); err != nil {
 		return nil, err

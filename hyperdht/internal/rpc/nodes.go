@@ -12,17 +12,13 @@ import (
 // learn takes note of a persistent node that was heard from and of the address it sees us at
 // (dht-rpc index.js, _addNodeFromNetwork). Sample is false for what arrives on another than the main
 // socket: that says nothing new about the main socket's address.
-//
-// Ping is true for a node that pinged us. It only gets a place that is free: a full bucket is checked for newcomers
-// by a ping, and mostly of a node that does not know us, so that in the original each such ping causes the next one, and
-// in a DHT of ten thousand nodes most datagrams are these.
-func (e *Endpoint) learn(sample, ping bool, node id.NodeID, from, to netip.AddrPort) {
+func (e *Endpoint) learn(sample bool, node id.NodeID, from, to netip.AddrPort) {
 	if !e.admits(from) {
 		return
 	}
 	n := e.table.Get(node)
 	if n == nil {
-		if !e.addNode(node, from, to) && !ping {
+		if !e.addNode(node, from, to) {
 			e.bucketFull(node, from, to)
 		}
 		return

@@ -13,7 +13,7 @@ import (
 // learned puts a peer into the endpoint's table as if it had just been heard from.
 func (l *lab) learned(p *peer) *kad.Node {
 	l.t.Helper()
-	l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
+	l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
 	n := l.table.Get(id.NodeIDOf(p.addr))
 	if n == nil {
 		l.t.Fatal("node was not added")
@@ -30,7 +30,7 @@ func TestKnownNodesAreSampledEveryHalfHour(t *testing.T) {
 	if l.nat.Len() != 1 {
 		t.Fatalf("%d samples from a new node", l.nat.Len())
 	}
-	hear := func(sample bool) { l.do(func() { l.learn(sample, false, n.ID, p.addr, us) }) }
+	hear := func(sample bool) { l.do(func() { l.learn(sample, n.ID, p.addr, us) }) }
 	hear(true)
 	l.tick += oldNode - 1
 	hear(true)
@@ -227,7 +227,7 @@ func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
 	}
 	l.do(func() {
 		for _, p := range newcomers {
-			l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us)
+			l.learn(true, id.NodeIDOf(p.addr), p.addr, us)
 		}
 	})
 	if l.swaps != maxSwaps {
@@ -251,7 +251,7 @@ func TestBucketWhoseNodesAnswerIsContestedOnceAMinute(t *testing.T) {
 	l.tick += 1000
 	members, strangers := l.fullBucket(0, 4, empty)
 	contest := func(p *peer) {
-		l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
+		l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
 		l.net.Run(4500 * time.Millisecond)
 	}
 	pings := func() (n int) {
@@ -369,7 +369,7 @@ func TestTableAndListAgree(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
 	for _, p := range l.bucket(0, 60, silent) {
-		l.do(func() { l.learn(true, false, id.NodeIDOf(p.addr), p.addr, us) })
+		l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
 		l.net.Run(3 * time.Second)
 		if l.table.Len() != l.nodes.Len() {
 			t.Fatalf("%d nodes in the table, %d in the list", l.table.Len(), l.nodes.Len())
@@ -387,7 +387,7 @@ func TestOwnIDNeverEntersTheTable(t *testing.T) {
 	l.net.Run(time.Second)
 	l.do(func() {
 		l.AddNode(us)
-		l.learn(true, false, id.NodeIDOf(us), us, us)
+		l.learn(true, id.NodeIDOf(us), us, us)
 		l.AddNode(netip.MustParseAddrPort("[2001:db8::1]:1"))
 		l.AddNode(netip.MustParseAddrPort("10.0.0.1:0"))
 	})

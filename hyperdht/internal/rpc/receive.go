@@ -68,14 +68,15 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 		e.answer(&a)
 		return
 	}
-	ping := m.Internal && m.Command == wire.CmdPing
-	var node id.NodeID
-	var known bool
-	if !ping || m.ID != nil && e.table.HasRoom(*m.ID) { // a stranger who pings learns no more, and needs no hashing
-		node, known = e.verify(m.ID, from)
+	claimed := m.ID
+	if claimed != nil && m.Internal && m.Command == wire.CmdPing && !e.table.HasRoom(*claimed) {
+		// Who pings us contests no place: that is done by a ping, and mostly of a node that does not know us, so that in the
+		// original each such ping causes the next one, and in a DHT of ten thousand nodes most datagrams are these.
+		claimed = nil
 	}
+	node, known := e.verify(claimed, from)
 	if known {
-		e.learn(s == e.Socket(), ping, node, from, m.To)
+		e.learn(s == e.Socket(), node, from, m.To)
 	}
 	if m.Internal {
 		e.command(m, &a)
@@ -190,7 +191,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		if s == e.Socket() {
 			e.suspectMove(m.To.Addr()) // first: where samples are few, one that differs makes them say nothing
 		}
-		e.learn(s == e.Socket(), false, node, from, m.To)
+		e.learn(s == e.Socket(), node, from, m.To)
 	} else {
 		e.sampleUnnamed(from, m.To)
 	}

@@ -79,7 +79,7 @@ func (e *Endpoint) renumber(self id.NodeID) {
 		return
 	}
 	old := e.table.All()
-	e.table.Reset(self, kad.K)
+	e.table = kad.NewTable(self, kad.K)
 	for _, n := range old {
 		if n.ID == self || !e.table.Add(n) {
 			e.nodes.Remove(n)

@@ -74,7 +74,7 @@ func newBench(t *testing.T, persistent, firewalled bool) *bench {
 	if persistent {
 		self = id.NodeIDOf(us)
 	}
-	e.table.Reset(self, kad.K)
+	e.table = kad.NewTable(self, kad.K)
 	e.calls.next = 0x1234
 	e.tokens = kad.TokensOf(increasing(0x10), increasing(0x80))
 	return b

@@ -63,11 +63,10 @@ func borrowKeyIf(r *compact.Reader, present bool) *[32]byte {
 
 // keyIf reads 32 bytes if they are present.
 func keyIf(r *compact.Reader, present bool) *[32]byte {
-	if !present {
-		return nil
+	if k := borrowKeyIf(r, present); k != nil {
+		return new(*k)
 	}
-	k := r.Key()
-	return &k
+	return nil
 }
 
 // streamID reads a transport stream id: a uint on the wire, of which only 32 bits can exist.
