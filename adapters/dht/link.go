@@ -50,8 +50,8 @@ type link struct {
 	proven domain.PublicKey
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
-	// arrive is for whoever waits for the link to open. It may be called twice.
-	arrive func()
+	// patience ends a link that does not open in time. It is nil where nobody waits for that, or not any more.
+	patience host.Timer
 	// onClose is for whoever keeps account of links; nil is allowed.
 	onClose func()
 }
@@ -67,7 +67,7 @@ type role interface {
 
 // newLink takes a connection over, which need not be open. Join the first role in the same turn.
 func newLink(h host.Host, c conn) *link {
-	l := &link{host: h, conn: c, mux: mux.New(c), arrive: func() {}}
+	l := &link{host: h, conn: c, mux: mux.New(c)}
 	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
 	l.mux.OnClose(l.onDown)
@@ -97,7 +97,7 @@ func (l *link) offers(key domain.PublicKey) bool { return !key.IsZero() && l.pro
 
 func (l *link) onOpen() {
 	l.open = true
-	l.arrive()
+	l.stopWaiting()
 	for _, r := range slices.Clone(l.roles) {
 		if slices.Contains(l.roles, r) {
 			r.opened()
@@ -105,8 +105,21 @@ func (l *link) onOpen() {
 	}
 }
 
+// wait ends the link if it does not open in time.
+func (l *link) wait() {
+	l.patience = l.host.AfterFunc(openPatience, func() { l.end(errUnopened) })
+}
+
+func (l *link) stopWaiting() {
+	if l.patience != nil {
+		l.patience.Stop()
+		l.patience = nil
+	}
+}
+
 func (l *link) onDown(err error) {
 	l.closed = true
+	l.stopWaiting()
 	if l.clean {
 		err = nil // how the other side takes our end does not matter any more
 	}

@@ -48,7 +48,7 @@ func TestConnectionsThatProveNothingAreFewAndEndSoon(t *testing.T) {
 		c := &mute{}
 		h.Do(func() {
 			l := newLink(h, c)
-			l.onClose = func() { l.arrive() }
+			s.links = append(s.links, l)
 			awaited = s.await(l)
 		})
 		all = append(all, c)
@@ -72,7 +72,7 @@ func TestConnectionsThatProveNothingAreFewAndEndSoon(t *testing.T) {
 			t.Fatalf("connection %d: ended %v", i, c.ended)
 		}
 	}
-	if s.unopened != 0 || h.Timers() != 0 {
-		t.Errorf("%d are awaited, %d timers armed", s.unopened, h.Timers())
+	if s.awaited() != 0 || h.Timers() != 0 {
+		t.Errorf("%d are awaited, %d timers armed", s.awaited(), h.Timers())
 	}
 }

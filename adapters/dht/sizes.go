@@ -1,7 +1,9 @@
 package dht
 
+import "github.com/dhtprom/dhtprom/hyperdht"
+
 // Sizes tells how much the transport and its node hold in everything that grows with what others do, and how much that
-// may be at most, -1 where only the application bounds it. It is for those who look for leaks; names may change.
+// may be at most, hyperdht.Unbounded where only the application bounds it. It is for those who look for leaks; names may change.
 func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	asked, pending, adopted, served, unopened, waiting := 0, 0, 0, 0, 0, 0
 	for _, l := range t.links {
@@ -18,14 +20,14 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 				unopened++
 			}
 		}
-		waiting += s.unopened
+		waiting += s.awaited()
 	}
-	tell("links", len(t.links), -1)
+	tell("links", len(t.links), hyperdht.Unbounded)
 	tell("links of servers", served, len(t.links))
 	tell("links that have yet to open", unopened, len(t.listeners)*maxUnopened)
 	tell("links that are awaited", waiting, unopened)
 	tell("metrics on own links", adopted, len(t.links))
-	tell("requests on links", asked, -1)
+	tell("requests on links", asked, hyperdht.Unbounded)
 	tell("requests on channels", pending, asked)
 	t.node.Sizes(tell)
 }

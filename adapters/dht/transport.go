@@ -212,7 +212,6 @@ type listener struct {
 	aliases   ports.AliasListen   // OnOpen is nil for a metrics server
 	server    *hyperdht.Server
 	links     []*link
-	unopened  int          // of the links, those whose other side has not proven yet that it is there
 	adopted   []ports.Conn // metrics on connections that this side dialled
 	closing   bool
 	silent    bool // the server is unannounced
@@ -260,7 +259,6 @@ func (s *listener) listen(keys domain.KeyPair, admit admit, ready func(error)) (
 func (s *listener) onConnection(c *hyperdht.Connection) {
 	t := s.transport
 	l := t.track(c, func(l *link) {
-		l.arrive()
 		s.links = without(s.links, l)
 		s.closeMaybe()
 	})
@@ -284,17 +282,21 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 // await bounds the links whose other side has shown a handshake and nothing after it, in time and number: nobody above
 // knows of them yet. It reports whether there was room.
 func (s *listener) await(l *link) bool {
-	if s.unopened >= maxUnopened {
+	if s.awaited() >= maxUnopened {
 		return false
 	}
-	s.unopened++
-	patience := s.transport.host.AfterFunc(openPatience, func() { l.end(errUnopened) })
-	l.arrive = func() {
-		l.arrive = func() {}
-		patience.Stop()
-		s.unopened--
-	}
+	l.wait()
 	return true
+}
+
+// awaited is how many links there is still patience for.
+func (s *listener) awaited() (n int) {
+	for _, l := range s.links {
+		if l.patience != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // connectedTo reports whether a metrics connection with a scraper is open.
