@@ -67,7 +67,7 @@ var rules = []rule{
 }
 
 // onlyTests are packages of ours that code which ships must not import.
-var onlyTests = []string{"internal/vectors", "ports/host/hosttest", "ports/portstest", "hyperdht/mux/muxtest", "interop/jspeer", "interop/tool"}
+var onlyTests = []string{"internal/vectors", "ports/host/hosttest", "ports/portstest", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

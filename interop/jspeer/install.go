@@ -12,13 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-)
 
-// required reports whether a test without node is a failure.
-func required() bool {
-	ci := os.Getenv("CI")
-	return os.Getenv("DHTPROM_REQUIRE_INTEROP") == "1" || ci != "" && ci != "false" && ci != "0"
-}
+	interop "github.com/dhtprom/dhtprom/interop/process"
+)
 
 // install makes sure of node and of the packages, once per process, and returns the folder of peer.js.
 var install = sync.OnceValues(func() (string, error) {
@@ -85,7 +81,7 @@ func Require(t testing.TB) string {
 	switch {
 	case err == nil:
 		return dir
-	case errors.Is(err, errNoNode) && !required():
+	case errors.Is(err, errNoNode) && !interop.Required():
 		t.Skip("INTEROP NOT TESTED: " + err.Error())
 	default:
 		t.Fatalf("interop peers: %v", err)

@@ -1,20 +1,19 @@
 package kernelnat
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
 // kernel is a world of network namespaces: one for each machine and router, and one with a bridge for each
@@ -91,7 +90,7 @@ func build(t *testing.T, topo topology) *kernel {
 		}
 		run(t, "ip", "netns", "exec", k.ns(j.name), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 		nft := exec.Command("ip", "netns", "exec", k.ns(j.name), "nft", "-f", "-")
-		nft.Stdin = strings.NewReader(ruleset(j.kind))
+		nft.Stdin = strings.NewReader(netns.Ruleset(j.kind.forward, j.kind.post))
 		if out, err := nft.CombinedOutput(); err != nil {
 			t.Fatalf("nft: %v\n%s", err, out)
 		}
@@ -131,7 +130,7 @@ func (k *kernel) until(d time.Duration) {
 
 func (k *kernel) forget(router string) {
 	k.t.Helper()
-	if err := k.in(router, flushSessions); err != nil {
+	if err := netns.FlushSessions(k.ns(router)); err != nil {
 		k.t.Fatalf("%s cannot forget its sessions: %v", router, err)
 	}
 }
@@ -142,64 +141,13 @@ func (k *kernel) renumber(router string, from, to netip.Prefix) {
 	k.ip(router, "addr add "+to.String()+" dev wan")
 }
 
-// flushSessions empties the table of the namespace that it runs in: a deletion that names no session (Linux
-// net/netfilter/nf_conntrack_netlink.c) means all of them.
-func flushSessions() error {
-	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	const header, generic, ctDelete = unix.SizeofNlMsghdr, 4, 2
-	b := make([]byte, header+generic) // a zero generic part: any family
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
-	binary.NativeEndian.PutUint16(b[4:], unix.NFNL_SUBSYS_CTNETLINK<<8|ctDelete)
-	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	if err := unix.Sendto(s, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(s, answer, 0)
-	if err != nil {
-		return err
-	}
-	if n < header+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
-		return fmt.Errorf("the kernel answers %x", answer[:n])
-	}
-	if code := int32(binary.NativeEndian.Uint32(answer[header:])); code != 0 {
-		return unix.Errno(-code)
-	}
-	return nil
-}
-
-// ruleset is a router as nftables see it. Its own input is closed, as on any home router: otherwise a stray
-// datagram to it would make an entry that takes a port away from inside hosts.
-func ruleset(kind kind) string {
-	return `
-table ip filter {
-	chain input { type filter hook input priority filter; policy drop; }
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		` + kind.forward + `
-	}
-}
-table ip nat {
-	chain post {
-		type nat hook postrouting priority srcnat;
-		` + kind.post + `
-	}
-}`
-}
-
 // open binds a UDP socket in a namespace and listens on it.
 func (k *kernel) open(e end) {
 	k.t.Helper()
 	var c *net.UDPConn
-	err := k.in(e.machine, func() (err error) {
-		c, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(e.port)})
-		return err
-	})
-	if err != nil {
+	var failed error
+	err := netns.Do(k.ns(e.machine), func() { c, failed = net.ListenUDP("udp4", &net.UDPAddr{Port: int(e.port)}) })
+	if err = errors.Join(err, failed); err != nil {
 		k.t.Fatal(err)
 	}
 	k.sockets[e] = c
@@ -214,26 +162,6 @@ func (k *kernel) open(e end) {
 			k.got <- arrival{e, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
 		}
 	}()
-}
-
-// in does something on a thread that is in a namespace.
-func (k *kernel) in(name string, do func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread is spoilt for others and ends with this goroutine
-		done <- func() error {
-			f, err := os.Open("/run/netns/" + k.ns(name))
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("setns %s: %w", name, err)
-			}
-			return do()
-		}()
-	}()
-	return <-done
 }
 
 func (k *kernel) send(from end, to netip.AddrPort, ttl int, patience time.Duration) (arrival, bool) {
@@ -255,26 +183,4 @@ func (k *kernel) send(from end, to netip.AddrPort, ttl int, patience time.Durati
 	case <-time.After(patience):
 		return arrival{}, false
 	}
-}
-
-// need skips the test where it cannot run, and fails it where it must.
-func need(t *testing.T) {
-	t.Helper()
-	refuse := t.Skipf
-	if os.Getenv("CI") == "true" {
-		refuse = t.Fatalf
-	}
-	if os.Geteuid() != 0 {
-		refuse("needs root, to make network namespaces")
-	}
-	for _, tool := range []string{"ip", "nft"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			refuse("needs %s (packages iproute2 and nftables)", tool)
-		}
-	}
-	probe := fmt.Sprintf("knat%d-probe", os.Getpid())
-	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
-		refuse("cannot make network namespaces here: %v\n%s", err, out)
-	}
-	run(t, "ip", "netns", "del", probe)
 }

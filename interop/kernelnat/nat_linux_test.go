@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
 const (
@@ -234,7 +235,7 @@ func crowding(s *story) {
 }
 
 func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
-	need(t)
+	netns.Need(t, "knat", "ip", "nft")
 	tests := []struct {
 		name     string
 		topology topology

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/interop/jspeer"
+	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
 // lab is a core with a DHT, and sites around it, in the hands of a test.
@@ -60,25 +61,7 @@ var labs atomic.Int32
 // need skips the test where it cannot run, and fails it where it must.
 func need(t testing.TB) {
 	t.Helper()
-	refuse := t.Skipf
-	if os.Getenv("CI") == "true" {
-		refuse = t.Fatalf
-	}
-	if os.Geteuid() != 0 {
-		refuse("NATS OF THE KERNEL NOT TESTED: needs root, to make network namespaces")
-	}
-	for _, tool := range []string{"ip", "bridge", "nft"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			refuse("NATS OF THE KERNEL NOT TESTED: needs %s (packages iproute2 and nftables)", tool)
-		}
-	}
-	probe := fmt.Sprintf("%s%d-probe", family, os.Getpid())
-	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
-		refuse("NATS OF THE KERNEL NOT TESTED: cannot make network namespaces here: %v\n%s", err, out)
-	}
-	if err := sweep(probe); err != nil {
-		t.Fatal(err)
-	}
+	netns.Need(t, family, "ip", "bridge", "nft")
 }
 
 // newLab builds a core with a running DHT. It goes with the test.

@@ -2,7 +2,6 @@ package natlab
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -10,42 +9,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
-// namespace is a network namespace by its name in netnsDir.
+// namespace is a network namespace by its name in netns.Dir.
 type namespace string
 
-const netnsDir = "/run/netns"
-
-// do runs f on a thread that is in the namespace: sockets that f opens and processes that it starts are there.
+// do is netns.Do for a namespace of ours, which is there.
 func (n namespace) do(f func()) {
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
+	if err := netns.Do(string(n), f); err != nil {
 		panic(err)
 	}
-	defer home.Close()
-	there, err := os.Open(filepath.Join(netnsDir, string(n)))
-	if err != nil {
-		panic(err)
-	}
-	defer there.Close()
-	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-		panic(fmt.Errorf("setns %s: %w", n, err))
-	}
-	defer func() {
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-			panic(fmt.Errorf("setns back: %w", err)) // this thread is lost to others
-		}
-		runtime.UnlockOSThread()
-	}()
-	f()
 }
 
 // run runs a program in the namespace, with input.
@@ -78,47 +58,14 @@ func (n namespace) client() *http.Client {
 }
 
 // flush makes the namespace forget its connections and with them its NAT mappings, as a reboot does.
-func (n namespace) flush() (err error) {
-	n.do(func() { err = flushConntrack() })
-	return err
-}
-
-// flushConntrack sends IPCTNL_MSG_CT_DELETE without a tuple, which means all (linux/netfilter/nfnetlink_conntrack.h).
-func flushConntrack() error {
-	const message = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2 // IPCTNL_MSG_CT_DELETE
-	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	b := make([]byte, unix.SizeofNlMsghdr+4)
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
-	binary.NativeEndian.PutUint16(b[4:], message)
-	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	b[unix.SizeofNlMsghdr] = unix.AF_INET // nfgenmsg: family, version, resource
-	if err := unix.Sendto(s, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
-	answer := make([]byte, 4096)
-	got, _, err := unix.Recvfrom(s, answer, 0)
-	if err != nil {
-		return err
-	}
-	if got < unix.SizeofNlMsghdr+4 {
-		return errors.New("conntrack: short answer")
-	}
-	if code := int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); code != 0 {
-		return fmt.Errorf("conntrack: %w", unix.Errno(-code))
-	}
-	return nil
-}
+func (n namespace) flush() error { return netns.FlushSessions(string(n)) }
 
 // family is the prefix of the namespaces of all laboratories; the process id of the owner follows.
 const family = "natlab"
 
 // sweep ends what runs in the namespaces with a prefix and removes them.
 func sweep(prefix string) error {
-	entries, err := os.ReadDir(netnsDir)
+	entries, err := os.ReadDir(netns.Dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -150,13 +97,13 @@ func sweep(prefix string) error {
 
 // gone reports whether a namespace has been removed: two may sweep at a time.
 func gone(name string) bool {
-	_, err := os.Stat(filepath.Join(netnsDir, name))
+	_, err := os.Stat(filepath.Join(netns.Dir, name))
 	return errors.Is(err, os.ErrNotExist)
 }
 
 // sweepOrphans removes what laboratories of dead processes left behind.
 func sweepOrphans() error {
-	entries, err := os.ReadDir(netnsDir)
+	entries, err := os.ReadDir(netns.Dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

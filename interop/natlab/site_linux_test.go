@@ -3,6 +3,8 @@ package natlab
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
 // mapping is what a peer's routers make of its address.
@@ -83,25 +85,6 @@ func (l *lab) plugCore(n namespace, addr netip.Addr) (cable string) {
 	return cable
 }
 
-// ruleset is a router as nftables see it. Its own input is closed, as on any home router: otherwise a stray
-// datagram to it would make an entry that takes a port away from inside hosts.
-func ruleset(post string) string {
-	return `
-table ip filter {
-	chain input { type filter hook input priority filter; policy drop; }
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		iifname "lan" accept; ct state established,related accept;
-	}
-}
-table ip nat {
-	chain post {
-		type nat hook postrouting priority srcnat;
-		` + post + `
-	}
-}`
-}
-
 // publicAddr is the address of a new site.
 func (w *world) publicAddr() netip.Addr {
 	i := w.sites.Add(1)
@@ -127,7 +110,7 @@ func (l *lab) router(name, post string, up *router, lan netip.Prefix) *router {
 	}
 	l.must(r.ip(fmt.Sprintf("addr add %s/%d dev lan", inLAN(r.lan, 1), r.lan.Bits())))
 	l.forwards(r.namespace)
-	l.must(r.run(ruleset(post), "nft", "-f", "-"))
+	l.must(r.run(netns.Ruleset(`iifname "lan" accept; ct state established,related accept;`, post), "nft", "-f", "-"))
 	return r
 }
 

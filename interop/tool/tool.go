@@ -2,14 +2,14 @@
 package tool
 
 import (
-	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// Require returns where a program is, one of several names. A test that misses it is skipped, visibly; where the
-// environment says CI=true or DHTPROM_REQUIRE_INTEROP it fails, because a green run without it proves less than it
-// says.
+// Require returns where a program is, one of several names. A test that misses it is skipped, visibly; where
+// interop is required it fails, because a green run without it proves less than it says.
 func Require(t testing.TB, names ...string) string {
 	t.Helper()
 	for _, name := range names {
@@ -17,7 +17,7 @@ func Require(t testing.TB, names ...string) string {
 			return path
 		}
 	}
-	if os.Getenv("CI") == "true" || os.Getenv("DHTPROM_REQUIRE_INTEROP") != "" {
+	if process.Required() {
 		t.Fatalf("%v is not installed", names)
 	}
 	t.Skipf("%v is not installed", names)
