@@ -46,6 +46,7 @@ var rules = []rule{
 	{"hyperdht/internal/rpc", "hyperdht/compact hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat ports/host", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
 	{"hyperdht/internal/peering", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host", "golang.org/x/crypto", "rank 3: where the DHT, streams and encryption become connections"},
 	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* ports/host", "", "rank 4: the face of a node on the loop; channels over its connections are somebody else's"},
+	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
 	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host", "", "rank 5: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.
@@ -67,7 +68,7 @@ var rules = []rule{
 }
 
 // onlyTests are packages of ours that code which ships must not import.
-var onlyTests = []string{"internal/vectors", "ports/host/hosttest", "ports/portstest", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"internal/vectors", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {
@@ -153,7 +154,7 @@ func TestRanksOnlyLookDown(t *testing.T) {
 		{"hyperdht/internal/kad", "hyperdht/internal/nat", "hyperdht/internal/noise", "hyperdht/internal/records", "hyperdht/internal/udx", "hyperdht/internal/secret", "hyperdht/mux", "hyperdht/muxrpc"},
 		{"hyperdht/internal/stream", "hyperdht/internal/rpc", "hyperdht/internal/peering"},
 		{"hyperdht"},
-		{"hyperdht/dhtnet"},
+		{"hyperdht/dhtnet", "hyperdht/forge"},
 	}
 	// Neighbours of one rank that may look at each other, in this direction.
 	sideways := map[string]string{
