@@ -68,7 +68,7 @@ func (m *Machine) progress(now host.Instant) {
 func (m *Machine) receiveBlocks(now host.Instant, blocks Blocks, s *ackSample) {
 	for i := range blocks.Len() {
 		b := blocks.At(i)
-		if b.Start.Before(m.acked) || !b.Start.Before(b.End) || m.sent.Before(b.End) {
+		if b.Start == b.End || !b.Start.Within(m.acked, m.sent) || !b.End.Within(b.Start, m.sent) {
 			m.stats.BadBlocks++
 			continue
 		}

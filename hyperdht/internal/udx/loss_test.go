@@ -247,6 +247,30 @@ func TestBadBlocksAreSkipped(t *testing.T) {
 	}
 }
 
+// Comparison of wrapping numbers is not transitive: a block may start after the acknowledged packets, and end after
+// its start and before the packets sent next, without lying between the two.
+func TestBlocksOutsideWhatWasSentAreRefused(t *testing.T) {
+	const packets = 10
+	far := []Seq{0, 1, packets, packets + 1, 1<<30 - 1, 1 << 30, 1<<31 - 1, 1 << 31, 1<<31 + 1, 3 << 30, 1<<32 - 1}
+	for _, first := range []Seq{0, 1<<31 - 5, 1<<32 - 5} {
+		for _, start := range far {
+			for _, end := range far {
+				w := pair(t, link{delay: ms}, 1, Config{FirstSeq: first}, Config{FirstAck: first})
+				w.writePackets(packets)
+				want := 0
+				if start < end && end <= packets {
+					want = int(end - start)
+				}
+				block := AppendBlock(nil, Block{first + start, first + end})
+				w.a.Receive(0, Packet{Header: Header{Flags: FlagSACK, Window: DefaultWindow, Ack: first}, SACK: block}.Append(nil))
+				if bad := w.a.Stats().BadBlocks; w.a.sacked != want || (bad == 0) != (want > 0) {
+					t.Errorf("first %d, block [+%d,+%d): %d packets acked, want %d; %d bad blocks", first, start, end, w.a.sacked, want, bad)
+				}
+			}
+		}
+	}
+}
+
 // A SACKed packet is released for good, so whatever was reported must be kept (§19.11).
 func TestReportedPacketsAreNeverSentAgain(t *testing.T) {
 	w := pair(t, link{delay: 5 * ms, loss: 0.2, jitter: 3 * ms}, 3)

@@ -9,8 +9,12 @@ import (
 // compared by their signed distance, so wrapping is seamless (§3).
 type Seq uint32
 
-// Before reports whether s comes before t.
+// Before reports whether s comes before t. It is not transitive for numbers more than 2^31 apart, so a chain of
+// these does not bound a number from the network; Within does.
 func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
+
+// Within reports whether s lies in [from, to]: at most to-from steps after from, whatever s is.
+func (s Seq) Within(from, to Seq) bool { return s-from <= to-from }
 
 // Flags says what a packet is.
 type Flags uint8
