@@ -44,8 +44,8 @@ func checkSecrets(secrets []domain.Secret) error {
 // Pin keeps it out. done is called when the change is durable.
 func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
 	e, known := s.registry.current(a)
-	if !known || s.closed {
-		s.cfg.Host.Post(func() { done(false, nil) })
+	if !known || s.closed || !s.loaded {
+		s.cfg.Host.Post(func() { done(false, s.loading()) })
 		return
 	}
 	s.registry.drop(e, func(err error) {
@@ -55,6 +55,14 @@ func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
 		}
 		done(true, err)
 	})
+}
+
+// loading is why nothing can be said of an alias before the table is loaded; nil afterwards.
+func (s *Scraper) loading() error {
+	if s.loaded {
+		return nil
+	}
+	return domain.ErrNotLoaded
 }
 
 // Pin ties an alias to a key, its present one when key is zero. An alias that has another key now is dropped. done is
@@ -73,6 +81,9 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 		return
 	case s.closed:
 		refuse(domain.ErrClosed)
+		return
+	case !s.loaded:
+		refuse(domain.ErrNotLoaded)
 		return
 	case key.IsZero():
 		refuse(errNoAlias)
@@ -103,8 +114,8 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 // Unpin takes a pin out. done is called when that is durable.
 func (s *Scraper) Unpin(a domain.Alias, done func(found bool, err error)) {
 	p, found := s.pins[a]
-	if !found || s.closed {
-		s.cfg.Host.Post(func() { done(false, nil) })
+	if !found || s.closed || !s.loaded {
+		s.cfg.Host.Post(func() { done(false, s.loading()) })
 		return
 	}
 	s.cfg.Pins.DeletePin(a, func(err error) {

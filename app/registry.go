@@ -230,6 +230,9 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 	case s.closed:
 		reject(domain.ReasonStore, domain.ErrClosed)
 		return
+	case !s.loaded:
+		reject(domain.ReasonStore, domain.ErrNotLoaded)
+		return
 	case s.belongsToAnother(e, old, known):
 		reject(domain.ReasonPinned, domain.ErrPinned)
 		return

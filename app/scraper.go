@@ -75,6 +75,7 @@ type Scraper struct {
 	expiry   host.Timer
 	targets  targetsWriter
 	started  bool
+	loaded   bool // the table holds all that the store and the import have
 	fresh    bool // there was nothing in the store
 	closed   bool
 	ending   ending
@@ -123,6 +124,10 @@ func (s *Scraper) listen(done func(error)) {
 	s.listener = listener
 	s.expiry = s.cfg.Host.AfterFunc(s.cfg.CheckInterval, s.checkExpiry)
 }
+
+// Loaded reports whether the alias table is complete: read from the store, and imported at a first start. Before that
+// an alias that is absent from the table may exist, so lists, scrapes and changes are refused with domain.ErrNotLoaded.
+func (s *Scraper) Loaded() bool { return s.loaded }
 
 // Ready reports whether the scraper listens for registrations.
 func (s *Scraper) Ready() bool { return s.ready && !s.closed }
@@ -219,7 +224,7 @@ func (s *Scraper) PutAlias(r domain.Register, done func(updated bool, err error)
 }
 
 // Scrape asks the client behind an alias for its metrics. within bounds all of it, the configured time when it is
-// zero. The error says why there are none: ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, or
+// zero. The error says why there are none: ErrNotLoaded, ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, or
 // what broke the connection.
 func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func()) {
 	if within <= 0 {
@@ -228,10 +233,13 @@ func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(bod
 	s.stats.Scrapes++
 	e, known := s.table.Get(alias)
 	now := s.cfg.Clock.Now()
-	if !known || e.Expired(now) || s.closed {
+	if !known || e.Expired(now) || s.closed || !s.loaded {
 		err := domain.ErrUnknownAlias
-		if s.closed {
+		switch {
+		case s.closed:
 			err = domain.ErrClosed
+		case !s.loaded:
+			err = domain.ErrNotLoaded
 		}
 		s.stats.ScrapesFailed[domain.FailureReason(err)]++
 		over := false

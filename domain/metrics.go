@@ -17,6 +17,7 @@ type MetricsReply struct {
 var (
 	ErrUnknownAlias = errors.New("unknown alias")
 	ErrNotConnected = errors.New("not connected")
+	ErrNotLoaded    = errors.New("the alias table is not loaded yet")
 	ErrTimeout      = errors.New("timed out")
 	ErrClosed       = errors.New("closed")
 )

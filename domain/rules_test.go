@@ -207,6 +207,7 @@ func TestFailuresHaveReasons(t *testing.T) {
 		domain.ReasonNotConnected: fmt.Errorf("%w: %w", domain.ErrNotConnected, &domain.TimeoutError{}),
 		domain.ReasonUnknownAlias: domain.ErrUnknownAlias,
 		domain.ReasonClosed:       domain.ErrClosed,
+		domain.ReasonStarting:     domain.ErrNotLoaded,
 		domain.ReasonConnection:   errors.New("anything else"),
 	} {
 		if got := domain.FailureReason(err); got != want || !slices.Contains(domain.FailureReasons(), got) {

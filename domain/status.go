@@ -7,6 +7,7 @@ import (
 
 // Reasons of failed scrapes and rejected registrations: fixed sets, because they become label values.
 const (
+	ReasonStarting     = "starting" // the alias table is not loaded yet
 	ReasonUnknownAlias = "unknown_alias"
 	ReasonNotConnected = "not_connected"
 	ReasonTimeout      = "timeout"
@@ -42,7 +43,8 @@ func Limits() []string {
 // FailureReasons lists why scrapes fail, so that a counter can exist before its first event.
 func FailureReasons() []string {
 	return []string{
-		ReasonCanceled, ReasonClosed, ReasonConnection, ReasonNotConnected, ReasonRemote, ReasonTimeout, ReasonUnknownAlias,
+		ReasonCanceled, ReasonClosed, ReasonConnection, ReasonNotConnected, ReasonRemote, ReasonStarting, ReasonTimeout,
+		ReasonUnknownAlias,
 	}
 }
 
@@ -59,6 +61,8 @@ func FailureReason(err error) string {
 	switch {
 	case remote:
 		return ReasonRemote
+	case errors.Is(err, ErrNotLoaded):
+		return ReasonStarting
 	case errors.Is(err, ErrUnknownAlias):
 		return ReasonUnknownAlias
 	case errors.Is(err, ErrNotConnected):

@@ -79,6 +79,9 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request, path string) (s
 		refuse(w, http.StatusForbidden, why)
 		return true
 	}
+	if path != reloadPath && !h.mayRead(w, r) {
+		return true
+	}
 	switch {
 	case path == reloadPath:
 		h.reload(w)

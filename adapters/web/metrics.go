@@ -77,13 +77,14 @@ type snapshot struct {
 	stats    domain.ScraperStats
 	node     ports.NodeStatus
 	ready    bool
+	loaded   bool
 	pins     int
 }
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s := c.h.cfg.Scraper
 	snap, err := ask(context.Background(), c.h.cfg.Loop, func() snapshot {
-		return snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), len(s.Pins())}
+		return snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())}
 	})
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(descAliases, err)
@@ -96,7 +97,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	gauge(descReady, truth(snap.ready))
-	gauge(descAliases, float64(len(snap.aliases)))
+	if snap.loaded { // an incomplete table would look like lost aliases
+		gauge(descAliases, float64(len(snap.aliases)))
+		gauge(descPins, float64(snap.pins))
+	}
 	for _, state := range sessionStates {
 		gauge(descSessions, float64(snap.sessions[state]), state.String())
 	}
@@ -113,7 +117,6 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descExpired, snap.stats.Expired)
 	count(descLeft, snap.stats.Left)
 	count(descForgotten, snap.stats.Forgotten)
-	gauge(descPins, float64(snap.pins))
 	count(descDials, snap.stats.Dials)
 	gauge(descRegConns, float64(snap.stats.AliasConnections))
 	for _, limit := range domain.Limits() {

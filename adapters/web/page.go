@@ -507,7 +507,7 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 	s := h.cfg.Scraper
 	snap, err := ask(r.Context(), h.cfg.Loop, func() nodeSnapshot {
 		return nodeSnapshot{
-			snapshot: snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), len(s.Pins())},
+			snapshot: snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())},
 			refusals: s.Refusals(), pinned: s.Pins(), fingerprints: slices.Clone(s.Fingerprints()), key: s.PublicKey(),
 		}
 	})

@@ -87,6 +87,9 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias string) {
 		slog.Int("bytes", len(res.body)), slog.Duration("took", time.Since(start)), slog.Any("err", res.err))
 	if res.err != nil {
 		code, reason := failure(res.err)
+		if code == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 		line(w, code, reason)
 		return
 	}
@@ -124,13 +127,15 @@ func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.D
 	}
 }
 
-// failure is the status and the line for a failed scrape: 404 for an alias nobody has, 504 when time ran out, 502 for
-// all else.
+// failure is the status and the line for a failed scrape: 404 for an unknown alias, 503 while the table is not loaded,
+// 504 when time ran out, 502 for all else.
 func failure(err error) (code int, reason string) {
 	remote, isRemote := errors.AsType[*domain.RemoteError](err)
 	switch {
 	case errors.Is(err, domain.ErrUnknownAlias):
 		return http.StatusNotFound, "Unknown alias"
+	case errors.Is(err, domain.ErrNotLoaded):
+		return http.StatusServiceUnavailable, "Starting: " + err.Error()
 	case isRemote:
 		return http.StatusBadGateway, "Upstream error: " + oneLine(remote.Message)
 	case errors.Is(err, domain.ErrNotConnected):

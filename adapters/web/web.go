@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,7 @@ type Loop interface{ Post(func()) }
 type Scraper interface {
 	PublicKey() domain.PublicKey
 	Fingerprints() []string
+	Loaded() bool // the alias table is complete
 	Ready() bool
 	Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func())
 	Aliases() []domain.AliasStatus
@@ -104,6 +106,7 @@ type Handler struct {
 	measured histograms
 	scrapes  chan struct{} // a token per scrape under way
 	pages    chan struct{} // likewise
+	loaded   atomic.Bool   // Scraper.Loaded was true once, and stays so
 }
 
 // New returns the handler.
@@ -138,17 +141,17 @@ func New(cfg Config) (*Handler, error) {
 		Registry: registry, MaxRequestsInFlight: 8, EnableOpenMetrics: true,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelError),
 	})
-	h.page("/sd/prometheus", h.discovery)
+	h.page("/sd/prometheus", h.table(h.discovery))
 	h.page(healthyPath, func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
 	h.page(readyPath, h.ready)
 	h.page("/api/v1/status", h.status)
-	h.page("/api/v1/aliases", h.aliases)
-	h.page("/", h.list)
-	h.page("/alias", h.alias)
+	h.page("/api/v1/aliases", h.table(h.aliases))
+	h.page("/", h.table(h.list))
+	h.page("/alias", h.table(h.alias))
 	h.page("/node", h.node)
 	h.page(stylePath, style.serve)
 	h.page(scriptPath, script.serve)
-	h.page("/api/v1/pins", h.pins)
+	h.page("/api/v1/pins", h.table(h.pins))
 	if err := CheckTelemetryPath(cfg.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path: %w", err)
 	}

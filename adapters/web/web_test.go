@@ -58,6 +58,7 @@ type scraper struct {
 	aliases  []domain.AliasStatus
 	node     ports.NodeStatus
 	notReady bool
+	loading  bool
 
 	details   map[string]domain.AliasDetail
 	refusals  []domain.Refusal
@@ -69,6 +70,7 @@ type scraper struct {
 func (s *scraper) PublicKey() domain.PublicKey { return domain.PublicKey{1} }
 func (s *scraper) Fingerprints() []string      { return []string{"cafe0123"} }
 func (s *scraper) Ready() bool                 { return !s.notReady }
+func (s *scraper) Loaded() bool                { return !s.loading }
 func (s *scraper) Aliases() []domain.AliasStatus {
 	return s.aliases
 }
@@ -118,6 +120,8 @@ func (s *scraper) Scrape(alias domain.Alias, within time.Duration, done func([]b
 	}
 	body, known := s.bodies[a]
 	switch {
+	case s.loading:
+		done(nil, domain.ErrNotLoaded)
 	case s.silent[a]:
 	case s.errs[a] != nil:
 		done(nil, s.errs[a])
