@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,20 +60,21 @@ func refuse(w http.ResponseWriter, code int, why string) {
 func (h *Handler) change(w http.ResponseWriter, r *http.Request, path string) (served bool) {
 	alias, forget := strings.CutPrefix(path, aliasFolder)
 	pinned, pin := strings.CutPrefix(path, pinFolder)
-	var methods string
+	var methods []string
 	switch {
 	case path == reloadPath && h.cfg.Reload != nil:
-		methods = "POST, PUT"
+		methods = []string{http.MethodPost, http.MethodPut}
 	case forget:
-		methods = "DELETE"
+		methods = []string{http.MethodDelete}
 	case pin:
-		methods = "PUT, DELETE"
+		methods = []string{http.MethodPut, http.MethodDelete}
 	default:
 		return false
 	}
-	if !strings.Contains(methods, r.Method) {
-		w.Header().Set("Allow", methods)
-		refuse(w, http.StatusMethodNotAllowed, "Method not allowed: want "+methods)
+	if !slices.Contains(methods, r.Method) {
+		allowed := strings.Join(methods, ", ")
+		w.Header().Set("Allow", allowed)
+		refuse(w, http.StatusMethodNotAllowed, "Method not allowed: want "+allowed)
 		return true
 	}
 	if why := h.mayChange(r); why != "" {

@@ -92,6 +92,9 @@ func TestAliasesAreForgottenAndPinned(t *testing.T) {
 		{"DELETE", "/api/v1/pins/other", 404, "unpin other", "no such pin"},
 		{"GET", "/api/v1/aliases/down", 405, "", "DELETE"},
 		{"POST", "/api/v1/pins/down", 405, "", "PUT, DELETE"},
+		{"PU", "/api/v1/pins/down", 405, "", "PUT, DELETE"},
+		{"ELETE", "/api/v1/aliases/down", 405, "", "DELETE"},
+		{"delete", "/api/v1/aliases/down", 405, "", "DELETE"},
 		{"POST", "/-/reload", 404, "", ""},
 	} {
 		s.did = nil
