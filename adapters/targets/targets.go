@@ -6,6 +6,9 @@
 //
 // The bridge reads the first group of the file back and splits each target at every colon. Aliases that have one
 // therefore go into a second group: Prometheus reads both, and the bridge is not led astray.
+//
+// A prometheus.yml puts the alias of a target into a path without escaping it. An alias that does not survive this is
+// written in its path form, in a group of its own with the alias itself as the label AliasLabel.
 package targets
 
 import (
@@ -112,17 +115,26 @@ type group struct {
 }
 
 type labels struct {
-	Job string `json:"job"`
+	Job   string `json:"job"`
+	Alias string `json:"__meta_dhtprom_alias,omitempty"` // AliasLabel
 }
+
+// AliasLabel is the label with the alias of a target that has it in another form. Labels that begin with __meta_ are for
+// relabelling, and Prometheus drops them afterwards.
+const AliasLabel = "__meta_dhtprom_alias"
 
 // Encode is the file's content for a list of entries.
 func Encode(entries []domain.Entry) ([]byte, error) {
 	plain := group{Labels: labels{Job: "aliases"}, Targets: []string{}}
 	colons := plain
+	var escaped []group
 	for _, e := range entries {
-		if strings.Contains(string(e.Alias), ":") {
+		switch {
+		case e.Alias.PathForm() != string(e.Alias):
+			escaped = append(escaped, group{Labels: labels{Job: plain.Labels.Job, Alias: string(e.Alias)}, Targets: []string{Target(e)}})
+		case strings.Contains(string(e.Alias), ":"):
 			colons.Targets = append(colons.Targets, Target(e))
-		} else {
+		default:
 			plain.Targets = append(plain.Targets, Target(e))
 		}
 	}
@@ -130,6 +142,7 @@ func Encode(entries []domain.Entry) ([]byte, error) {
 	if len(colons.Targets) > 0 {
 		groups = append(groups, colons)
 	}
+	groups = append(groups, escaped...)
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
@@ -138,10 +151,10 @@ func Encode(entries []domain.Entry) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Target is an entry as one target.
+// Target is an entry as one target, with the alias in its path form.
 func Target(e domain.Entry) string {
 	colonless := func(s string) string { return strings.ReplaceAll(s, ":", "-") }
-	return fmt.Sprintf("%s:%s:%s:%s", e.Alias, e.Key, colonless(e.Hostname), colonless(e.Service))
+	return fmt.Sprintf("%s:%s:%s:%s", e.Alias.PathForm(), e.Key, colonless(e.Hostname), colonless(e.Service))
 }
 
 // maxFile bounds what is read back: 100,000 targets fit.
@@ -180,9 +193,7 @@ func readBounded(path string) ([]byte, error) {
 
 // Decode reads a file's content. The last one of several targets with the same alias wins.
 func Decode(content []byte) (aliases []domain.Register, bad []error, err error) {
-	var groups []struct {
-		Targets []string `json:"targets"`
-	}
+	var groups []group
 	if err := json.Unmarshal(content, &groups); err != nil {
 		return nil, nil, err
 	}
@@ -192,6 +203,9 @@ func Decode(content []byte) (aliases []domain.Register, bad []error, err error) 
 			if err != nil {
 				bad = append(bad, err)
 				continue
+			}
+			if g.Labels.Alias != "" {
+				r.Alias = domain.Alias(g.Labels.Alias)
 			}
 			aliases = append(aliases, r)
 		}

@@ -38,16 +38,50 @@ var key = domain.PublicKey{1, 2, 3}.String()
 func TestFileHasTheBridgesFormat(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "made", "targets.json")
 	f := New(make(loop, 8), path)
-	if err := write(t, f, entry("a", "host:1", "svc:2"), entry("web/<x>&", "h", "")); err != nil {
+	if err := write(t, f, entry("a", "host:1", "svc:2"), entry("web/x", "h", "<b>&")); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "[\n {\n  \"labels\": {\n   \"job\": \"aliases\"\n  },\n  \"targets\": [\n   \"a:" + key + ":host-1:svc-2\",\n   \"web/<x>&:" + key + ":h:\"\n  ]\n }\n]\n"
+	want := "[\n {\n  \"labels\": {\n   \"job\": \"aliases\"\n  },\n  \"targets\": [\n   \"a:" + key + ":host-1:svc-2\",\n   \"web/x:" + key + ":h:<b>&\"\n  ]\n }\n]\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAliasesThatAPathCannotHoldAreEscapedAndReadBack(t *testing.T) {
+	aliases := []string{"plain", "host:9100", "../../x", "a//b", "my web", "x?y#z", "ü:", "~a", "~~7ea"}
+	var entries []domain.Entry
+	for _, a := range aliases {
+		entries = append(entries, entry(a, "h", "s"))
+	}
+	content, err := Encode(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(content), `"~.~2e~2f.~2e~2fx:`+key+`:h:s"`) {
+		t.Errorf("no path form in %s", content)
+	}
+	if got := bridgeRead(t, content); !slices.Equal(got, []string{"plain"}) {
+		t.Errorf("a bridge reads %q", got)
+	}
+	read, bad, err := Decode(content)
+	if err != nil || len(bad) > 0 {
+		t.Fatal(err, bad)
+	}
+	var got []string
+	for _, r := range read {
+		got = append(got, string(r.Alias))
+	}
+	if !slices.Equal(got, aliases) {
+		t.Errorf("read back as %q", got)
+	}
+	// A bridge knows no path forms.
+	read, _, err = Decode([]byte(`[{"labels":{"job":"aliases"},"targets":["~~7ea:` + key + `:h:s"]}]`))
+	if err != nil || len(read) != 1 || read[0].Alias != "~~7ea" {
+		t.Errorf("a bridge's alias is read as %+v, %v", read, err)
 	}
 }
 
@@ -99,7 +133,7 @@ func TestFileThatCannotBeReplacedIsWrittenInPlace(t *testing.T) {
 	path := filepath.Join(dir, "targets.json")
 	f := New(make(loop, 8), path)
 	f.rename = func(string, string) error { return &os.LinkError{Op: "rename", Err: syscall.EBUSY} }
-	for _, alias := range []string{"first", "second, longer", "3"} {
+	for _, alias := range []string{"first", "second-longer", "3"} {
 		if err := write(t, f, entry(alias, "", "")); err != nil {
 			t.Fatal(err)
 		}
@@ -172,11 +206,33 @@ type prometheusConfig struct {
 	} `yaml:"scrape_configs"`
 }
 
+// onlyTarget is what Prometheus discovers in a file with one target.
+func onlyTarget(t *testing.T, content []byte) map[string]string {
+	t.Helper()
+	var groups []struct {
+		Labels  map[string]string `json:"labels"`
+		Targets []string          `json:"targets"`
+	}
+	if err := json.Unmarshal(content, &groups); err != nil {
+		t.Fatal(err)
+	}
+	var found []map[string]string
+	for _, g := range groups {
+		for _, target := range g.Targets {
+			g.Labels["__address__"] = target
+			found = append(found, g.Labels)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d targets in %s", len(found), content)
+	}
+	return found[0]
+}
+
 // relabel does to a target what Prometheus does with the rules of the example: replace, with a regex anchored at both
 // ends that defaults to matching anything.
-func relabel(t *testing.T, c prometheusConfig, target string) map[string]string {
+func relabel(t *testing.T, c prometheusConfig, labels map[string]string) map[string]string {
 	t.Helper()
-	labels := map[string]string{"__address__": target}
 	for _, r := range c.ScrapeConfigs[1].RelabelConfigs {
 		var values []string
 		for _, l := range r.SourceLabels {
@@ -219,10 +275,16 @@ func TestExampleConfigurationTakesTargetsApart(t *testing.T) {
 		{"empty service", "web", "host", ""},
 		{"both empty", "we:b", "", ""},
 		{"spaces", "my web", "my host", "my svc"},
+		{"dots", "../../x", "host", "svc"},
+		{"like a path form", "~~7e", "host", "svc"},
 	} {
-		got := relabel(t, c, Target(entry(e.alias, e.hostname, e.service)))
+		content, err := Encode([]domain.Entry{entry(e.alias, e.hostname, e.service)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := relabel(t, c, onlyTarget(t, content))
 		want := map[string]string{
-			"__address__": "localhost:30000", "instance": e.alias, "__metrics_path__": "/scrape/" + e.alias + "/metrics",
+			"__address__": "localhost:30000", "instance": e.alias, "__metrics_path__": "/scrape/" + domain.Alias(e.alias).PathForm() + "/metrics",
 			"hostname": e.hostname, "service": e.service,
 		}
 		for label, v := range want {

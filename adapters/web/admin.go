@@ -88,11 +88,11 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request, path string) (s
 	case path == reloadPath:
 		h.reload(w)
 	case forget:
-		h.forget(w, r, domain.Alias(alias))
+		h.forget(w, r, domain.AliasFromPath(alias))
 	case r.Method == http.MethodPut:
-		h.pin(w, r, domain.Alias(pinned))
+		h.pin(w, r, domain.AliasFromPath(pinned))
 	default:
-		h.unpin(w, r, domain.Alias(pinned))
+		h.unpin(w, r, domain.AliasFromPath(pinned))
 	}
 	return true
 }

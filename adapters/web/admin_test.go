@@ -84,6 +84,10 @@ func TestAliasesAreForgottenAndPinned(t *testing.T) {
 		did, says    string
 	}{
 		{"DELETE", "/api/v1/aliases/" + odd, 200, "forget a:b/<c>", ""},
+		{"DELETE", "/api/v1/aliases/~a~3ab~2f~3cc~3e", 200, "forget a:b/<c>", ""},
+		{"PUT", "/api/v1/pins/~~2e~2e", 200, "pin ~~2e~2e " + domain.PublicKey{}.Short(), ""},
+		{"PUT", "/api/v1/pins/~.~2e~2fx", 200, "pin ../x " + domain.PublicKey{}.Short(), ""},
+		{"DELETE", "/api/v1/pins/~down", 404, "unpin ~down", ""},
 		{"DELETE", "/api/v1/aliases/other", 404, "forget other", "no such alias"},
 		{"PUT", "/api/v1/pins/" + odd, 200, "pin a:b/<c> " + domain.PublicKey{}.Short(), ""},
 		{"PUT", "/api/v1/pins/x?key=" + key.String(), 200, "pin x " + key.Short(), key.String()},

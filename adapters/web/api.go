@@ -3,7 +3,6 @@ package web
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -146,7 +145,7 @@ func entryOf(a domain.AliasStatus) AliasEntry {
 	e := AliasEntry{
 		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service,
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
-		ScrapePath: "/scrape/" + url.PathEscape(string(a.Alias)) + "/metrics",
+		ScrapePath: pathOf(a.Alias),
 		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned,
 	}
 	if !a.Since.IsZero() {

@@ -419,7 +419,7 @@ func (h *Handler) alias(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	d := details{
 		row: h.rowOf(f.AliasStatus, now), Key: f.Key.String(),
-		Scrape:     h.linkPrefix + scrapeFolder + url.PathEscape(name) + scrapeFile,
+		Scrape:     h.linkPrefix + pathOf(domain.Alias(name)),
 		Registered: momentAt(f.Registered, now), Renewed: momentAt(f.Renewed, now), Since: momentAt(f.Since, now), Success: momentAt(f.AliasStatus.Scrape.Success, now),
 		PinSince: momentAt(f.AliasDetail.Pin.Since, now),
 	}

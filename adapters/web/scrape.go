@@ -56,7 +56,7 @@ type scrapeResult struct {
 	err  error
 }
 
-func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias string) {
+func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Alias) {
 	if !reading(w, r) {
 		return
 	}
@@ -73,7 +73,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias string) {
 		return
 	}
 	start := time.Now()
-	res := h.request(r.Context(), domain.Alias(alias), within)
+	res := h.request(r.Context(), alias, within)
 	if r.Context().Err() != nil {
 		return // nobody is there to read an answer
 	}
@@ -83,7 +83,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias string) {
 	if res.err == nil {
 		h.measured.size.Observe(float64(len(res.body)))
 	}
-	h.cfg.Log.LogAttrs(r.Context(), slog.LevelDebug, "scrape", slog.String("alias", alias),
+	h.cfg.Log.LogAttrs(r.Context(), slog.LevelDebug, "scrape", slog.String("alias", string(alias)),
 		slog.Int("bytes", len(res.body)), slog.Duration("took", time.Since(start)), slog.Any("err", res.err))
 	if res.err != nil {
 		code, reason := failure(res.err)

@@ -45,7 +45,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
 func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
 	labels := map[string]string{
 		"__scheme__":       at.scheme,
-		"__metrics_path__": at.prefix + scrapeFolder + string(a.Alias) + scrapeFile, // Prometheus escapes it
+		"__metrics_path__": at.prefix + pathOf(a.Alias),
 		"instance":         string(a.Alias),
 		"job":              fallbackJob,
 

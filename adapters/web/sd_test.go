@@ -3,16 +3,19 @@ package web_test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/interop/tool"
 )
 
@@ -42,7 +45,7 @@ func TestDiscoveryListsEveryAliasAsATargetAtTheScrapersOwnAddress(t *testing.T) 
 		t.Errorf("targets %v", g.Targets)
 	}
 	for label, want := range map[string]string{
-		"__scheme__": "http", "__metrics_path__": "/scrape/a:b/<c>/metrics", "instance": "a:b/<c>", "job": "s", "service": "s", "hostname": "h",
+		"__scheme__": "http", "__metrics_path__": "/scrape/~a~3ab~2f~3cc~3e/metrics", "instance": "a:b/<c>", "job": "s", "service": "s", "hostname": "h",
 		"__meta_dhtprom_alias": "a:b/<c>", "__meta_dhtprom_key": s.aliases[0].Key.String(), "__meta_dhtprom_service": "s", "__meta_dhtprom_hostname": "h",
 	} {
 		if g.Labels[label] != want {
@@ -61,6 +64,32 @@ func TestDiscoveredTargetsLeadToTheirAlias(t *testing.T) {
 		u := url.URL{Scheme: g.Labels["__scheme__"], Host: g.Targets[0], Path: g.Labels["__metrics_path__"]} // as Prometheus does
 		if _, body := get(t, u.String()); body != "of "+g.Labels["instance"]+"\n" {
 			t.Errorf("%s gives %q", u.String(), body)
+		}
+	}
+}
+
+// A proxy that resolves dots and merges slashes, and a scraper that takes the path for the text of a URL, as vmagent
+// does, must reach every alias.
+func TestDiscoveredPathsSurviveProxiesAndReadersThatDoNotEscape(t *testing.T) {
+	s := newScraper()
+	aliases := []string{"plain", "a/b", "../../x", "./a", "..", "a//b", "x?y=1&z", "x#y", "100%", "%2e%2e", "my web", "ünï/電", "~", "~~7e", `a\b`}
+	for _, a := range aliases {
+		s.aliases = append(s.aliases, domain.AliasStatus{Entry: domain.Entry{Alias: domain.Alias(a), Key: domain.PublicKey{1}}})
+		s.bodies[a] = "of " + a + "\n"
+	}
+	h := handler(t, newLoop(t), s)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL = &url.URL{Path: path.Clean(r.URL.Path), RawQuery: r.URL.RawQuery}
+		h.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	groups := discover(t, proxy.URL+"/sd/prometheus")
+	if len(groups) != len(aliases) {
+		t.Fatalf("%d groups", len(groups))
+	}
+	for _, g := range groups {
+		if _, body := get(t, "http://"+g.Targets[0]+g.Labels["__metrics_path__"]); body != "of "+g.Labels["instance"]+"\n" {
+			t.Errorf("%q at %s gives %q", g.Labels["instance"], g.Labels["__metrics_path__"], body)
 		}
 	}
 }
@@ -101,7 +130,7 @@ func TestDiscoveryNamesTheExternalURL(t *testing.T) {
 		server := httptest.NewServer(h)
 		defer server.Close()
 		g := discover(t, server.URL+c.ask)[0]
-		if g.Targets[0] != "metrics.example" || g.Labels["__scheme__"] != "https" || g.Labels["__metrics_path__"] != "/dhtprom/scrape/a:b/<c>/metrics" {
+		if g.Targets[0] != "metrics.example" || g.Labels["__scheme__"] != "https" || g.Labels["__metrics_path__"] != "/dhtprom/scrape/~a~3ab~2f~3cc~3e/metrics" {
 			t.Errorf("%s: %+v", name, g)
 		}
 	}

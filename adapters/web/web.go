@@ -1,7 +1,7 @@
 // Package web is the scraper's HTTP side: what Prometheus scrapes, the scraper's own metrics, health, and an API.
 //
 //	/, /alias, /node          status pages
-//	/scrape/{alias}/metrics   an alias's metrics, asked for now
+//	/scrape/{alias}/metrics   an alias's metrics, asked for now; the alias in its path form or, escaped, as it is
 //	/sd/prometheus            the aliases as targets, for Prometheus's HTTP service discovery
 //	/metrics                  the scraper's own
 //	/-/healthy, /-/ready      200 while the process lives; 200 while registrations are accepted, else 503
@@ -175,13 +175,13 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 	}
 }
 
-// ServeHTTP serves one request. Paths are taken as they come, not cleaned as http.ServeMux does: an alias may have
-// double slashes and dots.
+// ServeHTTP serves one request. Paths are taken as they come, not cleaned as http.ServeMux does: an alias that is not in
+// its path form may have double slashes and dots.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	path, below := strings.CutPrefix(r.URL.Path, h.routePrefix)
 	if alias, ok := scrapePath(path); below && ok {
-		h.scrape(w, r, alias)
+		h.scrape(w, r, domain.AliasFromPath(alias))
 		return
 	}
 	if serve := h.paths[path]; below && serve != nil {
@@ -202,6 +202,9 @@ const (
 	scrapeFolder = "/scrape/"
 	scrapeFile   = "/metrics"
 )
+
+// pathOf is where an alias is scraped, below the prefix. It needs no escaping.
+func pathOf(a domain.Alias) string { return scrapeFolder + a.PathForm() + scrapeFile }
 
 // scrapePath takes the alias out of /scrape/{alias}/metrics, slashes and all.
 func scrapePath(path string) (alias string, ok bool) {

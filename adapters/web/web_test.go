@@ -209,7 +209,10 @@ func TestAliasesOfAllKindsAreScraped(t *testing.T) {
 		"my web", "ünïcode/電子", strings.Repeat("l", 128), "..", "+", `"<b>`,
 	} {
 		s.bodies[alias] = "metrics of " + alias
-		for _, u := range []string{scrapeURL(server, alias), server.URL + "/scrape/" + url.PathEscape(alias) + "/metrics"} {
+		for _, u := range []string{
+			scrapeURL(server, alias), server.URL + "/scrape/" + url.PathEscape(alias) + "/metrics",
+			server.URL + "/scrape/" + domain.Alias(alias).PathForm() + "/metrics",
+		} {
 			if res, body := get(t, u); res.StatusCode != 200 || body != "metrics of "+alias {
 				t.Errorf("%s: %d %q", u, res.StatusCode, body)
 			}
@@ -527,7 +530,7 @@ func TestAliasesAreListedWithSessionAndScrape(t *testing.T) {
 	if len(all) != 3 {
 		t.Fatal(body)
 	}
-	if a := all[0]; a.Alias != "a:b/<c>" || a.ScrapePath != "/scrape/a:b%2F%3Cc%3E/metrics" || a.Health != "up" || a.RemoteAddress != "192.0.2.1:5" ||
+	if a := all[0]; a.Alias != "a:b/<c>" || a.ScrapePath != "/scrape/~a~3ab~2f~3cc~3e/metrics" || a.Health != "up" || a.RemoteAddress != "192.0.2.1:5" ||
 		a.Path != "direct" || a.Session != "open" || a.LastScrape.Bytes != 99 || a.LastScrape.DurationSeconds != 0.25 || a.LastScrape.LastSuccess == nil {
 		t.Errorf("%+v", a)
 	}
@@ -630,7 +633,7 @@ func TestPagesLinkEverythingAndLoadNothingFromElsewhere(t *testing.T) {
 				}
 			}
 		}
-		for _, want := range []string{"/metrics", "/sd/prometheus", "/api/v1/status", "/node", "/alias?name=down", "/?sort=-alias&state=down", "/scrape/a:b%2F%3Cc%3E/metrics"} {
+		for _, want := range []string{"/metrics", "/sd/prometheus", "/api/v1/status", "/node", "/alias?name=down", "/?sort=-alias&state=down", "/scrape/~a~3ab~2f~3cc~3e/metrics"} {
 			if !seen[prefix+want] {
 				t.Errorf("nothing leads to %s%s", prefix, want)
 			}

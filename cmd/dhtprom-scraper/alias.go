@@ -15,6 +15,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
 )
 
 const (
@@ -30,7 +31,7 @@ func aliases(ctx context.Context, command string, cfg aliasConfig, stdout io.Wri
 	if err != nil {
 		return err
 	}
-	at := "/" + url.PathEscape(cfg.alias)
+	at := "/" + domain.Alias(cfg.alias).PathForm()
 	switch command {
 	case "alias forget":
 		err = api.do(ctx, http.MethodDelete, "aliases"+at, nil)
