@@ -1,0 +1,36 @@
+package web
+
+import (
+	"github.com/dhtprom/dhtprom/ports/bound"
+)
+
+// Bounds lists the limits on HTTP requests.
+func Bounds() []bound.Bound {
+	return []bound.Bound{
+		{
+			Name: "web.maxScrapes", What: "scrapes over HTTP under way",
+			Scope: bound.InAll, Limit: bound.Count(maxScrapes), Policy: bound.AnswerFail,
+			Reason: "most of them wait and hold nothing; thousands of dead clients must not keep the living from being scraped",
+		},
+		{
+			Name: "web.maxPages", What: "requests for other pages under way",
+			Scope: bound.InAll, Limit: bound.Count(maxPages), Policy: bound.AnswerFail,
+			Reason: "people and probes",
+		},
+		{
+			Name: "web.maxTimeout", What: "time that a scrape may ask for",
+			Scope: bound.PerAttempt, Limit: bound.Time(maxTimeout), Policy: bound.Cut,
+			Reason: "far above any scrape timeout in use",
+		},
+		{
+			Name: "web.maxQuery", What: "text to search for",
+			Scope: bound.PerPacket, Limit: bound.Bytes(maxQuery), Policy: bound.Cut,
+			Reason: "names are shorter",
+		},
+		{
+			Name: "web.maxReason", What: "reason of a client in an error page",
+			Scope: bound.PerPacket, Limit: bound.Bytes(maxReason), Policy: bound.Cut,
+			Reason: "reasons have a line",
+		},
+	}
+}

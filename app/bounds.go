@@ -1,0 +1,126 @@
+package app
+
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/bound"
+)
+
+// Bounds lists the limits of the registration service, the scrapes and the alias table.
+func Bounds() []bound.Bound {
+	return []bound.Bound{
+		{
+			Name: "app.maxAliasConns", What: "connections to the registration service",
+			Scope: bound.InAll, Limit: bound.Count(maxAliasConns), Policy: bound.RefuseNew,
+			Reason:  "a registration takes a second; JavaScript clients keep theirs for two minutes",
+			Counter: "dhtprom_registration_connections_denied_total{limit=\"total\"}",
+		},
+		{
+			Name: "app.maxAliasConnsPerKey", What: "connections to the registration service",
+			Scope: bound.PerKey, Limit: bound.Count(maxAliasConnsPerKey), Policy: bound.RefuseNew,
+			Reason:  "a client has one",
+			Counter: "dhtprom_registration_connections_denied_total{limit=\"key\"}",
+		},
+		{
+			Name: "app.maxStrangers", What: "connections that have shown no secret",
+			Scope: bound.InAll, Limit: bound.Count(maxStrangers), Policy: bound.RefuseNew,
+			Reason:  "half of all connections",
+			Counter: "dhtprom_registration_connections_denied_total{limit=\"unauthenticated\"}",
+		},
+		{
+			Name: "app.maxStrangersPerAddr", What: "connections that have shown no secret",
+			Scope: bound.PerAddress, Limit: bound.Count(maxStrangersPerAddr), Policy: bound.RefuseNew,
+			Reason:  "a site of hundreds of clients that come back together",
+			Counter: "dhtprom_registration_connections_denied_total{limit=\"address\"}",
+		},
+		{
+			Name: "app.maxConnsPerAddr", What: "connections to the registration service",
+			Scope: bound.PerAddress, Limit: bound.Count(maxConnsPerAddr), Policy: bound.RefuseNew,
+			Reason:  "half of all connections",
+			Counter: "dhtprom_registration_connections_denied_total{limit=\"address\"}",
+		},
+		{
+			Name: "app.refusalBurst", What: "wrong secrets",
+			Scope: bound.PerAddress, Limit: bound.Rate(refusalBurst, 1, refusalEvery), Policy: bound.RefuseNew,
+			Reason:  "a wrong secret in a file is tried by all clients of a site",
+			Counter: "dhtprom_registration_connections_denied_total{limit=\"refusals\"}",
+		},
+		{
+			Name: "app.maxRefusing", What: "addresses remembered for wrong secrets",
+			Scope: bound.InAll, Limit: bound.Count(maxRefusing), Policy: bound.DropOldest,
+			Reason: "100 bytes each",
+		},
+		{
+			Name: "app.maxRefusals", What: "wrong secrets",
+			Scope: bound.PerConnection, Limit: bound.Count(maxRefusals), Policy: bound.End,
+			Reason:  "each guess after that costs a handshake",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"unauthorised\"}",
+		},
+		{
+			Name: "app.requestBurst", What: "registration requests",
+			Scope: bound.PerConnection, Limit: bound.Rate(requestBurst, 1, requestEvery), Policy: bound.AnswerFail,
+			Reason:  "a group of clients registers its aliases one after the other",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"rate_limit\"}",
+		},
+		{
+			Name: "app.aliasFirstRequest", What: "time to the first request",
+			Scope: bound.PerConnection, Limit: bound.Time(aliasFirstRequest), Policy: bound.CloseLimited,
+			Reason: "a client asks at once",
+		},
+		{
+			Name: "app.aliasIdle", What: "time between requests",
+			Scope: bound.PerConnection, Limit: bound.Time(aliasIdle), Policy: bound.CloseLimited,
+			Reason: "JavaScript clients keep their connection for two minutes",
+		},
+		{
+			Name: "app.maxPendingWrites", What: "registrations on their way to the disk",
+			Scope: bound.InAll, Limit: bound.Count(maxPendingWrites), Policy: bound.AnswerFail,
+			Reason:  "some seconds of the slowest disk",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"overloaded\"}",
+		},
+		{
+			Name: "domain.MaxEntries", What: "aliases",
+			Scope: bound.InAll, Limit: bound.Count(domain.MaxEntries), Policy: bound.AnswerFail,
+			Reason:  "twice a large scraper; --alias.max",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"table_full\"}",
+		},
+		{
+			Name: "domain.MaxAlias", What: "alias",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxAlias), Policy: bound.AnswerFail,
+			Reason:  "a label of a target",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxHostname", What: "host name",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxHostname), Policy: bound.AnswerFail,
+			Reason:  "the longest DNS name",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxService", What: "service",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxService), Policy: bound.AnswerFail,
+			Reason:  "a label of a target",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxBody", What: "page of metrics",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxBody), Policy: bound.AnswerFail,
+			Reason: "what fits a frame",
+		},
+		{
+			Name: "app.maxSessionRequests", What: "scrapes of one client under way",
+			Scope: bound.PerKey, Limit: bound.Count(maxSessionRequests), Policy: bound.AnswerFail,
+			Reason:  "Prometheus sends one at a time, two of them in pairs for availability",
+			Counter: "dhtprom_proxied_scrapes_failed_total",
+		},
+		{
+			Name: "app.maxCollections", What: "collections at a client",
+			Scope: bound.InAll, Limit: bound.Count(maxCollections), Policy: bound.Wait,
+			Reason: "each scraper asks for one at a time, so more means that a source is slow",
+		},
+		{
+			Name: "app.maxWaitingCollections", What: "collections that wait at a client",
+			Scope: bound.PerKey, Limit: bound.Count(maxWaitingCollections), Policy: bound.AnswerFail,
+			Reason: "as many as a scraper has under way",
+		},
+	}
+}

@@ -1,0 +1,196 @@
+package dhtprom_test
+
+import (
+	"flag"
+	"go/ast"
+	"go/token"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/adapters/bolt"
+	"github.com/dhtprom/dhtprom/adapters/dht"
+	sourceadapter "github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/ports/bound"
+)
+
+var updateDocs = flag.Bool("update", false, "rewrite the generated parts of docs")
+
+// bounds lists every limit on what peers may cost, from the outside in.
+func bounds() []bound.Bound {
+	return slices.Concat(
+		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(),
+		dht.Bounds(), app.Bounds(), sourceadapter.Bounds(), bolt.Bounds(), web.Bounds(),
+	)
+}
+
+const boundsDoc = "docs/security.md"
+
+var boundsTable = regexp.MustCompile(`(?s)<!-- bounds -->\n.*<!-- end of bounds -->\n`)
+
+// The numbers come from the constants, so the document cannot differ from the code.
+func TestSecurityDocHasTheTableOfBounds(t *testing.T) {
+	doc, err := os.ReadFile(boundsDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "<!-- bounds -->\n" + bound.Table(bounds()) + "<!-- end of bounds -->\n"
+	if *updateDocs {
+		doc = boundsTable.ReplaceAllLiteral(doc, []byte(want))
+		if err := os.WriteFile(boundsDoc, doc, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := string(boundsTable.Find(doc)); got != want {
+		t.Errorf("the table of bounds in %s differs from the code; run go test . -run TestSecurityDoc -update\ngot:\n%s\nwant:\n%s", boundsDoc, got, want)
+	}
+}
+
+func TestBoundsAreComplete(t *testing.T) {
+	counters := literals(t, "adapters/dht", "adapters/web")
+	seen := map[string]bool{}
+	for _, b := range bounds() {
+		if seen[b.Name] {
+			t.Errorf("%s has two rows", b.Name)
+		}
+		seen[b.Name] = true
+		if b.Name == "" || b.What == "" || b.Scope == "" || b.Limit == "" || b.Policy == "" || b.Reason == "" {
+			t.Errorf("%+v: a field is empty", b)
+		}
+		if b.Counter == "" {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(b.Counter, "dhtprom_"), "{")
+		if !counters[name] && !counters[strings.TrimSuffix(name, "_total")] {
+			t.Errorf("%s: there is no counter %s", b.Name, b.Counter)
+		}
+	}
+	constants := map[string]bool{}
+	for _, p := range packages(t) {
+		for _, f := range p.code {
+			for _, name := range constantsOf(f) {
+				constants[path.Base(p.path)+"."+name] = true
+			}
+		}
+	}
+	for name := range seen {
+		if !constants[name] {
+			t.Errorf("the row of %s names no constant", name)
+		}
+	}
+}
+
+// noBounds are constants called max, or Max, that bound nothing that a peer brings about.
+var noBounds = map[string]string{
+	"app.maxClients":          "clients of one program",
+	"app.maxRegisterInterval": "our own configuration",
+	"app.maxScrapers":         "our own configuration",
+	"compact.MaxArray":        "fixed by the protocol; parsers allocate by what has arrived",
+	"compact.MaxUint":         "fixed by the protocol",
+	"dhtnet.maxChunk":         "how our own writes are cut",
+	"domain.maxInviteFields":  "an invite comes from the operator",
+	"domain.maxInviteNode":    "an invite comes from the operator",
+	"domain.maxInviteNodes":   "an invite comes from the operator",
+	"domain.maxInviteText":    "an invite comes from the operator",
+	"domain.maxPlainFrame":    "fixed by the protocol, see secret.MaxMessage",
+	"hyperdht.maxLookupPeers": "fixed by the protocol",
+	"mux.MaxFrame":            "fixed by the protocol, see secret.MaxMessage",
+	"mux.MaxPayload":          "fixed by the protocol, see secret.MaxMessage",
+	"muxrpc.maxPayload":       "mux.MaxPayload",
+	"noise.MaxMessage":        "fixed by the protocol; a handshake comes in one datagram",
+	"peering.maxReopens":      "our own sockets",
+	"peering.maxSilentChecks": "a time",
+	"records.maxBumpDrift":    "a time, fixed by the protocol",
+	"source.maxCredential":    "a file of the operator",
+	"source.maxHeader":        "answers of the operator's own exporter",
+	"stream.MaxMessage":       "udx.MaxMessage",
+	"stun.maxName":            "our own configuration",
+	"stun.maxServers":         "our own configuration",
+	"stun.maxUnknown":         "one answer's size",
+	"targets.maxFile":         "a file of our own",
+	"udx.MaxDatagram":         "fixed by the protocol, see udp.maxDatagram",
+	"udx.MaxMessage":          "fixed by the protocol, see udp.maxDatagram",
+	"udx.MaxSACKBlocks":       "what we send",
+	"udx.maxMTU":              "fixed by the protocol",
+	"udx.maxRTO":              "fixed by the protocol",
+	"wire.MaxDelayedPing":     "see rpc.maxPingDelay",
+}
+
+var maxName = regexp.MustCompile(`^[mM]ax[A-Z]`)
+
+// A limit that is not in the table is one that nobody weighs against the others.
+func TestEveryLimitIsInTheTable(t *testing.T) {
+	rows := map[string]bool{}
+	for _, b := range bounds() {
+		rows[b.Name] = true
+	}
+	used := map[string]bool{}
+	for _, p := range packages(t) {
+		if anyMatches(onlyTests, p.path) || under(p.path, "adapters/simnet") || !anyMatches([]string{"hyperdht/...", "adapters/...", "app", "domain"}, p.path) {
+			continue
+		}
+		for _, f := range p.code {
+			for _, c := range constantsOf(f) {
+				name := path.Base(p.path) + "." + c
+				if !maxName.MatchString(c) || rows[name] {
+					continue
+				}
+				if noBounds[name] == "" {
+					t.Errorf("%s: %s has no row in the table of bounds: add one to %s/bounds.go, or say in noBounds why it is none", f.name, name, p.path)
+				}
+				used[name] = true
+			}
+		}
+	}
+	for name := range noBounds {
+		if !used[name] {
+			t.Errorf("%q is excepted for nothing", name)
+		}
+	}
+}
+
+// constantsOf lists the constants of a file's top level.
+func constantsOf(f file) (names []string) {
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.CONST {
+			continue
+		}
+		for _, s := range g.Specs {
+			for _, n := range s.(*ast.ValueSpec).Names {
+				names = append(names, n.Name)
+			}
+		}
+	}
+	return names
+}
+
+// literals is the set of string literals in the code of packages.
+func literals(t *testing.T, paths ...string) map[string]bool {
+	all := map[string]bool{}
+	for _, p := range packages(t) {
+		if !slices.Contains(paths, p.path) {
+			continue
+		}
+		for _, f := range p.code {
+			ast.Inspect(f.File, func(n ast.Node) bool {
+				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+					all[strings.Trim(l.Value, `"`)] = true
+				}
+				return true
+			})
+		}
+	}
+	return all
+}

@@ -1,0 +1,36 @@
+package udx
+
+import (
+	"github.com/dhtprom/dhtprom/ports/bound"
+)
+
+// Bounds lists the limits on one stream.
+func Bounds() []bound.Bound {
+	return []bound.Bound{
+		{
+			Name: "udx.DefaultReceiveBuffer", What: "data that the reader has not taken",
+			Scope: bound.PerConnection, Limit: bound.Bytes(DefaultReceiveBuffer), Policy: bound.Wait,
+			Reason: "what the JavaScript advertises; closes the window of the sender",
+		},
+		{
+			Name: "udx.maxReorder", What: "packets kept beyond a gap",
+			Scope: bound.PerConnection, Limit: bound.Count(maxReorder), Policy: bound.DropNew,
+			Reason: "a window of 4 MiB in packets of the smallest MTU is 3,641",
+		},
+		{
+			Name: "udx.maxOutstanding", What: "packets sent and not acknowledged",
+			Scope: bound.PerConnection, Limit: bound.Count(maxOutstanding), Policy: bound.Wait,
+			Reason: "tiny packets cannot take memory that the limits in bytes do not see",
+		},
+		{
+			Name: "udx.maxMergedAcks", What: "packets that share an acknowledgement",
+			Scope: bound.PerConnection, Limit: bound.Count(maxMergedAcks), Policy: bound.Wait,
+			Reason: "senders were seen to be at ease with 8 to 32",
+		},
+		{
+			Name: "udx.maxExpiries", What: "retransmission timeouts without progress",
+			Scope: bound.PerConnection, Limit: bound.Count(maxExpiries), Policy: bound.End,
+			Reason: "13 s at the smallest timeout, as in libudx",
+		},
+	}
+}
