@@ -80,7 +80,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "domain.MaxEntries", What: "aliases",
 			Scope: bound.InAll, Limit: bound.Count(domain.MaxEntries), Policy: bound.AnswerFail,
-			Reason:  "twice a large scraper; --alias.max",
+			Reason:  "twice a large scraper",
 			Counter: "dhtprom_registrations_rejected_total{reason=\"table_full\"}",
 		},
 		{
