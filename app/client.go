@@ -34,6 +34,9 @@ type ClientConfig struct {
 	// DialKeys is the identity that registrations are dialled under: a pair of its own unless given. It may be
 	// the same as Keys.
 	DialKeys domain.KeyPair
+	// Instance tells this process from others that run with the same Keys, so that the goodbye of one of them does not
+	// take the alias from the rest. By default it is derived from DialKeys, or drawn if those are Keys.
+	Instance domain.Instance
 
 	RegisterInterval time.Duration // how often the alias is registered again; 1 h by default
 	Retry            Retry         // after a failed registration
@@ -155,6 +158,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.DialKeys.IsZero() {
 		cfg.DialKeys = newKeyPair(cfg.Host)
 	}
+	if cfg.Instance.IsZero() {
+		cfg.Instance = domain.InstanceOf(cfg.DialKeys.Public, cfg.Keys.Public)
+	}
+	if cfg.Instance.IsZero() {
+		draw(cfg.Host, cfg.Instance[:])
+	}
 	c := &Client{cfg: cfg}
 	scrapers := cfg.scrapers()
 	for _, s := range scrapers {
@@ -169,6 +178,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 					Scraper: s.Key, Dial: cfg.DialKeys, Secret: s.Secret,
 					Register: domain.Register{
 						Alias: cfg.Alias, Key: cfg.Keys.Public, Hostname: cfg.Hostname, Service: cfg.Service,
+						Instance: cfg.Instance,
 					},
 				},
 			},

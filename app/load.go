@@ -60,6 +60,8 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("alias %q: %w", e.Alias, err))
+		} else if !e.Instance.IsZero() {
+			s.registry.appear(e)
 		}
 	}
 	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})

@@ -52,6 +52,8 @@ func logLimit(e domain.Event) (burst int, every time.Duration) {
 	switch e := e.(type) {
 	case domain.FirewallBlock, domain.AliasUnauthorised, domain.AliasError:
 		return logBurst, logEvery
+	case domain.IdentityShared:
+		return logSharedBurst, logSharedEvery
 	case domain.ConnectionIgnore:
 		side = domain.SideRegister
 	case domain.ConnectionOpen:

@@ -58,6 +58,10 @@ const (
 	requestEvery        = time.Second      // and one more each second
 	maxPendingWrites    = 4096             // registrations on their way to the disk
 
+	// maxInstances bounds the client processes that are remembered for an alias; the one silent for longest is forgotten.
+	// A rolling restart has two, a copied seed rarely more than a few.
+	maxInstances = 4
+
 	// targetsDelay gathers changes to the targets file; a swarm that starts together writes it a few times,
 	// not a thousand times.
 	targetsDelay = 100 * time.Millisecond
@@ -76,5 +80,8 @@ const (
 	// Connections to the registration service are made by every client, too, and all clients come at once after a
 	// power cut.
 	logConnBurst = 1000
-	logConnEvery = 100 * time.Millisecond
+	// Two clients with one key register in turns for as long as both run.
+	logSharedBurst = 5
+	logSharedEvery = time.Minute
+	logConnEvery   = 100 * time.Millisecond
 )

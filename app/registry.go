@@ -16,8 +16,11 @@ type registry struct {
 	gate    *gate
 	refused domain.RefusalHistory
 	pending map[domain.Alias]*pendingAlias
-	writes  int // registrations on their way to the disk
-	fresh   int // of them, aliases that the table does not have
+	// instances has an entry for each alias that registered since the start, at most one for each of the table and
+	// of those on their way to the disk.
+	instances map[domain.Alias]*instances
+	writes    int // registrations on their way to the disk
+	fresh     int // of them, aliases that the table does not have
 }
 
 // pendingAlias is the newest entry of an alias on its way to the disk, and how many are.
@@ -29,7 +32,7 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
 }
 
 // admit refuses a handshake before it costs anything more, when too many connections are open.
@@ -244,8 +247,12 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 		return
 	}
 	p := g.begin(e)
+	g.appear(e)
 	s.cfg.Store.Put(e, func(err error) {
 		g.end(e.Alias, p)
+		if _, exists := g.current(e.Alias); err != nil && !exists {
+			g.vanish(e.Alias)
+		}
 		if err != nil {
 			s.storeDone(err)
 			reject(domain.ReasonStore, err)
@@ -261,11 +268,16 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 	})
 }
 
-// leave drops an alias at its client's own request. Only the key that has the alias can give it up: a goodbye that
-// comes after another client took the alias over is too late.
+// leave drops an alias at its client's own request. Only the key that has the alias can give it up, and only the last
+// process that registered under it: a goodbye that comes after another client or the next instance took the alias over
+// is too late.
 func (g *registry) leave(r domain.Register, done func(left bool, err error)) {
 	old, known := g.current(r.Alias)
 	if !known || old.Key != r.Key || g.scraper.closed {
+		done(false, nil)
+		return
+	}
+	if !g.departs(r) {
 		done(false, nil)
 		return
 	}
@@ -282,6 +294,7 @@ func (g *registry) drop(e domain.Entry, done func(error)) {
 	s := g.scraper
 	p := g.begin(e)
 	p.gone = true
+	g.vanish(e.Alias)
 	s.cfg.Store.Delete([]domain.Alias{e.Alias}, func(err error) {
 		g.end(e.Alias, p)
 		if err != nil {

@@ -145,6 +145,7 @@ func (s *Scraper) dropExpired() {
 			continue // being renewed
 		}
 		aliases = append(aliases, e.Alias)
+		s.registry.vanish(e.Alias)
 		s.remove(e)
 		s.stats.Expired++
 		tell(s.cfg.OnEvent, domain.AliasExpired{Entry: e})
@@ -322,6 +323,7 @@ func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
 	_, pinned := s.pins[e.Alias]
 	status := domain.AliasStatus{
 		Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: e.Expired(s.cfg.Clock.Now()),
+		Shared: s.registry.sharedIdentity(e.Alias),
 	}
 	if held := s.sessions[e.Key]; held != nil {
 		status.Session, status.Why = held.State(), held.LastError()

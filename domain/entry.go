@@ -14,6 +14,7 @@ type Entry struct {
 	Key      PublicKey // where its metrics are served
 	Hostname string
 	Service  string
+	Instance Instance // the process that registered last
 
 	Registered time.Time // when the alias first got this key
 	Renewed    time.Time // the last registration
@@ -40,7 +41,7 @@ func (e Entry) Check() error {
 	return nil
 }
 
-// same reports whether nothing but the times differs.
+// same reports whether nothing but the times and the instance differs.
 func (e Entry) same(o Entry) bool {
 	return e.Alias == o.Alias && e.Key == o.Key && e.Hostname == o.Hostname && e.Service == o.Service
 }
@@ -70,13 +71,14 @@ type Register struct {
 	Key      PublicKey
 	Hostname string
 	Service  string
+	Instance Instance // of the client process that registers
 }
 
 // Entry is what a registration leaves in the table where it meets current (the zero Entry for a new alias): the
 // last key wins, and every registration renews the expiry.
 func (r Register) Entry(current Entry, now time.Time, expiry time.Duration) Entry {
 	e := Entry{
-		Alias: r.Alias, Key: r.Key, Hostname: r.Hostname, Service: r.Service,
+		Alias: r.Alias, Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance,
 		Registered: now, Renewed: now, Expires: now.Add(expiry),
 	}
 	if current.Alias == e.Alias && current.Key == e.Key {

@@ -139,6 +139,13 @@ type AliasError struct {
 	Err   error
 }
 
+// IdentityShared reports that two running clients registered an alias under the same key in turns: a copied seed or an
+// old instance that was not stopped. Each takes the scraper's connection from the other.
+type IdentityShared struct {
+	Alias Alias
+	Key   PublicKey
+}
+
 // SetAlias tells that the table has a new or changed entry.
 type SetAlias struct{ Entry Entry }
 
@@ -243,6 +250,7 @@ func (AliasRequest) Name() string         { return "alias-request" }
 func (AliasSuccess) Name() string         { return "alias-success" }
 func (AliasUnauthorised) Name() string    { return "alias-unauthorised" }
 func (AliasError) Name() string           { return "alias-error" }
+func (IdentityShared) Name() string       { return "identity-shared" }
 func (SetAlias) Name() string             { return "set-alias" }
 func (AliasExpired) Name() string         { return "alias-expired" }
 func (AliasForgotten) Name() string       { return "alias-forgotten" }
@@ -275,6 +283,7 @@ func (AliasRequest) Level() slog.Level         { return slog.LevelInfo }
 func (AliasSuccess) Level() slog.Level         { return slog.LevelInfo }
 func (AliasUnauthorised) Level() slog.Level    { return slog.LevelInfo }
 func (AliasError) Level() slog.Level           { return slog.LevelInfo }
+func (IdentityShared) Level() slog.Level       { return slog.LevelWarn }
 func (SetAlias) Level() slog.Level             { return slog.LevelInfo }
 func (AliasExpired) Level() slog.Level         { return slog.LevelInfo }
 func (AliasForgotten) Level() slog.Level       { return slog.LevelInfo }
@@ -378,6 +387,9 @@ func (e AliasUnauthorised) Attrs() []slog.Attr {
 }
 func (e AliasError) Attrs() []slog.Attr {
 	return peerAttrs(e.UID, "", e.Peer, slog.String("alias", clip(string(e.Alias), MaxAlias)), errAttr(e.Err))
+}
+func (e IdentityShared) Attrs() []slog.Attr {
+	return []slog.Attr{slog.String("alias", string(e.Alias)), slog.Any("key", e.Key)}
 }
 func (e SetAlias) Attrs() []slog.Attr           { return entryAttrs(e.Entry) }
 func (e AliasExpired) Attrs() []slog.Attr       { return entryAttrs(e.Entry) }

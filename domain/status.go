@@ -83,6 +83,7 @@ type ScraperStats struct {
 	Registrations     uint64            // durable ones
 	Rejected          map[string]uint64 // registrations, by reason
 	Takeovers         uint64            // aliases that changed their key
+	SharedIdentities  uint64            // registrations that showed two running clients with one key
 	Expired           uint64            // aliases that nobody renewed
 	Left              uint64            // aliases that said goodbye
 	Dials             uint64            // connections to clients tried
@@ -104,6 +105,7 @@ type AliasStatus struct {
 	Pinned    bool      // the operator tied it to its key
 	Since     time.Time // when the session opened; zero when it is not open
 	Overdue   bool      // expired: nobody renewed it in time; it is about to be dropped
+	Shared    bool      // two running clients registered it under one key lately
 }
 
 // AliasDetail is an alias with its past.

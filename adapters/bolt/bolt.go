@@ -288,6 +288,7 @@ type record struct {
 	Key        domain.PublicKey `json:"key"`
 	Hostname   string           `json:"hostname"`
 	Service    string           `json:"service"`
+	Instance   domain.Instance  `json:"instance,omitzero"`
 	Registered time.Time        `json:"registered"`
 	Renewed    time.Time        `json:"renewed"`
 	Expires    time.Time        `json:"expires"`
@@ -295,7 +296,7 @@ type record struct {
 
 func encode(e domain.Entry) ([]byte, error) {
 	return json.Marshal(record{
-		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service,
+		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance,
 		Registered: e.Registered.UTC(), Renewed: e.Renewed.UTC(), Expires: e.Expires.UTC(),
 	})
 }
@@ -309,7 +310,7 @@ func decode(alias, value []byte) (domain.Entry, error) {
 		return domain.Entry{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
 	}
 	e := domain.Entry{
-		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service,
+		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance,
 		Registered: r.Registered, Renewed: r.Renewed, Expires: r.Expires,
 	}
 	return e, e.Check()

@@ -11,8 +11,8 @@ import (
 //
 //	uint major (1) · uint minor (1) · fixed32 secret · string alias · fixed32 key · string hostname · string service
 //
-// An Offer may follow; other bytes after the last field are ignored. Names are as long as the peer made them, see CheckNames; they need not
-// be UTF-8.
+// An Offer may follow, which carries the Instance; other bytes after the last field are ignored. Names are as long as
+// the peer made them, see CheckNames; they need not be UTF-8.
 type AliasRequest struct {
 	Major, Minor uint64 // 0 is written as the version that is spoken
 	Secret       domain.Secret
@@ -24,7 +24,7 @@ type AliasRequest struct {
 func (m AliasRequest) Size() int {
 	n := 0
 	if m.Offer != nil {
-		n = offerSize
+		n = m.Offer.size()
 	}
 	return n + compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) +
 		2*domain.KeySize +

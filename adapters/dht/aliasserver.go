@@ -60,7 +60,12 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 			send(ports.AliasReply{Message: "not available"})
 			return
 		}
-		proven := domain.PublicKey(s.link.conn.RemotePublicKey()) == m.Key
+		dialled := domain.PublicKey(s.link.conn.RemotePublicKey())
+		m.Instance = domain.InstanceOf(dialled, m.Key)
+		if m.Offer != nil && !m.Offer.Instance.IsZero() {
+			m.Instance = m.Offer.Instance
+		}
+		proven := dialled == m.Key
 		if m.Offer != nil && m.Offer.Proves(m.Key, s.link.conn.HandshakeHash()) {
 			proven = true
 			if method == methodAlias && s.takeOffers {

@@ -10,7 +10,7 @@ import (
 // client offers to be scraped on this very connection, and proves that it holds the key it registers by signing
 // the connection's handshake hash with it:
 //
-//	uint version (1) · uint flags (1 proof, 2 unconnected) · fixed64 signature
+//	uint version (1) · uint flags (1 proof, 2 unconnected, 4 instance) · fixed64 signature · fixed16 instance, if flagged
 //
 // A tail that cannot be read is no offer, so that later versions can say other things there.
 type Offer struct {
@@ -18,20 +18,28 @@ type Offer struct {
 	// Unconnected says that no connection of the scraper reaches the client, whatever the scraper believes: it was
 	// started anew, or has moved.
 	Unconnected bool
+	// Instance is domain.Register.Instance; zero is left out.
+	Instance domain.Instance
 }
 
 const (
 	tailVersion = 1
 	flagProof   = 1 // of a registration: a signature follows
 	flagUnconn  = 2 // of a registration: see Offer.Unconnected
+	flagInst    = 4 // of a registration: the instance follows the signature
 	flagAccept  = 1 // of a reply: the scraper opens its metrics channel here
 )
 
 // nsOffer keeps signatures of offers apart from all others that a key makes.
 var nsOffer = id.Namespace("dhtprom/registration", 0)
 
-// offerSize is the length of an encoded offer.
-const offerSize = 1 + 1 + 64
+// size is the length of the encoding.
+func (o Offer) size() int {
+	if o.Instance.IsZero() {
+		return 1 + 1 + 64
+	}
+	return 1 + 1 + 64 + len(o.Instance)
+}
 
 // SignOffer makes the offer of the holder of keys on the connection with a handshake hash.
 func SignOffer(keys id.KeyPair, hash [64]byte) Offer {
@@ -49,8 +57,15 @@ func (o Offer) Append(dst []byte) []byte {
 	if o.Unconnected {
 		flags |= flagUnconn
 	}
+	if !o.Instance.IsZero() {
+		flags |= flagInst
+	}
 	dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), flags)
-	return append(dst, o.Proof[:]...)
+	dst = append(dst, o.Proof[:]...)
+	if !o.Instance.IsZero() {
+		dst = append(dst, o.Instance[:]...)
+	}
+	return dst
 }
 
 // ParseOffer reads the rest of a registration; nil is no offer.
@@ -61,8 +76,12 @@ func ParseOffer(b []byte) *Offer {
 		return nil
 	}
 	proof := r.Fixed(64)
+	var instance domain.Instance
+	if flags&flagInst != 0 {
+		copy(instance[:], r.Fixed(len(instance)))
+	}
 	if r.Err() != nil {
 		return nil
 	}
-	return &Offer{Proof: [64]byte(proof), Unconnected: flags&flagUnconn != 0}
+	return &Offer{Proof: [64]byte(proof), Unconnected: flags&flagUnconn != 0, Instance: instance}
 }

@@ -2,6 +2,7 @@ package dht
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,6 +230,9 @@ func TestScraperThatDialsItselfTakesNoOffers(t *testing.T) {
 
 func FuzzParseOffer(f *testing.F) {
 	f.Add(SignOffer(id.KeyPairFromSeed(id.Seed{3}), [64]byte{1}).Append(nil))
+	named := SignOffer(id.KeyPairFromSeed(id.Seed{3}), [64]byte{1})
+	named.Instance = domain.Instance{1}
+	f.Add(named.Append(nil))
 	f.Add([]byte{})
 	f.Add([]byte{1, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -246,8 +250,20 @@ func FuzzParseOffer(f *testing.F) {
 func TestOfferSurvivesTheWireAndNothingElseIsOne(t *testing.T) {
 	m := AliasRequest{Secret: domain.SecretFrom([32]byte{1}), Register: domain.Register{Alias: "a", Hostname: "h", Service: "s"}}
 	bare := m.Append(nil)
-	o := SignOffer(id.KeyPairFromSeed(id.Seed{3}), [64]byte{1})
-	m.Offer = &o
+	for _, instance := range []domain.Instance{{}, {1, 2, 3}} {
+		o := SignOffer(id.KeyPairFromSeed(id.Seed{3}), [64]byte{1})
+		o.Instance = instance
+		m.Offer = &o
+		checkOffer(t, m, bare)
+	}
+	r := AliasReply{Success: true, Updated: true, Accepted: true}
+	if got, err := ParseAliasReply(r.Append(nil)); err != nil || !got.Accepted || len(r.Append(nil)) != r.Size() {
+		t.Errorf("reply %+v, %v", got, err)
+	}
+}
+
+func checkOffer(t *testing.T, m AliasRequest, bare []byte) {
+	t.Helper()
 	full := m.Append(nil)
 	if len(full) != m.Size() || !bytes.HasPrefix(full, bare) {
 		t.Fatalf("%d bytes, Size says %d", len(full), m.Size())
@@ -258,12 +274,43 @@ func TestOfferSurvivesTheWireAndNothingElseIsOne(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
-		if whole := n >= len(full); (got.Offer != nil) != whole || whole && *got.Offer != o {
+		if whole := n >= len(full); (got.Offer != nil) != whole || whole && *got.Offer != *m.Offer {
 			t.Errorf("%d of %d bytes: offer %v", n, len(full), got.Offer)
 		}
 	}
-	r := AliasReply{Success: true, Updated: true, Accepted: true}
-	if got, err := ParseAliasReply(r.Append(nil)); err != nil || !got.Accepted || len(r.Append(nil)) != r.Size() {
-		t.Errorf("reply %+v, %v", got, err)
+}
+
+func TestRequestsNameTheProcessThatSendsThem(t *testing.T) {
+	keys, other := id.KeyPairFromSeed(id.Seed{1}), id.KeyPairFromSeed(id.Seed{8}).Public
+	for _, c := range []struct {
+		name     string
+		dial     id.PublicKey
+		instance domain.Instance // sent, behind the proof
+		want     domain.Instance
+	}{
+		{"named", other, domain.Instance{5}, domain.Instance{5}},
+		{"an older client, which dials under a key of each process", other, domain.Instance{}, domain.Instance(other[:16])},
+		{"an older client under its own key", keys.Public, domain.Instance{}, domain.Instance{}},
+	} {
+		w := newWorld(t)
+		w.scraper.key = c.dial
+		var got []domain.Instance
+		handler := func(r ports.AliasRequest, reply func(ports.AliasReply)) {
+			got = append(got, r.Instance)
+			reply(ports.AliasReply{Success: true})
+		}
+		if _, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, func(ports.Conn) ports.AliasHandlers {
+			return ports.AliasHandlers{OnRegister: handler, OnLeave: handler}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r := w.registration()
+		r.Instance = c.instance
+		register(newLink(w.loop, w.client), methodLeave, r, &metricsOffer{keys: keys}, func(bool, error) {})
+		w.open()
+		w.run()
+		if !slices.Equal(got, []domain.Instance{c.want}) {
+			t.Errorf("%s: %v, want %s", c.name, got, c.want)
+		}
 	}
 }

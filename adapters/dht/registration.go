@@ -62,6 +62,7 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 	l.whenStarted(func() {
 		if !g.over {
 			o := SignOffer(offer.keys, l.conn.HandshakeHash())
+			o.Instance = r.Instance
 			o.Unconnected = offer.connected != nil && !offer.connected(r.Scraper)
 			m.Offer = &o
 			g.ask(method, m)

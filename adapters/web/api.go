@@ -114,6 +114,7 @@ type AliasEntry struct {
 	Path          string     `json:"path,omitempty"` // lan, direct, punched or relayed
 	Connected     *time.Time `json:"connectedSince,omitempty"`
 	Pinned        bool       `json:"pinned"`
+	Shared        bool       `json:"sharedKey"` // two running clients registered it under one key lately
 	SessionError  string     `json:"sessionError,omitempty"`
 	Health        string     `json:"health"` // up, down or unknown, after the last scrape
 	LastScrape    *Scrape    `json:"lastScrape,omitempty"`
@@ -146,7 +147,7 @@ func entryOf(a domain.AliasStatus) AliasEntry {
 		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service,
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
 		ScrapePath: pathOf(a.Alias),
-		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned,
+		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned, Shared: a.Shared,
 	}
 	if !a.Since.IsZero() {
 		since := a.Since.UTC()

@@ -31,6 +31,7 @@ var (
 	descRegistrations = desc("registrations_total", "Registrations that were accepted.")
 	descRejected      = desc("registrations_rejected_total", "Registrations that were rejected.", "reason")
 	descTakeovers     = desc("alias_takeovers_total", "Registrations that gave an alias another key.")
+	descShared        = desc("identity_conflicts_total", "Registrations that showed two running clients with the same key.")
 	descExpired       = desc("aliases_expired_total", "Aliases that were dropped because nobody renewed them.")
 	descLeft          = desc("aliases_left_total", "Aliases that their client gave up when it stopped.")
 	descForgotten     = desc("aliases_forgotten_total", "Aliases that the operator dropped.")
@@ -114,6 +115,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		count(descRejected, snap.stats.Rejected[reason], reason)
 	}
 	count(descTakeovers, snap.stats.Takeovers)
+	count(descShared, snap.stats.SharedIdentities)
 	count(descExpired, snap.stats.Expired)
 	count(descLeft, snap.stats.Left)
 	count(descForgotten, snap.stats.Forgotten)

@@ -133,6 +133,7 @@ type row struct {
 	Expires  moment
 	Pinned   bool
 	Overdue  bool
+	Shared   bool
 
 	status domain.AliasStatus
 }
@@ -142,7 +143,7 @@ func (h *Handler) rowOf(a domain.AliasStatus, now time.Time) row {
 	r := row{
 		ID: hex.EncodeToString(sum[:8]), Alias: string(a.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(a.Alias)),
 		Service: a.Service, Hostname: a.Hostname, State: conditionOf(a), Session: sessionWords(a),
-		Scraped: momentAt(a.Scrape.At, now), Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, status: a,
+		Scraped: momentAt(a.Scrape.At, now), Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, Shared: a.Shared, status: a,
 	}
 	if a.SessionUp {
 		r.Path, r.Meaning = pathWords(a.Peer.Path)

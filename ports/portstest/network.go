@@ -287,8 +287,12 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 			if l.closed {
 				return
 			}
+			register := r.Register
+			if register.Instance.IsZero() {
+				register.Instance = domain.InstanceOf(r.Dial.Public, r.Key)
+			}
 			method(l.aliases)(ports.AliasRequest{
-				Secret: r.Secret, Register: r.Register, Proven: t.Proves, Unconnected: t.Proves && !t.net.reaches(r.Key),
+				Secret: r.Secret, Register: register, Proven: t.Proves, Unconnected: t.Proves && !t.net.reaches(r.Key),
 			}, func(reply ports.AliasReply) {
 				t.net.loop.AfterFunc(Latency, func() {
 					if reply.Success {

@@ -25,6 +25,7 @@ func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 	entry := func(alias string, n byte) domain.Entry {
 		return domain.Entry{
 			Alias: domain.Alias(alias), Key: domain.PublicKey{n, 1}, Hostname: "höst:1", Service: "svc/" + alias,
+			Instance:   domain.Instance{n, 7},
 			Registered: base, Renewed: base.Add(time.Hour), Expires: base.Add(4 * time.Hour),
 		}
 	}

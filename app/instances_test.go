@@ -1,0 +1,159 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// step is something that one of two processes with the same key does.
+type step struct {
+	who byte
+	do  string // register, leave or restart (the scraper)
+}
+
+func steps(text string) (all []step) {
+	do := map[byte]string{'+': "register", '-': "leave", '!': "restart"}
+	for i := 0; i+1 < len(text); i += 2 {
+		all = append(all, step{text[i], do[text[i+1]]})
+	}
+	return all
+}
+
+func TestGoodbyeTakesBackItsOwnRegistrationOnly(t *testing.T) {
+	for _, c := range []struct {
+		name, steps string
+		live        bool
+		shared      uint64
+	}{
+		{"the only process", "A+A-", false, 0},
+		{"the old one of a rolling restart", "A+B+A-", true, 0},
+		{"both of them", "A+B+A-B-", false, 0},
+		{"the new one, the old one renewed meanwhile", "A+B+A+B-", true, 1},
+		{"the new one, the old one crashed before", "A+B+B-", false, 0},
+		{"the old one after a restart of the scraper", "A+B+ !A-", true, 0},
+		{"the new one after a restart of the scraper", "A+B+ !B-", false, 0},
+		{"a goodbye twice", "A+B+A-A-", true, 0},
+		{"two that take turns", "A+B+A+B+A+", true, 3},
+		{"two that take turns, and one stops", "A+B+A+B+A-", true, 2},
+		{"the fifth of five", "A+B+C+D+E+E-", false, 0},
+		{"the first of five, forgotten", "A+B+C+D+E+A-", true, 0},
+		{"one that registers again after its goodbye", "A+A-A+", true, 0},
+	} {
+		for _, named := range []bool{true, false} { // older clients of ours name no instance, but dial under a key of each process
+			w := newWorld(t)
+			w.startScraper(nil)
+			conflicts := uint64(0)
+			for _, step := range steps(c.steps) {
+				r := registration("web", 2)
+				r.Dial = pair(step.who)
+				if named {
+					r.Dial, r.Instance = pair(9), domain.Instance{step.who}
+				}
+				switch step.do {
+				case "register":
+					if _, err := w.send(r); err != nil {
+						t.Fatal(err)
+					}
+				case "leave":
+					w.leave(r)
+				case "restart":
+					w.startScraper(nil)
+				}
+				w.loop.Advance(time.Minute)
+				conflicts = w.scraper.Stats().SharedIdentities
+			}
+			if live := len(w.aliases()) == 1; live != c.live || conflicts != c.shared || len(of[domain.IdentityShared](w.events)) != int(c.shared) {
+				t.Errorf("%s (named %v): the alias is there: %v, conflicts %d", c.name, named, live, conflicts)
+			}
+			if c.live && w.status("web").Shared != (c.shared > 0) {
+				t.Errorf("%s (named %v): shown as shared: %v", c.name, named, w.status("web").Shared)
+			}
+		}
+	}
+}
+
+// leave says goodbye by hand and waits for the answer.
+func (w *world) leave(r ports.Registration) {
+	w.t.Helper()
+	finished := false
+	w.loop.Turn(func() {
+		portstest.NewTransport(w.net).LeaveAlias(r, func(err error) {
+			finished = true
+			if err != nil {
+				w.t.Error(err)
+			}
+		})
+	})
+	if !w.loop.Until(time.Minute, func() bool { return finished }) {
+		w.t.Fatal("the goodbye hangs")
+	}
+}
+
+// A rolling restart: the new instance runs before the old one stops. The alias was gone until the new one's next
+// renewal, up to an hour.
+func TestOldInstanceStopsBesideTheNewOne(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	before := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	before.close()
+	if got := w.aliases(); len(got) != 1 {
+		t.Fatalf("aliases %v", got)
+	}
+	w.mustScrape("web")
+	if w.scraper.Stats().Left != 0 {
+		t.Error("the goodbye is counted as if it had taken the alias")
+	}
+}
+
+// The registration of the new instance is on its way to the disk when the old one leaves.
+func TestGoodbyeOvertakesNoRegistration(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	old, next := registration("web", 2), registration("web", 2)
+	old.Instance, next.Instance = domain.Instance{1}, domain.Instance{2}
+	c.ask(old)
+	w.disk.Hold = true
+	c.ask(next)
+	w.loop.Turn(func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: old.Secret, Register: old.Register}, func(ports.AliasReply) {})
+	})
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if got := w.aliases(); len(got) != 1 {
+		t.Errorf("aliases %v", got)
+	}
+}
+
+func TestSharedKeyIsShownForAsLongAsAnExpiry(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(func(c *app.ScraperConfig) { c.Expiry = 3 * time.Hour })
+	for _, who := range []byte{1, 2, 1} {
+		r := registration("web", 2)
+		r.Instance = domain.Instance{who}
+		if _, err := w.send(r); err != nil {
+			t.Fatal(err)
+		}
+		w.loop.Advance(time.Second)
+	}
+	if !w.status("web").Shared {
+		t.Error("not shown")
+	}
+	w.loop.Advance(2 * time.Hour)
+	r := registration("web", 2)
+	r.Instance = domain.Instance{1}
+	if _, err := w.send(r); err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Advance(2 * time.Hour)
+	if w.status("web").Shared {
+		t.Error("shown four hours after the other client's last registration")
+	}
+}
