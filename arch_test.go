@@ -57,6 +57,8 @@ var rules = []rule{
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
+	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
+	{"adapters/web", "adapters/web/hosts domain ports ports/host ports/bound", anything, "an adapter like the others, with its guard beside it"},
 	{"adapters/*", "domain ports ports/host ports/bound", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Whoever puts it all together.

@@ -3,10 +3,7 @@ package web
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
-	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -112,25 +109,10 @@ func (h *Handler) mayChange(r *http.Request) (why string) {
 	if !h.cfg.Lifecycle {
 		return "Changes need passwords or client certificates (--web.config.file), or --web.enable-lifecycle"
 	}
-	if !h.ownName(r.Host) {
-		return "Not under this name: use an IP address, localhost, this machine's name or that of --web.external-url"
+	if !h.cfg.Hosts.Accepts(r.Host, true) {
+		return "Not under this host name: use an IP address or localhost, or set --web.allowed-host or --web.external-url"
 	}
 	return ""
-}
-
-func (h *Handler) ownName(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.Trim(host, "[]")
-	if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") {
-		return true
-	}
-	if u := h.cfg.ExternalURL; u != nil && strings.EqualFold(host, u.Hostname()) {
-		return true
-	}
-	name, err := os.Hostname()
-	return err == nil && strings.EqualFold(host, name)
 }
 
 func (h *Handler) reload(w http.ResponseWriter) {

@@ -28,6 +28,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 )
@@ -76,6 +77,10 @@ type Config struct {
 	// ClientCommand is the command line of a client that registers here, for people to copy; empty: not shown.
 	ClientCommand string
 
+	// Hosts are the names of this server: with Lifecycle, nothing is changed under others. Those of this machine and of
+	// ExternalURL by default. A hosts.Guard in front keeps all else from being read under others.
+	Hosts *hosts.Names
+
 	// Reload reads the secrets again; nil: that is not offered.
 	Reload func() error
 	// Lifecycle lets everybody change things who reaches this server.
@@ -116,6 +121,12 @@ func New(cfg Config) (*Handler, error) {
 	}
 	if cfg.TelemetryPath == "" {
 		cfg.TelemetryPath = "/metrics"
+	}
+	if cfg.Hosts == nil {
+		cfg.Hosts = hosts.New()
+		if cfg.ExternalURL != nil {
+			cfg.Hosts = hosts.New(cfg.ExternalURL.Hostname())
+		}
 	}
 	h := &Handler{
 		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{}, measured: newHistograms(),

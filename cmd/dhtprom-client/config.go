@@ -30,6 +30,7 @@ type config struct {
 
 	webAddress    string
 	webConfigFile string
+	webHosts      []string // more names of the HTTP server
 }
 
 // target is one thing that is served, under one alias.
@@ -56,7 +57,7 @@ func (t target) keys(seed domain.Seed) domain.KeyPair {
 func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	cfg = config{
 		bootstrap: f.bootstrap, relays: f.relays, stun: f.stun, interval: f.interval,
-		webAddress: f.webAddress, webConfigFile: f.webConfigFile,
+		webAddress: f.webAddress, webConfigFile: f.webConfigFile, webHosts: f.webHosts,
 	}
 	var file fileConfig
 	if f.configFile != "" {

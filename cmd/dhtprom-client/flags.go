@@ -10,6 +10,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -43,6 +44,7 @@ type flags struct {
 
 	webAddress    string // empty: no HTTP server
 	webConfigFile string
+	webHosts      []string
 }
 
 // namedTarget is one --target: an exporter and the alias it is registered under, empty where --alias says that.
@@ -85,6 +87,7 @@ func newFlags(out io.Writer) *flags {
 		Default("1h").SetValue(cli.Value("register.interval", &f.interval, parseInterval))
 	a.Flag("web.listen-address", "Address of this process's own metrics, health and page, such as 127.0.0.1:30001. Default: none.").
 		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.webAddress, cli.TCPAddr))
+	a.Flag("web.allowed-host", cli.AllowedHostHelp).PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &f.webHosts, hosts.Parse))
 	a.Flag("web.config.file", "Configuration file that can enable TLS or authentication for it, in the format of Prometheus's exporter-toolkit.").
 		PlaceHolder("FILE").StringVar(&f.webConfigFile)
 	return f

@@ -411,6 +411,16 @@ func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
+	foreign, err := http.NewRequest(http.MethodGet, "http://"+r.web.listener.Addr().String()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign.Host = "evil.example"
+	if res, err := http.DefaultClient.Do(foreign); err != nil || res.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("under a foreign host name: %v, %v", res, err)
+	} else if err := res.Body.Close(); err != nil {
+		t.Error(err)
+	}
 	if code, _ := get("/nothing"); code != http.StatusNotFound {
 		t.Errorf("a page that is not there: %d", code)
 	}

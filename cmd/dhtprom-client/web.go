@@ -13,6 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 )
 
 const (
@@ -42,8 +45,15 @@ func newWebServer(cfg config, o *own, log *slog.Logger) (*webServer, func(), err
 	if bound, err := netip.ParseAddrPort(l.Addr().String()); err == nil && !bound.Addr().IsLoopback() && cfg.webConfigFile == "" {
 		log.Warn("The HTTP server is open to others without TLS and passwords; see --web.config.file", "address", l.Addr().String())
 	}
+	guard := &hosts.Guard{
+		Names: cli.HostNames([]string{cfg.webAddress}, cfg.webHosts...), Log: log,
+		Exempt: func(r *http.Request) bool { return cli.Authenticated(cfg.webConfigFile, r) },
+	}
+	if err := o.registry.Register(cli.GuardCollector(guard)); err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
 	s := &webServer{listener: l, config: cfg.webConfigFile, log: log, server: &http.Server{
-		Handler: o.handler(), ReadHeaderTimeout: headerTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: guard.Wrap(o.handler(), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -42,6 +43,7 @@ type runConfig struct {
 
 	external   *url.URL // nil: as the caller says
 	prefix     *string  // nil: the external URL's path
+	hosts      []string // more names of the HTTP server
 	telemetry  string
 	lifecycle  bool
 	openHealth bool // health needs no password
@@ -156,6 +158,8 @@ func (c *runConfig) addWeb(cmd *kingpin.CmdClause) {
 		}
 		return &s, nil
 	}))
+	cmd.Flag("web.allowed-host", cli.AllowedHostHelp).
+		PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &c.hosts, hosts.Parse))
 	cmd.Flag("web.telemetry-path", "Path of the scraper's own metrics.").Default("/metrics").StringVar(&c.telemetry)
 	cmd.Flag("web.enable-lifecycle", "Let everybody who reaches the HTTP server reload the secrets by /-/reload, and forget and pin aliases. With passwords or client certificates in --web.config.file, those who have one may do so without this.").
 		BoolVar(&c.lifecycle)

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -282,6 +283,69 @@ func TestWebConfigurationProtectsEverythingButHealth(t *testing.T) {
 	if code := ask("GET", "https://"+closed.until(listening)[1]+"/-/healthy", ""); code != 401 {
 		t.Errorf("health that is closed: %d", code)
 	}
+}
+
+// A web site can have its visitors' browsers ask this server under the site's own name, and would read the answers.
+func TestNothingIsServedUnderAForeignHostName(t *testing.T) {
+	p := startProcess(t, nil, append(alone(t.TempDir()),
+		"--web.listen-address=0.0.0.0:0", "--web.external-url=http://proxy.example/", "--web.allowed-host=other.example", "--web.enable-lifecycle")...)
+	loopback, open := p.until(listening)[1], p.until(listening)[1]
+	if strings.HasPrefix(open, "127.") {
+		loopback, open = open, loopback
+	}
+	_, port, err := net.SplitHostPort(open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open = "127.0.0.1:" + port
+	ask := func(address, method, path, host string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	paths := []string{
+		"/", "/alias?name=x", "/node", "/scrape/x/metrics", "/sd/prometheus", "/metrics", "/-/healthy", "/-/ready", "/api/v1/status", "/api/v1/aliases",
+		"/api/v1/pins", "/assets/app.js", "/assets/style.css", "/nothing",
+	}
+	for _, address := range []string{loopback, open} {
+		for _, path := range paths {
+			if code, body := ask(address, "GET", path, "evil.example:30000"); code != http.StatusMisdirectedRequest || !strings.Contains(body, "--web.allowed-host") {
+				t.Errorf("%s%s as evil.example: %d %s", address, path, code, body)
+			}
+		}
+		for method, path := range map[string]string{"POST": "/-/reload", "DELETE": "/api/v1/aliases/x", "PUT": "/api/v1/pins/x"} {
+			if code, body := ask(address, method, path, "evil.example"); code != http.StatusMisdirectedRequest {
+				t.Errorf("%s %s as evil.example: %d %s", method, path, code, body)
+			}
+		}
+		for _, host := range []string{"localhost:1", address, "192.0.2.1", "proxy.example", "other.example:80", ""} {
+			if code, body := ask(address, "GET", "/metrics", host); code != http.StatusOK {
+				t.Errorf("%s as %q: %d %s", address, host, code, body)
+			}
+		}
+	}
+	for address, want := range map[string]int{loopback: http.StatusMisdirectedRequest, open: http.StatusOK} {
+		if code, body := ask(address, "GET", "/metrics", "scraper:30000"); code != want {
+			t.Errorf("%s as a container's name: %d %s", address, code, body)
+		}
+	}
+	if _, body := ask(open, "GET", "/metrics", "localhost"); !strings.Contains(body, "dhtprom_http_requests_misdirected_total 35") {
+		t.Errorf("not counted: %s", regexp.MustCompile("(?m)^dhtprom_http.*$").FindString(body))
+	}
+	p.until(`level=WARN .*host=evil.example`)
 }
 
 func TestSocketOfSystemdIsServed(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/targets"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
@@ -208,18 +209,25 @@ func newScraper(h *udp.Host, t ports.Transport, store *bolt.Store, file *targets
 }
 
 func newServers(h *udp.Host, s *app.Scraper, reload *reloader, cfg runConfig, id identity, log *slog.Logger) (*servers, error) {
+	names := cfg.hosts
+	if cfg.external != nil {
+		names = append(slices.Clip(names), cfg.external.Hostname())
+	}
+	known := func(r *http.Request) bool { return cli.Authenticated(*cfg.web.WebConfigFile, r) }
+	guard := &hosts.Guard{Names: cli.HostNames(*cfg.web.WebListenAddresses, names...), Exempt: known, Log: log}
 	handler, err := web.New(web.Config{
-		Loop: h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Version: cli.Version(),
+		Hosts: guard.Names,
+		Loop:  h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Version: cli.Version(),
 		ExternalURL: cfg.external, RoutePrefix: cfg.prefix, TelemetryPath: cfg.telemetry,
 		Reload: reload.run, Lifecycle: cfg.lifecycle, ClientCommand: id.clientCommand(cfg, "FILE"),
-		Authenticated: func(r *http.Request) bool { return authenticated(*cfg.web.WebConfigFile, r) },
+		Authenticated: known,
 		Collectors: append(reload.collectors(),
-			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+			cli.GuardCollector(guard), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 			versioncollector.NewCollector("dhtprom"),
 		),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &servers{web: cfg.web, handler: handler, openHealth: cfg.openHealth, log: log}, nil
+	return &servers{web: cfg.web, handler: handler, guard: guard, openHealth: cfg.openHealth, log: log}, nil
 }

@@ -5,16 +5,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-	"go.yaml.in/yaml/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 )
 
 // This file is the HTTP server: exporter-toolkit's, with two things that it leaves to others.
@@ -27,6 +26,7 @@ import (
 type servers struct {
 	web        *toolkit.FlagConfig
 	handler    *web.Handler
+	guard      *hosts.Guard
 	openHealth bool
 	log        *slog.Logger
 
@@ -47,7 +47,7 @@ func systemdListeners() ([]net.Listener, error) {
 // serve serves until shut, or until one of the listeners fails.
 func (s *servers) serve(listeners []net.Listener) error {
 	if len(listeners) == 0 { // vsock
-		server := s.add()
+		server := s.add(true)
 		if server == nil {
 			return nil
 		}
@@ -55,12 +55,12 @@ func (s *servers) serve(listeners []net.Listener) error {
 	}
 	all := errgroup.Group{}
 	for _, l := range listeners {
-		server := s.add()
+		server := s.add(!hosts.Loopback(l.Addr()))
 		if server == nil {
 			return nil
 		}
-		if s.openHealth {
-			l = &firstAccept{Listener: l, then: func() { server.Handler = s.healthFirst(server.Handler) }}
+		if guarded := server.Handler; s.openHealth {
+			l = &firstAccept{Listener: l, then: func() { server.Handler = s.healthFirst(guarded, server.Handler) }}
 		}
 		all.Go(func() error { return served(toolkit.Serve(l, server, s.web, s.log)) })
 	}
@@ -74,15 +74,15 @@ func served(err error) error {
 	return err
 }
 
-// add makes a server; nil when it is too late for one.
-func (s *servers) add() *http.Server {
+// add makes a server; nil when it is too late for one. local is true where other machines can reach it.
+func (s *servers) add(local bool) *http.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
 	server := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		Handler: s.guard.Wrap(s.handler, local), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.all = append(s.all, server)
@@ -97,10 +97,10 @@ func (s *servers) shut() []*http.Server {
 	return s.all
 }
 
-func (s *servers) healthFirst(protected http.Handler) http.Handler {
+func (s *servers) healthFirst(open, protected http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.handler.IsHealth(r) {
-			s.handler.ServeHTTP(w, r)
+			open.ServeHTTP(w, r)
 			return
 		}
 		protected.ServeHTTP(w, r)
@@ -118,25 +118,6 @@ type firstAccept struct {
 func (l *firstAccept) Accept() (net.Conn, error) {
 	l.once.Do(l.then)
 	return l.Listener.Accept()
-}
-
-// authenticated reports whether the web configuration has made sure who sent a request: by a password, without which
-// it would not have come here, or by a certificate.
-func authenticated(webConfig string, r *http.Request) bool {
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		return true
-	}
-	if webConfig == "" {
-		return false
-	}
-	content, err := os.ReadFile(webConfig) // each time, as the toolkit does
-	if err != nil {
-		return false
-	}
-	var c struct {
-		Users map[string]string `yaml:"basic_auth_users"`
-	}
-	return yaml.Unmarshal(content, &c) == nil && len(c.Users) > 0
 }
 
 // isVsock reports whether an address is for the toolkit to bind.
