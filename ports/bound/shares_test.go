@@ -1,0 +1,312 @@
+package bound_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/bound"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+func addr(a, b byte) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, a, b}) }
+
+func key(n int) [32]byte { return [32]byte{byte(n), byte(n >> 8), byte(n >> 16)} }
+
+// strangers and members are the classes of the tests.
+const strangers, members = 0, 1
+
+func newShares() *bound.Shares[string] {
+	return bound.NewShares[string](8, bound.Class{Kept: 2}, bound.Class{Kept: 4, PerKey: 3})
+}
+
+func TestTheOldestOfTheFullestShareGoes(t *testing.T) {
+	tests := []struct {
+		name string
+		add  []bound.Place
+		gone []int // which of them go, in this order
+	}{
+		{"there is room", places(8, func(i int) bound.Place { return bound.At(strangers, addr(0, 1), key(i)) }), nil},
+		{
+			"one address is the fullest",
+			append(places(3, func(i int) bound.Place { return bound.At(strangers, addr(byte(i), 1), key(i)) }),
+				places(8, func(i int) bound.Place { return bound.At(strangers, addr(9, 1), key(i)) })...),
+			[]int{3, 4, 5},
+		},
+		{
+			"keys of one address are no shares of their own",
+			append(places(2, func(i int) bound.Place { return bound.At(strangers, addr(0, 1), key(7)) }),
+				places(7, func(i int) bound.Place { return bound.At(strangers, addr(1, 1), key(i)) })...),
+			[]int{2},
+		},
+		{
+			"addresses of one network share",
+			append(places(6, func(i int) bound.Place { return bound.At(strangers, addr(0, byte(i)), key(i)) }),
+				places(3, func(i int) bound.Place { return bound.At(strangers, addr(1, 1), key(i)) })...),
+			[]int{0},
+		},
+		{
+			"of one address, the key that has two",
+			append(places(4, func(i int) bound.Place { return bound.At(strangers, addr(0, 1), key(i)) }),
+				places(5, func(i int) bound.Place { return bound.At(strangers, addr(0, 1), key(3+i)) })...),
+			[]int{3},
+		},
+		{"all are equal", places(9, func(i int) bound.Place { return bound.At(strangers, addr(byte(i), 1), key(i)) }), []int{0}},
+		{
+			"strangers leave what is kept for members",
+			append(places(4, func(i int) bound.Place { return bound.Under(members, key(i)) }),
+				places(8, func(i int) bound.Place { return bound.At(strangers, addr(byte(i), 1), key(i)) })...),
+			[]int{4, 5, 6, 7},
+		},
+		{
+			"members take the room that strangers have taken",
+			append(places(8, func(i int) bound.Place { return bound.At(strangers, addr(byte(i), 1), key(i)) }),
+				places(7, func(i int) bound.Place { return bound.Under(members, key(i)) })...),
+			[]int{0, 1, 2, 3, 4, 8, 9},
+		},
+		{"a member has too many", places(5, func(i int) bound.Place { return bound.Under(members, key(1)) }), []int{0, 1}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newShares()
+			var gone []int
+			for i, p := range test.add {
+				if _, evicted := s.Add(fmt.Sprint(i), p); evicted != nil {
+					var n int
+					fmt.Sscan(evicted.Value, &n)
+					gone = append(gone, n)
+				}
+			}
+			if !slices.Equal(gone, test.gone) {
+				t.Errorf("%v go, want %v", gone, test.gone)
+			}
+		})
+	}
+}
+
+func places(n int, at func(int) bound.Place) (all []bound.Place) {
+	for i := range n {
+		all = append(all, at(i))
+	}
+	return all
+}
+
+func TestWhatMovesCountsElsewhere(t *testing.T) {
+	s := newShares()
+	it, _ := s.Add("moved", bound.At(strangers, addr(0, 1), key(1)))
+	s.Move(it, bound.Under(members, key(1)))
+	for i := range 20 {
+		s.Add("flood", bound.At(strangers, addr(byte(i), 1), key(i)))
+	}
+	if !it.Held() || s.In(members) != 1 || s.Len() != 8 {
+		t.Errorf("held %v, %d members of %d", it.Held(), s.In(members), s.Len())
+	}
+	s.Remove(it)
+	s.Remove(it)
+	s.Move(it, bound.Under(members, key(1)))
+	if it.Held() || s.Len() != 7 {
+		t.Errorf("held %v, %d in all", it.Held(), s.Len())
+	}
+}
+
+// model is Shares in the simplest way.
+type model struct {
+	limit   int
+	classes []bound.Class
+	held    []*held
+}
+
+type held struct {
+	n     int
+	class int
+	// path are the names of the share on each level.
+	path []string
+	item *bound.Item[int]
+}
+
+// count is how many are in a share.
+func (m *model) count(class int, path []string) (n int) {
+	for _, h := range m.held {
+		if h.class == class && len(h.path) >= len(path) && slices.Equal(h.path[:len(path)], path) {
+			n++
+		}
+	}
+	return n
+}
+
+// total is how many objects the shares of a model and of the real thing have along the path of the one that went.
+func (m *model) fullestAlong(class int, path []string) bool {
+	for depth := range path {
+		n := m.count(class, path[:depth+1])
+		for _, h := range m.held {
+			if h.class == class && slices.Equal(h.path[:min(depth, len(h.path))], path[:depth]) && len(h.path) > depth && m.count(class, h.path[:depth+1]) > n {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Whatever the order of things, the one that goes is the oldest of a share that no other exceeds.
+func TestEvictionFollowsTheRuleInAnyOrder(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		classes := []bound.Class{{Kept: 5}, {Kept: 10, PerKey: 3}, {}}
+		s := bound.NewShares[int](30, classes...)
+		m := &model{limit: 30, classes: classes}
+		for n := range 3000 {
+			if len(m.held) > 0 && r.IntN(4) == 0 {
+				i := r.IntN(len(m.held))
+				s.Remove(m.held[i].item)
+				m.held = slices.Delete(m.held, i, i+1)
+				continue
+			}
+			h := &held{n: n, class: r.IntN(3)}
+			a, k := addr(byte(r.IntN(3)), byte(r.IntN(3))), r.IntN(6)
+			place := bound.Under(h.class, key(k))
+			h.path = []string{fmt.Sprint(k)}
+			if h.class != 1 {
+				place = bound.At(h.class, a, key(k))
+				h.path = []string{bound.Network(a).String(), a.String(), fmt.Sprint(k)}
+			}
+			m.held = append(m.held, h)
+			var evicted *bound.Item[int]
+			h.item, evicted = s.Add(n, place)
+			perKey := classes[h.class].PerKey > 0 && m.count(h.class, h.path) > classes[h.class].PerKey
+			if (evicted != nil) != (perKey || len(m.held) > 30) {
+				t.Fatalf("seed %d, step %d: %d held, evicted %v", seed, n, len(m.held), evicted)
+			}
+			if evicted != nil {
+				i := slices.IndexFunc(m.held, func(h *held) bool { return h.item == evicted })
+				victim := m.held[i]
+				first := slices.IndexFunc(m.held, func(h *held) bool { return h.class == victim.class && slices.Equal(h.path, victim.path) })
+				if first != i {
+					t.Fatalf("seed %d, step %d: not the oldest of its share goes", seed, n)
+				}
+				over := m.count(victim.class, nil) - classes[victim.class].Kept
+				for class := range classes {
+					if !perKey && m.count(class, nil)-classes[class].Kept > over && m.count(class, nil) > 0 {
+						t.Fatalf("seed %d, step %d: class %d gives, class %d has more", seed, n, victim.class, class)
+					}
+				}
+				if !perKey && !m.fullestAlong(victim.class, victim.path) {
+					t.Fatalf("seed %d, step %d: %v is not the fullest", seed, n, victim.path)
+				}
+				m.held = slices.Delete(m.held, i, i+1)
+			}
+			if s.Len() != len(m.held) || s.In(0) != m.count(0, nil) || s.In(1) != m.count(1, nil) {
+				t.Fatalf("seed %d, step %d: %d held, want %d", seed, n, s.Len(), len(m.held))
+			}
+		}
+	}
+}
+
+func TestQueueGivesTurnsToNetworksAddressesAndKeys(t *testing.T) {
+	q := bound.NewQueue[string](100)
+	add := func(name string, n int, p bound.Place) {
+		for range n {
+			q.Add(name, p)
+		}
+	}
+	add("flood", 20, bound.At(0, addr(0, 1), key(0)))
+	add("neighbour", 2, bound.At(0, addr(0, 2), key(0)))
+	add("other", 2, bound.At(0, addr(1, 1), key(0)))
+	var got []string
+	for range 8 {
+		v, _ := q.Next()
+		got = append(got, v)
+	}
+	want := []string{"flood", "other", "neighbour", "other", "flood", "neighbour", "flood", "flood"}
+	if !slices.Equal(got, want) {
+		t.Errorf("turns %v, want %v", got, want)
+	}
+}
+
+func TestFullQueueDropsTheNewestOfTheFullestShare(t *testing.T) {
+	q := bound.NewQueue[int](5)
+	for i := range 5 {
+		q.Add(i, bound.At(0, addr(0, 1), key(0)))
+	}
+	it, dropped := q.Add(5, bound.At(0, addr(1, 1), key(0)))
+	if dropped == nil || dropped.Value != 4 || !it.Held() {
+		t.Errorf("%+v dropped", dropped)
+	}
+	it, dropped = q.Add(6, bound.At(0, addr(0, 1), key(0)))
+	if dropped != it || q.Len() != 5 {
+		t.Errorf("%+v dropped, %d wait", dropped, q.Len())
+	}
+	for q.Len() > 0 {
+		q.Next()
+	}
+	if _, ok := q.Next(); ok {
+		t.Error("an empty queue has a next one")
+	}
+}
+
+func TestBucketsRefillAndAreGivenBack(t *testing.T) {
+	now := host.Instant(time.Hour)
+	r := bound.NewRates(2, bound.Pace{Burst: 3, Every: time.Second})
+	take := func(a netip.Addr) (n int) {
+		for r.Of(now, bound.Host(a)).Take(now) {
+			n++
+		}
+		return n
+	}
+	if n := take(addr(0, 1)); n != 3 {
+		t.Errorf("a burst of %d", n)
+	}
+	if w := r.Of(now, bound.Host(addr(0, 1))).Wait(now); w != time.Second {
+		t.Errorf("wait %v", w)
+	}
+	now = now.Add(2 * time.Second)
+	if n := take(addr(0, 1)); n != 2 {
+		t.Errorf("%d after two seconds", n)
+	}
+	r.Of(now, bound.Host(addr(0, 1))).Return()
+	if n := take(addr(0, 1)); n != 1 {
+		t.Errorf("%d after one was given back", n)
+	}
+	now = now.Add(time.Hour)
+	if n := take(addr(0, 1)); n != 3 {
+		t.Errorf("a burst of %d after an hour", n)
+	}
+	take(addr(0, 2))
+	take(addr(0, 3)) // the third one makes it forget the first
+	if n := take(addr(0, 1)); n != 3 || r.Len() != 2 {
+		t.Errorf("%d of a forgotten one, %d remembered", n, r.Len())
+	}
+}
+
+func TestAddressesOfIPv6ShareByWhatASiteGets(t *testing.T) {
+	a := netip.MustParseAddr("2001:db8:1:2:3::4")
+	tests := []struct {
+		name string
+		got  netip.Prefix
+		want string
+	}{
+		{"network", bound.Network(a), "2001:db8:1::/48"},
+		{"host", bound.Host(a), "2001:db8:1:2::/64"},
+		{"network of IPv4", bound.Network(netip.MustParseAddr("::ffff:192.0.2.7")), "192.0.2.0/24"},
+		{"host of IPv4", bound.Host(netip.MustParseAddr("192.0.2.7")), "192.0.2.7/32"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if test.got.String() != test.want {
+				t.Errorf("got %v", test.got)
+			}
+		})
+	}
+	if bound.Network(netip.Addr{}) != (netip.Prefix{}) {
+		t.Error("invalid addresses do not share")
+	}
+}
+
+func BenchmarkShares(b *testing.B) {
+	s := bound.NewShares[int](1024, bound.Class{})
+	for i := range b.N {
+		s.Add(i, bound.At(0, addr(byte(i>>8), byte(i)), key(i)))
+	}
+}

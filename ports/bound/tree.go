@@ -1,0 +1,221 @@
+package bound
+
+import (
+	"container/heap"
+	"net/netip"
+)
+
+// Place is where an object is counted: in a class, there by network, address and key, as far as they are known.
+type Place struct {
+	class int
+	path  [3]branch
+	depth int
+}
+
+// branch is one step from a class to a share.
+type branch struct {
+	net netip.Prefix
+	key [32]byte
+}
+
+// At is a place that is counted by address, and there by key. Keys cost nothing, so they share what their address has,
+// and addresses share what their network has.
+func At(class int, addr netip.Addr, key [32]byte) Place {
+	return Place{class, [3]branch{{net: Network(addr)}, {net: Host(addr)}, {key: key}}, 3}
+}
+
+// Under is a place that is counted by key alone.
+func Under(class int, key [32]byte) Place { return Place{class, [3]branch{{key: key}}, 1} }
+
+// Network is the network that an address shares its bounds with: a /24 of IPv4, a /48 of IPv6, which is what a site
+// gets. Invalid addresses share one.
+func Network(a netip.Addr) netip.Prefix {
+	bits := 48
+	if a.Is4() || a.Is4In6() {
+		a, bits = a.Unmap(), 24
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// Host is an address as a bound sees it: one of IPv4, a /64 of IPv6, whose hosts choose theirs.
+func Host(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a.Is4() || a.Is4In6() {
+		a, bits = a.Unmap(), 32
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// share counts the objects of a class, network, address or key. Only those without children hold objects, in their
+// order of age; those without objects do not exist.
+type share[V any] struct {
+	parent *share[V]
+	branch branch
+	depth  int
+	count  int
+	born   uint64 // orders shares of the same size
+	index  int    // in the parent's heap
+
+	children map[branch]*share[V]
+	fullest  heapOf[V] // the children, the fullest first, of equal ones the oldest
+	items    list[V]
+	turns    ring[V] // the children, the one that waits longest for its turn first
+	next     *share[V]
+	previous *share[V]
+}
+
+// Item is an object in its place.
+type Item[V any] struct {
+	Value V
+
+	share          *share[V] // nil once removed
+	next, previous *Item[V]
+}
+
+// add counts an object in the share that a place leads to, and makes it the newest there.
+func (s *share[V]) add(it *Item[V], p Place, serial uint64) {
+	for _, b := range p.path[:p.depth] {
+		s.count++
+		s.fix()
+		c := s.children[b]
+		if c == nil {
+			c = &share[V]{parent: s, branch: b, depth: s.depth + 1, born: serial}
+			if s.children == nil {
+				s.children = map[branch]*share[V]{}
+			}
+			s.children[b] = c
+			heap.Push(&s.fullest, c)
+			s.turns.push(c)
+		}
+		s = c
+	}
+	s.count++
+	s.fix()
+	it.share = s
+	s.items.push(it)
+}
+
+// remove takes an object out of its share, and removes the shares that are empty then.
+func (it *Item[V]) remove() {
+	s := it.share
+	s.items.remove(it)
+	it.share = nil
+	for ; s != nil; s = s.parent {
+		s.count--
+		if s.count == 0 && s.parent != nil {
+			delete(s.parent.children, s.branch)
+			heap.Remove(&s.parent.fullest, s.index)
+			s.parent.turns.remove(s)
+			continue
+		}
+		s.fix()
+	}
+}
+
+func (s *share[V]) fix() {
+	if s.parent != nil {
+		heap.Fix(&s.parent.fullest, s.index)
+	}
+}
+
+// fullestLeaf is the share to take from: the fullest key of the fullest address of the fullest network.
+func (s *share[V]) fullestLeaf() *share[V] {
+	for len(s.fullest) > 0 {
+		s = s.fullest[0]
+	}
+	return s
+}
+
+// turn is the oldest object of the share whose turn it is; each network has one, then each address in it, each key.
+func (s *share[V]) turn() *Item[V] {
+	for s.turns.first != nil {
+		c := s.turns.first
+		s.turns.remove(c)
+		s.turns.push(c)
+		s = c
+	}
+	return s.items.first
+}
+
+// heapOf is a heap of shares, the fullest on top.
+type heapOf[V any] []*share[V]
+
+func (h heapOf[V]) Len() int { return len(h) }
+func (h heapOf[V]) Less(i, j int) bool {
+	if h[i].count != h[j].count {
+		return h[i].count > h[j].count
+	}
+	return h[i].born < h[j].born
+}
+func (h heapOf[V]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *heapOf[V]) Push(x any) {
+	s := x.(*share[V])
+	s.index = len(*h)
+	*h = append(*h, s)
+}
+func (h *heapOf[V]) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return last
+}
+
+// list is items in their order of age.
+type list[V any] struct{ first, last *Item[V] }
+
+func (l *list[V]) push(it *Item[V]) {
+	it.previous, it.next = l.last, nil
+	if l.last == nil {
+		l.first = it
+	} else {
+		l.last.next = it
+	}
+	l.last = it
+}
+
+func (l *list[V]) remove(it *Item[V]) {
+	if it.previous == nil {
+		l.first = it.next
+	} else {
+		it.previous.next = it.next
+	}
+	if it.next == nil {
+		l.last = it.previous
+	} else {
+		it.next.previous = it.previous
+	}
+	it.next, it.previous = nil, nil
+}
+
+// ring is shares in the order of their turns.
+type ring[V any] struct{ first, last *share[V] }
+
+func (r *ring[V]) push(s *share[V]) {
+	s.previous, s.next = r.last, nil
+	if r.last == nil {
+		r.first = s
+	} else {
+		r.last.next = s
+	}
+	r.last = s
+}
+
+func (r *ring[V]) remove(s *share[V]) {
+	if s.previous == nil {
+		r.first = s.next
+	} else {
+		s.previous.next = s.next
+	}
+	if s.next == nil {
+		r.last = s.previous
+	} else {
+		s.next.previous = s.previous
+	}
+	s.next, s.previous = nil, nil
+}
