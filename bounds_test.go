@@ -105,6 +105,7 @@ var noBounds = map[string]string{
 	"domain.maxInviteText":    "an invite comes from the operator",
 	"domain.maxPlainFrame":    "fixed by the protocol, see secret.MaxMessage",
 	"hyperdht.maxLookupPeers": "fixed by the protocol",
+	"hosts.maxName":           "a DNS name",
 	"mux.MaxFrame":            "fixed by the protocol, see secret.MaxMessage",
 	"mux.MaxPayload":          "fixed by the protocol, see secret.MaxMessage",
 	"muxrpc.maxPayload":       "mux.MaxPayload",

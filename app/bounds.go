@@ -78,6 +78,11 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registrations_rejected_total{reason=\"overloaded\"}",
 		},
 		{
+			Name: "app.maxInstances", What: "client processes remembered",
+			Scope: bound.PerAlias, Limit: bound.Count(maxInstances), Policy: bound.DropOldest,
+			Reason: "a rolling restart has two, a copied seed rarely more than a few",
+		},
+		{
 			Name: "domain.MaxEntries", What: "aliases",
 			Scope: bound.InAll, Limit: bound.Count(domain.MaxEntries), Policy: bound.AnswerFail,
 			Reason:  "twice a large scraper",

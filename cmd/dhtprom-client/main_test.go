@@ -286,8 +286,8 @@ func TestProgramRegistersPassesAnExporterOnAndEndsCleanly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := domain.Register{Alias: "host:9100", Key: domain.KeyPairFromSeed(seed).Public, Hostname: hostname, Service: "from the environment"}
-	if registered.Register != want {
+	want := domain.Register{Alias: "host:9100", Key: domain.KeyPairFromSeed(seed).Public, Hostname: hostname, Service: "from the environment", Instance: registered.Register.Instance}
+	if registered.Register != want || want.Instance.IsZero() {
 		t.Errorf("registered %+v", registered.Register)
 	}
 	if got := r.scrape("host:9100"); got != "node_load1 0.5\n" {

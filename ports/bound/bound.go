@@ -39,6 +39,7 @@ const (
 	PerAddress    Scope = "claimed address"
 	PerProven     Scope = "proven address"
 	PerKey        Scope = "static key"
+	PerAlias      Scope = "alias"
 	InAll         Scope = "in all"
 )
 
