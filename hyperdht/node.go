@@ -85,6 +85,7 @@ type Node struct {
 	bootstrap []rpc.Bootstrap
 
 	ready   bool
+	offline bool
 	closing bool
 	closed  bool
 	onDone  []func()
@@ -194,17 +195,24 @@ func New(h host.Host, cfg Config) (*Node, error) {
 			n.ready = true
 			call(cfg.OnReady)
 		},
-		OnPersistent:    func() { call(cfg.OnPersistent) },
-		OnNetworkChange: func() { n.peers.NetworkChanged() },
+		OnPersistent: func() { call(cfg.OnPersistent) },
+		OnNetworkChange: func() {
+			n.peers.NetworkChanged()
+			n.moved()
+		},
 		OnNetworkUpdate: func(online, _ bool) {
 			if online {
 				n.peers.Online()
-				n.moved()
 			}
+			if online && n.offline {
+				n.moved() // not when a network that was degraded answers well again: peers were reached all the time
+			}
+			n.offline = !online
 			if cfg.OnNetwork != nil {
 				cfg.OnNetwork(online)
 			}
 		},
+		OnJoined:    func() { n.peers.NetworkChanged() },
 		OnReachable: func() { n.moved() },
 		OnAddress: func(a netip.AddrPort) {
 			n.moved()

@@ -254,3 +254,22 @@ func TestPrivateDHTThatStartsAllAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestServerKeepsItsRelaysThroughAnOutage(t *testing.T) {
+	w := newWorld(t, 10, simnet.Config{Seed: 35})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	w.net.SetFilter(func(d simnet.Datagram) bool { return d.From.Addr() != sh.Addr() && d.To.Addr() != sh.Addr() })
+	for range 60 {
+		w.net.Run(time.Second)
+		if len(server.Relays()) < 2 {
+			t.Fatalf("announced to %v in an outage", server.Relays())
+		}
+	}
+	w.net.SetFilter(nil)
+	w.net.Run(15 * time.Second)
+	if !w.canConnect(ch, cn) {
+		t.Error("the server cannot be reached 15 s after an outage of a minute")
+	}
+}

@@ -81,6 +81,10 @@ func (h *Health) conclude(v verdict) {
 	}
 }
 
+// Heard takes an answer into account at once that came while the network was held to be offline: offline nodes ask too
+// seldom for a tick to be judged.
+func (h *Health) Heard() { h.isOff, h.offline = false, 0 }
+
 // Cold reports whether there are too few samples to judge anything.
 func (h *Health) Cold() bool { return h.samples < healthWindow }
 

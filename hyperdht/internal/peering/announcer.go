@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -17,6 +18,7 @@ import (
 //	        ┌── suspend ──▶ suspended ── resume ─┐
 //	        │                                    ▼
 //	cycle ──┴─▶ pinging (100 × 3 s) ── done, relays lost or network change ──▶ cycle
+//	            (5, 10, 20 … × 3 s while the lookup finds fewer nodes than a bucket holds)
 //	        └─ offline ─▶ waiting ── network back ─▶ cycle
 //	any ── stop ──▶ unannouncing ──▶ stopped
 type announcer struct {
@@ -38,6 +40,8 @@ type announcer struct {
 	timer     host.Timer
 	cycling   bool
 	refresh   bool
+	small     int // cycles that found few nodes, since the network was last seen to change
+	rounds    int // of pings until the next cycle
 	suspended bool
 	stopped   bool
 	offline   bool // waits for the network to come back
@@ -66,7 +70,7 @@ func (a *announcer) isRelay(addr netip.AddrPort) bool {
 
 // refreshSoon makes the next cycle start as soon as the running pings allow.
 func (a *announcer) refreshSoon() {
-	a.refresh = true
+	a.refresh, a.small = true, 0
 	if !a.cycling && !a.suspended && !a.stopped && a.timer != nil {
 		a.wait(0)
 	}
@@ -75,7 +79,7 @@ func (a *announcer) refreshSoon() {
 // online wakes an announcer that waits for the network.
 func (a *announcer) online() {
 	if a.offline {
-		a.offline = false
+		a.offline, a.small = false, 0
 		a.wait(0)
 	}
 }
@@ -163,12 +167,22 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		if pending--; pending > 0 || !a.running() {
 			return
 		}
-		a.relays, a.relayAddrs = relays, relayAddrs
+		failed := len(relays) == 0
+		if failed {
+			a.keep()
+		} else {
+			a.relays, a.relayAddrs = relays, relayAddrs
+		}
+		a.rounds = announcePings
+		if len(replies) < kad.K {
+			a.rounds = min(youngPings<<a.small, announcePings)
+			a.small = min(a.small+1, maxYoung)
+		}
 		a.closest = a.closest[:0]
 		for _, r := range replies {
 			a.closest = append(a.closest, r.From)
 		}
-		a.finish()
+		a.finish(failed)
 	}
 	for _, r := range replies[:min(len(replies), announceRelays)] {
 		if r.Token == nil {
@@ -194,6 +208,12 @@ func (a *announcer) commit(replies []rpc.Reply) {
 	a.p.host.Defer(settle)
 }
 
+// keep brings the relays of the cycle before back, after one that reached none: what they hold is still true, and a
+// network that is away for a minute must not cost the server its record.
+func (a *announcer) keep() {
+	a.generations[0], a.generations[1], a.generations[2] = nil, a.generations[0], a.generations[1]
+}
+
 // signed is our record signed for the node that sent r, with the token it gave.
 func (a *announcer) signed(sign signFunc, r rpc.Reply) []byte {
 	peer := wire.Peer{PublicKey: a.keys.Public}
@@ -204,10 +224,10 @@ func (a *announcer) signed(sign signFunc, r rpc.Reply) []byte {
 type signFunc func(keys id.KeyPair, g wire.Grant, peer wire.Peer, refresh *[32]byte) [64]byte
 
 // finish takes the record back from the nodes that are not among the nearest any more and goes on to pings.
-func (a *announcer) finish() {
+func (a *announcer) finish(failed bool) {
 	var gone []netip.AddrPort
 	for _, addr := range a.generations[1] {
-		if !slices.Contains(a.generations[2], addr) {
+		if !failed && !slices.Contains(a.generations[2], addr) {
 			gone = append(gone, addr)
 		}
 	}
@@ -223,7 +243,7 @@ func (a *announcer) finish() {
 		switch {
 		case !a.p.rpc.Online():
 			a.offline = true
-		case len(a.generations[2]) == 0:
+		case failed:
 			a.wait(announceRetry)
 		default:
 			a.ping(0)
@@ -245,7 +265,7 @@ func (a *announcer) wait(d time.Duration) {
 
 // ping keeps the mappings to the relays open and notices when they die.
 func (a *announcer) ping(round int) {
-	if round == announcePings || a.refresh {
+	if round >= a.rounds || a.refresh {
 		a.cycle()
 		return
 	}

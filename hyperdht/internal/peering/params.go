@@ -90,6 +90,11 @@ const (
 	// probePatience is how long the address probe may hold up the verdict on our NAT when two samples are there:
 	// time for one retransmission and its answer. The other side waits for us.
 	probePatience = time.Second
+	// youngPings is how many rounds of pings follow the first cycle that finds fewer nodes than a bucket holds, 15 s; each
+	// such cycle doubles them, up to announcePings. A node that enters a network which has just come back sees a part of
+	// it, and announces to nodes that are not the nearest a minute later.
+	youngPings = 5
+	maxYoung   = 5
 	// announceRetry paces announce cycles that found nobody, so that an unreachable DHT is not hammered.
 	announceRetry = time.Second
 )

@@ -63,6 +63,7 @@ type Endpoint struct {
 	askings                int    // rounds of asking whether our public address has moved
 	cancelAsking           func() // ends what the last one asks of the address probe
 	sampling               sampling
+	rejoin                 rejoin
 	adaptiveTimeout        *adaptiveTimeout
 }
 
@@ -104,6 +105,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	if err := e.bind(); err != nil {
 		return nil, err
 	}
+	e.scheduleRejoin(rejoinTicks)
 	for i := len(cfg.Nodes) - 1; i >= 0; i-- {
 		e.AddNode(cfg.Nodes[i])
 	}

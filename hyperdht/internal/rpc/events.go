@@ -19,9 +19,10 @@ const (
 	EventWakeUp                      // a long sleep has ended
 	EventNetwork                     // Online and Degraded have changed
 	EventInterfaces                  // this machine's addresses have changed
+	EventJoined                      // a part of the network that was unknown has been found
 )
 
-var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces"}
+var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "joined"}
 
 // Event is what an endpoint tells its host's trace.
 type Event struct {

@@ -89,6 +89,7 @@ func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) bool {
 func (e *Endpoint) removeNode(n *kad.Node) {
 	if e.nodes.Remove(n) {
 		e.table.Remove(n.ID)
+		e.gone(n.Addr())
 	}
 }
 

@@ -77,6 +77,18 @@ const (
 	maxResponders = 64
 	// packetRoom fits all requests but those with a value or a token, of which there are few.
 	packetRoom = 75
+	// rejoinTicks is how long after an answer of a bootstrap node the next one is asked, 2 min on average: one datagram of
+	// 70 bytes. Each of the three public nodes is asked by each of ours every 6 min; ten thousand of ours are 28 requests
+	// per second for it.
+	rejoinTicks = 24
+	// silentTicks bounds the same where the last one asked was silent: a new client is to find its way within 5 min of a
+	// bootstrap node's return, and the whole network has to have come back by then.
+	silentTicks = 12
+	// maxFormer bounds the nodes that are remembered after they have stopped answering: three buckets, more than the
+	// largest private DHT that depends on them. The longest gone is forgotten first.
+	maxFormer = 3 * kad.K
+	// fewFormer of them are asked at a time where few nodes are known, one otherwise.
+	fewFormer = 4
 	// fewNodes known are too few to rely on: a NAT takes up to five answers to tell.
 	fewNodes = 8
 )

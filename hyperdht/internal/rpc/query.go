@@ -21,6 +21,7 @@ type QueryConfig struct {
 	// nodes are asked; with many of them only if they turn out to be useless.
 	Nodes       []netip.AddrPort
 	OnlyClosest bool     // asks Nodes and nobody else
+	Apart       bool     // begins with Nodes alone, never with the routing table and the bootstrap nodes
 	Concurrency int      // 0 is 10
 	Retries     int      // of each request; 0 is QueryRetries
 	Force       bool     // ignores the congestion window and does not retry
@@ -112,7 +113,9 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 		q.cfg.Session, q.ownSession = e.NewSession(), true
 	}
 	q.canceled = q.cfg.Session.canceled
-	e.refreshTicks = refreshTicks
+	if !cfg.Apart {
+		e.refreshTicks = refreshTicks
+	}
 	e.stats.Queries.Total++
 	e.stats.Queries.Active++
 	for i := len(cfg.Nodes) - 1; i >= 0; i-- {
@@ -182,6 +185,11 @@ func (q *Query) open() {
 		return
 	case q.e.closed:
 		q.finish(ErrClosed)
+		return
+	}
+	if q.cfg.Apart {
+		q.fromTable = true
+		q.readMore()
 		return
 	}
 	q.addFromTable()

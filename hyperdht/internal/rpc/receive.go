@@ -185,6 +185,10 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		e.stats.Commands[c.command].Received++
 	}
 	e.stats.Requests.Responses++
+	if !e.online {
+		e.health.Heard()
+		e.judge()
+	}
 
 	node, known := e.verifyAnswer(c, m.ID, from)
 	if known {

@@ -44,6 +44,7 @@ func (e *Endpoint) onTick() {
 	if e.refreshTicks <= 0 || e.tick&63 == 0 && e.nodes.Len() < kad.K || e.lonely() {
 		e.refresh()
 	}
+	e.rejoinTick()
 	e.downHints = 0
 	if e.health.Update(e.stats.Requests.Responses, e.stats.Requests.Timeouts) {
 		e.judge()

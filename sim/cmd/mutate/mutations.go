@@ -65,7 +65,7 @@ var mutations = []mutation{
 	{"nodes that do not answer stay in the routing table", "hyperdht/internal/rpc/nodes.go",
 		"	if e.nodes.Remove(n) {\n", "	if false && e.nodes.Remove(n) {\n", "churn"},
 	{"announcements are not repeated", "hyperdht/internal/peering/announcer.go",
-		"	if round == announcePings || a.refresh {\n		a.cycle()\n		return\n	}\n", "", "churn"},
+		"	if round >= a.rounds || a.refresh {\n		a.cycle()\n		return\n	}\n", "", "churn"},
 	{"the puncher leaves its sockets open", "hyperdht/internal/peering/puncher.go",
 		"		ps.onProbe = nil\n		ps.release()\n	}\n	u.birthday = nil\n", "		ps.onProbe = nil\n	}\n	u.birthday = nil\n", "restart"},
 	{"NATs are not opened before the other side sends", "hyperdht/internal/peering/puncher.go",

@@ -1,0 +1,202 @@
+package rpc
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// rejoin asks the nodes by which the network is entered, again and again for as long as the endpoint runs.
+//
+//	waiting ── due ──▶ asking a bootstrap node ── answer ──▶ waiting rejoinTicks
+//	                       │ no answer                          (2 ticks if it was silent before)
+//	                       └──▶ waiting 2, 4, 8, then silentTicks; the next bootstrap node
+//
+// The reference implementation asks bootstrap nodes only while its table gives fewer than 20 nodes for a lookup. A network
+// whose bootstrap node was off, or one that fell in two, then stays in parts for good: each part is large enough for
+// itself, and what restarts knows the bootstrap node alone.
+type rejoin struct {
+	ticks   int              // until the next question
+	silent  int              // questions in a row that had no answer
+	next    int              // bootstrap node to ask
+	asking  bool             // a question is under way
+	looking bool             // a lookup because of an answer is
+	former  []netip.AddrPort // nodes that stopped answering, the longest gone first
+}
+
+// scheduleRejoin sets the time of the next question, a quarter earlier or later so that nodes that were started together
+// do not ask together.
+func (e *Endpoint) scheduleRejoin(ticks int) {
+	e.rejoin.ticks = ticks - ticks/4 + e.random(ticks/2+1)
+}
+
+// rejoinTick is called with each tick.
+func (e *Endpoint) rejoinTick() {
+	r := &e.rejoin
+	if r.ticks--; r.ticks > 0 || r.asking {
+		return
+	}
+	e.scheduleRejoin(rejoinTicks)
+	if r.silent > 0 || len(e.cfg.Bootstrap) == 0 {
+		e.askFormer()
+	}
+	if len(e.cfg.Bootstrap) == 0 {
+		return
+	}
+	if r.silent == 0 {
+		r.next = e.random(len(e.cfg.Bootstrap))
+	}
+	b := e.cfg.Bootstrap[r.next%len(e.cfg.Bootstrap)]
+	r.next++
+	r.asking = true
+	if b.Addr.IsValid() {
+		e.askBootstrap(b, netip.AddrPortFrom(b.Addr, b.Port), b.Name != "")
+	} else {
+		e.findBootstrap(b)
+	}
+}
+
+// findBootstrap looks the name of a bootstrap node up and asks it.
+func (e *Endpoint) findBootstrap(b Bootstrap) {
+	found := false
+	e.lookup(b, func(addr netip.AddrPort) {
+		found = true
+		e.askBootstrap(b, addr, false)
+	}, func() {
+		if !found {
+			e.bootstrapSilent()
+		}
+	})
+}
+
+// askBootstrap asks one bootstrap node for the nodes near us. orName says that its name leads to another address, if
+// this one is silent.
+func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
+	target := id.Target(e.table.Self())
+	e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target}, func(r Reply, err error) {
+		switch {
+		case err == nil:
+			e.bootstrapAnswered(&r)
+		case err == ErrTimeout && orName:
+			e.findBootstrap(b)
+		case err == ErrTimeout:
+			e.bootstrapSilent()
+		default: // nothing that the node did
+			e.rejoin.asking = false
+		}
+	})
+}
+
+func (e *Endpoint) bootstrapSilent() {
+	r := &e.rejoin
+	r.asking = false
+	wait := min(2<<min(r.silent, 8), silentTicks)
+	if !e.online {
+		wait = 2
+	}
+	e.scheduleRejoin(wait)
+	r.silent++
+}
+
+func (e *Endpoint) bootstrapAnswered(reply *Reply) {
+	r := &e.rejoin
+	r.asking = false
+	if r.silent > 0 {
+		// It may have restarted and know only the first of those that ask it: once more, soon.
+		e.scheduleRejoin(2)
+		if e.forcePersistent && e.ephemeral {
+			e.stableTicks, e.checkedHost = 0, netip.Addr{} // there may have been nobody to learn the own address from
+		}
+	}
+	silent := r.silent > 0
+	r.silent = 0
+	// The larger a network is, the fewer of its nodes need to look whether there is another part of it.
+	if silent || e.news(reply.Closer) || e.random(max(e.table.Len(), 1)) < 2*kad.K {
+		e.lookAround(reply)
+	}
+}
+
+// news reports whether there is a node among those named that the table lacks and has room for.
+func (e *Endpoint) news(named []netip.AddrPort) bool {
+	return slices.ContainsFunc(named, func(addr netip.AddrPort) bool {
+		if !isUsable(addr) || !e.admits(addr) {
+			return false
+		}
+		node := id.NodeIDOf(addr)
+		return node != e.table.Self() && e.table.Get(node) == nil && e.table.HasRoom(node)
+	})
+}
+
+// lookAround looks our own id up, beginning with a node and those that it has named: without the table, which may know
+// one part of the network only.
+func (e *Endpoint) lookAround(reply *Reply) {
+	if len(reply.Closer) == 0 || e.rejoin.looking {
+		return
+	}
+	e.rejoin.looking = true
+	began := e.tick
+	var q *Query
+	q = e.FindNode(id.Target(e.table.Self()), QueryConfig{
+		Nodes: append(slices.Clone(reply.Closer), reply.From), Apart: true, Concurrency: backgroundConcurrency,
+		OnDone: func(error) {
+			e.rejoin.looking = false
+			e.compare(q.Closest(), began)
+		},
+	})
+}
+
+// compare tells whether the nodes that a lookup found nearest to us were known before the tick at which it began. Where
+// most of them were not, two parts of the network have met, and ours was the smaller one.
+func (e *Endpoint) compare(nearest []Reply, began kad.Tick) {
+	unknown := 0
+	for _, r := range nearest {
+		if n := e.table.Get(r.ID); n == nil || n.Added >= began {
+			unknown++
+		}
+	}
+	if 2*unknown <= len(nearest) || e.closed || e.suspended {
+		return
+	}
+	e.h.Trace(Event{Kind: EventJoined})
+	if e.cfg.OnJoined != nil {
+		e.cfg.OnJoined()
+	}
+}
+
+// askFormer asks some nodes that once were in the table whether they are there again. Two parts find each other by it
+// where no bootstrap node is left; while one answers, nodes that are gone for good are not bothered about.
+func (e *Endpoint) askFormer() {
+	r := &e.rejoin
+	count := 1
+	if e.nodes.Len() < fewNodes {
+		count = fewFormer
+	}
+	target := id.Target(e.table.Self())
+	for range min(count, len(r.former)) {
+		i := e.random(len(r.former))
+		addr := r.former[i]
+		r.former = slices.Delete(r.former, i, i+1)
+		e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target, Retries: NoRetry}, func(reply Reply, err error) {
+			if err != nil {
+				e.gone(addr)
+			} else if e.news(reply.Closer) {
+				e.lookAround(&reply)
+			}
+		})
+	}
+}
+
+// gone notes a node that has stopped answering.
+func (e *Endpoint) gone(addr netip.AddrPort) {
+	r := &e.rejoin
+	if e.closed || slices.Contains(r.former, addr) || e.table.Get(id.NodeIDOf(addr)) != nil {
+		return
+	}
+	if len(r.former) >= maxFormer {
+		r.former = slices.Delete(r.former, 0, 1)
+	}
+	r.former = append(r.former, addr)
+}
