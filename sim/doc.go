@@ -46,6 +46,7 @@
 // the world heals, faults stop, and within a stated time every registered alias must be scrapeable:
 //
 //	healChaos      360 s  chaos, churn, clocks, partition, powercut, hostile: a round of announcing takes five minutes
+//	reunionWithin  300 s  outage, for a new client too: bootstrap nodes that were silent are asked each minute
 //	wakeWithin     120 s  sleepers
 //	crowdWithin    120 s  flashcrowd, after an outage
 //	movedWithin     90 s  move: addresses change and routers reboot
@@ -63,6 +64,7 @@
 //	DHTPROM_LARGE=1 go test ./sim/swarm                  ten thousand nodes
 //	go run ./sim/cmd/dhtprom-sim -h                      one scenario: any seed and size, report, trace, pcap, -shrink
 //	go run ./sim/cmd/dhtprom-sim -scenario all -seed random -seeds 20
+//	go run ./sim/cmd/dhtprom-sim -scenario outages -seeds 10   outages of the DHT: 4 to 40 nodes, 20 s to an hour
 //	go run ./sim/cmd/mutate                              break one line at a time and see who notices: MUTATIONS.md
 //
 // A failed run prints the line that replays it and the line to be added to testdata/seeds.txt.

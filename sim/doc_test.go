@@ -49,6 +49,7 @@ func TestDocListsEveryRuleAndEveryBound(t *testing.T) {
 	}
 	for name, bound := range map[string]time.Duration{
 		"healChaos": healChaos, "wakeWithin": wakeWithin, "crowdWithin": crowdWithin, "movedWithin": movedWithin, "restartWithin": restartWithin,
+		"reunionWithin": reunionWithin,
 	} {
 		if !regexp.MustCompile(fmt.Sprintf(`\t%s +%d s `, name, int(bound.Seconds()))).Match(doc) {
 			t.Errorf("doc.go does not say that %s is %v", name, bound)

@@ -32,6 +32,7 @@ type Result struct {
 	faulty        bool            // faults were drawn
 	chronicle     *chronicle      // what happened when
 	inner         []*Result       // of runs within this one
+	reunions      []reunion       // after outages of the DHT
 	over          bool            // the story is; what is scraped while clients say goodbye tells nothing
 
 	PeakSockets, PeakTimers int // on one machine
