@@ -13,6 +13,8 @@ package targets
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +25,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
@@ -36,6 +39,7 @@ type File struct {
 	loop   Loop
 	path   string
 	mu     sync.Mutex // one write at a time
+	swept  bool       // leftovers of earlier processes were looked for
 	rename func(from, to string) error
 }
 
@@ -72,18 +76,84 @@ func (f *File) replace(content []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	beside := f.path + ".tmp"
-	if err := writeSynced(beside, content); err != nil {
+	if !f.swept {
+		f.swept = true
+		f.sweep(time.Now())
+	}
+	beside, err := f.writeBeside(content)
+	if err != nil {
 		return err
 	}
-	err := f.rename(beside, f.path)
+	err = f.rename(beside, f.path)
 	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EXDEV) {
-		return errors.Join(writeSynced(f.path, content), os.Remove(beside))
+		return errors.Join(overwrite(f.path, content), os.Remove(beside))
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(beside))
 	}
 	return syncDir(dir)
+}
+
+const (
+	// defaultMode lets Prometheus read the file, which runs as another user. There is no secret in it.
+	defaultMode = 0o644
+	// besideSuffix ends the names of temporary files, so that no pattern of Prometheus's matches them.
+	besideSuffix = ".tmp"
+	// leftoverAge is the age from which a temporary file is a leftover: one in use is written and renamed in a moment.
+	leftoverAge = time.Minute
+)
+
+// besidePrefix begins the names of the file's temporary files.
+func (f *File) besidePrefix() string { return "." + filepath.Base(f.path) + "-" }
+
+// writeBeside writes and flushes a temporary file in the same folder, under a name that nothing has: neither a file that
+// belongs to something else nor a symbolic link that leads elsewhere. It has the mode of the file that it will replace.
+func (f *File) writeBeside(content []byte) (path string, err error) {
+	var unique [8]byte
+	_, _ = rand.Read(unique[:]) // ends the program rather than fail
+	path = filepath.Join(filepath.Dir(f.path), f.besidePrefix()+hex.EncodeToString(unique[:])+besideSuffix)
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, defaultMode)
+	if err != nil {
+		return "", err
+	}
+	if old, statErr := os.Lstat(f.path); statErr == nil && old.Mode().IsRegular() {
+		err = w.Chmod(old.Mode().Perm())
+	}
+	if err = errors.Join(err, finish(w, content)); err != nil {
+		return "", errors.Join(err, os.Remove(path))
+	}
+	return path, nil
+}
+
+// sweep removes what processes left behind that were killed while they wrote. What cannot be removed stays: it does no
+// harm.
+func (f *File) sweep(now time.Time) {
+	found, err := os.ReadDir(filepath.Dir(f.path))
+	if err != nil {
+		return
+	}
+	for _, e := range found {
+		info, err := e.Info()
+		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), f.besidePrefix()) && strings.HasSuffix(e.Name(), besideSuffix) &&
+			now.Sub(info.ModTime()) > leftoverAge {
+			_ = os.Remove(filepath.Join(filepath.Dir(f.path), e.Name()))
+		}
+	}
+}
+
+// overwrite writes a file in place.
+func overwrite(path string, content []byte) error {
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|noFollow, defaultMode)
+	if err != nil {
+		return err
+	}
+	return finish(w, content)
+}
+
+// finish writes and flushes all of an open file.
+func finish(w *os.File, content []byte) error {
+	_, err := w.Write(content)
+	return errors.Join(err, w.Sync(), w.Close())
 }
 
 // syncDir flushes a folder. Windows has no such thing, and needs none.
@@ -96,16 +166,6 @@ func syncDir(path string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-func writeSynced(path string, content []byte) error {
-	// Prometheus runs as another user and must be able to read it; there is no secret in it.
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(content)
-	return errors.Join(err, w.Sync(), w.Close())
 }
 
 // group is what Prometheus reads.

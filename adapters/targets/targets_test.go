@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v2"
 
@@ -165,6 +166,89 @@ func TestFailureIsReportedAndTheOldFileStays(t *testing.T) {
 	blocked := New(make(loop, 8), filepath.Join(path, "targets.json"))
 	if err := write(t, blocked, entry("new", "", "")); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("a file for a folder: %v", err)
+	}
+}
+
+// The folder may be one that others write to, /tmp for one.
+func TestNothingBesideTheFileIsTouched(t *testing.T) {
+	dir := t.TempDir()
+	path, victim := filepath.Join(dir, "targets.json"), filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, path+".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, New(make(loop, 8), path), entry("a", "", "")); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
+		t.Errorf("a link beside the file was followed: %q, %v", got, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	// A link in place of the file is replaced, and a mode that was chosen for it stays.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, path); err != nil {
+		t.Fatal(err)
+	}
+	f := New(make(loop, 8), path)
+	if err := write(t, f, entry("b", "", "")); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
+		t.Errorf("a link in place of the file was followed: %q, %v", got, err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, f, entry("c", "", "")); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode() != 0o640 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	// Nor is one followed where the file cannot be replaced.
+	if err := errors.Join(os.Remove(path), os.Symlink(victim, path)); err != nil {
+		t.Fatal(err)
+	}
+	f.rename = func(string, string) error { return &os.LinkError{Op: "rename", Err: syscall.EBUSY} }
+	if err := write(t, f, entry("d", "", "")); err == nil {
+		t.Error("a link that cannot be replaced was written to")
+	}
+	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
+		t.Errorf("a link that cannot be replaced was followed: %q, %v", got, err)
+	}
+}
+
+func TestLeftoversAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "targets.json")
+	old := time.Now().Add(-time.Hour)
+	for name, at := range map[string]time.Time{
+		".targets.json-0123456789abcdef.tmp": old, ".targets.json-fedcba9876543210.tmp": time.Now(), ".other.json-0123456789abcdef.tmp": old, "targets.json.tmp": old,
+	} {
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, name), nil, 0o600), os.Chtimes(filepath.Join(dir, name), at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := write(t, New(make(loop, 8), path), entry("a", "", "")); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	want := []string{".other.json-0123456789abcdef.tmp", ".targets.json-fedcba9876543210.tmp", "targets.json", "targets.json.tmp"}
+	if !slices.Equal(names, want) {
+		t.Errorf("there are %q", names)
 	}
 }
 
