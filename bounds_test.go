@@ -104,6 +104,7 @@ var noBounds = map[string]string{
 	"domain.maxInviteNodes":   "an invite comes from the operator",
 	"domain.maxInviteText":    "an invite comes from the operator",
 	"domain.maxPlainFrame":    "fixed by the protocol, see secret.MaxMessage",
+	"hosts.maxName":           "fixed by the DNS; longer names are cut in logs",
 	"hyperdht.maxLookupPeers": "fixed by the protocol",
 	"hosts.maxName":           "a DNS name",
 	"mux.MaxFrame":            "fixed by the protocol, see secret.MaxMessage",

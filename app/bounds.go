@@ -127,5 +127,25 @@ func Bounds() []bound.Bound {
 			Scope: bound.PerKey, Limit: bound.Count(maxWaitingCollections), Policy: bound.AnswerFail,
 			Reason: "as many as a scraper has under way",
 		},
+		{
+			Name: "app.logBurst", What: "log lines of one kind of event",
+			Scope: bound.InAll, Limit: logPace.Limit(), Policy: bound.CountOnly,
+			Reason: "all clients come at once after a power cut; 5,000 that register once an hour are 1.4 a second",
+		},
+		{
+			Name: "app.logPeerBurst", What: "log lines of one kind of event",
+			Scope: bound.PerKey, Limit: logPeerPace.Limit(), Policy: bound.CountOnly,
+			Reason: "what happens once tells as much as what happens often",
+		},
+		{
+			Name: "app.logStrangerBurst", What: "log lines of one kind of event that anybody can cause",
+			Scope: bound.InAll, Limit: logStrangerPace.Limit(), Policy: bound.CountOnly,
+			Reason: "keys cost nothing",
+		},
+		{
+			Name: "app.maxLogPeers", What: "peers whose log lines of one kind are counted",
+			Scope: bound.InAll, Limit: bound.Count(maxLogPeers), Policy: bound.Forget,
+			Reason: "100 bytes each; those that are quiet are forgotten",
+		},
 	}
 }

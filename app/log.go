@@ -1,40 +1,172 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// LogEvents returns an event listener that writes every event as one line: the event's name as the message, its
-// facts as attributes, at the level of the originals. Events that strangers can cause as often as they like are
-// thinned out after a burst; the next line says how many were left out.
+var (
+	logPace         = bound.Pace{Burst: logBurst, Every: logEvery}
+	logPeerPace     = bound.Pace{Burst: logPeerBurst, Every: logPeerEvery}
+	logStrangerPace = bound.Pace{Burst: logStrangerBurst, Every: logStrangerEvery}
+)
+
+// EventLog writes events as log lines: the event's name as the message, its facts as attributes. Peers cause most events,
+// as often as they like, so lines are limited for each kind of event: those of one peer, and those of all peers
+// together. What is beyond is counted, and once a minute a line says how many of a kind were left out. Events of the
+// operator and of the program itself are all written.
+type EventLog struct {
+	host  host.Host
+	log   *slog.Logger
+	kinds map[string]*logKind
+	names []string // of kinds, in the order in which they came up
+	timer host.Timer
+	armed bool
+}
+
+// logKind is one kind of event.
+type logKind struct {
+	all   *bound.Bucket
+	peers map[domain.PublicKey]*logPeer
+
+	// Since the last summary.
+	suppressed int
+	level      slog.Level // the highest of them
+	others     int        // of them, by peers that are not in peers
+}
+
+// logPeer is a peer of which an event was logged.
+type logPeer struct {
+	lines      *bound.Bucket
+	idle       host.Instant // when the bucket is full again
+	suppressed int
+}
+
+// NewEventLog returns a log of events on h's loop.
+func NewEventLog(h host.Host, log *slog.Logger) *EventLog {
+	return &EventLog{host: h, log: slog.New(sourceless{log.Handler()}), kinds: map[string]*logKind{}}
+}
+
+// LogEvents returns a listener that writes events to an EventLog of its own.
 func LogEvents(h host.Host, log *slog.Logger) func(domain.Event) {
-	log = slog.New(sourceless{log.Handler()})
-	limits := map[string]*bucket{}
-	dropped := map[string]int{}
+	return NewEventLog(h, log).Listener()
+}
+
+// Listener returns an event listener. Its lines have the attributes attrs, in the form of slog.Logger.With. Listeners of
+// one log share its limits.
+func (l *EventLog) Listener(attrs ...any) func(domain.Event) {
+	log := l.log
+	if len(attrs) > 0 {
+		log = log.With(attrs...)
+	}
 	return func(e domain.Event) {
-		attrs := e.Attrs()
-		if burst, every := logLimit(e); burst > 0 {
-			limit := limits[e.Name()]
-			if limit == nil {
-				limit = newBucket(h.Now(), burst, every)
-				limits[e.Name()] = limit
+		// Logging takes no deadline and no values from a context, so none is passed down.
+		if ctx := context.Background(); log.Enabled(ctx, e.Level()) && l.admit(e) {
+			log.LogAttrs(ctx, e.Level(), e.Name(), e.Attrs()...)
+		}
+	}
+}
+
+// admit reports whether an event may be logged, and counts it if not.
+func (l *EventLog) admit(e domain.Event) bool {
+	kind, pace, peer := classify(e)
+	if kind == "" {
+		return true
+	}
+	k := l.kinds[kind]
+	if k == nil {
+		k = &logKind{all: bound.NewBucket(l.host.Now(), pace), peers: map[domain.PublicKey]*logPeer{}}
+		l.kinds[kind] = k
+		l.names = append(l.names, kind)
+	}
+	if k.take(l.host.Now(), peer) {
+		return true
+	}
+	if k.suppressed == 0 {
+		k.level = e.Level()
+	}
+	k.suppressed++
+	k.level = max(k.level, e.Level())
+	l.arm()
+	return false
+}
+
+// take uses a token of the peer and one of all peers.
+func (k *logKind) take(now host.Instant, peer domain.PublicKey) bool {
+	p := k.peers[peer]
+	if p != nil && !p.lines.Take(now) {
+		p.suppressed++
+		return false
+	}
+	if !k.all.Take(now) {
+		if p != nil {
+			p.lines.Return()
+			p.suppressed++
+		} else {
+			k.others++
+		}
+		return false
+	}
+	if p == nil && !peer.IsZero() && len(k.peers) < maxLogPeers {
+		p = &logPeer{lines: bound.NewBucket(now, logPeerPace)}
+		p.lines.Take(now)
+		k.peers[peer] = p
+	}
+	if p != nil {
+		p.idle = now.Add(time.Duration(logPeerPace.Burst) * logPeerPace.Every)
+	}
+	return true
+}
+
+func (l *EventLog) arm() {
+	switch {
+	case l.armed:
+		return
+	case l.timer == nil:
+		l.timer = l.host.AfterFunc(logSummary, l.summarise)
+	default:
+		l.timer.Reset(logSummary)
+	}
+	l.armed = true
+}
+
+// summarise writes what was left out since the last time, and forgets peers that are quiet.
+func (l *EventLog) summarise() {
+	l.armed = false
+	for _, name := range l.names {
+		k := l.kinds[name]
+		loudest, most, peers := domain.PublicKey{}, 0, 0
+		for key, p := range k.peers {
+			if p.suppressed > 0 {
+				peers++
 			}
-			if !limit.take(h.Now()) {
-				dropped[e.Name()]++
-				return
+			if p.suppressed > most || p.suppressed == most && most > 0 && bytes.Compare(key[:], loudest[:]) < 0 {
+				loudest, most = key, p.suppressed
 			}
-			if n := dropped[e.Name()]; n > 0 {
-				delete(dropped, e.Name())
-				attrs = append(attrs, slog.Int("suppressed", n))
+			if p.suppressed = 0; p.idle.Before(l.host.Now()) {
+				delete(k.peers, key)
 			}
 		}
-		// Logging takes no deadline and no values from a context, so none is passed down here.
-		log.LogAttrs(context.Background(), e.Level(), e.Name(), attrs...)
+		if k.suppressed == 0 {
+			continue
+		}
+		attrs := []slog.Attr{
+			slog.String("event", name), slog.Int("suppressed", k.suppressed), slog.Duration("in", logSummary), slog.Int("peers", peers),
+		}
+		if most > 0 {
+			attrs = append(attrs, slog.String("remote_key", loudest.String()), slog.Int("of_this_key", most))
+		}
+		if k.others > 0 {
+			attrs = append(attrs, slog.Int("of_other_keys", k.others))
+		}
+		l.log.LogAttrs(context.Background(), k.level, "events-suppressed", attrs...)
+		k.suppressed, k.others = 0, 0
 	}
 }
 
@@ -46,27 +178,58 @@ func (h sourceless) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// logLimit is how often an event is logged; no burst means always.
-func logLimit(e domain.Event) (burst int, every time.Duration) {
-	side := domain.SideScrape
+// classify tells what an event is counted as: its kind, how often that may be logged, and the peer that caused it, zero
+// for none. An empty kind is not limited.
+func classify(e domain.Event) (kind string, pace bound.Pace, peer domain.PublicKey) {
+	kind, pace = e.Name(), logPace
 	switch e := e.(type) {
-	case domain.FirewallBlock, domain.AliasUnauthorised, domain.AliasError:
-		return logBurst, logEvery
-	case domain.IdentityShared:
-		return logSharedBurst, logSharedEvery
-	case domain.ConnectionIgnore:
-		side = domain.SideRegister
+	case domain.AliasForgotten, domain.AliasPinned, domain.AliasUnpinned, domain.ImportAliases, domain.ImportAliasesError,
+		domain.SecretsChanged, domain.LoadAliases, domain.LoadAliasesError:
+		return "", pace, peer // the operator's, or once
+	case domain.FirewallBlock:
+		pace, peer = logStrangerPace, e.RemoteKey
+	case domain.AliasUnauthorised:
+		pace, peer = logStrangerPace, e.Peer.Key
+	case domain.WriteAliasesError:
+		pace = logStrangerPace // one for each registration on a full disk
 	case domain.ConnectionOpen:
-		side = e.Side
+		kind, peer = kind+" "+string(e.Side), e.Peer.Key
 	case domain.ConnectionClose:
-		side = e.Side
+		kind, peer = kind+" "+string(e.Side), e.Peer.Key
 	case domain.ConnectionError:
-		side = e.Side
+		kind, peer = kind+" "+string(e.Side), e.Peer.Key
+	case domain.ConnectionIgnore:
+		peer = e.Peer.Key
+	case domain.AliasAttempt:
+		peer = e.Scraper
+	case domain.RegisterAliasSuccess:
+		peer = e.Scraper
+	case domain.RegisterAliasError:
+		peer = e.Scraper
+	case domain.MetricsRequest:
+		peer = e.Peer.Key
+	case domain.MetricsSuccess:
+		peer = e.Peer.Key
+	case domain.MetricsError:
+		peer = e.Peer.Key
+	case domain.AliasRequest:
+		peer = e.Peer.Key
+	case domain.AliasSuccess:
+		peer = e.Peer.Key
+	case domain.AliasError:
+		peer = e.Peer.Key
+	case domain.SetAlias:
+		peer = e.Entry.Key
+	case domain.AliasExpired:
+		peer = e.Entry.Key
+	case domain.UpstreamError:
+		peer = e.Key
+	case domain.SessionWait:
+		peer = e.Key
+	case domain.IdentityShared:
+		peer = e.Key
 	}
-	if side == domain.SideRegister {
-		return logConnBurst, logConnEvery
-	}
-	return 0, 0
+	return kind, pace, peer
 }
 
 // bucket allows burst things at once and one more per refill.

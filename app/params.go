@@ -74,14 +74,20 @@ const (
 	minExpiry        = time.Second
 	minCheckInterval = 100 * time.Millisecond
 
-	// logBurst events of a kind that strangers can cause are logged, then one per logEvery.
-	logBurst = 20
-	logEvery = 10 * time.Second
-	// Connections to the registration service are made by every client, too, and all clients come at once after a
-	// power cut.
-	logConnBurst = 1000
-	// Two clients with one key register in turns for as long as both run.
-	logSharedBurst = 5
-	logSharedEvery = time.Minute
-	logConnEvery   = 100 * time.Millisecond
+	// logBurst events of a kind are logged, then one per logEvery: all clients come at once after a power cut, and 5,000
+	// of them that register once an hour are 1.4 events of each kind a second.
+	logBurst = 500
+	logEvery = 500 * time.Millisecond
+	// logPeerBurst of them, then one per logPeerEvery, are of one peer: what happens once tells as much as what happens
+	// often.
+	logPeerBurst = 10
+	logPeerEvery = time.Minute
+	// logStrangerBurst and logStrangerEvery are for the kinds that anybody can cause who has a key of this node, under as
+	// many keys as they like, and for failures of this machine that every registration meets.
+	logStrangerBurst = 20
+	logStrangerEvery = 10 * time.Second
+	// maxLogPeers bounds the peers whose lines are counted for one kind. Those beyond share the pace of the kind.
+	maxLogPeers = 1024
+	// logSummary is how often a line says what was left out.
+	logSummary = time.Minute
 )

@@ -122,7 +122,7 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
 		k.registry.note(k, req.Alias, domain.ReasonUnauthorised)
 		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: k.uid, Peer: k.peer, Register: req.Register})
-		reply(ports.AliasReply{Message: "Unauthorised"})
+		reply(ports.AliasReply{Message: domain.Unauthorised})
 		k.refuse()
 		return false
 	}

@@ -160,7 +160,7 @@ func TestSameSeedSameRun(t *testing.T) {
 }
 
 // Issue row 6.25: debug events at one level only, and stray braces in log lines.
-func TestEventsAreLoggedWithoutSecretsAndFloodsAreThinned(t *testing.T) {
+func TestEventsAreLoggedWithoutSecrets(t *testing.T) {
 	w := newWorld(t)
 	var out bytes.Buffer
 	log := app.LogEvents(w.loop, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
@@ -178,25 +178,5 @@ func TestEventsAreLoggedWithoutSecretsAndFloodsAreThinned(t *testing.T) {
 	}
 	if strings.Contains(text, secret.RevealText()) || strings.Contains(text, "5 6 7") {
 		t.Error("the log has the secret")
-	}
-	out.Reset()
-	for range 1000 {
-		log(domain.FirewallBlock{})
-	}
-	if n := strings.Count(out.String(), "\n"); n != 20 {
-		t.Errorf("%d lines of 1000 blocks", n)
-	}
-	w.loop.Advance(10 * time.Second)
-	log(domain.FirewallBlock{})
-	if !strings.Contains(out.String(), "suppressed=980") {
-		t.Error("the log does not say how many it left out")
-	}
-	out.Reset()
-	for range 5000 {
-		log(domain.ConnectionOpen{Side: domain.SideRegister})
-		log(domain.ConnectionOpen{Side: domain.SideScrape})
-	}
-	if register, scrape := strings.Count(out.String(), "side=register"), strings.Count(out.String(), "side=scrape"); register != 1000 || scrape != 5000 {
-		t.Errorf("%d lines of strangers, %d of our own", register, scrape)
 	}
 }

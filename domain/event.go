@@ -266,7 +266,8 @@ func (WriteAliasesError) Name() string    { return "write-aliases-error" }
 func (UpstreamError) Name() string        { return "upstream-error" }
 func (SessionWait) Name() string          { return "session-wait" }
 
-// The levels are the originals' own (registerLogger of index.js in both packages, run.js of the bridge).
+// The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), but for
+// failures that somebody should look into: the packages log these as info, where a log of warnings misses them.
 
 func (ConnectionOpen) Level() slog.Level       { return slog.LevelInfo }
 func (ConnectionClose) Level() slog.Level      { return slog.LevelInfo }
@@ -275,14 +276,14 @@ func (ConnectionIgnore) Level() slog.Level     { return slog.LevelDebug }
 func (FirewallBlock) Level() slog.Level        { return slog.LevelInfo }
 func (AliasAttempt) Level() slog.Level         { return slog.LevelInfo }
 func (RegisterAliasSuccess) Level() slog.Level { return slog.LevelInfo }
-func (RegisterAliasError) Level() slog.Level   { return slog.LevelInfo }
+func (RegisterAliasError) Level() slog.Level   { return slog.LevelWarn }
 func (MetricsRequest) Level() slog.Level       { return slog.LevelDebug }
 func (MetricsSuccess) Level() slog.Level       { return slog.LevelDebug }
-func (MetricsError) Level() slog.Level         { return slog.LevelInfo }
+func (MetricsError) Level() slog.Level         { return slog.LevelWarn }
 func (AliasRequest) Level() slog.Level         { return slog.LevelInfo }
 func (AliasSuccess) Level() slog.Level         { return slog.LevelInfo }
-func (AliasUnauthorised) Level() slog.Level    { return slog.LevelInfo }
-func (AliasError) Level() slog.Level           { return slog.LevelInfo }
+func (AliasUnauthorised) Level() slog.Level    { return slog.LevelWarn }
+func (AliasError) Level() slog.Level           { return slog.LevelWarn }
 func (IdentityShared) Level() slog.Level       { return slog.LevelWarn }
 func (SetAlias) Level() slog.Level             { return slog.LevelInfo }
 func (AliasExpired) Level() slog.Level         { return slog.LevelInfo }
@@ -294,7 +295,7 @@ func (SecretsChanged) Level() slog.Level       { return slog.LevelInfo }
 func (LoadAliasesError) Level() slog.Level     { return slog.LevelError }
 func (AliasesUpdated) Level() slog.Level       { return slog.LevelInfo }
 func (WriteAliasesError) Level() slog.Level    { return slog.LevelError }
-func (UpstreamError) Level() slog.Level        { return slog.LevelInfo }
+func (UpstreamError) Level() slog.Level        { return slog.LevelWarn }
 func (SessionWait) Level() slog.Level          { return slog.LevelDebug }
 
 // Level is a warning when something was skipped: the operator should know that entries are missing.
@@ -321,6 +322,15 @@ func peerAttrs(uid UID, side Side, p Peer, more ...slog.Attr) []slog.Attr {
 		attrs = append(attrs, slog.String("remote_address", p.Addr.String()))
 	}
 	return append(attrs, more...)
+}
+
+// readable rounds a duration to three digits or less.
+func readable(d time.Duration) time.Duration {
+	unit := time.Nanosecond
+	for d >= 1000*unit {
+		unit *= 10
+	}
+	return d.Round(unit)
 }
 
 func errAttr(err error) slog.Attr { return slog.Any("err", err) }
@@ -361,12 +371,12 @@ func (e RegisterAliasSuccess) Attrs() []slog.Attr {
 func (e RegisterAliasError) Attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String()),
-		slog.String("alias", string(e.Alias)), errAttr(e.Err), slog.Duration("retry_in", e.RetryIn),
+		slog.String("alias", string(e.Alias)), errAttr(e.Err), slog.Duration("retry_in", readable(e.RetryIn)),
 	}
 }
 func (e MetricsRequest) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer) }
 func (e MetricsSuccess) Attrs() []slog.Attr {
-	return peerAttrs(e.UID, "", e.Peer, slog.Int("bytes", e.Bytes), slog.Duration("took", e.Took))
+	return peerAttrs(e.UID, "", e.Peer, slog.Int("bytes", e.Bytes), slog.Duration("took", readable(e.Took)))
 }
 func (e MetricsError) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer, errAttr(e.Err)) }
 func (e AliasRequest) Attrs() []slog.Attr {
@@ -428,7 +438,7 @@ func (e UpstreamError) Attrs() []slog.Attr {
 }
 func (e SessionWait) Attrs() []slog.Attr {
 	return []slog.Attr{
-		slog.String("remote_key", e.Key.String()), errAttr(e.Err), slog.Duration("retry_in", e.RetryIn),
+		slog.String("remote_key", e.Key.String()), errAttr(e.Err), slog.Duration("retry_in", readable(e.RetryIn)),
 	}
 }
 

@@ -2,9 +2,11 @@ package domain_test
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -65,6 +67,37 @@ func TestRefusedNamesAreCutInLogs(t *testing.T) {
 			if len(a.Value.String()) > 300 {
 				t.Errorf("%s logs %d bytes as %s", e.Name(), len(a.Value.String()), a.Key)
 			}
+		}
+	}
+}
+
+func TestFailuresThatSomebodyShouldLookIntoAreWarnings(t *testing.T) {
+	for _, e := range []domain.Event{domain.RegisterAliasError{}, domain.MetricsError{}, domain.AliasUnauthorised{}, domain.AliasError{}, domain.UpstreamError{}, domain.IdentityShared{}} {
+		if e.Level() != slog.LevelWarn {
+			t.Errorf("%s is at level %s", e.Name(), e.Level())
+		}
+	}
+}
+
+func TestErrorsOfPeersNameTheRightPeer(t *testing.T) {
+	for want, err := range map[string]error{
+		"the scraper does not accept the secret (Unauthorised)": &domain.RemoteError{Message: "Unauthorised", Scraper: true},
+		"scraper reported: alias table is full":                 &domain.RemoteError{Message: "alias table is full", Scraper: true},
+		"client reported: Unauthorised":                         &domain.RemoteError{Message: "Unauthorised"},
+	} {
+		if got := err.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestDurationsInLogLinesAreReadable(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"1.01s": 1009882029, "45.7s": 45678901234, "12.3ms": 12345678, "1m0s": 59999999999, "0s": 0, "999ns": 999, "7.5s": 7500 * time.Millisecond,
+	} {
+		attrs := domain.RegisterAliasError{RetryIn: d}.Attrs()
+		if last := attrs[len(attrs)-1]; last.Key != "retry_in" || last.Value.String() != want {
+			t.Errorf("%s is logged as %s, want %s", d, last, want)
 		}
 	}
 }

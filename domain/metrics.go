@@ -22,11 +22,24 @@ var (
 	ErrClosed       = errors.New("closed")
 )
 
-// RemoteError is a failure that the client itself reported. The message names a uid that the client's own log
-// explains.
-type RemoteError struct{ Message string }
+// Unauthorised is a scraper's answer to a wrong secret, in the JavaScript packages' words.
+const Unauthorised = "Unauthorised"
 
-func (e *RemoteError) Error() string { return "client reported: " + e.Message }
+// RemoteError is a failure that the peer reported. A client's message names a uid that the client's own log explains.
+type RemoteError struct {
+	Message string
+	Scraper bool // reported by a scraper, not by a client
+}
+
+func (e *RemoteError) Error() string {
+	switch {
+	case e.Scraper && e.Message == Unauthorised:
+		return "the scraper does not accept the secret (" + Unauthorised + ")"
+	case e.Scraper:
+		return "scraper reported: " + e.Message
+	}
+	return "client reported: " + e.Message
+}
 
 // TimeoutError says what was waited for and how long. It matches ErrTimeout.
 type TimeoutError struct {

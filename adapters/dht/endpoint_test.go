@@ -243,17 +243,17 @@ func TestRefusalsAreRemoteErrors(t *testing.T) {
 			serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
 				reply(ports.AliasReply{Message: "Unauthorised"})
 			}))
-		}, "client reported: Unauthorised"},
+		}, "the scraper does not accept the secret (Unauthorised)"},
 		"by a limit on names": {func(t *testing.T, w *world) {
 			serveAliases(newLink(w.loop, w.scraper), Config{}, w.aliasHandlers(yes))
-		}, "client reported: alias is 1 bytes long, at most 0 are allowed"},
+		}, "scraper reported: alias is 1 bytes long, at most 0 are allowed"},
 		"of the method": {func(t *testing.T, w *world) {
 			muxrpc.New(newLink(w.loop, w.scraper).mux, muxrpc.Options{Protocol: protocolAlias})
-		}, "client reported: UNKNOWN_METHOD: Unknown method 'alias'"},
+		}, "scraper reported: UNKNOWN_METHOD: Unknown method 'alias'"},
 		"of the version": {func(t *testing.T, w *world) {
 			rpc, _ := muxrpc.New(newLink(w.loop, w.scraper).mux, muxrpc.Options{Protocol: protocolAlias})
 			rpc.Respond(methodAlias, func(_ []byte, reply func([]byte, error)) { reply(nil, decodeError(&VersionError{"too new"})) })
-		}, "client reported: DECODE_ERROR: Could not decode request: too new"},
+		}, "scraper reported: DECODE_ERROR: Could not decode request: too new"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -347,7 +347,7 @@ func TestAliasServerClosesAtTheApplicationsWish(t *testing.T) {
 		conn.Close(nil) // the answer arrives nevertheless
 	})
 	w.open()
-	if got := w.take(); !strings.Contains(got, "registered false client reported: go away") || !strings.HasSuffix(got, "alias close") {
+	if got := w.take(); !strings.Contains(got, "registered false scraper reported: go away") || !strings.HasSuffix(got, "alias close") {
 		t.Errorf("called %s", got)
 	}
 	w.wantClosed()

@@ -58,7 +58,7 @@ func connectionError(err error) error {
 
 // answered turns the failure of a request into what ports promises: an answer that refuses is a RemoteError.
 // ok is false when there was no answer.
-func answered(err error) (remote error, ok bool) {
+func answered(err error) (remote *domain.RemoteError, ok bool) {
 	e, is := errors.AsType[*muxrpc.Error](err)
 	if !is {
 		return nil, false

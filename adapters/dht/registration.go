@@ -100,6 +100,7 @@ func (g *registration) opened() {
 func (g *registration) onAnswer(value []byte, err error) {
 	switch remote, ok := answered(err); {
 	case ok:
+		remote.Scraper = true
 		g.finish(false, remote)
 	case err != nil:
 		return // the channel or the connection has gone, which says why by itself
@@ -109,7 +110,7 @@ func (g *registration) onAnswer(value []byte, err error) {
 		case err != nil:
 			g.finish(false, connectionError(err))
 		case !m.Success:
-			g.finish(false, &domain.RemoteError{Message: cut(m.Message)})
+			g.finish(false, &domain.RemoteError{Message: cut(m.Message), Scraper: true})
 		default:
 			g.waits = g.waits || m.Accepted
 			g.finish(m.Updated, nil)

@@ -101,6 +101,7 @@ func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logg
 		seed = keyfile.NewSeed()
 	}
 	group := app.GroupConfig{Host: h, Transport: t}
+	events := app.NewEventLog(h, log) // one for all targets: their scrapers are the same
 	for _, target := range cfg.targets {
 		s, err := newSource(h, target, o)
 		if err != nil {
@@ -110,11 +111,11 @@ func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logg
 		if target.http != nil {
 			o.upstream[target.alias] = "Exporter " + target.http.String()
 		}
-		aliasLog := log
+		var attrs []any
 		if len(cfg.targets) > 1 {
-			aliasLog = log.With("client", string(target.alias))
+			attrs = []any{"client", string(target.alias)}
 		}
-		tell, count := app.LogEvents(h, aliasLog), o.watch(target.alias)
+		tell, count := events.Listener(attrs...), o.watch(target.alias)
 		group.Clients = append(group.Clients, app.ClientConfig{
 			Source: s, Scrapers: cfg.scrapers, Keys: target.keys(seed),
 			Alias: target.alias, Service: target.service, Hostname: target.hostname, RegisterInterval: cfg.interval,

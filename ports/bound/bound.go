@@ -61,6 +61,7 @@ const (
 	Forget       Policy = "do not remember it"
 	AnswerFail   Policy = "answer with an error"
 	CloseLimited Policy = "close it"
+	CountOnly    Policy = "count it, and say so each minute"
 )
 
 // Limit is a number with its unit, as it stands in the table.

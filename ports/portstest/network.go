@@ -298,7 +298,7 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 					if reply.Success {
 						finish(reply.Updated, nil)
 					} else {
-						finish(false, &domain.RemoteError{Message: reply.Message})
+						finish(false, &domain.RemoteError{Message: reply.Message, Scraper: true})
 					}
 					l.end(nil, nil)
 				})

@@ -1,6 +1,10 @@
 package doctor
 
-import "time"
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
 
 // Our choice.
 const (
@@ -19,4 +23,4 @@ const (
 )
 
 // refusal is what scrapers of either kind answer where the secret is not theirs.
-const refusal = "Unauthorised"
+const refusal = domain.Unauthorised
