@@ -162,11 +162,11 @@ func TestEveryLimitIsInTheTable(t *testing.T) {
 	}
 }
 
-// constantsOf lists the constants of a file's top level.
+// constantsOf lists the constants of a file's top level, and the variables that stand for them.
 func constantsOf(f file) (names []string) {
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
-		if !ok || g.Tok != token.CONST {
+		if !ok || g.Tok != token.CONST && g.Tok != token.VAR {
 			continue
 		}
 		for _, s := range g.Specs {

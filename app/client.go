@@ -228,7 +228,7 @@ func (c *Client) Start(done func(error)) {
 	}
 	c.started = true
 	listener, err := c.cfg.Transport.ListenMetrics(ports.MetricsListen{
-		Keys: c.cfg.Keys, Admit: c.admit, OnOpen: c.onOpen,
+		Keys: c.cfg.Keys, Admit: c.admit, Known: func(k domain.PublicKey) bool { return c.scraper(k) != nil }, OnOpen: c.onOpen,
 	}, func(err error) {
 		if c.closed {
 			return

@@ -122,6 +122,9 @@ const (
 	PathRelayed = peering.PathRelayed
 )
 
+// Refused counts the handshakes that a node dropped at a limit, by the limit.
+type Refused = peering.Refused
+
 // HandshakePayload is what a caller says of itself in its first message.
 type HandshakePayload = wire.NoisePayload
 
@@ -147,6 +150,8 @@ var (
 	ErrSuspended            = peering.ErrSuspended
 	ErrConnectionClosed     = peering.ErrConnectionClosed
 	ErrPeerSilent           = peering.ErrPeerSilent
+	ErrUnopened             = peering.ErrUnopened   // of a connection that came in
+	ErrCrowdedOut           = peering.ErrCrowdedOut // likewise
 	ErrMessageTooLarge      = peering.ErrMessageTooLarge
 	ErrTimeout              = rpc.ErrTimeout
 	ErrTooFewNodes          = rpc.ErrTooFewNodes

@@ -59,8 +59,11 @@ type Conn interface {
 type MetricsListen struct {
 	Keys domain.KeyPair
 	// Admit decides before anything is answered whether a peer may connect. False keeps it out; the payload is
-	// only the peer's word. addr is the peer's address as seen from here.
+	// only the peer's word, and so may be addr, the peer's address.
 	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool
+	// Known reports whether a key is one of those that are expected: they have room however many others come. Nil is
+	// none.
+	Known func(remote domain.PublicKey) bool
 	// OnOpen is called for each connection once its encryption is up, and returns who handles it.
 	OnOpen func(Conn) MetricsHandlers
 }
@@ -81,6 +84,8 @@ type AliasListen struct {
 	Keys domain.KeyPair
 	// Admit decides before anything is answered whether a peer may connect; nil admits all.
 	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool
+	// Known is as in MetricsListen.
+	Known func(remote domain.PublicKey) bool
 	// OnOpen is called for each connection once its encryption is up, and returns who handles it.
 	OnOpen func(Conn) AliasHandlers
 }

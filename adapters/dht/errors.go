@@ -12,11 +12,9 @@ import (
 
 // Ends of connections that have no error of their own.
 var (
-	errPeerEnded       = errors.New("the peer ended the connection")
-	errChannelClosed   = errors.New("the peer closed the channel")
-	errUnopened        = errors.New("the peer did not prove that it is there")
-	errTooManyUnopened = errors.New("too many peers have yet to prove that they are there")
-	errNotAccepted     = errors.New("the peer does not offer this service")
+	errPeerEnded     = errors.New("the peer ended the connection")
+	errChannelClosed = errors.New("the peer closed the channel")
+	errNotAccepted   = errors.New("the peer does not offer this service")
 )
 
 // VersionError refuses a message of a version that is not spoken. Its text is the original's, which travels.

@@ -50,8 +50,6 @@ type link struct {
 	proven domain.PublicKey
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
-	// patience ends a link that does not open in time. It is nil where nobody waits for that, or not any more.
-	patience host.Timer
 	// onClose is for whoever keeps account of links; nil is allowed.
 	onClose func()
 }
@@ -97,7 +95,6 @@ func (l *link) offers(key domain.PublicKey) bool { return !key.IsZero() && l.pro
 
 func (l *link) onOpen() {
 	l.open = true
-	l.stopWaiting()
 	for _, r := range slices.Clone(l.roles) {
 		if slices.Contains(l.roles, r) {
 			r.opened()
@@ -105,21 +102,8 @@ func (l *link) onOpen() {
 	}
 }
 
-// wait ends the link if it does not open in time.
-func (l *link) wait() {
-	l.patience = l.host.AfterFunc(openPatience, func() { l.end(errUnopened) })
-}
-
-func (l *link) stopWaiting() {
-	if l.patience != nil {
-		l.patience.Stop()
-		l.patience = nil
-	}
-}
-
 func (l *link) onDown(err error) {
 	l.closed = true
-	l.stopWaiting()
 	if l.clean {
 		err = nil // how the other side takes our end does not matter any more
 	}

@@ -34,12 +34,6 @@ const (
 	// aliasLinger is how long a scraper keeps a connection whose registration channel was closed, for a metrics
 	// channel of its own or for the client to end it.
 	aliasLinger = 10 * time.Second
-	// openPatience is how long a connection that came in may take to prove that somebody is there, once it has a path:
-	// its first packet says so, and a lost one is sent again for longer than this by nobody who is well.
-	openPatience = 15 * time.Second
-	// maxUnopened bounds those that have not, for each server. All clients of a scraper come at once after a power cut;
-	// handshakes are bounded by as many.
-	maxUnopened = 1024
 	// closeGrace bounds how long closing the transport waits for servers to be unannounced and connections to
 	// end cleanly. What was sent last has then been acknowledged, or sent again a few times.
 	closeGrace = 3 * time.Second

@@ -5,7 +5,7 @@ import "github.com/dhtprom/dhtprom/hyperdht"
 // Sizes tells how much the transport and its node hold in everything that grows with what others do, and how much that
 // may be at most, hyperdht.Unbounded where only the application bounds it. It is for those who look for leaks; names may change.
 func (t *Transport) Sizes(tell func(what string, held, most int)) {
-	asked, pending, adopted, served, unopened, waiting := 0, 0, 0, 0, 0, 0
+	asked, pending, adopted, served := 0, 0, 0, 0
 	for _, l := range t.links {
 		for _, r := range l.roles {
 			if s, ok := r.(*session); ok && s.rpc != nil {
@@ -15,17 +15,9 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	}
 	for _, s := range t.listeners {
 		adopted, served = adopted+len(s.adopted), served+len(s.links)
-		for _, l := range s.links {
-			if !l.open {
-				unopened++
-			}
-		}
-		waiting += s.awaited()
 	}
 	tell("links", len(t.links), hyperdht.Unbounded)
 	tell("links of servers", served, len(t.links))
-	tell("links that have yet to open", unopened, len(t.listeners)*maxUnopened)
-	tell("links that are awaited", waiting, unopened)
 	tell("metrics on own links", adopted, len(t.links))
 	tell("requests on links", asked, hyperdht.Unbounded)
 	tell("requests on channels", pending, asked)

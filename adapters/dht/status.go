@@ -75,6 +75,12 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		}
 	}
 	p := s.Peering
+	refused := func(reason string, n uint64) ports.Counter {
+		return ports.Counter{
+			Name: "handshakes_refused", Help: "Handshakes dropped at a limit.", Value: n,
+			Labels: []ports.Label{{Name: "reason", Value: reason}},
+		}
+	}
 	return []ports.Counter{
 		punches("consistent", "won", p.PunchesConsistentWon), punches("consistent", "lost", p.PunchesConsistentLost),
 		punches("random", "won", p.PunchesRandomWon), punches("random", "lost", p.PunchesRandomLost),
@@ -93,7 +99,9 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "connections_closed", Help: "Encrypted connections that ended.", Value: s.Peering.ConnectionsClosed},
 		{Name: "connections_broken", Help: "Encrypted connections that ended because their stream made no sense.", Value: s.Peering.ConnectionsBroken},
 		{Name: "handshakes_blocked", Help: "Handshakes refused by a server's firewall.", Value: s.Peering.HandshakesBlocked},
-		{Name: "handshakes_refused", Help: "Handshakes dropped because too many were pending.", Value: s.Peering.HandshakesRefused},
+		refused("address", p.Refused.Address), refused("network", p.Refused.Network), refused("queue", p.Refused.Queue), refused("relays", p.Refused.Relays),
+		refused("sender", p.Refused.Sender), refused("share", p.Refused.Share), refused("socket", p.Refused.Socket),
+		{Name: "handshakes_read", Help: "Handshakes that were given a Diffie-Hellman operation.", Value: s.Peering.HandshakesRead},
 		{Name: "handshakes_invalid", Help: "Handshakes that could not be read.", Value: s.Peering.HandshakesInvalid},
 		{Name: "holepunch_consistent", Help: "Hole punches between NATs with consistent ports.", Value: s.Peering.PunchesConsistent},
 		{Name: "holepunch_random", Help: "Hole punches against a NAT with random ports.", Value: s.Peering.PunchesRandom},

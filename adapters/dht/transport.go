@@ -221,18 +221,18 @@ type listener struct {
 // ListenMetrics implements ports.Transport.
 func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (ports.Listener, error) {
 	s := &listener{transport: t, key: m.Keys.Public, metrics: m}
-	return s.listen(m.Keys, m.Admit, ready)
+	return s.listen(m.Keys, m.Admit, m.Known, ready)
 }
 
 // ListenAliases implements ports.Transport.
 func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
 	s := &listener{transport: t, key: a.Keys.Public, aliases: a}
-	return s.listen(a.Keys, a.Admit, ready)
+	return s.listen(a.Keys, a.Admit, a.Known, ready)
 }
 
 type admit = func(domain.PublicKey, domain.HandshakePayload, netip.AddrPort) bool
 
-func (s *listener) listen(keys domain.KeyPair, admit admit, ready func(error)) (ports.Listener, error) {
+func (s *listener) listen(keys domain.KeyPair, admit admit, known func(domain.PublicKey) bool, ready func(error)) (ports.Listener, error) {
 	t := s.transport
 	if t.closing {
 		return nil, domain.ErrClosed
@@ -242,6 +242,9 @@ func (s *listener) listen(keys domain.KeyPair, admit admit, ready func(error)) (
 		opts.Admit = func(remote id.PublicKey, payload *hyperdht.HandshakePayload, from netip.AddrPort) bool {
 			return admit(domain.PublicKey(remote), payloadFrom(payload), from)
 		}
+	}
+	if known != nil {
+		opts.Known = func(remote id.PublicKey) bool { return known(domain.PublicKey(remote)) }
 	}
 	server, err := t.node.Listen(opts, func(err error) {
 		if !s.closing {
@@ -264,9 +267,7 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 	})
 	s.links = append(s.links, l)
 	var err error
-	if !s.await(l) {
-		err = errTooManyUnopened
-	} else if s.aliases.OnOpen != nil {
+	if s.aliases.OnOpen != nil {
 		_, err = serveAliases(l, t.cfg, s.aliases.OnOpen)
 	} else {
 		_, err = serveMetrics(l, s.metrics.OnOpen)
@@ -277,26 +278,6 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 	if err != nil {
 		l.end(err)
 	}
-}
-
-// await bounds the links whose other side has shown a handshake and nothing after it, in time and number: nobody above
-// knows of them yet. It reports whether there was room.
-func (s *listener) await(l *link) bool {
-	if s.awaited() >= maxUnopened {
-		return false
-	}
-	l.wait()
-	return true
-}
-
-// awaited is how many links there is still patience for.
-func (s *listener) awaited() (n int) {
-	for _, l := range s.links {
-		if l.patience != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // connectedTo reports whether a metrics connection with a scraper is open.

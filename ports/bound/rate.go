@@ -1,7 +1,6 @@
 package bound
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -51,6 +50,12 @@ func (b *Bucket) Empty(now host.Instant) bool {
 	return b.tokens == 0
 }
 
+// Full reports whether it holds all its tokens.
+func (b *Bucket) Full(now host.Instant) bool {
+	b.Empty(now)
+	return b.tokens == b.pace.Burst
+}
+
 // Return gives a token back: what it was used for has turned out well.
 func (b *Bucket) Return() { b.tokens = min(b.pace.Burst, b.tokens+1) }
 
@@ -62,44 +67,62 @@ func (b *Bucket) Wait(now host.Instant) time.Duration {
 	return b.since.Add(b.pace.Every).Sub(now)
 }
 
-// Rates are buckets by network, of those that were seen last.
-type Rates struct {
+// Rates are buckets by what they are counted for, of those that were seen last.
+type Rates[K comparable] struct {
 	pace    Pace
 	limit   int
-	buckets map[netip.Prefix]*rate
-	used    list[*rate] // the least recently used first
+	buckets map[K]*Item[rate[K]]
+	used    list[rate[K]] // the least recently used first
 }
 
-// rate is the bucket of a network.
-type rate struct {
-	Bucket
-	net  netip.Prefix
-	item Item[*rate]
+// rate is the bucket of one of those.
+type rate[K comparable] struct {
+	*Bucket
+	key K
 }
 
-// NewRates remembers the buckets of at most limit networks. One that is forgotten starts with a full bucket again.
-func NewRates(limit int, p Pace) *Rates {
-	return &Rates{pace: p, limit: limit, buckets: map[netip.Prefix]*rate{}}
+// NewRates remembers at most limit buckets. One that is forgotten is full when it comes back.
+func NewRates[K comparable](limit int, p Pace) *Rates[K] {
+	return &Rates[K]{pace: p, limit: limit, buckets: map[K]*Item[rate[K]]{}}
 }
 
-// Of is the bucket of a network, until the next call.
-func (r *Rates) Of(now host.Instant, net netip.Prefix) *Bucket {
-	k := r.buckets[net]
-	if k == nil {
+// Of is the bucket of k.
+func (r *Rates[K]) Of(now host.Instant, k K) *Bucket {
+	it := r.buckets[k]
+	if it == nil {
+		r.trim(now)
 		if len(r.buckets) >= r.limit {
-			oldest := r.used.first.Value
-			r.used.remove(&oldest.item)
-			delete(r.buckets, oldest.net)
+			r.forget(r.used.first)
 		}
-		k = &rate{Bucket: *NewBucket(now, r.pace), net: net}
-		k.item.Value = k
-		r.buckets[net] = k
+		it = &Item[rate[K]]{Value: rate[K]{NewBucket(now, r.pace), k}}
+		r.buckets[k] = it
 	} else {
-		r.used.remove(&k.item)
+		r.used.remove(it)
 	}
-	r.used.push(&k.item)
-	return &k.Bucket
+	r.used.push(it)
+	return it.Value.Bucket
 }
 
-// Len is how many networks are remembered.
-func (r *Rates) Len() int { return len(r.buckets) }
+// Len is how many are remembered. Those that were used the longest ago are forgotten if they are full again, since a
+// new one would be the same.
+func (r *Rates[K]) Len(now host.Instant) int {
+	r.trim(now)
+	return len(r.buckets)
+}
+
+func (r *Rates[K]) trim(now host.Instant) {
+	for it := r.used.first; it != nil && it.Value.Full(now); it = r.used.first {
+		r.forget(it)
+	}
+}
+
+func (r *Rates[K]) forget(it *Item[rate[K]]) {
+	r.used.remove(it)
+	delete(r.buckets, it.Value.key)
+}
+
+// Clear forgets all.
+func (r *Rates[K]) Clear() {
+	clear(r.buckets)
+	r.used = list[rate[K]]{}
+}

@@ -248,7 +248,7 @@ func TestFullQueueDropsTheNewestOfTheFullestShare(t *testing.T) {
 
 func TestBucketsRefillAndAreGivenBack(t *testing.T) {
 	now := host.Instant(time.Hour)
-	r := bound.NewRates(2, bound.Pace{Burst: 3, Every: time.Second})
+	r := bound.NewRates[netip.Prefix](2, bound.Pace{Burst: 3, Every: time.Second})
 	take := func(a netip.Addr) (n int) {
 		for r.Of(now, bound.Host(a)).Take(now) {
 			n++
@@ -275,8 +275,12 @@ func TestBucketsRefillAndAreGivenBack(t *testing.T) {
 	}
 	take(addr(0, 2))
 	take(addr(0, 3)) // the third one makes it forget the first
-	if n := take(addr(0, 1)); n != 3 || r.Len() != 2 {
-		t.Errorf("%d of a forgotten one, %d remembered", n, r.Len())
+	if n := take(addr(0, 1)); n != 3 || r.Len(now) != 2 {
+		t.Errorf("%d of a forgotten one, %d remembered", n, r.Len(now))
+	}
+	now = now.Add(3 * time.Second)
+	if r.Len(now) != 0 {
+		t.Errorf("%d full ones are remembered", r.Len(now))
 	}
 }
 

@@ -8,15 +8,99 @@ import (
 func Bounds() []bound.Bound {
 	return []bound.Bound{
 		{
-			Name: "peering.maxSessions", What: "handshakes that have not become a connection",
-			Scope: bound.InAll, Limit: bound.Count(maxSessions), Policy: bound.RefuseNew,
-			Reason:  "each costs a few Diffie-Hellman operations and up to one socket",
-			Counter: "dhtprom_handshakes_refused_total",
+			Name: "peering.handshakePace", What: "handshakes that are read and answered",
+			Scope: bound.InAll, Limit: handshakePace.Limit(), Policy: bound.Wait,
+			Reason:  "about a millisecond each; a restart with thousands of clients passes in seconds",
+			Counter: "dhtprom_handshakes_read_total",
 		},
 		{
-			Name: "peering.maxRemembered", What: "rejected callers whose retransmissions are recognised",
-			Scope: bound.InAll, Limit: bound.Count(maxRemembered), Policy: bound.Forget,
-			Reason: "10 s of rejected handshakes; a forgotten one costs its Diffie-Hellman operations again",
+			Name: "peering.maxWaitingCallers", What: "handshakes that wait for that, turn by turn between networks, addresses and keys",
+			Scope: bound.InAll, Limit: bound.Count(maxWaitingCallers), Policy: bound.DropNewest,
+			Reason:  "a second of them; callers send again each second",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
+		},
+		{
+			Name: "peering.callerPatience", What: "time that one waits",
+			Scope: bound.PerAttempt, Limit: bound.Time(callerPatience), Policy: bound.DropNew,
+			Reason:  "callers give up after four seconds",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
+		},
+		{
+			Name: "peering.socketPace", What: "handshakes of a caller that is seen at its address, by us or by a node that we announced to; those whose connection opens do not count",
+			Scope: bound.PerSocket, Limit: socketPace.Limit(), Policy: bound.DropNew,
+			Reason:  "a process may have hundreds of clients on one socket",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"socket\"}",
+		},
+		{
+			Name: "peering.hostPace", What: "likewise",
+			Scope: bound.PerAddress, Limit: hostPace.Limit(), Policy: bound.DropNew,
+			Reason:  "an office or a carrier has thousands of clients behind one address",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"address\"}",
+		},
+		{
+			Name: "peering.networkPace", What: "likewise",
+			Scope: bound.PerNetwork, Limit: networkPace.Limit(), Policy: bound.DropNew,
+			Reason:  "twice an address",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"network\"}",
+		},
+		{
+			Name: "peering.senderPace", What: "handshakes for callers that the sender may have invented",
+			Scope: bound.PerSender, Limit: senderPace.Limit(), Policy: bound.DropNew,
+			Reason:  "relays of an earlier run lead to us for seconds",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"sender\"}",
+		},
+		{
+			Name: "peering.unknownPace", What: "likewise",
+			Scope: bound.InAll, Limit: unknownPace.Limit(), Policy: bound.DropNew,
+			Reason:  "a few per cent of a core",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"relays\"}",
+		},
+		{
+			Name: "peering.maxPaced", What: "sockets, addresses, networks and senders whose pace is remembered, of each",
+			Scope: bound.InAll, Limit: bound.Count(maxPaced), Policy: bound.DropOldest,
+			Reason: "100 bytes each; one that is forgotten may burst again, below the limit in all",
+		},
+		{
+			Name: "peering.maxCallers", What: "callers without an open connection",
+			Scope: bound.InAll, Limit: bound.Count(maxCallers), Policy: bound.DropFullest,
+			Reason:  "each costs up to one socket and a few kilobytes",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
+		},
+		{
+			Name: "peering.keptKnown", What: "of them, kept for keys that have an alias",
+			Scope: bound.InAll, Limit: bound.Count(keptKnown), Policy: bound.DropFullest,
+			Reason: "what all clients need that come back at once after a restart",
+		},
+		{
+			Name: "peering.keptAnswered", What: "of them, kept for callers that have answered under the keys of the handshake",
+			Scope: bound.InAll, Limit: bound.Count(keptAnswered), Policy: bound.DropFullest,
+			Reason: "punching against a NAT with random ports takes 4 to 7 s; a flood that never follows up cannot shorten it",
+		},
+		{
+			Name: "peering.keptSeen", What: "of them, kept for callers that were seen at their address",
+			Scope: bound.InAll, Limit: bound.Count(keptSeen), Policy: bound.DropFullest,
+			Reason: "they answer within a round trip",
+		},
+		{
+			Name: "peering.keptNamed", What: "of them, kept for callers that the sender may have invented",
+			Scope: bound.InAll, Limit: bound.Count(keptNamed), Policy: bound.DropFullest,
+			Reason: "they answer within a round trip",
+		},
+		{
+			Name: "peering.maxCallersPerKey", What: "callers without an open connection, under a key that has an alias",
+			Scope: bound.PerKey, Limit: bound.Count(maxCallersPerKey), Policy: bound.DropOldest,
+			Reason:  "a client dials once at a time; recorded handshakes can be sent again",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
+		},
+		{
+			Name: "peering.openTimeout", What: "time from a path to the first packet under the keys of the handshake",
+			Scope: bound.PerConnection, Limit: bound.Time(openTimeout), Policy: bound.End,
+			Reason: "a healthy peer's first packet, retransmissions included, arrives well within this",
+		},
+		{
+			Name: "peering.maxRemembered", What: "settled callers whose retransmissions are recognised",
+			Scope: bound.InAll, Limit: bound.Count(maxRemembered), Policy: bound.DropOldest,
+			Reason: "ten seconds of handshakes; one of a forgotten caller costs its Diffie-Hellman operations again",
 		},
 		{
 			Name: "peering.maxRelayedAnswers", What: "routes on which one handshake waits for its answer",

@@ -87,8 +87,9 @@ type Connection struct {
 	onEnd       func()
 	onClose     func(error)
 
-	onTraffic func() // sees that something came from the peer, while a change of path is not proven
-	cancel    func() // stops the search for a path, or for a better one
+	onTraffic func()   // sees that something came from the peer, while a change of path is not proven
+	cancel    func()   // stops the search for a path, or for a better one
+	caller    *session // of a connection that came in
 }
 
 // PublicKey is our key on this connection.
@@ -386,6 +387,9 @@ func (c *Connection) hear() {
 func (c *Connection) opened() {
 	c.open = true
 	c.trail.note(AttemptEvent{Step: AttemptOpen, Path: c.path})
+	if c.caller != nil {
+		c.caller.connectionOpened()
+	}
 	if c.onOpen != nil {
 		c.onOpen()
 	}
@@ -472,6 +476,9 @@ func (c *Connection) close(err error) {
 	if c.cancel != nil {
 		c.cancel()
 		c.cancel = nil
+	}
+	if c.caller != nil {
+		c.caller.connectionOver()
 	}
 	if c.raw != nil {
 		c.raw.Destroy(nil)

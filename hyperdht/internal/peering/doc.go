@@ -23,6 +23,12 @@
 //	   │                               │ 4 tries, 4 s             │ open · LAN · punch
 //	   └──────── nothing left ─────────┴──── all failed ──────────┴──▶ failed(err)
 //
+// # Callers
+//
+// A handshake costs Diffie-Hellman operations, a socket and memory before anything is known of its sender. The intake
+// limits that over all servers of a node: paces before a message is read, turns between networks and addresses while
+// messages wait to be read, and shares of the room for callers until their connections are open.
+//
 // # A server session (hyperdht lib/server.js)
 //
 //	admitted ──answer──▶ waiting (10 s) ──punch message──▶ punching ──onSocket──▶ connected

@@ -30,5 +30,7 @@ var (
 	ErrPeerSilent           = errors.New("nothing was heard from the peer for too long")
 	ErrRemoteBusy           = fmt.Errorf("%w: it is busy with another random punch", ErrRemoteAborted)
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
+	ErrUnopened             = errors.New("no packet from the peer after the handshake")
+	ErrCrowdedOut           = errors.New("dropped in favour of other callers")
 	ErrConnectionClosed     = errors.New("connection closed")
 )

@@ -1,6 +1,10 @@
 package peering
 
-import "time"
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/bound"
+)
 
 // Fixed by the protocol or by what the original does.
 const (
@@ -66,10 +70,27 @@ const (
 	// given up. The transport takes 13 s from the first unanswered packet; this makes it 15 s from the last
 	// answered one, whatever is under way.
 	maxSilentChecks = 2
-	// maxSessions bounds the server sessions that have no connection yet, over all servers of a node. The
-	// original has no bound; each costs a few Diffie-Hellman operations and up to one socket.
-	maxSessions = 1024
-	// maxRemembered bounds the refused callers of a server whose retransmissions are recognised.
+	// maxCallers bounds the callers that have no open connection yet, over all servers of a node. Each costs up to one
+	// socket and a few kilobytes. keptNamed, keptSeen, keptAnswered and keptKnown are what no others take of it from a
+	// class: honest callers answer within a round trip, and known keys are those that all came in before a restart.
+	maxCallers   = 1024
+	keptNamed    = 32
+	keptSeen     = 96
+	keptAnswered = 128
+	keptKnown    = 768
+	// maxCallersPerKey bounds those of one known key. A client dials once at a time; whoever has recorded its
+	// handshakes can send them again.
+	maxCallersPerKey = 8
+	// maxWaitingCallers bounds the handshakes that wait to be read, one second's worth, and callerPatience how long:
+	// callers send again each second, and give up after four.
+	maxWaitingCallers = 512
+	callerPatience    = 4 * time.Second
+	// maxPaced bounds the sockets, hosts and networks whose pace is remembered.
+	maxPaced = 4096
+	// openTimeout is how long a connection that came in may take to open, once it has a path: a healthy peer's first
+	// packet, retransmissions included, arrives well within this.
+	openTimeout = 15 * time.Second
+	// maxRemembered bounds the settled callers whose retransmissions are recognised.
 	maxRemembered = 4096
 	// maxCandidates bounds the relays a connect keeps waiting while its slots are taken.
 	maxCandidates = 64
@@ -97,4 +118,20 @@ const (
 	maxYoung   = 5
 	// announceRetry paces announce cycles that found nobody, so that an unreachable DHT is not hammered.
 	announceRetry = time.Second
+)
+
+// The paces of handshakes, chosen by us. Tokens come back when a connection opens, so that they bind callers which do
+// not follow up, and honest ones only while their connections are being made.
+var (
+	// handshakePace is that of all together. Reading and answering one takes about a millisecond.
+	handshakePace = bound.Pace{Burst: 512, Every: time.Second / 512}
+	// socketPace, hostPace and networkPace are those of callers that are seen at their address. A process may have
+	// hundreds of clients on one socket, and an office or carrier thousands behind one address.
+	socketPace  = bound.Pace{Burst: 512, Every: time.Second / 16}
+	hostPace    = bound.Pace{Burst: 1024, Every: time.Second / 64}
+	networkPace = bound.Pace{Burst: 2048, Every: time.Second / 128}
+	// senderPace and unknownPace are those of senders that this node did not announce to, by host and in all: relays of
+	// an earlier run of this program, for the seconds until its announcement is renewed.
+	senderPace  = bound.Pace{Burst: 128, Every: time.Second / 16}
+	unknownPace = bound.Pace{Burst: 256, Every: time.Second / 64}
 )

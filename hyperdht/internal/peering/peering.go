@@ -43,7 +43,8 @@ type AddressProbe interface {
 type Stats struct {
 	HandshakesInvalid  uint64 // undecodable, or sealed with other keys
 	HandshakesBlocked  uint64 // refused by a server's firewall
-	HandshakesRefused  uint64 // dropped because too many sessions were pending
+	HandshakesRead     uint64 // given a Diffie-Hellman operation
+	Refused            Refused
 	HolepunchesInvalid uint64
 	PunchesOpen        uint64
 	PunchesConsistent  uint64 // between two NATs that keep a socket's port
@@ -66,6 +67,17 @@ type Stats struct {
 	Pool              PoolStats
 }
 
+// Refused counts the handshakes that were dropped at a limit, by the limit.
+type Refused struct {
+	Socket  uint64 // the pace of the caller's socket
+	Address uint64 // the pace of the caller's address
+	Network uint64 // the pace of the caller's network
+	Sender  uint64 // the pace of a sender that the server did not announce to
+	Relays  uint64 // the pace of all such senders
+	Queue   uint64 // too many waited, or one too long
+	Share   uint64 // held, and given up for another one
+}
+
 // Peering is the part of a node that connects peers.
 type Peering struct {
 	host    host.Host
@@ -84,7 +96,7 @@ type Peering struct {
 	connections map[*Connection]uint64 // with their order of birth
 	born        uint64
 	attempts    uint64 // numbers them for the trace
-	sessions    int    // server sessions without a connection
+	intake      *intake
 	suspended   bool
 	closed      bool
 	stats       Stats
@@ -104,6 +116,7 @@ func New(h host.Host, e *rpc.Endpoint, cfg Config) *Peering {
 	}
 	p.pool = newPool(p)
 	p.local = newLocalValidator(p)
+	p.intake = newIntake(p)
 	return p
 }
 
@@ -253,6 +266,7 @@ func (p *Peering) Close(done func()) {
 		done()
 	}, func(s *Server, settled func()) { s.Close(settled) })
 	p.destroyConnections(ErrClosed)
+	p.intake.close()
 }
 
 // each runs f for every server and done once all have settled.

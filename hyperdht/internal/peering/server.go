@@ -14,8 +14,12 @@ type ServerConfig struct {
 	// Keys is the server's identity: clients dial its public key.
 	Keys id.KeyPair
 	// Admit decides by key, before anything is answered, whether a caller may connect; nil admits everybody.
-	// Who is not admitted gets silence. from is where the caller's relay sees it.
+	// Who is not admitted gets silence. from is where the caller's relay sees it; a sender that this server did not
+	// announce to may have invented it.
 	Admit func(remote id.PublicKey, payload *wire.NoisePayload, from netip.AddrPort) bool
+	// Known reports whether the application knows a key. While there are too many callers, room is kept for known ones.
+	// Nil knows none.
+	Known func(remote id.PublicKey) bool
 	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing.
 	OnConnection func(*Connection)
 	// HideLocalAddrs keeps this machine's own addresses from callers, and so the LAN shortcut.
@@ -36,6 +40,7 @@ type Server struct {
 	announcer *announcer
 
 	sessions  []*session          // by id; freed ones are nil
+	firstFree int                 // no id below it is free
 	byMessage map[string]*session // by the bytes of message 1, so that retransmissions meet their session
 	suspended bool
 	closed    bool
@@ -100,11 +105,12 @@ func (s *Server) Close(done func()) {
 // clear drops all sessions that have no connection yet.
 func (s *Server) clear() {
 	sessions := s.sessions
-	s.sessions = nil
+	s.sessions, s.firstFree = nil, 0
 	clear(s.byMessage)
 	for _, h := range sessions {
 		if h != nil {
 			h.drop()
+			s.forget(h)
 		}
 	}
 }
@@ -119,11 +125,11 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 	}
 	h := s.byMessage[string(m.Noise)]
 	if h == nil {
-		if s.p.sessions >= maxSessions {
-			s.p.stats.HandshakesRefused++
+		h = s.addSession(r, m)
+		if !s.p.intake.arrive(h) {
+			s.forget(h)
 			return
 		}
-		h = s.addSession(r, m)
 	}
 	req := *r // the value is borrowed for this turn only, and is not needed for the answer
 	req.Value = nil
@@ -154,33 +160,44 @@ func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
 
 // addSession makes a session under the lowest free id.
 func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
-	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), id: len(s.sessions), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
+	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
 	h.node, h.clientAddr = r.From, m.PeerAddr
-	if h.direct {
+	h.origin = origin{addr: r.From}
+	switch {
+	case h.direct:
 		h.node, h.clientAddr = netip.AddrPort{}, r.From
+		h.origin.seen = true
+	case m.Mode == wire.FromRelay && s.announcer.isRelay(r.From):
+		h.origin = origin{addr: m.PeerAddr, seen: true}
 	}
-	for i, other := range s.sessions {
-		if other == nil {
-			h.id = i
-			break
-		}
+	for s.firstFree < len(s.sessions) && s.sessions[s.firstFree] != nil {
+		s.firstFree++
 	}
+	h.id = s.firstFree
 	if h.id == len(s.sessions) {
 		s.sessions = append(s.sessions, nil)
 	}
 	s.sessions[h.id] = h
 	s.byMessage[h.key] = h
-	s.p.sessions++
-	h.begin()
 	return h
 }
 
-// forget frees a session's id and its message.
+// forget frees a session's id and its message. Forgetting it again does nothing.
 func (s *Server) forget(h *session) {
-	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
+	if h.forgotten {
 		return
 	}
+	h.forgotten = true
+	s.p.intake.release(h)
+	if h.clearing != nil {
+		h.clearing.Stop()
+		s.p.intake.remembering--
+	}
+	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
+		return // the server was closed
+	}
 	s.sessions[h.id] = nil
+	s.firstFree = min(s.firstFree, h.id)
 	for len(s.sessions) > 0 && s.sessions[len(s.sessions)-1] == nil {
 		s.sessions = s.sessions[:len(s.sessions)-1]
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -26,6 +27,14 @@ type session struct {
 	clientAddr netip.AddrPort // the caller, as its relay sees it
 	serverAddr netip.AddrPort // us, as the relay sees us
 
+	origin     origin
+	arrived    host.Instant
+	queued     *bound.Item[*session] // set once it waited to be read
+	held       *bound.Item[*session] // set once it was admitted
+	known      bool                  // the application knows its key
+	answeredUs bool                  // it has proven to have our answer
+	forgotten  bool                  // the server does not have it any more
+
 	ready    bool // reply is final
 	reply    []byte
 	waiting  []func()
@@ -38,13 +47,15 @@ type session struct {
 	requests *rpc.Session
 	round    uint64
 
-	conn       *Connection // once there is a path
+	accepted   *Connection // once there is a path
+	opening    host.Timer  // ends accepted unless it opens
+	conn       *Connection // accepted, if its first path was over a relay
 	relayPath  *relayPath
 	relayKey   id.PublicKey // our choice; zero for none
 	relayToken [32]byte
 	aborted    bool // no direct path will come
 
-	settled  bool // connected or given up; counted out of the pending ones
+	settled  bool // connected or given up
 	prepunch host.Timer
 	clearing host.Timer
 }
@@ -105,28 +116,29 @@ func (h *session) begin() {
 		h.refuse()
 		return
 	}
+	if !p.intake.hold(h) {
+		h.s.forget(h) // so that it may come again
+		return
+	}
 	if h.s.cfg.HideLocalAddrs {
 		h.answer(hs, nil)
 		return
 	}
 	p.local.validated(func(local []netip.AddrPort) {
-		if h.s.quiet() {
+		switch {
+		case h.forgotten:
+		case h.s.quiet():
 			h.refuse()
-			return
+		default:
+			h.answer(hs, local)
 		}
-		h.answer(hs, local)
 	})
 }
 
 // refuse answers with silence, to retransmissions too for as long as there is room to remember them.
 func (h *session) refuse() {
 	h.trail.note(AttemptEvent{Step: AttemptRefused, Node: h.node, Addr: h.clientAddr})
-	if len(h.s.byMessage) > maxRemembered {
-		h.settle()
-		h.s.forget(h)
-	} else {
-		h.clearLater()
-	}
+	h.clearLater()
 	h.decide(nil)
 }
 
@@ -307,7 +319,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	if path == PathPunched && h.puncher != nil {
 		h.puncher.won()
 	}
-	h.clearLater()
+	defer h.clearLater()
 	h.stopPrepunch()
 	if h.conn != nil { // over the relay
 		h.relayPath.upgrade(h.conn, sock, h.payload.UDX.ID, from, path)
@@ -333,12 +345,34 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 	c := h.s.p.newConnection(h.trail, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
 	c.hand(h.s.cfg.OnConnection)
+	c.caller = h
+	h.accepted = c
+	h.opening = h.s.p.host.AfterFunc(openTimeout, func() { c.Destroy(ErrUnopened) })
 	c.start(raw, h.keys, path)
 	if path == PathRelayed {
 		h.conn = c
 		c.cancel = h.connectionClosed
 	}
 	return c
+}
+
+// connectionOpened notes that the caller has proven to be there.
+func (h *session) connectionOpened() {
+	h.opening.Stop()
+	h.s.p.intake.opened(h)
+	if h.settled {
+		h.s.p.intake.release(h)
+	} else {
+		h.s.p.intake.answered(h) // and looks for a better path than the relay's
+	}
+}
+
+// connectionOver stops counting a caller whose connection has ended.
+func (h *session) connectionOver() {
+	h.opening.Stop()
+	if h.settled {
+		h.s.p.intake.release(h)
+	}
 }
 
 // connectionClosed hears of the end of a connection that was made over a relay.
@@ -361,6 +395,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 		h.s.p.stats.HolepunchesInvalid++
 		return
 	}
+	h.s.p.intake.answered(h)
 	u := h.puncher
 	if u == nil || u.destroyed {
 		return
@@ -503,26 +538,36 @@ func (h *session) stopPrepunch() {
 
 // clearLater forgets the session in a while; until then it answers retransmissions.
 func (h *session) clearLater() {
-	h.settle()
-	if h.clearing == nil {
+	h.settled = true
+	if h.accepted == nil || h.accepted.open || h.accepted.closed {
+		h.s.p.intake.release(h)
+	}
+	if h.clearing == nil && !h.forgotten {
 		h.clearing = h.s.p.host.AfterFunc(sessionClearWait, func() { h.s.forget(h) })
+		h.s.p.intake.remember(h)
 	}
 }
 
-func (h *session) settle() {
-	if !h.settled {
-		h.settled = true
-		h.s.p.sessions--
+// evict gives a caller up for another one. What it has open stays open.
+func (h *session) evict() {
+	switch c := h.accepted; {
+	case c == nil:
+		h.trail.note(AttemptEvent{Step: AttemptAborted, Addr: h.clientAddr, Err: ErrCrowdedOut})
+		h.drop()
+		h.s.forget(h)
+	case c.open:
+		h.abort() // the search for a better path
+		h.clearLater()
+	default:
+		c.Destroy(ErrCrowdedOut)
 	}
 }
 
-// drop ends the session at once, for a server that closes.
+// drop ends what has no connection yet, at once.
 func (h *session) drop() {
-	h.settle()
+	h.settled = true
+	h.s.p.intake.release(h)
 	h.stopPrepunch()
-	if h.clearing != nil {
-		h.clearing.Stop()
-	}
 	if h.raw != nil && h.conn == nil {
 		raw := h.raw
 		h.raw = nil

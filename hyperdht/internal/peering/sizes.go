@@ -13,8 +13,12 @@ func (p *Peering) Sizes(tell func(what string, held, most int)) {
 		messages += len(s.byMessage)
 	}
 	tell("connections", len(p.connections), Unbounded)
-	tell("sessions without a connection", p.sessions, min(sessions, maxSessions))
-	tell("sessions of callers", sessions, maxSessions+maxRemembered+len(p.connections))
+	in := p.intake
+	tell("callers", in.held.Len(), maxCallers)
+	tell("callers that wait", in.waiting.Len(), maxWaitingCallers)
+	tell("callers that are remembered", in.remembering, maxRemembered)
+	tell("sessions of callers", sessions, in.held.Len()+in.waiting.Len()+in.remembering)
+	tell("paces of callers", in.paces(), 4*maxPaced)
 	tell("first messages", messages, sessions)
 	tell("servers", len(p.servers), len(p.listening))
 	tell("random punches", p.randomPunches, randomPunchLimit)
