@@ -106,7 +106,6 @@ var noBounds = map[string]string{
 	"domain.maxPlainFrame":    "fixed by the protocol, see secret.MaxMessage",
 	"hosts.maxName":           "fixed by the DNS; longer names are cut in logs",
 	"hyperdht.maxLookupPeers": "fixed by the protocol",
-	"hosts.maxName":           "a DNS name",
 	"mux.MaxFrame":            "fixed by the protocol, see secret.MaxMessage",
 	"mux.MaxPayload":          "fixed by the protocol, see secret.MaxMessage",
 	"muxrpc.maxPayload":       "mux.MaxPayload",

@@ -79,6 +79,9 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	limit, full := g.gate.full(s.cfg.Host.Now(), k.peer.Key, k.peer.Addr.Addr())
 	g.gate.enter(k.peer)
 	s.stats.AliasConnections = g.gate.open
+	if s.table.Serves(k.peer.Key) {
+		conn.Trust()
+	}
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
 	if s.sessions[k.peer.Key] == nil {
 		tell(s.cfg.OnEvent, domain.ConnectionIgnore{UID: k.uid, Peer: k.peer})
@@ -130,6 +133,7 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 		k.idle.Reset(aliasIdle)
 		if !k.known {
 			k.known = true
+			k.conn.Trust()
 			k.registry.gate.known(k.peer)
 		}
 	}

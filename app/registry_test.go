@@ -29,12 +29,15 @@ type caller struct {
 	key      domain.PublicKey
 	addr     netip.Addr
 	handlers ports.AliasHandlers
+	trusted  bool
 	ended    bool
 }
 
 func (c *caller) Peer() domain.Peer {
 	return domain.Peer{Key: c.key, Addr: netip.AddrPortFrom(c.addr, 4000)}
 }
+
+func (c *caller) Trust() { c.trusted = true }
 
 func (c *caller) Close(error) {
 	if !c.ended {
@@ -308,5 +311,25 @@ func TestGoodbyeNeedsTheSecret(t *testing.T) {
 	}
 	if a := leave(registration("web", 2)); !a.Success || !a.Updated || len(w.aliases()) != 0 {
 		t.Errorf("with the right one: %+v", a)
+	}
+}
+
+// A connection may hold what the protocol needs once its peer has shown a secret, or is a key of the table.
+func TestConnectionIsTrustedAfterASecretOrWithAKeyOfTheTable(t *testing.T) {
+	w, door := newDoor(t)
+	stranger, wrong := door.call(w, 50), registration("web", 2)
+	wrong.Secret = domain.SecretFrom([32]byte{1})
+	stranger.ask(wrong)
+	if stranger.trusted {
+		t.Error("trusted with a wrong secret")
+	}
+	stranger.ask(registration("web", 2))
+	if !stranger.trusted {
+		t.Error("not trusted with the right secret")
+	}
+	w.loop.Advance(time.Second)
+	known := door.callFrom(w, registration("web", 2).Register.Key, netip.MustParseAddr("192.0.2.77"))
+	if !known.trusted {
+		t.Error("a key of the table is not trusted")
 	}
 }

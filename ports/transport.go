@@ -50,6 +50,9 @@ type Listener interface {
 // Conn is one incoming connection, for those who must end it.
 type Conn interface {
 	Peer() domain.Peer
+	// Trust lifts the limits on what the peer can make this side hold, because it has proven that it may. Connections to
+	// a metrics server are trusted from the start, since its Admit knows the peers; those to a registration service are not.
+	Trust()
 	// Close ends the connection: cleanly, after what was sent has arrived, when reason is nil; at once
 	// otherwise, and OnError reports the reason.
 	Close(reason error)

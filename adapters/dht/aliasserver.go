@@ -83,6 +83,9 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 // Peer is the other side.
 func (s *aliasServer) Peer() domain.Peer { return s.link.peer() }
 
+// Trust implements ports.Conn.
+func (s *aliasServer) Trust() { s.link.conn.Trust() }
+
 // Close ends the connection. When the scraper has a session on it, only the channel ends.
 func (s *aliasServer) Close(reason error) {
 	if !s.active {

@@ -26,6 +26,8 @@ type fakeConn struct {
 	key  id.PublicKey
 	addr netip.AddrPort
 	path hyperdht.Path
+
+	trusted bool
 }
 
 func (c *fakeConn) OnStart(f func())              { c.onStart = f }
@@ -35,6 +37,7 @@ func (c *fakeConn) Close()                        { c.Pipe.End() }
 func (c *fakeConn) RemotePublicKey() id.PublicKey { return c.key }
 func (c *fakeConn) RemoteAddr() netip.AddrPort    { return c.addr }
 func (c *fakeConn) Path() hyperdht.Path           { return c.path }
+func (c *fakeConn) Trust()                        { c.trusted = true }
 
 var (
 	clientKey  = id.KeyPairFromSeed(id.Seed{1}).Public

@@ -25,6 +25,8 @@ type conn interface {
 	RemotePublicKey() id.PublicKey
 	RemoteAddr() netip.AddrPort
 	Path() hyperdht.Path
+	// Trust lifts the limits on what the other side can make this node hold.
+	Trust()
 }
 
 var _ conn = (*hyperdht.Connection)(nil)

@@ -56,6 +56,9 @@ func (s *metricsServer) onRequest(value []byte, reply func([]byte, error)) {
 // Peer is the other side.
 func (s *metricsServer) Peer() domain.Peer { return s.link.peer() }
 
+// Trust implements ports.Conn.
+func (s *metricsServer) Trust() { s.link.conn.Trust() }
+
 // Close ends the connection. When a registration is under way on it, only the channel ends.
 func (s *metricsServer) Close(reason error) {
 	if !s.active {

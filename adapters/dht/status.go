@@ -74,6 +74,12 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 			Labels: []ports.Label{{Name: "kind", Value: kind}, {Name: "result", Value: result}},
 		}
 	}
+	unproven := func(reason string, n uint64) ports.Counter {
+		return ports.Counter{
+			Name: "unproven_connections_closed", Help: "Connections closed because their peer exceeded a memory limit before it had proven anything.",
+			Value: n, Labels: []ports.Label{{Name: "reason", Value: reason}},
+		}
+	}
 	p := s.Peering
 	refused := func(reason string, n uint64) ports.Counter {
 		return ports.Counter{
@@ -98,6 +104,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "connections_opened", Help: "Encrypted connections that found a path.", Value: s.Peering.ConnectionsOpened},
 		{Name: "connections_closed", Help: "Encrypted connections that ended.", Value: s.Peering.ConnectionsClosed},
 		{Name: "connections_broken", Help: "Encrypted connections that ended because their stream made no sense.", Value: s.Peering.ConnectionsBroken},
+		unproven("message", p.UnprovenTooLong), unproven("memory", s.Streams.OverLimit), unproven("total", s.Streams.Shed),
 		{Name: "handshakes_blocked", Help: "Handshakes refused by a server's firewall.", Value: s.Peering.HandshakesBlocked},
 		refused("address", p.Refused.Address), refused("network", p.Refused.Network), refused("queue", p.Refused.Queue), refused("relays", p.Refused.Relays),
 		refused("sender", p.Refused.Sender), refused("share", p.Refused.Share), refused("socket", p.Refused.Socket),

@@ -237,7 +237,7 @@ func (s *listener) listen(keys domain.KeyPair, admit admit, known func(domain.Pu
 	if t.closing {
 		return nil, domain.ErrClosed
 	}
-	opts := hyperdht.ListenOptions{Keys: keyPairOf(keys), OnConnection: s.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough)}
+	opts := hyperdht.ListenOptions{Keys: keyPairOf(keys), OnConnection: s.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: s.aliases.OnOpen != nil}
 	if admit != nil {
 		opts.Admit = func(remote id.PublicKey, payload *hyperdht.HandshakePayload, from netip.AddrPort) bool {
 			return admit(domain.PublicKey(remote), payloadFrom(payload), from)

@@ -464,12 +464,12 @@ func TestTooManyChannelsAreRejected(t *testing.T) {
 
 func TestAFloodOfOpensEndsAtTheLastNumber(t *testing.T) {
 	w := newLone(t)
-	for i := range 1 << 16 {
+	for i := range 2 * mux.MaxChannels {
 		w.wire.B.Inject(openFrame(i+1, "p"))
 	}
 	w.wire.Run()
 	w.wantOpen()
-	w.wire.B.Inject(openFrame(1<<16+1, "p"))
+	w.wire.B.Inject(openFrame(2*mux.MaxChannels+1, "p"))
 	w.wire.Run()
 	if closed, err := w.wire.B.Closed(); !closed || !isViolation(err) {
 		t.Errorf("closed %v with %v, want a protocol violation", closed, err)

@@ -29,7 +29,7 @@ const (
 
 	// maxNumbers bounds the numbers a side may use. They outrun MaxChannels when opens are sent faster than
 	// rejects come back; each costs a pointer.
-	maxNumbers = 1 << 16
+	maxNumbers = 2 * MaxChannels
 	// maxOffers bounds the opens that wait for handlers which hold them.
 	maxOffers = 64
 	// maxHeld bounds what waits for channels that are not paired yet. A pause stops everything but the rest

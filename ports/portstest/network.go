@@ -143,6 +143,9 @@ type link struct {
 
 func (l *link) Peer() domain.Peer { return l.peer }
 
+// Trust does nothing: connections of this network have no limits.
+func (l *link) Trust() {}
+
 // Close is the serving end's.
 func (l *link) Close(reason error) {
 	if reason == nil {

@@ -149,6 +149,12 @@ func Bounds() []bound.Bound {
 			Reason: "no client needs more; --relay.max-pairs-per-key",
 		},
 		{
+			Name: "peering.maxUnprovenMessage", What: "message of a peer that has proven nothing",
+			Scope: bound.PerPacket, Limit: bound.Bytes(maxUnprovenMessage), Policy: bound.End,
+			Reason:  "a registration with three names of 4 KiB fits, which is answered with a reason; requests to a relay have 50 bytes",
+			Counter: `dhtprom_unproven_connections_closed_total{reason="message"}`,
+		},
+		{
 			Name: "peering.maxScratch", What: "frame buffer kept between messages",
 			Scope: bound.PerConnection, Limit: bound.Bytes(maxScratch), Policy: bound.Forget,
 			Reason: "one large message must not hold memory for the life of a connection",

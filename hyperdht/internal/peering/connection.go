@@ -66,9 +66,12 @@ type Connection struct {
 	lingering bool
 	closed    bool
 	held      bool // the application has not seen this connection yet
-	paused    bool
-	err       error
-	path      Path
+	trusted   bool // see Trust
+	// unproven means that an open connection is not trusted yet.
+	unproven bool
+	paused   bool
+	err      error
+	path     Path
 
 	pending   [][]byte // messages sent before there was a path
 	buf       []byte   // scratch for frames
@@ -150,6 +153,30 @@ func (c *Connection) OnEnd(f func()) { c.onEnd = f }
 
 // OnClose sets what runs when the connection is over: nil after both sides ended it, the reason otherwise.
 func (c *Connection) OnClose(f func(error)) { c.onClose = f }
+
+// Trust lifts the limits on what the other side can make this node hold, because it has proven that it may: 64 kB in all,
+// and messages of maxUnprovenMessage bytes. A connection is trusted when it opens, unless its server says
+// KeepLimited. Trusting twice is harmless.
+func (c *Connection) Trust() {
+	if c.trusted {
+		return
+	}
+	c.trusted = true
+	if c.started && !c.closed {
+		c.sec.LimitReceive(secret.MaxMessage)
+		c.raw.Trust()
+	}
+}
+
+// memory is what the connection holds above its raw stream, in bytes. What is sent is the application's choice where the
+// peer cannot ask for anything yet: before the connection opens, and on the side that dialled.
+func (c *Connection) memory() int {
+	n := connectionMemory + c.sec.Held()
+	if c.unproven && !c.initiator {
+		n += c.raw.SendMemory() + cap(c.buf)
+	}
+	return n
+}
 
 // SetKeepAlive changes how long the connection may be silent before an empty message goes out; 0 is never.
 func (c *Connection) SetKeepAlive(d time.Duration) {
@@ -271,6 +298,15 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	c.remote, c.hash = keys.RemotePublicKey, keys.Hash
 	c.sec = secret.New(c.initiator, keys, c.p.host.Rand())
 	c.started = true
+	switch {
+	case c.trusted:
+		raw.Trust()
+	case c.unproven:
+		c.sec.LimitReceive(maxUnprovenMessage)
+		fallthrough
+	default: // before it opens, nothing but a header is accepted
+		raw.Confine(c.memory)
+	}
 	c.release = c.p.pool.ref(raw.Socket())
 	c.p.stats.ConnectionsOpened++
 	c.trail.key = c.remote
@@ -368,6 +404,9 @@ func (c *Connection) receive(chunk []byte) {
 	err := c.sec.Receive(chunk, c.deliver)
 	if err != nil && !c.closed {
 		c.p.stats.ConnectionsBroken++
+		if err == secret.ErrTooLong {
+			c.p.stats.UnprovenTooLong++
+		}
 		c.Destroy(err)
 		return
 	}
@@ -386,6 +425,9 @@ func (c *Connection) hear() {
 
 func (c *Connection) opened() {
 	c.open = true
+	if !c.unproven {
+		c.Trust()
+	}
 	c.trail.note(AttemptEvent{Step: AttemptOpen, Path: c.path})
 	if c.caller != nil {
 		c.caller.connectionOpened()

@@ -105,6 +105,7 @@ func (p *Peering) Connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 		noise:   noise.NewInitiator(keys, remote, p.host.Rand()),
 	}
 	c.raw = p.streams.New(c.firewall)
+	c.raw.Confine(nil)
 	c.raw.OnClose(func(err error) {
 		if c.raw != nil && err != nil {
 			c.fail(err)

@@ -64,6 +64,7 @@ type Stats struct {
 	ConnectionsOpened uint64
 	ConnectionsClosed uint64
 	ConnectionsBroken uint64 // ended because the encrypted stream made no sense
+	UnprovenTooLong   uint64 // of them, because of a message that is too long before the peer has proven anything
 	Pool              PoolStats
 }
 

@@ -48,6 +48,7 @@ func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
 	rp.direct = true
 	p.stats.RelayAttempts++
 	rp.conn = p.Connect(relay, ConnectOptions{})
+	rp.conn.unproven = true // the other side may have chosen the relay
 	m := mux.New(rp.conn)
 	own := rp.conn.PublicKey()
 	ch, err := m.Open(mux.ChannelOptions{

@@ -75,7 +75,7 @@ func (p *Peering) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, e
 		cfg.MaxPairsPerKey = defaultRelayPairsPerKey
 	}
 	r := &RelayServer{p: p, cfg: cfg, pairs: make(map[[32]byte]*relayPair), perKey: make(map[id.PublicKey]int)}
-	sc := ServerConfig{Keys: cfg.Keys, OnConnection: r.accept}
+	sc := ServerConfig{Keys: cfg.Keys, OnConnection: r.accept, KeepLimited: true}
 	if cfg.Admit != nil {
 		sc.Admit = func(remote id.PublicKey, _ *wire.NoisePayload, _ netip.AddrPort) bool { return cfg.Admit(remote) }
 	}

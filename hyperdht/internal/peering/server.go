@@ -28,6 +28,9 @@ type ServerConfig struct {
 	NeverPunch bool
 	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
 	RelayThrough []id.PublicKey
+	// KeepLimited keeps connections limited after they have opened, until Connection.Trust: for servers that admit
+	// callers they know nothing of.
+	KeepLimited bool
 	// ReusableSocket offers callers to dial again over the same socket.
 	ReusableSocket bool
 }

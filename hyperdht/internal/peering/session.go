@@ -154,6 +154,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	}
 	if refusal == wire.ErrorNone {
 		h.raw = p.streams.New(h.firewall)
+		h.raw.Confine(nil)
 		h.raw.OnClose(func(error) { h.rawClosed() })
 	}
 	if relays := h.s.cfg.RelayThrough; len(relays) > 0 && refusal == wire.ErrorNone {
@@ -344,6 +345,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 // connect makes the connection and hands it to the application.
 func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 	c := h.s.p.newConnection(h.trail, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
+	c.unproven = h.s.cfg.KeepLimited
 	c.hand(h.s.cfg.OnConnection)
 	c.caller = h
 	h.accepted = c

@@ -80,8 +80,12 @@ func (s *Stream) Format(f fmt.State, _ rune) { io.WriteString(f, "secret.Stream"
 // Opened reports whether the other side's header has arrived, which proves that it is there.
 func (s *Stream) Opened() bool { return s.opened }
 
-// LimitReceive lowers the longest message that Receive accepts, in bytes of plain text.
+// LimitReceive sets the longest message that Receive accepts, in bytes of plain text; MaxMessage at most. A longer one
+// fails with ErrTooLong once its length has arrived.
 func (s *Stream) LimitReceive(n int) { s.limit = min(n, MaxMessage) }
+
+// Held is how much memory the frame that is being received takes, in bytes.
+func (s *Stream) Held() int { return len(s.buf) }
 
 // AppendHeader appends the header message, which must be the first thing that is sent.
 func (s *Stream) AppendHeader(dst []byte) []byte {

@@ -9,4 +9,14 @@ const (
 	lingerTime = 30 * time.Second
 	// maxLingering bounds the closed streams remembered; the oldest go first.
 	maxLingering = 1024
+	// MaxConfined bounds what one stream of an unproven peer makes its node hold, in bytes of memory: packets received
+	// out of order, packets sent and not acknowledged, what the layers above hold, and the objects themselves.
+	MaxConfined = 64 << 10
+	// maxConfinedTotal bounds that of all such streams together: a thousand at their most, six times as many of honest
+	// peers, which hold ten kilobytes each for a round trip or two.
+	maxConfinedTotal = 64 << 20
+	// confinedReceive is the part of MaxConfined for received packets: an initial flight of ten packets with the first one lost.
+	confinedReceive = 20 << 10
+	// streamMemory is what a stream takes by itself: machine, timer and table entries.
+	streamMemory = 3 << 10
 )

@@ -4,6 +4,9 @@ package stream
 // have no bound of their own: who makes them bounds them, which -1 stands for.
 func (t *Table) Sizes(tell func(what string, held, most int)) {
 	tell("streams", len(t.streams), -1)
+	tell("streams of unproven peers", len(t.account.streams), len(t.streams))
+	tell("bytes held for unproven peers", t.account.total, maxConfinedTotal)
+	tell("bytes held for one unproven peer", t.account.most(), MaxConfined)
 	tell("closed streams", len(t.linger.queue), maxLingering)
 	tell("ids of closed streams", len(t.linger.byID), len(t.linger.queue))
 }

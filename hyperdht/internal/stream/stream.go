@@ -40,6 +40,11 @@ type Stream struct {
 	onMoved   func()
 	moved     bool
 
+	// See Confine.
+	confined bool
+	measured int // bytes in the account
+	above    func() int
+
 	// Relaying: what this stream receives leaves through target; sources relay into this one.
 	target  *Stream
 	sources []*Stream
@@ -248,6 +253,7 @@ func (s *Stream) endTurn() {
 		s.endOwed = false
 		s.onEnd()
 	}
+	s.measure()
 	if s.closed {
 		s.announceClose()
 	}
@@ -269,6 +275,7 @@ func (s *Stream) announceClose() {
 // finish is what follows when the machine is closed, from within or from outside.
 func (s *Stream) finish(err error) {
 	s.closed, s.err = true, err
+	s.release()
 	s.table.forget(s)
 	s.unlink(err)
 	s.table.host.Trace(Closed{ID: s.id, Err: err})

@@ -49,6 +49,8 @@ type TableStats struct {
 	Relayed        uint64 // packets passed on
 	RelayDropped   uint64 // packets for a leg that is not connected yet
 	Lingered       uint64 // last acknowledgements repeated for closed streams
+	OverLimit      uint64 // streams of unproven peers that held too much
+	Shed           uint64 // streams that ended because all unproven peers together held too much
 	Retransmits    uint64 // packets sent again, by closed streams too
 }
 
@@ -58,6 +60,7 @@ type Table struct {
 	config  udx.Config
 	streams map[uint32]*Stream
 	linger  lingering
+	account account
 	created uint64
 	closed  bool
 	relay   []byte // where relayed packets get their new id

@@ -98,6 +98,8 @@ type Machine struct {
 	expected    Seq
 	recv        recvQueue
 	buffer      int
+	reserve     int // the buffer of a peer that is not confined
+	confined    int // memory that received packets may take; 0: whatever the buffer takes
 	advertised  int // the window of the last packet sent
 	paused      bool
 	ackNeeded   bool
@@ -158,7 +160,7 @@ func (m *Machine) Init(owner Owner, cfg Config) {
 		owner: owner, pool: cfg.Pool,
 		acked: cfg.FirstSeq, sent: cfg.FirstSeq, next: cfg.FirstSeq, fack: cfg.FirstSeq,
 		window: DefaultWindow, wlSeq: cfg.FirstAck, wlAck: cfg.FirstSeq,
-		expected: cfg.FirstAck, buffer: cfg.ReceiveBuffer, advertised: cfg.ReceiveBuffer,
+		expected: cfg.FirstAck, buffer: cfg.ReceiveBuffer, reserve: cfg.ReceiveBuffer, advertised: cfg.ReceiveBuffer,
 		rack:   rackState{end: cfg.FirstSeq},
 		maxMTU: cfg.MaxMTU,
 		timers: stoppedTimers(),
@@ -341,7 +343,7 @@ func (m *Machine) Abandon() {
 		}
 	}
 	m.ring, m.flight, m.lost = nil, packetList{}, packetList{}
-	m.acked, m.sent, m.inFlight, m.inFlightPayload, m.queued = m.next, m.next, 0, 0, 0
+	m.acked, m.sent, m.sacked, m.inFlight, m.inFlightPayload, m.queued = m.next, m.next, 0, 0, 0, 0
 	m.recv.clear(m.pool)
 	m.timers = stoppedTimers()
 }
@@ -363,6 +365,23 @@ func (m *Machine) Pause() { m.paused = true }
 
 // Resume ends a pause. What was held is handed over by Deliver.
 func (m *Machine) Resume() { m.paused = false }
+
+// Confine bounds the memory that received packets take while they wait, in bytes, and the advertised window with it. 0
+// ends that: the window opens again with the next Flush. What is held already stays.
+func (m *Machine) Confine(memory int) {
+	m.confined, m.buffer = memory, m.reserve
+	if memory > 0 {
+		m.buffer = min(memory, m.reserve)
+	}
+}
+
+// SendMemory is what the packets take that are not acknowledged, and those that have not left, in bytes.
+func (m *Machine) SendMemory() int {
+	return (int(m.next-m.acked)-m.sacked)*packetMemory + len(m.ring)*pointerSize
+}
+
+// ReceiveMemory is what the packets take that wait for the reader or for others, in bytes.
+func (m *Machine) ReceiveMemory() int { return m.recv.memory }
 
 // Holding reports whether Deliver has something to do.
 func (m *Machine) Holding() bool { return m.recv.unread > 0 }

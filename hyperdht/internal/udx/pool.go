@@ -44,6 +44,19 @@ func (p *Pool) release(pk *packet) {
 	}
 }
 
+// bufferSize is the size of the buffer for n bytes.
+func bufferSize(n int) int {
+	switch {
+	case n == 0:
+		return 0
+	case n > largeBuffer:
+		return n
+	case n > smallBuffer:
+		return largeBuffer
+	}
+	return smallBuffer
+}
+
 // buffer returns an empty buffer with room for n bytes.
 func (p *Pool) buffer(n int) []byte {
 	list, size := &p.small, smallBuffer

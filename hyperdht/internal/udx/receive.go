@@ -70,7 +70,7 @@ func (m *Machine) receiveData(p *Packet) {
 	held := m.recv.unread + m.recv.gapped + len(payload)
 	switch {
 	case p.Seq == m.expected && m.reading():
-	case int(p.Seq-m.expected) >= maxReorder, held > m.buffer+windowSlack:
+	case int(p.Seq-m.expected) >= maxReorder, held > m.buffer+windowSlack, m.beyondMemory(p.Seq, len(payload)):
 		m.stats.BeyondWindow++ // not taken, so not acked: it will come again
 		return
 	}
@@ -94,6 +94,11 @@ func (m *Machine) receiveData(p *Packet) {
 	if m.endSeen && len(m.recv.runs) > 0 {
 		m.recv.dropGapped(m.pool) // numbers after END are nonsense; do not report them
 	}
+}
+
+// beyondMemory reports whether a confined peer's packet would take more memory than there is for it.
+func (m *Machine) beyondMemory(s Seq, n int) bool {
+	return m.confined > 0 && m.recv.memory+m.recv.cost(m.expected, s, n) > m.confined
 }
 
 // reading reports whether in-order data goes straight to the reader.

@@ -11,6 +11,8 @@ type recvQueue struct {
 	chunks [][]byte
 	gapped int // bytes in slots
 	unread int // bytes in chunks
+	// memory is what slots, runs and chunks take, whatever is in them: a packet of one byte has a buffer of its own.
+	memory int
 }
 
 type recvSlot struct {
@@ -49,6 +51,7 @@ func (q *recvQueue) insert(pool *Pool, next, s Seq, payload []byte, end bool) {
 	slot := recvSlot{end: end}
 	if len(payload) > 0 {
 		slot.payload = append(pool.buffer(len(payload)), payload...)
+		q.memory += cap(slot.payload)
 	}
 	q.slots[int(s)&(len(q.slots)-1)] = slot
 	q.gapped += len(payload)
@@ -71,15 +74,33 @@ func (q *recvQueue) insert(pool *Pool, next, s Seq, payload []byte, end bool) {
 	}
 }
 
-// grow makes room for number s; all kept numbers lie in [next, next+maxReorder).
-func (q *recvQueue) grow(next, s Seq) {
+// slotMemory is what a slot takes, with its share of the runs.
+const slotMemory = 40
+
+// slotsFor is how many slots there must be for number s.
+func (q *recvQueue) slotsFor(next, s Seq) int {
 	n := max(len(q.slots), 32)
 	for n <= int(s-next) {
 		n *= 2
 	}
+	return n
+}
+
+// cost is how much more memory n bytes of packet s take at most, when they have to be kept.
+func (q *recvQueue) cost(next, s Seq, n int) int {
+	if s == next {
+		return bufferSize(max(n, smallBuffer+1))
+	}
+	return bufferSize(n) + slotMemory*(q.slotsFor(next, s)-len(q.slots))
+}
+
+// grow makes room for number s; all kept numbers lie in [next, next+maxReorder).
+func (q *recvQueue) grow(next, s Seq) {
+	n := q.slotsFor(next, s)
 	if n == len(q.slots) {
 		return
 	}
+	q.memory += slotMemory * (n - len(q.slots))
 	grown := make([]recvSlot, n)
 	for _, run := range q.runs {
 		for s := run.Start; s != run.End; s++ {
@@ -98,10 +119,12 @@ func (q *recvQueue) take(next Seq) (recvSlot, bool) {
 	slot := q.slots[at]
 	q.slots[at] = recvSlot{}
 	q.gapped -= len(slot.payload)
+	q.memory -= cap(slot.payload)
 	if q.runs[0].Start++; q.runs[0].Start == q.runs[0].End {
 		q.runs = append(q.runs[:0], q.runs[1:]...)
 	}
 	if len(q.runs) == 0 {
+		q.memory -= slotMemory * len(q.slots)
 		q.slots, q.runs = nil, nil
 	}
 	return slot, true
@@ -117,7 +140,9 @@ func (q *recvQueue) hold(pool *Pool, b []byte) {
 		}
 	}
 	if len(b) > 0 {
-		q.chunks = append(q.chunks, append(pool.buffer(max(len(b), smallBuffer+1)), b...))
+		chunk := append(pool.buffer(max(len(b), smallBuffer+1)), b...)
+		q.memory += cap(chunk)
+		q.chunks = append(q.chunks, chunk)
 	}
 }
 
@@ -129,6 +154,7 @@ func (q *recvQueue) unhold() []byte {
 		q.chunks = nil
 	}
 	q.unread -= len(b)
+	q.memory -= cap(b)
 	return b
 }
 
@@ -136,9 +162,12 @@ func (q *recvQueue) unhold() []byte {
 func (q *recvQueue) dropGapped(pool *Pool) {
 	for _, run := range q.runs {
 		for s := run.Start; s != run.End; s++ {
-			pool.recycle(q.slots[int(s)&(len(q.slots)-1)].payload)
+			payload := q.slots[int(s)&(len(q.slots)-1)].payload
+			q.memory -= cap(payload)
+			pool.recycle(payload)
 		}
 	}
+	q.memory -= slotMemory * len(q.slots)
 	q.slots, q.runs, q.gapped = nil, nil, 0
 }
 

@@ -46,6 +46,11 @@ type packet struct {
 	appLimited  bool
 }
 
+// packetMemory is what a packet takes, its buffer included.
+const packetMemory = largeBuffer + 144
+
+const pointerSize = 8
+
 func (p *packet) payload() int { return len(p.buf) - HeaderSize }
 
 // size is what the packet costs the network, IP and UDP headers included.
