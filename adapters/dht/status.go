@@ -104,6 +104,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "connections_opened", Help: "Encrypted connections that found a path.", Value: s.Peering.ConnectionsOpened},
 		{Name: "connections_closed", Help: "Encrypted connections that ended.", Value: s.Peering.ConnectionsClosed},
 		{Name: "connections_broken", Help: "Encrypted connections that ended because their stream made no sense.", Value: s.Peering.ConnectionsBroken},
+		{Name: "handshake_answers_withheld", Help: "Answers to handshakes and punch rounds not sent, because they exceeded three times the caller's bytes.", Value: p.AnswersWithheld},
 		unproven("message", p.UnprovenTooLong), unproven("memory", s.Streams.OverLimit), unproven("total", s.Streams.Shed),
 		{Name: "handshakes_blocked", Help: "Handshakes refused by a server's firewall.", Value: s.Peering.HandshakesBlocked},
 		refused("address", p.Refused.Address), refused("network", p.Refused.Network), refused("queue", p.Refused.Queue), refused("relays", p.Refused.Relays),

@@ -155,6 +155,26 @@ func Bounds() []bound.Bound {
 			Counter: `dhtprom_unproven_connections_closed_total{reason="message"}`,
 		},
 		{
+			Name: "peering.maxMigrationCredit", What: "bytes over a relay that count as sent from the direct path's new address",
+			Scope: bound.PerConnection, Limit: bound.Bytes(maxMigrationCredit), Policy: bound.Wait,
+			Reason: "a few full packets, of which one must be acknowledged from there",
+		},
+		{
+			Name: "peering.maxPunchAddrs", What: "addresses of a peer that are probed, all named in an authenticated round",
+			Scope: bound.PerAttempt, Limit: bound.Count(maxPunchAddrs), Policy: bound.Ignore,
+			Reason: "honest peers name one or two",
+		},
+		{
+			Name: "peering.punchRounds", What: "probes of one byte to each of them; to a host that has not echoed a token, two",
+			Scope: bound.PerAttempt, Limit: bound.Count(punchRounds), Policy: bound.EndAttempt,
+			Reason: "as in the JavaScript, one a second",
+		},
+		{
+			Name: "peering.randomProbes", What: "probes of one byte to ports of a host that has echoed a token",
+			Scope: bound.PerAttempt, Limit: bound.Count(randomProbes), Policy: bound.EndAttempt,
+			Reason: "as in the JavaScript, 50 a second",
+		},
+		{
 			Name: "peering.maxScratch", What: "frame buffer kept between messages",
 			Scope: bound.PerConnection, Limit: bound.Bytes(maxScratch), Policy: bound.Forget,
 			Reason: "one large message must not hold memory for the life of a connection",

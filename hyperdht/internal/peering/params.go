@@ -108,6 +108,13 @@ const (
 	relayStandBy = 20 * time.Second
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.
 	maxAddrs = 64
+	// messageOverhead is what a datagram has beside its value, at most: header, address, id, target and lengths.
+	messageOverhead = 80
+	// maxMigrationCredit is how many bytes of what a peer has sent over a relay count as sent from its new address, which is
+	// enough for a few full packets until one is acknowledged.
+	maxMigrationCredit = 2400
+	// maxPunchAddrs bounds the addresses of a peer that probes are sent to; honest peers name one or two.
+	maxPunchAddrs = 8
 	// maxUnprovenMessage is the longest message of a peer that has proven nothing, in bytes: a registration with three
 	// names of 4,096 bytes fits, which is answered with a reason; requests to a relay have 50 bytes.
 	maxUnprovenMessage = 16 << 10

@@ -45,6 +45,7 @@ type Stats struct {
 	HandshakesBlocked  uint64 // refused by a server's firewall
 	HandshakesRead     uint64 // given a Diffie-Hellman operation
 	Refused            Refused
+	AnswersWithheld    uint64 // to handshakes and punch rounds, which would have been more than the caller's bytes allow
 	HolepunchesInvalid uint64
 	PunchesOpen        uint64
 	PunchesConsistent  uint64 // between two NATs that keep a socket's port

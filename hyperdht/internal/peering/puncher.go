@@ -116,8 +116,8 @@ func (u *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, ver
 		// The original names no address of a socket that it has found to be open (lib/nat.js).
 		m.Addrs = []netip.AddrPort{peer}
 	}
-	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxAddrs))
-	for _, a := range m.Addrs[:min(len(m.Addrs), maxAddrs)] {
+	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxPunchAddrs))
+	for _, a := range m.Addrs[:min(len(m.Addrs), maxPunchAddrs)] {
 		addrs = append(addrs, remoteAddr{addr: a, verified: a.Addr() == verified || u.isVerified(a.Addr())})
 	}
 	u.remoteFirewall = m.Firewall

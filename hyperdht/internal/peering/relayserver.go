@@ -51,6 +51,7 @@ type RelayServer struct {
 type relaySession struct {
 	r      *RelayServer
 	key    id.PublicKey
+	conn   *Connection
 	ch     *mux.Channel
 	tokens [][32]byte // pairs this session is a side of, in the order in which they were asked for
 }
@@ -94,7 +95,7 @@ func (r *RelayServer) Stats() RelayStats { return r.stats }
 func (r *RelayServer) Close(done func()) { r.server.Close(done) }
 
 func (r *RelayServer) accept(c *Connection) {
-	s := &relaySession{r: r, key: c.RemotePublicKey()}
+	s := &relaySession{r: r, key: c.RemotePublicKey(), conn: c}
 	m := mux.New(c)
 	ch, err := m.Open(mux.ChannelOptions{
 		Protocol: relayProtocol, ID: s.key[:],
@@ -149,8 +150,12 @@ func (r *RelayServer) join(token [32]byte, pair *relayPair) {
 	r.stats.Active++
 	r.stats.Matched++
 	for _, side := range pair.sides {
-		// A leg learns its client's address from the first packet that hits it.
+		// A leg learns its client's address from the first packet that hits it. Only the host of the client's own connection
+		// has shown that it receives what is sent there.
 		side.leg = r.p.streams.New(func(sock host.Socket, from netip.AddrPort) bool {
+			if from.Addr() != side.session.conn.RemoteAddr().Addr() {
+				return false
+			}
 			return side.leg.Connected() || side.leg.Connect(sock, side.remoteID, from) == nil
 		})
 	}

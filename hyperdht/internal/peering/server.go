@@ -133,6 +133,8 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 			s.forget(h)
 			return
 		}
+	} else {
+		h.allowance.Receive(r.Size)
 	}
 	req := *r // the value is borrowed for this turn only, and is not needed for the answer
 	req.Value = nil
@@ -141,7 +143,7 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 		if s.quiet() || h.reply == nil {
 			return
 		}
-		s.p.perform(answerHandshake(m, req.From, h.reply), &req, h.replySocket())
+		h.send(answerHandshake(m, req.From, h.reply), &req, h.replySocket())
 	})
 }
 
@@ -151,12 +153,13 @@ func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
 		return
 	}
 	h := s.sessions[m.ID]
+	h.allowance.Receive(r.Size)
 	req := *r
 	req.Value = nil
 	h.receiveHolepunch(&req, m, func(payload []byte, sock host.Socket) {
 		if !s.quiet() {
 			m.Payload = nil
-			s.p.perform(answerHolepunch(m, req.From, payload), &req, sock)
+			h.send(answerHolepunch(m, req.From, payload), &req, sock)
 		}
 	})
 }
@@ -182,6 +185,7 @@ func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
 	}
 	s.sessions[h.id] = h
 	s.byMessage[h.key] = h
+	h.allowance.Receive(r.Size)
 	return h
 }
 

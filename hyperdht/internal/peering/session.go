@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -34,6 +35,10 @@ type session struct {
 	known      bool                  // the application knows its key
 	answeredUs bool                  // it has proven to have our answer
 	forgotten  bool                  // the server does not have it any more
+
+	// allowance limits what the caller's datagrams make this node send, answers and packets of the stream alike: whoever sent
+	// them may have forged their source, or invented the address that a relay would name.
+	allowance udx.Allowance
 
 	ready    bool // reply is final
 	reply    []byte
@@ -82,6 +87,26 @@ func (h *session) decide(reply []byte) {
 	for _, f := range waiting {
 		f()
 	}
+}
+
+// send sends an answer, unless it exceeds the allowance.
+func (h *session) send(s step, r *rpc.Request, sock host.Socket) {
+	n := len(s.value) + messageOverhead
+	if !h.allowance.Allows(n) {
+		h.s.p.stats.AnswersWithheld++
+		return
+	}
+	h.allowance.Send(n)
+	h.s.p.perform(s, r, sock)
+}
+
+// proven reports whether a packet of the stream shows that the caller receives at the host where it came from: the stream's id
+// was sent there through a relay that the server announced to, or the host has echoed a token of the punch.
+func (h *session) proven(from netip.Addr) bool {
+	if h.puncher != nil && h.puncher.isVerified(from) {
+		return true
+	}
+	return h.clientAddr.Addr() == from && h.s.announcer.isRelay(h.node)
 }
 
 // replySocket is where the answer must leave from; nil is the socket that the request came in on.
@@ -275,6 +300,9 @@ func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
 	case kad.IsPrivate(from.Addr()) && from.Addr() != h.clientAddr.Addr():
 		path = PathLAN
 	}
+	if h.proven(from.Addr()) {
+		h.allowance.Validate()
+	}
 	h.onSocket(sock, from, path)
 	return true
 }
@@ -324,6 +352,10 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	h.stopPrepunch()
 	if h.conn != nil { // over the relay
 		h.relayPath.upgrade(h.conn, sock, h.payload.UDX.ID, from, path)
+		if raw.RemoteAddr() == from {
+			h.allowance.Receive(min(int(raw.Stats().BytesReceived), maxMigrationCredit))
+			raw.Limit(&h.allowance)
+		}
 		h.endPuncher()
 		return
 	}
@@ -332,6 +364,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 		h.endPuncher()
 		return
 	}
+	raw.Limit(&h.allowance)
 	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
 		p.addRoute(h.keys.RemotePublicKey, raw)
 	}

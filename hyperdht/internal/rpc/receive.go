@@ -43,7 +43,7 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 			return
 		}
 		e.stats.Received.Requests++
-		e.receiveRequest(s, from, &m)
+		e.receiveRequest(s, from, &m, len(b))
 	case wire.IsResponse(b):
 		m := &e.response
 		if err := m.Parse(b); err != nil {
@@ -60,7 +60,7 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 	}
 }
 
-func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Request) {
+func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Request, size int) {
 	a := answer{tid: m.TID, to: from, socket: s, target: m.Target}
 	if m.Token != nil && !e.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {
 		// No handler runs, and the sender does not enter the table.
@@ -89,7 +89,7 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 	}
 	r := &Request{
 		From: from, To: m.To, Socket: s, TID: m.TID, Command: m.Command,
-		HasID: known, ID: node, Value: m.Value, e: e,
+		HasID: known, ID: node, Value: m.Value, Size: size, e: e,
 	}
 	if m.Target != nil {
 		r.target = *m.Target

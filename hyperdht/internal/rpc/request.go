@@ -22,6 +22,7 @@ type Request struct {
 	HasID    bool      // the sender is persistent, and its id fits its address
 	ID       id.NodeID // of the sender, if HasID
 	Value    []byte    // borrowed for the turn; nil is absent
+	Size     int       // of the datagram, in bytes
 
 	e      *Endpoint
 	target id.Target // what Target and Token point to

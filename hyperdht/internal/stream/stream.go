@@ -84,6 +84,10 @@ func (s *Stream) Connect(k host.Socket, remoteID uint32, to netip.AddrPort) erro
 	return nil
 }
 
+// Limit has what is sent to the remote keep to an allowance until it has answered, after Connect or ChangeRemote to an address
+// that has not been seen to receive anything.
+func (s *Stream) Limit(a *udx.Allowance) { s.machine.Limit(a) }
+
 // GuessRTT says what round trip to expect before anything was measured. Call it before Connect.
 func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
 
@@ -227,7 +231,10 @@ func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 		s.relay(b)
 		return
 	}
-	s.machine.Receive(s.now(), b)
+	if k != s.socket {
+		from = netip.AddrPort{} // the same address on another socket is another path
+	}
+	s.machine.ReceiveFrom(s.now(), from, b)
 	s.schedule()
 }
 

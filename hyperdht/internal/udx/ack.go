@@ -84,6 +84,9 @@ func (m *Machine) receiveBlocks(now host.Instant, blocks Blocks, s *ackSample) {
 // ackPacket releases a packet that has arrived.
 func (m *Machine) ackPacket(now host.Instant, p *packet, s *ackSample) {
 	size, took := p.size(), now.Sub(p.sent)
+	if m.fromThere && p.remote == m.remote {
+		m.allowance.Validate()
+	}
 	if p.list == &m.flight {
 		m.inFlight -= size
 		m.inFlightPayload -= p.payload()

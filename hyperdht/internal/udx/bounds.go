@@ -28,6 +28,12 @@ func Bounds() []bound.Bound {
 			Reason: "senders were seen to be at ease with 8 to 32",
 		},
 		{
+			Name: "udx.Amplification", What: "bytes sent to an address that has not answered, for each byte of its peer",
+			Scope: bound.PerAttempt, Limit: bound.Count(Amplification), Policy: bound.Wait,
+			Reason:  "RFC 9000 section 8.1: handshakes with a forged source or an invented address must not flood it",
+			Counter: "dhtprom_handshake_answers_withheld_total",
+		},
+		{
 			Name: "udx.maxExpiries", What: "retransmission timeouts without progress",
 			Scope: bound.PerConnection, Limit: bound.Count(maxExpiries), Policy: bound.End,
 			Reason: "13 s at the smallest timeout, as in libudx",

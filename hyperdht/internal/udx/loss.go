@@ -95,7 +95,6 @@ func (m *Machine) onTailProbe(now host.Instant) {
 		return
 	}
 	m.probed = true
-	m.stats.TailProbes++
 	var p *packet
 	if m.sent != m.next && int(m.sent-m.acked) < maxOutstanding {
 		p = m.ring.at(m.sent)
@@ -104,6 +103,12 @@ func (m *Machine) onTailProbe(now host.Instant) {
 			s--
 			p = m.ring.at(s)
 		}
+	}
+	if !m.mayLeave(p) {
+		return
+	}
+	m.stats.TailProbes++
+	if p.seq != m.sent {
 		if p.list == &m.flight {
 			m.inFlight -= p.size()
 			m.inFlightPayload -= p.payload()

@@ -126,6 +126,10 @@ type Machine struct {
 	// maxMTU bounds the search, and is what a change of remote starts it with again.
 	maxMTU int
 
+	// allowance limits what is sent to the remote until it has acknowledged something; nil does not.
+	allowance *Allowance
+	fromThere bool // the packet being received came from the remote's address
+
 	// Change of remote: complete when acked reaches changeAt.
 	changing bool
 	changeAt Seq
@@ -143,6 +147,7 @@ const (
 	limitWindow
 	limitCwnd
 	limitPacing
+	limitAllowance
 )
 
 // Init readies a machine. It does not connect it.
@@ -208,6 +213,10 @@ func (m *Machine) Connect(now host.Instant, r Remote) error {
 	return nil
 }
 
+// Limit has packets to the remote keep to an allowance, until the remote acknowledges from its own address something that was
+// sent there. Packets that ReceiveFrom takes from there count for it. ChangeRemote ends it.
+func (m *Machine) Limit(a *Allowance) { m.allowance = a }
+
 // GuessRTT says what round trip to expect before the first sample, so that a first packet that is lost is repeated
 // soon rather than after the initial second.
 func (m *Machine) GuessRTT(d time.Duration) { m.rtt.guess = max(d, 0) }
@@ -226,7 +235,7 @@ func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err e
 	case !r.Addr.IsValid() || r.Addr.Port() == 0:
 		return false, ErrBadRemote
 	}
-	m.remote = &r
+	m.remote, m.allowance = &r, nil
 	for p := m.flight.head; p != nil; p = p.next {
 		p.probe = false // it says nothing about the new path
 	}
@@ -303,9 +312,12 @@ func (m *Machine) End() {
 }
 
 // SendMessage sends one unordered message at once. It reports whether it left: not without a remote,
-// and not above MaxMessage.
+// not above MaxMessage, and not beyond an allowance.
 func (m *Machine) SendMessage(b []byte) bool {
 	if m.closed || m.remote == nil || len(b) > MaxMessage {
+		return false
+	}
+	if !m.allowance.Allows(HeaderSize + len(b)) {
 		return false
 	}
 	buf := append(m.control(FlagMessage), b...)
@@ -326,7 +338,7 @@ func (m *Machine) Destroy() {
 	if m.closed {
 		return
 	}
-	if m.remote != nil {
+	if m.remote != nil && m.allowance.Allows(HeaderSize) {
 		h := m.header(FlagDestroy)
 		h.Seq = m.next // beyond everything ever sent, or it would be stale (§4.6)
 		m.transmitControl(h.Append(m.pool.build()))

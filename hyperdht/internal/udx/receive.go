@@ -1,6 +1,19 @@
 package udx
 
-import "github.com/dhtprom/dhtprom/ports/host"
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ReceiveFrom is Receive for owners that Limit what is sent: the source of the datagram counts.
+func (m *Machine) ReceiveFrom(now host.Instant, from netip.AddrPort, datagram []byte) {
+	if m.fromThere = m.remote != nil && m.remote.Addr == from; m.fromThere {
+		m.allowance.Receive(len(datagram))
+	}
+	m.Receive(now, datagram)
+	m.fromThere = false
+}
 
 // Receive takes one packet of this stream, in the order of §5. Callbacks may end the stream at any
 // step; each is followed by a look.

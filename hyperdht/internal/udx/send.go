@@ -57,6 +57,10 @@ func (m *Machine) transmit(now host.Instant) {
 				break
 			}
 		}
+		if !m.mayLeave(p) {
+			m.limit = limitAllowance
+			break
+		}
 		if m.inFlight > 0 && m.inFlight+p.size() > m.bbr.cwnd {
 			m.limit = limitCwnd
 			break
@@ -69,9 +73,15 @@ func (m *Machine) transmit(now host.Instant) {
 		m.tryProbe(p)
 		m.send(now, p)
 	}
-	if (m.limit == limitNone || m.limit == limitWindow) && m.inFlight < m.bbr.cwnd {
+	if (m.limit == limitNone || m.limit == limitWindow || m.limit == limitAllowance) && m.inFlight < m.bbr.cwnd {
 		m.appLimited = max(m.delivered+int64(m.inFlight), 1)
 	}
+}
+
+// mayLeave reports whether p's remote may be sent to: an address that has not answered gets a few bytes only. No timer waits
+// for that to change, since only a packet from there changes it.
+func (m *Machine) mayLeave(p *packet) bool {
+	return p.remote != m.remote || m.allowance.Allows(len(p.buf))
 }
 
 // windowAllows reports whether the peer has room for p. Any window but 0 has room for one packet (§7).
@@ -117,7 +127,7 @@ func (m *Machine) send(now host.Instant, p *packet) {
 
 // tryProbe makes a packet that was never sent an MTU probe, if it is time for one.
 func (m *Machine) tryProbe(p *packet) {
-	if p.transmits > 0 || m.changing {
+	if p.transmits > 0 || m.changing || m.allowance.Limited() {
 		return
 	}
 	if pad, ok := m.mtu.padding(len(p.buf) + p.remote.overhead()); ok {
@@ -136,16 +146,14 @@ func (m *Machine) writeOut(p *packet) {
 		out = appendPadding(out, int(h.DataOffset))
 		out = append(out, p.buf[HeaderSize:]...)
 	}
-	m.count(out)
-	m.owner.Transmit(p.remote.Addr, out)
-	if p.remote != m.remote && p.transmits > 1 {
+	m.emit(p.remote, out)
+	if p.remote != m.remote && p.transmits > 1 && m.allowance.Allows(len(p.buf)) {
 		// The old way may be gone: a relay whose other end has found the direct path first. The peer knows us by
 		// our number alone, so a copy of what was lost there is as good on the new way.
 		h := m.header(p.flags)
 		h.Seq = p.seq
 		out = h.Append(p.buf[:0])[:len(p.buf)]
-		m.count(out)
-		m.owner.Transmit(m.remote.Addr, out)
+		m.emit(m.remote, out)
 	}
 }
 
@@ -189,14 +197,16 @@ func (m *Machine) receiveWindow() int {
 // control begins a packet that consumes no number.
 func (m *Machine) control(flags Flags) []byte { return m.header(flags).Append(m.pool.build()) }
 
-func (m *Machine) transmitControl(b []byte) {
-	m.count(b)
-	m.owner.Transmit(m.remote.Addr, b)
-}
+func (m *Machine) transmitControl(b []byte) { m.emit(m.remote, b) }
 
-func (m *Machine) count(b []byte) {
+// emit is the one place where a datagram leaves.
+func (m *Machine) emit(to *Remote, b []byte) {
 	m.stats.PacketsSent++
 	m.stats.BytesSent += uint64(len(b))
+	if to == m.remote {
+		m.allowance.Send(len(b))
+	}
+	m.owner.Transmit(to.Addr, b)
 }
 
 // sendAck sends a packet that only acknowledges, with blocks if there is a gap. Of more blocks than fit,
@@ -204,12 +214,17 @@ func (m *Machine) count(b []byte) {
 // data arrives. Naming only the lowest, as the reference does, leaves the sender guessing about the
 // rest until the gaps are closed.
 func (m *Machine) sendAck() {
-	flags := Flags(0)
-	if len(m.recv.runs) > 0 {
+	flags, n := Flags(0), len(m.recv.runs)
+	if n > 0 && m.allowance.Allows(HeaderSize+blockSize*min(n, MaxSACKBlocks)) {
 		flags = FlagSACK
+	} else {
+		n = 0
+	}
+	if !m.allowance.Allows(HeaderSize) {
+		return // the next packet from there brings enough for it
 	}
 	b := m.control(flags)
-	for i, n := 0, len(m.recv.runs); i < n; i++ {
+	for i := 0; i < n; i++ {
 		if i == MaxSACKBlocks/2 {
 			i = max(i, n-MaxSACKBlocks/2)
 		}
@@ -221,4 +236,8 @@ func (m *Machine) sendAck() {
 
 func (m *Machine) acknowledged() { m.ackNeeded, m.unackedData = false, 0 }
 
-func (m *Machine) sendHeartbeat() { m.transmitControl(m.control(FlagHeartbeat)) }
+func (m *Machine) sendHeartbeat() {
+	if m.allowance.Allows(HeaderSize) {
+		m.transmitControl(m.control(FlagHeartbeat))
+	}
+}
