@@ -17,7 +17,8 @@ var kept = []string{
 	"ids of closed streams", "announced servers", "records of topics", "bumps", "refreshes", "mutable values",
 	"immutable values", "addresses with refusals",
 	// Their streams are counted; how many bytes those hold at a moment differs by kilobytes.
-	"bytes held for unproven peers", "bytes held for one unproven peer",
+	"bytes held for unproven peers", "bytes held for one unproven peer", "bytes of answers that one scraper has not read",
+	"bytes sent and not acknowledged",
 }
 
 // remains lists what a scraper still has when it is closed: its table.
@@ -76,6 +77,7 @@ func (k *checker) bounded(m *machine, peers int) {
 			over(what, held, most)
 		case what == "sockets for punching":
 			over(what, held, m.host.Sockets())
+		case what == "bytes sent and not acknowledged", what == "answers being collected": // by what bounds them at those who send
 		case what == "streams":
 			over(what, held, streamsPerConnection*peers)
 		default:

@@ -8,6 +8,24 @@ import (
 func Bounds() []bound.Bound {
 	return []bound.Bound{
 		{
+			Name: "dht.maxUnread", What: "answers of a client that its scraper has not read, over all connections",
+			Scope: bound.PerKey, Limit: bound.Bytes(maxUnread), Policy: bound.Wait,
+			Reason:  "the largest page in full; the next one is collected when there is room for it",
+			Counter: `dhtprom_unread_answers_total{result="withheld"}`,
+		},
+		{
+			Name: "dht.maxUnreadTotal", What: "answers that scrapers have not read",
+			Scope: bound.InAll, Limit: bound.Bytes(maxUnreadTotal), Policy: bound.End,
+			Reason:  "four scrapers that read nothing; the connection that holds the most ends for one that holds nothing",
+			Counter: `dhtprom_unread_answers_total{result="closed"}`,
+		},
+		{
+			Name: "dht.maxWaitingAnswers", What: "requests that wait until answers are read",
+			Scope: bound.PerKey, Limit: bound.Count(maxWaitingAnswers), Policy: bound.AnswerFail,
+			Reason:  "as many as a scraper has of one client under way",
+			Counter: `dhtprom_unread_answers_total{result="withheld"}`,
+		},
+		{
 			Name: "dht.DefaultMaxName", What: "name in a registration that is looked at",
 			Scope: bound.PerPacket, Limit: bound.Bytes(DefaultMaxName), Policy: bound.AnswerFail,
 			Reason: "far above the rules for names, so that those give the reason",

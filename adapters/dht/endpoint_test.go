@@ -28,6 +28,7 @@ type fakeConn struct {
 	path hyperdht.Path
 
 	trusted bool
+	unsent  int
 }
 
 func (c *fakeConn) OnStart(f func())              { c.onStart = f }
@@ -38,6 +39,7 @@ func (c *fakeConn) RemotePublicKey() id.PublicKey { return c.key }
 func (c *fakeConn) RemoteAddr() netip.AddrPort    { return c.addr }
 func (c *fakeConn) Path() hyperdht.Path           { return c.path }
 func (c *fakeConn) Trust()                        { c.trusted = true }
+func (c *fakeConn) Unsent() int                   { return c.unsent }
 
 var (
 	clientKey  = id.KeyPairFromSeed(id.Seed{1}).Public

@@ -15,6 +15,7 @@ var (
 	errPeerEnded     = errors.New("the peer ended the connection")
 	errChannelClosed = errors.New("the peer closed the channel")
 	errNotAccepted   = errors.New("the peer does not offer this service")
+	errUnread        = errors.New("the peer does not read the answers it asks for")
 )
 
 // VersionError refuses a message of a version that is not spoken. Its text is the original's, which travels.

@@ -27,6 +27,8 @@ type conn interface {
 	Path() hyperdht.Path
 	// Trust lifts the limits on what the other side can make this node hold.
 	Trust()
+	// Unsent is what everything sent takes until the other side has acknowledged it, in bytes.
+	Unsent() int
 }
 
 var _ conn = (*hyperdht.Connection)(nil)
@@ -52,6 +54,8 @@ type link struct {
 	proven domain.PublicKey
 	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
 	dedicated bool
+	// answers shares out the memory for metrics served here.
+	answers *answers
 	// onClose is for whoever keeps account of links; nil is allowed.
 	onClose func()
 }
@@ -67,7 +71,7 @@ type role interface {
 
 // newLink takes a connection over, which need not be open. Join the first role in the same turn.
 func newLink(h host.Host, c conn) *link {
-	l := &link{host: h, conn: c, mux: mux.New(c)}
+	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h)}
 	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
 	l.mux.OnClose(l.onDown)

@@ -50,7 +50,12 @@ func (s *metricsServer) onRequest(value []byte, reply func([]byte, error)) {
 		send(domain.MetricsReply{Message: "not available"})
 		return
 	}
-	s.handlers.OnRequest(send)
+	s.link.answers.ask(s, send)
+}
+
+// scraper is the key of the other side.
+func (s *metricsServer) scraper() domain.PublicKey {
+	return domain.PublicKey(s.link.conn.RemotePublicKey())
 }
 
 // Peer is the other side.
@@ -76,6 +81,7 @@ func (s *metricsServer) Close(reason error) {
 
 func (s *metricsServer) opened() {
 	s.active = true
+	s.link.answers.enter(s)
 	s.handlers = s.onOpen(s)
 }
 
@@ -109,6 +115,7 @@ func (s *metricsServer) finish(err error) {
 		return
 	}
 	s.active = false
+	s.link.answers.leave(s)
 	if err != nil && s.handlers.OnError != nil {
 		s.handlers.OnError(err)
 	}

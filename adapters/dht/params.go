@@ -34,6 +34,17 @@ const (
 	// aliasLinger is how long a scraper keeps a connection whose registration channel was closed, for a metrics
 	// channel of its own or for the client to end it.
 	aliasLinger = 10 * time.Second
+	// maxUnread bounds the answers of a scraper that it has not read, over all of its connections, in bytes of memory: a
+	// page in full, which takes 24 MB, and room for another one to be under way where pages are of the usual size.
+	maxUnread = 32 << 20
+	// maxUnreadTotal bounds those of all scrapers of a process.
+	maxUnreadTotal = 4 * maxUnread
+	// maxWaitingAnswers bounds the requests of a scraper that wait for that; it has 64 of one client under way at most.
+	maxWaitingAnswers = 64
+	// firstAnswer is what the first answer is assumed to take, in bytes: more than most pages.
+	firstAnswer = 1 << 20
+	// answerRetry is how soon a waiting request sees that answers were read.
+	answerRetry = 50 * time.Millisecond
 	// closeGrace bounds how long closing the transport waits for servers to be unannounced and connections to
 	// end cleanly. What was sent last has then been acknowledged, or sent again a few times.
 	closeGrace = 3 * time.Second

@@ -1,6 +1,9 @@
 package dht
 
-import "github.com/dhtprom/dhtprom/hyperdht"
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+)
 
 // Sizes tells how much the transport and its node hold in everything that grows with what others do, and how much that
 // may be at most, hyperdht.Unbounded where only the application bounds it. It is for those who look for leaks; names may change.
@@ -20,6 +23,13 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	tell("links of servers", served, len(t.links))
 	tell("metrics on own links", adopted, len(t.links))
 	tell("requests on links", asked, hyperdht.Unbounded)
+	unread, held := 0, 0
+	for _, key := range t.answers.scrapers() {
+		unread, held = max(unread, t.answers.unread(key)), max(held, len(t.answers.waitingOf(key)))
+	}
+	tell("bytes of answers that one scraper has not read", unread, maxUnread+answerMemory(domain.MaxBody))
+	tell("requests of one scraper that wait for room", held, maxWaitingAnswers)
+	tell("answers being collected", len(t.answers.running), hyperdht.Unbounded)
 	tell("requests on channels", pending, asked)
 	t.node.Sizes(tell)
 }

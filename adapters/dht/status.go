@@ -21,7 +21,7 @@ func (t *Transport) Status() ports.NodeStatus {
 		Local:      s.Local,
 		Nodes:      s.Nodes,
 		Streams:    s.Connections,
-		Counters:   countersOf(s),
+		Counters:   append(countersOf(s), t.answers.counters()...),
 	}
 	switch {
 	case !s.Local.IsValid():

@@ -30,6 +30,7 @@ type Transport struct {
 	listeners    []*listener
 	unannouncing int     // listeners that are closing
 	links        []*link // all of them, in the order made
+	answers      *answers
 	closing      bool
 	down         bool // the node is closed
 	closed       bool // and everybody was told
@@ -45,7 +46,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	if cfg.MaxName == 0 {
 		cfg.MaxName = DefaultMaxName
 	}
-	t := &Transport{host: h, node: node, cfg: cfg}
+	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h)}
 	node.OnMoved(func() {
 		for _, f := range slices.Clone(t.onMoved) {
 			(*f)()
@@ -64,6 +65,7 @@ func (t *Transport) OnMoved(f func()) (cancel func()) {
 // track makes a link that the transport knows. gone is told when it has closed; nil is allowed.
 func (t *Transport) track(c conn, gone func(*link)) *link {
 	l := newLink(t.host, c)
+	l.answers = t.answers
 	t.links = append(t.links, l)
 	l.onClose = func() {
 		t.links = without(t.links, l)

@@ -123,6 +123,11 @@ var (
 
 func (n *swarm) listenMetrics(p *peer) ports.Listener {
 	n.t.Helper()
+	return n.listenMetricsOf(p, []byte("up 1\n"))
+}
+
+func (n *swarm) listenMetricsOf(p *peer, page []byte) ports.Listener {
+	n.t.Helper()
 	var l ports.Listener
 	p.host.Do(func() {
 		var err error
@@ -136,7 +141,7 @@ func (n *swarm) listenMetrics(p *peer) ports.Listener {
 				n.call("metrics open %v %s", c.Peer().Key == scraperKeys.Public, c.Peer().Path)
 				return ports.MetricsHandlers{
 					OnRequest: func(reply func(domain.MetricsReply)) {
-						p.host.AfterFunc(50*time.Millisecond, func() { reply(domain.MetricsReply{Success: true, Body: []byte("up 1\n")}) })
+						p.host.AfterFunc(50*time.Millisecond, func() { reply(domain.MetricsReply{Success: true, Body: page}) })
 					},
 					OnError: func(err error) { n.call("metrics error %v", err) },
 					OnClose: func() { n.call("metrics close") },
@@ -502,5 +507,43 @@ func TestRegistrationSaysWhetherAConnectionReachesTheClient(t *testing.T) {
 	register()
 	if fmt.Sprint(heard) != "[true false]" {
 		t.Errorf("unconnected: %v, want true and then false", heard)
+	}
+}
+
+// A scraper's key with 30 connections that acknowledge nothing of a page of 4 MB: one page in full is held, no more.
+func TestUnreadPagesShareOneBoundOverAllConnections(t *testing.T) {
+	n := newNet(t, 12)
+	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
+	n.listenMetricsOf(client, make([]byte, 4<<20))
+	const connections = 30
+	ready := 0
+	var sessions []ports.MetricsSession
+	scraper.host.Do(func() {
+		for range connections {
+			sessions = append(sessions, scraper.transport.DialMetrics(ports.MetricsDial{
+				Keys: scraperKeys, Client: clientKeys.Public, OnReady: func() { ready++ }, OnClose: func(error) {},
+			}))
+		}
+	})
+	n.until("all connections are ready", time.Minute, func() bool { return ready == connections })
+	n.net.SetFilter(func(d simnet.Datagram) bool { return d.From.Addr() != client.host.Addr() || len(d.Payload) < 1000 })
+	scraper.host.Do(func() {
+		for _, s := range sessions {
+			s.Request(func(domain.MetricsReply, error) {})
+		}
+	})
+	most := 0
+	for range 50 {
+		n.net.Run(100 * time.Millisecond)
+		all := 0
+		client.node.Sizes(func(what string, held, _ int) {
+			if what == "bytes sent and not acknowledged" {
+				all = held
+			}
+		})
+		most = max(most, all)
+	}
+	if most < 4<<20 || most > 40<<20 {
+		t.Errorf("%d bytes of unread pages are held", most)
 	}
 }

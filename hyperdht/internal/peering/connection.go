@@ -168,6 +168,14 @@ func (c *Connection) Trust() {
 	}
 }
 
+// Unsent is what the messages take that were sent and that the other side has not acknowledged, in bytes of memory.
+func (c *Connection) Unsent() int {
+	if c.raw == nil || c.closed {
+		return 0
+	}
+	return c.raw.SendMemory()
+}
+
 // memory is what the connection holds above its raw stream, in bytes. What is sent is the application's choice where the
 // peer cannot ask for anything yet: before the connection opens, and on the side that dialled.
 func (c *Connection) memory() int {

@@ -4,6 +4,11 @@ package stream
 // have no bound of their own: who makes them bounds them, which -1 stands for.
 func (t *Table) Sizes(tell func(what string, held, most int)) {
 	tell("streams", len(t.streams), -1)
+	sent := 0
+	for _, s := range t.streams {
+		sent += s.machine.SendMemory()
+	}
+	tell("bytes sent and not acknowledged", sent, -1)
 	tell("streams of unproven peers", len(t.account.streams), len(t.streams))
 	tell("bytes held for unproven peers", t.account.total, maxConfinedTotal)
 	tell("bytes held for one unproven peer", t.account.most(), MaxConfined)

@@ -1,0 +1,184 @@
+package dht
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// readers are connections of scrapers to one client, without a network: what is sent counts until the test says it was read.
+type readers struct {
+	loop    *portstest.Loop
+	answers *answers
+	size    int // of the next page, in bytes
+	pages   int // collected
+	got     []string
+	held    []func() // collections that have not ended
+	slow    bool
+}
+
+// reader is a mute connection with a metrics server on it.
+type reader struct {
+	mute
+	key    id.PublicKey
+	unsent int
+	server *metricsServer
+}
+
+func (c *reader) RemotePublicKey() id.PublicKey { return c.key }
+func (c *reader) Unsent() int {
+	if c.ended {
+		return 0
+	}
+	return c.unsent
+}
+
+func newReaders() *readers {
+	l := portstest.NewLoop(1)
+	return &readers{loop: l, answers: newAnswers(l)}
+}
+
+func (w *readers) connect(t *testing.T, key byte) *reader {
+	c := &reader{key: id.PublicKey{key}}
+	l := newLink(w.loop, c)
+	l.answers = w.answers
+	var err error
+	c.server, err = serveMetrics(l, func(ports.Conn) ports.MetricsHandlers {
+		return ports.MetricsHandlers{OnRequest: func(reply func(domain.MetricsReply)) {
+			w.pages++
+			end := func() { reply(domain.MetricsReply{Success: true, Body: make([]byte, w.size)}) }
+			if w.slow {
+				w.held = append(w.held, end)
+				return
+			}
+			end()
+		}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Turn(func() { c.onOpen() })
+	return c
+}
+
+// ask asks on a connection, and counts what is answered as unread.
+func (w *readers) ask(c *reader) {
+	w.loop.Turn(func() {
+		w.answers.ask(c.server, func(r domain.MetricsReply) {
+			if !r.Success {
+				w.got = append(w.got, r.Message)
+				return
+			}
+			c.unsent += answerMemory(len(r.Body))
+			w.got = append(w.got, fmt.Sprintf("%d MB", len(r.Body)>>20))
+		})
+	})
+}
+
+// took is what was answered since the last call.
+func (w *readers) took() string {
+	s := strings.Join(w.got, "; ")
+	w.got = nil
+	return s
+}
+
+func TestFurtherPagesWaitUntilTheScraperReads(t *testing.T) {
+	w := newReaders()
+	w.size = 15 << 20
+	a, b := w.connect(t, 1), w.connect(t, 1)
+	w.ask(a)
+	w.ask(b)
+	w.ask(a)
+	w.loop.Advance(time.Minute)
+	if got := w.took(); got != "15 MB" || w.pages != 1 {
+		t.Fatalf("answered %q with %d collections", got, w.pages)
+	}
+	a.unsent = 0
+	w.loop.Advance(2 * answerRetry)
+	if got := w.took(); got != "15 MB" || w.pages != 2 {
+		t.Fatalf("then answered %q with %d collections", got, w.pages)
+	}
+	w.loop.Turn(func() { b.Destroy(nil) })
+	if got := w.took(); got != "15 MB" {
+		t.Errorf("after the other connection answered %q", got)
+	}
+	w.loop.Turn(func() { a.Destroy(nil) })
+	if w.loop.Timers() != 0 || len(w.answers.waiting)+len(w.answers.running)+len(w.answers.size) != 0 {
+		t.Errorf("left: %d timers, %+v", w.loop.Timers(), w.answers)
+	}
+}
+
+func TestOneScraperDoesNotHoldUpAnother(t *testing.T) {
+	w := newReaders()
+	w.size = 15 << 20
+	a, b := w.connect(t, 1), w.connect(t, 2)
+	w.ask(a)
+	w.ask(a)
+	w.ask(b)
+	if got := w.took(); got != "15 MB; 15 MB" {
+		t.Errorf("answered %q", got)
+	}
+}
+
+// Pages that were small have grown while several were collected.
+func TestPageThatDoesNotFitFailsWithItsSize(t *testing.T) {
+	w := newReaders()
+	w.slow, w.size = true, 15<<20
+	a := w.connect(t, 1)
+	for range 3 {
+		w.ask(a)
+	}
+	for _, end := range w.held {
+		w.loop.Turn(end)
+	}
+	got := strings.Split(w.took(), "; ")
+	if len(got) != 3 || got[0] != "15 MB" || !strings.Contains(got[1], "bytes of earlier answers are unread") {
+		t.Errorf("answered %q", got)
+	}
+	if w.answers.withheld != 2 {
+		t.Errorf("%d counted", w.answers.withheld)
+	}
+}
+
+func TestWaitingRequestsAreBounded(t *testing.T) {
+	w := newReaders()
+	w.size = 15 << 20
+	a := w.connect(t, 1)
+	for range 1 + maxWaitingAnswers + 5 {
+		w.ask(a)
+	}
+	if got := strings.Split(w.took(), "; "); len(got) != 6 || !strings.Contains(got[5], "requests wait until earlier answers are read") {
+		t.Errorf("answered %q", got)
+	}
+}
+
+// Five scrapers that read nothing: the one with the most unread loses its connection when another one wants its first page.
+func TestMemoryForAllScrapersIsBounded(t *testing.T) {
+	w := newReaders()
+	w.size = 15 << 20
+	var all []*reader
+	for key := range byte(9) {
+		c := w.connect(t, key+1)
+		all = append(all, c)
+		w.ask(c)
+		total := 0
+		for _, c := range all {
+			total += c.Unsent()
+		}
+		if total > maxUnreadTotal+answerMemory(w.size) {
+			t.Fatalf("%d bytes are unread", total)
+		}
+	}
+	if !all[0].ended || all[8].ended || w.answers.shed == 0 {
+		t.Errorf("ended first %v, last %v, counted %d", all[0].ended, all[8].ended, w.answers.shed)
+	}
+	if got := w.took(); strings.Count(got, "15 MB") != 9 {
+		t.Errorf("answered %q", got)
+	}
+}
