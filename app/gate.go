@@ -5,107 +5,89 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Our choice: limits on connections to the registration service, which anybody who knows the scraper's key can reach.
-// The numbers per address leave room for a site of hundreds of clients behind one NAT that come back together.
 const (
-	maxStrangers        = 512 // at once, connections that have shown no secret yet
-	maxStrangersPerAddr = 128 // at once, from one address
-	maxConnsPerAddr     = 512 // at once, from one address, whatever they have shown
-	// refusalBurst wrong requests from one address are answered, and then one more per refusalEvery: keys cost
-	// nothing, addresses do.
+	// maxAliasConns bounds the connections in all, maxAliasConnsPerKey those of one key: a client has one, and a second
+	// one when it comes back before the first is found dead.
+	maxAliasConns       = 1024
+	maxAliasConnsPerKey = 8
+	// keptStrangers and keptMembers are what neither takes of it from the other. Strangers are done within seconds,
+	// members of the JavaScript kind stay for two minutes.
+	keptStrangers = 256
+	keptMembers   = 768
+	// refusalBurst wrong requests from one address cost as many connections as they like, then each costs one of its
+	// own, with one more for free per refusalEvery. Keys cost nothing, addresses do.
 	refusalBurst = 60
 	refusalEvery = 10 * time.Second
 	// maxRefusing bounds the addresses that are remembered for it.
 	maxRefusing = 4096
 )
 
-// gate counts the connections to the registration service, and says which one is too many.
-type gate struct {
-	open      int
-	strangers int
-	perKey    map[domain.PublicKey]int
-	perAddr   map[netip.Addr]*addrCount
-	refusals  map[netip.Addr]*bucket
-	refusing  []netip.Addr // its keys, the longest known first
-}
+// The classes of connections to the registration service.
+const (
+	stranger = iota // has shown no secret; counted by the address that its packets go to
+	member          // has a key that has an alias, or has shown a secret; counted by key
+)
 
-type addrCount struct{ open, strangers int }
+// gate holds the connections to the registration service, and closes one when there is one too many: the oldest of the
+// fullest address among strangers, of the fullest key among members. None is rejected beforehand, so no address can be
+// used up for the others behind it.
+type gate struct {
+	conns    *bound.Shares[*aliasConn]
+	refusals *bound.Rates[netip.Prefix]
+}
 
 func newGate() *gate {
-	return &gate{perKey: map[domain.PublicKey]int{}, perAddr: map[netip.Addr]*addrCount{}, refusals: map[netip.Addr]*bucket{}}
+	return &gate{
+		conns: bound.NewShares[*aliasConn](maxAliasConns,
+			bound.Class{Kept: keptStrangers, PerKey: maxAliasConnsPerKey}, bound.Class{Kept: keptMembers, PerKey: maxAliasConnsPerKey}),
+		refusals: bound.NewRates[netip.Prefix](maxRefusing, bound.Pace{Burst: refusalBurst, Every: refusalEvery}),
+	}
 }
 
-// full names the limit that one more connection would break, if there is one.
-func (g *gate) full(now host.Instant, key domain.PublicKey, addr netip.Addr) (limit string, full bool) {
-	at := g.perAddr[addr]
-	if at == nil {
-		at = &addrCount{}
+// enter holds a connection. crowded is the one that has to close for it, nil if there is room.
+func (g *gate) enter(k *aliasConn, known bool) (crowded *aliasConn) {
+	place := bound.At(stranger, k.peer.Addr.Addr(), k.peer.Key)
+	if known {
+		place = bound.Under(member, k.peer.Key)
 	}
-	wrong := g.refusals[addr]
+	var evicted *bound.Item[*aliasConn]
+	k.held, evicted = g.conns.Add(k, place)
+	if evicted == nil {
+		return nil
+	}
+	return evicted.Value
+}
+
+// join makes a connection a member's; crowded as in enter.
+func (g *gate) join(k *aliasConn) (crowded *aliasConn) {
+	if evicted := g.conns.Move(k.held, bound.Under(member, k.peer.Key)); evicted != nil {
+		return evicted.Value
+	}
+	return nil
+}
+
+// limitOf names the limit at which a connection has to go for another one.
+func limitOf(gone, comes *aliasConn) string {
 	switch {
-	case wrong != nil && wrong.empty(now):
-		return domain.LimitRefusals, true
-	case g.perKey[key] >= maxAliasConnsPerKey:
-		return domain.LimitKey, true
-	case at.open >= maxConnsPerAddr || at.strangers >= maxStrangersPerAddr:
-		return domain.LimitAddress, true
-	case g.strangers >= maxStrangers:
-		return domain.LimitUnauthenticated, true
-	case g.open >= maxAliasConns:
-		return domain.LimitTotal, true
+	case gone.peer.Key == comes.peer.Key:
+		return domain.LimitKey
+	case gone.peer.Addr.Addr() == comes.peer.Addr.Addr():
+		return domain.LimitAddress
+	case !gone.known:
+		return domain.LimitUnauthenticated
 	}
-	return "", false
+	return domain.LimitTotal
 }
 
-// enter counts a connection, a stranger's so far.
-func (g *gate) enter(p domain.Peer) {
-	g.open++
-	g.strangers++
-	g.perKey[p.Key]++
-	at := g.perAddr[p.Addr.Addr()]
-	if at == nil {
-		at = &addrCount{}
-		g.perAddr[p.Addr.Addr()] = at
-	}
-	at.open++
-	at.strangers++
-}
+// leave stops holding a connection.
+func (g *gate) leave(k *aliasConn) { g.conns.Remove(k.held) }
 
-// known stops counting a connection as a stranger's.
-func (g *gate) known(p domain.Peer) {
-	g.strangers--
-	g.perAddr[p.Addr.Addr()].strangers--
-}
-
-// leave takes a connection out of the count.
-func (g *gate) leave(p domain.Peer, stranger bool) {
-	if stranger {
-		g.known(p)
-	}
-	g.open--
-	if g.perKey[p.Key]--; g.perKey[p.Key] <= 0 {
-		delete(g.perKey, p.Key)
-	}
-	at := g.perAddr[p.Addr.Addr()]
-	if at.open--; at.open <= 0 {
-		delete(g.perAddr, p.Addr.Addr())
-	}
-}
-
-// refused counts a wrong request. Where too many addresses send them, the one known longest is forgotten.
-func (g *gate) refused(now host.Instant, addr netip.Addr) {
-	limit := g.refusals[addr]
-	if limit == nil {
-		if len(g.refusing) >= maxRefusing {
-			delete(g.refusals, g.refusing[0])
-			g.refusing = append(g.refusing[:0], g.refusing[1:]...)
-		}
-		limit = newBucket(now, refusalBurst, refusalEvery)
-		g.refusals[addr] = limit
-		g.refusing = append(g.refusing, addr)
-	}
-	limit.take(now)
+// refused counts a wrong request. It reports whether its address has sent so many that the connection is to close.
+func (g *gate) refused(now host.Instant, addr netip.Addr) bool {
+	return !g.refusals.Of(now, bound.Host(addr)).Take(now)
 }

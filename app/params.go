@@ -49,14 +49,12 @@ const (
 	maxSessionRequests = 64
 
 	// Limits on the registration service, which anybody who knows the scraper's key can reach.
-	maxAliasConns       = 1024             // at once
-	maxAliasConnsPerKey = 8                // at once, from one key
-	aliasFirstRequest   = 30 * time.Second // a connection that asks nothing in this time is closed
-	aliasIdle           = 3 * time.Minute  // likewise between requests; JavaScript clients pool theirs for two minutes
-	maxRefusals         = 3                // wrong secrets on one connection before it is closed
-	requestBurst        = 32               // requests at once on one connection
-	requestEvery        = time.Second      // and one more each second
-	maxPendingWrites    = 4096             // registrations on their way to the disk
+	aliasFirstRequest = 30 * time.Second // a connection that asks nothing in this time is closed
+	aliasIdle         = 3 * time.Minute  // likewise between requests; JavaScript clients pool theirs for two minutes
+	maxRefusals       = 3                // wrong secrets on one connection before it is closed
+	requestBurst      = 32               // requests at once on one connection
+	requestEvery      = time.Second      // and one more each second
+	maxPendingWrites  = 4096             // registrations on their way to the disk
 
 	// maxInstances bounds the client processes that are remembered for an alias; the one silent for longest is forgotten.
 	// A rolling restart has two, a copied seed rarely more than a few.

@@ -3,10 +3,10 @@ package app
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -35,15 +35,6 @@ func newRegistry(s *Scraper) *registry {
 	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
 }
 
-// admit refuses a handshake before it costs anything more, when too many connections are open.
-func (g *registry) admit(remote domain.PublicKey, _ domain.HandshakePayload, from netip.AddrPort) bool {
-	limit, full := g.gate.full(g.scraper.cfg.Host.Now(), remote, from.Addr())
-	if full {
-		g.scraper.stats.ConnectionsDenied[limit]++
-	}
-	return !full
-}
-
 // note keeps a refusal to be looked at.
 func (g *registry) note(k *aliasConn, a domain.Alias, reason string) {
 	g.scraper.stats.Rejected[reason]++
@@ -64,7 +55,8 @@ type aliasConn struct {
 	limit    *bucket
 	refusals int
 	opened   host.Instant
-	known    bool // has shown a secret
+	held     *bound.Item[*aliasConn]
+	known    bool // has an alias, or has shown a secret
 	closed   bool
 }
 
@@ -75,11 +67,10 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 		limit:  newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
 		opened: s.cfg.Host.Now(),
 	}
-	// Handshakes that were admitted together may be more than one too many.
-	limit, full := g.gate.full(s.cfg.Host.Now(), k.peer.Key, k.peer.Addr.Addr())
-	g.gate.enter(k.peer)
-	s.stats.AliasConnections = g.gate.open
-	if s.table.Serves(k.peer.Key) {
+	k.known = s.table.Serves(k.peer.Key)
+	crowded := g.gate.enter(k, k.known)
+	s.stats.AliasConnections = g.gate.conns.Len()
+	if k.known {
 		conn.Trust()
 	}
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
@@ -87,10 +78,7 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 		tell(s.cfg.OnEvent, domain.ConnectionIgnore{UID: k.uid, Peer: k.peer})
 	}
 	k.idle = s.cfg.Host.AfterFunc(aliasFirstRequest, func() { conn.Close(nil) })
-	if full {
-		s.stats.ConnectionsDenied[limit]++
-		s.cfg.Host.Post(func() { conn.Close(nil) })
-	}
+	g.crowdOut(crowded, k)
 	return ports.AliasHandlers{
 		OnRegister: k.onRegister,
 		OnLeave:    k.onLeave,
@@ -101,6 +89,15 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	}
 }
 
+// crowdOut closes a connection for another one; nil is none.
+func (g *registry) crowdOut(gone, comes *aliasConn) {
+	if gone != nil {
+		g.scraper.stats.ConnectionsDenied[limitOf(gone, comes)]++
+		// In a turn of its own, since it may be the one that is about to open.
+		g.scraper.cfg.Host.Post(func() { gone.conn.Close(errCrowdedOut) })
+	}
+}
+
 func (k *aliasConn) onClose() {
 	if k.closed {
 		return
@@ -108,8 +105,8 @@ func (k *aliasConn) onClose() {
 	k.closed = true
 	k.idle.Stop()
 	g := k.registry
-	g.gate.leave(k.peer, !k.known)
-	g.scraper.stats.AliasConnections = g.gate.open
+	g.gate.leave(k)
+	g.scraper.stats.AliasConnections = g.gate.conns.Len()
 	tell(g.scraper.cfg.OnEvent, domain.ConnectionClose{UID: k.uid, Side: domain.SideRegister, Peer: k.peer})
 }
 
@@ -134,17 +131,22 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 		if !k.known {
 			k.known = true
 			k.conn.Trust()
-			k.registry.gate.known(k.peer)
+			k.registry.crowdOut(k.registry.gate.join(k), k)
 		}
 	}
 	return true
 }
 
-// refuse counts a refusal; a few end the connection, so that guessing costs a handshake each time.
+// refuse counts a refusal; a few end the connection, so that guessing costs a handshake each time. Where an address has
+// sent many, one does.
 func (k *aliasConn) refuse() {
 	k.refusals++
-	k.registry.gate.refused(k.registry.scraper.cfg.Host.Now(), k.peer.Addr.Addr())
-	if k.refusals >= maxRefusals {
+	s := k.registry.scraper
+	shut := k.registry.gate.refused(s.cfg.Host.Now(), k.peer.Addr.Addr())
+	if shut {
+		s.stats.ConnectionsDenied[domain.LimitRefusals]++
+	}
+	if shut || k.refusals >= maxRefusals {
 		k.conn.Close(nil)
 	}
 }

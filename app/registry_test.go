@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -53,20 +54,16 @@ func (t *doorTransport) call(w *world, key byte) *caller {
 func (t *doorTransport) callFrom(w *world, key domain.PublicKey, addr netip.Addr) *caller {
 	c := &caller{w: w, key: key, addr: addr}
 	w.loop.Turn(func() {
-		if !t.door.Admit(c.key, domain.HandshakePayload{}, c.Peer().Addr) {
-			c.ended = true
-			return
-		}
 		c.handlers = t.door.OnOpen(c)
 	})
 	w.loop.Turn(func() {})
 	return c
 }
 
-// crowd is many different callers, from one address or from one each.
-func (t *doorTransport) crowd(w *world, n int, oneAddr bool, each func(*caller)) (open int) {
+// crowd is many different callers, from one address or each from a network of its own.
+func (t *doorTransport) crowd(w *world, n int, oneAddr bool, each func(*caller)) (all callers) {
 	for i := range n {
-		addr := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})
+		addr := netip.AddrFrom4([4]byte{byte(20 + i>>8), byte(i), 7, 1})
 		if oneAddr {
 			addr = netip.AddrFrom4([4]byte{203, 0, 113, 1})
 		}
@@ -74,11 +71,20 @@ func (t *doorTransport) crowd(w *world, n int, oneAddr bool, each func(*caller))
 		if !c.ended && each != nil {
 			each(c)
 		}
+		all = append(all, c)
+	}
+	return all
+}
+
+type callers []*caller
+
+func (all callers) open() (n int) {
+	for _, c := range all {
 		if !c.ended {
-			open++
+			n++
 		}
 	}
-	return open
+	return n
 }
 
 func (c *caller) ask(r ports.Registration) (answer ports.AliasReply) {
@@ -144,72 +150,87 @@ func TestRequestsOnOneConnectionAreLimited(t *testing.T) {
 }
 
 // Issue row 6.12: no connection limit.
-func TestConnectionsAreLimitedPerKeyAddressAndInAll(t *testing.T) {
+func TestConnectionsAreLimitedPerKeyAndInAll(t *testing.T) {
 	known := func(c *caller) { c.ask(registration("web", 2)) }
 	for _, c := range []struct {
 		name    string
 		oneAddr bool
 		each    func(*caller)
-		open    int
 		limit   string
 	}{
-		{"strangers", false, nil, 512, domain.LimitUnauthenticated},
-		{"strangers at one address", true, nil, 128, domain.LimitAddress},
-		{"those with a secret", false, known, 1024, domain.LimitTotal},
-		{"those with a secret at one address", true, known, 512, domain.LimitAddress},
+		{"strangers", false, nil, domain.LimitUnauthenticated},
+		{"strangers at one address", true, nil, domain.LimitAddress},
+		{"those with a secret", false, known, domain.LimitTotal},
+		{"those with a secret at one address", true, known, domain.LimitAddress},
 	} {
 		w, door := newDoor(t)
-		open := door.crowd(w, 1500, c.oneAddr, c.each)
+		all := door.crowd(w, 1500, c.oneAddr, c.each)
 		stats := w.scraper.Stats()
-		if open != c.open || stats.AliasConnections != c.open || stats.ConnectionsDenied[c.limit] != uint64(1500-c.open) {
-			t.Errorf("%s: %d open, stats %+v", c.name, open, stats)
+		if n := all.open(); n != 1024 || stats.AliasConnections != n || stats.ConnectionsDenied[c.limit] != 1500-1024 {
+			t.Errorf("%s: %d open, stats %+v", c.name, n, stats)
+		}
+		if all[:400].open() != 0 || all[1000:].open() != 500 {
+			t.Errorf("%s: of the oldest 400 %d are open, of the newest 500 %d", c.name, all[:400].open(), all[1000:].open())
 		}
 		w.loop.Advance(5 * time.Minute) // they never ask again
 		if n := w.scraper.Stats().AliasConnections; n != 0 {
 			t.Errorf("%s: %d are still open", c.name, n)
 		}
-		if door.crowd(w, 1, c.oneAddr, nil) != 1 {
-			t.Errorf("%s: the door stays shut", c.name)
-		}
 	}
 	w, door := newDoor(t)
-	open := 0
+	var all callers
 	for range 20 {
-		if !door.call(w, 50).ended {
-			open++
-		}
+		all = append(all, door.call(w, 50))
 	}
-	if open != 8 {
-		t.Errorf("%d connections under one key", open)
+	if all.open() != 8 || all[12:].open() != 8 {
+		t.Errorf("%d connections under one key, %d of them the newest", all.open(), all[12:].open())
 	}
 	if n := w.scraper.Stats().ConnectionsDenied[domain.LimitKey]; n != 12 {
 		t.Errorf("%d counted", n)
 	}
 }
 
-// Handshakes that were admitted in one go are counted only when they open.
-func TestConnectionsAdmittedTogetherAreLimitedToo(t *testing.T) {
+// After a power cut 5,000 clients behind one address come back at once. A limit per address shut 1,588 of them out.
+func TestManyClientsBehindOneAddressRegister(t *testing.T) {
 	w, door := newDoor(t)
-	var callers []*caller
-	w.loop.Turn(func() {
-		for range 20 {
-			c := &caller{w: w, key: pair(50).Public, addr: netip.AddrFrom4([4]byte{192, 0, 2, 1})}
-			if door.door.Admit(c.key, domain.HandshakePayload{}, c.Peer().Addr) {
-				callers = append(callers, c)
-			}
-		}
-		for _, c := range callers {
-			c.handlers = door.door.OnOpen(c)
+	registered := 0
+	all := door.crowd(w, 5000, true, func(c *caller) {
+		r := registration("web", 2)
+		r.Key = c.key
+		r.Alias = domain.Alias(fmt.Sprintf("client-%x", c.key[1:3]))
+		if c.ask(r).Success {
+			registered++
 		}
 	})
-	w.loop.Advance(time.Millisecond)
-	if n := w.scraper.Stats().AliasConnections; len(callers) != 20 || n != 8 {
-		t.Errorf("%d of %d stay open", n, len(callers))
+	if registered != 5000 || all.open() != 1024 {
+		t.Errorf("%d registered, %d are connected", registered, all.open())
 	}
 }
 
-// Keys cost nothing, so guessing is limited by address as well.
-func TestAddressThatGuessesIsShutOutForAWhile(t *testing.T) {
+// Strangers who open connections and say nothing push out each other, whatever address they share with clients.
+func TestStrangersDoNotCrowdOutClients(t *testing.T) {
+	for _, oneAddr := range []bool{true, false} {
+		w, door := newDoor(t)
+		clients := callers{}
+		for i := range byte(200) {
+			c := door.callFrom(w, domain.PublicKey{2, i}, netip.AddrFrom4([4]byte{203, 0, 113, 1}))
+			c.ask(registration("web", 2))
+			clients = append(clients, c)
+		}
+		// One that says nothing yet, at an address of its own.
+		slow := door.call(w, 50)
+		strangers := door.crowd(w, 5000, oneAddr, nil)
+		if clients.open() != 200 || strangers.open() > 1024-200 {
+			t.Errorf("one address %t: %d of 200 clients are connected, %d strangers", oneAddr, clients.open(), strangers.open())
+		}
+		if oneAddr && (slow.ended || !slow.ask(registration("web", 2)).Success) {
+			t.Error("a new client elsewhere is shut out")
+		}
+	}
+}
+
+// Keys cost nothing, so guessing is limited by address as well: each guess costs a connection of its own.
+func TestAddressThatGuessesMayGuessOnceForEachConnection(t *testing.T) {
 	w, door := newDoor(t)
 	wrong := registration("web", 2)
 	wrong.Secret = domain.SecretFrom([32]byte{1})
@@ -222,18 +243,15 @@ func TestAddressThatGuessesIsShutOutForAWhile(t *testing.T) {
 		}
 	}
 	door.crowd(w, 500, true, guess)
-	if denied := w.scraper.Stats().ConnectionsDenied[domain.LimitRefusals]; asked != 60 || denied != 480 {
-		t.Errorf("%d guesses, %d denied", asked, denied)
+	if denied := w.scraper.Stats().ConnectionsDenied[domain.LimitRefusals]; asked != 60+480 || denied != 480 {
+		t.Errorf("%d guesses, %d of them too many", asked, denied)
 	}
 	if c := door.call(w, 60); c.ended || !c.ask(registration("web", 2)).Success {
 		t.Error("somebody else is shut out, too")
 	}
-	if door.crowd(w, 1, true, nil) != 0 {
-		t.Error("the guesser is let in")
-	}
-	w.loop.Advance(10 * time.Second)
-	if door.crowd(w, 1, true, nil) != 1 {
-		t.Error("the address is shut out for ever")
+	neighbour := door.callFrom(w, pair(61).Public, netip.AddrFrom4([4]byte{203, 0, 113, 1}))
+	if neighbour.ended || !neighbour.ask(registration("web", 2)).Success {
+		t.Error("a client behind the same address is shut out")
 	}
 	// Addresses without end do not take memory without end.
 	before := asked

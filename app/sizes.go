@@ -25,11 +25,9 @@ func (s *Scraper) Sizes(tell func(what string, held, most int)) {
 	tell("registrations being written", g.writes, maxPendingWrites)
 	tell("aliases being written", len(g.pending), g.writes)
 	tell("new aliases being written", g.fresh, len(g.pending))
-	tell("registration connections", g.gate.open, maxAliasConns)
-	tell("registration connections of strangers", g.gate.strangers, min(maxStrangers, g.gate.open))
-	tell("keys of registration connections", len(g.gate.perKey), g.gate.open)
-	tell("addresses of registration connections", len(g.gate.perAddr), g.gate.open)
-	tell("addresses with refusals", len(g.gate.refusals), min(maxRefusing, len(g.gate.refusing)))
+	tell("registration connections", g.gate.conns.Len(), maxAliasConns)
+	tell("registration connections of strangers", g.gate.conns.In(stranger), g.gate.conns.Len())
+	tell("addresses with refusals", g.gate.refusals.Len(s.cfg.Host.Now()), maxRefusing)
 }
 
 // Sizes tells how much the client holds in everything that grows with what scrapers do, as Scraper.Sizes does.

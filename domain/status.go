@@ -31,7 +31,7 @@ const (
 	LimitTotal           = "total"           // all connections
 	LimitUnauthenticated = "unauthenticated" // those that have not shown a secret
 	LimitKey             = "key"             // of one key
-	LimitAddress         = "address"         // of one address
+	LimitAddress         = "address"         // of one address, beyond its share
 	LimitRefusals        = "refusals"        // too many wrong requests from one address
 )
 

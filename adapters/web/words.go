@@ -146,8 +146,8 @@ func limitWords(limit string) string {
 		domain.LimitTotal:           "Connections in all",
 		domain.LimitUnauthenticated: "Connections without a secret",
 		domain.LimitKey:             "Connections of one key",
-		domain.LimitAddress:         "Connections of one address",
-		domain.LimitRefusals:        "Wrong requests from one address",
+		domain.LimitAddress:         "Connections of one address beyond its share",
+		domain.LimitRefusals:        "Wrong requests beyond those of one address",
 	}[limit]
 }
 
