@@ -111,6 +111,7 @@ var noBounds = map[string]string{
 	"muxrpc.maxPayload":       "mux.MaxPayload",
 	"noise.MaxMessage":        "fixed by the protocol; a handshake comes in one datagram",
 	"peering.maxReopens":      "our own sockets",
+	"peering.maxYoung":        "how often the announcer repeats itself",
 	"peering.maxSilentChecks": "a time",
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
 	"source.maxCredential":    "a file of the operator",

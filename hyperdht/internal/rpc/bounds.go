@@ -58,5 +58,10 @@ func Bounds() []bound.Bound {
 			Scope: bound.PerAttempt, Limit: bound.Count(maxProbeHosts), Policy: bound.Ignore,
 			Reason: "the nodes asked are far fewer",
 		},
+		{
+			Name: "rpc.maxFormer", What: "nodes remembered after they have stopped answering",
+			Scope: bound.InAll, Limit: bound.Count(maxFormer), Policy: bound.DropOldest,
+			Reason: "more than the largest private DHT that depends on them",
+		},
 	}
 }
