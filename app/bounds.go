@@ -15,7 +15,7 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registration_connections_denied_total{limit=\"total\"}",
 		},
 		{
-			Name: "app.keptMembers", What: "of them, kept for keys that have an alias, and for connections that have shown a secret",
+			Name: "app.keptMembers", What: "of them, kept for keys that have an alias or have shown a secret",
 			Scope: bound.InAll, Limit: bound.Count(keptMembers), Policy: bound.DropFullest,
 			Reason: "strangers must not keep clients out",
 		},
@@ -41,6 +41,11 @@ func Bounds() []bound.Bound {
 			Name: "app.maxRefusing", What: "addresses remembered for wrong secrets",
 			Scope: bound.InAll, Limit: bound.Count(maxRefusing), Policy: bound.DropOldest,
 			Reason: "100 bytes each",
+		},
+		{
+			Name: "app.maxMembers", What: "keys that have shown a valid secret",
+			Scope: bound.InAll, Limit: bound.Count(maxMembers), Policy: bound.DropOldest,
+			Reason: "two for each alias; 200 bytes each",
 		},
 		{
 			Name: "app.maxRefusals", What: "wrong secrets",

@@ -30,7 +30,7 @@ const (
 // The classes of connections to the registration service.
 const (
 	stranger = iota // has shown no secret; counted by the address that its packets go to
-	member          // has a key that has an alias, or has shown a secret; counted by key
+	member          // has a key that has an alias or has shown a secret; counted by key
 )
 
 // gate holds the connections to the registration service, and closes one when there is one too many: the oldest of the

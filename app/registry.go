@@ -14,6 +14,7 @@ import (
 type registry struct {
 	scraper *Scraper
 	gate    *gate
+	members *members
 	refused domain.RefusalHistory
 	pending map[domain.Alias]*pendingAlias
 	// instances has an entry for each alias that registered since the start, at most one for each of the table and
@@ -32,7 +33,12 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
+	return &registry{scraper: s, gate: newGate(), members: newMembers(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
+}
+
+// knows reports whether a key has an alias, or has shown a valid secret.
+func (g *registry) knows(k domain.PublicKey) bool {
+	return g.scraper.table.Serves(k) || g.members.has(k)
 }
 
 // note keeps a refusal to be looked at.
@@ -67,7 +73,7 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 		limit:  newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
 		opened: s.cfg.Host.Now(),
 	}
-	k.known = s.table.Serves(k.peer.Key)
+	k.known = g.knows(k.peer.Key)
 	crowded := g.gate.enter(k, k.known)
 	s.stats.AliasConnections = g.gate.conns.Len()
 	if k.known {
@@ -126,6 +132,7 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 		k.refuse()
 		return false
 	}
+	k.registry.members.add(k.peer.Key)
 	if !k.closed {
 		k.idle.Reset(aliasIdle)
 		if !k.known {

@@ -346,6 +346,9 @@ func TestConnectionIsTrustedAfterASecretOrWithAKeyOfTheTable(t *testing.T) {
 		t.Error("not trusted with the right secret")
 	}
 	w.loop.Advance(time.Second)
+	if again := door.call(w, 50); !again.trusted || !door.door.Known(pair(50).Public) {
+		t.Error("a key that has shown the secret is a stranger in its next connection")
+	}
 	known := door.callFrom(w, registration("web", 2).Register.Key, netip.MustParseAddr("192.0.2.77"))
 	if !known.trusted {
 		t.Error("a key of the table is not trusted")

@@ -109,7 +109,7 @@ func (s *Scraper) PublicKey() domain.PublicKey { return s.cfg.Keys.Public }
 
 func (s *Scraper) listen(done func(error)) {
 	listener, err := s.cfg.Transport.ListenAliases(ports.AliasListen{
-		Keys: s.cfg.Keys, Known: s.table.Serves, OnOpen: s.registry.onOpen,
+		Keys: s.cfg.Keys, Known: s.registry.knows, OnOpen: s.registry.onOpen,
 	}, func(err error) {
 		if s.closed {
 			return

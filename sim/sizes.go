@@ -15,7 +15,7 @@ type sizer func(tell func(what string, held, most int))
 var kept = []string{
 	"routes", "relays of keys", "nodes in the table", "nodes", "former nodes", "nodes without an id", "round trips", "closed streams",
 	"ids of closed streams", "announced servers", "records of topics", "bumps", "refreshes", "mutable values",
-	"immutable values", "addresses with refusals",
+	"immutable values", "addresses with refusals", "keys that have shown a secret",
 	// Their streams are counted; how many bytes those hold at a moment differs by kilobytes.
 	"bytes held for unproven peers", "bytes held for one unproven peer", "bytes of answers that one scraper has not read",
 	"bytes sent and not acknowledged",

@@ -67,7 +67,7 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
 		},
 		{
-			Name: "peering.keptKnown", What: "of them, kept for keys that have an alias",
+			Name: "peering.keptKnown", What: "of them, kept for keys that the application knows: those that have an alias or have shown a secret",
 			Scope: bound.InAll, Limit: bound.Count(keptKnown), Policy: bound.DropFullest,
 			Reason: "what all clients need that come back at once after a restart",
 		},
