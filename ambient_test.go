@@ -22,7 +22,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 		return true, "the front door, which waits for its callers"
 	case path == "sim/hugepages":
 		return true, "the kernel is asked for memory of another kind, which changes no run"
-	case under(path, "interop"), under(path, "internal/vectors"):
+	case under(path, "interop"), under(path, "internal/vectors"), under(path, "internal/cost"):
 		return true, "tests"
 	case under(path, "adapters"):
 		// These run on the loop; all other adapters are the real world.

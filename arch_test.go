@@ -68,11 +68,12 @@ var rules = []rule{
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
+	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/targets adapters/web app domain ports ports/host hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
 }
 
 // onlyTests are packages of ours that code which ships must not import.
-var onlyTests = []string{"internal/vectors", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"internal/vectors", "internal/cost", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

@@ -1,0 +1,303 @@
+// Command fuzz runs the fuzz targets of the module in turn, and judges steps as well as panics and memory.
+//
+//	go run ./sim/cmd/fuzz -for 1h                      all targets, an hour in all
+//	go run ./sim/cmd/fuzz -for 10m -run udx            those whose package and name match
+//	go run ./sim/cmd/fuzz -for 0                       the kept inputs only
+//	go run ./sim/cmd/fuzz -replay hyperdht/internal/udx.FuzzPair/771e938e4458e983
+//
+// First it runs every target on its seeds and on the inputs that are kept in testdata/fuzz beside it. Then it fuzzes
+// for the time given: targets of machines get more of it than targets of parsers. What it finds on the way that is no
+// fault is kept in the build cache, and the next run goes on from there.
+//
+// It compiles the code under test with a call of cost.Step in each function and each loop, so that targets can hold
+// steps against their bound (package internal/cost). Replay an input with this command, therefore: under go test, a
+// fault that is nothing but too many steps does not show.
+//
+// It ends with status 1 if an input fails, and prints target, input and the line that replays it; and with status 2 if
+// a target cannot be built or run.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	module = "github.com/dhtprom/dhtprom"
+
+	// machineShares is how many shares of the time a target gets that is not a parser's.
+	machineShares = 4
+	// leastTurn is the shortest turn in seconds: a worker starts and looks at the corpus in about one.
+	leastTurn = 3
+	// minimizeTime bounds how long a failing input is made smaller.
+	minimizeTime = "20s"
+)
+
+func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// settings are what the command line says.
+type settings struct {
+	time     time.Duration
+	match    *regexp.Regexp
+	replay   string
+	parallel int
+}
+
+// start runs the program and returns its exit status.
+func start(args []string, out, errs io.Writer) int {
+	s, err := parse(args, errs)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		err = s.run(out)
+	}
+	var found findings
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &found):
+		fmt.Fprintln(errs, "fuzz:", err)
+		return 1
+	}
+	fmt.Fprintln(errs, "fuzz:", err)
+	return 2
+}
+
+func parse(args []string, errs io.Writer) (*settings, error) {
+	s := &settings{}
+	flags := flag.NewFlagSet("fuzz", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	flags.DurationVar(&s.time, "for", time.Minute, "fuzz for this long in all; 0 runs the kept inputs only")
+	pattern := flags.String("run", "", "fuzz the targets whose package.Name matches this regular expression")
+	flags.StringVar(&s.replay, "replay", "", "run one kept input, package.Name/FILE")
+	flags.IntVar(&s.parallel, "parallel", runtime.GOMAXPROCS(0), "number of processes that fuzz a target")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if s.replay != "" {
+		name, _, ok := strings.Cut(s.replay[strings.LastIndex(s.replay, ".")+1:], "/")
+		if !ok {
+			return nil, fmt.Errorf("-replay=%s: want package.Name/FILE", s.replay)
+		}
+		*pattern = "^" + regexp.QuoteMeta(s.replay[:strings.LastIndex(s.replay, ".")+1]+name) + "$"
+	}
+	match, err := regexp.Compile(*pattern)
+	if err != nil {
+		return nil, fmt.Errorf("-run: %w", err)
+	}
+	s.match = match
+	return s, nil
+}
+
+// findings is the error of inputs that fail.
+type findings []string
+
+func (f findings) Error() string {
+	return fmt.Sprintf("%d findings:\n\n%s", len(f), strings.Join(f, "\n\n"))
+}
+
+func (s *settings) run(out io.Writer) error {
+	root, err := goOutput("list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	cache, err := goOutput("env", "GOCACHE")
+	if err != nil {
+		return err
+	}
+	targets, err := findTargets(root, s.match)
+	if err != nil {
+		return err
+	}
+	if len(targets) == 0 {
+		return fmt.Errorf("no fuzz target matches %q", s.match)
+	}
+	dir, err := os.MkdirTemp("", "fuzz")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	overlay, err := writeOverlay(root, dir)
+	if err != nil {
+		return fmt.Errorf("counting steps: %w", err)
+	}
+	b := &binaries{root: root, dir: dir, cache: filepath.Join(cache, "fuzz"), overlay: overlay}
+
+	began := time.Now()
+	var found findings
+	keep := func(f *finding, err error) error {
+		if f != nil {
+			fmt.Fprintln(out, f)
+			found = append(found, f.summary())
+		}
+		return err
+	}
+	packages := packagesOf(targets)
+	for _, pkg := range packages {
+		if err := b.build(pkg); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "%d targets in %d packages built in %.0f s\n", len(targets), len(packages), time.Since(began).Seconds())
+	began = time.Now()
+	for _, t := range targets {
+		if err := keep(b.replay(t, s.replay)); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "kept inputs run in %.0f s\n", time.Since(began).Seconds())
+	if s.replay == "" {
+		// Where the time is too short for all, the hour decides who gets it.
+		for _, turn := range schedule(targets, int(s.time.Seconds()), int(time.Now().Unix()/60)) {
+			f, line, err := b.fuzz(turn, s.parallel)
+			fmt.Fprintf(out, "%-50s %4d s  %s\n", turn.target, turn.time, line)
+			if err := keep(f, err); err != nil {
+				return err
+			}
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	return nil
+}
+
+func packagesOf(targets []target) []string {
+	var all []string
+	for _, t := range targets {
+		all = append(all, t.pkg)
+	}
+	return slices.Compact(all)
+}
+
+// goOutput runs the go command and returns the line that it prints.
+func goOutput(args ...string) (string, error) {
+	var errs bytes.Buffer
+	cmd := exec.Command("go", args...)
+	cmd.Stderr = &errs
+	b, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// binaries are the compiled targets, one for each package.
+type binaries struct {
+	root, dir string
+	cache     string // of inputs that reached something new
+	overlay   string
+}
+
+func (b *binaries) name(pkg string) string {
+	return filepath.Join(b.dir, strings.ReplaceAll(pkg, "/", "+")+".test")
+}
+
+func (b *binaries) build(pkg string) error {
+	// The fuzzer is guided by the coverage of the module's own code. Go test -fuzz would instrument the standard library
+	// as well, which takes minutes to compile and finds nothing of ours.
+	cmd := exec.Command("go", "test", "-c", "-vet=off", "-gcflags="+module+"/...=-d=libfuzzer", "-overlay="+b.overlay, "-o", b.name(pkg), "./"+pkg)
+	cmd.Dir = b.root
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the targets of %s: %w\n%s", pkg, err, text)
+	}
+	return nil
+}
+
+// command is a run of the test binary of a target.
+func (b *binaries) command(t target, args ...string) *exec.Cmd {
+	cmd := exec.Command(b.name(t.pkg), append(args, "-test.paniconexit0")...)
+	cmd.Dir = filepath.Join(b.root, filepath.FromSlash(t.pkg))
+	return cmd
+}
+
+// finding is an input that fails.
+type finding struct {
+	target
+	input  string // its name in testdata/fuzz, or of a seed
+	output string
+}
+
+func (f *finding) replay() string {
+	return fmt.Sprintf("go run ./sim/cmd/fuzz -replay %s/%s", f.target, f.input)
+}
+
+func (f *finding) String() string { return f.output + "\n" + f.summary() }
+
+func (f *finding) summary() string {
+	text := f.target.String() + " fails"
+	if f.input == "" {
+		return text + ": see its output above"
+	}
+	return fmt.Sprintf("%s with %s/testdata/fuzz/%s/%s\nreplay: %s", text, f.pkg, f.name, f.input, f.replay())
+}
+
+// replay runs the kept inputs of a target, or one of them.
+func (b *binaries) replay(t target, one string) (*finding, error) {
+	run := "^" + t.name + "$"
+	if _, file, ok := strings.Cut(one, t.String()+"/"); ok {
+		run += "/^" + regexp.QuoteMeta(file) + "$"
+	}
+	text, err := b.command(t, "-test.run="+run).CombinedOutput()
+	if err == nil {
+		return nil, nil
+	}
+	return &finding{t, failedInput(t, text), string(text)}, exited(err)
+}
+
+// exited passes errors on but that of a program that ended with a status.
+func exited(err error) error {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+		return nil
+	}
+	return err
+}
+
+var (
+	written  = regexp.MustCompile(`(?m)^\s*Failing input written to testdata/fuzz/\w+/(\S+)`)
+	progress = regexp.MustCompile(`fuzz: elapsed: .*execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)`)
+)
+
+// failedInput returns the name of the input that failed, as the output of a test tells it.
+func failedInput(t target, output []byte) string {
+	if m := written.FindSubmatch(output); m != nil {
+		return string(m[1])
+	}
+	if m := regexp.MustCompile(`(?:--- FAIL: |seed corpus entry: )` + t.name + `/(\S+)`).FindSubmatch(output); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// fuzz runs one turn and returns what it did as a line.
+func (b *binaries) fuzz(t turn, parallel int) (*finding, string, error) {
+	cmd := b.command(t.target, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+strconv.Itoa(t.time)+"s",
+		"-test.fuzzminimizetime="+minimizeTime, "-test.fuzzcachedir="+filepath.Join(b.cache, module, t.pkg),
+		"-test.parallel="+strconv.Itoa(parallel))
+	text, err := cmd.CombinedOutput()
+	line := "no input was run"
+	if all := progress.FindAllSubmatch(text, -1); len(all) > 0 {
+		last := all[len(all)-1]
+		line = fmt.Sprintf("%s runs, %s new of %s inputs", last[1], last[2], last[3])
+	}
+	if err == nil {
+		return nil, line, nil
+	}
+	return &finding{t.target, failedInput(t.target, text), string(text)}, line, exited(err)
+}
