@@ -46,7 +46,7 @@ func (m *Machine) receiveAck(now host.Instant, p *Packet) {
 // progress is what follows when everything before m.acked has arrived.
 func (m *Machine) progress(now host.Instant) {
 	if m.acked == m.next && len(m.ring) > sendRingKept {
-		m.ring = nil
+		m.ring, m.unacked, m.lost = nil, seqSet{}, seqSet{}
 	}
 	if m.changing && !m.acked.Before(m.changeAt) {
 		m.changing = false
@@ -72,11 +72,9 @@ func (m *Machine) receiveBlocks(now host.Instant, blocks Blocks, s *ackSample) {
 			m.stats.BadBlocks++
 			continue
 		}
-		for seq := b.Start; seq != b.End; seq++ {
-			if pk := m.ring.at(seq); pk != nil {
-				m.ackPacket(now, pk, s)
-				m.sacked++
-			}
+		for seq := m.unacked.next(b.Start, b.End); seq != b.End; seq = m.unacked.next(seq+1, b.End) {
+			m.ackPacket(now, m.ring.at(seq), s)
+			m.sacked++
 		}
 	}
 }
@@ -87,11 +85,13 @@ func (m *Machine) ackPacket(now host.Instant, p *packet, s *ackSample) {
 	if m.fromThere && p.remote == m.remote {
 		m.allowance.Validate()
 	}
-	if p.list == &m.flight {
+	if p.flying {
+		m.flight.remove(p)
 		m.inFlight -= size
 		m.inFlightPayload -= p.payload()
 	}
-	p.list.remove(p)
+	m.lost.remove(p.seq)
+	m.unacked.remove(p.seq)
 	m.ring.set(p.seq, nil)
 	m.queued -= p.payload()
 	m.delivered += int64(size)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -20,10 +21,13 @@ func FuzzMachine(f *testing.F) {
 		w.link.filter = func(*end, Packet) bool { return false } // transmit checks the form
 		m := w.a
 		m.Connect(0, Remote{idB, addrB})
+		meter := cost.Start(t, work)
+		defer meter.Stop()
 
 		for len(script) > 0 {
 			op := script[0]
 			script = script[1:]
+			meter.Allow(1024) // a packet, or a write
 			arg := byte(0)
 			if len(script) > 0 {
 				arg, script = script[0], script[1:]
@@ -76,6 +80,11 @@ func FuzzMachine(f *testing.F) {
 // checkBooks recounts what a machine keeps count of.
 func checkBooks(t *testing.T, m *Machine) {
 	t.Helper()
+	cost.Free(func() { recount(t, m) })
+}
+
+func recount(t *testing.T, m *Machine) {
+	t.Helper()
 	var inFlight, payload, queued, sacked int
 	for s := m.acked; s != m.next; s++ {
 		p := m.ring.at(s)
@@ -85,13 +94,17 @@ func checkBooks(t *testing.T, m *Machine) {
 			continue
 		case p == nil || p.seq != s:
 			t.Fatalf("packet %d is missing", s)
-		case p.list == &m.flight:
+		case p.flying:
 			inFlight += p.size()
 			payload += p.payload()
-		case p.list == nil && s.Before(m.sent):
-			t.Fatalf("sent packet %d is nowhere", s)
+		}
+		if s.Before(m.sent) && (!m.unacked.has(s) || m.lost.has(s) == p.flying) {
+			t.Fatalf("packet %d, in flight %v, is unacked %v and lost %v", s, p.flying, m.unacked.has(s), m.lost.has(s))
 		}
 		queued += p.payload()
+	}
+	if out := int(m.sent-m.acked) - sacked; m.unacked.n != out {
+		t.Fatalf("%d packets are not acknowledged, the set has %d", out, m.unacked.n)
 	}
 	if inFlight != m.inFlight || payload != m.inFlightPayload || queued != m.queued || sacked != m.sacked {
 		t.Fatalf("counted in flight %d/%d, queued %d, sacked %d; kept %d/%d, %d, %d",
@@ -130,7 +143,10 @@ func FuzzReceiveRaw(f *testing.F) {
 		w.link.filter = func(*end, Packet) bool { return false }
 		w.b.Connect(0, Remote{idA, addrA})
 		w.b.Write(make([]byte, 3000))
+		meter := cost.Start(t, cost.Bound{StepsPerByte: 16, Steps: 2000, BytesPerByte: 32, Bytes: 64 << 10})
+		defer meter.Stop()
 		for i, d := range [][]byte{a, b, a, b} {
+			meter.Allow(len(d))
 			w.b.Receive(host.Instant(i), d)
 			w.b.Flush(host.Instant(i))
 			checkBooks(t, &w.b.Machine)

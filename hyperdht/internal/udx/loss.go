@@ -63,7 +63,7 @@ func (m *Machine) markLost(p *packet, s *ackSample) {
 	m.flight.remove(p)
 	m.inFlight -= p.size()
 	m.inFlightPayload -= p.payload()
-	m.lost.insert(p) // the lowest first: only it brings the acknowledgement on
+	m.lost.add(p.seq)
 	if p.probe {
 		p.probe = false
 		m.mtu.lost()
@@ -109,7 +109,7 @@ func (m *Machine) onTailProbe(now host.Instant) {
 	}
 	m.stats.TailProbes++
 	if p.seq != m.sent {
-		if p.list == &m.flight {
+		if p.flying {
 			m.inFlight -= p.size()
 			m.inFlightPayload -= p.payload()
 		}

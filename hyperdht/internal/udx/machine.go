@@ -78,17 +78,18 @@ type Machine struct {
 	// Sending. acked ≤ sent ≤ next: [acked, sent) was transmitted, [sent, next) was not.
 	ring              sendRing
 	acked, sent, next Seq
-	flight, lost      packetList
-	inFlight          int   // bytes in flight, headers included
-	inFlightPayload   int   // the same, payload only: what the peer's window counts
-	queued            int   // payload bytes not acked
-	sacked            int   // packets in [acked, sent) that were selectively acked
-	fack              Seq   // after the highest acked packet
-	bareEnd           bool  // our END carries no payload
-	ended             bool  // End was called
-	blocked           bool  // a writer waits for Drain
-	wrote             bool  // something was written since the last Flush
-	limit             limit // why the last Flush stopped sending
+	flight            packetList
+	unacked, lost     seqSet // of [acked, sent): not acknowledged; and of those, not in flight
+	inFlight          int    // bytes in flight, headers included
+	inFlightPayload   int    // the same, payload only: what the peer's window counts
+	queued            int    // payload bytes not acked
+	sacked            int    // packets in [acked, sent) that were selectively acked
+	fack              Seq    // after the highest acked packet
+	bareEnd           bool   // our END carries no payload
+	ended             bool   // End was called
+	blocked           bool   // a writer waits for Drain
+	wrote             bool   // something was written since the last Flush
+	limit             limit  // why the last Flush stopped sending
 
 	// The peer's window and the packet that last set it (§7).
 	window       uint32
@@ -354,7 +355,7 @@ func (m *Machine) Abandon() {
 			m.pool.release(p)
 		}
 	}
-	m.ring, m.flight, m.lost = nil, packetList{}, packetList{}
+	m.ring, m.flight, m.unacked, m.lost = nil, packetList{}, seqSet{}, seqSet{}
 	m.acked, m.sent, m.sacked, m.inFlight, m.inFlightPayload, m.queued = m.next, m.next, 0, 0, 0, 0
 	m.recv.clear(m.pool)
 	m.timers = stoppedTimers()

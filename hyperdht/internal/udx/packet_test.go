@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 type vectorFile struct {
@@ -213,7 +215,9 @@ func FuzzParsePacket(f *testing.F) {
 		f.Add(v.bytes(f))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := ParsePacket(b)
+		var p Packet
+		var err error
+		cost.Parsing.Check(t, len(b), func() { p, err = ParsePacket(b) })
 		id, isUDX := PeekStreamID(b)
 		if isUDX == errors.Is(err, ErrNotUDX) || isUDX && id != p.StreamID {
 			t.Fatalf("peeked %v %v, parsed %+v %v", id, isUDX, p, err)

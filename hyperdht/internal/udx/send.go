@@ -46,8 +46,10 @@ func (m *Machine) transmit(now host.Instant) {
 	m.limit = limitNone
 	m.timers.pace = never
 	for {
-		p := m.lost.head
-		if p == nil {
+		var p *packet
+		if s := m.lost.next(m.acked, m.sent); s != m.sent {
+			p = m.ring.at(s) // the lowest first: only it brings the acknowledgement on
+		} else {
 			if m.sent == m.next {
 				break
 			}
@@ -96,8 +98,8 @@ func (m *Machine) windowAllows(p *packet) bool {
 // and refresh ack and window (§9.1).
 func (m *Machine) send(now host.Instant, p *packet) {
 	fresh := p.transmits == 0
-	if p.list != nil {
-		p.list.remove(p)
+	if p.flying {
+		m.flight.remove(p)
 	}
 	if m.inFlight == 0 {
 		if m.appLimited > 0 {
@@ -113,8 +115,12 @@ func (m *Machine) send(now host.Instant, p *packet) {
 	m.inFlight += p.size()
 	m.inFlightPayload += p.payload()
 	if fresh {
+		m.unacked.room(m.acked, p.seq)
+		m.lost.room(m.acked, p.seq)
+		m.unacked.add(p.seq)
 		m.sent++
 	} else {
+		m.lost.remove(p.seq)
 		m.stats.Retransmits++
 	}
 	m.pace(now, p.size())

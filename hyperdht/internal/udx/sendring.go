@@ -28,12 +28,12 @@ func (r *Remote) overhead() int {
 type packet struct {
 	buf    []byte // header and payload; a header is written at each transmission
 	remote *Remote
-	list   *packetList // flight, lost or nil
 	prev   *packet
 	next   *packet
 
 	seq       Seq
 	flags     Flags
+	flying    bool  // is in the list of packets in flight
 	probe     bool  // is an MTU probe until acked or lost
 	pad       uint8 // padding of its first transmission
 	transmits uint16
@@ -56,41 +56,19 @@ func (p *packet) payload() int { return len(p.buf) - HeaderSize }
 // size is what the packet costs the network, IP and UDP headers included.
 func (p *packet) size() int { return len(p.buf) + overheadIPv4 }
 
-// packetList is a list through the packets themselves.
+// packetList is the packets in flight in the order they left, as a list through the packets themselves.
 type packetList struct{ head, tail *packet }
 
 func (l *packetList) empty() bool { return l.head == nil }
 
 func (l *packetList) push(p *packet) {
-	p.list, p.prev, p.next = l, l.tail, nil
+	p.flying, p.prev, p.next = true, l.tail, nil
 	if l.tail == nil {
 		l.head = p
 	} else {
 		l.tail.next = p
 	}
 	l.tail = p
-}
-
-// insert keeps the list in the order of numbers. Most packets belong at one of its ends.
-func (l *packetList) insert(p *packet) {
-	after := l.tail
-	if l.head != nil && p.seq.Before(l.head.seq) {
-		after = nil
-	}
-	for after != nil && p.seq.Before(after.seq) {
-		after = after.prev
-	}
-	if after == l.tail {
-		l.push(p)
-		return
-	}
-	p.list, p.prev = l, after
-	if after == nil {
-		p.next, l.head = l.head, p
-	} else {
-		p.next, after.next = after.next, p
-	}
-	p.next.prev = p
 }
 
 func (l *packetList) remove(p *packet) {
@@ -104,7 +82,7 @@ func (l *packetList) remove(p *packet) {
 	} else {
 		p.next.prev = p.prev
 	}
-	p.list, p.prev, p.next = nil, nil, nil
+	p.flying, p.prev, p.next = false, nil, nil
 }
 
 // sendRing finds unacked packets by number. Its length is a power of two and at least the distance
