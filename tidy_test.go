@@ -2,6 +2,7 @@ package dhtprom_test
 
 import (
 	"go/ast"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -98,79 +99,132 @@ func TestNoRemindersAreLeftInComments(t *testing.T) {
 	}
 }
 
-// Bytes from peers are hostile ground: every exported parser of them is fuzzed.
-func TestEveryParserOfBytesHasAFuzzTarget(t *testing.T) {
-	parsers := 0
+// What works on the bytes of peers or on a text of people is hostile ground: a fuzz target reaches it, and holds its
+// steps and its memory against a bound that grows with the input.
+func TestEveryParserAndMachineIsFuzzedWithinABound(t *testing.T) {
+	found := 0
 	for _, p := range packages(t) {
-		if !underAny(p.path, "hyperdht", "adapters") {
+		if !underAny(p.path, "hyperdht", "adapters", "domain", "cmd") || anyMatches(onlyTests, p.path) {
 			continue
 		}
-		fuzzed := reachedFromFuzzTargets(p)
+		judged := reachedFromJudgedTargets(p)
 		for _, f := range p.code {
 			for _, decl := range f.Decls {
 				fn, ok := decl.(*ast.FuncDecl)
-				if !ok || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Parse") || !takesBytes(fn) {
+				if !ok || !isParser(fn) && !isMachine(fn) || notFuzzed[p.path+" "+fn.Name.Name] != "" {
 					continue
 				}
-				parsers++
-				if !fuzzed[fn.Name.Name] {
-					t.Errorf("%s: no fuzz target reaches %s", at(fn), fn.Name.Name)
+				found++
+				if !judged[fn.Name.Name] {
+					t.Errorf("%s: no fuzz target reaches %s and holds its cost against a bound of internal/cost", at(fn), fn.Name.Name)
 				}
 			}
 		}
 	}
-	if parsers < 10 {
-		t.Errorf("found %d parsers only", parsers)
+	if found < 40 {
+		t.Errorf("found %d parsers and machines only", found)
 	}
 }
 
-// takesBytes reports whether a function's first parameter is a []byte.
-func takesBytes(fn *ast.FuncDecl) bool {
-	if len(fn.Type.Params.List) == 0 {
-		return false
+// notFuzzed are functions that only look like parsers and machines, each with its reason.
+var notFuzzed = map[string]string{}
+
+// Every fuzz target says what its input may cost. One that does not finds half of the faults.
+func TestEveryFuzzTargetHasABound(t *testing.T) {
+	for _, p := range packages(t) {
+		uses := usesIn(p)
+		for _, name := range fuzzTargets(p) {
+			if !reachedFrom(uses, name)[costBound] {
+				t.Errorf("%s in %s holds nothing against a bound of internal/cost", name, p.path)
+			}
+		}
 	}
-	slice, ok := fn.Type.Params.List[0].Type.(*ast.ArrayType)
-	if !ok || slice.Len != nil {
-		return false
-	}
-	elem, ok := slice.Elt.(*ast.Ident)
-	return ok && elem.Name == "byte"
 }
 
-// reachedFromFuzzTargets returns the names that the fuzz targets of a package use, by themselves or through
-// other declarations of its tests.
-func reachedFromFuzzTargets(p *pkg) map[string]bool {
-	uses := map[string][]string{}
-	var queue []string
+// isParser reports whether a function makes a value of bytes or of a text.
+func isParser(fn *ast.FuncDecl) bool {
+	return fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Parse") && (takes(fn, "[]byte") || takes(fn, "string"))
+}
+
+// isMachine reports whether a method takes the bytes of a peer.
+func isMachine(fn *ast.FuncDecl) bool {
+	return fn.Recv != nil && slices.Contains([]string{"Receive", "Handle", "ReadMessage", "Open", "OpenMessage"}, fn.Name.Name) && takes(fn, "[]byte")
+}
+
+// takes reports whether a parameter of a function has this type.
+func takes(fn *ast.FuncDecl, name string) bool {
+	return slices.ContainsFunc(fn.Type.Params.List, func(field *ast.Field) bool {
+		switch typ := field.Type.(type) {
+		case *ast.Ident:
+			return typ.Name == name
+		case *ast.ArrayType:
+			elem, ok := typ.Elt.(*ast.Ident)
+			return ok && typ.Len == nil && "[]"+elem.Name == name
+		}
+		return false
+	})
+}
+
+// costBound is what reachedFrom calls the use of package cost.
+const costBound = "internal/cost"
+
+// fuzzTargets returns the names of a package's targets.
+func fuzzTargets(p *pkg) (names []string) {
 	for _, f := range p.tests {
+		for _, decl := range f.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Fuzz") {
+				names = append(names, fn.Name.Name)
+			}
+		}
+	}
+	return names
+}
+
+func reachedFromJudgedTargets(p *pkg) map[string]bool {
+	all, uses := map[string]bool{}, usesIn(p)
+	for _, name := range fuzzTargets(p) {
+		if reached := reachedFrom(uses, name); reached[costBound] {
+			maps.Copy(all, reached)
+		}
+	}
+	return all
+}
+
+// usesIn returns the names that each declaration of a package uses, tests included. Package cost is costBound.
+func usesIn(p *pkg) map[string][]string {
+	uses := map[string][]string{}
+	for _, f := range slices.Concat(p.tests, p.code) {
+		cost := f.named(module + "/internal/cost")
+		add := func(name string, n ast.Node) {
+			for _, used := range identifiers(n) {
+				if used == cost {
+					used = costBound
+				}
+				uses[name] = append(uses[name], used)
+			}
+		}
 		for _, decl := range f.Decls {
 			switch decl := decl.(type) {
 			case *ast.FuncDecl:
-				name := decl.Name.Name
-				uses[name] = append(uses[name], identifiers(decl)...)
-				if strings.HasPrefix(name, "Fuzz") {
-					queue = append(queue, name)
-				}
+				add(decl.Name.Name, decl)
 			case *ast.GenDecl:
 				for _, spec := range decl.Specs {
 					if v, ok := spec.(*ast.ValueSpec); ok {
 						for _, name := range v.Names {
-							uses[name.Name] = append(uses[name.Name], identifiers(v)...)
+							add(name.Name, v)
 						}
 					}
 				}
 			}
 		}
 	}
-	// Parsers call each other in the package, too.
-	for _, f := range p.code {
-		for _, decl := range f.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil {
-				uses[fn.Name.Name] = append(uses[fn.Name.Name], identifiers(fn)...)
-			}
-		}
-	}
+	return uses
+}
+
+// reachedFrom returns the names that a declaration uses, by itself or through others.
+func reachedFrom(uses map[string][]string, from string) map[string]bool {
 	reached := map[string]bool{}
+	queue := []string{from}
 	for len(queue) > 0 {
 		name := queue[0]
 		queue = queue[1:]

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func seeded(n byte) domain.KeyPair { return domain.KeyPairFromSeed(domain.SeedFrom([32]byte{n})) }
@@ -171,7 +172,9 @@ func FuzzParseInvite(f *testing.F) {
 	f.Add("dhtprom1")
 	f.Add("dhtprom9yy")
 	f.Fuzz(func(t *testing.T, text string) {
-		v, err := domain.ParseInvite(text)
+		var v domain.Invite
+		var err error
+		cost.Parsing.Check(t, len(text), func() { v, err = domain.ParseInvite(text) })
 		if err != nil {
 			if !errors.Is(err, domain.ErrInvite) {
 				t.Errorf("%v", err)

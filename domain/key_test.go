@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 // keyVectors were made by running hypercore-id-encoding and hyperdht (spec/vectors).
@@ -170,7 +171,9 @@ func FuzzParsePublicKey(f *testing.F) {
 	f.Add("8pinxxgqs41n4aididenw5apqp1urfmzdztr8jt4abrkdn435ewo")
 	f.Add("pear://ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c/x")
 	f.Fuzz(func(t *testing.T, text string) {
-		k, err := domain.ParsePublicKey(text)
+		var k domain.PublicKey
+		var err error
+		cost.Parsing.Check(t, len(text), func() { k, err = domain.ParsePublicKey(text) })
 		if err != nil {
 			return
 		}
@@ -178,6 +181,27 @@ func FuzzParsePublicKey(f *testing.F) {
 			if again, err := domain.ParsePublicKey(form); err != nil || again != k {
 				t.Errorf("%q read back as %s, %v", form, again, err)
 			}
+		}
+	})
+}
+
+func FuzzParseSecret(f *testing.F) {
+	f.Add(strings.Repeat("ab", 32))
+	f.Add(strings.Repeat("y", 52))
+	f.Fuzz(func(t *testing.T, text string) {
+		var secret domain.Secret
+		var seed domain.Seed
+		var err, seedErr error
+		cost.Parsing.Check(t, len(text), func() { secret, err = domain.ParseSecret(text) })
+		cost.Parsing.Check(t, len(text), func() { seed, seedErr = domain.ParseSeed(text) })
+		if (err == nil) != (seedErr == nil) {
+			t.Errorf("%q as a secret: %v, as a seed: %v", text, err, seedErr)
+		}
+		if err != nil {
+			return
+		}
+		if again, err := domain.ParseSecret(secret.RevealText()); err != nil || !again.Equal(secret) || seed.RevealText() != secret.RevealText() {
+			t.Errorf("%q reads as %q, and that as %q, %v", text, secret.RevealText(), again.RevealText(), err)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 // Issue row 6.13: names are not limited in the JavaScript.
@@ -214,4 +215,17 @@ func TestFailuresHaveReasons(t *testing.T) {
 			t.Errorf("%v: reason %s, want %s", err, got, want)
 		}
 	}
+}
+
+func FuzzParseAlias(f *testing.F) {
+	f.Add("web-1")
+	f.Add("m\u00fcller/\x00")
+	f.Fuzz(func(t *testing.T, text string) {
+		var alias domain.Alias
+		var err error
+		cost.Parsing.Check(t, len(text), func() { alias, err = domain.ParseAlias(text) })
+		if err == nil && (string(alias) != text || len(alias) > domain.MaxAlias) || err != nil && !errors.Is(err, domain.ErrName) {
+			t.Errorf("%q is read as %q, %v", text, alias, err)
+		}
+	})
 }

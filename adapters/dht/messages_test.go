@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -195,7 +196,9 @@ func fuzz[M any](f *testing.F, seeds []message, parse func([]byte) (M, error), a
 		f.Add([]byte(v.Hex))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parse(b)
+		var m M
+		var err error
+		cost.Parsing.Check(t, len(b), func() { m, err = parse(b) })
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -236,7 +237,8 @@ func FuzzParseOffer(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o := ParseOffer(b)
+		var o *Offer
+		cost.Parsing.Check(t, len(b), func() { o = ParseOffer(b) })
 		if o == nil {
 			return
 		}

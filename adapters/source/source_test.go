@@ -18,6 +18,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 type loop chan func()
@@ -285,4 +286,17 @@ func TestHTTPSExportersAreReachedAndVerified(t *testing.T) {
 	if _, err := collect(l, scrapes(t, l, server.URL, nil), 10*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a server that nobody vouches for: %v", err)
 	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	f.Add("https://user:word@localhost:9100/metrics?x=1")
+	f.Add("unix:///run/exporter.sock:/metrics")
+	f.Fuzz(func(t *testing.T, text string) {
+		var target source.Target
+		var err error
+		cost.Parsing.Check(t, len(text), func() { target, err = source.ParseTarget(text) })
+		if err == nil && target.URL == nil {
+			t.Errorf("%q is read as %+v", text, target)
+		}
+	})
 }

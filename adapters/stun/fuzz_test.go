@@ -8,6 +8,7 @@ import (
 	"github.com/pion/stun/v2"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 // FuzzReceive gives a client that waits for an answer, and answers itself, whatever may arrive: from the server
@@ -50,7 +51,12 @@ func FuzzReceive(f *testing.F) {
 			}
 		}
 		var consumed bool
-		h.Do(func() { consumed = c.Receive(sock, server, b) })
+		h.Do(func() {
+			work := cost.Start(t, cost.Bound{StepsPerByte: 16, Steps: 1000, BytesPerByte: 32, Bytes: 32 << 10})
+			defer work.Stop()
+			work.Allow(len(b))
+			consumed = c.Receive(sock, server, b)
+		})
 		if consumed != isSTUN(b) {
 			t.Errorf("consumed %v", consumed)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func read(t *testing.T, path string) (aliases []domain.Register, bad []error, err error) {
@@ -61,7 +62,9 @@ func FuzzParseTarget(f *testing.F) {
 	f.Add("a:b:" + key + "::")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := ParseTarget(text)
+		var r domain.Register
+		var err error
+		cost.Parsing.Check(t, len(text), func() { r, err = ParseTarget(text) })
 		if err != nil {
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 // folder writes files and returns where they are.
@@ -226,7 +227,11 @@ func FuzzParseConfigFile(f *testing.F) {
 	f.Add([]byte("x: &x [*x]\ntargets: *x"))
 	f.Add([]byte("targets:\n  - {alias: a, url: http://x}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := parseConfigFile("c.yml", b)
+		var c fileConfig
+		var err error
+		// A node of YAML takes 200 bytes of memory and may be one of input.
+		bound := cost.Bound{StepsPerByte: 32, Steps: 1000, BytesPerByte: 2048, Bytes: 64 << 10}
+		bound.Check(t, len(b), func() { c, err = parseConfigFile("c.yml", b) })
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "c.yml:") {
 				t.Errorf("%v", err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -315,6 +316,9 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}, []byte("\x03abc\xfd\x01\x00\x01\x0a\x00\x00\x01\x49\xc2"))
 	f.Add([]byte{7, 7, 8}, []byte("\xfe\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, program, in []byte) {
+		work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 200, BytesPerByte: 64, Bytes: 32 << 10})
+		defer work.Stop()
+		work.Allow(len(program) + len(in))
 		r := compact.NewReader(in)
 		for _, op := range program {
 			before := r.Len()

@@ -14,6 +14,7 @@ import (
 	"filippo.io/edwards25519"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -346,7 +347,9 @@ func FuzzParseKey32(f *testing.F) {
 	f.Add("7jfgaa9nutjyixzikb7tgmsf9gkwq7iqz498zr1nd5ig1fng4esy")
 	f.Add("pear://ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c/x")
 	f.Fuzz(func(t *testing.T, text string) {
-		k, err := id.ParsePublicKey(text)
+		var k id.PublicKey
+		var err error
+		cost.Parsing.Check(t, len(text), func() { k, err = id.ParsePublicKey(text) })
 		if err != nil {
 			return
 		}
@@ -362,7 +365,9 @@ func FuzzParseKey32(f *testing.F) {
 func FuzzParseAddress(f *testing.F) {
 	f.Add(append(make([]byte, 32), 1, 1, 10, 0, 0, 1, 1, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := id.ParseAddress(b)
+		var a id.Address
+		var err error
+		cost.Parsing.Check(t, len(b), func() { a, err = id.ParseAddress(b) })
 		if err != nil {
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/secret"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func isViolation(err error) bool { return errors.Is(err, mux.ErrProtocol) }
@@ -591,9 +592,13 @@ func FuzzReceive(f *testing.F) {
 				_, _ = w.b.Open(mux.ChannelOptions{Protocol: "h", ID: o.ID(), Multiple: true})
 			}
 		})
-		w.wire.B.Inject(first)
-		w.wire.B.Inject(second)
-		w.wire.B.Inject(first)
+		// An open of a few bytes makes a channel here, an answer, and at the other end a refusal of that.
+		work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 500, BytesPerByte: 512, Bytes: 64 << 10})
+		defer work.Stop()
+		for _, frame := range [][]byte{first, second, first} {
+			work.Allow(len(frame))
+			w.wire.B.Inject(frame)
+		}
 		w.wire.Run()
 		for _, o := range offers {
 			o.Release()

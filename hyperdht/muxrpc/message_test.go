@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func TestEveryPrefixOfAnErrorIsRefused(t *testing.T) {
@@ -70,7 +72,9 @@ func TestTextsOfErrorsAreCut(t *testing.T) {
 func FuzzParseRequest(f *testing.F) {
 	seedFromVectors(f, "request")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseRequest(b)
+		var m request
+		var err error
+		cost.Parsing.Check(t, len(b), func() { m, err = parseRequest(b) })
 		if err != nil {
 			return
 		}
@@ -84,7 +88,9 @@ func FuzzParseRequest(f *testing.F) {
 func FuzzParseResponse(f *testing.F) {
 	seedFromVectors(f, "response")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseResponse(b)
+		var m response
+		var err error
+		cost.Parsing.Check(t, len(b), func() { m, err = parseResponse(b) })
 		if err != nil {
 			return
 		}

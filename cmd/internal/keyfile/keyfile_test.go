@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func file(t *testing.T, content string) string {
@@ -97,4 +99,22 @@ func unwrap(err error) error {
 		return w.Unwrap()
 	}
 	return err
+}
+
+func FuzzParseSecrets(f *testing.F) {
+	f.Add(hexText + ", " + hexText)
+	f.Add(strings.Repeat("y", 52))
+	f.Fuzz(func(t *testing.T, text string) {
+		var all []domain.Secret
+		var err error
+		cost.Parsing.Check(t, len(text), func() { all, err = keyfile.ParseSecrets("X", text) })
+		if (err == nil) != (len(all) > 0) {
+			t.Errorf("%q is read as %d secrets, %v", text, len(all), err)
+		}
+		var seed domain.Seed
+		cost.Parsing.Check(t, len(text), func() { seed, err = keyfile.ParseSeed("X", text) })
+		if err == nil && seed.IsZero() {
+			t.Errorf("%q is read as no seed", text)
+		}
+	})
 }

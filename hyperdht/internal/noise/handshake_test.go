@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -468,6 +469,9 @@ func FuzzReadMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		i, r := x.pair(t)
+		work := cost.Start(t, cost.Bound{StepsPerByte: 4, Steps: 2000, BytesPerByte: 8, Bytes: 64 << 10})
+		defer work.Stop()
+		work.Allow(2 * len(msg))
 		if _, err := r.ReadMessage(msg); err == nil && !bytes.Equal(msg, x.Message1) {
 			// Whoever knows the responder's key can write a good message; the fuzzer does not.
 			t.Errorf("the responder accepts %x", msg)

@@ -7,6 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 // FuzzHandle throws single requests at a store that holds a little of everything.
@@ -32,7 +33,11 @@ func FuzzHandle(f *testing.F) {
 		if present&2 != 0 {
 			r.Token = &token
 		}
-		a := w.store.Handle(w.turn, r)
+		var a records.Answer
+		meter := cost.Start(t, cost.Bound{StepsPerByte: 4, Steps: 2000, BytesPerByte: 8, Bytes: 64 << 10})
+		defer meter.Stop()
+		meter.Allow(len(target) + len(value))
+		a = w.store.Handle(w.turn, r)
 		if a.Drop && (a.Value != nil || a.Error != 0) || a.Error != 0 && a.Value != nil {
 			t.Fatalf("answer contradicts itself: %+v", a)
 		}
@@ -50,7 +55,11 @@ func FuzzHistory(f *testing.F) {
 		}
 		cfg := records.Config{MaxEntries: 3, MaxAge: time.Minute, MaxValueBytes: 300}
 		w := newWorld(t, cfg)
+		// An operation signs, verifies, and goes once through what the store holds.
+		meter := cost.Start(t, cost.Bound{StepsPerByte: 2000, Steps: 1000, BytesPerByte: 16 << 10, Bytes: 64 << 10})
+		defer meter.Stop()
 		for i, op := range program {
+			meter.Allow(1)
 			kp := keys(op >> 3 & 3)
 			target := []id.Target{topic, {1}, kp.Public.Target(), keys(0).Public.Target()}[op>>5&3]
 			switch op & 7 {

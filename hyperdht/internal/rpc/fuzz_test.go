@@ -8,6 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -32,7 +33,10 @@ func FuzzReceive(f *testing.F) {
 			e.Query(QueryConfig{Nodes: []netip.AddrPort{client}, Command: 3})
 		})
 		h.Do(func() {
+			work := cost.Start(t, cost.Bound{StepsPerByte: 32, Steps: 4000, BytesPerByte: 64, Bytes: 64 << 10})
+			defer work.Stop()
 			for _, b := range [][]byte{first, second} {
+				work.Allow(len(b))
 				e.Receive(e.ServerSocket(), client, b)
 			}
 		})
@@ -52,7 +56,9 @@ func FuzzParseBootstrap(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		b, err := ParseBootstrap(text)
+		var b Bootstrap
+		var err error
+		cost.Parsing.Check(t, len(text), func() { b, err = ParseBootstrap(text) })
 		if err != nil {
 			return
 		}

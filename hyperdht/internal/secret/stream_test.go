@@ -10,6 +10,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -386,6 +387,9 @@ func FuzzReceive(f *testing.F) {
 		_, whole := g.pair(t)
 		want, wantErr := collect(whole, wire)
 		_, cut := g.pair(t)
+		work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 1000, BytesPerByte: 16, Bytes: 64 << 10})
+		defer work.Stop()
+		work.Allow(len(wire))
 		var got [][]byte
 		var err error
 		for rest := wire; len(rest) > 0 && err == nil; {
@@ -408,7 +412,9 @@ func FuzzOpenMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, r := g.pair(t)
-		plain, ok := r.OpenMessage(b)
+		var plain []byte
+		var ok bool
+		cost.Parsing.Check(t, len(b), func() { plain, ok = r.OpenMessage(b) })
 		if !ok {
 			return
 		}

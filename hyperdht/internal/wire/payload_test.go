@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/nacl/secretbox"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -218,5 +219,7 @@ func FuzzParseNoisePayload(f *testing.F) {
 func FuzzOpenPunchBox(f *testing.F) {
 	box := wire.NewPunchBox([32]byte{1}, bytes.NewReader(make([]byte, 32+24)))
 	f.Add(box.Seal(wire.HolepunchPayload{Punching: true}))
-	f.Fuzz(func(t *testing.T, b []byte) { box.Open(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cost.Parsing.Check(t, len(b), func() { box.Open(b) })
+	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/internal/vectors"
 )
 
@@ -69,7 +70,9 @@ func fuzz[M message](f *testing.F, parse func([]byte) (M, error), seeds ...messa
 		f.Add(s.Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parse(b)
+		var m M
+		var err error
+		cost.Parsing.Check(t, len(b), func() { m, err = parse(b) })
 		if err != nil {
 			return
 		}
