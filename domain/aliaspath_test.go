@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func TestPlainAliasesAreTheirOwnPathForm(t *testing.T) {
@@ -105,9 +106,14 @@ func FuzzPathFormsAreUnambiguousAndSurviveProxies(f *testing.F) {
 		f.Add(alias)
 	}
 	f.Fuzz(func(t *testing.T, alias string) {
-		if alias != "" {
-			checkPathForm(t, alias)
+		if alias == "" {
+			return
 		}
+		checkPathForm(t, alias)
+		// A byte becomes five at most.
+		var form string
+		cost.Parsing.Check(t, 5*len(alias), func() { form = domain.Alias(alias).PathForm() })
+		cost.Parsing.Check(t, len(form), func() { domain.AliasFromPath(form) })
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func TestNamesThatASiteCanHaveAreRefused(t *testing.T) {
@@ -138,6 +139,23 @@ func TestGuardSaysWhatToSet(t *testing.T) {
 		ask("localhost", nil)
 		if served != 3 {
 			t.Errorf("%d served", served)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("Scraper.example.org.")
+	f.Add("*.example.org")
+	f.Add("*")
+	f.Fuzz(func(t *testing.T, text string) {
+		var name string
+		var err error
+		cost.Parsing.Check(t, len(text), func() { name, err = hosts.Parse(text) })
+		if err != nil {
+			return
+		}
+		if again, err := hosts.Parse(name); err != nil || again != name {
+			t.Errorf("%q is read as %q, and that as %q, %v", text, name, again, err)
 		}
 	})
 }

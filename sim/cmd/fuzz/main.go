@@ -270,8 +270,11 @@ func exited(err error) error {
 }
 
 var (
-	written  = regexp.MustCompile(`(?m)^\s*Failing input written to testdata/fuzz/\w+/(\S+)`)
-	progress = regexp.MustCompile(`fuzz: elapsed: .*execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)`)
+	// outOfTime is how package testing fails a target that did nothing wrong, when the time is over while it starts a
+	// worker or waits for one (golang.org/issue/48591).
+	outOfTime = regexp.MustCompile(`--- FAIL: \w+ \(.*\)\n\s*context deadline exceeded\n\s*FAIL`)
+	written   = regexp.MustCompile(`(?m)^\s*Failing input written to testdata/fuzz/\w+/(\S+)`)
+	progress  = regexp.MustCompile(`fuzz: elapsed: .*execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)`)
 )
 
 // failedInput returns the name of the input that failed, as the output of a test tells it.
@@ -296,8 +299,9 @@ func (b *binaries) fuzz(t turn, parallel int) (*finding, string, error) {
 		last := all[len(all)-1]
 		line = fmt.Sprintf("%s runs, %s new of %s inputs", last[1], last[2], last[3])
 	}
-	if err == nil {
+	f := &finding{t.target, failedInput(t.target, text), string(text)}
+	if err == nil || f.input == "" && outOfTime.Match(text) {
 		return nil, line, nil
 	}
-	return &finding{t.target, failedInput(t.target, text), string(text)}, line, exited(err)
+	return f, line, exited(err)
 }
