@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -14,6 +15,7 @@ func (s *Scraper) Start(done func(error)) {
 		return
 	}
 	s.started = true
+	s.cfg.Store.OnDamage(s.damaged)
 	fail := func(err error) {
 		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
 		done(err)
@@ -37,6 +39,20 @@ func (s *Scraper) Start(done func(error)) {
 		}
 	})
 }
+
+// damaged notes damage of the store, which the store has repaired.
+func (s *Scraper) damaged(d domain.StoreDamage) {
+	d.At = s.cfg.Clock.Now()
+	s.stats.StoreDamages++
+	s.damages = append(s.damages, d)
+	if len(s.damages) > domain.MaxDamages {
+		s.damages = slices.Delete(s.damages, 0, 1)
+	}
+	tell(s.cfg.OnEvent, domain.StoreDamaged{Damage: d})
+}
+
+// Damages lists the last repairs of the store since the start, oldest first.
+func (s *Scraper) Damages() []domain.StoreDamage { return slices.Clone(s.damages) }
 
 func (s *Scraper) loadPins(next func(bad []error, err error)) {
 	if s.cfg.Pins == nil {

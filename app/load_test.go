@@ -53,3 +53,20 @@ func TestNothingIsSaidOfAliasesBeforeTheTableIsLoaded(t *testing.T) {
 		t.Errorf("loaded %v, aliases %v", again.Loaded(), again.Aliases())
 	}
 }
+
+func TestDamageOfTheStoreIsCountedAndToldAndTheLastOnesAreKept(t *testing.T) {
+	w := newWorld(t)
+	store := portstest.NewStore(w.loop, w.disk)
+	w.startScraper(func(c *app.ScraperConfig) { c.Store = store })
+	for i := range domain.MaxDamages + 2 {
+		store.Damage(domain.StoreDamage{Recovered: i, Problems: []string{"x"}})
+	}
+	w.loop.Advance(time.Second)
+	got := w.scraper.Damages()
+	if n := w.scraper.Stats().StoreDamages; n != domain.MaxDamages+2 || len(of[domain.StoreDamaged](w.events)) != int(n) {
+		t.Errorf("%d counted, %d events", n, len(of[domain.StoreDamaged](w.events)))
+	}
+	if len(got) != domain.MaxDamages || got[0].Recovered != 2 || !got[0].At.After(noon) {
+		t.Errorf("kept %+v", got)
+	}
+}

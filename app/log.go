@@ -184,14 +184,14 @@ func classify(e domain.Event) (kind string, pace bound.Pace, peer domain.PublicK
 	kind, pace = e.Name(), logPace
 	switch e := e.(type) {
 	case domain.AliasForgotten, domain.AliasPinned, domain.AliasUnpinned, domain.ImportAliases, domain.ImportAliasesError,
-		domain.SecretsChanged, domain.LoadAliases, domain.LoadAliasesError:
+		domain.SecretsChanged, domain.LoadAliases, domain.LoadAliasesError, domain.StoreDamaged:
 		return "", pace, peer // the operator's, or once
 	case domain.FirewallBlock:
 		pace, peer = logStrangerPace, e.RemoteKey
 	case domain.AliasUnauthorised:
 		pace, peer = logStrangerPace, e.Peer.Key
 	case domain.WriteAliasesError:
-		pace = logStrangerPace // one for each registration on a full disk
+		kind, pace = kind+" "+e.What, logStrangerPace // one for each registration on a full disk; What is one of a fixed set
 	case domain.ConnectionOpen:
 		kind, peer = kind+" "+string(e.Side), e.Peer.Key
 	case domain.ConnectionClose:

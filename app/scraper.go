@@ -70,6 +70,7 @@ type Scraper struct {
 	sessions map[domain.PublicKey]*Session
 	scrapes  map[domain.Alias]*domain.ScrapeHistory
 	pins     map[domain.Alias]domain.Pin
+	damages  []domain.StoreDamage // the last ones, oldest first
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer

@@ -191,6 +191,9 @@ type WriteAliasesError struct {
 	Err  error
 }
 
+// StoreDamaged reports damage of the alias store that was repaired.
+type StoreDamaged struct{ Damage StoreDamage }
+
 // UpstreamError tells why a scrape gave no metrics. UID is of the session's connection, zero without one.
 type UpstreamError struct {
 	UID   UID
@@ -263,6 +266,7 @@ func (LoadAliases) Name() string          { return "load-aliases" }
 func (LoadAliasesError) Name() string     { return "load-aliases-error" }
 func (AliasesUpdated) Name() string       { return "aliases-updated" }
 func (WriteAliasesError) Name() string    { return "write-aliases-error" }
+func (StoreDamaged) Name() string         { return "store-damaged" }
 func (UpstreamError) Name() string        { return "upstream-error" }
 func (SessionWait) Name() string          { return "session-wait" }
 
@@ -295,6 +299,7 @@ func (SecretsChanged) Level() slog.Level       { return slog.LevelInfo }
 func (LoadAliasesError) Level() slog.Level     { return slog.LevelError }
 func (AliasesUpdated) Level() slog.Level       { return slog.LevelInfo }
 func (WriteAliasesError) Level() slog.Level    { return slog.LevelError }
+func (StoreDamaged) Level() slog.Level         { return slog.LevelError }
 func (UpstreamError) Level() slog.Level        { return slog.LevelWarn }
 func (SessionWait) Level() slog.Level          { return slog.LevelDebug }
 
@@ -409,6 +414,12 @@ func (e AliasUnpinned) Attrs() []slog.Attr      { return pinAttrs(e.Pin) }
 func (e ImportAliasesError) Attrs() []slog.Attr { return []slog.Attr{errAttr(e.Err)} }
 func (e SecretsChanged) Attrs() []slog.Attr {
 	return []slog.Attr{slog.String("fingerprints", strings.Join(e.Fingerprints, " "))}
+}
+
+func (e StoreDamaged) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.Int("recovered", e.Damage.Recovered), slog.String("kept", e.Damage.Kept), slog.String("problems", strings.Join(e.Damage.Problems, "; ")),
+	}
 }
 
 func pinAttrs(p Pin) []slog.Attr {

@@ -44,6 +44,9 @@ const (
 	historyScrapes  = 12
 	historyRefusals = 32
 
+	// MaxDamages is how many reports of a damaged store are kept to be looked at: one is a reason to replace the disk.
+	MaxDamages = 8
+
 	// Waits between attempts grow from RetryMin to RetryMax: a scraper that was down for seconds is back in
 	// seconds, and one that is down for long costs its clients one attempt a minute.
 	RetryMin = time.Second

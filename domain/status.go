@@ -88,6 +88,7 @@ type ScraperStats struct {
 	Left              uint64            // aliases that said goodbye
 	Dials             uint64            // connections to clients tried
 	StoreFailures     uint64
+	StoreDamages      uint64 // damage of the alias store that was found and repaired
 	TargetsFailures   uint64
 	Forgotten         uint64            // aliases that the operator dropped
 	AliasConnections  int               // to the registration service, open now

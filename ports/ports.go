@@ -25,6 +25,9 @@ type AliasStore interface {
 	// Load reads all entries, by alias. Records that cannot be read are reported in bad, and kept: loading,
 	// and later changes to other aliases, must not lose them. err means that nothing could be read.
 	Load(done func(entries []domain.Entry, bad []error, err error))
+	// OnDamage sets the handler of damage that the store has repaired: found when it was opened, or later. It is called on
+	// the loop, once for each.
+	OnDamage(f func(domain.StoreDamage))
 	// Put sets an entry. When done reports no error the entry survives a crash of the program and the machine.
 	Put(e domain.Entry, done func(error))
 	// Delete removes aliases; those that are absent are no error.

@@ -1,43 +1,54 @@
 // Package bolt keeps the alias table in a bbolt file.
 //
-// The file has two buckets, "aliases" and "pins": the alias's bytes to a JSON record. Records say their version, so
-// that later programs can read them; one that cannot be read is reported and left alone.
+// The file has the buckets "aliases" and "pins", the alias's bytes to a JSON record with a checksum behind it, and
+// "summary", which counts both and adds up their checksums. Records say their version, so that later programs can read
+// them; one that cannot be read is reported and left alone.
 //
 // A goroutine of the store's own does the work, because a durable write waits for the disk and the loop must not.
 // Changes that queue up while a write is under way become one write, so a swarm that registers together costs a few
 // disk flushes, not one each.
+//
+// # Damage
+//
+// Before bbolt gets a file, all of its pages are read and checked (pages.go), because bbolt trusts them: records against
+// their checksums, all of them against the summary, every page for being in use once or free. Records of a write that
+// the program did not live to finish are in pages that nothing leads to yet, and are taken over.
+//
+// A damaged file is kept beside as FILE.damaged-TIME, what can be read of it goes into a new one, and OnDamage reports
+// it. While the store is open all records are in memory too; damage that a write or the hourly check meets, or a file
+// that was removed or cut, costs nothing but a new file.
 package bolt
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
-
-	"go.etcd.io/bbolt"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
 const (
-	recordVersion = 1
-	// lockTimeout is how long Open waits for another process to let go of the file: long enough for a restart,
-	// short enough to notice a second scraper.
+	// lockTimeout is how long Open waits for another process to release the file: long enough for a restart, short
+	// enough to notice a second scraper. lockPoll is how often it tries.
 	lockTimeout = 2 * time.Second
+	lockPoll    = 50 * time.Millisecond
 	// maxQueue bounds the changes that wait for the disk; the use cases stop far below.
 	maxQueue = 1 << 16
 	// maxBatch bounds the changes in one write, and so the time that the first of them waits for the last.
 	maxBatch = 1024
+	// verifyEvery is how often an open file is read and checked. It takes some 50 ms for 10,000 aliases.
+	verifyEvery = time.Hour
+	// damagedSuffix and a date follow the name of a damaged file that is kept; maxKept bounds how many are.
+	damagedSuffix = ".damaged-"
+	maxKept       = 8
 )
-
-var aliasBucket, pinBucket = []byte("aliases"), []byte("pins")
 
 var (
 	errClosed = errors.New("alias store is closed")
@@ -49,68 +60,69 @@ type Loop interface{ Post(func()) }
 
 // Store is an alias store in a file. Its methods may be called from one goroutine: the loop.
 type Store struct {
-	loop Loop
-	db   *bbolt.DB
+	loop     Loop
+	onDamage func(domain.StoreDamage) // on the loop
+	found    []domain.StoreDamage     // before there was a handler; on the loop
+
+	file   *file // the goroutine's
+	broken error // damage that could not be repaired yet; the file's database must not be used
 
 	mu     sync.Mutex
 	wake   *sync.Cond
 	queue  []change
 	closed bool
+	verify *time.Timer
 }
 
-// change is one entry of the queue, in the order asked for. run works inside a write; a change without one waits
-// for those before it and then calls alone.
+// change is one entry of the queue, in the order asked for. set adds to a write; a change without one waits for those
+// before it and then calls alone.
 type change struct {
-	run   func(*bbolt.Tx) error
+	set   func(delta)
+	err   error // the change cannot be made
 	alone func() func()
 	done  func(error)
 }
 
-// Open opens the file, or makes it, readable for its owner alone, and the folder that it is in.
-func Open(loop Loop, path string) (s *Store, err error) {
-	// bbolt panics on some kinds of damage.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("alias store %s is damaged: %v", path, r)
-		}
-	}()
+// Open opens the file, or creates it, readable for its owner alone, and the folder that it is in. A damaged file is
+// repaired; see OnDamage.
+func Open(loop Loop, path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("alias store: %w", err)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
-	if errors.Is(err, bbolt.ErrTimeout) {
-		return nil, fmt.Errorf("alias store %s is in use: is another scraper running with the same storage path?", path)
-	}
+	f, damage, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("alias store %s: %w", path, err)
 	}
-	if err := db.Update(func(tx *bbolt.Tx) error {
-		_, aliases := tx.CreateBucketIfNotExists(aliasBucket)
-		_, pins := tx.CreateBucketIfNotExists(pinBucket)
-		return errors.Join(aliases, pins)
-	}); err != nil {
-		return nil, errors.Join(fmt.Errorf("alias store %s: %w", path, err), db.Close())
+	s := &Store{loop: loop, file: f}
+	if damage != nil {
+		s.found = append(s.found, *damage)
 	}
-	// A new file is only there after a power cut when its folder was flushed too.
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return nil, errors.Join(fmt.Errorf("alias store %s: %w", path, err), db.Close())
-	}
-	s = &Store{loop: loop, db: db}
 	s.wake = sync.NewCond(&s.mu)
+	s.verify = time.AfterFunc(verifyEvery, func() {
+		s.push(change{alone: s.check, done: func(error) {}})
+	})
 	go s.work()
 	return s, nil
 }
 
-// syncDir flushes a folder. Windows has no such thing, and needs none.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
+// OnDamage implements ports.AliasStore.
+func (s *Store) OnDamage(f func(domain.StoreDamage)) {
+	s.onDamage = f
+	found := s.found
+	s.found = nil
+	for _, d := range found {
+		s.loop.Post(func() { f(d) })
 	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+}
+
+func (s *Store) report(d domain.StoreDamage) {
+	s.loop.Post(func() {
+		if s.onDamage == nil {
+			s.found = append(s.found, d)
+			return
+		}
+		s.onDamage(d)
+	})
 }
 
 // Load reads all entries, by alias.
@@ -118,8 +130,8 @@ func (s *Store) Load(done func([]domain.Entry, []error, error)) { load(s, aliasB
 
 // Put sets an entry.
 func (s *Store) Put(e domain.Entry, done func(error)) {
-	value, err := encode(e)
-	s.put(aliasBucket, e.Alias, value, err, done)
+	payload, err := encode(e)
+	s.put(aliasBucket, e.Alias, payload, err, done)
 }
 
 // LoadPins reads all pins, by alias.
@@ -129,48 +141,47 @@ func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
 
 // PutPin sets a pin.
 func (s *Store) PutPin(p domain.Pin, done func(error)) {
-	value, err := json.Marshal(pinRecord{Version: recordVersion, Key: p.Key, Since: p.Since.UTC()})
-	s.put(pinBucket, p.Alias, value, err, done)
+	payload, err := json.Marshal(pinRecord{Version: recordVersion, Key: p.Key, Since: p.Since.UTC()})
+	s.put(pinBucket, p.Alias, payload, err, done)
 }
 
 // DeletePin removes a pin.
 func (s *Store) DeletePin(a domain.Alias, done func(error)) {
-	s.push(change{run: func(tx *bbolt.Tx) error { return tx.Bucket(pinBucket).Delete([]byte(a)) }, done: done})
+	s.push(change{set: func(d delta) { d.set(pinBucket, string(a), nil) }, done: done})
 }
 
-func load[T any](s *Store, bucket []byte, decode func(alias, value []byte) (T, error), done func([]T, []error, error)) {
+func load[T any](s *Store, bucket []byte, decode func(alias string, value []byte) (T, error), done func([]T, []error, error)) {
 	s.push(change{
 		alone: func() func() {
-			all, bad, err := read(s.db, bucket, decode)
-			return func() { done(all, bad, err) }
+			var all []T
+			var bad []error
+			records := s.file.records[string(bucket)]
+			for _, alias := range slices.Sorted(maps.Keys(records)) {
+				one, err := decode(alias, records[alias].payload)
+				if err != nil {
+					bad = append(bad, fmt.Errorf("record of alias %q in %s: %w", clip(alias), bucket, err))
+					continue
+				}
+				all = append(all, one)
+			}
+			return func() { done(all, bad, nil) }
 		},
 		done: func(err error) { done(nil, nil, err) },
 	})
 }
 
-func (s *Store) put(bucket []byte, a domain.Alias, value []byte, failed error, done func(error)) {
-	s.push(change{
-		run: func(tx *bbolt.Tx) error {
-			if failed != nil {
-				return failed
-			}
-			return tx.Bucket(bucket).Put([]byte(a), value)
-		},
-		done: done,
-	})
+func (s *Store) put(bucket []byte, a domain.Alias, payload []byte, err error, done func(error)) {
+	s.push(change{set: func(d delta) { d.set(bucket, string(a), payload) }, err: err, done: done})
 }
 
 // Delete removes aliases.
 func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 	aliases = slices.Clone(aliases)
 	s.push(change{
-		run: func(tx *bbolt.Tx) error {
+		set: func(d delta) {
 			for _, a := range aliases {
-				if err := tx.Bucket(aliasBucket).Delete([]byte(a)); err != nil {
-					return err
-				}
+				d.set(aliasBucket, string(a), nil)
 			}
-			return nil
 		},
 		done: done,
 	})
@@ -178,9 +189,13 @@ func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 
 // Close finishes the changes under way and closes the file.
 func (s *Store) Close(done func(error)) {
+	s.verify.Stop()
 	s.push(change{
 		alone: func() func() {
-			err := s.db.Close()
+			var err error
+			if s.broken == nil {
+				err = s.file.close()
+			}
 			return func() { done(err) }
 		},
 		done: done,
@@ -212,14 +227,24 @@ func (s *Store) work() {
 		if !more {
 			return
 		}
-		if c := batch[0]; c.run == nil {
+		if c := batch[0]; c.set == nil {
 			s.loop.Post(c.alone())
 			continue
 		}
-		err := s.write(batch)
+		d := delta{}
+		for _, c := range batch {
+			if c.err == nil {
+				c.set(d)
+			}
+		}
+		err := s.write(d)
 		s.loop.Post(func() {
 			for _, c := range batch {
-				c.done(err)
+				if c.err != nil {
+					c.done(c.err)
+				} else {
+					c.done(err)
+				}
 			}
 		})
 	}
@@ -236,7 +261,7 @@ func (s *Store) next() (batch []change, more bool) {
 		s.wake.Wait()
 	}
 	n := 1
-	for s.queue[0].run != nil && n < min(len(s.queue), maxBatch) && s.queue[n].run != nil {
+	for s.queue[0].set != nil && n < min(len(s.queue), maxBatch) && s.queue[n].set != nil {
 		n++
 	}
 	batch = slices.Clone(s.queue[:n])
@@ -244,96 +269,54 @@ func (s *Store) next() (batch []change, more bool) {
 	return batch, true
 }
 
-// write makes a batch durable: all of it or nothing.
-func (s *Store) write(batch []change) (err error) {
-	defer recoverDamage(&err)
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, c := range batch {
-			if err := c.run(tx); err != nil {
-				return err
+// write makes a change durable: all of it or nothing. On damage it does so in a new file.
+func (s *Store) write(d delta) error {
+	if s.broken == nil {
+		err := s.file.write(d)
+		if _, damaged := errors.AsType[*damageError](err); !damaged {
+			return err
+		}
+		s.broken = err
+	}
+	if err := s.renew(); err != nil {
+		return err
+	}
+	return s.file.write(d)
+}
+
+// renew repairs the file after damage.
+func (s *Store) renew() error {
+	next, damage, err := s.file.renew(s.broken)
+	if err != nil {
+		return fmt.Errorf("%w; cannot be repaired: %w", s.broken, err)
+	}
+	s.file, s.broken = next, nil
+	s.report(*damage)
+	return nil
+}
+
+// check looks for damage in the file while it is open.
+func (s *Store) check() func() {
+	if s.broken == nil {
+		if err := s.file.verify(); err != nil {
+			if _, damaged := errors.AsType[*damageError](err); damaged {
+				s.broken = err
 			}
 		}
-		return nil
-	})
-}
-
-func read[T any](db *bbolt.DB, bucket []byte, decode func(alias, value []byte) (T, error)) (all []T, bad []error, err error) {
-	defer recoverDamage(&err)
-	err = db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucket).ForEach(func(alias, value []byte) error {
-			one, err := decode(alias, value)
-			if err != nil {
-				bad = append(bad, fmt.Errorf("record of alias %q in %s: %w", clip(alias), bucket, err))
-				return nil
-			}
-			all = append(all, one)
-			return nil
-		})
-	})
-	return all, bad, err
-}
-
-// recoverDamage turns a panic of bbolt on a damaged page into an error.
-func recoverDamage(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("alias store is damaged: %v", r)
+	}
+	if s.broken != nil {
+		_ = s.renew() // the next write says why it failed
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.closed {
+			s.verify.Reset(verifyEvery)
+		}
 	}
 }
 
-func clip(b []byte) []byte { return b[:min(len(b), domain.MaxAlias)] }
-
-// record is an entry as it lies on disk.
-type record struct {
-	Version    int              `json:"v"`
-	Key        domain.PublicKey `json:"key"`
-	Hostname   string           `json:"hostname"`
-	Service    string           `json:"service"`
-	Instance   domain.Instance  `json:"instance,omitzero"`
-	Registered time.Time        `json:"registered"`
-	Renewed    time.Time        `json:"renewed"`
-	Expires    time.Time        `json:"expires"`
-}
-
-func encode(e domain.Entry) ([]byte, error) {
-	return json.Marshal(record{
-		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance,
-		Registered: e.Registered.UTC(), Renewed: e.Renewed.UTC(), Expires: e.Expires.UTC(),
-	})
-}
-
-func decode(alias, value []byte) (domain.Entry, error) {
-	var r record
-	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&r); err != nil {
-		return domain.Entry{}, err
-	}
-	if r.Version != recordVersion {
-		return domain.Entry{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
-	}
-	e := domain.Entry{
-		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance,
-		Registered: r.Registered, Renewed: r.Renewed, Expires: r.Expires,
-	}
-	return e, e.Check()
-}
-
-// pinRecord is a pin as it lies on disk.
-type pinRecord struct {
-	Version int              `json:"v"`
-	Key     domain.PublicKey `json:"key"`
-	Since   time.Time        `json:"since"`
-}
-
-func decodePin(alias, value []byte) (domain.Pin, error) {
-	var r pinRecord
-	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&r); err != nil {
-		return domain.Pin{}, err
-	}
-	if r.Version != recordVersion {
-		return domain.Pin{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
-	}
-	p := domain.Pin{Alias: domain.Alias(alias), Key: r.Key, Since: r.Since}
-	return p, p.Check()
-}
+func clip(text string) string { return text[:min(len(text), domain.MaxAlias)] }
 
 var (
 	_ ports.AliasStore = (*Store)(nil)

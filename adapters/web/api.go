@@ -37,8 +37,24 @@ type Status struct {
 	StartTime          time.Time      `json:"startTime"`
 	Ready              bool           `json:"ready"`
 	Aliases            int            `json:"aliases"`
-	Sessions           map[string]int `json:"sessions"` // by state
+	Sessions           map[string]int `json:"sessions"`          // by state
+	Damages            []Damage       `json:"damages,omitempty"` // of the alias table, repaired since the start
 	DHT                DHT            `json:"dht"`
+}
+
+// Damage is damage of the alias table that was repaired.
+type Damage struct {
+	Time      time.Time `json:"time"`
+	Kept      string    `json:"kept,omitempty"` // the damaged file
+	Recovered int       `json:"recovered"`      // records
+	Problems  []string  `json:"problems"`
+}
+
+func damagesOf(all []domain.StoreDamage) (list []Damage) {
+	for _, d := range all {
+		list = append(list, Damage{Time: d.At.UTC(), Kept: d.Kept, Recovered: d.Recovered, Problems: d.Problems})
+	}
+	return list
 }
 
 // DHT is the state of the scraper's DHT node.
@@ -84,7 +100,8 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		return Status{
 			PublicKey: h.cfg.Scraper.PublicKey().String(), SecretFingerprints: slices.Clone(h.cfg.Scraper.Fingerprints()),
 			Version: h.cfg.Version, StartTime: h.started.UTC(), Ready: h.cfg.Scraper.Ready(),
-			Aliases: len(h.cfg.Scraper.Aliases()), Sessions: sessions, DHT: dhtOf(h.cfg.Scraper.Node()),
+			Aliases: len(h.cfg.Scraper.Aliases()), Sessions: sessions,
+			Damages: damagesOf(h.cfg.Scraper.Damages()), DHT: dhtOf(h.cfg.Scraper.Node()),
 		}
 	})
 	if err != nil {

@@ -40,6 +40,7 @@ var (
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
 	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
 	descStore         = desc("state_write_failures_total", "Changes of the alias table that could not be made durable.")
+	descDamages       = desc("state_damages_total", "Damaged alias tables that were repaired.")
 	descTargets       = desc("targets_file_write_failures_total", "Failed writes of the targets file.")
 	descOnline        = desc("dht_online", "Whether the DHT node is online.")
 	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
@@ -125,6 +126,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		count(descDenied, snap.stats.ConnectionsDenied[limit], limit)
 	}
 	count(descStore, snap.stats.StoreFailures)
+	count(descDamages, snap.stats.StoreDamages)
 	count(descTargets, snap.stats.TargetsFailures)
 	gauge(descOnline, truth(snap.node.State == "online"))
 	gauge(descNodes, float64(snap.node.Nodes))

@@ -477,6 +477,7 @@ type nodeView struct {
 	Denied       []fact
 	Counters     []fact
 	Refusals     []refusal
+	Damages      []damage
 	Pins         []pinView
 	Config       string
 	Command      string
@@ -496,9 +497,18 @@ type pinView struct {
 	Since            moment
 }
 
+// damage is a repair of the alias table.
+type damage struct {
+	At        moment
+	Recovered int
+	Kept      string
+	Problems  string
+}
+
 type nodeSnapshot struct {
 	snapshot
 	refusals     []domain.Refusal
+	damages      []domain.StoreDamage
 	pinned       []domain.Pin
 	fingerprints []string
 	key          domain.PublicKey
@@ -509,7 +519,7 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 	snap, err := ask(r.Context(), h.cfg.Loop, func() nodeSnapshot {
 		return nodeSnapshot{
 			snapshot: snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())},
-			refusals: s.Refusals(), pinned: s.Pins(), fingerprints: slices.Clone(s.Fingerprints()), key: s.PublicKey(),
+			refusals: s.Refusals(), damages: s.Damages(), pinned: s.Pins(), fingerprints: slices.Clone(s.Fingerprints()), key: s.PublicKey(),
 		}
 	})
 	if err != nil {
@@ -554,6 +564,9 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 			name += ", " + l.Value
 		}
 		v.Counters = append(v.Counters, fact{name, strconv.FormatUint(c.Value, 10)})
+	}
+	for _, d := range slices.Backward(snap.damages) {
+		v.Damages = append(v.Damages, damage{momentAt(d.At, now), d.Recovered, d.Kept, strings.Join(d.Problems, "; ")})
 	}
 	for _, f := range slices.Backward(snap.refusals) {
 		one := refusal{At: momentAt(f.Last, now), Alias: oneLine(string(f.Alias)), Reason: reasonWords(f.Reason), Key: f.Peer.Key.String(), Address: f.Peer.Addr.String()}

@@ -50,6 +50,7 @@ type Scraper interface {
 	Node() ports.NodeStatus
 	Alias(domain.Alias) (domain.AliasDetail, bool)
 	Refusals() []domain.Refusal
+	Damages() []domain.StoreDamage
 	Pins() []domain.Pin
 	Forget(a domain.Alias, done func(found bool, err error))
 	Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error))

@@ -62,6 +62,7 @@ type scraper struct {
 
 	details   map[string]domain.AliasDetail
 	refusals  []domain.Refusal
+	damages   []domain.StoreDamage
 	pins      []domain.Pin
 	did       []string
 	changeErr error
@@ -82,8 +83,9 @@ func (s *scraper) Stats() domain.ScraperStats {
 }
 func (s *scraper) Node() ports.NodeStatus { return s.node }
 
-func (s *scraper) Refusals() []domain.Refusal { return s.refusals }
-func (s *scraper) Pins() []domain.Pin         { return s.pins }
+func (s *scraper) Damages() []domain.StoreDamage { return s.damages }
+func (s *scraper) Refusals() []domain.Refusal    { return s.refusals }
+func (s *scraper) Pins() []domain.Pin            { return s.pins }
 
 func (s *scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	for _, known := range s.aliases {

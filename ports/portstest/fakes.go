@@ -44,6 +44,8 @@ type Store struct {
 	loop   Poster
 	disk   *Disk
 	closed bool
+
+	onDamage func(domain.StoreDamage)
 }
 
 // NewStore opens a store on a disk.
@@ -94,6 +96,12 @@ func (s *Store) change(f func(), done func(error)) {
 	}
 	run()
 }
+
+// OnDamage sets the handler of Damage.
+func (s *Store) OnDamage(f func(domain.StoreDamage)) { s.onDamage = f }
+
+// Damage reports damage.
+func (s *Store) Damage(d domain.StoreDamage) { s.loop.Post(func() { s.onDamage(d) }) }
 
 // Put sets an entry.
 func (s *Store) Put(e domain.Entry, done func(error)) {

@@ -54,6 +54,9 @@ func (s *Store) Load(done func([]domain.Entry, []error, error)) {
 	})
 }
 
+// OnDamage implements ports.AliasStore. The faults of this disk are records that cannot be read, which Load reports.
+func (s *Store) OnDamage(func(domain.StoreDamage)) {}
+
 // Put implements ports.AliasStore.
 func (s *Store) Put(e domain.Entry, done func(error)) {
 	// What comes back from a disk has neither a zone nor a monotonic reading.

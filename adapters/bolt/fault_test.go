@@ -1,0 +1,252 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
+)
+
+type loop chan func()
+
+func (l loop) Post(f func()) { l <- f }
+
+// wait runs what was posted until f has called back.
+func (l loop) wait(f func(done func(error))) (err error) {
+	over := false
+	f(func(e error) { over, err = true, e })
+	for !over {
+		(<-l)()
+	}
+	return err
+}
+
+func someEntry(alias string) domain.Entry {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	return domain.Entry{Alias: domain.Alias(alias), Key: domain.PublicKey{1}, Registered: now, Renewed: now, Expires: now.Add(time.Hour)}
+}
+
+func filled(t *testing.T, n int) (loop, *Store, string) {
+	t.Helper()
+	l, path := make(loop, 1<<16), filepath.Join(t.TempDir(), "aliases.db")
+	s, err := Open(l, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		s.Put(someEntry(fmt.Sprint("a-", i)), func(error) {})
+	}
+	if err := l.wait(func(done func(error)) { s.Put(someEntry("last"), done) }); err != nil {
+		t.Fatal(err)
+	}
+	return l, s, path
+}
+
+// The mapping of a file that became shorter faults when it is read: SIGBUS, which ends a Go program that is not
+// prepared.
+func TestFaultOfTheMappingIsAnError(t *testing.T) {
+	l, s, path := filled(t, 600)
+	if err := os.Truncate(path, 4096); err != nil {
+		t.Fatal(err)
+	}
+	s.file.size = 0 // the file was cut after the check
+	d := delta{}
+	d.set(aliasBucket, "new", []byte("{}"))
+	err := s.file.write(d)
+	if _, damaged := errors.AsType[*damageError](err); !damaged {
+		t.Fatalf("the fault is no damage: %v", err)
+	}
+	s.broken = err // as Store.write does
+	// The store repairs it with the next write.
+	if err := l.wait(func(done func(error)) { s.Put(someEntry("next"), done) }); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.file.records[string(aliasBucket)]); n != 602 {
+		t.Errorf("%d records", n)
+	}
+	if err := l.wait(s.Close); err != nil {
+		t.Error(err)
+	}
+}
+
+// Damage where no write goes.
+func TestCheckOfAnOpenFileFindsDamage(t *testing.T) {
+	l, s, path := filled(t, 600)
+	var reports []domain.StoreDamage
+	s.OnDamage(func(d domain.StoreDamage) { reports = append(reports, d) })
+	check := func() {
+		s.push(change{alone: s.check, done: func(error) {}})
+		if err := l.wait(func(done func(error)) { s.Put(someEntry("x"), done) }); err != nil {
+			t.Error(err)
+		}
+	}
+	check()
+	if len(reports) > 0 {
+		t.Errorf("a whole file: %+v", reports)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(2 * 4096); at < info.Size(); at += 4096 {
+		if _, err := f.WriteAt([]byte{0xff}, at+100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	if len(reports) != 1 || reports[0].Recovered != 602 {
+		t.Errorf("reports %+v", reports)
+	}
+	if err := l.wait(s.Close); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTableOfALaterVersionIsRefusedWithWords(t *testing.T) {
+	l, s, path := filled(t, 3)
+	if err := l.wait(s.Close); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		value, _ := seal(string(summaryBucket), string(summaryKey), fmt.Appendf(nil, `{"format":2,"write":%d,"trees":[]}`, tx.ID()), uint64(tx.ID()))
+		return tx.Bucket(summaryBucket).Put(summaryKey, value)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(path)
+	if _, err = Open(l, path); err == nil || !strings.Contains(err.Error(), "later version") || !strings.Contains(err.Error(), "move the file away") {
+		t.Errorf("error %v", err)
+	}
+	if after, _ := os.ReadFile(path); !slices.Equal(after, before) {
+		t.Error("the file was changed")
+	}
+}
+
+// A table of the version before summaries and checksums, and one that such a version has written to since.
+func TestTablesOfEarlierVersionsAreTakenOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "aliases.db")
+	l := make(loop, 64)
+	for round := range 3 {
+		db, err := bbolt.Open(path, 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists(aliasBucket)
+			if err != nil {
+				return err
+			}
+			for i := range 100 {
+				payload, err := encode(someEntry(fmt.Sprintf("%d-%d", round, i)))
+				if err != nil {
+					return err
+				}
+				if err := b.Put(fmt.Appendf(nil, "%d-%d", round, i), payload); err != nil {
+					return err
+				}
+			}
+			return b.Delete([]byte("0-0"))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(l, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.OnDamage(func(d domain.StoreDamage) { t.Errorf("round %d: %+v", round, d) })
+		var entries []domain.Entry
+		if err := l.wait(func(done func(error)) {
+			s.Load(func(e []domain.Entry, _ []error, err error) { entries = e; done(err) })
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) != 100*(round+1)-1 {
+			t.Errorf("round %d: %d entries", round, len(entries))
+		}
+		if err := l.wait(s.Close); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOldestDamagedFilesAreRemoved(t *testing.T) {
+	l, s, path := filled(t, 3)
+	for i := range maxKept + 3 {
+		if err := os.Truncate(path, int64(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.wait(func(done func(error)) { s.Put(someEntry("x"), done) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := filepath.Glob(path + damagedSuffix + "*")
+	if err != nil || len(kept) != maxKept {
+		t.Errorf("%d are kept, %v", len(kept), err)
+	}
+	if err := l.wait(s.Close); err != nil {
+		t.Error(err)
+	}
+}
+
+// The reader takes anything for a file, in time and memory that its size bounds.
+// readingTable is what a table may cost to read: a page is searched for entries even where no tree leads to it, and each
+// damage has a text.
+var readingTable = cost.Bound{StepsPerByte: 32, Steps: 20_000, BytesPerByte: 32, Bytes: 256 << 10}
+
+func FuzzReadTable(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "aliases.db")
+	l := make(loop, 64)
+	s, err := Open(l, path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := l.wait(func(done func(error)) { s.Put(someEntry("a"), done) }); err != nil {
+		f.Fatal(err)
+	}
+	if err := l.wait(s.Close); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:5000])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var table *table
+		readingTable.Check(t, len(b), func() { table = readTable(b) })
+		if !table.damaged() && table.newer == nil && len(b) < 4*minPageSize {
+			t.Error("a table of less than four pages is whole")
+		}
+		if len(table.problems) > maxProblems {
+			t.Errorf("%d problems", len(table.problems))
+		}
+	})
+}

@@ -1,0 +1,443 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// file is an open table: bbolt for writing, and all records in memory. What is acknowledged is in both, so a file that
+// is damaged while it is open is written again from memory.
+type file struct {
+	path    string
+	db      *bbolt.DB
+	id      os.FileInfo // of the open file
+	size    int64       // least size in bytes that the pages in use need
+	records map[string]map[string]item
+	tallies map[string]*tally
+}
+
+// delta is a change of some records: nil removes one.
+type delta map[string]map[string][]byte
+
+func (d delta) set(bucket []byte, alias string, payload []byte) {
+	if d[string(bucket)] == nil {
+		d[string(bucket)] = map[string][]byte{}
+	}
+	d[string(bucket)][alias] = payload
+}
+
+// openFile opens a table, creates it if there is none, and repairs it if it is damaged: then the damaged file is kept
+// beside, and what could be read of it is in the new one.
+func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
+	b, unlock, err := readFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := create(path, nil, false); err != nil {
+			return nil, nil, err
+		}
+		b, unlock, err = readFile(path)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(b) > 0 && isText(b) {
+		unlock()
+		return nil, nil, errors.New("it is a text file and no alias table: move it away, or name another path")
+	}
+	t := readTable(b)
+	unlock()
+	if t.newer != nil {
+		return nil, nil, fmt.Errorf("%w of dhtprom than this one reads: install that version again, or move the file away to start with an empty table", t.newer)
+	}
+	if !t.damaged() {
+		f, err = attach(path, t)
+		if err == nil || errors.Is(err, errInUse) {
+			return f, nil, err
+		}
+		t.problem("%v", err) // of a kind that only bbolt sees
+	}
+	damage = &domain.StoreDamage{Recovered: t.count(), Problems: t.problems}
+	if t.more > 0 {
+		damage.Problems = append(slices.Clip(t.problems), fmt.Sprintf("and %d more", t.more))
+	}
+	if damage.Kept, err = replace(path, t.records); err != nil {
+		return nil, nil, fmt.Errorf("it is damaged (%s), and cannot be repaired: %w", t.problems[0], err)
+	}
+	f, err = reopen(path)
+	return f, damage, err
+}
+
+// reopen opens a table that was just repaired.
+func reopen(path string) (*file, error) {
+	b, unlock, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("repaired file: %w", err)
+	}
+	t := readTable(b)
+	unlock()
+	if t.damaged() {
+		return nil, fmt.Errorf("repaired file: %w", &damageError{t.problems[0]})
+	}
+	return attach(path, t)
+}
+
+var errInUse = errors.New("it is in use: is another scraper running with the same storage path?")
+
+// readFile reads a table that nobody else has open. unlock lets others have it.
+func readFile(path string) (b []byte, unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	closeFile := func() { _ = f.Close() } // it was only read
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPoll) {
+		if err = lock(f); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			closeFile()
+			return nil, nil, errInUse
+		}
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = errors.New("it is a folder")
+	}
+	if err != nil {
+		closeFile()
+		return nil, nil, err
+	}
+	return readPages(f, min(info.Size(), maxFile)), closeFile, nil
+}
+
+// readPages reads n bytes. What the disk does not give stays zero, which the checks see.
+func readPages(f io.ReaderAt, n int64) []byte {
+	b := make([]byte, n)
+	if got, err := f.ReadAt(b, 0); int64(got) == n || err == nil || errors.Is(err, io.EOF) {
+		return b[:got]
+	}
+	for at := int64(0); at < n; at += minPageSize {
+		_, _ = f.ReadAt(b[at:min(at+minPageSize, n)], at)
+	}
+	return b
+}
+
+// isText reports whether a file is text, and so another one than was meant. Its owner may want to keep the name.
+func isText(b []byte) bool {
+	head := b[:min(len(b), 512)]
+	for len(head) > 0 {
+		c, n := utf8.DecodeRune(head)
+		if c == utf8.RuneError && n <= 1 && utf8.FullRune(head) || !unicode.IsPrint(c) && !unicode.IsSpace(c) && c != utf8.RuneError {
+			return false
+		}
+		head = head[n:]
+	}
+	return true
+}
+
+// attach opens a table whose records were read.
+func attach(path string, t *table) (f *file, err error) {
+	defer recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, errInUse
+	}
+	if err != nil {
+		return nil, err
+	}
+	f = &file{path: path, db: db, records: t.records, tallies: map[string]*tally{}}
+	for bucket, records := range t.records {
+		f.tallies[bucket] = &tally{}
+		for _, it := range records {
+			f.tallies[bucket].add(it.sum)
+		}
+	}
+	if f.id, err = os.Stat(path); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if t.rescued > 0 || t.summary == nil || t.summary.Write != t.write {
+		// Records of a write that had not ended, or of a version without summary: from now on they are accounted for.
+		all := delta{}
+		for bucket, records := range t.records {
+			for alias, it := range records {
+				if it.write > t.write || it.write == 0 && readable(bucket, alias, it.payload) {
+					all.set([]byte(bucket), alias, it.payload)
+				}
+			}
+		}
+		if err := f.write(all); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return f, f.measure()
+}
+
+func (f *file) measure() error {
+	return f.db.View(func(tx *bbolt.Tx) error { f.size = tx.Size(); return nil })
+}
+
+// write makes a change durable: all of it or nothing.
+func (f *file) write(d delta) (err error) {
+	defer recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if err := f.check(); err != nil {
+		return err
+	}
+	sealed := map[string]map[string]item{}
+	tallies := map[string]tally{}
+	if err := f.db.Update(func(tx *bbolt.Tx) error { return f.apply(tx, d, sealed, tallies) }); err != nil {
+		return err
+	}
+	for bucket, items := range sealed {
+		for alias, it := range items {
+			if it.payload == nil {
+				delete(f.records[bucket], alias)
+			} else {
+				f.records[bucket][alias] = it
+			}
+		}
+		*f.tallies[bucket] = tallies[bucket]
+	}
+	return f.measure()
+}
+
+// apply writes records and summary. What it wrote is in sealed and tallies, to count once the write is durable.
+func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, tallies map[string]tally) error {
+	write := uint64(tx.ID())
+	for _, bucket := range []string{string(aliasBucket), string(pinBucket)} {
+		b, err := tx.CreateBucketIfNotExists([]byte(bucket))
+		if err != nil {
+			return err
+		}
+		total := *f.tallies[bucket]
+		sealed[bucket] = map[string]item{}
+		for _, alias := range slices.Sorted(maps.Keys(d[bucket])) {
+			payload := d[bucket][alias]
+			if old, known := f.records[bucket][alias]; known {
+				total.remove(old.sum)
+			}
+			if payload == nil {
+				sealed[bucket][alias] = item{}
+				if err := b.Delete([]byte(alias)); err != nil {
+					return err
+				}
+				continue
+			}
+			value, sum := seal(bucket, alias, payload, write)
+			total.add(sum)
+			sealed[bucket][alias] = item{payload, write, sum}
+			if err := b.Put([]byte(alias), value); err != nil {
+				return err
+			}
+		}
+		tallies[bucket] = total
+	}
+	b, err := tx.CreateBucketIfNotExists(summaryBucket)
+	if err != nil {
+		return err
+	}
+	payload, err := summaryOf(write, tallies)
+	if err != nil {
+		return err
+	}
+	value, _ := seal(string(summaryBucket), string(summaryKey), payload, write)
+	return b.Put(summaryKey, value)
+}
+
+// damageError is damage of the file, as opposed to a disk that is full or gone.
+type damageError struct{ what string }
+
+func (e *damageError) Error() string { return "alias store is damaged: " + e.what }
+
+// recoverDamage turns a fault of the mapped file, or a panic of bbolt on a damaged page, into an error. bbolt may still
+// hold its locks then, so its database must not be used any more, not even to close it.
+func recoverDamage(err *error) {
+	if r := recover(); r != nil {
+		*err = &damageError{fmt.Sprint(r)}
+	}
+}
+
+// check notices that the file was removed, replaced or cut while it was open.
+func (f *file) check() error {
+	info, err := os.Stat(f.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return &damageError{"the file was removed"}
+	case err != nil:
+		return err
+	case !os.SameFile(info, f.id):
+		return &damageError{"the file was replaced"}
+	case info.Size() < f.size:
+		return &damageError{fmt.Sprintf("the file was cut from %d to %d bytes", f.size, info.Size())}
+	}
+	return nil
+}
+
+// verify reads the whole file and looks for damage in it. It is called when no write is under way.
+func (f *file) verify() error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	in, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	t := readTable(readPages(in, min(f.size, maxFile)))
+	if err := in.Close(); err != nil {
+		return err
+	}
+	if t.damaged() {
+		return &damageError{strings.Join(t.problems, "; ")}
+	}
+	return nil
+}
+
+// renew writes the table again from memory and keeps the damaged file beside. The open database is given up.
+func (f *file) renew(cause error) (next *file, damage *domain.StoreDamage, err error) {
+	if other, err := os.Open(f.path); err == nil {
+		info, err := other.Stat()
+		if err == nil && !os.SameFile(info, f.id) && lock(other) != nil {
+			_ = other.Close()
+			return nil, nil, errInUse // another scraper has the path now
+		}
+		_ = other.Close()
+	}
+	kept, err := replace(f.path, f.records)
+	if err != nil {
+		return nil, nil, err
+	}
+	if next, err = reopen(f.path); err != nil {
+		return nil, nil, err
+	}
+	n := len(f.records[string(aliasBucket)]) + len(f.records[string(pinBucket)])
+	return next, &domain.StoreDamage{Kept: kept, Recovered: n, Problems: []string{cause.Error()}}, nil
+}
+
+// replace puts a new file in the place of a damaged one, which is kept beside under a dated name. At every moment one of
+// the two is there under its name.
+func replace(path string, records map[string]map[string]item) (kept string, err error) {
+	if err := limitKept(path); err != nil {
+		return "", err
+	}
+	kept = path + damagedSuffix + time.Now().UTC().Format("20060102T150405.000Z")
+	err = os.Link(path, kept)
+	linked := err == nil
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		kept = "" // it was removed
+	case err != nil: // not on every file system
+		if err := os.Rename(path, kept); err != nil {
+			return "", err
+		}
+	}
+	if err := create(path, records, true); err != nil {
+		switch {
+		case linked:
+			err = errors.Join(err, os.Remove(kept))
+		case kept != "":
+			err = errors.Join(err, os.Rename(kept, path))
+		}
+		return "", err
+	}
+	return kept, nil
+}
+
+// limitKept removes the oldest damaged files, so that a disk that fails again and again is not filled with them.
+func limitKept(path string) error {
+	all, err := os.ReadDir(filepath.Dir(path)) // by name, and so by date
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), filepath.Base(path)+damagedSuffix) })
+	for len(all) >= maxKept {
+		if err := os.Remove(filepath.Join(filepath.Dir(path), all[0].Name())); err != nil {
+			return err
+		}
+		all = all[1:]
+	}
+	return nil
+}
+
+// create writes a new table beside and then gives it its name, so that a full disk leaves nothing half done behind.
+func create(path string, records map[string]map[string]item, over bool) (err error) {
+	beside := path + ".new"
+	if err := os.Remove(beside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	defer func() {
+		if rest := os.Remove(beside); rest != nil && !errors.Is(rest, os.ErrNotExist) {
+			err = errors.Join(err, rest)
+		}
+	}()
+	if err := fill(beside, records); err != nil {
+		return err
+	}
+	if over {
+		err = os.Rename(beside, path)
+	} else if err = os.Link(beside, path); err != nil && !errors.Is(err, os.ErrExist) {
+		err = os.Rename(beside, path)
+	}
+	if errors.Is(err, os.ErrExist) {
+		err = nil // another scraper was first, and has it open
+	}
+	if err != nil {
+		return err
+	}
+	// A new file is only there after a power cut when its folder was flushed too.
+	return syncDir(filepath.Dir(path))
+}
+
+// fill makes a table of records.
+func fill(path string, records map[string]map[string]item) (err error) {
+	defer recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
+	if err != nil {
+		return err
+	}
+	f := &file{path: path, db: db, records: map[string]map[string]item{}, tallies: map[string]*tally{}}
+	all := delta{}
+	for _, bucket := range []string{string(aliasBucket), string(pinBucket)} {
+		f.records[bucket], f.tallies[bucket] = map[string]item{}, &tally{}
+		for alias, it := range records[bucket] {
+			all.set([]byte(bucket), alias, it.payload)
+		}
+	}
+	return errors.Join(db.Update(func(tx *bbolt.Tx) error {
+		return f.apply(tx, all, map[string]map[string]item{}, map[string]tally{})
+	}), db.Close())
+}
+
+// close closes the file.
+func (f *file) close() (err error) {
+	defer recoverDamage(&err)
+	return f.db.Close()
+}
+
+// syncDir flushes a folder. Windows has no such thing, and needs none.
+func syncDir(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
