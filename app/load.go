@@ -16,6 +16,7 @@ func (s *Scraper) Start(done func(error)) {
 	}
 	s.started = true
 	s.cfg.Store.OnDamage(s.damaged)
+	s.clock = newClock(s.cfg.Clock.Now(), s.cfg.Host.Now())
 	fail := func(err error) {
 		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
 		done(err)
@@ -72,7 +73,7 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 	for _, e := range entries {
 		err := e.Check()
 		if err == nil {
-			err = s.table.Put(e)
+			err = s.table.Put(s.bridge(e))
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("alias %q: %w", e.Alias, err))
@@ -81,7 +82,6 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 		}
 	}
 	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
-	s.dropExpired()
 }
 
 // importOnce takes over what another program left behind, when there is nothing of our own yet. Its aliases have the
@@ -108,7 +108,7 @@ func (s *Scraper) importOnce(next func()) {
 			}
 			next()
 		}
-		now := s.cfg.Clock.Now()
+		now := s.now()
 		for _, r := range aliases {
 			e := r.Entry(domain.Entry{}, now, s.cfg.Expiry)
 			err := e.Check()
@@ -121,7 +121,7 @@ func (s *Scraper) importOnce(next func()) {
 			}
 			imported++
 			waiting++
-			s.cfg.Store.Put(e, func(err error) {
+			s.cfg.Store.Put(s.shown(e), func(err error) {
 				s.storeDone(err)
 				finish()
 			})

@@ -142,7 +142,7 @@ func (s *Scraper) belongsToAnother(e, old domain.Entry, known bool) bool {
 	if p, pinned := s.pins[e.Alias]; pinned {
 		return p.Key != e.Key
 	}
-	return s.cfg.PinAliases && known && old.Key != e.Key && !old.Expired(e.Renewed)
+	return s.cfg.PinAliases && known && old.Key != e.Key && !s.expired(old)
 }
 
 // Alias is all that is known of an alias.

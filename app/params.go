@@ -60,6 +60,12 @@ const (
 	// A rolling restart has two, a copied seed rarely more than a few.
 	maxInstances = 4
 
+	// expiryGrace is the least time that an alias has after a start of the scraper: several dials with backoff, and the
+	// time that a machine without a clock takes to set it.
+	expiryGrace = 15 * time.Minute
+	// clockNoise is how far wall and steady time may drift apart before shown times follow.
+	clockNoise = time.Second
+
 	// targetsDelay gathers changes to the targets file; a swarm that starts together writes it a few times,
 	// not a thousand times.
 	targetsDelay = 100 * time.Millisecond

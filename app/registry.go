@@ -231,9 +231,8 @@ func (g *registry) current(a domain.Alias) (domain.Entry, bool) {
 // when it is refused.
 func (g *registry) register(r domain.Register, done func(domain.Change, error)) {
 	s := g.scraper
-	now := s.cfg.Clock.Now()
 	old, known := g.current(r.Alias)
-	e := r.Entry(old, now, s.cfg.Expiry)
+	e := r.Entry(old, s.now(), s.cfg.Expiry)
 	reject := func(reason string, err error) {
 		s.stats.Rejected[reason]++
 		done(domain.Change{}, err)
@@ -261,7 +260,7 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 	}
 	p := g.begin(e)
 	g.appear(e)
-	s.cfg.Store.Put(e, func(err error) {
+	s.cfg.Store.Put(s.shown(e), func(err error) {
 		g.end(e.Alias, p)
 		if _, exists := g.current(e.Alias); err != nil && !exists {
 			g.vanish(e.Alias)

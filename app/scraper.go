@@ -71,6 +71,9 @@ type Scraper struct {
 	scrapes  map[domain.Alias]*domain.ScrapeHistory
 	pins     map[domain.Alias]domain.Pin
 	damages  []domain.StoreDamage // the last ones, oldest first
+	clock    clock
+	graced   map[domain.Alias]bool         // loaded ones that would have expired within the grace
+	scraped  map[domain.Alias]host.Instant // when a graced alias was last scraped well
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
@@ -96,6 +99,9 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 		sessions: map[domain.PublicKey]*Session{},
 		scrapes:  map[domain.Alias]*domain.ScrapeHistory{},
 		pins:     map[domain.Alias]domain.Pin{},
+		graced:   map[domain.Alias]bool{},
+		scraped:  map[domain.Alias]host.Instant{},
+		clock:    newClock(cfg.Clock.Now(), cfg.Host.Now()),
 		stats: domain.ScraperStats{
 			ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}, ConnectionsDenied: map[string]uint64{},
 		},
@@ -139,17 +145,17 @@ func (s *Scraper) checkExpiry() {
 }
 
 func (s *Scraper) dropExpired() {
-	expired := s.table.ExpiredAt(s.cfg.Clock.Now())
-	aliases := make([]domain.Alias, 0, len(expired))
-	for _, e := range expired {
-		if s.registry.pendingFor(e.Alias) {
-			continue // being renewed
+	candidates := s.table.ExpiredAt(s.now())
+	aliases := make([]domain.Alias, 0, len(candidates))
+	for _, e := range candidates {
+		if s.registry.pendingFor(e.Alias) || !s.expired(e) {
+			continue // being renewed, or disproved
 		}
 		aliases = append(aliases, e.Alias)
 		s.registry.vanish(e.Alias)
 		s.remove(e)
 		s.stats.Expired++
-		tell(s.cfg.OnEvent, domain.AliasExpired{Entry: e})
+		tell(s.cfg.OnEvent, domain.AliasExpired{Entry: s.shown(e)})
 	}
 	if len(aliases) > 0 {
 		s.cfg.Store.Delete(aliases, s.storeDone)
@@ -170,6 +176,7 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 	if err := s.table.Put(e); err != nil {
 		return change, err
 	}
+	s.ungrace(e.Alias)
 	if !change.TakenFrom.IsZero() {
 		s.stats.Takeovers++
 		s.release(change.TakenFrom)
@@ -188,6 +195,7 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 // remove drops an alias from the table, not from the store.
 func (s *Scraper) remove(e domain.Entry) {
 	s.table.Delete(e.Alias)
+	s.ungrace(e.Alias)
 	delete(s.scrapes, e.Alias)
 	s.release(e.Key)
 	s.targets.changed()
@@ -235,7 +243,7 @@ func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(bod
 	s.stats.Scrapes++
 	e, known := s.table.Get(alias)
 	now := s.cfg.Clock.Now()
-	if !known || e.Expired(now) || s.closed || !s.loaded {
+	if !known || s.expired(e) || s.closed || !s.loaded {
 		err := domain.ErrUnknownAlias
 		switch {
 		case s.closed:
@@ -308,6 +316,9 @@ func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
 		s.scrapes[e.Alias] = &domain.ScrapeHistory{}
 	}
 	s.scrapes[e.Alias].Add(r)
+	if r.Err == nil && s.graced[e.Alias] {
+		s.scraped[e.Alias] = s.cfg.Host.Now()
+	}
 }
 
 // Aliases lists the table by alias, with sessions and last scrapes.
@@ -323,7 +334,7 @@ func (s *Scraper) Aliases() []domain.AliasStatus {
 func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
 	_, pinned := s.pins[e.Alias]
 	status := domain.AliasStatus{
-		Entry: e, Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: e.Expired(s.cfg.Clock.Now()),
+		Entry: s.shown(e), Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: s.expired(e),
 		Shared: s.registry.sharedIdentity(e.Alias),
 	}
 	if held := s.sessions[e.Key]; held != nil {

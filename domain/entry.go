@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Entry is what a scraper remembers of an alias. Times are wall time, because they outlive the process.
+// Entry is what a scraper remembers of an alias. Times are wall time, because they outlive the process. In a Table they
+// are in a time that does not jump while the process runs.
 type Entry struct {
 	Alias    Alias
 	Key      PublicKey // where its metrics are served

@@ -6,8 +6,8 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Clock is wall time. It may jump, and it goes on while the program is down; so it is for expiries and nothing
-// else.
+// Clock is wall time. It may jump, and it goes on while the program is down; so it is for times that are shown and for
+// bridging restarts. While a program runs, steady time (host.Host) judges what is due.
 type Clock interface {
 	Now() time.Time
 }

@@ -53,7 +53,7 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			s.ledger.served(c.alias, q, []byte(keyLine+c.keys.Public.String()+"\n"))
 		}},
 		{"an entry that has become younger on the disk", "expiry", func(w *World, s *scraper, c *client) {
-			s.ledger.account(c.alias).expires = s.ledger.now()
+			s.ledger.account(c.alias).stored = s.ledger.now()
 			s.crash()
 			s.restart()
 			w.run(time.Second)

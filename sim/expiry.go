@@ -51,11 +51,12 @@ var expiryScenario = &Scenario{
 		w.servedUntilExpiry(s, ousted)
 		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "nobody noticed the old secret")
 
-		w.phase("the scraper restarts, and nobody comes back by that")
+		w.phase("the scraper restarts: what it had not swept out has the grace again, because its clock may be wrong, and no more")
 		s.crash()
 		w.run(time.Second)
 		s.restart()
 		w.mustHeal(restartWithin)
+		w.run(life)
 		for _, c := range []*client{lazy, ousted} {
 			w.gone(s, c.alias, "expired, after a restart")
 		}

@@ -21,8 +21,10 @@ type ledger struct {
 type account struct {
 	owner    domain.PublicKey // as the scraper told last
 	acked    domain.PublicKey // whose registration was acknowledged last; zero for none
-	expires  time.Time        // by the scraper's own clock, of the last registration that succeeded
+	expires  time.Time        // of the last registration that succeeded, at the earliest
+	atMost   time.Time        // the same at the latest: a boot cannot tell how long the scraper was down
 	perhaps  time.Time        // of registrations whose fate is not known, the latest
+	stored   time.Time        // the latest expiry that may be on the disk, by the scraper's own clock
 	stranger bool             // one was reported already
 }
 
@@ -46,8 +48,8 @@ func (l *ledger) account(a domain.Alias) *account {
 	return acc
 }
 
-// now is the scraper's own idea of the time.
-func (l *ledger) now() time.Time { return l.s.host.Clock().Now() }
+// now is steady time: the right time, whatever the scraper's own clock says. Its wall clock only bridges boots.
+func (l *ledger) now() time.Time { return l.s.w.net.Clock().Now() }
 
 // asked is told of a registration with the right secret.
 func (l *ledger) asked(e domain.AliasRequest) {
@@ -57,6 +59,9 @@ func (l *ledger) asked(e domain.AliasRequest) {
 	if expires.After(acc.perhaps) {
 		acc.perhaps = expires
 	}
+	if stored := l.s.host.Clock().Now().Add(l.s.expiry); stored.After(acc.stored) {
+		acc.stored = stored
+	}
 }
 
 // succeeded is told of a registration that is durable.
@@ -64,6 +69,7 @@ func (l *ledger) succeeded(e domain.AliasSuccess) {
 	q := question{e.UID, e.Register.Alias}
 	acc := l.account(e.Register.Alias)
 	acc.expires = l.pending[q]
+	acc.atMost = acc.expires
 	acc.owner = e.Register.Key
 	if acc.acked != acc.owner {
 		acc.acked = domain.PublicKey{} // it was taken over
@@ -95,10 +101,10 @@ func (l *ledger) set(e domain.Entry) {
 // expired is told that an entry was dropped.
 func (l *ledger) expired(e domain.Entry) {
 	acc := l.account(e.Alias)
-	if now := l.now(); now.Before(acc.expires) && now.Before(e.Expires) {
-		l.s.w.fail("acknowledged", "%s drops %q at %v, before %v", l.s.name, e.Alias, now.Format(time.TimeOnly), e.Expires.Format(time.TimeOnly))
+	if now := l.now(); now.Before(acc.expires) {
+		l.s.w.fail("acknowledged", "%s drops %q at %v, before %v", l.s.name, e.Alias, now.Format(time.TimeOnly), acc.expires.Format(time.TimeOnly))
 	}
-	*acc = account{perhaps: acc.perhaps}
+	*acc = account{perhaps: acc.perhaps, stored: acc.stored}
 }
 
 // leaves is told that a client is about to say goodbye.
@@ -121,31 +127,50 @@ func (l *ledger) acknowledge(c *client) {
 		acc.acked = acc.owner
 	}
 	// The latest registration that the scraper answered must be there, not only an earlier one.
-	durable := slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool { return e.Alias == c.alias && !e.Expires.Before(acc.expires) })
+	left := acc.expires.Sub(l.now()) - clockSlack
+	durable := slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool {
+		return e.Alias == c.alias && e.Expires.Sub(l.s.host.Clock().Now()) >= left
+	})
 	if !durable && l.now().Before(acc.expires) {
 		l.s.w.fail("acknowledged", "%s believes to be registered, but that is not on the disk of %s", c.name, l.s.name)
 	}
 }
 
 // booted is told that the scraper's program has just started, with whatever its disk has. Registrations under way at
-// the crash are durable or are not.
+// the crash are durable or are not. By its own clock, which may be wrong, the scraper gives each alias what is left of its
+// time, but no less than the grace and no more than a registration gives; one that had less than the grace left lives on
+// while its client is connected.
 func (l *ledger) booted() {
 	clear(l.pending)
+	now, clock, grace := l.now(), l.s.host.Clock().Now(), min(bootGrace, l.s.expiry)
 	for _, e := range l.s.disk.Entries() {
 		acc := l.account(e.Alias)
 		acc.owner = e.Key
-		if bound := acc.bound(); e.Expires.After(bound) {
-			l.s.w.fail("expiry", "%q of %s would expire at %v, %v too late, after a restart", e.Alias, l.s.name, e.Expires, e.Expires.Sub(bound))
+		if late := e.Expires.Sub(acc.stored); late > clockSlack {
+			l.s.w.fail("expiry", "%q of %s would expire at %v, %v too late, after a restart", e.Alias, l.s.name, e.Expires, late)
+		}
+		left := e.Expires.Sub(clock)
+		acc.expires = now.Add(min(max(left, grace), l.s.expiry) - clockSlack)
+		acc.atMost, acc.perhaps = now.Add(min(max(left, grace), l.s.expiry)+clockSlack), time.Time{}
+		if left < grace {
+			acc.atMost = now.Add(l.s.expiry + clockSlack)
 		}
 	}
 }
 
+// bootGrace is the least time that is promised to an alias after a start of its scraper.
+const bootGrace = 15 * time.Minute
+
+// clockSlack is how far the scraper's wall clock may be from its steady time before it counts as set, and the time from
+// its boot to the loading of its table.
+const clockSlack = 2 * time.Second
+
 // bound is when an alias expires at the latest.
 func (a *account) bound() time.Time {
-	if a.perhaps.After(a.expires) {
+	if a.perhaps.After(a.atMost) {
 		return a.perhaps
 	}
-	return a.expires
+	return a.atMost
 }
 
 // loaded is told that the table was read from the disk; it is looked at when the turn is over.

@@ -126,7 +126,7 @@ type Least struct {
 }
 
 var scenarios = []*Scenario{
-	firstScrapeScenario, registrationScenario, expiryScenario, natMatrixScenario, moveScenario, roamScenario, uplinkScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
+	firstScrapeScenario, registrationScenario, expiryScenario, clockSetScenario, natMatrixScenario, moveScenario, roamScenario, uplinkScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
 	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, hostileScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
 }
 

@@ -3,9 +3,9 @@ package main
 var mutations = []mutation{
 	// The scraper.
 	{"expiry not persisted: what was loaded is as good as new", "app/load.go",
-		"	for _, e := range entries {\n		err := e.Check()\n", "	for _, e := range entries {\n		e.Expires = s.cfg.Clock.Now().Add(s.cfg.Expiry)\n		err := e.Check()\n", "expiry"},
+		"	for _, e := range entries {\n		err := e.Check()\n", "	for _, e := range entries {\n		e.Expires = s.cfg.Clock.Now().Add(s.cfg.Expiry)\n		err := e.Check()\n", "clockset"},
 	{"expired aliases are served until they are swept out", "app/scraper.go",
-		"!known || e.Expired(now) || s.closed", "!known || s.closed", "expiry"},
+		"!known || s.expired(e) || s.closed", "!known || s.closed", "expiry"},
 	{"any secret is right", "app/registry.go",
 		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if false {", "registration"},
 	{"acknowledged before it is durable", "app/registry.go",

@@ -1,0 +1,83 @@
+package app
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// clock is wall time that does not jump: the wall time of the start plus steady time, which includes the time that the
+// machine was suspended. It judges expiry, so that setting the machine's clock deletes nothing. The table is in this
+// time; what goes to the store and to callers is in the wall time of the moment.
+type clock struct {
+	start   time.Time
+	started host.Instant
+}
+
+func newClock(wall time.Time, now host.Instant) clock { return clock{wall.Round(0), now} }
+
+func (c clock) at(now host.Instant) time.Time { return c.start.Add(now.Sub(c.started)) }
+
+// now is the time in which the table is kept.
+func (s *Scraper) now() time.Time { return s.clock.at(s.cfg.Host.Now()) }
+
+// set is how far the wall clock was set since the start; less than clockNoise is drift.
+func (s *Scraper) set() time.Duration {
+	by := s.cfg.Clock.Now().Sub(s.now())
+	if by.Abs() < clockNoise {
+		return 0
+	}
+	return by
+}
+
+// shown is an entry of the table in wall time.
+func (s *Scraper) shown(e domain.Entry) domain.Entry {
+	if by := s.set(); by != 0 {
+		e.Registered, e.Renewed, e.Expires = e.Registered.Add(by), e.Renewed.Add(by), e.Expires.Add(by)
+	}
+	return e
+}
+
+// bridge puts a loaded entry into the time of this run. How long the program was down is the wall clock's word alone,
+// which a machine without a battery or a resumed one has wrong. So no entry has less than the grace, in which its client
+// is dialled, and none more than a registration gives.
+func (s *Scraper) bridge(e domain.Entry) domain.Entry {
+	now, grace := s.now(), s.grace()
+	left := e.Expires.Sub(now)
+	if left < grace {
+		s.graced[e.Alias] = true
+	}
+	e.Expires = now.Add(min(max(left, grace), s.cfg.Expiry))
+	for _, t := range []*time.Time{&e.Registered, &e.Renewed} {
+		if t.After(now) {
+			*t = now
+		}
+	}
+	return e
+}
+
+func (s *Scraper) grace() time.Duration { return min(expiryGrace, s.cfg.Expiry) }
+
+// ungrace ends the grace of an alias that registered or is gone.
+func (s *Scraper) ungrace(a domain.Alias) {
+	delete(s.graced, a)
+	delete(s.scraped, a)
+}
+
+// expired reports whether an entry's time is up. After a restart a client that is connected or was scraped within the
+// grace disproves that it was down for that long; it has the time of a registration to renew.
+func (s *Scraper) expired(e domain.Entry) bool {
+	now := s.now()
+	if !e.Expired(now) {
+		return false
+	}
+	if !s.graced[e.Alias] || now.Sub(s.clock.start) >= s.cfg.Expiry {
+		return true
+	}
+	if held := s.sessions[e.Key]; held != nil && held.State() == domain.SessionOpen {
+		return false
+	}
+	last, ok := s.scraped[e.Alias]
+	return !ok || s.cfg.Host.Now().Sub(last) >= s.grace()
+}
