@@ -32,7 +32,8 @@ type NodeConfig struct {
 	// Bootstrap are the nodes to enter the DHT by, as host:port or ip@host:port. Nil is the public network; empty
 	// means none: the node waits for others to find it.
 	Bootstrap []string
-	// Listen is the UDP address of the node. Without a port it takes 49737 or one of the next four, or any.
+	// Listen is the UDP address of the node. A port is that port or an error. Without one the node takes 49637 or one of
+	// the next four, or any that is free, but never one of a bootstrap node.
 	Listen netip.AddrPort
 	// Seed is the identity that Streams dials with unless told otherwise; zero for one that lasts as long as the node.
 	// Clients and scrapers have their own.

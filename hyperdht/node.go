@@ -43,8 +43,8 @@ type Config struct {
 	// Bootstrap lists the nodes to enter the network by, as host:port, ip@host:port or a port on this
 	// machine. Nil means PublicBootstrap; empty means none: the node waits for others to find it.
 	Bootstrap []string
-	// Listen is where the node's server socket is bound. Without a port it takes 49737 or one of the next
-	// four, or any if all are taken.
+	// Listen is where the node's server socket is bound. A port is that port or an error, a *ListenError. Without one the
+	// node takes 49637 or one of the next four, or any that is free, but never one of a bootstrap node.
 	Listen netip.AddrPort
 	// Mode says how the node takes part.
 	Mode Mode
@@ -86,10 +86,8 @@ type Node struct {
 
 	ready   bool
 	offline bool
-	closing bool
-	closed  bool
-	onDone  []func()
 	onMoved func()
+	life    life
 }
 
 // Connection is an encrypted, ordered, message-preserving stream between two keys.
@@ -125,6 +123,9 @@ const (
 // Refused counts the handshakes that a node dropped at a limit, by the limit.
 type Refused = peering.Refused
 
+// ListenError says which UDP address a node could not be bound to, and why.
+type ListenError = rpc.ListenError
+
 // HandshakePayload is what a caller says of itself in its first message.
 type HandshakePayload = wire.NoisePayload
 
@@ -156,9 +157,6 @@ var (
 	ErrTimeout              = rpc.ErrTimeout
 	ErrTooFewNodes          = rpc.ErrTooFewNodes
 )
-
-// closeGrace bounds how long Close waits for announcements to be taken back.
-const closeGrace = 3 * time.Second
 
 // New makes a node on h and starts to enter the network. It must run on h's loop. It fails if a bootstrap
 // entry cannot be read or no socket can be bound.
@@ -298,7 +296,7 @@ func (n *Node) Ready() bool { return n.ready }
 func (n *Node) OnMoved(f func()) { n.onMoved = f }
 
 func (n *Node) moved() {
-	if n.ready && !n.closing && n.onMoved != nil {
+	if n.ready && !n.life.ending() && n.onMoved != nil {
 		n.onMoved()
 	}
 }
@@ -322,52 +320,6 @@ func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, erro
 // NetworkChanged tells the node that this machine's addresses have changed. It notices by itself within
 // seconds, so this only speeds it up.
 func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
-
-// Suspend makes the node silent: announcements are taken back, connections ended, sockets closed.
-func (n *Node) Suspend(done func()) {
-	n.peers.Suspend(func() {
-		n.rpc.Suspend()
-		done()
-	})
-}
-
-// Resume undoes Suspend.
-func (n *Node) Resume() {
-	n.rpc.Resume()
-	n.bound()
-	n.peers.Resume()
-}
-
-// Close ends the node: servers are unannounced, for three seconds at most, and connections ended. Then done
-// runs and the sockets are closed.
-func (n *Node) Close(done func()) {
-	if n.closed {
-		n.host.Defer(done)
-		return
-	}
-	n.onDone = append(n.onDone, done)
-	if n.closing {
-		return
-	}
-	n.closing = true
-	timer := n.host.AfterFunc(closeGrace, n.shut)
-	n.peers.Close(func() {
-		timer.Stop()
-		n.shut()
-	})
-}
-
-func (n *Node) shut() {
-	if n.closed {
-		return
-	}
-	n.closed = true
-	n.streams.Close()
-	n.rpc.Close()
-	for _, f := range n.onDone {
-		f()
-	}
-}
 
 // Status describes a node at one moment.
 type Status struct {

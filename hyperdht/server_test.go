@@ -106,7 +106,11 @@ func TestSuspendedNodeComesBack(t *testing.T) {
 		t.Errorf("the suspended node's status is %+v", s)
 	}
 	w.net.Run(time.Hour)
-	sh.Do(sn.Resume)
+	sh.Do(func() {
+		if err := sn.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	w.net.Run(20 * time.Second)
 	if !w.canConnect(ch, cn) {
 		t.Error("the resumed server cannot be reached")

@@ -4,7 +4,7 @@ import "time"
 
 // Fixed by the protocol.
 const (
-	// dhtPort is where the first node listens (hyperdht index.js).
+	// dhtPort is where the nodes of the DHT listen (hyperdht index.js).
 	dhtPort = 49737
 	// refreshEvery is how often a node looks up somebody, to keep its table alive (dht-rpc index.js).
 	refreshEvery = 5 * time.Minute

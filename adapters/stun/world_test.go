@@ -381,7 +381,11 @@ func TestSuspendedNodeAnswersOnItsNewSockets(t *testing.T) {
 	suspended := false
 	boot.Do(func() { w.nodes[0].Suspend(func() { suspended = true }) })
 	w.until("the node sleeps", 10*time.Second, func() bool { return suspended })
-	boot.Do(w.nodes[0].Resume)
+	boot.Do(func() {
+		if err := w.nodes[0].Resume(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	p := w.peer("peer", simnet.SymmetricRandom(), 1)
 	w.net.Run(time.Second)
 	if s := p.probe.Status()[0]; s.AnsweredAt == 0 || !s.Alternate.IsValid() || p.probe.Stats().Answers < 2 {

@@ -142,7 +142,7 @@ func newFlags(out io.Writer) *flags {
 func dhtFlags(c *kingpin.CmdClause, bootstrap *[]string, listen *netip.AddrPort, stun *[]string) {
 	c.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the public nodes.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", bootstrap, cli.Bootstrap))
-	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. Port 0 takes 49737 or another one that is free.").
+	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. A port is that port or an error. Port 0 takes 49637 or another one that is free, never one of a bootstrap node.").
 		Default("0.0.0.0:0").SetValue(cli.Value("dht.listen-address", listen, cli.ListenAddr))
 	c.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", stun, cli.STUNServer))

@@ -28,6 +28,7 @@ import (
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -191,9 +192,18 @@ func newTargets(h *udp.Host, cfg runConfig) *targets.File {
 }
 
 func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect) (ports.Transport, error) {
-	return machine.On(h, func() (ports.Transport, error) {
+	t, err := machine.On(h, func() (ports.Transport, error) {
 		return connect(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays})
 	})
+	return t, explainListen(err)
+}
+
+// explainListen names the flag behind a UDP address that is not available.
+func explainListen(err error) error {
+	if _, ok := errors.AsType[*hyperdht.ListenError](err); ok {
+		return fmt.Errorf("--dht.listen-address: %w; port 0 takes any free one", err)
+	}
+	return err
 }
 
 func newScraper(h *udp.Host, t ports.Transport, store *bolt.Store, file *targets.File, cfg runConfig, id identity, log *slog.Logger) (*app.Scraper, error) {

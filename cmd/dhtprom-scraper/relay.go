@@ -44,7 +44,7 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 		return machine.HyperDHT(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, STUN: cfg.stun})
 	})
 	if err != nil {
-		return err
+		return explainListen(err)
 	}
 	found := make(chan error, 1)
 	server, err := machine.On(h, func() (*hyperdht.RelayServer, error) {

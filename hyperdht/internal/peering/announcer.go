@@ -1,6 +1,7 @@
 package peering
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -15,18 +16,19 @@ import (
 // announcer keeps a server's record on the three DHT nodes nearest to its target, and the NAT mapping
 // towards them open (hyperdht lib/announcer.js).
 //
-//	        ┌── suspend ──▶ suspended ── resume ─┐
-//	        │                                    ▼
-//	cycle ──┴─▶ pinging (100 × 3 s) ── done, relays lost or network change ──▶ cycle
-//	            (5, 10, 20 … × 3 s while the lookup finds fewer nodes than a bucket holds)
-//	        └─ offline ─▶ waiting ── network back ─▶ cycle
-//	any ── stop ──▶ unannouncing ──▶ stopped
+//	idle ── start ──▶ cycling ── a node took the record ──▶ pinging ── done, relays lost, network changed ──▶ cycling
+//	                    │                                   (100 × 3 s; 5, 10, 20 … × 3 s while the lookup
+//	                    │                                    finds fewer nodes than a bucket holds)
+//	                    ├── no node took it ──▶ waiting ── announceRetry ──▶ cycling
+//	                    └── the same, offline ──▶ offline ── network back ──▶ cycling
+//	idle, cycling, pinging, waiting, offline ── suspend ──▶ suspended ── resume ──▶ cycling
+//	any ── stop ──▶ stopped
 type announcer struct {
 	p      *Peering
 	keys   id.KeyPair
 	target id.Target
 
-	// relays and relayAddrs are what handshakes tell clients; those of the latest finished cycle.
+	// relays and relayAddrs are what handshakes tell clients; those of the latest cycle that reached a node.
 	relays     []wire.RelayInfo
 	relayAddrs []netip.AddrPort
 
@@ -35,27 +37,96 @@ type announcer struct {
 	generations [3][]netip.AddrPort
 	closest     []netip.AddrPort
 
-	session   *rpc.Session
-	query     *rpc.Query
-	timer     host.Timer
-	cycling   bool
-	refresh   bool
-	small     int // cycles that found few nodes, since the network was last seen to change
-	rounds    int // of pings until the next cycle
-	suspended bool
-	stopped   bool
-	offline   bool // waits for the network to come back
-	onCycle   func()
+	state   announcerState
+	session *rpc.Session
+	query   *rpc.Query
+	timer   host.Timer
+	epoch   int  // counts suspensions, so that callbacks from before one are recognised
+	refresh bool // a cycle is due as soon as the running pings allow
+	small   int  // cycles that found few nodes, since the network was last seen to change
+	rounds  int  // of pings until the next cycle
+
+	holders   int          // nodes that hold the record and answered when last asked
+	heard     host.Instant // when one last did; zero for never
+	announced func(error)  // runs once; nil afterwards
 }
 
-func newAnnouncer(p *Peering, keys id.KeyPair) *announcer {
-	return &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession()}
+type announcerState uint8
+
+const (
+	announcerIdle announcerState = iota
+	announcerCycling
+	announcerPinging
+	announcerWaiting
+	announcerOffline
+	announcerSuspended
+	announcerStopped
+)
+
+var announcerStates = [...]string{"idle", "cycling", "pinging", "waiting", "offline", "suspended", "stopped"}
+
+func (s announcerState) String() string { return announcerStates[s] }
+
+// announcerEdges are the states that may follow each state; stopped follows any.
+var announcerEdges = [...][]announcerState{
+	announcerIdle:      {announcerCycling, announcerSuspended},
+	announcerCycling:   {announcerPinging, announcerWaiting, announcerOffline, announcerSuspended},
+	announcerPinging:   {announcerCycling, announcerSuspended},
+	announcerWaiting:   {announcerCycling, announcerSuspended},
+	announcerOffline:   {announcerCycling, announcerSuspended},
+	announcerSuspended: {announcerCycling},
+	announcerStopped:   {},
 }
 
-// start runs the first cycle and calls done when it has ended, whatever came of it.
-func (a *announcer) start(done func()) {
-	a.onCycle = done
-	a.cycle()
+func (a *announcer) become(next announcerState) {
+	if next != announcerStopped && !slices.Contains(announcerEdges[a.state], next) {
+		panic(fmt.Sprintf("peering: announcer is %v and cannot become %v", a.state, next))
+	}
+	a.state = next
+}
+
+// Announcement is the state of a server's record on the DHT.
+type Announcement struct {
+	// Nodes is how many DHT nodes hold the record and answered when they were last asked, every three seconds.
+	Nodes int
+	// Ever reports whether a node has taken the record since the server was started or resumed.
+	Ever bool
+	// Silent is for how long none of them has answered; zero while one does, and before the first has.
+	Silent time.Duration
+}
+
+func newAnnouncer(p *Peering, keys id.KeyPair, announced func(error)) *announcer {
+	return &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession(), announced: announced}
+}
+
+// start runs the first cycle. announced runs when a DHT node has taken the record, or after the first cycle where the node
+// has no bootstrap nodes: a network of its own, which others enter by this node.
+func (a *announcer) start() { a.cycle() }
+
+// status is the state of the record now.
+func (a *announcer) status() Announcement {
+	s := Announcement{Nodes: a.holders, Ever: a.heard != 0}
+	if s.Ever && s.Nodes == 0 {
+		s.Silent = a.p.host.Now().Sub(a.heard)
+	}
+	return s
+}
+
+// answeredBy notes how many nodes that hold the record have just answered.
+func (a *announcer) answeredBy(nodes int) {
+	a.holders = nodes
+	if nodes > 0 {
+		a.heard = a.p.host.Now()
+		a.tell(nil)
+	}
+}
+
+// tell runs announced at the end of the turn, once.
+func (a *announcer) tell(err error) {
+	if f := a.announced; f != nil {
+		a.announced = nil
+		a.p.host.Defer(func() { f(err) })
+	}
 }
 
 // isRelay reports whether the server announced to the node at addr in one of the last three cycles.
@@ -71,51 +142,48 @@ func (a *announcer) isRelay(addr netip.AddrPort) bool {
 // refreshSoon makes the next cycle start as soon as the running pings allow.
 func (a *announcer) refreshSoon() {
 	a.refresh, a.small = true, 0
-	if !a.cycling && !a.suspended && !a.stopped && a.timer != nil {
+	if (a.state == announcerPinging || a.state == announcerWaiting) && a.timer != nil {
 		a.wait(0)
 	}
 }
 
 // online wakes an announcer that waits for the network.
 func (a *announcer) online() {
-	if a.offline {
-		a.offline, a.small = false, 0
+	if a.state == announcerOffline {
+		a.small = 0
 		a.wait(0)
 	}
 }
 
+// suspend takes the record back and calls done. A suspended or stopped announcer has none to take back.
 func (a *announcer) suspend(done func()) {
-	if a.suspended || a.stopped {
+	if a.state == announcerSuspended || a.state == announcerStopped {
 		a.p.host.Defer(done)
 		return
 	}
-	a.suspended = true
-	a.halt()
-	a.unannounceAll(slices.Clone(a.generations[2]), done)
+	a.become(announcerSuspended)
+	a.halt(done)
 }
 
 func (a *announcer) resume() {
-	if !a.suspended || a.stopped {
-		return
+	if a.state == announcerSuspended {
+		a.cycle()
 	}
-	a.suspended = false
-	a.session = a.p.rpc.NewSession()
-	a.cycle()
 }
 
 // stop ends everything and takes the record back from the current relays before it calls done.
 func (a *announcer) stop(done func()) {
-	if a.stopped {
+	if a.state == announcerStopped {
 		a.p.host.Defer(done)
 		return
 	}
-	a.stopped = true
-	a.halt()
-	a.unannounceAll(slices.Clone(a.generations[2]), done)
+	a.become(announcerStopped)
+	a.halt(done)
+	a.tell(ErrClosed)
 }
 
-// halt cancels the running cycle or wait.
-func (a *announcer) halt() {
+// halt cancels the running cycle or wait and takes the record back from all nodes that may hold it.
+func (a *announcer) halt(done func()) {
 	if a.timer != nil {
 		a.timer.Stop()
 		a.timer = nil
@@ -124,36 +192,41 @@ func (a *announcer) halt() {
 		a.query.Destroy()
 		a.query = nil
 	}
-	a.cycling = false
-	a.offline = false
 	a.session.Cancel()
-	if f := a.onCycle; f != nil {
-		a.onCycle = nil
-		a.p.host.Defer(f)
+	a.session = a.p.rpc.NewSession()
+	a.epoch++
+	holding := a.generations[2]
+	if len(holding) < announceRelays { // a cycle was under way
+		for _, addr := range a.generations[1] {
+			if !slices.Contains(holding, addr) {
+				holding = append(slices.Clip(holding), addr)
+			}
+		}
 	}
+	a.generations, a.relays, a.relayAddrs = [3][]netip.AddrPort{}, nil, nil
+	a.holders, a.heard = 0, 0
+	a.unannounceAll(holding, done)
 }
-
-func (a *announcer) running() bool { return !a.stopped && !a.suspended }
 
 // cycle finds the nearest nodes and announces to three of them.
 func (a *announcer) cycle() {
+	a.become(announcerCycling)
 	a.timer = nil
-	a.cycling = true
 	a.refresh = false
 	a.generations[0], a.generations[1], a.generations[2] = a.generations[1], a.generations[2], nil
 
-	q := a.p.rpc.Query(rpc.QueryConfig{
+	epoch := a.epoch
+	a.query = a.p.rpc.Query(rpc.QueryConfig{
 		Target: a.target, Command: wire.CmdFindPeer, Nodes: a.closest, Session: a.session,
 		OnDone: func(error) {
 			// A failed query has announced nowhere; the next cycle tries again.
-			if a.running() && a.query != nil {
+			if epoch == a.epoch {
 				replies := a.query.Closest()
 				a.query = nil
 				a.commit(replies)
 			}
 		},
 	})
-	a.query = q
 }
 
 func (a *announcer) commit(replies []rpc.Reply) {
@@ -162,9 +235,9 @@ func (a *announcer) commit(replies []rpc.Reply) {
 	if addr, ok := a.p.rpc.RemoteAddr(); ok && !a.p.rpc.Firewalled() {
 		relayAddrs = append(relayAddrs, addr)
 	}
-	pending := 1
+	pending, epoch := 1, a.epoch
 	settle := func() {
-		if pending--; pending > 0 || !a.running() {
+		if pending--; pending > 0 || epoch != a.epoch {
 			return
 		}
 		failed := len(relays) == 0
@@ -173,6 +246,7 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		} else {
 			a.relays, a.relayAddrs = relays, relayAddrs
 		}
+		a.answeredBy(len(relays))
 		a.rounds = announcePings
 		if len(replies) < kad.K {
 			a.rounds = min(youngPings<<a.small, announcePings)
@@ -199,7 +273,7 @@ func (a *announcer) commit(replies []rpc.Reply) {
 					relayAddrs = append(relayAddrs, r.From)
 				}
 				relays = append(relays, wire.RelayInfo{RelayAddr: r.From, PeerAddr: r.To})
-			} else if a.running() {
+			} else if epoch == a.epoch {
 				a.generations[2] = slices.DeleteFunc(a.generations[2], func(x netip.AddrPort) bool { return x == r.From })
 			}
 			settle()
@@ -231,22 +305,23 @@ func (a *announcer) finish(failed bool) {
 			gone = append(gone, addr)
 		}
 	}
+	epoch := a.epoch
 	a.unannounceAll(gone, func() {
-		if !a.running() {
+		if epoch != a.epoch {
 			return
 		}
-		a.cycling = false
-		if f := a.onCycle; f != nil {
-			a.onCycle = nil
-			f()
+		if failed && a.p.rpc.Alone() {
+			a.tell(nil)
 		}
 		switch {
-		case !a.p.rpc.Online():
-			a.offline = true
-		case failed:
+		case !failed:
+			a.become(announcerPinging)
+			a.ping(0)
+		case a.p.rpc.Online():
+			a.become(announcerWaiting)
 			a.wait(announceRetry)
 		default:
-			a.ping(0)
+			a.become(announcerOffline)
 		}
 	})
 }
@@ -256,30 +331,31 @@ func (a *announcer) wait(d time.Duration) {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	a.timer = a.p.host.AfterFunc(d, func() {
-		if a.running() {
-			a.cycle()
-		}
-	})
+	a.timer = a.p.host.AfterFunc(d, a.cycle)
 }
 
 // ping keeps the mappings to the relays open and notices when they die.
 func (a *announcer) ping(round int) {
+	a.timer = nil
 	if round >= a.rounds || a.refresh {
 		a.cycle()
 		return
 	}
-	nodes := a.generations[2]
+	nodes, epoch := a.generations[2], a.epoch
 	answered, pending := 0, len(nodes)
 	for _, node := range nodes {
 		a.p.rpc.Ping(node, nil, a.session, func(r rpc.Reply, err error) {
+			if epoch != a.epoch {
+				return
+			}
 			if err == nil {
 				answered++
 				a.checkMapping(r)
 			}
-			if pending--; pending > 0 || !a.running() || a.cycling {
+			if pending--; pending > 0 {
 				return
 			}
+			a.answeredBy(answered)
 			if answered < min(len(nodes), announceRelays) {
 				a.refresh = true
 			}

@@ -9,7 +9,11 @@ import (
 // localAddrs lists this machine's own addresses with the server socket's port: what a peer on the same
 // network can dial (hyperdht lib/holepuncher.js, localAddresses).
 func (p *Peering) localAddrs() []netip.AddrPort {
-	bound := p.rpc.ServerSocket().LocalAddr()
+	socket := p.rpc.ServerSocket()
+	if socket == nil {
+		return nil // suspended: nothing can be dialled here
+	}
+	bound := socket.LocalAddr()
 	if bound.Addr() == loopback {
 		return []netip.AddrPort{bound}
 	}

@@ -49,8 +49,9 @@ type Server struct {
 	closed    bool
 }
 
-// Listen announces a server and calls done when it can be found: after the announcer's first cycle, whatever
-// that achieved; it goes on trying. It fails only if the key is in use on this node.
+// Listen announces a server and calls done once: with nil when a DHT node has taken its record, or after the first
+// attempt where the node has no bootstrap nodes, and with ErrClosed if the server is closed before. Until then it goes on
+// trying, and callers that know a way may connect. It fails only if the key is in use on this node.
 func (p *Peering) Listen(cfg ServerConfig, done func(error)) (*Server, error) {
 	if p.closed {
 		return nil, ErrClosed
@@ -60,8 +61,8 @@ func (p *Peering) Listen(cfg ServerConfig, done func(error)) (*Server, error) {
 		return nil, ErrKeyPairInUse
 	}
 	s := &Server{
-		p: p, cfg: cfg, target: target,
-		announcer: newAnnouncer(p, cfg.Keys),
+		p: p, cfg: cfg, target: target, suspended: p.suspended,
+		announcer: newAnnouncer(p, cfg.Keys, done),
 		byMessage: make(map[string]*session),
 	}
 	p.servers[target] = s
@@ -71,12 +72,11 @@ func (p *Peering) Listen(cfg ServerConfig, done func(error)) (*Server, error) {
 	if !cfg.HideLocalAddrs {
 		p.local.validated(func([]netip.AddrPort) {}) // in the background, so that the first caller need not wait
 	}
-	s.announcer.start(func() {
-		if s.suspended && !s.closed {
-			s.announcer.suspend(func() {})
-		}
-		done(nil)
-	})
+	if s.suspended {
+		s.announcer.suspend(func() {}) // resuming starts it
+	} else {
+		s.announcer.start()
+	}
 	return s, nil
 }
 
@@ -85,6 +85,9 @@ func (s *Server) PublicKey() id.PublicKey { return s.cfg.Keys.Public }
 
 // Relays lists the DHT nodes that currently lead to this server.
 func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
+
+// Announcement is the state of the server's record on the DHT.
+func (s *Server) Announcement() Announcement { return s.announcer.status() }
 
 // Close stops accepting, takes the announcements back and calls done. Connections live on.
 func (s *Server) Close(done func()) {

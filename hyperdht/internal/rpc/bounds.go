@@ -63,5 +63,10 @@ func Bounds() []bound.Bound {
 			Scope: bound.InAll, Limit: bound.Count(maxFormer), Policy: bound.DropOldest,
 			Reason: "more than the largest private DHT that depends on them",
 		},
+		{
+			Name: "rpc.maxSelf", What: "addresses of this node that it was given as those of others",
+			Scope: bound.InAll, Limit: bound.Count(maxSelf), Policy: bound.Ignore,
+			Reason: "a bootstrap list has a handful",
+		},
 	}
 }

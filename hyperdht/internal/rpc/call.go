@@ -274,6 +274,20 @@ func (e *Endpoint) timeOut(c *Call) {
 	}
 }
 
+// metSelf ends a call whose own packet has arrived here: its destination is an address of this node, which must count
+// neither as a bootstrap node nor as a node of the table.
+func (e *Endpoint) metSelf(c *Call) {
+	to := c.to
+	if !slices.Contains(e.self, to) && len(e.self) < maxSelf {
+		e.self = append(e.self, to)
+	}
+	if n := e.table.Get(id.NodeIDOf(to)); n != nil && e.nodes.Remove(n) {
+		e.table.Remove(n.ID)
+	}
+	e.end(c)
+	c.fail(ErrSelf)
+}
+
 // end takes c out of everything. Its callback is not called.
 func (e *Endpoint) end(c *Call) {
 	c.ended = true

@@ -25,9 +25,9 @@ type Config struct {
 	Bootstrap []Bootstrap
 	// Nodes are known nodes, from an earlier run for instance: the first is taken for the most recent.
 	Nodes []netip.AddrPort
-	// Listen is where the server socket is bound; the client socket takes the same host and any port. An
-	// invalid or zero part means any address, or the default port and the four after it. If no port is
-	// free, any other is taken.
+	// Listen is where the server socket is bound; the client socket takes the same host and any port. A port is that
+	// port or an error. An invalid or zero part means any address, or a port of the endpoint's choice: one of five,
+	// or any that is free, but never one of a bootstrap node.
 	Listen netip.AddrPort
 	Mode   Mode
 	// Firewalled false says that the server socket is known to be reachable. Nil means true.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
@@ -64,6 +65,7 @@ type Endpoint struct {
 	cancelAsking           func() // ends what the last one asks of the address probe
 	sampling               sampling
 	rejoin                 rejoin
+	self                   []netip.AddrPort // that were asked and turned out to be our own
 	adaptiveTimeout        *adaptiveTimeout
 }
 
@@ -124,9 +126,12 @@ func (e *Endpoint) bind() error {
 	if err != nil {
 		return fmt.Errorf("rpc: server socket: %w", err)
 	}
-	client, err := e.h.OpenSocket(netip.AddrPortFrom(addr, e.clientPort))
-	if err != nil && e.clientPort != 0 {
-		client, err = e.h.OpenSocket(netip.AddrPortFrom(addr, 0))
+	var client host.Socket
+	if e.clientPort != 0 {
+		client, err = e.h.OpenSocket(netip.AddrPortFrom(addr, e.clientPort))
+	}
+	if client == nil {
+		client, err = e.openFree(addr)
 	}
 	if err != nil {
 		server.Close()
@@ -139,29 +144,61 @@ func (e *Endpoint) bind() error {
 	return nil
 }
 
+// bindServer opens the server socket. An explicit port is that port or an error; without one the port from before, one of
+// a few that others may have seen this node at, or any that is free.
 func (e *Endpoint) bindServer(addr netip.Addr) (host.Socket, error) {
+	exact := e.cfg.Listen.Port()
+	if exact == 0 && e.cfg.PublicAddr.IsValid() {
+		exact = e.cfg.PublicAddr.Port()
+	}
+	if exact != 0 {
+		at := netip.AddrPortFrom(addr, exact)
+		s, err := e.h.OpenSocket(at)
+		if err != nil {
+			return nil, &ListenError{Addr: at, Err: err}
+		}
+		return s, nil
+	}
 	if e.serverPort != 0 {
 		if s, err := e.h.OpenSocket(netip.AddrPortFrom(addr, e.serverPort)); err == nil {
 			return s, nil
 		}
 	}
-	first, exact := e.cfg.Listen.Port(), e.cfg.PublicAddr.IsValid()
-	if first == 0 && exact {
-		first = e.cfg.PublicAddr.Port()
-	}
-	if first == 0 {
-		first = DefaultPort
-	}
-	for port := int(first); port < int(first)+defaultPorts && port <= 0xffff; port++ {
-		s, err := e.h.OpenSocket(netip.AddrPortFrom(addr, uint16(port)))
-		if err == nil {
+	for port := uint16(implicitPort); port < implicitPort+implicitPorts; port++ {
+		if e.reserved(port) {
+			continue
+		}
+		if s, err := e.h.OpenSocket(netip.AddrPortFrom(addr, port)); err == nil {
 			return s, nil
 		}
-		if exact {
-			return nil, err
+	}
+	s, err := e.openFree(addr)
+	if err != nil {
+		return nil, &ListenError{Addr: netip.AddrPortFrom(addr, 0), Err: err}
+	}
+	return s, nil
+}
+
+// openFree opens a socket on any port but those of bootstrap nodes. The system gives such a port at random, and hardly
+// ever twice.
+func (e *Endpoint) openFree(addr netip.Addr) (s host.Socket, err error) {
+	for range freeTries {
+		last := s
+		s, err = e.h.OpenSocket(netip.AddrPortFrom(addr, 0))
+		if last != nil {
+			last.Close() // not earlier, or it might be given again
+		}
+		if err != nil || !e.reserved(s.LocalAddr().Port()) {
+			return s, err
 		}
 	}
-	return e.h.OpenSocket(netip.AddrPortFrom(addr, 0))
+	return s, nil
+}
+
+// reserved reports whether a port is that of a bootstrap node, which may be about to start on this machine.
+func (e *Endpoint) reserved(port uint16) bool {
+	return port >= DefaultPort && port < DefaultPort+defaultPorts ||
+		slices.ContainsFunc(e.cfg.Bootstrap, func(b Bootstrap) bool { return b.Port == port })
 }
 
 // Close ends everything. Calls and queries that wait fail with ErrClosed. Closing twice is harmless.
@@ -277,6 +314,9 @@ func (e *Endpoint) Suspended() bool { return e.suspended }
 
 // Closed reports whether the endpoint was closed.
 func (e *Endpoint) Closed() bool { return e.closed }
+
+// Alone reports whether there are no bootstrap nodes: the network is one that others enter by this node.
+func (e *Endpoint) Alone() bool { return len(e.cfg.Bootstrap) == 0 }
 
 // Online reports whether the network answers.
 func (e *Endpoint) Online() bool { return e.online }

@@ -1,6 +1,10 @@
 package rpc
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
 
 // Why a request or query fails. An answer that carries an error code is not a failure: see Reply.Error.
 var (
@@ -18,6 +22,23 @@ var (
 	ErrTooFewNodes = errors.New("rpc: too few nodes responded")
 	// ErrNoToken means that a node near the target gave no token to store something with.
 	ErrNoToken = errors.New("rpc: no token received from closest node")
+	// ErrSelf means that the destination is an address of this very node.
+	ErrSelf = errors.New("rpc: the address is this node's own")
 	// ErrPingDelay means that a delayed ping asks for a longer delay than nodes grant.
 	ErrPingDelay = errors.New("rpc: ping delay too long")
 )
+
+// ListenError says which address the server socket could not be bound to, and why.
+type ListenError struct {
+	Addr netip.AddrPort // port 0 where any would have done
+	Err  error
+}
+
+func (e *ListenError) Error() string {
+	if e.Addr.Port() == 0 {
+		return fmt.Sprintf("no free UDP port on %v: %v", e.Addr.Addr(), e.Err)
+	}
+	return fmt.Sprintf("UDP address %v is not available: %v; stop the program that has it, or listen on another port", e.Addr, e.Err)
+}
+
+func (e *ListenError) Unwrap() error { return e.Err }

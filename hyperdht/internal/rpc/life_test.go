@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,12 +32,12 @@ func TestAdaptiveNodeBecomesPersistentAfterTwentyMinutes(t *testing.T) {
 		t.Error("main socket is not the client socket")
 	}
 	for i, n := range s.nodes[:10] {
-		if slices.Contains(n.Nodes(), netip.AddrPortFrom(m.host.Addr(), DefaultPort)) {
+		if slices.Contains(n.Nodes(), netip.AddrPortFrom(m.host.Addr(), implicitPort)) {
 			t.Errorf("node %d knows the ephemeral node", i)
 		}
 	}
 	s.net.Run(3 * time.Minute)
-	addr := netip.AddrPortFrom(m.host.Addr(), DefaultPort)
+	addr := netip.AddrPortFrom(m.host.Addr(), implicitPort)
 	if m.Ephemeral() || m.Firewalled() || m.persistent != 1 {
 		t.Fatalf("after 22 minutes: ephemeral %v, firewalled %v, told %d times", m.Ephemeral(), m.Firewalled(), m.persistent)
 	}
@@ -105,7 +106,7 @@ func TestPresetAddressMustBeUsable(t *testing.T) {
 	}
 }
 
-func TestServerSocketTakesTheNextFreePort(t *testing.T) {
+func TestServerSocketTakesTheNamedPortOrFailsAndABootstrapPortOnlyIfNamed(t *testing.T) {
 	tests := []struct {
 		name   string
 		cfg    Config
@@ -113,14 +114,15 @@ func TestServerSocketTakesTheNextFreePort(t *testing.T) {
 		want   uint16 // 0 is any
 		failed bool
 	}{
-		{name: "default", want: 49737},
-		{name: "default taken", taken: []uint16{49737, 49738}, want: 49739},
-		{name: "all defaults taken", taken: []uint16{49737, 49738, 49739, 49740, 49741}},
+		{name: "none named", want: 49637},
+		{name: "the first taken", taken: []uint16{49637, 49638}, want: 49639},
+		{name: "all of them taken", taken: []uint16{49637, 49638, 49639, 49640, 49641}},
+		{name: "bootstrap nodes have them", cfg: Config{Bootstrap: []Bootstrap{{Name: "b", Port: 49637}, {Name: "b", Port: 49638}}}, want: 49639},
 		{name: "named", cfg: Config{Listen: netip.MustParseAddrPort("203.0.113.7:1000")}, want: 1000},
-		{name: "named taken", cfg: Config{Listen: netip.MustParseAddrPort("203.0.113.7:1000")}, taken: []uint16{1000}, want: 1001},
+		{name: "named taken", cfg: Config{Listen: netip.MustParseAddrPort("203.0.113.7:1000")}, taken: []uint16{1000}, failed: true},
 		{name: "preset", cfg: Config{PublicAddr: us}, want: us.Port()},
 		{name: "preset taken", cfg: Config{PublicAddr: us}, taken: []uint16{us.Port()}, failed: true},
-		{name: "last port", cfg: Config{Listen: netip.MustParseAddrPort("203.0.113.7:65535")}, taken: []uint16{65535}},
+		{name: "last port", cfg: Config{Listen: netip.MustParseAddrPort("203.0.113.7:65535")}, taken: []uint16{65535}, failed: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,6 +137,10 @@ func TestServerSocketTakesTheNextFreePort(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			if err != nil {
+				var listen *ListenError
+				if !errors.As(err, &listen) || listen.Addr.Port() != tt.taken[0] || !strings.Contains(err.Error(), fmt.Sprint(tt.taken[0])) {
+					t.Errorf("error %v does not name the port", err)
+				}
 				return
 			}
 			port := e.ServerSocket().LocalAddr().Port()
@@ -234,8 +240,8 @@ func TestResumeTakesAnOddPortAgain(t *testing.T) {
 	net := simnet.New(simnet.Config{})
 	h := net.AddHost("us", us.Addr())
 	var taken []host.Socket
-	for port := range uint16(defaultPorts) {
-		s, err := h.OpenSocket(netip.AddrPortFrom(us.Addr(), DefaultPort+port))
+	for port := range uint16(implicitPorts) {
+		s, err := h.OpenSocket(netip.AddrPortFrom(us.Addr(), implicitPort+port))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +276,7 @@ func TestSuspendedEndpointIsSilentAndComesBackOnItsPorts(t *testing.T) {
 		if failed != nil {
 			t.Error("callback inside Suspend")
 		}
-		m.Ping(netip.AddrPortFrom(addrOf(1), DefaultPort), nil, nil, func(_ Reply, err error) { held = err })
+		m.Ping(netip.AddrPortFrom(addrOf(1), implicitPort), nil, nil, func(_ Reply, err error) { held = err })
 	})
 	if m.host.Sockets() != 0 || m.host.Timers() != 0 || m.Socket() != nil {
 		t.Errorf("suspended with %d sockets and %d timers", m.host.Sockets(), m.host.Timers())

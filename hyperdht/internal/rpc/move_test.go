@@ -90,7 +90,7 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 		t.Errorf("host %v after %d samples: not every node was asked anew", m.Host(), m.nat.Len())
 	}
 	s.net.Run(70 * time.Minute)
-	if self, ok := m.ID(); !ok || self != id.NodeIDOf(netip.AddrPortFrom(moved, DefaultPort)) {
+	if self, ok := m.ID(); !ok || self != id.NodeIDOf(netip.AddrPortFrom(moved, implicitPort)) {
 		t.Errorf("an hour later: id %v %v", self, ok)
 	}
 }
@@ -188,7 +188,7 @@ func TestForcedPersistentNodeTakesAnIDThatFitsItsNewAddress(t *testing.T) {
 	m.host.SetAddrs(moved)
 	s.net.Run(TickInterval + time.Second)
 	self, ok := m.ID()
-	if !ok || self == before || self != id.NodeIDOf(netip.AddrPortFrom(moved, DefaultPort)) || m.persistent != 2 {
+	if !ok || self == before || self != id.NodeIDOf(netip.AddrPortFrom(moved, implicitPort)) || m.persistent != 2 {
 		t.Errorf("id %v %v, was %v, told %d times", self, ok, before, m.persistent)
 	}
 }
@@ -218,7 +218,7 @@ func TestNodeNoticesThatItIsOffline(t *testing.T) {
 		for range int(d / TickInterval) {
 			m.do(func() {
 				for i := range 8 {
-					m.Ping(netip.AddrPortFrom(addrOf(i), DefaultPort), nil, nil, nil)
+					m.Ping(netip.AddrPortFrom(addrOf(i), implicitPort), nil, nil, nil)
 				}
 			})
 			s.net.Run(TickInterval)

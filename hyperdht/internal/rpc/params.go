@@ -8,9 +8,10 @@ import (
 
 // Fixed by the protocol, or what the other nodes do.
 const (
-	// DefaultPort is the first of defaultPorts ports that the server socket tries (hyperdht index.js).
+	// DefaultPort is the first of defaultPorts ports that the reference implementation's server socket tries (hyperdht
+	// index.js, dht-rpc lib/io.js), and where bootstrap nodes are looked for.
 	DefaultPort  = 49737
-	defaultPorts = 5 // dht-rpc lib/io.js
+	defaultPorts = 5
 
 	// RequestTimeout is how long one transmission waits for its answer (dht-rpc lib/io.js).
 	RequestTimeout = 1000 * time.Millisecond
@@ -77,6 +78,15 @@ const (
 	maxResponders = 64
 	// packetRoom fits all requests but those with a value or a token, of which there are few.
 	packetRoom = 75
+	// implicitPort is the first of implicitPorts ports that the server socket tries where none is named. They stay the
+	// same across restarts, and are below DefaultPort and the ports after it, where bootstrap nodes of this machine may
+	// be about to start.
+	implicitPort  = 49637
+	implicitPorts = 5
+	// freeTries bounds the ports that the system is asked for until one is not a bootstrap node's.
+	freeTries = 16
+	// maxSelf bounds the addresses that are remembered to be our own.
+	maxSelf = 8
 	// rejoinTicks is how long after an answer of a bootstrap node the next one is asked, 2 min on average: one datagram of
 	// 70 bytes. Each of the three public nodes is asked by each of ours every 6 min; ten thousand of ours are 28 requests
 	// per second for it.

@@ -423,6 +423,8 @@ func (q *Query) onError(c *Call, err error) {
 	case ErrClosed, ErrSuspended, ErrCanceled:
 		q.finish(err)
 		return
+	case ErrSelf:
+		c.candidate.state = down
 	case ErrTimeout:
 		c.candidate.state = down
 		for _, r := range c.candidate.referrers[:c.candidate.named] {

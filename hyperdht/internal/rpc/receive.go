@@ -42,6 +42,10 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 			e.stats.Dropped.Malformed++
 			return
 		}
+		if c := e.calls.get(m.TID); c != nil && bytes.Equal(c.packet, b) {
+			e.metSelf(c)
+			return
+		}
 		e.stats.Received.Requests++
 		e.receiveRequest(s, from, &m, len(b))
 	case wire.IsResponse(b):
@@ -185,6 +189,9 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		e.stats.Commands[c.command].Received++
 	}
 	e.stats.Requests.Responses++
+	if len(e.self) > 0 {
+		e.self = slices.DeleteFunc(e.self, func(a netip.AddrPort) bool { return a == c.to })
+	}
 	if !e.online {
 		e.health.Heard()
 		e.judge()

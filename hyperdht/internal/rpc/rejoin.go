@@ -82,7 +82,7 @@ func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
 			e.bootstrapAnswered(&r)
 		case err == ErrTimeout && orName:
 			e.findBootstrap(b)
-		case err == ErrTimeout:
+		case err == ErrTimeout, err == ErrSelf:
 			e.bootstrapSilent()
 		default: // nothing that the node did
 			e.rejoin.asking = false

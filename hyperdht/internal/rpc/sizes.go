@@ -11,6 +11,7 @@ func (e *Endpoint) Sizes(tell func(what string, held, most int)) {
 	tell("nodes in the table", e.table.Len(), 256*kad.K)
 	tell("nodes", e.nodes.Len(), e.table.Len())
 	tell("nodes without an id", len(e.unnamed), max(1, len(e.cfg.Bootstrap)))
+	tell("own addresses", len(e.self), maxSelf)
 	tell("former nodes", len(e.rejoin.former), maxFormer)
 	if t := e.adaptiveTimeout; t != nil {
 		tell("round trips", len(t.young)+len(t.old), 2*adaptiveSize)

@@ -1,0 +1,159 @@
+package hyperdht
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// closeGrace bounds how long Close and Suspend wait for announcements to be taken back.
+const closeGrace = 3 * time.Second
+
+// life is the part of a node that says whether it takes part in the network.
+//
+//	running ── Suspend ──▶ suspending ── announcements taken back, or closeGrace ──▶ suspended
+//	   ▲                      │ the same, Resume was the last call                      │
+//	   ├──────────────────────┘                                                         │
+//	   └───────────────────────── Resume, the sockets are bound ────────────────────────┘
+//	running, suspending, suspended ── Close ──▶ closing ── the same, or closeGrace ──▶ closed
+type life struct {
+	state  lifeState
+	resume bool // Resume was called while suspending
+	grace  host.Timer
+	onDone []func() // of Suspend or Close
+}
+
+type lifeState uint8
+
+const (
+	lifeRunning lifeState = iota
+	lifeSuspending
+	lifeSuspended
+	lifeClosing
+	lifeClosed
+)
+
+var lifeStates = [...]string{"running", "suspending", "suspended", "closing", "closed"}
+
+func (s lifeState) String() string { return lifeStates[s] }
+
+// lifeEdges are the states that may follow each state.
+var lifeEdges = [...][]lifeState{
+	lifeRunning:    {lifeSuspending, lifeClosing},
+	lifeSuspending: {lifeSuspended, lifeRunning, lifeClosing},
+	lifeSuspended:  {lifeRunning, lifeClosing},
+	lifeClosing:    {lifeClosed},
+	lifeClosed:     {},
+}
+
+func (l *life) become(next lifeState) {
+	if !slices.Contains(lifeEdges[l.state], next) {
+		panic(fmt.Sprintf("hyperdht: node is %v and cannot become %v", l.state, next))
+	}
+	l.state = next
+	if l.grace != nil {
+		l.grace.Stop()
+		l.grace = nil
+	}
+}
+
+func (l *life) ending() bool { return l.state == lifeClosing || l.state == lifeClosed }
+
+// Suspend makes the node silent: announcements are taken back, for three seconds at most, connections ended and sockets
+// closed. Then done runs. Suspend and Resume may be called in any order and as often as one likes, in each other's
+// course too: the node ends as the last call says. Where that is Resume, done runs without the node having been silent.
+func (n *Node) Suspend(done func()) {
+	l := &n.life
+	switch l.state {
+	case lifeRunning:
+		l.become(lifeSuspending)
+		l.resume = false
+		l.onDone = append(l.onDone, done)
+		l.grace = n.host.AfterFunc(closeGrace, n.suspended)
+		n.peers.Suspend(n.suspended)
+	case lifeSuspending:
+		l.resume = false
+		l.onDone = append(l.onDone, done)
+	default:
+		n.host.Defer(done)
+	}
+}
+
+// suspended ends suspending, once.
+func (n *Node) suspended() {
+	l := &n.life
+	if l.state != lifeSuspending {
+		return
+	}
+	if l.resume {
+		l.become(lifeRunning)
+		n.peers.Resume()
+	} else {
+		l.become(lifeSuspended)
+		n.rpc.Suspend()
+	}
+	n.finish()
+}
+
+// finish runs what Suspend and Close were asked to run.
+func (n *Node) finish() {
+	done := n.life.onDone
+	n.life.onDone = nil
+	for _, f := range done {
+		n.host.Defer(f)
+	}
+}
+
+// Resume undoes Suspend: the sockets are bound to the ports that they had, and servers announced. If that fails, because
+// the address or an explicit port is not to be had, it says why, the node stays suspended, and Resume can be called
+// again. It fails with ErrClosed on a closed node, and does nothing on one that runs.
+func (n *Node) Resume() error {
+	l := &n.life
+	switch l.state {
+	case lifeSuspending:
+		l.resume = true
+	case lifeSuspended:
+		if err := n.rpc.Resume(); err != nil {
+			return fmt.Errorf("hyperdht: resume: %w", err)
+		}
+		l.become(lifeRunning)
+		n.bound()
+		n.peers.Resume()
+	case lifeClosing, lifeClosed:
+		return ErrClosed
+	}
+	return nil
+}
+
+// Close ends the node: servers are unannounced, for three seconds at most, and connections ended. Then done
+// runs and the sockets are closed.
+func (n *Node) Close(done func()) {
+	l := &n.life
+	if l.state == lifeClosed {
+		n.host.Defer(done)
+		return
+	}
+	l.onDone = append(l.onDone, done)
+	if l.state == lifeClosing {
+		return
+	}
+	l.become(lifeClosing)
+	l.grace = n.host.AfterFunc(closeGrace, n.shut)
+	n.peers.Close(n.shut)
+}
+
+func (n *Node) shut() {
+	if n.life.state != lifeClosing {
+		return
+	}
+	n.life.become(lifeClosed)
+	n.streams.Close()
+	n.rpc.Close()
+	done := n.life.onDone
+	n.life.onDone = nil
+	for _, f := range done {
+		f()
+	}
+}
