@@ -23,6 +23,7 @@ var rules = []rule{
 	// The machine, and the vocabulary of the application.
 	{"ports/host", "", "", "the bottom of everything: whatever it imports, all import"},
 	{"ports/host/hosttest", "ports/host", "", "a contract is stated in the words of its port alone"},
+	{"ports/bridge", "", "", "the one way from a goroutine into a loop and back, for all edges alike"},
 	{"ports/bound", "ports/host", "", "limits on peers are held by the same machines in every layer, so those know none of them"},
 	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
 	{"ports", "domain ports/host", "", "ports speak of entries and run on the loop, and know nobody who implements them"},
@@ -49,7 +50,7 @@ var rules = []rule{
 	{"hyperdht/internal/peering", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "golang.org/x/crypto", "rank 3: where the DHT, streams and encryption become connections"},
 	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* ports/host ports/bound", "", "rank 4: the face of a node on the loop; channels over its connections are somebody else's"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
-	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host ports/bound", "", "rank 5: decides nothing, so it needs no protocol package"},
+	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host ports/bound ports/bridge", "", "rank 5: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound", anything, "the one adapter over hyperdht, and only over its public face"},
@@ -58,7 +59,7 @@ var rules = []rule{
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
-	{"adapters/web", "adapters/web/hosts domain ports ports/host ports/bound", anything, "an adapter like the others, with its guard beside it"},
+	{"adapters/web", "adapters/web/hosts domain ports ports/host ports/bound ports/bridge", anything, "an adapter like the others, with its guard beside it"},
 	{"adapters/*", "domain ports ports/host ports/bound", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Whoever puts it all together.
@@ -69,7 +70,7 @@ var rules = []rule{
 	{"interop/...", anything, anything, "peers for whole systems"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
-	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/targets adapters/web app domain ports ports/host hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
+	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/targets adapters/web app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
 }
 
 // onlyTests are packages of ours that code which ships must not import.

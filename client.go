@@ -15,6 +15,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
 // ClientConfig is what a service shows, and to whom.
@@ -156,14 +157,10 @@ func (n *Node) start(ctx context.Context, c closer, start func(done func(error))
 	if err := n.add(c); err != nil {
 		return err
 	}
-	started := make(chan error, 1)
-	n.host.Post(func() { start(func(err error) { started <- err }) })
-	select {
-	case err := <-started:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outcome(bridge.Call(ctx, n.host, func(done func(error)) func() {
+		start(done)
+		return nil
+	}))
 }
 
 // source is where the metrics come from.
@@ -209,9 +206,7 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // and return the same.
 func (c *Client) Close() error {
 	c.once.Do(func() {
-		c.err = wait("the client", func(done func()) bool {
-			return c.node.host.Do(func() { c.client.Close(done) })
-		})
+		c.err = c.node.wait("the client", c.client.Close)
 		c.node.remove(c)
 		c.cancel()
 		close(c.done)

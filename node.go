@@ -1,6 +1,7 @@
 package dhtprom
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -112,11 +114,26 @@ func (n *Node) Host() host.Host { return n.host }
 func (n *Node) Transport() ports.Transport { return n.transport }
 
 // do runs f on the loop.
-func (n *Node) do(f func() error) (err error) {
-	if !n.host.Do(func() { err = f() }) {
+func (n *Node) do(f func() error) error {
+	failed, err := bridge.Do(context.Background(), n.host, f)
+	return outcome(failed, err)
+}
+
+// outcome is the error of a call into the loop: that of the call itself, or what was called returned.
+func outcome(returned, err error) error {
+	switch {
+	case errors.Is(err, bridge.ErrClosed):
 		return ErrClosed
+	case err != nil:
+		return err
 	}
-	return err
+	return returned
+}
+
+func (n *Node) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
 }
 
 // add notes what runs on the node.
@@ -157,30 +174,24 @@ func (n *Node) Close() error {
 	for i := len(parts) - 1; i >= 0; i-- {
 		errs = append(errs, parts[i].Close())
 	}
-	errs = append(errs, wait("the node", func(done func()) bool {
-		return n.host.Do(func() { n.transport.Close(done) })
-	}))
+	errs = append(errs, n.wait("the node", n.transport.Close))
 	n.host.Close()
 	n.err = errors.Join(errs...)
 	close(n.done)
 	return n.err
 }
 
-// wait begins an asynchronous end and waits for it, for a while. An end that cannot begin, because the host has closed,
-// is over.
-func wait(what string, end func(done func()) bool) error {
-	over := make(chan struct{})
-	if !end(sync.OnceFunc(func() { close(over) })) {
-		return nil
-	}
-	bound := time.NewTimer(closeTimeout)
-	defer bound.Stop()
-	select {
-	case <-over:
-		return nil
-	case <-bound.C:
+// wait runs end on the loop and waits until it is done.
+func (n *Node) wait(what string, end func(done func())) error { return waitOn(n.host, what, end) }
+
+// waitOn runs end on a loop and waits until it is done, closeTimeout at most. On a closed host there is nothing to end.
+func waitOn(loop bridge.Loop, what string, end func(done func())) error {
+	ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
+	defer stop()
+	if err := bridge.Wait(ctx, loop, end); errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s did not close within %s", what, closeTimeout)
 	}
+	return nil
 }
 
 // events joins those who want to know: the logger, the service, and this package itself.

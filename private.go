@@ -73,19 +73,17 @@ func NewPrivateDHT(nodes int) (*PrivateDHT, error) {
 
 // Close ends all nodes.
 func (d *PrivateDHT) Close() error {
-	err := wait("the private DHT", func(done func()) bool {
-		return d.host.Do(func() {
-			left := len(d.nodes) + 1
-			one := func() {
-				if left--; left == 0 {
-					done()
-				}
+	err := waitOn(d.host, "the private DHT", func(done func()) {
+		left := len(d.nodes) + 1
+		one := func() {
+			if left--; left == 0 {
+				done()
 			}
-			for _, n := range d.nodes {
-				n.Close(one)
-			}
-			one()
-		})
+		}
+		for _, n := range d.nodes {
+			n.Close(one)
+		}
+		one()
 	})
 	d.host.Close()
 	return err

@@ -16,6 +16,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
 // ScraperConfig is a scraper within a service.
@@ -51,10 +52,11 @@ type Scraper struct {
 	secret  domain.Secret
 	log     *slog.Logger
 
-	cancel func() // lets go of the context
-	once   sync.Once
-	done   chan struct{}
-	err    error // of Close, once done
+	release func() // closes the store, if nothing else has
+	cancel  func() // lets go of the context
+	once    sync.Once
+	done    chan struct{}
+	err     error // of Close, once done
 }
 
 // wall is the machine's clock.
@@ -79,6 +81,10 @@ func (n *Node) StartScraper(ctx context.Context, cfg ScraperConfig) (*Scraper, e
 	if cfg.TargetsFile != "" {
 		acfg.Targets = targets.New(n.host, cfg.TargetsFile)
 	}
+	s := &Scraper{node: n, log: cfg.Logger, release: func() {}, done: make(chan struct{})}
+	if n.isClosed() {
+		return nil, ErrClosed
+	}
 	if cfg.Path == "" {
 		acfg.Store = &memory{loop: n.host}
 	} else {
@@ -87,16 +93,14 @@ func (n *Node) StartScraper(ctx context.Context, cfg ScraperConfig) (*Scraper, e
 			return nil, err
 		}
 		acfg.Store, acfg.Pins = store, store
+		s.release = func() { store.Close(func(error) {}) }
 	}
-	s := &Scraper{node: n, log: cfg.Logger, done: make(chan struct{})}
 	err := n.do(func() (err error) {
 		s.scraper, err = app.NewScraper(acfg)
-		if err != nil {
-			acfg.Store.Close(func(error) {})
-		}
 		return err
 	})
 	if err != nil {
+		s.release()
 		return nil, err
 	}
 	s.secret = cfg.Secrets[0]
@@ -129,26 +133,10 @@ func (s *Scraper) Scrape(ctx context.Context, alias string) ([]byte, error) {
 		body []byte
 		err  error
 	}
-	answer := make(chan result, 1)
-	var cancel func() // on the loop
-	s.node.host.Post(func() {
-		if ctx.Err() == nil {
-			cancel = s.scraper.Scrape(domain.Alias(alias), within, func(body []byte, err error) { answer <- result{body, err} })
-		}
+	r, err := bridge.Call(ctx, s.node.host, func(done func(result)) func() {
+		return s.scraper.Scrape(domain.Alias(alias), within, func(body []byte, err error) { done(result{body, err}) })
 	})
-	select {
-	case r := <-answer:
-		return r.body, r.err
-	case <-s.done:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		s.node.host.Post(func() {
-			if cancel != nil {
-				cancel()
-			}
-		})
-		return nil, ctx.Err()
-	}
+	return r.body, outcome(r.err, err)
 }
 
 // Aliases lists who is registered, by alias.
@@ -177,9 +165,8 @@ func (s *Scraper) Done() <-chan struct{} { return s.done }
 // at most. Later calls wait for the first and return the same.
 func (s *Scraper) Close() error {
 	s.once.Do(func() {
-		s.err = wait("the scraper", func(done func()) bool {
-			return s.node.host.Do(func() { s.scraper.Close(done) })
-		})
+		s.err = s.node.wait("the scraper", s.scraper.Close)
+		s.release() // where the loop had no time for it
 		s.node.remove(s)
 		s.cancel()
 		close(s.done)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
 // This file is what changes something: reloading, forgetting and pinning. It takes either a caller whom the web
@@ -162,16 +163,15 @@ const changeTimeout = 10 * time.Second
 func (h *Handler) alter(w http.ResponseWriter, r *http.Request, missing string, f func(done func(outcome))) {
 	ctx, stop := context.WithTimeout(r.Context(), changeTimeout)
 	defer stop()
-	answered := make(chan outcome, 1)
-	h.cfg.Loop.Post(func() { f(func(o outcome) { answered <- o }) })
-	var o outcome
-	select {
-	case o = <-answered:
-	case <-ctx.Done():
-		refuse(w, http.StatusServiceUnavailable, "it takes long, and may still happen")
-		return
-	}
+	o, err := bridge.Call(ctx, h.cfg.Loop, func(done func(outcome)) func() {
+		f(done)
+		return nil
+	})
 	switch {
+	case errors.Is(err, bridge.ErrClosed):
+		refuse(w, http.StatusServiceUnavailable, errLoop.Error())
+	case err != nil:
+		refuse(w, http.StatusServiceUnavailable, "timed out; the change may still be applied")
 	case errors.Is(o.err, domain.ErrUnknownAlias):
 		refuse(w, http.StatusNotFound, oneLine(o.err.Error()))
 	case errors.Is(o.err, domain.ErrName):

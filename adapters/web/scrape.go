@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
 const (
@@ -98,31 +99,19 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 
 // request asks on the loop, and hangs up there when the caller hangs up here.
 func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.Duration) scrapeResult {
-	answer := make(chan scrapeResult, 1)
-	var cancel func() // on the loop
-	h.cfg.Loop.Post(func() {
-		if ctx.Err() != nil {
-			return
-		}
-		cancel = h.cfg.Scraper.Scrape(alias, within, func(body []byte, err error) { answer <- scrapeResult{body, err} })
+	bounded, stop := context.WithTimeout(ctx, within+min(edgeSlack, within/8))
+	defer stop()
+	res, err := bridge.Call(bounded, h.cfg.Loop, func(done func(scrapeResult)) func() {
+		return h.cfg.Scraper.Scrape(alias, within, func(body []byte, err error) { done(scrapeResult{body, err}) })
 	})
-	bound := time.NewTimer(within + min(edgeSlack, within/8))
-	defer bound.Stop()
-	hangUp := func() {
-		h.cfg.Loop.Post(func() {
-			if cancel != nil {
-				cancel()
-			}
-		})
-	}
-	select {
-	case res := <-answer:
+	switch {
+	case err == nil:
 		return res
-	case <-ctx.Done():
-		hangUp()
+	case ctx.Err() != nil:
 		return scrapeResult{err: ctx.Err()}
-	case <-bound.C:
-		hangUp()
+	case errors.Is(err, bridge.ErrClosed):
+		return scrapeResult{err: domain.ErrClosed}
+	default:
 		return scrapeResult{err: &domain.TimeoutError{Waiting: "the scraper", After: within}}
 	}
 }

@@ -31,10 +31,11 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
-// Loop is where the scraper runs: a host.Host.
-type Loop interface{ Post(func()) }
+// Loop is where the scraper runs; adapters/udp's Host is one.
+type Loop = bridge.Loop
 
 // Scraper is what the handlers ask; on the loop only. It is more than a port usually has because the status pages
 // show all of it.
@@ -283,14 +284,10 @@ var errLoop = errors.New("the scraper is shutting down or overloaded")
 func ask[T any](ctx context.Context, loop Loop, f func() T) (result T, err error) {
 	ctx, stop := context.WithTimeout(ctx, loopTimeout)
 	defer stop()
-	answer := make(chan T, 1)
-	loop.Post(func() { answer <- f() })
-	select {
-	case result = <-answer:
-		return result, nil
-	case <-ctx.Done():
-		return result, errLoop
+	if result, err = bridge.Do(ctx, loop, f); err != nil {
+		err = errLoop
 	}
+	return result, err
 }
 
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {

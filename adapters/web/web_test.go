@@ -46,7 +46,8 @@ func newLoop(t *testing.T) loop {
 	return l
 }
 
-func (l loop) Post(f func()) { l <- f }
+func (l loop) Post(f func())           { l <- f }
+func (l loop) Closed() <-chan struct{} { return nil }
 
 // scraper is a scraper that answers what the test says.
 type scraper struct {
@@ -371,7 +372,8 @@ func TestAnswerComesBeforePrometheusGivesUp(t *testing.T) {
 
 type deadLoop struct{}
 
-func (deadLoop) Post(func()) {}
+func (deadLoop) Post(func())             {}
+func (deadLoop) Closed() <-chan struct{} { return nil }
 
 var discard = slog.New(slog.DiscardHandler)
 

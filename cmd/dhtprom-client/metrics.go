@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
 const namespace = "dhtprom_client_"
@@ -131,20 +133,19 @@ var errStopping = errors.New("the client is shutting down")
 
 // status asks on the loop. It is for other goroutines.
 func (o *own) status() (status, error) {
-	answer := make(chan status, 1)
-	o.host.Post(func() {
+	ctx, stop := context.WithTimeout(context.Background(), statusTimeout)
+	defer stop()
+	s, err := bridge.Do(ctx, o.host, func() status {
 		s := status{node: o.transport.Status()}
 		for _, c := range o.group.Clients() {
 			s.clients = append(s.clients, clientStatus{c.Alias(), c.PublicKey(), o.upstream[c.Alias()], o.last[c.Alias()], c.Status()})
 		}
-		answer <- s
+		return s
 	})
-	select {
-	case s := <-answer:
-		return s, nil
-	case <-time.After(statusTimeout):
-		return status{}, errStopping
+	if err != nil {
+		err = errStopping
 	}
+	return s, err
 }
 
 // Describe describes what Collect sends.

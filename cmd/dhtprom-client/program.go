@@ -62,15 +62,11 @@ func (p *program) Run(ctx context.Context) error {
 
 // Close stops the clients within five seconds.
 func (p *program) Close() error {
-	closed := make(chan struct{})
-	p.host.Post(func() { p.group.Close(func() { close(closed) }) })
-	select {
-	case <-closed:
+	err := machine.End(p.host, "the client", closeTimeout, p.group.Close)
+	if err == nil {
 		p.log.Info("Stopped")
-		return nil
-	case <-time.After(closeTimeout):
-		return fmt.Errorf("the client did not stop within %s", closeTimeout)
 	}
+	return err
 }
 
 // The providers of the wiring.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
@@ -70,19 +69,16 @@ func startNodes(h *udp.Host, cfg bootstrapConfig) ([]*hyperdht.Node, error) {
 }
 
 func stopNodes(h *udp.Host, nodes []*hyperdht.Node) error {
-	closed := make(chan struct{}, len(nodes))
-	h.Post(func() {
+	return machine.End(h, "the DHT nodes", closeTimeout, func(done func()) {
+		left := len(nodes) + 1
+		one := func() {
+			if left--; left == 0 {
+				done()
+			}
+		}
 		for _, n := range nodes {
-			n.Close(func() { closed <- struct{}{} })
+			n.Close(one)
 		}
+		one()
 	})
-	late := time.After(closeTimeout)
-	for range nodes {
-		select {
-		case <-closed:
-		case <-late:
-			return fmt.Errorf("the DHT nodes did not stop within %s", closeTimeout)
-		}
-	}
-	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -141,14 +140,7 @@ func newDemoClient(h *udp.Host, cfg runConfig, id identity, log *slog.Logger) (*
 }
 
 func closeClient(h *udp.Host, c *app.Client) error {
-	closed := make(chan struct{})
-	h.Post(func() { c.Close(func() { close(closed) }) })
-	select {
-	case <-closed:
-		return nil
-	case <-time.After(closeTimeout):
-		return fmt.Errorf("the client did not stop within %s", closeTimeout)
-	}
+	return machine.End(h, "the client", closeTimeout, c.Close)
 }
 
 func sayWhatToDo(w io.Writer, address string) {

@@ -161,15 +161,11 @@ func (p *program) Close() error {
 	for _, l := range p.listeners {
 		_ = l.Close() // those that never got a server
 	}
-	closed := make(chan struct{})
-	p.host.Post(func() { p.scraper.Close(func() { close(closed) }) })
-	select {
-	case <-closed:
+	err := machine.End(p.host, "the scraper", closeTimeout, p.scraper.Close)
+	if err == nil {
 		p.log.Info("Stopped")
-		return nil
-	case <-time.After(closeTimeout):
-		return fmt.Errorf("the scraper did not stop within %s", closeTimeout)
 	}
+	return err
 }
 
 // The providers of the wiring.

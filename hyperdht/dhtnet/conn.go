@@ -71,6 +71,16 @@ func (k *Conn) gone(err error) {
 	})
 }
 
+// lost ends the connection where the host closed before the loop could end it.
+func (k *Conn) lost() {
+	k.mu.Lock()
+	over := k.ended && k.err != nil
+	k.mu.Unlock()
+	if !over {
+		k.gone(net.ErrClosed)
+	}
+}
+
 // change alters the state under the lock and wakes everybody.
 func (k *Conn) change(f func()) {
 	k.mu.Lock()
@@ -133,6 +143,8 @@ func (k *Conn) Read(b []byte) (int, error) {
 		select {
 		case <-wait:
 		case <-k.read.wait():
+		case <-k.loop.Closed():
+			k.lost()
 		}
 	}
 }
@@ -159,6 +171,11 @@ func (k *Conn) take(b []byte) int {
 // Write queues b for sending, waiting while the connection is behind. Like TCP's, it does not wait for the
 // other side to have received anything.
 func (k *Conn) Write(b []byte) (int, error) {
+	select {
+	case <-k.loop.Closed():
+		k.lost() // a write would be taken for sent
+	default:
+	}
 	n := 0
 	for {
 		k.mu.Lock()
@@ -192,6 +209,8 @@ func (k *Conn) Write(b []byte) (int, error) {
 		select {
 		case <-wait:
 		case <-k.write.wait():
+		case <-k.loop.Closed():
+			k.lost()
 		}
 	}
 }

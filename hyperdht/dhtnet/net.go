@@ -8,14 +8,13 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
 const network = "hyperdht"
 
-// Loop runs closures on the loop that a node lives on; adapters/udp's Host is one.
-type Loop interface {
-	Post(f func())
-}
+// Loop is the loop that a node lives on; adapters/udp's Host is one.
+type Loop = bridge.Loop
 
 // Addr is a HyperDHT address: a key, and the UDP address behind it.
 type Addr struct {
@@ -38,49 +37,33 @@ type Net struct {
 // New returns the blocking face of a node that lives on loop.
 func New(loop Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
 
-// Dial connects to a key. It returns when the other side has proven that it is there, or when ctx ends.
+// Dial connects to a key. It returns when the other side has proven that it is there, when ctx ends, or when the node's
+// host closes.
 func (n *Net) Dial(ctx context.Context, key id.PublicKey, opts hyperdht.ConnectOptions) (*Conn, error) {
 	type result struct {
 		conn *Conn
 		err  error
 	}
-	done := make(chan result, 1)
-	var c *hyperdht.Connection // on the loop only
-	n.loop.Post(func() {
-		if ctx.Err() != nil {
-			return
-		}
-		c = n.node.Connect(key, opts)
+	r, err := bridge.Call(ctx, n.loop, func(done func(result)) func() {
+		c := n.node.Connect(key, opts)
 		k := newConn(n.loop, c)
 		c.OnOpen(func() {
 			k.local.AddrPort, k.remote.AddrPort = c.LocalAddr(), c.RemoteAddr()
-			done <- result{conn: k}
+			done(result{conn: k})
 		})
 		c.OnClose(func(err error) {
 			k.gone(err)
-			select {
-			case done <- result{err: err}:
-			default:
-			}
+			done(result{err: err})
 		})
+		return func() { c.Destroy(ctx.Err()) }
 	})
-	fail := func(err error) error {
-		return &net.OpError{Op: "dial", Net: network, Addr: Addr{Key: key}, Err: err}
+	if err == nil {
+		err = r.err
 	}
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, fail(r.err)
-		}
-		return r.conn, nil
-	case <-ctx.Done():
-		n.loop.Post(func() {
-			if c != nil {
-				c.Destroy(ctx.Err())
-			}
-		})
-		return nil, fail(ctx.Err())
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: Addr{Key: key}, Err: err}
 	}
+	return r.conn, nil
 }
 
 // Listener accepts connections under one key.
@@ -93,51 +76,50 @@ type Listener struct {
 	waiting []*Conn
 	arrived chan struct{}
 	done    chan struct{}
-	closed  bool
+	ended   bool // by Close or with the node
+	closed  bool // by Close
 }
 
 // maxBacklog bounds the connections that nobody has accepted yet; more are cut off.
 const maxBacklog = 128
 
-// Listen announces a server and returns when it can be found. opts.OnConnection is Accept's and must be nil.
+// Listen announces a server and returns when it can be found, when ctx ends, or when the node or its host closes.
+// opts.OnConnection is Accept's and must be nil.
 func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listener, error) {
 	l := &Listener{net: n, arrived: make(chan struct{}, 1), done: make(chan struct{})}
 	opts.OnConnection = l.add
-	ready := make(chan error, 1)
-	n.loop.Post(func() {
-		if ctx.Err() != nil {
-			return
+	closed := opts.OnClose
+	refused, err := bridge.Call(ctx, n.loop, func(done func(error)) func() {
+		opts.OnClose = func() {
+			done(net.ErrClosed)
+			l.end()
+			if closed != nil {
+				closed()
+			}
 		}
-		server, err := n.node.Listen(opts, func(err error) { ready <- err })
+		server, err := n.node.Listen(opts, done)
 		if err != nil {
-			ready <- err
-			return
+			done(err)
+			return nil
 		}
 		l.server = server
 		l.key = server.PublicKey()
+		return func() { server.Close(func() {}) }
 	})
-	fail := func(err error) error { return &net.OpError{Op: "listen", Net: network, Err: err} }
-	select {
-	case err := <-ready:
-		if err != nil {
-			return nil, fail(err)
-		}
-		return l, nil
-	case <-ctx.Done():
-		n.loop.Post(func() {
-			if l.server != nil {
-				l.server.Close(func() {})
-			}
-		})
-		return nil, fail(ctx.Err())
+	if err == nil {
+		err = refused
 	}
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	return l, nil
 }
 
 // add runs on the loop.
 func (l *Listener) add(c *hyperdht.Connection) {
 	k := newConn(l.net.loop, c)
 	l.mu.Lock()
-	full := l.closed || len(l.waiting) >= maxBacklog
+	full := l.ended || len(l.waiting) >= maxBacklog
 	if !full {
 		l.waiting = append(l.waiting, k)
 	}
@@ -152,11 +134,11 @@ func (l *Listener) add(c *hyperdht.Connection) {
 	}
 }
 
-// Accept waits for the next connection. After Close it returns net.ErrClosed.
+// Accept waits for the next connection. After Close, and once the node or its host has closed, it returns net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		l.mu.Lock()
-		if l.closed {
+		if l.ended {
 			l.mu.Unlock()
 			return nil, &net.OpError{Op: "accept", Net: network, Source: l.Addr(), Err: net.ErrClosed}
 		}
@@ -176,18 +158,20 @@ func (l *Listener) Accept() (net.Conn, error) {
 		select {
 		case <-l.arrived:
 		case <-l.done:
+		case <-l.net.loop.Closed():
+			l.end()
 		}
 	}
 }
 
-// Close stops listening and waits until the announcements are taken back. Accepted connections live on.
-func (l *Listener) Close() error {
+// end makes Accept fail.
+func (l *Listener) end() {
 	l.mu.Lock()
-	if l.closed {
+	if l.ended {
 		l.mu.Unlock()
-		return &net.OpError{Op: "close", Net: network, Source: l.Addr(), Err: net.ErrClosed}
+		return
 	}
-	l.closed = true
+	l.ended = true
 	waiting := l.waiting
 	l.waiting = nil
 	close(l.done)
@@ -195,9 +179,21 @@ func (l *Listener) Close() error {
 	for _, k := range waiting {
 		k.Close()
 	}
-	closed := make(chan struct{})
-	l.net.loop.Post(func() { l.server.Close(func() { close(closed) }) })
-	<-closed
+}
+
+// Close stops listening and waits until the announcements are taken back, which a closed node need not. Accepted
+// connections live on.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if again {
+		return &net.OpError{Op: "close", Net: network, Source: l.Addr(), Err: net.ErrClosed}
+	}
+	l.end()
+	// On a closed host there is nothing left to take back.
+	_ = bridge.Wait(context.Background(), l.net.loop, l.server.Close)
 	return nil
 }
 

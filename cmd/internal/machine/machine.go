@@ -2,13 +2,16 @@
 package machine
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -47,4 +50,14 @@ func On[T any](h *udp.Host, f func() (T, error)) (result T, err error) {
 		err = errHostClosed
 	}
 	return result, err
+}
+
+// End runs end on the loop and waits until it is done. On a closed host there is nothing to end.
+func End(h *udp.Host, what string, within time.Duration, end func(done func())) error {
+	ctx, stop := context.WithTimeout(context.Background(), within)
+	defer stop()
+	if err := bridge.Wait(ctx, h, end); errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s did not stop within %s", what, within)
+	}
+	return nil
 }

@@ -22,6 +22,8 @@ type ServerConfig struct {
 	Known func(remote id.PublicKey) bool
 	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing.
 	OnConnection func(*Connection)
+	// OnClose runs when the server closes, by Close or with its node; nil for nothing.
+	OnClose func()
 	// HideLocalAddrs keeps this machine's own addresses from callers, and so the LAN shortcut.
 	HideLocalAddrs bool
 	// NeverPunch answers callers but does not punch: only direct paths work.
@@ -105,6 +107,9 @@ func (s *Server) Close(done func()) {
 	}
 	s.p.store.DeleteLocal(s.target)
 	s.clear()
+	if s.cfg.OnClose != nil {
+		s.p.host.Defer(s.cfg.OnClose)
+	}
 	s.announcer.stop(done)
 }
 

@@ -1,0 +1,303 @@
+package dhtprom_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// closedPatience is how long a call on something closed may take.
+const closedPatience = 5 * time.Second
+
+// returns fails the test if f does not return in time. Every call has a context that does not end.
+func returns(t *testing.T, what string, f func()) {
+	t.Helper()
+	awaitReturn(t, what, begin(f))
+}
+
+func begin(f func()) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f()
+	}()
+	return over
+}
+
+func awaitReturn(t *testing.T, what string, over <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-over:
+	case <-time.After(closedPatience):
+		t.Errorf("%s has not returned after %s", what, closedPatience)
+	}
+}
+
+// things are one of each of what can be closed.
+type things struct {
+	node     *dhtprom.Node
+	client   *dhtprom.Client
+	scraper  *dhtprom.Scraper
+	net      *dhtnet.Net
+	listener *dhtnet.Listener
+	dialled  *dhtnet.Conn
+	accepted net.Conn
+	dht      *dhtprom.PrivateDHT
+}
+
+func newThings(t *testing.T) *things {
+	w := newWorld(t)
+	x := &things{node: w.node, dht: w.dht, net: w.node.Streams()}
+	var invite string
+	x.scraper, invite = w.startScraper(scraperConfig())
+	x.client = w.startClient(w.node, context.Background(), dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("x 1\n")})
+	x.listener = w.listen(t, x.net, 40)
+	var err error
+	if x.dialled, err = w.newNode().Streams().Dial(w.ctx, x.listener.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if x.accepted, err = x.listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func (w *world) listen(t *testing.T, n *dhtnet.Net, seed byte) *dhtnet.Listener {
+	t.Helper()
+	l, err := n.Listen(w.ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{seed})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// methods are all public methods of what can be closed, as somebody calls them who does not know that it is.
+func (x *things) methods(t *testing.T) map[any]map[string]func() {
+	ctx := context.Background()
+	refused := func(err error) {
+		if err == nil {
+			t.Error("a call on something closed reports success")
+		}
+	}
+	return map[any]map[string]func(){
+		x.node: {
+			"Streams":      func() { x.node.Streams() },
+			"Status":       func() { _, err := x.node.Status(); refused(err) },
+			"Host":         func() { x.node.Host() },
+			"Transport":    func() { x.node.Transport() },
+			"StartClient":  func() { _, err := x.node.StartClient(ctx, clientConfig()); refused(err) },
+			"StartScraper": func() { _, err := x.node.StartScraper(ctx, scraperConfig()); refused(err) },
+			"Close":        func() { _ = x.node.Close() },
+		},
+		x.client: {
+			"PublicKey":  func() { x.client.PublicKey() },
+			"Status":     func() { _, _ = x.client.Status() },
+			"Registered": func() { _ = x.client.Registered(ctx) },
+			"Done":       func() { <-x.client.Done() },
+			"Close":      func() { _ = x.client.Close() },
+		},
+		x.scraper: {
+			"PublicKey": func() { x.scraper.PublicKey() },
+			"Invite":    func() { _, _ = x.scraper.Invite() },
+			"Scrape":    func() { _, err := x.scraper.Scrape(ctx, "a"); refused(err) },
+			"Aliases":   func() { _, _ = x.scraper.Aliases() },
+			"Handler": func() {
+				h, err := x.scraper.Handler()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, path := range []string{"/metrics", "/", "/scrape/a/metrics", "/sd/prometheus", "/-/ready"} {
+					h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+				}
+			},
+			"Done":  func() { <-x.scraper.Done() },
+			"Close": func() { _ = x.scraper.Close() },
+		},
+		x.net: {
+			"Dial": func() {
+				_, err := x.net.Dial(ctx, id.KeyPairFromSeed(id.Seed{99}).Public, hyperdht.ConnectOptions{})
+				refused(err)
+			},
+			"Listen": func() {
+				_, err := x.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{98})})
+				refused(err)
+			},
+		},
+		x.listener: {
+			"Accept": func() { _, err := x.listener.Accept(); refused(err) },
+			"Addr":   func() { x.listener.Addr() },
+			"Close":  func() { _ = x.listener.Close() },
+		},
+		x.dialled:                 connMethods(x.dialled, refused),
+		x.accepted.(*dhtnet.Conn): connMethods(x.accepted.(*dhtnet.Conn), refused),
+		x.dht: {
+			"NodeConfig": func() { _, _ = x.dht.NodeConfig() },
+			"Close":      func() { _ = x.dht.Close() },
+		},
+	}
+}
+
+func connMethods(c *dhtnet.Conn, refused func(error)) map[string]func() {
+	return map[string]func(){
+		"Read":             func() { _, err := io.Copy(io.Discard, c); _ = err },
+		"Write":            func() { _, err := c.Write(make([]byte, 4<<20)); refused(err) },
+		"Close":            func() { _ = c.Close() },
+		"CloseWrite":       func() { _ = c.CloseWrite() },
+		"LocalAddr":        func() { c.LocalAddr() },
+		"RemoteAddr":       func() { c.RemoteAddr() },
+		"SetDeadline":      func() { _ = c.SetDeadline(time.Time{}) },
+		"SetReadDeadline":  func() { _ = c.SetReadDeadline(time.Time{}) },
+		"SetWriteDeadline": func() { _ = c.SetWriteDeadline(time.Time{}) },
+	}
+}
+
+func clientConfig() dhtprom.ClientConfig {
+	return dhtprom.ClientConfig{Alias: "b", Func: text("x 1\n"), Scrapers: []app.ClientScraper{{Key: domain.PublicKey{1}, Secret: domain.SecretFrom([32]byte{1})}}}
+}
+
+// checkAll calls every public method of what is closed. A new method without a call here fails the test.
+func (x *things) checkAll(t *testing.T, closed ...any) {
+	t.Helper()
+	methods := x.methods(t)
+	for _, value := range closed {
+		calls, typ := methods[value], reflect.TypeOf(value)
+		for i := range typ.NumMethod() {
+			name := typ.Method(i).Name
+			if name == "Format" {
+				continue // prints
+			}
+			if calls[name] == nil {
+				t.Errorf("%s.%s has no call in this test", typ, name)
+				continue
+			}
+			returns(t, typ.String()+"."+name, calls[name])
+		}
+	}
+}
+
+func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
+	x := newThings(t)
+	if err := x.node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x.checkAll(t, x.node, x.client, x.scraper, x.net, x.listener, x.accepted)
+	if err := x.dht.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x.checkAll(t, x.dht)
+}
+
+func TestCallsOnWhatWasClosedByItselfReturn(t *testing.T) {
+	x := newThings(t)
+	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper} {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper)
+}
+
+// Calls that wait when the node closes.
+func TestCallsThatWaitReturnWhenTheNodeCloses(t *testing.T) {
+	x := newThings(t)
+	ctx := context.Background()
+	slow := make(chan struct{})
+	defer close(slow)
+	second := x.net
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-slow })}
+	web, err := second.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{41})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := map[string]<-chan struct{}{
+		"Accept":     begin(func() { _, _ = x.listener.Accept() }),
+		"Read":       begin(func() { _, _ = x.accepted.Read(make([]byte, 1)) }),
+		"Write":      begin(func() { _, _ = x.accepted.Write(make([]byte, 64<<20)) }),
+		"Dial":       begin(func() { _, _ = x.net.Dial(ctx, id.KeyPairFromSeed(id.Seed{97}).Public, hyperdht.ConnectOptions{}) }),
+		"Listen":     begin(func() { _, _ = x.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{96})}) }),
+		"Serve":      begin(func() { _ = server.Serve(web) }),
+		"Done":       begin(func() { <-x.client.Done() }),
+		"Registered": begin(func() { _ = x.client.Registered(ctx) }),
+		"Scrape":     begin(func() { _, _ = x.scraper.Scrape(ctx, "a") }),
+		"StartClient": begin(func() {
+			_, _ = x.node.StartClient(ctx, clientConfig())
+		}),
+	}
+	if err := x.node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for what, over := range waiting {
+		awaitReturn(t, what, over)
+	}
+	returns(t, "http.Server.Shutdown", func() { _ = server.Shutdown(ctx) })
+	returns(t, "http.Server.Close", func() { _ = server.Close() })
+}
+
+// A node below can be closed while its host goes on.
+func TestListenerEndsWithItsNode(t *testing.T) {
+	x := newThings(t)
+	accept := begin(func() {
+		if _, err := x.listener.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: %v", err)
+		}
+	})
+	closed := make(chan struct{})
+	x.node.Host().Post(func() { x.node.Transport().Close(func() { close(closed) }) })
+	awaitReturn(t, "Transport.Close", closed)
+	awaitReturn(t, "Accept", accept)
+	x.checkAll(t, x.net, x.accepted)
+	returns(t, "Listener.Close", func() {
+		if err := x.listener.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStoreIsReleasedWhereTheNodeIsClosed(t *testing.T) {
+	w := newWorld(t)
+	closed := w.newNode()
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := scraperConfig()
+	cfg.Path = filepath.Join(t.TempDir(), "aliases.db")
+	for range 2 {
+		if _, err := closed.StartScraper(w.ctx, cfg); !errors.Is(err, dhtprom.ErrClosed) {
+			t.Fatalf("on a closed node: %v", err)
+		}
+	}
+	bad := cfg
+	bad.Secrets = nil
+	if _, err := w.node.StartScraper(w.ctx, bad); err == nil {
+		t.Fatal("a scraper without secrets")
+	}
+	s, err := w.node.StartScraper(w.ctx, cfg)
+	if err != nil {
+		t.Fatalf("the file stayed locked: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	again, err := w.node.StartScraper(w.ctx, cfg)
+	if err != nil {
+		t.Fatalf("after Close: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
