@@ -117,13 +117,11 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 			"Aliases":   func() { _, _ = x.scraper.Aliases() },
 			"Handler": func() {
 				h, err := x.scraper.Handler()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				for _, path := range []string{"/metrics", "/", "/scrape/a/metrics", "/sd/prometheus", "/-/ready"} {
-					h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
-				}
+				askAll(t, h, err)
+			},
+			"HandlerWith": func() {
+				h, err := x.scraper.HandlerWith(dhtprom.HandlerConfig{Hosts: []string{"example.com"}})
+				askAll(t, h, err)
 			},
 			"Done":  func() { <-x.scraper.Done() },
 			"Close": func() { _ = x.scraper.Close() },
@@ -149,6 +147,17 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 			"NodeConfig": func() { _, _ = x.dht.NodeConfig() },
 			"Close":      func() { _ = x.dht.Close() },
 		},
+	}
+}
+
+// askAll asks a scraper's handler for everything.
+func askAll(t *testing.T, h http.Handler, err error) {
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, path := range []string{"/metrics", "/", "/scrape/a/metrics", "/sd/prometheus", "/-/ready"} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
 	}
 }
 

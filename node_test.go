@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -337,5 +339,73 @@ func TestConfigurationPrintsWithoutItsInvite(t *testing.T) {
 				t.Errorf("%s prints %s", verb, got)
 			}
 		}
+	}
+}
+
+func TestHandlerKeepsTheScrapersTimeout(t *testing.T) {
+	w := newWorld(t)
+	cfg := scraperConfig()
+	cfg.RequestTimeout = 300 * time.Millisecond
+	s, invite := w.startScraper(cfg)
+	end := make(chan struct{})
+	defer close(end)
+	c := w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "slow", Func: func(ctx context.Context) (string, error) {
+		<-end
+		return "", nil
+	}})
+	if err := c.Registered(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	h, err := s.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := httptest.NewRecorder()
+	h.ServeHTTP(res, httptest.NewRequest(http.MethodGet, "/scrape/slow/metrics", nil))
+	if res.Code != http.StatusGatewayTimeout || !strings.Contains(res.Body.String(), "after 300ms") {
+		t.Errorf("%d %s", res.Code, res.Body)
+	}
+}
+
+func TestHandlerIsMountedBelowAPathAndGuarded(t *testing.T) {
+	w := newWorld(t)
+	s, invite := w.startScraper(scraperConfig())
+	c := w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "shop", Func: text("x 1\n")})
+	if err := c.Registered(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	h, err := s.HandlerWith(dhtprom.HandlerConfig{RoutePrefix: "/dhtprom", Hosts: []string{"service.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/dhtprom/", h)
+	ask := func(path string) (int, string) {
+		res := httptest.NewRecorder()
+		mux.ServeHTTP(res, httptest.NewRequest(http.MethodGet, path, nil))
+		return res.Code, res.Body.String()
+	}
+	if code, body := ask("http://service.example/dhtprom/scrape/shop/metrics"); code != http.StatusOK || body != "x 1\n" {
+		t.Errorf("a scrape: %d %s", code, body)
+	}
+	if code, body := ask("http://service.example/dhtprom/sd/prometheus"); code != http.StatusOK || !strings.Contains(body, `"/dhtprom/scrape/shop/metrics"`) {
+		t.Errorf("discovery: %d %s", code, body)
+	}
+	if code, body := ask("http://service.example/dhtprom/"); code != http.StatusOK || !strings.Contains(body, `href="/dhtprom/alias?name=shop"`) {
+		t.Errorf("the page: %d %s", code, body)
+	}
+	if code, body := ask("http://evil.example/dhtprom/metrics"); code != http.StatusMisdirectedRequest {
+		t.Errorf("under a foreign name: %d %s", code, body)
+	}
+	if h, err = s.Handler(); err != nil {
+		t.Fatal(err)
+	}
+	res := httptest.NewRecorder()
+	h.ServeHTTP(res, httptest.NewRequest(http.MethodGet, "http://any.example/metrics", nil))
+	if res.Code != http.StatusOK {
+		t.Errorf("without a guard: %d", res.Code)
+	}
+	if _, err := s.HandlerWith(dhtprom.HandlerConfig{Hosts: []string{"http://service.example"}}); err == nil {
+		t.Error("a URL was taken for a host name")
 	}
 }

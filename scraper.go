@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/bolt"
 	"github.com/dhtprom/dhtprom/adapters/targets"
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
@@ -52,6 +54,8 @@ type Scraper struct {
 	secret  domain.Secret
 	log     *slog.Logger
 
+	timeout time.Duration
+
 	release func() // closes the store, if nothing else has
 	cancel  func() // lets go of the context
 	once    sync.Once
@@ -81,7 +85,7 @@ func (n *Node) StartScraper(ctx context.Context, cfg ScraperConfig) (*Scraper, e
 	if cfg.TargetsFile != "" {
 		acfg.Targets = targets.New(n.host, cfg.TargetsFile)
 	}
-	s := &Scraper{node: n, log: cfg.Logger, release: func() {}, done: make(chan struct{})}
+	s := &Scraper{node: n, log: cfg.Logger, timeout: cfg.RequestTimeout, release: func() {}, done: make(chan struct{})}
 	if n.isClosed() {
 		return nil, ErrClosed
 	}
@@ -148,14 +152,59 @@ func (s *Scraper) Aliases() (all []domain.AliasStatus, err error) {
 	return all, err
 }
 
+// HandlerConfig says how a scraper's HTTP side is reached.
+type HandlerConfig struct {
+	// RoutePrefix is the path below which requests arrive, for a handler that is mounted below the root of a service;
+	// links and service discovery name paths below it. Empty: that of ExternalURL, or none.
+	RoutePrefix string
+	// ExternalURL is where others reach the handler, through a proxy perhaps; nil: wherever a request says it did.
+	ExternalURL *url.URL
+	// Hosts are the host names to answer under, besides IP addresses, localhost and names of this machine and of ExternalURL;
+	// requests under other names get status 421. It keeps web sites from reading metrics through the browsers of their
+	// visitors (DNS rebinding). Nil: any name, for services that see to that by themselves.
+	Hosts []string
+	// Collectors are more metrics for /metrics.
+	Collectors []prometheus.Collector
+}
+
 // Handler is what dhtprom-scraper serves over HTTP: /scrape/{alias}/metrics, service discovery, the status page, its own
 // metrics and health. The collectors are more metrics for /metrics.
 func (s *Scraper) Handler(more ...prometheus.Collector) (http.Handler, error) {
+	return s.HandlerWith(HandlerConfig{Collectors: more})
+}
+
+// HandlerWith is Handler with a configuration. A scrape whose caller sets no bound takes ScraperConfig.RequestTimeout at
+// most.
+func (s *Scraper) HandlerWith(cfg HandlerConfig) (http.Handler, error) {
 	log := s.log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return web.New(web.Config{Loop: s.node.host, Scraper: s.scraper, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Collectors: more})
+	c := web.Config{
+		Loop: s.node.host, Scraper: s.scraper, Log: log, ScrapeTimeout: s.timeout, Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL,
+	}
+	if cfg.RoutePrefix != "" {
+		c.RoutePrefix = &cfg.RoutePrefix
+	}
+	if cfg.Hosts == nil {
+		return web.New(c)
+	}
+	names := cfg.Hosts
+	if cfg.ExternalURL != nil {
+		names = append(names[:len(names):len(names)], cfg.ExternalURL.Hostname())
+	}
+	for _, name := range names {
+		if _, err := hosts.Parse(name); err != nil {
+			return nil, &app.ConfigError{Field: "Hosts", Want: err.Error()}
+		}
+	}
+	guard := &hosts.Guard{Names: hosts.New(names...), Log: log}
+	c.Hosts = guard.Names
+	h, err := web.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return guard.Wrap(h, true), nil
 }
 
 // Done is closed when the scraper is.
