@@ -94,6 +94,9 @@ func loadInvite(path string, stdin io.Reader, log *slog.Logger) (domain.Invite, 
 	if err == nil && len(b) > maxInviteFile {
 		err = errors.New("is far too long for an invite")
 	}
+	if err == nil {
+		b, err = keyfile.UTF8(b)
+	}
 	if err != nil {
 		return domain.Invite{}, fmt.Errorf("%s: %w", from, err)
 	}

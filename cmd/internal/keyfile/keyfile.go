@@ -3,10 +3,10 @@
 package keyfile
 
 import (
-	"bufio"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -117,15 +117,22 @@ func readLines(path string) ([]numbered, error) {
 		return nil, plain(path, err)
 	}
 	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxSize))
+	if err != nil {
+		return nil, plain(path, err)
+	}
+	if content, err = UTF8(content); err != nil {
+		return nil, fmt.Errorf("%s %w: %s", path, err, want)
+	}
 	var lines []numbered
-	scan := bufio.NewScanner(f)
-	scan.Buffer(nil, maxSize)
-	for n := 1; scan.Scan(); n++ {
-		if text := strings.TrimSpace(scan.Text()); text != "" && !strings.HasPrefix(text, "#") {
+	n := 0
+	for line := range strings.Lines(string(content)) {
+		n++
+		if text := strings.TrimSpace(line); text != "" && !strings.HasPrefix(text, "#") {
 			lines = append(lines, numbered{n, text})
 		}
 	}
-	return lines, plain(path, scan.Err())
+	return lines, nil
 }
 
 // plain says what went wrong with which file, once.

@@ -1,10 +1,12 @@
 package keyfile_test
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
@@ -40,6 +42,39 @@ func TestFilesAreReadInBothForms(t *testing.T) {
 	}
 	if got, err := keyfile.ParseSecrets("X", hexText+", "+made.RevealText()); err != nil || len(got) != 2 {
 		t.Errorf("from the environment: %d, %v", len(got), err)
+	}
+}
+
+// utf16File is text as Windows writes it: a byte order mark, then 16 bits a character.
+func utf16File(order binary.ByteOrder, text string) string {
+	b := make([]byte, 0, 2+2*len(text))
+	for _, unit := range append([]uint16{0xFEFF}, utf16.Encode([]rune(text))...) {
+		b = append(b, 0, 0)
+		order.PutUint16(b[len(b)-2:], unit)
+	}
+	return string(b)
+}
+
+// PowerShell's > writes UTF-16, Notepad a byte order mark.
+func TestFilesFromWindowsAreRead(t *testing.T) {
+	made := keyfile.NewSecret()
+	text := "# Schlüssel\r\n" + made.RevealText() + "\r\n"
+	for name, content := range map[string]string{
+		"UTF-8 with a mark": "\uFEFF" + text, "little endian": utf16File(binary.LittleEndian, text), "big endian": utf16File(binary.BigEndian, text),
+	} {
+		if got, err := keyfile.Secrets(file(t, content)); err != nil || len(got) != 1 || !got[0].Equal(made) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := keyfile.Seed(file(t, content)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, content := range map[string]string{
+		"no mark": utf16File(binary.LittleEndian, text)[2:], "half a character": utf16File(binary.LittleEndian, text) + "x",
+	} {
+		if _, err := keyfile.Secrets(file(t, content)); err == nil || !strings.Contains(err.Error(), "save it as UTF-8") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
