@@ -68,6 +68,12 @@ func (c *ClientConfig) check() error {
 	var p problems
 	p.must(c.Host != nil, "Host", "is required")
 	p.must(c.Transport != nil, "Transport", "is required")
+	c.checkValues(&p)
+	return p.err()
+}
+
+// checkValues checks all but the host and the transport, and sets defaults.
+func (c *ClientConfig) checkValues(p *problems) {
 	p.must(c.Source != nil, "Source", "want a source of metrics")
 	if len(c.Scrapers) == 0 || !c.Scraper.IsZero() || !c.Secret.IsZero() {
 		p.must(!c.Scraper.IsZero(), "Scraper", wantScraper)
@@ -80,15 +86,14 @@ func (c *ClientConfig) check() error {
 		twice := func(o ClientScraper) bool { return o.Key == s.Key }
 		p.must(s.Key != c.Scraper && !slices.ContainsFunc(c.Scrapers[:i], twice), field+".Key", "is there twice")
 	}
-	p.must(len(c.scrapers()) <= maxScrapers, "Scrapers", fmt.Sprintf("want at most %d", maxScrapers))
+	p.must(len(c.scrapers()) <= maxScrapers, "Scrapers", fmt.Sprintf("want at most %d, got %d", maxScrapers, len(c.scrapers())))
 	_, err := domain.ParseAlias(string(c.Alias))
 	p.name("Alias", err)
 	p.name("Service", domain.CheckService(c.Service))
 	p.name("Hostname", domain.CheckHostname(c.Hostname))
 	p.within("RegisterInterval", &c.RegisterInterval, domain.DefaultRegisterInterval, minRegisterInterval, maxRegisterInterval)
 	p.within("CollectTimeout", &c.CollectTimeout, collectTimeout, time.Millisecond, time.Hour)
-	c.Retry.check(&p, "Retry")
-	return p.err()
+	c.Retry.check(p, "Retry")
 }
 
 // Client serves metrics under its own key to its scrapers and keeps an alias registered with each of them.

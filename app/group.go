@@ -50,16 +50,10 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 	var p problems
 	p.must(cfg.Host != nil, "Host", "is required")
 	p.must(cfg.Transport != nil, "Transport", "is required")
-	p.must(len(cfg.Clients) > 0, "Clients", "want one at least")
-	p.must(len(cfg.Clients) <= maxClients, "Clients", fmt.Sprintf("want at most %d", maxClients))
-	aliases, keys := map[domain.Alias]bool{}, map[domain.PublicKey]bool{}
-	for i, c := range cfg.Clients {
-		field := fmt.Sprintf("Clients[%d].", i)
-		p.must(!aliases[c.Alias], field+"Alias", fmt.Sprintf("%q is there twice", c.Alias))
-		p.must(c.Keys.IsZero() || !keys[c.Keys.Public], field+"Keys", "belong to another client: a request for metrics names no alias, only a key")
-		aliases[c.Alias], keys[c.Keys.Public] = true, true
-	}
 	if err := p.err(); err != nil {
+		return nil, err
+	}
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	g := &Group{cfg: cfg}
@@ -72,6 +66,32 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 		g.clients = append(g.clients, client)
 	}
 	return g, nil
+}
+
+// Check is NewGroup's check of all but the host and the transport, for programs that check a configuration without using
+// it.
+func (cfg GroupConfig) Check() error {
+	var p problems
+	p.must(len(cfg.Clients) > 0, "Clients", "want one at least")
+	p.must(len(cfg.Clients) <= maxClients, "Clients", fmt.Sprintf("want at most %d, got %d", maxClients, len(cfg.Clients)))
+	aliases, keys := map[domain.Alias]bool{}, map[domain.PublicKey]bool{}
+	for i, c := range cfg.Clients {
+		field := fmt.Sprintf("Clients[%d].", i)
+		p.must(!aliases[c.Alias], field+"Alias", fmt.Sprintf("%q is there twice", c.Alias))
+		p.must(c.Keys.IsZero() || !keys[c.Keys.Public], field+"Keys", "belong to another client: a request for metrics names no alias, only a key")
+		aliases[c.Alias], keys[c.Keys.Public] = true, true
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	for i, c := range cfg.Clients {
+		var p problems
+		c.checkValues(&p)
+		if err := p.err(); err != nil {
+			return fmt.Errorf("Clients[%d]: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // Clients are the members, in the order configured.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -170,6 +172,67 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		if (code == cli.OK) != strings.Contains(out.String(), "All is well") {
 			t.Errorf("%s: %q", c.name, out.String())
 		}
+	}
+}
+
+// What passes the check is what starts.
+func TestCheckAndStartAgreeOnTheLimits(t *testing.T) {
+	invite, _ := newInvite(t)
+	targets := func(n int) string {
+		text := "targets:\n"
+		for i := range n {
+			text += fmt.Sprintf("- {alias: a%d, url: 'http://localhost/%d'}\n", i, i)
+		}
+		return text
+	}
+	scrapers := func(n int) string {
+		text := "scrapers:\n"
+		for range n {
+			text += "- {key: " + domain.KeyPairFromSeed(keyfile.NewSeed()).Public.String() + ", secret_file: secret}\n"
+		}
+		return text
+	}
+	for _, c := range []struct {
+		name, file, says string
+	}{
+		{"256 targets", targets(256) + scrapers(1), ""},
+		{"257 targets", targets(257) + scrapers(1), "want at most 256, got 257"},
+		{"488 targets", targets(488) + scrapers(1), "want at most 256, got 488"},
+		{"16 scrapers", targets(1) + scrapers(16), ""},
+		{"17 scrapers", targets(1) + scrapers(17), "want at most 16, got 17"},
+	} {
+		dir := folder(t, map[string]string{"c.yml": c.file, "invite": invite, "secret": keyfile.NewSecret().RevealText()})
+		want := cli.OK
+		if c.says != "" {
+			want = cli.Failed
+		}
+		for what, args := range map[string][]string{"check": {"--config.check"}, "start": {"--dht.bootstrap=1", "--stun.server=none"}} {
+			var out, errs bytes.Buffer
+			code := start(ended(), append(args, "--config.file="+filepath.Join(dir, "c.yml")), &out, &errs)
+			if code != want || !strings.Contains(errs.String(), c.says) {
+				t.Errorf("%s: the %s ends with %d, %.300s", c.name, what, code, errs.String())
+			}
+		}
+	}
+}
+
+func TestInvitesFromWindowsAreRead(t *testing.T) {
+	invite, want := newInvite(t)
+	wide := []byte{0xFF, 0xFE}
+	for _, c := range invite {
+		wide = append(wide, byte(c), 0)
+	}
+	for name, content := range map[string]string{"UTF-8 with a mark": "\uFEFF" + invite + "\r\n", "UTF-16": string(wide)} {
+		got, err := loadInvite(secretFile(t, content), nil, slog.New(slog.DiscardHandler))
+		if err != nil || got.Scraper != want.Scraper {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err = loadInvite("-", strings.NewReader(content), slog.New(slog.DiscardHandler)); err != nil || got.Scraper != want.Scraper {
+			t.Errorf("%s from standard input: %v", name, err)
+		}
+	}
+	if _, err := loadInvite(secretFile(t, string(wide[2:])), nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "save it as UTF-8") {
+		t.Errorf("UTF-16 without a mark: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -165,9 +166,18 @@ func parseTarget(s string) (t namedTarget, err error) {
 			text = s[at+1:]
 		}
 	}
+	if otherTarget.MatchString(text) {
+		return t, fmt.Errorf("want one target, got a list of them: repeat --target, give %s one a line, or use --config.file; a comma that belongs to the URL is written %%2C", targetEnv)
+	}
 	t.target, err = source.ParseTarget(text)
 	return t, err
 }
+
+// targetEnv is the twin of --target in the environment.
+const targetEnv = "DHTPROM_TARGET"
+
+// otherTarget matches where another target begins behind a comma.
+var otherTarget = regexp.MustCompile(`,\s*([^,/?=&]+=)?(https?|unix)://`)
 
 func parseInterval(s string) (time.Duration, error) {
 	d, err := cli.Duration(time.Second)(s)

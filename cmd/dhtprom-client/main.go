@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
@@ -35,7 +36,7 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return err
 	}
 	if f.checkOnly {
-		return check(cfg, stdout)
+		return check(cfg, stdout, log)
 	}
 	p, cleanup, err := newProgram(cfg, log, connect)
 	if err != nil {
@@ -50,18 +51,22 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	return p.Run(ctx)
 }
 
-// check looks at what is left to look at once flags and files were read: the files that targets name.
-func check(cfg config, stdout io.Writer) error {
+// check makes of a configuration what the start makes of it, up to the network, so that the start refuses nothing that
+// passes.
+func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	h, cleanup := machine.Host()
 	defer cleanup()
-	for _, t := range cfg.targets {
-		if t.http == nil {
-			continue
-		}
-		if _, err := newSource(h, t, nil); err != nil {
-			return err
-		}
+	o, err := newOwn(h)
+	if err != nil {
+		return err
 	}
-	_, err := fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.scrapers))
+	group, err := groupConfig(h, cfg, o, log)
+	if err != nil {
+		return err
+	}
+	if err := group.Check(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.scrapers))
 	return err
 }

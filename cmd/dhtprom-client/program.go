@@ -92,16 +92,28 @@ func newTransport(h *udp.Host, cfg config, connect machine.Connect) (ports.Trans
 }
 
 func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logger) (*app.Group, error) {
+	group, err := groupConfig(h, cfg, o, log)
+	if err != nil {
+		return nil, err
+	}
+	group.Transport = t
+	g, err := machine.On(h, func() (*app.Group, error) { return app.NewGroup(group) })
+	o.group, o.transport = g, t
+	return g, err
+}
+
+// groupConfig is the clients of a configuration, without a transport.
+func groupConfig(h *udp.Host, cfg config, o *own, log *slog.Logger) (app.GroupConfig, error) {
 	seed := cfg.seed
 	if seed.IsZero() {
 		seed = keyfile.NewSeed()
 	}
-	group := app.GroupConfig{Host: h, Transport: t}
+	group := app.GroupConfig{Host: h}
 	events := app.NewEventLog(h, log) // one for all targets: their scrapers are the same
 	for _, target := range cfg.targets {
 		s, err := newSource(h, target, o)
 		if err != nil {
-			return nil, err
+			return app.GroupConfig{}, err
 		}
 		o.upstream[target.alias] = "The metrics of this process"
 		if target.http != nil {
@@ -121,7 +133,5 @@ func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logg
 			},
 		})
 	}
-	g, err := machine.On(h, func() (*app.Group, error) { return app.NewGroup(group) })
-	o.group, o.transport = g, t
-	return g, err
+	return group, nil
 }

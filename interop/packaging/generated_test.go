@@ -45,7 +45,7 @@ func TestManualPagesAreCurrent(t *testing.T) {
 .SH "ENVIRONMENT"
 Every flag has a twin in the environment: DHTPROM_ and the flag's name in capitals, with underscores for dots and dashes.
 \fB--dht.bootstrap\fR is \fBDHTPROM_DHT_BOOTSTRAP\fR. A flag beats its twin. Values of flags that can be repeated are
-separated by commas or lines.
+separated by lines, and by commas where a value cannot have one: not those of \fB--target\fR and of flags that name files and invites.
 .SH "SEE ALSO"
 \fBdhtprom-client\fR(1), \fBdhtprom-scraper\fR(1), https://github.com/dhtprom/dhtprom
 `)
