@@ -110,7 +110,10 @@ func (a *api) do(ctx context.Context, method, path string, data any) error {
 func (a *api) list(ctx context.Context, format string, stdout io.Writer) error {
 	var list web.Aliases
 	var pins web.Pins
-	if err := errors.Join(a.do(ctx, http.MethodGet, "aliases", &list), a.do(ctx, http.MethodGet, "pins", &pins)); err != nil {
+	if err := a.do(ctx, http.MethodGet, "aliases", &list); err != nil {
+		return err
+	}
+	if err := a.do(ctx, http.MethodGet, "pins", &pins); err != nil {
 		return err
 	}
 	if format == "json" {

@@ -149,6 +149,35 @@ func TestKeygenPrintsASeedItsKeyAndASecret(t *testing.T) {
 	}
 }
 
+func TestHelpOfACommandIsThatCommands(t *testing.T) {
+	for _, c := range []struct {
+		args     []string
+		has, not []string
+	}{
+		{[]string{"--help"}, []string{"--storage.path", "alias pin", "--relay.max-pairs", "--alias.expiry"}, nil},
+		{[]string{"alias", "pin", "--help"}, []string{"usage: dhtprom-scraper alias pin", "<alias>", "--url"}, []string{"--storage.path", "alias unpin", "relay"}},
+		{[]string{"alias", "--help"}, []string{"usage: dhtprom-scraper alias", "alias pin", "alias list", "--format"}, []string{"--storage.path", "keygen"}},
+		{[]string{"relay", "--help"}, []string{"usage: dhtprom-scraper relay", "--relay.max-pairs"}, []string{"alias pin", "--alias.expiry"}},
+		{[]string{"run", "--help"}, []string{"usage: dhtprom-scraper run", "--alias.expiry"}, []string{"alias pin", "--relay.max-pairs"}},
+		{[]string{"help", "invite"}, []string{"usage: dhtprom-scraper invite"}, []string{"--alias.expiry"}},
+	} {
+		var out, errs bytes.Buffer
+		if code := start(ended(), c.args, &out, &errs); code != cli.OK {
+			t.Errorf("%q: %d %s", c.args, code, errs.String())
+		}
+		for _, want := range c.has {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q does not say %s", c.args, want)
+			}
+		}
+		for _, not := range c.not {
+			if strings.Contains(out.String(), not) {
+				t.Errorf("%q speaks of %s", c.args, not)
+			}
+		}
+	}
+}
+
 func TestHelpSaysEnvironmentTwins(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := start(ended(), []string{"--help"}, &out, &errs); code != cli.OK {

@@ -189,7 +189,7 @@ func TestAliasCommandsListForgetAndPin(t *testing.T) {
 		t.Error(errs)
 	}
 	at = "http://127.0.0.1:1"
-	if _, errs, code := run("list"); code != cli.Failed || !strings.Contains(errs, "no answer from http://127.0.0.1:1") {
+	if _, errs, code := run("list"); code != cli.Failed || strings.Count(errs, "no answer from http://127.0.0.1:1") != 1 {
 		t.Errorf("%d %q", code, errs)
 	}
 }

@@ -39,7 +39,7 @@ type App struct {
 func New(name, help string, out io.Writer) *App {
 	a := &App{Application: kingpin.New(name, help)}
 	version.Version = Version()
-	a.UsageTemplate(kingpin.LongHelpTemplate) // with the flags of the command that needs no name
+	a.UsageTemplate(usageTemplate)
 	a.UsageWriter(out)
 	a.ErrorWriter(out)
 	a.Version(version.Print(name))
