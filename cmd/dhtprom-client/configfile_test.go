@@ -104,7 +104,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - url: http://localhost":                                       "c.yml:2: targets[0].alias: is missing",
 		"targets:\n  - alias: [a]\n":                                                "c.yml:2: targets[0].alias: want one value, got a list",
 		"targets:\n  - alias:\n" + good:                                             "c.yml:2: targets[0].alias: want one value, got nothing",
-		"targets:\n  - alias: \"a\\tb\"\n":                                          "c.yml:2: targets[0].alias: alias has the character U+0009, which does not print",
+		"targets:\n  - alias: \"a\\tb\"\n":                                          "c.yml:2: targets[0].alias: alias has the character U+0009: control characters, line separators and directional overrides are not allowed",
 		"targets:\n  - alias: a\n    url: localhost:9100":                           "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
 		"targets:\n  - alias: a\n    url: http://me:hunter2@[::1":                   "c.yml:3: targets[0].url: is not a URL: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
 		"targets:\n  - alias: a\n    timeout: soon":                                 `c.yml:3: targets[0].timeout: want a duration like 30s, 1h or 1d, got "soon"`,
