@@ -143,6 +143,9 @@ var (
 	ErrRemoteNotPunchable   = peering.ErrRemoteNotPunchable
 	ErrBadHandshakeReply    = peering.ErrBadHandshakeReply
 	ErrRelayAborted         = peering.ErrRelayAborted
+	ErrRelayFull            = peering.ErrRelayFull    // is ErrRelayAborted, as the next two
+	ErrRelayKeyFull         = peering.ErrRelayKeyFull // counted for the side with fewer connections
+	ErrRelayExpired         = peering.ErrRelayExpired
 	ErrRemoteAborted        = peering.ErrRemoteAborted
 	ErrRemoteBusy           = peering.ErrRemoteBusy       // is ErrRemoteAborted, too
 	ErrPunchesElsewhere     = peering.ErrPunchesElsewhere // is ErrHolepunchAborted, too

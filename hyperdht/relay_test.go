@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
 )
 
 // relayWorld is a server and a client that cannot reach each other, and a relay that both can.
@@ -164,11 +167,135 @@ func TestRelayRefusesBeyondItsLimits(t *testing.T) {
 		}
 	})
 	w.until("the second connection fails", time.Minute, func() bool { return failed != nil })
-	if opened != 1 || w.relay.Stats().Refused == 0 {
+	if opened != 1 || w.relay.Stats().RefusedKey == 0 {
 		t.Errorf("%d opened, relay %+v", opened, w.relay.Stats())
 	}
 	if errors.Is(failed, hyperdht.ErrConnectionClosed) {
 		t.Errorf("failed with %v", failed)
+	}
+	if w.cn.Status().Peering.RelayRefusals == 0 || w.sn.Status().Peering.RelayRefusals == 0 {
+		t.Error("the sides were not told")
+	}
+}
+
+// A scraper has one pair for each of its clients, which is not what the limit of a key is for.
+func TestRelayCountsPairsForTheSideWithFewer(t *testing.T) {
+	for _, name := range []string{"server", "client"} {
+		t.Run("named by the "+name, func(t *testing.T) {
+			w := newRelayWorld(t, 9, hyperdht.RelayConfig{MaxPairsPerKey: 1})
+			var relays [2][]id.PublicKey
+			if name == "server" {
+				relays[0] = []id.PublicKey{w.relay.PublicKey()}
+			} else {
+				relays[1] = []id.PublicKey{w.relay.PublicKey()}
+			}
+			server := w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: relays[0]})
+			opened := 0
+			for i := range 4 {
+				h := w.host(fmt.Sprintf("client-%d", i))
+				n := w.node(h, hyperdht.Config{NoQuickFirewall: true})
+				w.until("the client is ready", time.Minute, n.Ready)
+				w.net.Block(w.sh, h)
+				w.net.Block(h, w.sh)
+				h.Do(func() {
+					c := n.Connect(server.PublicKey(), hyperdht.ConnectOptions{RelayThrough: relays[1]})
+					c.OnOpen(func() { opened++ })
+				})
+			}
+			w.until("all clients are connected", time.Minute, func() bool { return opened == 4 })
+			if s := w.relay.Stats(); s.Active != 4 || s.RefusedKey != 0 {
+				t.Errorf("relay %+v", s)
+			}
+		})
+	}
+}
+
+// relayClient is a client of a relay that shows tokens by itself.
+func (w *relayWorld) relayClient(keys id.KeyPair, tokens ...[32]byte) (refused *[]wire.RelayReason, closed *bool) {
+	refused, closed = new([]wire.RelayReason), new(bool)
+	w.ch.Do(func() {
+		c := w.cn.Connect(w.relay.PublicKey(), hyperdht.ConnectOptions{Keys: &keys})
+		m := mux.New(c)
+		m.OnClose(func(error) { *closed = true })
+		ch, err := m.Open(mux.ChannelOptions{
+			Protocol: "blind-relay", ID: keys.Public[:],
+			Messages: []func([]byte){func([]byte) {}, func(b []byte) {
+				u, err := wire.ParseRelayUnpair(b)
+				if err != nil {
+					w.t.Error(err)
+				}
+				*refused = append(*refused, u.Reason)
+			}},
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for i, token := range tokens {
+			ch.Send(0, wire.RelayPair{Token: token, ID: uint32(i)}.Append(nil))
+		}
+	})
+	return refused, closed
+}
+
+// Tokens that nobody comes for took all 1,024 places of a relay for good.
+func TestRelayForgetsTokensThatNobodyComesFor(t *testing.T) {
+	w := newRelayWorld(t, 10, hyperdht.RelayConfig{})
+	refused, closed := w.relayClient(keyPair(30), [32]byte{1}, [32]byte{2}, [32]byte{3})
+	w.until("they wait", 10*time.Second, func() bool { return w.relay.Stats().Waiting == 3 })
+	w.net.Run(21 * time.Second)
+	if s := w.relay.Stats(); s.Waiting != 0 || s.Expired != 3 || !slices.Equal(*refused, []wire.RelayReason{wire.RelayExpired, wire.RelayExpired, wire.RelayExpired}) {
+		t.Errorf("relay %+v, told %v", s, *refused)
+	}
+	w.until("the client without a pair is sent away", time.Minute, func() bool { return *closed && w.relay.Stats().Sessions == 0 })
+}
+
+func TestClientsOfARelayThatAskForNothingEnd(t *testing.T) {
+	w := newRelayWorld(t, 11, hyperdht.RelayConfig{})
+	var closed []*bool
+	for i := range byte(5) {
+		_, c := w.relayClient(keyPair(30 + i))
+		closed = append(closed, c)
+	}
+	w.until("they are connected", 10*time.Second, func() bool { return w.relay.Stats().Sessions == 5 })
+	w.net.Run(40 * time.Second)
+	if s := w.relay.Stats(); s.Sessions != 0 || s.Expired != 5 || !*closed[0] {
+		t.Errorf("relay %+v", s)
+	}
+}
+
+// Tokens of one client push out each other, not those of others.
+func TestFullRelayDropsTheTokensOfTheFullest(t *testing.T) {
+	w := newRelayWorld(t, 12, hyperdht.RelayConfig{MaxPairs: 16})
+	var many [][32]byte
+	for i := range byte(40) {
+		many = append(many, [32]byte{9, i})
+	}
+	patient, _ := w.relayClient(keyPair(30), [32]byte{1})
+	w.until("one waits", 10*time.Second, func() bool { return w.relay.Stats().Waiting == 1 })
+	greedy, _ := w.relayClient(keyPair(31), many...)
+	w.net.Run(5 * time.Second)
+	if s := w.relay.Stats(); s.Waiting != 16 || s.Crowded != 25 || len(*patient) != 0 || len(*greedy) != 25 {
+		t.Errorf("relay %+v, told %d and %d", s, len(*patient), len(*greedy))
+	}
+}
+
+// Both sides of a pair are connected to the relay and send nothing through it.
+func TestRelayedPairsThatCarryNothingEnd(t *testing.T) {
+	w := newRelayWorld(t, 13, hyperdht.RelayConfig{})
+	w.relayClient(keyPair(30), [32]byte{1})
+	keys := keyPair(31)
+	w.sh.Do(func() {
+		c := w.sn.Connect(w.relay.PublicKey(), hyperdht.ConnectOptions{Keys: &keys})
+		ch, err := mux.New(c).Open(mux.ChannelOptions{Protocol: "blind-relay", ID: keys.Public[:], Messages: []func([]byte){func([]byte) {}, func([]byte) {}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ch.Send(0, wire.RelayPair{Initiator: true, Token: [32]byte{1}, ID: 7}.Append(nil))
+	})
+	w.until("they are paired", 10*time.Second, func() bool { return w.relay.Stats().Active == 1 })
+	w.net.Run(90 * time.Second)
+	if s := w.relay.Stats(); s.Active != 0 || s.Sessions != 0 || s.Expired != 3 {
+		t.Errorf("relay %+v", s)
 	}
 }
 

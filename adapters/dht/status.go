@@ -117,6 +117,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "holepunch_later", Help: "Hole punches put off because another one that guesses ports runs or has just ended.", Value: s.Peering.PunchesLater},
 		{Name: "relay_attempts", Help: "Blind relays asked to carry a connection.", Value: s.Peering.RelayAttempts},
 		{Name: "relay_successes", Help: "Connections that a blind relay carried.", Value: s.Peering.RelaySuccesses},
+		{Name: "relay_refusals", Help: "Blind relays that said why they did not carry a connection, or no longer.", Value: s.Peering.RelayRefusals},
 		{Name: "relay_upgrades", Help: "Connections that left a blind relay for a direct path.", Value: s.Peering.RelayUpgrades},
 	}
 }

@@ -174,7 +174,7 @@ func (f *flags) addRelay() {
 		PlaceHolder("FILE").StringVar(&f.relay.seedFile)
 	c.Flag("relay.max-pairs", "Most connections that are relayed at a time.").Default("1024").
 		SetValue(cli.Value("relay.max-pairs", &f.relay.total, cli.Int(1, 1<<20)))
-	c.Flag("relay.max-pairs-per-key", "Most connections that are relayed at a time for one key.").Default("64").
+	c.Flag("relay.max-pairs-per-key", "Most connections that are relayed at a time for one key. Each counts for the side that has fewer, which is the client.").Default("64").
 		SetValue(cli.Value("relay.max-pairs-per-key", &f.relay.perKey, cli.Int(1, 1<<20)))
 	c.Flag("relay.allow", "Public key that may use the relay. Repeatable. Default: all.").
 		PlaceHolder("KEY").SetValue(cli.List("relay.allow", &f.relay.allow, cli.Key))

@@ -22,11 +22,11 @@ const relayReport = 10 * time.Minute
 // relayStats is what a relay did and does.
 type relayStats struct {
 	sessions, waiting, active int
-	matched, refused          uint64
+	matched, refused, expired uint64
 }
 
 func (s relayStats) attrs() []any {
-	return []any{"active", s.active, "waiting", s.waiting, "sessions", s.sessions, "matched", s.matched, "refused", s.refused}
+	return []any{"active", s.active, "waiting", s.waiting, "sessions", s.sessions, "matched", s.matched, "refused", s.refused, "expired", s.expired}
 }
 
 // relay runs a blind relay until ctx ends.
@@ -61,7 +61,7 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 	stats := func() (s relayStats) {
 		h.Do(func() {
 			now := server.Stats()
-			s = relayStats{sessions: now.Sessions, waiting: now.Waiting, active: now.Active, matched: now.Matched, refused: now.Refused}
+			s = relayStats{sessions: now.Sessions, waiting: now.Waiting, active: now.Active, matched: now.Matched, refused: now.Refused + now.RefusedKey + now.Crowded, expired: now.Expired}
 		})
 		return s
 	}

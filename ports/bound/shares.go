@@ -79,6 +79,24 @@ func (s *Shares[V]) poorest() *share[V] {
 	return s.roots[class]
 }
 
+// Fullest is the oldest object of the fullest share of a class, and how many objects its network has, or its key in a
+// class without addresses. It is nil and 0 where there is none.
+func (s *Shares[V]) Fullest(class int) (it *Item[V], size int) {
+	root := s.roots[class]
+	if root.count == 0 {
+		return nil, 0
+	}
+	return root.fullestLeaf().items.first, root.fullest[0].count
+}
+
+// Size is how many objects the network of a place has, or its key in a class without addresses.
+func (s *Shares[V]) Size(p Place) int {
+	if c := s.roots[p.class].children[p.path[0]]; c != nil {
+		return c.count
+	}
+	return 0
+}
+
 // Remove stops holding an object. Removing it again does nothing.
 func (s *Shares[V]) Remove(it *Item[V]) {
 	if it.share != nil {

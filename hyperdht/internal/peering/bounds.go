@@ -139,14 +139,38 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_holepunch_later_total",
 		},
 		{
-			Name: "peering.defaultRelayPairs", What: "pairs of a relay, waiting ones included",
+			Name: "peering.defaultRelayPairs", What: "connections that a relay carries, and as many that wait for their other side",
 			Scope: bound.InAll, Limit: bound.Count(defaultRelayPairs), Policy: bound.RefuseNew,
-			Reason: "two streams and the traffic of two peers each; --relay.max-pairs",
+			Reason:  "two streams and the traffic of two peers each; an address with more than others gives its oldest; `--relay.max-pairs`",
+			Counter: "dhtprom_relay_refusals_total",
 		},
 		{
-			Name: "peering.defaultRelayPairsPerKey", What: "pairs of a relay, waiting ones included",
+			Name: "peering.defaultRelayPairsPerKey", What: "connections that a relay carries, counted for the side with fewer",
 			Scope: bound.PerKey, Limit: bound.Count(defaultRelayPairsPerKey), Policy: bound.RefuseNew,
-			Reason: "no client needs more; --relay.max-pairs-per-key",
+			Reason:  "a client has one for each scraper, a scraper one for each client; `--relay.max-pairs-per-key`",
+			Counter: "dhtprom_relay_refusals_total",
+		},
+		{
+			Name: "peering.relayWaitTime", What: "time that a relay waits for the other side",
+			Scope: bound.PerAttempt, Limit: bound.Time(relayWaitTime), Policy: bound.EndAttempt,
+			Reason:  "the sides give up after 15 s",
+			Counter: "dhtprom_relay_refusals_total",
+		},
+		{
+			Name: "peering.relayPairIdle", What: "time that a relayed connection may carry nothing",
+			Scope: bound.PerConnection, Limit: bound.Time(relayPairIdle), Policy: bound.End,
+			Reason:  "its sides keep it alive every five seconds",
+			Counter: "dhtprom_relay_refusals_total",
+		},
+		{
+			Name: "peering.relayIdleTime", What: "time that a client of a relay may be connected without asking for anything",
+			Scope: bound.PerConnection, Limit: bound.Time(relayIdleTime), Policy: bound.CloseLimited,
+			Reason: "it asks at once",
+		},
+		{
+			Name: "peering.maxRelayIdle", What: "clients of a relay that have asked for nothing",
+			Scope: bound.InAll, Limit: bound.Count(maxRelayIdle), Policy: bound.DropFullest,
+			Reason: "they ask at once",
 		},
 		{
 			Name: "peering.maxUnprovenMessage", What: "message of a peer that has proven nothing",

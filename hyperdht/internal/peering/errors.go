@@ -32,5 +32,8 @@ var (
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
 	ErrUnopened             = errors.New("no packet from the peer after the handshake")
 	ErrCrowdedOut           = errors.New("dropped in favour of other callers")
+	ErrRelayFull            = fmt.Errorf("%w: it relays as many connections as it may (--relay.max-pairs)", ErrRelayAborted)
+	ErrRelayKeyFull         = fmt.Errorf("%w: it relays as many connections of one key as it may (--relay.max-pairs-per-key)", ErrRelayAborted)
+	ErrRelayExpired         = fmt.Errorf("%w: the peer did not come to the relay, or nothing was relayed for a minute", ErrRelayAborted)
 	ErrConnectionClosed     = errors.New("connection closed")
 )

@@ -103,6 +103,15 @@ const (
 	// defaultRelayPairs and defaultRelayPairsPerKey bound what a blind relay carries unless told otherwise.
 	defaultRelayPairs       = 1024
 	defaultRelayPairsPerKey = 64
+	// relayWaitTime is how long a token waits for its other side at a relay. Its side gives up after relayTimeout.
+	relayWaitTime = relayTimeout + 5*time.Second
+	// relayIdleTime is how long a client of a relay may be connected without a pair. It asks for one at once.
+	relayIdleTime = relayTimeout + 5*time.Second
+	// relayPairIdle is how long a relayed pair may carry nothing. Its sides keep their connection alive every five
+	// seconds, and give it up after fifteen.
+	relayPairIdle = time.Minute
+	// maxRelayIdle bounds the clients of a relay that are connected without a pair.
+	maxRelayIdle = 512
 	// relayStandBy is how long a relay is kept after a direct path was found before it: for as long as the peer may
 	// retransmit what it has sent over the relay.
 	relayStandBy = 20 * time.Second

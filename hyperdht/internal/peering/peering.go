@@ -59,6 +59,7 @@ type Stats struct {
 	RelayAttempts     uint64
 	RelaySuccesses    uint64 // connections that got onto a relay
 	RelayAborts       uint64 // relays that were not reached or did not pair
+	RelayRefusals     uint64 // relays that said why they did not pair, or no longer
 	RelayUpgrades     uint64 // connections that left a relay for a direct path
 	SessionsAborted   uint64
 	MappingsChanged   uint64 // a relay saw a server of ours at another address than before

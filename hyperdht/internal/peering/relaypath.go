@@ -53,7 +53,7 @@ func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
 	own := rp.conn.PublicKey()
 	ch, err := m.Open(mux.ChannelOptions{
 		Protocol: relayProtocol, ID: own[:],
-		Messages: []func([]byte){rp.receivePair},
+		Messages: []func([]byte){rp.receivePair, rp.receiveUnpair},
 		OnClose: func(remote bool) {
 			if remote {
 				rp.abort(ErrRelayAborted)
@@ -97,6 +97,25 @@ func (rp *relayPath) receivePair(b []byte) {
 	rp.paired = true
 	rp.p.stats.RelaySuccesses++
 	rp.onPaired()
+}
+
+// receiveUnpair takes the relay's refusal, or its end.
+func (rp *relayPath) receiveUnpair(b []byte) {
+	m, err := wire.ParseRelayUnpair(b)
+	if err != nil || m.Token != rp.token || rp.ended {
+		return
+	}
+	rp.p.stats.RelayRefusals++
+	err = ErrRelayAborted
+	switch m.Reason {
+	case wire.RelayFull:
+		err = ErrRelayFull
+	case wire.RelayKeyFull:
+		err = ErrRelayKeyFull
+	case wire.RelayExpired:
+		err = ErrRelayExpired
+	}
+	rp.abort(err)
 }
 
 // standBy keeps the relay for a while although we found a direct path before it had paired us. The peer may be

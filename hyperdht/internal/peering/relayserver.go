@@ -8,6 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -17,9 +18,11 @@ type RelayConfig struct {
 	Keys id.KeyPair
 	// Admit decides by key who may use the relay; nil admits everybody.
 	Admit func(remote id.PublicKey) bool
-	// MaxPairs bounds the streams relayed at a time, waiting ones included; 0 means 1024.
+	// MaxPairs bounds the connections that are relayed at a time, and as many again may wait for their other side; 0
+	// means 1024.
 	MaxPairs int
-	// MaxPairsPerKey bounds those of one key; 0 means 64.
+	// MaxPairsPerKey bounds those of one key, counted for the side that has fewer: a server has one for each of its
+	// clients. 0 means 64.
 	MaxPairsPerKey int
 }
 
@@ -29,23 +32,36 @@ type RelayStats struct {
 	Waiting   int // tokens that one side has shown
 	Active    int // pairs that are relayed
 	Matched   uint64
-	Refused   uint64 // requests beyond a limit
 	Cancelled uint64 // tokens withdrawn, or given up by their side's end
+	Expired   uint64 // tokens that nobody came for, pairs that carried nothing for long, connections without either
+	// Refused counts requests beyond a limit: in all or of one key, and what was ended in favour of others with less.
+	Refused, RefusedKey, Crowded uint64
 }
 
 // RelayServer is a blind relay: it forwards the packets of two streams whose owners show the same token, and
 // can neither read nor change what they carry (blind-relay index.js).
 //
-//	token ── one side asks ──▶ waiting ── the other asks ──▶ active ── a side leaves, unpair ──▶ forgotten
-//	                              └── its side leaves, unpair ──▶ forgotten
+//	token ── one side asks ──▶ waiting ── the other asks ──▶ active ── a side leaves, unpair, 60 s of nothing ──▶ forgotten
+//	                              └── its side leaves, unpair, 20 s ──▶ forgotten
+//
+// What waits is counted for the one that asked, what is active for the side with fewer pairs. When there is no room,
+// the oldest of the fullest address waits no longer, and an active pair ends only in favour of an address that has
+// fewer; otherwise the new one is refused. The sides are told in an unpair message with a reason.
 type RelayServer struct {
 	p      *Peering
 	cfg    RelayConfig
 	server *Server
 	pairs  map[[32]byte]*relayPair
-	perKey map[id.PublicKey]int
+	perKey map[id.PublicKey]*relayKey
 	stats  RelayStats
+
+	idle    *bound.Shares[*relaySession] // open sessions without a pair
+	waiting *bound.Shares[*relayPair]
+	active  *bound.Shares[*relayPair]
 }
+
+// relayKey counts the pairs of a key: those that it is a side of, and those of them that count for it.
+type relayKey struct{ sides, charged int }
 
 // relaySession is one client's connection to the relay.
 type relaySession struct {
@@ -53,12 +69,20 @@ type relaySession struct {
 	key    id.PublicKey
 	conn   *Connection
 	ch     *mux.Channel
-	tokens [][32]byte // pairs this session is a side of, in the order in which they were asked for
+	open   bool                       // the client has proven to be there
+	held   *bound.Item[*relaySession] // while it is open without a pair
+	idle   host.Timer                 // ends it then
+	tokens [][32]byte                 // pairs this session is a side of, in the order in which they were asked for
 }
 
 // relayPair is a token and the sides that have shown it: the non-initiator and the initiator.
 type relayPair struct {
-	sides [2]*relaySide
+	token   [32]byte
+	sides   [2]*relaySide
+	held    *bound.Item[*relayPair]
+	charged id.PublicKey // once active
+	timer   host.Timer
+	carried uint64 // packets until the timer was last due
 }
 
 type relaySide struct {
@@ -75,7 +99,12 @@ func (p *Peering) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, e
 	if cfg.MaxPairsPerKey == 0 {
 		cfg.MaxPairsPerKey = defaultRelayPairsPerKey
 	}
-	r := &RelayServer{p: p, cfg: cfg, pairs: make(map[[32]byte]*relayPair), perKey: make(map[id.PublicKey]int)}
+	r := &RelayServer{
+		p: p, cfg: cfg, pairs: make(map[[32]byte]*relayPair), perKey: make(map[id.PublicKey]*relayKey),
+		idle:    bound.NewShares[*relaySession](maxRelayIdle, bound.Class{}),
+		waiting: bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}),
+		active:  bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}),
+	}
 	sc := ServerConfig{Keys: cfg.Keys, OnConnection: r.accept, KeepLimited: true}
 	if cfg.Admit != nil {
 		sc.Admit = func(remote id.PublicKey, _ *wire.NoisePayload, _ netip.AddrPort) bool { return cfg.Admit(remote) }
@@ -97,6 +126,7 @@ func (r *RelayServer) Close(done func()) { r.server.Close(done) }
 func (r *RelayServer) accept(c *Connection) {
 	s := &relaySession{r: r, key: c.RemotePublicKey(), conn: c}
 	m := mux.New(c)
+	c.OnOpen(s.opened)
 	ch, err := m.Open(mux.ChannelOptions{
 		Protocol: relayProtocol, ID: s.key[:],
 		Messages: []func([]byte){s.receivePair, s.receiveUnpair},
@@ -110,12 +140,50 @@ func (r *RelayServer) accept(c *Connection) {
 		return
 	}
 	s.ch = ch
-	r.stats.Sessions++
+}
+
+// opened counts a session, whose client is at the address now that its packets go to.
+func (s *relaySession) opened() {
+	s.open = true
+	s.r.stats.Sessions++
+	s.idle = s.r.p.host.AfterFunc(relayIdleTime, func() {
+		s.r.stats.Expired++
+		s.conn.Close()
+	})
+	s.rest()
+}
+
+// place is where what the session has is counted.
+func (s *relaySession) place() bound.Place { return bound.At(0, s.conn.RemoteAddr().Addr(), s.key) }
+
+// rest counts a session as one without a pair.
+func (s *relaySession) rest() {
+	var evicted *bound.Item[*relaySession]
+	s.held, evicted = s.r.idle.Add(s, s.place())
+	if evicted != nil {
+		s.r.stats.Crowded++
+		evicted.Value.conn.Destroy(ErrCrowdedOut)
+	}
+}
+
+// take notes that the session is a side of a pair, drop that it is no longer.
+func (s *relaySession) take(token [32]byte) {
+	s.tokens = append(s.tokens, token)
+	s.idle.Stop()
+	s.r.idle.Remove(s.held)
+}
+
+func (s *relaySession) drop(token [32]byte) {
+	s.tokens = slices.DeleteFunc(s.tokens, func(t [32]byte) bool { return t == token })
+	if len(s.tokens) == 0 && s.open {
+		s.idle.Reset(relayIdleTime)
+		s.rest()
+	}
 }
 
 func (s *relaySession) receivePair(b []byte) {
 	m, err := wire.ParseRelayPair(b)
-	if err != nil {
+	if err != nil || !s.open {
 		return
 	}
 	r := s.r
@@ -124,28 +192,76 @@ func (s *relaySession) receivePair(b []byte) {
 		side = 1
 	}
 	pair := r.pairs[m.Token]
-	if pair != nil && pair.sides[side] != nil {
-		return // the first one counts
-	}
-	if r.perKey[s.key] >= r.cfg.MaxPairsPerKey || (pair == nil && len(r.pairs) >= r.cfg.MaxPairs) {
-		r.stats.Refused++
-		return
-	}
-	if pair == nil {
-		pair = &relayPair{}
-		r.pairs[m.Token] = pair
-		r.stats.Waiting++
-	}
-	pair.sides[side] = &relaySide{session: s, remoteID: m.ID}
-	r.perKey[s.key]++
-	s.tokens = append(s.tokens, m.Token)
-	if pair.sides[0] != nil && pair.sides[1] != nil {
-		r.join(m.Token, pair)
+	switch {
+	case pair == nil:
+		r.wait(s, side, m)
+	case pair.sides[side] == nil: // the first one counts
+		r.meet(pair, s, side, m)
 	}
 }
 
+// wait keeps a token for its other side.
+func (r *RelayServer) wait(s *relaySession, side int, m wire.RelayPair) {
+	pair := &relayPair{token: m.Token}
+	r.pairs[m.Token] = pair
+	r.stats.Waiting++
+	r.side(pair, s, side, m)
+	var evicted *bound.Item[*relayPair]
+	pair.held, evicted = r.waiting.Add(pair, s.place())
+	pair.timer = r.p.host.AfterFunc(relayWaitTime, func() {
+		r.stats.Expired++
+		r.end(pair, wire.RelayExpired)
+	})
+	if evicted != nil {
+		r.stats.Crowded++
+		r.end(evicted.Value, wire.RelayFull)
+	}
+}
+
+func (r *RelayServer) side(pair *relayPair, s *relaySession, side int, m wire.RelayPair) {
+	pair.sides[side] = &relaySide{session: s, remoteID: m.ID}
+	k := r.perKey[s.key]
+	if k == nil {
+		k = &relayKey{}
+		r.perKey[s.key] = k
+	}
+	k.sides++
+	s.take(m.Token)
+}
+
+// meet brings the second side of a pair, if there is room.
+func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.RelayPair) {
+	r.side(pair, s, side, m)
+	// The non-initiator, in doubt: the initiator has named this relay, as servers do.
+	counts := pair.sides[0].session
+	if other := pair.sides[1].session; r.perKey[other.key].sides < r.perKey[counts.key].sides {
+		counts = other
+	}
+	place := counts.place()
+	fullest, most := r.active.Fullest(0)
+	switch {
+	case r.perKey[counts.key].charged >= r.cfg.MaxPairsPerKey:
+		r.stats.RefusedKey++
+		r.end(pair, wire.RelayKeyFull)
+		return
+	case r.active.Len() < r.cfg.MaxPairs:
+	case most > r.active.Size(place)+1:
+		r.stats.Crowded++
+		r.end(fullest.Value, wire.RelayFull)
+	default:
+		r.stats.Refused++
+		r.end(pair, wire.RelayFull)
+		return
+	}
+	pair.charged = counts.key
+	r.perKey[counts.key].charged++
+	r.waiting.Remove(pair.held)
+	pair.held, _ = r.active.Add(pair, place)
+	r.join(pair)
+}
+
 // join makes the two legs of a pair and tells both sides where to send.
-func (r *RelayServer) join(token [32]byte, pair *relayPair) {
+func (r *RelayServer) join(pair *relayPair) {
 	r.stats.Waiting--
 	r.stats.Active++
 	r.stats.Matched++
@@ -161,11 +277,25 @@ func (r *RelayServer) join(token [32]byte, pair *relayPair) {
 	}
 	for i, side := range pair.sides {
 		side.leg.RelayTo(pair.sides[1-i].leg)
-		side.leg.OnClose(func(error) { r.forget(token) })
+		side.leg.OnClose(func(error) { r.forget(pair) })
 	}
 	for i, side := range pair.sides {
-		side.session.ch.Send(0, wire.RelayPair{Initiator: i == 1, Token: token, ID: side.leg.ID()}.Append(nil))
+		side.session.ch.Send(0, wire.RelayPair{Initiator: i == 1, Token: pair.token, ID: side.leg.ID()}.Append(nil))
 	}
+	pair.timer.Stop()
+	pair.timer = r.p.host.AfterFunc(relayPairIdle, func() { r.checkTraffic(pair) })
+}
+
+// checkTraffic ends a pair that has carried nothing since the last time.
+func (r *RelayServer) checkTraffic(pair *relayPair) {
+	carried := pair.sides[0].leg.Relayed() + pair.sides[1].leg.Relayed()
+	if carried == pair.carried {
+		r.stats.Expired++
+		r.end(pair, wire.RelayExpired)
+		return
+	}
+	pair.carried = carried
+	pair.timer.Reset(relayPairIdle)
 }
 
 func (s *relaySession) receiveUnpair(b []byte) {
@@ -174,40 +304,62 @@ func (s *relaySession) receiveUnpair(b []byte) {
 		return
 	}
 	s.r.stats.Cancelled++
-	s.r.forget(m.Token)
+	s.r.forget(s.r.pairs[m.Token])
 }
 
 // close withdraws everything the session has asked for.
 func (s *relaySession) close() {
+	if !s.open {
+		return
+	}
+	s.open = false
 	s.r.stats.Sessions--
+	s.r.idle.Remove(s.held)
+	s.idle.Stop()
 	for _, token := range slices.Clone(s.tokens) {
-		if pair := s.r.pairs[token]; pair != nil && (pair.sides[0] == nil || pair.sides[1] == nil) {
+		pair := s.r.pairs[token]
+		if pair.sides[0] == nil || pair.sides[1] == nil {
 			s.r.stats.Cancelled++
 		}
-		s.r.forget(token)
+		s.r.forget(pair)
 	}
 }
 
-// forget ends a pair, whichever state it is in.
-func (r *RelayServer) forget(token [32]byte) {
-	pair := r.pairs[token]
-	if pair == nil {
+// end forgets a pair and tells its sides why.
+func (r *RelayServer) end(pair *relayPair, reason wire.RelayReason) {
+	for _, side := range pair.sides {
+		if side != nil {
+			side.session.ch.Send(1, wire.RelayUnpair{Token: pair.token, Reason: reason}.Append(nil))
+		}
+	}
+	r.forget(pair)
+}
+
+// forget ends a pair, whichever state it is in. Forgetting it again does nothing.
+func (r *RelayServer) forget(pair *relayPair) {
+	if r.pairs[pair.token] != pair {
 		return
 	}
-	delete(r.pairs, token)
-	if pair.sides[0] != nil && pair.sides[1] != nil {
+	delete(r.pairs, pair.token)
+	pair.timer.Stop()
+	if pair.charged != (id.PublicKey{}) {
 		r.stats.Active--
+		r.active.Remove(pair.held)
+		r.perKey[pair.charged].charged--
 	} else {
 		r.stats.Waiting--
+		r.waiting.Remove(pair.held)
 	}
 	for _, side := range pair.sides {
 		if side == nil {
 			continue
 		}
 		s := side.session
-		s.tokens = slices.DeleteFunc(s.tokens, func(t [32]byte) bool { return t == token })
-		if r.perKey[s.key]--; r.perKey[s.key] == 0 {
+		s.drop(pair.token)
+		if k := r.perKey[s.key]; k.sides == 1 {
 			delete(r.perKey, s.key)
+		} else {
+			k.sides--
 		}
 		if side.leg != nil {
 			side.leg.Destroy(nil)

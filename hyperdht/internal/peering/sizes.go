@@ -33,6 +33,10 @@ const Unbounded = -1
 
 // Sizes is Peering.Sizes for a relay.
 func (r *RelayServer) Sizes(tell func(what string, held, most int)) {
-	tell("relayed pairs", len(r.pairs), r.cfg.MaxPairs)
+	tell("relayed pairs", r.active.Len(), r.cfg.MaxPairs)
+	tell("waiting pairs", r.waiting.Len(), r.cfg.MaxPairs)
+	tell("tokens of pairs", len(r.pairs), r.active.Len()+r.waiting.Len())
 	tell("keys with relayed pairs", len(r.perKey), 2*len(r.pairs))
+	tell("clients of the relay", r.stats.Sessions, r.idle.Len()+2*len(r.pairs))
+	tell("clients of the relay without a pair", r.idle.Len(), maxRelayIdle)
 }

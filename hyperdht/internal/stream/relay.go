@@ -34,6 +34,9 @@ func (s *Stream) RelayTo(to *Stream) {
 	to.sources = append(to.sources, s)
 }
 
+// Relayed is how many packets this leg has passed on.
+func (s *Stream) Relayed() uint64 { return s.relayed }
+
 // relay passes a packet on. Nothing is queued: what finds the other leg unconnected is lost, and the
 // ends repair it (spec/udx.md §13).
 func (s *Stream) relay(b []byte) {
@@ -43,6 +46,7 @@ func (s *Stream) relay(b []byte) {
 		s.table.relay = buf
 		udx.PutStreamID(buf, to.RemoteID())
 		s.table.stats.Relayed++
+		s.relayed++
 		to.socket.Send(to.RemoteAddr(), 0, buf)
 	} else {
 		s.table.stats.RelayDropped++

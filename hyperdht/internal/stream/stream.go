@@ -48,6 +48,7 @@ type Stream struct {
 	// Relaying: what this stream receives leaves through target; sources relay into this one.
 	target  *Stream
 	sources []*Stream
+	relayed uint64 // packets passed on to target
 }
 
 // ID is the local id: what the peer puts into its packets.

@@ -47,16 +47,41 @@ func ParseRelayPair(b []byte) (RelayPair, error) {
 
 // RelayUnpair is message 1 of the blind-relay channel:
 //
-//	bitfield flags (0) · fixed32 token
+//	bitfield flags (0) · fixed32 token · uint reason (absent if 0)
+//
+// The reason is ours, and goes from relays to clients, where the JavaScript sends and looks at no such message at all.
 type RelayUnpair struct {
-	Token [32]byte
+	Token  [32]byte
+	Reason RelayReason
 }
 
+// RelayReason says why a relay does not pair, or does no longer.
+type RelayReason uint64
+
+// The reasons. Others are read like RelayUnpaired.
+const (
+	RelayUnpaired RelayReason = 0 // without a reason
+	RelayFull     RelayReason = 1 // it carries as many connections as it may
+	RelayKeyFull  RelayReason = 2 // it carries as many of one key as it may
+	RelayExpired  RelayReason = 3 // nobody came for the token, or nothing was carried for long
+)
+
 // Size is the number of bytes Append appends.
-func (m RelayUnpair) Size() int { return 1 + len(m.Token) }
+func (m RelayUnpair) Size() int {
+	if m.Reason == RelayUnpaired {
+		return 1 + len(m.Token)
+	}
+	return 1 + len(m.Token) + compact.UintSize(uint64(m.Reason))
+}
 
 // Append appends the encoded message.
-func (m RelayUnpair) Append(dst []byte) []byte { return append(append(dst, 0), m.Token[:]...) }
+func (m RelayUnpair) Append(dst []byte) []byte {
+	dst = append(append(dst, 0), m.Token[:]...)
+	if m.Reason == RelayUnpaired {
+		return dst
+	}
+	return compact.AppendUint(dst, uint64(m.Reason))
+}
 
 // ParseRelayUnpair reads message 1 of a blind-relay channel.
 func ParseRelayUnpair(b []byte) (RelayUnpair, error) {
@@ -65,6 +90,12 @@ func ParseRelayUnpair(b []byte) (RelayUnpair, error) {
 	m := RelayUnpair{Token: r.Key()}
 	if err := r.Err(); err != nil {
 		return RelayUnpair{}, err
+	}
+	if r.Len() > 0 {
+		m.Reason = RelayReason(r.Uint())
+		if r.Err() != nil {
+			m.Reason = RelayUnpaired // not ours
+		}
 	}
 	return m, nil
 }
