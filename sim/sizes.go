@@ -18,7 +18,7 @@ var kept = []string{
 	"immutable values", "addresses with refusals", "keys that have shown a secret",
 	// Their streams are counted; how many bytes those hold at a moment differs by kilobytes.
 	"bytes held for unproven peers", "bytes held for one unproven peer", "bytes of answers that one scraper has not read",
-	"bytes sent and not acknowledged",
+	"bytes sent and not acknowledged", "hosts whose requests are counted",
 }
 
 // remains lists what a scraper still has when it is closed: its table.

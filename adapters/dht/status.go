@@ -100,7 +100,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "dht_request_timeouts", Help: "DHT requests that nobody answered.", Value: s.RPC.Requests.Timeouts},
 		{Name: "dht_received_requests", Help: "DHT requests received.", Value: s.RPC.Received.Requests},
 		{Name: "dht_received_responses", Help: "DHT responses received.", Value: s.RPC.Received.Responses},
-		{Name: "dht_dropped_datagrams", Help: "Datagrams that nothing was done with.", Value: s.RPC.Dropped.Unusable + s.RPC.Dropped.Malformed + s.RPC.Dropped.Unexpected + s.RPC.Dropped.Busy},
+		{Name: "dht_dropped_datagrams", Help: "Datagrams that nothing was done with.", Value: s.RPC.Dropped.Unusable + s.RPC.Dropped.Malformed + s.RPC.Dropped.Unexpected + s.RPC.Dropped.Busy + s.RPC.Dropped.Limited},
 		{Name: "connections_opened", Help: "Encrypted connections that found a path.", Value: s.Peering.ConnectionsOpened},
 		{Name: "connections_closed", Help: "Encrypted connections that ended.", Value: s.Peering.ConnectionsClosed},
 		{Name: "connections_broken", Help: "Encrypted connections that ended because their stream made no sense.", Value: s.Peering.ConnectionsBroken},

@@ -54,6 +54,17 @@ func Bounds() []bound.Bound {
 			Reason: "a probe asks a handful",
 		},
 		{
+			Name: "rpc.requestPace", What: "DHT requests that are answered, each with one datagram",
+			Scope: bound.PerSender, Limit: requestPace.Limit(), Policy: bound.DropNew,
+			Reason:  "500 kB per second for a victim whose address is forged; thousands of clients behind one address ask a node ten thousand in some minutes",
+			Counter: "dhtprom_dht_dropped_datagrams_total",
+		},
+		{
+			Name: "rpc.maxPacedHosts", What: "hosts whose requests are counted",
+			Scope: bound.InAll, Limit: bound.Count(maxPacedHosts), Policy: bound.DropOldest,
+			Reason: "none while all together keep to the pace of one",
+		},
+		{
 			Name: "rpc.maxProbeHosts", What: "hosts noted while the firewall is probed",
 			Scope: bound.PerAttempt, Limit: bound.Count(maxProbeHosts), Policy: bound.Ignore,
 			Reason: "the nodes asked are far fewer",

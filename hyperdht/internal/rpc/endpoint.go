@@ -39,6 +39,7 @@ type Endpoint struct {
 	out                             []byte // the answer being built
 	swaps                           int    // buckets being checked
 	stats                           Stats
+	pace                            pace
 
 	tokens   kad.Tokens
 	health   kad.Health
@@ -78,6 +79,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 		drained: h.Now(), lastTick: h.Now(),
 		interfaces: h.Addrs(),
 	}
+	e.pace.init(h.Now())
 	e.adaptive = cfg.Mode == Adaptive
 	e.forcePersistent = cfg.Mode == Persistent
 	if cfg.Firewalled != nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/ports/bound"
 )
 
 // Fixed by the protocol, or what the other nodes do.
@@ -101,4 +102,10 @@ const (
 	fewFormer = 4
 	// fewNodes known are too few to rely on: a NAT takes up to five answers to tell.
 	fewNodes = 8
+	// maxPacedHosts bounds the hosts whose requests are counted; the one that was heard the longest ago is forgotten.
+	maxPacedHosts = 4096
 )
+
+// requestPace is how many requests of one host are answered: 500 kB per second of the longest answers. Thousands of clients
+// behind one address that start at the same time ask each node of a private DHT ten thousand requests in some minutes.
+var requestPace = bound.Pace{Burst: 4096, Every: time.Second / 512}

@@ -37,6 +37,10 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 	}
 	switch {
 	case wire.IsRequest(b):
+		if !e.pace.allows(e.h.Now(), from.Addr()) {
+			e.stats.Dropped.Limited++
+			return
+		}
 		m, err := wire.ParseRequest(b)
 		if err != nil {
 			e.stats.Dropped.Malformed++

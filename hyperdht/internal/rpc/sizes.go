@@ -8,6 +8,7 @@ func (e *Endpoint) Sizes(tell func(what string, held, most int)) {
 	tell("deadlines of requests", len(e.calls.deadlines), e.calls.n)
 	tell("requests that wait", len(e.queue), maxCalls) // some of them have been given up meanwhile
 	tell("delayed answers", len(e.delayed), maxDelayedPings)
+	tell("hosts whose requests are counted", e.pace.len(e.h.Now()), maxPacedHosts)
 	tell("nodes in the table", e.table.Len(), 256*kad.K)
 	tell("nodes", e.nodes.Len(), e.table.Len())
 	tell("nodes without an id", len(e.unnamed), max(1, len(e.cfg.Bootstrap)))

@@ -18,6 +18,7 @@ type Stats struct {
 		Malformed  uint64
 		Unexpected uint64 // responses that nobody waits for
 		Busy       uint64 // delayed pings above our limit
+		Limited    uint64 // requests of a host beyond its pace
 	}
 }
 
