@@ -64,7 +64,7 @@ func (k *checker) bounded(m *machine, peers int) {
 	if m.foe {
 		return
 	}
-	peers += max(holdsOf(m, "links that have yet to open"), 0)
+	peers += max(holdsOf(m, "callers"), 0)
 	over := func(what string, held, most int) {
 		if held > most && !k.over[m.name+what] {
 			k.over[m.name+what] = true
