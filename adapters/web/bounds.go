@@ -13,6 +13,17 @@ func Bounds() []bound.Bound {
 			Reason: "most of them wait and hold nothing; thousands of dead clients must not keep the living from being scraped",
 		},
 		{
+			Name: "web.maxHeld", What: "metrics that callers of scrapes have yet to read",
+			Scope: bound.InAll, Limit: bound.Bytes(maxHeld), Policy: bound.AnswerFail,
+			Reason:  "sixteen of the largest pages; callers that read slowly must not hold more",
+			Counter: "dhtprom_scrapes_unread_total",
+		},
+		{
+			Name: "web.readTime", What: "time to read an answer, beyond that of the scrape",
+			Scope: bound.PerAttempt, Limit: bound.Time(readTime), Policy: bound.End,
+			Reason: "Prometheus gives up at the end of the scrape itself",
+		},
+		{
 			Name: "web.maxPages", What: "requests for other pages under way",
 			Scope: bound.InAll, Limit: bound.Count(maxPages), Policy: bound.AnswerFail,
 			Reason: "people and probes",

@@ -94,7 +94,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 		line(w, code, reason)
 		return
 	}
-	writeMetrics(w, r, res.body)
+	h.write(w, r, res.body, within)
 }
 
 // request asks on the loop, and hangs up there when the caller hangs up here.

@@ -99,6 +99,11 @@ const (
 	maxScrapes = 2 * domain.MaxEntries
 	// maxPages bounds requests to the other pages.
 	maxPages = 64
+	// maxHeld bounds the metrics that callers have yet to read, in bytes: sixteen of the largest pages, or thousands of usual
+	// ones, and as much again for compression.
+	maxHeld = 256 << 20
+	// readTime is how long a caller may take to read an answer, beyond the time of the scrape.
+	readTime = 30 * time.Second
 )
 
 // Handler serves all paths.
@@ -113,6 +118,8 @@ type Handler struct {
 	measured histograms
 	scrapes  chan struct{} // a token per scrape under way
 	pages    chan struct{} // likewise
+	held     held
+	unread   atomic.Uint64 // answers withheld because of it
 	loaded   atomic.Bool   // Scraper.Loaded was true once, and stays so
 }
 
@@ -132,7 +139,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{}, measured: newHistograms(),
-		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages),
+		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages), held: held{limit: maxHeld},
 	}
 	if cfg.ExternalURL != nil {
 		h.linkPrefix = cleanPrefix(cfg.ExternalURL.Path)

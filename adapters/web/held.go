@@ -1,0 +1,45 @@
+package web
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// held counts the metrics that wait to be read by the callers of scrapes, in bytes.
+type held struct {
+	limit int64
+	bytes atomic.Int64
+}
+
+// take counts n bytes more and reports whether there is room for them. A page in full is always let in where nothing is held.
+func (m *held) take(n int) bool {
+	for {
+		now := m.bytes.Load()
+		if now > 0 && now+int64(n) > m.limit {
+			return false
+		}
+		if m.bytes.CompareAndSwap(now, now+int64(n)) {
+			return true
+		}
+	}
+}
+
+func (m *held) release(n int) { m.bytes.Add(-int64(n)) }
+
+// write answers a scrape with metrics, unless callers that read slowly hold too much already. A caller has readTime
+// beyond the time that it gave the scrape; Prometheus itself gives up at the end of that.
+func (h *Handler) write(w http.ResponseWriter, r *http.Request, body []byte, within time.Duration) {
+	n := len(body)
+	if !h.held.take(n) {
+		h.unread.Add(1)
+		line(w, http.StatusServiceUnavailable, "Too many metrics wait to be read by others")
+		return
+	}
+	defer h.held.release(n)
+	out := http.NewResponseController(w)
+	if out.SetWriteDeadline(time.Now().Add(within+readTime)) == nil {
+		defer out.SetWriteDeadline(time.Time{}) // the next request on the connection has a time of its own
+	}
+	writeMetrics(w, r, body)
+}
