@@ -49,7 +49,7 @@ var rules = []rule{
 	{"hyperdht/internal/rpc", "hyperdht/compact hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat ports/host ports/bound", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
 	{"hyperdht/internal/peering", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "golang.org/x/crypto", "rank 3: where the DHT, streams and encryption become connections"},
 	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* ports/host ports/bound", "", "rank 4: the face of a node on the loop; channels over its connections are somebody else's"},
-	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
+	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
 	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host ports/bound ports/bridge", "", "rank 5: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.

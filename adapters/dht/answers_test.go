@@ -14,37 +14,6 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// mute is a connection whose other side acknowledges everything and says nothing.
-type mute struct {
-	onOpen  func()
-	onClose func(error)
-	ended   bool
-}
-
-func (c *mute) Send([]byte) bool              { return true }
-func (c *mute) End()                          {}
-func (c *mute) Close()                        { c.Destroy(nil) }
-func (c *mute) Pause()                        {}
-func (c *mute) Resume()                       {}
-func (c *mute) OnStart(func())                {}
-func (c *mute) OnOpen(f func())               { c.onOpen = f }
-func (c *mute) OnMessage(func([]byte))        {}
-func (c *mute) OnDrain(func())                {}
-func (c *mute) OnEnd(func())                  {}
-func (c *mute) OnClose(f func(error))         { c.onClose = f }
-func (c *mute) HandshakeHash() [64]byte       { return [64]byte{1} }
-func (c *mute) RemotePublicKey() id.PublicKey { return id.PublicKey{} }
-func (c *mute) RemoteAddr() netip.AddrPort    { return netip.AddrPort{} }
-func (c *mute) Path() hyperdht.Path           { return hyperdht.PathDirect }
-func (c *mute) Trust()                        {}
-func (c *mute) Unsent() int                   { return 0 }
-func (c *mute) Destroy(err error) {
-	if !c.ended {
-		c.ended = true
-		c.onClose(err)
-	}
-}
-
 // readers are connections of scrapers to one client, without a network: what is sent counts until the test says it was read.
 type readers struct {
 	loop    *portstest.Loop

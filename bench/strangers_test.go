@@ -1,0 +1,261 @@
+package bench
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/forge"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+var attackTime = flag.Duration("attack", time.Second, "how long TestStrangersCostLittle plays each attack")
+
+// callerPace is how often a caller sends 1 KiB: together 13 MB per second, which floods nothing by itself.
+const callerPace = 10 * time.Millisecond
+
+// maxAbove is how much the heap may grow under any attack, in bytes.
+const maxAbove = 64 << 20
+
+// TestStrangersCostLittle plays attacks on a scraper over real sockets, and prints what each of them costs as a table:
+//
+//	go test ./bench -run Strangers -v -attack 30s
+//
+// It judges memory. What scrapes and registrations come through depends on the machine, and is printed.
+func TestStrangersCostLittle(t *testing.T) {
+	w := newSiege(t)
+	rows := []string{"| attack | registrations | scrapes | heap above base |", "|---|---|---|---|"}
+	for _, a := range []struct {
+		name string
+		play func(stop <-chan struct{})
+	}{
+		{"none", func(<-chan struct{}) {}},
+		{"66,000 datagrams of garbage per second", w.garbage},
+		{"128 connections, each with the beginning of a 16 MiB message", func(stop <-chan struct{}) { w.callers(128, w.beginning, stop) }},
+		{"128 connections that send nonsense", func(stop <-chan struct{}) { w.callers(128, w.nonsense, stop) }},
+	} {
+		t.Run(a.name, func(t *testing.T) {
+			stop := make(chan struct{})
+			var attackers sync.WaitGroup
+			attackers.Go(func() { a.play(stop) })
+			r := w.watch(*attackTime)
+			close(stop)
+			attackers.Wait()
+			rows = append(rows, fmt.Sprintf("| %s | %d of %d | %d of %d | %.1f MB |", a.name, r.registered, r.tried, r.scraped, r.asked, float64(r.above)/1e6))
+			if r.above > maxAbove {
+				t.Errorf("the heap grows by %d MB", r.above>>20)
+			}
+		})
+	}
+	t.Log("\n" + strings.Join(rows, "\n"))
+}
+
+// siege is a scraper with clients on a private DHT.
+type siege struct {
+	t       *testing.T
+	dht     *dhtprom.PrivateDHT
+	scraper *dhtprom.Scraper
+	key     id.PublicKey
+	at      *net.UDPAddr
+	secret  domain.Secret
+	base    uint64
+	guests  int
+}
+
+const siegeClients = 8
+
+func newSiege(t *testing.T) *siege {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	t.Cleanup(cancel)
+	dht, err := dhtprom.NewPrivateDHT(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dht.Close() })
+	secret, err := domain.SecretFromBytes([]byte(strings.Repeat("s", domain.KeySize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &siege{t: t, dht: dht, secret: secret}
+	cfg, err := dht.NodeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.at = net.UDPAddrFromAddrPort(cfg.Listen)
+	n, err := dhtprom.NewNode(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	if w.scraper, err = n.StartScraper(context.Background(), dhtprom.ScraperConfig{Seed: domain.SeedFrom([32]byte{3}), Secrets: []domain.Secret{secret}}); err != nil {
+		t.Fatal(err)
+	}
+	w.key = id.PublicKey(w.scraper.PublicKey())
+	for i := range siegeClients {
+		ok, end := w.register(ctx, fmt.Sprint("client-", i))
+		t.Cleanup(end)
+		if !ok {
+			t.Fatal("a client cannot register")
+		}
+	}
+	w.watch(500 * time.Millisecond)
+	w.base = heap()
+	return w
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// register starts a client on a node of its own and reports whether it was registered in time. end closes it.
+func (w *siege) register(ctx context.Context, alias string) (ok bool, end func()) {
+	cfg, err := w.dht.NodeConfig()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n, err := dhtprom.NewNode(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	end = func() { _ = n.Close() }
+	c, err := n.StartClient(ctx, dhtprom.ClientConfig{
+		Scrapers: []app.ClientScraper{{Key: w.scraper.PublicKey(), Secret: w.secret}}, Alias: alias,
+		Func: func(context.Context) (string, error) { return strings.Repeat("up 1\n", 1000), nil },
+	})
+	return err == nil && c.Registered(ctx) == nil, end
+}
+
+// seen is what honest peers achieved meanwhile.
+type seen struct {
+	tried, registered, asked, scraped int
+	above                             int64
+}
+
+// watch scrapes all clients and registers new ones for a while.
+func (w *siege) watch(d time.Duration) (r seen) {
+	end := time.Now().Add(d)
+	for time.Now().Before(end) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		for i := range siegeClients {
+			r.asked++
+			if _, err := w.scraper.Scrape(ctx, fmt.Sprint("client-", i)); err == nil {
+				r.scraped++
+			}
+		}
+		r.tried++
+		w.guests++
+		ok, endGuest := w.register(ctx, fmt.Sprint("guest-", w.guests))
+		if ok {
+			r.registered++
+		}
+		endGuest()
+		cancel()
+		r.above = max(r.above, int64(heap())-int64(w.base))
+	}
+	return r
+}
+
+// socket is an attacker's, at an address of its own.
+func (w *siege) socket() *net.UDPConn {
+	local := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.2:0"))
+	c, err := net.DialUDP("udp4", local, w.at)
+	if err != nil {
+		c, err = net.DialUDP("udp4", nil, w.at) // where loopback is one address
+	}
+	if err != nil {
+		w.t.Error(err)
+		return nil
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// garbage sends datagrams that mean nothing, 66 each millisecond.
+func (w *siege) garbage(stop <-chan struct{}) {
+	c := w.socket()
+	random := rand.NewChaCha8([32]byte{1})
+	b := make([]byte, 1200)
+	each := time.NewTicker(time.Millisecond)
+	defer each.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-each.C:
+		}
+		for range 66 {
+			random.Read(b[:32])
+			_, _ = c.Write(b[:32+random.Uint64()%1100])
+		}
+	}
+}
+
+// callers has n strangers shake hands, and do something with their connections until the attack ends.
+func (w *siege) callers(n int, do func(*forge.Caller) (head []byte, zeros int), stop <-chan struct{}) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			c := w.socket()
+			random := rand.NewChaCha8([32]byte{2, byte(i)})
+			caller, err := forge.NewCaller(w.key, random)
+			if err != nil {
+				w.t.Error(err)
+				return
+			}
+			to := w.at.AddrPort()
+			_, _ = c.Write(caller.Handshake().Append(nil, to, uint16(i)))
+			go func() { <-stop; _ = c.Close() }()
+			b := make([]byte, 2048)
+			for {
+				n, err := c.Read(b)
+				if err != nil {
+					return
+				}
+				if caller.Answer(b[:n]) == nil {
+					break
+				}
+			}
+			head, zeros := do(caller)
+			pace := time.NewTicker(callerPace)
+			defer pace.Stop()
+			for chunk := head; ; chunk = nothing[:min(zeros, len(nothing))] {
+				for _, p := range caller.Packets(chunk) {
+					_, _ = c.Write(p)
+				}
+				if zeros -= len(chunk); zeros <= 0 {
+					break
+				}
+				<-pace.C
+			}
+			<-stop
+		})
+	}
+	all.Wait()
+}
+
+// nothing is what messages of attackers are made of.
+var nothing [1024]byte
+
+// beginning is the length of a message of 16 MiB and a part of it.
+func (w *siege) beginning(c *forge.Caller) (head []byte, zeros int) {
+	return append(c.Open(), 0xff, 0xff, 0xff), 2 << 20
+}
+
+// nonsense is a message that was not encrypted.
+func (w *siege) nonsense(c *forge.Caller) (head []byte, zeros int) {
+	return append(c.Open(), 100, 0, 0), 100
+}
