@@ -5,9 +5,9 @@
 //	go run ./sim/cmd/fuzz -for 0                       the kept inputs only
 //	go run ./sim/cmd/fuzz -replay hyperdht/internal/udx.FuzzPair/771e938e4458e983
 //
-// First it runs every target on its seeds and on the inputs that are kept in testdata/fuzz beside it. Then it fuzzes
-// for the time given: targets of machines get more of it than targets of parsers. What it finds on the way that is no
-// fault is kept in the build cache, and the next run goes on from there.
+// Each target has a turn. It is run on its seeds and on the inputs that are kept in testdata/fuzz beside it, and then
+// fuzzed: targets of machines for longer than targets of parsers. Where the time is too short for all, other targets
+// have it in the next run. What reaches something new is kept in the build cache, and the next run goes on from there.
 //
 // It compiles the code under test with a call of cost.Step in each function and each loop, so that targets can hold
 // steps against their bound (package internal/cost). Replay an input with this command, therefore: under go test, a
@@ -28,7 +28,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +86,9 @@ func parse(args []string, errs io.Writer) (*settings, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
+	if s.time != 0 && s.time < leastTurn*time.Second {
+		return nil, fmt.Errorf("-for=%v: want at least %d s, or 0", s.time, leastTurn)
+	}
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
@@ -139,51 +141,41 @@ func (s *settings) run(out io.Writer) error {
 	}
 	b := &binaries{root: root, dir: dir, cache: filepath.Join(cache, "fuzz"), overlay: overlay}
 
-	began := time.Now()
+	// Where the time is too short for all, the minute decides which targets get it.
+	turns := schedule(targets, int(s.time.Seconds()), int(time.Now().Unix()/60))
+	if s.replay != "" || s.time == 0 {
+		turns = turns[:0]
+		for _, t := range targets {
+			turns = append(turns, turn{t, 0})
+		}
+	}
 	var found findings
-	keep := func(f *finding, err error) error {
+	built := ""
+	for _, t := range turns {
+		if t.pkg != built {
+			if err := b.build(t.pkg); err != nil {
+				return err
+			}
+			built = t.pkg
+		}
+		line := "kept inputs run"
+		f, err := b.replay(t.target, s.replay)
+		if f == nil && err == nil && t.time > 0 {
+			f, line, err = b.fuzz(t, s.parallel)
+		}
+		if err != nil {
+			return fmt.Errorf("%v: %w", t.target, err)
+		}
+		fmt.Fprintf(out, "%-50s %4d s  %s\n", t.target, t.time, line)
 		if f != nil {
 			fmt.Fprintln(out, f)
 			found = append(found, f.summary())
-		}
-		return err
-	}
-	packages := packagesOf(targets)
-	for _, pkg := range packages {
-		if err := b.build(pkg); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(out, "%d targets in %d packages built in %.0f s\n", len(targets), len(packages), time.Since(began).Seconds())
-	began = time.Now()
-	for _, t := range targets {
-		if err := keep(b.replay(t, s.replay)); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(out, "kept inputs run in %.0f s\n", time.Since(began).Seconds())
-	if s.replay == "" {
-		// Where the time is too short for all, the hour decides who gets it.
-		for _, turn := range schedule(targets, int(s.time.Seconds()), int(time.Now().Unix()/60)) {
-			f, line, err := b.fuzz(turn, s.parallel)
-			fmt.Fprintf(out, "%-50s %4d s  %s\n", turn.target, turn.time, line)
-			if err := keep(f, err); err != nil {
-				return err
-			}
 		}
 	}
 	if len(found) > 0 {
 		return found
 	}
 	return nil
-}
-
-func packagesOf(targets []target) []string {
-	var all []string
-	for _, t := range targets {
-		all = append(all, t.pkg)
-	}
-	return slices.Compact(all)
 }
 
 // goOutput runs the go command and returns the line that it prints.
@@ -271,7 +263,7 @@ func exited(err error) error {
 
 var (
 	// outOfTime is how package testing fails a target that did nothing wrong, when the time is over while it starts a
-	// worker or waits for one (golang.org/issue/48591).
+	// worker or waits for one (golang.org/issue/75804, mended in Go 1.27).
 	outOfTime = regexp.MustCompile(`--- FAIL: \w+ \(.*\)\n\s*context deadline exceeded\n\s*FAIL`)
 	written   = regexp.MustCompile(`(?m)^\s*Failing input written to testdata/fuzz/\w+/(\S+)`)
 	progress  = regexp.MustCompile(`fuzz: elapsed: .*execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)`)
