@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type attackedWorld struct {
 	meter   *cost.Meter
 	// Datagrams that were delivered, sent, and sent since the last delivery began.
 	delivered, total, sent int
+	paths                  []hyperdht.Path // of the connection, before and after the ends can reach each other
 }
 
 // arrival is a datagram at a socket.
@@ -256,9 +258,11 @@ func (w *attackedWorld) play() {
 		c.Send(make([]byte, 20_000))
 	})
 	w.net.Run(4 * time.Second)
+	w.paths = append(w.paths, c.Path())
 	w.net.Unblock(sh, ch)
 	w.net.Unblock(ch, sh)
 	w.net.Run(6 * time.Second)
+	w.paths = append(w.paths, c.Path())
 	ch.Do(c.End)
 	w.net.Run(time.Second)
 
@@ -309,6 +313,23 @@ func (w *attackedWorld) echoes(h *simnet.Host, n *hyperdht.Node) bool {
 	return got
 }
 
+func playAttacked(t *testing.T, program []byte) *attackedWorld {
+	net := simnet.New(simnet.Config{Seed: 1, Scribble: true, Link: simnet.Link{Delay: 10 * time.Millisecond, Spread: 5 * time.Millisecond}})
+	w := &attackedWorld{world: &world{t: t, net: net}, program: program}
+	w.meter = cost.Start(t, nodeWork)
+	defer w.meter.Stop()
+	w.play()
+	return w
+}
+
+// An attack on a story that goes nowhere finds nothing.
+func TestStoryOfFuzzNodeIsRelayedAndThenDirect(t *testing.T) {
+	want := []hyperdht.Path{hyperdht.PathRelayed, hyperdht.PathPunched}
+	if w := playAttacked(t, nil); !slices.Equal(w.paths, want) || w.delivered < 500 {
+		t.Errorf("the paths are %v, want %v; %d datagrams", w.paths, want, w.delivered)
+	}
+}
+
 // FuzzNode lets a program change, repeat, delay, lose and make up the datagrams of a whole run of four nodes: joining,
 // announcing, handshake, relay, hole punching, stream. No node may panic, do or send more than a datagram is worth, hold
 // more than its bounds or stay unusable.
@@ -321,11 +342,7 @@ func FuzzNode(f *testing.F) {
 		if len(program) > 2048 {
 			return
 		}
-		net := simnet.New(simnet.Config{Seed: 1, Scribble: true, Link: simnet.Link{Delay: 10 * time.Millisecond, Spread: 5 * time.Millisecond}})
-		w := &attackedWorld{world: &world{t: t, net: net}, program: program}
-		w.meter = cost.Start(t, nodeWork)
-		defer w.meter.Stop()
-		w.play()
+		w := playAttacked(t, program)
 		if w.total > 4000+4*w.delivered {
 			t.Errorf("%d datagrams were sent, and %d delivered", w.total, w.delivered)
 		}
