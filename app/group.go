@@ -97,6 +97,23 @@ func (cfg GroupConfig) Check() error {
 // Clients are the members, in the order configured.
 func (g *Group) Clients() []*Client { return g.clients }
 
+// SetSecrets takes over the secrets of scrapers that the clients serve, by key, and registers again where one is another
+// than before. It returns how many are. Scrapers that are not served are left out.
+func (g *Group) SetSecrets(scrapers []ClientScraper) (changed int) {
+	for _, s := range scrapers {
+		other := false
+		for _, c := range g.clients {
+			if k := c.scraper(s.Key); k != nil && !s.Secret.IsZero() && k.registrar.setSecret(s.Secret) {
+				other = true
+			}
+		}
+		if other {
+			changed++
+		}
+	}
+	return changed
+}
+
 // Start makes all of them listen, a few at a time. done is called when all do, or with the first error; then the group
 // should be closed. Registrations go on by themselves, as Client.Start says.
 func (g *Group) Start(done func(error)) {

@@ -317,3 +317,27 @@ func TestScrapersOfAClientAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestGroupRegistersAgainWithAnotherSecret(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	g := w.startGroup("a", "b")
+	w.loop.Advance(time.Second)
+	other := domain.SecretFrom([32]byte{9})
+	w.loop.Turn(func() {
+		if n := g.SetSecrets([]app.ClientScraper{{Key: pair(1).Public, Secret: secret}, {Key: pair(77).Public, Secret: other}}); n != 0 {
+			t.Errorf("the same secret: %d changed", n)
+		}
+		if err := w.scraper.SetSecrets([]domain.Secret{other}); err != nil {
+			t.Error(err)
+		}
+		if n := g.SetSecrets([]app.ClientScraper{{Key: pair(1).Public, Secret: other}}); n != 1 {
+			t.Errorf("another secret: %d changed", n)
+		}
+	})
+	before := w.scraper.Stats().Registrations
+	w.loop.Advance(3 * time.Second)
+	if n := w.scraper.Stats().Registrations - before; n != 2 || w.scraper.Stats().Rejected[domain.ReasonUnauthorised] != 0 {
+		t.Errorf("%d registrations with the new secret", n)
+	}
+}

@@ -84,6 +84,16 @@ func (g *registrar) again() {
 	g.timer = g.host.AfterFunc(wait, g.attempt)
 }
 
+// setSecret sets the secret of the next registrations, and of the goodbye. It reports whether it is another one.
+func (g *registrar) setSecret(secret domain.Secret) bool {
+	if domain.Accepts([]domain.Secret{g.request.Secret}, secret) {
+		return false
+	}
+	g.request.Secret = secret
+	g.again()
+	return true
+}
+
 // drawEarlier is how much before its time a registration is renewed. Clients that once registered together, because
 // the power or their scraper came back, would do so together for ever.
 func (g *registrar) drawEarlier() time.Duration {

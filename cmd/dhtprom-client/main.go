@@ -48,6 +48,7 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 			_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", c.PublicKey(), c.Alias(), s.Key)
 		}
 	}
+	cli.OnHangUp(ctx, func() { reload(f, cfg, p.group, p, log) })
 	return p.Run(ctx)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
@@ -31,6 +32,7 @@ func bootstrap(ctx context.Context, cfg bootstrapConfig, stdout io.Writer, log *
 	}
 	_, _ = fmt.Fprintf(stdout, "A private DHT of %d nodes. Start scrapers and clients with\n\n  %s\n\n", cfg.nodes, flags)
 	log.Info("Running DHT nodes", "bootstrap", first.String(), "nodes", cfg.nodes)
+	cli.OnHangUp(ctx, func() { log.Info("Nothing to reload") })
 	<-ctx.Done()
 	log.Info("Stopping")
 	return stopNodes(h, nodes)

@@ -53,6 +53,7 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 	cfg.storage, cfg.targetsFile = folder, filepath.Join(folder, "targets.json")
 	cfg.bootstrap = []string{netip.AddrPortFrom(loopback, uint16(port)).String()}
 	cfg.listen = netip.AddrPortFrom(loopback, 0)
+	cfg.fixedSecrets = true
 	id := identity{keys: domain.KeyPairFromSeed(keyfile.NewSeed()), secrets: []domain.Secret{keyfile.NewSecret()}}
 	p, stop, err := newProgram(cfg, id, log, machine.DHT)
 	if err != nil {

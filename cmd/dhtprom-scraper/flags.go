@@ -35,11 +35,13 @@ type runConfig struct {
 	relays      []domain.PublicKey
 	seedFile    string
 	secretFiles []string
-	expiry      time.Duration
-	check       time.Duration
-	proof       bool
-	pin         bool
-	targetsFile string
+	// fixedSecrets means that the secrets are in no file.
+	fixedSecrets bool
+	expiry       time.Duration
+	check        time.Duration
+	proof        bool
+	pin          bool
+	targetsFile  string
 
 	external   *url.URL // nil: as the caller says
 	prefix     *string  // nil: the external URL's path

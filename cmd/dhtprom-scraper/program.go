@@ -9,11 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -73,9 +70,7 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger)
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	defer signal.Stop(hangUps)
+	cli.OnHangUp(ctx, func() { _ = p.reload.run() }) // which says what went wrong
 	if err := p.listen(); err != nil {
 		return errors.Join(err, p.Close())
 	}
@@ -92,16 +87,12 @@ func (p *program) Run(ctx context.Context) error {
 			}
 		})
 	})
-	for {
-		select {
-		case <-hangUps:
-			_ = p.reload.run() // which says what went wrong
-		case <-ctx.Done():
-			p.log.Info("Stopping")
-			return p.Close()
-		case err := <-failed:
-			return errors.Join(err, p.Close())
-		}
+	select {
+	case <-ctx.Done():
+		p.log.Info("Stopping")
+		return p.Close()
+	case err := <-failed:
+		return errors.Join(err, p.Close())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -65,6 +66,7 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 		})
 		return s
 	}
+	cli.OnHangUp(ctx, func() { log.Info("Nothing to reload") })
 	report := time.NewTicker(relayReport)
 	defer report.Stop()
 	var last relayStats

@@ -43,6 +43,10 @@ func newReloader(h *udp.Host, s *app.Scraper, cfg runConfig, log *slog.Logger) *
 func (r *reloader) run() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.cfg.fixedSecrets {
+		r.log.Info("Nothing to reload")
+		return nil
+	}
 	secrets, _, err := loadSecrets(r.cfg, r.log)
 	if err == nil {
 		_, err = machine.On(r.host, func() (struct{}, error) { return struct{}{}, r.scraper.SetSecrets(secrets) })

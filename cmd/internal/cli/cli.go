@@ -122,11 +122,29 @@ func giveTwins(c *kingpin.CmdClause, m *kingpin.CmdModel) {
 	}
 }
 
-// Main runs a program to its end, with a context that SIGINT and SIGTERM end. A second signal ends the process at
-// once.
+// OnHangUp calls f for each SIGHUP, one at a time, until ctx ends.
+func OnHangUp(ctx context.Context, f func()) {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangUps)
+		for {
+			select {
+			case <-hangUps:
+				f()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// Main runs a program to its end, with a context that SIGINT and SIGTERM end. A second one of them ends the process at
+// once. Other signals that would end it are survived, before, during and after the stop: see OnHangUp.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	signal.Notify(make(chan os.Signal, 1), survived...) // a channel that is full drops what comes
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
