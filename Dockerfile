@@ -19,7 +19,8 @@ COPY --from=build /out/dhtprom-scraper /out/dhtprom-client /
 COPY --from=build --chown=65534:65534 /out/data /var/lib/dhtprom
 USER 65534:65534
 VOLUME /var/lib/dhtprom
-# In a container the loopback interface is the container's own, so this is no wider than what is published of it.
-ENV DHTPROM_STORAGE_PATH=/var/lib/dhtprom DHTPROM_WEB_LISTEN_ADDRESS=:30000
+# In a container the loopback interface is the container's own, so this is no wider than what is published of it. Only the
+# scraper reads it: a client on the host's network would listen on all of the host's interfaces.
+ENV DHTPROM_STORAGE_PATH=/var/lib/dhtprom DHTPROM_SCRAPER_WEB_LISTEN_ADDRESS=:30000
 EXPOSE 30000/tcp
 ENTRYPOINT ["/dhtprom-scraper"]

@@ -54,7 +54,8 @@ type Scraper struct {
 	secret  domain.Secret
 	log     *slog.Logger
 
-	timeout time.Duration
+	timeout time.Duration // of a scrape whose caller sets none; 0 for the default
+	expiry  time.Duration // of an alias; likewise
 
 	release func() // closes the store, if nothing else has
 	cancel  func() // lets go of the context
@@ -85,7 +86,7 @@ func (n *Node) StartScraper(ctx context.Context, cfg ScraperConfig) (*Scraper, e
 	if cfg.TargetsFile != "" {
 		acfg.Targets = targets.New(n.host, cfg.TargetsFile)
 	}
-	s := &Scraper{node: n, log: cfg.Logger, timeout: cfg.RequestTimeout, release: func() {}, done: make(chan struct{})}
+	s := &Scraper{node: n, log: cfg.Logger, timeout: cfg.RequestTimeout, expiry: cfg.Expiry, release: func() {}, done: make(chan struct{})}
 	if n.isClosed() {
 		return nil, ErrClosed
 	}
@@ -181,7 +182,7 @@ func (s *Scraper) HandlerWith(cfg HandlerConfig) (http.Handler, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	c := web.Config{
-		Loop: s.node.host, Scraper: s.scraper, Log: log, ScrapeTimeout: s.timeout, Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL,
+		Loop: s.node.host, Scraper: s.scraper, Log: log, ScrapeTimeout: s.timeout, Expiry: s.expiry, Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL,
 	}
 	if cfg.RoutePrefix != "" {
 		c.RoutePrefix = &cfg.RoutePrefix

@@ -24,6 +24,7 @@ var (
 	descConnected     = desc("target_connected", "Whether there is an open connection to the alias's client.", "alias")
 	descSeen          = desc("target_last_seen_timestamp_seconds", "When the alias's client last registered or was last scraped.", "alias")
 	descExpires       = desc("target_expires_timestamp_seconds", "When the alias expires unless it is registered again.", "alias")
+	descExpiry        = desc("alias_expiry_seconds", "How long an alias lives without being registered again.")
 	descDuration      = desc("target_last_scrape_duration_seconds", "How long the last scrape of the alias took.", "alias")
 	descBytes         = desc("target_last_scrape_bytes", "Size of the metrics in the last scrape of the alias.", "alias")
 	descScrapes       = desc("proxied_scrapes_total", "Scrapes of aliases, failed ones included.")
@@ -100,6 +101,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	gauge(descReady, truth(snap.ready))
+	gauge(descExpiry, c.h.cfg.Expiry.Seconds())
 	if snap.loaded { // an incomplete table would look like lost aliases
 		gauge(descAliases, float64(len(snap.aliases)))
 		gauge(descPins, float64(snap.pins))

@@ -65,6 +65,8 @@ type Config struct {
 	Log     *slog.Logger
 	// ScrapeTimeout bounds scrapes whose caller does not say how long it waits. 5 s by default.
 	ScrapeTimeout time.Duration
+	// Expiry is how long an alias lives without being registered again, as the scraper was told. 3 h by default.
+	Expiry time.Duration
 	// Collectors are more metrics for /metrics: process, Go runtime, build.
 	Collectors []prometheus.Collector
 	Version    string
@@ -127,6 +129,9 @@ type Handler struct {
 func New(cfg Config) (*Handler, error) {
 	if cfg.ScrapeTimeout <= 0 {
 		cfg.ScrapeTimeout = domain.DefaultRequestTimeout
+	}
+	if cfg.Expiry <= 0 {
+		cfg.Expiry = domain.DefaultExpiry
 	}
 	if cfg.TelemetryPath == "" {
 		cfg.TelemetryPath = "/metrics"

@@ -564,7 +564,7 @@ func TestOwnMetricsFollowTheConventions(t *testing.T) {
 	for _, want := range []string{
 		`dhtprom_holepunch_results_total{kind="random",result="won"} 3`, `dhtprom_connections{path="punched"} 0`, "dhtprom_pinned_aliases 0",
 		`dhtprom_registration_connections_denied_total{limit="address"} 0`,
-		"dhtprom_aliases 3", `dhtprom_sessions{state="open"} 2`, `dhtprom_sessions{state="connecting"} 0`, `dhtprom_connections{path="direct"} 1`,
+		"dhtprom_alias_expiry_seconds 10800", "dhtprom_aliases 3", `dhtprom_sessions{state="open"} 2`, `dhtprom_sessions{state="connecting"} 0`, `dhtprom_connections{path="direct"} 1`,
 		`dhtprom_target_connected{alias="a:b/<c>"} 1`, `dhtprom_target_connected{alias="down"} 0`,
 		`dhtprom_target_last_scrape_duration_seconds{alias="a:b/<c>"} 0.25`, "dhtprom_proxied_scrapes_total 7",
 		`dhtprom_proxied_scrapes_failed_total{reason="timeout"} 3`, `dhtprom_registrations_rejected_total{reason="unauthorised"} 0`,

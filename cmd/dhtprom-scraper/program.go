@@ -214,7 +214,7 @@ func newServers(h *udp.Host, s *app.Scraper, reload *reloader, cfg runConfig, id
 	guard := &hosts.Guard{Names: cli.HostNames(*cfg.web.WebListenAddresses, names...), Exempt: known, Log: log}
 	handler, err := web.New(web.Config{
 		Hosts: guard.Names,
-		Loop:  h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Version: cli.Version(),
+		Loop:  h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Expiry: cfg.expiry, Version: cli.Version(),
 		ExternalURL: cfg.external, RoutePrefix: cfg.prefix, TelemetryPath: cfg.telemetry,
 		Reload: reload.run, Lifecycle: cfg.lifecycle, ClientCommand: id.clientCommand(cfg, "FILE"),
 		Authenticated: known,

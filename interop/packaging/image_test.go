@@ -32,6 +32,9 @@ func TestProgramsRunInAnEmptyImageAsNobody(t *testing.T) {
 	if !strings.Contains(docker, "\nFROM scratch") || !strings.Contains(docker, "\nUSER 65534:65534\n") {
 		t.Error("the Dockerfile makes no empty image, or one that runs as root")
 	}
+	if strings.Contains(docker, "DHTPROM_WEB_") {
+		t.Error("the Dockerfile tells the client, too, where to serve HTTP")
+	}
 	root := t.TempDir()
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)

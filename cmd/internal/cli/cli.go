@@ -85,8 +85,22 @@ var ErrLeft = errors.New("help was given")
 var notInEnv = regexp.MustCompile(`[^A-Z0-9_]+`)
 
 // EnvName is the environment twin of a flag.
-func EnvName(flag string) string {
-	return envPrefix + notInEnv.ReplaceAllString(strings.ToUpper(flag), "_")
+func EnvName(flag string) string { return envPrefix + inEnv(flag) }
+
+func inEnv(name string) string { return notInEnv.ReplaceAllString(strings.ToUpper(name), "_") }
+
+// twin is the variable to read a flag from: its twin, or, where that is not set, one with the program's name in front,
+// which the other programs of an image do not read. DHTPROM_SCRAPER_WEB_LISTEN_ADDRESS is one.
+func (a *App) twin(flag string) string {
+	general := EnvName(flag)
+	own := inEnv(a.Name) + "_" + inEnv(flag)
+	if _, set := os.LookupEnv(general); set {
+		return general
+	}
+	if _, set := os.LookupEnv(own); set {
+		return own
+	}
+	return general
 }
 
 // Parse reads the arguments and the environment and returns the command, empty for a program without commands.
@@ -95,11 +109,11 @@ func (a *App) Parse(args []string) (command string, err error) {
 	model := a.Model()
 	for _, f := range model.Flags {
 		if f.Name != "help" && f.Name != "version" && !strings.HasPrefix(f.Name, "help-") && !strings.HasPrefix(f.Name, "completion-") {
-			a.GetFlag(f.Name).Envar(EnvName(f.Name))
+			a.GetFlag(f.Name).Envar(a.twin(f.Name))
 		}
 	}
 	for _, c := range model.Commands {
-		giveTwins(a.GetCommand(c.Name), c)
+		a.giveTwins(a.GetCommand(c.Name), c)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -113,12 +127,12 @@ func (a *App) Parse(args []string) (command string, err error) {
 }
 
 // giveTwins gives the flags of a command, and of the commands below it, their environment twins.
-func giveTwins(c *kingpin.CmdClause, m *kingpin.CmdModel) {
+func (a *App) giveTwins(c *kingpin.CmdClause, m *kingpin.CmdModel) {
 	for _, f := range m.Flags {
-		c.GetFlag(f.Name).Envar(EnvName(f.Name))
+		c.GetFlag(f.Name).Envar(a.twin(f.Name))
 	}
 	for _, below := range m.Commands {
-		giveTwins(c.GetCommand(below.Name), below)
+		a.giveTwins(c.GetCommand(below.Name), below)
 	}
 }
 

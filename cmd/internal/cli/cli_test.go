@@ -60,6 +60,18 @@ func TestFlagBeatsEnvironmentBeatsDefault(t *testing.T) {
 	}
 }
 
+// An image with two programs has an environment for both.
+func TestVariablesOfOneProgramAreNotReadByOthers(t *testing.T) {
+	t.Setenv("PROG_PLAIN", "of this program")
+	t.Setenv("OTHER_PLAIN", "of another")
+	t.Setenv("PROG_WAIT_TIME", "5m")
+	t.Setenv("DHTPROM_WAIT_TIME", "6m")
+	p := newParsed()
+	if _, err := p.app.Parse(nil); err != nil || p.plain != "of this program" || p.wait != 6*time.Minute {
+		t.Errorf("%q, %s, %v", p.plain, p.wait, err)
+	}
+}
+
 func TestErrorsNameTheFlagWhereverTheValueComesFrom(t *testing.T) {
 	for _, args := range [][]string{{"--wait.time=soon"}, {"--log.level=loud"}, {"--log.format=xml"}, {"--dht.bootstrap=x"}} {
 		flag, _, _ := strings.Cut(args[0], "=")
