@@ -9,7 +9,7 @@ var mutations = []mutation{
 	{"any secret is right", "app/registry.go",
 		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if false {", "registration"},
 	{"acknowledged before it is durable", "app/registry.go",
-		"	s.cfg.Store.Put(e, func(err error) {\n		g.end(e.Alias, p)\n", "	put := func(e domain.Entry, f func(error)) { s.cfg.Store.Put(e, func(error) {}); f(nil) }\n	put(e, func(err error) {\n		g.end(e.Alias, p)\n", "powercut"},
+		"	s.cfg.Store.Put(s.shown(e), func(err error) {\n		g.end(e.Alias, p)\n", "	put := func(e domain.Entry, f func(error)) { s.cfg.Store.Put(e, func(error) {}); f(nil) }\n	put(s.shown(e), func(err error) {\n		g.end(e.Alias, p)\n", "powercut"},
 	{"a failed write to the disk passes for a good one", "app/registry.go",
 		"			reject(domain.ReasonStore, err)\n			return\n		}\n		change, err := s.put(e)\n", "		}\n		change, err := s.put(e)\n", "disk"},
 	{"the session of who lost an alias is kept", "app/scraper.go",
@@ -29,8 +29,8 @@ var mutations = []mutation{
 	{"one client's scrapes are never answered", "app/scraper.go",
 		"	s.stats.Scrapes++\n", "	s.stats.Scrapes++\n	if alias == \"client-0\" {\n		return func() {}\n	}\n", "chaos"},
 
-	{"keys of registration connections are never forgotten", "app/gate.go",
-		"if g.perKey[p.Key]--; g.perKey[p.Key] <= 0 {", "if g.perKey[p.Key]--; false {", "slice"},
+	{"closed registration connections are counted for good", "app/gate.go",
+		"func (g *gate) leave(k *aliasConn) { g.conns.Remove(k.held) }", "func (g *gate) leave(k *aliasConn) {}", "slice"},
 
 	// The client.
 	{"the firewall lets everybody in", "app/client.go",
