@@ -113,8 +113,10 @@ func (e *Endpoint) bootstrapAnswered(reply *Reply) {
 	}
 	silent := r.silent > 0
 	r.silent = 0
-	// The larger a network is, the fewer of its nodes need to look whether there is another part of it.
-	if silent || e.news(reply.Closer) || e.random(max(e.table.Len(), 1)) < 2*kad.K {
+	// The larger a network is, the fewer of its nodes need to look whether there is another part of it. A look takes some
+	// eighty requests; drawn by the table's size alone they were a quarter of all datagrams in a DHT of 2,000 nodes.
+	known := e.table.Len()
+	if silent || e.news(reply.Closer) || e.random(max(known*known, 1)) < 4*kad.K*kad.K {
 		e.lookAround(reply)
 	}
 }
