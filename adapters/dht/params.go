@@ -28,6 +28,9 @@ const (
 	// maxMessage bounds the messages that go out with a refusal, and those that are taken from a peer.
 	maxMessage = 1024
 
+	// maxGoodbyes bounds the goodbyes on one connection: a scraper takes 32 requests at once on each (app requestBurst).
+	maxGoodbyes = 24
+
 	// metricsLinger is how long a registering client waits for the scraper to open a metrics channel on the
 	// same connection. A scraper that wants one does so at once; this leaves room for slow links.
 	metricsLinger = 5 * time.Second

@@ -27,6 +27,7 @@ type Transport struct {
 	node *hyperdht.Node
 	cfg  Config
 
+	goodbyes     []*goodbyes // that are being said
 	listeners    []*listener
 	unannouncing int     // listeners that are closing
 	links        []*link // all of them, in the order made
@@ -93,14 +94,6 @@ func (t *Transport) RegisterAlias(r ports.Registration, done func(updated bool, 
 		return t.refuse(func() { done(false, connectionError(domain.ErrClosed)) })
 	}
 	return register(t.connect(r.Dial, r.Scraper), methodAlias, r, t.metricsOffer(r), done)
-}
-
-// LeaveAlias implements ports.Transport.
-func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
-	if t.closing {
-		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
-	}
-	return register(t.connect(r.Dial, r.Scraper), methodLeave, r, t.metricsOffer(r), func(_ bool, err error) { done(err) })
 }
 
 // refuse calls f in a later turn, unless it is cancelled.
