@@ -41,7 +41,7 @@ type ScraperConfig struct {
 	RequireProof   bool          // refuse clients that do not prove that they hold the key they register
 	PinAliases     bool          // refuse a live alias to all keys but the one that has it
 
-	Clock   ports.Clock        // wall time, for expiries; the machine's by default
+	Clock   ports.Clock        // wall time, for shown and stored times; the machine's by default
 	Logger  *slog.Logger       // gets every event as a line; nil: no logging
 	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil
 }

@@ -9,10 +9,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
@@ -153,11 +155,20 @@ func OnHangUp(ctx context.Context, f func()) {
 	}()
 }
 
+// stopWithin bounds the stop of every program, from the signal to the end of its process. Its parts have bounds of their
+// own that end before; this one holds however busy the machine is. Five seconds are promised.
+const stopWithin = 4800 * time.Millisecond
+
 // Main runs a program to its end, with a context that SIGINT and SIGTERM end. A second one of them ends the process at
-// once. Other signals that would end it are survived, before, during and after the stop: see OnHangUp.
+// once, and so does stopWithin. Other signals that would end it are survived, before, during and after the stop: see OnHangUp.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() {
+		time.Sleep(stopWithin)
+		complain(os.Stderr, filepath.Base(os.Args[0]), fmt.Errorf("not stopped within %s: ended without the remaining goodbyes", stopWithin), "")
+		os.Exit(Failed)
+	})
 	signal.Notify(make(chan os.Signal, 1), survived...) // a channel that is full drops what comes
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
