@@ -107,6 +107,10 @@ type Client struct {
 	ending   ending
 
 	listening bool
+	trying    bool       // to register
+	patience  host.Timer // until it does so without being announced
+	unaware   func()     // ends what is told of the network
+	grouped   bool       // another client of the group tells of the network
 	blocked   uint64
 }
 
@@ -224,8 +228,9 @@ func (c *Client) Status() ClientStatus {
 	return s
 }
 
-// Start listens, and registers the alias once others can find the server. done is called when it listens; it does
-// not wait for the registration, which is tried until it succeeds. On an error the client should be closed.
+// Start listens, and registers the alias once others can find the server, or after announcePatience. done is called when
+// they can, so never while no DHT node answers; it does not wait for the registration, which is tried until it succeeds.
+// On an error the client should be closed.
 func (c *Client) Start(done func(error)) {
 	if c.started || c.closed {
 		c.cfg.Host.Post(func() { done(fmt.Errorf("client %w", errStarted)) })
@@ -240,9 +245,7 @@ func (c *Client) Start(done func(error)) {
 		}
 		if err == nil {
 			c.listening = true
-			for _, k := range c.scrapers {
-				k.registrar.attempt()
-			}
+			c.register()
 		}
 		done(err)
 	})
@@ -251,11 +254,30 @@ func (c *Client) Start(done func(error)) {
 		return
 	}
 	c.listener = listener
+	// A registration needs no announcement, and says best what is wrong where there is none.
+	c.patience = c.cfg.Host.AfterFunc(announcePatience, c.register)
+	if !c.grouped {
+		c.unaware = watchNetwork(c.cfg.Transport, c.cfg.OnEvent)
+	}
 	c.unwatch = c.cfg.Transport.OnMoved(func() {
 		for _, k := range c.scrapers {
 			k.registrar.again()
 		}
 	})
+}
+
+// register begins to register with each scraper, once.
+func (c *Client) register() {
+	if c.trying || c.closed {
+		return
+	}
+	c.trying = true
+	if c.patience != nil {
+		c.patience.Stop()
+	}
+	for _, k := range c.scrapers {
+		k.registrar.attempt()
+	}
 }
 
 // Close stops registering, tells the scrapers, closes the server and, unless it is borrowed, the transport. done is
@@ -267,6 +289,12 @@ func (c *Client) Close(done func()) {
 	}
 	if c.unwatch != nil {
 		c.unwatch()
+	}
+	if c.unaware != nil {
+		c.unaware()
+	}
+	if c.patience != nil {
+		c.patience.Stop()
 	}
 	// The goodbyes and the end of the server take a while each on a bad network, so they go side by side.
 	waiting := 1 + len(c.scrapers)

@@ -63,6 +63,7 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 		if err != nil {
 			return nil, fmt.Errorf("Clients[%d]: %w", i, err)
 		}
+		client.grouped = i > 0
 		g.clients = append(g.clients, client)
 	}
 	return g, nil

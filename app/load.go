@@ -17,6 +17,7 @@ func (s *Scraper) Start(done func(error)) {
 	s.started = true
 	s.cfg.Store.OnDamage(s.damaged)
 	s.clock = newClock(s.cfg.Clock.Now(), s.cfg.Host.Now())
+	s.unwatch = watchNetwork(s.cfg.Transport, s.cfg.OnEvent)
 	fail := func(err error) {
 		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
 		done(err)

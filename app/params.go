@@ -34,6 +34,10 @@ const (
 	// groupStart is how many clients of a group begin to listen at the same time: each asks a dozen DHT nodes.
 	groupStart = 8
 
+	// announcePatience is how long a client waits for its announcement before it registers all the same. An attempt of the
+	// announcer that finds nothing takes six seconds.
+	announcePatience = 10 * time.Second
+
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute
 

@@ -77,6 +77,7 @@ type Scraper struct {
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
+	unwatch  func() // ends what is told of the network
 	targets  targetsWriter
 	started  bool
 	loaded   bool // the table holds all that the store and the import have
@@ -136,7 +137,8 @@ func (s *Scraper) listen(done func(error)) {
 // an alias that is absent from the table may exist, so lists, scrapes and changes are refused with domain.ErrNotLoaded.
 func (s *Scraper) Loaded() bool { return s.loaded }
 
-// Ready reports whether the scraper listens for registrations.
+// Ready reports whether the scraper has been announced: clients could find it. It stays so when the network goes away,
+// because scrapes go on over the connections that are open; Node tells how many DHT nodes hold the record now.
 func (s *Scraper) Ready() bool { return s.ready && !s.closed }
 
 func (s *Scraper) checkExpiry() {
@@ -387,6 +389,9 @@ func (s *Scraper) Close(done func()) {
 	}
 	if s.expiry != nil {
 		s.expiry.Stop()
+	}
+	if s.unwatch != nil {
+		s.unwatch()
 	}
 	steps := []func(next func()){
 		func(next func()) {

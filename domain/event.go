@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -202,6 +203,16 @@ type UpstreamError struct {
 	Err   error
 }
 
+// NetworkLost tells that no DHT node answers, and what is known of why.
+type NetworkLost struct {
+	BootstrapNodes int              // tried
+	Own            []netip.AddrPort // of their addresses that are this node's own
+	NoIPv4         bool             // this machine has no IPv4 address
+}
+
+// NetworkFound tells that DHT nodes answer, after none did.
+type NetworkFound struct{ Nodes int }
+
 // SessionState is where the scraper's session with one client is.
 type SessionState uint8
 
@@ -268,6 +279,8 @@ func (AliasesUpdated) Name() string       { return "aliases-updated" }
 func (WriteAliasesError) Name() string    { return "write-aliases-error" }
 func (StoreDamaged) Name() string         { return "store-damaged" }
 func (UpstreamError) Name() string        { return "upstream-error" }
+func (NetworkLost) Name() string          { return "network-lost" }
+func (NetworkFound) Name() string         { return "network-found" }
 func (SessionWait) Name() string          { return "session-wait" }
 
 // The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), but for
@@ -301,6 +314,8 @@ func (AliasesUpdated) Level() slog.Level       { return slog.LevelInfo }
 func (WriteAliasesError) Level() slog.Level    { return slog.LevelError }
 func (StoreDamaged) Level() slog.Level         { return slog.LevelError }
 func (UpstreamError) Level() slog.Level        { return slog.LevelWarn }
+func (NetworkLost) Level() slog.Level          { return slog.LevelWarn }
+func (NetworkFound) Level() slog.Level         { return slog.LevelInfo }
 func (SessionWait) Level() slog.Level          { return slog.LevelDebug }
 
 // Level is a warning when something was skipped: the operator should know that entries are missing.
@@ -447,6 +462,34 @@ func (e UpstreamError) Attrs() []slog.Attr {
 		slog.String("remote_key", e.Key.String()), errAttr(e.Err),
 	}
 }
+func (e NetworkLost) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("err", e.Problem()), slog.Int("bootstrap_nodes_tried", e.BootstrapNodes), slog.String("hint", e.Hint()),
+	}
+}
+
+// Problem says what is wrong.
+func (e NetworkLost) Problem() string {
+	nodes := "bootstrap nodes"
+	if e.BootstrapNodes == 1 {
+		nodes = "bootstrap node"
+	}
+	return fmt.Sprintf("no DHT node answers, %d %s tried", e.BootstrapNodes, nodes)
+}
+
+// Hint says what to do about it.
+func (e NetworkLost) Hint() string {
+	switch {
+	case e.NoIPv4:
+		return "this machine has no IPv4 address but loopback, and HyperDHT needs one"
+	case len(e.Own) > 0:
+		return fmt.Sprintf("the bootstrap address %v is this node's own; name another node, or give that port to dhtprom-scraper bootstrap", e.Own[0])
+	}
+	return "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
+}
+
+func (e NetworkFound) Attrs() []slog.Attr { return []slog.Attr{slog.Int("nodes", e.Nodes)} }
+
 func (e SessionWait) Attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("remote_key", e.Key.String()), errAttr(e.Err), slog.Duration("retry_in", readable(e.RetryIn)),

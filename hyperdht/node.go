@@ -87,6 +87,7 @@ type Node struct {
 	ready   bool
 	offline bool
 	onMoved func()
+	onReach func(answering bool)
 	life    life
 }
 
@@ -101,6 +102,9 @@ type ConnectOptions = peering.ConnectOptions
 
 // ListenOptions are a server's identity and wishes.
 type ListenOptions = peering.ServerConfig
+
+// Announcement is the state of a server's record on the DHT.
+type Announcement = peering.Announcement
 
 // RelayServer is a blind relay, RelayConfig what it is asked to do.
 type (
@@ -132,6 +136,8 @@ type HandshakePayload = wire.NoisePayload
 // Why connecting or listening fails, to be matched with errors.Is.
 var (
 	ErrPeerNotFound         = peering.ErrPeerNotFound
+	ErrNoDHTNode            = peering.ErrNoDHTNode
+	ErrNoIPv4               = peering.ErrNoIPv4 // is ErrNoDHTNode, too
 	ErrPeerConnectionFailed = peering.ErrPeerConnectionFailed
 	ErrServerIncompatible   = peering.ErrServerIncompatible
 	ErrServerError          = peering.ErrServerError
@@ -218,6 +224,11 @@ func New(h host.Host, cfg Config) (*Node, error) {
 				cfg.OnNetwork(online)
 			}
 		},
+		OnReach: func(answering bool) {
+			if n.onReach != nil && !n.life.ending() {
+				n.onReach(answering)
+			}
+		},
 		OnJoined:    func() { n.peers.NetworkChanged() },
 		OnReachable: func() { n.moved() },
 		OnAddress: func(a netip.AddrPort) {
@@ -298,6 +309,10 @@ func (n *Node) Ready() bool { return n.ready }
 // enters the network.
 func (n *Node) OnMoved(f func()) { n.onMoved = f }
 
+// OnReach sets what runs when no DHT node answers, and when one does again. It does not run while all is well from the
+// start, nor for a node without bootstrap nodes.
+func (n *Node) OnReach(f func(answering bool)) { n.onReach = f }
+
 func (n *Node) moved() {
 	if n.ready && !n.life.ending() && n.onMoved != nil {
 		n.onMoved()
@@ -335,6 +350,13 @@ type Status struct {
 	Ephemeral  bool
 	// Ready means that the node has finished entering the network, Online that somebody answers.
 	Ready, Online, Degraded bool
+	// Silent means that no DHT node answers. Bootstrap is how many there are to enter the network by, Self which of their
+	// addresses are this node's own.
+	Silent    bool
+	Bootstrap int
+	Self      []netip.AddrPort
+	// Announced is how many DHT nodes hold the record of a server of this node: of the one that the fewest hold.
+	Announced int
 	// Nodes is how many nodes the routing table knows, Connections how many connections there are.
 	Nodes, Connections, Servers int
 	Peering                     peering.Stats
@@ -348,7 +370,17 @@ func (n *Node) Status() Status {
 	if s := n.rpc.ServerSocket(); s != nil {
 		local = s.LocalAddr()
 	}
+	announced := 0
+	for i, s := range n.peers.Servers() {
+		if held := s.Announcement().Nodes; i == 0 || held < announced {
+			announced = held
+		}
+	}
 	return Status{
+		Silent:      n.rpc.Silent(),
+		Bootstrap:   len(n.bootstrap),
+		Self:        n.rpc.Self(),
+		Announced:   announced,
 		PublicKey:   n.cfg.Keys.Public,
 		Local:       local,
 		Public:      n.rpc.Addr(),

@@ -15,8 +15,8 @@ import (
 //
 // Deadlines are the caller's: nothing here gives up by itself unless the connection does.
 type Transport interface {
-	// ListenMetrics serves metrics under a key pair. ready is called once: when the server was announced and can
-	// be found, or with the error that made listening impossible.
+	// ListenMetrics serves metrics under a key pair. ready is called once: when a DHT node holds the server's record, so
+	// that it can be found, or with the error that made listening impossible. Until then peers that know a way may connect.
 	ListenMetrics(l MetricsListen, ready func(error)) (Listener, error)
 	// ListenAliases serves registrations under a key pair. ready is as in ListenMetrics.
 	ListenAliases(l AliasListen, ready func(error)) (Listener, error)
@@ -34,6 +34,9 @@ type Transport interface {
 	// address, its NAT another mapping, the network is back, or there is no firewall after all. The result takes f
 	// out again.
 	OnMoved(f func()) (cancel func())
+	// OnNetwork adds what runs when no DHT node answers, and when one does again. If that is so already, f runs in a later
+	// turn. It does not run while all is well from the start. The result takes f out again.
+	OnNetwork(f func(Network)) (cancel func())
 	// Status is a snapshot of the node below.
 	Status() NodeStatus
 	// Close unannounces all servers, tells all peers, and lets go of the sockets. Callbacks of things that were
@@ -165,6 +168,15 @@ type ConnectionError struct{ Err error }
 func (e *ConnectionError) Error() string { return e.Err.Error() }
 func (e *ConnectionError) Unwrap() error { return e.Err }
 
+// Network is whether DHT nodes answer, and what is known of why not.
+type Network struct {
+	Answering      bool
+	Nodes          int              // known ones
+	BootstrapNodes int              // tried
+	Own            []netip.AddrPort // of their addresses that are this node's own
+	NoIPv4         bool             // this machine has no IPv4 address
+}
+
 // NodeStatus is a snapshot of the DHT node.
 type NodeStatus struct {
 	State      string           // "starting", "online", "degraded", "offline", "closed"
@@ -175,6 +187,7 @@ type NodeStatus struct {
 	Ephemeral  bool
 	NAT        string // "unknown", "open", "consistent", "random"
 	Nodes      int    // in the routing table
+	Announced  int    // DHT nodes that hold the record of the server; of the one that the fewest hold, with several
 	Streams    int
 	Counters   []Counter
 }

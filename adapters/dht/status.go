@@ -20,6 +20,7 @@ func (t *Transport) Status() ports.NodeStatus {
 		NAT:        natOf(s),
 		Local:      s.Local,
 		Nodes:      s.Nodes,
+		Announced:  s.Announced,
 		Streams:    s.Connections,
 		Counters:   append(countersOf(s), t.answers.counters()...),
 	}
@@ -46,7 +47,7 @@ func stateOf(s hyperdht.Status, closing bool) string {
 		return stateClosed
 	case !s.Ready:
 		return "starting"
-	case !s.Online:
+	case !s.Online, s.Silent, s.Nodes == 0:
 		return "offline"
 	case s.Degraded:
 		return "degraded"

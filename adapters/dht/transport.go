@@ -37,6 +37,7 @@ type Transport struct {
 	closed       bool // and everybody was told
 	onClosed     []func()
 	onMoved      []*func()
+	onNetwork    []*func(ports.Network)
 	patience     host.Timer // while links and servers end at closing
 }
 
@@ -53,6 +54,11 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 			(*f)()
 		}
 	})
+	node.OnReach(func(answering bool) {
+		for _, f := range slices.Clone(t.onNetwork) {
+			(*f)(t.network(answering))
+		}
+	})
 	return t
 }
 
@@ -61,6 +67,25 @@ func (t *Transport) OnMoved(f func()) (cancel func()) {
 	listener := &f
 	t.onMoved = append(t.onMoved, listener)
 	return func() { t.onMoved = without(t.onMoved, listener) }
+}
+
+// OnNetwork implements ports.Transport.
+func (t *Transport) OnNetwork(f func(ports.Network)) (cancel func()) {
+	listener := &f
+	t.onNetwork = append(t.onNetwork, listener)
+	if t.node.Status().Silent {
+		t.host.Post(func() {
+			if slices.Contains(t.onNetwork, listener) && t.node.Status().Silent {
+				f(t.network(false))
+			}
+		})
+	}
+	return func() { t.onNetwork = without(t.onNetwork, listener) }
+}
+
+func (t *Transport) network(answering bool) ports.Network {
+	s := t.node.Status()
+	return ports.Network{Answering: answering, BootstrapNodes: s.Bootstrap, Own: s.Self, NoIPv4: len(t.host.Addrs()) == 0, Nodes: s.Nodes}
 }
 
 // track makes a link that the transport knows. gone is told when it has closed; nil is allowed.

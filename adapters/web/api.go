@@ -67,13 +67,14 @@ type DHT struct {
 	Ephemeral     bool     `json:"ephemeral"`
 	NAT           string   `json:"nat"`
 	Nodes         int      `json:"nodes"`
+	Announced     int      `json:"announced_nodes"`
 	Streams       int      `json:"streams"`
 }
 
 func dhtOf(n ports.NodeStatus) DHT {
 	d := DHT{
 		State: n.State, Addresses: []string{}, Firewalled: n.Firewalled, Ephemeral: n.Ephemeral, NAT: n.NAT,
-		Nodes: n.Nodes, Streams: n.Streams,
+		Nodes: n.Nodes, Announced: n.Announced, Streams: n.Streams,
 	}
 	for _, a := range n.Addrs {
 		d.Addresses = append(d.Addresses, a.String())

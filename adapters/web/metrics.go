@@ -17,7 +17,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // The alias label is bounded by the table's limit, the others are fixed sets.
 var (
-	descReady         = desc("ready", "Whether registrations are accepted.")
+	descReady         = desc("ready", "Whether the scraper has been announced on the DHT since it started, so that clients could find it.")
+	descAnnounced     = desc("announced_nodes", "DHT nodes that hold the scraper's record and answer. With 0, new clients cannot find it.")
 	descAliases       = desc("aliases", "Registered aliases.")
 	descSessions      = desc("sessions", "Sessions with clients by state.", "state")
 	descConnections   = desc("connections", "Open connections to clients by kind of path.", "path")
@@ -44,7 +45,7 @@ var (
 	descStore         = desc("state_write_failures_total", "Changes of the alias table that could not be made durable.")
 	descDamages       = desc("state_damages_total", "Damaged alias tables that were repaired.")
 	descTargets       = desc("targets_file_write_failures_total", "Failed writes of the targets file.")
-	descOnline        = desc("dht_online", "Whether the DHT node is online.")
+	descOnline        = desc("dht_online", "Whether DHT nodes answer.")
 	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
 	descStreams       = desc("dht_streams", "Open streams of the DHT node.")
 	descFirewalled    = desc("dht_firewalled", "Whether the DHT node is behind a firewall or NAT.")
@@ -102,6 +103,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descReady, truth(snap.ready))
 	gauge(descExpiry, c.h.cfg.Expiry.Seconds())
+	gauge(descAnnounced, float64(snap.node.Announced))
 	if snap.loaded { // an incomplete table would look like lost aliases
 		gauge(descAliases, float64(len(snap.aliases)))
 		gauge(descPins, float64(snap.pins))
@@ -132,7 +134,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descStore, snap.stats.StoreFailures)
 	count(descDamages, snap.stats.StoreDamages)
 	count(descTargets, snap.stats.TargetsFailures)
-	gauge(descOnline, truth(snap.node.State == "online"))
+	gauge(descOnline, truth(snap.node.State == "online" || snap.node.State == "degraded"))
 	gauge(descNodes, float64(snap.node.Nodes))
 	gauge(descStreams, float64(snap.node.Streams))
 	gauge(descFirewalled, truth(snap.node.Firewalled))

@@ -601,7 +601,7 @@ func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
 		role = "Ephemeral: uses the DHT and keeps nothing for others"
 	}
 	facts := []fact{
-		{"DHT", sentence(n.State)}, {"DHT nodes known", strconv.Itoa(n.Nodes)}, {"Role", role}, {"NAT", natWords(n.NAT)},
+		{"DHT", sentence(n.State)}, {"DHT nodes known", strconv.Itoa(n.Nodes)}, {"DHT nodes with its record", strconv.Itoa(n.Announced)}, {"Role", role}, {"NAT", natWords(n.NAT)},
 		{"Public address", public}, {"Bound to", local},
 	}
 	if len(addrs) > 0 {

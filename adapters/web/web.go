@@ -4,7 +4,7 @@
 //	/scrape/{alias}/metrics   an alias's metrics, asked for now; the alias in its path form or, escaped, as it is
 //	/sd/prometheus            the aliases as targets, for Prometheus's HTTP service discovery
 //	/metrics                  the scraper's own
-//	/-/healthy, /-/ready      200 while the process lives; 200 while registrations are accepted, else 503
+//	/-/healthy, /-/ready      200 while the process lives; 200 once the scraper has been announced, else 503
 //	/api/v1/status            public key, DHT node, counts
 //	/api/v1/aliases           the alias table with sessions and last scrapes; DELETE of one below it forgets it
 //	/api/v1/pins              the pins; PUT and DELETE of one below it
@@ -303,12 +303,21 @@ func ask[T any](ctx context.Context, loop Loop, f func() T) (result T, err error
 }
 
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
-	ready, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Ready)
+	type state struct {
+		ready bool
+		node  ports.NodeStatus
+	}
+	s, err := ask(r.Context(), h.cfg.Loop, func() state { return state{h.cfg.Scraper.Ready(), h.cfg.Scraper.Node()} })
 	switch {
 	case err != nil:
 		line(w, http.StatusServiceUnavailable, "Not ready: "+err.Error())
-	case !ready:
-		line(w, http.StatusServiceUnavailable, "Not ready: registrations are not accepted yet")
+	case !s.ready && s.node.State == "offline":
+		line(w, http.StatusServiceUnavailable, "Not ready: no DHT node answers")
+	case !s.ready:
+		line(w, http.StatusServiceUnavailable, "Not ready: no DHT node has this scraper's record yet")
+	case s.node.Announced == 0:
+		// Scrapes go on over the connections that are open, and would not if something took this scraper out of service.
+		line(w, http.StatusOK, "dhtprom-scraper is ready, but no DHT node that has its record answers: new clients cannot find it")
 	default:
 		line(w, http.StatusOK, "dhtprom-scraper is ready")
 	}

@@ -470,9 +470,20 @@ func TestHealthAndReadiness(t *testing.T) {
 	}
 	check("/-/healthy", 200)
 	check("/-/ready", 200)
+	if _, body := do(t, "GET", server.URL+"/-/ready"); !strings.Contains(body, "new clients cannot find it") {
+		t.Errorf("ready without a DHT node that has the record: %q", body)
+	}
+	s.node.Announced = 3
+	if _, body := do(t, "GET", server.URL+"/-/ready"); body != "dhtprom-scraper is ready\n" {
+		t.Errorf("ready: %q", body)
+	}
 	s.notReady = true
 	check("/-/healthy", 200)
 	check("/-/ready", 503)
+	s.node.State = "offline"
+	if _, body := do(t, "GET", server.URL+"/-/ready"); body != "Not ready: no DHT node answers\n" {
+		t.Errorf("not ready: %q", body)
+	}
 }
 
 func someAliases() []domain.AliasStatus {

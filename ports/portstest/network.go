@@ -24,6 +24,8 @@ var (
 
 // Network connects transports of one process by public key.
 type Network struct {
+	// Silent keeps servers from being announced: no DHT node answers.
+	Silent  bool
 	loop    host.Host
 	metrics map[domain.PublicKey]*server
 	aliases map[domain.PublicKey]*server
@@ -105,7 +107,7 @@ type server struct {
 func (n *Network) listen(s *server, ready func(error)) *server {
 	s.net = n
 	n.loop.AfterFunc(Latency, func() {
-		if s.closed {
+		if s.closed || n.Silent {
 			return
 		}
 		s.table[s.key] = s
@@ -222,6 +224,7 @@ type Transport struct {
 	sessions  []*session
 	Closed    bool
 	onMoved   []*func()
+	networks  []*func(ports.Network)
 
 	// Proves makes registrations prove their keys, and say when no connection reaches them.
 	Proves bool
@@ -235,6 +238,22 @@ func (t *Transport) OnMoved(f func()) (cancel func()) {
 	listener := &f
 	t.onMoved = append(t.onMoved, listener)
 	return func() { t.onMoved = slices.DeleteFunc(t.onMoved, func(o *func()) bool { return o == listener }) }
+}
+
+// OnNetwork adds a listener.
+func (t *Transport) OnNetwork(f func(ports.Network)) (cancel func()) {
+	listener := &f
+	t.networks = append(t.networks, listener)
+	return func() {
+		t.networks = slices.DeleteFunc(t.networks, func(o *func(ports.Network)) bool { return o == listener })
+	}
+}
+
+// Network tells the listeners whether DHT nodes answer.
+func (t *Transport) Network(n ports.Network) {
+	for _, f := range slices.Clone(t.networks) {
+		(*f)(n)
+	}
 }
 
 // Move tells the listeners that the machine has moved.

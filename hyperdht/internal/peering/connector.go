@@ -53,6 +53,7 @@ type connector struct {
 	query      *rpc.Query
 	passes     int // left after the current one
 	queried    bool
+	answered   bool // by any DHT node
 	attempts   int
 
 	// after a handshake
@@ -220,7 +221,8 @@ func (c *connector) tryRelays(left []netip.AddrPort) {
 func (c *connector) ask(seeds []netip.AddrPort) {
 	known := seeds
 	c.queried = false
-	c.query = c.p.rpc.Query(rpc.QueryConfig{
+	var q *rpc.Query
+	q = c.p.rpc.Query(rpc.QueryConfig{
 		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Session: c.session,
 		OnReply: func(r *rpc.Reply) {
 			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
@@ -235,6 +237,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 		OnDone: func(err error) {
 			c.query = nil
 			c.queried = true
+			c.answered = c.answered || q.Answers() > 0
 			if c.shaken {
 				return // and so the query was ended
 			}
@@ -246,6 +249,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 			c.next()
 		},
 	})
+	c.query = q
 }
 
 // next starts waiting attempts while there are slots, and moves on when nothing is left to wait for.
@@ -277,9 +281,22 @@ func (c *connector) next() {
 		c.ask(nil)
 	case c.attempts > 0:
 		c.fail(ErrPeerConnectionFailed)
-	default:
+	case c.answered:
 		c.fail(ErrPeerNotFound)
+	default:
+		c.fail(c.p.noNode())
 	}
+}
+
+// noNode says why no DHT node answers.
+func (p *Peering) noNode() error {
+	switch {
+	case p.rpc.Alone():
+		return ErrPeerNotFound // a network of this node alone, which does not know the key
+	case len(p.host.Addrs()) == 0:
+		return ErrNoIPv4
+	}
+	return ErrNoDHTNode
 }
 
 func (c *connector) attemptThen(node netip.AddrPort, done func(ok bool)) {

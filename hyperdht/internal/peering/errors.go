@@ -8,6 +8,7 @@ import (
 // Why a connection could not be made or ended. The texts carry the codes of hyperdht lib/errors.js.
 var (
 	ErrPeerNotFound         = errors.New("PEER_NOT_FOUND: no DHT node knows this key")
+	ErrNoDHTNode            = errors.New("NO_DHT_NODE: no DHT node answers; check that UDP is let out and that the bootstrap nodes run")
 	ErrPeerConnectionFailed = errors.New("PEER_CONNECTION_FAILED: no relay of the peer got an answer from it")
 	ErrServerIncompatible   = errors.New("SERVER_INCOMPATIBLE: the server speaks another protocol version")
 	ErrServerError          = errors.New("SERVER_ERROR: the server answered with an error")
@@ -29,6 +30,7 @@ var (
 	ErrMessageTooLarge      = errors.New("message does not fit the secret stream's 16 MiB frame")
 	ErrPeerSilent           = errors.New("nothing was heard from the peer for too long")
 	ErrRemoteBusy           = fmt.Errorf("%w: it is busy with another random punch", ErrRemoteAborted)
+	ErrNoIPv4               = fmt.Errorf("%w; this machine has no IPv4 address but loopback, and HyperDHT needs one", ErrNoDHTNode)
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
 	ErrUnopened             = errors.New("no packet from the peer after the handshake")
 	ErrCrowdedOut           = errors.New("dropped in favour of other callers")

@@ -155,6 +155,7 @@ func (e *Endpoint) ready() {
 		return
 	}
 	e.bootstrapped = true
+	e.judgeReach()
 	e.h.Trace(Event{Kind: EventReady})
 	if e.cfg.OnReady != nil {
 		e.cfg.OnReady()

@@ -263,6 +263,7 @@ func (e *Endpoint) expire() {
 
 func (e *Endpoint) timeOut(c *Call) {
 	e.stats.Requests.Timeouts++
+	e.reach.unanswered++
 	to := c.to
 	e.end(c)
 	c.fail(ErrTimeout)

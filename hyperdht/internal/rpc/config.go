@@ -65,6 +65,8 @@ type Config struct {
 	OnAddress func(netip.AddrPort)
 	// OnNetworkUpdate is called when the judgement of the network, or the network itself, has changed.
 	OnNetworkUpdate func(online, degraded bool)
+	// OnReach is called when no DHT node answers, and when one does again.
+	OnReach func(answering bool)
 	// OnJoined is called when another part of the network has been found, in which most of the nodes near us are.
 	OnJoined func()
 	// OnNetworkChange is called when this machine's addresses have changed.

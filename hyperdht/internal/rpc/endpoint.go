@@ -66,6 +66,7 @@ type Endpoint struct {
 	cancelAsking           func() // ends what the last one asks of the address probe
 	sampling               sampling
 	rejoin                 rejoin
+	reach                  reach
 	self                   []netip.AddrPort // that were asked and turned out to be our own
 	adaptiveTimeout        *adaptiveTimeout
 }
@@ -319,6 +320,9 @@ func (e *Endpoint) Closed() bool { return e.closed }
 
 // Alone reports whether there are no bootstrap nodes: the network is one that others enter by this node.
 func (e *Endpoint) Alone() bool { return len(e.cfg.Bootstrap) == 0 }
+
+// Self lists the addresses that were asked as those of other nodes, and are this node's own.
+func (e *Endpoint) Self() []netip.AddrPort { return slices.Clone(e.self) }
 
 // Online reports whether the network answers.
 func (e *Endpoint) Online() bool { return e.online }

@@ -19,10 +19,11 @@ const (
 	EventWakeUp                      // a long sleep has ended
 	EventNetwork                     // Online and Degraded have changed
 	EventInterfaces                  // this machine's addresses have changed
+	EventReach                       // DHT nodes answer from now on, or none does
 	EventJoined                      // a part of the network that was unknown has been found
 )
 
-var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "joined"}
+var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined"}
 
 // Event is what an endpoint tells its host's trace.
 type Event struct {
@@ -41,6 +42,12 @@ func (v Event) AppendText(b []byte) ([]byte, error) {
 		b = append(append(b, ' '), v.ID.Short()...)
 	case EventAddress:
 		b = v.Addr.AppendTo(append(b, ' '))
+	case EventReach:
+		if v.Online {
+			b = append(b, " answer"...)
+		} else {
+			b = append(b, " silent"...)
+		}
 	case EventNetwork:
 		switch {
 		case v.Degraded:

@@ -79,6 +79,10 @@ const (
 	maxResponders = 64
 	// packetRoom fits all requests but those with a value or a token, of which there are few.
 	packetRoom = 75
+	// silentRequests without an answer between them, and silentAfter the last one, mean that no DHT node answers. A server
+	// pings three nodes each three seconds, so that takes it half a minute; one dead node is not enough.
+	silentRequests = 4
+	silentAfter    = 20 * time.Second
 	// implicitPort is the first of implicitPorts ports that the server socket tries where none is named. They stay the
 	// same across restarts, and are below DefaultPort and the ports after it, where bootstrap nodes of this machine may
 	// be about to start.

@@ -54,6 +54,7 @@ type Query struct {
 	slow        int // of those in flight
 	successes   int
 	errors      int
+	answers     int
 	slowdown    bool // the seeds get a chance before others are asked
 	fromTable   bool
 	resolving   bool
@@ -136,6 +137,9 @@ func (q *Query) Successes() int { return q.successes }
 
 // Errors is the number of answers with an error code, and of nodes that did not answer.
 func (q *Query) Errors() int { return q.errors }
+
+// Answers is the number of nodes that answered, with an error code or without.
+func (q *Query) Answers() int { return q.answers }
 
 // Hops is how many requests, one after the other, led to the nearest node that answered.
 func (q *Query) Hops() int { return int(q.hops) }
@@ -373,6 +377,7 @@ func (q *Query) onReply(c *Call, r *Reply) {
 		return
 	}
 	q.landed(c)
+	q.answers++
 	c.candidate.state = answered
 	if q.committing {
 		return

@@ -193,6 +193,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		e.stats.Commands[c.command].Received++
 	}
 	e.stats.Requests.Responses++
+	e.answered()
 	if len(e.self) > 0 {
 		e.self = slices.DeleteFunc(e.self, func(a netip.AddrPort) bool { return a == c.to })
 	}

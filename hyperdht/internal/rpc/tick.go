@@ -45,6 +45,7 @@ func (e *Endpoint) onTick() {
 		e.refresh()
 	}
 	e.rejoinTick()
+	e.judgeReach()
 	e.downHints = 0
 	if e.health.Update(e.stats.Requests.Responses, e.stats.Requests.Timeouts) {
 		e.judge()

@@ -1,0 +1,17 @@
+package app
+
+import (
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// watchNetwork tells when no DHT node answers, and when one does again.
+func watchNetwork(t ports.Transport, onEvent func(domain.Event)) (cancel func()) {
+	return t.OnNetwork(func(n ports.Network) {
+		if n.Answering {
+			tell(onEvent, domain.NetworkFound{Nodes: n.Nodes})
+			return
+		}
+		tell(onEvent, domain.NetworkLost{BootstrapNodes: n.BootstrapNodes, Own: n.Own, NoIPv4: n.NoIPv4})
+	})
+}
