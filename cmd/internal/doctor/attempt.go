@@ -196,6 +196,8 @@ var words = []struct {
 	text string
 }{
 	{errTooLong, "it took too long"},
+	{hyperdht.ErrNoIPv4, "no DHT node answers: this machine has no IPv4 address"},
+	{hyperdht.ErrNoDHTNode, "no DHT node answers"},
 	{hyperdht.ErrPeerNotFound, "no DHT node knows this key"},
 	{hyperdht.ErrPeerConnectionFailed, "no DHT node that knows the key got an answer from its owner"},
 	{hyperdht.ErrServerIncompatible, "it speaks another version of the protocol"},
