@@ -5,6 +5,7 @@
 package portstest
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -92,10 +93,7 @@ func (t *timer) Reset(d time.Duration) {
 	l.seq++
 	t.due, t.seq, t.armed = l.now.Add(max(d, 0)), l.seq, true
 	i, _ := slices.BinarySearchFunc(l.timers, t, func(a, b *timer) int {
-		if a.due != b.due {
-			return int(a.due - b.due)
-		}
-		return int(a.seq) - int(b.seq)
+		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.seq, b.seq))
 	})
 	l.timers = slices.Insert(l.timers, i, t)
 }

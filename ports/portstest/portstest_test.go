@@ -1,7 +1,9 @@
 package portstest_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/portstest"
@@ -21,4 +23,17 @@ func TestStoreInMemoryKeepsTheContract(t *testing.T) {
 			},
 		}
 	})
+}
+
+// Differences of deadlines do not fit an int where that has 32 bits.
+func TestTimersFarApartFireInOrder(t *testing.T) {
+	l := portstest.NewLoop(1)
+	var fired []time.Duration
+	for _, d := range []time.Duration{time.Hour, time.Nanosecond, 3 * time.Second, 48 * time.Hour, 4 * time.Second, 90 * time.Minute, time.Second} {
+		l.AfterFunc(d, func() { fired = append(fired, d) })
+	}
+	l.Advance(72 * time.Hour)
+	if len(fired) != 7 || !slices.IsSorted(fired) {
+		t.Errorf("fired in the order %v", fired)
+	}
 }
