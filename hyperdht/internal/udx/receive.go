@@ -83,7 +83,7 @@ func (m *Machine) receiveData(p *Packet) {
 	held := m.recv.unread + m.recv.gapped + len(payload)
 	switch {
 	case p.Seq == m.expected && m.reading():
-	case int(p.Seq-m.expected) >= maxReorder, held > m.buffer+windowSlack, m.beyondMemory(p.Seq, len(payload)):
+	case p.Seq-m.expected >= maxReorder, held > m.buffer+windowSlack, m.beyondMemory(p.Seq, len(payload)):
 		m.stats.BeyondWindow++ // not taken, so not acked: it will come again
 		return
 	}
