@@ -32,6 +32,11 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registration_connections_denied_total{limit=\"key\"}",
 		},
 		{
+			Name: "app.maxMembers", What: "keys remembered for having shown a secret",
+			Scope: bound.InAll, Limit: bound.Count(maxMembers), Policy: bound.DropOldest,
+			Reason: "two lives of each client of a full table; clients dial under keys of their own",
+		},
+		{
 			Name: "app.refusalBurst", What: "wrong secrets, each of which costs a connection of its own after that",
 			Scope: bound.PerProven, Limit: bound.Rate(refusalBurst, 1, refusalEvery), Policy: bound.End,
 			Reason:  "a wrong secret in a file is tried by all clients of a site, which must not keep the others out",
@@ -41,11 +46,6 @@ func Bounds() []bound.Bound {
 			Name: "app.maxRefusing", What: "addresses remembered for wrong secrets",
 			Scope: bound.InAll, Limit: bound.Count(maxRefusing), Policy: bound.DropOldest,
 			Reason: "100 bytes each",
-		},
-		{
-			Name: "app.maxMembers", What: "keys that have shown a valid secret",
-			Scope: bound.InAll, Limit: bound.Count(maxMembers), Policy: bound.DropOldest,
-			Reason: "two for each alias; 200 bytes each",
 		},
 		{
 			Name: "app.maxRefusals", What: "wrong secrets",

@@ -19,6 +19,8 @@ const (
 	// members of the JavaScript kind stay for two minutes.
 	keptStrangers = 256
 	keptMembers   = 768
+	// maxMembers bounds the keys that are remembered for having shown a secret: two lives of each client of a full table.
+	maxMembers = 2 * domain.MaxEntries
 	// refusalBurst wrong requests from one address cost as many connections as they like, then each costs one of its
 	// own, with one more for free per refusalEvery. Keys cost nothing, addresses do.
 	refusalBurst = 60
@@ -38,6 +40,7 @@ const (
 // used up for the others behind it.
 type gate struct {
 	conns    *bound.Shares[*aliasConn]
+	members  *bound.Recent[domain.PublicKey] // that connections have shown a secret under; clients dial under keys of their own
 	refusals *bound.Rates[netip.Prefix]
 }
 
@@ -45,6 +48,7 @@ func newGate() *gate {
 	return &gate{
 		conns: bound.NewShares[*aliasConn](maxAliasConns,
 			bound.Class{Kept: keptStrangers, PerKey: maxAliasConnsPerKey}, bound.Class{Kept: keptMembers, PerKey: maxAliasConnsPerKey}),
+		members:  bound.NewRecent[domain.PublicKey](maxMembers),
 		refusals: bound.NewRates[netip.Prefix](maxRefusing, bound.Pace{Burst: refusalBurst, Every: refusalEvery}),
 	}
 }

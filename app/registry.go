@@ -14,7 +14,6 @@ import (
 type registry struct {
 	scraper *Scraper
 	gate    *gate
-	members *members
 	refused domain.RefusalHistory
 	pending map[domain.Alias]*pendingAlias
 	// instances has an entry for each alias that registered since the start, at most one for each of the table and
@@ -33,12 +32,7 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), members: newMembers(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
-}
-
-// knows reports whether a key has an alias, or has shown a valid secret.
-func (g *registry) knows(k domain.PublicKey) bool {
-	return g.scraper.table.Serves(k) || g.members.has(k)
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
 }
 
 // note keeps a refusal to be looked at.
@@ -95,6 +89,11 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	}
 }
 
+// knows reports whether a key has an alias, or has shown a secret before.
+func (g *registry) knows(key domain.PublicKey) bool {
+	return g.scraper.table.Serves(key) || g.gate.members.Has(key)
+}
+
 // crowdOut closes a connection for another one; nil is none.
 func (g *registry) crowdOut(gone, comes *aliasConn) {
 	if gone != nil {
@@ -132,9 +131,9 @@ func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 		k.refuse()
 		return false
 	}
-	k.registry.members.add(k.peer.Key)
 	if !k.closed {
 		k.idle.Reset(aliasIdle)
+		k.registry.gate.members.Add(k.peer.Key)
 		if !k.known {
 			k.known = true
 			k.conn.Trust()
@@ -201,6 +200,9 @@ func (k *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 		if err != nil {
 			reply(k.failed(req, err))
 			return
+		}
+		if left {
+			k.registry.gate.members.Remove(k.peer.Key)
 		}
 		reply(ports.AliasReply{Success: true, Updated: left})
 	})

@@ -229,6 +229,19 @@ func TestStrangersDoNotCrowdOutClients(t *testing.T) {
 	}
 }
 
+// Clients dial under keys of their own, which are known once they have shown a secret.
+func TestKeysThatHaveShownASecretAreKnown(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	if door.door.Known(c.key) {
+		t.Error("a stranger is known")
+	}
+	c.ask(registration("web", 2))
+	if !door.door.Known(c.key) || !door.door.Known(pair(2).Public) {
+		t.Error("the key of a client, or of its alias, is not known")
+	}
+}
+
 // Keys cost nothing, so guessing is limited by address as well: each guess costs a connection of its own.
 func TestAddressThatGuessesMayGuessOnceForEachConnection(t *testing.T) {
 	w, door := newDoor(t)

@@ -387,6 +387,7 @@ func (s *Scraper) Close(done func()) {
 	if !s.ending.begin(s.cfg.Host, closeTimeout, done) {
 		return
 	}
+	s.registry.gate.members.Clear()
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}

@@ -27,7 +27,7 @@ func (s *Scraper) Sizes(tell func(what string, held, most int)) {
 	tell("new aliases being written", g.fresh, len(g.pending))
 	tell("registration connections", g.gate.conns.Len(), maxAliasConns)
 	tell("registration connections of strangers", g.gate.conns.In(stranger), g.gate.conns.Len())
-	tell("keys that have shown a secret", g.members.order.Len(), maxMembers)
+	tell("keys that have shown a secret", g.gate.members.Len(), maxMembers)
 	tell("addresses with refusals", g.gate.refusals.Len(s.cfg.Host.Now()), maxRefusing)
 }
 

@@ -9,10 +9,8 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/hyperdht/forge"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -41,29 +39,15 @@ func (w *world) newFlood(server id.PublicKey, senders int) *flood {
 	return f
 }
 
-// send sends one handshake, from each sender in turn.
-func (f *flood) send(to netip.AddrPort, mode wire.Mode, caller netip.AddrPort) {
+// send sends one handshake, from each sender in turn. A valid caller is named as a relay names it.
+func (f *flood) send(to, caller netip.AddrPort) {
 	i := f.sent % len(f.socks)
 	f.sent++
-	keys, err := id.NewKeyPair(f.random)
+	message, err := forge.NewMessage(f.server, f.random)
 	if err != nil {
 		f.w.t.Fatal(err)
 	}
-	payload := wire.NoisePayload{
-		Version: 1, Firewall: wire.FirewallConsistent, Holepunch: &wire.HolepunchInfo{},
-		UDX: &wire.UDXInfo{ID: uint32(f.random.Uint64())}, SecretStream: &wire.SecretStreamInfo{},
-	}
-	message, err := noise.NewInitiator(keys, f.server, f.random).WriteMessage(payload.Append(nil))
-	if err != nil {
-		f.w.t.Fatal(err)
-	}
-	target := f.server.Target()
-	// A request with target and value (dht-rpc lib/io.js).
-	b := []byte{0x03, 8 | 16, byte(f.sent), byte(f.sent >> 8)}
-	b = compact.AppendAddr(b, to)
-	b = compact.AppendUint(b, wire.CmdPeerHandshake)
-	b = append(b, target[:]...)
-	b = compact.AppendBytes(b, wire.Handshake{Mode: mode, Noise: message, PeerAddr: caller}.Append(nil))
+	b := forge.Handshake{Server: f.server, Message: message, Peer: caller}.Append(nil, to, uint16(f.sent))
 	f.hosts[i].Do(func() { f.socks[i].Send(to, 0, b) })
 }
 
@@ -77,7 +61,7 @@ func (f *flood) invented() netip.AddrPort {
 func TestHonestPeersConnectBesideFloodsOfHandshakes(t *testing.T) {
 	type attack = func(f *flood, relays []netip.AddrPort, server netip.AddrPort)
 	throughRelays := func(f *flood, relays []netip.AddrPort, _ netip.AddrPort) {
-		f.send(relays[f.sent%len(relays)], wire.FromClient, netip.AddrPort{})
+		f.send(relays[f.sent%len(relays)], netip.AddrPort{})
 	}
 	for _, test := range []struct {
 		name    string
@@ -87,13 +71,13 @@ func TestHonestPeersConnectBesideFloodsOfHandshakes(t *testing.T) {
 		{"from one sender through the relays", 1, throughRelays},
 		{"from a hundred senders through the relays", 100, throughRelays},
 		{"from one sender that invents callers", 1, func(f *flood, _ []netip.AddrPort, server netip.AddrPort) {
-			f.send(server, wire.FromRelay, f.invented())
+			f.send(server, f.invented())
 		}},
 		{"from a hundred senders that invent callers", 100, func(f *flood, _ []netip.AddrPort, server netip.AddrPort) {
-			f.send(server, wire.FromRelay, f.invented())
+			f.send(server, f.invented())
 		}},
 		{"from one sender whose invented callers come through the relays", 1, func(f *flood, relays []netip.AddrPort, _ netip.AddrPort) {
-			f.send(relays[f.sent%len(relays)], wire.FromRelay, f.invented())
+			f.send(relays[f.sent%len(relays)], f.invented())
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

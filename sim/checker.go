@@ -154,7 +154,8 @@ func (k *checker) audit(m *machine) {
 	if m.node != nil && !m.isNode {
 		k.readable(m, m.node.Status())
 	}
-	peers := k.peers(m)
+	// Callers that have not opened a connection have a bound of their own, and a socket and a stream each.
+	peers := k.peers(m) + max(holdsOf(m, "callers"), 0)
 	k.bounded(m, peers)
 	sockets, timers := maxSockets+peers, maxTimers+maxTimersPerPeer*peers
 	if n := m.host.Sockets(); n > sockets {

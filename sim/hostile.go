@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"time"
@@ -115,6 +116,8 @@ type attack struct {
 	dials   []dial
 	thefts  int         // registrations of the thief that were answered
 	forged  []id.Target // what the forger wanted stored
+	firsts  [][]byte    // first messages of handshakes
+	random  io.Reader
 }
 
 // again calls f now and then until the attack is over.

@@ -153,7 +153,7 @@ func (w *World) addNode() *machine {
 	name := fmt.Sprintf("node-%d", n)
 	m := w.settle(name, open)
 	m.isNode = true
-	cfg := hyperdht.Config{Listen: netip.AddrPortFrom(m.host.Addr(), dhtPort), Mode: hyperdht.Persistent, Reachable: true, WallClock: func() time.Time { return m.host.Clock().Now() }}
+	cfg := hyperdht.Config{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), dhtPort), Mode: hyperdht.Persistent, Reachable: true, WallClock: func() time.Time { return m.host.Clock().Now() }}
 	if n == 0 {
 		addr := netip.AddrPortFrom(m.host.Addr(), dhtPort)
 		w.bootstrap = []string{addr.String()}

@@ -22,7 +22,7 @@ type Handshake struct {
 }
 
 // NewMessage returns message 1 of a handshake with a server, under a fresh key, which the server cannot tell from that of an
-// honest client behind a NAT. It costs the caller about as much as it costs the server to read.
+// honest client behind a NAT with a consistent mapping. It costs the caller about as much as it costs the server to read.
 func NewMessage(server id.PublicKey, random io.Reader) ([]byte, error) {
 	keys, err := id.NewKeyPair(random)
 	if err != nil {
@@ -34,6 +34,8 @@ func NewMessage(server id.PublicKey, random io.Reader) ([]byte, error) {
 	}
 	payload := wire.NoisePayload{
 		Version:      1,
+		Firewall:     wire.FirewallConsistent,
+		Holepunch:    &wire.HolepunchInfo{},
 		UDX:          &wire.UDXInfo{ID: uint32(stream[0]) | uint32(stream[1])<<8 | uint32(stream[2])<<16 | uint32(stream[3])<<24},
 		SecretStream: &wire.SecretStreamInfo{},
 	}

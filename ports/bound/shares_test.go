@@ -284,6 +284,25 @@ func TestBucketsRefillAndAreGivenBack(t *testing.T) {
 	}
 }
 
+func TestRecentForgetsTheOldest(t *testing.T) {
+	r := bound.NewRecent[int](3)
+	for _, v := range []int{1, 2, 3, 1, 4} {
+		r.Add(v)
+	}
+	if r.Len() != 3 || r.Has(2) || !r.Has(1) || !r.Has(3) || !r.Has(4) {
+		t.Errorf("%d remembered", r.Len())
+	}
+	r.Remove(3)
+	r.Remove(3)
+	r.Add(5)
+	if r.Len() != 3 || r.Has(3) || !r.Has(1) {
+		t.Errorf("%d remembered after one was removed", r.Len())
+	}
+	if r.Clear(); r.Len() != 0 || r.Has(1) {
+		t.Errorf("%d remembered after all were removed", r.Len())
+	}
+}
+
 func TestAddressesOfIPv6ShareByWhatASiteGets(t *testing.T) {
 	a := netip.MustParseAddr("2001:db8:1:2:3::4")
 	tests := []struct {

@@ -67,7 +67,7 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
 		},
 		{
-			Name: "peering.keptKnown", What: "of them, kept for keys that the application knows: those that have an alias or have shown a secret",
+			Name: "peering.keptKnown", What: "of them, kept for keys that have an alias or have shown a secret",
 			Scope: bound.InAll, Limit: bound.Count(keptKnown), Policy: bound.DropFullest,
 			Reason: "what all clients need that come back at once after a restart",
 		},
@@ -87,7 +87,12 @@ func Bounds() []bound.Bound {
 			Reason: "they answer within a round trip",
 		},
 		{
-			Name: "peering.maxCallersPerKey", What: "callers without an open connection, under a key that has an alias",
+			Name: "peering.maxEager", What: "callers that have not answered for which our NAT is classified and a relay joined",
+			Scope: bound.InAll, Limit: bound.Count(maxEager), Policy: bound.Wait,
+			Reason: "each costs five DHT requests and a dial; further ones wait for the answer, a round trip",
+		},
+		{
+			Name: "peering.maxCallersPerKey", What: "callers without an open connection, under a key that has an alias or has shown a secret",
 			Scope: bound.PerKey, Limit: bound.Count(maxCallersPerKey), Policy: bound.DropOldest,
 			Reason:  "a client dials once at a time; recorded handshakes can be sent again",
 			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",

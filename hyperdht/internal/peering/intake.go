@@ -148,6 +148,9 @@ func (in *intake) hold(h *session) bool {
 		place = bound.At(callerSeen, h.origin.addr.Addr(), key)
 	}
 	var evicted *bound.Item[*session]
+	// Honest callers come to this a round trip later. Those of a flood never do, whose pings would queue up before
+	// those for others.
+	h.eager = h.known || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
 	h.held, evicted = in.held.Add(h, place)
 	in.evict(evicted)
 	return h.held.Held()

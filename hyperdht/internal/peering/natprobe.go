@@ -23,6 +23,7 @@ type natProbe struct {
 	class   *nat.Classifier
 
 	asked   map[netip.AddrPort]bool
+	begun   bool // nodes are asked
 	pinged  bool // all nodes were asked, and have answered or never will
 	given   bool // there is nothing more to wait for
 	closed  bool
@@ -57,6 +58,14 @@ func (n *natProbe) addrs() []netip.AddrPort {
 }
 
 func (n *natProbe) freeze() { n.class.Freeze() }
+
+// sample begins to classify the NAT, if nothing has yet.
+func (n *natProbe) sample() {
+	if !n.begun {
+		n.begun = true
+		n.autoSample(true)
+	}
+}
 
 // autoSample pings known nodes from the socket until enough have answered or none is left to ask.
 func (n *natProbe) autoSample(retry bool) {
@@ -150,6 +159,7 @@ func (n *natProbe) settled() bool {
 
 // analyzed calls done once there is a verdict, or none is to be expected any more.
 func (n *natProbe) analyzed(done func()) {
+	n.sample()
 	if n.settled() {
 		done()
 		return
@@ -195,7 +205,6 @@ func (p *Peering) ClassifyNAT(done func(NATReport)) error {
 		return err
 	}
 	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
-	n.autoSample(true)
 	n.analyzed(func() {
 		p.host.Defer(func() {
 			n.session.Cancel()

@@ -78,6 +78,9 @@ const (
 	keptSeen     = 96
 	keptAnswered = 128
 	keptKnown    = 768
+	// maxEager is how many callers that have proven nothing our NAT is classified for, and a relay joined, before they do:
+	// each costs five DHT requests, of which about a hundred a second leave, and a dial to the relay.
+	maxEager = 32
 	// maxCallersPerKey bounds those of one known key. A client dials once at a time; whoever has recorded its
 	// handshakes can send them again.
 	maxCallersPerKey = 8

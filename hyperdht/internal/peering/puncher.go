@@ -51,7 +51,7 @@ type remoteAddr struct {
 	verified bool
 }
 
-// newPuncher acquires a socket and starts classifying it. It fails only when no socket can be opened.
+// newPuncher acquires a socket, which is classified once sample or analyze is called. It fails only when no socket can be opened.
 func newPuncher(t trail, session *rpc.Session, initiator bool, remote wire.Firewall) (*puncher, error) {
 	u := &puncher{p: t.p, trail: t, session: session, initiator: initiator, remoteFirewall: remote}
 	if err := u.reset(); err != nil {
@@ -74,9 +74,11 @@ func (u *puncher) reset() error {
 	u.holder = holder
 	holder.onProbe = u.receiveProbe
 	u.nat = newNATProbe(u.p, u.session, holder.sock)
-	u.nat.autoSample(true)
 	return nil
 }
+
+// sample begins to classify our NAT, so that analyze need not wait for it.
+func (u *puncher) sample() { u.nat.sample() }
 
 func (u *puncher) socket() host.Socket { return u.holder.sock }
 

@@ -22,6 +22,7 @@ func (c *connector) startPunch() {
 	}
 	c.box = wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())
 	c.puncher = u
+	u.sample()
 	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.onSocket(s, from, PathPunched) }
 	u.onAbort = func() { c.failPunch(ErrHolepunchAborted) }
 	relay := c.serverRelay()

@@ -33,6 +33,8 @@ type session struct {
 	queued     *bound.Item[*session] // set once it waited to be read
 	held       *bound.Item[*session] // set once it was admitted
 	known      bool                  // the application knows its key
+	eager      bool                  // our NAT is classified, and the relay joined, before it has proven anything
+	relayLater bool                  // the relay is joined once it has
 	answeredUs bool                  // it has proven to have our answer
 	forgotten  bool                  // the server does not have it any more
 
@@ -209,7 +211,9 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		h.onSocket(sock, h.clientAddr, PathDirect)
 		return
 	}
-	h.startRelay()
+	if h.relayLater = !h.eager && !isOpen && !h.s.cfg.NeverPunch; !h.relayLater {
+		h.startRelay()
+	}
 	switch {
 	case h.onSameLAN(local):
 		// The caller comes over the LAN or punches. The answer names our normal mapping, not the puncher's,
@@ -280,6 +284,9 @@ func (h *session) setupPuncher() bool {
 	}
 	h.box = wire.NewPunchBox(h.keys.HolepunchSecret, p.host.Rand())
 	h.puncher = u
+	if h.eager {
+		u.sample()
+	}
 	u.onConnect = func(s host.Socket, from netip.AddrPort) { h.onSocket(s, from, PathPunched) }
 	u.onAbort = h.abort
 	return true
@@ -431,6 +438,10 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 		return
 	}
 	h.s.p.intake.answered(h)
+	if h.relayLater {
+		h.relayLater = false
+		h.startRelay()
+	}
 	u := h.puncher
 	if u == nil || u.destroyed {
 		return
