@@ -146,8 +146,11 @@ func (a *attack) flood(name string, senders int, way floodWay) {
 	var hosts []*machine
 	var socks []host.Socket
 	for i := range senders {
-		m := w.settle(fmt.Sprintf("sender-%d %s", i, name), open)
-		m.foe = true
+		// In networks of their own: those of one share what it may have.
+		m := &machine{w: w, name: fmt.Sprintf("sender-%d %s", i, name), foe: true}
+		a.networks++
+		m.host = w.net.AddHost(m.name, netip.AddrFrom4([4]byte{91, byte(a.networks >> 8), byte(a.networks), 1}))
+		w.machines, w.byName[m.name] = append(w.machines, m), m
 		a.evil, hosts = append(a.evil, m), append(hosts, m)
 		m.host.Do(func() { socks = append(socks, must(m.host.OpenSocket(netip.AddrPort{}))) })
 	}

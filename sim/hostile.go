@@ -102,22 +102,23 @@ func othersThanOneOf(clients, scrapes, failed uint64) (others, failing uint64) {
 
 // attack is everything that is done to a scraper and its clients.
 type attack struct {
-	w       *World
-	s       *scraper
-	over    bool
-	quiet   bool // the crowd does not dial any more
-	evil    []*machine
-	strange []*client
-	seen    [][]byte         // datagrams that were once sent by others
-	targets []netip.AddrPort // where they went
-	sent    int
-	babbled int
-	hoarded int
-	dials   []dial
-	thefts  int         // registrations of the thief that were answered
-	forged  []id.Target // what the forger wanted stored
-	firsts  [][]byte    // first messages of handshakes
-	random  io.Reader
+	w        *World
+	s        *scraper
+	over     bool
+	quiet    bool // the crowd does not dial any more
+	evil     []*machine
+	strange  []*client
+	seen     [][]byte         // datagrams that were once sent by others
+	targets  []netip.AddrPort // where they went
+	sent     int
+	babbled  int
+	hoarded  int
+	dials    []dial
+	thefts   int         // registrations of the thief that were answered
+	forged   []id.Target // what the forger wanted stored
+	firsts   [][]byte    // first messages of handshakes
+	random   io.Reader
+	networks int // that senders are in
 }
 
 // again calls f now and then until the attack is over.
