@@ -1,6 +1,7 @@
 package hyperdht_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,12 +14,14 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // relayWorld is a server and a client that cannot reach each other, and a relay that both can.
 type relayWorld struct {
 	*world
 	sh, ch *simnet.Host
+	rh     *simnet.Host // the relay's
 	sn, cn *hyperdht.Node
 	relay  *hyperdht.RelayServer
 }
@@ -33,6 +36,7 @@ func newRelayWorld(t *testing.T, seed uint64, cfg hyperdht.RelayConfig) *relayWo
 		return h, n
 	}
 	rh, rn := w.join("relay")
+	w.rh = rh
 	w.sh, w.sn = join("server")
 	w.ch, w.cn = join("client")
 	w.net.Block(w.sh, w.ch)
@@ -91,6 +95,45 @@ func TestRelayCarriesWhatHasNoDirectPath(t *testing.T) {
 				s := w.relay.Stats()
 				return closed && s.Active == 0 && s.Waiting == 0 && s.Sessions == 0
 			})
+		})
+	}
+}
+
+// A client sends as if from another host, from the start or once the relay has paired it: that host would get all that
+// the other side sends.
+func TestRelaySendsOnlyToHostsThatHaveAnswered(t *testing.T) {
+	for name, paired := range map[string]bool{"from the start": false, "once it is paired": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newRelayWorld(t, 14, hyperdht.RelayConfig{})
+			relays := []id.PublicKey{w.relay.PublicKey()}
+			w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: relays, OnConnection: func(c *hyperdht.Connection) {
+				c.Send(make([]byte, 20_000))
+			}})
+			victim := w.host("victim")
+			var sock host.Socket
+			victim.Do(func() { sock, _ = victim.OpenSocket(netip.AddrPort{}) })
+			arrived, forged := 0, 0
+			w.net.SetFilter(func(d simnet.Datagram) bool {
+				stream := len(d.Payload) >= 20 && d.Payload[0] == 0xff
+				switch {
+				case stream && d.From.Addr() == w.ch.Addr() && d.To.Addr() == w.rh.Addr() && (!paired || w.relay.Stats().Matched > 0):
+					b, to := bytes.Clone(d.Payload), d.To
+					w.net.AfterFunc(0, func() { victim.Do(func() { sock.Send(to, 0, b) }) })
+					forged += len(b)
+					return false
+				case stream && d.To.Addr() == victim.Addr():
+					arrived += len(d.Payload)
+				}
+				return true
+			})
+			w.ch.Do(func() { w.cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{}).Send(make([]byte, 100)) })
+			w.net.Run(time.Minute)
+			if forged == 0 || w.relay.Stats().Matched == 0 {
+				t.Fatalf("%d bytes were forged, %d pairs matched", forged, w.relay.Stats().Matched)
+			}
+			if arrived > 3*forged || paired && arrived > 0 {
+				t.Errorf("the relay sends %d bytes for %d to a host that has answered nothing", arrived, forged)
+			}
 		})
 	}
 }

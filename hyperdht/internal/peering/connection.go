@@ -129,6 +129,11 @@ func (c *Connection) LocalAddr() netip.AddrPort {
 	return c.raw.Socket().LocalAddr()
 }
 
+// answersFrom reports whether the other side has shown that it receives what is sent to a host.
+func (c *Connection) answersFrom(host netip.Addr) bool {
+	return c.started && c.raw.RemoteAddr().Addr() == host && !c.raw.Limited()
+}
+
 // Path is how the packets travel now; a connection over a relay may move to a better path.
 func (c *Connection) Path() Path { return c.path }
 

@@ -269,7 +269,7 @@ func (r *RelayServer) join(pair *relayPair) {
 		// A leg learns its client's address from the first packet that hits it. Only the host of the client's own connection
 		// has shown that it receives what is sent there.
 		side.leg = r.p.streams.New(func(sock host.Socket, from netip.AddrPort) bool {
-			if from.Addr() != side.session.conn.RemoteAddr().Addr() {
+			if !side.session.conn.answersFrom(from.Addr()) {
 				return false
 			}
 			return side.leg.Connected() || side.leg.Connect(sock, side.remoteID, from) == nil

@@ -89,6 +89,9 @@ func (s *Stream) Connect(k host.Socket, remoteID uint32, to netip.AddrPort) erro
 // that has not been seen to receive anything.
 func (s *Stream) Limit(a *udx.Allowance) { s.machine.Limit(a) }
 
+// Limited reports whether the remote has yet to answer.
+func (s *Stream) Limited() bool { return s.machine.Limited() }
+
 // GuessRTT says what round trip to expect before anything was measured. Call it before Connect.
 func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
 

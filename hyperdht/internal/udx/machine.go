@@ -218,6 +218,9 @@ func (m *Machine) Connect(now host.Instant, r Remote) error {
 // sent there. Packets that ReceiveFrom takes from there count for it. ChangeRemote ends it.
 func (m *Machine) Limit(a *Allowance) { m.allowance = a }
 
+// Limited reports whether an allowance limits what is sent to the remote.
+func (m *Machine) Limited() bool { return m.allowance.Limited() }
+
 // GuessRTT says what round trip to expect before the first sample, so that a first packet that is lost is repeated
 // soon rather than after the initial second.
 func (m *Machine) GuessRTT(d time.Duration) { m.rtt.guess = max(d, 0) }
