@@ -29,7 +29,7 @@ func TestSecurityPolicyNamesTheLinkedDTLS(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, f := range p.code {
 			for _, imported := range f.imports() {
-				if strings.HasPrefix(imported, "github.com/pion/") && (p.path != "adapters/stun" || imported != "github.com/pion/stun/v3") {
+				if strings.HasPrefix(imported, "github.com/pion/") && (p.path != "adapters/stun" || imported != "github.com/pion/stun/v2") {
 					t.Errorf("%s imports %s: of pion, only the STUN messages are used", f.name, imported)
 				}
 			}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pion/stun/v3"
+	"github.com/pion/stun/v2"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )

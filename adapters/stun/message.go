@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/pion/stun/v3"
+	"github.com/pion/stun/v2"
 )
 
 // message is what we use of a STUN message.

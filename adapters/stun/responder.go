@@ -3,7 +3,7 @@ package stun
 import (
 	"net/netip"
 
-	"github.com/pion/stun/v3"
+	"github.com/pion/stun/v2"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )
