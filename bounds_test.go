@@ -103,6 +103,7 @@ var noBounds = map[string]string{
 	"bolt.maxProblems":        "a file of our own",
 	"compact.MaxArray":        "fixed by the protocol; parsers allocate by what has arrived",
 	"compact.MaxUint":         "fixed by the protocol",
+	"dht.maxGoodbyes":         "requests of our own",
 	"dhtnet.maxChunk":         "how our own writes are cut",
 	"domain.MaxDamages":       "damaged files of our own",
 	"domain.maxInviteFields":  "an invite comes from the operator",
