@@ -76,7 +76,7 @@ func New(given ...string) *Names {
 // any name, which turns the protection off.
 func Parse(text string) (string, error) {
 	name := strings.TrimPrefix(canonical(text), "*.")
-	bad := name == "" || len(name) > maxName || strings.HasPrefix(name, ".") || strings.Contains(name, "..")
+	bad := name == "" || len(name) > maxName || strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..")
 	for _, r := range name {
 		bad = bad || r <= ' ' || r >= 0x7f || strings.ContainsRune("/\\:@?#,[]*%", r)
 	}
