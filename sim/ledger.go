@@ -14,7 +14,7 @@ import (
 type ledger struct {
 	s       *scraper
 	aliases map[domain.Alias]*account
-	pending map[question]time.Time // registrations that are not answered yet: when they would expire
+	pending map[question]promise // registrations that are not answered yet: when they would expire
 }
 
 // account is what is known of an alias.
@@ -25,6 +25,7 @@ type account struct {
 	atMost   time.Time        // the same at the latest: a boot cannot tell how long the scraper was down
 	perhaps  time.Time        // of registrations whose fate is not known, the latest
 	stored   time.Time        // the latest expiry that may be on the disk, by the scraper's own clock
+	due      time.Time        // the expiry of the last registration that succeeded, by the scraper's clock when it was asked
 	stranger bool             // one was reported already
 }
 
@@ -33,9 +34,15 @@ type question struct {
 	alias domain.Alias
 }
 
+// promise is when an alias expires that is being registered.
+type promise struct {
+	expires time.Time // in steady time
+	stored  time.Time // by the scraper's own clock
+}
+
 func newLedger(s *scraper) *ledger {
 	return &ledger{
-		s: s, aliases: map[domain.Alias]*account{}, pending: map[question]time.Time{},
+		s: s, aliases: map[domain.Alias]*account{}, pending: map[question]promise{},
 	}
 }
 
@@ -54,12 +61,13 @@ func (l *ledger) now() time.Time { return l.s.w.net.Clock().Now() }
 // asked is told of a registration with the right secret.
 func (l *ledger) asked(e domain.AliasRequest) {
 	expires := l.now().Add(l.s.expiry)
-	l.pending[question{e.UID, e.Register.Alias}] = expires
+	stored := l.s.host.Clock().Now().Add(l.s.expiry)
+	l.pending[question{e.UID, e.Register.Alias}] = promise{expires, stored}
 	acc := l.account(e.Register.Alias)
 	if expires.After(acc.perhaps) {
 		acc.perhaps = expires
 	}
-	if stored := l.s.host.Clock().Now().Add(l.s.expiry); stored.After(acc.stored) {
+	if stored.After(acc.stored) {
 		acc.stored = stored
 	}
 }
@@ -68,7 +76,7 @@ func (l *ledger) asked(e domain.AliasRequest) {
 func (l *ledger) succeeded(e domain.AliasSuccess) {
 	q := question{e.UID, e.Register.Alias}
 	acc := l.account(e.Register.Alias)
-	acc.expires = l.pending[q]
+	acc.expires, acc.due = l.pending[q].expires, l.pending[q].stored
 	acc.atMost = acc.expires
 	acc.owner = e.Register.Key
 	if acc.acked != acc.owner {
@@ -127,9 +135,9 @@ func (l *ledger) acknowledge(c *client) {
 		acc.acked = acc.owner
 	}
 	// The latest registration that the scraper answered must be there, not only an earlier one.
-	left := acc.expires.Sub(l.now()) - clockSlack
+	// It is there by the clock of that moment: the clock may have been set since.
 	durable := slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool {
-		return e.Alias == c.alias && e.Expires.Sub(l.s.host.Clock().Now()) >= left
+		return e.Alias == c.alias && !e.Expires.Before(acc.due.Add(-clockSlack))
 	})
 	if !durable && l.now().Before(acc.expires) {
 		l.s.w.fail("acknowledged", "%s believes to be registered, but that is not on the disk of %s", c.name, l.s.name)
