@@ -40,11 +40,14 @@ func (e *Endpoint) rejoinTick() {
 		return
 	}
 	e.scheduleRejoin(rejoinTicks)
-	if r.silent > 0 || len(e.cfg.Bootstrap) == 0 {
-		e.askFormer()
-	}
 	if len(e.cfg.Bootstrap) == 0 {
+		// The nodes that enter by this one ask it by themselves, so it looks for those that are gone at half the pace.
+		e.scheduleRejoin(2 * rejoinTicks)
+		e.askFormer()
 		return
+	}
+	if r.silent > 0 {
+		e.askFormer()
 	}
 	if r.silent == 0 {
 		r.next = e.random(len(e.cfg.Bootstrap))
