@@ -48,7 +48,7 @@ func TestDotsAreBoundedAndFailuresStay(t *testing.T) {
 
 // TestPageShowsAnOutage plays a story in which a client is gone for a while, and reads the plots.
 func TestPageShowsAnOutage(t *testing.T) {
-	withScenario(t, &Scenario{Name: "outage", Nodes: 6, Clients: 2, For: time.Minute, Play: func(w *World) {
+	withScenario(t, &Scenario{Name: "broken page", Nodes: 6, Clients: 2, For: time.Minute, Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.PortRestricted())})
 		w.populate(s, w.opts.Clients, clientSetup{})
@@ -63,7 +63,7 @@ func TestPageShowsAnOutage(t *testing.T) {
 		w.clients[1].source.err = errors.New("broken")
 		w.mustHeal(20 * time.Second)
 	}})
-	r, err := Run(Options{Scenario: "outage", Seed: 1})
+	r, err := Run(Options{Scenario: "broken page", Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

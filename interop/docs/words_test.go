@@ -84,6 +84,8 @@ func TestPagesNameFlagsThatExist(t *testing.T) {
 	}
 	for _, name := range ourSetting.FindAllString(help.String(), -1) {
 		settings[name] = true
+		rest := strings.TrimPrefix(name, "DHTPROM_")
+		settings["DHTPROM_CLIENT_"+rest], settings["DHTPROM_SCRAPER_"+rest] = true, true // for one of the programs alone
 	}
 	for name, text := range texts(t) {
 		for _, m := range ourFlag.FindAllStringSubmatch(text, -1) {

@@ -65,6 +65,8 @@ func TestSettingsAreThoseOfFlags(t *testing.T) {
 	known := map[string]bool{}
 	for _, name := range twin.FindAllString(help.String(), -1) {
 		known[name] = true
+		rest := strings.TrimPrefix(name, "DHTPROM_")
+		known["DHTPROM_CLIENT_"+rest], known["DHTPROM_SCRAPER_"+rest] = true, true // for one of the programs alone
 	}
 	files := []string{"Dockerfile"}
 	for _, dir := range []string{units, "packaging/default"} {
