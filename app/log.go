@@ -231,33 +231,3 @@ func classify(e domain.Event) (kind string, pace bound.Pace, peer domain.PublicK
 	}
 	return kind, pace, peer
 }
-
-// bucket allows burst things at once and one more per refill.
-type bucket struct {
-	tokens int
-	burst  int
-	every  time.Duration
-	since  host.Instant
-}
-
-func newBucket(now host.Instant, burst int, every time.Duration) *bucket {
-	return &bucket{tokens: burst, burst: burst, every: every, since: now}
-}
-
-// take uses one token and reports whether there was one.
-func (b *bucket) take(now host.Instant) bool {
-	if b.empty(now) {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
-// empty reports whether there is no token.
-func (b *bucket) empty(now host.Instant) bool {
-	if n := int(now.Sub(b.since) / b.every); n > 0 {
-		b.tokens = min(b.burst, b.tokens+n)
-		b.since = b.since.Add(time.Duration(n) * b.every)
-	}
-	return b.tokens == 0
-}

@@ -52,7 +52,7 @@ type aliasConn struct {
 	uid      domain.UID
 	peer     domain.Peer
 	idle     host.Timer
-	limit    *bucket
+	limit    *bound.Bucket
 	refusals int
 	opened   host.Instant
 	held     *bound.Item[*aliasConn]
@@ -64,7 +64,7 @@ func (g *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	s := g.scraper
 	k := &aliasConn{
 		registry: g, conn: conn, uid: newUID(s.cfg.Host), peer: conn.Peer(),
-		limit:  newBucket(s.cfg.Host.Now(), requestBurst, requestEvery),
+		limit:  bound.NewBucket(s.cfg.Host.Now(), bound.Pace{Burst: requestBurst, Every: requestEvery}),
 		opened: s.cfg.Host.Now(),
 	}
 	k.known = g.knows(k.peer.Key)
@@ -118,7 +118,7 @@ func (k *aliasConn) onClose() {
 // door lets a request in that is not one too many and knows the secret; it answers the others.
 func (k *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) bool {
 	s := k.registry.scraper
-	if !k.limit.take(s.cfg.Host.Now()) {
+	if !k.limit.Take(s.cfg.Host.Now()) {
 		k.registry.note(k, req.Alias, domain.ReasonRateLimit)
 		reply(ports.AliasReply{Message: "Too many requests"})
 		k.refuse()
