@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,8 +34,10 @@ const patience = 60 * time.Second
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	lines chan string
+	lines chan string   // closed at its end
 	done  chan struct{} // ended, and all of it read
+
+	unmatched []string // lines that no call of until has returned
 
 	mu   sync.Mutex
 	said strings.Builder
@@ -55,6 +58,7 @@ func startProcess(t *testing.T, env []string, args ...string) *process {
 	_ = w.Close() // the child has its own
 	go func() {
 		defer close(p.done)
+		defer close(p.lines)
 		scan := bufio.NewScanner(r)
 		for scan.Scan() {
 			p.mu.Lock()
@@ -71,19 +75,28 @@ func startProcess(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
-// until reads on to a line that matches, and returns its groups.
+// until waits for a line that matches, and returns its groups. It looks at all lines that no earlier call has returned:
+// goroutines of the program write theirs in any order.
 func (p *process) until(pattern string) []string {
 	p.t.Helper()
 	re := regexp.MustCompile(pattern)
+	for i, l := range p.unmatched {
+		if m := re.FindStringSubmatch(l); m != nil {
+			p.unmatched = slices.Delete(p.unmatched, i, i+1)
+			return m
+		}
+	}
 	late := time.After(patience)
 	for {
 		select {
-		case l := <-p.lines:
+		case l, more := <-p.lines:
+			if !more {
+				p.t.Fatalf("ended before it said %s:\n%s", pattern, p.all())
+			}
 			if m := re.FindStringSubmatch(l); m != nil {
 				return m
 			}
-		case <-p.done:
-			p.t.Fatalf("ended before it said %s:\n%s", pattern, p.all())
+			p.unmatched = append(p.unmatched, l)
 		case <-late:
 			p.t.Fatalf("never said %s:\n%s", pattern, p.all())
 		}
