@@ -440,7 +440,9 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 	h.s.p.intake.answered(h)
 	if h.relayLater {
 		h.relayLater = false
-		h.startRelay()
+		if h.raw != nil { // the attempt is not over
+			h.startRelay()
+		}
 	}
 	u := h.puncher
 	if u == nil || u.destroyed {
