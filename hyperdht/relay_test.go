@@ -400,3 +400,49 @@ func TestOpenServerLeavesItsRelay(t *testing.T) {
 		t.Errorf("the server's path is %v, the client's %v; closed with %v", s.Path(), c.Path(), closed)
 	}
 }
+
+// A client that is both sides of its pairs: it counted several times as one without a pair once they had ended, for good,
+// and ended the relay's process when it left before.
+func TestClientThatIsBothSidesOfAPairIsCountedOnce(t *testing.T) {
+	for name, unpair := range map[string]bool{"the pairs end first": true, "the client leaves first": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newRelayWorld(t, 15, hyperdht.RelayConfig{})
+			keys := keyPair(30)
+			var c *hyperdht.Connection
+			w.ch.Do(func() {
+				c = w.cn.Connect(w.relay.PublicKey(), hyperdht.ConnectOptions{Keys: &keys})
+				ch, err := mux.New(c).Open(mux.ChannelOptions{Protocol: "blind-relay", ID: keys.Public[:], Messages: []func([]byte){func([]byte) {}, func([]byte) {}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range byte(8) {
+					for _, initiator := range []bool{false, true} {
+						ch.Send(0, wire.RelayPair{Initiator: initiator, Token: [32]byte{i}, ID: 7}.Append(nil))
+					}
+					if unpair {
+						ch.Send(1, wire.RelayUnpair{Token: [32]byte{i}}.Append(nil))
+					}
+				}
+			})
+			check := func(when string, sessions int) {
+				t.Helper()
+				w.relay.Sizes(func(what string, held, _ int) {
+					if what == "clients of the relay without a pair" && held != sessions {
+						t.Errorf("%s, %d clients without a pair are counted, want %d", when, held, sessions)
+					}
+				})
+			}
+			w.until("the pairs were made", 10*time.Second, func() bool { return w.relay.Stats().Matched == 8 })
+			if unpair {
+				w.until("the pairs have ended", 10*time.Second, func() bool { return w.relay.Stats().Active == 0 })
+				check("while it is connected", 1)
+			}
+			w.ch.Do(func() { c.Destroy(nil) })
+			w.until("it has gone", time.Minute, func() bool { return w.relay.Stats().Sessions == 0 })
+			check("once it has gone", 0)
+			if s := w.relay.Stats(); s.Active != 0 || s.Waiting != 0 {
+				t.Errorf("relay %+v", s)
+			}
+		})
+	}
+}

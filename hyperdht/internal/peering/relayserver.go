@@ -166,15 +166,21 @@ func (s *relaySession) rest() {
 	}
 }
 
-// take notes that the session is a side of a pair, drop that it is no longer.
+// take notes that the session is a side of a pair, or both, drop that it is no longer.
 func (s *relaySession) take(token [32]byte) {
-	s.tokens = append(s.tokens, token)
+	if !slices.Contains(s.tokens, token) {
+		s.tokens = append(s.tokens, token)
+	}
 	s.idle.Stop()
 	s.r.idle.Remove(s.held)
 }
 
 func (s *relaySession) drop(token [32]byte) {
-	s.tokens = slices.DeleteFunc(s.tokens, func(t [32]byte) bool { return t == token })
+	i := slices.Index(s.tokens, token)
+	if i < 0 {
+		return // it was both sides
+	}
+	s.tokens = slices.Delete(s.tokens, i, i+1)
 	if len(s.tokens) == 0 && s.open {
 		s.idle.Reset(relayIdleTime)
 		s.rest()
