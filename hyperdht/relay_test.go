@@ -12,6 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -444,5 +445,67 @@ func TestClientThatIsBothSidesOfAPairIsCountedOnce(t *testing.T) {
 				t.Errorf("relay %+v", s)
 			}
 		})
+	}
+}
+
+// A client's connection to a relay came over another relay, whose address is not the client's: packets between the legs of
+// two relays would circulate for ever.
+func TestRelaySendsNothingToTheRelayOfAClient(t *testing.T) {
+	w := newRelayWorld(t, 16, hyperdht.RelayConfig{})
+	var second *hyperdht.RelayServer
+	ready := false
+	w.sh.Do(func() {
+		var err error
+		if second, err = w.sn.ServeRelay(hyperdht.RelayConfig{Keys: keyPair(8)}, func(error) { ready = true }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.until("the second relay is announced", time.Minute, func() bool { return ready })
+	keys := keyPair(30)
+	var legs []uint32
+	var c *hyperdht.Connection
+	w.ch.Do(func() {
+		c = w.cn.Connect(second.PublicKey(), hyperdht.ConnectOptions{Keys: &keys, RelayThrough: []id.PublicKey{w.relay.PublicKey()}})
+		ch, err := mux.New(c).Open(mux.ChannelOptions{Protocol: "blind-relay", ID: keys.Public[:], Messages: []func([]byte){
+			func(b []byte) {
+				m, err := wire.ParseRelayPair(b)
+				if err != nil {
+					t.Error(err)
+				}
+				legs = append(legs, m.ID)
+			}, func([]byte) {},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ch.Send(0, wire.RelayPair{Token: [32]byte{1}, ID: 7}.Append(nil))
+		ch.Send(0, wire.RelayPair{Initiator: true, Token: [32]byte{1}, ID: 8}.Append(nil))
+	})
+	w.until("the pair is made", 10*time.Second, func() bool { return len(legs) == 2 })
+	if c.Path() != hyperdht.PathRelayed {
+		t.Fatalf("the path is %v", c.Path())
+	}
+	to := netip.AddrPortFrom(w.sh.Addr(), w.sn.Status().Local.Port())
+	arrived := 0
+	var sock host.Socket
+	w.rh.Do(func() {
+		var err error
+		if sock, err = w.rh.OpenSocket(netip.AddrPort{}); err != nil {
+			t.Fatal(err)
+		}
+		sock.OnReceive(func(_ netip.AddrPort, b []byte) {
+			arrived++
+			udx.PutStreamID(b, legs[arrived%2])
+			sock.Send(to, 0, b) // as the legs of the first relay would
+		})
+		for range 2 {
+			for _, leg := range legs {
+				sock.Send(to, 0, udx.Header{Flags: udx.FlagData, StreamID: leg}.Append(nil))
+			}
+		}
+	})
+	w.net.Run(5 * time.Second)
+	if arrived > 0 {
+		t.Errorf("the relay passes %d packets on to a host that asked for none", arrived)
 	}
 }

@@ -129,9 +129,10 @@ func (c *Connection) LocalAddr() netip.AddrPort {
 	return c.raw.Socket().LocalAddr()
 }
 
-// answersFrom reports whether the other side has shown that it receives what is sent to a host.
+// answersFrom reports whether the other side has shown that it receives what is sent to a host. A relay in between has not:
+// its address is not the other side's.
 func (c *Connection) answersFrom(host netip.Addr) bool {
-	return c.started && c.raw.RemoteAddr().Addr() == host && !c.raw.Limited()
+	return c.started && c.path != PathRelayed && c.raw.RemoteAddr().Addr() == host && !c.raw.Limited()
 }
 
 // Path is how the packets travel now; a connection over a relay may move to a better path.
