@@ -109,8 +109,11 @@ type ending struct {
 	over  bool
 }
 
-// begin adds a caller. It reports whether it is the first one, who has to see to the end.
+// begin adds a caller; done may be nil. It reports whether it is the first one, who has to see to the end.
 func (e *ending) begin(h host.Host, within time.Duration, done func()) (first bool) {
+	if done == nil {
+		done = func() {}
+	}
 	if e.over {
 		h.Post(done)
 		return false

@@ -64,7 +64,11 @@ func (l *life) ending() bool { return l.state == lifeClosing || l.state == lifeC
 // Suspend makes the node silent: announcements are taken back, for three seconds at most, connections ended and sockets
 // closed. Then done runs. Suspend and Resume may be called in any order and as often as one likes, in each other's
 // course too: the node ends as the last call says. Where that is Resume, done runs without the node having been silent.
+// A nil done is none.
 func (n *Node) Suspend(done func()) {
+	if done == nil {
+		done = func() {}
+	}
 	l := &n.life
 	switch l.state {
 	case lifeRunning:
@@ -128,8 +132,11 @@ func (n *Node) Resume() error {
 }
 
 // Close ends the node: servers are unannounced, for three seconds at most, and connections ended. Then done
-// runs and the sockets are closed.
+// runs and the sockets are closed. A nil done is none.
 func (n *Node) Close(done func()) {
+	if done == nil {
+		done = func() {}
+	}
 	l := &n.life
 	if l.state == lifeClosed {
 		n.host.Defer(done)

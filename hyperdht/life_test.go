@@ -186,3 +186,64 @@ func TestClosingASuspendedNodeEndsIt(t *testing.T) {
 		}
 	}
 }
+
+// Programs that do not wait for the end give no func: its call panicked on the loop, seconds later.
+func TestFuncsForTheEndMayBeNil(t *testing.T) {
+	w := newWorld(t, 8, simnet.Config{Seed: 3})
+	h, n := w.join("node")
+	keys := keyPair(1)
+	target := keys.Public.Target()
+	h.Do(func() {
+		s, err := n.Listen(hyperdht.ListenOptions{Keys: keys}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := n.ServeRelay(hyperdht.RelayConfig{Keys: keyPair(2)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.net.AfterFunc(5*time.Second, func() {
+			h.Do(func() {
+				n.FindPeer(keys.Public, nil, nil)
+				n.Lookup(target, nil, nil)
+				n.Announce(target, keys, hyperdht.AnnounceOptions{Clear: true}, nil)
+				n.Unannounce(target, keys, nil)
+				n.ImmutableGet(target, nil)
+				n.ImmutablePut([]byte("value"), nil)
+				n.MutableGet(keys.Public, 0, nil)
+				n.MutablePut(keys, 1, []byte("value"), nil)
+			})
+		})
+		w.net.AfterFunc(15*time.Second, func() {
+			h.Do(func() {
+				s.Close(nil)
+				s.Close(nil)
+				r.Close(nil)
+			})
+		})
+		w.net.AfterFunc(20*time.Second, func() { h.Do(func() { n.Suspend(nil); n.Suspend(nil) }) })
+		w.net.AfterFunc(30*time.Second, func() { h.Do(func() { n.Close(nil); n.Close(nil) }) })
+		w.net.AfterFunc(40*time.Second, func() { h.Do(func() { n.Close(nil); n.Suspend(nil) }) })
+	})
+	w.net.Run(time.Minute)
+}
+
+// A server without OnConnection panicked at its first caller.
+func TestServersWithoutOnConnectionEndTheirConnections(t *testing.T) {
+	w := newWorld(t, 8, simnet.Config{Seed: 4})
+	sh, sn := w.join("server")
+	ch, cn := w.join("client")
+	announced := false
+	sh.Do(func() {
+		if _, err := sn.Listen(hyperdht.ListenOptions{Keys: keyPair(1)}, func(error) { announced = true }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.until("the server is announced", time.Minute, func() bool { return announced })
+	closed := false
+	ch.Do(func() {
+		c := cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.OnClose(func(error) { closed = true })
+	})
+	w.until("the connection has ended", time.Minute, func() bool { return closed })
+}

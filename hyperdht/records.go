@@ -34,11 +34,12 @@ type Found struct {
 	Bump uint64
 }
 
-// FindPeer asks for the record of a server's key. found gets each answer that has it, done the end.
+// FindPeer asks for the record of a server's key. found gets each answer that has it, done the end. As with all calls for
+// records, a nil func hears nothing.
 func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *Query {
 	target := key.Target()
 	return n.query(target, wire.CmdFindPeer, nil, func(r *rpc.Reply) {
-		if peer, err := wire.ParsePeer(r.Value); err == nil {
+		if peer, err := wire.ParsePeer(r.Value); err == nil && found != nil {
 			found(Found{From: r.From, Peers: []Peer{peer}})
 		}
 	}, nil, done)
@@ -47,7 +48,7 @@ func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *
 // Lookup asks for the records that were announced on a target.
 func (n *Node) Lookup(target id.Target, found func(Found), done func(error)) *Query {
 	return n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
-		if l, err := wire.ParseLookupReply(r.Value); err == nil {
+		if l, err := wire.ParseLookupReply(r.Value); err == nil && found != nil {
 			found(Found{From: r.From, Peers: l.Peers, Bump: l.Bump})
 		}
 	}, nil, done)
@@ -95,7 +96,7 @@ func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, 
 	pending := 1
 	var finished error
 	settle := func(err error) {
-		if pending--; pending == 0 {
+		if pending--; pending == 0 && done != nil {
 			done(finished)
 		}
 	}
@@ -128,11 +129,18 @@ func (n *Node) ImmutablePut(value []byte, done func(id.Target, error)) *Query {
 	commit := func(r *rpc.Reply, settled func(error)) {
 		n.storeAt(target, wire.CmdImmutablePut, r, value, settled)
 	}
-	return n.query(target, wire.CmdImmutableGet, nil, nil, commit, func(err error) { done(target, err) })
+	return n.query(target, wire.CmdImmutableGet, nil, nil, commit, func(err error) {
+		if done != nil {
+			done(target, err)
+		}
+	})
 }
 
 // ImmutableGet fetches the value with a hash. done gets ErrNotFound if no node had it.
 func (n *Node) ImmutableGet(target id.Target, done func([]byte, error)) *Query {
+	if done == nil {
+		done = func([]byte, error) {}
+	}
 	var q *Query
 	answered := false
 	q = n.query(target, wire.CmdImmutableGet, nil, func(r *rpc.Reply) {
@@ -161,11 +169,18 @@ func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(M
 		n.storeAt(target, wire.CmdMutablePut, r, put.Append(nil), settled)
 	}
 	get := wire.MutableGet{}
-	return n.query(target, wire.CmdMutableGet, get.Append(nil), nil, commit, func(err error) { done(signed, err) })
+	return n.query(target, wire.CmdMutableGet, get.Append(nil), nil, commit, func(err error) {
+		if done != nil {
+			done(signed, err)
+		}
+	})
 }
 
 // MutableGet fetches the value of a key with the highest sequence number that is at least minSeq.
 func (n *Node) MutableGet(key id.PublicKey, minSeq uint64, done func(MutableValue, error)) *Query {
+	if done == nil {
+		done = func(MutableValue, error) {}
+	}
 	var best *MutableValue
 	get := wire.MutableGet{Seq: minSeq}
 	return n.query(key.Target(), wire.CmdMutableGet, get.Append(nil), func(r *rpc.Reply) {

@@ -20,7 +20,7 @@ type ServerConfig struct {
 	// Known reports whether the application knows a key. While there are too many callers, room is kept for known ones.
 	// Nil knows none.
 	Known func(remote id.PublicKey) bool
-	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing.
+	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing. Nil ends them.
 	OnConnection func(*Connection)
 	// OnClose runs when the server closes, by Close or with its node; nil for nothing.
 	OnClose func()
@@ -58,6 +58,9 @@ func (p *Peering) Listen(cfg ServerConfig, done func(error)) (*Server, error) {
 	if p.closed {
 		return nil, ErrClosed
 	}
+	if cfg.OnConnection == nil {
+		cfg.OnConnection = func(c *Connection) { c.Destroy(nil) }
+	}
 	target := cfg.Keys.Public.Target()
 	if p.servers[target] != nil {
 		return nil, ErrKeyPairInUse
@@ -91,8 +94,11 @@ func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
 // Announcement is the state of the server's record on the DHT.
 func (s *Server) Announcement() Announcement { return s.announcer.status() }
 
-// Close stops accepting, takes the announcements back and calls done. Connections live on.
+// Close stops accepting, takes the announcements back and calls done, which may be nil. Connections live on.
 func (s *Server) Close(done func()) {
+	if done == nil {
+		done = func() {}
+	}
 	if s.closed {
 		s.p.host.Defer(done)
 		return
