@@ -82,6 +82,25 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 	return f, damage, err
 }
 
+// maxLinks is how many symbolic links in a row are followed, as on Linux.
+const maxLinks = 40
+
+// resolve follows symbolic links to the name of the file itself, which need not exist: a new file must not take the place of
+// a link to it.
+func resolve(path string) string {
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return path
+}
+
 // reopen opens a table that was just repaired.
 func reopen(path string) (*file, error) {
 	b, unlock, err := readFile(path)
