@@ -69,7 +69,12 @@ func Bounds() []bound.Bound {
 		{
 			Name: "peering.keptKnown", What: "of them, kept for keys that have an alias or have shown a secret",
 			Scope: bound.InAll, Limit: bound.Count(keptKnown), Policy: bound.DropFullest,
-			Reason: "what all clients need that come back at once after a restart",
+			Reason: "half a second of all clients that come back at once after a restart; they answer within a round trip",
+		},
+		{
+			Name: "peering.keptBoth", What: "of them, kept for such keys that have answered under the keys of the handshake",
+			Scope: bound.InAll, Limit: bound.Count(keptBoth), Policy: bound.DropFullest,
+			Reason: "what all clients need that come back at once after a restart; recorded handshakes do not count here",
 		},
 		{
 			Name: "peering.keptAnswered", What: "of them, kept for callers that have answered under the keys of the handshake",
@@ -90,6 +95,11 @@ func Bounds() []bound.Bound {
 			Name: "peering.maxEager", What: "callers that have not answered for which our NAT is classified and a relay joined",
 			Scope: bound.InAll, Limit: bound.Count(maxEager), Policy: bound.Wait,
 			Reason: "each costs five DHT requests and a dial; further ones wait for the answer, a round trip",
+		},
+		{
+			Name: "peering.maxEagerPerKey", What: "of them, whatever the limit in all, under a key that has an alias or has shown a secret",
+			Scope: bound.PerKey, Limit: bound.Count(maxEagerPerKey), Policy: bound.Wait,
+			Reason: "a client dials once at a time; recorded handshakes can be sent again",
 		},
 		{
 			Name: "peering.maxCallersPerKey", What: "callers without an open connection, under a key that has an alias or has shown a secret",

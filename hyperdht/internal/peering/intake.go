@@ -40,7 +40,8 @@ const (
 	callerNamed    = iota // named by a sender that may have invented it
 	callerSeen            // seen at its address, by us or by a node that we announced to
 	callerAnswered        // has answered, under the keys of its handshake
-	callerKnown           // has a key that the application knows
+	callerKnown           // has a key that the application knows; relays may send its handshakes again
+	callerBoth            // has answered, and has such a key
 )
 
 func newIntake(p *Peering) *intake {
@@ -56,7 +57,7 @@ func newIntake(p *Peering) *intake {
 		waiting:  bound.NewQueue[*session](maxWaitingCallers),
 		held: bound.NewShares[*session](maxCallers,
 			bound.Class{Kept: keptNamed}, bound.Class{Kept: keptSeen}, bound.Class{Kept: keptAnswered},
-			bound.Class{Kept: keptKnown, PerKey: maxCallersPerKey}),
+			bound.Class{Kept: keptKnown, PerKey: maxCallersPerKey}, bound.Class{Kept: keptBoth, PerKey: maxCallersPerKey}),
 	}
 }
 
@@ -150,7 +151,7 @@ func (in *intake) hold(h *session) bool {
 	var evicted *bound.Item[*session]
 	// Honest callers come to this a round trip later. Those of a flood never do, whose pings would queue up before
 	// those for others.
-	h.eager = h.known || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
+	h.eager = h.known && in.held.Size(place) < maxEagerPerKey || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
 	h.held, evicted = in.held.Add(h, place)
 	in.evict(evicted)
 	return h.held.Held()
@@ -158,10 +159,15 @@ func (in *intake) hold(h *session) bool {
 
 // answered notes that a caller has got our answer: it knows the keys of the handshake.
 func (in *intake) answered(h *session) {
-	if !h.known && !h.answeredUs && h.held != nil {
-		h.answeredUs = true
-		in.evict(in.held.Move(h.held, bound.At(callerAnswered, h.origin.addr.Addr(), h.trail.key)))
+	if h.answeredUs || h.held == nil {
+		return
 	}
+	h.answeredUs = true
+	place := bound.At(callerAnswered, h.origin.addr.Addr(), h.trail.key)
+	if h.known {
+		place = bound.Under(callerBoth, h.trail.key)
+	}
+	in.evict(in.held.Move(h.held, place))
 }
 
 // opened gives a caller's tokens back: it was no waste.

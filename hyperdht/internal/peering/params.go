@@ -71,18 +71,21 @@ const (
 	// answered one, whatever is under way.
 	maxSilentChecks = 2
 	// maxCallers bounds the callers that have no open connection yet, over all servers of a node. Each costs up to one
-	// socket and a few kilobytes. keptNamed, keptSeen, keptAnswered and keptKnown are what no others take of it from a
-	// class: honest callers answer within a round trip, and known keys are those that all came in before a restart.
+	// socket and a few kilobytes. keptNamed, keptSeen, keptAnswered, keptKnown and keptBoth are what no others take of it
+	// from a class: honest callers answer within a round trip, and known keys are those that all came in before a restart.
 	maxCallers   = 1024
 	keptNamed    = 32
 	keptSeen     = 96
 	keptAnswered = 128
-	keptKnown    = 768
+	keptKnown    = 256
+	keptBoth     = 512
 	// maxEager is how many callers that have proven nothing our NAT is classified for, and a relay joined, before they do:
 	// each costs five DHT requests, of which about a hundred a second leave, and a dial to the relay.
 	maxEager = 32
-	// maxCallersPerKey bounds those of one known key. A client dials once at a time; whoever has recorded its
-	// handshakes can send them again.
+	// maxEagerPerKey is how many of one known key that is done for whatever others hold.
+	maxEagerPerKey = 2
+	// maxCallersPerKey bounds those of one known key, which have answered and which have not. A client dials once at a
+	// time; relays, which have seen its handshakes, can send them again.
 	maxCallersPerKey = 8
 	// maxWaitingCallers bounds the handshakes that wait to be read, one second's worth, and callerPatience how long:
 	// callers send again each second, and give up after four.
