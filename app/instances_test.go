@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -155,5 +156,27 @@ func TestSharedKeyIsShownForAsLongAsAnExpiry(t *testing.T) {
 	w.loop.Advance(2 * time.Hour)
 	if w.status("web").Shared {
 		t.Error("shown four hours after the other client's last registration")
+	}
+}
+
+// An alias that could not be dropped keeps what is known of its instances.
+func TestGoodbyeAfterADiskErrorTakesBackItsOwnRegistrationOnly(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	old, next := registration("web", 2), registration("web", 2)
+	old.Instance, next.Instance = domain.Instance{1}, domain.Instance{2}
+	c.ask(old)
+	w.loop.Advance(time.Second)
+	c.ask(next)
+	w.disk.Fail = errors.New("no space left on device")
+	w.loop.Turn(func() { w.scraper.Forget("web", func(bool, error) {}) })
+	w.loop.Advance(time.Second)
+	w.disk.Fail = nil
+	w.loop.Turn(func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: old.Secret, Register: old.Register}, func(ports.AliasReply) {})
+	})
+	w.loop.Advance(time.Second)
+	if got := w.aliases(); len(got) != 1 {
+		t.Errorf("aliases %v", got)
 	}
 }

@@ -308,7 +308,6 @@ func (g *registry) drop(e domain.Entry, done func(error)) {
 	s := g.scraper
 	p := g.begin(e)
 	p.gone = true
-	g.vanish(e.Alias)
 	s.cfg.Store.Delete([]domain.Alias{e.Alias}, func(err error) {
 		g.end(e.Alias, p)
 		if err != nil {
@@ -318,6 +317,9 @@ func (g *registry) drop(e domain.Entry, done func(error)) {
 		}
 		if now, ok := s.table.Get(e.Alias); ok {
 			s.remove(now)
+		}
+		if _, again := g.current(e.Alias); !again { // else it has registered meanwhile
+			g.vanish(e.Alias)
 		}
 		done(nil)
 	})
