@@ -99,6 +99,7 @@ var noBounds = map[string]string{
 	"bolt.maxDepth":           "a file of our own",
 	"bolt.maxFile":            "a file of our own",
 	"bolt.maxKept":            "damaged files of our own",
+	"bolt.maxLinks":           "links of our own disk",
 	"bolt.maxPageSize":        "a file of our own",
 	"bolt.maxProblems":        "a file of our own",
 	"compact.MaxArray":        "fixed by the protocol; parsers allocate by what has arrived",
