@@ -24,4 +24,6 @@
 //	go test ./interop/natlab -natlab.full -timeout 1h     every cell
 //	go test ./interop/natlab -natlab.rounds 3 -natlab.parallel 4 -update -timeout 3h
 //	                                                      every cell, and medians into docs/nat-matrix.md
+//	go test ./interop/natlab -run Attacks -natlab.attack 30s -update-attacks -timeout 1h
+//	                                                      every attack, and what it did into docs/under-attack.md
 package natlab

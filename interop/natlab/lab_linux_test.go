@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -70,6 +71,7 @@ func newLab(t testing.TB) *lab {
 	if err := sweepOrphans(); err != nil {
 		t.Fatal(err)
 	}
+	jspeer.Require(t) // installs the packages while the registry can be reached: namespaces have no way there
 	l := &lab{t, &world{prefix: fmt.Sprintf("%s%d-%d-", family, os.Getpid(), labs.Add(1))}}
 	stop, err := guard(l.prefix)
 	if err != nil {
@@ -163,6 +165,7 @@ func (l *lab) javaScript(n namespace) (p *jspeer.Peer) {
 // process is a program of ours in a namespace.
 type process struct {
 	cmd   *exec.Cmd
+	in    io.WriteCloser // its standard input
 	ended chan struct{}
 	lines chan string // of its standard output, as long as somebody reads them
 
@@ -180,7 +183,7 @@ func (l *lab) start(n namespace, cmd *exec.Cmd) *process {
 	r, w, err := os.Pipe()
 	l.must(err)
 	cmd.Stdout, cmd.Stderr = w, w
-	in, err := cmd.StdinPipe()
+	p.in, err = cmd.StdinPipe()
 	l.must(err)
 	n.do(func() { err = cmd.Start() })
 	w.Close()
@@ -201,7 +204,7 @@ func (l *lab) start(n namespace, cmd *exec.Cmd) *process {
 		_ = cmd.Wait() // how it ended stands in ProcessState
 	}()
 	l.t.Cleanup(func() {
-		in.Close()
+		p.in.Close()
 		p.kill()
 		if l.t.Failed() {
 			l.t.Logf("%s in %s:\n%s", filepath.Base(cmd.Path), n, p.log())

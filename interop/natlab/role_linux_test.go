@@ -24,9 +24,11 @@ const (
 )
 
 var roles = map[string]func(args string) error{
-	"guard": guardRole,
-	"crash": crashRole,
-	"dht":   dhtRole,
+	"guard":    guardRole,
+	"crash":    crashRole,
+	"dht":      dhtRole,
+	"attack":   attackRole,
+	"register": registerRole,
 }
 
 func TestMain(m *testing.M) {
@@ -92,7 +94,7 @@ func dhtRole(args string) error {
 		if i > 0 {
 			cfg.Bootstrap = []string{a.Nodes[0].String()}
 		}
-		if err := start(h, cfg); err != nil {
+		if _, err := startNode(h, cfg); err != nil {
 			return err
 		}
 	}
@@ -101,14 +103,14 @@ func dhtRole(args string) error {
 	return nil
 }
 
-// start runs a node and waits until it is ready.
-func start(h *udp.Host, cfg hyperdht.Config) error {
+// startNode runs a node on a host and waits until it is ready.
+func startNode(h *udp.Host, cfg hyperdht.Config) (n *hyperdht.Node, err error) {
 	done := make(chan error, 1)
 	h.Post(func() {
 		cfg.OnReady = func() { done <- nil }
-		if _, err := hyperdht.New(h, cfg); err != nil {
+		if n, err = hyperdht.New(h, cfg); err != nil {
 			done <- err
 		}
 	})
-	return <-done
+	return n, <-done
 }
