@@ -31,8 +31,8 @@ func bootstrap(ctx context.Context, cfg bootstrapConfig, stdout io.Writer, log *
 		}
 	}
 	_, _ = fmt.Fprintf(stdout, "A private DHT of %d nodes. Start scrapers and clients with\n\n  %s\n\n", cfg.nodes, flags)
-	log.Info("Running DHT nodes", "bootstrap", first.String(), "nodes", cfg.nodes)
 	cli.OnHangUp(ctx, func() { log.Info("Nothing to reload") })
+	log.Info("Running DHT nodes", "bootstrap", first.String(), "nodes", cfg.nodes)
 	<-ctx.Done()
 	log.Info("Stopping")
 	return stopNodes(h, nodes)
