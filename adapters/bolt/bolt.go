@@ -35,7 +35,7 @@ import (
 )
 
 const (
-	// lockTimeout is how long Open waits for another process to release the file: long enough for a restart, short
+	// lockTimeout bounds the wait of Open for another process to release the file: long enough for a restart, short
 	// enough to notice a second scraper. lockPoll is how often it tries.
 	lockTimeout = 2 * time.Second
 	lockPoll    = 50 * time.Millisecond
@@ -43,7 +43,7 @@ const (
 	maxQueue = 1 << 16
 	// maxBatch bounds the changes in one write, and so the time that the first of them waits for the last.
 	maxBatch = 1024
-	// verifyEvery is how often an open file is read and checked. It takes some 50 ms for 10,000 aliases.
+	// verifyEvery is the interval at which an open file is read and checked, which takes some 50 ms for 10,000 aliases.
 	verifyEvery = time.Hour
 	// damagedSuffix and a date follow the name of a damaged file that is kept; maxKept bounds how many are.
 	damagedSuffix = ".damaged-"

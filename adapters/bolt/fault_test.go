@@ -215,7 +215,7 @@ func TestOldestDamagedFilesAreRemoved(t *testing.T) {
 }
 
 // The reader takes anything for a file, in time and memory that its size bounds.
-// readingTable is what a table may cost to read: a page is searched for entries even where no tree leads to it, and each
+// readingTable bounds the cost of reading a table: a page is searched for entries even where no tree leads to it, and each
 // damage has a text.
 var readingTable = cost.Bound{StepsPerByte: 32, Steps: 20_000, BytesPerByte: 32, Bytes: 256 << 10}
 

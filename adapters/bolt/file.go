@@ -82,7 +82,7 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 	return f, damage, err
 }
 
-// maxLinks is how many symbolic links in a row are followed, as on Linux.
+// maxLinks bounds the symbolic links followed in a row, as on Linux.
 const maxLinks = 40
 
 // resolve follows symbolic links to the name of the file itself, which need not exist: a new file must not take the place of
@@ -117,7 +117,7 @@ func reopen(path string) (*file, error) {
 
 var errInUse = errors.New("it is in use: is another scraper running with the same storage path?")
 
-// readFile reads a table that nobody else has open. unlock lets others have it.
+// readFile locks a table and reads it. unlock releases the lock.
 func readFile(path string) (b []byte, unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
