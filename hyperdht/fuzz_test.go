@@ -313,12 +313,14 @@ func (w *attackedWorld) echoes(h *simnet.Host, n *hyperdht.Node) bool {
 	return got
 }
 
-func playAttacked(t *testing.T, program []byte) *attackedWorld {
-	net := simnet.New(simnet.Config{Seed: 1, Scribble: true, Link: simnet.Link{Delay: 10 * time.Millisecond, Spread: 5 * time.Millisecond}})
-	w := &attackedWorld{world: &world{t: t, net: net}, program: program}
-	w.meter = cost.Start(t, nodeWork)
-	defer w.meter.Stop()
-	w.play()
+func playAttacked(t *testing.T, program []byte) (w *attackedWorld) {
+	cost.Repeat(t, func() {
+		net := simnet.New(simnet.Config{Seed: 1, Scribble: true, Link: simnet.Link{Delay: 10 * time.Millisecond, Spread: 5 * time.Millisecond}})
+		w = &attackedWorld{world: &world{t: t, net: net}, program: program}
+		w.meter = cost.Start(t, nodeWork)
+		defer w.meter.Stop()
+		w.play()
+	})
 	return w
 }
 

@@ -25,45 +25,47 @@ func FuzzReceive(f *testing.F) {
 	}
 	server := netip.MustParseAddrPort("198.51.100.1:3478")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		net := simnet.New(simnet.Config{Seed: 1})
-		h := net.AddHost("us", us)
-		r := NewResponder(h, ResponderConfig{})
-		c, err := New(h, Config{Servers: []string{server.String()}, Responder: r})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sock, err := h.OpenSocket(netip.AddrPort{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Bind(sock, sock)
-		done := 0
-		h.Do(func() {
-			c.Probe(sock, func(seen, from netip.AddrPort) {
-				if !isUsable(seen) || from != server {
-					t.Errorf("seen at %v by %v", seen, from)
-				}
-			}, func() { done++ })
-		})
-		for k := range c.transactions {
-			if len(b) >= headerSize {
-				copy(b[8:headerSize], k.id[:])
+		cost.Repeat(t, func() {
+			net := simnet.New(simnet.Config{Seed: 1})
+			h := net.AddHost("us", us)
+			r := NewResponder(h, ResponderConfig{})
+			c, err := New(h, Config{Servers: []string{server.String()}, Responder: r})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		var consumed bool
-		h.Do(func() {
-			work := cost.Start(t, cost.Bound{StepsPerByte: 16, Steps: 1000, BytesPerByte: 32, Bytes: 32 << 10})
-			defer work.Stop()
-			work.Allow(len(b))
-			consumed = c.Receive(sock, server, b)
+			sock, err := h.OpenSocket(netip.AddrPort{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Bind(sock, sock)
+			done := 0
+			h.Do(func() {
+				c.Probe(sock, func(seen, from netip.AddrPort) {
+					if !isUsable(seen) || from != server {
+						t.Errorf("seen at %v by %v", seen, from)
+					}
+				}, func() { done++ })
+			})
+			for k := range c.transactions {
+				if len(b) >= headerSize {
+					copy(b[8:headerSize], k.id[:])
+				}
+			}
+			var consumed bool
+			h.Do(func() {
+				work := cost.Start(t, cost.Bound{StepsPerByte: 16, Steps: 1000, BytesPerByte: 32, Bytes: 32 << 10})
+				defer work.Stop()
+				work.Allow(len(b))
+				consumed = c.Receive(sock, server, b)
+			})
+			if consumed != isSTUN(b) {
+				t.Errorf("consumed %v", consumed)
+			}
+			net.Run(10 * time.Second)
+			if done != 1 || len(c.transactions) != 0 {
+				t.Errorf("done %d times, %d transactions left", done, len(c.transactions))
+			}
 		})
-		if consumed != isSTUN(b) {
-			t.Errorf("consumed %v", consumed)
-		}
-		net.Run(10 * time.Second)
-		if done != 1 || len(c.transactions) != 0 {
-			t.Errorf("done %d times, %d transactions left", done, len(c.transactions))
-		}
 	})
 }
 

@@ -316,47 +316,49 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}, []byte("\x03abc\xfd\x01\x00\x01\x0a\x00\x00\x01\x49\xc2"))
 	f.Add([]byte{7, 7, 8}, []byte("\xfe\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, program, in []byte) {
-		work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 200, BytesPerByte: 64, Bytes: 32 << 10})
-		defer work.Stop()
-		work.Allow(len(program) + len(in))
-		r := compact.NewReader(in)
-		for _, op := range program {
-			before := r.Len()
-			switch op % 14 {
-			case 0:
-				if v := r.Uint(); v > compact.MaxUint {
-					t.Fatalf("read %d", v)
+		cost.Repeat(t, func() {
+			work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 200, BytesPerByte: 64, Bytes: 32 << 10})
+			defer work.Stop()
+			work.Allow(len(program) + len(in))
+			r := compact.NewReader(in)
+			for _, op := range program {
+				before := r.Len()
+				switch op % 14 {
+				case 0:
+					if v := r.Uint(); v > compact.MaxUint {
+						t.Fatalf("read %d", v)
+					}
+				case 1:
+					r.Uint8()
+				case 2:
+					r.Uint16()
+				case 3:
+					r.Uint24()
+				case 4:
+					r.Uint32()
+				case 5:
+					r.Uint64()
+				case 6:
+					compact.AppendInt(nil, r.Int())
+				case 7:
+					r.Bytes()
+				case 8:
+					r.Addrs(compact.MaxArray)
+				case 9:
+					r.Addr6s(compact.MaxArray)
+				case 10:
+					r.Key()
+				case 11:
+					_ = r.String()
+				case 12:
+					r.Bool()
+				case 13:
+					r.Rest()
 				}
-			case 1:
-				r.Uint8()
-			case 2:
-				r.Uint16()
-			case 3:
-				r.Uint24()
-			case 4:
-				r.Uint32()
-			case 5:
-				r.Uint64()
-			case 6:
-				compact.AppendInt(nil, r.Int())
-			case 7:
-				r.Bytes()
-			case 8:
-				r.Addrs(compact.MaxArray)
-			case 9:
-				r.Addr6s(compact.MaxArray)
-			case 10:
-				r.Key()
-			case 11:
-				_ = r.String()
-			case 12:
-				r.Bool()
-			case 13:
-				r.Rest()
+				if r.Len() > before {
+					t.Fatal("the reader went backwards")
+				}
 			}
-			if r.Len() > before {
-				t.Fatal("the reader went backwards")
-			}
-		}
+		})
 	})
 }

@@ -580,38 +580,40 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Add([]byte{0, 0, 0, 5, 1, 1, 1, 'h', 0, 0, 1, 3, 0, 1, 2, 0, 0, 2, 3, 1}, []byte{0, 0, 1, 1, 0}, uint8(1))
 	f.Fuzz(func(t *testing.T, first, second []byte, mode uint8) {
-		w := &world{t: t, wire: muxtest.NewWire()}
-		w.a, w.b = mux.New(w.wire.A), mux.New(w.wire.B)
-		_, _ = w.b.Open(mux.ChannelOptions{Protocol: "p", Multiple: true, Messages: []func([]byte){func([]byte) {}}})
-		var offers []*mux.Offer
-		w.b.Handle("h", nil, func(o *mux.Offer) {
-			offers = append(offers, o)
-			if mode&1 != 0 {
-				o.Hold()
+		cost.Repeat(t, func() {
+			w := &world{t: t, wire: muxtest.NewWire()}
+			w.a, w.b = mux.New(w.wire.A), mux.New(w.wire.B)
+			_, _ = w.b.Open(mux.ChannelOptions{Protocol: "p", Multiple: true, Messages: []func([]byte){func([]byte) {}}})
+			var offers []*mux.Offer
+			w.b.Handle("h", nil, func(o *mux.Offer) {
+				offers = append(offers, o)
+				if mode&1 != 0 {
+					o.Hold()
+				}
+				if mode&2 != 0 {
+					_, _ = w.b.Open(mux.ChannelOptions{Protocol: "h", ID: o.ID(), Multiple: true})
+				}
+			})
+			// An open of a few bytes makes a channel here, an answer, and at the other end a refusal of that.
+			work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 500, BytesPerByte: 512, Bytes: 64 << 10})
+			defer work.Stop()
+			for _, frame := range [][]byte{first, second, first} {
+				work.Allow(len(frame))
+				w.wire.B.Inject(frame)
 			}
-			if mode&2 != 0 {
-				_, _ = w.b.Open(mux.ChannelOptions{Protocol: "h", ID: o.ID(), Multiple: true})
+			w.wire.Run()
+			for _, o := range offers {
+				o.Release()
+			}
+			w.b.End()
+			w.wire.Run()
+			if closed, err := w.wire.B.Closed(); !closed || w.b.Stats().Rejected > 1<<20 {
+				t.Errorf("closed %v with %v", closed, err)
+			}
+			if w.wire.B.Paused() && !w.b.Closed() {
+				t.Error("nothing is held, but the pipe is paused")
 			}
 		})
-		// An open of a few bytes makes a channel here, an answer, and at the other end a refusal of that.
-		work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 500, BytesPerByte: 512, Bytes: 64 << 10})
-		defer work.Stop()
-		for _, frame := range [][]byte{first, second, first} {
-			work.Allow(len(frame))
-			w.wire.B.Inject(frame)
-		}
-		w.wire.Run()
-		for _, o := range offers {
-			o.Release()
-		}
-		w.b.End()
-		w.wire.Run()
-		if closed, err := w.wire.B.Closed(); !closed || w.b.Stats().Rejected > 1<<20 {
-			t.Errorf("closed %v with %v", closed, err)
-		}
-		if w.wire.B.Paused() && !w.b.Closed() {
-			t.Error("nothing is held, but the pipe is paused")
-		}
 	})
 }
 

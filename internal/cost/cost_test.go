@@ -72,7 +72,7 @@ func TestBoundsGrowWithTheInput(t *testing.T) {
 
 func TestInputIsAllowedPieceByPiece(t *testing.T) {
 	r := &recorder{}
-	func() {
+	cost.Repeat(t, func() {
 		m := cost.Start(r, cost.Bound{StepsPerByte: 1, Steps: 5, Bytes: 1 << 20})
 		defer m.Stop()
 		steps(5)()
@@ -80,10 +80,48 @@ func TestInputIsAllowedPieceByPiece(t *testing.T) {
 		steps(10)()
 		m.Allow(1)
 		steps(2)()
-	}()
+	})
 	if want := "11 bytes of input take more than 16 steps"; !strings.HasPrefix(r.fault, want) {
 		t.Errorf("got %q, want %q", r.fault, want)
 	}
+}
+
+// What somebody else allocates meanwhile is seen once. What the input itself costs is seen each time.
+func TestBytesOfOthersAreMeasuredAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name        string
+		times       int // how often too much is allocated
+		calls       int
+		wantFailing bool
+	}{
+		{"never", 0, 1, false},
+		{"once", 1, 2, false},
+		{"twice", 2, 3, false},
+		{"each time", 9, 3, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, calls := &recorder{}, 0
+			cost.Repeat(t, func() {
+				m := cost.Start(r, cost.Bound{Bytes: 4096})
+				defer m.Stop()
+				if calls++; calls <= tc.times {
+					allocate(256 << 10)()
+				}
+			})
+			if calls != tc.calls || r.Failed() != tc.wantFailing {
+				t.Errorf("called %d times, want %d, fault %q", calls, tc.calls, r.fault)
+			}
+		})
+	}
+}
+
+func TestNothingIsMeasuredPieceByPieceJustOnce(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a meter starts outside of Repeat")
+		}
+	}()
+	cost.Start(t, cost.Bound{})
 }
 
 func TestInnerBoundsHoldWithinOuterOnes(t *testing.T) {
@@ -104,7 +142,7 @@ func TestInnerBoundsHoldWithinOuterOnes(t *testing.T) {
 func TestOuterBoundsAreRaisedWithinInnerOnes(t *testing.T) {
 	r := &recorder{}
 	var within string
-	func() {
+	cost.Repeat(t, func() {
 		outer := cost.Start(r, cost.Bound{StepsPerByte: 1, Steps: 10, Bytes: 1 << 20})
 		defer outer.Stop()
 		within = fault(cost.Bound{Steps: 20, Bytes: 1 << 20}, 0, func() {
@@ -113,7 +151,7 @@ func TestOuterBoundsAreRaisedWithinInnerOnes(t *testing.T) {
 		})
 		cost.Free(steps(1000))
 		steps(9)()
-	}()
+	})
 	if within == "" || r.fault != "" {
 		t.Errorf("inside %q, outside %q", within, r.fault)
 	}

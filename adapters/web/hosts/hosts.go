@@ -81,7 +81,7 @@ func Parse(text string) (string, error) {
 		bad = bad || r <= ' ' || r >= 0x7f || strings.ContainsRune("/\\:@?#,[]*%", r)
 	}
 	if bad && text != "*" {
-		return "", fmt.Errorf("want a host name without a port, *.DOMAIN, or *, got %q", text)
+		return "", fmt.Errorf("want a host name without a port, *.DOMAIN, or *, got %.80q", text)
 	}
 	return canonical(text), nil
 }

@@ -147,6 +147,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("Scraper.example.org.")
 	f.Add("*.example.org")
 	f.Add("*")
+	f.Add(strings.Repeat("\x80", 2000))
 	f.Fuzz(func(t *testing.T, text string) {
 		var name string
 		var err error

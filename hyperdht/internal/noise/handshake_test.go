@@ -468,21 +468,23 @@ func FuzzReadMessage(f *testing.F) {
 		f.Add([]byte(v.Message1))
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		i, r := x.pair(t)
-		work := cost.Start(t, cost.Bound{StepsPerByte: 4, Steps: 2000, BytesPerByte: 8, Bytes: 64 << 10})
-		defer work.Stop()
-		work.Allow(2 * len(msg))
-		if _, err := r.ReadMessage(msg); err == nil && !bytes.Equal(msg, x.Message1) {
-			// Whoever knows the responder's key can write a good message; the fuzzer does not.
-			t.Errorf("the responder accepts %x", msg)
-		}
-		i.WriteMessage(x.Payload1)
-		if _, err := i.ReadMessage(msg); err == nil && !bytes.Equal(msg, x.Message2) {
-			t.Errorf("the initiator accepts %x", msg)
-		}
-		if _, err := i.ReadMessage(x.Message2); err != nil && !bytes.Equal(msg, x.Message2) {
-			t.Errorf("no good reply after %x: %v", msg, err)
-		}
+		cost.Repeat(t, func() {
+			i, r := x.pair(t)
+			work := cost.Start(t, cost.Bound{StepsPerByte: 4, Steps: 2000, BytesPerByte: 8, Bytes: 64 << 10})
+			defer work.Stop()
+			work.Allow(2 * len(msg))
+			if _, err := r.ReadMessage(msg); err == nil && !bytes.Equal(msg, x.Message1) {
+				// Whoever knows the responder's key can write a good message; the fuzzer does not.
+				t.Errorf("the responder accepts %x", msg)
+			}
+			i.WriteMessage(x.Payload1)
+			if _, err := i.ReadMessage(msg); err == nil && !bytes.Equal(msg, x.Message2) {
+				t.Errorf("the initiator accepts %x", msg)
+			}
+			if _, err := i.ReadMessage(x.Message2); err != nil && !bytes.Equal(msg, x.Message2) {
+				t.Errorf("no good reply after %x: %v", msg, err)
+			}
+		})
 	})
 }
 

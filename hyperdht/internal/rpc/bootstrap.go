@@ -22,7 +22,8 @@ func BootstrapAddr(addr netip.AddrPort) Bootstrap {
 	return Bootstrap{Addr: addr.Addr().Unmap(), Port: addr.Port()}
 }
 
-// ParseBootstrap reads host:port, ip@host:port or a bare port on the loopback (dht-rpc index.js).
+// ParseBootstrap reads host:port, ip@host:port or a bare port on the loopback (dht-rpc index.js). Its errors quote the
+// beginning of a text only, since text may be long, and a quote is longer still.
 func ParseBootstrap(text string) (Bootstrap, error) {
 	host, portText, found := strings.Cut(text, ":")
 	if !found {
@@ -30,20 +31,20 @@ func ParseBootstrap(text string) (Bootstrap, error) {
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %q: want host:port or ip@host:port", text)
+		return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %.80q: want host:port or ip@host:port", text)
 	}
 	b := Bootstrap{Name: host, Port: uint16(port)}
 	if suggested, name, both := strings.Cut(host, "@"); both {
 		b.Name = name
 		if b.Addr, err = netip.ParseAddr(suggested); err != nil || !b.Addr.Is4() {
-			return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %q: %q is not an IPv4 address", text, suggested)
+			return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %.80q: %.80q is not an IPv4 address", text, suggested)
 		}
 	}
 	if addr, err := netip.ParseAddr(b.Name); err == nil && addr.Is4() && !b.Addr.IsValid() {
 		b.Addr, b.Name = addr, ""
 	}
 	if b.Name == "" && !b.Addr.IsValid() {
-		return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %q has no host", text)
+		return Bootstrap{}, fmt.Errorf("rpc: bootstrap node %.80q has no host", text)
 	}
 	return b, nil
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,38 +22,40 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Add([]byte(v.Requests[0].Hex), []byte(v.Responses[0].Hex))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		net := simnet.New(simnet.Config{Seed: 1})
-		h := net.AddHost("us", us.Addr())
-		e, err := New(h, Config{OnRequest: func(r *Request) { r.Reply(r.Value, ReplyOptions{}) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.Do(func() {
-			e.calls.next = 0x1234
-			e.Request(Outgoing{To: client, Command: 2}, func(Reply, error) {})
-			e.Query(QueryConfig{Nodes: []netip.AddrPort{client}, Command: 3})
-		})
-		h.Do(func() {
-			work := cost.Start(t, cost.Bound{StepsPerByte: 32, Steps: 4000, BytesPerByte: 64, Bytes: 64 << 10})
-			defer work.Stop()
-			for _, b := range [][]byte{first, second} {
-				work.Allow(len(b))
-				e.Receive(e.ServerSocket(), client, b)
+		cost.Repeat(t, func() {
+			net := simnet.New(simnet.Config{Seed: 1})
+			h := net.AddHost("us", us.Addr())
+			e, err := New(h, Config{OnRequest: func(r *Request) { r.Reply(r.Value, ReplyOptions{}) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Do(func() {
+				e.calls.next = 0x1234
+				e.Request(Outgoing{To: client, Command: 2}, func(Reply, error) {})
+				e.Query(QueryConfig{Nodes: []netip.AddrPort{client}, Command: 3})
+			})
+			h.Do(func() {
+				work := cost.Start(t, cost.Bound{StepsPerByte: 32, Steps: 4000, BytesPerByte: 64, Bytes: 64 << 10})
+				defer work.Stop()
+				for _, b := range [][]byte{first, second} {
+					work.Allow(len(b))
+					e.Receive(e.ServerSocket(), client, b)
+				}
+			})
+			net.Run(10 * time.Second)
+			if e.table.Len() != e.nodes.Len() || e.table.Len() > 3 {
+				t.Errorf("%d nodes in the table, %d in the list", e.table.Len(), e.nodes.Len())
+			}
+			h.Do(e.Close)
+			if h.Timers() != 0 {
+				t.Errorf("%d timers left", h.Timers())
 			}
 		})
-		net.Run(10 * time.Second)
-		if e.table.Len() != e.nodes.Len() || e.table.Len() > 3 {
-			t.Errorf("%d nodes in the table, %d in the list", e.table.Len(), e.nodes.Len())
-		}
-		h.Do(e.Close)
-		if h.Timers() != 0 {
-			t.Errorf("%d timers left", h.Timers())
-		}
 	})
 }
 
 func FuzzParseBootstrap(f *testing.F) {
-	for _, text := range []string{"88.99.3.86@node1.hyperdht.org:49737", "a:1", "49737", "@:"} {
+	for _, text := range []string{"88.99.3.86@node1.hyperdht.org:49737", "a:1", "49737", "@:", strings.Repeat("\x80", 2000), strings.Repeat("\x80", 1000) + "@a:1"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

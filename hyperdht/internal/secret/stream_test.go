@@ -383,25 +383,27 @@ func FuzzReceive(f *testing.F) {
 		f.Add([]byte(v.Input), uint16(7))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte, step uint16) {
-		// The outcome must not depend on how the transport cuts the stream.
-		_, whole := g.pair(t)
-		want, wantErr := collect(whole, wire)
-		_, cut := g.pair(t)
-		work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 1000, BytesPerByte: 16, Bytes: 64 << 10})
-		defer work.Stop()
-		work.Allow(len(wire))
-		var got [][]byte
-		var err error
-		for rest := wire; len(rest) > 0 && err == nil; {
-			n := min(int(step)+1, len(rest))
-			var msgs [][]byte
-			msgs, err = collect(cut, rest[:n])
-			got = append(got, msgs...)
-			rest = rest[n:]
-		}
-		if err != wantErr || len(got) != len(want) {
-			t.Errorf("whole: %d messages, %v; in pieces: %d, %v", len(want), wantErr, len(got), err)
-		}
+		cost.Repeat(t, func() {
+			// The outcome must not depend on how the transport cuts the stream.
+			_, whole := g.pair(t)
+			want, wantErr := collect(whole, wire)
+			_, cut := g.pair(t)
+			work := cost.Start(t, cost.Bound{StepsPerByte: 64, Steps: 1000, BytesPerByte: 16, Bytes: 64 << 10})
+			defer work.Stop()
+			work.Allow(len(wire))
+			var got [][]byte
+			var err error
+			for rest := wire; len(rest) > 0 && err == nil; {
+				n := min(int(step)+1, len(rest))
+				var msgs [][]byte
+				msgs, err = collect(cut, rest[:n])
+				got = append(got, msgs...)
+				rest = rest[n:]
+			}
+			if err != wantErr || len(got) != len(want) {
+				t.Errorf("whole: %d messages, %v; in pieces: %d, %v", len(want), wantErr, len(got), err)
+			}
+		})
 	})
 }
 

@@ -21,22 +21,24 @@ func FuzzReceive(f *testing.F) {
 	f.Add(end, destroy, data, []byte("\x02\x00\x12\x00\x22\x32\x42"))
 	f.Add([]byte("something else"), data, end, []byte("\x00\x03\x05\x14\xff\x10\xff\x20"))
 	f.Fuzz(func(t *testing.T, first, second, third []byte, program []byte) {
-		if len(program) > 256 {
-			return
-		}
-		x := newTriangle(t)
-		x.b.turn(func() { x.pb.SendMessage(nil) })
-		x.a.turn(func() { x.pa.Write(make([]byte, 5000)) })
-		x.run(20 * time.Millisecond)
-		play(t, x, [][]byte{first, second, third, {}}, program)
-		x.a.turn(func() { x.pa.End() })
-		x.b.turn(func() { x.pb.End() })
-		x.run(time.Minute)
-		for _, n := range []*node{x.a, x.b, x.r} {
-			n.turn(n.table.Close)
-		}
-		x.run(0)
-		x.quiet(x.a, x.b, x.r)
+		cost.Repeat(t, func() {
+			if len(program) > 256 {
+				return
+			}
+			x := newTriangle(t)
+			x.b.turn(func() { x.pb.SendMessage(nil) })
+			x.a.turn(func() { x.pa.Write(make([]byte, 5000)) })
+			x.run(20 * time.Millisecond)
+			play(t, x, [][]byte{first, second, third, {}}, program)
+			x.a.turn(func() { x.pa.End() })
+			x.b.turn(func() { x.pb.End() })
+			x.run(time.Minute)
+			for _, n := range []*node{x.a, x.b, x.r} {
+				n.turn(n.table.Close)
+			}
+			x.run(0)
+			x.quiet(x.a, x.b, x.r)
+		})
 	})
 }
 

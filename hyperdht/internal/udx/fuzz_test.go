@@ -17,63 +17,66 @@ func FuzzMachine(f *testing.F) {
 	f.Add([]byte("\x90\x90\x04\x00\x01\x10\x00\x00\x00\x01\x00\x00\x00\x03\x00\x00\x00\xa0\xff\xa0\xff\xa0\xff"))
 	f.Add([]byte("\x81\xff\xff\x82\x10\xc0\x05\x01\x03\x08\x00\xa1\x40\xd0\xd1\xa0\xff\xe0\x01"))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		w := newWorld(t, link{}, 1, Config{ReceiveBuffer: 5000, FirstSeq: 1<<32 - 3, FirstAck: 1<<32 - 2})
-		w.link.filter = func(*end, Packet) bool { return false } // transmit checks the form
-		m := w.a
-		m.Connect(0, Remote{idB, addrB})
-		meter := cost.Start(t, work)
-		defer meter.Stop()
+		cost.Repeat(t, func() {
+			script := script
+			w := newWorld(t, link{}, 1, Config{ReceiveBuffer: 5000, FirstSeq: 1<<32 - 3, FirstAck: 1<<32 - 2})
+			w.link.filter = func(*end, Packet) bool { return false } // transmit checks the form
+			m := w.a
+			m.Connect(0, Remote{idB, addrB})
+			meter := cost.Start(t, work)
+			defer meter.Stop()
 
-		for len(script) > 0 {
-			op := script[0]
-			script = script[1:]
-			meter.Allow(1024) // a packet, or a write
-			arg := byte(0)
-			if len(script) > 0 {
-				arg, script = script[0], script[1:]
-			}
-			switch {
-			case op < 0x80: // a packet; flags from op, numbers near ours
-				var h Header
-				h.Flags, h.StreamID, h.Window = Flags(op), idA, uint32(arg)<<8
-				h.Seq, h.Ack = m.expected+Seq(int8(arg)), m.acked+Seq(int8(arg)/4)
-				n := min(len(script), int(arg))
-				if op&byte(FlagSACK) != 0 {
-					h.DataOffset = arg
+			for len(script) > 0 {
+				op := script[0]
+				script = script[1:]
+				meter.Allow(1024) // a packet, or a write
+				arg := byte(0)
+				if len(script) > 0 {
+					arg, script = script[0], script[1:]
 				}
-				b := append(h.Append(nil), script[:n]...)
-				if op&byte(FlagSACK) != 0 { // make the blocks' numbers ours
-					for i := HeaderSize; i+4 <= len(b); i += 4 {
-						binary.LittleEndian.PutUint32(b[i:], uint32(m.acked)+binary.LittleEndian.Uint32(b[i:])&0xff)
+				switch {
+				case op < 0x80: // a packet; flags from op, numbers near ours
+					var h Header
+					h.Flags, h.StreamID, h.Window = Flags(op), idA, uint32(arg)<<8
+					h.Seq, h.Ack = m.expected+Seq(int8(arg)), m.acked+Seq(int8(arg)/4)
+					n := min(len(script), int(arg))
+					if op&byte(FlagSACK) != 0 {
+						h.DataOffset = arg
 					}
-				}
-				script = script[n:]
-				m.Receive(w.now, b)
-			case op < 0x90:
-				m.Write(make([]byte, int(arg)*20))
+					b := append(h.Append(nil), script[:n]...)
+					if op&byte(FlagSACK) != 0 { // make the blocks' numbers ours
+						for i := HeaderSize; i+4 <= len(b); i += 4 {
+							binary.LittleEndian.PutUint32(b[i:], uint32(m.acked)+binary.LittleEndian.Uint32(b[i:])&0xff)
+						}
+					}
+					script = script[n:]
+					m.Receive(w.now, b)
+				case op < 0x90:
+					m.Write(make([]byte, int(arg)*20))
 
-			case op < 0xa0:
-				m.SendMessage(make([]byte, arg))
-			case op < 0xc0:
-				w.now = w.now.Add(time.Duration(arg) * 10 * ms)
-				m.Advance(w.now)
-			case op < 0xc8:
-				m.Pause()
-			case op < 0xd0:
-				m.Resume()
-				m.Deliver()
-			case op < 0xd8:
-				m.ChangeRemote(w.now, Remote{uint32(arg), addrB})
-			case op < 0xdc:
-				m.End()
-			case op < 0xdd:
-				m.Destroy()
-			default:
-				m.SetKeepalive(w.now, time.Duration(arg)*ms)
+				case op < 0xa0:
+					m.SendMessage(make([]byte, arg))
+				case op < 0xc0:
+					w.now = w.now.Add(time.Duration(arg) * 10 * ms)
+					m.Advance(w.now)
+				case op < 0xc8:
+					m.Pause()
+				case op < 0xd0:
+					m.Resume()
+					m.Deliver()
+				case op < 0xd8:
+					m.ChangeRemote(w.now, Remote{uint32(arg), addrB})
+				case op < 0xdc:
+					m.End()
+				case op < 0xdd:
+					m.Destroy()
+				default:
+					m.SetKeepalive(w.now, time.Duration(arg)*ms)
+				}
+				m.Flush(w.now)
+				checkBooks(t, &m.Machine)
 			}
-			m.Flush(w.now)
-			checkBooks(t, &m.Machine)
-		}
+		})
 	})
 }
 
@@ -139,17 +142,19 @@ func FuzzReceiveRaw(f *testing.F) {
 		f.Add(v.bytes(f), v.bytes(f))
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		w := newWorld(t, link{}, 1, Config{ReceiveBuffer: 5000})
-		w.link.filter = func(*end, Packet) bool { return false }
-		w.b.Connect(0, Remote{idA, addrA})
-		w.b.Write(make([]byte, 3000))
-		meter := cost.Start(t, cost.Bound{StepsPerByte: 16, Steps: 2000, BytesPerByte: 32, Bytes: 64 << 10})
-		defer meter.Stop()
-		for i, d := range [][]byte{a, b, a, b} {
-			meter.Allow(len(d))
-			w.b.Receive(host.Instant(i), d)
-			w.b.Flush(host.Instant(i))
-			checkBooks(t, &w.b.Machine)
-		}
+		cost.Repeat(t, func() {
+			w := newWorld(t, link{}, 1, Config{ReceiveBuffer: 5000})
+			w.link.filter = func(*end, Packet) bool { return false }
+			w.b.Connect(0, Remote{idA, addrA})
+			w.b.Write(make([]byte, 3000))
+			meter := cost.Start(t, cost.Bound{StepsPerByte: 16, Steps: 2000, BytesPerByte: 32, Bytes: 64 << 10})
+			defer meter.Stop()
+			for i, d := range [][]byte{a, b, a, b} {
+				meter.Allow(len(d))
+				w.b.Receive(host.Instant(i), d)
+				w.b.Flush(host.Instant(i))
+				checkBooks(t, &w.b.Machine)
+			}
+		})
 	})
 }

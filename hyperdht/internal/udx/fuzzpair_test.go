@@ -362,22 +362,24 @@ func FuzzPair(f *testing.F) {
 	// The same, and all that was sent last arrives, then a packet of the beginning with each answer.
 	f.Add(uint32(7), []byte(full+"\x87\x00"+strings.Repeat("\x83\xff\x03\xff\x08\x10", 12)))
 	f.Fuzz(func(t *testing.T, first uint32, program []byte) {
-		if len(program) > 1024 {
-			return // long enough for anything, short enough to be told
-		}
-		d := newDuel(t, Seq(first))
-		d.meter = cost.Start(t, work)
-		defer d.meter.Stop()
-		for s := script(program); len(s) > 0; {
-			d.step(&s)
-			d.judge()
-		}
-		d.heal()
-		for i, e := range d.ends {
-			if !d.forged && !e.IsClosed() {
-				t.Errorf("end %d is open after %v of a good path: %+v", i, duelHeals, e.Stats())
+		cost.Repeat(t, func() {
+			if len(program) > 1024 {
+				return // long enough for anything, short enough to be told
 			}
-		}
-		d.judge()
+			d := newDuel(t, Seq(first))
+			d.meter = cost.Start(t, work)
+			defer d.meter.Stop()
+			for s := script(program); len(s) > 0; {
+				d.step(&s)
+				d.judge()
+			}
+			d.heal()
+			for i, e := range d.ends {
+				if !d.forged && !e.IsClosed() {
+					t.Errorf("end %d is open after %v of a good path: %+v", i, duelHeals, e.Stats())
+				}
+			}
+			d.judge()
+		})
 	})
 }
