@@ -44,7 +44,7 @@ func FuzzReceive(f *testing.F) {
 
 // play lets the datagrams arrive as the program says.
 func play(t *testing.T, x *triangle, datagrams [][]byte, program []byte) {
-	meter := cost.Start(t, cost.Bound{StepsPerByte: 40, Steps: 50_000, BytesPerByte: 64, Bytes: 256 << 10})
+	meter := cost.Start(t, cost.Bound{StepsPerByte: 40, Steps: 50_000, BytesPerByte: 64, Bytes: 128 << 10})
 	defer meter.Stop()
 	from := []netip.AddrPort{x.sa.local, x.sb.local, x.sr.local, netip.MustParseAddrPort("192.0.2.1:7")}
 	for _, op := range program {

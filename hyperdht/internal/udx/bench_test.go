@@ -1,6 +1,7 @@
 package udx
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -107,5 +108,29 @@ func BenchmarkIdleStream(b *testing.B) {
 		m := new(wire)
 		m.Init(m, Config{Pool: pool})
 		m.Connect(0, Remote{1, addrB})
+	}
+}
+
+// BenchmarkGap is a round trip's packets of which the first comes last: all others wait above the gap.
+func BenchmarkGap(b *testing.B) {
+	for _, n := range []int{3, 100, 2000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			y := new(wire)
+			y.Init(y, Config{})
+			y.Connect(0, Remote{1, addrA})
+			payload := make([]byte, 1000)
+			packets := make([][]byte, n)
+			b.SetBytes(int64(n * len(payload)))
+			b.ReportAllocs()
+			for next := Seq(0); b.Loop(); next += Seq(n) {
+				for i := range packets {
+					packets[i] = append(Header{Flags: FlagData, Seq: next + Seq(i)}.Append(packets[i][:0]), payload...)
+				}
+				for i := range packets {
+					y.Receive(0, packets[(i+1)%n])
+				}
+				y.out = y.out[:0]
+			}
+		})
 	}
 }

@@ -119,7 +119,7 @@ func recount(t *testing.T, m *Machine) {
 			t.Fatalf("runs %v, expecting %d", m.recv.runs, m.expected)
 		}
 		for s := run.Start; s != run.End; s++ {
-			gapped += len(m.recv.slots[int(s)&(len(m.recv.slots)-1)].payload)
+			gapped += len((*m.recv.page(s)).slots[s%pageSlots].payload)
 		}
 	}
 	for _, c := range m.recv.chunks {
@@ -140,6 +140,9 @@ func recount(t *testing.T, m *Machine) {
 func FuzzReceiveRaw(f *testing.F) {
 	for _, v := range loadVectors(f).Packets {
 		f.Add(v.bytes(f), v.bytes(f))
+	}
+	for _, ahead := range []Seq{1, maxReorder - 1} {
+		f.Add(append(Header{Flags: FlagData, Seq: ahead}.Append(nil), 'x'), Header{Flags: FlagEnd, Seq: maxReorder / 2}.Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		cost.Repeat(t, func() {

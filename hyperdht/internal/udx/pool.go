@@ -6,6 +6,7 @@ type Pool struct {
 	packets []*packet
 	small   [][]byte
 	large   [][]byte
+	pages   []*recvPage
 	// scratch is where packets are put together that nobody keeps: acks, messages, probes.
 	scratch []byte
 }
@@ -84,5 +85,22 @@ func (p *Pool) recycle(b []byte) {
 		if len(p.large) < poolKept {
 			p.large = append(p.large, b[:0])
 		}
+	}
+}
+
+// page returns an empty page of packets above a gap.
+func (p *Pool) page() *recvPage {
+	if n := len(p.pages); n > 0 {
+		page := p.pages[n-1]
+		p.pages = p.pages[:n-1]
+		return page
+	}
+	return &recvPage{}
+}
+
+// recyclePage takes an empty page back.
+func (p *Pool) recyclePage(page *recvPage) {
+	if len(p.pages) < poolKept {
+		p.pages = append(p.pages, page)
 	}
 }

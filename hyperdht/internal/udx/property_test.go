@@ -141,7 +141,7 @@ func TestClosedMachinesKeepNothing(t *testing.T) {
 	w.a.Destroy()
 	w.b.Destroy()
 	for _, m := range []*end{w.a, w.b} {
-		if m.ring != nil || m.recv.slots != nil || m.recv.chunks != nil || m.recv.unread != 0 || m.inFlight != 0 {
+		if m.ring != nil || m.recv.pages != nil || m.recv.chunks != nil || m.recv.unread != 0 || m.inFlight != 0 {
 			t.Errorf("%s keeps something", m.name)
 		}
 	}

@@ -92,12 +92,12 @@ func (m *Machine) receiveData(p *Packet) {
 			m.stats.Duplicates++
 			return
 		}
-		m.recv.insert(m.pool, m.expected, p.Seq, payload, end)
+		m.recv.insert(m.pool, p.Seq, payload, end)
 		return
 	}
 	m.consume(payload, end)
 	for !m.closed && !m.endSeen {
-		slot, ok := m.recv.take(m.expected)
+		slot, ok := m.recv.take(m.pool, m.expected)
 		if !ok {
 			break
 		}

@@ -3,22 +3,41 @@ package udx
 // recvQueue keeps what cannot be handed to the reader yet: packets above a gap, and in-order bytes that
 // the reader does not want now. Both count against the window.
 type recvQueue struct {
-	// slots hold the packets above a gap, by number; the length is a power of two.
-	slots []recvSlot
+	// pages hold the packets above a gap, by number; nil where there is none. Numbers are at most maxReorder apart, so
+	// that each has a slot of its own. A packet far ahead costs one page, like one that is near.
+	pages []*recvPage
 	// runs are the received numbers, ascending, not touching: what a SACK reports.
 	runs []Block
 	// chunks are in-order bytes, oldest first.
 	chunks [][]byte
-	gapped int // bytes in slots
+	gapped int // bytes in pages
 	unread int // bytes in chunks
-	// memory is what slots, runs and chunks take, whatever is in them: a packet of one byte has a buffer of its own.
+	// memory is what pages, runs and chunks take, whatever is in them: a packet of one byte has a buffer of its own.
 	memory int
+}
+
+// recvPage holds packets whose numbers follow each other.
+type recvPage struct {
+	slots [pageSlots]recvSlot
+	used  int
 }
 
 type recvSlot struct {
 	payload []byte
 	end     bool
 }
+
+const (
+	pageSlots = 64
+	pageCount = maxReorder / pageSlots
+	// pageMemory is what a page takes, with its share of the runs.
+	pageMemory = pageSlots * 40
+	// pagesMemory is what pages take that are all nil.
+	pagesMemory = pageCount * 8
+)
+
+// page returns where the page of number s is kept.
+func (q *recvQueue) page(s Seq) **recvPage { return &q.pages[s/pageSlots%pageCount] }
 
 // has reports whether number s was received above the gap.
 func (q *recvQueue) has(s Seq) bool {
@@ -44,16 +63,15 @@ func (q *recvQueue) search(s Seq) int {
 	return lo
 }
 
-// insert keeps a copy of the payload of packet s, which the queue must not have yet. next is the
-// number expected next.
-func (q *recvQueue) insert(pool *Pool, next, s Seq, payload []byte, end bool) {
-	q.grow(next, s)
+// insert keeps a copy of the payload of packet s, which the queue must not have yet. All kept numbers lie in
+// [next, next+maxReorder), where next is the one that is expected next.
+func (q *recvQueue) insert(pool *Pool, s Seq, payload []byte, end bool) {
 	slot := recvSlot{end: end}
 	if len(payload) > 0 {
 		slot.payload = append(pool.buffer(len(payload)), payload...)
 		q.memory += cap(slot.payload)
 	}
-	q.slots[int(s)&(len(q.slots)-1)] = slot
+	q.put(pool, s, slot)
 	q.gapped += len(payload)
 
 	i := q.search(s)
@@ -74,58 +92,68 @@ func (q *recvQueue) insert(pool *Pool, next, s Seq, payload []byte, end bool) {
 	}
 }
 
-// slotMemory is what a slot takes, with its share of the runs.
-const slotMemory = 40
-
-// slotsFor is how many slots there must be for number s.
-func (q *recvQueue) slotsFor(next, s Seq) int {
-	n := max(len(q.slots), 32)
-	for n <= int(s-next) {
-		n *= 2
+// put fills the slot of number s.
+func (q *recvQueue) put(pool *Pool, s Seq, slot recvSlot) {
+	if q.pages == nil {
+		q.pages = make([]*recvPage, pageCount)
+		q.memory += pagesMemory
 	}
-	return n
+	page := q.page(s)
+	if *page == nil {
+		*page = pool.page()
+		q.memory += pageMemory
+	}
+	(*page).slots[s%pageSlots] = slot
+	(*page).used++
+}
+
+// remove empties the slot of number s, which is filled, and its page with the last one.
+func (q *recvQueue) remove(pool *Pool, s Seq) recvSlot {
+	page := q.page(s)
+	slot := (*page).slots[s%pageSlots]
+	(*page).slots[s%pageSlots] = recvSlot{}
+	if (*page).used--; (*page).used == 0 {
+		pool.recyclePage(*page)
+		*page = nil
+		q.memory -= pageMemory
+	}
+	q.memory -= cap(slot.payload)
+	q.gapped -= len(slot.payload)
+	return slot
+}
+
+// removePages follows the last packet above a gap.
+func (q *recvQueue) removePages() {
+	if q.pages != nil {
+		q.memory -= pagesMemory
+		q.pages, q.runs = nil, nil
+	}
 }
 
 // cost is how much more memory n bytes of packet s take at most, when they have to be kept.
 func (q *recvQueue) cost(next, s Seq, n int) int {
-	if s == next {
+	switch {
+	case s == next:
 		return bufferSize(max(n, smallBuffer+1))
+	case q.pages == nil:
+		return bufferSize(n) + pageMemory + pagesMemory
+	case *q.page(s) == nil:
+		return bufferSize(n) + pageMemory
 	}
-	return bufferSize(n) + slotMemory*(q.slotsFor(next, s)-len(q.slots))
-}
-
-// grow makes room for number s; all kept numbers lie in [next, next+maxReorder).
-func (q *recvQueue) grow(next, s Seq) {
-	n := q.slotsFor(next, s)
-	if n == len(q.slots) {
-		return
-	}
-	q.memory += slotMemory * (n - len(q.slots))
-	grown := make([]recvSlot, n)
-	for _, run := range q.runs {
-		for s := run.Start; s != run.End; s++ {
-			grown[int(s)&(n-1)] = q.slots[int(s)&(len(q.slots)-1)]
-		}
-	}
-	q.slots = grown
+	return bufferSize(n)
 }
 
 // take removes and returns packet next, if it is there. The caller recycles the payload.
-func (q *recvQueue) take(next Seq) (recvSlot, bool) {
+func (q *recvQueue) take(pool *Pool, next Seq) (recvSlot, bool) {
 	if len(q.runs) == 0 || q.runs[0].Start != next {
 		return recvSlot{}, false
 	}
-	at := int(next) & (len(q.slots) - 1)
-	slot := q.slots[at]
-	q.slots[at] = recvSlot{}
-	q.gapped -= len(slot.payload)
-	q.memory -= cap(slot.payload)
+	slot := q.remove(pool, next)
 	if q.runs[0].Start++; q.runs[0].Start == q.runs[0].End {
 		q.runs = append(q.runs[:0], q.runs[1:]...)
 	}
 	if len(q.runs) == 0 {
-		q.memory -= slotMemory * len(q.slots)
-		q.slots, q.runs = nil, nil
+		q.removePages()
 	}
 	return slot, true
 }
@@ -162,13 +190,10 @@ func (q *recvQueue) unhold() []byte {
 func (q *recvQueue) dropGapped(pool *Pool) {
 	for _, run := range q.runs {
 		for s := run.Start; s != run.End; s++ {
-			payload := q.slots[int(s)&(len(q.slots)-1)].payload
-			q.memory -= cap(payload)
-			pool.recycle(payload)
+			pool.recycle(q.remove(pool, s).payload)
 		}
 	}
-	q.memory -= slotMemory * len(q.slots)
-	q.slots, q.runs, q.gapped = nil, nil, 0
+	q.removePages()
 }
 
 // clear gives everything back.
