@@ -107,8 +107,8 @@ type Client struct {
 	ending   ending
 
 	listening bool
-	trying    bool       // to register
-	patience  host.Timer // until it does so without being announced
+	held      []func()   // sends requests that wait for the announcement
+	patience  host.Timer // until they are sent without it; nil when nothing waits any more
 	unaware   func()     // ends what is told of the network
 	grouped   bool       // another client of the group tells of the network
 	blocked   uint64
@@ -121,6 +121,11 @@ type clientScraper struct {
 	limit     int // collections at once
 	running   int // collections under way
 	waiting   []waitingCollection
+
+	missing  host.Timer     // until it is told again who we are; nil while it is connected
+	misses   domain.Backoff // of that
+	since    host.Instant   // when it connected
+	released bool           // it does not want us; until it connects again
 
 	connections int
 	requests    uint64
@@ -176,13 +181,13 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c := &Client{cfg: cfg}
 	scrapers := cfg.scrapers()
 	for _, s := range scrapers {
-		c.scrapers = append(c.scrapers, &clientScraper{
-			key: s.Key,
+		k := &clientScraper{
+			key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
 			// None of them can keep the others from their metrics.
 			limit: max(1, maxCollections/len(scrapers)),
 			registrar: &registrar{
 				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
-				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent,
+				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,
 				request: ports.Registration{
 					Scraper: s.Key, Dial: cfg.DialKeys, Secret: s.Secret,
 					Register: domain.Register{
@@ -191,7 +196,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 					},
 				},
 			},
-		})
+		}
+		k.registrar.onRegistered = func() { c.await(k) }
+		c.scrapers = append(c.scrapers, k)
 	}
 	return c, nil
 }
@@ -228,9 +235,9 @@ func (c *Client) Status() ClientStatus {
 	return s
 }
 
-// Start listens, and registers the alias once others can find the server, or after announcePatience. done is called when
-// they can, so never while no DHT node answers; it does not wait for the registration, which is tried until it succeeds.
-// On an error the client should be closed.
+// Start listens, and registers the alias: it connects to the scrapers at once, and asks them when others can find the
+// server, or after announcePatience. done is called when they can, so never while no DHT node answers; it does not wait
+// for the registration, which is tried until it succeeds. On an error the client should be closed.
 func (c *Client) Start(done func(error)) {
 	if c.started || c.closed {
 		c.cfg.Host.Post(func() { done(fmt.Errorf("client %w", errStarted)) })
@@ -245,7 +252,7 @@ func (c *Client) Start(done func(error)) {
 		}
 		if err == nil {
 			c.listening = true
-			c.register()
+			c.release()
 		}
 		done(err)
 	})
@@ -255,28 +262,71 @@ func (c *Client) Start(done func(error)) {
 	}
 	c.listener = listener
 	// A registration needs no announcement, and says best what is wrong where there is none.
-	c.patience = c.cfg.Host.AfterFunc(announcePatience, c.register)
+	c.patience = c.cfg.Host.AfterFunc(announcePatience, c.release)
 	if !c.grouped {
 		c.unaware = watchNetwork(c.cfg.Transport, c.cfg.OnEvent)
 	}
-	c.unwatch = c.cfg.Transport.OnMoved(func() {
+	c.unwatch = c.cfg.Transport.OnMoved(func(m ports.Move) {
 		for _, k := range c.scrapers {
-			k.registrar.again()
+			if m == ports.MoveElsewhere || k.connections == 0 {
+				k.registrar.again()
+			}
 		}
+	})
+	for _, k := range c.scrapers {
+		k.registrar.attempt()
+	}
+}
+
+// hold calls send once the server is announced, or after announcePatience.
+func (c *Client) hold(send func()) {
+	if c.patience == nil {
+		send()
+		return
+	}
+	c.held = append(c.held, send)
+}
+
+// release sends what waited for the announcement.
+func (c *Client) release() {
+	if c.patience == nil || c.closed {
+		return
+	}
+	c.patience.Stop()
+	c.patience = nil
+	held := c.held
+	c.held = nil
+	for _, send := range held {
+		send()
+	}
+}
+
+// await registers again if the scraper does not connect, or does not come back, within a while: it may have lost its
+// table, or the connection may be what was lost and its next dial may be far off. It does not if the scraper has let go
+// of the client, which has lost its alias to another one: two that want the same would take it from each other.
+func (c *Client) await(k *clientScraper) {
+	if c.closed || k.registrar == nil || k.connections > 0 || k.missing != nil || k.released {
+		return
+	}
+	if k.since != 0 && c.cfg.Host.Now().Sub(k.since) >= stableAfter {
+		k.misses.Reset() // scrapers of older versions do not say that they let go
+	}
+	k.since = 0
+	wait := k.misses.Next(drawUint64(c.cfg.Host)) + time.Duration(drawUint64(c.cfg.Host)%uint64(sessionSpread))
+	k.missing = c.cfg.Host.AfterFunc(wait, func() {
+		k.missing = nil
+		k.registrar.renew()
 	})
 }
 
-// register begins to register with each scraper, once.
-func (c *Client) register() {
-	if c.trying || c.closed {
-		return
+// connected ends the wait for a scraper.
+func (k *clientScraper) connected(now host.Instant) {
+	if k.connections++; k.connections == 1 {
+		k.since, k.released = now, false
 	}
-	c.trying = true
-	if c.patience != nil {
-		c.patience.Stop()
-	}
-	for _, k := range c.scrapers {
-		k.registrar.attempt()
+	if k.missing != nil {
+		k.missing.Stop()
+		k.missing = nil
 	}
 }
 
@@ -295,6 +345,11 @@ func (c *Client) Close(done func()) {
 	}
 	if c.patience != nil {
 		c.patience.Stop()
+	}
+	for _, k := range c.scrapers {
+		if k.missing != nil {
+			k.missing.Stop()
+		}
 	}
 	// The goodbyes and the end of the server take a while each on a bad network, so they go side by side.
 	waiting := 1 + len(c.scrapers)
@@ -370,10 +425,11 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 		k.scraper = &clientScraper{} // which may collect nothing
 		conn.Close(errNotAdmitted)
 	}
-	k.scraper.connections++
+	k.scraper.connected(c.cfg.Host.Now())
 	tell(c.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
 	return ports.MetricsHandlers{
-		OnRequest: k.onRequest,
+		OnRequest:  k.onRequest,
+		OnReleased: func() { k.scraper.released = true },
 		OnError: func(err error) {
 			tell(c.cfg.OnEvent, domain.ConnectionError{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer, Err: err})
 		},
@@ -384,6 +440,7 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 func (k *clientConn) onClose() {
 	k.closed = true
 	k.scraper.connections--
+	k.client.await(k.scraper)
 	for _, r := range k.running {
 		r.timer.Stop()
 		r.cancel()

@@ -474,13 +474,13 @@ func TestClientThatMovesRegistersAgainSoonButNotAllTheTime(t *testing.T) {
 	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { transport = cfg.Transport.(*portstest.Transport) })
 	w.loop.Advance(time.Minute)
 	before := c.Status().Registrations
-	w.loop.Turn(transport.Move)
+	w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
 	w.loop.Advance(2 * time.Second)
 	if got := c.Status().Registrations; got != before+1 {
 		t.Errorf("%d registrations two seconds after a move, want one more than %d", got, before)
 	}
 	for range 60 { // a link that flaps for a minute
-		w.loop.Turn(transport.Move)
+		w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
 		w.loop.Advance(time.Second)
 	}
 	if got := c.Status().Registrations; got < before+3 || got > before+6 {
@@ -488,7 +488,7 @@ func TestClientThatMovesRegistersAgainSoonButNotAllTheTime(t *testing.T) {
 	}
 	c.close()
 	after := len(c.events)
-	w.loop.Turn(transport.Move)
+	w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
 	w.loop.Advance(time.Minute)
 	if len(c.events) != after {
 		t.Error("a closed client registers")

@@ -25,7 +25,8 @@
 // Each state but open and closed has a deadline: connecting the connect timeout, waiting the retry timer. An open
 // connection has one until the client has opened the metrics channel. The wait doubles from one second to one
 // minute, with jitter; a registration (Nudge) ends it at once and makes it short again, and so does a connection
-// that lasted.
+// that lasted. A registration also begins a dial anew that the client has not answered, and has an open connection
+// asked for a sign of life. So does news that the scraper's machine has moved, for all sessions.
 //
 // # A registration at the scraper
 //
@@ -39,9 +40,13 @@
 //
 // # A client
 //
-//	Start ─► listen ─► announced ─► register ─ success ─► wait an hour ─┐
-//	                                  ▲  └─ failure ─► wait 1 s … 1 min ─┤
-//	                                  └──────────────────────────────────┘
+//	Start ─► listen ──► announced ──┐
+//	  └────► connect ─► connected ──┴─► register ─ success ─► wait an hour ───────┐
+//	            ▲                          └────── failure ─► wait 1 s … 1 min ───┤
+//	            └─────────────────────────────────────────────────────────────────┘
+//
+// The wait of an hour ends early when the scraper does not connect within 15 to 25 s, or its connection is gone for as
+// long: it may have lost its table. The next such waits double. It also ends when the machine has moved.
 //
 // Where there are several scrapers each has a round of its own.
 package app

@@ -8,6 +8,7 @@ var (
 	errBusy        = errors.New("too many requests at once")
 	errOverloaded  = errors.New("too many registrations at once")
 	errUnconnected = errors.New("the client has no such connection any more")
+	errStale       = errors.New("given up for another try, since the way may have changed")
 	errCrowdedOut  = errors.New("closed in favour of other connections to the registration service")
 	errNoProof     = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
 	errStarted     = errors.New("was started before")

@@ -17,7 +17,7 @@ func (s *Scraper) Start(done func(error)) {
 	s.started = true
 	s.cfg.Store.OnDamage(s.damaged)
 	s.clock = newClock(s.cfg.Clock.Now(), s.cfg.Host.Now())
-	s.unwatch = watchNetwork(s.cfg.Transport, s.cfg.OnEvent)
+	s.unwatch = []func(){watchNetwork(s.cfg.Transport, s.cfg.OnEvent), s.cfg.Transport.OnMoved(s.nudges.onMoved)}
 	fail := func(err error) {
 		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
 		done(err)

@@ -34,9 +34,18 @@ const (
 	// groupStart is how many clients of a group begin to listen at the same time: each asks a dozen DHT nodes.
 	groupStart = 8
 
-	// announcePatience is how long a client waits for its announcement before it registers all the same. An attempt of the
-	// announcer that finds nothing takes six seconds.
+	// announcePatience is how long a registration waits for the client's announcement, without which no scraper finds
+	// the client. An attempt of the announcer that finds nothing takes six seconds.
 	announcePatience = 10 * time.Second
+
+	// sessionPatience is how long a client waits for its scraper's connection, with up to sessionSpread more, before it
+	// registers again: a scraper that lives dials those whom it knows sooner. The wait doubles up to the interval of
+	// renewals.
+	sessionPatience = 15 * time.Second
+	sessionSpread   = 10 * time.Second
+	// staleAttempt is how old a dial is that began before the news that the way there has changed. A younger one may
+	// have it.
+	staleAttempt = 2 * time.Second
 
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute

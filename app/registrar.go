@@ -14,14 +14,17 @@ import (
 type registrar struct {
 	host      host.Host
 	transport ports.Transport
-	request   ports.Registration // OnOpen apart
+	request   ports.Registration // OnOpen and Hold apart
+	hold      func(send func())  // calls send when a request may leave, in the same turn or later
 	interval  time.Duration
 	backoff   domain.Backoff
 	onEvent   func(domain.Event)
+	// onRegistered is called after each success.
+	onRegistered func()
 
 	stopped bool
 	timer   host.Timer // the attempt's bound, or the next attempt
-	cancel  func()     // the attempt under way
+	current *attempt   // under way
 
 	asked bool // the scraper may know the alias: an attempt got as far as a connection
 
@@ -33,47 +36,85 @@ type registrar struct {
 	lastErr    error
 }
 
+// attempt is a registration under way.
+type attempt struct {
+	began  host.Instant
+	open   bool // the scraper is connected
+	sent   bool // the request may leave
+	cancel func()
+}
+
 func (g *registrar) attempt() {
 	uid := newUID(g.host)
 	tell(g.onEvent, domain.AliasAttempt{UID: uid, Scraper: g.request.Scraper, Register: g.request.Register})
-	over := false
+	a := &attempt{began: g.host.Now()}
+	g.current = a
 	finish := func(updated bool, err error) {
-		if over {
-			return
+		if g.current == a {
+			g.abandon()
+			g.finish(uid, updated, err)
 		}
-		over = true
-		g.timer.Stop()
-		g.cancel()
-		g.cancel = nil
-		g.finish(uid, updated, err)
 	}
 	expire := func(waiting string, after time.Duration) host.Timer {
 		return g.host.AfterFunc(after, func() {
 			finish(false, &ports.ConnectionError{Err: &domain.TimeoutError{Waiting: waiting, After: after}})
 		})
 	}
-	g.timer = expire("the connection to the scraper", connectTimeout)
-	r := g.request
-	r.OnOpen = func(domain.Peer) {
-		if !over {
+	asked := func() {
+		if a.open && a.sent {
 			g.asked = true
-			g.timer.Stop()
 			g.timer = expire("the answer to the registration", registerTimeout)
 		}
 	}
-	g.cancel = g.transport.RegisterAlias(r, finish)
+	r := g.request
+	r.OnOpen = func(domain.Peer) {
+		if g.current == a {
+			a.open = true
+			g.timer.Stop()
+			asked()
+		}
+	}
+	r.Hold = func(send func()) {
+		g.hold(func() {
+			if g.current == a {
+				a.sent = true
+				send()
+				asked()
+			}
+		})
+	}
+	g.timer = expire("the connection to the scraper", connectTimeout)
+	if cancel := g.transport.RegisterAlias(r, finish); g.current == a {
+		a.cancel = cancel
+	}
+}
+
+// abandon ends the attempt under way.
+func (g *registrar) abandon() {
+	a := g.current
+	g.current = nil
+	g.timer.Stop()
+	if a.cancel != nil {
+		a.cancel()
+	}
 }
 
 // again repeats the registration soon, because this machine may have moved: the scraper's connection to it may lead
 // nowhere, and one that could not be made before may be possible now. Clients that move together, as after a power
 // cut, come back spread out; one that moves all the time does not register all the time.
 func (g *registrar) again() {
-	if g.stopped || g.cancel != nil || g.timer == nil {
-		return // not started, or at it
+	if g.stopped || g.timer == nil {
+		return // not started
 	}
 	now := g.host.Now()
 	if g.moved > now {
 		return // about to
+	}
+	if a := g.current; a != nil {
+		if a.open || now.Sub(a.began) < staleAttempt {
+			return // at it
+		}
+		g.abandon() // it asks on the ways of before
 	}
 	wait := time.Duration(drawUint64(g.host) % uint64(movedSpread))
 	if since := now.Sub(g.moved); g.moved != 0 && since < movedPause {
@@ -82,6 +123,15 @@ func (g *registrar) again() {
 	g.moved = now.Add(wait)
 	g.timer.Stop()
 	g.timer = g.host.AfterFunc(wait, g.attempt)
+}
+
+// renew registers now instead of at its time, because the scraper seems to have forgotten the alias. After a failure the
+// next attempt comes soon anyway.
+func (g *registrar) renew() {
+	if g.registered && g.current == nil && !g.stopped {
+		g.timer.Stop()
+		g.attempt()
+	}
 }
 
 // setSecret sets the secret of the next registrations, and of the goodbye. It reports whether it is another one.
@@ -109,6 +159,7 @@ func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 		tell(g.onEvent, domain.RegisterAliasSuccess{
 			UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Updated: updated,
 		})
+		g.onRegistered()
 		return
 	}
 	g.failed++
@@ -128,9 +179,8 @@ func (g *registrar) stop(done func()) {
 	if g.timer != nil {
 		g.timer.Stop()
 	}
-	if g.cancel != nil {
-		g.cancel()
-		g.cancel = nil
+	if g.current != nil {
+		g.abandon()
 	}
 	if !g.asked {
 		g.host.Post(done)

@@ -1,10 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -77,7 +77,8 @@ type Scraper struct {
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
-	unwatch  func() // ends what is told of the network
+	unwatch  []func() // end what is told of the network
+	nudges   nudges
 	targets  targetsWriter
 	started  bool
 	loaded   bool // the table holds all that the store and the import have
@@ -109,6 +110,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 	}
 	s.registry = newRegistry(s)
 	s.targets = targetsWriter{scraper: s, backoff: cfg.Retry.backoff()}
+	s.nudges = nudges{scraper: s}
 	return s, nil
 }
 
@@ -226,7 +228,7 @@ func (s *Scraper) release(key domain.PublicKey) {
 	if held := s.sessions[key]; held != nil && !s.table.Serves(key) {
 		delete(s.sessions, key)
 		s.stats.Dials += held.dials
-		held.Close()
+		held.Release()
 	}
 }
 
@@ -391,9 +393,10 @@ func (s *Scraper) Close(done func()) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	if s.unwatch != nil {
-		s.unwatch()
+	for _, unwatch := range s.unwatch {
+		unwatch()
 	}
+	s.nudges.stop()
 	steps := []func(next func()){
 		func(next func()) {
 			if s.listener == nil {
@@ -432,13 +435,15 @@ func (s *Scraper) Close(done func()) {
 	s.cfg.Host.Post(func() { run(0) })
 }
 
+// clients are the keys of all sessions, in an order that is the same each time.
+func (s *Scraper) clients() []domain.PublicKey {
+	keys := slices.Collect(maps.Keys(s.sessions))
+	slices.SortFunc(keys, func(a, b domain.PublicKey) int { return bytes.Compare(a[:], b[:]) })
+	return keys
+}
+
 func (s *Scraper) closeSessions() {
-	keys := make([]domain.PublicKey, 0, len(s.sessions))
-	for k := range s.sessions {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b domain.PublicKey) int { return strings.Compare(string(a[:]), string(b[:])) })
-	for _, k := range keys {
+	for _, k := range s.clients() {
 		s.stats.Dials += s.sessions[k].dials
 		s.sessions[k].Close()
 		delete(s.sessions, k)

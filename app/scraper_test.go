@@ -329,11 +329,14 @@ func TestKilledClientIsScrapedWithinSecondsOfItsReturn(t *testing.T) {
 	}
 }
 
+// cutOff makes a client that cannot register either while its key is cut.
+func cutOff(cfg *app.ClientConfig) { cfg.DialKeys = cfg.Keys }
+
 // Issue row 6.9: a registration resets the backoff.
 func TestRegistrationEndsALongWait(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
-	c := w.startClient("web", 2, nil)
+	c := w.startClient("web", 2, cutOff)
 	w.loop.Advance(time.Second)
 	w.net.Cut(c.PublicKey(), true)
 	w.loop.Advance(10 * time.Minute)
@@ -382,15 +385,15 @@ func TestConnectionIsHeldHoweverRareTheScrapes(t *testing.T) {
 func TestLostConnectionIsOpenedAgainWithBoundedBackoff(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
-	c := w.startClient("web", 2, nil)
+	c := w.startClient("web", 2, cutOff)
 	w.loop.Advance(2 * time.Minute)
 	w.net.Break(c.PublicKey())
 	w.loop.Advance(1100 * time.Millisecond)
 	w.mustScrape("web")
 	w.net.Cut(c.PublicKey(), true)
-	before := w.net.Dials
+	before := w.scraper.Stats().Dials
 	w.loop.Advance(time.Hour)
-	if dials := w.net.Dials - before; dials < 60 || dials > 130 {
+	if dials := w.scraper.Stats().Dials - before; dials < 60 || dials > 130 {
 		t.Errorf("%d dials in an hour", dials)
 	}
 	for _, e := range of[domain.SessionWait](w.events) {

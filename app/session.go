@@ -58,6 +58,7 @@ type sessionLink struct {
 	peer   domain.Peer
 	open   bool
 	ready  bool
+	began  host.Instant
 	opened host.Instant
 	at     time.Time // when it opened, if there is a clock
 
@@ -89,14 +90,16 @@ func (s *Session) Start() {
 	}
 }
 
-// Nudge is news that the client lives: it registered. A wait for the next dial ends at once. An open connection is
-// checked, because a client that was killed and started again registers long before the old connection is given up.
+// Nudge is news that the client lives, since it registered, or that this machine has moved. A wait for the next dial
+// ends at once, and a dial that the client has not answered begins anew. An open connection is checked, because a client that was killed and started again registers long before the old connection is given up.
 func (s *Session) Nudge() {
 	s.backoff.Reset()
 	switch {
 	case !s.started:
 	case s.state == domain.SessionWaiting:
 		s.dial()
+	case s.state == domain.SessionConnecting && !s.link.conn.Answered() && s.cfg.Host.Now().Sub(s.link.began) >= staleAttempt:
+		s.redial()
 	case s.state == domain.SessionOpen && s.link.ready && !s.link.probing:
 		s.probe(s.link)
 	}
@@ -131,7 +134,12 @@ func (s *Session) probe(link *sessionLink) {
 
 // Close disconnects and fails what is under way with domain.ErrClosed. Events of the connection's end come before
 // Close returns; done callbacks of requests in a later turn.
-func (s *Session) Close() {
+func (s *Session) Close() { s.end(func(c ports.MetricsSession) { c.Close(nil) }) }
+
+// Release is Close, and tells the client that it need not come back by itself.
+func (s *Session) Release() { s.end(ports.MetricsSession.Release) }
+
+func (s *Session) end(hangUp func(ports.MetricsSession)) {
 	if s.state == domain.SessionClosed {
 		return
 	}
@@ -139,7 +147,7 @@ func (s *Session) Close() {
 	s.become(domain.SessionClosed)
 	if link != nil {
 		s.detach(link, nil)
-		link.conn.Close(nil)
+		hangUp(link.conn)
 	}
 	for _, r := range s.takePending() {
 		s.settleLater(r, domain.MetricsReply{}, domain.ErrClosed)
@@ -207,10 +215,18 @@ func (s *Session) become(next domain.SessionState) {
 	s.state = next
 }
 
+// redial gives up a dial for another one. Requests go on to wait.
+func (s *Session) redial() {
+	old := s.link
+	s.become(domain.SessionWaiting)
+	s.dial()
+	old.conn.Close(errStale)
+}
+
 func (s *Session) dial() {
 	s.become(domain.SessionConnecting)
 	s.dials++
-	link := &sessionLink{}
+	link := &sessionLink{began: s.cfg.Host.Now()}
 	s.link = link
 	s.timer = s.cfg.Host.AfterFunc(connectTimeout, func() {
 		s.drop(link, &domain.TimeoutError{Waiting: "the connection", After: connectTimeout})

@@ -86,7 +86,8 @@ type Node struct {
 
 	ready   bool
 	offline bool
-	onMoved func()
+	onMoved func(Move)
+	addr    netip.AddrPort // the last one known; port 0 where each remote sees another
 	onReach func(answering bool)
 	life    life
 }
@@ -210,14 +211,14 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		OnPersistent: func() { call(cfg.OnPersistent) },
 		OnNetworkChange: func() {
 			n.peers.NetworkChanged()
-			n.moved()
+			n.moved(MoveElsewhere)
 		},
 		OnNetworkUpdate: func(online, _ bool) {
 			if online {
 				n.peers.Online()
 			}
 			if online && n.offline {
-				n.moved() // not when a network that was degraded answers well again: peers were reached all the time
+				n.moved(MoveElsewhere) // not when a network that was degraded answers well again: peers were reached all the time
 			}
 			n.offline = !online
 			if cfg.OnNetwork != nil {
@@ -230,9 +231,13 @@ func New(h host.Host, cfg Config) (*Node, error) {
 			}
 		},
 		OnJoined:    func() { n.peers.NetworkChanged() },
-		OnReachable: func() { n.moved() },
+		OnReachable: func() { n.moved(MoveIntoReach) },
+		OnWakeup: func() {
+			n.peers.NetworkChanged()
+			n.moved(MoveElsewhere)
+		},
 		OnAddress: func(a netip.AddrPort) {
-			n.moved()
+			n.seenAt(a)
 			if cfg.OnAddress != nil {
 				cfg.OnAddress(a)
 			}
@@ -250,7 +255,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	n.rpc = endpoint
 	n.bound()
-	peers := peering.Config{Keys: cfg.Keys, Store: n.store, OnMoved: n.moved, Streams: n.streams}
+	peers := peering.Config{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams}
 	if cfg.Probe != nil {
 		peers.Probe = cfg.Probe
 	}
@@ -304,20 +309,42 @@ func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
 // Ready reports whether the node has finished entering the network.
 func (n *Node) Ready() bool { return n.ready }
 
-// OnMoved sets what runs when the node may be reachable in another way than before: it has another public address,
-// its NAT another mapping, the network is back, or there is no firewall after all. It does not run while the node
+// OnMoved sets what runs when the node may be reachable in another way than before. It does not run while the node
 // enters the network.
-func (n *Node) OnMoved(f func()) { n.onMoved = f }
+func (n *Node) OnMoved(f func(Move)) { n.onMoved = f }
 
 // OnReach sets what runs when no DHT node answers, and when one does again. It does not run while all is well from the
 // start, nor for a node without bootstrap nodes.
 func (n *Node) OnReach(f func(answering bool)) { n.onReach = f }
 
-func (n *Node) moved() {
+func (n *Node) moved(m Move) {
 	if n.ready && !n.life.ending() && n.onMoved != nil {
-		n.onMoved()
+		n.onMoved(m)
 	}
 }
+
+// seenAt notes the public address that others see. That it becomes known, or unknown for a while, is no move.
+func (n *Node) seenAt(a netip.AddrPort) {
+	was := n.addr
+	if sameHost := a.Addr() == was.Addr(); !a.Addr().IsValid() || sameHost && a.Port() == 0 {
+		return
+	}
+	n.addr = a
+	if was.Addr().IsValid() && (a.Addr() != was.Addr() || was.Port() != 0) {
+		n.moved(MoveElsewhere)
+	}
+}
+
+// Move is how a node has become reachable in another way.
+type Move uint8
+
+const (
+	// MoveElsewhere means that connections from before may lead nowhere: the node has another public address, its NAT
+	// another mapping, the network is back, or the machine has woken from a sleep.
+	MoveElsewhere Move = iota
+	// MoveIntoReach means that there is no firewall after all: connections go on, and peers that could not connect now can.
+	MoveIntoReach
+)
 
 // Connect starts connecting to a key and returns at once; the connection's handlers tell what comes of it.
 func (n *Node) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {

@@ -30,10 +30,9 @@ type Transport interface {
 	// DialMetrics dials a client once and holds the connection. OnClose reports its end; dialling again is the
 	// caller's. Several sessions with one client key are allowed but not needed.
 	DialMetrics(d MetricsDial) MetricsSession
-	// OnMoved adds what runs when this machine may be reachable in another way than before: it has another public
-	// address, its NAT another mapping, the network is back, or there is no firewall after all. The result takes f
-	// out again.
-	OnMoved(f func()) (cancel func())
+	// OnMoved adds what runs when this machine may be reachable in another way than before. The result takes f out
+	// again.
+	OnMoved(f func(Move)) (cancel func())
 	// OnNetwork adds what runs when no DHT node answers, and when one does again. If that is so already, f runs in a later
 	// turn. It does not run while all is well from the start. The result takes f out again.
 	OnNetwork(f func(Network)) (cancel func())
@@ -43,6 +42,17 @@ type Transport interface {
 	// still open come before done; nothing is called after it. Closing twice calls both dones.
 	Close(done func())
 }
+
+// Move is how this machine has become reachable in another way.
+type Move uint8
+
+const (
+	// MoveElsewhere means that connections from before may lead nowhere: the machine has another public address, its NAT
+	// another mapping, the network is back, or it has woken from a sleep.
+	MoveElsewhere Move = iota
+	// MoveIntoReach means that there is no firewall after all: connections go on, and peers that could not connect now can.
+	MoveIntoReach
+)
 
 // Listener is a server.
 type Listener interface {
@@ -79,6 +89,9 @@ type MetricsHandlers struct {
 	// OnRequest answers a request. reply must be called exactly once, in this turn or later; after the
 	// connection closed it does nothing. Requests may overlap. A body above domain.MaxBody must not be replied.
 	OnRequest func(reply func(domain.MetricsReply))
+	// OnReleased tells that the scraper has no alias of this client any more: another client took it, or it was
+	// forgotten. Scrapers of older versions do not tell.
+	OnReleased func()
 	// OnError reports why the connection broke; OnClose follows.
 	OnError func(error)
 	// OnClose is the last call, exactly once.
@@ -133,6 +146,9 @@ type Registration struct {
 	domain.Register
 	// OnOpen is called when the connection is up; nil is allowed. It lets a time-out say what was missing.
 	OnOpen func(domain.Peer)
+	// Hold gets what sends the request, and calls it when that may leave, in this turn or later; the connection is made
+	// meanwhile. Nil sends at once.
+	Hold func(send func())
 }
 
 // MetricsDial is a connection to a client's metrics server.
@@ -156,6 +172,11 @@ type MetricsSession interface {
 	// Ping finds out whether the client still answers, without a collection: it calls the method "ping" on the
 	// metrics channel, which the JavaScript does not have, and any answer to it, UNKNOWN_METHOD included, is nil.
 	Ping(done func(error)) (cancel func())
+	// Answered reports whether the client has answered the dial, which may be long before the connection is open.
+	Answered() bool
+	// Release is Close(nil) for a client that this scraper has no alias of any more, which is told so. The JavaScript
+	// takes no notice.
+	Release()
 	// Close ends the connection; requests under way fail, then OnClose comes, in a later turn. A non-nil reason
 	// ends it at once instead of cleanly and is handed to OnClose.
 	Close(reason error)

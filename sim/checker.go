@@ -57,6 +57,13 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 		if e.Side == domain.SideMetrics && e.Peer.Key != c.scraper.keys.Public {
 			w.fail("stranger", "%s lets %s in", c.name, w.nameOf(e.Peer.Key))
 		}
+		if e.Side == domain.SideMetrics {
+			k.held(c.name + " registers")
+		}
+	case domain.ConnectionClose:
+		if e.Side == domain.SideMetrics {
+			k.unheld(c.name + " registers")
+		}
 	case domain.AliasAttempt:
 		k.attempt(c.machine, c.name+" registers")
 	case domain.RegisterAliasError:

@@ -59,6 +59,8 @@ const (
 	// movedPause), within settleWithin after it did.
 	earlyEvery   = 14 * time.Second
 	settleWithin = 2 * time.Minute
+	// missingMin is how long a client waits for its scraper's connection before it registers again (app/params.go).
+	missingMin = 15 * time.Second
 	// renewSpread is the part of the interval by which renewals may come earlier, and stableAfter how long a connection
 	// must have stood to start the waits over (app/params.go).
 	renewSpread = 20

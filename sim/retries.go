@@ -15,6 +15,12 @@ type tries struct {
 	opened    time.Duration   // when the connection did; 0 for none
 	at        []time.Duration // within retryWindow
 	renewed   []time.Duration // likewise, what starts the waits over
+
+	// A client also registers when its scraper holds no connection to it.
+	holds   int           // connections
+	since   time.Duration // when the first of them opened
+	missed  int           // registrations for want of one, since one lasted
+	missing time.Duration // when the next such one may come
 }
 
 func (k *checker) triesOf(what string) *tries {
@@ -45,7 +51,10 @@ func (k *checker) attempt(m *machine, what string) {
 		k.seconds[second]++
 	}
 	t := k.triesOf(what)
-	if now < t.notBefore {
+	if now < t.notBefore && t.holds == 0 && now >= t.missing {
+		t.missed++
+		t.missing = now + leastMissing(t.missed)
+	} else if now < t.notBefore {
 		switch {
 		case !k.w.stirred(m):
 			k.w.fail("retries", "%s %v too early, although nothing has happened to its network", what, t.notBefore-now)
@@ -98,6 +107,36 @@ func (k *checker) worked(what string, interval time.Duration) {
 	t.failed = 0
 	t.renewed = append(t.renewed, now)
 	t.notBefore = now + tolerant(interval-interval/renewSpread)
+	if t.holds == 0 {
+		t.missing = now + leastMissing(t.missed)
+	}
+}
+
+// leastMissing is the shortest time without a connection of its scraper after which a client registers, when it has done
+// so a number of times for that reason.
+func leastMissing(missed int) time.Duration {
+	step := missingMin << min(missed, 16)
+	return tolerant(max(missingMin, step/2))
+}
+
+// held is told that a scraper's connection to a client opens.
+func (k *checker) held(what string) {
+	t := k.triesOf(what)
+	if t.holds++; t.holds == 1 {
+		t.since = k.w.net.Now()
+	}
+}
+
+// unheld is told that one has ended.
+func (k *checker) unheld(what string) {
+	t, now := k.triesOf(what), k.w.net.Now()
+	if t.holds--; t.holds > 0 {
+		return
+	}
+	if now-t.since >= stableAfter {
+		t.missed = 0
+	}
+	t.missing = now + leastMissing(t.missed)
 }
 
 // dialFailed is told that a scraper waits before it dials a client again.
@@ -132,6 +171,7 @@ func (k *checker) startedAnew(m *machine) {
 	for what, t := range k.tries {
 		if strings.HasPrefix(what, m.name+" ") {
 			t.failed, t.notBefore, t.opened = 0, 0, 0
+			t.holds, t.missed = 0, 0
 		}
 	}
 }

@@ -44,6 +44,7 @@ func (c *mute) OnDrain(func())                {}
 func (c *mute) OnEnd(func())                  {}
 func (c *mute) OnClose(f func(error))         { c.onClose = f }
 func (c *mute) HandshakeHash() [64]byte       { return [64]byte{1} }
+func (c *mute) Answered() bool                { return true }
 func (c *mute) RemotePublicKey() id.PublicKey { return id.PublicKey{} }
 func (c *mute) RemoteAddr() netip.AddrPort    { return netip.AddrPort{} }
 func (c *mute) Path() hyperdht.Path           { return hyperdht.PathDirect }

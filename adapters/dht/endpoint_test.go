@@ -34,6 +34,7 @@ type fakeConn struct {
 func (c *fakeConn) OnStart(f func())              { c.onStart = f }
 func (c *fakeConn) OnOpen(f func())               { c.onOpen = f }
 func (c *fakeConn) HandshakeHash() [64]byte       { return c.hash }
+func (c *fakeConn) Answered() bool                { return c.hash != [64]byte{} }
 func (c *fakeConn) Close()                        { c.Pipe.End() }
 func (c *fakeConn) RemotePublicKey() id.PublicKey { return c.key }
 func (c *fakeConn) RemoteAddr() netip.AddrPort    { return c.addr }

@@ -22,6 +22,8 @@ type conn interface {
 	OnStart(func())
 	// HandshakeHash is the same on both sides and nowhere else; zero before there is a path.
 	HandshakeHash() [64]byte
+	// Answered reports whether the other side has answered the handshake.
+	Answered() bool
 	RemotePublicKey() id.PublicKey
 	RemoteAddr() netip.AddrPort
 	Path() hyperdht.Path

@@ -26,6 +26,11 @@ func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metr
 	s.rpc = rpc
 	rpc.Respond(methodMetrics, s.onRequest)
 	rpc.Respond(methodPing, func(_ []byte, reply func([]byte, error)) { reply(nil, nil) })
+	rpc.Respond(methodReleased, func([]byte, func([]byte, error)) {
+		if s.active && s.handlers.OnReleased != nil {
+			s.handlers.OnReleased()
+		}
+	})
 	l.join(s)
 	if l.open {
 		s.opened()

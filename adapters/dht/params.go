@@ -21,6 +21,8 @@ const (
 	// methodLeave takes a registration back; methodPing asks for nothing but an answer.
 	methodLeave = "leave"
 	methodPing  = "ping"
+	// methodReleased is an event of a scraper: it has no alias of the client any more.
+	methodReleased = "released"
 
 	// DefaultMaxName is the longest name in a registration that is looked at, in bytes. It is far above what
 	// the rules of domain allow, so that those give the reason; it keeps megabytes out of events and logs.

@@ -55,23 +55,30 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 	}
 	g.rpc = rpc
 	m := AliasRequest{Secret: r.Secret, Register: r.Register}
-	if offer == nil {
-		g.ask(method, m)
-		return g.cancel
+	hold := r.Hold
+	if hold == nil {
+		hold = func(send func()) { send() }
 	}
-	l.whenStarted(func() {
-		if !g.over {
+	hold(func() {
+		if offer == nil {
+			g.ask(method, m)
+			return
+		}
+		l.whenStarted(func() {
 			o := SignOffer(offer.keys, l.conn.HandshakeHash())
 			o.Instance = r.Instance
 			o.Unconnected = offer.connected != nil && !offer.connected(r.Scraper)
 			m.Offer = &o
 			g.ask(method, m)
-		}
+		})
 	})
 	return g.cancel
 }
 
 func (g *registration) ask(method string, m AliasRequest) {
+	if g.over {
+		return
+	}
 	if _, err := g.rpc.Request(method, m.Append(make([]byte, 0, m.Size())), g.onAnswer); err != nil {
 		g.link.host.Post(func() { g.fail(err) })
 	}

@@ -106,6 +106,9 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 	})
 }
 
+// Answered implements ports.MetricsSession.
+func (s *session) Answered() bool { return s.link.conn != nil && (s.link.open || s.link.conn.Answered()) }
+
 // Ping asks for any answer. That a method is unknown is one.
 func (s *session) Ping(done func(error)) (cancel func()) {
 	return s.request(methodPing, nil, func(_ []byte, err error) {
@@ -155,6 +158,14 @@ func (s *session) settle(r *request, value []byte, err error) {
 	if s.forget(r) {
 		r.done(value, err)
 	}
+}
+
+// Release implements ports.MetricsSession.
+func (s *session) Release() {
+	if !s.leaving && s.link.open {
+		_ = s.rpc.Event(methodReleased, nil) // it fails where the channel has gone, which Close tells
+	}
+	s.Close(nil)
 }
 
 // Close ends the session. What happens on the wire after it is nobody's business here.

@@ -36,7 +36,7 @@ type Transport struct {
 	down         bool // the node is closed
 	closed       bool // and everybody was told
 	onClosed     []func()
-	onMoved      []*func()
+	onMoved      []*func(ports.Move)
 	onNetwork    []*func(ports.Network)
 	patience     host.Timer // while links and servers end at closing
 }
@@ -49,9 +49,13 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 		cfg.MaxName = DefaultMaxName
 	}
 	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h)}
-	node.OnMoved(func() {
+	node.OnMoved(func(m hyperdht.Move) {
+		move := ports.MoveElsewhere
+		if m == hyperdht.MoveIntoReach {
+			move = ports.MoveIntoReach
+		}
 		for _, f := range slices.Clone(t.onMoved) {
-			(*f)()
+			(*f)(move)
 		}
 	})
 	node.OnReach(func(answering bool) {
@@ -63,7 +67,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 }
 
 // OnMoved implements ports.Transport.
-func (t *Transport) OnMoved(f func()) (cancel func()) {
+func (t *Transport) OnMoved(f func(ports.Move)) (cancel func()) {
 	listener := &f
 	t.onMoved = append(t.onMoved, listener)
 	return func() { t.onMoved = without(t.onMoved, listener) }

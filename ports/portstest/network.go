@@ -223,7 +223,7 @@ type Transport struct {
 	listeners []*server
 	sessions  []*session
 	Closed    bool
-	onMoved   []*func()
+	onMoved   []*func(ports.Move)
 	networks  []*func(ports.Network)
 
 	// Proves makes registrations prove their keys, and say when no connection reaches them.
@@ -234,10 +234,12 @@ type Transport struct {
 func NewTransport(n *Network) *Transport { return &Transport{net: n} }
 
 // OnMoved adds a listener.
-func (t *Transport) OnMoved(f func()) (cancel func()) {
+func (t *Transport) OnMoved(f func(ports.Move)) (cancel func()) {
 	listener := &f
 	t.onMoved = append(t.onMoved, listener)
-	return func() { t.onMoved = slices.DeleteFunc(t.onMoved, func(o *func()) bool { return o == listener }) }
+	return func() {
+		t.onMoved = slices.DeleteFunc(t.onMoved, func(o *func(ports.Move)) bool { return o == listener })
+	}
 }
 
 // OnNetwork adds a listener.
@@ -257,9 +259,9 @@ func (t *Transport) Network(n ports.Network) {
 }
 
 // Move tells the listeners that the machine has moved.
-func (t *Transport) Move() {
+func (t *Transport) Move(m ports.Move) {
 	for _, f := range slices.Clone(t.onMoved) {
-		(*f)()
+		(*f)(m)
 	}
 }
 
@@ -302,11 +304,13 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 		if r.OnOpen != nil {
 			r.OnOpen(domain.Peer{Key: r.Scraper, Addr: netip.MustParseAddrPort("192.0.2.99:49737"), Path: domain.PathDirect})
 		}
-		if t.net.silent[r.Scraper] {
-			return
+		hold := r.Hold
+		if hold == nil {
+			hold = func(send func()) { send() }
 		}
-		t.net.loop.AfterFunc(Latency, func() {
-			if l.closed {
+		send := func(f func()) { hold(func() { t.net.loop.AfterFunc(Latency, f) }) }
+		send(func() {
+			if l.closed || over || t.net.silent[r.Scraper] {
 				return
 			}
 			register := r.Register
@@ -439,6 +443,8 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 	return func() { r.over = true }
 }
 
+func (s *session) Answered() bool { return s.link != nil }
+
 func (s *session) Ping(done func(error)) (cancel func()) {
 	over := false
 	s.net.loop.AfterFunc(2*Latency, func() {
@@ -449,6 +455,13 @@ func (s *session) Ping(done func(error)) (cancel func()) {
 		done(nil)
 	})
 	return func() { over = true }
+}
+
+func (s *session) Release() {
+	if l := s.link; l != nil && !l.closed && !l.frozen && l.metrics.OnReleased != nil {
+		l.metrics.OnReleased()
+	}
+	s.Close(nil)
 }
 
 func (s *session) Close(reason error) {

@@ -31,6 +31,7 @@ type announcer struct {
 	// relays and relayAddrs are what handshakes tell clients; those of the latest cycle that reached a node.
 	relays     []wire.RelayInfo
 	relayAddrs []netip.AddrPort
+	socket     host.Socket // that the relays saw
 
 	// generations are the nodes of the last cycles, the newest last: a client may still come in through a
 	// relay of an earlier cycle.
@@ -235,6 +236,7 @@ func (a *announcer) commit(replies []rpc.Reply) {
 	if addr, ok := a.p.rpc.RemoteAddr(); ok && !a.p.rpc.Firewalled() {
 		relayAddrs = append(relayAddrs, addr)
 	}
+	a.socket = a.p.rpc.Socket()
 	pending, epoch := 1, a.epoch
 	settle := func() {
 		if pending--; pending > 0 || epoch != a.epoch {
@@ -375,6 +377,9 @@ func (a *announcer) checkMapping(r rpc.Reply) {
 	for _, relay := range a.relays {
 		if relay.RelayAddr == r.From && relay.PeerAddr != r.To {
 			a.refresh = true
+			if a.socket != a.p.rpc.Socket() {
+				return // the node has turned out to be open, and asks from its other socket now: connections go on
+			}
 			a.p.stats.MappingsChanged++
 			if a.p.cfg.OnMoved != nil {
 				a.p.host.Defer(a.p.cfg.OnMoved)

@@ -59,6 +59,8 @@ type Connection struct {
 	sec     *secret.Stream
 	started bool
 	open    bool
+	// answered means that the other side has answered our handshake.
+	answered bool
 	// wasHeard means that something has come from the other side.
 	wasHeard bool
 	ending   bool
@@ -109,6 +111,9 @@ func (c *Connection) IsInitiator() bool { return c.initiator }
 
 // Opened reports whether the other side has proven that it is there.
 func (c *Connection) Opened() bool { return c.open }
+
+// Answered reports whether the other side has answered the handshake, which may be long before there is a path.
+func (c *Connection) Answered() bool { return c.answered || c.started }
 
 // Closed reports whether the connection has ended; its OnClose may still be about to run.
 func (c *Connection) Closed() bool { return c.closed }

@@ -113,7 +113,7 @@ func (p *Peering) Connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 		}
 	})
 	conn.cancel = c.stop
-	p.host.Defer(c.begin)
+	p.host.Defer(func() { p.rpc.WhenBootstrapped(c.begin) }) // before, it does not know what NAT it has
 	return conn
 }
 
@@ -348,7 +348,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	}
 	c.result, _ = c.noise.Result()
 	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
-	c.shaken = true
+	c.shaken, c.conn.answered = true, true
 	c.payload = payload
 	c.relay, c.serverAddr, c.clientAddr = node, node, r.To
 	relayed := m.PeerAddr.IsValid()

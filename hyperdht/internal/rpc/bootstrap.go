@@ -161,4 +161,9 @@ func (e *Endpoint) ready() {
 	if e.cfg.OnReady != nil {
 		e.cfg.OnReady()
 	}
+	waiting := e.whenBootstrapped
+	e.whenBootstrapped = nil
+	for _, f := range waiting {
+		f()
+	}
 }

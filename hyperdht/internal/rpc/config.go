@@ -58,7 +58,7 @@ type Config struct {
 	OnReachable func()
 	// OnPersistent is called when the node has become persistent, OnEphemeral when it no longer is.
 	OnPersistent, OnEphemeral func()
-	// OnWakeup is called after a long sleep, when all that was known is old.
+	// OnWakeup is called after a long sleep, when all that was known is old, as soon as a node answers.
 	OnWakeup func()
 	// OnAddress is called when the public address that others see has changed: host and port as Addr
 	// returns them.

@@ -60,6 +60,9 @@ type Endpoint struct {
 	downHints              int        // sent in this tick
 	checkedHost            netip.Addr // our public host when the network state was last updated
 	checks                 int        // nodes being checked
+	knownHost              netip.Addr // the last one that the samples agreed on; they may disagree now
+	whenBootstrapped       []func()
+	waking                 bool // from a long sleep, and nobody has answered yet
 	unnamed                []netip.AddrPort
 	interfaces             []netip.Addr
 	askings                int    // rounds of asking whether our public address has moved
@@ -311,6 +314,15 @@ func (e *Endpoint) Firewalled() bool { return e.firewalled }
 
 // Bootstrapped reports whether bootstrapping has ended.
 func (e *Endpoint) Bootstrapped() bool { return e.bootstrapped }
+
+// WhenBootstrapped calls f when bootstrapping has ended, well or not: now, or in the turn in which it ends.
+func (e *Endpoint) WhenBootstrapped(f func()) {
+	if e.bootstrapped {
+		f()
+		return
+	}
+	e.whenBootstrapped = append(e.whenBootstrapped, f)
+}
 
 // Suspended reports whether the endpoint is suspended.
 func (e *Endpoint) Suspended() bool { return e.suspended }

@@ -176,6 +176,90 @@ func TestNewPublicAddressIsNoticedByTheFirstAnswerOfANewNode(t *testing.T) {
 	}
 }
 
+// Samples from before a move and from after it say nothing together. That must not be the end of asking.
+func TestMoveIsNoticedWhileTheSamplesSayNothing(t *testing.T) {
+	moved := netip.MustParseAddr("203.0.113.99")
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	peers := l.peersOf(2, empty)
+	for _, p := range peers {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(calm)
+	for _, p := range peers {
+		p.answer = silent
+	}
+	for range 3 {
+		p := l.peer(empty)
+		p.sees = moved
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		l.net.Run(time.Second)
+		if l.Host().IsValid() {
+			t.Fatalf("host %v, want samples that contradict each other", l.Host())
+		}
+	}
+	l.net.Run(calm)
+	l.do(func() { l.Ping(l.peers[len(l.peers)-1].addr, nil, nil, nil) })
+	l.net.Run(time.Second)
+	if l.Host() != moved {
+		t.Errorf("host %v, want %v", l.Host(), moved)
+	}
+}
+
+func TestSamplesThatContradictEachOtherAreTakenAnewWhereNothingMoved(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	peers := l.peersOf(2, empty)
+	for _, p := range peers {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(calm)
+	liar := l.peer(empty)
+	liar.sees = netip.MustParseAddr("203.0.113.99")
+	tick := l.tick
+	l.do(func() { l.Ping(liar.addr, nil, nil, nil) })
+	l.net.Run(time.Second)
+	if l.Host() != us.Addr() || l.tick-tick > 1 {
+		t.Errorf("host %v, want %v; tick %d became %d: as after a move", l.Host(), us.Addr(), tick, l.tick)
+	}
+}
+
+// A node that wakes is told so when the network has woken, too.
+func TestSleeperIsAwakeWhenANodeAnswers(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		t.Run(fmt.Sprint("deaf=", deaf), func(t *testing.T) {
+			s := newSwarm(t, simnet.Config{Seed: 10, Link: link})
+			s.grow(9)
+			m := s.add(Config{Mode: Ephemeral})
+			s.net.Run(time.Minute)
+			woken := 0
+			m.cfg.OnWakeup = func() { woken++ }
+			m.host.Sleep()
+			s.net.Run(2 * time.Minute)
+			if deaf {
+				var others []*simnet.Host
+				for _, n := range s.nodes[:10] {
+					others = append(others, n.host)
+				}
+				s.net.Partition([]*simnet.Host{m.host}, others)
+			}
+			m.host.Wake()
+			s.net.Run(TickInterval)
+			if deaf {
+				s.net.Run(10 * time.Second)
+				if woken != 0 {
+					t.Fatal("awake, though nobody answers")
+				}
+				s.net.Heal()
+				s.net.Run(2 * TickInterval)
+			}
+			if woken != 1 {
+				t.Errorf("woken %d times", woken)
+			}
+		})
+	}
+}
+
 // calm is long enough for an endpoint to ask again whether its address has moved.
 const calm = time.Duration(2*moveInterval) * TickInterval
 

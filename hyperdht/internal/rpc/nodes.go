@@ -56,6 +56,9 @@ func (e *Endpoint) sample(to, from netip.AddrPort) {
 
 func (e *Endpoint) addressChanged(before netip.AddrPort) {
 	now := e.nat.Addr()
+	if now.Addr().IsValid() {
+		e.knownHost = now.Addr()
+	}
 	if now == before {
 		return
 	}

@@ -43,6 +43,12 @@ func (e *Endpoint) judgeReach() {
 // answered notes an answer.
 func (e *Endpoint) answered() {
 	e.reach.heard, e.reach.unanswered = e.h.Now(), 0
+	if e.waking {
+		e.waking = false
+		if e.cfg.OnWakeup != nil {
+			e.h.Defer(e.cfg.OnWakeup)
+		}
+	}
 	if e.reach.verdict == reachSilent {
 		e.setReach(reachAnswering)
 	}

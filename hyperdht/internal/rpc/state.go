@@ -59,9 +59,7 @@ func (e *Endpoint) becomeReachable(onlyFirewall bool, addr netip.AddrPort, sampl
 		e.ephemeral = false
 	}
 	if sampler != e.nat {
-		e.nat = sampler
-		e.unnamed = nil
-		e.addressChanged(addr)
+		e.resample(sampler)
 	}
 	e.renumber(id.NodeIDOf(sampler.Addr()))
 	if !e.ephemeral {

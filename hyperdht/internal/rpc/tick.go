@@ -17,6 +17,8 @@ func (e *Endpoint) onTick() {
 	e.lastTick = now
 	if slept {
 		e.wakeUp()
+		e.waking = true
+		e.askAddress() // at once, so that who wakes with the network up is heard of within the tick
 	} else {
 		e.tick++
 	}
@@ -110,9 +112,6 @@ func (e *Endpoint) wakeUp() {
 		e.becomeEphemeral()
 	}
 	e.h.Trace(Event{Kind: EventWakeUp})
-	if e.cfg.OnWakeup != nil {
-		e.cfg.OnWakeup()
-	}
 }
 
 func (e *Endpoint) becomeEphemeral() {
@@ -164,12 +163,15 @@ func (e *Endpoint) NetworkChanged() {
 }
 
 // suspectMove is called with the host that an answer says we have. The public address of a NAT changes
-// without any change of ours; when an answer says so, others are asked.
+// without any change of ours; when an answer says so, others are asked. They are asked again while the samples
+// contradict each other, since those of before a move stay for half an hour.
 func (e *Endpoint) suspectMove(seen netip.Addr) {
-	if !e.nat.Host().IsValid() || seen == e.nat.Host() || e.tick-e.askedAt < moveInterval {
+	if !e.knownHost.IsValid() || e.tick-e.askedAt < moveInterval {
 		return
 	}
-	e.askAddress()
+	if seen != e.nat.Host() || !e.nat.Host().IsValid() {
+		e.askAddress()
+	}
 }
 
 // askAddress asks a few nodes where they see us, and the address probe if there are too few, and moves if they
@@ -195,7 +197,11 @@ func (e *Endpoint) askAddress() {
 		if pending--; pending > 0 || e.closed || e.suspended || asking != e.askings {
 			return
 		}
-		if sampler.Len() >= minMoveSamples && sampler.Host().IsValid() && sampler.Host() != e.nat.Host() {
+		switch found := sampler.Host(); {
+		case sampler.Len() < minMoveSamples || !found.IsValid() || found == e.nat.Host():
+		case found == e.knownHost: // we are where we were
+			e.resample(sampler)
+		default:
 			e.moved(sampler)
 		}
 	}
@@ -224,13 +230,18 @@ func (e *Endpoint) endAsking() {
 	}
 }
 
-// moved starts anew at another public address.
-func (e *Endpoint) moved(sampler *nat.Sampler) {
+// resample forgets the samples of our address for new ones.
+func (e *Endpoint) resample(sampler *nat.Sampler) {
 	before := e.nat.Addr()
 	e.nat = sampler
 	e.unnamed = nil
-	e.wakeUp() // which also makes the other nodes' samples due again
 	e.addressChanged(before)
+}
+
+// moved starts anew at another public address.
+func (e *Endpoint) moved(sampler *nat.Sampler) {
+	e.wakeUp() // which also makes the other nodes' samples due again
+	e.resample(sampler)
 	if e.forcePersistent && !e.ephemeral {
 		// Others take an id that does not fit the address for none.
 		e.becomeEphemeral()

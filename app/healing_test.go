@@ -1,0 +1,186 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// A scraper whose table was deleted, restored or moved does not know its clients any more. They notice that nobody
+// connects to them.
+func TestClientsOfALostTableComeBackWithinHalfAMinute(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	for i, alias := range []string{"a", "b", "c"} {
+		w.startClient(alias, byte(2+i), nil)
+	}
+	w.loop.Advance(10 * time.Minute)
+	w.closeScraper()
+	clear(w.disk.Entries)
+	w.startScraper(nil)
+	w.loop.Advance(30 * time.Second)
+	if got := w.aliases(); len(got) != 3 {
+		t.Fatalf("%v are back after half a minute", got)
+	}
+	w.mustScrape("a")
+}
+
+// A scraper that does not hold connections, as some JavaScript versions between two scrapes, is not asked all the time.
+func TestClientThatNobodyConnectsToRegistersAgainLessAndLess(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.net.Cut(c.PublicKey(), true) // its registrations are dialled under another key
+	w.loop.Advance(time.Minute)
+	if got := c.Status().Registrations; got < 2 || got > 4 {
+		t.Errorf("%d registrations in a minute", got)
+	}
+	w.loop.Advance(59 * time.Minute)
+	if got := c.Status().Registrations; got > 10 {
+		t.Errorf("%d registrations in an hour", got)
+	}
+	w.net.Cut(c.PublicKey(), false)
+	w.loop.Advance(2 * time.Minute)
+	before := c.Status().Registrations
+	w.loop.Advance(30 * time.Minute)
+	if got := c.Status().Registrations - before; got > 1 {
+		t.Errorf("%d more registrations in half an hour, though the scraper is connected", got)
+	}
+}
+
+func TestReachableClientThatIsConnectedDoesNotRegisterTwice(t *testing.T) {
+	for _, connected := range []bool{true, false} {
+		w := newWorld(t)
+		w.startScraper(nil)
+		var transport *portstest.Transport
+		c := w.startClient("web", 2, func(cfg *app.ClientConfig) { transport = cfg.Transport.(*portstest.Transport) })
+		if !connected {
+			w.net.Cut(c.PublicKey(), true)
+		}
+		w.loop.Advance(time.Second)
+		before := c.Status().Registrations
+		w.loop.Turn(func() { transport.Move(ports.MoveIntoReach) })
+		w.loop.Advance(2 * time.Second)
+		if again := c.Status().Registrations > before; again == connected {
+			t.Errorf("connected %v: registers again %v", connected, again)
+		}
+	}
+}
+
+// Connecting takes as long as announcing, so both begin at once.
+func TestRegistrationConnectsBesideTheAnnouncement(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.net.Silent = true // nobody is announced any more
+	c := w.newClient("web", 2, nil)
+	dials := w.net.Dials
+	w.loop.Turn(func() { c.Start(func(error) {}) })
+	if got := w.net.Dials - dials; got != 1 {
+		t.Errorf("%d dials at the start", got)
+	}
+	w.loop.Advance(9 * time.Second)
+	if c.Status().Registrations != 0 {
+		t.Error("registered without an announcement")
+	}
+	w.loop.Advance(2 * time.Second)
+	if c.Status().Registrations != 1 {
+		t.Error("not registered, though patience has ended")
+	}
+}
+
+// All sessions of a scraper that has moved are told, soon and spread.
+func TestScraperThatMovesLooksForItsClients(t *testing.T) {
+	w := newWorld(t)
+	var transport *portstest.Transport
+	w.startScraper(func(cfg *app.ScraperConfig) { transport = cfg.Transport.(*portstest.Transport) })
+	frozen := w.startClient("frozen", 2, cutOff)
+	gone := w.startClient("gone", 3, cutOff)
+	w.loop.Advance(time.Minute)
+	w.net.Cut(gone.PublicKey(), true)
+	w.loop.Advance(10 * time.Minute)
+	w.loop.Until(time.Minute, func() bool { return w.status("gone").Session == domain.SessionWaiting })
+	w.net.Freeze(frozen.PublicKey())
+	w.net.Cut(gone.PublicKey(), false)
+	w.loop.Turn(func() { transport.Move(ports.MoveIntoReach) })
+	w.loop.Advance(500 * time.Millisecond)
+	if w.status("gone").Session == domain.SessionOpen {
+		t.Fatal("connected before the move")
+	}
+	w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+	w.loop.Advance(5 * time.Second)
+	for _, alias := range []string{"frozen", "gone"} {
+		w.mustScrape(alias)
+	}
+	dials := w.scraper.Stats().Dials
+	for range 60 { // a link that flaps
+		w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+		w.loop.Advance(time.Second)
+	}
+	if got := w.scraper.Stats().Dials - dials; got > 0 {
+		t.Errorf("%d dials, though all is well", got)
+	}
+}
+
+// pendingTransport makes dials that never end.
+type pendingTransport struct {
+	ports.Transport
+	answered bool
+	dials    []ports.MetricsDial
+	closed   int
+}
+
+type pendingSession struct {
+	silentSession
+	t *pendingTransport
+}
+
+func (t *pendingTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	t.dials = append(t.dials, d)
+	return pendingSession{t: t}
+}
+
+func (s pendingSession) Answered() bool { return s.t.answered }
+func (s pendingSession) Close(error)    { s.t.closed++ }
+
+// News of a client end a dial that it has not answered, and no other: punching takes many seconds.
+func TestNewsBeginADialAnewUnlessItIsAnswered(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		answered bool
+		age      time.Duration
+		dials    int
+	}{
+		{"young", false, time.Second, 1},
+		{"old", false, 5 * time.Second, 2},
+		{"answered", true, 5 * time.Second, 1},
+	} {
+		w := newWorld(t)
+		transport := &pendingTransport{answered: tc.answered}
+		var told events
+		s, err := app.NewSession(app.SessionConfig{
+			Host: w.loop, Transport: transport, Keys: pair(1), Client: pair(2).Public, RequestTimeout: time.Minute, OnEvent: told.add,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := false
+		w.loop.Turn(func() {
+			s.Start()
+			s.RequestMetrics(func(domain.MetricsReply, error) { failed = true })
+		})
+		w.loop.Advance(tc.age)
+		w.loop.Turn(s.Nudge)
+		if got := len(transport.dials); got != tc.dials || transport.closed != tc.dials-1 || failed {
+			t.Errorf("%s: %d dials, %d closed, want %d, %d; the request failed %v", tc.name, got, transport.closed, tc.dials, tc.dials-1, failed)
+		}
+		w.loop.Turn(func() { transport.dials[0].OnClose(nil) })
+		if tc.dials > 1 && (s.State() != domain.SessionConnecting || failed) {
+			t.Errorf("%s: the end of the old dial makes the session %v", tc.name, s.State())
+		}
+		w.loop.Turn(s.Close)
+	}
+}
