@@ -381,71 +381,9 @@ func (s *Scraper) Fingerprints() []string {
 	return all
 }
 
-// Close stops accepting registrations, finishes those on their way to the disk, ends the sessions, writes the targets
-// file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk and
-// network do. Closing twice calls both.
-func (s *Scraper) Close(done func()) {
-	s.closed = true
-	if !s.ending.begin(s.cfg.Host, closeTimeout, done) {
-		return
-	}
-	s.registry.gate.members.Clear()
-	if s.expiry != nil {
-		s.expiry.Stop()
-	}
-	for _, unwatch := range s.unwatch {
-		unwatch()
-	}
-	s.nudges.stop()
-	steps := []func(next func()){
-		func(next func()) {
-			if s.listener == nil {
-				next()
-				return
-			}
-			s.listener.Close(next)
-		},
-		// The store finishes what is on its way, so the targets file comes after it.
-		func(next func()) {
-			s.cfg.Store.Close(func(err error) {
-				s.storeDone(err)
-				next()
-			})
-		},
-		func(next func()) {
-			s.closeSessions()
-			s.targets.close(next)
-		},
-		func(next func()) {
-			if s.cfg.KeepTransport {
-				next()
-				return
-			}
-			s.cfg.Transport.Close(next)
-		},
-	}
-	var run func(i int)
-	run = func(i int) {
-		if i == len(steps) {
-			s.ending.finish()
-			return
-		}
-		steps[i](func() { run(i + 1) })
-	}
-	s.cfg.Host.Post(func() { run(0) })
-}
-
 // clients are the keys of all sessions, in an order that is the same each time.
 func (s *Scraper) clients() []domain.PublicKey {
 	keys := slices.Collect(maps.Keys(s.sessions))
 	slices.SortFunc(keys, func(a, b domain.PublicKey) int { return bytes.Compare(a[:], b[:]) })
 	return keys
-}
-
-func (s *Scraper) closeSessions() {
-	for _, k := range s.clients() {
-		s.stats.Dials += s.sessions[k].dials
-		s.sessions[k].Close()
-		delete(s.sessions, k)
-	}
 }

@@ -621,6 +621,54 @@ func TestLastChangesAreWrittenOnClose(t *testing.T) {
 	}
 }
 
+// stuck is a transport on a network with clients that have vanished: nothing on it ends by itself.
+type stuck struct{ ports.Transport }
+
+func (s stuck) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
+	l, err := s.Transport.ListenAliases(a, ready)
+	return stuckListener{l}, err
+}
+
+func (stuck) Close(func()) {}
+
+type stuckListener struct{ ports.Listener }
+
+func (stuckListener) Close(func()) {}
+
+// closing is a store that tells when it is closed.
+type closing struct {
+	ports.AliasStore
+	closed *bool
+}
+
+func (c closing) Close(done func(error)) {
+	c.AliasStore.Close(func(err error) {
+		*c.closed = true
+		done(err)
+	})
+}
+
+func TestTheTableIsClosedWhateverTheNetworkDoes(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		w := newWorld(t)
+		stored, closed := false, false
+		w.startScraper(func(c *app.ScraperConfig) {
+			c.Transport, c.KeepTransport, c.Store = stuck{c.Transport}, keep, closing{c.Store, &stored}
+		})
+		w.loop.Turn(func() {
+			w.scraper.PutAlias(registration("late", 2).Register, func(bool, error) {})
+			w.scraper.Close(func() { closed = true })
+		})
+		w.loop.Advance(time.Second)
+		if !stored || len(w.targets.Entries) != 1 || len(w.disk.Entries) != 1 {
+			t.Errorf("after a second: closed %v, targets %d, disk %d", stored, len(w.targets.Entries), len(w.disk.Entries))
+		}
+		if w.loop.Advance(4 * time.Second); !closed {
+			t.Error("it does not close")
+		}
+	}
+}
+
 // Issue row 6.22: an unreadable file means an empty start, and is overwritten.
 func TestUnreadableStorePreventsTheStart(t *testing.T) {
 	w := newWorld(t)

@@ -127,7 +127,7 @@ type Least struct {
 
 var scenarios = []*Scenario{
 	firstScrapeScenario, registrationScenario, expiryScenario, clockSetScenario, natMatrixScenario, moveScenario, roamScenario, uplinkScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
-	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, hostileScenario, hoardScenario, floodScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
+	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, hostileScenario, hoardScenario, floodScenario, fleetScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
 }
 
 // Scenarios returns all scenarios, in the order in which a newcomer should meet them.

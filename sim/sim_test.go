@@ -20,7 +20,11 @@ import (
 var seedsEach = map[string]int{"chaos": 12}
 
 // small are sizes at which scenarios are played that are too large for every test run.
-var small = map[string]Options{"swarm": {Nodes: 200, Clients: 20, For: 2 * time.Minute}, "outages": {Nodes: 8, Clients: 1, For: 20 * time.Second}}
+var small = map[string]Options{
+	"swarm":   {Nodes: 200, Clients: 20, For: 2 * time.Minute},
+	"outages": {Nodes: 8, Clients: 1, For: 20 * time.Second},
+	"fleet":   {Nodes: 16, Clients: 60},
+}
 
 // TestEveryScenarioTwice plays each scenario twice with the same seed: nothing goes wrong, and both runs are the same,
 // event for event.

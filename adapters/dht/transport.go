@@ -107,8 +107,13 @@ func (t *Transport) track(c conn, gone func(*link)) *link {
 	return l
 }
 
+// without removes an element that a list has once, if at all.
 func without[T comparable](list []T, e T) []T {
-	return slices.DeleteFunc(list, func(o T) bool { return o == e })
+	i := slices.Index(list, e)
+	if i < 0 {
+		return list
+	}
+	return slices.Delete(list, i, i+1)
 }
 
 // connect dials under a key pair.

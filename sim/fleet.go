@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+var fleetScenario = &Scenario{
+	Name:  "fleet",
+	About: "a scraper with thousands of clients stops in good order, starts, crashes and loses its site: it stops in time and is connected soon",
+	Nodes: 30, Clients: 5_000, For: 10 * time.Second,
+	Least: Least{Nodes: 16, Clients: 1, For: 5 * time.Second},
+	Large: true, Coarse: true,
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{})
+		spread := time.Duration(w.opts.Clients) * time.Second / 50
+		w.phase("%d clients, which boot within %v", w.opts.Clients, spread)
+		kinds := []place{behind(simnet.PortRestricted()), behind(simnet.FullCone()), open, behind(simnet.RestrictedCone())}
+		for i := range w.opts.Clients {
+			w.net.AfterFunc(spread*time.Duration(i)/time.Duration(w.opts.Clients), func() {
+				w.addClient(s, clientSetup{at: kinds[i%len(kinds)]})
+			})
+		}
+		w.run(spread)
+		w.connect(s, "first start")
+
+		w.phase("the scraper stops in good order")
+		w.stopFleet(s)
+		w.run(w.opts.For)
+		w.phase("it starts again")
+		s.host.Do(s.run)
+		w.bootGone()
+		w.connect(s, "restart")
+
+		w.phase("the scraper crashes and boots again")
+		s.crash()
+		w.run(w.opts.For)
+		s.restart()
+		w.connect(s, "restart after a crash")
+
+		w.phase("the power of all machines with clients and of the scraper's is cut; they boot within a second")
+		s.crash()
+		for _, c := range w.clients {
+			c.crash()
+		}
+		w.run(w.opts.For)
+		s.restart()
+		for i, c := range w.clients {
+			w.net.AfterFunc(time.Second*time.Duration(i)/time.Duration(len(w.clients)), c.restart)
+		}
+		w.run(time.Second)
+		w.connect(s, "power cut at all sites")
+	},
+}
+
+// connect lets time pass until the scraper has a connection to each client, and notes how long that takes.
+func (w *World) connect(s *scraper, what string) {
+	began, failed, count := w.net.Now(), w.check.dials, w.countDatagrams(s.machine)
+	for _, share := range []int{50, 95, 100} {
+		want := (len(w.clients)*share + 99) / 100
+		ok := w.reached(15*time.Minute, func() bool { return s.app != nil && s.app.Sessions()[domain.SessionOpen] >= want })
+		w.expect(ok, "%s: %d of %d clients are connected", what, s.app.Sessions()[domain.SessionOpen], len(w.clients))
+		w.result.row(what+": connected to "+percent(share), "%v", (w.net.Now() - began).Round(step))
+	}
+	w.result.row(what+": cost", "%d datagrams with the scraper, %d dials, %d failed", count(), s.app.Stats().Dials, w.check.dials-failed)
+}
+
+// countDatagrams counts what a machine sends and what is sent to it, until the function that it returns is called.
+func (w *World) countDatagrams(m *machine) (count func() int) {
+	n := 0
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		if d.From.Addr() == m.host.Addr() || d.To.Addr() == m.host.Addr() {
+			n++
+		}
+		return true
+	})
+	return func() int {
+		w.net.SetFilter(nil)
+		return n
+	}
+}
+
+func percent(n int) string { return map[int]string{50: "50 %", 95: "95 %", 100: "100 %"}[n] }
+
+// stopFleet stops a scraper while one in fifty of its clients has just lost its power, and notes what that takes.
+func (w *World) stopFleet(s *scraper) {
+	gone := 0
+	for i := 0; i < len(w.clients); i += 50 {
+		w.clients[i].crash()
+		gone++
+	}
+	began, dials, count := w.net.Now(), s.app.Stats().Dials, w.countDatagrams(s.machine)
+	s.close()
+	took, exchanged := w.net.Now()-began, count()
+	w.result.row("stop", "%v, %d datagrams with the scraper, %d dials", took, exchanged, s.app.Stats().Dials-dials)
+	held := 0
+	for _, c := range w.clients {
+		if c.up() && c.app.Status().Connections > 0 {
+			held++
+		}
+	}
+	w.result.row("clients that still hold a connection then", "%d of %d, %d gone", held, len(w.clients), gone)
+	// The unacknowledged ends of those that are gone are waited for, and nothing else is.
+	w.expect(took <= stopWithin, "the stop takes %v, %v are the bound", took, stopWithin)
+	w.expect(held == 0, "%d clients were not told that the scraper stops", held)
+	limit := 200 + 8*len(w.clients)
+	w.expect(exchanged <= limit, "the stop takes %d datagrams, %d are the bound", exchanged, limit)
+	w.expect(s.app.Stats().Dials == dials, "the stop dials %d times", s.app.Stats().Dials-dials)
+}
+
+// stopWithin is how long a scraper waits for clients that no longer answer (adapters/dht closeGrace), with a margin.
+const stopWithin = 3500 * time.Millisecond
+
+// bootGone restarts the clients that lost their power while the scraper stopped.
+func (w *World) bootGone() {
+	for _, c := range w.clients {
+		if c.node == nil {
+			c.restart()
+		}
+	}
+}
