@@ -267,7 +267,7 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		pending++
 		a.generations[2] = append(a.generations[2], r.From)
 		a.p.rpc.Request(rpc.Outgoing{
-			To: r.From, Command: wire.CmdAnnounce, Target: &a.target, Token: r.Token, Session: a.session,
+			To: r.From, Command: wire.CmdAnnounce, Target: &a.target, Token: r.Token, Follows: true, Session: a.session,
 			Value: a.signed(wire.SignAnnounce, r),
 		}, func(answer rpc.Reply, err error) {
 			if err == nil && answer.Error == 0 {
@@ -411,7 +411,7 @@ func (a *announcer) unannounce(node netip.AddrPort, done func()) {
 			return
 		}
 		a.p.rpc.Request(rpc.Outgoing{
-			To: node, Command: wire.CmdUnannounce, Target: &a.target, Token: r.Token,
+			To: node, Command: wire.CmdUnannounce, Target: &a.target, Token: r.Token, Follows: true,
 			Value: a.signed(wire.SignUnannounce, r),
 		}, func(rpc.Reply, error) { done() })
 	})

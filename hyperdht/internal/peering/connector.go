@@ -224,6 +224,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 	var q *rpc.Query
 	q = c.p.rpc.Query(rpc.QueryConfig{
 		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Session: c.session,
+		NearestFirst: true, Enough: c.enough,
 		OnReply: func(r *rpc.Reply) {
 			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
 				return
@@ -252,6 +253,10 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 	c.query = q
 }
 
+// enough reports whether one more relay waits while as many handshakes are under way as may be. Looking for further ones
+// would take most of the requests of a dial, of which a scraper makes thousands when it starts.
+func (c *connector) enough() bool { return c.slots == 0 && len(c.candidates) > 0 }
+
 // next starts waiting attempts while there are slots, and moves on when nothing is left to wait for.
 func (c *connector) next() {
 	if c.finished || c.shaken {
@@ -269,6 +274,9 @@ func (c *connector) next() {
 			c.running--
 			c.next()
 		})
+	}
+	if c.query != nil && !c.enough() {
+		rpc.Continue(c.query)
 	}
 	if !c.queried || len(c.candidates) > 0 {
 		return
@@ -310,7 +318,7 @@ func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) 
 	c.note(AttemptEvent{Step: AttemptHandshake, Node: node})
 	c.p.rpc.Request(rpc.Outgoing{
 		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
-		Socket: sock, Session: c.session,
+		Socket: sock, Follows: true, Session: c.session,
 	}, func(r rpc.Reply, err error) {
 		if !c.finished && !c.shaken {
 			if err == nil {

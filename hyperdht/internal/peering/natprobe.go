@@ -100,7 +100,7 @@ func (n *natProbe) autoSample(retry bool) {
 		n.asked[node] = true
 		pending++
 		n.p.rpc.Request(rpc.Outgoing{
-			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Session: n.session,
+			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Follows: true, Session: n.session,
 		}, func(r rpc.Reply, err error) {
 			if err == nil {
 				n.add(r.To, r.From)

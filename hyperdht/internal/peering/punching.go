@@ -58,7 +58,7 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 	}
 	c.p.rpc.Request(rpc.Outgoing{
 		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &c.target, Value: req.Append(nil),
-		Socket: c.puncher.socket(), Session: c.session,
+		Socket: c.puncher.socket(), Follows: true, Session: c.session,
 	}, func(r rpc.Reply, err error) {
 		if c.reserved {
 			c.reserved = false

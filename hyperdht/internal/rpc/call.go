@@ -28,6 +28,9 @@ type Outgoing struct {
 	Timeout time.Duration // of each transmission; 0 is RequestTimeout
 	TTL     int           // 0 is the system's
 	Force   bool          // sends even if the congestion window is full
+	// Follows is a request that an answer has led to. Where the window is full it waits before those that begin something,
+	// so that a thousand dials made at the same time end one after the other, not all at the end.
+	Follows bool
 	Session *Session
 }
 
@@ -74,6 +77,7 @@ type Call struct {
 	held     bool  // made while suspended
 	slow     bool  // a visit that timed out once
 	force    bool
+	follows  bool
 	node     bool // a final timeout takes the destination out of the table
 	ended    bool
 	room     [packetRoom]byte // for packet
@@ -145,7 +149,7 @@ func (e *Endpoint) make(c *Call, out *Outgoing) error {
 	if !e.calls.add(c) {
 		return ErrBusy
 	}
-	c.to, c.socket, c.timeout, c.force = out.To, out.Socket, out.Timeout, out.Force
+	c.to, c.socket, c.timeout, c.force, c.follows = out.To, out.Socket, out.Timeout, out.Force, out.Follows
 	c.created = e.h.Now()
 	c.ttl = uint8(min(out.TTL, 255))
 	c.retries = retries(out.Retries, DefaultRetries)
@@ -199,7 +203,7 @@ func (e *Endpoint) send(c *Call) {
 	}
 	e.catchUp()
 	if !c.force && e.window.full() {
-		e.queue = append(e.queue, c)
+		e.queue.add(c)
 		e.armDrain()
 		return
 	}
@@ -302,7 +306,10 @@ func (e *Endpoint) end(c *Call) {
 	}
 	e.stats.Requests.Active--
 	e.catchUp()
-	e.window.recv()
+	if c.sent > 0 {
+		e.window.recv()
+	}
+	e.sendSoon()
 	c.packet = nil
 }
 
@@ -362,30 +369,40 @@ func (e *Endpoint) armDrain() {
 	e.drainArmed = true
 	wait := e.drained.Add(drainInterval).Sub(e.h.Now())
 	if e.drain == nil {
-		e.drain = e.h.AfterFunc(wait, e.sendQueued)
+		e.drain = e.h.AfterFunc(wait, e.drainDue)
 	} else {
 		e.drain.Reset(wait)
 	}
 }
 
-// sendQueued sends what waited for room in the window.
-func (e *Endpoint) sendQueued() {
+// sendSoon sends what waits for room in the window at the end of the turn: when all calls of a session that is cancelled
+// have ended, and after the requests that follow from an answer, so that what is under way ends before more begins.
+func (e *Endpoint) sendSoon() {
+	if e.queue.empty() || e.sending || e.window.full() {
+		return
+	}
+	e.sending = true
+	e.h.Defer(func() {
+		e.sending = false
+		e.sendQueued()
+	})
+}
+
+// drainDue sends what waits after the window has drained.
+func (e *Endpoint) drainDue() {
 	e.drainArmed = false
+	e.sendQueued()
+}
+
+// sendQueued sends what waits as far as there is room in the window.
+func (e *Endpoint) sendQueued() {
 	e.catchUp()
-	sent := 0
-	for sent < len(e.queue) && !e.window.full() {
-		c := e.queue[sent]
-		sent++
-		if !c.ended {
+	for !e.queue.empty() && !e.window.full() {
+		if c := e.queue.next(); !c.ended {
 			e.transmit(c)
 		}
 	}
-	n := copy(e.queue, e.queue[sent:])
-	clear(e.queue[n:])
-	e.queue = e.queue[:n]
-	if n > 0 {
+	if !e.queue.empty() {
 		e.armDrain()
-	} else {
-		e.queue = nil
 	}
 }

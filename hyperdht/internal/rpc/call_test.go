@@ -126,6 +126,73 @@ func TestWindowHoldsBackRequestsUntilItDrains(t *testing.T) {
 	}
 }
 
+func TestAnswersMakeRoomForWhatWaits(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	const requests = 10 * windowMax
+	flying, most, answered := 0, 0, 0
+	p := l.peer(func(wire.Request) *wire.Response {
+		flying++
+		most = max(most, flying)
+		return &wire.Response{}
+	})
+	began, last := l.net.Now(), time.Duration(0)
+	l.do(func() {
+		for range requests {
+			l.Request(Outgoing{To: p.addr, Command: 2}, func(Reply, error) {
+				flying--
+				answered++
+				last = l.net.Now()
+			})
+		}
+	})
+	l.net.Run(time.Minute)
+	// Ten windows, each a round trip of 2 ms; the drain interval alone would take 6.75 s.
+	if took := last - began; answered != requests || took > drainInterval {
+		t.Errorf("%d of %d requests are answered after %v", answered, requests, took)
+	}
+	if most > windowMax {
+		t.Errorf("%d requests were under way at a time, %d are allowed", most, windowMax)
+	}
+}
+
+func TestCanceledRequestsThatWaitMakeNoRoom(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	p := l.peer(silent)
+	l.do(func() {
+		s := l.NewSession()
+		for i := range 4 * windowMax {
+			out := Outgoing{To: p.addr, Command: 2, Timeout: time.Minute}
+			if i >= windowMax && i < 2*windowMax {
+				out.Session = s
+			}
+			l.Request(out, nil)
+		}
+		s.Cancel()
+	})
+	l.net.Run(10 * time.Millisecond)
+	if len(p.got) != windowMax {
+		t.Errorf("%d requests have left, want %d", len(p.got), windowMax)
+	}
+}
+
+func TestRequestsThatFollowFromAnAnswerGoFirst(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	p := l.peer(empty)
+	l.do(func() {
+		for range 2 * windowMax {
+			l.Request(Outgoing{To: p.addr, Command: 2}, nil)
+		}
+		l.Request(Outgoing{To: p.addr, Command: 3, Follows: true}, nil)
+	})
+	l.net.Run(time.Second)
+	if at := slices.Index(p.commands(), 3); at != windowMax || len(p.got) != 2*windowMax+1 {
+		t.Errorf("it left after %d requests of %d, want after the %d that did not wait", at, len(p.got), windowMax)
+	}
+}
+
 func TestQueuedRequestsKeepTheirOrderAndSkipCanceledOnes(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)

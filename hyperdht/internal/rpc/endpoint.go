@@ -26,6 +26,7 @@ type Endpoint struct {
 	bootstrapped, suspended, closed bool
 	online, degraded                bool
 	deadlineArmed, drainArmed       bool
+	sending                         bool // queued requests are sent at the end of the turn
 	tick                            kad.Tick
 	askedAt                         kad.Tick // when others were last asked whether our public address has moved
 	probes                          []*probe
@@ -45,7 +46,7 @@ type Endpoint struct {
 	health   kad.Health
 	deadline host.Timer
 	drain    host.Timer
-	queue    []*Call       // waiting for room in the window
+	queue    queue
 	response wire.Response // that has arrived
 	reply    Reply         // that a query is looking at
 	delayed  []*delayedPing
@@ -231,10 +232,10 @@ func (e *Endpoint) Suspend() {
 
 // shut ends the calls and closes the sockets.
 func (e *Endpoint) shut(err error) {
+	e.queue = queue{} // before what ends makes room for it
 	e.endSampling()
 	e.endAsking()
 	e.abortAll(err)
-	e.queue = nil
 	for _, t := range []host.Timer{e.deadline, e.drain} {
 		if t != nil {
 			t.Stop()

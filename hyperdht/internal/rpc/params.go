@@ -20,7 +20,9 @@ const (
 	DefaultRetries = 3
 	QueryRetries   = 5
 
-	// The window of packets that are sent before answers come (dht-rpc lib/io.js).
+	// The congestion window: packets sent and not answered (dht-rpc lib/io.js). As there, an answer makes room at once. There
+	// only new requests use it, and those that wait do so until the window drains; here they use it too, so that no host
+	// gets more at a time than the reference implementation may send it.
 	windowSlots   = 4
 	windowMax     = 80
 	drainInterval = 750 * time.Millisecond

@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
@@ -20,13 +21,18 @@ type QueryConfig struct {
 	// Nodes to start with, the first of them first. Without any the routing table and the bootstrap
 	// nodes are asked; with many of them only if they turn out to be useless.
 	Nodes       []netip.AddrPort
-	OnlyClosest bool     // asks Nodes and nobody else
-	Apart       bool     // begins with Nodes alone, never with the routing table and the bootstrap nodes
-	Concurrency int      // 0 is 10
-	Retries     int      // of each request; 0 is QueryRetries
-	Force       bool     // ignores the congestion window and does not retry
-	Session     *Session // cancelling it ends the query
+	OnlyClosest bool // asks Nodes and nobody else
+	Apart       bool // begins with Nodes alone, never with the routing table and the bootstrap nodes
+	Concurrency int  // 0 is 10
+	// NearestFirst asks the nearest known nodes first. The reference implementation asks those first that it has learnt of
+	// last, which are the farther ones of a reply.
+	NearestFirst bool
+	Retries      int      // of each request; 0 is QueryRetries
+	Force        bool     // ignores the congestion window and does not retry
+	Session      *Session // cancelling it ends the query
 
+	// Enough, where it reports true, keeps the query from asking further nodes until Continue; nil never does.
+	Enough func() bool
 	// OnReply gets every answer without an error code. It is borrowed for the call.
 	OnReply func(*Reply)
 	// Commit is called for each of the closest nodes when the lookup is done, at the same time for all.
@@ -61,7 +67,8 @@ type Query struct {
 	committing  bool
 	ended       bool
 	ownSession  bool
-	canceled    int // how often the session had been cancelled before
+	held        bool // has asked enough for now
+	canceled    int  // how often the session had been cancelled before
 
 	hops    uint16 // depth of the nearest node that answered
 	seen    map[addrKey]*candidate
@@ -263,7 +270,11 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 		c.refer(len(q.referrers) - 1)
 	}
 	q.seen[key] = c
-	q.pending = append(q.pending, c)
+	at := len(q.pending)
+	for q.cfg.NearestFirst && at > 0 && id.Closer(q.cfg.Target, q.pending[at-1].id, node) < 0 {
+		at--
+	}
+	q.pending = slices.Insert(q.pending, at, c)
 	return true
 }
 
@@ -312,6 +323,10 @@ func (q *Query) readMore() {
 		limit = slowConcurrency
 	}
 	for q.inflight < limit+q.slow && len(q.pending) > 0 {
+		if q.cfg.Enough != nil && q.cfg.Enough() {
+			q.held = true
+			return
+		}
 		last := len(q.pending) - 1
 		c := q.pending[last]
 		q.pending = q.pending[:last]
@@ -340,11 +355,20 @@ func (q *Query) readMore() {
 	q.flush()
 }
 
+// Continue lets a query go on, at the end of the turn, for which Enough reported true. It is no method, because Query is a
+// public type of hyperdht.
+func Continue(q *Query) {
+	if q.held {
+		q.held = false
+		q.e.h.Defer(q.readMore)
+	}
+}
+
 func (q *Query) visit(c *candidate) {
 	call := &Call{e: q.e, query: q, candidate: c, node: true}
 	err := q.e.make(call, &Outgoing{
 		To: c.addr.addr(), Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
-		Retries: q.cfg.Retries, Force: q.cfg.Force, Session: q.cfg.Session,
+		Retries: q.cfg.Retries, Force: q.cfg.Force, Follows: q.answers > 0, Session: q.cfg.Session,
 	})
 	if err != nil {
 		q.abort(err)

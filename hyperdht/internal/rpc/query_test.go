@@ -472,3 +472,55 @@ func TestNearestNodesAreAskedByDistanceFromTheTable(t *testing.T) {
 		t.Errorf("asked in order %v\nwant %v", got, want)
 	}
 }
+
+func TestNearestFirstAsksTheNearestKnownNodeFirst(t *testing.T) {
+	l := newLab(t, Config{})
+	all := byDistance(l.peersOf(30, empty))
+	entry := all[29]
+	entry.answer = naming(all[:20]...)
+	r := l.query(QueryConfig{Nodes: []netip.AddrPort{entry.addr}, Concurrency: 1, NearestFirst: true})
+	l.net.Run(time.Minute)
+	if want := append([]netip.AddrPort{entry.addr}, addrs(all[:20])...); r.err != nil || !slices.Equal(r.replies, want[:len(r.replies)]) || len(r.replies) < 20 {
+		t.Errorf("%v, asked %v\nwant %v", r.err, r.replies, want)
+	}
+}
+
+func TestQueryPausesWhenItHasEnough(t *testing.T) {
+	l := newLab(t, Config{})
+	all := l.peersOf(15, empty)
+	enough, asked := false, 0
+	for _, p := range all {
+		p.answer = func(m wire.Request) *wire.Response {
+			if !m.Internal {
+				asked++
+				enough = true
+			}
+			return &wire.Response{}
+		}
+	}
+	r := l.query(QueryConfig{Nodes: addrs(all), Concurrency: 2, OnlyClosest: true, Enough: func() bool { return enough }})
+	l.net.Run(time.Minute)
+	if asked != 2 || r.done != 0 {
+		t.Fatalf("%d were asked, the query ended %d times", asked, r.done)
+	}
+	l.do(func() {
+		enough = false
+		Continue(r.Query)
+		Continue(r.Query)
+	})
+	l.net.Run(time.Minute)
+	if asked != 4 || r.done != 0 {
+		t.Fatalf("%d were asked, the query ended %d times", asked, r.done)
+	}
+	for _, p := range all {
+		p.answer = empty
+	}
+	l.do(func() {
+		enough = false
+		Continue(r.Query)
+	})
+	l.net.Run(time.Minute)
+	if r.done != 1 || r.err != nil || r.Answers() != 15 {
+		t.Errorf("ended %d times, %v, %d answers", r.done, r.err, r.Answers())
+	}
+}

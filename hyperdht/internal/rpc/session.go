@@ -16,9 +16,12 @@ func (e *Endpoint) NewSession() *Session { return &Session{e: e} }
 func (s *Session) Cancel() {
 	s.canceled++
 	for s.oldest != nil {
-		// The original takes cancelled calls out of the window twice: they are not to count against us.
-		s.e.catchUp()
-		s.e.window.recv()
+		// The reference implementation takes cancelled calls out of the window twice: they are not to count against us.
+		// Calls that still wait for room there have no place to give back.
+		if s.oldest.sent > 0 {
+			s.e.catchUp()
+			s.e.window.recv()
+		}
 		s.e.abort(s.oldest, ErrCanceled)
 	}
 }

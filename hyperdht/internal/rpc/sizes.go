@@ -6,7 +6,7 @@ import "github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 func (e *Endpoint) Sizes(tell func(what string, held, most int)) {
 	tell("requests under way", e.calls.n, maxCalls)
 	tell("deadlines of requests", len(e.calls.deadlines), e.calls.n)
-	tell("requests that wait", len(e.queue), maxCalls) // some of them have been given up meanwhile
+	tell("requests that wait", e.queue.len(), maxCalls) // some of them have been given up meanwhile
 	tell("delayed answers", len(e.delayed), maxDelayedPings)
 	tell("hosts whose requests are counted", e.pace.len(e.h.Now()), maxPacedHosts)
 	tell("nodes in the table", e.table.Len(), 256*kad.K)

@@ -1,7 +1,7 @@
 package rpc
 
 // window is the congestion window: packets sent in the last few drain intervals (dht-rpc lib/io.js).
-// It counts packets, not requests, and an answer makes room in the current slot only.
+// It counts packets, not requests, and an answer makes room in the current slot only. Where nothing is answered, it drains.
 type window struct {
 	slots   [windowSlots]int
 	current int
