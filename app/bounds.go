@@ -9,6 +9,11 @@ import (
 func Bounds() []bound.Bound {
 	return []bound.Bound{
 		{
+			Name: "app.maxDials", What: "clients that are dialled at a time, for five seconds each at most; those that are scraped come first",
+			Scope: bound.InAll, Limit: bound.Count(maxDials), Policy: bound.Wait,
+			Reason: "each has some ten DHT requests under way; a restart with thousands of clients dials 300 a second",
+		},
+		{
 			Name: "app.maxAliasConns", What: "connections to the registration service",
 			Scope: bound.InAll, Limit: bound.Count(maxAliasConns), Policy: bound.DropFullest,
 			Reason:  "a registration takes a second; JavaScript clients keep theirs for two minutes",

@@ -22,6 +22,9 @@
 //
 //	connecting, open, waiting ── Close ──► closed
 //
+// The sessions of a scraper dial a few at a time (dialQueue); connecting begins with the wait for that, and its deadline
+// with the dial.
+//
 // Each state but open and closed has a deadline: connecting the connect timeout, waiting the retry timer. An open
 // connection has one until the client has opened the metrics channel. The wait doubles from one second to one
 // minute, with jitter; a registration (Nudge) ends it at once and makes it short again, and so does a connection

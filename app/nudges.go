@@ -45,7 +45,7 @@ func (n *nudges) step() {
 			return
 		}
 		if held := s.sessions[n.keys[0]]; held != nil {
-			held.Nudge()
+			held.moved()
 		}
 		n.keys = n.keys[1:]
 	}

@@ -74,6 +74,7 @@ type Scraper struct {
 	clock    clock
 	graced   map[domain.Alias]bool         // loaded ones that would have expired within the grace
 	scraped  map[domain.Alias]host.Instant // when a graced alias was last scraped well
+	dials    *dialQueue
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
@@ -108,6 +109,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 			ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}, ConnectionsDenied: map[string]uint64{},
 		},
 	}
+	s.dials = newDialQueue(cfg.Host)
 	s.registry = newRegistry(s)
 	s.targets = targetsWriter{scraper: s, backoff: cfg.Retry.backoff()}
 	s.nudges = nudges{scraper: s}
@@ -217,6 +219,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 		if err != nil {
 			panic("app: " + err.Error()) // all of it was checked at the door
 		}
+		held.queue = s.dials
 		s.sessions[key] = held
 		held.Start()
 	}

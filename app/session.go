@@ -48,6 +48,10 @@ type Session struct {
 	pending []*sessionRequest // asked, unanswered; oldest first
 	dials   uint64
 	history domain.SessionHistory
+
+	queue   *dialQueue  // nil: dials at once
+	ticket  *dialTicket // connecting: while it waits for its turn to dial
+	hurried bool
 }
 
 // sessionLink is one connection of a session, or the try for one. Callbacks of a link that the session has let go
@@ -90,15 +94,31 @@ func (s *Session) Start() {
 	}
 }
 
-// Nudge is news that the client lives, since it registered, or that this machine has moved. A wait for the next dial
-// ends at once, and a dial that the client has not answered begins anew. An open connection is checked, because a client that was killed and started again registers long before the old connection is given up.
-func (s *Session) Nudge() {
+// Nudge is news that the client lives: it registered. A wait for the next dial ends at once, and a dial that the client
+// has not answered begins anew. An open connection is checked, because a client that was killed and started again
+// registers long before the old connection is given up.
+func (s *Session) Nudge() { s.news(s.begin) }
+
+// moved is news that this machine is reachable in another way. It is Nudge for all sessions, so that dials take turns.
+func (s *Session) moved() {
+	s.news(func() {
+		if s.ticket == nil {
+			s.queueUp()
+		}
+	})
+}
+
+// news has the session dial as it is told, or look after what it has.
+func (s *Session) news(dial func()) {
 	s.backoff.Reset()
 	switch {
 	case !s.started:
 	case s.state == domain.SessionWaiting:
-		s.dial()
-	case s.state == domain.SessionConnecting && !s.link.conn.Answered() && s.cfg.Host.Now().Sub(s.link.began) >= staleAttempt:
+		s.become(domain.SessionConnecting)
+		dial()
+	case s.ticket != nil:
+		dial()
+	case s.state == domain.SessionConnecting && s.stale():
 		s.redial()
 	case s.state == domain.SessionOpen && s.link.ready && !s.link.probing:
 		s.probe(s.link)
@@ -145,6 +165,10 @@ func (s *Session) end(hangUp func(ports.MetricsSession)) {
 	}
 	link := s.link
 	s.become(domain.SessionClosed)
+	if s.queue != nil {
+		s.queue.drop(s)
+		s.queue.leave(s)
+	}
 	if link != nil {
 		s.detach(link, nil)
 		hangUp(link.conn)
@@ -215,16 +239,50 @@ func (s *Session) become(next domain.SessionState) {
 	s.state = next
 }
 
+// stale reports whether a dial that began before some news is better begun anew: the client has not answered it.
+func (s *Session) stale() bool {
+	return s.link != nil && !s.link.conn.Answered() && s.cfg.Host.Now().Sub(s.link.began) >= staleAttempt
+}
+
 // redial gives up a dial for another one. Requests go on to wait.
 func (s *Session) redial() {
 	old := s.link
-	s.become(domain.SessionWaiting)
-	s.dial()
+	s.timer.Stop()
+	s.connect()
 	old.conn.Close(errStale)
 }
 
+// dial connects when it is the session's turn.
 func (s *Session) dial() {
 	s.become(domain.SessionConnecting)
+	s.queueUp()
+}
+
+func (s *Session) queueUp() {
+	if s.queue == nil {
+		s.connect()
+	} else {
+		s.queue.wait(s)
+	}
+}
+
+// begin connects now.
+func (s *Session) begin() {
+	if s.queue == nil {
+		s.connect()
+	} else {
+		s.queue.take(s)
+	}
+}
+
+// turnOver lets the next session dial.
+func (s *Session) turnOver() {
+	if s.queue != nil {
+		s.queue.leave(s)
+	}
+}
+
+func (s *Session) connect() {
 	s.dials++
 	link := &sessionLink{began: s.cfg.Host.Now()}
 	s.link = link
@@ -255,6 +313,7 @@ func (s *Session) dial() {
 
 func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	s.become(domain.SessionOpen)
+	s.turnOver()
 	s.lastErr = nil
 	link.uid, link.peer, link.open, link.opened = newUID(s.cfg.Host), p, true, s.cfg.Host.Now()
 	s.timer = s.cfg.Host.AfterFunc(channelTimeout, func() {
@@ -289,6 +348,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	}
 	s.lastErr = err
 	s.become(domain.SessionWaiting)
+	s.turnOver()
 	s.note(domain.SessionChange{State: domain.SessionWaiting, Err: err})
 	wait := s.backoff.Next(drawUint64(s.cfg.Host))
 	s.retryAt = s.cfg.Host.Now().Add(wait)
@@ -341,8 +401,11 @@ func (s *Session) RequestMetricsWithin(within time.Duration, done func(domain.Me
 		s.settle(r, domain.MetricsReply{}, &domain.TimeoutError{Waiting: s.waitsFor(), After: within})
 	})
 	s.pending = append(s.pending, r)
-	if s.state == domain.SessionOpen {
+	switch {
+	case s.state == domain.SessionOpen:
 		s.ask(r)
+	case s.ticket != nil:
+		s.queue.hurry(s)
 	}
 	return func() { s.forget(r) }
 }
@@ -354,6 +417,8 @@ func (s *Session) ask(r *sessionRequest) {
 // waitsFor names what a request that ran out of time was waiting for.
 func (s *Session) waitsFor() string {
 	switch {
+	case s.ticket != nil:
+		return "its turn to be dialled"
 	case s.state != domain.SessionOpen:
 		return "the connection"
 	case !s.link.ready:

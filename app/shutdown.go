@@ -54,6 +54,7 @@ func (s *Scraper) closeNetwork(next func()) {
 }
 
 func (s *Scraper) closeSessions() {
+	s.dials.close() // or those that wait would take the turns of those that end
 	for _, k := range s.clients() {
 		s.stats.Dials += s.sessions[k].dials
 		s.sessions[k].Close()

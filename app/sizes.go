@@ -19,6 +19,7 @@ func (s *Scraper) Sizes(tell func(what string, held, most int)) {
 	g := s.registry
 	tell("aliases", s.table.Len(), s.cfg.MaxAliases)
 	tell("sessions", len(s.sessions), len(keys))
+	tell("sessions that dial", len(s.dials.turns), len(s.sessions))
 	tell("scrape histories", len(s.scrapes), s.table.Len())
 	tell("pins", len(s.pins), s.cfg.MaxAliases)
 	tell("scrapes of one client under way", waiting, maxSessionRequests)

@@ -33,7 +33,14 @@ var fleetScenario = &Scenario{
 		w.phase("it starts again")
 		s.host.Do(s.run)
 		w.bootGone()
+		before, failed := w.result.Scrapes, w.failedScrapes()
+		w.run(step) // the table is loaded
+		end := w.prometheus(s, scrapeEvery)
 		w.connect(s, "restart")
+		w.run(scrapeEvery)
+		end()
+		w.run(scrapeWithin)
+		w.result.row("scrapes from the restart on", "%d each %v, %d failed", w.result.Scrapes-before, scrapeEvery, w.failedScrapes()-failed)
 
 		w.phase("the scraper crashes and boots again")
 		s.crash()
@@ -55,6 +62,9 @@ var fleetScenario = &Scenario{
 		w.connect(s, "power cut at all sites")
 	},
 }
+
+// scrapeEvery is how often Prometheus scrapes each client while the scraper connects to all of them.
+const scrapeEvery = 15 * time.Second
 
 // connect lets time pass until the scraper has a connection to each client, and notes how long that takes.
 func (w *World) connect(s *scraper, what string) {
