@@ -105,6 +105,7 @@ var noBounds = map[string]string{
 	"compact.MaxArray":        "fixed by the protocol; parsers allocate by what has arrived",
 	"compact.MaxUint":         "fixed by the protocol",
 	"dht.maxGoodbyes":         "requests of our own",
+	"dht.maxGoodbyeDials":     "of this process",
 	"dhtnet.maxChunk":         "how our own writes are cut",
 	"domain.MaxDamages":       "damaged files of our own",
 	"domain.maxInviteFields":  "an invite comes from the operator",

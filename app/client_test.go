@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
@@ -281,6 +282,52 @@ func TestClosedClientLeavesTheTable(t *testing.T) {
 	w.closeScraper()
 	if n := w.loop.Timers(); n != 0 {
 		t.Errorf("%d timers are left", n)
+	}
+}
+
+// mutter is a transport whose goodbyes end in some way, or do not.
+type mutter struct {
+	ports.Transport
+	loop host.Host
+	err  error
+	none bool
+}
+
+func (m mutter) LeaveAlias(_ ports.Registration, done func(error)) (cancel func()) {
+	if !m.none {
+		m.loop.Post(func() { done(m.err) })
+	}
+	return func() {}
+}
+
+func TestGoodbyeThatDoesNotArriveIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  mutter
+		told int
+	}{
+		"arrives":                         {mutter{}, 0},
+		"no answer":                       {mutter{none: true}, 1},
+		"no connection":                   {mutter{err: &ports.ConnectionError{Err: errors.New("no way")}}, 1},
+		"refused":                         {mutter{err: &domain.RemoteError{Message: domain.Unauthorised, Scraper: true}}, 1},
+		"a scraper that knows no goodbye": {mutter{err: &domain.RemoteError{Message: "UNKNOWN_METHOD", Scraper: true, Unknown: true}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.startScraper(nil)
+			one := w.startClient("web", 2, func(cfg *app.ClientConfig) {
+				c.end.Transport, c.end.loop = cfg.Transport, w.loop
+				cfg.Transport = c.end
+			})
+			w.loop.Advance(time.Second)
+			one.close()
+			told := of[domain.LeaveAliasError](one.events)
+			if len(told) != c.told {
+				t.Fatalf("told %v", told)
+			}
+			if c.told == 1 && (told[0].Alias != "web" || told[0].Scraper != pair(1).Public || told[0].Err == nil) {
+				t.Errorf("told %+v", told[0])
+			}
+		})
 	}
 }
 

@@ -206,6 +206,8 @@ func classify(e domain.Event) (kind string, pace bound.Pace, peer domain.PublicK
 		peer = e.Scraper
 	case domain.RegisterAliasError:
 		peer = e.Scraper
+	case domain.LeaveAliasError:
+		peer = e.Scraper
 	case domain.MetricsRequest:
 		peer = e.Peer.Key
 	case domain.MetricsSuccess:

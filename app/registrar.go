@@ -186,14 +186,20 @@ func (g *registrar) stop(done func()) {
 		g.host.Post(done)
 		return
 	}
+	failed := func(err error) {
+		tell(g.onEvent, domain.LeaveAliasError{Scraper: g.request.Scraper, Alias: g.request.Alias, Err: err})
+	}
 	var cancel func()
 	timer := g.host.AfterFunc(leaveTimeout, func() {
 		cancel()
+		failed(&domain.TimeoutError{Waiting: "the answer to the goodbye", After: leaveTimeout})
 		done()
 	})
-	cancel = g.transport.LeaveAlias(g.request, func(error) {
-		// Scrapers that do not know the method let the alias expire, as they would have anyway.
+	cancel = g.transport.LeaveAlias(g.request, func(err error) {
 		timer.Stop()
+		if remote, refused := errors.AsType[*domain.RemoteError](err); err != nil && !(refused && remote.Unknown) {
+			failed(err)
+		}
 		done()
 	})
 }

@@ -88,6 +88,14 @@ type RegisterAliasError struct {
 	RetryIn          time.Duration
 }
 
+// LeaveAliasError tells that a client stops and its goodbye has not arrived: the scraper keeps the alias until it expires,
+// and scrapes of it fail.
+type LeaveAliasError struct {
+	Scraper PublicKey
+	Alias   Alias
+	Err     error
+}
+
 // MetricsRequest tells that the scraper asked for metrics.
 type MetricsRequest struct {
 	UID  UID
@@ -257,6 +265,7 @@ func (FirewallBlock) Name() string        { return "firewall-block" }
 func (AliasAttempt) Name() string         { return "alias-attempt" }
 func (RegisterAliasSuccess) Name() string { return "register-alias-success" }
 func (RegisterAliasError) Name() string   { return "register-alias-error" }
+func (LeaveAliasError) Name() string      { return "leave-alias-error" }
 func (MetricsRequest) Name() string       { return "metrics-request" }
 func (MetricsSuccess) Name() string       { return "metrics-success" }
 func (MetricsError) Name() string         { return "metrics-error" }
@@ -294,6 +303,7 @@ func (FirewallBlock) Level() slog.Level        { return slog.LevelInfo }
 func (AliasAttempt) Level() slog.Level         { return slog.LevelInfo }
 func (RegisterAliasSuccess) Level() slog.Level { return slog.LevelInfo }
 func (RegisterAliasError) Level() slog.Level   { return slog.LevelWarn }
+func (LeaveAliasError) Level() slog.Level      { return slog.LevelWarn }
 func (MetricsRequest) Level() slog.Level       { return slog.LevelDebug }
 func (MetricsSuccess) Level() slog.Level       { return slog.LevelDebug }
 func (MetricsError) Level() slog.Level         { return slog.LevelWarn }
@@ -392,6 +402,12 @@ func (e RegisterAliasError) Attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String()),
 		slog.String("alias", string(e.Alias)), errAttr(e.Err), slog.Duration("retry_in", readable(e.RetryIn)),
+	}
+}
+func (e LeaveAliasError) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("scraper", e.Scraper.String()), slog.String("alias", string(e.Alias)), errAttr(e.Err),
+		slog.String("effect", "the scraper lists the alias until it expires"),
 	}
 }
 func (e MetricsRequest) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer) }

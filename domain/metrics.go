@@ -29,6 +29,7 @@ const Unauthorised = "Unauthorised"
 type RemoteError struct {
 	Message string
 	Scraper bool // reported by a scraper, not by a client
+	Unknown bool // it does not know what was asked of it: the JavaScript packages know no goodbyes
 }
 
 func (e *RemoteError) Error() string {

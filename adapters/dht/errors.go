@@ -70,7 +70,7 @@ func answered(err error) (remote *domain.RemoteError, ok bool) {
 	if e.Cause != nil {
 		text += ": " + e.Cause.Error()
 	}
-	return &domain.RemoteError{Message: cut(text)}, true
+	return &domain.RemoteError{Message: cut(text), Unknown: e.Code == muxrpc.CodeUnknownMethod}, true
 }
 
 // cut bounds a message.

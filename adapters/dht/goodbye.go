@@ -11,11 +11,16 @@ import (
 // goodbyes are the goodbyes of several clients of this process to one scraper on one connection. A process that stops
 // says goodbye for all of its targets in the same turn; a dial for each would take longer than the stop may. Every
 // request carries its own proof, and the instance that it belongs to.
+//
+//	waiting ── one of maxGoodbyeDials ──▶ dialling ── open ──▶ answered one by one ── the last ──▶ over
 type goodbyes struct {
 	transport *Transport
 	scraper   domain.PublicKey
-	link      *link
+	secret    domain.Secret
+	dial      domain.KeyPair
+	link      *link // nil while it waits
 	rpc       *muxrpc.RPC
+	dialling  bool
 	said      int // requests so far
 	waiting   []*goodbye
 	over      bool
@@ -24,54 +29,91 @@ type goodbyes struct {
 // goodbye is one of them.
 type goodbye struct {
 	request ports.Registration
+	offer   *metricsOffer
 	done    func(error)
 }
 
-// LeaveAlias implements ports.Transport. Goodbyes to one scraper share connections, maxGoodbyes each.
+// LeaveAlias implements ports.Transport. Goodbyes to one scraper under one secret share connections, maxGoodbyes each: a
+// scraper closes those on which a few wrong secrets come, and the others are not to pay for it.
 func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
 	if t.closing {
 		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
 	}
-	i := slices.IndexFunc(t.goodbyes, func(g *goodbyes) bool { return g.scraper == r.Scraper && g.said < maxGoodbyes })
+	i := slices.IndexFunc(t.goodbyes, func(g *goodbyes) bool {
+		return g.scraper == r.Scraper && g.said < maxGoodbyes && domain.Accepts([]domain.Secret{g.secret}, r.Secret)
+	})
 	if i < 0 {
 		i = len(t.goodbyes)
-		t.goodbyes = append(t.goodbyes, newGoodbyes(t, r))
+		t.goodbyes = append(t.goodbyes, &goodbyes{transport: t, scraper: r.Scraper, secret: r.Secret, dial: r.Dial})
 	}
-	return t.goodbyes[i].say(r, t.metricsOffer(r), done)
+	g := t.goodbyes[i]
+	cancel = g.say(r, t.metricsOffer(r), done)
+	t.dialGoodbyes()
+	return cancel
 }
 
-func newGoodbyes(t *Transport, r ports.Registration) *goodbyes {
-	g := &goodbyes{transport: t, scraper: r.Scraper, link: t.connect(r.Dial, r.Scraper)}
+// dialGoodbyes dials for goodbyes that wait for it, the oldest first.
+func (t *Transport) dialGoodbyes() {
+	dialling := 0
+	for _, g := range t.goodbyes {
+		if g.dialling {
+			dialling++
+		}
+	}
+	for _, g := range slices.Clone(t.goodbyes) {
+		if dialling >= maxGoodbyeDials || t.closing {
+			return
+		}
+		if g.link == nil && !g.over {
+			g.begin()
+			dialling++
+		}
+	}
+}
+
+// begin dials.
+func (g *goodbyes) begin() {
+	g.dialling = true
+	g.link = g.transport.connect(g.dial, g.scraper)
 	g.link.join(g)
 	rpc, err := muxrpc.New(g.link.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose})
 	if err != nil {
-		t.host.Post(func() { g.fail(err) })
-		return g
+		g.transport.host.Post(func() { g.fail(err) })
+		return
 	}
 	g.rpc = rpc
-	return g
+	for _, c := range slices.Clone(g.waiting) {
+		g.send(c)
+	}
 }
 
 func (g *goodbyes) say(r ports.Registration, offer *metricsOffer, done func(error)) (cancel func()) {
-	c := &goodbye{request: r, done: done}
+	c := &goodbye{request: r, offer: offer, done: done}
 	g.said++
 	g.waiting = append(g.waiting, c)
-	m := AliasRequest{Secret: r.Secret, Register: r.Register}
-	if offer == nil {
-		g.ask(c, m)
-	} else {
-		g.link.whenStarted(func() {
-			o := SignOffer(offer.keys, g.link.conn.HandshakeHash())
-			o.Instance = r.Instance
-			m.Offer = &o
-			g.ask(c, m)
-		})
+	if g.rpc != nil {
+		g.send(c)
 	}
 	return func() {
 		if g.forget(c) && len(g.waiting) == 0 {
 			g.end(errCanceled)
 		}
 	}
+}
+
+// send sends a goodbye as soon as there is a handshake hash to sign.
+func (g *goodbyes) send(c *goodbye) {
+	m := AliasRequest{Secret: c.request.Secret, Register: c.request.Register}
+	if c.offer == nil {
+		g.ask(c, m)
+		return
+	}
+	g.link.whenStarted(func() {
+		o := SignOffer(c.offer.keys, g.link.conn.HandshakeHash())
+		o.Instance = c.request.Instance
+		m.Offer = &o
+		g.ask(c, m)
+	})
 }
 
 func (g *goodbyes) ask(c *goodbye, m AliasRequest) {
@@ -82,6 +124,7 @@ func (g *goodbyes) ask(c *goodbye, m AliasRequest) {
 		remote, refused := answered(err)
 		switch {
 		case refused:
+			remote.Scraper = true
 			err = remote
 		case err != nil:
 			return // the channel or the connection has gone, which says why by itself
@@ -90,7 +133,7 @@ func (g *goodbyes) ask(c *goodbye, m AliasRequest) {
 			if bad != nil {
 				err = connectionError(bad)
 			} else if !reply.Success {
-				err = &domain.RemoteError{Message: cut(reply.Message)}
+				err = &domain.RemoteError{Message: cut(reply.Message), Scraper: true}
 			}
 		}
 		g.settle(c, err)
@@ -127,7 +170,10 @@ func (g *goodbyes) end(reason error) {
 	}
 	g.over = true
 	g.transport.goodbyes = without(g.transport.goodbyes, g)
-	g.link.leave(g, reason)
+	if g.link != nil {
+		g.link.leave(g, reason)
+	}
+	g.transport.dialGoodbyes()
 }
 
 // fail ends all of them without an answer.
@@ -150,6 +196,8 @@ func (g *goodbyes) onChannelClose(remote bool) {
 }
 
 func (g *goodbyes) opened() {
+	g.dialling = false
+	g.transport.dialGoodbyes()
 	for _, c := range slices.Clone(g.waiting) {
 		if c.request.OnOpen != nil {
 			c.request.OnOpen(g.link.peer())

@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // A process with 250 targets stops. Each goodbye used to dial for itself, all at once, and none arrived in the time that
@@ -84,5 +85,87 @@ func TestGoodbyesEndTogetherWithTheirConnection(t *testing.T) {
 		}
 	})
 	n.net.RunUntil(func() bool { return false }, time.Minute)
+	n.close(client)
+}
+
+// A process with targets of several owners: the secrets of one of them were changed at the scraper. It closes connections on
+// which three wrong ones come.
+func TestGoodbyesWithWrongSecretsCostOthersNothing(t *testing.T) {
+	n := newNet(t, 13)
+	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
+	n.listenStrictly(scraper, 3)
+	left, refused := 0, 0
+	client.host.Do(func() {
+		for i := range 20 {
+			r := registration(keys(byte(10+i)), secret)
+			if i < 5 {
+				r.Secret = domain.SecretFrom([32]byte{9})
+			}
+			client.transport.LeaveAlias(r, func(err error) {
+				if err == nil {
+					left++
+				} else {
+					refused++
+				}
+			})
+		}
+	})
+	n.until("all goodbyes end", 1500*time.Millisecond, func() bool { return left+refused == 20 })
+	if left != 15 {
+		t.Errorf("%d goodbyes have arrived, 15 have the right secret", left)
+	}
+}
+
+// listenStrictly listens for registrations and ends connections on which so many wrong secrets come.
+func (n *swarm) listenStrictly(p *peer, wrong int) {
+	n.t.Helper()
+	ready := false
+	p.host.Do(func() {
+		_, err := p.transport.ListenAliases(ports.AliasListen{Keys: scraperKeys, OnOpen: func(c ports.Conn) ports.AliasHandlers {
+			bad := 0
+			answer := func(r ports.AliasRequest, reply func(ports.AliasReply)) {
+				if domain.Accepts([]domain.Secret{secret}, r.Secret) {
+					p.host.AfterFunc(10*time.Millisecond, func() { reply(ports.AliasReply{Success: true}) }) // the disk
+					return
+				}
+				reply(ports.AliasReply{Message: domain.Unauthorised})
+				if bad++; bad == wrong {
+					c.Close(nil)
+				}
+			}
+			return ports.AliasHandlers{OnRegister: answer, OnLeave: answer}
+		}}, func(error) { ready = true })
+		if err != nil {
+			n.t.Error(err)
+		}
+	})
+	n.until("the scraper listens", time.Minute, func() bool { return ready })
+}
+
+// At 16 scrapers, a process with 250 targets has 176 connections to make. They are made a few at a time.
+func TestGoodbyesDialAFewScrapersAtATime(t *testing.T) {
+	n := newNet(t, 14)
+	client := n.peer("client", dht.Config{})
+	const batches = 176
+	failed := 0
+	client.host.Do(func() {
+		for i := range batches {
+			r := registration(dialKeys, secret)
+			r.Scraper = keys(byte(i)).Public // which nobody has announced
+			client.transport.LeaveAlias(r, func(error) { failed++ })
+		}
+	})
+	most := 0
+	n.until("all have failed", 5*time.Minute, func() bool {
+		client.transport.Sizes(func(what string, held, _ int) {
+			if what == "links" {
+				most = max(most, held)
+			}
+		})
+		return failed == batches
+	})
+	if most > 40 || most < 20 {
+		t.Errorf("%d connections were made at a time, 32 are meant", most)
+	}
 	n.close(client)
 }

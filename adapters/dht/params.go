@@ -33,6 +33,10 @@ const (
 	// maxGoodbyes bounds the goodbyes on one connection: a scraper takes 32 requests at once on each (app requestBurst).
 	maxGoodbyes = 24
 
+	// maxGoodbyeDials bounds the connections for goodbyes that are being made: a process with 250 targets at 16 scrapers has
+	// 176 to make in the 1.5 s that it takes for them.
+	maxGoodbyeDials = 32
+
 	// metricsLinger is how long a registering client waits for the scraper to open a metrics channel on the
 	// same connection. A scraper that wants one does so at once; this leaves room for slow links.
 	metricsLinger = 5 * time.Second
