@@ -208,6 +208,18 @@ func (k *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 	})
 }
 
+// leaveSession answers a goodbye that came on the connection of the session with its key. It needs no secret: the key alone
+// can give up its alias, and whoever holds it was let in before.
+func (g *registry) leaveSession(req ports.AliasRequest, reply func(ports.AliasReply)) {
+	g.leave(req.Register, func(left bool, err error) {
+		if err != nil {
+			reply(ports.AliasReply{Message: "Failed to drop the alias"})
+			return
+		}
+		reply(ports.AliasReply{Success: true, Updated: left})
+	})
+}
+
 // failed tells the full error here and what the peer may know there: the uid, and the reason if it is the peer's own.
 func (k *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
 	tell(k.registry.scraper.cfg.OnEvent, domain.AliasError{UID: k.uid, Peer: k.peer, Alias: req.Alias, Err: err})
@@ -315,13 +327,13 @@ func (g *registry) drop(e domain.Entry, done func(error)) {
 			done(err)
 			return
 		}
+		done(nil) // whose answer may travel on the connection of the session, which ends with the entry
 		if now, ok := s.table.Get(e.Alias); ok {
 			s.remove(now)
 		}
 		if _, again := g.current(e.Alias); !again { // else it has registered meanwhile
 			g.vanish(e.Alias)
 		}
-		done(nil)
 	})
 }
 

@@ -219,7 +219,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 		if err != nil {
 			panic("app: " + err.Error()) // all of it was checked at the door
 		}
-		held.queue = s.dials
+		held.queue, held.onLeave = s.dials, s.registry.leaveSession
 		s.sessions[key] = held
 		held.Start()
 	}

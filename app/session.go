@@ -52,6 +52,8 @@ type Session struct {
 	queue   *dialQueue  // nil: dials at once
 	ticket  *dialTicket // connecting: while it waits for its turn to dial
 	hurried bool
+
+	onLeave func(ports.AliasRequest, func(ports.AliasReply)) // answers the client's goodbyes; nil knows none
 }
 
 // sessionLink is one connection of a session, or the try for one. Callbacks of a link that the session has let go
@@ -290,8 +292,9 @@ func (s *Session) connect() {
 		s.drop(link, &domain.TimeoutError{Waiting: "the connection", After: connectTimeout})
 	})
 	link.conn = s.cfg.Transport.DialMetrics(ports.MetricsDial{
-		Keys:   s.cfg.Keys,
-		Client: s.cfg.Client,
+		Keys:    s.cfg.Keys,
+		Client:  s.cfg.Client,
+		OnLeave: s.onLeave,
 		OnOpen: func(p domain.Peer) {
 			if s.link == link {
 				s.onOpen(link, p)

@@ -157,6 +157,9 @@ type MetricsDial struct {
 	Client domain.PublicKey
 	// OnOpen is called when the connection's encryption is up.
 	OnOpen func(domain.Peer)
+	// OnLeave answers a goodbye that the client sends on this connection, as AliasHandlers.OnLeave does; nil knows none. Its
+	// key is Client's, and proven.
+	OnLeave func(req AliasRequest, reply func(AliasReply))
 	// OnReady is called when the client has opened the metrics channel as well. A half-dead client never does.
 	OnReady func()
 	// OnClose is the last call, exactly once, whether the connection was ever open or not and whoever closed

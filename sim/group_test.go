@@ -55,6 +55,7 @@ var groupScenario = &Scenario{
 		m.close()
 		w.result.row("stop", "%v, %d connections made, %d datagrams with the scraper", w.net.Now()-began, node.Status().Peering.ConnectionsOpened-opened, count())
 		w.expect(w.net.Now()-began < 4*time.Second, "the group stops within %v", w.net.Now()-began)
+		w.expect(node.Status().Peering.ConnectionsOpened == opened, "%d goodbyes had to be dialled", node.Status().Peering.ConnectionsOpened-opened)
 		w.expect(failed == 0, "%d goodbyes are told to have failed", failed)
 		w.run(time.Second)
 		w.expect(len(s.app.Aliases()) == 0, "%d aliases are left", len(s.app.Aliases()))

@@ -5,6 +5,7 @@
 //
 //	client                                        scraper
 //	metricsServer ◀── prometheus-metrics: metrics, ping ──  session
+//	              ──  prometheus-metrics: leave         ──▶
 //	registration  ──  register-alias: alias, leave ──▶      aliasServer
 //
 // Usually a link has one role. It has two where a client registers under the key of its own metrics server: then

@@ -33,9 +33,21 @@ type goodbye struct {
 	done    func(error)
 }
 
-// LeaveAlias implements ports.Transport. Goodbyes to one scraper under one secret share connections, maxGoodbyes each: a
-// scraper closes those on which a few wrong secrets come, and the others are not to pay for it.
+// LeaveAlias implements ports.Transport. A client that its scraper is connected with says goodbye there. The others to one
+// scraper under one secret share connections, maxGoodbyes each: a scraper closes those on which a few wrong secrets come,
+// and the others are not to pay for it.
 func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
+	if t.closing {
+		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
+	}
+	if m := t.held(r); m != nil {
+		return t.leaveHeld(m, r, done)
+	}
+	return t.dialLeave(r, done)
+}
+
+// dialLeave says goodbye on a connection that is dialled for it.
+func (t *Transport) dialLeave(r ports.Registration, done func(error)) (cancel func()) {
 	if t.closing {
 		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
 	}
@@ -129,12 +141,7 @@ func (g *goodbyes) ask(c *goodbye, m AliasRequest) {
 		case err != nil:
 			return // the channel or the connection has gone, which says why by itself
 		default:
-			reply, bad := ParseAliasReply(value)
-			if bad != nil {
-				err = connectionError(bad)
-			} else if !reply.Success {
-				err = &domain.RemoteError{Message: cut(reply.Message), Scraper: true}
-			}
+			err = goodbyeReply(value)
 		}
 		g.settle(c, err)
 	})
@@ -210,4 +217,16 @@ func (g *goodbyes) closed(err error) {
 		err = errPeerEnded
 	}
 	g.fail(err)
+}
+
+// goodbyeReply reads the answer to a goodbye.
+func goodbyeReply(value []byte) error {
+	reply, err := ParseAliasReply(value)
+	switch {
+	case err != nil:
+		return connectionError(err)
+	case !reply.Success:
+		return &domain.RemoteError{Message: cut(reply.Message), Scraper: true}
+	}
+	return nil
 }

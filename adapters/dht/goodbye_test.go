@@ -169,3 +169,75 @@ func TestGoodbyesDialAFewScrapersAtATime(t *testing.T) {
 	}
 	n.close(client)
 }
+
+// A client that its scraper scrapes says goodbye on that connection, which ends after the answer. A scraper that knows no
+// goodbyes there, or whose answer does not come, is dialled.
+func TestGoodbyeOnTheConnectionOfTheMetrics(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer func(n *swarm) func(ports.AliasRequest, func(ports.AliasReply))
+		dials  bool
+		err    bool
+	}{
+		{"answered after a write", func(n *swarm) func(ports.AliasRequest, func(ports.AliasReply)) {
+			return func(r ports.AliasRequest, reply func(ports.AliasReply)) {
+				n.call("left %s %t %t", r.Alias, r.Proven, r.Instance == domain.Instance{7})
+				n.net.AfterFunc(200*time.Millisecond, func() { reply(ports.AliasReply{Success: true}) })
+			}
+		}, false, false},
+		{"refused", func(*swarm) func(ports.AliasRequest, func(ports.AliasReply)) {
+			return func(_ ports.AliasRequest, reply func(ports.AliasReply)) { reply(ports.AliasReply{Message: "no"}) }
+		}, false, true},
+		{"not known", func(*swarm) func(ports.AliasRequest, func(ports.AliasReply)) { return nil }, true, false},
+		{"not answered", func(*swarm) func(ports.AliasRequest, func(ports.AliasReply)) {
+			return func(ports.AliasRequest, func(ports.AliasReply)) {}
+		}, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNet(t, 15)
+			client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
+			n.listenAliases(scraper)
+			l := n.listenMetrics(client)
+			scraper.host.Do(func() {
+				scraper.transport.DialMetrics(ports.MetricsDial{
+					Keys: scraperKeys, Client: clientKeys.Public, OnLeave: c.answer(n),
+					OnReady: func() { n.call("session ready") },
+					OnClose: func(err error) { n.call("session close %v", err) },
+				})
+			})
+			n.wait("session ready")
+			n.wait("metrics open")
+			client.host.Do(func() {
+				r := registration(dialKeys, secret)
+				r.Instance = domain.Instance{7}
+				client.transport.LeaveAlias(r, func(err error) { n.call("goodbye %t", err == nil) })
+				l.Close(func() { n.call("listener closed") }) // in the same turn, as a client does
+			})
+			n.until("the goodbye is answered", 1500*time.Millisecond, func() bool { return n.called("goodbye") })
+			if !n.called(fmt.Sprintf("goodbye %t", !c.err)) || n.called("alias open") != c.dials {
+				t.Errorf("called %v", n.calls)
+			}
+			if c.name == "answered after a write" && !n.called("left a true true") {
+				t.Errorf("called %v", n.calls)
+			}
+			n.wait("listener closed")
+			n.wait("session close <nil>")
+			n.close(client)
+			n.close(scraper)
+		})
+	}
+}
+
+func TestCanceledGoodbyeOnTheConnectionOfTheMetrics(t *testing.T) {
+	n := newNet(t, 16)
+	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
+	l := n.listenMetrics(client)
+	n.dial(scraper)
+	n.wait("metrics open")
+	client.host.Do(func() {
+		client.transport.LeaveAlias(registration(dialKeys, secret), func(error) { t.Error("called after its cancel") })()
+		l.Close(func() { n.call("listener closed") })
+	})
+	n.wait("listener closed")
+	n.close(client)
+}

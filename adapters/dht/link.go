@@ -146,6 +146,16 @@ func (l *link) leave(r role, reason error) {
 	}
 }
 
+// sayingGoodbye finds a metrics server whose goodbyes wait for their answer.
+func (l *link) sayingGoodbye() *metricsServer {
+	for _, r := range l.roles {
+		if m, ok := r.(*metricsServer); ok && m.goodbyes > 0 {
+			return m
+		}
+	}
+	return nil
+}
+
 // end ends the connection; roles that are still on it are told when it is over.
 func (l *link) end(reason error) {
 	l.ending = true

@@ -14,6 +14,9 @@ type metricsServer struct {
 	handlers ports.MetricsHandlers
 	active   bool // handlers are there and have not heard their last
 	reason   error
+
+	goodbyes int  // that wait for their answer on the connection
+	closing  bool // it ends after them
 }
 
 // serveMetrics opens the metrics channel. It is there from the start, as the original's is.
@@ -69,9 +72,14 @@ func (s *metricsServer) Peer() domain.Peer { return s.link.peer() }
 // Trust implements ports.Conn.
 func (s *metricsServer) Trust() { s.link.conn.Trust() }
 
-// Close ends the connection. When a registration is under way on it, only the channel ends.
+// Close ends the connection, after goodbyes that wait for their answer. When a registration is under way on it, only the
+// channel ends.
 func (s *metricsServer) Close(reason error) {
 	if !s.active {
+		return
+	}
+	if s.goodbyes > 0 && reason == nil {
+		s.closing = true
 		return
 	}
 	s.reason = reason

@@ -49,6 +49,9 @@ func openSession(l *link, d ports.MetricsDial) *session {
 		return s
 	}
 	s.rpc = rpc
+	if d.OnLeave != nil {
+		rpc.Respond(methodLeave, s.onLeave)
+	}
 	if attached {
 		l.host.Post(s.opened)
 	}
@@ -108,6 +111,27 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 
 // Answered implements ports.MetricsSession.
 func (s *session) Answered() bool { return s.link.conn != nil && (s.link.open || s.link.conn.Answered()) }
+
+// onLeave answers a goodbye of the client, which has proven its key on this connection.
+func (s *session) onLeave(value []byte, reply func([]byte, error)) {
+	m, err := ParseAliasRequest(value)
+	if err != nil {
+		reply(nil, decodeError(err))
+		return
+	}
+	send := func(r ports.AliasReply) {
+		m := AliasReply{Success: r.Success, Updated: r.Updated, Message: cut(r.Message)}
+		reply(m.Append(make([]byte, 0, m.Size())), nil)
+	}
+	if m.Key != s.dial.Client || m.CheckNames(DefaultMaxName) != nil || s.leaving {
+		send(ports.AliasReply{Message: "not available"})
+		return
+	}
+	if m.Offer != nil {
+		m.Instance = m.Offer.Instance
+	}
+	s.dial.OnLeave(ports.AliasRequest{Secret: m.Secret, Register: m.Register, Proven: true}, send)
+}
 
 // Ping asks for any answer. That a method is unknown is one.
 func (s *session) Ping(done func(error)) (cancel func()) {

@@ -352,7 +352,11 @@ func (s *listener) Close(done func()) {
 		t.closeMaybe()
 	})
 	for _, l := range slices.Clone(s.links) {
-		l.end(nil)
+		if m := l.sayingGoodbye(); m != nil {
+			m.Close(nil)
+		} else {
+			l.end(nil)
+		}
 	}
 	for _, c := range slices.Clone(s.adopted) {
 		c.Close(nil)
