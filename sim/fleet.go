@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
@@ -25,7 +26,7 @@ var fleetScenario = &Scenario{
 			})
 		}
 		w.run(spread)
-		w.connect(s, "first start")
+		w.connect(s, "first start", 50, 95, 100)
 
 		w.phase("the scraper stops in good order")
 		w.stopFleet(s)
@@ -36,7 +37,7 @@ var fleetScenario = &Scenario{
 		before, failed := w.result.Scrapes, w.failedScrapes()
 		w.run(step) // the table is loaded
 		end := w.prometheus(s, scrapeEvery)
-		w.connect(s, "restart")
+		w.connect(s, "restart", 50, 95, 100)
 		w.run(scrapeEvery)
 		end()
 		w.run(scrapeWithin)
@@ -46,7 +47,7 @@ var fleetScenario = &Scenario{
 		s.crash()
 		w.run(w.opts.For)
 		s.restart()
-		w.connect(s, "restart after a crash")
+		w.connect(s, "restart after a crash", 50, 95, 100)
 
 		w.phase("the power of all machines with clients and of the scraper's is cut; they boot within a second")
 		s.crash()
@@ -59,22 +60,33 @@ var fleetScenario = &Scenario{
 			w.net.AfterFunc(time.Second*time.Duration(i)/time.Duration(len(w.clients)), c.restart)
 		}
 		w.run(time.Second)
-		w.connect(s, "power cut at all sites")
+		w.connect(s, "power cut at all sites", 50, 100)
 	},
 }
 
 // scrapeEvery is how often Prometheus scrapes each client while the scraper connects to all of them.
 const scrapeEvery = 15 * time.Second
 
-// connect lets time pass until the scraper has a connection to each client, and notes how long that takes.
-func (w *World) connect(s *scraper, what string) {
-	began, failed, count := w.net.Now(), w.check.dials, w.countDatagrams(s.machine)
-	for _, share := range []int{50, 95, 100} {
-		want := (len(w.clients)*share + 99) / 100
-		ok := w.reached(15*time.Minute, func() bool { return s.app != nil && s.app.Sessions()[domain.SessionOpen] >= want })
-		w.expect(ok, "%s: %d of %d clients are connected", what, s.app.Sessions()[domain.SessionOpen], len(w.clients))
-		w.result.row(what+": connected to "+percent(share), "%v", (w.net.Now() - began).Round(step))
+// connectWithin bounds how long a scraper takes to connect to a share of its clients, in percent: 250 a second, after it has joined
+// the DHT. The last ones are dialled where they are no more, or before they are back, and again ten seconds later.
+func connectWithin(share, clients int) time.Duration {
+	d := 1500*time.Millisecond + time.Duration(clients)*4*time.Millisecond
+	if share == 100 {
+		d += 15 * time.Second
 	}
+	return d
+}
+
+// connect lets time pass until the scraper has a connection to each client, and notes how long that takes.
+func (w *World) connect(s *scraper, what string, shares ...int) {
+	began, failed, count := w.net.Now(), w.check.dials, w.countDatagrams(s.machine)
+	for _, share := range shares {
+		want := (len(w.clients)*share + 99) / 100
+		ok := w.reached(began+connectWithin(share, len(w.clients))-w.net.Now(), func() bool { return s.app != nil && s.app.Sessions()[domain.SessionOpen] >= want })
+		w.expect(ok, "%s: %d of %d clients are connected", what, s.app.Sessions()[domain.SessionOpen], len(w.clients))
+		w.result.row(fmt.Sprintf("%s: connected to %d %%", what, share), "%v", (w.net.Now() - began).Round(step))
+	}
+	w.result.row(what+": handshakes", "%d read, refused: %+v", s.node.Status().Peering.HandshakesRead, s.node.Status().Peering.Refused)
 	w.result.row(what+": cost", "%d datagrams with the scraper, %d dials, %d failed", count(), s.app.Stats().Dials, w.check.dials-failed)
 }
 
@@ -92,8 +104,6 @@ func (w *World) countDatagrams(m *machine) (count func() int) {
 		return n
 	}
 }
-
-func percent(n int) string { return map[int]string{50: "50 %", 95: "95 %", 100: "100 %"}[n] }
 
 // stopFleet stops a scraper while one in fifty of its clients has just lost its power, and notes what that takes.
 func (w *World) stopFleet(s *scraper) {

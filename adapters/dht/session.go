@@ -110,7 +110,9 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 }
 
 // Answered implements ports.MetricsSession.
-func (s *session) Answered() bool { return s.link.conn != nil && (s.link.open || s.link.conn.Answered()) }
+func (s *session) Answered() bool {
+	return s.link.conn != nil && (s.link.open || s.link.conn.Answered())
+}
 
 // onLeave answers a goodbye of the client, which has proven its key on this connection.
 func (s *session) onLeave(value []byte, reply func([]byte, error)) {
