@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -43,33 +44,40 @@ func (d delta) set(bucket []byte, alias string, payload []byte) {
 }
 
 // openFile opens a table, creates it if there is none, and repairs it if it is damaged: then the damaged file is kept
-// beside, and what could be read of it is in the new one.
+// beside, and what could be read of it is in the new one. From the first byte read until the table is open or repaired the
+// file is locked, so that of several scrapers that start on it one has it.
 func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
-	b, unlock, err := readFile(path)
+	b, locked, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if err := create(path, nil, false); err != nil {
 			return nil, nil, err
 		}
-		b, unlock, err = readFile(path)
+		b, locked, err = readFile(path)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() {
+		if f == nil || damage != nil { // else bbolt has it
+			_ = locked.Close()
+		}
+	}()
 	if len(b) > 0 && isText(b) {
-		unlock()
 		return nil, nil, errors.New("it is a text file and no alias table: move it away, or name another path")
 	}
 	t := readTable(b)
-	unlock()
 	if t.newer != nil {
 		return nil, nil, fmt.Errorf("%w of dhtprom than this one reads: install that version again, or move the file away to start with an empty table", t.newer)
 	}
 	if !t.damaged() {
-		f, err = attach(path, t)
+		f, err = attach(path, t, locked)
 		if err == nil || errors.Is(err, errInUse) {
 			return f, nil, err
 		}
 		t.problem("%v", err) // of a kind that only bbolt sees
+		if locked, err = lockAgain(path, b, err, locked); err != nil {
+			return nil, nil, err
+		}
 	}
 	damage = &domain.StoreDamage{Recovered: t.count(), Problems: t.problems}
 	if t.more > 0 {
@@ -101,47 +109,74 @@ func resolve(path string) string {
 	return path
 }
 
+// lockAgain locks a file again that bbolt could not open, and has closed; one on which it has panicked is still locked.
+func lockAgain(path string, read []byte, cause error, locked *os.File) (*os.File, error) {
+	if _, panicked := errors.AsType[*damageError](cause); panicked {
+		return locked, nil
+	}
+	_ = locked.Close()
+	b, again, err := readFile(path)
+	if err == nil && !bytes.Equal(b, read) {
+		err = errors.Join(errInUse, again.Close()) // another scraper was faster
+	}
+	return again, err
+}
+
 // reopen opens a table that was just repaired.
 func reopen(path string) (*file, error) {
-	b, unlock, err := readFile(path)
+	b, locked, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("repaired file: %w", err)
 	}
 	t := readTable(b)
-	unlock()
 	if t.damaged() {
-		return nil, fmt.Errorf("repaired file: %w", &damageError{t.problems[0]})
+		return nil, errors.Join(fmt.Errorf("repaired file: %w", &damageError{t.problems[0]}), locked.Close())
 	}
-	return attach(path, t)
+	return attach(path, t, locked)
 }
 
 var errInUse = errors.New("it is in use: is another scraper running with the same storage path?")
 
-// readFile locks a table and reads it. unlock releases the lock.
-func readFile(path string) (b []byte, unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	closeFile := func() { _ = f.Close() } // it was only read
+// readFile locks a table and reads it. Closing the file releases the lock.
+func readFile(path string) (b []byte, locked *os.File, err error) {
 	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPoll) {
-		if err = lock(f); err == nil {
-			break
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		if lock(f) == nil {
+			b, err := readLocked(path, f)
+			if err == nil {
+				return b, f, nil
+			}
+			_ = f.Close() // it was only read
+			if !errors.Is(err, errReplaced) {
+				return nil, nil, err
+			}
+		} else {
+			_ = f.Close()
 		}
 		if time.Now().After(deadline) {
-			closeFile()
 			return nil, nil, errInUse
 		}
 	}
+}
+
+var errReplaced = errors.New("it was replaced meanwhile")
+
+// readLocked reads a file that is locked, unless its name has gone over to another one, which the lock says nothing of.
+func readLocked(path string, f *os.File) ([]byte, error) {
 	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = errors.New("it is a folder")
-	}
 	if err != nil {
-		closeFile()
-		return nil, nil, err
+		return nil, err
 	}
-	return readPages(f, min(info.Size(), maxFile)), closeFile, nil
+	if info.IsDir() {
+		return nil, errors.New("it is a folder")
+	}
+	if now, err := os.Stat(path); err != nil || !os.SameFile(info, now) {
+		return nil, errReplaced
+	}
+	return readPages(f, min(info.Size(), maxFile)), nil
 }
 
 // readPages reads n bytes. What the disk does not give stays zero, which the checks see.
@@ -169,11 +204,14 @@ func isText(b []byte) bool {
 	return true
 }
 
-// attach opens a table whose records were read.
-func attach(path string, t *table) (f *file, err error) {
+// attach opens a table whose records were read, in the file that is locked, which bbolt closes in the end.
+func attach(path string, t *table, locked *os.File) (f *file, err error) {
 	defer recoverDamage(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:  lockTimeout,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return locked, nil },
+	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, errInUse
 	}
