@@ -131,3 +131,101 @@ func TestHonestPeersConnectBesideFloodsOfHandshakes(t *testing.T) {
 		})
 	}
 }
+
+// opened is a socket that a node has opened.
+type opened struct {
+	host *simnet.Host
+	sock host.Socket
+}
+
+// tapped is a host whose node's sockets a test can send from: an attacker runs a node as it likes.
+type tapped struct {
+	*simnet.Host
+	w *world
+}
+
+func (h tapped) OpenSocket(local netip.AddrPort) (host.Socket, error) {
+	s, err := h.Host.OpenSocket(local)
+	if err == nil {
+		h.w.opened = append(h.w.opened, opened{h.Host, s})
+	}
+	return s, err
+}
+
+// as is a flood from the node at an address.
+func (w *world) as(server id.PublicKey, node netip.AddrPort) *flood {
+	w.t.Helper()
+	for _, o := range w.opened {
+		if o.host.Addr() == node.Addr() && o.sock.LocalAddr().Port() == node.Port() {
+			return &flood{w: w, server: server, random: rand.NewChaCha8([32]byte{1}), socks: []host.Socket{o.sock}, hosts: []*simnet.Host{o.host}}
+		}
+	}
+	w.t.Fatalf("no socket at %v", node)
+	return nil
+}
+
+// Anybody can run a node near a server's key, to which the server then announces, and of which it cannot tell whether the
+// callers that it names exist. One of three relays invents callers, or names those that are there, twice as often as a server
+// reads handshakes. Honest peers connect through the other two, and through that one, which forwards what they send.
+func TestOneMaliciousRelayKeepsNobodyOut(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		caller func(f *flood, clients []netip.AddrPort) netip.AddrPort
+	}{
+		{"that invents callers", func(f *flood, _ []netip.AddrPort) netip.AddrPort { return f.invented() }},
+		{"that names the callers that are there", func(f *flood, clients []netip.AddrPort) netip.AddrPort {
+			return clients[f.sent%len(clients)]
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, 8, simnet.Config{Seed: 71})
+			router := w.net.AddRouter("server's router", simnet.FullCone(), netip.AddrFrom4([4]byte{81, 2, 3, 1}))
+			sh := router.AddHost("server", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
+			sn := w.node(sh, hyperdht.Config{})
+			w.until("the server is ready", time.Minute, sn.Ready)
+			server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+			var clients []*simnet.Host
+			var nodes []*hyperdht.Node
+			var addrs []netip.AddrPort
+			for i := range 6 {
+				r := w.net.AddRouter(fmt.Sprintf("router-%d", i), simnet.PortRestricted(), netip.AddrFrom4([4]byte{82, byte(i), 3, 1}))
+				h := r.AddHost(fmt.Sprintf("client-%d", i), netip.AddrFrom4([4]byte{192, 168, 7, 2}))
+				n := w.node(h, hyperdht.Config{})
+				w.until("a client is ready", time.Minute, n.Ready)
+				clients, nodes, addrs = append(clients, h), append(nodes, n), append(addrs, n.Status().Public)
+			}
+			f := w.as(server.PublicKey(), server.Relays()[len(server.Relays())-1])
+			over := false
+			var next func()
+			next = func() {
+				if !over {
+					f.send(sn.Status().Public, test.caller(f, addrs))
+					w.net.AfterFunc(time.Millisecond, next)
+				}
+			}
+			next()
+			w.net.Run(4 * time.Second) // until paces, queue and room are used up
+			dialled, opened := 0, 0
+			slowest := time.Duration(0)
+			for range 3 * 8 { // 3 s, eight dials a second
+				i := dialled % len(clients)
+				dialled++
+				began := w.net.Now()
+				clients[i].Do(func() {
+					keys := id.KeyPairFromSeed(id.Seed{2, byte(dialled)})
+					c := nodes[i].Connect(server.PublicKey(), hyperdht.ConnectOptions{Keys: &keys})
+					c.OnOpen(func() {
+						opened++
+						slowest = max(slowest, w.net.Now()-began)
+					})
+				})
+				w.net.Run(125 * time.Millisecond)
+			}
+			w.net.Run(3 * time.Second)
+			over = true
+			if opened != dialled || slowest > time.Second {
+				t.Errorf("%d of %d dials opened, the slowest after %v; %+v", opened, dialled, slowest, sn.Status().Peering.Refused)
+			}
+		})
+	}
+}

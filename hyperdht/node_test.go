@@ -20,6 +20,7 @@ type world struct {
 	hosts     int
 	bootstrap []string
 	nodes     []*hyperdht.Node
+	opened    []opened
 }
 
 // newWorld starts size persistent nodes and waits until all know the network.
@@ -63,7 +64,7 @@ func (w *world) node(h *simnet.Host, cfg hyperdht.Config) *hyperdht.Node {
 	var n *hyperdht.Node
 	h.Do(func() {
 		var err error
-		if n, err = hyperdht.New(h, cfg); err != nil {
+		if n, err = hyperdht.New(tapped{h, w}, cfg); err != nil {
 			w.t.Fatal(err)
 		}
 	})

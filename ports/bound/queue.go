@@ -1,7 +1,7 @@
 package bound
 
-// Queue lets objects that wait for the same scarce thing have their turns: each network one, then each address in it,
-// each key. When it is full, the newest object of the fullest share goes. Every operation takes time logarithmic in the
+// Queue lets objects that wait for the same scarce thing have their turns: at each step of their places, each share one in
+// turn, as each network, then each address in it, each key. When it is full, the newest object of the fullest share goes. Every operation takes time logarithmic in the
 // number of objects.
 type Queue[V any] struct {
 	limit  int
@@ -25,6 +25,18 @@ func (q *Queue[V]) Add(v V, p Place) (it, dropped *Item[V]) {
 	dropped.remove()
 	return it, dropped
 }
+
+// Move lets a waiting object wait elsewhere, as the newest there. One that does not wait stays so.
+func (q *Queue[V]) Move(it *Item[V], p Place) {
+	if it.share != nil {
+		it.remove()
+		q.serial++
+		q.root.add(it, p, q.serial)
+	}
+}
+
+// Size is how many objects wait where so many steps of a place lead: at least one, at most those that it has.
+func (q *Queue[V]) Size(p Place, steps int) int { return q.root.size(p, steps) }
 
 // Next takes out the object whose turn it is; false if none waits.
 func (q *Queue[V]) Next() (v V, ok bool) {

@@ -5,14 +5,15 @@ type Class struct {
 	// Kept is how many objects of the class no other class takes the room of. The classes' Kept must not exceed the
 	// limit in all.
 	Kept int
-	// PerKey is how many objects one key may have at an address, or in a class without addresses in all; 0 is no limit.
+	// PerKey is how many objects one key may have: at an address, where its place has that before the key, else in all. 0 is
+	// no limit.
 	PerKey int
 }
 
 // Shares holds objects that peers bring about, a limited number of them, and says which one goes when there is one too
 // many: the oldest of the fullest share. A class may use all room that others leave; when it is needed, the class that
-// is the furthest above what is kept for it gives, there the fullest network, in it the fullest address, there the
-// fullest key. Every operation takes time logarithmic in the number of objects. It is deterministic.
+// is the furthest above what is kept for it gives, there the fullest share of each step of a place in turn, as the fullest
+// network, in it the fullest address, there the fullest key. Every operation takes time logarithmic in the number of objects. It is deterministic.
 type Shares[V any] struct {
 	limit   int
 	classes []Class
@@ -56,9 +57,9 @@ func (s *Shares[V]) put(it *Item[V], p Place) (evicted *Item[V]) {
 	s.serial++
 	s.roots[p.class].add(it, p, s.serial)
 	s.held++
-	switch n := s.classes[p.class].PerKey; {
-	case n > 0 && it.share.count > n:
-		evicted = it.share.items.first
+	switch n, key := s.classes[p.class].PerKey, it.share.above(p.keyed); {
+	case n > 0 && key.count > n:
+		evicted = key.fullestLeaf().items.first
 	case s.held > s.limit:
 		evicted = s.poorest().fullestLeaf().items.first
 	default:
@@ -79,8 +80,8 @@ func (s *Shares[V]) poorest() *share[V] {
 	return s.roots[class]
 }
 
-// Fullest is the oldest object of the fullest share of a class, and how many objects its network has, or its key in a
-// class without addresses. It is nil and 0 where there is none.
+// Fullest is the oldest object of the fullest share of a class, and how many objects the first step of its place has, a
+// network or key. It is nil and 0 where there is none.
 func (s *Shares[V]) Fullest(class int) (it *Item[V], size int) {
 	root := s.roots[class]
 	if root.count == 0 {
@@ -89,13 +90,8 @@ func (s *Shares[V]) Fullest(class int) (it *Item[V], size int) {
 	return root.fullestLeaf().items.first, root.fullest[0].count
 }
 
-// Size is how many objects the network of a place has, or its key in a class without addresses.
-func (s *Shares[V]) Size(p Place) int {
-	if c := s.roots[p.class].children[p.path[0]]; c != nil {
-		return c.count
-	}
-	return 0
-}
+// Size is how many objects there are where so many steps of a place lead: at least one, at most those that it has.
+func (s *Shares[V]) Size(p Place, steps int) int { return s.roots[p.class].size(p, steps) }
 
 // Remove stops holding an object. Removing it again does nothing.
 func (s *Shares[V]) Remove(it *Item[V]) {

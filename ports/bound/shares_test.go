@@ -204,6 +204,53 @@ func TestEvictionFollowsTheRuleInAnyOrder(t *testing.T) {
 	}
 }
 
+// Relays can invent addresses, and others than its holder can send what has a key: neither takes more than its own share.
+func TestPlacesThroughRelays(t *testing.T) {
+	relay, liar, direct := addr(0, 1), addr(0, 2), netip.Addr{}
+	for name, place := range map[string]func(relay, a netip.Addr) bound.Place{
+		"relay first": func(relay, a netip.Addr) bound.Place { return bound.Through(strangers, relay, a, key(1)) },
+		"key first":   func(relay, a netip.Addr) bound.Place { return bound.UnderThrough(members, key(1), relay, a) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShares()
+			honest, _ := s.Add("honest", place(relay, addr(1, 1)))
+			for i := range byte(20) {
+				s.Add("invented", place(liar, addr(2+i, 1)))
+			}
+			other, _ := s.Add("direct", place(direct, addr(1, 1)))
+			if !honest.Held() || !other.Held() {
+				t.Errorf("held: through the other relay %v, through none %v", honest.Held(), other.Held())
+			}
+			if n := s.Size(place(relay, addr(9, 9)), 1); name == "key first" && n != 3 {
+				t.Errorf("the key has %d, its limit is 3", n)
+			}
+			if n := s.Size(place(relay, addr(9, 9)), 2); n != map[string]int{"relay first": 0, "key first": 1}[name] {
+				t.Errorf("%d two steps on", n)
+			}
+		})
+	}
+}
+
+func TestQueueMovesToAnEmptierShare(t *testing.T) {
+	q := bound.NewQueue[int](10)
+	crowded, empty := bound.Through(0, addr(0, 1), addr(0, 9), key(0)), bound.Through(0, addr(0, 2), addr(0, 9), key(0))
+	var last *bound.Item[int]
+	for i := range 5 {
+		last, _ = q.Add(i, crowded)
+	}
+	q.Move(last, empty)
+	if q.Len() != 5 || q.Size(crowded, 1) != 4 || q.Size(empty, 1) != 1 {
+		t.Errorf("%d, %d and %d wait", q.Len(), q.Size(crowded, 1), q.Size(empty, 1))
+	}
+	q.Next()
+	if v, _ := q.Next(); v != 4 {
+		t.Errorf("%d has the second turn", v)
+	}
+	if q.Move(last, crowded); q.Len() != 3 {
+		t.Error("what waits no longer was moved")
+	}
+}
+
 func TestQueueGivesTurnsToNetworksAddressesAndKeys(t *testing.T) {
 	q := bound.NewQueue[string](100)
 	add := func(name string, n int, p bound.Place) {

@@ -5,11 +5,12 @@ import (
 	"net/netip"
 )
 
-// Place is where an object is counted: in a class, there by network, address and key, as far as they are known.
+// Place is where an object is counted: in a class, there by what is known of the peer, step by step.
 type Place struct {
 	class int
-	path  [3]branch
+	path  [4]branch
 	depth int
+	keyed int // how many steps lead to the share of the key
 }
 
 // branch is one step from a class to a share.
@@ -21,11 +22,23 @@ type branch struct {
 // At is a place that is counted by address, and there by key. Keys cost nothing, so they share what their address has,
 // and addresses share what their network has.
 func At(class int, addr netip.Addr, key [32]byte) Place {
-	return Place{class, [3]branch{{net: Network(addr)}, {net: Host(addr)}, {key: key}}, 3}
+	return Place{class, [4]branch{{net: Network(addr)}, {net: Host(addr)}, {key: key}}, 3, 3}
+}
+
+// Through is a place that is counted by the relay that names the address, then as in At: who relays can invent addresses. An
+// invalid relay is none, and counts as one.
+func Through(class int, relay, addr netip.Addr, key [32]byte) Place {
+	return Place{class, [4]branch{{net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}, {key: key}}, 4, 4}
 }
 
 // Under is a place that is counted by key alone.
-func Under(class int, key [32]byte) Place { return Place{class, [3]branch{{key: key}}, 1} }
+func Under(class int, key [32]byte) Place { return Place{class, [4]branch{{key: key}}, 1, 1} }
+
+// UnderThrough is a place that is counted by key, then by the relay, network and address it comes from: for what others than
+// the holder of the key can send again.
+func UnderThrough(class int, key [32]byte, relay, addr netip.Addr) Place {
+	return Place{class, [4]branch{{key: key}, {net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}}, 4, 1}
+}
 
 // Network is the network that an address shares its bounds with: a /24 of IPv4, a /48 of IPv6, which is what a site
 // gets. Invalid addresses share one.
@@ -118,6 +131,24 @@ func (s *share[V]) fix() {
 	if s.parent != nil {
 		heap.Fix(&s.parent.fullest, s.index)
 	}
+}
+
+// above is the share at a depth on the way to a leaf.
+func (s *share[V]) above(depth int) *share[V] {
+	for s.depth > depth {
+		s = s.parent
+	}
+	return s
+}
+
+// size is how many objects the share after some steps of a place has.
+func (s *share[V]) size(p Place, steps int) int {
+	for _, b := range p.path[:steps] {
+		if s = s.children[b]; s == nil {
+			return 0
+		}
+	}
+	return s.count
 }
 
 // fullestLeaf is the share to take from: the fullest key of the fullest address of the fullest network.

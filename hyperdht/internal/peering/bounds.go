@@ -14,7 +14,7 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_read_total",
 		},
 		{
-			Name: "peering.maxWaitingCallers", What: "handshakes that wait for that, turn by turn between networks, addresses and keys",
+			Name: "peering.maxWaitingCallers", What: "handshakes that wait for that, turn by turn between the relays they come through, networks and addresses",
 			Scope: bound.InAll, Limit: bound.Count(maxWaitingCallers), Policy: bound.DropNewest,
 			Reason:  "a second of them; callers send again each second",
 			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
@@ -44,6 +44,24 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_refused_total{reason=\"network\"}",
 		},
 		{
+			Name: "peering.relayedSocketPace", What: "likewise, beyond that, through one of the nodes that we announced to",
+			Scope: bound.PerSocket, Limit: relayedSocketPace.Limit(), Policy: bound.DropNew,
+			Reason:  "half; any of these nodes can name a caller without a reason, which must not keep it from coming through the others",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"socket\"}",
+		},
+		{
+			Name: "peering.relayedHostPace", What: "likewise",
+			Scope: bound.PerAddress, Limit: relayedHostPace.Limit(), Policy: bound.DropNew,
+			Reason:  "half",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"address\"}",
+		},
+		{
+			Name: "peering.relayedNetworkPace", What: "likewise",
+			Scope: bound.PerNetwork, Limit: relayedNetworkPace.Limit(), Policy: bound.DropNew,
+			Reason:  "half",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"network\"}",
+		},
+		{
 			Name: "peering.senderPace", What: "handshakes for callers that the sender may have invented",
 			Scope: bound.PerSender, Limit: senderPace.Limit(), Policy: bound.DropNew,
 			Reason:  "relays of an earlier run lead to us for seconds",
@@ -58,10 +76,10 @@ func Bounds() []bound.Bound {
 		{
 			Name: "peering.maxPaced", What: "sockets, addresses, networks and senders whose pace is remembered, of each",
 			Scope: bound.InAll, Limit: bound.Count(maxPaced), Policy: bound.DropOldest,
-			Reason: "100 bytes each; one that is forgotten may burst again, below the limit in all",
+			Reason: "200 bytes each; one that is forgotten may burst again, below the limit in all",
 		},
 		{
-			Name: "peering.maxCallers", What: "callers without an open connection",
+			Name: "peering.maxCallers", What: "callers without an open connection, shared between the relays they come through, networks, addresses and keys",
 			Scope: bound.InAll, Limit: bound.Count(maxCallers), Policy: bound.DropFullest,
 			Reason:  "each costs up to one socket and a few kilobytes",
 			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
@@ -106,6 +124,11 @@ func Bounds() []bound.Bound {
 			Scope: bound.PerKey, Limit: bound.Count(maxCallersPerKey), Policy: bound.DropOldest,
 			Reason:  "a client dials once at a time; recorded handshakes can be sent again",
 			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
+		},
+		{
+			Name: "peering.maxRead", What: "handshakes of such keys that are recognised when they come again, and count as a stranger's then",
+			Scope: bound.InAll, Limit: bound.Count(maxRead), Policy: bound.DropOldest,
+			Reason: "150 bytes each; three of each of 5,000 clients, which dial once in hours",
 		},
 		{
 			Name: "peering.openTimeout", What: "time from a path to the first packet under the keys of the handshake",

@@ -14,22 +14,26 @@ import (
 //	    └─────────────────────┴──────────────────────┴─────────────────┴──▶ dropped, counted
 //
 // Paces come before any Diffie-Hellman operation. They are counted for the address that answers for the message: the
-// caller's own, if it came straight from there or through a node that this server announced to, which names the real
-// one. Any other sender may have invented the caller, so it answers itself. Held callers share the room by what is known
-// of them; see the classes.
+// caller's own, if it came straight from there or through a node that this server announced to. Any other sender may have
+// invented the caller, so it answers itself.
+//
+// Anybody can run a node near our key, to which we then announce, and it names whom it likes. So turns and room are shared
+// between relays first, and a caller whose own pace is used up has a reserve with each relay. A relay that invents callers, or
+// names those of others, takes from its own share. Held callers share the room by what is known of them; see the classes.
 type intake struct {
 	p *Peering
 
-	sockets  *bound.Rates[netip.AddrPort]
-	hosts    *bound.Rates[netip.Prefix]
-	networks *bound.Rates[netip.Prefix]
+	sockets  ration[netip.AddrPort]
+	hosts    ration[netip.Prefix]
+	networks ration[netip.Prefix]
 	senders  *bound.Rates[netip.Prefix]
 	unknown  *bound.Bucket // of senders that this node did not announce to, in all
 	all      *bound.Bucket
 
 	waiting *bound.Queue[*session]
 	held    *bound.Shares[*session]
-	turn    host.Timer // the next token for those who wait
+	read    *bound.Recent[[32]byte] // handshakes of known keys, by their ephemeral key
+	turn    host.Timer              // the next token for those who wait
 
 	remembered  []*session // settled sessions, the oldest first; some are forgotten already
 	remembering int
@@ -40,7 +44,7 @@ const (
 	callerNamed    = iota // named by a sender that may have invented it
 	callerSeen            // seen at its address, by us or by a node that we announced to
 	callerAnswered        // has answered, under the keys of its handshake
-	callerKnown           // has a key that the application knows; relays may send its handshakes again
+	callerKnown           // has a key that the application knows, and a handshake that is new
 	callerBoth            // has answered, and has such a key
 )
 
@@ -48,13 +52,14 @@ func newIntake(p *Peering) *intake {
 	now := p.host.Now()
 	return &intake{
 		p:        p,
-		sockets:  bound.NewRates[netip.AddrPort](maxPaced, socketPace),
-		hosts:    bound.NewRates[netip.Prefix](maxPaced, hostPace),
-		networks: bound.NewRates[netip.Prefix](maxPaced, networkPace),
+		sockets:  newRation[netip.AddrPort](socketPace, relayedSocketPace),
+		hosts:    newRation[netip.Prefix](hostPace, relayedHostPace),
+		networks: newRation[netip.Prefix](networkPace, relayedNetworkPace),
 		senders:  bound.NewRates[netip.Prefix](maxPaced, senderPace),
 		unknown:  bound.NewBucket(now, unknownPace),
 		all:      bound.NewBucket(now, handshakePace),
 		waiting:  bound.NewQueue[*session](maxWaitingCallers),
+		read:     bound.NewRecent[[32]byte](maxRead),
 		held: bound.NewShares[*session](maxCallers,
 			bound.Class{Kept: keptNamed}, bound.Class{Kept: keptSeen}, bound.Class{Kept: keptAnswered},
 			bound.Class{Kept: keptKnown, PerKey: maxCallersPerKey}, bound.Class{Kept: keptBoth, PerKey: maxCallersPerKey}),
@@ -63,46 +68,93 @@ func newIntake(p *Peering) *intake {
 
 // origin is the address that answers for a caller.
 type origin struct {
-	addr netip.AddrPort
-	seen bool // it is the caller's own
+	addr  netip.AddrPort
+	seen  bool       // it is the caller's own
+	relay netip.Addr // of the announced node that has named it; invalid for none
 }
 
-// buckets are those that a handshake of an origin takes from, with what to count when they are empty.
-func (in *intake) buckets(o origin) [3]paced {
-	now, refused := in.p.host.Now(), &in.p.stats.Refused
-	if !o.seen {
-		return [3]paced{{in.senders.Of(now, bound.Host(o.addr.Addr())), &refused.Sender}, {in.unknown, &refused.Relays}}
-	}
-	return [3]paced{
-		{in.sockets.Of(now, o.addr), &refused.Socket},
-		{in.hosts.Of(now, bound.Host(o.addr.Addr())), &refused.Address},
-		{in.networks.Of(now, bound.Network(o.addr.Addr())), &refused.Network},
-	}
+// waits is where a caller counts before its key is known.
+func (o origin) waits() bound.Place { return bound.Through(0, o.relay, o.addr.Addr(), [32]byte{}) }
+
+// named is something of a caller, as one relay names it.
+type named[K comparable] struct {
+	relay netip.Prefix
+	of    K
 }
 
-type paced struct {
-	*bound.Bucket
-	refused *uint64
+// ration is how often a caller may come, by its socket, host or network, with a reserve for each relay that names it.
+type ration[K comparable] struct {
+	own     *bound.Rates[K]
+	reserve *bound.Rates[named[K]]
+}
+
+func newRation[K comparable](own, reserve bound.Pace) ration[K] {
+	return ration[K]{bound.NewRates[K](maxPaced, own), bound.NewRates[named[K]](maxPaced, reserve)}
+}
+
+// of is the bucket that a handshake takes from: the caller's own, or the reserve for the relay where that is empty.
+func (r ration[K]) of(now host.Instant, k K, relay netip.Addr) *bound.Bucket {
+	b := r.own.Of(now, k)
+	if relay.IsValid() && b.Empty(now) {
+		b = r.reserve.Of(now, named[K]{bound.Host(relay), k})
+	}
+	return b
+}
+
+func (r ration[K]) len(now host.Instant) int { return r.own.Len(now) + r.reserve.Len(now) }
+
+func (r ration[K]) clear() {
+	r.own.Clear()
+	r.reserve.Clear()
+}
+
+// tokens are the buckets that a handshake has taken from.
+type tokens [3]*bound.Bucket
+
+// take takes the tokens of a handshake, or counts the first that is missing and takes none.
+func (in *intake) take(o origin) (t tokens, ok bool) {
+	now, count := in.p.host.Now(), &in.p.stats.Refused
+	var refused [3]*uint64
+	if o.seen {
+		addr := o.addr.Addr()
+		t = tokens{in.sockets.of(now, o.addr, o.relay), in.hosts.of(now, bound.Host(addr), o.relay), in.networks.of(now, bound.Network(addr), o.relay)}
+		refused = [3]*uint64{&count.Socket, &count.Address, &count.Network}
+	} else {
+		t = tokens{in.senders.Of(now, bound.Host(o.addr.Addr())), in.unknown}
+		refused = [3]*uint64{&count.Sender, &count.Relays}
+	}
+	for i, b := range t {
+		if b != nil && b.Empty(now) {
+			*refused[i]++
+			return tokens{}, false
+		}
+	}
+	for _, b := range t {
+		if b != nil {
+			b.Take(now)
+		}
+	}
+	return t, true
+}
+
+// give gives tokens back: the connection is open, or the handshake counts elsewhere.
+func (t tokens) give() {
+	for _, b := range t {
+		if b != nil {
+			b.Return()
+		}
+	}
 }
 
 // arrive lets a new caller wait for its turn, which may come at once. It reports false if the caller is dropped.
 func (in *intake) arrive(h *session) bool {
-	now := in.p.host.Now()
-	buckets := in.buckets(h.origin)
-	for _, b := range buckets {
-		if b.Bucket != nil && b.Empty(now) {
-			*b.refused++
-			return false
-		}
+	var ok bool
+	if h.tokens, ok = in.take(h.origin); !ok {
+		return false
 	}
-	for _, b := range buckets {
-		if b.Bucket != nil {
-			b.Take(now)
-		}
-	}
-	h.arrived = now
+	h.arrived = in.p.host.Now()
 	var dropped *bound.Item[*session]
-	h.queued, dropped = in.waiting.Add(h, bound.At(0, h.origin.addr.Addr(), [32]byte{}))
+	h.queued, dropped = in.waiting.Add(h, h.origin.waits())
 	if dropped != nil {
 		in.p.stats.Refused.Queue++
 		if dropped.Value == h {
@@ -139,22 +191,27 @@ func (in *intake) serve() {
 
 // hold counts a caller that was read and admitted. It reports false if there is no room for it.
 func (in *intake) hold(h *session) bool {
-	key := h.trail.key
-	place := bound.At(callerNamed, h.origin.addr.Addr(), key)
-	switch known := h.s.cfg.Known; {
-	case known != nil && known(key):
-		h.known = true
-		place = bound.Under(callerKnown, key)
-	case h.origin.seen:
-		place = bound.At(callerSeen, h.origin.addr.Addr(), key)
-	}
+	h.known = h.s.cfg.Known != nil && h.s.cfg.Known(h.trail.key) && in.firstOf(h)
+	place := h.place(h.origin)
 	var evicted *bound.Item[*session]
 	// Honest callers come to this a round trip later. Those of a flood never do, whose pings would queue up before
 	// those for others.
-	h.eager = h.known && in.held.Size(place) < maxEagerPerKey || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
+	h.eager = h.known && in.held.Size(place, 1) < maxEagerPerKey || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
 	h.held, evicted = in.held.Add(h, place)
 	in.evict(evicted)
 	return h.held.Held()
+}
+
+// firstOf reports whether the handshake of a known key is read for the first time. Nodes on its way can record it and send it
+// again, and cannot make a new one; repetitions count among strangers.
+func (in *intake) firstOf(h *session) bool {
+	var ephemeral [32]byte
+	copy(ephemeral[:], h.key)
+	if in.read.Has(ephemeral) {
+		return false
+	}
+	in.read.Add(ephemeral)
+	return true
 }
 
 // answered notes that a caller has got our answer: it knows the keys of the handshake.
@@ -163,20 +220,57 @@ func (in *intake) answered(h *session) {
 		return
 	}
 	h.answeredUs = true
-	place := bound.At(callerAnswered, h.origin.addr.Addr(), h.trail.key)
-	if h.known {
-		place = bound.Under(callerBoth, h.trail.key)
-	}
-	in.evict(in.held.Move(h.held, place))
+	in.evict(in.held.Move(h.held, h.place(h.origin)))
 }
 
-// opened gives a caller's tokens back: it was no waste.
-func (in *intake) opened(h *session) {
-	for _, b := range in.buckets(h.origin) {
-		if b.Bucket != nil {
-			b.Return()
-		}
+// again takes note that the handshake of a caller came through another node, too. The caller counts there if fewer do: the
+// first of the nodes that forward a message may be one that crowds its own share.
+func (in *intake) again(h *session, o origin) {
+	if h.answeredUs || !o.seen || h.origin.seen && h.origin.relay == o.relay {
+		return
 	}
+	switch {
+	case h.queued != nil && h.queued.Held():
+		if old := in.waiting.Size(h.origin.waits(), 1); h.origin.seen && in.waiting.Size(o.waits(), 1)+1 >= old || !in.settle(h, o) {
+			return
+		}
+		in.waiting.Move(h.queued, o.waits())
+	case h.held != nil && h.held.Held():
+		steps := 1
+		if h.known {
+			steps = 2 // the key, and the relay
+		}
+		if old := in.held.Size(h.place(h.origin), steps); h.origin.seen && in.held.Size(h.place(o), steps)+1 >= old || !in.settle(h, o) {
+			return
+		}
+		in.evict(in.held.Move(h.held, h.place(o)))
+	}
+}
+
+// settle has another origin answer for a caller, if its paces allow.
+func (in *intake) settle(h *session, o origin) bool {
+	t, ok := in.take(o)
+	if ok {
+		h.tokens.give()
+		h.origin, h.tokens = o, t
+	}
+	return ok
+}
+
+// place is where a caller counts whose key is known, if an origin answers for it.
+func (h *session) place(o origin) bound.Place {
+	key := h.trail.key
+	switch {
+	case h.known && h.answeredUs:
+		return bound.Under(callerBoth, key)
+	case h.known: // others may have sent its handshake again
+		return bound.UnderThrough(callerKnown, key, o.relay, o.addr.Addr())
+	case h.answeredUs:
+		return bound.Through(callerAnswered, o.relay, o.addr.Addr(), key)
+	case o.seen:
+		return bound.Through(callerSeen, o.relay, o.addr.Addr(), key)
+	}
+	return bound.Through(callerNamed, o.relay, o.addr.Addr(), key)
 }
 
 // release stops counting a caller, wherever it is.
@@ -192,17 +286,18 @@ func (in *intake) release(h *session) {
 // paces is how many sockets, hosts, networks and senders have a pace of their own.
 func (in *intake) paces() int {
 	now := in.p.host.Now()
-	return in.sockets.Len(now) + in.hosts.Len(now) + in.networks.Len(now) + in.senders.Len(now)
+	return in.sockets.len(now) + in.hosts.len(now) + in.networks.len(now) + in.senders.Len(now)
 }
 
 func (in *intake) close() {
 	if in.turn != nil {
 		in.turn.Stop()
 	}
-	in.sockets.Clear()
-	in.hosts.Clear()
-	in.networks.Clear()
+	in.sockets.clear()
+	in.hosts.clear()
+	in.networks.clear()
 	in.senders.Clear()
+	in.read.Clear()
 }
 
 func (in *intake) evict(it *bound.Item[*session]) {

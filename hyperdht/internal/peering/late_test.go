@@ -1,6 +1,7 @@
 package peering_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -184,5 +185,61 @@ func TestReplayedHandshakesOfAKnownKeyDoNotEndItsDial(t *testing.T) {
 	}
 	if f.round(payload, box) == nil {
 		t.Error("the server has forgotten the dial")
+	}
+}
+
+// replayers are hosts in networks of their own that send a server recorded handshakes.
+func (f *forwarder) replayers(n int) (send func(messages [][]byte)) {
+	var hosts []*simnet.Host
+	var socks []host.Socket
+	for i := range n {
+		h := f.net.AddHost(fmt.Sprintf("replayer-%d", i), netip.AddrFrom4([4]byte{101, 64, byte(i), 1}))
+		h.Do(func() {
+			sock, err := h.OpenSocket(netip.AddrPort{})
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			hosts, socks = append(hosts, h), append(socks, sock)
+		})
+	}
+	return func(messages [][]byte) {
+		for i, m := range messages {
+			f.sent++
+			b := forge.Handshake{Server: keyPair(1).Public, Message: m, Peer: netip.AddrPortFrom(hosts[i%n].Addr(), 99)}.Append(nil, f.at, f.sent)
+			hosts[i%n].Do(func() { socks[i%n].Send(f.at, 0, b) })
+		}
+		f.net.Run(50 * time.Millisecond)
+	}
+}
+
+// The same before the caller has answered: between its handshake and its first punch round, which takes it a round trip.
+func TestReplayedHandshakesOfAKnownKeyDoNotEndADialThatHasNotAnswered(t *testing.T) {
+	for name, test := range map[string]struct {
+		replayers int
+		before    bool // the server has read them when they were sent
+	}{
+		"kept back by one node, and sent by it later":  {1, false},
+		"sent again by one node":                       {1, true},
+		"sent again by many, who may forge the source": {64, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newForwarder(t, hyperdht.ListenOptions{Known: func(id.PublicKey) bool { return true }})
+			keys := f.newKeys()
+			var recorded [][]byte
+			for range 64 {
+				_, message := f.newCaller(keys)
+				recorded = append(recorded, message)
+			}
+			replay := f.replayers(test.replayers)
+			if test.before {
+				replay(recorded)
+				f.net.Run(time.Minute)
+			}
+			payload, box := f.dial(keys)
+			replay(recorded)
+			if f.round(payload, box) == nil {
+				t.Error("the server has forgotten the dial")
+			}
+		})
 	}
 }

@@ -85,12 +85,16 @@ const (
 	// maxEagerPerKey is how many of one known key that is done for whatever others hold.
 	maxEagerPerKey = 2
 	// maxCallersPerKey bounds those of one known key, which have answered and which have not. A client dials once at a
-	// time; relays, which have seen its handshakes, can send them again.
+	// time; relays can keep its handshakes back and send them later. Those that have not answered share this by the relay,
+	// network and address they come from.
 	maxCallersPerKey = 8
 	// maxWaitingCallers bounds the handshakes that wait to be read, one second's worth, and callerPatience how long:
 	// callers send again each second, and give up after four.
 	maxWaitingCallers = 512
 	callerPatience    = 4 * time.Second
+	// maxRead bounds the handshakes of known keys that are recognised when they are sent again: three of each of 5,000
+	// clients.
+	maxRead = 16384
 	// maxPaced bounds the sockets, hosts and networks whose pace is remembered.
 	maxPaced = 4096
 	// openTimeout is how long a connection that came in may take to open, once it has a path: a healthy peer's first
@@ -158,6 +162,11 @@ var (
 	socketPace  = bound.Pace{Burst: 512, Every: time.Second / 16}
 	hostPace    = bound.Pace{Burst: 1024, Every: time.Second / 64}
 	networkPace = bound.Pace{Burst: 2048, Every: time.Second / 128}
+	// relayedSocketPace, relayedHostPace and relayedNetworkPace are what a caller has beside those with each relay that names
+	// it, half of them: another relay, which names it without a reason, cannot use these up.
+	relayedSocketPace  = bound.Pace{Burst: 256, Every: time.Second / 8}
+	relayedHostPace    = bound.Pace{Burst: 512, Every: time.Second / 32}
+	relayedNetworkPace = bound.Pace{Burst: 1024, Every: time.Second / 64}
 	// senderPace and unknownPace are those of senders that this node did not announce to, by host and in all: relays of
 	// an earlier run of this program, for the seconds until its announcement is renewed.
 	senderPace  = bound.Pace{Burst: 128, Every: time.Second / 16}

@@ -251,7 +251,7 @@ func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.Re
 		r.end(pair, wire.RelayKeyFull)
 		return
 	case r.active.Len() < r.cfg.MaxPairs:
-	case most > r.active.Size(place)+1:
+	case most > r.active.Size(place, 1)+1:
 		r.stats.Crowded++
 		r.end(fullest.Value, wire.RelayFull)
 	default:

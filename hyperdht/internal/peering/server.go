@@ -149,6 +149,7 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 		}
 	} else {
 		h.allowance.Receive(r.Size)
+		s.p.intake.again(h, s.originOf(r, m))
 	}
 	req := *r // the value is borrowed for this turn only, and is not needed for the answer
 	req.Value = nil
@@ -178,17 +179,24 @@ func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
 	})
 }
 
+// originOf is who answers for a handshake.
+func (s *Server) originOf(r *rpc.Request, m wire.Handshake) origin {
+	switch {
+	case !m.PeerAddr.IsValid():
+		return origin{addr: r.From, seen: true}
+	case m.Mode == wire.FromRelay && s.announcer.isRelay(r.From):
+		return origin{addr: m.PeerAddr, seen: true, relay: r.From.Addr()}
+	}
+	return origin{addr: r.From}
+}
+
 // addSession makes a session under the lowest free id.
 func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
 	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
 	h.node, h.clientAddr = r.From, m.PeerAddr
-	h.origin = origin{addr: r.From}
-	switch {
-	case h.direct:
+	h.origin = s.originOf(r, m)
+	if h.direct {
 		h.node, h.clientAddr = netip.AddrPort{}, r.From
-		h.origin.seen = true
-	case m.Mode == wire.FromRelay && s.announcer.isRelay(r.From):
-		h.origin = origin{addr: m.PeerAddr, seen: true}
 	}
 	for s.firstFree < len(s.sessions) && s.sessions[s.firstFree] != nil {
 		s.firstFree++

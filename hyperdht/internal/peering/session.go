@@ -29,6 +29,7 @@ type session struct {
 	serverAddr netip.AddrPort // us, as the relay sees us
 
 	origin     origin
+	tokens     tokens
 	arrived    host.Instant
 	queued     *bound.Item[*session] // set once it waited to be read
 	held       *bound.Item[*session] // set once it was admitted
@@ -401,7 +402,7 @@ func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 // connectionOpened notes that the caller has proven to be there.
 func (h *session) connectionOpened() {
 	h.opening.Stop()
-	h.s.p.intake.opened(h)
+	h.tokens.give()
 	if h.settled {
 		h.s.p.intake.release(h)
 	} else {

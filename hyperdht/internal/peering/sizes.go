@@ -18,7 +18,7 @@ func (p *Peering) Sizes(tell func(what string, held, most int)) {
 	tell("callers that wait", in.waiting.Len(), maxWaitingCallers)
 	tell("callers that are remembered", in.remembering, maxRemembered)
 	tell("sessions of callers", sessions, in.held.Len()+in.waiting.Len()+in.remembering)
-	tell("paces of callers", in.paces(), 4*maxPaced)
+	tell("paces of callers", in.paces(), 7*maxPaced)
 	tell("first messages", messages, sessions)
 	tell("servers", len(p.servers), len(p.listening))
 	tell("random punches", p.randomPunches, randomPunchLimit)
