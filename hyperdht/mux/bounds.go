@@ -20,7 +20,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "mux.maxNumbers", What: "channel numbers of one side",
 			Scope: bound.PerConnection, Limit: bound.Count(maxNumbers), Policy: bound.End,
-			Reason: "they outrun the channels when opens are sent faster than rejections come back; each costs a pointer, and a peer that has proven nothing has 64 kB",
+			Reason: "they outrun the channels when opens are sent faster than rejections come back",
 		},
 		{
 			Name: "mux.maxOffers", What: "opens that wait for a handler that holds them",

@@ -59,7 +59,7 @@ func (m *Mux) Open(opts ChannelOptions) (*Channel, error) {
 		c.remoteID = info.incoming[0]
 		info.incoming = info.incoming[1:]
 		info.taken = append(info.taken, c)
-		m.remote[c.remoteID-1].channel = c
+		m.remote[c.remoteID].channel = c
 	} else {
 		info.outgoing = append(info.outgoing, c.localID)
 		m.local[c.localID-1].waiting = info
@@ -164,7 +164,7 @@ func (c *Channel) complete(handshake []byte) {
 		return
 	}
 	c.opened = true
-	end := c.mux.remote[c.remoteID-1]
+	end := c.mux.remote[c.remoteID]
 	if c.opts.OnOpen != nil {
 		c.opts.OnOpen(handshake)
 	}

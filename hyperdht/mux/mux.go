@@ -37,11 +37,11 @@ type Mux struct {
 	onClose func(error)
 	stats   Stats
 
-	local  []localSlot  // by number - 1
-	free   []int        // indexes of local to use again, the last freed last
-	remote []*remoteEnd // by number - 1; nil: no such channel
-	live   int          // channels in local
-	paired int          // entries of remote that are not nil
+	local   []localSlot        // by number - 1
+	free    []int              // indexes of local to use again, the last freed last
+	remote  map[int]*remoteEnd // by number: rejected opens, which anybody can send, leave nothing behind
+	numbers int                // the highest number that the other side has used
+	live    int                // channels in local
 
 	identities map[identityKey]*identity
 	handlers   map[identityKey]func(*Offer)
@@ -83,6 +83,7 @@ func New(p Pipe) *Mux {
 	m := &Mux{
 		pipe:       p,
 		drained:    true,
+		remote:     make(map[int]*remoteEnd),
 		identities: make(map[identityKey]*identity),
 		handlers:   make(map[identityKey]func(*Offer)),
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
@@ -478,6 +479,45 @@ func TestAFloodOfOpensEndsAtTheLastNumber(t *testing.T) {
 	}
 }
 
+// What a peer holds without having proven anything counts as a fixed sum for the channels of its connection, so it must not be
+// able to make them hold more. Each open that is rejected provokes an answer.
+func TestRejectedOpensLeaveNothingBehind(t *testing.T) {
+	const muxes = 200
+	var frames [][]byte
+	for first := 1; first < 2000; first += 1000 {
+		frame := []byte{0, 0, 0}
+		for n := first; n < first+1000; n++ {
+			open := compact.AppendUint([]byte{1}, uint64(n))
+			open = append(open, 1, 'x', 0)
+			frame = append(compact.AppendUint(frame, uint64(len(open))), open...)
+		}
+		frames = append(frames, frame)
+	}
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	pipes, all := make([]sink, muxes), make([]*mux.Mux, muxes)
+	for i := range all {
+		all[i] = mux.New(&pipes[i])
+	}
+	before := heap()
+	for i, m := range all {
+		for _, f := range frames {
+			pipes[i].receive(f)
+		}
+		if n := m.Stats().Rejected; n != 2000 || m.Closed() {
+			t.Fatalf("%d of 2000 opens were rejected", n)
+		}
+	}
+	if each := (heap() - before) / muxes; each > 4<<10 {
+		t.Errorf("rejected opens make a mux hold %d bytes", each)
+	}
+	runtime.KeepAlive(all)
+}
+
 func TestHeldOffersAreBounded(t *testing.T) {
 	w := newLone(t)
 	held := 0
@@ -565,6 +605,14 @@ func (discard) OnMessage(func([]byte)) {}
 func (discard) OnDrain(func())         {}
 func (discard) OnEnd(func())           {}
 func (discard) OnClose(func(error))    {}
+
+// sink is a pipe from somewhere into nowhere.
+type sink struct {
+	discard
+	receive func([]byte)
+}
+
+func (p *sink) OnMessage(f func([]byte)) { p.receive = f }
 
 func FuzzReceive(f *testing.F) {
 	g := load(f)

@@ -90,7 +90,7 @@ func (o *Offer) finish() {
 		c := info.taken[0]
 		info.taken = info.taken[1:]
 		if !c.closed {
-			end := m.remote[c.remoteID-1]
+			end := m.remote[c.remoteID]
 			handshake := end.handshake
 			end.handshake = nil
 			c.complete(handshake)
@@ -170,12 +170,11 @@ func (m *Mux) reject(number int) {
 
 // dropRemote frees a number of the other side.
 func (m *Mux) dropRemote(number int) {
-	end := m.remote[number-1]
+	end := m.remote[number]
 	if end == nil {
 		return
 	}
-	m.remote[number-1] = nil
-	m.paired--
+	delete(m.remote, number)
 	if end.offered {
 		m.release(end)
 	}

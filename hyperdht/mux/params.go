@@ -28,7 +28,7 @@ const (
 	MaxPayload = MaxFrame - 32
 
 	// maxNumbers bounds the numbers a side may use. They outrun MaxChannels when opens are sent faster than
-	// rejects come back; each costs a pointer.
+	// rejects come back.
 	maxNumbers = 2 * MaxChannels
 	// maxOffers bounds the opens that wait for handlers which hold them.
 	maxOffers = 64
@@ -37,6 +37,7 @@ const (
 	maxHeld = pauseAt + MaxFrame
 	// maxNesting bounds batches inside batches. Each level is a recursion.
 	maxNesting = 16
-	// keepScratch is the largest encoding buffer that is kept for the next frame.
-	keepScratch = 64 << 10
+	// keepScratch is the largest encoding buffer that is kept for the next frame, in bytes. There are two, for as long as the
+	// connection lives, and a peer that has proven nothing can make both grow.
+	keepScratch = 4 << 10
 )

@@ -39,10 +39,10 @@ func (m *Mux) item(channel uint64, r *compact.Reader, depth int) {
 
 // remoteEnd looks up a number of the other side.
 func (m *Mux) remoteEnd(number uint64) *remoteEnd {
-	if number == 0 || number > uint64(len(m.remote)) {
+	if number > maxNumbers {
 		return nil
 	}
-	return m.remote[number-1]
+	return m.remote[int(number)]
 }
 
 func (m *Mux) controlItem(kind uint64, r *compact.Reader, depth int) {
@@ -103,24 +103,23 @@ func (m *Mux) receiveOpen(r *compact.Reader) {
 		return
 	}
 	// The number must be a free one or the next higher one.
-	next := uint64(len(m.remote)) + 1
+	next := uint64(m.numbers) + 1
 	switch {
 	case number == 0 || number > next || number > maxNumbers || m.remoteEnd(number) != nil:
 		m.violated("open of number %d", number)
 		return
 	case number == next:
-		m.remote = append(m.remote, nil)
+		m.numbers++
 	}
 	n := int(number)
-	if len(protocol) > MaxName || len(id) > MaxName || m.paired >= MaxChannels {
+	if len(protocol) > MaxName || len(id) > MaxName || len(m.remote) >= MaxChannels {
 		m.reject(n)
 		return
 	}
 	info := m.identity(keyOf(string(protocol), id))
 	if len(info.outgoing) == 0 {
 		end := &remoteEnd{}
-		m.remote[n-1] = end
-		m.paired++
+		m.remote[n] = end
 		m.offer(info, end, n, handshake)
 		return
 	}
@@ -135,8 +134,7 @@ func (m *Mux) receiveOpen(r *compact.Reader) {
 		m.collect(info)
 		return
 	}
-	m.remote[n-1] = &remoteEnd{channel: c}
-	m.paired++
+	m.remote[n] = &remoteEnd{channel: c}
 	c.remoteID = n
 	c.complete(handshake)
 }

@@ -137,9 +137,9 @@ const (
 	// maxUnprovenMessage is the longest message of a peer that has proven nothing, in bytes: a registration with three
 	// names of 4,096 bytes fits, which is answered with a reason; requests to a relay have 50 bytes.
 	maxUnprovenMessage = 16 << 10
-	// connectionMemory is what a connection takes by itself, in bytes, with the channels on it and its application's
-	// objects.
-	connectionMemory = 6 << 10
+	// connectionMemory is what a connection takes by itself, in bytes, with its application's objects and the channels on it,
+	// whose buffers keep up to 4 KB.
+	connectionMemory = 10 << 10
 	// probePatience is how long the address probe may hold up the verdict on our NAT when two samples are there:
 	// time for one retransmission and its answer. The other side waits for us.
 	probePatience = time.Second
