@@ -10,9 +10,17 @@ import (
 // instances are the client processes that registered an alias under its present key. Usually there is one. In a rolling
 // restart there are two for a while, and the goodbye of the old one must leave the registration of the new one alone.
 type instances struct {
-	key    domain.PublicKey
-	seen   []instance // in the order of the first registration, maxInstances at most
-	shared host.Instant
+	key  domain.PublicKey
+	seen []instance // in the order of the first registration, maxInstances at most
+}
+
+// owner are the client processes that registered under one key, whatever the alias: a copied seed may come with an alias of
+// its own, and the connection is the key's.
+type owner struct {
+	instances
+	aliases int             // that have it
+	newest  domain.Instance // the last one that appeared, while it runs; zero for none
+	shared  host.Instant    // when two of them were last found to run; zero for never
 }
 
 // instance is one of them.
@@ -21,10 +29,14 @@ type instance struct {
 	first, last host.Instant // registrations
 }
 
+func (s *instances) index(id domain.Instance) int {
+	return slices.IndexFunc(s.seen, func(o instance) bool { return o.id == id })
+}
+
 // add notes a registration. It reports whether two processes run under one key: the instance registered before, and
 // another one since then.
 func (s *instances) add(id domain.Instance, now host.Instant) (shared bool) {
-	i := slices.IndexFunc(s.seen, func(o instance) bool { return o.id == id })
+	i := s.index(id)
 	if i < 0 {
 		if len(s.seen) == maxInstances {
 			oldest := slices.MinFunc(s.seen, func(a, b instance) int { return int(min(max(a.last-b.last, -1), 1)) })
@@ -35,9 +47,6 @@ func (s *instances) add(id domain.Instance, now host.Instant) (shared bool) {
 	}
 	shared = slices.ContainsFunc(s.seen, func(o instance) bool { return o.id != id && o.last > s.seen[i].last })
 	s.seen[i].last = now
-	if shared {
-		s.shared = now
-	}
 	return shared
 }
 
@@ -45,7 +54,7 @@ func (s *instances) add(id domain.Instance, now host.Instant) (shared bool) {
 // instance has registered since this one appeared. One that was silent all that time is held for dead: clients that
 // crash say no goodbye, and one that lives registers again.
 func (s *instances) leave(id domain.Instance) (last bool) {
-	i := slices.IndexFunc(s.seen, func(o instance) bool { return o.id == id })
+	i := s.index(id)
 	if i < 0 {
 		return len(s.seen) == 0
 	}
@@ -54,31 +63,71 @@ func (s *instances) leave(id domain.Instance) (last bool) {
 	return !slices.ContainsFunc(s.seen, func(o instance) bool { return o.last >= left.first })
 }
 
-// register notes the registration of an alias that is on its way to the disk.
-func (g *registry) appear(e domain.Entry) {
+// appear notes the registration of an alias that is on its way to the disk. It reports whether another running process
+// registers under the same key.
+func (g *registry) appear(e domain.Entry) (shared bool) {
+	now := g.scraper.cfg.Host.Now()
 	s := g.instances[e.Alias]
 	if s == nil || s.key != e.Key {
+		g.vanish(e.Alias)
 		s = &instances{key: e.Key}
 		g.instances[e.Alias] = s
+		if g.owners[e.Key] == nil {
+			g.owners[e.Key] = &owner{}
+		}
+		g.owners[e.Key].aliases++
 	}
-	if s.add(e.Instance, g.scraper.cfg.Host.Now()) {
-		g.scraper.stats.SharedIdentities++
-		tell(g.scraper.cfg.OnEvent, domain.IdentityShared{Alias: e.Alias, Key: e.Key})
+	s.add(e.Instance, now)
+	o := g.owners[e.Key]
+	if o.index(e.Instance) < 0 {
+		o.newest = e.Instance
 	}
+	if !o.add(e.Instance, now) {
+		return false
+	}
+	o.shared = now
+	g.scraper.stats.SharedIdentities++
+	tell(g.scraper.cfg.OnEvent, domain.IdentityShared{Alias: e.Alias, Key: e.Key})
+	return true
 }
 
 // vanish forgets the instances of an alias that is dropped.
-func (g *registry) vanish(a domain.Alias) { delete(g.instances, a) }
+func (g *registry) vanish(a domain.Alias) {
+	s := g.instances[a]
+	if s == nil {
+		return
+	}
+	delete(g.instances, a)
+	if o := g.owners[s.key]; o.aliases > 1 {
+		o.aliases--
+	} else {
+		delete(g.owners, s.key)
+	}
+}
 
 // departs notes a goodbye and reports whether the alias goes with it.
 func (g *registry) departs(r domain.Register) bool {
 	s := g.instances[r.Alias]
-	return s == nil || s.key != r.Key || s.leave(r.Instance)
+	if s == nil || s.key != r.Key {
+		return true
+	}
+	o := g.owners[r.Key]
+	if o.leave(r.Instance); o.newest == r.Instance {
+		o.newest = domain.Instance{}
+	}
+	return s.leave(r.Instance)
 }
 
-// sharedIdentity reports whether two running processes registered an alias under one key lately: within the time in
-// which both have to register again.
-func (g *registry) sharedIdentity(a domain.Alias) bool {
-	s := g.instances[a]
-	return s != nil && s.shared != 0 && g.scraper.cfg.Host.Now().Sub(s.shared) < g.scraper.cfg.Expiry
+// leads reports whether a process that has registered may take the connection to its key from another one that runs: the
+// one that appeared last may. Two that both could would do so with each renewal, for as long as they run.
+func (g *registry) leads(r domain.Register) bool {
+	o := g.owners[r.Key]
+	return o == nil || o.newest.IsZero() || o.newest == r.Instance
+}
+
+// sharedIdentity reports whether two running processes registered under one key lately: within the time in which both have
+// to register again.
+func (g *registry) sharedIdentity(key domain.PublicKey) bool {
+	o := g.owners[key]
+	return o != nil && o.shared != 0 && g.scraper.cfg.Host.Now().Sub(o.shared) < g.scraper.cfg.Expiry
 }

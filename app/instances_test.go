@@ -180,3 +180,48 @@ func TestGoodbyeAfterADiskErrorTakesBackItsOwnRegistrationOnly(t *testing.T) {
 		t.Errorf("aliases %v", got)
 	}
 }
+
+// A seed was copied with its machine, and both run. Each registers once an hour, and says that no connection of the scraper
+// reaches it.
+func TestTwoClientsWithOneKeyDoNotFightForTheConnection(t *testing.T) {
+	for _, aliases := range [][2]string{{"web", "web"}, {"web", "copy of web"}} {
+		t.Run(aliases[1], func(t *testing.T) {
+			w := newWorld(t)
+			w.startScraper(nil)
+			proves := func(cfg *app.ClientConfig) { cfg.Transport.(*portstest.Transport).Proves = true }
+			first := w.startClient(aliases[0], 2, proves)
+			w.loop.Advance(time.Minute)
+			second := w.startClient(aliases[1], 2, proves)
+			w.loop.Advance(time.Minute)
+			lost := func() (n int) {
+				for _, e := range of[domain.ConnectionClose](w.events) {
+					if e.Side == domain.SideScrape {
+						n++
+					}
+				}
+				return n
+			}
+			before := lost()
+			for range 12 * 60 {
+				w.loop.Advance(time.Minute)
+				if _, _, err := w.scrape(aliases[1], 0); err != nil {
+					t.Fatalf("a scrape fails: %v", err)
+				}
+			}
+			if n := lost() - before; n != 0 {
+				t.Errorf("the connection was given up %d times in twelve hours", n)
+			}
+			if first.source.Asked != 0 || second.source.Asked != 12*60 {
+				t.Errorf("%d and %d scrapes", first.source.Asked, second.source.Asked)
+			}
+			for _, heard := range []events{w.events, first.events, second.events} {
+				if n := len(of[domain.IdentityShared](heard)); n < 5 || n > 24 {
+					t.Errorf("warned %d times in twelve hours", n)
+				}
+			}
+			if !w.status(aliases[0]).Shared || !w.status(aliases[1]).Shared {
+				t.Error("not shown")
+			}
+		})
+	}
+}

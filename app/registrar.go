@@ -83,6 +83,9 @@ func (g *registrar) attempt() {
 			}
 		})
 	}
+	r.OnShared = func() {
+		tell(g.onEvent, domain.IdentityShared{Alias: g.request.Alias, Key: g.request.Key})
+	}
 	g.timer = expire("the connection to the scraper", connectTimeout)
 	if cancel := g.transport.RegisterAlias(r, finish); g.current == a {
 		a.cancel = cancel

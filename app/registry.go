@@ -19,8 +19,9 @@ type registry struct {
 	// instances has an entry for each alias that registered since the start, at most one for each of the table and
 	// of those on their way to the disk.
 	instances map[domain.Alias]*instances
-	writes    int // registrations on their way to the disk
-	fresh     int // of them, aliases that the table does not have
+	owners    map[domain.PublicKey]*owner // of the keys in it
+	writes    int                         // registrations on their way to the disk
+	fresh     int                         // of them, aliases that the table does not have
 }
 
 // pendingAlias is the newest entry of an alias on its way to the disk, and how many are.
@@ -32,7 +33,7 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}}
 }
 
 // note keeps a refusal to be looked at.
@@ -179,10 +180,12 @@ func (k *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 		tell(s.cfg.OnEvent, domain.AliasSuccess{
 			UID: k.uid, Peer: k.peer, Register: req.Register, Updated: change.Updated, TakenFrom: change.TakenFrom,
 		})
-		if held := s.sessions[req.Key]; held != nil && req.Unconnected {
+		// The registration has an open connection asked for a sign of life, which is all that a process gets while a newer
+		// one runs.
+		if held := s.sessions[req.Key]; held != nil && req.Unconnected && k.registry.leads(req.Register) {
 			held.renew(k.opened)
 		}
-		reply(ports.AliasReply{Success: true, Updated: change.Updated})
+		reply(ports.AliasReply{Success: true, Updated: change.Updated, Shared: change.Shared})
 	})
 }
 
@@ -273,7 +276,7 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 		return
 	}
 	p := g.begin(e)
-	g.appear(e)
+	shared := g.appear(e)
 	s.cfg.Store.Put(s.shown(e), func(err error) {
 		g.end(e.Alias, p)
 		if _, exists := g.current(e.Alias); err != nil && !exists {
@@ -290,6 +293,7 @@ func (g *registry) register(r domain.Register, done func(domain.Change, error)) 
 			return
 		}
 		s.stats.Registrations++
+		change.Shared = shared
 		done(change, nil)
 	})
 }

@@ -342,7 +342,7 @@ func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
 	_, pinned := s.pins[e.Alias]
 	status := domain.AliasStatus{
 		Entry: s.shown(e), Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: s.expired(e),
-		Shared: s.registry.sharedIdentity(e.Alias),
+		Shared: s.registry.sharedIdentity(e.Key),
 	}
 	if held := s.sessions[e.Key]; held != nil {
 		status.Session, status.Why = held.State(), held.LastError()

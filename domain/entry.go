@@ -94,6 +94,8 @@ type Change struct {
 	Updated bool
 	// TakenFrom is the key that lost the alias; zero when none did.
 	TakenFrom PublicKey
+	// Shared is true when another running process has registered under the same key in between.
+	Shared bool
 }
 
 // ChangeFrom compares an entry with the one that it replaces (the zero Entry for a new alias).

@@ -148,8 +148,8 @@ type AliasError struct {
 	Err   error
 }
 
-// IdentityShared reports that two running clients registered an alias under the same key in turns: a copied seed or an
-// old instance that was not stopped. Each takes the scraper's connection from the other.
+// IdentityShared reports that two running clients register under the same key in turns: a copied seed or an old instance
+// that was not stopped. The scraper reports it, and each of the clients that it tells. One of them is scraped.
 type IdentityShared struct {
 	Alias Alias
 	Key   PublicKey
@@ -435,7 +435,12 @@ func (e AliasError) Attrs() []slog.Attr {
 	return peerAttrs(e.UID, "", e.Peer, slog.String("alias", clip(string(e.Alias), MaxAlias)), errAttr(e.Err))
 }
 func (e IdentityShared) Attrs() []slog.Attr {
-	return []slog.Attr{slog.String("alias", string(e.Alias)), slog.Any("key", e.Key)}
+	return []slog.Attr{slog.String("alias", string(e.Alias)), slog.Any("key", e.Key), slog.String("hint", e.Hint())}
+}
+
+// Hint says what to do.
+func (IdentityShared) Hint() string {
+	return "another running client has the same seed, and one of them is scraped; stop one, or give it a seed file and an alias of its own"
 }
 func (e SetAlias) Attrs() []slog.Attr           { return entryAttrs(e.Entry) }
 func (e AliasExpired) Attrs() []slog.Attr       { return entryAttrs(e.Entry) }

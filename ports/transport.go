@@ -135,6 +135,7 @@ type AliasRequest struct {
 type AliasReply struct {
 	Success bool
 	Updated bool   // meaningful on success
+	Shared  bool   // on success: another running client has the same key
 	Message string // on failure, for the peer to see
 }
 
@@ -149,6 +150,9 @@ type Registration struct {
 	// Hold gets what sends the request, and calls it when that may leave, in this turn or later; the connection is made
 	// meanwhile. Nil sends at once.
 	Hold func(send func())
+	// OnShared is called before the registration succeeds, if the scraper says that another running client has the same
+	// key; nil is allowed.
+	OnShared func()
 }
 
 // MetricsDial is a connection to a client's metrics server.

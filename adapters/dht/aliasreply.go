@@ -11,7 +11,7 @@ import (
 //	uint major (1) · uint minor (1) · bool success (1) · bool updated
 //	uint major (1) · uint minor (1) · bool success (0) · string message
 //
-// Only the major version is checked. On success uint version (1) · uint flags (1 accepted) may follow, where the
+// Only the major version is checked. On success uint version (1) · uint flags (1 accepted, 2 shared) may follow, where the
 // JavaScript decoders stop reading; other bytes after the last field are ignored.
 type AliasReply struct {
 	Major, Minor uint64 // 0 is written as the version that is spoken
@@ -19,12 +19,24 @@ type AliasReply struct {
 	Updated      bool   // on success
 	Message      string // on failure
 	Accepted     bool   // on success: the scraper opens its metrics channel on this connection
+	Shared       bool   // on success: another running client has the same key
+}
+
+// flags are those of the tail.
+func (m AliasReply) flags() (f uint64) {
+	if m.Accepted {
+		f |= flagAccept
+	}
+	if m.Shared {
+		f |= flagShared
+	}
+	return f
 }
 
 // Size is the length of the encoding.
 func (m AliasReply) Size() int {
 	n := compact.UintSize(orVersion(m.Major, majorVersion)) + compact.UintSize(orVersion(m.Minor, minorVersion)) + 1
-	if m.Success && m.Accepted {
+	if m.Success && m.flags() != 0 {
 		return n + 3
 	}
 	if m.Success {
@@ -38,8 +50,8 @@ func (m AliasReply) Append(dst []byte) []byte {
 	dst = compact.AppendBool(appendVersion(dst, m.Major, m.Minor), m.Success)
 	if m.Success {
 		dst = compact.AppendBool(dst, m.Updated)
-		if m.Accepted {
-			dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), flagAccept)
+		if f := m.flags(); f != 0 {
+			dst = compact.AppendUint(compact.AppendUint(dst, tailVersion), f)
 		}
 		return dst
 	}
@@ -64,7 +76,7 @@ func ParseAliasReply(b []byte) (AliasReply, error) {
 		return AliasReply{}, fmt.Errorf("alias reply: %w", err)
 	}
 	if version, flags := r.Uint(), r.Uint(); m.Success && r.Err() == nil && version == tailVersion {
-		m.Accepted = flags&flagAccept != 0
+		m.Accepted, m.Shared = flags&flagAccept != 0, flags&flagShared != 0
 	}
 	return m, nil
 }

@@ -28,6 +28,7 @@ const (
 	flagUnconn  = 2 // of a registration: see Offer.Unconnected
 	flagInst    = 4 // of a registration: the instance follows the signature
 	flagAccept  = 1 // of a reply: the scraper opens its metrics channel here
+	flagShared  = 2 // of a reply: another running client has the same key
 )
 
 // nsOffer keeps signatures of offers apart from all others that a key makes.

@@ -258,9 +258,11 @@ func TestOfferSurvivesTheWireAndNothingElseIsOne(t *testing.T) {
 		m.Offer = &o
 		checkOffer(t, m, bare)
 	}
-	r := AliasReply{Success: true, Updated: true, Accepted: true}
-	if got, err := ParseAliasReply(r.Append(nil)); err != nil || !got.Accepted || len(r.Append(nil)) != r.Size() {
-		t.Errorf("reply %+v, %v", got, err)
+	for tail := range 4 {
+		r := AliasReply{Major: majorVersion, Minor: minorVersion, Success: true, Updated: true, Accepted: tail&1 != 0, Shared: tail&2 != 0}
+		if got, err := ParseAliasReply(r.Append(nil)); err != nil || got != r || len(r.Append(nil)) != r.Size() {
+			t.Errorf("reply %+v, %v", got, err)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ type registration struct {
 	link   *link
 	rpc    *muxrpc.RPC
 	onOpen func(domain.Peer)
+	shared func() // see ports.Registration.OnShared
 	done   func(updated bool, err error)
 	over   bool // done was called, or must not be any more
 	offers bool // metrics, on the same connection
@@ -43,7 +44,7 @@ type metricsOffer struct {
 // of the channel, or as soon as there is a handshake hash to sign: the scraper has opened its side or is about to.
 // offer is nil where there is no metrics server under the registered key.
 func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
-	g := &registration{link: l, onOpen: r.OnOpen, done: done}
+	g := &registration{link: l, onOpen: r.OnOpen, shared: r.OnShared, done: done}
 	l.join(g)
 	if offer != nil && method == methodAlias { // a goodbye only proves the key
 		g.offerMetrics(offer)
@@ -120,6 +121,9 @@ func (g *registration) onAnswer(value []byte, err error) {
 			g.finish(false, &domain.RemoteError{Message: cut(m.Message), Scraper: true})
 		default:
 			g.waits = g.waits || m.Accepted
+			if m.Shared && g.shared != nil && !g.over {
+				g.shared()
+			}
 			g.finish(m.Updated, nil)
 		}
 	}

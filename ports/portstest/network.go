@@ -68,9 +68,12 @@ func (n *Network) Freeze(key domain.PublicKey) {
 	}
 }
 
-// reaches reports whether anything gets through to a server.
-func (n *Network) reaches(key domain.PublicKey) bool {
-	return slices.ContainsFunc(n.links, func(l *link) bool { return l.server.key == key && !l.closed && !l.frozen })
+// reached reports whether anything gets through to the server of a key on this host. Without one, that of any host counts.
+func (t *Transport) reached(key domain.PublicKey) bool {
+	own := slices.ContainsFunc(t.listeners, func(s *server) bool { return s.key == key })
+	return slices.ContainsFunc(t.net.links, func(l *link) bool {
+		return l.server.key == key && !l.closed && !l.frozen && (!own || slices.Contains(t.listeners, l.server))
+	})
 }
 
 // Break breaks the connections that a key serves, as when a NAT forgets them.
@@ -318,10 +321,13 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 				register.Instance = domain.InstanceOf(r.Dial.Public, r.Key)
 			}
 			method(l.aliases)(ports.AliasRequest{
-				Secret: r.Secret, Register: register, Proven: t.Proves, Unconnected: t.Proves && !t.net.reaches(r.Key),
+				Secret: r.Secret, Register: register, Proven: t.Proves, Unconnected: t.Proves && !t.reached(r.Key),
 			}, func(reply ports.AliasReply) {
 				t.net.loop.AfterFunc(Latency, func() {
 					if reply.Success {
+						if reply.Shared && r.OnShared != nil && !over {
+							r.OnShared()
+						}
 						finish(reply.Updated, nil)
 					} else {
 						finish(false, &domain.RemoteError{Message: reply.Message, Scraper: true})
