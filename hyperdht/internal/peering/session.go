@@ -46,8 +46,8 @@ type session struct {
 	ready    bool // reply is final
 	reply    []byte
 	waiting  []func()
-	payload  wire.NoisePayload // what the caller said
-	keys     noise.Result
+	payload  *wire.NoisePayload // what the caller said; nil before it is read, and once nothing can come of the attempt
+	keys     *noise.Result      // likewise
 	raw      *stream.Stream
 	box      *wire.PunchBox
 	puncher  *puncher
@@ -136,10 +136,10 @@ func (h *session) begin() {
 		h.refuse()
 		return
 	}
-	h.payload = payload
+	h.payload = &payload
 	h.trail.key = hs.RemoteStatic()
 	h.trail.note(AttemptEvent{Step: AttemptReceived, Node: h.node, Addr: h.clientAddr, Theirs: kindOf(payload.Firewall)})
-	if admit := h.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), &payload, h.clientAddr) {
+	if admit := h.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), h.payload, h.clientAddr) {
 		p.stats.HandshakesBlocked++
 		h.refuse()
 		return
@@ -196,7 +196,8 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		h.refuse()
 		return
 	}
-	h.keys, _ = hs.Result()
+	keys, _ := hs.Result()
+	h.keys = &keys
 	defer h.decide(reply)
 	if refusal != wire.ErrorNone {
 		h.clearLater()
@@ -390,8 +391,8 @@ func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 	c.hand(h.s.cfg.OnConnection)
 	c.caller = h
 	h.accepted = c
-	h.opening = h.s.p.host.AfterFunc(openTimeout, func() { c.Destroy(ErrUnopened) })
-	c.start(raw, h.keys, path)
+	h.opening = h.s.p.host.AfterFunc(openTimeout, func() { h.accepted.Destroy(ErrUnopened) })
+	c.start(raw, *h.keys, path)
 	if path == PathRelayed {
 		h.conn = c
 		c.cancel = h.connectionClosed
@@ -401,7 +402,7 @@ func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 
 // connectionOpened notes that the caller has proven to be there.
 func (h *session) connectionOpened() {
-	h.opening.Stop()
+	h.stopOpening()
 	h.tokens.give()
 	if h.settled {
 		h.s.p.intake.release(h)
@@ -410,9 +411,18 @@ func (h *session) connectionOpened() {
 	}
 }
 
-// connectionOver stops counting a caller whose connection has ended.
+func (h *session) stopOpening() {
+	if h.opening != nil {
+		h.opening.Stop()
+		h.opening = nil
+	}
+}
+
+// connectionOver stops counting a caller whose connection has ended, and lets go of everything that retransmissions of its
+// handshake do not need: for ten seconds of a flood that is most of what a node holds.
 func (h *session) connectionOver() {
-	h.opening.Stop()
+	h.stopOpening()
+	h.accepted, h.conn, h.relayPath, h.box = nil, nil, nil, nil
 	if h.settled {
 		h.s.p.intake.release(h)
 	}
@@ -540,7 +550,9 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
 	sealed := h.box.Seal(wire.HolepunchPayload{Error: reason, Round: h.round})
 	sock := h.s.p.rpc.Socket()
-	h.puncher.destroy()
+	if h.puncher != nil {
+		h.puncher.destroy()
+	}
 	answer(sealed, sock)
 }
 
@@ -571,6 +583,7 @@ func (h *session) endPuncher() {
 	if h.puncher != nil {
 		h.puncher.silence()
 		h.puncher.destroy()
+		h.puncher = nil
 	}
 	if h.requests != nil {
 		h.requests.Cancel()
@@ -588,6 +601,9 @@ func (h *session) stopPrepunch() {
 // clearLater forgets the session in a while; until then it answers retransmissions.
 func (h *session) clearLater() {
 	h.settled = true
+	if h.raw == nil {
+		h.payload, h.keys = nil, nil
+	}
 	if h.accepted == nil || h.accepted.open || h.accepted.closed {
 		h.s.p.intake.release(h)
 	}

@@ -1,14 +1,17 @@
 package peering_test
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/forge"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -226,6 +229,46 @@ func TestBeginningsOfLongFramesTakeNoMemory(t *testing.T) {
 		t.Errorf("the heap has grown by %d MiB", grown>>20)
 	}
 	runtime.KeepAlive(frame)
+}
+
+// Retransmissions of a handshake are recognised for ten seconds. What is kept for that must not hold the connection that the
+// caller had: a flood fills this memory with callers whose connections were ended at once.
+func TestRememberedCallersHoldNoConnections(t *testing.T) {
+	const callers = 64
+	var conns []weak.Pointer[hyperdht.Connection]
+	p := newPair(t, hyperdht.ListenOptions{KeepLimited: true})
+	p.sh.Do(func() {
+		listen(t, p.server, hyperdht.ListenOptions{Keys: keyPair(3), OnConnection: func(c *hyperdht.Connection) {
+			conns = append(conns, weak.Make(c))
+			c.Destroy(nil)
+		}})
+	})
+	random := rand.NewChaCha8([32]byte{1})
+	p.ch.Do(func() {
+		sock, err := p.ch.OpenSocket(netip.AddrPort{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range callers {
+			m, err := forge.NewMessage(keyPair(3).Public, random)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sock.Send(p.at, 0, forge.Handshake{Server: keyPair(3).Public, Message: m}.Append(nil, p.at, uint16(i)))
+		}
+	})
+	p.net.Run(8 * time.Second) // until the timers have run out that were stopped
+	runtime.GC()
+	held := 0
+	for _, c := range conns {
+		if c.Value() != nil {
+			held++
+		}
+	}
+	if n := size(p.server, "callers that are remembered"); len(conns) != callers || n != callers || held != 0 {
+		t.Errorf("%d connections, %d callers are remembered, %d connections held", len(conns), n, held)
+	}
+	runtime.KeepAlive(p)
 }
 
 func node(t *testing.T, h host.Host, cfg hyperdht.Config) *hyperdht.Node {
