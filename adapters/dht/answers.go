@@ -12,20 +12,24 @@ import (
 
 // answers shares out the memory for metrics that scrapers have asked for and have not read: maxUnread for each scraper, over
 // all of its connections, and maxUnreadTotal in all. A request waits, before anything is collected for it, until there is
-// room for an answer as large as the last one. One page in full is always let in: where all memory is used up, the
-// connection that holds the most ends for a scraper that holds nothing.
+// room for an answer as large as the last one on its connection. A page that turns out larger than the room is collected
+// again when there is.
+//
+// A scraper that holds nothing comes first: while it waits, those that hold something get no more. So it waits for as long as
+// they read. A connection ends for it if its scraper has acknowledged nothing for answerStall, or after answerStarve.
 //
 //	asked ── room ──▶ collecting ── answer ──▶ sent, counted until the peer acknowledges it
-//	  └── connection closes ──▶ dropped ◀──┘
+//	  │ ◀── no room ──────┤
+//	  └── connection closes ──▶ dropped
 type answers struct {
 	host    host.Host
-	servers []*metricsServer // that are open, in the order of opening
-	waiting []*answer        // the oldest first
-	running []*answer        // being collected
-	size    map[domain.PublicKey]int
+	servers []*metricsServer         // that are open, in the order of opening
+	waiting []*answer                // the oldest first
+	running []*answer                // being collected
+	size    map[domain.PublicKey]int // what the last answer to a scraper took, in bytes
 	retry   host.Timer
 
-	withheld uint64 // answers that did not fit when they came
+	withheld uint64 // answers that did not fit when they came, and requests that were one too many
 	shed     uint64 // connections ended because of unread answers
 }
 
@@ -33,88 +37,92 @@ type answers struct {
 type answer struct {
 	server   *metricsServer
 	reply    func(domain.MetricsReply)
+	asked    host.Instant
 	reserved int // bytes, while it is collected
 	over     bool
 }
 
-func newAnswers(h host.Host) *answers {
-	return &answers{host: h, size: make(map[domain.PublicKey]int)}
-}
+func newAnswers(h host.Host) *answers { return &answers{host: h, size: make(map[domain.PublicKey]int)} }
 
 // answerMemory is what an answer of n bytes takes until the peer has acknowledged it: packets are a little larger than
 // what they carry.
 func answerMemory(n int) int { return n + n/2 }
 
 // unread is what answers to a scraper take that it has not acknowledged, in bytes.
-func (a *answers) unread(scraper domain.PublicKey) (n int) {
-	for i, s := range a.servers {
-		if s.scraper() == scraper && !slices.ContainsFunc(a.servers[:i], func(o *metricsServer) bool { return o.link == s.link }) {
-			n += s.link.conn.Unsent()
-		}
-	}
-	return n
+func (a *answers) unread(scraper domain.PublicKey) int { return a.usage(false).by[scraper] }
+
+// usage is what answers take, in bytes.
+type usage struct {
+	by    map[domain.PublicKey]int // by scraper
+	total int
 }
 
-// held is that, and what is reserved for answers being collected.
-func (a *answers) held(scraper domain.PublicKey) int {
-	n := a.unread(scraper)
-	for _, r := range a.running {
-		if r.server.scraper() == scraper {
-			n += r.reserved
-		}
+// usage adds up what is unread and, if asked, what is reserved for answers being collected.
+func (a *answers) usage(reserved bool) usage {
+	u := usage{by: map[domain.PublicKey]int{}}
+	add := func(s *metricsServer, n int) {
+		u.by[s.scraper()] += n
+		u.total += n
 	}
-	return n
-}
-
-// scrapers lists those with an open connection, each once.
-func (a *answers) scrapers() (all []domain.PublicKey) {
+	counted := map[*link]bool{} // a link may have a new server before the old one has left
 	for _, s := range a.servers {
-		if key := s.scraper(); !slices.Contains(all, key) {
-			all = append(all, key)
+		if !counted[s.link] {
+			counted[s.link] = true
+			add(s, s.link.conn.Unsent())
 		}
 	}
-	return all
-}
-
-func (a *answers) total() (n int) {
-	for _, key := range a.scrapers() {
-		n += a.held(key)
-	}
-	return n
-}
-
-// next is how much an answer to a scraper takes by what the last one took.
-func (a *answers) next(scraper domain.PublicKey) int { return cmp.Or(a.size[scraper], firstAnswer) }
-
-// room reports whether an answer for a scraper may be collected now.
-func (a *answers) room(scraper domain.PublicKey) bool {
-	held, n := a.held(scraper), a.next(scraper)
-	if held > 0 && held+n > maxUnread {
-		return false
-	}
-	for total := a.total(); total > 0 && total+n > maxUnreadTotal; total = a.total() {
-		if held > 0 || !a.shedLargest() {
-			return false
+	if reserved {
+		for _, r := range a.running {
+			add(r.server, r.reserved)
 		}
 	}
-	return true
+	return u
 }
 
-// shedLargest ends the connection with the most unread bytes, if there is any.
-func (a *answers) shedLargest() bool {
+// holds reports whether a scraper holds something already.
+func (u usage) holds(r *answer) bool { return u.by[r.server.scraper()] > 0 }
+
+// takes reports whether there is room for an answer of n bytes. A page in full is always let in where nothing is held.
+func (u usage) takes(r *answer, n int) bool {
+	return (!u.holds(r) || u.by[r.server.scraper()]+n <= maxUnread) && (u.total == 0 || u.total+n <= maxUnreadTotal)
+}
+
+// next is how much an answer takes by what the last one on its connection took, or on any of its scraper's.
+func (a *answers) next(r *answer) int {
+	return cmp.Or(r.server.size, a.size[r.server.scraper()], firstAnswer)
+}
+
+// watch notes which connections have acknowledged something.
+func (a *answers) watch() {
+	for _, s := range a.servers {
+		if n := s.link.conn.Unsent(); n < s.unread || n == 0 {
+			s.unread, s.read = n, a.host.Now()
+		}
+	}
+}
+
+// makeRoom ends a connection for a request of a scraper that holds nothing and has no room: the one with the most unread
+// bytes of those whose scraper does not read, or of all when the request has waited for so long that no page may take
+// longer.
+func (a *answers) makeRoom(r *answer) {
+	now := a.host.Now()
+	starved := now.Sub(r.asked) >= answerStarve
+	a.shedLargest(func(s *metricsServer) bool { return starved || now.Sub(s.read) >= answerStall })
+}
+
+// shedLargest ends the connection with the most unread bytes of some, if there is any.
+func (a *answers) shedLargest(of func(*metricsServer) bool) {
 	var largest *metricsServer
 	most := 0
 	for _, s := range a.servers {
-		if n := s.link.conn.Unsent(); n > most {
+		if n := s.link.conn.Unsent(); n > most && of(s) {
 			largest, most = s, n
 		}
 	}
-	if largest == nil {
-		return false
+	if largest != nil {
+		a.shed++
+		largest.link.end(errUnread)
 	}
-	a.shed++
-	largest.link.end(errUnread)
-	return true
 }
 
 // enter adds an open server.
@@ -131,7 +139,7 @@ func (a *answers) leave(s *metricsServer) {
 		return r.server == s
 	}
 	a.waiting, a.running = slices.DeleteFunc(a.waiting, of), slices.DeleteFunc(a.running, of)
-	if key := s.scraper(); !slices.Contains(a.scrapers(), key) {
+	if key := s.scraper(); !slices.ContainsFunc(a.servers, func(o *metricsServer) bool { return o.scraper() == key }) {
 		delete(a.size, key)
 	}
 	a.run()
@@ -144,35 +152,34 @@ func (a *answers) ask(s *metricsServer, reply func(domain.MetricsReply)) {
 		s.link.end(errUnread) // refusals have filled it
 		return
 	}
-	r := &answer{server: s, reply: reply}
+	r := &answer{server: s, reply: reply, asked: a.host.Now()}
 	a.waiting = append(a.waiting, r)
 	a.run()
-	if len(a.waitingOf(s.scraper())) > maxWaitingAnswers && slices.Contains(a.waiting, r) {
+	if a.waitingOn(s) > maxWaitingAnswers && slices.Contains(a.waiting, r) {
 		a.waiting = without(a.waiting, r)
 		a.withheld++
 		reply(domain.MetricsReply{Message: fmt.Sprintf("%d requests wait until earlier answers are read", maxWaitingAnswers)})
 	}
 }
 
-func (a *answers) waitingOf(scraper domain.PublicKey) (all []*answer) {
+// waitingOn is how many requests wait on a connection.
+func (a *answers) waitingOn(s *metricsServer) (n int) {
 	for _, r := range a.waiting {
-		if r.server.scraper() == scraper {
-			all = append(all, r)
+		if r.server == s {
+			n++
 		}
 	}
-	return all
+	return n
 }
 
 // run starts what there is room for, and looks again in a while where something waits.
 func (a *answers) run() {
-	for _, r := range slices.Clone(a.waiting) {
-		if r.over || !slices.Contains(a.waiting, r) || !a.room(r.server.scraper()) {
-			continue
+	a.watch()
+	for _, holding := range []bool{false, true} { // scrapers that hold nothing first
+		if starved := a.startAll(holding); starved != nil && !holding {
+			a.makeRoom(starved)
+			break
 		}
-		a.waiting = without(a.waiting, r)
-		r.reserved = a.next(r.server.scraper())
-		a.running = append(a.running, r)
-		r.server.handlers.OnRequest(func(reply domain.MetricsReply) { a.answered(r, reply) })
 	}
 	switch {
 	case len(a.waiting) == 0:
@@ -188,30 +195,65 @@ func (a *answers) run() {
 	}
 }
 
-// answered sends an answer, or a failure where it is larger than the room that was left for it.
+// startAll starts what there is room for, of scrapers that hold something or of the others, and returns the first for which
+// there is none.
+func (a *answers) startAll(holding bool) (stuck *answer) {
+	u := a.usage(true)
+	for _, r := range slices.Clone(a.waiting) {
+		switch {
+		case u.holds(r) != holding:
+		case u.takes(r, a.next(r)):
+			if slices.Contains(a.waiting, r) { // an answer that comes at once starts others
+				a.start(r)
+				u = a.usage(true)
+			}
+		case stuck == nil:
+			stuck = r
+		}
+	}
+	return stuck
+}
+
+// start has an answer collected.
+func (a *answers) start(r *answer) {
+	a.waiting = without(a.waiting, r)
+	r.reserved = a.next(r)
+	a.running = append(a.running, r)
+	once := false
+	r.server.handlers.OnRequest(func(reply domain.MetricsReply) {
+		if !once {
+			once = true
+			a.answered(r, reply)
+		}
+	})
+}
+
+// answered sends an answer, or lets it wait until there is room for one of its size.
 func (a *answers) answered(r *answer, reply domain.MetricsReply) {
 	if r.over {
 		return
 	}
-	r.over = true
 	a.running = without(a.running, r)
-	key := r.server.scraper()
-	if reply.Success {
-		n := answerMemory(len(reply.Body))
-		a.size[key] = max(n, 1)
-		if held := a.held(key); held > 0 && held+n > maxUnread {
+	s := r.server
+	if n := answerMemory(len(reply.Body)); reply.Success {
+		s.size, a.size[s.scraper()] = n, n
+		if !a.usage(true).takes(r, n) {
 			a.withheld++
-			reply = domain.MetricsReply{Message: fmt.Sprintf("%d bytes of earlier answers are unread, with %d more they exceed %d", held, n, maxUnread)}
+			a.waiting = append([]*answer{r}, a.waiting...)
+			a.run()
+			return
 		}
 	}
+	r.over = true
 	r.reply(reply)
+	s.unread, s.read = s.link.conn.Unsent(), a.host.Now()
 	a.run()
 }
 
 func (a *answers) counters() []ports.Counter {
 	one := func(result string, n uint64) ports.Counter {
 		return ports.Counter{
-			Name: "unread_answers", Help: "Answers withheld, and connections closed, because a scraper had not read earlier answers.",
+			Name: "unread_answers", Help: "Answers withheld for the time being, requests refused, and connections closed, because scrapers had not read earlier answers.",
 			Value: n, Labels: []ports.Label{{Name: "result", Value: result}},
 		}
 	}

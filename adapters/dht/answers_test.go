@@ -159,23 +159,103 @@ func TestOneScraperDoesNotHoldUpAnother(t *testing.T) {
 	}
 }
 
-// Pages that were small have grown while several were collected.
-func TestPageThatDoesNotFitFailsWithItsSize(t *testing.T) {
+// Pages that were small have grown while several were collected. They are collected again, one after the other.
+func TestPageThatDoesNotFitWaitsUntilTheScraperReads(t *testing.T) {
 	w := newReaders()
 	w.slow, w.size = true, 15<<20
 	a := w.connect(t, 1)
 	for range 3 {
 		w.ask(a)
 	}
-	for _, end := range w.held {
+	w.endCollections()
+	if got := w.took(); got != "15 MB" || w.answers.withheld != 2 {
+		t.Fatalf("answered %q, withheld %d", got, w.answers.withheld)
+	}
+	for range 2 {
+		a.unsent = 0
+		w.loop.Advance(2 * answerRetry)
+		w.endCollections()
+		if got := w.took(); got != "15 MB" {
+			t.Errorf("then answered %q", got)
+		}
+	}
+	if w.pages != 5 || w.answers.withheld != 2 {
+		t.Errorf("%d collections, withheld %d", w.pages, w.answers.withheld)
+	}
+}
+
+// endCollections ends those under way.
+func (w *readers) endCollections() {
+	held := w.held
+	w.held = nil
+	for _, end := range held {
 		w.loop.Turn(end)
 	}
-	got := strings.Split(w.took(), "; ")
-	if len(got) != 3 || got[0] != "15 MB" || !strings.Contains(got[1], "bytes of earlier answers are unread") {
+}
+
+// A process serves 200 targets to one scraper, which asks for all of them at the same time.
+func TestManyTargetsOfOneScraperAreAllAnswered(t *testing.T) {
+	w := newReaders()
+	w.size = 1 << 20
+	var all []*reader
+	for range 200 {
+		all = append(all, w.connect(t, 1))
+	}
+	for _, c := range all {
+		w.ask(c)
+	}
+	for range 1000 {
+		w.read(all, 200<<10)
+		w.loop.Advance(answerRetry)
+	}
+	if got := w.took(); strings.Count(got, "1 MB") != 200 || w.answers.withheld+w.answers.shed != 0 {
+		t.Errorf("%d of 200 answers, %+v", strings.Count(got, "1 MB"), w.answers.counters())
+	}
+}
+
+// read is what scrapers acknowledge in a moment.
+func (w *readers) read(all []*reader, n int) {
+	for _, c := range all {
+		c.unsent = max(0, c.unsent-n)
+	}
+}
+
+// Sixteen scrapers read pages of 15 MB over slow lines, all at the same time and again and again: together six times of what
+// is there for them.
+func TestScrapersThatReadSlowlyAreNotCut(t *testing.T) {
+	w := newReaders()
+	w.size = 15 << 20
+	var all []*reader
+	for key := range byte(16) {
+		all = append(all, w.connect(t, key+1))
+	}
+	most := 0
+	for range 4 * 60 * int(time.Second/answerRetry) {
+		if w.loop.Now().Sub(0)%(30*time.Second) < answerRetry {
+			for _, c := range all {
+				if w.answers.waitingOn(c.server) == 0 {
+					w.ask(c)
+				}
+			}
+		}
+		w.read(all, 64<<10) // 1.3 MB/s
+		w.loop.Advance(answerRetry)
+		total := 0
+		for _, c := range all {
+			total += c.Unsent()
+		}
+		most = max(most, total)
+	}
+	for key, c := range all {
+		if c.ended {
+			t.Errorf("scraper %d is cut", key)
+		}
+	}
+	if got := w.took(); strings.Count(got, "15 MB") < 3*16 || strings.Contains(got, "wait") {
 		t.Errorf("answered %q", got)
 	}
-	if w.answers.withheld != 2 {
-		t.Errorf("%d counted", w.answers.withheld)
+	if most > maxUnreadTotal {
+		t.Errorf("%d bytes are unread", most)
 	}
 }
 
@@ -191,7 +271,8 @@ func TestWaitingRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// Five scrapers that read nothing: the one with the most unread loses its connection when another one wants its first page.
+// Scrapers that read nothing: after a while one of those with the most unread loses its connection when another one wants its
+// first page.
 func TestMemoryForAllScrapersIsBounded(t *testing.T) {
 	w := newReaders()
 	w.size = 15 << 20
@@ -208,10 +289,36 @@ func TestMemoryForAllScrapersIsBounded(t *testing.T) {
 			t.Fatalf("%d bytes are unread", total)
 		}
 	}
+	w.loop.Advance(answerStall - time.Second)
+	if w.answers.shed != 0 {
+		t.Error("a connection ends at once")
+	}
+	w.loop.Advance(10 * time.Second)
 	if !all[0].ended || all[8].ended || w.answers.shed == 0 {
 		t.Errorf("ended first %v, last %v, counted %d", all[0].ended, all[8].ended, w.answers.shed)
 	}
 	if got := w.took(); strings.Count(got, "15 MB") != 9 {
 		t.Errorf("answered %q", got)
+	}
+}
+
+// Scrapers that acknowledge a byte now and then do not keep another one out for good.
+func TestScrapersThatPretendToReadAreCutInTheEnd(t *testing.T) {
+	w := newReaders()
+	w.size = 15 << 20
+	var all []*reader
+	for key := range byte(5) {
+		all = append(all, w.connect(t, key+1))
+		w.ask(all[key])
+	}
+	last := w.connect(t, 9)
+	w.ask(last)
+	w.took()
+	for range int(answerStarve/time.Second) + 1 {
+		w.read(all, 1)
+		w.loop.Advance(time.Second)
+	}
+	if got := w.took(); got != "15 MB" || w.answers.shed != 1 {
+		t.Errorf("answered %q, %d ended", got, w.answers.shed)
 	}
 }

@@ -16,12 +16,12 @@ func Bounds() []bound.Bound {
 		{
 			Name: "dht.maxUnreadTotal", What: "answers that scrapers have not read",
 			Scope: bound.InAll, Limit: bound.Bytes(maxUnreadTotal), Policy: bound.End,
-			Reason:  "four scrapers that read nothing; the connection that holds the most ends for one that holds nothing",
+			Reason:  "four scrapers that read nothing; where another one holds nothing and waits, the connection that holds the most ends if nothing was read on it for 15 s, or after five minutes",
 			Counter: `dhtprom_unread_answers_total{result="closed"}`,
 		},
 		{
 			Name: "dht.maxWaitingAnswers", What: "requests that wait until answers are read",
-			Scope: bound.PerKey, Limit: bound.Count(maxWaitingAnswers), Policy: bound.AnswerFail,
+			Scope: bound.PerConnection, Limit: bound.Count(maxWaitingAnswers), Policy: bound.AnswerFail,
 			Reason:  "as many as a scraper has of one client under way",
 			Counter: `dhtprom_unread_answers_total{result="withheld"}`,
 		},

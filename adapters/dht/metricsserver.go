@@ -4,6 +4,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // metricsServer answers metrics requests on a link. It is a ports.Conn.
@@ -17,6 +18,10 @@ type metricsServer struct {
 
 	goodbyes int  // that wait for their answer on the connection
 	closing  bool // it ends after them
+	// For answers.
+	size   int          // memory of the last answer, in bytes; 0 before there is one
+	unread int          // what was unread when something was last acknowledged or sent
+	read   host.Instant // when that was
 }
 
 // serveMetrics opens the metrics channel. It is there from the start, as the original's is.

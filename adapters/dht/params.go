@@ -48,7 +48,13 @@ const (
 	maxUnread = 32 << 20
 	// maxUnreadTotal bounds those of all scrapers of a process.
 	maxUnreadTotal = 4 * maxUnread
-	// maxWaitingAnswers bounds the requests of a scraper that wait for that; it has 64 of one client under way at most.
+	// answerStall is how long a scraper may acknowledge nothing while another one finds no room. A connection over which nothing
+	// comes for 15 s is given up anyway.
+	answerStall = 15 * time.Second
+	// answerStarve is how long a scraper that holds nothing waits for others that read slowly: the longest scrape there is.
+	answerStarve = 5 * time.Minute
+	// maxWaitingAnswers bounds the requests on a connection that wait for that: a scraper has 64 of one client under way at
+	// most, and a process may serve hundreds of them to one scraper.
 	maxWaitingAnswers = 64
 	// firstAnswer is what the first answer is assumed to take, in bytes: more than most pages.
 	firstAnswer = 1 << 20

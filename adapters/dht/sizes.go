@@ -24,11 +24,14 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	tell("metrics on own links", adopted, len(t.links))
 	tell("requests on links", asked, hyperdht.Unbounded)
 	unread, held := 0, 0
-	for _, key := range t.answers.scrapers() {
-		unread, held = max(unread, t.answers.unread(key)), max(held, len(t.answers.waitingOf(key)))
+	for _, n := range t.answers.usage(false).by {
+		unread = max(unread, n)
+	}
+	for _, s := range t.answers.servers {
+		held = max(held, t.answers.waitingOn(s))
 	}
 	tell("bytes of answers that one scraper has not read", unread, maxUnread+answerMemory(domain.MaxBody))
-	tell("requests of one scraper that wait for room", held, maxWaitingAnswers)
+	tell("requests on one connection that wait for room", held, maxWaitingAnswers)
 	tell("answers being collected", len(t.answers.running), hyperdht.Unbounded)
 	tell("requests on channels", pending, asked)
 	t.node.Sizes(tell)
