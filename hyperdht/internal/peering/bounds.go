@@ -14,9 +14,15 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_read_total",
 		},
 		{
-			Name: "peering.maxWaitingCallers", What: "handshakes that wait for that, turn by turn between the relays they come through, networks and addresses",
+			Name: "peering.maxWaitingCallers", What: "handshakes that wait for that, turn by turn between networks, addresses and the relays that name them",
 			Scope: bound.InAll, Limit: bound.Count(maxWaitingCallers), Policy: bound.DropNewest,
 			Reason:  "a second of them; callers send again each second",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
+		},
+		{
+			Name: "peering.maxWaitingPerRelay", What: "of them, through one of the nodes that we announced to",
+			Scope: bound.PerSender, Limit: bound.Count(maxWaitingPerRelay), Policy: bound.DropNewest,
+			Reason:  "such a node can invent callers; honest ones come through others, too",
 			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
 		},
 		{

@@ -17,9 +17,9 @@ import (
 // caller's own, if it came straight from there or through a node that this server announced to. Any other sender may have
 // invented the caller, so it answers itself.
 //
-// Anybody can run a node near our key, to which we then announce, and it names whom it likes. So turns and room are shared
-// between relays first, and a caller whose own pace is used up has a reserve with each relay. A relay that invents callers, or
-// names those of others, takes from its own share. Held callers share the room by what is known of them; see the classes.
+// Anybody can run a node near our key, to which we then announce, and it names whom it likes. So a relay has a part of the
+// queue only, the room is shared between relays first, and a caller whose own pace is used up has a reserve with each relay. A
+// relay that invents callers, or names those of others, takes from its own share. Held callers share the room by what is known of them; see the classes.
 type intake struct {
 	p *Peering
 
@@ -31,6 +31,7 @@ type intake struct {
 	all      *bound.Bucket
 
 	waiting *bound.Queue[*session]
+	through map[netip.Prefix]*bound.Queue[*session] // those that wait, by the relay that names them
 	held    *bound.Shares[*session]
 	read    *bound.Recent[[32]byte] // handshakes of known keys, by their ephemeral key
 	turn    host.Timer              // the next token for those who wait
@@ -59,6 +60,7 @@ func newIntake(p *Peering) *intake {
 		unknown:  bound.NewBucket(now, unknownPace),
 		all:      bound.NewBucket(now, handshakePace),
 		waiting:  bound.NewQueue[*session](maxWaitingCallers),
+		through:  map[netip.Prefix]*bound.Queue[*session]{},
 		read:     bound.NewRecent[[32]byte](maxRead),
 		held: bound.NewShares[*session](maxCallers,
 			bound.Class{Kept: keptNamed}, bound.Class{Kept: keptSeen}, bound.Class{Kept: keptAnswered},
@@ -73,8 +75,16 @@ type origin struct {
 	relay netip.Addr // of the announced node that has named it; invalid for none
 }
 
-// waits is where a caller counts before its key is known.
-func (o origin) waits() bound.Place { return bound.Through(0, o.relay, o.addr.Addr(), [32]byte{}) }
+// waits is where a caller counts before its key is known: by address, and there by relay, since one may name callers of
+// others.
+func (o origin) waits() bound.Place {
+	var relay [32]byte
+	if o.relay.IsValid() {
+		a := bound.Host(o.relay).Addr().As16()
+		copy(relay[:], a[:])
+	}
+	return bound.At(0, o.addr.Addr(), relay)
+}
 
 // named is something of a caller, as one relay names it.
 type named[K comparable] struct {
@@ -155,15 +165,61 @@ func (in *intake) arrive(h *session) bool {
 	h.arrived = in.p.host.Now()
 	var dropped *bound.Item[*session]
 	h.queued, dropped = in.waiting.Add(h, h.origin.waits())
-	if dropped != nil {
-		in.p.stats.Refused.Queue++
-		if dropped.Value == h {
-			return false
-		}
-		dropped.Value.s.forget(dropped.Value)
+	in.turnAway(dropped, h)
+	in.line(h)
+	if !h.queued.Held() {
+		return false
 	}
 	in.serve()
 	return true
+}
+
+// line counts a waiting caller with the relay that names it, which has a part of the queue.
+func (in *intake) line(h *session) {
+	relay := bound.Host(h.origin.relay)
+	if !relay.IsValid() || !h.queued.Held() {
+		return
+	}
+	q := in.through[relay]
+	if q == nil {
+		q = bound.NewQueue[*session](maxWaitingPerRelay)
+		in.through[relay] = q
+	}
+	var dropped *bound.Item[*session]
+	h.lined, dropped = q.Add(h, h.origin.waits())
+	in.turnAway(dropped, h)
+}
+
+// leaveLine stops counting a caller with its relay.
+func (in *intake) leaveLine(h *session) {
+	relay := bound.Host(h.origin.relay)
+	if q := in.through[relay]; q != nil && h.lined != nil {
+		if q.Remove(h.lined); q.Len() == 0 {
+			delete(in.through, relay)
+		}
+	}
+	h.lined = nil
+}
+
+// lineOf is how many callers wait that a relay names.
+func (in *intake) lineOf(o origin) int {
+	if q := in.through[bound.Host(o.relay)]; q != nil {
+		return q.Len()
+	}
+	return 0
+}
+
+// turnAway ends the waiting of a caller for another one that comes, which may be the same; nil is none.
+func (in *intake) turnAway(gone *bound.Item[*session], comes *session) {
+	if gone == nil {
+		return
+	}
+	in.p.stats.Refused.Queue++
+	if h := gone.Value; h == comes {
+		in.waiting.Remove(h.queued)
+	} else {
+		h.s.forget(h)
+	}
 }
 
 // serve begins with those who wait, as long as there are tokens.
@@ -171,6 +227,7 @@ func (in *intake) serve() {
 	now := in.p.host.Now()
 	for in.waiting.Len() > 0 && !in.all.Empty(now) {
 		h, _ := in.waiting.Next()
+		in.leaveLine(h)
 		if now.Sub(h.arrived) > callerPatience {
 			in.p.stats.Refused.Queue++
 			h.s.forget(h)
@@ -231,10 +288,11 @@ func (in *intake) again(h *session, o origin) {
 	}
 	switch {
 	case h.queued != nil && h.queued.Held():
-		if old := in.waiting.Size(h.origin.waits(), 1); h.origin.seen && in.waiting.Size(o.waits(), 1)+1 >= old || !in.settle(h, o) {
+		if before := h.origin; before.seen && in.lineOf(o)+1 >= in.lineOf(before) || !in.settle(h, o) {
 			return
 		}
 		in.waiting.Move(h.queued, o.waits())
+		in.line(h)
 	case h.held != nil && h.held.Held():
 		steps := 1
 		if h.known {
@@ -251,6 +309,7 @@ func (in *intake) again(h *session, o origin) {
 func (in *intake) settle(h *session, o origin) bool {
 	t, ok := in.take(o)
 	if ok {
+		in.leaveLine(h)
 		h.tokens.give()
 		h.origin, h.tokens = o, t
 	}
@@ -277,6 +336,7 @@ func (h *session) place(o origin) bound.Place {
 func (in *intake) release(h *session) {
 	if h.queued != nil {
 		in.waiting.Remove(h.queued)
+		in.leaveLine(h)
 	}
 	if h.held != nil {
 		in.held.Remove(h.held)

@@ -91,7 +91,9 @@ const (
 	// maxWaitingCallers bounds the handshakes that wait to be read, one second's worth, and callerPatience how long:
 	// callers send again each second, and give up after four.
 	maxWaitingCallers = 512
-	callerPatience    = 4 * time.Second
+	// maxWaitingPerRelay is the part of them that one relay may name.
+	maxWaitingPerRelay = 384
+	callerPatience     = 4 * time.Second
 	// maxRead bounds the handshakes of known keys that are recognised when they are sent again: three of each of 5,000
 	// clients.
 	maxRead = 16384

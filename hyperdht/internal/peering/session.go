@@ -32,6 +32,7 @@ type session struct {
 	tokens     tokens
 	arrived    host.Instant
 	queued     *bound.Item[*session] // set once it waited to be read
+	lined      *bound.Item[*session] // likewise, with its relay
 	held       *bound.Item[*session] // set once it was admitted
 	known      bool                  // the application knows its key
 	eager      bool                  // our NAT is classified, and the relay joined, before it has proven anything
