@@ -1,0 +1,343 @@
+package peering_test
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
+
+// mainPort is the port of every node's main socket. Other sockets are numbered in the order in which they appear.
+const mainPort = 49737
+
+// transcript is what a lab's actors send to each other, and what they say of it: a line for each message of a
+// handshake or punch, the first stream packet of each way, probes in groups, and the events of attempts.
+//
+//	0.04  dialler   > n3         handshake from-client {firewall=unknown}
+//	│     │           │          the message, as the receiver reads it; in braces what is encrypted
+//	│     from        to, with the number of the socket where it is not the main one
+//	seconds since the transcript began
+//
+// A line with * is an event of the attempt, with its number where it is not the first.
+type transcript struct {
+	l      *lab
+	text   strings.Builder
+	on     bool
+	since  host.Instant
+	names  map[netip.Addr]string
+	actors map[string]bool
+	lost   map[[2]string]bool  // nothing arrives
+	ports  map[string][]uint16 // other than mainPort, by the name of their host
+
+	groups   []*group // since the last line
+	calls    map[callKey]uint64
+	streams  map[[2]netip.AddrPort]bool
+	attempts map[string]uint64 // of each actor before the transcript
+	stats    map[string]reflect.Value
+
+	draws      [][32]byte // of randomness, by all actors; the first is none
+	handshakes []*tappedHandshake
+	told       map[string]bool // encrypted parts that stand in the text already
+	seen       map[string]bool // messages that do
+
+	muted     bool                // writes nothing, but keeps count
+	lucky     bool                // from the first probe on, times and numbers are a matter of luck
+	luck      bool                // that has begun
+	guessed   bool                // ports are a matter of luck from the first probe on
+	blur      bool                // that has begun
+	announces bool                // shows what the answerer's announcer sends
+	main      map[string][]uint16 // ports of the sockets that were open before the transcript, by host
+	fromMain  map[string]bool     // datagrams that left from one of them towards a router
+	awaited   hyperdht.AttemptStep
+	awaitedBy string
+	met       bool
+}
+
+type callKey struct {
+	from, to netip.AddrPort
+	tid      uint16
+}
+
+// group is several messages of one kind in a row.
+type group struct {
+	kind, key    string
+	froms, tos   []string
+	many         [2]string // hosts, for groups of many sockets
+	first, last  time.Duration
+	count        int
+	countMatters bool
+}
+
+// tappedHandshake is a handshake that the transcript follows from outside.
+type tappedHandshake struct {
+	noise *noise.Handshake
+	box   *wire.PunchBox
+}
+
+func newTranscript(l *lab) *transcript {
+	return &transcript{
+		l: l, names: map[netip.Addr]string{}, actors: map[string]bool{}, lost: map[[2]string]bool{}, ports: map[string][]uint16{},
+		calls: map[callKey]uint64{}, streams: map[[2]netip.AddrPort]bool{}, attempts: map[string]uint64{},
+		stats: map[string]reflect.Value{}, draws: make([][32]byte, 1), told: map[string]bool{}, seen: map[string]bool{},
+		main: map[string][]uint16{}, fromMain: map[string]bool{},
+	}
+}
+
+// isMain reports whether a host's socket was open before the transcript began.
+func (t *transcript) isMain(host string, port uint16) bool {
+	return slices.Contains(t.main[host], port)
+}
+
+// begin starts the transcript.
+func (l *lab) begin() {
+	l.log.on, l.log.since = true, host.Instant(l.net.Now())
+	for _, a := range []*actor{l.dialler, l.answerer} {
+		l.log.stats[a.name] = reflect.ValueOf(a.node.Status().Peering)
+	}
+}
+
+func (t *transcript) now() time.Duration { return t.l.net.Now() - time.Duration(t.since) }
+
+func (t *transcript) stamp(from, to time.Duration) string {
+	if t.luck {
+		return "     ~"
+	}
+	s := fmt.Sprintf("%6.2f", from.Seconds())
+	if to-from >= 10*time.Millisecond {
+		s += fmt.Sprintf("-%.2f", to.Seconds())
+	}
+	return s
+}
+
+// line adds a line, after the groups before it.
+func (t *transcript) line(format string, args ...any) {
+	if !t.on || t.muted {
+		return
+	}
+	t.flush()
+	text := t.stamp(t.now(), t.now()) + "  " + fmt.Sprintf(format, args...)
+	t.text.WriteString(strings.TrimRight(text, " ") + "\n")
+}
+
+// note adds what the scenario does.
+func (t *transcript) note(format string, args ...any) { t.line("-- "+format, args...) }
+
+// say adds what an application sees.
+func (t *transcript) say(who, format string, args ...any) {
+	t.line("%-10s * %s", who, fmt.Sprintf(format, args...))
+}
+
+// message adds a message.
+func (t *transcript) message(from, to netip.AddrPort, format string, args ...any) {
+	t.sealed(from, to, nil, "", fmt.Sprintf(format, args...))
+}
+
+// sealed adds a message with a part that is encrypted, and what that says.
+func (t *transcript) sealed(from, to netip.AddrPort, part []byte, says, text string) {
+	text += t.fate(from, to)
+	line := fmt.Sprintf("%-10s > %-10s   %s", t.name(from), t.name(to), text)
+	if key := line + string(part); part != nil && t.seen[key] {
+		t.grouped(text+", again", from, to, true, true)
+		return
+	} else {
+		t.seen[key] = true
+	}
+	t.line("%s%s", line, says)
+}
+
+// fate says where a message does not arrive.
+func (t *transcript) fate(from, to netip.AddrPort) string {
+	if t.lost[[2]string{t.names[from.Addr()], t.names[to.Addr()]}] {
+		return " (lost)"
+	}
+	return ""
+}
+
+// grouped adds a message that is told together with others.
+func (t *transcript) grouped(kind string, from, to netip.AddrPort, byHost, countMatters bool) {
+	if !t.on || t.muted {
+		return
+	}
+	f, d := t.names[from.Addr()], t.names[to.Addr()]
+	key := kind + f
+	if byHost {
+		key += ">" + d
+	}
+	i := slices.IndexFunc(t.groups, func(g *group) bool { return g.key == key })
+	if i < 0 {
+		i = len(t.groups)
+		t.groups = append(t.groups, &group{kind: kind, key: key, many: [2]string{f, d}, first: t.now(), countMatters: countMatters})
+	}
+	g := t.groups[i]
+	if n := t.short(from, g.froms); !slices.Contains(g.froms, n) {
+		g.froms = append(g.froms, n)
+	}
+	if n := t.short(to, g.tos); !slices.Contains(g.tos, n) {
+		g.tos = append(g.tos, n)
+	}
+	g.last = t.now()
+	g.count++
+}
+
+const manyPorts = 6
+
+// short is the name of an address for a group with these others, or that of its host where there are many.
+func (t *transcript) short(a netip.AddrPort, others []string) string {
+	if host := t.names[a.Addr()]; len(others) >= manyPorts && strings.HasPrefix(others[0], host) {
+		return host + "/*"
+	}
+	return t.name(a)
+}
+
+func (t *transcript) flush() {
+	groups := t.groups
+	t.groups = nil
+	for _, g := range groups {
+		slices.Sort(g.tos)
+		from, to := strings.Join(g.froms, ","), strings.Join(g.tos, ",")
+		if len(g.froms) > 2 {
+			from = g.many[0] + "/*"
+		}
+		if len(g.tos) > manyPorts && g.tos[0][0] != 'n' {
+			to = g.many[1] + "/*"
+		}
+		text := fmt.Sprintf("%s  %-10s > %-10s   %s", t.stamp(g.first, g.last), from, to, g.kind)
+		if g.countMatters && g.count > 1 && !t.luck {
+			text += fmt.Sprintf(" x%d", g.count)
+		}
+		t.text.WriteString(text + "\n")
+	}
+}
+
+// name is the host of an address, with the number of its socket.
+func (t *transcript) name(a netip.AddrPort) string {
+	host, ok := t.names[a.Addr()]
+	switch {
+	case !a.IsValid():
+		return "none"
+	case !ok:
+		return a.String()
+	case a.Addr().IsPrivate():
+		host += "'s-lan"
+	}
+	switch a.Port() {
+	case mainPort:
+		return host
+	case 0:
+		return host + "/?"
+	}
+	if t.blur {
+		return host + "/*"
+	}
+	i := slices.Index(t.ports[host], a.Port())
+	if i < 0 {
+		i = len(t.ports[host])
+		t.ports[host] = append(t.ports[host], a.Port())
+	}
+	return fmt.Sprintf("%s/%d", host, i+1)
+}
+
+func (t *transcript) list(addrs []netip.AddrPort) string {
+	var names []string
+	for _, a := range addrs {
+		names = append(names, t.name(a))
+	}
+	return strings.Join(names, ",")
+}
+
+// finish adds what both sides hold now and have counted, and returns the whole.
+func (l *lab) finish() string {
+	t := l.log
+	t.muted = false
+	for _, a := range []*actor{l.dialler, l.answerer} {
+		t.line("%-10s = holds%s", a.name, l.holds(a))
+		t.line("%-10s = counts%s", a.name, t.counts(a))
+	}
+	return t.text.String()
+}
+
+// end compares the finished transcript with the file of that name.
+func (l *lab) end(name string) {
+	l.t.Helper()
+	golden(l.t, name, l.finish())
+}
+
+// golden compares a text with a file in testdata, which -update rewrites.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", "paths", name+".txt")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got == string(want) {
+		return
+	}
+	have, old := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(have), len(old)) {
+		if have[i] != old[i] {
+			t.Fatalf("%s: line %d is now\n\t%s\nand was\n\t%s\nRun the test with -update and read the difference.", file, i+1, have[i], old[i])
+		}
+	}
+	t.Fatalf("%s: %d lines, were %d. Run the test with -update and read the difference.", file, len(have), len(old))
+}
+
+// held are the sizes of a node that peers can make grow.
+var held = []string{
+	"connections", "callers", "callers that wait", "callers that are remembered", "sessions of callers", "random punches",
+	"sockets for punching", "routes",
+}
+
+func (l *lab) holds(a *actor) string {
+	var b strings.Builder
+	a.node.Sizes(func(what string, n, _ int) {
+		if n > 0 && slices.Contains(held, what) {
+			fmt.Fprintf(&b, ", %s: %d", what, n)
+		}
+	})
+	return cmpOr(strings.TrimPrefix(b.String(), ","), " nothing")
+}
+
+// counts are the counters that have moved since the transcript began.
+func (t *transcript) counts(a *actor) string {
+	before, after := t.stats[a.name], reflect.ValueOf(a.node.Status().Peering)
+	var b strings.Builder
+	for i := range after.NumField() {
+		f := after.Field(i)
+		if f.Kind() != reflect.Uint64 || !before.IsValid() {
+			continue
+		}
+		if n := f.Uint() - before.Field(i).Uint(); n > 0 {
+			fmt.Fprintf(&b, ", %s: %d", after.Type().Field(i).Name, n)
+		}
+	}
+	return cmpOr(strings.TrimPrefix(b.String(), ","), " nothing")
+}
+
+func cmpOr(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
