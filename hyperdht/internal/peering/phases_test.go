@@ -46,9 +46,7 @@ func (p phase) reach(t *testing.T) (*lab, *hyperdht.Connection) {
 	c := l.dial(hyperdht.ConnectOptions{})
 	l.awaited()
 	l.run(p.later)
-	l.log.flush()
-	l.log.text.Reset()
-	l.log.muted = false
+	l.show()
 	return l, c
 }
 

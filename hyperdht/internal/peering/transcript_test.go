@@ -40,6 +40,7 @@ type transcript struct {
 	names  map[netip.Addr]string
 	actors map[string]bool
 	lost   map[[2]string]bool  // nothing arrives
+	active map[string]bool     // actors with an event
 	ports  map[string][]uint16 // other than mainPort, by the name of their host
 
 	groups   []*group // since the last line
@@ -89,7 +90,7 @@ type tappedHandshake struct {
 
 func newTranscript(l *lab) *transcript {
 	return &transcript{
-		l: l, names: map[netip.Addr]string{}, actors: map[string]bool{}, lost: map[[2]string]bool{}, ports: map[string][]uint16{},
+		l: l, names: map[netip.Addr]string{}, actors: map[string]bool{}, lost: map[[2]string]bool{}, active: map[string]bool{}, ports: map[string][]uint16{},
 		calls: map[callKey]uint64{}, streams: map[[2]netip.AddrPort]bool{}, attempts: map[string]uint64{},
 		stats: map[string]reflect.Value{}, draws: make([][32]byte, 1), told: map[string]bool{}, seen: map[string]bool{},
 		main: map[string][]uint16{}, fromMain: map[string]bool{},
@@ -107,6 +108,13 @@ func (l *lab) begin() {
 	for _, a := range []*actor{l.dialler, l.answerer} {
 		l.log.stats[a.name] = reflect.ValueOf(a.node.Status().Peering)
 	}
+}
+
+// show forgets what was muted and goes on with the transcript.
+func (l *lab) show() {
+	l.log.flush()
+	l.log.text.Reset()
+	l.log.muted = false
 }
 
 func (t *transcript) now() time.Duration { return t.l.net.Now() - time.Duration(t.since) }
@@ -263,8 +271,12 @@ func (l *lab) finish() string {
 	t := l.log
 	t.muted = false
 	for _, a := range []*actor{l.dialler, l.answerer} {
-		t.line("%-10s = holds%s", a.name, l.holds(a))
-		t.line("%-10s = counts%s", a.name, t.counts(a))
+		holds, counts := l.holds(a), t.counts(a)
+		if !t.active[a.name] && holds == nothing && counts == nothing {
+			continue
+		}
+		t.line("%-10s = holds%s", a.name, holds)
+		t.line("%-10s = counts%s", a.name, counts)
 	}
 	return t.text.String()
 }
@@ -316,7 +328,7 @@ func (l *lab) holds(a *actor) string {
 			fmt.Fprintf(&b, ", %s: %d", what, n)
 		}
 	})
-	return cmpOr(strings.TrimPrefix(b.String(), ","), " nothing")
+	return cmpOr(strings.TrimPrefix(b.String(), ","), nothing)
 }
 
 // counts are the counters that have moved since the transcript began.
@@ -332,8 +344,10 @@ func (t *transcript) counts(a *actor) string {
 			fmt.Fprintf(&b, ", %s: %d", after.Type().Field(i).Name, n)
 		}
 	}
-	return cmpOr(strings.TrimPrefix(b.String(), ","), " nothing")
+	return cmpOr(strings.TrimPrefix(b.String(), ","), nothing)
 }
+
+const nothing = " nothing"
 
 func cmpOr(s, other string) string {
 	if s == "" {

@@ -29,6 +29,7 @@ func (t *transcript) event(h *simnet.Host, e host.Event) {
 		return
 	}
 	who := h.Name()
+	t.active[who] = true
 	if n := a.Attempt - t.attempts[who]; n != 1 {
 		who += fmt.Sprintf("#%d", n)
 		if a.Key == keyPair(relayKey).Public && !slices.Contains(relaySteps, a.Step) {
@@ -183,7 +184,7 @@ func (t *transcript) response(from, to netip.AddrPort, m wire.Response) {
 
 var modes = map[wire.Mode]string{
 	wire.FromClient: "from-client", wire.FromServer: "from-server", wire.FromRelay: "from-relay",
-	wire.FromSecondRelay: "from-second-relay", wire.Reply: "reply",
+	wire.FromSecondRelay: "from-second-relay", wire.Reply: "reply", 9: "of-no-mode",
 }
 
 func (t *transcript) handshake(from, to netip.AddrPort, h wire.Handshake) {
