@@ -60,6 +60,7 @@ type transcript struct {
 	guessed   bool                // ports are a matter of luck from the first probe on
 	blur      bool                // that has begun
 	announces bool                // shows what the answerer's announcer sends
+	others    bool                // leaves out probes, and what belongs to dials before
 	main      map[string][]uint16 // ports of the sockets that were open before the transcript, by host
 	fromMain  map[string]bool     // datagrams that left from one of them towards a router
 	awaited   hyperdht.AttemptStep

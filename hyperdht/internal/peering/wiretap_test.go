@@ -21,7 +21,7 @@ var relaySteps = []hyperdht.AttemptStep{hyperdht.AttemptPath, hyperdht.AttemptOp
 // event writes down the events of attempts.
 func (t *transcript) event(h *simnet.Host, e host.Event) {
 	a, ok := e.(hyperdht.AttemptEvent)
-	if !ok || !t.actors[h.Name()] || h.Name() == "relay" {
+	if !ok || !t.actors[h.Name()] || h.Name() == "relay" || h.Name() == "other" {
 		return
 	}
 	if !t.on {
@@ -30,7 +30,12 @@ func (t *transcript) event(h *simnet.Host, e host.Event) {
 	}
 	who := h.Name()
 	t.active[who] = true
-	if n := a.Attempt - t.attempts[who]; n != 1 {
+	switch n := int(a.Attempt - t.attempts[who]); {
+	case n < 1 && t.others:
+		return
+	case n < 1:
+		who += "#old"
+	case n > 1:
 		who += fmt.Sprintf("#%d", n)
 		if a.Key == keyPair(relayKey).Public && !slices.Contains(relaySteps, a.Step) {
 			return
@@ -61,7 +66,7 @@ func (t *transcript) event(h *simnet.Host, e host.Event) {
 	}
 	t.line("%-10s * %s", who, b.String())
 	if a.Step == hyperdht.AttemptPunching {
-		t.luck, t.blur = t.lucky, t.lucky || t.guessed
+		t.luck, t.blur = t.luck || t.lucky, t.blur || t.lucky || t.guessed
 	}
 	if h.Name() == t.awaitedBy && a.Step == t.awaited && who == h.Name() {
 		t.met = true
@@ -85,6 +90,9 @@ func (t *transcript) crossing(c simnet.Crossing) {
 		main = behind
 		delete(t.fromMain, string(b))
 	}
+	if t.others && (from == "other" || to == "other") {
+		return
+	}
 	if !t.actors[from] && !t.actors[to] && from != "stranger" && to != "stranger" {
 		return
 	}
@@ -97,6 +105,7 @@ func (t *transcript) crossing(c simnet.Crossing) {
 		if m, err := wire.ParseResponse(b); err == nil {
 			t.response(c.From, c.To, m)
 		}
+	case len(b) == 1 && t.others:
 	case len(b) == 1:
 		kind := "probe"
 		if c.TTL < 32 {
