@@ -41,6 +41,7 @@ type place struct {
 	nat  *simnet.NAT // nil for a public address
 	home string      // shares the router of that name; "" for one of its own
 	cfg  hyperdht.Config
+	host func(l *lab) (*simnet.Host, *simnet.Router) // makes the host, in place of all that
 }
 
 // open is a host that knows to be reachable, public one that does not.
@@ -106,6 +107,8 @@ func (l *lab) join(name string, p place) *actor {
 	var h *simnet.Host
 	var r *simnet.Router
 	switch {
+	case p.host != nil:
+		h, r = p.host(l)
 	case p.home != "":
 		r = l.actor(p.home).router
 		l.log.names[r.Addr()], l.log.actors["home"] = "home", true
@@ -152,10 +155,14 @@ func (h watchedHost) Rand() io.Reader { return watchedRand{h.Host.Rand(), h.log}
 
 func (h watchedHost) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 	s, err := h.Host.OpenSocket(local)
-	if err == nil && !h.log.on {
+	if err != nil {
+		return nil, err
+	}
+	h.log.sockets[h.Name()] = append(h.log.sockets[h.Name()], s.LocalAddr().Port())
+	if !h.log.on {
 		h.log.main[h.Name()] = append(h.log.main[h.Name()], s.LocalAddr().Port())
 	}
-	return s, err
+	return s, nil
 }
 
 type watchedRand struct {

@@ -29,8 +29,8 @@ var phases = []phase{
 }
 
 // reach begins a dial and stops in a phase. What came before is left out of the transcript.
-func (p phase) reach(t *testing.T) (*lab, *hyperdht.Connection) {
-	l := newLab(t, 4, cone(), cone())
+func (p phase) reach(t *testing.T, where place) (*lab, *hyperdht.Connection) {
+	l := newLab(t, 4, where, where)
 	opts := hyperdht.ListenOptions{}
 	if p.relay {
 		l.relay(hyperdht.RelayConfig{})
@@ -88,7 +88,7 @@ func TestPhases(t *testing.T) {
 			t.Parallel()
 			text := ""
 			for _, p := range phases {
-				l, c := p.reach(t)
+				l, c := p.reach(t, cone())
 				test.do(l, c)
 				l.run(max(test.lasts, 30*time.Second))
 				text += "== " + p.name + "\n" + l.finish() + "\n"

@@ -54,12 +54,16 @@ type transcript struct {
 	told       map[string]bool // encrypted parts that stand in the text already
 	seen       map[string]bool // messages that do
 
+	sockets   map[string][]uint16 // ports that were ever open, by host
+	streamIDs map[string]uint32   // of the latest handshake, by the side that receives on them
+	responses [][]byte            // that reached an actor
 	muted     bool                // writes nothing, but keeps count
 	lucky     bool                // from the first probe on, times and numbers are a matter of luck
 	luck      bool                // that has begun
 	guessed   bool                // ports are a matter of luck from the first probe on
 	blur      bool                // that has begun
 	announces bool                // shows what the answerer's announcer sends
+	deaf      bool                // leaves out strangers
 	others    bool                // leaves out probes, and what belongs to dials before
 	main      map[string][]uint16 // ports of the sockets that were open before the transcript, by host
 	fromMain  map[string]bool     // datagrams that left from one of them towards a router
@@ -94,7 +98,7 @@ func newTranscript(l *lab) *transcript {
 		l: l, names: map[netip.Addr]string{}, actors: map[string]bool{}, lost: map[[2]string]bool{}, active: map[string]bool{}, ports: map[string][]uint16{},
 		calls: map[callKey]uint64{}, streams: map[[2]netip.AddrPort]bool{}, attempts: map[string]uint64{},
 		stats: map[string]reflect.Value{}, draws: make([][32]byte, 1), told: map[string]bool{}, seen: map[string]bool{},
-		main: map[string][]uint16{}, fromMain: map[string]bool{},
+		main: map[string][]uint16{}, sockets: map[string][]uint16{}, streamIDs: map[string]uint32{}, fromMain: map[string]bool{},
 	}
 }
 

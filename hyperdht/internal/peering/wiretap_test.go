@@ -90,6 +90,9 @@ func (t *transcript) crossing(c simnet.Crossing) {
 		main = behind
 		delete(t.fromMain, string(b))
 	}
+	if t.deaf && (from == "stranger" || to == "stranger") {
+		return
+	}
 	if t.others && (from == "other" || to == "other") {
 		return
 	}
@@ -103,6 +106,7 @@ func (t *transcript) crossing(c simnet.Crossing) {
 		}
 	case wire.IsResponse(b):
 		if m, err := wire.ParseResponse(b); err == nil {
+			t.responses = append(t.responses, bytes.Clone(b))
 			t.response(c.From, c.To, m)
 		}
 	case len(b) == 1 && t.others:
@@ -243,22 +247,25 @@ func (t *transcript) readNoise(message []byte) (string, bool) {
 				break
 			}
 		}
-		return t.payload(plain)
+		return t.payload("dialler", plain)
 	}
 	for _, h := range t.handshakes {
 		if plain, err := h.noise.ReadMessage(message); err == nil {
 			result, _ := h.noise.Result()
 			h.box = wire.NewPunchBox(result.HolepunchSecret, bytes.NewReader(make([]byte, 1<<16)))
-			return t.payload(plain)
+			return t.payload("answerer", plain)
 		}
 	}
 	return "", false
 }
 
-func (t *transcript) payload(plain []byte) (string, bool) {
+func (t *transcript) payload(who string, plain []byte) (string, bool) {
 	p, err := wire.ParseNoisePayload(plain)
 	if err != nil {
 		return "", false
+	}
+	if p.UDX != nil {
+		t.streamIDs[who] = p.UDX.ID
 	}
 	parts := []string{"firewall=" + p.Firewall.String()}
 	if p.Error != wire.ErrorNone {
