@@ -18,6 +18,18 @@ import (
 // relaySteps are what is told of the connections to relays.
 var relaySteps = []hyperdht.AttemptStep{hyperdht.AttemptPath, hyperdht.AttemptOpen, hyperdht.AttemptClosed}
 
+// code is the code of an error, with the reason where that is more than what the code says, or its text.
+func code(err error) string {
+	parts := strings.SplitN(err.Error(), ": ", 3)
+	switch {
+	case parts[0] != strings.ToUpper(parts[0]):
+		return err.Error()
+	case len(parts) > 2:
+		return parts[0] + ": " + parts[2]
+	}
+	return parts[0]
+}
+
 // event writes down the events of attempts.
 func (t *transcript) event(h *simnet.Host, e host.Event) {
 	a, ok := e.(hyperdht.AttemptEvent)
@@ -61,8 +73,7 @@ func (t *transcript) event(h *simnet.Host, e host.Event) {
 		fmt.Fprintf(&b, " path=%v", a.Path)
 	}
 	if a.Err != nil {
-		code, _, _ := strings.Cut(a.Err.Error(), ":")
-		fmt.Fprintf(&b, " error=%q", code)
+		fmt.Fprintf(&b, " error=%q", code(a.Err))
 	}
 	t.line("%-10s * %s", who, b.String())
 	if a.Step == hyperdht.AttemptPunching {
