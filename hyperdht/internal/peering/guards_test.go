@@ -56,6 +56,27 @@ func TestServerSendsFewProbesToUnprovenAddresses(t *testing.T) {
 	}
 }
 
+// A caller has proven its host by the token that went there, and by no other.
+func TestProofIsTheToken(t *testing.T) {
+	t.Parallel()
+	for name, round := range map[string]wire.HolepunchPayload{
+		"no token":      {},
+		"another token": {RemoteToken: &[32]byte{1}},
+	} {
+		l := newLab(t, 4, cone(), cone())
+		l.listen(hyperdht.ListenOptions{})
+		c := l.fakeCaller()
+		c.dial(callerPayload())
+		round.Firewall, round.Punching, round.Addrs = wire.FirewallConsistent, true, []netip.AddrPort{c.addr()}
+		c.round(round)
+		c.got = nil
+		l.run(time.Minute)
+		if len(c.got) != 2 {
+			t.Errorf("%s: %d probes, want 2", name, len(c.got))
+		}
+	}
+}
+
 // A caller that has proven its own host has proven no other.
 func TestProofIsOfOneHost(t *testing.T) {
 	t.Parallel()
@@ -129,7 +150,7 @@ func TestDiallerSendsFewProbesToUnprovenAddresses(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, 4, cone(), open())
 			v := l.victim()
-			f := l.fakeServer(netip.MustParseAddrPort("100.128.9.9:1234"))
+			f := l.fakeServer(v.addr)
 			f.punch = func(m wire.HolepunchPayload) []wire.HolepunchPayload {
 				a := test.answer
 				a.Punching, a.Token, a.Addrs = m.Punching, &[32]byte{2}, v.ports(test.addrs)
