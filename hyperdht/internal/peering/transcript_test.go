@@ -63,6 +63,7 @@ type transcript struct {
 	guessed   bool                // ports are a matter of luck from the first probe on
 	blur      bool                // that has begun
 	announces bool                // shows what the answerer's announcer sends
+	wire      map[string]int      // messages of handshakes, rounds and probes on the internet
 	deaf      bool                // leaves out strangers
 	others    bool                // leaves out probes, and what belongs to dials before
 	main      map[string][]uint16 // ports of the sockets that were open before the transcript, by host
@@ -98,7 +99,7 @@ func newTranscript(l *lab) *transcript {
 		l: l, names: map[netip.Addr]string{}, actors: map[string]bool{}, lost: map[[2]string]bool{}, active: map[string]bool{}, ports: map[string][]uint16{},
 		calls: map[callKey]uint64{}, streams: map[[2]netip.AddrPort]bool{}, attempts: map[string]uint64{},
 		stats: map[string]reflect.Value{}, draws: make([][32]byte, 1), told: map[string]bool{}, seen: map[string]bool{},
-		main: map[string][]uint16{}, sockets: map[string][]uint16{}, streamIDs: map[string]uint32{}, fromMain: map[string]bool{},
+		main: map[string][]uint16{}, sockets: map[string][]uint16{}, streamIDs: map[string]uint32{}, wire: map[string]int{}, fromMain: map[string]bool{},
 	}
 }
 

@@ -122,6 +122,7 @@ func (t *transcript) crossing(c simnet.Crossing) {
 		}
 	case len(b) == 1 && t.others:
 	case len(b) == 1:
+		t.wire["probes"]++
 		kind := "probe"
 		if c.TTL < 32 {
 			kind = "probe that dies on the way"
@@ -212,6 +213,7 @@ var modes = map[wire.Mode]string{
 }
 
 func (t *transcript) handshake(from, to netip.AddrPort, h wire.Handshake) {
+	t.wire["handshakes"]++
 	text := "handshake " + modes[h.Mode]
 	if h.PeerAddr.IsValid() {
 		text += " peer=" + t.name(h.PeerAddr)
@@ -223,6 +225,7 @@ func (t *transcript) handshake(from, to netip.AddrPort, h wire.Handshake) {
 }
 
 func (t *transcript) holepunch(from, to netip.AddrPort, h wire.Holepunch) {
+	t.wire["rounds"]++
 	text := "punch " + modes[h.Mode]
 	if h.Mode != wire.FromServer && h.Mode != wire.Reply {
 		text += fmt.Sprintf(" id=%d", h.ID)
