@@ -21,7 +21,7 @@ func TestAnnouncing(t *testing.T) {
 			l.announce()
 			l.run(70 * time.Second)
 		}},
-		{"announce-while-nobody-answers", func(l *lab) {
+		{"announce-no-node-answers", func(l *lab) {
 			l.off(l.answerer)
 			l.announce()
 			l.run(20 * time.Second)
@@ -69,7 +69,7 @@ func TestAnnouncing(t *testing.T) {
 		{"announce-told-of-a-new-network", func(l *lab) {
 			l.announce()
 			l.run(5 * time.Second)
-			l.log.note("the node is told that the network has changed")
+			l.log.note("NetworkChanged is called")
 			l.answerer.host.Do(l.answerer.node.NetworkChanged)
 			l.run(10 * time.Second)
 		}},

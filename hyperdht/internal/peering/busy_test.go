@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// busyLab has an answerer which guesses ports for another client, in vain, for 35 s, and after it waits for 20.
+// busyLab has an answerer that guesses ports for another client, without success, for 35 s, and then pauses for 20 s.
 func busyLab(t *testing.T, relayed bool) (l *lab, relay *actor) {
 	l = newLab(t, 4, random(), cone())
 	opts := hyperdht.ListenOptions{}

@@ -85,7 +85,7 @@ func TestSessionsAreRememberedForTenSeconds(t *testing.T) {
 	}
 }
 
-// An address of this machine that does not answer within half a second is not told to callers, who wait no longer.
+// An own address that does not receive its own datagram within half a second is left out of the answers to callers.
 func TestOwnAddressesAreCheckedForHalfASecond(t *testing.T) {
 	t.Parallel()
 	for _, works := range []bool{true, false} {

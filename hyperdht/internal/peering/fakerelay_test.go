@@ -73,7 +73,7 @@ func TestAnswersOfRelays(t *testing.T) {
 		{"unpairs without a reason", unpair(wire.RelayUnpaired)},
 		{"is full", unpair(wire.RelayFull)},
 		{"is full for one key", unpair(wire.RelayKeyFull)},
-		{"waited for nobody", unpair(wire.RelayExpired)},
+		{"the pair has expired", unpair(wire.RelayExpired)},
 		{"unpairs with a reason that is not known here", unpair(200)},
 		{"unpairs another token", func(m wire.RelayPair, ch *mux.Channel, _ *hyperdht.Connection) {
 			m.Token[0]++

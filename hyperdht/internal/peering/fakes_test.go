@@ -140,7 +140,7 @@ func (c *fakeCaller) request(to netip.AddrPort, command uint64, value []byte) []
 			return r.Value
 		}
 		if r, err := wire.ParseRequest(b); err == nil && r.TID == c.tid {
-			return r.Value // of a server that takes us for a relay
+			return r.Value // from a server that takes the caller for a relay
 		}
 	}
 	return nil
@@ -197,7 +197,7 @@ func (c *fakeCaller) open(value []byte) (wire.HolepunchPayload, bool) {
 	return c.box.Open(m.Payload)
 }
 
-// victim is a host that somebody wants to be flooded. It counts what comes.
+// victim is the target of a flood. It counts the datagrams that it receives.
 type victim struct {
 	got  int
 	addr netip.AddrPort

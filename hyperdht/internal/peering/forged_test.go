@@ -22,8 +22,8 @@ func (a *actor) all() (addrs []netip.AddrPort) {
 	return addrs
 }
 
-// nuisance sends both sides, on all of their sockets, what has no business there: messages that nobody has asked for,
-// that come from the wrong host, that cannot be read, or that are over.
+// nuisance sends unsolicited datagrams to all sockets of both sides: responses without a request, requests with invalid
+// contents, replayed responses, packets of unknown streams, and bytes of no protocol.
 func (s *spy) nuisance() {
 	l := s.l
 	target, relayTarget := keyPair(answererKey).Public.Target(), keyPair(relayKey).Public.Target()
@@ -63,8 +63,7 @@ func outcome(text string) string {
 	return strings.Join(kept, "")
 }
 
-// Whatever strangers send in whichever phase, a dial goes on as if they had not, as long as they do not see its
-// messages.
+// Unsolicited datagrams of an off-path host do not change a dial, in any of its phases.
 func TestStrangersChangeNothing(t *testing.T) {
 	for _, p := range phases {
 		t.Run(p.name, func(t *testing.T) {
@@ -92,15 +91,15 @@ func TestStrangersChangeNothing(t *testing.T) {
 	}
 }
 
-// What strangers can do today, who see or guess a little. Each of these ends a dial that would have come to a
-// connection, because a path is taken, and an answer is believed to be the last one, before anything is proven.
+// What an off-path host can do today if it knows or guesses a port or an identifier. Each of these ends a dial that would
+// have succeeded: a path is taken, and a request ends, before anything is proven.
 func TestForgeries(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		phase phase
 		forge func(l *lab, s *spy)
 	}{
-		// One byte to a punching socket is taken for the other side's probe, whoever sent it. It takes the port.
+		// One byte to a punching socket counts as the peer's probe, from any host. It takes the port.
 		{name: "forged-probe", phase: phases[4], forge: func(l *lab, s *spy) {
 			for _, to := range l.dialler.all() {
 				s.send(to, []byte{0})
@@ -123,8 +122,8 @@ func TestForgeries(t *testing.T) {
 		{name: "forged-stream-packet-for-the-answerer", phase: phases[2], forge: func(l *lab, s *spy) {
 			s.send(l.answerer.addr(), udx.Header{Flags: udx.FlagData, StreamID: l.log.streamIDs["answerer"], Window: udx.DefaultWindow}.Append(nil))
 		}},
-		// A response with the transaction's 16 bits ends the request, whatever it says: a handshake goes on through the
-		// next relay, a punch is over.
+		// A response with the 16 bits of the transaction ends the request, from any host: a handshake goes on through the
+		// next relay, a punch fails.
 		{name: "forged-answer-to-the-handshake", phase: phases[1], forge: func(l *lab, s *spy) { s.answerAll(wire.CmdPeerHandshake) }},
 		{name: "forged-answer-to-the-round", phase: phases[2], forge: func(l *lab, s *spy) { s.answerAll(wire.CmdPeerHolepunch) }},
 	} {
@@ -155,7 +154,7 @@ func (s *spy) answerAll(command uint64) {
 
 // Two homes behind one carrier, and in the dialler's a bystander that has the answerer's private address. It answers the
 // ping of the LAN shortcut, and the dial takes it for the server: it gives up punching and the relay, each time.
-func TestSomebodyElseOnTheLAN(t *testing.T) {
+func TestBystanderOnTheLAN(t *testing.T) {
 	t.Parallel()
 	twin := netip.MustParseAddr("192.168.1.10")
 	var carrier *simnet.Router
@@ -183,5 +182,5 @@ func TestSomebodyElseOnTheLAN(t *testing.T) {
 	l.log.main["twin"] = l.log.main["answerer"]
 	l.dial(hyperdht.ConnectOptions{})
 	l.run(30 * time.Second)
-	l.end("lan-somebody-else")
+	l.end("lan-bystander")
 }

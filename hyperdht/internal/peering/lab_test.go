@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// lab is a small private DHT, a dialler and an answerer on simulated hosts, and a transcript of what they do.
+// lab is a private DHT of a few nodes, a dialler and an answerer on simulated hosts, and the transcript of a dial.
 type lab struct {
 	t         *testing.T
 	net       *simnet.Net
@@ -44,7 +44,7 @@ type place struct {
 	host func(l *lab) (*simnet.Host, *simnet.Router) // makes the host, in place of all that
 }
 
-// open is a host that knows to be reachable, public one that does not.
+// open is a host that knows that it is reachable, public one that does not.
 func open() place   { return place{cfg: hyperdht.Config{Reachable: true}} }
 func public() place { return place{cfg: hyperdht.Config{NoQuickFirewall: true}} }
 
@@ -145,7 +145,8 @@ func (l *lab) start(name string, h *simnet.Host, r *simnet.Router, cfg hyperdht.
 	return a
 }
 
-// watchedHost shows the transcript what randomness a node draws, so that it can follow the handshakes on the wire.
+// watchedHost records the randomness that a node draws, from which the transcript reads the handshakes on the wire, and
+// the ports of its sockets.
 type watchedHost struct {
 	*simnet.Host
 	log *transcript
@@ -223,7 +224,7 @@ func (l *lab) dialKey(key id.PublicKey, opts hyperdht.ConnectOptions) (c *hyperd
 	return c
 }
 
-// watch writes down what an application is told of a connection.
+// watch logs what a connection reports to its application.
 func (l *lab) watch(who string, c *hyperdht.Connection) {
 	c.OnOpen(func() { l.log.say(who, "app: open over %v", c.Path()) })
 	c.OnClose(func(err error) { l.log.say(who, "app: closed: %v", err) })
@@ -250,7 +251,7 @@ func (l *lab) relay(cfg hyperdht.RelayConfig) (*actor, *hyperdht.RelayServer) {
 
 var throughRelay = []id.PublicKey{keyPair(relayKey).Public}
 
-// spy is a host that belongs to nobody and sends what it is told to.
+// spy is a bare host outside the DHT. It sends raw datagrams and records those that it receives.
 type spy struct {
 	l    *lab
 	host *simnet.Host

@@ -128,8 +128,7 @@ func TestPunchingWithFewNodes(t *testing.T) {
 	}
 }
 
-// A dial has no deadline of its own while its NAT is classified: it waits for its address probe, for ever where that
-// never ends.
+// A dial has no deadline of its own while its NAT is classified: it waits until the address probe ends.
 func TestDialWaitsForTheProbe(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 1, probed(cone(), &fakeProbe{}), public())

@@ -13,7 +13,7 @@ import (
 // sameHome is a place behind the dialler's or answerer's router.
 func sameHome(name string) place { return place{home: name} }
 
-// Every path that is found or not found with nobody against it.
+// Each way in which a dial finds a path, or none, without interference.
 func TestPaths(t *testing.T) {
 	for _, test := range []struct {
 		name              string
@@ -42,7 +42,7 @@ func TestPaths(t *testing.T) {
 		{name: "punch-answerer-random-lost", dialler: cone(), answerer: random(), apart: true, lasts: 60 * time.Second},
 		{name: "punch-random-both", dialler: random(), answerer: random(), lasts: 30 * time.Second},
 		{name: "punch-server-never-does", dialler: cone(), answerer: cone(), server: hyperdht.ListenOptions{NeverPunch: true}, lasts: 30 * time.Second},
-		{name: "firewall-says-no", dialler: cone(), answerer: cone(), lasts: 30 * time.Second, server: hyperdht.ListenOptions{
+		{name: "firewall-rejects", dialler: cone(), answerer: cone(), lasts: 30 * time.Second, server: hyperdht.ListenOptions{
 			Admit: func(id.PublicKey, *hyperdht.HandshakePayload, netip.AddrPort) bool { return false },
 		}},
 	} {
@@ -71,7 +71,7 @@ func TestSearches(t *testing.T) {
 		client hyperdht.ConnectOptions
 		lasts  time.Duration
 	}{
-		{name: "search-nobody-has-the-key", before: func(*lab) {}},
+		{name: "search-unknown-key", before: func(*lab) {}},
 		{name: "search-no-node-answers", lasts: time.Minute, before: func(l *lab) {
 			for _, n := range l.dht {
 				l.off(n)

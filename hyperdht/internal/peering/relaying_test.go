@@ -40,7 +40,7 @@ func TestRelayPaths(t *testing.T) {
 		{name: "relay-punched-first", dialler: cone(), answerer: cone(), server: through, then: func(l *lab, _ *actor) {
 			l.run(30 * time.Second)
 		}},
-		{name: "relay-refuses-us", dialler: random(), answerer: random(), server: through, then: func(l *lab, _ *actor) {
+		{name: "relay-rejects-dialler", dialler: random(), answerer: random(), server: through, then: func(l *lab, _ *actor) {
 			l.run(30 * time.Second)
 		}, relay: hyperdht.RelayConfig{Admit: func(key id.PublicKey) bool { return key != keyPair(diallerKey).Public }}},
 		{name: "relay-is-cut-off-before", dialler: random(), answerer: random(), server: through, then: func(l *lab, relay *actor) {

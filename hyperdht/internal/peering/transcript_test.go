@@ -23,51 +23,58 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 // mainPort is the port of every node's main socket. Other sockets are numbered in the order in which they appear.
 const mainPort = 49737
 
-// transcript is what a lab's actors send to each other, and what they say of it: a line for each message of a
-// handshake or punch, the first stream packet of each way, probes in groups, and the events of attempts.
+// transcript logs what the actors of a lab send to each other, and their events: one line for each message of a
+// handshake or punch, for the first stream packet of each direction, for each group of probes, and for each event of an
+// attempt.
 //
 //	0.04  dialler   > n3         handshake from-client {firewall=unknown}
 //	│     │           │          the message, as the receiver reads it; in braces what is encrypted
 //	│     from        to, with the number of the socket where it is not the main one
 //	seconds since the transcript began
 //
-// A line with * is an event of the attempt, with its number where it is not the first.
+// A line with * is an event of an attempt, or of an application ("app:"); dialler#2 is the dialler's second attempt. A
+// line with -- is a step of the scenario, and one with = is the state of an actor at the end.
 type transcript struct {
-	l      *lab
-	text   strings.Builder
-	on     bool
-	since  host.Instant
-	names  map[netip.Addr]string
-	actors map[string]bool
-	lost   map[[2]string]bool  // nothing arrives
-	active map[string]bool     // actors with an event
-	ports  map[string][]uint16 // other than mainPort, by the name of their host
+	l     *lab
+	text  strings.Builder
+	since host.Instant
 
-	groups   []*group // since the last line
-	calls    map[callKey]uint64
-	streams  map[[2]netip.AddrPort]bool
-	attempts map[string]uint64 // of each actor before the transcript
-	stats    map[string]reflect.Value
+	// What it knows.
+	names     map[netip.Addr]string      // of hosts and routers
+	actors    map[string]bool            // hosts whose messages are logged
+	lost      map[[2]string]bool         // no message arrives from the first at the second
+	ports     map[string][]uint16        // other than mainPort, by host, in the order in which they appeared
+	main      map[string][]uint16        // of sockets that were open before the transcript, by host
+	sockets   map[string][]uint16        // of all sockets that were ever open, by host
+	fromMain  map[string]bool            // datagrams that left from a main socket towards a router
+	calls     map[callKey]uint64         // commands of requests
+	streams   map[[2]netip.AddrPort]bool // directions with a stream
+	streamIDs map[string]uint32          // of the last handshake, by the side that receives on them
+	responses [][]byte                   // all that were seen
+	attempts  map[string]uint64          // of each actor before the transcript
+	active    map[string]bool            // actors with an event
+	stats     map[string]reflect.Value   // of each actor before the transcript
+	wire      map[string]int             // numbers of messages of handshakes and rounds, and of probes
+	groups    []*group                   // since the last line
+	seen      map[string]bool            // messages that are logged already
+	told      map[string]bool            // encrypted parts that are
 
+	// How it decrypts.
 	draws      [][32]byte // of randomness, by all actors; the first is none
 	handshakes []*tappedHandshake
-	told       map[string]bool // encrypted parts that stand in the text already
-	seen       map[string]bool // messages that do
 
-	sockets   map[string][]uint16 // ports that were ever open, by host
-	streamIDs map[string]uint32   // of the latest handshake, by the side that receives on them
-	responses [][]byte            // that reached an actor
-	muted     bool                // writes nothing, but keeps count
-	lucky     bool                // from the first probe on, times and numbers are a matter of luck
-	luck      bool                // that has begun
-	guessed   bool                // ports are a matter of luck from the first probe on
-	blur      bool                // that has begun
-	announces bool                // shows what the answerer's announcer sends
-	wire      map[string]int      // messages of handshakes, rounds and probes on the internet
-	deaf      bool                // leaves out strangers
-	others    bool                // leaves out probes, and what belongs to dials before
-	main      map[string][]uint16 // ports of the sockets that were open before the transcript, by host
-	fromMain  map[string]bool     // datagrams that left from one of them towards a router
+	// What it leaves out.
+	on        bool // begun
+	muted     bool // logs nothing, but keeps count
+	lucky     bool // from the first probe on, times and numbers are a matter of luck
+	luck      bool // that has begun
+	guessed   bool // ports are a matter of luck from the first probe on
+	blur      bool // that has begun
+	announces bool // messages of the answerer's announcer are logged
+	deaf      bool // those of strangers are not
+	others    bool // probes are not, nor what belongs to dials before
+
+	// What the lab waits for.
 	awaited   hyperdht.AttemptStep
 	awaitedBy string
 	met       bool
@@ -146,10 +153,10 @@ func (t *transcript) line(format string, args ...any) {
 	t.text.WriteString(strings.TrimRight(text, " ") + "\n")
 }
 
-// note adds what the scenario does.
+// note adds a step of the scenario.
 func (t *transcript) note(format string, args ...any) { t.line("-- "+format, args...) }
 
-// say adds what an application sees.
+// say adds an event of an application.
 func (t *transcript) say(who, format string, args ...any) {
 	t.line("%-10s * %s", who, fmt.Sprintf(format, args...))
 }
@@ -163,16 +170,16 @@ func (t *transcript) message(from, to netip.AddrPort, format string, args ...any
 func (t *transcript) sealed(from, to netip.AddrPort, part []byte, says, text string) {
 	text += t.fate(from, to)
 	line := fmt.Sprintf("%-10s > %-10s   %s", t.name(from), t.name(to), text)
-	if key := line + string(part); part != nil && t.seen[key] {
+	key := line + string(part)
+	if part != nil && t.seen[key] {
 		t.grouped(text+", again", from, to, true, true)
 		return
-	} else {
-		t.seen[key] = true
 	}
+	t.seen[key] = true
 	t.line("%s%s", line, says)
 }
 
-// fate says where a message does not arrive.
+// fate marks messages that do not arrive.
 func (t *transcript) fate(from, to netip.AddrPort) string {
 	if t.lost[[2]string{t.names[from.Addr()], t.names[to.Addr()]}] {
 		return " (lost)"
@@ -180,7 +187,7 @@ func (t *transcript) fate(from, to netip.AddrPort) string {
 	return ""
 }
 
-// grouped adds a message that is told together with others.
+// grouped adds a message to the group of its kind.
 func (t *transcript) grouped(kind string, from, to netip.AddrPort, byHost, countMatters bool) {
 	if !t.on || t.muted {
 		return

@@ -15,7 +15,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// relaySteps are what is told of the connections to relays.
+// relaySteps are the events of connections to relays that are logged.
 var relaySteps = []hyperdht.AttemptStep{hyperdht.AttemptPath, hyperdht.AttemptOpen, hyperdht.AttemptClosed}
 
 // code is the code of an error, with the reason where that is more than what the code says, or its text.
@@ -30,7 +30,7 @@ func code(err error) string {
 	return parts[0]
 }
 
-// event writes down the events of attempts.
+// event logs the events of attempts.
 func (t *transcript) event(h *simnet.Host, e host.Event) {
 	a, ok := e.(hyperdht.AttemptEvent)
 	if !ok || !t.actors[h.Name()] || h.Name() == "relay" || h.Name() == "other" {
@@ -84,7 +84,7 @@ func (t *transcript) event(h *simnet.Host, e host.Event) {
 	}
 }
 
-// crossing writes down what actors send to each other.
+// crossing logs what actors send to each other.
 func (t *transcript) crossing(c simnet.Crossing) {
 	from, to := t.names[c.From.Addr()], t.names[c.To.Addr()]
 	b := c.Payload
