@@ -3,6 +3,7 @@ package peering_test
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -154,10 +155,10 @@ func (l *lab) heal() {
 	clear(l.log.lost)
 }
 
-// refuseToken makes a node refuse announcements, because their token is damaged on the way.
-func (l *lab) refuseToken(n *actor) {
+// refuseToken makes nodes refuse announcements, because their token is damaged on the way.
+func (l *lab) refuseToken(nodes ...*actor) {
 	l.net.SetFilter(func(d simnet.Datagram) bool {
-		if d.To != n.addr() || !wire.IsRequest(d.Payload) {
+		if !slices.ContainsFunc(nodes, func(n *actor) bool { return d.To == n.addr() }) || !wire.IsRequest(d.Payload) {
 			return true
 		}
 		if m, err := wire.ParseRequest(d.Payload); err == nil && !m.Internal && m.Command == wire.CmdAnnounce && m.Token != nil {
@@ -187,5 +188,22 @@ func TestAnnouncingAlone(t *testing.T) {
 	}
 	if a := s.Announcement(); a != (hyperdht.Announcement{}) {
 		t.Errorf("announced %+v", a)
+	}
+}
+
+// The nodes of the last cycle that reached one stay relays of the server while no cycle does: callers still come in
+// through them.
+func TestRelaysOutliveFailedCycles(t *testing.T) {
+	l := newLab(t, 4, cone(), cone())
+	l.listen(hyperdht.ListenOptions{})
+	l.refuseToken(l.dht...)
+	l.run(2 * time.Minute)
+	if a := l.server.Announcement(); a.Nodes > 0 || len(l.server.Relays()) == 0 {
+		t.Fatalf("%+v, relays %v", a, l.server.Relays())
+	}
+	c := l.fakeCaller()
+	c.dial(callerPayload())
+	if round, ok := c.round(wire.HolepunchPayload{Firewall: wire.FirewallConsistent}); !ok || round.Token == nil {
+		t.Error("a relay that the server has announced to is not believed any more")
 	}
 }

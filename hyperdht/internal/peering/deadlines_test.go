@@ -109,3 +109,21 @@ func TestOwnAddressesAreCheckedForHalfASecond(t *testing.T) {
 		}
 	}
 }
+
+// A caller on the LAN of the server that vanishes after the handshake is given up like any other.
+func TestCallersOfTheLANAreGivenUp(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 4, sameHome("answerer"), cone())
+	l.listen(hyperdht.ListenOptions{})
+	l.apart()
+	l.begin()
+	l.log.muted = true
+	l.await("answerer", hyperdht.AttemptReceived)
+	l.dial(hyperdht.ConnectOptions{})
+	l.awaited()
+	l.run(time.Millisecond)
+	l.show()
+	l.off(l.dialler)
+	l.run(time.Minute)
+	l.end("lan-dialler-is-cut-off")
+}

@@ -222,7 +222,7 @@ func TestRoundsForAServer(t *testing.T) {
 			}
 		}},
 	} {
-		l := newLab(t, 4, cone(), cone())
+		l := newLab(t, 4, cone(), public())
 		l.listen(hyperdht.ListenOptions{})
 		c := l.fakeCaller()
 		l.begin()

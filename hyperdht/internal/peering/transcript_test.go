@@ -337,7 +337,7 @@ var held = []string{
 func (l *lab) holds(a *actor) string {
 	var b strings.Builder
 	a.node.Sizes(func(what string, n, _ int) {
-		if n > 0 && slices.Contains(held, what) {
+		if n != 0 && slices.Contains(held, what) {
 			fmt.Fprintf(&b, ", %s: %d", what, n)
 		}
 	})
