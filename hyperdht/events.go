@@ -31,6 +31,7 @@ const (
 	AttemptRelayPaired = peering.AttemptRelayPaired
 	AttemptRelayFailed = peering.AttemptRelayFailed
 	AttemptPath        = peering.AttemptPath
+	AttemptTried       = peering.AttemptTried
 	AttemptFirstPacket = peering.AttemptFirstPacket
 	AttemptOpen        = peering.AttemptOpen
 	AttemptClosed      = peering.AttemptClosed

@@ -372,7 +372,7 @@ func TestOpenServerLeavesItsRelay(t *testing.T) {
 	sh, sn := w.join("server")
 	random := situation{nat: simnet.MasqueradeRandom()}
 	ch, cn := w.settle("client", random, netip.MustParseAddr("81.2.3.1"), netip.MustParseAddr("192.168.1.10"))
-	w.net.SetLinks(ch, sh, simnet.Link{Delay: 400 * time.Millisecond})
+	w.net.SetLinks(ch, sh, simnet.Link{Delay: 1500 * time.Millisecond})
 	var s *hyperdht.Connection
 	var first hyperdht.Path
 	server := w.listen(sh, sn, hyperdht.ListenOptions{

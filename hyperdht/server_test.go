@@ -199,10 +199,18 @@ func TestSilentPeerIsGivenUpWithinFifteenSeconds(t *testing.T) {
 	if closed != nil {
 		t.Fatalf("an idle connection ended with %v", closed)
 	}
+	w.net.Partition([]*simnet.Host{sh}, []*simnet.Host{ch})
+	w.net.Run(11 * time.Second)
+	w.net.Heal()
+	w.net.Run(time.Minute)
+	if closed != nil {
+		t.Fatalf("eleven seconds of silence ended it with %v", closed)
+	}
+	crashed := w.net.Now()
 	sh.Crash()
-	w.until("the client has noticed", 15*time.Second, func() bool { return closed != nil })
-	if !errors.Is(closed, hyperdht.ErrPeerSilent) {
-		t.Errorf("closed with %v", closed)
+	w.until("the client has noticed", 16*time.Second, func() bool { return closed != nil })
+	if noticed := w.net.Now() - crashed; noticed < 10*time.Second {
+		t.Errorf("closed after %v with %v", noticed, closed)
 	}
 }
 

@@ -21,6 +21,8 @@ type tries struct {
 	since   time.Duration // when the first of them opened
 	missed  int           // registrations for want of one, since one lasted
 	missing time.Duration // when the next such one may come
+
+	interval time.Duration // of renewals
 }
 
 func (k *checker) triesOf(what string) *tries {
@@ -53,7 +55,7 @@ func (k *checker) attempt(m *machine, what string) {
 	t := k.triesOf(what)
 	if now < t.notBefore && t.holds == 0 && now >= t.missing {
 		t.missed++
-		t.missing = now + leastMissing(t.missed)
+		t.missing = now + t.leastMissing()
 	} else if now < t.notBefore {
 		switch {
 		case !k.w.stirred(m):
@@ -104,18 +106,18 @@ func (k *checker) failedTo(what string, wait, most time.Duration) {
 // worked is told that an attempt succeeded, and when the next one is due.
 func (k *checker) worked(what string, interval time.Duration) {
 	t, now := k.triesOf(what), k.w.net.Now()
-	t.failed = 0
+	t.failed, t.interval = 0, interval
 	t.renewed = append(t.renewed, now)
 	t.notBefore = now + tolerant(interval-interval/renewSpread)
 	if t.holds == 0 {
-		t.missing = now + leastMissing(t.missed)
+		t.missing = now + t.leastMissing()
 	}
 }
 
 // leastMissing is the shortest time without a connection of its scraper after which a client registers, when it has done
-// so a number of times for that reason.
-func leastMissing(missed int) time.Duration {
-	step := missingMin << min(missed, 16)
+// so a number of times for that reason. The waits double up to the time between renewals.
+func (t *tries) leastMissing() time.Duration {
+	step := min(missingMin<<min(t.missed, 16), max(t.interval, missingMin))
 	return tolerant(max(missingMin, step/2))
 }
 
@@ -136,7 +138,7 @@ func (k *checker) unheld(what string) {
 	if now-t.since >= stableAfter {
 		t.missed = 0
 	}
-	t.missing = now + leastMissing(t.missed)
+	t.missing = now + t.leastMissing()
 }
 
 // dialFailed is told that a scraper waits before it dials a client again.
@@ -146,7 +148,7 @@ func (k *checker) dialFailed(m *machine, what string, wait time.Duration) {
 		t.failed, t.notBefore = 0, 0
 	}
 	t.opened = 0
-	if now-t.nudged <= nudgeTakes {
+	if now-t.nudged <= nudgeTakes || k.w.stirred(m) { // a scraper that has moved begins anew with all its clients
 		t.failed, t.notBefore = 0, 0
 	}
 	k.attempt(m, what)

@@ -145,6 +145,8 @@ func say(who string, e hyperdht.AttemptEvent) string {
 		return "the relay does not carry it: " + text(e.Err)
 	case hyperdht.AttemptPath:
 		return "path: " + pathWords[e.Path] + addr(e.Addr)
+	case hyperdht.AttemptTried:
+		return "not proven yet; also tried: " + pathWords[e.Path] + addr(e.Addr)
 	case hyperdht.AttemptFirstPacket:
 		return "first packet from " + who
 	case hyperdht.AttemptOpen:

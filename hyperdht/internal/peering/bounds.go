@@ -162,6 +162,16 @@ func Bounds() []bound.Bound {
 			Reason: "honest peers send a handful",
 		},
 		{
+			Name: "peering.maxLANTries", What: "private addresses of a server that are pinged",
+			Scope: bound.PerAttempt, Limit: bound.Count(maxLANTries), Policy: bound.Ignore,
+			Reason: "its interfaces, less the bridges of its containers",
+		},
+		{
+			Name: "peering.maxStrangeWays", What: "hosts that a punching server has not named and that send probes",
+			Scope: bound.PerAttempt, Limit: bound.Count(maxStrangeWays), Policy: bound.Ignore,
+			Reason: "it may have moved; anybody can send a byte, and gets the first packets of a stream that only the server can read",
+		},
+		{
 			Name: "peering.maxPendingSends", What: "messages queued before there is a path",
 			Scope: bound.PerConnection, Limit: bound.Count(maxPendingSends), Policy: bound.End,
 			Reason: "our own application fills it, not the peer",

@@ -79,8 +79,7 @@ type Connection struct {
 	buf       []byte   // scratch for frames
 	keepAlive time.Duration
 	lastWrite host.Instant
-	heard     uint64 // packets received until the last keep-alive check
-	silent    int    // checks since which nothing was received
+	openedAt  host.Instant
 	timer     host.Timer
 	release   func() // gives the pool socket back
 
@@ -92,6 +91,7 @@ type Connection struct {
 	onEnd       func()
 	onClose     func(error)
 
+	onProof   func()   // runs when the first packet has decrypted, before anybody else hears of it
 	onTraffic func()   // sees that something came from the peer, while a change of path is not proven
 	cancel    func()   // stops the search for a path, or for a better one
 	caller    *session // of a connection that came in
@@ -443,7 +443,13 @@ func (c *Connection) hear() {
 }
 
 func (c *Connection) opened() {
-	c.open = true
+	c.open, c.openedAt = true, c.p.host.Now()
+	if prove := c.onProof; prove != nil {
+		c.onProof = nil
+		if prove(); c.closed {
+			return
+		}
+	}
 	if !c.unproven {
 		c.Trust()
 	}
@@ -492,23 +498,27 @@ func (c *Connection) armKeepAlive() {
 
 // keepAliveDue sends an empty message if nothing was written for the whole interval, and otherwise comes
 // back when that may be so: one timer per interval instead of one per write. The peer acknowledges whatever
-// we send, so one that is not heard of between two checks is not well.
+// we send, so one that is not heard of for three intervals is not well.
 func (c *Connection) keepAliveDue() {
 	if c.closed || c.ending {
 		return
 	}
-	if heard := c.raw.Stats().PacketsReceived; heard != c.heard {
-		c.heard, c.silent = heard, 0
-	} else if c.silent++; c.silent >= maxSilentChecks {
-		c.Destroy(ErrPeerSilent)
-		return
+	now := c.p.host.Now()
+	next := c.keepAlive
+	if c.open { // before, the transport gives up
+		left := silentIntervals*c.keepAlive - now.Sub(max(c.raw.LastReceived(), c.openedAt))
+		if left <= 0 {
+			c.Destroy(ErrPeerSilent)
+			return
+		}
+		next = min(next, left)
 	}
-	idle := c.p.host.Now().Sub(c.lastWrite)
+	idle := now.Sub(c.lastWrite)
 	if idle >= c.keepAlive {
 		c.write(nil)
 		idle = 0
 	}
-	c.timer.Reset(c.keepAlive - idle)
+	c.timer.Reset(min(next, c.keepAlive-idle))
 }
 
 func (c *Connection) stopKeepAlive() {

@@ -67,13 +67,18 @@ type connector struct {
 	relayPath  *relayPath
 	relayToken [32]byte
 	relayKey   id.PublicKey // our choice; zero for none
-	failure    error        // why no direct path was found, while a relay may still do it
+	failure    error        // why no more ways are looked for, while those that were found may still do it
+	race       race
+	reserve    host.Timer // until the relay is joined because no direct way has been proven
+	doors      []way      // direct ways of a relayed connection at which we knock
+	knocking   host.Timer
+	knocks     int // since the last of them was found
 	box        *wire.PunchBox
 	puncher    *puncher
 	round      uint64
-	reserved   bool // holds the node's budget for random punching while the server is asked
-	lanPending bool
-	lanFailure error // why punching failed while the LAN ping was under way
+	reserved   bool  // holds the node's budget for random punching while the server is asked
+	lanPending int   // pings under way
+	lanFailure error // why punching failed while they were
 	passive    host.Timer
 	pause      host.Timer
 
@@ -127,9 +132,14 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if c.relayPath != nil && !c.relayPath.observe(sock, from) {
 		return true
 	}
-	if c.shaken {
-		c.onSocket(sock, from, c.pathOf(sock, from))
-	} else if c.early == nil {
+	w := way{sock, from, c.pathOf(sock, from)}
+	switch {
+	case c.race.state == raceOver:
+		c.upgrade(w)
+	case c.race.state == raceRacing: // what it brings decrypts, or does not
+	case c.shaken:
+		c.found(w)
+	case c.early == nil:
 		c.early = &earlySocket{sock, from}
 	}
 	return true
@@ -365,40 +375,44 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	}
 	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
 	c.endQuery()
-
+	c.race = race{p: c.p, conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
+	c.conn.onProof = c.proven
+	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
+	c.session.Cancel()
+	c.session = c.p.rpc.NewSession()
 	switch {
 	case c.early != nil:
-		c.onSocket(c.early.sock, c.early.from, c.pathOf(c.early.sock, c.early.from))
-		return nil
+		c.relayLater()
+		c.found(way{c.early.sock, c.early.from, c.pathOf(c.early.sock, c.early.from)})
 	case !relayed:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
 		}
-		c.onSocket(sock, node, PathDirect)
+		c.relayLater()
+		c.found(way{sock, node, PathDirect})
+	default:
+		c.findPath()
 	}
-	if c.finished {
-		return nil
-	}
-	c.startRelay()
-	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
-	c.session.Cancel()
-	c.session = c.p.rpc.NewSession()
-	c.findPath(relayed)
 	return nil
 }
 
 // findPath chooses how to reach a server that answered through a relay (spec 14.4).
-func (c *connector) findPath(relayed bool) {
-	relayed = relayed && c.serverAddr != c.relay
+func (c *connector) findPath() {
+	relayed := c.serverAddr != c.relay
 	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
 	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
 		c.p.stats.PunchesOpen++
-		c.onSocket(c.p.rpc.Socket(), c.publicAddr(), PathDirect)
+		c.relayLater()
+		c.found(way{c.p.rpc.Socket(), c.publicAddr(), PathDirect})
 		return
 	}
+	c.startRelay()
 	if c.open {
 		c.note(AttemptEvent{Step: AttemptWaiting})
-		c.passive = c.p.host.AfterFunc(passiveTimeout, func() { c.fail(ErrHolepunchAborted) })
+		c.passive = c.p.host.AfterFunc(passiveTimeout, func() {
+			c.passive = nil
+			c.fail(ErrHolepunchAborted)
+		})
 		return
 	}
 	trying := c.tryLAN(relayed, punchable)
@@ -420,44 +434,65 @@ func (c *connector) publicAddr() netip.AddrPort {
 	return c.serverAddr
 }
 
-// tryLAN pings the server's nearest local address when we share a public one. It races with punching, so a
-// network that blocks it costs nothing.
+// tryLAN pings local addresses of the server when we share a public one. That somebody answers there proves nothing, so
+// what comes of it is one way among others, and a network that blocks it costs nothing. Our own addresses are left out:
+// container bridges have the same one on every host.
 func (c *connector) tryLAN(relayed, punchable bool) bool {
 	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
 		return false
 	}
+	local := c.p.localAddrs()
 	var usable []netip.AddrPort
 	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
-		if !kad.IsReserved(a.Addr()) {
+		own := slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == a.Addr() })
+		if !kad.IsReserved(a.Addr()) && !own && !slices.Contains(usable, a) {
 			usable = append(usable, a)
 		}
 	}
-	if len(usable) == 0 {
-		return false
+	if near, ok := kad.MatchLAN(local, usable); ok {
+		usable = slices.Insert(slices.DeleteFunc(usable, func(a netip.AddrPort) bool { return a == near }), 0, near)
 	}
-	addr, ok := kad.MatchLAN(c.p.localAddrs(), usable)
-	if !ok {
-		addr = usable[0]
+	usable = usable[:min(len(usable), maxLANTries)]
+	c.lanPending = len(usable)
+	for _, addr := range usable {
+		c.pingLAN(addr, punchable)
 	}
-	c.lanPending = true
+	return len(usable) > 0
+}
+
+func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 	c.note(AttemptEvent{Step: AttemptLAN, Addr: addr})
-	c.p.rpc.Ping(addr, nil, nil, func(_ rpc.Reply, err error) {
-		c.lanPending = false
-		if err != nil && !c.finished {
+	c.p.rpc.Ping(addr, nil, c.session, func(_ rpc.Reply, err error) {
+		c.lanPending--
+		switch {
+		case c.finished:
+			return
+		case err == nil:
+			c.found(way{c.p.rpc.ServerSocket(), addr, PathLAN})
+		default:
 			c.note(AttemptEvent{Step: AttemptLANFailed, Addr: addr, Err: err})
 		}
 		switch {
-		case c.finished:
-		case err == nil:
-			c.p.stats.PathsLAN++
-			c.onSocket(c.p.rpc.ServerSocket(), addr, PathLAN)
+		case c.finished || c.lanPending > 0:
 		case c.lanFailure != nil:
 			c.fail(c.lanFailure)
 		case !punchable:
 			c.fail(ErrHolepunchAborted)
+		default:
+			c.race.search(c.searching())
 		}
 	})
-	return true
+}
+
+// relayLater joins the relay unless a direct way is proven soon. The server waits for us there.
+func (c *connector) relayLater() {
+	if c.relayKey != (id.PublicKey{}) || c.payload.RelayThrough != nil {
+		c.reserve = c.p.host.AfterFunc(relayReserve, func() {
+			c.reserve = nil
+			c.startRelay()
+			c.race.search(c.searching())
+		})
+	}
 }
 
 // startRelay joins the server's relay, or ours if it has none.
@@ -473,22 +508,35 @@ func (c *connector) startRelay() {
 	}
 }
 
+// relayPaired starts the connection, or finds it on other ways already, which the relay has joined.
 func (c *connector) relayPaired() {
 	c.note(AttemptEvent{Step: AttemptRelayPaired})
-	c.conn.start(c.raw, c.result, PathRelayed)
+	if c.race.state == raceWaiting {
+		c.race.state = raceRacing
+		c.conn.start(c.raw, c.result, PathRelayed)
+	}
+	c.race.search(c.searching())
 }
 
 func (c *connector) relayAborted(err error) {
 	c.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
 	c.relayPath = nil
 	switch {
+	case c.race.leave():
+		c.race.search(c.searching())
 	case c.conn.started:
 		c.conn.close(err) // the relay has left us before there was a direct path
 	case c.failure != nil:
 		c.fail(c.failure)
-	case c.puncher == nil && c.passive == nil && !c.lanPending:
+	case !c.searching():
 		c.fail(err)
 	}
+}
+
+// searching reports whether more ways may show up.
+func (c *connector) searching() bool {
+	return c.puncher != nil && !c.puncher.done() || c.passive != nil || c.lanPending > 0 || c.reserve != nil ||
+		c.relayPath != nil && !c.relayPath.paired
 }
 
 // pathOf names the path on which a packet came in.
@@ -502,20 +550,60 @@ func (c *connector) pathOf(sock host.Socket, from netip.AddrPort) Path {
 	return PathDirect
 }
 
-// onSocket takes a path; only the first call counts.
-func (c *connector) onSocket(sock host.Socket, to netip.AddrPort, path Path) {
+// found takes note of a direct way, which nothing has proven.
+func (c *connector) found(w way) {
 	if c.raw == nil || c.finished {
 		return
 	}
+	switch c.race.state {
+	case raceWaiting:
+		if err := c.race.begin(w, c.result); err != nil {
+			c.conn.close(err)
+			return
+		}
+	case raceRacing:
+		c.race.join(w)
+	case raceOver: // over the relay
+		if !slices.Contains(c.doors, w) {
+			c.doors, c.knocks = append(c.doors, w), 0
+			c.knock()
+		}
+		return
+	}
+	c.race.search(c.searching())
+}
+
+// knock asks for a sign of life on the direct ways of a relayed connection. It moves when one comes.
+func (c *connector) knock() {
+	if c.knocking != nil {
+		c.knocking.Stop()
+	}
+	for _, w := range c.doors {
+		c.raw.Knock(stream.Way{Socket: w.sock, RemoteID: c.payload.UDX.ID, Remote: w.to})
+	}
+	if c.knocks++; c.knocks < maxKnocks {
+		c.knocking = c.p.host.AfterFunc(knockInterval, c.knock)
+	}
+}
+
+// proven takes the way on which the first packet came that decrypts.
+func (c *connector) proven() {
+	via := c.raw.Via()
+	if rp := c.relayPath; rp != nil && rp.paired && rp.carries(via.Socket, via.Remote) {
+		c.race.end(way{via.Socket, via.Remote, PathRelayed}, rp.remoteID)
+		for _, w := range c.race.ways {
+			c.found(w) // it may be slower than the relay only
+		}
+		return
+	}
+	won := c.race.win(c.pathOf)
 	raw := c.raw
 	c.raw = nil
-	if path == PathPunched && c.puncher != nil {
+	switch {
+	case won.path == PathLAN:
+		c.p.stats.PathsLAN++
+	case won.path == PathPunched && c.puncher != nil:
 		c.puncher.won()
-	}
-	if c.conn.started { // over the relay
-		c.relayPath.upgrade(c.conn, sock, c.payload.UDX.ID, to, path)
-		c.stopSearch()
-		return
 	}
 	switch {
 	case len(c.payload.RelayAddrs) > 0:
@@ -523,15 +611,9 @@ func (c *connector) onSocket(sock host.Socket, to netip.AddrPort, path Path) {
 	case len(c.tried) > 0:
 		c.p.relayCache.put(c.remote, c.tried)
 	}
-	if err := raw.Connect(sock, c.payload.UDX.ID, to); err != nil {
-		raw.Destroy(nil)
-		c.conn.close(err)
-		return
-	}
 	if c.opts.ReusableSocket && c.payload.UDX.ReusableSocket {
 		c.p.addRoute(c.remote, raw)
 	}
-	c.conn.start(raw, c.result, path)
 	c.conn.cancel = nil
 	if c.relayPath != nil {
 		c.relayPath.standBy(c.conn)
@@ -540,12 +622,26 @@ func (c *connector) onSocket(sock host.Socket, to netip.AddrPort, path Path) {
 	c.stop()
 }
 
-// fail gives up on direct paths, and on the connection unless a relay carries it or may still do so.
+// upgrade moves a relayed connection to a direct way on which a packet came.
+func (c *connector) upgrade(w way) {
+	if c.raw == nil || c.finished || c.relayPath == nil {
+		return
+	}
+	c.raw = nil
+	if w.path == PathPunched && c.puncher != nil {
+		c.puncher.won()
+	}
+	c.relayPath.upgrade(c.conn, w.sock, c.payload.UDX.ID, w.to, w.path)
+	c.stopSearch()
+}
+
+// fail gives up looking for ways, and the connection unless one that was found, or a relay, may still carry it.
 func (c *connector) fail(err error) {
 	switch {
 	case c.finished:
-	case c.relayPath != nil:
+	case c.race.state == raceRacing, c.relayPath != nil:
 		c.failure = err
+		c.race.search(c.searching())
 	default:
 		c.conn.close(err)
 	}
@@ -574,7 +670,7 @@ func (c *connector) stopSearch() {
 		c.puncher.silence()
 		c.puncher.destroy()
 	}
-	for _, t := range []host.Timer{c.passive, c.pause} {
+	for _, t := range []host.Timer{c.passive, c.pause, c.reserve, c.knocking} {
 		if t != nil {
 			t.Stop()
 		}

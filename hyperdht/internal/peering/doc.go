@@ -13,15 +13,18 @@
 //	    │                                                                       │
 //	    └────────────▶ Connection  ◀═══ UDX + secret stream ═══▶  Connection ◀──┘
 //
-// A path can be won by several racers: an open peer, the LAN shortcut, a punched pair of pool sockets, or simply
-// the first stream packet that arrives on any socket. All of them end in one place, onSocket of the connector
-// or of the server's session, and only its first call counts.
+// There may be several ways to a peer: an address that is open, private ones, a punched pair of pool sockets, a blind
+// relay. What shows one up proves nothing, so the dialling side sends its first packets on all of them, goes on looking, and
+// takes the way on which something comes back that decrypts (race). The answering side takes the one on which the first
+// packet of the stream arrives.
 //
 // # A connector (hyperdht lib/connect.js)
 //
-//	finding ──reply with record──▶ handshaking ──message 2──▶ pathing ──onSocket──▶ done
-//	   │                               │ 4 tries, 4 s             │ open · LAN · punch
-//	   └──────── nothing left ─────────┴──── all failed ──────────┴──▶ failed(err)
+//	finding ──reply with record──▶ handshaking ──message 2──▶ racing ──a packet decrypts──▶ done, or relayed
+//	   │                               │ 4 tries, 4 s           │ open · LAN · punch · relay
+//	   └──────── nothing left ─────────┴──── all failed ────────┴──▶ failed(err)
+//
+// A relayed connection knocks at direct ways that show up later, and moves when the peer answers there.
 //
 // # Callers
 //

@@ -55,6 +55,8 @@ const (
 	AttemptRelayFailed
 	// AttemptPath: packets go by Path to Addr from now on. A relayed connection may find a better path later.
 	AttemptPath
+	// AttemptTried: packets go by Path to Addr, too, until the other side answers on one of the ways.
+	AttemptTried
 	// AttemptFirstPacket: the first data of the other side has arrived.
 	AttemptFirstPacket
 	// AttemptOpen: it was decrypted, so the other side is who it should be.
@@ -79,7 +81,7 @@ var attemptSteps = [...]string{
 	AttemptUnanswered: "unanswered", AttemptAnswered: "answered", AttemptWaiting: "waiting", AttemptLAN: "lan",
 	AttemptLANFailed: "lan-failed", AttemptProbing: "probing", AttemptProbed: "probed", AttemptAgreed: "agreed",
 	AttemptPunching: "punching", AttemptPunchFailed: "punch-failed", AttemptRelay: "relay", AttemptRelayPaired: "relay-paired",
-	AttemptRelayFailed: "relay-failed", AttemptPath: "path", AttemptFirstPacket: "first-packet", AttemptOpen: "open",
+	AttemptRelayFailed: "relay-failed", AttemptPath: "path", AttemptTried: "tried", AttemptFirstPacket: "first-packet", AttemptOpen: "open",
 	AttemptClosed: "closed", AttemptReceived: "received", AttemptRefused: "refused", AttemptAborted: "aborted",
 }
 

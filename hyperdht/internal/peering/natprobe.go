@@ -123,6 +123,10 @@ func (n *natProbe) askProbe() {
 	})
 	n.patience = n.p.host.AfterFunc(probePatience, func() {
 		n.impatient = true
+		n.patience = n.p.host.AfterFunc(probeLimit-probePatience, func() {
+			n.probing = false
+			n.conclude()
+		})
 		n.conclude()
 	})
 }

@@ -60,7 +60,7 @@ func TestClassifyingFromFewNodes(t *testing.T) {
 		after   time.Duration
 		samples byte
 		want    hyperdht.NATKind
-		within  time.Duration // 0: it never ends
+		within  time.Duration
 		least   time.Duration
 	}{
 		{name: "four nodes", nodes: 4, want: hyperdht.NATConsistent, within: 50 * time.Millisecond},
@@ -71,8 +71,7 @@ func TestClassifyingFromFewNodes(t *testing.T) {
 		{name: "one node and a probe without any", nodes: 1, probe: true, after: 5 * time.Second, want: hyperdht.NATUnknown, least: 4 * time.Second, within: 6 * time.Second},
 		{name: "two nodes and a slow probe", nodes: 2, probe: true, after: 5 * time.Second, samples: 1, want: hyperdht.NATConsistent, least: 900 * time.Millisecond, within: 1100 * time.Millisecond},
 		{name: "four nodes and a probe, which is not asked", nodes: 4, probe: true, after: 5 * time.Second, samples: 1, want: hyperdht.NATConsistent, within: 50 * time.Millisecond},
-		// The end of the classification is left to the probe where it lacks a sample.
-		{name: "one node and a probe that never ends", nodes: 1, probe: true},
+		{name: "one node and a probe that never ends", nodes: 1, probe: true, want: hyperdht.NATUnknown, least: 9 * time.Second, within: 11 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &fakeProbe{}

@@ -66,10 +66,10 @@ const (
 
 // Chosen by us.
 const (
-	// maxSilentChecks is after how many keep-alive intervals without any packet from the peer a connection is
-	// given up. The transport takes 13 s from the first unanswered packet; this makes it 15 s from the last
-	// answered one, whatever is under way.
-	maxSilentChecks = 2
+	// silentIntervals is for how many keep-alive intervals an open connection may go without any packet from the peer. The
+	// transport takes 13 s from the first unanswered packet; this makes it 15 s from the last one received, whatever is
+	// under way.
+	silentIntervals = 3
 	// maxCallers bounds the callers that have no open connection yet, over all servers of a node. Each costs up to one
 	// socket and a few kilobytes. keptNamed, keptSeen, keptAnswered, keptKnown and keptBoth are what no others take of it
 	// from a class: honest callers answer within a round trip, and known keys are those that all came in before a restart.
@@ -127,6 +127,24 @@ const (
 	// relayStandBy is how long a relay is kept after a direct path was found before it: for as long as the peer may
 	// retransmit what it has sent over the relay.
 	relayStandBy = 20 * time.Second
+	// relayReserve is how long a direct way to an open peer has before the relay is joined, too: most answer in a few round
+	// trips.
+	relayReserve = 500 * time.Millisecond
+	// knockInterval and maxKnocks pace the search for a direct way of a relayed connection.
+	knockInterval = 500 * time.Millisecond
+	maxKnocks     = 6
+	// provePatience is how long punching rests when a way is open, which most prove in one round trip.
+	provePatience = 500 * time.Millisecond
+	// maxStrangeWays bounds the ways to hosts that a punching peer has not named: it may have moved, or may come through
+	// another address of its carrier.
+	maxStrangeWays = 2
+	// probeLimit is how long the address probe may take. The one in use ends sooner by itself.
+	probeLimit = 10 * time.Second
+	// busyPatience is how long a server that is busy with another random punch waits for a caller to ask again, which it
+	// does after one to two times retryLater.
+	busyPatience = 2*retryLater + 5*time.Second
+	// maxLANTries bounds the local addresses of a peer that are pinged: its interfaces, less the bridges of its containers.
+	maxLANTries = 4
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.
 	maxAddrs = 64
 	// messageOverhead is what a datagram has beside its value, at most: header, address, id, target and lengths.

@@ -2,6 +2,7 @@ package peering
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -10,10 +11,10 @@ import (
 
 // puncher opens a path between two NATs from a pool socket of its own (hyperdht lib/holepuncher.js). It
 // classifies our NAT on that socket, keeps what the remote said of its NAT, and sends the probes. The
-// initiator wins with the first probe or echo that arrives; the other side echoes every probe and wins
-// with the first stream packet, which is not the puncher's to see.
+// initiator tries each way on which a probe or an echo arrives, and wins with the one that proves itself; the other side
+// echoes every probe and wins with the first stream packet. Neither is the puncher's to see.
 //
-//	sampling ──analyze──▶ stable ──punch──▶ punching ──probe came──▶ connected
+//	sampling ──analyze──▶ stable ──punch──▶ punching ──won──▶ connected
 //	    └── reopen, 3 times ──┘                 └── strategy at its end ──▶ destroyed (onAbort)
 type puncher struct {
 	p         *Peering
@@ -34,7 +35,8 @@ type puncher struct {
 	counted   bool // as a punch that was started
 	settled   bool // and as one that was won or lost
 	costly    bool // it was one of the random ones
-	connected bool
+	connected bool // on a way that has proven itself
+	strangers int  // ways to hosts that the remote has not named
 	destroyed bool
 	reopened  bool
 	reopening []func(stable bool) // waiters of a running reopen
@@ -104,11 +106,13 @@ func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
 		ps.sock.Send(from, host.DefaultTTL, probeDatagram)
 		return
 	}
-	u.connected = true
-	u.punching = false
-	u.stopTimer()
-	u.endRandom()
-	u.onConnect(ps.sock, from)
+	if known := slices.ContainsFunc(u.remoteAddrs, func(r remoteAddr) bool { return r.addr.Addr() == from.Addr() }); !known {
+		if u.strangers == maxStrangeWays {
+			return
+		}
+		u.strangers++
+	}
+	u.onConnect(ps.sock, from) // anybody can send a byte, so punching goes on until the way has proven itself
 }
 
 // updateRemote replaces what is known of the remote. peer is where the relay saw it; verified is the host that proved
@@ -251,6 +255,9 @@ func (u *puncher) startRandom() {
 // won counts a punch that led to a path, lost one that led nowhere. Neither counts one that another path has made
 // needless.
 func (u *puncher) won() {
+	u.connected, u.punching = true, false
+	u.stopTimer()
+	u.endRandom()
 	s := &u.p.stats
 	if !u.counted {
 		u.counted = true

@@ -3,6 +3,7 @@ package peering
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
@@ -23,7 +24,7 @@ func (c *connector) startPunch() {
 	c.box = wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())
 	c.puncher = u
 	u.sample()
-	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.onSocket(s, from, PathPunched) }
+	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.found(way{s, from, PathPunched}) }
 	u.onAbort = func() { c.failPunch(ErrHolepunchAborted) }
 	relay := c.serverRelay()
 	c.note(AttemptEvent{Step: AttemptProbing, Node: relay.RelayAddr})
@@ -52,7 +53,6 @@ type punchAnswer struct {
 func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next func(punchAnswer)) {
 	m.Round = c.round
 	c.round++
-	token := m.Token
 	req := wire.Holepunch{
 		Mode: wire.FromClient, ID: c.payload.Holepunch.ID, Payload: c.box.Seal(m), PeerAddr: relay.PeerAddr,
 	}
@@ -64,39 +64,50 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 			c.reserved = false
 			c.p.randomPunches-- // the puncher takes it anew when it starts
 		}
-		if c.finished || c.puncher.done() {
+		take := func() {
+			if !c.finished && !c.puncher.done() {
+				c.takeAnswer(relay, m, r, err, next)
+			}
+		}
+		if c.race.state == raceRacing && slices.ContainsFunc(c.race.ways, func(w way) bool { return w.path == PathPunched }) {
+			c.pause = c.p.host.AfterFunc(provePatience, take) // the way that is open is about to prove itself
 			return
 		}
-		if err != nil {
-			c.failPunch(err)
-			return
-		}
-		answer, err := c.readAnswer(relay.RelayAddr, r)
-		if err != nil {
-			c.failPunch(err)
-			return
-		}
-		canWait := c.relayPath != nil && m.Punching
-		switch {
-		case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && canWait:
-		case answer.Error == wire.ErrorTryLater:
-			c.failPunch(ErrRemoteBusy)
-			return
-		default:
-			c.failPunch(ErrRemoteAborted)
-			return
-		}
-		var verified netip.Addr
-		if token != nil && answer.RemoteToken != nil && *answer.RemoteToken == *token {
-			verified = relay.PeerAddr.Addr()
-		}
-		c.puncher.updateRemote(answer.HolepunchPayload, answer.peer, verified)
-		c.note(AttemptEvent{
-			Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
-			Ours: kindOf(c.puncher.nat.firewall()), Theirs: kindOf(answer.Firewall),
-		})
-		next(answer)
+		take()
 	})
+}
+
+// takeAnswer goes on with the answer to a hole-punch message.
+func (c *connector) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r rpc.Reply, err error, next func(punchAnswer)) {
+	if err != nil {
+		c.failPunch(err)
+		return
+	}
+	answer, err := c.readAnswer(relay.RelayAddr, r)
+	if err != nil {
+		c.failPunch(err)
+		return
+	}
+	canWait := c.relayPath != nil && m.Punching
+	switch {
+	case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && canWait:
+	case answer.Error == wire.ErrorTryLater:
+		c.failPunch(ErrRemoteBusy)
+		return
+	default:
+		c.failPunch(ErrRemoteAborted)
+		return
+	}
+	var verified netip.Addr
+	if m.Token != nil && answer.RemoteToken != nil && *answer.RemoteToken == *m.Token {
+		verified = relay.PeerAddr.Addr()
+	}
+	c.puncher.updateRemote(answer.HolepunchPayload, answer.peer, verified)
+	c.note(AttemptEvent{
+		Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
+		Ours: kindOf(c.puncher.nat.firewall()), Theirs: kindOf(answer.Firewall),
+	})
+	next(answer)
 }
 
 func (c *connector) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, error) {
@@ -263,7 +274,7 @@ func (c *connector) failPunch(err error) {
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
 	c.puncher.silence()
 	c.puncher.destroy()
-	if c.lanPending {
+	if c.lanPending > 0 {
 		c.lanFailure = err
 		return
 	}

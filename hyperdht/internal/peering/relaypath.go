@@ -32,7 +32,8 @@ type relayPath struct {
 	timer     host.Timer
 
 	paired    bool
-	standing  bool // we have a direct path, the peer may not know it yet
+	remoteID  uint32 // of the relay's leg, once paired
+	standing  bool   // we have a direct path, the peer may not know it yet
 	ended     bool
 	direct    bool // the last packet from elsewhere than the stream's remote did not come over the relay
 	confirmed bool // the stream's change to the direct path is complete
@@ -87,9 +88,12 @@ func (rp *relayPath) receivePair(b []byte) {
 	}
 	// The peer's direct packets may come to the socket on which we talk to the relay.
 	rp.raw.WatchRemote()
+	rp.remoteID = m.ID
 	// The relay's other leg may not know its client yet, and drops what comes before.
 	rp.raw.GuessRTT(2 * rp.conn.raw.Stats().RTT)
-	if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
+	if rp.raw.Connected() { // on a way that the peer has not answered on yet
+		rp.raw.Race(stream.Way{Socket: rp.conn.raw.Socket(), RemoteID: m.ID, Remote: rp.conn.raw.RemoteAddr()})
+	} else if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
 		rp.abort(err)
 		return
 	}

@@ -532,6 +532,7 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 			h.answerAbort(refusal, answer)
 			return
 		case busy: // the relay carries the connection meanwhile, and the caller asks again
+			h.prepunch = h.s.p.host.AfterFunc(busyPatience, h.abort)
 		case !u.punch():
 			h.answerAbort(wire.ErrorAborted, answer)
 			return

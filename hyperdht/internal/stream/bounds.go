@@ -25,6 +25,11 @@ func Bounds() []bound.Bound {
 			Reason: "an initial flight of ten packets with the first one lost; what is dropped is sent again",
 		},
 		{
+			Name: "stream.maxWays", What: "ways on which a stream sends beside its first, until one is proven",
+			Scope: bound.PerConnection, Limit: bound.Count(maxWays), Policy: bound.Ignore,
+			Reason: "a few addresses of a network, a punched path and a relay",
+		},
+		{
 			Name: "stream.maxLingering", What: "closed streams that repeat their last acknowledgement",
 			Scope: bound.InAll, Limit: bound.Count(maxLingering), Policy: bound.DropOldest,
 			Reason: "30 s of 34 closing connections a second",

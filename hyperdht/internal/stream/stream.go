@@ -37,8 +37,12 @@ type Stream struct {
 	onDrain   func()
 	onClose   func(error)
 	endOwed   bool // the end came before its handler
-	onMoved   func()
-	moved     bool
+
+	received host.Instant // when the last packet came
+	via      Way          // on which the last packet came; its id is not known
+	race     []Way        // see Race
+	onMoved  func()
+	moved    bool
 
 	// See Confine.
 	confined bool
@@ -222,6 +226,7 @@ func (s *Stream) now() host.Instant { return s.table.host.Now() }
 
 // receive takes a packet for this stream.
 func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
+	s.via, s.received = Way{Socket: k, Remote: from}, s.now()
 	if k != s.socket || s.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address
 		if s.firewall == nil || !s.firewall(k, from) {
 			s.table.stats.Refused++
@@ -296,7 +301,12 @@ func (s *Stream) finish(err error) {
 // owner is the face of a Stream towards its machine.
 type owner Stream
 
-func (o *owner) Transmit(to netip.AddrPort, b []byte) { o.socket.Send(to, 0, b) }
+func (o *owner) Transmit(to netip.AddrPort, b []byte) {
+	o.socket.Send(to, 0, b)
+	for i := range o.race {
+		(*Stream)(o).copyTo(&o.race[i], b)
+	}
+}
 
 func (o *owner) Data(b []byte) { o.onData(b) }
 

@@ -115,7 +115,7 @@ func (m *Machine) ackPacket(now host.Instant, p *packet, s *ackSample) {
 		s.rtt, s.hasRTT = took, true
 	}
 	if once || took >= m.rtt.smallest {
-		m.rack.acked(p.sent, p.seq, took)
+		m.rack.acked(p.order, took)
 	}
 	if m.fack.Before(p.seq + 1) {
 		m.fack = p.seq + 1

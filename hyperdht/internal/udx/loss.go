@@ -9,16 +9,14 @@ import (
 // rackState follows the most recently sent packet that has arrived: whatever left clearly before it and
 // has not arrived is lost (RFC 8985).
 type rackState struct {
-	sent       host.Instant
-	end        Seq // its number + 1
+	order      uint64 // of that packet's transmission; 0 before there is one
 	rtt        time.Duration
-	valid      bool
 	reordering bool // the path was seen to reorder
 }
 
-func (r *rackState) acked(sent host.Instant, seq Seq, rtt time.Duration) {
-	if !r.valid || sent.After(r.sent) || sent == r.sent && r.end.Before(seq+1) {
-		r.sent, r.end, r.rtt, r.valid = sent, seq+1, rtt, true
+func (r *rackState) acked(order uint64, rtt time.Duration) {
+	if order > r.order {
+		r.order, r.rtt = order, rtt
 	}
 }
 
@@ -34,16 +32,10 @@ func (m *Machine) reorderWindow() time.Duration {
 // detectLosses marks packets lost, or arms the timer that will.
 func (m *Machine) detectLosses(now host.Instant, s *ackSample) {
 	m.timers.reorder = never
-	if !m.rack.valid {
-		return
-	}
 	window := m.reorderWindow()
 	var next *packet
-	for p := m.flight.head; p != nil && !p.sent.After(m.rack.sent); p = next {
+	for p := m.flight.head; p != nil && p.order < m.rack.order; p = next {
 		next = p.next // in the order sent
-		if p.sent == m.rack.sent && !p.seq.Before(m.rack.end) {
-			continue
-		}
 		if deadline := p.sent.Add(m.rack.rtt + window); now.Before(deadline) {
 			m.timers.reorder = deadline
 			break
@@ -127,7 +119,7 @@ func (m *Machine) onTailProbe(now host.Instant) {
 func (m *Machine) onTimeout(now host.Instant) {
 	m.expiries++
 	m.stats.Timeouts++
-	if m.expiries >= maxExpiries {
+	if m.expiries >= maxExpiries && !m.persistent {
 		if m.onlyEndMissing() {
 			m.close(nil)
 		} else {

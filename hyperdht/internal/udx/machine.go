@@ -111,9 +111,11 @@ type Machine struct {
 	// Loss detection (loss.go).
 	rtt           rttEstimator
 	rack          rackState
+	transmissions uint64 // of packets, so far
 	state         recoveryState
 	recoveryPoint Seq
 	expiries      int
+	persistent    bool // does not give up, however many there are
 	probed        bool // a tail-loss probe left since the last RTT sample
 
 	// Delivery rate (ack.go).
@@ -167,7 +169,6 @@ func (m *Machine) Init(owner Owner, cfg Config) {
 		acked: cfg.FirstSeq, sent: cfg.FirstSeq, next: cfg.FirstSeq, fack: cfg.FirstSeq,
 		window: DefaultWindow, wlSeq: cfg.FirstAck, wlAck: cfg.FirstSeq,
 		expected: cfg.FirstAck, buffer: cfg.ReceiveBuffer, reserve: cfg.ReceiveBuffer, advertised: cfg.ReceiveBuffer,
-		rack:   rackState{end: cfg.FirstSeq},
 		maxMTU: cfg.MaxMTU,
 		timers: stoppedTimers(),
 	}
@@ -253,6 +254,69 @@ func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err e
 	}
 	m.changing, m.changeAt = true, m.next
 	return false, nil
+}
+
+// Redirect sends everything to another remote, what was begun before too: the machine was connected on a guess, and the
+// peer answers elsewhere. Whatever was found out about the old path is forgotten. Without a change of address the
+// machine goes on as it was.
+func (m *Machine) Redirect(now host.Instant, r Remote) error {
+	switch {
+	case m.closed:
+		return ErrClosed
+	case m.remote == nil:
+		return ErrNotConnected
+	case m.changing:
+		return ErrChanging
+	case !r.Addr.IsValid() || r.Addr.Port() == 0:
+		return ErrBadRemote
+	case r == *m.remote:
+		return nil
+	}
+	m.remote, m.allowance = &r, nil
+	for s := m.acked; s != m.next; s++ {
+		if p := m.ring.at(s); p != nil {
+			p.remote, p.probe = m.remote, false
+		}
+	}
+	m.mtu.start(m.maxMTU)
+	m.rtt.pathChanged(now)
+	m.bbr.pathChanged(m.mss())
+	m.expiries = 0
+	m.timers.pace = never
+	m.timers.paceNext = now
+	if m.acked != m.sent {
+		m.timers.rto = now.Add(m.rtt.rto)
+	}
+	return nil
+}
+
+// Persist has the machine go on where the retransmission timer would give up. Whoever sets it gives up in time.
+// When it ends, a few more retransmissions are left.
+func (m *Machine) Persist(on bool) {
+	if m.persistent && !on {
+		m.expiries = min(m.expiries, maxExpiries-3)
+	}
+	m.persistent = on
+}
+
+// Spend counts n bytes that leave beside the machine against its allowance, and reports whether they may.
+func (m *Machine) Spend(n int) bool {
+	if !m.allowance.Allows(n) {
+		return false
+	}
+	m.allowance.Send(n)
+	return true
+}
+
+// Repeat hands copies of the oldest packets in flight, most at most, to send, addressed to another stream id than the
+// remote's. A copy is valid until the next.
+func (m *Machine) Repeat(remoteID uint32, most int, send func(b []byte)) {
+	for p := m.flight.head; p != nil && most > 0; p = p.next {
+		h := m.header(p.flags)
+		h.StreamID, h.Seq = remoteID, p.seq
+		send(append(h.Append(m.pool.build()), p.buf[HeaderSize:]...))
+		most--
+	}
 }
 
 // Write queues a copy of b. It reports false when the writer should wait for Drain; b is queued all

@@ -107,7 +107,8 @@ func (m *Machine) send(now host.Instant, p *packet) {
 		}
 		m.firstSentAt, m.deliveredAt = now, now
 	}
-	p.sent = now
+	m.transmissions++
+	p.sent, p.order = now, m.transmissions
 	p.transmits++
 	p.delivered, p.deliveredAt, p.firstSentAt = m.delivered, m.deliveredAt, m.firstSentAt
 	p.appLimited = m.appLimited > 0
@@ -167,6 +168,13 @@ func (m *Machine) writeOut(p *packet) {
 // valid until the next call.
 func (m *Machine) Acknowledgement(remoteID uint32) []byte {
 	h := m.header(0)
+	h.StreamID = remoteID
+	return h.Append(m.pool.build())
+}
+
+// Heartbeat is a packet that the peer answers at once, addressed as Acknowledgement is.
+func (m *Machine) Heartbeat(remoteID uint32) []byte {
+	h := m.header(FlagHeartbeat)
 	h.StreamID = remoteID
 	return h.Append(m.pool.build())
 }

@@ -38,7 +38,8 @@ type packet struct {
 	pad       uint8 // padding of its first transmission
 	transmits uint16
 
-	sent host.Instant
+	sent  host.Instant
+	order uint64 // of the last transmission among all
 	// What the connection had delivered when this packet left: the start of a rate sample.
 	delivered   int64
 	deliveredAt host.Instant
@@ -47,7 +48,7 @@ type packet struct {
 }
 
 // packetMemory is what a packet takes, its buffer included.
-const packetMemory = largeBuffer + 144
+const packetMemory = largeBuffer + 152
 
 const pointerSize = 8
 
