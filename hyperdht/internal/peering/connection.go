@@ -345,8 +345,11 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	})
 	raw.OnClose(func(err error) {
 		if !c.closed {
-			if err == nil && !c.open {
+			switch {
+			case err == nil && !c.open:
 				err = ErrConnectionClosed
+			case err == stream.ErrTimeout:
+				err = ErrPeerSilent
 			}
 			c.close(err)
 		}
