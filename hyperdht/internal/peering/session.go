@@ -211,7 +211,12 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 			sock = h.arrival
 		}
 		p.stats.PunchesOpen++
+		relay, join := h.relayOffer()
+		join.raw = h.raw
 		h.onSocket(sock, h.clientAddr, PathDirect)
+		if h.accepted != nil && !h.direct && relay != (id.PublicKey{}) {
+			h.reserveRelay(h.accepted, relay, join)
+		}
 		return
 	}
 	if h.relayLater = !h.eager && !isOpen && !h.s.cfg.NeverPunch; !h.relayLater {
@@ -319,14 +324,58 @@ func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
 
 // startRelay joins our relay, or the caller's if we have none.
 func (h *session) startRelay() {
-	join := relayPath{raw: h.raw, token: h.relayToken, initiator: true, onPaired: h.relayPaired, onAbort: h.relayAborted}
-	key := h.relayKey
-	if r := h.payload.RelayThrough; r != nil && key == (id.PublicKey{}) {
-		key, join.token, join.initiator = r.Key, r.Token, false
-	}
-	if key != (id.PublicKey{}) {
+	if key, join := h.relayOffer(); key != (id.PublicKey{}) {
+		join.raw, join.onPaired, join.onAbort = h.raw, h.relayPaired, h.relayAborted
 		h.trail.note(AttemptEvent{Step: AttemptRelay, Relay: key})
 		h.relayPath = h.s.p.joinRelay(key, join)
+	}
+}
+
+// relayOffer is the key of the relay, zero for none, and our part in the pairing.
+func (h *session) relayOffer() (relay id.PublicKey, join relayPath) {
+	if r := h.payload.RelayThrough; r != nil && h.relayKey == (id.PublicKey{}) {
+		return r.Key, relayPath{token: r.Token}
+	}
+	return h.relayKey, relayPath{token: h.relayToken, initiator: true}
+}
+
+// reserveRelay joins the relay, too, if a caller that holds itself for open has not answered soon. It may be open for
+// others only.
+func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath) {
+	raw := join.raw
+	join.onPaired = func() { h.trail.note(AttemptEvent{Step: AttemptRelayPaired}) }
+	join.onAbort = func(err error) {
+		h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+		h.relayPath = nil
+		if c.path == PathRelayed {
+			c.close(err)
+		}
+	}
+	timer := h.s.p.host.AfterFunc(relayReserve, func() {
+		raw.WatchRemote()
+		h.trail.note(AttemptEvent{Step: AttemptRelay, Relay: relay})
+		h.relayPath = h.s.p.joinRelay(relay, join)
+	})
+	c.cancel = func() {
+		timer.Stop()
+		if h.relayPath != nil {
+			h.relayPath.close()
+		}
+	}
+	c.onProof = func() {
+		timer.Stop()
+		rp, via := h.relayPath, raw.Via()
+		switch {
+		case rp == nil:
+			c.cancel = nil
+		case rp.paired && rp.carries(via.Socket, via.Remote):
+			if raw.Settle(stream.Way{Socket: via.Socket, RemoteID: rp.remoteID, Remote: via.Remote}) == nil {
+				c.moved(via.Socket, PathRelayed)
+			}
+		default:
+			_ = raw.Settle(stream.Way{Socket: raw.Socket(), Remote: raw.RemoteAddr()}) // on which it is; no error
+			rp.standBy(c)
+		}
 	}
 }
 

@@ -1,0 +1,94 @@
+package peering_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht"
+)
+
+// carried puts two hosts into homes of their own behind one carrier. Each has its addresses of the own network.
+func carried(carrier simnet.NAT, dialler, answerer []netip.Addr) (place, place) {
+	var outer *simnet.Router
+	home := func(name, outside string, inside []netip.Addr) place {
+		return place{host: func(l *lab) (*simnet.Host, *simnet.Router) {
+			if outer == nil {
+				outer = l.net.AddRouter("carrier", carrier, netip.MustParseAddr("100.128.2.99"))
+			}
+			return outer.LAN().AddRouter(name+"'s home", simnet.PortRestricted(), netip.MustParseAddr(outside)).AddHost(name, inside...), nil
+		}}
+	}
+	return home("dialler", "100.64.0.2", dialler), home("answerer", "100.64.0.3", answerer)
+}
+
+func addrs(text ...string) (all []netip.Addr) {
+	for _, a := range text {
+		all = append(all, netip.MustParseAddr(a))
+	}
+	return all
+}
+
+// Private addresses of a peer may be ours, too, or a neighbour's: that of a container bridge is the same on every host.
+// They must not keep two hosts apart that would meet without them.
+func TestPrivateAddressesKeepNobodyApart(t *testing.T) {
+	hairpin, closed := simnet.PortRestricted(), simnet.PortRestricted()
+	hairpin.Hairpin = true
+	for _, test := range []struct {
+		name              string
+		carrier           simnet.NAT
+		dialler, answerer []netip.Addr
+		want              hyperdht.Path
+	}{
+		{"neither has a bridge", hairpin, addrs("192.168.1.11"), addrs("192.168.2.10"), hyperdht.PathPunched},
+		{"both have a bridge", hairpin, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.1"), hyperdht.PathPunched},
+		{"the bridge comes first", hairpin, addrs("172.17.0.1", "192.168.1.11"), addrs("172.17.0.1", "192.168.2.10"), hyperdht.PathPunched},
+		{"the same address", hairpin, addrs("192.168.1.10"), addrs("192.168.1.10"), hyperdht.PathPunched},
+		{"both have a bridge, and a relay", closed, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.1"), hyperdht.PathRelayed},
+		{"the same address, and a relay", closed, addrs("192.168.1.10"), addrs("192.168.1.10"), hyperdht.PathRelayed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dialler, answerer := carried(test.carrier, test.dialler, test.answerer)
+			l := newLab(t, 4, dialler, answerer)
+			var server hyperdht.ListenOptions
+			if test.want == hyperdht.PathRelayed {
+				l.relay(hyperdht.RelayConfig{})
+				server.RelayThrough = throughRelay
+			}
+			l.listen(server)
+			c, echoed := l.dial(hyperdht.ConnectOptions{}), false
+			l.dialler.host.Do(func() { c.OnMessage(func([]byte) { echoed = true }) })
+			if !l.net.RunUntil(func() bool { return echoed }, 3*time.Second) || c.Path() != test.want {
+				t.Errorf("echoed %v over %v, want %v", echoed, c.Path(), test.want)
+			}
+		})
+	}
+}
+
+// A server that holds itself for open may not be so for everybody. A relay carries those whom it cannot be reached by.
+func TestRelayCarriesWhatAnOpenServerCannot(t *testing.T) {
+	for _, test := range []struct {
+		name              string
+		dialler, answerer place
+	}{
+		{"the server is open for others only", cone(), open()},
+		{"the client is open for others only", open(), cone()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t, 4, test.dialler, test.answerer)
+			l.relay(hyperdht.RelayConfig{})
+			l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+			l.apart()
+			c, echoed := l.dial(hyperdht.ConnectOptions{}), false
+			l.dialler.host.Do(func() { c.OnMessage(func([]byte) { echoed = true }) })
+			if !l.net.RunUntil(func() bool { return echoed }, 4*time.Second) || c.Path() != hyperdht.PathRelayed {
+				t.Errorf("echoed %v over %v", echoed, c.Path())
+			}
+			l.run(5 * time.Minute)
+			if c.Closed() {
+				t.Error("closed")
+			}
+		})
+	}
+}
