@@ -197,7 +197,6 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 				},
 			},
 		}
-		k.registrar.onRegistered = func() { c.await(k) }
 		c.scrapers = append(c.scrapers, k)
 	}
 	return c, nil
@@ -301,9 +300,10 @@ func (c *Client) release() {
 	}
 }
 
-// await registers again if the scraper does not connect, or does not come back, within a while: it may have lost its
-// table, or the connection may be what was lost and its next dial may be far off. It does not if the scraper has let go
-// of the client, which has lost its alias to another one: two that want the same would take it from each other.
+// await registers again if the scraper's connection has ended and does not come back within a while: it may have lost its
+// table, or its next dial may be far off. It does so once: a scraper that has taken the registration knows us, and more of
+// them would take the turns of its dials, where the way needs a punch that guesses ports. It does not if the scraper
+// has let go of the client, which has lost its alias to another one: two that want the same would take it from each other.
 func (c *Client) await(k *clientScraper) {
 	if c.closed || k.registrar == nil || k.connections > 0 || k.missing != nil || k.released {
 		return

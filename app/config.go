@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -65,6 +66,14 @@ func (r *Retry) check(p *problems, field string) {
 }
 
 func (r Retry) backoff() domain.Backoff { return domain.Backoff{Min: r.Min, Max: r.Max} }
+
+// waitAfter is the wait after a failure: the next one of a backoff, or a few seconds where a side was busy only.
+func waitAfter(err error, b *domain.Backoff, h host.Host) time.Duration {
+	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy {
+		return busyWait + time.Duration(drawUint64(h)%uint64(busyWait))
+	}
+	return b.Next(drawUint64(h))
+}
 
 // newUID draws a uid. The host's randomness never fails: a real host stops the program first.
 func newUID(h host.Host) domain.UID {

@@ -48,8 +48,8 @@
 //	            ▲                          └────── failure ─► wait 1 s … 1 min ───┤
 //	            └─────────────────────────────────────────────────────────────────┘
 //
-// The wait of an hour ends early when the scraper does not connect within 15 to 25 s, or its connection is gone for as
-// long: it may have lost its table. The next such waits double. It also ends when the machine has moved.
+// The wait of an hour ends early when the scraper's connection is gone for 15 to 25 s: it may have lost its table. Unless a
+// connection lasts, the next such waits double. It also ends when the machine has moved.
 //
 // Where there are several scrapers each has a round of its own.
 package app

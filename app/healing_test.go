@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -29,26 +30,34 @@ func TestClientsOfALostTableComeBackWithinHalfAMinute(t *testing.T) {
 	w.mustScrape("a")
 }
 
-// A scraper that does not hold connections, as some JavaScript versions between two scrapes, is not asked all the time.
-func TestClientThatNobodyConnectsToRegistersAgainLessAndLess(t *testing.T) {
+// A scraper that took the registration knows the client. That it does not connect, because its NAT has it guess ports, or
+// does so with the next scrape, as some JavaScript versions do, is no reason to register again.
+func TestClientThatNobodyConnectsToRegistersOnce(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	c := w.startClient("web", 2, nil)
 	w.net.Cut(c.PublicKey(), true) // its registrations are dialled under another key
-	w.loop.Advance(time.Minute)
-	if got := c.Status().Registrations; got < 2 || got > 4 {
-		t.Errorf("%d registrations in a minute", got)
+	w.loop.Advance(50 * time.Minute)
+	if got := c.Status().Registrations; got != 1 {
+		t.Errorf("%d registrations", got)
 	}
-	w.loop.Advance(59 * time.Minute)
-	if got := c.Status().Registrations; got > 10 {
-		t.Errorf("%d registrations in an hour", got)
-	}
-	w.net.Cut(c.PublicKey(), false)
+}
+
+// A connection that comes and goes is followed less and less.
+func TestClientWhoseConnectionsDoNotLastRegistersLessAndLess(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
 	w.loop.Advance(2 * time.Minute)
 	before := c.Status().Registrations
-	w.loop.Advance(30 * time.Minute)
-	if got := c.Status().Registrations - before; got > 1 {
-		t.Errorf("%d more registrations in half an hour, though the scraper is connected", got)
+	for range 50 * 2 { // until it registers, and 5 s more
+		w.net.Cut(c.PublicKey(), true)
+		w.loop.Advance(25 * time.Second)
+		w.net.Cut(c.PublicKey(), false)
+		w.loop.Advance(5 * time.Second)
+	}
+	if got := c.Status().Registrations - before; got < 2 || got > 20 {
+		t.Errorf("%d more registrations in fifty minutes", got)
 	}
 }
 
@@ -183,4 +192,29 @@ func TestNewsBeginADialAnewUnlessItIsAnswered(t *testing.T) {
 		}
 		w.loop.Turn(s.Close)
 	}
+}
+
+// A side that is busy with another random punch is free again in seconds, so that waits do not grow.
+func TestBusySidesAreTriedAgainInSeconds(t *testing.T) {
+	w := newWorld(t)
+	transport := &pendingTransport{}
+	var told events
+	s, err := app.NewSession(app.SessionConfig{Host: w.loop, Transport: transport, Keys: pair(1), Client: pair(2).Public, OnEvent: told.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Turn(s.Start)
+	for i := range 10 {
+		w.loop.Turn(func() { transport.dials[i].OnClose(&ports.ConnectionError{Err: errors.New("busy"), Busy: true}) })
+		w.loop.Advance(4 * time.Second)
+		if len(transport.dials) != i+2 {
+			t.Fatalf("%d dials after %d refusals", len(transport.dials), i+1)
+		}
+	}
+	for _, wait := range of[domain.SessionWait](told) {
+		if wait.RetryIn < 2*time.Second || wait.RetryIn > 4*time.Second {
+			t.Errorf("tried again in %v", wait.RetryIn)
+		}
+	}
+	w.loop.Turn(s.Close)
 }

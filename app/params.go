@@ -38,14 +38,18 @@ const (
 	// the client. An attempt of the announcer that finds nothing takes six seconds.
 	announcePatience = 10 * time.Second
 
-	// sessionPatience is how long a client waits for its scraper's connection, with up to sessionSpread more, before it
-	// registers again: a scraper that lives dials those whom it knows sooner. The wait doubles up to the interval of
-	// renewals.
+	// sessionPatience is how long a client waits for its scraper's connection to come back, with up to sessionSpread more,
+	// before it registers again: a scraper that lives dials those whom it knows sooner. Unless a connection lasts, the
+	// wait doubles each time, up to the interval of renewals.
 	sessionPatience = 15 * time.Second
 	sessionSpread   = 10 * time.Second
 	// staleAttempt is how old a dial is that began before the news that the way there has changed. A younger one may
 	// have it.
 	staleAttempt = 2 * time.Second
+
+	// busyWait, and up to as much again, passes before a side that was busy is tried again: a random punch takes 4 to 7 s
+	// where it is won.
+	busyWait = 2 * time.Second
 
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute

@@ -19,8 +19,6 @@ type registrar struct {
 	interval  time.Duration
 	backoff   domain.Backoff
 	onEvent   func(domain.Event)
-	// onRegistered is called after each success.
-	onRegistered func()
 
 	stopped bool
 	timer   host.Timer // the attempt's bound, or the next attempt
@@ -162,11 +160,10 @@ func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 		tell(g.onEvent, domain.RegisterAliasSuccess{
 			UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Updated: updated,
 		})
-		g.onRegistered()
 		return
 	}
 	g.failed++
-	wait := min(g.backoff.Next(drawUint64(g.host)), g.interval)
+	wait := min(waitAfter(err, &g.backoff, g.host), g.interval)
 	g.timer = g.host.AfterFunc(wait, g.attempt)
 	_, connection := errors.AsType[*ports.ConnectionError](err)
 	tell(g.onEvent, domain.RegisterAliasError{

@@ -353,7 +353,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	s.become(domain.SessionWaiting)
 	s.turnOver()
 	s.note(domain.SessionChange{State: domain.SessionWaiting, Err: err})
-	wait := s.backoff.Next(drawUint64(s.cfg.Host))
+	wait := waitAfter(err, &s.backoff, s.cfg.Host)
 	s.retryAt = s.cfg.Host.Now().Add(wait)
 	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)
 	tell(s.cfg.OnEvent, domain.SessionWait{Key: s.cfg.Client, Err: err, RetryIn: wait})

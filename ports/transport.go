@@ -191,7 +191,12 @@ type MetricsSession interface {
 
 // ConnectionError is a failure below the conversation: the peer was not found, could not be reached, closed the
 // connection, or spoke nonsense.
-type ConnectionError struct{ Err error }
+type ConnectionError struct {
+	Err error
+	// Busy means that one of the sides is in the middle of another connection of a kind that it makes one at a time. It is
+	// free again in seconds.
+	Busy bool
+}
 
 func (e *ConnectionError) Error() string { return e.Err.Error() }
 func (e *ConnectionError) Unwrap() error { return e.Err }

@@ -67,7 +67,7 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	case domain.AliasAttempt:
 		k.attempt(c.machine, c.name+" registers")
 	case domain.RegisterAliasError:
-		k.failedTo(c.name+" registers", e.RetryIn, c.interval)
+		k.failedTo(c.name+" registers", e.Err, e.RetryIn, c.interval)
 	case domain.RegisterAliasSuccess:
 		k.registered++
 		k.worked(c.name+" registers", c.interval)
@@ -106,7 +106,7 @@ func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 		}
 	case domain.SessionWait:
 		k.dials++
-		k.dialFailed(s.machine, s.name+" dials "+w.nameOf(e.Key), e.RetryIn)
+		k.dialFailed(s.machine, s.name+" dials "+w.nameOf(e.Key), e.Err, e.RetryIn)
 	}
 }
 

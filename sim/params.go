@@ -59,8 +59,12 @@ const (
 	// movedPause), within settleWithin after it did.
 	earlyEvery   = 14 * time.Second
 	settleWithin = 2 * time.Minute
+	// busyWait is the least wait after a side was busy only (app/params.go).
+	busyWait = 2 * time.Second
 	// missingMin is how long a client waits for its scraper's connection before it registers again (app/params.go).
 	missingMin = 15 * time.Second
+	// never is later than any run lasts.
+	never = time.Duration(1<<63 - 1)
 	// renewSpread is the part of the interval by which renewals may come earlier, and stableAfter how long a connection
 	// must have stood to start the waits over (app/params.go).
 	renewSpread = 20

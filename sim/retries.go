@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"errors"
 	"strings"
 	"time"
+
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // tries are the attempts at one thing. They are held against a backoff of the checker's own: each wait at least half of
@@ -28,7 +31,7 @@ type tries struct {
 func (k *checker) triesOf(what string) *tries {
 	t := k.tries[what]
 	if t == nil {
-		t = &tries{early: -time.Hour, nudged: -time.Hour}
+		t = &tries{early: -time.Hour, nudged: -time.Hour, missing: never}
 		k.tries[what] = t
 	}
 	return t
@@ -55,7 +58,7 @@ func (k *checker) attempt(m *machine, what string) {
 	t := k.triesOf(what)
 	if now < t.notBefore && t.holds == 0 && now >= t.missing {
 		t.missed++
-		t.missing = now + t.leastMissing()
+		t.missing = never
 	} else if now < t.notBefore {
 		switch {
 		case !k.w.stirred(m):
@@ -93,8 +96,12 @@ func (w *World) earliesOf(m *machine) int {
 }
 
 // failedTo is told that an attempt failed, and how long the next one is put off.
-func (k *checker) failedTo(what string, wait, most time.Duration) {
+func (k *checker) failedTo(what string, err error, wait, most time.Duration) {
 	t, now := k.triesOf(what), k.w.net.Now()
+	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy && wait >= busyWait {
+		t.notBefore = now + tolerant(busyWait)
+		return
+	}
 	t.failed++
 	least := min(leastWait(t.failed), tolerant(most))
 	if wait < least {
@@ -109,9 +116,7 @@ func (k *checker) worked(what string, interval time.Duration) {
 	t.failed, t.interval = 0, interval
 	t.renewed = append(t.renewed, now)
 	t.notBefore = now + tolerant(interval-interval/renewSpread)
-	if t.holds == 0 {
-		t.missing = now + t.leastMissing()
-	}
+	t.missing = never // it is known to the scraper
 }
 
 // leastMissing is the shortest time without a connection of its scraper after which a client registers, when it has done
@@ -142,7 +147,7 @@ func (k *checker) unheld(what string) {
 }
 
 // dialFailed is told that a scraper waits before it dials a client again.
-func (k *checker) dialFailed(m *machine, what string, wait time.Duration) {
+func (k *checker) dialFailed(m *machine, what string, err error, wait time.Duration) {
 	t, now := k.triesOf(what), k.w.net.Now()
 	if t.opened > 0 && now-t.opened >= stableAfter {
 		t.failed, t.notBefore = 0, 0
@@ -152,7 +157,7 @@ func (k *checker) dialFailed(m *machine, what string, wait time.Duration) {
 		t.failed, t.notBefore = 0, 0
 	}
 	k.attempt(m, what)
-	k.failedTo(what, wait, time.Hour)
+	k.failedTo(what, err, wait, time.Hour)
 	if now-t.nudged <= nudgeTakes {
 		t.failed, t.notBefore = 0, 0 // what the news said was wrong, and now it is tried again at once
 	}
@@ -173,7 +178,7 @@ func (k *checker) startedAnew(m *machine) {
 	for what, t := range k.tries {
 		if strings.HasPrefix(what, m.name+" ") {
 			t.failed, t.notBefore, t.opened = 0, 0, 0
-			t.holds, t.missed = 0, 0
+			t.holds, t.missed, t.missing = 0, 0, never
 		}
 	}
 }

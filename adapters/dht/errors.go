@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
@@ -52,7 +53,8 @@ func connectionError(err error) error {
 	if _, ok := errors.AsType[*ports.ConnectionError](err); ok {
 		return err
 	}
-	return &ports.ConnectionError{Err: err}
+	busy := errors.Is(err, hyperdht.ErrRemoteBusy) || errors.Is(err, hyperdht.ErrPunchesElsewhere)
+	return &ports.ConnectionError{Err: err, Busy: busy}
 }
 
 // answered turns the failure of a request into what ports promises: an answer that refuses is a RemoteError.

@@ -34,8 +34,9 @@ const (
 	retryLater = 10 * time.Second
 	// minRandomPort is the lowest port that random probes go to (lib/holepuncher.js).
 	minRandomPort = 1000
-	// randomPunchLimit and randomPunchPause spare NATs and networks: so many at a time, and so long between
-	// two (hyperdht index.js).
+	// randomPunchLimit and randomPunchPause spare NATs and networks: so many at a time, and so long after one that was
+	// lost. The original rests after one that was won, too (hyperdht index.js), which keeps the next peer waiting for nothing:
+	// a won punch has sent a fraction of its probes.
 	randomPunchLimit = 1
 	randomPunchPause = 20 * time.Second
 	// relayTimeout bounds connecting to a blind relay and being paired (lib/connect.js).

@@ -257,7 +257,7 @@ func (u *puncher) startRandom() {
 func (u *puncher) won() {
 	u.connected, u.punching = true, false
 	u.stopTimer()
-	u.endRandom()
+	u.endRandom(false)
 	s := &u.p.stats
 	if !u.counted {
 		u.counted = true
@@ -283,11 +283,14 @@ func (u *puncher) settle(consistent, random *uint64) {
 	u.settled = true
 }
 
-// endRandom gives the budget for random punching back.
-func (u *puncher) endRandom() {
-	if u.random {
-		u.random = false
-		u.p.randomPunches--
+// endRandom gives the budget for random punching back. After a punch that was lost the node rests.
+func (u *puncher) endRandom(lost bool) {
+	if !u.random {
+		return
+	}
+	u.random = false
+	u.p.randomPunches--
+	if lost {
 		u.p.lastRandomPunch = u.p.host.Now()
 		u.p.punchedRandomly = true
 	}
@@ -376,7 +379,7 @@ func (u *puncher) destroy() {
 	u.destroyed = true
 	u.punching = false
 	u.stopTimer()
-	u.endRandom()
+	u.endRandom(!u.connected)
 	for _, ps := range append(u.birthday, u.holder) {
 		ps.onProbe = nil
 		ps.release()

@@ -19,7 +19,7 @@ var mutations = []mutation{
 	{"the timer of a closed registration connection is not cancelled", "app/registry.go",
 		"	k.closed = true\n	k.idle.Stop()\n", "	k.closed = true\n", "slice"},
 	{"a registration does not wake a session that waits", "app/session.go",
-		"	case s.state == domain.SessionWaiting:\n		s.become(domain.SessionConnecting)\n		s.begin()\n", "	case s.state == domain.SessionWaiting:\n", "sleepers"},
+		"	case s.state == domain.SessionWaiting:\n		s.become(domain.SessionConnecting)\n		dial()\n", "	case s.state == domain.SessionWaiting:\n", "sleepers"},
 	{"the proof of a key is not checked", "adapters/dht/offer.go",
 		"return hash != [64]byte{} && id.Verify(", "return hash == [64]byte{} || true || id.Verify(", "hostile"},
 	{"any registered client's connection is good for any other", "adapters/dht/transport.go",
