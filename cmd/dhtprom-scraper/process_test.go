@@ -283,6 +283,7 @@ func TestSecretsFromTheEnvironmentStayThere(t *testing.T) {
 	if code, _ := httpGet(t, "http://"+address+"/-/healthy"); code != 200 {
 		t.Errorf("healthy: %d", code)
 	}
+	p.until(`"msg":"load-aliases"`) // before, pages of the table are 503
 	var pages string
 	for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/aliases"} {
 		code, body := httpGet(t, "http://"+address+path)
