@@ -121,7 +121,7 @@ var noBounds = map[string]string{
 	"noise.MaxMessage":        "fixed by the protocol; a handshake comes in one datagram",
 	"peering.maxReopens":      "our own sockets",
 	"peering.maxYoung":        "how often the announcer repeats itself",
-	"peering.maxKnocks":       "a pace of our own",
+	"peering.maxValidations":  "a pace of our own",
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
 	"source.maxCredential":    "a file of the operator",
 	"source.maxHeader":        "answers of the operator's own exporter",

@@ -57,30 +57,30 @@ type connector struct {
 	attempts   int
 
 	// after a handshake
-	shaken     bool
-	result     noise.Result
-	payload    wire.NoisePayload
-	relay      netip.AddrPort
-	serverAddr netip.AddrPort
-	clientAddr netip.AddrPort
-	early      *earlySocket // a stream packet that came before the handshake's answer
-	relayPath  *relayPath
-	relayToken [32]byte
-	relayKey   id.PublicKey // our choice; zero for none
-	failure    error        // why no more ways are looked for, while those that were found may still do it
-	race       race
-	reserve    host.Timer // until the relay is joined because no direct way has been proven
-	doors      []way      // direct ways of a relayed connection at which we knock
-	knocking   host.Timer
-	knocks     int // since the last of them was found
-	box        *wire.PunchBox
-	puncher    *puncher
-	round      uint64
-	reserved   bool  // holds the node's budget for random punching while the server is asked
-	lanPending int   // pings under way
-	lanFailure error // why punching failed while they were
-	passive    host.Timer
-	pause      host.Timer
+	shaken      bool
+	result      noise.Result
+	payload     wire.NoisePayload
+	relay       netip.AddrPort
+	serverAddr  netip.AddrPort
+	clientAddr  netip.AddrPort
+	early       *earlySocket // a stream packet that came before the handshake's answer
+	relayPath   *relayPath
+	relayToken  [32]byte
+	relayKey    id.PublicKey // our choice; zero for none
+	failure     error        // why no more ways are looked for, while those that were found may still do it
+	race        race
+	reserve     host.Timer // until the relay is joined because no direct way has been proven
+	unproven    []way      // direct ways of a relayed connection that are being validated
+	validating  host.Timer
+	validations int // since the last of them was found
+	box         *wire.PunchBox
+	puncher     *puncher
+	round       uint64
+	reserved    bool  // holds the node's budget for random punching while the server is asked
+	lanPending  int   // pings under way
+	lanFailure  error // why punching failed while they were
+	passive     host.Timer
+	pause       host.Timer
 
 	finished bool
 }
@@ -434,9 +434,9 @@ func (c *connector) publicAddr() netip.AddrPort {
 	return c.serverAddr
 }
 
-// tryLAN pings local addresses of the server when we share a public one. That somebody answers there proves nothing, so
-// what comes of it is one way among others, and a network that blocks it costs nothing. Our own addresses are left out:
-// container bridges have the same one on every host.
+// tryLAN pings private addresses of the server if both sides have the same public address. An answer may come from another
+// host with that address, so that it adds a way and ends nothing. Addresses of this host are skipped: container bridges
+// have the same address on every host.
 func (c *connector) tryLAN(relayed, punchable bool) bool {
 	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
 		return false
@@ -484,7 +484,7 @@ func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 	})
 }
 
-// relayLater joins the relay unless a direct way is proven soon. The server waits for us there.
+// relayLater joins the relay after relayReserve, unless a direct way is validated before.
 func (c *connector) relayLater() {
 	if c.relayKey != (id.PublicKey{}) || c.payload.RelayThrough != nil {
 		c.reserve = c.p.host.AfterFunc(relayReserve, func() {
@@ -508,7 +508,7 @@ func (c *connector) startRelay() {
 	}
 }
 
-// relayPaired starts the connection, or finds it on other ways already, which the relay has joined.
+// relayPaired starts the connection over the relay, unless it has started on a direct way: then the relay joins the race.
 func (c *connector) relayPaired() {
 	c.note(AttemptEvent{Step: AttemptRelayPaired})
 	if c.race.state == raceWaiting {
@@ -550,7 +550,7 @@ func (c *connector) pathOf(sock host.Socket, from netip.AddrPort) Path {
 	return PathDirect
 }
 
-// found takes note of a direct way, which nothing has proven.
+// found adds a direct way that is not validated yet.
 func (c *connector) found(w way) {
 	if c.raw == nil || c.finished {
 		return
@@ -564,29 +564,29 @@ func (c *connector) found(w way) {
 	case raceRacing:
 		c.race.join(w)
 	case raceOver: // over the relay
-		if !slices.Contains(c.doors, w) {
-			c.doors, c.knocks = append(c.doors, w), 0
-			c.knock()
+		if !slices.Contains(c.unproven, w) {
+			c.unproven, c.validations = append(c.unproven, w), 0
+			c.validate()
 		}
 		return
 	}
 	c.race.search(c.searching())
 }
 
-// knock asks for a sign of life on the direct ways of a relayed connection. It moves when one comes.
-func (c *connector) knock() {
-	if c.knocking != nil {
-		c.knocking.Stop()
+// validate sends heartbeats on the direct ways of a relayed connection. The connection moves when a packet comes back.
+func (c *connector) validate() {
+	if c.validating != nil {
+		c.validating.Stop()
 	}
-	for _, w := range c.doors {
-		c.raw.Knock(stream.Way{Socket: w.sock, RemoteID: c.payload.UDX.ID, Remote: w.to})
+	for _, w := range c.unproven {
+		c.raw.SendHeartbeat(stream.Way{Socket: w.sock, RemoteID: c.payload.UDX.ID, Remote: w.to})
 	}
-	if c.knocks++; c.knocks < maxKnocks {
-		c.knocking = c.p.host.AfterFunc(knockInterval, c.knock)
+	if c.validations++; c.validations < maxValidations {
+		c.validating = c.p.host.AfterFunc(validateInterval, c.validate)
 	}
 }
 
-// proven takes the way on which the first packet came that decrypts.
+// proven selects the way on which the first packet arrived that decrypts.
 func (c *connector) proven() {
 	via := c.raw.Via()
 	if rp := c.relayPath; rp != nil && rp.paired && rp.carries(via.Socket, via.Remote) {
@@ -622,7 +622,7 @@ func (c *connector) proven() {
 	c.stop()
 }
 
-// upgrade moves a relayed connection to a direct way on which a packet came.
+// upgrade moves a relayed connection to a direct way on which a packet arrived.
 func (c *connector) upgrade(w way) {
 	if c.raw == nil || c.finished || c.relayPath == nil {
 		return
@@ -635,7 +635,7 @@ func (c *connector) upgrade(w way) {
 	c.stopSearch()
 }
 
-// fail gives up looking for ways, and the connection unless one that was found, or a relay, may still carry it.
+// fail ends the search for ways. It closes the connection unless a way that was found, or a relay, may still carry it.
 func (c *connector) fail(err error) {
 	switch {
 	case c.finished:
@@ -670,7 +670,7 @@ func (c *connector) stopSearch() {
 		c.puncher.silence()
 		c.puncher.destroy()
 	}
-	for _, t := range []host.Timer{c.passive, c.pause, c.reserve, c.knocking} {
+	for _, t := range []host.Timer{c.passive, c.pause, c.reserve, c.validating} {
 		if t != nil {
 			t.Stop()
 		}

@@ -24,7 +24,7 @@
 //	   │                               │ 4 tries, 4 s           │ open · LAN · punch · relay
 //	   └──────── nothing left ─────────┴──── all failed ────────┴──▶ failed(err)
 //
-// A relayed connection knocks at direct ways that show up later, and moves when the peer answers there.
+// A relayed connection sends heartbeats on direct ways that are found later, and moves to the first that is answered.
 //
 // # Callers
 //

@@ -128,13 +128,14 @@ const (
 	// relayStandBy is how long a relay is kept after a direct path was found before it: for as long as the peer may
 	// retransmit what it has sent over the relay.
 	relayStandBy = 20 * time.Second
-	// relayReserve is how long a direct way to an open peer has before the relay is joined, too: most answer in a few round
-	// trips.
+	// relayReserve is the delay before the relay is joined beside a direct way to an open peer: most answer within a few
+	// round trips.
 	relayReserve = 500 * time.Millisecond
-	// knockInterval and maxKnocks pace the search for a direct way of a relayed connection.
-	knockInterval = 500 * time.Millisecond
-	maxKnocks     = 6
-	// provePatience is how long punching rests when a way is open, which most prove in one round trip.
+	// validateInterval and maxValidations pace the heartbeats that validate direct ways of a relayed connection.
+	validateInterval = 500 * time.Millisecond
+	maxValidations   = 6
+	// provePatience is the delay of the next punch round after a probe has arrived: most ways are validated within a round
+	// trip.
 	provePatience = 500 * time.Millisecond
 	// maxStrangeWays bounds the ways to hosts that a punching peer has not named: it may have moved, or may come through
 	// another address of its carrier.

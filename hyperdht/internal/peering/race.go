@@ -9,15 +9,15 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// race chooses among the ways on which the other side of a handshake may be reached. What shows a way up proves nothing:
-// somebody else may answer at the peer's private address, and an open peer may not be open for us. So what the
-// connection sends first goes out on all ways, and the one on which something comes back that decrypts wins.
+// race selects one of the ways to the peer of a handshake. A sign of life does not validate a way: another host may answer
+// at the peer's private address, and an open peer may be unreachable from here. The first packets of the connection are
+// sent on all ways, and the way on which the first packet arrives that decrypts is selected.
 //
-//	waiting ──a way──▶ racing ──decrypts──▶ over
-//	                     └── no other way is looked for, none answers: the stream gives up after 13 s
+//	waiting ──begin──▶ racing ──win──▶ over
+//	                     └── search over, no answer: the stream fails after its last retransmission
 //
-// One side decides: that which sends on several ways. The other one answers where the first packet came from. That is
-// all that the JavaScript does, and enough for it.
+// Only the side that sends on several ways decides. The other side answers on the way on which the first packet arrived,
+// as the JavaScript does.
 type race struct {
 	p        *Peering
 	conn     *Connection
@@ -35,7 +35,7 @@ const (
 	raceOver
 )
 
-// way is one of the ways: a direct one, or the one over the blind relay.
+// way is a socket here and an address of the peer, or of the blind relay.
 type way struct {
 	sock host.Socket
 	to   netip.AddrPort
@@ -54,7 +54,7 @@ func (r *race) begin(w way, keys noise.Result) error {
 	return nil
 }
 
-// join sends on a way, too.
+// join adds a way.
 func (r *race) join(w way) {
 	if r.state != raceRacing || slices.Contains(r.ways, w) {
 		return
@@ -64,7 +64,7 @@ func (r *race) join(w way) {
 	r.raw.Race(stream.Way{Socket: w.sock, RemoteID: r.remoteID, Remote: w.to})
 }
 
-// leave goes on with the direct ways after the relay has left. It reports whether there are any.
+// leave removes the relay from the race. It reports whether direct ways remain.
 func (r *race) leave() bool {
 	if r.state != raceRacing || len(r.ways) == 0 {
 		return false
@@ -79,14 +79,14 @@ func (r *race) leave() bool {
 	return true
 }
 
-// search says whether other ways are looked for. While they are, the stream does not give up.
+// search disables the retransmission limit of the stream while the search for more ways goes on.
 func (r *race) search(on bool) {
 	if r.state == raceRacing {
 		r.raw.Persist(on)
 	}
 }
 
-// win ends the race: the last packet, which came on one of the direct ways, has decrypted.
+// win ends the race with the direct way of the last packet, which has decrypted.
 func (r *race) win(pathOf func(sock host.Socket, from netip.AddrPort) Path) way {
 	via := r.raw.Via()
 	won := way{sock: via.Socket, to: via.Remote}
@@ -99,7 +99,7 @@ func (r *race) win(pathOf func(sock host.Socket, from netip.AddrPort) Path) way 
 	return won
 }
 
-// end has the connection send on one way only.
+// end ends the race with way w, whose stream id at the other end is remoteID.
 func (r *race) end(w way, remoteID uint32) {
 	r.state = raceOver
 	r.raw.Persist(false)

@@ -22,9 +22,8 @@ const maxWays = 6
 // firstFlight is how many packets in flight a way that joins a race gets at once: a header, and a few messages.
 const firstFlight = 4
 
-// Race sends what leaves on another way too, beginning with what is in flight, until Settle. The stream must be
-// connected. A way that is known already, and one beyond maxWays, changes nothing. What a peer that has not proven its
-// address may be sent bounds the copies as well.
+// Race duplicates outgoing packets on another way, packets in flight first, until Settle. The stream must be connected.
+// Race ignores duplicates of a way and ways beyond maxWays. Copies count against the allowance of Limit.
 func (s *Stream) Race(w Way) {
 	if s.closed || !s.Connected() || len(s.race) == maxWays || s.leads(w) {
 		return
@@ -33,7 +32,7 @@ func (s *Stream) Race(w Way) {
 	s.machine.Repeat(w.RemoteID, firstFlight, func(b []byte) { s.copyTo(&w, b) })
 }
 
-// leads reports whether the stream sends on a way.
+// leads reports whether the stream sends on way w.
 func (s *Stream) leads(w Way) bool {
 	if s.socket == w.Socket && s.RemoteAddr() == w.Remote {
 		return true
@@ -57,7 +56,7 @@ func (s *Stream) copyTo(w *Way, b []byte) {
 	udx.PutStreamID(b, own)
 }
 
-// Settle ends a race: everything goes on the way that won it, what is in flight too.
+// Settle ends a race and moves the stream, packets in flight included, to way w.
 func (s *Stream) Settle(w Way) error {
 	s.race = nil
 	if s.leads(w) {
@@ -72,21 +71,20 @@ func (s *Stream) Settle(w Way) error {
 	return nil
 }
 
-// Via is the way on which the last packet of the stream came; its RemoteID is not set.
+// Via returns the way on which the last packet of the stream arrived. RemoteID is not set.
 func (s *Stream) Via() Way { return s.via }
 
-// LastReceived is when the last packet of the stream came; zero for never.
+// LastReceived returns the arrival time of the last packet, zero before the first.
 func (s *Stream) LastReceived() host.Instant { return s.received }
 
-// Persist has the stream go on when its packets are not acknowledged. Whoever sets it gives up in time.
+// Persist disables the retransmission limit of the stream. The caller bounds its life then.
 func (s *Stream) Persist(on bool) {
 	s.machine.Persist(on)
 	s.schedule()
 }
 
-// Knock sends one packet to another place than the remote that a peer answers, to find out whether the way there is
-// open.
-func (s *Stream) Knock(w Way) {
+// SendHeartbeat sends a heartbeat, which the peer acknowledges, on another way than the stream's own.
+func (s *Stream) SendHeartbeat(w Way) {
 	if !s.closed {
 		w.Socket.Send(w.Remote, host.DefaultTTL, s.machine.Heartbeat(w.RemoteID))
 	}

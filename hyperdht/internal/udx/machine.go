@@ -256,9 +256,9 @@ func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err e
 	return false, nil
 }
 
-// Redirect sends everything to another remote, what was begun before too: the machine was connected on a guess, and the
-// peer answers elsewhere. Whatever was found out about the old path is forgotten. Without a change of address the
-// machine goes on as it was.
+// Redirect changes the remote, also of packets that were begun before, for a machine whose first remote was a guess. It
+// resets the state of the path: MTU, bandwidth, limits. It does nothing if r is the present remote. Errors are those of
+// ChangeRemote.
 func (m *Machine) Redirect(now host.Instant, r Remote) error {
 	switch {
 	case m.closed:
@@ -290,8 +290,8 @@ func (m *Machine) Redirect(now host.Instant, r Remote) error {
 	return nil
 }
 
-// Persist has the machine go on where the retransmission timer would give up. Whoever sets it gives up in time.
-// When it ends, a few more retransmissions are left.
+// Persist disables the limit on retransmissions. The caller bounds the life of the machine then. After Persist(false), at
+// least three retransmissions remain.
 func (m *Machine) Persist(on bool) {
 	if m.persistent && !on {
 		m.expiries = min(m.expiries, maxExpiries-3)
