@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -208,13 +209,25 @@ func bootstrapTestnet(t testing.TB) testnet {
 	return testnet{bootstrap: []string{fmt.Sprintf("127.0.0.1:%d", port)}}
 }
 
-// freePorts finds UDP ports in a row that nobody uses, below those that the system gives away. Where it looks is
-// random, so that others who look at the same time find others.
+// nextPorts is the offset at which freePorts continues. It starts at random, as a run before this one may still use ports.
+var nextPorts = func() *atomic.Int64 {
+	var n atomic.Int64
+	n.Store(rand.Int64N(portRange))
+	return &n
+}()
+
+// portRange is the number of ports that freePorts selects from. Package process, whose tests run at the same time, uses
+// those above.
+const portRange = 5000
+
+// freePorts returns the first of n consecutive unused UDP ports below the ephemeral ones. Tests that run in parallel get
+// different ones.
 func freePorts(t testing.TB, n int) int {
 	t.Helper()
-	const first, ports, tries = 15000, 15000, 100
-	for range tries {
-		if base := first + rand.IntN(ports-n); portsAreFree(base, n) {
+	const first = 15000
+	for range portRange / n {
+		offset := int(nextPorts.Add(int64(n))) % (portRange - n)
+		if base := first + offset; portsAreFree(base, n) {
 			return base
 		}
 	}
