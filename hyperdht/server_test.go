@@ -209,7 +209,7 @@ func TestSilentPeerIsGivenUpWithinFifteenSeconds(t *testing.T) {
 	crashed := w.net.Now()
 	sh.Crash()
 	w.until("the client has noticed", 16*time.Second, func() bool { return closed != nil })
-	if noticed := w.net.Now() - crashed; noticed < 10*time.Second {
+	if noticed := w.net.Now() - crashed; noticed < 10*time.Second || !errors.Is(closed, hyperdht.ErrPeerSilent) {
 		t.Errorf("closed after %v with %v", noticed, closed)
 	}
 }

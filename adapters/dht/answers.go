@@ -51,7 +51,7 @@ func answerMemory(n int) int { return n + n/2 }
 // unread is what answers to a scraper take that it has not acknowledged, in bytes.
 func (a *answers) unread(scraper domain.PublicKey) int { return a.usage(false).by[scraper] }
 
-// usage is what answers take, in bytes.
+// usage is the memory of answers, in bytes.
 type usage struct {
 	by    map[domain.PublicKey]int // by scraper
 	total int
@@ -87,7 +87,7 @@ func (u usage) takes(r *answer, n int) bool {
 	return (!u.holds(r) || u.by[r.server.scraper()]+n <= maxUnread) && (u.total == 0 || u.total+n <= maxUnreadTotal)
 }
 
-// next is how much an answer takes by what the last one on its connection took, or on any of its scraper's.
+// next estimates the size of an answer, in bytes: that of the last one on its connection, or else to its scraper.
 func (a *answers) next(r *answer) int {
 	return cmp.Or(r.server.size, a.size[r.server.scraper()], firstAnswer)
 }
@@ -162,7 +162,7 @@ func (a *answers) ask(s *metricsServer, reply func(domain.MetricsReply)) {
 	}
 }
 
-// waitingOn is how many requests wait on a connection.
+// waitingOn counts the requests that wait on a connection.
 func (a *answers) waitingOn(s *metricsServer) (n int) {
 	for _, r := range a.waiting {
 		if r.server == s {

@@ -213,7 +213,7 @@ func TestManyTargetsOfOneScraperAreAllAnswered(t *testing.T) {
 	}
 }
 
-// read is what scrapers acknowledge in a moment.
+// read acknowledges n bytes on each connection.
 func (w *readers) read(all []*reader, n int) {
 	for _, c := range all {
 		c.unsent = max(0, c.unsent-n)

@@ -151,7 +151,7 @@ func TestGoodbyesDialAFewScrapersAtATime(t *testing.T) {
 	client.host.Do(func() {
 		for i := range batches {
 			r := registration(dialKeys, secret)
-			r.Scraper = keys(byte(i)).Public // which nobody has announced
+			r.Scraper = keys(byte(i)).Public // which is not announced
 			client.transport.LeaveAlias(r, func(error) { failed++ })
 		}
 	})

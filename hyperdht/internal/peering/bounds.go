@@ -167,6 +167,11 @@ func Bounds() []bound.Bound {
 			Reason: "its interfaces, less the bridges of its containers",
 		},
 		{
+			Name: "peering.maxDirectWays", What: "direct ways that a dial tries at the same time",
+			Scope: bound.PerAttempt, Limit: bound.Count(maxDirectWays), Policy: bound.Ignore,
+			Reason: "a few addresses of a network and a few ports of a random NAT; probes can be forged from any port",
+		},
+		{
 			Name: "peering.maxStrangeWays", What: "hosts that a punching server has not named and that send probes",
 			Scope: bound.PerAttempt, Limit: bound.Count(maxStrangeWays), Policy: bound.Ignore,
 			Reason: "it may have moved; anybody can send a byte, and gets the first packets of a stream that only the server can read",

@@ -63,7 +63,7 @@ type connector struct {
 	relay       netip.AddrPort
 	serverAddr  netip.AddrPort
 	clientAddr  netip.AddrPort
-	early       *earlySocket // a stream packet that came before the handshake's answer
+	early       *way // of a stream packet that came before the handshake's answer
 	relayPath   *relayPath
 	relayToken  [32]byte
 	relayKey    id.PublicKey // our choice; zero for none
@@ -83,11 +83,6 @@ type connector struct {
 	pause       host.Timer
 
 	finished bool
-}
-
-type earlySocket struct {
-	sock host.Socket
-	from netip.AddrPort
 }
 
 // Connect starts connecting to a key. The connection reports by its handlers, never from within this call.
@@ -140,7 +135,7 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 	case c.shaken:
 		c.found(w)
 	case c.early == nil:
-		c.early = &earlySocket{sock, from}
+		c.early = &w
 	}
 	return true
 }
@@ -375,7 +370,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	}
 	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
 	c.endQuery()
-	c.race = race{p: c.p, conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
+	c.race = race{conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
 	c.conn.onProof = c.proven
 	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
 	c.session.Cancel()
@@ -383,7 +378,8 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	switch {
 	case c.early != nil:
 		c.relayLater()
-		c.found(way{c.early.sock, c.early.from, c.pathOf(c.early.sock, c.early.from)})
+		c.early.path = c.pathOf(c.early.sock, c.early.to) // of which more is known now
+		c.found(*c.early)
 	case !relayed:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
@@ -564,7 +560,7 @@ func (c *connector) found(w way) {
 	case raceRacing:
 		c.race.join(w)
 	case raceOver: // over the relay
-		if !slices.Contains(c.unproven, w) {
+		if !slices.Contains(c.unproven, w) && len(c.unproven) < maxDirectWays {
 			c.unproven, c.validations = append(c.unproven, w), 0
 			c.validate()
 		}
@@ -591,8 +587,8 @@ func (c *connector) proven() {
 	via := c.raw.Via()
 	if rp := c.relayPath; rp != nil && rp.paired && rp.carries(via.Socket, via.Remote) {
 		c.race.end(way{via.Socket, via.Remote, PathRelayed}, rp.remoteID)
-		for _, w := range c.race.ways {
-			c.found(w) // it may be slower than the relay only
+		if c.unproven = c.race.ways; len(c.unproven) > 0 { // they may only be slower than the relay
+			c.validate()
 		}
 		return
 	}

@@ -131,6 +131,9 @@ const (
 	// relayReserve is the delay before the relay is joined beside a direct way to an open peer: most answer within a few
 	// round trips.
 	relayReserve = 500 * time.Millisecond
+	// maxDirectWays bounds the direct ways of a connection that are tried: whoever knows an address of the peer can forge
+	// probes from any port of it.
+	maxDirectWays = 6
 	// validateInterval and maxValidations pace the heartbeats that validate direct ways of a relayed connection.
 	validateInterval = 500 * time.Millisecond
 	maxValidations   = 6

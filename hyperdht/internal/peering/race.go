@@ -19,7 +19,6 @@ import (
 // Only the side that sends on several ways decides. The other side answers on the way on which the first packet arrived,
 // as the JavaScript does.
 type race struct {
-	p        *Peering
 	conn     *Connection
 	raw      *stream.Stream
 	remoteID uint32
@@ -56,7 +55,7 @@ func (r *race) begin(w way, keys noise.Result) error {
 
 // join adds a way.
 func (r *race) join(w way) {
-	if r.state != raceRacing || slices.Contains(r.ways, w) {
+	if r.state != raceRacing || len(r.ways) == maxDirectWays || slices.Contains(r.ways, w) {
 		return
 	}
 	r.ways = append(r.ways, w)

@@ -10,14 +10,21 @@ import (
 )
 
 // carried puts two hosts into homes of their own behind one carrier. Each has its addresses of the own network.
-func carried(carrier simnet.NAT, dialler, answerer []netip.Addr) (place, place) {
+// neighbour, if valid, is the address of a DHT node in the dialler's network.
+func carried(carrier simnet.NAT, dialler, answerer []netip.Addr, neighbour netip.Addr) (place, place) {
 	var outer *simnet.Router
 	home := func(name, outside string, inside []netip.Addr) place {
 		return place{host: func(l *lab) (*simnet.Host, *simnet.Router) {
 			if outer == nil {
 				outer = l.net.AddRouter("carrier", carrier, netip.MustParseAddr("100.128.2.99"))
 			}
-			return outer.LAN().AddRouter(name+"'s home", simnet.PortRestricted(), netip.MustParseAddr(outside)).AddHost(name, inside...), nil
+			r := outer.LAN().AddRouter(name+"'s home", simnet.PortRestricted(), netip.MustParseAddr(outside))
+			if name == "dialler" && neighbour.IsValid() {
+				l.start("neighbour", r.AddHost("neighbour", neighbour), nil, hyperdht.Config{
+					Bootstrap: l.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), mainPort),
+				})
+			}
+			return r.AddHost(name, inside...), nil
 		}}
 	}
 	return home("dialler", "100.64.0.2", dialler), home("answerer", "100.64.0.3", answerer)
@@ -39,17 +46,22 @@ func TestPrivateAddressesKeepNobodyApart(t *testing.T) {
 		name              string
 		carrier           simnet.NAT
 		dialler, answerer []netip.Addr
+		neighbour         string
 		want              hyperdht.Path
 	}{
-		{"neither has a bridge", hairpin, addrs("192.168.1.11"), addrs("192.168.2.10"), hyperdht.PathPunched},
-		{"both have a bridge", hairpin, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.1"), hyperdht.PathPunched},
-		{"the bridge comes first", hairpin, addrs("172.17.0.1", "192.168.1.11"), addrs("172.17.0.1", "192.168.2.10"), hyperdht.PathPunched},
-		{"the same address", hairpin, addrs("192.168.1.10"), addrs("192.168.1.10"), hyperdht.PathPunched},
-		{"both have a bridge, and a relay", closed, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.1"), hyperdht.PathRelayed},
-		{"the same address, and a relay", closed, addrs("192.168.1.10"), addrs("192.168.1.10"), hyperdht.PathRelayed},
+		{"neither has a bridge", hairpin, addrs("192.168.1.11"), addrs("192.168.2.10"), "", hyperdht.PathPunched},
+		{"both have a bridge", hairpin, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.1"), "", hyperdht.PathPunched},
+		{"the bridge comes first", hairpin, addrs("172.17.0.1", "192.168.1.11"), addrs("172.17.0.1", "192.168.2.10"), "", hyperdht.PathPunched},
+		{"the same address", hairpin, addrs("192.168.1.10"), addrs("192.168.1.10"), "", hyperdht.PathPunched},
+		{"a neighbour has the server's address", hairpin, addrs("192.168.1.11"), addrs("192.168.1.10"), "192.168.1.10", hyperdht.PathPunched},
+		{"a neighbour has the address of its container", hairpin, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.2"), "172.17.0.2", hyperdht.PathPunched},
+		{"a neighbour has the server's address, and a relay", closed, addrs("192.168.1.11"), addrs("192.168.1.10"), "192.168.1.10", hyperdht.PathRelayed},
+		{"both have a bridge, and a relay", closed, addrs("192.168.1.11", "172.17.0.1"), addrs("192.168.2.10", "172.17.0.1"), "", hyperdht.PathRelayed},
+		{"the same address, and a relay", closed, addrs("192.168.1.10"), addrs("192.168.1.10"), "", hyperdht.PathRelayed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dialler, answerer := carried(test.carrier, test.dialler, test.answerer)
+			neighbour, _ := netip.ParseAddr(test.neighbour)
+			dialler, answerer := carried(test.carrier, test.dialler, test.answerer, neighbour)
 			l := newLab(t, 4, dialler, answerer)
 			var server hyperdht.ListenOptions
 			if test.want == hyperdht.PathRelayed {

@@ -30,6 +30,11 @@ func Bounds() []bound.Bound {
 			Reason: "a few addresses of a network, a punched path and a relay",
 		},
 		{
+			Name: "stream.maxWayBytes", What: "copies of packets on such a way",
+			Scope: bound.PerAttempt, Limit: bound.Bytes(maxWayBytes), Policy: bound.Ignore,
+			Reason: "the first flight, and its header some dozen times; the address may be forged",
+		},
+		{
 			Name: "stream.maxLingering", What: "closed streams that repeat their last acknowledgement",
 			Scope: bound.InAll, Limit: bound.Count(maxLingering), Policy: bound.DropOldest,
 			Reason: "30 s of 34 closing connections a second",

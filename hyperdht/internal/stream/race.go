@@ -7,8 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Way is one of several on which the packets of a stream may travel: a socket here, an address there, and the stream's
-// id at whoever is there.
+// Way is a path of a stream's packets: a socket here, the remote address, and the id of the stream at the remote.
 type Way struct {
 	Socket   host.Socket
 	RemoteID uint32
@@ -19,8 +18,19 @@ type Way struct {
 // path and a relay.
 const maxWays = 6
 
-// firstFlight is how many packets in flight a way that joins a race gets at once: a header, and a few messages.
-const firstFlight = 4
+const (
+	// firstFlight is how many packets in flight are sent at once on a way that joins a race: a header, and a few messages.
+	firstFlight = 4
+	// maxWayBytes bounds what is sent on a way of a race, in bytes: the first flight, and its header some dozen times. The
+	// address of a way may be forged.
+	maxWayBytes = 8 << 10
+)
+
+// racer is a way of a race.
+type racer struct {
+	Way
+	left int // bytes that may still be sent on it
+}
 
 // Race duplicates outgoing packets on another way, packets in flight first, until Settle. The stream must be connected.
 // Race ignores duplicates of a way and ways beyond maxWays. Copies count against the allowance of Limit.
@@ -28,8 +38,9 @@ func (s *Stream) Race(w Way) {
 	if s.closed || !s.Connected() || len(s.race) == maxWays || s.leads(w) {
 		return
 	}
-	s.race = append(s.race, w)
-	s.machine.Repeat(w.RemoteID, firstFlight, func(b []byte) { s.copyTo(&w, b) })
+	s.race = append(s.race, racer{w, maxWayBytes})
+	r := &s.race[len(s.race)-1]
+	s.machine.Repeat(w.RemoteID, firstFlight, func(b []byte) { s.copyTo(r, b) })
 }
 
 // leads reports whether the stream sends on way w.
@@ -46,10 +57,11 @@ func (s *Stream) leads(w Way) bool {
 }
 
 // copyTo sends a copy of a packet on a way of the race.
-func (s *Stream) copyTo(w *Way, b []byte) {
-	if !s.machine.Spend(len(b)) {
+func (s *Stream) copyTo(w *racer, b []byte) {
+	if len(b) > w.left || !s.machine.Spend(len(b)) {
 		return
 	}
+	w.left -= len(b)
 	own, _ := udx.PeekStreamID(b)
 	udx.PutStreamID(b, w.RemoteID)
 	w.Socket.Send(w.Remote, host.DefaultTTL, b)

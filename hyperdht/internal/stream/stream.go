@@ -40,7 +40,7 @@ type Stream struct {
 
 	received host.Instant // when the last packet came
 	via      Way          // on which the last packet came; its id is not known
-	race     []Way        // see Race
+	race     []racer      // see Race
 	onMoved  func()
 	moved    bool
 
