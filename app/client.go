@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -304,7 +305,9 @@ func (c *Client) release() {
 // table, or its next dial may be far off. It does so once: a scraper that has taken the registration knows us, and more of
 // them would take the turns of its dials, where the way needs a punch that guesses ports. It does not if the scraper
 // has let go of the client, which has lost its alias to another one: two that want the same would take it from each other.
-func (c *Client) await(k *clientScraper) {
+//
+// silent means that nothing had come for as long as the wait is at the least, before the connection was given up.
+func (c *Client) await(k *clientScraper, silent bool) {
 	if c.closed || k.registrar == nil || k.connections > 0 || k.missing != nil || k.released {
 		return
 	}
@@ -313,6 +316,9 @@ func (c *Client) await(k *clientScraper) {
 	}
 	k.since = 0
 	wait := k.misses.Next(drawUint64(c.cfg.Host)) + time.Duration(drawUint64(c.cfg.Host)%uint64(sessionSpread))
+	if silent {
+		wait -= sessionPatience
+	}
 	k.missing = c.cfg.Host.AfterFunc(wait, func() {
 		k.missing = nil
 		k.registrar.renew()
@@ -404,6 +410,7 @@ type clientConn struct {
 	uid     domain.UID
 	peer    domain.Peer
 	closed  bool
+	silent  bool          // the peer was, until the end
 	running []*collection // under way
 }
 
@@ -431,6 +438,8 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 		OnRequest:  k.onRequest,
 		OnReleased: func() { k.scraper.released = true },
 		OnError: func(err error) {
+			e, ok := errors.AsType[*ports.ConnectionError](err)
+			k.silent = ok && e.Silent
 			tell(c.cfg.OnEvent, domain.ConnectionError{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer, Err: err})
 		},
 		OnClose: k.onClose,
@@ -440,7 +449,7 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 func (k *clientConn) onClose() {
 	k.closed = true
 	k.scraper.connections--
-	k.client.await(k.scraper)
+	k.client.await(k.scraper, k.silent)
 	for _, r := range k.running {
 		r.timer.Stop()
 		r.cancel()

@@ -30,6 +30,21 @@ func TestClientsOfALostTableComeBackWithinHalfAMinute(t *testing.T) {
 	w.mustScrape("a")
 }
 
+// A crash tells nobody: the connection is given up after 15 s of silence, and the scraper has had that time to come back.
+func TestClientsThatHearNothingRegisterSoon(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(10 * time.Minute)
+	before := c.Status().Registrations
+	w.net.Silence(c.PublicKey())
+	w.net.Cut(c.PublicKey(), true) // its registrations are dialled under another key
+	w.loop.Advance(11 * time.Second)
+	if got := c.Status().Registrations; got != before+1 {
+		t.Errorf("%d registrations within 10 s", got-before)
+	}
+}
+
 // A scraper that took the registration knows the client. That it does not connect, because its NAT has it guess ports, or
 // does so with the next scrape, as some JavaScript versions do, is no reason to register again.
 func TestClientThatNobodyConnectsToRegistersOnce(t *testing.T) {

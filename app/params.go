@@ -51,6 +51,10 @@ const (
 	// where it is won.
 	busyWait = 2 * time.Second
 
+	// recentWait is the longest wait before a client is dialled again that was connected within recentFor; half of it is the
+	// shortest of the longest ones. Prometheus scrapes as often, and an owner who repairs a line looks at the next scrape.
+	recentWait = 15 * time.Second
+	recentFor  = 15 * time.Minute
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute
 

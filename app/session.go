@@ -41,7 +41,8 @@ type Session struct {
 	state   domain.SessionState
 	started bool
 	backoff domain.Backoff
-	timer   host.Timer // connecting: connect timeout; open: channel timeout; waiting: the next dial
+	seen    host.Instant // when the last connection that opened has ended; 0 for none
+	timer   host.Timer   // connecting: connect timeout; open: channel timeout; waiting: the next dial
 	link    *sessionLink
 	lastErr error // why there is no connection
 	retryAt host.Instant
@@ -353,13 +354,28 @@ func (s *Session) lost(link *sessionLink, err error) {
 	s.become(domain.SessionWaiting)
 	s.turnOver()
 	s.note(domain.SessionChange{State: domain.SessionWaiting, Err: err})
-	wait := waitAfter(err, &s.backoff, s.cfg.Host)
+	wait := s.nextWait(link, err)
 	s.retryAt = s.cfg.Host.Now().Add(wait)
 	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)
 	tell(s.cfg.OnEvent, domain.SessionWait{Key: s.cfg.Client, Err: err, RetryIn: wait})
 	for _, r := range s.takePending() {
 		s.settleLater(r, domain.MetricsReply{}, s.notConnected())
 	}
+}
+
+// nextWait is the wait until the next dial. A client that was connected a while ago is likely to come back, and its owner waits
+// for that: nothing tells either side that a way between them works again.
+func (s *Session) nextWait(link *sessionLink, err error) time.Duration {
+	h := s.cfg.Host
+	if link.open {
+		s.seen = h.Now()
+	}
+	wait := waitAfter(err, &s.backoff, h)
+	if s.seen == 0 || h.Now().Sub(s.seen) >= recentFor {
+		return wait
+	}
+	recent := recentWait/2 + time.Duration(drawUint64(h)%uint64(recentWait/2))
+	return min(wait, max(recent, s.cfg.Retry.Min))
 }
 
 // detach lets go of a link and tells its end.

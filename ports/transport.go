@@ -92,7 +92,7 @@ type MetricsHandlers struct {
 	// OnReleased tells that the scraper has no alias of this client any more: another client took it, or it was
 	// forgotten. Scrapers of older versions do not tell.
 	OnReleased func()
-	// OnError reports why the connection broke; OnClose follows.
+	// OnError reports why the connection broke, with a *ConnectionError; OnClose follows.
 	OnError func(error)
 	// OnClose is the last call, exactly once.
 	OnClose func()
@@ -196,6 +196,9 @@ type ConnectionError struct {
 	// Busy means that one of the sides is in the middle of another connection of a kind that it makes one at a time. It is
 	// free again in seconds.
 	Busy bool
+	// Silent means that nothing had come from the peer for as long as it takes to give an open connection up, which is
+	// fifteen seconds.
+	Silent bool
 }
 
 func (e *ConnectionError) Error() string { return e.Err.Error() }

@@ -7,11 +7,6 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 )
 
-// healChaos is within how long of virtual time every alias is scrapeable after any faults, where clients register
-// again each minute or each hour. What takes longest is the DHT: a record that was lost with the nodes that had it is
-// announced again when its server's round of about five minutes (hyperdht lib/announcer.js) is over.
-const healChaos = 6 * time.Minute
-
 var chaosScenario = &Scenario{
 	Name:  "chaos",
 	About: "everything that can go wrong, drawn by swarm: machines, links, routers, disk",
@@ -25,7 +20,7 @@ var chaosScenario = &Scenario{
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		// A wall clock that is a day ahead for a while makes the scraper forget everybody, and rightly so; that story
 		// is told in clocks.
-		w.suffer(w.drawTrouble().without(faultJumps), w.machines, w.opts.For, healChaos)
+		w.suffer(w.drawTrouble().without(faultJumps), w.machines, w.opts.For, healWithin)
 	},
 }
 
@@ -43,7 +38,7 @@ var clocksScenario = &Scenario{
 		if t.Jumps.Every == 0 {
 			t.Jumps.Every, t.Jumps.For = 20*time.Minute, 5*time.Minute
 		}
-		w.suffer(t, w.machines, w.opts.For, healChaos)
+		w.suffer(t, w.machines, w.opts.For, healWithin)
 	},
 }
 
@@ -65,9 +60,9 @@ var churnScenario = &Scenario{
 		survivors := slices.Clone(w.machines)
 		held := w.count(survivors)
 		w.comeAndGo(s, g, w.opts.For/8)
-		w.suffer(t, w.nodes, w.opts.For, healChaos)
+		w.suffer(t, w.nodes, w.opts.For, healWithin)
 		w.phase("lookups find everybody again")
-		w.lookUpClients(healChaos)
+		w.lookUpClients(announcedWithin)
 		w.phase("a third of the nodes is switched off for good; half an hour later nobody asks them any more")
 		for i, m := range w.nodes {
 			if i%3 == 2 {
@@ -149,7 +144,7 @@ var partitionScenario = &Scenario{
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultPartitions)
 		w.sure(faultPartitions, &t.Partitions, w.opts.For/4, w.opts.For/6)
-		w.suffer(t, w.machines, w.opts.For, healChaos)
+		w.suffer(t, w.machines, w.opts.For, healWithin)
 	},
 }
 
@@ -166,13 +161,13 @@ var sleepersScenario = &Scenario{
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultSleeps)
 		w.sure(faultSleeps, &t.Sleeps, 10*time.Minute, 4*time.Minute)
-		w.suffer(t, machinesOf(w.clients), w.opts.For, wakeWithin)
+		w.suffer(t, machinesOf(w.clients), w.opts.For, healWithin)
 		w.phase("the scraper sleeps for an hour")
 		s.host.Sleep()
 		w.run(time.Hour)
 		s.host.Wake()
 		w.stirs(s.machine)
-		w.mustHeal(wakeWithin)
+		w.mustHeal(healWithin)
 		w.phase("a client sleeps for four hours: its alias has expired when it wakes, and it registers again")
 		sleeper := w.clients[0]
 		sleeper.host.Sleep()
@@ -181,10 +176,6 @@ var sleepersScenario = &Scenario{
 		w.expect(err != nil, "%s is scraped in its sleep", sleeper.alias)
 		sleeper.host.Wake()
 		w.stirs(sleeper.machine)
-		w.mustHeal(wakeWithin)
+		w.mustHeal(healWithin)
 	},
 }
-
-// wakeWithin is how long after waking a machine is scraped again: 15 s until the DHT node knows that it slept
-// (dht-rpc index.js), a wait of at most a minute between two tries, and a failed try of half a minute.
-const wakeWithin = 2 * time.Minute

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // checker judges what doc.go lists. It sees events, answers to scrapes, and disks.
@@ -60,6 +62,9 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 		if e.Side == domain.SideMetrics {
 			k.held(c.name + " registers")
 		}
+	case domain.ConnectionError:
+		err, ok := errors.AsType[*ports.ConnectionError](e.Err)
+		k.triesOf(c.name + " registers").silent = ok && err.Silent && e.Side == domain.SideMetrics
 	case domain.ConnectionClose:
 		if e.Side == domain.SideMetrics {
 			k.unheld(c.name + " registers")

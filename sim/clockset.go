@@ -40,7 +40,7 @@ var clockSetScenario = &Scenario{
 		s.crash()
 		w.run(time.Second)
 		s.restart()
-		w.mustHeal(restartWithin)
+		w.mustHeal(healWithin)
 		w.servedUntilExpiry(s, lazy)
 		lazy.retired = true
 
@@ -50,7 +50,7 @@ var clockSetScenario = &Scenario{
 		clock.Jump(-off)
 		w.run(time.Second)
 		s.restart()
-		w.mustHeal(restartWithin)
+		w.mustHeal(healWithin)
 		clock.Jump(off)
 		w.run(life / 60)
 		w.mustHeal(startWithin)
@@ -60,7 +60,7 @@ var clockSetScenario = &Scenario{
 		clock.Jump(72 * time.Hour)
 		w.run(time.Second)
 		s.restart()
-		w.mustHeal(restartWithin)
+		w.mustHeal(healWithin)
 		w.run(2 * life / 3) // past the grace
 		w.mustHeal(startWithin)
 		stop()

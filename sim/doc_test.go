@@ -48,8 +48,7 @@ func TestDocListsEveryRuleAndEveryBound(t *testing.T) {
 		t.Errorf("%d rules only: %v", len(seen), seen)
 	}
 	for name, bound := range map[string]time.Duration{
-		"healChaos": healChaos, "wakeWithin": wakeWithin, "crowdWithin": crowdWithin, "movedWithin": movedWithin, "restartWithin": restartWithin,
-		"reunionWithin": reunionWithin,
+		"healWithin": healWithin, "reunionWithin": reunionWithin, "crowdWithin": crowdWithin, "announcedWithin": announcedWithin,
 	} {
 		if !regexp.MustCompile(fmt.Sprintf(`\t%s +%d s `, name, int(bound.Seconds()))).Match(doc) {
 			t.Errorf("doc.go does not say that %s is %v", name, bound)

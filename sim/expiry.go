@@ -55,7 +55,7 @@ var expiryScenario = &Scenario{
 		s.crash()
 		w.run(time.Second)
 		s.restart()
-		w.mustHeal(restartWithin)
+		w.mustHeal(healWithin)
 		w.run(life)
 		for _, c := range []*client{lazy, ousted} {
 			w.gone(s, c.alias, "expired, after a restart")

@@ -84,9 +84,9 @@ var hostileScenario = &Scenario{
 		stop()
 		a.end()
 		// What the false nodes took away stays away until the scraper's next round of announcing.
-		w.mustHeal(healChaos)
+		w.mustHeal(healWithin)
 		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
-		w.mustHeal(healChaos)
+		w.mustHeal(healWithin)
 
 		w.phase("ten minutes later nothing is left of them")
 		w.run(10 * time.Minute)

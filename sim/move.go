@@ -25,32 +25,29 @@ var moveScenario = &Scenario{
 			w.phase("%s gets another public address", c.name)
 			c.router.SetAddr(w.publicAddr())
 			w.stirs(c.machine)
-			w.mustHeal(movedWithin)
+			w.mustHeal(healWithin)
 			w.run(w.opts.For / 5)
 		}
 		w.phase("the scraper gets another public address")
 		s.router.SetAddr(w.publicAddr())
 		w.stirs(s.machine)
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		w.run(w.opts.For)
 		w.phase("the clients' routers reboot and forget everything")
 		for _, c := range w.clients {
 			c.router.Reboot(simnet.Reboot{})
 			w.stirs(c.machine)
 		}
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 		w.phase("a laptop goes to a café")
 		cafe := w.net.AddRouter("café", simnet.Masquerade(), w.publicAddr())
 		w.clients[0].host.Move(cafe.LAN(), netip.MustParseAddr("10.9.8.7"))
 		w.stirs(w.clients[0].machine)
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		stop()
 	},
 }
-
-// movedWithin is how long after a change of address everybody is scraped again. The original takes a quarter of an hour.
-const movedWithin = 90 * time.Second
 
 var roamScenario = &Scenario{
 	Name:  "roam",
@@ -68,18 +65,18 @@ var roamScenario = &Scenario{
 		stop := w.prometheus(s, 15*time.Second)
 		w.phase("the scraper's machine gets another address")
 		w.roam(s.machine)
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 		w.phase("it gets another one ten milliseconds after a scrape has begun, and then its client does, too")
 		first, second := w.clients[0], w.clients[1]
 		w.scrapeAcross(s, first, func() { w.roam(s.machine) })
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 		w.scrapeAcross(s, second, func() {
 			second.router.SetAddr(w.publicAddr())
 			w.stirs(second.machine)
 		})
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 
 		w.phase("a third of the DHT's nodes get other addresses: who was found through them is found through others")
@@ -88,9 +85,9 @@ var roamScenario = &Scenario{
 				w.roam(m)
 			}
 		}
-		w.run(healChaos)
-		w.lookUpClients(healChaos)
-		w.mustHeal(movedWithin)
+		w.run(announcedWithin)
+		w.lookUpClients(announcedWithin)
+		w.mustHeal(healWithin)
 		w.phase("all of them are nodes of the DHT still, and somebody new comes and is scraped")
 		for _, m := range w.nodes {
 			status := m.node.Status()
@@ -98,7 +95,7 @@ var roamScenario = &Scenario{
 			w.expect(status.Public.Addr() == m.host.Addr(), "%s believes to be at %v, and is at %v", m.name, status.Public.Addr(), m.host.Addr())
 		}
 		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
-		w.mustHeal(movedWithin)
+		w.mustHeal(healWithin)
 		stop()
 	},
 }

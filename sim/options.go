@@ -1,12 +1,17 @@
 package sim
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
 // Options decide a run, together with the commit. What has a default is filled in from the scenario.
@@ -46,6 +51,27 @@ func (o Options) fill(s *Scenario) Options {
 	}
 	if o.For == 0 {
 		o.For = s.For
+	}
+	return o
+}
+
+// Drawn returns the options with sizes that the seed decides, between the least and twice the scenario's own: half of
+// them are nearer to the least. What is set stays. Faults show at sizes that nobody thought of.
+func (o Options) Drawn() Options {
+	s := Find(o.Scenario)
+	luck := rand.New(rand.NewPCG(o.Seed, binary.LittleEndian.Uint64(fold("sizes"))))
+	between := func(least, usual float64) float64 { return least * math.Pow(2*usual/least, luck.Float64()) }
+	nodes := int(between(float64(s.Least.Nodes), float64(s.Nodes)))
+	clients := int(between(float64(s.Least.Clients), float64(s.Clients)))
+	length := time.Duration(between(s.Least.For.Seconds(), s.For.Seconds())) * time.Second
+	if o.Nodes == 0 {
+		o.Nodes = nodes
+	}
+	if o.Clients == 0 {
+		o.Clients = clients
+	}
+	if o.For == 0 {
+		o.For = max(length, s.Least.For)
 	}
 	return o
 }
@@ -112,6 +138,8 @@ type Scenario struct {
 	Large bool
 	// Coarse leaves payloads out of the hash, for speed.
 	Coarse bool
+	// Link is the internet, in place of the usual one.
+	Link *simnet.Link
 	// Loss is the probability that the internet loses a datagram.
 	Loss float64
 
@@ -126,7 +154,7 @@ type Least struct {
 }
 
 var scenarios = []*Scenario{
-	firstScrapeScenario, registrationScenario, expiryScenario, clockSetScenario, natMatrixScenario, moveScenario, roamScenario, uplinkScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
+	firstScrapeScenario, registrationScenario, expiryScenario, clockSetScenario, natMatrixScenario, moveScenario, roamScenario, recoveryScenario, uplinkScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
 	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, hostileScenario, hoardScenario, floodScenario, fleetScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
 }
 

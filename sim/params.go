@@ -6,6 +6,9 @@ import "time"
 const (
 	// dhtPort is where the nodes of the DHT listen (hyperdht index.js).
 	dhtPort = 49737
+	// recordsLive is how long a record of the DHT lives at the most that nobody announces or looks for again (xache: 4/3 of the
+	// 20 minutes of hyperdht lib/persistent.js).
+	recordsLive = 27 * time.Minute
 	// refreshEvery is how often a node looks up somebody, to keep its table alive (dht-rpc index.js).
 	refreshEvery = 5 * time.Minute
 )
@@ -19,6 +22,12 @@ const (
 	startWithin = 2 * time.Minute
 	// bootBatch is how many machines of the DHT boot at the same instant.
 	bootBatch = 16
+	// healWithin is how long after any disturbance everybody is scraped who is registered, as README.md promises: after faults,
+	// moves, sleep and restarts.
+	healWithin = 30 * time.Second
+	// announcedWithin is how long after a change of the DHT everybody can be looked up: a record that was lost with the nodes
+	// that had it is announced again when its server's round of about five minutes (hyperdht lib/announcer.js) is over.
+	announcedWithin = 6 * time.Minute
 	// step is how often conditions are looked at that are too costly to be asked after every event.
 	step = 100 * time.Millisecond
 	// auditEvery is how often machines are counted through.
@@ -63,6 +72,10 @@ const (
 	busyWait = 2 * time.Second
 	// missingMin is how long a client waits for its scraper's connection before it registers again (app/params.go).
 	missingMin = 15 * time.Second
+	// recentWait is the least wait, at the most, before a client is dialled again that was connected within recentFor
+	// (app/params.go), and recentAttempts are so many within retryWindow.
+	recentWait, recentFor = 15 * time.Second / 2, 15 * time.Minute
+	recentAttempts        = int(retryWindow / recentWait)
 	// never is later than any run lasts.
 	never = time.Duration(1<<63 - 1)
 	// renewSpread is the part of the interval by which renewals may come earlier, and stableAfter how long a connection

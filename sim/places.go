@@ -31,7 +31,7 @@ func (g *setting) client(n int) place { return g.clients[n%len(g.clients)] }
 
 // homes draws a setting in which a scraper can reach every client soon: routers from their independent axes, and a
 // relay or not. Where there is none, the scraper's ports can be guessed, and those of two clients at most cannot: ports
-// are guessed for one peer at a time, with a pause of 20 s (hyperdht index.js).
+// are guessed for one peer at a time, with a pause after one that was lost (hyperdht index.js).
 func (w *World) homes(scraperBehind bool) setting {
 	r := w.luck("places")
 	var g setting
@@ -43,7 +43,7 @@ func (w *World) homes(scraperBehind bool) setting {
 		g.scraper = behind(nat)
 	}
 	left := 2
-	for range 8 {
+	for range max(8, w.opts.Clients) {
 		random := r.IntN(3) == 0 && (relay || left > 0)
 		if random {
 			left--

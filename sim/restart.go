@@ -23,7 +23,7 @@ var restartScenario = &Scenario{
 			s.crash()
 			w.run(time.Second)
 			s.restart()
-			w.mustHeal(restartWithin)
+			w.mustHeal(healWithin)
 		}
 		w.expect(w.check.registered == before, "%d clients had to register again", w.check.registered-before)
 		w.phase("a client's machine is off for ten minutes; what it registers then is scraped at once, however long the scraper meant to wait")
@@ -39,7 +39,7 @@ var restartScenario = &Scenario{
 		s.close()
 		w.run(10 * time.Second)
 		s.host.Do(s.run)
-		w.mustHeal(restartWithin)
+		w.mustHeal(healWithin)
 		w.phase("the scraper's machine crashes, and its disk is gone")
 		s.crash()
 		s.wipe()
@@ -47,12 +47,9 @@ var restartScenario = &Scenario{
 		s.restart()
 		// Nobody tells the clients; they come with their next registration.
 		w.run(time.Hour)
-		w.mustHeal(restartWithin)
+		w.mustHeal(healWithin)
 	},
 }
-
-// restartWithin is how long after a restart a scraper scrapes everybody: the old connections stand in nobody's way.
-const restartWithin = 30 * time.Second
 
 // wipe replaces the disk by an empty one.
 func (s *scraper) wipe() {
@@ -95,7 +92,7 @@ var powercutScenario = &Scenario{
 		w.reached(w.opts.For, func() bool { return cuts == 2*w.opts.Clients })
 		w.result.row("power cuts", "%d", cuts)
 		w.expect(cuts >= w.opts.Clients, "only %d power cuts", cuts)
-		w.mustHeal(healChaos)
+		w.mustHeal(healWithin)
 	},
 }
 
@@ -122,7 +119,7 @@ var diskScenario = &Scenario{
 			s.restart()
 		}
 		s.disk.SetConfig(simstore.Config{})
-		w.mustHeal(2 * time.Minute)
+		w.mustHeal(time.Minute + healWithin) // whose alias was taken has it again with its next registration
 	},
 }
 
@@ -154,5 +151,6 @@ var flashcrowdScenario = &Scenario{
 	},
 }
 
-// crowdWithin is how long after an outage everybody is scraped: the longest wait between two tries, and one failure.
+// crowdWithin is how long after an outage in which the table was lost everybody is scraped: the longest wait between two
+// tries, and one failure.
 const crowdWithin = 2 * time.Minute

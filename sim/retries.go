@@ -16,6 +16,7 @@ type tries struct {
 	early     time.Duration   // the last one that came before
 	nudged    time.Duration   // when there was news of the other side
 	opened    time.Duration   // when the connection did; 0 for none
+	seen      time.Duration   // when the last one ended; 0 for none
 	at        []time.Duration // within retryWindow
 	renewed   []time.Duration // likewise, what starts the waits over
 
@@ -24,6 +25,7 @@ type tries struct {
 	since   time.Duration // when the first of them opened
 	missed  int           // registrations for want of one, since one lasted
 	missing time.Duration // when the next such one may come
+	silent  bool          // the last of them was given up because nothing came any more
 
 	interval time.Duration // of renewals
 }
@@ -69,7 +71,14 @@ func (k *checker) attempt(m *machine, what string) {
 		t.early = now
 	}
 	t.count(now)
-	if limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + k.w.earliesOf(m); len(t.at) > limit {
+	limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + k.w.earliesOf(m)
+	if t.interval > 0 && t.interval < retryMax { // the longest wait of all
+		limit += int(2 * retryWindow / t.interval)
+	}
+	if t.seenWithin(now, recentFor+retryWindow) {
+		limit += recentAttempts
+	}
+	if len(t.at) > limit {
 		k.w.fail("retries", "%s %d times in %v, %d are the most", what, len(t.at), retryWindow, limit)
 	}
 }
@@ -144,6 +153,10 @@ func (k *checker) unheld(what string) {
 		t.missed = 0
 	}
 	t.missing = now + t.leastMissing()
+	if t.silent {
+		t.missing -= missingMin
+	}
+	t.silent = false
 }
 
 // dialFailed is told that a scraper waits before it dials a client again.
@@ -152,16 +165,25 @@ func (k *checker) dialFailed(m *machine, what string, err error, wait time.Durat
 	if t.opened > 0 && now-t.opened >= stableAfter {
 		t.failed, t.notBefore = 0, 0
 	}
-	t.opened = 0
+	if t.opened > 0 {
+		t.opened, t.seen = 0, now
+	}
 	if now-t.nudged <= nudgeTakes || k.w.stirred(m) { // a scraper that has moved begins anew with all its clients
 		t.failed, t.notBefore = 0, 0
 	}
 	k.attempt(m, what)
-	k.failedTo(what, err, wait, time.Hour)
+	most := time.Hour
+	if t.seenWithin(now, recentFor) {
+		most = recentWait
+	}
+	k.failedTo(what, err, wait, most)
 	if now-t.nudged <= nudgeTakes {
 		t.failed, t.notBefore = 0, 0 // what the news said was wrong, and now it is tried again at once
 	}
 }
+
+// seenWithin reports whether the last connection ended within a time.
+func (t *tries) seenWithin(now, within time.Duration) bool { return t.seen > 0 && now-t.seen < within }
 
 // nudge is told of news about who is being dialled.
 func (k *checker) nudge(what string) {
@@ -177,7 +199,7 @@ func (k *checker) dialled(what string) { k.triesOf(what).opened = k.w.net.Now() 
 func (k *checker) startedAnew(m *machine) {
 	for what, t := range k.tries {
 		if strings.HasPrefix(what, m.name+" ") {
-			t.failed, t.notBefore, t.opened = 0, 0, 0
+			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, -time.Hour
 			t.holds, t.missed, t.missing = 0, 0, never
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 var errScraperDown = errors.New("the scraper is down")
@@ -36,11 +37,14 @@ func (w *World) ask(s *scraper, a domain.Alias, count, done func(took time.Durat
 }
 
 // mustAnswer demands that a scrape ends in time, with success or not, until answered is called. The time is that of the
-// scraper's own loop, so that it stands still while the scraper sleeps and ends with a crash. It must be called inside a
-// turn.
+// scraper's own loop, and ends with a crash. A machine that wakes has all the timers due at once that it slept through, so
+// the margin begins when the time is over. It must be called inside a turn.
 func (w *World) mustAnswer(s *scraper, a domain.Alias) (answered func()) {
-	patience := s.host.AfterFunc(scrapeWithin+scrapeMargin, func() {
-		w.fail("liveness", "a scrape of %q at %s has no answer at all within %v", a, s.name, scrapeWithin+scrapeMargin)
+	var patience host.Timer
+	patience = s.host.AfterFunc(scrapeWithin, func() {
+		patience = s.host.AfterFunc(scrapeMargin, func() {
+			w.fail("liveness", "a scrape of %q at %s has no answer at all within %v", a, s.name, scrapeWithin+scrapeMargin)
+		})
 	})
 	return func() { patience.Stop() }
 }

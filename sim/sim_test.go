@@ -17,7 +17,7 @@ import (
 
 // seedsEach is how many seeds of a scenario every test run plays, beside those that once failed; three where it does
 // not say.
-var seedsEach = map[string]int{"chaos": 12}
+var seedsEach = map[string]int{"chaos": 12, "recovery": 1}
 
 // small are sizes at which scenarios are played that are too large for every test run.
 var small = map[string]Options{
@@ -35,7 +35,11 @@ func TestEveryScenarioTwice(t *testing.T) {
 			t.Errorf("%s is too large for this test, and has no size here", s.Name)
 			continue
 		}
-		for seed := range max(seedsEach[s.Name], 3) {
+		seeds := seedsEach[s.Name]
+		if seeds == 0 {
+			seeds = 3
+		}
+		for seed := range seeds {
 			o := size
 			o.Scenario, o.Seed = s.Name, uint64(seed+1)
 			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
@@ -76,8 +80,8 @@ func TestEveryScenarioAtItsLeast(t *testing.T) {
 	}
 }
 
-// TestFreshSeeds plays seeds that nobody has played yet, as many of each scenario as DHTPROM_SEEDS says: a run for the
-// night. Without it, none.
+// TestFreshSeeds plays seeds that nobody has played yet, in sizes that they decide, as many of each scenario as
+// DHTPROM_SEEDS says: a run for the night. Without it, none.
 func TestFreshSeeds(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("DHTPROM_SEEDS"))
 	if err != nil && os.Getenv("DHTPROM_SEEDS") != "" {
@@ -89,6 +93,9 @@ func TestFreshSeeds(t *testing.T) {
 		for i := range n {
 			o := small[s.Name]
 			o.Scenario, o.Seed = s.Name, first+uint64(i)
+			if !s.Large {
+				o = o.Drawn()
+			}
 			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
 				t.Parallel()
 				play(t, o)

@@ -31,7 +31,7 @@ var sliceScenario = &Scenario{
 		s.crash()
 		w.run(5 * time.Second)
 		s.restart()
-		w.mustHeal(2 * time.Minute)
+		w.mustHeal(healWithin)
 		w.run(w.opts.For / 2)
 		w.phase("all of them are scraped, still, and can be looked up")
 		w.allScrapeable(time.Minute)

@@ -50,10 +50,11 @@ func newWorld(o Options, s *Scenario, r *Result) *World {
 	}
 	w.secret = domain.SecretFrom(w.seedOf("secret"))
 	w.rand = rand.New(rand.NewPCG(o.Seed, binary.LittleEndian.Uint64(fold("scenario"))))
-	w.net = simnet.New(simnet.Config{
-		Seed: o.Seed, Trace: o.Trace, Scribble: !s.Coarse, Coarse: s.Coarse,
-		Link: simnet.Link{Delay: 10 * time.Millisecond, Spread: 40 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: s.Loss},
-	})
+	link := usualInternet(s.Loss)
+	if s.Link != nil {
+		link = *s.Link
+	}
+	w.net = simnet.New(simnet.Config{Seed: o.Seed, Trace: o.Trace, Scribble: !s.Coarse, Coarse: s.Coarse, Link: link})
 	w.log = &transcript{w: w, uids: map[string]int{}}
 	w.check = newChecker(w)
 	if o.Capture != nil {

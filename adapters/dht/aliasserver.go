@@ -151,7 +151,7 @@ func (s *aliasServer) finish(err error) {
 	}
 	s.active = false
 	if err != nil && s.handlers.OnError != nil {
-		s.handlers.OnError(err)
+		s.handlers.OnError(connectionError(err))
 	}
 	if s.handlers.OnClose != nil {
 		s.handlers.OnClose()

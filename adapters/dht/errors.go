@@ -54,7 +54,7 @@ func connectionError(err error) error {
 		return err
 	}
 	busy := errors.Is(err, hyperdht.ErrRemoteBusy) || errors.Is(err, hyperdht.ErrPunchesElsewhere)
-	return &ports.ConnectionError{Err: err, Busy: busy}
+	return &ports.ConnectionError{Err: err, Busy: busy, Silent: errors.Is(err, hyperdht.ErrPeerSilent)}
 }
 
 // answered turns the failure of a request into what ports promises: an answer that refuses is a RemoteError.

@@ -135,7 +135,7 @@ func (s *metricsServer) finish(err error) {
 	s.active = false
 	s.link.answers.leave(s)
 	if err != nil && s.handlers.OnError != nil {
-		s.handlers.OnError(err)
+		s.handlers.OnError(connectionError(err))
 	}
 	if s.handlers.OnClose != nil {
 		s.handlers.OnClose()

@@ -68,6 +68,10 @@ func (h *Host) SetAccess(l Link) { h.m.access = newAccess(l) }
 // laptop changes networks; those bound to a lost address get nothing any more.
 func (h *Host) SetAddrs(addrs ...netip.Addr) { h.m.setAddrs(addrs) }
 
+// SetBridges gives the machine addresses of networks inside of it, as those of containers are. Every machine may have the
+// same ones: nobody else reaches it there.
+func (h *Host) SetBridges(addrs ...netip.Addr) { h.m.bridges = addrs }
+
 // Move takes the machine to another segment, as a phone that leaves the Wi-Fi. It is SetAddrs otherwise; its access
 // link comes along.
 func (h *Host) Move(to *Segment, addrs ...netip.Addr) { h.m.move(to, addrs) }
@@ -177,7 +181,7 @@ func (h *Host) Addrs() []netip.Addr {
 			addrs = append(addrs, a)
 		}
 	}
-	return addrs
+	return append(addrs, h.m.bridges...)
 }
 
 // LookupHost implements host.Host.

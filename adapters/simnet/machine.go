@@ -24,6 +24,8 @@ type machine struct {
 	drift    float64       // of steady time
 	turnCost time.Duration // 0 for a machine that is never busy
 	strained bool          // slower than it was, for a while
+
+	bridges []netip.Addr // of networks inside the machine
 }
 
 func (m *machine) boot() *Host {
@@ -61,7 +63,9 @@ func (m *machine) move(to *Segment, addrs []netip.Addr) {
 }
 
 // owns reports whether an address is one of the machine's.
-func (m *machine) owns(addr netip.Addr) bool { return slices.Contains(m.addrs, addr) }
+func (m *machine) owns(addr netip.Addr) bool {
+	return slices.Contains(m.addrs, addr) || slices.Contains(m.bridges, addr)
+}
 
 // self implements place.
 func (m *machine) self() *node { return &m.node }

@@ -143,7 +143,7 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 		return
 	}
 	next := m.uplink.at(to.Addr())
-	if next == place(m) || to.Addr().IsLoopback() {
+	if next == place(m) || to.Addr().IsLoopback() || len(m.bridges) > 0 && m.owns(to.Addr()) {
 		h.loop(d)
 		return
 	}
@@ -165,7 +165,7 @@ func (h *Host) source(s *socket, to netip.Addr) netip.Addr {
 	switch {
 	case !s.local.Addr().IsUnspecified():
 		return s.local.Addr()
-	case to.IsLoopback():
+	case to.IsLoopback(), slices.Contains(h.m.bridges, to):
 		return to
 	}
 	for _, a := range h.m.addrs {

@@ -19,6 +19,7 @@ var (
 	ErrPeerNotFound = errors.New("peer not found")
 	ErrRefused      = errors.New("refused by the peer's firewall")
 	ErrLost         = errors.New("connection lost")
+	ErrSilent       = errors.New("nothing was heard for too long")
 	ErrEnded        = errors.New("connection ended")
 )
 
@@ -81,6 +82,16 @@ func (n *Network) Break(key domain.PublicKey) {
 	for _, l := range slices.Clone(n.links) {
 		if l.server.key == key {
 			l.end(ErrLost, ErrLost)
+		}
+	}
+}
+
+// Silence ends the connections that a key serves as connections end on which nothing has come for too long.
+func (n *Network) Silence(key domain.PublicKey) {
+	for _, l := range slices.Clone(n.links) {
+		if l.server.key == key {
+			err := &ports.ConnectionError{Err: ErrSilent, Silent: true}
+			l.end(err, err)
 		}
 	}
 }
@@ -173,6 +184,9 @@ func (l *link) end(serving, dialling error) {
 			onError, onClose = l.aliases.OnError, l.aliases.OnClose
 		}
 		if serving != nil && onError != nil {
+			if _, wrapped := errors.AsType[*ports.ConnectionError](serving); !wrapped {
+				serving = &ports.ConnectionError{Err: serving}
+			}
 			onError(serving)
 		}
 		if onClose != nil {

@@ -21,6 +21,7 @@ type settings struct {
 	seeds          int
 	nodes, clients int           // 0: the scenario's
 	length         time.Duration // 0: the scenario's
+	drawn          bool          // sizes that are not given are
 	without        []string
 
 	trace, capture, report    string
@@ -105,6 +106,7 @@ func flags(set *settings) *flag.FlagSet {
 	f.Var(count{&set.nodes}, "nodes", "the `number` of DHT nodes (default: the scenario's)")
 	f.Var(count{&set.clients}, "clients", "the `number` of clients (default: the scenario's)")
 	f.Var(length{&set.length}, "for", "how much virtual `time` the main part takes, such as 90s (default: the scenario's)")
+	f.BoolVar(&set.drawn, "drawn", false, "draw sizes that are not given by seed, from the least to twice the scenario's")
 	f.Var(kinds{&set.without}, "without", "the `kinds` of faults to leave out, with commas: "+strings.Join(sim.FaultKinds(), ","))
 	f.BoolVar(&set.shrink, "shrink", false, "look for the smallest run that breaks the same expectation")
 	f.BoolVar(&set.text, "transcript", false, "print the transcript")
@@ -164,7 +166,11 @@ func (set *settings) runs() ([]sim.Options, error) {
 		}
 		for i := range set.seeds {
 			o.Seed = set.seed + uint64(i)
-			runs = append(runs, o)
+			one := o
+			if set.drawn {
+				one = o.Drawn()
+			}
+			runs = append(runs, one)
 		}
 	}
 	return runs, errors.Join(faults...)
