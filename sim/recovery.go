@@ -54,6 +54,8 @@ func recoveries() []recovery {
 			cafe := c.w.net.AddRouter("café", simnet.PortRestricted(), c.w.publicAddr())
 			c.host.Move(cafe.LAN(), netip.MustParseAddr("10.9.8.7"))
 		})},
+		{name: "the path carries 1,280 bytes only", median: 5 * time.Second, play: shrinks(1280)},
+		{name: "the path carries 1,000 bytes only", median: 10 * time.Second, play: shrinks(1000)},
 		{name: "the scraper loses its table", median: 30 * time.Second, play: losesTable},
 	}
 	for _, asleep := range []time.Duration{2 * time.Minute, 10 * time.Minute} {
@@ -249,6 +251,19 @@ func disturbed(how func(s *scraper, c *client)) func(*World) time.Duration {
 		s, c := w.standing()
 		how(s, c)
 		w.stirs(s.machine, c.machine)
+		return w.firstScrapes()
+	}
+}
+
+// shrinks has the way to the client carry short packets only from now on, of which nobody is told.
+func shrinks(mtu int) func(*World) time.Duration {
+	return func(w *World) time.Duration {
+		_, c := w.standing()
+		c.source.long = 64 << 10
+		w.firstScrapes()
+		w.run(settled)
+		c.router.SetAccess(simnet.Link{MTU: mtu})
+		w.stirs(c.machine)
 		return w.firstScrapes()
 	}
 }

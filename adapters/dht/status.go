@@ -94,6 +94,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "udx_streams_opened", Help: "UDX streams opened.", Value: s.Streams.Opened},
 		{Name: "udx_packets_received", Help: "Packets of UDX streams received.", Value: s.Streams.Packets},
 		{Name: "udx_retransmissions", Help: "Packets of UDX streams sent again.", Value: s.Streams.Retransmits},
+		{Name: "udx_black_holes", Help: "UDX streams that ended because their path began to swallow large packets.", Value: s.Streams.BlackHoles},
 		{Name: "relay_aborts", Help: "Blind relays that were not reached or did not pair.", Value: p.RelayAborts},
 		{Name: "dht_queries", Help: "Iterative queries started.", Value: s.RPC.Queries.Total},
 		{Name: "dht_requests", Help: "DHT requests sent, retries not counted.", Value: s.RPC.Requests.Total},

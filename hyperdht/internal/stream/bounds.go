@@ -35,6 +35,11 @@ func Bounds() []bound.Bound {
 			Reason: "the first flight, and its header some dozen times; the address may be forged",
 		},
 		{
+			Name: "stream.maxNarrow", What: "hosts to which packets of 1,200 bytes got lost",
+			Scope: bound.InAll, Limit: bound.Count(maxNarrow), Policy: bound.DropOldest,
+			Reason: "a home or two, and hardly any carrier",
+		},
+		{
 			Name: "stream.maxLingering", What: "closed streams that repeat their last acknowledgement",
 			Scope: bound.InAll, Limit: bound.Count(maxLingering), Policy: bound.DropOldest,
 			Reason: "30 s of 34 closing connections a second",

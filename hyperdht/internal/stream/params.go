@@ -17,6 +17,8 @@ const (
 	maxConfinedTotal = 64 << 20
 	// confinedReceive is the part of MaxConfined for received packets: an initial flight of ten packets with the first one lost.
 	confinedReceive = 20 << 10
+	// maxNarrow is how many hosts are remembered to which packets of the usual size get lost.
+	maxNarrow = 64
 	// streamMemory is what a stream takes by itself: machine, timer and table entries.
 	streamMemory = 3 << 10
 )

@@ -12,6 +12,7 @@ func (t *Table) Sizes(tell func(what string, held, most int)) {
 	tell("streams of unproven peers", len(t.account.streams), len(t.streams))
 	tell("bytes held for unproven peers", t.account.total, maxConfinedTotal)
 	tell("bytes held for one unproven peer", t.account.most(), MaxConfined)
+	tell("hosts behind narrow paths", len(t.narrow), maxNarrow)
 	tell("closed streams", len(t.linger.queue), maxLingering)
 	tell("ids of closed streams", len(t.linger.byID), len(t.linger.queue))
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -342,6 +343,12 @@ func (o *owner) Closed(err error) {
 	s := (*Stream)(o)
 	if err == nil {
 		s.remember()
+	}
+	if hole, ok := errors.AsType[*udx.BlackHoleError](err); ok {
+		s.table.stats.BlackHoles++
+		if hole.Narrow() {
+			s.table.narrow.add(s.RemoteAddr().Addr())
+		}
 	}
 	s.finish(err)
 }

@@ -52,6 +52,7 @@ type TableStats struct {
 	OverLimit      uint64 // streams of unproven peers that held too much
 	Shed           uint64 // streams that ended because all unproven peers together held too much
 	Retransmits    uint64 // packets sent again, by closed streams too
+	BlackHoles     uint64 // streams that ended because their path swallows large packets
 }
 
 // Table holds all streams of a node.
@@ -60,6 +61,7 @@ type Table struct {
 	config  udx.Config
 	streams map[uint32]*Stream
 	linger  lingering
+	narrow  narrowPaths
 	account account
 	created uint64
 	closed  bool
@@ -72,11 +74,12 @@ func NewTable(h host.Host, cfg Config) *Table {
 	if cfg.Pool == nil {
 		cfg.Pool = udx.NewPool()
 	}
-	return &Table{
-		host:    h,
-		config:  udx.Config{Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU},
-		streams: make(map[uint32]*Stream),
+	t := &Table{host: h, streams: make(map[uint32]*Stream)}
+	t.config = udx.Config{
+		Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU,
+		Narrow: func(a netip.Addr) bool { return t.narrow.has(a) },
 	}
+	return t
 }
 
 // New returns a stream with a random id that is unique in the table. A nil firewall refuses everything
@@ -148,6 +151,7 @@ func (t *Table) Len() int { return len(t.streams) }
 // Close destroys all streams, oldest first, and refuses new ones.
 func (t *Table) Close() {
 	t.closed = true
+	t.narrow = nil
 	all := make([]*Stream, 0, len(t.streams))
 	for _, s := range t.streams {
 		all = append(all, s)

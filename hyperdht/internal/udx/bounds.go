@@ -15,7 +15,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "udx.maxReorder", What: "packets kept beyond a gap",
 			Scope: bound.PerConnection, Limit: bound.Count(maxReorder), Policy: bound.DropNew,
-			Reason: "a window of 4 MiB in packets of the smallest MTU is 3,641",
+			Reason: "a window of 4 MiB in packets of the smallest size is 7,944",
 		},
 		{
 			Name: "udx.maxOutstanding", What: "packets sent and not acknowledged",

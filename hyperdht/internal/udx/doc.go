@@ -16,12 +16,14 @@
 //	CREATED ──Connect──► CONNECTED ──End, all acked──► local side done ─┐
 //	                         └──END consumed, acked, reported──► remote side done ─┴─► closed, nil
 //	DESTROY received ─► closed, ErrReset      7 expiries without progress ─► closed, ErrTimeout
+//	large packets get lost, small ones arrive ─► closed, BlackHoleError, and the peer is told
 //
 // # Order of reading
 //
 // packet.go is the format, machine.go the state and what a user does to it, receive.go the order in
 // which a packet is looked at, ack.go what an acknowledgement does, send.go what may leave and when,
-// loss.go RACK, tail-loss probes and timeouts, bbr.go the congestion controller.
+// loss.go RACK, tail-loss probes and timeouts, mtu.go and blackhole.go the size of packets, bbr.go
+// the congestion controller.
 //
 // The numbers in brackets in comments (§) are sections of spec/udx.md.
 package udx

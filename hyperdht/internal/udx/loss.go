@@ -138,6 +138,7 @@ func (m *Machine) onTimeout(now host.Instant) {
 			m.markLost(p, &s)
 		}
 	}
+	m.suspectSize()
 	m.bbr.onTimeout(m.inFlight, m.mss(), before)
 	m.timers.paceNext = min(m.timers.paceNext, now)
 	m.timers.rto = now.Add(2 * m.rtt.rto)

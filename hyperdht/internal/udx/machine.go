@@ -57,6 +57,8 @@ type Config struct {
 	MaxMTU int
 	// FirstSeq and FirstAck are the numbers agreed for the first packet of each direction; 0 in HyperDHT.
 	FirstSeq, FirstAck Seq
+	// Narrow reports whether the path to a host is known to swallow packets of the size that streams begin with; nil knows none.
+	Narrow func(netip.Addr) bool
 }
 
 // recoveryState is what loss has done to the sender.
@@ -128,6 +130,8 @@ type Machine struct {
 	mtu mtuSearch
 	// maxMTU bounds the search, and is what a change of remote starts it with again.
 	maxMTU int
+	narrow func(netip.Addr) bool
+	hole   blackHole
 
 	// allowance limits what is sent to the remote until it has acknowledged something; nil does not.
 	allowance *Allowance
@@ -169,11 +173,11 @@ func (m *Machine) Init(owner Owner, cfg Config) {
 		acked: cfg.FirstSeq, sent: cfg.FirstSeq, next: cfg.FirstSeq, fack: cfg.FirstSeq,
 		window: DefaultWindow, wlSeq: cfg.FirstAck, wlAck: cfg.FirstSeq,
 		expected: cfg.FirstAck, buffer: cfg.ReceiveBuffer, reserve: cfg.ReceiveBuffer, advertised: cfg.ReceiveBuffer,
-		maxMTU: cfg.MaxMTU,
+		maxMTU: cfg.MaxMTU, narrow: cfg.Narrow,
 		timers: stoppedTimers(),
 	}
 	m.rtt.init()
-	m.mtu.start(m.maxMTU)
+	m.searchMTU()
 	m.bbr.init(m.mss())
 }
 
@@ -182,6 +186,16 @@ func (m *Machine) mss() int { return m.mtu.size }
 
 // maxPayload is how much of the stream a packet to the current remote takes.
 func (m *Machine) maxPayload() int { return m.mtu.size - HeaderSize - m.remote.overhead() }
+
+// searchMTU begins to look for the size that the path to the remote carries.
+func (m *Machine) searchMTU() {
+	base := baseMTU
+	if m.remote != nil && m.narrow != nil && m.narrow(m.remote.Addr.Addr()) {
+		base = narrowMTU
+	}
+	m.hole = blackHole{}
+	m.mtu.start(base, m.maxMTU)
+}
 
 // Connected reports whether the machine has a remote.
 func (m *Machine) Connected() bool { return m.remote != nil }
@@ -208,6 +222,7 @@ func (m *Machine) Connect(now host.Instant, r Remote) error {
 		return ErrBadRemote
 	}
 	m.remote = &r
+	m.searchMTU()
 	for s := m.acked; s != m.next; s++ {
 		m.ring.at(s).remote = m.remote
 	}
@@ -244,7 +259,7 @@ func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err e
 	for p := m.flight.head; p != nil; p = p.next {
 		p.probe = false // it says nothing about the new path
 	}
-	m.mtu.start(m.maxMTU)
+	m.searchMTU()
 	m.rtt.pathChanged(now)
 	m.bbr.pathChanged(m.mss())
 	m.timers.pace = never
@@ -278,7 +293,7 @@ func (m *Machine) Redirect(now host.Instant, r Remote) error {
 			p.remote, p.probe = m.remote, false
 		}
 	}
-	m.mtu.start(m.maxMTU)
+	m.searchMTU()
 	m.rtt.pathChanged(now)
 	m.bbr.pathChanged(m.mss())
 	m.expiries = 0
@@ -406,12 +421,16 @@ func (m *Machine) Destroy() {
 	if m.closed {
 		return
 	}
+	m.sendDestroy()
+	m.Abandon()
+}
+
+func (m *Machine) sendDestroy() {
 	if m.remote != nil && m.allowance.Allows(HeaderSize) {
 		h := m.header(FlagDestroy)
 		h.Seq = m.next // beyond everything ever sent, or it would be stale (§4.6)
 		m.transmitControl(h.Append(m.pool.build()))
 	}
-	m.Abandon()
 }
 
 // Abandon closes the stream without a word to the peer.
@@ -492,6 +511,7 @@ type Stats struct {
 	Timeouts                       uint64
 	TailProbes                     uint64
 	Recoveries                     uint64
+	BlackHoles                     uint64 // found: the stream ended for it
 	BadAcks                        uint64 // acks of packets that were never sent
 	BadBlocks                      uint64 // SACK blocks out of range
 	BadPadding                     uint64

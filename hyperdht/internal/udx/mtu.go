@@ -5,7 +5,8 @@ package udx
 //	probe 1200 ──acked──► 1232 ──► 1264 ──► … ──► 1500 done
 //	   └─lost 3 times─► done, the last acked size stays
 //
-// A probe is an ordinary packet with padding before its payload; one is out at a time.
+// A probe is an ordinary packet with padding before its payload; one is out at a time. Where 1200 is known to be too much, it
+// begins at 576.
 type mtuSearch struct {
 	size     int // known to pass; packets are cut to it
 	probe    int // tried next
@@ -15,8 +16,8 @@ type mtuSearch struct {
 	done     bool
 }
 
-func (m *mtuSearch) start(limit int) {
-	*m = mtuSearch{size: baseMTU, probe: baseMTU, limit: limit, done: limit <= baseMTU}
+func (m *mtuSearch) start(base, limit int) {
+	*m = mtuSearch{size: base, probe: base, limit: limit, done: limit <= base}
 }
 
 // padding returns how many bytes make a packet of the given size, all headers included, the next

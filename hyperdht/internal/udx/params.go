@@ -56,8 +56,8 @@ const (
 	// minWindow is the smallest window advertised but 0: older senders round less down to nothing
 	// without probing and would stall (§7).
 	minWindow = 1500
-	// maxReorder bounds how far above the next expected packet one is kept. 4 MiB in packets of the base
-	// MTU are 3641.
+	// maxReorder bounds how far above the next expected packet one is kept. 4 MiB in packets of the
+	// smallest size are 7944.
 	maxReorder = 8192
 	// maxOutstanding bounds the sent and unacked packets, so that tiny packets cannot take memory that
 	// the byte limits do not see. Staying within maxReorder, a peer of this kind keeps all of them.
@@ -69,6 +69,11 @@ const (
 	// the jitter of real timers.
 	probeDelay = 2 * time.Millisecond
 	probeFloor = 5 * time.Millisecond
+	// narrowMTU is what streams begin with where packets of the base MTU get lost: what every host takes (RFC 791).
+	narrowMTU = 576
+	// blackHoleTries is how often a large packet is lost in a row, with small ones arriving meanwhile, until it is held for too
+	// large: one in ten thousand streams at 10 % loss, among those that come to a timeout.
+	blackHoleTries = 4
 	// drainSlack is how far below the mark the queue must fall before writers are called back, so that
 	// they are not woken for each packet.
 	drainSlack = 64 << 10

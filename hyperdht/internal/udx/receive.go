@@ -49,6 +49,9 @@ func (m *Machine) Receive(now host.Instant, datagram []byte) {
 	if m.receiveAck(now, &p); m.closed {
 		return
 	}
+	if m.answerSize(now); m.closed {
+		return
+	}
 	if p.Flags&(FlagData|FlagEnd) != 0 {
 		m.ackNeeded = true
 		if m.unackedData++; m.unackedData >= maxMergedAcks && m.remote != nil {

@@ -16,6 +16,7 @@ func (m *Machine) Flush(now host.Instant) {
 	}
 	if m.remote != nil {
 		m.transmit(now)
+		m.askSize(now)
 		if m.ackNeeded {
 			m.sendAck()
 		}

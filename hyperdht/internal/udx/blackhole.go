@@ -1,0 +1,96 @@
+package udx
+
+import (
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// BlackHoleError ends a stream whose path has begun to swallow its packets while smaller ones pass, as when a tunnel has
+// come into the way and nobody tells. What is outstanding cannot be cut anew, since a number stands for a packet: another
+// stream has to carry it, which begins with small packets.
+type BlackHoleError struct {
+	Size int // of the packets that are lost, all headers included
+}
+
+// Error says what is lost.
+func (e *BlackHoleError) Error() string {
+	return fmt.Sprintf("udx: packets of %d bytes do not arrive any more, while smaller ones do", e.Size)
+}
+
+// Narrow reports whether the packets were no larger than those that streams begin with: then the next one has to begin with
+// smaller ones.
+func (e *BlackHoleError) Narrow() bool { return e.Size <= baseMTU }
+
+// blackHole finds out whether the oldest packet is lost for its size (RFC 8899, section 4.3). The retransmission timeout brings
+// the suspicion; then the packet is repeated with a heartbeat behind it, which is small and is answered at once:
+//
+//	watching ──timeout──► due ──both leave──► asking ──only the heartbeat is answered, 4 times──► BlackHoleError
+//	   ▲                   ▲                    ├──only the heartbeat is answered──┐
+//	   └─────────────── the packet is acknowledged                                │
+//	                       └──────────────────────────────────────────────────────┘
+//
+// The reference takes 13 s for it, with silence from its peer.
+type blackHole struct {
+	state blackHoleState
+	seq   Seq          // of the suspect
+	asked host.Instant // asking: when the heartbeat left
+	tries int          // heartbeats that were answered
+}
+
+type blackHoleState uint8
+
+const (
+	blackHoleWatching blackHoleState = iota
+	blackHoleDue
+	blackHoleAsking
+)
+
+// suspectSize begins to look for a black hole if the oldest packet is large. A stream that nobody has answered yet has
+// nothing to learn from that, and one whose remote changes is about to have another path.
+func (m *Machine) suspectSize() {
+	p := m.ring.at(m.acked)
+	if p == nil || p.size() <= narrowMTU || m.persistent || m.changing {
+		return
+	}
+	if m.hole.seq != p.seq || m.hole.state == blackHoleWatching {
+		m.hole = blackHole{seq: p.seq}
+	}
+	m.hole.state = blackHoleDue
+}
+
+// askSize sends the heartbeat once the suspect has left again.
+func (m *Machine) askSize(now host.Instant) {
+	if m.hole.state != blackHoleDue {
+		return
+	}
+	if p := m.ring.at(m.hole.seq); p != nil && p.flying && p.sent == now {
+		m.hole.state, m.hole.asked = blackHoleAsking, now
+		m.sendHeartbeat()
+	}
+}
+
+// answerSize is told that a packet has come that may answer the heartbeat.
+func (m *Machine) answerSize(now host.Instant) {
+	switch {
+	case m.hole.state == blackHoleWatching:
+		return
+	case m.acked != m.hole.seq:
+		m.hole = blackHole{}
+		return
+	case m.hole.state == blackHoleDue || now.Sub(m.hole.asked) < m.rtt.smallest: // it left before the heartbeat arrived
+		return
+	}
+	p := m.ring.at(m.hole.seq)
+	if m.hole.tries++; m.hole.tries == blackHoleTries {
+		m.stats.BlackHoles++
+		m.sendDestroy() // or the peer would wait for what does not arrive
+		m.close(&BlackHoleError{Size: p.size()})
+		return
+	}
+	m.hole.state = blackHoleDue
+	if p.flying {
+		var s ackSample
+		m.markLost(p, &s)
+	}
+}

@@ -1,0 +1,90 @@
+package udx
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// The path begins to swallow large packets. Nothing of what is outstanding can get through, and that is known in a few round
+// trips after the first timeout.
+func TestPathThatShrinksEndsTheStreamSoon(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		mtu  int
+		size int
+	}{{"to 1280", 1280, 1500}, {"below the base", 1100, 1500}} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := pair(t, link{delay: 20 * ms}, 1)
+			w.grow(4 * time.Second)
+			if w.a.Stats().MTU != 1500 {
+				t.Fatalf("MTU %d", w.a.Stats().MTU)
+			}
+			w.link.mtu = tc.mtu
+			began := w.now
+			w.a.Write(make([]byte, 64<<10))
+			w.a.Flush(w.now)
+			for !w.a.closed && w.now.Sub(began) < 20*time.Second {
+				w.run(10 * ms)
+			}
+			hole, ok := errors.AsType[*BlackHoleError](w.a.err)
+			if !ok || hole.Size != tc.size || w.now.Sub(began) > 1500*ms {
+				t.Errorf("after %v: %v", w.now.Sub(began), w.a.err)
+			}
+		})
+	}
+}
+
+// The next stream to that host begins with packets that fit, and finds the size of the path.
+func TestNarrowPathsAreEntered(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms, mtu: 1100}, 1)
+	w.a.Write(make([]byte, 20000))
+	w.a.Flush(w.now)
+	w.run(3 * time.Second)
+	if hole, ok := errors.AsType[*BlackHoleError](w.a.err); !ok || !hole.Narrow() {
+		t.Fatalf("the first stream ends with %v", w.a.err)
+	}
+	w = pair(t, link{delay: 20 * ms, mtu: 1100}, 1, Config{Narrow: func(netip.Addr) bool { return true }})
+	w.grow(4 * time.Second)
+	if s := w.a.Stats(); w.a.closed || s.MTU != 1088 || s.BlackHoles > 0 {
+		t.Errorf("closed %v, %+v", w.a.err, s)
+	}
+}
+
+// Packets that fit go on getting through, and nothing ends.
+func TestSmallPacketsDoNotMindANarrowPath(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms}, 1)
+	w.grow(4 * time.Second)
+	w.run(time.Second)
+	w.link.mtu = 1280
+	for range 50 {
+		w.a.Write(make([]byte, 500))
+		w.a.Flush(w.now)
+		w.run(100 * ms)
+	}
+	if s := w.a.Stats(); w.a.closed || s.Retransmits > mtuAttempts {
+		t.Errorf("closed %v, %+v", w.a.err, s)
+	}
+}
+
+// Loss that does not look at the size, reordering and silence are no black holes.
+func TestBadPathsAreNoBlackHoles(t *testing.T) {
+	for seed := range uint64(60) {
+		w := pair(t, link{delay: 20 * ms, jitter: 15 * ms, loss: 0.15}, seed+1)
+		for range 30 {
+			w.a.Write(make([]byte, 20000))
+			w.a.Flush(w.now)
+			w.run(500 * ms)
+			if seed%3 == 0 && w.rand.IntN(4) == 0 { // silence for a while
+				was := w.link.loss
+				w.link.loss = 1
+				w.run(3 * time.Second)
+				w.link.loss = was
+			}
+		}
+		if w.a.Stats().BlackHoles > 0 {
+			t.Errorf("seed %d: %v", seed+1, w.a.err)
+		}
+	}
+}
