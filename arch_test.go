@@ -70,7 +70,7 @@ var rules = []rule{
 	{"interop/...", anything, anything, "peers for whole systems"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
-	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/targets adapters/web adapters/web/hosts app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
+	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/nodes adapters/targets adapters/web adapters/web/hosts app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
 }
 
 // onlyTests are packages of ours that code which ships must not import. Scenarios do not ship.

@@ -102,6 +102,8 @@ var noBounds = map[string]string{
 	"bolt.maxLinks":           "links of our own disk",
 	"bolt.maxPageSize":        "a file of our own",
 	"bolt.maxProblems":        "a file of our own",
+	"nodes.maxFile":           "a file of our own",
+	"rpc.MaxKnown":            "requests of our own",
 	"compact.MaxArray":        "fixed by the protocol; parsers allocate by what has arrived",
 	"compact.MaxUint":         "fixed by the protocol",
 	"dht.maxGoodbyes":         "requests of our own",

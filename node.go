@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/nodes"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/app"
@@ -34,6 +35,9 @@ type NodeConfig struct {
 	// Bootstrap are the nodes to enter the DHT by, as host:port or ip@host:port. Nil is the public network; empty
 	// means none: the node waits for others to find it.
 	Bootstrap []string
+	// NodesFile is where the DHT nodes known last are kept, for a faster next start that needs no bootstrap node; "" keeps
+	// none. What is wrong with the file costs time, and no more.
+	NodesFile string
 	// Listen is the UDP address of the node. A port is that port or an error. Without one the node takes 49637 or one of
 	// the next four, or any that is free, but never one of a bootstrap node.
 	Listen netip.AddrPort
@@ -72,6 +76,12 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	}
 	n := &Node{host: udp.New(udp.Options{}), done: make(chan struct{})}
 	hcfg := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, WallClock: time.Now}
+	tcfg := dht.Config{RelayThrough: cfg.Relays}
+	if cfg.NodesFile != "" {
+		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, nil)
+		hcfg.Nodes, _ = file.Load() // the bootstrap nodes will do
+		tcfg.Known = file
+	}
 	if !cfg.Seed.IsZero() {
 		hcfg.Keys = id.KeyPairFromSeed(id.Seed(cfg.Seed.Reveal()))
 	}
@@ -84,7 +94,7 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 			hcfg.Probe = probe
 		}
 		if n.node, err = hyperdht.New(n.host, hcfg); err == nil {
-			n.transport = dht.New(n.host, n.node, dht.Config{RelayThrough: cfg.Relays})
+			n.transport = dht.New(n.host, n.node, tcfg)
 		}
 	})
 	if err != nil {

@@ -43,6 +43,9 @@ type Config struct {
 	// Bootstrap lists the nodes to enter the network by, as host:port, ip@host:port or a port on this
 	// machine. Nil means PublicBootstrap; empty means none: the node waits for others to find it.
 	Bootstrap []string
+	// Nodes are DHT nodes that were known in an earlier run (KnownNodes): the network is entered by them and by the bootstrap
+	// nodes. Those that are gone cost a second.
+	Nodes []netip.AddrPort
 	// Listen is where the node's server socket is bound. A port is that port or an error, a *ListenError. Without one the
 	// node takes 49637 or one of the next four, or any that is free, but never one of a bootstrap node.
 	Listen netip.AddrPort
@@ -196,6 +199,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	n.store = records.NewStore(h.Now(), records.Config{})
 	rcfg := rpc.Config{
 		Bootstrap:  bootstrap,
+		Nodes:      cfg.Nodes,
 		Listen:     cfg.Listen,
 		Mode:       cfg.Mode,
 		PublicAddr: cfg.PublicAddr,
@@ -389,6 +393,12 @@ type Status struct {
 	Peering                     peering.Stats
 	RPC                         rpc.Stats
 	Streams                     stream.TableStats
+}
+
+// KnownNodes lists DHT nodes for Config.Nodes of the next run, those heard from last first; 16 at most.
+func (n *Node) KnownNodes() []netip.AddrPort {
+	known := n.rpc.Nodes()
+	return known[:min(len(known), rpc.MaxKnown)]
 }
 
 // Status describes the node now.

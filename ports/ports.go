@@ -1,6 +1,7 @@
 package ports
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -45,6 +46,13 @@ type PinStore interface {
 	PutPin(p domain.Pin, done func(error))
 	// DeletePin removes one; that it is absent is no error.
 	DeletePin(a domain.Alias, done func(error))
+}
+
+// NodeCache keeps the addresses of DHT nodes over restarts, so that a start needs no bootstrap node and fewer round trips.
+type NodeCache interface {
+	// Save puts nodes in the place of those from before, the one heard from last first. It does not wait. What is not saved costs
+	// the next start some time.
+	Save(nodes []netip.AddrPort)
 }
 
 // AliasImport is the aliases that another program left behind.

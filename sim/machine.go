@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
@@ -26,6 +27,7 @@ type machine struct {
 	reachable bool           // others can reach it without help, as its node has found
 	stir      time.Duration  // when something last happened to its network
 	sizers    []sizer        // of all parts of the software, closed or not
+	known     nodeCache
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
 	stop func(done func()) // ends it in good order, inside a turn
@@ -84,11 +86,19 @@ func (m *machine) join(cfg hyperdht.Config) {
 
 // transport puts a DHT node and a transport over it on the machine. It must run inside a turn.
 func (m *machine) transport(nodeConfig hyperdht.Config, cfg dht.Config) *dht.Transport {
+	nodeConfig.Nodes = m.known
+	cfg.Known = &m.known
 	m.join(nodeConfig)
 	t := dht.New(m.host, m.node, cfg)
 	m.sizers = []sizer{t.Sizes} // and so the node's
 	return t
 }
+
+// nodeCache is the DHT nodes on a machine's disk.
+type nodeCache []netip.AddrPort
+
+// Save implements ports.NodeCache.
+func (c *nodeCache) Save(nodes []netip.AddrPort) { *c = slices.Clone(nodes) }
 
 // place is where a machine stands.
 type place struct {

@@ -46,6 +46,10 @@ func recoveries() []recovery {
 		{name: "start, a bystander at the private address", median: 500 * time.Millisecond, play: startsBesideBystander},
 		{name: "start, one carrier, a relay", median: 2 * time.Second, play: startsInOneCarrier},
 		{name: "start, 200 ms", rtt: farRTT, median: 5 * time.Second, play: starts(home, home)},
+		{name: "the client restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(false, false)},
+		{name: "the client restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(false, true)},
+		{name: "the scraper restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(true, false)},
+		{name: "the scraper restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(true, true)},
 		{name: "the client's router reboots", median: 5 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.Reboot(simnet.Reboot{}) })},
 		{name: "the scraper's router reboots", median: 5 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.Reboot(simnet.Reboot{}) })},
 		{name: "the client's public address changes", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.SetAddr(c.w.publicAddr()) })},
@@ -264,6 +268,24 @@ func shrinks(mtu int) func(*World) time.Duration {
 		w.run(settled)
 		c.router.SetAccess(simnet.Link{MTU: mtu})
 		w.stirs(c.machine)
+		return w.firstScrapes()
+	}
+}
+
+// restarts has a machine crash and start again, with the DHT nodes that it knew, while the bootstrap node is there or not.
+func restarts(scraper, cutOff bool) func(*World) time.Duration {
+	return func(w *World) time.Duration {
+		s, c := w.standing()
+		m := c.machine
+		if scraper {
+			m = s.machine
+		}
+		if cutOff {
+			w.nodes[0].crash()
+		}
+		m.crash()
+		w.run(time.Second)
+		m.restart()
 		return w.firstScrapes()
 	}
 }

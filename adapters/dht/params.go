@@ -60,6 +60,10 @@ const (
 	firstAnswer = 1 << 20
 	// answerRetry is how soon a waiting request sees that answers were read.
 	answerRetry = 50 * time.Millisecond
+	// saveNodesAfter is how long after the start the known DHT nodes are kept for the first time, and saveNodesEvery how often
+	// afterwards. They are kept at the end, too.
+	saveNodesAfter = time.Minute
+	saveNodesEvery = 10 * time.Minute
 	// closeGrace bounds how long closing the transport waits for servers to be unannounced and connections to
 	// end cleanly. What was sent last has then been acknowledged, or sent again a few times.
 	closeGrace = 3 * time.Second

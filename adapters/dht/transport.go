@@ -19,6 +19,8 @@ type Config struct {
 	RelayThrough []domain.PublicKey
 	// OwnConnections makes a scraper dial for metrics even where the client's registration is still connected.
 	OwnConnections bool
+	// Known keeps the addresses of DHT nodes for the next start; nil keeps none.
+	Known ports.NodeCache
 }
 
 // Transport is ports.Transport on a HyperDHT node, which it owns from New on.
@@ -39,6 +41,7 @@ type Transport struct {
 	onMoved      []*func(ports.Move)
 	onNetwork    []*func(ports.Network)
 	patience     host.Timer // while links and servers end at closing
+	saving       host.Timer // nil where no nodes are kept
 }
 
 var _ ports.Transport = (*Transport)(nil)
@@ -63,7 +66,18 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 			(*f)(t.network(answering))
 		}
 	})
+	if cfg.Known != nil {
+		t.saving = h.AfterFunc(saveNodesAfter, t.saveNodes)
+	}
 	return t
+}
+
+// saveNodes keeps the nodes that are known now. A node that is cut off knows fewer and fewer, and keeps those from before.
+func (t *Transport) saveNodes() {
+	if known := t.node.KnownNodes(); len(known) > 0 && !t.node.Status().Silent {
+		t.cfg.Known.Save(known)
+	}
+	t.saving.Reset(saveNodesEvery)
 }
 
 // OnMoved implements ports.Transport.
@@ -203,6 +217,10 @@ func (t *Transport) Close(done func()) {
 		return
 	}
 	t.closing = true
+	if t.saving != nil {
+		t.saveNodes()
+		t.saving.Stop()
+	}
 	for _, s := range slices.Clone(t.listeners) {
 		s.Close(func() {})
 	}

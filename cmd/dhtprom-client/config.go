@@ -24,6 +24,7 @@ type config struct {
 	seed     domain.Seed // the identity; zero: made for this process
 
 	bootstrap []string // nil: the public network
+	nodesFile string   // "": DHT nodes are not kept
 	relays    []domain.PublicKey
 	stun      []string
 	interval  time.Duration
@@ -56,7 +57,7 @@ func (t target) keys(seed domain.Seed) domain.KeyPair {
 // load reads the files that the flags name.
 func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	cfg = config{
-		bootstrap: f.bootstrap, relays: f.relays, stun: f.stun, interval: f.interval,
+		bootstrap: f.bootstrap, nodesFile: f.nodesFile, relays: f.relays, stun: f.stun, interval: f.interval,
 		webAddress: f.webAddress, webConfigFile: f.webConfigFile, webHosts: f.webHosts,
 	}
 	var file fileConfig

@@ -32,6 +32,7 @@ type flags struct {
 	inviteFiles   []string
 	inviteVisible bool // one was given on the command line, for everybody to see
 	seedFile      string
+	nodesFile     string
 
 	alias    domain.Alias
 	service  string
@@ -80,6 +81,8 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("FILE").SetValue(cli.Value("identity.seed-file", &f.seedFile, fileName))
 	a.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.bootstrap, cli.Bootstrap))
+	a.Flag("dht.nodes-file", "File in which the DHT nodes known last are kept: the next start is faster, and needs no bootstrap node. It may be deleted. Default: none.").
+		PlaceHolder("FILE").SetValue(cli.Value("dht.nodes-file", &f.nodesFile, fileName))
 	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. Repeatable. Default: the invite's.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.relays, cli.Key))
 	a.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").

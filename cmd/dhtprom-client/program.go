@@ -83,10 +83,11 @@ func newSource(h *udp.Host, t target, o *own) (ports.MetricsSource, error) {
 	return s, nil
 }
 
-func newTransport(h *udp.Host, cfg config, connect machine.Connect) (ports.Transport, error) {
+func newTransport(h *udp.Host, cfg config, connect machine.Connect, log *slog.Logger) (ports.Transport, error) {
 	return machine.On(h, func() (ports.Transport, error) {
 		return connect(h, machine.Node{
 			Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays,
+			NodesFile: cfg.nodesFile, Log: log,
 		})
 	})
 }

@@ -16,7 +16,7 @@ import (
 // newProgram wires a client. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
 func newProgram(cfg config, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
 	host, cleanup := machine.Host()
-	transport, err := newTransport(host, cfg, connect)
+	transport, err := newTransport(host, cfg, connect, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err

@@ -178,9 +178,12 @@ func newTargets(h *udp.Host, cfg runConfig) *targets.File {
 	return targets.New(h, cfg.targetsFile)
 }
 
-func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect) (ports.Transport, error) {
+func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect, log *slog.Logger) (ports.Transport, error) {
 	t, err := machine.On(h, func() (ports.Transport, error) {
-		return connect(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays})
+		return connect(h, machine.Node{
+			Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays,
+			NodesFile: filepath.Join(cfg.storage, "nodes.json"), Log: log,
+		})
 	})
 	return t, explainListen(err)
 }

@@ -16,7 +16,7 @@ import (
 // newProgram wires a scraper. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
 func newProgram(cfg runConfig, id identity, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
 	host, cleanup := machine.Host()
-	transport, err := newTransport(host, cfg, id, connect)
+	transport, err := newTransport(host, cfg, id, connect, log)
 	if err != nil {
 		cleanup()
 		return nil, nil, err

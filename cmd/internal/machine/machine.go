@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -29,6 +30,9 @@ type Node struct {
 	// STUN are the values of --stun.server: servers that tell the node its public address, "none", or nothing for the
 	// default ones on the public network and none on a private one.
 	STUN []string
+	// NodesFile is where the DHT nodes known last are kept; "" keeps none. Log is told when that fails.
+	NodesFile string
+	Log       *slog.Logger
 	// Relays are blind relays for connections that find no direct path.
 	Relays []domain.PublicKey
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,11 +152,22 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 	})
 }
 
+// setKnown takes the nodes of an earlier run that the network is entered by beside the bootstrap nodes.
+func (e *Endpoint) setKnown(nodes []netip.AddrPort) {
+	for _, addr := range nodes {
+		entry := slices.ContainsFunc(e.cfg.Bootstrap, func(b Bootstrap) bool { return netip.AddrPortFrom(b.Addr, b.Port) == addr })
+		if isUsable(addr) && !entry && len(e.known) < MaxKnown {
+			e.known = append(e.known, addr)
+		}
+	}
+}
+
 func (e *Endpoint) ready() {
 	if e.closed || e.bootstrapped {
 		return
 	}
 	e.bootstrapped = true
+	e.known = nil
 	e.judgeReach()
 	e.h.Trace(Event{Kind: EventReady})
 	if e.cfg.OnReady != nil {

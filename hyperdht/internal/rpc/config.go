@@ -23,7 +23,8 @@ const (
 type Config struct {
 	// Bootstrap are the nodes to enter the network by.
 	Bootstrap []Bootstrap
-	// Nodes are known nodes, from an earlier run for instance: the first is taken for the most recent.
+	// Nodes were known in an earlier run, the one heard from last first. The network is entered by the first MaxKnown of them
+	// and by the bootstrap nodes; those that do not answer are forgotten.
 	Nodes []netip.AddrPort
 	// Listen is where the server socket is bound; the client socket takes the same host and any port. A port is that
 	// port or an error. An invalid or zero part means any address, or a port of the endpoint's choice: one of five,

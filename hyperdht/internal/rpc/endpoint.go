@@ -63,7 +63,8 @@ type Endpoint struct {
 	checks                 int        // nodes being checked
 	knownHost              netip.Addr // the last one that the samples agreed on; they may disagree now
 	whenBootstrapped       []func()
-	waking                 bool // from a long sleep, and nobody has answered yet
+	known                  []netip.AddrPort // of an earlier run, until bootstrapped
+	waking                 bool             // from a long sleep, and nobody has answered yet
 	unnamed                []netip.AddrPort
 	interfaces             []netip.Addr
 	askings                int    // rounds of asking whether our public address has moved
@@ -115,9 +116,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 		return nil, err
 	}
 	e.scheduleRejoin(rejoinTicks)
-	for i := len(cfg.Nodes) - 1; i >= 0; i-- {
-		e.AddNode(cfg.Nodes[i])
-	}
+	e.setKnown(cfg.Nodes)
 	e.ticker = h.AfterFunc(TickInterval, e.onTick)
 	h.Defer(e.start)
 	return e, nil

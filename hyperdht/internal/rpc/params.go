@@ -45,6 +45,11 @@ const (
 	maxPingDelay     = 10 * time.Second
 	pingDelayExtra   = time.Second
 
+	// MaxKnown is how many nodes of an earlier run a node starts with: with fewer than a bucket has, the bootstrap nodes are
+	// asked, too.
+	MaxKnown = kad.K - 4
+	// enoughToEnter is how many nodes have to answer a lookup until it does not wait for bootstrap nodes that may be off.
+	enoughToEnter = 3
 	// Concurrency of a lookup, of background lookups, and of one that trusts its seeds (dht-rpc index.js,
 	// lib/query.js).
 	Concurrency           = 10

@@ -58,6 +58,7 @@ type Query struct {
 	concurrency int
 	inflight    int
 	slow        int // of those in flight
+	entering    int // likewise: bootstrap nodes that are not waited for
 	successes   int
 	errors      int
 	answers     int
@@ -85,6 +86,8 @@ type candidate struct {
 	addr      addrKey
 	depth     uint16 // 1 for a node that was known, one more for each that had to be asked to learn of it
 	state     candidateState
+	once      bool                 // is asked without repetition
+	bootstrap bool                 // is not in the table, and not waited for where others answer
 	named     uint8                // by how many
 	referrers [maxReferrers]uint16 // the first of them who named it, as indices into Query.referrers
 }
@@ -208,13 +211,20 @@ func (q *Query) open() {
 		q.readMore()
 		return
 	}
+	others := len(q.pending) > 0
+	if others && q.e.bootstrapGone() {
+		q.readMore()
+		return
+	}
 	opening := true
 	q.resolving = true
 	q.e.resolve(q.cfg.Session, func(addr netip.AddrPort) {
 		if q.ended || q.committing {
 			return
 		}
-		q.offer(addr, netip.AddrPort{}, 1)
+		if key := keyOf(addr); q.seen[key] == nil && q.offer(addr, netip.AddrPort{}, 1) && others {
+			q.seen[key].once, q.seen[key].bootstrap = true, true
+		}
 		if !opening {
 			q.readMore()
 		}
@@ -240,6 +250,18 @@ func (q *Query) addFromTable() {
 	var nodes [kad.K]*kad.Node
 	for _, n := range q.e.table.AppendClosest(nodes[:0], q.cfg.Target, missing) {
 		q.offer(n.Addr(), netip.AddrPort{}, 1)
+	}
+	if q.e.table.Len() == 0 {
+		q.addKnown()
+	}
+}
+
+// addKnown adds nodes of an earlier run, which may be gone.
+func (q *Query) addKnown() {
+	for _, addr := range q.e.known {
+		if key := keyOf(addr); q.seen[key] == nil && q.offer(addr, netip.AddrPort{}, 1) {
+			q.seen[key].once = true
+		}
 	}
 }
 
@@ -343,7 +365,7 @@ func (q *Query) readMore() {
 	if len(q.pending) > 0 || q.resolving && q.successes == 0 {
 		return
 	}
-	if q.inflight > 0 && (q.slow < q.inflight || !q.closest.Full()) {
+	if q.inflight > 0 && (q.slow < q.inflight || !q.closest.Full()) && (q.entering < q.inflight || q.successes < enoughToEnter) {
 		return
 	}
 	if !q.fromTable && q.successes < kad.K/4 {
@@ -366,15 +388,22 @@ func Continue(q *Query) {
 
 func (q *Query) visit(c *candidate) {
 	call := &Call{e: q.e, query: q, candidate: c, node: true}
+	retries := q.cfg.Retries
+	if c.once {
+		retries = NoRetry
+	}
 	err := q.e.make(call, &Outgoing{
 		To: c.addr.addr(), Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
-		Retries: q.cfg.Retries, Force: q.cfg.Force, Follows: q.answers > 0, Session: q.cfg.Session,
+		Retries: retries, Force: q.cfg.Force, Follows: q.answers > 0, Session: q.cfg.Session,
 	})
 	if err != nil {
 		q.abort(err)
 		return
 	}
 	q.inflight++
+	if c.bootstrap {
+		q.entering++
+	}
 	q.e.send(call)
 }
 
@@ -393,6 +422,9 @@ func (q *Query) landed(c *Call) {
 	q.inflight--
 	if c.slow {
 		q.slow--
+	}
+	if c.candidate.bootstrap {
+		q.entering--
 	}
 }
 

@@ -93,6 +93,10 @@ func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
 	})
 }
 
+// bootstrapGone reports whether a bootstrap node was silent when it was last asked, though others answer. Lookups leave it alone
+// then: they would wait for it, and it is asked here.
+func (e *Endpoint) bootstrapGone() bool { return e.rejoin.silent > 0 && e.nodes.Len() >= enoughToEnter }
+
 func (e *Endpoint) bootstrapSilent() {
 	r := &e.rejoin
 	r.asking = false

@@ -80,11 +80,12 @@ func (e *Endpoint) refresh() {
 	e.sampleAddress()
 }
 
-// background starts a lookup that leaves room for other traffic (dht-rpc index.js, _backgroundQuery).
+// background starts a lookup that leaves room for other traffic (dht-rpc index.js, _backgroundQuery). Nodes of an earlier run
+// are asked all at once, since some may be gone.
 func (e *Endpoint) background(target id.Target, onReply func(*Reply), onDone func(error)) {
 	var q *Query
 	q = e.FindNode(target, QueryConfig{
-		Concurrency: backgroundConcurrency,
+		Concurrency: max(backgroundConcurrency, len(e.known)),
 		OnReply: func(r *Reply) {
 			q.concurrency = backgroundConcurrency
 			if e.calls.n < 3 {

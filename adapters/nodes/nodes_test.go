@@ -1,0 +1,86 @@
+package nodes
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var known = []netip.AddrPort{netip.MustParseAddrPort("203.0.113.1:49737"), netip.MustParseAddrPort("203.0.113.2:1")}
+
+// save writes and waits for it.
+func save(f *File, nodes []netip.AddrPort) {
+	f.Save(nodes)
+	for writing := true; writing; runtime.Gosched() {
+		f.mu.Lock()
+		writing = f.write
+		f.mu.Unlock()
+	}
+}
+
+func TestNodesAreThereAfterARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made", "nodes.json")
+	failed := func(err error) { t.Error(err) }
+	f := New(path, []string{"b:1", "a:1"}, failed)
+	if got, err := f.Load(); got != nil || err != nil {
+		t.Fatalf("at first: %v, %v", got, err)
+	}
+	save(f, known[:1])
+	save(f, known)
+	if got, err := New(path, []string{"a:1", "b:1"}, failed).Load(); !slices.Equal(got, known) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestNodesOfOneNetworkAreNotUsedInAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodes.json")
+	save(New(path, nil, nil), known)
+	for _, other := range [][]string{{"10.0.0.1:49737"}, {"a:1", "b:1"}} {
+		f := New(path, other, nil)
+		if got, err := f.Load(); len(got) > 0 || err != nil {
+			t.Errorf("%v: %v, %v", other, got, err)
+		}
+	}
+	if got, _ := New(path, []string{}, nil).Load(); !slices.Equal(got, known) {
+		t.Errorf("the same network: %v", got)
+	}
+}
+
+func TestWhatIsWrongWithTheFileIsSaidAndReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodes.json")
+	for _, text := range []string{"", "{", `{"nodes":["nonsense"]}`, strings.Repeat(" ", maxFile) + "{}"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f := New(path, nil, nil)
+		if got, err := f.Load(); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%.20q: %v, %v", text, got, err)
+		}
+		save(f, known)
+		if got, err := f.Load(); !slices.Equal(got, known) || err != nil {
+			t.Errorf("after %.20q: %v, %v", text, got, err)
+		}
+	}
+	if err := os.WriteFile(path, []byte(`{"bootstrap":null,"nodes":["[::1]:1","203.0.113.1:0","203.0.113.2:1"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := New(path, nil, nil).Load(); !slices.Equal(got, known[1:]) || err != nil {
+		t.Errorf("of nodes that cannot be: %v, %v", got, err)
+	}
+}
+
+func TestFailedWritesAreTold(t *testing.T) {
+	blocked := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var told error
+	save(New(filepath.Join(blocked, "nodes.json"), nil, func(err error) { told = err }), known)
+	if told == nil {
+		t.Error("a file in place of the folder is no fault")
+	}
+}
