@@ -50,8 +50,8 @@ func recoveries() []recovery {
 		{name: "the client restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(false, true)},
 		{name: "the scraper restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(true, false)},
 		{name: "the scraper restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(true, true)},
-		{name: "the client's router reboots", median: 5 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.Reboot(simnet.Reboot{}) })},
-		{name: "the scraper's router reboots", median: 5 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.Reboot(simnet.Reboot{}) })},
+		{name: "the client's router reboots", seeds: 9, median: 5 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.Reboot(simnet.Reboot{}) })},
+		{name: "the scraper's router reboots", seeds: 9, median: 5 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.Reboot(simnet.Reboot{}) })},
 		{name: "the client's public address changes", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.SetAddr(c.w.publicAddr()) })},
 		{name: "the scraper's public address changes", median: 10 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.SetAddr(s.w.publicAddr()) })},
 		{name: "the client's machine changes networks", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) {
