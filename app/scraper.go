@@ -219,7 +219,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 		if err != nil {
 			panic("app: " + err.Error()) // all of it was checked at the door
 		}
-		held.queue, held.onLeave = s.dials, s.registry.leaveSession
+		held.queue, held.paths, held.onLeave = s.dials, &s.stats.Paths, s.registry.leaveSession
 		s.sessions[key] = held
 		held.Start()
 	}
@@ -365,7 +365,7 @@ func (s *Scraper) Sessions() map[domain.SessionState]int {
 func (s *Scraper) Stats() domain.ScraperStats {
 	stats := s.stats
 	stats.ScrapesFailed, stats.Rejected = maps.Clone(stats.ScrapesFailed), maps.Clone(stats.Rejected)
-	stats.ConnectionsDenied = maps.Clone(stats.ConnectionsDenied)
+	stats.ConnectionsDenied, stats.Paths.Took = maps.Clone(stats.ConnectionsDenied), maps.Clone(stats.Paths.Took)
 	for _, held := range s.sessions {
 		stats.Dials += held.dials
 	}

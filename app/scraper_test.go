@@ -382,6 +382,28 @@ func TestConnectionIsHeldHoweverRareTheScrapes(t *testing.T) {
 	}
 }
 
+// First dials tell how well paths are found; what is tried again says nothing new.
+func TestFirstDialsAreCounted(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, cutOff)
+	w.loop.Advance(2 * time.Minute)
+	w.net.Break(c.PublicKey()) // and the second connection
+	w.loop.Advance(2 * time.Minute)
+	w.net.Cut(c.PublicKey(), true) // and a third that fails, again and again
+	w.loop.Advance(2 * time.Minute)
+	w.net.Cut(c.PublicKey(), false)
+	w.loop.Advance(2 * time.Minute)
+	p := w.scraper.Stats().Paths
+	opened := uint64(0)
+	for _, n := range p.Took[domain.PathDirect].Within {
+		opened += n
+	}
+	if p.FirstConnected != 2 || p.FirstFailed != 1 || opened != 3 {
+		t.Errorf("%d first dials connected, %d failed, %d connections: %+v", p.FirstConnected, p.FirstFailed, opened, p)
+	}
+}
+
 func TestLostConnectionIsOpenedAgainWithBoundedBackoff(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)

@@ -48,6 +48,8 @@ type Session struct {
 	retryAt host.Instant
 	pending []*sessionRequest // asked, unanswered; oldest first
 	dials   uint64
+	tries   int               // dials since the last connection, or the start
+	paths   *domain.DialStats // nil: nobody counts
 	history domain.SessionHistory
 
 	queue   *dialQueue  // nil: dials at once
@@ -287,6 +289,7 @@ func (s *Session) turnOver() {
 
 func (s *Session) connect() {
 	s.dials++
+	s.tries++
 	link := &sessionLink{began: s.cfg.Host.Now()}
 	s.link = link
 	s.timer = s.cfg.Host.AfterFunc(connectTimeout, func() {
@@ -326,6 +329,10 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	if s.cfg.Clock != nil {
 		link.at = s.cfg.Clock.Now()
 	}
+	if s.paths != nil {
+		s.paths.Opened(p.Path, link.opened.Sub(link.began), s.tries == 1)
+	}
+	s.tries = 0
 	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: p})
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
 	for _, r := range s.pending {
@@ -344,6 +351,9 @@ func (s *Session) drop(link *sessionLink, err error) {
 // lost handles the end of a connection, or of the try for one.
 func (s *Session) lost(link *sessionLink, err error) {
 	s.detach(link, err)
+	if !link.open && s.paths != nil {
+		s.paths.Failed(s.tries == 1)
+	}
 	if link.open && s.cfg.Host.Now().Sub(link.opened) >= stableAfter {
 		s.backoff.Reset()
 	}

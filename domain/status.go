@@ -87,6 +87,7 @@ type ScraperStats struct {
 	Expired           uint64            // aliases that nobody renewed
 	Left              uint64            // aliases that said goodbye
 	Dials             uint64            // connections to clients tried
+	Paths             DialStats         // how they came about
 	StoreFailures     uint64
 	StoreDamages      uint64 // damage of the alias store that was found and repaired
 	TargetsFailures   uint64

@@ -40,6 +40,8 @@ var (
 	descForgotten     = desc("aliases_forgotten_total", "Aliases that the operator dropped.")
 	descPins          = desc("pinned_aliases", "Aliases that the operator has tied to a key.")
 	descDials         = desc("session_dials_total", "Tries to connect to a client.")
+	descFirstDials    = desc("session_first_dials_total", "First tries to connect to a client, after its registration or the end of a connection.", "result")
+	descDialTook      = desc("session_dial_duration_seconds", "How long it took to connect to a client, by kind of path.", "path")
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
 	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
 	descStore         = desc("state_write_failures_total", "Changes of the alias table that could not be made durable.")
@@ -127,6 +129,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descLeft, snap.stats.Left)
 	count(descForgotten, snap.stats.Forgotten)
 	count(descDials, snap.stats.Dials)
+	count(descFirstDials, snap.stats.Paths.FirstConnected, "connected")
+	count(descFirstDials, snap.stats.Paths.FirstFailed, "failed")
+	for _, p := range domain.Paths() {
+		out <- durations(descDialTook, snap.stats.Paths.Took[p], p.String())
+	}
 	gauge(descRegConns, float64(snap.stats.AliasConnections))
 	for _, limit := range domain.Limits() {
 		count(descDenied, snap.stats.ConnectionsDenied[limit], limit)
@@ -147,6 +154,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			count(desc(k.Name+"_total", k.Help, names...), k.Value, values...)
 		}
 	}
+}
+
+// durations is the histogram of some durations.
+func durations(d *prometheus.Desc, took domain.Durations, labels ...string) prometheus.Metric {
+	buckets, n := map[float64]uint64{}, uint64(0)
+	for i, bound := range domain.DialBounds() {
+		n += took.Within[i]
+		buckets[bound.Seconds()] = n
+	}
+	n += took.Within[len(took.Within)-1]
+	return prometheus.MustNewConstHistogram(d, n, took.Sum.Seconds(), buckets, labels...)
 }
 
 var counterName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)

@@ -407,6 +407,9 @@ func (c *Connection) moved(sock host.Socket, path Path) {
 	if c.closed {
 		return
 	}
+	if path != c.path && c.open && c.openedAt.Before(c.p.host.Now()) { // before, it was a guess
+		c.p.stats.PathChanges++
+	}
 	old := c.release
 	c.release = c.p.pool.ref(sock)
 	c.path = path

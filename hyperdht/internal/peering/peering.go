@@ -56,6 +56,7 @@ type Stats struct {
 	PunchesRandomWon, PunchesRandomLost         uint64
 
 	PathsLAN          uint64
+	PathChanges       uint64 // of open connections, to a path of another kind
 	RelayAttempts     uint64
 	RelaySuccesses    uint64 // connections that got onto a relay
 	RelayAborts       uint64 // relays that were not reached or did not pair

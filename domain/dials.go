@@ -1,0 +1,52 @@
+package domain
+
+import (
+	"slices"
+	"time"
+)
+
+// DialStats tells how connections to clients come about. The zero value is empty.
+type DialStats struct {
+	// First counts the first dials of a session, and those after a connection that has ended: whether they succeeded shows
+	// how well paths are found. Later dials try again what has failed.
+	FirstConnected, FirstFailed uint64
+	// Took is the time from a dial to the open connection, by path.
+	Took map[Path]Durations
+}
+
+// Durations is how many durations there were within each of DialBounds, and their sum.
+type Durations struct {
+	Within [len(dialBounds) + 1]uint64 // the last has those beyond all bounds
+	Sum    time.Duration
+}
+
+// dialBounds begin above the round trips of a LAN and end where dials are given up.
+var dialBounds = [...]time.Duration{
+	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
+	5 * time.Second, 10 * time.Second, 20 * time.Second,
+}
+
+// DialBounds are the upper bounds of Durations, in ascending order.
+func DialBounds() []time.Duration { return dialBounds[:] }
+
+// Opened notes a connection that opened. first says that its dial was the first one.
+func (s *DialStats) Opened(p Path, took time.Duration, first bool) {
+	if first {
+		s.FirstConnected++
+	}
+	if s.Took == nil {
+		s.Took = map[Path]Durations{}
+	}
+	d := s.Took[p]
+	i, _ := slices.BinarySearch(dialBounds[:], took)
+	d.Within[i]++
+	d.Sum += took
+	s.Took[p] = d
+}
+
+// Failed notes a dial that failed.
+func (s *DialStats) Failed(first bool) {
+	if first {
+		s.FirstFailed++
+	}
+}
