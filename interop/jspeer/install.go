@@ -25,6 +25,9 @@ var install = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if versions := strings.Fields(os.Getenv(otherVersions)); len(versions) > 0 {
+		return installOther(dir, versions)
+	}
 	release, err := lock(filepath.Join(dir, ".install.lock"))
 	if err != nil {
 		return "", fmt.Errorf("waiting for another test to install the packages: %w", err)
@@ -51,6 +54,46 @@ var install = sync.OnceValues(func() (string, error) {
 	}
 	return dir, os.WriteFile(stamp, []byte(want), 0o644)
 })
+
+// otherVersions is the variable that names other versions of the packages than those of the lock file, such as
+// "hyperdht@6.20.5 dht-prom-client@1.1.0".
+const otherVersions = "DHTPROM_JS_VERSIONS"
+
+// installOther puts peer.js with other versions of its packages into a folder of the user's cache, and returns that. What is
+// not named has the version of package.json.
+func installOther(from string, versions []string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(strings.Join(versions, " ")))
+	dir := filepath.Join(cache, "dhtprom-interop", hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	release, err := lock(filepath.Join(dir, ".install.lock"))
+	if err != nil {
+		return "", fmt.Errorf("waiting for another test to install the packages: %w", err)
+	}
+	defer release()
+	for _, name := range []string{"peer.js", "package.json"} {
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", append([]string{"install", "--save-exact", "--ignore-scripts", "--no-audit", "--no-fund"}, versions...)...)
+	npm.Dir = dir
+	if out, err := npm.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm install %s: %w\n%s", strings.Join(versions, " "), err, out)
+	}
+	return dir, nil
+}
 
 var errNoNode = errors.New("node is not installed")
 
