@@ -1,6 +1,10 @@
 package hyperdht
 
-import "github.com/dhtprom/dhtprom/hyperdht/internal/peering"
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/peering"
+)
 
 // Unbounded is the most of what only the application bounds.
 const Unbounded = peering.Unbounded
@@ -13,3 +17,7 @@ func (n *Node) Sizes(tell func(what string, held, most int)) {
 	n.streams.Sizes(tell)
 	n.store.Sizes(tell)
 }
+
+// Faults calls tell with each mistake of this package that shows in its states: an object that has been in a state for longer
+// than the limit of that state and slack, or a transition that it must not make. It is for tests; the texts may change.
+func (n *Node) Faults(slack time.Duration, tell func(what string)) { n.peers.Faults(slack, tell) }

@@ -166,6 +166,9 @@ func (k *checker) audit(m *machine) {
 	if m.node != nil && !m.isNode {
 		k.readable(m, m.node.Status())
 	}
+	if m.up() {
+		k.timely(m, m.node.Faults)
+	}
 	// Callers that have not opened a connection have a bound of their own, and a socket and a stream each.
 	peers := k.peers(m) + max(holdsOf(m, "callers"), 0)
 	k.bounded(m, peers)
@@ -177,6 +180,17 @@ func (k *checker) audit(m *machine) {
 		k.w.fail("bounds", "%s has %d timers armed for %d peers", m.name, n, peers)
 	}
 	k.w.result.peak(m.host.Sockets(), m.host.Timers())
+}
+
+// timely demands that nothing of a node lasts longer than the limit of its state, and that no state follows one that it must not
+// follow, on the machines of attackers, too.
+func (k *checker) timely(m *machine, faults func(slack time.Duration, tell func(what string))) {
+	faults(lateness, func(what string) {
+		if !k.over[m.name+" deadlines"] {
+			k.over[m.name+" deadlines"] = true
+			k.w.fail("deadlines", "%s has a %s", m.name, what)
+		}
+	})
 }
 
 // readable demands that nobody gets what cannot be read, unless the scenario tampers with datagrams. A connection that

@@ -127,6 +127,9 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			broken.Peering.ConnectionsBroken = 1
 			w.check.readable(c.machine, broken)
 		}},
+		{"a session that outlives its deadline", "deadlines", func(w *World, s *scraper, c *client) {
+			w.check.timely(s.machine, func(_ time.Duration, tell func(string)) { tell("session: in a state for too long") })
+		}},
 		{"a secret in the transcript", "secret", func(w *World, s *scraper, c *client) {
 			w.log.say("the secret is %s", w.secret.RevealText())
 		}},

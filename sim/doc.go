@@ -25,6 +25,7 @@
 //	acknowledged  a client was told that its alias is registered, and it is not on the disk, or not there after a restart
 //	retries       somebody tries again more often than its backoff allows
 //	bounds        a machine has more timers, sockets or sessions than it could need
+//	deadlines     something of a node is in a state for longer than that may last, or comes to a state that it must not
 //	readable      somebody gets what cannot be read, although nobody tampers with datagrams
 //	connections   an event tells of the end of a connection that was not open, or not of one that was
 //	secret        a secret stands in the transcript

@@ -32,6 +32,8 @@ const (
 	step = 100 * time.Millisecond
 	// auditEvery is how often machines are counted through.
 	auditEvery, auditLargeEvery = 10 * time.Second, 2 * time.Minute
+	// lateness is how much later than its deadline something may end: a slow machine is busy with other things.
+	lateness = 5 * time.Second
 	// scrapeWithin is the time-out of a scrape, Prometheus's usual 10 s less a margin.
 	scrapeWithin = 9 * time.Second
 	// scrapeMargin is how much later a scrape may be answered: a slow machine is busy with other things.

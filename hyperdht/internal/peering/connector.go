@@ -532,7 +532,7 @@ func (c *connector) relayAborted(err error) {
 // searching reports whether more ways may show up.
 func (c *connector) searching() bool {
 	return c.puncher != nil && !c.puncher.done() || c.passive != nil || c.lanPending > 0 || c.reserve != nil ||
-		c.relayPath != nil && !c.relayPath.paired
+		c.relayPath != nil && c.relayPath.in(relayJoining)
 }
 
 // pathOf names the path on which a packet came in.
@@ -585,7 +585,7 @@ func (c *connector) validate() {
 // proven selects the way on which the first packet arrived that decrypts.
 func (c *connector) proven() {
 	via := c.raw.Via()
-	if rp := c.relayPath; rp != nil && rp.paired && rp.carries(via.Socket, via.Remote) {
+	if rp := c.relayPath; rp != nil && rp.in(relayPaired) && rp.carries(via.Socket, via.Remote) {
 		c.race.end(way{via.Socket, via.Remote, PathRelayed}, rp.remoteID)
 		if c.unproven = c.race.ways; len(c.unproven) > 0 { // they may only be slower than the relay
 			c.validate()

@@ -39,4 +39,21 @@
 //
 // A session is forgotten 10 s after it ended, and until then answers retransmissions of the same message 1
 // with the same message 2.
+//
+// # States
+//
+// The states of each machine, how long each may last, and those that may follow. These are the tables of the code; a test
+// compares the two. A final state has no limit and no successor. Faults reports what lasts longer.
+//
+// Relay path:
+//
+//	joining      15s    ──▶ paired, standing by, ended
+//	paired       -      ──▶ moving, standing by, ended
+//	             (no limit: ends with the connection that it carries)
+//	moving       -      ──▶ moved, ended
+//	             (no limit: the stream closes if what it sent before is never acknowledged)
+//	moved        -      ──▶ ended
+//	             (no limit: a peer that stays on the relay needs it for as long as the connection lasts)
+//	standing by  20s    ──▶ ended
+//	ended        -
 package peering

@@ -68,6 +68,7 @@ type Stats struct {
 	ConnectionsClosed uint64
 	ConnectionsBroken uint64 // ended because the encrypted stream made no sense
 	UnprovenTooLong   uint64 // of them, because of a message that is too long before the peer has proven anything
+	WrongTransitions  uint64 // between states of which no table lists the second as one that may follow: a mistake of this package
 	Pool              PoolStats
 }
 
@@ -104,6 +105,7 @@ type Peering struct {
 	suspended   bool
 	closed      bool
 	stats       Stats
+	account     *account // of the machines
 
 	randomPunches   int // running ones
 	lastRandomPunch host.Instant
@@ -118,6 +120,7 @@ func New(h host.Host, e *rpc.Endpoint, cfg Config) *Peering {
 		routes:      make(map[id.PublicKey]route),
 		connections: make(map[*Connection]uint64),
 	}
+	p.account = &account{host: h, wrong: &p.stats.WrongTransitions}
 	p.pool = newPool(p)
 	p.local = newLocalValidator(p)
 	p.intake = newIntake(p)

@@ -17,36 +17,62 @@ const relayProtocol = "blind-relay"
 // relayPath is one side's way over a blind relay: a connection to the relay, and the pairing of our raw stream
 // with the other side's (hyperdht lib/connect.js and lib/server.js, relayConnection; lib/relay-connection.js).
 //
-//	joining ──relay answers──▶ paired ──direct path proven──▶ ended
-//	   │ └─ 15 s, relay unreachable ─▶ ended (onAbort)  └─ relay connection lost ─▶ ended (onAbort)
-//	   └─ we have a direct path ─▶ standing by, 20 s ─▶ ended
-//
 // A paired stream moves to a direct path when one is found. The relay stays until something has come from the
 // peer over the direct path, since our own change alone proves nothing.
 type relayPath struct {
+	machine[relayState]
 	p         *Peering
 	conn      *Connection
 	raw       *stream.Stream
 	token     [32]byte
 	initiator bool
-	timer     host.Timer
 
-	paired    bool
-	remoteID  uint32 // of the relay's leg, once paired
-	standing  bool   // we have a direct path, the peer may not know it yet
-	ended     bool
-	direct    bool // the last packet from elsewhere than the stream's remote did not come over the relay
-	confirmed bool // the stream's change to the direct path is complete
+	answered bool   // the relay has paired us
+	remoteID uint32 // of the relay's leg, once paired
+	direct   bool   // the last packet from elsewhere than the stream's remote did not come over the relay
 
 	onPaired func()
 	onAbort  func(error)
 }
+
+type relayState uint8
+
+const (
+	relayJoining relayState = iota
+	relayPaired
+	relayMoving
+	relayMoved
+	relayStandingBy
+	relayEnded
+)
+
+var relayTable = &table[relayState]{name: "relay path", states: []rule[relayState]{
+	relayJoining: {
+		name: "joining", limit: relayTimeout,
+		next: []relayState{relayPaired, relayStandingBy, relayEnded},
+	},
+	relayPaired: {
+		name: "paired", why: "ends with the connection that it carries",
+		next: []relayState{relayMoving, relayStandingBy, relayEnded},
+	},
+	relayMoving: {
+		name: "moving", why: "the stream closes if what it sent before is never acknowledged",
+		next: []relayState{relayMoved, relayEnded},
+	},
+	relayMoved: {
+		name: "moved", why: "a peer that stays on the relay needs it for as long as the connection lasts",
+		next: []relayState{relayEnded},
+	},
+	relayStandingBy: {name: "standing by", limit: relayStandBy, next: []relayState{relayEnded}},
+	relayEnded:      {name: "ended"},
+}}
 
 // joinRelay connects to a relay and asks it to pair raw with the stream that shows the same token.
 func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
 	rp := &r
 	rp.p = p
 	rp.direct = true
+	rp.begin(p.account, relayTable, rp.passed)
 	p.stats.RelayAttempts++
 	rp.conn = p.Connect(relay, ConnectOptions{})
 	rp.conn.unproven = true // the other side may have chosen the relay
@@ -67,22 +93,31 @@ func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
 		return rp
 	}
 	ch.Send(0, wire.RelayPair{Initiator: rp.initiator, Token: rp.token, ID: rp.raw.ID()}.Append(nil))
-	rp.timer = p.host.AfterFunc(relayTimeout, func() { rp.abort(ErrRelayAborted) })
 	return rp
+}
+
+// passed ends a state at its deadline.
+func (rp *relayPath) passed(s relayState) {
+	switch s {
+	case relayJoining:
+		rp.abort(ErrRelayAborted)
+	default:
+		rp.leave()
+	}
 }
 
 // receivePair takes the relay's answer: the id of its own stream.
 func (rp *relayPath) receivePair(b []byte) {
 	m, err := wire.ParseRelayPair(b)
-	if err != nil || m.Token != rp.token || m.Initiator != rp.initiator || rp.paired || rp.ended {
+	if err != nil || m.Token != rp.token || m.Initiator != rp.initiator || rp.answered || rp.over() {
 		return
 	}
 	if rp.conn.raw == nil {
 		rp.abort(ErrRelayAborted)
 		return
 	}
-	if rp.standing {
-		rp.paired = true
+	if rp.in(relayStandingBy) {
+		rp.answered = true
 		rp.raw.Touch(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr())
 		return
 	}
@@ -97,8 +132,8 @@ func (rp *relayPath) receivePair(b []byte) {
 		rp.abort(err)
 		return
 	}
-	rp.timer.Stop()
-	rp.paired = true
+	rp.answered = true
+	rp.become(relayPaired)
 	rp.p.stats.RelaySuccesses++
 	rp.onPaired()
 }
@@ -106,7 +141,7 @@ func (rp *relayPath) receivePair(b []byte) {
 // receiveUnpair takes the relay's refusal, or its end.
 func (rp *relayPath) receiveUnpair(b []byte) {
 	m, err := wire.ParseRelayUnpair(b)
-	if err != nil || m.Token != rp.token || rp.ended {
+	if err != nil || m.Token != rp.token || rp.over() {
 		return
 	}
 	rp.p.stats.RelayRefusals++
@@ -126,16 +161,11 @@ func (rp *relayPath) receiveUnpair(b []byte) {
 // paired already: what it has sent over the relay it goes on retransmitting there, until the relay's leg knows us
 // and lets it through.
 func (rp *relayPath) standBy(c *Connection) {
-	if rp.ended {
+	if rp.over() {
 		return
 	}
-	rp.standing = true
 	rp.onAbort = func(error) {}
-	rp.timer.Stop()
-	rp.timer = rp.p.host.AfterFunc(relayStandBy, func() {
-		rp.end()
-		rp.conn.Close()
-	})
+	rp.become(relayStandingBy)
 	c.cancel = rp.close
 }
 
@@ -155,48 +185,48 @@ func (rp *relayPath) observe(sock host.Socket, from netip.AddrPort) bool {
 // upgrade moves the connection from the relay to a direct path.
 func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, to netip.AddrPort, path Path) {
 	err := rp.raw.ChangeRemote(sock, remoteID, to, func() {
-		rp.confirmed = true
+		if rp.in(relayMoving) {
+			rp.become(relayMoved)
+		}
 		rp.raw.SendMessage(nil) // lets the other side see a packet on the direct path
 	})
 	if err != nil {
 		return // the connection stays on the relay
 	}
+	rp.become(relayMoving)
 	c.moved(sock, path)
 	c.onTraffic = func() {
 		switch {
-		case !rp.confirmed:
+		case rp.in(relayMoving):
 		case !rp.direct:
 			rp.direct = true // that one came over the relay; take the next for direct until told otherwise
 		default:
 			c.onTraffic = nil
 			rp.p.stats.RelayUpgrades++
-			rp.end()
-			rp.conn.Close()
+			rp.leave()
 		}
 	}
 }
 
-// end stops hearing of the relay connection.
-func (rp *relayPath) end() {
-	rp.ended = true
-	if rp.timer != nil {
-		rp.timer.Stop()
-	}
+// leave closes the relay connection in good order: nothing needs it any more.
+func (rp *relayPath) leave() {
+	rp.become(relayEnded)
+	rp.conn.Close()
 }
 
 // close gives the relay up, whatever state it is in.
 func (rp *relayPath) close() {
-	if !rp.ended {
-		rp.end()
+	if !rp.over() {
+		rp.become(relayEnded)
 		rp.conn.Destroy(nil)
 	}
 }
 
 func (rp *relayPath) abort(err error) {
-	if rp.ended {
+	if rp.over() {
 		return
 	}
-	if !rp.paired {
+	if !rp.answered {
 		rp.p.stats.RelayAborts++
 	}
 	rp.close()

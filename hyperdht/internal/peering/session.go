@@ -368,7 +368,7 @@ func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath
 		switch {
 		case rp == nil:
 			c.cancel = nil
-		case rp.paired && rp.carries(via.Socket, via.Remote):
+		case rp.in(relayPaired) && rp.carries(via.Socket, via.Remote):
 			if raw.Settle(stream.Way{Socket: via.Socket, RemoteID: rp.remoteID, Remote: via.Remote}) == nil {
 				c.moved(via.Socket, PathRelayed)
 			}

@@ -276,5 +276,6 @@ func node(t *testing.T, h host.Host, cfg hyperdht.Config) *hyperdht.Node {
 	if err != nil {
 		panic(err)
 	}
+	t.Cleanup(func() { n.Faults(0, func(what string) { t.Error(what) }) })
 	return n
 }
