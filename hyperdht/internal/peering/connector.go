@@ -531,7 +531,7 @@ func (c *connector) relayAborted(err error) {
 
 // searching reports whether more ways may show up.
 func (c *connector) searching() bool {
-	return c.puncher != nil && !c.puncher.done() || c.passive != nil || c.lanPending > 0 || c.reserve != nil ||
+	return c.puncher != nil && !c.puncher.over() || c.passive != nil || c.lanPending > 0 || c.reserve != nil ||
 		c.relayPath != nil && c.relayPath.in(relayJoining)
 }
 
@@ -599,7 +599,7 @@ func (c *connector) proven() {
 	case won.path == PathLAN:
 		c.p.stats.PathsLAN++
 	case won.path == PathPunched && c.puncher != nil:
-		c.puncher.won()
+		c.puncher.win()
 	}
 	switch {
 	case len(c.payload.RelayAddrs) > 0:
@@ -624,10 +624,10 @@ func (c *connector) upgrade(w way) {
 		return
 	}
 	c.raw = nil
-	if w.path == PathPunched && c.puncher != nil {
-		c.puncher.won()
-	}
 	c.relayPath.upgrade(c.conn, w.sock, c.payload.UDX.ID, w.to, w.path)
+	if w.path == PathPunched && c.puncher != nil {
+		c.puncher.win()
+	}
 	c.stopSearch()
 }
 
@@ -663,8 +663,7 @@ func (c *connector) stop() {
 // stopSearch ends the search for a path.
 func (c *connector) stopSearch() {
 	if c.puncher != nil {
-		c.puncher.silence()
-		c.puncher.destroy()
+		c.puncher.close()
 	}
 	for _, t := range []host.Timer{c.passive, c.pause, c.reserve, c.validating} {
 		if t != nil {

@@ -45,6 +45,18 @@
 // The states of each machine, how long each may last, and those that may follow. These are the tables of the code; a test
 // compares the two. A final state has no limit and no successor. Faults reports what lasts longer.
 //
+// Puncher:
+//
+//	ready      -      ──▶ reopening, punching, guessing, closed
+//	           (no limit: the session, or the punch of the dialling side, has limits and closes it)
+//	reopening  -      ──▶ reopened, punching, guessing, closed
+//	           (no limit: pings and address probes end, and so many sockets are tried)
+//	reopened   -      ──▶ punching, guessing, closed
+//	           (no limit: as for ready)
+//	punching   22s    ──▶ closed
+//	guessing   1m10.2s ──▶ closed
+//	closed     -
+//
 // Relay path:
 //
 //	joining      15s    ──▶ paired, standing by, ended

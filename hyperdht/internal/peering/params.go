@@ -30,6 +30,9 @@ const (
 	randomInterval  = 20 * time.Millisecond
 	birthdaySockets = 256
 	birthdayPause   = 100 * time.Millisecond
+	// punchLimit and guessLimit bound the two: twice what they take, for hosts whose timers are late.
+	punchLimit = 2 * (punchRounds + 1) * punchInterval
+	guessLimit = 2 * (randomProbes*randomInterval + birthdayPause)
 	// retryLater, and up to as much again, passes before a punch that had to wait is tried again (lib/connect.js).
 	retryLater = 10 * time.Second
 	// minRandomPort is the lowest port that random probes go to (lib/holepuncher.js).

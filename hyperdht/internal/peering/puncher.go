@@ -13,10 +13,8 @@ import (
 // classifies our NAT on that socket, keeps what the remote said of its NAT, and sends the probes. The
 // initiator tries each way on which a probe or an echo arrives, and wins with the one that proves itself; the other side
 // echoes every probe and wins with the first stream packet. Neither is the puncher's to see.
-//
-//	sampling ──analyze──▶ stable ──punch──▶ punching ──won──▶ connected
-//	    └── reopen, 3 times ──┘                 └── strategy at its end ──▶ destroyed (onAbort)
 type puncher struct {
+	machine[puncherState]
 	p         *Peering
 	trail     trail
 	session   *rpc.Session
@@ -25,26 +23,47 @@ type puncher struct {
 	holder   *poolSocket   // the socket that is classified, announced and punched from
 	birthday []*poolSocket // more sockets, where our NAT maps each to a random port
 	nat      *natProbe
-	random   bool // holds the node's budget for random punching
+	waiting  []func(stable bool) // for the end of reopening
 
 	remoteFirewall wire.Firewall
 	remoteAddrs    []remoteAddr
 	remotePunching bool
+	strangers      int // ways to hosts that the remote has not named
 
-	punching  bool
-	counted   bool // as a punch that was started
-	settled   bool // and as one that was won or lost
-	costly    bool // it was one of the random ones
-	connected bool // on a way that has proven itself
-	strangers int  // ways to hosts that the remote has not named
-	destroyed bool
-	reopened  bool
-	reopening []func(stable bool) // waiters of a running reopen
-	timer     host.Timer
+	counted bool       // as a punch that was started
+	step    host.Timer // the next probe
 
 	onConnect func(s host.Socket, from netip.AddrPort)
 	onAbort   func()
 }
+
+type puncherState uint8
+
+const (
+	puncherReady puncherState = iota
+	puncherReopening
+	puncherReopened
+	puncherPunching
+	puncherGuessing // holds the node's budget for random punching
+	puncherClosed
+)
+
+var puncherTable = &table[puncherState]{name: "puncher", states: []rule[puncherState]{
+	puncherReady: {
+		name: "ready", why: "the session, or the punch of the dialling side, has limits and closes it",
+		next: []puncherState{puncherReopening, puncherPunching, puncherGuessing, puncherClosed},
+	},
+	puncherReopening: {
+		name: "reopening", why: "pings and address probes end, and so many sockets are tried",
+		next: []puncherState{puncherReopened, puncherPunching, puncherGuessing, puncherClosed},
+	},
+	puncherReopened: {
+		name: "reopened", why: "as for ready", next: []puncherState{puncherPunching, puncherGuessing, puncherClosed},
+	},
+	puncherPunching: {name: "punching", limit: punchLimit, next: []puncherState{puncherClosed}},
+	puncherGuessing: {name: "guessing", limit: guessLimit, next: []puncherState{puncherClosed}},
+	puncherClosed:   {name: "closed"},
+}}
 
 // remoteAddr is an address the remote says it has. It is verified once the remote has echoed a token that
 // only its host could have got.
@@ -59,6 +78,7 @@ func newPuncher(t trail, session *rpc.Session, initiator bool, remote wire.Firew
 	if err := u.reset(); err != nil {
 		return nil, err
 	}
+	u.begin(t.p.account, puncherTable, func(puncherState) { u.fail() })
 	return u, nil
 }
 
@@ -84,7 +104,8 @@ func (u *puncher) sample() { u.nat.sample() }
 
 func (u *puncher) socket() host.Socket { return u.holder.sock }
 
-func (u *puncher) done() bool { return u.destroyed || u.connected }
+// punching reports whether probes are being sent.
+func (u *puncher) punching() bool { return u.in(puncherPunching, puncherGuessing) }
 
 // probe sends the datagram that is meant to arrive.
 func (u *puncher) probe(to netip.AddrPort) {
@@ -99,7 +120,7 @@ func (u *puncher) openSession(to netip.AddrPort) {
 var probeDatagram = []byte{0}
 
 func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
-	if u.done() {
+	if u.over() {
 		return
 	}
 	if !u.initiator {
@@ -154,25 +175,28 @@ func (u *puncher) analyze(allowReopen bool, done func(stable bool)) {
 			done(true)
 		case !allowReopen:
 			done(false)
-		case u.reopening != nil:
-			u.reopening = append(u.reopening, done)
-		case u.reopened:
-			done(u.consistent())
-		default:
-			u.reopened = true
-			u.reopening = []func(bool){done}
+		case u.in(puncherReopening):
+			u.waiting = append(u.waiting, done)
+		case u.in(puncherReady):
+			u.become(puncherReopening)
+			u.waiting = []func(bool){done}
 			u.reopen(maxReopens)
+		default:
+			done(u.consistent())
 		}
 	})
 }
 
 func (u *puncher) reopen(left int) {
-	if left > 0 && u.unstable() && !u.done() && !u.punching && u.reset() == nil {
+	if left > 0 && u.unstable() && u.in(puncherReopening) && u.reset() == nil {
 		u.nat.analyzed(func() { u.reopen(left - 1) })
 		return
 	}
-	waiting := u.reopening
-	u.reopening = nil
+	if u.in(puncherReopening) {
+		u.become(puncherReopened)
+	}
+	waiting := u.waiting
+	u.waiting = nil
 	for _, f := range waiting {
 		f(u.consistent())
 	}
@@ -191,213 +215,61 @@ func coerce(f wire.Firewall) wire.Firewall {
 	return f
 }
 
-// punch starts the strategy that fits both NATs and reports whether there is one. Starting twice is
-// harmless.
-//
-//	consistent - consistent: both probe the other's address
-//	consistent - random:     probe random ports of the other's host
-//	random - consistent:     open many sockets towards the other, so that one of its probes hits one of them
-//	any - open:              probe its address: what the original does as if it were consistent, we do at once
-func (u *puncher) punch() bool {
-	if u.punching {
-		return true
-	}
-	if u.done() || len(u.remoteAddrs) == 0 {
-		return false
-	}
-	ours, theirs := coerce(u.nat.firewall()), coerce(u.remoteFirewall)
-	verified, ok := u.verifiedAddr()
-	switch {
-	case u.remoteFirewall == wire.FirewallOpen, ours == wire.FirewallConsistent && theirs == wire.FirewallConsistent:
-		u.start(&u.p.stats.PunchesConsistent)
-		if u.initiator {
-			u.punchRound(1)
-		} else {
-			// The server has just sent its fast-mode probe, so it waits first.
-			u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(1) })
-		}
-	case !ok: // what follows costs the other host many datagrams, so it must have asked for them
-		return false
-	case ours == wire.FirewallConsistent && theirs >= wire.FirewallRandom:
-		u.startRandom()
-		u.probeRandomPorts(verified.Addr(), randomProbes)
-	case ours >= wire.FirewallRandom && theirs == wire.FirewallConsistent:
-		u.startRandom()
-		u.openBirthdaySockets(verified)
-		u.timer = u.p.host.AfterFunc(birthdayPause, func() { u.probeFromAll(verified, 0) })
-	default:
-		return false
-	}
-	return true
-}
-
-// usesRandom reports whether the strategy would be one of the costly ones.
-func (u *puncher) usesRandom() bool {
-	if u.remoteFirewall == wire.FirewallOpen {
-		return false
-	}
-	return u.nat.firewall() >= wire.FirewallRandom || u.remoteFirewall >= wire.FirewallRandom
-}
-
-// start begins to punch, which is counted.
-func (u *puncher) start(count *uint64) {
-	u.punching, u.counted = true, true
-	*count++
-	u.trail.note(AttemptEvent{Step: AttemptPunching, Ours: kindOf(u.nat.firewall()), Theirs: kindOf(u.remoteFirewall)})
-}
-
-func (u *puncher) startRandom() {
-	u.start(&u.p.stats.PunchesRandom)
-	u.random, u.costly = true, true
-	u.p.randomPunches++
-}
-
-// won counts a punch that led to a path, lost one that led nowhere. Neither counts one that another path has made
-// needless.
-func (u *puncher) won() {
-	u.connected, u.punching = true, false
-	u.stopTimer()
-	u.endRandom(false)
+// win ends a punch that led to a path.
+func (u *puncher) win() {
 	s := &u.p.stats
-	if !u.counted {
-		u.counted = true
-		s.PunchesConsistent++ // fast mode: the probe round alone did it
-	}
-	u.settle(&s.PunchesConsistentWon, &s.PunchesRandomWon)
-}
-
-func (u *puncher) lost() {
-	if s := &u.p.stats; u.counted {
-		u.settle(&s.PunchesConsistentLost, &s.PunchesRandomLost)
-	}
-}
-
-func (u *puncher) settle(consistent, random *uint64) {
 	switch {
-	case u.settled:
-	case u.costly:
-		*random++
-	default:
-		*consistent++
+	case u.in(puncherGuessing):
+		s.PunchesRandomWon++
+	case u.in(puncherPunching):
+		s.PunchesConsistentWon++
+	case !u.counted: // fast mode: the probe round alone did it
+		s.PunchesConsistent++
+		s.PunchesConsistentWon++
 	}
-	u.settled = true
+	u.counted = true
+	u.end(false)
 }
 
-// endRandom gives the budget for random punching back. After a punch that was lost the node rests.
-func (u *puncher) endRandom(lost bool) {
-	if !u.random {
+// fail ends a punch that led nowhere.
+func (u *puncher) fail() {
+	if u.over() {
 		return
 	}
-	u.random = false
-	u.p.randomPunches--
-	if lost {
-		u.p.lastRandomPunch = u.p.host.Now()
-		u.p.punchedRandomly = true
+	s := &u.p.stats
+	switch {
+	case u.in(puncherGuessing):
+		s.PunchesRandomLost++
+	case u.in(puncherPunching):
+		s.PunchesConsistentLost++
 	}
+	u.end(true)
+	u.onAbort()
 }
 
-func (u *puncher) verifiedAddr() (netip.AddrPort, bool) {
-	for _, r := range u.remoteAddrs {
-		if r.verified {
-			return r.addr, true
+// close ends a punch that is not needed any more. It counts neither as won nor as lost.
+func (u *puncher) close() { u.end(true) }
+
+// end releases the sockets and the budget for random punching. The node rests after a random punch that was not won.
+func (u *puncher) end(rest bool) {
+	if u.over() {
+		return
+	}
+	if u.in(puncherGuessing) {
+		u.p.randomPunches--
+		if rest {
+			u.p.lastRandomPunch = u.p.host.Now()
+			u.p.punchedRandomly = true
 		}
 	}
-	return netip.AddrPort{}, false
-}
-
-func (u *puncher) punchRound(round int) {
-	if !u.punching {
-		return
+	u.become(puncherClosed)
+	if u.step != nil {
+		u.step.Stop()
 	}
-	if round > punchRounds {
-		u.destroy()
-		return
-	}
-	for _, r := range u.remoteAddrs {
-		// Unverified addresses may belong to somebody else, so they get only two of the ten rounds.
-		if r.verified || round%4 == 0 {
-			u.probe(r.addr)
-		}
-	}
-	u.timer = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(round + 1) })
-}
-
-// probeRandomPorts sends one probe after the other to ports of a host whose NAT maps every socket anew.
-func (u *puncher) probeRandomPorts(to netip.Addr, left int) {
-	if !u.punching {
-		return
-	}
-	if left == 0 {
-		u.destroy()
-		return
-	}
-	u.probe(netip.AddrPortFrom(to, u.p.randomPort()))
-	u.timer = u.p.host.AfterFunc(randomInterval, func() { u.probeRandomPorts(to, left-1) })
-}
-
-// openBirthdaySockets opens our NAT for the other side on many ports, with datagrams that die on the way.
-func (u *puncher) openBirthdaySockets(to netip.AddrPort) {
-	for len(u.birthday) < birthdaySockets-1 {
-		ps, err := u.p.pool.acquire()
-		if err != nil {
-			return // fewer sockets, fewer chances
-		}
-		ps.onProbe = u.receiveProbe
-		u.birthday = append(u.birthday, ps)
-		ps.sock.Send(to, lowTTL, probeDatagram)
-	}
-}
-
-// probeFromAll keeps the mappings of all sockets open, one after the other: in the first cycle still with
-// datagrams that die on the way, then with ones that arrive.
-func (u *puncher) probeFromAll(to netip.AddrPort, sent int) {
-	if !u.punching {
-		return
-	}
-	if sent == randomProbes {
-		u.destroy()
-		return
-	}
-	n := len(u.birthday) + 1
-	ps := u.holder
-	if i := sent % n; i > 0 {
-		ps = u.birthday[i-1]
-	}
-	ttl := host.DefaultTTL
-	if sent < n {
-		ttl = lowTTL
-	}
-	ps.sock.Send(to, ttl, probeDatagram)
-	u.timer = u.p.host.AfterFunc(randomInterval, func() { u.probeFromAll(to, sent+1) })
-}
-
-// destroy gives the socket back. If nothing has connected, onAbort hears of it, unless silence was called.
-func (u *puncher) destroy() {
-	if u.destroyed {
-		return
-	}
-	u.destroyed = true
-	u.punching = false
-	u.stopTimer()
-	u.endRandom(!u.connected)
 	for _, ps := range append(u.birthday, u.holder) {
 		ps.onProbe = nil
 		ps.release()
 	}
 	u.birthday = nil
 	u.nat.close()
-	if !u.connected && u.onAbort != nil {
-		u.lost()
-		u.onAbort()
-	}
-}
-
-// silence makes the coming destroy tell nobody, because a path was found by other means.
-func (u *puncher) silence() { u.onAbort = nil }
-
-func (u *puncher) stopTimer() {
-	if u.timer != nil {
-		u.timer.Stop()
-		u.timer = nil
-	}
 }

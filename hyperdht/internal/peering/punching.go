@@ -65,7 +65,7 @@ func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next
 			c.p.randomPunches-- // the puncher takes it anew when it starts
 		}
 		take := func() {
-			if !c.finished && !c.puncher.done() {
+			if !c.finished && !c.puncher.over() {
 				c.takeAnswer(relay, m, r, err, next)
 			}
 		}
@@ -144,7 +144,7 @@ func (c *connector) probeRound(relay wire.RelayInfo, again bool) {
 		}
 		// The server does not know its NAT yet; give it a moment.
 		c.pause = c.p.host.AfterFunc(remoteUnknownPause, func() {
-			if !c.finished && !u.done() {
+			if !c.finished && !u.over() {
 				c.analyzeProbe(relay, a, again)
 			}
 		})
@@ -154,7 +154,7 @@ func (c *connector) probeRound(relay wire.RelayInfo, again bool) {
 func (c *connector) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
 	u := c.puncher
 	u.analyze(false, func(stable bool) {
-		if c.finished || u.done() {
+		if c.finished || u.over() {
 			return
 		}
 		if stable {
@@ -163,7 +163,7 @@ func (c *connector) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool
 		}
 		u.analyze(true, func(stable bool) {
 			switch {
-			case c.finished || u.done():
+			case c.finished || u.over():
 			case stable:
 				c.probeRound(relay, false) // from a new socket, so the server has to hear of it
 			default:
@@ -250,7 +250,7 @@ func (c *connector) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	c.p.random(b[:])
 	wait := retryLater + time.Duration(binary.LittleEndian.Uint16(b[:]))*retryLater/(1<<16)
 	c.pause = c.p.host.AfterFunc(wait, func() {
-		if !c.finished && !c.puncher.done() {
+		if !c.finished && !c.puncher.over() {
 			c.punchRound(serverRelay, remoteToken, true)
 		}
 	})
@@ -272,8 +272,7 @@ func (c *connector) abortPunch(relay wire.RelayInfo, reason error) {
 // failPunch gives up on punching, and on the connection unless the LAN shortcut may still do it.
 func (c *connector) failPunch(err error) {
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
-	c.puncher.silence()
-	c.puncher.destroy()
+	c.puncher.close()
 	if c.lanPending > 0 {
 		c.lanFailure = err
 		return

@@ -115,7 +115,7 @@ func (h *session) proven(from netip.Addr) bool {
 
 // replySocket is where the answer must leave from; nil is the socket that the request came in on.
 func (h *session) replySocket() host.Socket {
-	if h.viaPunch && h.puncher != nil && !h.puncher.destroyed {
+	if h.viaPunch && h.puncher != nil && !h.puncher.over() {
 		return h.puncher.socket()
 	}
 	return nil
@@ -234,7 +234,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		h.viaPunch = h.setupPuncher()
 		h.prepunch = p.host.AfterFunc(prepunchTimeout, func() {
 			if h.puncher != nil {
-				h.puncher.destroy()
+				h.puncher.fail()
 			} else {
 				h.abort()
 			}
@@ -404,9 +404,6 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	p := h.s.p
 	raw := h.raw
 	h.raw = nil
-	if path == PathPunched && h.puncher != nil {
-		h.puncher.won()
-	}
 	defer h.clearLater()
 	h.stopPrepunch()
 	if h.conn != nil { // over the relay
@@ -415,12 +412,12 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 			h.allowance.Receive(min(int(raw.Stats().BytesReceived), maxMigrationCredit))
 			raw.Limit(&h.allowance)
 		}
-		h.endPuncher()
+		h.leavePuncher(path == PathPunched)
 		return
 	}
 	if err := raw.Connect(sock, h.payload.UDX.ID, from); err != nil {
 		raw.Destroy(nil)
-		h.endPuncher()
+		h.leavePuncher(path == PathPunched)
 		return
 	}
 	raw.Limit(&h.allowance)
@@ -428,7 +425,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 		p.addRoute(h.keys.RemotePublicKey, raw)
 	}
 	c := h.connect(raw, path)
-	h.endPuncher()
+	h.leavePuncher(path == PathPunched)
 	if h.relayPath != nil {
 		h.relayPath.standBy(c)
 	}
@@ -506,7 +503,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 		}
 	}
 	u := h.puncher
-	if u == nil || u.destroyed {
+	if u == nil || u.over() {
 		return
 	}
 	if remote.Round >= h.round {
@@ -533,13 +530,13 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 	}
 	u.analyze(false, func(stable bool) {
 		switch {
-		case u.destroyed:
+		case u.over():
 		case stable || u.remotePunching:
 			conclude()
 		default:
 			u.analyze(true, func(stable bool) {
 				switch {
-				case u.destroyed:
+				case u.over():
 				case !stable:
 					h.answerAbort(wire.ErrorAborted, answer)
 				default:
@@ -571,7 +568,7 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	refusal := wire.ErrorNone
 	if u.remotePunching {
 		h.stopPrepunch()
-		busy := u.usesRandom() && !u.punching && !h.s.p.mayPunchRandomly()
+		busy := u.usesRandom() && !u.punching() && !h.s.p.mayPunchRandomly()
 		if busy {
 			h.s.p.stats.PunchesLater++
 			refusal = wire.ErrorTryLater
@@ -592,7 +589,7 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	}
 	answer(h.box.Seal(wire.HolepunchPayload{
 		Error: refusal, Firewall: u.nat.firewall(), Round: h.round,
-		Connected: u.connected, Punching: u.punching, Addrs: u.nat.addrs(),
+		Punching: u.punching(), Addrs: u.nat.addrs(),
 		Token: token, RemoteToken: remote.Token,
 	}), u.socket())
 }
@@ -602,7 +599,7 @@ func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host
 	sealed := h.box.Seal(wire.HolepunchPayload{Error: reason, Round: h.round})
 	sock := h.s.p.rpc.Socket()
 	if h.puncher != nil {
-		h.puncher.destroy()
+		h.puncher.fail()
 	}
 	answer(sealed, sock)
 }
@@ -630,10 +627,17 @@ func (h *session) rawClosed() {
 	h.clearLater()
 }
 
+// leavePuncher ends the punch that has led to the path, or that another path has made needless.
+func (h *session) leavePuncher(won bool) {
+	if won && h.puncher != nil {
+		h.puncher.win()
+	}
+	h.endPuncher()
+}
+
 func (h *session) endPuncher() {
 	if h.puncher != nil {
-		h.puncher.silence()
-		h.puncher.destroy()
+		h.puncher.close()
 		h.puncher = nil
 	}
 	if h.requests != nil {
