@@ -38,8 +38,7 @@ func TestBusyPunching(t *testing.T) {
 			l.until("dialler", hyperdht.AttemptProbed)
 			l.run(time.Second)
 		}},
-		// The answerer's session has no deadline of its own once it has told the dialler to try later: it waits for a
-		// relay that has gone and for a dialler that has gone.
+		// The answerer has told the dialler to try later, and waits for a relay that has gone and for a dialler that has gone.
 		{name: "busy-answerer-and-both-others-go", relayed: true, then: func(l *lab, relay *actor) {
 			l.until("dialler", hyperdht.AttemptRelay)
 			l.off(relay)

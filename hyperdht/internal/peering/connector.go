@@ -493,13 +493,12 @@ func (c *connector) relayLater() {
 
 // startRelay joins the server's relay, or ours if it has none.
 func (c *connector) startRelay() {
-	join := relayPath{raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted}
+	join := relayPath{trail: c.conn.trail, raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted}
 	key := c.relayKey
 	if r := c.payload.RelayThrough; r != nil {
 		key, join.token, join.initiator = r.Key, r.Token, false
 	}
 	if key != (id.PublicKey{}) {
-		c.note(AttemptEvent{Step: AttemptRelay, Relay: key})
 		c.relayPath = c.p.joinRelay(key, join)
 	}
 }

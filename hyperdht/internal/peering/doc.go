@@ -34,8 +34,9 @@
 //
 // # A server session (hyperdht lib/server.js)
 //
-//	admitted ──answer──▶ waiting (10 s) ──punch message──▶ punching ──onSocket──▶ connected
-//	   │ firewall: silence    └── nothing came ──▶ aborted ◀──gave up┘
+// One session answers each message 1: it reads the message when its turn comes, answers once the node's own addresses are checked,
+// and then waits for the caller: for its first packet, its rounds of hole punching, or its side of a relay. A relayed connection has
+// its session look for a direct path for a while.
 //
 // A session is forgotten 10 s after it ended, and until then answers retransmissions of the same message 1
 // with the same message 2.
@@ -44,6 +45,28 @@
 //
 // The states of each machine, how long each may last, and those that may follow. These are the tables of the code; a test
 // compares the two. A final state has no limit and no successor. Faults reports what lasts longer.
+//
+// Session:
+//
+//	arrived     -      ──▶ queued, preparing, remembered, forgotten
+//	            (no limit: is queued, read or dropped in the same turn)
+//	queued      4s     ──▶ preparing, remembered, forgotten
+//	preparing   500ms  ──▶ waiting, remembered, forgotten
+//	            (ended by the check of our own addresses)
+//	waiting     10s    ──▶ punching, busy, joining, relayed, remembered, forgotten
+//	punching    1m10.2s ──▶ joining, remembered, forgotten
+//	            (ended by the puncher)
+//	busy        25s    ──▶ busy, punching, joining, relayed, remembered, forgotten
+//	joining     15s    ──▶ remembered, forgotten
+//	            (ended by the relay path)
+//	relayed     30m0s  ──▶ punching, busy, remembered, forgotten
+//	remembered  10s    ──▶ forgotten
+//	forgotten   -
+//
+// Opening:
+//
+//	waiting  15s    ──▶ over
+//	over     -
 //
 // Puncher:
 //
@@ -59,6 +82,7 @@
 //
 // Relay path:
 //
+//	reserved     500ms  ──▶ joining, ended
 //	joining      15s    ──▶ paired, standing by, ended
 //	paired       -      ──▶ moving, standing by, ended
 //	             (no limit: ends with the connection that it carries)

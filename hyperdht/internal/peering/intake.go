@@ -162,7 +162,6 @@ func (in *intake) arrive(h *session) bool {
 	if h.tokens, ok = in.take(h.origin); !ok {
 		return false
 	}
-	h.arrived = in.p.host.Now()
 	var dropped *bound.Item[*session]
 	h.queued, dropped = in.waiting.Add(h, h.origin.waits())
 	in.turnAway(dropped, h)
@@ -171,6 +170,9 @@ func (in *intake) arrive(h *session) bool {
 		return false
 	}
 	in.serve()
+	if h.queued.Held() {
+		h.become(sessionQueued)
+	}
 	return true
 }
 
@@ -228,14 +230,9 @@ func (in *intake) serve() {
 	for in.waiting.Len() > 0 && !in.all.Empty(now) {
 		h, _ := in.waiting.Next()
 		in.leaveLine(h)
-		if now.Sub(h.arrived) > callerPatience {
-			in.p.stats.Refused.Queue++
-			h.s.forget(h)
-			continue
-		}
 		in.all.Take(now)
 		in.p.stats.HandshakesRead++
-		h.begin()
+		h.read()
 	}
 	switch {
 	case in.waiting.Len() == 0:
@@ -371,7 +368,7 @@ func (in *intake) evict(it *bound.Item[*session]) {
 func (in *intake) remember(h *session) {
 	in.remembered = append(in.remembered, h)
 	in.remembering++
-	for len(in.remembered) > 0 && (in.remembered[0].forgotten || in.remembering > maxRemembered) {
+	for len(in.remembered) > 0 && (in.remembered[0].over() || in.remembering > maxRemembered) {
 		oldest := in.remembered[0]
 		in.remembered[0] = nil
 		in.remembered = in.remembered[1:]

@@ -8,7 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// table lists the states of a kind of machine, by state. The zero state is the first, one without a successor is final.
+// table lists the states of a kind of machine, by state. The zero state is the first, unless a machine begins with a later one;
+// a state without a successor is final.
 type table[S ~uint8] struct {
 	name   string
 	states []rule[S]
@@ -39,10 +40,10 @@ type machine[S ~uint8] struct {
 	seat    int // in the account
 }
 
-// begin puts the machine into its first state. passed is called with the state whose deadline has passed, and has to leave
+// begin puts the machine into its first state, initial. passed is called with the state whose deadline has passed, and has to leave
 // that state.
-func (m *machine[S]) begin(a *account, t *table[S], passed func(S)) {
-	m.account, m.table = a, t
+func (m *machine[S]) begin(a *account, t *table[S], initial S, passed func(S)) {
+	m.account, m.table, m.state = a, t, initial
 	m.fire = func() { passed(m.state) }
 	m.since = a.host.Now()
 	a.enter(m)
@@ -54,8 +55,8 @@ func (m *machine[S]) in(states ...S) bool { return slices.Contains(states, m.sta
 
 func (m *machine[S]) rule() *rule[S] { return &m.table.states[m.state] }
 
-// over reports whether the machine has reached a final state.
-func (m *machine[S]) over() bool { return m.table != nil && m.rule().final() }
+// over reports whether the machine has reached a final state, or has not begun.
+func (m *machine[S]) over() bool { return m.table == nil || m.rule().final() }
 
 // become changes the state and arms its deadline. A transition that the table does not list is a mistake of this package. It is
 // counted and made all the same, except out of a final state.

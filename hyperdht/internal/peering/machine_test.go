@@ -16,7 +16,7 @@ import (
 var tables = []interface {
 	list() string
 	check(t *testing.T)
-}{puncherTable, relayTable}
+}{sessionTable, openingTable, puncherTable, relayTable}
 
 // list is the text form of a table.
 func (t *table[S]) list() string {
@@ -156,7 +156,7 @@ func newTestMachine(t *testing.T) *testMachine {
 	l.p = &Peering{host: l.host}
 	l.p.account = &account{host: l.host, wrong: &l.p.stats.WrongTransitions}
 	l.host.Do(func() {
-		l.begin(l.p.account, lampTable, func(s lamp) {
+		l.begin(l.p.account, lampTable, lampOff, func(s lamp) {
 			l.after = append(l.after, s)
 			l.become(lampOff)
 		})

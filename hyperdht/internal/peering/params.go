@@ -151,6 +151,9 @@ const (
 	// busyPatience is how long a server that is busy with another random punch waits for a caller to ask again, which it
 	// does after one to two times retryLater.
 	busyPatience = 2*retryLater + 5*time.Second
+	// searchLimit bounds the search for a direct path while a relay carries the connection. A node punches with one random NAT
+	// at a time, which takes up to a minute, and peers wait for their turn.
+	searchLimit = 30 * time.Minute
 	// maxLANTries bounds the local addresses of a peer that are pinged: its interfaces, less the bridges of its containers.
 	maxLANTries = 4
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.

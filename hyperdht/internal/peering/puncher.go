@@ -78,7 +78,7 @@ func newPuncher(t trail, session *rpc.Session, initiator bool, remote wire.Firew
 	if err := u.reset(); err != nil {
 		return nil, err
 	}
-	u.begin(t.p.account, puncherTable, func(puncherState) { u.fail() })
+	u.begin(t.p.account, puncherTable, puncherReady, func(puncherState) { u.fail() })
 	return u, nil
 }
 

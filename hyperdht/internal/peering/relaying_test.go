@@ -28,7 +28,7 @@ func TestRelayPaths(t *testing.T) {
 		{name: "relay-then-silence", dialler: cone(), answerer: cone(), server: through, apart: true, then: func(l *lab, _ *actor) {
 			l.run(45 * time.Second)
 		}},
-		// The answerer counts an open connection among its callers for as long as it is relayed, see Bounds.
+		// Punching ends at once, and so does the session of the answerer; the connection stays.
 		{name: "relay-random-both", dialler: random(), answerer: random(), server: through, then: func(l *lab, _ *actor) {
 			l.run(5 * time.Minute)
 		}},

@@ -22,6 +22,8 @@ const relayProtocol = "blind-relay"
 type relayPath struct {
 	machine[relayState]
 	p         *Peering
+	trail     trail
+	relay     id.PublicKey
 	conn      *Connection
 	raw       *stream.Stream
 	token     [32]byte
@@ -38,7 +40,8 @@ type relayPath struct {
 type relayState uint8
 
 const (
-	relayJoining relayState = iota
+	relayReserved relayState = iota
+	relayJoining
 	relayPaired
 	relayMoving
 	relayMoved
@@ -47,6 +50,7 @@ const (
 )
 
 var relayTable = &table[relayState]{name: "relay path", states: []rule[relayState]{
+	relayReserved: {name: "reserved", limit: relayReserve, next: []relayState{relayJoining, relayEnded}},
 	relayJoining: {
 		name: "joining", limit: relayTimeout,
 		next: []relayState{relayPaired, relayStandingBy, relayEnded},
@@ -69,12 +73,29 @@ var relayTable = &table[relayState]{name: "relay path", states: []rule[relayStat
 
 // joinRelay connects to a relay and asks it to pair raw with the stream that shows the same token.
 func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
+	rp := p.newRelayPath(relay, r)
+	rp.begin(p.account, relayTable, relayJoining, rp.passed)
+	rp.join()
+	return rp
+}
+
+// reserveRelay does so in a while, unless it is closed before.
+func (p *Peering) reserveRelay(relay id.PublicKey, r relayPath) *relayPath {
+	rp := p.newRelayPath(relay, r)
+	rp.begin(p.account, relayTable, relayReserved, rp.passed)
+	return rp
+}
+
+func (p *Peering) newRelayPath(relay id.PublicKey, r relayPath) *relayPath {
 	rp := &r
-	rp.p = p
-	rp.direct = true
-	rp.begin(p.account, relayTable, rp.passed)
-	p.stats.RelayAttempts++
-	rp.conn = p.Connect(relay, ConnectOptions{})
+	rp.p, rp.relay, rp.direct = p, relay, true
+	return rp
+}
+
+func (rp *relayPath) join() {
+	rp.trail.note(AttemptEvent{Step: AttemptRelay, Relay: rp.relay})
+	rp.p.stats.RelayAttempts++
+	rp.conn = rp.p.Connect(rp.relay, ConnectOptions{})
 	rp.conn.unproven = true // the other side may have chosen the relay
 	m := mux.New(rp.conn)
 	own := rp.conn.PublicKey()
@@ -89,16 +110,19 @@ func (p *Peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
 	})
 	m.OnClose(func(error) { rp.abort(ErrRelayAborted) })
 	if err != nil {
-		p.host.Defer(func() { rp.abort(err) })
-		return rp
+		rp.p.host.Defer(func() { rp.abort(err) })
+		return
 	}
 	ch.Send(0, wire.RelayPair{Initiator: rp.initiator, Token: rp.token, ID: rp.raw.ID()}.Append(nil))
-	return rp
 }
 
 // passed ends a state at its deadline.
 func (rp *relayPath) passed(s relayState) {
 	switch s {
+	case relayReserved:
+		rp.raw.WatchRemote()
+		rp.become(relayJoining)
+		rp.join()
 	case relayJoining:
 		rp.abort(ErrRelayAborted)
 	default:
@@ -171,6 +195,9 @@ func (rp *relayPath) standBy(c *Connection) {
 
 // carries reports whether a packet came over the relay.
 func (rp *relayPath) carries(sock host.Socket, from netip.AddrPort) bool {
+	if rp.conn == nil {
+		return false
+	}
 	raw := rp.conn.raw
 	return raw != nil && raw.Socket() == sock && raw.RemoteAddr() == from
 }
@@ -216,8 +243,11 @@ func (rp *relayPath) leave() {
 
 // close gives the relay up, whatever state it is in.
 func (rp *relayPath) close() {
-	if !rp.over() {
-		rp.become(relayEnded)
+	if rp.over() {
+		return
+	}
+	rp.become(relayEnded)
+	if rp.conn != nil {
 		rp.conn.Destroy(nil)
 	}
 }

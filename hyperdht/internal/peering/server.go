@@ -127,7 +127,6 @@ func (s *Server) clear() {
 	for _, h := range sessions {
 		if h != nil {
 			h.drop()
-			s.forget(h)
 		}
 	}
 }
@@ -193,6 +192,7 @@ func (s *Server) originOf(r *rpc.Request, m wire.Handshake) origin {
 // addSession makes a session under the lowest free id.
 func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
 	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
+	h.begin(s.p.account, sessionTable, sessionArrived, h.passed)
 	h.node, h.clientAddr = r.From, m.PeerAddr
 	h.origin = s.originOf(r, m)
 	if h.direct {
@@ -213,15 +213,14 @@ func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
 
 // forget frees a session's id and its message. Forgetting it again does nothing.
 func (s *Server) forget(h *session) {
-	if h.forgotten {
+	if h.over() {
 		return
 	}
-	h.forgotten = true
-	s.p.intake.release(h)
-	if h.clearing != nil {
-		h.clearing.Stop()
+	if h.in(sessionRemembered) {
 		s.p.intake.remembering--
 	}
+	h.become(sessionForgotten)
+	s.p.intake.release(h)
 	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
 		return // the server was closed
 	}

@@ -1,0 +1,200 @@
+package peering
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// A session's paths: the first on which something of the caller arrives, directly or over a relay, gets the connection.
+
+type openingState uint8
+
+const (
+	openingWaiting openingState = iota
+	openingOver
+)
+
+// openingTable is that of connections that came in, from their first path until they open.
+var openingTable = &table[openingState]{name: "opening", states: []rule[openingState]{
+	openingWaiting: {name: "waiting", limit: openTimeout, next: []openingState{openingOver}},
+	openingOver:    {name: "over"},
+}}
+
+// firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path.
+func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
+	if from.Port() == 0 {
+		return false
+	}
+	if h.relayPath != nil && !h.relayPath.observe(sock, from) {
+		return true
+	}
+	path := PathDirect
+	switch {
+	case h.s.p.pool.sockets[sock] != nil:
+		path = PathPunched
+	case kad.IsPrivate(from.Addr()) && from.Addr() != h.clientAddr.Addr():
+		path = PathLAN
+	}
+	if h.proven(from.Addr()) {
+		h.allowance.Validate()
+	}
+	h.onSocket(sock, from, path)
+	return true
+}
+
+// startRelay joins our relay, or the caller's if we have none.
+func (h *session) startRelay() {
+	if key, join := h.relayOffer(); key != (id.PublicKey{}) {
+		join.onPaired, join.onAbort = h.relayPaired, h.relayAborted
+		h.relayPath = h.s.p.joinRelay(key, join)
+	}
+}
+
+// relayOffer is the key of the relay, zero for none, and our part in the pairing.
+func (h *session) relayOffer() (relay id.PublicKey, join relayPath) {
+	if r := h.payload.RelayThrough; r != nil && h.relayKey == (id.PublicKey{}) {
+		return r.Key, relayPath{trail: h.trail, raw: h.raw, token: r.Token}
+	}
+	return h.relayKey, relayPath{trail: h.trail, raw: h.raw, token: h.relayToken, initiator: true}
+}
+
+// reserveRelay joins the relay, too, if a caller that holds itself for open has not answered soon. It may be open for
+// others only.
+func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath) {
+	raw := join.raw
+	join.onPaired = func() { h.trail.note(AttemptEvent{Step: AttemptRelayPaired}) }
+	join.onAbort = func(err error) {
+		h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+		h.relayPath = nil
+		if c.path == PathRelayed {
+			c.close(err)
+		}
+	}
+	rp := h.s.p.reserveRelay(relay, join)
+	h.relayPath = rp
+	c.cancel = rp.close
+	c.onProof = func() {
+		via := raw.Via()
+		switch {
+		case rp.in(relayReserved, relayEnded):
+			rp.close()
+			c.cancel = nil
+		case rp.in(relayPaired) && rp.carries(via.Socket, via.Remote):
+			if raw.Settle(stream.Way{Socket: via.Socket, RemoteID: rp.remoteID, Remote: via.Remote}) == nil {
+				c.moved(via.Socket, PathRelayed)
+			}
+		default:
+			_ = raw.Settle(stream.Way{Socket: raw.Socket(), Remote: raw.RemoteAddr()}) // on which it is; no error
+			rp.standBy(c)
+		}
+	}
+}
+
+func (h *session) relayPaired() {
+	h.trail.note(AttemptEvent{Step: AttemptRelayPaired})
+	h.connect(h.raw, PathRelayed)
+	switch {
+	case h.in(sessionWaiting, sessionBusy):
+		h.become(sessionRelayed)
+	case h.in(sessionJoining):
+		h.settle()
+	}
+}
+
+func (h *session) relayAborted(err error) {
+	h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+	h.relayPath = nil
+	switch {
+	case h.conn != nil:
+		h.conn.close(err)
+	case h.in(sessionJoining):
+		h.raw.Destroy(nil)
+	}
+}
+
+// onSocket takes a direct path; only the first call counts.
+func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
+	if h.raw == nil {
+		return
+	}
+	p := h.s.p
+	raw := h.raw
+	h.raw = nil
+	defer h.settle()
+	if h.conn != nil { // over the relay
+		h.relayPath.upgrade(h.conn, sock, h.payload.UDX.ID, from, path)
+		if raw.RemoteAddr() == from {
+			h.allowance.Receive(min(int(raw.Stats().BytesReceived), maxMigrationCredit))
+			raw.Limit(&h.allowance)
+		}
+		h.leavePuncher(path == PathPunched)
+		return
+	}
+	if err := raw.Connect(sock, h.payload.UDX.ID, from); err != nil {
+		raw.Destroy(nil)
+		h.leavePuncher(path == PathPunched)
+		return
+	}
+	raw.Limit(&h.allowance)
+	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
+		p.addRoute(h.keys.RemotePublicKey, raw)
+	}
+	c := h.connect(raw, path)
+	h.leavePuncher(path == PathPunched)
+	if h.relayPath != nil {
+		h.relayPath.standBy(c)
+	}
+}
+
+// connect makes the connection and hands it to the application.
+func (h *session) connect(raw *stream.Stream, path Path) *Connection {
+	c := h.s.p.newConnection(h.trail, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
+	c.unproven = h.s.cfg.KeepLimited
+	c.hand(h.s.cfg.OnConnection)
+	c.caller = h
+	h.accepted = c
+	h.opening.begin(h.s.p.account, openingTable, openingWaiting, func(openingState) { h.accepted.Destroy(ErrUnopened) })
+	c.start(raw, *h.keys, path)
+	if path == PathRelayed {
+		h.conn = c
+		c.cancel = h.connectionClosed
+	}
+	return c
+}
+
+// connectionOpened notes that the caller has proven to be there.
+func (h *session) connectionOpened() {
+	h.opening.become(openingOver)
+	h.tokens.give()
+	if h.settled() {
+		h.s.p.intake.release(h)
+	} else {
+		h.s.p.intake.answered(h) // it counts until no better path than the relay's is looked for
+	}
+}
+
+// connectionOver stops counting a caller whose connection has ended, and lets go of everything that retransmissions of its
+// handshake do not need: for ten seconds of a flood that is most of what a node holds.
+func (h *session) connectionOver() {
+	if !h.opening.over() {
+		h.opening.become(openingOver)
+	}
+	h.accepted, h.conn, h.relayPath, h.box = nil, nil, nil, nil
+	if h.settled() {
+		h.s.p.intake.release(h)
+	}
+}
+
+// connectionClosed hears of the end of a connection that was made over a relay.
+func (h *session) connectionClosed() {
+	h.raw = nil
+	h.endPuncher()
+	if h.relayPath != nil {
+		h.relayPath.close()
+	}
+	h.settle()
+}

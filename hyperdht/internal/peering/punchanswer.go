@@ -1,0 +1,151 @@
+package peering
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// The server's side of hole punching (hyperdht lib/server.js): it answers the rounds of punching.go.
+
+// receiveHolepunch takes part in one round of hole punching; answer is called at most once.
+func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func(payload []byte, sock host.Socket)) {
+	if h.box == nil {
+		return
+	}
+	remote, ok := h.box.Open(m.Payload)
+	if !ok {
+		h.s.p.stats.HolepunchesInvalid++
+		return
+	}
+	h.s.p.intake.answered(h)
+	if h.relayLater {
+		h.relayLater = false
+		if h.raw != nil { // the attempt is not over
+			h.startRelay()
+		}
+	}
+	u := h.puncher
+	if u == nil || u.over() {
+		return
+	}
+	if remote.Round >= h.round {
+		h.round = remote.Round
+	}
+	if remote.Error != wire.ErrorNone {
+		h.answerAbort(wire.ErrorAborted, answer)
+		return
+	}
+	viaRelay := h.s.announcer.isRelay(r.From)
+	token := h.box.Token(m.PeerAddr.Addr())
+	if r.Socket == u.socket() {
+		u.nat.add(r.To, r.From)
+	}
+	if remote.Round >= h.round {
+		var verified netip.Addr
+		if viaRelay && remote.RemoteToken != nil && *remote.RemoteToken == token {
+			verified = m.PeerAddr.Addr()
+		}
+		u.updateRemote(remote, m.PeerAddr, verified)
+	}
+	conclude := func() {
+		h.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
+	}
+	u.analyze(false, func(stable bool) {
+		switch {
+		case u.over():
+		case stable || u.remotePunching:
+			conclude()
+		default:
+			u.analyze(true, func(stable bool) {
+				switch {
+				case u.over():
+				case !stable:
+					h.answerAbort(wire.ErrorAborted, answer)
+				default:
+					conclude()
+				}
+			})
+		}
+	})
+}
+
+// answerTokens gives the token out only through relays we announced to: only those can be trusted to have
+// named the caller's real address.
+func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
+	if !viaRelay {
+		return nil
+	}
+	return &token
+}
+
+// conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
+func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
+	u := h.puncher
+	// Fast mode: the caller has opened its NAT for this very mapping of ours, or needs none opened, so one probe may do
+	// it all.
+	fast := u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr)
+	if fast || remote.Firewall == wire.FirewallOpen {
+		u.probe(peer)
+	}
+	refusal := wire.ErrorNone
+	if u.remotePunching {
+		busy := u.usesRandom() && !u.punching() && !h.s.p.mayPunchRandomly()
+		if busy {
+			h.s.p.stats.PunchesLater++
+			refusal = wire.ErrorTryLater
+		}
+		switch {
+		case busy && h.relayPath == nil:
+			h.answerAbort(refusal, answer)
+			return
+		case busy: // the relay carries the connection meanwhile, and the caller asks again
+			h.become(sessionBusy)
+		case !u.punch():
+			h.answerAbort(wire.ErrorAborted, answer)
+			return
+		case !h.in(sessionPunching):
+			h.become(sessionPunching)
+		}
+	}
+	if u.nat.firewall() != wire.FirewallUnknown {
+		u.nat.freeze()
+	}
+	answer(h.box.Seal(wire.HolepunchPayload{
+		Error: refusal, Firewall: u.nat.firewall(), Round: h.round,
+		Punching: u.punching(), Addrs: u.nat.addrs(),
+		Token: token, RemoteToken: remote.Token,
+	}), u.socket())
+}
+
+// answerAbort tells the caller that this server gives up, from the main socket, which outlives the puncher.
+func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
+	sealed := h.box.Seal(wire.HolepunchPayload{Error: reason, Round: h.round})
+	sock := h.s.p.rpc.Socket()
+	if h.puncher != nil {
+		h.puncher.fail()
+	}
+	answer(sealed, sock)
+}
+
+// leavePuncher ends the punch that has led to the path, or that another path has made needless.
+func (h *session) leavePuncher(won bool) {
+	if won && h.puncher != nil {
+		h.puncher.win()
+	}
+	h.endPuncher()
+}
+
+func (h *session) endPuncher() {
+	if h.puncher != nil {
+		h.puncher.close()
+		h.puncher = nil
+	}
+	if h.requests != nil {
+		h.requests.Cancel()
+		h.requests = nil
+	}
+}
