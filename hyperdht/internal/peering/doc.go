@@ -20,9 +20,9 @@
 //
 // # A connector (hyperdht lib/connect.js)
 //
-//	finding ──reply with record──▶ handshaking ──message 2──▶ racing ──a packet decrypts──▶ done, or relayed
-//	   │                               │ 4 tries, 4 s           │ open · LAN · punch · relay
-//	   └──────── nothing left ─────────┴──── all failed ────────┴──▶ failed(err)
+// A connector finds nodes that lead to the server, has its handshake passed on, and then looks for ways to the server: an address
+// that is open, the local network, hole punching (a machine of its own), a relay. The first on which a packet comes back that decrypts
+// wins.
 //
 // A relayed connection sends heartbeats on direct ways that are found later, and moves to the first that is answered.
 //
@@ -45,6 +45,34 @@
 //
 // The states of each machine, how long each may last, and those that may follow. These are the tables of the code; a test
 // compares the two. A final state has no limit and no successor. Faults reports what lasts longer.
+//
+// Connector:
+//
+//	starting   -      ──▶ finding, over
+//	           (no limit: waits for our own node to enter the network)
+//	finding    5m0s   ──▶ searching, over
+//	searching  2m0s   ──▶ passive, racing, over
+//	passive    10s    ──▶ searching, racing, over
+//	racing     2m0s   ──▶ relayed, over
+//	relayed    30m0s  ──▶ carried, over
+//	carried    -      ──▶ over
+//	           (no limit: nothing is held but what the relayed connection needs, and ends with it)
+//	over       -
+//
+// Punch:
+//
+//	thinking   -      ──▶ asking, reserving, proving, unknown, later, punching, over
+//	           (no limit: pings and address probes end, by which our NAT is classified)
+//	asking     -      ──▶ thinking, over
+//	           (no limit: a request ends after its last repetition)
+//	reserving  -      ──▶ thinking, over
+//	           (no limit: as for asking)
+//	proving    500ms  ──▶ thinking, over
+//	unknown    1s     ──▶ thinking, over
+//	later      20s    ──▶ thinking, over
+//	punching   1m10.2s ──▶ over
+//	           (ended by the puncher)
+//	over       -
 //
 // Session:
 //

@@ -16,7 +16,7 @@ import (
 var tables = []interface {
 	list() string
 	check(t *testing.T)
-}{sessionTable, openingTable, puncherTable, relayTable}
+}{dialTable, punchTable, sessionTable, openingTable, puncherTable, relayTable}
 
 // list is the text form of a table.
 func (t *table[S]) list() string {

@@ -151,6 +151,10 @@ const (
 	// busyPatience is how long a server that is busy with another random punch waits for a caller to ask again, which it
 	// does after one to two times retryLater.
 	busyPatience = 2*retryLater + 5*time.Second
+	// findLimit bounds the search for a node that leads to the server: nodes that lie can send a dial from one that does not
+	// answer to the next. wayLimit bounds the search for a way to it, which takes a minute where NATs have to be guessed.
+	findLimit = 5 * time.Minute
+	wayLimit  = 2 * time.Minute
 	// searchLimit bounds the search for a direct path while a relay carries the connection. A node punches with one random NAT
 	// at a time, which takes up to a minute, and peers wait for their turn.
 	searchLimit = 30 * time.Minute

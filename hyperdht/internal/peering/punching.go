@@ -11,31 +11,116 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// The client's side of hole punching (hyperdht lib/connect.js): a probe round, in which both sides learn what
+// dialPunch is the client's side of hole punching (hyperdht lib/connect.js): a probe round, in which both sides learn what
 // NAT the other has, and a punch round, after which both send probes. Each is one PEER_HOLEPUNCH message,
 // sent and answered from the sockets that are to be connected.
+type dialPunch struct {
+	machine[punchState]
+	p     *Peering
+	c     *connector
+	u     *puncher
+	box   *wire.PunchBox
+	round uint64
+	then  func() // follows a pause
+}
 
+type punchState uint8
+
+const (
+	punchThinking punchState = iota
+	punchAsking
+	punchReserving // asking, and the node's budget for random punching is held
+	punchProving
+	punchUnknown
+	punchLater
+	punchPunching
+	punchOver
+)
+
+var punchTable = &table[punchState]{name: "punch", states: []rule[punchState]{
+	punchThinking: {
+		name: "thinking", why: "pings and address probes end, by which our NAT is classified",
+		next: []punchState{punchAsking, punchReserving, punchProving, punchUnknown, punchLater, punchPunching, punchOver},
+	},
+	punchAsking: {
+		name: "asking", why: "a request ends after its last repetition",
+		next: []punchState{punchThinking, punchOver},
+	},
+	punchReserving: {
+		name: "reserving", why: "as for asking",
+		next: []punchState{punchThinking, punchOver},
+	},
+	punchProving: {name: "proving", limit: provePatience, next: []punchState{punchThinking, punchOver}},
+	punchUnknown: {name: "unknown", limit: remoteUnknownPause, next: []punchState{punchThinking, punchOver}},
+	punchLater:   {name: "later", limit: 2 * retryLater, next: []punchState{punchThinking, punchOver}},
+	punchPunching: {
+		name: "punching", limit: guessLimit, endedBy: "the puncher",
+		next: []punchState{punchOver},
+	},
+	punchOver: {name: "over"},
+}}
+
+// startPunch begins with the probe round.
 func (c *connector) startPunch() {
 	u, err := newPuncher(c.conn.trail, c.session, true, c.payload.Firewall)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	c.box = wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())
-	c.puncher = u
+	d := &dialPunch{p: c.p, c: c, u: u, box: wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())}
+	d.begin(c.p.account, punchTable, punchThinking, func(punchState) { d.resume() })
+	c.punch = d
 	u.sample()
 	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.found(way{s, from, PathPunched}) }
-	u.onAbort = func() { c.failPunch(ErrHolepunchAborted) }
-	relay := c.serverRelay()
+	u.onAbort = func() { d.fail(ErrHolepunchAborted) }
+	relay := d.serverRelay()
 	c.note(AttemptEvent{Step: AttemptProbing, Node: relay.RelayAddr})
-	c.probeRound(relay, true)
+	d.probeRound(relay, true)
+}
+
+// pause calls then after a while, unless the punch is over before.
+func (d *dialPunch) pause(s punchState, wait time.Duration, then func()) {
+	d.then = then
+	d.becomeFor(s, wait)
+}
+
+func (d *dialPunch) resume() {
+	d.become(punchThinking)
+	d.then()
+}
+
+// ask changes to the state of a message that is under way, with the budget for random punching or without.
+func (d *dialPunch) ask(reserve bool) {
+	if !reserve {
+		d.become(punchAsking)
+		return
+	}
+	d.become(punchReserving)
+	d.p.randomPunches++
+}
+
+// leave changes the state, and returns the budget; the puncher takes it again when it starts.
+func (d *dialPunch) leave(next punchState) {
+	if d.in(punchReserving) {
+		d.p.randomPunches--
+	}
+	d.become(next)
+}
+
+// close ends the punch, because there is a path or none will be found.
+func (d *dialPunch) close() {
+	if d.over() {
+		return
+	}
+	d.leave(punchOver)
+	d.u.close()
 }
 
 // serverRelay is the relay the server prefers of those we know: ours if it is among its own.
-func (c *connector) serverRelay() wire.RelayInfo {
-	relays := c.payload.Holepunch.Relays
+func (d *dialPunch) serverRelay() wire.RelayInfo {
+	relays := d.c.payload.Holepunch.Relays
 	for _, r := range relays {
-		if r.RelayAddr == c.relay {
+		if r.RelayAddr == d.c.relay {
 			return r
 		}
 	}
@@ -49,73 +134,74 @@ type punchAnswer struct {
 	peer  netip.AddrPort // the server's punching socket as the relay sees it
 }
 
-// exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the attempt.
-func (c *connector) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next func(punchAnswer)) {
-	m.Round = c.round
-	c.round++
-	req := wire.Holepunch{
-		Mode: wire.FromClient, ID: c.payload.Holepunch.ID, Payload: c.box.Seal(m), PeerAddr: relay.PeerAddr,
-	}
-	c.p.rpc.Request(rpc.Outgoing{
-		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &c.target, Value: req.Append(nil),
-		Socket: c.puncher.socket(), Follows: true, Session: c.session,
+// exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the punch.
+func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, reserve bool, next func(punchAnswer)) {
+	d.ask(reserve)
+	m.Round = d.round
+	d.round++
+	d.p.rpc.Request(rpc.Outgoing{
+		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Value: d.message(relay, m),
+		Socket: d.u.socket(), Follows: true, Session: d.c.session,
 	}, func(r rpc.Reply, err error) {
-		if c.reserved {
-			c.reserved = false
-			c.p.randomPunches-- // the puncher takes it anew when it starts
+		if d.over() {
+			return
 		}
-		take := func() {
-			if !c.finished && !c.puncher.over() {
-				c.takeAnswer(relay, m, r, err, next)
-			}
-		}
-		if c.race.state == raceRacing && slices.ContainsFunc(c.race.ways, func(w way) bool { return w.path == PathPunched }) {
-			c.pause = c.p.host.AfterFunc(provePatience, take) // the way that is open is about to prove itself
+		d.leave(punchThinking)
+		take := func() { d.takeAnswer(relay, m, r, err, next) }
+		if race := &d.c.race; d.c.in(dialRacing) && slices.ContainsFunc(race.ways, func(w way) bool { return w.path == PathPunched }) {
+			d.pause(punchProving, provePatience, take) // the way that is open is about to prove itself
 			return
 		}
 		take()
 	})
 }
 
+// message is a hole-punch message for the server.
+func (d *dialPunch) message(relay wire.RelayInfo, m wire.HolepunchPayload) []byte {
+	return wire.Holepunch{
+		Mode: wire.FromClient, ID: d.c.payload.Holepunch.ID, Payload: d.box.Seal(m), PeerAddr: relay.PeerAddr,
+	}.Append(nil)
+}
+
 // takeAnswer goes on with the answer to a hole-punch message.
-func (c *connector) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r rpc.Reply, err error, next func(punchAnswer)) {
+func (d *dialPunch) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r rpc.Reply, err error, next func(punchAnswer)) {
 	if err != nil {
-		c.failPunch(err)
+		d.fail(err)
 		return
 	}
-	answer, err := c.readAnswer(relay.RelayAddr, r)
+	answer, err := d.readAnswer(relay.RelayAddr, r)
 	if err != nil {
-		c.failPunch(err)
+		d.fail(err)
 		return
 	}
-	canWait := c.relayPath != nil && m.Punching
+	canWait := d.c.relayPath != nil && m.Punching
 	switch {
 	case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && canWait:
 	case answer.Error == wire.ErrorTryLater:
-		c.failPunch(ErrRemoteBusy)
+		d.fail(ErrRemoteBusy)
 		return
 	default:
-		c.failPunch(ErrRemoteAborted)
+		d.fail(ErrRemoteAborted)
 		return
 	}
 	var verified netip.Addr
 	if m.Token != nil && answer.RemoteToken != nil && *answer.RemoteToken == *m.Token {
 		verified = relay.PeerAddr.Addr()
 	}
-	c.puncher.updateRemote(answer.HolepunchPayload, answer.peer, verified)
-	c.note(AttemptEvent{
+	d.u.updateRemote(answer.HolepunchPayload, answer.peer, verified)
+	d.c.note(AttemptEvent{
 		Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
-		Ours: kindOf(c.puncher.nat.firewall()), Theirs: kindOf(answer.Firewall),
+		Ours: kindOf(d.u.nat.firewall()), Theirs: kindOf(answer.Firewall),
 	})
 	next(answer)
 }
 
-func (c *connector) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, error) {
+func (d *dialPunch) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, error) {
 	m, err := wire.ParseHolepunch(r.Value)
 	if err != nil || m.Mode != wire.Reply || r.From != relay {
 		return punchAnswer{}, ErrBadHolepunchReply
 	}
-	payload, ok := c.box.Open(m.Payload)
+	payload, ok := d.box.Open(m.Payload)
 	if !ok {
 		return punchAnswer{}, ErrHolepunchInvalid
 	}
@@ -127,152 +213,139 @@ func (c *connector) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, 
 }
 
 // probeRound learns the server's NAT while ours is being classified.
-func (c *connector) probeRound(relay wire.RelayInfo, again bool) {
-	u := c.puncher
+func (d *dialPunch) probeRound(relay wire.RelayInfo, again bool) {
+	u := d.u
 	var opened netip.AddrPort
-	if !c.opts.SlowOpen {
-		opened = c.serverAddr
+	if !d.c.opts.SlowOpen {
+		opened = d.c.serverAddr
 		u.openSession(opened)
 	}
-	c.exchange(relay, wire.HolepunchPayload{
+	d.exchange(relay, wire.HolepunchPayload{
 		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), RemoteAddr: opened,
-	}, func(a punchAnswer) {
+	}, false, func(a punchAnswer) {
 		u.nat.add(a.reply.To, a.reply.From)
 		if u.remoteFirewall != wire.FirewallUnknown {
-			c.analyzeProbe(relay, a, again)
+			d.analyzeProbe(relay, a, again)
 			return
 		}
 		// The server does not know its NAT yet; give it a moment.
-		c.pause = c.p.host.AfterFunc(remoteUnknownPause, func() {
-			if !c.finished && !u.over() {
-				c.analyzeProbe(relay, a, again)
-			}
-		})
+		d.pause(punchUnknown, remoteUnknownPause, func() { d.analyzeProbe(relay, a, again) })
 	})
 }
 
-func (c *connector) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
-	u := c.puncher
+func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+	u := d.u
 	u.analyze(false, func(stable bool) {
-		if c.finished || u.over() {
+		if d.over() {
 			return
 		}
 		if stable {
-			c.endProbe(relay, a, again)
+			d.endProbe(relay, a, again)
 			return
 		}
 		u.analyze(true, func(stable bool) {
 			switch {
-			case c.finished || u.over():
+			case d.over():
 			case stable:
-				c.probeRound(relay, false) // from a new socket, so the server has to hear of it
+				d.probeRound(relay, false) // from a new socket, so the server has to hear of it
 			default:
-				c.endProbe(relay, a, again)
+				d.endProbe(relay, a, again)
 			}
 		})
 	})
 }
 
 // endProbe goes on to the punch round if both NATs are known and not both random.
-func (c *connector) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
-	u := c.puncher
+func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+	u := d.u
 	ours, theirs := u.nat.firewall(), u.remoteFirewall
 	switch {
 	case again && (theirs == wire.FirewallUnknown || a.Token == nil):
-		c.probeRound(relay, false)
+		d.probeRound(relay, false)
 	case theirs == wire.FirewallUnknown || ours == wire.FirewallUnknown:
-		c.abortPunch(relay, ErrProbeTimeout)
+		d.abort(relay, ErrProbeTimeout)
 	case theirs >= wire.FirewallRandom && ours >= wire.FirewallRandom:
-		c.abortPunch(relay, ErrDoubleRandom)
+		d.abort(relay, ErrDoubleRandom)
 	default:
-		if relay.RelayAddr == c.relay && a.peer != c.serverAddr {
+		if relay.RelayAddr == d.c.relay && a.peer != d.c.serverAddr {
 			// The server has moved to another socket since the handshake; our relay has seen the new one.
-			c.serverAddr = a.peer
-			u.openSession(c.serverAddr)
+			d.c.serverAddr = a.peer
+			u.openSession(d.c.serverAddr)
 		}
-		c.punchRound(relay, a.Token, false)
+		d.punchRound(relay, a.Token, false)
 	}
 }
 
 // punchRound tells the server our final view, through the relay of the handshake, and starts to punch. Where one of
 // the two is busy with another random punch, a connection that has a blind relay can wait; then delayed is true, and
 // the message takes the server's preferred relay, where our mapping is open still.
-func (c *connector) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, delayed bool) {
-	u := c.puncher
+func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, delayed bool) {
+	u := d.u
 	u.nat.freeze()
-	token := c.box.Token(c.serverAddr.Addr())
-	ours := wire.RelayInfo{RelayAddr: c.relay, PeerAddr: c.serverAddr}
+	token := d.box.Token(d.c.serverAddr.Addr())
+	ours := wire.RelayInfo{RelayAddr: d.c.relay, PeerAddr: d.c.serverAddr}
 	m := wire.HolepunchPayload{Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Token: &token, RemoteToken: remoteToken}
-	later := func() { c.punchLater(serverRelay, remoteToken) }
+	later := func() { d.punchLater(serverRelay, remoteToken) }
 	random := u.usesRandom()
-	if random && !c.p.mayPunchRandomly() {
-		c.p.stats.PunchesLater++
+	if random && !d.p.mayPunchRandomly() {
+		d.p.stats.PunchesLater++
 		switch {
-		case c.relayPath == nil:
-			c.failPunch(ErrPunchesElsewhere)
+		case d.c.relayPath == nil:
+			d.fail(ErrPunchesElsewhere)
 		case delayed:
 			later()
 		default:
 			// The tokens are exchanged while both sides still talk through this relay.
-			c.exchange(ours, m, func(punchAnswer) { later() })
+			d.exchange(ours, m, false, func(punchAnswer) { later() })
 		}
 		return
-	}
-	if random && !c.reserved {
-		c.reserved = true
-		c.p.randomPunches++
 	}
 	relay := ours
 	if delayed {
 		relay, m.Token = serverRelay, nil
 	}
 	m.Punching = true
-	c.exchange(relay, m, func(a punchAnswer) {
+	d.exchange(relay, m, random, func(a punchAnswer) {
 		if a.Error == wire.ErrorTryLater {
 			later()
 			return
 		}
 		if u.remotePunching {
-			c.note(AttemptEvent{Step: AttemptAgreed})
+			d.c.note(AttemptEvent{Step: AttemptAgreed})
 		}
 		switch {
 		case !u.remotePunching:
-			c.failPunch(ErrRemoteNotPunching)
+			d.fail(ErrRemoteNotPunching)
 		case !u.punch():
-			c.failPunch(ErrRemoteNotPunchable)
+			d.fail(ErrRemoteNotPunchable)
+		default:
+			d.become(punchPunching)
 		}
 	})
 }
 
 // punchLater repeats the punch round in a while. The connection is relayed meanwhile.
-func (c *connector) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte) {
+func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte) {
 	var b [2]byte
-	c.p.random(b[:])
+	d.p.random(b[:])
 	wait := retryLater + time.Duration(binary.LittleEndian.Uint16(b[:]))*retryLater/(1<<16)
-	c.pause = c.p.host.AfterFunc(wait, func() {
-		if !c.finished && !c.puncher.over() {
-			c.punchRound(serverRelay, remoteToken, true)
-		}
-	})
+	d.pause(punchLater, wait, func() { d.punchRound(serverRelay, remoteToken, true) })
 }
 
-// abortPunch tells the server that we give up; its answer does not matter.
-func (c *connector) abortPunch(relay wire.RelayInfo, reason error) {
-	m := wire.HolepunchPayload{Error: wire.ErrorAborted, Round: c.round}
-	req := wire.Holepunch{
-		Mode: wire.FromClient, ID: c.payload.Holepunch.ID, Payload: c.box.Seal(m), PeerAddr: relay.PeerAddr,
-	}
-	c.p.rpc.Request(rpc.Outgoing{
-		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &c.target, Value: req.Append(nil),
-		Retries: rpc.NoRetry,
+// abort tells the server that we give up; its answer does not matter.
+func (d *dialPunch) abort(relay wire.RelayInfo, reason error) {
+	d.p.rpc.Request(rpc.Outgoing{
+		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Retries: rpc.NoRetry,
+		Value: d.message(relay, wire.HolepunchPayload{Error: wire.ErrorAborted, Round: d.round}),
 	}, func(rpc.Reply, error) {})
-	c.failPunch(reason)
+	d.fail(reason)
 }
 
-// failPunch gives up on punching, and on the connection unless the LAN shortcut may still do it.
-func (c *connector) failPunch(err error) {
+// fail gives up on punching, and on the connection unless the LAN shortcut may still do it.
+func (d *dialPunch) fail(err error) {
+	c := d.c
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
-	c.puncher.close()
+	d.close()
 	if c.lanPending > 0 {
 		c.lanFailure = err
 		return

@@ -13,26 +13,14 @@ import (
 // at the peer's private address, and an open peer may be unreachable from here. The first packets of the connection are
 // sent on all ways, and the way on which the first packet arrives that decrypts is selected.
 //
-//	waiting ──begin──▶ racing ──win──▶ over
-//	                     └── search over, no answer: the stream fails after its last retransmission
-//
 // Only the side that sends on several ways decides. The other side answers on the way on which the first packet arrived,
 // as the JavaScript does.
 type race struct {
 	conn     *Connection
 	raw      *stream.Stream
 	remoteID uint32
-	state    raceState
 	ways     []way
 }
-
-type raceState uint8
-
-const (
-	raceWaiting raceState = iota
-	raceRacing
-	raceOver
-)
 
 // way is a socket here and an address of the peer, or of the blind relay.
 type way struct {
@@ -47,7 +35,6 @@ func (r *race) begin(w way, keys noise.Result) error {
 		return err
 	}
 	r.raw.WatchRemote() // the peer may answer from elsewhere
-	r.state = raceRacing
 	r.ways = append(r.ways, w)
 	r.conn.start(r.raw, keys, w.path)
 	return nil
@@ -55,7 +42,7 @@ func (r *race) begin(w way, keys noise.Result) error {
 
 // join adds a way.
 func (r *race) join(w way) {
-	if r.state != raceRacing || len(r.ways) == maxDirectWays || slices.Contains(r.ways, w) {
+	if len(r.ways) == maxDirectWays || slices.Contains(r.ways, w) {
 		return
 	}
 	r.ways = append(r.ways, w)
@@ -65,24 +52,16 @@ func (r *race) join(w way) {
 
 // leave removes the relay from the race. It reports whether direct ways remain.
 func (r *race) leave() bool {
-	if r.state != raceRacing || len(r.ways) == 0 {
+	if len(r.ways) == 0 {
 		return false
 	}
 	if r.conn.path == PathRelayed {
 		r.end(r.ways[0], r.remoteID)
-		r.state = raceRacing
 		for _, w := range r.ways[1:] {
 			r.raw.Race(stream.Way{Socket: w.sock, RemoteID: r.remoteID, Remote: w.to})
 		}
 	}
 	return true
-}
-
-// search disables the retransmission limit of the stream while the search for more ways goes on.
-func (r *race) search(on bool) {
-	if r.state == raceRacing {
-		r.raw.Persist(on)
-	}
 }
 
 // win ends the race with the direct way of the last packet, which has decrypted.
@@ -100,7 +79,6 @@ func (r *race) win(pathOf func(sock host.Socket, from netip.AddrPort) Path) way 
 
 // end ends the race with way w, whose stream id at the other end is remoteID.
 func (r *race) end(w way, remoteID uint32) {
-	r.state = raceOver
 	r.raw.Persist(false)
 	before, addr := r.raw.Socket(), r.raw.RemoteAddr()
 	if r.raw.Settle(stream.Way{Socket: w.sock, RemoteID: remoteID, Remote: w.to}) != nil {
@@ -108,5 +86,45 @@ func (r *race) end(w way, remoteID uint32) {
 	}
 	if r.raw.Socket() != before || r.raw.RemoteAddr() != addr || r.conn.path != w.path {
 		r.conn.moved(w.sock, w.path)
+	}
+}
+
+// heartbeats validate direct ways of a relayed connection, which moves when a packet comes back on one of them.
+type heartbeats struct {
+	host     host.Host
+	raw      *stream.Stream
+	remoteID uint32
+	ways     []way
+	sent     int // rounds since the last way was added
+	next     host.Timer
+}
+
+// add sends heartbeats on some ways, too, unless there are too many.
+func (b *heartbeats) add(ways ...way) {
+	before := len(b.ways)
+	for _, w := range ways {
+		if !slices.Contains(b.ways, w) && len(b.ways) < maxDirectWays {
+			b.ways = append(b.ways, w)
+		}
+	}
+	if len(b.ways) > before {
+		b.sent = 0
+		b.send()
+	}
+}
+
+func (b *heartbeats) send() {
+	b.stop()
+	for _, w := range b.ways {
+		b.raw.SendHeartbeat(stream.Way{Socket: w.sock, RemoteID: b.remoteID, Remote: w.to})
+	}
+	if b.sent++; b.sent < maxValidations {
+		b.next = b.host.AfterFunc(validateInterval, b.send)
+	}
+}
+
+func (b *heartbeats) stop() {
+	if b.next != nil {
+		b.next.Stop()
 	}
 }

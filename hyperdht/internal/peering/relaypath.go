@@ -188,6 +188,10 @@ func (rp *relayPath) standBy(c *Connection) {
 	if rp.over() {
 		return
 	}
+	if rp.in(relayReserved) {
+		rp.close()
+		return
+	}
 	rp.onAbort = func(error) {}
 	rp.become(relayStandingBy)
 	c.cancel = rp.close

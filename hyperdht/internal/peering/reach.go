@@ -1,0 +1,263 @@
+package peering
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// A dial's paths, once the server has answered.
+
+// firewall sees the packets of the raw stream before it is connected: the server's first one is a path.
+func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
+	if from.Port() == 0 {
+		return false
+	}
+	if c.relayPath != nil && !c.relayPath.observe(sock, from) {
+		return true
+	}
+	w := way{sock, from, c.pathOf(sock, from)}
+	switch {
+	case c.in(dialRelayed, dialCarried):
+		c.upgrade(w)
+	case c.in(dialRacing, dialOver): // what it brings decrypts, or does not
+	case c.in(dialSearching, dialPassive):
+		c.found(w)
+	case c.early == nil:
+		c.early = &w
+	}
+	return true
+}
+
+// findPath chooses how to reach a server that answered through a relay (spec 14.4).
+func (c *connector) findPath() {
+	relayed := c.serverAddr != c.relay
+	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
+	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
+		c.p.stats.PunchesOpen++
+		c.relayLater()
+		c.found(way{c.p.rpc.Socket(), c.publicAddr(), PathDirect})
+		return
+	}
+	c.startRelay()
+	if c.public {
+		c.note(AttemptEvent{Step: AttemptWaiting})
+		c.become(dialPassive)
+		return
+	}
+	trying := c.tryLAN(relayed, punchable)
+	switch {
+	case punchable:
+		c.startPunch()
+	case !trying:
+		c.fail(ErrCannotHolepunch)
+	}
+}
+
+// publicAddr is the server's first public address, or where the relay sees it.
+func (c *connector) publicAddr() netip.AddrPort {
+	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
+		if !kad.IsBogon(a.Addr()) {
+			return a
+		}
+	}
+	return c.serverAddr
+}
+
+// tryLAN pings private addresses of the server if both sides have the same public address. An answer may come from another
+// host with that address, so that it adds a way and ends nothing. Addresses of this host are skipped: container bridges
+// have the same address on every host.
+func (c *connector) tryLAN(relayed, punchable bool) bool {
+	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
+		return false
+	}
+	local := c.p.localAddrs()
+	var usable []netip.AddrPort
+	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
+		own := slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == a.Addr() })
+		if !kad.IsReserved(a.Addr()) && !own && !slices.Contains(usable, a) {
+			usable = append(usable, a)
+		}
+	}
+	if near, ok := kad.MatchLAN(local, usable); ok {
+		usable = slices.Insert(slices.DeleteFunc(usable, func(a netip.AddrPort) bool { return a == near }), 0, near)
+	}
+	usable = usable[:min(len(usable), maxLANTries)]
+	c.lanPending = len(usable)
+	for _, addr := range usable {
+		c.pingLAN(addr, punchable)
+	}
+	return len(usable) > 0
+}
+
+func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
+	c.note(AttemptEvent{Step: AttemptLAN, Addr: addr})
+	c.p.rpc.Ping(addr, nil, c.session, func(_ rpc.Reply, err error) {
+		c.lanPending--
+		switch {
+		case c.over():
+			return
+		case err == nil:
+			c.found(way{c.p.rpc.ServerSocket(), addr, PathLAN})
+		default:
+			c.note(AttemptEvent{Step: AttemptLANFailed, Addr: addr, Err: err})
+		}
+		switch {
+		case c.over() || c.lanPending > 0:
+		case c.lanFailure != nil:
+			c.fail(c.lanFailure)
+		case !punchable:
+			c.fail(ErrHolepunchAborted)
+		default:
+			c.persist()
+		}
+	})
+}
+
+// relayLater joins the relay after relayReserve, unless a direct way is validated before.
+func (c *connector) relayLater() {
+	if key, part := c.relayPart(); key != (id.PublicKey{}) {
+		c.relayPath = c.p.reserveRelay(key, part)
+	}
+}
+
+// startRelay joins the relay now.
+func (c *connector) startRelay() {
+	if key, part := c.relayPart(); key != (id.PublicKey{}) {
+		c.relayPath = c.p.joinRelay(key, part)
+	}
+}
+
+// relayPart is the server's relay, or ours if it has none, zero for none, and our part in the pairing.
+func (c *connector) relayPart() (id.PublicKey, relayPath) {
+	part := relayPath{
+		trail: c.conn.trail, raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted,
+	}
+	if r := c.payload.RelayThrough; r != nil {
+		part.token, part.initiator = r.Token, false
+		return r.Key, part
+	}
+	return c.relayKey, part
+}
+
+// relayPaired starts the connection over the relay, unless it has started on a direct way: then the relay joins the race.
+func (c *connector) relayPaired() {
+	c.note(AttemptEvent{Step: AttemptRelayPaired})
+	if c.in(dialSearching, dialPassive) {
+		c.become(dialRacing)
+		c.conn.start(c.raw, c.result, PathRelayed)
+	}
+	c.persist()
+}
+
+func (c *connector) relayAborted(err error) {
+	c.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+	c.relayPath = nil
+	switch {
+	case c.in(dialRacing) && c.race.leave():
+		c.persist()
+	case c.conn.started:
+		c.conn.close(err) // the relay has left us before there was a direct path
+	case c.failure != nil:
+		c.fail(c.failure)
+	case !c.searching():
+		c.fail(err)
+	}
+}
+
+// searching reports whether more ways may show up.
+func (c *connector) searching() bool {
+	return c.punch != nil && !c.punch.over() || c.in(dialPassive) || c.lanPending > 0 ||
+		c.relayPath != nil && c.relayPath.in(relayReserved, relayJoining)
+}
+
+// persist disables the retransmission limit of the stream while the search for more ways goes on.
+func (c *connector) persist() {
+	if c.in(dialRacing) {
+		c.raw.Persist(c.searching())
+	}
+}
+
+// pathOf names the path on which a packet came in.
+func (c *connector) pathOf(sock host.Socket, from netip.AddrPort) Path {
+	switch {
+	case c.p.pool.sockets[sock] != nil:
+		return PathPunched
+	case kad.IsPrivate(from.Addr()) && from.Addr() != c.serverAddr.Addr():
+		return PathLAN
+	}
+	return PathDirect
+}
+
+// found adds a direct way that is not validated yet.
+func (c *connector) found(w way) {
+	switch c.state {
+	case dialSearching, dialPassive:
+		c.become(dialRacing)
+		if err := c.race.begin(w, c.result); err != nil {
+			c.conn.close(err)
+			return
+		}
+	case dialRacing:
+		c.race.join(w)
+	case dialRelayed:
+		c.heartbeats.add(w)
+	}
+	c.persist()
+}
+
+// proven selects the way on which the first packet arrived that decrypts.
+func (c *connector) proven() {
+	via := c.raw.Via()
+	if rp := c.relayPath; rp != nil && rp.in(relayPaired) && rp.carries(via.Socket, via.Remote) {
+		c.race.end(way{via.Socket, via.Remote, PathRelayed}, rp.remoteID)
+		c.become(dialRelayed)
+		c.heartbeats = heartbeats{host: c.p.host, raw: c.raw, remoteID: c.payload.UDX.ID}
+		c.heartbeats.add(c.race.ways...) // they may only be slower than the relay
+		return
+	}
+	won := c.race.win(c.pathOf)
+	raw := c.raw
+	c.raw = nil
+	switch {
+	case won.path == PathLAN:
+		c.p.stats.PathsLAN++
+	case won.path == PathPunched && c.punch != nil:
+		c.punch.u.win()
+	}
+	switch {
+	case len(c.payload.RelayAddrs) > 0:
+		c.p.relayCache.put(c.remote, c.payload.RelayAddrs)
+	case len(c.tried) > 0:
+		c.p.relayCache.put(c.remote, c.tried)
+	}
+	if c.opts.ReusableSocket && c.payload.UDX.ReusableSocket {
+		c.p.addRoute(c.remote, raw)
+	}
+	c.conn.cancel = nil
+	if c.relayPath != nil {
+		c.relayPath.standBy(c.conn)
+		c.relayPath = nil
+	}
+	c.stop()
+}
+
+// upgrade moves a relayed connection to a direct way on which a packet arrived.
+func (c *connector) upgrade(w way) {
+	if c.relayPath == nil {
+		return
+	}
+	c.raw = nil
+	c.relayPath.upgrade(c.conn, w.sock, c.payload.UDX.ID, w.to, w.path)
+	if w.path == PathPunched && c.punch != nil {
+		c.punch.u.win()
+	}
+	c.conn.cancel = c.relayPath.close
+	c.relayPath = nil
+	c.stop()
+}
