@@ -550,15 +550,15 @@ func (c *Connection) close(err error) {
 	c.noteEnd()
 	c.pending = nil
 	c.stopKeepAlive()
+	if c.raw != nil {
+		c.raw.Destroy(nil) // before a relay is closed that passes it on
+	}
 	if c.cancel != nil {
 		c.cancel()
 		c.cancel = nil
 	}
 	if c.caller != nil {
 		c.caller.connectionOver()
-	}
-	if c.raw != nil {
-		c.raw.Destroy(nil)
 	}
 	if c.release != nil {
 		c.release()
