@@ -1,13 +1,18 @@
 package peering_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/forge"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // A server that does not punch waits for direct packets of a relayed caller. The caller counts among those under way until
@@ -60,5 +65,61 @@ func TestDialsEndWhateverTheServerAnswers(t *testing.T) {
 	l.run(time.Minute)
 	if s := l.holds(l.dialler); !c.Closed() || s != nothing {
 		t.Errorf("the dialler holds%s", s)
+	}
+}
+
+// Handshakes wait to be read for four seconds, and then are dropped, even if the turns of others come before theirs all the time.
+func TestHandshakesWaitForFourSeconds(t *testing.T) {
+	t.Parallel()
+	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: hop}})
+	sh := net.AddHost("server", netip.MustParseAddr("100.128.0.1"))
+	at := netip.AddrPortFrom(sh.Addr(), mainPort)
+	var n *hyperdht.Node
+	sh.Do(func() {
+		n = node(t, sh, hyperdht.Config{Bootstrap: []string{}, PublicAddr: at, Listen: at})
+		listen(t, n, hyperdht.ListenOptions{Keys: keyPair(answererKey), HideLocalAddrs: true, OnConnection: func(*hyperdht.Connection) {}})
+	})
+	net.Run(time.Second)
+	random := rand.NewChaCha8([32]byte{1})
+	var hosts []*simnet.Host
+	var socks []host.Socket
+	for i := range 61 {
+		h := net.AddHost(fmt.Sprint("caller ", i), netip.AddrFrom4([4]byte{100, byte(129 + i), 0, 1}))
+		h.Do(func() {
+			s, err := h.OpenSocket(netip.AddrPort{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			socks = append(socks, s)
+		})
+		hosts = append(hosts, h)
+	}
+	send := func(caller, handshakes int) {
+		hosts[caller].Do(func() {
+			for range handshakes {
+				m, err := forge.NewMessage(keyPair(answererKey).Public, random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				socks[caller].Send(at, 0, forge.Handshake{Server: keyPair(answererKey).Public, Message: m}.Append(nil, at, 1))
+			}
+		})
+	}
+	send(1, 500) // the burst of all paces
+	net.Run(100 * time.Millisecond)
+	send(0, 200)
+	waiting, next := 0, 0
+	for i := range 42 { // 500 a second of others
+		for range 50 {
+			send(1+next%60, 1)
+			next++
+		}
+		net.Run(100 * time.Millisecond)
+		if waiting = size(n, "callers that wait"); i > 2 && i < 39 && waiting < 50 {
+			t.Fatalf("only %d wait after %d00 ms", waiting, i+1)
+		}
+	}
+	if waiting > 20 {
+		t.Errorf("%d wait for more than four seconds", waiting)
 	}
 }

@@ -1,12 +1,14 @@
 package peering_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // carried puts two hosts into homes of their own behind one carrier. Each has its addresses of the own network.
@@ -100,6 +102,63 @@ func TestRelayCarriesWhatAnOpenServerCannot(t *testing.T) {
 			l.run(5 * time.Minute)
 			if c.Closed() {
 				t.Error("closed")
+			}
+		})
+	}
+}
+
+// Probes from any number of ports of the peer's host add no more than six ways: to a race, and to a relayed connection that looks
+// for a direct path.
+func TestDirectWaysAreFew(t *testing.T) {
+	for _, relayed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("relayed %v", relayed), func(t *testing.T) {
+			t.Parallel()
+			const ports, most = 20, 6
+			l := newLab(t, 4, public(), public())
+			var opts hyperdht.ListenOptions
+			step := hyperdht.AttemptPunching
+			if relayed {
+				l.relay(hyperdht.RelayConfig{})
+				opts.RelayThrough, step = throughRelay, hyperdht.AttemptOpen
+			}
+			l.listen(opts)
+			d, a := l.dialler.host.Addr(), l.answerer.host.Addr()
+			var socks []host.Socket
+			answered := map[uint16]bool{}
+			l.answerer.host.Do(func() {
+				for i := range uint16(ports) {
+					s, err := l.answerer.host.OpenSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), 1000+i))
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.OnReceive(func(_ netip.AddrPort, b []byte) {
+						if len(b) > 1 {
+							answered[1000+i] = true
+						}
+					})
+					socks = append(socks, s)
+				}
+			})
+			l.net.SetFilter(func(g simnet.Datagram) bool { // drops what the two send each other but for those ports
+				own := func(p netip.AddrPort) bool { return p.Addr() == a && p.Port() >= 1000 && p.Port() < 1000+ports }
+				between := g.From.Addr() == d && g.To.Addr() == a || g.From.Addr() == a && g.To.Addr() == d
+				return !between || own(g.From) || own(g.To)
+			})
+			l.begin()
+			l.await("dialler", step)
+			l.dial(hyperdht.ConnectOptions{})
+			l.awaited()
+			l.run(time.Second)
+			l.answerer.host.Do(func() {
+				for _, s := range socks {
+					for _, to := range l.dialler.all() {
+						s.Send(to, 0, []byte{0})
+					}
+				}
+			})
+			l.run(3 * time.Second)
+			if len(answered) != most {
+				t.Errorf("%d ways are tried, want %d", len(answered), most)
 			}
 		})
 	}
