@@ -1,7 +1,6 @@
 package peering
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -16,14 +15,11 @@ import (
 // announcer keeps a server's record on the three DHT nodes nearest to its target, and the NAT mapping
 // towards them open (hyperdht lib/announcer.js).
 //
-//	idle ── start ──▶ cycling ── a node took the record ──▶ pinging ── done, relays lost, network changed ──▶ cycling
-//	                    │                                   (100 × 3 s; 5, 10, 20 … × 3 s while the lookup
-//	                    │                                    finds fewer nodes than a bucket holds)
-//	                    ├── no node took it ──▶ waiting ── announceRetry ──▶ cycling
-//	                    └── the same, offline ──▶ offline ── network back ──▶ cycling
-//	idle, cycling, pinging, waiting, offline ── suspend ──▶ suspended ── resume ──▶ cycling
-//	any ── stop ──▶ stopped
+// A cycle finds the nearest nodes and announces to three of them. Then it pings those: 100 rounds, three seconds apart; 5, 10, 20 and so
+// on while the lookup finds fewer nodes than a bucket holds. A cycle follows, earlier if a relay is lost or the network has changed. Where
+// no node takes the record, one follows a second later, or when the network is back.
 type announcer struct {
+	machine[announcerState]
 	p      *Peering
 	keys   id.KeyPair
 	target id.Target
@@ -38,14 +34,13 @@ type announcer struct {
 	generations [3][]netip.AddrPort
 	closest     []netip.AddrPort
 
-	state   announcerState
 	session *rpc.Session
 	query   *rpc.Query
-	timer   host.Timer
-	epoch   int  // counts suspensions, so that callbacks from before one are recognised
-	refresh bool // a cycle is due as soon as the running pings allow
-	small   int  // cycles that found few nodes, since the network was last seen to change
-	rounds  int  // of pings until the next cycle
+	pause   host.Timer // between two rounds of pings
+	epoch   int        // counts suspensions, so that callbacks from before one are recognised
+	refresh bool       // a cycle is due as soon as the running pings allow
+	small   int        // cycles that found few nodes, since the network was last seen to change
+	rounds  int        // of pings until the next cycle
 
 	holders   int          // nodes that hold the record and answered when last asked
 	heard     host.Instant // when one last did; zero for never
@@ -64,27 +59,33 @@ const (
 	announcerStopped
 )
 
-var announcerStates = [...]string{"idle", "cycling", "pinging", "waiting", "offline", "suspended", "stopped"}
-
-func (s announcerState) String() string { return announcerStates[s] }
-
-// announcerEdges are the states that may follow each state; stopped follows any.
-var announcerEdges = [...][]announcerState{
-	announcerIdle:      {announcerCycling, announcerSuspended},
-	announcerCycling:   {announcerPinging, announcerWaiting, announcerOffline, announcerSuspended},
-	announcerPinging:   {announcerCycling, announcerSuspended},
-	announcerWaiting:   {announcerCycling, announcerSuspended},
-	announcerOffline:   {announcerCycling, announcerSuspended},
-	announcerSuspended: {announcerCycling},
-	announcerStopped:   {},
-}
-
-func (a *announcer) become(next announcerState) {
-	if next != announcerStopped && !slices.Contains(announcerEdges[a.state], next) {
-		panic(fmt.Sprintf("peering: announcer is %v and cannot become %v", a.state, next))
-	}
-	a.state = next
-}
+var announcerTable = &table[announcerState]{name: "announcer", states: []rule[announcerState]{
+	announcerIdle: {
+		name: "idle", why: "starts, or is suspended, in the turn in which its server does",
+		next: []announcerState{announcerCycling, announcerSuspended, announcerStopped},
+	},
+	announcerCycling: {
+		name: "cycling", why: "the lookup and the requests end after their last repetition",
+		next: []announcerState{announcerPinging, announcerWaiting, announcerOffline, announcerSuspended, announcerStopped},
+	},
+	announcerPinging: {
+		name: "pinging", why: "pings end, and so many rounds are sent",
+		next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
+	},
+	announcerWaiting: {
+		name: "waiting", limit: announceRetry,
+		next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
+	},
+	announcerOffline: {
+		name: "offline", why: "the endpoint tells when nodes answer again",
+		next: []announcerState{announcerWaiting, announcerSuspended, announcerStopped},
+	},
+	announcerSuspended: {
+		name: "suspended", why: "the application resumes it",
+		next: []announcerState{announcerCycling, announcerStopped},
+	},
+	announcerStopped: {name: "stopped"},
+}}
 
 // Announcement is the state of a server's record on the DHT.
 type Announcement struct {
@@ -97,7 +98,9 @@ type Announcement struct {
 }
 
 func newAnnouncer(p *Peering, keys id.KeyPair, announced func(error)) *announcer {
-	return &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession(), announced: announced}
+	a := &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession(), announced: announced}
+	a.begin(p.account, announcerTable, announcerIdle, func(announcerState) { a.cycle() })
+	return a
 }
 
 // start runs the first cycle. announced runs when a DHT node has taken the record, or after the first cycle where the node
@@ -143,22 +146,23 @@ func (a *announcer) isRelay(addr netip.AddrPort) bool {
 // refreshSoon makes the next cycle start as soon as the running pings allow.
 func (a *announcer) refreshSoon() {
 	a.refresh, a.small = true, 0
-	if (a.state == announcerPinging || a.state == announcerWaiting) && a.timer != nil {
-		a.wait(0)
+	if a.in(announcerWaiting) || a.in(announcerPinging) && a.pause != nil {
+		a.stopPause()
+		a.becomeFor(announcerWaiting, 0)
 	}
 }
 
 // online wakes an announcer that waits for the network.
 func (a *announcer) online() {
-	if a.state == announcerOffline {
+	if a.in(announcerOffline) {
 		a.small = 0
-		a.wait(0)
+		a.becomeFor(announcerWaiting, 0)
 	}
 }
 
 // suspend takes the record back and calls done. A suspended or stopped announcer has none to take back.
 func (a *announcer) suspend(done func()) {
-	if a.state == announcerSuspended || a.state == announcerStopped {
+	if a.in(announcerSuspended, announcerStopped) {
 		a.p.host.Defer(done)
 		return
 	}
@@ -167,14 +171,14 @@ func (a *announcer) suspend(done func()) {
 }
 
 func (a *announcer) resume() {
-	if a.state == announcerSuspended {
+	if a.in(announcerSuspended) {
 		a.cycle()
 	}
 }
 
 // stop ends everything and takes the record back from the current relays before it calls done.
 func (a *announcer) stop(done func()) {
-	if a.state == announcerStopped {
+	if a.in(announcerStopped) {
 		a.p.host.Defer(done)
 		return
 	}
@@ -185,10 +189,7 @@ func (a *announcer) stop(done func()) {
 
 // halt cancels the running cycle or wait and takes the record back from all nodes that may hold it.
 func (a *announcer) halt(done func()) {
-	if a.timer != nil {
-		a.timer.Stop()
-		a.timer = nil
-	}
+	a.stopPause()
 	if a.query != nil {
 		a.query.Destroy()
 		a.query = nil
@@ -212,7 +213,6 @@ func (a *announcer) halt(done func()) {
 // cycle finds the nearest nodes and announces to three of them.
 func (a *announcer) cycle() {
 	a.become(announcerCycling)
-	a.timer = nil
 	a.refresh = false
 	a.generations[0], a.generations[1], a.generations[2] = a.generations[1], a.generations[2], nil
 
@@ -321,24 +321,22 @@ func (a *announcer) finish(failed bool) {
 			a.ping(0)
 		case a.p.rpc.Online():
 			a.become(announcerWaiting)
-			a.wait(announceRetry)
 		default:
 			a.become(announcerOffline)
 		}
 	})
 }
 
-// wait starts a cycle after d.
-func (a *announcer) wait(d time.Duration) {
-	if a.timer != nil {
-		a.timer.Stop()
+func (a *announcer) stopPause() {
+	if a.pause != nil {
+		a.pause.Stop()
+		a.pause = nil
 	}
-	a.timer = a.p.host.AfterFunc(d, a.cycle)
 }
 
 // ping keeps the mappings to the relays open and notices when they die.
 func (a *announcer) ping(round int) {
-	a.timer = nil
+	a.pause = nil
 	if round >= a.rounds || a.refresh {
 		a.cycle()
 		return
@@ -365,7 +363,7 @@ func (a *announcer) ping(round int) {
 				a.cycle()
 				return
 			}
-			a.timer = a.p.host.AfterFunc(announcePause, func() { a.ping(round + 1) })
+			a.pause = a.p.host.AfterFunc(announcePause, func() { a.ping(round + 1) })
 		})
 	}
 }

@@ -46,78 +46,93 @@
 // The states of each machine, how long each may last, and those that may follow. These are the tables of the code; a test
 // compares the two. A final state has no limit and no successor. Faults reports what lasts longer.
 //
+// Announcer:
+//
+//	idle       -       ──▶ cycling, suspended, stopped
+//	           (no limit: starts, or is suspended, in the turn in which its server does)
+//	cycling    -       ──▶ pinging, waiting, offline, suspended, stopped
+//	           (no limit: the lookup and the requests end after their last repetition)
+//	pinging    -       ──▶ cycling, waiting, suspended, stopped
+//	           (no limit: pings end, and so many rounds are sent)
+//	waiting    1s      ──▶ cycling, waiting, suspended, stopped
+//	offline    -       ──▶ waiting, suspended, stopped
+//	           (no limit: the endpoint tells when nodes answer again)
+//	suspended  -       ──▶ cycling, stopped
+//	           (no limit: the application resumes it)
+//	stopped    -
+//
 // Connector:
 //
-//	starting   -      ──▶ finding, over
+//	starting   -       ──▶ finding, over
 //	           (no limit: waits for our own node to enter the network)
-//	finding    5m0s   ──▶ searching, over
-//	searching  2m0s   ──▶ passive, racing, over
-//	passive    10s    ──▶ searching, racing, over
-//	racing     2m0s   ──▶ relayed, over
-//	relayed    30m0s  ──▶ carried, over
-//	carried    -      ──▶ over
+//	finding    5m0s    ──▶ searching, over
+//	searching  2m0s    ──▶ passive, racing, over
+//	passive    10s     ──▶ searching, racing, over
+//	racing     2m0s    ──▶ relayed, over
+//	relayed    30m0s   ──▶ carried, over
+//	carried    -       ──▶ over
 //	           (no limit: nothing is held but what the relayed connection needs, and ends with it)
 //	over       -
 //
 // Punch:
 //
-//	thinking   -      ──▶ asking, reserving, proving, unknown, later, punching, over
+//	thinking   -       ──▶ asking, reserving, proving, unknown, later, punching, over
 //	           (no limit: pings and address probes end, by which our NAT is classified)
-//	asking     -      ──▶ thinking, over
+//	asking     -       ──▶ thinking, over
 //	           (no limit: a request ends after its last repetition)
-//	reserving  -      ──▶ thinking, over
+//	reserving  -       ──▶ thinking, over
 //	           (no limit: as for asking)
-//	proving    500ms  ──▶ thinking, over
-//	unknown    1s     ──▶ thinking, over
-//	later      20s    ──▶ thinking, over
+//	proving    500ms   ──▶ thinking, over
+//	unknown    1s      ──▶ thinking, over
+//	later      20s     ──▶ thinking, over
 //	punching   1m10.2s ──▶ over
 //	           (ended by the puncher)
 //	over       -
 //
 // Session:
 //
-//	arrived     -      ──▶ queued, preparing, remembered, forgotten
+//	arrived     -       ──▶ queued, preparing, remembered, forgotten
 //	            (no limit: is queued, read or dropped in the same turn)
-//	queued      4s     ──▶ preparing, remembered, forgotten
-//	preparing   500ms  ──▶ waiting, remembered, forgotten
+//	queued      4s      ──▶ preparing, remembered, forgotten
+//	preparing   500ms   ──▶ waiting, remembered, forgotten
 //	            (ended by the check of our own addresses)
-//	waiting     10s    ──▶ punching, busy, joining, relayed, remembered, forgotten
+//	waiting     10s     ──▶ punching, busy, joining, relayed, remembered, forgotten
 //	punching    1m10.2s ──▶ joining, remembered, forgotten
 //	            (ended by the puncher)
-//	busy        25s    ──▶ busy, punching, joining, relayed, remembered, forgotten
-//	joining     15s    ──▶ remembered, forgotten
+//	busy        25s     ──▶ busy, punching, joining, relayed, remembered, forgotten
+//	joining     15s     ──▶ remembered, forgotten
 //	            (ended by the relay path)
-//	relayed     30m0s  ──▶ punching, busy, remembered, forgotten
-//	remembered  10s    ──▶ forgotten
+//	relayed     30m0s   ──▶ punching, busy, remembered, forgotten
+//	remembered  10s     ──▶ forgotten
 //	forgotten   -
 //
 // Opening:
 //
-//	waiting  15s    ──▶ over
+//	waiting  15s     ──▶ over
 //	over     -
 //
 // Puncher:
 //
-//	ready      -      ──▶ reopening, punching, guessing, closed
+//	ready      -       ──▶ reopening, punching, guessing, closed
 //	           (no limit: the session, or the punch of the dialling side, has limits and closes it)
-//	reopening  -      ──▶ reopened, punching, guessing, closed
+//	reopening  -       ──▶ reopened, punching, guessing, closed
 //	           (no limit: pings and address probes end, and so many sockets are tried)
-//	reopened   -      ──▶ punching, guessing, closed
+//	reopened   -       ──▶ punching, guessing, closed
 //	           (no limit: as for ready)
-//	punching   22s    ──▶ closed
+//	punching   22s     ──▶ closed
 //	guessing   1m10.2s ──▶ closed
 //	closed     -
 //
 // Relay path:
 //
-//	reserved     500ms  ──▶ joining, ended
-//	joining      15s    ──▶ paired, standing by, ended
-//	paired       -      ──▶ moving, standing by, ended
+//	reserved     500ms   ──▶ joining, ended
+//	joining      15s     ──▶ paired, standing by, ended
+//	paired       -       ──▶ moving, standing by, ended
 //	             (no limit: ends with the connection that it carries)
-//	moving       -      ──▶ moved, ended
+//	moving       -       ──▶ moved, ended
 //	             (no limit: the stream closes if what it sent before is never acknowledged)
-//	moved        -      ──▶ ended
+//	moved        -       ──▶ ended
 //	             (no limit: a peer that stays on the relay needs it for as long as the connection lasts)
-//	standing by  20s    ──▶ ended
+//	standing by  20s     ──▶ ended
 //	ended        -
 package peering

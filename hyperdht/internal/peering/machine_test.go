@@ -16,7 +16,7 @@ import (
 var tables = []interface {
 	list() string
 	check(t *testing.T)
-}{dialTable, punchTable, sessionTable, openingTable, puncherTable, relayTable}
+}{announcerTable, dialTable, punchTable, sessionTable, openingTable, puncherTable, relayTable}
 
 // list is the text form of a table.
 func (t *table[S]) list() string {
@@ -34,7 +34,7 @@ func (t *table[S]) list() string {
 		for _, n := range r.next {
 			next = append(next, t.states[n].name)
 		}
-		line := fmt.Sprintf("\t%-*s  %-6s ", width, r.name, limit)
+		line := fmt.Sprintf("\t%-*s  %-7s ", width, r.name, limit)
 		if len(next) > 0 {
 			line += "──▶ " + strings.Join(next, ", ")
 		}

@@ -20,7 +20,7 @@ func (p *Peering) Sizes(tell func(what string, held, most int)) {
 	tell("sessions of callers", sessions, in.held.Len()+in.waiting.Len()+in.remembering)
 	tell("paces of callers", in.paces(), 7*maxPaced)
 	tell("first messages", messages, sessions)
-	tell("states that are not final", len(p.account.live), 4*(len(p.connections)+sessions))
+	tell("states that are not final", len(p.account.live), 4*(len(p.connections)+sessions)+len(p.listening))
 	tell("servers", len(p.servers), len(p.listening))
 	tell("random punches", p.randomPunches, randomPunchLimit)
 	tell("sockets for punching", len(p.pool.sockets), Unbounded)
