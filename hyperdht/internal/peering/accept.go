@@ -63,9 +63,9 @@ func (h *session) relayOffer() (relay id.PublicKey, join relayPath) {
 }
 
 // reserveRelay joins the relay, too, if a caller that holds itself for open has not answered soon. It may be open for
-// others only.
-func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath) {
-	raw := join.raw
+// others only. The relay races the way that the connection is on.
+func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath, remoteID uint32) {
+	r := race{conn: c, raw: join.raw, remoteID: remoteID}
 	join.onPaired = func() { h.trail.note(AttemptEvent{Step: AttemptRelayPaired}) }
 	join.onAbort = func(err error) {
 		h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
@@ -78,17 +78,12 @@ func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath
 	h.relayPath = rp
 	c.cancel = rp.close
 	c.onProof = func() {
-		via := raw.Via()
 		switch {
 		case rp.in(relayReserved, relayEnded):
 			rp.close()
 			c.cancel = nil
-		case rp.in(relayPaired) && rp.carries(via.Socket, via.Remote):
-			if raw.Settle(stream.Way{Socket: via.Socket, RemoteID: rp.remoteID, Remote: via.Remote}) == nil {
-				c.moved(via.Socket, PathRelayed)
-			}
-		default:
-			_ = raw.Settle(stream.Way{Socket: raw.Socket(), Remote: raw.RemoteAddr()}) // on which it is; no error
+		case !r.wonBy(rp):
+			r.end(way{r.raw.Socket(), r.raw.RemoteAddr(), c.path}, remoteID) // on which it is
 			rp.standBy(c)
 		}
 	}

@@ -103,10 +103,11 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 			sock = h.arrival
 		}
 		p.stats.PunchesOpen++
+		remoteID := h.payload.UDX.ID
 		relay, join := h.relayOffer()
 		h.onSocket(sock, h.clientAddr, PathDirect)
 		if h.accepted != nil && !h.direct && relay != (id.PublicKey{}) {
-			h.reserveRelay(h.accepted, relay, join)
+			h.reserveRelay(h.accepted, relay, join, remoteID)
 		}
 		return
 	}

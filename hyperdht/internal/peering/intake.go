@@ -68,6 +68,18 @@ func newIntake(p *Peering) *intake {
 	}
 }
 
+// admission is where the intake counts a caller.
+type admission struct {
+	origin     origin
+	tokens     tokens
+	queued     *bound.Item[*session] // set once it waited to be read
+	lined      *bound.Item[*session] // likewise, with its relay
+	held       *bound.Item[*session] // set once it was admitted
+	known      bool                  // the application knows its key
+	eager      bool                  // our NAT is classified, and the relay joined, before it has proven anything
+	answeredUs bool                  // it has proven to have our answer
+}
+
 // origin is the address that answers for a caller.
 type origin struct {
 	addr  netip.AddrPort

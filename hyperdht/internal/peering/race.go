@@ -13,7 +13,8 @@ import (
 // at the peer's private address, and an open peer may be unreachable from here. The first packets of the connection are
 // sent on all ways, and the way on which the first packet arrives that decrypts is selected.
 //
-// Only the side that sends on several ways decides. The other side answers on the way on which the first packet arrived,
+// Only the side that sends on several ways decides. That is the dialling side, and the answering one where it tries the address
+// that an open caller has named and holds a relay in reserve. Else that side answers on the way on which the first packet arrived,
 // as the JavaScript does.
 type race struct {
 	conn     *Connection
@@ -61,6 +62,16 @@ func (r *race) leave() bool {
 			r.raw.Race(stream.Way{Socket: w.sock, RemoteID: r.remoteID, Remote: w.to})
 		}
 	}
+	return true
+}
+
+// wonBy ends the race with the relay if the last packet, which has decrypted, came over it.
+func (r *race) wonBy(rp *relayPath) bool {
+	via := r.raw.Via()
+	if rp == nil || !rp.in(relayPaired) || !rp.carries(via.Socket, via.Remote) {
+		return false
+	}
+	r.end(way{via.Socket, via.Remote, PathRelayed}, rp.remoteID)
 	return true
 }
 

@@ -213,9 +213,7 @@ func (c *connector) found(w way) {
 
 // proven selects the way on which the first packet arrived that decrypts.
 func (c *connector) proven() {
-	via := c.raw.Via()
-	if rp := c.relayPath; rp != nil && rp.in(relayPaired) && rp.carries(via.Socket, via.Remote) {
-		c.race.end(way{via.Socket, via.Remote, PathRelayed}, rp.remoteID)
+	if c.race.wonBy(c.relayPath) {
 		c.become(dialRelayed)
 		c.heartbeats = heartbeats{host: c.p.host, raw: c.raw, remoteID: c.payload.UDX.ID}
 		c.heartbeats.add(c.race.ways...) // they may only be slower than the relay

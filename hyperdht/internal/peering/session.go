@@ -9,7 +9,6 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
-	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -27,16 +26,7 @@ type session struct {
 	clientAddr netip.AddrPort // the caller, as its relay sees it
 	serverAddr netip.AddrPort // us, as the relay sees us
 
-	origin     origin
-	tokens     tokens
-	queued     *bound.Item[*session] // set once it waited to be read
-	lined      *bound.Item[*session] // likewise, with its relay
-	held       *bound.Item[*session] // set once it was admitted
-	known      bool                  // the application knows its key
-	eager      bool                  // our NAT is classified, and the relay joined, before it has proven anything
-	relayLater bool                  // the relay is joined once it has
-	answeredUs bool                  // it has proven to have our answer
-
+	admission
 	// allowance limits what the caller's datagrams make this node send, answers and packets of the stream alike: whoever sent
 	// them may have forged their source, or invented the address that a relay would name.
 	allowance udx.Allowance
@@ -56,6 +46,7 @@ type session struct {
 	opening    machine[openingState]
 	conn       *Connection // accepted, if its first path was over a relay
 	relayPath  *relayPath
+	relayLater bool         // the relay is joined once the caller has proven to have our answer
 	relayKey   id.PublicKey // our choice; zero for none
 	relayToken [32]byte
 }
