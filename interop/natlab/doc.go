@@ -17,6 +17,8 @@
 // of hosts. The addresses look public because HyperDHT treats private ones differently. None of it is connected to
 // the machine's own network, and the core has no route to anywhere else: a datagram to any other address dies there.
 //
+// The lines between sites and the core may be long ones (netns.Wire): with delay, jitter, loss, reordering and an MTU.
+//
 // A guard, a second process, removes all namespaces and what runs in them when the test process ends, however it
 // ends; and should the guard be gone as well, the next laboratory cleans up.
 //
@@ -26,4 +28,6 @@
 //	                                                      every cell, and medians into docs/nat-matrix.md
 //	go test ./interop/natlab -run Attacks -natlab.attack 30s -update-attacks -timeout 1h
 //	                                                      every attack, and what it did into docs/under-attack.md
+//	go test ./interop/natlab -run Distance -natlab.distance 5 -update-distance -timeout 1h
+//	                                                      starts and disturbances at 40 ms, and medians into docs/distance.md
 package natlab

@@ -35,6 +35,8 @@ type world struct {
 	bootstrap []netip.AddrPort
 	relayKey  string // hex
 	relayAddr netip.Addr
+	line      netns.Link   // between each site and the core
+	wires     sync.Map     // by the namespace at the site, where the line is not the zero Link
 	cables    atomic.Int32 // that end in the core
 	sites     atomic.Int32
 
@@ -68,11 +70,17 @@ func need(t testing.TB) {
 // newLab builds a core with a running DHT. It goes with the test.
 func newLab(t testing.TB) *lab {
 	t.Helper()
+	return newLabWith(t, netns.Link{})
+}
+
+// newLabWith is newLab with sites that are at the end of a line.
+func newLabWith(t testing.TB, line netns.Link) *lab {
+	t.Helper()
 	if err := sweepOrphans(); err != nil {
 		t.Fatal(err)
 	}
 	jspeer.Require(t) // installs the packages while the registry can be reached: namespaces have no way there
-	l := &lab{t, &world{prefix: fmt.Sprintf("%s%d-%d-", family, os.Getpid(), labs.Add(1))}}
+	l := &lab{t, &world{prefix: fmt.Sprintf("%s%d-%d-", family, os.Getpid(), labs.Add(1)), line: line}}
 	stop, err := guard(l.prefix)
 	if err != nil {
 		t.Fatal(err)

@@ -79,7 +79,15 @@ func inLAN(p netip.Prefix, i byte) netip.Addr {
 func (l *lab) plugCore(n namespace, addr netip.Addr) (cable string) {
 	l.t.Helper()
 	cable = fmt.Sprint("cable", l.cables.Add(1))
-	l.must(l.core.ip("link add " + cable + " type veth peer name wan netns " + string(n) + "\nlink set " + cable + " up"))
+	if l.line == (netns.Link{}) {
+		l.must(l.core.ip("link add " + cable + " type veth peer name wan netns " + string(n)))
+	} else {
+		w, err := netns.NewWire(netns.End{Namespace: string(l.core), Device: cable}, netns.End{Namespace: string(n), Device: "wan"}, l.line)
+		l.must(err)
+		l.t.Cleanup(w.Close)
+		l.wires.Store(n, w)
+	}
+	l.must(l.core.ip("link set " + cable + " up"))
 	l.must(n.ip("link set wan up\naddr add " + addr.String() + "/32 dev wan\nroute add " + coreAddr + " dev wan\nroute add default via " + coreAddr))
 	l.must(l.core.ip("route add " + addr.String() + " dev " + cable))
 	return cable

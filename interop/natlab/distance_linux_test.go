@@ -1,0 +1,267 @@
+package natlab
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/interop/netns"
+	interop "github.com/dhtprom/dhtprom/interop/process"
+)
+
+var (
+	distanceRounds = flag.Int("natlab.distance", 0, "how often each row of docs/distance.md is measured; 0 measures the quick ones once")
+	distanceUpdate = flag.Bool("update-distance", false, "rewrite docs/distance.md; needs -natlab.distance")
+)
+
+// farAway is the way between a site and the core: two sites are 40 ms there and back from each other, and the DHT is 20 ms.
+var farAway = netns.Link{Delay: 10 * time.Millisecond}
+
+// distance is a row of docs/distance.md.
+type distance struct {
+	name string
+	goal time.Duration // for the median
+	slow bool          // takes minutes
+	// measure plays it, and returns the time to the first scrape.
+	measure func(l *lab, name string) outcome
+}
+
+var distances = []distance{
+	{name: "start, consistent NATs", goal: 500 * time.Millisecond, measure: startFar(func(l *lab, name string) (client, scraper host) {
+		return l.site(name+"-a", masqueradeKind), l.site(name+"-b", masqueradeKind)
+	})},
+	{name: "start, one LAN, both with a bridge for containers", goal: 500 * time.Millisecond, measure: startFar(func(l *lab, name string) (client, scraper host) {
+		client, scraper = l.lan(name)
+		for _, h := range []host{client, scraper} {
+			l.must(h.ip("link add docker0 type bridge\naddr add 172.17.0.1/16 dev docker0\nlink set docker0 up"))
+		}
+		return client, scraper
+	})},
+	{name: "start, one carrier, a relay", goal: 2 * time.Second, measure: startFarRelayed((*lab).oneCarrier)},
+	{name: "start, one carrier, a relay, a bystander at the client's private address", goal: 2 * time.Second, measure: startFarRelayed(withBystander)},
+	{name: "the client's NAT reboots", goal: 5 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
+		l.must(s.clientHost.edge.flush())
+		return nil
+	})},
+	{name: "the scraper's NAT reboots", goal: 5 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
+		l.must(s.scraperHost.edge.flush())
+		return nil
+	})},
+	{name: "the client's address changes", goal: 10 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
+		l.must(s.clientHost.edge.move())
+		return nil
+	})},
+	{name: "the path carries 1,280 bytes only, of which nobody is told", goal: 5 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
+		l.wire(s.clientHost.edge).Set(netns.Link{Delay: farAway.Delay, MTU: 1280})
+		return nil
+	})},
+	{name: "the client's line is dead for a minute", goal: 10 * time.Second, slow: true, measure: mishapFar(func(l *lab, s *scene) func() {
+		return l.deadLine(s.clientHost.edge)
+	})},
+	{name: "the scraper's line is dead for a minute", goal: 10 * time.Second, slow: true, measure: mishapFar(func(l *lab, s *scene) func() {
+		return l.deadLine(s.scraperHost.edge)
+	})},
+	{name: "the client sleeps for two minutes", goal: 5 * time.Second, slow: true, measure: mishapFar(func(l *lab, s *scene) func() {
+		p := s.client.(goClient).cmd.Process
+		l.must(p.Signal(syscall.SIGSTOP))
+		l.pass(2 * time.Minute)
+		return func() { l.must(p.Signal(syscall.SIGCONT)) }
+	})},
+}
+
+// startFar measures from the client's start to the first scrape.
+func startFar(build func(l *lab, name string) (client, scraper host), extra ...string) func(*lab, string) outcome {
+	return func(l *lab, name string) outcome {
+		l.t.Helper()
+		clientHost, scraperHost := build(l, name)
+		s := l.scraper(golang, scraperHost, extra...)
+		_, begun := l.client(pair{golang, golang, len(extra) > 0}, clientHost, s.key(), "", extra...)
+		return l.firstScrape(s, begun, clientHost, scraperHost)
+	}
+}
+
+// startFarRelayed is startFar with a relay.
+func startFarRelayed(build func(l *lab, name string) (client, scraper host)) func(*lab, string) outcome {
+	return func(l *lab, name string) outcome { return startFar(build, "--dht.relay="+l.relayKey)(l, name) }
+}
+
+// withBystander is oneCarrier, with another client in the scraper's home that has the client's private address.
+func withBystander(l *lab, name string) (client, scraper host) {
+	l.t.Helper()
+	carrier := l.router(name+"-c", masquerade, nil, carrierLAN)
+	left, right := l.router(name+"-ra", masquerade, carrier, homeLAN), l.router(name+"-rb", masquerade, carrier, homeLAN)
+	client, bystander := l.host(name+"-a", left), l.host(name+"-x", right)
+	scraper = l.host(name+"-b", right)
+	if client.addr != bystander.addr {
+		l.t.Fatalf("%v and %v should be the same", client.addr, bystander.addr)
+	}
+	l.program(bystander.namespace, []string{"DHTPROM_SECRET=" + secret}, "dhtprom-client", "--scraper="+strings.Repeat("1", 64), "--alias=nobody")
+	client.edge, scraper.edge = carrier, carrier
+	return client, scraper
+}
+
+// mishapFar connects two, lets something happen, and measures from its end to the first scrape. happen ends it by what it returns,
+// if anything.
+func mishapFar(happen func(l *lab, s *scene) (end func())) func(*lab, string) outcome {
+	return func(l *lab, name string) outcome {
+		l.t.Helper()
+		s := &scene{clientHost: l.site(name+"-a", masqueradeKind), scraperHost: l.site(name+"-b", masqueradeKind)}
+		s.scraper = l.scraper(golang, s.scraperHost)
+		var begun time.Time
+		// Pages that take dozens of packets, so that the size that the path carries is found.
+		l.start(s.clientHost.namespace, exec.Command("prometheus-node-exporter", "--web.listen-address=127.0.0.1:9100"))
+		s.client, begun = l.client(pair{golang, golang, false}, s.clientHost, s.scraper.key(), "", "--target=http://127.0.0.1:9100/metrics")
+		if o := l.firstScrape(s.scraper, begun, s.clientHost, s.scraperHost); o.err != nil {
+			l.t.Fatalf("not connected in the first place: %v", o.err)
+		}
+		l.pass(10*time.Second + time.Duration(time.Now().UnixNano()%int64(5*time.Second))) // anywhere between two keep-alives
+		for range 5 {
+			l.must(s.scraper.scrape())
+		}
+		if end := happen(l, s); end != nil {
+			end()
+		}
+		return l.firstScrape(s.scraper, time.Now(), s.clientHost, s.scraperHost)
+	}
+}
+
+// farPatience is how long a first scrape is waited for.
+const farPatience = 90 * time.Second
+
+// firstScrape scrapes until it works. A scrape that goes the way that is dead does not keep others from being tried.
+func (l *lab) firstScrape(s scraper, begun time.Time, client, scraper host) outcome {
+	l.t.Helper()
+	worked := make(chan struct{}, 1)
+	errs := make(chan error, 1)
+	tries := time.NewTicker(100 * time.Millisecond)
+	defer tries.Stop()
+	end := time.After(farPatience)
+	var err error
+	for {
+		go func() {
+			if err := s.scrape(); err != nil {
+				select {
+				case errs <- err:
+				default:
+				}
+				return
+			}
+			select {
+			case worked <- struct{}{}:
+			default:
+			}
+		}()
+		select {
+		case <-worked:
+			return outcome{seconds: time.Since(begun).Seconds(), path: s.path(client, scraper)}
+		case err = <-errs:
+		case <-tries.C:
+		case <-end:
+			return outcome{err: fmt.Errorf("no scrape for %v: %w", farPatience, err)}
+		}
+	}
+}
+
+// wire is the line between a router and the core.
+func (l *lab) wire(r *router) *netns.Wire {
+	w, _ := l.wires.Load(r.namespace)
+	return w.(*netns.Wire)
+}
+
+// deadLine has a router's line dead for a minute.
+func (l *lab) deadLine(r *router) (end func()) {
+	l.wire(r).Set(netns.Link{Loss: 1})
+	l.pass(time.Minute)
+	return func() { l.wire(r).Set(farAway) }
+}
+
+// pass lets time pass: what is measured is what time does.
+func (l *lab) pass(d time.Duration) { <-time.After(d) }
+
+func TestHowSoonAtADistance(t *testing.T) {
+	need(t)
+	interop.Need(t, "prometheus-node-exporter")
+	t.Parallel()
+	l := newLabWith(t, farAway)
+	rounds := max(*distanceRounds, 1)
+	measured := make([][]outcome, len(distances))
+	type run struct{ row, round int }
+	var runs []run
+	for i, d := range distances {
+		if !d.slow || *distanceRounds > 0 {
+			for r := range rounds {
+				runs = append(runs, run{i, r})
+			}
+		}
+	}
+	at := *parallel / 4 // they are measured to the tenth of a second
+	if *distanceRounds > 0 {
+		at = 2
+	}
+	results := make(chan struct {
+		row int
+		outcome
+	}, len(runs))
+	inParallel(runs, max(at, 1), func(r run) {
+		t.Run(fmt.Sprintf("%s/%d", distances[r.row].name, r.round), func(t *testing.T) {
+			l := l.in(t)
+			got := distances[r.row].measure(l, l.neighbourhood())
+			t.Log(got)
+			if got.err != nil || got.seconds > 30 { // README.md's promise
+				t.Errorf("%v, %v", got, got.err)
+			}
+			results <- struct {
+				row int
+				outcome
+			}{r.row, got}
+		})
+	})
+	close(results)
+	for r := range results {
+		measured[r.row] = append(measured[r.row], r.outcome)
+	}
+	table := distanceTable(measured)
+	t.Log("\n" + table)
+	if *distanceUpdate && !t.Failed() {
+		page := fmt.Sprintf(distancePage, rounds, table)
+		if err := os.WriteFile(filepath.Join("..", "..", "docs", "distance.md"), []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func distanceTable(measured [][]outcome) string {
+	var b strings.Builder
+	b.WriteString("| what happens | goal | median | slowest | path |\n|---|---|---|---|---|\n")
+	for i, d := range distances {
+		if len(measured[i]) == 0 {
+			continue
+		}
+		m := median(measured[i])
+		slowest := slices.MaxFunc(measured[i], func(a, b outcome) int { return int(1000 * (a.seconds - b.seconds)) })
+		fmt.Fprintf(&b, "| %s | %.1f s | %.2f s | %.2f s | %s |\n", d.name, d.goal.Seconds(), m.seconds, slowest.seconds, m.path)
+	}
+	return b.String()
+}
+
+const distancePage = `# At a distance
+
+How soon there are metrics, from the start of a client or the end of a disturbance, where scraper and client are 40 ms from each other, and
+20 ms from the DHT. The tests in interop/natlab write this page:
+
+<!-- not run: it takes some minutes -->
+` + "```sh" + `
+go test ./interop/natlab -run TestHowSoonAtADistance -natlab.distance 5 -update-distance -timeout 1h
+` + "```" + `
+
+The real programs run in network namespaces, behind NATs of the kernel where nothing else is said; the lines between sites and the core
+carry packets with a delay of 10 ms. Processes start within these times, too. Medians of %d runs, on a machine with two processors.
+
+%s`
