@@ -24,7 +24,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -86,7 +85,7 @@ type change struct {
 // Open opens the file, or creates it, readable for its owner alone, and the folder that it is in. Where path is a symbolic
 // link, all of this happens where it leads to. A damaged file is repaired; see OnDamage.
 func Open(loop Loop, path string) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := makeDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("alias store: %w", err)
 	}
 	path = resolve(path) // the folder that a link leads to is not made: it may be on a disk that is not mounted yet

@@ -487,6 +487,28 @@ func (f *file) close() (err error) {
 	return f.db.Close()
 }
 
+// makeDir creates a folder with those above it, and flushes the folder that each new one is in: a power cut takes a folder
+// away, with all that was flushed inside, if only its own content was flushed.
+func makeDir(path string) error {
+	var parents []string // of new folders
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		parents = append(parents, filepath.Dir(dir))
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		// A folder that may be written and not read cannot be flushed.
+		if err := syncDir(parent); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
 // syncDir flushes a folder. Windows has no such thing, and needs none.
 func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
