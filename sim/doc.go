@@ -65,6 +65,7 @@
 //	go run ./sim/cmd/dhtprom-sim -scenario all -seed random -seeds 20
 //	go run ./sim/cmd/dhtprom-sim -scenario outages -seeds 10   outages of the DHT: 4 to 40 nodes, 20 s to an hour
 //	go run ./sim/cmd/mutate                              break one line at a time and see who notices: MUTATIONS.md
+//	go run ./sim/cmd/mutate -drawn 300 -seed 1           break what rules find, against tests and scenarios
 //	go run ./sim/cmd/fuzz -for 1h                        all fuzz targets of the module in turn
 //
 // A failed run prints the line that replays it and the line to be added to testdata/seeds.txt.

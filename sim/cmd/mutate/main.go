@@ -1,10 +1,23 @@
-// Command mutate breaks one line of the code at a time, in a copy of the tree, and plays scenarios until one of them
-// notices. A line that can be broken without any suite going red is one that nothing defends.
+// Command mutate breaks the code in one place at a time and looks who notices. What can be broken without any test going
+// red is something that nothing defends.
 //
-//	go run ./sim/cmd/mutate            all of them, as a table
+//	go run ./sim/cmd/mutate            mutations by hand: one line each, against scenarios, as a table
 //	go run ./sim/cmd/mutate -only udx  those whose name contains a word
+//	go run ./sim/cmd/mutate -drawn 300 -seed 1 -log FILE
+//	                                   mutations by rule, drawn from all places of hyperdht, app, domain and adapters
+//	go run ./sim/cmd/mutate -drawn 50 -only " arm "
+//	                                   those of one rule; or of a package, or of a function
 //
-// It ends with status 1 if a mutation survived. sim/MUTATIONS.md is the table with what was learned from it.
+// By hand, a copy of the tree is broken and scenarios are played until one of them notices.
+//
+// By rule, a comparison tells the opposite (flip), a bound is off by one (bound), an if that only leaves never does
+// (guard), a timer or a deadline is not armed (arm) or not stopped (stop), an error is ignored or nil (error). A seed draws
+// among all places; the names of mutations are package, function, rule and ordinal, so that edits elsewhere change neither
+// draw nor judgements. All drawn ones are built into the tests at once, each behind a switch, by the go command's overlay.
+// The package's own tests are run first, as far as they get there at all, then those of packages that import it, nearest
+// first, then some scenarios. A survivor either gets a test, or a reason in judged.txt why nothing can notice.
+//
+// It ends with status 1 if a mutation survived. sim/MUTATIONS.md has the tables and what was learned from them.
 package main
 
 import (
@@ -32,15 +45,25 @@ type mutation struct {
 }
 
 func main() {
-	only := flag.String("only", "", "play those whose name or file contains this")
+	var d drawing
+	flag.StringVar(&d.only, "only", "", "play those whose name or file contains this")
+	flag.IntVar(&d.count, "drawn", 0, "draw so many mutations by rule, instead of those by hand")
+	flag.Uint64Var(&d.seed, "seed", 1, "of the draw")
+	flag.StringVar(&d.list, "list", "", "draw those that this file names, one a line")
+	flag.StringVar(&d.log, "log", "", "a file for the verdicts; those that it has of an earlier run are taken over, except for survivors")
+	flag.BoolVar(&d.own, "own", false, "play the drawn ones by the tests of their own packages only")
 	flag.Parse()
-	if err := run(*only); err != nil {
+	run := func() error { return runByHand(d.only) }
+	if d.count > 0 {
+		run = func() error { return runDrawn(d, os.Stdout) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string) error {
+func runByHand(only string) error {
 	root, err := top()
 	if err != nil {
 		return err
