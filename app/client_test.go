@@ -194,6 +194,34 @@ func TestRegistrationWithAHalfDeadScraperIsBounded(t *testing.T) {
 	w.mustScrape("web")
 }
 
+// cancelled counts registrations that were begun and cancelled.
+type cancelled struct {
+	ports.Transport
+	begun, cancelled int
+}
+
+func (c *cancelled) RegisterAlias(r ports.Registration, done func(bool, error)) func() {
+	c.begun++
+	cancel := c.Transport.RegisterAlias(r, done)
+	return func() { c.cancelled++; cancel() }
+}
+
+// What a scraper does not answer must not hold a connection until the scraper closes it.
+func TestRegistrationThatIsNotAnsweredIsCancelled(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.net.Mute(pair(1).Public, true)
+	transport := &cancelled{}
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) {
+		transport.Transport = cfg.Transport
+		cfg.Transport = transport
+	})
+	w.loop.Until(time.Minute, func() bool { return len(of[domain.RegisterAliasError](c.events)) > 0 })
+	if transport.begun != 1 || transport.cancelled != 1 {
+		t.Errorf("%d registrations begun, %d cancelled", transport.begun, transport.cancelled)
+	}
+}
+
 func TestAliasIsRegisteredAgainEachHour(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)

@@ -317,6 +317,22 @@ func TestConnectionErrorsAreTyped(t *testing.T) {
 	}
 }
 
+// A channel that cannot be opened is an error like others, and is told in a later turn.
+func TestRegistrationWithoutAChannelFails(t *testing.T) {
+	w := newWorld(t)
+	l := newLink(w.loop, w.client)
+	for range 2 { // of one name, a connection has one channel
+		register(l, methodAlias, w.registration(), nil, w.registered)
+	}
+	if got := w.take(); got != "" {
+		t.Errorf("called %s inside of the call", got)
+	}
+	w.loop.Turn(func() {})
+	if got := w.take(); !strings.HasPrefix(got, "registered false ") || strings.Contains(got, "nil") {
+		t.Errorf("called %s", got)
+	}
+}
+
 func TestScraperWithoutTheServiceIsNamedSo(t *testing.T) {
 	w := newWorld(t)
 	serveMetrics(newLink(w.loop, w.scraper), w.metricsHandlers(up))

@@ -325,3 +325,16 @@ func TestHeldDataDelaysTheEndAndTheClose(t *testing.T) {
 	}
 	w.bothClosed(nil, nil)
 }
+
+// What has a number after the END is nonsense: it is neither kept nor acknowledged.
+func TestPacketsBeyondTheEndAreForgotten(t *testing.T) {
+	w := traced(t, link{delay: ms})
+	for _, p := range []Header{{Seq: 2, Flags: FlagData}, {Seq: 1, Flags: FlagData | FlagEnd}, {Seq: 0, Flags: FlagData}} {
+		w.b.Receive(0, append(p.Append(nil), 'x'))
+	}
+	w.b.Flush(0)
+	if string(w.b.got) != "xx" || !w.b.eof || w.b.ReceiveMemory() != 0 {
+		t.Errorf("got %q, end %v, %d bytes kept", w.b.got, w.b.eof, w.b.ReceiveMemory())
+	}
+	w.expect(`0.00 B>A ack seq=0 ack=2`)
+}

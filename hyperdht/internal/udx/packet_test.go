@@ -255,3 +255,15 @@ func BenchmarkHeaderBuild(b *testing.B) {
 		buf = h.Append(buf[:0])
 	}
 }
+
+// A pool keeps buffers of both sizes, up to and with their last byte.
+func TestPoolHandsBuffersOutAgain(t *testing.T) {
+	for _, n := range []int{1, smallBuffer, smallBuffer + 1, largeBuffer} {
+		var p Pool
+		b := p.buffer(n)[:1]
+		p.recycle(b)
+		if again := p.buffer(n)[:1]; &again[0] != &b[0] {
+			t.Errorf("a buffer for %d bytes is not handed out again", n)
+		}
+	}
+}

@@ -36,6 +36,31 @@ func TestMachineRefusesMisuse(t *testing.T) {
 	}
 }
 
+func TestRedirectRefusesMisuse(t *testing.T) {
+	w := newWorld(t, link{delay: ms}, 1)
+	other := Remote{77, netip.MustParseAddrPort("10.0.0.3:3000")}
+	refuse := func(when string, r Remote, want error) {
+		t.Helper()
+		if err := w.a.Redirect(w.now, r); err != want {
+			t.Errorf("%s: error %v, want %v", when, err, want)
+		}
+	}
+	refuse("before connect", other, ErrNotConnected)
+	w.connect()
+	refuse("no address", Remote{ID: 77}, ErrBadRemote)
+	refuse("port 0", Remote{77, netip.AddrPortFrom(addrB.Addr(), 0)}, ErrBadRemote)
+	refuse("the present remote", Remote{idB, addrB}, nil)
+	w.link.filter = func(*end, Packet) bool { return false }
+	w.a.Write([]byte("x"))
+	w.a.Flush(w.now)
+	if done, err := w.a.ChangeRemote(w.now, other); done || err != nil {
+		t.Fatalf("complete %v, error %v", done, err)
+	}
+	refuse("while it changes", Remote{idB, addrB}, ErrChanging)
+	w.a.Destroy()
+	refuse("after the close", other, ErrClosed)
+}
+
 func TestConnectSendsOnlyWhatWaited(t *testing.T) {
 	w := newWorld(t, link{delay: ms}, 1)
 	w.trace = true
