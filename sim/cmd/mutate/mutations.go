@@ -49,7 +49,7 @@ var mutations = []mutation{
 	{"a machine that moves all the time registers all the time", "app/params.go",
 		"	movedPause  = 15 * time.Second\n", "	movedPause  = time.Second\n", "chaos -seed 3"},
 	{"waits between dials do not grow", "app/session.go",
-		"	wait := waitAfter(err, &s.backoff, s.cfg.Host)\n", "	s.backoff.Reset()\n	wait := waitAfter(err, &s.backoff, s.cfg.Host)\n", "restart"},
+		"	wait := s.nextWait(link, err)\n", "	s.backoff.Reset()\n	wait := s.nextWait(link, err)\n", "restart"},
 
 	// The protocol.
 	{"tokens are not checked", "hyperdht/internal/rpc/receive.go",
