@@ -49,6 +49,7 @@
 //	healWithin       30 s  everywhere else: what README.md promises
 //	reunionWithin   300 s  outage, for a new client too: bootstrap nodes that were silent are asked each minute
 //	crowdWithin     120 s  flashcrowd, after an outage in which the table was lost
+//	namedWithin     150 s  dns, for who knows nobody: names are looked up each minute
 //	announcedWithin 360 s  for lookups: a round of announcing takes five minutes
 //
 // These are virtual seconds. The report has a row and a line of the plot for each healing, with its bound.
