@@ -187,6 +187,21 @@ func Bounds() []bound.Bound {
 			Reason: "a path costs 100 bytes; without it the next dial punches again",
 		},
 		{
+			Name: "peering.findLimit", What: "time that a dial looks for a node that leads to the server",
+			Scope: bound.PerAttempt, Limit: bound.Time(findLimit), Policy: bound.EndAttempt,
+			Reason: "nodes that lie name one after the other that does not answer",
+		},
+		{
+			Name: "peering.wayLimit", What: "time that a dial looks for a way to a server that has answered",
+			Scope: bound.PerAttempt, Limit: bound.Time(wayLimit), Policy: bound.EndAttempt,
+			Reason: "guessing a port takes a minute; a server can ask for later tries without an end",
+		},
+		{
+			Name: "peering.searchLimit", What: "time that a direct path is looked for while a relay carries a connection",
+			Scope: bound.PerConnection, Limit: bound.Time(searchLimit), Policy: bound.EndAttempt,
+			Reason: "a node guesses ports for one peer at a time, and the others wait; the relay goes on",
+		},
+		{
 			Name: "peering.relayCacheSize", What: "keys whose relays are remembered",
 			Scope: bound.InAll, Limit: bound.Count(relayCacheSize), Policy: bound.DropOldest,
 			Reason: "as in the JavaScript",

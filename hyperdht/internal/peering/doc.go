@@ -30,7 +30,8 @@
 //
 // A handshake costs Diffie-Hellman operations, a socket and memory before anything is known of its sender. The intake
 // limits that over all servers of a node: paces before a message is read, turns between networks and addresses while
-// messages wait to be read, and shares of the room for callers until their connections are open.
+// messages wait to be read, and shares of the room for callers until their connections are open, or no better path than a
+// relay's is looked for.
 //
 // # A server session (hyperdht lib/server.js)
 //
