@@ -56,27 +56,29 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	k.lifetimes(c.machine, e)
 	switch e := e.(type) {
 	case domain.ConnectionOpen:
-		if e.Side == domain.SideMetrics && e.Peer.Key != c.scraper.keys.Public {
+		if e.Side == domain.SideMetrics && c.with(e.Peer.Key) == nil {
 			w.fail("stranger", "%s lets %s in", c.name, w.nameOf(e.Peer.Key))
 		}
 		if e.Side == domain.SideMetrics {
-			k.held(c.name + " registers")
+			k.held(c.registering(e.Peer.Key))
 		}
 	case domain.ConnectionError:
 		err, ok := errors.AsType[*ports.ConnectionError](e.Err)
-		k.triesOf(c.name + " registers").silent = ok && err.Silent && e.Side == domain.SideMetrics
+		k.triesOf(c.registering(e.Peer.Key)).silent = ok && err.Silent && e.Side == domain.SideMetrics
 	case domain.ConnectionClose:
 		if e.Side == domain.SideMetrics {
-			k.unheld(c.name + " registers")
+			k.unheld(c.registering(e.Peer.Key))
 		}
 	case domain.AliasAttempt:
-		k.attempt(c.machine, c.name+" registers")
+		k.attempt(c.machine, c.registering(e.Scraper))
 	case domain.RegisterAliasError:
-		k.failedTo(c.name+" registers", e.Err, e.RetryIn, c.interval)
+		k.failedTo(c.registering(e.Scraper), e.Err, e.RetryIn, c.interval)
 	case domain.RegisterAliasSuccess:
 		k.registered++
-		k.worked(c.name+" registers", c.interval)
-		c.scraper.ledger.acknowledge(c)
+		k.worked(c.registering(e.Scraper), c.interval)
+		if s := c.with(e.Scraper); s != nil {
+			s.ledger.acknowledge(c)
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 		{"a registration that is not on the disk", "acknowledged", func(w *World, s *scraper, c *client) {
 			s.ledger.account("lost").expires = s.ledger.now().Add(time.Hour)
 			c.alias = "lost"
-			w.onClientEvent(c, c.boots, domain.RegisterAliasSuccess{Alias: "lost"})
+			w.onClientEvent(c, c.boots, domain.RegisterAliasSuccess{Alias: "lost", Scraper: s.keys.Public})
 		}},
 		{"a disk that has lost an alias", "acknowledged", func(w *World, s *scraper, c *client) {
 			s.crash()

@@ -104,6 +104,7 @@ const serviceRestart = time.Second
 type client struct {
 	*machine
 	scraper *scraper
+	others  []*scraper // that it registers with, too
 	alias   domain.Alias
 	keys    domain.KeyPair
 	knows   bool // the secret
@@ -116,9 +117,31 @@ type client struct {
 
 func (c *client) machineOf() *machine { return c.machine }
 
+// scrapers are all that it registers with.
+func (c *client) scrapers() []*scraper { return append([]*scraper{c.scraper}, c.others...) }
+
+// with is the scraper with a key among them, or nil.
+func (c *client) with(key domain.PublicKey) *scraper {
+	for _, s := range c.scrapers() {
+		if s.keys.Public == key {
+			return s
+		}
+	}
+	return nil
+}
+
+// registering names what it does with the scraper that has a key.
+func (c *client) registering(key domain.PublicKey) string {
+	if s := c.with(key); s != nil && s != c.scraper {
+		return c.name + " at " + s.name + " registers"
+	}
+	return c.name + " registers"
+}
+
 // clientSetup is how a client differs from the usual one.
 type clientSetup struct {
 	at        place
+	others    []*scraper   // more scrapers
 	alias     domain.Alias // its name unless given
 	keys      domain.KeyPair
 	transport dht.Config
@@ -130,7 +153,7 @@ type clientSetup struct {
 // addClient boots a client of a scraper. It does not wait for anything.
 func (w *World) addClient(s *scraper, how clientSetup) *client {
 	name := fmt.Sprintf("client-%d", len(w.clients))
-	c := &client{machine: w.settle(name, how.at), scraper: s, alias: how.alias, keys: how.keys, knows: !how.stranger}
+	c := &client{machine: w.settle(name, how.at), scraper: s, others: how.others, alias: how.alias, keys: how.keys, knows: !how.stranger}
 	if c.alias == "" {
 		c.alias = domain.Alias(name)
 	}
@@ -152,6 +175,9 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 		}
 		if how.stranger {
 			cfg.Secret = domain.SecretFrom(w.seedOf("a wrong secret"))
+		}
+		for _, other := range how.others {
+			cfg.Scrapers = append(cfg.Scrapers, app.ClientScraper{Key: other.keys.Public, Secret: w.secret})
 		}
 		boot := c.boots
 		cfg.OnEvent = func(e domain.Event) { w.onClientEvent(c, boot, e) }
@@ -175,7 +201,9 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 		})
 	}
 	c.stop = func(done func()) {
-		s.ledger.leaves(c)
+		for _, with := range c.scrapers() {
+			with.ledger.leaves(c)
+		}
 		c.app.Close(done)
 	}
 	w.clients = append(w.clients, c)

@@ -50,7 +50,7 @@ func (k *checker) peers(m *machine) int {
 	for _, s := range k.w.scrapers {
 		if s.machine == m {
 			for _, c := range k.w.clients {
-				if c.scraper == s {
+				if c.with(s.keys.Public) != nil {
 					n += connectionsPerClient
 				}
 			}
