@@ -586,3 +586,30 @@ func TestScraperThatWantsProofRefusesClientsWithout(t *testing.T) {
 		t.Error("the alias was taken")
 	}
 }
+
+// cancelCount counts cancellations, also of collections that have ended.
+type cancelCount struct {
+	ports.MetricsSource
+	n int
+}
+
+func (c *cancelCount) Collect(within time.Duration, done func([]byte, error)) (cancel func()) {
+	cancel = c.MetricsSource.Collect(within, done)
+	return func() { c.n++; cancel() }
+}
+
+func TestCollectionThatHasEndedIsNotCancelled(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	var source cancelCount
+	w.startClient("web", 2, func(cfg *app.ClientConfig) {
+		source.MetricsSource = cfg.Source
+		cfg.Source = &source
+	})
+	w.loop.Advance(time.Second)
+	w.mustScrape("web")
+	w.loop.Advance(5 * time.Minute)
+	if source.n != 0 {
+		t.Errorf("%d cancellations", source.n)
+	}
+}

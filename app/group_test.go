@@ -341,3 +341,22 @@ func TestGroupRegistersAgainWithAnotherSecret(t *testing.T) {
 		t.Errorf("%d registrations with the new secret", n)
 	}
 }
+
+func TestGroupStartsOnce(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	g := w.startGroup("a", "b")
+	var again error
+	w.loop.Turn(func() { g.Start(func(err error) { again = err }) })
+	w.loop.Advance(time.Second)
+	if again == nil || !strings.Contains(again.Error(), "started before") {
+		t.Errorf("started twice: %v", again)
+	}
+	g.close(w)
+	again = nil
+	w.loop.Turn(func() { g.Start(func(err error) { again = err }) })
+	w.loop.Advance(time.Second)
+	if again == nil {
+		t.Error("started after the close")
+	}
+}

@@ -851,3 +851,29 @@ func TestScraperIsReadyWhenItsTargetsFileIsThere(t *testing.T) {
 		t.Error("a scraper that cannot write its file does not get ready")
 	}
 }
+
+// writes counts what a store is asked to delete.
+type writes struct {
+	ports.AliasStore
+	deletes int
+}
+
+func (s *writes) Delete(aliases []domain.Alias, done func(error)) {
+	s.deletes++
+	s.AliasStore.Delete(aliases, done)
+}
+
+// A look for what has expired is made each minute, and each write costs a flush of the disk.
+func TestNothingIsWrittenWhereNothingHasExpired(t *testing.T) {
+	w := newWorld(t)
+	store := &writes{}
+	w.startScraper(func(cfg *app.ScraperConfig) {
+		store.AliasStore = cfg.Store
+		cfg.Store = store
+	})
+	w.startClient("web", 2, nil)
+	w.loop.Advance(30 * time.Minute)
+	if store.deletes != 0 {
+		t.Errorf("%d writes", store.deletes)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,5 +100,38 @@ func TestDurationsInLogLinesAreReadable(t *testing.T) {
 		if last := attrs[len(attrs)-1]; last.Key != "retry_in" || last.Value.String() != want {
 			t.Errorf("%s is logged as %s, want %s", d, last, want)
 		}
+	}
+}
+
+func TestLostNetworkSaysWhatToDo(t *testing.T) {
+	own := netip.MustParseAddrPort("192.0.2.1:49737")
+	for want, e := range map[string]domain.NetworkLost{
+		"check that UDP is let out": {BootstrapNodes: 2},
+		"no IPv4 address":           {NoIPv4: true, Own: []netip.AddrPort{own}},
+		own.String():                {Own: []netip.AddrPort{own}},
+	} {
+		if got := e.Hint(); !strings.Contains(got, want) {
+			t.Errorf("%+v: %s", e, got)
+		}
+	}
+	for want, n := range map[string]int{"1 bootstrap node tried": 1, "2 bootstrap nodes tried": 2, "0 bootstrap nodes tried": 0} {
+		if got := (domain.NetworkLost{BootstrapNodes: n}).Problem(); !strings.Contains(got, want) {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
+
+func TestLoadedTableSaysWhatWasSkippedIfAnythingWas(t *testing.T) {
+	said := func(e domain.Event) (all []string) {
+		for _, a := range e.Attrs() {
+			all = append(all, a.String())
+		}
+		return all
+	}
+	if got := said(domain.LoadAliases{Entries: 3}); !slices.Equal(got, []string{"entries=3"}) {
+		t.Errorf("nothing was skipped: %v", got)
+	}
+	if got := said(domain.ImportAliases{Entries: 3, Skipped: []error{errors.New("one"), errors.New("two")}}); !slices.Equal(got, []string{"entries=3", "skipped=2", "err=one"}) {
+		t.Errorf("two were skipped: %v", got)
 	}
 }

@@ -1,6 +1,8 @@
 package domain_test
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"strings"
@@ -186,4 +188,21 @@ func FuzzParseInvite(f *testing.F) {
 			t.Errorf("%+v became %+v, %v", v, again, err)
 		}
 	})
+}
+
+// A checksum is no promise: what is sealed and cannot work is refused like the rest.
+func TestSealedInvitesThatCannotWorkAreRefused(t *testing.T) {
+	z32 := base32.NewEncoding("ybndrfg8ejkmcpqxot1uwisza345h769").WithPadding(base32.NoPadding)
+	b, err := z32.DecodeString(reveal(t, invites()["full"])[len(domain.InvitePrefix):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b[2+domain.KeySize : 2+2*domain.KeySize]) // the secret
+	end := len(b) - 4
+	sum := sha256.Sum256(append([]byte(domain.InvitePrefix), b[:end]...))
+	copy(b[end:], sum[:])
+	v, err := domain.ParseInvite(domain.InvitePrefix + z32.EncodeToString(b))
+	if !errors.Is(err, domain.ErrInvite) || !strings.Contains(err.Error(), "no secret") || !v.Scraper.IsZero() {
+		t.Errorf("read %v, error %v", v, err)
+	}
 }

@@ -560,3 +560,47 @@ func TestSessionGivesUpWhereThereAreNoMetrics(t *testing.T) {
 	w.want("session open " + clientKey.Short() + " lan; no metrics: " + why + "; session close " + why)
 	w.wantClosed()
 }
+
+func TestSharedKeyIsToldBeforeTheRegistrationSucceeds(t *testing.T) {
+	for _, listens := range []bool{true, false} {
+		w := newWorld(t)
+		if _, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
+			reply(ports.AliasReply{Success: true, Shared: true})
+		})); err != nil {
+			t.Fatal(err)
+		}
+		r := w.registration()
+		r.OnOpen = nil
+		if listens {
+			r.OnShared = func() { w.call("shared") }
+		}
+		register(newLink(w.loop, w.client), methodAlias, r, nil, w.registered)
+		w.open()
+		if got := w.take(); strings.Contains(got, "shared; registered false <nil>") != listens || !strings.Contains(got, "registered false <nil>") {
+			t.Errorf("listens %v: called %s", listens, got)
+		}
+	}
+}
+
+// Its error comes in a later turn, before which the caller may have lost interest.
+func TestCancelledRegistrationWithoutAChannelIsSilent(t *testing.T) {
+	w := newWorld(t)
+	l := newLink(w.loop, w.client)
+	register(l, methodAlias, w.registration(), nil, w.registered)
+	register(l, methodAlias, w.registration(), nil, w.registered)()
+	w.loop.Turn(func() {})
+	if got := w.take(); got != "" {
+		t.Errorf("called %s", got)
+	}
+}
+
+func TestConnectionHasOneMetricsServer(t *testing.T) {
+	w := newWorld(t)
+	l := newLink(w.loop, w.client)
+	if _, err := serveMetrics(l, w.metricsHandlers(up)); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := serveMetrics(l, w.metricsHandlers(up)); s != nil || err == nil {
+		t.Errorf("a second one: %v, %v", s, err)
+	}
+}

@@ -547,3 +547,17 @@ func TestUnreadPagesShareOneBoundOverAllConnections(t *testing.T) {
 		t.Errorf("%d bytes of unread pages are held", most)
 	}
 }
+
+func TestKeyListensOnce(t *testing.T) {
+	n := newNet(t, 1)
+	client := n.peer("client", dht.Config{})
+	n.listenMetrics(client)
+	client.host.Do(func() {
+		l, err := client.transport.ListenMetrics(ports.MetricsListen{Keys: clientKeys, OnOpen: func(ports.Conn) ports.MetricsHandlers {
+			return ports.MetricsHandlers{}
+		}}, func(error) {})
+		if l != nil || err == nil {
+			t.Errorf("a second listener under one key: %v, %v", l, err)
+		}
+	})
+}

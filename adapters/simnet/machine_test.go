@@ -1,6 +1,7 @@
 package simnet_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -228,4 +229,17 @@ func TestHostHasSeveralAddresses(t *testing.T) {
 	if len(got) != 3 || got[2] != "two" {
 		t.Errorf("after an address went, received by %v", got)
 	}
+}
+
+func TestSocketsOpenOnOwnAddressesOnly(t *testing.T) {
+	n := simnet.New(simnet.Config{Seed: 1})
+	h := n.AddHost("a", netip.MustParseAddr("10.0.0.1"))
+	h.Do(func() {
+		if s, err := h.OpenSocket(netip.MustParseAddrPort("10.0.0.2:1")); s != nil || !errors.Is(err, simnet.ErrAddrNotHere) {
+			t.Errorf("on an address of somebody else: %v, %v", s, err)
+		}
+		if s, err := h.OpenSocket(netip.MustParseAddrPort("10.0.0.1:1")); s == nil || err != nil {
+			t.Errorf("on the own address: %v, %v", s, err)
+		}
+	})
 }

@@ -316,3 +316,18 @@ func FuzzCheckText(f *testing.F) {
 		}
 	})
 }
+
+// RFC 9110 5.6.2 lists what a name may have, and nothing else.
+func TestNamesOfHeadersAreTokens(t *testing.T) {
+	const others = "!#$%&'*+-.^_`|~"
+	for c := range 256 {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		token := letter || c >= '0' && c <= '9' || c < 128 && strings.ContainsRune(others, rune(c))
+		if err := source.CheckHeader("x-"+string(rune(c)), "v"); (err == nil) != token {
+			t.Errorf("name with %q: %v", rune(c), err)
+		}
+		if err := source.CheckHeader("x", string(rune(c))); (err == nil) != (c >= ' ' && c != 0x7f || c == '\t') {
+			t.Errorf("value with %q: %v", rune(c), err)
+		}
+	}
+}

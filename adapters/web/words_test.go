@@ -3,11 +3,13 @@ package web
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 func TestConditionTellsScrapeAndConnectionTogether(t *testing.T) {
@@ -100,6 +102,31 @@ func TestViewIsReadFromTheURLAndWrittenBack(t *testing.T) {
 	} {
 		if got := viewOf(bad).link("", func(*view) {}); got != "/" {
 			t.Errorf("a bad %s gives %s", name, got)
+		}
+	}
+}
+
+func TestReasonsOfClientsAreCut(t *testing.T) {
+	for _, n := range []int{maxReason, maxReason + 1} {
+		if got := oneLine(strings.Repeat("x", n)); len(got) != maxReason {
+			t.Errorf("%d of %d bytes are shown", len(got), n)
+		}
+	}
+}
+
+func TestPageHasTheOwnAddressesOnceThereAreAny(t *testing.T) {
+	for want, addrs := range map[string][]netip.AddrPort{
+		"":                             nil,
+		"192.0.2.1:49737, 192.0.2.2:1": {netip.MustParseAddrPort("192.0.2.1:49737"), netip.MustParseAddrPort("192.0.2.2:1")},
+	} {
+		shown := ""
+		for _, f := range (&Handler{}).nodeFacts(ports.NodeStatus{Addrs: addrs}, time.Time{}) {
+			if f.Name == "Own addresses" {
+				shown = f.Value
+			}
+		}
+		if want != shown {
+			t.Errorf("shows %q, want %q", shown, want)
 		}
 	}
 }

@@ -362,3 +362,10 @@ func FuzzReader(f *testing.F) {
 		})
 	})
 }
+
+func TestShortIPv6AddressIsAnError(t *testing.T) {
+	r := compact.NewReader(make([]byte, compact.Addr6Size-1))
+	if a := r.Addr6(); a.IsValid() || r.Err() == nil {
+		t.Errorf("read %v, error %v", a, r.Err())
+	}
+}

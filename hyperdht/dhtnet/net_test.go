@@ -206,3 +206,34 @@ func TestReadEndsAtItsDeadlineAndAtTheEnd(t *testing.T) {
 		t.Fatalf("got %q, %v", got, err)
 	}
 }
+
+// Who closes reads no more: what still comes is dropped, and does not hold up the side that writes.
+func TestCloseLetsGoOfAPeerThatWrites(t *testing.T) {
+	n := privateDHT(t)
+	l := listen(t, n)
+	c, err := n.Dial(testContext(t), l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.SetWriteDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan error)
+	go func() {
+		_, err := peer.Write(make([]byte, 8<<20)) // more than is buffered anywhere
+		wrote <- err
+	}()
+	if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-wrote; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("writing to a connection that is closed: %v", err)
+	}
+}

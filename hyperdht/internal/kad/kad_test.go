@@ -438,3 +438,19 @@ func TestTargetsOwnIDIsLastBucket(t *testing.T) {
 		t.Errorf("own id %s is in bucket %d", hex.EncodeToString(self[:1]), got)
 	}
 }
+
+// However often tokens are asked for after a rotation, it is one rotation.
+func TestTokensRotateOnceAtATime(t *testing.T) {
+	addr := netip.MustParseAddr("10.0.0.1")
+	var tokens Tokens
+	token, err := tokens.Issue(0, zeros{}, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := host.Instant(0).Add(TokenRotation)
+	for range 3 {
+		if !tokens.Valid(now, addr, token) {
+			t.Fatal("not valid after one rotation")
+		}
+	}
+}

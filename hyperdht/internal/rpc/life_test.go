@@ -277,6 +277,7 @@ func TestSuspendedEndpointIsSilentAndComesBackOnItsPorts(t *testing.T) {
 			t.Error("callback inside Suspend")
 		}
 		m.Ping(netip.AddrPortFrom(addrOf(1), implicitPort), nil, nil, func(_ Reply, err error) { held = err })
+		m.Suspend() // again, which fails no request that waits for Resume
 	})
 	if m.host.Sockets() != 0 || m.host.Timers() != 0 || m.Socket() != nil {
 		t.Errorf("suspended with %d sockets and %d timers", m.host.Sockets(), m.host.Timers())
@@ -400,5 +401,38 @@ func TestKnownNodesReplaceBootstrapping(t *testing.T) {
 	s.net.Run(1500 * time.Millisecond)
 	if !m.Bootstrapped() || m.Len() != 10 {
 		t.Errorf("bootstrapped %v, %d nodes", m.Bootstrapped(), m.Len())
+	}
+}
+
+func TestClosedEndpointDoesNotLookWhetherItIsReachable(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	for i := range 3 { // else it would not know what to look for
+		l.do(func() { l.AddSample(l.ClientSocket(), netip.AddrPortFrom(us.Addr(), 1000), responderAt(i)) })
+	}
+	l.do(l.Close)
+	called, changed := false, true
+	l.do(func() { l.updateState(false, func(c bool) { called, changed = true, c }) })
+	if !called || changed || l.host.Sockets() != 0 {
+		t.Errorf("called %v with %v, %d sockets", called, changed, l.host.Sockets())
+	}
+}
+
+func TestSizesTellOfAllThatGrows(t *testing.T) {
+	l := newLab(t, Config{AdaptiveTimeout: true})
+	l.net.Run(time.Second)
+	told := map[string]bool{}
+	l.do(func() {
+		l.Sizes(func(what string, held, most int) {
+			told[what] = true
+			if held > most {
+				t.Errorf("%s: %d, at most %d", what, held, most)
+			}
+		})
+	})
+	for _, what := range []string{"requests under way", "delayed answers", "nodes in the table", "former nodes", "round trips"} {
+		if !told[what] {
+			t.Errorf("nothing is told of %s", what)
+		}
 	}
 }

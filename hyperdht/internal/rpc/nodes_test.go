@@ -63,6 +63,12 @@ func TestAnswersWithoutIDAreSampledOnlyOncePerBootstrapNode(t *testing.T) {
 		if want := min(i+1, 2); l.nat.Len() != want {
 			t.Errorf("after %d answerers: %d samples, want %d", i+1, l.nat.Len(), want)
 		}
+		if i == 0 { // it may answer the probe, too
+			l.do(func() { l.AddSample(l.ClientSocket(), netip.AddrPortFrom(us.Addr(), 1000), p.addr) })
+			if l.nat.Len() != 1 {
+				t.Errorf("%d samples of one bootstrap node", l.nat.Len())
+			}
+		}
 	}
 	if l.Len() != 0 {
 		t.Errorf("%d nodes without id in the table", l.Len())

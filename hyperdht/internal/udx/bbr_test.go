@@ -159,3 +159,95 @@ func TestMaxFilterForgetsAfterItsWindow(t *testing.T) {
 		}
 	}
 }
+
+// The three best rates of a window follow each other: when the best is too old, the next best of what is left counts.
+func TestMaxFilterForgetsWhatIsOlderThanItsWindow(t *testing.T) {
+	var f maxFilter
+	for _, step := range []struct {
+		round       uint32
+		value, want int64
+	}{{0, 100, 100}, {3, 50, 100}, {5, 40, 100}, {9, 10, 50}, {12, 5, 40}, {14, 1, 10}, {40, 1, 1}} {
+		f.update(step.round, step.value, 8)
+		if f.max() != step.want {
+			t.Errorf("round %d: %d, want %d", step.round, f.max(), step.want)
+		}
+	}
+}
+
+// measured is a controller that has measured 1 MB/s and 50 ms: 50 kB are the path full once.
+func measured(mode bbrMode) *bbr {
+	b := &bbr{}
+	b.init(1000)
+	b.cwnd, b.full, b.mode = 100_000, true, mode
+	b.minRTT, b.minRTTKnown = 50*ms, true
+	b.bandwidth.update(0, 1_000_000, bandwidthRounds)
+	return b
+}
+
+func TestDrainEndsWhenThePathIsFullOnceAndNoMore(t *testing.T) {
+	for _, tc := range []struct {
+		above int
+		want  bbrMode
+	}{{1, drain}, {0, probeBW}} {
+		b := measured(drain)
+		b.checkDrain(0, &ackSample{mss: 1000, inFlight: b.target(gainUnit, 1000) + tc.above})
+		if b.mode != tc.want {
+			t.Errorf("%d bytes above: mode %v, want %v", tc.above, b.mode, tc.want)
+		}
+	}
+}
+
+// A cycle's phase above the rate ends when that much is on its way, one below when the queue is gone.
+func TestCycleGoesOnAtItsMark(t *testing.T) {
+	for name, tc := range map[string]struct {
+		gain   func(int64) bool
+		age    time.Duration
+		beyond int // of the mark, away from the end of the phase
+	}{
+		"above": {func(g int64) bool { return g > gainUnit }, 60 * ms, -1},
+		"below": {func(g int64) bool { return g < gainUnit }, 10 * ms, 1},
+	} {
+		b := measured(probeBW)
+		for !tc.gain(cycleGains[b.cycle]) {
+			b.cycle++
+		}
+		mark, was := b.target(max(cycleGains[b.cycle], gainUnit), 1000), b.cycle
+		b.updateCycle(host.Instant(tc.age), &ackSample{mss: 1000, priorInFlight: mark + tc.beyond})
+		if b.cycle != was {
+			t.Errorf("%s: goes on before its mark", name)
+		}
+		b.updateCycle(host.Instant(tc.age), &ackSample{mss: 1000, priorInFlight: mark})
+		if b.cycle == was {
+			t.Errorf("%s: does not go on at its mark", name)
+		}
+	}
+}
+
+// The smallest round trip is asked for anew with a small window, for 200 ms and a round; then the old window is back.
+func TestProbeOfTheRoundTripEnds(t *testing.T) {
+	b := measured(probeBW)
+	now := host.Instant(0).Add(bbrMinRTTWindow + time.Second)
+	b.updateMinRTT(now, &ackSample{mss: 1000, acked: 1000, inFlight: 50_000})
+	if b.mode != probeRTT {
+		t.Fatalf("mode %v", b.mode)
+	}
+	b.cwnd = minPackets * 1000
+	b.updateMinRTT(now, &ackSample{mss: 1000, acked: 1000, inFlight: minPackets*1000 + 1})
+	if b.probeRTTEnd != never {
+		t.Error("it begins while too much is on its way")
+	}
+	b.updateMinRTT(now, &ackSample{mss: 1000, acked: 1000, inFlight: minPackets * 1000})
+	if b.probeRTTEnd != now.Add(probeRTTTime) {
+		t.Fatalf("it ends at %v, it is %v", b.probeRTTEnd, now)
+	}
+	after := now.Add(probeRTTTime)
+	b.updateMinRTT(after, &ackSample{mss: 1000, acked: 1000, inFlight: 1000})
+	if b.mode != probeRTT {
+		t.Error("it ends before a round has passed")
+	}
+	b.roundStart = true
+	b.updateMinRTT(after, &ackSample{mss: 1000, acked: 1000, inFlight: 1000})
+	if b.mode != probeBW || b.cwnd != 100_000 || b.minRTTAt != after {
+		t.Errorf("mode %v, window %d, round trip of %v", b.mode, b.cwnd, b.minRTTAt)
+	}
+}

@@ -267,3 +267,15 @@ func TestPoolHandsBuffersOutAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestPoolKeepsAFewBuffers(t *testing.T) {
+	var p Pool
+	for range poolKept + 2 {
+		p.recycle(make([]byte, 0, smallBuffer))
+		p.recycle(make([]byte, 0, largeBuffer))
+		p.recyclePage(&recvPage{})
+	}
+	if len(p.small) != poolKept || len(p.large) != poolKept || len(p.pages) != poolKept {
+		t.Errorf("keeps %d small and %d large buffers, %d pages, want %d each", len(p.small), len(p.large), len(p.pages), poolKept)
+	}
+}
