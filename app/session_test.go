@@ -182,3 +182,19 @@ func TestEventsAreLoggedWithoutSecrets(t *testing.T) {
 		t.Error("the log has the secret")
 	}
 }
+
+// A request that is over has no timer that waits for its end.
+func TestAnsweredRequestsLeaveNoTimer(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.startClient("web", 2, nil)
+	w.loop.Advance(time.Minute)
+	w.mustScrape("web")
+	before := w.loop.Timers()
+	for range 5 {
+		w.mustScrape("web")
+	}
+	if after := w.loop.Timers(); after > before {
+		t.Errorf("%d timers after five scrapes more, there were %d", after, before)
+	}
+}

@@ -604,3 +604,25 @@ func TestConnectionHasOneMetricsServer(t *testing.T) {
 		t.Errorf("a second one: %v, %v", s, err)
 	}
 }
+
+func TestSizesOfRepliesAreThoseOfTheirEncodings(t *testing.T) {
+	for _, m := range []AliasReply{
+		{}, {Message: "no"}, {Message: strings.Repeat("x", 300)}, {Message: "no", Accepted: true},
+		{Success: true}, {Success: true, Updated: true}, {Success: true, Accepted: true}, {Success: true, Shared: true, Message: "x"},
+	} {
+		if got := len(m.Append(nil)); got != m.Size() {
+			t.Errorf("%+v: %d bytes, %d are announced", m, got, m.Size())
+		}
+	}
+}
+
+func TestNATIsJudgedByWhatOthersSee(t *testing.T) {
+	seen, many := netip.MustParseAddrPort("192.0.2.1:5"), netip.MustParseAddrPort("192.0.2.1:0")
+	for want, s := range map[string]hyperdht.Status{
+		"unknown": {Firewalled: true}, "open": {Public: seen}, "random": {Public: many, Firewalled: true}, "consistent": {Public: seen, Firewalled: true},
+	} {
+		if got := natOf(s); got != want {
+			t.Errorf("%+v: %s, want %s", s.Public, got, want)
+		}
+	}
+}

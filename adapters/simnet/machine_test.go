@@ -243,3 +243,21 @@ func TestSocketsOpenOnOwnAddressesOnly(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsOnItsWayToAnAddressThatMovedIsLost(t *testing.T) {
+	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: time.Second}})
+	a, b := newEnd(net, 1), newEnd(net, 2)
+	got := 0
+	b.OnReceive(func(netip.AddrPort, []byte) { got++ })
+	a.Socket.Send(netip.AddrPortFrom(addr(2), port), 0, nil)
+	b.SetAddrs(addr(9))
+	net.Run(2 * time.Second)
+	if got != 0 {
+		t.Error("a machine gets what was sent to the address that it had")
+	}
+	a.Socket.Send(netip.AddrPortFrom(addr(9), port), 0, nil)
+	net.Run(2 * time.Second)
+	if got != 1 {
+		t.Errorf("%d datagrams at the new address", got)
+	}
+}

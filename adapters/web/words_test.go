@@ -130,3 +130,28 @@ func TestPageHasTheOwnAddressesOnceThereAreAny(t *testing.T) {
 		}
 	}
 }
+
+// Aliases past their time are a choice only while there are any, or while they are what is shown.
+func TestChoicesOfTheAliasList(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		state  condition
+		counts map[condition]int
+		want   string
+	}{
+		{"none is overdue", "", map[condition]int{up: 2}, "all up down new"},
+		{"one is overdue", "", map[condition]int{up: 1, overdue: 1}, "all up down new expired"},
+		{"none is overdue any more", overdue, map[condition]int{up: 2}, "all up down new expired"},
+	} {
+		var ids []string
+		for _, c := range (&Handler{}).choices(view{state: tc.state}, 2, tc.counts) {
+			ids = append(ids, c.ID)
+			if chosen := c.ID == string(tc.state) || c.ID == "all" && tc.state == ""; c.Chosen != chosen {
+				t.Errorf("%s: %s is chosen: %v", tc.name, c.ID, c.Chosen)
+			}
+		}
+		if got := strings.Join(ids, " "); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}

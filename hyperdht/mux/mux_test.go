@@ -568,6 +568,13 @@ func TestOverlongNamesAreRejected(t *testing.T) {
 	if !w.b.Idle() {
 		t.Error("refused channels leave something behind")
 	}
+	longest := mux.MaxPayload - 4*mux.MaxName // what else an open has fits beside it
+	if _, err := w.b.Open(mux.ChannelOptions{Handshake: make([]byte, longest+1)}); !errors.Is(err, mux.ErrTooLong) {
+		t.Errorf("error %v, want ErrTooLong", err)
+	}
+	if _, err := w.b.Open(mux.ChannelOptions{Handshake: make([]byte, longest)}); err != nil {
+		t.Errorf("the longest handshake: %v", err)
+	}
 }
 
 func TestSteadySendingAllocatesNothing(t *testing.T) {

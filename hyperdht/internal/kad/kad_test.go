@@ -454,3 +454,19 @@ func TestTokensRotateOnceAtATime(t *testing.T) {
 		}
 	}
 }
+
+func TestInsertRefusesWhatIsThereAndWhatHasNoRoom(t *testing.T) {
+	addr := netip.MustParseAddrPort("88.99.3.86:49737")
+	table := NewTable(tiny(0), 2)
+	for _, step := range []struct {
+		id   byte
+		want bool
+	}{{0b1000_0001, true}, {0b1000_0001, false}, {0b1000_0010, true}, {0b1000_0011, false}} {
+		if n := table.Insert(tiny(step.id), addr); (n != nil) != step.want {
+			t.Errorf("%b: %v", step.id, n)
+		}
+	}
+	if table.Len() != 2 {
+		t.Errorf("%d nodes", table.Len())
+	}
+}

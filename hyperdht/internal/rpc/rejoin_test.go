@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
@@ -178,5 +179,38 @@ func TestAnyAnswerWhileOfflineMeansOnline(t *testing.T) {
 	l.net.Run(time.Second)
 	if !l.Online() || !slices.Equal(online, []bool{false, true}) {
 		t.Errorf("online %v after an answer, told %v", l.Online(), online)
+	}
+}
+
+// In a large network few answers of a bootstrap node lead to a look for another part of it: all would be a load.
+func TestFewAnswersOfBootstrapNodesLeadToALook(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	var named []netip.AddrPort
+	for i := range 20_000 {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{20, byte(i >> 16), byte(i >> 8), byte(i)}), 49737)
+		if l.table.Insert(id.NodeIDOf(addr), addr) != nil {
+			named = append(named, addr)
+		}
+	}
+	looks := 0
+	l.do(func() {
+		for range 50 {
+			l.rejoin.looking = false
+			l.bootstrapAnswered(&Reply{From: named[0], Closer: named[:1]})
+			if l.rejoin.looking {
+				looks++
+			}
+		}
+	})
+	if looks > 25 {
+		t.Errorf("%d looks for 50 answers, of %d nodes", looks, len(named))
+	}
+	l.do(func() {
+		l.rejoin.looking, l.rejoin.silent = false, 1
+		l.bootstrapAnswered(&Reply{From: named[0], Closer: named[:1]})
+	})
+	if !l.rejoin.looking {
+		t.Error("no look after the bootstrap node was silent")
 	}
 }

@@ -88,3 +88,32 @@ func TestSettleMovesPacketsInFlight(t *testing.T) {
 		t.Errorf("%d bytes arrived, want 20000", got)
 	}
 }
+
+func TestWayOfARaceMayBeUsedUp(t *testing.T) {
+	n := newNetwork(t)
+	a := n.node(1, Config{})
+	sock := a.socket()
+	to := netip.MustParseAddrPort("203.0.113.1:1000")
+	sent := 0
+	n.filter = func(netip.AddrPort, netip.AddrPort, []byte) bool {
+		sent++
+		return false
+	}
+	a.turn(func() {
+		s := a.table.New(nil)
+		if err := s.Connect(sock, 7, to); err != nil {
+			t.Fatal(err)
+		}
+		packet := make([]byte, 100)
+		w := &racer{Way{Socket: sock, RemoteID: 7, Remote: to}, len(packet)}
+		s.copyTo(w, packet)
+		s.copyTo(w, packet)
+		if w.left != 0 {
+			t.Errorf("%d bytes are left", w.left)
+		}
+	})
+	n.run(time.Second)
+	if sent != 1 {
+		t.Errorf("%d packets sent, want the one that there was room for", sent)
+	}
+}

@@ -365,3 +365,18 @@ func TestLostFirstPacketIsRepeatedByTheGuessedRoundTrip(t *testing.T) {
 		32.00 A>B DATA seq=0 ack=0 len=1
 		37.00 B>A ack seq=0 ack=1`)
 }
+
+// A probe of the tail waits two round trips from the last packet on; where the timeout comes first there is none.
+func TestTailProbeWaitsForTheLastPacket(t *testing.T) {
+	w := traced(t, link{delay: ms, filter: func(*end, Packet) bool { return false }})
+	w.a.GuessRTT(300 * ms)
+	w.a.Write([]byte("x"))
+	w.a.Flush(0)
+	w.run(500 * ms)
+	w.a.Write([]byte("y"))
+	w.a.Flush(w.now)
+	w.run(400 * ms)
+	w.expect(`
+		   0.00 A>B DATA seq=0 ack=0 len=1 lost
+		 500.00 A>B DATA seq=1 ack=0 len=1 lost`)
+}
