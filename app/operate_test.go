@@ -331,3 +331,23 @@ func TestScrapeFollowsItsAliasToANewKey(t *testing.T) {
 		t.Errorf("counted %v", failed)
 	}
 }
+
+// The event tells of what was taken over or could not be, and is not told where there was nothing.
+func TestTakingOverIsToldWhereThereWasSomething(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		aliases []domain.Register
+		bad     []error
+		want    int
+	}{
+		{"nothing", nil, nil, 0},
+		{"a good one", []domain.Register{{Alias: "web", Key: pair(9).Public}}, nil, 1},
+		{"a bad one", nil, []error{errors.New("line 3")}, 1},
+	} {
+		w := newWorld(t)
+		w.startScraper(func(cfg *app.ScraperConfig) { cfg.Import = &left{loop: w.loop, aliases: tc.aliases, bad: tc.bad} })
+		if told := of[domain.ImportAliases](w.events); len(told) != tc.want || tc.want > 0 && told[0].Entries != len(tc.aliases) {
+			t.Errorf("%s: told %+v", tc.name, told)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -249,4 +250,91 @@ func FuzzReadTable(f *testing.F) {
 			t.Errorf("%d problems", len(table.problems))
 		}
 	})
+}
+
+// What bbolt did not write is not in memory either.
+func TestFailedWriteChangesNothing(t *testing.T) {
+	_, s, _ := filled(t, 3)
+	if err := s.file.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := delta{}
+	d.set(aliasBucket, "new", []byte("{}"))
+	if err := s.file.write(d); err == nil {
+		t.Error("written to a database that is closed")
+	}
+	if _, known := s.file.records[string(aliasBucket)]["new"]; known {
+		t.Error("in memory, and not in the file")
+	}
+}
+
+// A page size that is not the file's own would have the reader look at the wrong places.
+func TestHeadersWithAnotherPageSizeAreDamage(t *testing.T) {
+	l, s, path := filled(t, 600)
+	if err := l.wait(s.Close); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := os.Getpagesize()
+	for _, other := range []uint32{0, 1, 1 << 31} {
+		b := slices.Clone(whole)
+		for at := range 2 {
+			m := b[at*size+pageHeader:]
+			native.PutUint32(m[8:], other)
+			sum := fnv.New64a()
+			sum.Write(m[:metaSize-8])
+			native.PutUint64(m[metaSize-8:], sum.Sum64())
+		}
+		table := readTable(b)
+		if !slices.Contains(table.problems, fmt.Sprintf("page size %d", other)) {
+			t.Errorf("%d: problems %q", other, table.problems)
+		}
+		if n := table.count(); n != 601 {
+			t.Errorf("%d: %d records are read, want 601", other, n)
+		}
+	}
+}
+
+// A branch whose key is the last one of the page before would hide that record from bbolt.
+func TestKeyThatIsThereTwiceAboveIsDamage(t *testing.T) {
+	l, path := make(loop, 1<<16), filepath.Join(t.TempDir(), "aliases.db")
+	s, err := Open(l, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 600 {
+		s.Put(someEntry(fmt.Sprintf("a-%04d", i)), func(error) {})
+	}
+	if err := l.wait(func(done func(error)) { s.Put(someEntry("a-0000"), done) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.wait(s.Close); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, changed := os.Getpagesize(), 0
+	for at := 2 * size; at < len(b); at += size {
+		p := b[at : at+size]
+		if native.Uint16(p[8:]) != flagBranch || native.Uint16(p[10:]) < 2 {
+			continue
+		}
+		_, child, ok := branchElement(p, 0)
+		second, _, ok2 := branchElement(p, 1)
+		if !ok || !ok2 || int(child)*size+size > len(b) {
+			continue
+		}
+		leaf := b[int(child)*size:][:size]
+		if _, last, _, ok := leafElement(leaf, int(native.Uint16(leaf[10:]))-1); ok && len(last) == len(second) {
+			changed += copy(second, last)
+		}
+	}
+	if table := readTable(b); changed == 0 || !slices.ContainsFunc(table.problems, func(p string) bool { return strings.Contains(p, "out of order") }) {
+		t.Errorf("%d bytes changed, problems %q", changed, table.problems)
+	}
 }

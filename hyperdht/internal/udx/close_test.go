@@ -338,3 +338,18 @@ func TestPacketsBeyondTheEndAreForgotten(t *testing.T) {
 	}
 	w.expect(`0.00 B>A ack seq=0 ack=2`)
 }
+
+// Its own Destroy is no news for the owner, also where it is called as the peer's end is told.
+func TestDestroyAsThePeerEndsIsNotToldAsAClose(t *testing.T) {
+	w := pair(t, link{delay: ms}, 1)
+	w.b.onEnd = w.b.Destroy
+	w.b.End()
+	w.flush()
+	w.run(time.Second)
+	w.a.End()
+	w.flush()
+	w.run(time.Second)
+	if !w.b.eof || w.b.closed {
+		t.Errorf("end told %v, close told %v", w.b.eof, w.b.closed)
+	}
+}
