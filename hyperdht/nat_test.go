@@ -131,6 +131,29 @@ func TestTwoHostsOfOneLANMeetOnIt(t *testing.T) {
 	}
 }
 
+// TestTwoProgramsOfOneMachineMeetOnIt has two nodes on one machine, whose router does not send it what it sends to itself:
+// their private address is the only way, though it is the dialling side's own, too.
+func TestTwoProgramsOfOneMachineMeetOnIt(t *testing.T) {
+	w := newWorld(t, 12, simnet.Config{Seed: 43})
+	home := w.net.AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("81.2.3.1"))
+	h := home.AddHost("machine", netip.MustParseAddr("192.168.1.10"))
+	h.SetBridges(netip.MustParseAddr("172.17.0.1"))
+	sn, cn := w.node(h, hyperdht.Config{}), w.node(h, hyperdht.Config{})
+	w.until("both are ready", time.Minute, func() bool { return sn.Ready() && cn.Ready() })
+	w.listen(h, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	var c *hyperdht.Connection
+	echoed := false
+	h.Do(func() {
+		c = cn.Connect(keyPair(1).Public, hyperdht.ConnectOptions{})
+		c.Send([]byte("hello"))
+		c.OnMessage(func([]byte) { echoed = true })
+	})
+	w.until("the echo is back", 2*time.Second, func() bool { return echoed })
+	if c.Path() != hyperdht.PathLAN {
+		t.Errorf("path %v to %v, want the LAN", c.Path(), c.RemoteAddr())
+	}
+}
+
 // TestOpenClientThatDialsWhileItStarts dials a server behind a random NAT before it knows that it can be reached. It finds
 // that out first, so that the server connects to it, instead of the many sockets and seconds that it takes towards a
 // consistent NAT.

@@ -70,20 +70,13 @@ func (c *connector) publicAddr() netip.AddrPort {
 }
 
 // tryLAN pings private addresses of the server if both sides have the same public address. An answer may come from another
-// host with that address, so that it adds a way and ends nothing. Addresses of this host are skipped: container bridges
-// have the same address on every host.
+// host with that address, so that it adds a way and ends nothing.
 func (c *connector) tryLAN(relayed, punchable bool) bool {
 	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
 		return false
 	}
 	local := c.p.localAddrs()
-	var usable []netip.AddrPort
-	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
-		own := slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == a.Addr() })
-		if !kad.IsReserved(a.Addr()) && !own && !slices.Contains(usable, a) {
-			usable = append(usable, a)
-		}
-	}
+	usable := c.lanAddrs(local)
 	if near, ok := kad.MatchLAN(local, usable); ok {
 		usable = slices.Insert(slices.DeleteFunc(usable, func(a netip.AddrPort) bool { return a == near }), 0, near)
 	}
@@ -93,6 +86,26 @@ func (c *connector) tryLAN(relayed, punchable bool) bool {
 		c.pingLAN(addr, punchable)
 	}
 	return len(usable) > 0
+}
+
+// lanAddrs are the private addresses of the server, without those of this host, which container bridges have on every host.
+// A server that has no others is on this host: JavaScript ones that see a caller with their address wait for it there, and
+// older ones then answer no message of a punch.
+func (c *connector) lanAddrs(local []netip.AddrPort) []netip.AddrPort {
+	var others, own []netip.AddrPort
+	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
+		switch {
+		case kad.IsReserved(a.Addr()) || slices.Contains(others, a) || slices.Contains(own, a):
+		case slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == a.Addr() }):
+			own = append(own, a)
+		default:
+			others = append(others, a)
+		}
+	}
+	if len(others) == 0 {
+		return own
+	}
+	return others
 }
 
 func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
