@@ -164,7 +164,7 @@ func (p *pairing) way() string {
 func within(way string) time.Duration {
 	switch way {
 	case wayRandom:
-		return 90 * time.Second // 1750 guesses of 20 ms, a pause of 20 s where they were in vain, and again
+		return 90 * time.Second // 1750 guesses of 10 ms, a pause of 20 s where they were in vain, and again
 	case wayRelayed:
 		return 5 * time.Second
 	}

@@ -83,6 +83,28 @@ func recoveries() []recovery {
 	return all
 }
 
+var guessesScenario = &Scenario{
+	Name:  "guesses",
+	About: "one client at a time that meets its scraper by guessing ports, where either of the two has a random NAT",
+	Nodes: 12, Clients: 100, For: recoveryPatience,
+	Least: Least{Nodes: 12, Clients: 1, For: time.Second},
+	Large: true,
+	Play: func(w *World) {
+		random := behind(simnet.SymmetricRandom())
+		for _, cell := range []recovery{
+			{name: "the scraper's NAT is random", play: starts(random, home)},
+			{name: "the client's NAT is random", play: starts(home, random)},
+		} {
+			// Few runs may all be unlucky.
+			cell.seeds, cell.clients, cell.median, cell.most, cell.share = w.opts.Clients, 1, recoveryPatience, 10*time.Second, 0.95
+			if w.opts.Clients < 100 {
+				cell.most = recoveryPatience
+			}
+			w.recover(cell)
+		}
+	},
+}
+
 var recoveryScenario = &Scenario{
 	Name:  "recovery",
 	About: "one disturbance at a time: how long until there are metrics again, as the median of some runs",

@@ -26,6 +26,7 @@ var small = map[string]Options{
 	"swarm":   {Nodes: 200, Clients: 20, For: 2 * time.Minute},
 	"outages": {Nodes: 8, Clients: 1, For: 20 * time.Second},
 	"fleet":   {Nodes: 16, Clients: 60},
+	"guesses": {Clients: 2},
 }
 
 // TestEveryScenarioTwice plays each scenario twice with the same seed: nothing goes wrong, and both runs are the same,

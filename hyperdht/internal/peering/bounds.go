@@ -270,7 +270,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "peering.randomProbes", What: "probes of one byte to ports of a host that has echoed a token",
 			Scope: bound.PerAttempt, Limit: bound.Count(randomProbes), Policy: bound.EndAttempt,
-			Reason: "as in the JavaScript, 50 a second",
+			Reason: "as many as the JavaScript, which sends 50 a second; 100 here",
 		},
 		{
 			Name: "peering.maxScratch", What: "frame buffer kept between messages",

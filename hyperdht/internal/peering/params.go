@@ -33,6 +33,9 @@ const (
 	// punchLimit and guessLimit bound the two: twice what they take, for hosts whose timers are late.
 	punchLimit = 2 * (punchRounds + 1) * punchInterval
 	guessLimit = 2 * (randomProbes*randomInterval + birthdayPause)
+	// guessInterval paces the probes to random ports. It is half of the original's randomInterval, which the other side keeps
+	// its sockets open by: as many probes, in half the time.
+	guessInterval = 10 * time.Millisecond
 	// retryLater, and up to as much again, passes before a punch that had to wait is tried again (lib/connect.js).
 	retryLater = 10 * time.Second
 	// minRandomPort is the lowest port that random probes go to (lib/holepuncher.js).

@@ -104,7 +104,7 @@ func (u *puncher) probeRandomPorts(to netip.Addr, left int) {
 		return
 	}
 	u.probe(netip.AddrPortFrom(to, u.p.randomPort()))
-	u.step = u.p.host.AfterFunc(randomInterval, func() { u.probeRandomPorts(to, left-1) })
+	u.step = u.p.host.AfterFunc(guessInterval, func() { u.probeRandomPorts(to, left-1) })
 }
 
 // openBirthdaySockets opens our NAT for the other side on many ports, with datagrams that die on the way.
