@@ -863,13 +863,14 @@ func (s *writes) Delete(aliases []domain.Alias, done func(error)) {
 	s.AliasStore.Delete(aliases, done)
 }
 
-// A look for what has expired is made each minute, and each write costs a flush of the disk.
+// Looks for what has expired are frequent, and each write costs a flush of the disk.
 func TestNothingIsWrittenWhereNothingHasExpired(t *testing.T) {
 	w := newWorld(t)
 	store := &writes{}
 	w.startScraper(func(cfg *app.ScraperConfig) {
 		store.AliasStore = cfg.Store
 		cfg.Store = store
+		cfg.CheckInterval = time.Minute
 	})
 	w.startClient("web", 2, nil)
 	w.loop.Advance(30 * time.Minute)

@@ -399,3 +399,14 @@ func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// A group without anybody in it is as good as none: the faults are for all.
+func TestBadLinksOfAnEmptyGroupHitEverybody(t *testing.T) {
+	net := simnet.New(simnet.Config{Seed: 1})
+	hosts := []*simnet.Host{newEnd(net, 1).Host, newEnd(net, 2).Host}
+	outbreak := net.Inject(simnet.Faults{Seed: 1, Link: simnet.Link{Loss: 1}, LinkAt: "empty"},
+		simnet.Victims{Hosts: hosts, Groups: []simnet.Group{{Name: "empty"}}})
+	if outbreak.Struck(simnet.FaultLink) == 0 {
+		t.Error("no link is bad")
+	}
+}

@@ -404,17 +404,29 @@ func TestKnownNodesReplaceBootstrapping(t *testing.T) {
 	}
 }
 
-func TestClosedEndpointDoesNotLookWhetherItIsReachable(t *testing.T) {
-	l := newLab(t, Config{})
-	l.net.Run(time.Second)
-	for i := range 3 { // else it would not know what to look for
-		l.do(func() { l.AddSample(l.ClientSocket(), netip.AddrPortFrom(us.Addr(), 1000), responderAt(i)) })
-	}
-	l.do(l.Close)
-	called, changed := false, true
-	l.do(func() { l.updateState(false, func(c bool) { called, changed = true, c }) })
-	if !called || changed || l.host.Sockets() != 0 {
-		t.Errorf("called %v with %v, %d sockets", called, changed, l.host.Sockets())
+// Where there is nothing to find out, nothing is asked and nothing has changed.
+func TestStateIsNotLookedForWhereItIsKnown(t *testing.T) {
+	for name, tc := range map[string]struct {
+		onlyFirewall bool
+		known        func(l *lab)
+	}{
+		"closed":     {false, func(l *lab) { l.Close() }},
+		"reachable":  {true, func(l *lab) { l.firewalled = false }},
+		"persistent": {false, func(l *lab) { l.firewalled, l.ephemeral = false, false }},
+	} {
+		l := newLab(t, Config{})
+		l.net.Run(time.Second)
+		for i := range 3 { // else it would not know what to look for
+			l.do(func() { l.AddSample(l.ClientSocket(), netip.AddrPortFrom(us.Addr(), 1000), responderAt(i)) })
+		}
+		called, changed := false, true
+		l.do(func() {
+			tc.known(l)
+			l.updateState(tc.onlyFirewall, func(c bool) { called, changed = true, c })
+		})
+		if !called || changed {
+			t.Errorf("%s: called %v with %v", name, called, changed)
+		}
 	}
 }
 
