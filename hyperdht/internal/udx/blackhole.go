@@ -25,10 +25,12 @@ func (e *BlackHoleError) Narrow() bool { return e.Size <= baseMTU }
 // blackHole finds out whether the oldest packet is lost for its size (RFC 8899, section 4.3). The retransmission timeout brings
 // the suspicion; then the packet is repeated with a heartbeat behind it, which is small and is answered at once:
 //
-//	watching ──timeout──► due ──both leave──► asking ──only the heartbeat is answered, 4 times──► BlackHoleError
+//	watching ──timeout──► due ──both leave──► asking ──only the heartbeat is answered, 6 times──► BlackHoleError
 //	   ▲                   ▲                    ├──only the heartbeat is answered──┐
 //	   └─────────────── the packet is acknowledged                                │
-//	                       └──────────────────────────────────────────────────────┘
+//	                       └───────────────────150 ms──────────────────────────────┘
+//
+// A queue that others keep nearly full has room for small packets only, too, but not so often in a row.
 //
 // The reference takes 13 s for it, with silence from its peer.
 type blackHole struct {
@@ -44,6 +46,7 @@ const (
 	blackHoleWatching blackHoleState = iota
 	blackHoleDue
 	blackHoleAsking
+	blackHolePausing
 )
 
 // suspectSize begins to look for a black hole if the oldest packet is large. A stream that nobody has answered yet has
@@ -56,7 +59,7 @@ func (m *Machine) suspectSize() {
 	if m.hole.seq != p.seq || m.hole.state == blackHoleWatching {
 		m.hole = blackHole{seq: p.seq}
 	}
-	m.hole.state = blackHoleDue
+	m.hole.state, m.timers.hole = blackHoleDue, never
 }
 
 // askSize sends the heartbeat once the suspect has left again.
@@ -78,14 +81,27 @@ func (m *Machine) answerSize(now host.Instant) {
 	case m.acked != m.hole.seq:
 		m.hole = blackHole{}
 		return
-	case m.hole.state == blackHoleDue || now.Sub(m.hole.asked) < m.rtt.smallest: // it left before the heartbeat arrived
+	case m.hole.state != blackHoleAsking || now.Sub(m.hole.asked) < m.rtt.smallest: // it left before the heartbeat arrived
 		return
 	}
 	p := m.ring.at(m.hole.seq)
+	if int(m.window) < p.payload() { // it may have arrived, and found no room
+		m.hole = blackHole{}
+		return
+	}
 	if m.hole.tries++; m.hole.tries == blackHoleTries {
 		m.stats.BlackHoles++
 		m.sendDestroy() // or the peer would wait for what does not arrive
 		m.close(&BlackHoleError{Size: p.size()})
+		return
+	}
+	m.hole.state, m.timers.hole = blackHolePausing, now.Add(blackHolePause)
+}
+
+// repeatSuspect has the suspect leave again.
+func (m *Machine) repeatSuspect() {
+	p := m.ring.at(m.hole.seq)
+	if m.hole.state != blackHolePausing || p == nil || p.seq != m.hole.seq {
 		return
 	}
 	m.hole.state = blackHoleDue

@@ -29,7 +29,7 @@ func TestPathThatShrinksEndsTheStreamSoon(t *testing.T) {
 				w.run(10 * ms)
 			}
 			hole, ok := errors.AsType[*BlackHoleError](w.a.err)
-			if !ok || hole.Size != tc.size || w.now.Sub(began) > 1500*ms {
+			if !ok || hole.Size != tc.size || w.now.Sub(began) > 2500*ms {
 				t.Errorf("after %v: %v", w.now.Sub(began), w.a.err)
 			}
 		})
@@ -65,6 +65,20 @@ func TestSmallPacketsDoNotMindANarrowPath(t *testing.T) {
 	}
 	if s := w.a.Stats(); w.a.closed || s.Retransmits > mtuAttempts {
 		t.Errorf("closed %v, %+v", w.a.err, s)
+	}
+}
+
+// A peer without room for a packet drops it, and answers heartbeats.
+func TestPeersWithoutRoomAreNoBlackHoles(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms}, 1)
+	w.grow(4 * time.Second)
+	w.link.filter = func(from *end, p Packet) bool { return from != w.a || len(p.Payload) < 1000 } // as if there was none
+	w.a.Write(make([]byte, 20000))
+	w.a.Flush(w.now)
+	w.b.buffer = 0
+	w.run(4 * time.Second)
+	if w.a.Stats().BlackHoles > 0 {
+		t.Errorf("closed with %v", w.a.err)
 	}
 }
 

@@ -71,9 +71,10 @@ const (
 	probeFloor = 5 * time.Millisecond
 	// narrowMTU is what streams begin with where packets of the base MTU get lost: what every host takes (RFC 791).
 	narrowMTU = 576
-	// blackHoleTries is how often a large packet is lost in a row, with small ones arriving meanwhile, until it is held for too
-	// large: one in ten thousand streams at 10 % loss, among those that come to a timeout.
-	blackHoleTries = 4
+	// blackHoleTries is how often a large packet is lost in a row, blackHolePause apart and with small ones arriving meanwhile,
+	// until it is held for too large: one in a thousand streams that come to a timeout, where a third of all packets is lost.
+	blackHoleTries = 6
+	blackHolePause = 150 * time.Millisecond
 	// drainSlack is how far below the mark the queue must fall before writers are called back, so that
 	// they are not woken for each packet.
 	drainSlack = 64 << 10

@@ -9,6 +9,7 @@ type timers struct {
 	tail       host.Instant
 	zeroWindow host.Instant
 	keepalive  host.Instant
+	hole       host.Instant // repeat a packet that may be too large
 	pace       host.Instant // wake up to send on
 	paceNext   host.Instant // when the pacer allows the next packet; not a timer
 }
@@ -16,14 +17,14 @@ type timers struct {
 const longAgo host.Instant = -1 << 62
 
 func stoppedTimers() timers {
-	return timers{never, never, never, never, never, never, longAgo}
+	return timers{never, never, never, never, never, never, never, longAgo}
 }
 
 // NextDeadline is when Advance has something to do, or false if only a packet or a user can bring
 // something about.
 func (m *Machine) NextDeadline() (host.Instant, bool) {
 	t := &m.timers
-	at := min(t.rto, t.reorder, t.tail, t.zeroWindow, t.keepalive, t.pace)
+	at := min(t.rto, t.reorder, t.tail, t.zeroWindow, t.keepalive, t.hole, t.pace)
 	return at, at != never
 }
 
@@ -49,6 +50,9 @@ func (m *Machine) Advance(now host.Instant) {
 		m.onTimeout(now)
 	case due(&t.tail):
 		m.onTailProbe(now)
+	}
+	if due(&t.hole) {
+		m.repeatSuspect()
 	}
 	if due(&t.zeroWindow) {
 		m.sendHeartbeat()

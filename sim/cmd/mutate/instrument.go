@@ -105,15 +105,16 @@ type numbered struct {
 // instrument returns the text of a file with these mutations in it. Edits nest, and are inserted from the outside in.
 func (t *tree) instrument(name string, ms []numbered) []byte {
 	type insert struct {
-		offset, end, rank int // to the end of what is cut out; the rank orders inserts at one offset
-		text              string
+		offset, end int   // to the end of what is cut out
+		rank        int64 // orders inserts at one offset
+		text        string
 	}
 	var inserts []insert
 	for _, m := range ms {
 		for _, e := range m.edits {
 			from, to := t.fset.Position(e.from).Offset, t.fset.Position(e.to).Offset
 			mark := func(s string) string { return strings.ReplaceAll(s, "%d", fmt.Sprint(m.number)) }
-			order := m.number
+			order := int64(m.number)
 			if m.rule == ruleBound { // it takes the operands apart, so it is inside of all others
 				order += 1 << 19
 			}
@@ -123,8 +124,8 @@ func (t *tree) instrument(name string, ms []numbered) []byte {
 			}
 			// An outer edit begins first and ends last.
 			inserts = append(inserts,
-				insert{from, from, 1<<40 - (to-from)<<20 + order, mark(e.before)},
-				insert{to, to, -1<<40 + (to-from)<<20 - order, mark(e.after)})
+				insert{from, from, 1<<40 - int64(to-from)<<20 + order, mark(e.before)},
+				insert{to, to, -1<<40 + int64(to-from)<<20 - order, mark(e.after)})
 		}
 	}
 	slices.SortFunc(inserts, func(a, b insert) int {
