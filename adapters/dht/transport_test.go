@@ -561,3 +561,21 @@ func TestKeyListensOnce(t *testing.T) {
 		}
 	})
 }
+
+// A server that ends before it is announced was never ready, and its listener learns why.
+func TestFailedAnnouncementIsToldToItsListener(t *testing.T) {
+	n := newNet(t, 1)
+	client := n.peer("client", dht.Config{})
+	client.host.Do(func() {
+		if _, err := client.transport.ListenMetrics(ports.MetricsListen{Keys: clientKeys, OnOpen: func(ports.Conn) ports.MetricsHandlers {
+			return ports.MetricsHandlers{}
+		}}, func(err error) { n.call("metrics ready %v", err) }); err != nil {
+			t.Error(err)
+		}
+		client.node.Close(func() {})
+	})
+	n.wait("metrics ready")
+	if n.called("metrics ready <nil>") {
+		t.Error("ready, though no node knows the server")
+	}
+}
