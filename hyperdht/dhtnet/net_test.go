@@ -24,6 +24,13 @@ import (
 // privateDHT starts a DHT of a few nodes on the loopback, and one node more to work with.
 func privateDHT(t testing.TB) *dhtnet.Net {
 	t.Helper()
+	h, node := privateNode(t)
+	return dhtnet.New(h, node)
+}
+
+// privateNode is the node of privateDHT, with its host.
+func privateNode(t testing.TB) (*udp.Host, *hyperdht.Node) {
+	t.Helper()
 	h := udp.New(udp.Options{})
 	loopback := netip.MustParseAddrPort("127.0.0.1:0")
 	ready := make(chan struct{}, 8)
@@ -54,7 +61,7 @@ func privateDHT(t testing.TB) *dhtnet.Net {
 		<-closed
 		h.Close()
 	})
-	return dhtnet.New(h, node)
+	return h, node
 }
 
 func testContext(t testing.TB) context.Context {
@@ -234,5 +241,25 @@ func TestCloseLetsGoOfAPeerThatWrites(t *testing.T) {
 	}
 	if err := within(20 * time.Second); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("writing to a side that is closed: %v", err)
+	}
+}
+
+// A connection that breaks says why, to those who read and to those who write.
+func TestBrokenConnectionSaysWhy(t *testing.T) {
+	h, node := privateNode(t)
+	n := dhtnet.New(h, node)
+	l := listen(t, n)
+	c, err := n.Dial(testContext(t), l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := make(chan struct{})
+	h.Do(func() { node.Suspend(func() { close(silent) }) })
+	<-silent
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, hyperdht.ErrSuspended) {
+		t.Errorf("read: %v", err)
+	}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, hyperdht.ErrSuspended) {
+		t.Errorf("write: %v", err)
 	}
 }
