@@ -319,9 +319,12 @@ func (c *Client) await(k *clientScraper, silent bool) {
 	if silent {
 		wait -= sessionPatience
 	}
+	known := k.registrar.succeeded
 	k.missing = c.cfg.Host.AfterFunc(wait, func() {
 		k.missing = nil
-		k.registrar.renew()
+		if k.registrar.succeeded == known { // else the scraper has heard of us meanwhile
+			k.registrar.renew()
+		}
 	})
 }
 

@@ -140,7 +140,7 @@ func (l *lab) firstScrape(s scraper, begun time.Time, client, scraper host) outc
 	l.t.Helper()
 	worked := make(chan struct{}, 1)
 	errs := make(chan error, 1)
-	tries := time.NewTicker(100 * time.Millisecond)
+	tries := time.NewTicker(200 * time.Millisecond)
 	defer tries.Stop()
 	end := time.After(farPatience)
 	var err error
@@ -162,6 +162,7 @@ func (l *lab) firstScrape(s scraper, begun time.Time, client, scraper host) outc
 		case <-worked:
 			return outcome{seconds: time.Since(begun).Seconds(), path: s.path(client, scraper)}
 		case err = <-errs:
+			<-tries.C
 		case <-tries.C:
 		case <-end:
 			return outcome{err: fmt.Errorf("no scrape for %v: %w", farPatience, err)}

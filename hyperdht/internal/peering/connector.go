@@ -200,7 +200,7 @@ func (c *connector) prepare() error {
 // fail ends the search for ways. It closes the connection unless a way that was found, or a relay, may still carry it.
 func (c *connector) fail(err error) {
 	switch {
-	case c.over():
+	case c.over(), c.raw == nil: // a direct way has been selected in this turn
 	case c.in(dialRacing), c.relayPath != nil:
 		c.failure = err
 		c.persist()
