@@ -252,19 +252,20 @@ func FuzzReadTable(f *testing.F) {
 	})
 }
 
-// What bbolt did not write is not in memory either.
+// A change that bbolt refuses in the middle is in memory neither, and its writer learns it.
 func TestFailedWriteChangesNothing(t *testing.T) {
-	_, s, _ := filled(t, 3)
-	if err := s.file.db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	l, s, _ := filled(t, 3)
 	d := delta{}
 	d.set(aliasBucket, "new", []byte("{}"))
+	d.set(aliasBucket, strings.Repeat("x", bbolt.MaxKeySize+1), []byte("{}"))
 	if err := s.file.write(d); err == nil {
-		t.Error("written to a database that is closed")
+		t.Error("a key that is too long is written")
 	}
-	if _, known := s.file.records[string(aliasBucket)]["new"]; known {
-		t.Error("in memory, and not in the file")
+	if n := len(s.file.records[string(aliasBucket)]); n != 4 {
+		t.Errorf("%d records in memory, want the 4 that are in the file", n)
+	}
+	if err := l.wait(s.Close); err != nil {
+		t.Error(err)
 	}
 }
 

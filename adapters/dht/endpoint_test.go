@@ -608,7 +608,7 @@ func TestConnectionHasOneMetricsServer(t *testing.T) {
 func TestSizesOfRepliesAreThoseOfTheirEncodings(t *testing.T) {
 	for _, m := range []AliasReply{
 		{}, {Message: "no"}, {Message: strings.Repeat("x", 300)}, {Message: "no", Accepted: true},
-		{Success: true}, {Success: true, Updated: true}, {Success: true, Accepted: true}, {Success: true, Shared: true, Message: "x"},
+		{Success: true}, {Success: true, Updated: true, Message: "not written"}, {Success: true, Accepted: true}, {Success: true, Shared: true, Message: "x"},
 	} {
 		if got := len(m.Append(nil)); got != m.Size() {
 			t.Errorf("%+v: %d bytes, %d are announced", m, got, m.Size())
