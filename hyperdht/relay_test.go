@@ -162,8 +162,11 @@ func TestRelayedConnectionMovesToADirectPath(t *testing.T) {
 	w.until("the connection is relayed", 10*time.Second, func() bool { return c.Path() == hyperdht.PathRelayed && len(got) > 0 })
 	w.openDirectPath()
 	w.until("the connection is punched", 15*time.Second, func() bool { return c.Path() == hyperdht.PathPunched })
-	w.until("the relay is not needed any more", 15*time.Second, func() bool { return w.relay.Stats().Active == 0 })
 	w.until("all echoes are back", 15*time.Second, func() bool { return len(got) == 200 })
+	w.until("both sides keep the relay in reserve", 30*time.Second, func() bool {
+		return w.cn.Status().Peering.SecondWays == 1 && w.sn.Status().Peering.SecondWays == 1
+	})
+	w.until("the relay sees that", 3*time.Minute, func() bool { return w.relay.Stats().Reserve == 1 })
 	for i, m := range got {
 		if m != fmt.Sprint(i) {
 			t.Fatalf("echo %d is %q", i, m)
@@ -172,6 +175,11 @@ func TestRelayedConnectionMovesToADirectPath(t *testing.T) {
 	if s := w.cn.Status().Peering; s.RelayUpgrades != 1 {
 		t.Errorf("%d upgrades at the client", s.RelayUpgrades)
 	}
+	w.ch.Do(c.Close)
+	w.until("the relay is not needed any more", 15*time.Second, func() bool {
+		s := w.relay.Stats()
+		return s.Active == 0 && s.Sessions == 0
+	})
 }
 
 // TestRelayAndDirectPathRaceWithoutLoss lets the two be found at nearly the same time, in either order at either

@@ -225,7 +225,9 @@ type NodeStatus struct {
 	Nodes      int    // in the routing table
 	Announced  int    // DHT nodes that hold the record of the server; of the one that the fewest hold, with several
 	Streams    int
-	Counters   []Counter
+	// InReserve is how many relays are kept beside the direct paths of connections, and answer.
+	InReserve int
+	Counters  []Counter
 }
 
 // Counter is a count since the node started that is worth a metric.

@@ -22,6 +22,7 @@ func (t *Transport) Status() ports.NodeStatus {
 		Nodes:      s.Nodes,
 		Announced:  s.Announced,
 		Streams:    s.Connections,
+		InReserve:  s.Peering.SecondWays,
 		Counters:   append(countersOf(s), t.answers.counters()...),
 	}
 	switch {
@@ -121,6 +122,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "relay_successes", Help: "Connections that a blind relay carried.", Value: s.Peering.RelaySuccesses},
 		{Name: "relay_refusals", Help: "Blind relays that said why they did not carry a connection, or no longer.", Value: s.Peering.RelayRefusals},
 		{Name: "path_changes", Help: "Connections that went over to a path of another kind.", Value: s.Peering.PathChanges},
+		{Name: "path_takeovers", Help: "Connections that a blind relay, kept in reserve, took over because the direct path was silent, lost much or was slow.", Value: p.TakeOvers},
 		{Name: "state_errors", Help: "Transitions between states of connections that must not follow each other. More than none is a bug.", Value: p.WrongTransitions},
 		{Name: "relay_upgrades", Help: "Connections that left a blind relay for a direct path.", Value: s.Peering.RelayUpgrades},
 	}

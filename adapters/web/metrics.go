@@ -50,6 +50,7 @@ var (
 	descOnline        = desc("dht_online", "Whether DHT nodes answer.")
 	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
 	descStreams       = desc("dht_streams", "Open streams of the DHT node.")
+	descInReserve     = desc("relays_in_reserve", "Blind relays that are kept beside the direct paths of connections, and answer.")
 	descFirewalled    = desc("dht_firewalled", "Whether the DHT node is behind a firewall or NAT.")
 )
 
@@ -144,6 +145,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descOnline, truth(snap.node.State == "online" || snap.node.State == "degraded"))
 	gauge(descNodes, float64(snap.node.Nodes))
 	gauge(descStreams, float64(snap.node.Streams))
+	gauge(descInReserve, float64(snap.node.InReserve))
 	gauge(descFirewalled, truth(snap.node.Firewalled))
 	for _, k := range snap.node.Counters {
 		if counterName.MatchString(k.Name) {

@@ -39,6 +39,7 @@ var (
 	descReqFailed     = desc("metrics_requests_failed_total", "Requests for metrics that failed.", perScraper...)
 	descBytes         = desc("metrics_sent_bytes_total", "Metrics that were sent, in bytes.", perScraper...)
 	descNodeOnline    = desc("dht_online", "Whether DHT nodes answer.")
+	descInReserve     = desc("relays_in_reserve", "Blind relays that are kept beside the direct paths of connections, and answer.")
 	descAnnounced     = desc("announced_nodes", "DHT nodes that hold the record of this client and answer; of the alias that the fewest hold. With 0, scrapers cannot find it.")
 	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
 )
@@ -153,7 +154,7 @@ func (o *own) status() (status, error) {
 func (o *own) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descListening, descBlocked, descRegistered, descRegistrations, descFailed, descConnections, descRequests, descReqFailed,
-		descBytes, descNodeOnline, descNodes, descAnnounced,
+		descBytes, descNodeOnline, descNodes, descInReserve, descAnnounced,
 	} {
 		out <- d
 	}
@@ -174,6 +175,7 @@ func (o *own) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descNodeOnline, one(slices.Contains([]string{"online", "degraded"}, s.node.State)))
 	gauge(descNodes, float64(s.node.Nodes))
+	gauge(descInReserve, float64(s.node.InReserve))
 	gauge(descAnnounced, float64(s.node.Announced))
 	for _, c := range s.clients {
 		alias := string(c.alias)

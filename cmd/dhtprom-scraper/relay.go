@@ -22,12 +22,12 @@ const relayReport = 10 * time.Minute
 
 // relayStats is what a relay did and does.
 type relayStats struct {
-	sessions, waiting, active int
-	matched, refused, expired uint64
+	sessions, waiting, active, reserve int
+	matched, refused, expired          uint64
 }
 
 func (s relayStats) attrs() []any {
-	return []any{"active", s.active, "waiting", s.waiting, "sessions", s.sessions, "matched", s.matched, "refused", s.refused, "expired", s.expired}
+	return []any{"active", s.active, "reserve", s.reserve, "waiting", s.waiting, "sessions", s.sessions, "matched", s.matched, "refused", s.refused, "expired", s.expired}
 }
 
 // relay runs a blind relay until ctx ends.
@@ -62,7 +62,7 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 	stats := func() (s relayStats) {
 		h.Do(func() {
 			now := server.Stats()
-			s = relayStats{sessions: now.Sessions, waiting: now.Waiting, active: now.Active, matched: now.Matched, refused: now.Refused + now.RefusedKey + now.Crowded, expired: now.Expired}
+			s = relayStats{sessions: now.Sessions, waiting: now.Waiting, active: now.Active, reserve: now.Reserve, matched: now.Matched, refused: now.Refused + now.RefusedKey + now.Crowded, expired: now.Expired}
 		})
 		return s
 	}

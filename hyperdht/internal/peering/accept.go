@@ -78,14 +78,11 @@ func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath
 	h.relayPath = rp
 	c.cancel = rp.close
 	c.onProof = func() {
-		switch {
-		case rp.in(relayReserved, relayEnded):
-			rp.close()
-			c.cancel = nil
-		case !r.wonBy(rp):
-			r.end(way{r.raw.Socket(), r.raw.RemoteAddr(), c.path}, remoteID) // on which it is
-			rp.standBy(c)
+		if rp.over() || r.wonBy(rp) {
+			return
 		}
+		r.end(way{r.raw.Socket(), r.raw.RemoteAddr(), c.path}, remoteID) // on which it is
+		rp.standBy(c)
 	}
 }
 
@@ -142,6 +139,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	h.leavePuncher(path == PathPunched)
 	if h.relayPath != nil {
 		h.relayPath.standBy(c)
+		c.cancel = h.relayPath.close
 	}
 }
 

@@ -91,10 +91,11 @@ type Connection struct {
 	onEnd       func()
 	onClose     func(error)
 
-	onProof   func()   // runs when the first packet has decrypted, before anybody else hears of it
-	onTraffic func()   // sees that something came from the peer, while a change of path is not proven
-	cancel    func()   // stops the search for a path, or for a better one
-	caller    *session // of a connection that came in
+	onProof   func()     // runs when the first packet has decrypted, before anybody else hears of it
+	onTraffic func()     // sees that something came from the peer, while a change of path is not proven
+	cancel    func()     // stops the search for a path, or for a better one
+	second    *secondWay // a relay kept beside a direct path; nil before there was one
+	caller    *session   // of a connection that came in
 }
 
 // PublicKey is our key on this connection.
@@ -474,6 +475,9 @@ func (c *Connection) deliver(msg []byte) {
 	}
 	if !c.open {
 		c.opened()
+	}
+	if c.second != nil {
+		c.second.proved()
 	}
 	// An empty message is the other side's keep-alive.
 	if c.closed || c.onMessage == nil || (len(msg) == 0 && c.keepAlive > 0) {

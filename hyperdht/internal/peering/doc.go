@@ -126,14 +126,18 @@
 //
 // Relay path:
 //
-//	reserved     500ms   ──▶ joining, ended
+//	reserved     500ms   ──▶ deferred, joining, ended
+//	deferred     10m0s   ──▶ standing by, ended
 //	joining      15s     ──▶ paired, standing by, ended
 //	paired       -       ──▶ moving, standing by, ended
 //	             (no limit: ends with the connection that it carries)
 //	moving       -       ──▶ moved, ended
 //	             (no limit: the stream closes if what it sent before is never acknowledged)
-//	moved        -       ──▶ ended
+//	moved        -       ──▶ standing by, ended
 //	             (no limit: a peer that stays on the relay needs it for as long as the connection lasts)
-//	standing by  20s     ──▶ ended
+//	standing by  20s     ──▶ warm, deferred, ended
+//	warm         1m5s    ──▶ warm, carrying, deferred, ended
+//	carrying     -       ──▶ warm, deferred, ended
+//	             (no limit: ends with the connection that it carries)
 //	ended        -
 package peering

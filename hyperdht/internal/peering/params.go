@@ -129,11 +129,43 @@ const (
 	// relayPairIdle is how long a relayed pair may carry nothing. Its sides keep their connection alive every five
 	// seconds, and give it up after fifteen.
 	relayPairIdle = time.Minute
+	// reserveTraffic is how many packets a pair carries within relayPairIdle at most that is held in reserve: a question of each side
+	// every askPause and its answer, and twice as many. One that carries a connection has forty, of its keep-alive alone.
+	reserveTraffic = 24
 	// maxRelayIdle bounds the clients of a relay that are connected without a pair.
 	maxRelayIdle = 512
 	// relayStandBy is how long a relay is kept after a direct path was found before it: for as long as the peer may
 	// retransmit what it has sent over the relay.
 	relayStandBy = 20 * time.Second
+	// relayDefer is the delay before the relay is joined where a direct path was found within relayReserve: it is needed only
+	// if that path fails. It is also the delay before the relay is joined again when it was lost, which doubles up to maxDefer.
+	relayDefer = 5 * time.Second
+	maxDefer   = 10 * time.Minute
+	// linkPatience is how long a relay may be silent whose connection is used for another path: its keep-alive comes every five
+	// seconds.
+	linkPatience = 7 * time.Second
+	// askPause paces the questions on a way in reserve, and askAgain is the first interval, which doubles, until the first answer
+	// on a relay, and while a relay carries the connection. relayWarmLimit is how long a relay may give no answer.
+	askPause       = 20 * time.Second
+	askAgain       = time.Second
+	relayWarmLimit = 3*askPause + 5*time.Second
+	// copyTime is how long packets leave on both ways after a timeout; quietTime is how long nothing may have come on the way in
+	// use for a message on the other one to have copies sent, too; and followAfter is for how long messages come only on the
+	// other one before this side follows the peer to it.
+	copyTime    = 3 * time.Second
+	quietTime   = time.Second
+	followAfter = 2 * time.Second
+	// maxStalls timeouts within stallWindow are as many as a path may have; and a round trip may be twice that of the other way
+	// and muchSlower longer, but not for maxShorter answers in a row.
+	maxStalls   = 3
+	stallWindow = time.Minute
+	maxShorter  = 3
+	muchSlower  = 100 * time.Millisecond
+	// returnStreak answers of the direct path in a row have the connection return to it, not earlier than minHold after it was
+	// left, and twice as long each time, up to maxHold, until it has lasted for maxHold.
+	returnStreak = 3
+	minHold      = 10 * time.Second
+	maxHold      = 10 * time.Minute
 	// relayReserve is the delay before the relay is joined beside a direct way to an open peer: most answer within a few
 	// round trips.
 	relayReserve = 500 * time.Millisecond

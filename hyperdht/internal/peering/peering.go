@@ -62,6 +62,8 @@ type Stats struct {
 	RelayAborts       uint64 // relays that were not reached or did not pair
 	RelayRefusals     uint64 // relays that said why they did not pair, or no longer
 	RelayUpgrades     uint64 // connections that left a relay for a direct path
+	SecondWays        int    // relays that are kept in reserve beside a direct path, and that answer
+	TakeOvers         uint64 // of a direct path that was silent, lost much or was slow, by a relay in reserve
 	SessionsAborted   uint64
 	MappingsChanged   uint64 // a relay saw a server of ours at another address than before
 	ConnectionsOpened uint64
@@ -97,6 +99,7 @@ type Peering struct {
 	listening  []*Server // in the order they were opened
 	relayCache relayCache
 	routes     map[id.PublicKey]route
+	relayLinks map[id.PublicKey]*relayLink
 
 	connections map[*Connection]uint64 // with their order of birth
 	born        uint64
@@ -118,6 +121,7 @@ func New(h host.Host, e *rpc.Endpoint, cfg Config) *Peering {
 		host: h, rpc: e, streams: cfg.Streams, store: cfg.Store, cfg: cfg,
 		servers:     make(map[id.Target]*Server),
 		routes:      make(map[id.PublicKey]route),
+		relayLinks:  make(map[id.PublicKey]*relayLink),
 		connections: make(map[*Connection]uint64),
 	}
 	p.account = &account{host: h, wrong: &p.stats.WrongTransitions}
@@ -131,6 +135,9 @@ func New(h host.Host, e *rpc.Endpoint, cfg Config) *Peering {
 func (p *Peering) Stats() Stats {
 	s := p.stats
 	s.Pool = p.pool.stats
+	for _, l := range p.relayLinks {
+		s.SecondWays += l.reserves()
+	}
 	return s
 }
 

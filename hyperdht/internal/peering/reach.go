@@ -253,6 +253,7 @@ func (c *connector) proven() {
 	c.conn.cancel = nil
 	if c.relayPath != nil {
 		c.relayPath.standBy(c.conn)
+		c.conn.cancel = c.relayPath.close
 		c.relayPath = nil
 	}
 	c.stop()

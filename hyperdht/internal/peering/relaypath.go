@@ -6,32 +6,29 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
-	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-// relayProtocol is the channel on which clients and blind relays talk; messages pair and unpair
-// (blind-relay index.js).
-const relayProtocol = "blind-relay"
 
 // relayPath is one side's way over a blind relay: a connection to the relay, and the pairing of our raw stream
 // with the other side's (hyperdht lib/connect.js and lib/server.js, relayConnection; lib/relay-connection.js).
 //
-// A paired stream moves to a direct path when one is found. The relay stays until something has come from the
-// peer over the direct path, since our own change alone proves nothing.
+// A paired stream moves to a direct path when one is found. The relay carries what the peer sends until something has come from it
+// over the direct path, since our own change alone proves nothing. Then it is kept as a second way if the peer keeps it, too:
+// JavaScript peers leave the relay, and so did our first releases.
 type relayPath struct {
 	machine[relayState]
 	p         *Peering
 	trail     trail
 	relay     id.PublicKey
-	conn      *Connection
+	link      *relayLink // from joining on
 	raw       *stream.Stream
 	token     [32]byte
 	initiator bool
 
-	answered bool   // the relay has paired us
-	remoteID uint32 // of the relay's leg, once paired
-	direct   bool   // the last packet from elsewhere than the stream's remote did not come over the relay
+	answered bool       // the relay has paired us
+	remoteID uint32     // of the relay's leg, once paired
+	second   *secondWay // once there is a direct path
+	direct   bool       // the last packet from elsewhere than the stream's remote did not come over the relay
 
 	onPaired func()
 	onAbort  func(error)
@@ -41,16 +38,20 @@ type relayState uint8
 
 const (
 	relayReserved relayState = iota
+	relayDeferred
 	relayJoining
 	relayPaired
 	relayMoving
 	relayMoved
 	relayStandingBy
+	relayWarm
+	relayCarrying
 	relayEnded
 )
 
 var relayTable = &table[relayState]{name: "relay path", states: []rule[relayState]{
-	relayReserved: {name: "reserved", limit: relayReserve, next: []relayState{relayJoining, relayEnded}},
+	relayReserved: {name: "reserved", limit: relayReserve, next: []relayState{relayDeferred, relayJoining, relayEnded}},
+	relayDeferred: {name: "deferred", limit: maxDefer, next: []relayState{relayStandingBy, relayEnded}},
 	relayJoining: {
 		name: "joining", limit: relayTimeout,
 		next: []relayState{relayPaired, relayStandingBy, relayEnded},
@@ -65,10 +66,21 @@ var relayTable = &table[relayState]{name: "relay path", states: []rule[relayStat
 	},
 	relayMoved: {
 		name: "moved", why: "a peer that stays on the relay needs it for as long as the connection lasts",
-		next: []relayState{relayEnded},
+		next: []relayState{relayStandingBy, relayEnded},
 	},
-	relayStandingBy: {name: "standing by", limit: relayStandBy, next: []relayState{relayEnded}},
-	relayEnded:      {name: "ended"},
+	relayStandingBy: {
+		name: "standing by", limit: relayStandBy,
+		next: []relayState{relayWarm, relayDeferred, relayEnded},
+	},
+	relayWarm: {
+		name: "warm", limit: relayWarmLimit,
+		next: []relayState{relayWarm, relayCarrying, relayDeferred, relayEnded},
+	},
+	relayCarrying: {
+		name: "carrying", why: "ends with the connection that it carries",
+		next: []relayState{relayWarm, relayDeferred, relayEnded},
+	},
+	relayEnded: {name: "ended"},
 }}
 
 // joinRelay connects to a relay and asks it to pair raw with the stream that shows the same token.
@@ -95,25 +107,8 @@ func (p *Peering) newRelayPath(relay id.PublicKey, r relayPath) *relayPath {
 func (rp *relayPath) join() {
 	rp.trail.note(AttemptEvent{Step: AttemptRelay, Relay: rp.relay})
 	rp.p.stats.RelayAttempts++
-	rp.conn = rp.p.Connect(rp.relay, ConnectOptions{})
-	rp.conn.unproven = true // the other side may have chosen the relay
-	m := mux.New(rp.conn)
-	own := rp.conn.PublicKey()
-	ch, err := m.Open(mux.ChannelOptions{
-		Protocol: relayProtocol, ID: own[:],
-		Messages: []func([]byte){rp.receivePair, rp.receiveUnpair},
-		OnClose: func(remote bool) {
-			if remote {
-				rp.abort(ErrRelayAborted)
-			}
-		},
-	})
-	m.OnClose(func(error) { rp.abort(ErrRelayAborted) })
-	if err != nil {
-		rp.p.host.Defer(func() { rp.abort(err) })
-		return
-	}
-	ch.Send(0, wire.RelayPair{Initiator: rp.initiator, Token: rp.token, ID: rp.raw.ID()}.Append(nil))
+	rp.link = rp.p.linkTo(rp.relay)
+	rp.link.add(rp)
 }
 
 // passed ends a state at its deadline.
@@ -123,54 +118,49 @@ func (rp *relayPath) passed(s relayState) {
 		rp.raw.WatchRemote()
 		rp.become(relayJoining)
 		rp.join()
+	case relayDeferred:
+		rp.become(relayStandingBy)
+		rp.join()
 	case relayJoining:
 		rp.abort(ErrRelayAborted)
 	default:
-		rp.leave()
+		if !rp.again(nil) {
+			rp.leave()
+		}
 	}
 }
 
-// receivePair takes the relay's answer: the id of its own stream.
-func (rp *relayPath) receivePair(b []byte) {
-	m, err := wire.ParseRelayPair(b)
-	if err != nil || m.Token != rp.token || m.Initiator != rp.initiator || rp.answered || rp.over() {
+// paired takes the relay's answer: the id of its own stream.
+func (rp *relayPath) paired(remoteID uint32) {
+	if rp.answered {
 		return
 	}
-	if rp.conn.raw == nil {
-		rp.abort(ErrRelayAborted)
-		return
-	}
+	raw := rp.link.conn.raw
+	rp.answered, rp.remoteID = true, remoteID
 	if rp.in(relayStandingBy) {
-		rp.answered = true
-		rp.raw.Touch(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr())
+		rp.keepSecond()
 		return
 	}
 	// The peer's direct packets may come to the socket on which we talk to the relay.
 	rp.raw.WatchRemote()
-	rp.remoteID = m.ID
 	// The relay's other leg may not know its client yet, and drops what comes before.
-	rp.raw.GuessRTT(2 * rp.conn.raw.Stats().RTT)
+	rp.raw.GuessRTT(2 * raw.Stats().RTT)
 	if rp.raw.Connected() { // on a way that the peer has not answered on yet
-		rp.raw.Race(stream.Way{Socket: rp.conn.raw.Socket(), RemoteID: m.ID, Remote: rp.conn.raw.RemoteAddr()})
-	} else if err := rp.raw.Connect(rp.conn.raw.Socket(), m.ID, rp.conn.raw.RemoteAddr()); err != nil {
+		rp.raw.Race(rp.way())
+	} else if err := rp.raw.Connect(raw.Socket(), remoteID, raw.RemoteAddr()); err != nil {
 		rp.abort(err)
 		return
 	}
-	rp.answered = true
 	rp.become(relayPaired)
 	rp.p.stats.RelaySuccesses++
 	rp.onPaired()
 }
 
-// receiveUnpair takes the relay's refusal, or its end.
-func (rp *relayPath) receiveUnpair(b []byte) {
-	m, err := wire.ParseRelayUnpair(b)
-	if err != nil || m.Token != rp.token || rp.over() {
-		return
-	}
+// refused takes the relay's refusal, or its end.
+func (rp *relayPath) refused(reason wire.RelayReason) {
 	rp.p.stats.RelayRefusals++
-	err = ErrRelayAborted
-	switch m.Reason {
+	err := ErrRelayAborted
+	switch reason {
 	case wire.RelayFull:
 		err = ErrRelayFull
 	case wire.RelayKeyFull:
@@ -181,28 +171,31 @@ func (rp *relayPath) receiveUnpair(b []byte) {
 	rp.abort(err)
 }
 
-// standBy keeps the relay for a while although we found a direct path before it had paired us. The peer may be
-// paired already: what it has sent over the relay it goes on retransmitting there, until the relay's leg knows us
-// and lets it through.
+// standBy keeps the relay beside a direct path: for a while, since the peer may be paired already, and retransmits over the relay
+// what it has sent there until the relay's leg knows us and lets it through; and for as long as the peer keeps it, too.
 func (rp *relayPath) standBy(c *Connection) {
 	if rp.over() {
 		return
 	}
+	rp.onAbort = func(error) {}
+	rp.second = &secondWay{rp: rp, c: c}
+	c.second = rp.second
 	if rp.in(relayReserved) {
-		rp.close()
+		rp.becomeFor(relayDeferred, relayDefer)
 		return
 	}
-	rp.onAbort = func(error) {}
 	rp.become(relayStandingBy)
-	c.cancel = rp.close
+	if rp.answered {
+		rp.keepSecond()
+	}
 }
 
 // carries reports whether a packet came over the relay.
 func (rp *relayPath) carries(sock host.Socket, from netip.AddrPort) bool {
-	if rp.conn == nil {
+	if rp.link == nil {
 		return false
 	}
-	raw := rp.conn.raw
+	raw := rp.link.conn.raw
 	return raw != nil && raw.Socket() == sock && raw.RemoteAddr() == from
 }
 
@@ -234,25 +227,34 @@ func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, t
 		default:
 			c.onTraffic = nil
 			rp.p.stats.RelayUpgrades++
-			rp.leave()
+			rp.standBy(c)
 		}
 	}
 }
 
-// leave closes the relay connection in good order: nothing needs it any more.
-func (rp *relayPath) leave() {
-	rp.become(relayEnded)
-	rp.conn.Close()
-}
+// leave gives the relay up in good order: nothing needs it any more.
+func (rp *relayPath) leave() { rp.end(true) }
 
 // close gives the relay up, whatever state it is in.
 func (rp *relayPath) close() {
-	if rp.over() {
-		return
+	if !rp.over() {
+		rp.end(false)
 	}
+}
+
+func (rp *relayPath) end(inOrder bool) {
 	rp.become(relayEnded)
-	if rp.conn != nil {
-		rp.conn.Destroy(nil)
+	rp.detach(inOrder)
+}
+
+// detach gives up what there is of the relay.
+func (rp *relayPath) detach(inOrder bool) {
+	if rp.second != nil {
+		rp.second.end()
+	}
+	if link := rp.link; link != nil {
+		rp.link = nil
+		link.remove(rp, inOrder)
 	}
 }
 
@@ -263,8 +265,26 @@ func (rp *relayPath) abort(err error) {
 	if !rp.answered {
 		rp.p.stats.RelayAborts++
 	}
-	rp.close()
-	rp.onAbort(err)
+	if !rp.again(err) {
+		rp.close()
+		rp.onAbort(err)
+	}
+}
+
+// again has a relay that the peer has kept, too, joined again in a while. It reports whether that is so. err is why the relay was
+// lost.
+func (rp *relayPath) again(err error) bool {
+	if rp.second == nil || !rp.second.worked {
+		return false
+	}
+	rp.detach(false)
+	rp.answered = false
+	wait := rp.second.nextTry()
+	if err == ErrRelayFull || err == ErrRelayKeyFull {
+		wait = maxDefer // it has no room for what is not needed
+	}
+	rp.becomeFor(relayDeferred, wait)
+	return true
 }
 
 // newRelayToken is what both sides of a pairing show to the relay.

@@ -31,6 +31,7 @@ type RelayStats struct {
 	Sessions  int // open connections of clients
 	Waiting   int // tokens that one side has shown
 	Active    int // pairs that are relayed
+	Reserve   int // of them, those that carry next to nothing, since their sides have a direct path
 	Matched   uint64
 	Cancelled uint64 // tokens withdrawn, or given up by their side's end
 	Expired   uint64 // tokens that nobody came for, pairs that carried nothing for long, connections without either
@@ -46,7 +47,8 @@ type RelayStats struct {
 //
 // What waits is counted for the one that asked, what is active for the side with fewer pairs. When there is no room,
 // the oldest of the fullest address waits no longer, and an active pair ends only in favour of an address that has
-// fewer; otherwise the new one is refused. The sides are told in an unpair message with a reason.
+// fewer; otherwise the new one is refused. Pairs that are held in reserve beside a direct path end first, and are told by what
+// they carry. The sides are told in an unpair message with a reason.
 type RelayServer struct {
 	p      *Peering
 	cfg    RelayConfig
@@ -59,6 +61,12 @@ type RelayServer struct {
 	waiting *bound.Shares[*relayPair]
 	active  *bound.Shares[*relayPair]
 }
+
+// The classes of active pairs.
+const (
+	pairBusy = iota
+	pairReserve
+)
 
 // relayKey counts the pairs of a key: those that it is a side of, and those of them that count for it.
 type relayKey struct{ sides, charged int }
@@ -80,7 +88,8 @@ type relayPair struct {
 	token   [32]byte
 	sides   [2]*relaySide
 	held    *bound.Item[*relayPair]
-	charged id.PublicKey // once active
+	charged id.PublicKey  // once active
+	counts  *relaySession // likewise: the side that it is counted for
 	timer   host.Timer
 	carried uint64 // packets until the timer was last due
 }
@@ -103,7 +112,7 @@ func (p *Peering) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, e
 		p: p, cfg: cfg, pairs: make(map[[32]byte]*relayPair), perKey: make(map[id.PublicKey]*relayKey),
 		idle:    bound.NewShares[*relaySession](maxRelayIdle, bound.Class{}),
 		waiting: bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}),
-		active:  bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}),
+		active:  bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}, bound.Class{}),
 	}
 	sc := ServerConfig{Keys: cfg.Keys, OnConnection: r.accept, KeepLimited: true}
 	if cfg.Admit != nil {
@@ -118,7 +127,11 @@ func (p *Peering) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, e
 func (r *RelayServer) PublicKey() id.PublicKey { return r.cfg.Keys.Public }
 
 // Stats returns the counters so far.
-func (r *RelayServer) Stats() RelayStats { return r.stats }
+func (r *RelayServer) Stats() RelayStats {
+	s := r.stats
+	s.Reserve = r.active.In(pairReserve)
+	return s
+}
 
 // Close stops taking clients and calls done. What is relayed goes on until its clients leave.
 func (r *RelayServer) Close(done func()) { r.server.Close(done) }
@@ -154,7 +167,11 @@ func (s *relaySession) opened() {
 }
 
 // place is where what the session has is counted.
-func (s *relaySession) place() bound.Place { return bound.At(0, s.conn.RemoteAddr().Addr(), s.key) }
+func (s *relaySession) place() bound.Place { return s.placeIn(0) }
+
+func (s *relaySession) placeIn(class int) bound.Place {
+	return bound.At(class, s.conn.RemoteAddr().Addr(), s.key)
+}
 
 // rest counts a session as one without a pair.
 func (s *relaySession) rest() {
@@ -243,14 +260,18 @@ func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.Re
 	if other := pair.sides[1].session; r.perKey[other.key].sides < r.perKey[counts.key].sides {
 		counts = other
 	}
-	place := counts.place()
-	fullest, most := r.active.Fullest(0)
+	place := counts.placeIn(pairBusy)
+	fullest, most := r.active.Fullest(pairBusy)
+	reserve, _ := r.active.Fullest(pairReserve)
 	switch {
 	case r.perKey[counts.key].charged >= r.cfg.MaxPairsPerKey:
 		r.stats.RefusedKey++
 		r.end(pair, wire.RelayKeyFull)
 		return
 	case r.active.Len() < r.cfg.MaxPairs:
+	case reserve != nil:
+		r.stats.Crowded++
+		r.end(reserve.Value, wire.RelayFull)
 	case most > r.active.Size(place, 1)+1:
 		r.stats.Crowded++
 		r.end(fullest.Value, wire.RelayFull)
@@ -259,7 +280,7 @@ func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.Re
 		r.end(pair, wire.RelayFull)
 		return
 	}
-	pair.charged = counts.key
+	pair.charged, pair.counts = counts.key, counts
 	r.perKey[counts.key].charged++
 	r.waiting.Remove(pair.held)
 	pair.held, _ = r.active.Add(pair, place)
@@ -292,7 +313,7 @@ func (r *RelayServer) join(pair *relayPair) {
 	pair.timer = r.p.host.AfterFunc(relayPairIdle, func() { r.checkTraffic(pair) })
 }
 
-// checkTraffic ends a pair that has carried nothing since the last time.
+// checkTraffic ends a pair that has carried nothing since the last time, and classes it by what it has.
 func (r *RelayServer) checkTraffic(pair *relayPair) {
 	carried := pair.sides[0].leg.Relayed() + pair.sides[1].leg.Relayed()
 	if carried == pair.carried {
@@ -300,6 +321,11 @@ func (r *RelayServer) checkTraffic(pair *relayPair) {
 		r.end(pair, wire.RelayExpired)
 		return
 	}
+	class := pairBusy
+	if carried-pair.carried <= reserveTraffic {
+		class = pairReserve
+	}
+	r.active.Move(pair.held, pair.counts.placeIn(class))
 	pair.carried = carried
 	pair.timer.Reset(relayPairIdle)
 }

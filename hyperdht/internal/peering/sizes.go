@@ -25,6 +25,12 @@ func (p *Peering) Sizes(tell func(what string, held, most int)) {
 	tell("random punches", p.randomPunches, randomPunchLimit)
 	tell("sockets for punching", len(p.pool.sockets), Unbounded)
 	tell("routes", len(p.routes), maxRoutes)
+	paths := 0
+	for _, l := range p.relayLinks {
+		paths += len(l.paths)
+	}
+	tell("connections to relays", len(p.relayLinks), paths)
+	tell("paths over relays", paths, len(p.connections)+sessions)
 	tell("relays of keys", len(p.relayCache.addrs), min(len(p.relayCache.order), relayCacheSize))
 	tell("own addresses being checked", len(p.local.waiting), len(p.host.Addrs()))
 }

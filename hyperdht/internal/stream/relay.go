@@ -1,20 +1,10 @@
 package stream
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
-	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-// Touch sends one packet that says nothing new to another place than the remote, where a relay's leg is to learn
-// our address: the peer may still be on the relay when we have a better path already.
-func (s *Stream) Touch(k host.Socket, remoteID uint32, to netip.AddrPort) {
-	if !s.Closed() {
-		k.Send(to, host.DefaultTTL, s.machine.Acknowledgement(remoteID))
-	}
-}
 
 // RelayTo makes s one leg of a relay: whatever s receives leaves through to, with to's remote id and
 // otherwise untouched, and s itself takes no part in the stream any more. Both legs are relayed into

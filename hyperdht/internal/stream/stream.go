@@ -42,6 +42,7 @@ type Stream struct {
 	received host.Instant // when the last packet came
 	via      Way          // on which the last packet came; its id is not known
 	race     []racer      // see Race
+	spare    *spare       // see KeepSpare
 	onMoved  func()
 	moved    bool
 
@@ -228,6 +229,13 @@ func (s *Stream) now() host.Instant { return s.table.host.Now() }
 // receive takes a packet for this stream.
 func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 	s.via, s.received = Way{Socket: k, Remote: from}, s.now()
+	if s.spare != nil {
+		if s.spare.is(k, from) {
+			s.receiveSpare(b)
+			return
+		}
+		s.spare.onMain = s.received
+	}
 	if k != s.socket || s.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address
 		if s.firewall == nil || !s.firewall(k, from) {
 			s.table.stats.Refused++
@@ -285,6 +293,7 @@ func (s *Stream) announceClose() {
 	s.announced = true
 	f := s.onClose
 	s.onClose, s.onData, s.onEnd, s.onMessage, s.onDrain, s.onMoved = nil, nil, nil, nil, nil, nil
+	s.spare = nil
 	s.firewall = nil
 	f(s.err)
 }
@@ -306,6 +315,9 @@ func (o *owner) Transmit(to netip.AddrPort, b []byte) {
 	o.socket.Send(to, 0, b)
 	for i := range o.race {
 		(*Stream)(o).copyTo(&o.race[i], b)
+	}
+	if o.spare != nil && o.spare.copying {
+		(*Stream)(o).copyToSpare(b)
 	}
 }
 
@@ -395,6 +407,11 @@ func (d *deadline) set() {
 
 func (d *deadline) fire() {
 	d.armed = false
-	d.stream.machine.Advance(d.stream.now())
-	d.stream.schedule()
+	s := d.stream
+	before := s.machine.Timeouts()
+	s.machine.Advance(s.now())
+	if s.spare != nil && s.machine.Timeouts() > before && !s.closed {
+		s.spare.owner.Stalled()
+	}
+	s.schedule()
 }

@@ -305,6 +305,31 @@ func (m *Machine) Redirect(now host.Instant, r Remote) error {
 	return nil
 }
 
+// Resend has everything in flight leave again, for a machine whose remote has changed because the old way lost it.
+func (m *Machine) Resend() {
+	var s ackSample
+	for p := m.flight.head; p != nil; p = m.flight.head {
+		m.markLost(p, &s)
+	}
+	if m.acked != m.sent {
+		m.state, m.recoveryPoint = timedOut, m.sent
+	}
+}
+
+// Suspect is the size of the oldest packet that is not acknowledged, headers included, if it may be lost for its size; or 0.
+func (m *Machine) Suspect() int {
+	if m.acked == m.sent {
+		return 0
+	}
+	if n := m.ring.at(m.acked).size(); n > narrowMTU {
+		return n
+	}
+	return 0
+}
+
+// Timeouts is how often the retransmission timer has expired.
+func (m *Machine) Timeouts() uint64 { return m.stats.Timeouts }
+
 // Persist disables the limit on retransmissions. The caller bounds the life of the machine then. After Persist(false), at
 // least three retransmissions remain.
 func (m *Machine) Persist(on bool) {

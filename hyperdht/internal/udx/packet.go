@@ -91,6 +91,9 @@ func PeekStreamID(b []byte) (uint32, bool) {
 // PeekFlags returns the flags of a packet that PeekStreamID found to be UDX.
 func PeekFlags(b []byte) Flags { return Flags(b[2]) }
 
+// Padded reports whether the packet has padding between header and payload, which tries what size the path carries.
+func Padded(b []byte) bool { return b[3] > 0 && PeekFlags(b)&FlagSACK == 0 }
+
 // PutStreamID rewrites the id of the packet in b, which is all that a relay changes (§13).
 func PutStreamID(b []byte, id uint32) { binary.LittleEndian.PutUint32(b[4:], id) }
 

@@ -1,0 +1,267 @@
+package peering
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// secondWay keeps the relay of a connection on a direct path, and the direct path of one that the relay has taken over. Both
+// sides ask each other on the way that is in reserve, which keeps it open and tells whether it works.
+//
+// A retransmission timeout has copies sent on the way in reserve for a while. The peer, which hears nothing else, answers with
+// copies. The connection goes over to that way when something that came on it has decrypted and nothing has come on the other one
+// since the timeout; when timeouts become frequent; when the peer has gone over; or when its round trip is much shorter. It
+// returns to the direct path once that has answered several times in a row, and the later the more often it had to leave it.
+//
+// Each side decides for what it sends.
+type secondWay struct {
+	rp   *relayPath
+	c    *Connection
+	path Path   // the kind of the direct path
+	keep func() // releases the direct path's socket while the relay carries the connection
+
+	worked bool          // it has answered
+	retry  time.Duration // how long the last try to join the relay again had to wait
+
+	timer    host.Timer // the next question
+	pause    time.Duration
+	asked    host.Instant
+	answered bool
+	streak   int // answers in a row
+	shorter  int // of them, how many took much less time than the other way takes
+
+	copies   host.Timer // the end of copying
+	stalls   [maxStalls]stall
+	stalled  host.Instant // the last timeout
+	proof    host.Instant // when the last message came on the way in reserve
+	alone    host.Instant // when the first one did that nothing has followed on the other way
+	heard    host.Instant // when the last packet did
+	hold     time.Duration
+	until    host.Instant // the connection does not return before
+	returned host.Instant
+}
+
+// stall is a retransmission timeout.
+type stall struct {
+	at      host.Instant
+	suspect int // the size of the packet that was not acknowledged, if it is large
+}
+
+// keepSecond begins to ask on the relay.
+func (rp *relayPath) keepSecond() {
+	w := rp.second
+	rp.raw.KeepSpare(rp.way(), w)
+	w.pause = askAgain
+	w.ask()
+}
+
+// way is the one over the relay.
+func (rp *relayPath) way() stream.Way {
+	return stream.Way{Socket: rp.link.conn.raw.Socket(), RemoteID: rp.remoteID, Remote: rp.link.conn.raw.RemoteAddr()}
+}
+
+func (w *secondWay) now() host.Instant { return w.rp.p.host.Now() }
+
+// ready reports whether the connection may change ways.
+func (w *secondWay) ready() bool {
+	return w.c.open && !w.c.closed && !w.rp.raw.Limited() && w.rp.in(relayWarm, relayCarrying)
+}
+
+func (w *secondWay) ask() {
+	if !w.answered {
+		w.streak, w.shorter = 0, 0
+	}
+	if !w.rp.in(relayCarrying) {
+		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
+	}
+	w.asked, w.answered = w.now(), false
+	w.rp.raw.AskSpare()
+	w.askIn(w.pause)
+	w.pause = min(2*w.pause, askPause)
+}
+
+func (w *secondWay) askIn(d time.Duration) {
+	if w.timer == nil {
+		w.timer = w.rp.p.host.AfterFunc(d, w.ask)
+		return
+	}
+	w.timer.Reset(d)
+}
+
+// SpareHeard is told of each packet on the way in reserve.
+func (w *secondWay) SpareHeard(answer bool) {
+	w.heard = w.now()
+	if !answer || w.answered || w.rp.over() {
+		return
+	}
+	w.answered = true
+	w.streak++
+	w.compare(w.now().Sub(w.asked))
+	switch {
+	case !w.rp.in(relayCarrying):
+		w.worked, w.retry = true, 0
+		w.rp.become(relayWarm)
+		w.pause = askPause
+		w.askIn(askPause)
+		if w.shorter == maxShorter && w.ready() {
+			w.takeOver()
+		}
+	case w.streak >= returnStreak && !w.now().Before(w.until) && w.ready():
+		w.giveBack()
+	default:
+		w.pause = askAgain
+		w.askIn(askAgain)
+	}
+}
+
+// compare looks at the round trip of an answer. One that is much longer than that of the relay does not count for the direct path.
+func (w *secondWay) compare(rtt time.Duration) {
+	used := w.rp.raw.Stats().RTT
+	switch {
+	case w.rp.in(relayCarrying):
+		if muchLonger(rtt, used) {
+			w.streak = 0
+		}
+	case muchLonger(used, rtt):
+		w.shorter++
+	default:
+		w.shorter = 0
+	}
+}
+
+func muchLonger(a, b time.Duration) bool { return a > 2*b+muchSlower }
+
+// Stalled is told of each retransmission timeout.
+func (w *secondWay) Stalled() {
+	if !w.ready() {
+		return
+	}
+	w.stalled = w.now()
+	copy(w.stalls[:], w.stalls[1:])
+	w.stalls[maxStalls-1] = stall{at: w.stalled, suspect: w.rp.raw.Suspect()}
+	w.copy()
+	first := w.stalls[0].at
+	switch {
+	case w.proof.After(w.rp.raw.HeardOnMain()):
+		w.change()
+	case first != 0 && w.stalled.Sub(first) <= stallWindow && w.heard.After(first):
+		w.narrow()
+		w.change()
+	default:
+		w.rp.raw.AskSpare()
+	}
+}
+
+// narrow has streams to the peer begin with smaller packets if the large ones have been lost and others have arrived.
+func (w *secondWay) narrow() {
+	small := func(s stall) bool { return s.suspect == 0 }
+	if w.rp.raw.HeardOnMain().After(w.stalls[0].at) && !slices.ContainsFunc(w.stalls[:], small) {
+		w.rp.raw.Narrow(w.stalls[maxStalls-1].suspect)
+	}
+}
+
+// copy sends what the stream sends on the way in reserve as well, for a while.
+func (w *secondWay) copy() {
+	w.rp.raw.CopyToSpare(true)
+	if w.copies == nil {
+		w.copies = w.rp.p.host.AfterFunc(copyTime, func() { w.rp.raw.CopyToSpare(false) })
+		return
+	}
+	w.copies.Reset(copyTime)
+}
+
+// proved is told that a message has decrypted.
+func (w *secondWay) proved() {
+	if !w.ready() || !w.rp.raw.ViaSpare() {
+		return
+	}
+	now, main := w.now(), w.rp.raw.HeardOnMain()
+	if !w.alone.After(main) {
+		w.alone = now
+	}
+	w.proof = now
+	switch {
+	case w.stalled.After(main), now.Sub(w.alone) >= followAfter:
+		w.change()
+	case now.Sub(main) >= quietTime:
+		w.copy()
+	}
+}
+
+// change has the two ways change places.
+func (w *secondWay) change() {
+	if w.rp.in(relayCarrying) {
+		w.giveBack()
+		return
+	}
+	w.takeOver()
+}
+
+func (w *secondWay) takeOver() {
+	direct := w.rp.raw.Socket()
+	keep := w.rp.p.pool.ref(direct)
+	if w.rp.raw.Swap() != nil {
+		keep()
+		return
+	}
+	w.keep, w.path = keep, w.c.path
+	w.rp.become(relayCarrying)
+	w.rp.p.stats.TakeOvers++
+	if w.hold == 0 || w.now().Sub(w.returned) > maxHold {
+		w.hold = minHold
+	} else {
+		w.hold = min(2*w.hold, maxHold)
+	}
+	w.until = w.now().Add(w.hold)
+	w.swapped(PathRelayed)
+}
+
+func (w *secondWay) giveBack() {
+	if w.rp.raw.Swap() != nil {
+		return
+	}
+	w.rp.become(relayWarm)
+	w.returned = w.now()
+	w.swapped(w.path)
+	w.keep()
+	w.keep = nil
+}
+
+// swapped begins anew on the other way.
+func (w *secondWay) swapped(path Path) {
+	w.c.moved(w.rp.raw.Socket(), path)
+	w.stalls = [maxStalls]stall{}
+	w.streak, w.shorter, w.answered = 0, 0, false
+	w.stalled, w.proof, w.alone = 0, 0, 0
+	w.pause = askAgain
+	w.askIn(askAgain)
+}
+
+// nextTry is how long the next try to join the relay again has to wait.
+func (w *secondWay) nextTry() time.Duration {
+	w.retry = min(max(2*w.retry, relayDefer), maxDefer)
+	return w.retry
+}
+
+// end is told that the relay is given up.
+func (w *secondWay) end() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if w.copies != nil {
+		w.copies.Stop()
+	}
+	if w.keep == nil {
+		w.rp.raw.DropSpare()
+		return
+	}
+	if !w.c.closed && w.rp.raw.Swap() == nil {
+		w.c.moved(w.rp.raw.Socket(), w.path)
+	}
+	w.rp.raw.DropSpare()
+	w.keep()
+	w.keep = nil
+}

@@ -1,0 +1,124 @@
+package stream
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// SpareOwner is told what happens on a stream that has a spare way.
+type SpareOwner interface {
+	// SpareHeard is told of each packet that arrives on the spare way; answer means that it may answer AskSpare.
+	SpareHeard(answer bool)
+	// Stalled is told of each retransmission timeout.
+	Stalled()
+}
+
+// spare is a second way of a connected stream. Nothing of the stream leaves on it but heartbeats and their answers, unless
+// copies are made.
+type spare struct {
+	Way
+	owner   SpareOwner
+	copying bool
+	onMain  host.Instant // when the last packet came elsewhere than on the spare way
+}
+
+// KeepSpare keeps a second way to the peer, which has to keep it as well: a heartbeat that arrives on it is answered on it.
+// A second call replaces the way.
+func (s *Stream) KeepSpare(w Way, o SpareOwner) {
+	if s.closed {
+		return
+	}
+	if s.spare == nil {
+		s.spare = &spare{onMain: s.received}
+	}
+	s.spare.Way, s.spare.owner = w, o
+}
+
+// DropSpare ends that.
+func (s *Stream) DropSpare() { s.spare = nil }
+
+// AskSpare sends a heartbeat on the spare way.
+func (s *Stream) AskSpare() {
+	if s.spare != nil {
+		s.SendHeartbeat(s.spare.Way)
+	}
+}
+
+// CopyToSpare sets whether the packets of the stream are sent on the spare way as well.
+func (s *Stream) CopyToSpare(on bool) {
+	if s.spare != nil {
+		s.spare.copying = on
+	}
+}
+
+// ViaSpare reports whether the last packet came on the spare way.
+func (s *Stream) ViaSpare() bool {
+	return s.spare != nil && s.spare.is(s.via.Socket, s.via.Remote)
+}
+
+// HeardOnMain is when the last packet came that did not come on the spare way.
+func (s *Stream) HeardOnMain() host.Instant {
+	if s.spare == nil {
+		return s.received
+	}
+	return s.spare.onMain
+}
+
+// Swap has the stream and the spare way change places. What is in flight is sent again. It fails like ChangeRemote, and with
+// ErrNotConnected if there is no spare way.
+func (s *Stream) Swap() error {
+	if s.spare == nil {
+		return ErrNotConnected
+	}
+	next := s.spare.Way
+	before := Way{Socket: s.socket, RemoteID: s.RemoteID(), Remote: s.RemoteAddr()}
+	if err := s.machine.Redirect(s.now(), udx.Remote{ID: next.RemoteID, Addr: next.Remote}); err != nil {
+		return err
+	}
+	s.machine.Resend()
+	s.socket, s.spare.Way, s.spare.copying, s.spare.onMain = next.Socket, before, false, s.now()
+	s.table.host.Trace(Moved{ID: s.id, RemoteID: next.RemoteID, To: next.Remote})
+	s.schedule()
+	return nil
+}
+
+// Suspect is the size of the oldest packet that is not acknowledged if it may be lost for its size; or 0.
+func (s *Stream) Suspect() int { return s.machine.Suspect() }
+
+// Narrow has streams to the remote begin with smaller packets than usual if packets of size bytes are lost on the way.
+func (s *Stream) Narrow(size int) {
+	if (&udx.BlackHoleError{Size: size}).Narrow() {
+		s.table.narrow.add(s.RemoteAddr().Addr())
+	}
+}
+
+func (w *spare) is(k host.Socket, from netip.AddrPort) bool { return k == w.Socket && from == w.Remote }
+
+// receiveSpare takes a packet that came on the spare way.
+func (s *Stream) receiveSpare(b []byte) {
+	o := s.spare.owner
+	flags := udx.PeekFlags(b)
+	if flags&udx.FlagHeartbeat != 0 {
+		s.spare.Socket.Send(s.spare.Remote, host.DefaultTTL, s.machine.Acknowledgement(s.spare.RemoteID))
+		o.SpareHeard(false)
+		return
+	}
+	s.machine.ReceiveFrom(s.now(), netip.AddrPort{}, b)
+	s.schedule()
+	if !s.closed {
+		o.SpareHeard(true)
+	}
+}
+
+// copyToSpare sends a copy of a packet on the spare way. Padding tries the size of packets on the other way.
+func (s *Stream) copyToSpare(b []byte) {
+	if s.machine.Limited() || udx.Padded(b) {
+		return
+	}
+	own, _ := udx.PeekStreamID(b)
+	udx.PutStreamID(b, s.spare.RemoteID)
+	s.spare.Socket.Send(s.spare.Remote, host.DefaultTTL, b)
+	udx.PutStreamID(b, own)
+}
