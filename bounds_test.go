@@ -124,7 +124,7 @@ var noBounds = map[string]string{
 	"peering.maxDefer":        "a pace of our own",
 	"peering.maxHold":         "a pace of our own",
 	"peering.maxReopens":      "our own sockets",
-	"peering.maxShorter":      "when our own packets change ways",
+	"peering.maxLate":         "when our own packets change ways",
 	"peering.maxStalls":       "when our own packets change ways",
 	"peering.maxYoung":        "how often the announcer repeats itself",
 	"peering.maxValidations":  "a pace of our own",

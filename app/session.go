@@ -191,7 +191,7 @@ func (s *Session) Peer() (domain.Peer, bool) {
 	if s.state != domain.SessionOpen {
 		return domain.Peer{}, false
 	}
-	return s.link.peer, true
+	return s.link.conn.Peer(), true
 }
 
 // since is when the session opened, zero when it is not open.

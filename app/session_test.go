@@ -86,6 +86,7 @@ func (silentTransport) RegisterAlias(ports.Registration, func(bool, error)) func
 }
 func (silentSession) Request(func(domain.MetricsReply, error)) func() { return func() {} }
 func (silentSession) Ping(func(error)) func()                         { return func() {} }
+func (silentSession) Peer() domain.Peer                               { return domain.Peer{} }
 func (silentSession) Answered() bool                                  { return false }
 func (silentSession) Release()                                        {}
 func (silentSession) Close(error)                                     {}

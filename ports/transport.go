@@ -179,6 +179,8 @@ type MetricsSession interface {
 	// Ping finds out whether the client still answers, without a collection: it calls the method "ping" on the
 	// metrics channel, which the JavaScript does not have, and any answer to it, UNKNOWN_METHOD included, is nil.
 	Ping(done func(error)) (cancel func())
+	// Peer is the client, with the address and the path that packets go to now; OnOpen has told the first.
+	Peer() domain.Peer
 	// Answered reports whether the client has answered the dial, which may be long before the connection is open.
 	Answered() bool
 	// Release is Close(nil) for a client that this scraper has no alias of any more, which is told so. The JavaScript

@@ -34,6 +34,9 @@ const (
 	auditEvery, auditLargeEvery = 10 * time.Second, 2 * time.Minute
 	// lateness is how much later than its deadline something may end: a slow machine is busy with other things.
 	lateness = 5 * time.Second
+	// reserveBack is how long a connection may take to return to a direct path that works again: the time for which it keeps
+	// away doubles with each time.
+	reserveBack = 10 * time.Minute
 	// scrapeWithin is the time-out of a scrape, Prometheus's usual 10 s less a margin.
 	scrapeWithin = 9 * time.Second
 	// scrapeMargin is how much later a scrape may be answered: a slow machine is busy with other things.

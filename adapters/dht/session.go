@@ -109,6 +109,9 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 	})
 }
 
+// Peer implements ports.MetricsSession.
+func (s *session) Peer() domain.Peer { return s.link.peer() }
+
 // Answered implements ports.MetricsSession.
 func (s *session) Answered() bool {
 	return s.link.conn != nil && (s.link.open || s.link.conn.Answered())

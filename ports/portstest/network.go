@@ -394,7 +394,7 @@ func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	t.sessions = append(t.sessions, s)
 	s.stop = t.net.dial(t.net.metrics, d.Keys.Public, d.Client, func(l *link) {
 		s.link = l
-		d.OnOpen(domain.Peer{Key: d.Client, Addr: netip.MustParseAddrPort("192.0.2.7:41000"), Path: domain.PathDirect})
+		d.OnOpen(s.Peer())
 		if s.net.silent[d.Client] {
 			return
 		}
@@ -461,6 +461,10 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 		s.waiting = append(s.waiting, r)
 	}
 	return func() { r.over = true }
+}
+
+func (s *session) Peer() domain.Peer {
+	return domain.Peer{Key: s.dial.Client, Addr: netip.MustParseAddrPort("192.0.2.7:41000"), Path: domain.PathDirect}
 }
 
 func (s *session) Answered() bool { return s.link != nil }

@@ -29,7 +29,7 @@ func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if from.Port() == 0 {
 		return false
 	}
-	if h.relayPath != nil && !h.relayPath.observe(sock, from) {
+	if h.relayPath != nil && h.relayPath.carries(sock, from) {
 		return true
 	}
 	path := PathDirect

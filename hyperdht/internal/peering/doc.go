@@ -133,7 +133,7 @@
 //	             (no limit: ends with the connection that it carries)
 //	moving       -       ──▶ moved, ended
 //	             (no limit: the stream closes if what it sent before is never acknowledged)
-//	moved        -       ──▶ standing by, ended
+//	moved        -       ──▶ warm, standing by, ended
 //	             (no limit: a peer that stays on the relay needs it for as long as the connection lasts)
 //	standing by  20s     ──▶ warm, deferred, ended
 //	warm         1m5s    ──▶ warm, carrying, deferred, ended

@@ -145,21 +145,23 @@ const (
 	// seconds.
 	linkPatience = 7 * time.Second
 	// askPause paces the questions on a way in reserve, and askAgain is the first interval, which doubles, until the first answer
-	// on a relay, and while a relay carries the connection. relayWarmLimit is how long a relay may give no answer.
+	// on a relay, and while a relay carries the connection; askLater is the interval after a question whose answer on the direct
+	// path is late, so that it is not taken for that to the next one. relayWarmLimit is how long a relay may give no answer.
 	askPause       = 20 * time.Second
 	askAgain       = time.Second
+	askLater       = 3 * time.Second
 	relayWarmLimit = 3*askPause + 5*time.Second
-	// copyTime is how long packets leave on both ways after a timeout; quietTime is how long nothing may have come on the way in
-	// use for a message on the other one to have copies sent, too; and followAfter is for how long messages come only on the
-	// other one before this side follows the peer to it.
-	copyTime    = 3 * time.Second
-	quietTime   = time.Second
-	followAfter = 2 * time.Second
-	// maxStalls timeouts within stallWindow are as many as a path may have; and a round trip may be twice that of the other way
-	// and muchSlower longer, but not for maxShorter answers in a row.
+	// copyTime is how long packets leave on both ways after a timeout. A message on the way in reserve has copies sent, too, if for
+	// quietTime nothing has come on the way in use; but not for longer than aloneTime: by then a keep-alive has shown whether the
+	// way in use works in the other direction.
+	copyTime  = 3 * time.Second
+	quietTime = time.Second
+	aloneTime = 10 * time.Second
+	// maxStalls timeouts within stallWindow are as many as a path may have; and an answer may take twice as long as on the other
+	// way and muchSlower longer, but not maxLate times in a row.
 	maxStalls   = 3
 	stallWindow = time.Minute
-	maxShorter  = 3
+	maxLate     = 3
 	muchSlower  = 100 * time.Millisecond
 	// returnStreak answers of the direct path in a row have the connection return to it, not earlier than minHold after it was
 	// left, and twice as long each time, up to maxHold, until it has lasted for maxHold.

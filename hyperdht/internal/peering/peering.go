@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
@@ -230,6 +231,13 @@ func (p *Peering) random(b []byte) {
 	if _, err := io.ReadFull(p.host.Rand(), b); err != nil {
 		panic(fmt.Sprintf("peering: no randomness: %v", err))
 	}
+}
+
+// someOf is a random part of d.
+func (p *Peering) someOf(d time.Duration) time.Duration {
+	var b [2]byte
+	p.random(b[:])
+	return time.Duration(binary.LittleEndian.Uint16(b[:])) * d / (1 << 16)
 }
 
 func (p *Peering) randomPort() uint16 {

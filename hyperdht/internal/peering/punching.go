@@ -1,7 +1,6 @@
 package peering
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 	"time"
@@ -326,10 +325,7 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 
 // punchLater repeats the punch round in a while. The connection is relayed meanwhile.
 func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte) {
-	var b [2]byte
-	d.p.random(b[:])
-	wait := retryLater + time.Duration(binary.LittleEndian.Uint16(b[:]))*retryLater/(1<<16)
-	d.pause(punchLater, wait, func() { d.punchRound(serverRelay, remoteToken, true) })
+	d.pause(punchLater, retryLater+d.p.someOf(retryLater), func() { d.punchRound(serverRelay, remoteToken, true) })
 }
 
 // abort tells the server that we give up; its answer does not matter.

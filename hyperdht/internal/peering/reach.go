@@ -18,7 +18,7 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if from.Port() == 0 {
 		return false
 	}
-	if c.relayPath != nil && !c.relayPath.observe(sock, from) {
+	if c.relayPath != nil && c.relayPath.carries(sock, from) {
 		return true
 	}
 	w := way{sock, from, c.pathOf(sock, from)}

@@ -28,7 +28,6 @@ type relayPath struct {
 	answered bool       // the relay has paired us
 	remoteID uint32     // of the relay's leg, once paired
 	second   *secondWay // once there is a direct path
-	direct   bool       // the last packet from elsewhere than the stream's remote did not come over the relay
 
 	onPaired func()
 	onAbort  func(error)
@@ -66,7 +65,7 @@ var relayTable = &table[relayState]{name: "relay path", states: []rule[relayStat
 	},
 	relayMoved: {
 		name: "moved", why: "a peer that stays on the relay needs it for as long as the connection lasts",
-		next: []relayState{relayStandingBy, relayEnded},
+		next: []relayState{relayWarm, relayStandingBy, relayEnded},
 	},
 	relayStandingBy: {
 		name: "standing by", limit: relayStandBy,
@@ -100,7 +99,7 @@ func (p *Peering) reserveRelay(relay id.PublicKey, r relayPath) *relayPath {
 
 func (p *Peering) newRelayPath(relay id.PublicKey, r relayPath) *relayPath {
 	rp := &r
-	rp.p, rp.relay, rp.direct = p, relay, true
+	rp.p, rp.relay = p, relay
 	return rp
 }
 
@@ -178,13 +177,21 @@ func (rp *relayPath) standBy(c *Connection) {
 		return
 	}
 	rp.onAbort = func(error) {}
-	rp.second = &secondWay{rp: rp, c: c}
-	c.second = rp.second
 	if rp.in(relayReserved) {
 		rp.becomeFor(relayDeferred, relayDefer)
+	} else {
+		rp.become(relayStandingBy)
+	}
+	rp.reserve(c)
+}
+
+// reserve asks on the relay, and answers, if it has paired us or as soon as it does.
+func (rp *relayPath) reserve(c *Connection) {
+	if rp.second != nil {
 		return
 	}
-	rp.become(relayStandingBy)
+	rp.second = &secondWay{rp: rp, c: c}
+	c.second = rp.second
 	if rp.answered {
 		rp.keepSecond()
 	}
@@ -199,18 +206,12 @@ func (rp *relayPath) carries(sock host.Socket, from netip.AddrPort) bool {
 	return raw != nil && raw.Socket() == sock && raw.RemoteAddr() == from
 }
 
-// observe is told of each packet that arrives on another socket than the stream's, or from another address than its
-// remote's. It reports whether the packet shows a direct path.
-func (rp *relayPath) observe(sock host.Socket, from netip.AddrPort) bool {
-	rp.direct = !rp.carries(sock, from)
-	return rp.direct
-}
-
 // upgrade moves the connection from the relay to a direct path.
 func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, to netip.AddrPort, path Path) {
 	err := rp.raw.ChangeRemote(sock, remoteID, to, func() {
 		if rp.in(relayMoving) {
 			rp.become(relayMoved)
+			rp.reserve(c)
 		}
 		rp.raw.SendMessage(nil) // lets the other side see a packet on the direct path
 	})
@@ -220,13 +221,12 @@ func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, t
 	rp.become(relayMoving)
 	c.moved(sock, path)
 	c.onTraffic = func() {
-		switch {
-		case rp.in(relayMoving):
-		case !rp.direct:
-			rp.direct = true // that one came over the relay; take the next for direct until told otherwise
-		default:
-			c.onTraffic = nil
-			rp.p.stats.RelayUpgrades++
+		if rp.in(relayMoving) || rp.raw.ViaSpare() {
+			return
+		}
+		c.onTraffic = nil
+		rp.p.stats.RelayUpgrades++
+		if rp.in(relayMoved) {
 			rp.standBy(c)
 		}
 	}

@@ -13,10 +13,10 @@ import (
 //
 // A retransmission timeout has copies sent on the way in reserve for a while. The peer, which hears nothing else, answers with
 // copies. The connection goes over to that way when something that came on it has decrypted and nothing has come on the other one
-// since the timeout; when timeouts become frequent; when the peer has gone over; or when its round trip is much shorter. It
-// returns to the direct path once that has answered several times in a row, and the later the more often it had to leave it.
+// since the timeout; when timeouts become frequent; or when the direct path answers long after the relay. It returns to the direct
+// path once that has answered several times in a row, and the later the more often it had to leave it.
 //
-// Each side decides for what it sends.
+// Each side decides for what it sends, since a path may be dead in one direction only.
 type secondWay struct {
 	rp   *relayPath
 	c    *Connection
@@ -26,12 +26,14 @@ type secondWay struct {
 	worked bool          // it has answered
 	retry  time.Duration // how long the last try to join the relay again had to wait
 
-	timer    host.Timer // the next question
+	timer    host.Timer // the next question, or judgement
+	judging  bool
 	pause    time.Duration
 	asked    host.Instant
 	answered bool
-	streak   int // answers in a row
-	shorter  int // of them, how many took much less time than the other way takes
+	streak   int           // answers in a row
+	relayRTT time.Duration // of the relay's last answers
+	late     int           // questions in a row that the direct path has not answered by long after the relay
 
 	copies   host.Timer // the end of copying
 	stalls   [maxStalls]stall
@@ -70,25 +72,36 @@ func (w *secondWay) ready() bool {
 	return w.c.open && !w.c.closed && !w.rp.raw.Limited() && w.rp.in(relayWarm, relayCarrying)
 }
 
+// ask sends a question on the way in reserve, and one on the direct path to compare.
 func (w *secondWay) ask() {
 	if !w.answered {
-		w.streak, w.shorter = 0, 0
-	}
-	if !w.rp.in(relayCarrying) {
-		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
+		w.streak, w.late = 0, 0
 	}
 	w.asked, w.answered = w.now(), false
+	if !w.rp.in(relayCarrying) {
+		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
+		w.rp.raw.Ask()
+	}
 	w.rp.raw.AskSpare()
-	w.askIn(w.pause)
+	w.dueIn(w.pause)
 	w.pause = min(2*w.pause, askPause)
 }
 
-func (w *secondWay) askIn(d time.Duration) {
+func (w *secondWay) dueIn(d time.Duration) {
 	if w.timer == nil {
-		w.timer = w.rp.p.host.AfterFunc(d, w.ask)
+		w.timer = w.rp.p.host.AfterFunc(d, w.due)
 		return
 	}
 	w.timer.Reset(d)
+}
+
+func (w *secondWay) due() {
+	if w.judging {
+		w.judging = false
+		w.judge()
+		return
+	}
+	w.ask()
 }
 
 // SpareHeard is told of each packet on the way in reserve.
@@ -98,41 +111,52 @@ func (w *secondWay) SpareHeard(answer bool) {
 		return
 	}
 	w.answered = true
-	w.streak++
-	w.compare(w.now().Sub(w.asked))
-	switch {
-	case !w.rp.in(relayCarrying):
-		w.worked, w.retry = true, 0
-		w.rp.become(relayWarm)
-		w.pause = askPause
-		w.askIn(askPause)
-		if w.shorter == maxShorter && w.ready() {
-			w.takeOver()
-		}
-	case w.streak >= returnStreak && !w.now().Before(w.until) && w.ready():
+	rtt := w.now().Sub(w.asked)
+	if w.rp.in(relayCarrying) {
+		w.directAnswered(rtt)
+		return
+	}
+	w.worked, w.retry = true, 0
+	if w.relayRTT > 0 {
+		rtt = min(rtt, 2*w.relayRTT) // one answer may be late
+	}
+	w.relayRTT = rtt
+	w.rp.onAbort = func(error) {}
+	w.rp.become(relayWarm)
+	w.judging = true
+	w.dueIn(max(muchLonger(rtt)-w.now().Sub(w.asked), 0))
+}
+
+// directAnswered counts an answer of the direct path while the relay carries the connection.
+func (w *secondWay) directAnswered(rtt time.Duration) {
+	if w.streak++; rtt > muchLonger(w.relayRTT) {
+		w.streak = 0
+	}
+	if w.streak >= returnStreak && !w.now().Before(w.until) && w.ready() {
 		w.giveBack()
-	default:
-		w.pause = askAgain
-		w.askIn(askAgain)
+		return
 	}
+	w.pause = askAgain
+	w.dueIn(askAgain)
 }
 
-// compare looks at the round trip of an answer. One that is much longer than that of the relay does not count for the direct path.
-func (w *secondWay) compare(rtt time.Duration) {
-	used := w.rp.raw.Stats().RTT
-	switch {
-	case w.rp.in(relayCarrying):
-		if muchLonger(rtt, used) {
-			w.streak = 0
-		}
-	case muchLonger(used, rtt):
-		w.shorter++
-	default:
-		w.shorter = 0
+// judge is when the direct path should have answered, too.
+func (w *secondWay) judge() {
+	if !w.rp.raw.AnsweredOnMain().Before(w.asked) {
+		w.late, w.pause = 0, askPause
+		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // what acknowledges a keep-alive, in step with it, would look like an answer
+		return
 	}
+	if w.late++; w.late >= maxLate && w.ready() {
+		w.takeOver()
+		return
+	}
+	w.pause = askLater
+	w.dueIn(askLater)
 }
 
-func muchLonger(a, b time.Duration) bool { return a > 2*b+muchSlower }
+// muchLonger is when a round trip is much longer than another one.
+func muchLonger(than time.Duration) time.Duration { return 2*than + muchSlower }
 
 // Stalled is told of each retransmission timeout.
 func (w *secondWay) Stalled() {
@@ -184,9 +208,9 @@ func (w *secondWay) proved() {
 	}
 	w.proof = now
 	switch {
-	case w.stalled.After(main), now.Sub(w.alone) >= followAfter:
+	case w.stalled.After(main):
 		w.change()
-	case now.Sub(main) >= quietTime:
+	case now.Sub(main) >= quietTime && now.Sub(w.alone) < aloneTime:
 		w.copy()
 	}
 }
@@ -234,10 +258,10 @@ func (w *secondWay) giveBack() {
 func (w *secondWay) swapped(path Path) {
 	w.c.moved(w.rp.raw.Socket(), path)
 	w.stalls = [maxStalls]stall{}
-	w.streak, w.shorter, w.answered = 0, 0, false
+	w.streak, w.late, w.answered, w.judging = 0, 0, false, false
 	w.stalled, w.proof, w.alone = 0, 0, 0
 	w.pause = askAgain
-	w.askIn(askAgain)
+	w.dueIn(askAgain)
 }
 
 // nextTry is how long the next try to join the relay again has to wait.

@@ -12,6 +12,7 @@ func TestSecondWay(t *testing.T) {
 	for _, test := range []struct {
 		name              string
 		dialler, answerer place
+		relayed           bool // at first
 		then              func(l *lab, relay *actor, say func(string))
 	}{
 		{name: "second-way-takes-over", dialler: cone(), answerer: cone(), then: func(l *lab, _ *actor, say func(string)) {
@@ -46,8 +47,7 @@ func TestSecondWay(t *testing.T) {
 			say("while the direct way is dead")
 			l.run(20 * time.Second)
 		}},
-		{name: "second-way-after-upgrade", dialler: cone(), answerer: cone(), then: func(l *lab, _ *actor, say func(string)) {
-			l.apart()
+		{name: "second-way-after-upgrade", dialler: cone(), answerer: cone(), relayed: true, then: func(l *lab, _ *actor, say func(string)) {
 			l.run(5 * time.Second)
 			l.together()
 			l.run(10 * time.Second)
@@ -81,6 +81,9 @@ func TestSecondWay(t *testing.T) {
 			l := newLab(t, 4, test.dialler, test.answerer)
 			relay, _ := l.relay(hyperdht.RelayConfig{})
 			l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+			if test.relayed {
+				l.apart()
+			}
 			l.begin()
 			c := l.dial(hyperdht.ConnectOptions{})
 			l.until("dialler", hyperdht.AttemptOpen)

@@ -22,6 +22,7 @@ type spare struct {
 	owner   SpareOwner
 	copying bool
 	onMain  host.Instant // when the last packet came elsewhere than on the spare way
+	answer  host.Instant // when the last of them did that only acknowledges
 }
 
 // KeepSpare keeps a second way to the peer, which has to keep it as well: a heartbeat that arrives on it is answered on it.
@@ -38,6 +39,9 @@ func (s *Stream) KeepSpare(w Way, o SpareOwner) {
 
 // DropSpare ends that.
 func (s *Stream) DropSpare() { s.spare = nil }
+
+// Ask sends a heartbeat on the way in use.
+func (s *Stream) Ask() { s.machine.Ask() }
 
 // AskSpare sends a heartbeat on the spare way.
 func (s *Stream) AskSpare() {
@@ -64,6 +68,14 @@ func (s *Stream) HeardOnMain() host.Instant {
 		return s.received
 	}
 	return s.spare.onMain
+}
+
+// AnsweredOnMain is when the last packet came elsewhere than on the spare way that may answer Ask.
+func (s *Stream) AnsweredOnMain() host.Instant {
+	if s.spare == nil {
+		return s.received
+	}
+	return s.spare.answer
 }
 
 // Swap has the stream and the spare way change places. What is in flight is sent again. It fails like ChangeRemote, and with

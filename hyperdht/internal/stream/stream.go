@@ -235,6 +235,9 @@ func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 			return
 		}
 		s.spare.onMain = s.received
+		if udx.PeekFlags(b)&^udx.FlagSACK == 0 {
+			s.spare.answer = s.received
+		}
 	}
 	if k != s.socket || s.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address
 		if s.firewall == nil || !s.firewall(k, from) {

@@ -440,6 +440,13 @@ func (m *Machine) SetKeepalive(now host.Instant, d time.Duration) {
 	m.armKeepalive(now)
 }
 
+// Ask sends a heartbeat, which the peer answers at once.
+func (m *Machine) Ask() {
+	if !m.closed && m.remote != nil {
+		m.sendHeartbeat()
+	}
+}
+
 // Destroy aborts the stream: the peer is told once, everything queued is dropped, and no callback
 // follows.
 func (m *Machine) Destroy() {
