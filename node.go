@@ -46,6 +46,8 @@ type NodeConfig struct {
 	Seed domain.Seed
 	// Relays are blind relays for connections of clients and scrapers that find no direct path.
 	Relays []domain.PublicKey
+	// Paths limits the paths of their connections, to all peers or to some.
+	Paths domain.PathRules
 	// STUN are servers, as host:port, that tell the node its public address. Nil is public ones on the public network
 	// and none on a private one; a single "none" is none.
 	STUN []string
@@ -76,7 +78,7 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	}
 	n := &Node{host: udp.New(udp.Options{}), done: make(chan struct{})}
 	hcfg := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, WallClock: time.Now}
-	tcfg := dht.Config{RelayThrough: cfg.Relays}
+	tcfg := dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths}
 	if cfg.NodesFile != "" {
 		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, nil)
 		hcfg.Nodes, _ = file.Load() // the bootstrap nodes will do

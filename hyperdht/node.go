@@ -128,6 +128,16 @@ const (
 	PathRelayed = peering.PathRelayed
 )
 
+// PathRule limits the paths that a connection may take. It exists only on paths that both sides allow.
+type PathRule = peering.PathRule
+
+// The rules.
+const (
+	AnyPath    = peering.AnyPath
+	DirectOnly = peering.DirectOnly // no relay, whoever names one
+	RelayOnly  = peering.RelayOnly  // nothing but a relay that one of the sides names
+)
+
 // Refused counts the handshakes that a node dropped at a limit, by the limit.
 type Refused = peering.Refused
 

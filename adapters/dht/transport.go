@@ -17,6 +17,8 @@ type Config struct {
 	MaxName int
 	// RelayThrough are blind relays for connections that find no direct path.
 	RelayThrough []domain.PublicKey
+	// Paths limits the paths of connections.
+	Paths domain.PathRules
 	// OwnConnections makes a scraper dial for metrics even where the client's registration is still connected.
 	OwnConnections bool
 	// Known keeps the addresses of DHT nodes for the next start; nil keeps none.
@@ -133,7 +135,8 @@ func without[T comparable](list []T, e T) []T {
 // connect dials under a key pair.
 func (t *Transport) connect(keys domain.KeyPair, to domain.PublicKey) *link {
 	k := keyPairOf(keys)
-	return t.track(t.node.Connect(id.PublicKey(to), hyperdht.ConnectOptions{Keys: &k, RelayThrough: relayKeys(t.cfg.RelayThrough)}), nil)
+	opts := hyperdht.ConnectOptions{Keys: &k, RelayThrough: relayKeys(t.cfg.RelayThrough), Paths: pathRule(t.cfg.Paths.For(to))}
+	return t.track(t.node.Connect(id.PublicKey(to), opts), nil)
 }
 
 // RegisterAlias implements ports.Transport.
@@ -284,7 +287,12 @@ func (s *listener) listen(keys domain.KeyPair, admit admit, known func(domain.Pu
 	if t.closing {
 		return nil, domain.ErrClosed
 	}
-	opts := hyperdht.ListenOptions{Keys: keyPairOf(keys), OnConnection: s.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: s.aliases.OnOpen != nil}
+	opts := hyperdht.ListenOptions{
+		Keys: keyPairOf(keys), OnConnection: s.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: s.aliases.OnOpen != nil,
+		Paths: func(remote id.PublicKey) hyperdht.PathRule {
+			return pathRule(t.cfg.Paths.For(domain.PublicKey(remote)))
+		},
+	}
 	if admit != nil {
 		opts.Admit = func(remote id.PublicKey, payload *hyperdht.HandshakePayload, from netip.AddrPort) bool {
 			return admit(domain.PublicKey(remote), payloadFrom(payload), from)

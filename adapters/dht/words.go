@@ -32,6 +32,16 @@ func pathFrom(p hyperdht.Path) domain.Path {
 	return domain.PathUnknown
 }
 
+func pathRule(r domain.PathRule) hyperdht.PathRule {
+	switch r {
+	case domain.DirectOnly:
+		return hyperdht.DirectOnly
+	case domain.RelayOnly:
+		return hyperdht.RelayOnly
+	}
+	return hyperdht.AnyPath
+}
+
 func payloadFrom(p *hyperdht.HandshakePayload) domain.HandshakePayload {
 	out := domain.HandshakePayload{
 		Version:    p.Version,

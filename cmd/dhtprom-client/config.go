@@ -26,6 +26,7 @@ type config struct {
 	bootstrap []string // nil: the public network
 	nodesFile string   // "": DHT nodes are not kept
 	relays    []domain.PublicKey
+	paths     domain.PathRules
 	stun      []string
 	interval  time.Duration
 
@@ -57,7 +58,7 @@ func (t target) keys(seed domain.Seed) domain.KeyPair {
 // load reads the files that the flags name.
 func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	cfg = config{
-		bootstrap: f.bootstrap, nodesFile: f.nodesFile, relays: f.relays, stun: f.stun, interval: f.interval,
+		bootstrap: f.bootstrap, nodesFile: f.nodesFile, relays: f.relays, paths: domain.NewPathRules(f.paths), stun: f.stun, interval: f.interval,
 		webAddress: f.webAddress, webConfigFile: f.webConfigFile, webHosts: f.webHosts,
 	}
 	var file fileConfig

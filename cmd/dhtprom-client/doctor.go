@@ -30,7 +30,7 @@ func examine(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return err
 	}
 	exam := doctor.Config{
-		Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays,
+		Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays, Paths: cfg.paths,
 	}
 	for i, s := range cfg.scrapers {
 		t := doctor.Target{Name: "the scraper", Key: s.Key, Secret: s.Secret}

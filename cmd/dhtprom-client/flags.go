@@ -41,6 +41,7 @@ type flags struct {
 
 	bootstrap []string // nil: the invites', or the public network
 	relays    []domain.PublicKey
+	paths     []domain.PathRuleFor
 	stun      []string
 	interval  time.Duration
 
@@ -85,6 +86,8 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("FILE").SetValue(cli.Value("dht.nodes-file", &f.nodesFile, fileName))
 	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. Repeatable. Default: the invite's.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.relays, cli.Key))
+	a.Flag("dht.path", "Which paths connections may take: any; direct, without a relay; or relay, over nothing but a relay that either side names. KEY=RULE is for one scraper. Repeatable.").
+		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.paths, domain.ParsePathRule))
 	a.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.stun, cli.STUNServer))
 	a.Flag("register.interval", "How often the alias is registered again. It should be well below the scraper's --alias.expiry.").

@@ -86,7 +86,7 @@ func newSource(h *udp.Host, t target, o *own) (ports.MetricsSource, error) {
 func newTransport(h *udp.Host, cfg config, connect machine.Connect, log *slog.Logger) (ports.Transport, error) {
 	return machine.On(h, func() (ports.Transport, error) {
 		return connect(h, machine.Node{
-			Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays,
+			Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays, Paths: cfg.paths,
 			NodesFile: cfg.nodesFile, Log: log,
 		})
 	})

@@ -26,6 +26,8 @@ func (f *flags) addDoctor() {
 	dhtFlags(c, &cfg.run.bootstrap, &cfg.run.listen, &cfg.run.stun)
 	c.Flag("dht.relay", "Public key of a blind relay, as for run. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.relays, cli.Key))
+	c.Flag("dht.path", "Which paths connections may take, as for run. Repeatable.").
+		PlaceHolder("RULE").SetValue(cli.List("dht.path", &cfg.run.paths, domain.ParsePathRule))
 	c.Flag("identity.seed-file", "File with the scraper's seed. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path.").
 		PlaceHolder("FILE").StringVar(&cfg.run.seedFile)
 	c.Flag("secret-file", "File with the secret that clients register with. Repeatable. DHTPROM_SECRET takes the secret itself. Default: secret in the storage path.").
@@ -47,7 +49,7 @@ func examine(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.
 		return err
 	}
 	exam := doctor.Config{
-		Bootstrap: cfg.run.bootstrap, STUN: cfg.run.stun, Relays: cfg.run.relays,
+		Bootstrap: cfg.run.bootstrap, STUN: cfg.run.stun, Relays: cfg.run.relays, Paths: domain.NewPathRules(cfg.run.paths),
 		// The scraper has the port, or should find it free when it starts.
 		Listen:  netip.AddrPortFrom(cfg.run.listen.Addr(), 0),
 		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secrets[0], Own: true}},

@@ -33,6 +33,7 @@ type runConfig struct {
 	listen      netip.AddrPort
 	stun        []string
 	relays      []domain.PublicKey
+	paths       []domain.PathRuleFor
 	seedFile    string
 	secretFiles []string
 	// fixedSecrets means that the secrets are in no file.
@@ -102,6 +103,8 @@ func newFlags(out io.Writer) *flags {
 	dhtFlags(run, &f.run.bootstrap, &f.run.listen, &f.run.stun)
 	run.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path; dhtprom-scraper relay runs one. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.run.relays, cli.Key))
+	run.Flag("dht.path", "Which paths connections may take: any; direct, without a relay; or relay, over nothing but a relay that either side names. KEY=RULE is for one client, by the key of its alias. Repeatable.").
+		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.run.paths, domain.ParsePathRule))
 	run.Flag("identity.seed-file", "File with the 32-byte seed of the scraper's key pair, as hex or z32. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path, made once.").
 		PlaceHolder("FILE").StringVar(&f.run.seedFile)
 	run.Flag("secret-file", "File with the 32-byte secret that clients register with, as hex or z32; one a line where several are valid. Repeatable; read again on SIGHUP. DHTPROM_SECRET takes the secret itself. Default: secret in the storage path, made once.").

@@ -181,7 +181,7 @@ func newTargets(h *udp.Host, cfg runConfig) *targets.File {
 func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect, log *slog.Logger) (ports.Transport, error) {
 	t, err := machine.On(h, func() (ports.Transport, error) {
 		return connect(h, machine.Node{
-			Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays,
+			Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays, Paths: domain.NewPathRules(cfg.paths),
 			NodesFile: filepath.Join(cfg.storage, "nodes.json"), Log: log,
 		})
 	})

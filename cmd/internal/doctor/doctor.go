@@ -28,6 +28,7 @@ type Config struct {
 	Listen    netip.AddrPort
 	STUN      []string
 	Relays    []domain.PublicKey
+	Paths     domain.PathRules // limits the paths of connections
 	// Targets are whom to connect to, one after the other.
 	Targets []Target
 	// Timeout bounds each connection; 0 is DefaultTimeout.
@@ -111,7 +112,7 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	if err != nil {
 		return err
 	}
-	x.transport = dht.New(x.host, x.node, dht.Config{RelayThrough: cfg.Relays})
+	x.transport = dht.New(x.host, x.node, dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths})
 	x.report.Machine.Addrs = h.Addrs()
 	x.node.CheckBootstrap(func(list []hyperdht.BootstrapStatus) {
 		x.booted = true

@@ -14,7 +14,7 @@ import (
 
 // DHT connects to HyperDHT.
 func DHT(h host.Host, n Node) (ports.Transport, error) {
-	cfg := dht.Config{RelayThrough: n.Relays}
+	cfg := dht.Config{RelayThrough: n.Relays, Paths: n.Paths}
 	var known []netip.AddrPort
 	if n.NodesFile != "" {
 		file := nodes.New(n.NodesFile, n.Bootstrap, func(err error) { n.Log.Warn("The known DHT nodes are not kept", "err", err) })

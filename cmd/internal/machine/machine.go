@@ -35,6 +35,8 @@ type Node struct {
 	Log       *slog.Logger
 	// Relays are blind relays for connections that find no direct path.
 	Relays []domain.PublicKey
+	// Paths limits the paths of connections.
+	Paths domain.PathRules
 }
 
 // Connect makes the network side of a program. It runs on the host's loop.

@@ -26,7 +26,7 @@ var openingTable = &table[openingState]{name: "opening", states: []rule[openingS
 
 // firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path.
 func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
-	if from.Port() == 0 {
+	if from.Port() == 0 || h.paths == RelayOnly && (h.relayPath == nil || !h.relayPath.carries(sock, from)) {
 		return false
 	}
 	if h.relayPath != nil && h.relayPath.carries(sock, from) {
@@ -56,6 +56,9 @@ func (h *session) startRelay() {
 
 // relayOffer is the key of the relay, zero for none, and our part in the pairing.
 func (h *session) relayOffer() (relay id.PublicKey, join relayPath) {
+	if h.paths == DirectOnly {
+		return relay, join
+	}
 	if r := h.payload.RelayThrough; r != nil && h.relayKey == (id.PublicKey{}) {
 		return r.Key, relayPath{trail: h.trail, raw: h.raw, token: r.Token}
 	}
@@ -90,10 +93,10 @@ func (h *session) relayPaired() {
 	h.trail.note(AttemptEvent{Step: AttemptRelayPaired})
 	h.connect(h.raw, PathRelayed)
 	switch {
+	case h.in(sessionJoining), h.paths == RelayOnly: // no better path is looked for
+		h.settle()
 	case h.in(sessionWaiting, sessionBusy):
 		h.become(sessionRelayed)
-	case h.in(sessionJoining):
-		h.settle()
 	}
 }
 

@@ -36,12 +36,15 @@ func (h *session) read() {
 		h.refuse()
 		return
 	}
+	if rule := h.s.cfg.Paths; rule != nil {
+		h.paths = rule(hs.RemoteStatic())
+	}
 	if !p.intake.hold(h) {
 		h.s.forget(h) // so that it may come again
 		return
 	}
 	h.become(sessionPreparing)
-	if h.s.cfg.HideLocalAddrs {
+	if h.s.cfg.HideLocalAddrs || h.paths == RelayOnly {
 		h.answer(hs, nil)
 		return
 	}
@@ -70,7 +73,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	switch {
 	case h.payload.Version != 1:
 		refusal = wire.ErrorVersionMismatch
-	case h.payload.UDX == nil:
+	case h.payload.UDX == nil, h.paths == RelayOnly && h.payload.RelayThrough == nil && len(h.s.cfg.RelayThrough) == 0:
 		refusal = wire.ErrorAborted
 	}
 	if refusal == wire.ErrorNone {
@@ -78,7 +81,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		h.raw.Confine(nil)
 		h.raw.OnClose(func(error) { h.rawClosed() })
 	}
-	if relays := h.s.cfg.RelayThrough; len(relays) > 0 && refusal == wire.ErrorNone {
+	if relays := h.s.cfg.RelayThrough; len(relays) > 0 && h.paths != DirectOnly && refusal == wire.ErrorNone {
 		h.relayKey = p.pickRelay(relays)
 		h.relayToken = p.newRelayToken()
 	}
@@ -97,6 +100,13 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		return
 	}
 
+	if h.paths == RelayOnly {
+		if h.eager || h.relayKey != (id.PublicKey{}) { // to our own relay there is a connection
+			h.startRelay()
+		}
+		h.become(sessionWaiting)
+		return
+	}
 	if h.payload.Firewall == wire.FirewallOpen || h.direct {
 		sock := p.rpc.Socket()
 		if h.direct {
@@ -135,10 +145,12 @@ func (h *session) message2(refusal wire.PayloadError, public netip.AddrPort, isO
 	if h.raw != nil {
 		m.UDX.ID = h.raw.ID()
 	}
-	if isOpen {
+	switch {
+	case h.paths == RelayOnly:
+	case isOpen:
 		m.Firewall = wire.FirewallOpen
 		m.Addrs4 = append(m.Addrs4, public)
-	} else {
+	default:
 		m.Holepunch = &wire.HolepunchInfo{ID: uint64(h.id), Relays: h.s.announcer.relays}
 	}
 	m.Addrs4 = append(m.Addrs4, local...)

@@ -39,6 +39,16 @@ func (p Path) String() string {
 	return "unknown"
 }
 
+// PathRule limits the paths that a connection may take. It exists only on paths that both sides allow.
+type PathRule uint8
+
+// The rules.
+const (
+	AnyPath    PathRule = iota
+	DirectOnly          // no relay, whoever names one
+	RelayOnly           // nothing but a relay that one of the sides names
+)
+
 // Connection is an encrypted, ordered, message-preserving stream between two keys, with unordered messages
 // beside it. It lives on its node's loop: methods and handlers run there.
 //

@@ -23,6 +23,8 @@ type ConnectOptions struct {
 	ReusableSocket bool
 	// RelayThrough are blind relays, one of which carries the connection while there is no direct path.
 	RelayThrough []id.PublicKey
+	// Paths limits the paths that the connection may take.
+	Paths PathRule
 	// SlowOpen leaves out the low-TTL datagram that opens our NAT before the first hole-punch message.
 	SlowOpen bool
 }
@@ -179,15 +181,16 @@ func (c *connector) prepare() error {
 		UDX:          &wire.UDXInfo{ReusableSocket: c.opts.ReusableSocket, ID: c.raw.ID()},
 		SecretStream: &wire.SecretStreamInfo{},
 	}
-	if addr, ok := c.p.rpc.RemoteAddr(); ok {
+	relayOnly := c.opts.Paths == RelayOnly
+	if addr, ok := c.p.rpc.RemoteAddr(); ok && !relayOnly {
 		c.public = true
 		m.Firewall = wire.FirewallOpen
 		m.Addrs4 = append(m.Addrs4, addr)
 	}
-	if !c.opts.NoLocal {
+	if !c.opts.NoLocal && !relayOnly {
 		m.Addrs4 = append(m.Addrs4, c.p.localAddrs()...)
 	}
-	if len(c.opts.RelayThrough) > 0 {
+	if len(c.opts.RelayThrough) > 0 && c.opts.Paths != DirectOnly {
 		c.relayKey = c.p.pickRelay(c.opts.RelayThrough)
 		c.relayToken = c.p.newRelayToken()
 		m.RelayThrough = &wire.RelayThrough{Key: c.relayKey, Token: c.relayToken}

@@ -37,5 +37,6 @@ var (
 	ErrRelayFull            = fmt.Errorf("%w: it relays as many connections as it may (--relay.max-pairs)", ErrRelayAborted)
 	ErrRelayKeyFull         = fmt.Errorf("%w: it relays as many connections of one key as it may (--relay.max-pairs-per-key)", ErrRelayAborted)
 	ErrRelayExpired         = fmt.Errorf("%w: the peer did not come to the relay, or nothing was relayed for a minute", ErrRelayAborted)
+	ErrNoRelay              = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
 	ErrConnectionClosed     = errors.New("connection closed")
 )

@@ -15,7 +15,7 @@ import (
 
 // firewall sees the packets of the raw stream before it is connected: the server's first one is a path.
 func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
-	if from.Port() == 0 {
+	if from.Port() == 0 || c.opts.Paths == RelayOnly && (c.relayPath == nil || !c.relayPath.carries(sock, from)) {
 		return false
 	}
 	if c.relayPath != nil && c.relayPath.carries(sock, from) {
@@ -36,11 +36,21 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 
 // findPath chooses how to reach a server that answered through a relay (spec 14.4).
 func (c *connector) findPath() {
+	if c.opts.Paths == RelayOnly {
+		if c.startRelay(); c.relayPath == nil {
+			c.fail(ErrNoRelay)
+		}
+		return
+	}
 	relayed := c.serverAddr != c.relay
 	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
 	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
 		c.p.stats.PunchesOpen++
-		c.relayLater()
+		if c.payload.Firewall == wire.FirewallOpen {
+			c.relayLater()
+		} else {
+			c.startRelay() // the server offers nothing else
+		}
 		c.found(way{c.p.rpc.Socket(), c.publicAddr(), PathDirect})
 		return
 	}
@@ -147,8 +157,11 @@ func (c *connector) startRelay() {
 }
 
 // relayPart is the server's relay, or ours if it has none, zero for none, and our part in the pairing.
-func (c *connector) relayPart() (id.PublicKey, relayPath) {
-	part := relayPath{
+func (c *connector) relayPart() (relay id.PublicKey, part relayPath) {
+	if c.opts.Paths == DirectOnly {
+		return relay, part
+	}
+	part = relayPath{
 		trail: c.conn.trail, raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted,
 	}
 	if r := c.payload.RelayThrough; r != nil {

@@ -30,6 +30,8 @@ type ServerConfig struct {
 	NeverPunch bool
 	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
 	RelayThrough []id.PublicKey
+	// Paths limits the paths that connections of a caller may take; nil does not.
+	Paths func(remote id.PublicKey) PathRule
 	// KeepLimited keeps connections limited after they have opened, until Connection.Trust: for servers that admit
 	// callers they know nothing of.
 	KeepLimited bool

@@ -21,6 +21,7 @@ type session struct {
 	id         int
 	key        string // the bytes of message 1
 	direct     bool   // the caller asked us without a relay in between
+	paths      PathRule
 	arrival    host.Socket
 	node       netip.AddrPort // through which message 1 came; invalid if directly
 	clientAddr netip.AddrPort // the caller, as its relay sees it

@@ -1,0 +1,81 @@
+package peering_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// Connections of which one side allows some paths only.
+func TestPathRules(t *testing.T) {
+	by := func(r hyperdht.PathRule) func(id.PublicKey) hyperdht.PathRule {
+		return func(key id.PublicKey) hyperdht.PathRule {
+			if key != keyPair(diallerKey).Public {
+				return hyperdht.AnyPath
+			}
+			return r
+		}
+	}
+	for _, test := range []struct {
+		name              string
+		dialler, answerer place
+		server            hyperdht.ListenOptions
+		client            hyperdht.ConnectOptions
+		want              hyperdht.Path
+	}{
+		{
+			name: "rule-relay-of-dialler", dialler: open(), answerer: open(), want: hyperdht.PathRelayed,
+			client: hyperdht.ConnectOptions{Paths: hyperdht.RelayOnly, RelayThrough: throughRelay},
+		},
+		{
+			name: "rule-relay-of-answerer", dialler: open(), answerer: open(), want: hyperdht.PathRelayed,
+			server: hyperdht.ListenOptions{Paths: by(hyperdht.RelayOnly), RelayThrough: throughRelay},
+		},
+		{
+			name: "rule-relay-of-answerer-named-by-dialler", dialler: cone(), answerer: cone(), want: hyperdht.PathRelayed,
+			server: hyperdht.ListenOptions{Paths: by(hyperdht.RelayOnly)}, client: hyperdht.ConnectOptions{RelayThrough: throughRelay},
+		},
+		{
+			name: "rule-relay-of-both", dialler: cone(), answerer: cone(), want: hyperdht.PathRelayed,
+			server: hyperdht.ListenOptions{Paths: by(hyperdht.RelayOnly), RelayThrough: throughRelay},
+			client: hyperdht.ConnectOptions{Paths: hyperdht.RelayOnly},
+		},
+		{
+			name: "rule-relay-of-dialler-without-one", dialler: open(), answerer: open(),
+			client: hyperdht.ConnectOptions{Paths: hyperdht.RelayOnly},
+		},
+		{
+			name: "rule-relay-of-answerer-without-one", dialler: cone(), answerer: cone(),
+			server: hyperdht.ListenOptions{Paths: by(hyperdht.RelayOnly)},
+		},
+		{
+			name: "rule-direct-of-dialler", dialler: random(), answerer: random(),
+			server: hyperdht.ListenOptions{RelayThrough: throughRelay}, client: hyperdht.ConnectOptions{Paths: hyperdht.DirectOnly},
+		},
+		{
+			name: "rule-direct-of-answerer", dialler: random(), answerer: random(),
+			server: hyperdht.ListenOptions{Paths: by(hyperdht.DirectOnly), RelayThrough: throughRelay},
+			client: hyperdht.ConnectOptions{RelayThrough: throughRelay},
+		},
+		{
+			name: "rule-direct-punches", dialler: cone(), answerer: cone(), want: hyperdht.PathPunched,
+			server: hyperdht.ListenOptions{RelayThrough: throughRelay}, client: hyperdht.ConnectOptions{Paths: hyperdht.DirectOnly},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, 4, test.dialler, test.answerer)
+			l.relay(hyperdht.RelayConfig{})
+			l.listen(test.server)
+			l.begin()
+			c := l.dial(test.client)
+			l.run(30 * time.Second)
+			l.end(test.name)
+			if c.Path() != test.want || c.Closed() != (test.want == hyperdht.PathNone) {
+				t.Errorf("the path is %v, closed: %v", c.Path(), c.Closed())
+			}
+		})
+	}
+}
