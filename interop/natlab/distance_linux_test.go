@@ -62,6 +62,7 @@ var distances = []distance{
 		l.wire(s.clientHost.edge).Set(netns.Link{Delay: farAway.Delay, MTU: 1280})
 		return nil
 	})},
+	{name: "the direct path is dead, beside a relay", goal: 5 * time.Second, measure: diesBesideRelay},
 	{name: "the client's line is dead for a minute", goal: 10 * time.Second, slow: true, measure: mishapFar(func(l *lab, s *scene) func() {
 		return l.deadLine(s.clientHost.edge)
 	})},
@@ -130,6 +131,45 @@ func mishapFar(happen func(l *lab, s *scene) (end func())) func(*lab, string) ou
 		}
 		return l.firstScrape(s.scraper, time.Now(), s.clientHost, s.scraperHost)
 	}
+}
+
+// diesBesideRelay has the path between two sites die, which have a relay in reserve. It returns how long the slowest scrape takes
+// from then on, of those that Prometheus would make; none may fail.
+func diesBesideRelay(l *lab, name string) outcome {
+	l.t.Helper()
+	relay := "--dht.relay=" + l.relayKey
+	clientHost, scraperHost := l.site(name+"-a", masqueradeKind), l.site(name+"-b", masqueradeKind)
+	s := l.scraper(golang, scraperHost, relay).(goScraper)
+	l.start(clientHost.namespace, exec.Command("prometheus-node-exporter", "--web.listen-address=127.0.0.1:9100"))
+	_, begun := l.client(pair{golang, golang, true}, clientHost, s.key(), "", "--target=http://127.0.0.1:9100/metrics", relay)
+	if o := l.firstScrape(s, begun, clientHost, scraperHost); o.err != nil {
+		l.t.Fatalf("not connected in the first place: %v", o.err)
+	}
+	inReserve := func() bool {
+		page, err := s.get("/metrics")
+		return err == nil && strings.Contains(string(page), "\ndhtprom_relays_in_reserve 1\n") && s.path(clientHost, scraperHost) == "punched"
+	}
+	if !every(100*time.Millisecond, farPatience, inReserve) {
+		l.t.Fatal("the path is not direct, or no relay is in reserve")
+	}
+	l.must(clientHost.edge.run(fmt.Sprintf(`
+table ip dead {
+	chain forward {
+		type filter hook forward priority filter - 1;
+		ip daddr %s drop; ip saddr %[1]s drop;
+	}
+}`, scraperHost.edge.public), "nft", "-f", "-"))
+	s.within = 10 * time.Second
+	var slowest time.Duration
+	for range 5 {
+		began := time.Now()
+		if err := s.scrape(); err != nil {
+			return outcome{err: fmt.Errorf("a scrape fails: %w", err)}
+		}
+		slowest = max(slowest, time.Since(began))
+		l.pass(time.Second)
+	}
+	return outcome{seconds: slowest.Seconds(), path: s.path(clientHost, scraperHost)}
 }
 
 // farPatience is how long a first scrape is waited for.

@@ -1,6 +1,7 @@
 package natlab
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,6 +92,7 @@ func every(interval, within time.Duration, f func() bool) bool {
 type goScraper struct {
 	http   *http.Client
 	public string
+	within time.Duration // bounds a scrape; 0 for scrapeTimeout
 }
 
 func (s goScraper) key() string { return s.public }
@@ -101,7 +103,7 @@ func (s goScraper) get(page string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(scrapeTimeout.Seconds()))
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(cmp.Or(s.within, scrapeTimeout).Seconds()))
 	res, err := s.http.Do(req)
 	if err != nil {
 		return nil, err
