@@ -40,8 +40,9 @@ type pairing struct {
 	path        domain.Path // of the connection that was scraped first
 }
 
-// maxLucky is how many of all pairs may meet by a lucky guess where a relay is usual.
-const maxLucky = 6
+// maxLucky is how many of all pairs may meet by a lucky guess where a relay is usual: of some fifty, a third. A relay stands after a few round
+// trips, in which two of ours make a dozen guesses.
+const maxLucky = 16
 
 func (p *pairing) String() string {
 	relay := "no relay"

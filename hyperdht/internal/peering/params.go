@@ -212,6 +212,9 @@ const (
 	// connectionMemory is what a connection takes by itself, in bytes, with its application's objects and the channels on it,
 	// whose buffers keep up to 4 KB.
 	connectionMemory = 10 << 10
+	// fastInterval is the time between two probes of a random punch where both peers know it: as many probes, at 6 kB a
+	// second with headers.
+	fastInterval = 5 * time.Millisecond
 	// probePatience is how long the address probe may hold up the verdict on our NAT when two samples are there:
 	// time for one retransmission and its answer. The other side waits for us.
 	probePatience = time.Second

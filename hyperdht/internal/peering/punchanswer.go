@@ -117,7 +117,7 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	answer(h.box.Seal(wire.HolepunchPayload{
 		Error: refusal, Firewall: u.nat.firewall(), Round: h.round,
 		Punching: u.punching(), Addrs: u.nat.addrs(),
-		Token: token, RemoteToken: remote.Token,
+		Token: token, RemoteToken: remote.Token, FastProbes: true,
 	}), u.socket())
 }
 

@@ -28,7 +28,8 @@ type puncher struct {
 	remoteFirewall wire.Firewall
 	remoteAddrs    []remoteAddr
 	remotePunching bool
-	strangers      int // ways to hosts that the remote has not named
+	fast           bool // the remote knows fast probes
+	strangers      int  // ways to hosts that the remote has not named
 
 	counted bool       // as a punch that was started
 	step    host.Timer // the next probe
@@ -150,6 +151,7 @@ func (u *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, ver
 	u.remoteFirewall = m.Firewall
 	u.remoteAddrs = addrs
 	u.remotePunching = m.Punching
+	u.fast = m.FastProbes
 }
 
 func (u *puncher) isVerified(a netip.Addr) bool {

@@ -136,7 +136,7 @@ type punchAnswer struct {
 // exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the punch.
 func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, reserve bool, next func(punchAnswer)) {
 	d.ask(reserve)
-	m.Round = d.round
+	m.Round, m.FastProbes = d.round, true
 	d.round++
 	d.p.rpc.Request(rpc.Outgoing{
 		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Value: d.message(relay, m),

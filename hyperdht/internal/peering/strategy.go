@@ -2,6 +2,7 @@ package peering
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -104,7 +105,15 @@ func (u *puncher) probeRandomPorts(to netip.Addr, left int) {
 		return
 	}
 	u.probe(netip.AddrPortFrom(to, u.p.randomPort()))
-	u.step = u.p.host.AfterFunc(guessInterval, func() { u.probeRandomPorts(to, left-1) })
+	u.step = u.p.host.AfterFunc(u.pace(guessInterval), func() { u.probeRandomPorts(to, left-1) })
+}
+
+// pace is the time between two probes where one NAT is random, which is usual for peers that know no other.
+func (u *puncher) pace(usual time.Duration) time.Duration {
+	if u.fast {
+		return fastInterval
+	}
+	return usual
 }
 
 // openBirthdaySockets opens our NAT for the other side on many ports, with datagrams that die on the way.
@@ -140,5 +149,5 @@ func (u *puncher) probeFromAll(to netip.AddrPort, sent int) {
 		ttl = lowTTL
 	}
 	ps.sock.Send(to, ttl, probeDatagram)
-	u.step = u.p.host.AfterFunc(randomInterval, func() { u.probeFromAll(to, sent+1) })
+	u.step = u.p.host.AfterFunc(u.pace(randomInterval), func() { u.probeFromAll(to, sent+1) })
 }

@@ -13,13 +13,16 @@ const (
 	punchFlagRemoteAddr  = 8
 	punchFlagToken       = 16
 	punchFlagRemoteToken = 32
+	punchFlagFastProbes  = 64
 )
 
 // HolepunchPayload is the clear text of a hole punching message:
 //
 //	uint flags · uint error · uint firewall · uint round · the flagged parts:
 //	  1 connected, 2 punching (no bytes) · 4 array(ipv4Address) addresses ·
-//	  8 ipv4Address remoteAddress · 16 fixed32 token · 32 fixed32 remoteToken
+//	  8 ipv4Address remoteAddress · 16 fixed32 token · 32 fixed32 remoteToken · 64 fast probes (no bytes)
+//
+// The original ignores flag 64, which it does not know.
 type HolepunchPayload struct {
 	Error     PayloadError
 	Firewall  Firewall
@@ -34,6 +37,8 @@ type HolepunchPayload struct {
 	Token *[32]byte
 	// RemoteToken is the receiver's own token, echoed.
 	RemoteToken *[32]byte
+	// FastProbes says that the sender takes and sends probes at a pace that the original does not have.
+	FastProbes bool
 }
 
 // Size is the number of bytes Append appends.
@@ -61,7 +66,8 @@ func (m HolepunchPayload) Append(dst []byte) []byte {
 		flag(m.Addrs != nil, punchFlagAddrs)|
 		flag(m.RemoteAddr.IsValid(), punchFlagRemoteAddr)|
 		flag(m.Token != nil, punchFlagToken)|
-		flag(m.RemoteToken != nil, punchFlagRemoteToken))
+		flag(m.RemoteToken != nil, punchFlagRemoteToken)|
+		flag(m.FastProbes, punchFlagFastProbes))
 	dst = compact.AppendUint(dst, uint64(m.Error))
 	dst = compact.AppendUint(dst, uint64(m.Firewall))
 	dst = compact.AppendUint(dst, m.Round)
@@ -83,11 +89,12 @@ func ParseHolepunchPayload(b []byte) (HolepunchPayload, error) {
 	r := compact.NewReader(b)
 	flags := r.Uint()
 	m := HolepunchPayload{
-		Error:     PayloadError(r.Uint()),
-		Firewall:  Firewall(r.Uint()),
-		Round:     r.Uint(),
-		Connected: flags&punchFlagConnected != 0,
-		Punching:  flags&punchFlagPunching != 0,
+		Error:      PayloadError(r.Uint()),
+		Firewall:   Firewall(r.Uint()),
+		Round:      r.Uint(),
+		Connected:  flags&punchFlagConnected != 0,
+		Punching:   flags&punchFlagPunching != 0,
+		FastProbes: flags&punchFlagFastProbes != 0,
 	}
 	if flags&punchFlagAddrs != 0 {
 		m.Addrs = r.Addrs(compact.MaxArray)

@@ -203,6 +203,21 @@ func TestBrokenMessagesAreRefused(t *testing.T) {
 	}
 }
 
+// The packages do not know this flag. It adds no bytes, so that they read the rest as ever.
+func TestFastProbesAreAFlagWithoutBytes(t *testing.T) {
+	m := wire.HolepunchPayload{Firewall: wire.FirewallRandom, Round: 1, Punching: true, Token: &[32]byte{7}}
+	plain := m.Append(nil)
+	m.FastProbes = true
+	got := m.Append(nil)
+	plain[0] |= 64
+	if !bytes.Equal(got, plain) {
+		t.Errorf("% x, want % x", got, plain)
+	}
+	if back, err := wire.ParseHolepunchPayload(got); err != nil || !back.FastProbes || !back.Punching || *back.Token != *m.Token {
+		t.Errorf("read as %+v, %v", back, err)
+	}
+}
+
 func TestUnknownFlagsAreIgnored(t *testing.T) {
 	if m, err := wire.ParseHandshake([]byte{0xfc, 0, 1, 7}); err != nil || len(m.Noise) != 1 {
 		t.Errorf("handshake: %+v, %v", m, err)
@@ -210,8 +225,8 @@ func TestUnknownFlagsAreIgnored(t *testing.T) {
 	if m, err := wire.ParseAnnounce([]byte{0xf0}); err != nil || m != (wire.Announce{}) {
 		t.Errorf("announce: %+v, %v", m, err)
 	}
-	if _, err := wire.ParseHolepunchPayload([]byte{0xc0, 0, 2, 0}); err != nil {
-		t.Errorf("holepunch payload: %v", err)
+	if m, err := wire.ParseHolepunchPayload([]byte{0x80, 0, 2, 0}); err != nil || m.FastProbes {
+		t.Errorf("holepunch payload: %+v, %v", m, err)
 	}
 	if _, err := wire.ParseResponse([]byte{0x13, 0xe0, 1, 0, 1, 2, 3, 4, 5, 6}); err != nil {
 		t.Errorf("response: %v", err)
