@@ -102,6 +102,13 @@ var guessesScenario = &Scenario{
 			}
 			w.recover(cell)
 		}
+		for _, cell := range []recovery{
+			{name: "the scraper's NAT is random, 8 clients at once", play: starts(random, home)},
+			{name: "the clients' NATs are random, 8 clients at once", play: starts(home, random)},
+		} {
+			cell.seeds, cell.clients, cell.median, cell.most = max(w.opts.Clients/8, 1), 8, time.Minute, time.Minute
+			w.recover(cell)
+		}
 	},
 }
 
