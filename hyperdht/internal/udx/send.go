@@ -200,9 +200,13 @@ func (m *Machine) header(flags Flags) Header {
 	return h
 }
 
-// receiveWindow is how much more we can take: nothing, or at least one full packet.
+// receiveWindow is how much more we can take: nothing, or at least one full packet. A confined peer's packets are held in
+// buffers that may be half empty, so it has half of the memory that is left.
 func (m *Machine) receiveWindow() int {
 	w := m.buffer - m.recv.unread - m.recv.gapped
+	if m.confined > 0 {
+		w = min(w, (m.confined-m.recv.memory)/2)
+	}
 	if w < minWindow {
 		return 0
 	}

@@ -230,3 +230,34 @@ func TestOutstandingPacketsAreBounded(t *testing.T) {
 		t.Errorf("%d packets outstanding", n)
 	}
 }
+
+// A peer that has proven nothing is confined. Where its reader pauses, the memory for it is used up before the bytes of its
+// window are, as each packet takes a buffer of its own: the window must not promise more than there is room for.
+func TestWindowsOfConfinedPeersAreKept(t *testing.T) {
+	for _, size := range []int{40, 300, 800, 1100} {
+		w := newWorld(t, link{delay: 20 * ms}, 1)
+		w.b.Confine(20 << 10)
+		w.b.Pause()
+		w.connect()
+		var data []byte
+		for i := range 100 {
+			b := randomBytes(size, uint64(i))
+			w.a.Write(b)
+			data = append(data, b...)
+			w.flush()
+			w.run(10 * ms)
+		}
+		w.run(30 * time.Second)
+		if w.a.closed || w.b.Stats().BeyondWindow > 2 {
+			t.Errorf("size %d: closed with %v, %d packets beyond the window", size, w.a.err, w.b.Stats().BeyondWindow)
+			continue
+		}
+		w.b.Resume()
+		w.b.Deliver()
+		w.flush()
+		w.run(30 * time.Second)
+		if !bytes.Equal(w.b.got, data) {
+			t.Errorf("size %d: %d of %d bytes arrived, closed %v", size, len(w.b.got), len(data), w.a.err)
+		}
+	}
+}
