@@ -2,6 +2,7 @@ package udx
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -32,12 +33,16 @@ func (e *BlackHoleError) Narrow() bool { return e.Size <= baseMTU }
 //
 // A queue that others keep nearly full has room for small packets only, too, but not so often in a row.
 //
+// Not every packet from the peer is an answer. Messages and repeated data leave without anything having arrived there, and
+// what comes sooner than a round trip, as those of late have been, may have left before.
+//
 // The reference takes 13 s for it, with silence from its peer.
 type blackHole struct {
 	state blackHoleState
-	seq   Seq          // of the suspect
-	asked host.Instant // asking: when the heartbeat left
-	tries int          // heartbeats that were answered
+	seq   Seq           // of the suspect
+	asked host.Instant  // asking: when the heartbeat left
+	tries int           // heartbeats that were answered
+	took  time.Duration // from the first heartbeat to its answer, where nothing else has measured the round trip
 }
 
 type blackHoleState uint8
@@ -73,29 +78,50 @@ func (m *Machine) askSize(now host.Instant) {
 	}
 }
 
-// answerSize is told that a packet has come that may answer the heartbeat.
-func (m *Machine) answerSize(now host.Instant) {
+// passSize handles the arrival of a packet of some size at the peer: the path carries others of that size.
+func (m *Machine) passSize(size int) {
+	if m.hole.state == blackHoleWatching {
+		return
+	}
+	if suspect := m.ring.at(m.hole.seq); suspect == nil || size >= suspect.size() {
+		m.hole, m.timers.hole = blackHole{}, never
+	}
+}
+
+// answerSize handles a packet that may answer the heartbeat. repeated reports that the peer has sent it before.
+func (m *Machine) answerSize(now host.Instant, p *Packet, repeated bool) {
 	switch {
 	case m.hole.state == blackHoleWatching:
 		return
 	case m.acked != m.hole.seq:
 		m.hole = blackHole{}
 		return
-	case m.hole.state != blackHoleAsking || now.Sub(m.hole.asked) < m.rtt.smallest: // it left before the heartbeat arrived
+	case m.hole.state != blackHoleAsking || p.Flags&FlagMessage != 0 || repeated || now.Sub(m.hole.asked) < m.answerTime():
 		return
 	}
-	p := m.ring.at(m.hole.seq)
-	if int(m.window) < p.payload() { // it may have arrived, and found no room
+	if m.hole.took == 0 {
+		m.hole.took = now.Sub(m.hole.asked)
+	}
+	suspect := m.ring.at(m.hole.seq)
+	if int(m.window) < suspect.payload() { // it may have arrived, and found no room
 		m.hole = blackHole{}
 		return
 	}
 	if m.hole.tries++; m.hole.tries == blackHoleTries {
 		m.stats.BlackHoles++
 		m.sendDestroy() // or the peer would wait for what does not arrive
-		m.close(&BlackHoleError{Size: p.size()})
+		m.close(&BlackHoleError{Size: suspect.size()})
 		return
 	}
 	m.hole.state, m.timers.hole = blackHolePausing, now.Add(blackHolePause)
+}
+
+// answerTime is how long the answer to a heartbeat takes at least: what comes sooner may have left before the heartbeat came.
+func (m *Machine) answerTime() time.Duration {
+	if m.rtt.known {
+		return max(m.rtt.smallest, m.rtt.smoothed-2*m.rtt.variance)
+	}
+	return m.hole.took
 }
 
 // repeatSuspect has the suspect leave again.

@@ -102,3 +102,51 @@ func TestBadPathsAreNoBlackHoles(t *testing.T) {
 		}
 	}
 }
+
+// What a peer sends without having received the heartbeat answers nothing: here our packets are lost for three seconds,
+// and its own arrive.
+func TestPathsThatFailInOneDirectionAreNoBlackHoles(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		send func(w *world)
+	}{
+		{"messages", func(w *world) { w.b.SendMessage([]byte("m")) }},
+		{"data", func(w *world) { w.b.Write([]byte("d")) }},
+		{"heartbeats", func(w *world) { w.b.sendHeartbeat() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := pair(t, link{delay: 20 * ms}, 1)
+			w.grow(4 * time.Second)
+			w.link.filter = func(from *end, _ Packet) bool { return from != w.a }
+			w.a.Write(make([]byte, 20_000))
+			for range 150 {
+				tc.send(w)
+				w.flush()
+				w.run(20 * ms)
+			}
+			w.link.filter = nil
+			w.run(10 * time.Second)
+			if w.a.closed {
+				t.Errorf("closed with %v", w.a.err)
+			}
+		})
+	}
+}
+
+// A queue that grows to seconds delays the repetitions of the suspect, too: until they can have been answered, the answers to
+// what left before say nothing.
+func TestLongQueuesAreNoBlackHoles(t *testing.T) {
+	for seed := range uint64(40) {
+		w := pair(t, link{delay: 20 * ms, loss: 0.05}, seed+1)
+		w.grow(4 * time.Second)
+		w.link.delay = 1500 * ms
+		for range 100 {
+			w.a.Write(make([]byte, 20_000))
+			w.a.Flush(w.now)
+			w.run(300 * ms)
+		}
+		if w.a.Stats().BlackHoles > 0 {
+			t.Errorf("seed %d: %v", seed+1, w.a.err)
+		}
+	}
+}

@@ -32,6 +32,7 @@ func (m *Machine) Receive(now host.Instant, datagram []byte) {
 		m.stats.BadPadding++
 		return
 	}
+	repeated := p.Flags&(FlagData|FlagEnd) != 0 && p.Seq.Before(m.expected)
 	m.receiveStream(&p)
 	if m.closed {
 		return
@@ -49,7 +50,7 @@ func (m *Machine) Receive(now host.Instant, datagram []byte) {
 	if m.receiveAck(now, &p); m.closed {
 		return
 	}
-	if m.answerSize(now); m.closed {
+	if m.answerSize(now, &p, repeated); m.closed {
 		return
 	}
 	if p.Flags&(FlagData|FlagEnd) != 0 {
