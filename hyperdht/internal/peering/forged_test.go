@@ -122,8 +122,7 @@ func TestForgeries(t *testing.T) {
 		{name: "forged-stream-packet-for-the-answerer", phase: phases[2], forge: func(l *lab, s *spy) {
 			s.send(l.answerer.addr(), udx.Header{Flags: udx.FlagData, StreamID: l.log.streamIDs["answerer"], Window: udx.DefaultWindow}.Append(nil))
 		}},
-		// A response with the 16 bits of the transaction ends the request, from any host: a handshake goes on through the
-		// next relay, a punch fails.
+		// A response with the 16 bits of the transaction comes from a host that was not asked: nothing happens.
 		{name: "forged-answer-to-the-handshake", phase: phases[1], forge: func(l *lab, s *spy) { s.answerAll(wire.CmdPeerHandshake) }},
 		{name: "forged-answer-to-the-round", phase: phases[2], forge: func(l *lab, s *spy) { s.answerAll(wire.CmdPeerHolepunch) }},
 	} {

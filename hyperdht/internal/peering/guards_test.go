@@ -171,8 +171,8 @@ func TestAnswersComeFromTheNodeThatWasAsked(t *testing.T) {
 		elsewhere func(f *fakeServer, sock host.Socket)
 		want      string
 	}{
-		{"the handshake's", func(f *fakeServer, sock host.Socket) { f.handshakeSock = sock }, "BAD_HANDSHAKE_REPLY"},
-		{"a round's", func(f *fakeServer, sock host.Socket) { f.roundSock = sock }, "BAD_HOLEPUNCH_REPLY"},
+		{"the handshake's", func(f *fakeServer, sock host.Socket) { f.handshakeSock = sock }, `unanswered node=stranger error="rpc: request timed out"`},
+		{"a round's", func(f *fakeServer, sock host.Socket) { f.roundSock = sock }, `punch-failed error="rpc: request timed out"`},
 	} {
 		l := newLab(t, 4, public(), open())
 		f := l.fakeServer(netip.MustParseAddrPort("100.128.9.9:1234"))

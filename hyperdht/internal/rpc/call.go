@@ -36,8 +36,8 @@ type Outgoing struct {
 
 // Reply is the answer to a request.
 type Reply struct {
-	// From is who answered. Answers are matched by their 16-bit id alone, because some legitimately
-	// come from another address than was asked; callers compare where it matters.
+	// From is the node that answered: the address that was asked, or a private one where a router led to a host behind it
+	// (see hairpins).
 	From netip.AddrPort
 	// To is our address as the answerer sees it.
 	To     netip.AddrPort

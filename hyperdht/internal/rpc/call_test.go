@@ -86,22 +86,66 @@ func TestReplyCarriesWhatWasAnswered(t *testing.T) {
 	}
 }
 
-func TestResponsesAreMatchedByTransactionIDAlone(t *testing.T) {
+// An answer counts from the address that was asked, on whichever socket it arrives: answers to PING_NAT come to another one.
+func TestAnswersCountFromTheAddressAskedOnly(t *testing.T) {
 	l := newLab(t, Config{})
 	p, q := l.peer(silent), l.peer(silent)
+	samePort := l.peerAt(netip.AddrPortFrom(p.addr.Addr(), 1), silent)
 	o, done := l.outcome()
 	l.do(func() { l.Request(Outgoing{To: p.addr, Command: 2}, done) })
 	l.net.Run(10 * time.Millisecond)
-	// The answer comes from somebody else, to the other socket.
-	q.host.Do(func() { q.respond(p.got[0].request, l.atServer(), &wire.Response{}) })
+	for _, other := range []*peer{q, samePort} {
+		other.host.Do(func() { other.respond(p.got[0].request, p.got[0].from, &wire.Response{}) })
+	}
 	l.net.Run(10 * time.Millisecond)
-	if o.err != nil || o.reply.From != q.addr || o.reply.Socket != l.ServerSocket() {
+	if o.calls != 0 || l.Stats().Dropped.Unexpected != 2 {
+		t.Fatalf("a stranger's answer: called %d times with %+v, %+v", o.calls, o.reply, l.Stats().Dropped)
+	}
+	p.host.Do(func() { p.respond(p.got[0].request, l.atServer(), &wire.Response{}) })
+	l.net.Run(10 * time.Millisecond)
+	if o.err != nil || o.reply.From != p.addr || o.reply.Socket != l.ServerSocket() {
 		t.Errorf("reply %+v, %v", o.reply, o.err)
 	}
-	q.host.Do(func() { q.respond(p.got[0].request, l.atServer(), &wire.Response{}) })
+	p.host.Do(func() { p.respond(p.got[0].request, l.atServer(), &wire.Response{}) })
 	l.net.Run(10 * time.Millisecond)
-	if o.calls != 1 || l.Stats().Dropped.Unexpected != 1 {
+	if o.calls != 1 || l.Stats().Dropped.Unexpected != 3 {
 		t.Errorf("second answer: called %d times, %+v", o.calls, l.Stats().Dropped)
+	}
+}
+
+// A router that is asked for its own public address leads to a host behind it, which answers from its private address.
+func TestAnswersFromBehindTheSameRouterCount(t *testing.T) {
+	l := newLab(t, Config{})
+	public, private := l.peerAt(netip.MustParseAddrPort("8.8.4.4:49737"), silent), l.peer(silent)
+	o, done := l.outcome()
+	l.do(func() { l.Request(Outgoing{To: public.addr, Command: 2}, done) })
+	l.net.Run(10 * time.Millisecond)
+	private.host.Do(func() { private.respond(public.got[0].request, public.got[0].from, &wire.Response{}) })
+	l.net.Run(10 * time.Millisecond)
+	if o.calls != 1 || o.err != nil || o.reply.From != private.addr {
+		t.Errorf("called %d times: %+v, %v", o.calls, o.reply, o.err)
+	}
+}
+
+// Ids have 16 bits. A stranger that sends answers with all of them ends no request, and no own request that he sends back
+// with all of them makes a node's address one of ours.
+func TestStrangersEndNoRequests(t *testing.T) {
+	l := newLab(t, Config{})
+	p, stranger := l.peer(silent), l.peer(silent)
+	o, done := l.outcome()
+	l.do(func() { l.Ping(p.addr, nil, nil, done) })
+	l.net.Run(10 * time.Millisecond)
+	m := p.got[0].request
+	for tid := range 1 << 16 {
+		m.TID = uint16(tid)
+		stranger.respond(m, p.got[0].from, &wire.Response{})
+		if tid%1000 == int(p.got[0].request.TID)%1000 { // others are beyond the pace of one host
+			stranger.sock.Send(p.got[0].from, 0, m.Append(nil))
+		}
+	}
+	l.net.Run(100 * time.Millisecond)
+	if o.calls != 0 || len(l.Self()) != 0 {
+		t.Errorf("called %d times with %+v, %v; own addresses %v", o.calls, o.reply, o.err, l.Self())
 	}
 }
 

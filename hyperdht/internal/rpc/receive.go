@@ -46,7 +46,7 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 			e.stats.Dropped.Malformed++
 			return
 		}
-		if c := e.calls.get(m.TID); c != nil && bytes.Equal(c.packet, b) {
+		if c := e.calls.get(m.TID); c != nil && bytes.Equal(c.packet, b) && (c.to.Addr() == from.Addr() || c.hairpins(from)) {
 			e.metSelf(c)
 			return
 		}
@@ -180,7 +180,7 @@ func (e *Endpoint) delayPing(delay time.Duration, a *answer) {
 
 func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.Response) {
 	c := e.calls.get(m.TID)
-	if c == nil {
+	if c == nil || c.to != from && !c.hairpins(from) {
 		e.stats.Dropped.Unexpected++
 		return
 	}
@@ -229,6 +229,15 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	e.reply = r
 	c.query.onReply(c, &e.reply)
 	e.reply = Reply{}
+}
+
+// hairpins reports whether a packet from an address may come from the node asked: a router that is asked for one of its own
+// public addresses may lead to a host behind it, whose answer arrives directly, from its private address.
+//
+// The original takes an answer from anywhere that has the request's id, of 16 bits. Whoever sends all of these to an address
+// without a NAT then ends every request there, with nodes and an address of ours that are false.
+func (c *Call) hairpins(from netip.AddrPort) bool {
+	return kad.IsPrivate(from.Addr()) && !kad.IsPrivate(c.to.Addr())
 }
 
 // verifyAnswer is verify for the answer to a call. A query has hashed the addresses of those whom it asks.
