@@ -152,7 +152,8 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 	})
 }
 
-// setKnown takes the nodes of an earlier run that the network is entered by beside the bootstrap nodes.
+// setKnown takes the nodes of an earlier run that the network is entered by beside the bootstrap nodes. Where the bootstrap
+// nodes have not answered before those have, they are asked next: the known ones may all be an attacker's.
 func (e *Endpoint) setKnown(nodes []netip.AddrPort) {
 	for _, addr := range nodes {
 		entry := slices.ContainsFunc(e.cfg.Bootstrap, func(b Bootstrap) bool { return netip.AddrPortFrom(b.Addr, b.Port) == addr })
@@ -167,6 +168,10 @@ func (e *Endpoint) ready() {
 		return
 	}
 	e.bootstrapped = true
+	if len(e.known) > 0 && len(e.cfg.Bootstrap) > 0 && !e.rejoin.met {
+		e.rejoin.unmet, e.rejoin.ticks = true, 0
+		e.rejoinTick()
+	}
 	e.known = nil
 	e.judgeReach()
 	e.h.Trace(Event{Kind: EventReady})

@@ -438,6 +438,7 @@ func (q *Query) onReply(c *Call, r *Reply) {
 	if q.committing {
 		return
 	}
+	q.e.rejoin.met = q.e.rejoin.met || c.candidate.bootstrap
 	if r.Error == wire.CodeNone {
 		q.successes++
 		if r.HasID && q.closest.Closer(r.ID) {

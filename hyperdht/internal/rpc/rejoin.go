@@ -24,6 +24,8 @@ type rejoin struct {
 	next    int              // bootstrap node to ask
 	asking  bool             // a question is under way
 	looking bool             // a lookup because of an answer is
+	met     bool             // a bootstrap node has answered a lookup beside others
+	unmet   bool             // entered by known nodes alone: the first answer leads to a lookup
 	former  []netip.AddrPort // nodes that stopped answering, the longest gone first
 }
 
@@ -118,12 +120,12 @@ func (e *Endpoint) bootstrapAnswered(reply *Reply) {
 			e.stableTicks, e.checkedHost = 0, netip.Addr{} // there may have been nobody to learn the own address from
 		}
 	}
-	silent := r.silent > 0
-	r.silent = 0
+	look := r.silent > 0 || r.unmet
+	r.silent, r.unmet = 0, false
 	// The larger a network is, the fewer of its nodes need to look whether there is another part of it. A look takes some
 	// eighty requests; drawn by the table's size alone they were a quarter of all datagrams in a DHT of 2,000 nodes.
 	known := e.table.Len()
-	if silent || e.news(reply.Closer) || e.random(max(known*known, 1)) < 4*kad.K*kad.K {
+	if look || e.news(reply.Closer) || e.random(max(known*known, 1)) < 4*kad.K*kad.K {
 		e.lookAround(reply)
 	}
 }
@@ -146,23 +148,23 @@ func (e *Endpoint) lookAround(reply *Reply) {
 		return
 	}
 	e.rejoin.looking = true
-	began := e.tick
+	before := e.Nodes()
 	var q *Query
 	q = e.FindNode(id.Target(e.table.Self()), QueryConfig{
 		Nodes: append(slices.Clone(reply.Closer), reply.From), Apart: true, Concurrency: backgroundConcurrency,
 		OnDone: func(error) {
 			e.rejoin.looking = false
-			e.compare(q.Closest(), began)
+			e.compare(q.Closest(), before)
 		},
 	})
 }
 
-// compare tells whether the nodes that a lookup found nearest to us were known before the tick at which it began. Where
-// most of them were not, two parts of the network have met, and ours was the smaller one.
-func (e *Endpoint) compare(nearest []Reply, began kad.Tick) {
+// compare tells whether the nodes that a lookup found nearest to us were known before it. Where most of them were not, two
+// parts of the network have met, and ours was the smaller one.
+func (e *Endpoint) compare(nearest []Reply, before []netip.AddrPort) {
 	unknown := 0
 	for _, r := range nearest {
-		if n := e.table.Get(r.ID); n == nil || n.Added >= began {
+		if !slices.Contains(before, r.From) {
 			unknown++
 		}
 	}

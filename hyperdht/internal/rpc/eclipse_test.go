@@ -1,0 +1,84 @@
+package rpc
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// clique adds hosts of an attacker, whose nodes answer everything at once and name one another only.
+func (s *swarm) clique(hosts, ports int) []netip.AddrPort {
+	s.t.Helper()
+	var all []netip.AddrPort
+	for i := range hosts {
+		h := s.net.AddHost(fmt.Sprintf("attacker%d", i), netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}))
+		for port := range ports {
+			at := netip.AddrPortFrom(h.Addr(), uint16(1000+port))
+			sock, err := h.OpenSocket(at)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			self := id.NodeIDOf(at)
+			sock.OnReceive(func(from netip.AddrPort, b []byte) {
+				m, err := wire.ParseRequest(b)
+				if err != nil {
+					return
+				}
+				r := wire.Response{TID: m.TID, To: from, ID: &self, Token: &id.Token{1}}
+				if m.Target != nil {
+					near := slices.Clone(all)
+					slices.SortFunc(near, func(x, y netip.AddrPort) int {
+						return id.Closer(*m.Target, id.NodeIDOf(x), id.NodeIDOf(y))
+					})
+					r.Closer = near[:min(20, len(near))]
+				}
+				sock.Send(from, 0, r.Append(nil))
+			})
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+// All nodes that were kept from an earlier run are an attacker's. The bootstrap nodes lead to the others all the same, soon
+// after the start, whatever those that are known answer.
+func TestKnownNodesOfAnAttackerHideNobody(t *testing.T) {
+	for _, bootstrap := range []string{"10.0.0.0:49737", "entry.example:49737", "10.0.0.0@entry.example:49737"} {
+		t.Run(bootstrap, func(t *testing.T) {
+			s := newSwarm(t, simnet.Config{Seed: 51, Link: link})
+			s.grow(39)
+			s.net.SetName("entry.example", addrOf(0))
+			evil := s.clique(4, 10)
+			b, err := ParseBootstrap(bootstrap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			joined := 0
+			m := s.add(Config{Mode: Ephemeral, Nodes: evil[:MaxKnown], Bootstrap: []Bootstrap{b}, OnJoined: func() { joined++ }})
+			if !s.net.RunUntil(m.Bootstrapped, time.Minute) {
+				t.Fatal("not bootstrapped")
+			}
+			first := s.find(m, target)
+			s.net.Run(10 * time.Second)
+			for i := range 10 {
+				target := id.Target(id.Hash([]byte{byte(i)}))
+				got := s.find(m, target)
+				for _, want := range s.nearest(target, 3) {
+					if !slices.Contains(got, want) {
+						t.Errorf("target %d: %v is not found ten seconds after the start", i, want)
+					}
+				}
+			}
+			honest := func(a netip.AddrPort) bool { return !slices.Contains(evil, a) }
+			if !slices.ContainsFunc(first, honest) && joined == 0 {
+				t.Error("the first lookup met the attacker only, and nobody is told that there are others")
+			}
+		})
+	}
+}
