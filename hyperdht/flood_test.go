@@ -11,6 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/forge"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -227,5 +228,50 @@ func TestOneMaliciousRelayKeepsNobodyOut(t *testing.T) {
 				t.Errorf("%d of %d dials opened, the slowest after %v; %+v", opened, dialled, slowest, sn.Status().Peering.Refused)
 			}
 		})
+	}
+}
+
+// Requests of the DHT in the name of a server's relays, whose addresses anybody can learn and forge, use up what is answered
+// to them. Handshakes that these relays forward are not counted with those, and go through.
+func TestRequestsInTheNameOfRelaysKeepNobodyOut(t *testing.T) {
+	w := newWorld(t, 8, simnet.Config{Seed: 72})
+	router := w.net.AddRouter("server's router", simnet.FullCone(), netip.AddrFrom4([4]byte{81, 2, 3, 1}))
+	sh := router.AddHost("server", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
+	sn := w.node(sh, hyperdht.Config{})
+	w.until("the server is ready", time.Minute, sn.Ready)
+	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	r := w.net.AddRouter("router", simnet.PortRestricted(), netip.AddrFrom4([4]byte{82, 0, 3, 1}))
+	ch := r.AddHost("client", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
+	cn := w.node(ch, hyperdht.Config{})
+	w.until("a client is ready", time.Minute, cn.Ready)
+	over := false
+	for _, relay := range server.Relays() {
+		f := w.as(server.PublicKey(), relay)
+		target := id.Target{1}
+		to := sn.Status().Public
+		b := wire.Request{To: to, Internal: true, Command: wire.CmdFindNode, Target: &target}.Append(nil)
+		var next func()
+		next = func() {
+			if !over {
+				f.hosts[0].Do(func() { f.socks[0].Send(to, 0, b) })
+				w.net.AfterFunc(time.Second/4000, next)
+			}
+		}
+		next()
+	}
+	w.net.Run(4 * time.Second)
+	dialled, opened := 0, 0
+	for range 24 {
+		dialled++
+		ch.Do(func() {
+			keys := id.KeyPairFromSeed(id.Seed{2, byte(dialled)})
+			cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{Keys: &keys}).OnOpen(func() { opened++ })
+		})
+		w.net.Run(125 * time.Millisecond)
+	}
+	w.net.Run(3 * time.Second)
+	over = true
+	if opened != dialled {
+		t.Errorf("%d of %d dials opened; %d datagrams were beyond the pace", opened, dialled, sn.Status().RPC.Dropped.Limited)
 	}
 }

@@ -217,6 +217,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		NoQuickFirewall: cfg.NoQuickFirewall,
 		FilterNode:      admitNode,
 		OnDatagram:      n.watch,
+		OwnRequest:      func(command uint64, target id.Target) bool { return n.peers.OwnRequest(command, target) },
 		OnRequest:       n.receive,
 		OnReady: func() {
 			n.ready = true

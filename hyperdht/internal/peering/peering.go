@@ -185,6 +185,11 @@ func (p *Peering) ReceiveHolepunch(r *rpc.Request) {
 	p.perform(relayHolepunch(m, r.From, p.relayOf(r.Target)), r, nil)
 }
 
+// OwnRequest reports whether a request is for a server of this node, which limits by caller what it reads.
+func (p *Peering) OwnRequest(command uint64, target id.Target) bool {
+	return (command == wire.CmdPeerHandshake || command == wire.CmdPeerHolepunch) && p.servers[target] != nil
+}
+
 // relayOf is where the server for target announced from, invalid if it did not announce here.
 func (p *Peering) relayOf(target *id.Target) netip.AddrPort {
 	if target == nil {

@@ -156,7 +156,7 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 	req.Value = nil
 	m.Noise = nil
 	h.answered(func() {
-		if s.quiet() || h.reply == nil {
+		if s.quiet() || h.reply == nil || !s.p.rpc.MayAnswer(req.From.Addr()) {
 			return
 		}
 		h.send(answerHandshake(m, req.From, h.reply), &req, h.replySocket())
@@ -173,7 +173,7 @@ func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
 	req := *r
 	req.Value = nil
 	h.receiveHolepunch(&req, m, func(payload []byte, sock host.Socket) {
-		if !s.quiet() {
+		if !s.quiet() && s.p.rpc.MayAnswer(req.From.Addr()) {
 			m.Payload = nil
 			h.send(answerHolepunch(m, req.From, payload), &req, sock)
 		}

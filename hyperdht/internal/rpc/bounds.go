@@ -54,7 +54,7 @@ func Bounds() []bound.Bound {
 			Reason: "a probe asks a handful",
 		},
 		{
-			Name: "rpc.requestPace", What: "DHT requests that are answered, each with one datagram",
+			Name: "rpc.requestPace", What: "DHT requests that are answered, each with one datagram, and as many for servers of this node",
 			Scope: bound.PerSender, Limit: requestPace.Limit(), Policy: bound.DropNew,
 			Reason:  "500 kB per second for a victim whose address is forged; thousands of clients behind one address ask a node ten thousand in some minutes",
 			Counter: "dhtprom_dht_dropped_datagrams_total",

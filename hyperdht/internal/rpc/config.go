@@ -3,6 +3,7 @@ package rpc
 import (
 	"net/netip"
 
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -51,6 +52,9 @@ type Config struct {
 	// OnDatagram sees each datagram of both sockets that cannot be an RPC message by its first byte, and returns true
 	// if it was meant for it.
 	OnDatagram func(s host.Socket, from netip.AddrPort, b []byte) bool
+	// OwnRequest reports whether a request is for a server of this node. Those are not limited by their sender, which may be a
+	// relay of many callers or forged: the application limits them, and what it answers by MayAnswer. Nil reports none.
+	OwnRequest func(command uint64, target id.Target) bool
 	// OnRequest gets the commands that are not the endpoint's own. Without it they are answered as unknown.
 	OnRequest func(*Request)
 	// OnReady is called when bootstrapping has ended, well or not.

@@ -41,6 +41,7 @@ type Endpoint struct {
 	swaps                           int    // buckets being checked
 	stats                           Stats
 	pace                            pace
+	answers                         pace // see MayAnswer
 
 	tokens   kad.Tokens
 	health   kad.Health
@@ -86,6 +87,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 		interfaces: h.Addrs(),
 	}
 	e.pace.init(h.Now())
+	e.answers.init(h.Now())
 	e.adaptive = cfg.Mode == Adaptive
 	e.forcePersistent = cfg.Mode == Persistent
 	if cfg.Firewalled != nil {

@@ -37,13 +37,13 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 	}
 	switch {
 	case wire.IsRequest(b):
-		if !e.pace.allows(e.h.Now(), from.Addr()) {
-			e.stats.Dropped.Limited++
-			return
-		}
 		m, err := wire.ParseRequest(b)
 		if err != nil {
 			e.stats.Dropped.Malformed++
+			return
+		}
+		if !e.own(&m) && !e.pace.allows(e.h.Now(), from.Addr()) {
+			e.stats.Dropped.Limited++
 			return
 		}
 		if c := e.calls.get(m.TID); c != nil && bytes.Equal(c.packet, b) && (c.to.Addr() == from.Addr() || c.hairpins(from)) {
@@ -66,6 +66,21 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 	default:
 		e.stats.Dropped.Unusable++
 	}
+}
+
+// own reports whether a request is for a server of this node.
+func (e *Endpoint) own(m *wire.Request) bool {
+	return !m.Internal && m.Target != nil && m.Token == nil && e.cfg.OwnRequest != nil && e.cfg.OwnRequest(m.Command, *m.Target)
+}
+
+// MayAnswer counts an answer to a request for a server of this node, and reports whether it may leave: to each host as many
+// may as answers of the DHT.
+func (e *Endpoint) MayAnswer(to netip.Addr) bool {
+	if e.answers.allows(e.h.Now(), to) {
+		return true
+	}
+	e.stats.Dropped.Limited++
+	return false
 }
 
 func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Request, size int) {

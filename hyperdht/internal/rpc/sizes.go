@@ -9,6 +9,7 @@ func (e *Endpoint) Sizes(tell func(what string, held, most int)) {
 	tell("requests that wait", e.queue.len(), maxCalls) // some of them have been given up meanwhile
 	tell("delayed answers", len(e.delayed), maxDelayedPings)
 	tell("hosts whose requests are counted", e.pace.len(e.h.Now()), maxPacedHosts)
+	tell("hosts whose answers by servers are counted", e.answers.len(e.h.Now()), maxPacedHosts)
 	tell("nodes in the table", e.table.Len(), 256*kad.K)
 	tell("nodes", e.nodes.Len(), e.table.Len())
 	tell("nodes without an id", len(e.unnamed), max(1, len(e.cfg.Bootstrap)))
