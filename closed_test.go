@@ -3,12 +3,16 @@ package dhtprom_test
 import (
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -308,5 +312,45 @@ func TestStoreIsReleasedWhereTheNodeIsClosed(t *testing.T) {
 	}
 	if err := again.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A new public type with methods has to be among those that are closed here, or to be a value that nothing waits for.
+func TestEveryPublicTypeIsClosed(t *testing.T) {
+	values := map[string]bool{"Addr": true, "ClientConfig": true}
+	known := map[string]bool{}
+	for value := range (&things{
+		node: &dhtprom.Node{}, client: &dhtprom.Client{}, scraper: &dhtprom.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},
+		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &dhtprom.PrivateDHT{},
+	}).methods(t) {
+		known[reflect.TypeOf(value).Elem().Name()] = true
+	}
+	for _, dir := range []string{".", "hyperdht/dhtnet"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range parsed.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				if !ok || f.Recv == nil || !f.Name.IsExported() {
+					continue
+				}
+				on := f.Recv.List[0].Type
+				if p, ok := on.(*ast.StarExpr); ok {
+					on = p.X
+				}
+				if name, ok := on.(*ast.Ident); ok && name.IsExported() && !known[name.Name] && !values[name.Name] {
+					t.Errorf("%s: %s.%s has no call on a closed one", file, name.Name, f.Name.Name)
+				}
+			}
+		}
 	}
 }
