@@ -247,3 +247,58 @@ func TestServersWithoutOnConnectionEndTheirConnections(t *testing.T) {
 	})
 	w.until("the connection has ended", time.Minute, func() bool { return closed })
 }
+
+// A server that is being closed, or its node suspended, has its record taken back. A second call that ends it, or the node, waits
+// for that and does not break it off.
+func TestClosingAgainWaitsForTheFirst(t *testing.T) {
+	type call = func(n *hyperdht.Node, s *hyperdht.Server, done func())
+	closeServer := func(_ *hyperdht.Node, s *hyperdht.Server, done func()) { s.Close(done) }
+	closeNode := func(n *hyperdht.Node, _ *hyperdht.Server, done func()) { n.Close(done) }
+	suspend := func(n *hyperdht.Node, _ *hyperdht.Server, done func()) { n.Suspend(done) }
+	for name, calls := range map[string][2]call{
+		"close server, again":                {closeServer, closeServer},
+		"close server, close node":           {closeServer, closeNode},
+		"close server, suspend node":         {closeServer, suspend},
+		"suspend node, close server":         {suspend, closeServer},
+		"suspend node, close server, second": {suspend, func(_ *hyperdht.Node, s *hyperdht.Server, done func()) { s.Close(nil); s.Close(done) }},
+		"suspend node, close node":           {suspend, closeNode},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 4, simnet.Config{Seed: 12})
+			h, n := w.join("server")
+			sh, seeker := w.join("seeker")
+			s := w.listen(h, n, hyperdht.ListenOptions{Keys: keyPair(1)})
+			over := [2]bool{}
+			h.Do(func() {
+				for i, f := range calls {
+					f(n, s, func() { over[i] = true })
+				}
+			})
+			w.until("the second call is over", 3*time.Second, func() bool { return over[1] })
+			if !over[0] {
+				t.Error("the second call is over before the first")
+			}
+			found, done := false, false
+			sh.Do(func() {
+				seeker.FindPeer(keyPair(1).Public, func(hyperdht.Found) { found = true }, func(error) { done = true })
+			})
+			w.until("looked up", time.Minute, func() bool { return done })
+			if found {
+				t.Error("the record is there when the second call is over")
+			}
+		})
+	}
+}
+
+// A stop that has waited three seconds for a server's record does not wait for it again with the node.
+func TestRecordsAreWaitedForOnce(t *testing.T) {
+	w := newWorld(t, 4, simnet.Config{Seed: 12})
+	h, n := w.join("server")
+	s := w.listen(h, n, hyperdht.ListenOptions{Keys: keyPair(1)})
+	w.net.SetFilter(func(simnet.Datagram) bool { return false })
+	h.Do(func() { s.Close(nil) })
+	w.net.Run(3 * time.Second)
+	over := false
+	h.Do(func() { n.Close(func() { over = true }) })
+	w.until("the node is closed", 100*time.Millisecond, func() bool { return over })
+}

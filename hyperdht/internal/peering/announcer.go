@@ -45,6 +45,9 @@ type announcer struct {
 	holders   int          // nodes that hold the record and answered when last asked
 	heard     host.Instant // when one last did; zero for never
 	announced func(error)  // runs once; nil afterwards
+
+	takingBack int      // rounds of taking the record back
+	takenBack  []func() // run after the last of them
 }
 
 type announcerState uint8
@@ -163,7 +166,7 @@ func (a *announcer) online() {
 // suspend takes the record back and calls done. A suspended or stopped announcer has none to take back.
 func (a *announcer) suspend(done func()) {
 	if a.in(announcerSuspended, announcerStopped) {
-		a.p.host.Defer(done)
+		a.whenTakenBack(done)
 		return
 	}
 	a.become(announcerSuspended)
@@ -179,7 +182,7 @@ func (a *announcer) resume() {
 // stop ends everything and takes the record back from the current relays before it calls done.
 func (a *announcer) stop(done func()) {
 	if a.in(announcerStopped) {
-		a.p.host.Defer(done)
+		a.whenTakenBack(done)
 		return
 	}
 	a.become(announcerStopped)
@@ -207,7 +210,27 @@ func (a *announcer) halt(done func()) {
 	}
 	a.generations, a.relays, a.relayAddrs = [3][]netip.AddrPort{}, nil, nil
 	a.holders, a.heard = 0, 0
-	a.unannounceAll(holding, done)
+	a.takingBack++
+	a.whenTakenBack(done)
+	a.unannounceAll(holding, func() {
+		if a.takingBack--; a.takingBack > 0 {
+			return
+		}
+		waiting := a.takenBack
+		a.takenBack = nil
+		for _, f := range waiting {
+			f()
+		}
+	})
+}
+
+// whenTakenBack calls f once no node is asked any more to take the record back: at the end of the turn if none is now.
+func (a *announcer) whenTakenBack(f func()) {
+	if a.takingBack == 0 {
+		a.p.host.Defer(f)
+		return
+	}
+	a.takenBack = append(a.takenBack, f)
 }
 
 // cycle finds the nearest nodes and announces to three of them.

@@ -45,6 +45,9 @@ const (
 	// a won punch has sent a fraction of its probes.
 	randomPunchLimit = 1
 	randomPunchPause = 20 * time.Second
+	// takeBackTime is how long a closed server's record may take to be taken back until the end of its node no longer waits for
+	// it: as long as a node that closes waits for its servers.
+	takeBackTime = 3 * time.Second
 	// relayTimeout bounds connecting to a blind relay and being paired (lib/connect.js).
 	relayTimeout = 15 * time.Second
 	// remoteUnknownPause gives the server time to classify its NAT (lib/connect.js).

@@ -98,6 +98,7 @@ type Peering struct {
 	local      *localValidator
 	servers    map[id.Target]*Server
 	listening  []*Server // in the order they were opened
+	leaving    []*Server // closed, and being taken back from the network
 	relayCache relayCache
 	routes     map[id.PublicKey]route
 	relayLinks map[id.PublicKey]*relayLink
@@ -296,7 +297,8 @@ func (p *Peering) Close(done func()) {
 	p.intake.close()
 }
 
-// each runs f for every server and done once all have settled.
+// each runs f for every server, and for those that were closed within takeBackTime and are not taken back yet, and done once
+// all have settled.
 func (p *Peering) each(done func(), f func(s *Server, settled func())) {
 	pending := 1
 	settle := func() {
@@ -304,7 +306,10 @@ func (p *Peering) each(done func(), f func(s *Server, settled func())) {
 			done()
 		}
 	}
-	for _, s := range slices.Clone(p.listening) {
+	for _, s := range slices.Concat(p.listening, p.leaving) {
+		if s.closed && p.host.Now().Sub(s.left) >= takeBackTime {
+			continue
+		}
 		pending++
 		f(s, settle)
 	}

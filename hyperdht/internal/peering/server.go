@@ -2,6 +2,7 @@ package peering
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
@@ -51,6 +52,7 @@ type Server struct {
 	byMessage map[string]*session // by the bytes of message 1, so that retransmissions meet their session
 	suspended bool
 	closed    bool
+	left      host.Instant // when it was closed
 }
 
 // Listen announces a server and calls done once: with nil when a DHT node has taken its record, or after the first
@@ -96,16 +98,17 @@ func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
 // Announcement is the state of the server's record on the DHT.
 func (s *Server) Announcement() Announcement { return s.announcer.status() }
 
-// Close stops accepting, takes the announcements back and calls done, which may be nil. Connections live on.
+// Close stops accepting, takes the announcements back and calls done, which may be nil. Connections live on. A second call
+// waits for the first.
 func (s *Server) Close(done func()) {
 	if done == nil {
 		done = func() {}
 	}
 	if s.closed {
-		s.p.host.Defer(done)
+		s.announcer.stop(done)
 		return
 	}
-	s.closed = true
+	s.closed, s.left = true, s.p.host.Now()
 	delete(s.p.servers, s.target)
 	for i, other := range s.p.listening {
 		if other == s {
@@ -118,7 +121,11 @@ func (s *Server) Close(done func()) {
 	if s.cfg.OnClose != nil {
 		s.p.host.Defer(s.cfg.OnClose)
 	}
-	s.announcer.stop(done)
+	s.p.leaving = append(s.p.leaving, s)
+	s.announcer.stop(func() {
+		s.p.leaving = slices.DeleteFunc(s.p.leaving, func(other *Server) bool { return other == s })
+		done()
+	})
 }
 
 // clear drops all sessions that have no connection yet.
