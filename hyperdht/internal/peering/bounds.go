@@ -270,7 +270,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "peering.randomProbes", What: "probes of one byte to ports of a host that has echoed a token",
 			Scope: bound.PerAttempt, Limit: bound.Count(randomProbes), Policy: bound.EndAttempt,
-			Reason: "as many as the JavaScript, which sends 50 a second; 100 here, and 200 where both peers have said in a round that they know this pace",
+			Reason: "as many as the JavaScript, which sends 50 a second; 100 here, and 200 where both peers have said in a round that they know this pace; a dialled server that is its own relay can echo for another host, which gets them then",
 		},
 		{
 			Name: "peering.maxScratch", What: "frame buffer kept between messages",

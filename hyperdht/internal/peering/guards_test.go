@@ -163,6 +163,36 @@ func TestDiallerSendsFewProbesToUnprovenAddresses(t *testing.T) {
 	}
 }
 
+// A server that is its own relay reads the token that was sent for the host that it names, and can echo it. Its dialler guesses
+// ports of that host then, once in all, and not again for a while, however often and whomever it dials.
+func TestServerThatIsItsOwnRelayGetsOneRoundOfGuesses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 4, cone(), open())
+	v := l.victim()
+	f := l.fakeServer(v.addr)
+	f.punch = func(m wire.HolepunchPayload) []wire.HolepunchPayload {
+		return []wire.HolepunchPayload{{
+			Firewall: wire.FirewallRandom, Punching: m.Punching, Token: &[32]byte{2}, RemoteToken: m.Token, Addrs: v.ports(40),
+		}}
+	}
+	probes, size := 0, 0
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		if d.To.Addr() == v.addr.Addr() {
+			probes, size = probes+1, max(size, len(d.Payload))
+			return false
+		}
+		return true
+	})
+	for range 3 {
+		l.dial(hyperdht.ConnectOptions{RelayAddrs: []netip.AddrPort{f.addr()}})
+		l.run(time.Second)
+	}
+	l.run(30 * time.Second)
+	if probes < 1000 || probes > 1750+10 || size != 1 {
+		t.Errorf("%d probes of %d bytes at most to a host that a server has named which is its own relay", probes, size)
+	}
+}
+
 // An answer counts only where it comes from the node that was asked, even if its content is the server's.
 func TestAnswersComeFromTheNodeThatWasAsked(t *testing.T) {
 	t.Parallel()
