@@ -146,9 +146,10 @@ func (a *announcer) isRelay(addr netip.AddrPort) bool {
 	return false
 }
 
-// refreshSoon makes the next cycle start as soon as the running pings allow.
+// refreshSoon makes the next cycle start as soon as the running pings allow. It does not begin with the nodes of the last one:
+// they may be in another part of the network, or an attacker's.
 func (a *announcer) refreshSoon() {
-	a.refresh, a.small = true, 0
+	a.refresh, a.small, a.closest = true, 0, nil
 	if a.in(announcerWaiting) || a.in(announcerPinging) && a.pause != nil {
 		a.stopPause()
 		a.becomeFor(announcerWaiting, 0)
@@ -277,9 +278,10 @@ func (a *announcer) commit(replies []rpc.Reply) {
 			a.rounds = min(youngPings<<a.small, announcePings)
 			a.small = min(a.small+1, maxYoung)
 		}
-		a.closest = a.closest[:0]
-		for _, r := range replies {
-			a.closest = append(a.closest, r.From)
+		if a.closest = a.closest[:0]; !a.refresh {
+			for _, r := range replies {
+				a.closest = append(a.closest, r.From)
+			}
 		}
 		a.finish(failed)
 	}
