@@ -330,3 +330,20 @@ func TestNodeNoticesThatItIsOffline(t *testing.T) {
 		t.Errorf("updates %v", updates)
 	}
 }
+
+// In a network of one other node, an answer of it that was false, or changed on its way, is not believed for half an hour.
+func TestOneFalseAnswerOfTheOnlyNodeIsCorrected(t *testing.T) {
+	p0 := netip.MustParseAddrPort("10.0.0.1:49737")
+	l := newLab(t, Config{Bootstrap: []Bootstrap{BootstrapAddr(p0)}, Mode: Ephemeral})
+	p := l.peerAt(p0, empty)
+	p.sees = netip.MustParseAddr("84.128.0.2")
+	l.net.Run(2 * time.Second)
+	if l.Host() != p.sees {
+		t.Fatalf("we are at %v", l.Host())
+	}
+	p.sees = netip.Addr{}
+	l.net.Run(2 * time.Minute)
+	if l.Host() != us.Addr() {
+		t.Errorf("two minutes later we are at %v, want %v", l.Host(), us.Addr())
+	}
+}

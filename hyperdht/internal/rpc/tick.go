@@ -193,20 +193,19 @@ func (e *Endpoint) askAddress() {
 	e.endAsking()
 	e.askings++
 	asking := e.askings
-	pending := 1
+	pending, asked := 1, 0
 	settle := func() {
 		if pending--; pending > 0 || e.closed || e.suspended || asking != e.askings {
 			return
 		}
 		switch found := sampler.Host(); {
-		case sampler.Len() < minMoveSamples || !found.IsValid() || found == e.nat.Host():
+		case sampler.Len() < e.moveSamples(asked) || !found.IsValid() || found == e.nat.Host():
 		case found == e.knownHost: // we are where we were
 			e.resample(sampler)
 		default:
 			e.moved(sampler)
 		}
 	}
-	asked := 0
 	for n := e.nodes.Latest(); n != nil && asked < probeNodes; n = n.Older() {
 		asked++
 		pending++
@@ -222,6 +221,16 @@ func (e *Endpoint) askAddress() {
 		e.cancelAsking = e.cfg.AddressProbe(s, sample, settle)
 	}
 	e.h.Defer(settle)
+}
+
+// moveSamples is how many answers have to agree that we are elsewhere, of so many nodes that are asked. Where one node alone is
+// known, and has said all that is known of our address, what it says now counts as much as what it said before.
+func (e *Endpoint) moveSamples(asked int) int {
+	only := e.nodes.Latest()
+	if asked != 1 || only == nil || slices.ContainsFunc(e.nat.Samples(), func(s nat.Sample) bool { return s.From != only.Addr() }) {
+		return minMoveSamples
+	}
+	return 1
 }
 
 func (e *Endpoint) endAsking() {
