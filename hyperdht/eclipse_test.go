@@ -64,7 +64,9 @@ func TestServersAreAnnouncedBesideAnAttackersNodes(t *testing.T) {
 	found := false
 	w.net.Run(15 * time.Second)
 	done := false
-	sh.Do(func() { seeker.FindPeer(keyPair(1).Public, func(hyperdht.Found) { found = true }, func(error) { done = true }) })
+	sh.Do(func() {
+		seeker.FindPeer(keyPair(1).Public, func(hyperdht.Found) { found = true }, func(error) { done = true })
+	})
 	w.until("looked up", time.Minute, func() bool { return done })
 	if !found {
 		t.Error("the server is announced to the attacker alone 15 s after its start")

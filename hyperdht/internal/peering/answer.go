@@ -6,6 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/secret"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -94,6 +95,9 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	}
 	keys, _ := hs.Result()
 	h.keys = &keys
+	if h.raw != nil {
+		h.raw.Expect(secret.Opening(true, keys))
+	}
 	defer h.decide(reply)
 	if refusal != wire.ErrorNone {
 		h.settle()

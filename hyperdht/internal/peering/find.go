@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/secret"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -195,6 +196,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		return nil
 	}
 	c.result, _ = c.noise.Result()
+	c.raw.Expect(secret.Opening(false, c.result))
 	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
 	c.become(dialSearching)
 	c.conn.answered = true

@@ -91,8 +91,7 @@ func TestStrangersChangeNothing(t *testing.T) {
 	}
 }
 
-// What an off-path host can do today if it knows or guesses a port or an identifier. Each of these ends a dial that would
-// have succeeded: a path is taken, and a request ends, before anything is proven.
+// What an off-path host can do, and what it cannot, if it knows or guesses a port or an identifier.
 func TestForgeries(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -111,8 +110,9 @@ func TestForgeries(t *testing.T) {
 				s.send(to, []byte{0})
 			}
 		}},
-		// The first packet with the stream's id decides the path, wherever it is from. It takes 32 bits, which are
-		// encrypted; a relay or a server that the dialler asks for a path may pass them on.
+		// The first packet decides the path, wherever it is from, but it has to begin as only the peer's stream can. The id, of 32
+		// bits that are encrypted, is known to whoever got first packets of the dialler at an address that is not the peer's. Before
+		// the answer the dialler cannot tell, and only the server knows its id.
 		{name: "forged-stream-packet-for-the-dialler", phase: phases[2], forge: func(l *lab, s *spy) {
 			s.send(l.dialler.addr(), udx.Header{Flags: udx.FlagData, StreamID: l.log.streamIDs["dialler"], Window: udx.DefaultWindow}.Append(nil))
 		}},

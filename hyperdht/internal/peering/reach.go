@@ -27,6 +27,9 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 		c.upgrade(w)
 	case c.in(dialRacing, dialOver): // what it brings decrypts, or does not
 	case c.in(dialSearching, dialPassive):
+		if !c.raw.First() {
+			return false // it comes again
+		}
 		c.found(w)
 	case c.early == nil:
 		c.early = &w

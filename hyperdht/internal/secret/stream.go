@@ -68,6 +68,16 @@ func New(isInitiator bool, r noise.Result, rand io.Reader) *Stream {
 	return s
 }
 
+// Opening is what the stream of one side begins with, which nobody else can tell who has not taken part in the handshake.
+func Opening(ofInitiator bool, r noise.Result) []byte {
+	side := id.NSResponder
+	if ofInitiator {
+		side = id.NSInitiator
+	}
+	own := id.KeyedHash(r.Hash[:], side[:])
+	return append(appendLength(nil, idLen+nonceLen), own[:]...)
+}
+
 func mustRead(rand io.Reader, b []byte) {
 	if _, err := io.ReadFull(rand, b); err != nil {
 		panic(fmt.Sprintf("secret: no randomness: %v", err))

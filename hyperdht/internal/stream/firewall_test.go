@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -188,5 +189,37 @@ func TestEarlyDataIsAckedOnConnect(t *testing.T) {
 	n.run(100 * time.Millisecond)
 	if pb.ends != 1 || pa.Stats().InFlight != 0 || pa.Stats().Timeouts != 0 {
 		t.Errorf("ends %d, stats %+v", pb.ends, pa.Stats())
+	}
+}
+
+func TestFirstPacketsThatBeginOtherwiseAreRefused(t *testing.T) {
+	n := newNetwork(t)
+	a := n.node(1, Config{})
+	sa, from := a.socket(), netip.MustParseAddrPort("192.0.2.7:1000")
+	var p *peer
+	var asked []bool
+	a.turn(func() {
+		p = record(a.table.New(func(host.Socket, netip.AddrPort) bool {
+			asked = append(asked, p.First())
+			return true
+		}))
+		p.Expect([]byte("opening"))
+	})
+	packet := func(seq udx.Seq, payload string) []byte {
+		h := udx.Header{Flags: udx.FlagData, StreamID: p.ID(), Window: udx.DefaultWindow, Seq: seq}
+		return append(h.Append(nil), payload...)
+	}
+	for _, b := range [][]byte{
+		packet(0, "openinG, forged"), packet(0, "open"), packet(0, ""), // never reach the firewall
+		packet(1, " and more"), udx.Header{StreamID: p.ID()}.Append(nil), // reach it, and are not first
+		packet(0, "opening"), packet(2, " of it"),
+	} {
+		a.turn(func() { a.table.Receive(sa, from, b) })
+	}
+	if want := []bool{false, false, true, false}; !slices.Equal(asked, want) {
+		t.Errorf("the firewall is asked about %v, want %v", asked, want)
+	}
+	if got := p.got.String(); got != "opening and more of it" || a.table.Stats().Refused != 3 {
+		t.Errorf("got %q, %d packets were refused", got, a.table.Stats().Refused)
 	}
 }

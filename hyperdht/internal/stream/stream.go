@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"time"
@@ -46,6 +47,9 @@ type Stream struct {
 	onMoved  func()
 	moved    bool
 
+	opening []byte // see Expect
+	first   bool   // the packet being received begins with it
+
 	// See Confine.
 	confined bool
 	measured int // bytes in the account
@@ -74,6 +78,20 @@ func (s *Stream) RemoteAddr() netip.AddrPort { return s.machine.Remote().Addr }
 
 // RemoteID is the peer's id of the stream.
 func (s *Stream) RemoteID() uint32 { return s.machine.Remote().ID }
+
+// Expect says what the peer's bytes begin with, in one packet. A first packet that begins otherwise is refused: whoever has seen the
+// stream's id could end the stream by it.
+func (s *Stream) Expect(opening []byte) { s.opening = opening }
+
+// First reports, to the firewall, whether the packet is the first one, and begins as expected.
+func (s *Stream) First() bool { return s.first }
+
+// begins reports whether a packet is not the first one, or begins as expected.
+func (s *Stream) begins(b []byte) bool {
+	p := udx.First(b)
+	s.first = bytes.HasPrefix(p, s.opening)
+	return p == nil || s.first
+}
 
 // Connect gives the stream its remote. Nothing is sent but what waited for it: written data and the
 // acknowledgement of data that the firewall let in early. It fails with ErrConnected, ErrClosed or
@@ -229,6 +247,10 @@ func (s *Stream) now() host.Instant { return s.table.host.Now() }
 // receive takes a packet for this stream.
 func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 	s.via, s.received = Way{Socket: k, Remote: from}, s.now()
+	if s.opening != nil && !s.begins(b) {
+		s.table.stats.Refused++
+		return
+	}
 	if s.spare != nil {
 		if s.spare.is(k, from) {
 			s.receiveSpare(b)
@@ -324,7 +346,10 @@ func (o *owner) Transmit(to netip.AddrPort, b []byte) {
 	}
 }
 
-func (o *owner) Data(b []byte) { o.onData(b) }
+func (o *owner) Data(b []byte) {
+	o.opening, o.first = nil, false
+	o.onData(b)
+}
 
 func (o *owner) Ended() {
 	if o.onEnd == nil {

@@ -91,6 +91,18 @@ func PeekStreamID(b []byte) (uint32, bool) {
 // PeekFlags returns the flags of a packet that PeekStreamID found to be UDX.
 func PeekFlags(b []byte) Flags { return Flags(b[2]) }
 
+// First returns the payload of a packet with the first bytes of a stream, nil of any other.
+func First(b []byte) []byte {
+	if PeekFlags(b)&FlagData == 0 {
+		return nil
+	}
+	p, err := ParsePacket(b)
+	if err != nil || p.Seq != 0 {
+		return nil
+	}
+	return p.Payload
+}
+
 // Padded reports whether the packet has padding between header and payload, which tries what size the path carries.
 func Padded(b []byte) bool { return b[3] > 0 && PeekFlags(b)&FlagSACK == 0 }
 
