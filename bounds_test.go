@@ -122,6 +122,7 @@ var noBounds = map[string]string{
 	"muxrpc.maxPayload":       "mux.MaxPayload",
 	"noise.MaxMessage":        "fixed by the protocol; a handshake comes in one datagram",
 	"peering.maxDefer":        "a pace of our own",
+	"peering.maxDriftChecks":  "pings of our own, after punches of our own",
 	"peering.maxHold":         "a pace of our own",
 	"peering.maxReopens":      "our own sockets",
 	"peering.maxLate":         "when our own packets change ways",

@@ -117,6 +117,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "holepunch_consistent", Help: "Hole punches between NATs with consistent ports.", Value: s.Peering.PunchesConsistent},
 		{Name: "holepunch_random", Help: "Hole punches against a NAT with random ports.", Value: s.Peering.PunchesRandom},
 		{Name: "holepunch_open", Help: "Connections to or from an open address.", Value: s.Peering.PunchesOpen},
+		{Name: "nat_drifts", Help: "Hole punches lost because our NAT had given the socket another port than others were told. Ports are guessed for ten minutes then.", Value: p.NATDrifts},
 		{Name: "holepunch_later", Help: "Hole punches put off because another one that guesses ports runs or has just ended.", Value: s.Peering.PunchesLater},
 		{Name: "relay_attempts", Help: "Blind relays asked to carry a connection.", Value: s.Peering.RelayAttempts},
 		{Name: "relay_successes", Help: "Connections that a blind relay carried.", Value: s.Peering.RelaySuccesses},

@@ -76,6 +76,12 @@ type NAT struct {
 	// are unique. It needs a Mapping that depends on the remote end, and a Filtering that does so no less.
 	Overload bool
 
+	// Drift is how long a mapping keeps its port; 0 is for as long as it lives. Its sessions do not come along.
+	Drift time.Duration
+	// Shared is how many sessions a mapping has that does not depend on the remote end, and further ones get mappings of their own, as
+	// where ports are scarce; 0 is any number.
+	Shared int
+
 	// Lifetime is how long a session lives without refresh; 0 means 2 minutes.
 	Lifetime time.Duration
 	// Unanswered is how long it lives before something has come in, Lifetime at most; 0 means Lifetime. With the next
@@ -110,6 +116,10 @@ func (c *NAT) check() {
 	refuse(!translates && c.ForgetOnMove, "a firewall has no public address that could change")
 	refuse(!tracks && (c.Lifetime != 0 || c.Unanswered != 0 || c.Young != 0 || c.Refresh != 0 || c.Size != 0 || c.Full != 0), "a router without a filter has no sessions")
 	refuse(c.Overload && (c.Mapping <= EndpointIndependent || c.Filtering < c.Mapping), "mappings that share a port are told apart by their remote ends")
+	refuse(!translates && c.Drift != 0, "a firewall has no ports that could drift")
+	refuse(c.Drift != 0 && c.Ports == PreservePort, "a port that is preserved does not drift")
+	refuse(c.Shared != 0 && c.Mapping != EndpointIndependent, "only mappings that do not depend on the remote end are shared")
+	refuse(c.Drift < 0 || c.Shared < 0, "times and numbers have no sign")
 	refuse(c.FirstPort > c.LastPort || c.FirstPort == 0 && c.LastPort != 0, "the ports are no range")
 	refuse(c.Lifetime < 0 || c.Unanswered < 0 || c.Young < 0 || c.Size < 0, "lifetimes and size have no sign")
 	refuse(c.Unanswered > c.withDefaults().Lifetime, "an answer does not make lives shorter")

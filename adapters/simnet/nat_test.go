@@ -312,3 +312,43 @@ func TestNATAxesThatWouldMeanNothingAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestMappingsDrift(t *testing.T) {
+	drifting := simnet.PortRestricted()
+	drifting.Ports = simnet.RandomPort
+	for _, test := range []struct {
+		name string
+		nat  func(n *simnet.NAT)
+		wait time.Duration
+		// stays reports whether another session, and then a further one, find the port of the first.
+		stays [2]bool
+	}{
+		{"never", func(*simnet.NAT) {}, 20 * time.Second, [2]bool{true, true}},
+		{"with time", func(n *simnet.NAT) { n.Drift = 30 * time.Second }, 20 * time.Second, [2]bool{true, false}},
+		{"with load", func(n *simnet.NAT) { n.Shared = 2 }, 0, [2]bool{true, false}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			nat := drifting
+			test.nat(&nat)
+			h := newHome(nat)
+			h.inside.send(h.atX1, "1")
+			first := h.x1.last()
+			h.Run(test.wait)
+			h.inside.send(h.atX2, "2")
+			h.Run(test.wait)
+			h.inside.send(h.atY1, "3")
+			if got := [2]bool{h.x2.last() == first, h.y1.last() == first}; got != test.stays {
+				t.Fatalf("seen as %v, %v and %v", first, h.x2.last(), h.y1.last())
+			}
+			h.x1.send(first, "answer")
+			h.y1.send(h.y1.last(), "another")
+			want := []string{"answer", "another"}
+			if nat.Drift > 0 {
+				want = want[1:] // what is sent to the port of before is lost
+			}
+			if !slices.Equal(h.inside.got, want) {
+				t.Errorf("got %q, want %q", h.inside.got, want)
+			}
+		})
+	}
+}

@@ -68,6 +68,7 @@ type mapping struct {
 	mappingKey
 	port     uint16
 	sessions int
+	made     host.Instant
 }
 
 type session struct {
@@ -103,6 +104,15 @@ func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, 
 	t.expire(now)
 	key := sessionKey{inside, remote.scope(t.cfg.Mapping), remote.scope(t.cfg.Filtering)}
 	s := t.sessions[key]
+	switch m := t.mappings[mappingKey{key.inside, key.scope}]; {
+	case m == nil:
+	case t.cfg.Drift > 0 && now.Sub(m.made) >= t.cfg.Drift:
+		t.drop(m)
+		s = nil
+	case s == nil && t.cfg.Shared > 0 && m.sessions >= t.cfg.Shared:
+		key.scope = remote
+		s = t.sessions[key]
+	}
 	if s == nil {
 		var why Drop
 		if s, why = t.open(key, now); why != 0 {
@@ -165,7 +175,7 @@ func (t *natTable) open(key sessionKey, now host.Instant) (*session, Drop) {
 			if !ok {
 				return nil, DropNoPort
 			}
-			m = &mapping{mappingKey: mk, port: port}
+			m = &mapping{mappingKey: mk, port: port, made: now}
 			t.mappings[mk] = m
 			t.byPort[t.portKey(port, m.scope)] = m
 		}
@@ -175,6 +185,15 @@ func (t *natTable) open(key sessionKey, now host.Instant) (*session, Drop) {
 	t.sessions[key] = s
 	t.list(s).append(s)
 	return s, 0
+}
+
+// drop removes a mapping with its sessions.
+func (t *natTable) drop(m *mapping) {
+	for _, s := range t.sessions {
+		if s.m == m {
+			t.remove(s)
+		}
+	}
 }
 
 func (t *natTable) portKey(port uint16, scope endpoint) portKey {

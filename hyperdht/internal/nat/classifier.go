@@ -35,6 +35,8 @@ type Sample struct {
 //	   ├──two equal: 4 or 5 samples decide, see judge
 //	   └──no more to be had: 2 samples decide, see Conclude
 //
+// In doubt, Consistent is Random, see Doubt.
+//
 // A later sample may change the verdict until it is frozen. A node that is not firewalled is Open.
 type Classifier struct {
 	hosts   []tally // port 0
@@ -48,6 +50,7 @@ type Classifier struct {
 	settled bool
 	open    bool // not firewalled, as of the last call
 	few     bool // no more samples are to be had, see Conclude
+	doubt   bool // see Doubt
 }
 
 type tally struct {
@@ -105,6 +108,10 @@ func (c *Classifier) Conclude() {
 		c.collect()
 	}
 }
+
+// Doubt takes a NAT that looks consistent for a random one, because sockets behind it have been seen to change their address
+// while they were in use: equal samples of one moment say nothing of the next. The original has no doubts. Call it before Add.
+func (c *Classifier) Doubt() { c.doubt = true }
 
 // Unfreeze lets samples count again, those that came meanwhile too.
 func (c *Classifier) Unfreeze() {
@@ -170,6 +177,9 @@ func (c *Classifier) judge() {
 	case len(c.hosts) > 1 && c.full[1].hits > 1:
 		c.kind = Consistent // two addresses with one port each: several uplinks
 	case c.sampled > 4:
+		c.kind = Random
+	}
+	if c.doubt && c.kind == Consistent {
 		c.kind = Random
 	}
 }

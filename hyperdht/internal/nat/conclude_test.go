@@ -2,6 +2,7 @@ package nat
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -88,5 +89,25 @@ func TestConcludeLeavesAFrozenVerdictAlone(t *testing.T) {
 	c.Unfreeze()
 	if c.Firewall() != Consistent {
 		t.Errorf("%v afterwards, want consistent", c.Firewall())
+	}
+}
+
+func TestInDoubtAConsistentNATIsRandom(t *testing.T) {
+	for _, doubt := range []bool{false, true} {
+		c := NewClassifier(true)
+		if doubt {
+			c.Doubt()
+		}
+		seen := netip.MustParseAddrPort("81.2.3.4:5000")
+		for i := range uint16(4) {
+			c.Add(seen, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 1000+i), true)
+		}
+		want, addr := Consistent, seen
+		if doubt {
+			want, addr = Random, netip.AddrPortFrom(seen.Addr(), 0)
+		}
+		if c.Firewall() != want || !slices.Equal(c.Addrs(), []netip.AddrPort{addr}) {
+			t.Errorf("in doubt %v: %v at %v, want %v at %v", doubt, c.Firewall(), c.Addrs(), want, addr)
+		}
 	}
 }

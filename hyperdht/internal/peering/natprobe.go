@@ -20,6 +20,7 @@ type natProbe struct {
 	p       *Peering
 	session *rpc.Session
 	sock    host.Socket
+	began   host.Instant
 	class   *nat.Classifier
 
 	asked   map[netip.AddrPort]bool
@@ -37,11 +38,52 @@ type natProbe struct {
 }
 
 func newNATProbe(p *Peering, session *rpc.Session, sock host.Socket) *natProbe {
-	return &natProbe{
-		p: p, session: session, sock: sock,
+	n := &natProbe{
+		p: p, session: session, sock: sock, began: p.host.Now(),
 		class: nat.NewClassifier(p.rpc.Firewalled()),
 		asked: make(map[netip.AddrPort]bool),
 	}
+	if p.natDrifts() {
+		n.class.Doubt()
+	}
+	return n
+}
+
+// natDrifts reports whether our NAT has been seen to change the address of a socket lately.
+func (p *Peering) natDrifts() bool {
+	return p.drifted && p.host.Now().Sub(p.driftedAt) < driftMemory
+}
+
+// checkDrift finds out whether others than those that were asked see a socket at another address than the peer was told, with which a
+// punch was lost.
+func (p *Peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[netip.AddrPort]bool) {
+	if p.closed || p.suspended || p.driftChecks == maxDriftChecks {
+		return
+	}
+	p.driftChecks++
+	release := p.pool.ref(ps.sock)
+	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
+	for node := range asked {
+		n.asked[node] = true
+	}
+	n.analyzed(func() {
+		p.host.Defer(func() {
+			p.driftChecks--
+			elsewhere := 0
+			for _, s := range n.class.Samples() {
+				if s.Seen != told && s.Seen.Addr() == told.Addr() {
+					elsewhere++
+				}
+			}
+			if elsewhere > 1 { // one node may lie
+				p.drifted, p.driftedAt = true, p.host.Now()
+				p.stats.NATDrifts++
+			}
+			n.session.Cancel()
+			n.close()
+			release()
+		})
+	})
 }
 
 func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }

@@ -198,6 +198,12 @@ const (
 	// searchLimit bounds the search for a direct path while a relay carries the connection. A node punches with one random NAT
 	// at a time, which takes up to a minute, and peers wait for their turn.
 	searchLimit = 30 * time.Minute
+	// verdictAge is how old a verdict on our NAT may be when a punch begins that had to wait: mappings drift with time and load.
+	verdictAge = 30 * time.Second
+	// driftMemory is how long our NAT is held for a random one after it has changed the address of a socket in use, and
+	// maxDriftChecks how many sockets are looked at at a time after a punch that was lost.
+	driftMemory    = 10 * time.Minute
+	maxDriftChecks = 4
 	// maxLANTries bounds the local addresses of a peer that are pinged: its interfaces, less the bridges of its containers.
 	maxLANTries = 4
 	// maxAddrs bounds the addresses of a peer that are looked at; honest peers send a handful.

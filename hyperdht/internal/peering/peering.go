@@ -56,6 +56,7 @@ type Stats struct {
 	PunchesConsistentWon, PunchesConsistentLost uint64
 	PunchesRandomWon, PunchesRandomLost         uint64
 
+	NATDrifts         uint64 // punches lost because our NAT had changed the address of the socket
 	PathsLAN          uint64
 	PathChanges       uint64 // of open connections, to a path of another kind
 	RelayAttempts     uint64
@@ -111,6 +112,10 @@ type Peering struct {
 	closed      bool
 	stats       Stats
 	account     *account // of the machines
+
+	drifted     bool         // our NAT has changed the address of a socket, see checkDrift
+	driftedAt   host.Instant // and when last
+	driftChecks int          // under way
 
 	randomPunches   int // running ones
 	lastRandomPunch host.Instant

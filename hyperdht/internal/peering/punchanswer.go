@@ -54,7 +54,11 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 	conclude := func() {
 		h.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
 	}
-	u.analyze(false, func(stable bool) {
+	analyze := u.analyze
+	if h.in(sessionBusy) { // it has been a while
+		analyze = func(reopen bool, done func(bool)) { u.renewed(func() { u.analyze(reopen, done) }) }
+	}
+	analyze(false, func(stable bool) {
 		switch {
 		case u.over():
 		case stable || u.remotePunching:

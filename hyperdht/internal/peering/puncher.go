@@ -204,6 +204,17 @@ func (u *puncher) reopen(left int) {
 	}
 }
 
+// renewed calls done with a verdict that is no older than verdictAge. Until it is called, the puncher punches with none.
+func (u *puncher) renewed(done func()) {
+	if u.p.host.Now().Sub(u.nat.began) < verdictAge {
+		done()
+		return
+	}
+	u.nat.close()
+	u.nat = newNATProbe(u.p, u.session, u.holder.sock)
+	u.nat.analyzed(done)
+}
+
 // consistent reports whether our NAT gives this socket one address to everybody.
 func (u *puncher) consistent() bool {
 	return coerce(u.nat.firewall()) == wire.FirewallConsistent
@@ -244,6 +255,9 @@ func (u *puncher) fail() {
 		s.PunchesRandomLost++
 	case u.in(puncherPunching):
 		s.PunchesConsistentLost++
+		if told := u.nat.addrs(); len(told) > 0 && u.nat.firewall() == wire.FirewallConsistent {
+			u.p.checkDrift(u.holder, told[0], u.nat.asked)
+		}
 	}
 	u.end(true)
 	u.onAbort()

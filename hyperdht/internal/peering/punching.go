@@ -325,7 +325,13 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 
 // punchLater repeats the punch round in a while. The connection is relayed meanwhile.
 func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte) {
-	d.pause(punchLater, retryLater+d.p.someOf(retryLater), func() { d.punchRound(serverRelay, remoteToken, true) })
+	d.pause(punchLater, retryLater+d.p.someOf(retryLater), func() {
+		d.u.renewed(func() {
+			if !d.over() {
+				d.punchRound(serverRelay, remoteToken, true)
+			}
+		})
+	})
 }
 
 // abort tells the server that we give up; its answer does not matter.
