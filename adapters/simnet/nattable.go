@@ -104,14 +104,16 @@ func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, 
 	t.expire(now)
 	key := sessionKey{inside, remote.scope(t.cfg.Mapping), remote.scope(t.cfg.Filtering)}
 	s := t.sessions[key]
-	switch m := t.mappings[mappingKey{key.inside, key.scope}]; {
-	case m == nil:
-	case t.cfg.Drift > 0 && now.Sub(m.made) >= t.cfg.Drift:
+	m := t.mappings[mappingKey{key.inside, key.scope}]
+	if m != nil && t.cfg.Drift > 0 && now.Sub(m.made) >= t.cfg.Drift {
 		t.drop(m)
 		s = nil
-	case s == nil && t.cfg.Shared > 0 && m.sessions >= t.cfg.Shared:
-		key.scope = remote
-		s = t.sessions[key]
+	}
+	if s == nil && t.cfg.Shared > 0 { // it has a mapping of its own, or needs one
+		own := sessionKey{inside, remote, key.remote}
+		if s = t.sessions[own]; s != nil || m != nil && m.sessions >= t.cfg.Shared {
+			key = own
+		}
 	}
 	if s == nil {
 		var why Drop
