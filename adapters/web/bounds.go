@@ -24,6 +24,16 @@ func Bounds() []bound.Bound {
 			Reason: "Prometheus gives up at the end of the scrape itself",
 		},
 		{
+			Name: "web.bodyTime", What: "time to send the body of a request, which is not read",
+			Scope: bound.PerAttempt, Limit: bound.Time(bodyTime), Policy: bound.End,
+			Reason: "no path takes one; the answer does not wait for it",
+		},
+		{
+			Name: "web.RequestTimeout", What: "time of a request over HTTP",
+			Scope: bound.PerAttempt, Limit: bound.Time(RequestTimeout), Policy: bound.End,
+			Reason: "above the longest scrape",
+		},
+		{
 			Name: "web.maxPages", What: "requests for other pages under way",
 			Scope: bound.InAll, Limit: bound.Count(maxPages), Policy: bound.AnswerFail,
 			Reason: "people and probes",

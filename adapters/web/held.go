@@ -37,9 +37,32 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, body []byte, wit
 		return
 	}
 	defer h.held.release(n)
-	out := http.NewResponseController(w)
-	if out.SetWriteDeadline(time.Now().Add(within+readTime)) == nil {
-		defer out.SetWriteDeadline(time.Time{}) // the next request on the connection has a time of its own
-	}
+	defer limitWriting(w, r, within+readTime)()
 	writeMetrics(w, r, body)
+}
+
+// limitWriting ends the connection of a caller that has not read its answer within a time from now. The caller of it calls
+// restore once the answer is written: the next request on the connection has a time of its own.
+func limitWriting(w http.ResponseWriter, r *http.Request, within time.Duration) (restore func()) {
+	out := http.NewResponseController(w)
+	if out.SetWriteDeadline(time.Now().Add(within)) != nil {
+		return func() {} // the server of an embedder that wraps its writers
+	}
+	return func() {
+		var server time.Time // what the server allows: the last bytes are sent when the handler has returned
+		if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
+			server = time.Now().Add(s.WriteTimeout)
+		}
+		_ = out.SetWriteDeadline(server)
+	}
+}
+
+// ignoreBody keeps the body of a request from delaying its answer. No path here reads one, and net/http would wait for
+// all of it before it sends the first byte, unless the connection ends with the answer.
+func ignoreBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 }

@@ -106,6 +106,12 @@ const (
 	maxHeld = 256 << 20
 	// readTime is how long a caller may take to read an answer, beyond the time of the scrape.
 	readTime = 30 * time.Second
+	// bodyTime is how long the body of a request is waited for once it is answered. No path takes one.
+	bodyTime = 5 * time.Second
+	// RequestTimeout is above the time of every request: the longest scrape and the reading of its answer. It is for the
+	// ReadTimeout and WriteTimeout of the server, where requests end that never get here; net/http cancels a request that
+	// outlives its ReadTimeout.
+	RequestTimeout = maxTimeout + readTime + 30*time.Second
 )
 
 // Handler serves all paths.
@@ -193,6 +199,7 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 		select {
 		case h.pages <- struct{}{}:
 			defer func() { <-h.pages }()
+			defer limitWriting(w, r, readTime)()
 			f(w, r)
 		default:
 			line(w, http.StatusServiceUnavailable, "Too many requests at once")
@@ -204,6 +211,7 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 // its path form may have double slashes and dots.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	ignoreBody(w, r)
 	path, below := strings.CutPrefix(r.URL.Path, h.routePrefix)
 	if alias, ok := scrapePath(path); below && ok {
 		h.scrape(w, r, domain.AliasFromPath(alias))

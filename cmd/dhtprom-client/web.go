@@ -19,10 +19,11 @@ import (
 )
 
 const (
-	// headerTimeout ends connections that take their time with a request; writeTimeout those that do with an answer.
-	headerTimeout = 10 * time.Second
-	writeTimeout  = 30 * time.Second
-	idleTimeout   = 2 * time.Minute
+	// headerTimeout ends connections that take their time with a request, requestTimeout those that do with its body, which
+	// nothing reads, or with an answer.
+	headerTimeout  = 10 * time.Second
+	requestTimeout = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
 )
 
 // webServer is the process's own HTTP side: metrics, health and a page. A nil one is none.
@@ -53,7 +54,7 @@ func newWebServer(cfg config, o *own, log *slog.Logger) (*webServer, func(), err
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	s := &webServer{listener: l, config: cfg.webConfigFile, log: log, server: &http.Server{
-		Handler: guard.Wrap(o.handler(), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: guard.Wrap(o.handler(), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil

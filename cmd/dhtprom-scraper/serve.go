@@ -83,6 +83,7 @@ func (s *servers) add(local bool) *http.Server {
 	}
 	server := &http.Server{
 		Handler: s.guard.Wrap(s.handler, local), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ReadTimeout: web.RequestTimeout, WriteTimeout: web.RequestTimeout,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.all = append(s.all, server)
