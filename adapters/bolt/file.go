@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,7 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 			_ = locked.Close()
 		}
 	}()
+	clean(path)
 	if len(b) > 0 && isText(b) {
 		return nil, nil, errors.New("it is a text file and no alias table: move it away, or name another path")
 	}
@@ -431,12 +433,13 @@ func limitKept(path string) error {
 	return nil
 }
 
-// create writes a new table beside and then gives it its name, so that a full disk leaves nothing half done behind.
+// newSuffix and a random part follow the name of a table that is being made.
+const newSuffix = ".new"
+
+// create writes a new table beside and then gives it its name, so that a full disk leaves nothing half done behind. The
+// name beside is drawn: of several scrapers that start at the same time on one path, none touches what another one makes.
 func create(path string, records map[string]map[string]item, over bool) (err error) {
-	beside := path + ".new"
-	if err := os.Remove(beside); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
+	beside := path + newSuffix + "-" + rand.Text()
 	defer func() {
 		if rest := os.Remove(beside); rest != nil && !errors.Is(rest, os.ErrNotExist) {
 			err = errors.Join(err, rest)
@@ -447,10 +450,10 @@ func create(path string, records map[string]map[string]item, over bool) (err err
 	}
 	if over {
 		err = os.Rename(beside, path)
-	} else if err = os.Link(beside, path); err != nil && !errors.Is(err, os.ErrExist) {
-		err = os.Rename(beside, path)
+	} else if err = os.Link(beside, path); err != nil && !errors.Is(err, os.ErrExist) && !exists(path) {
+		err = os.Rename(beside, path) // not every file system has links
 	}
-	if errors.Is(err, os.ErrExist) {
+	if err != nil && !over && exists(path) {
 		err = nil // another scraper was first, and has it open
 	}
 	if err != nil {
@@ -458,6 +461,22 @@ func create(path string, records map[string]map[string]item, over bool) (err err
 	}
 	// A new file is only there after a power cut when its folder was flushed too.
 	return syncDir(filepath.Dir(path))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// clean removes what scrapers left that died while they made a table. It is called with the table locked; one that is
+// still making its own will find that it comes too late.
+func clean(path string) {
+	all, _ := os.ReadDir(filepath.Dir(path)) // a folder that cannot be listed keeps them
+	for _, e := range all {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+newSuffix) && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
 }
 
 // fill makes a table of records.

@@ -63,3 +63,85 @@ func TestOneOfManyThatStartRepairsTheTable(t *testing.T) {
 		}
 	}
 }
+
+// Several scrapers start for the first time on one path at the same moment, as where a unit is enabled twice. One of them
+// has the table, the others find it in use, and nobody takes the half-made file of another one for a table.
+func TestOneOfManyFirstStartsHasTheTable(t *testing.T) {
+	const paths, starts = 20, 8
+	type outcome struct {
+		file   *file
+		damage *domain.StoreDamage
+		err    error
+	}
+	outcomes := map[string]chan outcome{}
+	for range paths {
+		path := filepath.Join(t.TempDir(), "aliases.db")
+		all := make(chan outcome, starts)
+		outcomes[path] = all
+		for range starts {
+			go func() {
+				f, damage, err := openFile(path)
+				all <- outcome{f, damage, err}
+			}()
+		}
+	}
+	for path, all := range outcomes {
+		open := 0
+		for range starts {
+			o := <-all
+			if o.damage != nil {
+				t.Errorf("a new table is held for damaged: %v", o.damage.Problems)
+			}
+			switch {
+			case o.err == nil:
+				open++
+				defer func() { _ = o.file.close() }()
+			case !errors.Is(o.err, errInUse):
+				t.Errorf("one fails: %v", o.err)
+			}
+		}
+		if open != 1 {
+			t.Errorf("%d have the table", open)
+		}
+		onlyTheTable(t, path)
+	}
+}
+
+func onlyTheTable(t *testing.T, path string) {
+	t.Helper()
+	all, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.Name() != filepath.Base(path) {
+			t.Errorf("%s is left behind", e.Name())
+		}
+	}
+}
+
+// What scrapers left that died while they made a table is in nobody's way, and is removed.
+func TestLeftoversOfAStartThatDiedAreRemoved(t *testing.T) {
+	for name, leave := range map[string]func(path string) error{
+		"half a table":    func(path string) error { return os.WriteFile(path, make([]byte, 5000), 0o600) },
+		"a whole one":     func(path string) error { return fill(path, nil) },
+		"nothing":         func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a read-only one": func(path string) error { return os.WriteFile(path, []byte("x"), 0o400) },
+	} {
+		for _, suffix := range []string{".new", ".new-ABC"} { // the former of earlier versions
+			path := filepath.Join(t.TempDir(), "aliases.db")
+			if err := leave(path + suffix); err != nil {
+				t.Fatal(err)
+			}
+			f, damage, err := openFile(path)
+			if err != nil || damage != nil {
+				t.Errorf("%s in %s: %v, %v", name, suffix, damage, err)
+				continue
+			}
+			if err := f.close(); err != nil {
+				t.Error(err)
+			}
+			onlyTheTable(t, path)
+		}
+	}
+}
