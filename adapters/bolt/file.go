@@ -64,10 +64,10 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 		}
 	}()
 	clean(path)
-	if len(b) > 0 && isText(b) {
-		return nil, nil, errors.New("it is a text file and no alias table: move it away, or name another path")
-	}
 	t := readTable(b)
+	if kind := kindOf(b, t); kind != "" {
+		return nil, nil, fmt.Errorf("it is %s and no alias table: move it away, or name another path", kind)
+	}
 	if t.newer != nil {
 		return nil, nil, fmt.Errorf("%w of dhtprom than this one reads: install that version again, or move the file away to start with an empty table", t.newer)
 	}
@@ -191,6 +191,22 @@ func readPages(f io.ReaderAt, n int64) []byte {
 		_, _ = f.ReadAt(b[at:min(at+minPageSize, n)], at)
 	}
 	return b
+}
+
+// sqliteHeader begins the databases of SQLite.
+const sqliteHeader = "SQLite format 3\x00"
+
+// kindOf says what a file is that belongs to somebody else, whose name it should keep; empty for a table, damaged perhaps.
+func kindOf(b []byte, t *table) string {
+	switch {
+	case len(b) > 0 && isText(b):
+		return "a text file"
+	case bytes.HasPrefix(b, []byte(sqliteHeader)):
+		return "a database of SQLite"
+	case !t.damaged() && !t.ours && t.other != "":
+		return fmt.Sprintf("a bbolt database of another program, with a bucket %q,", clip(t.other))
+	}
+	return ""
 }
 
 // isText reports whether a file is text, and so another one than was meant. Its owner may want to keep the name.

@@ -63,6 +63,8 @@ type table struct {
 	more     int      // problems that are not listed
 	rescued  int      // records that nothing led to any more
 	newer    error    // written by a later version of this program
+	ours     bool     // there is a bucket of this program
+	other    string   // a bucket that this program does not know
 }
 
 func (t *table) damaged() bool { return len(t.problems) > 0 }
@@ -73,6 +75,19 @@ func (t *table) problem(format string, args ...any) {
 		return
 	}
 	t.problems = append(t.problems, fmt.Sprintf(format, args...))
+}
+
+func isOurs(bucket string) bool {
+	return bucket == string(aliasBucket) || bucket == string(pinBucket) || bucket == string(summaryBucket)
+}
+
+// name notes the name of a bucket.
+func (t *table) name(bucket string) {
+	if isOurs(bucket) {
+		t.ours = true
+	} else if t.other == "" {
+		t.other = bucket
+	}
 }
 
 // count is the number of records of all buckets.
@@ -250,7 +265,7 @@ func (r *reader) tree(bucket string, id uint64, depth int, low []byte) {
 	}
 	switch flags := native.Uint16(p[8:]); flags {
 	case flagLeaf:
-		r.leaf(bucket, p, low, fmt.Sprint("page ", id))
+		r.leaf(bucket, p, low, depth, fmt.Sprint("page ", id))
 	case flagBranch:
 		n := int(native.Uint16(p[10:]))
 		for i := range n {
@@ -301,7 +316,7 @@ func slice(p []byte, from, n uint64) ([]byte, bool) {
 }
 
 // leaf reads the records of a page, or the buckets where bucket is empty: those are of the root.
-func (r *reader) leaf(bucket string, p, low []byte, where string) {
+func (r *reader) leaf(bucket string, p, low []byte, depth int, where string) {
 	for i := range int(native.Uint16(p[10:])) {
 		flags, key, value, ok := leafElement(p, i)
 		if !ok {
@@ -313,10 +328,15 @@ func (r *reader) leaf(bucket string, p, low []byte, where string) {
 		}
 		r.last = key
 		switch {
-		case flags != 0 && flags != flagSubBucket || (flags == flagSubBucket) != (bucket == ""):
+		case flags != 0 && flags != flagSubBucket || (flags == flagSubBucket) != (bucket == "") && (bucket == "" || isOurs(bucket)):
 			r.t.problem("element %d of %s is of kind %d", i, where, flags)
 		case flags == flagSubBucket:
-			r.subBucket(string(key), value)
+			name := bucket // of another program, whose buckets may have buckets
+			if name == "" {
+				name = string(key)
+				r.t.name(name)
+			}
+			r.subBucket(name, value, depth)
 			r.last = key
 		default:
 			r.record(bucket, string(key), value)
@@ -324,20 +344,24 @@ func (r *reader) leaf(bucket string, p, low []byte, where string) {
 	}
 }
 
-func (r *reader) subBucket(name string, value []byte) {
+func (r *reader) subBucket(name string, value []byte, depth int) {
+	if depth > maxDepth {
+		r.t.problem("bucket %q is too deep", clip(name))
+		return
+	}
 	if len(value) < bucketHeader {
 		r.t.problem("bucket %q has no root", clip(name))
 		return
 	}
 	r.last = nil
 	if root := native.Uint64(value); root != 0 {
-		r.tree(name, root, 0, nil)
+		r.tree(name, root, depth+1, nil)
 		return
 	}
 	if p := value[bucketHeader:]; len(p) < pageHeader || native.Uint16(p[8:]) != flagLeaf {
 		r.t.problem("bucket %q has no page", clip(name))
 	} else {
-		r.leaf(name, p, nil, fmt.Sprintf("bucket %q", clip(name)))
+		r.leaf(name, p, nil, depth+1, fmt.Sprintf("bucket %q", clip(name)))
 	}
 }
 
