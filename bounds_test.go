@@ -132,6 +132,7 @@ var noBounds = map[string]string{
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
 	"source.maxCredential":    "a file of the operator",
 	"source.maxHeader":        "answers of the operator's own exporter",
+	"source.maxStatus":        "answers of the operator's own exporter",
 	"stream.MaxMessage":       "udx.MaxMessage",
 	"stun.maxName":            "our own configuration",
 	"stun.maxServers":         "our own configuration",

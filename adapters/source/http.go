@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -26,8 +28,9 @@ const (
 	accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5,*/*;q=0.1"
 	agent  = "dhtprom-client"
 
-	// maxHeader bounds the header of an answer, maxCredential a file with a password.
+	// maxHeader bounds the header of an answer, maxStatus the status line in an error, maxCredential a file with a password.
 	maxHeader     = 64 << 10
+	maxStatus     = 200
 	maxCredential = 64 << 10
 )
 
@@ -233,7 +236,7 @@ func (x *exporter) scrape(ctx context.Context) ([]byte, error) {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered %s", res.Status)
+		return nil, fmt.Errorf("answered %s", clip(res.Status))
 	}
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" || kind == "application/vnd.google.protobuf" {
 		return nil, fmt.Errorf("answered with %s, which is no metrics text", kind)
@@ -247,6 +250,9 @@ func (x *exporter) scrape(ctx context.Context) ([]byte, error) {
 	}
 	return body, nil
 }
+
+// clip bounds the text of an exporter in an error: net/http takes a status line as long as a header.
+func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxStatus)], "") }
 
 // read reads an answer of at most limit bytes.
 func read(res *http.Response, limit int) ([]byte, error) {
@@ -304,24 +310,53 @@ func (x *exporter) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// readCredential reads a file with one password or token. White space around it is not part of it.
+// CheckCredentials reads the files with passwords and tokens and says what is wrong with one. It is for those who want to
+// know before the first scrape.
+func (c *HTTPConfig) CheckCredentials() error {
+	for _, path := range []string{c.PasswordFile, c.BearerFile} {
+		if path == "" {
+			continue
+		}
+		if _, err := readCredential(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const credential = "want a file with one password or token, in UTF-8 and on one line"
+
+// readCredential reads a file with one password or token. White space around it is not part of it, nor is the byte order
+// mark that editors of Windows write.
 func readCredential(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return "", fmt.Errorf("%s is not a regular file: %s", path, credential)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
-	text := strings.TrimSpace(string(b))
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
+	}
+	text := strings.TrimSpace(strings.TrimPrefix(string(b), "\uFEFF"))
+	switch {
 	case len(b) > maxCredential:
-		return "", fmt.Errorf("%s is too large for a password", path)
+		return "", fmt.Errorf("%s is larger than %d bytes: %s", path, maxCredential, credential)
+	case !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0: // UTF-16, as PowerShell writes it, is one or the other
+		return "", fmt.Errorf("%s is not UTF-8: %s", path, credential)
 	case text == "":
-		return "", fmt.Errorf("%s is empty", path)
+		return "", fmt.Errorf("%s is empty: %s", path, credential)
+	case strings.ContainsAny(text, "\r\n"):
+		return "", fmt.Errorf("%s has several lines: %s", path, credential)
 	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", fmt.Errorf("%s has characters that a header cannot have", path)
+		return "", fmt.Errorf("%s has control characters, which a header cannot have: %s", path, credential)
 	}
 	return text, nil
 }

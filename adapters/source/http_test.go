@@ -101,12 +101,26 @@ func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
 	if _, err := collect(l, refused, 10*time.Second); err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
-	for name, content := range map[string]string{"empty": " \n", "lines": "hunter2\nhunter3", "large": strings.Repeat("hunter2", 20_000)} {
+	for name, content := range map[string]string{"from Windows": "\uFEFFfirst\r\n", "spaces": " \tfirst \n\n"} {
 		if err := os.WriteFile(token, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := collect(l, bearer, 10*time.Second); err == nil || !strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "hunter") {
-			t.Errorf("%s: %v", name, err)
+		if _, err := collect(l, bearer, 10*time.Second); err != nil || seen != "Bearer first" {
+			t.Errorf("%s: %q, %v", name, seen, err)
+		}
+	}
+	for says, content := range map[string]string{
+		"is empty": " \n", "several lines": "hunter2\r\nhunter3", "larger than": strings.Repeat("hunter2", 20_000), "control characters": "hunter\x1b2",
+		"not UTF-8": "\xff\xfeh\x00u\x00n\x00t\x00e\x00r\x00", "is not UTF-8": "h\x00unter2",
+	} {
+		if err := os.WriteFile(token, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := collect(l, bearer, 10*time.Second)
+		for _, want := range []string{says, token, "want a file with one password or token"} {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("want %q: %v", want, err)
+			}
 		}
 	}
 	if err := os.Remove(token); err != nil {
@@ -329,5 +343,35 @@ func TestNamesOfHeadersAreTokens(t *testing.T) {
 		if err := source.CheckHeader("x", string(rune(c))); (err == nil) != (c >= ' ' && c != 0x7f || c == '\t') {
 			t.Errorf("value with %q: %v", rune(c), err)
 		}
+	}
+}
+
+// What is not a file is refused, not waited for: a pipe without a writer would hold a collection for good.
+func TestCredentialsAreRegularFiles(t *testing.T) {
+	for _, path := range []string{t.TempDir(), os.DevNull} {
+		for _, c := range []source.HTTPConfig{{Username: "me", PasswordFile: path}, {BearerFile: path}} {
+			if err := c.CheckCredentials(); err == nil || !strings.Contains(err.Error(), path+" is not a regular file: want") {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+	if err := (&source.HTTPConfig{Username: "me"}).CheckCredentials(); err != nil {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// An exporter's words end in a log, which they must not fill.
+func TestLongStatusLinesAreCut(t *testing.T) {
+	s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 500 "+strings.Repeat("wrong ", 10_000)+"\r\nContent-Length: 0\r\n\r\n")
+	})
+	if _, err := collect(l, s, 10*time.Second); err == nil || !strings.Contains(err.Error(), "500 wrong") || len(err.Error()) > 300 {
+		t.Errorf("an error of %d bytes", len(fmt.Sprint(err)))
 	}
 }

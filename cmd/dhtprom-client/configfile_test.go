@@ -154,6 +154,8 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		{"no invite", targets + "scrapers: [{invite_file: nothing}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: invite_file: open @/nothing"},
 		{"a wrong secret", targets + "scrapers: [{key: " + strings.Repeat("a", 64) + ", secret_file: c.yml}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: secret_file:"},
 		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: open @/nothing"},
+		{"no password", "targets: [{alias: a, url: 'http://localhost/', basic_auth: {username: u, password_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: stat @/nothing"},
+		{"no token", "targets: [{alias: a, url: 'http://localhost/', authorization: {credentials_file: .}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: @ is not a regular file"},
 		{"both well", targets + "scrapers: [{invite_file: invite}]\n", nil, cli.OK, ""},
 		{"targets of the file", targets, []string{"--invite-file=@/invite"}, cli.OK, ""},
 		{"scrapers of the file", "scrapers: [{invite_file: invite}]\n", []string{"--alias=b"}, cli.OK, ""},
@@ -172,6 +174,21 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		if (code == cli.OK) != strings.Contains(out.String(), "All is well") {
 			t.Errorf("%s: %q", c.name, out.String())
 		}
+	}
+}
+
+// A password may come later, and keeps no other target from being served; the start says what is missing.
+func TestStartWarnsOfPasswordsThatAreMissing(t *testing.T) {
+	invite, _ := newInvite(t)
+	dir := folder(t, map[string]string{
+		"c.yml": "targets: [{alias: a, url: 'http://localhost/', authorization: {credentials_file: token}}]\n", "invite": invite,
+	})
+	var out, errs bytes.Buffer
+	code := start(ended(), []string{
+		"--config.file=" + filepath.Join(dir, "c.yml"), "--invite-file=" + filepath.Join(dir, "invite"), "--dht.bootstrap=1", "--stun.server=none",
+	}, &out, &errs)
+	if code != cli.OK || !strings.Contains(errs.String(), "level=WARN") || !strings.Contains(errs.String(), filepath.Join(dir, "token")) {
+		t.Errorf("ends with %d, %s", code, errs.String())
 	}
 }
 

@@ -87,6 +87,9 @@ func loadInvite(path string, stdin io.Reader, log *slog.Logger) (domain.Invite, 
 			return domain.Invite{}, err
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return domain.Invite{}, fmt.Errorf("%s is a directory: want a file with an invite", path)
+		}
 		in, from = f, path
 		warnExposed(path, log)
 	}

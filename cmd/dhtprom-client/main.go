@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,6 +39,10 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	if f.checkOnly {
 		return check(cfg, stdout, log)
 	}
+	if err := checkCredentials(cfg); err != nil {
+		// They are read at each scrape, and may come later. The other targets are served meanwhile.
+		log.Warn("Scrapes fail for want of a password", "err", err)
+	}
 	p, cleanup, err := newProgram(cfg, log, connect)
 	if err != nil {
 		return err
@@ -53,7 +58,7 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 }
 
 // check makes of a configuration what the start makes of it, up to the network, so that the start refuses nothing that
-// passes.
+// passes. Files that are read at each scrape have to be there, too.
 func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	h, cleanup := machine.Host()
 	defer cleanup()
@@ -65,9 +70,23 @@ func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := group.Check(); err != nil {
+	if err := errors.Join(group.Check(), checkCredentials(cfg)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.scrapers))
 	return err
+}
+
+// checkCredentials says which passwords and tokens of exporters cannot be read.
+func checkCredentials(cfg config) error {
+	var errs []error
+	for _, t := range cfg.targets {
+		if t.http == nil {
+			continue
+		}
+		if err := t.http.CheckCredentials(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.where, err))
+		}
+	}
+	return errors.Join(errs...)
 }

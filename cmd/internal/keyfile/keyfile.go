@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"unicode"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -55,7 +56,7 @@ func Secrets(path string) ([]domain.Secret, error) {
 // ParseSecrets reads secrets that are separated by commas or white space, as in an environment variable called name.
 func ParseSecrets(name, text string) ([]domain.Secret, error) {
 	var all []domain.Secret
-	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
+	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
 		s, err := domain.ParseSecret(part)
 		if err != nil || s.IsZero() {
 			return nil, fmt.Errorf("%s: %s", name, want)
@@ -93,10 +94,11 @@ func ParseSeed(name, text string) (domain.Seed, error) {
 	return s, nil
 }
 
-// Exposed reports whether others than the owner may read a file.
+// Exposed reports whether others than the owner may read a file. A folder or a device is none, and must not be told to be
+// closed to all others.
 func Exposed(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.Mode().Perm()&0o077 != 0
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0
 }
 
 type numbered struct {
@@ -108,6 +110,9 @@ func readLines(path string) ([]numbered, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, plain(path, err)
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory: %s", path, want)
 	}
 	if info.Size() > maxSize {
 		return nil, fmt.Errorf("%s is %d bytes, too large: %s", path, info.Size(), want)

@@ -40,8 +40,11 @@ func TestFilesAreReadInBothForms(t *testing.T) {
 	if s, err := keyfile.Seed(file(t, hexText)); err != nil || s.IsZero() {
 		t.Errorf("hex seed: %v", err)
 	}
-	if got, err := keyfile.ParseSecrets("X", hexText+", "+made.RevealText()); err != nil || len(got) != 2 {
-		t.Errorf("from the environment: %d, %v", len(got), err)
+	// The last is how an environment file from Windows ends.
+	for _, text := range []string{hexText + ", " + made.RevealText(), hexText + "\r\n" + made.RevealText() + "\r"} {
+		if got, err := keyfile.ParseSecrets("X", text); err != nil || len(got) != 2 {
+			t.Errorf("from the environment: %d, %v", len(got), err)
+		}
 	}
 }
 
@@ -97,8 +100,13 @@ func TestMalformedFilesGetOneLineThatNamesThemAndQuotesNothing(t *testing.T) {
 	if _, err := keyfile.Secrets(missing); err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("missing: %v", err)
 	}
-	if _, err := keyfile.Seed(t.TempDir()); err == nil {
-		t.Error("a folder was read as a seed")
+	folder := t.TempDir()
+	if _, err := keyfile.Seed(folder); err == nil || !strings.Contains(err.Error(), folder+" is a directory: want 32 bytes") {
+		t.Errorf("a folder as a seed: %v", err)
+	}
+	// chmod 600 makes a folder useless, and /dev/null too.
+	if err := os.Chmod(folder, 0o755); err != nil || keyfile.Exposed(folder) || keyfile.Exposed(os.DevNull) {
+		t.Errorf("what is no file is called exposed: %v", err)
 	}
 	if _, err := keyfile.ParseSeed("DHTPROM_X", "hunter2"); err == nil || !strings.Contains(err.Error(), "DHTPROM_X") || strings.Contains(err.Error(), "hunter") {
 		t.Errorf("environment: %v", err)
