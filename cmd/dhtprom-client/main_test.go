@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,9 +141,23 @@ type bench struct {
 	ready   chan *app.Scraper
 	told    chan domain.Event
 
+	announced atomic.Int64 // DHT nodes with the client's record
+
 	wantBootstrap []string // what the program should ask for; nil is not looked at
 	wantRelays    []domain.PublicKey
 	wantSTUN      []string
+}
+
+// onDHT is a transport that says how many DHT nodes have its record.
+type onDHT struct {
+	ports.Transport
+	announced *atomic.Int64
+}
+
+func (t onDHT) Status() ports.NodeStatus {
+	s := t.Transport.Status()
+	s.Announced = int(t.announced.Load())
+	return s
 }
 
 // newBench makes a scraper on the host that the program brings.
@@ -173,8 +188,9 @@ func newBench(t *testing.T) *bench {
 			}
 			b.ready <- s
 		})
-		return portstest.NewTransport(net), nil
+		return onDHT{portstest.NewTransport(net), &b.announced}, nil
 	}
+	b.announced.Store(3)
 	return b
 }
 
@@ -407,11 +423,21 @@ func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/-/healthy": "Healthy", "/-/ready": "Ready", "/": "peer not found",
+		"/-/healthy": "Healthy", "/-/ready": "Ready\n", "/": "peer not found",
+		"/?announced": "1 nodes known. 3 nodes have the record by which scrapers find this client",
 		"/?": "The metrics of this process. Last scrape at ",
 	} {
 		if code, body := get(path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	b.announced.Store(0)
+	for path, want := range map[string]string{
+		"/-/ready": "Ready, but no DHT node that has this client's record answers", "/": "No node that answers has the record",
+		"/metrics": "dhtprom_client_announced_nodes 0",
+	} {
+		if code, body := get(path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("not announced, %s: %d %s", path, code, body)
 		}
 	}
 	foreign, err := http.NewRequest(http.MethodGet, "http://"+r.web.listener.Addr().String()+"/metrics", nil)

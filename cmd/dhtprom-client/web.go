@@ -96,6 +96,9 @@ func (o *own) handler() http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		case !ok:
 			http.Error(w, fmt.Sprintf("Not registered with any scraper: %q", missing), http.StatusServiceUnavailable)
+		case s.node.Announced == 0:
+			// Scrapes go on over the connections that are open.
+			_, _ = fmt.Fprintln(w, "Ready, but no DHT node that has this client's record answers: a scraper that is not connected cannot find it")
 		default:
 			_, _ = fmt.Fprintln(w, "Ready")
 		}
@@ -110,7 +113,7 @@ var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">
 <style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
 table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
-<body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. <a href="/metrics">Metrics</a></p>
+<body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. {{with .Node.Announced}}{{.}} nodes have the record by which scrapers find this client{{else}}No node that answers has the record by which scrapers find this client{{end}}. <a href="/metrics">Metrics</a></p>
 {{range .Clients}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{.Last}}.</p><p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
 <table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
 {{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
