@@ -45,10 +45,11 @@ type link struct {
 	mux   *mux.Mux
 	roles []role // in the order they joined
 
-	open   bool
-	ending bool // this side has ended it
-	clean  bool // without a reason
-	closed bool
+	incoming bool // the other side has dialled
+	open     bool
+	ending   bool // this side has ended it
+	clean    bool // without a reason
+	closed   bool
 	// starting wait for the handshake hash.
 	starting []func()
 	// proven is a key that the other side has proven to hold, by an offer; zero for none. It may be the one it
@@ -156,11 +157,15 @@ func (l *link) sayingGoodbye() *metricsServer {
 	return nil
 }
 
-// end ends the connection; roles that are still on it are told when it is over.
+// end ends the connection; roles that are still on it are told when it is over. A caller that has not proven itself was sent
+// nothing that could matter to it, and may never answer, so its connection ends at once.
 func (l *link) end(reason error) {
 	l.ending = true
 	switch {
 	case l.closed:
+	case reason == nil && l.incoming && !l.open:
+		l.clean = true
+		l.mux.Destroy(domain.ErrClosed)
 	case reason == nil:
 		l.clean = true
 		l.conn.Close()

@@ -320,6 +320,7 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 		s.links = without(s.links, l)
 		s.closeMaybe()
 	})
+	l.incoming = true
 	s.links = append(s.links, l)
 	var err error
 	if s.aliases.OnOpen != nil {
