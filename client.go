@@ -115,6 +115,9 @@ func (n *Node) StartClient(ctx context.Context, cfg ClientConfig) (*Client, erro
 		}
 		scrapers = append([]app.ClientScraper{{Key: v.Scraper, Secret: v.Secret}}, scrapers...)
 	}
+	if len(scrapers) == 0 {
+		return nil, &app.ConfigError{Field: "Invite", Want: "want the invite of a scraper, or Scrapers"}
+	}
 	if cfg.Hostname == "" {
 		if name, err := os.Hostname(); err == nil {
 			cfg.Hostname = name

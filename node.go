@@ -53,6 +53,18 @@ type NodeConfig struct {
 	STUN []string
 }
 
+func (c *NodeConfig) check() error {
+	if a := c.Listen.Addr(); a.IsValid() && !a.Unmap().Is4() {
+		return &app.ConfigError{Field: "Listen", Want: fmt.Sprintf("want an IPv4 address, since HyperDHT is IPv4 only, got %s", c.Listen)}
+	}
+	for i, relay := range c.Relays {
+		if relay.IsZero() {
+			return &app.ConfigError{Field: fmt.Sprintf("Relays[%d]", i), Want: "want the relay's public key, got zeros"}
+		}
+	}
+	return nil
+}
+
 // Node is one participant in HyperDHT, with a loop and sockets of its own on this machine. Its methods are for any
 // goroutine, but not for the loop.
 type Node struct {
@@ -72,6 +84,9 @@ type closer interface{ Close() error }
 
 // NewNode makes a node and starts to enter the network, which it does not wait for. Close ends it.
 func NewNode(cfg NodeConfig) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
 	servers, err := stun.Servers(cfg.STUN, cfg.Bootstrap != nil)
 	if err != nil {
 		return nil, err
@@ -134,6 +149,8 @@ func (n *Node) do(f func() error) error {
 // outcome is the error of a call into the loop: that of the call itself, or what was called returned.
 func outcome(returned, err error) error {
 	switch {
+	case err == nil && errors.Is(returned, hyperdht.ErrKeyPairInUse):
+		return fmt.Errorf("Seed: want one that no other client or scraper of this node has: %w", returned)
 	case errors.Is(err, bridge.ErrClosed):
 		return ErrClosed
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -290,7 +291,7 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	_, invite := w.startScraper(scraperConfig())
 	for want, cfg := range map[string]dhtprom.ClientConfig{
 		"Invite: is cut short": {Invite: invite[:50], Alias: "a"},
-		"Scraper:":             {Alias: "a"},
+		"Invite: want":         {Alias: "a"},
 		"Alias:":               {Invite: invite},
 		"Scrapers[0].Key":      {Alias: "a", Scrapers: []app.ClientScraper{{}}},
 		"RegisterInterval:":    {Invite: invite, Alias: "a", RegisterInterval: -1},
@@ -319,6 +320,9 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	}
 	for want, cfg := range map[string]dhtprom.NodeConfig{
 		"bootstrap": {Bootstrap: []string{"x"}}, "stun": {STUN: []string{"none", "none"}},
+		`stun: server "a b"`:           {STUN: []string{"a b"}},
+		"Listen: want an IPv4 address": {Bootstrap: []string{}, Listen: netip.MustParseAddrPort("[::1]:0")},
+		"Relays[1]: want":              {Bootstrap: []string{}, Relays: []domain.PublicKey{{1}, {}}},
 	} {
 		if _, err := dhtprom.NewNode(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
@@ -327,8 +331,8 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	// The same key twice on one node.
 	same := dhtprom.ClientConfig{Invite: invite, Alias: "a", Seed: domain.SeedFrom([32]byte{7})}
 	w.startClient(w.node, w.ctx, same)
-	if _, err := w.node.StartClient(w.ctx, same); err == nil {
-		t.Error("two clients have one key")
+	if _, err := w.node.StartClient(w.ctx, same); err == nil || !strings.Contains(err.Error(), "Seed: want") {
+		t.Errorf("two clients with one key: %v", err)
 	}
 }
 

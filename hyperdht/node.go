@@ -199,7 +199,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	for _, text := range entries {
 		b, err := rpc.ParseBootstrap(text)
 		if err != nil {
-			return nil, fmt.Errorf("hyperdht: bootstrap node %q: %w", text, err)
+			return nil, fmt.Errorf("hyperdht: %w", err) // which quotes the text
 		}
 		bootstrap = append(bootstrap, b)
 	}

@@ -94,6 +94,8 @@ func parseServer(text string) (*server, error) {
 	switch {
 	case name == "" || len(name) > maxName:
 		return bad("it has no host")
+	case strings.ContainsAny(name, " \t\r\n/\\@?#"):
+		return bad("want host:port")
 	case name == None:
 		return bad("it stands alone")
 	}
