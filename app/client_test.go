@@ -359,6 +359,38 @@ func TestGoodbyeThatDoesNotArriveIsTold(t *testing.T) {
 	}
 }
 
+// A scraper that has refused every registration has nothing to take back, and the log does not say that it lists the alias.
+func TestRefusedClientSaysNoGoodbye(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { cfg.Secret = domain.SecretFrom([32]byte{66}) })
+	w.loop.Advance(10 * time.Second)
+	before := len(of[domain.AliasUnauthorised](w.events))
+	c.close()
+	if told := of[domain.LeaveAliasError](c.events); len(told) != 0 || len(of[domain.AliasUnauthorised](w.events)) != before {
+		t.Errorf("told %+v, %d refusals and then %d", told, before, len(of[domain.AliasUnauthorised](w.events)))
+	}
+}
+
+// One that was registered before its secret was taken back tries: the scraper lists its alias, and the log says so.
+func TestClientThatIsRefusedLaterSaysGoodbye(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Minute)
+	if err := w.scraper.SetSecrets([]domain.Secret{domain.SecretFrom([32]byte{77})}); err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Advance(2 * time.Hour)
+	if n := len(of[domain.RegisterAliasError](c.events)); n == 0 {
+		t.Fatal("it was not refused")
+	}
+	c.close()
+	if got, told := w.aliases(), of[domain.LeaveAliasError](c.events); len(got) != len(told) || len(told) != 1 {
+		t.Errorf("listed: %v; told %+v", got, told)
+	}
+}
+
 // The scraper may have the alias before the client hears of it.
 func TestClientThatStopsWhileItRegistersSaysGoodbye(t *testing.T) {
 	w := newWorld(t)

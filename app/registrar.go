@@ -24,7 +24,8 @@ type registrar struct {
 	timer   host.Timer // the attempt's bound, or the next attempt
 	current *attempt   // under way
 
-	asked bool // the scraper may know the alias: an attempt got as far as a connection
+	// asked means that the scraper may know the alias: an attempt got as far as a connection, and was not refused.
+	asked bool
 
 	moved host.Instant // when the last repetition because of a move was or will be
 
@@ -39,16 +40,20 @@ type attempt struct {
 	began  host.Instant
 	open   bool // the scraper is connected
 	sent   bool // the request may leave
+	asked  bool // registrar.asked before it
 	cancel func()
 }
 
 func (g *registrar) attempt() {
 	uid := newUID(g.host)
 	tell(g.onEvent, domain.AliasAttempt{UID: uid, Scraper: g.request.Scraper, Register: g.request.Register})
-	a := &attempt{began: g.host.Now()}
+	a := &attempt{began: g.host.Now(), asked: g.asked}
 	g.current = a
 	finish := func(updated bool, err error) {
 		if g.current == a {
+			if _, refused := errors.AsType[*domain.RemoteError](err); refused {
+				g.asked = a.asked // it did not make the scraper know anything
+			}
 			g.abandon()
 			g.finish(uid, updated, err)
 		}
