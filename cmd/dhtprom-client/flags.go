@@ -147,6 +147,8 @@ func parseKey(s string) (domain.PublicKey, error) {
 		err = errors.New("is an invite: give it to --invite-file or --invite")
 	case err == nil && k.IsZero():
 		err = errors.New("want the scraper's public key, got zeros")
+	case err == nil:
+		err = cli.CheckKey(k)
 	}
 	return k, err
 }

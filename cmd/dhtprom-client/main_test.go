@@ -72,6 +72,8 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"--scraper=" + key, "--secret-file=" + good}, cli.Usage, "--alias"},
 		{[]string{"--scraper=nonsense", "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
 		{[]string{"--scraper=" + strings.Repeat("0", 64), "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
+		// One letter of a key is wrong.
+		{[]string{"--scraper=ccj4un8drhanuz3w5n9uywc8r57zkkphgwfdanw9y3xuhsmr4hpo", "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper: has the length of a public key"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--alias="}, cli.Usage, "--alias"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--alias=a\nb"}, cli.Usage, "--alias"},
 		{with("--target=c=http://localhost/"), cli.Usage, "both name the target"},

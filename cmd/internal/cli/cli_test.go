@@ -173,6 +173,11 @@ func TestLinesNameTheirSourceUnlessTheyHaveNone(t *testing.T) {
 
 // A secret that was pasted into the wrong flag must not end up in a log.
 func TestWhatIsNoKeyIsNotQuoted(t *testing.T) {
+	for _, none := range []string{"02" + strings.Repeat("00", 31), "01" + strings.Repeat("00", 31)} { // no point, and one of small order
+		if _, err := cli.Key(none); err == nil || !strings.Contains(err.Error(), "is a character of it wrong") || strings.Contains(err.Error(), none) {
+			t.Errorf("%s: %v", none, err)
+		}
+	}
 	if _, err := cli.Key("hunter2"); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}

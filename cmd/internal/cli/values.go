@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/edwards25519"
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/model"
 
@@ -101,7 +102,16 @@ func Key(s string) (domain.PublicKey, error) {
 		// The text is not quoted: it may have been meant as a secret.
 		return k, errors.New("want a public key as 64 hex digits or 52 z32 characters")
 	}
-	return k, nil
+	return k, CheckKey(k)
+}
+
+// CheckKey refuses 32 bytes that are no public key. Half of all typing errors in one make such bytes; no peer has them.
+func CheckKey(k domain.PublicKey) error {
+	p, err := new(edwards25519.Point).SetBytes(k[:])
+	if err != nil || new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return errors.New("has the length of a public key, and is none: is a character of it wrong?")
+	}
+	return nil
 }
 
 // STUNServer reads a STUN server: host:port, or none.
