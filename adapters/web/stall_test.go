@@ -135,9 +135,15 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			synctest.Wait()
+			for _, probe := range []string{"/-/healthy", "/-/ready"} {
+				if code := l.get(t, probe); code != http.StatusOK {
+					t.Errorf("%s: beside them, %s is answered with %d", path, probe, code)
+				}
+			}
 			time.Sleep(40 * time.Second)
-			if code := l.get(t, "/-/healthy"); code != http.StatusOK {
-				t.Errorf("%s: after 40 s, health is answered with %d", path, code)
+			if code := l.get(t, "/sd/prometheus"); code != http.StatusOK {
+				t.Errorf("%s: after 40 s, service discovery is answered with %d", path, code)
 			}
 			time.Sleep(web.RequestTimeout)
 			for _, c := range deaf {

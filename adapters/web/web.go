@@ -173,8 +173,8 @@ func New(cfg Config) (*Handler, error) {
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelError),
 	})
 	h.page("/sd/prometheus", h.table(h.discovery))
-	h.page(healthyPath, func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
-	h.page(readyPath, h.ready)
+	h.probe(healthyPath, func(w http.ResponseWriter, _ *http.Request) { line(w, http.StatusOK, "dhtprom-scraper is healthy") })
+	h.probe(readyPath, h.ready)
 	h.page("/api/v1/status", h.status)
 	h.page("/api/v1/aliases", h.table(h.aliases))
 	h.page("/", h.table(h.list))
@@ -203,6 +203,16 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 			f(w, r)
 		default:
 			line(w, http.StatusServiceUnavailable, "Too many requests at once")
+		}
+	}
+}
+
+// probe adds a path that is answered however many pages are under way: an orchestrator ends a process whose health it
+// cannot read, and callers that read their pages slowly must not bring that about.
+func (h *Handler) probe(path string, f http.HandlerFunc) {
+	h.paths[path] = func(w http.ResponseWriter, r *http.Request) {
+		if reading(w, r) {
+			f(w, r)
 		}
 	}
 }
