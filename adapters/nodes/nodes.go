@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/dhtprom/dhtprom/ports"
 )
@@ -45,8 +48,9 @@ type content struct {
 }
 
 // Load reads the nodes. A file that is not there, or of another network, has none. An error says what is wrong with the file;
-// the next Save replaces it.
+// the next Save replaces it, unless it is a file of something else.
 func (f *File) Load() ([]netip.AddrPort, error) {
+	f.sweep()
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -92,20 +96,90 @@ func (f *File) writeAll() {
 	}
 }
 
-// replace writes beside the file and renames over it, so that a start finds the old nodes or the new ones.
+// replace writes beside the file and renames over it, so that a start finds the old nodes or the new ones. The name beside
+// is drawn, so that it is neither a link that somebody else has put there nor what another program with this file writes.
 func (f *File) replace(known []netip.AddrPort) error {
 	text, err := json.MarshalIndent(content{Bootstrap: f.bootstrap, Nodes: known}, "", " ")
 	if err != nil {
 		return err
 	}
-	beside := f.path + ".tmp"
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+	if err := f.owned(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(beside, append(text, '\n'), 0o600); err != nil {
+	dir := filepath.Dir(f.path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return os.Rename(beside, f.path)
+	w, err := os.CreateTemp(dir, f.besidePrefix()+"*"+besideSuffix)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(text, '\n'))
+	if err = errors.Join(err, w.Close()); err == nil {
+		err = os.Rename(w.Name(), f.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(w.Name()))
+	}
+	return nil
+}
+
+// besideSuffix ends the names of temporary files, and leftoverAge is the age from which one is a leftover: one in use is
+// renamed in a moment.
+const (
+	besideSuffix = ".tmp"
+	leftoverAge  = time.Minute
+)
+
+// besidePrefix begins the names of the file's temporary files.
+func (f *File) besidePrefix() string { return "." + filepath.Base(f.path) + "-" }
+
+// sweep removes what programs left that were killed while they wrote.
+func (f *File) sweep() {
+	dir := filepath.Dir(f.path)
+	found, _ := os.ReadDir(dir) // a folder that cannot be listed keeps them
+	for _, e := range found {
+		info, err := e.Info()
+		if err == nil && info.Mode().IsRegular() && strings.HasPrefix(e.Name(), f.besidePrefix()) && strings.HasSuffix(e.Name(), besideSuffix) &&
+			time.Since(info.ModTime()) > leftoverAge {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// owned refuses to take the place of a file of something else, whose name was given by mistake: a configuration, an invite.
+func (f *File) owned() error {
+	r, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	head, err := io.ReadAll(io.LimitReader(r, maxFile))
+	if err == nil && isForeign(head) {
+		err = fmt.Errorf("%s is not a file of DHT nodes: name another one, or delete it", f.path)
+	}
+	return err
+}
+
+// isForeign reports whether a file's beginning is none of ours, damaged or not: a power cut leaves zeros, or a part.
+func isForeign(head []byte) bool {
+	const space = " \t\r\n\x00"
+	text := bytes.TrimLeft(head, space)
+	if len(text) == 0 {
+		return false
+	}
+	rest, object := bytes.CutPrefix(text, []byte("{"))
+	rest = bytes.TrimLeft(rest, space)
+	for _, begin := range []string{`"bootstrap"`, `"nodes"`, "}"} {
+		n := min(len(rest), len(begin))
+		if object && string(rest[:n]) == begin[:n] {
+			return false
+		}
+	}
+	return true
 }
 
 var _ ports.NodeCache = (*File)(nil)

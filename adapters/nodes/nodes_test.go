@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var known = []netip.AddrPort{netip.MustParseAddrPort("203.0.113.1:49737"), netip.MustParseAddrPort("203.0.113.2:1")}
@@ -82,5 +84,68 @@ func TestFailedWritesAreTold(t *testing.T) {
 	save(New(filepath.Join(blocked, "nodes.json"), nil, func(err error) { told = err }), known)
 	if told == nil {
 		t.Error("a file in place of the folder is no fault")
+	}
+}
+
+// A name given by mistake costs nobody a file.
+func TestFilesOfOthersAreNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "client.yml")
+	for _, text := range []string{"targets: []\n", "dhtprom1abc", `{"name": "x"}`, `[{"targets": []}]`, "\x7fELF"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var told error
+		save(New(path, nil, func(err error) { told = err }), known)
+		if told == nil || !strings.Contains(told.Error(), path+" is not a file of DHT nodes") {
+			t.Errorf("%q: %v", text, told)
+		}
+		if now, _ := os.ReadFile(path); string(now) != text {
+			t.Errorf("%q became %q", text, now)
+		}
+	}
+	for _, text := range []string{"\x00\x00\x00", "{\n \"boot", "{\n \"bootstrap\": nu\x00\x00", " { }"} { // ours, after a power cut
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		save(New(path, nil, func(err error) { t.Error(err) }), known)
+		if got, err := New(path, nil, nil).Load(); !slices.Equal(got, known) || err != nil {
+			t.Errorf("after %q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// Somebody who may write to the folder cannot have other files overwritten by a link under the name of a temporary file.
+func TestLinksBesideTheFileAreNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "nodes.json"), filepath.Join(dir, "other")
+	if err := errors.Join(os.WriteFile(other, []byte("mine"), 0o600), os.Symlink(other, path+".tmp")); err != nil {
+		t.Fatal(err)
+	}
+	save(New(path, nil, func(err error) { t.Error(err) }), known)
+	if now, _ := os.ReadFile(other); string(now) != "mine" {
+		t.Errorf("the other file has %q", now)
+	}
+	if got, err := New(path, nil, nil).Load(); !slices.Equal(got, known) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// What programs left that were killed while they wrote is removed, and what one writes just now is not.
+func TestLeftoversAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nodes.json")
+	old, young := filepath.Join(dir, ".nodes.json-1.tmp"), filepath.Join(dir, ".nodes.json-2.tmp")
+	long := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.WriteFile(young, nil, 0o600), os.Chtimes(old, long, long)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(path, nil, nil).Load(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an old one: %v", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Errorf("one in use: %v", err)
 	}
 }
