@@ -427,7 +427,7 @@ func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
 	for path, want := range map[string]string{
 		"/-/healthy": "Healthy", "/-/ready": "Ready\n", "/": "peer not found",
 		"/?announced": "1 nodes known. 3 nodes have the record by which scrapers find this client",
-		"/?": "The metrics of this process. Last scrape at ",
+		"/?":          "The metrics of this process. Last scrape at ",
 	} {
 		if code, body := get(path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)

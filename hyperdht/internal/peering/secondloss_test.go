@@ -1,0 +1,85 @@
+package peering_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht"
+)
+
+// Direct paths that lose some packets only, and a relay that ends while it carries.
+func TestSecondWayOfPathsThatLose(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		play func(l *lab, relay *actor, c *hyperdht.Connection)
+		path hyperdht.Path // in the end
+		// takeOvers is how often the dialler goes over to the relay, at least and at most.
+		takeOvers [2]uint64
+	}{
+		{"a path that loses half of all packets is left", func(l *lab, _ *actor, c *hyperdht.Connection) {
+			l.link(simnet.Link{Delay: hop, Loss: 0.5})
+			l.echo(c, 100, 50*time.Millisecond)
+		}, hyperdht.PathRelayed, [2]uint64{1, 1}},
+		{"a path that loses one in a hundred is kept", func(l *lab, _ *actor, c *hyperdht.Connection) {
+			l.link(simnet.Link{Delay: hop, Loss: 0.01})
+			l.echo(c, 100, 50*time.Millisecond)
+		}, hyperdht.PathPunched, [2]uint64{0, 0}},
+		{"a path that swallows large packets is left, and taken again with small ones", func(l *lab, _ *actor, c *hyperdht.Connection) {
+			l.link(simnet.Link{Delay: hop, MTU: 900})
+			l.echo(c, 10, 3*time.Second)
+			l.run(time.Minute)
+			l.echo(c, 10, 3*time.Second)
+		}, hyperdht.PathPunched, [2]uint64{1, 2}},
+		{"a relay that ends while it carries gives the connection back", func(l *lab, relay *actor, c *hyperdht.Connection) {
+			l.apart()
+			l.echo(c, 1, 5*time.Second)
+			if c.Path() != hyperdht.PathRelayed {
+				l.t.Fatalf("the path is %v", c.Path())
+			}
+			l.together()
+			relay.host.Do(func() { relay.node.Close(nil) })
+			l.run(time.Second)
+			l.echo(c, 1, 5*time.Second)
+		}, hyperdht.PathPunched, [2]uint64{1, 1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, 4, cone(), cone())
+			relay, _ := l.relay(hyperdht.RelayConfig{})
+			l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+			c := l.dial(hyperdht.ConnectOptions{})
+			l.run(30 * time.Second)
+			test.play(l, relay, c)
+			took := l.dialler.node.Status().Peering.TakeOvers
+			if c.Closed() || c.Path() != test.path || took < test.takeOvers[0] || took > test.takeOvers[1] {
+				t.Errorf("closed %v, path %v, taken over %d times", c.Closed(), c.Path(), took)
+			}
+		})
+	}
+}
+
+// link is the way between the dialler and the answerer from now on.
+func (l *lab) link(link simnet.Link) { l.net.SetLinks(l.dialler.host, l.answerer.host, link) }
+
+// echo sends n messages of some packets, one each pause, which have to come back.
+func (l *lab) echo(c *hyperdht.Connection, n int, pause time.Duration) {
+	l.t.Helper()
+	back := 0
+	message := bytes.Repeat([]byte("metric 1\n"), 400)
+	l.dialler.host.Do(func() {
+		c.OnMessage(func(b []byte) {
+			if bytes.Equal(b, message) {
+				back++
+			}
+		})
+	})
+	for range n {
+		l.dialler.host.Do(func() { c.Send(message) })
+		l.run(pause)
+	}
+	if !l.net.RunUntil(func() bool { return back == n }, 10*time.Second) {
+		l.t.Fatalf("%d of %d messages come back", back, n)
+	}
+}
