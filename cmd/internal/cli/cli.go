@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -96,13 +97,45 @@ func inEnv(name string) string { return notInEnv.ReplaceAllString(strings.ToUppe
 func (a *App) twin(flag string) string {
 	general := EnvName(flag)
 	own := inEnv(a.Name) + "_" + inEnv(flag)
-	if _, set := os.LookupEnv(general); set {
+	switch {
+	case isSet(general):
 		return general
-	}
-	if _, set := os.LookupEnv(own); set {
+	case isSet(own):
 		return own
+	case isLink(general):
+		return "" // none
 	}
 	return general
+}
+
+func isSet(name string) bool {
+	_, set := os.LookupEnv(name)
+	return set && !isLink(name)
+}
+
+// link is what Kubernetes puts into DHTPROM_PORT or DHTPROM_SCRAPER_PORT of every pod beside a service that is called
+// dhtprom or dhtprom-scraper. No flag takes such a value.
+var link = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+
+func isLink(name string) bool { return link.MatchString(os.Getenv(name)) }
+
+var flagInError = regexp.MustCompile(`^--([a-z.-]+): `)
+
+// fromEnv says of a value that was refused that it came from the environment, where its owner may not look for it.
+func (a *App) fromEnv(err error, args []string) error {
+	if err == nil {
+		return nil
+	}
+	m := flagInError.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	flag := "--" + m[1]
+	given := func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") }
+	if twin := a.twin(m[1]); isSet(twin) && !slices.ContainsFunc(args, given) {
+		return fmt.Errorf("%w; it comes from %s in the environment", err, twin)
+	}
+	return err
 }
 
 // Parse reads the arguments and the environment and returns the command, empty for a program without commands.
@@ -125,7 +158,8 @@ func (a *App) Parse(args []string) (command string, err error) {
 			err = ErrLeft
 		}
 	}()
-	return a.Application.Parse(args)
+	command, err = a.Application.Parse(args)
+	return command, a.fromEnv(err, args)
 }
 
 // giveTwins gives the flags of a command, and of the commands below it, their environment twins.

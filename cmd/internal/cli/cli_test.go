@@ -81,8 +81,28 @@ func TestErrorsNameTheFlagWhereverTheValueComesFrom(t *testing.T) {
 		}
 	}
 	t.Setenv("DHTPROM_WAIT_TIME", "soon")
-	if _, err := newParsed().app.Parse(nil); err == nil || !strings.Contains(err.Error(), "wait.time") {
+	if _, err := newParsed().app.Parse(nil); err == nil || !strings.Contains(err.Error(), "--wait.time: want") || !strings.Contains(err.Error(), "DHTPROM_WAIT_TIME in the environment") {
 		t.Errorf("from the environment: %v", err)
+	}
+	if _, err := newParsed().app.Parse([]string{"--wait.time=later"}); err == nil || strings.Contains(err.Error(), "environment") {
+		t.Errorf("from a flag: %v", err)
+	}
+}
+
+// Kubernetes tells every pod where its neighbours are, in variables that are called after their services.
+func TestServiceLinksOfKubernetesAreNoSettings(t *testing.T) {
+	const link = "tcp://10.96.0.1:30000"
+	t.Setenv("DHTPROM_WAIT_TIME", link)
+	t.Setenv("PROG_PLAIN", link)
+	p := newParsed()
+	if _, err := p.app.Parse(nil); err != nil || p.wait != time.Hour || p.plain != "" {
+		t.Errorf("%s, %q, %v", p.wait, p.plain, err)
+	}
+	t.Setenv("DHTPROM_PLAIN", link)
+	t.Setenv("PROG_WAIT_TIME", "5m")
+	p = newParsed()
+	if _, err := p.app.Parse(nil); err != nil || p.wait != 5*time.Minute || p.plain != "" {
+		t.Errorf("beside settings: %s, %q, %v", p.wait, p.plain, err)
 	}
 }
 
