@@ -53,6 +53,8 @@ type NodeCache interface {
 	// Save puts nodes in the place of those from before, the one heard from last first. It does not wait. What is not saved costs
 	// the next start some time.
 	Save(nodes []netip.AddrPort)
+	// Flush calls done, on any goroutine, once what was saved before is written or has failed.
+	Flush(done func())
 }
 
 // AliasImport is the aliases that another program left behind.

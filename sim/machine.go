@@ -100,6 +100,9 @@ type nodeCache []netip.AddrPort
 // Save implements ports.NodeCache.
 func (c *nodeCache) Save(nodes []netip.AddrPort) { *c = slices.Clone(nodes) }
 
+// Flush implements ports.NodeCache.
+func (c *nodeCache) Flush(done func()) { done() }
+
 // place is where a machine stands.
 type place struct {
 	nat    *simnet.NAT     // of a router of its own; nil for none

@@ -244,13 +244,20 @@ func (t *Transport) closeMaybe() {
 func (t *Transport) shut() {
 	t.node.Close(func() {
 		t.down = true
-		// The ends of connections that were broken by this come before the news of it.
-		t.host.Post(func() {
-			t.closed = true
-			for _, f := range t.onClosed {
-				f()
-			}
-		})
+		end := func() {
+			// The ends of connections that were broken by this come before the news of it.
+			t.host.Post(func() {
+				t.closed = true
+				for _, f := range t.onClosed {
+					f()
+				}
+			})
+		}
+		if t.cfg.Known == nil {
+			end()
+			return
+		}
+		t.cfg.Known.Flush(end) // or the process may end before
 	})
 }
 

@@ -30,9 +30,10 @@ type File struct {
 	bootstrap []string
 	failed    func(error)
 
-	mu    sync.Mutex
-	next  []netip.AddrPort // to be written; nil for nothing
-	write bool             // a write is under way
+	mu      sync.Mutex
+	next    []netip.AddrPort // to be written; nil for nothing
+	write   bool             // a write is under way
+	waiting []func()         // for its end
 }
 
 // New returns the file at path for the network of some bootstrap nodes; nil is the public one. failed is told of writes that
@@ -81,15 +82,34 @@ func (f *File) Save(known []netip.AddrPort) {
 	go f.writeAll()
 }
 
+// Flush implements ports.NodeCache.
+func (f *File) Flush(done func()) {
+	f.mu.Lock()
+	writing := f.write
+	if writing {
+		f.waiting = append(f.waiting, done)
+	}
+	f.mu.Unlock()
+	if !writing {
+		done()
+	}
+}
+
 func (f *File) writeAll() {
 	for {
 		f.mu.Lock()
 		known := f.next
 		f.next, f.write = nil, known != nil
-		f.mu.Unlock()
 		if known == nil {
+			waiting := f.waiting
+			f.waiting = nil
+			f.mu.Unlock()
+			for _, done := range waiting {
+				done()
+			}
 			return
 		}
+		f.mu.Unlock()
 		if err := f.replace(known); err != nil && f.failed != nil {
 			f.failed(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,10 +16,30 @@ var known = []netip.AddrPort{netip.MustParseAddrPort("203.0.113.1:49737"), netip
 // save writes and waits for it.
 func save(f *File, nodes []netip.AddrPort) {
 	f.Save(nodes)
-	for writing := true; writing; runtime.Gosched() {
-		f.mu.Lock()
-		writing = f.write
-		f.mu.Unlock()
+	flush(f)
+}
+
+func flush(f *File) {
+	done := make(chan struct{})
+	f.Flush(func() { close(done) })
+	<-done
+}
+
+// A program that stops waits for the file, which has the last of what it was given.
+func TestFlushWaitsForAllThatWasSaved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodes.json")
+	f := New(path, nil, func(err error) { t.Error(err) })
+	flush(f) // of nothing
+	for range 50 {
+		f.Save(known[:1])
+		f.Save(known)
+		flush(f)
+		if got, err := New(path, nil, nil).Load(); !slices.Equal(got, known) || err != nil {
+			t.Fatalf("%v, %v", got, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
