@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -305,8 +306,27 @@ func (h *Host) Post(f func()) {
 // Rand implements host.Host.
 func (h *Host) Rand() io.Reader { return rand.Reader }
 
-// Addrs implements host.Host.
+// Addrs implements host.Host. The address that the kernel gives datagrams to the internet comes first, so that a route that goes over
+// to another interface changes the result.
 func (h *Host) Addrs() []netip.Addr {
+	addrs, first := interfaceAddrs(), routedAddr()
+	if i := slices.Index(addrs, first); i > 0 {
+		addrs = slices.Insert(slices.Delete(addrs, i, i+1), 0, first)
+	}
+	return addrs
+}
+
+// routedAddr is the address that the kernel gives datagrams to the internet, invalid if there is no route. Nothing is sent.
+func routedAddr() netip.Addr {
+	c, err := net.Dial("udp4", documentationAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+}
+
+func interfaceAddrs() []netip.Addr {
 	var addrs []netip.Addr
 	interfaces, err := net.Interfaces()
 	if err != nil {

@@ -25,6 +25,8 @@ const (
 	// rounds is how many rounds of posted closures and due timers one holder of the loop runs before it
 	// lets others have it.
 	rounds = 8
+	// documentationAddr stands for the internet where the kernel is asked for the route to it (RFC 5737).
+	documentationAddr = "192.0.2.1:9"
 	// lookupTimeout bounds a name lookup.
 	lookupTimeout = 10 * time.Second
 	// turnBudget is how long a turn may take before it is traced.

@@ -322,3 +322,18 @@ func TestTraceGetsEventsAndSlowTurns(t *testing.T) {
 		}
 	})
 }
+
+func TestTheAddressOfTheRouteComesFirst(t *testing.T) {
+	var want netip.Addr // none where this machine has no route to the internet
+	if c, err := net.Dial("udp4", "192.0.2.1:9"); err == nil {
+		want = c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+		c.Close()
+	}
+	h := udp.New(udp.Options{})
+	defer h.Close()
+	var got []netip.Addr
+	h.Do(func() { got = h.Addrs() })
+	if want.IsValid() && (len(got) == 0 || got[0] != want) {
+		t.Errorf("%v is the address of the route, and the addresses are %v", want, got)
+	}
+}

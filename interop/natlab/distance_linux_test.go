@@ -58,6 +58,14 @@ var distances = []distance{
 		l.must(s.clientHost.edge.move())
 		return nil
 	})},
+	{name: "the client's route goes over to another interface", goal: 10 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
+		other := l.router(l.neighbourhood()+"-other", masquerade, nil, carrierLAN)
+		l.plugSecond(other, s.clientHost.namespace)
+		l.pass(5 * time.Second) // nothing comes of it yet
+		l.must(s.scraper.scrape())
+		l.must(s.clientHost.ip(fmt.Sprintf("route replace default via %s", inLAN(carrierLAN, 1))))
+		return nil
+	})},
 	{name: "the path carries 1,280 bytes only, of which nobody is told", goal: 5 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
 		l.wire(s.clientHost.edge).Set(netns.Link{Delay: farAway.Delay, MTU: 1280})
 		return nil

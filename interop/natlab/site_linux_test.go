@@ -122,13 +122,23 @@ func (l *lab) router(name, post string, up *router, lan netip.Prefix) *router {
 	return r
 }
 
-// plugLAN connects a namespace with a router's LAN.
+// plugLAN connects a namespace with a router's LAN, and makes it its way to the rest.
 func (l *lab) plugLAN(r *router, n namespace, device string) netip.Addr {
+	l.t.Helper()
+	addr := l.plug(r, n, device)
+	l.must(n.ip("route add default via " + inLAN(r.lan, 1).String()))
+	return addr
+}
+
+// plugSecond connects a namespace that has another way to the rest with a router's LAN.
+func (l *lab) plugSecond(r *router, n namespace) { l.plug(r, n, "second") }
+
+func (l *lab) plug(r *router, n namespace, device string) netip.Addr {
 	l.t.Helper()
 	r.ports++
 	addr, port := inLAN(r.lan, byte(9+r.ports)), fmt.Sprint("port", r.ports)
 	l.must(r.ip("link add " + port + " type veth peer name " + device + " netns " + string(n) + "\nlink set " + port + " master lan up"))
-	l.must(n.ip(fmt.Sprintf("link set %s up\naddr add %s/%d dev %s\nroute add default via %s", device, addr, r.lan.Bits(), device, inLAN(r.lan, 1))))
+	l.must(n.ip(fmt.Sprintf("link set %s up\naddr add %s/%d dev %s", device, addr, r.lan.Bits(), device)))
 	return addr
 }
 

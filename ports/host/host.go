@@ -61,7 +61,8 @@ type Host interface {
 	Rand() io.Reader
 	// OpenSocket binds a UDP socket. A zero port takes a free one; an invalid address means any address.
 	OpenSocket(local netip.AddrPort) (Socket, error)
-	// Addrs lists the IPv4 addresses of this machine's interfaces, loopback left out, in a stable order.
+	// Addrs lists the IPv4 addresses of this machine's interfaces, loopback left out: first the one with which it reaches the
+	// internet, where that is known, and the others in a stable order.
 	Addrs() []netip.Addr
 	// LookupHost resolves a name to IPv4 addresses and calls done on the loop, in a later turn.
 	LookupHost(name string, done func([]netip.Addr, error))
