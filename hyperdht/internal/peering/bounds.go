@@ -242,6 +242,11 @@ func Bounds() []bound.Bound {
 			Reason: "it asks at once",
 		},
 		{
+			Name: "peering.maxRelayAnswers", What: "answers of a relay that wait for a client to acknowledge earlier ones, beside two for each connection that it has asked for",
+			Scope: bound.PerConnection, Limit: bound.Count(maxRelayAnswers), Policy: bound.End,
+			Reason: "relays in reserve end together when they carry nothing",
+		},
+		{
 			Name: "peering.maxRelayIdle", What: "clients of a relay that have asked for nothing",
 			Scope: bound.InAll, Limit: bound.Count(maxRelayIdle), Policy: bound.DropFullest,
 			Reason: "they ask at once",

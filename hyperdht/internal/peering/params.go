@@ -135,6 +135,13 @@ const (
 	// reserveTraffic is how many packets a pair carries within relayPairIdle at most that is held in reserve: a question of each side
 	// every askPause and its answer, and twice as many. One that carries a connection has forty, of its keep-alive alone.
 	reserveTraffic = 24
+	// relayUnsent is how much memory a relay's answers to one client may take, in bytes, before further ones wait for its
+	// acknowledgements; relayBatch of those leave every relayAnswerPause, in a dozen packets. maxRelayAnswers may wait beside two
+	// for each token.
+	relayUnsent      = 16 << 10
+	relayBatch       = 200
+	relayAnswerPause = 50 * time.Millisecond
+	maxRelayAnswers  = 64
 	// maxRelayIdle bounds the clients of a relay that are connected without a pair.
 	maxRelayIdle = 512
 	// relayStandBy is how long a relay is kept after a direct path was found before it: for as long as the peer may

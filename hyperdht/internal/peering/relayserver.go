@@ -81,6 +81,9 @@ type relaySession struct {
 	held   *bound.Item[*relaySession] // while it is open without a pair
 	idle   host.Timer                 // ends it then
 	tokens [][32]byte                 // pairs this session is a side of, in the order in which they were asked for
+
+	answers [][]byte   // with their types, which wait until the client has acknowledged earlier ones
+	next    host.Timer // sends more of them
 }
 
 // relayPair is a token and the sides that have shown it: the non-initiator and the initiator.
@@ -307,7 +310,7 @@ func (r *RelayServer) join(pair *relayPair) {
 		side.leg.OnClose(func(error) { r.forget(pair) })
 	}
 	for i, side := range pair.sides {
-		side.session.ch.Send(0, wire.RelayPair{Initiator: i == 1, Token: pair.token, ID: side.leg.ID()}.Append(nil))
+		side.session.answer(wire.RelayPair{Initiator: i == 1, Token: pair.token, ID: side.leg.ID()}.Append([]byte{0}))
 	}
 	pair.timer.Stop()
 	pair.timer = r.p.host.AfterFunc(relayPairIdle, func() { r.checkTraffic(pair) })
@@ -339,6 +342,40 @@ func (s *relaySession) receiveUnpair(b []byte) {
 	s.r.forget(s.r.pairs[m.Token])
 }
 
+// answer sends a message, whose type is before it. Those of a burst for many paths would each take a packet, and together more
+// memory than a connection has whose client has proven nothing: they wait, and leave together.
+func (s *relaySession) answer(b []byte) {
+	if len(s.answers) == 0 && s.conn.Unsent() < relayUnsent {
+		s.ch.Send(int(b[0]), b[1:])
+		return
+	}
+	s.answers = append(s.answers, b)
+	switch {
+	case len(s.answers) > 2*len(s.tokens)+maxRelayAnswers:
+		s.r.stats.Crowded++
+		s.conn.Destroy(ErrCrowdedOut)
+	case s.next == nil:
+		s.next = s.r.p.host.AfterFunc(relayAnswerPause, s.answerMore)
+	case len(s.answers) == 1:
+		s.next.Reset(relayAnswerPause)
+	}
+}
+
+func (s *relaySession) answerMore() {
+	if s.conn.Unsent() < relayUnsent {
+		n := min(len(s.answers), relayBatch)
+		s.ch.Cork()
+		for _, b := range s.answers[:n] {
+			s.ch.Send(int(b[0]), b[1:])
+		}
+		s.ch.Uncork()
+		s.answers = slices.Delete(s.answers, 0, n)
+	}
+	if len(s.answers) > 0 {
+		s.next.Reset(relayAnswerPause)
+	}
+}
+
 // close withdraws everything the session has asked for.
 func (s *relaySession) close() {
 	if !s.open {
@@ -348,6 +385,9 @@ func (s *relaySession) close() {
 	s.r.stats.Sessions--
 	s.r.idle.Remove(s.held)
 	s.idle.Stop()
+	if s.answers = nil; s.next != nil {
+		s.next.Stop()
+	}
 	for _, token := range slices.Clone(s.tokens) {
 		pair := s.r.pairs[token]
 		if pair.sides[0] == nil || pair.sides[1] == nil {
@@ -361,7 +401,7 @@ func (s *relaySession) close() {
 func (r *RelayServer) end(pair *relayPair, reason wire.RelayReason) {
 	for _, side := range pair.sides {
 		if side != nil {
-			side.session.ch.Send(1, wire.RelayUnpair{Token: pair.token, Reason: reason}.Append(nil))
+			side.session.answer(wire.RelayUnpair{Token: pair.token, Reason: reason}.Append([]byte{1}))
 		}
 	}
 	r.forget(pair)
