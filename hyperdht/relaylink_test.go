@@ -1,11 +1,13 @@
 package hyperdht_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 )
@@ -42,5 +44,61 @@ func TestRelayServesManyPathsOfOneClientAtOnce(t *testing.T) {
 	w.until("all are answered", 10*time.Second, func() bool { return answers == paths || lost != nil })
 	if lost != nil {
 		t.Errorf("%d paths were answered, then: %v; relay %+v", answers, lost, w.relay.Stats())
+	}
+}
+
+// relayClients connects a number of clients, which the server cannot reach directly, each on a host of its own. closed
+// counts those whose connections have ended.
+func (w *relayWorld) relayClients(number int, server id.PublicKey, opts hyperdht.ConnectOptions) (open, closed *int) {
+	w.t.Helper()
+	open, closed = new(int), new(int)
+	var hosts []*simnet.Host
+	var nodes []*hyperdht.Node
+	for i := range number {
+		h := w.host(fmt.Sprintf("client-%d", i))
+		n := w.node(h, hyperdht.Config{NoQuickFirewall: true})
+		w.net.Block(w.sh, h)
+		w.net.Block(h, w.sh)
+		hosts, nodes = append(hosts, h), append(nodes, n)
+	}
+	for _, n := range nodes {
+		w.until("a client is ready", time.Minute, n.Ready)
+	}
+	for i, h := range hosts {
+		h.Do(func() {
+			c := nodes[i].Connect(server, opts)
+			c.OnOpen(func() { *open++ })
+			c.OnClose(func(error) { *closed++ })
+		})
+	}
+	return open, closed
+}
+
+// The peers of a node that leaves hear of it at once, on all paths over a relay.
+func TestNodeThatLeavesTellsThoseBehindARelay(t *testing.T) {
+	for _, leave := range []struct {
+		name string
+		do   func(*hyperdht.Node)
+	}{
+		{"close", func(n *hyperdht.Node) { n.Close(func() {}) }},
+		{"suspend", func(n *hyperdht.Node) { n.Suspend(func() {}) }},
+	} {
+		t.Run(leave.name, func(t *testing.T) {
+			w := newRelayWorld(t, 21, hyperdht.RelayConfig{})
+			server := w.listen(w.sh, w.sn, hyperdht.ListenOptions{Keys: keyPair(1), RelayThrough: []id.PublicKey{w.relay.PublicKey()}})
+			const clients = 5
+			open, closed := w.relayClients(clients, server.PublicKey(), hyperdht.ConnectOptions{})
+			w.until("all are connected", 30*time.Second, func() bool { return *open == clients })
+			w.net.Run(5 * time.Second)
+			w.sh.Do(func() { leave.do(w.sn) })
+			w.net.Run(time.Second)
+			if *closed != clients {
+				t.Errorf("%d of %d clients have heard that the server has gone", *closed, clients)
+			}
+			w.until("the relay has forgotten them", 30*time.Second, func() bool {
+				s := w.relay.Stats()
+				return s.Active == 0 && s.Sessions == 0
+			})
+		})
 	}
 }

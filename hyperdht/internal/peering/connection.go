@@ -82,6 +82,7 @@ type Connection struct {
 	// unproven means that an open connection is not trusted yet.
 	unproven bool
 	paused   bool
+	link     bool // it is to a relay, for others
 	err      error
 	path     Path
 

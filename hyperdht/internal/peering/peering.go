@@ -328,6 +328,11 @@ func (p *Peering) destroyConnections(err error) {
 	}
 	slices.SortFunc(conns, func(a, b *Connection) int { return cmp.Compare(p.connections[a], p.connections[b]) })
 	for _, c := range conns {
+		if !c.link { // or the last word of others that are relayed would not be passed on
+			c.Destroy(err)
+		}
+	}
+	for _, c := range conns {
 		c.Destroy(err)
 	}
 }

@@ -29,6 +29,7 @@ func (p *Peering) linkTo(relay id.PublicKey) *relayLink {
 	}
 	l := &relayLink{p: p, relay: relay, conn: p.Connect(relay, ConnectOptions{})}
 	p.relayLinks[relay] = l
+	l.conn.link = true
 	l.conn.unproven = true // the other side may have chosen the relay
 	m := mux.New(l.conn)
 	own := l.conn.PublicKey()
