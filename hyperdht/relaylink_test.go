@@ -102,3 +102,34 @@ func TestNodeThatLeavesTellsThoseBehindARelay(t *testing.T) {
 		})
 	}
 }
+
+// reserved connects the client and the server directly, with the relay in reserve on both sides.
+func (w *relayWorld) reserved(server hyperdht.ListenOptions) (c, s *hyperdht.Connection) {
+	w.t.Helper()
+	w.openDirectPath()
+	server.Keys, server.RelayThrough = keyPair(1), []id.PublicKey{w.relay.PublicKey()}
+	server.OnConnection = func(accepted *hyperdht.Connection) {
+		s = accepted
+		s.OnMessage(func(b []byte) { s.Send(b) })
+	}
+	key := w.listen(w.sh, w.sn, server).PublicKey()
+	w.ch.Do(func() { c = w.cn.Connect(key, hyperdht.ConnectOptions{}) })
+	w.until("both sides keep the relay in reserve", time.Minute, func() bool { return w.inReserve(1) })
+	return c, s
+}
+
+func (w *relayWorld) inReserve(n int) bool {
+	return w.cn.Status().Peering.SecondWays == n && w.sn.Status().Peering.SecondWays == n
+}
+
+// Each side that has lost the relay tries again at times of its own, and they may miss each other for ever.
+func TestSidesThatHaveLostTheRelayMeetThereAgain(t *testing.T) {
+	for off := 10 * time.Minute; off < 20*time.Minute; off += time.Minute {
+		w := newRelayWorld(t, 22, hyperdht.RelayConfig{})
+		w.reserved(hyperdht.ListenOptions{})
+		w.net.SetLinks(w.ch, w.rh, simnet.Link{Loss: 1})
+		w.net.Run(off)
+		w.net.SetLinks(w.ch, w.rh, simnet.Link{Delay: 10 * time.Millisecond})
+		w.until("both sides keep the relay in reserve again", 25*time.Minute, func() bool { return w.inReserve(1) })
+	}
+}

@@ -502,6 +502,9 @@ func (c *Connection) receiveMessage(b []byte) {
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
+	if len(b) == 0 && c.second != nil {
+		c.second.rp.called()
+	}
 	if c.closed || len(b) == 0 || c.onUnordered == nil {
 		return
 	}

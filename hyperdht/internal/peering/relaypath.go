@@ -28,6 +28,7 @@ type relayPath struct {
 	answered bool       // the relay has paired us
 	remoteID uint32     // of the relay's leg, once paired
 	second   *secondWay // once there is a direct path
+	full     bool       // it had no room when it was left
 
 	onPaired func()
 	onAbort  func(error)
@@ -118,14 +119,30 @@ func (rp *relayPath) passed(s relayState) {
 		rp.become(relayJoining)
 		rp.join()
 	case relayDeferred:
-		rp.become(relayStandingBy)
-		rp.join()
+		rp.joinLate()
 	case relayJoining:
 		rp.abort(ErrRelayAborted)
 	default:
 		if !rp.again(nil) {
 			rp.leave()
 		}
+	}
+}
+
+// joinLate joins the relay when a direct path has been found. If it is not the first time, the peer is asked to come at the same
+// time: each side tries at times of its own, and waits for a part of a minute.
+func (rp *relayPath) joinLate() {
+	rp.become(relayStandingBy)
+	rp.join()
+	if rp.second.worked {
+		rp.raw.SendMessage(nil)
+	}
+}
+
+// called is told that the peer joins the relay again.
+func (rp *relayPath) called() {
+	if rp.in(relayDeferred) && !rp.full && rp.p.host.Now().Sub(rp.since) >= relayDefer {
+		rp.joinLate()
 	}
 }
 
@@ -280,7 +297,7 @@ func (rp *relayPath) again(err error) bool {
 	rp.detach(false)
 	rp.answered = false
 	wait := rp.second.nextTry()
-	if err == ErrRelayFull || err == ErrRelayKeyFull {
+	if rp.full = err == ErrRelayFull || err == ErrRelayKeyFull; rp.full {
 		wait = maxDefer // it has no room for what is not needed
 	}
 	rp.becomeFor(relayDeferred, wait)
