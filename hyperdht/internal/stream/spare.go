@@ -119,7 +119,7 @@ func (s *Stream) receiveSpare(b []byte) {
 	}
 	s.machine.ReceiveFrom(s.now(), netip.AddrPort{}, b)
 	s.schedule()
-	if !s.closed {
+	if !s.closed && s.ViaSpare() { // and has not changed places
 		o.SpareHeard(true)
 	}
 }
