@@ -162,7 +162,7 @@ func (c *connector) dial() {
 		c.fail(err)
 		return
 	}
-	if r, ok := c.p.routes[c.remote]; ok && c.opts.ReusableSocket {
+	if r, ok := c.p.routes[c.remote]; ok && c.opts.ReusableSocket && c.opts.Paths != RelayOnly {
 		c.attempt(r.addr, r.sock, func() {
 			if c.in(dialFinding) {
 				delete(c.p.routes, c.remote)

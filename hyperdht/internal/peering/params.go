@@ -173,6 +173,8 @@ const (
 	stallWindow = time.Minute
 	maxLate     = 3
 	muchSlower  = 100 * time.Millisecond
+	// unknownRTT is what the direct path is taken to need before it has answered: most of those around the earth do with less.
+	unknownRTT = 500 * time.Millisecond
 	// returnStreak answers of the direct path in a row have the connection return to it, not earlier than minHold after it was
 	// left, and twice as long each time, up to maxHold, until it has lasted for maxHold.
 	returnStreak = 3

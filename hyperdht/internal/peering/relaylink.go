@@ -6,6 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // relayProtocol is the channel on which clients and blind relays talk; messages pair and unpair
@@ -17,6 +18,7 @@ const relayProtocol = "blind-relay"
 type relayLink struct {
 	p     *Peering
 	relay id.PublicKey
+	born  host.Instant
 	conn  *Connection
 	ch    *mux.Channel
 	paths []*relayPath // in the order in which they came
@@ -24,10 +26,10 @@ type relayLink struct {
 
 // linkTo connects to a relay, unless there is a connection on which it has been heard of lately.
 func (p *Peering) linkTo(relay id.PublicKey) *relayLink {
-	if l := p.relayLinks[relay]; l != nil && !l.silent() {
+	if l := p.relayLinks[relay]; l != nil && l.usable() {
 		return l
 	}
-	l := &relayLink{p: p, relay: relay, conn: p.Connect(relay, ConnectOptions{})}
+	l := &relayLink{p: p, relay: relay, born: p.host.Now(), conn: p.Connect(relay, ConnectOptions{})}
 	p.relayLinks[relay] = l
 	l.conn.link = true
 	l.conn.unproven = true // the other side may have chosen the relay
@@ -50,10 +52,16 @@ func (p *Peering) linkTo(relay id.PublicKey) *relayLink {
 	return l
 }
 
-// silent reports whether the relay has missed the time for its keep-alive.
-func (l *relayLink) silent() bool {
-	c := l.conn
-	return c.open && l.p.host.Now().Sub(max(c.raw.LastReceived(), c.openedAt)) > linkPatience
+// usable reports whether the relay has been heard of lately, or is being connected to for no longer than usual.
+func (l *relayLink) usable() bool {
+	c, now := l.conn, l.p.host.Now()
+	switch {
+	case c.closed:
+		return false
+	case c.open: // or it has missed the time for its keep-alive
+		return now.Sub(max(c.raw.LastReceived(), c.openedAt)) <= linkPatience
+	}
+	return now.Sub(l.born) <= linkPatience
 }
 
 // reserves is how many of the paths are in reserve, and answer.

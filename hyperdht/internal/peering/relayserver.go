@@ -265,16 +265,13 @@ func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.Re
 	}
 	place := counts.placeIn(pairBusy)
 	fullest, most := r.active.Fullest(pairBusy)
-	reserve, _ := r.active.Fullest(pairReserve)
 	switch {
 	case r.perKey[counts.key].charged >= r.cfg.MaxPairsPerKey:
 		r.stats.RefusedKey++
 		r.end(pair, wire.RelayKeyFull)
 		return
 	case r.active.Len() < r.cfg.MaxPairs:
-	case reserve != nil:
-		r.stats.Crowded++
-		r.end(reserve.Value, wire.RelayFull)
+	case r.endReserve():
 	case most > r.active.Size(place, 1)+1:
 		r.stats.Crowded++
 		r.end(fullest.Value, wire.RelayFull)
@@ -289,6 +286,26 @@ func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.Re
 	pair.held, _ = r.active.Add(pair, place)
 	r.join(pair)
 }
+
+// endReserve ends the pair in reserve that is the first to go, and reports whether there is one. Those that have begun to carry a
+// connection are none any more.
+func (r *RelayServer) endReserve() bool {
+	for {
+		it, _ := r.active.Fullest(pairReserve)
+		if it == nil {
+			return false
+		}
+		if pair := it.Value; pair.traffic()-pair.carried <= reserveTraffic {
+			r.stats.Crowded++
+			r.end(pair, wire.RelayFull)
+			return true
+		}
+		r.active.Move(it, it.Value.counts.placeIn(pairBusy))
+	}
+}
+
+// traffic is how many packets an active pair has carried.
+func (p *relayPair) traffic() uint64 { return p.sides[0].leg.Relayed() + p.sides[1].leg.Relayed() }
 
 // join makes the two legs of a pair and tells both sides where to send.
 func (r *RelayServer) join(pair *relayPair) {
@@ -318,7 +335,7 @@ func (r *RelayServer) join(pair *relayPair) {
 
 // checkTraffic ends a pair that has carried nothing since the last time, and classes it by what it has.
 func (r *RelayServer) checkTraffic(pair *relayPair) {
-	carried := pair.sides[0].leg.Relayed() + pair.sides[1].leg.Relayed()
+	carried := pair.traffic()
 	if carried == pair.carried {
 		r.stats.Expired++
 		r.end(pair, wire.RelayExpired)

@@ -1,6 +1,7 @@
 package peering
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -33,7 +34,9 @@ type secondWay struct {
 	answered bool
 	streak   int           // answers in a row
 	relayRTT time.Duration // of the relay's last answers
-	late     int           // questions in a row that the direct path has not answered by long after the relay
+	// directRTT is the least that the direct path has taken, 0 before it has answered.
+	directRTT time.Duration
+	late      int // questions in a row that the direct path has not answered by long after the relay
 
 	copies   host.Timer // the end of copying
 	stalls   [maxStalls]stall
@@ -56,7 +59,7 @@ type stall struct {
 func (rp *relayPath) keepSecond() {
 	w := rp.second
 	rp.raw.KeepSpare(rp.way(), w)
-	w.pause = askAgain
+	w.pause, w.judging = askAgain, false
 	w.ask()
 }
 
@@ -116,7 +119,10 @@ func (w *secondWay) SpareHeard(answer bool) {
 		w.directAnswered(rtt)
 		return
 	}
-	w.worked, w.retry = true, 0
+	w.worked = true
+	if w.rp.in(relayWarm) {
+		w.retry = 0 // the relay has not only paired, but keeps answering
+	}
 	if w.relayRTT > 0 {
 		rtt = min(rtt, 2*w.relayRTT) // one answer may be late
 	}
@@ -124,12 +130,12 @@ func (w *secondWay) SpareHeard(answer bool) {
 	w.rp.onAbort = func(error) {}
 	w.rp.become(relayWarm)
 	w.judging = true
-	w.dueIn(max(muchLonger(rtt)-w.now().Sub(w.asked), 0))
+	w.dueIn(max(w.muchLonger()-w.now().Sub(w.asked), 0))
 }
 
 // directAnswered counts an answer of the direct path while the relay carries the connection.
 func (w *secondWay) directAnswered(rtt time.Duration) {
-	if w.streak++; rtt > muchLonger(w.relayRTT) {
+	if w.streak++; rtt > w.muchLonger() {
 		w.streak = 0
 	}
 	if w.streak >= returnStreak && !w.now().Before(w.until) && w.ready() {
@@ -142,7 +148,10 @@ func (w *secondWay) directAnswered(rtt time.Duration) {
 
 // judge is when the direct path should have answered, too.
 func (w *secondWay) judge() {
-	if !w.rp.raw.AnsweredOnMain().Before(w.asked) {
+	if at := w.rp.raw.AnsweredOnMain(); !at.Before(w.asked) {
+		if rtt := at.Sub(w.asked); w.directRTT == 0 || rtt < w.directRTT {
+			w.directRTT = rtt
+		}
 		w.late, w.pause = 0, askPause
 		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // what acknowledges a keep-alive, in step with it, would look like an answer
 		return
@@ -155,8 +164,11 @@ func (w *secondWay) judge() {
 	w.dueIn(askLater)
 }
 
-// muchLonger is when a round trip is much longer than another one.
-func muchLonger(than time.Duration) time.Duration { return 2*than + muchSlower }
+// muchLonger is what a round trip on the direct path takes that is much longer than those of the relay, and than those that the
+// path once had: a relay that answers at once has not made the path any worse.
+func (w *secondWay) muchLonger() time.Duration {
+	return 2*max(w.relayRTT, cmp.Or(w.directRTT, unknownRTT)) + muchSlower
+}
 
 // Stalled is told of each retransmission timeout.
 func (w *secondWay) Stalled() {

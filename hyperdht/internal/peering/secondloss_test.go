@@ -83,3 +83,30 @@ func (l *lab) echo(c *hyperdht.Connection, n int, pause time.Duration) {
 		l.t.Fatalf("%d of %d messages come back", back, n)
 	}
 }
+
+// A relay that is far quicker than the direct path, as one is that answers for the peer, does not make that path worse.
+func TestSecondWayIsNotTakenForBeingShorter(t *testing.T) {
+	l := newLab(t, 4, cone(), cone())
+	l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	l.link(simnet.Link{Delay: 125 * time.Millisecond})
+	c := l.dial(hyperdht.ConnectOptions{})
+	l.run(2 * time.Minute)
+	if s := l.dialler.node.Status().Peering; s.SecondWays != 1 || s.TakeOvers != 0 || c.Path() != hyperdht.PathPunched {
+		t.Errorf("%d relays in reserve, taken over %d times, path %v", s.SecondWays, s.TakeOvers, c.Path())
+	}
+}
+
+// A server that is closed soon after a caller has come leaves the relay in reserve to the connection.
+func TestClosedServerKeepsSecondWays(t *testing.T) {
+	l := newLab(t, 4, cone(), cone())
+	l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	c := l.dial(hyperdht.ConnectOptions{})
+	l.run(5 * time.Second)
+	l.answerer.host.Do(func() { l.server.Close(func() {}) })
+	l.run(30 * time.Second)
+	if s := l.answerer.node.Status().Peering; c.Closed() || s.SecondWays != 1 {
+		t.Errorf("closed %v, %d relays in reserve", c.Closed(), s.SecondWays)
+	}
+}

@@ -233,7 +233,7 @@ func (h *session) drop() {
 		raw.Destroy(nil)
 	}
 	h.endPuncher()
-	if h.relayPath != nil && h.conn == nil {
+	if h.relayPath != nil && h.accepted == nil {
 		h.relayPath.close()
 	}
 }
