@@ -3,20 +3,18 @@ package hyperdht_test
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/hyperdht/forge"
 )
 
-// clique adds nodes of an attacker, which take every announcement and name one another only.
-func (w *world) clique(hosts, ports int) []netip.AddrPort {
+// clique adds hosts with nodes of an attacker.
+func (w *world) clique(hosts, ports int) forge.Clique {
 	w.t.Helper()
-	var all []netip.AddrPort
+	var all forge.Clique
 	for i := range hosts {
 		h := w.net.AddHost(fmt.Sprintf("attacker%d", i), netip.AddrFrom4([4]byte{101, 7, 0, byte(i)}))
 		for port := range ports {
@@ -25,21 +23,10 @@ func (w *world) clique(hosts, ports int) []netip.AddrPort {
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			self := id.NodeIDOf(at)
 			sock.OnReceive(func(from netip.AddrPort, b []byte) {
-				m, err := wire.ParseRequest(b)
-				if err != nil {
-					return
+				if answer := all.Answer(at, from, b); answer != nil {
+					sock.Send(from, 0, answer)
 				}
-				r := wire.Response{TID: m.TID, To: from, ID: &self, Token: &id.Token{1}}
-				if m.Target != nil {
-					near := slices.Clone(all)
-					slices.SortFunc(near, func(x, y netip.AddrPort) int {
-						return id.Closer(*m.Target, id.NodeIDOf(x), id.NodeIDOf(y))
-					})
-					r.Closer = near[:min(20, len(near))]
-				}
-				sock.Send(from, 0, r.Append(nil))
 			})
 			all = append(all, at)
 		}

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht/forge"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// clique adds hosts of an attacker, whose nodes answer everything at once and name one another only.
-func (s *swarm) clique(hosts, ports int) []netip.AddrPort {
+// clique adds hosts with nodes of an attacker.
+func (s *swarm) clique(hosts, ports int) forge.Clique {
 	s.t.Helper()
-	var all []netip.AddrPort
+	var all forge.Clique
 	for i := range hosts {
 		h := s.net.AddHost(fmt.Sprintf("attacker%d", i), netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}))
 		for port := range ports {
@@ -24,21 +24,10 @@ func (s *swarm) clique(hosts, ports int) []netip.AddrPort {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			self := id.NodeIDOf(at)
 			sock.OnReceive(func(from netip.AddrPort, b []byte) {
-				m, err := wire.ParseRequest(b)
-				if err != nil {
-					return
+				if answer := all.Answer(at, from, b); answer != nil {
+					sock.Send(from, 0, answer)
 				}
-				r := wire.Response{TID: m.TID, To: from, ID: &self, Token: &id.Token{1}}
-				if m.Target != nil {
-					near := slices.Clone(all)
-					slices.SortFunc(near, func(x, y netip.AddrPort) int {
-						return id.Closer(*m.Target, id.NodeIDOf(x), id.NodeIDOf(y))
-					})
-					r.Closer = near[:min(20, len(near))]
-				}
-				sock.Send(from, 0, r.Append(nil))
 			})
 			all = append(all, at)
 		}
