@@ -26,6 +26,10 @@
 //
 // A relayed connection sends heartbeats on direct ways that are found later, and moves to the first that is answered.
 //
+// The relay of a connection that has a direct path is kept in reserve if both sides keep it (secondWay). It takes over when that path
+// is silent, loses much or becomes slow, and the connection returns when the path answers again. All paths over one relay share a
+// connection to it (relayLink).
+//
 // # Callers
 //
 // A handshake costs Diffie-Hellman operations, a socket and memory before anything is known of its sender. The intake

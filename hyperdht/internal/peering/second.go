@@ -178,7 +178,7 @@ func (w *secondWay) Stalled() {
 	w.stalled = w.now()
 	copy(w.stalls[:], w.stalls[1:])
 	w.stalls[maxStalls-1] = stall{at: w.stalled, suspect: w.rp.raw.Suspect()}
-	w.copy()
+	w.duplicate()
 	first := w.stalls[0].at
 	switch {
 	case w.proof.After(w.rp.raw.HeardOnMain()):
@@ -199,8 +199,8 @@ func (w *secondWay) narrow() {
 	}
 }
 
-// copy sends what the stream sends on the way in reserve as well, for a while.
-func (w *secondWay) copy() {
+// duplicate sends what the stream sends on the way in reserve as well, for copyTime.
+func (w *secondWay) duplicate() {
 	w.rp.raw.CopyToSpare(true)
 	if w.copies == nil {
 		w.copies = w.rp.p.host.AfterFunc(copyTime, func() { w.rp.raw.CopyToSpare(false) })
@@ -223,7 +223,7 @@ func (w *secondWay) proved() {
 	case w.stalled.After(main):
 		w.change()
 	case now.Sub(main) >= quietTime && now.Sub(w.alone) < aloneTime:
-		w.copy()
+		w.duplicate()
 	}
 }
 
