@@ -196,7 +196,8 @@ func readPages(f io.ReaderAt, n int64) []byte {
 // sqliteHeader begins the databases of SQLite.
 const sqliteHeader = "SQLite format 3\x00"
 
-// kindOf says what a file is that belongs to somebody else, whose name it should keep; empty for a table, damaged perhaps.
+// kindOf returns the kind of a file that is not an alias table, for an error message, and "" for a table, damaged or not. Files of
+// other programs are kept under their names.
 func kindOf(b []byte, t *table) string {
 	switch {
 	case len(b) > 0 && isText(b):

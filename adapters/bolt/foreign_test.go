@@ -39,7 +39,7 @@ func TestDatabasesOfOtherProgramsAreRefusedAndKept(t *testing.T) {
 	}
 }
 
-// An empty database is what a program leaves that was killed at its first start, and nobody's.
+// A program that is killed at its first start leaves an empty database, which may be replaced.
 func TestEmptyDatabasesAreTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "aliases.db")
 	db, err := bbolt.Open(path, 0o600, nil)

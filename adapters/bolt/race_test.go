@@ -65,7 +65,7 @@ func TestOneOfManyThatStartRepairsTheTable(t *testing.T) {
 }
 
 // Several scrapers start for the first time on one path at the same moment, as where a unit is enabled twice. One of them
-// has the table, the others find it in use, and nobody takes the half-made file of another one for a table.
+// opens the table, the others report that it is in use, and none opens a temporary file of another one.
 func TestOneOfManyFirstStartsHasTheTable(t *testing.T) {
 	const paths, starts = 20, 8
 	type outcome struct {
@@ -120,7 +120,7 @@ func onlyTheTable(t *testing.T, path string) {
 	}
 }
 
-// What scrapers left that died while they made a table is in nobody's way, and is removed.
+// Temporary files of scrapers that were killed while they created a table are removed at the next start.
 func TestLeftoversOfAStartThatDiedAreRemoved(t *testing.T) {
 	for name, leave := range map[string]func(path string) error{
 		"half a table":    func(path string) error { return os.WriteFile(path, make([]byte, 5000), 0o600) },

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/dht"
 )
 
-// A caller that vanishes before its first packet is nobody whom a goodbye could reach: closing does not wait for it.
+// Closing does not wait for callers that have sent no packet: a goodbye cannot reach them.
 func TestClosingDoesNotWaitForCallersThatHaveNotProvenThemselves(t *testing.T) {
 	n := newNet(t, 21)
 	halfOpen := 0

@@ -116,8 +116,8 @@ func (f *File) writeAll() {
 	}
 }
 
-// replace writes beside the file and renames over it, so that a start finds the old nodes or the new ones. The name beside
-// is drawn, so that it is neither a link that somebody else has put there nor what another program with this file writes.
+// replace writes a temporary file and renames it, so that a start finds the old nodes or the new ones. The temporary file has a random
+// name: it follows no symbolic link, and two programs with the same file do not write the same temporary file.
 func (f *File) replace(known []netip.AddrPort) error {
 	text, err := json.MarshalIndent(content{Bootstrap: f.bootstrap, Nodes: known}, "", " ")
 	if err != nil {

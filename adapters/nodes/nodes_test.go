@@ -106,7 +106,7 @@ func TestFailedWritesAreTold(t *testing.T) {
 	}
 }
 
-// A name given by mistake costs nobody a file.
+// A file of another kind, named by mistake, is not replaced.
 func TestFilesOfOthersAreNotReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "client.yml")
 	for _, text := range []string{"targets: []\n", "dhtprom1abc", `{"name": "x"}`, `[{"targets": []}]`, "\x7fELF"} {

@@ -7,9 +7,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// pace limits the requests of each host, or the answers to it. Answers of the DHT are longer than their requests, and the source of a request can be
-// forged: the limit is what a node can be made to send to a victim. While all requests together keep to the pace of one
-// host, no host is looked at, and nothing is kept.
+// pace limits the requests of each host, or the answers to it. Answers of the DHT are longer than their requests, and the source
+// of a request can be forged: the limit is what a node can be made to send to a victim. While all requests together keep to the pace
+// of one host, no host is looked at, and nothing is kept.
 type pace struct {
 	all   *bound.Bucket
 	hosts *bound.Rates[netip.Prefix] // nil until it was needed
