@@ -50,10 +50,16 @@ func (l *lab) scraper(in language, h host, extra ...string) scraper {
 			"dht": l.dhtJS(), "secret": secret, "requestTimeoutMs": scrapeTimeout.Milliseconds(),
 		}), l.relayAddr}
 	}
-	seed := jspeer.Seed("natlab scraper " + string(h.namespace))
-	args := append([]string{"run", "--storage.path=" + l.t.TempDir(), "--web.listen-address=127.0.0.1:30000"}, extra...)
-	l.program(h.namespace, []string{"DHTPROM_SECRET=" + secret, "DHTPROM_IDENTITY_SEED=" + seed}, "dhtprom-scraper", args...)
-	s := goScraper{http: h.client(), public: id.KeyPairFromSeed(seedOf(seed)).Public.Hex()}
+	return l.startScraper(goScraper{host: h, storage: l.t.TempDir(), flags: extra})
+}
+
+// startScraper starts one of ours with its key and its storage.
+func (l *lab) startScraper(s goScraper) goScraper {
+	l.t.Helper()
+	seed := jspeer.Seed("natlab scraper " + string(s.host.namespace))
+	args := append([]string{"run", "--storage.path=" + s.storage, "--web.listen-address=127.0.0.1:30000"}, s.flags...)
+	s.process = l.program(s.host.namespace, []string{"DHTPROM_SECRET=" + secret, "DHTPROM_IDENTITY_SEED=" + seed}, "dhtprom-scraper", args...)
+	s.http, s.public = s.host.client(), id.KeyPairFromSeed(seedOf(seed)).Public.Hex()
 	l.t.Cleanup(s.http.CloseIdleConnections)
 	var err error
 	if !every(25*time.Millisecond, startTimeout, func() bool { err = s.ready(); return err == nil }) {
@@ -90,6 +96,11 @@ func every(interval, within time.Duration, f func() bool) bool {
 }
 
 type goScraper struct {
+	*process
+	host    host
+	storage string // a folder
+	flags   []string
+
 	http   *http.Client
 	public string
 	within time.Duration // bounds a scrape; 0 for scrapeTimeout
