@@ -227,8 +227,11 @@ type source struct {
 	loop  host.Host
 	key   domain.PublicKey
 	pages int
-	long  int   // bytes that a page has on top of the usual ones
-	err   error // given in place of a page
+	long  int           // bytes that a page has on top of the usual ones
+	err   error         // given in place of a page
+	after time.Duration // how long a page takes to make
+
+	making, most int // how many pages are being made, and were at the most
 }
 
 // keyLine starts the line of a page that says whose it is.
@@ -240,7 +243,10 @@ var filler = strings.Repeat("simulated_bytes_total{direction=\"in\"} 12345678\n"
 // Collect implements ports.MetricsSource.
 func (s *source) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
 	canceled := false
-	s.loop.Post(func() {
+	s.making++
+	s.most = max(s.most, s.making)
+	finish := func() {
+		s.making--
 		switch {
 		case canceled:
 		case s.err != nil:
@@ -253,7 +259,12 @@ func (s *source) Collect(_ time.Duration, done func([]byte, error)) (cancel func
 			}
 			done(page, nil)
 		}
-	})
+	}
+	if s.after > 0 {
+		s.loop.AfterFunc(s.after, finish)
+	} else {
+		s.loop.Post(finish)
+	}
 	return func() { canceled = true }
 }
 

@@ -1,0 +1,119 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+var hangupsScenario = &Scenario{
+	Name:  "hangups",
+	About: "beside a Prometheus that waits, others ask for the same pages, hang up, and have no patience: it gets every page, and nothing is left of theirs",
+	Nodes: 8, Clients: 6, For: 5 * time.Minute,
+	Least: Least{Nodes: 4, Clients: 1, For: 30 * time.Second},
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{at: home})
+		w.populateAt(s, w.opts.Clients, setting{clients: steady()}, clientSetup{})
+		slow := w.clients[0]
+		slow.source.after = 2 * time.Second
+		w.run(10 * time.Second)
+		before := w.count(w.machines)
+
+		w.phase("one waits, one hangs up at any moment, one has less patience than pages take")
+		p := &impatient{w: w, s: s, random: w.luck("hangups")}
+		failed, scraped := 0, 0
+		stop := w.scraping(s, func(err error) {
+			scraped++
+			if err != nil {
+				failed++
+			}
+		})
+		p.again()
+		w.run(w.opts.For)
+		p.over = true
+		stop()
+		w.run(scrapeWithin + scrapeMargin)
+		w.result.row("scrapes of who waits", "%d, of which %d failed", scraped, failed)
+		w.result.row("scrapes of the others", "%d: %d hung up, %d ran out of time, %d had an answer", p.asked, p.hungUp, p.late, p.answered)
+		w.expect(scraped > 0 && failed == 0, "%d of %d scrapes fail for who waits", failed, scraped)
+		w.expect(p.hungUp > 0 && p.late > 0, "%d scrapes were hung up on and %d ran out of time: nothing was tried", p.hungUp, p.late)
+		w.expect(p.hungUp+p.late+p.answered == p.asked, "%d scrapes of who hangs up had neither an end nor an answer", p.asked-p.hungUp-p.late-p.answered)
+		w.expect(slow.source.most <= 2*maxAsked, "%s collects %d times at once for who does not wait", slow.alias, slow.source.most)
+		w.mustShrink(w.machines, before)
+	},
+}
+
+// maxAsked is how many scrapes of one client who hangs up has under way at the most: those of the longest patience.
+const maxAsked = int(hangUpMost/hangUpEach) + 1
+
+const (
+	// hangUpEach is the pause between two scrapes of one client.
+	hangUpEach = 500 * time.Millisecond
+	// hangUpMost is the longest time until a scrape is hung up on, or runs out of time.
+	hangUpMost = 3 * time.Second
+)
+
+// impatient are Prometheus servers that do not wait.
+type impatient struct {
+	w      *World
+	s      *scraper
+	random *rand.Rand
+	over   bool
+
+	asked, hungUp, late, answered int
+}
+
+// again has all clients scraped, each in one of two ways, and does so again until it is over.
+func (p *impatient) again() {
+	if p.over {
+		return
+	}
+	for _, c := range p.w.clients {
+		patience := time.Duration(p.random.Int64N(int64(hangUpMost)))
+		if p.random.IntN(2) == 0 {
+			p.hangUp(c.alias, patience)
+		} else {
+			p.timeOut(c.alias, max(patience, time.Millisecond))
+		}
+	}
+	p.w.net.AfterFunc(hangUpEach, p.again)
+}
+
+// hangUp scrapes, and hangs up after a while.
+func (p *impatient) hangUp(a domain.Alias, after time.Duration) {
+	p.asked++
+	p.s.host.Do(func() {
+		answered, gone := false, false
+		cancel := p.s.app.Scrape(a, scrapeWithin, func([]byte, error) {
+			if gone {
+				p.w.fail("outcome", "a scrape of %q at %s is answered that was hung up on", a, p.s.name)
+				return
+			}
+			answered = true
+			p.answered++
+		})
+		p.s.host.AfterFunc(after, func() {
+			gone = true
+			cancel() // after the answer, too, as a server does when a request ends
+			if !answered {
+				p.hungUp++
+			}
+		})
+	})
+}
+
+// timeOut scrapes with little patience.
+func (p *impatient) timeOut(a domain.Alias, within time.Duration) {
+	p.asked++
+	p.s.host.Do(func() {
+		p.s.app.Scrape(a, within, func(_ []byte, err error) {
+			if err != nil {
+				p.late++
+			} else {
+				p.answered++
+			}
+		})
+	})
+}
