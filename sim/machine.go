@@ -8,6 +8,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
@@ -73,6 +74,13 @@ func (m *machine) up() bool { return m.node != nil && !m.host.Down() && !m.host.
 func (m *machine) join(cfg hyperdht.Config) {
 	if cfg.Bootstrap == nil {
 		cfg.Bootstrap = m.w.bootstrap
+	}
+	if len(m.w.stun) > 0 && !m.isNode {
+		probe, err := stun.New(m.host, stun.Config{Servers: m.w.stun})
+		if err != nil {
+			panic(fmt.Sprintf("sim: %s: %v", m.name, err))
+		}
+		cfg.Probe = probe
 	}
 	m.w.check.startedAnew(m)
 	m.w.stirs(m)

@@ -30,6 +30,7 @@ type World struct {
 	names     map[id.PublicKey]string // whose key that is
 	shorts    map[string]string       // the same by the beginning of the key
 	bootstrap []string
+	stun      []string // servers that all but DHT nodes ask
 	nodes     []*machine
 	scrapers  []*scraper
 	clients   []*client

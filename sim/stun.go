@@ -1,0 +1,148 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+var stunScenario = &Scenario{
+	Name:  "stun",
+	About: "a DHT of one node, too few to tell a NAT by: STUN servers do, one of them goes away, one tells false addresses, and all are off for a while",
+	Nodes: 1, Clients: 6, For: 10 * time.Minute,
+	Least: Least{Nodes: 1, Clients: 1, For: time.Minute},
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		servers := []*stunServer{w.addSTUNServer("stun-0"), w.addSTUNServer("stun-1"), w.addSTUNServer("stun-2")}
+		s := w.addScraper("scraper", scraperSetup{at: home})
+		w.populateAt(s, w.opts.Clients, setting{clients: []place{home, behind(simnet.Masquerade()), behind(simnet.RestrictedCone())}}, clientSetup{})
+		w.run(2 * time.Minute)
+		w.knowsItsAddress(s.machine)
+
+		w.phase("one of the servers is off, and routers have other addresses")
+		servers[0].host.Crash()
+		w.moveRouters(s)
+		w.mustHeal(healWithin)
+		servers[0].start()
+
+		w.phase("one of the servers tells false addresses, and routers have other addresses")
+		servers[1].lies = true
+		w.moveRouters(s)
+		w.mustHeal(healWithin)
+		w.run(2 * time.Minute)
+		w.knowsItsAddress(s.machine)
+		servers[1].lies = false
+
+		w.phase("all servers are off for %v: who is connected is scraped", w.opts.For)
+		for _, server := range servers {
+			server.host.Crash()
+		}
+		failed, scraped := 0, 0
+		stop := w.scraping(s, func(err error) {
+			scraped++
+			if err != nil {
+				failed++
+			}
+		})
+		w.run(w.opts.For)
+		stop()
+		w.run(scrapeWithin + scrapeMargin)
+		w.expect(scraped > 0 && failed == 0, "%d of %d scrapes fail while the STUN servers are off", failed, scraped)
+		w.phase("with the servers new clients come, too")
+		for _, server := range servers {
+			server.start()
+		}
+		w.moveRouters(s)
+		w.addClient(s, clientSetup{at: home})
+		w.mustHeal(startWithin)
+		asked := uint64(0)
+		for _, server := range servers {
+			asked += server.answered
+		}
+		w.result.row("answers of STUN servers", "%d", asked)
+	},
+}
+
+// moveRouters gives the routers of a scraper and of its first client other public addresses.
+func (w *World) moveRouters(s *scraper) {
+	for _, m := range []*machine{s.machine, w.clients[0].machine} {
+		if m.router != nil {
+			m.router.SetAddr(w.publicAddr())
+			w.stirs(m)
+		}
+	}
+}
+
+// knowsItsAddress demands that a machine behind a router believes to have the router's address, or none.
+func (w *World) knowsItsAddress(m *machine) {
+	if at := m.node.Status().Public; at.IsValid() && at.Addr() != m.router.Addr() {
+		w.fail("outcome", "%s believes to be at %v, and is at %v", m.name, at, m.router.Addr())
+	}
+}
+
+// stunServer is a machine that answers STUN requests, and nothing else.
+type stunServer struct {
+	host     *simnet.Host
+	lies     bool
+	answered uint64
+}
+
+// addSTUNServer starts a server that all machines booted from now on ask.
+func (w *World) addSTUNServer(name string) *stunServer {
+	v := &stunServer{host: w.net.Internet().AddHost(name, w.publicAddr())}
+	w.stun = append(w.stun, fmt.Sprintf("%v:%d", v.host.Addr(), stunPort))
+	v.open()
+	return v
+}
+
+// stunPort is where STUN servers are asked.
+const stunPort = 3478
+
+// start boots the machine again.
+func (v *stunServer) start() {
+	v.host = v.host.Restart()
+	v.open()
+}
+
+func (v *stunServer) open() {
+	v.host.Do(func() {
+		r := stun.NewResponder(v.host, stun.ResponderConfig{})
+		var sockets [2]host.Socket
+		for i := range sockets {
+			s, err := v.host.OpenSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(stunPort+i)))
+			if err != nil {
+				panic(fmt.Sprintf("sim: a STUN server: %v", err))
+			}
+			sockets[i] = &stunSocket{Socket: s, server: v}
+			s.OnReceive(func(from netip.AddrPort, b []byte) { sockets[i].(*stunSocket).receive(r, from, b) })
+		}
+		r.Bind(sockets[0], sockets[1])
+	})
+}
+
+// stunSocket is a socket of a server that may lie.
+type stunSocket struct {
+	host.Socket
+	server *stunServer
+	asker  netip.AddrPort // whose request is being answered
+}
+
+// receive has a request answered. A server that lies answers as if it had come from somewhere else.
+func (s *stunSocket) receive(r *stun.Responder, from netip.AddrPort, b []byte) {
+	s.server.answered++
+	s.asker = from
+	if s.server.lies {
+		from = netip.AddrPortFrom(nowhere, from.Port())
+	}
+	r.Receive(s, from, b)
+}
+
+// Send sends to who asked, whoever the answer is for.
+func (s *stunSocket) Send(_ netip.AddrPort, ttl int, b []byte) { s.Socket.Send(s.asker, ttl, b) }
+
+// nowhere is an address that nobody has.
+var nowhere = netip.MustParseAddr("20.255.255.7")
