@@ -198,6 +198,9 @@ func (e *Endpoint) askAddress() {
 		if pending--; pending > 0 || e.closed || e.suspended || asking != e.askings {
 			return
 		}
+		if !sampler.Host().IsValid() {
+			sampler = mostAgree(sampler.Samples())
+		}
 		switch found := sampler.Host(); {
 		case sampler.Len() < e.moveSamples(asked) || !found.IsValid() || found == e.nat.Host():
 		case found == e.knownHost: // we are where we were
@@ -221,6 +224,30 @@ func (e *Endpoint) askAddress() {
 		e.cancelAsking = e.cfg.AddressProbe(s, sample, settle)
 	}
 	e.h.Defer(settle)
+}
+
+// mostAgree leaves out the samples that contradict those of two thirds of the machines that gave one, so that a few that do not tell
+// the truth keep nobody at an address that is no longer its own. The sampler is empty if there is no such majority.
+func mostAgree(samples []nat.Sample) *nat.Sampler {
+	agree := new(nat.Sampler)
+	from := make(map[netip.Addr]netip.Addr, len(samples)) // by machine: the host it sees, invalid if it sees several
+	for _, s := range samples {
+		if seen, known := from[s.From.Addr()]; known && seen != s.Seen.Addr() {
+			from[s.From.Addr()] = netip.Addr{}
+		} else {
+			from[s.From.Addr()] = s.Seen.Addr()
+		}
+	}
+	votes := make(map[netip.Addr]int, len(from))
+	for _, seen := range from {
+		votes[seen]++
+	}
+	for _, s := range samples {
+		if seen := s.Seen.Addr(); from[s.From.Addr()] == seen && 3*votes[seen] >= 2*len(from) {
+			agree.Add(s.Seen, s.From)
+		}
+	}
+	return agree
 }
 
 // moveSamples is how many answers have to agree that we are elsewhere, of so many nodes that are asked. Where one node alone is

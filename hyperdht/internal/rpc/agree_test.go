@@ -1,0 +1,49 @@
+package rpc
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+)
+
+func TestMostAgreeLeavesOutWhoContradictsTwoThirds(t *testing.T) {
+	at := netip.MustParseAddrPort
+	sample := func(from, seen string) nat.Sample { return nat.Sample{Seen: at(seen), From: at(from)} }
+	for _, c := range []struct {
+		name    string
+		samples []nat.Sample
+		host    string // empty for no majority
+		size    int
+	}{
+		{"none", nil, "", 0},
+		{"all", []nat.Sample{sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.1:7")}, "9.0.0.1", 2},
+		{"one of two", []nat.Sample{sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7")}, "", 0},
+		{"two of three", []nat.Sample{
+			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"), sample("1.0.0.3:1", "9.0.0.1:7"),
+		}, "9.0.0.1", 2},
+		{"three of five", []nat.Sample{
+			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"), sample("1.0.0.3:1", "9.0.0.1:7"),
+			sample("1.0.0.4:1", "9.0.0.2:7"), sample("1.0.0.5:1", "9.0.0.1:7"),
+		}, "", 0},
+		{"one machine has one voice, by however many ports", []nat.Sample{
+			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.1:2", "9.0.0.1:7"), sample("1.0.0.1:3", "9.0.0.1:7"),
+			sample("1.0.0.1:4", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"),
+		}, "", 0},
+		{"who says two things says nothing", []nat.Sample{
+			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.1:2", "9.0.0.2:7"), sample("1.0.0.2:1", "9.0.0.1:7"),
+			sample("1.0.0.3:1", "9.0.0.1:7"),
+		}, "9.0.0.1", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := mostAgree(c.samples)
+			host := ""
+			if got.Host().IsValid() {
+				host = got.Host().String()
+			}
+			if host != c.host || got.Len() != c.size {
+				t.Errorf("%d samples for %q, want %d for %q", got.Len(), host, c.size, c.host)
+			}
+		})
+	}
+}
