@@ -17,7 +17,7 @@ var floodScenario = &Scenario{
 	Name:  "flood",
 	About: "strangers send 600 handshakes a second, from one sender and from a hundred, and with invented callers: clients register and are scraped as ever",
 	Nodes: 16, Clients: 6, For: 10 * time.Second,
-	Least: Least{Nodes: 8, Clients: 2, For: 10 * time.Second},
+	Least: Least{Nodes: 8, Clients: 2, For: 6 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.FullCone())})

@@ -15,6 +15,12 @@ import (
 	"time"
 )
 
+// TestMain lets more garbage lie about: worlds are small, and collecting took a tenth of the time.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
 // seedsEach is how many seeds of a scenario every test run plays, beside those that once failed; three where it does
 // not say. Those that take most of the time play one: the nightly run plays hundreds that are fresh.
 var seedsEach = map[string]int{

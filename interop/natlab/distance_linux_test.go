@@ -258,9 +258,9 @@ func TestHowSoonAtADistance(t *testing.T) {
 			}
 		}
 	}
-	at := *parallel / 4 // they are measured to the tenth of a second
+	at := *parallel / 2
 	if *distanceRounds > 0 {
-		at = 2
+		at = 2 // they are measured to the tenth of a second
 	}
 	results := make(chan struct {
 		row int
