@@ -128,6 +128,7 @@ var noBounds = map[string]string{
 	"peering.maxLate":         "when our own packets change ways",
 	"peering.maxStalls":       "when our own packets change ways",
 	"peering.maxYoung":        "how often the announcer repeats itself",
+	"peering.maxWayRecords":   "the sum of limits that have rows",
 	"peering.maxValidations":  "a pace of our own",
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
 	"source.maxCredential":    "a file of the operator",

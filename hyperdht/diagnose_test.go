@@ -56,22 +56,22 @@ func TestAttemptsTellEachStep(t *testing.T) {
 	}{
 		{
 			name: "punched", server: home, client: home,
-			dialled:  "started record handshake searched answered probing path first-packet open",
+			dialled:  "started record handshake searched answered probing path first-packet way open",
 			received: "received path first-packet open",
 		},
 		{
 			name: "punched in the second round", server: home, client: home, slow: true,
-			dialled:  "started record handshake searched answered probing probed agreed punching path first-packet open",
+			dialled:  "started record handshake searched answered probing probed agreed punching path first-packet way open",
 			received: "received punching path first-packet open",
 		},
 		{
 			name: "open server", server: situation{nat: simnet.Open()}, client: home,
-			dialled:  "started record handshake searched answered path first-packet open",
+			dialled:  "started record handshake searched answered path first-packet way open",
 			received: "received path first-packet open",
 		},
 		{
 			name: "both NATs random", server: carrier, client: carrier,
-			dialled:  "started record handshake searched answered probing probed punch-failed closed",
+			dialled:  "started record handshake searched answered probing probed punch-failed way closed",
 			received: "received aborted", err: hyperdht.ErrDoubleRandom,
 		},
 		{

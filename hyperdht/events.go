@@ -9,6 +9,23 @@ type AttemptEvent = peering.AttemptEvent
 // AttemptStep is one step of making a connection, or of its end.
 type AttemptStep = peering.AttemptStep
 
+// WayOutcome is the outcome of one way to a server that a dial has considered, see package peering.
+type WayOutcome = peering.WayOutcome
+
+// The outcomes.
+const (
+	WayTrying      = peering.WayTrying
+	WaySelected    = peering.WaySelected
+	WaySilent      = peering.WaySilent
+	WayLater       = peering.WayLater
+	WayUnproven    = peering.WayUnproven
+	WayFailed      = peering.WayFailed
+	WayReplaced    = peering.WayReplaced
+	WayUnneeded    = peering.WayUnneeded
+	WayExcluded    = peering.WayExcluded
+	WayUnavailable = peering.WayUnavailable
+)
+
 // The steps of an attempt, see package peering for what each of them says: first those of the side that dials, then
 // those of both, then those of the side that is dialled.
 const (
@@ -34,6 +51,7 @@ const (
 	AttemptTried       = peering.AttemptTried
 	AttemptFirstPacket = peering.AttemptFirstPacket
 	AttemptOpen        = peering.AttemptOpen
+	AttemptWay         = peering.AttemptWay
 	AttemptClosed      = peering.AttemptClosed
 
 	AttemptReceived = peering.AttemptReceived

@@ -105,6 +105,7 @@ type Connection struct {
 	onProof   func()     // runs when the first packet has decrypted, before anybody else hears of it
 	onTraffic func()     // sees that something came from the peer, while a change of path is not proven
 	cancel    func()     // stops the search for a path, or for a better one
+	ways      *wayLog    // of a connection that was dialled; nil once it has a direct path
 	second    *secondWay // a relay kept beside a direct path; nil before there was one
 	caller    *session   // of a connection that came in
 }
@@ -553,6 +554,8 @@ func (c *Connection) stopKeepAlive() {
 }
 
 func (c *Connection) noteEnd() {
+	c.ways.lost()
+	c.ways = nil
 	e := AttemptEvent{Step: AttemptClosed, Path: c.path, Err: c.err}
 	if c.raw != nil {
 		s := c.raw.Stats()

@@ -123,6 +123,7 @@ func (p *Peering) Connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 		keys = *opts.Keys
 	}
 	conn := p.newConnection(p.newTrail(remote), keys.Public, remote, true)
+	conn.ways = &wayLog{conn: conn}
 	if p.closed || p.suspended {
 		err := ErrSuspended
 		if p.closed {

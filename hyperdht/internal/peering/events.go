@@ -6,6 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // AttemptStep is one step of making a connection, or of its end.
@@ -61,6 +62,10 @@ const (
 	AttemptFirstPacket
 	// AttemptOpen: it was decrypted, so the other side is who it should be.
 	AttemptOpen
+	// AttemptWay: a way to the server that was considered has the Outcome. All of them are reported when the connection opens, or
+	// fails after the server has answered the handshake; one whose outcome changes later is reported again. Addr is invalid where
+	// no address is known, Tried is when the first packet left on it, and Answered when the first sign of life came.
+	AttemptWay
 	// AttemptClosed: the connection is over, or never was one. PacketsReceived and PacketsSent are what its stream
 	// has seen.
 	AttemptClosed
@@ -82,6 +87,7 @@ var attemptSteps = [...]string{
 	AttemptLANFailed: "lan-failed", AttemptProbing: "probing", AttemptProbed: "probed", AttemptAgreed: "agreed",
 	AttemptPunching: "punching", AttemptPunchFailed: "punch-failed", AttemptRelay: "relay", AttemptRelayPaired: "relay-paired",
 	AttemptRelayFailed: "relay-failed", AttemptPath: "path", AttemptTried: "tried", AttemptFirstPacket: "first-packet", AttemptOpen: "open",
+	AttemptWay:    "way",
 	AttemptClosed: "closed", AttemptReceived: "received", AttemptRefused: "refused", AttemptAborted: "aborted",
 }
 
@@ -103,6 +109,9 @@ type AttemptEvent struct {
 	Ours, Theirs nat.Kind
 	Path         Path
 	Err          error
+
+	Outcome         WayOutcome
+	Tried, Answered host.Instant // zero for never
 
 	PacketsSent, PacketsReceived uint64
 }
@@ -133,6 +142,9 @@ func (e AttemptEvent) AppendText(b []byte) ([]byte, error) {
 	}
 	if e.Path != PathNone {
 		b = append(append(b, " path="...), e.Path.String()...)
+	}
+	if e.Step == AttemptWay {
+		b = append(append(b, " outcome="...), e.Outcome.String()...)
 	}
 	if e.Err != nil {
 		b = append(append(b, " error="...), '"')

@@ -217,12 +217,14 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	case c.early != nil:
 		c.relayLater()
 		c.early.path = c.pathOf(c.early.sock, c.early.to) // of which more is known now
-		c.found(*c.early)
+		c.answeredOn(*c.early)
+		c.conn.ways.leave(WayUnneeded, PathLAN, PathDirect, PathPunched)
 	case !relayed:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
 		}
 		c.relayLater()
+		c.conn.ways.leave(WayUnneeded, PathLAN, PathPunched)
 		c.found(way{sock, node, PathDirect})
 	default:
 		c.findPath()

@@ -70,7 +70,7 @@ func (c *connector) startPunch() {
 	d.begin(c.p.account, punchTable, punchThinking, func(punchState) { d.resume() })
 	c.punch = d
 	u.sample()
-	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.found(way{s, from, PathPunched}) }
+	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.answeredOn(way{s, from, PathPunched}) }
 	u.onAbort = func() { d.fail(ErrHolepunchAborted) }
 	relay := d.serverRelay()
 	c.note(AttemptEvent{Step: AttemptProbing, Node: relay.RelayAddr})
@@ -347,6 +347,7 @@ func (d *dialPunch) abort(relay wire.RelayInfo, reason error) {
 func (d *dialPunch) fail(err error) {
 	c := d.c
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
+	c.conn.ways.fail(PathPunched, netip.AddrPort{}, err)
 	d.close()
 	if c.lanPending > 0 {
 		c.lanFailure = err

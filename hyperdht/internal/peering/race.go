@@ -37,6 +37,7 @@ func (r *race) begin(w way, keys noise.Result) error {
 	}
 	r.raw.WatchRemote() // the peer may answer from elsewhere
 	r.ways = append(r.ways, w)
+	r.conn.ways.try(w.path, w.to)
 	r.conn.start(r.raw, keys, w.path)
 	return nil
 }
@@ -47,6 +48,7 @@ func (r *race) join(w way) {
 		return
 	}
 	r.ways = append(r.ways, w)
+	r.conn.ways.try(w.path, w.to)
 	r.conn.trail.note(AttemptEvent{Step: AttemptTried, Path: w.path, Addr: w.to})
 	r.raw.Race(stream.Way{Socket: w.sock, RemoteID: r.remoteID, Remote: w.to})
 }

@@ -30,7 +30,7 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 		if !c.raw.First() {
 			return false // it comes again
 		}
-		c.found(w)
+		c.answeredOn(w)
 	case c.early == nil:
 		c.early = &w
 	}
@@ -39,7 +39,9 @@ func (c *connector) firewall(sock host.Socket, from netip.AddrPort) bool {
 
 // findPath chooses how to reach a server that answered through a relay (spec 14.4).
 func (c *connector) findPath() {
+	ways := c.conn.ways
 	if c.opts.Paths == RelayOnly {
+		ways.leave(WayExcluded, PathLAN, PathDirect, PathPunched)
 		if c.startRelay(); c.relayPath == nil {
 			c.fail(ErrNoRelay)
 		}
@@ -49,6 +51,7 @@ func (c *connector) findPath() {
 	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
 	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
 		c.p.stats.PunchesOpen++
+		ways.leave(WayUnneeded, PathLAN, PathPunched)
 		if c.payload.Firewall == wire.FirewallOpen {
 			c.relayLater()
 		} else {
@@ -59,16 +62,23 @@ func (c *connector) findPath() {
 	}
 	c.startRelay()
 	if c.public {
+		ways.try(PathDirect, netip.AddrPort{})
+		ways.leave(WayUnneeded, PathLAN, PathPunched)
 		c.note(AttemptEvent{Step: AttemptWaiting})
 		c.become(dialPassive)
 		return
 	}
 	trying := c.tryLAN(relayed, punchable)
+	ways.leave(WayUnavailable, PathLAN, PathDirect)
 	switch {
 	case punchable:
+		ways.try(PathPunched, netip.AddrPort{})
 		c.startPunch()
 	case !trying:
+		ways.leave(WayUnavailable, PathPunched)
 		c.fail(ErrCannotHolepunch)
+	default:
+		ways.leave(WayUnavailable, PathPunched)
 	}
 }
 
@@ -85,6 +95,9 @@ func (c *connector) publicAddr() netip.AddrPort {
 // tryLAN pings private addresses of the server if both sides have the same public address. An answer may come from another
 // host with that address, so that it adds a way and ends nothing.
 func (c *connector) tryLAN(relayed, punchable bool) bool {
+	if c.opts.NoLocal {
+		c.conn.ways.leave(WayExcluded, PathLAN)
+	}
 	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
 		return false
 	}
@@ -123,14 +136,16 @@ func (c *connector) lanAddrs(local []netip.AddrPort) []netip.AddrPort {
 
 func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 	c.note(AttemptEvent{Step: AttemptLAN, Addr: addr})
+	c.conn.ways.try(PathLAN, addr)
 	c.p.rpc.Ping(addr, nil, c.session, func(_ rpc.Reply, err error) {
 		c.lanPending--
 		switch {
 		case c.over():
 			return
 		case err == nil:
-			c.found(way{c.p.rpc.ServerSocket(), addr, PathLAN})
+			c.answeredOn(way{c.p.rpc.ServerSocket(), addr, PathLAN})
 		default:
+			c.conn.ways.fail(PathLAN, addr, nil)
 			c.note(AttemptEvent{Step: AttemptLANFailed, Addr: addr, Err: err})
 		}
 		switch {
@@ -148,6 +163,7 @@ func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 // relayLater joins the relay after relayReserve, unless a direct way is validated before.
 func (c *connector) relayLater() {
 	if key, part := c.relayPart(); key != (id.PublicKey{}) {
+		c.conn.ways.leave(WayUnneeded, PathRelayed) // until it is joined
 		c.relayPath = c.p.reserveRelay(key, part)
 	}
 }
@@ -162,21 +178,27 @@ func (c *connector) startRelay() {
 // relayPart is the server's relay, or ours if it has none, zero for none, and our part in the pairing.
 func (c *connector) relayPart() (relay id.PublicKey, part relayPath) {
 	if c.opts.Paths == DirectOnly {
+		c.conn.ways.leave(WayExcluded, PathRelayed)
 		return relay, part
 	}
 	part = relayPath{
 		trail: c.conn.trail, raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted,
+		onJoin: func() { c.conn.ways.try(PathRelayed, netip.AddrPort{}) },
 	}
+	relay = c.relayKey
 	if r := c.payload.RelayThrough; r != nil {
-		part.token, part.initiator = r.Token, false
-		return r.Key, part
+		relay, part.token, part.initiator = r.Key, r.Token, false
 	}
-	return c.relayKey, part
+	if relay == (id.PublicKey{}) {
+		c.conn.ways.leave(WayUnavailable, PathRelayed)
+	}
+	return relay, part
 }
 
 // relayPaired starts the connection over the relay, unless it has started on a direct way: then the relay joins the race.
 func (c *connector) relayPaired() {
 	c.note(AttemptEvent{Step: AttemptRelayPaired})
+	c.conn.ways.answer(PathRelayed, c.relayPath.way().Remote)
 	if c.in(dialSearching, dialPassive) {
 		c.become(dialRacing)
 		c.conn.start(c.raw, c.result, PathRelayed)
@@ -186,6 +208,7 @@ func (c *connector) relayPaired() {
 
 func (c *connector) relayAborted(err error) {
 	c.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+	c.conn.ways.fail(PathRelayed, netip.AddrPort{}, err)
 	c.relayPath = nil
 	switch {
 	case c.in(dialRacing) && c.race.leave():
@@ -223,6 +246,12 @@ func (c *connector) pathOf(sock host.Socket, from netip.AddrPort) Path {
 	return PathDirect
 }
 
+// answeredOn adds a direct way on which there was a sign of life.
+func (c *connector) answeredOn(w way) {
+	c.conn.ways.answer(w.path, w.to)
+	c.found(w)
+}
+
 // found adds a direct way that is not validated yet.
 func (c *connector) found(w way) {
 	switch c.state {
@@ -244,11 +273,13 @@ func (c *connector) found(w way) {
 func (c *connector) proven() {
 	if c.race.wonBy(c.relayPath) {
 		c.become(dialRelayed)
+		c.conn.ways.won(PathRelayed, c.raw.RemoteAddr())
 		c.heartbeats = heartbeats{host: c.p.host, raw: c.raw, remoteID: c.payload.UDX.ID}
 		c.heartbeats.add(c.race.ways...) // they may only be slower than the relay
 		return
 	}
 	won := c.race.win(c.pathOf)
+	c.endWays(won)
 	raw := c.raw
 	c.raw = nil
 	switch {
@@ -275,12 +306,19 @@ func (c *connector) proven() {
 	c.stop()
 }
 
+// endWays reports the ways, one of which carries the connection for good.
+func (c *connector) endWays(won way) {
+	c.conn.ways.won(won.path, won.to)
+	c.conn.ways = nil
+}
+
 // upgrade moves a relayed connection to a direct way on which a packet arrived.
 func (c *connector) upgrade(w way) {
 	if c.relayPath == nil {
 		return
 	}
 	c.raw = nil
+	c.endWays(w)
 	c.relayPath.upgrade(c.conn, w.sock, c.payload.UDX.ID, w.to, w.path)
 	if w.path == PathPunched && c.punch != nil {
 		c.punch.u.win()

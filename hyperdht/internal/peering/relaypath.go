@@ -30,6 +30,7 @@ type relayPath struct {
 	second   *secondWay // once there is a direct path
 	full     bool       // it had no room when it was left
 
+	onJoin   func() // nil for nobody
 	onPaired func()
 	onAbort  func(error)
 }
@@ -107,6 +108,9 @@ func (p *Peering) newRelayPath(relay id.PublicKey, r relayPath) *relayPath {
 func (rp *relayPath) join() {
 	rp.trail.note(AttemptEvent{Step: AttemptRelay, Relay: rp.relay})
 	rp.p.stats.RelayAttempts++
+	if rp.onJoin != nil {
+		rp.onJoin()
+	}
 	rp.link = rp.p.linkTo(rp.relay)
 	rp.link.add(rp)
 }

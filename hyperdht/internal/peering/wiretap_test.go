@@ -72,6 +72,9 @@ func (t *transcript) event(h *simnet.Host, e host.Event) {
 	if a.Path != hyperdht.PathNone {
 		fmt.Fprintf(&b, " path=%v", a.Path)
 	}
+	if a.Step == hyperdht.AttemptWay {
+		fmt.Fprintf(&b, " outcome=%v", a.Outcome)
+	}
 	if a.Err != nil {
 		fmt.Fprintf(&b, " error=%q", code(a.Err))
 	}
