@@ -7,6 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Connection is an attempt to connect, step by step.
@@ -17,9 +18,12 @@ type Connection struct {
 	Took  Seconds `json:"took_seconds"`
 	Error string  `json:"error,omitempty"`
 	Steps []Step  `json:"steps"`
+	// Ways are the paths that were considered once the target had answered the handshake.
+	Ways []Way `json:"ways,omitempty"`
 
 	err          error
 	answered     bool             // a handshake came back
+	sameAddr     bool             // from behind our own public address
 	ours, theirs hyperdht.NATKind // as last told in a punch round
 	punching     bool             // probes were sent
 	path         hyperdht.Path    // the last one
@@ -47,8 +51,8 @@ type Step struct {
 }
 
 // note takes a step down.
-func (c *Connection) note(t *TargetReport, at Seconds, e hyperdht.AttemptEvent) {
-	if len(c.Steps) >= maxSteps {
+func (c *Connection) note(t *TargetReport, start, now host.Instant, e hyperdht.AttemptEvent) {
+	if c.noteWayOf(t, start, e) || len(c.Steps) >= maxSteps {
 		return
 	}
 	who, toRelay := t.Name, e.Key != id.PublicKey(t.Key)
@@ -56,7 +60,7 @@ func (c *Connection) note(t *TargetReport, at Seconds, e hyperdht.AttemptEvent) 
 		who = "the relay"
 	}
 	s := Step{
-		At: at, Step: e.Step.String(), Node: e.Node, Addr: e.Addr, Seen: e.Seen, Error: text(e.Err), Text: say(who, e),
+		At: Seconds(now.Sub(start)), Step: e.Step.String(), Node: e.Node, Addr: e.Addr, Seen: e.Seen, Error: text(e.Err), Text: say(who, e),
 	}
 	if e.Path != hyperdht.PathNone {
 		s.Path = e.Path.String()
@@ -87,6 +91,7 @@ func (c *Connection) learn(e hyperdht.AttemptEvent) {
 	switch e.Step {
 	case hyperdht.AttemptAnswered:
 		c.answered = true
+		c.sameAddr = e.Addr.Addr() == e.Seen.Addr()
 	case hyperdht.AttemptProbed:
 		c.ours, c.theirs = e.Ours, e.Theirs
 	case hyperdht.AttemptPunching:

@@ -199,7 +199,7 @@ func (x *examination) search(t *TargetReport, done func()) {
 func (x *examination) connect(t *TargetReport, done func()) {
 	c := &t.Connection
 	start := x.host.Now()
-	x.finding = func(e hyperdht.AttemptEvent) { c.note(t, Seconds(x.host.Now().Sub(start)), e) }
+	x.finding = func(e hyperdht.AttemptEvent) { c.note(t, start, x.host.Now(), e) }
 	over := false
 	var hangUp func()
 	var late host.Timer
@@ -209,10 +209,11 @@ func (x *examination) connect(t *TargetReport, done func()) {
 		}
 		over = true
 		late.Stop()
-		x.finding = func(hyperdht.AttemptEvent) {}
+		x.finding = func(e hyperdht.AttemptEvent) { c.noteWayOf(t, start, e) } // of an attempt that ends here
 		c.Took = Seconds(x.host.Now().Sub(start))
 		c.err, c.Error = err, text(err)
 		hangUp()
+		x.finding = func(hyperdht.AttemptEvent) {}
 		done()
 	}
 	late = x.host.AfterFunc(x.cfg.Timeout, func() { finish(errTooLong) })

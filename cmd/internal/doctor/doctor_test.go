@@ -275,7 +275,7 @@ func check(t *testing.T, r *Report, findings string, says ...string) {
 		Findings []struct{ Level, Code, Text, Advice string }
 		Targets  []struct {
 			Secret     string
-			Connection struct{ Steps []struct{ Step, Text string } }
+			Connection struct{ Steps, Ways []struct{ Step, Text string } }
 		}
 	}
 	if err := json.Unmarshal(b.Bytes(), &read); err != nil {
@@ -290,7 +290,7 @@ func check(t *testing.T, r *Report, findings string, says ...string) {
 		}
 	}
 	for _, x := range read.Targets {
-		for _, s := range x.Connection.Steps {
+		for _, s := range slices.Concat(x.Connection.Steps, x.Connection.Ways) {
 			if !strings.Contains(all, s.Text) {
 				t.Errorf("the text leaves out %+v", s)
 			}
@@ -392,6 +392,20 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 			findings: "problem path_dead", says: []string{"path: directly to", "nothing came back on it"},
 		},
 		{
+			name: "two homes and a relay", scraper: home, client: home, relay: true,
+			says: []string{"through punched holes to 81.2.3.14:62572: selected", "over a blind relay: no answer; tried at"},
+		},
+		{
+			name: "direct paths only", scraper: home, client: home, relay: true,
+			cfg:  func(c *Config) { c.Paths.Default = domain.DirectOnly },
+			says: []string{"over a blind relay: not tried, an option of this side excludes it"},
+		},
+		{
+			name: "a relay only", scraper: home, client: home, relay: true,
+			cfg:  func(c *Config) { c.Paths.Default = domain.RelayOnly },
+			says: []string{"through punched holes: not tried, an option of this side excludes it", "over the relay at 100.128.0.13:49637: selected"},
+		},
+		{
 			name: "a DHT of one node", scraper: home, client: home, nodes: 1,
 			findings: "problem nat_unclassified, warning nat_unknown", says: []string{"too few samples", "bootstrap --stun"},
 		},
@@ -404,7 +418,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		{
 			name: "too little time", scraper: home, client: carrier,
 			cfg:      func(c *Config) { c.Timeout = 100 * time.Millisecond },
-			findings: "problem timeout, note nat_random", says: []string{"It took longer than 100.0 ms", "--timeout"},
+			findings: "problem timeout, note nat_random", says: []string{"It took longer than 100.0 ms", "--timeout", "through punched holes: no answer; tried at"},
 		},
 	}
 	for _, tt := range tests {
@@ -475,7 +489,7 @@ func TestScraperIsExaminedFromItsOwnMachine(t *testing.T) {
 			home := w.net.AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("81.2.3.99"))
 			w.scraper(home.AddHost("scraper at home", netip.MustParseAddr("192.168.1.10")), true)
 			r := w.examine(home.AddHost("doctor", netip.MustParseAddr("192.168.1.11")), Config{Targets: own})
-			check(t, r, "note own_machine", "we share a public address", "within this network to 192.168.1.10", "the secret is accepted")
+			check(t, r, "note own_machine", "we share a public address", "within this network to 192.168.1.10:49637: selected; tried at", "the secret is accepted")
 		})
 	}
 }

@@ -186,6 +186,7 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 		}
 		p.line("", "%8.3f s  %s%s", time.Duration(s.At).Seconds(), peer, s.Text)
 	}
+	p.ways(t)
 	switch c := &t.Connection; {
 	case c.err != nil:
 		p.line(mark(false), "failed after %v: %s", c.Took, c.Error)
@@ -198,6 +199,21 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 		p.line(mark(true), "connected (%s) after %v; the secret was not tried", c.Path, c.Took)
 	default:
 		p.line(mark(true), "connected (%s), and it answers, after %v", c.Path, c.Took)
+	}
+}
+
+// ways lists the ways to a target, the selected one marked.
+func (p *page) ways(t *TargetReport) {
+	if len(t.Connection.Ways) == 0 {
+		return
+	}
+	p.line("", "ways to %s:", t.Name)
+	for _, w := range t.Connection.Ways {
+		state := ""
+		if w.outcome == hyperdht.WaySelected {
+			state = mark(true)
+		}
+		p.line(state, "  %s", w.Text)
 	}
 }
 
