@@ -406,6 +406,15 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 			says: []string{"through punched holes: not tried, an option of this side excludes it", "over the relay at 100.128.0.13:49637: selected"},
 		},
 		{
+			name: "a path that works after six seconds", scraper: home, client: home,
+			before: func(w *world, scraper, client *simnet.Host) {
+				w.net.Block(scraper, client)
+				w.net.Block(client, scraper)
+				client.AfterFunc(6*time.Second, w.net.Heal)
+			},
+			findings: "warning slow", says: []string{"The connection took 6.", "The steps above say what took the time"},
+		},
+		{
 			name: "a DHT of one node", scraper: home, client: home, nodes: 1,
 			findings: "problem nat_unclassified, warning nat_unknown", says: []string{"too few samples", "bootstrap --stun"},
 		},
