@@ -602,6 +602,23 @@ func TestClientThatMovesRegistersAgainSoonButNotAllTheTime(t *testing.T) {
 	}
 }
 
+// An interface comes up, and seconds later the route goes over to it.
+func TestClientThatMovesTwiceRegistersTwiceAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	var transport *portstest.Transport
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { transport = cfg.Transport.(*portstest.Transport) })
+	w.loop.Advance(time.Minute)
+	before := c.Status().Registrations
+	for range 2 {
+		w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+		w.loop.Advance(3 * time.Second)
+	}
+	if got := c.Status().Registrations - before; got != 2 {
+		t.Errorf("%d registrations three seconds after the second move, want 2", got)
+	}
+}
+
 func TestScraperThatWantsProofRefusesClientsWithout(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.RequireProof = true })

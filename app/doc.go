@@ -29,7 +29,9 @@
 // connection has one until the client has opened the metrics channel. The wait doubles from one second to one
 // minute, with jitter; a registration (Nudge) ends it at once and makes it short again, and so does a connection
 // that lasted. A registration also begins a dial anew that the client has not answered, and has an open connection
-// asked for a sign of life. So does news that the scraper's machine has moved, for all sessions.
+// asked for a sign of life, or gives its channel no more than the time of one; the connection that follows
+// one without a sign of life gets no more, either. So does news that the scraper's machine has
+// moved, for all sessions.
 //
 // # A registration at the scraper
 //

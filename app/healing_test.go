@@ -149,6 +149,118 @@ func TestScraperThatMovesLooksForItsClients(t *testing.T) {
 	}
 }
 
+// pingCounter counts the signs of life that a scraper asks for.
+type pingCounter struct {
+	ports.Transport
+	n int
+}
+
+type countedSession struct {
+	ports.MetricsSession
+	c *pingCounter
+}
+
+func (c *pingCounter) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	return countedSession{c.Transport.DialMetrics(d), c}
+}
+
+func (s countedSession) Ping(done func(error)) (cancel func()) {
+	s.c.n++
+	return s.MetricsSession.Ping(done)
+}
+
+// A second move that comes while the sessions are told of the first one, or seconds later, has them told again; moves that go on do
+// so each 15 s.
+func TestScraperThatMovesTwiceAsksTwice(t *testing.T) {
+	for _, after := range []time.Duration{20 * time.Millisecond, 3 * time.Second} {
+		t.Run(after.String(), func(t *testing.T) {
+			w := newWorld(t)
+			var transport *portstest.Transport
+			var pings *pingCounter
+			w.startScraper(func(cfg *app.ScraperConfig) {
+				transport = cfg.Transport.(*portstest.Transport)
+				pings = &pingCounter{Transport: transport}
+				cfg.Transport = pings
+			})
+			w.startClient("web", 2, nil)
+			w.loop.Advance(time.Minute)
+			before := pings.n
+			w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+			w.loop.Advance(after)
+			w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+			w.loop.Advance(2 * time.Second)
+			if got := pings.n - before; got != 2 {
+				t.Errorf("asked %d times two seconds after the second move, want 2", got)
+			}
+			before = pings.n
+			for range 60 { // a link that flaps
+				w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+				w.loop.Advance(time.Second)
+			}
+			if got := pings.n - before; got < 3 || got > 4 {
+				t.Errorf("asked %d times in a minute of moving, want three or four", got)
+			}
+		})
+	}
+}
+
+// A connection that a client registered on before it moved opens at once and carries nothing. A registration that comes meanwhile
+// ends the wait for its channel after the time of a sign of life, once.
+func TestNewsShortenTheWaitForTheChannel(t *testing.T) {
+	w := newWorld(t)
+	transport := &pendingTransport{}
+	var told events
+	s, err := app.NewSession(app.SessionConfig{Host: w.loop, Transport: transport, Keys: pair(1), Client: pair(2).Public, OnEvent: told.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Turn(s.Start)
+	w.loop.Turn(func() { transport.dials[0].OnOpen(domain.Peer{}) })
+	for range 2 {
+		w.loop.Turn(s.Nudge)
+		w.loop.Advance(1400 * time.Millisecond)
+	}
+	if len(transport.dials) != 1 {
+		t.Fatal("given up before a sign of life could have come")
+	}
+	w.loop.Advance(300 * time.Millisecond)
+	if len(transport.dials) != 2 || transport.closed != 1 {
+		t.Errorf("%d dials, %d closed, want 2, 1", len(transport.dials), transport.closed)
+	}
+	w.loop.Turn(s.Close)
+}
+
+// The connection that follows one without a sign of life may be as old, and gets no more time for its channel. A third one does.
+func TestConnectionAfterADeadOneGetsTheTimeOfASignOfLife(t *testing.T) {
+	w := newWorld(t)
+	transport := &pendingTransport{}
+	var told events
+	s, err := app.NewSession(app.SessionConfig{Host: w.loop, Transport: transport, Keys: pair(1), Client: pair(2).Public, OnEvent: told.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Turn(s.Start)
+	w.loop.Turn(func() {
+		transport.dials[0].OnOpen(domain.Peer{})
+		transport.dials[0].OnReady()
+	})
+	w.loop.Turn(s.Nudge)
+	for i, wait := range []time.Duration{3 * time.Second, 3 * time.Second, 10 * time.Second} {
+		w.loop.Advance(wait - 100*time.Millisecond)
+		if transport.closed != i {
+			t.Fatalf("connection %d is given up within %v", i, wait)
+		}
+		w.loop.Advance(200 * time.Millisecond)
+		if transport.closed != i+1 {
+			t.Fatalf("connection %d is kept for more than %v", i, wait)
+		}
+		if i < 2 {
+			w.loop.Turn(func() { transport.dials[i+1].OnOpen(domain.Peer{}) })
+		}
+	}
+	w.loop.Turn(s.Close)
+}
+
 // pendingTransport makes dials that never end.
 type pendingTransport struct {
 	ports.Transport

@@ -12,27 +12,38 @@ import (
 type nudges struct {
 	scraper *Scraper
 	keys    []domain.PublicKey // of sessions still to be told
-	timer   host.Timer         // runs while there are any, or until the next round may begin
-	began   host.Instant       // of the last round; zero for none
+	timer   host.Timer         // runs while a round is under way, or until the next one may begin
+	moves   moves
+	telling bool // a round is under way
+	again   bool // the machine has moved during the round
 }
 
 // nudgeSteps is in how many steps a round is done.
 const nudgeSteps = 20
 
 func (n *nudges) onMoved(m ports.Move) {
-	if m != ports.MoveElsewhere || n.timer != nil || n.scraper.closed {
-		return
+	switch {
+	case m != ports.MoveElsewhere || n.scraper.closed:
+	case n.telling:
+		n.again = true // some sessions have been told before it
+	case n.timer == nil:
+		n.start()
 	}
+}
+
+// start begins a round as soon as there may be another one.
+func (n *nudges) start() {
 	h := n.scraper.cfg.Host
-	if since := h.Now().Sub(n.began); n.began != 0 && since < movedPause {
-		n.timer = h.AfterFunc(movedPause-since, n.begin)
+	if wait := n.moves.wait(h.Now()); wait > 0 {
+		n.timer = h.AfterFunc(wait, n.begin)
 		return
 	}
 	n.begin()
 }
 
 func (n *nudges) begin() {
-	n.began = n.scraper.cfg.Host.Now()
+	n.moves.count(n.scraper.cfg.Host.Now())
+	n.telling, n.again = true, false
 	n.keys = n.scraper.clients()
 	n.step()
 }
@@ -42,6 +53,7 @@ func (n *nudges) step() {
 	n.timer = nil
 	for range len(s.sessions)/nudgeSteps + 1 {
 		if len(n.keys) == 0 {
+			n.finish()
 			return
 		}
 		if held := s.sessions[n.keys[0]]; held != nil {
@@ -52,10 +64,18 @@ func (n *nudges) step() {
 	n.timer = s.cfg.Host.AfterFunc(movedSpread/nudgeSteps, n.step)
 }
 
+// finish ends a round, and begins the next one if the machine has moved meanwhile.
+func (n *nudges) finish() {
+	n.telling = false
+	if n.again {
+		n.start()
+	}
+}
+
 func (n *nudges) stop() {
 	if n.timer != nil {
 		n.timer.Stop()
 		n.timer = nil
 	}
-	n.keys = nil
+	n.keys, n.telling, n.again = nil, false, false
 }

@@ -60,10 +60,12 @@ const (
 
 	// renewSpread is the part of the interval over which renewals are spread.
 	renewSpread = 20
-	// movedSpread spreads the registrations of clients that move at the same time; movedPause is the least time
-	// between two repetitions of one client.
+	// movedSpread spreads the registrations of clients that move at the same time.
 	movedSpread = time.Second
-	movedPause  = 15 * time.Second
+	// movedPause is the time between two repetitions because of moves where moves go on, and movedBurst how many are made at once
+	// before: an interface that comes up is one move, and the route that goes over to it seconds later is another one.
+	movedPause = 15 * time.Second
+	movedBurst = 2
 
 	// maxSessionRequests bounds the scrapes that may wait on one client: Prometheus sends one at a time, two of
 	// them in pairs for availability.

@@ -28,6 +28,7 @@ type registrar struct {
 	asked bool
 
 	moved host.Instant // when the last repetition because of a move was or will be
+	moves moves
 
 	registered bool // the last attempt succeeded
 	succeeded  uint64
@@ -107,7 +108,7 @@ func (g *registrar) abandon() {
 
 // again repeats the registration soon, because this machine may have moved: the scraper's connection to it may lead
 // nowhere, and one that could not be made before may be possible now. Clients that move together, as after a power
-// cut, come back spread out; one that moves all the time does not register all the time.
+// cut, come back spread out; one that moves all the time does not register all the time (movedPause).
 func (g *registrar) again() {
 	if g.stopped || g.timer == nil {
 		return // not started
@@ -123,12 +124,13 @@ func (g *registrar) again() {
 		g.abandon() // it asks on the ways of before
 	}
 	wait := time.Duration(drawUint64(g.host) % uint64(movedSpread))
-	if since := now.Sub(g.moved); g.moved != 0 && since < movedPause {
-		wait += movedPause - since
-	}
+	wait += g.moves.wait(now)
 	g.moved = now.Add(wait)
 	g.timer.Stop()
-	g.timer = g.host.AfterFunc(wait, g.attempt)
+	g.timer = g.host.AfterFunc(wait, func() {
+		g.moves.count(g.host.Now())
+		g.attempt()
+	})
 }
 
 // renew registers now instead of at its time, because the scraper seems to have forgotten the alias. After a failure the

@@ -55,6 +55,7 @@ type Session struct {
 	queue   *dialQueue  // nil: dials at once
 	ticket  *dialTicket // connecting: while it waits for its turn to dial
 	hurried bool
+	doubt   bool // the last connection gave no sign of life, and the next one may be as old, see hurry
 
 	onLeave func(ports.AliasRequest, func(ports.AliasReply)) // answers the client's goodbyes; nil knows none
 }
@@ -73,6 +74,7 @@ type sessionLink struct {
 
 	probing   bool
 	stopProbe func()
+	hurried   bool // see hurry
 }
 
 type sessionRequest struct {
@@ -127,7 +129,22 @@ func (s *Session) news(dial func()) {
 		s.redial()
 	case s.state == domain.SessionOpen && s.link.ready && !s.link.probing:
 		s.probe(s.link)
+	case s.state == domain.SessionOpen && !s.link.ready && !s.link.hurried:
+		s.hurry(s.link)
 	}
+}
+
+// hurry gives the channel of a connection no longer than a sign of life takes. The connection may be one that the client has
+// registered on before it moved.
+func (s *Session) hurry(link *sessionLink) {
+	link.hurried = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.timer = s.cfg.Host.AfterFunc(probeTimeout, func() {
+		s.drop(link, &domain.TimeoutError{Waiting: "the metrics channel", After: probeTimeout})
+		s.Nudge()
+	})
 }
 
 // renew gives up a connection that was opened before the client said that it has none.
@@ -148,6 +165,7 @@ func (s *Session) probe(link *sessionLink) {
 	})
 	timer = s.cfg.Host.AfterFunc(probeTimeout, func() {
 		cancel()
+		s.doubt = true
 		s.drop(link, &domain.TimeoutError{Waiting: "a sign of life", After: probeTimeout})
 		s.Nudge()
 	})
@@ -290,8 +308,8 @@ func (s *Session) turnOver() {
 func (s *Session) connect() {
 	s.dials++
 	s.tries++
-	link := &sessionLink{began: s.cfg.Host.Now()}
-	s.link = link
+	link := &sessionLink{began: s.cfg.Host.Now(), hurried: s.doubt}
+	s.link, s.doubt = link, false
 	s.timer = s.cfg.Host.AfterFunc(connectTimeout, func() {
 		s.drop(link, &domain.TimeoutError{Waiting: "the connection", After: connectTimeout})
 	})
@@ -323,9 +341,13 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	s.turnOver()
 	s.lastErr = nil
 	link.uid, link.peer, link.open, link.opened = newUID(s.cfg.Host), p, true, s.cfg.Host.Now()
-	s.timer = s.cfg.Host.AfterFunc(channelTimeout, func() {
-		s.drop(link, &domain.TimeoutError{Waiting: "the metrics channel", After: channelTimeout})
-	})
+	if link.hurried {
+		s.hurry(link)
+	} else {
+		s.timer = s.cfg.Host.AfterFunc(channelTimeout, func() {
+			s.drop(link, &domain.TimeoutError{Waiting: "the metrics channel", After: channelTimeout})
+		})
+	}
 	if s.cfg.Clock != nil {
 		link.at = s.cfg.Clock.Now()
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -41,12 +42,36 @@ var moveScenario = &Scenario{
 		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 		w.phase("a laptop goes to a café")
-		cafe := w.net.AddRouter("café", simnet.Masquerade(), w.publicAddr())
-		w.clients[0].host.Move(cafe.LAN(), netip.MustParseAddr("10.9.8.7"))
-		w.stirs(w.clients[0].machine)
+		w.visit(w.clients[0].machine, "café")
+		w.mustHeal(healWithin)
+		w.run(time.Minute) // two changes at once are answered at once, and more of them each 15 s
+		w.phase("it goes to another one, and three seconds later to a third")
+		w.visit(w.clients[0].machine, "second café")
+		w.run(3 * time.Second)
+		w.visit(w.clients[0].machine, "third café")
+		w.mustHeal(moveWithin)
+		w.run(time.Minute)
+		w.phase("the scraper gets another public address, and three seconds later yet another one")
+		for i := range 2 {
+			w.run(time.Duration(i) * 3 * time.Second)
+			s.router.SetAddr(w.publicAddr())
+			w.stirs(s.machine)
+		}
+		w.mustHeal(moveWithin)
+		w.phase("the laptop goes from one network to the next: it registers now and then, and not each time")
+		for i := range 10 {
+			w.visit(w.clients[0].machine, fmt.Sprint("station ", i+1))
+			w.run(4 * time.Second)
+		}
 		w.mustHeal(healWithin)
 		stop()
 	},
+}
+
+// visit moves a machine into a network that it has not been in before.
+func (w *World) visit(m *machine, name string) {
+	m.host.Move(w.net.AddRouter(name, simnet.Masquerade(), w.publicAddr()).LAN(), netip.MustParseAddr("10.9.8.7"))
+	w.stirs(m)
 }
 
 var roamScenario = &Scenario{

@@ -25,6 +25,8 @@ const (
 	// healWithin is how long after any disturbance everybody is scraped who is registered, as README.md promises: after faults,
 	// moves, sleep and restarts.
 	healWithin = 30 * time.Second
+	// moveWithin is the same after the second of two changes of addresses within seconds.
+	moveWithin = 10 * time.Second
 	// announcedWithin is how long after a change of the DHT everybody can be looked up: a record that was lost with the nodes
 	// that had it is announced again when its server's round of about five minutes (hyperdht lib/announcer.js) is over.
 	announcedWithin = 6 * time.Minute
@@ -70,8 +72,9 @@ const (
 	// retryMin and retryMax are between which waits grow (domain/params.go says the same; that it does is checked).
 	retryMin, retryMax = time.Second, time.Minute
 	// earlyEvery is how often somebody may try earlier because its machine has moved or woken (app/params.go,
-	// movedPause), within settleWithin after it did.
+	// movedPause), within settleWithin after it did, and earlyBurst how often at once (movedBurst).
 	earlyEvery   = 14 * time.Second
+	earlyBurst   = 2
 	settleWithin = 2 * time.Minute
 	// busyWait is the least wait after a side was busy only (app/params.go).
 	busyWait = 2 * time.Second

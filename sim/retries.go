@@ -13,7 +13,7 @@ import (
 type tries struct {
 	failed    int             // since it last worked
 	notBefore time.Duration   // the next attempt, unless there was news
-	early     time.Duration   // the last one that came before
+	early     []time.Duration // those that came before, the last earlyBurst
 	nudged    time.Duration   // when there was news of the other side
 	opened    time.Duration   // when the connection did; 0 for none
 	seen      time.Duration   // when the last one ended; 0 for none
@@ -33,7 +33,7 @@ type tries struct {
 func (k *checker) triesOf(what string) *tries {
 	t := k.tries[what]
 	if t == nil {
-		t = &tries{early: -time.Hour, nudged: -time.Hour, missing: never}
+		t = &tries{nudged: -time.Hour, missing: never}
 		k.tries[what] = t
 	}
 	return t
@@ -65,10 +65,10 @@ func (k *checker) attempt(m *machine, what string) {
 		switch {
 		case !k.w.stirred(m):
 			k.w.fail("retries", "%s %v too early, although nothing has happened to its network", what, t.notBefore-now)
-		case now-t.early < earlyEvery:
-			k.w.fail("retries", "%s %v too early, and %v after it did so before", what, t.notBefore-now, now-t.early)
+		case len(t.early) == earlyBurst && now-t.early[0] < earlyEvery:
+			k.w.fail("retries", "%s %v too early, and %d times in the %v before", what, t.notBefore-now, earlyBurst, now-t.early[0])
 		}
-		t.early = now
+		t.early = append(t.early[max(0, len(t.early)-earlyBurst+1):], now)
 	}
 	t.count(now)
 	limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + k.w.earliesOf(m)
@@ -101,7 +101,7 @@ func (w *World) earliesOf(m *machine) int {
 	if m.stir == 0 || w.net.Now()-m.stir > retryWindow+settleWithin {
 		return 0
 	}
-	return int(retryWindow / earlyEvery)
+	return earlyBurst + int(retryWindow/earlyEvery)
 }
 
 // failedTo is told that an attempt failed, and how long the next one is put off.
@@ -199,7 +199,7 @@ func (k *checker) dialled(what string) { k.triesOf(what).opened = k.w.net.Now() 
 func (k *checker) startedAnew(m *machine) {
 	for what, t := range k.tries {
 		if strings.HasPrefix(what, m.name+" ") {
-			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, -time.Hour
+			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, nil
 			t.holds, t.missed, t.missing = 0, 0, never
 		}
 	}

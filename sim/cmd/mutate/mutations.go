@@ -47,7 +47,7 @@ var mutations = []mutation{
 	{"registrations are renewed twice as often", "app/registrar.go",
 		"g.timer = g.host.AfterFunc(g.interval-g.drawEarlier(), g.attempt)", "g.timer = g.host.AfterFunc((g.interval-g.drawEarlier())/2, g.attempt)", "expiry"},
 	{"a machine that moves all the time registers all the time", "app/params.go",
-		"	movedPause  = 15 * time.Second\n", "	movedPause  = time.Second\n", "chaos -seed 3"},
+		"	movedPause = 15 * time.Second\n", "	movedPause = time.Second\n", "move"},
 	{"waits between dials do not grow", "app/session.go",
 		"	wait := s.nextWait(link, err)\n", "	s.backoff.Reset()\n	wait := s.nextWait(link, err)\n", "restart"},
 

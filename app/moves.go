@@ -1,0 +1,29 @@
+package app
+
+import (
+	"time"
+
+	"github.com/dhtprom/dhtprom/ports/bound"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// moves limits what is done because of moves: movedBurst times at once, and once more each movedPause from the first of them on.
+type moves struct {
+	left *bound.Bucket // nil before the first
+}
+
+// wait is how long the next repetition has to wait.
+func (m *moves) wait(now host.Instant) time.Duration {
+	if m.left == nil {
+		return 0
+	}
+	return m.left.Wait(now)
+}
+
+// count counts a repetition.
+func (m *moves) count(now host.Instant) {
+	if m.left == nil || m.left.Full(now) {
+		m.left = bound.NewBucket(now, bound.Pace{Burst: movedBurst, Every: movedPause}) // no part of a pause has passed
+	}
+	m.left.Take(now)
+}
