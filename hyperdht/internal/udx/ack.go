@@ -90,7 +90,7 @@ func (m *Machine) ackPacket(now host.Instant, p *packet, s *ackSample) {
 		m.inFlight -= size
 		m.inFlightPayload -= p.payload()
 	}
-	m.passSize(size)
+	m.passSize(now, size)
 	m.lost.remove(p.seq)
 	m.unacked.remove(p.seq)
 	m.ring.set(p.seq, nil)

@@ -34,13 +34,16 @@ func (e *BlackHoleError) Narrow() bool { return e.Size <= baseMTU }
 // A queue that others keep nearly full has room for small packets only, too, but not so often in a row.
 //
 // Not every packet from the peer is an answer. Messages and repeated data leave without anything having arrived there, and
-// what comes sooner than a round trip, as those of late have been, may have left before.
+// what comes sooner than a round trip, as those of late have been, may have left before. Where a path has become so slow that
+// each packet is repeated before it is acknowledged, no round trip is measured: the first suspect that is acknowledged after all
+// shows how late answers may be, and the next ones wait as long.
 //
 // The reference takes 13 s for it, with silence from its peer.
 type blackHole struct {
 	state blackHoleState
 	seq   Seq           // of the suspect
-	asked host.Instant  // asking: when the heartbeat left
+	first host.Instant  // when the first heartbeat left
+	asked host.Instant  // asking: when the last one did
 	tries int           // heartbeats that were answered
 	took  time.Duration // from the first heartbeat to its answer, where nothing else has measured the round trip
 }
@@ -74,16 +77,22 @@ func (m *Machine) askSize(now host.Instant) {
 	}
 	if p := m.ring.at(m.hole.seq); p != nil && p.flying && p.sent == now {
 		m.hole.state, m.hole.asked = blackHoleAsking, now
+		if m.hole.first == 0 {
+			m.hole.first = now
+		}
 		m.sendHeartbeat()
 	}
 }
 
 // passSize handles the arrival of a packet of some size at the peer: the path carries others of that size.
-func (m *Machine) passSize(size int) {
+func (m *Machine) passSize(now host.Instant, size int) {
 	if m.hole.state == blackHoleWatching {
 		return
 	}
 	if suspect := m.ring.at(m.hole.seq); suspect == nil || size >= suspect.size() {
+		if m.hole.tries > 0 { // what answered was no answer
+			m.rtt.unmeasured = max(m.rtt.unmeasured, now.Sub(m.hole.first))
+		}
 		m.hole, m.timers.hole = blackHole{}, never
 	}
 }
@@ -119,9 +128,9 @@ func (m *Machine) answerSize(now host.Instant, p *Packet, repeated bool) {
 // answerTime is how long the answer to a heartbeat takes at least: what comes sooner may have left before the heartbeat came.
 func (m *Machine) answerTime() time.Duration {
 	if m.rtt.known {
-		return max(m.rtt.smallest, m.rtt.smoothed-2*m.rtt.variance)
+		return max(m.rtt.smallest, m.rtt.smoothed-2*m.rtt.variance, m.rtt.unmeasured)
 	}
-	return m.hole.took
+	return max(m.hole.took, m.rtt.unmeasured)
 }
 
 // repeatSuspect has the suspect leave again.

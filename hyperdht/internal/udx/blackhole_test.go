@@ -150,3 +150,28 @@ func TestLongQueuesAreNoBlackHoles(t *testing.T) {
 		}
 	}
 }
+
+// A path that fails for seconds and is slow then brings what the peer sends by itself before it can bring an answer. All packets are
+// repeated before they are acknowledged, so that no round trip is measured.
+func TestSlowPathsAfterAnOutageAreNoBlackHoles(t *testing.T) {
+	for seed := range uint64(13) {
+		w := pair(t, link{delay: 20 * ms}, seed+1)
+		w.grow(4 * time.Second)
+		both := func(d time.Duration) {
+			for until := w.now.Add(d); w.now < until; {
+				w.a.Write(make([]byte, 4096))
+				w.b.Write(make([]byte, 4096))
+				w.flush()
+				w.run(500 * ms)
+			}
+		}
+		both(5 * time.Second)
+		w.link.loss = 1
+		both(2500 * ms)
+		w.link.loss, w.link.delay, w.link.jitter = 0, time.Duration(500+100*seed)*ms, 200*ms
+		both(40 * time.Second)
+		if w.a.closed || w.b.closed {
+			t.Errorf("seed %d: delay %v: %v, %v", seed+1, w.link.delay, w.a.err, w.b.err)
+		}
+	}
+}

@@ -18,6 +18,8 @@ type rttEstimator struct {
 	smallest   time.Duration
 	smallestAt host.Instant
 	known      bool
+	// unmeasured is how long a round trip may have taken since the last sample, as the black hole detection has seen; or 0.
+	unmeasured time.Duration
 	// guess is what the user expects of the path before the first sample, 0 for nothing. Only the tail-loss probe
 	// believes it: too early a repetition does no harm, too early a timeout does.
 	guess time.Duration
@@ -27,7 +29,7 @@ func (r *rttEstimator) init() { r.rto = initialRTO }
 
 // sample takes the round trip of a packet that was sent once.
 func (r *rttEstimator) sample(now host.Instant, d time.Duration) {
-	d = max(d, time.Microsecond)
+	d, r.unmeasured = max(d, time.Microsecond), 0
 	if !r.known {
 		r.known = true
 		d = min(d, maxRTO)
@@ -49,5 +51,5 @@ func (r *rttEstimator) sample(now host.Instant, d time.Duration) {
 
 // pathChanged forgets the smallest sample: it belongs to the old path. The rest stays (§14).
 func (r *rttEstimator) pathChanged(now host.Instant) {
-	r.smallest, r.smallestAt = r.smoothed, now
+	r.smallest, r.smallestAt, r.unmeasured = r.smoothed, now, 0
 }
