@@ -218,12 +218,23 @@ func (s *relaySession) receivePair(b []byte) {
 		side = 1
 	}
 	pair := r.pairs[m.Token]
+	if pair != nil && pair.left(side, s) {
+		r.stats.Cancelled++
+		r.end(pair, wire.RelayExpired)
+		pair = nil
+	}
 	switch {
 	case pair == nil:
 		r.wait(s, side, m)
 	case pair.sides[side] == nil: // the first one counts
 		r.meet(pair, s, side, m)
 	}
+}
+
+// left reports whether a side of the pair comes back on another connection: the one before is dead, which shows after 15 s only.
+func (p *relayPair) left(side int, s *relaySession) bool {
+	before := p.sides[side]
+	return before != nil && before.session != s && before.session.key == s.key
 }
 
 // wait keeps a token for its other side.

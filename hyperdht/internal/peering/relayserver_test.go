@@ -199,3 +199,26 @@ func TestRelayCloses(t *testing.T) {
 		t.Error("a closed relay takes a client")
 	}
 }
+
+// A client whose connection to the relay has died comes back on another one before the relay has noticed. It gets its place, and the
+// other side is told that the pair has ended.
+func TestRelayTakesAClientThatComesBack(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 4, cone(), cone())
+	_, r := l.relay(hyperdht.RelayConfig{})
+	before, other := l.relayClient(l.dialler, 40), l.relayClient(l.answerer, 41)
+	before.pair(1, true)
+	other.pair(1, false)
+	other.want(t, "pair 1 false <nil>")
+	again, stranger := l.relayClient(l.dialler, 40), l.relayClient(l.dialler, 42)
+	stranger.pair(1, true)
+	stranger.want(t)
+	relayWants(t, r, "sessions 4, waiting 0, active 1, matched 1, cancelled 0, expired 0, refused 0, by key 0, crowded 0")
+	again.pair(1, true)
+	other.want(t, fmt.Sprintf("unpair 1 reason %d <nil>", wire.RelayExpired))
+	relayWants(t, r, "sessions 4, waiting 1, active 0, matched 1, cancelled 1, expired 0, refused 0, by key 0, crowded 0")
+	other.pair(1, false)
+	other.want(t, "pair 1 false <nil>")
+	again.want(t, "pair 1 true <nil>")
+	relayWants(t, r, "sessions 4, waiting 0, active 1, matched 2, cancelled 1, expired 0, refused 0, by key 0, crowded 0")
+}
