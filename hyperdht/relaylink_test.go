@@ -2,14 +2,17 @@ package hyperdht_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // A relay answers for many paths of one client at once, on one connection: when it has been off, for example.
@@ -131,5 +134,50 @@ func TestSidesThatHaveLostTheRelayMeetThereAgain(t *testing.T) {
 		w.net.Run(off)
 		w.net.SetLinks(w.ch, w.rh, simnet.Link{Delay: 10 * time.Millisecond})
 		w.until("both sides keep the relay in reserve again", 25*time.Minute, func() bool { return w.inReserve(1) })
+	}
+}
+
+// A side that has lost the relay comes back, and the other one, whose pair has ended without a word, comes too.
+func TestSideThatKeptTheRelayComesToTheOneThatLostIt(t *testing.T) {
+	w := newRelayWorld(t, 30, hyperdht.RelayConfig{})
+	w.reserved(hyperdht.ListenOptions{})
+	w.net.SetLinks(w.ch, w.rh, simnet.Link{Loss: 1})
+	w.until("the client has lost the relay", 20*time.Second, func() bool { return w.cn.Status().Peering.SecondWays == 0 })
+	w.net.SetLinks(w.ch, w.rh, simnet.Link{Delay: 10 * time.Millisecond})
+	w.until("both sides keep the relay in reserve again", 20*time.Second, func() bool { return w.inReserve(1) })
+}
+
+// The message that calls a side to the relay may be late or forged: a relay that answers is asked now and then, and stays in reserve.
+func TestRelayThatAnswersIsKept(t *testing.T) {
+	w := newRelayWorld(t, 30, hyperdht.RelayConfig{})
+	w.reserved(hyperdht.ListenOptions{})
+	var call []byte
+	var at netip.AddrPort
+	asked := 0
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		isStream := len(d.Payload) >= udx.HeaderSize && d.Payload[0] == 0xff
+		switch {
+		case isStream && d.From.Addr() == w.ch.Addr() && d.To.Addr() == w.sh.Addr() && call == nil:
+			id, _ := udx.PeekStreamID(d.Payload)
+			call, at = udx.Header{Flags: udx.FlagMessage, StreamID: id}.Append(nil), d.To
+		case isStream && d.From.Addr() == w.sh.Addr() && d.To.Addr() == w.rh.Addr() && udx.PeekFlags(d.Payload)&udx.FlagHeartbeat != 0:
+			asked++
+		}
+		return true
+	})
+	w.until("the stream's id is known", 10*time.Second, func() bool { return call != nil })
+	stranger := w.host("stranger")
+	var sock host.Socket
+	stranger.Do(func() { sock, _ = stranger.OpenSocket(netip.AddrPort{}) })
+	matched := w.relay.Stats().Matched
+	for range 500 {
+		stranger.Do(func() { sock.Send(at, 0, call) })
+		w.net.Run(200 * time.Millisecond)
+		if !w.inReserve(1) {
+			t.Fatal("the relay has been given up")
+		}
+	}
+	if w.relay.Stats().Matched != matched || asked < 15 || asked > 30 {
+		t.Errorf("paired %d times more, asked %d times", w.relay.Stats().Matched-matched, asked)
 	}
 }

@@ -151,6 +151,9 @@ const (
 	// if that path fails. It is also the delay before the relay is joined again when it was lost, which doubles up to maxDefer.
 	relayDefer = 5 * time.Second
 	maxDefer   = 10 * time.Minute
+	// relayDoubt is how long a relay in reserve has to answer where the peer says that it joins it again. It asks three times
+	// meanwhile. With relayDefer after it, the relay is joined while the peer waits there.
+	relayDoubt = 5 * time.Second
 	// linkPatience is how long a relay may be silent whose connection is used for another path: its keep-alive comes every five
 	// seconds.
 	linkPatience = 7 * time.Second

@@ -143,10 +143,18 @@ func (rp *relayPath) joinLate() {
 	}
 }
 
-// called is told that the peer joins the relay again.
+// called handles the message of a peer that joins the relay again. A relay in reserve is asked whether it still leads to the peer:
+// the relay does not tell when a peer has gone.
 func (rp *relayPath) called() {
-	if rp.in(relayDeferred) && !rp.full && rp.p.host.Now().Sub(rp.since) >= relayDefer {
+	if rp.p.host.Now().Sub(rp.since) < relayDefer {
+		return
+	}
+	switch {
+	case rp.in(relayDeferred) && !rp.full:
 		rp.joinLate()
+	case rp.in(relayWarm):
+		rp.becomeFor(relayWarm, relayDoubt)
+		rp.second.askNow()
 	}
 }
 

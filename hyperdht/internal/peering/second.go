@@ -59,8 +59,7 @@ type stall struct {
 func (rp *relayPath) keepSecond() {
 	w := rp.second
 	rp.raw.KeepSpare(rp.way(), w)
-	w.pause, w.judging = askAgain, false
-	w.ask()
+	w.askNow()
 }
 
 // way is the one over the relay.
@@ -88,6 +87,12 @@ func (w *secondWay) ask() {
 	w.rp.raw.AskSpare()
 	w.dueIn(w.pause)
 	w.pause = min(2*w.pause, askPause)
+}
+
+// askNow asks now, and soon again.
+func (w *secondWay) askNow() {
+	w.pause, w.judging = askAgain, false
+	w.ask()
 }
 
 func (w *secondWay) dueIn(d time.Duration) {
