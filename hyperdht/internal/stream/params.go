@@ -19,6 +19,10 @@ const (
 	confinedReceive = 20 << 10
 	// maxNarrow is how many hosts are remembered to which packets of the usual size get lost.
 	maxNarrow = 64
+	// narrowTime is how long. Each stream searches upwards from small packets, so that a path that has become wide costs some
+	// round trips of small packets; one that is forgotten too early costs a connection. RFC 1191 and RFC 8899 try a larger
+	// size after ten minutes, where that costs a packet. Addresses pass on to others within a day or so.
+	narrowTime = 24 * time.Hour
 	// streamMemory is what a stream takes by itself: machine, timer and table entries.
 	streamMemory = 3 << 10
 )

@@ -102,7 +102,7 @@ func (s *Stream) Suspect() int { return s.machine.Suspect() }
 // Narrow has streams to the remote begin with smaller packets than usual if packets of size bytes are lost on the way.
 func (s *Stream) Narrow(size int) {
 	if (&udx.BlackHoleError{Size: size}).Narrow() {
-		s.table.narrow.add(s.RemoteAddr().Addr())
+		s.table.narrow.add(s.RemoteAddr().Addr(), s.now())
 	}
 }
 

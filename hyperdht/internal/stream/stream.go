@@ -326,6 +326,9 @@ func (s *Stream) announceClose() {
 // finish is what follows when the machine is closed, from within or from outside.
 func (s *Stream) finish(err error) {
 	s.closed, s.err = true, err
+	if _, hole := errors.AsType[*udx.BlackHoleError](err); !hole { // which says more
+		s.learnWidth()
+	}
 	s.release()
 	s.table.forget(s)
 	s.unlink(err)
@@ -387,7 +390,7 @@ func (o *owner) Closed(err error) {
 	if hole, ok := errors.AsType[*udx.BlackHoleError](err); ok {
 		s.table.stats.BlackHoles++
 		if hole.Narrow() {
-			s.table.narrow.add(s.RemoteAddr().Addr())
+			s.table.narrow.add(s.RemoteAddr().Addr(), s.now())
 		}
 	}
 	s.finish(err)

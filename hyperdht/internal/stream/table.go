@@ -77,7 +77,7 @@ func NewTable(h host.Host, cfg Config) *Table {
 	t := &Table{host: h, streams: make(map[uint32]*Stream)}
 	t.config = udx.Config{
 		Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU,
-		Narrow: func(a netip.Addr) bool { return t.narrow.has(a) },
+		Narrow: func(a netip.Addr) bool { return t.narrow.has(a, h.Now()) },
 	}
 	return t
 }

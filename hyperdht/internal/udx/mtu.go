@@ -8,6 +8,7 @@ package udx
 // A probe is an ordinary packet with padding before its payload; one is out at a time. Where 1200 is known to be too much, it
 // begins at 576.
 type mtuSearch struct {
+	base     int // where it began
 	size     int // known to pass; packets are cut to it
 	probe    int // tried next
 	limit    int
@@ -17,7 +18,7 @@ type mtuSearch struct {
 }
 
 func (m *mtuSearch) start(base, limit int) {
-	*m = mtuSearch{size: base, probe: base, limit: limit, done: limit <= base}
+	*m = mtuSearch{base: base, size: base, probe: base, limit: limit, done: limit <= base}
 }
 
 // padding returns how many bytes make a packet of the given size, all headers included, the next
@@ -43,4 +44,26 @@ func (m *mtuSearch) lost() {
 	m.out = false
 	m.attempts++
 	m.done = m.attempts >= mtuAttempts
+}
+
+// Width is what a machine has found out of a path whose packets of the usual size got lost before.
+type Width uint8
+
+// The kinds of Width: nothing, that they still get lost, or that they pass.
+const (
+	UnknownWidth Width = iota
+	Narrow
+	Wide
+)
+
+// Width is UnknownWidth for a machine that began with packets of the usual size.
+func (m *Machine) Width() Width {
+	switch {
+	case m.mtu.base >= baseMTU:
+	case m.mtu.size >= baseMTU:
+		return Wide
+	case m.mtu.done:
+		return Narrow
+	}
+	return UnknownWidth
 }
