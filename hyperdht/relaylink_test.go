@@ -147,37 +147,75 @@ func TestSideThatKeptTheRelayComesToTheOneThatLostIt(t *testing.T) {
 	w.until("both sides keep the relay in reserve again", 20*time.Second, func() bool { return w.inReserve(1) })
 }
 
+// callSide returns what forges the message that calls the server to the relay. asked counts the questions of the server on the relay.
+func (w *relayWorld) callSide() (call func(), asked *int) {
+	w.t.Helper()
+	var message []byte
+	var at netip.AddrPort
+	asked = new(int)
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		if len(d.Payload) < udx.HeaderSize || d.Payload[0] != 0xff {
+			return true
+		}
+		switch to := d.To.Addr(); {
+		case d.From.Addr() == w.ch.Addr() && to == w.sh.Addr():
+			id, _ := udx.PeekStreamID(d.Payload)
+			message, at = udx.Header{Flags: udx.FlagMessage, StreamID: id}.Append(nil), d.To
+		case d.From.Addr() == w.sh.Addr() && to == w.rh.Addr() && udx.PeekFlags(d.Payload)&udx.FlagHeartbeat != 0:
+			*asked++
+		}
+		return true
+	})
+	w.until("the stream's id is known", 10*time.Second, func() bool { return message != nil })
+	stranger := w.host("stranger")
+	var sock host.Socket
+	stranger.Do(func() { sock, _ = stranger.OpenSocket(netip.AddrPort{}) })
+	return func() { stranger.Do(func() { sock.Send(at, 0, message) }) }, asked
+}
+
 // The message that calls a side to the relay may be late or forged: a relay that answers is asked now and then, and stays in reserve.
 func TestRelayThatAnswersIsKept(t *testing.T) {
 	w := newRelayWorld(t, 30, hyperdht.RelayConfig{})
 	w.reserved(hyperdht.ListenOptions{})
-	var call []byte
-	var at netip.AddrPort
-	asked := 0
-	w.net.SetFilter(func(d simnet.Datagram) bool {
-		isStream := len(d.Payload) >= udx.HeaderSize && d.Payload[0] == 0xff
-		switch {
-		case isStream && d.From.Addr() == w.ch.Addr() && d.To.Addr() == w.sh.Addr() && call == nil:
-			id, _ := udx.PeekStreamID(d.Payload)
-			call, at = udx.Header{Flags: udx.FlagMessage, StreamID: id}.Append(nil), d.To
-		case isStream && d.From.Addr() == w.sh.Addr() && d.To.Addr() == w.rh.Addr() && udx.PeekFlags(d.Payload)&udx.FlagHeartbeat != 0:
-			asked++
-		}
-		return true
-	})
-	w.until("the stream's id is known", 10*time.Second, func() bool { return call != nil })
-	stranger := w.host("stranger")
-	var sock host.Socket
-	stranger.Do(func() { sock, _ = stranger.OpenSocket(netip.AddrPort{}) })
+	call, asked := w.callSide()
 	matched := w.relay.Stats().Matched
 	for range 500 {
-		stranger.Do(func() { sock.Send(at, 0, call) })
+		call()
 		w.net.Run(200 * time.Millisecond)
 		if !w.inReserve(1) {
 			t.Fatal("the relay has been given up")
 		}
 	}
-	if w.relay.Stats().Matched != matched || asked < 15 || asked > 30 {
-		t.Errorf("paired %d times more, asked %d times", w.relay.Stats().Matched-matched, asked)
+	if w.relay.Stats().Matched != matched || *asked < 15 || *asked > 30 {
+		t.Errorf("paired %d times more, asked %d times", w.relay.Stats().Matched-matched, *asked)
+	}
+}
+
+// A relay that had no room for a reserve is not asked again for ten minutes, whatever the other side says.
+func TestFullRelayIsLeftAlone(t *testing.T) {
+	w := newRelayWorld(t, 30, hyperdht.RelayConfig{MaxPairs: 1})
+	w.reserved(hyperdht.ListenOptions{})
+	w.net.Run(2 * time.Minute) // the relay has seen that it carries next to nothing
+	w.relayClient(keyPair(30), [32]byte{1})
+	call, _ := w.callSide()
+	initiator := keyPair(31)
+	w.ch.Do(func() {
+		c := w.cn.Connect(w.relay.PublicKey(), hyperdht.ConnectOptions{Keys: &initiator})
+		ch, err := mux.New(c).Open(mux.ChannelOptions{
+			Protocol: "blind-relay", ID: initiator.Public[:], Messages: []func([]byte){func([]byte) {}, func([]byte) {}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ch.Send(0, wire.RelayPair{Initiator: true, Token: [32]byte{1}}.Append(nil))
+	})
+	w.until("the relay has ended the reserve", 10*time.Second, func() bool { return w.inReserve(0) })
+	before := w.sn.Status().Peering.RelayAttempts
+	for range 200 {
+		call()
+		w.net.Run(time.Second)
+	}
+	if n := w.sn.Status().Peering.RelayAttempts - before; n != 0 {
+		t.Errorf("the server has joined the relay %d times", n)
 	}
 }

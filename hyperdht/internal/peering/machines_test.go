@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/forge"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -35,6 +37,51 @@ func TestSearchForABetterPathThanTheRelayEnds(t *testing.T) {
 		if c.Path() != hyperdht.PathRelayed || c.Closed() {
 			t.Errorf("after %v: the connection is gone", test.wait)
 		}
+	}
+}
+
+// Nodes that say they know the server and lead it to one another, each a little nearer, and pass no handshake on, keep a dial for
+// five minutes.
+func TestDialsEndWhateverNodesName(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 4, cone(), open())
+	target := keyPair(answererKey).Public.Target()
+	h := l.net.AddHost("liar", netip.AddrFrom4([4]byte{100, 128, 3, 2}))
+	var nodes []netip.AddrPort
+	for port := range uint16(400) {
+		nodes = append(nodes, netip.AddrPortFrom(h.Addr(), 1000+port))
+	}
+	slices.SortFunc(nodes, func(x, y netip.AddrPort) int { return id.Closer(target, id.NodeIDOf(y), id.NodeIDOf(x)) })
+	handshakes := 0
+	for i, at := range nodes {
+		sock, err := h.OpenSocket(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		node, record := id.NodeIDOf(at), wire.Peer{PublicKey: keyPair(answererKey).Public}.Append(nil)
+		sock.OnReceive(func(from netip.AddrPort, b []byte) {
+			m, err := wire.ParseRequest(b)
+			switch {
+			case err != nil:
+			case m.Command == wire.CmdFindPeer:
+				sock.Send(from, 0, wire.Response{
+					TID: m.TID, To: from, ID: &node, Value: record, Closer: nodes[i+1 : min(i+4, len(nodes))],
+				}.Append(nil))
+			case m.Command == wire.CmdPeerHandshake:
+				handshakes++
+			}
+		})
+	}
+	c := l.dial(hyperdht.ConnectOptions{RelayAddrs: nodes[:1]})
+	var why error
+	began, took := l.net.Now(), time.Duration(0)
+	l.dialler.host.Do(func() { c.OnClose(func(err error) { why, took = err, l.net.Now()-began }) })
+	l.run(10 * time.Minute)
+	if why != hyperdht.ErrPeerConnectionFailed || took != 5*time.Minute || handshakes < 500 {
+		t.Errorf("after %v and %d handshakes: %v", took, handshakes, why)
+	}
+	if s := l.holds(l.dialler); s != nothing {
+		t.Errorf("the dialler holds%s", s)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -221,4 +222,31 @@ func TestRelayTakesAClientThatComesBack(t *testing.T) {
 	other.want(t, "pair 1 false <nil>")
 	again.want(t, "pair 1 true <nil>")
 	relayWants(t, r, "sessions 4, waiting 0, active 1, matched 2, cancelled 1, expired 0, refused 0, by key 0, crowded 0")
+}
+
+// A client that asks faster than it acknowledges has some answers wait, and its connection ends with one too many. The others' go on.
+func TestRelayEndsClientsThatLetAnswersPileUp(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		asked int
+		ended bool
+	}{{70, false}, {400, true}} {
+		l := newLab(t, 4, public(), public())
+		relay, r := l.relay(hyperdht.RelayConfig{MaxPairs: 2})
+		a, b := l.relayClient(l.dialler, 11), l.relayClient(l.answerer, 12)
+		l.net.SetLink(relay.host, l.dialler.host, simnet.Link{Delay: 2 * time.Second})
+		b.pair(200, true)
+		for i := range test.asked { // each but the last waits until the next one, and is refused then
+			l.dialler.host.Do(func() {
+				a.ch.Send(0, wire.RelayPair{Token: [32]byte{byte(i), byte(i >> 8), 1}, Initiator: true}.Append(nil))
+			})
+		}
+		l.run(15 * time.Second)
+		if a.closed != test.ended || !test.ended && len(a.got) != test.asked-1 || b.closed {
+			t.Errorf("%d asked: %d answers, closed %v, another client %v", test.asked, len(a.got), a.closed, b.closed)
+		}
+		if s := r.Stats(); test.ended && (s.Crowded < 69 || s.Crowded > 160 || s.Sessions != 1 || s.Waiting != 1) {
+			t.Errorf("%d asked: %+v", test.asked, s)
+		}
+	}
 }
