@@ -211,6 +211,7 @@ func TestFirstPacketsThatBeginOtherwiseAreRefused(t *testing.T) {
 	}
 	for _, b := range [][]byte{
 		packet(0, "openinG, forged"), packet(0, "open"), packet(0, ""), // never reach the firewall
+		udx.Header{Flags: udx.FlagEnd, StreamID: p.ID(), Window: udx.DefaultWindow}.Append(nil),
 		packet(1, " and more"), udx.Header{StreamID: p.ID()}.Append(nil), // reach it, and are not first
 		packet(0, "opening"), packet(2, " of it"),
 	} {
@@ -219,7 +220,7 @@ func TestFirstPacketsThatBeginOtherwiseAreRefused(t *testing.T) {
 	if want := []bool{false, false, true, false}; !slices.Equal(asked, want) {
 		t.Errorf("the firewall is asked about %v, want %v", asked, want)
 	}
-	if got := p.got.String(); got != "opening and more of it" || a.table.Stats().Refused != 3 {
+	if got := p.got.String(); got != "opening and more of it" || a.table.Stats().Refused != 4 {
 		t.Errorf("got %q, %d packets were refused", got, a.table.Stats().Refused)
 	}
 }

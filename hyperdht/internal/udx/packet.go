@@ -91,9 +91,9 @@ func PeekStreamID(b []byte) (uint32, bool) {
 // PeekFlags returns the flags of a packet that PeekStreamID found to be UDX.
 func PeekFlags(b []byte) Flags { return Flags(b[2]) }
 
-// First returns the payload of a packet with the first bytes of a stream, nil of any other.
+// First returns the payload of a packet with the first bytes of a stream, or with its end before them; nil of any other.
 func First(b []byte) []byte {
-	if PeekFlags(b)&FlagData == 0 {
+	if PeekFlags(b)&(FlagData|FlagEnd) == 0 {
 		return nil
 	}
 	p, err := ParsePacket(b)
