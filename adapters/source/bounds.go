@@ -12,5 +12,10 @@ func Bounds() []bound.Bound {
 			Scope: bound.InAll, Limit: bound.Count(maxRunning), Policy: bound.AnswerFail,
 			Reason: "more pile up only when a source does not end at its deadline",
 		},
+		{
+			Name: "source.maxGzipExcess", What: "compressed answer of an exporter, beyond four times the metrics in it so far",
+			Scope: bound.PerAttempt, Limit: bound.Bytes(maxGzipExcess), Policy: bound.AnswerFail,
+			Reason: "blocks and members without text cost the processor and have no end of their own; exporters that flush after each line stay below",
+		},
 	}
 }

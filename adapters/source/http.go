@@ -181,6 +181,7 @@ func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
 			IdleConnTimeout:        2 * time.Minute,
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: maxHeader,
+			DisableCompression:     true, // it is undone here, within a bound
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -257,7 +258,7 @@ func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), 
 // read reads an answer of at most limit bytes.
 func read(res *http.Response, limit int) ([]byte, error) {
 	// One byte more than may be sent tells that it is too much; the rest need not be read.
-	body, err := io.ReadAll(io.LimitReader(res.Body, int64(limit)+1))
+	body, err := io.ReadAll(io.LimitReader(decode(res), int64(limit)+1))
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +281,7 @@ func (x *exporter) request(ctx context.Context) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
+	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", agent)
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(time.Until(deadline).Seconds(), 'f', 3, 64))

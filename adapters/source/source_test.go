@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -187,6 +189,61 @@ func TestCompressedExportersAreReadAndBounded(t *testing.T) {
 	_, err := collect(l, s, 10*time.Second)
 	if _, ok := errors.AsType[*domain.BodyTooLargeError](err); !ok {
 		t.Errorf("%v", err)
+	}
+}
+
+// zipped is text as one member of gzip, flushed after each line.
+func zipped(t *testing.T, text string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	for line := range strings.Lines(text) {
+		if _, err := io.WriteString(z, line); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// Compressed input that yields no text has a bound, too: what an exporter sends after it is not read.
+func TestCompressedInputWithoutTextIsBounded(t *testing.T) {
+	member, lines := zipped(t, ""), strings.Repeat("a 1\n", 50_000)
+	head := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+	emptyBlock := []byte{0, 0, 0, 0xff, 0xff}
+	const many = 64 << 10
+	for name, c := range map[string]struct {
+		coding string
+		body   []byte
+		want   string // "" for an error
+	}{
+		"a member":                     {"gzip", zipped(t, "a 1\n"), "a 1\n"},
+		"a coding in capitals":         {"GZIP", zipped(t, "a 1\n"), "a 1\n"},
+		"two members":                  {"gzip", slices.Concat(zipped(t, "a 1\n"), zipped(t, "b 1\n")), "a 1\nb 1\n"},
+		"a flush after each line":      {"gzip", zipped(t, lines), lines},
+		"no compression":               {"identity", []byte("a 1\n"), "a 1\n"},
+		"empty members":                {"gzip", slices.Concat(bytes.Repeat(member, many), zipped(t, "a 1\n")), ""},
+		"empty members after the text": {"gzip", slices.Concat(zipped(t, "a 1\n"), bytes.Repeat(member, many)), ""},
+		"empty blocks":                 {"gzip", slices.Concat(head, bytes.Repeat(emptyBlock, many), []byte{1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0}), ""},
+		"a long name":                  {"gzip", slices.Concat([]byte{0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 255}, bytes.Repeat([]byte("a"), 1<<20)), ""},
+		"half a member":                {"gzip", zipped(t, "a 1\n")[:20], ""},
+	} {
+		s, l, _ := exporter(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Accept-Encoding") != "gzip" {
+				t.Errorf("accepts %q", r.Header.Get("Accept-Encoding"))
+			}
+			w.Header().Set("Content-Encoding", c.coding)
+			_, _ = w.Write(c.body)
+		})
+		body, err := collect(l, s, 10*time.Second)
+		if (err == nil) != (c.want != "") || body != c.want {
+			t.Errorf("%s, %d bytes: %d bytes, %v", name, len(c.body), len(body), err)
+		}
 	}
 }
 
