@@ -60,6 +60,9 @@ var rules = []rule{
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
 	{"adapters/web", "adapters/web/hosts domain ports ports/host ports/bound ports/bridge", anything, "an adapter like the others, with its guard beside it"},
+	{"adapters/bolt", "internal/tempfile domain ports ports/bound", anything, "a file of its own"},
+	{"adapters/nodes", "internal/tempfile ports", anything, "likewise"},
+	{"adapters/targets", "internal/tempfile domain ports", anything, "likewise"},
 	{"adapters/*", "domain ports ports/host ports/bound", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Whoever puts it all together.
@@ -68,6 +71,7 @@ var rules = []rule{
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
+	{"internal/tempfile", "", "", "temporary files have one form of name, whoever writes them, so that the next start finds them"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/nodes adapters/targets adapters/web adapters/web/hosts app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},

@@ -2,14 +2,12 @@ package bolt
 
 import (
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -21,6 +19,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
 // file is an open table: bbolt for writing, and all records in memory. What is acknowledged is in both, so a file that
@@ -63,7 +62,7 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 			_ = locked.Close()
 		}
 	}()
-	clean(path)
+	tempfile.Sweep(path, 0) // another process that creates the table is too late: this one has it locked
 	t := readTable(b)
 	if kind := kindOf(b, t); kind != "" {
 		return nil, nil, fmt.Errorf("it is %s and no alias table: move it away, or name another path", kind)
@@ -450,13 +449,11 @@ func limitKept(path string) error {
 	return nil
 }
 
-// newSuffix and a random part follow the name of a table that is being made.
-const newSuffix = ".new"
-
-// create writes a new table beside and then gives it its name, so that a full disk leaves nothing half done behind. The
-// name beside is drawn: of several scrapers that start at the same time on one path, none touches what another one makes.
+// create writes a new table under a temporary name and then gives it its own, so that a full disk leaves nothing half done
+// behind. The temporary name is random: of several scrapers that start at the same time on one path, none touches the file of
+// another one.
 func create(path string, records map[string]map[string]item, over bool) (err error) {
-	beside := path + newSuffix + "-" + rand.Text()
+	beside := tempfile.Name(path)
 	defer func() {
 		if rest := os.Remove(beside); rest != nil && !errors.Is(rest, os.ErrNotExist) {
 			err = errors.Join(err, rest)
@@ -477,23 +474,12 @@ func create(path string, records map[string]map[string]item, over bool) (err err
 		return err
 	}
 	// A new file is only there after a power cut when its folder was flushed too.
-	return syncDir(filepath.Dir(path))
+	return tempfile.SyncDir(filepath.Dir(path))
 }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-// clean removes what scrapers left that died while they made a table. It is called with the table locked; one that is
-// still making its own will find that it comes too late.
-func clean(path string) {
-	all, _ := os.ReadDir(filepath.Dir(path)) // a folder that cannot be listed keeps them
-	for _, e := range all {
-		if strings.HasPrefix(e.Name(), filepath.Base(path)+newSuffix) && e.Type().IsRegular() {
-			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
-		}
-	}
 }
 
 // fill makes a table of records.
@@ -538,21 +524,9 @@ func makeDir(path string) error {
 	}
 	for _, parent := range parents {
 		// A folder that may be written and not read cannot be flushed.
-		if err := syncDir(parent); err != nil && !errors.Is(err, os.ErrPermission) {
+		if err := tempfile.SyncDir(parent); err != nil && !errors.Is(err, os.ErrPermission) {
 			return err
 		}
 	}
 	return nil
-}
-
-// syncDir flushes a folder. Windows has no such thing, and needs none.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
 // Several scrapers start on one damaged table at the same time: one of them repairs it and has it, and the others find it
@@ -128,20 +129,18 @@ func TestLeftoversOfAStartThatDiedAreRemoved(t *testing.T) {
 		"nothing":         func(path string) error { return os.WriteFile(path, nil, 0o600) },
 		"a read-only one": func(path string) error { return os.WriteFile(path, []byte("x"), 0o400) },
 	} {
-		for _, suffix := range []string{".new", ".new-ABC"} { // the former of earlier versions
-			path := filepath.Join(t.TempDir(), "aliases.db")
-			if err := leave(path + suffix); err != nil {
-				t.Fatal(err)
-			}
-			f, damage, err := openFile(path)
-			if err != nil || damage != nil {
-				t.Errorf("%s in %s: %v, %v", name, suffix, damage, err)
-				continue
-			}
-			if err := f.close(); err != nil {
-				t.Error(err)
-			}
-			onlyTheTable(t, path)
+		path := filepath.Join(t.TempDir(), "aliases.db")
+		if err := leave(tempfile.Name(path)); err != nil {
+			t.Fatal(err)
 		}
+		f, damage, err := openFile(path)
+		if err != nil || damage != nil {
+			t.Errorf("%s: %v, %v", name, damage, err)
+			continue
+		}
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+		onlyTheTable(t, path)
 	}
 }

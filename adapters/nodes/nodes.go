@@ -13,10 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -51,7 +50,7 @@ type content struct {
 // Load reads the nodes. A file that is not there, or of another network, has none. An error says what is wrong with the file;
 // the next Save replaces it, unless it is a file of something else.
 func (f *File) Load() ([]netip.AddrPort, error) {
-	f.sweep()
+	tempfile.Sweep(f.path, tempfile.LeftoverAge)
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -116,8 +115,7 @@ func (f *File) writeAll() {
 	}
 }
 
-// replace writes a temporary file and renames it, so that a start finds the old nodes or the new ones. The temporary file has a random
-// name: it follows no symbolic link, and two programs with the same file do not write the same temporary file.
+// replace writes a temporary file and renames it, so that a start finds the old nodes or the new ones.
 func (f *File) replace(known []netip.AddrPort) error {
 	text, err := json.MarshalIndent(content{Bootstrap: f.bootstrap, Nodes: known}, "", " ")
 	if err != nil {
@@ -130,7 +128,7 @@ func (f *File) replace(known []netip.AddrPort) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	w, err := os.CreateTemp(dir, f.besidePrefix()+"*"+besideSuffix)
+	w, err := tempfile.Create(f.path, 0o600)
 	if err != nil {
 		return err
 	}
@@ -142,29 +140,6 @@ func (f *File) replace(known []netip.AddrPort) error {
 		return errors.Join(err, os.Remove(w.Name()))
 	}
 	return nil
-}
-
-// besideSuffix ends the names of temporary files, and leftoverAge is the age from which one is a leftover: one in use is
-// renamed in a moment.
-const (
-	besideSuffix = ".tmp"
-	leftoverAge  = time.Minute
-)
-
-// besidePrefix begins the names of the file's temporary files.
-func (f *File) besidePrefix() string { return "." + filepath.Base(f.path) + "-" }
-
-// sweep removes what programs left that were killed while they wrote.
-func (f *File) sweep() {
-	dir := filepath.Dir(f.path)
-	found, _ := os.ReadDir(dir) // a folder that cannot be listed keeps them
-	for _, e := range found {
-		info, err := e.Info()
-		if err == nil && info.Mode().IsRegular() && strings.HasPrefix(e.Name(), f.besidePrefix()) && strings.HasSuffix(e.Name(), besideSuffix) &&
-			time.Since(info.ModTime()) > leftoverAge {
-			_ = os.Remove(filepath.Join(dir, e.Name()))
-		}
-	}
 }
 
 // owned refuses to take the place of a file of something else, whose name was given by mistake: a configuration, an invite.

@@ -13,21 +13,18 @@ package targets
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -78,7 +75,7 @@ func (f *File) replace(content []byte) error {
 	}
 	if !f.swept {
 		f.swept = true
-		f.sweep(time.Now())
+		tempfile.Sweep(f.path, tempfile.LeftoverAge)
 	}
 	beside, err := f.writeBeside(content)
 	if err != nil {
@@ -91,28 +88,15 @@ func (f *File) replace(content []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(beside))
 	}
-	return syncDir(dir)
+	return tempfile.SyncDir(dir)
 }
 
-const (
-	// defaultMode lets Prometheus read the file, which runs as another user. There is no secret in it.
-	defaultMode = 0o644
-	// besideSuffix ends the names of temporary files, so that no pattern of Prometheus's matches them.
-	besideSuffix = ".tmp"
-	// leftoverAge is the age from which a temporary file is a leftover: one in use is written and renamed in a moment.
-	leftoverAge = time.Minute
-)
+// defaultMode lets Prometheus read the file, which runs as another user. There is no secret in it.
+const defaultMode = 0o644
 
-// besidePrefix begins the names of the file's temporary files.
-func (f *File) besidePrefix() string { return "." + filepath.Base(f.path) + "-" }
-
-// writeBeside writes and flushes a temporary file in the same folder, under a name that nothing has: neither a file that
-// belongs to something else nor a symbolic link that leads elsewhere. It has the mode of the file that it will replace.
+// writeBeside writes and flushes a temporary file in the same folder. It has the mode of the file that it will replace.
 func (f *File) writeBeside(content []byte) (path string, err error) {
-	var unique [8]byte
-	_, _ = rand.Read(unique[:]) // ends the program rather than fail
-	path = filepath.Join(filepath.Dir(f.path), f.besidePrefix()+hex.EncodeToString(unique[:])+besideSuffix)
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, defaultMode)
+	w, err := tempfile.Create(f.path, defaultMode)
 	if err != nil {
 		return "", err
 	}
@@ -120,30 +104,14 @@ func (f *File) writeBeside(content []byte) (path string, err error) {
 		err = w.Chmod(old.Mode().Perm())
 	}
 	if err = errors.Join(err, finish(w, content)); err != nil {
-		return "", errors.Join(err, os.Remove(path))
+		return "", errors.Join(err, os.Remove(w.Name()))
 	}
-	return path, nil
-}
-
-// sweep removes what processes left behind that were killed while they wrote. What cannot be removed stays: it does no
-// harm.
-func (f *File) sweep(now time.Time) {
-	found, err := os.ReadDir(filepath.Dir(f.path))
-	if err != nil {
-		return
-	}
-	for _, e := range found {
-		info, err := e.Info()
-		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), f.besidePrefix()) && strings.HasSuffix(e.Name(), besideSuffix) &&
-			now.Sub(info.ModTime()) > leftoverAge {
-			_ = os.Remove(filepath.Join(filepath.Dir(f.path), e.Name()))
-		}
-	}
+	return w.Name(), nil
 }
 
 // overwrite writes a file in place.
 func overwrite(path string, content []byte) error {
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|noFollow, defaultMode)
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|tempfile.NoFollow, defaultMode)
 	if err != nil {
 		return err
 	}
@@ -154,18 +122,6 @@ func overwrite(path string, content []byte) error {
 func finish(w *os.File, content []byte) error {
 	_, err := w.Write(content)
 	return errors.Join(err, w.Sync(), w.Close())
-}
-
-// syncDir flushes a folder. Windows has no such thing, and needs none.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // group is what Prometheus reads.

@@ -114,6 +114,7 @@ func readSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at s
 
 // makeOnce makes a file of the storage path unless it is there.
 func makeOnce(path, comment string, value func() string, log *slog.Logger) error {
+	keyfile.Sweep(path)
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = keyfile.Write(path, comment, value()); err == nil {

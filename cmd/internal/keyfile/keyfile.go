@@ -10,11 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"unicode"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
 const want = "want 32 bytes as 64 hex digits or 52 z32 characters"
@@ -158,7 +158,7 @@ func Write(path, comment, value string) error {
 		return plain(dir, err)
 	}
 	// Written beside first, so that a crash leaves no half of a secret behind under its name.
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	f, err := tempfile.Create(path, 0o600)
 	if err != nil {
 		return plain(path, err)
 	}
@@ -175,12 +175,8 @@ func Write(path, comment, value string) error {
 			return plain(path, err)
 		}
 	}
-	if runtime.GOOS == "windows" { // which cannot flush a folder, and need not
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return plain(dir, err)
-	}
-	return plain(dir, errors.Join(d.Sync(), d.Close()))
+	return plain(dir, tempfile.SyncDir(dir))
 }
+
+// Sweep removes the temporary files that killed programs left beside the file at path. They have secrets, too.
+func Sweep(path string) { tempfile.Sweep(path, tempfile.LeftoverAge) }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package tempfile
+
+// NoFollow is 0: creating a symbolic link takes an administrator on Windows.
+const NoFollow = 0
