@@ -13,9 +13,9 @@ func Bounds() []bound.Bound {
 			Reason: "most of them wait and hold nothing; thousands of dead clients must not keep the living from being scraped",
 		},
 		{
-			Name: "web.maxHeld", What: "metrics that callers of scrapes have yet to read",
-			Scope: bound.InAll, Limit: bound.Bytes(maxHeld), Policy: bound.AnswerFail,
-			Reason:  "sixteen of the largest pages; callers that read slowly must not hold more",
+			Name: "web.maxHeld", What: "answers over HTTP that callers have yet to read",
+			Scope: bound.InAll, Limit: bound.Bytes(maxHeld), Policy: bound.DropOldest,
+			Reason:  "sixteen of the largest scrapes; callers that read slowly must not hold more, nor keep others from being answered",
 			Counter: "dhtprom_scrapes_unread_total",
 		},
 		{
@@ -34,9 +34,9 @@ func Bounds() []bound.Bound {
 			Reason: "above the longest scrape",
 		},
 		{
-			Name: "web.maxPages", What: "requests for other pages under way",
+			Name: "web.maxPages", What: "other pages that are made at the same time",
 			Scope: bound.InAll, Limit: bound.Count(maxPages), Policy: bound.AnswerFail,
-			Reason: "people and probes",
+			Reason: "people and probes; one takes milliseconds, and reading it counts elsewhere",
 		},
 		{
 			Name: "web.maxTimeout", What: "time that a scrape may ask for",

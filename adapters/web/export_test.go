@@ -4,4 +4,4 @@ package web
 func (h *Handler) LimitHeld(bytes int64) { h.held.limit = bytes }
 
 // Held is how many bytes wait to be read.
-func (h *Handler) Held() int64 { return h.held.bytes.Load() }
+func (h *Handler) Held() int64 { n, _ := h.held.held(); return n }

@@ -1,60 +1,121 @@
 package web
 
 import (
+	"bytes"
+	"container/list"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// held counts the metrics that wait to be read by the callers of scrapes, in bytes.
+// held counts the answers that wait to be read by their callers, in bytes. Where there is no room for another one, the connection
+// of the oldest ends: callers that do not read cannot keep others from being answered, however often they come back. An answer that is
+// read at once is among the newest.
 type held struct {
 	limit int64
-	bytes atomic.Int64
+
+	mu     sync.Mutex
+	bytes  int64
+	oldest list.List // of *delivery
+	unread uint64    // answers withheld, or given up, for the room of others
 }
 
-// take counts n bytes more and reports whether there is room for them. A page in full is always let in where nothing is held.
-func (m *held) take(n int) bool {
-	for {
-		now := m.bytes.Load()
-		if now > 0 && now+int64(n) > m.limit {
-			return false
+// delivery is an answer that is being written.
+type delivery struct {
+	size  int64
+	out   *http.ResponseController
+	place *list.Element // in held.oldest; nil once it was given up
+}
+
+// begin makes room for an answer and gives its caller a time to read it. It returns nil if there is no room, which is where writers
+// have no deadlines: the server of an embedder that wraps them. An answer above the limit has room where nothing else is held.
+func (m *held) begin(w http.ResponseWriter, size int, within time.Duration) *delivery {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for e := m.oldest.Front(); e != nil && m.bytes+int64(size) > m.limit; {
+		next := e.Next()
+		if a := e.Value.(*delivery); a.out.SetWriteDeadline(time.Unix(1, 0)) == nil { // in the past
+			m.remove(a)
+			m.unread++
 		}
-		if m.bytes.CompareAndSwap(now, now+int64(n)) {
-			return true
-		}
+		e = next
 	}
+	if m.bytes > 0 && m.bytes+int64(size) > m.limit {
+		m.unread++
+		return nil
+	}
+	a := &delivery{size: int64(size), out: http.NewResponseController(w)}
+	_ = a.out.SetWriteDeadline(time.Now().Add(within))
+	a.place = m.oldest.PushBack(a)
+	m.bytes += a.size
+	return a
 }
 
-func (m *held) release(n int) { m.bytes.Add(-int64(n)) }
+func (m *held) remove(a *delivery) {
+	m.oldest.Remove(a.place)
+	a.place = nil
+	m.bytes -= a.size
+}
 
-// write answers a scrape with metrics, unless callers that read slowly hold too much already. A caller has readTime
-// beyond the time that it gave the scrape; Prometheus itself gives up at the end of that.
-func (h *Handler) write(w http.ResponseWriter, r *http.Request, body []byte, within time.Duration) {
-	n := len(body)
-	if !h.held.take(n) {
-		h.unread.Add(1)
-		line(w, http.StatusServiceUnavailable, "Too many metrics wait to be read by others")
+// end is called once an answer is written. The next request on its connection has a time of its own.
+func (m *held) end(a *delivery, r *http.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a.place == nil {
+		return // the deadline stays and ends the connection
+	}
+	m.remove(a)
+	var server time.Time // what the server allows: the last bytes are sent when the handler has returned
+	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
+		server = time.Now().Add(s.WriteTimeout)
+	}
+	_ = a.out.SetWriteDeadline(server)
+}
+
+func (m *held) held() (bytes int64, unread uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes, m.unread
+}
+
+// deliver has write send an answer of some bytes, unless callers that read slowly hold too much already.
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func()) {
+	a := h.held.begin(w, size, within)
+	if a == nil {
+		clear(w.Header())
+		line(w, http.StatusServiceUnavailable, "Too many answers wait to be read by others")
 		return
 	}
-	defer h.held.release(n)
-	defer limitWriting(w, r, within+readTime)()
-	writeMetrics(w, r, body)
+	defer h.held.end(a, r)
+	write()
 }
 
-// limitWriting ends the connection of a caller that has not read its answer within a time from now. The caller of it calls
-// restore once the answer is written: the next request on the connection has a time of its own.
-func limitWriting(w http.ResponseWriter, r *http.Request, within time.Duration) (restore func()) {
-	out := http.NewResponseController(w)
-	if out.SetWriteDeadline(time.Now().Add(within)) != nil {
-		return func() {} // the server of an embedder that wraps its writers
+// rendered is an answer that is kept until it is complete.
+type rendered struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+func (p *rendered) Header() http.Header { return p.header }
+
+func (p *rendered) WriteHeader(code int) {
+	if p.code == 0 {
+		p.code = code
 	}
-	return func() {
-		var server time.Time // what the server allows: the last bytes are sent when the handler has returned
-		if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
-			server = time.Now().Add(s.WriteTimeout)
-		}
-		_ = out.SetWriteDeadline(server)
+}
+
+func (p *rendered) Write(b []byte) (int, error) {
+	p.WriteHeader(http.StatusOK)
+	return p.body.Write(b)
+}
+
+// send writes it to its caller.
+func (p *rendered) send(w http.ResponseWriter) {
+	if p.code != 0 {
+		w.WriteHeader(p.code)
 	}
+	_, _ = w.Write(p.body.Bytes())
 }
 
 // ignoreBody keeps the body of a request from delaying its answer. No path here reads one, and net/http would wait for

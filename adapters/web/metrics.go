@@ -30,7 +30,7 @@ var (
 	descBytes         = desc("target_last_scrape_bytes", "Size of the metrics in the last scrape of the alias.", "alias")
 	descScrapes       = desc("proxied_scrapes_total", "Scrapes of aliases, failed ones included.")
 	descScrapesFailed = desc("proxied_scrapes_failed_total", "Scrapes of aliases that gave no metrics.", "reason")
-	descUnread        = desc("scrapes_unread_total", "Scrapes answered with an error because other callers had not read their metrics.")
+	descUnread        = desc("scrapes_unread_total", "Answers given up because their callers had not read them and others needed the room.")
 	descRegistrations = desc("registrations_total", "Registrations that were accepted.")
 	descRejected      = desc("registrations_rejected_total", "Registrations that were rejected.", "reason")
 	descTakeovers     = desc("alias_takeovers_total", "Registrations that gave an alias another key.")
@@ -119,7 +119,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, reason := range domain.FailureReasons() {
 		count(descScrapesFailed, snap.stats.ScrapesFailed[reason], reason)
 	}
-	count(descUnread, c.h.unread.Load())
+	_, unread := c.h.held.held()
+	count(descUnread, unread)
 	count(descRegistrations, snap.stats.Registrations)
 	for _, reason := range domain.RejectionReasons() {
 		count(descRejected, snap.stats.Rejected[reason], reason)

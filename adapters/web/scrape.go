@@ -94,7 +94,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 		line(w, code, reason)
 		return
 	}
-	h.write(w, r, res.body, within)
+	h.deliver(w, r, len(res.body), within+readTime, func() { writeMetrics(w, r, res.body) })
 }
 
 // request asks on the loop, and hangs up there when the caller hangs up here.

@@ -2,7 +2,9 @@ package web_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,7 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/domain"
 )
 
 // pipeListener is a listener whose connections buffer nothing, so that a peer that does not read stops the writer at once.
@@ -58,13 +64,24 @@ func (l *pipeListener) get(t *testing.T, path string) int {
 	return res.StatusCode
 }
 
-// overPipes serves a scraper with the timeouts of dhtprom-scraper until the test ends.
+// overPipes serves a scraper with the timeouts of dhtprom-scraper until the test ends. Its table does not fit a buffer of net/http.
 func overPipes(t *testing.T) *pipeListener {
+	t.Helper()
+	l, _ := overPipesWith(t, &http.Protocols{})
+	return l
+}
+
+func overPipesWith(t *testing.T, protocols *http.Protocols) (*pipeListener, *web.Handler) {
 	t.Helper()
 	s := newScraper()
 	s.bodies["web"] = strings.Repeat("a 1\n", 25_000)
+	for i := range 100 {
+		s.aliases = append(s.aliases, domain.AliasStatus{Entry: domain.Entry{Alias: domain.Alias(fmt.Sprintf("alias-%d", i))}})
+	}
+	h := handler(t, newLoop(t), s)
+	protocols.SetHTTP1(true)
 	server := &http.Server{
-		Handler: handler(t, newLoop(t), s), ReadTimeout: web.RequestTimeout, WriteTimeout: web.RequestTimeout,
+		Handler: h, ReadTimeout: web.RequestTimeout, WriteTimeout: web.RequestTimeout, Protocols: protocols,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -74,7 +91,20 @@ func overPipes(t *testing.T) *pipeListener {
 			t.Error(err)
 		}
 	})
-	return l
+	return l, h
+}
+
+// allPaths are one path of each kind.
+var allPaths = []string{"/-/healthy", "/-/ready", "/sd/prometheus", "/metrics", "/scrape/web/metrics", "/", "/api/v1/aliases"}
+
+// served checks that all paths are answered.
+func (l *pipeListener) served(t *testing.T, when string) {
+	t.Helper()
+	for _, path := range allPaths {
+		if code := l.get(t, path); code != http.StatusOK {
+			t.Errorf("%s, %s is answered with %d", when, path, code)
+		}
+	}
 }
 
 // ended reports whether a connection is closed by its peer within a time, whatever else it sends.
@@ -136,16 +166,8 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			for _, probe := range []string{"/-/healthy", "/-/ready"} {
-				if code := l.get(t, probe); code != http.StatusOK {
-					t.Errorf("%s: beside them, %s is answered with %d", path, probe, code)
-				}
-			}
-			time.Sleep(40 * time.Second)
-			if code := l.get(t, "/sd/prometheus"); code != http.StatusOK {
-				t.Errorf("%s: after 40 s, service discovery is answered with %d", path, code)
-			}
-			time.Sleep(web.RequestTimeout)
+			l.served(t, "beside those of "+path)
+			time.Sleep(web.RequestTimeout + time.Minute)
 			for _, c := range deaf {
 				if !ended(c, time.Second) {
 					t.Fatalf("%s: the connection stays", path)
@@ -154,6 +176,87 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where unread answers fill the room, the oldest of them makes room for the next one.
+func TestTheOldestUnreadAnswerMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, h := overPipesWith(t, &http.Protocols{})
+		h.LimitHeld(450_000)
+		var deaf []net.Conn
+		for range 6 {
+			c := l.dial()
+			deaf = append(deaf, c)
+			if _, err := io.WriteString(c, "GET /scrape/web/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if n := h.Held(); n != 400_000 {
+			t.Errorf("%d bytes are held", n)
+		}
+		l.served(t, "beside six")
+		for i, c := range deaf[:2] {
+			if !ended(c, 0) {
+				t.Errorf("connection %d stays", i)
+			}
+		}
+		res, err := http.ReadResponse(bufio.NewReader(deaf[5]), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || len(body) != 100_000 {
+			t.Errorf("the newest: %d bytes, %v", len(body), err)
+		}
+		if n, err := io.WriteString(deaf[5], "GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Errorf("the next request on its connection: %d, %v", n, err)
+		}
+		for _, c := range deaf {
+			_ = c.Close()
+		}
+	})
+}
+
+// One connection of HTTP/2 can have many requests, and net/http ends none of them while its peer reads nothing at all. The programs do
+// not speak it; the server of an embedder may.
+func TestStreamsThatNobodyReadsDelayNobody(t *testing.T) {
+	for _, path := range []string{"/", "/metrics", "/scrape/web/metrics"} {
+		synctest.Test(t, func(t *testing.T) {
+			protocols := &http.Protocols{}
+			protocols.SetUnencryptedHTTP2(true)
+			l, _ := overPipesWith(t, protocols)
+			c := l.dial()
+			sent := make(chan struct{})
+			go func() { // it ends with the connection
+				defer close(sent)
+				_, _ = io.WriteString(c, http2.ClientPreface)
+				out := http2.NewFramer(c, nil)
+				_ = out.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+				for i := range uint32(200) {
+					_ = out.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: request(path), EndHeaders: true, EndStream: true})
+				}
+			}()
+			for range 3 {
+				synctest.Wait()
+				l.served(t, "beside streams for "+path)
+				time.Sleep(time.Hour)
+			}
+			_ = c.Close()
+			<-sent
+		})
+	}
+}
+
+// request is the header block of a request.
+func request(path string) []byte {
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	for _, f := range []hpack.HeaderField{
+		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "localhost"}, {Name: ":path", Value: path},
+	} {
+		_ = e.WriteField(f) // a buffer does not fail
+	}
+	return block.Bytes()
 }
 
 // A scrape may take longer than a page may take to be read.

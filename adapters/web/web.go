@@ -99,9 +99,9 @@ const (
 	// maxScrapes bounds the scrapes under way. Most of them wait and hold nothing: after a restart with thousands of
 	// dead clients, those must not keep the living from being scraped.
 	maxScrapes = 2 * domain.MaxEntries
-	// maxPages bounds requests to the other pages.
+	// maxPages bounds the other pages that are made at the same time.
 	maxPages = 64
-	// maxHeld bounds the metrics that callers have yet to read, in bytes: sixteen of the largest pages, or thousands of usual
+	// maxHeld bounds the answers that callers have yet to read, in bytes: sixteen of the largest scrapes, or thousands of usual
 	// ones, and as much again for compression.
 	maxHeld = 256 << 20
 	// readTime is how long a caller may take to read an answer, beyond the time of the scrape.
@@ -127,8 +127,7 @@ type Handler struct {
 	scrapes  chan struct{} // a token per scrape under way
 	pages    chan struct{} // likewise
 	held     held
-	unread   atomic.Uint64 // answers withheld because of it
-	loaded   atomic.Bool   // Scraper.Loaded was true once, and stays so
+	loaded   atomic.Bool // Scraper.Loaded was true once, and stays so
 }
 
 // New returns the handler.
@@ -169,7 +168,7 @@ func New(cfg Config) (*Handler, error) {
 		}
 	}
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		Registry: registry, MaxRequestsInFlight: 8, EnableOpenMetrics: true,
+		Registry: registry, EnableOpenMetrics: true,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelError),
 	})
 	h.page("/sd/prometheus", h.table(h.discovery))
@@ -198,9 +197,12 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 		}
 		select {
 		case h.pages <- struct{}{}:
-			defer func() { <-h.pages }()
-			defer limitWriting(w, r, readTime)()
-			f(w, r)
+			p := &rendered{header: w.Header()}
+			func() {
+				defer func() { <-h.pages }() // reading takes as long as the caller wants
+				f(p, r)
+			}()
+			h.deliver(w, r, p.body.Len(), readTime, func() { p.send(w) })
 		default:
 			line(w, http.StatusServiceUnavailable, "Too many requests at once")
 		}
