@@ -55,7 +55,7 @@ func newWebServer(cfg config, o *own, log *slog.Logger) (*webServer, func(), err
 	}
 	s := &webServer{listener: l, config: cfg.webConfigFile, log: log, server: &http.Server{
 		Handler: guard.Wrap(o.handler(), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: cli.Protocols(),
 	}}
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil
 }

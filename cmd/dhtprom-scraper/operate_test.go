@@ -228,7 +228,7 @@ func TestWebConfigurationProtectsEverythingButHealth(t *testing.T) {
 	writeFile(t, config, fmt.Sprintf("tls_server_config: {cert_file: %s, key_file: %s}\nbasic_auth_users: {op: %q}\n", cert, key, hash))
 	p := startProcess(t, nil, append(alone(dir), "--web.listen-address=127.0.0.1:0", "--web.config.file="+config)...)
 	first, second := p.until(listening)[1], p.until(listening)[1]
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
 	ask := func(method, url, password string) int {
 		t.Helper()
 		req, err := http.NewRequest(method, url, nil)
@@ -243,6 +243,9 @@ func TestWebConfigurationProtectsEverythingButHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		res.Body.Close()
+		if res.Proto != "HTTP/1.1" {
+			t.Errorf("%s is served over %s", url, res.Proto)
+		}
 		return res.StatusCode
 	}
 	for _, address := range []string{first, second} {

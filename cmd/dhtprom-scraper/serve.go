@@ -14,6 +14,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 )
 
 // This file is the HTTP server: exporter-toolkit's, with two things that it leaves to others.
@@ -83,7 +84,7 @@ func (s *servers) add(local bool) *http.Server {
 	}
 	server := &http.Server{
 		Handler: s.guard.Wrap(s.handler, local), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		ReadTimeout: web.RequestTimeout, WriteTimeout: web.RequestTimeout,
+		ReadTimeout: web.RequestTimeout, WriteTimeout: web.RequestTimeout, Protocols: cli.Protocols(),
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.all = append(s.all, server)

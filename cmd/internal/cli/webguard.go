@@ -25,6 +25,14 @@ func HostNames(listen []string, given ...string) *hosts.Names {
 	return hosts.New(given...)
 }
 
+// Protocols are those of the HTTP servers: HTTP/1.1 alone. The limits on what callers may hold end connections, and over HTTP/2 one
+// connection has hundreds of requests, which net/http does not end while the peer reads nothing. Prometheus, browsers and proxies speak both.
+func Protocols() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetHTTP1(true)
+	return p
+}
+
 // GuardCollector counts what a guard refuses.
 func GuardCollector(g *hosts.Guard) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
