@@ -163,7 +163,8 @@ type exporter struct {
 }
 
 // HTTP is a source that scrapes an exporter. It is asked as it is named; redirects are not followed, proxies of the
-// environment not used, and the whole takes no longer than the collection may. Files for TLS are read once here, so
+// environment not used, and the whole takes no longer than the collection may. It speaks HTTP/1.1, where all that an exporter can send
+// is bounded: HTTP/2 has pings and settings, which net/http answers for as long as they come, between collections, too. Files for TLS are read once here, so
 // that what is wrong with them is known at the start.
 func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
 	if err := cfg.check(); err != nil {
@@ -179,7 +180,6 @@ func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
 			TLSClientConfig:        tlsConfig,
 			MaxIdleConns:           2,
 			IdleConnTimeout:        2 * time.Minute,
-			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: maxHeader,
 			DisableCompression:     true, // it is undone here, within a bound
 		},

@@ -212,7 +212,13 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	pool.AppendCertsFromPEM(pem)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Proto != "HTTP/1.1" {
+			t.Errorf("asked over %s", r.Proto)
+		}
+		_, _ = io.WriteString(w, "up 1\n")
+	}))
+	server.EnableHTTP2 = true
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{serverPair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
 	server.StartTLS()
