@@ -17,6 +17,9 @@ import (
 // since the timeout; when timeouts become frequent; or when the direct path answers long after the relay. It returns to the direct
 // path once that has answered several times in a row, and the later the more often it had to leave it.
 //
+// Packets that are in flight keep their size. If the way that takes over is too narrow for them, the connection ends with a
+// BlackHoleError within seconds, and the next one begins with small packets.
+//
 // Each side decides for what it sends, since a path may be dead in one direction only.
 type secondWay struct {
 	rp   *relayPath

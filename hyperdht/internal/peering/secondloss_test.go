@@ -2,11 +2,13 @@ package peering_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
 )
 
 // Direct paths that lose some packets only, and a relay that ends while it carries.
@@ -57,6 +59,40 @@ func TestSecondWayOfPathsThatLose(t *testing.T) {
 				t.Errorf("closed %v, path %v, taken over %d times", c.Closed(), c.Path(), took)
 			}
 		})
+	}
+}
+
+// A relay whose path is narrower than the direct one takes over while large packets are in flight. These cannot be cut anew, and the
+// relay's path swallows them. The connection ends within seconds, for that reason, and the next one over that relay carries on.
+func TestSecondWayThatIsNarrower(t *testing.T) {
+	l := newLab(t, 4, cone(), cone())
+	relay, _ := l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	c := l.dial(hyperdht.ConnectOptions{})
+	l.run(30 * time.Second)
+	l.echo(c, 30, 100*time.Millisecond) // the direct path turns out to carry 1,500 bytes
+	for _, a := range []*actor{l.dialler, l.answerer} {
+		l.net.SetLinks(a.host, relay.host, simnet.Link{Delay: hop, MTU: 1280})
+	}
+	l.apart()
+	var closed error
+	began := l.net.Now()
+	l.dialler.host.Do(func() {
+		c.OnClose(func(err error) { closed = err })
+		c.Send(make([]byte, 20_000))
+	})
+	l.net.RunUntil(func() bool { return closed != nil }, 20*time.Second)
+	hole, ok := errors.AsType[*udx.BlackHoleError](closed)
+	if took := l.net.Now() - began; !ok || hole.Size <= 1280 || took > 5*time.Second {
+		t.Errorf("after %v: %v", took, closed)
+	}
+	c = l.dial(hyperdht.ConnectOptions{})
+	if !l.net.RunUntil(c.Opened, 10*time.Second) {
+		t.Fatal("no connection follows")
+	}
+	l.echo(c, 10, 100*time.Millisecond)
+	if c.Path() != hyperdht.PathRelayed {
+		t.Errorf("the path is %v", c.Path())
 	}
 }
 
