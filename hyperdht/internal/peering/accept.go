@@ -93,6 +93,25 @@ func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath
 	}
 }
 
+// mayJoinRelay reports whether the relay is joined before the caller has proven itself. To our own relay, and to one in use, there is a
+// connection; any other takes a dial, to a key of the caller's choice.
+func (h *session) mayJoinRelay() bool {
+	relay, _ := h.relayOffer()
+	return h.eager || relay == h.relayKey || h.s.p.linked(relay)
+}
+
+// holdRelay leaves the relay until the caller has proven itself on a direct path. It is kept in reserve then.
+func (h *session) holdRelay() {
+	relay, join := h.relayOffer()
+	h.heldRelay = func(c *Connection) {
+		c.onProof = func() {
+			rp := h.s.p.reserveRelay(relay, join)
+			h.relayPath, c.cancel = rp, rp.close
+			rp.standBy(c)
+		}
+	}
+}
+
 func (h *session) relayPaired() {
 	h.trail.note(AttemptEvent{Step: AttemptRelayPaired})
 	h.connect(h.raw, PathRelayed)
@@ -144,9 +163,12 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	}
 	c := h.connect(raw, path)
 	h.leavePuncher(path == PathPunched)
-	if h.relayPath != nil {
+	switch {
+	case h.relayPath != nil:
 		h.relayPath.standBy(c)
 		c.cancel = h.relayPath.close
+	case h.heldRelay != nil:
+		h.heldRelay(c)
 	}
 }
 

@@ -105,7 +105,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	}
 
 	if h.paths == RelayOnly {
-		if h.eager || h.relayKey != (id.PublicKey{}) { // to our own relay there is a connection
+		if h.mayJoinRelay() {
 			h.startRelay()
 		}
 		h.become(sessionWaiting)
@@ -119,14 +119,22 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		p.stats.PunchesOpen++
 		remoteID := h.payload.UDX.ID
 		relay, join := h.relayOffer()
+		if !h.direct && !h.mayJoinRelay() {
+			h.holdRelay()
+		}
 		h.onSocket(sock, h.clientAddr, PathDirect)
-		if h.accepted != nil && !h.direct && relay != (id.PublicKey{}) {
+		if h.accepted != nil && !h.direct && relay != (id.PublicKey{}) && h.heldRelay == nil {
 			h.reserveRelay(h.accepted, relay, join, remoteID)
 		}
 		return
 	}
-	if h.relayLater = !h.eager && !isOpen && !h.s.cfg.NeverPunch; !h.relayLater {
+	h.relayLater = !h.eager && !isOpen && !h.s.cfg.NeverPunch
+	switch {
+	case h.relayLater:
+	case h.mayJoinRelay():
 		h.startRelay()
+	default:
+		h.holdRelay()
 	}
 	switch {
 	case h.onSameLAN(local):

@@ -116,9 +116,9 @@ func Bounds() []bound.Bound {
 			Reason: "they answer within a round trip",
 		},
 		{
-			Name: "peering.maxEager", What: "callers that have not answered for which our NAT is classified and a relay joined",
+			Name: "peering.maxEager", What: "callers that have not answered for which our NAT is classified, and a relay joined that they name and that is not in use",
 			Scope: bound.InAll, Limit: bound.Count(maxEager), Policy: bound.Wait,
-			Reason: "each costs five DHT requests and a dial; further ones wait for the answer, a round trip",
+			Reason: "each costs five DHT requests and a dial; further ones wait for the answer, a round trip; one that may take nothing but a relay gives up then",
 		},
 		{
 			Name: "peering.maxEagerPerKey", What: "of them, whatever the limit in all, under a key that has an alias or has shown a secret",

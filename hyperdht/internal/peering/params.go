@@ -89,7 +89,7 @@ const (
 	keptAnswered = 128
 	keptKnown    = 256
 	keptBoth     = 512
-	// maxEager is how many callers that have proven nothing our NAT is classified for, and a relay joined, before they do:
+	// maxEager is how many callers that have proven nothing our NAT is classified for, and a relay joined that is not in use, before they do:
 	// each costs five DHT requests, of which about a hundred a second leave, and a dial to the relay.
 	maxEager = 32
 	// maxEagerPerKey is how many of one known key that is done for whatever others hold.

@@ -52,6 +52,12 @@ func (p *Peering) linkTo(relay id.PublicKey) *relayLink {
 	return l
 }
 
+// linked reports whether there is an open connection to a relay, which another path does not have to wait for.
+func (p *Peering) linked(relay id.PublicKey) bool {
+	l := p.relayLinks[relay]
+	return l != nil && l.conn.open && l.usable()
+}
+
 // usable reports whether the relay has been heard of lately, or is being connected to for no longer than usual.
 func (l *relayLink) usable() bool {
 	c, now := l.conn, l.p.host.Now()

@@ -47,8 +47,9 @@ type session struct {
 	opening    machine[openingState]
 	conn       *Connection // accepted, if its first path was over a relay
 	relayPath  *relayPath
-	relayLater bool         // the relay is joined once the caller has proven to have our answer
-	relayKey   id.PublicKey // our choice; zero for none
+	relayLater bool              // the relay is joined once the caller has proven to have our answer
+	heldRelay  func(*Connection) // likewise, where no round of a punch shows that; nil if it is not held back
+	relayKey   id.PublicKey      // our choice; zero for none
 	relayToken [32]byte
 }
 
