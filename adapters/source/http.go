@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,9 @@ const (
 	maxHeader     = 64 << 10
 	maxStatus     = 200
 	maxCredential = 64 << 10
+
+	// handshakeTimeout bounds a TLS handshake, which goes on when its request has ended.
+	handshakeTimeout = 10 * time.Second
 )
 
 // Target is where an exporter is. It comes from whoever runs the client and from nobody else.
@@ -175,14 +179,7 @@ func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
 		return nil, err
 	}
 	x := &exporter{cfg: cfg, client: &http.Client{
-		Transport: &http.Transport{
-			DialContext:            cfg.dialer(),
-			TLSClientConfig:        tlsConfig,
-			MaxIdleConns:           2,
-			IdleConnTimeout:        2 * time.Minute,
-			MaxResponseHeaderBytes: maxHeader,
-			DisableCompression:     true, // it is undone here, within a bound
-		},
+		Transport:     newTransport(cfg.dialer(), tlsConfig),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
@@ -194,9 +191,24 @@ func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
 	}}, nil
 }
 
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+func newTransport(d dial, tlsConfig *tls.Config) *http.Transport {
+	return &http.Transport{
+		DialContext:     d,
+		TLSClientConfig: tlsConfig,
+		// A connection that is not ready when its request ends is for the next one, so the end of the request does not end it.
+		TLSHandshakeTimeout:    handshakeTimeout,
+		MaxIdleConns:           2,
+		IdleConnTimeout:        2 * time.Minute,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true, // it is undone here, within a bound
+	}
+}
+
 // dialer connects to the target and to nothing else. A name that leads to a link-local address is refused: no exporter
 // has one under a name, but the metadata services of clouds are there, credentials and all.
-func (c *HTTPConfig) dialer() func(context.Context, string, string) (net.Conn, error) {
+func (c *HTTPConfig) dialer() dial {
 	if c.Socket != "" {
 		return func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
@@ -243,6 +244,40 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 			t.Errorf("%s: it works", name)
 		}
 	}
+}
+
+// An exporter that takes connections and never answers the TLS handshake does not gather them.
+func TestHandshakesEndAfterTheirRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var exporters []net.Conn
+		transport := source.NewTransport(func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			exporters = append(exporters, far)
+			return near, nil
+		}, &tls.Config{ServerName: "exporter.example"})
+		for range 3 {
+			ctx, stop := context.WithTimeout(t.Context(), time.Second)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://exporter.example/metrics", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := transport.RoundTrip(req); err == nil {
+				t.Error("answered")
+			}
+			stop()
+		}
+		time.Sleep(time.Minute)
+		for _, c := range exporters {
+			_ = c.SetReadDeadline(time.Now())
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("a connection is still there after a minute")
+			}
+			_ = c.Close()
+		}
+		if len(exporters) == 0 {
+			t.Error("no connection")
+		}
+	})
 }
 
 func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
