@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 )
 
-func TestMostAgreeLeavesOutWhoContradictsTwoThirds(t *testing.T) {
+func TestMostAgreeLeavesOutWhoContradictsMost(t *testing.T) {
 	at := netip.MustParseAddrPort
 	sample := func(from, seen string) nat.Sample { return nat.Sample{Seen: at(seen), From: at(from)} }
 	for _, c := range []struct {
@@ -26,6 +26,14 @@ func TestMostAgreeLeavesOutWhoContradictsTwoThirds(t *testing.T) {
 			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"), sample("1.0.0.3:1", "9.0.0.1:7"),
 			sample("1.0.0.4:1", "9.0.0.2:7"), sample("1.0.0.5:1", "9.0.0.1:7"),
 		}, "", 0},
+		{"three of five, for an interface", []nat.Sample{
+			sample("1.0.0.1:1", "8.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"), sample("1.0.0.3:1", "8.0.0.1:7"),
+			sample("1.0.0.4:1", "9.0.0.3:7"), sample("1.0.0.5:1", "8.0.0.1:7"),
+		}, "8.0.0.1", 3},
+		{"half, for an interface", []nat.Sample{sample("1.0.0.1:1", "8.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.1:7")}, "", 0},
+		{"three of four", []nat.Sample{
+			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"), sample("1.0.0.3:1", "9.0.0.1:7"), sample("1.0.0.4:1", "9.0.0.1:7"),
+		}, "9.0.0.1", 3},
 		{"one machine has one voice, by however many ports", []nat.Sample{
 			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.1:2", "9.0.0.1:7"), sample("1.0.0.1:3", "9.0.0.1:7"),
 			sample("1.0.0.1:4", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"),
@@ -36,7 +44,7 @@ func TestMostAgreeLeavesOutWhoContradictsTwoThirds(t *testing.T) {
 		}, "9.0.0.1", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := mostAgree(c.samples)
+			got := mostAgree(c.samples, []netip.Addr{netip.MustParseAddr("8.0.0.1")})
 			host := ""
 			if got.Host().IsValid() {
 				host = got.Host().String()

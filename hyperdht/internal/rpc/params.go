@@ -77,6 +77,9 @@ const (
 	maxReferrers = kad.K
 	// minMoveSamples is how many nodes must agree that our public address has moved.
 	minMoveSamples = 2
+	// askedNodes is how many are asked. Three quarters of their answers have to agree, so that a third of the DHT that lies
+	// seldom moves us, and a quarter that lies seldom keeps us from noticing a move.
+	askedNodes = 12
 	// moveInterval is how long we do not ask again whether our public address has moved: behind some NATs
 	// answers differ all the time.
 	moveInterval kad.Tick = 12

@@ -176,7 +176,8 @@ func (e *Endpoint) suspectMove(seen netip.Addr) {
 }
 
 // askAddress asks a few nodes where they see us, and the address probe if there are too few, and moves if they
-// agree that it is elsewhere.
+// agree that it is elsewhere. They are taken evenly from all that are known: those heard last are chosen by who pings us, and a
+// handful of them that lie would make us leave our id and announce a false address.
 func (e *Endpoint) askAddress() {
 	if e.suspended || e.closed || e.cfg.PublicAddr.IsValid() {
 		return
@@ -199,7 +200,7 @@ func (e *Endpoint) askAddress() {
 			return
 		}
 		if !sampler.Host().IsValid() {
-			sampler = mostAgree(sampler.Samples())
+			sampler = mostAgree(sampler.Samples(), e.h.Addrs())
 		}
 		switch found := sampler.Host(); {
 		case sampler.Len() < e.moveSamples(asked) || !found.IsValid() || found == e.nat.Host():
@@ -209,7 +210,11 @@ func (e *Endpoint) askAddress() {
 			e.moved(sampler)
 		}
 	}
-	for n := e.nodes.Latest(); n != nil && asked < probeNodes; n = n.Older() {
+	known, at := e.nodes.Len(), 0
+	for n := e.nodes.Latest(); n != nil && asked < askedNodes; n = n.Older() {
+		if at++; asked*known >= at*askedNodes {
+			continue
+		}
 		asked++
 		pending++
 		e.Ping(n.Addr(), nil, nil, func(r Reply, err error) {
@@ -226,9 +231,10 @@ func (e *Endpoint) askAddress() {
 	e.h.Defer(settle)
 }
 
-// mostAgree leaves out the samples that contradict those of two thirds of the machines that gave one, so that a few that do not tell
-// the truth keep nobody at an address that is no longer its own. The sampler is empty if there is no such majority.
-func mostAgree(samples []nat.Sample) *nat.Sampler {
+// mostAgree leaves out the samples that contradict those of three quarters of the machines that gave one, or of two of three machines, so
+// that a few that do not tell the truth keep nobody at an address that is no longer its own. For the address of an interface of ours more
+// than half will do: the machine itself confirms it. The sampler is empty if there is no such majority.
+func mostAgree(samples []nat.Sample, interfaces []netip.Addr) *nat.Sampler {
 	agree := new(nat.Sampler)
 	from := make(map[netip.Addr]netip.Addr, len(samples)) // by machine: the host it sees, invalid if it sees several
 	for _, s := range samples {
@@ -242,8 +248,12 @@ func mostAgree(samples []nat.Sample) *nat.Sampler {
 	for _, seen := range from {
 		votes[seen]++
 	}
+	most := func(seen netip.Addr) bool {
+		n := votes[seen]
+		return 4*n >= 3*len(from) || n == 2 && len(from) == 3 || 2*n > len(from) && slices.Contains(interfaces, seen)
+	}
 	for _, s := range samples {
-		if seen := s.Seen.Addr(); from[s.From.Addr()] == seen && 3*votes[seen] >= 2*len(from) {
+		if seen := s.Seen.Addr(); from[s.From.Addr()] == seen && most(seen) {
 			agree.Add(s.Seen, s.From)
 		}
 	}

@@ -1,0 +1,65 @@
+package rpc
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// Who pings us often is heard last. Five such nodes that agree on a false address must not move a node that knows many others.
+func TestNodesHeardLastDoNotMoveUs(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	honest, liars := l.peersOf(15, empty), l.peersOf(5, empty)
+	for _, p := range append(honest, liars...) {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(calm)
+	for range 10 {
+		for _, p := range liars {
+			p.sees = us.Addr()
+			l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		}
+		l.net.Run(time.Second)
+		for _, p := range liars {
+			p.sees = netip.MustParseAddr("203.0.113.99")
+		}
+		l.do(func() { l.Ping(liars[0].addr, nil, nil, nil) })
+		l.net.Run(time.Second)
+		if l.Host() != us.Addr() {
+			t.Fatal("moved to where five of twenty nodes see it")
+		}
+		l.net.Run(calm)
+	}
+}
+
+// A quarter of lies must not keep a machine from noticing that the address of its own interface has changed.
+func TestNewAddressOfAnInterfaceIsNoticedBesideLiars(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		honest int
+		moves  bool
+	}{{"most nodes see it", 7, true}, {"most nodes do not", 5, false}} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			l.net.Run(time.Second)
+			peers := l.peersOf(12, empty)
+			for _, p := range peers {
+				l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+			}
+			l.net.Run(calm)
+			moved := netip.MustParseAddr("10.77.0.1")
+			for i, p := range peers {
+				if p.sees = moved; i >= test.honest {
+					p.sees = netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+				}
+			}
+			tick := l.tick
+			l.host.SetAddrs(moved)
+			l.net.Run(TickInterval + time.Second)
+			if got := l.tick-tick > oldNode; got != test.moves {
+				t.Errorf("moved: %v", got)
+			}
+		})
+	}
+}
