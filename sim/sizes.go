@@ -13,7 +13,7 @@ type sizer func(tell func(what string, held, most int))
 // kept lists what is there for a while whether anybody needs it or not: what was learned of the network, and what
 // others asked to be kept. It ages, or gives way where it is full, and is held against its bound alone.
 var kept = []string{
-	"routes", "relays of keys", "nodes in the table", "nodes", "former nodes", "own addresses", "nodes without an id", "round trips", "closed streams",
+	"routes", "relays of keys", "keys with stranding relays", "nodes in the table", "nodes", "former nodes", "own addresses", "nodes without an id", "round trips", "closed streams",
 	"ids of closed streams", "announced servers", "records of topics", "bumps", "refreshes", "mutable values",
 	"immutable values", "addresses with refusals", "keys that have shown a secret",
 	// Their streams are counted; how many bytes those hold at a moment differs by kilobytes.

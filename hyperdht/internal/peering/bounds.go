@@ -207,6 +207,11 @@ func Bounds() []bound.Bound {
 			Reason: "as in the JavaScript",
 		},
 		{
+			Name: "peering.maxStranding", What: "nodes that led to a key and to no connection, which later dials of that key try last",
+			Scope: bound.PerKey, Limit: bound.Count(maxStranding), Policy: bound.DropOldest,
+			Reason: "candidates of two dials in an honest network; as many keys as there are whose relays are remembered",
+		},
+		{
 			Name: "peering.randomPunchLimit", What: "punches that guess ports",
 			Scope: bound.InAll, Limit: bound.Count(randomPunchLimit), Policy: bound.RefuseNew,
 			Reason:  "each sends 1,750 datagrams and may open 256 sockets; as in the JavaScript",

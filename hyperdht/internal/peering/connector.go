@@ -218,6 +218,9 @@ func (c *connector) stop() {
 	if c.over() {
 		return
 	}
+	if c.in(dialSearching, dialPassive, dialRacing) && c.raw != nil && c.conn.err != nil {
+		c.strandedBy(c.relay)
+	}
 	c.become(dialOver)
 	c.stopSearch()
 	if c.relayPath != nil {

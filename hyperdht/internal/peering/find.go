@@ -35,6 +35,7 @@ func (c *connector) find() {
 	if e, ok := c.p.store.Get(c.target); ok && e.Relay.IsValid() {
 		c.relays = []netip.AddrPort{e.Relay} // it announced to this very node
 	}
+	c.relays = slices.DeleteFunc(c.relays, c.strands)
 	c.slots = connectParallel
 	if len(c.relays) > 0 {
 		c.passes = 1
@@ -104,8 +105,12 @@ func (c *connector) next() {
 		return
 	}
 	for c.slots > 0 && len(c.candidates) > 0 {
-		node := c.candidates[0]
-		c.candidates = c.candidates[1:]
+		i := slices.IndexFunc(c.candidates, func(a netip.AddrPort) bool { return !c.strands(a) })
+		if i < 0 && (c.query != nil || c.running > 0) {
+			break // the search may find others
+		}
+		node := c.candidates[max(i, 0)]
+		c.candidates = slices.Delete(c.candidates, max(i, 0), max(i, 0)+1)
 		c.tried = append(c.tried, node)
 		c.attempts++
 		c.slots--
@@ -135,6 +140,21 @@ func (c *connector) next() {
 	default:
 		c.fail(c.p.noNode())
 	}
+}
+
+// strands reports whether a node has led earlier dials of this key to the server and to no connection.
+func (c *connector) strands(node netip.AddrPort) bool {
+	return slices.Contains(c.p.stranding.get(c.remote), node)
+}
+
+// strandedBy remembers that a node passed the handshake on and no path came of it. Such a node may drop what follows, and is the
+// first to answer each time, so that later dials of this key try all others first. The JavaScript implementation does not.
+func (c *connector) strandedBy(node netip.AddrPort) {
+	if c.strands(node) {
+		return
+	}
+	last := c.p.stranding.get(c.remote)
+	c.p.stranding.put(c.remote, append(slices.Clip(last[max(0, len(last)-maxStranding+1):]), node))
 }
 
 // noNode says why no DHT node answers.

@@ -116,6 +116,9 @@ const (
 	maxRemembered = 4096
 	// maxCandidates bounds the relays a connect keeps waiting while its slots are taken.
 	maxCandidates = 64
+	// maxStranding bounds the nodes remembered for one key that led to it and to no connection: as many as there are candidates
+	// of two dials in an honest network.
+	maxStranding = 16
 	// maxPendingSends bounds the messages queued on a connection that has no path yet.
 	maxPendingSends = 1024
 	// maxRoutes bounds the paths that are kept for dialling again.

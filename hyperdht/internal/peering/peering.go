@@ -101,6 +101,7 @@ type Peering struct {
 	listening  []*Server // in the order they were opened
 	leaving    []*Server // closed, and being taken back from the network
 	relayCache relayCache
+	stranding  relayCache // nodes that led to a key, and to no connection
 	routes     map[id.PublicKey]route
 	relayLinks map[id.PublicKey]*relayLink
 

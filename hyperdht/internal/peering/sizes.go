@@ -31,6 +31,7 @@ func (p *Peering) Sizes(tell func(what string, held, most int)) {
 	}
 	tell("connections to relays", len(p.relayLinks), paths)
 	tell("paths over relays", paths, len(p.connections)+sessions)
+	tell("keys with stranding relays", len(p.stranding.addrs), min(len(p.stranding.order), relayCacheSize))
 	tell("relays of keys", len(p.relayCache.addrs), min(len(p.relayCache.order), relayCacheSize))
 	tell("own addresses being checked", len(p.local.waiting), len(p.host.Addrs()))
 }
