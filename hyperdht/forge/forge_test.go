@@ -46,3 +46,44 @@ func TestAServerReadsAForgedHandshakeAsAnHonestOne(t *testing.T) {
 		})
 	}
 }
+
+func TestALiarsAnswersCanBeReadAndAreFalse(t *testing.T) {
+	l := forge.Liar{
+		Self: netip.MustParseAddrPort("9.9.9.9:49737"), Closer: []netip.AddrPort{netip.MustParseAddrPort("8.8.8.8:8")},
+		Relays: forge.Strand, Random: rand.NewChaCha8([32]byte{1}),
+	}
+	from, server := netip.MustParseAddrPort("7.7.7.7:7"), netip.MustParseAddrPort("6.6.6.6:6")
+	target := id.Target{1}
+	ask := func(from netip.AddrPort, command uint64, value []byte) forge.Sent {
+		t.Helper()
+		sent := l.Receive(from, wire.Request{TID: 5, To: l.Self, Command: command, Target: &target, Value: value}.Append(nil))
+		if len(sent) != 1 {
+			t.Fatalf("command %d: %d datagrams", command, len(sent))
+		}
+		return sent[0]
+	}
+	first, err := wire.ParseResponse(ask(from, wire.CmdFindPeer, nil).Payload)
+	if err != nil || first.To == from || first.To != forge.Mask(from, false) || *first.ID != id.NodeIDOf(l.Self) || len(first.Closer) != 1 {
+		t.Fatalf("answers %+v, %v", first, err)
+	}
+	if _, err := wire.ParsePeer(first.Value); err != nil {
+		t.Errorf("the record cannot be read: %v", err)
+	}
+	if again, _ := wire.ParseResponse(ask(from, wire.CmdFindPeer, nil).Payload); *again.Token == *first.Token {
+		t.Error("the token is the same")
+	}
+	ask(server, wire.CmdAnnounce, nil)
+	handshake := wire.Handshake{Mode: wire.FromClient, Noise: []byte("message 1")}.Append(nil)
+	for relays, to := range map[forge.RelayLie]netip.AddrPort{forge.Strand: server, forge.Misname: server, forge.Replay: server, forge.Garble: from} {
+		if l.Relays = relays; ask(from, wire.CmdPeerHandshake, handshake).To != to {
+			t.Errorf("lie %d: the handshake does not go to %v", relays, to)
+		}
+	}
+	l.Relays = forge.Swallow
+	if sent := l.Receive(from, wire.Request{To: l.Self, Command: wire.CmdPeerHandshake, Target: &target, Value: handshake}.Append(nil)); sent != nil {
+		t.Error("a handshake is answered")
+	}
+	if forge.Mask(forge.Mask(from, true), true) != from {
+		t.Error("the mask of a mask is another address")
+	}
+}
