@@ -109,6 +109,7 @@ type client struct {
 	keys    domain.KeyPair
 	knows   bool // the secret
 	app     *app.Client
+	group   *app.Group // of this client alone, where secrets can be set; nil elsewhere
 	source  *source
 	retired bool // will not come back
 	// interval is how often it registers.
@@ -148,6 +149,7 @@ type clientSetup struct {
 	change    func(*app.ClientConfig)
 	stranger  bool // does not know the secret
 	late      bool // is not booted yet
+	reloads   bool // has a group, whose secrets can be set
 }
 
 // addClient boots a client of a scraper. It does not wait for anything.
@@ -188,13 +190,16 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 		if c.interval == 0 {
 			c.interval = domain.DefaultRegisterInterval
 		}
-		a, err := app.NewClient(cfg)
-		if err != nil {
-			panic(fmt.Sprintf("sim: %s: %v", name, err))
+		var start func(func(error))
+		if how.reloads {
+			c.group = must(app.NewGroup(app.GroupConfig{Host: cfg.Host, Transport: cfg.Transport, Clients: []app.ClientConfig{cfg}}))
+			c.app, start = c.group.Clients()[0], c.group.Start
+		} else {
+			c.app = must(app.NewClient(cfg))
+			start = c.app.Start
 		}
-		c.app = a
-		c.sizers = append(c.sizers, a.Sizes)
-		a.Start(func(err error) {
+		c.sizers = append(c.sizers, c.app.Sizes)
+		start(func(err error) {
 			if err != nil {
 				w.log.tell(c.name, "does not listen: %v", err)
 			}
@@ -203,6 +208,10 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 	c.stop = func(done func()) {
 		for _, with := range c.scrapers() {
 			with.ledger.leaves(c)
+		}
+		if c.group != nil {
+			c.group.Close(done)
+			return
 		}
 		c.app.Close(done)
 	}

@@ -60,9 +60,11 @@ func (w *World) play(part func(*World)) (ended bool) {
 
 // secretsIn looks for secrets where they must not be.
 func (w *World) secretsIn(text string) {
-	plain := w.secret.Reveal()
-	if strings.Contains(text, w.secret.RevealText()) || strings.Contains(text, fmt.Sprintf("%x", plain)) || strings.Contains(text, string(plain[:])) {
-		w.fail("secret", "the secret stands in the transcript")
+	for _, secret := range append(w.retired, w.secret) {
+		plain := secret.Reveal()
+		if strings.Contains(text, secret.RevealText()) || strings.Contains(text, fmt.Sprintf("%x", plain)) || strings.Contains(text, string(plain[:])) {
+			w.fail("secret", "a secret stands in the transcript")
+		}
 	}
 }
 

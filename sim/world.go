@@ -36,6 +36,7 @@ type World struct {
 	clients   []*client
 
 	secret   domain.Secret
+	retired  []domain.Secret // secrets of before
 	doing    string
 	told     time.Duration // progress was last told at
 	auditing bool
