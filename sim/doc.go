@@ -54,6 +54,15 @@
 //
 // These are virtual seconds. The report has a row and a line of the plot for each healing, with its bound.
 //
+// # Peers that are not ours
+//
+//	hostile, hoard, flood   strangers: floods, garbage, thieves, hoarders, nodes next to a key
+//	byzantine               DHT nodes that keep to the form of the protocol and lie (hyperdht/forge, Liar): a quarter of all, and
+//	                        no key has all of its three nearest nodes among them
+//	rotation                those who know a secret that is not valid any more, or a right one and want the alias of another
+//	elders                  clients that say and know no more than the first generation of the JavaScript packages, on our DHT node,
+//	                        so that hole punching is today's; interop plays the packages themselves
+//
 // # Running it
 //
 //	go test ./sim                                        first what once failed (testdata/seeds.txt), then each scenario

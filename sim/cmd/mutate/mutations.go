@@ -26,6 +26,12 @@ var mutations = []mutation{
 		"l.offers(client) && l.attachable()", "l.attachable()", "slice"},
 	{"a record that cannot be read keeps the scraper from starting", "app/load.go",
 		"		case err != nil:\n			fail(fmt.Errorf(\"loading aliases: %w\", err))", "		case err != nil || len(bad) > 0:\n			fail(fmt.Errorf(\"loading aliases: %w\", err))", "copies"},
+	{"a pin keeps nobody out", "app/operate.go",
+		"		return p.Key != e.Key\n", "		return p.Key == domain.PublicKey{}\n", "rotation"},
+	{"the newest secret alone is right", "app/registry.go",
+		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if !domain.Accepts(s.cfg.Secrets[:1], req.Secret) {", "rotation"},
+	{"every registration is taken for one with a tail", "adapters/dht/aliasserver.go",
+		"Unconnected: accepted && m.Offer.Unconnected,", "Unconnected: m.Offer.Unconnected,", "elders"},
 	{"one client's scrapes are never answered", "app/scraper.go",
 		"	s.stats.Scrapes++\n", "	s.stats.Scrapes++\n	if alias == \"client-0\" {\n		return func() {}\n	}\n", "chaos"},
 
@@ -92,4 +98,8 @@ var mutations = []mutation{
 		"m.inFlight+p.size() > m.bbr.cwnd", "m.inFlight+p.size() > 1<<30", "uplink"},
 	{"nobody believes that our address has changed", "hyperdht/internal/rpc/params.go",
 		"	minMoveSamples = 2\n", "	minMoveSamples = 200000\n", "roam"},
+	{"nodes that lead to no connection are tried first again", "hyperdht/internal/peering/find.go",
+		"	return slices.Contains(c.p.stranding.get(c.remote), node)\n", "	return false\n", "byzantine -seed 8"},
+	{"those heard last say whether we have moved", "hyperdht/internal/rpc/tick.go",
+		"		if at++; asked*known >= at*askedNodes {\n			continue\n		}\n", "		if at++; asked >= 5 || known == 0 {\n			continue\n		}\n", "byzantine -seed 6"},
 }
