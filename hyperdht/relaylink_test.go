@@ -191,13 +191,10 @@ func TestRelayThatAnswersIsKept(t *testing.T) {
 	}
 }
 
-// A relay that had no room for a reserve is not asked again for ten minutes, whatever the other side says.
-func TestFullRelayIsLeftAlone(t *testing.T) {
-	w := newRelayWorld(t, 30, hyperdht.RelayConfig{MaxPairs: 1})
-	w.reserved(hyperdht.ListenOptions{})
-	w.net.Run(2 * time.Minute) // the relay has seen that it carries next to nothing
+// pairStrangers has two further clients of the relay ask for a pair.
+func (w *relayWorld) pairStrangers() {
+	w.t.Helper()
 	w.relayClient(keyPair(30), [32]byte{1})
-	call, _ := w.callSide()
 	initiator := keyPair(31)
 	w.ch.Do(func() {
 		c := w.cn.Connect(w.relay.PublicKey(), hyperdht.ConnectOptions{Keys: &initiator})
@@ -205,10 +202,40 @@ func TestFullRelayIsLeftAlone(t *testing.T) {
 			Protocol: "blind-relay", ID: initiator.Public[:], Messages: []func([]byte){func([]byte) {}, func([]byte) {}},
 		})
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		ch.Send(0, wire.RelayPair{Initiator: true, Token: [32]byte{1}}.Append(nil))
 	})
+}
+
+// A pair that was in reserve when the relay last looked, and carries its connection since, does not give way.
+func TestRelayKeepsAPairThatHasTakenOver(t *testing.T) {
+	w := newRelayWorld(t, 30, hyperdht.RelayConfig{MaxPairs: 1})
+	c, _ := w.reserved(hyperdht.ListenOptions{})
+	w.until("the relay sees that it is in reserve", 3*time.Minute, func() bool { return w.relay.Stats().Reserve == 1 })
+	w.net.Block(w.sh, w.ch)
+	w.net.Block(w.ch, w.sh)
+	for range 20 {
+		w.ch.Do(func() { c.Send(make([]byte, 5000)) })
+		w.net.Run(time.Second)
+	}
+	if s := w.relay.Stats(); c.Path() != hyperdht.PathRelayed || s.Reserve != 1 {
+		t.Fatalf("path %v, relay %+v", c.Path(), s)
+	}
+	w.pairStrangers()
+	w.net.Run(5 * time.Second)
+	if s := w.relay.Stats(); c.Closed() || c.Path() != hyperdht.PathRelayed || s.Refused != 1 || s.Crowded != 0 {
+		t.Errorf("closed %v, path %v, relay %+v", c.Closed(), c.Path(), s)
+	}
+}
+
+// A relay that had no room for a reserve is not asked again for ten minutes, whatever the other side says.
+func TestFullRelayIsLeftAlone(t *testing.T) {
+	w := newRelayWorld(t, 30, hyperdht.RelayConfig{MaxPairs: 1})
+	w.reserved(hyperdht.ListenOptions{})
+	w.net.Run(2 * time.Minute) // the relay has seen that it carries next to nothing
+	call, _ := w.callSide()
+	w.pairStrangers()
 	w.until("the relay has ended the reserve", 10*time.Second, func() bool { return w.inReserve(0) })
 	before := w.sn.Status().Peering.RelayAttempts
 	for range 200 {
@@ -217,5 +244,33 @@ func TestFullRelayIsLeftAlone(t *testing.T) {
 	}
 	if n := w.sn.Status().Peering.RelayAttempts - before; n != 0 {
 		t.Errorf("the server has joined the relay %d times", n)
+	}
+}
+
+// A relay that pairs, and is lost again each time before it has answered twice, is joined later each time.
+func TestRelayThatIsLostAgainIsJoinedLater(t *testing.T) {
+	w := newRelayWorld(t, 30, hyperdht.RelayConfig{})
+	w.reserved(hyperdht.ListenOptions{})
+	link := simnet.Link{Delay: 10 * time.Millisecond}
+	dead := link
+	dead.Loss = 1
+	set := func(l simnet.Link) {
+		w.net.SetLinks(w.ch, w.rh, l)
+		w.net.SetLinks(w.sh, w.rh, l)
+	}
+	var waits []time.Duration
+	for range 5 {
+		set(dead)
+		w.until("both sides have lost the relay", time.Minute, func() bool { return w.inReserve(0) })
+		set(link)
+		lost := w.net.Now()
+		w.until("both sides keep the relay in reserve again", 5*time.Minute, func() bool { return w.inReserve(1) })
+		waits = append(waits, w.net.Now()-lost)
+	}
+	for i, wait := range waits[1:] {
+		if wait < waits[i]*3/2 {
+			t.Errorf("the relay is joined after %v", waits)
+			break
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
@@ -77,5 +78,32 @@ func TestPathRules(t *testing.T) {
 				t.Errorf("the path is %v, closed: %v", c.Path(), c.Closed())
 			}
 		})
+	}
+}
+
+// The path of an earlier connection is not used where a relay has to be.
+func TestStoredPathsAreNotUsedInPlaceOfRelays(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 4, cone(), cone())
+	l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{ReusableSocket: true, RelayThrough: throughRelay})
+	before := l.dial(hyperdht.ConnectOptions{ReusableSocket: true})
+	l.run(2 * time.Second)
+	l.dialler.host.Do(before.Close)
+	l.run(time.Second)
+	if before.Path() != hyperdht.PathPunched || !before.Closed() {
+		t.Fatalf("the first connection: path %v, closed %v", before.Path(), before.Closed())
+	}
+	direct := 0
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		if d.From.Addr() == l.dialler.host.Addr() && d.To.Addr() == l.answerer.router.Addr() {
+			direct++
+		}
+		return true
+	})
+	c := l.dial(hyperdht.ConnectOptions{ReusableSocket: true, Paths: hyperdht.RelayOnly})
+	l.run(2 * time.Second)
+	if c.Path() != hyperdht.PathRelayed || direct > 0 {
+		t.Errorf("path %v, %d datagrams to the other side", c.Path(), direct)
 	}
 }
