@@ -171,8 +171,8 @@ func readLocked(path string, f *os.File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		return nil, errors.New("it is a folder")
+	if !info.Mode().IsRegular() { // a device would be taken for a damaged table, and replaced
+		return nil, errors.New("it is not a regular file")
 	}
 	if now, err := os.Stat(path); err != nil || !os.SameFile(info, now) {
 		return nil, errReplaced

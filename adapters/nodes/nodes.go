@@ -51,6 +51,9 @@ type content struct {
 // the next Save replaces it, unless it is a file of something else.
 func (f *File) Load() ([]netip.AddrPort, error) {
 	tempfile.Sweep(f.path, tempfile.LeftoverAge)
+	if err := tempfile.Replaceable(f.path); err != nil {
+		return nil, err
+	}
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -144,6 +147,9 @@ func (f *File) replace(known []netip.AddrPort) error {
 
 // owned refuses to take the place of a file of something else, whose name was given by mistake: a configuration, an invite.
 func (f *File) owned() error {
+	if err := tempfile.Replaceable(f.path); err != nil {
+		return err
+	}
 	r, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -168,3 +168,20 @@ func TestLeftoversAreRemoved(t *testing.T) {
 		t.Errorf("one in use: %v", err)
 	}
 }
+
+// Writing to a pipe or a device that was named by mistake neither waits nor takes its place, which root could do to /dev/null.
+func TestOnlyRegularFilesAreReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodes.json")
+	if err := os.Symlink(os.DevNull, path); err != nil {
+		t.Fatal(err)
+	}
+	var told error
+	f := New(path, nil, func(err error) { told = err })
+	if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("%v", err)
+	}
+	save(f, known)
+	if info, err := os.Lstat(path); told == nil || err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("%v; it became %v, %v", told, info.Mode(), err)
+	}
+}

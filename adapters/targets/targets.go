@@ -66,6 +66,9 @@ func (f *File) Write(entries []domain.Entry, done func(error)) {
 func (f *File) replace(content []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := tempfile.Replaceable(f.path); err != nil {
+		return err
+	}
 	if old, err := os.ReadFile(f.path); err == nil && bytes.Equal(old, content) {
 		return nil
 	}
@@ -198,7 +201,11 @@ func (f *File) Read(done func(aliases []domain.Register, bad []error, err error)
 
 func readBounded(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err == nil && info.Size() > maxFile {
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular(): // reading a pipe would wait for its writer
+		err = errors.New("it is not a regular file")
+	case info.Size() > maxFile:
 		err = fmt.Errorf("%d bytes are too many", info.Size())
 	}
 	if err != nil {

@@ -224,6 +224,20 @@ func TestNothingBesideTheFileIsTouched(t *testing.T) {
 	}
 }
 
+// Root could replace /dev/null, which people name to be rid of a file.
+func TestOnlyRegularFilesAreReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "targets.json")
+	if err := os.Symlink(os.DevNull, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, New(make(loop, 8), path), entry("a", "", "")); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("%v", err)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("it became %v, %v", info.Mode(), err)
+	}
+}
+
 func TestLeftoversAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "targets.json")

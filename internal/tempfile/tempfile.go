@@ -5,6 +5,7 @@ package tempfile
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,6 +35,21 @@ func prefix(path string) string { return "." + filepath.Base(path) + "-" }
 // Create creates a temporary file for path and opens it for writing. It takes the place of nothing.
 func Create(path string, mode os.FileMode) (*os.File, error) {
 	return os.OpenFile(Name(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL|NoFollow, mode)
+}
+
+// Replaceable returns an error if there is something at path that a file must not take the place of: a device such as /dev/null, which
+// root could replace, a pipe, on which a reader would wait, a folder. A symbolic link is judged by where it leads.
+func Replaceable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file: name another one", path)
+	}
+	return nil
 }
 
 // Sweep removes the temporary files of path whose last change is at least age away from now: before, or, where the clock was

@@ -80,3 +80,18 @@ func TestNewFilesTakeNoOthersPlace(t *testing.T) {
 		names[f.Name()] = true
 	}
 }
+
+func TestDevicesAndFoldersAreNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink(os.DevNull, link)); err != nil {
+		t.Fatal(err)
+	}
+	for path, replaceable := range map[string]bool{
+		file: true, filepath.Join(dir, "missing"): true, dir: false, os.DevNull: false, link: false, filepath.Join(file, "below"): false,
+	} {
+		if err := tempfile.Replaceable(path); (err == nil) != replaceable {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
