@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,6 +127,7 @@ func TestBodiesThatNeverComeDelayNobody(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := overPipes(t)
 				var stalled []net.Conn
+				start := time.Now()
 				for range 100 {
 					c := l.dial()
 					stalled = append(stalled, c)
@@ -137,6 +139,9 @@ func TestBodiesThatNeverComeDelayNobody(t *testing.T) {
 						t.Fatalf("%s with %s: %v", path, body, err)
 					}
 					_, _ = io.Copy(io.Discard, res.Body)
+				}
+				if took := time.Since(start); took > 0 {
+					t.Errorf("%s with %s: answers wait %s for bodies", path, body, took)
 				}
 				if code := l.get(t, "/-/healthy"); code != http.StatusOK {
 					t.Errorf("%s with %s: beside them, health is answered with %d", path, body, code)
@@ -176,6 +181,35 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stuckLoop runs nothing, as one does that has too much to do.
+type stuckLoop struct{}
+
+func (stuckLoop) Post(func())             {}
+func (stuckLoop) Closed() <-chan struct{} { return nil }
+
+// An orchestrator ends a process whose health it cannot read: a busy one must not look like a dead one.
+func TestHealthIsAnsweredHoweverManyPagesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handler(t, stuckLoop{}, newScraper())
+		ask := func(path string) int {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			return w.Code
+		}
+		for range 100 {
+			go ask("/api/v1/status")
+		}
+		synctest.Wait()
+		if code := ask("/-/healthy"); code != http.StatusOK {
+			t.Errorf("health is answered with %d", code)
+		}
+		start := time.Now()
+		if code := ask("/-/ready"); code != http.StatusServiceUnavailable || time.Since(start) == 0 {
+			t.Errorf("readiness is answered with %d after %s, without asking", code, time.Since(start))
+		}
+	})
 }
 
 // Where unread answers fill the room, the oldest of them makes room for the next one.
