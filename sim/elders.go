@@ -38,7 +38,8 @@ var eldersScenario = &Scenario{
 
 		t := w.drawTrouble().only(faultLinks, faultMoves, faultSleeps, faultCrashes)
 		w.sure(faultMoves, &t.Renumberings, w.opts.For/3, 0)
-		w.suffer(t, w.machines, w.opts.For, healWithin)
+		// Not the nodes of the DHT: where those move, records are found within announcedWithin only, and that is told in roam.
+		w.suffer(t, append(machinesOf(w.clients), s.machine), w.opts.For, healWithin)
 
 		w.phase("the scraper crashes and boots again: it dials elders, too")
 		s.crash()
