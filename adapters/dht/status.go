@@ -46,7 +46,7 @@ func stateOf(s hyperdht.Status, closing bool) string {
 	switch {
 	case closing:
 		return stateClosed
-	case !s.Ready:
+	case !s.Ready && s.Nodes == 0: // records may be announced, and peers met, before all of the entry is done
 		return "starting"
 	case !s.Online, s.Silent, s.Nodes == 0:
 		return "offline"
