@@ -63,3 +63,28 @@ func TestNewAddressOfAnInterfaceIsNoticedBesideLiars(t *testing.T) {
 		})
 	}
 }
+
+// One machine can have as many nodes as it has ports, and more of them than there are honest nodes. It has one voice.
+func TestNodesOfOneMachineDoNotMoveUs(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	peers := l.peersOf(3, empty)
+	var liars []*peer
+	for i := range uint16(9) {
+		liars = append(liars, l.peerAt(netip.AddrPortFrom(addrOf(100), DefaultPort+i), empty))
+	}
+	for _, p := range append(peers, liars...) {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(calm)
+	for _, p := range liars {
+		p.sees = netip.MustParseAddr("203.0.113.99")
+	}
+	for range 10 {
+		l.do(func() { l.Ping(liars[0].addr, nil, nil, nil) })
+		l.net.Run(calm)
+		if l.Host() == liars[0].sees {
+			t.Fatal("moved to where one machine of four sees it")
+		}
+	}
+}

@@ -199,15 +199,13 @@ func (e *Endpoint) askAddress() {
 		if pending--; pending > 0 || e.closed || e.suspended || asking != e.askings {
 			return
 		}
-		if !sampler.Host().IsValid() {
-			sampler = mostAgree(sampler.Samples(), e.h.Addrs())
-		}
-		switch found := sampler.Host(); {
-		case sampler.Len() < e.moveSamples(asked) || !found.IsValid() || found == e.nat.Host():
+		agreed := mostAgree(sampler.Samples(), e.h.Addrs())
+		switch found := agreed.Host(); {
+		case agreed.Len() < e.moveSamples(asked) || !found.IsValid() || found == e.nat.Host():
 		case found == e.knownHost: // we are where we were
-			e.resample(sampler)
+			e.resample(agreed)
 		default:
-			e.moved(sampler)
+			e.moved(agreed)
 		}
 	}
 	known, at := e.nodes.Len(), 0
@@ -232,7 +230,7 @@ func (e *Endpoint) askAddress() {
 }
 
 // mostAgree leaves out the samples that contradict those of three quarters of the machines that gave one, or of two of three machines, so
-// that a few that do not tell the truth keep nobody at an address that is no longer its own. For the address of an interface of ours more
+// that a few that do not tell the truth keep nobody at an address that is no longer its own, and one with many ports moves nobody. For the address of an interface of ours more
 // than half will do: the machine itself confirms it. The sampler is empty if there is no such majority.
 func mostAgree(samples []nat.Sample, interfaces []netip.Addr) *nat.Sampler {
 	agree := new(nat.Sampler)
