@@ -35,6 +35,7 @@ func (c *connector) find() {
 	if e, ok := c.p.store.Get(c.target); ok && e.Relay.IsValid() {
 		c.relays = []netip.AddrPort{e.Relay} // it announced to this very node
 	}
+	c.candidates = slices.DeleteFunc(slices.Clone(c.relays), func(a netip.AddrPort) bool { return !c.strands(a) }) // after the search
 	c.relays = slices.DeleteFunc(c.relays, c.strands)
 	c.slots = connectParallel
 	if len(c.relays) > 0 {
@@ -73,7 +74,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 				return
 			}
 			c.note(AttemptEvent{Step: AttemptRecord, Node: r.From})
-			if !slices.Contains(known, r.From) && len(c.candidates) < maxCandidates {
+			if !slices.Contains(known, r.From) && !slices.Contains(c.candidates, r.From) && len(c.candidates) < maxCandidates {
 				c.candidates = append(c.candidates, r.From)
 				c.next()
 			}
@@ -85,7 +86,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 				return // and so the query was ended
 			}
 			c.note(AttemptEvent{Step: AttemptSearched, Err: err})
-			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
+			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 && len(c.candidates) == 0 {
 				c.fail(err)
 				return
 			}
@@ -155,6 +156,15 @@ func (c *connector) strandedBy(node netip.AddrPort) {
 	}
 	last := c.p.stranding.get(c.remote)
 	c.p.stranding.put(c.remote, append(slices.Clip(last[max(0, len(last)-maxStranding+1):]), node))
+}
+
+// acquit forgets that a node has led to no connection, since one came of it. Honest nodes do not stay last because the server could
+// not be reached for a while.
+func (c *connector) acquit(node netip.AddrPort) {
+	if c.strands(node) {
+		last := slices.Clone(c.p.stranding.get(c.remote))
+		c.p.stranding.put(c.remote, slices.DeleteFunc(last, func(a netip.AddrPort) bool { return a == node }))
+	}
 }
 
 // noNode says why no DHT node answers.

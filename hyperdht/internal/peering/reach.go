@@ -271,6 +271,7 @@ func (c *connector) found(w way) {
 
 // proven selects the way on which the first packet arrived that decrypts.
 func (c *connector) proven() {
+	c.acquit(c.relay)
 	if c.race.wonBy(c.relayPath) {
 		c.become(dialRelayed)
 		c.conn.ways.won(PathRelayed, c.raw.RemoteAddr())

@@ -61,3 +61,64 @@ func TestTheOnlyNodesAreTriedAgainThoughTheyLedToNoConnection(t *testing.T) {
 		t.Error("not opened although all nodes pass everything on")
 	}
 }
+
+// The bootstrap node of a private DHT is the only one that knows the server, which announced to it. A dial that failed must not keep
+// it from the address that it knows.
+func TestTheServerItselfIsTriedAgainThoughItLedToNoConnection(t *testing.T) {
+	l := newLab(t, 1, place{}, cone())
+	l.listen(hyperdht.ListenOptions{})
+	bootstrap := l.dht[0]
+	dead := true
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		_, request := wire.ParseRequest(d.Payload)
+		_, response := wire.ParseResponse(d.Payload)
+		return !dead || request == nil || response == nil
+	})
+	for _, want := range []bool{false, true} {
+		dead = !want
+		opened, closed := false, error(nil)
+		bootstrap.host.Do(func() {
+			c := bootstrap.node.Connect(keyPair(answererKey).Public, hyperdht.ConnectOptions{})
+			c.OnOpen(func() { opened = true })
+			c.OnClose(func(err error) { closed = err })
+		})
+		l.run(time.Minute)
+		if opened != want {
+			t.Errorf("opened: %v, want %v: %v", opened, want, closed)
+		}
+	}
+}
+
+// After a time in which no path led to the server, dials are as short as before: the nodes that led to it are asked first again.
+func TestNodesThatLeadToAConnectionAgainAreAskedFirst(t *testing.T) {
+	l := newLab(t, 16, cone(), cone())
+	l.listen(hyperdht.ListenOptions{})
+	dead := false
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		r, err := wire.ParseRequest(d.Payload)
+		return err != nil || r.Internal || r.Command != wire.CmdPeerHolepunch || !dead
+	})
+	dial := func() (took time.Duration) {
+		start := l.net.Now()
+		c := l.dial(hyperdht.ConnectOptions{})
+		c.OnOpen(func() { took = l.net.Now() - start })
+		l.run(15 * time.Second)
+		if opened := took > 0; opened == dead {
+			t.Errorf("opened: %v while nothing is passed on: %v", opened, dead)
+		}
+		c.Destroy(nil)
+		l.run(time.Second)
+		return took
+	}
+	dial()
+	usual := dial() // through the nodes of the first one
+	dead = true
+	for range 6 {
+		dial()
+	}
+	dead = false
+	dial()
+	if took := dial(); took > usual {
+		t.Errorf("a dial takes %v, and took %v before", took, usual)
+	}
+}
