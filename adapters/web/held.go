@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"container/list"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -82,7 +83,6 @@ func (m *held) held() (bytes int64, unread uint64) {
 func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func()) {
 	a := h.held.begin(w, size, within)
 	if a == nil {
-		clear(w.Header())
 		line(w, http.StatusServiceUnavailable, "Too many answers wait to be read by others")
 		return
 	}
@@ -90,7 +90,7 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, with
 	write()
 }
 
-// rendered is an answer that is kept until it is complete.
+// rendered is an answer that is kept until it is complete. Its header is its own: another answer may be sent instead.
 type rendered struct {
 	header http.Header
 	code   int
@@ -112,6 +112,7 @@ func (p *rendered) Write(b []byte) (int, error) {
 
 // send writes it to its caller.
 func (p *rendered) send(w http.ResponseWriter) {
+	maps.Copy(w.Header(), p.header)
 	if p.code != 0 {
 		w.WriteHeader(p.code)
 	}

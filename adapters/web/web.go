@@ -197,7 +197,7 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 		}
 		select {
 		case h.pages <- struct{}{}:
-			p := &rendered{header: w.Header()}
+			p := &rendered{header: make(http.Header)}
 			func() {
 				defer func() { <-h.pages }() // reading takes as long as the caller wants
 				f(p, r)
