@@ -175,3 +175,44 @@ func TestSlowPathsAfterAnOutageAreNoBlackHoles(t *testing.T) {
 		}
 	}
 }
+
+// What such a path has taught is of no use once it is fast again: the next black hole is noticed as soon as any.
+func TestPathsThatWereSlowAreWatchedAsBefore(t *testing.T) {
+	learned := 0
+	for seed := range uint64(4) {
+		w := pair(t, link{delay: 20 * ms}, seed+1)
+		w.grow(4 * time.Second)
+		write := func(d time.Duration) {
+			for until := w.now.Add(d); w.now < until; {
+				w.a.Write(make([]byte, 4096))
+				w.b.Write(make([]byte, 4096))
+				w.flush()
+				w.run(500 * ms)
+				if w.a.rtt.unmeasured > 0 {
+					learned++
+				}
+			}
+		}
+		write(5 * time.Second)
+		w.link.loss = 1
+		write(2500 * ms)
+		w.link.loss, w.link.delay, w.link.jitter = 0, time.Duration(500+100*seed)*ms, 200*ms
+		write(20 * time.Second)
+		w.link.delay, w.link.jitter = 20*ms, 0
+		write(40 * time.Second)
+		w.run(10 * time.Second)
+		w.link.mtu = 1280
+		began := w.now
+		w.a.Write(make([]byte, 64<<10))
+		w.a.Flush(w.now)
+		for !w.a.closed && w.now.Sub(began) < 20*time.Second {
+			w.run(10 * ms)
+		}
+		if _, hole := errors.AsType[*BlackHoleError](w.a.err); !hole || w.now.Sub(began) > 2500*ms {
+			t.Errorf("seed %d: after %v: %v", seed+1, w.now.Sub(began), w.a.err)
+		}
+	}
+	if learned == 0 {
+		t.Error("no path was slow enough")
+	}
+}
