@@ -12,7 +12,8 @@ import (
 // narrowPair is a path between two hosts that carries packets of some size.
 type narrowPair struct {
 	*duo
-	size int
+	size    int
+	shrinks int // to what, in the middle of the next transfer; 0 for not
 }
 
 func newNarrowPair(t *testing.T) *narrowPair {
@@ -34,7 +35,10 @@ func (p *narrowPair) transfer(size int) (began int, err error) {
 		p.t.Fatal(err)
 	}
 	began = p.pa.Stats().MTU
-	for range 50 {
+	for i := range 50 {
+		if i == 25 && p.shrinks > 0 {
+			p.size, p.shrinks = p.shrinks, 0
+		}
 		p.a.turn(func() { p.pa.Write(make([]byte, 5000)) })
 		p.run(100 * time.Millisecond)
 	}
@@ -73,6 +77,15 @@ func TestNarrowPathsAreForgottenWhenTheyAreWide(t *testing.T) {
 	p.wants(1100, 1200, true)
 	p.wants(1500, 576, false)
 	p.wants(1500, 1200, false)
+}
+
+// A stream that grew beyond the usual size, and ended because that passes no more, says nothing of the usual size.
+func TestNarrowPathsStayNarrowWhenTheyShrinkAgain(t *testing.T) {
+	p := newNarrowPair(t)
+	p.wants(1100, 1200, true)
+	p.shrinks = 1100
+	p.wants(1500, 576, true)
+	p.wants(1100, 576, false)
 }
 
 func TestNarrowPathsAreBounded(t *testing.T) {
