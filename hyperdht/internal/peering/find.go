@@ -86,7 +86,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 				return // and so the query was ended
 			}
 			c.note(AttemptEvent{Step: AttemptSearched, Err: err})
-			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 && len(c.candidates) == 0 {
+			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
 				c.fail(err)
 				return
 			}

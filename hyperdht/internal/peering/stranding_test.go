@@ -122,3 +122,36 @@ func TestNodesThatLeadToAConnectionAgainAreAskedFirst(t *testing.T) {
 		t.Errorf("a dial takes %v, and took %v before", took, usual)
 	}
 }
+
+// A node that the caller names is tried once after the search, whether that finds it, too, or nothing.
+func TestNamedNodesThatLedToNoConnectionAreTriedOnceMore(t *testing.T) {
+	l := newLab(t, 2, cone(), cone())
+	l.listen(hyperdht.ListenOptions{})
+	named := netip.AddrPortFrom(l.dht[1].host.Addr(), mainPort)
+	var dropped uint64
+	sent := map[uint16]bool{} // handshakes through the named node, by transaction
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		r, err := wire.ParseRequest(d.Payload)
+		if err != nil || r.Internal {
+			return true
+		}
+		if r.Command == wire.CmdPeerHandshake && d.To == named {
+			sent[r.TID] = true
+		}
+		return r.Command != dropped
+	})
+	for _, test := range []struct {
+		drops  uint64
+		opened bool
+	}{{wire.CmdPeerHolepunch, false}, {wire.CmdPeerHandshake, false}, {wire.CmdFindPeer, true}} {
+		dropped = test.drops
+		clear(sent)
+		c := l.dial(hyperdht.ConnectOptions{RelayAddrs: []netip.AddrPort{named}})
+		opened := false
+		c.OnOpen(func() { opened = true })
+		l.run(time.Minute)
+		if opened != test.opened || len(sent) != 1 {
+			t.Errorf("without %v: opened %v, asked the node %d times", test.drops, opened, len(sent))
+		}
+	}
+}
