@@ -46,7 +46,7 @@ var distances = []distance{
 	{name: "start, one carrier, a relay, a bystander at the client's private address", goal: 2 * time.Second, measure: startFarRelayed(withBystander)},
 	{name: "start, a JavaScript client", goal: 2 * time.Second, measure: startsAt(farAway, pair{javaScript, golang, false})},
 	{name: "start, a JavaScript scraper", goal: 2 * time.Second, measure: startsAt(farAway, pair{golang, javaScript, false})},
-	{name: "start, rough lines", goal: 1500 * time.Millisecond, measure: startsAt(rough, pair{golang, golang, false})},
+	{name: "start, rough lines", goal: 2 * time.Second, measure: startsAt(rough, pair{golang, golang, false})},
 	{name: "start, rough lines, a JavaScript client", goal: 4 * time.Second, slow: true, measure: startsAt(rough, pair{javaScript, golang, false})},
 	{name: "start, rough lines, a JavaScript scraper", goal: 4 * time.Second, slow: true, measure: startsAt(rough, pair{golang, javaScript, false})},
 	{name: "start, 200 ms", goal: 5 * time.Second, measure: startsAt(veryFar, pair{golang, golang, false})},
