@@ -71,7 +71,7 @@ var rules = []rule{
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
-	{"internal/tempfile", "", "", "temporary files have one form of name, whoever writes them, so that the next start finds them"},
+	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/nodes adapters/targets adapters/web adapters/web/hosts app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},

@@ -12,7 +12,7 @@ type moves struct {
 	left *bound.Bucket // nil before the first
 }
 
-// wait is how long the next repetition has to wait.
+// wait returns the time until the next repetition, 0 if it may happen now.
 func (m *moves) wait(now host.Instant) time.Duration {
 	if m.left == nil {
 		return 0
@@ -20,7 +20,7 @@ func (m *moves) wait(now host.Instant) time.Duration {
 	return m.left.Wait(now)
 }
 
-// count counts a repetition.
+// count records a repetition at now.
 func (m *moves) count(now host.Instant) {
 	if m.left == nil || m.left.Full(now) {
 		m.left = bound.NewBucket(now, bound.Pace{Burst: movedBurst, Every: movedPause}) // no part of a pause has passed

@@ -288,7 +288,7 @@ func disturbed(how func(s *scraper, c *client)) func(*World) time.Duration {
 	}
 }
 
-// shrinks has the way to the client carry short packets only from now on, of which nobody is told.
+// shrinks has the way to the client carry short packets only from now on, without an ICMP message for others.
 func shrinks(mtu int) func(*World) time.Duration {
 	return func(w *World) time.Duration {
 		_, c := w.standing()

@@ -3,5 +3,5 @@ package source
 // RefuseLinkLocal is what looks at each address that a name leads to.
 var RefuseLinkLocal = refuseLinkLocal
 
-// NewTransport is how exporters are asked.
+// NewTransport makes the HTTP transport for requests to exporters.
 var NewTransport = newTransport

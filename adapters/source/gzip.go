@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// gzipRatio is how many bytes of compressed input one byte of text may take: a line of four bytes takes eleven where the
-	// exporter flushes after each.
+	// gzipRatio bounds compressed input, in bytes for each byte of text. An exporter that flushes after each line of four bytes
+	// sends eleven.
 	gzipRatio = 4
 	// maxGzipExcess bounds compressed input beyond that, in bytes. Text comes in steps of 32 KiB, so gzipRatio needs as much.
 	// An exporter that sends empty blocks or members without end would otherwise occupy the processor until the collection

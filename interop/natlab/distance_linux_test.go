@@ -73,7 +73,7 @@ var distances = []distance{
 		l.must(s.clientHost.ip(fmt.Sprintf("route replace default via %s", inLAN(carrierLAN, 1))))
 		return nil
 	})},
-	{name: "the path carries 1,280 bytes only, of which nobody is told", goal: 5 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
+	{name: "the path MTU shrinks to 1,280 without an ICMP message", goal: 5 * time.Second, measure: mishapFar(func(l *lab, s *scene) func() {
 		l.wire(s.clientHost.edge).Set(netns.Link{Delay: farAway.Delay, MTU: 1280})
 		return nil
 	})},

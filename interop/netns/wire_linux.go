@@ -28,7 +28,7 @@ type Link struct {
 	// Reorder is the probability that a packet is held up for a Delay more, and overtaken meanwhile.
 	Reorder float64
 	Loss    float64 // the probability that a packet is lost
-	MTU     int     // larger IPv4 packets are lost, of which nobody is told; 0 has no such limit
+	MTU     int     // larger IPv4 packets are lost without an ICMP message; 0 is no limit
 }
 
 // End is a device that a Wire makes in a namespace.

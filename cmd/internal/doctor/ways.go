@@ -112,7 +112,7 @@ func (c *Connection) sayOutcome(w Way) string {
 	return w.Outcome
 }
 
-// missing is what a way needs that is not given.
+// missing says which requirement of a path is not met.
 func (c *Connection) missing(p hyperdht.Path) string {
 	switch {
 	case p == hyperdht.PathRelayed:

@@ -229,9 +229,9 @@ func (e *Endpoint) askAddress() {
 	e.h.Defer(settle)
 }
 
-// mostAgree leaves out the samples that contradict those of three quarters of the machines that gave one, or of two of three machines, so
-// that a few that do not tell the truth keep nobody at an address that is no longer its own, and one with many ports moves nobody. For the address of an interface of ours more
-// than half will do: the machine itself confirms it. The sampler is empty if there is no such majority.
+// mostAgree keeps the samples of a host that three quarters of the machines have seen, or two of three machines. So a few that give false
+// answers do not keep a node at an address that is no longer its own, and one with many ports moves no node. For the address of an
+// interface of ours more than half is enough, since the machine itself confirms it. The sampler is empty if there is no such majority.
 func mostAgree(samples []nat.Sample, interfaces []netip.Addr) *nat.Sampler {
 	agree := new(nat.Sampler)
 	from := make(map[netip.Addr]netip.Addr, len(samples)) // by machine: the host it sees, invalid if it sees several
