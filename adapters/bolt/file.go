@@ -276,8 +276,9 @@ func (f *file) write(d delta) (err error) {
 	}
 	sealed := map[string]map[string]item{}
 	tallies := map[string]tally{}
-	if err := f.db.Update(func(tx *bbolt.Tx) error { return f.apply(tx, d, sealed, tallies) }); err != nil {
-		return err
+	var write int
+	if err := f.db.Update(func(tx *bbolt.Tx) error { write = tx.ID(); return f.apply(tx, d, sealed, tallies) }); err != nil {
+		return f.failed(write, err)
 	}
 	for bucket, items := range sealed {
 		for alias, it := range items {
@@ -290,6 +291,17 @@ func (f *file) write(d delta) (err error) {
 		*f.tallies[bucket] = tallies[bucket]
 	}
 	return f.measure()
+}
+
+// failed judges a write that has failed. The file is as before, unless the failure came after the header was written: then the change
+// can be read, is not flushed, and whether it is there after a power cut nobody knows.
+func (f *file) failed(write int, cause error) error {
+	return f.db.View(func(tx *bbolt.Tx) error {
+		if tx.ID() >= write {
+			return &damageError{fmt.Sprintf("the last write was not flushed: %v", cause)}
+		}
+		return cause
+	})
 }
 
 // apply writes records and summary. What it wrote is in sealed and tallies, to count once the write is durable.

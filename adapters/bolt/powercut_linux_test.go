@@ -161,6 +161,8 @@ func (d *flushedDisk) restore(t *testing.T, folder uint64, to string) {
 type tracer struct {
 	flushed func(file string) // after fsync and fdatasync
 	wrote   func(text string) // before a write to the standard output
+	entered func(thread int, call syscallInfo)
+	left    func(thread int, call syscallInfo)
 }
 
 // syscallInfo is what PTRACE_GET_SYSCALL_INFO fills in: of the entry into a call, or of the exit from it.
@@ -235,11 +237,16 @@ func trace(t *testing.T, test, env string, tr tracer) {
 func (tr tracer) call(t *testing.T, pid, thread int, entered map[int]syscallInfo) {
 	t.Helper()
 	var info syscallInfo
-	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(thread), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0); errno != 0 {
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(thread), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0); errno == unix.ESRCH {
+		return // the process ends
+	} else if errno != 0 {
 		t.Fatalf("asking for the system call: %v", errno)
 	}
 	if info.op == syscallEntry {
 		entered[thread] = info
+		if tr.entered != nil {
+			tr.entered(thread, info)
+		}
 		if info.nr == unix.SYS_WRITE && info.args[0] == 1 {
 			text := make([]byte, info.args[2])
 			if _, err := unix.PtracePeekData(thread, uintptr(info.args[1]), text); err != nil {
@@ -250,7 +257,10 @@ func (tr tracer) call(t *testing.T, pid, thread int, entered map[int]syscallInfo
 		return
 	}
 	in := entered[thread]
-	if info.op != syscallExit || in.nr != unix.SYS_FSYNC && in.nr != unix.SYS_FDATASYNC || int64(info.nr) != 0 {
+	if tr.left != nil {
+		tr.left(thread, in)
+	}
+	if tr.flushed == nil || info.op != syscallExit || in.nr != unix.SYS_FSYNC && in.nr != unix.SYS_FDATASYNC || int64(info.nr) != 0 {
 		return
 	}
 	tr.flushed(fmt.Sprintf("/proc/%d/fd/%d", pid, in.args[0]))
