@@ -13,10 +13,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// A quarter of the DHT is what this is known to hold for, behind routers that keep a socket's port. A quarter seldom has more than one
-// of the four nodes that a punch asks for its address, and three quarters of twelve that are asked whether a machine has moved; with a
-// third, both happen within minutes. Where a router gives each remote end another port, one of thirty runs is late, with a fifth that
-// lies: two of four that lie about ports make any NAT look like such a one, and ports are guessed for one peer at a time.
+// A quarter of the DHT is what this is known to hold for, behind routers that keep a socket's port. A quarter seldom has more than two
+// of the four nodes that a punch asks for its address, or a quarter of the twelve that are asked whether a machine has moved; with a
+// third, both happen within minutes. Where a router gives each remote end another port, one of thirty runs was late with a fifth that
+// lies, when two of four were enough.
 var byzantineScenario = &Scenario{
 	Name:  "byzantine",
 	About: "a quarter of the DHT lies in the form of the protocol, about addresses, closeness, tokens, peers and handshakes, some of it late: clients register and are scraped as ever",

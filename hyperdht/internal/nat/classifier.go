@@ -150,6 +150,12 @@ func (c *Classifier) Add(seen, from netip.AddrPort, firewalled bool) {
 	}
 }
 
+// Contradictory reports whether two samples are equal and others differ, so that it takes more of them: a NAT whose port
+// depends on the remote has another one for each.
+func (c *Classifier) Contradictory() bool {
+	return c.sampled >= SamplesWanted && !c.doubt && c.full[0].hits == 2 && (c.kind == Random || c.kind == Unknown)
+}
+
 func (c *Classifier) needed() int {
 	if c.few {
 		return FewSamples

@@ -111,3 +111,30 @@ func TestInDoubtAConsistentNATIsRandom(t *testing.T) {
 		}
 	}
 }
+
+// Two equal samples and two others are no kind of NAT. More of them decide.
+func TestSamplesThatContradictEachOther(t *testing.T) {
+	const a, b, c, elsewhere = "203.0.113.1:1", "203.0.113.1:2", "203.0.113.1:3", "198.51.100.1:9"
+	for _, test := range []struct {
+		name string
+		seen []string
+		want bool
+		then Kind
+	}{
+		{"all equal", []string{a, a, a, a}, false, Consistent},
+		{"all differ", []string{a, b, c, "203.0.113.1:4"}, false, Random},
+		{"three", []string{a, a, b}, false, Unknown},
+		{"two ports are wrong", []string{a, a, b, c}, true, Random},
+		{"two agree on a wrong port", []string{a, a, b, b}, true, Random},
+		{"two hosts are wrong", []string{a, a, elsewhere, "198.51.100.2:9"}, true, Unknown},
+		{"and four more decide", []string{a, a, b, b, a, a, a, a}, false, Consistent},
+	} {
+		classifier := NewClassifier(true)
+		for i, seen := range test.seen {
+			classifier.Add(netip.MustParseAddrPort(seen), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 1), true)
+		}
+		if got := classifier.Contradictory(); got != test.want || classifier.Firewall() != test.then {
+			t.Errorf("%s: contradictory %v, %v; want %v, %v", test.name, got, classifier.Firewall(), test.want, test.then)
+		}
+	}
+}

@@ -54,8 +54,8 @@ func (p *Peering) natDrifts() bool {
 	return p.drifted && p.host.Now().Sub(p.driftedAt) < driftMemory
 }
 
-// checkDrift finds out whether others than those that were asked see a socket at another address than the peer was told, with which a
-// punch was lost.
+// checkDrift finds out whether others than those that were asked see a socket at another address than the peer was told, with
+// which a punch was lost.
 func (p *Peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[netip.AddrPort]bool) {
 	if p.closed || p.suspended || p.driftChecks == maxDriftChecks {
 		return
@@ -121,7 +121,7 @@ func (n *natProbe) autoSample(retry bool) {
 	}
 	pending := 1
 	settle := func() {
-		if pending--; pending > 0 || n.closed || n.class.Sampled() >= natSamples {
+		if pending--; pending > 0 || n.closed || n.class.Sampled() >= n.wanted() {
 			return
 		}
 		if retry {
@@ -129,14 +129,16 @@ func (n *natProbe) autoSample(retry bool) {
 			return
 		}
 		n.pinged = true
-		n.askProbe()
+		if n.class.Sampled() < natSamples {
+			n.askProbe()
+		}
 		n.conclude()
 	}
-	for _, node := range nodes[min(skip, len(nodes)):] {
-		if n.class.Sampled()+pending-1 >= natSamples {
+	for _, node := range spread(nodes[min(skip, len(nodes)):], natSamples) {
+		if n.class.Sampled()+pending-1 >= n.wanted() {
 			break
 		}
-		if n.asked[node] {
+		if n.asked[node] || n.class.Contradictory() && n.askedMachine(node.Addr()) {
 			continue
 		}
 		n.asked[node] = true
@@ -151,6 +153,46 @@ func (n *natProbe) autoSample(retry bool) {
 		})
 	}
 	n.p.host.Defer(settle)
+}
+
+// wanted is how many samples are gathered. Where those of the original's four contradict each other in a way that no NAT has, some
+// nodes lie, and four more decide. They are on other machines: a NAT may have one port for each.
+func (n *natProbe) wanted() int {
+	if n.class.Contradictory() {
+		return decidingSamples
+	}
+	return natSamples
+}
+
+func (n *natProbe) askedMachine(machine netip.Addr) bool {
+	for node := range n.asked {
+		if node.Addr() == machine {
+			return true
+		}
+	}
+	return false
+}
+
+// spread puts n nodes first, taken at equal distances and from different machines if there are as many, so that those who
+// ping us often are not the only ones to be asked. The others follow in their order.
+func spread(nodes []netip.AddrPort, n int) []netip.AddrPort {
+	if len(nodes) <= n {
+		return nodes
+	}
+	first := make([]netip.AddrPort, 0, len(nodes))
+	rest := slices.Clone(nodes)
+	machines := make(map[netip.Addr]bool, n)
+	for i := range n {
+		for at := i * len(rest) / n; at < len(rest); at++ {
+			if node := rest[at]; node.IsValid() && !machines[node.Addr()] {
+				machines[node.Addr()] = true
+				first = append(first, node)
+				rest[at] = netip.AddrPort{}
+				break
+			}
+		}
+	}
+	return append(first, slices.DeleteFunc(rest, func(a netip.AddrPort) bool { return !a.IsValid() })...)
 }
 
 // askProbe asks the node's address probe, once.
@@ -200,7 +242,7 @@ func (n *natProbe) add(seen, from netip.AddrPort) {
 func (n *natProbe) settled() bool {
 	f := n.firewall()
 	return n.closed || n.given || f == wire.FirewallConsistent || (f == wire.FirewallOpen && n.class.Sampled() > 0) ||
-		n.class.Sampled() >= natSamples
+		n.class.Sampled() >= n.wanted()
 }
 
 // analyzed calls done once there is a verdict, or none is to be expected any more.

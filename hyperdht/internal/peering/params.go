@@ -76,6 +76,9 @@ const (
 
 // Chosen by us.
 const (
+	// decidingSamples is how many answers auto sampling wants where natSamples contradict each other: if two of four lie, six of
+	// eight do not.
+	decidingSamples = 8
 	// silentIntervals is for how many keep-alive intervals an open connection may go without any packet from the peer. The
 	// transport takes 13 s from the first unanswered packet; this makes it 15 s from the last one received, whatever is
 	// under way.
