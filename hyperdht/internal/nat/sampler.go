@@ -1,6 +1,9 @@
 package nat
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Sampler follows the public address of a node: the last sixteen samples vote, a few may disagree
 // (npm nat-sampler). The zero Sampler is empty.
@@ -43,6 +46,27 @@ func (s *Sampler) Samples() []Sample {
 		list = append(list, Sample{Seen: s.ring[2*at].addr, From: s.from[at]})
 	}
 	return list
+}
+
+// AddFrom is Add for a sample of a machine, which has no more votes than its share: one, and one more for each six of other machines.
+// Beyond that its newest sample takes the place of its oldest one. Three of sixteen votes are outvoted. Where no other machine
+// has voted, all of its samples do: several nodes on one host may be the whole network.
+func (s *Sampler) AddFrom(addr, from netip.AddrPort) {
+	own, oldest, votes := 0, -1, s.Samples()
+	for i, v := range votes {
+		if v.From.Addr() == from.Addr() {
+			if own++; own == 1 {
+				oldest = i
+			}
+		}
+	}
+	if others := len(votes) - own; others > 0 && own > others/6 {
+		*s = Sampler{}
+		for _, v := range slices.Delete(votes, oldest, oldest+1) {
+			s.Add(v.Seen, v.From)
+		}
+	}
+	s.Add(addr, from)
 }
 
 // Add takes an address that somebody saw us at. It returns how many of the searched samples agree.

@@ -38,3 +38,45 @@ func TestClassifierRemembersWhatItCounted(t *testing.T) {
 		t.Errorf("samples %v", got)
 	}
 }
+
+func TestAMachineHasAShareOfTheSamples(t *testing.T) {
+	right, wrong := netip.MustParseAddrPort("203.0.113.1:7"), netip.MustParseAddrPort("198.51.100.1:9")
+	machine := func(n, port int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{1, 1, 1, byte(n)}), uint16(port))
+	}
+	for _, test := range []struct {
+		name      string
+		others    int
+		votes     int
+		concludes netip.AddrPort
+	}{
+		{name: "alone", votes: 16, concludes: wrong},
+		{name: "beside one", others: 1, votes: 1},
+		{name: "beside six", others: 6, votes: 2, concludes: right},
+		{name: "beside thirteen", others: 13, votes: 3, concludes: right},
+	} {
+		var s Sampler
+		for i := range test.others {
+			s.AddFrom(right, machine(i+1, 1))
+		}
+		for i := range 40 {
+			s.AddFrom(wrong, machine(100, i+1))
+		}
+		votes := 0
+		for _, v := range s.Samples() {
+			if v.From.Addr() == machine(100, 1).Addr() {
+				votes++
+			}
+		}
+		if votes != test.votes || s.Addr() != test.concludes {
+			t.Errorf("%s: %d votes, %v; want %d, %v", test.name, votes, s.Addr(), test.votes, test.concludes)
+		}
+		// Its view of us changes: the newest counts.
+		if test.others > 0 {
+			s.AddFrom(right, machine(100, 1))
+			if last := s.Samples()[s.Len()-1]; last.Seen != right {
+				t.Errorf("%s: the newest sample is %v", test.name, last)
+			}
+		}
+	}
+}

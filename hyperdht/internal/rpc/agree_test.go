@@ -44,7 +44,7 @@ func TestMostAgreeLeavesOutWhoContradictsMost(t *testing.T) {
 		}, "9.0.0.1", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := mostAgree(c.samples, []netip.Addr{netip.MustParseAddr("8.0.0.1")})
+			got := mostAgree(c.samples, []netip.Addr{netip.MustParseAddr("8.0.0.1")}, 0)
 			host := ""
 			if got.Host().IsValid() {
 				host = got.Host().String()
@@ -53,5 +53,21 @@ func TestMostAgreeLeavesOutWhoContradictsMost(t *testing.T) {
 				t.Errorf("%d samples for %q, want %d for %q", got.Len(), host, c.size, c.host)
 			}
 		})
+	}
+}
+
+func TestMostAgreeCountsWhoHasYetToAnswerAsOthers(t *testing.T) {
+	seen := netip.MustParseAddrPort("9.0.0.1:7")
+	var samples []nat.Sample
+	for i := range byte(9) {
+		samples = append(samples, nat.Sample{Seen: seen, From: netip.AddrPortFrom(netip.AddrFrom4([4]byte{1, 0, 0, i}), 1)})
+	}
+	for unanswered, want := range map[int]int{0: 9, 3: 9, 4: 0} {
+		if got := mostAgree(samples, nil, unanswered).Len(); got != want {
+			t.Errorf("9 of %d: %d samples, want %d", 9+unanswered, got, want)
+		}
+	}
+	if got := mostAgree(samples[:2], nil, 1).Len(); got != 2 {
+		t.Errorf("2 of 3: %d samples", got)
 	}
 }

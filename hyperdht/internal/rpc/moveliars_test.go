@@ -88,3 +88,56 @@ func TestNodesOfOneMachineDoNotMoveUs(t *testing.T) {
 		}
 	}
 }
+
+// Nodes that do not answer any more cost no time where the others agree.
+func TestMoveIsNoticedBeforeSilentNodesAreGivenUp(t *testing.T) {
+	for _, test := range []struct {
+		silent int // of twelve
+		soon   bool
+	}{{3, true}, {4, false}} {
+		l := newLab(t, Config{})
+		l.net.Run(time.Second)
+		peers := l.peersOf(12, empty)
+		for _, p := range peers {
+			l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		}
+		l.net.Run(calm)
+		moved := netip.MustParseAddr("203.0.113.99")
+		for i, p := range peers {
+			if p.sees = moved; i < test.silent {
+				p.answer = silent
+			}
+		}
+		l.do(func() { l.askAddress() })
+		l.net.Run(500 * time.Millisecond)
+		if got := l.Host() == moved; got != test.soon {
+			t.Errorf("%d are silent: moved at once: %v", test.silent, got)
+		}
+		l.net.Run(calm)
+		if l.Host() != moved {
+			t.Errorf("%d are silent: not moved", test.silent)
+		}
+	}
+}
+
+// One machine has a share of the samples of our address, however many nodes it has and however often it pings us.
+func TestNodesOfOneMachineDoNotTellOurAddress(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	for _, p := range l.peersOf(3, empty) {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	}
+	l.net.Run(time.Second)
+	for i := range uint16(16) {
+		p := l.peerAt(netip.AddrPortFrom(addrOf(100), DefaultPort+i), empty)
+		p.sees = netip.MustParseAddr("203.0.113.99")
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		l.net.Run(time.Second)
+		if l.Host() == p.sees {
+			t.Fatalf("at the address that one machine of four sees, after %d samples", i+1)
+		}
+	}
+	if n := l.nat.Len(); n != 4 {
+		t.Errorf("%d samples of 4 machines", n)
+	}
+}

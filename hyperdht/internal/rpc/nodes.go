@@ -50,7 +50,7 @@ func (e *Endpoint) admits(addr netip.AddrPort) bool {
 // sample feeds our address, as from sees it, into the sampler.
 func (e *Endpoint) sample(to, from netip.AddrPort) {
 	before := e.nat.Addr()
-	e.nat.Add(to, from)
+	e.nat.AddFrom(to, from)
 	e.addressChanged(before)
 }
 

@@ -117,11 +117,11 @@ func TestEachResponderOfTheProbeCountsOnceUntilItIsOld(t *testing.T) {
 	}
 	l.do(func() {
 		l.tick += oldNode
-		l.AddSample(l.ClientSocket(), seen, responderAt(1))
+		l.AddSample(l.ClientSocket(), netip.MustParseAddrPort("203.0.113.1:2000"), responderAt(1))
 		l.AddSample(l.ClientSocket(), seen, responderAt(1))
 	})
-	if l.nat.Len() != 3 {
-		t.Errorf("%d samples after half an hour, want 3", l.nat.Len())
+	if all := l.nat.Samples(); len(all) != 2 || all[1].Seen.Port() != 2000 {
+		t.Errorf("after half an hour %v, want a new sample in the place of the first one", all)
 	}
 	l.do(func() {
 		for i := range 2 * maxResponders {

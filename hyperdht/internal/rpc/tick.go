@@ -192,14 +192,18 @@ func (e *Endpoint) askAddress() {
 		}
 	}
 	e.endAsking()
-	e.askings++
 	asking := e.askings
-	pending, asked := 1, 0
+	pending, asked, probing := 1, 0, false
 	settle := func() {
-		if pending--; pending > 0 || e.closed || e.suspended || asking != e.askings {
+		pending--
+		if e.closed || e.suspended || asking != e.askings {
 			return
 		}
-		agreed := mostAgree(sampler.Samples(), e.h.Addrs())
+		agreed := mostAgree(sampler.Samples(), e.h.Addrs(), pending)
+		if pending > 0 && (probing || agreed.Len() == 0 || agreed.Len() < e.moveSamples(asked)) {
+			return
+		}
+		e.endAsking() // the rest cannot change the result
 		switch found := agreed.Host(); {
 		case agreed.Len() < e.moveSamples(asked) || !found.IsValid() || found == e.nat.Host():
 		case found == e.knownHost: // we are where we were
@@ -224,15 +228,17 @@ func (e *Endpoint) askAddress() {
 	}
 	if s := e.Socket(); e.cfg.AddressProbe != nil && s != nil && asked < probeNodes {
 		pending++
-		e.cancelAsking = e.cfg.AddressProbe(s, sample, settle)
+		probing = true // several machines may answer
+		e.cancelAsking = e.cfg.AddressProbe(s, sample, func() { probing = false; settle() })
 	}
 	e.h.Defer(settle)
 }
 
 // mostAgree keeps the samples of a host that three quarters of the machines have seen, or two of three machines. So a few that give false
 // answers do not keep a node at an address that is no longer its own, and one with many ports moves no node. For the address of an
-// interface of ours more than half is enough, since the machine itself confirms it. The sampler is empty if there is no such majority.
-func mostAgree(samples []nat.Sample, interfaces []netip.Addr) *nat.Sampler {
+// interface of ours more than half is enough, since the machine itself confirms it. Machines that have yet to answer count as if they
+// disagreed. The sampler is empty if there is no such majority.
+func mostAgree(samples []nat.Sample, interfaces []netip.Addr, unanswered int) *nat.Sampler {
 	agree := new(nat.Sampler)
 	from := make(map[netip.Addr]netip.Addr, len(samples)) // by machine: the host it sees, invalid if it sees several
 	for _, s := range samples {
@@ -247,8 +253,8 @@ func mostAgree(samples []nat.Sample, interfaces []netip.Addr) *nat.Sampler {
 		votes[seen]++
 	}
 	most := func(seen netip.Addr) bool {
-		n := votes[seen]
-		return 4*n >= 3*len(from) || n == 2 && len(from) == 3 || 2*n > len(from) && slices.Contains(interfaces, seen)
+		n, all := votes[seen], len(from)+unanswered
+		return 4*n >= 3*all || n == 2 && all == 3 || 2*n > all && slices.Contains(interfaces, seen)
 	}
 	for _, s := range samples {
 		if seen := s.Seen.Addr(); from[s.From.Addr()] == seen && most(seen) {
@@ -268,7 +274,9 @@ func (e *Endpoint) moveSamples(asked int) int {
 	return 1
 }
 
+// endAsking ignores all that is still to come of the last time that our address was asked for.
 func (e *Endpoint) endAsking() {
+	e.askings++
 	if e.cancelAsking != nil {
 		e.cancelAsking()
 		e.cancelAsking = nil
