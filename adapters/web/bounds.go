@@ -34,9 +34,14 @@ func Bounds() []bound.Bound {
 			Reason: "above the longest scrape",
 		},
 		{
-			Name: "web.maxPages", What: "other pages that are made at the same time",
+			Name: "web.maxPages", What: "requests for other pages under way",
 			Scope: bound.InAll, Limit: bound.Count(maxPages), Policy: bound.AnswerFail,
-			Reason: "people and probes; one takes milliseconds, and reading it counts elsewhere",
+			Reason: "people and probes; a page takes milliseconds, and reading it counts elsewhere",
+		},
+		{
+			Name: "web.maxMaking", What: "other pages that are made at the same time",
+			Scope: bound.InAll, Limit: bound.Count(maxMaking), Policy: bound.Wait,
+			Reason: "a list of 50,000 aliases has 20 MB, and more at a time are not made sooner",
 		},
 		{
 			Name: "web.maxTimeout", What: "time that a scrape may ask for",

@@ -99,8 +99,10 @@ const (
 	// maxScrapes bounds the scrapes under way. Most of them wait and hold nothing: after a restart with thousands of
 	// dead clients, those must not keep the living from being scraped.
 	maxScrapes = 2 * domain.MaxEntries
-	// maxPages bounds the other pages that are made at the same time.
-	maxPages = 64
+	// maxPages bounds the requests for other pages under way, and maxMaking the pages that are made at the same time, in memory: a
+	// list of 50,000 aliases has 20 MB. The others wait.
+	maxPages  = 64
+	maxMaking = 4
 	// maxHeld bounds the answers that callers have yet to read, in bytes: sixteen of the largest scrapes, or thousands of usual
 	// ones, and as much again for compression.
 	maxHeld = 256 << 20
@@ -126,6 +128,7 @@ type Handler struct {
 	measured histograms
 	scrapes  chan struct{} // a token per scrape under way
 	pages    chan struct{} // likewise
+	making   chan struct{} // likewise, per page that is made
 	held     held
 	loaded   atomic.Bool // Scraper.Loaded was true once, and stays so
 }
@@ -149,7 +152,8 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{}, measured: newHistograms(),
-		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages), held: held{limit: maxHeld},
+		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages), making: make(chan struct{}, maxMaking),
+		held: held{limit: maxHeld},
 	}
 	if cfg.ExternalURL != nil {
 		h.linkPrefix = cleanPrefix(cfg.ExternalURL.Path)
@@ -195,18 +199,32 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 		if !reading(w, r) {
 			return
 		}
-		select {
-		case h.pages <- struct{}{}:
-			p := &rendered{header: make(http.Header)}
-			func() {
-				defer func() { <-h.pages }() // reading takes as long as the caller wants
-				f(p, r)
-			}()
-			h.deliver(w, r, p.body.Len(), readTime, func() { p.send(w) })
-		default:
+		p := h.complete(f, r)
+		if p == nil {
 			line(w, http.StatusServiceUnavailable, "Too many requests at once")
+			return
 		}
+		h.deliver(w, r, p.body.Len(), readTime, func() { p.send(w) }) // reading takes as long as the caller wants
 	}
+}
+
+// complete makes a page, once there is room for it. It returns nil if there are too many requests, or its caller has hung up.
+func (h *Handler) complete(f http.HandlerFunc, r *http.Request) *rendered {
+	select {
+	case h.pages <- struct{}{}:
+		defer func() { <-h.pages }()
+	default:
+		return nil
+	}
+	select {
+	case h.making <- struct{}{}:
+		defer func() { <-h.making }()
+	case <-r.Context().Done():
+		return nil
+	}
+	p := &rendered{header: make(http.Header)}
+	f(p, r)
+	return p
 }
 
 // probe adds a path that is answered however many pages are under way: an orchestrator ends a process whose health it
