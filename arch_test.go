@@ -74,11 +74,12 @@ var rules = []rule{
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers"},
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
+	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
 	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/nodes adapters/targets adapters/web adapters/web/hosts app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
 }
 
 // onlyTests are packages of ours that code which ships must not import. Scenarios do not ship.
-var onlyTests = []string{"internal/vectors", "internal/cost", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"internal/vectors", "internal/cost", "internal/golden", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

@@ -3,7 +3,6 @@ package hyperdht_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/importer"
 	"go/token"
@@ -15,21 +14,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "rewrite testdata/api.txt")
+	"github.com/dhtprom/dhtprom/internal/golden"
+)
 
 // What the library offers is a file, so that a change to it shows in a diff and is meant.
 func TestPublicNamesAreThoseOfTheList(t *testing.T) {
 	got := strings.Join(publicNames(t), "\n") + "\n"
 	path := filepath.Join("testdata", "api.txt")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if golden.Updating() {
+		golden.File(t, path, got)
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {

@@ -1,31 +1,20 @@
 package packaging_test
 
 import (
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/dhtprom/dhtprom/internal/golden"
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-var update = flag.Bool("update", false, "write manual pages and completions anew from the programs' flags")
-
 // same compares a file of ours with what the programs give now.
-func same(t *testing.T, name, want string) {
+func same(t *testing.T, name, now string) {
 	t.Helper()
-	path := filepath.Join(process.Top(t), name)
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if got, err := os.ReadFile(path); err != nil || string(got) != want {
-		t.Errorf("%s is not what the flags say now (%v): run\n\tgo test ./interop/packaging -update", name, err)
-	}
+	golden.File(t, filepath.Join(process.Top(t), name), now)
 }
 
 func TestManualPagesAreCurrent(t *testing.T) {

@@ -3,10 +3,8 @@ package doctor
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,10 +19,9 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/internal/golden"
 	"github.com/dhtprom/dhtprom/ports"
 )
-
-var update = flag.Bool("update", false, "rewrite the expected texts in testdata")
 
 // world is a private DHT with a scraper, and a place for the doctor.
 type world struct {
@@ -210,32 +207,19 @@ func theScraper() []Target {
 	return []Target{{Name: "the scraper", Key: scraperKeys.Public, Secret: secret}}
 }
 
-// golden compares a report with the texts in testdata.
-func golden(t *testing.T, name string, r *Report) {
+// keep compares a report with the texts in testdata.
+func keep(t *testing.T, name string, r *Report) {
 	t.Helper()
-	var asText, asJSON bytes.Buffer
+	var asText, asJSON strings.Builder
 	if err := r.WriteText(&asText); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.WriteJSON(&asJSON); err != nil {
 		t.Fatal(err)
 	}
-	for ext, got := range map[string][]byte{".txt": asText.Bytes(), ".json": asJSON.Bytes()} {
-		path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "_")+ext)
-		if *update {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s (rewrite with -update):\n%s", path, got)
-		}
-	}
+	path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "_"))
+	golden.File(t, path+".txt", asText.String())
+	golden.File(t, path+".json", asJSON.String())
 }
 
 // codes are the findings in short.
@@ -303,7 +287,7 @@ func TestAllIsWellBetweenTwoHomes(t *testing.T) {
 	w.scraper(w.behind("scraper", simnet.PortRestricted()), true)
 	r := w.examine(w.behind("client", simnet.PortRestricted()), Config{Targets: theScraper()})
 	check(t, r, "", "the secret is accepted", "through punched holes", "encryption is up", "(consistent)")
-	golden(t, "all is well", r)
+	keep(t, "all is well", r)
 }
 
 func TestEachCauseOfFailureHasItsWords(t *testing.T) {
@@ -453,7 +437,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 			}
 			r := w.examine(client, cfg)
 			check(t, r, tt.findings, tt.says...)
-			golden(t, tt.name, r)
+			keep(t, tt.name, r)
 		})
 	}
 }
@@ -480,7 +464,7 @@ func TestSTUNServersAreJudgedOneByOne(t *testing.T) {
 		Targets: theScraper(), STUN: []string{"stun.example", "100.128.9.2", "198.51.100.9:3478", "nowhere.example"},
 	})
 	check(t, r, "warning stun_silent", "stun.example at 100.128.9.1:3478 answers in 20.6 ms", "FAIL  198.51.100.9:3478: no answer", "(consistent)")
-	golden(t, "STUN", r)
+	keep(t, "STUN", r)
 }
 
 func TestScraperIsExaminedFromItsOwnMachine(t *testing.T) {

@@ -1,7 +1,6 @@
 package peering
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/internal/golden"
 )
 
 // tables are those that doc.go lists.
@@ -74,12 +74,6 @@ func (t *table[S]) check(tt *testing.T) {
 	}
 }
 
-// rewrite is the -update flag of the package's tests.
-func rewrite() bool {
-	f := flag.Lookup("update")
-	return f != nil && f.Value.String() == "true"
-}
-
 // The states, transitions and deadlines that doc.go lists are those of the tables.
 func TestDocListsTheTables(t *testing.T) {
 	const head, tail = "// # States\n", "package peering\n"
@@ -103,25 +97,7 @@ func TestDocListsTheTables(t *testing.T) {
 		}
 	}
 	want = strings.ReplaceAll(want, "// \t", "//\t")
-	if rewrite() {
-		if err := os.WriteFile("doc.go", []byte(text[:from]+want+text[to:]), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	have, listed := strings.Split(want, "\n"), strings.Split(section, "\n")
-	for i := range max(len(have), len(listed)) {
-		var h, l string
-		if i < len(have) {
-			h = have[i]
-		}
-		if i < len(listed) {
-			l = listed[i]
-		}
-		if h != l {
-			t.Fatalf("doc.go lists\n\t%s\nand the tables say\n\t%s\nRun the test with -update and read the difference.", l, h)
-		}
-	}
+	golden.Part(t, "doc.go", text, from, to, want)
 }
 
 type lamp uint8

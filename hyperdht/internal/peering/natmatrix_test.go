@@ -46,7 +46,7 @@ func TestNATMatrix(t *testing.T) {
 			})
 		}
 	})
-	golden(t, "nat-matrix", strings.Join(rows, "\n"))
+	keep(t, "nat-matrix", strings.Join(rows, "\n"))
 }
 
 // meet is one row of the matrix.

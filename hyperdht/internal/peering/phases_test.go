@@ -93,7 +93,7 @@ func TestPhases(t *testing.T) {
 				l.run(max(test.lasts, 30*time.Second))
 				text += "== " + p.name + "\n" + l.finish() + "\n"
 			}
-			golden(t, test.name, text)
+			keep(t, test.name, text)
 		})
 	}
 }

@@ -22,7 +22,7 @@ func sections(t *testing.T, name string, all []section) {
 	for _, s := range all {
 		text += "== " + s.name + "\n" + s.text + "\n"
 	}
-	golden(t, name, text)
+	keep(t, name, text)
 }
 
 // What a dialler makes of answers to its handshake that are no good, or strange.

@@ -1,10 +1,8 @@
 package peering_test
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -15,10 +13,9 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/golden"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 
 // mainPort is the port of every node's main socket. Other sockets are numbered in the order in which they appear.
 const mainPort = 49737
@@ -297,35 +294,13 @@ func (l *lab) finish() string {
 // end compares the finished transcript with the file of that name.
 func (l *lab) end(name string) {
 	l.t.Helper()
-	golden(l.t, name, l.finish())
+	keep(l.t, name, l.finish())
 }
 
-// golden compares a text with a file in testdata, which -update rewrites.
-func golden(t *testing.T, name, got string) {
+// keep compares a text with a file in testdata.
+func keep(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", "paths", name+".txt")
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got == string(want) {
-		return
-	}
-	have, old := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(have), len(old)) {
-		if have[i] != old[i] {
-			t.Fatalf("%s: line %d is now\n\t%s\nand was\n\t%s\nRun the test with -update and read the difference.", file, i+1, have[i], old[i])
-		}
-	}
-	t.Fatalf("%s: %d lines, were %d. Run the test with -update and read the difference.", file, len(have), len(old))
+	golden.File(t, filepath.Join("testdata", "paths", name+".txt"), got)
 }
 
 // held are the sizes of a node that peers can make grow.
