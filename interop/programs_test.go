@@ -33,10 +33,9 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 
 // program is one of our binaries as a process, and what it logs.
 type program struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	stdout string // a file: what it prints for people
-	ended  chan struct{}
+	t     testing.TB
+	cmd   *exec.Cmd
+	ended chan struct{}
 
 	mu      sync.Mutex
 	logged  []entry // not awaited yet, oldest first
@@ -114,21 +113,6 @@ func (p *program) kill() {
 	<-p.ended
 }
 
-// stop asks the program to end and waits until it is gone.
-func (p *program) stop() {
-	p.t.Helper()
-	p.mu.Lock()
-	p.killed = true
-	p.mu.Unlock()
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
-		p.t.Error(err)
-	}
-	await(p.t, "a program ends", p.ended)
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		p.t.Errorf("%s ended with code %d", p.cmd.Path, code)
-	}
-}
-
 func (p *program) cleanup() {
 	died := false
 	select {
@@ -191,13 +175,6 @@ func (p *program) count(message string) (n int) {
 		}
 	}
 	return n
-}
-
-// forget takes off the list what was logged so far.
-func (p *program) forget() {
-	p.mu.Lock()
-	p.logged = nil
-	p.mu.Unlock()
 }
 
 // bootstrapTestnet runs a private DHT as people do.

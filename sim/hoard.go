@@ -108,7 +108,6 @@ type hoard struct {
 	deaf      bool // nothing of what is sent to strangers arrives once they have a connection
 	garble    bool
 	lost      map[netip.AddrPort]int
-	most      int // bytes held for all strangers by one machine
 
 	source          netip.AddrPort // of forged handshakes
 	spent, returned int            // bytes

@@ -19,14 +19,13 @@ type ledger struct {
 
 // account is what is known of an alias.
 type account struct {
-	owner    domain.PublicKey // as the scraper told last
-	acked    domain.PublicKey // whose registration was acknowledged last; zero for none
-	expires  time.Time        // of the last registration that succeeded, at the earliest
-	atMost   time.Time        // the same at the latest: a boot cannot tell how long the scraper was down
-	perhaps  time.Time        // of registrations whose fate is not known, the latest
-	stored   time.Time        // the latest expiry that may be on the disk, by the scraper's own clock
-	due      time.Time        // the expiry of the last registration that succeeded, by the scraper's clock when it was asked
-	stranger bool             // one was reported already
+	owner   domain.PublicKey // as the scraper told last
+	acked   domain.PublicKey // whose registration was acknowledged last; zero for none
+	expires time.Time        // of the last registration that succeeded, at the earliest
+	atMost  time.Time        // the same at the latest: a boot cannot tell how long the scraper was down
+	perhaps time.Time        // of registrations whose fate is not known, the latest
+	stored  time.Time        // the latest expiry that may be on the disk, by the scraper's own clock
+	due     time.Time        // the expiry of the last registration that succeeded, by the scraper's clock when it was asked
 }
 
 type question struct {

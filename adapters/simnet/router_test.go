@@ -216,7 +216,7 @@ func TestRunsWithNATsReplay(t *testing.T) {
 		}
 		return net.Hash()
 	}
-	if run(1) != run(1) || run(1) == run(2) {
+	if first := run(1); first != run(1) || first == run(2) {
 		t.Error("a seed is not a run")
 	}
 }

@@ -71,15 +71,6 @@ func (c *Caller) Answer(datagram []byte) error {
 // Open is the first message, after which the server takes the connection for open.
 func (c *Caller) Open() []byte { return c.secret.AppendHeader(nil) }
 
-// Message is a message as the encryption frames it.
-func (c *Caller) Message(plain []byte) []byte {
-	b, err := c.secret.Append(nil, plain)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
 // Packets are the next bytes of the stream as datagrams.
 func (c *Caller) Packets(b []byte) (all [][]byte) {
 	for len(b) > 0 {

@@ -403,7 +403,7 @@ func TestBatchesMayContainBatchesButNotForever(t *testing.T) {
 	}{{"two levels", 2, false}, {"sixteen levels", 16, false}, {"seventeen levels", 17, true}, {"a million levels", 1 << 20, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newLone(t)
-			frame := []byte{0, 9}
+			var frame []byte
 			if c.depth <= 1000 {
 				frame = nested(c.depth)
 			} else {

@@ -30,7 +30,6 @@ type Stream struct {
 	paused    bool
 	closed    bool
 	announced bool // OnClose was called
-	writable  bool // Drain is owed
 	err       error
 
 	onData    func([]byte)
