@@ -100,6 +100,7 @@ type Connection struct {
 	onUnordered func([]byte)
 	onDrain     func()
 	onEnd       func()
+	onPath      func()
 	onClose     func(error)
 
 	onProof   func()     // runs when the first packet has decrypted, before anybody else hears of it
@@ -156,6 +157,15 @@ func (c *Connection) answersFrom(host netip.Addr) bool {
 // Path is how the packets travel now; a connection over a relay may move to a better path.
 func (c *Connection) Path() Path { return c.path }
 
+// DirectSilence returns for how long nothing has come on the direct path of a connection that a relay has taken over. It is 0
+// where none has.
+func (c *Connection) DirectSilence() time.Duration {
+	if c.second == nil || c.closed {
+		return 0
+	}
+	return c.second.silence()
+}
+
 // OnStart sets what runs once there is a path, when HandshakeHash is known and before anything has come from the
 // other side, which may not even be there.
 func (c *Connection) OnStart(f func()) { c.onStart = f }
@@ -174,6 +184,9 @@ func (c *Connection) OnDrain(f func()) { c.onDrain = f }
 
 // OnEnd sets what runs when the other side has ended its direction.
 func (c *Connection) OnEnd(f func()) { c.onEnd = f }
+
+// OnPath sets what runs when packets to the other side begin to take another path, which Path and RemoteAddr describe.
+func (c *Connection) OnPath(f func()) { c.onPath = f }
 
 // OnClose sets what runs when the connection is over: nil after both sides ended it, the reason otherwise.
 func (c *Connection) OnClose(f func(error)) { c.onClose = f }
@@ -428,6 +441,11 @@ func (c *Connection) moved(sock host.Socket, path Path) {
 	c.path = path
 	c.notePath()
 	old()
+	c.p.host.Defer(func() {
+		if c.onPath != nil && !c.closed {
+			c.onPath()
+		}
+	})
 }
 
 func (c *Connection) notePath() {

@@ -284,6 +284,14 @@ func (w *secondWay) swapped(path Path) {
 	w.dueIn(askAgain)
 }
 
+// silence is for how long nothing has come on the direct path while the relay carries the connection; 0 while it does not.
+func (w *secondWay) silence() time.Duration {
+	if !w.rp.in(relayCarrying) {
+		return 0
+	}
+	return w.now().Sub(max(w.rp.since, w.heard))
+}
+
 // nextTry is how long the next try to join the relay again has to wait.
 func (w *secondWay) nextTry() time.Duration {
 	w.retry = min(max(2*w.retry, relayDefer), maxDefer)

@@ -3,6 +3,7 @@ package peering_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,49 @@ func TestSecondWayThatIsNarrower(t *testing.T) {
 	l.echo(c, 10, 100*time.Millisecond)
 	if c.Path() != hyperdht.PathRelayed {
 		t.Errorf("the path is %v", c.Path())
+	}
+}
+
+// OnPath runs after each change of the path, when Path and RemoteAddr describe the new one.
+func TestChangesOfThePathAreTold(t *testing.T) {
+	l := newLab(t, 4, cone(), cone())
+	relay, _ := l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	c := l.dial(hyperdht.ConnectOptions{})
+	l.run(30 * time.Second)
+	var told []hyperdht.Path
+	l.dialler.host.Do(func() {
+		c.OnPath(func() {
+			told = append(told, c.Path())
+			if onRelay := c.RemoteAddr().Addr() == relay.host.Addr(); onRelay != (c.Path() == hyperdht.PathRelayed) {
+				t.Errorf("path %v leads to %v", c.Path(), c.RemoteAddr())
+			}
+		})
+	})
+	silence := func(least, most time.Duration) {
+		t.Helper()
+		if s := c.DirectSilence(); s < least || s > most {
+			t.Errorf("on path %v the direct path is silent for %v, want %v to %v", c.Path(), s, least, most)
+		}
+	}
+	for range 2 {
+		silence(0, 0)
+		l.apart()
+		l.run(30 * time.Second)
+		silence(20*time.Second, 30*time.Second)
+		l.together()
+		l.run(40 * time.Second)
+	}
+	silence(0, 0)
+	// A path that is slow answers, and is left all the same.
+	l.link(simnet.Link{Delay: 2 * time.Second})
+	l.run(2 * time.Minute)
+	silence(1, 25*time.Second)
+	l.dialler.host.Do(func() { c.Destroy(nil) })
+	l.run(time.Second)
+	silence(0, 0)
+	if want := []hyperdht.Path{hyperdht.PathRelayed, hyperdht.PathPunched, hyperdht.PathRelayed, hyperdht.PathPunched, hyperdht.PathRelayed}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
 	}
 }
 
