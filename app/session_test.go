@@ -88,6 +88,7 @@ func (silentSession) Request(func(domain.MetricsReply, error)) func() { return f
 func (silentSession) Ping(func(error)) func()                         { return func() {} }
 func (silentSession) Peer() domain.Peer                               { return domain.Peer{} }
 func (silentSession) Answered() bool                                  { return false }
+func (silentSession) DirectSilence() time.Duration                    { return 0 }
 func (silentSession) Release()                                        {}
 func (silentSession) Close(error)                                     {}
 

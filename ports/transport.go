@@ -2,6 +2,7 @@ package ports
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -28,7 +29,7 @@ type Transport interface {
 	// UNKNOWN_METHOD, which is an error here and changes nothing there.
 	LeaveAlias(r Registration, done func(error)) (cancel func())
 	// DialMetrics dials a client once and holds the connection. OnClose reports its end; dialling again is the
-	// caller's. Several sessions with one client key are allowed but not needed.
+	// caller's. Several sessions with one client key are allowed.
 	DialMetrics(d MetricsDial) MetricsSession
 	// OnMoved adds what runs when this machine may be reachable in another way than before. The result takes f out
 	// again.
@@ -161,6 +162,8 @@ type MetricsDial struct {
 	Client domain.PublicKey
 	// OnOpen is called when the connection's encryption is up.
 	OnOpen func(domain.Peer)
+	// OnPath is called after OnOpen when packets to the client begin to take another path; nil is allowed.
+	OnPath func(domain.Peer)
 	// OnLeave answers a goodbye that the client sends on this connection, as AliasHandlers.OnLeave does; nil knows none. Its
 	// key is Client's, and proven.
 	OnLeave func(req AliasRequest, reply func(AliasReply))
@@ -183,6 +186,9 @@ type MetricsSession interface {
 	Peer() domain.Peer
 	// Answered reports whether the client has answered the dial, which may be long before the connection is open.
 	Answered() bool
+	// DirectSilence is for how long nothing has come on the direct path of a connection that a relay has taken over; 0 where none
+	// has. The connection returns to a path that is not silent by itself when that is good enough.
+	DirectSilence() time.Duration
 	// Release is Close(nil) for a client that this scraper has no alias of any more, which is told so. The JavaScript
 	// takes no notice.
 	Release()

@@ -42,6 +42,8 @@ func (c *mute) OnOpen(f func())               { c.onOpen = f }
 func (c *mute) OnMessage(func([]byte))        {}
 func (c *mute) OnDrain(func())                {}
 func (c *mute) OnEnd(func())                  {}
+func (c *mute) OnPath(func())                 {}
+func (c *mute) DirectSilence() time.Duration  { return 0 }
 func (c *mute) OnClose(f func(error))         { c.onClose = f }
 func (c *mute) HandshakeHash() [64]byte       { return [64]byte{1} }
 func (c *mute) Answered() bool                { return true }

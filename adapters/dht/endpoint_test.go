@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -20,7 +21,7 @@ import (
 // fakeConn is a connection in memory that opens when the test says so.
 type fakeConn struct {
 	*muxtest.Pipe
-	onStart, onOpen func()
+	onStart, onOpen, onPath func()
 
 	hash [64]byte // once the encryption is up
 	key  id.PublicKey
@@ -29,10 +30,13 @@ type fakeConn struct {
 
 	trusted bool
 	unsent  int
+	silence time.Duration
 }
 
 func (c *fakeConn) OnStart(f func())              { c.onStart = f }
 func (c *fakeConn) OnOpen(f func())               { c.onOpen = f }
+func (c *fakeConn) OnPath(f func())               { c.onPath = f }
+func (c *fakeConn) DirectSilence() time.Duration  { return c.silence }
 func (c *fakeConn) HandshakeHash() [64]byte       { return c.hash }
 func (c *fakeConn) Answered() bool                { return c.hash != [64]byte{} }
 func (c *fakeConn) Close()                        { c.Pipe.End() }
@@ -476,6 +480,33 @@ func TestPingIsAnsweredByOldServersToo(t *testing.T) {
 	s.Ping(func(err error) { w.call("pong %v", err) })
 	w.scraper.Destroy(errors.New("cable cut"))
 	w.want("pong cable cut; session close cable cut")
+}
+
+func TestSessionTellsOfChangesOfItsPath(t *testing.T) {
+	w := newWorld(t)
+	if _, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(up)); err != nil {
+		t.Fatal(err)
+	}
+	d := w.dial()
+	d.OnPath = func(p domain.Peer) { w.call("path %s %v %s", p.Key.Short(), p.Addr, p.Path) }
+	s := openSession(newLink(w.loop, w.scraper), d)
+	w.loop.Turn(w.scraper.onPath) // before it is open, OnOpen tells the path
+	w.want("")
+	w.open()
+	w.take()
+	w.scraper.addr, w.scraper.path = netip.MustParseAddrPort("203.0.113.7:1"), hyperdht.PathRelayed
+	w.loop.Turn(w.scraper.onPath)
+	w.want(fmt.Sprintf("path %s 203.0.113.7:1 relayed", domain.PublicKey(clientKey).Short()))
+	if w.scraper.silence = time.Minute; s.DirectSilence() != time.Minute {
+		t.Errorf("the direct path is silent for %v", s.DirectSilence())
+	}
+	s.Close(nil)
+	w.loop.Turn(w.scraper.onPath)
+	w.want("session close <nil>; metrics close")
+
+	w, _, _ = metricsWorld(t, up)
+	w.open()
+	w.loop.Turn(w.scraper.onPath) // nobody asks
 }
 
 func TestRequestsFailWithTheReasonOfTheEnd(t *testing.T) {

@@ -3,6 +3,7 @@ package dht
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -27,6 +28,10 @@ type conn interface {
 	RemotePublicKey() id.PublicKey
 	RemoteAddr() netip.AddrPort
 	Path() hyperdht.Path
+	// DirectSilence is for how long nothing has come on the direct path, where a relay has taken over.
+	DirectSilence() time.Duration
+	// OnPath sets what runs when packets to the other side begin to take another path.
+	OnPath(func())
 	// Trust lifts the limits on what the other side can make this node hold.
 	Trust()
 	// Unsent is what everything sent takes until the other side has acknowledged it, in bytes.
@@ -77,6 +82,7 @@ func newLink(h host.Host, c conn) *link {
 	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h)}
 	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
+	c.OnPath(l.onPath)
 	l.mux.OnClose(l.onDown)
 	return l
 }
@@ -107,6 +113,14 @@ func (l *link) onOpen() {
 	for _, r := range slices.Clone(l.roles) {
 		if slices.Contains(l.roles, r) {
 			r.opened()
+		}
+	}
+}
+
+func (l *link) onPath() {
+	for _, r := range slices.Clone(l.roles) {
+		if s, ok := r.(*session); ok {
+			s.onPath()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dht
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
@@ -76,10 +77,21 @@ func (s *session) opened() {
 	}
 	s.up = true
 	if s.dial.OnOpen != nil {
-		p := s.link.peer()
-		p.Key = s.dial.Client // on a connection that came in, the other side may have dialled under another key
-		s.dial.OnOpen(p)
+		s.dial.OnOpen(s.client())
 	}
+}
+
+func (s *session) onPath() {
+	if s.up && !s.leaving && s.dial.OnPath != nil {
+		s.dial.OnPath(s.client())
+	}
+}
+
+// client describes the other side, which may have dialled under another key where the connection came in.
+func (s *session) client() domain.Peer {
+	p := s.link.peer()
+	p.Key = s.dial.Client
+	return p
 }
 
 func (s *session) onReady() {
@@ -116,6 +128,9 @@ func (s *session) Peer() domain.Peer { return s.link.peer() }
 func (s *session) Answered() bool {
 	return s.link.conn != nil && (s.link.open || s.link.conn.Answered())
 }
+
+// DirectSilence implements ports.MetricsSession.
+func (s *session) DirectSilence() time.Duration { return s.link.conn.DirectSilence() }
 
 // onLeave answers a goodbye of the client, which has proven its key on this connection.
 func (s *session) onLeave(value []byte, reply func([]byte, error)) {

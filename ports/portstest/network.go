@@ -32,6 +32,7 @@ type Network struct {
 	aliases map[domain.PublicKey]*server
 	down    map[domain.PublicKey]bool
 	silent  map[domain.PublicKey]bool
+	paths   map[domain.PublicKey]domain.Path
 	links   []*link // open ones, in the order opened
 	ports   uint16
 
@@ -43,7 +44,7 @@ func NewNetwork(loop host.Host) *Network {
 	return &Network{
 		loop:    loop,
 		metrics: map[domain.PublicKey]*server{}, aliases: map[domain.PublicKey]*server{},
-		down: map[domain.PublicKey]bool{}, silent: map[domain.PublicKey]bool{},
+		down: map[domain.PublicKey]bool{}, silent: map[domain.PublicKey]bool{}, paths: map[domain.PublicKey]domain.Path{},
 		ports: 40000,
 	}
 }
@@ -68,6 +69,31 @@ func (n *Network) Freeze(key domain.PublicKey) {
 		}
 	}
 }
+
+// SetPath has new connections to the metrics of a key take a path. It is domain.PathDirect before.
+func (n *Network) SetPath(key domain.PublicKey, p domain.Path) { n.paths[key] = p }
+
+// TakePath has the connections to the metrics of a key that are open take a path. Direct ones that go over to a relay are silent.
+func (n *Network) TakePath(key domain.PublicKey, p domain.Path) {
+	for _, l := range slices.Clone(n.links) {
+		if l.server.key == key && l.server.metrics != nil && l.path != p {
+			l.path, l.moved = p, n.loop.Now()
+			l.onPath()
+		}
+	}
+}
+
+// BreakPath breaks the connections to the metrics of a key that take a path.
+func (n *Network) BreakPath(key domain.PublicKey, p domain.Path) {
+	for _, l := range slices.Clone(n.links) {
+		if l.server.key == key && l.server.metrics != nil && l.path == p {
+			l.end(ErrLost, ErrLost)
+		}
+	}
+}
+
+// Refuse keeps new connections to a key from being made, and leaves those that are open.
+func (n *Network) Refuse(key domain.PublicKey, refuse bool) { n.down[key] = refuse }
 
 // reached reports whether anything gets through to the server of a key on this host. Without one, that of any host counts.
 func (t *Transport) reached(key domain.PublicKey) bool {
@@ -148,8 +174,11 @@ func (s *server) Close(done func()) {
 type link struct {
 	net    *Network
 	server *server
-	peer   domain.Peer // as the server sees the dialler
-	onEnd  func(error) // the dialler's
+	peer   domain.Peer  // as the server sees the dialler
+	onEnd  func(error)  // the dialler's
+	path   domain.Path  // as the dialler sees it
+	onPath func()       // the dialler's
+	moved  host.Instant // when path has changed; 0 for never
 	closed bool
 	frozen bool
 
@@ -221,6 +250,9 @@ func (n *Network) dial(kind map[domain.PublicKey]*server, from, to domain.Public
 			}
 			onEnd(err)
 		}}
+		if l.path = n.paths[to]; l.path == domain.PathUnknown {
+			l.path = domain.PathDirect
+		}
 		n.links = append(n.links, l)
 		if s.metrics != nil {
 			l.metrics = s.metrics(l)
@@ -394,6 +426,11 @@ func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	t.sessions = append(t.sessions, s)
 	s.stop = t.net.dial(t.net.metrics, d.Keys.Public, d.Client, func(l *link) {
 		s.link = l
+		l.onPath = func() {
+			if d.OnPath != nil {
+				d.OnPath(s.Peer())
+			}
+		}
 		d.OnOpen(s.Peer())
 		if s.net.silent[d.Client] {
 			return
@@ -464,10 +501,21 @@ func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func())
 }
 
 func (s *session) Peer() domain.Peer {
-	return domain.Peer{Key: s.dial.Client, Addr: netip.MustParseAddrPort("192.0.2.7:41000"), Path: domain.PathDirect}
+	p := domain.Peer{Key: s.dial.Client, Addr: netip.MustParseAddrPort("192.0.2.7:41000"), Path: domain.PathDirect}
+	if s.link != nil {
+		p.Path = s.link.path
+	}
+	return p
 }
 
 func (s *session) Answered() bool { return s.link != nil }
+
+func (s *session) DirectSilence() time.Duration {
+	if s.link == nil || s.link.path != domain.PathRelay || s.link.moved == 0 {
+		return 0
+	}
+	return s.net.loop.Now().Sub(s.link.moved)
+}
 
 func (s *session) Ping(done func(error)) (cancel func()) {
 	over := false
