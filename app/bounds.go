@@ -121,6 +121,11 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_proxied_scrapes_failed_total",
 		},
 		{
+			Name: "app.maxSessionLinks", What: "connections of a scraper to a client: in use, dialled for a better path, about to end",
+			Scope: bound.PerKey, Limit: bound.Count(maxSessionLinks), Policy: bound.DropOldest,
+			Reason: "one at a time but for the change to a direct path, where a relay has taken over",
+		},
+		{
 			Name: "app.maxCollections", What: "collections at a client",
 			Scope: bound.InAll, Limit: bound.Count(maxCollections), Policy: bound.Wait,
 			Reason: "each scraper asks for one at a time, so more means that a source is slow",

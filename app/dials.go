@@ -14,56 +14,64 @@ import (
 //	                  └─ registers (Nudge): dials at once, since the connection that it registered on will do
 type dialQueue struct {
 	host    host.Host
-	turns   map[*Session]host.Timer // of those that dial, until when they keep others waiting
+	turns   map[*dialler]host.Timer // of those that dial, until when they keep others waiting
 	scraped []*dialTicket
 	others  []*dialTicket
 }
 
-// dialTicket is a session's place in the queue. It is void when the session has another one, or has dialled.
-type dialTicket struct{ session *Session }
-
-func newDialQueue(h host.Host) *dialQueue {
-	return &dialQueue{host: h, turns: map[*Session]host.Timer{}}
+// dialler dials when it is its turn: a session without a connection, or the search for a better path of one that has a
+// connection.
+type dialler struct {
+	dial    func()
+	ticket  *dialTicket // while it waits
+	scraped bool        // it waits with those that are scraped
 }
 
-// wait has a session dial when it is its turn, which may be at once.
-func (q *dialQueue) wait(s *Session) {
-	s.ticket = &dialTicket{s}
-	q.others = append(q.others, s.ticket)
+// dialTicket is a dialler's place in the queue. It is void when the dialler has another one, or has dialled.
+type dialTicket struct{ dialler *dialler }
+
+func newDialQueue(h host.Host) *dialQueue {
+	return &dialQueue{host: h, turns: map[*dialler]host.Timer{}}
+}
+
+// wait has a dialler dial when it is its turn, which may be at once.
+func (q *dialQueue) wait(d *dialler) {
+	d.ticket = &dialTicket{d}
+	q.others = append(q.others, d.ticket)
 	q.serve()
 }
 
-// hurry has a session that waits dial before those that nobody scrapes.
-func (q *dialQueue) hurry(s *Session) {
-	if s.ticket == nil || s.hurried {
+// hurry has a dialler that waits dial before those that nobody scrapes.
+func (q *dialQueue) hurry(d *dialler) {
+	if d.ticket == nil || d.scraped {
 		return
 	}
-	s.hurried = true
-	s.ticket.session = nil
-	s.ticket = &dialTicket{s}
-	q.scraped = append(q.scraped, s.ticket)
+	d.scraped = true
+	d.ticket.dialler = nil
+	d.ticket = &dialTicket{d}
+	q.scraped = append(q.scraped, d.ticket)
 }
 
-// take lets a session dial now.
-func (q *dialQueue) take(s *Session) {
-	q.drop(s)
-	q.turns[s] = q.host.AfterFunc(dialTurn, func() { q.leave(s) })
-	s.connect()
+// take lets a dialler dial now.
+func (q *dialQueue) take(d *dialler) {
+	q.drop(d)
+	q.turns[d] = q.host.AfterFunc(dialTurn, func() { q.leave(d) })
+	d.dial()
 }
 
-// drop takes a session out of the queue.
-func (q *dialQueue) drop(s *Session) {
-	if s.ticket != nil {
-		s.ticket.session = nil
-		s.ticket, s.hurried = nil, false
+// drop takes a dialler out of the queue.
+func (q *dialQueue) drop(d *dialler) {
+	if d.ticket != nil {
+		d.ticket.dialler = nil
+		d.ticket, d.scraped = nil, false
 	}
 }
 
-// leave ends a session's turn, if it has one.
-func (q *dialQueue) leave(s *Session) {
-	if t := q.turns[s]; t != nil {
+// leave ends a dialler's turn, if it has one.
+func (q *dialQueue) leave(d *dialler) {
+	if t := q.turns[d]; t != nil {
 		t.Stop()
-		delete(q.turns, s)
+		delete(q.turns, d)
 		q.serve()
 	}
 }
@@ -86,8 +94,8 @@ func (q *dialQueue) serve() {
 		if *list = (*list)[1:]; len(*list) == 0 {
 			*list = nil
 		}
-		if t.session != nil {
-			q.take(t.session)
+		if t.dialler != nil {
+			q.take(t.dialler)
 		}
 	}
 }

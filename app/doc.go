@@ -33,6 +33,9 @@
 // one without a sign of life gets no more, either. So does news that the scraper's machine has
 // moved, for all sessions.
 //
+// An open session whose direct path is dead, so that a relay has taken over, dials a second connection after a while and goes over
+// to it if it is direct; see pathSearch. It is open all the time.
+//
 // # A registration at the scraper
 //
 //	request ─► secret right? ─► names fine, room left? ─► store ─► durable ─► table, session, targets file ─► reply

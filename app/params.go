@@ -58,6 +58,18 @@ const (
 	// stableAfter is how long a connection must have lasted to make the next wait short again.
 	stableAfter = time.Minute
 
+	// takeoverWait, and up to takeoverSpread more, is how long a relay carries a connection before another direct path is looked
+	// for, and takeoverWait how long the old one must be silent: while it carries anything, the transport judges which of the two is
+	// better, and returns after ten seconds at the earliest. The waits between further tries double from searchWaitMin to
+	// searchWaitMax; a direct path that has lasted for as long makes them short again.
+	takeoverWait   = 30 * time.Second
+	takeoverSpread = 10 * time.Second
+	searchWaitMin  = time.Minute
+	searchWaitMax  = 15 * time.Minute
+	// maxSessionLinks bounds the connections of a session: the one in use, the second one that is dialled where a relay has
+	// taken over, and the one before, until the requests on it have ended.
+	maxSessionLinks = 3
+
 	// renewSpread is the part of the interval over which renewals are spread.
 	renewSpread = 20
 	// movedSpread spreads the registrations of clients that move at the same time.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -48,20 +49,23 @@ type Session struct {
 	retryAt host.Instant
 	pending []*sessionRequest // asked, unanswered; oldest first
 	dials   uint64
-	tries   int               // dials since the last connection, or the start
-	paths   *domain.DialStats // nil: nobody counts
+	tries   int // dials since the last connection, or the start
+	paths   *domain.DialStats
 	history domain.SessionHistory
 
-	queue   *dialQueue  // nil: dials at once
-	ticket  *dialTicket // connecting: while it waits for its turn to dial
-	hurried bool
-	doubt   bool // the last connection gave no sign of life, and the next one may be as old, see hurry
+	queue *dialQueue // nil: dials at once
+	turn  dialler    // connecting: its place in the queue
+	doubt bool       // the last connection gave no sign of life, and the next one may be as old, see hurry
+
+	search pathSearch   // open: for a direct path, where a relay has taken over
+	old    *sessionLink // until the requests on it have ended, see goOver; nil for none
 
 	onLeave func(ports.AliasRequest, func(ports.AliasReply)) // answers the client's goodbyes; nil knows none
 }
 
 // sessionLink is one connection of a session, or the try for one. Callbacks of a link that the session has let go
-// of are ignored.
+// of are ignored. A session has maxSessionLinks at most: the one in use, the second one of its search for a path, and the one
+// that was in use before.
 type sessionLink struct {
 	conn   ports.MetricsSession
 	uid    domain.UID
@@ -81,7 +85,8 @@ type sessionRequest struct {
 	done   func(domain.MetricsReply, error)
 	within time.Duration
 	timer  host.Timer
-	cancel func() // at the transport; nil while the session connects
+	link   *sessionLink // that was asked; nil while the session connects
+	cancel func()       // at the transport; nil while the session connects
 	over   bool
 }
 
@@ -90,7 +95,10 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Session{cfg: cfg, backoff: cfg.Retry.backoff(), state: domain.SessionWaiting}, nil
+	s := &Session{cfg: cfg, backoff: cfg.Retry.backoff(), state: domain.SessionWaiting, paths: &domain.DialStats{}}
+	s.turn.dial = s.connect
+	s.search.init(s)
+	return s, nil
 }
 
 // Start connects, and reconnects from now on. Starting twice is harmless.
@@ -109,7 +117,7 @@ func (s *Session) Nudge() { s.news(s.begin) }
 // moved is news that this machine is reachable in another way. It is Nudge for all sessions, so that dials take turns.
 func (s *Session) moved() {
 	s.news(func() {
-		if s.ticket == nil {
+		if s.turn.ticket == nil {
 			s.queueUp()
 		}
 	})
@@ -118,14 +126,15 @@ func (s *Session) moved() {
 // news has the session dial as it is told, or look after what it has.
 func (s *Session) news(dial func()) {
 	s.backoff.Reset()
+	s.search.news()
 	switch {
 	case !s.started:
 	case s.state == domain.SessionWaiting:
 		s.become(domain.SessionConnecting)
 		dial()
-	case s.ticket != nil:
+	case s.turn.ticket != nil:
 		dial()
-	case s.state == domain.SessionConnecting && s.stale():
+	case s.state == domain.SessionConnecting && s.stale(s.link):
 		s.redial()
 	case s.state == domain.SessionOpen && s.link.ready && !s.link.probing:
 		s.probe(s.link)
@@ -186,17 +195,21 @@ func (s *Session) end(hangUp func(ports.MetricsSession)) {
 	if s.state == domain.SessionClosed {
 		return
 	}
-	link := s.link
+	link, old := s.link, s.old
 	s.become(domain.SessionClosed)
+	s.search.end()
 	if s.queue != nil {
-		s.queue.drop(s)
-		s.queue.leave(s)
+		s.queue.drop(&s.turn)
+		s.queue.leave(&s.turn)
 	}
-	if link != nil {
-		s.detach(link, nil)
-		hangUp(link.conn)
+	s.link, s.old = nil, nil
+	for _, l := range []*sessionLink{old, link} {
+		if l != nil {
+			s.detach(l, nil)
+			hangUp(l.conn)
+		}
 	}
-	for _, r := range s.takePending() {
+	for _, r := range s.takePending(func(*sessionRequest) bool { return true }) {
 		s.settleLater(r, domain.MetricsReply{}, domain.ErrClosed)
 	}
 }
@@ -263,8 +276,8 @@ func (s *Session) become(next domain.SessionState) {
 }
 
 // stale reports whether a dial that began before some news is better begun anew: the client has not answered it.
-func (s *Session) stale() bool {
-	return s.link != nil && !s.link.conn.Answered() && s.cfg.Host.Now().Sub(s.link.began) >= staleAttempt
+func (s *Session) stale(link *sessionLink) bool {
+	return link != nil && !link.conn.Answered() && s.cfg.Host.Now().Sub(link.began) >= staleAttempt
 }
 
 // redial gives up a dial for another one. Requests go on to wait.
@@ -285,7 +298,7 @@ func (s *Session) queueUp() {
 	if s.queue == nil {
 		s.connect()
 	} else {
-		s.queue.wait(s)
+		s.queue.wait(&s.turn)
 	}
 }
 
@@ -294,53 +307,85 @@ func (s *Session) begin() {
 	if s.queue == nil {
 		s.connect()
 	} else {
-		s.queue.take(s)
+		s.queue.take(&s.turn)
 	}
 }
 
 // turnOver lets the next session dial.
 func (s *Session) turnOver() {
 	if s.queue != nil {
-		s.queue.leave(s)
+		s.queue.leave(&s.turn)
 	}
 }
 
 func (s *Session) connect() {
-	s.dials++
 	s.tries++
-	link := &sessionLink{began: s.cfg.Host.Now(), hurried: s.doubt}
+	link := &sessionLink{hurried: s.doubt}
 	s.link, s.doubt = link, false
 	s.timer = s.cfg.Host.AfterFunc(connectTimeout, func() {
 		s.drop(link, &domain.TimeoutError{Waiting: "the connection", After: connectTimeout})
 	})
+	s.dialOn(link)
+}
+
+// dialOn dials for the connection of a link, which is in use or that of the search.
+func (s *Session) dialOn(link *sessionLink) {
+	s.dials++
+	link.began = s.cfg.Host.Now()
 	link.conn = s.cfg.Transport.DialMetrics(ports.MetricsDial{
 		Keys:    s.cfg.Keys,
 		Client:  s.cfg.Client,
 		OnLeave: s.onLeave,
 		OnOpen: func(p domain.Peer) {
-			if s.link == link {
+			switch link {
+			case s.link:
 				s.onOpen(link, p)
+			case s.search.link:
+				s.search.onOpen(p)
 			}
 		},
 		OnReady: func() {
-			if s.link == link {
-				link.ready = true
+			link.ready = true
+			switch link {
+			case s.link:
 				s.timer.Stop()
+			case s.search.link:
+				s.search.check()
+			}
+		},
+		OnPath: func(p domain.Peer) {
+			switch link {
+			case s.link:
+				s.search.follow(p.Path)
+			case s.search.link:
+				s.search.check()
 			}
 		},
 		OnClose: func(err error) {
-			if s.link == link {
+			switch link {
+			case s.link:
 				s.lost(link, err)
+			case s.search.link:
+				s.search.fail()
+			case s.old:
+				s.old = nil
+				s.detach(link, err)
 			}
 		},
 	})
+}
+
+// openAs notes that the connection of a link is open.
+func (l *sessionLink) openAs(p domain.Peer, now host.Instant) {
+	l.peer, l.open, l.opened = p, true, now
 }
 
 func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	s.become(domain.SessionOpen)
 	s.turnOver()
 	s.lastErr = nil
-	link.uid, link.peer, link.open, link.opened = newUID(s.cfg.Host), p, true, s.cfg.Host.Now()
+	link.openAs(p, s.cfg.Host.Now())
+	link.uid = newUID(s.cfg.Host)
 	if link.hurried {
 		s.hurry(link)
 	} else {
@@ -351,15 +396,16 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	if s.cfg.Clock != nil {
 		link.at = s.cfg.Clock.Now()
 	}
-	if s.paths != nil {
-		s.paths.Opened(p.Path, link.opened.Sub(link.began), s.tries == 1)
-	}
+	s.paths.Opened(p.Path, link.opened.Sub(link.began), s.tries == 1)
 	s.tries = 0
 	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: p})
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
 	for _, r := range s.pending {
-		s.ask(r)
+		if r.link == nil { // the others are under way on an earlier connection
+			s.ask(r)
+		}
 	}
+	s.search.follow(p.Path)
 }
 
 // drop gives a connection up that keeps us waiting.
@@ -372,8 +418,10 @@ func (s *Session) drop(link *sessionLink, err error) {
 
 // lost handles the end of a connection, or of the try for one.
 func (s *Session) lost(link *sessionLink, err error) {
+	s.link = nil
+	s.search.end()
 	s.detach(link, err)
-	if !link.open && s.paths != nil {
+	if !link.open {
 		s.paths.Failed(s.tries == 1)
 	}
 	if link.open && s.cfg.Host.Now().Sub(link.opened) >= stableAfter {
@@ -390,7 +438,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	s.retryAt = s.cfg.Host.Now().Add(wait)
 	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)
 	tell(s.cfg.OnEvent, domain.SessionWait{Key: s.cfg.Client, Err: err, RetryIn: wait})
-	for _, r := range s.takePending() {
+	for _, r := range s.takePending(func(r *sessionRequest) bool { return r.link == nil || r.link != s.old }) {
 		s.settleLater(r, domain.MetricsReply{}, s.notConnected())
 	}
 }
@@ -410,9 +458,8 @@ func (s *Session) nextWait(link *sessionLink, err error) time.Duration {
 	return min(wait, max(recent, s.cfg.Retry.Min))
 }
 
-// detach lets go of a link and tells its end.
+// detach tells the end of a link that the session has let go of.
 func (s *Session) detach(link *sessionLink, err error) {
-	s.link = nil
 	if link.stopProbe != nil {
 		link.stopProbe()
 	}
@@ -455,20 +502,29 @@ func (s *Session) RequestMetricsWithin(within time.Duration, done func(domain.Me
 	switch {
 	case s.state == domain.SessionOpen:
 		s.ask(r)
-	case s.ticket != nil:
-		s.queue.hurry(s)
+	case s.turn.ticket != nil:
+		s.queue.hurry(&s.turn)
 	}
 	return func() { s.forget(r) }
 }
 
 func (s *Session) ask(r *sessionRequest) {
-	r.cancel = s.link.conn.Request(func(reply domain.MetricsReply, err error) { s.settle(r, reply, err) })
+	link := s.link
+	r.link = link
+	r.cancel = link.conn.Request(func(reply domain.MetricsReply, err error) {
+		if _, broken := errors.AsType[*ports.ConnectionError](err); broken && link != s.link && s.state == domain.SessionOpen && !r.over {
+			s.ask(r) // the connection before has brought no answer
+			s.cfg.Host.Post(s.closeOldMaybe)
+			return
+		}
+		s.settle(r, reply, err)
+	})
 }
 
 // waitsFor names what a request that ran out of time was waiting for.
 func (s *Session) waitsFor() string {
 	switch {
-	case s.ticket != nil:
+	case s.turn.ticket != nil:
 		return "its turn to be dialled"
 	case s.state != domain.SessionOpen:
 		return "the connection"
@@ -496,6 +552,9 @@ func (s *Session) forget(r *sessionRequest) {
 		r.cancel()
 	}
 	s.pending = slices.DeleteFunc(s.pending, func(o *sessionRequest) bool { return o == r })
+	if r.link != nil && r.link == s.old {
+		s.closeOldMaybe()
+	}
 }
 
 func (s *Session) settle(r *sessionRequest, reply domain.MetricsReply, err error) {
@@ -510,15 +569,20 @@ func (s *Session) settleLater(r *sessionRequest, reply domain.MetricsReply, err 
 	s.cfg.Host.Post(func() { s.settle(r, reply, err) })
 }
 
-// takePending empties the list, so that a reconnect does not ask again for those that are about to fail.
-func (s *Session) takePending() []*sessionRequest {
-	all := s.pending
-	s.pending = nil
-	for _, r := range all {
+// takePending takes requests out of the list, so that a reconnect does not ask again for those that are about to fail.
+func (s *Session) takePending(which func(*sessionRequest) bool) (taken []*sessionRequest) {
+	left := s.pending[:0:0]
+	for _, r := range s.pending {
+		if !which(r) {
+			left = append(left, r)
+			continue
+		}
+		taken = append(taken, r)
 		r.timer.Stop()
 		if r.cancel != nil {
 			r.cancel()
 		}
 	}
-	return all
+	s.pending = left
+	return taken
 }

@@ -12,9 +12,9 @@ func (s *Scraper) Sizes(tell func(what string, held, most int)) {
 	for _, e := range s.table.Entries() {
 		keys[e.Key] = true
 	}
-	waiting := 0
+	waiting, links := 0, 0
 	for _, held := range s.sessions {
-		waiting = max(waiting, len(held.pending))
+		waiting, links = max(waiting, len(held.pending)), max(links, held.links())
 	}
 	g := s.registry
 	tell("aliases", s.table.Len(), s.cfg.MaxAliases)
@@ -23,6 +23,7 @@ func (s *Scraper) Sizes(tell func(what string, held, most int)) {
 	tell("scrape histories", len(s.scrapes), s.table.Len())
 	tell("pins", len(s.pins), s.cfg.MaxAliases)
 	tell("scrapes of one client under way", waiting, maxSessionRequests)
+	tell("connections to one client", links, maxSessionLinks)
 	tell("registrations being written", g.writes, maxPendingWrites)
 	tell("aliases being written", len(g.pending), g.writes)
 	tell("new aliases being written", g.fresh, len(g.pending))

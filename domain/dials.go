@@ -10,6 +10,9 @@ type DialStats struct {
 	// First counts the first dials of a session, and those after a connection that has ended: whether they succeeded shows
 	// how well paths are found. Later dials try again what has failed.
 	FirstConnected, FirstFailed uint64
+	// SecondDirect, SecondRelayed and SecondFailed count the connections that were dialled beside one that a relay had taken over:
+	// those that were direct and took its place, those that were relayed as well, and those that were not made.
+	SecondDirect, SecondRelayed, SecondFailed uint64
 	// Took is the time from a dial to the open connection, by path.
 	Took map[Path]Durations
 }

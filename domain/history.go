@@ -2,14 +2,14 @@ package domain
 
 import "time"
 
-// SessionChange is a line in the history of a session: it opened, or it has no connection. The same failure again and
-// again is one line.
+// SessionChange is a line in the history of a session: it opened, went over to a better path, or has no connection. The same
+// failure again and again is one line.
 type SessionChange struct {
 	State SessionState // SessionOpen or SessionWaiting
 	First time.Time
 	Last  time.Time // of Count occurrences
 	Count int
-	Peer  Peer  // when it opened
+	Peer  Peer  // when it opened, or went over to it
 	Err   error // why there is no connection
 }
 

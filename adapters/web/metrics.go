@@ -41,6 +41,7 @@ var (
 	descPins          = desc("pinned_aliases", "Aliases that the operator has tied to a key.")
 	descDials         = desc("session_dials_total", "Tries to connect to a client.")
 	descFirstDials    = desc("session_first_dials_total", "First tries to connect to a client, after its registration or the end of a connection.", "result")
+	descSecondDials   = desc("session_second_dials_total", "Connections dialled beside one that a relay had taken over: direct ones, which replaced it, relayed ones, and failed dials.", "result")
 	descDialTook      = desc("session_dial_duration_seconds", "How long it took to connect to a client, by kind of path.", "path")
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
 	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
@@ -133,6 +134,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descDials, snap.stats.Dials)
 	count(descFirstDials, snap.stats.Paths.FirstConnected, "connected")
 	count(descFirstDials, snap.stats.Paths.FirstFailed, "failed")
+	count(descSecondDials, snap.stats.Paths.SecondDirect, "direct")
+	count(descSecondDials, snap.stats.Paths.SecondRelayed, "relayed")
+	count(descSecondDials, snap.stats.Paths.SecondFailed, "failed")
 	for _, p := range domain.Paths() {
 		out <- durations(descDialTook, snap.stats.Paths.Took[p], p.String())
 	}

@@ -1,0 +1,220 @@
+package app
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// pathSearch looks for a new direct path to the client of an open session once a relay has taken over and the old path is
+// silent. The transport returns to the old path when that works well again, but cannot find another one for the same
+// connection. So a second connection is dialled, and the session goes over to it if it is direct. The first one serves on
+// until then.
+//
+//	          a relay takes over           takeoverWait
+//	direct ───────────────────────► waiting ──────────► queued
+//	   ▲                            ▲     ▲               │ its turn
+//	   │             failed, relayed│     │news, unanswered▼
+//	   │             still at the   └──── dialling ◄──────┘
+//	   │             connect timeout         │ open, ready and direct
+//	   └─────────────────────────────────────┘ the session goes over
+//
+// Each state ends when the old path is back, and when the session has lost its connection. Waiting lasts until nothing has come on
+// the old path for takeoverWait. The waits after a try grow.
+//
+// A connection that was relayed from the start is left alone, and so are those that may be nothing else: its own dial has tried
+// all direct ways beside the relay, and the NATs that prevented them are the same for as long as the relay carries it, since a
+// NAT that changes ends the connection to the relay, too. Trying again and again would cost the node its turns at guessing
+// ports, of which it has one at a time.
+type pathSearch struct {
+	s       *Session
+	turn    dialler
+	backoff domain.Backoff
+	tried   bool         // since the last news
+	direct  bool         // the path of the session's connection
+	since   host.Instant // when it became direct, a relay took over, or the last try ended
+	timer   host.Timer   // waiting: the next try; dialling: connect timeout
+	link    *sessionLink // dialling: the second connection
+}
+
+func (p *pathSearch) init(s *Session) {
+	p.s, p.backoff = s, domain.Backoff{Min: searchWaitMin, Max: searchWaitMax}
+	p.turn.dial = p.dial
+}
+
+// follow takes note of the path of the session's connection, which is new or has changed.
+func (p *pathSearch) follow(path domain.Path) {
+	now := p.s.cfg.Host.Now()
+	switch {
+	case path != domain.PathRelay && !p.direct:
+		p.end()
+		p.direct, p.since = true, now
+	case path == domain.PathRelay && p.direct:
+		if now.Sub(p.since) >= searchWaitMax {
+			p.reset()
+		}
+		p.direct, p.since = false, now
+		p.wait(p.pause())
+	}
+}
+
+// end stops the search, because the session has a direct path or no connection.
+func (p *pathSearch) end() {
+	p.stop()
+	p.direct = false
+}
+
+// stop ends what is under way.
+func (p *pathSearch) stop() {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+	if l := p.link; l != nil {
+		p.link = nil
+		l.conn.Close(nil)
+	}
+	if q := p.s.queue; q != nil {
+		q.drop(&p.turn)
+		q.leave(&p.turn)
+	}
+}
+
+// reset makes the next waits short again.
+func (p *pathSearch) reset() {
+	p.tried = false
+	p.backoff.Reset()
+}
+
+// news is told when the client or this machine may be reachable in another way. A try that the client has not answered
+// begins anew, and the next one comes as soon as after a takeover.
+func (p *pathSearch) news() {
+	p.reset()
+	switch {
+	case p.link != nil && p.s.stale(p.link):
+		p.stop()
+		p.queueUp()
+	case p.link == nil && p.timer != nil:
+		p.timer.Stop()
+		p.wait(max(0, takeoverWait-p.s.cfg.Host.Now().Sub(p.since)))
+	}
+}
+
+// pause is the wait before the next try.
+func (p *pathSearch) pause() time.Duration {
+	random := drawUint64(p.s.cfg.Host)
+	if p.tried {
+		return p.backoff.Next(random)
+	}
+	return takeoverWait + time.Duration(random%uint64(takeoverSpread))
+}
+
+func (p *pathSearch) wait(d time.Duration) {
+	p.timer = p.s.cfg.Host.AfterFunc(d, func() {
+		p.timer = nil
+		if silence := p.s.link.conn.DirectSilence(); silence < takeoverWait {
+			p.wait(takeoverWait - silence)
+			return
+		}
+		p.queueUp()
+	})
+}
+
+func (p *pathSearch) queueUp() {
+	if q := p.s.queue; q != nil {
+		q.wait(&p.turn)
+		return
+	}
+	p.dial()
+}
+
+func (p *pathSearch) dial() {
+	p.tried = true
+	p.timer = p.s.cfg.Host.AfterFunc(connectTimeout, p.fail)
+	p.link = &sessionLink{}
+	p.s.dialOn(p.link)
+}
+
+func (p *pathSearch) onOpen(peer domain.Peer) {
+	p.link.openAs(peer, p.s.cfg.Host.Now())
+	p.s.paths.Opened(peer.Path, p.link.opened.Sub(p.link.began), false)
+	if p.s.queue != nil {
+		p.s.queue.leave(&p.turn)
+	}
+	p.check()
+}
+
+// check has the session go over to the second connection if that is direct. One that opens over a relay may become so: ports are
+// guessed beside it.
+func (p *pathSearch) check() {
+	l := p.link
+	if !l.open || !l.ready {
+		return
+	}
+	if l.peer = l.conn.Peer(); l.peer.Path == domain.PathRelay {
+		return
+	}
+	p.link = nil
+	p.stop()
+	p.s.paths.SecondDirect++
+	p.s.goOver(l)
+	p.follow(l.peer.Path)
+}
+
+// fail ends a try.
+func (p *pathSearch) fail() {
+	if p.link.open && p.link.conn.Peer().Path == domain.PathRelay {
+		p.s.paths.SecondRelayed++
+	} else {
+		p.s.paths.SecondFailed++
+	}
+	p.stop()
+	p.since = p.s.cfg.Host.Now()
+	p.wait(p.pause())
+}
+
+// goOver makes another connection the one in use. Requests under way end on the one before, which is closed then, without an
+// interruption that either side could see: the client has been connected since the first of them opened.
+func (s *Session) goOver(next *sessionLink) {
+	h, last := s.cfg.Host, s.link
+	if s.old != nil {
+		s.closeOld() // its requests are repeated
+	}
+	if h.Now().Sub(last.opened) >= stableAfter {
+		s.backoff.Reset()
+	}
+	if last.stopProbe != nil {
+		last.stopProbe()
+	}
+	next.uid, next.at = newUID(h), last.at
+	s.link, s.old = next, last
+	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: next.peer})
+	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: next.uid, Side: domain.SideScrape, Peer: next.peer})
+	s.closeOldMaybe()
+}
+
+// closeOldMaybe closes the connection that was in use before when no request is left on it.
+func (s *Session) closeOldMaybe() {
+	if s.old != nil && !slices.ContainsFunc(s.pending, func(r *sessionRequest) bool { return r.link == s.old }) {
+		s.closeOld()
+	}
+}
+
+func (s *Session) closeOld() {
+	old := s.old
+	s.old = nil
+	s.detach(old, nil)
+	old.conn.Close(nil)
+}
+
+// links is how many connections the session has, or tries to make.
+func (s *Session) links() (n int) {
+	for _, l := range []*sessionLink{s.link, s.search.link, s.old} {
+		if l != nil {
+			n++
+		}
+	}
+	return n
+}
