@@ -192,8 +192,14 @@ func (k *checker) nudge(what string) {
 	t.renewed = append(t.renewed, now)
 }
 
-// dialled is told that a dial succeeded.
-func (k *checker) dialled(what string) { k.triesOf(what).opened = k.w.net.Now() }
+// dialled is told that a dial succeeded, beside another connection where the session goes over to a better path.
+func (k *checker) dialled(what string) {
+	t, now := k.triesOf(what), k.w.net.Now()
+	if t.opened > 0 && now-t.opened >= stableAfter {
+		t.failed, t.notBefore = 0, 0
+	}
+	t.opened = now
+}
 
 // startedAnew forgets the waits of a machine's program: a fresh one may try at once.
 func (k *checker) startedAnew(m *machine) {

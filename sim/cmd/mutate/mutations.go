@@ -57,6 +57,11 @@ var mutations = []mutation{
 	{"waits between dials do not grow", "app/session.go",
 		"	wait := s.nextWait(link, err)\n", "	s.backoff.Reset()\n	wait := s.nextWait(link, err)\n", "restart"},
 
+	{"where a relay has taken over, no other direct path is looked for", "app/pathsearch.go",
+		"		p.direct, p.since = false, now\n		p.wait(p.pause())\n", "		p.direct, p.since = false, now\n", "newpath"},
+	{"sessions go over to a second connection that is relayed as well", "app/pathsearch.go",
+		"l.peer = l.conn.Peer(); l.peer.Path == domain.PathRelay {", "l.peer = l.conn.Peer(); false {", "newpath"},
+
 	// The protocol.
 	{"tokens are not checked", "hyperdht/internal/rpc/receive.go",
 		"if m.Token != nil && !e.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {", "if m.Token != nil && false {", "hostile"},
