@@ -553,6 +553,7 @@ func TestProbeOfTheOldConnectionEndsWithTheChange(t *testing.T) {
 	net.all[1].answered = true
 	w.loop.Turn(s.Nudge)
 	w.loop.Turn(func() {
+		s.RequestMetrics(func(domain.MetricsReply, error) {}) // which keeps it
 		net.all[1].open(domain.PathDirect)
 		net.all[1].dial.OnReady()
 	})
@@ -565,6 +566,38 @@ func TestProbeOfTheOldConnectionEndsWithTheChange(t *testing.T) {
 	if n := w.loop.Timers(); n != 0 {
 		t.Errorf("%d timers are left", n)
 	}
+}
+
+// A session that was connected for a while has short waits again, also when the connection that it went over to ends at once.
+func TestConnectionBeforeCountsForTheNextWait(t *testing.T) {
+	w, net := newWorld(t), &handTransport{}
+	var told events
+	s, err := app.NewSession(app.SessionConfig{Host: w.loop, Transport: net, Keys: pair(1), Client: pair(2).Public, OnEvent: told.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.loop.Turn(s.Start)
+	for i := range 5 {
+		w.loop.Turn(func() { net.all[i].dial.OnClose(&ports.ConnectionError{Err: portstest.ErrPeerNotFound}) })
+		w.loop.Until(time.Minute, func() bool { return len(net.all) > i+1 })
+	}
+	for i := range 2 {
+		w.loop.Turn(func() {
+			net.all[5+i].open(domain.PathPunched)
+			net.all[5+i].dial.OnReady()
+		})
+		if i == 0 {
+			w.loop.Advance(time.Minute)
+			w.loop.Turn(func() { net.all[5].take(domain.PathRelay) })
+			w.loop.Until(time.Minute, func() bool { return len(net.all) > 6 })
+		}
+	}
+	w.loop.Turn(func() { net.all[6].dial.OnClose(&ports.ConnectionError{Err: portstest.ErrLost}) })
+	waits := of[domain.SessionWait](told)
+	if before, after := waits[len(waits)-2].RetryIn, waits[len(waits)-1].RetryIn; before < 5*time.Second || after > time.Second {
+		t.Errorf("the wait was %v, and is %v after a connection of two minutes", before, after)
+	}
+	w.loop.Turn(s.Close)
 }
 
 // A path that does not last is not searched for as eagerly as the first time, unless the one before has lasted.
