@@ -241,6 +241,7 @@ type handSession struct {
 	closed   int
 	released bool
 	asked    []func(domain.MetricsReply, error)
+	pong     host.Host            // nil: gives no sign of life
 	heard    func() time.Duration // since when nothing has come on the direct path; nil for always
 }
 
@@ -259,6 +260,12 @@ func (s *handSession) DirectSilence() time.Duration {
 		return time.Hour
 	}
 	return s.heard()
+}
+func (s *handSession) Ping(done func(error)) (cancel func()) {
+	if s.pong != nil {
+		s.pong.Post(func() { done(nil) })
+	}
+	return func() {}
 }
 func (s *handSession) Answered() bool    { return s.answered }
 func (s *handSession) Peer() domain.Peer { return domain.Peer{Path: s.path} }
@@ -544,6 +551,39 @@ func TestNewsBeginTheSecondDialAnew(t *testing.T) {
 		if n := w.loop.Timers(); n != 0 {
 			t.Errorf("%d timers are left", n)
 		}
+	}
+}
+
+// A direct connection to a client that is half-dead, and opens no channel, is given up.
+func TestSecondConnectionWithoutAChannelIsGivenUp(t *testing.T) {
+	w, net, s, told := searching(t)
+	w.loop.Turn(func() { net.all[1].open(domain.PathPunched) })
+	w.loop.Advance(46 * time.Second)
+	if p, _ := s.Peer(); p.Path != domain.PathRelay || net.all[1].closed != 1 || len(*told) != 1 {
+		t.Errorf("path %s, closed %d times, events %v", p.Path, net.all[1].closed, told.names())
+	}
+	w.loop.Turn(s.Close)
+}
+
+// News replace the wait for the next try, and do not add a try to it.
+func TestNewsReplaceTheWaitForTheNextTry(t *testing.T) {
+	w, net, s, _ := searching(t)
+	net.all[0].pong = w.loop
+	w.loop.Turn(func() { net.all[1].dial.OnClose(&ports.ConnectionError{Err: portstest.ErrPeerNotFound}) })
+	w.loop.Advance(40 * time.Second) // of the minute until the next try
+	w.loop.Turn(s.Nudge)
+	w.loop.Advance(time.Second)
+	if len(net.all) != 3 {
+		t.Fatalf("%d dials after news", len(net.all))
+	}
+	w.loop.Turn(func() { net.all[2].open(domain.PathRelay) })
+	w.loop.Advance(30 * time.Second)
+	if len(net.all) != 3 || net.all[2].closed != 0 {
+		t.Errorf("%d dials, the third one closed %d times", len(net.all), net.all[2].closed)
+	}
+	w.loop.Turn(s.Close)
+	if n := w.loop.Timers(); n != 0 {
+		t.Errorf("%d timers are left", n)
 	}
 }
 
