@@ -182,6 +182,8 @@ const (
 	stallWindow = time.Minute
 	maxLate     = 3
 	muchSlower  = 100 * time.Millisecond
+	// answerLimit is how long an answer on the way in reserve is waited for.
+	answerLimit = 5 * time.Second
 	// unknownRTT is what the direct path is taken to need before it has answered: most of those around the earth do with less.
 	unknownRTT = 500 * time.Millisecond
 	// returnStreak answers of the direct path in a row have the connection return to it, not earlier than minHold after it was

@@ -34,9 +34,9 @@ type secondWay struct {
 	judging  bool
 	pause    time.Duration
 	asked    host.Instant
-	answered bool
-	streak   int           // answers in a row
-	relayRTT time.Duration // of the relay's last answers
+	open     []host.Instant // questions without an answer so far, the oldest first
+	streak   int            // answers in a row
+	relayRTT time.Duration  // of the relay's last answers
 	// directRTT is the least that the direct path has taken, 0 before it has answered.
 	directRTT time.Duration
 	late      int // questions in a row that the direct path has not answered by long after the relay
@@ -79,10 +79,13 @@ func (w *secondWay) ready() bool {
 
 // ask sends a question on the way in reserve, and one on the direct path to compare.
 func (w *secondWay) ask() {
-	if !w.answered {
+	now := w.now()
+	if len(w.open) > 0 {
 		w.streak, w.late = 0, 0
 	}
-	w.asked, w.answered = w.now(), false
+	w.open = slices.DeleteFunc(w.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
+	w.open = append(w.open, now)
+	w.asked = now
 	if !w.rp.in(relayCarrying) {
 		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
 		w.rp.raw.Ask()
@@ -118,40 +121,58 @@ func (w *secondWay) due() {
 // SpareHeard is told of each packet on the way in reserve.
 func (w *secondWay) SpareHeard(answer bool) {
 	w.heard = w.now()
-	if !answer || w.answered || w.rp.over() {
-		return
+	if answer && len(w.open) > 0 && !w.rp.over() {
+		w.answered()
 	}
-	w.answered = true
-	rtt := w.now().Sub(w.asked)
+}
+
+// answered takes an answer. It does not name its question. Where that may be an earlier one, how long it took is not known: a way that is
+// slower than the pause between questions would look quick. The next question then waits until all others must have been
+// answered. The pause after it is twice what an answer has taken.
+func (w *secondWay) answered() {
+	rtt, certain := w.now().Sub(w.open[0]), len(w.open) == 1
+	if w.open = nil; rtt >= answerLimit {
+		rtt, certain = 0, false // to none of ours
+	}
+	if w.pause = max(askAgain, 2*rtt); certain {
+		w.dueIn(askAgain)
+	} else {
+		w.dueIn(w.pause)
+	}
 	if w.rp.in(relayCarrying) {
-		w.directAnswered(rtt)
-		return
+		w.directAnswered(rtt, certain)
+	} else {
+		w.relayAnswered(rtt, certain)
 	}
+}
+
+// directAnswered counts an answer of the direct path while the relay carries the connection.
+func (w *secondWay) directAnswered(rtt time.Duration, certain bool) {
+	if w.streak++; !certain || rtt > w.muchLonger() {
+		w.streak = 0
+	}
+	if w.streak >= returnStreak && !w.now().Before(w.until) && w.ready() {
+		w.giveBack()
+	}
+}
+
+// relayAnswered notes that the relay in reserve works, and waits for the answer of the direct path.
+func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
 	w.worked = true
 	if w.rp.in(relayWarm) {
 		w.retry = 0 // the relay has not only paired, but keeps answering
+	}
+	w.rp.onAbort = func(error) {}
+	w.rp.become(relayWarm)
+	if !certain {
+		return
 	}
 	if w.relayRTT > 0 {
 		rtt = min(rtt, 2*w.relayRTT) // one answer may be late
 	}
 	w.relayRTT = rtt
-	w.rp.onAbort = func(error) {}
-	w.rp.become(relayWarm)
 	w.judging = true
 	w.dueIn(max(w.muchLonger()-w.now().Sub(w.asked), 0))
-}
-
-// directAnswered counts an answer of the direct path while the relay carries the connection.
-func (w *secondWay) directAnswered(rtt time.Duration) {
-	if w.streak++; rtt > w.muchLonger() {
-		w.streak = 0
-	}
-	if w.streak >= returnStreak && !w.now().Before(w.until) && w.ready() {
-		w.giveBack()
-		return
-	}
-	w.pause = askAgain
-	w.dueIn(askAgain)
 }
 
 // judge is when the direct path should have answered, too.
@@ -278,7 +299,7 @@ func (w *secondWay) giveBack() {
 func (w *secondWay) swapped(path Path) {
 	w.c.moved(w.rp.raw.Socket(), path)
 	w.stalls = [maxStalls]stall{}
-	w.streak, w.late, w.answered, w.judging = 0, 0, false, false
+	w.streak, w.late, w.open, w.judging = 0, 0, nil, false
 	w.stalled, w.proof, w.alone = 0, 0, 0
 	w.pause = askAgain
 	w.dueIn(askAgain)

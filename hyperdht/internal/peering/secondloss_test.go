@@ -190,3 +190,27 @@ func TestClosedServerKeepsSecondWays(t *testing.T) {
 		t.Errorf("closed %v, %d relays in reserve", c.Closed(), s.SecondWays)
 	}
 }
+
+// A path that takes longer than the pause between two questions is not taken for a quick one when the answer to the first question comes
+// right after the second: the connection stays on the relay until the path is as it was.
+func TestSlowPathIsNotReturnedTo(t *testing.T) {
+	for _, delay := range []time.Duration{900 * time.Millisecond, time.Second, 2 * time.Second} {
+		l := newLab(t, 4, cone(), cone())
+		l.relay(hyperdht.RelayConfig{})
+		l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+		c := l.dial(hyperdht.ConnectOptions{})
+		l.run(time.Minute)
+		var told []hyperdht.Path
+		l.dialler.host.Do(func() { c.OnPath(func() { told = append(told, c.Path()) }) })
+		l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: delay})
+		l.run(20 * time.Minute)
+		if want := []hyperdht.Path{hyperdht.PathRelayed}; !slices.Equal(told, want) {
+			t.Errorf("%v longer: %v, want %v", delay, told, want)
+		}
+		l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: hop})
+		l.run(time.Minute)
+		if c.Path() != hyperdht.PathPunched {
+			t.Errorf("%v longer, and as before since a minute: %v", delay, c.Path())
+		}
+	}
+}
