@@ -14,15 +14,17 @@ const (
 	punchFlagToken       = 16
 	punchFlagRemoteToken = 32
 	punchFlagFastProbes  = 64
+	punchFlagRetryAfter  = 128
 )
 
 // HolepunchPayload is the clear text of a hole punching message:
 //
 //	uint flags · uint error · uint firewall · uint round · the flagged parts:
 //	  1 connected, 2 punching (no bytes) · 4 array(ipv4Address) addresses ·
-//	  8 ipv4Address remoteAddress · 16 fixed32 token · 32 fixed32 remoteToken · 64 fast probes (no bytes)
+//	  8 ipv4Address remoteAddress · 16 fixed32 token · 32 fixed32 remoteToken · 64 fast probes (no bytes) ·
+//	  128 uint retry after, in milliseconds
 //
-// The original ignores flag 64, which it does not know.
+// The reference implementation ignores the flags 64 and 128 and the bytes after the parts that it knows.
 type HolepunchPayload struct {
 	Error     PayloadError
 	Firewall  Firewall
@@ -39,11 +41,16 @@ type HolepunchPayload struct {
 	RemoteToken *[32]byte
 	// FastProbes says that the sender takes and sends probes at a pace that the original does not have.
 	FastProbes bool
+	// TakesRetryAfter says that the sender knows RetryAfter, and asks again at that time.
+	TakesRetryAfter bool
+	// RetryAfter is the time after which the receiver is to ask again, in milliseconds, in an answer with ErrorTryLater. Zero
+	// is unknown. It is encoded only with TakesRetryAfter.
+	RetryAfter uint64
 }
 
 // Size is the number of bytes Append appends.
 func (m HolepunchPayload) Size() int {
-	n := 1 + compact.UintSize(uint64(m.Error)) + compact.UintSize(uint64(m.Firewall)) + compact.UintSize(m.Round)
+	n := compact.UintSize(m.flags()) + compact.UintSize(uint64(m.Error)) + compact.UintSize(uint64(m.Firewall)) + compact.UintSize(m.Round)
 	if m.Addrs != nil {
 		n += compact.AddrsSize(len(m.Addrs))
 	}
@@ -56,18 +63,26 @@ func (m HolepunchPayload) Size() int {
 	if m.RemoteToken != nil {
 		n += len(m.RemoteToken)
 	}
+	if m.TakesRetryAfter {
+		n += compact.UintSize(m.RetryAfter)
+	}
 	return n
+}
+
+func (m HolepunchPayload) flags() uint64 {
+	return uint64(flag(m.Connected, punchFlagConnected) |
+		flag(m.Punching, punchFlagPunching) |
+		flag(m.Addrs != nil, punchFlagAddrs) |
+		flag(m.RemoteAddr.IsValid(), punchFlagRemoteAddr) |
+		flag(m.Token != nil, punchFlagToken) |
+		flag(m.RemoteToken != nil, punchFlagRemoteToken) |
+		flag(m.FastProbes, punchFlagFastProbes) |
+		flag(m.TakesRetryAfter, punchFlagRetryAfter))
 }
 
 // Append appends the encoded payload.
 func (m HolepunchPayload) Append(dst []byte) []byte {
-	dst = append(dst, flag(m.Connected, punchFlagConnected)|
-		flag(m.Punching, punchFlagPunching)|
-		flag(m.Addrs != nil, punchFlagAddrs)|
-		flag(m.RemoteAddr.IsValid(), punchFlagRemoteAddr)|
-		flag(m.Token != nil, punchFlagToken)|
-		flag(m.RemoteToken != nil, punchFlagRemoteToken)|
-		flag(m.FastProbes, punchFlagFastProbes))
+	dst = compact.AppendUint(dst, m.flags())
 	dst = compact.AppendUint(dst, uint64(m.Error))
 	dst = compact.AppendUint(dst, uint64(m.Firewall))
 	dst = compact.AppendUint(dst, m.Round)
@@ -81,6 +96,9 @@ func (m HolepunchPayload) Append(dst []byte) []byte {
 	if m.RemoteToken != nil {
 		dst = append(dst, m.RemoteToken[:]...)
 	}
+	if m.TakesRetryAfter {
+		dst = compact.AppendUint(dst, m.RetryAfter)
+	}
 	return dst
 }
 
@@ -89,12 +107,13 @@ func ParseHolepunchPayload(b []byte) (HolepunchPayload, error) {
 	r := compact.NewReader(b)
 	flags := r.Uint()
 	m := HolepunchPayload{
-		Error:      PayloadError(r.Uint()),
-		Firewall:   Firewall(r.Uint()),
-		Round:      r.Uint(),
-		Connected:  flags&punchFlagConnected != 0,
-		Punching:   flags&punchFlagPunching != 0,
-		FastProbes: flags&punchFlagFastProbes != 0,
+		Error:           PayloadError(r.Uint()),
+		Firewall:        Firewall(r.Uint()),
+		Round:           r.Uint(),
+		Connected:       flags&punchFlagConnected != 0,
+		Punching:        flags&punchFlagPunching != 0,
+		FastProbes:      flags&punchFlagFastProbes != 0,
+		TakesRetryAfter: flags&punchFlagRetryAfter != 0,
 	}
 	if flags&punchFlagAddrs != 0 {
 		m.Addrs = r.Addrs(compact.MaxArray)
@@ -102,6 +121,9 @@ func ParseHolepunchPayload(b []byte) (HolepunchPayload, error) {
 	m.RemoteAddr = addrIf(&r, flags&punchFlagRemoteAddr != 0)
 	m.Token = keyIf(&r, flags&punchFlagToken != 0)
 	m.RemoteToken = keyIf(&r, flags&punchFlagRemoteToken != 0)
+	if m.TakesRetryAfter {
+		m.RetryAfter = r.Uint()
+	}
 	if err := r.Err(); err != nil {
 		return HolepunchPayload{}, err
 	}

@@ -218,6 +218,34 @@ func TestFastProbesAreAFlagWithoutBytes(t *testing.T) {
 	}
 }
 
+// The packages know neither this flag nor the number, which comes after all that they read. Flags of 253 and more take three bytes.
+func TestRetryAfterIsANumberBehindTheRest(t *testing.T) {
+	m := wire.HolepunchPayload{Error: wire.ErrorTryLater, Round: 1}
+	plain := m.Append(nil)
+	m.TakesRetryAfter, m.RetryAfter = true, 70000
+	got := m.Append(nil)
+	plain[0] |= 128
+	if want := append(plain, 0xfe, 0x70, 0x11, 0x01, 0x00); !bytes.Equal(got, want) {
+		t.Errorf("% x, want % x", got, want)
+	}
+	m = wire.HolepunchPayload{
+		Connected: true, Punching: true, Addrs: addrs(1), RemoteAddr: addrs(1)[0], Token: &[32]byte{7}, RemoteToken: &[32]byte{8},
+		FastProbes: true, TakesRetryAfter: true, RetryAfter: 5,
+	}
+	got = m.Append(nil)
+	if !bytes.HasPrefix(got, []byte{0xfd, 0xff, 0}) || len(got) != m.Size() {
+		t.Errorf("%d bytes % x, want %d that begin with the flags", len(got), got, m.Size())
+	}
+	if back, err := wire.ParseHolepunchPayload(got); err != nil || !reflect.DeepEqual(back, m) {
+		t.Errorf("read as %+v, %v", back, err)
+	}
+	for n := range len(got) {
+		if _, err := wire.ParseHolepunchPayload(got[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes are accepted", n, len(got))
+		}
+	}
+}
+
 func TestUnknownFlagsAreIgnored(t *testing.T) {
 	if m, err := wire.ParseHandshake([]byte{0xfc, 0, 1, 7}); err != nil || len(m.Noise) != 1 {
 		t.Errorf("handshake: %+v, %v", m, err)
@@ -225,7 +253,7 @@ func TestUnknownFlagsAreIgnored(t *testing.T) {
 	if m, err := wire.ParseAnnounce([]byte{0xf0}); err != nil || m != (wire.Announce{}) {
 		t.Errorf("announce: %+v, %v", m, err)
 	}
-	if m, err := wire.ParseHolepunchPayload([]byte{0x80, 0, 2, 0}); err != nil || m.FastProbes {
+	if m, err := wire.ParseHolepunchPayload([]byte{0xfd, 0, 0x81, 0, 2, 0}); err != nil || m.FastProbes || m.TakesRetryAfter {
 		t.Errorf("holepunch payload: %+v, %v", m, err)
 	}
 	if _, err := wire.ParseResponse([]byte{0x13, 0xe0, 1, 0, 1, 2, 3, 4, 5, 6}); err != nil {
@@ -301,7 +329,9 @@ func FuzzParseHolepunch(f *testing.F) {
 }
 
 func FuzzParseHolepunchPayload(f *testing.F) {
-	fuzz(f, wire.ParseHolepunchPayload, wire.HolepunchPayload{Firewall: 2, Connected: true, Addrs: addrs(2), RemoteAddr: addrs(1)[0], Token: &[32]byte{1}, RemoteToken: &[32]byte{2}})
+	fuzz(f, wire.ParseHolepunchPayload, wire.HolepunchPayload{
+		Firewall: 2, Connected: true, Addrs: addrs(2), RemoteAddr: addrs(1)[0], Token: &[32]byte{1}, RemoteToken: &[32]byte{2}, TakesRetryAfter: true, RetryAfter: 70000,
+	})
 }
 
 func FuzzParsePeer(f *testing.F) { fuzz(f, wire.ParsePeer, wire.Peer{RelayAddrs: addrs(3)}) }
