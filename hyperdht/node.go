@@ -181,6 +181,9 @@ var (
 	ErrTooFewNodes          = rpc.ErrTooFewNodes
 )
 
+// BusyError is ErrRemoteBusy or ErrPunchesElsewhere with the time after which to dial again.
+type BusyError = peering.BusyError
+
 // New makes a node on h and starts to enter the network. It must run on h's loop. It fails if a bootstrap
 // entry cannot be read or no socket can be bound.
 func New(h host.Host, cfg Config) (*Node, error) {

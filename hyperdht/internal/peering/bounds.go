@@ -218,6 +218,23 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_holepunch_later_total",
 		},
 		{
+			Name: "peering.maxQueuedPunches", What: "peers that wait for them in a queue",
+			Scope: bound.InAll, Limit: bound.Count(maxQueuedPunches), Policy: bound.RefuseNew,
+			Reason:  "100 bytes each; the last one waits for half an hour. A key has one place, and loses it 5 s after its retry time",
+			Counter: "dhtprom_holepunch_later_total",
+		},
+		{
+			Name: "peering.maxQueuedUnknown", What: "of them, with keys that the application does not know; at most one of these goes before each known one",
+			Scope: bound.InAll, Limit: bound.Count(maxQueuedUnknown), Policy: bound.RefuseNew,
+			Reason:  "keys cost nothing; each place takes a handshake and two rounds",
+			Counter: "dhtprom_holepunch_later_total",
+		},
+		{
+			Name: "peering.maxRetryAfter", What: "time after which a busy server has a dial come again; longer ones are ignored",
+			Scope: bound.PerAttempt, Limit: bound.Time(maxRetryAfter), Policy: bound.Ignore,
+			Reason: "a hostile server delays dials to itself only",
+		},
+		{
 			Name: "peering.defaultRelayPairs", What: "connections that a relay carries, and as many that wait for their other side",
 			Scope: bound.InAll, Limit: bound.Count(defaultRelayPairs), Policy: bound.RefuseNew,
 			Reason:  "two streams and the traffic of two peers each; an address with more than others gives its oldest; `--relay.max-pairs`",

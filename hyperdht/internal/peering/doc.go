@@ -37,6 +37,12 @@
 // messages wait to be read, and shares of the room for callers until their connections are open, or no better path than a
 // relay's is looked for.
 //
+// # The queue for random punches
+//
+// A punch that guesses ports is costly, so a node makes one at a time, for its dials and its callers together. The others wait in a
+// queue (punchQueue). The answer that refuses a punch round says when to ask again. Where that is soon, or a relay carries the connection
+// meanwhile, the punch round is repeated then; otherwise the attempt ends with a BusyError, and the application dials again then.
+//
 // # A server session (hyperdht lib/server.js)
 //
 // One session answers each message 1: it reads the message when its turn comes, answers once the node's own addresses are checked,
@@ -89,7 +95,7 @@
 //	           (no limit: as for asking)
 //	proving    500ms   ──▶ thinking, over
 //	unknown    1s      ──▶ thinking, over
-//	later      20s     ──▶ thinking, over
+//	later      2m0s    ──▶ thinking, over
 //	punching   1m10.2s ──▶ over
 //	           (ended by the puncher)
 //	over       -
@@ -104,7 +110,7 @@
 //	waiting     10s     ──▶ punching, busy, joining, relayed, remembered, forgotten
 //	punching    1m10.2s ──▶ joining, remembered, forgotten
 //	            (ended by the puncher)
-//	busy        25s     ──▶ busy, punching, joining, relayed, remembered, forgotten
+//	busy        2m5s    ──▶ busy, punching, joining, relayed, remembered, forgotten
 //	joining     15s     ──▶ remembered, forgotten
 //	            (ended by the relay path)
 //	relayed     30m0s   ──▶ punching, busy, remembered, forgotten

@@ -3,7 +3,19 @@ package peering
 import (
 	"errors"
 	"fmt"
+	"time"
 )
+
+// BusyError is ErrRemoteBusy or ErrPunchesElsewhere: a random punch has to wait for others.
+type BusyError struct {
+	Err error
+	// RetryAfter is the time after which to dial again: the dial has a place in a queue, which it loses if the next dial begins more
+	// than a few seconds later. Zero is unknown; at most 2 min.
+	RetryAfter time.Duration
+}
+
+func (e *BusyError) Error() string { return e.Err.Error() }
+func (e *BusyError) Unwrap() error { return e.Err }
 
 // Why a connection could not be made or ended. The texts carry the codes of hyperdht lib/errors.js.
 var (

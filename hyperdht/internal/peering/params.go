@@ -208,9 +208,36 @@ const (
 	maxStrangeWays = 2
 	// probeLimit is how long the address probe may take. The one in use ends sooner by itself.
 	probeLimit = 10 * time.Second
-	// busyPatience is how long a server that is busy with another random punch waits for a caller to ask again, which it
-	// does after one to two times retryLater.
+	// busyPatience is how long a server that is busy with another random punch waits for a caller to ask again that does not know
+	// retry times, which does so after one to two times retryLater.
 	busyPatience = 2*retryLater + 5*time.Second
+	// maxQueuedPunches bounds the places in the queue for random punches, and maxQueuedUnknown those of keys that the application
+	// does not know. A place takes 100 bytes; the last of a full queue waits for half an hour.
+	maxQueuedPunches = 512
+	maxQueuedUnknown = 256
+	// maxRetryAfter is the longest time after which a peer is asked to come again, and the longest that is accepted. A waiter whose
+	// turn is later asks meanwhile, and keeps its place.
+	maxRetryAfter = 2 * time.Minute
+	// queueGrace is how long after that time a place is kept: a dial on a network that loses packets. queueLead is the part of it
+	// for which those behind it in the queue wait.
+	queueGrace = 5 * time.Second
+	queueLead  = time.Second
+	// minRetryAfter is the shortest such time: a question takes four datagrams, a punch hundreds. minRelayedRetry is that of waiters
+	// whose connection a relay carries. retryEarly is how much before its turn a waiter is to ask: the budget does not lie idle where
+	// punches take less time than estimated.
+	minRetryAfter   = 250 * time.Millisecond
+	minRelayedRetry = 2 * time.Second
+	retryEarly      = 3 * time.Second
+	// minRedial is the least time between two dials that a busy server can bring about.
+	minRedial = 2 * time.Second
+	// queuePatience is how long an attempt without a relay waits in the queue before it ends. It is shorter than prepunchTimeout, so
+	// that a server holds no more for such a caller than for others.
+	queuePatience = 6 * time.Second
+	// firstEstimate is how long a random punch is taken to last before one has ended; leastEstimate and mostEstimate bound the
+	// estimate. One that is lost takes up to 35 s, with randomPunchPause after it.
+	firstEstimate = 2 * time.Second
+	leastEstimate = time.Second
+	mostEstimate  = 40 * time.Second
 	// findLimit bounds the search for a node that leads to the server: nodes that lie can send a dial from one that does not
 	// answer to the next. wayLimit bounds the search for a way to it, which takes a minute where NATs have to be guessed.
 	findLimit = 5 * time.Minute

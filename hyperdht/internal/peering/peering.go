@@ -51,7 +51,7 @@ type Stats struct {
 	PunchesOpen        uint64
 	PunchesConsistent  uint64 // between two NATs that keep a socket's port
 	PunchesRandom      uint64 // against a NAT that gives a socket many ports, or from behind one
-	PunchesLater       uint64 // refused because another random punch runs or has just ended
+	PunchesLater       uint64 // peers that had to wait because another random punch ran or had just ended
 	// How punches ended. The rest are still running, or another path was found first.
 	PunchesConsistentWon, PunchesConsistentLost uint64
 	PunchesRandomWon, PunchesRandomLost         uint64
@@ -121,6 +121,7 @@ type Peering struct {
 	randomPunches   int // running ones
 	lastRandomPunch host.Instant
 	punchedRandomly bool // lastRandomPunch is set
+	punchQueue      *punchQueue
 }
 
 // New makes the peering part of the node that e is the RPC endpoint of.
@@ -136,6 +137,7 @@ func New(h host.Host, e *rpc.Endpoint, cfg Config) *Peering {
 	p.pool = newPool(p)
 	p.local = newLocalValidator(p)
 	p.intake = newIntake(p)
+	p.punchQueue = newPunchQueue(p)
 	return p
 }
 
@@ -301,6 +303,7 @@ func (p *Peering) Close(done func()) {
 	}, func(s *Server, settled func()) { s.Close(settled) })
 	p.destroyConnections(ErrClosed)
 	p.intake.close()
+	p.punchQueue.close()
 }
 
 // each runs f for every server, and for those that were closed within takeBackTime and are not taken back yet, and done once

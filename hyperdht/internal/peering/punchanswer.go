@@ -3,6 +3,7 @@ package peering
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -95,19 +96,23 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	if fast || remote.Firewall == wire.FirewallOpen {
 		u.probe(peer)
 	}
-	refusal := wire.ErrorNone
+	reply := wire.HolepunchPayload{Round: h.round}
 	if u.remotePunching {
-		busy := u.usesRandom() && !u.punching() && !h.s.p.mayPunchRandomly()
-		if busy {
-			h.s.p.stats.PunchesLater++
-			refusal = wire.ErrorTryLater
+		wait, ok := h.admitPunch(remote)
+		if !ok {
+			reply.Error = wire.ErrorTryLater
+			if remote.TakesRetryAfter {
+				reply.TakesRetryAfter, reply.RetryAfter = true, uint64(wait/time.Millisecond)
+			}
 		}
 		switch {
-		case busy && h.relayPath == nil:
-			h.answerAbort(refusal, answer)
+		case !ok && h.relayPath == nil && (!remote.TakesRetryAfter || wait > queuePatience):
+			h.giveUp(reply, answer)
 			return
-		case busy: // the relay carries the connection meanwhile, and the caller asks again
-			h.become(sessionBusy)
+		case !ok && remote.TakesRetryAfter:
+			h.becomeFor(sessionBusy, wait+queueGrace)
+		case !ok: // the relay carries the connection meanwhile, and the caller asks again
+			h.becomeFor(sessionBusy, busyPatience)
 		case !u.punch():
 			h.answerAbort(wire.ErrorAborted, answer)
 			return
@@ -118,16 +123,30 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	if u.nat.firewall() != wire.FirewallUnknown {
 		u.nat.freeze()
 	}
-	answer(h.box.Seal(wire.HolepunchPayload{
-		Error: refusal, Firewall: u.nat.firewall(), Round: h.round,
-		Punching: u.punching(), Addrs: u.nat.addrs(),
-		Token: token, RemoteToken: remote.Token, FastProbes: true,
-	}), u.socket())
+	reply.Firewall, reply.Addrs, reply.Punching = u.nat.firewall(), u.nat.addrs(), u.punching()
+	reply.Token, reply.RemoteToken, reply.FastProbes = token, remote.Token, true
+	answer(h.box.Seal(reply), u.socket())
 }
 
-// answerAbort tells the caller that this server gives up, from the main socket, which outlives the puncher.
+// admitPunch reports whether the punch may begin, which for one that guesses ports depends on others. If not, retryAfter is when the caller
+// is to ask again.
+func (h *session) admitPunch(remote wire.HolepunchPayload) (retryAfter time.Duration, ok bool) {
+	if u := h.puncher; !u.usesRandom() || u.punching() {
+		return 0, true
+	}
+	return h.s.p.punchQueue.admit(punchWaiter{
+		peer: h.trail.key, timed: remote.TakesRetryAfter, known: h.known, relayed: h.relayPath != nil,
+	})
+}
+
+// answerAbort tells the caller that this server gives up.
 func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
-	sealed := h.box.Seal(wire.HolepunchPayload{Error: reason, Round: h.round})
+	h.giveUp(wire.HolepunchPayload{Error: reason, Round: h.round}, answer)
+}
+
+// giveUp ends the attempt with an answer from the main socket, which outlives the puncher.
+func (h *session) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socket)) {
+	sealed := h.box.Seal(m)
 	sock := h.s.p.rpc.Socket()
 	if h.puncher != nil {
 		h.puncher.fail()

@@ -273,10 +273,13 @@ func (u *puncher) end(rest bool) {
 	}
 	if u.in(puncherGuessing) {
 		u.p.randomPunches--
+		took := u.p.host.Now().Sub(u.since)
 		if rest {
 			u.p.lastRandomPunch = u.p.host.Now()
 			u.p.punchedRandomly = true
+			took += randomPunchPause
 		}
+		u.p.punchQueue.ended(took)
 	}
 	u.become(puncherClosed)
 	if u.step != nil {

@@ -21,6 +21,8 @@ type dialPunch struct {
 	box   *wire.PunchBox
 	round uint64
 	then  func() // follows a pause
+	// refused is when the punch was refused for the first time because of another one, 0 for never.
+	refused host.Instant
 }
 
 type punchState uint8
@@ -51,7 +53,7 @@ var punchTable = &table[punchState]{name: "punch", states: []rule[punchState]{
 	},
 	punchProving: {name: "proving", limit: provePatience, next: []punchState{punchThinking, punchOver}},
 	punchUnknown: {name: "unknown", limit: remoteUnknownPause, next: []punchState{punchThinking, punchOver}},
-	punchLater:   {name: "later", limit: 2 * retryLater, next: []punchState{punchThinking, punchOver}},
+	punchLater:   {name: "later", limit: maxRetryAfter, next: []punchState{punchThinking, punchOver}},
 	punchPunching: {
 		name: "punching", limit: guessLimit, endedBy: "the puncher",
 		next: []punchState{punchOver},
@@ -136,7 +138,7 @@ type punchAnswer struct {
 // exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the punch.
 func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, reserve bool, next func(punchAnswer)) {
 	d.ask(reserve)
-	m.Round, m.FastProbes = d.round, true
+	m.Round, m.FastProbes, m.TakesRetryAfter = d.round, true, m.Punching
 	d.round++
 	d.p.rpc.Request(rpc.Outgoing{
 		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Value: d.message(relay, m),
@@ -173,11 +175,11 @@ func (d *dialPunch) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r 
 		d.fail(err)
 		return
 	}
-	canWait := d.c.relayPath != nil && m.Punching
+	wait := retryAfterOf(answer.HolepunchPayload)
 	switch {
-	case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && canWait:
+	case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && m.Punching && d.keptBy(answer) && d.mayWait(wait):
 	case answer.Error == wire.ErrorTryLater:
-		d.fail(ErrRemoteBusy)
+		d.fail(d.busy(ErrRemoteBusy, wait))
 		return
 	default:
 		d.fail(ErrRemoteAborted)
@@ -188,10 +190,12 @@ func (d *dialPunch) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r 
 		verified = relay.PeerAddr.Addr()
 	}
 	d.u.updateRemote(answer.HolepunchPayload, answer.peer, verified)
-	d.c.note(AttemptEvent{
-		Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
-		Ours: kindOf(d.u.nat.firewall()), Theirs: kindOf(answer.Firewall),
-	})
+	if answer.Error == wire.ErrorNone {
+		d.c.note(AttemptEvent{
+			Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
+			Ours: kindOf(d.u.nat.firewall()), Theirs: kindOf(answer.Firewall),
+		})
+	}
 	next(answer)
 }
 
@@ -284,18 +288,17 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	token := d.box.Token(d.c.serverAddr.Addr())
 	ours := wire.RelayInfo{RelayAddr: d.c.relay, PeerAddr: d.c.serverAddr}
 	m := wire.HolepunchPayload{Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Token: &token, RemoteToken: remoteToken}
-	later := func() { d.punchLater(serverRelay, remoteToken) }
+	later := func(wait time.Duration) { d.punchLater(serverRelay, remoteToken, wait) }
 	random := u.usesRandom()
-	if random && !d.p.mayPunchRandomly() {
-		d.p.stats.PunchesLater++
+	if wait, free := d.admitPunch(random); !free {
 		switch {
-		case d.c.relayPath == nil:
-			d.fail(ErrPunchesElsewhere)
+		case !d.mayWait(wait):
+			d.fail(d.busy(ErrPunchesElsewhere, wait))
 		case delayed:
-			later()
+			later(wait)
 		default:
 			// The tokens are exchanged while both sides still talk through this relay.
-			d.exchange(ours, m, false, func(punchAnswer) { later() })
+			d.exchange(ours, m, false, func(punchAnswer) { later(wait) })
 		}
 		return
 	}
@@ -306,7 +309,7 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	m.Punching = true
 	d.exchange(relay, m, random, func(a punchAnswer) {
 		if a.Error == wire.ErrorTryLater {
-			later()
+			later(retryAfterOf(a.HolepunchPayload))
 			return
 		}
 		if u.remotePunching {
@@ -323,9 +326,55 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	})
 }
 
-// punchLater repeats the punch round in a while. The connection is relayed meanwhile.
-func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte) {
-	d.pause(punchLater, retryLater+d.p.someOf(retryLater), func() {
+// admitPunch reports whether the node may punch now, which for one that guesses ports depends on others. If not, retryAfter is when to ask
+// again.
+func (d *dialPunch) admitPunch(random bool) (retryAfter time.Duration, ok bool) {
+	if !random {
+		return 0, true
+	}
+	return d.p.punchQueue.admit(punchWaiter{peer: d.c.remote, dial: true, timed: true, known: true, relayed: d.c.relayPath != nil})
+}
+
+// keptBy reports whether a busy server keeps the attempt: a relay carries the connection meanwhile, or the answer is not an abort, which
+// names no firewall.
+func (d *dialPunch) keptBy(a punchAnswer) bool {
+	return d.c.relayPath != nil || a.Firewall != wire.FirewallUnknown
+}
+
+// waited is the time since the punch was refused for the first time.
+func (d *dialPunch) waited() time.Duration {
+	now := d.p.host.Now()
+	if d.refused == 0 {
+		d.refused = now
+	}
+	return now.Sub(d.refused)
+}
+
+// mayWait reports whether the attempt may wait for so long: without a limit where a relay carries the connection, else for queuePatience
+// in all.
+func (d *dialPunch) mayWait(wait time.Duration) bool {
+	return d.c.relayPath != nil || wait > 0 && d.waited()+wait <= queuePatience
+}
+
+// busy is the error of an attempt that cannot wait. A server that refuses at once cannot have the next dial come at once.
+func (d *dialPunch) busy(err error, retryAfter time.Duration) error {
+	if retryAfter > 0 {
+		retryAfter = max(retryAfter, minRedial-d.waited())
+	}
+	return &BusyError{err, retryAfter}
+}
+
+// punchLater repeats the punch round after a wait, or in a while if that is zero.
+func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte, wait time.Duration) {
+	switch {
+	case wait == 0:
+		wait = retryLater + d.p.someOf(retryLater)
+	case d.c.relayPath != nil:
+		wait = max(wait, minRelayedRetry)
+	default:
+		wait = max(wait, minRetryAfter)
+	}
+	d.pause(punchLater, wait, func() {
 		d.u.renewed(func() {
 			if !d.over() {
 				d.punchRound(serverRelay, remoteToken, true)

@@ -90,7 +90,7 @@ var sessionTable = &table[sessionState]{name: "session", states: []rule[sessionS
 		next: []sessionState{sessionJoining, sessionRemembered, sessionForgotten},
 	},
 	sessionBusy: {
-		name: "busy", limit: busyPatience,
+		name: "busy", limit: maxRetryAfter + queueGrace,
 		next: []sessionState{sessionBusy, sessionPunching, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
 	},
 	sessionJoining: {

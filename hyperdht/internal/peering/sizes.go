@@ -23,6 +23,7 @@ func (p *Peering) Sizes(tell func(what string, held, most int)) {
 	tell("states that are not final", len(p.account.live), 4*(len(p.connections)+sessions)+len(p.listening))
 	tell("servers", len(p.servers), len(p.listening))
 	tell("random punches", p.randomPunches, randomPunchLimit)
+	tell("waiting random punches", p.punchQueue.size(), maxQueuedPunches)
 	tell("sockets for punching", len(p.pool.sockets), Unbounded)
 	tell("routes", len(p.routes), maxRoutes)
 	paths := 0

@@ -333,6 +333,9 @@ func (t *transcript) readPunch(sealed []byte) (string, bool) {
 		if p.Addrs != nil {
 			parts = append(parts, "addrs="+t.list(p.Addrs))
 		}
+		if p.RetryAfter > 0 {
+			parts = append(parts, fmt.Sprintf("retry-after=%dms", p.RetryAfter))
+		}
 		if p.RemoteAddr.IsValid() {
 			parts = append(parts, "remote="+t.name(p.RemoteAddr))
 		}
