@@ -67,12 +67,17 @@ func (r *Retry) check(p *problems, field string) {
 
 func (r Retry) backoff() domain.Backoff { return domain.Backoff{Min: r.Min, Max: r.Max} }
 
-// waitAfter is the wait after a failure: the next one of a backoff, or a few seconds where a side was busy only.
-func waitAfter(err error, b *domain.Backoff, h host.Host) time.Duration {
-	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy {
-		return busyWait + time.Duration(drawUint64(h)%uint64(busyWait))
+// waitAfter is the wait after a failure: the next one of a backoff, a few seconds where a side was only busy, or the time that a busy
+// side has given, which queued reports and which must be kept to.
+func waitAfter(err error, b *domain.Backoff, h host.Host) (wait time.Duration, queued bool) {
+	e, ok := errors.AsType[*ports.ConnectionError](err)
+	switch {
+	case ok && e.Busy && e.RetryAfter > 0:
+		return e.RetryAfter + time.Duration(drawUint64(h)%uint64(retrySpread)), true
+	case ok && e.Busy:
+		return busyWait + time.Duration(drawUint64(h)%uint64(busyWait)), false
 	}
-	return b.Next(drawUint64(h))
+	return b.Next(drawUint64(h)), false
 }
 
 // newUID draws a uid. The host's randomness never fails: a real host stops the program first.

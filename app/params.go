@@ -47,9 +47,10 @@ const (
 	// have it.
 	staleAttempt = 2 * time.Second
 
-	// busyWait, and up to as much again, passes before a side that was busy is tried again: a random punch takes 4 to 7 s
-	// where it is won.
-	busyWait = 2 * time.Second
+	// busyWait, and up to as much again, passes before a side is tried again that was busy and has given no time: a random
+	// punch takes 4 to 7 s where it is won. retrySpread spreads the dials at times that were given.
+	busyWait    = 2 * time.Second
+	retrySpread = 500 * time.Millisecond
 
 	// recentWait is the longest wait before a client is dialled again that was connected within recentFor; half of it is the
 	// shortest of the longest ones. Prometheus scrapes as often, and an owner who repairs a line looks at the next scrape.

@@ -170,7 +170,10 @@ func (g *registrar) finish(uid domain.UID, updated bool, err error) {
 		return
 	}
 	g.failed++
-	wait := min(waitAfter(err, &g.backoff, g.host), g.interval)
+	wait, queued := waitAfter(err, &g.backoff, g.host)
+	if !queued {
+		wait = min(wait, g.interval)
+	}
 	g.timer = g.host.AfterFunc(wait, g.attempt)
 	_, connection := errors.AsType[*ports.ConnectionError](err)
 	tell(g.onEvent, domain.RegisterAliasError{

@@ -450,8 +450,8 @@ func (s *Session) nextWait(link *sessionLink, err error) time.Duration {
 	if link.open {
 		s.seen = h.Now()
 	}
-	wait := waitAfter(err, &s.backoff, h)
-	if s.seen == 0 || h.Now().Sub(s.seen) >= recentFor {
+	wait, queued := waitAfter(err, &s.backoff, h)
+	if queued || s.seen == 0 || h.Now().Sub(s.seen) >= recentFor {
 		return wait
 	}
 	recent := recentWait/2 + time.Duration(drawUint64(h)%uint64(recentWait/2))

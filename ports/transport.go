@@ -204,6 +204,9 @@ type ConnectionError struct {
 	// Busy means that one of the sides is in the middle of another connection of a kind that it makes one at a time. It is
 	// free again in seconds.
 	Busy bool
+	// RetryAfter is the time after which to dial again, set only with Busy: the dial has a place in a queue, which it loses if the
+	// next dial begins more than a few seconds later. Zero is unknown; at most 2 min.
+	RetryAfter time.Duration
 	// Silent means that nothing had come from the peer for as long as it takes to give an open connection up, which is
 	// fifteen seconds.
 	Silent bool

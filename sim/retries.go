@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -107,8 +108,8 @@ func (w *World) earliesOf(m *machine) int {
 // failedTo is told that an attempt failed, and how long the next one is put off.
 func (k *checker) failedTo(what string, err error, wait, most time.Duration) {
 	t, now := k.triesOf(what), k.w.net.Now()
-	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy && wait >= busyWait {
-		t.notBefore = now + tolerant(busyWait)
+	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy && wait >= cmp.Or(e.RetryAfter, busyWait) {
+		t.notBefore = now + tolerant(cmp.Or(e.RetryAfter, busyWait))
 		return
 	}
 	t.failed++

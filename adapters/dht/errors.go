@@ -53,8 +53,11 @@ func connectionError(err error) error {
 	if _, ok := errors.AsType[*ports.ConnectionError](err); ok {
 		return err
 	}
-	busy := errors.Is(err, hyperdht.ErrRemoteBusy) || errors.Is(err, hyperdht.ErrPunchesElsewhere)
-	return &ports.ConnectionError{Err: err, Busy: busy, Silent: errors.Is(err, hyperdht.ErrPeerSilent)}
+	e := &ports.ConnectionError{Err: err, Silent: errors.Is(err, hyperdht.ErrPeerSilent)}
+	if busy, ok := errors.AsType[*hyperdht.BusyError](err); ok {
+		e.Busy, e.RetryAfter = true, busy.RetryAfter
+	}
+	return e
 }
 
 // answered turns the failure of a request into what ports promises: an answer that refuses is a RemoteError.
