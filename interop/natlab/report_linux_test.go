@@ -163,8 +163,8 @@ Seconds from the mishap to the next successful scrape, measured once. A NAT that
 whose address changes forgets them too, and nobody is told. Peers are killed without a chance to say goodbye.
 
 %s
-"Never" means not within %.0f minutes. Where a random NAT has to be punched anew, 20 s pass between two punches, as in
-the original.
+"Never" means not within %.0f minutes. Where a random NAT has to be punched anew,
+20 s pass between two punches of the JavaScript programs; ours wait after one that was lost only.
 
 The minutes of JavaScript scrapers are the ten that they wait after a few failed attempts, and some of theirs fail because
 20 s have not passed; those of JavaScript clients are the time until they announce themselves again.
