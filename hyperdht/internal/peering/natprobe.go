@@ -121,7 +121,11 @@ func (n *natProbe) autoSample(retry bool) {
 	}
 	pending := 1
 	settle := func() {
-		if pending--; pending > 0 || n.closed || n.class.Sampled() >= n.wanted() {
+		if pending--; pending > 0 || n.closed {
+			return
+		}
+		if n.class.Sampled() >= n.wanted() {
+			n.given = true // a later sample that contradicts these has nobody asked again
 			return
 		}
 		if retry {

@@ -1,0 +1,70 @@
+package peering
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+)
+
+// randomNode is the peering of a node behind a random NAT that knows four DHT nodes.
+func randomNode(t *testing.T) (*simnet.Net, *Peering) {
+	t.Helper()
+	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: 10 * time.Millisecond}})
+	var bootstrap []rpc.Bootstrap
+	enter := func(h *simnet.Host, cfg rpc.Config) (e *rpc.Endpoint) {
+		cfg.Bootstrap = bootstrap
+		h.Do(func() {
+			var err error
+			if e, err = rpc.New(h, cfg); err != nil {
+				t.Fatal(err)
+			}
+		})
+		net.Run(5 * time.Second)
+		return e
+	}
+	for i := range byte(4) {
+		h := net.AddHost(fmt.Sprintf("n%d", i), netip.AddrFrom4([4]byte{100, 128, 1, i + 1}))
+		at := netip.AddrPortFrom(h.Addr(), 49737)
+		enter(h, rpc.Config{Listen: at, Mode: rpc.Persistent, PublicAddr: at})
+		if i == 0 {
+			bootstrap = []rpc.Bootstrap{rpc.BootstrapAddr(at)}
+		}
+	}
+	r := net.AddRouter("router", simnet.SymmetricRandom(), netip.AddrFrom4([4]byte{100, 128, 2, 1}))
+	h := r.AddHost("node", netip.AddrFrom4([4]byte{192, 168, 1, 1}))
+	e := enter(h, rpc.Config{})
+	return net, New(h, e, Config{Streams: stream.NewTable(h, stream.Config{})})
+}
+
+// A sample that comes when enough have, and is equal to one of them, is that of a second node of a machine where a NAT has one
+// port for each, or a lie. Nobody is asked any more then, so the verdict must not be waited for.
+func TestSampleAfterTheVerdictDoesNotOpenItAgain(t *testing.T) {
+	net, p := randomNode(t)
+	var n *natProbe
+	verdicts := 0
+	p.host.(*simnet.Host).Do(func() {
+		ps, err := p.pool.acquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = newNATProbe(p, p.rpc.NewSession(), ps.sock)
+		n.analyzed(func() { verdicts++ })
+	})
+	net.Run(time.Second)
+	if verdicts != 1 || n.class.Sampled() != natSamples {
+		t.Fatalf("%d verdicts on %v", verdicts, n.class.Samples())
+	}
+	p.host.(*simnet.Host).Do(func() {
+		n.add(n.class.Samples()[0].Seen, netip.MustParseAddrPort("100.128.1.1:1"))
+		n.analyzed(func() { verdicts++ })
+	})
+	net.Run(10 * time.Minute)
+	if verdicts != 2 {
+		t.Errorf("no verdict on %v", n.class.Samples())
+	}
+}
