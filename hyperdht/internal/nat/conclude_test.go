@@ -126,6 +126,7 @@ func TestSamplesThatContradictEachOther(t *testing.T) {
 		{"three", []string{a, a, b}, false, Unknown},
 		{"two ports are wrong", []string{a, a, b, c}, true, Random},
 		{"two agree on a wrong port", []string{a, a, b, b}, true, Random},
+		{"two uplinks", []string{a, a, elsewhere, elsewhere}, false, Consistent},
 		{"two hosts are wrong", []string{a, a, elsewhere, "198.51.100.2:9"}, true, Unknown},
 		{"and four more decide", []string{a, a, b, b, a, a, a, a}, false, Consistent},
 	} {
@@ -136,5 +137,13 @@ func TestSamplesThatContradictEachOther(t *testing.T) {
 		if got := classifier.Contradictory(); got != test.want || classifier.Firewall() != test.then {
 			t.Errorf("%s: contradictory %v, %v; want %v, %v", test.name, got, classifier.Firewall(), test.want, test.then)
 		}
+	}
+	inDoubt := NewClassifier(true)
+	inDoubt.Doubt()
+	for i, seen := range []string{a, a, b, c} {
+		inDoubt.Add(netip.MustParseAddrPort(seen), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 1), true)
+	}
+	if inDoubt.Contradictory() {
+		t.Error("in doubt, more samples are wanted, which change nothing")
 	}
 }

@@ -1,9 +1,6 @@
 package nat
 
-import (
-	"net/netip"
-	"slices"
-)
+import "net/netip"
 
 // Sampler follows the public address of a node: the last sixteen samples vote, a few may disagree
 // (npm nat-sampler). The zero Sampler is empty.
@@ -49,20 +46,25 @@ func (s *Sampler) Samples() []Sample {
 }
 
 // AddFrom is Add for a sample of a machine, which has no more votes than its share: one, and one more for each six of other machines.
-// Beyond that its newest sample takes the place of its oldest one. Three of sixteen votes are outvoted. Where no other machine
-// has voted, all of its samples do: several nodes on one host may be the whole network.
+// Beyond that its newest sample takes the place of its oldest ones. Three of sixteen votes are outvoted. Where no other machine
+// has voted, all of its samples do: several nodes on one host may be the whole network. A preset address is no machine.
 func (s *Sampler) AddFrom(addr, from netip.AddrPort) {
-	own, oldest, votes := 0, -1, s.Samples()
-	for i, v := range votes {
-		if v.From.Addr() == from.Addr() {
-			if own++; own == 1 {
-				oldest = i
-			}
+	own, others, votes := 0, 0, s.Samples()
+	for _, v := range votes {
+		switch {
+		case v.From.Addr() == from.Addr():
+			own++
+		case v.From.IsValid():
+			others++
 		}
 	}
-	if others := len(votes) - own; others > 0 && own > others/6 {
+	if surplus := own - others/6; others > 0 && surplus > 0 {
 		*s = Sampler{}
-		for _, v := range slices.Delete(votes, oldest, oldest+1) {
+		for _, v := range votes {
+			if surplus > 0 && v.From.Addr() == from.Addr() {
+				surplus--
+				continue
+			}
 			s.Add(v.Seen, v.From)
 		}
 	}

@@ -52,6 +52,7 @@ func TestAMachineHasAShareOfTheSamples(t *testing.T) {
 	}{
 		{name: "alone", votes: 16, concludes: wrong},
 		{name: "beside one", others: 1, votes: 1},
+		{name: "beside five", others: 5, votes: 1, concludes: right},
 		{name: "beside six", others: 6, votes: 2, concludes: right},
 		{name: "beside thirteen", others: 13, votes: 3, concludes: right},
 	} {
@@ -77,6 +78,43 @@ func TestAMachineHasAShareOfTheSamples(t *testing.T) {
 			if last := s.Samples()[s.Len()-1]; last.Seen != right {
 				t.Errorf("%s: the newest sample is %v", test.name, last)
 			}
+			if left := s.Samples()[test.others:]; test.votes > 1 && left[0].From != machine(100, 42-test.votes) {
+				t.Errorf("%s: %v is left of it, want the newest", test.name, left)
+			}
 		}
+	}
+}
+
+// A machine that was alone at first has its share only once others have voted.
+func TestAMachineThatWasAloneLosesItsSurplusOfSamples(t *testing.T) {
+	right, wrong := netip.MustParseAddrPort("203.0.113.1:7"), netip.MustParseAddrPort("198.51.100.1:9")
+	var s Sampler
+	for port := range uint16(10) {
+		s.AddFrom(right, netip.AddrPortFrom(netip.AddrFrom4([4]byte{1, 1, 1, 100}), port+1))
+	}
+	for i := range byte(3) {
+		s.AddFrom(right, netip.AddrPortFrom(netip.AddrFrom4([4]byte{1, 1, 1, i}), 1))
+	}
+	for port := range uint16(10) {
+		s.AddFrom(wrong, netip.AddrPortFrom(netip.AddrFrom4([4]byte{1, 1, 1, 100}), port+1))
+		if s.Addr() != right {
+			t.Fatalf("%v after %d false samples of one machine of four: %v", s.Addr(), port+1, s.Samples())
+		}
+	}
+	if s.Len() != 4 {
+		t.Errorf("%d samples of 4 machines", s.Len())
+	}
+}
+
+// An address that was preset is no machine, and does not take votes from the only one.
+func TestAPresetAddressLeavesTheOnlyMachineItsSamples(t *testing.T) {
+	preset, seen := netip.MustParseAddrPort("203.0.113.1:7"), netip.MustParseAddrPort("198.51.100.1:9")
+	var s Sampler
+	s.Add(preset, netip.AddrPort{})
+	for range 16 {
+		s.AddFrom(seen, netip.MustParseAddrPort("192.0.2.1:49737"))
+	}
+	if s.Addr() != seen {
+		t.Errorf("%v of %v", s.Addr(), s.Samples())
 	}
 }
