@@ -141,3 +141,33 @@ func TestNodesOfOneMachineDoNotTellOurAddress(t *testing.T) {
 		t.Errorf("%d samples of 4 machines", n)
 	}
 }
+
+// Of two machines, one has gone for good. Its samples must not keep us from learning our new address from the other one.
+func TestMoveIsNoticedWhereAllOthersHaveGone(t *testing.T) {
+	for _, before := range []int{1, 4} { // nodes of the machine that goes, which has seen us first
+		l := newLab(t, Config{})
+		l.net.Run(time.Second)
+		var gone []*peer
+		for i := range uint16(before) {
+			gone = append(gone, l.peerAt(netip.AddrPortFrom(addrOf(100), DefaultPort+i), empty))
+		}
+		left := l.peersOf(1, empty)[0]
+		for _, p := range append(gone, left) {
+			l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+			l.net.Run(time.Second)
+		}
+		l.net.Run(calm)
+		for _, p := range gone {
+			p.answer = silent
+		}
+		l.net.Run(2 * time.Hour)
+		if l.nodes.Len() != 1 {
+			t.Fatalf("%d nodes are known", l.nodes.Len())
+		}
+		left.sees = netip.MustParseAddr("203.0.113.99")
+		l.net.Run(24 * time.Hour)
+		if l.Host() != left.sees {
+			t.Errorf("%d nodes have gone: at %v a day after the move, of %v", before, l.Host(), l.nat.Samples())
+		}
+	}
+}

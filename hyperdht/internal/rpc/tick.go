@@ -265,13 +265,19 @@ func mostAgree(samples []nat.Sample, interfaces []netip.Addr, unanswered int) *n
 }
 
 // moveSamples is how many answers have to agree that we are elsewhere, of so many nodes that are asked. Where one node alone is
-// known, and has said all that is known of our address, what it says now counts as much as what it said before.
+// known, and nobody else who is still there has said anything of our address, what it says now counts as much as what it said before.
 func (e *Endpoint) moveSamples(asked int) int {
 	only := e.nodes.Latest()
-	if asked != 1 || only == nil || slices.ContainsFunc(e.nat.Samples(), func(s nat.Sample) bool { return s.From != only.Addr() }) {
+	if asked != 1 || only == nil || slices.ContainsFunc(e.nat.Samples(), func(s nat.Sample) bool { return s.From != only.Addr() && !e.witnessGone(s.From) }) {
 		return minMoveSamples
 	}
 	return 1
+}
+
+// witnessGone reports whether who has given a sample of our address has left since: it is neither a known node nor another one that was
+// heard lately.
+func (e *Endpoint) witnessGone(from netip.AddrPort) bool {
+	return e.table.Get(id.NodeIDOf(from)) == nil && !slices.Contains(e.unnamed, from) && !e.counted(from)
 }
 
 // endAsking ignores all that is still to come of the last time that our address was asked for.
