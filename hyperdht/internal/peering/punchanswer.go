@@ -135,7 +135,7 @@ func (h *session) admitPunch(remote wire.HolepunchPayload) (retryAfter time.Dura
 		return 0, true
 	}
 	return h.s.p.punchQueue.admit(punchWaiter{
-		peer: h.trail.key, timed: remote.TakesRetryAfter, known: h.known, relayed: h.relayPath != nil,
+		peer: h.trail.key, timed: remote.TakesRetryAfter, known: h.known, relayed: h.relayPath != nil, attempt: h,
 	})
 }
 
@@ -148,6 +148,9 @@ func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host
 func (h *session) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socket)) {
 	sealed := h.box.Seal(m)
 	sock := h.s.p.rpc.Socket()
+	if m.Error == wire.ErrorTryLater {
+		h.s.p.punchQueue.keep(h)
+	}
 	if h.puncher != nil {
 		h.puncher.fail()
 	}
@@ -166,6 +169,7 @@ func (h *session) endPuncher() {
 	if h.puncher != nil {
 		h.puncher.close()
 		h.puncher = nil
+		h.s.p.punchQueue.leave(h)
 	}
 	if h.requests != nil {
 		h.requests.Cancel()

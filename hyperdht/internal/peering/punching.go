@@ -1,6 +1,7 @@
 package peering
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -114,6 +115,7 @@ func (d *dialPunch) close() {
 		return
 	}
 	d.leave(punchOver)
+	d.p.punchQueue.leave(d)
 	d.u.close()
 }
 
@@ -332,7 +334,9 @@ func (d *dialPunch) admitPunch(random bool) (retryAfter time.Duration, ok bool) 
 	if !random {
 		return 0, true
 	}
-	return d.p.punchQueue.admit(punchWaiter{peer: d.c.remote, dial: true, timed: true, known: true, relayed: d.c.relayPath != nil})
+	return d.p.punchQueue.admit(punchWaiter{
+		peer: d.c.remote, dial: true, timed: true, known: true, relayed: d.c.relayPath != nil, attempt: d,
+	})
 }
 
 // keptBy reports whether a busy server keeps the attempt: a relay carries the connection meanwhile, or the answer is not an abort, which
@@ -397,6 +401,9 @@ func (d *dialPunch) fail(err error) {
 	c := d.c
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
 	c.conn.ways.fail(PathPunched, netip.AddrPort{}, err)
+	if _, busy := errors.AsType[*BusyError](err); busy {
+		d.p.punchQueue.keep(d)
+	}
 	d.close()
 	if c.lanPending > 0 {
 		c.lanFailure = err

@@ -23,7 +23,7 @@ import (
 // ask again; but later waiters do not keep them from a free budget. So such a caller is served once the waiters before it are and
 // it finds the budget free.
 //
-// A peer has one place. Keys cost nothing, so keys that the application does not know have a part of the queue only, and at most
+// A peer has one place, which is given up when the attempt that asked last ends, unless it has been told to come again. Keys cost nothing, so keys that the application does not know have a part of the queue only, and at most
 // one of them is placed before each known one.
 type punchQueue struct {
 	p        *Peering
@@ -44,6 +44,7 @@ type punchWaiter struct {
 	timed   bool // it asks again at the time that it is given
 	known   bool // the application knows the key
 	relayed bool // a relay carries the connection meanwhile
+	attempt any  // a *session or a *dialPunch, by pointer; nil once the place is kept for the next one
 }
 
 func newPunchQueue(p *Peering) *punchQueue { return &punchQueue{p: p, estimate: firstEstimate} }
@@ -114,6 +115,20 @@ func (q *punchQueue) add(w punchWaiter) int {
 	}
 	q.places = slices.Insert(q.places, i, punchPlace{punchWaiter: w})
 	return i
+}
+
+// keep has the place of an attempt outlive it, for the next attempt of the peer.
+func (q *punchQueue) keep(attempt any) {
+	for i := range q.places {
+		if q.places[i].attempt == attempt {
+			q.places[i].attempt = nil
+		}
+	}
+}
+
+// leave gives up the place of an attempt that has ended, so that nobody waits for it.
+func (q *punchQueue) leave(attempt any) {
+	q.places = slices.DeleteFunc(q.places, func(o punchPlace) bool { return o.attempt == attempt })
 }
 
 // unknown is the number of places of keys that the application does not know.

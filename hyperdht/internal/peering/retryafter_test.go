@@ -165,3 +165,61 @@ func TestDiallerKeepsToTheRetryTime(t *testing.T) {
 		}
 	})
 }
+
+// Nothing waits for an attempt that is over: its place in the queue is given up, at the side that has refused it.
+func TestEndedAttemptsGiveUpTheirPlaces(t *testing.T) {
+	places := func(a *actor) int { return size(a.node, "waiting random punches") }
+	t.Run("of a caller", func(t *testing.T) {
+		t.Parallel()
+		l, _ := busyLab(t, true)
+		c := l.dial(hyperdht.ConnectOptions{})
+		l.run(5 * time.Second)
+		if n := places(l.answerer); n != 1 || !c.Opened() {
+			t.Fatalf("open over the relay %v, %d places", c.Opened(), n)
+		}
+		l.dialler.host.Do(func() { c.Destroy(nil) })
+		l.run(time.Second)
+		if n := places(l.answerer); n != 0 {
+			t.Errorf("%d places of a caller that has gone", n)
+		}
+	})
+	t.Run("of a dial", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t, 4, random(), cone())
+		l.relay(hyperdht.RelayConfig{})
+		l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+		l.apart()
+		l.dialler.host.Do(func() {
+			keys := keyPair(200)
+			l.dialler.node.Connect(keyPair(answererKey).Public, hyperdht.ConnectOptions{Keys: &keys})
+		})
+		l.run(time.Second)
+		c := l.dial(hyperdht.ConnectOptions{})
+		l.run(5 * time.Second)
+		if n := places(l.dialler); n != 1 || !c.Opened() {
+			t.Fatalf("open over the relay %v, %d places", c.Opened(), n)
+		}
+		l.dialler.host.Do(func() { c.Destroy(nil) })
+		if n := places(l.dialler); n != 0 {
+			t.Errorf("%d places of a dial that is over", n)
+		}
+	})
+	t.Run("but not one that is to come again", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t, 4, random(), cone())
+		l.listen(hyperdht.ListenOptions{})
+		l.apart()
+		l.dialler.host.Do(func() {
+			keys := keyPair(200)
+			l.dialler.node.Connect(keyPair(answererKey).Public, hyperdht.ConnectOptions{Keys: &keys})
+		})
+		l.run(time.Second)
+		c := l.dial(hyperdht.ConnectOptions{})
+		var ended error
+		c.OnClose(func(err error) { ended = err })
+		l.net.RunUntil(func() bool { return ended != nil }, 20*time.Second)
+		if n := places(l.dialler); n != 1 || !errors.Is(ended, hyperdht.ErrPunchesElsewhere) {
+			t.Errorf("%d places after %v", n, ended)
+		}
+	})
+}
