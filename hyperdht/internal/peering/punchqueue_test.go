@@ -325,3 +325,49 @@ func TestImplausibleRetryTimesAreIgnored(t *testing.T) {
 		}
 	}
 }
+
+// A peer that calls us while we dial it waits twice.
+func TestDialAndCallerOfOnePeerHaveAPlaceEach(t *testing.T) {
+	w := newQueueWorld(t)
+	dial := known(1)
+	dial.dial = true
+	w.wait(dial)
+	w.wait(known(1))
+	w.free()
+	w.goes(dial)
+	if n := w.p.punchQueue.size(); n != 1 {
+		t.Errorf("%d places after the dial has punched, want that of the caller", n)
+	}
+}
+
+// A waiter that asks at its time goes while the one before it, which asks less often, is not to ask soon.
+func TestDueWaiterDoesNotWaitForOneThatIsNot(t *testing.T) {
+	w := newQueueWorld(t)
+	relayed := caller(1)
+	relayed.relayed = true
+	wait := w.wait(caller(2))
+	w.p.punchQueue.places = slices.Insert(w.p.punchQueue.places, 0, punchPlace{relayed, w.p.host.Now().Add(minRelayedRetry)})
+	w.net.Run(wait)
+	w.free()
+	w.goes(caller(2))
+}
+
+// The pause after a punch that is lost is part of what the next one waits for; after one that is won there is none.
+func TestEstimateCountsThePauseOfLostPunches(t *testing.T) {
+	for won, want := range map[bool]time.Duration{true: (3*firstEstimate + 4*time.Second) / 4, false: (3*firstEstimate + 4*time.Second + randomPunchPause) / 4} {
+		net, p := randomNode(t)
+		p.host.(*simnet.Host).Do(func() {
+			u, err := newPuncher(trail{p: p}, p.rpc.NewSession(), true, wire.FirewallConsistent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.become(puncherGuessing)
+			p.randomPunches++
+			p.host.AfterFunc(4*time.Second, func() { u.end(!won) })
+		})
+		net.Run(5 * time.Second)
+		if got := p.punchQueue.estimate; got != want {
+			t.Errorf("won %v: %v, want %v", won, got, want)
+		}
+	}
+}
