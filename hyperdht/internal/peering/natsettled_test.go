@@ -14,6 +14,12 @@ import (
 // randomNode is the peering of a node behind a random NAT that knows four DHT nodes.
 func randomNode(t *testing.T) (*simnet.Net, *Peering) {
 	t.Helper()
+	return nodeBehind(t, simnet.SymmetricRandom(), 1, 1, 1, 1)
+}
+
+// nodeBehind is the peering of a node behind a NAT. It knows some machines with so many DHT nodes each.
+func nodeBehind(t *testing.T, nat simnet.NAT, machines ...uint16) (*simnet.Net, *Peering) {
+	t.Helper()
 	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: 10 * time.Millisecond}})
 	var bootstrap []rpc.Bootstrap
 	enter := func(h *simnet.Host, cfg rpc.Config) (e *rpc.Endpoint) {
@@ -27,15 +33,17 @@ func randomNode(t *testing.T) (*simnet.Net, *Peering) {
 		net.Run(5 * time.Second)
 		return e
 	}
-	for i := range byte(4) {
-		h := net.AddHost(fmt.Sprintf("n%d", i), netip.AddrFrom4([4]byte{100, 128, 1, i + 1}))
-		at := netip.AddrPortFrom(h.Addr(), 49737)
-		enter(h, rpc.Config{Listen: at, Mode: rpc.Persistent, PublicAddr: at})
-		if i == 0 {
-			bootstrap = []rpc.Bootstrap{rpc.BootstrapAddr(at)}
+	for i, nodes := range machines {
+		h := net.AddHost(fmt.Sprintf("n%d", i), netip.AddrFrom4([4]byte{100, 128, 1, byte(i + 1)}))
+		for n := range nodes {
+			at := netip.AddrPortFrom(h.Addr(), 49737+n)
+			enter(h, rpc.Config{Listen: at, Mode: rpc.Persistent, PublicAddr: at})
+			if len(bootstrap) == 0 {
+				bootstrap = []rpc.Bootstrap{rpc.BootstrapAddr(at)}
+			}
 		}
 	}
-	r := net.AddRouter("router", simnet.SymmetricRandom(), netip.AddrFrom4([4]byte{100, 128, 2, 1}))
+	r := net.AddRouter("router", nat, netip.AddrFrom4([4]byte{100, 128, 2, 1}))
 	h := r.AddHost("node", netip.AddrFrom4([4]byte{192, 168, 1, 1}))
 	e := enter(h, rpc.Config{})
 	return net, New(h, e, Config{Streams: stream.NewTable(h, stream.Config{})})
@@ -66,5 +74,23 @@ func TestSampleAfterTheVerdictDoesNotOpenItAgain(t *testing.T) {
 	net.Run(10 * time.Minute)
 	if verdicts != 2 {
 		t.Errorf("no verdict on %v", n.class.Samples())
+	}
+}
+
+// A NAT that has one port for each machine looks consistent to a machine with three nodes. Where two of them agree and others do not,
+// the third one is not asked.
+func TestNodesOfOneMachineDoNotMakeANATConsistent(t *testing.T) {
+	nat := simnet.SymmetricRandom()
+	nat.Mapping, nat.Filtering = simnet.AddressDependent, simnet.AddressDependent
+	net, p := nodeBehind(t, nat, 3, 1, 1)
+	var report NATReport
+	p.host.(*simnet.Host).Do(func() {
+		if err := p.ClassifyNAT(func(r NATReport) { report = r }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	net.Run(20 * time.Second)
+	if report.Kind.String() != "random" || len(report.Samples) != natSamples {
+		t.Errorf("%v of %v", report.Kind, report.Samples)
 	}
 }
