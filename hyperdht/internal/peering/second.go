@@ -83,16 +83,22 @@ func (w *secondWay) ask() {
 	if len(w.open) > 0 {
 		w.streak, w.late = 0, 0
 	}
-	w.open = slices.DeleteFunc(w.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
-	w.open = append(w.open, now)
 	w.asked = now
 	if !w.rp.in(relayCarrying) {
 		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
 		w.rp.raw.Ask()
 	}
-	w.rp.raw.AskSpare()
+	w.askSpare()
 	w.dueIn(w.pause)
 	w.pause = min(2*w.pause, askPause)
+}
+
+// askSpare sends a question on the way in reserve.
+func (w *secondWay) askSpare() {
+	now := w.now()
+	w.open = slices.DeleteFunc(w.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
+	w.open = append(w.open, now)
+	w.rp.raw.AskSpare()
 }
 
 // askNow asks now, and soon again.
@@ -216,7 +222,7 @@ func (w *secondWay) Stalled() {
 		w.narrow()
 		w.change()
 	default:
-		w.rp.raw.AskSpare()
+		w.askSpare()
 	}
 }
 
