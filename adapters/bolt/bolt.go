@@ -192,10 +192,7 @@ func (s *Store) Close(done func(error)) {
 	s.verify.Stop()
 	s.push(change{
 		alone: func() func() {
-			var err error
-			if s.broken == nil {
-				err = s.file.close()
-			}
+			err := s.file.giveUp(s.broken)
 			return func() { done(err) }
 		},
 		done: done,
@@ -269,19 +266,27 @@ func (s *Store) next() (batch []change, more bool) {
 	return batch, true
 }
 
-// write makes a change durable: all of it or nothing. On damage it does so in a new file.
+// write makes a change durable: all of it or nothing. On damage it does so in a new file; damage of that one, too, is left to the next
+// change.
 func (s *Store) write(d delta) error {
 	if s.broken == nil {
-		err := s.file.write(d)
-		if _, damaged := errors.AsType[*damageError](err); !damaged {
+		if err := s.tryWrite(d); s.broken == nil {
 			return err
 		}
-		s.broken = err
 	}
 	if err := s.renew(); err != nil {
 		return err
 	}
-	return s.file.write(d)
+	return s.tryWrite(d)
+}
+
+// tryWrite writes to the file as it is, and notes damage.
+func (s *Store) tryWrite(d delta) error {
+	err := s.file.write(d)
+	if _, damaged := errors.AsType[*damageError](err); damaged {
+		s.broken = err
+	}
+	return err
 }
 
 // renew repairs the file after damage.
@@ -290,6 +295,7 @@ func (s *Store) renew() error {
 	if err != nil {
 		return fmt.Errorf("%w; cannot be repaired: %w", s.broken, err)
 	}
+	_ = s.file.giveUp(s.broken) // the new file has all that was in it
 	s.file, s.broken = next, nil
 	s.report(*damage)
 	return nil

@@ -72,7 +72,8 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 	}
 	if !t.damaged() {
 		f, err = attach(path, t, locked)
-		if err == nil || errors.Is(err, errInUse) {
+		_, unwritten := errors.AsType[*writeError](err)
+		if err == nil || unwritten || errors.Is(err, errInUse) {
 			return f, nil, err
 		}
 		t.problem("%v", err) // of a kind that only bbolt sees
@@ -112,7 +113,7 @@ func resolve(path string) string {
 
 // lockAgain locks a file again that bbolt could not open, and has closed; one on which it has panicked is still locked.
 func lockAgain(path string, read []byte, cause error, locked *os.File) (*os.File, error) {
-	if _, panicked := errors.AsType[*damageError](cause); panicked {
+	if e, ok := errors.AsType[*damageError](cause); ok && e.panicked {
 		return locked, nil
 	}
 	_ = locked.Close()
@@ -131,7 +132,7 @@ func reopen(path string) (*file, error) {
 	}
 	t := readTable(b)
 	if t.damaged() {
-		return nil, errors.Join(fmt.Errorf("repaired file: %w", &damageError{t.problems[0]}), locked.Close())
+		return nil, errors.Join(fmt.Errorf("repaired file: %w", &damageError{what: t.problems[0]}), locked.Close())
 	}
 	return attach(path, t, locked)
 }
@@ -257,7 +258,10 @@ func attach(path string, t *table, locked *os.File) (f *file, err error) {
 			}
 		}
 		if err := f.write(all); err != nil {
-			return nil, errors.Join(err, db.Close())
+			if e, ok := errors.AsType[*damageError](err); !ok || !e.panicked {
+				err = &writeError{err}
+			}
+			return nil, errors.Join(err, f.giveUp(err))
 		}
 	}
 	return f, f.measure()
@@ -298,7 +302,7 @@ func (f *file) write(d delta) (err error) {
 func (f *file) failed(write int, cause error) error {
 	return f.db.View(func(tx *bbolt.Tx) error {
 		if tx.ID() >= write {
-			return &damageError{fmt.Sprintf("the last write was not flushed: %v", cause)}
+			return &damageError{what: fmt.Sprintf("the last write was not flushed: %v", cause)}
 		}
 		return cause
 	})
@@ -348,15 +352,23 @@ func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, t
 }
 
 // damageError is damage of the file, as opposed to a disk that is full or gone.
-type damageError struct{ what string }
+type damageError struct {
+	what     string
+	panicked bool // bbolt may still hold its locks, so its database must not be used any more, not even to close it
+}
 
 func (e *damageError) Error() string { return "alias store is damaged: " + e.what }
 
-// recoverDamage turns a fault of the mapped file, or a panic of bbolt on a damaged page, into an error. bbolt may still
-// hold its locks then, so its database must not be used any more, not even to close it.
+// writeError is a disk that cannot be written when a table is opened, whose file is whole.
+type writeError struct{ error }
+
+func (e *writeError) Error() string { return "cannot be written: " + e.error.Error() }
+func (e *writeError) Unwrap() error { return e.error }
+
+// recoverDamage turns a fault of the mapped file, or a panic of bbolt on a damaged page, into an error.
 func recoverDamage(err *error) {
 	if r := recover(); r != nil {
-		*err = &damageError{fmt.Sprint(r)}
+		*err = &damageError{fmt.Sprint(r), true}
 	}
 }
 
@@ -365,13 +377,13 @@ func (f *file) check() error {
 	info, err := os.Stat(f.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return &damageError{"the file was removed"}
+		return &damageError{what: "the file was removed"}
 	case err != nil:
 		return err
 	case !os.SameFile(info, f.id):
-		return &damageError{"the file was replaced"}
+		return &damageError{what: "the file was replaced"}
 	case info.Size() < f.size:
-		return &damageError{fmt.Sprintf("the file was cut from %d to %d bytes", f.size, info.Size())}
+		return &damageError{what: fmt.Sprintf("the file was cut from %d to %d bytes", f.size, info.Size())}
 	}
 	return nil
 }
@@ -390,12 +402,12 @@ func (f *file) verify() error {
 		return err
 	}
 	if t.damaged() {
-		return &damageError{strings.Join(t.problems, "; ")}
+		return &damageError{what: strings.Join(t.problems, "; ")}
 	}
 	return nil
 }
 
-// renew writes the table again from memory and keeps the damaged file beside. The open database is given up.
+// renew writes the table again from memory and keeps the damaged file beside. The open database is the caller's to give up.
 func (f *file) renew(cause error) (next *file, damage *domain.StoreDamage, err error) {
 	if other, err := os.Open(f.path); err == nil {
 		info, err := other.Stat()
@@ -519,6 +531,14 @@ func fill(path string, records map[string]map[string]item) (err error) {
 func (f *file) close() (err error) {
 	defer recoverDamage(&err)
 	return f.db.Close()
+}
+
+// giveUp closes the file after an error, nil for none, if that is possible.
+func (f *file) giveUp(cause error) error {
+	if e, ok := errors.AsType[*damageError](cause); ok && e.panicked {
+		return nil
+	}
+	return f.close()
 }
 
 // makeDir creates a folder with those above it, and flushes the folder that each new one is in: a power cut takes a folder
