@@ -32,11 +32,11 @@ type pathSearch struct {
 	s       *Session
 	turn    dialler
 	backoff domain.Backoff
-	tried   bool         // since the last news
-	direct  bool         // the path of the session's connection
-	since   host.Instant // when it became direct, a relay took over, or the last try ended
-	timer   host.Timer   // waiting: the next try; dialling: connect timeout
-	link    *sessionLink // dialling: the second connection
+	rest    time.Duration // the wait before the next try; 0 for no try since the last news
+	direct  bool          // the path of the session's connection
+	since   host.Instant  // when it became direct, a relay took over, or the last try ended
+	timer   host.Timer    // waiting: the next try; dialling: connect timeout
+	link    *sessionLink  // dialling: the second connection
 }
 
 func (p *pathSearch) init(s *Session) {
@@ -84,7 +84,7 @@ func (p *pathSearch) stop() {
 
 // reset makes the next waits short again.
 func (p *pathSearch) reset() {
-	p.tried = false
+	p.rest = 0
 	p.backoff.Reset()
 }
 
@@ -102,13 +102,12 @@ func (p *pathSearch) news() {
 	}
 }
 
-// pause is the wait before the next try.
+// pause is the wait before the next try. It grows with tries, and not with takeovers that were too short for one.
 func (p *pathSearch) pause() time.Duration {
-	random := drawUint64(p.s.cfg.Host)
-	if p.tried {
-		return p.backoff.Next(random)
+	if p.rest > 0 {
+		return p.rest
 	}
-	return takeoverWait + time.Duration(random%uint64(takeoverSpread))
+	return takeoverWait + time.Duration(drawUint64(p.s.cfg.Host)%uint64(takeoverSpread))
 }
 
 func (p *pathSearch) wait(d time.Duration) {
@@ -131,7 +130,7 @@ func (p *pathSearch) queueUp() {
 }
 
 func (p *pathSearch) dial() {
-	p.tried = true
+	p.rest = p.backoff.Next(drawUint64(p.s.cfg.Host))
 	p.timer = p.s.cfg.Host.AfterFunc(connectTimeout, p.fail)
 	p.link = &sessionLink{}
 	p.s.dialOn(p.link)

@@ -667,6 +667,27 @@ func TestPathsThatDoNotLastAreSearchedForLess(t *testing.T) {
 	}
 }
 
+// Takeovers that end before a try is due do not make the next one later.
+func TestShortTakeoversDoNotDelayTheNextTry(t *testing.T) {
+	w, net, s, _ := searching(t)
+	first := net.all[0]
+	w.loop.Turn(func() { net.all[1].dial.OnClose(portstest.ErrLost) })
+	for range 20 {
+		w.loop.Turn(func() { first.take(domain.PathPunched) })
+		w.loop.Advance(5 * time.Second)
+		w.loop.Turn(func() { first.take(domain.PathRelay) })
+		w.loop.Advance(20 * time.Second)
+	}
+	if len(net.all) != 2 {
+		t.Fatalf("%d dials", len(net.all))
+	}
+	w.loop.Advance(41 * time.Second)
+	if len(net.all) != 3 {
+		t.Errorf("%d dials a minute after the last takeover", len(net.all))
+	}
+	w.loop.Turn(s.Close)
+}
+
 // A relay that takes over for all clients at once does not have them all dialled at once.
 func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
 	w := newWorld(t)
