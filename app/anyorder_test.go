@@ -1,0 +1,259 @@
+package app_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// anyTransport has connections on which everything happens that a transport may do, in any order.
+type anyTransport struct {
+	ports.Transport
+	loop *portstest.Loop
+	all  []*anySession
+	well bool // dials succeed on direct paths
+}
+
+type anySession struct {
+	t           *anyTransport
+	dial        ports.MetricsDial
+	path        domain.Path
+	heard       time.Duration // silence of the direct path
+	open, ready bool
+	closing     bool // by the scraper
+	over        bool
+	requests    []*anyRequest
+}
+
+type anyRequest struct {
+	done func(domain.MetricsReply, error)
+}
+
+func (t *anyTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	s := &anySession{t: t, dial: d}
+	t.all = append(t.all, s)
+	if t.well {
+		t.loop.Post(s.succeed)
+	}
+	return s
+}
+
+func (s *anySession) succeed() {
+	s.opens(domain.PathDirect)
+	s.becomesReady()
+	s.takes(domain.PathDirect)
+}
+
+func (s *anySession) Request(done func(domain.MetricsReply, error)) func() {
+	r := &anyRequest{done}
+	s.requests = append(s.requests, r)
+	if s.closing || s.over {
+		s.t.loop.Post(func() { s.answer(r, domain.MetricsReply{}, &ports.ConnectionError{Err: portstest.ErrEnded}) })
+	}
+	return func() { s.requests = slices.DeleteFunc(s.requests, func(o *anyRequest) bool { return o == r }) }
+}
+
+func (s *anySession) answer(r *anyRequest, reply domain.MetricsReply, err error) {
+	if i := slices.Index(s.requests, r); i >= 0 {
+		s.requests = slices.Delete(s.requests, i, i+1)
+		r.done(reply, err)
+	}
+}
+
+func (s *anySession) Ping(done func(error)) func() {
+	return s.Request(func(_ domain.MetricsReply, err error) { done(err) })
+}
+func (s *anySession) Peer() domain.Peer            { return domain.Peer{Key: s.dial.Client, Path: s.path} }
+func (s *anySession) Answered() bool               { return s.open }
+func (s *anySession) DirectSilence() time.Duration { return s.heard }
+func (s *anySession) Release()                     { s.Close(nil) }
+func (s *anySession) Close(reason error) {
+	if !s.closing {
+		s.closing = true
+		s.t.loop.Post(func() { s.end(reason) })
+	}
+}
+
+func (s *anySession) end(err error) {
+	if s.over {
+		return
+	}
+	s.over = true
+	for _, r := range slices.Clone(s.requests) {
+		s.answer(r, domain.MetricsReply{}, &ports.ConnectionError{Err: portstest.ErrLost})
+	}
+	s.dial.OnClose(err)
+}
+
+func (s *anySession) opens(p domain.Path) {
+	if !s.open && !s.closing && !s.over {
+		s.path, s.open = p, true
+		s.dial.OnOpen(s.Peer())
+	}
+}
+
+func (s *anySession) becomesReady() {
+	if s.open && !s.ready && !s.closing && !s.over {
+		s.ready = true
+		s.dial.OnReady()
+	}
+}
+
+func (s *anySession) takes(p domain.Path) {
+	if s.open && s.path != p && !s.closing && !s.over {
+		s.path = p
+		s.dial.OnPath(s.Peer())
+	}
+}
+
+// Whatever connections do, each scrape has one answer, each connection that is told ends once, no session has more than its bound, and in
+// the end each session has one connection, and nothing stays of it.
+func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
+	var all domain.DialStats
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			got := anyOrder(t, rand.New(rand.NewPCG(seed, 1)))
+			all.SecondDirect += got.SecondDirect
+			all.SecondRelayed += got.SecondRelayed
+			all.SecondFailed += got.SecondFailed
+		})
+	}
+	if all.SecondDirect < 5 || all.SecondRelayed < 5 || all.SecondFailed < 5 {
+		t.Errorf("too little has happened: %+v", all)
+	}
+}
+
+func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
+	const clients, busy = 70, 6 // more than may dial at a time; those on whose connections most happens
+	w := newWorld(t)
+	pairs := make([]domain.KeyPair, clients)
+	alias := func(i int) domain.Alias { return domain.Alias(fmt.Sprint("client-", i)) }
+	for i := range clients {
+		pairs[i] = pair(byte(i + 2))
+		w.disk.Entries[alias(i)] = domain.Entry{Alias: alias(i), Key: pairs[i].Public, Expires: noon.Add(100 * time.Hour)}
+	}
+	net := &anyTransport{loop: w.loop}
+	w.startScraper(func(c *app.ScraperConfig) { net.Transport, c.Transport = c.Transport, net })
+	asked, answered := 0, 0
+	paths := []domain.Path{domain.PathDirect, domain.PathRelay}
+	for range 3000 {
+		live := slices.DeleteFunc(slices.Clone(net.all), func(s *anySession) bool { return s.over })
+		if len(live) == 0 {
+			w.loop.Advance(time.Second)
+			continue
+		}
+		often := slices.DeleteFunc(slices.Clone(live), func(s *anySession) bool {
+			return !slices.ContainsFunc(pairs[:busy], func(k domain.KeyPair) bool { return k.Public == s.dial.Client })
+		})
+		if len(often) > 0 && random.IntN(5) > 0 {
+			live = often
+		}
+		s := live[random.IntN(len(live))]
+		w.loop.Turn(func() {
+			switch random.IntN(12) {
+			case 0, 1:
+				s.opens(paths[random.IntN(2)])
+			case 2, 3, 4:
+				s.becomesReady()
+			case 5, 6:
+				s.heard = time.Duration(random.IntN(4)) * time.Hour
+				s.takes(paths[random.IntN(2)])
+			case 7:
+				if random.IntN(30) == 0 {
+					s.end([]error{nil, &ports.ConnectionError{Err: portstest.ErrLost}, busyFor(3 * time.Second)}[random.IntN(3)])
+				}
+			case 8:
+				if len(s.requests) > 0 {
+					s.answer(s.requests[0], domain.MetricsReply{Success: true}, nil)
+				}
+			default:
+				asked++
+				over := false
+				cancel := w.scraper.Scrape(alias(random.IntN(busy)), time.Duration(1+random.IntN(60))*time.Second, func([]byte, error) {
+					if over {
+						t.Error("a scrape has two answers")
+					}
+					over = true
+					answered++
+				})
+				if random.IntN(10) == 0 {
+					cancel()
+					over = true
+					answered++
+				}
+			}
+		})
+		if random.IntN(3) == 0 {
+			w.loop.Advance(time.Duration(random.IntN(3000)) * time.Millisecond)
+		}
+		if random.IntN(20) == 0 {
+			i := random.IntN(2 * busy)
+			w.loop.Turn(func() {
+				w.scraper.PutAlias(registration(string(alias(i)), byte(i+2)).Register, func(bool, error) {})
+			})
+		}
+		w.scraper.Sizes(func(what string, held, most int) {
+			if held > most {
+				t.Fatalf("%d %s, want at most %d", held, what, most)
+			}
+		})
+	}
+	net.well = true
+	w.loop.Turn(func() {
+		for _, s := range slices.Clone(net.all) {
+			s.succeed()
+		}
+	})
+	w.loop.Advance(5 * time.Minute)
+	if n := w.scraper.Sessions()[domain.SessionOpen]; n != clients {
+		t.Errorf("%d sessions are open, want %d: %v", n, clients, w.scraper.Sessions())
+	}
+	if answered != asked {
+		t.Errorf("%d of %d scrapes are answered", answered, asked)
+	}
+	live := map[domain.PublicKey]int{}
+	for _, s := range net.all {
+		if !s.over {
+			live[s.dial.Client]++
+		}
+	}
+	for key, n := range live {
+		if n != 1 {
+			t.Errorf("%d connections to %s", n, key.Short())
+		}
+	}
+	told := map[domain.UID]int{}
+	for _, e := range w.events {
+		switch e := e.(type) {
+		case domain.ConnectionOpen:
+			if told[e.UID]++; told[e.UID] != 1 {
+				t.Errorf("connection %v opens twice", e.UID)
+			}
+		case domain.ConnectionClose:
+			if told[e.UID]--; told[e.UID] != 0 {
+				t.Errorf("connection %v ends without having opened", e.UID)
+			}
+			delete(told, e.UID)
+		}
+	}
+	if len(told) != clients {
+		t.Errorf("%d connections have opened and not ended, want %d", len(told), clients)
+	}
+	w.closeScraper()
+	for _, s := range net.all {
+		if !s.over {
+			t.Error("a connection is left open")
+		}
+	}
+	if n := w.loop.Timers(); n != 0 {
+		t.Errorf("%d timers are left", n)
+	}
+	return w.scraper.Stats().Paths
+}
