@@ -88,3 +88,23 @@ func TestFewPagesAreMadeAtATime(t *testing.T) {
 		}
 	})
 }
+
+// A page that panics ends its connection, and gives its places back.
+func TestPageThatPanicsHoldsNoPlace(t *testing.T) {
+	h, err := New(Config{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.page("/page", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic does not reach the server")
+			}
+		}()
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/page", nil))
+	}()
+	if len(h.pages) > 0 || len(h.making) > 0 {
+		t.Errorf("%d and %d places are held", len(h.pages), len(h.making))
+	}
+}
