@@ -156,7 +156,6 @@ func (p *pathSearch) check() {
 		return
 	}
 	p.link = nil
-	p.stop()
 	p.s.paths.SecondDirect++
 	p.s.goOver(l)
 	p.follow(l.peer.Path)

@@ -688,8 +688,9 @@ func TestShortTakeoversDoNotDelayTheNextTry(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
-// A relay that takes over for all clients at once does not have them all dialled at once.
-func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
+// manyOpen is a scraper with 200 sessions on direct paths, on connections that do what the test says.
+func manyOpen(t *testing.T) (*world, *handTransport) {
+	t.Helper()
 	w := newWorld(t)
 	for i := range 200 {
 		a := domain.Alias("client-" + string(rune('a'+i%26)) + string(rune('a'+i/26)))
@@ -709,6 +710,74 @@ func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
 	if len(net.all) != 200 {
 		t.Fatalf("%d dials", len(net.all))
 	}
+	return w, net
+}
+
+// A search that ends while it waits for its turn does not dial, and keeps no others from it.
+func TestSearchesThatEndLeaveTheQueue(t *testing.T) {
+	w, net := manyOpen(t)
+	for _, s := range slices.Clone(net.all) {
+		w.loop.Turn(func() { s.take(domain.PathRelay) })
+		s.heard = func() time.Duration { return 30 * time.Second }
+	}
+	w.loop.Until(time.Minute, func() bool { return len(net.all) == 200+64 })
+	w.loop.Advance(4 * time.Second) // more are due, and wait
+	first := slices.Clone(net.all[200:])
+	dialled := map[domain.PublicKey]bool{}
+	for _, s := range first {
+		dialled[s.dial.Client] = true
+	}
+	began := w.loop.Now()
+	for _, s := range net.all[:200] {
+		if !dialled[s.dial.Client] { // their old paths are back
+			w.loop.Turn(func() { s.take(domain.PathDirect) })
+		}
+	}
+	for _, s := range first {
+		w.loop.Turn(func() { s.dial.OnClose(portstest.ErrLost) })
+	}
+	if n := len(net.all) - 200 - len(first); n != 0 {
+		t.Errorf("%d second dials beside direct paths", n)
+	}
+	last := net.all[:200][slices.IndexFunc(net.all[:200], func(s *handSession) bool { return !dialled[s.dial.Client] })]
+	w.loop.Turn(func() { last.dial.OnClose(nil) })
+	w.loop.Until(time.Minute, func() bool { return len(net.all) > 200+len(first) })
+	if wait := w.loop.Now().Sub(began); wait > 2*time.Second {
+		t.Errorf("a dial waits %v for turns that have ended", wait)
+	}
+	w.closeScraper()
+	if n := w.loop.Timers(); n != 0 {
+		t.Errorf("%d timers are left", n)
+	}
+}
+
+// A request that is left on the connection before fails with that, once, if the session has no other one by then.
+func TestRequestLeftBehindFailsWithoutAConnection(t *testing.T) {
+	broken := &ports.ConnectionError{Err: portstest.ErrLost}
+	w, net, s, _ := searching(t)
+	var ended []error
+	w.loop.Turn(func() { s.RequestMetrics(func(_ domain.MetricsReply, err error) { ended = append(ended, err) }) })
+	w.loop.Turn(func() {
+		net.all[1].open(domain.PathPunched)
+		net.all[1].dial.OnReady()
+	})
+	w.loop.Turn(func() { net.all[1].dial.OnClose(broken) })
+	w.loop.Turn(func() {
+		net.all[0].asked[0](domain.MetricsReply{}, broken)
+		net.all[0].dial.OnClose(broken)
+	})
+	w.loop.Turn(s.Close)
+	if len(ended) != 1 || ended[0] != broken {
+		t.Errorf("%v", ended)
+	}
+	if n := w.loop.Timers(); n != 0 {
+		t.Errorf("%d timers are left", n)
+	}
+}
+
+// A relay that takes over for all clients at once does not have them all dialled at once.
+func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
+	w, net := manyOpen(t)
 	for _, s := range slices.Clone(net.all) {
 		w.loop.Turn(func() { s.take(domain.PathRelay) })
 	}
@@ -719,6 +788,10 @@ func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
 	w.loop.Turn(func() { net.all[200].open(domain.PathRelay) })
 	if n := len(net.all) - 200; n != 65 {
 		t.Errorf("%d second dials when one of them has opened", n)
+	}
+	w.loop.Turn(func() { net.all[201].dial.OnClose(portstest.ErrLost) })
+	if n := len(net.all) - 200; n != 66 {
+		t.Errorf("%d second dials when another one has failed", n)
 	}
 	w.loop.Advance(30 * time.Second)
 	if n := len(net.all) - 200; n != 200 {
