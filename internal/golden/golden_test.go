@@ -35,6 +35,7 @@ func TestComparing(t *testing.T) {
 	for _, test := range []struct{ name, got, says string }{
 		{"equal", "one\ntwo\n", ""},
 		{"another line", "one\nthree\n", "line 2"},
+		{"a line of the same length", "one\nTWO\n", "line 2"},
 		{"a line more", "one\ntwo\n\n", "4 lines, were 3"},
 		{"a line less", "one\ntwo", "2 lines, were 3"},
 	} {
