@@ -197,6 +197,10 @@ func (s *Session) end(hangUp func(ports.MetricsSession)) {
 	}
 	link, old := s.link, s.old
 	s.become(domain.SessionClosed)
+	if second := s.search.link; second != nil {
+		s.search.link = nil
+		hangUp(second.conn)
+	}
 	s.search.end()
 	if s.queue != nil {
 		s.queue.drop(&s.turn)

@@ -243,7 +243,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "peering.defaultRelayPairsPerKey", What: "connections that a relay carries, counted for the side with fewer",
 			Scope: bound.PerKey, Limit: bound.Count(defaultRelayPairsPerKey), Policy: bound.RefuseNew,
-			Reason:  "a client has one for each scraper, a scraper one for each client; `--relay.max-pairs-per-key`",
+			Reason:  "a client has one for each scraper, a scraper one for each client, and a second one while it looks for a direct path; `--relay.max-pairs-per-key`",
 			Counter: "dhtprom_relay_refusals_total",
 		},
 		{
