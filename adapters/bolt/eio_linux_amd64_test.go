@@ -24,20 +24,21 @@ func TestFailingDiskLosesNothingAcknowledged(t *testing.T) {
 		writeOnFailingDisk(t, path)
 		return
 	}
-	for _, lasting := range []bool{false, true} {
-		for _, err := range []syscall.Errno{syscall.EIO, syscall.EROFS, syscall.ENOSPC} {
-			t.Run(fmt.Sprintf("%s lasting=%v", unix.ErrnoName(err), lasting), func(t *testing.T) {
-				for at := 0; ; at++ {
-					said := failAt(t, at, err, func(call int) bool { return call == at || lasting && call > at })
-					if said == nil {
-						break
-					}
-					if acknowledged := with(said, "acknowledged "); !lasting && opens(said) && acknowledged < failingWrites-1 {
-						t.Errorf("a disk that failed once is not written any more: %q", said)
-					}
+	for _, disk := range []struct {
+		err     syscall.Errno
+		lasting bool
+	}{{syscall.EIO, false}, {syscall.EROFS, true}, {syscall.ENOSPC, true}} {
+		t.Run(fmt.Sprintf("%s lasting=%v", unix.ErrnoName(disk.err), disk.lasting), func(t *testing.T) {
+			for at := 0; ; at++ {
+				said := failAt(t, at, disk.err, func(call int) bool { return call == at || disk.lasting && call > at })
+				if said == nil {
+					break
 				}
-			})
-		}
+				if acknowledged := with(said, "acknowledged "); !disk.lasting && opens(said) && acknowledged < failingWrites-1 {
+					t.Errorf("a disk that failed once is not written any more: %q", said)
+				}
+			}
+		})
 	}
 	// The first failure has the table written again, and the second one comes at any time afterwards.
 	t.Run("twice", func(t *testing.T) {
