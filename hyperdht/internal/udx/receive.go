@@ -148,9 +148,10 @@ func (m *Machine) Deliver() {
 	}
 }
 
-// receiveWindowUpdate takes the peer's window unless a newer packet has set it (§7).
+// receiveWindowUpdate takes the peer's window unless a newer packet has set it (§7). A packet from beyond a gap does not set it: with a number
+// that the peer has yet to reach, one garbled packet would keep the window at what it says until then.
 func (m *Machine) receiveWindowUpdate(p *Packet) {
-	if p.Ack.Before(m.acked) {
+	if p.Ack.Before(m.acked) || m.expected.Before(p.Seq) {
 		return
 	}
 	if m.wlSeq.Before(p.Seq) || m.wlSeq == p.Seq && !p.Ack.Before(m.wlAck) {

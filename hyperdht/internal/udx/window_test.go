@@ -47,6 +47,7 @@ func TestZeroWindowAfterDataIsProbedLater(t *testing.T) {
 func TestOldPacketsDoNotMoveTheWindow(t *testing.T) {
 	w := pair(t, link{}, 1)
 	w.writePackets(3)
+	w.a.expected = 8 // the peer has sent that much
 	for _, tc := range []struct {
 		name             string
 		seq, ack         Seq
@@ -59,6 +60,8 @@ func TestOldPacketsDoNotMoveTheWindow(t *testing.T) {
 		{"newer seq, older ack", 6, 1, 5000, 4000},
 		{"newer seq", 7, 2, 6000, 6000},
 		{"largest", 8, 2, 0xffffffff, 0xffffffff},
+		{"beyond a gap", 9, 2, 0, 0xffffffff},
+		{"garbled", 1<<25 + 8, 2, 0, 0xffffffff},
 	} {
 		w.a.Receive(0, Header{StreamID: idA, Seq: tc.seq, Ack: tc.ack, Window: tc.window}.Append(nil))
 		if w.a.window != tc.expected {
