@@ -113,8 +113,8 @@ func (s *anySession) takes(p domain.Path) {
 	}
 }
 
-// Whatever connections do, each scrape has one answer, each connection that is told ends once, no session has more than its bound, and in
-// the end each session has one connection, and nothing stays of it.
+// In any order of events, each scrape gets one answer, each reported connection is reported to end once, and no session exceeds its
+// bound. At the end each session has one connection, and closing it leaves no timer.
 func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 	var all domain.DialStats
 	for seed := range uint64(6) {

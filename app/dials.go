@@ -41,7 +41,7 @@ func (q *dialQueue) wait(d *dialler) {
 	q.serve()
 }
 
-// hurry has a dialler that waits dial before those that nobody scrapes.
+// hurry moves a waiting dialler ahead of those without a scrape that waits for them.
 func (q *dialQueue) hurry(d *dialler) {
 	if d.ticket == nil || d.scraped {
 		return

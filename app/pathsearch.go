@@ -88,8 +88,8 @@ func (p *pathSearch) reset() {
 	p.backoff.Reset()
 }
 
-// news is told when the client or this machine may be reachable in another way. A try that the client has not answered
-// begins anew, and the next one comes as soon as after a takeover.
+// news handles a possible change of the client's address or of this machine's. A second dial that the client has not answered is
+// restarted. If none is under way, the next one begins takeoverWait after the last one ended.
 func (p *pathSearch) news() {
 	p.reset()
 	switch {
@@ -207,7 +207,7 @@ func (s *Session) closeOld() {
 	old.conn.Close(nil)
 }
 
-// links is how many connections the session has, or tries to make.
+// links returns the number of connections that the session has or is dialling.
 func (s *Session) links() (n int) {
 	for _, l := range []*sessionLink{s.link, s.search.link, s.old} {
 		if l != nil {

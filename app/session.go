@@ -462,7 +462,7 @@ func (s *Session) nextWait(link *sessionLink, err error) time.Duration {
 	return min(wait, max(recent, s.cfg.Retry.Min))
 }
 
-// detach tells the end of a link that the session has let go of.
+// detach reports the end of a link that the session no longer uses.
 func (s *Session) detach(link *sessionLink, err error) {
 	if link.stopProbe != nil {
 		link.stopProbe()

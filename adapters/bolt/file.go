@@ -298,7 +298,7 @@ func (f *file) write(d delta) (err error) {
 }
 
 // failed judges a write that has failed. The file is as before, unless the failure came after the header was written: then the change
-// can be read, is not flushed, and whether it is there after a power cut nobody knows.
+// can be read but is not flushed, and a power cut may lose it.
 func (f *file) failed(write int, cause error) error {
 	return f.db.View(func(tx *bbolt.Tx) error {
 		if tx.ID() >= write {

@@ -506,7 +506,7 @@ func TestSessionTellsOfChangesOfItsPath(t *testing.T) {
 
 	w, _, _ = metricsWorld(t, up)
 	w.open()
-	w.loop.Turn(w.scraper.onPath) // nobody asks
+	w.loop.Turn(w.scraper.onPath) // no callback is set
 }
 
 func TestRequestsFailWithTheReasonOfTheEnd(t *testing.T) {

@@ -159,8 +159,8 @@ func (n *natProbe) autoSample(retry bool) {
 	n.p.host.Defer(settle)
 }
 
-// wanted is how many samples are gathered. Where those of the original's four contradict each other in a way that no NAT has, some
-// nodes lie, and four more decide. They are on other machines: a NAT may have one port for each.
+// wanted is how many samples are gathered. Where the reference implementation's four contradict each other in a way that
+// no NAT has, some nodes give false addresses, and four more decide. They are on other machines: a NAT may have one port for each.
 func (n *natProbe) wanted() int {
 	if n.class.Contradictory() {
 		return decidingSamples

@@ -23,8 +23,9 @@ import (
 // ask again; but later waiters do not keep them from a free budget. So such a caller is served once the waiters before it are and
 // it finds the budget free.
 //
-// A peer has one place, which is given up when the attempt that asked last ends, unless it has been told to come again. Keys cost nothing, so keys that the application does not know have a part of the queue only, and at most
-// one of them is placed before each known one.
+// A peer has one place, which is given up when the attempt that asked last ends, unless it has been told to come again. Keys cost
+// nothing, so keys that the application does not know have a part of the queue only, and at most one of them is placed before each
+// known one.
 type punchQueue struct {
 	p        *Peering
 	places   []punchPlace

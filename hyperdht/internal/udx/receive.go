@@ -148,8 +148,8 @@ func (m *Machine) Deliver() {
 	}
 }
 
-// receiveWindowUpdate takes the peer's window unless a newer packet has set it (§7). A packet from beyond a gap does not set it: with a number
-// that the peer has yet to reach, one garbled packet would keep the window at what it says until then.
+// receiveWindowUpdate takes the peer's window unless a newer packet has set it (§7). A packet from beyond a gap does not set it: a
+// garbled packet whose number the peer has yet to reach would otherwise fix the window until then.
 func (m *Machine) receiveWindowUpdate(p *Packet) {
 	if p.Ack.Before(m.acked) || m.expected.Before(p.Seq) {
 		return
