@@ -131,6 +131,9 @@ func (h *session) relayAborted(err error) {
 		h.conn.close(err)
 	case h.in(sessionJoining):
 		h.raw.Destroy(nil)
+	case h.in(sessionBusy): // the caller gives up as well, and keeps its place in the queue
+		h.s.p.punchQueue.keep(h)
+		h.puncher.fail()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
@@ -133,5 +134,30 @@ func TestReusedPaths(t *testing.T) {
 			l.run(4500 * time.Millisecond)
 			l.end(test.name)
 		})
+	}
+}
+
+// A dial that waits for its turn to punch while a relay is to carry the connection ends when the relay does not: its turn may be
+// minutes away, and the next dial may find the relay again.
+func TestRelayThatFailsEndsTheWaitForATurn(t *testing.T) {
+	l := newLab(t, 4, random(), cone())
+	relay, _ := l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	l.apart()
+	l.net.SetLinks(l.dialler.host, relay.host, simnet.Link{Loss: 1})
+	l.net.SetLinks(l.answerer.host, relay.host, simnet.Link{Loss: 1})
+	l.dialler.host.Do(func() {
+		keys := keyPair(200)
+		l.dialler.node.Connect(keyPair(answererKey).Public, hyperdht.ConnectOptions{Keys: &keys})
+	})
+	l.run(time.Second)
+	var failed error
+	l.dialler.host.Do(func() {
+		c := l.dialler.node.Connect(keyPair(answererKey).Public, hyperdht.ConnectOptions{})
+		c.OnClose(func(err error) { failed = err })
+	})
+	began := l.net.Now()
+	if !l.net.RunUntil(func() bool { return failed != nil }, 2*time.Minute) || l.net.Now()-began > 20*time.Second {
+		t.Errorf("after %v: %v", l.net.Now()-began, failed)
 	}
 }

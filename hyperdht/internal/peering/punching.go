@@ -360,6 +360,13 @@ func (d *dialPunch) mayWait(wait time.Duration) bool {
 	return d.c.relayPath != nil || wait > 0 && d.waited()+wait <= queuePatience
 }
 
+// relayEnded ends an attempt that waits for its turn: without a relay there is nothing that could carry the connection meanwhile. The place
+// in the queue is kept for the next attempt, which may find the relay again.
+func (d *dialPunch) relayEnded(err error) {
+	d.p.punchQueue.keep(d)
+	d.fail(err)
+}
+
 // busy is the error of an attempt that cannot wait. A server that refuses at once cannot have the next dial come at once.
 func (d *dialPunch) busy(err error, retryAfter time.Duration) error {
 	if retryAfter > 0 {

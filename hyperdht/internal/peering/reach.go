@@ -215,6 +215,8 @@ func (c *connector) relayAborted(err error) {
 		c.persist()
 	case c.conn.started:
 		c.conn.close(err) // the relay has left us before there was a direct path
+	case c.punch != nil && c.punch.in(punchLater):
+		c.punch.relayEnded(err)
 	case c.failure != nil:
 		c.fail(c.failure)
 	case !c.searching():
