@@ -47,8 +47,7 @@ var rules = []rule{
 	{"hyperdht/muxrpc", "hyperdht/mux hyperdht/compact ports/bound", "", "rank 2: calls over any mux"},
 	{"hyperdht/internal/stream", "hyperdht/internal/udx ports/host ports/bound", "", "rank 3: streams on a host's sockets; not a word of the DHT"},
 	{"hyperdht/internal/rpc", "hyperdht/compact hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat ports/host ports/bound", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
-	{"hyperdht/internal/peering", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "golang.org/x/crypto", "rank 3: where the DHT, streams and encryption become connections"},
-	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* ports/host ports/bound", "", "rank 4: the face of a node on the loop; channels over its connections are somebody else's"},
+	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "golang.org/x/crypto", "rank 4: a node on the loop: where the DHT, streams and encryption become connections; channels over those are somebody else's, but for a relay's"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
 	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host ports/bound ports/bridge", "", "rank 5: decides nothing, so it needs no protocol package"},
 
@@ -163,16 +162,15 @@ func TestRanksOnlyLookDown(t *testing.T) {
 		{"hyperdht/compact", "hyperdht/id"},
 		{"hyperdht/internal/wire"},
 		{"hyperdht/internal/kad", "hyperdht/internal/nat", "hyperdht/internal/noise", "hyperdht/internal/records", "hyperdht/internal/udx", "hyperdht/internal/secret", "hyperdht/mux", "hyperdht/muxrpc"},
-		{"hyperdht/internal/stream", "hyperdht/internal/rpc", "hyperdht/internal/peering"},
+		{"hyperdht/internal/stream", "hyperdht/internal/rpc"},
 		{"hyperdht"},
 		{"hyperdht/dhtnet", "hyperdht/forge"},
 	}
 	// Neighbours of one rank that may look at each other, in this direction.
 	sideways := map[string]string{
-		"hyperdht/id":               "hyperdht/compact",
-		"hyperdht/internal/secret":  "hyperdht/internal/noise",
-		"hyperdht/muxrpc":           "hyperdht/mux",
-		"hyperdht/internal/peering": "hyperdht/internal/rpc hyperdht/internal/stream",
+		"hyperdht/id":              "hyperdht/compact",
+		"hyperdht/internal/secret": "hyperdht/internal/noise",
+		"hyperdht/muxrpc":          "hyperdht/mux",
 	}
 	rank := map[string]int{}
 	for i, members := range ranks {

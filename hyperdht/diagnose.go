@@ -6,27 +6,37 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/peering"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
 // NATKind is how a NAT maps a socket.
-type NATKind = nat.Kind
+type NATKind uint8
 
 // The kinds of NAT.
 const (
-	NATUnknown    = nat.Unknown
-	NATOpen       = nat.Open       // reachable without any help
-	NATConsistent = nat.Consistent // every remote sees the same port
-	NATRandom     = nat.Random     // every remote sees another port
+	NATUnknown    NATKind = iota
+	NATOpen               // reachable without any help
+	NATConsistent         // every remote sees the same port
+	NATRandom             // every remote sees another port
 )
 
-// NATSample is an address that we were seen at, and by whom.
-type NATSample = nat.Sample
+// String is the kind in words.
+func (k NATKind) String() string { return nat.Kind(k).String() }
 
-// NATReport is what the node found out about its NAT by a socket of its own, as hole punching does.
-type NATReport = peering.NATReport
+// NATSample is an address that we were seen at, and by whom.
+type NATSample struct {
+	Seen, From netip.AddrPort
+}
+
+// publicSamples copies samples.
+func publicSamples(from []nat.Sample) []NATSample {
+	list := make([]NATSample, len(from))
+	for i, s := range from {
+		list[i] = NATSample(s)
+	}
+	return list
+}
 
 // NATStatus is what the node thinks of its address.
 type NATStatus struct {
@@ -40,7 +50,7 @@ type NATStatus struct {
 
 // NAT is what the node thinks of its address.
 func (n *Node) NAT() NATStatus {
-	s := NATStatus{Public: n.rpc.Addr(), Samples: n.rpc.Samples()}
+	s := NATStatus{Public: n.rpc.Addr(), Samples: publicSamples(n.rpc.Samples())}
 	switch {
 	case !s.Public.IsValid():
 	case !n.rpc.Firewalled():
@@ -55,7 +65,7 @@ func (n *Node) NAT() NATStatus {
 
 // ClassifyNAT finds out how our NAT treats a fresh socket, as hole punching does, and calls done in a later turn. It
 // fails if there is no socket to be had.
-func (n *Node) ClassifyNAT(done func(NATReport)) error { return n.peers.ClassifyNAT(done) }
+func (n *Node) ClassifyNAT(done func(NATReport)) error { return n.peers.classifyNAT(done) }
 
 // BootstrapStatus is how a bootstrap node does.
 type BootstrapStatus struct {

@@ -26,7 +26,6 @@
 //	internal/rpc   requests, queries, node life cycle; internal/records what a node stores for others
 //	internal/udx   reliable streams over UDP; internal/stream the same on a host
 //	internal/noise, internal/secret  handshake and encryption
-//	internal/peering  announce, connect, listen, punch
 //	mux, muxrpc    protomux and protomux-rpc, over a Connection
 //	dhtnet         net.Conn and net.Listener
 //

@@ -76,7 +76,7 @@ func (n *Node) Suspend(done func()) {
 		l.resume = false
 		l.onDone = append(l.onDone, done)
 		l.grace = n.host.AfterFunc(closeGrace, n.suspended)
-		n.peers.Suspend(n.suspended)
+		n.peers.suspend(n.suspended)
 	case lifeSuspending:
 		l.resume = false
 		l.onDone = append(l.onDone, done)
@@ -93,7 +93,7 @@ func (n *Node) suspended() {
 	}
 	if l.resume {
 		l.become(lifeRunning)
-		n.peers.Resume()
+		n.peers.resume()
 	} else {
 		l.become(lifeSuspended)
 		n.rpc.Suspend()
@@ -120,11 +120,11 @@ func (n *Node) Resume() error {
 		l.resume = true
 	case lifeSuspended:
 		if err := n.rpc.Resume(); err != nil {
-			return fmt.Errorf("hyperdht: resume: %w", err)
+			return fmt.Errorf("hyperdht: resume: %w", listenFailure(err))
 		}
 		l.become(lifeRunning)
 		n.bound()
-		n.peers.Resume()
+		n.peers.resume()
 	case lifeClosing, lifeClosed:
 		return ErrClosed
 	}
@@ -148,7 +148,7 @@ func (n *Node) Close(done func()) {
 	}
 	l.become(lifeClosing)
 	l.grace = n.host.AfterFunc(closeGrace, n.shut)
-	n.peers.Close(n.shut)
+	n.peers.close(n.shut)
 }
 
 func (n *Node) shut() {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/peering"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
@@ -24,16 +23,16 @@ func PublicBootstrap() []string {
 }
 
 // Mode says how a node takes part in the DHT.
-type Mode = rpc.Mode
+type Mode uint8
 
 // The modes of a node.
 const (
 	// Adaptive nodes become persistent once they have been up and reachable for a while.
-	Adaptive = rpc.Adaptive
+	Adaptive Mode = iota
 	// Ephemeral nodes use the DHT and store nothing for others.
-	Ephemeral = rpc.Ephemeral
+	Ephemeral
 	// Persistent nodes store for others from the start, as the nodes of a private DHT do.
-	Persistent = rpc.Persistent
+	Persistent
 )
 
 // Config is what a Node is made of. The zero Config is a node of the public network.
@@ -83,7 +82,7 @@ type Node struct {
 	rpc     *rpc.Endpoint
 	streams *stream.Table
 	store   *records.Store
-	peers   *peering.Peering
+	peers   *peering
 
 	bootstrap []rpc.Bootstrap
 
@@ -94,95 +93,6 @@ type Node struct {
 	onReach func(answering bool)
 	life    life
 }
-
-// Connection is an encrypted, ordered, message-preserving stream between two keys.
-type Connection = peering.Connection
-
-// Server accepts connections under one key.
-type Server = peering.Server
-
-// ConnectOptions are a caller's wishes; the zero value is right for most.
-type ConnectOptions = peering.ConnectOptions
-
-// ListenOptions are a server's identity and wishes.
-type ListenOptions = peering.ServerConfig
-
-// Announcement is the state of a server's record on the DHT.
-type Announcement = peering.Announcement
-
-// RelayServer is a blind relay, RelayConfig what it is asked to do.
-type (
-	RelayServer = peering.RelayServer
-	RelayConfig = peering.RelayConfig
-)
-
-// Path says how the packets of a connection travel.
-type Path = peering.Path
-
-// The paths of a connection.
-const (
-	PathNone    = peering.PathNone
-	PathDirect  = peering.PathDirect
-	PathLAN     = peering.PathLAN
-	PathPunched = peering.PathPunched
-	PathRelayed = peering.PathRelayed
-)
-
-// PathRule limits the paths that a connection may take. It exists only on paths that both sides allow.
-type PathRule = peering.PathRule
-
-// The rules.
-const (
-	AnyPath    = peering.AnyPath
-	DirectOnly = peering.DirectOnly // no relay, whoever names one
-	RelayOnly  = peering.RelayOnly  // nothing but a relay that one of the sides names
-)
-
-// Refused counts the handshakes that a node dropped at a limit, by the limit.
-type Refused = peering.Refused
-
-// ListenError says which UDP address a node could not be bound to, and why.
-type ListenError = rpc.ListenError
-
-// HandshakePayload is what a caller says of itself in its first message.
-type HandshakePayload = wire.NoisePayload
-
-// Why connecting or listening fails, to be matched with errors.Is.
-var (
-	ErrPeerNotFound         = peering.ErrPeerNotFound
-	ErrNoDHTNode            = peering.ErrNoDHTNode
-	ErrNoIPv4               = peering.ErrNoIPv4 // is ErrNoDHTNode, too
-	ErrPeerConnectionFailed = peering.ErrPeerConnectionFailed
-	ErrServerIncompatible   = peering.ErrServerIncompatible
-	ErrServerError          = peering.ErrServerError
-	ErrHolepunchAborted     = peering.ErrHolepunchAborted
-	ErrCannotHolepunch      = peering.ErrCannotHolepunch
-	ErrDoubleRandom         = peering.ErrDoubleRandom
-	ErrProbeTimeout         = peering.ErrProbeTimeout
-	ErrRemoteNotPunching    = peering.ErrRemoteNotPunching
-	ErrRemoteNotPunchable   = peering.ErrRemoteNotPunchable
-	ErrBadHandshakeReply    = peering.ErrBadHandshakeReply
-	ErrRelayAborted         = peering.ErrRelayAborted
-	ErrRelayFull            = peering.ErrRelayFull    // is ErrRelayAborted, as the next two
-	ErrRelayKeyFull         = peering.ErrRelayKeyFull // counted for the side with fewer connections
-	ErrRelayExpired         = peering.ErrRelayExpired
-	ErrRemoteAborted        = peering.ErrRemoteAborted
-	ErrRemoteBusy           = peering.ErrRemoteBusy       // is ErrRemoteAborted, too
-	ErrPunchesElsewhere     = peering.ErrPunchesElsewhere // is ErrHolepunchAborted, too
-	ErrKeyPairInUse         = peering.ErrKeyPairInUse
-	ErrClosed               = peering.ErrClosed
-	ErrSuspended            = peering.ErrSuspended
-	ErrConnectionClosed     = peering.ErrConnectionClosed
-	ErrPeerSilent           = peering.ErrPeerSilent
-	ErrUnopened             = peering.ErrUnopened   // of a connection that came in
-	ErrCrowdedOut           = peering.ErrCrowdedOut // likewise
-	ErrMessageTooLarge      = peering.ErrMessageTooLarge
-	ErrTimeout              = rpc.ErrTimeout
-	ErrTooFewNodes          = rpc.ErrTooFewNodes
-)
-
-// BusyError is ErrRemoteBusy or ErrPunchesElsewhere with the time after which to dial again.
-type BusyError = peering.BusyError
 
 // New makes a node on h and starts to enter the network. It must run on h's loop. It fails if a bootstrap
 // entry cannot be read or no socket can be bound.
@@ -214,13 +124,13 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		Bootstrap:  bootstrap,
 		Nodes:      cfg.Nodes,
 		Listen:     cfg.Listen,
-		Mode:       cfg.Mode,
+		Mode:       rpc.Mode(cfg.Mode),
 		PublicAddr: cfg.PublicAddr,
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
 		FilterNode:      admitNode,
 		OnDatagram:      n.watch,
-		OwnRequest:      func(command uint64, target id.Target) bool { return n.peers.OwnRequest(command, target) },
+		OwnRequest:      func(command uint64, target id.Target) bool { return n.peers.ownRequest(command, target) },
 		OnRequest:       n.receive,
 		OnReady: func() {
 			n.ready = true
@@ -228,12 +138,12 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		},
 		OnPersistent: func() { call(cfg.OnPersistent) },
 		OnNetworkChange: func() {
-			n.peers.NetworkChanged()
+			n.peers.networkChanged()
 			n.moved(MoveElsewhere)
 		},
 		OnNetworkUpdate: func(online, _ bool) {
 			if online {
-				n.peers.Online()
+				n.peers.online()
 			}
 			if online && n.offline {
 				n.moved(MoveElsewhere) // not when a network that was degraded answers well again: peers were reached all the time
@@ -248,10 +158,10 @@ func New(h host.Host, cfg Config) (*Node, error) {
 				n.onReach(answering)
 			}
 		},
-		OnJoined:    func() { n.peers.NetworkChanged() },
+		OnJoined:    func() { n.peers.networkChanged() },
 		OnReachable: func() { n.moved(MoveIntoReach) },
 		OnWakeup: func() {
-			n.peers.NetworkChanged()
+			n.peers.networkChanged()
 			n.moved(MoveElsewhere)
 		},
 		OnAddress: func(a netip.AddrPort) {
@@ -269,15 +179,15 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	endpoint, err := rpc.New(h, rcfg)
 	if err != nil {
-		return nil, fmt.Errorf("hyperdht: %w", err)
+		return nil, fmt.Errorf("hyperdht: %w", listenFailure(err))
 	}
 	n.rpc = endpoint
 	n.bound()
-	peers := peering.Config{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams}
+	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams}
 	if cfg.Probe != nil {
 		peers.Probe = cfg.Probe
 	}
-	n.peers = peering.New(h, endpoint, peers)
+	n.peers = newPeering(h, endpoint, peers)
 	return n, nil
 }
 
@@ -307,10 +217,10 @@ func admitNode(a netip.AddrPort) bool {
 func (n *Node) receive(r *rpc.Request) {
 	switch r.Command {
 	case wire.CmdPeerHandshake:
-		n.peers.ReceiveHandshake(r)
+		n.peers.receiveHandshake(r)
 		return
 	case wire.CmdPeerHolepunch:
-		n.peers.ReceiveHolepunch(r)
+		n.peers.receiveHolepunch(r)
 		return
 	}
 	self, persistent := n.rpc.ID()
@@ -366,18 +276,18 @@ const (
 
 // Connect starts connecting to a key and returns at once; the connection's handlers tell what comes of it.
 func (n *Node) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {
-	return n.peers.Connect(remote, opts)
+	return n.peers.connect(remote, opts)
 }
 
 // Listen accepts connections under a key and calls done once the server has been announced, or could not be
 // for now; it goes on trying. It fails only if this node listens under the key already.
 func (n *Node) Listen(opts ListenOptions, done func(error)) (*Server, error) {
-	return n.peers.Listen(opts, done)
+	return n.peers.listen(opts, done)
 }
 
 // ServeRelay runs a blind relay on this node and calls done once it can be found.
 func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
-	return n.peers.ServeRelay(cfg, done)
+	return n.peers.serveRelay(cfg, done)
 }
 
 // NetworkChanged tells the node that this machine's addresses have changed. It notices by itself within
@@ -404,9 +314,9 @@ type Status struct {
 	Announced int
 	// Nodes is how many nodes the routing table knows, Connections how many connections there are.
 	Nodes, Connections, Servers int
-	Peering                     peering.Stats
-	RPC                         rpc.Stats
-	Streams                     stream.TableStats
+	Peering                     PeeringStats
+	RPC                         RPCStats
+	Streams                     StreamStats
 }
 
 // KnownNodes lists DHT nodes for Config.Nodes of the next run, those heard from last first; 16 at most.
@@ -422,7 +332,7 @@ func (n *Node) Status() Status {
 		local = s.LocalAddr()
 	}
 	announced := 0
-	for i, s := range n.peers.Servers() {
+	for i, s := range n.peers.listening {
 		if held := s.Announcement().Nodes; i == 0 || held < announced {
 			announced = held
 		}
@@ -441,10 +351,10 @@ func (n *Node) Status() Status {
 		Online:      n.rpc.Online(),
 		Degraded:    n.rpc.Degraded(),
 		Nodes:       len(n.rpc.Nodes()),
-		Connections: n.peers.Connections(),
-		Servers:     len(n.peers.Servers()),
-		Peering:     n.peers.Stats(),
-		RPC:         n.rpc.Stats(),
-		Streams:     n.streams.Stats(),
+		Connections: len(n.peers.connections),
+		Servers:     len(n.peers.listening),
+		Peering:     n.peers.counters(),
+		RPC:         RPCStats(n.rpc.Stats()),
+		Streams:     StreamStats(n.streams.Stats()),
 	}
 }

@@ -15,14 +15,34 @@ import (
 // ErrNotFound means that no node had what was asked for.
 var ErrNotFound = errors.New("hyperdht: not found")
 
-// Peer is a record that a node stores for an announced key.
-type Peer = wire.Peer
+// Peer is the record that a node stores for an announced key.
+type Peer struct {
+	PublicKey id.PublicKey
+	// RelayAddrs are DHT nodes that lead to the key; three at most.
+	RelayAddrs []netip.AddrPort
+}
+
+// Size is the number of bytes Append appends.
+func (p Peer) Size() int { return wire.Peer(p).Size() }
+
+// Append appends the record as nodes store it.
+func (p Peer) Append(dst []byte) []byte { return wire.Peer(p).Append(dst) }
 
 // MutableValue is a signed value with its sequence number.
-type MutableValue = wire.MutableValue
+type MutableValue struct {
+	Seq       uint64
+	Value     []byte
+	Signature [64]byte
+}
 
-// Query is a running lookup; Destroy ends it.
-type Query = rpc.Query
+// Size is the number of bytes Append appends.
+func (v MutableValue) Size() int { return wire.MutableValue(v).Size() }
+
+// Append appends the value as nodes store it.
+func (v MutableValue) Append(dst []byte) []byte { return wire.MutableValue(v).Append(dst) }
+
+// Verify reports whether the key signed the value under the sequence number.
+func (v MutableValue) Verify(key id.PublicKey) bool { return wire.MutableValue(v).Verify(key) }
 
 // Found is one node's answer to a lookup.
 type Found struct {
@@ -40,7 +60,7 @@ func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *
 	target := key.Target()
 	return n.query(target, wire.CmdFindPeer, nil, func(r *rpc.Reply) {
 		if peer, err := wire.ParsePeer(r.Value); err == nil && found != nil {
-			found(Found{From: r.From, Peers: []Peer{peer}})
+			found(Found{From: r.From, Peers: []Peer{Peer(peer)}})
 		}
 	}, nil, done)
 }
@@ -49,9 +69,17 @@ func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *
 func (n *Node) Lookup(target id.Target, found func(Found), done func(error)) *Query {
 	return n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
 		if l, err := wire.ParseLookupReply(r.Value); err == nil && found != nil {
-			found(Found{From: r.From, Peers: l.Peers, Bump: l.Bump})
+			found(Found{From: r.From, Peers: peers(l.Peers), Bump: l.Bump})
 		}
 	}, nil, done)
+}
+
+func peers(from []wire.Peer) []Peer {
+	list := make([]Peer, len(from))
+	for i, p := range from {
+		list[i] = Peer(p)
+	}
+	return list
 }
 
 // AnnounceOptions go with Announce.
@@ -105,7 +133,7 @@ func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, 
 		if err != nil || r.Token == nil || !r.HasID {
 			return
 		}
-		ours := slices.ContainsFunc(l.Peers, func(p Peer) bool { return p.PublicKey == keys.Public })
+		ours := slices.ContainsFunc(l.Peers, func(p wire.Peer) bool { return p.PublicKey == keys.Public })
 		if !ours && len(l.Peers) < maxLookupPeers {
 			return
 		}
@@ -171,7 +199,7 @@ func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(M
 	get := wire.MutableGet{}
 	return n.query(target, wire.CmdMutableGet, get.Append(nil), nil, commit, func(err error) {
 		if done != nil {
-			done(signed, err)
+			done(MutableValue(signed), err)
 		}
 	})
 }
@@ -181,7 +209,7 @@ func (n *Node) MutableGet(key id.PublicKey, minSeq uint64, done func(MutableValu
 	if done == nil {
 		done = func(MutableValue, error) {}
 	}
-	var best *MutableValue
+	var best *wire.MutableValue
 	get := wire.MutableGet{Seq: minSeq}
 	return n.query(key.Target(), wire.CmdMutableGet, get.Append(nil), func(r *rpc.Reply) {
 		v, err := wire.ParseMutableValue(r.Value)
@@ -195,7 +223,7 @@ func (n *Node) MutableGet(key id.PublicKey, minSeq uint64, done func(MutableValu
 			done(MutableValue{}, orNotFound(err))
 			return
 		}
-		done(*best, nil)
+		done(MutableValue(*best), nil)
 	})
 }
 
@@ -210,14 +238,14 @@ type commitFunc = func(r *rpc.Reply, settled func(error))
 
 // query runs a lookup. found gets the successful answers that carry a value.
 func (n *Node) query(target id.Target, command uint64, value []byte, found func(*rpc.Reply), commit commitFunc, done func(error)) *Query {
-	return n.rpc.Query(rpc.QueryConfig{
+	return &Query{n.rpc.Query(rpc.QueryConfig{
 		Target: target, Command: command, Value: value, Commit: commit, OnDone: done,
 		OnReply: func(r *rpc.Reply) {
 			if found != nil && r.Value != nil {
 				found(r)
 			}
 		},
-	})
+	})}
 }
 
 // storeAt sends a value to the node that gave r, with the token it gave.

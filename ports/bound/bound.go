@@ -11,7 +11,7 @@ import (
 
 // Bound is one limit on what peers may cost: a row of the table in docs/security.md. Packages return theirs from a function Bounds.
 type Bound struct {
-	// Name is the constant with the number, after the last element of its package's path: "peering.maxSessions".
+	// Name is the constant with the number, after the last element of its package's path: "hyperdht.maxSessions".
 	Name string
 	// What is limited, as a noun: "handshakes that have not become a connection".
 	What string

@@ -1,0 +1,441 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// announcer keeps a server's record on the three DHT nodes nearest to its target, and the NAT mapping
+// towards them open (hyperdht lib/announcer.js).
+//
+// A cycle finds the nearest nodes and announces to three of them. Then it pings those: 100 rounds, three seconds apart; 5, 10, 20 and so
+// on while the lookup finds fewer nodes than a bucket holds. A cycle follows, earlier if a relay is lost or the network has changed. Where
+// no node takes the record, one follows a second later, or when the network is back.
+type announcer struct {
+	machine[announcerState]
+	p      *peering
+	keys   id.KeyPair
+	target id.Target
+
+	// relays and relayAddrs are what handshakes tell clients; those of the latest cycle that reached a node.
+	relays     []wire.RelayInfo
+	relayAddrs []netip.AddrPort
+	socket     host.Socket // that the relays saw
+
+	// generations are the nodes of the last cycles, the newest last: a client may still come in through a
+	// relay of an earlier cycle.
+	generations [3][]netip.AddrPort
+	closest     []netip.AddrPort
+
+	session *rpc.Session
+	query   *rpc.Query
+	pause   host.Timer // between two rounds of pings
+	epoch   int        // counts suspensions, so that callbacks from before one are recognised
+	refresh bool       // a cycle is due as soon as the running pings allow
+	small   int        // cycles that found few nodes, since the network was last seen to change
+	rounds  int        // of pings until the next cycle
+
+	holders   int          // nodes that hold the record and answered when last asked
+	heard     host.Instant // when one last did; zero for never
+	announced func(error)  // runs once; nil afterwards
+
+	takingBack int      // rounds of taking the record back
+	takenBack  []func() // run after the last of them
+}
+
+type announcerState uint8
+
+const (
+	announcerIdle announcerState = iota
+	announcerCycling
+	announcerPinging
+	announcerWaiting
+	announcerOffline
+	announcerSuspended
+	announcerStopped
+)
+
+var announcerTable = &table[announcerState]{name: "announcer", states: []rule[announcerState]{
+	announcerIdle: {
+		name: "idle", why: "starts, or is suspended, in the turn in which its server does",
+		next: []announcerState{announcerCycling, announcerSuspended, announcerStopped},
+	},
+	announcerCycling: {
+		name: "cycling", why: "the lookup and the requests end after their last repetition",
+		next: []announcerState{announcerPinging, announcerWaiting, announcerOffline, announcerSuspended, announcerStopped},
+	},
+	announcerPinging: {
+		name: "pinging", why: "pings end, and so many rounds are sent",
+		next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
+	},
+	announcerWaiting: {
+		name: "waiting", limit: announceRetry,
+		next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
+	},
+	announcerOffline: {
+		name: "offline", why: "the endpoint tells when nodes answer again",
+		next: []announcerState{announcerWaiting, announcerSuspended, announcerStopped},
+	},
+	announcerSuspended: {
+		name: "suspended", why: "the application resumes it",
+		next: []announcerState{announcerCycling, announcerStopped},
+	},
+	announcerStopped: {name: "stopped"},
+}}
+
+// Announcement is the state of a server's record on the DHT.
+type Announcement struct {
+	// Nodes is how many DHT nodes hold the record and answered when they were last asked, every three seconds.
+	Nodes int
+	// Ever reports whether a node has taken the record since the server was started or resumed.
+	Ever bool
+	// Silent is for how long none of them has answered; zero while one does, and before the first has.
+	Silent time.Duration
+}
+
+func newAnnouncer(p *peering, keys id.KeyPair, announced func(error)) *announcer {
+	a := &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession(), announced: announced}
+	a.begin(p.account, announcerTable, announcerIdle, func(announcerState) { a.cycle() })
+	return a
+}
+
+// start runs the first cycle. announced runs when a DHT node has taken the record, or after the first cycle where the node
+// has no bootstrap nodes: a network of its own, which others enter by this node.
+func (a *announcer) start() { a.cycle() }
+
+// status is the state of the record now.
+func (a *announcer) status() Announcement {
+	s := Announcement{Nodes: a.holders, Ever: a.heard != 0}
+	if s.Ever && s.Nodes == 0 {
+		s.Silent = a.p.host.Now().Sub(a.heard)
+	}
+	return s
+}
+
+// answeredBy notes how many nodes that hold the record have just answered.
+func (a *announcer) answeredBy(nodes int) {
+	a.holders = nodes
+	if nodes > 0 {
+		a.heard = a.p.host.Now()
+		a.tell(nil)
+	}
+}
+
+// tell runs announced at the end of the turn, once.
+func (a *announcer) tell(err error) {
+	if f := a.announced; f != nil {
+		a.announced = nil
+		a.p.host.Defer(func() { f(err) })
+	}
+}
+
+// isRelay reports whether the server announced to the node at addr in one of the last three cycles.
+func (a *announcer) isRelay(addr netip.AddrPort) bool {
+	for _, g := range a.generations {
+		if slices.Contains(g, addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// refreshSoon makes the next cycle start as soon as the running pings allow. It does not begin with the nodes of the last one:
+// they may be in another part of the network, or an attacker's.
+func (a *announcer) refreshSoon() {
+	a.refresh, a.small, a.closest = true, 0, nil
+	if a.in(announcerWaiting) || a.in(announcerPinging) && a.pause != nil {
+		a.stopPause()
+		a.becomeFor(announcerWaiting, 0)
+	}
+}
+
+// online wakes an announcer that waits for the network.
+func (a *announcer) online() {
+	if a.in(announcerOffline) {
+		a.small = 0
+		a.becomeFor(announcerWaiting, 0)
+	}
+}
+
+// suspend takes the record back and calls done. A suspended or stopped announcer has none to take back.
+func (a *announcer) suspend(done func()) {
+	if a.in(announcerSuspended, announcerStopped) {
+		a.whenTakenBack(done)
+		return
+	}
+	a.become(announcerSuspended)
+	a.halt(done)
+}
+
+func (a *announcer) resume() {
+	if a.in(announcerSuspended) {
+		a.cycle()
+	}
+}
+
+// stop ends everything and takes the record back from the current relays before it calls done.
+func (a *announcer) stop(done func()) {
+	if a.in(announcerStopped) {
+		a.whenTakenBack(done)
+		return
+	}
+	a.become(announcerStopped)
+	a.halt(done)
+	a.tell(ErrClosed)
+}
+
+// halt cancels the running cycle or wait and takes the record back from all nodes that may hold it.
+func (a *announcer) halt(done func()) {
+	a.stopPause()
+	if a.query != nil {
+		a.query.Destroy()
+		a.query = nil
+	}
+	a.session.Cancel()
+	a.session = a.p.rpc.NewSession()
+	a.epoch++
+	holding := a.generations[2]
+	if len(holding) < announceRelays { // a cycle was under way
+		for _, addr := range a.generations[1] {
+			if !slices.Contains(holding, addr) {
+				holding = append(slices.Clip(holding), addr)
+			}
+		}
+	}
+	a.generations, a.relays, a.relayAddrs = [3][]netip.AddrPort{}, nil, nil
+	a.holders, a.heard = 0, 0
+	a.takingBack++
+	a.whenTakenBack(done)
+	a.unannounceAll(holding, func() {
+		if a.takingBack--; a.takingBack > 0 {
+			return
+		}
+		waiting := a.takenBack
+		a.takenBack = nil
+		for _, f := range waiting {
+			f()
+		}
+	})
+}
+
+// whenTakenBack calls f once no node is asked any more to take the record back: at the end of the turn if none is now.
+func (a *announcer) whenTakenBack(f func()) {
+	if a.takingBack == 0 {
+		a.p.host.Defer(f)
+		return
+	}
+	a.takenBack = append(a.takenBack, f)
+}
+
+// cycle finds the nearest nodes and announces to three of them.
+func (a *announcer) cycle() {
+	a.become(announcerCycling)
+	a.refresh = false
+	a.generations[0], a.generations[1], a.generations[2] = a.generations[1], a.generations[2], nil
+
+	epoch := a.epoch
+	a.query = a.p.rpc.Query(rpc.QueryConfig{
+		Target: a.target, Command: wire.CmdFindPeer, Nodes: a.closest, Session: a.session,
+		OnDone: func(error) {
+			// A failed query has announced nowhere; the next cycle tries again.
+			if epoch == a.epoch {
+				replies := a.query.Closest()
+				a.query = nil
+				a.commit(replies)
+			}
+		},
+	})
+}
+
+func (a *announcer) commit(replies []rpc.Reply) {
+	var relays []wire.RelayInfo
+	var relayAddrs []netip.AddrPort
+	if addr, ok := a.p.rpc.RemoteAddr(); ok && !a.p.rpc.Firewalled() {
+		relayAddrs = append(relayAddrs, addr)
+	}
+	a.socket = a.p.rpc.Socket()
+	pending, epoch := 1, a.epoch
+	settle := func() {
+		if pending--; pending > 0 || epoch != a.epoch {
+			return
+		}
+		failed := len(relays) == 0
+		if failed {
+			a.keep()
+		} else {
+			a.relays, a.relayAddrs = relays, relayAddrs
+		}
+		a.answeredBy(len(relays))
+		a.rounds = announcePings
+		if len(replies) < kad.K {
+			a.rounds = min(youngPings<<a.small, announcePings)
+			a.small = min(a.small+1, maxYoung)
+		}
+		if a.closest = a.closest[:0]; !a.refresh {
+			for _, r := range replies {
+				a.closest = append(a.closest, r.From)
+			}
+		}
+		a.finish(failed)
+	}
+	for _, r := range replies[:min(len(replies), announceRelays)] {
+		if r.Token == nil {
+			continue
+		}
+		pending++
+		a.generations[2] = append(a.generations[2], r.From)
+		a.p.rpc.Request(rpc.Outgoing{
+			To: r.From, Command: wire.CmdAnnounce, Target: &a.target, Token: r.Token, Follows: true, Session: a.session,
+			Value: a.signed(wire.SignAnnounce, r),
+		}, func(answer rpc.Reply, err error) {
+			if err == nil && answer.Error == 0 {
+				if len(relayAddrs) < announceRelays {
+					relayAddrs = append(relayAddrs, r.From)
+				}
+				relays = append(relays, wire.RelayInfo{RelayAddr: r.From, PeerAddr: r.To})
+			} else if epoch == a.epoch {
+				a.generations[2] = slices.DeleteFunc(a.generations[2], func(x netip.AddrPort) bool { return x == r.From })
+			}
+			settle()
+		})
+	}
+	a.p.host.Defer(settle)
+}
+
+// keep brings the relays of the cycle before back, after one that reached none: what they hold is still true, and a
+// network that is away for a minute must not cost the server its record.
+func (a *announcer) keep() {
+	a.generations[0], a.generations[1], a.generations[2] = nil, a.generations[0], a.generations[1]
+}
+
+// signed is our record signed for the node that sent r, with the token it gave.
+func (a *announcer) signed(sign signFunc, r rpc.Reply) []byte {
+	peer := wire.Peer{PublicKey: a.keys.Public}
+	sig := sign(a.keys, wire.Grant{Target: a.target, Node: r.ID, Token: *r.Token}, peer, nil)
+	return wire.Announce{Peer: &peer, Signature: &sig}.Append(nil)
+}
+
+type signFunc func(keys id.KeyPair, g wire.Grant, peer wire.Peer, refresh *[32]byte) [64]byte
+
+// finish takes the record back from the nodes that are not among the nearest any more and goes on to pings.
+func (a *announcer) finish(failed bool) {
+	var gone []netip.AddrPort
+	for _, addr := range a.generations[1] {
+		if !failed && !slices.Contains(a.generations[2], addr) {
+			gone = append(gone, addr)
+		}
+	}
+	epoch := a.epoch
+	a.unannounceAll(gone, func() {
+		if epoch != a.epoch {
+			return
+		}
+		if failed && a.p.rpc.Alone() {
+			a.tell(nil)
+		}
+		switch {
+		case !failed:
+			a.become(announcerPinging)
+			a.ping(0)
+		case a.p.rpc.Online():
+			a.become(announcerWaiting)
+		default:
+			a.become(announcerOffline)
+		}
+	})
+}
+
+func (a *announcer) stopPause() {
+	if a.pause != nil {
+		a.pause.Stop()
+		a.pause = nil
+	}
+}
+
+// ping keeps the mappings to the relays open and notices when they die.
+func (a *announcer) ping(round int) {
+	a.pause = nil
+	if round >= a.rounds || a.refresh {
+		a.cycle()
+		return
+	}
+	nodes, epoch := a.generations[2], a.epoch
+	answered, pending := 0, len(nodes)
+	for _, node := range nodes {
+		a.p.rpc.Ping(node, nil, a.session, func(r rpc.Reply, err error) {
+			if epoch != a.epoch {
+				return
+			}
+			if err == nil {
+				answered++
+				a.checkMapping(r)
+			}
+			if pending--; pending > 0 {
+				return
+			}
+			a.answeredBy(answered)
+			if answered < min(len(nodes), announceRelays) {
+				a.refresh = true
+			}
+			if a.refresh {
+				a.cycle()
+				return
+			}
+			a.pause = a.p.host.AfterFunc(announcePause, func() { a.ping(round + 1) })
+		})
+	}
+}
+
+// checkMapping notices that a relay sees us at another address than the one we announced with: our NAT has
+// forgotten us, or we have moved, and the relay forwards to where nobody is. The original finds out with its
+// next cycle, up to five minutes later.
+func (a *announcer) checkMapping(r rpc.Reply) {
+	for _, relay := range a.relays {
+		if relay.RelayAddr == r.From && relay.PeerAddr != r.To {
+			a.refresh = true
+			if a.socket != a.p.rpc.Socket() {
+				return // the node has turned out to be open, and asks from its other socket now: connections go on
+			}
+			a.p.stats.MappingsChanged++
+			if a.p.cfg.OnMoved != nil {
+				a.p.host.Defer(a.p.cfg.OnMoved)
+			}
+		}
+	}
+}
+
+// unannounceAll takes the record back from nodes. It does not use the announcer's session, because it also
+// runs while that one is cancelled.
+func (a *announcer) unannounceAll(nodes []netip.AddrPort, done func()) {
+	pending := 1
+	settle := func() {
+		if pending--; pending == 0 {
+			done()
+		}
+	}
+	for _, node := range nodes {
+		pending++
+		a.unannounce(node, settle)
+	}
+	a.p.host.Defer(settle)
+}
+
+func (a *announcer) unannounce(node netip.AddrPort, done func()) {
+	a.p.rpc.Request(rpc.Outgoing{To: node, Command: wire.CmdFindPeer, Target: &a.target}, func(r rpc.Reply, err error) {
+		if err != nil || r.Token == nil || !r.HasID || r.Value == nil {
+			done()
+			return
+		}
+		a.p.rpc.Request(rpc.Outgoing{
+			To: node, Command: wire.CmdUnannounce, Target: &a.target, Token: r.Token, Follows: true,
+			Value: a.signed(wire.SignUnannounce, r),
+		}, func(rpc.Reply, error) { done() })
+	})
+}

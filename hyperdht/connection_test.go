@@ -1,0 +1,298 @@
+package hyperdht_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+)
+
+// talk is a connection over a direct path and its other end.
+type talk struct {
+	*lab
+	dialled, accepted *hyperdht.Connection
+	got               []string // by the answerer
+}
+
+// newTalk dials; accept runs in OnConnection, before anything is delivered.
+func newTalk(t *testing.T, accept func(*talk)) *talk {
+	w := &talk{lab: newLab(t, 4, public(), open())}
+	w.listen(hyperdht.ListenOptions{OnConnection: func(c *hyperdht.Connection) {
+		w.accepted = c
+		c.OnMessage(func(b []byte) { w.got = append(w.got, string(b)) })
+		if accept != nil {
+			accept(w)
+		}
+	}})
+	return w
+}
+
+func (w *talk) connect() {
+	w.dialler.host.Do(func() {
+		w.dialled = w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
+	})
+}
+
+func (w *talk) send(messages ...string) {
+	w.dialler.host.Do(func() {
+		for _, m := range messages {
+			w.dialled.Send([]byte(m))
+		}
+	})
+	w.run(time.Second)
+}
+
+func (w *talk) want(messages ...string) {
+	w.t.Helper()
+	if !slices.Equal(w.got, messages) {
+		w.t.Errorf("got %q, want %q", w.got, messages)
+	}
+}
+
+// at runs f as a turn of the answerer.
+func (w *talk) at(f func()) { w.answerer.host.Do(f) }
+
+func TestPauseStopsDelivery(t *testing.T) {
+	w := newTalk(t, nil)
+	w.connect()
+	w.send("1")
+	w.want("1")
+	w.at(w.accepted.Pause)
+	w.send("2", "3")
+	w.want("1")
+	w.at(w.accepted.Pause) // again, which changes nothing
+	w.at(w.accepted.Resume)
+	w.run(time.Second)
+	w.want("1", "2", "3")
+	w.at(w.accepted.Resume)
+	w.send("4")
+	w.want("1", "2", "3", "4")
+}
+
+// What the peer sends to a paused connection fills a window, and no more.
+func TestPauseHoldsThePeer(t *testing.T) {
+	w := newTalk(t, nil)
+	w.connect()
+	w.send("1")
+	w.at(w.accepted.Pause)
+	refused := false
+	w.dialler.host.Do(func() {
+		for range 16 {
+			refused = !w.dialled.Send(make([]byte, 1<<20))
+		}
+	})
+	w.run(20 * time.Second)
+	if unsent := w.dialled.Unsent(); !refused || unsent < 8<<20 {
+		t.Errorf("%d bytes are unsent, the last message was refused: %v", unsent, refused)
+	}
+	drained := false
+	w.dialled.OnDrain(func() { drained = true })
+	w.at(w.accepted.Resume)
+	w.run(20 * time.Second)
+	if len(w.got) != 17 || !drained || w.dialled.Unsent() > 1<<16 {
+		t.Errorf("%d messages, drained %v, %d bytes unsent", len(w.got), drained, w.dialled.Unsent())
+	}
+}
+
+func TestPauseBeforeThereIsAPath(t *testing.T) {
+	w := newTalk(t, func(w *talk) {
+		w.accepted.OnMessage(func(b []byte) { w.accepted.Send(b) })
+	})
+	w.dialler.host.Do(func() {
+		w.dialled = w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
+		w.dialled.OnMessage(func(b []byte) { w.got = append(w.got, string(b)) })
+		w.dialled.Pause()
+		w.dialled.Send([]byte("1"))
+	})
+	w.run(time.Second)
+	w.want()
+	w.dialler.host.Do(w.dialled.Resume)
+	w.run(time.Second)
+	w.want("1")
+}
+
+// Handlers are set in OnConnection, and nothing is delivered before they are, Resume or not.
+func TestPauseAsAConnectionIsHandedOver(t *testing.T) {
+	for name, test := range map[string]struct {
+		accept func(*hyperdht.Connection)
+		want   []string
+	}{
+		"paused":             {func(c *hyperdht.Connection) { c.Pause() }, nil},
+		"paused and resumed": {func(c *hyperdht.Connection) { c.Pause(); c.Resume() }, []string{"1"}},
+		"resumed":            {func(c *hyperdht.Connection) { c.Resume() }, []string{"1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTalk(t, func(w *talk) { test.accept(w.accepted) })
+			w.connect()
+			w.send("1")
+			w.want(test.want...)
+			w.at(w.accepted.Resume)
+			w.run(time.Second)
+			w.want("1")
+		})
+	}
+}
+
+func TestPauseAfterTheEnd(t *testing.T) {
+	w := newTalk(t, nil)
+	w.connect()
+	w.send("1")
+	for _, c := range []*hyperdht.Connection{w.accepted, w.dialled} {
+		w.at(func() {
+			c.Destroy(nil)
+			c.Pause()
+			c.Resume()
+		})
+	}
+	w.run(time.Second)
+	w.want("1")
+	if !w.accepted.Closed() || !w.dialled.Closed() {
+		t.Error("a connection lives on")
+	}
+}
+
+// A connection whose other side does not end its direction is cut off ten seconds after Close, one that has no path at once.
+func TestCloseHasADeadline(t *testing.T) {
+	w := newTalk(t, nil)
+	w.connect()
+	w.send("1")
+	closed := 0
+	w.dialler.host.Do(func() {
+		w.dialled.OnClose(func(error) { closed++ })
+		w.dialled.Close()
+		w.dialled.Close()
+		if w.dialled.Send([]byte("late")) {
+			t.Error("a message is taken after the end")
+		}
+	})
+	w.run(9900 * time.Millisecond)
+	if closed != 0 {
+		t.Error("closed before its time")
+	}
+	w.run(200 * time.Millisecond)
+	if closed != 1 {
+		t.Errorf("told %d times that it is closed", closed)
+	}
+	w.dialler.host.Do(func() {
+		w.dialAgain(func(c *hyperdht.Connection) {
+			c.OnClose(func(error) { closed++ })
+			c.Close()
+		})
+	})
+	w.run(10 * time.Millisecond)
+	if closed != 2 {
+		t.Error("a connection without a path waits for its other side")
+	}
+	w.want("1")
+}
+
+func (w *talk) dialAgain(f func(*hyperdht.Connection)) {
+	f(w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{}))
+}
+
+// Both ends know each other, and where they are, from the path on and not before.
+func TestConnectionTellsOfItself(t *testing.T) {
+	w := newTalk(t, nil)
+	started := 0
+	w.dialler.host.Do(func() {
+		w.dialled = w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
+		w.dialled.OnStart(func() { started++ })
+		if w.dialled.RemoteAddr().IsValid() || w.dialled.LocalAddr().IsValid() || w.dialled.Unsent() != 0 || w.dialled.Opened() {
+			t.Error("there is a path before there is one")
+		}
+	})
+	w.send("1")
+	d, a := w.dialled, w.accepted
+	if started != 1 || !d.Opened() || !a.Opened() || !d.IsInitiator() || a.IsInitiator() {
+		t.Errorf("started %d times, opened %v and %v, initiators %v and %v", started, d.Opened(), a.Opened(), d.IsInitiator(), a.IsInitiator())
+	}
+	if d.HandshakeHash() != a.HandshakeHash() || d.HandshakeHash() == [64]byte{} {
+		t.Error("the handshake's hashes differ")
+	}
+	if d.PublicKey() != a.RemotePublicKey() || a.PublicKey() != d.RemotePublicKey() {
+		t.Error("the keys differ")
+	}
+	if d.RemoteAddr() != w.answerer.addr() || a.RemoteAddr() != d.LocalAddr() && a.RemoteAddr().Port() != d.LocalAddr().Port() {
+		t.Errorf("%v to %v, and %v to %v", d.LocalAddr(), d.RemoteAddr(), a.LocalAddr(), a.RemoteAddr())
+	}
+}
+
+func TestUnorderedMessages(t *testing.T) {
+	w := newTalk(t, func(w *talk) {
+		w.accepted.OnUnordered(func(b []byte) { w.got = append(w.got, "u:"+string(b)) })
+	})
+	w.connect()
+	w.dialler.host.Do(func() { w.dialled.SendUnordered([]byte("lost, there is no path")) })
+	w.send("1")
+	w.dialler.host.Do(func() { w.dialled.SendUnordered([]byte("2")) })
+	w.run(time.Second)
+	w.want("1", "u:2")
+}
+
+// What an application cannot send ends its connection.
+func TestTooMuchIsNotSent(t *testing.T) {
+	for name, test := range map[string]struct {
+		send func(*hyperdht.Connection)
+		want string
+	}{
+		"a message of 16 MiB": {func(c *hyperdht.Connection) { c.Send(make([]byte, 1<<24)) }, hyperdht.ErrMessageTooLarge.Error()},
+		"a thousand messages before there is a path": {func(c *hyperdht.Connection) {
+			for range 1025 {
+				c.Send(nil)
+			}
+		}, "too many messages queued before the connection opened"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTalk(t, nil)
+			var why error
+			w.dialler.host.Do(func() {
+				w.dialAgain(func(c *hyperdht.Connection) {
+					c.OnClose(func(err error) { why = err })
+					test.send(c)
+				})
+			})
+			w.run(time.Second)
+			if why == nil || why.Error() != test.want {
+				t.Errorf("closed with %v", why)
+			}
+		})
+	}
+}
+
+// A silent connection is kept alive, unless told otherwise, and given up where the peer is silent.
+func TestKeepAlive(t *testing.T) {
+	for name, test := range map[string]struct {
+		every    time.Duration
+		low, top time.Duration // when it is given up; zero for never
+	}{
+		"every second": {time.Second, time.Second, 4 * time.Second},
+		"never":        {0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTalk(t, nil)
+			w.connect()
+			w.send("1")
+			w.run(time.Minute)
+			if w.dialled.Closed() {
+				t.Fatal("closed although all is well")
+			}
+			var after time.Duration
+			var why error
+			w.apart()
+			start := w.net.Now()
+			w.dialler.host.Do(func() {
+				w.dialled.SetKeepAlive(test.every)
+				w.dialled.OnClose(func(err error) { after, why = w.net.Now()-start, err })
+			})
+			w.run(time.Minute)
+			switch {
+			case test.top == 0 && why != nil:
+				t.Errorf("closed after %v with %v", after, why)
+			case test.top > 0 && (!errors.Is(why, hyperdht.ErrPeerSilent) || after < test.low || after > test.top):
+				t.Errorf("closed after %v with %v", after, why)
+			}
+		})
+	}
+}

@@ -1,0 +1,251 @@
+package hyperdht
+
+import (
+	"cmp"
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// ConnectOptions are a caller's wishes; the zero value is right for most.
+type ConnectOptions struct {
+	// Keys is who we are to the server; nil means the node's default key pair.
+	Keys *id.KeyPair
+	// RelayAddrs are nodes the server is thought to have announced to.
+	RelayAddrs []netip.AddrPort
+	// NoLocal keeps our own addresses from the server and does not try its.
+	NoLocal bool
+	// ReusableSocket offers the server to dial again over the same socket, and tries a stored one first.
+	ReusableSocket bool
+	// RelayThrough are blind relays, one of which carries the connection while there is no direct path.
+	RelayThrough []id.PublicKey
+	// Paths limits the paths that the connection may take.
+	Paths PathRule
+	// SlowOpen leaves out the low-TTL datagram that opens our NAT before the first hole-punch message.
+	SlowOpen bool
+}
+
+// connector finds a path to a server for one Connection (hyperdht lib/connect.js).
+type connector struct {
+	machine[dialState]
+	p      *peering
+	conn   *Connection
+	opts   ConnectOptions
+	keys   id.KeyPair
+	remote id.PublicKey
+	target id.Target
+
+	session *rpc.Session
+	noise   *noise.Handshake
+	message []byte         // message 1, the same for all attempts
+	public  bool           // we told the server that we are reachable
+	raw     *stream.Stream // until a direct path has been found, or the dial is over
+
+	finding
+	result     noise.Result
+	payload    wire.NoisePayload
+	relay      netip.AddrPort // the node through which the server has answered
+	serverAddr netip.AddrPort
+	clientAddr netip.AddrPort
+
+	race       race
+	early      *way  // of a stream packet that came before the handshake's answer
+	failure    error // why no more ways are looked for, while those that were found may still do it
+	relayPath  *relayPath
+	relayToken [32]byte
+	relayKey   id.PublicKey // our choice; zero for none
+	punch      *dialPunch
+	lanPending int   // pings under way
+	lanFailure error // why punching failed while they were
+	heartbeats heartbeats
+}
+
+type dialState uint8
+
+const (
+	dialStarting dialState = iota
+	dialFinding
+	dialSearching
+	dialPassive
+	dialRacing
+	dialRelayed
+	dialCarried
+	dialOver
+)
+
+var dialTable = &table[dialState]{name: "connector", states: []rule[dialState]{
+	dialStarting: {
+		name: "starting", why: "waits for our own node to enter the network",
+		next: []dialState{dialFinding, dialOver},
+	},
+	dialFinding: {name: "finding", limit: findLimit, next: []dialState{dialSearching, dialOver}},
+	dialSearching: {
+		name: "searching", limit: wayLimit,
+		next: []dialState{dialPassive, dialRacing, dialOver},
+	},
+	dialPassive: {
+		name: "passive", limit: passiveTimeout,
+		next: []dialState{dialSearching, dialRacing, dialOver},
+	},
+	dialRacing:  {name: "racing", limit: wayLimit, next: []dialState{dialRelayed, dialOver}},
+	dialRelayed: {name: "relayed", limit: searchLimit, next: []dialState{dialCarried, dialOver}},
+	dialCarried: {
+		name: "carried", why: "nothing is held but what the relayed connection needs, and ends with it",
+		next: []dialState{dialOver},
+	},
+	dialOver: {name: "over"},
+}}
+
+// passed ends a state at its deadline.
+func (c *connector) passed(s dialState) {
+	switch s {
+	case dialFinding:
+		c.conn.close(ErrPeerConnectionFailed)
+	case dialPassive:
+		c.become(dialSearching)
+		c.fail(ErrHolepunchAborted)
+	case dialRelayed:
+		c.stopSearch()
+		c.become(dialCarried)
+	default:
+		c.conn.close(cmp.Or(c.failure, ErrHolepunchAborted))
+	}
+}
+
+// connect starts connecting to a key. The connection reports by its handlers, never from within this call.
+func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection {
+	keys := p.cfg.Keys
+	if opts.Keys != nil {
+		keys = *opts.Keys
+	}
+	conn := p.newConnection(p.newTrail(remote), keys.Public, remote, true)
+	conn.ways = &wayLog{conn: conn}
+	if p.closed || p.suspended {
+		err := ErrSuspended
+		if p.closed {
+			err = ErrClosed
+		}
+		conn.close(err)
+		return conn
+	}
+	c := &connector{
+		p: p, conn: conn, opts: opts, keys: keys, remote: remote, target: remote.Target(),
+		session: p.rpc.NewSession(),
+		noise:   noise.NewInitiator(keys, remote, p.host.Rand()),
+	}
+	c.begin(p.account, dialTable, dialStarting, c.passed)
+	c.raw = p.streams.New(c.firewall)
+	c.raw.Confine(nil)
+	c.raw.OnClose(func(err error) {
+		if c.raw != nil && err != nil {
+			c.fail(err)
+		}
+	})
+	conn.cancel = c.stop
+	p.host.Defer(func() { p.rpc.WhenBootstrapped(c.dial) }) // before, it does not know what NAT it has
+	return conn
+}
+
+func (c *connector) note(e AttemptEvent) { c.conn.trail.note(e) }
+
+// dial tries the stored route, then the known relays, then a query.
+func (c *connector) dial() {
+	if c.over() {
+		return
+	}
+	c.become(dialFinding)
+	c.note(AttemptEvent{Step: AttemptStarted})
+	if err := c.prepare(); err != nil {
+		c.fail(err)
+		return
+	}
+	if r, ok := c.p.routes[c.remote]; ok && c.opts.ReusableSocket && c.opts.Paths != RelayOnly {
+		c.attempt(r.addr, r.sock, func() {
+			if c.in(dialFinding) {
+				delete(c.p.routes, c.remote)
+				c.find()
+			}
+		})
+		return
+	}
+	c.find()
+}
+
+// prepare writes message 1 with what the server has to know of us.
+func (c *connector) prepare() error {
+	m := wire.NoisePayload{
+		Version:      1,
+		UDX:          &wire.UDXInfo{ReusableSocket: c.opts.ReusableSocket, ID: c.raw.ID()},
+		SecretStream: &wire.SecretStreamInfo{},
+	}
+	relayOnly := c.opts.Paths == RelayOnly
+	if addr, ok := c.p.rpc.RemoteAddr(); ok && !relayOnly {
+		c.public = true
+		m.Firewall = wire.FirewallOpen
+		m.Addrs4 = append(m.Addrs4, addr)
+	}
+	if !c.opts.NoLocal && !relayOnly {
+		m.Addrs4 = append(m.Addrs4, c.p.localAddrs()...)
+	}
+	if len(c.opts.RelayThrough) > 0 && c.opts.Paths != DirectOnly {
+		c.relayKey = c.p.pickRelay(c.opts.RelayThrough)
+		c.relayToken = c.p.newRelayToken()
+		m.RelayThrough = &wire.RelayThrough{Key: c.relayKey, Token: c.relayToken}
+	}
+	msg, err := c.noise.WriteMessage(m.Append(nil))
+	c.message = msg
+	return err
+}
+
+// fail ends the search for ways. It closes the connection unless a way that was found, or a relay, may still carry it.
+func (c *connector) fail(err error) {
+	switch {
+	case c.over(), c.raw == nil: // a direct way has been selected in this turn
+	case c.in(dialRacing), c.relayPath != nil:
+		c.failure = err
+		c.persist()
+	default:
+		c.conn.close(err)
+	}
+}
+
+// stop ends all that this connector has going on.
+func (c *connector) stop() {
+	if c.over() {
+		return
+	}
+	if c.in(dialSearching, dialPassive, dialRacing) && c.raw != nil && c.conn.err != nil {
+		c.strandedBy(c.relay)
+	}
+	c.become(dialOver)
+	c.stopSearch()
+	if c.relayPath != nil {
+		c.relayPath.close()
+	}
+	if c.raw != nil {
+		raw := c.raw
+		c.raw = nil
+		raw.Destroy(nil)
+	}
+}
+
+// stopSearch ends the search for a path.
+func (c *connector) stopSearch() {
+	if c.punch != nil {
+		c.punch.close()
+	}
+	c.heartbeats.stop()
+	c.endQuery()
+	c.session.Cancel()
+}
+
+func (c *connector) endQuery() {
+	if c.query != nil {
+		c.query.Destroy()
+		c.query = nil
+	}
+}

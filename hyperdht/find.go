@@ -1,0 +1,263 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/secret"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// A dial's handshake: nodes that know the server are found, and pass message 1 on.
+
+// finding is what a dial knows of nodes that may lead to the server.
+type finding struct {
+	relays     []netip.AddrPort // known or guessed before the query
+	tried      []netip.AddrPort
+	candidates []netip.AddrPort
+	slots      int // attempts that may still start
+	running    int
+	query      *rpc.Query // nil when it is over
+	passes     int        // left after the current one
+	answered   bool       // by any DHT node
+	attempts   int
+}
+
+// find starts up to two handshakes at a time through nodes that know the server, one more for the relays
+// that are known before.
+func (c *connector) find() {
+	c.relays = slices.Clone(c.opts.RelayAddrs)
+	if len(c.relays) == 0 {
+		c.relays = slices.Clone(c.p.relayCache.get(c.remote))
+	}
+	if e, ok := c.p.store.Get(c.target); ok && e.Relay.IsValid() {
+		c.relays = []netip.AddrPort{e.Relay} // it announced to this very node
+	}
+	c.candidates = slices.DeleteFunc(slices.Clone(c.relays), func(a netip.AddrPort) bool { return !c.strands(a) }) // after the search
+	c.relays = slices.DeleteFunc(c.relays, c.strands)
+	c.slots = connectParallel
+	if len(c.relays) > 0 {
+		c.passes = 1
+		c.running++
+		c.tryRelays(c.relays)
+	}
+	c.ask(c.relays)
+}
+
+// tryRelays tries known relays one after the other; the first failing one ends the row.
+func (c *connector) tryRelays(left []netip.AddrPort) {
+	if len(left) == 0 || !c.in(dialFinding) {
+		c.running--
+		c.next()
+		return
+	}
+	c.tried = append(c.tried, left[0])
+	c.attemptThen(left[0], func(ok bool) {
+		if !ok {
+			left = left[:1]
+		}
+		c.tryRelays(left[1:])
+	})
+}
+
+// ask runs a FIND_PEER query, seeded with nodes if there are any.
+func (c *connector) ask(seeds []netip.AddrPort) {
+	known := seeds
+	var q *rpc.Query
+	q = c.p.rpc.Query(rpc.QueryConfig{
+		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Session: c.session,
+		NearestFirst: true, Enough: c.enough,
+		OnReply: func(r *rpc.Reply) {
+			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
+				return
+			}
+			c.note(AttemptEvent{Step: AttemptRecord, Node: r.From})
+			if !slices.Contains(known, r.From) && !slices.Contains(c.candidates, r.From) && len(c.candidates) < maxCandidates {
+				c.candidates = append(c.candidates, r.From)
+				c.next()
+			}
+		},
+		OnDone: func(err error) {
+			c.query = nil
+			c.answered = c.answered || q.Answers() > 0
+			if c.conn.answered {
+				return // and so the query was ended
+			}
+			c.note(AttemptEvent{Step: AttemptSearched, Err: err})
+			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
+				c.fail(err)
+				return
+			}
+			c.next()
+		},
+	})
+	c.query = q
+}
+
+// enough reports whether one more relay waits while as many handshakes are under way as may be. Looking for further ones
+// would take most of the requests of a dial, of which a scraper makes thousands when it starts.
+func (c *connector) enough() bool { return c.slots == 0 && len(c.candidates) > 0 }
+
+// next starts waiting attempts while there are slots, and moves on when nothing is left to wait for.
+func (c *connector) next() {
+	if !c.in(dialFinding) {
+		return
+	}
+	for c.slots > 0 && len(c.candidates) > 0 {
+		i := slices.IndexFunc(c.candidates, func(a netip.AddrPort) bool { return !c.strands(a) })
+		if i < 0 && (c.query != nil || c.running > 0) {
+			break // the search may find others
+		}
+		node := c.candidates[max(i, 0)]
+		c.candidates = slices.Delete(c.candidates, max(i, 0), max(i, 0)+1)
+		c.tried = append(c.tried, node)
+		c.attempts++
+		c.slots--
+		c.running++
+		c.attemptThen(node, func(bool) {
+			c.slots++
+			c.running--
+			c.next()
+		})
+	}
+	if c.query != nil && !c.enough() {
+		rpc.Continue(c.query)
+	}
+	if c.query != nil || len(c.candidates) > 0 {
+		return
+	}
+	switch {
+	case c.running > 0 && (c.attempts > 0 || c.passes == 0):
+		// wait for them
+	case c.passes > 0:
+		c.passes--
+		c.ask(nil)
+	case c.attempts > 0:
+		c.fail(ErrPeerConnectionFailed)
+	case c.answered:
+		c.fail(ErrPeerNotFound)
+	default:
+		c.fail(c.p.noNode())
+	}
+}
+
+// strands reports whether a node has led earlier dials of this key to the server and to no connection.
+func (c *connector) strands(node netip.AddrPort) bool {
+	return slices.Contains(c.p.stranding.get(c.remote), node)
+}
+
+// strandedBy remembers that a node passed the handshake on and no path came of it. Such a node may drop what follows, and is the
+// first to answer each time, so that later dials of this key try all others first. The JavaScript implementation does not.
+func (c *connector) strandedBy(node netip.AddrPort) {
+	if c.strands(node) {
+		return
+	}
+	last := c.p.stranding.get(c.remote)
+	c.p.stranding.put(c.remote, append(slices.Clip(last[max(0, len(last)-maxStranding+1):]), node))
+}
+
+// acquit forgets that a node has led to no connection, since one came of it. Honest nodes do not stay last because the server could
+// not be reached for a while.
+func (c *connector) acquit(node netip.AddrPort) {
+	if c.strands(node) {
+		last := slices.Clone(c.p.stranding.get(c.remote))
+		c.p.stranding.put(c.remote, slices.DeleteFunc(last, func(a netip.AddrPort) bool { return a == node }))
+	}
+}
+
+// noNode says why no DHT node answers.
+func (p *peering) noNode() error {
+	switch {
+	case p.rpc.Alone():
+		return ErrPeerNotFound // a network of this node alone, which does not know the key
+	case len(p.host.Addrs()) == 0:
+		return ErrNoIPv4
+	}
+	return ErrNoDHTNode
+}
+
+func (c *connector) attemptThen(node netip.AddrPort, done func(ok bool)) {
+	c.attempt(node, nil, func() { done(c.conn.answered) })
+}
+
+// attempt sends message 1 through a node, from the main socket unless another one is given. done runs when
+// the attempt has failed or has become the connection's handshake.
+func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) {
+	req := wire.Handshake{Mode: wire.FromClient, Noise: c.message}
+	c.note(AttemptEvent{Step: AttemptHandshake, Node: node})
+	c.p.rpc.Request(rpc.Outgoing{
+		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
+		Socket: sock, Follows: true, Session: c.session,
+	}, func(r rpc.Reply, err error) {
+		if c.in(dialFinding) {
+			if err == nil {
+				err = c.receiveHandshake(node, sock, r)
+			}
+			if err != nil {
+				c.note(AttemptEvent{Step: AttemptUnanswered, Node: node, Err: err})
+			}
+		}
+		done()
+	})
+}
+
+// receiveHandshake takes an answer to message 1. A bad one only fails its attempt, with an error: the Noise
+// state stays good for the others, so a lying relay cannot stop a connection.
+func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply) error {
+	m, err := wire.ParseHandshake(r.Value)
+	if err != nil || m.Mode != wire.Reply || r.From != node || len(m.Noise) == 0 {
+		c.p.stats.HandshakesInvalid++
+		return ErrBadHandshakeReply
+	}
+	plain, err := c.noise.ReadMessage(m.Noise)
+	if err != nil {
+		c.p.stats.HandshakesInvalid++
+		return ErrBadHandshakeReply
+	}
+	payload, err := wire.ParseNoisePayload(plain)
+	switch {
+	case err != nil || payload.Version != 1 || payload.Error == wire.ErrorVersionMismatch:
+		c.fail(ErrServerIncompatible)
+		return nil
+	case payload.Error != wire.ErrorNone || payload.UDX == nil:
+		c.fail(ErrServerError)
+		return nil
+	}
+	c.result, _ = c.noise.Result()
+	c.raw.Expect(secret.Opening(false, c.result))
+	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
+	c.become(dialSearching)
+	c.conn.answered = true
+	c.payload = payload
+	c.relay, c.serverAddr, c.clientAddr = node, node, r.To
+	relayed := m.PeerAddr.IsValid()
+	if relayed {
+		c.serverAddr = m.PeerAddr
+	}
+	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
+	c.endQuery()
+	c.race = race{conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
+	c.conn.onProof = c.proven
+	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
+	c.session.Cancel()
+	c.session = c.p.rpc.NewSession()
+	switch {
+	case c.early != nil:
+		c.relayLater()
+		c.early.path = c.pathOf(c.early.sock, c.early.to) // of which more is known now
+		c.answeredOn(*c.early)
+		c.conn.ways.leave(WayUnneeded, PathLAN, PathDirect, PathPunched)
+	case !relayed:
+		if sock == nil {
+			sock = c.p.rpc.Socket()
+		}
+		c.relayLater()
+		c.conn.ways.leave(WayUnneeded, PathLAN, PathPunched)
+		c.found(way{sock, node, PathDirect})
+	default:
+		c.findPath()
+	}
+	return nil
+}

@@ -1,0 +1,389 @@
+package hyperdht
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/ports/bound"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// intake decides on which callers a node spends work and memory, over all its servers.
+//
+//	message 1 ── paces ──▶ waiting ── its turn ──▶ read ── Admit ──▶ held ── connection open ──▶ done
+//	    │                     │ queue full, 4 s      │                 │ share full, given up
+//	    └─────────────────────┴──────────────────────┴─────────────────┴──▶ dropped, counted
+//
+// Paces come before any Diffie-Hellman operation. They are counted for the address that answers for the message: the
+// caller's own, if it came straight from there or through a node that this server announced to. Any other sender may have
+// invented the caller, so it answers itself.
+//
+// Anybody can run a node near our key, to which we then announce, and it names whom it likes. So a relay has a part of the
+// queue only, the room is shared between relays first, and a caller whose own pace is used up has a reserve with each relay. A
+// relay that invents callers, or names those of others, takes from its own share. Held callers share the room by what is known of them; see the classes.
+type intake struct {
+	p *peering
+
+	sockets  ration[netip.AddrPort]
+	hosts    ration[netip.Prefix]
+	networks ration[netip.Prefix]
+	senders  *bound.Rates[netip.Prefix]
+	unknown  *bound.Bucket // of senders that this node did not announce to, in all
+	all      *bound.Bucket
+
+	waiting *bound.Queue[*session]
+	through map[netip.Prefix]*bound.Queue[*session] // those that wait, by the relay that names them
+	held    *bound.Shares[*session]
+	read    *bound.Recent[[32]byte] // handshakes of known keys, by their ephemeral key
+	turn    host.Timer              // the next token for those who wait
+
+	remembered  []*session // settled sessions, the oldest first; some are forgotten already
+	remembering int
+}
+
+// The classes of callers, in the order of what they have shown.
+const (
+	callerNamed    = iota // named by a sender that may have invented it
+	callerSeen            // seen at its address, by us or by a node that we announced to
+	callerAnswered        // has answered, under the keys of its handshake
+	callerKnown           // has a key that the application knows, and a handshake that is new
+	callerBoth            // has answered, and has such a key
+)
+
+func newIntake(p *peering) *intake {
+	now := p.host.Now()
+	return &intake{
+		p:        p,
+		sockets:  newRation[netip.AddrPort](socketPace, relayedSocketPace),
+		hosts:    newRation[netip.Prefix](hostPace, relayedHostPace),
+		networks: newRation[netip.Prefix](networkPace, relayedNetworkPace),
+		senders:  bound.NewRates[netip.Prefix](maxPaced, senderPace),
+		unknown:  bound.NewBucket(now, unknownPace),
+		all:      bound.NewBucket(now, handshakePace),
+		waiting:  bound.NewQueue[*session](maxWaitingCallers),
+		through:  map[netip.Prefix]*bound.Queue[*session]{},
+		read:     bound.NewRecent[[32]byte](maxRead),
+		held: bound.NewShares[*session](maxCallers,
+			bound.Class{Kept: keptNamed}, bound.Class{Kept: keptSeen}, bound.Class{Kept: keptAnswered},
+			bound.Class{Kept: keptKnown, PerKey: maxCallersPerKey}, bound.Class{Kept: keptBoth, PerKey: maxCallersPerKey}),
+	}
+}
+
+// admission is where the intake counts a caller.
+type admission struct {
+	origin     origin
+	tokens     tokens
+	queued     *bound.Item[*session] // set once it waited to be read
+	lined      *bound.Item[*session] // likewise, with its relay
+	held       *bound.Item[*session] // set once it was admitted
+	known      bool                  // the application knows its key
+	eager      bool                  // our NAT is classified, and the relay joined, before it has proven anything
+	answeredUs bool                  // it has proven to have our answer
+}
+
+// origin is the address that answers for a caller.
+type origin struct {
+	addr  netip.AddrPort
+	seen  bool       // it is the caller's own
+	relay netip.Addr // of the announced node that has named it; invalid for none
+}
+
+// waits is where a caller counts before its key is known: by address, and there by relay, since one may name callers of
+// others.
+func (o origin) waits() bound.Place {
+	var relay [32]byte
+	if o.relay.IsValid() {
+		a := bound.Host(o.relay).Addr().As16()
+		copy(relay[:], a[:])
+	}
+	return bound.At(0, o.addr.Addr(), relay)
+}
+
+// named is something of a caller, as one relay names it.
+type named[K comparable] struct {
+	relay netip.Prefix
+	of    K
+}
+
+// ration is how often a caller may come, by its socket, host or network, with a reserve for each relay that names it.
+type ration[K comparable] struct {
+	own     *bound.Rates[K]
+	reserve *bound.Rates[named[K]]
+}
+
+func newRation[K comparable](own, reserve bound.Pace) ration[K] {
+	return ration[K]{bound.NewRates[K](maxPaced, own), bound.NewRates[named[K]](maxPaced, reserve)}
+}
+
+// of is the bucket that a handshake takes from: the caller's own, or the reserve for the relay where that is empty.
+func (r ration[K]) of(now host.Instant, k K, relay netip.Addr) *bound.Bucket {
+	b := r.own.Of(now, k)
+	if relay.IsValid() && b.Empty(now) {
+		b = r.reserve.Of(now, named[K]{bound.Host(relay), k})
+	}
+	return b
+}
+
+func (r ration[K]) len(now host.Instant) int { return r.own.Len(now) + r.reserve.Len(now) }
+
+func (r ration[K]) clear() {
+	r.own.Clear()
+	r.reserve.Clear()
+}
+
+// tokens are the buckets that a handshake has taken from.
+type tokens [3]*bound.Bucket
+
+// take takes the tokens of a handshake, or counts the first that is missing and takes none.
+func (in *intake) take(o origin) (t tokens, ok bool) {
+	now, count := in.p.host.Now(), &in.p.stats.Refused
+	var refused [3]*uint64
+	if o.seen {
+		addr := o.addr.Addr()
+		t = tokens{in.sockets.of(now, o.addr, o.relay), in.hosts.of(now, bound.Host(addr), o.relay), in.networks.of(now, bound.Network(addr), o.relay)}
+		refused = [3]*uint64{&count.Socket, &count.Address, &count.Network}
+	} else {
+		t = tokens{in.senders.Of(now, bound.Host(o.addr.Addr())), in.unknown}
+		refused = [3]*uint64{&count.Sender, &count.Relays}
+	}
+	for i, b := range t {
+		if b != nil && b.Empty(now) {
+			*refused[i]++
+			return tokens{}, false
+		}
+	}
+	for _, b := range t {
+		if b != nil {
+			b.Take(now)
+		}
+	}
+	return t, true
+}
+
+// give gives tokens back: the connection is open, or the handshake counts elsewhere.
+func (t tokens) give() {
+	for _, b := range t {
+		if b != nil {
+			b.Return()
+		}
+	}
+}
+
+// arrive lets a new caller wait for its turn, which may come at once. It reports false if the caller is dropped.
+func (in *intake) arrive(h *session) bool {
+	var ok bool
+	if h.tokens, ok = in.take(h.origin); !ok {
+		return false
+	}
+	var dropped *bound.Item[*session]
+	h.queued, dropped = in.waiting.Add(h, h.origin.waits())
+	in.turnAway(dropped, h)
+	in.line(h)
+	if !h.queued.Held() {
+		return false
+	}
+	in.serve()
+	if h.queued.Held() {
+		h.become(sessionQueued)
+	}
+	return true
+}
+
+// line counts a waiting caller with the relay that names it, which has a part of the queue.
+func (in *intake) line(h *session) {
+	relay := bound.Host(h.origin.relay)
+	if !relay.IsValid() || !h.queued.Held() {
+		return
+	}
+	q := in.through[relay]
+	if q == nil {
+		q = bound.NewQueue[*session](maxWaitingPerRelay)
+		in.through[relay] = q
+	}
+	var dropped *bound.Item[*session]
+	h.lined, dropped = q.Add(h, h.origin.waits())
+	in.turnAway(dropped, h)
+}
+
+// leaveLine stops counting a caller with its relay.
+func (in *intake) leaveLine(h *session) {
+	relay := bound.Host(h.origin.relay)
+	if q := in.through[relay]; q != nil && h.lined != nil {
+		if q.Remove(h.lined); q.Len() == 0 {
+			delete(in.through, relay)
+		}
+	}
+	h.lined = nil
+}
+
+// lineOf is how many callers wait that a relay names.
+func (in *intake) lineOf(o origin) int {
+	if q := in.through[bound.Host(o.relay)]; q != nil {
+		return q.Len()
+	}
+	return 0
+}
+
+// turnAway ends the waiting of a caller for another one that comes, which may be the same; nil is none.
+func (in *intake) turnAway(gone *bound.Item[*session], comes *session) {
+	if gone == nil {
+		return
+	}
+	in.p.stats.Refused.Queue++
+	if h := gone.Value; h == comes {
+		in.waiting.Remove(h.queued)
+	} else {
+		h.s.forget(h)
+	}
+}
+
+// serve begins with those who wait, as long as there are tokens.
+func (in *intake) serve() {
+	now := in.p.host.Now()
+	for in.waiting.Len() > 0 && !in.all.Empty(now) {
+		h, _ := in.waiting.Next()
+		in.leaveLine(h)
+		in.all.Take(now)
+		in.p.stats.HandshakesRead++
+		h.read()
+	}
+	switch {
+	case in.waiting.Len() == 0:
+	case in.turn == nil:
+		in.turn = in.p.host.AfterFunc(in.all.Wait(now), in.serve)
+	default:
+		in.turn.Reset(in.all.Wait(now))
+	}
+}
+
+// hold counts a caller that was read and admitted. It reports false if there is no room for it.
+func (in *intake) hold(h *session) bool {
+	h.known = h.s.cfg.Known != nil && h.s.cfg.Known(h.trail.key) && in.firstOf(h)
+	place := h.place(h.origin)
+	var evicted *bound.Item[*session]
+	// Honest callers come to this a round trip later. Those of a flood never do, whose pings would queue up before
+	// those for others.
+	h.eager = h.known && in.held.Size(place, 1) < maxEagerPerKey || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
+	h.held, evicted = in.held.Add(h, place)
+	in.evict(evicted)
+	return h.held.Held()
+}
+
+// firstOf reports whether the handshake of a known key is read for the first time. Nodes on its way can record it and send it
+// again, and cannot make a new one; repetitions count among strangers.
+func (in *intake) firstOf(h *session) bool {
+	var ephemeral [32]byte
+	copy(ephemeral[:], h.key)
+	if in.read.Has(ephemeral) {
+		return false
+	}
+	in.read.Add(ephemeral)
+	return true
+}
+
+// answered notes that a caller has got our answer: it knows the keys of the handshake.
+func (in *intake) answered(h *session) {
+	if h.answeredUs || h.held == nil {
+		return
+	}
+	h.answeredUs = true
+	in.evict(in.held.Move(h.held, h.place(h.origin)))
+}
+
+// again takes note that the handshake of a caller came through another node, too. The caller counts there if fewer do: the
+// first of the nodes that forward a message may be one that crowds its own share.
+func (in *intake) again(h *session, o origin) {
+	if h.answeredUs || !o.seen || h.origin.seen && h.origin.relay == o.relay {
+		return
+	}
+	switch {
+	case h.queued != nil && h.queued.Held():
+		if before := h.origin; before.seen && in.lineOf(o)+1 >= in.lineOf(before) || !in.settle(h, o) {
+			return
+		}
+		in.waiting.Move(h.queued, o.waits())
+		in.line(h)
+	case h.held != nil && h.held.Held():
+		steps := 1
+		if h.known {
+			steps = 2 // the key, and the relay
+		}
+		if old := in.held.Size(h.place(h.origin), steps); h.origin.seen && in.held.Size(h.place(o), steps)+1 >= old || !in.settle(h, o) {
+			return
+		}
+		in.evict(in.held.Move(h.held, h.place(o)))
+	}
+}
+
+// settle has another origin answer for a caller, if its paces allow.
+func (in *intake) settle(h *session, o origin) bool {
+	t, ok := in.take(o)
+	if ok {
+		in.leaveLine(h)
+		h.tokens.give()
+		h.origin, h.tokens = o, t
+	}
+	return ok
+}
+
+// place is where a caller counts whose key is known, if an origin answers for it.
+func (h *session) place(o origin) bound.Place {
+	key := h.trail.key
+	switch {
+	case h.known && h.answeredUs:
+		return bound.Under(callerBoth, key)
+	case h.known: // others may have sent its handshake again
+		return bound.UnderThrough(callerKnown, key, o.relay, o.addr.Addr())
+	case h.answeredUs:
+		return bound.Through(callerAnswered, o.relay, o.addr.Addr(), key)
+	case o.seen:
+		return bound.Through(callerSeen, o.relay, o.addr.Addr(), key)
+	}
+	return bound.Through(callerNamed, o.relay, o.addr.Addr(), key)
+}
+
+// release stops counting a caller, wherever it is.
+func (in *intake) release(h *session) {
+	if h.queued != nil {
+		in.waiting.Remove(h.queued)
+		in.leaveLine(h)
+	}
+	if h.held != nil {
+		in.held.Remove(h.held)
+	}
+}
+
+// paces is how many sockets, hosts, networks and senders have a pace of their own.
+func (in *intake) paces() int {
+	now := in.p.host.Now()
+	return in.sockets.len(now) + in.hosts.len(now) + in.networks.len(now) + in.senders.Len(now)
+}
+
+func (in *intake) close() {
+	if in.turn != nil {
+		in.turn.Stop()
+	}
+	in.sockets.clear()
+	in.hosts.clear()
+	in.networks.clear()
+	in.senders.Clear()
+	in.read.Clear()
+}
+
+func (in *intake) evict(it *bound.Item[*session]) {
+	if it != nil {
+		in.p.stats.Refused.Share++
+		it.Value.evict()
+	}
+}
+
+// remember keeps a settled session for retransmissions. The oldest one goes when there are too many.
+func (in *intake) remember(h *session) {
+	in.remembered = append(in.remembered, h)
+	in.remembering++
+	for len(in.remembered) > 0 && (in.remembered[0].over() || in.remembering > maxRemembered) {
+		oldest := in.remembered[0]
+		in.remembered[0] = nil
+		in.remembered = in.remembered[1:]
+		oldest.s.forget(oldest)
+	}
+}

@@ -1,0 +1,313 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// natProbe classifies the NAT in front of one socket from the answers to pings that left from it
+// (hyperdht lib/nat.js).
+//
+// Where few nodes are known, or too few of them answer, the node's address probe is asked as well, which the
+// original does not have. And where that does not give the three samples that a verdict takes, two must do
+// (nat.Classifier.Conclude): the original gives up then.
+type natProbe struct {
+	p       *peering
+	session *rpc.Session
+	sock    host.Socket
+	began   host.Instant
+	class   *nat.Classifier
+
+	asked   map[netip.AddrPort]bool
+	begun   bool // nodes are asked
+	pinged  bool // all nodes were asked, and have answered or never will
+	given   bool // there is nothing more to wait for
+	closed  bool
+	waiting []func()
+
+	probed    bool // the address probe was asked
+	probing   bool // and is waited for
+	impatient bool // but not if it is all that is missing
+	cancel    func()
+	patience  host.Timer
+}
+
+func newNATProbe(p *peering, session *rpc.Session, sock host.Socket) *natProbe {
+	n := &natProbe{
+		p: p, session: session, sock: sock, began: p.host.Now(),
+		class: nat.NewClassifier(p.rpc.Firewalled()),
+		asked: make(map[netip.AddrPort]bool),
+	}
+	if p.natDrifts() {
+		n.class.Doubt()
+	}
+	return n
+}
+
+// natDrifts reports whether our NAT has been seen to change the address of a socket lately.
+func (p *peering) natDrifts() bool {
+	return p.drifted && p.host.Now().Sub(p.driftedAt) < driftMemory
+}
+
+// checkDrift finds out whether others than those that were asked see a socket at another address than the peer was told, with
+// which a punch was lost.
+func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[netip.AddrPort]bool) {
+	if p.closed || p.suspended || p.driftChecks == maxDriftChecks {
+		return
+	}
+	p.driftChecks++
+	release := p.pool.ref(ps.sock)
+	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
+	for node := range asked {
+		n.asked[node] = true
+	}
+	n.analyzed(func() {
+		p.host.Defer(func() {
+			p.driftChecks--
+			elsewhere := 0
+			for _, s := range n.class.Samples() {
+				if s.Seen != told && s.Seen.Addr() == told.Addr() {
+					elsewhere++
+				}
+			}
+			if elsewhere > 1 { // one node may lie
+				p.drifted, p.driftedAt = true, p.host.Now()
+				p.stats.NATDrifts++
+			}
+			n.session.Cancel()
+			n.close()
+			release()
+		})
+	})
+}
+
+func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }
+
+// addrs is what we tell the remote of our addresses: nil while unknown.
+//
+// A node that turns out to be open in the middle of a punch says where it is, too. The original does not, and a
+// server that was asked to punch gives such a client up.
+func (n *natProbe) addrs() []netip.AddrPort {
+	if seen := n.class.Seen(); n.class.Firewall() == nat.Open && seen.IsValid() {
+		return []netip.AddrPort{seen}
+	}
+	return n.class.Addrs()
+}
+
+func (n *natProbe) freeze() { n.class.Freeze() }
+
+// sample begins to classify the NAT, if nothing has yet.
+func (n *natProbe) sample() {
+	if !n.begun {
+		n.begun = true
+		n.autoSample(true)
+	}
+}
+
+// autoSample pings known nodes from the socket until enough have answered or none is left to ask.
+func (n *natProbe) autoSample(retry bool) {
+	nodes := n.p.rpc.Nodes()
+	skip := 0
+	if len(nodes) >= natSkipFrom {
+		skip = natSkipNodes
+	}
+	if len(nodes)-skip < natSamples {
+		n.askProbe() // at once, because the nodes cannot suffice
+	}
+	pending := 1
+	settle := func() {
+		if pending--; pending > 0 || n.closed {
+			return
+		}
+		if n.class.Sampled() >= n.wanted() {
+			n.given = true // a later sample that contradicts these has nobody asked again
+			return
+		}
+		if retry {
+			n.autoSample(false)
+			return
+		}
+		n.pinged = true
+		if n.class.Sampled() < natSamples {
+			n.askProbe()
+		}
+		n.conclude()
+	}
+	for _, node := range spread(nodes[min(skip, len(nodes)):], natSamples) {
+		if n.class.Sampled()+pending-1 >= n.wanted() {
+			break
+		}
+		if n.asked[node] || n.class.Contradictory() && n.askedMachine(node.Addr()) {
+			continue
+		}
+		n.asked[node] = true
+		pending++
+		n.p.rpc.Request(rpc.Outgoing{
+			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Follows: true, Session: n.session,
+		}, func(r rpc.Reply, err error) {
+			if err == nil {
+				n.add(r.To, r.From)
+			}
+			settle()
+		})
+	}
+	n.p.host.Defer(settle)
+}
+
+// wanted is how many samples are gathered. Where the reference implementation's four contradict each other in a way that
+// no NAT has, some nodes give false addresses, and four more decide. They are on other machines: a NAT may have one port for each.
+func (n *natProbe) wanted() int {
+	if n.class.Contradictory() {
+		return decidingSamples
+	}
+	return natSamples
+}
+
+func (n *natProbe) askedMachine(machine netip.Addr) bool {
+	for node := range n.asked {
+		if node.Addr() == machine {
+			return true
+		}
+	}
+	return false
+}
+
+// spread puts n nodes first, taken at equal distances and from different machines if there are as many, so that those who
+// ping us often are not the only ones to be asked. The others follow in their order.
+func spread(nodes []netip.AddrPort, n int) []netip.AddrPort {
+	if len(nodes) <= n {
+		return nodes
+	}
+	first := make([]netip.AddrPort, 0, len(nodes))
+	rest := slices.Clone(nodes)
+	machines := make(map[netip.Addr]bool, n)
+	for i := range n {
+		for at := i * len(rest) / n; at < len(rest); at++ {
+			if node := rest[at]; node.IsValid() && !machines[node.Addr()] {
+				machines[node.Addr()] = true
+				first = append(first, node)
+				rest[at] = netip.AddrPort{}
+				break
+			}
+		}
+	}
+	return append(first, slices.DeleteFunc(rest, func(a netip.AddrPort) bool { return !a.IsValid() })...)
+}
+
+// askProbe asks the node's address probe, once.
+func (n *natProbe) askProbe() {
+	if n.probed || n.closed || n.p.cfg.Probe == nil {
+		return
+	}
+	n.probed, n.probing = true, true
+	n.cancel = n.p.cfg.Probe.Probe(n.sock, n.add, func() {
+		n.probing = false
+		n.conclude()
+	})
+	n.patience = n.p.host.AfterFunc(probePatience, func() {
+		n.impatient = true
+		n.patience = n.p.host.AfterFunc(probeLimit-probePatience, func() {
+			n.probing = false
+			n.conclude()
+		})
+		n.conclude()
+	})
+}
+
+// conclude ends the sampling if nothing is to come any more, or nothing worth waiting for. Late answers
+// still count.
+func (n *natProbe) conclude() {
+	if n.closed || n.given || !n.pinged || n.probing && !(n.impatient && n.class.Sampled() >= nat.FewSamples) {
+		return
+	}
+	n.given = true
+	n.class.Conclude()
+	n.release()
+}
+
+// add takes the address that from saw us at. Each responder counts once.
+func (n *natProbe) add(seen, from netip.AddrPort) {
+	if n.closed {
+		return
+	}
+	n.class.Add(seen, from, n.p.rpc.Firewalled())
+	if n.settled() {
+		n.release()
+		return
+	}
+	n.conclude()
+}
+
+func (n *natProbe) settled() bool {
+	f := n.firewall()
+	return n.closed || n.given || f == wire.FirewallConsistent || (f == wire.FirewallOpen && n.class.Sampled() > 0) ||
+		n.class.Sampled() >= n.wanted()
+}
+
+// analyzed calls done once there is a verdict, or none is to be expected any more.
+func (n *natProbe) analyzed(done func()) {
+	n.sample()
+	if n.settled() {
+		done()
+		return
+	}
+	n.waiting = append(n.waiting, done)
+}
+
+func (n *natProbe) close() {
+	n.closed = true
+	if n.probed {
+		n.cancel()
+		n.patience.Stop()
+	}
+	n.release()
+}
+
+func (n *natProbe) release() {
+	waiting := n.waiting
+	n.waiting = nil
+	for _, f := range waiting {
+		f()
+	}
+}
+
+// NATReport is what the node found out about its NAT by a socket of its own, as hole punching does.
+type NATReport struct {
+	Kind NATKind
+	// Local is the socket, Addrs what a peer would be told of it: empty while unknown or open, port 0 where every
+	// remote sees another one.
+	Local   netip.AddrPort
+	Addrs   []netip.AddrPort
+	Samples []NATSample
+}
+
+// classifyNAT finds out how our NAT treats a fresh socket and calls done, in a later turn. It fails if there is no
+// socket to be had.
+func (p *peering) classifyNAT(done func(NATReport)) error {
+	if p.closed || p.suspended {
+		return ErrSuspended
+	}
+	ps, err := p.pool.acquire()
+	if err != nil {
+		return err
+	}
+	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
+	n.analyzed(func() {
+		p.host.Defer(func() {
+			n.session.Cancel()
+			n.close()
+			report := NATReport{
+				Kind: NATKind(n.class.Firewall()), Local: ps.sock.LocalAddr(),
+				Addrs: slices.Clone(n.class.Addrs()), Samples: publicSamples(n.class.Samples()),
+			}
+			ps.release()
+			done(report)
+		})
+	})
+	return nil
+}

@@ -1,0 +1,325 @@
+package hyperdht
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// peeringConfig is what the peers of a node share.
+type peeringConfig struct {
+	// Keys is the node's default identity when it dials.
+	Keys id.KeyPair
+	// Store has the router entries: servers of this node, and those that announced here.
+	Store *records.Store
+	// OnMoved runs when a server's relays see it at another address than before; nil for nobody.
+	OnMoved func()
+	// Streams holds the UDX streams of all the node's sockets.
+	Streams *stream.Table
+	// Probe helps to classify our NAT where the DHT is too small for it. Nil does not.
+	Probe AddressProbe
+}
+
+// peering is the part of a node that connects peers.
+type peering struct {
+	host    host.Host
+	rpc     *rpc.Endpoint
+	streams *stream.Table
+	store   *records.Store
+	cfg     peeringConfig
+
+	pool       *pool
+	local      *localValidator
+	servers    map[id.Target]*Server
+	listening  []*Server // in the order they were opened
+	leaving    []*Server // closed, and being taken back from the network
+	relayCache relayCache
+	stranding  relayCache // nodes that led to a key, and to no connection
+	routes     map[id.PublicKey]route
+	relayLinks map[id.PublicKey]*relayLink
+
+	connections map[*Connection]uint64 // with their order of birth
+	born        uint64
+	attempts    uint64 // numbers them for the trace
+	intake      *intake
+	suspended   bool
+	closed      bool
+	stats       PeeringStats
+	account     *account // of the machines
+
+	drifted     bool         // our NAT has changed the address of a socket, see checkDrift
+	driftedAt   host.Instant // and when last
+	driftChecks int          // under way
+
+	randomPunches   int // running ones
+	lastRandomPunch host.Instant
+	punchedRandomly bool // lastRandomPunch is set
+	punchQueue      *punchQueue
+}
+
+// newPeering makes the peering part of the node that e is the RPC endpoint of.
+func newPeering(h host.Host, e *rpc.Endpoint, cfg peeringConfig) *peering {
+	p := &peering{
+		host: h, rpc: e, streams: cfg.Streams, store: cfg.Store, cfg: cfg,
+		servers:     make(map[id.Target]*Server),
+		routes:      make(map[id.PublicKey]route),
+		relayLinks:  make(map[id.PublicKey]*relayLink),
+		connections: make(map[*Connection]uint64),
+	}
+	p.account = &account{host: h, wrong: &p.stats.WrongTransitions}
+	p.pool = newPool(p)
+	p.local = newLocalValidator(p)
+	p.intake = newIntake(p)
+	p.punchQueue = newPunchQueue(p)
+	return p
+}
+
+// counters returns the counters so far.
+func (p *peering) counters() PeeringStats {
+	s := p.stats
+	s.Pool = p.pool.stats
+	for _, l := range p.relayLinks {
+		s.SecondWays += l.reserves()
+	}
+	return s
+}
+
+// receiveHandshake routes or answers a PEER_HANDSHAKE request.
+func (p *peering) receiveHandshake(r *rpc.Request) {
+	m, err := wire.ParseHandshake(r.Value)
+	if err != nil {
+		p.stats.HandshakesInvalid++
+		return
+	}
+	if r.Target != nil {
+		if s := p.servers[*r.Target]; s != nil {
+			s.receiveHandshake(r, m)
+			return
+		}
+	}
+	if m.Mode != wire.FromClient && len(m.Noise) == 0 {
+		return
+	}
+	p.perform(relayHandshake(m, r.From, p.relayOf(r.Target)), r, nil)
+}
+
+// receiveHolepunch routes or answers a PEER_HOLEPUNCH request.
+func (p *peering) receiveHolepunch(r *rpc.Request) {
+	m, err := wire.ParseHolepunch(r.Value)
+	if err != nil {
+		p.stats.HolepunchesInvalid++
+		return
+	}
+	if m.Mode == wire.FromRelay {
+		if r.Target != nil {
+			if s := p.servers[*r.Target]; s != nil {
+				s.receiveHolepunch(r, m)
+			}
+		}
+		return
+	}
+	p.perform(relayHolepunch(m, r.From, p.relayOf(r.Target)), r, nil)
+}
+
+// ownRequest reports whether a request is for a server of this node, which limits by caller what it reads.
+func (p *peering) ownRequest(command uint64, target id.Target) bool {
+	return (command == wire.CmdPeerHandshake || command == wire.CmdPeerHolepunch) && p.servers[target] != nil
+}
+
+// relayOf is where the server for target announced from, invalid if it did not announce here.
+func (p *peering) relayOf(target *id.Target) netip.AddrPort {
+	if target == nil {
+		return netip.AddrPort{}
+	}
+	p.store.Advance(p.host.Now()) // a node that is not persistent has nobody else to do it
+	e, ok := p.store.Get(*target)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return e.Relay
+}
+
+// perform takes a step for a message; sock is where it leaves from, nil for the socket the message came in on.
+func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
+	if sock == nil {
+		sock = r.Socket
+	}
+	switch s.kind {
+	case stepRespond:
+		r.Reply(s.value, rpc.ReplyOptions{NoToken: true, NoCloser: !s.closer, Socket: sock, To: s.to})
+	case stepForward:
+		p.rpc.Forward(rpc.Forwarded{
+			TID: r.TID, Command: r.Command, Target: r.Target, Value: s.value, To: s.to, Socket: sock,
+		})
+	}
+}
+
+func (p *peering) newConnection(t trail, local, remote id.PublicKey, initiator bool) *Connection {
+	c := &Connection{p: p, trail: t, initiator: initiator, local: local, remote: remote, keepAlive: connectionKeepAlive}
+	p.connections[c] = p.born
+	p.born++
+	return c
+}
+
+// mayPunchRandomly reports whether the node's budget allows a random punch now.
+func (p *peering) mayPunchRandomly() bool {
+	return p.randomPunches < randomPunchLimit &&
+		(!p.punchedRandomly || p.host.Now().Sub(p.lastRandomPunch) >= randomPunchPause)
+}
+
+// random fills b. A machine without randomness cannot go on.
+func (p *peering) random(b []byte) {
+	if _, err := io.ReadFull(p.host.Rand(), b); err != nil {
+		panic(fmt.Sprintf("hyperdht: no randomness: %v", err))
+	}
+}
+
+// someOf is a random part of d.
+func (p *peering) someOf(d time.Duration) time.Duration {
+	var b [2]byte
+	p.random(b[:])
+	return time.Duration(binary.LittleEndian.Uint16(b[:])) * d / (1 << 16)
+}
+
+func (p *peering) randomPort() uint16 {
+	var b [4]byte
+	p.random(b[:])
+	return minRandomPort + uint16(binary.LittleEndian.Uint32(b[:])%(1<<16-minRandomPort))
+}
+
+// networkChanged makes the servers announce again, since their addresses may be others now.
+func (p *peering) networkChanged() {
+	for _, s := range p.listening {
+		s.announcer.refreshSoon()
+	}
+}
+
+// online wakes the announcers that wait for the network.
+func (p *peering) online() {
+	for _, s := range p.listening {
+		s.announcer.online()
+	}
+}
+
+// suspend takes all announcements back, ends all connections and calls done.
+func (p *peering) suspend(done func()) {
+	p.suspended = true
+	p.each(done, func(s *Server, settled func()) {
+		s.suspended = true
+		s.clear()
+		s.announcer.suspend(settled)
+	})
+	p.destroyConnections(ErrSuspended)
+}
+
+// resume announces the servers again.
+func (p *peering) resume() {
+	p.suspended = false
+	for _, s := range p.listening {
+		s.suspended = false
+		s.announcer.resume()
+	}
+}
+
+// close closes the servers and ends all connections, then calls done. Nothing works afterwards.
+func (p *peering) close(done func()) {
+	p.closed = true
+	p.each(func() {
+		p.pool.close()
+		done()
+	}, func(s *Server, settled func()) { s.Close(settled) })
+	p.destroyConnections(ErrClosed)
+	p.intake.close()
+	p.punchQueue.close()
+}
+
+// each runs f for every server, and for those that were closed within takeBackTime and are not taken back yet, and done once
+// all have settled.
+func (p *peering) each(done func(), f func(s *Server, settled func())) {
+	pending := 1
+	settle := func() {
+		if pending--; pending == 0 {
+			done()
+		}
+	}
+	for _, s := range slices.Concat(p.listening, p.leaving) {
+		if s.closed && p.host.Now().Sub(s.left) >= takeBackTime {
+			continue
+		}
+		pending++
+		f(s, settle)
+	}
+	p.host.Defer(settle)
+}
+
+func (p *peering) destroyConnections(err error) {
+	conns := make([]*Connection, 0, len(p.connections))
+	for c := range p.connections {
+		conns = append(conns, c)
+	}
+	slices.SortFunc(conns, func(a, b *Connection) int { return cmp.Compare(p.connections[a], p.connections[b]) })
+	for _, c := range conns {
+		if !c.link { // or the last word of others that are relayed would not be passed on
+			c.Destroy(err)
+		}
+	}
+	for _, c := range conns {
+		c.Destroy(err)
+	}
+}
+
+// route is a path to a peer that both sides agreed to use again (hyperdht lib/socket-pool.js).
+type route struct {
+	sock host.Socket
+	addr netip.AddrPort
+}
+
+// addRoute remembers the path of a connected stream. The first one is kept while its socket is open and no
+// connection over it has failed.
+func (p *peering) addRoute(remote id.PublicKey, raw *stream.Stream) {
+	if _, known := p.routes[remote]; !known && len(p.routes) < maxRoutes {
+		p.routes[remote] = route{sock: raw.Socket(), addr: raw.RemoteAddr()}
+	}
+}
+
+// dropRoutes forgets the routes over a socket that is closed.
+func (p *peering) dropRoutes(s host.Socket) {
+	for key, r := range p.routes {
+		if r.sock == s {
+			delete(p.routes, key)
+		}
+	}
+}
+
+// relayCache remembers which nodes led to a key, the oldest forgotten first (hyperdht index.js).
+type relayCache struct {
+	addrs map[id.PublicKey][]netip.AddrPort
+	order []id.PublicKey
+}
+
+func (rc *relayCache) get(key id.PublicKey) []netip.AddrPort { return rc.addrs[key] }
+
+func (rc *relayCache) put(key id.PublicKey, addrs []netip.AddrPort) {
+	if rc.addrs == nil {
+		rc.addrs = make(map[id.PublicKey][]netip.AddrPort)
+	}
+	if _, known := rc.addrs[key]; !known {
+		if len(rc.order) >= relayCacheSize {
+			delete(rc.addrs, rc.order[0])
+			rc.order = rc.order[1:]
+		}
+		rc.order = append(rc.order, key)
+	}
+	rc.addrs[key] = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
+}

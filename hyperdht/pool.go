@@ -1,0 +1,111 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// pool makes the sockets that punchers work on and closes them when neither a puncher nor a stream needs
+// them any more (hyperdht lib/socket-pool.js).
+type pool struct {
+	p       *peering
+	sockets map[host.Socket]*poolSocket
+	stats   PoolStats
+}
+
+// poolSocket is a socket of its own port, counted by its users.
+type poolSocket struct {
+	pool   *pool
+	sock   host.Socket
+	refs   int
+	used   bool // a stream ran over it, so late retransmissions may still come
+	linger host.Timer
+
+	// onProbe gets the one-byte datagrams; it belongs to the puncher that holds the socket.
+	onProbe func(s *poolSocket, from netip.AddrPort)
+}
+
+func newPool(p *peering) *pool {
+	return &pool{p: p, sockets: make(map[host.Socket]*poolSocket)}
+}
+
+// acquire opens a socket on any port of the node's address; the caller holds one reference.
+func (pl *pool) acquire() (*poolSocket, error) {
+	local := netip.AddrPortFrom(pl.p.rpc.ServerSocket().LocalAddr().Addr(), 0)
+	sock, err := pl.p.host.OpenSocket(local)
+	if err != nil {
+		return nil, err
+	}
+	ps := &poolSocket{pool: pl, sock: sock, refs: 1}
+	pl.sockets[sock] = ps
+	pl.stats.Opened++
+	sock.OnReceive(ps.receive)
+	return ps, nil
+}
+
+// ref takes a reference on s for a stream, when s is a pool socket at all. The result gives it back.
+func (pl *pool) ref(s host.Socket) (release func()) {
+	ps := pl.sockets[s]
+	if ps == nil {
+		return func() {}
+	}
+	ps.refs++
+	ps.used = true
+	if ps.linger != nil {
+		ps.linger.Stop()
+		ps.linger = nil
+	}
+	return ps.release
+}
+
+func (pl *pool) close() {
+	open := make([]*poolSocket, 0, len(pl.sockets))
+	for _, ps := range pl.sockets {
+		open = append(open, ps)
+	}
+	slices.SortFunc(open, func(a, b *poolSocket) int { return a.sock.LocalAddr().Compare(b.sock.LocalAddr()) })
+	for _, ps := range open {
+		ps.close()
+	}
+}
+
+func (ps *poolSocket) receive(from netip.AddrPort, b []byte) {
+	p := ps.pool.p
+	switch {
+	case p.streams.Receive(ps.sock, from, b):
+	case p.cfg.Probe != nil && p.cfg.Probe.Receive(ps.sock, from, b):
+	case len(b) > 1:
+		p.rpc.Receive(ps.sock, from, b)
+	case len(b) == 1 && ps.onProbe != nil:
+		ps.onProbe(ps, from)
+	}
+}
+
+// release gives one reference back.
+func (ps *poolSocket) release() {
+	ps.refs--
+	if ps.refs > 0 {
+		return
+	}
+	ps.onProbe = nil
+	if !ps.used {
+		ps.close()
+		return
+	}
+	ps.linger = ps.pool.p.host.AfterFunc(poolLinger, ps.close)
+}
+
+func (ps *poolSocket) close() {
+	if _, open := ps.pool.sockets[ps.sock]; !open {
+		return
+	}
+	if ps.linger != nil {
+		ps.linger.Stop()
+	}
+	delete(ps.pool.sockets, ps.sock)
+	ps.pool.stats.Closed++
+	ps.pool.p.dropRoutes(ps.sock)
+	ps.sock.Close()
+}

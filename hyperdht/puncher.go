@@ -1,0 +1,294 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// puncher opens a path between two NATs from a pool socket of its own (hyperdht lib/holepuncher.js). It
+// classifies our NAT on that socket, keeps what the remote said of its NAT, and sends the probes. The
+// initiator tries each way on which a probe or an echo arrives, and wins with the one that proves itself; the other side
+// echoes every probe and wins with the first stream packet. Neither is the puncher's to see.
+type puncher struct {
+	machine[puncherState]
+	p         *peering
+	trail     trail
+	session   *rpc.Session
+	initiator bool
+
+	holder   *poolSocket   // the socket that is classified, announced and punched from
+	birthday []*poolSocket // more sockets, where our NAT maps each to a random port
+	nat      *natProbe
+	waiting  []func(stable bool) // for the end of reopening
+
+	remoteFirewall wire.Firewall
+	remoteAddrs    []remoteAddr
+	remotePunching bool
+	fast           bool // the remote knows fast probes
+	strangers      int  // ways to hosts that the remote has not named
+
+	counted bool       // as a punch that was started
+	step    host.Timer // the next probe
+
+	onConnect func(s host.Socket, from netip.AddrPort)
+	onAbort   func()
+}
+
+type puncherState uint8
+
+const (
+	puncherReady puncherState = iota
+	puncherReopening
+	puncherReopened
+	puncherPunching
+	puncherGuessing // holds the node's budget for random punching
+	puncherClosed
+)
+
+var puncherTable = &table[puncherState]{name: "puncher", states: []rule[puncherState]{
+	puncherReady: {
+		name: "ready", why: "the session, or the punch of the dialling side, has limits and closes it",
+		next: []puncherState{puncherReopening, puncherPunching, puncherGuessing, puncherClosed},
+	},
+	puncherReopening: {
+		name: "reopening", why: "pings and address probes end, and so many sockets are tried",
+		next: []puncherState{puncherReopened, puncherPunching, puncherGuessing, puncherClosed},
+	},
+	puncherReopened: {
+		name: "reopened", why: "as for ready", next: []puncherState{puncherPunching, puncherGuessing, puncherClosed},
+	},
+	puncherPunching: {name: "punching", limit: punchLimit, next: []puncherState{puncherClosed}},
+	puncherGuessing: {name: "guessing", limit: guessLimit, next: []puncherState{puncherClosed}},
+	puncherClosed:   {name: "closed"},
+}}
+
+// remoteAddr is an address the remote says it has. It is verified once the remote has echoed a token that
+// only its host could have got.
+type remoteAddr struct {
+	addr     netip.AddrPort
+	verified bool
+}
+
+// newPuncher acquires a socket, which is classified once sample or analyze is called. It fails only when no socket can be opened.
+func newPuncher(t trail, session *rpc.Session, initiator bool, remote wire.Firewall) (*puncher, error) {
+	u := &puncher{p: t.p, trail: t, session: session, initiator: initiator, remoteFirewall: remote}
+	if err := u.reset(); err != nil {
+		return nil, err
+	}
+	u.begin(t.p.account, puncherTable, puncherReady, func(puncherState) { u.fail() })
+	return u, nil
+}
+
+// reset moves to a fresh socket with an unknown mapping.
+func (u *puncher) reset() error {
+	holder, err := u.p.pool.acquire()
+	if err != nil {
+		return err
+	}
+	if u.holder != nil {
+		u.holder.onProbe = nil
+		u.holder.release()
+		u.nat.close()
+	}
+	u.holder = holder
+	holder.onProbe = u.receiveProbe
+	u.nat = newNATProbe(u.p, u.session, holder.sock)
+	return nil
+}
+
+// sample begins to classify our NAT, so that analyze need not wait for it.
+func (u *puncher) sample() { u.nat.sample() }
+
+func (u *puncher) socket() host.Socket { return u.holder.sock }
+
+// punching reports whether probes are being sent.
+func (u *puncher) punching() bool { return u.in(puncherPunching, puncherGuessing) }
+
+// probe sends the datagram that is meant to arrive.
+func (u *puncher) probe(to netip.AddrPort) {
+	u.holder.sock.Send(to, host.DefaultTTL, probeDatagram)
+}
+
+// openSession sends the datagram that opens our NAT for to and dies on the way.
+func (u *puncher) openSession(to netip.AddrPort) {
+	u.holder.sock.Send(to, lowTTL, probeDatagram)
+}
+
+var probeDatagram = []byte{0}
+
+func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
+	if u.over() {
+		return
+	}
+	if !u.initiator {
+		ps.sock.Send(from, host.DefaultTTL, probeDatagram)
+		return
+	}
+	if known := slices.ContainsFunc(u.remoteAddrs, func(r remoteAddr) bool { return r.addr.Addr() == from.Addr() }); !known {
+		if u.strangers == maxStrangeWays {
+			return
+		}
+		u.strangers++
+	}
+	u.onConnect(ps.sock, from) // anybody can send a byte, so punching goes on until the way has proven itself
+}
+
+// updateRemote replaces what is known of the remote. peer is where the relay saw it; verified is the host that proved
+// itself with this message, invalid for none; a host once verified stays so.
+func (u *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, verified netip.Addr) {
+	if m.Firewall == wire.FirewallOpen && len(m.Addrs) == 0 {
+		// The original names no address of a socket that it has found to be open (lib/nat.js).
+		m.Addrs = []netip.AddrPort{peer}
+	}
+	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxPunchAddrs))
+	for _, a := range m.Addrs[:min(len(m.Addrs), maxPunchAddrs)] {
+		addrs = append(addrs, remoteAddr{addr: a, verified: a.Addr() == verified || u.isVerified(a.Addr())})
+	}
+	u.remoteFirewall = m.Firewall
+	u.remoteAddrs = addrs
+	u.remotePunching = m.Punching
+	u.fast = m.FastProbes
+}
+
+func (u *puncher) isVerified(a netip.Addr) bool {
+	for _, r := range u.remoteAddrs {
+		if r.verified && r.addr.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *puncher) unstable() bool {
+	ours := u.nat.firewall()
+	return ours == wire.FirewallUnknown || (u.remoteFirewall >= wire.FirewallRandom && ours >= wire.FirewallRandom)
+}
+
+// analyze calls done once our NAT is classified as well as it can be: true if punching can work with it.
+// With allowReopen an unstable socket is exchanged for another one, up to three times, once per puncher.
+func (u *puncher) analyze(allowReopen bool, done func(stable bool)) {
+	u.nat.analyzed(func() {
+		switch {
+		case !u.unstable():
+			done(true)
+		case !allowReopen:
+			done(false)
+		case u.in(puncherReopening):
+			u.waiting = append(u.waiting, done)
+		case u.in(puncherReady):
+			u.become(puncherReopening)
+			u.waiting = []func(bool){done}
+			u.reopen(maxReopens)
+		default:
+			done(u.consistent())
+		}
+	})
+}
+
+func (u *puncher) reopen(left int) {
+	if left > 0 && u.unstable() && u.in(puncherReopening) && u.reset() == nil {
+		u.nat.analyzed(func() { u.reopen(left - 1) })
+		return
+	}
+	if u.in(puncherReopening) {
+		u.become(puncherReopened)
+	}
+	waiting := u.waiting
+	u.waiting = nil
+	for _, f := range waiting {
+		f(u.consistent())
+	}
+}
+
+// renewed calls done with a verdict that is no older than verdictAge. Until it is called, the puncher punches with none.
+func (u *puncher) renewed(done func()) {
+	if u.p.host.Now().Sub(u.nat.began) < verdictAge {
+		done()
+		return
+	}
+	u.nat.close()
+	u.nat = newNATProbe(u.p, u.session, u.holder.sock)
+	u.nat.analyzed(done)
+}
+
+// consistent reports whether our NAT gives this socket one address to everybody.
+func (u *puncher) consistent() bool {
+	return coerce(u.nat.firewall()) == wire.FirewallConsistent
+}
+
+// coerce treats an open node as one with a consistent NAT, as the original's strategies do.
+func coerce(f wire.Firewall) wire.Firewall {
+	if f == wire.FirewallOpen {
+		return wire.FirewallConsistent
+	}
+	return f
+}
+
+// win ends a punch that led to a path.
+func (u *puncher) win() {
+	s := &u.p.stats
+	switch {
+	case u.in(puncherGuessing):
+		s.PunchesRandomWon++
+	case u.in(puncherPunching):
+		s.PunchesConsistentWon++
+	case !u.counted: // fast mode: the probe round alone did it
+		s.PunchesConsistent++
+		s.PunchesConsistentWon++
+	}
+	u.counted = true
+	u.end(false)
+}
+
+// fail ends a punch that led nowhere.
+func (u *puncher) fail() {
+	if u.over() {
+		return
+	}
+	s := &u.p.stats
+	switch {
+	case u.in(puncherGuessing):
+		s.PunchesRandomLost++
+	case u.in(puncherPunching):
+		s.PunchesConsistentLost++
+		if told := u.nat.addrs(); len(told) > 0 && u.nat.firewall() == wire.FirewallConsistent {
+			u.p.checkDrift(u.holder, told[0], u.nat.asked)
+		}
+	}
+	u.end(true)
+	u.onAbort()
+}
+
+// close ends a punch that is not needed any more. It counts neither as won nor as lost.
+func (u *puncher) close() { u.end(true) }
+
+// end releases the sockets and the budget for random punching. The node rests after a random punch that was not won.
+func (u *puncher) end(rest bool) {
+	if u.over() {
+		return
+	}
+	if u.in(puncherGuessing) {
+		u.p.randomPunches--
+		took := u.p.host.Now().Sub(u.since)
+		if rest {
+			u.p.lastRandomPunch = u.p.host.Now()
+			u.p.punchedRandomly = true
+			took += randomPunchPause
+		}
+		u.p.punchQueue.ended(took)
+	}
+	u.become(puncherClosed)
+	if u.step != nil {
+		u.step.Stop()
+	}
+	for _, ps := range append(u.birthday, u.holder) {
+		ps.onProbe = nil
+		ps.release()
+	}
+	u.birthday = nil
+	u.nat.close()
+}

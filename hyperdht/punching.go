@@ -1,0 +1,420 @@
+package hyperdht
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// dialPunch is the client's side of hole punching (hyperdht lib/connect.js): a probe round, in which both sides learn what
+// NAT the other has, and a punch round, after which both send probes. Each is one PEER_HOLEPUNCH message,
+// sent and answered from the sockets that are to be connected.
+type dialPunch struct {
+	machine[punchState]
+	p     *peering
+	c     *connector
+	u     *puncher
+	box   *wire.PunchBox
+	round uint64
+	then  func() // follows a pause
+	// refused is when the punch was refused for the first time because of another one, 0 for never.
+	refused host.Instant
+}
+
+type punchState uint8
+
+const (
+	punchThinking punchState = iota
+	punchAsking
+	punchReserving // asking, and the node's budget for random punching is held
+	punchProving
+	punchUnknown
+	punchLater
+	punchPunching
+	punchOver
+)
+
+var punchTable = &table[punchState]{name: "punch", states: []rule[punchState]{
+	punchThinking: {
+		name: "thinking", why: "pings and address probes end, by which our NAT is classified",
+		next: []punchState{punchAsking, punchReserving, punchProving, punchUnknown, punchLater, punchPunching, punchOver},
+	},
+	punchAsking: {
+		name: "asking", why: "a request ends after its last repetition",
+		next: []punchState{punchThinking, punchOver},
+	},
+	punchReserving: {
+		name: "reserving", why: "as for asking",
+		next: []punchState{punchThinking, punchOver},
+	},
+	punchProving: {name: "proving", limit: provePatience, next: []punchState{punchThinking, punchOver}},
+	punchUnknown: {name: "unknown", limit: remoteUnknownPause, next: []punchState{punchThinking, punchOver}},
+	punchLater:   {name: "later", limit: maxRetryAfter, next: []punchState{punchThinking, punchOver}},
+	punchPunching: {
+		name: "punching", limit: guessLimit, endedBy: "the puncher",
+		next: []punchState{punchOver},
+	},
+	punchOver: {name: "over"},
+}}
+
+// startPunch begins with the probe round.
+func (c *connector) startPunch() {
+	u, err := newPuncher(c.conn.trail, c.session, true, c.payload.Firewall)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	d := &dialPunch{p: c.p, c: c, u: u, box: wire.NewPunchBox(c.result.HolepunchSecret, c.p.host.Rand())}
+	d.begin(c.p.account, punchTable, punchThinking, func(punchState) { d.resume() })
+	c.punch = d
+	u.sample()
+	u.onConnect = func(s host.Socket, from netip.AddrPort) { c.answeredOn(way{s, from, PathPunched}) }
+	u.onAbort = func() { d.fail(ErrHolepunchAborted) }
+	relay := d.serverRelay()
+	c.note(AttemptEvent{Step: AttemptProbing, Node: relay.RelayAddr})
+	d.probeRound(relay, true)
+}
+
+// pause calls then after a while, unless the punch is over before.
+func (d *dialPunch) pause(s punchState, wait time.Duration, then func()) {
+	d.then = then
+	d.becomeFor(s, wait)
+}
+
+func (d *dialPunch) resume() {
+	d.become(punchThinking)
+	d.then()
+}
+
+// ask changes to the state of a message that is under way, with the budget for random punching or without.
+func (d *dialPunch) ask(reserve bool) {
+	if !reserve {
+		d.become(punchAsking)
+		return
+	}
+	d.become(punchReserving)
+	d.p.randomPunches++
+}
+
+// leave changes the state, and returns the budget; the puncher takes it again when it starts.
+func (d *dialPunch) leave(next punchState) {
+	if d.in(punchReserving) {
+		d.p.randomPunches--
+	}
+	d.become(next)
+}
+
+// close ends the punch, because there is a path or none will be found.
+func (d *dialPunch) close() {
+	if d.over() {
+		return
+	}
+	d.leave(punchOver)
+	d.p.punchQueue.leave(d)
+	d.u.close()
+}
+
+// serverRelay is the relay the server prefers of those we know: ours if it is among its own.
+func (d *dialPunch) serverRelay() wire.RelayInfo {
+	relays := d.c.payload.Holepunch.Relays
+	for _, r := range relays {
+		if r.RelayAddr == d.c.relay {
+			return r
+		}
+	}
+	return relays[0]
+}
+
+// punchAnswer is a decrypted answer to a hole-punch message.
+type punchAnswer struct {
+	wire.HolepunchPayload
+	reply rpc.Reply
+	peer  netip.AddrPort // the server's punching socket as the relay sees it
+}
+
+// exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the punch.
+func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, reserve bool, next func(punchAnswer)) {
+	d.ask(reserve)
+	m.Round, m.FastProbes, m.TakesRetryAfter = d.round, true, m.Punching
+	d.round++
+	d.p.rpc.Request(rpc.Outgoing{
+		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Value: d.message(relay, m),
+		Socket: d.u.socket(), Follows: true, Session: d.c.session,
+	}, func(r rpc.Reply, err error) {
+		if d.over() {
+			return
+		}
+		d.leave(punchThinking)
+		take := func() { d.takeAnswer(relay, m, r, err, next) }
+		if race := &d.c.race; d.c.in(dialRacing) && slices.ContainsFunc(race.ways, func(w way) bool { return w.path == PathPunched }) {
+			d.pause(punchProving, provePatience, take) // the way that is open is about to prove itself
+			return
+		}
+		take()
+	})
+}
+
+// message is a hole-punch message for the server.
+func (d *dialPunch) message(relay wire.RelayInfo, m wire.HolepunchPayload) []byte {
+	return wire.Holepunch{
+		Mode: wire.FromClient, ID: d.c.payload.Holepunch.ID, Payload: d.box.Seal(m), PeerAddr: relay.PeerAddr,
+	}.Append(nil)
+}
+
+// takeAnswer goes on with the answer to a hole-punch message.
+func (d *dialPunch) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r rpc.Reply, err error, next func(punchAnswer)) {
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	answer, err := d.readAnswer(relay.RelayAddr, r)
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	wait := retryAfterOf(answer.HolepunchPayload)
+	switch {
+	case answer.Error == wire.ErrorNone, answer.Error == wire.ErrorTryLater && m.Punching && d.keptBy(answer) && d.mayWait(wait):
+	case answer.Error == wire.ErrorTryLater:
+		d.fail(d.busy(ErrRemoteBusy, wait))
+		return
+	default:
+		d.fail(ErrRemoteAborted)
+		return
+	}
+	var verified netip.Addr
+	if m.Token != nil && answer.RemoteToken != nil && *answer.RemoteToken == *m.Token {
+		verified = relay.PeerAddr.Addr()
+	}
+	d.u.updateRemote(answer.HolepunchPayload, answer.peer, verified)
+	if answer.Error == wire.ErrorNone {
+		d.c.note(AttemptEvent{
+			Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
+			Ours: kindOf(d.u.nat.firewall()), Theirs: kindOf(answer.Firewall),
+		})
+	}
+	next(answer)
+}
+
+func (d *dialPunch) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, error) {
+	m, err := wire.ParseHolepunch(r.Value)
+	if err != nil || m.Mode != wire.Reply || r.From != relay {
+		return punchAnswer{}, errBadHolepunchReply
+	}
+	payload, ok := d.box.Open(m.Payload)
+	if !ok {
+		return punchAnswer{}, errHolepunchInvalid
+	}
+	a := punchAnswer{HolepunchPayload: payload, reply: r, peer: m.PeerAddr}
+	if !a.peer.IsValid() {
+		a.peer = relay
+	}
+	return a, nil
+}
+
+// probeRound learns the server's NAT while ours is being classified.
+func (d *dialPunch) probeRound(relay wire.RelayInfo, again bool) {
+	u := d.u
+	var opened netip.AddrPort
+	if !d.c.opts.SlowOpen {
+		opened = d.c.serverAddr
+		u.openSession(opened)
+	}
+	d.exchange(relay, wire.HolepunchPayload{
+		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), RemoteAddr: opened,
+	}, false, func(a punchAnswer) {
+		u.nat.add(a.reply.To, a.reply.From)
+		if u.remoteFirewall != wire.FirewallUnknown {
+			d.analyzeProbe(relay, a, again)
+			return
+		}
+		// The server does not know its NAT yet; give it a moment.
+		d.pause(punchUnknown, remoteUnknownPause, func() { d.analyzeProbe(relay, a, again) })
+	})
+}
+
+func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+	u := d.u
+	u.analyze(false, func(stable bool) {
+		if d.over() {
+			return
+		}
+		if stable {
+			d.endProbe(relay, a, again)
+			return
+		}
+		u.analyze(true, func(stable bool) {
+			switch {
+			case d.over():
+			case stable:
+				d.probeRound(relay, false) // from a new socket, so the server has to hear of it
+			default:
+				d.endProbe(relay, a, again)
+			}
+		})
+	})
+}
+
+// endProbe goes on to the punch round if both NATs are known and not both random.
+func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+	u := d.u
+	ours, theirs := u.nat.firewall(), u.remoteFirewall
+	switch {
+	case again && (theirs == wire.FirewallUnknown || a.Token == nil):
+		d.probeRound(relay, false)
+	case theirs == wire.FirewallUnknown || ours == wire.FirewallUnknown:
+		d.abort(relay, ErrProbeTimeout)
+	case theirs >= wire.FirewallRandom && ours >= wire.FirewallRandom:
+		d.abort(relay, ErrDoubleRandom)
+	default:
+		if relay.RelayAddr == d.c.relay && a.peer != d.c.serverAddr {
+			// The server has moved to another socket since the handshake; our relay has seen the new one.
+			d.c.serverAddr = a.peer
+			u.openSession(d.c.serverAddr)
+		}
+		d.punchRound(relay, a.Token, false)
+	}
+}
+
+// punchRound tells the server our final view, through the relay of the handshake, and starts to punch. Where one of
+// the two is busy with another random punch, a connection that has a blind relay can wait; then delayed is true, and
+// the message takes the server's preferred relay, where our mapping is open still.
+func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, delayed bool) {
+	u := d.u
+	u.nat.freeze()
+	token := d.box.Token(d.c.serverAddr.Addr())
+	ours := wire.RelayInfo{RelayAddr: d.c.relay, PeerAddr: d.c.serverAddr}
+	m := wire.HolepunchPayload{Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), Token: &token, RemoteToken: remoteToken}
+	later := func(wait time.Duration) { d.punchLater(serverRelay, remoteToken, wait) }
+	random := u.usesRandom()
+	if wait, free := d.admitPunch(random); !free {
+		switch {
+		case !d.mayWait(wait):
+			d.fail(d.busy(ErrPunchesElsewhere, wait))
+		case delayed:
+			later(wait)
+		default:
+			// The tokens are exchanged while both sides still talk through this relay.
+			d.exchange(ours, m, false, func(punchAnswer) { later(wait) })
+		}
+		return
+	}
+	relay := ours
+	if delayed {
+		relay, m.Token = serverRelay, nil
+	}
+	m.Punching = true
+	d.exchange(relay, m, random, func(a punchAnswer) {
+		if a.Error == wire.ErrorTryLater {
+			later(retryAfterOf(a.HolepunchPayload))
+			return
+		}
+		if u.remotePunching {
+			d.c.note(AttemptEvent{Step: AttemptAgreed})
+		}
+		switch {
+		case !u.remotePunching:
+			d.fail(ErrRemoteNotPunching)
+		case !u.punch():
+			d.fail(ErrRemoteNotPunchable)
+		default:
+			d.become(punchPunching)
+		}
+	})
+}
+
+// admitPunch reports whether the node may punch now, which for one that guesses ports depends on others. If not, retryAfter is when to ask
+// again.
+func (d *dialPunch) admitPunch(random bool) (retryAfter time.Duration, ok bool) {
+	if !random {
+		return 0, true
+	}
+	return d.p.punchQueue.admit(punchWaiter{
+		peer: d.c.remote, dial: true, timed: true, known: true, relayed: d.c.relayPath != nil, attempt: d,
+	})
+}
+
+// keptBy reports whether a busy server keeps the attempt: a relay carries the connection meanwhile, or the answer is not an abort, which
+// names no firewall.
+func (d *dialPunch) keptBy(a punchAnswer) bool {
+	return d.c.relayPath != nil || a.Firewall != wire.FirewallUnknown
+}
+
+// waited is the time since the punch was refused for the first time.
+func (d *dialPunch) waited() time.Duration {
+	now := d.p.host.Now()
+	if d.refused == 0 {
+		d.refused = now
+	}
+	return now.Sub(d.refused)
+}
+
+// mayWait reports whether the attempt may wait for so long: without a limit where a relay carries the connection, else for queuePatience
+// in all.
+func (d *dialPunch) mayWait(wait time.Duration) bool {
+	return d.c.relayPath != nil || wait > 0 && d.waited()+wait <= queuePatience
+}
+
+// relayEnded ends an attempt that waits for its turn: without a relay there is nothing that could carry the connection meanwhile. The place
+// in the queue is kept for the next attempt, which may find the relay again.
+func (d *dialPunch) relayEnded(err error) {
+	d.p.punchQueue.keep(d)
+	d.fail(err)
+}
+
+// busy is the error of an attempt that cannot wait. A server that refuses at once cannot have the next dial come at once.
+func (d *dialPunch) busy(err error, retryAfter time.Duration) error {
+	if retryAfter > 0 {
+		retryAfter = max(retryAfter, minRedial-d.waited())
+	}
+	return &BusyError{err, retryAfter}
+}
+
+// punchLater repeats the punch round after a wait, or in a while if that is zero.
+func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte, wait time.Duration) {
+	switch {
+	case wait == 0:
+		wait = retryLater + d.p.someOf(retryLater)
+	case d.c.relayPath != nil:
+		wait = max(wait, minRelayedRetry)
+	default:
+		wait = max(wait, minRetryAfter)
+	}
+	d.pause(punchLater, wait, func() {
+		d.u.renewed(func() {
+			if !d.over() {
+				d.punchRound(serverRelay, remoteToken, true)
+			}
+		})
+	})
+}
+
+// abort tells the server that we give up; its answer does not matter.
+func (d *dialPunch) abort(relay wire.RelayInfo, reason error) {
+	d.p.rpc.Request(rpc.Outgoing{
+		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Retries: rpc.NoRetry,
+		Value: d.message(relay, wire.HolepunchPayload{Error: wire.ErrorAborted, Round: d.round}),
+	}, func(rpc.Reply, error) {})
+	d.fail(reason)
+}
+
+// fail gives up on punching, and on the connection unless the LAN shortcut may still do it.
+func (d *dialPunch) fail(err error) {
+	c := d.c
+	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
+	c.conn.ways.fail(PathPunched, netip.AddrPort{}, err)
+	if _, busy := errors.AsType[*BusyError](err); busy {
+		d.p.punchQueue.keep(d)
+	}
+	d.close()
+	if c.lanPending > 0 {
+		c.lanFailure = err
+		return
+	}
+	c.fail(err)
+}

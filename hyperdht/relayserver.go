@@ -1,0 +1,468 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports/bound"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// RelayConfig is what a blind relay is asked to do.
+type RelayConfig struct {
+	// Keys is the relay's identity: peers name its public key.
+	Keys id.KeyPair
+	// Admit decides by key who may use the relay; nil admits everybody.
+	Admit func(remote id.PublicKey) bool
+	// MaxPairs bounds the connections that are relayed at a time, and as many again may wait for their other side; 0
+	// means 1024.
+	MaxPairs int
+	// MaxPairsPerKey bounds those of one key, counted for the side that has fewer: a server has one for each of its
+	// clients. 0 means 64.
+	MaxPairsPerKey int
+}
+
+// RelayStats counts what a relay did.
+type RelayStats struct {
+	Sessions  int // open connections of clients
+	Waiting   int // tokens that one side has shown
+	Active    int // pairs that are relayed
+	Reserve   int // of them, those that carry next to nothing, since their sides have a direct path
+	Matched   uint64
+	Cancelled uint64 // tokens withdrawn, or given up by their side's end
+	Expired   uint64 // tokens that nobody came for, pairs that carried nothing for long, connections without either
+	// Refused counts requests beyond a limit: in all or of one key, and what was ended in favour of others with less.
+	Refused, RefusedKey, Crowded uint64
+}
+
+// RelayServer is a blind relay: it forwards the packets of two streams whose owners show the same token, and
+// can neither read nor change what they carry (blind-relay index.js).
+//
+//	token ── one side asks ──▶ waiting ── the other asks ──▶ active ── a side leaves, unpair, 60 s of nothing ──▶ forgotten
+//	                              └── its side leaves, unpair, 20 s ──▶ forgotten
+//
+// What waits is counted for the one that asked, what is active for the side with fewer pairs. When there is no room,
+// the oldest of the fullest address waits no longer, and an active pair ends only in favour of an address that has
+// fewer; otherwise the new one is refused. Pairs that are held in reserve beside a direct path end first, and are told by what
+// they carry. The sides are told in an unpair message with a reason.
+type RelayServer struct {
+	p      *peering
+	cfg    RelayConfig
+	server *Server
+	pairs  map[[32]byte]*relayPair
+	perKey map[id.PublicKey]*relayKey
+	stats  RelayStats
+
+	idle    *bound.Shares[*relaySession] // open sessions without a pair
+	waiting *bound.Shares[*relayPair]
+	active  *bound.Shares[*relayPair]
+}
+
+// The classes of active pairs.
+const (
+	pairBusy = iota
+	pairReserve
+)
+
+// relayKey counts the pairs of a key: those that it is a side of, and those of them that count for it.
+type relayKey struct{ sides, charged int }
+
+// relaySession is one client's connection to the relay.
+type relaySession struct {
+	r      *RelayServer
+	key    id.PublicKey
+	conn   *Connection
+	ch     *mux.Channel
+	open   bool                       // the client has proven to be there
+	held   *bound.Item[*relaySession] // while it is open without a pair
+	idle   host.Timer                 // ends it then
+	tokens [][32]byte                 // pairs this session is a side of, in the order in which they were asked for
+
+	answers [][]byte   // with their types, which wait until the client has acknowledged earlier ones
+	next    host.Timer // sends more of them
+}
+
+// relayPair is a token and the sides that have shown it: the non-initiator and the initiator.
+type relayPair struct {
+	token   [32]byte
+	sides   [2]*relaySide
+	held    *bound.Item[*relayPair]
+	charged id.PublicKey  // once active
+	counts  *relaySession // likewise: the side that it is counted for
+	timer   host.Timer
+	carried uint64 // packets until the timer was last due
+}
+
+type relaySide struct {
+	session  *relaySession
+	remoteID uint32
+	leg      *stream.Stream
+}
+
+// serveRelay runs a blind relay and calls done once it can be found.
+func (p *peering) serveRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
+	if cfg.MaxPairs == 0 {
+		cfg.MaxPairs = defaultRelayPairs
+	}
+	if cfg.MaxPairsPerKey == 0 {
+		cfg.MaxPairsPerKey = defaultRelayPairsPerKey
+	}
+	r := &RelayServer{
+		p: p, cfg: cfg, pairs: make(map[[32]byte]*relayPair), perKey: make(map[id.PublicKey]*relayKey),
+		idle:    bound.NewShares[*relaySession](maxRelayIdle, bound.Class{}),
+		waiting: bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}),
+		active:  bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}, bound.Class{}),
+	}
+	sc := ListenOptions{Keys: cfg.Keys, OnConnection: r.accept, KeepLimited: true}
+	if cfg.Admit != nil {
+		sc.Admit = func(remote id.PublicKey, _ *HandshakePayload, _ netip.AddrPort) bool { return cfg.Admit(remote) }
+	}
+	server, err := p.listen(sc, done)
+	r.server = server
+	return r, err
+}
+
+// PublicKey is what peers name to use the relay.
+func (r *RelayServer) PublicKey() id.PublicKey { return r.cfg.Keys.Public }
+
+// Stats returns the counters so far.
+func (r *RelayServer) Stats() RelayStats {
+	s := r.stats
+	s.Reserve = r.active.In(pairReserve)
+	return s
+}
+
+// Close stops taking clients and calls done. What is relayed goes on until its clients leave.
+func (r *RelayServer) Close(done func()) { r.server.Close(done) }
+
+func (r *RelayServer) accept(c *Connection) {
+	s := &relaySession{r: r, key: c.RemotePublicKey(), conn: c}
+	m := mux.New(c)
+	c.OnOpen(s.opened)
+	ch, err := m.Open(mux.ChannelOptions{
+		Protocol: relayProtocol, ID: s.key[:],
+		Messages: []func([]byte){s.receivePair, s.receiveUnpair},
+		OnClose: func(bool) {
+			s.close()
+			m.End()
+		},
+	})
+	if err != nil {
+		c.Destroy(err)
+		return
+	}
+	s.ch = ch
+}
+
+// opened counts a session, whose client is at the address now that its packets go to.
+func (s *relaySession) opened() {
+	s.open = true
+	s.r.stats.Sessions++
+	s.idle = s.r.p.host.AfterFunc(relayIdleTime, func() {
+		s.r.stats.Expired++
+		s.conn.Close()
+	})
+	s.rest()
+}
+
+// place is where what the session has is counted.
+func (s *relaySession) place() bound.Place { return s.placeIn(0) }
+
+func (s *relaySession) placeIn(class int) bound.Place {
+	return bound.At(class, s.conn.RemoteAddr().Addr(), s.key)
+}
+
+// rest counts a session as one without a pair.
+func (s *relaySession) rest() {
+	var evicted *bound.Item[*relaySession]
+	s.held, evicted = s.r.idle.Add(s, s.place())
+	if evicted != nil {
+		s.r.stats.Crowded++
+		evicted.Value.conn.Destroy(ErrCrowdedOut)
+	}
+}
+
+// take notes that the session is a side of a pair, or both, drop that it is no longer.
+func (s *relaySession) take(token [32]byte) {
+	if !slices.Contains(s.tokens, token) {
+		s.tokens = append(s.tokens, token)
+	}
+	s.idle.Stop()
+	s.r.idle.Remove(s.held)
+}
+
+func (s *relaySession) drop(token [32]byte) {
+	i := slices.Index(s.tokens, token)
+	if i < 0 {
+		return // it was both sides
+	}
+	s.tokens = slices.Delete(s.tokens, i, i+1)
+	if len(s.tokens) == 0 && s.open {
+		s.idle.Reset(relayIdleTime)
+		s.rest()
+	}
+}
+
+func (s *relaySession) receivePair(b []byte) {
+	m, err := wire.ParseRelayPair(b)
+	if err != nil || !s.open {
+		return
+	}
+	r := s.r
+	side := 0
+	if m.Initiator {
+		side = 1
+	}
+	pair := r.pairs[m.Token]
+	if pair != nil && pair.left(side, s) {
+		r.stats.Cancelled++
+		r.end(pair, wire.RelayExpired)
+		pair = nil
+	}
+	switch {
+	case pair == nil:
+		r.wait(s, side, m)
+	case pair.sides[side] == nil: // the first one counts
+		r.meet(pair, s, side, m)
+	}
+}
+
+// left reports whether a side of the pair comes back on another connection: the one before is dead, which shows after 15 s only.
+func (p *relayPair) left(side int, s *relaySession) bool {
+	before := p.sides[side]
+	return before != nil && before.session != s && before.session.key == s.key
+}
+
+// wait keeps a token for its other side.
+func (r *RelayServer) wait(s *relaySession, side int, m wire.RelayPair) {
+	pair := &relayPair{token: m.Token}
+	r.pairs[m.Token] = pair
+	r.stats.Waiting++
+	r.side(pair, s, side, m)
+	var evicted *bound.Item[*relayPair]
+	pair.held, evicted = r.waiting.Add(pair, s.place())
+	pair.timer = r.p.host.AfterFunc(relayWaitTime, func() {
+		r.stats.Expired++
+		r.end(pair, wire.RelayExpired)
+	})
+	if evicted != nil {
+		r.stats.Crowded++
+		r.end(evicted.Value, wire.RelayFull)
+	}
+}
+
+func (r *RelayServer) side(pair *relayPair, s *relaySession, side int, m wire.RelayPair) {
+	pair.sides[side] = &relaySide{session: s, remoteID: m.ID}
+	k := r.perKey[s.key]
+	if k == nil {
+		k = &relayKey{}
+		r.perKey[s.key] = k
+	}
+	k.sides++
+	s.take(m.Token)
+}
+
+// meet brings the second side of a pair, if there is room.
+func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.RelayPair) {
+	r.side(pair, s, side, m)
+	// The non-initiator, in doubt: the initiator has named this relay, as servers do.
+	counts := pair.sides[0].session
+	if other := pair.sides[1].session; r.perKey[other.key].sides < r.perKey[counts.key].sides {
+		counts = other
+	}
+	place := counts.placeIn(pairBusy)
+	fullest, most := r.active.Fullest(pairBusy)
+	switch {
+	case r.perKey[counts.key].charged >= r.cfg.MaxPairsPerKey:
+		r.stats.RefusedKey++
+		r.end(pair, wire.RelayKeyFull)
+		return
+	case r.active.Len() < r.cfg.MaxPairs:
+	case r.endReserve():
+	case most > r.active.Size(place, 1)+1:
+		r.stats.Crowded++
+		r.end(fullest.Value, wire.RelayFull)
+	default:
+		r.stats.Refused++
+		r.end(pair, wire.RelayFull)
+		return
+	}
+	pair.charged, pair.counts = counts.key, counts
+	r.perKey[counts.key].charged++
+	r.waiting.Remove(pair.held)
+	pair.held, _ = r.active.Add(pair, place)
+	r.join(pair)
+}
+
+// endReserve ends the pair in reserve that is the first to go, and reports whether there is one. Those that have begun to carry a
+// connection are none any more.
+func (r *RelayServer) endReserve() bool {
+	for {
+		it, _ := r.active.Fullest(pairReserve)
+		if it == nil {
+			return false
+		}
+		if pair := it.Value; pair.traffic()-pair.carried <= reserveTraffic {
+			r.stats.Crowded++
+			r.end(pair, wire.RelayFull)
+			return true
+		}
+		r.active.Move(it, it.Value.counts.placeIn(pairBusy))
+	}
+}
+
+// traffic is how many packets an active pair has carried.
+func (p *relayPair) traffic() uint64 { return p.sides[0].leg.Relayed() + p.sides[1].leg.Relayed() }
+
+// join makes the two legs of a pair and tells both sides where to send.
+func (r *RelayServer) join(pair *relayPair) {
+	r.stats.Waiting--
+	r.stats.Active++
+	r.stats.Matched++
+	for _, side := range pair.sides {
+		// A leg learns its client's address from the first packet that hits it. Only the host of the client's own connection
+		// has shown that it receives what is sent there.
+		side.leg = r.p.streams.New(func(sock host.Socket, from netip.AddrPort) bool {
+			if !side.session.conn.answersFrom(from.Addr()) {
+				return false
+			}
+			return side.leg.Connected() || side.leg.Connect(sock, side.remoteID, from) == nil
+		})
+	}
+	for i, side := range pair.sides {
+		side.leg.RelayTo(pair.sides[1-i].leg)
+		side.leg.OnClose(func(error) { r.forget(pair) })
+	}
+	for i, side := range pair.sides {
+		side.session.answer(wire.RelayPair{Initiator: i == 1, Token: pair.token, ID: side.leg.ID()}.Append([]byte{0}))
+	}
+	pair.timer.Stop()
+	pair.timer = r.p.host.AfterFunc(relayPairIdle, func() { r.checkTraffic(pair) })
+}
+
+// checkTraffic ends a pair that has carried nothing since the last time, and classes it by what it has.
+func (r *RelayServer) checkTraffic(pair *relayPair) {
+	carried := pair.traffic()
+	if carried == pair.carried {
+		r.stats.Expired++
+		r.end(pair, wire.RelayExpired)
+		return
+	}
+	class := pairBusy
+	if carried-pair.carried <= reserveTraffic {
+		class = pairReserve
+	}
+	r.active.Move(pair.held, pair.counts.placeIn(class))
+	pair.carried = carried
+	pair.timer.Reset(relayPairIdle)
+}
+
+func (s *relaySession) receiveUnpair(b []byte) {
+	m, err := wire.ParseRelayUnpair(b)
+	if err != nil || !slices.Contains(s.tokens, m.Token) {
+		return
+	}
+	s.r.stats.Cancelled++
+	s.r.forget(s.r.pairs[m.Token])
+}
+
+// answer sends a message, whose type is before it. Those of a burst for many paths would each take a packet, and together more
+// memory than a connection has whose client has proven nothing: they wait, and leave together.
+func (s *relaySession) answer(b []byte) {
+	if len(s.answers) == 0 && s.conn.Unsent() < relayUnsent {
+		s.ch.Send(int(b[0]), b[1:])
+		return
+	}
+	s.answers = append(s.answers, b)
+	switch {
+	case len(s.answers) > 2*len(s.tokens)+maxRelayAnswers:
+		s.r.stats.Crowded++
+		s.conn.Destroy(ErrCrowdedOut)
+	case s.next == nil:
+		s.next = s.r.p.host.AfterFunc(relayAnswerPause, s.answerMore)
+	case len(s.answers) == 1:
+		s.next.Reset(relayAnswerPause)
+	}
+}
+
+func (s *relaySession) answerMore() {
+	if s.conn.Unsent() < relayUnsent {
+		n := min(len(s.answers), relayBatch)
+		s.ch.Cork()
+		for _, b := range s.answers[:n] {
+			s.ch.Send(int(b[0]), b[1:])
+		}
+		s.ch.Uncork()
+		s.answers = slices.Delete(s.answers, 0, n)
+	}
+	if len(s.answers) > 0 {
+		s.next.Reset(relayAnswerPause)
+	}
+}
+
+// close withdraws everything the session has asked for.
+func (s *relaySession) close() {
+	if !s.open {
+		return
+	}
+	s.open = false
+	s.r.stats.Sessions--
+	s.r.idle.Remove(s.held)
+	s.idle.Stop()
+	if s.answers = nil; s.next != nil {
+		s.next.Stop()
+	}
+	for _, token := range slices.Clone(s.tokens) {
+		pair := s.r.pairs[token]
+		if pair.sides[0] == nil || pair.sides[1] == nil {
+			s.r.stats.Cancelled++
+		}
+		s.r.forget(pair)
+	}
+}
+
+// end forgets a pair and tells its sides why.
+func (r *RelayServer) end(pair *relayPair, reason wire.RelayReason) {
+	for _, side := range pair.sides {
+		if side != nil {
+			side.session.answer(wire.RelayUnpair{Token: pair.token, Reason: reason}.Append([]byte{1}))
+		}
+	}
+	r.forget(pair)
+}
+
+// forget ends a pair, whichever state it is in. Forgetting it again does nothing.
+func (r *RelayServer) forget(pair *relayPair) {
+	if r.pairs[pair.token] != pair {
+		return
+	}
+	delete(r.pairs, pair.token)
+	pair.timer.Stop()
+	if pair.charged != (id.PublicKey{}) {
+		r.stats.Active--
+		r.active.Remove(pair.held)
+		r.perKey[pair.charged].charged--
+	} else {
+		r.stats.Waiting--
+		r.waiting.Remove(pair.held)
+	}
+	for _, side := range pair.sides {
+		if side == nil {
+			continue
+		}
+		s := side.session
+		s.drop(pair.token)
+		if k := r.perKey[s.key]; k.sides == 1 {
+			delete(r.perKey, s.key)
+		} else {
+			k.sides--
+		}
+		if side.leg != nil {
+			side.leg.Destroy(nil)
+		}
+	}
+}

@@ -1,0 +1,346 @@
+package hyperdht
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// secondWay keeps the relay of a connection on a direct path, and the direct path of one that the relay has taken over. Both
+// sides ask each other on the way that is in reserve, which keeps it open and tells whether it works.
+//
+// A retransmission timeout has copies sent on the way in reserve for a while. The peer, which hears nothing else, answers with
+// copies. The connection goes over to that way when something that came on it has decrypted and nothing has come on the other one
+// since the timeout; when timeouts become frequent; or when the direct path answers long after the relay. It returns to the direct
+// path once that has answered several times in a row, and the later the more often it had to leave it.
+//
+// Packets that are in flight keep their size. If the way that takes over is too narrow for them, the connection ends with a
+// BlackHoleError within seconds, and the next one begins with small packets.
+//
+// Each side decides for what it sends, since a path may be dead in one direction only.
+type secondWay struct {
+	rp   *relayPath
+	c    *Connection
+	path Path   // the kind of the direct path
+	keep func() // releases the direct path's socket while the relay carries the connection
+
+	worked bool          // it has answered
+	retry  time.Duration // how long the last try to join the relay again had to wait
+
+	timer    host.Timer // the next question, or judgement
+	judging  bool
+	pause    time.Duration
+	asked    host.Instant
+	open     []host.Instant // questions without an answer so far, the oldest first
+	streak   int            // answers in a row
+	relayRTT time.Duration  // of the relay's last answers
+	// directRTT is the least that the direct path has taken, 0 before it has answered.
+	directRTT time.Duration
+	late      int // questions in a row that the direct path has not answered by long after the relay
+
+	copies   host.Timer // the end of copying
+	stalls   [maxStalls]stall
+	stalled  host.Instant // the last timeout
+	proof    host.Instant // when the last message came on the way in reserve
+	alone    host.Instant // when the first one did that nothing has followed on the other way
+	heard    host.Instant // when the last packet did
+	hold     time.Duration
+	until    host.Instant // the connection does not return before
+	returned host.Instant
+}
+
+// stall is a retransmission timeout.
+type stall struct {
+	at      host.Instant
+	suspect int // the size of the packet that was not acknowledged, if it is large
+}
+
+// keepSecond begins to ask on the relay.
+func (rp *relayPath) keepSecond() {
+	w := rp.second
+	rp.raw.KeepSpare(rp.way(), w)
+	w.askNow()
+}
+
+// way is the one over the relay.
+func (rp *relayPath) way() stream.Way {
+	return stream.Way{Socket: rp.link.conn.raw.Socket(), RemoteID: rp.remoteID, Remote: rp.link.conn.raw.RemoteAddr()}
+}
+
+func (w *secondWay) now() host.Instant { return w.rp.p.host.Now() }
+
+// ready reports whether the connection may change ways.
+func (w *secondWay) ready() bool {
+	return w.c.open && !w.c.closed && !w.rp.raw.Limited() && w.rp.in(relayWarm, relayCarrying)
+}
+
+// ask sends a question on the way in reserve, and one on the direct path to compare.
+func (w *secondWay) ask() {
+	now := w.now()
+	if len(w.open) > 0 {
+		w.streak, w.late = 0, 0
+	}
+	w.asked = now
+	if !w.rp.in(relayCarrying) {
+		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
+		w.rp.raw.Ask()
+	}
+	w.askSpare()
+	w.dueIn(w.pause)
+	w.pause = min(2*w.pause, askPause)
+}
+
+// askSpare sends a question on the way in reserve.
+func (w *secondWay) askSpare() {
+	now := w.now()
+	w.open = slices.DeleteFunc(w.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
+	w.open = append(w.open, now)
+	w.rp.raw.AskSpare()
+}
+
+// askNow asks now, and soon again.
+func (w *secondWay) askNow() {
+	w.pause, w.judging = askAgain, false
+	w.ask()
+}
+
+func (w *secondWay) dueIn(d time.Duration) {
+	if w.timer == nil {
+		w.timer = w.rp.p.host.AfterFunc(d, w.due)
+		return
+	}
+	w.timer.Reset(d)
+}
+
+func (w *secondWay) due() {
+	if w.judging {
+		w.judging = false
+		w.judge()
+		return
+	}
+	w.ask()
+}
+
+// SpareHeard is told of each packet on the way in reserve.
+func (w *secondWay) SpareHeard(answer bool) {
+	w.heard = w.now()
+	if answer && len(w.open) > 0 && !w.rp.over() {
+		w.answered()
+	}
+}
+
+// answered takes an answer. It does not name its question. Where that may be an earlier one, how long it took is not known: a way that is
+// slower than the pause between questions would look quick. The next question then waits until all others must have been
+// answered. The pause after it is twice what an answer has taken.
+func (w *secondWay) answered() {
+	rtt, certain := w.now().Sub(w.open[0]), len(w.open) == 1
+	if w.open = nil; rtt >= answerLimit {
+		rtt, certain = 0, false // to none of ours
+	}
+	if w.pause = max(askAgain, 2*rtt); certain {
+		w.dueIn(askAgain)
+	} else {
+		w.dueIn(w.pause)
+	}
+	if w.rp.in(relayCarrying) {
+		w.directAnswered(rtt, certain)
+	} else {
+		w.relayAnswered(rtt, certain)
+	}
+}
+
+// directAnswered counts an answer of the direct path while the relay carries the connection.
+func (w *secondWay) directAnswered(rtt time.Duration, certain bool) {
+	if w.streak++; !certain || rtt > w.muchLonger() {
+		w.streak = 0
+	}
+	if w.streak >= returnStreak && !w.now().Before(w.until) && w.ready() {
+		w.giveBack()
+	}
+}
+
+// relayAnswered notes that the relay in reserve works, and waits for the answer of the direct path.
+func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
+	w.worked = true
+	if w.rp.in(relayWarm) {
+		w.retry = 0 // the relay has not only paired, but keeps answering
+	}
+	w.rp.onAbort = func(error) {}
+	w.rp.become(relayWarm)
+	if !certain {
+		return
+	}
+	if w.relayRTT > 0 {
+		rtt = min(rtt, 2*w.relayRTT) // one answer may be late
+	}
+	w.relayRTT = rtt
+	w.judging = true
+	w.dueIn(max(w.muchLonger()-w.now().Sub(w.asked), 0))
+}
+
+// judge is when the direct path should have answered, too.
+func (w *secondWay) judge() {
+	if at := w.rp.raw.AnsweredOnMain(); !at.Before(w.asked) {
+		if rtt := at.Sub(w.asked); w.directRTT == 0 || rtt < w.directRTT {
+			w.directRTT = rtt
+		}
+		w.late, w.pause = 0, askPause
+		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // what acknowledges a keep-alive, in step with it, would look like an answer
+		return
+	}
+	if w.late++; w.late >= maxLate && w.ready() {
+		w.takeOver()
+		return
+	}
+	w.pause = askLater
+	w.dueIn(askLater)
+}
+
+// muchLonger is what a round trip on the direct path takes that is much longer than those of the relay, and than those that the
+// path once had: a relay that answers at once has not made the path any worse.
+func (w *secondWay) muchLonger() time.Duration {
+	return 2*max(w.relayRTT, cmp.Or(w.directRTT, unknownRTT)) + muchSlower
+}
+
+// Stalled is told of each retransmission timeout.
+func (w *secondWay) Stalled() {
+	if !w.ready() {
+		return
+	}
+	w.stalled = w.now()
+	copy(w.stalls[:], w.stalls[1:])
+	w.stalls[maxStalls-1] = stall{at: w.stalled, suspect: w.rp.raw.Suspect()}
+	w.duplicate()
+	first := w.stalls[0].at
+	switch {
+	case w.proof.After(w.rp.raw.HeardOnMain()):
+		w.change()
+	case first != 0 && w.stalled.Sub(first) <= stallWindow && w.heard.After(first):
+		w.narrow()
+		w.change()
+	default:
+		w.askSpare()
+	}
+}
+
+// narrow has streams to the peer begin with smaller packets if the large ones have been lost and others have arrived.
+func (w *secondWay) narrow() {
+	small := func(s stall) bool { return s.suspect == 0 }
+	if w.rp.raw.HeardOnMain().After(w.stalls[0].at) && !slices.ContainsFunc(w.stalls[:], small) {
+		w.rp.raw.Narrow(w.stalls[maxStalls-1].suspect)
+	}
+}
+
+// duplicate sends what the stream sends on the way in reserve as well, for copyTime.
+func (w *secondWay) duplicate() {
+	w.rp.raw.CopyToSpare(true)
+	if w.copies == nil {
+		w.copies = w.rp.p.host.AfterFunc(copyTime, func() { w.rp.raw.CopyToSpare(false) })
+		return
+	}
+	w.copies.Reset(copyTime)
+}
+
+// proved is told that a message has decrypted.
+func (w *secondWay) proved() {
+	if !w.ready() || !w.rp.raw.ViaSpare() {
+		return
+	}
+	now, main := w.now(), w.rp.raw.HeardOnMain()
+	if !w.alone.After(main) {
+		w.alone = now
+	}
+	w.proof = now
+	switch {
+	case w.stalled.After(main):
+		w.change()
+	case now.Sub(main) >= quietTime && now.Sub(w.alone) < aloneTime:
+		w.duplicate()
+	}
+}
+
+// change has the two ways change places.
+func (w *secondWay) change() {
+	if w.rp.in(relayCarrying) {
+		w.giveBack()
+		return
+	}
+	w.takeOver()
+}
+
+func (w *secondWay) takeOver() {
+	direct := w.rp.raw.Socket()
+	keep := w.rp.p.pool.ref(direct)
+	if w.rp.raw.Swap() != nil {
+		keep()
+		return
+	}
+	w.keep, w.path = keep, w.c.path
+	w.rp.become(relayCarrying)
+	w.rp.p.stats.TakeOvers++
+	if w.hold == 0 || w.now().Sub(w.returned) > maxHold {
+		w.hold = minHold
+	} else {
+		w.hold = min(2*w.hold, maxHold)
+	}
+	w.until = w.now().Add(w.hold)
+	w.swapped(PathRelayed)
+}
+
+func (w *secondWay) giveBack() {
+	if w.rp.raw.Swap() != nil {
+		return
+	}
+	w.rp.become(relayWarm)
+	w.returned = w.now()
+	w.swapped(w.path)
+	w.keep()
+	w.keep = nil
+}
+
+// swapped begins anew on the other way.
+func (w *secondWay) swapped(path Path) {
+	w.c.moved(w.rp.raw.Socket(), path)
+	w.stalls = [maxStalls]stall{}
+	w.streak, w.late, w.open, w.judging = 0, 0, nil, false
+	w.stalled, w.proof, w.alone = 0, 0, 0
+	w.pause = askAgain
+	w.dueIn(askAgain)
+}
+
+// silence is for how long nothing has come on the direct path while the relay carries the connection; 0 while it does not.
+func (w *secondWay) silence() time.Duration {
+	if !w.rp.in(relayCarrying) {
+		return 0
+	}
+	return w.now().Sub(max(w.rp.since, w.heard))
+}
+
+// nextTry is how long the next try to join the relay again has to wait.
+func (w *secondWay) nextTry() time.Duration {
+	w.retry = min(max(2*w.retry, relayDefer), maxDefer)
+	return w.retry
+}
+
+// end is told that the relay is given up.
+func (w *secondWay) end() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if w.copies != nil {
+		w.copies.Stop()
+	}
+	if w.keep == nil {
+		w.rp.raw.DropSpare()
+		return
+	}
+	if !w.c.closed && w.rp.raw.Swap() == nil {
+		w.c.moved(w.rp.raw.Socket(), w.path)
+	}
+	w.rp.raw.DropSpare()
+	w.keep()
+	w.keep = nil
+}

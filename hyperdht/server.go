@@ -1,0 +1,242 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// ListenOptions is what a server is asked to do.
+type ListenOptions struct {
+	// Keys is the server's identity: clients dial its public key.
+	Keys id.KeyPair
+	// Admit decides by key, before anything is answered, whether a caller may connect; nil admits everybody.
+	// Who is not admitted gets silence. from is where the caller's relay sees it; a sender that this server did not
+	// announce to may have invented it.
+	Admit func(remote id.PublicKey, payload *HandshakePayload, from netip.AddrPort) bool
+	// Known reports whether the application knows a key. While there are too many callers, room is kept for known ones.
+	// Nil knows none.
+	Known func(remote id.PublicKey) bool
+	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing. Nil ends them.
+	OnConnection func(*Connection)
+	// OnClose runs when the server closes, by Close or with its node; nil for nothing.
+	OnClose func()
+	// HideLocalAddrs keeps this machine's own addresses from callers, and so the LAN shortcut.
+	HideLocalAddrs bool
+	// NeverPunch answers callers but does not punch: only direct paths work.
+	NeverPunch bool
+	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
+	RelayThrough []id.PublicKey
+	// Paths limits the paths that connections of a caller may take; nil does not.
+	Paths func(remote id.PublicKey) PathRule
+	// KeepLimited keeps connections limited after they have opened, until Connection.Trust: for servers that admit
+	// callers they know nothing of.
+	KeepLimited bool
+	// ReusableSocket offers callers to dial again over the same socket.
+	ReusableSocket bool
+}
+
+// Server accepts connections under one key (hyperdht lib/server.js).
+type Server struct {
+	p         *peering
+	cfg       ListenOptions
+	target    id.Target
+	announcer *announcer
+
+	sessions  []*session          // by id; freed ones are nil
+	firstFree int                 // no id below it is free
+	byMessage map[string]*session // by the bytes of message 1, so that retransmissions meet their session
+	suspended bool
+	closed    bool
+	left      host.Instant // when it was closed
+}
+
+// listen announces a server and calls done once: with nil when a DHT node has taken its record, or after the first
+// attempt where the node has no bootstrap nodes, and with ErrClosed if the server is closed before. Until then it goes on
+// trying, and callers that know a way may connect. It fails only if the key is in use on this node.
+func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if cfg.OnConnection == nil {
+		cfg.OnConnection = func(c *Connection) { c.Destroy(nil) }
+	}
+	target := cfg.Keys.Public.Target()
+	if p.servers[target] != nil {
+		return nil, ErrKeyPairInUse
+	}
+	s := &Server{
+		p: p, cfg: cfg, target: target, suspended: p.suspended,
+		announcer: newAnnouncer(p, cfg.Keys, done),
+		byMessage: make(map[string]*session),
+	}
+	p.servers[target] = s
+	p.listening = append(p.listening, s)
+	record := wire.Peer{PublicKey: cfg.Keys.Public}
+	p.store.SetLocal(target, record.Append(nil))
+	if !cfg.HideLocalAddrs {
+		p.local.validated(func([]netip.AddrPort) {}) // in the background, so that the first caller need not wait
+	}
+	if s.suspended {
+		s.announcer.suspend(func() {}) // resuming starts it
+	} else {
+		s.announcer.start()
+	}
+	return s, nil
+}
+
+// PublicKey is the key callers dial.
+func (s *Server) PublicKey() id.PublicKey { return s.cfg.Keys.Public }
+
+// Relays lists the DHT nodes that currently lead to this server.
+func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
+
+// Announcement is the state of the server's record on the DHT.
+func (s *Server) Announcement() Announcement { return s.announcer.status() }
+
+// Close stops accepting, takes the announcements back and calls done, which may be nil. Connections live on. A second call
+// waits for the first.
+func (s *Server) Close(done func()) {
+	if done == nil {
+		done = func() {}
+	}
+	if s.closed {
+		s.announcer.stop(done)
+		return
+	}
+	s.closed, s.left = true, s.p.host.Now()
+	delete(s.p.servers, s.target)
+	for i, other := range s.p.listening {
+		if other == s {
+			s.p.listening = append(s.p.listening[:i:i], s.p.listening[i+1:]...)
+			break
+		}
+	}
+	s.p.store.DeleteLocal(s.target)
+	s.clear()
+	if s.cfg.OnClose != nil {
+		s.p.host.Defer(s.cfg.OnClose)
+	}
+	s.p.leaving = append(s.p.leaving, s)
+	s.announcer.stop(func() {
+		s.p.leaving = slices.DeleteFunc(s.p.leaving, func(other *Server) bool { return other == s })
+		done()
+	})
+}
+
+// clear drops all sessions that have no connection yet.
+func (s *Server) clear() {
+	sessions := s.sessions
+	s.sessions, s.firstFree = nil, 0
+	clear(s.byMessage)
+	for _, h := range sessions {
+		if h != nil {
+			h.drop()
+		}
+	}
+}
+
+// quiet reports whether the server must not answer.
+func (s *Server) quiet() bool { return s.closed || s.suspended }
+
+// receiveHandshake answers a PEER_HANDSHAKE for this server, now or when its addresses are known.
+func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
+	if s.quiet() || !handshakeWanted(m) || len(m.Noise) == 0 {
+		return
+	}
+	h := s.byMessage[string(m.Noise)]
+	if h == nil {
+		h = s.addSession(r, m)
+		if !s.p.intake.arrive(h) {
+			s.forget(h)
+			return
+		}
+	} else {
+		h.allowance.Receive(r.Size)
+		s.p.intake.again(h, s.originOf(r, m))
+	}
+	req := *r // the value is borrowed for this turn only, and is not needed for the answer
+	req.Value = nil
+	m.Noise = nil
+	h.answered(func() {
+		if s.quiet() || h.reply == nil || !s.p.rpc.MayAnswer(req.From.Addr()) {
+			return
+		}
+		h.send(answerHandshake(m, req.From, h.reply), &req, h.replySocket())
+	})
+}
+
+// receiveHolepunch answers a FROM_RELAY hole-punch message for one of the sessions.
+func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
+	if s.quiet() || !m.PeerAddr.IsValid() || m.ID >= uint64(len(s.sessions)) || s.sessions[m.ID] == nil {
+		return
+	}
+	h := s.sessions[m.ID]
+	h.allowance.Receive(r.Size)
+	req := *r
+	req.Value = nil
+	h.receiveHolepunch(&req, m, func(payload []byte, sock host.Socket) {
+		if !s.quiet() && s.p.rpc.MayAnswer(req.From.Addr()) {
+			m.Payload = nil
+			h.send(answerHolepunch(m, req.From, payload), &req, sock)
+		}
+	})
+}
+
+// originOf is who answers for a handshake.
+func (s *Server) originOf(r *rpc.Request, m wire.Handshake) origin {
+	switch {
+	case !m.PeerAddr.IsValid():
+		return origin{addr: r.From, seen: true}
+	case m.Mode == wire.FromRelay && s.announcer.isRelay(r.From):
+		return origin{addr: m.PeerAddr, seen: true, relay: r.From.Addr()}
+	}
+	return origin{addr: r.From}
+}
+
+// addSession makes a session under the lowest free id.
+func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
+	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
+	h.begin(s.p.account, sessionTable, sessionArrived, h.passed)
+	h.node, h.clientAddr = r.From, m.PeerAddr
+	h.origin = s.originOf(r, m)
+	if h.direct {
+		h.node, h.clientAddr = netip.AddrPort{}, r.From
+	}
+	for s.firstFree < len(s.sessions) && s.sessions[s.firstFree] != nil {
+		s.firstFree++
+	}
+	h.id = s.firstFree
+	if h.id == len(s.sessions) {
+		s.sessions = append(s.sessions, nil)
+	}
+	s.sessions[h.id] = h
+	s.byMessage[h.key] = h
+	h.allowance.Receive(r.Size)
+	return h
+}
+
+// forget frees a session's id and its message. Forgetting it again does nothing.
+func (s *Server) forget(h *session) {
+	if h.over() {
+		return
+	}
+	if h.in(sessionRemembered) {
+		s.p.intake.remembering--
+	}
+	h.become(sessionForgotten)
+	s.p.intake.release(h)
+	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
+		return // the server was closed
+	}
+	s.sessions[h.id] = nil
+	s.firstFree = min(s.firstFree, h.id)
+	for len(s.sessions) > 0 && s.sessions[len(s.sessions)-1] == nil {
+		s.sessions = s.sessions[:len(s.sessions)-1]
+	}
+	delete(s.byMessage, h.key)
+}

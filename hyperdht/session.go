@@ -1,0 +1,240 @@
+package hyperdht
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// session is a server's side of one connection attempt, from message 1 of the handshake until a path
+// appears or 10 s after the attempt has failed (hyperdht lib/server.js, _addHandshake).
+type session struct {
+	machine[sessionState]
+	s          *Server
+	trail      trail
+	id         int
+	key        string // the bytes of message 1
+	direct     bool   // the caller asked us without a relay in between
+	paths      PathRule
+	arrival    host.Socket
+	node       netip.AddrPort // through which message 1 came; invalid if directly
+	clientAddr netip.AddrPort // the caller, as its relay sees it
+	serverAddr netip.AddrPort // us, as the relay sees us
+
+	admission
+	// allowance limits what the caller's datagrams make this node send, answers and packets of the stream alike: whoever sent
+	// them may have forged their source, or invented the address that a relay would name.
+	allowance udx.Allowance
+
+	reply    []byte
+	waiting  []func()
+	payload  *wire.NoisePayload // what the caller said; nil before it is read, and once nothing can come of the attempt
+	keys     *noise.Result      // likewise
+	raw      *stream.Stream     // until a direct path has been found, or none will be
+	box      *wire.PunchBox
+	puncher  *puncher
+	viaPunch bool // the answer leaves from the puncher's socket, so that the caller learns its mapping
+	requests *rpc.Session
+	round    uint64
+
+	accepted   *Connection // once there is a path
+	opening    machine[openingState]
+	conn       *Connection // accepted, if its first path was over a relay
+	relayPath  *relayPath
+	relayLater bool              // the relay is joined once the caller has proven to have our answer
+	heldRelay  func(*Connection) // likewise, where no round of a punch shows that; nil if it is not held back
+	relayKey   id.PublicKey      // our choice; zero for none
+	relayToken [32]byte
+}
+
+type sessionState uint8
+
+const (
+	sessionArrived sessionState = iota
+	sessionQueued
+	sessionPreparing
+	sessionWaiting
+	sessionPunching
+	sessionBusy
+	sessionJoining
+	sessionRelayed
+	sessionRemembered
+	sessionForgotten
+)
+
+var sessionTable = &table[sessionState]{name: "session", states: []rule[sessionState]{
+	sessionArrived: {
+		name: "arrived", why: "is queued, read or dropped in the same turn",
+		next: []sessionState{sessionQueued, sessionPreparing, sessionRemembered, sessionForgotten},
+	},
+	sessionQueued: {
+		name: "queued", limit: callerPatience,
+		next: []sessionState{sessionPreparing, sessionRemembered, sessionForgotten},
+	},
+	sessionPreparing: {
+		name: "preparing", limit: localValidation, endedBy: "the check of our own addresses",
+		next: []sessionState{sessionWaiting, sessionRemembered, sessionForgotten},
+	},
+	sessionWaiting: {
+		name: "waiting", limit: prepunchTimeout,
+		next: []sessionState{sessionPunching, sessionBusy, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
+	},
+	sessionPunching: {
+		name: "punching", limit: guessLimit, endedBy: "the puncher",
+		next: []sessionState{sessionJoining, sessionRemembered, sessionForgotten},
+	},
+	sessionBusy: {
+		name: "busy", limit: maxRetryAfter + queueGrace,
+		next: []sessionState{sessionBusy, sessionPunching, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
+	},
+	sessionJoining: {
+		name: "joining", limit: relayTimeout, endedBy: "the relay path",
+		next: []sessionState{sessionRemembered, sessionForgotten},
+	},
+	sessionRelayed: {
+		name: "relayed", limit: searchLimit,
+		next: []sessionState{sessionPunching, sessionBusy, sessionRemembered, sessionForgotten},
+	},
+	sessionRemembered: {name: "remembered", limit: sessionClearWait, next: []sessionState{sessionForgotten}},
+	sessionForgotten:  {name: "forgotten"},
+}}
+
+// passed ends a state at its deadline.
+func (h *session) passed(s sessionState) {
+	switch s {
+	case sessionQueued:
+		h.s.p.stats.Refused.Queue++
+		h.s.forget(h)
+	case sessionRemembered:
+		h.s.forget(h)
+	default:
+		h.abort()
+	}
+}
+
+// settled reports whether the attempt has come to its end.
+func (h *session) settled() bool { return h.in(sessionRemembered, sessionForgotten) }
+
+// answered calls f once the reply is known, or is known to be silence.
+func (h *session) answered(f func()) {
+	if !h.in(sessionArrived, sessionQueued, sessionPreparing) {
+		f()
+		return
+	}
+	if len(h.waiting) < maxRelayedAnswers {
+		h.waiting = append(h.waiting, f)
+	}
+}
+
+// maxRelayedAnswers bounds the routes on which one message 1 may wait for its answer; callers use three.
+const maxRelayedAnswers = 16
+
+// decide sets the reply, nil for silence, once the state says that there is one.
+func (h *session) decide(reply []byte) {
+	h.reply = reply
+	waiting := h.waiting
+	h.waiting = nil
+	for _, f := range waiting {
+		f()
+	}
+}
+
+// send sends an answer, unless it exceeds the allowance.
+func (h *session) send(s step, r *rpc.Request, sock host.Socket) {
+	n := len(s.value) + messageOverhead
+	if !h.allowance.Allows(n) {
+		h.s.p.stats.AnswersWithheld++
+		return
+	}
+	h.allowance.Send(n)
+	h.s.p.perform(s, r, sock)
+}
+
+// proven reports whether a packet of the stream shows that the caller receives at the host where it came from: the stream's id
+// was sent there through a relay that the server announced to, or the host has echoed a token of the punch.
+func (h *session) proven(from netip.Addr) bool {
+	if h.puncher != nil && h.puncher.isVerified(from) {
+		return true
+	}
+	return h.clientAddr.Addr() == from && h.s.announcer.isRelay(h.node)
+}
+
+// replySocket is where the answer must leave from; nil is the socket that the request came in on.
+func (h *session) replySocket() host.Socket {
+	if h.viaPunch && h.puncher != nil && !h.puncher.over() {
+		return h.puncher.socket()
+	}
+	return nil
+}
+
+// abort ends an attempt that led nowhere, unless a relay carries the connection or may still do so.
+func (h *session) abort() {
+	h.endPuncher()
+	switch {
+	case h.conn != nil:
+		h.settle()
+	case h.relayPath != nil:
+		h.become(sessionJoining)
+	case h.raw != nil:
+		h.s.p.stats.SessionsAborted++
+		h.trail.note(AttemptEvent{Step: AttemptAborted, Addr: h.clientAddr})
+		h.raw.Destroy(nil)
+	}
+}
+
+// rawClosed hears of the end of a raw stream that never became a connection.
+func (h *session) rawClosed() {
+	if h.raw == nil {
+		return
+	}
+	h.raw = nil
+	h.endPuncher()
+	h.settle()
+}
+
+// settle ends the attempt. Retransmissions of message 1 are answered for a while.
+func (h *session) settle() {
+	if h.raw == nil {
+		h.payload, h.keys = nil, nil
+	}
+	if h.accepted == nil || h.accepted.open || h.accepted.closed {
+		h.s.p.intake.release(h)
+	}
+	if !h.settled() {
+		h.become(sessionRemembered)
+		h.s.p.intake.remember(h)
+	}
+}
+
+// evict gives a caller up for another one. What it has open stays open.
+func (h *session) evict() {
+	switch c := h.accepted; {
+	case c == nil:
+		h.trail.note(AttemptEvent{Step: AttemptAborted, Addr: h.clientAddr, Err: ErrCrowdedOut})
+		h.drop()
+	case c.open:
+		h.abort() // the search for a better path
+	default:
+		c.Destroy(ErrCrowdedOut)
+	}
+}
+
+// drop forgets the session, and ends what has no connection yet, at once.
+func (h *session) drop() {
+	h.s.forget(h)
+	if h.raw != nil && h.conn == nil {
+		raw := h.raw
+		h.raw = nil
+		raw.Destroy(nil)
+	}
+	h.endPuncher()
+	if h.relayPath != nil && h.accepted == nil {
+		h.relayPath.close()
+	}
+}
