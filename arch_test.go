@@ -65,7 +65,8 @@ var rules = []rule{
 	{"adapters/*", "domain ports ports/host ports/bound", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Whoever puts it all together.
-	{"cmd/...", anything, anything, "wiring"},
+	{"cmd/internal/...", ". client doctor adapters/stun adapters/web/hosts domain ports/host internal/tempfile cmd/internal/*", anything, "what both programs need"},
+	{"cmd/...", ". client scraper node doctor wiring adapters/source adapters/stun adapters/web adapters/web/hosts app domain hyperdht ports ports/host cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
@@ -74,7 +75,12 @@ var rules = []rule{
 	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
-	{".", "adapters/udp adapters/dht adapters/stun adapters/source adapters/bolt adapters/nodes adapters/targets adapters/web adapters/web/hosts app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", anything, "the front door for services that embed us: wiring without flags"},
+	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
+	{"client", ". adapters/source app domain ports", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
+	{"scraper", ". adapters/bolt adapters/targets adapters/web adapters/web/hosts app domain ports ports/bridge", "github.com/prometheus/client_golang", "the role of who scrapes"},
+	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id ports/bridge", "", "the roles of those who help the two to meet"},
+	{"doctor", ". adapters/dht adapters/stun domain hyperdht hyperdht/id hyperdht/muxrpc ports ports/host", "", "an examination of a node, on any host"},
+	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so that nobody links wire"},
 }
 
 // onlyTests are packages of ours that code which ships must not import. Scenarios do not ship.

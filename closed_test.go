@@ -17,11 +17,16 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/node"
+	"github.com/dhtprom/dhtprom/scraper"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // closedPatience is how long a call on something closed may take.
@@ -54,13 +59,15 @@ func awaitReturn(t *testing.T, what string, over <-chan struct{}) {
 // things are one of each of what can be closed.
 type things struct {
 	node     *dhtprom.Node
-	client   *dhtprom.Client
-	scraper  *dhtprom.Scraper
+	client   *client.Client
+	scraper  *scraper.Scraper
 	net      *dhtnet.Net
 	listener *dhtnet.Listener
 	dialled  *dhtnet.Conn
 	accepted net.Conn
-	dht      *dhtprom.PrivateDHT
+	dht      *node.DHT
+	relay    *node.Relay
+	part     *dhtprom.Part
 }
 
 func newThings(t *testing.T) *things {
@@ -68,9 +75,18 @@ func newThings(t *testing.T) *things {
 	x := &things{node: w.node, dht: w.dht, net: w.node.Streams()}
 	var invite string
 	x.scraper, invite = w.startScraper(scraperConfig())
-	x.client = w.startClient(w.node, context.Background(), dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("x 1\n")})
+	x.client = w.startClient(w.node, context.Background(), client.Config{Invite: invite, Alias: "a", Func: text("x 1\n")})
 	x.listener = w.listen(t, x.net, 40)
 	var err error
+	if x.part, err = w.node.NewPart("a part", func(done func()) { done() }, nil); err != nil {
+		t.Fatal(err)
+	}
+	if x.relay, err = node.NewRelay(w.node, node.RelayConfig{Seed: domain.SeedFrom([32]byte{42})}); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.relay.Start(w.ctx); err != nil {
+		t.Fatal(err)
+	}
 	if x.dialled, err = w.newNode().Streams().Dial(w.ctx, x.listener.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -99,17 +115,22 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 	}
 	return map[any]map[string]func(){
 		x.node: {
-			"Streams":      func() { x.node.Streams() },
-			"Status":       func() { _, err := x.node.Status(); refused(err) },
-			"Host":         func() { x.node.Host() },
-			"Transport":    func() { x.node.Transport() },
-			"StartClient":  func() { _, err := x.node.StartClient(ctx, clientConfig()); refused(err) },
-			"StartScraper": func() { _, err := x.node.StartScraper(ctx, scraperConfig()); refused(err) },
-			"Close":        func() { _ = x.node.Close() },
+			"Streams":   func() { x.node.Streams() },
+			"Status":    func() { _, err := x.node.Status(ctx); refused(err) },
+			"Host":      func() { x.node.Host() },
+			"Transport": func() { x.node.Transport() },
+			"Stack":     func() { x.node.Stack() },
+			"Do":        func() { refused(x.node.Do(ctx, func() error { return nil })) },
+			"NewPart":   func() { _, err := x.node.NewPart("a part", func(done func()) { done() }, nil); refused(err) },
+			"Close":     func() { _ = x.node.Close() },
 		},
 		x.client: {
 			"PublicKey":  func() { x.client.PublicKey() },
-			"Status":     func() { _, _ = x.client.Status() },
+			"Aliases":    func() { x.client.Aliases() },
+			"SetSecrets": func() { _, err := x.client.SetSecrets(ctx, nil); _ = err },
+			"Collector":  func() { gather(x.client.Collector()) },
+			"Start":      func() { refused(x.client.Start(ctx)) },
+			"Status":     func() { _, _ = x.client.Status(ctx) },
 			"Registered": func() { _ = x.client.Registered(ctx) },
 			"Done":       func() { <-x.client.Done() },
 			"Close":      func() { _ = x.client.Close() },
@@ -118,17 +139,19 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 			"PublicKey": func() { x.scraper.PublicKey() },
 			"Invite":    func() { _, _ = x.scraper.Invite() },
 			"Scrape":    func() { _, err := x.scraper.Scrape(ctx, "a"); refused(err) },
-			"Aliases":   func() { _, _ = x.scraper.Aliases() },
+			"Aliases":   func() { _, _ = x.scraper.Aliases(ctx) },
 			"Handler": func() {
-				h, err := x.scraper.Handler()
+				h, err := x.scraper.Handler(scraper.HandlerConfig{})
 				askAll(t, h, err)
 			},
-			"HandlerWith": func() {
-				h, err := x.scraper.HandlerWith(dhtprom.HandlerConfig{Hosts: []string{"example.com"}})
+			"Web": func() {
+				h, err := x.scraper.Web(web.Config{})
 				askAll(t, h, err)
 			},
-			"Done":  func() { <-x.scraper.Done() },
-			"Close": func() { _ = x.scraper.Close() },
+			"SetSecrets": func() { _ = x.scraper.SetSecrets(ctx, scraperConfig().Secrets) },
+			"Start":      func() { refused(x.scraper.Start(ctx)) },
+			"Done":       func() { <-x.scraper.Done() },
+			"Close":      func() { _ = x.scraper.Close() },
 		},
 		x.net: {
 			"Dial": func() {
@@ -147,9 +170,23 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 		},
 		x.dialled:                 connMethods(x.dialled, refused),
 		x.accepted.(*dhtnet.Conn): connMethods(x.accepted.(*dhtnet.Conn), refused),
+		x.relay: {
+			"PublicKey": func() { x.relay.PublicKey() },
+			"Stats":     func() { _, _ = x.relay.Stats(ctx) },
+			"Start":     func() { refused(x.relay.Start(ctx)) },
+			"Done":      func() { <-x.relay.Done() },
+			"Close":     func() { _ = x.relay.Close() },
+		},
+		x.part: {
+			"Start": func() { refused(x.part.Start(ctx, func(done func(error)) { done(nil) })) },
+			"Done":  func() { <-x.part.Done() },
+			"Close": func() { _ = x.part.Close() },
+		},
 		x.dht: {
-			"NodeConfig": func() { _, _ = x.dht.NodeConfig() },
-			"Close":      func() { _ = x.dht.Close() },
+			"Addrs":     func() { x.dht.Addrs() },
+			"Bootstrap": func() { x.dht.Bootstrap() },
+			"Config":    func() { _, _ = x.dht.Config() },
+			"Close":     func() { _ = x.dht.Close() },
 		},
 	}
 }
@@ -163,6 +200,12 @@ func askAll(t *testing.T, h http.Handler, err error) {
 	for _, path := range []string{"/metrics", "/", "/scrape/a/metrics", "/sd/prometheus", "/-/ready"} {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
 	}
+}
+
+func gather(c prometheus.Collector) {
+	r := prometheus.NewRegistry()
+	r.MustRegister(c)
+	_, _ = r.Gather()
 }
 
 func connMethods(c *dhtnet.Conn, refused func(error)) map[string]func() {
@@ -179,8 +222,8 @@ func connMethods(c *dhtnet.Conn, refused func(error)) map[string]func() {
 	}
 }
 
-func clientConfig() dhtprom.ClientConfig {
-	return dhtprom.ClientConfig{Alias: "b", Func: text("x 1\n"), Scrapers: []app.ClientScraper{{Key: domain.PublicKey{1}, Secret: domain.SecretFrom([32]byte{1})}}}
+func clientConfig() client.Config {
+	return client.Config{Alias: "b", Func: text("x 1\n"), Scrapers: []app.ClientScraper{{Key: domain.PublicKey{1}, Secret: domain.SecretFrom([32]byte{1})}}}
 }
 
 // checkAll calls every public method of what is closed. A new method without a call here fails the test.
@@ -208,7 +251,7 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 	if err := x.node.Close(); err != nil {
 		t.Fatal(err)
 	}
-	x.checkAll(t, x.node, x.client, x.scraper, x.net, x.listener, x.accepted)
+	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.part, x.net, x.listener, x.accepted)
 	if err := x.dht.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -217,12 +260,12 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 
 func TestCallsOnWhatWasClosedByItselfReturn(t *testing.T) {
 	x := newThings(t)
-	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper} {
+	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper, x.relay, x.part} {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper)
+	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper, x.relay, x.part)
 }
 
 // Calls that wait when the node closes.
@@ -248,7 +291,7 @@ func TestCallsThatWaitReturnWhenTheNodeCloses(t *testing.T) {
 		"Registered": begin(func() { _ = x.client.Registered(ctx) }),
 		"Scrape":     begin(func() { _, _ = x.scraper.Scrape(ctx, "a") }),
 		"StartClient": begin(func() {
-			_, _ = x.node.StartClient(ctx, clientConfig())
+			_, _ = client.Start(ctx, x.node, clientConfig())
 		}),
 	}
 	if err := x.node.Close(); err != nil {
@@ -290,23 +333,23 @@ func TestStoreIsReleasedWhereTheNodeIsClosed(t *testing.T) {
 	cfg := scraperConfig()
 	cfg.Path = filepath.Join(t.TempDir(), "aliases.db")
 	for range 2 {
-		if _, err := closed.StartScraper(w.ctx, cfg); !errors.Is(err, dhtprom.ErrClosed) {
+		if _, err := scraper.Start(w.ctx, closed, cfg); !errors.Is(err, dhtprom.ErrClosed) {
 			t.Fatalf("on a closed node: %v", err)
 		}
 	}
 	bad := cfg
 	bad.Secrets = nil
-	if _, err := w.node.StartScraper(w.ctx, bad); err == nil {
+	if _, err := scraper.Start(w.ctx, w.node, bad); err == nil {
 		t.Fatal("a scraper without secrets")
 	}
-	s, err := w.node.StartScraper(w.ctx, cfg)
+	s, err := scraper.Start(w.ctx, w.node, cfg)
 	if err != nil {
 		t.Fatalf("the file stayed locked: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	again, err := w.node.StartScraper(w.ctx, cfg)
+	again, err := scraper.Start(w.ctx, w.node, cfg)
 	if err != nil {
 		t.Fatalf("after Close: %v", err)
 	}
@@ -317,15 +360,15 @@ func TestStoreIsReleasedWhereTheNodeIsClosed(t *testing.T) {
 
 // A new public type with methods has to be among those that are closed here, or to be a value that nothing waits for.
 func TestEveryPublicTypeIsClosed(t *testing.T) {
-	values := map[string]bool{"Addr": true, "ClientConfig": true}
+	values := map[string]bool{"Addr": true, "Clock": true, "Config": true, "Status": true, "PortError": true, "StoreError": true, "TargetError": true}
 	known := map[string]bool{}
 	for value := range (&things{
-		node: &dhtprom.Node{}, client: &dhtprom.Client{}, scraper: &dhtprom.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},
-		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &dhtprom.PrivateDHT{},
+		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},
+		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, part: &dhtprom.Part{},
 	}).methods(t) {
 		known[reflect.TypeOf(value).Elem().Name()] = true
 	}
-	for _, dir := range []string{".", "hyperdht/dhtnet"} {
+	for _, dir := range []string{".", "client", "scraper", "node", "hyperdht/dhtnet"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -4,114 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/dhtprom/dhtprom/adapters/dht"
-	"github.com/dhtprom/dhtprom/adapters/nodes"
-	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
-	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
-	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/bridge"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// closeTimeout bounds every Close here: peers are told and the DHT is unannounced in that time, or not.
-const closeTimeout = 4500 * time.Millisecond
+// CloseTimeout bounds every Close of this module: peers are told and the DHT is unannounced in that time, or not. It leaves
+// a program that is told to stop within five seconds some time for the rest.
+const CloseTimeout = 4200 * time.Millisecond
 
-// ErrClosed is what a closed Node, Client or Scraper answers.
+// ErrClosed is what a closed Node, and what ran on it, answers.
 var ErrClosed = domain.ErrClosed
 
-// NodeConfig is how a service takes part in the DHT. The zero value is a node of the public network with a key of its
-// own.
-type NodeConfig struct {
-	// Bootstrap are the nodes to enter the DHT by, as host:port or ip@host:port. Nil is the public network; empty
-	// means none: the node waits for others to find it.
-	Bootstrap []string
-	// NodesFile is where the DHT nodes known last are kept, for a faster next start that needs no bootstrap node; "" keeps
-	// none. What is wrong with the file costs time, and no more.
-	NodesFile string
-	// Listen is the UDP address of the node. A port is that port or an error. Without one the node takes 49637 or one of
-	// the next four, or any that is free, but never one of a bootstrap node.
-	Listen netip.AddrPort
-	// Seed is the identity that Streams dials with unless told otherwise; zero for one that lasts as long as the node.
-	// Clients and scrapers have their own.
-	Seed domain.Seed
-	// Relays are blind relays for connections of clients and scrapers that find no direct path.
-	Relays []domain.PublicKey
-	// Paths limits the paths of their connections, to all peers or to some.
-	Paths domain.PathRules
-	// STUN are servers, as host:port, that tell the node its public address. Nil is public ones on the public network
-	// and none on a private one; a single "none" is none.
-	STUN []string
-}
+// Clock is the wall clock of this machine.
+type Clock struct{}
 
-func (c *NodeConfig) check() error {
-	if a := c.Listen.Addr(); a.IsValid() && !a.Unmap().Is4() {
-		return &app.ConfigError{Field: "Listen", Want: fmt.Sprintf("want an IPv4 address, since HyperDHT is IPv4 only, got %s", c.Listen)}
-	}
-	for i, relay := range c.Relays {
-		if relay.IsZero() {
-			return &app.ConfigError{Field: fmt.Sprintf("Relays[%d]", i), Want: "want the relay's public key, got zeros"}
-		}
-	}
-	return nil
-}
+// Now implements ports.Clock.
+func (Clock) Now() time.Time { return time.Now() }
 
 // Node is one participant in HyperDHT, with a loop and sockets of its own on this machine. Its methods are for any
 // goroutine, but not for the loop.
 type Node struct {
 	host      *udp.Host
-	node      *hyperdht.Node
-	transport *dht.Transport
+	stack     *Stack // nil for another network
+	transport ports.Transport
 
 	mu     sync.Mutex
 	closed bool
-	parts  []closer // what runs on it, in the order started
+	parts  []*Part // in the order made
 	done   chan struct{}
 	err    error // of Close, once done
 }
 
-// closer is a client or a scraper.
-type closer interface{ Close() error }
-
 // NewNode makes a node and starts to enter the network, which it does not wait for. Close ends it.
 func NewNode(cfg NodeConfig) (*Node, error) {
-	if err := cfg.check(); err != nil {
-		return nil, err
-	}
-	servers, err := stun.Servers(cfg.STUN, cfg.Bootstrap != nil)
-	if err != nil {
-		return nil, err
-	}
 	n := &Node{host: udp.New(udp.Options{}), done: make(chan struct{})}
-	hcfg := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, WallClock: time.Now}
-	tcfg := dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths}
-	if cfg.NodesFile != "" {
-		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, nil)
-		hcfg.Nodes, _ = file.Load() // the bootstrap nodes will do
-		tcfg.Known = file
-	}
-	if !cfg.Seed.IsZero() {
-		hcfg.Keys = id.KeyPairFromSeed(id.Seed(cfg.Seed.Reveal()))
-	}
+	var err error
 	n.host.Do(func() {
-		if len(servers) > 0 {
-			var probe *stun.Client
-			if probe, err = stun.New(n.host, stun.Config{Servers: servers}); err != nil {
-				return
-			}
-			hcfg.Probe = probe
-		}
-		if n.node, err = hyperdht.New(n.host, hcfg); err == nil {
-			n.transport = dht.New(n.host, n.node, tcfg)
+		if cfg.Connect != nil {
+			n.transport, err = cfg.Connect(n.host, cfg)
+		} else if n.stack, err = NewStack(n.host, cfg); err == nil {
+			n.transport = n.stack.Transport
 		}
 	})
 	if err != nil {
@@ -121,33 +62,52 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	return n, nil
 }
 
+// ProvideNode is NewNode as a provider for github.com/google/wire; package wiring has the set.
+func ProvideNode(cfg NodeConfig) (n *Node, cleanup func(), err error) {
+	if n, err = NewNode(cfg); err != nil {
+		return nil, nil, err
+	}
+	return n, func() { _ = n.Close() }, nil
+}
+
 // Streams dials and listens for the service itself: net.Conn and net.Listener over this node.
-func (n *Node) Streams() *dhtnet.Net { return dhtnet.New(n.host, n.node) }
+func (n *Node) Streams() *dhtnet.Net { return dhtnet.New(n.host, n.stack.DHT) }
 
 // Status is a snapshot of the node.
-func (n *Node) Status() (s ports.NodeStatus, err error) {
-	err = n.do(func() error {
+func (n *Node) Status(ctx context.Context) (s ports.NodeStatus, err error) {
+	err = n.Do(ctx, func() error {
 		s = n.transport.Status()
 		return nil
 	})
 	return s, err
 }
 
-// Host is the machine that the node lives on, and Transport the node as package app sees it, for services that assemble
-// what this package does not. Whatever is made with them has to be used on the loop: Host().Post gets there.
-func (n *Node) Host() host.Host { return n.host }
+// Host is the machine that the node lives on, Transport the node as package app sees it, and Stack what is below, for
+// services that assemble what this module does not. Whatever is made with them has to be used on the loop: Do gets
+// there.
+func (n *Node) Host() Host { return n.host }
+
+// Host is a machine as goroutines and its loop see it.
+type Host interface {
+	host.Host
+	bridge.Loop
+}
 
 // Transport is described at Host. It is closed by Close, so whoever borrows it keeps it open (KeepTransport).
 func (n *Node) Transport() ports.Transport { return n.transport }
 
-// do runs f on the loop.
-func (n *Node) do(f func() error) error {
-	failed, err := bridge.Do(context.Background(), n.host, f)
-	return outcome(failed, err)
+// Stack is described at Host. It is nil where NodeConfig.Connect made another network.
+func (n *Node) Stack() *Stack { return n.stack }
+
+// Do runs f on the node's loop and returns what it returns, ErrClosed on a closed node, or the error of a context that
+// ends first; f may still run then.
+func (n *Node) Do(ctx context.Context, f func() error) error {
+	return Outcome(bridge.Do(ctx, n.host, f))
 }
 
-// outcome is the error of a call into the loop: that of the call itself, or what was called returned.
-func outcome(returned, err error) error {
+// Outcome is the error of a call into a node's loop by package bridge: that of the call itself, or what was called
+// returned.
+func Outcome(returned, err error) error {
 	switch {
 	case err == nil && errors.Is(returned, hyperdht.ErrKeyPairInUse):
 		return fmt.Errorf("Seed: want one that no other client or scraper of this node has: %w", returned)
@@ -159,80 +119,54 @@ func outcome(returned, err error) error {
 	return returned
 }
 
-func (n *Node) isClosed() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.closed
-}
-
-// add notes what runs on the node.
-func (n *Node) add(c closer) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
-		return ErrClosed
-	}
-	n.parts = append(n.parts, c)
-	return nil
-}
-
-func (n *Node) remove(c closer) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for i, p := range n.parts {
-		if p == c {
-			n.parts = append(n.parts[:i:i], n.parts[i+1:]...)
-			return
-		}
-	}
-}
-
 // Close closes what runs on the node, the latest first, then the node and its sockets. Streams are ended. It waits, for
-// five seconds for each client and scraper at most. Later calls wait for the first and return the same.
+// CloseTimeout at most. Later calls wait for the first and return the same.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	first := !n.closed
 	n.closed = true
-	parts := n.parts
+	parts := slices.Clone(n.parts)
 	n.mu.Unlock()
 	if !first {
 		<-n.done
 		return n.err
 	}
+	ctx, stop := context.WithTimeout(context.Background(), CloseTimeout)
+	defer stop()
 	var errs []error
-	for i := len(parts) - 1; i >= 0; i-- {
-		errs = append(errs, parts[i].Close())
+	for _, p := range slices.Backward(parts) {
+		errs = append(errs, p.close(ctx))
 	}
-	errs = append(errs, n.wait("the node", n.transport.Close))
+	errs = append(errs, End(ctx, n.host, "the node", n.transport.Close))
 	n.host.Close()
 	n.err = errors.Join(errs...)
 	close(n.done)
 	return n.err
 }
 
-// wait runs end on the loop and waits until it is done.
-func (n *Node) wait(what string, end func(done func())) error { return waitOn(n.host, what, end) }
-
-// waitOn runs end on a loop and waits until it is done, closeTimeout at most. On a closed host there is nothing to end.
-func waitOn(loop bridge.Loop, what string, end func(done func())) error {
-	ctx, stop := context.WithTimeout(context.Background(), closeTimeout)
-	defer stop()
-	if err := bridge.Wait(ctx, loop, end); errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s did not close within %s", what, closeTimeout)
+// OnHost runs start on the loop of a host of its own, waits until it calls done, fails, or ctx ends, and closes the host. It is
+// for what lives on a host and is no node, such as an examination by package doctor.
+func OnHost[T any](ctx context.Context, start func(h host.Host, done func(T)) error) (result T, err error) {
+	h := udp.New(udp.Options{})
+	defer h.Close()
+	type outcome struct {
+		result T
+		err    error
 	}
-	return nil
+	o, err := bridge.Call(ctx, h, func(done func(outcome)) func() {
+		if err := start(h, func(r T) { done(outcome{result: r}) }); err != nil {
+			done(outcome{err: err})
+		}
+		return nil
+	})
+	return o.result, Outcome(o.err, err)
 }
 
-// events joins those who want to know: the logger, the service, and this package itself.
-func (n *Node) events(log *slog.Logger, more ...func(domain.Event)) func(domain.Event) {
-	if log != nil {
-		more = append([]func(domain.Event){app.LogEvents(n.host, log)}, more...)
+// End runs end on a loop and waits until it calls done, or ctx ends, which is an error that says what did not close. On a
+// closed host there is nothing to end.
+func End(ctx context.Context, loop bridge.Loop, what string, end func(done func())) error {
+	if err := bridge.Wait(ctx, loop, end); errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s did not close in time", what)
 	}
-	return func(e domain.Event) {
-		for _, f := range more {
-			if f != nil {
-				f(e)
-			}
-		}
-	}
+	return nil
 }

@@ -19,14 +19,17 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/node"
+	"github.com/dhtprom/dhtprom/scraper"
 )
 
 // world is a private DHT with a node on it.
 type world struct {
 	t    *testing.T
 	ctx  context.Context
-	dht  *dhtprom.PrivateDHT
+	dht  *node.DHT
 	node *dhtprom.Node
 	log  *slog.Logger // of all, printed where the test fails
 }
@@ -47,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	dht, err := dhtprom.NewPrivateDHT(4)
+	dht, err := node.NewDHT(node.DHTConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +70,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) newNode() *dhtprom.Node {
 	w.t.Helper()
-	cfg, err := w.dht.NodeConfig()
+	cfg, err := w.dht.Config()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -83,18 +86,18 @@ func (w *world) newNode() *dhtprom.Node {
 	return n
 }
 
-func scraperConfig() dhtprom.ScraperConfig {
-	return dhtprom.ScraperConfig{Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})}}
+func scraperConfig() scraper.Config {
+	return scraper.Config{Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})}}
 }
 
-func (w *world) startScraper(cfg dhtprom.ScraperConfig) (s *dhtprom.Scraper, invite string) {
+func (w *world) startScraper(cfg scraper.Config) (s *scraper.Scraper, invite string) {
 	w.t.Helper()
 	cfg.Logger = w.log.With("in", "scraper")
-	s, err := w.node.StartScraper(w.ctx, cfg)
+	s, err := scraper.Start(w.ctx, w.node, cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if invite, err = s.Invite(w.dht.Bootstrap...); err != nil {
+	if invite, err = s.Invite(w.dht.Bootstrap()...); err != nil {
 		w.t.Fatal(err)
 	}
 	return s, invite
@@ -104,10 +107,10 @@ func text(body string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return body, nil }
 }
 
-func (w *world) startClient(n *dhtprom.Node, ctx context.Context, cfg dhtprom.ClientConfig) *dhtprom.Client {
+func (w *world) startClient(n *dhtprom.Node, ctx context.Context, cfg client.Config) *client.Client {
 	w.t.Helper()
 	cfg.Logger = w.log.With("in", cfg.Alias)
-	c, err := n.StartClient(ctx, cfg)
+	c, err := client.Start(ctx, n, cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -117,7 +120,7 @@ func (w *world) startClient(n *dhtprom.Node, ctx context.Context, cfg dhtprom.Cl
 	return c
 }
 
-func (w *world) mustScrape(s *dhtprom.Scraper, alias, want string) {
+func (w *world) mustScrape(s *scraper.Scraper, alias, want string) {
 	w.t.Helper()
 	if body, err := s.Scrape(w.ctx, alias); err != nil || string(body) != want {
 		w.t.Errorf("%s: %q, %v", alias, body, err)
@@ -128,12 +131,12 @@ func TestClientEndsWithItsContextAndSaysGoodbye(t *testing.T) {
 	w := newWorld(t)
 	s, invite := w.startScraper(scraperConfig())
 	ctx, cancel := context.WithCancel(w.ctx)
-	c := w.startClient(w.newNode(), ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("up 1\n"), Seed: domain.SeedFrom([32]byte{7})})
+	c := w.startClient(w.newNode(), ctx, client.Config{Invite: invite, Alias: "a", Func: text("up 1\n"), Seed: domain.SeedFrom([32]byte{7})})
 	w.mustScrape(s, "a", "up 1\n")
 	if c.PublicKey() != domain.KeyPairFromSeed(domain.SeedFrom([32]byte{7})).Public {
 		t.Error("the client has another key than its seed's")
 	}
-	if status, err := c.Status(); err != nil || !status.Registered || status.Requests != 1 {
+	if status, err := c.Status(w.ctx); err != nil || !status.Targets[0].Registered || status.Targets[0].Requests != 1 || status.Targets[0].Last.Bytes == 0 {
 		t.Errorf("%+v, %v", status, err)
 	}
 	cancel()
@@ -141,7 +144,7 @@ func TestClientEndsWithItsContextAndSaysGoodbye(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	if left, err := s.Aliases(); err != nil || len(left) != 0 {
+	if left, err := s.Aliases(w.ctx); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v", left, err)
 	}
 	if _, err := s.Scrape(w.ctx, "a"); !errors.Is(err, domain.ErrUnknownAlias) {
@@ -153,8 +156,8 @@ func TestClosedNodeClosesWhatRunsOnIt(t *testing.T) {
 	w := newWorld(t)
 	s, invite := w.startScraper(scraperConfig())
 	n := w.newNode()
-	a := w.startClient(n, w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("a 1\n")})
-	b := w.startClient(n, w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "b", Func: text("b 1\n")})
+	a := w.startClient(n, w.ctx, client.Config{Invite: invite, Alias: "a", Func: text("a 1\n")})
+	b := w.startClient(n, w.ctx, client.Config{Invite: invite, Alias: "b", Func: text("b 1\n")})
 	w.mustScrape(s, "a", "a 1\n")
 	w.mustScrape(s, "b", "b 1\n")
 	if err := n.Close(); err != nil {
@@ -162,22 +165,22 @@ func TestClosedNodeClosesWhatRunsOnIt(t *testing.T) {
 	}
 	<-a.Done()
 	<-b.Done()
-	if left, err := s.Aliases(); err != nil || len(left) != 0 {
+	if left, err := s.Aliases(w.ctx); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v", left, err)
 	}
 	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := n.StartClient(w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "c"}); !errors.Is(err, dhtprom.ErrClosed) {
+	if _, err := client.Start(w.ctx, n, client.Config{Invite: invite, Alias: "c"}); !errors.Is(err, dhtprom.ErrClosed) {
 		t.Errorf("%v", err)
 	}
-	if _, err := n.StartScraper(w.ctx, scraperConfig()); !errors.Is(err, dhtprom.ErrClosed) {
+	if _, err := scraper.Start(w.ctx, n, scraperConfig()); !errors.Is(err, dhtprom.ErrClosed) {
 		t.Errorf("%v", err)
 	}
-	if _, err := n.Status(); !errors.Is(err, dhtprom.ErrClosed) {
+	if _, err := n.Status(w.ctx); !errors.Is(err, dhtprom.ErrClosed) {
 		t.Errorf("%v", err)
 	}
-	if _, err := a.Status(); !errors.Is(err, dhtprom.ErrClosed) {
+	if _, err := a.Status(w.ctx); !errors.Is(err, dhtprom.ErrClosed) {
 		t.Errorf("%v", err)
 	}
 }
@@ -188,7 +191,7 @@ func TestScraperKeepsItsAliasesInAFile(t *testing.T) {
 	cfg := scraperConfig()
 	cfg.Path, cfg.TargetsFile = filepath.Join(t.TempDir(), "aliases.db"), filepath.Join(t.TempDir(), "targets.json")
 	s, invite := w.startScraper(cfg)
-	w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("a 1\n")})
+	w.startClient(w.newNode(), w.ctx, client.Config{Invite: invite, Alias: "a", Func: text("a 1\n")})
 	w.mustScrape(s, "a", "a 1\n")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -197,7 +200,7 @@ func TestScraperKeepsItsAliasesInAFile(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	s, _ = w.startScraper(cfg)
-	if left, err := s.Aliases(); err != nil || len(left) != 1 || left[0].Alias != "a" {
+	if left, err := s.Aliases(w.ctx); err != nil || len(left) != 1 || left[0].Alias != "a" {
 		t.Errorf("%+v, %v", left, err)
 	}
 	w.mustScrape(s, "a", "a 1\n")
@@ -216,9 +219,9 @@ func TestScraperGoesByTheClockItIsGiven(t *testing.T) {
 	cfg := scraperConfig()
 	cfg.Clock, cfg.Expiry = midday{}, time.Hour
 	s, invite := w.startScraper(cfg)
-	w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a", Func: text("a 1\n")})
+	w.startClient(w.newNode(), w.ctx, client.Config{Invite: invite, Alias: "a", Func: text("a 1\n")})
 	// Shown times follow the clock once it is a second off.
-	if all, err := s.Aliases(); err != nil || len(all) != 1 || all[0].Expires.Sub(midday{}.Now().Add(time.Hour)).Abs() > time.Second {
+	if all, err := s.Aliases(w.ctx); err != nil || len(all) != 1 || all[0].Expires.Sub(midday{}.Now().Add(time.Hour)).Abs() > time.Second {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
@@ -227,7 +230,7 @@ func TestScrapeEndsWithItsContext(t *testing.T) {
 	w := newWorld(t)
 	s, invite := w.startScraper(scraperConfig())
 	entered := make(chan struct{}, 1)
-	w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "slow", Func: func(ctx context.Context) (string, error) {
+	w.startClient(w.newNode(), w.ctx, client.Config{Invite: invite, Alias: "slow", Func: func(ctx context.Context) (string, error) {
 		entered <- struct{}{}
 		<-ctx.Done()
 		return "", ctx.Err()
@@ -253,7 +256,7 @@ func TestNoScraperMeansNoRegistrationAndNoWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := w.node.StartClient(w.ctx, dhtprom.ClientConfig{Invite: absent, Alias: "a", Gatherer: prometheus.NewRegistry()})
+	c, err := client.Start(w.ctx, w.node, client.Config{Invite: absent, Alias: "a", Gatherer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,12 +279,12 @@ func TestContextThatHasEndedStartsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	cancel()
 	n := w.newNode()
-	if c, err := n.StartClient(ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a"}); err == nil {
+	if c, err := client.Start(ctx, n, client.Config{Invite: invite, Alias: "a"}); err == nil {
 		<-c.Done() // it was quicker than the look at the context, and ends all the same
 	} else if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if err := dhtprom.Expose(ctx, dhtprom.ClientConfig{Invite: invite, Alias: "a"}); err != nil {
+	if err := client.Expose(ctx, client.Config{Invite: invite, Alias: "a"}); err != nil {
 		t.Errorf("%v", err)
 	}
 }
@@ -289,18 +292,18 @@ func TestContextThatHasEndedStartsNothing(t *testing.T) {
 func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	w := newWorld(t)
 	_, invite := w.startScraper(scraperConfig())
-	for want, cfg := range map[string]dhtprom.ClientConfig{
+	for want, cfg := range map[string]client.Config{
 		"Invite: is cut short": {Invite: invite[:50], Alias: "a"},
 		"Invite: want":         {Alias: "a"},
 		"Alias:":               {Invite: invite},
 		"Scrapers[0].Key":      {Alias: "a", Scrapers: []app.ClientScraper{{}}},
 		"RegisterInterval:":    {Invite: invite, Alias: "a", RegisterInterval: -1},
 	} {
-		_, err := w.node.StartClient(w.ctx, cfg)
+		_, err := client.Start(w.ctx, w.node, cfg)
 		if _, ok := errors.AsType[*app.ConfigError](err); !ok || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), invite[20:40]) {
 			t.Errorf("want %q, got %v", want, err)
 		}
-		if err := dhtprom.Expose(w.ctx, cfg); err == nil || !strings.Contains(err.Error(), want) {
+		if err := client.Expose(w.ctx, cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
@@ -308,13 +311,13 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for want, cfg := range map[string]dhtprom.ScraperConfig{
+	for want, cfg := range map[string]scraper.Config{
 		"Seed:":     {Secrets: scraperConfig().Secrets},
 		"Secrets":   {Seed: scraperConfig().Seed},
 		"Expiry":    {Seed: domain.SeedFrom([32]byte{8}), Secrets: scraperConfig().Secrets, Expiry: -1},
 		"no-folder": {Seed: domain.SeedFrom([32]byte{8}), Secrets: scraperConfig().Secrets, Path: filepath.Join(file, "aliases.db")},
 	} {
-		if _, err := w.node.StartScraper(w.ctx, cfg); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := scraper.Start(w.ctx, w.node, cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
@@ -329,15 +332,15 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 		}
 	}
 	// The same key twice on one node.
-	same := dhtprom.ClientConfig{Invite: invite, Alias: "a", Seed: domain.SeedFrom([32]byte{7})}
+	same := client.Config{Invite: invite, Alias: "a", Seed: domain.SeedFrom([32]byte{7})}
 	w.startClient(w.node, w.ctx, same)
-	if _, err := w.node.StartClient(w.ctx, same); err == nil || !strings.Contains(err.Error(), "Seed: want") {
+	if _, err := client.Start(w.ctx, w.node, same); err == nil || !strings.Contains(err.Error(), "Seed: want") {
 		t.Errorf("two clients with one key: %v", err)
 	}
 }
 
 func TestConfigurationPrintsWithoutItsInvite(t *testing.T) {
-	c := dhtprom.ClientConfig{Invite: "dhtprom1secretsecret", Alias: "shop-7"}
+	c := client.Config{Invite: "dhtprom1secretsecret", Alias: "shop-7"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		for _, got := range []string{fmt.Sprintf(verb, c), fmt.Sprintf(verb, &c)} {
 			if strings.Contains(got, "secretsecret") || !strings.Contains(got, "shop-7") {
@@ -354,14 +357,14 @@ func TestHandlerKeepsTheScrapersTimeout(t *testing.T) {
 	s, invite := w.startScraper(cfg)
 	end := make(chan struct{})
 	defer close(end)
-	c := w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "slow", Func: func(ctx context.Context) (string, error) {
+	c := w.startClient(w.newNode(), w.ctx, client.Config{Invite: invite, Alias: "slow", Func: func(ctx context.Context) (string, error) {
 		<-end
 		return "", nil
 	}})
 	if err := c.Registered(w.ctx); err != nil {
 		t.Fatal(err)
 	}
-	h, err := s.Handler()
+	h, err := s.Handler(scraper.HandlerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,11 +378,11 @@ func TestHandlerKeepsTheScrapersTimeout(t *testing.T) {
 func TestHandlerIsMountedBelowAPathAndGuarded(t *testing.T) {
 	w := newWorld(t)
 	s, invite := w.startScraper(scraperConfig())
-	c := w.startClient(w.newNode(), w.ctx, dhtprom.ClientConfig{Invite: invite, Alias: "shop", Func: text("x 1\n")})
+	c := w.startClient(w.newNode(), w.ctx, client.Config{Invite: invite, Alias: "shop", Func: text("x 1\n")})
 	if err := c.Registered(w.ctx); err != nil {
 		t.Fatal(err)
 	}
-	h, err := s.HandlerWith(dhtprom.HandlerConfig{RoutePrefix: "/dhtprom", Hosts: []string{"service.example"}})
+	h, err := s.Handler(scraper.HandlerConfig{RoutePrefix: "/dhtprom", Hosts: []string{"service.example"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +405,7 @@ func TestHandlerIsMountedBelowAPathAndGuarded(t *testing.T) {
 	if code, body := ask("http://evil.example/dhtprom/metrics"); code != http.StatusMisdirectedRequest {
 		t.Errorf("under a foreign name: %d %s", code, body)
 	}
-	if h, err = s.Handler(); err != nil {
+	if h, err = s.Handler(scraper.HandlerConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	res := httptest.NewRecorder()
@@ -410,7 +413,7 @@ func TestHandlerIsMountedBelowAPathAndGuarded(t *testing.T) {
 	if res.Code != http.StatusOK {
 		t.Errorf("without a guard: %d", res.Code)
 	}
-	if _, err := s.HandlerWith(dhtprom.HandlerConfig{Hosts: []string{"http://service.example"}}); err == nil {
+	if _, err := s.Handler(scraper.HandlerConfig{Hosts: []string{"http://service.example"}}); err == nil {
 		t.Error("a URL was taken for a host name")
 	}
 }

@@ -36,6 +36,8 @@ func (f file) imports() []string {
 		}
 		if below, ours := strings.CutPrefix(path, module+"/"); ours {
 			path = "./" + below
+		} else if path == module {
+			path = "./."
 		}
 		paths = append(paths, path)
 	}

@@ -15,9 +15,12 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/forge"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/node"
+	"github.com/dhtprom/dhtprom/scraper"
 )
 
 var attackTime = flag.Duration("attack", time.Second, "how long TestStrangersCostLittle plays each attack")
@@ -64,8 +67,8 @@ func TestStrangersCostLittle(t *testing.T) {
 // siege is a scraper with clients on a private DHT.
 type siege struct {
 	t       *testing.T
-	dht     *dhtprom.PrivateDHT
-	scraper *dhtprom.Scraper
+	dht     *node.DHT
+	scraper *scraper.Scraper
 	key     id.PublicKey
 	at      *net.UDPAddr
 	secret  domain.Secret
@@ -78,7 +81,7 @@ const siegeClients = 8
 func newSiege(t *testing.T) *siege {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
-	dht, err := dhtprom.NewPrivateDHT(4)
+	dht, err := node.NewDHT(node.DHTConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +91,7 @@ func newSiege(t *testing.T) *siege {
 		t.Fatal(err)
 	}
 	w := &siege{t: t, dht: dht, secret: secret}
-	cfg, err := dht.NodeConfig()
+	cfg, err := dht.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +101,7 @@ func newSiege(t *testing.T) *siege {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Close() })
-	if w.scraper, err = n.StartScraper(context.Background(), dhtprom.ScraperConfig{Seed: domain.SeedFrom([32]byte{3}), Secrets: []domain.Secret{secret}}); err != nil {
+	if w.scraper, err = scraper.Start(context.Background(), n, scraper.Config{Seed: domain.SeedFrom([32]byte{3}), Secrets: []domain.Secret{secret}}); err != nil {
 		t.Fatal(err)
 	}
 	w.key = id.PublicKey(w.scraper.PublicKey())
@@ -123,7 +126,7 @@ func heap() uint64 {
 
 // register starts a client on a node of its own and reports whether it was registered in time. end closes it.
 func (w *siege) register(ctx context.Context, alias string) (ok bool, end func()) {
-	cfg, err := w.dht.NodeConfig()
+	cfg, err := w.dht.Config()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -132,7 +135,7 @@ func (w *siege) register(ctx context.Context, alias string) (ok bool, end func()
 		w.t.Fatal(err)
 	}
 	end = func() { _ = n.Close() }
-	c, err := n.StartClient(ctx, dhtprom.ClientConfig{
+	c, err := client.Start(ctx, n, client.Config{
 		Scrapers: []app.ClientScraper{{Key: w.scraper.PublicKey(), Secret: w.secret}}, Alias: alias,
 		Func: func(context.Context) (string, error) { return strings.Repeat("up 1\n", 1000), nil },
 	})

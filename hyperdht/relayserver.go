@@ -121,9 +121,11 @@ func (p *peering) serveRelay(cfg RelayConfig, done func(error)) (*RelayServer, e
 	if cfg.Admit != nil {
 		sc.Admit = func(remote id.PublicKey, _ *HandshakePayload, _ netip.AddrPort) bool { return cfg.Admit(remote) }
 	}
-	server, err := p.listen(sc, done)
-	r.server = server
-	return r, err
+	var err error
+	if r.server, err = p.listen(sc, done); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // PublicKey is what peers name to use the relay.

@@ -11,10 +11,13 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // config is all that the program is asked to do, once flags, environment and files have been read.
@@ -33,6 +36,9 @@ type config struct {
 	webAddress    string
 	webConfigFile string
 	webHosts      []string // more names of the HTTP server
+
+	// connect makes another network than HyperDHT, in tests; nil otherwise.
+	connect func(host.Host, dhtprom.NodeConfig) (ports.Transport, error)
 }
 
 // target is one thing that is served, under one alias.
@@ -43,16 +49,7 @@ type target struct {
 	service  string
 	hostname string
 	http     *source.HTTPConfig // nil: this process's own metrics
-	named    bool               // its key is derived from the seed and the alias
-}
-
-// keys are the target's identity. With --alias it is the seed's own, as in all programs that serve one alias; named
-// targets have one derived each, whether they are many or one, so that adding one changes nobody's key.
-func (t target) keys(seed domain.Seed) domain.KeyPair {
-	if t.named {
-		return app.AliasKeys(seed, t.alias)
-	}
-	return domain.KeyPairFromSeed(seed)
+	named    bool               // its key is derived from the seed and the alias, however many there are: adding one changes nobody's key
 }
 
 // load reads the files that the flags name.

@@ -5,33 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/doctor"
+	"github.com/dhtprom/dhtprom/cmd/internal/examine"
+	"github.com/dhtprom/dhtprom/doctor"
 )
 
 // isDoctor reports whether the doctor is asked for: the client's own command line with one word in front.
 func isDoctor(args []string) bool { return len(args) > 0 && args[0] == "doctor" }
 
-// examine finds out whether the scrapers that the flags name can be reached, and why not. It registers nothing, so
+// diagnose finds out whether the scrapers that the flags name can be reached, and why not. It registers nothing, so
 // that it may run beside the client.
-func examine(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	f := newFlags(stdout)
 	f.app.Name = name + " doctor"
 	f.app.Help = "Tells what this machine sees of the network, whether the scrapers can be reached, and why not. It takes the client's flags."
-	var opts doctor.Options
+	var opts examine.Options
 	opts.AddFlags(f.app)
 	if err := f.parseDoctor(args[1:]); err != nil {
 		return err
 	}
-	cfg, err := load(f, stdin, f.app.Logger(stderr))
+	log := f.app.Logger(stderr)
+	cfg, err := load(f, stdin, log)
 	if err != nil {
 		return err
 	}
-	exam := doctor.Config{
-		Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays, Paths: cfg.paths,
-	}
+	exam := doctor.Config{Node: newNodeConfig(cfg, log)}
 	for i, s := range cfg.scrapers {
 		t := doctor.Target{Name: "the scraper", Key: s.Key, Secret: s.Secret}
 		if len(cfg.scrapers) > 1 {

@@ -4,19 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/node"
+	"github.com/dhtprom/dhtprom/scraper"
 )
 
 // doctorRuns runs the command and returns what it says.
@@ -24,73 +20,37 @@ func doctorRuns(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	err := command(ctx, append([]string{"doctor"}, args...), strings.NewReader(""), &out, &errs, machine.DHT)
+	err := command(ctx, append([]string{"doctor"}, args...), strings.NewReader(""), &out, &errs)
 	code = cli.Exit(name, err, &errs)
 	return code, out.String(), errs.String()
 }
 
-func freePort(t *testing.T) uint16 {
+// startScraper runs a DHT and a scraper on the loopback interface.
+func startScraper(t *testing.T, seed domain.Seed, secret domain.Secret) (bootstrap string) {
 	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	dht, err := node.NewDHT(node.DHTConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-}
-
-// startScraper runs a DHT of one node and a registration service on the loopback, which knows one secret.
-func startScraper(t *testing.T, keys domain.KeyPair, secret domain.Secret) (bootstrap string) {
-	t.Helper()
-	h, cleanup := machine.Host()
-	t.Cleanup(cleanup)
-	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	at := netip.AddrPortFrom(loopback, freePort(t))
-	announced := make(chan error, 1)
-	_, err := machine.On(h, func() (*hyperdht.Node, error) {
-		return hyperdht.New(h, hyperdht.Config{Bootstrap: []string{}, Listen: at, PublicAddr: at, Mode: hyperdht.Persistent, Reachable: true})
-	})
+	t.Cleanup(func() { _ = dht.Close() })
+	in, err := dht.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = machine.On(h, func() (struct{}, error) {
-		node, err := hyperdht.New(h, hyperdht.Config{
-			Bootstrap: []string{at.String()}, Listen: netip.AddrPortFrom(loopback, freePort(t)), Reachable: true,
-		})
-		if err != nil {
-			return struct{}{}, err
-		}
-		_, err = dht.New(h, node, dht.Config{}).ListenAliases(ports.AliasListen{
-			Keys: keys,
-			OnOpen: func(ports.Conn) ports.AliasHandlers {
-				return ports.AliasHandlers{OnLeave: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
-					if !req.Secret.Equal(secret) {
-						reply(ports.AliasReply{Message: "Unauthorised"})
-						return
-					}
-					reply(ports.AliasReply{Success: true})
-				}}
-			},
-		}, func(err error) { announced <- err })
-		return struct{}{}, err
-	})
+	n, err := dhtprom.NewNode(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-announced:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(patience):
-		t.Fatal("the scraper is not announced")
+	t.Cleanup(func() { _ = n.Close() })
+	if _, err := scraper.Start(t.Context(), n, scraper.Config{Seed: seed, Secrets: []domain.Secret{secret}}); err != nil {
+		t.Fatal(err)
 	}
-	return at.String()
+	return dht.Bootstrap()[0]
 }
 
 func TestDoctorTellsByItsExitCodeWhetherSomethingIsBroken(t *testing.T) {
-	keys, secret := domain.KeyPairFromSeed(keyfile.NewSeed()), keyfile.NewSecret()
-	bootstrap := startScraper(t, keys, secret)
+	seed, secret := keyfile.NewSeed(), keyfile.NewSecret()
+	keys, bootstrap := domain.KeyPairFromSeed(seed), startScraper(t, seed, secret)
 	right := secretFile(t, secret.RevealText())
 	wrong := secretFile(t, keyfile.NewSecret().RevealText())
 	nobody := domain.KeyPairFromSeed(keyfile.NewSeed()).Public.String()

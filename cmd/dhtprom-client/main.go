@@ -10,8 +10,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 )
 
 const name = "dhtprom-client"
@@ -20,12 +20,12 @@ func main() { cli.Main(start) }
 
 // start runs the program until ctx ends and returns its exit code.
 func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return cli.Exit(name, command(ctx, args, os.Stdin, stdout, stderr, machine.DHT), stderr)
+	return cli.Exit(name, command(ctx, args, os.Stdin, stdout, stderr), stderr)
 }
 
-func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, connect machine.Connect) error {
+func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if isDoctor(args) {
-		return examine(ctx, args, stdin, stdout, stderr)
+		return diagnose(ctx, args, stdin, stdout, stderr)
 	}
 	f := newFlags(stdout)
 	if err := f.parse(args); err != nil {
@@ -43,37 +43,39 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		// They are read at each scrape, and may come later. The other targets are served meanwhile.
 		log.Warn("Scrapes fail for want of a password", "err", err)
 	}
-	p, cleanup, err := newProgram(cfg, log, connect)
+	p, cleanup, err := newProgram(cfg, log)
 	if err != nil {
-		return err
+		return explain(cfg, err)
 	}
 	defer cleanup()
-	for _, c := range p.group.Clients() {
+	for _, a := range p.client.Aliases() {
 		for _, s := range cfg.scrapers {
-			_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", c.PublicKey(), c.Alias(), s.Key)
+			_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", a.PublicKey, a.Name, s.Key)
 		}
 	}
-	cli.OnHangUp(ctx, func() { reload(f, cfg, p.group, p, log) })
+	cli.OnHangUp(ctx, func() { reload(ctx, f, cfg, p.client, log) })
 	return p.Run(ctx)
 }
 
 // check makes of a configuration what the start makes of it, up to the network, so that the start refuses nothing that
 // passes. Files that are read at each scrape have to be there, too.
 func check(cfg config, stdout io.Writer, log *slog.Logger) error {
-	h, cleanup := machine.Host()
-	defer cleanup()
-	o, err := newOwn(h)
+	registry, err := newRegistry()
 	if err != nil {
 		return err
 	}
-	group, err := groupConfig(h, cfg, o, log)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(group.Check(), checkCredentials(cfg)); err != nil {
+	if err := errors.Join(explain(cfg, newClientConfig(cfg, registry, log).Check()), checkCredentials(cfg)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.scrapers))
+	return err
+}
+
+// explain says where the target behind an error was given.
+func explain(cfg config, err error) error {
+	if e, ok := errors.AsType[*client.TargetError](err); ok {
+		return fmt.Errorf("%s: %w", cfg.targets[e.Index].where, e.Err)
+	}
 	return err
 }
 

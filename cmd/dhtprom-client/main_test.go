@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -125,7 +125,7 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"--scraper=" + key, "--secret-file=/nowhere/secret", "--alias=a"}, cli.Failed, "/nowhere/secret"},
 	} {
 		var out, errs bytes.Buffer
-		code := cli.Exit(name, command(ended(), c.args, strings.NewReader(""), &out, &errs, machine.DHT), &errs)
+		code := cli.Exit(name, command(ended(), c.args, strings.NewReader(""), &out, &errs), &errs)
 		warned, said, _ := strings.Cut(errs.String(), name+": error:")
 		if code != c.code || strings.Contains(warned, "level=ERROR") || strings.Count(said, "\n") != 1 || !strings.Contains(errs.String(), c.says) ||
 			strings.Contains(errs.String(), "hunter2") || strings.Contains(errs.String(), invite[60:80]) {
@@ -137,7 +137,7 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 // bench is a scraper on a network in memory, and room for the program's transport on it. The program runs on a host of
 // its own, so the scraper is driven from there, too.
 type bench struct {
-	connect machine.Connect
+	connect func(host.Host, dhtprom.NodeConfig) (ports.Transport, error)
 	keys    domain.KeyPair
 	secret  domain.Secret
 	ready   chan *app.Scraper
@@ -168,7 +168,7 @@ func newBench(t *testing.T) *bench {
 		keys: domain.KeyPairFromSeed(keyfile.NewSeed()), secret: keyfile.NewSecret(),
 		ready: make(chan *app.Scraper, 1), told: make(chan domain.Event, 1024),
 	}
-	b.connect = func(h host.Host, n machine.Node) (ports.Transport, error) {
+	b.connect = func(h host.Host, n dhtprom.NodeConfig) (ports.Transport, error) {
 		if b.wantBootstrap != nil && !slices.Equal(n.Bootstrap, b.wantBootstrap) {
 			t.Errorf("bootstrap nodes %v, want %v", n.Bootstrap, b.wantBootstrap)
 		}
@@ -177,7 +177,7 @@ func newBench(t *testing.T) *bench {
 		}
 		net := portstest.NewNetwork(h)
 		s, err := app.NewScraper(app.ScraperConfig{
-			Host: h, Transport: portstest.NewTransport(net), Clock: machine.Clock{}, Store: portstest.NewStore(h, portstest.NewDisk()),
+			Host: h, Transport: portstest.NewTransport(net), Clock: dhtprom.Clock{}, Store: portstest.NewStore(h, portstest.NewDisk()),
 			Keys: b.keys, Secrets: []domain.Secret{b.secret}, OnEvent: func(e domain.Event) { b.told <- e },
 		})
 		if err != nil {
@@ -235,7 +235,8 @@ func (b *bench) run(t *testing.T, stdin string, args ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.program, r.cleanup, err = newProgram(cfg, log, b.connect); err != nil {
+	cfg.connect = b.connect
+	if r.program, r.cleanup, err = newProgram(cfg, log); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context
@@ -252,9 +253,7 @@ func (r *running) end(secrets ...string) {
 	if err := <-r.finished; err != nil {
 		r.t.Error(err)
 	}
-	left := make(chan int, 1)
-	r.host.Post(func() { left <- len(r.scraper.Aliases()) })
-	if n := <-left; n != 0 {
+	if len(r.scraper.Aliases()) != 0 { // its loop has ended
 		r.t.Error("the client did not say goodbye")
 	}
 	r.cleanup()
@@ -268,7 +267,7 @@ func (r *running) end(secrets ...string) {
 func (r *running) scrape(alias domain.Alias) string {
 	r.t.Helper()
 	body := make(chan string, 1)
-	r.host.Post(func() {
+	r.node.Host().Post(func() {
 		r.scraper.Scrape(alias, patience, func(b []byte, err error) {
 			if err != nil {
 				r.t.Error(err)

@@ -3,29 +3,22 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/netip"
-	"time"
 
-	"github.com/dhtprom/dhtprom/adapters/source"
-	"github.com/dhtprom/dhtprom/adapters/udp"
-	"github.com/dhtprom/dhtprom/app"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
-	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/ports"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/client"
 )
-
-// closeTimeout bounds the stop: the scrapers are told and the DHT is unannounced, or not.
-const closeTimeout = 4200 * time.Millisecond
 
 // program is all of dhtprom-client.
 type program struct {
-	host  *udp.Host
-	group *app.Group
-	web   *webServer
-	log   *slog.Logger
+	node   *dhtprom.Node
+	client *client.Client
+	web    *webServer
+	log    *slog.Logger
 }
 
 // Run serves until ctx ends or something fails, and then stops cleanly.
@@ -39,17 +32,15 @@ func (p *program) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	p.host.Post(func() {
-		p.group.Start(func(err error) {
-			if err != nil {
-				failed <- err
-				return
-			}
-			for _, c := range p.group.Clients() {
-				p.log.Info("Serving metrics", "alias", string(c.Alias()), "public_key", c.PublicKey().String())
-			}
-		})
-	})
+	go func() {
+		if err := p.client.Start(context.WithoutCancel(ctx)); err != nil {
+			failed <- err
+			return
+		}
+		for _, a := range p.client.Aliases() {
+			p.log.Info("Serving metrics", "alias", string(a.Name), "public_key", a.PublicKey.String())
+		}
+	}()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -60,9 +51,9 @@ func (p *program) Run(ctx context.Context) error {
 	return errors.Join(err, p.Close())
 }
 
-// Close stops the clients within five seconds.
+// Close stops the client and the node within five seconds.
 func (p *program) Close() error {
-	err := machine.End(p.host, "the client", closeTimeout, p.group.Close)
+	err := p.node.Close()
 	if err == nil {
 		p.log.Info("Stopped")
 	}
@@ -71,68 +62,29 @@ func (p *program) Close() error {
 
 // The providers of the wiring.
 
-// newSource is where a target's metrics come from.
-func newSource(h *udp.Host, t target, o *own) (ports.MetricsSource, error) {
-	if t.http == nil {
-		return source.Gatherer(h, o.registry), nil
+func newNodeConfig(cfg config, log *slog.Logger) dhtprom.NodeConfig {
+	return dhtprom.NodeConfig{
+		Bootstrap: cfg.bootstrap, STUN: cfg.stun, Relays: cfg.relays, Paths: cfg.paths, NodesFile: cfg.nodesFile, Logger: log,
+		Connect: cfg.connect,
 	}
-	s, err := source.HTTP(h, *t.http)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.where, err)
-	}
-	return s, nil
 }
 
-func newTransport(h *udp.Host, cfg config, connect machine.Connect, log *slog.Logger) (ports.Transport, error) {
-	return machine.On(h, func() (ports.Transport, error) {
-		return connect(h, machine.Node{
-			Bootstrap: cfg.bootstrap, Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), 0), STUN: cfg.stun, Relays: cfg.relays, Paths: cfg.paths,
-			NodesFile: cfg.nodesFile, Log: log,
-		})
-	})
-}
-
-func newGroup(h *udp.Host, t ports.Transport, cfg config, o *own, log *slog.Logger) (*app.Group, error) {
-	group, err := groupConfig(h, cfg, o, log)
-	if err != nil {
-		return nil, err
-	}
-	group.Transport = t
-	g, err := machine.On(h, func() (*app.Group, error) { return app.NewGroup(group) })
-	o.group, o.transport = g, t
-	return g, err
-}
-
-// groupConfig is the clients of a configuration, without a transport.
-func groupConfig(h *udp.Host, cfg config, o *own, log *slog.Logger) (app.GroupConfig, error) {
-	seed := cfg.seed
-	if seed.IsZero() {
-		seed = keyfile.NewSeed()
-	}
-	group := app.GroupConfig{Host: h}
-	events := app.NewEventLog(h, log) // one for all targets: their scrapers are the same
-	for _, target := range cfg.targets {
-		s, err := newSource(h, target, o)
-		if err != nil {
-			return app.GroupConfig{}, err
-		}
-		o.upstream[target.alias] = "The metrics of this process"
-		if target.http != nil {
-			o.upstream[target.alias] = "Exporter " + target.http.String()
-		}
-		var attrs []any
-		if len(cfg.targets) > 1 {
-			attrs = []any{"client", string(target.alias)}
-		}
-		tell, count := events.Listener(attrs...), o.watch(target.alias)
-		group.Clients = append(group.Clients, app.ClientConfig{
-			Source: s, Scrapers: cfg.scrapers, Keys: target.keys(seed),
-			Alias: target.alias, Service: target.service, Hostname: target.hostname, RegisterInterval: cfg.interval,
-			OnEvent: func(e domain.Event) {
-				tell(e)
-				count(e)
-			},
+// newClientConfig takes the targets. Without an exporter, what they show is the registry, which is the process's own.
+func newClientConfig(cfg config, own *prometheus.Registry, log *slog.Logger) client.Config {
+	c := client.Config{Scrapers: cfg.scrapers, Seed: cfg.seed, RegisterInterval: cfg.interval, Logger: log}
+	for _, t := range cfg.targets {
+		c.Targets = append(c.Targets, client.Target{
+			Alias: string(t.alias), Service: t.service, Hostname: t.hostname, HTTP: t.http, Gatherer: own, OwnSeed: !t.named,
 		})
 	}
-	return group, nil
+	return c
+}
+
+func newRegistry() (*prometheus.Registry, error) {
+	r := prometheus.NewRegistry()
+	return r, errors.Join(
+		r.Register(collectors.NewGoCollector()),
+		r.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+		r.Register(versioncollector.NewCollector("dhtprom")),
+	)
 }

@@ -1,17 +1,18 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
 
 	"github.com/dhtprom/dhtprom/app"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/client"
 )
 
 // reload reads the files that the flags name again and takes over new secrets. Targets and scrapers stay as they were
 // until the next start. When something is wrong with what it reads, everything stays as it was.
-func reload(f *flags, cfg config, group *app.Group, p *program, log *slog.Logger) {
+func reload(ctx context.Context, f *flags, cfg config, c *client.Client, log *slog.Logger) {
 	if slices.Contains(f.inviteFiles, "-") {
 		log.Info("Nothing to reload: the invite came from standard input")
 		return
@@ -25,7 +26,7 @@ func reload(f *flags, cfg config, group *app.Group, p *program, log *slog.Logger
 	if !slices.EqualFunc(cfg.scrapers, next.scrapers, same) || len(cfg.targets) != len(next.targets) {
 		log.Warn("Other scrapers or targets count after a restart only")
 	}
-	changed, err := machine.On(p.host, func() (int, error) { return group.SetSecrets(next.scrapers), nil })
+	changed, err := c.SetSecrets(ctx, next.scrapers)
 	if err != nil {
 		log.Error("Reloading failed, everything stays as it was", "err", err)
 		return

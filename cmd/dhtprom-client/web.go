@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"html/template"
@@ -11,10 +12,12 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 )
 
@@ -34,8 +37,12 @@ type webServer struct {
 	log      *slog.Logger
 }
 
-// newWebServer binds the address at once, so that a port that is taken is the first thing said.
-func newWebServer(cfg config, o *own, log *slog.Logger) (*webServer, func(), error) {
+// newWebServer adds the client's metrics to the process's own, which may also be a target, and binds the address at once,
+// so that a port that is taken is the first thing said.
+func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, log *slog.Logger) (*webServer, func(), error) {
+	if err := registry.Register(c.Collector()); err != nil {
+		return nil, nil, err
+	}
 	if cfg.webAddress == "" {
 		return nil, func() {}, nil
 	}
@@ -50,11 +57,11 @@ func newWebServer(cfg config, o *own, log *slog.Logger) (*webServer, func(), err
 		Names: cli.HostNames([]string{cfg.webAddress}, cfg.webHosts...), Log: log,
 		Exempt: func(r *http.Request) bool { return cli.Authenticated(cfg.webConfigFile, r) },
 	}
-	if err := o.registry.Register(cli.GuardCollector(guard)); err != nil {
+	if err := registry.Register(cli.GuardCollector(guard)); err != nil {
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	s := &webServer{listener: l, config: cfg.webConfigFile, log: log, server: &http.Server{
-		Handler: guard.Wrap(o.handler(), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
+		Handler: guard.Wrap(newHandler(c, registry), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: cli.Protocols(),
 	}}
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil
@@ -79,78 +86,75 @@ func (s *webServer) close() {
 	}
 }
 
-func (o *own) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
-		if _, err := o.status(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = fmt.Fprintln(w, "Healthy")
-	})
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		s, err := o.status()
-		switch ok, missing := s.ready(); {
-		case err != nil:
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		case !ok:
-			http.Error(w, fmt.Sprintf("Not registered with any scraper: %q", missing), http.StatusServiceUnavailable)
-		case s.node.Announced == 0:
-			// Scrapes go on over the connections that are open.
-			_, _ = fmt.Fprintln(w, "Ready, but no DHT node that has this client's record answers: a scraper that is not connected cannot find it")
-		default:
-			_, _ = fmt.Fprintln(w, "Ready")
-		}
-	})
-	mux.HandleFunc("GET /{$}", o.page)
+// statusTimeout bounds how long a request waits for the client.
+const statusTimeout = time.Second
+
+// handler is what the server serves.
+type handler struct{ client *client.Client }
+
+func newHandler(c *client.Client, registry *prometheus.Registry) http.Handler {
+	h, mux := handler{c}, http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /-/healthy", h.with(func(w http.ResponseWriter, _ client.Status) { _, _ = fmt.Fprintln(w, "Healthy") }))
+	mux.HandleFunc("GET /-/ready", h.with(ready))
+	mux.HandleFunc("GET /{$}", h.with(showPage))
 	return mux
 }
 
+// with asks for the client's status first.
+func (h handler) with(serve func(http.ResponseWriter, client.Status)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, stop := context.WithTimeout(r.Context(), statusTimeout)
+		defer stop()
+		s, err := h.client.Status(ctx)
+		if err != nil {
+			http.Error(w, "the client is shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		serve(w, s)
+	}
+}
+
+func ready(w http.ResponseWriter, s client.Status) {
+	switch ok, missing := s.Ready(); {
+	case !ok:
+		http.Error(w, fmt.Sprintf("Not registered with any scraper: %q", missing), http.StatusServiceUnavailable)
+	case s.Node.Announced == 0:
+		// Scrapes go on over the connections that are open.
+		_, _ = fmt.Fprintln(w, "Ready, but no DHT node that has this client's record answers: a scraper that is not connected cannot find it")
+	default:
+		_, _ = fmt.Fprintln(w, "Ready")
+	}
+}
+
 // page shows what is served to whom, without scripts, styles from elsewhere, or secrets.
-var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": lastRequest}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>dhtprom-client</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">
 <style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
 table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
 <body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. {{with .Node.Announced}}{{.}} nodes have the record by which scrapers find this client{{else}}No node that answers has the record by which scrapers find this client{{end}}. <a href="/metrics">Metrics</a></p>
-{{range .Clients}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{.Last}}.</p><p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
+{{range .Targets}}<h2>{{.Alias.Name}}</h2><p>{{.Upstream}}. {{last .Last}}.</p><p>Key <code>{{.Alias.PublicKey}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
 <table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
 {{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
 {{end}}</tbody></table>{{end}}</body></html>
 `))
 
-// pageClient is one alias on the page.
-type pageClient struct {
-	Alias, Key, Upstream, Last string
-	clientStatus
-}
-
-func (l lastRequest) String() string {
-	switch at := l.at.UTC().Format("2006-01-02 15:04:05 UTC"); {
-	case l.at.IsZero():
+// lastRequest says what came of the last request for metrics.
+func lastRequest(l client.LastRequest) string {
+	switch at := l.At.UTC().Format("2006-01-02 15:04:05 UTC"); {
+	case l.At.IsZero():
 		return "Not scraped yet"
-	case l.err != nil:
-		return fmt.Sprintf("Last scrape at %s: %s", at, l.err)
+	case l.Err != nil:
+		return fmt.Sprintf("Last scrape at %s: %s", at, l.Err)
 	default:
-		return fmt.Sprintf("Last scrape at %s: %d bytes in %s", at, l.bytes, l.took.Round(time.Microsecond))
+		return fmt.Sprintf("Last scrape at %s: %d bytes in %s", at, l.Bytes, l.Took.Round(time.Microsecond))
 	}
 }
 
-func (o *own) page(w http.ResponseWriter, _ *http.Request) {
-	s, err := o.status()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	data := map[string]any{"Node": s.node}
-	var clients []pageClient
-	for _, c := range s.clients {
-		clients = append(clients, pageClient{string(c.alias), c.key.String(), c.upstream, c.last.String(), c})
-	}
-	data["Clients"] = clients
+func showPage(w http.ResponseWriter, s client.Status) {
 	var out bytes.Buffer
-	if err := page.Execute(&out, data); err != nil {
+	if err := page.Execute(&out, s); err != nil {
 		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
 		return
 	}

@@ -4,11 +4,27 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 )
 
 func TestWebServerSpeaksHTTP1Alone(t *testing.T) {
-	s, closeServer, err := newWebServer(config{webAddress: "127.0.0.1:0"}, &own{registry: prometheus.NewRegistry()}, slog.New(slog.DiscardHandler))
+	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Connect: newBench(t).connect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	_, v := newInvite(t)
+	c, err := client.New(n, client.Config{Alias: "a", Scrapers: []app.ClientScraper{{Key: v.Scraper, Secret: v.Secret}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := newRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, closeServer, err := newWebServer(config{webAddress: "127.0.0.1:0"}, c, registry, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,11 +7,11 @@ import (
 
 	"github.com/google/wire"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/wiring"
 )
 
-// newProgram wires a client. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
-func newProgram(cfg config, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
-	wire.Build(machine.Host, newOwn, newTransport, newGroup, newWebServer, wire.Struct(new(program), "*"))
+// newProgram wires a client. Regenerate with go generate ./cmd/...
+func newProgram(cfg config, log *slog.Logger) (*program, func(), error) {
+	wire.Build(wiring.Node, wiring.Client, newNodeConfig, newClientConfig, newRegistry, newWebServer, wire.Struct(new(program), "*"))
 	return nil, nil, nil
 }

@@ -7,42 +7,45 @@
 package main
 
 import (
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/client"
 	"log/slog"
 )
 
 // Injectors from wire.go:
 
-// newProgram wires a client. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
-func newProgram(cfg config, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
-	host, cleanup := machine.Host()
-	transport, err := newTransport(host, cfg, connect, log)
+// newProgram wires a client. Regenerate with go generate ./cmd/...
+func newProgram(cfg config, log *slog.Logger) (*program, func(), error) {
+	nodeConfig := newNodeConfig(cfg, log)
+	node, cleanup, err := dhtprom.ProvideNode(nodeConfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	registry, err := newRegistry()
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	mainOwn, err := newOwn(host)
+	clientConfig := newClientConfig(cfg, registry, log)
+	clientClient, cleanup2, err := client.Provide(node, clientConfig)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	group, err := newGroup(host, transport, cfg, mainOwn, log)
+	mainWebServer, cleanup3, err := newWebServer(cfg, clientClient, registry, log)
 	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	mainWebServer, cleanup2, err := newWebServer(cfg, mainOwn, log)
-	if err != nil {
+		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
 	mainProgram := &program{
-		host:  host,
-		group: group,
-		web:   mainWebServer,
-		log:   log,
+		node:   node,
+		client: clientClient,
+		web:    mainWebServer,
+		log:    log,
 	}
 	return mainProgram, func() {
+		cleanup3()
 		cleanup2()
 		cleanup()
 	}, nil

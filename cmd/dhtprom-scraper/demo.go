@@ -6,27 +6,21 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/dhtprom/dhtprom/adapters/source"
-	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/node"
 )
 
-const (
-	demoNodes = 4
-	demoAlias = "demo"
-)
+const demoAlias = "demo"
 
 // demo runs a private DHT, a scraper and a client, says what to look at, and goes on until ctx ends. All of it lives on
 // loopback and in a temporary folder.
@@ -36,112 +30,73 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-
-	h, cleanup := machine.Host()
-	defer cleanup()
-	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	port, err := freePorts(demoNodes)
+	dht, err := node.NewDHT(node.DHTConfig{})
 	if err != nil {
 		return err
 	}
-	nodes, err := startNodes(h, bootstrapConfig{host: loopback, port: port, nodes: demoNodes})
+	defer func() { err = errors.Join(err, dht.Close()) }()
+
+	in, err := dht.Config()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stopNodes(h, nodes)) }()
-
 	cfg.storage, cfg.targetsFile = folder, filepath.Join(folder, "targets.json")
-	cfg.bootstrap = []string{netip.AddrPortFrom(loopback, uint16(port)).String()}
-	cfg.listen = netip.AddrPortFrom(loopback, 0)
+	cfg.bootstrap, cfg.listen = in.Bootstrap, in.Listen
 	cfg.fixedSecrets = true
 	id := identity{keys: domain.KeyPairFromSeed(keyfile.NewSeed()), secrets: []domain.Secret{keyfile.NewSecret()}}
-	p, stop, err := newProgram(cfg, id, log, machine.DHT)
+	p, stop, err := newProgram(cfg, id, log)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	client, err := newDemoClient(h, cfg, id, log)
+	c, closeClient, err := newDemoClient(dht, id, log)
 	if err != nil {
 		return err
 	}
+	defer closeClient()
 	p.onReady = func(address string) {
 		sayWhatToDo(stdout, address)
-		h.Post(func() {
-			client.Start(func(err error) {
-				if err != nil {
-					log.Error("The demo's client did not start", "err", err)
-				}
-			})
-		})
+		if err := c.Start(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
+			log.Error("The demo's client did not start", "err", err)
+		}
 	}
 	// The client goes first, while there is somebody to say goodbye to.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	clientClosed := make(chan error, 1)
 	context.AfterFunc(ctx, func() {
-		clientClosed <- closeClient(h, client)
+		clientClosed <- c.Close()
 		end()
 	})
 	err = p.Run(running)
 	if ctx.Err() == nil {
-		return errors.Join(err, closeClient(h, client)) // it failed by itself
+		return errors.Join(err, c.Close()) // it failed by itself
 	}
 	return errors.Join(err, <-clientClosed)
 }
 
-// freePorts finds a run of UDP ports that are free now.
-func freePorts(n int) (first int, err error) {
-	for range 100 {
-		first, err = runOfPorts(n)
-		if err == nil {
-			return first, nil
-		}
-	}
-	return 0, fmt.Errorf("no free UDP ports: %w", err)
-}
-
-func runOfPorts(n int) (first int, err error) {
-	for i := range n {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: first + min(i, first)})
-		if err != nil {
-			return 0, err
-		}
-		defer c.Close()
-		if i == 0 {
-			first = c.LocalAddr().(*net.UDPAddr).Port
-		}
-	}
-	if first+n > 65535 {
-		return 0, errors.New("at the end of the ports")
-	}
-	return first, nil
-}
-
 // newDemoClient is a client with this process's metrics. It is a node of its own in the same private DHT, as it would
 // be on another machine.
-func newDemoClient(h *udp.Host, cfg runConfig, id identity, log *slog.Logger) (*app.Client, error) {
+func newDemoClient(dht *node.DHT, id identity, log *slog.Logger) (c *client.Client, cleanup func(), err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	hostname, err := os.Hostname()
+	in, err := dht.Config()
 	if err != nil {
-		hostname = "localhost"
+		return nil, nil, err
 	}
-	transport, err := machine.On(h, func() (ports.Transport, error) {
-		return machine.DHT(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen})
+	n, cleanup, err := dhtprom.ProvideNode(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err = client.New(n, client.Config{
+		Scrapers: []app.ClientScraper{{Key: id.keys.Public, Secret: id.secrets[0]}},
+		Alias:    demoAlias, Service: "dhtprom-demo", Gatherer: registry, Logger: log,
 	})
 	if err != nil {
-		return nil, err
+		cleanup()
+		return nil, nil, err
 	}
-	return machine.On(h, func() (*app.Client, error) {
-		return app.NewClient(app.ClientConfig{
-			Host: h, Transport: transport, Source: source.Gatherer(h, registry), Scraper: id.keys.Public, Secret: id.secrets[0],
-			Alias: demoAlias, Service: "dhtprom-demo", Hostname: hostname, OnEvent: app.LogEvents(h, log),
-		})
-	})
-}
-
-func closeClient(h *udp.Host, c *app.Client) error {
-	return machine.End(h, "the client", closeTimeout, c.Close)
+	return c, cleanup, nil
 }
 
 func sayWhatToDo(w io.Writer, address string) {

@@ -8,7 +8,8 @@ import (
 	"net/netip"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/doctor"
+	"github.com/dhtprom/dhtprom/cmd/internal/examine"
+	"github.com/dhtprom/dhtprom/doctor"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -16,7 +17,7 @@ import (
 type doctorConfig struct {
 	run     runConfig // where the scraper's identity is, and its network
 	clients []domain.PublicKey
-	options doctor.Options
+	options examine.Options
 }
 
 func (f *flags) addDoctor() {
@@ -37,9 +38,9 @@ func (f *flags) addDoctor() {
 	cfg.options.AddFlags(c)
 }
 
-// examine finds out whether this scraper can be reached by clients, and clients by it. It announces nothing and makes
+// diagnose finds out whether this scraper can be reached by clients, and clients by it. It announces nothing and makes
 // no files, so that it may run beside the scraper.
-func examine(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.Logger) error {
+func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.Logger) error {
 	files := inviteConfig{storage: cfg.run.storage, seedFile: cfg.run.seedFile, secretFiles: cfg.run.secretFiles, legacy: cfg.run.legacy}
 	if err := files.checkStorage(); err != nil {
 		return err
@@ -49,11 +50,10 @@ func examine(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.
 		return err
 	}
 	exam := doctor.Config{
-		Bootstrap: cfg.run.bootstrap, STUN: cfg.run.stun, Relays: cfg.run.relays, Paths: domain.NewPathRules(cfg.run.paths),
-		// The scraper has the port, or should find it free when it starts.
-		Listen:  netip.AddrPortFrom(cfg.run.listen.Addr(), 0),
+		Node:    newNodeConfig(cfg.run, id, log),
 		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secrets[0], Own: true}},
 	}
+	exam.Node.Listen = netip.AddrPortFrom(cfg.run.listen.Addr(), 0) // the scraper has the port, or should find it free when it starts
 	for i, key := range cfg.clients {
 		t := doctor.Target{Name: "the client", Key: key, Keys: id.keys}
 		if len(cfg.clients) > 1 {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,13 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/scraper"
 )
 
 func doctorRuns(args ...string) (code int, stdout, stderr string) {
@@ -31,17 +28,7 @@ func doctorRuns(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-func freeUDPPort(t *testing.T) uint16 {
-	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-}
-
-// lab is a DHT of one node on the loopback, with a registration service and a client.
+// lab is a DHT on the loopback interface, with a scraper and a client of it.
 type lab struct {
 	bootstrap, storage string
 	scraper, client    domain.KeyPair
@@ -49,10 +36,9 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	h, cleanup := machine.Host()
-	t.Cleanup(cleanup)
+	dht := newNetwork(t)
 	l := &lab{
-		scraper: domain.KeyPairFromSeed(keyfile.NewSeed()), client: domain.KeyPairFromSeed(keyfile.NewSeed()),
+		bootstrap: dht.addr, scraper: domain.KeyPairFromSeed(keyfile.NewSeed()), client: domain.KeyPairFromSeed(keyfile.NewSeed()),
 		storage: t.TempDir(),
 	}
 	secret := keyfile.NewSecret()
@@ -61,59 +47,15 @@ func newLab(t *testing.T) *lab {
 			t.Fatal(err)
 		}
 	}
-	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	at := netip.AddrPortFrom(loopback, freeUDPPort(t))
-	l.bootstrap = at.String()
-	announced := make(chan error, 2)
-	_, err := machine.On(h, func() (struct{}, error) {
-		_, err := hyperdht.New(h, hyperdht.Config{Bootstrap: []string{}, Listen: at, PublicAddr: at, Mode: hyperdht.Persistent, Reachable: true})
-		if err != nil {
-			return struct{}{}, err
-		}
-		node, err := hyperdht.New(h, hyperdht.Config{
-			Bootstrap: []string{l.bootstrap}, Listen: netip.AddrPortFrom(loopback, freeUDPPort(t)), Reachable: true,
-		})
-		if err != nil {
-			return struct{}{}, err
-		}
-		transport := dht.New(h, node, dht.Config{})
-		ready := func(err error) { announced <- err }
-		_, err = transport.ListenAliases(ports.AliasListen{
-			Keys: l.scraper,
-			OnOpen: func(ports.Conn) ports.AliasHandlers {
-				return ports.AliasHandlers{OnLeave: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
-					if !req.Secret.Equal(secret) {
-						reply(ports.AliasReply{Message: "Unauthorised"})
-						return
-					}
-					reply(ports.AliasReply{Success: true})
-				}}
-			},
-		}, ready)
-		if err != nil {
-			return struct{}{}, err
-		}
-		_, err = transport.ListenMetrics(ports.MetricsListen{
-			Keys: l.client,
-			Admit: func(k domain.PublicKey, _ domain.HandshakePayload, _ netip.AddrPort) bool {
-				return k == l.scraper.Public
-			},
-			OnOpen: func(ports.Conn) ports.MetricsHandlers { return ports.MetricsHandlers{} },
-		}, ready)
-		return struct{}{}, err
-	})
+	_, err := scraper.Start(t.Context(), dht.node(t), scraper.Config{Seed: l.scraper.Seed, Secrets: []domain.Secret{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		select {
-		case err := <-announced:
-			if err != nil {
-				t.Fatal(err)
-			}
-		case <-time.After(30 * time.Second):
-			t.Fatal("not announced")
-		}
+	_, err = client.Start(t.Context(), dht.node(t), client.Config{
+		Alias: "a", Seed: l.client.Seed, Scrapers: []app.ClientScraper{{Key: l.scraper.Public, Secret: secret}},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return l
 }
@@ -143,7 +85,7 @@ func TestDoctorTellsByItsExitCodeWhetherSomethingIsBroken(t *testing.T) {
 		{"the client is another", []string{"--client=" + domain.KeyPairFromSeed(keyfile.NewSeed()).Public.String()}, cli.Failed, "not_announced"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			args := append(tt.args, "--storage.path="+l.storage, "--dht.bootstrap="+l.bootstrap, "--dht.listen-address=127.0.0.1:"+strconv.Itoa(int(freeUDPPort(t))))
+			args := append(tt.args, "--storage.path="+l.storage, "--dht.bootstrap="+l.bootstrap, "--dht.listen-address=127.0.0.1:"+strconv.Itoa(freePorts(t, 1)))
 			code, text, errs := doctorRuns(args...)
 			if code != tt.code || strings.Contains(text, "All is well.") != (code == cli.OK) || (errs == "") != (code == cli.OK) {
 				t.Errorf("code %d, %q\n%s", code, errs, text)

@@ -46,7 +46,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case "invite":
 		return invite(f.invite, stdout, log)
 	case "doctor":
-		return examine(ctx, f.doctor, stdout, log)
+		return diagnose(ctx, f.doctor, stdout, log)
 	case "keygen":
 		return keygen(stdout)
 	case "demo":

@@ -420,10 +420,7 @@ func TestRelayPrintsItsKeyAndCarries(t *testing.T) {
 }
 
 func TestBootstrapAnswersSTUN(t *testing.T) {
-	port, err := freePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePorts(t, 2)
 	nodes := startProcess(t, nil, "bootstrap", "--host=127.0.0.1", fmt.Sprintf("--port=%d", port), "--nodes=2", "--stun")
 	flags := strings.Fields(nodes.until(`(--dht.bootstrap=\S+ --stun.server=\S+ --stun.server=\S+)$`)[1])
 	p := startProcess(t, nil, append(append(alone(t.TempDir())[:2], "--dht.listen-address=127.0.0.1:0"), flags...)...)
@@ -447,7 +444,7 @@ func TestOurClientsProveTheirKeyComingAndGoing(t *testing.T) {
 	c := n.client(t, key, secrets[0])
 	p.until(registered)
 	p.until(scraping)
-	if err := closeClient(n.host, c); err != nil {
+	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, body := httpGet(t, at+"/metrics"); !strings.Contains(body, "\ndhtprom_aliases_left_total 1\n") || !strings.Contains(body, "\ndhtprom_aliases 0\n") {

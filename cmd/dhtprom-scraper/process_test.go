@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,11 +20,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dhtprom/dhtprom/adapters/udp"
-	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/node"
 )
 
 // patience bounds every wait of a test; what it waits for takes a second or two.
@@ -123,50 +123,81 @@ func (p *process) stop() (code int, took time.Duration) {
 
 // network is a private DHT in the test's process, with room for clients.
 type network struct {
-	host *udp.Host
+	dht  *node.DHT
 	addr string // to start from
 }
 
 func newNetwork(t *testing.T) *network {
 	t.Helper()
-	h, cleanup := machine.Host()
-	port, err := freePorts(demoNodes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	loopback := netip.MustParseAddr("127.0.0.1")
-	nodes, err := startNodes(h, bootstrapConfig{host: loopback, port: port, nodes: demoNodes})
+	dht, err := node.NewDHT(node.DHTConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := stopNodes(h, nodes); err != nil {
+		if err := dht.Close(); err != nil {
 			t.Error(err)
 		}
-		cleanup()
 	})
-	return &network{host: h, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	return &network{dht, dht.Bootstrap()[0]}
+}
+
+// node is another node of the network, until the test ends.
+func (n *network) node(t *testing.T) *dhtprom.Node {
+	t.Helper()
+	in, err := n.dht.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := dhtprom.NewNode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return node
 }
 
 // client registers as "demo" until the test ends.
-func (n *network) client(t *testing.T, key domain.PublicKey, secret domain.Secret) *app.Client {
+func (n *network) client(t *testing.T, key domain.PublicKey, secret domain.Secret) *client.Client {
 	t.Helper()
-	cfg := runConfig{bootstrap: []string{n.addr}, listen: netip.MustParseAddrPort("127.0.0.1:0")}
-	c, err := newDemoClient(n.host, cfg, identity{keys: domain.KeyPair{Public: key}, secrets: []domain.Secret{secret}}, slog.New(slog.DiscardHandler))
+	c, closeClient, err := newDemoClient(n.dht, identity{keys: domain.KeyPair{Public: key}, secrets: []domain.Secret{secret}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := make(chan error, 1)
-	n.host.Post(func() { c.Start(func(err error) { started <- err }) })
-	if err := <-started; err != nil {
+	t.Cleanup(closeClient)
+	if err := c.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := closeClient(n.host, c); err != nil {
-			t.Error(err)
-		}
-	})
 	return c
+}
+
+// freePorts finds a run of UDP ports that are free now, and returns the first.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		if first, err := runOfPorts(n); err == nil {
+			return first
+		}
+	}
+	t.Fatal("no free UDP ports")
+	return 0
+}
+
+func runOfPorts(n int) (first int, err error) {
+	for i := range n {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: first + min(i, first)})
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		if i == 0 {
+			first = c.LocalAddr().(*net.UDPAddr).Port
+		}
+	}
+	return first, nil
 }
 
 func httpGet(t *testing.T, url string) (int, string) {
@@ -353,10 +384,7 @@ func TestDemoShowsAScrapeOverTheDHT(t *testing.T) {
 }
 
 func TestBootstrapRunsAPrivateNetwork(t *testing.T) {
-	port, err := freePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePorts(t, 2)
 	nodes := startProcess(t, nil, "bootstrap", "--host=127.0.0.1", fmt.Sprintf("--port=%d", port), "--nodes=2")
 	nodes.until(fmt.Sprintf(`--dht.bootstrap=127.0.0.1:%d$`, port))
 	p := startProcess(t, nil, "--storage.path="+t.TempDir(), "--web.listen-address=127.0.0.1:0", fmt.Sprintf("--dht.bootstrap=%d", port), "--dht.listen-address=127.0.0.1:0")

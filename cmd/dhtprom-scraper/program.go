@@ -16,22 +16,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
-	"github.com/dhtprom/dhtprom/adapters/bolt"
-	"github.com/dhtprom/dhtprom/adapters/targets"
-	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
-	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/scraper"
 )
 
 const (
-	// closeTimeout bounds the stop of the scraper: peers are told and the DHT is unannounced, or not.
-	closeTimeout = 4200 * time.Millisecond
 	// httpTimeout bounds the end of scrapes under way when the program stops.
 	httpTimeout = 500 * time.Millisecond
 	// headerTimeout ends connections that take their time with a request.
@@ -41,8 +35,8 @@ const (
 
 // program is a scraper with its HTTP server: all of dhtprom-scraper run.
 type program struct {
-	host    *udp.Host
-	scraper *app.Scraper
+	node    *dhtprom.Node
+	scraper *scraper.Scraper
 	servers *servers
 	reload  *reloader
 	cfg     runConfig
@@ -58,13 +52,24 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	p, cleanup, err := newProgram(cfg, id, log, machine.DHT)
+	p, cleanup, err := newProgram(cfg, id, log)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	defer cleanup()
 	id.greet(stdout, cfg)
 	return p.Run(ctx)
+}
+
+// explain names the flag behind an error.
+func explain(err error) error {
+	if _, ok := errors.AsType[*hyperdht.ListenError](err); ok {
+		return fmt.Errorf("--dht.listen-address: %w; port 0 takes any free one", err)
+	}
+	if _, ok := errors.AsType[*scraper.StoreError](err); ok {
+		return fmt.Errorf("--storage.path: %w", err)
+	}
+	return err
 }
 
 // Run serves until ctx ends or something fails, and then stops cleanly.
@@ -75,18 +80,16 @@ func (p *program) Run(ctx context.Context) error {
 		return errors.Join(err, p.Close())
 	}
 	go func() { failed <- p.servers.serve(p.listeners) }()
-	p.host.Post(func() {
-		p.scraper.Start(func(err error) {
-			if err != nil {
-				failed <- err
-				return
-			}
-			p.log.Info("Accepting registrations", "public_key", p.scraper.PublicKey().String())
-			if p.onReady != nil {
-				p.onReady(p.address())
-			}
-		})
-	})
+	go func() {
+		if err := p.scraper.Start(context.WithoutCancel(ctx)); err != nil {
+			failed <- err
+			return
+		}
+		p.log.Info("Accepting registrations", "public_key", p.scraper.PublicKey().String())
+		if p.onReady != nil {
+			p.onReady(p.address())
+		}
+	}()
 	select {
 	case <-ctx.Done():
 		p.log.Info("Stopping")
@@ -152,7 +155,7 @@ func (p *program) Close() error {
 	for _, l := range p.listeners {
 		_ = l.Close() // those that never got a server
 	}
-	err := machine.End(p.host, "the scraper", closeTimeout, p.scraper.Close)
+	err := p.node.Close()
 	if err == nil {
 		p.log.Info("Stopped")
 	}
@@ -161,63 +164,29 @@ func (p *program) Close() error {
 
 // The providers of the wiring.
 
-func newStore(h *udp.Host, cfg runConfig) (*bolt.Store, func(), error) {
-	s, err := bolt.Open(h, filepath.Join(cfg.storage, "aliases.db"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("--storage.path: %w", err)
+func newNodeConfig(cfg runConfig, id identity, log *slog.Logger) dhtprom.NodeConfig {
+	return dhtprom.NodeConfig{
+		Bootstrap: cfg.bootstrap, Listen: cfg.listen, Seed: id.keys.Seed, STUN: cfg.stun, Relays: cfg.relays, Paths: domain.NewPathRules(cfg.paths),
+		NodesFile: filepath.Join(cfg.storage, "nodes.json"), Logger: log,
 	}
-	// The scraper closes it; this is for a wiring that fails later. Closing twice is harmless.
-	return s, func() { s.Close(func(error) {}) }, nil
 }
 
-// newTargets returns nil when no file is wanted.
-func newTargets(h *udp.Host, cfg runConfig) *targets.File {
-	if cfg.targetsFile == "" {
-		return nil
+func newScraperConfig(cfg runConfig, id identity, log *slog.Logger) scraper.Config {
+	return scraper.Config{
+		Seed: id.keys.Seed, Secrets: id.secrets, Path: filepath.Join(cfg.storage, "aliases.db"), TargetsFile: cfg.targetsFile,
+		Expiry: cfg.expiry, CheckInterval: cfg.check, RequireProof: cfg.proof, PinAliases: cfg.pin, Logger: log,
 	}
-	return targets.New(h, cfg.targetsFile)
 }
 
-func newTransport(h *udp.Host, cfg runConfig, id identity, connect machine.Connect, log *slog.Logger) (ports.Transport, error) {
-	t, err := machine.On(h, func() (ports.Transport, error) {
-		return connect(h, machine.Node{
-			Bootstrap: cfg.bootstrap, Listen: cfg.listen, Keys: id.keys, STUN: cfg.stun, Relays: cfg.relays, Paths: domain.NewPathRules(cfg.paths),
-			NodesFile: filepath.Join(cfg.storage, "nodes.json"), Log: log,
-		})
-	})
-	return t, explainListen(err)
-}
-
-// explainListen names the flag behind a UDP address that is not available.
-func explainListen(err error) error {
-	if _, ok := errors.AsType[*hyperdht.ListenError](err); ok {
-		return fmt.Errorf("--dht.listen-address: %w; port 0 takes any free one", err)
-	}
-	return err
-}
-
-func newScraper(h *udp.Host, t ports.Transport, store *bolt.Store, file *targets.File, cfg runConfig, id identity, log *slog.Logger) (*app.Scraper, error) {
-	c := app.ScraperConfig{
-		Host: h, Transport: t, Clock: machine.Clock{}, Store: store, Pins: store, Keys: id.keys, Secrets: id.secrets,
-		Expiry: cfg.expiry, CheckInterval: cfg.check, RequireProof: cfg.proof, PinAliases: cfg.pin, OnEvent: app.LogEvents(h, log),
-	}
-	if file != nil {
-		// What the file holds at the first start is another program's: the bridge's.
-		c.Targets, c.Import = file, file
-	}
-	return app.NewScraper(c)
-}
-
-func newServers(h *udp.Host, s *app.Scraper, reload *reloader, cfg runConfig, id identity, log *slog.Logger) (*servers, error) {
+func newServers(s *scraper.Scraper, reload *reloader, cfg runConfig, id identity, log *slog.Logger) (*servers, error) {
 	names := cfg.hosts
 	if cfg.external != nil {
 		names = append(slices.Clip(names), cfg.external.Hostname())
 	}
 	known := func(r *http.Request) bool { return cli.Authenticated(*cfg.web.WebConfigFile, r) }
 	guard := &hosts.Guard{Names: cli.HostNames(*cfg.web.WebListenAddresses, names...), Exempt: known, Log: log}
-	handler, err := web.New(web.Config{
-		Hosts: guard.Names,
-		Loop:  h, Scraper: s, Log: log, ScrapeTimeout: domain.DefaultRequestTimeout, Expiry: cfg.expiry, Version: cli.Version(),
+	handler, err := s.Web(web.Config{
+		Hosts: guard.Names, Version: cli.Version(),
 		ExternalURL: cfg.external, RoutePrefix: cfg.prefix, TelemetryPath: cfg.telemetry,
 		Reload: reload.run, Lifecycle: cfg.lifecycle, ClientCommand: id.clientCommand(cfg, "FILE"),
 		Authenticated: known,

@@ -27,10 +27,7 @@ func TestScraperWithoutADHTIsNotReadyAndSaysWhy(t *testing.T) {
 }
 
 func TestScraperWhoseBootstrapAddressIsItsOwnSaysSo(t *testing.T) {
-	port, err := freePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePorts(t, 1)
 	own := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)).String()
 	p := startProcess(t, nil, "--storage.path="+t.TempDir(), "--web.listen-address=127.0.0.1:0",
 		"--dht.bootstrap="+own, "--dht.listen-address="+own)

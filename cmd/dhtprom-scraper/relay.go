@@ -10,24 +10,32 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/node"
 )
 
-// relayReport is how often a relay logs what it does, if it does something.
-const relayReport = 10 * time.Minute
+const (
+	// relayReport is how often a relay logs what it does, if it does something.
+	relayReport = 10 * time.Minute
+	// statsTimeout bounds how long that waits for the relay's loop.
+	statsTimeout = time.Second
+)
 
-// relayStats is what a relay did and does.
-type relayStats struct {
-	sessions, waiting, active, reserve int
-	matched, refused, expired          uint64
-}
-
-func (s relayStats) attrs() []any {
-	return []any{"active", s.active, "reserve", s.reserve, "waiting", s.waiting, "sessions", s.sessions, "matched", s.matched, "refused", s.refused, "expired", s.expired}
+// relayStats are those that are logged.
+func relayStats(ctx context.Context, r *node.Relay) (hyperdht.RelayStats, []any) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), statsTimeout)
+	defer stop()
+	s, err := r.Stats(ctx)
+	if err != nil {
+		return s, []any{"err", err}
+	}
+	refused := s.Refused + s.RefusedKey + s.Crowded
+	return s, []any{
+		"active", s.Active, "reserve", s.Reserve, "waiting", s.Waiting, "sessions", s.Sessions, "matched", s.Matched, "refused", refused, "expired", s.Expired,
+	}
 }
 
 // relay runs a blind relay until ctx ends.
@@ -38,53 +46,46 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 	if err != nil {
 		return err
 	}
-	keys := domain.KeyPairFromSeed(seed)
-	h, cleanup := machine.Host()
-	defer cleanup()
-	node, err := machine.On(h, func() (*hyperdht.Node, error) {
-		return machine.HyperDHT(h, machine.Node{Bootstrap: cfg.bootstrap, Listen: cfg.listen, STUN: cfg.stun})
-	})
+	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: cfg.bootstrap, Listen: cfg.listen, STUN: cfg.stun, Logger: log})
 	if err != nil {
-		return explainListen(err)
+		return explain(err)
 	}
-	found := make(chan error, 1)
-	server, err := machine.On(h, func() (*hyperdht.RelayServer, error) {
-		c := hyperdht.RelayConfig{Keys: id.KeyPairFromSeed(id.Seed(seed.Reveal())), MaxPairs: cfg.total, MaxPairsPerKey: cfg.perKey}
-		if len(cfg.allow) > 0 {
-			c.Admit = func(remote id.PublicKey) bool { return slices.Contains(cfg.allow, domain.PublicKey(remote)) }
-		}
-		return node.ServeRelay(c, func(err error) { found <- err })
-	})
+	c := node.RelayConfig{Seed: seed, MaxPairs: cfg.total, MaxPairsPerKey: cfg.perKey}
+	if len(cfg.allow) > 0 {
+		c.Admit = func(remote domain.PublicKey) bool { return slices.Contains(cfg.allow, remote) }
+	}
+	r, err := node.NewRelay(n, c)
 	if err != nil {
-		return errors.Join(err, stopNodes(h, []*hyperdht.Node{node}))
+		return errors.Join(err, n.Close())
 	}
-	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", keys.Public)
-	stats := func() (s relayStats) {
-		h.Do(func() {
-			now := server.Stats()
-			s = relayStats{sessions: now.Sessions, waiting: now.Waiting, active: now.Active, reserve: now.Reserve, matched: now.Matched, refused: now.Refused + now.RefusedKey + now.Crowded, expired: now.Expired}
-		})
-		return s
-	}
+	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", r.PublicKey())
 	cli.OnHangUp(ctx, func() { log.Info("Nothing to reload") })
+	return errors.Join(serveRelay(ctx, r, log), n.Close())
+}
+
+// serveRelay serves until ctx ends and reports meanwhile.
+func serveRelay(ctx context.Context, r *node.Relay, log *slog.Logger) error {
+	found := make(chan error, 1)
+	go func() { found <- r.Start(context.WithoutCancel(ctx)) }() // what it did is told at the end, while it lives
 	report := time.NewTicker(relayReport)
 	defer report.Stop()
-	var last relayStats
+	var last hyperdht.RelayStats
 	for {
 		select {
 		case err := <-found:
 			if err != nil {
-				return errors.Join(err, stopNodes(h, []*hyperdht.Node{node}))
+				return err
 			}
-			log.Info("Relaying", "public_key", keys.Public.String())
+			log.Info("Relaying", "public_key", r.PublicKey().String())
 		case <-report.C:
-			if s := stats(); s != last {
+			if s, attrs := relayStats(ctx, r); s != last {
 				last = s
-				log.Info("Relayed", s.attrs()...)
+				log.Info("Relayed", attrs...)
 			}
 		case <-ctx.Done():
-			log.Info("Stopping", stats().attrs()...)
-			return stopNodes(h, []*hyperdht.Node{node})
+			_, attrs := relayStats(ctx, r)
+			log.Info("Stopping", attrs...)
+			return nil
 		}
 	}
 }

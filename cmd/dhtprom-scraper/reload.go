@@ -1,21 +1,19 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/dhtprom/dhtprom/adapters/udp"
-	"github.com/dhtprom/dhtprom/app"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/scraper"
 )
 
 // reloader reads again what may change while the program runs: the secrets.
 type reloader struct {
-	host    *udp.Host
-	scraper *app.Scraper
+	scraper *scraper.Scraper
 	cfg     runConfig
 	log     *slog.Logger
 	mu      sync.Mutex // one at a time
@@ -24,9 +22,9 @@ type reloader struct {
 	when prometheus.Gauge
 }
 
-func newReloader(h *udp.Host, s *app.Scraper, cfg runConfig, log *slog.Logger) *reloader {
+func newReloader(s *scraper.Scraper, cfg runConfig, log *slog.Logger) *reloader {
 	r := &reloader{
-		host: h, scraper: s, cfg: cfg, log: log,
+		scraper: s, cfg: cfg, log: log,
 		good: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dhtprom_config_last_reload_successful", Help: "Whether the secrets could be read the last time.",
 		}),
@@ -49,7 +47,7 @@ func (r *reloader) run() error {
 	}
 	secrets, _, err := loadSecrets(r.cfg, r.log)
 	if err == nil {
-		_, err = machine.On(r.host, func() (struct{}, error) { return struct{}{}, r.scraper.SetSecrets(secrets) })
+		err = r.scraper.SetSecrets(context.Background(), secrets)
 	}
 	if err != nil {
 		r.good.Set(0)

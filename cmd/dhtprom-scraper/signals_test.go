@@ -12,10 +12,7 @@ import (
 // A hang-up asks daemons to reload. It ended bootstrap and relay, and made demo draw another secret.
 func TestEveryCommandSurvivesHangUps(t *testing.T) {
 	n := newNetwork(t)
-	port, err := freePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePorts(t, 1)
 	for _, c := range []struct {
 		args  []string
 		ready string

@@ -7,15 +7,14 @@ import (
 
 	"github.com/google/wire"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/wiring"
 )
 
-// newProgram wires a scraper. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
-func newProgram(cfg runConfig, id identity, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
+// newProgram wires a scraper. Regenerate with go generate ./cmd/...
+func newProgram(cfg runConfig, id identity, log *slog.Logger) (*program, func(), error) {
 	wire.Build(
-		machine.Host,
-		newStore, newTargets, newTransport, newScraper, newReloader, newServers,
-		wire.Struct(new(program), "host", "scraper", "servers", "reload", "cfg", "log"),
+		wiring.Node, wiring.Scraper, newNodeConfig, newScraperConfig, newReloader, newServers,
+		wire.Struct(new(program), "node", "scraper", "servers", "reload", "cfg", "log"),
 	)
 	return nil, nil, nil
 }

@@ -7,42 +7,36 @@
 package main
 
 import (
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/scraper"
 	"log/slog"
 )
 
 // Injectors from wire.go:
 
-// newProgram wires a scraper. Regenerate with go run github.com/google/wire/cmd/wire ./cmd/...
-func newProgram(cfg runConfig, id identity, log *slog.Logger, connect machine.Connect) (*program, func(), error) {
-	host, cleanup := machine.Host()
-	transport, err := newTransport(host, cfg, id, connect, log)
+// newProgram wires a scraper. Regenerate with go generate ./cmd/...
+func newProgram(cfg runConfig, id identity, log *slog.Logger) (*program, func(), error) {
+	nodeConfig := newNodeConfig(cfg, id, log)
+	node, cleanup, err := dhtprom.ProvideNode(nodeConfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	config := newScraperConfig(cfg, id, log)
+	scraperScraper, cleanup2, err := scraper.Provide(node, config)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	store, cleanup2, err := newStore(host, cfg)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
-	file := newTargets(host, cfg)
-	scraper, err := newScraper(host, transport, store, file, cfg, id, log)
-	if err != nil {
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	mainReloader := newReloader(host, scraper, cfg, log)
-	mainServers, err := newServers(host, scraper, mainReloader, cfg, id, log)
+	mainReloader := newReloader(scraperScraper, cfg, log)
+	mainServers, err := newServers(scraperScraper, mainReloader, cfg, id, log)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
 	mainProgram := &program{
-		host:    host,
-		scraper: scraper,
+		node:    node,
+		scraper: scraperScraper,
 		servers: mainServers,
 		reload:  mainReloader,
 		cfg:     cfg,

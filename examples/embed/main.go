@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/dhtprom/dhtprom"
-	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/client"
 )
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, from invite) error {
-	s, cleanup, err := newService(ctx, from)
+	s, cleanup, err := newService(from)
 	if err != nil {
 		return err
 	}
@@ -43,11 +43,14 @@ type invite string
 
 // service is what this program is about. Its metrics are its own; dhtprom only shows them.
 type service struct {
-	client *dhtprom.Client
+	client *client.Client
 	orders prometheus.Counter
 }
 
 func (s *service) serve(ctx context.Context) error {
+	if err := s.client.Start(ctx); err != nil {
+		return err
+	}
 	s.orders.Inc() // the first order
 	if err := s.client.Registered(ctx); err != nil {
 		return nil // it was stopped before
@@ -72,14 +75,8 @@ func newOrders(r *prometheus.Registry) prometheus.Counter {
 }
 
 // newNodeConfig joins the network that the invite names.
-func newNodeConfig(from invite) (dhtprom.NodeConfig, error) {
-	v, err := domain.ParseInvite(string(from))
-	if err != nil {
-		return dhtprom.NodeConfig{}, fmt.Errorf("the invite %w", err)
-	}
-	return dhtprom.NodeConfig{Bootstrap: v.Bootstrap, Relays: v.Relays}, nil
-}
+func newNodeConfig(cfg client.Config) (dhtprom.NodeConfig, error) { return cfg.Network() }
 
-func newClientConfig(from invite, r *prometheus.Registry) dhtprom.ClientConfig {
-	return dhtprom.ClientConfig{Invite: string(from), Alias: "embed", Service: "shop", Gatherer: r, Logger: slog.Default()}
+func newClientConfig(from invite, r *prometheus.Registry) client.Config {
+	return client.Config{Invite: string(from), Alias: "embed", Service: "shop", Gatherer: r, Logger: slog.Default()}
 }

@@ -3,17 +3,15 @@
 package main
 
 import (
-	"context"
-
 	"github.com/google/wire"
 
-	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/wiring"
 )
 
-// newService wires the service. Regenerate with go run github.com/google/wire/cmd/wire ./examples/embed
-func newService(ctx context.Context, from invite) (*service, func(), error) {
+// newService wires the service. Regenerate with go generate ./examples/...
+func newService(from invite) (*service, func(), error) {
 	wire.Build(
-		dhtprom.NodeSet, dhtprom.ClientSet, newNodeConfig, newClientConfig,
+		wiring.Node, wiring.Client, newNodeConfig, newClientConfig,
 		newRegistry, newOrders, wire.Struct(new(service), "*"),
 	)
 	return nil, nil, nil

@@ -7,15 +7,17 @@
 package main
 
 import (
-	"context"
 	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/client"
 )
 
 // Injectors from wire.go:
 
-// newService wires the service. Regenerate with go run github.com/google/wire/cmd/wire ./examples/embed
-func newService(ctx context.Context, from invite) (*service, func(), error) {
-	nodeConfig, err := newNodeConfig(from)
+// newService wires the service. Regenerate with go generate ./examples/...
+func newService(from invite) (*service, func(), error) {
+	registry := newRegistry()
+	config := newClientConfig(from, registry)
+	nodeConfig, err := newNodeConfig(config)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -23,16 +25,14 @@ func newService(ctx context.Context, from invite) (*service, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	registry := newRegistry()
-	clientConfig := newClientConfig(from, registry)
-	client, cleanup2, err := dhtprom.ProvideClient(ctx, node, clientConfig)
+	clientClient, cleanup2, err := client.Provide(node, config)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
 	counter := newOrders(registry)
 	mainService := &service{
-		client: client,
+		client: clientClient,
 		orders: counter,
 	}
 	return mainService, func() {

@@ -1,4 +1,5 @@
-package doctor
+// Package examine is the doctor command of the programs.
+package examine
 
 import (
 	"context"
@@ -8,10 +9,11 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/stun"
-	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/machine"
+	"github.com/dhtprom/dhtprom/doctor"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Options are what the programs' doctor commands can be asked for.
@@ -42,13 +44,17 @@ func (e *ProblemsError) Error() string {
 	return fmt.Sprintf("%d problems were found", e.Problems)
 }
 
-// Run examines this machine's network and writes the report. cfg.STUN are the values of --stun.server. It fails with
-// a ProblemsError if something is broken.
-func (o Options) Run(ctx context.Context, cfg Config, stdout io.Writer) error {
-	h, cleanup := machine.Host()
-	defer cleanup()
-	report, err := o.examine(ctx, h, cfg)
-	if err != nil {
+// Run examines this machine's network and writes the report. It fails with a ProblemsError if something is broken.
+func (o Options) Run(ctx context.Context, cfg doctor.Config, stdout io.Writer) error {
+	if _, err := stun.Servers(cfg.Node.STUN, cfg.Node.Bootstrap != nil); err != nil {
+		return &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}
+	}
+	cfg.Timeout, cfg.Clock = o.Timeout, dhtprom.Clock{}
+	report, err := dhtprom.OnHost(ctx, func(h host.Host, done func(*doctor.Report)) error { return doctor.Examine(h, cfg, done) })
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("the examination was interrupted: %w", err)
+	case err != nil:
 		return err
 	}
 	write := report.WriteText
@@ -62,25 +68,4 @@ func (o Options) Run(ctx context.Context, cfg Config, stdout io.Writer) error {
 		return &ProblemsError{report.Problems()}
 	}
 	return nil
-}
-
-func (o Options) examine(ctx context.Context, h *udp.Host, cfg Config) (*Report, error) {
-	var err error
-	if cfg.STUN, err = stun.Servers(cfg.STUN, cfg.Bootstrap != nil); err != nil {
-		return nil, &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}
-	}
-	cfg.Timeout, cfg.Clock = o.Timeout, machine.Clock{}
-	done := make(chan *Report, 1)
-	_, err = machine.On(h, func() (struct{}, error) {
-		return struct{}{}, Examine(h, cfg, func(r *Report) { done <- r })
-	})
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case r := <-done:
-		return r, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("the examination was interrupted: %w", ctx.Err())
-	}
 }

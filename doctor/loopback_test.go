@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/domain"
@@ -96,7 +97,7 @@ func TestDoctorOnRealSockets(t *testing.T) {
 			var err error
 			h.Do(func() {
 				err = Examine(h, Config{
-					Bootstrap: bootstrap, Listen: netip.AddrPortFrom(loopback, 0),
+					Node:    dhtprom.NodeConfig{Bootstrap: bootstrap, Listen: netip.AddrPortFrom(loopback, 0)},
 					Targets: []Target{{Name: "the scraper", Key: scraperKeys.Public, Secret: tt.secret}},
 				}, func(r *Report) { done <- r })
 			})

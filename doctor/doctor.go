@@ -8,9 +8,9 @@ package doctor
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/domain"
@@ -22,13 +22,9 @@ import (
 
 // Config is what is to be examined.
 type Config struct {
-	// Bootstrap are the DHT nodes to start from; nil for the public network's. STUN are servers, Relays blind relays,
-	// as the program would use them.
-	Bootstrap []string
-	Listen    netip.AddrPort
-	STUN      []string
-	Relays    []domain.PublicKey
-	Paths     domain.PathRules // limits the paths of connections
+	// Node is how the program takes part in the DHT: its bootstrap nodes, STUN servers, relays and paths. The doctor has a
+	// node of its own, so it should listen elsewhere, and has neither its seed nor its file of nodes.
+	Node dhtprom.NodeConfig
 	// Targets are whom to connect to, one after the other.
 	Targets []Target
 	// Timeout bounds each connection; 0 is DefaultTimeout.
@@ -72,7 +68,7 @@ type examination struct {
 	done      func(*Report)
 	report    *Report
 	node      *hyperdht.Node
-	stun      *stun.Client
+	stun      *stun.Client        // nil where no server is asked
 	early     []stun.ServerStatus // before the punching socket was asked about
 	transport *dht.Transport
 
@@ -97,22 +93,18 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	if cfg.Clock != nil {
 		x.wall = cfg.Clock.Now()
 	}
-	var err error
-	if x.stun, err = stun.New(x.host, stun.Config{Servers: cfg.STUN}); err != nil {
-		return err
+	node := cfg.Node
+	node.Seed, node.NodesFile, node.Mode = domain.Seed{}, "", hyperdht.Ephemeral
+	node.OnReady = func() {
+		x.ready = true
+		x.report.Network.Took = x.since()
+		x.measure()
 	}
-	x.node, err = hyperdht.New(x.host, hyperdht.Config{
-		Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: hyperdht.Ephemeral, Probe: x.stun,
-		OnReady: func() {
-			x.ready = true
-			x.report.Network.Took = x.since()
-			x.measure()
-		},
-	})
+	stack, err := dhtprom.NewStack(x.host, node)
 	if err != nil {
 		return err
 	}
-	x.transport = dht.New(x.host, x.node, dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths})
+	x.node, x.transport, x.stun = stack.DHT, stack.Transport, stack.STUN
 	x.report.Machine.Addrs = h.Addrs()
 	x.node.CheckBootstrap(func(list []hyperdht.BootstrapStatus) {
 		x.booted = true
@@ -138,12 +130,12 @@ func (x *examination) measureNow() {
 	}
 	x.measuring = true
 	x.bound.Stop()
-	x.early = x.stun.Status()
+	x.early = x.servers()
 	classified := func(r hyperdht.NATReport) {
 		x.report.nat(r, x.node.NAT())
 		x.host.AfterFunc(x.stunWait(), func() {
 			x.report.network(x.node.Status())
-			x.report.stun(x.early, x.stun.Status())
+			x.report.stun(x.early, x.servers())
 			x.next(0)
 		})
 	}
@@ -152,9 +144,17 @@ func (x *examination) measureNow() {
 	}
 }
 
+// servers is how the STUN servers do.
+func (x *examination) servers() []stun.ServerStatus {
+	if x.stun == nil {
+		return nil
+	}
+	return x.stun.Status()
+}
+
 // stunWait is how much time STUN servers that have not answered yet are given.
 func (x *examination) stunWait() time.Duration {
-	for _, s := range x.stun.Status() {
+	for _, s := range x.servers() {
 		if s.AnsweredAt == 0 {
 			return max(0, stunPatience-x.host.Now().Sub(x.began))
 		}

@@ -56,7 +56,7 @@ func (r *Report) concludeNetwork(cfg Config) {
 		}
 	}
 	stunWorks := slices.ContainsFunc(r.STUN, func(s STUNServer) bool { return s.OK })
-	public := cfg.Bootstrap == nil
+	public := cfg.Node.Bootstrap == nil
 	switch {
 	case r.Network.Entered && len(silent) > 0:
 		r.find(Warning, "bootstrap_partly_silent", "No answer from "+strings.Join(silent, ", ")+"; other nodes answer, so this does no harm now.",
@@ -89,7 +89,7 @@ func (r *Report) concludeNAT(cfg Config) {
 			"Name STUN servers with --stun.server, or let the DHT nodes answer STUN (dhtprom-scraper bootstrap --stun).")
 	case hyperdht.NATRandom:
 		advice := "Name a blind relay with --dht.relay to be quick, and to reach those who have such a NAT, too."
-		if len(cfg.Relays) > 0 {
+		if len(cfg.Node.Relays) > 0 {
 			advice = ""
 		}
 		r.find(Note, "nat_random", "Our NAT gives every connection another port. Peers with an ordinary NAT are reached by guessing, which takes up to half a minute; "+
@@ -157,7 +157,7 @@ func (r *Report) concludeFailure(t *TargetReport, cfg Config) {
 	// A server ends hole punching when it cannot classify its NAT, or when both are random.
 	bothRandom := r.NAT.kind == hyperdht.NATRandom && (c.theirs == hyperdht.NATRandom || aborted)
 	relay := "Name a blind relay with --dht.relay on either side; dhtprom-scraper relay runs one."
-	if len(cfg.Relays) > 0 {
+	if len(cfg.Node.Relays) > 0 {
 		relay = "The blind relay did not help: see whether it runs and can be reached."
 	}
 	problem := func(code, text, advice string) { r.about(t, Problem, code, text, advice) }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/adapters/stun"
@@ -185,8 +186,8 @@ func (w *world) relay() {
 // examine runs the doctor to its end and checks that nothing of it is left.
 func (w *world) examine(h *simnet.Host, cfg Config) *Report {
 	w.t.Helper()
-	if cfg.Bootstrap == nil {
-		cfg.Bootstrap = w.bootstrap
+	if cfg.Node.Bootstrap == nil {
+		cfg.Node.Bootstrap = w.bootstrap
 	}
 	cfg.Clock = h.Clock()
 	var report *Report
@@ -319,17 +320,17 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		},
 		{
 			name: "UDP is blocked", scraper: home, client: simnet.UDPBlocked(),
-			cfg:      func(c *Config) { c.STUN = []string{"100.128.0.2:49737"} },
+			cfg:      func(c *Config) { c.Node.STUN = []string{"100.128.0.2:49737"} },
 			findings: "problem udp_blocked", says: []string{"FAIL  100.128.0.1:49737: no answer", "the DHT cannot be entered", "Let UDP out"},
 		},
 		{
 			name: "the bootstrap node is elsewhere", scraper: home, client: home,
-			cfg:      func(c *Config) { c.Bootstrap = []string{"198.51.100.9:49737"} },
+			cfg:      func(c *Config) { c.Node.Bootstrap = []string{"198.51.100.9:49737"} },
 			findings: "problem bootstrap_unreachable", says: []string{"FAIL  198.51.100.9:49737: no answer", "Check the address and port in --dht.bootstrap"},
 		},
 		{
 			name: "one bootstrap node is elsewhere", scraper: home, client: home,
-			cfg:      func(c *Config) { c.Bootstrap = []string{"100.128.0.1:49737", "198.51.100.9:49737"} },
+			cfg:      func(c *Config) { c.Node.Bootstrap = []string{"100.128.0.1:49737", "198.51.100.9:49737"} },
 			findings: "warning bootstrap_partly_silent", says: []string{"No answer from 198.51.100.9:49737"},
 		},
 		{
@@ -381,12 +382,12 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		},
 		{
 			name: "direct paths only", scraper: home, client: home, relay: true,
-			cfg:  func(c *Config) { c.Paths.Default = domain.DirectOnly },
+			cfg:  func(c *Config) { c.Node.Paths.Default = domain.DirectOnly },
 			says: []string{"over a blind relay: not tried, an option of this side excludes it"},
 		},
 		{
 			name: "a relay only", scraper: home, client: home, relay: true,
-			cfg:  func(c *Config) { c.Paths.Default = domain.RelayOnly },
+			cfg:  func(c *Config) { c.Node.Paths.Default = domain.RelayOnly },
 			says: []string{"through punched holes: not tried, an option of this side excludes it", "over the relay at 100.128.0.13:49637: selected"},
 		},
 		{
@@ -405,7 +406,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		{
 			name: "a DHT of one node and only we have STUN", scraper: home, client: home, nodes: 1,
 			before:   func(w *world, _, _ *simnet.Host) { w.stunServers() },
-			cfg:      func(c *Config) { c.STUN = []string{"100.128.9.1", "100.128.9.2"} },
+			cfg:      func(c *Config) { c.Node.STUN = []string{"100.128.9.1", "100.128.9.2"} },
 			findings: "problem nat_unclassified", says: []string{"(consistent)", "The NAT of the scraper could not be classified"},
 		},
 		{
@@ -461,7 +462,8 @@ func TestSTUNServersAreJudgedOneByOne(t *testing.T) {
 	w.stun = []string{"100.128.9.1", "100.128.9.2"}
 	w.scraper(w.behind("scraper", simnet.PortRestricted()), true)
 	r := w.examine(w.behind("client", simnet.PortRestricted()), Config{
-		Targets: theScraper(), STUN: []string{"stun.example", "100.128.9.2", "198.51.100.9:3478", "nowhere.example"},
+		Targets: theScraper(),
+		Node:    dhtprom.NodeConfig{STUN: []string{"stun.example", "100.128.9.2", "198.51.100.9:3478", "nowhere.example"}},
 	})
 	check(t, r, "warning stun_silent", "stun.example at 100.128.9.1:3478 answers in 20.6 ms", "FAIL  198.51.100.9:3478: no answer", "(consistent)")
 	keep(t, "STUN", r)

@@ -1,0 +1,151 @@
+package dhtprom_test
+
+import (
+	"go/ast"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// makers put together what the front door puts together, by package. There is one assembly: programs call that.
+var makers = map[string][]string{
+	"adapters/bolt":    {"Open"},
+	"adapters/dht":     {"New"},
+	"adapters/nodes":   {"New"},
+	"adapters/source":  {"Func", "Gatherer", "HTTP"},
+	"adapters/stun":    {"New", "NewResponder"},
+	"adapters/targets": {"New"},
+	"adapters/udp":     {"New"},
+	"adapters/web":     {"New"},
+	"app":              {"NewClient", "NewGroup", "NewScraper", "LogEvents", "NewEventLog"},
+	"hyperdht":         {"New"},
+	"hyperdht/dhtnet":  {"New"},
+	"ports/bridge":     {"Call", "Do", "Wait"},
+}
+
+func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		program := under(p.path, "cmd")
+		if !program && !underAny(p.path, "client", "scraper", "node", "adapters/web") && p.path != "." {
+			continue
+		}
+		for _, f := range p.code {
+			for path, names := range makers {
+				as := f.named(module + "/" + path)
+				if as == "" {
+					continue
+				}
+				ast.Inspect(f.File, func(n ast.Node) bool {
+					sel, ok := n.(*ast.SelectorExpr)
+					if !ok {
+						return true
+					}
+					if x, ok := sel.X.(*ast.Ident); !ok || x.Name != as || !slices.Contains(names, sel.Sel.Name) {
+						return true
+					}
+					if seen[path+"."+sel.Sel.Name] = true; program {
+						t.Errorf("%s: %s.%s is for the packages of the front door: dhtprom, client, scraper, node, doctor", at(sel), path, sel.Sel.Name)
+					}
+					return true
+				})
+			}
+		}
+	}
+	// What nobody at the front door calls either is a name that this test has wrong.
+	for path, names := range makers {
+		for _, name := range names {
+			if full := path + "." + name; !seen[full] && full != "app.NewClient" { // groups make clients
+				t.Errorf("nobody calls %s", full)
+			}
+		}
+	}
+}
+
+// linked are the modules that a service links which embeds the packages of a role, besides ours and the standard library.
+var linked = map[string]string{
+	".": `
+		filippo.io/edwards25519
+		github.com/flynn/noise
+		github.com/pion/dtls/v2
+		github.com/pion/logging
+		github.com/pion/stun/v2
+		github.com/pion/transport/v2
+		github.com/pion/transport/v3
+		golang.org/x/crypto
+		golang.org/x/net
+		golang.org/x/sys
+	`,
+	"node": `
+		filippo.io/edwards25519
+		github.com/flynn/noise
+		github.com/pion/dtls/v2
+		github.com/pion/logging
+		github.com/pion/stun/v2
+		github.com/pion/transport/v2
+		github.com/pion/transport/v3
+		golang.org/x/crypto
+		golang.org/x/net
+		golang.org/x/sys
+	`,
+	"client": `
+		filippo.io/edwards25519
+		github.com/beorn7/perks
+		github.com/cespare/xxhash/v2
+		github.com/flynn/noise
+		github.com/munnerz/goautoneg
+		github.com/pandatix/go-abnf
+		github.com/pion/dtls/v2
+		github.com/pion/logging
+		github.com/pion/stun/v2
+		github.com/pion/transport/v2
+		github.com/pion/transport/v3
+		github.com/prometheus/client_golang
+		github.com/prometheus/client_model
+		github.com/prometheus/common
+		github.com/prometheus/procfs
+		golang.org/x/crypto
+		golang.org/x/net
+		golang.org/x/sys
+		google.golang.org/protobuf
+	`,
+	"scraper": `
+		filippo.io/edwards25519
+		github.com/beorn7/perks
+		github.com/cespare/xxhash/v2
+		github.com/flynn/noise
+		github.com/munnerz/goautoneg
+		github.com/pandatix/go-abnf
+		github.com/pion/dtls/v2
+		github.com/pion/logging
+		github.com/pion/stun/v2
+		github.com/pion/transport/v2
+		github.com/pion/transport/v3
+		github.com/prometheus/client_golang
+		github.com/prometheus/client_model
+		github.com/prometheus/common
+		github.com/prometheus/procfs
+		go.etcd.io/bbolt
+		golang.org/x/crypto
+		golang.org/x/net
+		golang.org/x/sys
+		google.golang.org/protobuf
+	`,
+}
+
+// A client's embedder gets no web server and no store.
+func TestEmbeddersLinkNoMoreThanTheirRole(t *testing.T) {
+	for role, want := range linked {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+role).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Fields(string(out))
+		slices.Sort(got)
+		got = slices.DeleteFunc(slices.Compact(got), func(m string) bool { return m == module })
+		if want := strings.Fields(want); !slices.Equal(got, want) {
+			t.Errorf("a service with a %s links\n\t\t%s", role, strings.Join(got, "\n\t\t"))
+		}
+	}
+}

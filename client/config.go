@@ -1,0 +1,210 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// Config is what a service shows, and to whom. It shows one target, which Alias and Gatherer or Func describe, or those of
+// Targets.
+type Config struct {
+	// Invite is a scraper's invite; Scrapers are more, or all, with their keys and secrets.
+	Invite   string
+	Scrapers []app.ClientScraper
+
+	// Alias is the service's name at the scrapers. It should be unique there: the last one who registers it has it.
+	Alias string
+	// Service is the kind of service. Hostname is where it runs, this machine's name by default. Both become labels, also of
+	// those Targets that have none of their own.
+	Service  string
+	Hostname string
+
+	// Gatherer has the metrics; prometheus.DefaultGatherer by default. Func gives them as text instead.
+	Gatherer prometheus.Gatherer
+	Func     func(context.Context) (string, error)
+
+	// Targets are shown each under an alias and a key of its own, in place of the one above.
+	Targets []Target
+
+	// Seed is the service's identity. Zero is one that lasts as long as the client, which is fine: the next one takes
+	// the alias over, unless the scraper pins aliases to their keys. Clients on one node need different seeds.
+	Seed domain.Seed
+
+	RegisterInterval time.Duration // 1 h by default
+	CollectTimeout   time.Duration // bounds one collection of metrics; 1 min by default
+
+	Logger  *slog.Logger       // gets every event as a line; nil: no logging
+	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil
+}
+
+// Target is one of several things that a process shows: an exporter beside it, or metrics of its own.
+type Target struct {
+	Alias    string
+	Service  string // that of the Config where empty
+	Hostname string // likewise
+
+	// HTTP is an exporter. Without one, Gatherer and Func are as in Config.
+	HTTP     *source.HTTPConfig
+	Gatherer prometheus.Gatherer
+	Func     func(context.Context) (string, error)
+
+	// OwnSeed makes the key of the target that of Config.Seed itself, as it is without Targets: one of them may say so. The
+	// others have one that depends on the seed and the alias alone (app.AliasKeys), whatever other targets there are.
+	OwnSeed bool
+}
+
+// targets are Targets, or the one that stands in their place, with all that they leave to the Config.
+func (c *Config) targets() []Target {
+	all := slices.Clone(c.Targets)
+	if len(all) == 0 {
+		all = []Target{{Alias: c.Alias, Gatherer: c.Gatherer, Func: c.Func, OwnSeed: true}}
+	}
+	hostname := c.Hostname
+	if hostname == "" {
+		var err error
+		if hostname, err = os.Hostname(); err != nil {
+			hostname = "unknown"
+		}
+	}
+	for i := range all {
+		t := &all[i]
+		if t.Service == "" {
+			t.Service = c.Service
+		}
+		if t.Hostname == "" {
+			t.Hostname = hostname
+		}
+	}
+	return all
+}
+
+// scrapers are those of the invite and the others.
+func (c *Config) scrapers() ([]app.ClientScraper, error) {
+	all := c.Scrapers
+	if c.Invite != "" {
+		v, err := parseInvite(c.Invite)
+		if err != nil {
+			return nil, err
+		}
+		all = append([]app.ClientScraper{{Key: v.Scraper, Secret: v.Secret}}, all...)
+	}
+	if len(all) == 0 {
+		return nil, &app.ConfigError{Field: "Invite", Want: "want the invite of a scraper, or Scrapers"}
+	}
+	return all, nil
+}
+
+// Network is the node that the invite asks for: in the DHT of the scraper, with its relays. Expose makes it.
+func (c Config) Network() (dhtprom.NodeConfig, error) {
+	cfg := dhtprom.NodeConfig{Logger: c.Logger}
+	if c.Invite == "" {
+		return cfg, nil
+	}
+	v, err := parseInvite(c.Invite)
+	cfg.Bootstrap, cfg.Relays = v.Bootstrap, v.Relays
+	return cfg, err
+}
+
+// Format prints the configuration without its invite, which holds a secret, whatever the verb.
+func (c Config) Format(w fmt.State, _ rune) {
+	fmt.Fprintf(w, "client.Config{Alias: %q, Service: %q, Hostname: %q, Targets: %d}", c.Alias, c.Service, c.Hostname, len(c.Targets))
+}
+
+// TargetError says which target cannot be shown, by its index in Config.Targets and its alias, and why.
+type TargetError struct {
+	Index int
+	Alias string
+	Err   error
+}
+
+func (e *TargetError) Error() string { return fmt.Sprintf("target %q: %v", e.Alias, e.Err) }
+
+// Unwrap is the reason.
+func (e *TargetError) Unwrap() error { return e.Err }
+
+// Check reports what New would refuse. Nothing is started, and nothing is asked.
+func (c Config) Check() error {
+	group, _, err := c.group(nobody{}, func(domain.Alias, domain.Event) {})
+	if err != nil {
+		return err
+	}
+	return group.Check()
+}
+
+// nobody is the loop of a configuration that is only checked.
+type nobody struct{}
+
+func (nobody) Post(func()) {}
+
+func parseInvite(text string) (domain.Invite, error) {
+	v, err := domain.ParseInvite(text)
+	if err != nil {
+		err = &app.ConfigError{Field: "Invite", Want: err.Error()}
+	}
+	return v, err
+}
+
+// group is what package app takes: a client for each target, without host and transport. With it comes what the metrics of
+// each target are, in words.
+func (c *Config) group(loop source.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []string, error) {
+	scrapers, err := c.scrapers()
+	if err != nil {
+		return app.GroupConfig{}, nil, err
+	}
+	var group app.GroupConfig
+	var upstreams []string
+	for i, t := range c.targets() {
+		s, upstream, err := t.source(loop)
+		if err != nil {
+			return app.GroupConfig{}, nil, &TargetError{i, t.Alias, err}
+		}
+		alias := domain.Alias(t.Alias)
+		group.Clients = append(group.Clients, app.ClientConfig{
+			Source: s, Scrapers: scrapers, Keys: c.keys(t), Alias: alias, Service: t.Service, Hostname: t.Hostname,
+			RegisterInterval: c.RegisterInterval, CollectTimeout: c.CollectTimeout, OnEvent: func(e domain.Event) { tell(alias, e) },
+		})
+		upstreams = append(upstreams, upstream)
+	}
+	return group, upstreams, nil
+}
+
+// keys are a target's identity; zero for one that app makes.
+func (c *Config) keys(t Target) (keys domain.KeyPair) {
+	switch {
+	case c.Seed.IsZero():
+		return keys
+	case t.OwnSeed:
+		return domain.KeyPairFromSeed(c.Seed)
+	default:
+		return app.AliasKeys(c.Seed, domain.Alias(t.Alias))
+	}
+}
+
+// source is where the metrics of a target come from, and what that is, in words.
+func (t *Target) source(loop source.Loop) (s ports.MetricsSource, upstream string, err error) {
+	switch {
+	case t.HTTP != nil:
+		if s, err = source.HTTP(loop, *t.HTTP); err != nil {
+			return nil, "", err
+		}
+		return s, "Exporter " + t.HTTP.String(), nil
+	case t.Func != nil:
+		return source.Func(loop, t.Func), "The metrics of this process", nil
+	case t.Gatherer != nil:
+		return source.Gatherer(loop, t.Gatherer), "The metrics of this process", nil
+	default:
+		return source.Gatherer(loop, prometheus.DefaultGatherer), "The metrics of this process", nil
+	}
+}

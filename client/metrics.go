@@ -1,0 +1,137 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+const namespace = "dhtprom_client_"
+
+// statusTimeout bounds how long a collection of metrics waits for the loop.
+const statusTimeout = time.Second
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+name, help, labels, nil)
+}
+
+var (
+	perScraper = []string{"alias", "scraper"}
+
+	descListening     = desc("listening", "Whether the alias's server is announced on the DHT.", "alias")
+	descBlocked       = desc("firewall_blocks_total", "Connections that the firewall kept out.", "alias")
+	descRegistered    = desc("registered", "Whether the last registration succeeded.", perScraper...)
+	descRegistrations = desc("registrations_total", "Registrations that succeeded.", perScraper...)
+	descFailed        = desc("registrations_failed_total", "Registrations that failed.", perScraper...)
+	descConnections   = desc("connections", "Open connections of the scraper.", perScraper...)
+	descRequests      = desc("metrics_requests_total", "Requests for metrics, failed ones included.", perScraper...)
+	descReqFailed     = desc("metrics_requests_failed_total", "Requests for metrics that failed.", perScraper...)
+	descBytes         = desc("metrics_sent_bytes_total", "Metrics that were sent, in bytes.", perScraper...)
+	descNodeOnline    = desc("dht_online", "Whether DHT nodes answer.")
+	descInReserve     = desc("relays_in_reserve", "Blind relays that are kept beside the direct paths of connections, and answer.")
+	descAnnounced     = desc("announced_nodes", "DHT nodes that hold the record of this client and answer; of the alias that the fewest hold. With 0, scrapers cannot find it.")
+	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
+)
+
+// counts are the metrics that are kept up with events.
+type counts struct {
+	registered *prometheus.GaugeVec
+	size       *prometheus.HistogramVec
+	duration   *prometheus.HistogramVec
+}
+
+func newCounts() *counts {
+	return &counts{
+		registered: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: namespace + "last_registration_timestamp_seconds", Help: "When the last registration succeeded.",
+		}, perScraper),
+		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: namespace + "metrics_size_bytes", Help: "Sizes of the metrics that were sent.",
+			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 8), // 1 KiB to 16 MiB
+		}, []string{"alias"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: namespace + "metrics_collect_duration_seconds", Help: "How long collecting the metrics took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8), // 1 ms to 16 s
+		}, []string{"alias"}),
+	}
+}
+
+// event counts an alias's event. It runs on the loop.
+func (c *counts) event(alias domain.Alias, e domain.Event) {
+	switch e := e.(type) {
+	case domain.RegisterAliasSuccess:
+		c.registered.WithLabelValues(string(alias), e.Scraper.String()).SetToCurrentTime()
+	case domain.MetricsSuccess:
+		c.size.WithLabelValues(string(alias)).Observe(float64(e.Bytes))
+		c.duration.WithLabelValues(string(alias)).Observe(e.Took.Seconds())
+	}
+}
+
+// Collector has the metrics of the client itself, dhtprom_client_*, for a registry: that of Config.Gatherer, so that the
+// scrapers get them, or another one.
+func (c *Client) Collector() prometheus.Collector { return collector{c} }
+
+type collector struct{ c *Client }
+
+// Describe describes what Collect sends.
+func (m collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descListening, descBlocked, descRegistered, descRegistrations, descFailed, descConnections, descRequests, descReqFailed,
+		descBytes, descNodeOnline, descNodes, descInReserve, descAnnounced,
+	} {
+		out <- d
+	}
+	m.c.counts.registered.Describe(out)
+	m.c.counts.size.Describe(out)
+	m.c.counts.duration.Describe(out)
+}
+
+// Collect runs on a goroutine of the registry's, so it may wait.
+func (m collector) Collect(out chan<- prometheus.Metric) {
+	m.c.counts.registered.Collect(out)
+	m.c.counts.size.Collect(out)
+	m.c.counts.duration.Collect(out)
+	ctx, stop := context.WithTimeout(context.Background(), statusTimeout)
+	defer stop()
+	s, err := m.c.Status(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(descRegistered, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge(descNodeOnline, one(slices.Contains([]string{"online", "degraded"}, s.Node.State)))
+	gauge(descNodes, float64(s.Node.Nodes))
+	gauge(descInReserve, float64(s.Node.InReserve))
+	gauge(descAnnounced, float64(s.Node.Announced))
+	for _, t := range s.Targets {
+		alias := string(t.Name)
+		gauge(descListening, one(t.Listening), alias)
+		count(descBlocked, t.Blocked, alias)
+		for _, k := range t.Scrapers {
+			scraper := k.Key.String()
+			gauge(descRegistered, one(k.Registered), alias, scraper)
+			count(descRegistrations, k.Registrations, alias, scraper)
+			count(descFailed, k.RegistrationsFailed, alias, scraper)
+			gauge(descConnections, float64(k.Connections), alias, scraper)
+			count(descRequests, k.Requests, alias, scraper)
+			count(descReqFailed, k.RequestsFailed, alias, scraper)
+			count(descBytes, k.Bytes, alias, scraper)
+		}
+	}
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,90 @@
+package node
+
+import (
+	"context"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// RelayConfig is a blind relay's identity, and whom it serves.
+type RelayConfig struct {
+	// Seed is that of the key by which clients and scrapers name the relay: it has to stay.
+	Seed domain.Seed
+	// Admit decides by key who may use the relay, on the node's loop; nil admits everybody.
+	Admit func(domain.PublicKey) bool
+	// MaxPairs bounds the connections that are relayed at a time, and as many again may wait for their other side; 0
+	// means 1024.
+	MaxPairs int
+	// MaxPairsPerKey bounds those of one key, counted for the side that has fewer. 0 means 64.
+	MaxPairsPerKey int
+}
+
+// Relay carries connections that find no direct path. It can neither read nor change what they carry.
+type Relay struct {
+	node   *dhtprom.Node
+	part   *dhtprom.Part
+	server *hyperdht.RelayServer
+	keys   domain.KeyPair
+	cfg    hyperdht.RelayConfig
+}
+
+// NewRelay makes a relay on a node, which goes on until the relay is closed, or the node is. Nothing happens before Start.
+func NewRelay(n *dhtprom.Node, cfg RelayConfig) (*Relay, error) {
+	if cfg.Seed.IsZero() {
+		return nil, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the relay's key pair"}
+	}
+	keys := id.KeyPairFromSeed(id.Seed(cfg.Seed.Reveal()))
+	r := &Relay{node: n, keys: domain.KeyPairFromSeed(cfg.Seed), cfg: hyperdht.RelayConfig{
+		Keys: keys, MaxPairs: cfg.MaxPairs, MaxPairsPerKey: cfg.MaxPairsPerKey,
+	}}
+	if cfg.Admit != nil {
+		r.cfg.Admit = func(remote id.PublicKey) bool { return cfg.Admit(domain.PublicKey(remote)) }
+	}
+	var err error
+	r.part, err = n.NewPart("the relay", func(done func()) {
+		if r.server == nil {
+			done()
+			return
+		}
+		r.server.Close(done)
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Start starts the relay and returns when it can be found, or ctx ends; where it fails, the relay is closed. It ends with
+// ctx.
+func (r *Relay) Start(ctx context.Context) error {
+	return r.part.Start(ctx, func(done func(error)) {
+		var err error
+		if r.server, err = r.node.Stack().DHT.ServeRelay(r.cfg, done); err != nil {
+			done(err)
+		}
+	})
+}
+
+// PublicKey is what peers name to use the relay.
+func (r *Relay) PublicKey() domain.PublicKey { return r.keys.Public }
+
+// Stats returns what the relay does and did; zeros before Start.
+func (r *Relay) Stats(ctx context.Context) (s hyperdht.RelayStats, err error) {
+	err = r.node.Do(ctx, func() error {
+		if r.server != nil {
+			s = r.server.Stats()
+		}
+		return nil
+	})
+	return s, err
+}
+
+// Done is closed when the relay is.
+func (r *Relay) Done() <-chan struct{} { return r.part.Done() }
+
+// Close stops taking clients. What is relayed goes on until its clients leave, or the node is closed.
+func (r *Relay) Close() error { return r.part.Close() }

@@ -1,0 +1,71 @@
+package scraper
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/app"
+)
+
+// HandlerConfig says how a scraper's HTTP side is reached. The zero value serves at the root, under any name.
+type HandlerConfig struct {
+	// RoutePrefix is the path below which requests arrive, for a handler that is mounted below the root of a service;
+	// links and service discovery name paths below it. Empty: that of ExternalURL, or none.
+	RoutePrefix string
+	// ExternalURL is where others reach the handler, through a proxy perhaps; nil: wherever a request says it did.
+	ExternalURL *url.URL
+	// Hosts are the host names to answer under, besides IP addresses, localhost and names of this machine and of ExternalURL;
+	// requests under other names get status 421. It keeps web sites from reading metrics through the browsers of their
+	// visitors (DNS rebinding). Nil: any name, for services that see to that by themselves.
+	Hosts []string
+	// Collectors are more metrics for /metrics.
+	Collectors []prometheus.Collector
+}
+
+// Handler is what dhtprom-scraper serves over HTTP: /scrape/{alias}/metrics, service discovery, the status page, its own
+// metrics and health. A scrape whose caller sets no bound takes Config.RequestTimeout at most.
+func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
+	c := web.Config{Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL}
+	if cfg.RoutePrefix != "" {
+		c.RoutePrefix = &cfg.RoutePrefix
+	}
+	if cfg.Hosts == nil {
+		return s.Web(c)
+	}
+	names := cfg.Hosts
+	if cfg.ExternalURL != nil {
+		names = append(names[:len(names):len(names)], cfg.ExternalURL.Hostname())
+	}
+	for _, name := range names {
+		if _, err := hosts.Parse(name); err != nil {
+			return nil, &app.ConfigError{Field: "Hosts", Want: err.Error()}
+		}
+	}
+	guard := &hosts.Guard{Names: hosts.New(names...), Log: s.log()}
+	c.Hosts = guard.Names
+	h, err := s.Web(c)
+	if err != nil {
+		return nil, err
+	}
+	return guard.Wrap(h, true), nil
+}
+
+// Web is Handler for those who want all that package adapters/web can do and guard it themselves, as the program does. Of
+// the configuration the scraper sets the loop, itself, the log, and the times.
+func (s *Scraper) Web(cfg web.Config) (*web.Handler, error) {
+	cfg.Loop, cfg.Scraper, cfg.Log = s.node.Host(), s.scraper, s.log()
+	cfg.ScrapeTimeout, cfg.Expiry = s.cfg.RequestTimeout, s.cfg.Expiry
+	return web.New(cfg)
+}
+
+func (s *Scraper) log() *slog.Logger {
+	if s.cfg.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.cfg.Logger
+}
