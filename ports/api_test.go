@@ -1,0 +1,9 @@
+package ports_test
+
+import (
+	"testing"
+
+	"github.com/dhtprom/dhtprom/internal/api"
+)
+
+func TestPublicNamesAreThoseOfTheList(t *testing.T) { api.Check(t, "testdata/api.txt", "./...") }
