@@ -162,6 +162,15 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 				_, err := x.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{98})})
 				refused(err)
 			},
+			"Announce":     func() { refused(x.net.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})) },
+			"Unannounce":   func() { refused(x.net.Unannounce(ctx, id.Target{1}, id.KeyPair{})) },
+			"Lookup":       func() { _, err := x.net.Lookup(ctx, id.Target{1}); refused(err) },
+			"MutablePut":   func() { _, err := x.net.MutablePut(ctx, id.KeyPair{}, 1, nil); refused(err) },
+			"MutableGet":   func() { _, err := x.net.MutableGet(ctx, id.PublicKey{1}, 0); refused(err) },
+			"ImmutablePut": func() { _, err := x.net.ImmutablePut(ctx, []byte("x")); refused(err) },
+			"ImmutableGet": func() { _, err := x.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
+			"Do":           func() { _ = x.net.Do(ctx, func(*hyperdht.Node) {}) },
+			"Close":        func() { _ = x.net.Close() },
 		},
 		x.listener: {
 			"Accept": func() { _, err := x.listener.Accept(); refused(err) },

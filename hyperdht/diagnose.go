@@ -144,7 +144,7 @@ func (n *Node) pingBootstrap(addr netip.AddrPort, left int, s *BootstrapStatus, 
 			n.pingBootstrap(addr, left-1, s, done)
 			return
 		}
-		s.RTT, s.Seen, s.Err = r.RTT, r.To, err
+		s.RTT, s.Seen, s.Err = r.RTT, r.To, publicError(err)
 		done()
 	})
 }

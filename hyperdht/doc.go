@@ -1,8 +1,36 @@
 // Package hyperdht is a HyperDHT node in Go: it finds peers by public key, connects to them through NATs and
 // speaks the wire protocol of the JavaScript package hyperdht 6.34.0, on the public network or on a private one.
 //
-// A Node lives on a host.Host and runs wholly on that host's loop: methods are called there, handlers run
-// there, and nothing ever waits. Package dhtnet is the blocking face for goroutines.
+// A Node runs on the loop of a host.Host: its methods are called there, its handlers run there, and nothing blocks. Package dhtnet is
+// the same for goroutines, with contexts, net.Conn and net.Listener; most programs want that one.
+//
+// # Using a node
+//
+// A host is a machine: package adapters/udp is the one that the program runs on, adapters/simnet a simulated one. Other goroutines
+// reach its loop with Post, or with Do, which waits:
+//
+//	h := udp.New(udp.Options{})
+//	h.Do(func() {
+//		node, err := hyperdht.New(h, hyperdht.Config{}) // the zero Config is a node of the public network
+//		...
+//	})
+//
+// What a node does. Config.OnReady says that it has entered the network; Connect and Listen may be called before and wait for it:
+//
+//	Listen                       accept connections under a key pair, and keep it announced
+//	Connect                      connect to a key
+//	Announce, Lookup, Unannounce store and find keys under a topic, which is the hash of a name
+//	FindPeer                     find the DHT nodes that lead to a server
+//	MutablePut, MutableGet       store and read a value under a key, signed by it
+//	ImmutablePut, ImmutableGet   store and read a value under its hash
+//	ServeRelay                   carry connections of peers that have no direct path
+//	Status, NAT, CheckBootstrap  describe the node, its address and its way into the network
+//	Suspend, Resume, Close       leave the network, for now or for good
+//
+// Handlers run on the loop, never inside the call that they belong to. A []byte that a handler gets is only valid until the handler
+// returns. Errors are matched with errors.Is, and errors.As for *BusyError, *ListenError and
+// *RefusedError. Bounds lists what peers may cost at most. What a node does in order to connect is told to the host's trace, as
+// AttemptEvent.
 //
 // # Life of a connection
 //
@@ -26,6 +54,7 @@
 //	internal/rpc   requests, queries, node life cycle; internal/records what a node stores for others
 //	internal/udx   reliable streams over UDP; internal/stream the same on a host
 //	internal/noise, internal/secret  handshake and encryption
+//	hyperdht       announce, connect, listen, punch: internals.go shows the machines and their states
 //	mux, muxrpc    protomux and protomux-rpc, over a Connection
 //	dhtnet         net.Conn and net.Listener
 //
@@ -34,6 +63,6 @@
 // A node takes part in the DHT; it is persistent when others may store things on it, ephemeral otherwise. A
 // node is firewalled when it cannot be reached unless it has sent something first. A target is the 32-byte
 // place in the DHT that something is stored near. A relay is the node through which a client's handshake
-// reaches a server; it never carries the connection itself. Punching is what two firewalled peers do to reach
-// each other.
+// reaches a server; it never carries the connection itself, which a blind relay does. Punching is what two firewalled peers do to
+// reach each other.
 package hyperdht

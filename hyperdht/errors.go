@@ -55,8 +55,9 @@ var (
 	errNoRelay              = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
 	ErrConnectionClosed     = errors.New("connection closed")
 
-	// Of requests and lookups.
+	// Of requests and lookups. ErrCanceled is that of a query that was destroyed.
 	ErrTimeout     = rpc.ErrTimeout
+	ErrCanceled    = rpc.ErrCanceled
 	ErrTooFewNodes = rpc.ErrTooFewNodes
 )
 
@@ -71,7 +72,18 @@ type ListenError struct {
 func (e *ListenError) Error() string { return (*rpc.ListenError)(e).Error() }
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// namedError is an error whose cause has a type that users can name.
+// publicError makes an error of package rpc one that users can match.
+func publicError(err error) error {
+	switch err {
+	case rpc.ErrClosed:
+		return namedError{err, ErrClosed}
+	case rpc.ErrSuspended:
+		return namedError{err, ErrSuspended}
+	}
+	return err
+}
+
+// namedError is an error whose cause is one that users can name.
 type namedError struct {
 	error
 	cause error

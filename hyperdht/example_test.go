@@ -10,31 +10,34 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// exampleNode is a node in a private DHT on the loopback interface. On the public network the zero Config will do.
-func exampleNode(h *udp.Host) (node *hyperdht.Node) {
-	bootstrap := []string{}
-	start := func(mode hyperdht.Mode) (node *hyperdht.Node) {
-		ready := make(chan struct{})
-		h.Do(func() {
-			var err error
-			node, err = hyperdht.New(h, hyperdht.Config{
-				Bootstrap: bootstrap, Listen: netip.MustParseAddrPort("127.0.0.1:0"), Mode: mode, Reachable: mode == hyperdht.Persistent,
-				OnReady: func() { close(ready) },
-			})
-			if err != nil {
-				panic(err)
-			}
-			if len(bootstrap) == 0 {
-				bootstrap = []string{node.Status().Local.String()}
-			}
+// startNode makes a node on the loopback interface and waits until it has entered its network. On the public network the zero Config
+// will do.
+func startNode(h *udp.Host, bootstrap []string, mode hyperdht.Mode) (node *hyperdht.Node) {
+	ready := make(chan struct{})
+	h.Do(func() {
+		var err error
+		node, err = hyperdht.New(h, hyperdht.Config{
+			Bootstrap: bootstrap, Listen: netip.MustParseAddrPort("127.0.0.1:0"), Mode: mode, Reachable: mode == hyperdht.Persistent,
+			OnReady: func() { close(ready) },
 		})
-		<-ready
-		return node
-	}
+		if err != nil {
+			panic(err)
+		}
+	})
+	<-ready
+	return node
+}
+
+// exampleNode is a node in a private DHT of four others.
+func exampleNode(h *udp.Host) *hyperdht.Node {
+	bootstrap := []string{}
 	for range 4 {
-		start(hyperdht.Persistent)
+		n := startNode(h, bootstrap, hyperdht.Persistent)
+		if len(bootstrap) == 0 {
+			h.Do(func() { bootstrap = []string{n.Status().Local.String()} })
+		}
 	}
-	return start(hyperdht.Adaptive)
+	return startNode(h, bootstrap, hyperdht.Adaptive)
 }
 
 // A server and a caller, written for the loop: nothing waits, handlers say what happens. Package dhtnet has the same for
@@ -42,45 +45,55 @@ func exampleNode(h *udp.Host) (node *hyperdht.Node) {
 func Example() {
 	h := udp.New(udp.Options{})
 	defer h.Close()
-	node := exampleNode(h)
-	keys := id.KeyPairFromSeed(id.Seed{1})
-	over := make(chan struct{})
-	call := func() {
+	node, keys, over := exampleNode(h), id.KeyPairFromSeed(id.Seed{1}), make(chan struct{})
+	call := func(error) { // once the server can be found
 		c := node.Connect(keys.Public, hyperdht.ConnectOptions{})
-		c.Send([]byte("hello")) // leaves when there is a path
+		c.Send([]byte("caller")) // leaves when there is a path
 		c.OnMessage(func(msg []byte) {
-			fmt.Printf("caller: %s\n", msg)
+			fmt.Printf("%s\n", msg)
 			c.End()
 		})
 		c.OnClose(func(err error) {
-			fmt.Println("caller: closed,", err)
+			fmt.Println("closed,", err)
 			close(over)
 		})
 	}
 	h.Post(func() {
-		_, err := node.Listen(hyperdht.ListenOptions{
-			Keys: keys,
-			OnConnection: func(c *hyperdht.Connection) {
-				c.OnMessage(func(msg []byte) {
-					fmt.Printf("server: %s\n", msg)
-					c.Send([]byte("hello yourself"))
-				})
-				c.OnEnd(c.End)
-			},
-		}, func(err error) {
-			fmt.Println("listening,", err)
-			call()
-		})
-		if err != nil {
-			fmt.Println(err)
-		}
+		node.Listen(hyperdht.ListenOptions{Keys: keys, OnConnection: func(c *hyperdht.Connection) {
+			c.OnMessage(func(msg []byte) { c.Send(append([]byte("hello, "), msg...)) })
+			c.OnEnd(c.End)
+		}}, call)
 	})
 	<-over
 	// Output:
-	// listening, <nil>
-	// server: hello
-	// caller: hello yourself
-	// caller: closed, <nil>
+	// hello, caller
+	// closed, <nil>
+}
+
+// Whoever knows a topic's name finds the keys that were announced under its hash.
+func ExampleNode_Lookup() {
+	h := udp.New(udp.Options{})
+	defer h.Close()
+	node, keys, over := exampleNode(h), id.KeyPairFromSeed(id.Seed{1}), make(chan struct{})
+	topic := id.Target(id.Hash([]byte("weather stations")))
+	h.Post(func() {
+		node.Announce(topic, keys, hyperdht.AnnounceOptions{}, func(err error) {
+			fmt.Println("announced,", err)
+			found := map[id.PublicKey]bool{} // each node that has the record answers
+			node.Lookup(topic, func(f hyperdht.Found) {
+				for _, peer := range f.Peers {
+					found[peer.PublicKey] = true
+				}
+			}, func(err error) {
+				fmt.Println("found:", found[keys.Public], len(found), err)
+				close(over)
+			})
+		})
+	})
+	<-over
+	// Output:
+	// announced, <nil>
+	// found: true 1 <nil>
 }
 
 // Values can be stored in the DHT itself. Immutable ones are found by their hash, mutable ones by the key that signs
@@ -88,9 +101,7 @@ func Example() {
 func ExampleNode_MutablePut() {
 	h := udp.New(udp.Options{})
 	defer h.Close()
-	node := exampleNode(h)
-	keys := id.KeyPairFromSeed(id.Seed{1})
-	over := make(chan struct{})
+	node, keys, over := exampleNode(h), id.KeyPairFromSeed(id.Seed{1}), make(chan struct{})
 	h.Post(func() {
 		node.MutablePut(keys, 1, []byte("first"), func(_ hyperdht.MutableValue, err error) {
 			fmt.Println("stored,", err)

@@ -239,7 +239,12 @@ type commitFunc = func(r *rpc.Reply, settled func(error))
 // query runs a lookup. found gets the successful answers that carry a value.
 func (n *Node) query(target id.Target, command uint64, value []byte, found func(*rpc.Reply), commit commitFunc, done func(error)) *Query {
 	return &Query{n.rpc.Query(rpc.QueryConfig{
-		Target: target, Command: command, Value: value, Commit: commit, OnDone: done,
+		Target: target, Command: command, Value: value, Commit: commit,
+		OnDone: func(err error) {
+			if done != nil {
+				done(publicError(err))
+			}
+		},
 		OnReply: func(r *rpc.Reply) {
 			if found != nil && r.Value != nil {
 				found(r)

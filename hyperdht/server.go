@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ListenOptions is what a server is asked to do.
+// ListenOptions are the identity of a server and what it is asked to do; only Keys is required.
 type ListenOptions struct {
 	// Keys is the server's identity: clients dial its public key.
 	Keys id.KeyPair

@@ -1,5 +1,25 @@
-// Package dhtnet is the blocking face of hyperdht: Dial and Listen with contexts, net.Conn and net.Listener
-// with deadlines. Whatever Go runs over TCP runs over it, an http.Server for instance.
+// Package dhtnet is hyperdht for goroutines: connections by public key, through NATs, as net.Conn and net.Listener with deadlines, and
+// the records of the DHT, all with contexts. Whatever Go runs over TCP runs over it, an http.Server for instance.
+//
+//	h := udp.New(udp.Options{}) // this machine, package adapters/udp
+//	defer h.Close()
+//	dht, err := dhtnet.Start(ctx, h, hyperdht.Config{}) // a node of the public network
+//	...
+//	keys := id.KeyPairFromSeed(seed)                                      // the address of a server is keys.Public
+//	l, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})         // a net.Listener
+//	c, err := dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})       // a net.Conn, here or on any other machine
+//	err = dht.Announce(ctx, topic, keys, hyperdht.AnnounceOptions{})      // topic := id.Target(id.Hash([]byte("name")))
+//	peers, err := dht.Lookup(ctx, topic)                                  // the keys that were announced
+//	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
+//	v, err := dht.MutableGet(ctx, keys.Public, 0)                         // the record, from anywhere
+//
+// A seed is 32 random bytes: crypto/rand fills them, and who keeps the seed keeps the address. A key's String is 52 characters, which
+// id.ParsePublicKey reads. Connections are encrypted, and both sides have proven their keys: a server reads the caller's from
+// RemoteAddr().(Addr).Key, and hyperdht.ListenOptions.Admit refuses keys before they cost anything.
+//
+// Errors are matched with errors.Is: against those of package hyperdht (ErrPeerNotFound, ErrNotFound, ErrClosed for a closed node and
+// so on), context.Canceled and context.DeadlineExceeded, os.ErrDeadlineExceeded, and net.ErrClosed for what is closed itself or by its
+// host.
 //
 // A node lives on its host's loop and never waits; the callers of this package are goroutines and do. The
 // package moves bytes between the two and decides nothing: it has no time-outs and knows no wire format.

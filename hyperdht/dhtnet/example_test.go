@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
-	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -15,69 +15,104 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// exampleNet is a private DHT on the loopback interface and a node in it. On the public network a node takes the zero
-// hyperdht.Config and nothing else is needed.
-func exampleNet() (*dhtnet.Net, func()) {
+// localDHT is a DHT of four nodes on the loopback interface, so that the examples need no internet, and the configuration of a node
+// that enters it.
+func localDHT() (member hyperdht.Config, stop func()) {
 	h := udp.New(udp.Options{})
-	bootstrap := []string{}
-	start := func(mode hyperdht.Mode) (node *hyperdht.Node) {
-		ready := make(chan struct{})
-		h.Do(func() {
-			var err error
-			node, err = hyperdht.New(h, hyperdht.Config{
-				Bootstrap: bootstrap, Listen: netip.MustParseAddrPort("127.0.0.1:0"), Mode: mode, Reachable: mode == hyperdht.Persistent,
-				OnReady: func() { close(ready) },
-			})
-			if err != nil {
-				panic(err)
-			}
-			if len(bootstrap) == 0 {
-				bootstrap = []string{node.Status().Local.String()}
-			}
-		})
-		<-ready
-		return node
-	}
+	loopback := netip.MustParseAddrPort("127.0.0.1:0")
+	member = hyperdht.Config{Listen: loopback, Bootstrap: []string{}}
 	for range 4 {
-		start(hyperdht.Persistent)
+		n, err := dhtnet.Start(context.Background(), h, hyperdht.Config{
+			Bootstrap: member.Bootstrap, Listen: loopback, Mode: hyperdht.Persistent, Reachable: true,
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		if len(member.Bootstrap) == 0 {
+			_ = n.Do(context.Background(), func(n *hyperdht.Node) { member.Bootstrap = []string{n.Status().Local.String()} })
+		}
 	}
-	node := start(hyperdht.Adaptive)
-	return dhtnet.New(h, node), h.Close
+	return member, h.Close
 }
 
-// Whatever runs over TCP runs over HyperDHT: here an http.Server, which clients find by its key wherever it is.
-func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	dht, stop := exampleNet()
+// An HTTP server that is found by its key, wherever it is, and a client of it. All that runs over TCP runs so.
+func Example_httpServer() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
 	defer stop()
-
-	keys := id.KeyPairFromSeed(id.Seed{1}) // keep the seed, and the server keeps its address
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+	keys := id.KeyPairFromSeed(id.Seed{1}) // who keeps the seed keeps the address
 	listener, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "hello from %.8s\n", listener.Addr())
-	})}
-	go func() { _ = server.Serve(listener) }()
-	defer server.Close()
+	check(err)
+	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "hello from %.8s", listener.Addr())
+	}))
 
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})
-		},
-	}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})
+	}}}
 	res, err := client.Get("http://by-key/")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer res.Body.Close()
+	check(err)
 	body, err := io.ReadAll(res.Body)
-	fmt.Printf("%s%v\n", body, err)
+	fmt.Println(string(body), err)
+	// Output: hello from 35gbkb6h <nil>
+}
+
+// Servers are announced under a topic, which is the hash of a name, and found by those who know the name.
+func ExampleNet_Lookup() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+
+	topic := id.Target(id.Hash([]byte("weather stations")))
+	for i := range byte(3) {
+		keys := id.KeyPairFromSeed(id.Seed{i}) // of servers that listen, here or elsewhere
+		check(dht.Announce(ctx, topic, keys, hyperdht.AnnounceOptions{}))
+	}
+	check(dht.Unannounce(ctx, topic, id.KeyPairFromSeed(id.Seed{2})))
+
+	peers, err := dht.Lookup(ctx, topic)
+	check(err)
+	for _, p := range peers { // dht.Dial(ctx, p.PublicKey, ...) connects to one
+		fmt.Printf("%.8s\n", p.PublicKey)
+	}
+	// Unordered output:
+	// 8pinxxgq
+	// 35gbkb6h
+}
+
+// A record under a key, which only the owner of the key can change.
+func ExampleNet_MutablePut() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+
+	keys := id.KeyPairFromSeed(id.Seed{1})
+	for seq, value := range []string{"first", "second"} {
+		_, err := dht.MutablePut(ctx, keys, uint64(seq), []byte(value))
+		check(err)
+	}
+	_, err = dht.MutablePut(ctx, keys, 0, []byte("third"))
+	fmt.Println("an old sequence number:", err)
+
+	v, err := dht.MutableGet(ctx, keys.Public, 0)
+	check(err)
+	fmt.Printf("%d %s\n", v.Seq, v.Value)
 	// Output:
-	// hello from 35gbkb6h
-	// <nil>
+	// an old sequence number: dhtnet: put mutable value: hyperdht: refused: the sequence number is lower than the stored one
+	// 1 second
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }

@@ -28,16 +28,7 @@ func (Addr) Network() string { return network }
 // String is the key in its canonical text form.
 func (a Addr) String() string { return a.Key.String() }
 
-// Net dials and listens with one node.
-type Net struct {
-	loop Loop
-	node *hyperdht.Node
-}
-
-// New returns the blocking face of a node that lives on loop.
-func New(loop Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
-
-// Dial connects to a key. It returns when the other side has proven that it is there, when ctx ends, or when the node's
+// Dial connects to the server with a public key, as the node or as opts.Keys. It returns when the other side has proven that it is there, when ctx ends, or when the node's
 // host closes.
 func (n *Net) Dial(ctx context.Context, key id.PublicKey, opts hyperdht.ConnectOptions) (*Conn, error) {
 	type result struct {
@@ -83,7 +74,7 @@ type Listener struct {
 // maxBacklog bounds the connections that nobody has accepted yet; more are cut off.
 const maxBacklog = 128
 
-// Listen announces a server and returns when it can be found, when ctx ends, or when the node or its host closes.
+// Listen announces a server under opts.Keys and returns when it can be found, when ctx ends, or when the node or its host closes.
 // opts.OnConnection is Accept's and must be nil.
 func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listener, error) {
 	l := &Listener{net: n, arrived: make(chan struct{}, 1), done: make(chan struct{})}

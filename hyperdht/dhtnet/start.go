@@ -1,0 +1,72 @@
+package dhtnet
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports/bridge"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Host is a machine with its loop; adapters/udp's Host is one.
+type Host interface {
+	host.Host
+	// Closed is closed once the host has closed.
+	Closed() <-chan struct{}
+}
+
+// Net is a node as goroutines see it. Its methods may be called from any goroutine, but not on the loop. Those with a context
+// return its error when it ends; all of them return an error when the node or its host closes.
+type Net struct {
+	loop Loop
+	node *hyperdht.Node
+}
+
+// New returns the blocking face of a node that lives on loop.
+func New(loop Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
+
+// Start makes a node on h and waits until it has entered the network, or has found that it cannot for now; it goes on trying then.
+// Start fails if hyperdht.New does, and closes the node where ctx ends first.
+func Start(ctx context.Context, h Host, cfg hyperdht.Config) (*Net, error) {
+	n := &Net{loop: h}
+	onReady := cfg.OnReady
+	failure, err := bridge.Call(ctx, n.loop, func(done func(error)) func() {
+		cfg.OnReady = func() {
+			if onReady != nil {
+				onReady()
+			}
+			done(nil)
+		}
+		node, err := hyperdht.New(h, cfg)
+		if err != nil {
+			done(err)
+			return nil
+		}
+		n.node = node
+		return func() { node.Close(nil) }
+	})
+	if err == nil {
+		err = failure
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dhtnet: start: %w", err)
+	}
+	return n, nil
+}
+
+// Do runs f on the loop, where the node's own methods may be called, and waits for it. f must not block.
+func (n *Net) Do(ctx context.Context, f func(*hyperdht.Node)) error {
+	return bridge.Wait(ctx, n.loop, func(done func()) {
+		f(n.node)
+		done()
+	})
+}
+
+// Close closes the node and waits for it: listeners are taken back, which takes three seconds at most, and connections ended. Closing
+// twice is harmless. The host stays open.
+func (n *Net) Close() error {
+	// A closed host has closed the node.
+	_ = bridge.Wait(context.Background(), n.loop, n.node.Close)
+	return nil
+}
