@@ -162,7 +162,7 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	}
 	raw.Limit(&h.allowance)
 	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
-		p.addRoute(h.keys.RemotePublicKey, raw)
+		p.routes.add(h.keys.RemotePublicKey, raw)
 	}
 	c := h.connect(raw, path)
 	h.leavePuncher(path == PathPunched)

@@ -78,7 +78,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		refusal = wire.ErrorAborted
 	}
 	if refusal == wire.ErrorNone {
-		h.raw = p.streams.New(h.firewall)
+		h.raw = p.cfg.Streams.New(h.firewall)
 		h.raw.Confine(nil)
 		h.raw.OnClose(func(error) { h.rawClosed() })
 	}

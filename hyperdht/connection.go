@@ -609,7 +609,7 @@ func (c *Connection) close(err error) {
 			delete(c.p.routes, c.remote)
 		}
 	}
-	delete(c.p.connections, c)
+	c.p.connections.remove(c)
 	c.p.host.Defer(func() {
 		if c.onClose != nil {
 			c.onClose(err)

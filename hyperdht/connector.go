@@ -138,7 +138,7 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 		noise:   noise.NewInitiator(keys, remote, p.host.Rand()),
 	}
 	c.begin(p.account, dialTable, dialStarting, c.passed)
-	c.raw = p.streams.New(c.firewall)
+	c.raw = p.cfg.Streams.New(c.firewall)
 	c.raw.Confine(nil)
 	c.raw.OnClose(func(err error) {
 		if c.raw != nil && err != nil {
@@ -219,7 +219,7 @@ func (c *connector) stop() {
 		return
 	}
 	if c.in(dialSearching, dialPassive, dialRacing) && c.raw != nil && c.conn.err != nil {
-		c.strandedBy(c.relay)
+		c.p.hints.strandedBy(c.remote, c.relay)
 	}
 	c.become(dialOver)
 	c.stopSearch()

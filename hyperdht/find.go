@@ -30,9 +30,9 @@ type finding struct {
 func (c *connector) find() {
 	c.relays = slices.Clone(c.opts.RelayAddrs)
 	if len(c.relays) == 0 {
-		c.relays = slices.Clone(c.p.relayCache.get(c.remote))
+		c.relays = slices.Clone(c.p.hints.known.get(c.remote))
 	}
-	if e, ok := c.p.store.Get(c.target); ok && e.Relay.IsValid() {
+	if e, ok := c.p.cfg.Store.Get(c.target); ok && e.Relay.IsValid() {
 		c.relays = []netip.AddrPort{e.Relay} // it announced to this very node
 	}
 	c.candidates = slices.DeleteFunc(slices.Clone(c.relays), func(a netip.AddrPort) bool { return !c.strands(a) }) // after the search
@@ -145,26 +145,7 @@ func (c *connector) next() {
 
 // strands reports whether a node has led earlier dials of this key to the server and to no connection.
 func (c *connector) strands(node netip.AddrPort) bool {
-	return slices.Contains(c.p.stranding.get(c.remote), node)
-}
-
-// strandedBy remembers that a node passed the handshake on and no path came of it. Such a node may drop what follows, and is the
-// first to answer each time, so that later dials of this key try all others first. The JavaScript implementation does not.
-func (c *connector) strandedBy(node netip.AddrPort) {
-	if c.strands(node) {
-		return
-	}
-	last := c.p.stranding.get(c.remote)
-	c.p.stranding.put(c.remote, append(slices.Clip(last[max(0, len(last)-maxStranding+1):]), node))
-}
-
-// acquit forgets that a node has led to no connection, since one came of it. Honest nodes do not stay last because the server could
-// not be reached for a while.
-func (c *connector) acquit(node netip.AddrPort) {
-	if c.strands(node) {
-		last := slices.Clone(c.p.stranding.get(c.remote))
-		c.p.stranding.put(c.remote, slices.DeleteFunc(last, func(a netip.AddrPort) bool { return a == node }))
-	}
+	return c.p.hints.strands(c.remote, node)
 }
 
 // noNode says why no DHT node answers.

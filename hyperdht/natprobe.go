@@ -43,24 +43,30 @@ func newNATProbe(p *peering, session *rpc.Session, sock host.Socket) *natProbe {
 		class: nat.NewClassifier(p.rpc.Firewalled()),
 		asked: make(map[netip.AddrPort]bool),
 	}
-	if p.natDrifts() {
+	if p.drift.lately(p.host.Now()) {
 		n.class.Doubt()
 	}
 	return n
 }
 
-// natDrifts reports whether our NAT has been seen to change the address of a socket lately.
-func (p *peering) natDrifts() bool {
-	return p.drifted && p.host.Now().Sub(p.driftedAt) < driftMemory
+// natDrift is whether our NAT changes the addresses of sockets in use.
+type natDrift struct {
+	seen   host.Instant // when it last did; zero for never
+	checks int          // under way
+}
+
+// lately reports whether it has been seen to do so within driftMemory.
+func (d *natDrift) lately(now host.Instant) bool {
+	return d.seen != 0 && now.Sub(d.seen) < driftMemory
 }
 
 // checkDrift finds out whether others than those that were asked see a socket at another address than the peer was told, with
 // which a punch was lost.
 func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[netip.AddrPort]bool) {
-	if p.closed || p.suspended || p.driftChecks == maxDriftChecks {
+	if p.closed || p.suspended || p.drift.checks == maxDriftChecks {
 		return
 	}
-	p.driftChecks++
+	p.drift.checks++
 	release := p.pool.ref(ps.sock)
 	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
 	for node := range asked {
@@ -68,7 +74,7 @@ func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[neti
 	}
 	n.analyzed(func() {
 		p.host.Defer(func() {
-			p.driftChecks--
+			p.drift.checks--
 			elsewhere := 0
 			for _, s := range n.class.Samples() {
 				if s.Seen != told && s.Seen.Addr() == told.Addr() {
@@ -76,7 +82,7 @@ func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[neti
 				}
 			}
 			if elsewhere > 1 { // one node may lie
-				p.drifted, p.driftedAt = true, p.host.Now()
+				p.drift.seen = p.host.Now()
 				p.stats.NATDrifts++
 			}
 			n.session.Cancel()

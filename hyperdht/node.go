@@ -285,11 +285,6 @@ func (n *Node) Listen(opts ListenOptions, done func(error)) (*Server, error) {
 	return n.peers.listen(opts, done)
 }
 
-// ServeRelay runs a blind relay on this node and calls done once it can be found.
-func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
-	return n.peers.serveRelay(cfg, done)
-}
-
 // NetworkChanged tells the node that this machine's addresses have changed. It notices by itself within
 // seconds, so this only speeds it up.
 func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
@@ -332,7 +327,7 @@ func (n *Node) Status() Status {
 		local = s.LocalAddr()
 	}
 	announced := 0
-	for i, s := range n.peers.listening {
+	for i, s := range n.peers.servers.listening {
 		if held := s.Announcement().Nodes; i == 0 || held < announced {
 			announced = held
 		}
@@ -351,8 +346,8 @@ func (n *Node) Status() Status {
 		Online:      n.rpc.Online(),
 		Degraded:    n.rpc.Degraded(),
 		Nodes:       len(n.rpc.Nodes()),
-		Connections: len(n.peers.connections),
-		Servers:     len(n.peers.listening),
+		Connections: n.peers.connections.len(),
+		Servers:     len(n.peers.servers.listening),
 		Peering:     n.peers.counters(),
 		RPC:         RPCStats(n.rpc.Stats()),
 		Streams:     StreamStats(n.streams.Stats()),

@@ -1,12 +1,10 @@
 package hyperdht
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -33,50 +31,32 @@ type peeringConfig struct {
 
 // peering is the part of a node that connects peers.
 type peering struct {
-	host    host.Host
-	rpc     *rpc.Endpoint
-	streams *stream.Table
-	store   *records.Store
-	cfg     peeringConfig
+	host host.Host
+	rpc  *rpc.Endpoint
+	cfg  peeringConfig
 
-	pool       *pool
-	local      *localValidator
-	servers    map[id.Target]*Server
-	listening  []*Server // in the order they were opened
-	leaving    []*Server // closed, and being taken back from the network
-	relayCache relayCache
-	stranding  relayCache // nodes that led to a key, and to no connection
-	routes     map[id.PublicKey]route
-	relayLinks map[id.PublicKey]*relayLink
-
-	connections map[*Connection]uint64 // with their order of birth
-	born        uint64
-	attempts    uint64 // numbers them for the trace
+	pool        *pool
+	local       *localValidator
+	servers     serverList
+	connections connectionList
+	hints       relayHints
+	routes      routes
+	relayLinks  map[id.PublicKey]*relayLink
 	intake      *intake
-	suspended   bool
-	closed      bool
-	stats       PeeringStats
-	account     *account // of the machines
+	punches     punchBudget
+	punchQueue  *punchQueue
+	drift       natDrift
 
-	drifted     bool         // our NAT has changed the address of a socket, see checkDrift
-	driftedAt   host.Instant // and when last
-	driftChecks int          // under way
-
-	randomPunches   int // running ones
-	lastRandomPunch host.Instant
-	punchedRandomly bool // lastRandomPunch is set
-	punchQueue      *punchQueue
+	attempts  uint64 // numbers them for the trace
+	suspended bool
+	closed    bool
+	stats     PeeringStats
+	account   *account // of the machines
 }
 
 // newPeering makes the peering part of the node that e is the RPC endpoint of.
 func newPeering(h host.Host, e *rpc.Endpoint, cfg peeringConfig) *peering {
-	p := &peering{
-		host: h, rpc: e, streams: cfg.Streams, store: cfg.Store, cfg: cfg,
-		servers:     make(map[id.Target]*Server),
-		routes:      make(map[id.PublicKey]route),
-		relayLinks:  make(map[id.PublicKey]*relayLink),
-		connections: make(map[*Connection]uint64),
-	}
+	p := &peering{host: h, rpc: e, cfg: cfg, relayLinks: make(map[id.PublicKey]*relayLink)}
 	p.account = &account{host: h, wrong: &p.stats.WrongTransitions}
 	p.pool = newPool(p)
 	p.local = newLocalValidator(p)
@@ -103,7 +83,7 @@ func (p *peering) receiveHandshake(r *rpc.Request) {
 		return
 	}
 	if r.Target != nil {
-		if s := p.servers[*r.Target]; s != nil {
+		if s := p.servers.at(*r.Target); s != nil {
 			s.receiveHandshake(r, m)
 			return
 		}
@@ -123,7 +103,7 @@ func (p *peering) receiveHolepunch(r *rpc.Request) {
 	}
 	if m.Mode == wire.FromRelay {
 		if r.Target != nil {
-			if s := p.servers[*r.Target]; s != nil {
+			if s := p.servers.at(*r.Target); s != nil {
 				s.receiveHolepunch(r, m)
 			}
 		}
@@ -134,7 +114,7 @@ func (p *peering) receiveHolepunch(r *rpc.Request) {
 
 // ownRequest reports whether a request is for a server of this node, which limits by caller what it reads.
 func (p *peering) ownRequest(command uint64, target id.Target) bool {
-	return (command == wire.CmdPeerHandshake || command == wire.CmdPeerHolepunch) && p.servers[target] != nil
+	return (command == wire.CmdPeerHandshake || command == wire.CmdPeerHolepunch) && p.servers.at(target) != nil
 }
 
 // relayOf is where the server for target announced from, invalid if it did not announce here.
@@ -142,8 +122,8 @@ func (p *peering) relayOf(target *id.Target) netip.AddrPort {
 	if target == nil {
 		return netip.AddrPort{}
 	}
-	p.store.Advance(p.host.Now()) // a node that is not persistent has nobody else to do it
-	e, ok := p.store.Get(*target)
+	p.cfg.Store.Advance(p.host.Now()) // a node that is not persistent has nobody else to do it
+	e, ok := p.cfg.Store.Get(*target)
 	if !ok {
 		return netip.AddrPort{}
 	}
@@ -167,15 +147,8 @@ func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
 
 func (p *peering) newConnection(t trail, local, remote id.PublicKey, initiator bool) *Connection {
 	c := &Connection{p: p, trail: t, initiator: initiator, local: local, remote: remote, keepAlive: connectionKeepAlive}
-	p.connections[c] = p.born
-	p.born++
+	p.connections.add(c)
 	return c
-}
-
-// mayPunchRandomly reports whether the node's budget allows a random punch now.
-func (p *peering) mayPunchRandomly() bool {
-	return p.randomPunches < randomPunchLimit &&
-		(!p.punchedRandomly || p.host.Now().Sub(p.lastRandomPunch) >= randomPunchPause)
 }
 
 // random fills b. A machine without randomness cannot go on.
@@ -200,14 +173,14 @@ func (p *peering) randomPort() uint16 {
 
 // networkChanged makes the servers announce again, since their addresses may be others now.
 func (p *peering) networkChanged() {
-	for _, s := range p.listening {
+	for _, s := range p.servers.listening {
 		s.announcer.refreshSoon()
 	}
 }
 
 // online wakes the announcers that wait for the network.
 func (p *peering) online() {
-	for _, s := range p.listening {
+	for _, s := range p.servers.listening {
 		s.announcer.online()
 	}
 }
@@ -220,13 +193,13 @@ func (p *peering) suspend(done func()) {
 		s.clear()
 		s.announcer.suspend(settled)
 	})
-	p.destroyConnections(ErrSuspended)
+	p.connections.destroy(ErrSuspended)
 }
 
 // resume announces the servers again.
 func (p *peering) resume() {
 	p.suspended = false
-	for _, s := range p.listening {
+	for _, s := range p.servers.listening {
 		s.suspended = false
 		s.announcer.resume()
 	}
@@ -239,7 +212,7 @@ func (p *peering) close(done func()) {
 		p.pool.close()
 		done()
 	}, func(s *Server, settled func()) { s.Close(settled) })
-	p.destroyConnections(ErrClosed)
+	p.connections.destroy(ErrClosed)
 	p.intake.close()
 	p.punchQueue.close()
 }
@@ -253,73 +226,9 @@ func (p *peering) each(done func(), f func(s *Server, settled func())) {
 			done()
 		}
 	}
-	for _, s := range slices.Concat(p.listening, p.leaving) {
-		if s.closed && p.host.Now().Sub(s.left) >= takeBackTime {
-			continue
-		}
+	for _, s := range p.servers.announced(p.host.Now()) {
 		pending++
 		f(s, settle)
 	}
 	p.host.Defer(settle)
-}
-
-func (p *peering) destroyConnections(err error) {
-	conns := make([]*Connection, 0, len(p.connections))
-	for c := range p.connections {
-		conns = append(conns, c)
-	}
-	slices.SortFunc(conns, func(a, b *Connection) int { return cmp.Compare(p.connections[a], p.connections[b]) })
-	for _, c := range conns {
-		if !c.link { // or the last word of others that are relayed would not be passed on
-			c.Destroy(err)
-		}
-	}
-	for _, c := range conns {
-		c.Destroy(err)
-	}
-}
-
-// route is a path to a peer that both sides agreed to use again (hyperdht lib/socket-pool.js).
-type route struct {
-	sock host.Socket
-	addr netip.AddrPort
-}
-
-// addRoute remembers the path of a connected stream. The first one is kept while its socket is open and no
-// connection over it has failed.
-func (p *peering) addRoute(remote id.PublicKey, raw *stream.Stream) {
-	if _, known := p.routes[remote]; !known && len(p.routes) < maxRoutes {
-		p.routes[remote] = route{sock: raw.Socket(), addr: raw.RemoteAddr()}
-	}
-}
-
-// dropRoutes forgets the routes over a socket that is closed.
-func (p *peering) dropRoutes(s host.Socket) {
-	for key, r := range p.routes {
-		if r.sock == s {
-			delete(p.routes, key)
-		}
-	}
-}
-
-// relayCache remembers which nodes led to a key, the oldest forgotten first (hyperdht index.js).
-type relayCache struct {
-	addrs map[id.PublicKey][]netip.AddrPort
-	order []id.PublicKey
-}
-
-func (rc *relayCache) get(key id.PublicKey) []netip.AddrPort { return rc.addrs[key] }
-
-func (rc *relayCache) put(key id.PublicKey, addrs []netip.AddrPort) {
-	if rc.addrs == nil {
-		rc.addrs = make(map[id.PublicKey][]netip.AddrPort)
-	}
-	if _, known := rc.addrs[key]; !known {
-		if len(rc.order) >= relayCacheSize {
-			delete(rc.addrs, rc.order[0])
-			rc.order = rc.order[1:]
-		}
-		rc.order = append(rc.order, key)
-	}
-	rc.addrs[key] = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
 }

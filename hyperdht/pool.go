@@ -74,7 +74,7 @@ func (pl *pool) close() {
 func (ps *poolSocket) receive(from netip.AddrPort, b []byte) {
 	p := ps.pool.p
 	switch {
-	case p.streams.Receive(ps.sock, from, b):
+	case p.cfg.Streams.Receive(ps.sock, from, b):
 	case p.cfg.Probe != nil && p.cfg.Probe.Receive(ps.sock, from, b):
 	case len(b) > 1:
 		p.rpc.Receive(ps.sock, from, b)
@@ -106,6 +106,6 @@ func (ps *poolSocket) close() {
 	}
 	delete(ps.pool.sockets, ps.sock)
 	ps.pool.stats.Closed++
-	ps.pool.p.dropRoutes(ps.sock)
+	ps.pool.p.routes.drop(ps.sock)
 	ps.sock.Close()
 }

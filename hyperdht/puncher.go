@@ -272,11 +272,10 @@ func (u *puncher) end(rest bool) {
 		return
 	}
 	if u.in(puncherGuessing) {
-		u.p.randomPunches--
+		u.p.punches.give()
 		took := u.p.host.Now().Sub(u.since)
 		if rest {
-			u.p.lastRandomPunch = u.p.host.Now()
-			u.p.punchedRandomly = true
+			u.p.punches.pause(u.p.host.Now())
 			took += randomPunchPause
 		}
 		u.p.punchQueue.ended(took)

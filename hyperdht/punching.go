@@ -98,13 +98,13 @@ func (d *dialPunch) ask(reserve bool) {
 		return
 	}
 	d.become(punchReserving)
-	d.p.randomPunches++
+	d.p.punches.take()
 }
 
 // leave changes the state, and returns the budget; the puncher takes it again when it starts.
 func (d *dialPunch) leave(next punchState) {
 	if d.in(punchReserving) {
-		d.p.randomPunches--
+		d.p.punches.give()
 	}
 	d.become(next)
 }

@@ -54,7 +54,7 @@ func newPunchQueue(p *peering) *punchQueue { return &punchQueue{p: p, estimate: 
 func (q *punchQueue) admit(w punchWaiter) (retryAfter time.Duration, ok bool) {
 	q.expire()
 	i := q.index(w)
-	if q.p.mayPunchRandomly() && !q.reserved(i) {
+	if q.p.punches.free(q.p.host.Now()) && !q.reserved(i) {
 		if i >= 0 {
 			q.places = slices.Delete(q.places, i, i+1)
 		}
@@ -149,8 +149,8 @@ func (q *punchQueue) retryAfter(i int, w punchWaiter) time.Duration {
 	if w.relayed {
 		least = minRelayedRetry
 	}
-	if p := q.p; p.randomPunches == 0 && p.punchedRandomly {
-		pause = max(0, randomPunchPause-p.host.Now().Sub(p.lastRandomPunch))
+	if p := q.p; p.punches.running == 0 {
+		pause = p.punches.rest(p.host.Now())
 	}
 	return min(pause+max(least, time.Duration(i)*q.estimate*3/4-retryEarly), maxRetryAfter)
 }

@@ -20,7 +20,7 @@ type queueWorld struct {
 
 func newQueueWorld(t *testing.T) *queueWorld {
 	n := simnet.New(simnet.Config{Seed: 1})
-	p := &peering{host: n.AddHost("node", netip.AddrFrom4([4]byte{100, 128, 1, 1})), randomPunches: 1}
+	p := &peering{host: n.AddHost("node", netip.AddrFrom4([4]byte{100, 128, 1, 1})), punches: punchBudget{running: 1}}
 	p.punchQueue = newPunchQueue(p)
 	return &queueWorld{t, n, p}
 }
@@ -58,11 +58,11 @@ func (w *queueWorld) goes(o punchWaiter) {
 	if wait, ok := w.p.punchQueue.admit(o); !ok {
 		w.Fatalf("%d has to wait for %v, want that it may punch", o.peer[0], wait)
 	}
-	w.p.randomPunches++
+	w.p.punches.running++
 }
 
 // free ends the punch.
-func (w *queueWorld) free() { w.p.randomPunches-- }
+func (w *queueWorld) free() { w.p.punches.running-- }
 
 // order is that in which waiters punch if each asks again at the time that it is given, and a punch takes a while.
 func (w *queueWorld) order(waits map[punchWaiter]time.Duration, takes time.Duration) (order []int) {
@@ -81,7 +81,7 @@ func (w *queueWorld) order(waits map[punchWaiter]time.Duration, takes time.Durat
 				next = o
 			}
 		}
-		if free <= due[next] && w.p.randomPunches > 0 {
+		if free <= due[next] && w.p.punches.running > 0 {
 			w.net.Run(max(0, free-w.net.Now()))
 			w.free()
 			w.p.punchQueue.ended(takes)
@@ -91,7 +91,7 @@ func (w *queueWorld) order(waits map[punchWaiter]time.Duration, takes time.Durat
 			due[next] = w.net.Now() + wait
 			continue
 		}
-		w.p.randomPunches++
+		w.p.punches.running++
 		free = w.net.Now() + takes
 		order = append(order, int(next.peer[0]))
 		delete(due, next)
@@ -160,7 +160,7 @@ func TestEstimateFollowsThePunchesThatHaveEnded(t *testing.T) {
 // The pause after a lost punch is known.
 func TestPauseIsPartOfTheRetryTime(t *testing.T) {
 	w := newQueueWorld(t)
-	w.p.randomPunches, w.p.punchedRandomly, w.p.lastRandomPunch = 0, true, w.p.host.Now()
+	w.p.punches = punchBudget{last: w.p.host.Now()}
 	w.net.Run(5 * time.Second)
 	if wait := w.wait(caller(1)); wait != randomPunchPause-5*time.Second+minRetryAfter {
 		t.Errorf("retry after %v", wait)
@@ -200,11 +200,11 @@ func TestLateWaiterDelaysTheNextOneForASecond(t *testing.T) {
 	first, second := w.wait(caller(1)), w.wait(caller(2))
 	w.free()
 	w.net.Run(second)
-	for again := w.wait(caller(2)); w.p.randomPunches == 0 && w.net.Now() < 2*queueGrace; {
+	for again := w.wait(caller(2)); w.p.punches.running == 0 && w.net.Now() < 2*queueGrace; {
 		w.net.Run(again)
 		var ok bool
 		if again, ok = w.p.punchQueue.admit(caller(2)); ok {
-			w.p.randomPunches++
+			w.p.punches.running++
 		}
 	}
 	if late := w.net.Now() - first; late < queueLead || late > 2*queueLead {
@@ -256,7 +256,7 @@ func TestUntimedCallerIsServed(t *testing.T) {
 		free := w.net.Now() + 2*time.Second
 		for served := 0; ; {
 			w.net.Run(100 * time.Millisecond)
-			if w.p.randomPunches > 0 && w.net.Now() >= free {
+			if w.p.punches.running > 0 && w.net.Now() >= free {
 				w.free()
 			}
 			if w.net.Now() >= next {
@@ -275,7 +275,7 @@ func TestUntimedCallerIsServed(t *testing.T) {
 					waits[caller(i)] = w.net.Now() + wait
 					continue
 				}
-				w.p.randomPunches++
+				w.p.punches.running++
 				free = w.net.Now() + 2*time.Second
 				delete(waits, caller(i))
 				newcomers++
@@ -362,7 +362,7 @@ func TestEstimateCountsThePauseOfLostPunches(t *testing.T) {
 				t.Fatal(err)
 			}
 			u.become(puncherGuessing)
-			p.randomPunches++
+			p.punches.running++
 			p.host.AfterFunc(4*time.Second, func() { u.end(!won) })
 		})
 		net.Run(5 * time.Second)

@@ -273,7 +273,7 @@ func (c *connector) found(w way) {
 
 // proven selects the way on which the first packet arrived that decrypts.
 func (c *connector) proven() {
-	c.acquit(c.relay)
+	c.p.hints.acquit(c.remote, c.relay)
 	if c.race.wonBy(c.relayPath) {
 		c.become(dialRelayed)
 		c.conn.ways.won(PathRelayed, c.raw.RemoteAddr())
@@ -293,12 +293,12 @@ func (c *connector) proven() {
 	}
 	switch {
 	case len(c.payload.RelayAddrs) > 0:
-		c.p.relayCache.put(c.remote, c.payload.RelayAddrs)
+		c.p.hints.known.put(c.remote, c.payload.RelayAddrs)
 	case len(c.tried) > 0:
-		c.p.relayCache.put(c.remote, c.tried)
+		c.p.hints.known.put(c.remote, c.tried)
 	}
 	if c.opts.ReusableSocket && c.payload.UDX.ReusableSocket {
-		c.p.addRoute(c.remote, raw)
+		c.p.routes.add(c.remote, raw)
 	}
 	c.conn.cancel = nil
 	if c.relayPath != nil {

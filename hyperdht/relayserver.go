@@ -103,8 +103,9 @@ type relaySide struct {
 	leg      *stream.Stream
 }
 
-// serveRelay runs a blind relay and calls done once it can be found.
-func (p *peering) serveRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
+// ServeRelay runs a blind relay on this node and calls done once it can be found.
+func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
+	p := n.peers
 	if cfg.MaxPairs == 0 {
 		cfg.MaxPairs = defaultRelayPairs
 	}
@@ -328,7 +329,7 @@ func (r *RelayServer) join(pair *relayPair) {
 	for _, side := range pair.sides {
 		// A leg learns its client's address from the first packet that hits it. Only the host of the client's own connection
 		// has shown that it receives what is sent there.
-		side.leg = r.p.streams.New(func(sock host.Socket, from netip.AddrPort) bool {
+		side.leg = r.p.cfg.Streams.New(func(sock host.Socket, from netip.AddrPort) bool {
 			if !side.session.conn.answersFrom(from.Addr()) {
 				return false
 			}

@@ -24,7 +24,7 @@ func newRoutesLab(t *testing.T) *routesLab {
 	net := simnet.New(simnet.Config{Seed: 1})
 	h := net.AddHost("h", netip.MustParseAddr("100.128.0.1"))
 	return &routesLab{
-		t: t, net: net, host: h, p: &peering{host: h, routes: make(map[id.PublicKey]route)}, all: stream.NewTable(h, stream.Config{}),
+		t: t, net: net, host: h, p: &peering{host: h}, all: stream.NewTable(h, stream.Config{}),
 	}
 }
 
@@ -50,20 +50,20 @@ func TestRoutesKeepTheFirstPath(t *testing.T) {
 	l := newRoutesLab(t)
 	first, second := l.socket(), l.socket()
 	a, b := id.PublicKey{1}, id.PublicKey{2}
-	l.p.addRoute(a, l.connected(first, 1))
-	l.p.addRoute(a, l.connected(second, 2))
-	l.p.addRoute(b, l.connected(second, 3))
+	l.p.routes.add(a, l.connected(first, 1))
+	l.p.routes.add(a, l.connected(second, 2))
+	l.p.routes.add(b, l.connected(second, 3))
 	if r := l.p.routes[a]; r.sock != first || r.addr.Port() != 1 {
 		t.Errorf("the second path has replaced the first: %+v", r)
 	}
-	l.p.dropRoutes(first)
+	l.p.routes.drop(first)
 	if _, ok := l.p.routes[a]; ok {
 		t.Error("a route over a closed socket is kept")
 	}
 	if r := l.p.routes[b]; r.sock != second {
 		t.Error("a route over another socket is dropped")
 	}
-	l.p.addRoute(a, l.connected(second, 4))
+	l.p.routes.add(a, l.connected(second, 4))
 	if r := l.p.routes[a]; r.sock != second || r.addr.Port() != 4 {
 		t.Errorf("no new path is taken: %+v", r)
 	}
@@ -74,7 +74,7 @@ func TestRoutesAreBounded(t *testing.T) {
 	l := newRoutesLab(t)
 	raw := l.connected(l.socket(), 1)
 	for i := range maxRoutes + 10 {
-		l.p.addRoute(id.PublicKey{byte(i), byte(i >> 8)}, raw)
+		l.p.routes.add(id.PublicKey{byte(i), byte(i >> 8)}, raw)
 	}
 	if len(l.p.routes) != maxRoutes {
 		t.Errorf("%d routes, %d are the most", len(l.p.routes), maxRoutes)

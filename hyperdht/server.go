@@ -2,7 +2,6 @@ package hyperdht
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
@@ -66,7 +65,7 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 		cfg.OnConnection = func(c *Connection) { c.Destroy(nil) }
 	}
 	target := cfg.Keys.Public.Target()
-	if p.servers[target] != nil {
+	if p.servers.at(target) != nil {
 		return nil, ErrKeyPairInUse
 	}
 	s := &Server{
@@ -74,10 +73,9 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 		announcer: newAnnouncer(p, cfg.Keys, done),
 		byMessage: make(map[string]*session),
 	}
-	p.servers[target] = s
-	p.listening = append(p.listening, s)
+	p.servers.add(s)
 	record := wire.Peer{PublicKey: cfg.Keys.Public}
-	p.store.SetLocal(target, record.Append(nil))
+	p.cfg.Store.SetLocal(target, record.Append(nil))
 	if !cfg.HideLocalAddrs {
 		p.local.validated(func([]netip.AddrPort) {}) // in the background, so that the first caller need not wait
 	}
@@ -109,21 +107,14 @@ func (s *Server) Close(done func()) {
 		return
 	}
 	s.closed, s.left = true, s.p.host.Now()
-	delete(s.p.servers, s.target)
-	for i, other := range s.p.listening {
-		if other == s {
-			s.p.listening = append(s.p.listening[:i:i], s.p.listening[i+1:]...)
-			break
-		}
-	}
-	s.p.store.DeleteLocal(s.target)
+	s.p.servers.leave(s)
+	s.p.cfg.Store.DeleteLocal(s.target)
 	s.clear()
 	if s.cfg.OnClose != nil {
 		s.p.host.Defer(s.cfg.OnClose)
 	}
-	s.p.leaving = append(s.p.leaving, s)
 	s.announcer.stop(func() {
-		s.p.leaving = slices.DeleteFunc(s.p.leaving, func(other *Server) bool { return other == s })
+		s.p.servers.left(s)
 		done()
 	})
 }

@@ -22,7 +22,7 @@ func (n *Node) Faults(slack time.Duration, tell func(what string)) { n.peers.fau
 // bounded by something else that is held here is told with the size of that.
 func (p *peering) sizes(tell func(what string, held, most int)) {
 	sessions, messages := 0, 0
-	for _, s := range p.listening {
+	for _, s := range p.servers.listening {
 		for _, h := range s.sessions {
 			if h != nil {
 				sessions++
@@ -30,7 +30,7 @@ func (p *peering) sizes(tell func(what string, held, most int)) {
 		}
 		messages += len(s.byMessage)
 	}
-	tell("connections", len(p.connections), Unbounded)
+	tell("connections", p.connections.len(), Unbounded)
 	in := p.intake
 	tell("callers", in.held.Len(), maxCallers)
 	tell("callers that wait", in.waiting.Len(), maxWaitingCallers)
@@ -38,9 +38,9 @@ func (p *peering) sizes(tell func(what string, held, most int)) {
 	tell("sessions of callers", sessions, in.held.Len()+in.waiting.Len()+in.remembering)
 	tell("paces of callers", in.paces(), 7*maxPaced)
 	tell("first messages", messages, sessions)
-	tell("states that are not final", len(p.account.live), 4*(len(p.connections)+sessions)+len(p.listening))
-	tell("servers", len(p.servers), len(p.listening))
-	tell("random punches", p.randomPunches, randomPunchLimit)
+	tell("states that are not final", len(p.account.live), 4*(p.connections.len()+sessions)+len(p.servers.listening))
+	tell("servers", len(p.servers.byTarget), len(p.servers.listening))
+	tell("random punches", p.punches.running, randomPunchLimit)
 	tell("waiting random punches", p.punchQueue.size(), maxQueuedPunches)
 	tell("sockets for punching", len(p.pool.sockets), Unbounded)
 	tell("routes", len(p.routes), maxRoutes)
@@ -49,9 +49,9 @@ func (p *peering) sizes(tell func(what string, held, most int)) {
 		paths += len(l.paths)
 	}
 	tell("connections to relays", len(p.relayLinks), paths)
-	tell("paths over relays", paths, len(p.connections)+sessions)
-	tell("keys with stranding relays", len(p.stranding.addrs), min(len(p.stranding.order), relayCacheSize))
-	tell("relays of keys", len(p.relayCache.addrs), min(len(p.relayCache.order), relayCacheSize))
+	tell("paths over relays", paths, p.connections.len()+sessions)
+	tell("keys with stranding relays", len(p.hints.stranding.addrs), min(len(p.hints.stranding.order), relayCacheSize))
+	tell("relays of keys", len(p.hints.known.addrs), min(len(p.hints.known.order), relayCacheSize))
 	tell("own addresses being checked", len(p.local.waiting), len(p.host.Addrs()))
 }
 

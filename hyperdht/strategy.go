@@ -58,7 +58,7 @@ func (u *puncher) start(s puncherState, count *uint64) {
 
 func (u *puncher) startGuessing() {
 	u.start(puncherGuessing, &u.p.stats.PunchesRandom)
-	u.p.randomPunches++
+	u.p.punches.take()
 }
 
 // usesRandom reports whether the strategy would be one of the costly ones.
