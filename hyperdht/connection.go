@@ -11,44 +11,6 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Path says how the packets of a connection travel.
-type Path uint8
-
-// The paths of a connection.
-const (
-	PathNone    Path = iota // not connected yet
-	PathDirect              // to an address that is open to everybody
-	PathLAN                 // within one network
-	PathPunched             // through NATs that both sides opened
-	PathRelayed             // over a blind relay
-)
-
-func (p Path) String() string {
-	switch p {
-	case PathNone:
-		return "none"
-	case PathDirect:
-		return "direct"
-	case PathLAN:
-		return "lan"
-	case PathPunched:
-		return "punched"
-	case PathRelayed:
-		return "relayed"
-	}
-	return "unknown"
-}
-
-// PathRule limits the paths that a connection may take. It exists only on paths that both sides allow.
-type PathRule uint8
-
-// The rules.
-const (
-	AnyPath    PathRule = iota
-	DirectOnly          // no relay, whoever names one
-	RelayOnly           // nothing but a relay that one of the sides names
-)
-
 // Connection is an encrypted, ordered, message-preserving stream between two keys, with unordered messages
 // beside it. It lives on its node's loop: methods and handlers run there.
 //
@@ -58,50 +20,17 @@ const (
 // Messages may be sent in any of the first three states; before a path is found they wait. OnOpen fires when
 // the other side has proven that it is there. OnClose fires exactly once, last.
 type Connection struct {
-	p         *peering
-	trail     trail
-	initiator bool
-	local     id.PublicKey
-	remote    id.PublicKey
-	hash      [64]byte
-
-	raw     *stream.Stream
-	sec     *secret.Stream
-	started bool
-	open    bool
-	// answered means that the other side has answered our handshake.
-	answered bool
-	// wasHeard means that something has come from the other side.
-	wasHeard bool
-	ending   bool
-	// lingering means that timer is the end of our patience, no longer the keep-alive.
-	lingering bool
-	closed    bool
-	held      bool // the application has not seen this connection yet
-	trusted   bool // see Trust
-	// unproven means that an open connection is not trusted yet.
-	unproven bool
-	paused   bool
-	link     bool // it is to a relay, for others
-	err      error
-	path     Path
-
-	pending   [][]byte // messages sent before there was a path
-	buf       []byte   // scratch for frames
-	keepAlive time.Duration
-	lastWrite host.Instant
-	openedAt  host.Instant
-	timer     host.Timer
-	release   func() // gives the pool socket back
-
-	onStart     func()
-	onOpen      func()
-	onMessage   func([]byte)
-	onUnordered func([]byte)
-	onDrain     func()
-	onEnd       func()
-	onPath      func()
-	onClose     func(error)
+	p     *peering
+	trail trail
+	link  bool // it is to a relay, for others
+	ends
+	progress
+	carrier
+	trust
+	delivery
+	outbox
+	keepAlive keepAlive
+	handlers  handlers
 
 	onProof   func()     // runs when the first packet has decrypted, before anybody else hears of it
 	onTraffic func()     // sees that something came from the peer, while a change of path is not proven
@@ -133,20 +62,10 @@ func (c *Connection) Answered() bool { return c.answered || c.started }
 func (c *Connection) Closed() bool { return c.closed }
 
 // RemoteAddr is where our packets go; invalid before there is a path.
-func (c *Connection) RemoteAddr() netip.AddrPort {
-	if c.raw == nil || !c.started {
-		return netip.AddrPort{}
-	}
-	return c.raw.RemoteAddr()
-}
+func (c *Connection) RemoteAddr() netip.AddrPort { return c.remoteAddr() }
 
 // LocalAddr is the address of the socket that carries the connection; invalid before there is a path.
-func (c *Connection) LocalAddr() netip.AddrPort {
-	if c.raw == nil || !c.started || c.raw.Socket() == nil {
-		return netip.AddrPort{}
-	}
-	return c.raw.Socket().LocalAddr()
-}
+func (c *Connection) LocalAddr() netip.AddrPort { return c.localAddr() }
 
 // answersFrom reports whether the other side has shown that it receives what is sent to a host. A relay in between has not:
 // its address is not the other side's.
@@ -166,31 +85,6 @@ func (c *Connection) DirectSilence() time.Duration {
 	return c.second.silence()
 }
 
-// OnStart sets what runs once there is a path, when HandshakeHash is known and before anything has come from the
-// other side, which may not even be there.
-func (c *Connection) OnStart(f func()) { c.onStart = f }
-
-// OnOpen sets what runs once the other side has proven that it is there.
-func (c *Connection) OnOpen(f func()) { c.onOpen = f }
-
-// OnMessage sets what gets each message. The slice is borrowed for the call.
-func (c *Connection) OnMessage(f func([]byte)) { c.onMessage = f }
-
-// OnUnordered sets what gets each unordered message. The slice is borrowed for the call.
-func (c *Connection) OnUnordered(f func([]byte)) { c.onUnordered = f }
-
-// OnDrain sets what runs when the connection takes more after Send has returned false.
-func (c *Connection) OnDrain(f func()) { c.onDrain = f }
-
-// OnEnd sets what runs when the other side has ended its direction.
-func (c *Connection) OnEnd(f func()) { c.onEnd = f }
-
-// OnPath sets what runs when packets to the other side begin to take another path, which Path and RemoteAddr describe.
-func (c *Connection) OnPath(f func()) { c.onPath = f }
-
-// OnClose sets what runs when the connection is over: nil after both sides ended it, the reason otherwise.
-func (c *Connection) OnClose(f func(error)) { c.onClose = f }
-
 // Trust lifts the limits on what the other side can make this node hold, because it has proven that it may: 64 kB in all,
 // and messages of maxUnprovenMessage bytes. A connection is trusted when it opens, unless its server says
 // KeepLimited. Trusting twice is harmless.
@@ -199,9 +93,8 @@ func (c *Connection) Trust() {
 		return
 	}
 	c.trusted = true
-	if c.started && !c.closed {
-		c.sec.LimitReceive(secret.MaxMessage)
-		c.raw.Trust()
+	if c.usable() {
+		c.carrier.lift()
 	}
 }
 
@@ -218,27 +111,15 @@ func (c *Connection) Unsent() int {
 func (c *Connection) memory() int {
 	n := connectionMemory + c.sec.Held()
 	if c.unproven && !c.initiator {
-		n += c.raw.SendMemory() + cap(c.buf)
+		n += c.raw.SendMemory() + cap(c.frame)
 	}
 	return n
-}
-
-// SetKeepAlive changes how long the connection may be silent before an empty message goes out; 0 is never.
-func (c *Connection) SetKeepAlive(d time.Duration) {
-	c.keepAlive = d
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
-	}
-	if c.started {
-		c.armKeepAlive()
-	}
 }
 
 // Send sends one message; the slice is the caller's again on return. It returns false when the caller should wait for OnDrain before
 // it sends more; the message is taken all the same. What is sent after End or Destroy is dropped.
 func (c *Connection) Send(msg []byte) bool {
-	if c.closed || c.ending {
+	if !c.writable() {
 		return false
 	}
 	if len(msg) > secret.MaxMessage {
@@ -246,73 +127,50 @@ func (c *Connection) Send(msg []byte) bool {
 		return false
 	}
 	if !c.started {
-		if len(c.pending) >= maxPendingSends {
+		if !c.queue(msg) {
 			c.Destroy(errTooManyPending)
-			return false
 		}
-		c.pending = append(c.pending, append([]byte(nil), msg...))
 		return false
 	}
 	return c.write(msg)
 }
 
 func (c *Connection) write(msg []byte) bool {
-	frame, err := c.sec.Append(c.buf[:0], msg)
+	frame, err := c.sec.Append(c.frame[:0], msg)
 	if err != nil {
 		c.Destroy(err)
 		return false
 	}
-	c.lastWrite = c.p.host.Now()
+	c.keepAlive.lastWrite = c.p.host.Now()
 	more := c.raw.Write(frame)
-	if cap(frame) <= maxScratch {
-		c.buf = frame[:0]
-	}
+	c.reuse(frame)
 	return more
 }
-
-// maxScratch bounds the frame buffer that a connection keeps between messages.
-const maxScratch = 64 << 10
 
 // SendUnordered sends a message that may arrive late, twice or not at all. It must fit one datagram; what is
 // sent before there is a path is lost.
 func (c *Connection) SendUnordered(msg []byte) {
-	if c.started && !c.closed {
+	if c.usable() {
 		c.raw.SendMessage(c.sec.SealMessage(msg))
 	}
 }
 
 // End ends our direction once everything sent has gone out.
 func (c *Connection) End() {
-	if c.closed || c.ending {
+	if !c.writable() {
 		return
 	}
 	c.ending = true
 	if c.started {
-		c.stopKeepAlive()
+		c.keepAlive.stop()
 		c.raw.End()
 	}
-}
-
-// Close ends our direction and makes sure that the connection is over soon: if the other side has not ended
-// its own within ten seconds, it is cut off.
-func (c *Connection) Close() {
-	if c.closed || c.lingering {
-		return
-	}
-	c.lingering = true
-	if !c.started {
-		c.Destroy(nil)
-		return
-	}
-	c.End()
-	c.stopKeepAlive()
-	c.timer = c.p.host.AfterFunc(closeLinger, func() { c.Destroy(nil) })
 }
 
 // Pause stops the delivery of messages; what arrives meanwhile closes the receive window.
 func (c *Connection) Pause() {
 	c.paused = true
-	if c.raw != nil && !c.closed {
+	if c.usable() {
 		c.raw.Pause()
 	}
 }
@@ -320,7 +178,7 @@ func (c *Connection) Pause() {
 // Resume undoes Pause.
 func (c *Connection) Resume() {
 	c.paused = false
-	if c.raw != nil && !c.closed && !c.held {
+	if c.usable() && !c.held {
 		c.raw.Resume()
 	}
 }
@@ -338,20 +196,10 @@ func (c *Connection) Destroy(err error) {
 
 // start puts the connection on a raw stream that is connected, with the keys of the handshake.
 func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
-	c.raw = raw
-	c.path = path
-	c.remote, c.hash = keys.RemotePublicKey, keys.Hash
-	c.sec = secret.New(c.initiator, keys, c.p.host.Rand())
+	c.prove(keys)
+	c.carrier = carrier{raw: raw, sec: secret.New(c.initiator, keys, c.p.host.Rand()), path: path}
 	c.started = true
-	switch {
-	case c.trusted:
-		raw.Trust()
-	case c.unproven:
-		c.sec.LimitReceive(maxUnprovenMessage)
-		fallthrough
-	default: // before it opens, nothing but a header is accepted
-		raw.Confine(c.memory)
-	}
+	c.apply(&c.carrier, c.memory)
 	c.release = c.p.pool.ref(raw.Socket())
 	c.p.stats.ConnectionsOpened++
 	c.trail.key = c.remote
@@ -359,16 +207,8 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 
 	raw.OnData(c.receive)
 	raw.OnMessage(c.receiveMessage)
-	raw.OnDrain(func() {
-		if c.onDrain != nil && !c.closed {
-			c.onDrain()
-		}
-	})
-	raw.OnEnd(func() {
-		if c.onEnd != nil && !c.closed {
-			c.onEnd()
-		}
-	})
+	raw.OnDrain(c.drain)
+	raw.OnEnd(func() { c.tell(&c.handlers.end) })
 	raw.OnClose(func(err error) {
 		if !c.closed {
 			switch {
@@ -380,38 +220,29 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 			c.close(err)
 		}
 	})
-	if c.paused || c.held {
+	if !c.flows() {
 		raw.Pause()
 	}
-	c.lastWrite = c.p.host.Now()
-	raw.Write(c.sec.AppendHeader(c.buf[:0]))
-	pending := c.pending
-	c.pending = nil
+	c.keepAlive.lastWrite = c.p.host.Now()
+	raw.Write(c.sec.AppendHeader(c.frame[:0]))
+	pending := c.flush()
 	more := true
 	for _, msg := range pending {
 		more = c.write(msg)
 	}
-	c.p.host.Defer(func() {
-		if c.onStart != nil && !c.closed {
-			c.onStart()
-		}
-	})
+	c.p.host.Defer(func() { c.tell(&c.handlers.start) })
 	c.armKeepAlive()
 	if c.ending {
-		c.stopKeepAlive()
+		c.keepAlive.stop()
 		raw.End()
 		return
 	}
-	if more && len(pending) > 0 && c.onDrain != nil {
-		c.p.host.Defer(c.onDrainLater)
+	if more && len(pending) > 0 && c.handlers.drain != nil {
+		c.p.host.Defer(c.drain)
 	}
 }
 
-func (c *Connection) onDrainLater() {
-	if c.onDrain != nil && !c.closed {
-		c.onDrain()
-	}
-}
+func (c *Connection) drain() { c.tell(&c.handlers.drain) }
 
 // hand gives a connection that came in to the application; nothing is delivered before.
 func (c *Connection) hand(to func(*Connection)) {
@@ -441,11 +272,7 @@ func (c *Connection) moved(sock host.Socket, path Path) {
 	c.path = path
 	c.notePath()
 	old()
-	c.p.host.Defer(func() {
-		if c.onPath != nil && !c.closed {
-			c.onPath()
-		}
-	})
+	c.p.host.Defer(func() { c.tell(&c.handlers.path) })
 }
 
 func (c *Connection) notePath() {
@@ -473,8 +300,8 @@ func (c *Connection) receive(chunk []byte) {
 
 // hear notes the first sign of life.
 func (c *Connection) hear() {
-	if !c.wasHeard {
-		c.wasHeard = true
+	if !c.heard {
+		c.heard = true
 		c.trail.note(AttemptEvent{Step: AttemptFirstPacket, Path: c.path, Addr: c.raw.RemoteAddr()})
 	}
 }
@@ -494,8 +321,8 @@ func (c *Connection) opened() {
 	if c.caller != nil {
 		c.caller.connectionOpened()
 	}
-	if c.onOpen != nil {
-		c.onOpen()
+	if c.handlers.open != nil {
+		c.handlers.open()
 	}
 }
 
@@ -510,10 +337,10 @@ func (c *Connection) deliver(msg []byte) {
 		c.second.proved()
 	}
 	// An empty message is the other side's keep-alive.
-	if c.closed || c.onMessage == nil || (len(msg) == 0 && c.keepAlive > 0) {
+	if c.closed || c.handlers.message == nil || (len(msg) == 0 && c.keepAlive.interval > 0) {
 		return
 	}
-	c.onMessage(msg)
+	c.handlers.message(msg)
 }
 
 func (c *Connection) receiveMessage(b []byte) {
@@ -524,50 +351,11 @@ func (c *Connection) receiveMessage(b []byte) {
 	if len(b) == 0 && c.second != nil {
 		c.second.rp.called()
 	}
-	if c.closed || len(b) == 0 || c.onUnordered == nil {
+	if c.closed || len(b) == 0 || c.handlers.unordered == nil {
 		return
 	}
 	if msg, ok := c.sec.OpenMessage(b); ok {
-		c.onUnordered(msg)
-	}
-}
-
-func (c *Connection) armKeepAlive() {
-	if c.keepAlive == 0 || c.closed || c.ending {
-		return
-	}
-	c.timer = c.p.host.AfterFunc(c.keepAlive, c.keepAliveDue)
-}
-
-// keepAliveDue sends an empty message if nothing was written for the whole interval, and otherwise comes
-// back when that may be so: one timer per interval instead of one per write. The peer acknowledges whatever
-// we send, so one that is not heard of for three intervals is not well.
-func (c *Connection) keepAliveDue() {
-	if c.closed || c.ending {
-		return
-	}
-	now := c.p.host.Now()
-	next := c.keepAlive
-	if c.open { // before, the transport gives up
-		left := silentIntervals*c.keepAlive - now.Sub(max(c.raw.LastReceived(), c.openedAt))
-		if left <= 0 {
-			c.Destroy(ErrPeerSilent)
-			return
-		}
-		next = min(next, left)
-	}
-	idle := now.Sub(c.lastWrite)
-	if idle >= c.keepAlive {
-		c.write(nil)
-		idle = 0
-	}
-	c.timer.Reset(min(next, c.keepAlive-idle))
-}
-
-func (c *Connection) stopKeepAlive() {
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
+		c.handlers.unordered(msg)
 	}
 }
 
@@ -587,8 +375,8 @@ func (c *Connection) close(err error) {
 	c.closed = true
 	c.err = err
 	c.noteEnd()
-	c.pending = nil
-	c.stopKeepAlive()
+	c.flush()
+	c.keepAlive.stop()
 	if c.raw != nil {
 		c.raw.Destroy(nil) // before a relay is closed that passes it on
 	}
@@ -599,10 +387,7 @@ func (c *Connection) close(err error) {
 	if c.caller != nil {
 		c.caller.connectionOver()
 	}
-	if c.release != nil {
-		c.release()
-		c.release = nil
-	}
+	c.drop()
 	if c.started {
 		c.p.stats.ConnectionsClosed++
 		if r, ok := c.p.routes[c.remote]; ok && err != nil && r.sock == c.raw.Socket() {
@@ -611,8 +396,8 @@ func (c *Connection) close(err error) {
 	}
 	c.p.connections.remove(c)
 	c.p.host.Defer(func() {
-		if c.onClose != nil {
-			c.onClose(err)
+		if c.handlers.close != nil {
+			c.handlers.close(err)
 		}
 	})
 }

@@ -146,7 +146,10 @@ func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
 }
 
 func (p *peering) newConnection(t trail, local, remote id.PublicKey, initiator bool) *Connection {
-	c := &Connection{p: p, trail: t, initiator: initiator, local: local, remote: remote, keepAlive: connectionKeepAlive}
+	c := &Connection{
+		p: p, trail: t, ends: ends{initiator: initiator, local: local, remote: remote},
+		keepAlive: keepAlive{interval: connectionKeepAlive},
+	}
 	p.connections.add(c)
 	return c
 }

@@ -1,0 +1,136 @@
+package hyperdht
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/secret"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// The parts of a Connection.
+
+// ends are the two sides of a connection.
+type ends struct {
+	initiator     bool // our side dialled
+	local, remote id.PublicKey
+	hash          [64]byte // of the handshake
+}
+
+// prove takes what the handshake has proven.
+func (e *ends) prove(keys noise.Result) { e.remote, e.hash = keys.RemotePublicKey, keys.Hash }
+
+// progress is how far a connection has come, see Connection.
+type progress struct {
+	answered bool // the other side has answered our handshake
+	started  bool // there is a path
+	heard    bool // something has come from the other side
+	open     bool
+	openedAt host.Instant
+	ending   bool // our direction has ended
+	closed   bool
+	err      error // why
+}
+
+// usable reports whether packets may leave.
+func (s *progress) usable() bool { return s.started && !s.closed }
+
+// writable reports whether the application may send.
+func (s *progress) writable() bool { return !s.ending && !s.closed }
+
+// carrier is what carries a connection: a stream, the encryption on it, and the path that the stream takes.
+type carrier struct {
+	raw     *stream.Stream // nil before there is a path
+	sec     *secret.Stream
+	path    Path
+	release func() // gives the pool socket back
+}
+
+func (k *carrier) remoteAddr() netip.AddrPort {
+	if k.raw == nil {
+		return netip.AddrPort{}
+	}
+	return k.raw.RemoteAddr()
+}
+
+func (k *carrier) localAddr() netip.AddrPort {
+	if k.raw == nil || k.raw.Socket() == nil {
+		return netip.AddrPort{}
+	}
+	return k.raw.Socket().LocalAddr()
+}
+
+// lift ends the limits on what the other side can make this node hold.
+func (k *carrier) lift() {
+	k.sec.LimitReceive(secret.MaxMessage)
+	k.raw.Trust()
+}
+
+// drop gives the pool socket back, once.
+func (k *carrier) drop() {
+	if k.release != nil {
+		k.release()
+		k.release = nil
+	}
+}
+
+// trust says which limits hold for what the other side can make this node hold.
+type trust struct {
+	trusted  bool // none, see Connection.Trust
+	unproven bool // they hold on after the connection has opened
+}
+
+// apply sets the limits of a connection that has just got its stream. memory is what it holds above that.
+func (t trust) apply(k *carrier, memory func() int) {
+	switch {
+	case t.trusted:
+		k.raw.Trust()
+	case t.unproven:
+		k.sec.LimitReceive(maxUnprovenMessage)
+		fallthrough
+	default: // before it opens, nothing but a header is accepted
+		k.raw.Confine(memory)
+	}
+}
+
+// delivery is whether messages go to the application.
+type delivery struct {
+	held   bool // the application has not seen this connection yet
+	paused bool // by the application
+}
+
+func (d delivery) flows() bool { return !d.held && !d.paused }
+
+// outbox holds messages that were sent before there was a path, and the buffer in which they are encrypted.
+type outbox struct {
+	pending [][]byte
+	frame   []byte
+}
+
+// queue keeps a copy of a message. It reports false where there are too many.
+func (o *outbox) queue(msg []byte) bool {
+	if len(o.pending) >= maxPendingSends {
+		return false
+	}
+	o.pending = append(o.pending, append([]byte(nil), msg...))
+	return true
+}
+
+// flush returns what has been queued, and forgets it.
+func (o *outbox) flush() [][]byte {
+	pending := o.pending
+	o.pending = nil
+	return pending
+}
+
+// reuse keeps the buffer of a frame for the next one.
+func (o *outbox) reuse(frame []byte) {
+	if cap(frame) <= maxScratch {
+		o.frame = frame[:0]
+	}
+}
+
+// maxScratch bounds the frame buffer that a connection keeps between messages.
+const maxScratch = 64 << 10
