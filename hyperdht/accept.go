@@ -27,10 +27,10 @@ var openingTable = &table[openingState]{name: "opening", states: []rule[openingS
 // firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path, if it shows that the
 // caller has the answer.
 func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
-	if from.Port() == 0 || h.paths == RelayOnly && (h.relayPath == nil || !h.relayPath.carries(sock, from)) {
+	if from.Port() == 0 || h.paths == RelayOnly && !h.carries(sock, from) {
 		return false
 	}
-	if h.relayPath != nil && h.relayPath.carries(sock, from) {
+	if h.carries(sock, from) {
 		return true
 	}
 	if h.raw != nil && h.conn == nil && !h.raw.First() {

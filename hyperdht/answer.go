@@ -83,8 +83,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		h.raw.OnClose(func(error) { h.rawClosed() })
 	}
 	if relays := h.s.cfg.RelayThrough; len(relays) > 0 && h.paths != DirectOnly && refusal == wire.ErrorNone {
-		h.relayKey = p.pickRelay(relays)
-		h.relayToken = p.newRelayToken()
+		h.choose(p, relays)
 	}
 	public, isOpen := p.rpc.RemoteAddr()
 	reply, err := hs.WriteMessage(h.message2(refusal, public, isOpen, local))
@@ -114,7 +113,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	if h.payload.Firewall == wire.FirewallOpen || h.direct {
 		sock := p.rpc.Socket()
 		if h.direct {
-			sock = h.arrival
+			sock = h.socket
 		}
 		p.stats.PunchesOpen++
 		remoteID := h.payload.UDX.ID
@@ -169,15 +168,13 @@ func (h *session) message2(refusal wire.PayloadError, public netip.AddrPort, isO
 	if relays := h.s.announcer.relayAddrs; len(relays) > 0 {
 		m.RelayAddrs = relays
 	}
-	if h.relayKey != (id.PublicKey{}) {
-		m.RelayThrough = &wire.RelayThrough{Key: h.relayKey, Token: h.relayToken}
-	}
+	m.RelayThrough = h.named()
 	return m.Append(nil)
 }
 
 // onSameLAN reports whether the caller has the same public address and offers a private one near ours.
 func (h *session) onSameLAN(local []netip.AddrPort) bool {
-	if h.clientAddr.Addr() != h.serverAddr.Addr() || h.s.cfg.HideLocalAddrs {
+	if !h.behindOneAddress() || h.s.cfg.HideLocalAddrs {
 		return false
 	}
 	var private []netip.AddrPort

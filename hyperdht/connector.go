@@ -32,35 +32,25 @@ type ConnectOptions struct {
 // connector finds a path to a server for one Connection (hyperdht lib/connect.js).
 type connector struct {
 	machine[dialState]
-	p      *peering
-	conn   *Connection
-	opts   ConnectOptions
-	keys   id.KeyPair
-	remote id.PublicKey
-	target id.Target
-
+	p       *peering
+	conn    *Connection
+	opts    ConnectOptions
+	remote  id.PublicKey
+	target  id.Target
 	session *rpc.Session
-	noise   *noise.Handshake
-	message []byte         // message 1, the same for all attempts
-	public  bool           // we told the server that we are reachable
 	raw     *stream.Stream // until a direct path has been found, or the dial is over
 
+	greeting
 	finding
-	result     noise.Result
-	payload    wire.NoisePayload
-	relay      netip.AddrPort // the node through which the server has answered
-	serverAddr netip.AddrPort
-	clientAddr netip.AddrPort
+	serverAnswer
 
-	race       race
-	early      *way  // of a stream packet that came before the handshake's answer
-	failure    error // why no more ways are looked for, while those that were found may still do it
-	relayPath  *relayPath
-	relayToken [32]byte
-	relayKey   id.PublicKey // our choice; zero for none
+	race      race
+	early     *way  // of a stream packet that came before the handshake's answer
+	failure   error // why no more ways are looked for, while those that were found may still do it
+	relayPath *relayPath
+	relayChoice
 	punch      *dialPunch
-	lanPending int   // pings under way
-	lanFailure error // why punching failed while they were
+	lan        lanPings
 	heartbeats heartbeats
 }
 
@@ -133,9 +123,9 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 		return conn
 	}
 	c := &connector{
-		p: p, conn: conn, opts: opts, keys: keys, remote: remote, target: remote.Target(),
-		session: p.rpc.NewSession(),
-		noise:   noise.NewInitiator(keys, remote, p.host.Rand()),
+		p: p, conn: conn, opts: opts, remote: remote, target: remote.Target(),
+		session:  p.rpc.NewSession(),
+		greeting: greeting{noise: noise.NewInitiator(keys, remote, p.host.Rand())},
 	}
 	c.begin(p.account, dialTable, dialStarting, c.passed)
 	c.raw = p.cfg.Streams.New(c.firewall)
@@ -192,13 +182,10 @@ func (c *connector) prepare() error {
 		m.Addrs4 = append(m.Addrs4, c.p.localAddrs()...)
 	}
 	if len(c.opts.RelayThrough) > 0 && c.opts.Paths != DirectOnly {
-		c.relayKey = c.p.pickRelay(c.opts.RelayThrough)
-		c.relayToken = c.p.newRelayToken()
-		m.RelayThrough = &wire.RelayThrough{Key: c.relayKey, Token: c.relayToken}
+		c.choose(c.p, c.opts.RelayThrough)
 	}
-	msg, err := c.noise.WriteMessage(m.Append(nil))
-	c.message = msg
-	return err
+	m.RelayThrough = c.named()
+	return c.write(m)
 }
 
 // fail ends the search for ways. It closes the connection unless a way that was found, or a relay, may still carry it.

@@ -211,12 +211,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
 	c.become(dialSearching)
 	c.conn.answered = true
-	c.payload = payload
-	c.relay, c.serverAddr, c.clientAddr = node, node, r.To
-	relayed := m.PeerAddr.IsValid()
-	if relayed {
-		c.serverAddr = m.PeerAddr
-	}
+	c.take(payload, node, r.To, m.PeerAddr)
 	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
 	c.endQuery()
 	c.race = race{conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
@@ -230,7 +225,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		c.early.path = c.pathOf(c.early.sock, c.early.to) // of which more is known now
 		c.answeredOn(*c.early)
 		c.conn.ways.leave(WayUnneeded, PathLAN, PathDirect, PathPunched)
-	case !relayed:
+	case !m.PeerAddr.IsValid():
 		if sock == nil {
 			sock = c.p.rpc.Socket()
 		}

@@ -33,9 +33,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 	if u == nil || u.over() {
 		return
 	}
-	if remote.Round >= h.round {
-		h.round = remote.Round
-	}
+	latest := h.advance(remote.Round)
 	if remote.Error != wire.ErrorNone {
 		h.answerAbort(wire.ErrorAborted, answer)
 		return
@@ -45,7 +43,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 	if r.Socket == u.socket() {
 		u.nat.add(r.To, r.From)
 	}
-	if remote.Round >= h.round {
+	if latest {
 		var verified netip.Addr
 		if viaRelay && remote.RemoteToken != nil && *remote.RemoteToken == token {
 			verified = m.PeerAddr.Addr()

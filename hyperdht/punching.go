@@ -412,8 +412,8 @@ func (d *dialPunch) fail(err error) {
 		d.p.punchQueue.keep(d)
 	}
 	d.close()
-	if c.lanPending > 0 {
-		c.lanFailure = err
+	if c.lan.running() {
+		c.lan.failure = err
 		return
 	}
 	c.fail(err)

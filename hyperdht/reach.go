@@ -7,7 +7,6 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -47,12 +46,11 @@ func (c *connector) findPath() {
 		}
 		return
 	}
-	relayed := c.serverAddr != c.relay
-	punchable := c.payload.Holepunch != nil && len(c.payload.Holepunch.Relays) > 0
-	if c.payload.Firewall == wire.FirewallOpen || (relayed && !punchable) {
+	relayed, punchable := c.relayed(), c.punchable()
+	if c.isOpen() || (relayed && !punchable) {
 		c.p.stats.PunchesOpen++
 		ways.leave(WayUnneeded, PathLAN, PathPunched)
-		if c.payload.Firewall == wire.FirewallOpen {
+		if c.isOpen() {
 			c.relayLater()
 		} else {
 			c.startRelay() // the server offers nothing else
@@ -82,23 +80,13 @@ func (c *connector) findPath() {
 	}
 }
 
-// publicAddr is the server's first public address, or where the relay sees it.
-func (c *connector) publicAddr() netip.AddrPort {
-	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
-		if !kad.IsBogon(a.Addr()) {
-			return a
-		}
-	}
-	return c.serverAddr
-}
-
 // tryLAN pings private addresses of the server if both sides have the same public address. An answer may come from another
 // host with that address, so that it adds a way and ends nothing.
 func (c *connector) tryLAN(relayed, punchable bool) bool {
 	if c.opts.NoLocal {
 		c.conn.ways.leave(WayExcluded, PathLAN)
 	}
-	if c.opts.NoLocal || !relayed || c.clientAddr.Addr() != c.serverAddr.Addr() {
+	if c.opts.NoLocal || !relayed || !c.behindOneAddress() {
 		return false
 	}
 	local := c.p.localAddrs()
@@ -107,38 +95,18 @@ func (c *connector) tryLAN(relayed, punchable bool) bool {
 		usable = slices.Insert(slices.DeleteFunc(usable, func(a netip.AddrPort) bool { return a == near }), 0, near)
 	}
 	usable = usable[:min(len(usable), maxLANTries)]
-	c.lanPending = len(usable)
+	c.lan.pending = len(usable)
 	for _, addr := range usable {
 		c.pingLAN(addr, punchable)
 	}
 	return len(usable) > 0
 }
 
-// lanAddrs are the private addresses of the server, without those of this host, which container bridges have on every host.
-// A server that has no others is on this host: JavaScript ones that see a caller with their address wait for it there, and
-// older ones then answer no message of a punch.
-func (c *connector) lanAddrs(local []netip.AddrPort) []netip.AddrPort {
-	var others, own []netip.AddrPort
-	for _, a := range c.payload.Addrs4[:min(len(c.payload.Addrs4), maxAddrs)] {
-		switch {
-		case kad.IsReserved(a.Addr()) || slices.Contains(others, a) || slices.Contains(own, a):
-		case slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == a.Addr() }):
-			own = append(own, a)
-		default:
-			others = append(others, a)
-		}
-	}
-	if len(others) == 0 {
-		return own
-	}
-	return others
-}
-
 func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 	c.note(AttemptEvent{Step: AttemptLAN, Addr: addr})
 	c.conn.ways.try(PathLAN, addr)
 	c.p.rpc.Ping(addr, nil, c.session, func(_ rpc.Reply, err error) {
-		c.lanPending--
+		c.lan.pending--
 		switch {
 		case c.over():
 			return
@@ -149,9 +117,9 @@ func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 			c.note(AttemptEvent{Step: AttemptLANFailed, Addr: addr, Err: err})
 		}
 		switch {
-		case c.over() || c.lanPending > 0:
-		case c.lanFailure != nil:
-			c.fail(c.lanFailure)
+		case c.over() || c.lan.running():
+		case c.lan.failure != nil:
+			c.fail(c.lan.failure)
 		case !punchable:
 			c.fail(ErrHolepunchAborted)
 		default:
@@ -226,7 +194,7 @@ func (c *connector) relayAborted(err error) {
 
 // searching reports whether more ways may show up.
 func (c *connector) searching() bool {
-	return c.punch != nil && !c.punch.over() || c.in(dialPassive) || c.lanPending > 0 ||
+	return c.punch != nil && !c.punch.over() || c.in(dialPassive) || c.lan.running() ||
 		c.relayPath != nil && c.relayPath.in(relayReserved, relayJoining)
 }
 

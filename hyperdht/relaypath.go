@@ -315,17 +315,3 @@ func (rp *relayPath) again(err error) bool {
 	rp.becomeFor(relayDeferred, wait)
 	return true
 }
-
-// newRelayToken is what both sides of a pairing show to the relay.
-func (p *peering) newRelayToken() [32]byte {
-	var t [32]byte
-	p.random(t[:])
-	return t
-}
-
-// pickRelay chooses one of several relays at random, as the original does.
-func (p *peering) pickRelay(relays []id.PublicKey) id.PublicKey {
-	var b [1]byte
-	p.random(b[:])
-	return relays[int(b[0])%len(relays)]
-}

@@ -191,13 +191,9 @@ func (s *Server) originOf(r *rpc.Request, m wire.Handshake) origin {
 
 // addSession makes a session under the lowest free id.
 func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
-	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), direct: !m.PeerAddr.IsValid(), arrival: r.Socket, serverAddr: r.To}
+	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), arrival: arrivalOf(r, m)}
 	h.begin(s.p.account, sessionTable, sessionArrived, h.passed)
-	h.node, h.clientAddr = r.From, m.PeerAddr
 	h.origin = s.originOf(r, m)
-	if h.direct {
-		h.node, h.clientAddr = netip.AddrPort{}, r.From
-	}
 	for s.firstFree < len(s.sessions) && s.sessions[s.firstFree] != nil {
 		s.firstFree++
 	}

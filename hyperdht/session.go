@@ -3,7 +3,6 @@ package hyperdht
 import (
 	"net/netip"
 
-	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
@@ -16,41 +15,27 @@ import (
 // appears or 10 s after the attempt has failed (hyperdht lib/server.js, _addHandshake).
 type session struct {
 	machine[sessionState]
-	s          *Server
-	trail      trail
-	id         int
-	key        string // the bytes of message 1
-	direct     bool   // the caller asked us without a relay in between
-	paths      PathRule
-	arrival    host.Socket
-	node       netip.AddrPort // through which message 1 came; invalid if directly
-	clientAddr netip.AddrPort // the caller, as its relay sees it
-	serverAddr netip.AddrPort // us, as the relay sees us
-
+	s     *Server
+	trail trail
+	id    int
+	key   string // the bytes of message 1
+	paths PathRule
+	arrival
 	admission
 	// allowance limits what the caller's datagrams make this node send, answers and packets of the stream alike: whoever sent
 	// them may have forged their source, or invented the address that a relay would name.
 	allowance udx.Allowance
 
-	reply    []byte
-	waiting  []func()
-	payload  *wire.NoisePayload // what the caller said; nil before it is read, and once nothing can come of the attempt
-	keys     *noise.Result      // likewise
-	raw      *stream.Stream     // until a direct path has been found, or none will be
-	box      *wire.PunchBox
-	puncher  *puncher
-	viaPunch bool // the answer leaves from the puncher's socket, so that the caller learns its mapping
-	requests *rpc.Session
-	round    uint64
+	pendingReply
+	payload *wire.NoisePayload // what the caller said; nil before it is read, and once nothing can come of the attempt
+	keys    *noise.Result      // likewise
+	raw     *stream.Stream     // until a direct path has been found, or none will be
+	punchSide
+	relaying
 
-	accepted   *Connection // once there is a path
-	opening    machine[openingState]
-	conn       *Connection // accepted, if its first path was over a relay
-	relayPath  *relayPath
-	relayLater bool              // the relay is joined once the caller has proven to have our answer
-	heldRelay  func(*Connection) // likewise, where no round of a punch shows that; nil if it is not held back
-	relayKey   id.PublicKey      // our choice; zero for none
-	relayToken [32]byte
+	accepted *Connection // once there is a path
+	opening  machine[openingState]
+	conn     *Connection // accepted, if its first path was over a relay
 }
 
 type sessionState uint8
@@ -127,22 +112,7 @@ func (h *session) answered(f func()) {
 		f()
 		return
 	}
-	if len(h.waiting) < maxRelayedAnswers {
-		h.waiting = append(h.waiting, f)
-	}
-}
-
-// maxRelayedAnswers bounds the routes on which one message 1 may wait for its answer; callers use three.
-const maxRelayedAnswers = 16
-
-// decide sets the reply, nil for silence, once the state says that there is one.
-func (h *session) decide(reply []byte) {
-	h.reply = reply
-	waiting := h.waiting
-	h.waiting = nil
-	for _, f := range waiting {
-		f()
-	}
+	h.wait(f)
 }
 
 // send sends an answer, unless it exceeds the allowance.
@@ -159,18 +129,7 @@ func (h *session) send(s step, r *rpc.Request, sock host.Socket) {
 // proven reports whether a packet of the stream shows that the caller receives at the host where it came from: the stream's id
 // was sent there through a relay that the server announced to, or the host has echoed a token of the punch.
 func (h *session) proven(from netip.Addr) bool {
-	if h.puncher != nil && h.puncher.isVerified(from) {
-		return true
-	}
-	return h.clientAddr.Addr() == from && h.s.announcer.isRelay(h.node)
-}
-
-// replySocket is where the answer must leave from; nil is the socket that the request came in on.
-func (h *session) replySocket() host.Socket {
-	if h.viaPunch && h.puncher != nil && !h.puncher.over() {
-		return h.puncher.socket()
-	}
-	return nil
+	return h.verified(from) || h.clientAddr.Addr() == from && h.s.announcer.isRelay(h.node)
 }
 
 // abort ends an attempt that led nowhere, unless a relay carries the connection or may still do so.

@@ -1,0 +1,92 @@
+package hyperdht
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+)
+
+// greeting is our side of a dial's handshake.
+type greeting struct {
+	noise   *noise.Handshake
+	message []byte // message 1, the same for all attempts
+	public  bool   // we told the server that we are reachable
+}
+
+// write makes message 1.
+func (g *greeting) write(m wire.NoisePayload) (err error) {
+	g.message, err = g.noise.WriteMessage(m.Append(nil))
+	return err
+}
+
+// serverAnswer is the answer to a dial's handshake.
+type serverAnswer struct {
+	result     noise.Result
+	payload    wire.NoisePayload
+	relay      netip.AddrPort // the node through which the server has answered, or the server itself
+	serverAddr netip.AddrPort // where that node sees the server
+	clientAddr netip.AddrPort // where it sees us
+}
+
+// take notes the answer that came from a node, and who the node sees; seen is invalid where it is the server itself.
+func (a *serverAnswer) take(payload wire.NoisePayload, node, client, seen netip.AddrPort) {
+	a.payload, a.relay, a.serverAddr, a.clientAddr = payload, node, node, client
+	if seen.IsValid() {
+		a.serverAddr = seen
+	}
+}
+
+// relayed reports whether the server was seen at another address than the node's.
+func (a *serverAnswer) relayed() bool { return a.serverAddr != a.relay }
+
+// isOpen reports whether the server says that it can be reached without any help.
+func (a *serverAnswer) isOpen() bool { return a.payload.Firewall == wire.FirewallOpen }
+
+// punchable reports whether the server offers a node to punch through.
+func (a *serverAnswer) punchable() bool {
+	return a.payload.Holepunch != nil && len(a.payload.Holepunch.Relays) > 0
+}
+
+// behindOneAddress reports whether both sides are seen at the same address.
+func (a *serverAnswer) behindOneAddress() bool { return a.clientAddr.Addr() == a.serverAddr.Addr() }
+
+// publicAddr is the server's first public address, or where the relay sees it.
+func (a *serverAnswer) publicAddr() netip.AddrPort {
+	for _, addr := range a.payload.Addrs4[:min(len(a.payload.Addrs4), maxAddrs)] {
+		if !kad.IsBogon(addr.Addr()) {
+			return addr
+		}
+	}
+	return a.serverAddr
+}
+
+// lanAddrs are the private addresses of the server, without those of this host, which container bridges have on every host.
+// A server that has no others is on this host: JavaScript ones that see a caller with their address wait for it there, and
+// older ones then answer no message of a punch.
+func (a *serverAnswer) lanAddrs(local []netip.AddrPort) []netip.AddrPort {
+	var others, own []netip.AddrPort
+	for _, addr := range a.payload.Addrs4[:min(len(a.payload.Addrs4), maxAddrs)] {
+		switch {
+		case kad.IsReserved(addr.Addr()) || slices.Contains(others, addr) || slices.Contains(own, addr):
+		case slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == addr.Addr() }):
+			own = append(own, addr)
+		default:
+			others = append(others, addr)
+		}
+	}
+	if len(others) == 0 {
+		return own
+	}
+	return others
+}
+
+// lanPings are pings of the server's private addresses.
+type lanPings struct {
+	pending int
+	failure error // why punching failed while they were under way
+}
+
+func (l *lanPings) running() bool { return l.pending > 0 }
