@@ -3,7 +3,6 @@ package hyperdht
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
@@ -42,12 +41,9 @@ type announcer struct {
 	small   int        // cycles that found few nodes, since the network was last seen to change
 	rounds  int        // of pings until the next cycle
 
-	holders   int          // nodes that hold the record and answered when last asked
-	heard     host.Instant // when one last did; zero for never
-	announced func(error)  // runs once; nil afterwards
-
-	takingBack int      // rounds of taking the record back
-	takenBack  []func() // run after the last of them
+	record    heldRecord
+	announced func(error) // runs once; nil afterwards
+	takeBack  withdrawal
 }
 
 type announcerState uint8
@@ -90,16 +86,6 @@ var announcerTable = &table[announcerState]{name: "announcer", states: []rule[an
 	announcerStopped: {name: "stopped"},
 }}
 
-// Announcement is the state of a server's record on the DHT.
-type Announcement struct {
-	// Nodes is how many DHT nodes hold the record and answered when they were last asked, every three seconds.
-	Nodes int
-	// Ever reports whether a node has taken the record since the server was started or resumed.
-	Ever bool
-	// Silent is for how long none of them has answered; zero while one does, and before the first has.
-	Silent time.Duration
-}
-
 func newAnnouncer(p *peering, keys id.KeyPair, announced func(error)) *announcer {
 	a := &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession(), announced: announced}
 	a.begin(p.account, announcerTable, announcerIdle, func(announcerState) { a.cycle() })
@@ -111,19 +97,12 @@ func newAnnouncer(p *peering, keys id.KeyPair, announced func(error)) *announcer
 func (a *announcer) start() { a.cycle() }
 
 // status is the state of the record now.
-func (a *announcer) status() Announcement {
-	s := Announcement{Nodes: a.holders, Ever: a.heard != 0}
-	if s.Ever && s.Nodes == 0 {
-		s.Silent = a.p.host.Now().Sub(a.heard)
-	}
-	return s
-}
+func (a *announcer) status() Announcement { return a.record.status(a.p.host.Now()) }
 
 // answeredBy notes how many nodes that hold the record have just answered.
 func (a *announcer) answeredBy(nodes int) {
-	a.holders = nodes
+	a.record.answered(nodes, a.p.host.Now())
 	if nodes > 0 {
-		a.heard = a.p.host.Now()
 		a.tell(nil)
 	}
 }
@@ -210,28 +189,17 @@ func (a *announcer) halt(done func()) {
 		}
 	}
 	a.generations, a.relays, a.relayAddrs = [3][]netip.AddrPort{}, nil, nil
-	a.holders, a.heard = 0, 0
-	a.takingBack++
+	a.record = heldRecord{}
+	a.takeBack.begin()
 	a.whenTakenBack(done)
-	a.unannounceAll(holding, func() {
-		if a.takingBack--; a.takingBack > 0 {
-			return
-		}
-		waiting := a.takenBack
-		a.takenBack = nil
-		for _, f := range waiting {
-			f()
-		}
-	})
+	a.unannounceAll(holding, a.takeBack.end)
 }
 
 // whenTakenBack calls f once no node is asked any more to take the record back: at the end of the turn if none is now.
 func (a *announcer) whenTakenBack(f func()) {
-	if a.takingBack == 0 {
+	if !a.takeBack.wait(f) {
 		a.p.host.Defer(f)
-		return
 	}
-	a.takenBack = append(a.takenBack, f)
 }
 
 // cycle finds the nearest nodes and announces to three of them.

@@ -1,8 +1,6 @@
 package hyperdht
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
@@ -30,32 +28,19 @@ type secondWay struct {
 	worked bool          // it has answered
 	retry  time.Duration // how long the last try to join the relay again had to wait
 
-	timer    host.Timer // the next question, or judgement
-	judging  bool
-	pause    time.Duration
-	asked    host.Instant
-	open     []host.Instant // questions without an answer so far, the oldest first
-	streak   int            // answers in a row
-	relayRTT time.Duration  // of the relay's last answers
-	// directRTT is the least that the direct path has taken, 0 before it has answered.
-	directRTT time.Duration
-	late      int // questions in a row that the direct path has not answered by long after the relay
+	timer   host.Timer // the next question, or judgement
+	judging bool
+	questions
+	took   roundTrips
+	streak int // answers in a row
+	late   int // questions in a row that the direct path has not answered by long after the relay
 
-	copies   host.Timer // the end of copying
-	stalls   [maxStalls]stall
-	stalled  host.Instant // the last timeout
-	proof    host.Instant // when the last message came on the way in reserve
-	alone    host.Instant // when the first one did that nothing has followed on the other way
-	heard    host.Instant // when the last packet did
-	hold     time.Duration
-	until    host.Instant // the connection does not return before
-	returned host.Instant
-}
-
-// stall is a retransmission timeout.
-type stall struct {
-	at      host.Instant
-	suspect int // the size of the packet that was not acknowledged, if it is large
+	copies  host.Timer // the end of copying
+	stalls  stallLog
+	proof   host.Instant // when the last message came on the way in reserve
+	alone   host.Instant // when the first one did that nothing has followed on the other way
+	heard   host.Instant // when the last packet did
+	holding holdOff
 }
 
 // keepSecond begins to ask on the relay.
@@ -95,9 +80,7 @@ func (w *secondWay) ask() {
 
 // askSpare sends a question on the way in reserve.
 func (w *secondWay) askSpare() {
-	now := w.now()
-	w.open = slices.DeleteFunc(w.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
-	w.open = append(w.open, now)
+	w.add(w.now())
 	w.rp.raw.AskSpare()
 }
 
@@ -132,15 +115,10 @@ func (w *secondWay) SpareHeard(answer bool) {
 	}
 }
 
-// answered takes an answer. It does not name its question. Where that may be an earlier one, how long it took is not known: a way that is
-// slower than the pause between questions would look quick. The next question then waits until all others must have been
-// answered. The pause after it is twice what an answer has taken.
+// answered takes an answer.
 func (w *secondWay) answered() {
-	rtt, certain := w.now().Sub(w.open[0]), len(w.open) == 1
-	if w.open = nil; rtt >= answerLimit {
-		rtt, certain = 0, false // to none of ours
-	}
-	if w.pause = max(askAgain, 2*rtt); certain {
+	rtt, certain := w.answer(w.now())
+	if certain {
 		w.dueIn(askAgain)
 	} else {
 		w.dueIn(w.pause)
@@ -154,10 +132,10 @@ func (w *secondWay) answered() {
 
 // directAnswered counts an answer of the direct path while the relay carries the connection.
 func (w *secondWay) directAnswered(rtt time.Duration, certain bool) {
-	if w.streak++; !certain || rtt > w.muchLonger() {
+	if w.streak++; !certain || rtt > w.took.muchLonger() {
 		w.streak = 0
 	}
-	if w.streak >= returnStreak && !w.now().Before(w.until) && w.ready() {
+	if w.streak >= returnStreak && w.holding.over(w.now()) && w.ready() {
 		w.giveBack()
 	}
 }
@@ -173,20 +151,15 @@ func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
 	if !certain {
 		return
 	}
-	if w.relayRTT > 0 {
-		rtt = min(rtt, 2*w.relayRTT) // one answer may be late
-	}
-	w.relayRTT = rtt
+	w.took.byRelay(rtt)
 	w.judging = true
-	w.dueIn(max(w.muchLonger()-w.now().Sub(w.asked), 0))
+	w.dueIn(max(w.took.muchLonger()-w.now().Sub(w.asked), 0))
 }
 
 // judge is when the direct path should have answered, too.
 func (w *secondWay) judge() {
 	if at := w.rp.raw.AnsweredOnMain(); !at.Before(w.asked) {
-		if rtt := at.Sub(w.asked); w.directRTT == 0 || rtt < w.directRTT {
-			w.directRTT = rtt
-		}
+		w.took.directly(at.Sub(w.asked))
 		w.late, w.pause = 0, askPause
 		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // what acknowledges a keep-alive, in step with it, would look like an answer
 		return
@@ -199,26 +172,17 @@ func (w *secondWay) judge() {
 	w.dueIn(askLater)
 }
 
-// muchLonger is what a round trip on the direct path takes that is much longer than those of the relay, and than those that the
-// path once had: a relay that answers at once has not made the path any worse.
-func (w *secondWay) muchLonger() time.Duration {
-	return 2*max(w.relayRTT, cmp.Or(w.directRTT, unknownRTT)) + muchSlower
-}
-
 // Stalled is told of each retransmission timeout.
 func (w *secondWay) Stalled() {
 	if !w.ready() {
 		return
 	}
-	w.stalled = w.now()
-	copy(w.stalls[:], w.stalls[1:])
-	w.stalls[maxStalls-1] = stall{at: w.stalled, suspect: w.rp.raw.Suspect()}
+	w.stalls.add(stall{at: w.now(), suspect: w.rp.raw.Suspect()})
 	w.duplicate()
-	first := w.stalls[0].at
 	switch {
 	case w.proof.After(w.rp.raw.HeardOnMain()):
 		w.change()
-	case first != 0 && w.stalled.Sub(first) <= stallWindow && w.heard.After(first):
+	case w.stalls.frequent() && w.heard.After(w.stalls.first()):
 		w.narrow()
 		w.change()
 	default:
@@ -228,9 +192,8 @@ func (w *secondWay) Stalled() {
 
 // narrow has streams to the peer begin with smaller packets if the large ones have been lost and others have arrived.
 func (w *secondWay) narrow() {
-	small := func(s stall) bool { return s.suspect == 0 }
-	if w.rp.raw.HeardOnMain().After(w.stalls[0].at) && !slices.ContainsFunc(w.stalls[:], small) {
-		w.rp.raw.Narrow(w.stalls[maxStalls-1].suspect)
+	if w.rp.raw.HeardOnMain().After(w.stalls.first()) && w.stalls.allLarge() {
+		w.rp.raw.Narrow(w.stalls.latest().suspect)
 	}
 }
 
@@ -255,7 +218,7 @@ func (w *secondWay) proved() {
 	}
 	w.proof = now
 	switch {
-	case w.stalled.After(main):
+	case w.stalls.latest().at.After(main):
 		w.change()
 	case now.Sub(main) >= quietTime && now.Sub(w.alone) < aloneTime:
 		w.duplicate()
@@ -281,12 +244,7 @@ func (w *secondWay) takeOver() {
 	w.keep, w.path = keep, w.c.path
 	w.rp.become(relayCarrying)
 	w.rp.p.stats.TakeOvers++
-	if w.hold == 0 || w.now().Sub(w.returned) > maxHold {
-		w.hold = minHold
-	} else {
-		w.hold = min(2*w.hold, maxHold)
-	}
-	w.until = w.now().Add(w.hold)
+	w.holding.begin(w.now())
 	w.swapped(PathRelayed)
 }
 
@@ -295,7 +253,7 @@ func (w *secondWay) giveBack() {
 		return
 	}
 	w.rp.become(relayWarm)
-	w.returned = w.now()
+	w.holding.end(w.now())
 	w.swapped(w.path)
 	w.keep()
 	w.keep = nil
@@ -304,9 +262,9 @@ func (w *secondWay) giveBack() {
 // swapped begins anew on the other way.
 func (w *secondWay) swapped(path Path) {
 	w.c.moved(w.rp.raw.Socket(), path)
-	w.stalls = [maxStalls]stall{}
+	w.stalls = stallLog{}
 	w.streak, w.late, w.open, w.judging = 0, 0, nil, false
-	w.stalled, w.proof, w.alone = 0, 0, 0
+	w.proof, w.alone = 0, 0
 	w.pause = askAgain
 	w.dueIn(askAgain)
 }
