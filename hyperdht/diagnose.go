@@ -26,7 +26,7 @@ func (k NATKind) String() string { return nat.Kind(k).String() }
 
 // NATSample is an address that we were seen at, and by whom.
 type NATSample struct {
-	Seen, From netip.AddrPort
+	Seen, From netip.AddrPort // our address, and the node that saw it
 }
 
 // publicSamples copies samples.

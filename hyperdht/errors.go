@@ -11,6 +11,7 @@ import (
 
 // BusyError is ErrRemoteBusy or ErrPunchesElsewhere: a random punch has to wait for others.
 type BusyError struct {
+	// Err is ErrRemoteBusy or ErrPunchesElsewhere.
 	Err error
 	// RetryAfter is the time after which to dial again: the dial has a place in a queue, which it loses if the next dial begins more
 	// than a few seconds later. Zero is unknown; at most 2 min.
@@ -28,7 +29,6 @@ var (
 	ErrServerIncompatible   = errors.New("SERVER_INCOMPATIBLE: the server speaks another protocol version")
 	ErrServerError          = errors.New("SERVER_ERROR: the server answered with an error")
 	ErrHolepunchAborted     = errors.New("HOLEPUNCH_ABORTED: hole punching gave up")
-	errHolepunchInvalid     = errors.New("HOLEPUNCH_INVALID: undecryptable hole-punch answer")
 	ErrProbeTimeout         = errors.New("HOLEPUNCH_PROBE_TIMEOUT: a NAT could not be classified in time")
 	ErrDoubleRandom         = errors.New("HOLEPUNCH_DOUBLE_RANDOMIZED_NATS: both NATs use random ports")
 	ErrCannotHolepunch      = errors.New("CANNOT_HOLEPUNCH: the server offers no relay to punch through")
@@ -37,28 +37,33 @@ var (
 	ErrRemoteAborted        = errors.New("REMOTE_ABORTED: the server ended hole punching")
 	ErrRelayAborted         = errors.New("RELAY_ABORTED: the blind relay did not pair us")
 	ErrBadHandshakeReply    = errors.New("BAD_HANDSHAKE_REPLY: a relay answered with something else")
-	errBadHolepunchReply    = errors.New("BAD_HOLEPUNCH_REPLY: a relay answered with something else")
 	ErrKeyPairInUse         = errors.New("KEYPAIR_ALREADY_USED: another server of this node listens under this key")
 	ErrClosed               = errors.New("NODE_DESTROYED: the node is closed")
 	ErrSuspended            = errors.New("SUSPENDED: the node is suspended")
-	errTooManyPending       = errors.New("too many messages queued before the connection opened")
 	ErrMessageTooLarge      = errors.New("message does not fit the secret stream's 16 MiB frame")
 	ErrPeerSilent           = errors.New("nothing was heard from the peer for too long")
 	ErrRemoteBusy           = fmt.Errorf("%w: it is busy with another random punch", ErrRemoteAborted)
 	ErrNoIPv4               = fmt.Errorf("%w; this machine has no IPv4 address but loopback, and HyperDHT needs one", ErrNoDHTNode)
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
-	ErrUnopened             = errors.New("no packet from the peer after the handshake")
-	ErrCrowdedOut           = errors.New("dropped in favour of other callers")
+	ErrUnopened             = errors.New("no packet from the peer after the handshake") // of a connection that came in
+	ErrCrowdedOut           = errors.New("dropped in favour of other callers")          // likewise
 	ErrRelayFull            = fmt.Errorf("%w: it relays as many connections as it may (--relay.max-pairs)", ErrRelayAborted)
 	ErrRelayKeyFull         = fmt.Errorf("%w: it relays as many connections of one key as it may (--relay.max-pairs-per-key)", ErrRelayAborted)
 	ErrRelayExpired         = fmt.Errorf("%w: the peer did not come to the relay, or nothing was relayed for a minute", ErrRelayAborted)
-	errNoRelay              = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
-	ErrConnectionClosed     = errors.New("connection closed")
+	ErrConnectionClosed     = errors.New("connection closed") // without another reason
 
 	// Of requests and lookups. ErrCanceled is that of a query that was destroyed.
 	ErrTimeout     = rpc.ErrTimeout
 	ErrCanceled    = rpc.ErrCanceled
 	ErrTooFewNodes = rpc.ErrTooFewNodes
+)
+
+// Those that nobody needs to match.
+var (
+	errHolepunchInvalid  = errors.New("HOLEPUNCH_INVALID: undecryptable hole-punch answer")
+	errBadHolepunchReply = errors.New("BAD_HOLEPUNCH_REPLY: a relay answered with something else")
+	errTooManyPending    = errors.New("too many messages queued before the connection opened")
+	errNoRelay           = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
 )
 
 // ListenError says which UDP address a node could not be bound to, and why.

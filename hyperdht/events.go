@@ -98,20 +98,28 @@ func (s AttemptStep) String() string { return attemptSteps[s] }
 type AttemptEvent struct {
 	// Attempt numbers the attempts of a node, dialled and received ones.
 	Attempt uint64
-	Step    AttemptStep
+	// Step is what has happened; it says what the other fields mean.
+	Step AttemptStep
 	// Key is the other side's; zero while a caller has not proven one.
-	Key        id.PublicKey
-	Node       netip.AddrPort
+	Key id.PublicKey
+	// Node is the DHT node that the step is about.
+	Node netip.AddrPort
+	// Addr is an address of the other side, Seen one of ours as others see it.
 	Addr, Seen netip.AddrPort
-	Relay      id.PublicKey
+	// Relay is the key of the blind relay.
+	Relay id.PublicKey
 	// Ours and Theirs are the NATs in front of the two sockets that are to meet.
 	Ours, Theirs NATKind
-	Path         Path
-	Err          error
+	// Path is the path that the step is about.
+	Path Path
+	// Err is why a step failed; nil where it did not.
+	Err error
 
+	// Outcome is that of a way, Tried when the first packet left on it, Answered when the first came; zero for never.
 	Outcome         WayOutcome
-	Tried, Answered host.Instant // zero for never
+	Tried, Answered host.Instant
 
+	// PacketsSent and PacketsReceived are those of a connection that is over.
 	PacketsSent, PacketsReceived uint64
 }
 

@@ -284,11 +284,13 @@ func (n *natProbe) release() {
 
 // NATReport is what the node found out about its NAT by a socket of its own, as hole punching does.
 type NATReport struct {
+	// Kind is what the samples say.
 	Kind NATKind
 	// Local is the socket, Addrs what a peer would be told of it: empty while unknown or open, port 0 where every
 	// remote sees another one.
-	Local   netip.AddrPort
-	Addrs   []netip.AddrPort
+	Local netip.AddrPort
+	Addrs []netip.AddrPort
+	// Samples are what that was concluded from.
 	Samples []NATSample
 }
 

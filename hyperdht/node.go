@@ -291,13 +291,16 @@ func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
 
 // Status describes a node at one moment.
 type Status struct {
+	// PublicKey is the identity that the node dials with.
 	PublicKey id.PublicKey
 	// Local is the bound address of the server socket; invalid while suspended or closed.
 	Local netip.AddrPort
 	// Public is our address as others see it: invalid while unknown, port 0 if it differs for each.
-	Public     netip.AddrPort
+	Public netip.AddrPort
+	// Firewalled means that the node cannot be reached unless it has sent something first.
 	Firewalled bool
-	Ephemeral  bool
+	// Ephemeral means that the node stores nothing for others.
+	Ephemeral bool
 	// Ready means that the node has finished entering the network, Online that somebody answers.
 	Ready, Online, Degraded bool
 	// Silent means that no DHT node answers. Bootstrap is how many there are to enter the network by, Self which of their
@@ -309,9 +312,10 @@ type Status struct {
 	Announced int
 	// Nodes is how many nodes the routing table knows, Connections how many connections there are.
 	Nodes, Connections, Servers int
-	Peering                     PeeringStats
-	RPC                         RPCStats
-	Streams                     StreamStats
+	// Peering, RPC and Streams count what has happened since the node started.
+	Peering PeeringStats
+	RPC     RPCStats
+	Streams StreamStats
 }
 
 // KnownNodes lists DHT nodes for Config.Nodes of the next run, those heard from last first; 16 at most.

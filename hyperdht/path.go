@@ -12,6 +12,7 @@ const (
 	PathRelayed             // over a blind relay
 )
 
+// String is the path in one word.
 func (p Path) String() string {
 	switch p {
 	case PathNone:

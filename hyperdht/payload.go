@@ -32,8 +32,8 @@ type HandshakePayload struct {
 
 // HolepunchInfo is a server's number for a caller, and the nodes through which it is punched.
 type HolepunchInfo struct {
-	ID     uint64
-	Relays []RelayInfo
+	ID     uint64      // the server's number for the caller
+	Relays []RelayInfo // through which messages reach the server
 }
 
 // RelayInfo is a DHT node that leads to a server, and the server's address as that node sees it.
@@ -59,8 +59,8 @@ type SecretStreamInfo struct {
 // RelayThrough is a blind relay and the token by which it pairs the two sides.
 type RelayThrough struct {
 	Version uint64
-	Key     id.PublicKey
-	Token   [32]byte
+	Key     id.PublicKey // the relay's
+	Token   [32]byte     // by which it pairs
 }
 
 // Size is the number of bytes Append appends.

@@ -17,6 +17,7 @@ var ErrNotFound = errors.New("hyperdht: not found")
 
 // Peer is the record that a node stores for an announced key.
 type Peer struct {
+	// PublicKey is the key that was announced.
 	PublicKey id.PublicKey
 	// RelayAddrs are DHT nodes that lead to the key; three at most.
 	RelayAddrs []netip.AddrPort
@@ -30,9 +31,9 @@ func (p Peer) Append(dst []byte) []byte { return wire.Peer(p).Append(dst) }
 
 // MutableValue is a signed value with its sequence number.
 type MutableValue struct {
-	Seq       uint64
+	Seq       uint64 // a later value has a higher one
 	Value     []byte
-	Signature [64]byte
+	Signature [64]byte // of both, by the key under which they are stored
 }
 
 // Size is the number of bytes Append appends.

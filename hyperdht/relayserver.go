@@ -28,11 +28,11 @@ type RelayConfig struct {
 
 // RelayStats counts what a relay did.
 type RelayStats struct {
-	Sessions  int // open connections of clients
-	Waiting   int // tokens that one side has shown
-	Active    int // pairs that are relayed
-	Reserve   int // of them, those that carry next to nothing, since their sides have a direct path
-	Matched   uint64
+	Sessions  int    // open connections of clients
+	Waiting   int    // tokens that one side has shown
+	Active    int    // pairs that are relayed
+	Reserve   int    // of them, those that carry next to nothing, since their sides have a direct path
+	Matched   uint64 // pairs made
 	Cancelled uint64 // tokens withdrawn, or given up by their side's end
 	Expired   uint64 // tokens that nobody came for, pairs that carried nothing for long, connections without either
 	// Refused counts requests beyond a limit: in all or of one key, and what was ended in favour of others with less.

@@ -2,38 +2,38 @@ package hyperdht
 
 // PeeringStats counts what happened since the node started.
 type PeeringStats struct {
-	HandshakesInvalid  uint64 // undecodable, or sealed with other keys
-	HandshakesBlocked  uint64 // refused by a server's firewall
-	HandshakesRead     uint64 // given a Diffie-Hellman operation
-	Refused            Refused
-	AnswersWithheld    uint64 // to handshakes and punch rounds, which would have been more than the caller's bytes allow
-	HolepunchesInvalid uint64
-	PunchesOpen        uint64
-	PunchesConsistent  uint64 // between two NATs that keep a socket's port
-	PunchesRandom      uint64 // against a NAT that gives a socket many ports, or from behind one
-	PunchesLater       uint64 // peers that had to wait because another random punch ran or had just ended
+	HandshakesInvalid  uint64  // undecodable, or sealed with other keys
+	HandshakesBlocked  uint64  // refused by a server's firewall
+	HandshakesRead     uint64  // given a Diffie-Hellman operation
+	Refused            Refused // dropped at a limit
+	AnswersWithheld    uint64  // to handshakes and punch rounds, which would have been more than the caller's bytes allow
+	HolepunchesInvalid uint64  // messages that could not be read
+	PunchesOpen        uint64  // connections to or from an open address, which need none
+	PunchesConsistent  uint64  // between two NATs that keep a socket's port
+	PunchesRandom      uint64  // against a NAT that gives a socket many ports, or from behind one
+	PunchesLater       uint64  // peers that had to wait because another random punch ran or had just ended
 	// How punches ended. The rest are still running, or another path was found first.
 	PunchesConsistentWon, PunchesConsistentLost uint64
 	PunchesRandomWon, PunchesRandomLost         uint64
 
-	NATDrifts         uint64 // punches lost because our NAT had changed the address of the socket
-	PathsLAN          uint64
-	PathChanges       uint64 // of open connections, to a path of another kind
-	RelayAttempts     uint64
-	RelaySuccesses    uint64 // connections that got onto a relay
-	RelayAborts       uint64 // relays that were not reached or did not pair
-	RelayRefusals     uint64 // relays that said why they did not pair, or no longer
-	RelayUpgrades     uint64 // connections that left a relay for a direct path
-	SecondWays        int    // relays that are kept in reserve beside a direct path, and that answer
-	TakeOvers         uint64 // of a direct path that was silent, lost much or was slow, by a relay in reserve
-	SessionsAborted   uint64
-	MappingsChanged   uint64 // a relay saw a server of ours at another address than before
-	ConnectionsOpened uint64
-	ConnectionsClosed uint64
-	ConnectionsBroken uint64 // ended because the encrypted stream made no sense
-	UnprovenTooLong   uint64 // of them, because of a message that is too long before the peer has proven anything
-	WrongTransitions  uint64 // between states of which no table lists the second as one that may follow: a mistake of this package
-	Pool              PoolStats
+	NATDrifts         uint64    // punches lost because our NAT had changed the address of the socket
+	PathsLAN          uint64    // dials that led to a path within one network
+	PathChanges       uint64    // of open connections, to a path of another kind
+	RelayAttempts     uint64    // blind relays asked to carry a connection
+	RelaySuccesses    uint64    // connections that got onto a relay
+	RelayAborts       uint64    // relays that were not reached or did not pair
+	RelayRefusals     uint64    // relays that said why they did not pair, or no longer
+	RelayUpgrades     uint64    // connections that left a relay for a direct path
+	SecondWays        int       // relays that are kept in reserve beside a direct path, and that answer
+	TakeOvers         uint64    // of a direct path that was silent, lost much or was slow, by a relay in reserve
+	SessionsAborted   uint64    // callers that were answered, and no path was found
+	MappingsChanged   uint64    // a relay saw a server of ours at another address than before
+	ConnectionsOpened uint64    // that found a path
+	ConnectionsClosed uint64    // of them
+	ConnectionsBroken uint64    // ended because the encrypted stream made no sense
+	UnprovenTooLong   uint64    // of them, because of a message that is too long before the peer has proven anything
+	WrongTransitions  uint64    // between states of which no table lists the second as one that may follow: a mistake of this package
+	Pool              PoolStats // sockets for hole punching
 }
 
 // Refused counts the handshakes that were dropped at a limit, by the limit.

@@ -19,7 +19,7 @@ type Loop = bridge.Loop
 // Addr is a HyperDHT address: a key, and the UDP address behind it.
 type Addr struct {
 	Key      id.PublicKey
-	AddrPort netip.AddrPort
+	AddrPort netip.AddrPort // invalid while unknown
 }
 
 // Network is "hyperdht".
