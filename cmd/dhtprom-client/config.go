@@ -7,38 +7,30 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/ports"
-	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // config is all that the program is asked to do, once flags, environment and files have been read.
 type config struct {
-	targets  []target
-	scrapers []app.ClientScraper
-	seed     domain.Seed // the identity; zero: made for this process
+	targets []target
+	client  client.Config // without its targets
+	node    dhtprom.NodeConfig
+	web     webConfig
+}
 
-	bootstrap []string // nil: the public network
-	nodesFile string   // "": DHT nodes are not kept
-	relays    []domain.PublicKey
-	paths     domain.PathRules
-	stun      []string
-	interval  time.Duration
-
-	webAddress    string
-	webConfigFile string
-	webHosts      []string // more names of the HTTP server
-
-	// connect makes another network than HyperDHT, in tests; nil otherwise.
-	connect func(host.Host, dhtprom.NodeConfig) (ports.Transport, error)
+// webConfig is the HTTP server's.
+type webConfig struct {
+	address    string // empty: no server
+	configFile string
+	hosts      []string // more names of the server
 }
 
 // target is one thing that is served, under one alias.
@@ -54,10 +46,8 @@ type target struct {
 
 // load reads the files that the flags name.
 func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
-	cfg = config{
-		bootstrap: f.bootstrap, nodesFile: f.nodesFile, relays: f.relays, paths: domain.NewPathRules(f.paths), stun: f.stun, interval: f.interval,
-		webAddress: f.webAddress, webConfigFile: f.webConfigFile, webHosts: f.webHosts,
-	}
+	cfg = f.config
+	cfg.node.Paths = domain.NewPathRules(f.paths)
 	var file fileConfig
 	if f.configFile != "" {
 		if file, err = readConfigFile(f.configFile); err != nil {
@@ -74,20 +64,20 @@ func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	if err := cfg.take(invites); err != nil {
 		return cfg, err
 	}
-	for i, s := range cfg.scrapers {
-		if slices.ContainsFunc(cfg.scrapers[:i], func(o app.ClientScraper) bool { return o.Key == s.Key }) {
+	for i, s := range cfg.client.Scrapers {
+		if slices.ContainsFunc(cfg.client.Scrapers[:i], func(o app.ClientScraper) bool { return o.Key == s.Key }) {
 			return cfg, fmt.Errorf("scraper %s is there twice", s.Key)
 		}
 		if s.Secret.Weak() {
 			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Secret.Fingerprint())
 		}
 	}
-	if cfg.webConfigFile != "" {
-		if err := web.Validate(cfg.webConfigFile); err != nil {
+	if cfg.web.configFile != "" {
+		if err := web.Validate(cfg.web.configFile); err != nil {
 			return cfg, fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-	cfg.seed, err = loadSeed(f.seedFile, log)
+	cfg.client.Seed, err = loadSeed(f.seedFile, log)
 	return cfg, err
 }
 
@@ -162,7 +152,7 @@ func (f *flags) chooseScrapers(cfg *config, file fileConfig, stdin io.Reader, lo
 		return nil, err
 	}
 	for i, key := range f.scrapers {
-		cfg.scrapers = append(cfg.scrapers, app.ClientScraper{Key: key, Secret: secrets[i]})
+		cfg.client.Scrapers = append(cfg.client.Scrapers, app.ClientScraper{Key: key, Secret: secrets[i]})
 	}
 	invites = f.invites
 	for _, path := range f.inviteFiles {
@@ -189,7 +179,7 @@ func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []dom
 		if err != nil {
 			return nil, fmt.Errorf("%s: secret_file: %w", s.where, err)
 		}
-		cfg.scrapers = append(cfg.scrapers, app.ClientScraper{Key: s.key, Secret: secret})
+		cfg.client.Scrapers = append(cfg.client.Scrapers, app.ClientScraper{Key: s.key, Secret: secret})
 	}
 	return invites, nil
 }
@@ -200,7 +190,7 @@ func (c *config) take(invites []domain.Invite) error {
 	var relays []domain.PublicKey
 	public, private := false, false
 	for _, v := range invites {
-		c.scrapers = append(c.scrapers, app.ClientScraper{Key: v.Scraper, Secret: v.Secret})
+		c.client.Scrapers = append(c.client.Scrapers, app.ClientScraper{Key: v.Scraper, Secret: v.Secret})
 		public, private = public || len(v.Bootstrap) == 0, private || len(v.Bootstrap) > 0
 		for _, b := range v.Bootstrap {
 			node, err := cli.Bootstrap(b)
@@ -211,16 +201,16 @@ func (c *config) take(invites []domain.Invite) error {
 		}
 		relays = appendNew(relays, v.Relays...)
 	}
-	if c.relays == nil {
-		c.relays = relays
+	if c.node.Relays == nil {
+		c.node.Relays = relays
 	}
-	if c.bootstrap != nil {
+	if c.node.Bootstrap != nil {
 		return nil // whoever runs this knows better
 	}
 	if public && private {
 		return errors.New("one invite is for the public DHT and another for a private one: run one client for each, or say which with --dht.bootstrap")
 	}
-	c.bootstrap = nodes
+	c.node.Bootstrap = nodes
 	return nil
 }
 

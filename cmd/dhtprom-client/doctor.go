@@ -31,9 +31,9 @@ func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 		return err
 	}
 	exam := doctor.Config{Node: newNodeConfig(cfg, log)}
-	for i, s := range cfg.scrapers {
+	for i, s := range cfg.client.Scrapers {
 		t := doctor.Target{Name: "the scraper", Key: s.Key, Secret: s.Secret}
-		if len(cfg.scrapers) > 1 {
+		if len(cfg.client.Scrapers) > 1 {
 			t.Name = fmt.Sprintf("scraper %d", i+1)
 		}
 		exam.Targets = append(exam.Targets, t)

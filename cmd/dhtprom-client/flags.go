@@ -32,22 +32,15 @@ type flags struct {
 	inviteFiles   []string
 	inviteVisible bool // one was given on the command line, for everybody to see
 	seedFile      string
-	nodesFile     string
 
 	alias    domain.Alias
 	service  string
 	hostname string
 	targets  []namedTarget
 
-	bootstrap []string // nil: the invites', or the public network
-	relays    []domain.PublicKey
-	paths     []domain.PathRuleFor
-	stun      []string
-	interval  time.Duration
+	paths []domain.PathRuleFor
 
-	webAddress    string // empty: no HTTP server
-	webConfigFile string
-	webHosts      []string
+	config config // what the other flags say
 }
 
 // namedTarget is one --target: an exporter and the alias it is registered under, empty where --alias says that.
@@ -81,22 +74,22 @@ func newFlags(out io.Writer) *flags {
 	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. Targets with a NAME have pairs derived from it and the name. DHTPROM_IDENTITY_SEED takes the seed itself. Default: key pairs that last as long as the process.").
 		PlaceHolder("FILE").SetValue(cli.Value("identity.seed-file", &f.seedFile, fileName))
 	a.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
-		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.bootstrap, cli.Bootstrap))
+		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.config.node.Bootstrap, cli.Bootstrap))
 	a.Flag("dht.nodes-file", "File in which the DHT nodes known last are kept: the next start is faster, and needs no bootstrap node. It may be deleted. Default: none.").
-		PlaceHolder("FILE").SetValue(cli.Value("dht.nodes-file", &f.nodesFile, fileName))
+		PlaceHolder("FILE").SetValue(cli.Value("dht.nodes-file", &f.config.node.NodesFile, fileName))
 	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. Repeatable. Default: the invite's.").
-		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.relays, cli.Key))
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.config.node.Relays, cli.Key))
 	a.Flag("dht.path", "Which paths connections may take: any; direct, without a relay; or relay, over nothing but a relay that either side names. KEY=RULE is for one scraper. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.paths, domain.ParsePathRule))
 	a.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
-		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.stun, cli.STUNServer))
+		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.config.node.STUN, cli.STUNServer))
 	a.Flag("register.interval", "How often the alias is registered again. It should be well below the scraper's --alias.expiry.").
-		Default("1h").SetValue(cli.Value("register.interval", &f.interval, parseInterval))
+		Default("1h").SetValue(cli.Value("register.interval", &f.config.client.RegisterInterval, parseInterval))
 	a.Flag("web.listen-address", "Address of this process's own metrics, health and page, such as 127.0.0.1:30001. Default: none.").
-		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.webAddress, cli.TCPAddr))
-	a.Flag("web.allowed-host", cli.AllowedHostHelp).PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &f.webHosts, hosts.Parse))
+		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.config.web.address, cli.TCPAddr))
+	a.Flag("web.allowed-host", cli.AllowedHostHelp).PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &f.config.web.hosts, hosts.Parse))
 	a.Flag("web.config.file", "Configuration file that can enable TLS or authentication for it, in the format of Prometheus's exporter-toolkit.").
-		PlaceHolder("FILE").StringVar(&f.webConfigFile)
+		PlaceHolder("FILE").StringVar(&f.config.web.configFile)
 	return f
 }
 
@@ -251,7 +244,7 @@ func (f *flags) checkTargets() error {
 }
 
 func (f *flags) checkSTUN() error {
-	if _, err := stun.Servers(f.stun, false); err != nil {
+	if _, err := stun.Servers(f.config.node.STUN, false); err != nil {
 		return fmt.Errorf("--stun.server: %w", err)
 	}
 	return nil

@@ -49,7 +49,7 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	}
 	defer cleanup()
 	for _, a := range p.client.Aliases() {
-		for _, s := range cfg.scrapers {
+		for _, s := range cfg.client.Scrapers {
 			_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", a.PublicKey, a.Name, s.Key)
 		}
 	}
@@ -67,7 +67,7 @@ func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	if err := errors.Join(explain(cfg, newClientConfig(cfg, registry, log).Check()), checkCredentials(cfg)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.scrapers))
+	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.client.Scrapers))
 	return err
 }
 

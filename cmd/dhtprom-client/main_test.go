@@ -235,7 +235,7 @@ func (b *bench) run(t *testing.T, stdin string, args ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.connect = b.connect
+	cfg.node.Connect = b.connect
 	if r.program, r.cleanup, err = newProgram(cfg, log); err != nil {
 		t.Fatal(err)
 	}

@@ -63,15 +63,15 @@ func (p *program) Close() error {
 // The providers of the wiring.
 
 func newNodeConfig(cfg config, log *slog.Logger) dhtprom.NodeConfig {
-	return dhtprom.NodeConfig{
-		Bootstrap: cfg.bootstrap, STUN: cfg.stun, Relays: cfg.relays, Paths: cfg.paths, NodesFile: cfg.nodesFile, Logger: log,
-		Connect: cfg.connect,
-	}
+	c := cfg.node
+	c.Logger = log
+	return c
 }
 
 // newClientConfig takes the targets. Without an exporter, what they show is the registry, which is the process's own.
 func newClientConfig(cfg config, own *prometheus.Registry, log *slog.Logger) client.Config {
-	c := client.Config{Scrapers: cfg.scrapers, Seed: cfg.seed, RegisterInterval: cfg.interval, Logger: log}
+	c := cfg.client
+	c.Logger = log
 	for _, t := range cfg.targets {
 		c.Targets = append(c.Targets, client.Target{
 			Alias: string(t.alias), Service: t.service, Hostname: t.hostname, HTTP: t.http, Gatherer: own, OwnSeed: !t.named,

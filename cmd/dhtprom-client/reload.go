@@ -23,10 +23,10 @@ func reload(ctx context.Context, f *flags, cfg config, c *client.Client, log *sl
 		return
 	}
 	same := func(a, b app.ClientScraper) bool { return a.Key == b.Key }
-	if !slices.EqualFunc(cfg.scrapers, next.scrapers, same) || len(cfg.targets) != len(next.targets) {
+	if !slices.EqualFunc(cfg.client.Scrapers, next.client.Scrapers, same) || len(cfg.targets) != len(next.targets) {
 		log.Warn("Other scrapers or targets count after a restart only")
 	}
-	changed, err := c.SetSecrets(ctx, next.scrapers)
+	changed, err := c.SetSecrets(ctx, next.client.Scrapers)
 	if err != nil {
 		log.Error("Reloading failed, everything stays as it was", "err", err)
 		return

@@ -43,24 +43,24 @@ func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, l
 	if err := registry.Register(c.Collector()); err != nil {
 		return nil, nil, err
 	}
-	if cfg.webAddress == "" {
+	if cfg.web.address == "" {
 		return nil, func() {}, nil
 	}
-	l, err := net.Listen("tcp", cfg.webAddress)
+	l, err := net.Listen("tcp", cfg.web.address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--web.listen-address: %w", err)
 	}
-	if bound, err := netip.ParseAddrPort(l.Addr().String()); err == nil && !bound.Addr().IsLoopback() && cfg.webConfigFile == "" {
+	if bound, err := netip.ParseAddrPort(l.Addr().String()); err == nil && !bound.Addr().IsLoopback() && cfg.web.configFile == "" {
 		log.Warn("The HTTP server is open to others without TLS and passwords; see --web.config.file", "address", l.Addr().String())
 	}
 	guard := &hosts.Guard{
-		Names: cli.HostNames([]string{cfg.webAddress}, cfg.webHosts...), Log: log,
-		Exempt: func(r *http.Request) bool { return cli.Authenticated(cfg.webConfigFile, r) },
+		Names: cli.HostNames([]string{cfg.web.address}, cfg.web.hosts...), Log: log,
+		Exempt: func(r *http.Request) bool { return cli.Authenticated(cfg.web.configFile, r) },
 	}
 	if err := registry.Register(cli.GuardCollector(guard)); err != nil {
 		return nil, nil, errors.Join(err, l.Close())
 	}
-	s := &webServer{listener: l, config: cfg.webConfigFile, log: log, server: &http.Server{
+	s := &webServer{listener: l, config: cfg.web.configFile, log: log, server: &http.Server{
 		Handler: guard.Wrap(newHandler(c, registry), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: cli.Protocols(),
 	}}

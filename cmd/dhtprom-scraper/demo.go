@@ -40,8 +40,8 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	cfg.storage, cfg.targetsFile = folder, filepath.Join(folder, "targets.json")
-	cfg.bootstrap, cfg.listen = in.Bootstrap, in.Listen
+	cfg.storage, cfg.scraper.TargetsFile = folder, filepath.Join(folder, "targets.json")
+	cfg.node.Bootstrap, cfg.node.Listen = in.Bootstrap, in.Listen
 	cfg.fixedSecrets = true
 	id := identity{keys: domain.KeyPairFromSeed(keyfile.NewSeed()), secrets: []domain.Secret{keyfile.NewSecret()}}
 	p, stop, err := newProgram(cfg, id, log)

@@ -24,9 +24,9 @@ func (f *flags) addDoctor() {
 	f.doctor.run.legacy = f.run.legacy
 	c, cfg := f.app.Command("doctor", "Tell what this machine sees of the network, whether the scraper and its clients can be reached, and why not."), &f.doctor
 	c.Flag("storage.path", "Folder with the scraper's seed and secret where none are given.").Default("dhtprom-data").StringVar(&cfg.run.storage)
-	dhtFlags(c, &cfg.run.bootstrap, &cfg.run.listen, &cfg.run.stun)
+	dhtFlags(c, &cfg.run.node)
 	c.Flag("dht.relay", "Public key of a blind relay, as for run. Repeatable.").
-		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.relays, cli.Key))
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.node.Relays, cli.Key))
 	c.Flag("dht.path", "Which paths connections may take, as for run. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &cfg.run.paths, domain.ParsePathRule))
 	c.Flag("identity.seed-file", "File with the scraper's seed. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path.").
@@ -53,7 +53,7 @@ func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog
 		Node:    newNodeConfig(cfg.run, id, log),
 		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secrets[0], Own: true}},
 	}
-	exam.Node.Listen = netip.AddrPortFrom(cfg.run.listen.Addr(), 0) // the scraper has the port, or should find it free when it starts
+	exam.Node.Listen = netip.AddrPortFrom(cfg.run.node.Listen.Addr(), 0) // the scraper has the port, or should find it free when it starts
 	for i, key := range cfg.clients {
 		t := doctor.Target{Name: "the client", Key: key, Keys: id.keys}
 		if len(cfg.clients) > 1 {

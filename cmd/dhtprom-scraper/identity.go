@@ -146,10 +146,10 @@ func (id identity) greet(w io.Writer, cfg runConfig) {
 // clientCommand is how a client is started, with the secret in a file.
 func (id identity) clientCommand(cfg runConfig, secretFile string) string {
 	command := fmt.Sprintf("dhtprom-client --scraper=%s --secret-file=%s --alias=NAME --service=NAME", id.keys.Public, secretFile)
-	for _, b := range cfg.bootstrap {
+	for _, b := range cfg.node.Bootstrap {
 		command += " --dht.bootstrap=" + b
 	}
-	for _, r := range cfg.relays {
+	for _, r := range cfg.node.Relays {
 		command += " --dht.relay=" + r.String()
 	}
 	return command

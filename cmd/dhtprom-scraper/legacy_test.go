@@ -27,8 +27,8 @@ func TestEnvironmentOfTheBridgeIsUnderstood(t *testing.T) {
 				prefix + "DHT_PORT": "49999", prefix + "BOOTSTRAP_PORT": "4001", prefix + "LOG_LEVEL": "trace",
 			})
 			r := f.run
-			if (*r.web.WebListenAddresses)[0] != "0.0.0.0:40000" || len(*r.web.WebListenAddresses) != 1 || r.targetsFile != "/sd/targets.json" ||
-				r.listen.String() != "0.0.0.0:49999" || len(r.bootstrap) != 1 || r.bootstrap[0] != "127.0.0.1:4001" {
+			if (*r.web.WebListenAddresses)[0] != "0.0.0.0:40000" || len(*r.web.WebListenAddresses) != 1 || r.scraper.TargetsFile != "/sd/targets.json" ||
+				r.node.Listen.String() != "0.0.0.0:49999" || len(r.node.Bootstrap) != 1 || r.node.Bootstrap[0] != "127.0.0.1:4001" {
 				t.Errorf("%+v, web %v", r, *r.web.WebListenAddresses)
 			}
 			var log bytes.Buffer
@@ -44,19 +44,19 @@ func TestOwnSettingsBeatThoseOfTheBridge(t *testing.T) {
 	r := parsed(t, map[string]string{
 		"DHT_PROM_HTTP_PORT": "40000", "DHTPROM_WEB_LISTEN_ADDRESS": "127.0.0.1:1", "DHT_PROM_DHT_PORT": "2", "HYPERDHT_PROM_DHT_PORT": "3",
 	}, "--dht.bootstrap=5").run
-	if (*r.web.WebListenAddresses)[0] != "127.0.0.1:1" || r.bootstrap[0] != "127.0.0.1:5" {
+	if (*r.web.WebListenAddresses)[0] != "127.0.0.1:1" || r.node.Bootstrap[0] != "127.0.0.1:5" {
 		t.Errorf("%+v", r)
 	}
-	if r.listen.Port() != 3 {
-		t.Errorf("of both names the older one won: %s", r.listen)
+	if r.node.Listen.Port() != 3 {
+		t.Errorf("of both names the older one won: %s", r.node.Listen)
 	}
-	if r.targetsFile != "./prometheus/targets.json" {
-		t.Errorf("targets %q, the bridge has its own default", r.targetsFile)
+	if r.scraper.TargetsFile != "./prometheus/targets.json" {
+		t.Errorf("targets %q, the bridge has its own default", r.scraper.TargetsFile)
 	}
 }
 
 func TestNothingIsTakenFromTheBridgeWhereThereIsNone(t *testing.T) {
-	if r := parsed(t, nil).run; r.targetsFile != "" || (*r.web.WebListenAddresses)[0] != defaultAddress {
+	if r := parsed(t, nil).run; r.scraper.TargetsFile != "" || (*r.web.WebListenAddresses)[0] != defaultAddress {
 		t.Errorf("%+v", r)
 	}
 }

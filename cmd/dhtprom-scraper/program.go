@@ -17,7 +17,6 @@ import (
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"github.com/dhtprom/dhtprom"
-	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
@@ -165,36 +164,32 @@ func (p *program) Close() error {
 // The providers of the wiring.
 
 func newNodeConfig(cfg runConfig, id identity, log *slog.Logger) dhtprom.NodeConfig {
-	return dhtprom.NodeConfig{
-		Bootstrap: cfg.bootstrap, Listen: cfg.listen, Seed: id.keys.Seed, STUN: cfg.stun, Relays: cfg.relays, Paths: domain.NewPathRules(cfg.paths),
-		NodesFile: filepath.Join(cfg.storage, "nodes.json"), Logger: log,
-	}
+	c := cfg.node
+	c.Seed, c.Paths, c.NodesFile, c.Logger = id.keys.Seed, domain.NewPathRules(cfg.paths), filepath.Join(cfg.storage, "nodes.json"), log
+	return c
 }
 
 func newScraperConfig(cfg runConfig, id identity, log *slog.Logger) scraper.Config {
-	return scraper.Config{
-		Seed: id.keys.Seed, Secrets: id.secrets, Path: filepath.Join(cfg.storage, "aliases.db"), TargetsFile: cfg.targetsFile,
-		Expiry: cfg.expiry, CheckInterval: cfg.check, RequireProof: cfg.proof, PinAliases: cfg.pin, Logger: log,
-	}
+	c := cfg.scraper
+	c.Seed, c.Secrets, c.Path, c.Logger = id.keys.Seed, id.secrets, filepath.Join(cfg.storage, "aliases.db"), log
+	return c
 }
 
 func newServers(s *scraper.Scraper, reload *reloader, cfg runConfig, id identity, log *slog.Logger) (*servers, error) {
 	names := cfg.hosts
-	if cfg.external != nil {
-		names = append(slices.Clip(names), cfg.external.Hostname())
+	if cfg.page.ExternalURL != nil {
+		names = append(slices.Clip(names), cfg.page.ExternalURL.Hostname())
 	}
 	known := func(r *http.Request) bool { return cli.Authenticated(*cfg.web.WebConfigFile, r) }
 	guard := &hosts.Guard{Names: cli.HostNames(*cfg.web.WebListenAddresses, names...), Exempt: known, Log: log}
-	handler, err := s.Web(web.Config{
-		Hosts: guard.Names, Version: cli.Version(),
-		ExternalURL: cfg.external, RoutePrefix: cfg.prefix, TelemetryPath: cfg.telemetry,
-		Reload: reload.run, Lifecycle: cfg.lifecycle, ClientCommand: id.clientCommand(cfg, "FILE"),
-		Authenticated: known,
-		Collectors: append(reload.collectors(),
-			cli.GuardCollector(guard), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-			versioncollector.NewCollector("dhtprom"),
-		),
-	})
+	page := cfg.page
+	page.Hosts, page.Authenticated, page.Version = guard.Names, known, cli.Version()
+	page.Reload, page.ClientCommand = reload.run, id.clientCommand(cfg, "FILE")
+	page.Collectors = append(reload.collectors(),
+		cli.GuardCollector(guard), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("dhtprom"),
+	)
+	handler, err := s.Web(page)
 	if err != nil {
 		return nil, err
 	}

@@ -46,15 +46,15 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 	if err != nil {
 		return err
 	}
-	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: cfg.bootstrap, Listen: cfg.listen, STUN: cfg.stun, Logger: log})
+	cfg.node.Logger, cfg.relay.Seed = log, seed
+	n, err := dhtprom.NewNode(cfg.node)
 	if err != nil {
 		return explain(err)
 	}
-	c := node.RelayConfig{Seed: seed, MaxPairs: cfg.total, MaxPairsPerKey: cfg.perKey}
 	if len(cfg.allow) > 0 {
-		c.Admit = func(remote domain.PublicKey) bool { return slices.Contains(cfg.allow, remote) }
+		cfg.relay.Admit = func(remote domain.PublicKey) bool { return slices.Contains(cfg.allow, remote) }
 	}
-	r, err := node.NewRelay(n, c)
+	r, err := node.NewRelay(n, cfg.relay)
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
