@@ -110,6 +110,7 @@ func (n *Node) Do(ctx context.Context, f func() error) error {
 func Outcome(returned, err error) error {
 	switch {
 	case err == nil && errors.Is(returned, hyperdht.ErrKeyPairInUse):
+		//lint:ignore ST1005 it begins with the name of a field
 		return fmt.Errorf("Seed: want one that no other client or scraper of this node has: %w", returned)
 	case errors.Is(err, bridge.ErrClosed):
 		return ErrClosed

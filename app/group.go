@@ -61,6 +61,7 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 		c.Host, c.Transport, c.KeepTransport = cfg.Host, cfg.Transport, true
 		client, err := NewClient(c)
 		if err != nil {
+			//lint:ignore ST1005 it begins with the name of a field
 			return nil, fmt.Errorf("Clients[%d]: %w", i, err)
 		}
 		client.grouped = i > 0
@@ -89,6 +90,7 @@ func (cfg GroupConfig) Check() error {
 		var p problems
 		c.checkValues(&p)
 		if err := p.err(); err != nil {
+			//lint:ignore ST1005 it begins with the name of a field
 			return fmt.Errorf("Clients[%d]: %w", i, err)
 		}
 	}

@@ -234,7 +234,6 @@ type handTransport struct {
 }
 
 type handSession struct {
-	silentSession
 	dial     ports.MetricsDial
 	path     domain.Path
 	answered bool

@@ -22,8 +22,11 @@ type Config struct {
 	// Path is the file that keeps the aliases across restarts. Empty: they are in memory, and clients register again
 	// within their interval.
 	Path string
-	// TargetsFile is a file for Prometheus's file service discovery; empty: none. Where Path is a new file, the aliases of a
-	// TargetsFile that is there, of the JavaScript bridge, are taken over.
+	// OpenStore opens a store of your own in place of Path, which the scraper closes; nil: none. One that is a ports.PinStore,
+	// too, keeps pins. portstest.TestAliasStore has the contract as tests.
+	OpenStore func(loop dhtprom.Host) (ports.AliasStore, error)
+	// TargetsFile is a file for Prometheus's file service discovery; empty: none. Where the store is new, and not in memory, the aliases
+	// of a TargetsFile that is there, of the JavaScript bridge, are taken over.
 	TargetsFile string
 
 	Expiry         time.Duration // of an alias that nobody renews; 3 h by default
@@ -38,7 +41,7 @@ type Config struct {
 	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil
 }
 
-// StoreError says that the file of Config.Path could not be opened, and why.
+// StoreError says that the store could not be opened, and why.
 type StoreError struct{ Err error }
 
 func (e *StoreError) Error() string { return e.Err.Error() }
@@ -79,19 +82,23 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 		file = targets.New(n.Host(), c.TargetsFile)
 		cfg.Targets = file
 	}
-	if c.Path == "" {
+	open := c.OpenStore
+	switch {
+	case open != nil:
+	case c.Path != "":
+		open = func(loop dhtprom.Host) (ports.AliasStore, error) { return bolt.Open(loop, c.Path) }
+	default:
 		cfg.Store = memory{n.Host()}
 		return func() {}, nil
 	}
-	store, err := bolt.Open(n.Host(), c.Path)
-	if err != nil {
+	if cfg.Store, err = open(n.Host()); err != nil {
 		return nil, &StoreError{err}
 	}
-	cfg.Store, cfg.Pins = store, store
+	cfg.Pins, _ = cfg.Store.(ports.PinStore)
 	if file != nil {
 		cfg.Import = file
 	}
-	return func() { store.Close(func(error) {}) }, nil
+	return func() { cfg.Store.Close(func(error) {}) }, nil
 }
 
 // memory is an alias store that lasts as long as the process.

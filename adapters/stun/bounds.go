@@ -1,8 +1,9 @@
 package stun
 
 import (
-	"github.com/dhtprom/dhtprom/ports/bound"
 	"strconv"
+
+	"github.com/dhtprom/dhtprom/ports/bound"
 )
 
 // Bounds lists the limits on STUN.

@@ -7,7 +7,9 @@ import (
 
 	"golang.org/x/crypto/chacha20"
 	"golang.org/x/crypto/chacha20poly1305"
-	"golang.org/x/crypto/poly1305" // deprecated for new designs; secretstream's padding leaves no choice
+
+	//lint:ignore SA1019 it is deprecated for new designs; the padding of secretstream needs it
+	"golang.org/x/crypto/poly1305"
 )
 
 // state is one direction of a crypto_secretstream_xchacha20poly1305. A message is encrypted as
