@@ -9,7 +9,6 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -129,47 +128,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
 		FilterNode:      admitNode,
-		OnDatagram:      n.watch,
-		OwnRequest:      func(command uint64, target id.Target) bool { return n.peers.ownRequest(command, target) },
-		OnRequest:       n.receive,
-		OnReady: func() {
-			n.ready = true
-			call(cfg.OnReady)
-		},
-		OnPersistent: func() { call(cfg.OnPersistent) },
-		OnNetworkChange: func() {
-			n.peers.networkChanged()
-			n.moved(MoveElsewhere)
-		},
-		OnNetworkUpdate: func(online, _ bool) {
-			if online {
-				n.peers.online()
-			}
-			if online && n.offline {
-				n.moved(MoveElsewhere) // not when a network that was degraded answers well again: peers were reached all the time
-			}
-			n.offline = !online
-			if cfg.OnNetwork != nil {
-				cfg.OnNetwork(online)
-			}
-		},
-		OnReach: func(answering bool) {
-			if n.onReach != nil && !n.life.ending() {
-				n.onReach(answering)
-			}
-		},
-		OnJoined:    func() { n.peers.networkChanged() },
-		OnReachable: func() { n.moved(MoveIntoReach) },
-		OnWakeup: func() {
-			n.peers.networkChanged()
-			n.moved(MoveElsewhere)
-		},
-		OnAddress: func(a netip.AddrPort) {
-			n.seenAt(a)
-			if cfg.OnAddress != nil {
-				cfg.OnAddress(a)
-			}
-		},
+		App:             (*application)(n),
 	}
 	if cfg.Reachable {
 		rcfg.Firewalled = new(bool)
@@ -211,24 +170,6 @@ func admitNode(a netip.AddrPort) bool {
 		return false
 	}
 	return true
-}
-
-// receive answers the application's commands.
-func (n *Node) receive(r *rpc.Request) {
-	switch r.Command {
-	case wire.CmdPeerHandshake:
-		n.peers.receiveHandshake(r)
-		return
-	case wire.CmdPeerHolepunch:
-		n.peers.receiveHolepunch(r)
-		return
-	}
-	self, persistent := n.rpc.ID()
-	if !persistent {
-		r.Unknown()
-		return
-	}
-	n.serve(r, self)
 }
 
 // PublicKey is the identity the node dials with.

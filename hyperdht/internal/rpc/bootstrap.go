@@ -3,7 +3,6 @@ package rpc
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -118,7 +117,7 @@ func (e *Endpoint) start() {
 		return
 	}
 	e.sampleAddress()
-	e.bootstrapRound(0, e.firewalled && !e.cfg.NoQuickFirewall && !e.forcePersistent, false)
+	e.bootstrapRound(0, e.standing.firewalled && !e.cfg.NoQuickFirewall && !e.standing.forced, false)
 }
 
 func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
@@ -134,15 +133,15 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 			}
 		})
 	}
-	e.background(id.Target(e.table.Self()), onReply, func(error) {
+	e.background(id.Target(e.TableID()), onReply, func(error) {
 		if e.closed || e.bootstrapped {
 			return
 		}
-		if !testNAT && !e.forcePersistent {
+		if !testNAT && !e.standing.forced {
 			e.ready()
 			return
 		}
-		e.updateState(!e.forcePersistent, func(changed bool) {
+		e.updateState(!e.standing.forced, func(changed bool) {
 			if changed && round == 0 {
 				e.bootstrapRound(1, quick, testNAT)
 				return
@@ -152,32 +151,18 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 	})
 }
 
-// setKnown takes the nodes of an earlier run that the network is entered by beside the bootstrap nodes. Where the bootstrap
-// nodes have not answered before those have, they are asked next: the known ones may all be an attacker's.
-func (e *Endpoint) setKnown(nodes []netip.AddrPort) {
-	for _, addr := range nodes {
-		entry := slices.ContainsFunc(e.cfg.Bootstrap, func(b Bootstrap) bool { return netip.AddrPortFrom(b.Addr, b.Port) == addr })
-		if isUsable(addr) && !entry && len(e.known) < MaxKnown {
-			e.known = append(e.known, addr)
-		}
-	}
-}
-
 func (e *Endpoint) ready() {
 	if e.closed || e.bootstrapped {
 		return
 	}
 	e.bootstrapped = true
-	if len(e.known) > 0 && len(e.cfg.Bootstrap) > 0 && !e.rejoin.met {
+	if len(e.nodes.known) > 0 && len(e.cfg.Bootstrap) > 0 && !e.rejoin.met {
 		e.rejoin.unmet, e.rejoin.ticks = true, 0
 		e.rejoinTick()
 	}
-	e.known = nil
+	e.nodes.known = nil
 	e.judgeReach()
-	e.h.Trace(Event{Kind: EventReady})
-	if e.cfg.OnReady != nil {
-		e.cfg.OnReady()
-	}
+	e.tell(Event{Kind: EventReady})
 	waiting := e.whenBootstrapped
 	e.whenBootstrapped = nil
 	for _, f := range waiting {

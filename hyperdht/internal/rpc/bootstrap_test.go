@@ -87,10 +87,8 @@ func TestDeadBootstrapNodeDoesNotHoldUpTheOthers(t *testing.T) {
 	}
 	ready := time.Duration(0)
 	var l *lab
-	l = newLab(t, Config{
-		Bootstrap: []Bootstrap{dead, BootstrapAddr(netip.MustParseAddrPort("10.0.0.2:49737"))},
-		OnReady:   func() { ready = l.net.Now() },
-	})
+	l = newLab(t, Config{Bootstrap: []Bootstrap{dead, BootstrapAddr(netip.MustParseAddrPort("10.0.0.2:49737"))}})
+	l.onEvent(EventReady, func(Event) { ready = l.net.Now() })
 	l.peer(silent)
 	l.peer(empty)
 	l.net.Run(time.Minute)

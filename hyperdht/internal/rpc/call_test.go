@@ -277,7 +277,7 @@ func TestSessionCancelFailsItsCallsInOrderAtTheEndOfTheTurn(t *testing.T) {
 				failed = append(failed, i)
 			})
 		}
-		l.calls.get(l.calls.next - 3).Cancel() // number 3
+		l.calls.table.get(l.calls.table.next - 3).Cancel() // number 3
 		s.Cancel()
 		if failed != nil {
 			t.Error("callback inside Cancel")
@@ -305,14 +305,14 @@ func TestCanceledSessionsDoNotCountAgainstTheWindow(t *testing.T) {
 			}
 			l.Request(out, nil)
 		}
-		if !l.window.full() {
+		if !l.calls.window.full() {
 			t.Error("window is not full")
 		}
 		s.Cancel()
 	})
 	// Each counts twice, as in the original.
-	if l.window.total != 0 {
-		t.Errorf("window counts %d", l.window.total)
+	if l.calls.window.total != 0 {
+		t.Errorf("window counts %d", l.calls.window.total)
 	}
 }
 
@@ -368,8 +368,8 @@ func TestTooManyRequestsAreRefused(t *testing.T) {
 		}
 	})
 	l.net.Run(0)
-	if busy != 5 || l.calls.n != maxCalls {
-		t.Errorf("%d refused, %d waiting", busy, l.calls.n)
+	if busy != 5 || l.calls.table.n != maxCalls {
+		t.Errorf("%d refused, %d waiting", busy, l.calls.table.n)
 	}
 }
 
@@ -383,10 +383,10 @@ func TestTransactionIDsWrapAndAreNotReusedWhileTheyWait(t *testing.T) {
 		if !table.add(c) {
 			t.Fatal("table is full")
 		}
-		if c.tid == old.tid {
+		if c.seat.tid == old.seat.tid {
 			t.Fatal("id given out twice")
 		}
-		if table.get(c.tid) != c || table.get(old.tid) != old {
+		if table.get(c.seat.tid) != c || table.get(old.seat.tid) != old {
 			t.Fatal("call not found")
 		}
 		table.remove(c)
@@ -412,15 +412,15 @@ func TestDeadlinesComeInOrder(t *testing.T) {
 		case 0:
 			table.remove(c)
 		case 1:
-			table.schedule(c, c.deadline+500)
+			table.schedule(c, c.seat.deadline+500)
 		}
 	}
 	var last host.Instant
 	for c := table.first(); c != nil; c = table.first() {
-		if c.deadline < last {
-			t.Fatalf("deadline %v after %v", c.deadline, last)
+		if c.seat.deadline < last {
+			t.Fatalf("deadline %v after %v", c.seat.deadline, last)
 		}
-		last = c.deadline
+		last = c.seat.deadline
 		table.remove(c)
 	}
 	if table.n != 0 {
@@ -452,8 +452,8 @@ func TestDelayedPingIsAnsweredAfterTheDelay(t *testing.T) {
 	if len(got) != 2 || got[1] != 10*time.Second+2*delay {
 		t.Errorf("answers at %v, want a second after 10 s, and no third", got)
 	}
-	if len(s.delayed) != 0 {
-		t.Errorf("%d delayed pings left", len(s.delayed))
+	if len(s.answering.delayed) != 0 {
+		t.Errorf("%d delayed pings left", len(s.answering.delayed))
 	}
 }
 
@@ -468,8 +468,8 @@ func TestDelayedPingsAreBounded(t *testing.T) {
 		}
 	})
 	s.net.Run(10 * time.Millisecond)
-	if len(s.delayed) != maxDelayedPings || s.Stats().Dropped.Busy != 3 {
-		t.Errorf("%d wait, dropped %+v", len(s.delayed), s.Stats().Dropped)
+	if len(s.answering.delayed) != maxDelayedPings || s.Stats().Dropped.Busy != 3 {
+		t.Errorf("%d wait, dropped %+v", len(s.answering.delayed), s.Stats().Dropped)
 	}
 }
 

@@ -16,6 +16,14 @@ type callTable struct {
 	room [minSlots]*Call // for a few slots
 }
 
+// seat is the place of a call in the table.
+type seat struct {
+	deadline host.Instant // of the transmission that waits for its answer
+	order    uint64       // of creation
+	heapAt   int32        // in deadlines; -1 while none runs
+	tid      uint16
+}
+
 const minSlots = 8
 
 // add gives c its transaction id. It reports false if there are too many calls.
@@ -29,13 +37,13 @@ func (t *callTable) add(c *Call) bool {
 	for t.slots[t.slot(t.next)] != nil {
 		t.next++
 	}
-	c.tid = t.next
+	c.seat.tid = t.next
 	t.next++
-	t.slots[t.slot(c.tid)] = c
+	t.slots[t.slot(c.seat.tid)] = c
 	t.n++
 	t.made++
-	c.order = t.made
-	c.heapAt = -1
+	c.seat.order = t.made
+	c.seat.heapAt = -1
 	return true
 }
 
@@ -51,7 +59,7 @@ func (t *callTable) grow() {
 	t.slots = make([]*Call, 2*len(old))
 	for _, c := range old {
 		if c != nil {
-			t.slots[t.slot(c.tid)] = c
+			t.slots[t.slot(c.seat.tid)] = c
 		}
 	}
 	clear(old)
@@ -62,7 +70,7 @@ func (t *callTable) get(tid uint16) *Call {
 	if t.n == 0 {
 		return nil
 	}
-	if c := t.slots[t.slot(tid)]; c != nil && c.tid == tid {
+	if c := t.slots[t.slot(tid)]; c != nil && c.seat.tid == tid {
 		return c
 	}
 	return nil
@@ -70,7 +78,7 @@ func (t *callTable) get(tid uint16) *Call {
 
 func (t *callTable) remove(c *Call) {
 	t.unschedule(c)
-	t.slots[t.slot(c.tid)] = nil
+	t.slots[t.slot(c.seat.tid)] = nil
 	t.n--
 	if t.n == 0 && len(t.slots) > 4*minSlots {
 		t.slots = nil // what a busy time needed is not kept for good
@@ -88,18 +96,18 @@ func (t *callTable) first() *Call {
 // schedule sets the deadline of c, which is waiting in the table.
 func (t *callTable) schedule(c *Call, at host.Instant) {
 	t.unschedule(c)
-	c.deadline = at
-	c.heapAt = int32(len(t.deadlines))
+	c.seat.deadline = at
+	c.seat.heapAt = int32(len(t.deadlines))
 	t.deadlines = append(t.deadlines, c)
-	t.up(int(c.heapAt))
+	t.up(int(c.seat.heapAt))
 }
 
 func (t *callTable) unschedule(c *Call) {
-	at := int(c.heapAt)
+	at := int(c.seat.heapAt)
 	if at < 0 {
 		return
 	}
-	c.heapAt = -1
+	c.seat.heapAt = -1
 	last := len(t.deadlines) - 1
 	moved := t.deadlines[last]
 	t.deadlines[last] = nil
@@ -107,20 +115,20 @@ func (t *callTable) unschedule(c *Call) {
 	if at == last {
 		return
 	}
-	t.deadlines[at], moved.heapAt = moved, int32(at)
+	t.deadlines[at], moved.seat.heapAt = moved, int32(at)
 	t.up(at)
-	t.down(int(moved.heapAt))
+	t.down(int(moved.seat.heapAt))
 }
 
 func (t *callTable) less(i, j int) bool {
 	a, b := t.deadlines[i], t.deadlines[j]
-	return a.deadline < b.deadline || a.deadline == b.deadline && a.order < b.order
+	return a.seat.deadline < b.seat.deadline || a.seat.deadline == b.seat.deadline && a.seat.order < b.seat.order
 }
 
 func (t *callTable) swap(i, j int) {
 	d := t.deadlines
 	d[i], d[j] = d[j], d[i]
-	d[i].heapAt, d[j].heapAt = int32(i), int32(j)
+	d[i].seat.heapAt, d[j].seat.heapAt = int32(i), int32(j)
 }
 
 func (t *callTable) up(i int) {

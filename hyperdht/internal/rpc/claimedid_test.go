@@ -13,7 +13,7 @@ import (
 // knows the node: else it would take the node's place.
 func TestIDsCountFromTheirAddressesOnly(t *testing.T) {
 	var asked []*Request
-	l := newLab(t, Config{OnRequest: func(r *Request) { asked = append(asked, r) }})
+	l := newLab(t, Config{App: onRequest(func(r *Request) { asked = append(asked, r) })})
 	known := l.peerAt(netip.MustParseAddrPort("8.8.4.4:49737"), empty)
 	other := l.peer(empty) // at a private address: behind the same router, as far as anybody knows
 	l.do(func() { l.Ping(known.addr, nil, nil, nil) })

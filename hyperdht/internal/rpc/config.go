@@ -49,31 +49,28 @@ type Config struct {
 	// every refresh of the table and when the network has changed. Nil gives none.
 	AddressProbe AddressProbe
 
-	// OnDatagram sees each datagram of both sockets that cannot be an RPC message by its first byte, and returns true
-	// if it was meant for it.
-	OnDatagram func(s host.Socket, from netip.AddrPort, b []byte) bool
-	// OwnRequest reports whether a request is for a server of this node. Those are not limited by their sender, which may be a
-	// relay of many callers or forged: the application limits them, and what it answers by MayAnswer. Nil reports none.
-	OwnRequest func(command uint64, target id.Target) bool
-	// OnRequest gets the commands that are not the endpoint's own. Without it they are answered as unknown.
-	OnRequest func(*Request)
-	// OnReady is called when bootstrapping has ended, well or not.
-	OnReady func()
-	// OnReachable is called when the server socket turned out not to be firewalled.
-	OnReachable func()
-	// OnPersistent is called when the node has become persistent, OnEphemeral when it no longer is.
-	OnPersistent, OnEphemeral func()
-	// OnWakeup is called after a long sleep, when all that was known is old, as soon as a node answers.
-	OnWakeup func()
-	// OnAddress is called when the public address that others see has changed: host and port as Addr
-	// returns them.
-	OnAddress func(netip.AddrPort)
-	// OnNetworkUpdate is called when the judgement of the network, or the network itself, has changed.
-	OnNetworkUpdate func(online, degraded bool)
-	// OnReach is called when no DHT node answers, and when one does again.
-	OnReach func(answering bool)
-	// OnJoined is called when another part of the network has been found, in which most of the nodes near us are.
-	OnJoined func()
-	// OnNetworkChange is called when this machine's addresses have changed.
-	OnNetworkChange func()
+	// App is the application of the node. Nil is one that knows no command.
+	App Application
 }
+
+// Application is what runs on an endpoint.
+type Application interface {
+	// Datagram sees each datagram of both sockets that cannot be an RPC message by its first byte, and returns true
+	// if it was meant for it.
+	Datagram(s host.Socket, from netip.AddrPort, b []byte) bool
+	// OwnRequest reports whether a request is for a server of this node. Those are not limited by their sender, which may be a
+	// relay of many callers or forged: the application limits them, and what it answers by MayAnswer.
+	OwnRequest(command uint64, target id.Target) bool
+	// Request gets the commands that are not the endpoint's own.
+	Request(*Request)
+	// Event is called when something has happened to the endpoint.
+	Event(Event)
+}
+
+// noApplication knows no command.
+type noApplication struct{}
+
+func (noApplication) Datagram(host.Socket, netip.AddrPort, []byte) bool { return false }
+func (noApplication) OwnRequest(uint64, id.Target) bool                 { return false }
+func (noApplication) Request(r *Request)                                { r.Unknown() }
+func (noApplication) Event(Event)                                       {}

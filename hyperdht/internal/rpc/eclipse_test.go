@@ -49,7 +49,8 @@ func TestKnownNodesOfAnAttackerHideNobody(t *testing.T) {
 				t.Fatal(err)
 			}
 			joined := 0
-			m := s.add(Config{Mode: Ephemeral, Nodes: evil[:MaxKnown], Bootstrap: []Bootstrap{b}, OnJoined: func() { joined++ }})
+			m := s.add(Config{Mode: Ephemeral, Nodes: evil[:MaxKnown], Bootstrap: []Bootstrap{b}})
+			m.onEvent(EventJoined, func(Event) { joined++ })
 			if !s.net.RunUntil(m.Bootstrapped, time.Minute) {
 				t.Fatal("not bootstrapped")
 			}

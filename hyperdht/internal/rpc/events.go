@@ -11,26 +11,34 @@ type EventKind uint8
 
 // What happens to an endpoint.
 const (
-	EventReady      EventKind = iota // bootstrapping has ended
+	EventReady      EventKind = iota // bootstrapping has ended, well or not
 	EventPersistent                  // ID is ours from now on
 	EventEphemeral                   // we have no id any more
 	EventReachable                   // the server socket is not firewalled
-	EventAddress                     // others see us at Addr
+	EventAddress                     // others see us at Addr, as Endpoint.Addr returns it
 	EventWakeUp                      // a long sleep has ended
-	EventNetwork                     // Online and Degraded have changed
+	EventNetwork                     // Online and Degraded, or the network itself, have changed
 	EventInterfaces                  // this machine's addresses have changed
-	EventReach                       // DHT nodes answer from now on, or none does
-	EventJoined                      // a part of the network that was unknown has been found
+	EventReach                       // DHT nodes answer from now on (Online), or none does
+	EventJoined                      // another part of the network has been found, in which most of the nodes near us are
+	EventAwake                       // a node has answered for the first time since a long sleep; for the application alone
 )
 
-var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined"}
+var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined", "awake"}
 
-// Event is what an endpoint tells its host's trace.
+// Event is what an endpoint tells its application and its host's trace. The application hears of EventReach at the end of the
+// turn, and of EventNetwork also when the interfaces have changed.
 type Event struct {
 	Kind             EventKind
 	ID               id.NodeID
 	Addr             netip.AddrPort
 	Online, Degraded bool
+}
+
+// tell reports an event to the trace and to the application.
+func (e *Endpoint) tell(v Event) {
+	e.h.Trace(v)
+	e.app.Event(v)
 }
 
 // AppendText appends the event in words.

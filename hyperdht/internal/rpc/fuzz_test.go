@@ -25,12 +25,12 @@ func FuzzReceive(f *testing.F) {
 		cost.Repeat(t, func() {
 			net := simnet.New(simnet.Config{Seed: 1})
 			h := net.AddHost("us", us.Addr())
-			e, err := New(h, Config{OnRequest: func(r *Request) { r.Reply(r.Value, ReplyOptions{}) }})
+			e, err := New(h, Config{App: onRequest(func(r *Request) { r.Reply(r.Value, ReplyOptions{}) })})
 			if err != nil {
 				t.Fatal(err)
 			}
 			h.Do(func() {
-				e.calls.next = 0x1234
+				e.calls.table.next = 0x1234
 				e.Request(Outgoing{To: client, Command: 2}, func(Reply, error) {})
 				e.Query(QueryConfig{Nodes: []netip.AddrPort{client}, Command: 3})
 			})
@@ -43,8 +43,8 @@ func FuzzReceive(f *testing.F) {
 				}
 			})
 			net.Run(10 * time.Second)
-			if e.table.Len() != e.nodes.Len() || e.table.Len() > 3 {
-				t.Errorf("%d nodes in the table, %d in the list", e.table.Len(), e.nodes.Len())
+			if e.nodes.table.Len() != e.nodes.list.Len() || e.Len() > 3 {
+				t.Errorf("%d nodes in the table, %d in the list", e.nodes.table.Len(), e.nodes.list.Len())
 			}
 			h.Do(e.Close)
 			if h.Timers() != 0 {

@@ -231,8 +231,8 @@ func TestSuspendingForgetsTheWindow(t *testing.T) {
 	})
 	l.net.Run(drainInterval) // what is in an old slot stays counted when calls end
 	l.do(l.Suspend)
-	if l.window != (window{}) {
-		t.Errorf("window %+v", l.window)
+	if w := l.calls.window; w != (window{drained: w.drained}) {
+		t.Errorf("window %+v", w)
 	}
 }
 
@@ -411,8 +411,8 @@ func TestStateIsNotLookedForWhereItIsKnown(t *testing.T) {
 		known        func(l *lab)
 	}{
 		"closed":     {false, func(l *lab) { l.Close() }},
-		"reachable":  {true, func(l *lab) { l.firewalled = false }},
-		"persistent": {false, func(l *lab) { l.firewalled, l.ephemeral = false, false }},
+		"reachable":  {true, func(l *lab) { l.standing.firewalled = false }},
+		"persistent": {false, func(l *lab) { l.standing.firewalled, l.standing.ephemeral = false, false }},
 	} {
 		l := newLab(t, Config{})
 		l.net.Run(time.Second)

@@ -22,15 +22,15 @@ func TestSleepMakesThePersistentNodeEphemeralUntilItIsStableAgain(t *testing.T) 
 		t.Fatal("not persistent")
 	}
 	woken := 0
-	m.cfg.OnWakeup = func() { woken++ }
-	tick := m.tick
-	m.do(func() { m.lastTick -= 60_000_000_000 }) // the clock went on while no timer fired
+	m.onEvent(EventAwake, func(Event) { woken++ })
+	tick := m.nodes.tick
+	m.do(func() { m.upkeep.lastTick -= 60_000_000_000 }) // the clock went on while no timer fired
 	s.net.Run(TickInterval + time.Second)
 	if woken != 1 || !m.Ephemeral() || m.Firewalled() {
 		t.Errorf("woken %d times, ephemeral %v, firewalled %v", woken, m.Ephemeral(), m.Firewalled())
 	}
-	if m.tick-tick < 2*oldNode || m.tick&7 != 6 {
-		t.Errorf("tick went from %d to %d", tick, m.tick)
+	if m.nodes.tick-tick < 2*oldNode || m.nodes.tick&7 != 6 {
+		t.Errorf("tick went from %d to %d", tick, m.nodes.tick)
 	}
 	s.net.Run(30 * time.Minute)
 	if !m.Ephemeral() {
@@ -50,11 +50,11 @@ func TestWakeUpMakesEverythingLookOld(t *testing.T) {
 		l := newLab(t, Config{})
 		l.net.Run(time.Second)
 		p := l.peer(empty)
-		l.do(func() { l.tick, l.refreshTicks = 64+residue, 50 })
+		l.do(func() { l.nodes.tick, l.upkeep.refreshTicks = 64+residue, 50 })
 		n := l.learned(p)
 		l.do(l.wakeUp)
-		if l.tick&7 != 6 || l.tick-n.Seen < 2*oldNode-1 || l.tick-n.Seen > 2*oldNode+8 {
-			t.Errorf("tick %d became %d", n.Seen, l.tick)
+		if l.nodes.tick&7 != 6 || l.nodes.tick-n.Seen < 2*oldNode-1 || l.nodes.tick-n.Seen > 2*oldNode+8 {
+			t.Errorf("tick %d became %d", n.Seen, l.nodes.tick)
 		}
 		queries := l.Stats().Queries.Total
 		l.net.Run(TickInterval)
@@ -73,8 +73,8 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 	s.grow(9)
 	m := s.add(Config{})
 	var changes, updates int
-	m.cfg.OnNetworkChange = func() { changes++ }
-	m.cfg.OnNetworkUpdate = func(online, degraded bool) { updates++ }
+	m.onEvent(EventInterfaces, func(Event) { changes++ })
+	m.onEvent(EventNetwork, func(Event) { updates++ })
 	s.net.Run(30 * time.Minute)
 	if m.Ephemeral() || changes != 0 {
 		t.Fatalf("ephemeral %v, %d changes", m.Ephemeral(), changes)
@@ -86,8 +86,8 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 		t.Fatalf("%d changes, %d updates, host %v, ephemeral %v", changes, updates, m.Host(), m.Ephemeral())
 	}
 	s.net.Run(time.Minute)
-	if m.Host() != moved || m.nat.Len() < 9 {
-		t.Errorf("host %v after %d samples: not every node was asked anew", m.Host(), m.nat.Len())
+	if m.Host() != moved || m.address.sampler.Len() < 9 {
+		t.Errorf("host %v after %d samples: not every node was asked anew", m.Host(), m.address.sampler.Len())
 	}
 	s.net.Run(70 * time.Minute)
 	if self, ok := m.ID(); !ok || self != id.NodeIDOf(netip.AddrPortFrom(moved, implicitPort)) {
@@ -109,7 +109,8 @@ func TestNewPublicAddressOfANATIsNoticedByTheNextAnswer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var told []netip.AddrPort
-			l := newLab(t, Config{OnAddress: func(a netip.AddrPort) { told = append(told, a) }})
+			l := newLab(t, Config{})
+			l.onEvent(EventAddress, func(v Event) { told = append(told, v.Addr) })
 			l.net.Run(time.Second)
 			peers := l.peersOf(5, empty)
 			for _, p := range peers {
@@ -162,8 +163,8 @@ func TestNewPublicAddressIsNoticedByTheFirstAnswerOfANewNode(t *testing.T) {
 		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
 	}
 	l.net.Run(calm)
-	if l.Host() != us.Addr() || l.nat.Len() != 2 {
-		t.Fatalf("host %v after %d samples", l.Host(), l.nat.Len())
+	if l.Host() != us.Addr() || l.address.sampler.Len() != 2 {
+		t.Fatalf("host %v after %d samples", l.Host(), l.address.sampler.Len())
 	}
 	late := l.peer(empty)
 	for _, p := range l.peers {
@@ -216,11 +217,11 @@ func TestSamplesThatContradictEachOtherAreTakenAnewWhereNothingMoved(t *testing.
 	l.net.Run(calm)
 	liar := l.peer(empty)
 	liar.sees = netip.MustParseAddr("203.0.113.99")
-	tick := l.tick
+	tick := l.nodes.tick
 	l.do(func() { l.Ping(liar.addr, nil, nil, nil) })
 	l.net.Run(time.Second)
-	if l.Host() != us.Addr() || l.tick-tick > 1 {
-		t.Errorf("host %v, want %v; tick %d became %d: as after a move", l.Host(), us.Addr(), tick, l.tick)
+	if l.Host() != us.Addr() || l.nodes.tick-tick > 1 {
+		t.Errorf("host %v, want %v; tick %d became %d: as after a move", l.Host(), us.Addr(), tick, l.nodes.tick)
 	}
 }
 
@@ -233,7 +234,7 @@ func TestSleeperIsAwakeWhenANodeAnswers(t *testing.T) {
 			m := s.add(Config{Mode: Ephemeral})
 			s.net.Run(time.Minute)
 			woken := 0
-			m.cfg.OnWakeup = func() { woken++ }
+			m.onEvent(EventAwake, func(Event) { woken++ })
 			m.host.Sleep()
 			s.net.Run(2 * time.Minute)
 			if deaf {
@@ -283,7 +284,7 @@ func TestInterfacesThatComeAndGoDoNotCostPersistence(t *testing.T) {
 	m := s.add(Config{})
 	s.net.Run(30 * time.Minute)
 	changes := 0
-	m.cfg.OnNetworkChange = func() { changes++ }
+	m.onEvent(EventInterfaces, func(Event) { changes++ })
 	m.host.SetAddrs(m.host.Addr(), netip.MustParseAddr("10.88.0.1"))
 	s.net.Run(time.Minute)
 	if changes != 1 || m.Ephemeral() {
@@ -297,7 +298,7 @@ func TestNodeNoticesThatItIsOffline(t *testing.T) {
 	m := s.add(Config{Mode: Ephemeral})
 	s.net.Run(time.Minute)
 	var updates []string
-	m.cfg.OnNetworkUpdate = func(online, degraded bool) { updates = append(updates, fmt.Sprint(online, degraded)) }
+	m.onEvent(EventNetwork, func(v Event) { updates = append(updates, fmt.Sprint(v.Online, v.Degraded)) })
 	busy := func(d time.Duration) { // somebody uses the node: idle ticks say nothing
 		for range int(d / TickInterval) {
 			m.do(func() {

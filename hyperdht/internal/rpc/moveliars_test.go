@@ -54,10 +54,10 @@ func TestNewAddressOfAnInterfaceIsNoticedBesideLiars(t *testing.T) {
 					p.sees = netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
 				}
 			}
-			tick := l.tick
+			tick := l.nodes.tick
 			l.host.SetAddrs(moved)
 			l.net.Run(TickInterval + time.Second)
-			if got := l.tick-tick > oldNode; got != test.moves {
+			if got := l.nodes.tick-tick > oldNode; got != test.moves {
 				t.Errorf("moved: %v", got)
 			}
 		})
@@ -137,7 +137,7 @@ func TestNodesOfOneMachineDoNotTellOurAddress(t *testing.T) {
 			t.Fatalf("at the address that one machine of four sees, after %d samples", i+1)
 		}
 	}
-	if n := l.nat.Len(); n != 4 {
+	if n := l.address.sampler.Len(); n != 4 {
 		t.Errorf("%d samples of 4 machines", n)
 	}
 }
@@ -161,13 +161,13 @@ func TestMoveIsNoticedWhereAllOthersHaveGone(t *testing.T) {
 			p.answer = silent
 		}
 		l.net.Run(2 * time.Hour)
-		if l.nodes.Len() != 1 {
-			t.Fatalf("%d nodes are known", l.nodes.Len())
+		if l.nodes.list.Len() != 1 {
+			t.Fatalf("%d nodes are known", l.nodes.list.Len())
 		}
 		left.sees = netip.MustParseAddr("203.0.113.99")
 		l.net.Run(24 * time.Hour)
 		if l.Host() != left.sees {
-			t.Errorf("%d nodes have gone: at %v a day after the move, of %v", before, l.Host(), l.nat.Samples())
+			t.Errorf("%d nodes have gone: at %v a day after the move, of %v", before, l.Host(), l.address.sampler.Samples())
 		}
 	}
 }

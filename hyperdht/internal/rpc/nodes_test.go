@@ -14,40 +14,40 @@ import (
 func (l *lab) learned(p *peer) *kad.Node {
 	l.t.Helper()
 	l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
-	n := l.table.Get(id.NodeIDOf(p.addr))
+	n := l.nodes.table.Get(id.NodeIDOf(p.addr))
 	if n == nil {
 		l.t.Fatal("node was not added")
 	}
 	return n
 }
 
-func (l *lab) knows(p *peer) bool { return l.table.Get(id.NodeIDOf(p.addr)) != nil }
+func (l *lab) knows(p *peer) bool { return l.nodes.table.Get(id.NodeIDOf(p.addr)) != nil }
 
 func TestKnownNodesAreSampledEveryHalfHour(t *testing.T) {
 	l := newLab(t, Config{})
 	p := l.peer(empty)
 	n := l.learned(p)
-	if l.nat.Len() != 1 {
-		t.Fatalf("%d samples from a new node", l.nat.Len())
+	if l.address.sampler.Len() != 1 {
+		t.Fatalf("%d samples from a new node", l.address.sampler.Len())
 	}
 	hear := func(sample bool) { l.do(func() { l.learn(sample, n.ID, p.addr, us) }) }
 	hear(true)
-	l.tick += oldNode - 1
+	l.nodes.tick += oldNode - 1
 	hear(true)
-	if l.nat.Len() != 1 {
-		t.Errorf("%d samples within half an hour", l.nat.Len())
+	if l.address.sampler.Len() != 1 {
+		t.Errorf("%d samples within half an hour", l.address.sampler.Len())
 	}
-	l.tick++
+	l.nodes.tick++
 	hear(false)
-	if l.nat.Len() != 1 {
+	if l.address.sampler.Len() != 1 {
 		t.Error("sampled what did not arrive on the main socket")
 	}
-	if n.Seen != l.tick || n.Pinged != l.tick {
+	if n.Seen != l.nodes.tick || n.Pinged != l.nodes.tick {
 		t.Error("hearing from a node was not noted")
 	}
 	hear(true)
-	if l.nat.Len() != 2 {
-		t.Errorf("%d samples after half an hour", l.nat.Len())
+	if l.address.sampler.Len() != 2 {
+		t.Errorf("%d samples after half an hour", l.address.sampler.Len())
 	}
 }
 
@@ -60,13 +60,13 @@ func TestAnswersWithoutIDAreSampledOnlyOncePerBootstrapNode(t *testing.T) {
 			l.do(func() { l.Ping(p.addr, nil, nil, nil) })
 			l.net.Run(10 * time.Millisecond)
 		}
-		if want := min(i+1, 2); l.nat.Len() != want {
-			t.Errorf("after %d answerers: %d samples, want %d", i+1, l.nat.Len(), want)
+		if want := min(i+1, 2); l.address.sampler.Len() != want {
+			t.Errorf("after %d answerers: %d samples, want %d", i+1, l.address.sampler.Len(), want)
 		}
 		if i == 0 { // it may answer the probe, too
 			l.do(func() { l.AddSample(l.ClientSocket(), netip.AddrPortFrom(us.Addr(), 1000), p.addr) })
-			if l.nat.Len() != 1 {
-				t.Errorf("%d samples of one bootstrap node", l.nat.Len())
+			if l.address.sampler.Len() != 1 {
+				t.Errorf("%d samples of one bootstrap node", l.address.sampler.Len())
 			}
 		}
 	}
@@ -81,8 +81,8 @@ func TestRequestsWithoutIDTeachNothing(t *testing.T) {
 	p.named = false
 	p.host.Do(func() { p.ask(l.atServer(), wire.Request{Internal: true, Command: wire.CmdPing}) })
 	l.net.Run(time.Second)
-	if l.Len() != 0 || l.nat.Len() != 0 {
-		t.Errorf("%d nodes, %d samples", l.Len(), l.nat.Len())
+	if l.Len() != 0 || l.address.sampler.Len() != 0 {
+		t.Errorf("%d nodes, %d samples", l.Len(), l.address.sampler.Len())
 	}
 }
 
@@ -95,8 +95,8 @@ func TestFilteredNodesStayOutOfTheTable(t *testing.T) {
 		l.do(func() { l.Ping(x.addr, nil, nil, nil) })
 	}
 	l.net.Run(time.Second)
-	if l.knows(p) || !l.knows(q) || l.nat.Len() != 1 {
-		t.Errorf("filtered %v, admitted %v, %d samples", l.knows(p), l.knows(q), l.nat.Len())
+	if l.knows(p) || !l.knows(q) || l.address.sampler.Len() != 1 {
+		t.Errorf("filtered %v, admitted %v, %d samples", l.knows(p), l.knows(q), l.address.sampler.Len())
 	}
 }
 
@@ -123,8 +123,8 @@ func TestDownHintsAreChecked(t *testing.T) {
 			hint := wire.Request{Internal: true, Command: wire.CmdDownHint, Value: wire.DownHint{Node: p.addr}.Append(nil)}
 			q.host.Do(func() { q.ask(l.atServer(), hint); q.ask(l.atServer(), hint) })
 			l.net.Run(4500 * time.Millisecond)
-			if l.knows(p) != tt.stays || n.DownHints != 1 || answered != 2 || l.checks != 0 {
-				t.Errorf("known %v, %d hints counted, %d answered, %d checks", l.knows(p), n.DownHints, answered, l.checks)
+			if l.knows(p) != tt.stays || n.DownHints != 1 || answered != 2 || l.nodes.checks != 0 {
+				t.Errorf("known %v, %d hints counted, %d answered, %d checks", l.knows(p), n.DownHints, answered, l.nodes.checks)
 			}
 		})
 	}
@@ -142,12 +142,12 @@ func TestChecksBecauseOfDownHintsAreBounded(t *testing.T) {
 		})
 	}
 	l.net.Run(10 * time.Millisecond)
-	if l.checks != maxChecks {
-		t.Errorf("%d checks, want %d", l.checks, maxChecks)
+	if l.nodes.checks != maxChecks {
+		t.Errorf("%d checks, want %d", l.nodes.checks, maxChecks)
 	}
 	l.net.Run(10 * time.Second)
-	if l.Len() != 5 || l.checks != 0 {
-		t.Errorf("%d nodes left, %d checks", l.Len(), l.checks)
+	if l.Len() != 5 || l.nodes.checks != 0 {
+		t.Errorf("%d nodes left, %d checks", l.Len(), l.nodes.checks)
 	}
 }
 
@@ -156,7 +156,7 @@ func (l *lab) bucket(index, n int, answer func(wire.Request) *wire.Response) []*
 	var list []*peer
 	for i := 1; len(list) < n; i++ {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), DefaultPort)
-		if l.table.BucketIndex(id.NodeIDOf(addr)) == index {
+		if l.nodes.table.BucketIndex(id.NodeIDOf(addr)) == index {
 			list = append(list, l.peerAt(addr, answer))
 		}
 	}
@@ -185,7 +185,7 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t, Config{})
 			l.net.Run(time.Second)
-			l.tick += 1000
+			l.nodes.tick += 1000
 			peers := l.bucket(0, kad.K+1, empty)
 			members, newcomer := peers[:kad.K], peers[kad.K]
 			for _, p := range members {
@@ -195,8 +195,8 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 			if tt.silent {
 				oldest.answer = silent
 			}
-			n := l.table.Get(id.NodeIDOf(oldest.addr))
-			n.Pinged, n.Seen, n.Added = l.tick-tt.pinged, l.tick-tt.pinged, l.tick-tt.added
+			n := l.nodes.table.Get(id.NodeIDOf(oldest.addr))
+			n.Pinged, n.Seen, n.Added = l.nodes.tick-tt.pinged, l.nodes.tick-tt.pinged, l.nodes.tick-tt.added
 			newcomer.host.Do(func() {
 				newcomer.ask(l.atServer(), wire.Request{Internal: true, Command: tt.command, Target: new(id.Target)})
 			})
@@ -204,8 +204,8 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 			if l.knows(newcomer) != tt.swapped || l.knows(oldest) == tt.swapped || len(oldest.got) != tt.pings {
 				t.Errorf("newcomer %v, old node %v, %d pings", l.knows(newcomer), l.knows(oldest), len(oldest.got))
 			}
-			if l.swaps != 0 || l.Len() != kad.K || l.nodes.Len() != l.table.Len() {
-				t.Errorf("%d swaps, %d nodes in the table, %d in the list", l.swaps, l.table.Len(), l.nodes.Len())
+			if l.nodes.swaps != 0 || l.Len() != kad.K || l.nodes.list.Len() != l.nodes.table.Len() {
+				t.Errorf("%d swaps, %d nodes in the table, %d in the list", l.nodes.swaps, l.nodes.table.Len(), l.nodes.list.Len())
 			}
 		})
 	}
@@ -225,7 +225,7 @@ func (l *lab) fullBucket(index, strangers int, answer func(wire.Request) *wire.R
 func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
-	l.tick += 1000
+	l.nodes.tick += 1000
 	var newcomers []*peer
 	for index := range maxSwaps + 2 {
 		_, strangers := l.fullBucket(index, 1, silent)
@@ -236,8 +236,8 @@ func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
 			l.learn(true, id.NodeIDOf(p.addr), p.addr, us)
 		}
 	})
-	if l.swaps != maxSwaps {
-		t.Errorf("%d swaps, want %d", l.swaps, maxSwaps)
+	if l.nodes.swaps != maxSwaps {
+		t.Errorf("%d swaps, want %d", l.nodes.swaps, maxSwaps)
 	}
 	l.net.Run(4500 * time.Millisecond)
 	places := 0
@@ -246,15 +246,15 @@ func TestAtMostThreeBucketPlacesAreContestedAtATime(t *testing.T) {
 			places++
 		}
 	}
-	if places != maxSwaps || l.swaps != 0 {
-		t.Errorf("%d newcomers, %d swaps running", places, l.swaps)
+	if places != maxSwaps || l.nodes.swaps != 0 {
+		t.Errorf("%d newcomers, %d swaps running", places, l.nodes.swaps)
 	}
 }
 
 func TestBucketWhoseNodesAnswerIsContestedOnceAMinute(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
-	l.tick += 1000
+	l.nodes.tick += 1000
 	members, strangers := l.fullBucket(0, 4, empty)
 	contest := func(p *peer) {
 		l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
@@ -267,7 +267,7 @@ func TestBucketWhoseNodesAnswerIsContestedOnceAMinute(t *testing.T) {
 		return n
 	}
 	contest(strangers[0])
-	l.tick += recentNode - 2
+	l.nodes.tick += recentNode - 2
 	contest(strangers[1])
 	if n := pings(); n != 1 {
 		t.Errorf("%d pings within a minute, want 1", n)
@@ -275,7 +275,7 @@ func TestBucketWhoseNodesAnswerIsContestedOnceAMinute(t *testing.T) {
 	for _, p := range members {
 		p.answer = silent
 	}
-	l.tick += 2
+	l.nodes.tick += 2
 	contest(strangers[2])
 	contest(strangers[3])
 	if !l.knows(strangers[2]) || !l.knows(strangers[3]) {
@@ -286,7 +286,7 @@ func TestBucketWhoseNodesAnswerIsContestedOnceAMinute(t *testing.T) {
 func TestIdleNodesArePingedOldestFirst(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
-	l.do(func() { l.tick, l.refreshTicks = 1000, 1000 })
+	l.do(func() { l.nodes.tick, l.upkeep.refreshTicks = 1000, 1000 })
 	peers := l.peersOf(8, empty)
 	for i, p := range peers {
 		n := l.learned(p)
@@ -303,7 +303,7 @@ func TestIdleNodesArePingedOldestFirst(t *testing.T) {
 			t.Errorf("node %d pinged %d times, want %d", i, n, want)
 		}
 	}
-	for n, i := l.nodes.Oldest(), 0; n != nil; n, i = n.Newer(), i+1 {
+	for n, i := l.nodes.list.Oldest(), 0; n != nil; n, i = n.Newer(), i+1 {
 		if want := peers[(i+5)%8].addr; n.Addr() != want {
 			t.Errorf("place %d from the oldest is %v, want %v", i, n.Addr(), want)
 		}
@@ -330,7 +330,7 @@ func TestPingsAreFewerWhenTheyAreNotNeeded(t *testing.T) {
 			peers := l.peersOf(8, empty)
 			for _, p := range peers {
 				n := l.learned(p)
-				n.Pinged = l.tick - tt.pinged
+				n.Pinged = l.nodes.tick - tt.pinged
 			}
 			l.do(func() {
 				for range tt.busy {
@@ -338,8 +338,8 @@ func TestPingsAreFewerWhenTheyAreNotNeeded(t *testing.T) {
 				}
 				l.pingSome()
 			})
-			if l.checks != tt.want {
-				t.Errorf("%d nodes checked, want %d", l.checks, tt.want)
+			if l.nodes.checks != tt.want {
+				t.Errorf("%d nodes checked, want %d", l.nodes.checks, tt.want)
 			}
 		})
 	}
@@ -355,14 +355,14 @@ func TestNewIDRearrangesTableAndList(t *testing.T) {
 	self := id.NodeIDOf(netip.AddrPortFrom(addrOf(7), 1)) // one of them turns out to be us
 	queries := l.Stats().Queries.Total
 	l.do(func() { l.renumber(self) })
-	if l.TableID() != self || l.table.Get(self) != nil {
-		t.Errorf("id %v, own entry %v", l.TableID(), l.table.Get(self))
+	if l.TableID() != self || l.nodes.table.Get(self) != nil {
+		t.Errorf("id %v, own entry %v", l.TableID(), l.nodes.table.Get(self))
 	}
-	if l.nodes.Len() != l.table.Len() || l.Len() >= before || l.Len() < before/2 {
-		t.Errorf("%d nodes in the table, %d in the list, %d before", l.table.Len(), l.nodes.Len(), before)
+	if l.nodes.list.Len() != l.nodes.table.Len() || l.Len() >= before || l.Len() < before/2 {
+		t.Errorf("%d nodes in the table, %d in the list, %d before", l.nodes.table.Len(), l.nodes.list.Len(), before)
 	}
-	for n := l.nodes.Oldest(); n != nil; n = n.Newer() {
-		if l.table.Get(n.ID) != n {
+	for n := l.nodes.list.Oldest(); n != nil; n = n.Newer() {
+		if l.nodes.table.Get(n.ID) != n {
 			t.Fatal("a listed node is not in the table")
 		}
 	}
@@ -377,11 +377,11 @@ func TestTableAndListAgree(t *testing.T) {
 	for _, p := range l.bucket(0, 60, silent) {
 		l.do(func() { l.learn(true, id.NodeIDOf(p.addr), p.addr, us) })
 		l.net.Run(3 * time.Second)
-		if l.table.Len() != l.nodes.Len() {
-			t.Fatalf("%d nodes in the table, %d in the list", l.table.Len(), l.nodes.Len())
+		if l.nodes.table.Len() != l.nodes.list.Len() {
+			t.Fatalf("%d nodes in the table, %d in the list", l.nodes.table.Len(), l.nodes.list.Len())
 		}
-		for n := l.nodes.Oldest(); n != nil; n = n.Newer() {
-			if l.table.Get(n.ID) != n {
+		for n := l.nodes.list.Oldest(); n != nil; n = n.Newer() {
+			if l.nodes.table.Get(n.ID) != n {
 				t.Fatal("a listed node is not in the table")
 			}
 		}
@@ -472,10 +472,10 @@ func TestWithoutApplicationEveryCommandIsUnknown(t *testing.T) {
 
 func TestTokenProvesTheAddress(t *testing.T) {
 	var requests int
-	l := newLab(t, Config{OnRequest: func(r *Request) {
+	l := newLab(t, Config{App: onRequest(func(r *Request) {
 		requests++
 		r.Reply(nil, ReplyOptions{})
-	}})
+	})})
 	p, q := l.peer(silent), l.peer(silent)
 	var answers []wire.Response
 	for _, x := range []*peer{p, q} {
@@ -500,7 +500,7 @@ func TestTokenProvesTheAddress(t *testing.T) {
 		t.Errorf("own token refused, %d requests", requests)
 	}
 	before := l.Len()
-	l.do(func() { l.removeNode(l.table.Get(id.NodeIDOf(p.addr))) })
+	l.do(func() { l.nodes.remove(l.nodes.table.Get(id.NodeIDOf(p.addr))) })
 	wrong := ask(q, &token)
 	if wrong.Error != wire.CodeInvalidToken || wrong.Token == nil || requests != 2 {
 		t.Errorf("another host's token: %+v, %d requests", wrong, requests)

@@ -23,7 +23,7 @@ func TestRequestsOfOneHostAreLimited(t *testing.T) {
 		l.host.Do(func() {
 			for i := range n {
 				// The port is the flooder's choice, or forged.
-				l.Receive(l.server, netip.AddrPortFrom(flooder, uint16(1000+i%50000)), find(uint16(i)))
+				l.Receive(l.sockets.server, netip.AddrPortFrom(flooder, uint16(1000+i%50000)), find(uint16(i)))
 			}
 		})
 	}
@@ -33,7 +33,7 @@ func TestRequestsOfOneHostAreLimited(t *testing.T) {
 		t.Errorf("%d requests of a flood are answered, %d dropped", n, l.Stats().Dropped.Limited)
 	}
 	before := received()
-	l.host.Do(func() { l.Receive(l.server, honest, find(1)) })
+	l.host.Do(func() { l.Receive(l.sockets.server, honest, find(1)) })
 	if received() != before+1 {
 		t.Error("another host has no answer")
 	}
@@ -45,7 +45,7 @@ func TestRequestsOfOneHostAreLimited(t *testing.T) {
 	}
 	l.net.Run(time.Minute)
 	flood(1)
-	if n := l.pace.len(l.h.Now()); n != 0 || l.pace.hosts != nil {
+	if n := l.answering.requests.len(l.h.Now()); n != 0 || l.answering.requests.hosts != nil {
 		t.Errorf("%d hosts are counted a minute later", n)
 	}
 }
@@ -54,10 +54,10 @@ func TestHostsThatAreCountedAreBounded(t *testing.T) {
 	l := newLab(t, Config{Mode: Ephemeral})
 	l.host.Do(func() {
 		for i := range requestPace.Burst + 2*maxPacedHosts {
-			l.Receive(l.server, netip.AddrPortFrom(netip.AddrFrom4([4]byte{82, byte(i >> 16), byte(i >> 8), byte(i)}), 1000), find(1))
+			l.Receive(l.sockets.server, netip.AddrPortFrom(netip.AddrFrom4([4]byte{82, byte(i >> 16), byte(i >> 8), byte(i)}), 1000), find(1))
 		}
 	})
-	if n := l.pace.len(l.h.Now()); n == 0 || n > maxPacedHosts {
+	if n := l.answering.requests.len(l.h.Now()); n == 0 || n > maxPacedHosts {
 		t.Errorf("%d hosts are counted", n)
 	}
 	if l.Stats().Dropped.Limited != 0 {
@@ -86,7 +86,7 @@ func TestGarbageIsDroppedWithoutAllocating(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var n float64
 			l.host.Do(func() {
-				n = testing.AllocsPerRun(100, func() { l.datagram(l.server, from, b) })
+				n = testing.AllocsPerRun(100, func() { l.datagram(l.sockets.server, from, b) })
 			})
 			if n > 0 {
 				t.Errorf("%v allocations for each", n)

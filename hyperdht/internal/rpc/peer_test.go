@@ -49,11 +49,11 @@ func newLab(t *testing.T, cfg Config) *lab {
 	l.host = l.net.AddHost("us", us.Addr())
 	l.host.Do(func() {
 		var err error
-		if l.Endpoint, err = New(l.host, cfg); err != nil {
+		if l.Endpoint, err = New(l.host, withApp(cfg)); err != nil {
 			t.Fatal(err)
 		}
 		// Labs have few nodes; without this their tests would see the looks for more.
-		l.lonelyWait = 1 << 30
+		l.upkeep.lonelyWait = 1 << 30
 	})
 	return l
 }

@@ -92,7 +92,7 @@ func probed(t *testing.T, answer func(p *peer, m wire.Request, l *lab)) *lab {
 	l.net.Run(time.Second)
 	for _, p := range l.peersOf(5, silent) {
 		n := l.learned(p)
-		n.Sampled = l.tick
+		n.Sampled = l.nodes.tick
 		p.answer = func(m wire.Request) *wire.Response {
 			answer(p, m, l)
 			return nil
@@ -101,7 +101,7 @@ func probed(t *testing.T, answer func(p *peer, m wire.Request, l *lab)) *lab {
 	// They see the client socket as one address.
 	l.do(func() {
 		seen := netip.AddrPortFrom(us.Addr(), l.ClientSocket().LocalAddr().Port())
-		l.nat = new(nat.Sampler)
+		l.address.sampler = new(nat.Sampler)
 		for range 5 {
 			l.sample(seen, netip.AddrPort{})
 		}
@@ -168,7 +168,7 @@ func TestFirewallProbeBelievesOnlyWhatReachesTheServerSocket(t *testing.T) {
 			if !slices.Equal(changed, []bool{tt.reachable}) || l.Firewalled() == tt.reachable || l.Ephemeral() == tt.reachable {
 				t.Errorf("changed %v, firewalled %v, ephemeral %v", changed, l.Firewalled(), l.Ephemeral())
 			}
-			if len(l.probes) != 0 {
+			if len(l.standing.probes) != 0 {
 				t.Error("probe still listens")
 			}
 		})

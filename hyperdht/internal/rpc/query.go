@@ -125,10 +125,10 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	}
 	q.canceled = q.cfg.Session.canceled
 	if !cfg.Apart {
-		e.refreshTicks = refreshTicks
+		e.upkeep.refreshTicks = refreshTicks
 	}
-	e.stats.Queries.Total++
-	e.stats.Queries.Active++
+	e.queries.Total++
+	e.queries.Active++
 	for i := len(cfg.Nodes) - 1; i >= 0; i-- {
 		if isUsable(cfg.Nodes[i]) {
 			q.offer(cfg.Nodes[i], netip.AddrPort{}, 1)
@@ -185,7 +185,7 @@ func (q *Query) end() bool {
 		return false
 	}
 	q.ended = true
-	q.e.stats.Queries.Active--
+	q.e.queries.Active--
 	q.pending, q.seen, q.spare, q.referrers = nil, nil, nil, nil
 	if q.ownSession {
 		q.cfg.Session.Cancel()
@@ -248,17 +248,17 @@ func (q *Query) addFromTable() {
 		return
 	}
 	var nodes [kad.K]*kad.Node
-	for _, n := range q.e.table.AppendClosest(nodes[:0], q.cfg.Target, missing) {
+	for _, n := range q.e.nodes.table.AppendClosest(nodes[:0], q.cfg.Target, missing) {
 		q.offer(n.Addr(), netip.AddrPort{}, 1)
 	}
-	if q.e.table.Len() == 0 {
+	if q.e.nodes.table.Len() == 0 {
 		q.addKnown()
 	}
 }
 
 // addKnown adds nodes of an earlier run, which may be gone.
 func (q *Query) addKnown() {
-	for _, addr := range q.e.known {
+	for _, addr := range q.e.nodes.known {
 		if key := keyOf(addr); q.seen[key] == nil && q.offer(addr, netip.AddrPort{}, 1) {
 			q.seen[key].once = true
 		}
@@ -280,7 +280,7 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 		return q.closest.Closer(c.id)
 	}
 	node := id.NodeIDOf(addr)
-	if referrer.IsValid() && node == q.e.table.Self() {
+	if referrer.IsValid() && node == q.e.nodes.table.Self() {
 		return true // others name us, too
 	}
 	if !q.closest.Closer(node) || len(q.seen) >= maxCandidates {
@@ -387,12 +387,12 @@ func Continue(q *Query) {
 }
 
 func (q *Query) visit(c *candidate) {
-	call := &Call{e: q.e, query: q, candidate: c, node: true}
+	call := &Call{visit: visit{query: q, candidate: c}, transmission: transmission{node: true}}
 	retries := q.cfg.Retries
 	if c.once {
 		retries = NoRetry
 	}
-	err := q.e.make(call, &Outgoing{
+	err := q.e.request(call, &Outgoing{
 		To: c.addr.addr(), Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
 		Retries: retries, Force: q.cfg.Force, Follows: q.answers > 0, Session: q.cfg.Session,
 	})
@@ -404,7 +404,6 @@ func (q *Query) visit(c *candidate) {
 	if c.bootstrap {
 		q.entering++
 	}
-	q.e.send(call)
 }
 
 // onSlow is called at the first timeout of a visit, before it is sent again.
@@ -470,7 +469,7 @@ func (q *Query) offerCloser(r *Reply, depth uint16) {
 	}
 	q.referrers = append(q.referrers, keyOf(r.From)) // at most as many as there are candidates
 	for _, addr := range r.Closer {
-		if isUsable(addr) && q.e.admits(addr) && !q.offer(addr, r.From, depth) {
+		if isUsable(addr) && q.e.nodes.admits(addr) && !q.offer(addr, r.From, depth) {
 			return
 		}
 	}

@@ -3,24 +3,19 @@ package rpc
 import (
 	"bytes"
 	"net/netip"
-	"slices"
-	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // datagram takes what arrives on one of the two sockets.
 func (e *Endpoint) datagram(s host.Socket, from netip.AddrPort, b []byte) {
-	if !wire.IsRequest(b) && !wire.IsResponse(b) && e.cfg.OnDatagram != nil && e.cfg.OnDatagram(s, from, b) {
+	if !wire.IsRequest(b) && !wire.IsResponse(b) && e.app.Datagram(s, from, b) {
 		return
 	}
-	if len(e.probes) > 0 && s == e.server {
-		for _, p := range e.probes {
-			p.heard(from.Addr())
-		}
+	if s == e.sockets.server {
+		e.standing.reachedBy(from.Addr())
 	}
 	e.Receive(s, from, b)
 }
@@ -32,87 +27,60 @@ func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
 		return
 	}
 	if len(b) < 2 || !isUsable(from) {
-		e.stats.Dropped.Unusable++
+		e.answering.dropped.Unusable++
 		return
 	}
 	switch {
 	case wire.IsRequest(b):
-		m, err := wire.ParseRequest(b)
-		if err != nil {
-			e.stats.Dropped.Malformed++
-			return
-		}
-		if !e.own(&m) && !e.pace.allows(e.h.Now(), from.Addr()) {
-			e.stats.Dropped.Limited++
-			return
-		}
-		if c := e.calls.get(m.TID); c != nil && bytes.Equal(c.packet, b) && (c.to.Addr() == from.Addr() || c.hairpins(from)) {
-			e.metSelf(c)
-			return
-		}
-		e.stats.Received.Requests++
-		e.receiveRequest(s, from, &m, len(b))
+		e.receiveRequest(s, from, b)
 	case wire.IsResponse(b):
-		m := &e.response
-		if err := m.Parse(b); err != nil {
-			e.stats.Dropped.Malformed++
-			return
-		}
-		e.stats.Received.Responses++
-		e.receiveResponse(s, from, m)
-		if cap(m.Closer) > 2*maxCloser {
-			m.Closer = nil // what a hostile one needed is not kept for good
+		if m, ok := e.answering.parse(b); ok {
+			e.receiveResponse(s, from, m)
+			e.answering.trim()
 		}
 	default:
-		e.stats.Dropped.Unusable++
+		e.answering.dropped.Unusable++
 	}
 }
 
-// own reports whether a request is for a server of this node.
-func (e *Endpoint) own(m *wire.Request) bool {
-	return !m.Internal && m.Target != nil && m.Token == nil && e.cfg.OwnRequest != nil && e.cfg.OwnRequest(m.Command, *m.Target)
-}
-
-// MayAnswer counts an answer to a request for a server of this node, and reports whether it may leave: to each host as many
-// may as answers of the DHT.
-func (e *Endpoint) MayAnswer(to netip.Addr) bool {
-	if e.answers.allows(e.h.Now(), to) {
-		return true
+func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, b []byte) {
+	m, err := wire.ParseRequest(b)
+	if err != nil {
+		e.answering.dropped.Malformed++
+		return
 	}
-	e.stats.Dropped.Limited++
-	return false
-}
-
-func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Request, size int) {
+	if !e.own(&m) && !e.answering.allows(e.h.Now(), from.Addr()) {
+		return
+	}
+	if c := e.calls.echoed(m.TID, from, b); c != nil {
+		e.metSelf(c)
+		return
+	}
+	e.answering.received.Requests++
 	a := answer{tid: m.TID, to: from, socket: s, target: m.Target}
-	if m.Token != nil && !e.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {
+	if m.Token != nil && !e.answering.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {
 		// No handler runs, and the sender does not enter the table.
 		a.code, a.token = wire.CodeInvalidToken, true
 		e.answer(&a)
 		return
 	}
 	claimed := m.ID
-	if claimed != nil && m.Internal && m.Command == wire.CmdPing && !e.table.HasRoom(*claimed) {
-		// Who pings us contests no place: that is done by a ping, and mostly of a node that does not know us, so that in the
-		// original each such ping causes the next one, and in a DHT of ten thousand nodes most datagrams are these.
+	if claimed != nil && m.Internal && m.Command == wire.CmdPing && !e.nodes.table.HasRoom(*claimed) {
+		// A ping must not trigger eviction: eviction itself pings the oldest node, which mostly does not know us either, so
+		// that in the original each such ping causes the next one, and in a DHT of ten thousand nodes most datagrams are these.
 		claimed = nil
 	}
-	node, known := e.verify(claimed, from)
+	node, known := e.nodes.verify(claimed, from)
 	if known {
 		e.learn(s == e.Socket(), node, from, m.To)
 	}
 	if m.Internal {
-		e.command(m, &a)
-		return
-	}
-	if e.cfg.OnRequest == nil {
-		a.code = wire.CodeUnknownCommand
-		e.answer(&a)
+		e.command(&m, &a)
 		return
 	}
 	r := &Request{
 		From: from, To: m.To, Socket: s, TID: m.TID, Command: m.Command,
-		HasID: known, ID: node, Value: m.Value, Size: size, e: e,
+		HasID: known, ID: node, Value: m.Value, Size: len(b), e: e,
 	}
 	if m.Target != nil {
 		r.target = *m.Target
@@ -122,19 +90,23 @@ func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, m *wire.Re
 		r.token = *m.Token
 		r.Token = &r.token
 	}
-	e.cfg.OnRequest(r)
+	e.app.Request(r)
 }
 
-// verify is the id of a sender: what it claims, if that fits its address.
-func (e *Endpoint) verify(claimed *id.NodeID, from netip.AddrPort) (node id.NodeID, ok bool) {
-	if claimed == nil {
-		return node, false
-	}
-	n := e.table.Get(*claimed)
-	if n != nil && n.Addr() == from || id.NodeIDOf(from) == *claimed { // hashing takes longer than looking
-		return *claimed, true
-	}
-	return node, false
+// own reports whether a request is for a server of this node.
+func (e *Endpoint) own(m *wire.Request) bool {
+	return !m.Internal && m.Target != nil && m.Token == nil && e.app.OwnRequest(m.Command, *m.Target)
+}
+
+// MayAnswer counts an answer to a request for a server of this node, and reports whether it may leave: to each host as many
+// may as answers of the DHT.
+func (e *Endpoint) MayAnswer(to netip.Addr) bool { return e.answering.allowsOwn(e.h.Now(), to) }
+
+// metSelf ends a call whose own packet has arrived here: its destination is an address of this node.
+func (e *Endpoint) metSelf(c *Call) {
+	e.nodes.metSelf(c.to)
+	e.calls.end(c)
+	c.fail(ErrSelf)
 }
 
 // command answers an internal command (dht-rpc index.js, _onrequest). Malformed ones get no answer.
@@ -159,10 +131,12 @@ func (e *Endpoint) command(m *wire.Request, a *answer) {
 		if err != nil {
 			return
 		}
-		e.downHint(v.Node)
+		if n := e.nodes.hinted(v.Node); n != nil {
+			e.check(n)
+		}
 	case wire.CmdDelayedPing:
 		if v, err := wire.ParseDelayedPing(m.Value); err == nil {
-			e.delayPing(v.Delay, a)
+			e.answering.delay(e.h, v.Delay, a, e.answer)
 		}
 		return
 	default:
@@ -171,51 +145,15 @@ func (e *Endpoint) command(m *wire.Request, a *answer) {
 	e.answer(a)
 }
 
-// delayedPing is an answer that waits.
-type delayedPing struct {
-	answer answer
-	timer  host.Timer
-}
-
-func (e *Endpoint) delayPing(delay time.Duration, a *answer) {
-	if delay > maxPingDelay {
-		return
-	}
-	if len(e.delayed) >= maxDelayedPings {
-		e.stats.Dropped.Busy++
-		return
-	}
-	p := &delayedPing{answer: *a}
-	p.timer = e.h.AfterFunc(delay, func() {
-		e.delayed = slices.DeleteFunc(e.delayed, func(q *delayedPing) bool { return q == p })
-		e.answer(&p.answer)
-	})
-	e.delayed = append(e.delayed, p)
-}
-
 func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.Response) {
-	c := e.calls.get(m.TID)
-	if c == nil || c.to != from && !c.hairpins(from) {
-		e.stats.Dropped.Unexpected++
+	c := e.calls.find(m.TID, from)
+	if c == nil {
+		e.answering.dropped.Unexpected++
 		return
 	}
-	rtt := e.h.Now().Sub(c.created)
-	if e.adaptiveTimeout != nil && c.sent <= 2 {
-		e.adaptiveTimeout.put(e.h.Now(), c.to, rtt)
-	}
-	e.end(c)
-	if c.command != noCommand {
-		e.stats.Commands[c.command].Received++
-	}
-	e.stats.Requests.Responses++
+	rtt := e.calls.answered(c)
 	e.answered()
-	if len(e.self) > 0 {
-		e.self = slices.DeleteFunc(e.self, func(a netip.AddrPort) bool { return a == c.to })
-	}
-	if !e.online {
-		e.health.Heard()
-		e.judge()
-	}
+	e.nodes.notSelf(c.to)
 
 	node, known := e.verifyAnswer(c, m.ID, from)
 	if known {
@@ -237,22 +175,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		token := *m.Token
 		r.Token = &token
 	}
-	if c.query == nil {
-		c.done(r, nil)
-		return
-	}
-	e.reply = r
-	c.query.onReply(c, &e.reply)
-	e.reply = Reply{}
-}
-
-// hairpins reports whether a packet from an address may come from the node asked: a router that is asked for one of its own
-// public addresses may lead to a host behind it, whose answer arrives directly, from its private address.
-//
-// The original takes an answer from anywhere that has the request's id, of 16 bits. Whoever sends all of these to an address
-// without a NAT then ends every request there, with nodes and an address of ours that are false.
-func (c *Call) hairpins(from netip.AddrPort) bool {
-	return kad.IsPrivate(from.Addr()) && !kad.IsPrivate(c.to.Addr())
+	e.calls.deliver(c, r)
 }
 
 // verifyAnswer is verify for the answer to a call. A query has hashed the addresses of those whom it asks.
@@ -263,49 +186,5 @@ func (e *Endpoint) verifyAnswer(c *Call, claimed *id.NodeID, from netip.AddrPort
 		}
 		return node, false
 	}
-	return e.verify(claimed, from)
-}
-
-// answer is a response to be sent.
-type answer struct {
-	tid    uint16
-	to     netip.AddrPort
-	socket host.Socket
-	target *id.Target // nil: no closer nodes
-	token  bool
-	code   uint64
-	value  []byte
-}
-
-func (e *Endpoint) answer(a *answer) {
-	if e.suspended || e.closed || a.socket == nil {
-		return
-	}
-	m := wire.Response{TID: a.tid, To: a.to, Error: a.code, Value: a.value}
-	var self id.NodeID
-	if e.named(a.socket) {
-		self = e.table.Self()
-		m.ID = &self
-	}
-	var token id.Token
-	if a.token {
-		var err error
-		if token, err = e.tokens.Issue(e.h.Now(), e.h.Rand(), a.to.Addr()); err != nil {
-			return
-		}
-		m.Token = &token
-	}
-	var (
-		nodes [kad.K]*kad.Node
-		addrs [kad.K]netip.AddrPort
-	)
-	if a.target != nil {
-		near := e.table.AppendClosest(nodes[:0], *a.target, kad.K)
-		for i, n := range near {
-			addrs[i] = n.Addr()
-		}
-		m.Closer = addrs[:len(near)]
-	}
-	e.out = m.Append(e.out[:0])
-	a.socket.Send(a.to, 0, e.out)
+	return e.nodes.verify(claimed, from)
 }

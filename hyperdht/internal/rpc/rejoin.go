@@ -19,20 +19,19 @@ import (
 // whose bootstrap node was off, or one that fell in two, then stays in parts for good: each part is large enough for
 // itself, and what restarts knows the bootstrap node alone.
 type rejoin struct {
-	ticks   int              // until the next question
-	silent  int              // questions in a row that had no answer
-	next    int              // bootstrap node to ask
-	asking  bool             // a question is under way
-	looking bool             // a lookup because of an answer is
-	met     bool             // a bootstrap node has answered a lookup beside others
-	unmet   bool             // entered by known nodes alone: the first answer leads to a lookup
-	former  []netip.AddrPort // nodes that stopped answering, the longest gone first
+	ticks   int  // until the next question
+	silent  int  // questions in a row that had no answer
+	next    int  // bootstrap node to ask
+	asking  bool // a question is under way
+	looking bool // a lookup because of an answer is
+	met     bool // a bootstrap node has answered a lookup beside others
+	unmet   bool // entered by known nodes alone: the first answer leads to a lookup
 }
 
-// scheduleRejoin sets the time of the next question, a quarter earlier or later so that nodes that were started together
-// do not ask together.
-func (e *Endpoint) scheduleRejoin(ticks int) {
-	e.rejoin.ticks = ticks - ticks/4 + e.random(ticks/2+1)
+// schedule sets the time of the next question, a quarter earlier or later so that nodes that were started together
+// do not ask together. Draw returns a number below its argument.
+func (r *rejoin) schedule(ticks int, draw func(n int) int) {
+	r.ticks = ticks - ticks/4 + draw(ticks/2+1)
 }
 
 // rejoinTick is called with each tick.
@@ -41,10 +40,10 @@ func (e *Endpoint) rejoinTick() {
 	if r.ticks--; r.ticks > 0 || r.asking {
 		return
 	}
-	e.scheduleRejoin(rejoinTicks)
+	r.schedule(rejoinTicks, e.random)
 	if len(e.cfg.Bootstrap) == 0 {
 		// The nodes that enter by this one ask it by themselves, so it looks for those that are gone at half the pace.
-		e.scheduleRejoin(2 * rejoinTicks)
+		r.schedule(2*rejoinTicks, e.random)
 		e.askFormer()
 		return
 	}
@@ -80,7 +79,7 @@ func (e *Endpoint) findBootstrap(b Bootstrap) {
 // askBootstrap asks one bootstrap node for the nodes near us. orName says that its name leads to another address, if
 // this one is silent.
 func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
-	target := id.Target(e.table.Self())
+	target := id.Target(e.nodes.table.Self())
 	e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target}, func(r Reply, err error) {
 		switch {
 		case err == nil:
@@ -97,16 +96,18 @@ func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
 
 // bootstrapGone reports whether a bootstrap node was silent when it was last asked, though others answer. Lookups leave it alone
 // then: they would wait for it, and it is asked here.
-func (e *Endpoint) bootstrapGone() bool { return e.rejoin.silent > 0 && e.nodes.Len() >= enoughToEnter }
+func (e *Endpoint) bootstrapGone() bool {
+	return e.rejoin.silent > 0 && e.nodes.list.Len() >= enoughToEnter
+}
 
 func (e *Endpoint) bootstrapSilent() {
 	r := &e.rejoin
 	r.asking = false
 	wait := min(2<<min(r.silent, 8), silentTicks)
-	if !e.online {
+	if !e.network.online {
 		wait = 2
 	}
-	e.scheduleRejoin(wait)
+	r.schedule(wait, e.random)
 	r.silent++
 }
 
@@ -115,30 +116,17 @@ func (e *Endpoint) bootstrapAnswered(reply *Reply) {
 	r.asking = false
 	if r.silent > 0 {
 		// It may have restarted and know only the first of those that ask it: once more, soon.
-		e.scheduleRejoin(2)
-		if e.forcePersistent && e.ephemeral {
-			e.stableTicks, e.checkedHost = 0, netip.Addr{} // there may have been nobody to learn the own address from
-		}
+		r.schedule(2, e.random)
+		e.standing.retry() // there may have been nobody to learn the own address from
 	}
 	look := r.silent > 0 || r.unmet
 	r.silent, r.unmet = 0, false
 	// The larger a network is, the fewer of its nodes need to look whether there is another part of it. A look takes some
 	// eighty requests; drawn by the table's size alone they were a quarter of all datagrams in a DHT of 2,000 nodes.
-	known := e.table.Len()
-	if look || e.news(reply.Closer) || e.random(max(known*known, 1)) < 4*kad.K*kad.K {
+	known := e.nodes.table.Len()
+	if look || e.nodes.news(reply.Closer) || e.random(max(known*known, 1)) < 4*kad.K*kad.K {
 		e.lookAround(reply)
 	}
-}
-
-// news reports whether there is a node among those named that the table lacks and has room for.
-func (e *Endpoint) news(named []netip.AddrPort) bool {
-	return slices.ContainsFunc(named, func(addr netip.AddrPort) bool {
-		if !isUsable(addr) || !e.admits(addr) {
-			return false
-		}
-		node := id.NodeIDOf(addr)
-		return node != e.table.Self() && e.table.Get(node) == nil && e.table.HasRoom(node)
-	})
 }
 
 // lookAround looks our own id up, beginning with a node and those that it has named: without the table, which may know
@@ -150,7 +138,7 @@ func (e *Endpoint) lookAround(reply *Reply) {
 	e.rejoin.looking = true
 	before := e.Nodes()
 	var q *Query
-	q = e.FindNode(id.Target(e.table.Self()), QueryConfig{
+	q = e.FindNode(id.Target(e.nodes.table.Self()), QueryConfig{
 		Nodes: append(slices.Clone(reply.Closer), reply.From), Apart: true, Concurrency: backgroundConcurrency,
 		OnDone: func(error) {
 			e.rejoin.looking = false
@@ -171,43 +159,28 @@ func (e *Endpoint) compare(nearest []Reply, before []netip.AddrPort) {
 	if 2*unknown <= len(nearest) || e.closed || e.suspended {
 		return
 	}
-	e.h.Trace(Event{Kind: EventJoined})
-	if e.cfg.OnJoined != nil {
-		e.cfg.OnJoined()
-	}
+	e.tell(Event{Kind: EventJoined})
 }
 
 // askFormer asks some nodes that once were in the table whether they are there again. Two parts find each other by it
 // where no bootstrap node is left; while one answers, nodes that are gone for good are not bothered about.
 func (e *Endpoint) askFormer() {
-	r := &e.rejoin
+	p := &e.nodes
 	count := 1
-	if e.nodes.Len() < fewNodes {
+	if p.list.Len() < fewNodes {
 		count = fewFormer
 	}
-	target := id.Target(e.table.Self())
-	for range min(count, len(r.former)) {
-		i := e.random(len(r.former))
-		addr := r.former[i]
-		r.former = slices.Delete(r.former, i, i+1)
+	target := id.Target(e.nodes.table.Self())
+	for range min(count, len(p.former)) {
+		i := e.random(len(p.former))
+		addr := p.former[i]
+		p.former = slices.Delete(p.former, i, i+1)
 		e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target, Retries: NoRetry}, func(reply Reply, err error) {
-			if err != nil {
-				e.gone(addr)
-			} else if e.news(reply.Closer) {
+			if err != nil && !e.closed {
+				p.gone(addr)
+			} else if err == nil && p.news(reply.Closer) {
 				e.lookAround(&reply)
 			}
 		})
 	}
-}
-
-// gone notes a node that has stopped answering.
-func (e *Endpoint) gone(addr netip.AddrPort) {
-	r := &e.rejoin
-	if e.closed || slices.Contains(r.former, addr) || e.table.Get(id.NodeIDOf(addr)) != nil {
-		return
-	}
-	if len(r.former) >= maxFormer {
-		r.former = slices.Delete(r.former, 0, 1)
-	}
-	r.former = append(r.former, addr)
 }

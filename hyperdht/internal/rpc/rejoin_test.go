@@ -160,7 +160,8 @@ func TestPersistentNodesThatStartedFirstBecomePersistentWithTheBootstrapNode(t *
 
 func TestAnyAnswerWhileOfflineMeansOnline(t *testing.T) {
 	var online []bool
-	l := newLab(t, Config{Mode: Ephemeral, OnNetworkUpdate: func(on, _ bool) { online = append(online, on) }})
+	l := newLab(t, Config{Mode: Ephemeral})
+	l.onEvent(EventNetwork, func(v Event) { online = append(online, v.Online) })
 	dead := netip.MustParseAddrPort("10.9.9.9:1")
 	l.net.Run(30 * time.Second)
 	for range 12 {
@@ -189,7 +190,7 @@ func TestFewAnswersOfBootstrapNodesLeadToALook(t *testing.T) {
 	var named []netip.AddrPort
 	for i := range 20_000 {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{20, byte(i >> 16), byte(i >> 8), byte(i)}), 49737)
-		if l.table.Insert(id.NodeIDOf(addr), addr) != nil {
+		if l.nodes.table.Insert(id.NodeIDOf(addr), addr) != nil {
 			named = append(named, addr)
 		}
 	}

@@ -85,11 +85,11 @@ func (e *Endpoint) Forward(f Forwarded) {
 	}
 	var self id.NodeID
 	if e.named(f.Socket) {
-		self = e.table.Self()
+		self = e.TableID()
 		m.ID = &self
 	}
-	e.out = m.Append(e.out[:0])
-	f.Socket.Send(f.To, 0, e.out)
+	e.answering.out = m.Append(e.answering.out[:0])
+	f.Socket.Send(f.To, 0, e.answering.out)
 }
 
 // Respond answers a request that went to somebody else, at an address of our choice: the last hop of a

@@ -112,15 +112,15 @@ func TestEachResponderOfTheProbeCountsOnceUntilItIsOld(t *testing.T) {
 		l.AddSample(l.ClientSocket(), netip.MustParseAddrPort("203.0.113.1:0"), responderAt(4))
 		l.AddSample(l.ClientSocket(), netip.AddrPort{}, responderAt(5))
 	})
-	if l.nat.Len() != 2 || l.Addr() != seen {
-		t.Errorf("%d samples say %v, want 2 and %v", l.nat.Len(), l.Addr(), seen)
+	if l.address.sampler.Len() != 2 || l.Addr() != seen {
+		t.Errorf("%d samples say %v, want 2 and %v", l.address.sampler.Len(), l.Addr(), seen)
 	}
 	l.do(func() {
-		l.tick += oldNode
+		l.nodes.tick += oldNode
 		l.AddSample(l.ClientSocket(), netip.MustParseAddrPort("203.0.113.1:2000"), responderAt(1))
 		l.AddSample(l.ClientSocket(), seen, responderAt(1))
 	})
-	if all := l.nat.Samples(); len(all) != 2 || all[1].Seen.Port() != 2000 {
+	if all := l.address.sampler.Samples(); len(all) != 2 || all[1].Seen.Port() != 2000 {
 		t.Errorf("after half an hour %v, want a new sample in the place of the first one", all)
 	}
 	l.do(func() {
@@ -128,7 +128,7 @@ func TestEachResponderOfTheProbeCountsOnceUntilItIsOld(t *testing.T) {
 			l.AddSample(l.ClientSocket(), seen, responderAt(i))
 		}
 	})
-	if n := len(l.sampling.responders); n != maxResponders {
+	if n := len(l.address.responders); n != maxResponders {
 		t.Errorf("%d responders remembered, want %d", n, maxResponders)
 	}
 }
@@ -147,8 +147,8 @@ func TestNodeThatIsAResponderTooCountsOnce(t *testing.T) {
 			l.do(func() { l.Ping(p.addr, nil, nil, func(Reply, error) {}) })
 			l.net.Run(time.Second)
 			l.do(sample)
-			if l.nat.Len() != 1 || l.Len() != 1 {
-				t.Errorf("%d samples of %d nodes, want one of one", l.nat.Len(), l.Len())
+			if l.address.sampler.Len() != 1 || l.Len() != 1 {
+				t.Errorf("%d samples of %d nodes, want one of one", l.address.sampler.Len(), l.Len())
 			}
 		})
 	}
@@ -189,7 +189,7 @@ func TestRespondersOfTheProbeAloneCanShowThatWeHaveMoved(t *testing.T) {
 				o.seen(old, responderAt(1))
 				o.seen(old, responderAt(2))
 				o.end()
-				l.tick += moveInterval + kad.Tick(1)
+				l.nodes.tick += moveInterval + kad.Tick(1)
 				l.AddSample(l.ClientSocket(), now, responderAt(3))
 			})
 			if len(o.asked) != 2 {

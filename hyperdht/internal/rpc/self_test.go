@@ -14,8 +14,8 @@ func TestNodeThatIsItsOwnBootstrapNodeKnowsItAndFindsTheRealOne(t *testing.T) {
 	other := netip.MustParseAddrPort("10.0.0.9:49737")
 	l := newLab(t, Config{Listen: us, Bootstrap: []Bootstrap{BootstrapAddr(us), BootstrapAddr(other)}})
 	l.net.Run(time.Minute)
-	if l.Len() != 0 || l.Host().IsValid() || !slices.Equal(l.self, []netip.AddrPort{us}) {
-		t.Errorf("%d nodes known, seen at %v, own addresses %v", l.Len(), l.Host(), l.self)
+	if l.Len() != 0 || l.Host().IsValid() || !slices.Equal(l.nodes.self, []netip.AddrPort{us}) {
+		t.Errorf("%d nodes known, seen at %v, own addresses %v", l.Len(), l.Host(), l.nodes.self)
 	}
 	if l.Stats().Requests.Responses != 0 {
 		t.Errorf("%d answers from itself", l.Stats().Requests.Responses)

@@ -2,13 +2,13 @@ package rpc
 
 // Session is a set of calls that can be cancelled together (dht-rpc lib/session.js).
 type Session struct {
-	e              *Endpoint
+	calls          *calls
 	oldest, latest *Call
 	canceled       int // how often; queries notice by it
 }
 
 // NewSession makes an empty session.
-func (e *Endpoint) NewSession() *Session { return &Session{e: e} }
+func (e *Endpoint) NewSession() *Session { return &Session{calls: &e.calls} }
 
 // Cancel fails the session's calls with ErrCanceled, in the order in which they were made. Their
 // callbacks run at the end of the turn. Queries of the session end with the same error. The session can be
@@ -19,11 +19,17 @@ func (s *Session) Cancel() {
 		// The reference implementation takes cancelled calls out of the window twice: they are not to count against us.
 		// Calls that still wait for room there have no place to give back.
 		if s.oldest.sent > 0 {
-			s.e.catchUp()
-			s.e.window.recv()
+			s.calls.window.catchUp(s.calls.host.Now())
+			s.calls.window.recv()
 		}
-		s.e.abort(s.oldest, ErrCanceled)
+		s.calls.abort(s.oldest, ErrCanceled)
 	}
+}
+
+// membership is the place of a call in the list of its session.
+type membership struct {
+	session      *Session // nil for none
+	older, newer *Call
 }
 
 func (s *Session) attach(c *Call) {

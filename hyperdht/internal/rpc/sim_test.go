@@ -46,16 +46,13 @@ func (s *swarm) add(cfg Config) *member {
 	if i > 0 && cfg.Bootstrap == nil {
 		cfg.Bootstrap = []Bootstrap{BootstrapAddr(netip.AddrPortFrom(addrOf(0), DefaultPort))}
 	}
-	cfg.OnPersistent = func() { m.persistent++ }
-	cfg.OnReady = func() { m.ready++ }
-	if cfg.OnRequest == nil {
-		cfg.OnRequest = func(r *Request) { r.Unknown() }
-	}
 	m.host.Do(func() {
 		var err error
-		if m.Endpoint, err = New(m.host, cfg); err != nil {
+		if m.Endpoint, err = New(m.host, withApp(cfg)); err != nil {
 			s.t.Fatal(err)
 		}
+		m.onEvent(EventPersistent, func(Event) { m.persistent++ })
+		m.onEvent(EventReady, func(Event) { m.ready++ })
 	})
 	s.nodes = append(s.nodes, m)
 	return m

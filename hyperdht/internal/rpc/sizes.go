@@ -4,18 +4,18 @@ import "github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 
 // Sizes tells how much is held in everything that grows with what others do, and how much that may be at most.
 func (e *Endpoint) Sizes(tell func(what string, held, most int)) {
-	tell("requests under way", e.calls.n, maxCalls)
-	tell("deadlines of requests", len(e.calls.deadlines), e.calls.n)
-	tell("requests that wait", e.queue.len(), maxCalls) // some of them have been given up meanwhile
-	tell("delayed answers", len(e.delayed), maxDelayedPings)
-	tell("hosts whose requests are counted", e.pace.len(e.h.Now()), maxPacedHosts)
-	tell("hosts whose answers by servers are counted", e.answers.len(e.h.Now()), maxPacedHosts)
-	tell("nodes in the table", e.table.Len(), 256*kad.K)
-	tell("nodes", e.nodes.Len(), e.table.Len())
-	tell("nodes without an id", len(e.unnamed), max(1, len(e.cfg.Bootstrap)))
-	tell("own addresses", len(e.self), maxSelf)
-	tell("former nodes", len(e.rejoin.former), maxFormer)
-	if t := e.adaptiveTimeout; t != nil {
+	tell("requests under way", e.calls.table.n, maxCalls)
+	tell("deadlines of requests", len(e.calls.table.deadlines), e.calls.table.n)
+	tell("requests that wait", e.calls.queue.len(), maxCalls) // some of them have been given up meanwhile
+	tell("delayed answers", len(e.answering.delayed), maxDelayedPings)
+	tell("hosts whose requests are counted", e.answering.requests.len(e.h.Now()), maxPacedHosts)
+	tell("hosts whose answers by servers are counted", e.answering.own.len(e.h.Now()), maxPacedHosts)
+	tell("nodes in the table", e.nodes.table.Len(), 256*kad.K)
+	tell("nodes", e.nodes.list.Len(), e.nodes.table.Len())
+	tell("nodes without an id", len(e.address.unnamed), max(1, len(e.cfg.Bootstrap)))
+	tell("own addresses", len(e.nodes.self), maxSelf)
+	tell("former nodes", len(e.nodes.former), maxFormer)
+	if t := e.calls.adaptive; t != nil {
 		tell("round trips", len(t.young)+len(t.old), 2*adaptiveSize)
 	}
 }

@@ -55,10 +55,10 @@ func newBench(t *testing.T, persistent, firewalled bool) *bench {
 	h := simnet.New(simnet.Config{Seed: 1}).AddHost("us", us.Addr())
 	e, err := New(h, Config{
 		Mode: Ephemeral, Firewalled: &firewalled,
-		OnRequest: func(r *Request) {
+		App: onRequest(func(r *Request) {
 			r.Value = slices.Clone(r.Value)
 			b.requests = append(b.requests, r)
-		},
+		}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,15 +68,15 @@ func newBench(t *testing.T, persistent, firewalled bool) *bench {
 	for _, name := range []string{"server", "client", "pool"} {
 		b.sockets[name] = &recorder{name, &b.sent}
 	}
-	e.server, e.client = b.sockets["server"], b.sockets["client"]
-	e.ephemeral = !persistent
+	e.sockets.server, e.sockets.client = b.sockets["server"], b.sockets["client"]
+	e.standing.ephemeral = !persistent
 	self := id.NodeID{}
 	if persistent {
 		self = id.NodeIDOf(us)
 	}
-	e.table = kad.NewTable(self, kad.K)
-	e.calls.next = 0x1234
-	e.tokens = kad.TokensOf(increasing(0x10), increasing(0x80))
+	e.nodes.table = kad.NewTable(self, kad.K)
+	e.calls.table.next = 0x1234
+	e.answering.tokens = kad.TokensOf(increasing(0x10), increasing(0x80))
 	return b
 }
 
@@ -160,7 +160,7 @@ func TestRequestsLeaveAsInVectors(t *testing.T) {
 			if known := at.Len() == 1; known != (c.DecodedWhenReceivedFrom.ID != nil) {
 				t.Errorf("sender enters the table: %v, want %v", known, !known)
 			}
-			if known := at.table.Get(id.NodeIDOf(from)) != nil; known != (c.DecodedWhenReceivedFrom.ID != nil) {
+			if known := at.nodes.table.Get(id.NodeIDOf(from)) != nil; known != (c.DecodedWhenReceivedFrom.ID != nil) {
 				t.Errorf("sender is in the table by its id: %v, want %v", known, !known)
 			}
 		})
@@ -355,7 +355,7 @@ func TestWindowFollowsVectors(t *testing.T) {
 				t.Fatalf("unknown op %q", c.Op)
 			}
 		}
-		if want := (window{c.Slots, c.Current, c.Total}); w != want || w.full() != c.Full {
+		if want := (window{slots: c.Slots, current: c.Current, total: c.Total}); w != want || w.full() != c.Full {
 			t.Fatalf("step %d: %+v full %v, want %+v full %v", i, w, w.full(), want, c.Full)
 		}
 	}
@@ -367,15 +367,16 @@ func TestWindowDrainsWithoutTimer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w := &e.calls.window
 	for range windowMax {
-		e.window.send()
+		w.send()
 	}
 	net.Run(3 * drainInterval)
-	if e.catchUp(); e.window.total != windowMax || e.window.full() {
-		t.Errorf("after three drains: %+v", e.window)
+	if w.catchUp(e.h.Now()); w.total != windowMax || w.full() {
+		t.Errorf("after three drains: %+v", *w)
 	}
 	net.Run(time.Millisecond + drainInterval)
-	if e.catchUp(); e.window.total != 0 {
-		t.Errorf("after four drains: %+v", e.window)
+	if w.catchUp(e.h.Now()); w.total != 0 {
+		t.Errorf("after four drains: %+v", *w)
 	}
 }

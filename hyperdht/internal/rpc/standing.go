@@ -5,32 +5,85 @@ import (
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 )
+
+// standing owns the part that a node takes in the network: whether it is persistent, whether its server socket is reachable,
+// and when it tries next to be both.
+type standing struct {
+	ephemeral, firewalled bool
+	adaptive, forced      bool // of Mode: may become persistent, is to be
+	probes                []*probe
+	stableTicks           int        // until the next try
+	checkedHost           netip.Addr // our public host at the last one
+}
+
+// reachedBy notes a host whose datagram has arrived at the server socket.
+func (s *standing) reachedBy(from netip.Addr) {
+	for _, p := range s.probes {
+		p.heard(from)
+	}
+}
+
+// due counts a tick, and reports whether to try now, seen at a public host.
+//
+// The original leaves a node that was to be persistent and failed at the start as it is for good.
+func (s *standing) due(host netip.Addr) bool {
+	if !s.adaptive && !s.forced || !s.ephemeral {
+		return false
+	}
+	if s.stableTicks--; s.stableTicks > 0 {
+		return false
+	}
+	if s.checkedHost == host {
+		s.stableTicks = moreStableTicks // the same network as last time
+		return false
+	}
+	return true
+}
+
+// tried notes a try.
+func (s *standing) tried(host netip.Addr) {
+	s.stableTicks = moreStableTicks
+	if s.forced {
+		s.stableTicks = stableTicks // wants it more
+	}
+	s.checkedHost = host
+}
+
+// unsettle puts the next try off because the network may be another one.
+func (s *standing) unsettle() { s.stableTicks, s.checkedHost = moreStableTicks, netip.Addr{} }
+
+// retry makes a node that is to be persistent try with the next tick.
+func (s *standing) retry() {
+	if s.forced && s.ephemeral {
+		s.stableTicks, s.checkedHost = 0, netip.Addr{}
+	}
+}
+
+func (e *Endpoint) becomeEphemeral() {
+	e.standing.ephemeral = true
+	e.tell(Event{Kind: EventEphemeral})
+}
 
 // updateState finds out whether the node is reachable and may become persistent, and makes it so
 // (dht-rpc index.js, _updateNetworkState). With onlyFirewall it stops short of persistence. It calls done,
 // not before it returns unless nothing is to be found out, with whether anything has come of it.
 func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
-	if e.closed || !e.ephemeral || onlyFirewall && !e.firewalled {
+	if e.closed || !e.standing.ephemeral || onlyFirewall && !e.standing.firewalled {
 		done(false)
 		return
 	}
-	addr := e.nat.Addr()
+	addr := e.Addr()
 	if !onlyFirewall {
-		e.stableTicks = moreStableTicks
-		if e.forcePersistent {
-			e.stableTicks = stableTicks // wants it more
-		}
-		e.checkedHost = addr.Addr()
+		e.standing.tried(addr.Addr())
 	}
 	if !addr.Addr().IsValid() || addr.Port() == 0 {
 		done(false)
 		return
 	}
-	if !e.firewalled {
-		done(e.becomeReachable(onlyFirewall, addr, e.nat))
+	if !e.standing.firewalled {
+		done(e.becomeReachable(onlyFirewall, addr, e.address.sampler))
 		return
 	}
 	e.probeFirewall(func(sampler *nat.Sampler, reachable bool) {
@@ -41,49 +94,33 @@ func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
 // becomeReachable takes the consequences of a successful probe. Addr is what the main socket's samples
 // said before it, sampler what the probe found.
 func (e *Endpoint) becomeReachable(onlyFirewall bool, addr netip.AddrPort, sampler *nat.Sampler) bool {
-	if e.firewalled {
-		e.firewalled = false
-		e.h.Trace(Event{Kind: EventReachable})
-		if e.cfg.OnReachable != nil {
-			e.cfg.OnReachable()
-		}
+	if e.standing.firewalled {
+		e.standing.firewalled = false
+		e.tell(Event{Kind: EventReachable})
 	}
 	// Something else may have changed while the probe ran.
-	if !e.ephemeral || addr != e.nat.Addr() {
+	if !e.standing.ephemeral || addr != e.Addr() {
 		return false
 	}
 	if sampler.Host() != addr.Addr() || sampler.Port() == 0 {
 		return false
 	}
 	if !onlyFirewall {
-		e.ephemeral = false
+		e.standing.ephemeral = false
 	}
-	if sampler != e.nat {
+	if sampler != e.address.sampler {
 		e.resample(sampler)
 	}
 	e.renumber(id.NodeIDOf(sampler.Addr()))
-	if !e.ephemeral {
-		e.h.Trace(Event{Kind: EventPersistent, ID: e.table.Self()})
-		if e.cfg.OnPersistent != nil {
-			e.cfg.OnPersistent()
-		}
+	if !e.standing.ephemeral {
+		e.tell(Event{Kind: EventPersistent, ID: e.TableID()})
 	}
 	return true
 }
 
 // renumber arranges the table around another id.
 func (e *Endpoint) renumber(self id.NodeID) {
-	if e.table.Self() == self {
-		return
-	}
-	old := e.table.All()
-	e.table = kad.NewTable(self, kad.K)
-	for _, n := range old {
-		if n.ID == self || !e.table.Add(n) {
-			e.nodes.Remove(n)
-		}
-	}
-	if e.bootstrapped {
+	if e.nodes.renumber(self) && e.bootstrapped {
 		e.refresh()
 	}
 }
@@ -106,7 +143,7 @@ func (p *probe) heard(from netip.Addr) {
 // our address is the same on both sockets, with the port that is bound.
 func (e *Endpoint) probeFirewall(done func(sampler *nat.Sampler, reachable bool)) {
 	var nodes []netip.AddrPort
-	for n := e.nodes.Latest(); n != nil && len(nodes) < probeNodes; n = n.Older() {
+	for n := e.nodes.list.Latest(); n != nil && len(nodes) < probeNodes; n = n.Older() {
 		nodes = append(nodes, n.Addr())
 	}
 	ask := func() { e.probeBy(nodes, done) }
@@ -124,7 +161,7 @@ func (e *Endpoint) probeBy(nodes []netip.AddrPort, done func(*nat.Sampler, bool)
 		return
 	}
 	p := new(probe)
-	e.probes = append(e.probes, p)
+	e.standing.probes = append(e.standing.probes, p)
 	var replies []Reply
 	missing := len(nodes)
 	for _, node := range nodes {
@@ -133,7 +170,7 @@ func (e *Endpoint) probeBy(nodes []netip.AddrPort, done func(*nat.Sampler, bool)
 				replies = append(replies, r)
 			}
 			if missing--; missing == 0 {
-				e.probes = slices.DeleteFunc(e.probes, func(q *probe) bool { return q == p })
+				e.standing.probes = slices.DeleteFunc(e.standing.probes, func(q *probe) bool { return q == p })
 				done(sampler, e.reached(p, replies, len(nodes), sampler))
 			}
 		})
@@ -141,7 +178,7 @@ func (e *Endpoint) probeBy(nodes []netip.AddrPort, done func(*nat.Sampler, bool)
 }
 
 func (e *Endpoint) reached(p *probe, replies []Reply, asked int, sampler *nat.Sampler) bool {
-	if e.server == nil {
+	if !e.sockets.isOpen() {
 		return false
 	}
 	count := 0
@@ -159,6 +196,6 @@ func (e *Endpoint) reached(p *probe, replies []Reply, asked int, sampler *nat.Sa
 		return false
 	}
 	// A NAT that maps the server port to another one is not good enough: nobody would know it.
-	return sampler.Host().IsValid() && sampler.Host() == e.nat.Host() &&
-		sampler.Port() == e.server.LocalAddr().Port()
+	return sampler.Host().IsValid() && sampler.Host() == e.address.sampler.Host() &&
+		sampler.Port() == e.sockets.server.LocalAddr().Port()
 }

@@ -1,0 +1,184 @@
+package rpc
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// address owns what is known of our public address: the samples, who gave them, and what is under way to get more.
+type address struct {
+	sampler    *nat.Sampler
+	host       netip.Addr // the last one that the samples agreed on; they may disagree now
+	askedAt    kad.Tick   // when others were last asked whether it has moved
+	preset     bool       // it is configured, and nothing is to be found out
+	asking     *asking    // that is under way, or nil
+	probing    probing
+	unnamed    []netip.AddrPort // nodes without an id that have given a sample
+	responders []responder      // others than nodes that have
+}
+
+// responder is a machine that answers address probes. Its samples count like those of nodes: one for each main socket, and
+// another one when the first is old.
+type responder struct {
+	addr    netip.AddrPort
+	sampled kad.Tick
+}
+
+// add takes the address that from sees us at, and reports whether our address is another one now.
+func (a *address) add(seen, from netip.AddrPort) (changed bool) {
+	before := a.sampler.Addr()
+	a.sampler.AddFrom(seen, from)
+	return a.changed(before)
+}
+
+// replace forgets all samples for others. It reports like add.
+func (a *address) replace(sampler *nat.Sampler) (changed bool) {
+	before := a.sampler.Addr()
+	if sampler != a.sampler {
+		a.responders = a.responders[:0]
+	}
+	a.sampler, a.unnamed = sampler, nil
+	return a.changed(before)
+}
+
+func (a *address) changed(before netip.AddrPort) bool {
+	now := a.sampler.Addr()
+	if now.Addr().IsValid() {
+		a.host = now.Addr()
+	}
+	return now != before
+}
+
+// counted reports whether a responder that is no known node has given its sample already.
+func (a *address) counted(from netip.AddrPort, tick kad.Tick) bool {
+	return slices.ContainsFunc(a.responders, func(r responder) bool { return r.addr == from && tick-r.sampled < oldNode })
+}
+
+// responderDue reports whether a sample of a responder that is no known node counts, and notes that it came.
+func (a *address) responderDue(from netip.AddrPort, tick kad.Tick) bool {
+	if slices.Contains(a.unnamed, from) {
+		return false
+	}
+	for i := range a.responders {
+		if r := &a.responders[i]; r.addr == from {
+			due := tick-r.sampled >= oldNode
+			if due {
+				r.sampled = tick
+			}
+			return due
+		}
+	}
+	if len(a.responders) >= maxResponders {
+		return false
+	}
+	a.responders = append(a.responders, responder{from, tick})
+	return true
+}
+
+// suspects reports whether to ask others if our address has moved because an answer says that we have a host. They are asked
+// again while the samples contradict each other, since those of before a move stay for half an hour.
+func (a *address) suspects(seen netip.Addr, tick kad.Tick) bool {
+	if !a.host.IsValid() || tick-a.askedAt < moveInterval {
+		return false
+	}
+	return seen != a.sampler.Host() || !a.sampler.Host().IsValid()
+}
+
+// endAsking ignores all that is still to come of the last time that our address was asked for.
+func (a *address) endAsking() {
+	if a.asking != nil && a.asking.cancel != nil {
+		a.asking.cancel()
+	}
+	a.asking = nil
+}
+
+// close ends what is under way.
+func (a *address) close() {
+	a.probing.end()
+	a.endAsking()
+}
+
+// AddressProbe asks others than DHT nodes where they see a socket. It calls seen with the address and who saw
+// it for each answer, and done at the end, neither before it returns. After cancel it calls nothing any more.
+type AddressProbe func(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func())
+
+// probing is a use of the address probe for the main socket, and when the last one was.
+type probing struct {
+	socket host.Socket // that is being asked about, nil if none
+	at     kad.Tick    // when it was asked about last
+	asked  bool        // at is set
+	cancel func()
+}
+
+func (p *probing) due(s host.Socket, tick kad.Tick) bool {
+	return p.socket != s && (!p.asked || tick-p.at >= sampleInterval)
+}
+
+func (p *probing) end() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.socket, p.cancel = nil, nil
+}
+
+// sampleAddress asks the address probe for samples of the main socket.
+func (e *Endpoint) sampleAddress() {
+	s, p := e.Socket(), &e.address.probing
+	if e.cfg.AddressProbe == nil || s == nil || e.closed || e.suspended || e.address.preset || !p.due(s, e.nodes.tick) {
+		return
+	}
+	p.end()
+	p.socket, p.at, p.asked = s, e.nodes.tick, true
+	p.cancel = e.cfg.AddressProbe(s,
+		func(seen, from netip.AddrPort) { e.AddSample(s, seen, from) },
+		func() { p.socket, p.cancel = nil, nil })
+}
+
+// AddSample takes the address that from, which need not be a DHT node, sees a socket at. Only the main socket's
+// count.
+func (e *Endpoint) AddSample(s host.Socket, seen, from netip.AddrPort) {
+	if e.closed || e.suspended || s == nil || s != e.Socket() || !isUsable(seen) {
+		return
+	}
+	e.suspectMove(seen.Addr()) // first: where samples are few, one that differs makes them say nothing
+	due := false
+	if n := e.nodes.at(from); n != nil {
+		due = e.nodes.sampleDue(n)
+	} else {
+		due = e.address.responderDue(from, e.nodes.tick)
+	}
+	if due {
+		e.sample(seen, from)
+	}
+}
+
+// sampleUnnamed takes the address that an answerer without id sees us at. Bootstrap nodes may be such;
+// nobody checks that, but no more are heard than there are bootstrap nodes.
+func (e *Endpoint) sampleUnnamed(from, to netip.AddrPort) {
+	a := &e.address
+	if len(a.unnamed) >= max(1, len(e.cfg.Bootstrap)) || !e.nodes.admits(from) || slices.Contains(a.unnamed, from) {
+		return
+	}
+	if !a.counted(from, e.nodes.tick) {
+		e.sample(to, from)
+	}
+	a.unnamed = append(a.unnamed, from)
+}
+
+// sample takes the address that from sees us at.
+func (e *Endpoint) sample(seen, from netip.AddrPort) {
+	if e.address.add(seen, from) {
+		e.tell(Event{Kind: EventAddress, Addr: e.Addr()})
+	}
+}
+
+// resample forgets the samples of our address for new ones.
+func (e *Endpoint) resample(sampler *nat.Sampler) {
+	if e.address.replace(sampler) {
+		e.tell(Event{Kind: EventAddress, Addr: e.Addr()})
+	}
+}

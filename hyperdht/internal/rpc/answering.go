@@ -1,0 +1,140 @@
+package rpc
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// answering owns what the messages of others meet: the limits on their senders, the tokens that they are given and show, the
+// answers that wait, the buffers for reading and writing, and the counters.
+type answering struct {
+	requests pace          // of each host
+	own      pace          // answers by servers of this node, see MayAnswer
+	out      []byte        // the message being built
+	response wire.Response // that has arrived
+	received ReceivedStats
+	dropped  DroppedStats
+	tokens   kad.Tokens
+	delayed  []*delayedPing
+}
+
+func (a *answering) init(now host.Instant) {
+	a.requests.init(now)
+	a.own.init(now)
+}
+
+// allows counts a request and reports whether it may be answered.
+func (a *answering) allows(now host.Instant, from netip.Addr) bool {
+	ok := a.requests.allows(now, from)
+	if !ok {
+		a.dropped.Limited++
+	}
+	return ok
+}
+
+// allowsOwn is allows for the answer of a server of this node.
+func (a *answering) allowsOwn(now host.Instant, to netip.Addr) bool {
+	ok := a.own.allows(now, to)
+	if !ok {
+		a.dropped.Limited++
+	}
+	return ok
+}
+
+// parse reads a response, which is good until the next one.
+func (a *answering) parse(b []byte) (*wire.Response, bool) {
+	if err := a.response.Parse(b); err != nil {
+		a.dropped.Malformed++
+		return nil, false
+	}
+	a.received.Responses++
+	return &a.response, true
+}
+
+// trim gives the memory back that a hostile response needed.
+func (a *answering) trim() {
+	if cap(a.response.Closer) > 2*maxCloser {
+		a.response.Closer = nil
+	}
+}
+
+// delayedPing is an answer that waits.
+type delayedPing struct {
+	answer answer
+	timer  host.Timer
+}
+
+// delay sends an answer later.
+func (a *answering) delay(h host.Host, delay time.Duration, what *answer, send func(*answer)) {
+	if delay > maxPingDelay {
+		return
+	}
+	if len(a.delayed) >= maxDelayedPings {
+		a.dropped.Busy++
+		return
+	}
+	p := &delayedPing{answer: *what}
+	p.timer = h.AfterFunc(delay, func() {
+		a.delayed = slices.DeleteFunc(a.delayed, func(q *delayedPing) bool { return q == p })
+		send(&p.answer)
+	})
+	a.delayed = append(a.delayed, p)
+}
+
+// close drops the answers that wait.
+func (a *answering) close() {
+	for _, p := range a.delayed {
+		p.timer.Stop()
+	}
+	a.delayed = nil
+}
+
+// answer is a response to be sent.
+type answer struct {
+	tid    uint16
+	to     netip.AddrPort
+	socket host.Socket
+	target *id.Target // nil: no closer nodes
+	token  bool
+	code   uint64
+	value  []byte
+}
+
+func (e *Endpoint) answer(a *answer) {
+	if e.suspended || e.closed || a.socket == nil {
+		return
+	}
+	m := wire.Response{TID: a.tid, To: a.to, Error: a.code, Value: a.value}
+	var self id.NodeID
+	if e.named(a.socket) {
+		self = e.nodes.table.Self()
+		m.ID = &self
+	}
+	var token id.Token
+	if a.token {
+		var err error
+		if token, err = e.answering.tokens.Issue(e.h.Now(), e.h.Rand(), a.to.Addr()); err != nil {
+			return
+		}
+		m.Token = &token
+	}
+	var (
+		nodes [kad.K]*kad.Node
+		addrs [kad.K]netip.AddrPort
+	)
+	if a.target != nil {
+		near := e.nodes.table.AppendClosest(nodes[:0], *a.target, kad.K)
+		for i, n := range near {
+			addrs[i] = n.Addr()
+		}
+		m.Closer = addrs[:len(near)]
+	}
+	e.answering.out = m.Append(e.answering.out[:0])
+	a.socket.Send(a.to, 0, e.answering.out)
+}

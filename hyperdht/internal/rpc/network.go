@@ -1,0 +1,108 @@
+package rpc
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+)
+
+// network owns the judgement of the network: whether this machine has one, how well it answers, and whether DHT nodes answer
+// at all.
+//
+//	starting ── bootstrapping has ended ──▶ answering ◀── any answer ── silent
+//	   └── the same, without any answer ──▶ silent            ▲
+//	                           answering ── silentRequests without an answer, silentAfter ──┘
+//
+// Health judges how well they answer, once enough requests were made in a tick; an idle node makes too few.
+type network struct {
+	online, degraded bool
+	waking           bool // from a long sleep, and no node has answered yet
+	verdict          reachVerdict
+	interfaces       []netip.Addr // of this machine
+	health           kad.Health
+}
+
+type reachVerdict uint8
+
+const (
+	reachStarting reachVerdict = iota
+	reachAnswering
+	reachSilent
+)
+
+// Silent reports whether bootstrapping has ended and no DHT node answers. It is never so without bootstrap nodes: others
+// enter such a network by this node.
+func (e *Endpoint) Silent() bool { return e.network.verdict == reachSilent }
+
+// judgeReach draws the conclusion, with each tick and at the end of bootstrapping.
+func (e *Endpoint) judgeReach() {
+	if !e.bootstrapped || e.suspended || e.Alone() {
+		return
+	}
+	if e.calls.silent() {
+		e.setReach(reachSilent)
+	} else {
+		e.setReach(reachAnswering)
+	}
+}
+
+// answered notes an answer.
+func (e *Endpoint) answered() {
+	n := &e.network
+	if n.waking {
+		n.waking = false
+		e.h.Defer(func() { e.app.Event(Event{Kind: EventAwake}) })
+	}
+	if n.verdict == reachSilent {
+		e.setReach(reachAnswering)
+	}
+	if !n.online {
+		n.health.Heard()
+		e.judge()
+	}
+}
+
+func (e *Endpoint) setReach(v reachVerdict) {
+	was := e.network.verdict
+	if e.network.verdict = v; v == was || was == reachStarting && v == reachAnswering {
+		return
+	}
+	event := Event{Kind: EventReach, Online: v == reachAnswering}
+	e.h.Trace(event)
+	e.h.Defer(func() { e.app.Event(event) })
+}
+
+// judge draws the conclusion from the health of the network.
+func (e *Endpoint) judge() {
+	degraded := e.network.health.Degraded()
+	e.setNetwork(degraded || e.network.health.Online(), degraded)
+}
+
+func (e *Endpoint) setNetwork(online, degraded bool) {
+	n := &e.network
+	if n.online == online && n.degraded == degraded {
+		return
+	}
+	n.online, n.degraded = online, degraded
+	e.tell(e.networkEvent())
+}
+
+func (e *Endpoint) networkEvent() Event {
+	return Event{Kind: EventNetwork, Online: e.network.online, Degraded: e.network.degraded}
+}
+
+// NetworkChanged says that this machine's addresses have changed. Ticks notice that too; who knows it
+// earlier says so.
+//
+// The original only tells its users. That is not enough to notice a new public address: the sampler's
+// sixteen votes are renewed every half hour. So a few nodes are asked at once, and if they agree on
+// another host, what we knew of ourselves is forgotten as after a sleep. That a machine's interfaces
+// change without that (containers come and go) must not cost a node its persistence.
+func (e *Endpoint) NetworkChanged() {
+	if e.closed {
+		return
+	}
+	e.tell(Event{Kind: EventInterfaces})
+	e.app.Event(e.networkEvent())
+	e.askAddress()
+}
