@@ -242,7 +242,7 @@ func (k *calls) end(c *Call) {
 // abort ends c because the caller wants so.
 func (k *calls) abort(c *Call, err error) {
 	k.end(c)
-	if c.done != nil || c.query != nil && !c.query.ended {
+	if c.done != nil || c.query != nil && !c.query.Done() {
 		k.host.Defer(func() { c.fail(err) })
 	}
 }

@@ -1,9 +1,7 @@
 package rpc
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
@@ -52,53 +50,72 @@ type QueryConfig struct {
 //	                          │ first timeout: slow, does not hold a place any more
 //	                          └ last timeout: down, those who named it are told
 type Query struct {
-	e   *Endpoint
-	cfg QueryConfig
-
+	e           *Endpoint
+	cfg         QueryConfig
 	concurrency int
-	inflight    int
-	slow        int // of those in flight
-	entering    int // likewise: bootstrap nodes that are not waited for
-	successes   int
-	errors      int
-	answers     int
+	state       queryState
 	slowdown    bool // the seeds get a chance before others are asked
 	fromTable   bool
-	resolving   bool
-	committing  bool
-	ended       bool
+	resolving   bool // bootstrap nodes by name
 	ownSession  bool
 	held        bool // has asked enough for now
 	canceled    int  // how often the session had been cancelled before
 
-	hops    uint16 // depth of the nearest node that answered
-	seen    map[addrKey]*candidate
-	spare   []candidate  // allocated, not used yet
-	pending []*candidate // a stack: the last is asked first
-	closest kad.Nearest[Reply]
-
-	referrers []addrKey // who answered with nodes
+	visits     visits
+	tally      tally
+	candidates candidates
+	closest    kad.Nearest[Reply]
 }
 
-// candidate is a node that the query knows of.
-type candidate struct {
-	id        id.NodeID
-	addr      addrKey
-	depth     uint16 // 1 for a node that was known, one more for each that had to be asked to learn of it
-	state     candidateState
-	once      bool                 // is asked without repetition
-	bootstrap bool                 // is not in the table, and not waited for where others answer
-	named     uint8                // by how many
-	referrers [maxReferrers]uint16 // the first of them who named it, as indices into Query.referrers
-}
-
-type candidateState uint8
+type queryState uint8
 
 const (
-	waiting candidateState = iota // to be asked, or asked
-	answered
-	down
+	queryOpening queryState = iota
+	queryAsking
+	queryCommitting
+	queryEnded
 )
+
+// visits counts the requests of a query that are in flight.
+type visits struct {
+	inflight int
+	slow     int // have timed out once, and hold no place any more
+	entering int // to bootstrap nodes that are not waited for
+}
+
+func (v *visits) begin(c *candidate) {
+	v.inflight++
+	if c.bootstrap {
+		v.entering++
+	}
+}
+
+func (v *visits) end(c *Call) {
+	v.inflight--
+	if c.slow {
+		v.slow--
+	}
+	if c.candidate.bootstrap {
+		v.entering--
+	}
+}
+
+// room reports whether another visit may begin where so many may be in flight.
+func (v *visits) room(limit int) bool { return v.inflight < limit+v.slow }
+
+// awaited reports whether there are visits to wait for: the slow ones alone, and those to bootstrap nodes alone, are not if
+// enough is known without them.
+func (v *visits) awaited(full bool, successes int) bool {
+	return v.inflight > 0 && (v.slow < v.inflight || !full) && (v.entering < v.inflight || successes < enoughToEnter)
+}
+
+// tally counts what has come of the visits of a query.
+type tally struct {
+	successes int    // answers without an error code
+	errors    int    // answers with one, and nodes that did not answer
+	answers   int    // of either kind
+	hops      uint16 // depth of the nearest node that answered
+}
 
 // FindNode looks up the nodes near a target.
 func (e *Endpoint) FindNode(target id.Target, cfg QueryConfig) *Query {
@@ -111,7 +128,7 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	q := &Query{
 		e: e, cfg: cfg,
 		concurrency: cfg.Concurrency,
-		seen:        make(map[addrKey]*candidate, seenAtFirst),
+		candidates:  candidates{seen: make(map[addrKey]*candidate, seenAtFirst)},
 		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
 	}
 	if q.concurrency <= 0 {
@@ -143,19 +160,19 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 func (q *Query) Closest() []Reply { return q.closest.Items() }
 
 // Successes is the number of answers without an error code.
-func (q *Query) Successes() int { return q.successes }
+func (q *Query) Successes() int { return q.tally.successes }
 
 // Errors is the number of answers with an error code, and of nodes that did not answer.
-func (q *Query) Errors() int { return q.errors }
+func (q *Query) Errors() int { return q.tally.errors }
 
 // Answers is the number of nodes that answered, with an error code or without.
-func (q *Query) Answers() int { return q.answers }
+func (q *Query) Answers() int { return q.tally.answers }
 
 // Hops is how many requests, one after the other, led to the nearest node that answered.
-func (q *Query) Hops() int { return int(q.hops) }
+func (q *Query) Hops() int { return int(q.tally.hops) }
 
 // Done reports whether the query has ended.
-func (q *Query) Done() bool { return q.ended }
+func (q *Query) Done() bool { return q.state == queryEnded }
 
 // Destroy ends the query. OnDone gets ErrCanceled at the end of the turn.
 func (q *Query) Destroy() { q.abort(ErrCanceled) }
@@ -181,12 +198,12 @@ func (q *Query) tell(err error) {
 
 // end lets go of everything but the result. It reports whether the query was running.
 func (q *Query) end() bool {
-	if q.ended {
+	if q.Done() {
 		return false
 	}
-	q.ended = true
+	q.state = queryEnded
 	q.e.queries.Active--
-	q.pending, q.seen, q.spare, q.referrers = nil, nil, nil, nil
+	q.candidates = candidates{}
 	if q.ownSession {
 		q.cfg.Session.Cancel()
 	}
@@ -195,23 +212,24 @@ func (q *Query) end() bool {
 
 func (q *Query) open() {
 	switch {
-	case q.ended:
+	case q.Done():
 		return
 	case q.e.closed:
 		q.finish(ErrClosed)
 		return
 	}
+	q.state = queryAsking
 	if q.cfg.Apart {
 		q.fromTable = true
 		q.readMore()
 		return
 	}
 	q.addFromTable()
-	if len(q.pending) >= kad.K || q.cfg.OnlyClosest {
+	if len(q.candidates.pending) >= kad.K || q.cfg.OnlyClosest {
 		q.readMore()
 		return
 	}
-	others := len(q.pending) > 0
+	others := len(q.candidates.pending) > 0
 	if others && q.e.bootstrapGone() {
 		q.readMore()
 		return
@@ -219,11 +237,11 @@ func (q *Query) open() {
 	opening := true
 	q.resolving = true
 	q.e.resolve(q.cfg.Session, func(addr netip.AddrPort) {
-		if q.ended || q.committing {
+		if q.state != queryAsking {
 			return
 		}
-		if key := keyOf(addr); q.seen[key] == nil && q.offer(addr, netip.AddrPort{}, 1) && others {
-			q.seen[key].once, q.seen[key].bootstrap = true, true
+		if c := q.offerNew(addr); c != nil && others {
+			c.once, c.bootstrap = true, true
 		}
 		if !opening {
 			q.readMore()
@@ -239,7 +257,7 @@ func (q *Query) open() {
 }
 
 func (q *Query) addFromTable() {
-	missing := kad.K - len(q.pending)
+	missing := kad.K - len(q.candidates.pending)
 	if missing <= 0 {
 		return
 	}
@@ -259,81 +277,15 @@ func (q *Query) addFromTable() {
 // addKnown adds nodes of an earlier run, which may be gone.
 func (q *Query) addKnown() {
 	for _, addr := range q.e.nodes.known {
-		if key := keyOf(addr); q.seen[key] == nil && q.offer(addr, netip.AddrPort{}, 1) {
-			q.seen[key].once = true
+		if c := q.offerNew(addr); c != nil {
+			c.once = true
 		}
 	}
-}
-
-// offer makes a candidate of a node that referrer named, if it is closer than what we have and not ourselves. It
-// reports false if it is not closer.
-func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
-	key := keyOf(addr)
-	if c := q.seen[key]; c != nil {
-		switch {
-		case !referrer.IsValid():
-		case c.state == down:
-			q.e.sendDownHint(referrer, addr, q.cfg.Session)
-		case c.state == waiting:
-			c.refer(len(q.referrers) - 1)
-		}
-		return q.closest.Closer(c.id)
-	}
-	node := id.NodeIDOf(addr)
-	if referrer.IsValid() && node == q.e.nodes.table.Self() {
-		return true // others name us, too
-	}
-	if !q.closest.Closer(node) || len(q.seen) >= maxCandidates {
-		return false
-	}
-	c := q.newCandidate()
-	c.id, c.addr, c.depth = node, key, depth
-	if referrer.IsValid() {
-		c.refer(len(q.referrers) - 1)
-	}
-	q.seen[key] = c
-	at := len(q.pending)
-	for q.cfg.NearestFirst && at > 0 && id.Closer(q.cfg.Target, q.pending[at-1].id, node) < 0 {
-		at--
-	}
-	q.pending = slices.Insert(q.pending, at, c)
-	return true
-}
-
-// refer notes that one of the query's referrers has named the candidate.
-func (c *candidate) refer(referrer int) {
-	if c.named < maxReferrers {
-		c.referrers[c.named] = uint16(referrer)
-		c.named++
-	}
-}
-
-func (q *Query) newCandidate() *candidate {
-	if len(q.spare) == 0 {
-		q.spare = make([]candidate, kad.K)
-	}
-	c := &q.spare[0]
-	q.spare = q.spare[1:]
-	return c
-}
-
-// addrKey is an IPv4 address with its port in few bytes, and cheap as a map key.
-type addrKey uint64
-
-func keyOf(addr netip.AddrPort) addrKey {
-	a := addr.Addr().As4()
-	return addrKey(binary.BigEndian.Uint32(a[:]))<<16 | addrKey(addr.Port())
-}
-
-func (k addrKey) addr() netip.AddrPort {
-	var a [4]byte
-	binary.BigEndian.PutUint32(a[:], uint32(k>>16))
-	return netip.AddrPortFrom(netip.AddrFrom4(a), uint16(k))
 }
 
 // readMore asks as many nodes as may be asked now, and ends the query when none is left.
 func (q *Query) readMore() {
-	if q.ended || q.committing {
+	if q.state != queryAsking {
 		return
 	}
 	if q.cfg.Session.canceled != q.canceled {
@@ -344,31 +296,28 @@ func (q *Query) readMore() {
 	if q.slowdown {
 		limit = slowConcurrency
 	}
-	for q.inflight < limit+q.slow && len(q.pending) > 0 {
+	for q.visits.room(limit) && len(q.candidates.pending) > 0 {
 		if q.cfg.Enough != nil && q.cfg.Enough() {
 			q.held = true
 			return
 		}
-		last := len(q.pending) - 1
-		c := q.pending[last]
-		q.pending = q.pending[:last]
-		if q.closest.Closer(c.id) {
+		if c := q.candidates.next(); q.closest.Closer(c.id) {
 			q.visit(c)
-			if q.ended {
+			if q.Done() {
 				return
 			}
 		}
 	}
-	if !q.fromTable && q.successes == 0 && q.errors == 0 {
+	if !q.fromTable && q.tally.successes == 0 && q.tally.errors == 0 {
 		q.slowdown = true
 	}
-	if len(q.pending) > 0 || q.resolving && q.successes == 0 {
+	if len(q.candidates.pending) > 0 || q.resolving && q.tally.successes == 0 {
 		return
 	}
-	if q.inflight > 0 && (q.slow < q.inflight || !q.closest.Full()) && (q.entering < q.inflight || q.successes < enoughToEnter) {
+	if q.visits.awaited(q.closest.Full(), q.tally.successes) {
 		return
 	}
-	if !q.fromTable && q.successes < kad.K/4 {
+	if !q.fromTable && q.tally.successes < kad.K/4 {
 		// The seeds were of no use.
 		q.addFromTable()
 		q.readMore()
@@ -394,65 +343,51 @@ func (q *Query) visit(c *candidate) {
 	}
 	err := q.e.request(call, &Outgoing{
 		To: c.addr.addr(), Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
-		Retries: retries, Force: q.cfg.Force, Follows: q.answers > 0, Session: q.cfg.Session,
+		Retries: retries, Force: q.cfg.Force, Follows: q.tally.answers > 0, Session: q.cfg.Session,
 	})
 	if err != nil {
 		q.abort(err)
 		return
 	}
-	q.inflight++
-	if c.bootstrap {
-		q.entering++
-	}
+	q.visits.begin(c)
 }
 
 // onSlow is called at the first timeout of a visit, before it is sent again.
 func (q *Query) onSlow(c *Call) {
-	if c.slow || q.ended {
+	if c.slow || q.Done() {
 		return
 	}
 	c.slow = true
-	q.slow++
+	q.visits.slow++
 	q.readMore()
 }
 
-// landed takes a visit out of the books.
-func (q *Query) landed(c *Call) {
-	q.inflight--
-	if c.slow {
-		q.slow--
-	}
-	if c.candidate.bootstrap {
-		q.entering--
-	}
-}
-
 func (q *Query) onReply(c *Call, r *Reply) {
-	if q.ended {
+	if q.Done() {
 		return
 	}
-	q.landed(c)
-	q.answers++
+	q.visits.end(c)
+	q.tally.answers++
 	c.candidate.state = answered
-	if q.committing {
+	if q.state == queryCommitting {
 		return
 	}
 	q.e.rejoin.met = q.e.rejoin.met || c.candidate.bootstrap
 	if r.Error == wire.CodeNone {
-		q.successes++
+		q.tally.successes++
 		if r.HasID && q.closest.Closer(r.ID) {
 			kept := *r
 			kept.Closer = nil
 			q.closest.Add(r.ID, kept)
 			if q.closest.Items()[0].ID == r.ID {
-				q.hops = c.candidate.depth
+				q.tally.hops = c.candidate.depth
 			}
 		}
 	} else {
-		q.errors++
+		q.tally.errors++
 	}
 	q.offerCloser(r, c.candidate.depth+1)
-	if !q.fromTable && q.successes+q.errors >= q.concurrency {
+	if !q.fromTable && q.tally.successes+q.tally.errors >= q.concurrency {
 		q.slowdown = false
 	}
 	if r.Error == wire.CodeNone && q.cfg.OnReply != nil {
@@ -467,7 +402,7 @@ func (q *Query) offerCloser(r *Reply, depth uint16) {
 	if q.cfg.OnlyClosest {
 		return
 	}
-	q.referrers = append(q.referrers, keyOf(r.From)) // at most as many as there are candidates
+	q.candidates.answered(r.From)
 	for _, addr := range r.Closer {
 		if isUsable(addr) && q.e.nodes.admits(addr) && !q.offer(addr, r.From, depth) {
 			return
@@ -476,10 +411,10 @@ func (q *Query) offerCloser(r *Reply, depth uint16) {
 }
 
 func (q *Query) onError(c *Call, err error) {
-	if q.ended {
+	if q.Done() {
 		return
 	}
-	q.landed(c)
+	q.visits.end(c)
 	switch err {
 	case ErrClosed, ErrSuspended, ErrCanceled:
 		q.finish(err)
@@ -489,17 +424,17 @@ func (q *Query) onError(c *Call, err error) {
 	case ErrTimeout:
 		c.candidate.state = down
 		for _, r := range c.candidate.referrers[:c.candidate.named] {
-			q.e.sendDownHint(q.referrers[r].addr(), c.candidate.addr.addr(), q.cfg.Session)
+			q.e.sendDownHint(q.candidates.referrers[r].addr(), c.candidate.addr.addr(), q.cfg.Session)
 		}
 		c.candidate.named = 0
 	}
-	q.errors++
+	q.tally.errors++
 	q.readMore()
 }
 
 // flush commits the result, if that is wanted, and ends the query.
 func (q *Query) flush() {
-	q.committing = true
+	q.state = queryCommitting
 	commit := q.cfg.Commit
 	if q.cfg.CommitDefault {
 		commit = q.commitDefault

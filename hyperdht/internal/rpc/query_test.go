@@ -168,8 +168,8 @@ func TestSlowNodesDoNotHoldAPlace(t *testing.T) {
 		}
 	}
 	l.net.Run(time.Minute)
-	if r.done != 1 || r.Errors() != 15 || r.inflight != 0 || r.slow != 0 {
-		t.Errorf("done %d, %d errors, %d in flight, %d slow", r.done, r.Errors(), r.inflight, r.slow)
+	if r.done != 1 || r.Errors() != 15 || r.visits.inflight != 0 || r.visits.slow != 0 {
+		t.Errorf("done %d, %d errors, %d in flight, %d slow", r.done, r.Errors(), r.visits.inflight, r.visits.slow)
 	}
 	if got := len(peers[0].got); got != QueryRetries+1 {
 		t.Errorf("%d packets to a silent node, want %d", got, QueryRetries+1)

@@ -1,0 +1,130 @@
+package rpc
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+)
+
+// candidates owns the nodes that a query knows of, which of them are to be asked, and who named them.
+type candidates struct {
+	seen      map[addrKey]*candidate
+	spare     []candidate  // allocated, not used yet
+	pending   []*candidate // a stack: the last is asked first
+	referrers []addrKey    // those that answered with nodes
+}
+
+// candidate is a node that the query knows of.
+type candidate struct {
+	id        id.NodeID
+	addr      addrKey
+	depth     uint16 // 1 for a node that was known, one more for each that had to be asked to learn of it
+	state     candidateState
+	once      bool                 // is asked without repetition
+	bootstrap bool                 // is not in the table, and not waited for where others answer
+	named     uint8                // by how many
+	referrers [maxReferrers]uint16 // the first of them who named it, as indices into candidates.referrers
+}
+
+type candidateState uint8
+
+const (
+	waiting candidateState = iota // to be asked, or asked
+	answered
+	down
+)
+
+// add adds a node that is not there yet. It is asked next, or in the order of the distance to nearest, if that is not nil.
+func (cs *candidates) add(key addrKey, node id.NodeID, depth uint16, nearest *id.Target) *candidate {
+	if len(cs.spare) == 0 {
+		cs.spare = make([]candidate, kad.K)
+	}
+	c := &cs.spare[0]
+	cs.spare = cs.spare[1:]
+	c.id, c.addr, c.depth = node, key, depth
+	cs.seen[key] = c
+	at := len(cs.pending)
+	for nearest != nil && at > 0 && id.Closer(*nearest, cs.pending[at-1].id, node) < 0 {
+		at--
+	}
+	cs.pending = slices.Insert(cs.pending, at, c)
+	return c
+}
+
+// next takes the one to ask next. There has to be one.
+func (cs *candidates) next() *candidate {
+	last := len(cs.pending) - 1
+	c := cs.pending[last]
+	cs.pending = cs.pending[:last]
+	return c
+}
+
+// answered notes a node that answers with nodes: it is the referrer of those that follow. There are at most as many as there
+// are candidates.
+func (cs *candidates) answered(from netip.AddrPort) { cs.referrers = append(cs.referrers, keyOf(from)) }
+
+// referred notes that the last one that answered has named a candidate.
+func (cs *candidates) referred(c *candidate) {
+	if c.named < maxReferrers {
+		c.referrers[c.named] = uint16(len(cs.referrers) - 1)
+		c.named++
+	}
+}
+
+// offer makes a candidate of a node that referrer named, if it is closer than what we have and not ourselves. It
+// reports false if it is not closer.
+func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
+	key := keyOf(addr)
+	if c := q.candidates.seen[key]; c != nil {
+		switch {
+		case !referrer.IsValid():
+		case c.state == down:
+			q.e.sendDownHint(referrer, addr, q.cfg.Session)
+		case c.state == waiting:
+			q.candidates.referred(c)
+		}
+		return q.closest.Closer(c.id)
+	}
+	node := id.NodeIDOf(addr)
+	if referrer.IsValid() && node == q.e.nodes.table.Self() {
+		return true // others name us, too
+	}
+	if !q.closest.Closer(node) || len(q.candidates.seen) >= maxCandidates {
+		return false
+	}
+	var nearest *id.Target
+	if q.cfg.NearestFirst {
+		nearest = &q.cfg.Target
+	}
+	c := q.candidates.add(key, node, depth, nearest)
+	if referrer.IsValid() {
+		q.candidates.referred(c)
+	}
+	return true
+}
+
+// offerNew makes a candidate of a node that nobody named. It returns nil if it is one already, or none that is closer.
+func (q *Query) offerNew(addr netip.AddrPort) *candidate {
+	key := keyOf(addr)
+	if q.candidates.seen[key] != nil || !q.offer(addr, netip.AddrPort{}, 1) {
+		return nil
+	}
+	return q.candidates.seen[key]
+}
+
+// addrKey is an IPv4 address with its port in few bytes, and cheap as a map key.
+type addrKey uint64
+
+func keyOf(addr netip.AddrPort) addrKey {
+	a := addr.Addr().As4()
+	return addrKey(binary.BigEndian.Uint32(a[:]))<<16 | addrKey(addr.Port())
+}
+
+func (k addrKey) addr() netip.AddrPort {
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], uint32(k>>16))
+	return netip.AddrPortFrom(netip.AddrFrom4(a), uint16(k))
+}
