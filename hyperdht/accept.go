@@ -19,9 +19,9 @@ const (
 )
 
 // openingTable is that of connections that came in, from their first path until they open.
-var openingTable = &table[openingState]{name: "opening", states: []rule[openingState]{
-	openingWaiting: {name: "waiting", limit: openTimeout, next: []openingState{openingOver}},
-	openingOver:    {name: "over"},
+var openingTable = &table[openingState]{Name: "opening", States: []rule[openingState]{
+	openingWaiting: {Name: "waiting", Limit: openTimeout, Next: []openingState{openingOver}},
+	openingOver:    {Name: "over"},
 }}
 
 // firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path, if it shows that the

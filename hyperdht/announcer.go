@@ -58,32 +58,32 @@ const (
 	announcerStopped
 )
 
-var announcerTable = &table[announcerState]{name: "announcer", states: []rule[announcerState]{
+var announcerTable = &table[announcerState]{Name: "announcer", States: []rule[announcerState]{
 	announcerIdle: {
-		name: "idle", why: "starts, or is suspended, in the turn in which its server does",
-		next: []announcerState{announcerCycling, announcerSuspended, announcerStopped},
+		Name: "idle", Why: "starts, or is suspended, in the turn in which its server does",
+		Next: []announcerState{announcerCycling, announcerSuspended, announcerStopped},
 	},
 	announcerCycling: {
-		name: "cycling", why: "the lookup and the requests end after their last repetition",
-		next: []announcerState{announcerPinging, announcerWaiting, announcerOffline, announcerSuspended, announcerStopped},
+		Name: "cycling", Why: "the lookup and the requests end after their last repetition",
+		Next: []announcerState{announcerPinging, announcerWaiting, announcerOffline, announcerSuspended, announcerStopped},
 	},
 	announcerPinging: {
-		name: "pinging", why: "pings end, and so many rounds are sent",
-		next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
+		Name: "pinging", Why: "pings end, and so many rounds are sent",
+		Next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
 	},
 	announcerWaiting: {
-		name: "waiting", limit: announceRetry,
-		next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
+		Name: "waiting", Limit: announceRetry,
+		Next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
 	},
 	announcerOffline: {
-		name: "offline", why: "the endpoint tells when nodes answer again",
-		next: []announcerState{announcerWaiting, announcerSuspended, announcerStopped},
+		Name: "offline", Why: "the endpoint tells when nodes answer again",
+		Next: []announcerState{announcerWaiting, announcerSuspended, announcerStopped},
 	},
 	announcerSuspended: {
-		name: "suspended", why: "the application resumes it",
-		next: []announcerState{announcerCycling, announcerStopped},
+		Name: "suspended", Why: "the application resumes it",
+		Next: []announcerState{announcerCycling, announcerStopped},
 	},
-	announcerStopped: {name: "stopped"},
+	announcerStopped: {Name: "stopped"},
 }}
 
 func newAnnouncer(p *peering, keys id.KeyPair, announced func(error)) *announcer {

@@ -67,27 +67,27 @@ const (
 	dialOver
 )
 
-var dialTable = &table[dialState]{name: "connector", states: []rule[dialState]{
+var dialTable = &table[dialState]{Name: "connector", States: []rule[dialState]{
 	dialStarting: {
-		name: "starting", why: "waits for our own node to enter the network",
-		next: []dialState{dialFinding, dialOver},
+		Name: "starting", Why: "waits for our own node to enter the network",
+		Next: []dialState{dialFinding, dialOver},
 	},
-	dialFinding: {name: "finding", limit: findLimit, next: []dialState{dialSearching, dialOver}},
+	dialFinding: {Name: "finding", Limit: findLimit, Next: []dialState{dialSearching, dialOver}},
 	dialSearching: {
-		name: "searching", limit: wayLimit,
-		next: []dialState{dialPassive, dialRacing, dialOver},
+		Name: "searching", Limit: wayLimit,
+		Next: []dialState{dialPassive, dialRacing, dialOver},
 	},
 	dialPassive: {
-		name: "passive", limit: passiveTimeout,
-		next: []dialState{dialSearching, dialRacing, dialOver},
+		Name: "passive", Limit: passiveTimeout,
+		Next: []dialState{dialSearching, dialRacing, dialOver},
 	},
-	dialRacing:  {name: "racing", limit: wayLimit, next: []dialState{dialRelayed, dialOver}},
-	dialRelayed: {name: "relayed", limit: searchLimit, next: []dialState{dialCarried, dialOver}},
+	dialRacing:  {Name: "racing", Limit: wayLimit, Next: []dialState{dialRelayed, dialOver}},
+	dialRelayed: {Name: "relayed", Limit: searchLimit, Next: []dialState{dialCarried, dialOver}},
 	dialCarried: {
-		name: "carried", why: "nothing is held but what the relayed connection needs, and ends with it",
-		next: []dialState{dialOver},
+		Name: "carried", Why: "nothing is held but what the relayed connection needs, and ends with it",
+		Next: []dialState{dialOver},
 	},
-	dialOver: {name: "over"},
+	dialOver: {Name: "over"},
 }}
 
 // passed ends a state at its deadline.

@@ -57,6 +57,16 @@
 // The states of each machine, how long each may last, and those that may follow. These are the tables of the code; a test
 // compares the two. A final state has no limit and no successor. Faults reports what lasts longer.
 //
+// Node:
+//
+//	running     -       ──▶ suspending, closing
+//	            (no limit: until the application suspends or closes the node)
+//	suspending  3s      ──▶ suspended, running, closing
+//	suspended   -       ──▶ running, closing
+//	            (no limit: until the application resumes or closes the node)
+//	closing     3s      ──▶ closed
+//	closed      -
+//
 // Announcer:
 //
 //	idle       -       ──▶ cycling, suspended, stopped

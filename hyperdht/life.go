@@ -2,7 +2,6 @@ package hyperdht
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -11,13 +10,9 @@ import (
 // closeGrace bounds how long Close and Suspend wait for announcements to be taken back.
 const closeGrace = 3 * time.Second
 
-// life is the part of a node that says whether it takes part in the network.
-//
-//	running ── Suspend ──▶ suspending ── announcements taken back, or closeGrace ──▶ suspended
-//	   ▲                      │ the same, Resume was the last call                      │
-//	   ├──────────────────────┘                                                         │
-//	   └───────────────────────── Resume, the sockets are bound ────────────────────────┘
-//	running, suspending, suspended ── Close ──▶ closing ── the same, or closeGrace ──▶ closed
+// life is the part of a node that says whether it takes part in the network. Suspend begins suspending, which ends when the
+// announcements are taken back or closeGrace has passed: the node is suspended then, or runs again if Resume was the last call.
+// Resume ends suspended once the sockets are bound. Close ends each state but the last, and closing as suspending ends.
 type life struct {
 	state  lifeState
 	resume bool // Resume was called while suspending
@@ -35,21 +30,18 @@ const (
 	lifeClosed
 )
 
-var lifeStates = [...]string{"running", "suspending", "suspended", "closing", "closed"}
+var lifeTable = &table[lifeState]{Name: "node", States: []rule[lifeState]{
+	lifeRunning:    {Name: "running", Why: "until the application suspends or closes the node", Next: []lifeState{lifeSuspending, lifeClosing}},
+	lifeSuspending: {Name: "suspending", Limit: closeGrace, Next: []lifeState{lifeSuspended, lifeRunning, lifeClosing}},
+	lifeSuspended:  {Name: "suspended", Why: "until the application resumes or closes the node", Next: []lifeState{lifeRunning, lifeClosing}},
+	lifeClosing:    {Name: "closing", Limit: closeGrace, Next: []lifeState{lifeClosed}},
+	lifeClosed:     {Name: "closed"},
+}}
 
-func (s lifeState) String() string { return lifeStates[s] }
-
-// lifeEdges are the states that may follow each state.
-var lifeEdges = [...][]lifeState{
-	lifeRunning:    {lifeSuspending, lifeClosing},
-	lifeSuspending: {lifeSuspended, lifeRunning, lifeClosing},
-	lifeSuspended:  {lifeRunning, lifeClosing},
-	lifeClosing:    {lifeClosed},
-	lifeClosed:     {},
-}
+func (s lifeState) String() string { return lifeTable.States[s].Name }
 
 func (l *life) become(next lifeState) {
-	if !slices.Contains(lifeEdges[l.state], next) {
+	if !lifeTable.Allows(l.state, next) {
 		panic(fmt.Sprintf("hyperdht: node is %v and cannot become %v", l.state, next))
 	}
 	l.state = next

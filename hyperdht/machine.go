@@ -5,29 +5,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// table lists the states of a kind of machine, by state. The zero state is the first, unless a machine begins with a later one;
-// a state without a successor is final.
-type table[S ~uint8] struct {
-	name   string
-	states []rule[S]
-}
-
-// rule is what a table says of one state.
-type rule[S ~uint8] struct {
-	name string
-	next []S
-	// limit is how long the state may last. Zero needs a reason in why: no peer can make the state last.
-	limit time.Duration
-	why   string
-	// endedBy names what ends the state within limit, where that is not the timer of the machine.
-	endedBy string
-}
-
-// final reports whether the machine is over in this state.
-func (r *rule[S]) final() bool { return len(r.next) == 0 }
+// table lists the states of a kind of machine, rule is what it says of one of them.
+type (
+	table[S ~uint8] = states.Table[S]
+	rule[S ~uint8]  = states.Rule[S]
+)
 
 // machine is the state of an object, and the timer of the state's deadline. Only become changes the state.
 type machine[S ~uint8] struct {
@@ -47,35 +33,31 @@ func (m *machine[S]) begin(a *account, t *table[S], initial S, passed func(S)) {
 	m.fire = func() { passed(m.state) }
 	m.since = a.host.Now()
 	a.enter(m)
-	m.arm(m.rule().limit)
+	m.arm(m.rule().Limit)
 }
 
 // in reports whether the machine is in one of some states.
 func (m *machine[S]) in(states ...S) bool { return slices.Contains(states, m.state) }
 
-func (m *machine[S]) rule() *rule[S] { return &m.table.states[m.state] }
+func (m *machine[S]) rule() *rule[S] { return &m.table.States[m.state] }
 
 // over reports whether the machine has reached a final state, or has not begun.
-func (m *machine[S]) over() bool { return m.table == nil || m.rule().final() }
+func (m *machine[S]) over() bool { return m.table == nil || m.rule().Final() }
 
 // become changes the state and arms its deadline. A transition that the table does not list is a mistake of this package. It is
 // counted and made all the same, except out of a final state.
-func (m *machine[S]) become(next S) { m.becomeFor(next, m.table.states[next].limit) }
+func (m *machine[S]) become(next S) { m.becomeFor(next, m.table.States[next].Limit) }
 
 // becomeFor is become with a deadline that comes earlier than the limit of the state.
 func (m *machine[S]) becomeFor(next S, wait time.Duration) {
-	before := m.rule()
-	if !slices.Contains(before.next, next) {
-		m.account.noteWrong(m.table.name, before.name, m.table.states[next].name)
-		if before.final() {
-			return
-		}
+	if !m.table.Become(&m.state, next, &m.account.wrong) {
+		return
 	}
-	m.state, m.since = next, m.account.host.Now()
+	m.since = m.account.host.Now()
 	if m.timer != nil {
 		m.timer.Stop()
 	}
-	if m.rule().final() {
+	if m.rule().Final() {
 		m.account.leave(m.seat)
 		return
 	}
@@ -84,19 +66,19 @@ func (m *machine[S]) becomeFor(next S, wait time.Duration) {
 
 func (m *machine[S]) arm(wait time.Duration) {
 	switch r := m.rule(); {
-	case r.limit == 0 || r.endedBy != "":
+	case r.Limit == 0 || r.EndedBy != "":
 	case m.timer == nil:
-		m.timer = m.account.host.AfterFunc(min(wait, r.limit), m.fire)
+		m.timer = m.account.host.AfterFunc(min(wait, r.Limit), m.fire)
 	default:
-		m.timer.Reset(min(wait, r.limit))
+		m.timer.Reset(min(wait, r.Limit))
 	}
 }
 
 // overdue says in which state the machine has been for longer than its limit and some slack; "" if in none.
 func (m *machine[S]) overdue(now host.Instant, slack time.Duration) string {
 	r := m.rule()
-	if lasts := now.Sub(m.since); r.limit > 0 && lasts > r.limit+slack {
-		return fmt.Sprintf("%s: in state %q for %v, the limit is %v", m.table.name, r.name, lasts, r.limit)
+	if lasts := now.Sub(m.since); r.Limit > 0 && lasts > r.Limit+slack {
+		return fmt.Sprintf("%s: in state %q for %v, the limit is %v", m.table.Name, r.Name, lasts, r.Limit)
 	}
 	return ""
 }
@@ -107,8 +89,7 @@ func (m *machine[S]) sit(seat int) { m.seat = seat }
 type account struct {
 	host  host.Host
 	live  []accounted
-	wrong *uint64 // transitions that no table lists
-	last  string  // one of them
+	wrong states.Faults
 }
 
 // accounted is a machine of any kind.
@@ -130,16 +111,11 @@ func (a *account) leave(seat int) {
 	a.live = a.live[:last]
 }
 
-func (a *account) noteWrong(machine, from, to string) {
-	*a.wrong++
-	a.last = fmt.Sprintf("%s: no table has the transition from %q to %q", machine, from, to)
-}
-
 // faults calls tell with each violation of the tables of states: machines that have been in a state for longer than its limit
 // and slack, and a transition that is not listed.
 func (p *peering) faults(slack time.Duration, tell func(what string)) {
-	if p.account.last != "" {
-		tell(p.account.last)
+	if p.account.wrong.Last != "" {
+		tell(p.account.wrong.Last)
 	}
 	for _, m := range p.account.live {
 		if what := m.overdue(p.host.Now(), slack); what != "" {

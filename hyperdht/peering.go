@@ -57,7 +57,7 @@ type peering struct {
 // newPeering makes the peering part of the node that e is the RPC endpoint of.
 func newPeering(h host.Host, e *rpc.Endpoint, cfg peeringConfig) *peering {
 	p := &peering{host: h, rpc: e, cfg: cfg, relayLinks: make(map[id.PublicKey]*relayLink)}
-	p.account = &account{host: h, wrong: &p.stats.WrongTransitions}
+	p.account = &account{host: h}
 	p.pool = newPool(p)
 	p.local = newLocalValidator(p)
 	p.intake = newIntake(p)
@@ -69,6 +69,7 @@ func newPeering(h host.Host, e *rpc.Endpoint, cfg peeringConfig) *peering {
 func (p *peering) counters() PeeringStats {
 	s := p.stats
 	s.Pool = p.pool.stats
+	s.WrongTransitions = p.account.wrong.Wrong
 	for _, l := range p.relayLinks {
 		s.SecondWays += l.reserves()
 	}

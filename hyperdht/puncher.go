@@ -49,21 +49,21 @@ const (
 	puncherClosed
 )
 
-var puncherTable = &table[puncherState]{name: "puncher", states: []rule[puncherState]{
+var puncherTable = &table[puncherState]{Name: "puncher", States: []rule[puncherState]{
 	puncherReady: {
-		name: "ready", why: "the session, or the punch of the dialling side, has limits and closes it",
-		next: []puncherState{puncherReopening, puncherPunching, puncherGuessing, puncherClosed},
+		Name: "ready", Why: "the session, or the punch of the dialling side, has limits and closes it",
+		Next: []puncherState{puncherReopening, puncherPunching, puncherGuessing, puncherClosed},
 	},
 	puncherReopening: {
-		name: "reopening", why: "pings and address probes end, and so many sockets are tried",
-		next: []puncherState{puncherReopened, puncherPunching, puncherGuessing, puncherClosed},
+		Name: "reopening", Why: "pings and address probes end, and so many sockets are tried",
+		Next: []puncherState{puncherReopened, puncherPunching, puncherGuessing, puncherClosed},
 	},
 	puncherReopened: {
-		name: "reopened", why: "as for ready", next: []puncherState{puncherPunching, puncherGuessing, puncherClosed},
+		Name: "reopened", Why: "as for ready", Next: []puncherState{puncherPunching, puncherGuessing, puncherClosed},
 	},
-	puncherPunching: {name: "punching", limit: punchLimit, next: []puncherState{puncherClosed}},
-	puncherGuessing: {name: "guessing", limit: guessLimit, next: []puncherState{puncherClosed}},
-	puncherClosed:   {name: "closed"},
+	puncherPunching: {Name: "punching", Limit: punchLimit, Next: []puncherState{puncherClosed}},
+	puncherGuessing: {Name: "guessing", Limit: guessLimit, Next: []puncherState{puncherClosed}},
+	puncherClosed:   {Name: "closed"},
 }}
 
 // remoteAddr is an address the remote says it has. It is verified once the remote has echoed a token that

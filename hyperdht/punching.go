@@ -39,27 +39,27 @@ const (
 	punchOver
 )
 
-var punchTable = &table[punchState]{name: "punch", states: []rule[punchState]{
+var punchTable = &table[punchState]{Name: "punch", States: []rule[punchState]{
 	punchThinking: {
-		name: "thinking", why: "pings and address probes end, by which our NAT is classified",
-		next: []punchState{punchAsking, punchReserving, punchProving, punchUnknown, punchLater, punchPunching, punchOver},
+		Name: "thinking", Why: "pings and address probes end, by which our NAT is classified",
+		Next: []punchState{punchAsking, punchReserving, punchProving, punchUnknown, punchLater, punchPunching, punchOver},
 	},
 	punchAsking: {
-		name: "asking", why: "a request ends after its last repetition",
-		next: []punchState{punchThinking, punchOver},
+		Name: "asking", Why: "a request ends after its last repetition",
+		Next: []punchState{punchThinking, punchOver},
 	},
 	punchReserving: {
-		name: "reserving", why: "as for asking",
-		next: []punchState{punchThinking, punchOver},
+		Name: "reserving", Why: "as for asking",
+		Next: []punchState{punchThinking, punchOver},
 	},
-	punchProving: {name: "proving", limit: provePatience, next: []punchState{punchThinking, punchOver}},
-	punchUnknown: {name: "unknown", limit: remoteUnknownPause, next: []punchState{punchThinking, punchOver}},
-	punchLater:   {name: "later", limit: maxRetryAfter, next: []punchState{punchThinking, punchOver}},
+	punchProving: {Name: "proving", Limit: provePatience, Next: []punchState{punchThinking, punchOver}},
+	punchUnknown: {Name: "unknown", Limit: remoteUnknownPause, Next: []punchState{punchThinking, punchOver}},
+	punchLater:   {Name: "later", Limit: maxRetryAfter, Next: []punchState{punchThinking, punchOver}},
 	punchPunching: {
-		name: "punching", limit: guessLimit, endedBy: "the puncher",
-		next: []punchState{punchOver},
+		Name: "punching", Limit: guessLimit, EndedBy: "the puncher",
+		Next: []punchState{punchOver},
 	},
-	punchOver: {name: "over"},
+	punchOver: {Name: "over"},
 }}
 
 // startPunch begins with the probe round.

@@ -50,38 +50,38 @@ const (
 	relayEnded
 )
 
-var relayTable = &table[relayState]{name: "relay path", states: []rule[relayState]{
-	relayReserved: {name: "reserved", limit: relayReserve, next: []relayState{relayDeferred, relayJoining, relayEnded}},
-	relayDeferred: {name: "deferred", limit: maxDefer, next: []relayState{relayStandingBy, relayEnded}},
+var relayTable = &table[relayState]{Name: "relay path", States: []rule[relayState]{
+	relayReserved: {Name: "reserved", Limit: relayReserve, Next: []relayState{relayDeferred, relayJoining, relayEnded}},
+	relayDeferred: {Name: "deferred", Limit: maxDefer, Next: []relayState{relayStandingBy, relayEnded}},
 	relayJoining: {
-		name: "joining", limit: relayTimeout,
-		next: []relayState{relayPaired, relayStandingBy, relayEnded},
+		Name: "joining", Limit: relayTimeout,
+		Next: []relayState{relayPaired, relayStandingBy, relayEnded},
 	},
 	relayPaired: {
-		name: "paired", why: "ends with the connection that it carries",
-		next: []relayState{relayMoving, relayStandingBy, relayEnded},
+		Name: "paired", Why: "ends with the connection that it carries",
+		Next: []relayState{relayMoving, relayStandingBy, relayEnded},
 	},
 	relayMoving: {
-		name: "moving", why: "the stream closes if what it sent before is never acknowledged",
-		next: []relayState{relayMoved, relayEnded},
+		Name: "moving", Why: "the stream closes if what it sent before is never acknowledged",
+		Next: []relayState{relayMoved, relayEnded},
 	},
 	relayMoved: {
-		name: "moved", why: "a peer that stays on the relay needs it for as long as the connection lasts",
-		next: []relayState{relayWarm, relayStandingBy, relayEnded},
+		Name: "moved", Why: "a peer that stays on the relay needs it for as long as the connection lasts",
+		Next: []relayState{relayWarm, relayStandingBy, relayEnded},
 	},
 	relayStandingBy: {
-		name: "standing by", limit: relayStandBy,
-		next: []relayState{relayWarm, relayDeferred, relayEnded},
+		Name: "standing by", Limit: relayStandBy,
+		Next: []relayState{relayWarm, relayDeferred, relayEnded},
 	},
 	relayWarm: {
-		name: "warm", limit: relayWarmLimit,
-		next: []relayState{relayWarm, relayCarrying, relayDeferred, relayEnded},
+		Name: "warm", Limit: relayWarmLimit,
+		Next: []relayState{relayWarm, relayCarrying, relayDeferred, relayEnded},
 	},
 	relayCarrying: {
-		name: "carrying", why: "ends with the connection that it carries",
-		next: []relayState{relayWarm, relayDeferred, relayEnded},
+		Name: "carrying", Why: "ends with the connection that it carries",
+		Next: []relayState{relayWarm, relayDeferred, relayEnded},
 	},
-	relayEnded: {name: "ended"},
+	relayEnded: {Name: "ended"},
 }}
 
 // joinRelay connects to a relay and asks it to pair raw with the stream that shows the same token.

@@ -53,41 +53,41 @@ const (
 	sessionForgotten
 )
 
-var sessionTable = &table[sessionState]{name: "session", states: []rule[sessionState]{
+var sessionTable = &table[sessionState]{Name: "session", States: []rule[sessionState]{
 	sessionArrived: {
-		name: "arrived", why: "is queued, read or dropped in the same turn",
-		next: []sessionState{sessionQueued, sessionPreparing, sessionRemembered, sessionForgotten},
+		Name: "arrived", Why: "is queued, read or dropped in the same turn",
+		Next: []sessionState{sessionQueued, sessionPreparing, sessionRemembered, sessionForgotten},
 	},
 	sessionQueued: {
-		name: "queued", limit: callerPatience,
-		next: []sessionState{sessionPreparing, sessionRemembered, sessionForgotten},
+		Name: "queued", Limit: callerPatience,
+		Next: []sessionState{sessionPreparing, sessionRemembered, sessionForgotten},
 	},
 	sessionPreparing: {
-		name: "preparing", limit: localValidation, endedBy: "the check of our own addresses",
-		next: []sessionState{sessionWaiting, sessionRemembered, sessionForgotten},
+		Name: "preparing", Limit: localValidation, EndedBy: "the check of our own addresses",
+		Next: []sessionState{sessionWaiting, sessionRemembered, sessionForgotten},
 	},
 	sessionWaiting: {
-		name: "waiting", limit: prepunchTimeout,
-		next: []sessionState{sessionPunching, sessionBusy, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
+		Name: "waiting", Limit: prepunchTimeout,
+		Next: []sessionState{sessionPunching, sessionBusy, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
 	},
 	sessionPunching: {
-		name: "punching", limit: guessLimit, endedBy: "the puncher",
-		next: []sessionState{sessionJoining, sessionRemembered, sessionForgotten},
+		Name: "punching", Limit: guessLimit, EndedBy: "the puncher",
+		Next: []sessionState{sessionJoining, sessionRemembered, sessionForgotten},
 	},
 	sessionBusy: {
-		name: "busy", limit: maxRetryAfter + queueGrace,
-		next: []sessionState{sessionBusy, sessionPunching, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
+		Name: "busy", Limit: maxRetryAfter + queueGrace,
+		Next: []sessionState{sessionBusy, sessionPunching, sessionJoining, sessionRelayed, sessionRemembered, sessionForgotten},
 	},
 	sessionJoining: {
-		name: "joining", limit: relayTimeout, endedBy: "the relay path",
-		next: []sessionState{sessionRemembered, sessionForgotten},
+		Name: "joining", Limit: relayTimeout, EndedBy: "the relay path",
+		Next: []sessionState{sessionRemembered, sessionForgotten},
 	},
 	sessionRelayed: {
-		name: "relayed", limit: searchLimit,
-		next: []sessionState{sessionPunching, sessionBusy, sessionRemembered, sessionForgotten},
+		Name: "relayed", Limit: searchLimit,
+		Next: []sessionState{sessionPunching, sessionBusy, sessionRemembered, sessionForgotten},
 	},
-	sessionRemembered: {name: "remembered", limit: sessionClearWait, next: []sessionState{sessionForgotten}},
-	sessionForgotten:  {name: "forgotten"},
+	sessionRemembered: {Name: "remembered", Limit: sessionClearWait, Next: []sessionState{sessionForgotten}},
+	sessionForgotten:  {Name: "forgotten"},
 }}
 
 // passed ends a state at its deadline.

@@ -16,7 +16,10 @@ func (n *Node) Sizes(tell func(what string, held, most int)) {
 
 // Faults calls tell with each mistake of this package that shows in its states: an object that has been in a state for longer
 // than the limit of that state and slack, or a transition that it must not make. It is for tests; the texts may change.
-func (n *Node) Faults(slack time.Duration, tell func(what string)) { n.peers.faults(slack, tell) }
+func (n *Node) Faults(slack time.Duration, tell func(what string)) {
+	n.peers.faults(slack, tell)
+	n.rpc.Faults(tell)
+}
 
 // sizes tells how much is held in everything that grows with what peers do, and how much that may be at most. What is
 // bounded by something else that is held here is told with the size of that.

@@ -128,7 +128,7 @@ func (p *probing) end() {
 // sampleAddress asks the address probe for samples of the main socket.
 func (e *Endpoint) sampleAddress() {
 	s, p := e.Socket(), &e.address.probing
-	if e.cfg.AddressProbe == nil || s == nil || e.closed || e.suspended || e.address.preset || !p.due(s, e.nodes.tick) {
+	if e.cfg.AddressProbe == nil || s == nil || !e.running() || e.address.preset || !p.due(s, e.nodes.tick) {
 		return
 	}
 	p.end()
@@ -141,7 +141,7 @@ func (e *Endpoint) sampleAddress() {
 // AddSample takes the address that from, which need not be a DHT node, sees a socket at. Only the main socket's
 // count.
 func (e *Endpoint) AddSample(s host.Socket, seen, from netip.AddrPort) {
-	if e.closed || e.suspended || s == nil || s != e.Socket() || !isUsable(seen) {
+	if !e.running() || s == nil || s != e.Socket() || !isUsable(seen) {
 		return
 	}
 	e.suspectMove(seen.Addr()) // first: where samples are few, one that differs makes them say nothing

@@ -107,7 +107,7 @@ type answer struct {
 }
 
 func (e *Endpoint) answer(a *answer) {
-	if e.suspended || e.closed || a.socket == nil {
+	if !e.running() || a.socket == nil {
 		return
 	}
 	m := wire.Response{TID: a.tid, To: a.to, Error: a.code, Value: a.value}

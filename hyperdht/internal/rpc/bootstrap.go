@@ -101,7 +101,7 @@ func (e *Endpoint) resolve(s *Session, each func(netip.AddrPort), done func()) {
 func (e *Endpoint) lookup(b Bootstrap, each func(netip.AddrPort), settle func()) {
 	e.h.LookupHost(b.Name, func(addrs []netip.Addr, err error) {
 		for _, a := range addrs {
-			if a = a.Unmap(); err == nil && a.Is4() && !e.closed {
+			if a = a.Unmap(); err == nil && a.Is4() && !e.Closed() {
 				each(netip.AddrPortFrom(a, b.Port))
 				break
 			}
@@ -113,11 +113,11 @@ func (e *Endpoint) lookup(b Bootstrap, each func(netip.AddrPort), settle func())
 // start enters the network (dht-rpc index.js, _bootstrap): a lookup of our own id, and where it may
 // succeed a change of the network state and a second lookup under the new one.
 func (e *Endpoint) start() {
-	if e.closed {
+	if e.Closed() {
 		return
 	}
 	e.sampleAddress()
-	e.bootstrapRound(0, e.standing.firewalled && !e.cfg.NoQuickFirewall && !e.standing.forced, false)
+	e.bootstrapRound(0, e.Firewalled() && !e.cfg.NoQuickFirewall && !e.standing.forced, false)
 }
 
 func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
@@ -134,7 +134,7 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 		})
 	}
 	e.background(id.Target(e.TableID()), onReply, func(error) {
-		if e.closed || e.bootstrapped {
+		if e.Closed() || e.bootstrapped {
 			return
 		}
 		if !testNAT && !e.standing.forced {
@@ -152,7 +152,7 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 }
 
 func (e *Endpoint) ready() {
-	if e.closed || e.bootstrapped {
+	if e.Closed() || e.bootstrapped {
 		return
 	}
 	e.bootstrapped = true

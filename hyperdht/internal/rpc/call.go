@@ -79,8 +79,7 @@ type transmission struct {
 	command uint8 // of the internal ones that are counted, else noCommand
 	force   bool
 	follows bool
-	held    bool             // made while suspended
-	ended   bool             // out of the table
+	state   callState
 	slow    bool             // timed out once
 	node    bool             // a final timeout takes the destination out of the table
 	room    [packetRoom]byte // for packet
@@ -117,7 +116,7 @@ func (t *transmission) hairpins(from netip.AddrPort) bool {
 
 // Cancel fails the call with ErrCanceled if it still waits; done runs at the end of the turn.
 func (c *Call) Cancel() {
-	if !c.ended {
+	if c.state != callEnded {
 		c.calls.abort(c, ErrCanceled)
 	}
 }
@@ -142,7 +141,7 @@ func (e *Endpoint) Request(out Outgoing, done func(Reply, error)) *Call {
 
 // request sends a request as call c.
 func (e *Endpoint) request(c *Call, out *Outgoing) error {
-	if e.closed {
+	if e.Closed() {
 		return ErrClosed
 	}
 	if out.Socket == nil {
@@ -194,5 +193,5 @@ func (e *Endpoint) pingNAT(to netip.AddrPort, done func(Reply, error)) {
 
 // named reports whether packets from that socket carry our id.
 func (e *Endpoint) named(s host.Socket) bool {
-	return !e.standing.ephemeral && s != nil && s == e.sockets.server
+	return !e.Ephemeral() && s != nil && s == e.sockets.server
 }

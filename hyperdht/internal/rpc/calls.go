@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -31,12 +32,13 @@ type calls struct {
 	unanswered int              // requests that timed out since the last answer
 	heard      host.Instant     // when the last answer came; zero for never
 	adaptive   *adaptiveTimeout // nil: each request waits for RequestTimeout
-	gone       func(*Call)      // is called after a call to a node of the table has timed out for the last time
-	reply      Reply            // that a query is looking at
+	faults     *states.Faults
+	gone       func(*Call) // is called after a call to a node of the table has timed out for the last time
+	reply      Reply       // that a query is looking at
 }
 
-func (k *calls) init(h host.Host, adaptive bool, gone func(*Call)) {
-	k.host, k.gone = h, gone
+func (k *calls) init(h host.Host, adaptive bool, faults *states.Faults, gone func(*Call)) {
+	k.host, k.faults, k.gone = h, faults, gone
 	k.window.drained = h.Now()
 	if adaptive {
 		k.adaptive = new(adaptiveTimeout)
@@ -92,18 +94,21 @@ func (k *calls) make(c *Call, out *Outgoing, self *id.NodeID) error {
 
 // refuse fails a call that never was in the table.
 func (k *calls) refuse(c *Call, err error) *Call {
-	c.ended = true
+	k.become(c, callEnded)
 	k.host.Defer(func() { c.fail(err) })
 	return c
 }
 
+func (k *calls) become(c *Call, next callState) { callStates.Become(&c.state, next, k.faults) }
+
 func (k *calls) send(c *Call) {
 	if k.paused {
-		c.held = true
+		k.become(c, callHeld)
 		return
 	}
 	k.window.catchUp(k.host.Now())
 	if !c.force && k.window.full() {
+		k.become(c, callQueued)
 		k.queue.add(c)
 		k.armDrain()
 		return
@@ -112,6 +117,7 @@ func (k *calls) send(c *Call) {
 }
 
 func (k *calls) transmit(c *Call) {
+	k.become(c, callInFlight)
 	c.sent++
 	k.window.send()
 	c.socket.Send(c.to, int(c.ttl), c.packet)
@@ -149,7 +155,7 @@ func (k *calls) expire() {
 			c.query.onSlow(c)
 		}
 		switch {
-		case c.ended: // by what the query did about it
+		case c.state == callEnded: // by what the query did about it
 		case c.sent > c.retries:
 			k.timeOut(c)
 		default:
@@ -222,7 +228,7 @@ func (k *calls) silent() bool {
 
 // end takes c out of everything. Its callback is not called.
 func (k *calls) end(c *Call) {
-	c.ended = true
+	k.become(c, callEnded)
 	k.table.remove(c)
 	if k.table.n == 0 && k.deadline.armed {
 		k.deadline.stop()
@@ -279,10 +285,9 @@ func (k *calls) resume() { k.paused = false }
 // sendHeld sends the requests that were made while paused, oldest first, those without a socket over main.
 func (k *calls) sendHeld(main host.Socket) {
 	for _, c := range k.waiting() {
-		if !c.held {
+		if c.state != callHeld {
 			continue
 		}
-		c.held = false
 		if c.socket == nil {
 			c.socket = main
 		}
@@ -320,7 +325,7 @@ func (k *calls) drainDue() {
 func (k *calls) sendQueued() {
 	k.window.catchUp(k.host.Now())
 	for !k.queue.empty() && !k.window.full() {
-		if c := k.queue.next(); !c.ended {
+		if c := k.queue.next(); c.state != callEnded {
 			k.transmit(c)
 		}
 	}

@@ -29,14 +29,6 @@ type candidate struct {
 	referrers [maxReferrers]uint16 // the first of them who named it, as indices into candidates.referrers
 }
 
-type candidateState uint8
-
-const (
-	waiting candidateState = iota // to be asked, or asked
-	answered
-	down
-)
-
 // add adds a node that is not there yet. It is asked next, or in the order of the distance to nearest, if that is not nil.
 func (cs *candidates) add(key addrKey, node id.NodeID, depth uint16, nearest *id.Target) *candidate {
 	if len(cs.spare) == 0 {
@@ -81,9 +73,9 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	if c := q.candidates.seen[key]; c != nil {
 		switch {
 		case !referrer.IsValid():
-		case c.state == down:
+		case c.state == candidateDown:
 			q.e.sendDownHint(referrer, addr, q.cfg.Session)
-		case c.state == waiting:
+		case c.state == candidateWaiting:
 			q.candidates.referred(c)
 		}
 		return q.closest.Closer(c.id)

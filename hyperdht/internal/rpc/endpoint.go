@@ -10,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -18,21 +19,23 @@ import (
 // What every datagram needs lies together, in the order of the fields, and each value begins with it: a program with thousands
 // of nodes waits for memory more than it computes.
 type Endpoint struct {
-	h                               host.Host
-	app                             Application
-	bootstrapped, suspended, closed bool
-	sockets                         sockets
-	standing                        standing
-	nodes                           population
-	calls                           calls
-	answering                       answering
-	address                         address
-	network                         network
+	h            host.Host
+	app          Application
+	life         lifeState
+	bootstrapped bool
+	sockets      sockets
+	standing     standing
+	nodes        population
+	calls        calls
+	answering    answering
+	address      address
+	network      network
 
 	queries          QueryStats
 	upkeep           upkeep
 	rejoin           rejoin
 	whenBootstrapped []func()
+	faults           states.Faults
 	cfg              Config
 }
 
@@ -43,20 +46,20 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 		e.app = noApplication{}
 	}
 	now := h.Now()
-	e.standing = standing{ephemeral: true, firewalled: true, adaptive: cfg.Mode == Adaptive, forced: cfg.Mode == Persistent, stableTicks: stableTicks}
+	e.standing = standing{adaptive: cfg.Mode == Adaptive, forced: cfg.Mode == Persistent, stableTicks: stableTicks}
 	e.network = network{online: true, interfaces: h.Addrs()}
 	e.address.sampler = new(nat.Sampler)
 	e.answering.init(now)
-	e.calls.init(h, cfg.AdaptiveTimeout, e.nodeLost)
+	e.calls.init(h, cfg.AdaptiveTimeout, &e.faults, e.nodeLost)
 	e.nodes.filter = cfg.FilterNode
-	if cfg.Firewalled != nil {
-		e.standing.firewalled = *cfg.Firewalled
+	if cfg.Firewalled != nil && !*cfg.Firewalled {
+		e.standing.access = reachable
 	}
 	if preset := cfg.PublicAddr; preset.IsValid() {
 		if !isUsable(preset) || preset.Addr().IsUnspecified() {
 			return nil, fmt.Errorf("rpc: public address %v: want an IPv4 address with a port", preset)
 		}
-		e.standing.adaptive, e.standing.forced, e.standing.firewalled = false, true, false
+		e.standing.adaptive, e.standing.forced, e.standing.access = false, true, reachable
 		e.address.preset = true
 		e.address.sampler.Add(preset, netip.AddrPort{})
 	}
@@ -93,23 +96,27 @@ func (e *Endpoint) bind() error {
 
 // Close ends everything. Calls and queries that wait fail with ErrClosed. Closing twice is harmless.
 func (e *Endpoint) Close() {
-	if e.closed {
+	if e.Closed() {
 		return
 	}
-	e.closed = true
+	e.become(lifeClosed)
 	e.shut(ErrClosed)
 }
 
 // Suspend closes the sockets and fails what waits with ErrSuspended. Requests made meanwhile wait until
 // Resume.
 func (e *Endpoint) Suspend() {
-	if e.suspended || e.closed {
+	if !e.running() {
 		return
 	}
-	e.suspended = true
+	e.become(lifeSuspended)
 	e.calls.pause()
 	e.shut(ErrSuspended)
 }
+
+func (e *Endpoint) become(next lifeState) { lifeTable.Become(&e.life, next, &e.faults) }
+
+func (e *Endpoint) running() bool { return e.life == lifeRunning }
 
 // shut ends what is under way and closes the sockets.
 func (e *Endpoint) shut(err error) {
@@ -123,13 +130,13 @@ func (e *Endpoint) shut(err error) {
 // Resume binds the sockets again, on the same ports if they are free, and finds out what has become of
 // the network. If that fails the endpoint stays suspended.
 func (e *Endpoint) Resume() error {
-	if !e.suspended || e.closed {
+	if !e.Suspended() {
 		return nil
 	}
 	if err := e.bind(); err != nil {
 		return err
 	}
-	e.suspended = false
+	e.become(lifeRunning)
 	e.calls.resume()
 	e.upkeep.begin(e.h, e.onTick)
 	e.wakeUp()
@@ -142,7 +149,7 @@ func (e *Endpoint) Resume() error {
 // Socket is the main socket: the client socket while firewalled, else the server socket. Like the others
 // it is nil while suspended or closed.
 func (e *Endpoint) Socket() host.Socket {
-	return e.sockets.main(e.standing.firewalled)
+	return e.sockets.main(e.Firewalled())
 }
 
 // ServerSocket is the socket on the well-known port.
@@ -152,16 +159,16 @@ func (e *Endpoint) ServerSocket() host.Socket { return e.sockets.server }
 func (e *Endpoint) ClientSocket() host.Socket { return e.sockets.client }
 
 // ID is our node id. It reports false while ephemeral: then nobody may know us by it.
-func (e *Endpoint) ID() (id.NodeID, bool) { return e.nodes.table.Self(), !e.standing.ephemeral }
+func (e *Endpoint) ID() (id.NodeID, bool) { return e.nodes.table.Self(), !e.Ephemeral() }
 
 // TableID is the id that the routing table is arranged around, which is random while ephemeral.
 func (e *Endpoint) TableID() id.NodeID { return e.nodes.table.Self() }
 
 // Ephemeral reports whether the node is in nobody's routing table.
-func (e *Endpoint) Ephemeral() bool { return e.standing.ephemeral }
+func (e *Endpoint) Ephemeral() bool { return e.standing.role == ephemeral }
 
 // Firewalled reports whether the server socket is unreachable, as far as known.
-func (e *Endpoint) Firewalled() bool { return e.standing.firewalled }
+func (e *Endpoint) Firewalled() bool { return e.standing.access == firewalled }
 
 // Bootstrapped reports whether bootstrapping has ended.
 func (e *Endpoint) Bootstrapped() bool { return e.bootstrapped }
@@ -176,10 +183,10 @@ func (e *Endpoint) WhenBootstrapped(f func()) {
 }
 
 // Suspended reports whether the endpoint is suspended.
-func (e *Endpoint) Suspended() bool { return e.suspended }
+func (e *Endpoint) Suspended() bool { return e.life == lifeSuspended }
 
 // Closed reports whether the endpoint was closed.
-func (e *Endpoint) Closed() bool { return e.closed }
+func (e *Endpoint) Closed() bool { return e.life == lifeClosed }
 
 // Alone reports whether there are no bootstrap nodes: the network is one that others enter by this node.
 func (e *Endpoint) Alone() bool { return len(e.cfg.Bootstrap) == 0 }
@@ -209,7 +216,7 @@ func (e *Endpoint) Port() uint16 { return e.address.sampler.Port() }
 // RemoteAddr is where anybody can reach our server socket. It reports false if nobody can, or if the
 // public port is not the bound one.
 func (e *Endpoint) RemoteAddr() (netip.AddrPort, bool) {
-	if e.standing.firewalled || !e.sockets.isOpen() || !e.address.sampler.Host().IsValid() {
+	if e.Firewalled() || !e.sockets.isOpen() || !e.address.sampler.Host().IsValid() {
 		return netip.AddrPort{}, false
 	}
 	port := e.sockets.server.LocalAddr().Port()

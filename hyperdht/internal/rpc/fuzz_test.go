@@ -47,6 +47,7 @@ func FuzzReceive(f *testing.F) {
 				t.Errorf("%d nodes in the table, %d in the list", e.nodes.table.Len(), e.nodes.list.Len())
 			}
 			h.Do(e.Close)
+			e.Faults(func(what string) { t.Error(what) })
 			if h.Timers() != 0 {
 				t.Errorf("%d timers left", h.Timers())
 			}

@@ -411,8 +411,8 @@ func TestStateIsNotLookedForWhereItIsKnown(t *testing.T) {
 		known        func(l *lab)
 	}{
 		"closed":     {false, func(l *lab) { l.Close() }},
-		"reachable":  {true, func(l *lab) { l.standing.firewalled = false }},
-		"persistent": {false, func(l *lab) { l.standing.firewalled, l.standing.ephemeral = false, false }},
+		"reachable":  {true, func(l *lab) { l.standing.access = reachable }},
+		"persistent": {false, func(l *lab) { l.standing.access, l.standing.role = reachable, persistent }},
 	} {
 		l := newLab(t, Config{})
 		l.net.Run(time.Second)

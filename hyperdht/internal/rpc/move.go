@@ -36,7 +36,7 @@ func (e *Endpoint) suspectMove(seen netip.Addr) {
 // agree that it is elsewhere. They are taken evenly from all that are known: those heard last are chosen by who pings us, and a
 // handful of them that lie would make us leave our id and announce a false address.
 func (e *Endpoint) askAddress() {
-	if e.suspended || e.closed || e.address.preset {
+	if !e.running() || e.address.preset {
 		return
 	}
 	e.address.endAsking()
@@ -67,7 +67,7 @@ func (e *Endpoint) askAddress() {
 // settle draws the conclusion from the answers once the rest cannot change it.
 func (e *Endpoint) settle(q *asking) {
 	q.pending--
-	if e.closed || e.suspended || e.address.asking != q {
+	if !e.running() || e.address.asking != q {
 		return
 	}
 	agreed, need := mostAgree(q.sampler.Samples(), e.h.Addrs(), q.pending), e.moveSamples(q.asked)
@@ -134,7 +134,7 @@ func (e *Endpoint) witnessGone(from netip.AddrPort) bool {
 func (e *Endpoint) moved(sampler *nat.Sampler) {
 	e.wakeUp() // which also makes the other nodes' samples due again
 	e.resample(sampler)
-	if e.standing.forced && !e.standing.ephemeral {
+	if e.standing.forced && !e.Ephemeral() {
 		// Others take an id that does not fit the address for none.
 		e.becomeEphemeral()
 		e.updateState(false, func(bool) {})

@@ -9,34 +9,25 @@ import (
 // network owns the judgement of the network: whether this machine has one, how well it answers, and whether DHT nodes answer
 // at all.
 //
-//	starting ── bootstrapping has ended ──▶ answering ◀── any answer ── silent
-//	   └── the same, without any answer ──▶ silent            ▲
-//	                           answering ── silentRequests without an answer, silentAfter ──┘
+// Once bootstrapping has ended DHT nodes answer, or not a single one has. They are silent after silentRequests without an answer, for
+// silentAfter, and any answer ends that.
 //
 // Health judges how well they answer, once enough requests were made in a tick; an idle node makes too few.
 type network struct {
 	online, degraded bool
 	waking           bool // from a long sleep, and no node has answered yet
-	verdict          reachVerdict
+	reach            reachState
 	interfaces       []netip.Addr // of this machine
 	health           kad.Health
 }
 
-type reachVerdict uint8
-
-const (
-	reachStarting reachVerdict = iota
-	reachAnswering
-	reachSilent
-)
-
 // Silent reports whether bootstrapping has ended and no DHT node answers. It is never so without bootstrap nodes: others
 // enter such a network by this node.
-func (e *Endpoint) Silent() bool { return e.network.verdict == reachSilent }
+func (e *Endpoint) Silent() bool { return e.network.reach == reachSilent }
 
 // judgeReach draws the conclusion, with each tick and at the end of bootstrapping.
 func (e *Endpoint) judgeReach() {
-	if !e.bootstrapped || e.suspended || e.Alone() {
+	if !e.bootstrapped || !e.running() || e.Alone() {
 		return
 	}
 	if e.calls.silent() {
@@ -53,7 +44,7 @@ func (e *Endpoint) answered() {
 		n.waking = false
 		e.h.Defer(func() { e.app.Event(Event{Kind: EventAwake}) })
 	}
-	if n.verdict == reachSilent {
+	if n.reach == reachSilent {
 		e.setReach(reachAnswering)
 	}
 	if !n.online {
@@ -62,9 +53,13 @@ func (e *Endpoint) answered() {
 	}
 }
 
-func (e *Endpoint) setReach(v reachVerdict) {
-	was := e.network.verdict
-	if e.network.verdict = v; v == was || was == reachStarting && v == reachAnswering {
+func (e *Endpoint) setReach(v reachState) {
+	was := e.network.reach
+	if v == was {
+		return
+	}
+	reachTable.Become(&e.network.reach, v, &e.faults)
+	if was == reachStarting && v == reachAnswering {
 		return
 	}
 	event := Event{Kind: EventReach, Online: v == reachAnswering}
@@ -99,7 +94,7 @@ func (e *Endpoint) networkEvent() Event {
 // another host, what we knew of ourselves is forgotten as after a sleep. That a machine's interfaces
 // change without that (containers come and go) must not cost a node its persistence.
 func (e *Endpoint) NetworkChanged() {
-	if e.closed {
+	if e.Closed() {
 		return
 	}
 	e.tell(Event{Kind: EventInterfaces})

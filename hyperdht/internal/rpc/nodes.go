@@ -235,7 +235,7 @@ func (e *Endpoint) addNode(node id.NodeID, addr, to netip.AddrPort) (full bool) 
 // contest pings a node of a full bucket, and gives its place to the newcomer if it does not answer (dht-rpc index.js,
 // _onfullrow).
 func (e *Endpoint) contest(newcomer id.NodeID, addr, to netip.AddrPort) {
-	if !e.bootstrapped || e.suspended {
+	if !e.bootstrapped || !e.running() {
 		return
 	}
 	p := &e.nodes

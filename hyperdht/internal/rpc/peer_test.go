@@ -55,6 +55,7 @@ func newLab(t *testing.T, cfg Config) *lab {
 		// Labs have few nodes; without this their tests would see the looks for more.
 		l.upkeep.lonelyWait = 1 << 30
 	})
+	t.Cleanup(func() { l.Faults(func(what string) { t.Error(what) }) })
 	return l
 }
 

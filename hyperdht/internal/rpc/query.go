@@ -46,9 +46,8 @@ type QueryConfig struct {
 // Query is an iterative lookup (dht-rpc lib/query.js): it asks the nodes nearest to the target that it
 // knows of, learns of nearer ones from them, and ends when the nearest have answered.
 //
-//	candidates ──visit──▶ in flight ──reply──▶ closest, its closer nodes become candidates
-//	                          │ first timeout: slow, does not hold a place any more
-//	                          └ last timeout: down, those who named it are told
+// It visits its candidates. One that answers is among the closest, and the nodes that it names become candidates. After its first
+// timeout a visit is slow and holds no place any more; after the last one the candidate is down, and those who named it are told.
 type Query struct {
 	e           *Endpoint
 	cfg         QueryConfig
@@ -66,15 +65,6 @@ type Query struct {
 	candidates candidates
 	closest    kad.Nearest[Reply]
 }
-
-type queryState uint8
-
-const (
-	queryOpening queryState = iota
-	queryAsking
-	queryCommitting
-	queryEnded
-)
 
 // visits counts the requests of a query that are in flight.
 type visits struct {
@@ -174,6 +164,13 @@ func (q *Query) Hops() int { return int(q.tally.hops) }
 // Done reports whether the query has ended.
 func (q *Query) Done() bool { return q.state == queryEnded }
 
+func (q *Query) become(next queryState) { queryTable.Become(&q.state, next, &q.e.faults) }
+
+// settled notes what has become of the candidate that a call has asked.
+func (q *Query) settled(c *Call, next candidateState) {
+	candidateTable.Become(&c.candidate.state, next, &q.e.faults)
+}
+
 // Destroy ends the query. OnDone gets ErrCanceled at the end of the turn.
 func (q *Query) Destroy() { q.abort(ErrCanceled) }
 
@@ -201,7 +198,7 @@ func (q *Query) end() bool {
 	if q.Done() {
 		return false
 	}
-	q.state = queryEnded
+	q.become(queryEnded)
 	q.e.queries.Active--
 	q.candidates = candidates{}
 	if q.ownSession {
@@ -214,11 +211,11 @@ func (q *Query) open() {
 	switch {
 	case q.Done():
 		return
-	case q.e.closed:
+	case q.e.Closed():
 		q.finish(ErrClosed)
 		return
 	}
-	q.state = queryAsking
+	q.become(queryAsking)
 	if q.cfg.Apart {
 		q.fromTable = true
 		q.readMore()
@@ -368,7 +365,7 @@ func (q *Query) onReply(c *Call, r *Reply) {
 	}
 	q.visits.end(c)
 	q.tally.answers++
-	c.candidate.state = answered
+	q.settled(c, candidateAnswered)
 	if q.state == queryCommitting {
 		return
 	}
@@ -420,9 +417,9 @@ func (q *Query) onError(c *Call, err error) {
 		q.finish(err)
 		return
 	case ErrSelf:
-		c.candidate.state = down
+		q.settled(c, candidateDown)
 	case ErrTimeout:
-		c.candidate.state = down
+		q.settled(c, candidateDown)
 		for _, r := range c.candidate.referrers[:c.candidate.named] {
 			q.e.sendDownHint(q.candidates.referrers[r].addr(), c.candidate.addr.addr(), q.cfg.Session)
 		}
@@ -434,7 +431,7 @@ func (q *Query) onError(c *Call, err error) {
 
 // flush commits the result, if that is wanted, and ends the query.
 func (q *Query) flush() {
-	q.state = queryCommitting
+	q.become(queryCommitting)
 	commit := q.cfg.Commit
 	if q.cfg.CommitDefault {
 		commit = q.commitDefault

@@ -23,7 +23,7 @@ func (e *Endpoint) datagram(s host.Socket, from netip.AddrPort, b []byte) {
 // Receive takes a datagram that arrived on any socket of the node, pool sockets included. What is not an
 // RPC message is counted and dropped.
 func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
-	if e.suspended || e.closed {
+	if !e.running() {
 		return
 	}
 	if len(b) < 2 || !isUsable(from) {

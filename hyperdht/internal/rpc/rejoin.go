@@ -11,19 +11,18 @@ import (
 
 // rejoin asks the nodes by which the network is entered, again and again for as long as the endpoint runs.
 //
-//	waiting ── due ──▶ asking a bootstrap node ── answer ──▶ waiting rejoinTicks
-//	                       │ no answer                          (2 ticks if it was silent before)
-//	                       └──▶ waiting 2, 4, 8, then silentTicks; the next bootstrap node
+// After an answer it waits for rejoinTicks, or for 2 ticks if that node was silent before. After silence it asks the next bootstrap
+// node, in 2, 4, 8 and then silentTicks.
 //
 // The reference implementation asks bootstrap nodes only while its table gives fewer than 20 nodes for a lookup. A network
 // whose bootstrap node was off, or one that fell in two, then stays in parts for good: each part is large enough for
 // itself, and what restarts knows the bootstrap node alone.
 type rejoin struct {
-	ticks   int  // until the next question
-	silent  int  // questions in a row that had no answer
-	next    int  // bootstrap node to ask
-	asking  bool // a question is under way
-	looking bool // a lookup because of an answer is
+	ticks   int // until the next question
+	silent  int // questions in a row that had no answer
+	next    int // bootstrap node to ask
+	state   rejoinState
+	looking bool // a lookup because of an answer is under way
 	met     bool // a bootstrap node has answered a lookup beside others
 	unmet   bool // entered by known nodes alone: the first answer leads to a lookup
 }
@@ -34,10 +33,14 @@ func (r *rejoin) schedule(ticks int, draw func(n int) int) {
 	r.ticks = ticks - ticks/4 + draw(ticks/2+1)
 }
 
+func (e *Endpoint) becomeRejoin(next rejoinState) {
+	rejoinTable.Become(&e.rejoin.state, next, &e.faults)
+}
+
 // rejoinTick is called with each tick.
 func (e *Endpoint) rejoinTick() {
 	r := &e.rejoin
-	if r.ticks--; r.ticks > 0 || r.asking {
+	if r.ticks--; r.ticks > 0 || r.state == rejoinAsking {
 		return
 	}
 	r.schedule(rejoinTicks, e.random)
@@ -55,7 +58,7 @@ func (e *Endpoint) rejoinTick() {
 	}
 	b := e.cfg.Bootstrap[r.next%len(e.cfg.Bootstrap)]
 	r.next++
-	r.asking = true
+	e.becomeRejoin(rejoinAsking)
 	if b.Addr.IsValid() {
 		e.askBootstrap(b, netip.AddrPortFrom(b.Addr, b.Port), b.Name != "")
 	} else {
@@ -71,6 +74,7 @@ func (e *Endpoint) findBootstrap(b Bootstrap) {
 		e.askBootstrap(b, addr, false)
 	}, func() {
 		if !found {
+			e.becomeRejoin(rejoinWaiting)
 			e.bootstrapSilent()
 		}
 	})
@@ -81,15 +85,16 @@ func (e *Endpoint) findBootstrap(b Bootstrap) {
 func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
 	target := id.Target(e.nodes.table.Self())
 	e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target}, func(r Reply, err error) {
-		switch {
-		case err == nil:
-			e.bootstrapAnswered(&r)
-		case err == ErrTimeout && orName:
+		if err == ErrTimeout && orName {
 			e.findBootstrap(b)
-		case err == ErrTimeout, err == ErrSelf:
+			return
+		}
+		e.becomeRejoin(rejoinWaiting)
+		switch err {
+		case nil:
+			e.bootstrapAnswered(&r)
+		case ErrTimeout, ErrSelf: // the rest is nothing that the node did
 			e.bootstrapSilent()
-		default: // nothing that the node did
-			e.rejoin.asking = false
 		}
 	})
 }
@@ -102,7 +107,6 @@ func (e *Endpoint) bootstrapGone() bool {
 
 func (e *Endpoint) bootstrapSilent() {
 	r := &e.rejoin
-	r.asking = false
 	wait := min(2<<min(r.silent, 8), silentTicks)
 	if !e.network.online {
 		wait = 2
@@ -113,7 +117,6 @@ func (e *Endpoint) bootstrapSilent() {
 
 func (e *Endpoint) bootstrapAnswered(reply *Reply) {
 	r := &e.rejoin
-	r.asking = false
 	if r.silent > 0 {
 		// It may have restarted and know only the first of those that ask it: once more, soon.
 		r.schedule(2, e.random)
@@ -156,7 +159,7 @@ func (e *Endpoint) compare(nearest []Reply, before []netip.AddrPort) {
 			unknown++
 		}
 	}
-	if 2*unknown <= len(nearest) || e.closed || e.suspended {
+	if 2*unknown <= len(nearest) || !e.running() {
 		return
 	}
 	e.tell(Event{Kind: EventJoined})
@@ -176,7 +179,7 @@ func (e *Endpoint) askFormer() {
 		addr := p.former[i]
 		p.former = slices.Delete(p.former, i, i+1)
 		e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target, Retries: NoRetry}, func(reply Reply, err error) {
-			if err != nil && !e.closed {
+			if err != nil && !e.Closed() {
 				p.gone(addr)
 			} else if err == nil && p.news(reply.Closer) {
 				e.lookAround(&reply)

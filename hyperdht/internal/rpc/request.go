@@ -77,7 +77,7 @@ func (e *Endpoint) Forward(f Forwarded) {
 	if f.Socket == nil {
 		f.Socket = e.Socket()
 	}
-	if e.suspended || e.closed {
+	if !e.running() {
 		return
 	}
 	m := wire.Request{

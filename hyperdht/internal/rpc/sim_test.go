@@ -55,6 +55,7 @@ func (s *swarm) add(cfg Config) *member {
 		m.onEvent(EventReady, func(Event) { m.ready++ })
 	})
 	s.nodes = append(s.nodes, m)
+	s.t.Cleanup(func() { m.Faults(func(what string) { s.t.Error(what) }) })
 	return m
 }
 

@@ -11,11 +11,12 @@ import (
 // standing owns the part that a node takes in the network: whether it is persistent, whether its server socket is reachable,
 // and when it tries next to be both.
 type standing struct {
-	ephemeral, firewalled bool
-	adaptive, forced      bool // of Mode: may become persistent, is to be
-	probes                []*probe
-	stableTicks           int        // until the next try
-	checkedHost           netip.Addr // our public host at the last one
+	role             role
+	access           access
+	adaptive, forced bool // of Mode: may become persistent, is to be
+	probes           []*probe
+	stableTicks      int        // until the next try
+	checkedHost      netip.Addr // our public host at the last one
 }
 
 // reachedBy notes a host whose datagram has arrived at the server socket.
@@ -29,7 +30,7 @@ func (s *standing) reachedBy(from netip.Addr) {
 //
 // The original leaves a node that was to be persistent and failed at the start as it is for good.
 func (s *standing) due(host netip.Addr) bool {
-	if !s.adaptive && !s.forced || !s.ephemeral {
+	if !s.adaptive && !s.forced || s.role == persistent {
 		return false
 	}
 	if s.stableTicks--; s.stableTicks > 0 {
@@ -56,13 +57,15 @@ func (s *standing) unsettle() { s.stableTicks, s.checkedHost = moreStableTicks, 
 
 // retry makes a node that is to be persistent try with the next tick.
 func (s *standing) retry() {
-	if s.forced && s.ephemeral {
+	if s.forced && s.role == ephemeral {
 		s.stableTicks, s.checkedHost = 0, netip.Addr{}
 	}
 }
 
+func (e *Endpoint) becomeRole(next role) { roleTable.Become(&e.standing.role, next, &e.faults) }
+
 func (e *Endpoint) becomeEphemeral() {
-	e.standing.ephemeral = true
+	e.becomeRole(ephemeral)
 	e.tell(Event{Kind: EventEphemeral})
 }
 
@@ -70,7 +73,7 @@ func (e *Endpoint) becomeEphemeral() {
 // (dht-rpc index.js, _updateNetworkState). With onlyFirewall it stops short of persistence. It calls done,
 // not before it returns unless nothing is to be found out, with whether anything has come of it.
 func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
-	if e.closed || !e.standing.ephemeral || onlyFirewall && !e.standing.firewalled {
+	if e.Closed() || !e.Ephemeral() || onlyFirewall && !e.Firewalled() {
 		done(false)
 		return
 	}
@@ -82,37 +85,37 @@ func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
 		done(false)
 		return
 	}
-	if !e.standing.firewalled {
+	if !e.Firewalled() {
 		done(e.becomeReachable(onlyFirewall, addr, e.address.sampler))
 		return
 	}
-	e.probeFirewall(func(sampler *nat.Sampler, reachable bool) {
-		done(reachable && !e.closed && !e.suspended && e.becomeReachable(onlyFirewall, addr, sampler))
+	e.probeFirewall(func(sampler *nat.Sampler, reached bool) {
+		done(reached && e.running() && e.becomeReachable(onlyFirewall, addr, sampler))
 	})
 }
 
 // becomeReachable takes the consequences of a successful probe. Addr is what the main socket's samples
 // said before it, sampler what the probe found.
 func (e *Endpoint) becomeReachable(onlyFirewall bool, addr netip.AddrPort, sampler *nat.Sampler) bool {
-	if e.standing.firewalled {
-		e.standing.firewalled = false
+	if e.Firewalled() {
+		accessTable.Become(&e.standing.access, reachable, &e.faults)
 		e.tell(Event{Kind: EventReachable})
 	}
 	// Something else may have changed while the probe ran.
-	if !e.standing.ephemeral || addr != e.Addr() {
+	if !e.Ephemeral() || addr != e.Addr() {
 		return false
 	}
 	if sampler.Host() != addr.Addr() || sampler.Port() == 0 {
 		return false
 	}
 	if !onlyFirewall {
-		e.standing.ephemeral = false
+		e.becomeRole(persistent)
 	}
 	if sampler != e.address.sampler {
 		e.resample(sampler)
 	}
 	e.renumber(id.NodeIDOf(sampler.Addr()))
-	if !e.standing.ephemeral {
+	if !e.Ephemeral() {
 		e.tell(Event{Kind: EventPersistent, ID: e.TableID()})
 	}
 	return true
@@ -141,7 +144,7 @@ func (p *probe) heard(from netip.Addr) {
 // probeFirewall asks nodes to answer to our server socket (dht-rpc index.js, _checkIfFirewalled). It
 // calls done with where they saw us and whether the socket is reachable: enough of them reached it, and
 // our address is the same on both sockets, with the port that is bound.
-func (e *Endpoint) probeFirewall(done func(sampler *nat.Sampler, reachable bool)) {
+func (e *Endpoint) probeFirewall(done func(sampler *nat.Sampler, reached bool)) {
 	var nodes []netip.AddrPort
 	for n := e.nodes.list.Latest(); n != nil && len(nodes) < probeNodes; n = n.Older() {
 		nodes = append(nodes, n.Addr())
@@ -156,7 +159,7 @@ func (e *Endpoint) probeFirewall(done func(sampler *nat.Sampler, reachable bool)
 
 func (e *Endpoint) probeBy(nodes []netip.AddrPort, done func(*nat.Sampler, bool)) {
 	sampler := new(nat.Sampler)
-	if len(nodes) == 0 || e.closed || e.suspended {
+	if len(nodes) == 0 || !e.running() {
 		done(sampler, false)
 		return
 	}

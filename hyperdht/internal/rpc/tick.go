@@ -80,7 +80,7 @@ func (e *Endpoint) onTick() {
 		e.network.interfaces = addrs
 		e.NetworkChanged()
 	}
-	if !e.bootstrapped || e.closed || e.suspended {
+	if !e.bootstrapped || !e.running() {
 		return
 	}
 	if e.standing.due(e.address.sampler.Host()) {
@@ -136,7 +136,7 @@ func (e *Endpoint) wakeUp() {
 	e.network.health.Reset()
 	e.setNetwork(true, false)
 
-	if e.standing.adaptive && !e.standing.ephemeral {
+	if e.standing.adaptive && !e.Ephemeral() {
 		e.becomeEphemeral()
 	}
 	e.tell(Event{Kind: EventWakeUp})

@@ -49,7 +49,7 @@ type bench struct {
 	sockets  map[string]host.Socket
 }
 
-func newBench(t *testing.T, persistent, firewalled bool) *bench {
+func newBench(t *testing.T, known, firewalled bool) *bench {
 	t.Helper()
 	b := &bench{t: t}
 	h := simnet.New(simnet.Config{Seed: 1}).AddHost("us", us.Addr())
@@ -69,9 +69,9 @@ func newBench(t *testing.T, persistent, firewalled bool) *bench {
 		b.sockets[name] = &recorder{name, &b.sent}
 	}
 	e.sockets.server, e.sockets.client = b.sockets["server"], b.sockets["client"]
-	e.standing.ephemeral = !persistent
 	self := id.NodeID{}
-	if persistent {
+	if known {
+		e.standing.role = persistent
 		self = id.NodeIDOf(us)
 	}
 	e.nodes.table = kad.NewTable(self, kad.K)
