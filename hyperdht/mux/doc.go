@@ -2,18 +2,10 @@
 //
 // A channel has a name (protocol) and optionally an id; both sides open it, and it is open once each has seen
 // the other's open. Either side may open first, but the first open must meet a waiting channel or a handler on
-// the other side, or it is rejected:
+// the other side, or it is rejected.
 //
-//	          Open                 other side's open
-//	(none) ─────────▶ opening ─────────────────────────▶ open
-//	   │                 │ reject, Close, pipe closed     │ Close, other side's close, pipe closed
-//	   │                 ▼                                ▼
-//	   │              closed ◀────────────────────────────┘
-//	   │
-//	   └── other side's open ──▶ offered ── Open ──▶ open when the handler is finished
-//	                               │ handler finished without Open: reject
-//	                               ▼
-//	                            rejected
+// An open of the other side that this side has not made is an offer to its handler. Opening the channel accepts it; what is not
+// accepted when the handler is finished is rejected.
 //
 // Messages may be sent as soon as a channel is opening. They carry a type, which is an index into the other
 // side's handlers, and a payload that is the protocol's business.
@@ -34,4 +26,25 @@
 //
 // A Mux belongs to one loop and starts nothing by itself. Callbacks run while the pipe delivers something, and
 // inside Channel.Close, Offer.Release and nothing else. They may call anything, also close and destroy.
+//
+// # States
+//
+// The states, how long each may last, and those that may follow. A test holds the list against what the code does. A
+// final state has no limit and no successor.
+//
+// Channel:
+//
+//	opening  -       ──▶ open, closed
+//	         (no limit: until the other side opens or rejects it, or this side or the pipe closes)
+//	open     -       ──▶ closed
+//	         (no limit: until either side or the pipe closes)
+//	closed   -
+//
+// Offer:
+//
+//	waiting    -       ──▶ accepted, rejected, withdrawn
+//	           (no limit: until the handler is finished, or the other side or the pipe closes)
+//	accepted   -
+//	rejected   -
+//	withdrawn  -
 package mux

@@ -10,17 +10,27 @@
 // Ids count from 1 on each side. A request with id 0 is an event: it is executed and not answered. A value is
 // the rest of the message; what it means is agreed per method.
 //
-//	         New                other side's open
-//	(none) ───────▶ opening ─────────────────────▶ open ◀─┐ requests, responses
-//	                   │                            │ │   │
-//	                   │                            │ └───┘
-//	                   │     End, once nothing is pending or running; Destroy; the other side; the pipe
-//	                   ▼                            ▼
-//	                  closed: what was pending has failed, answers go nowhere
+// A side that has ended closes once nothing is pending or running. When it is closed, what was pending has failed, and answers go
+// nowhere.
 //
 // Requests may be sent while opening. Nothing here has a deadline: whoever calls arms a timer and cancels the
 // call with Timeout.
 //
 // Callbacks run while the connection delivers something, and inside Call.Cancel, RPC.Destroy and RPC.End, never
 // inside RPC.Request.
+//
+// # States
+//
+// The states of a side, how long each may last, and those that may follow. A test holds the list against what the code does. A
+// final state has no limit and no successor.
+//
+// Side:
+//
+//	opening  -       ──▶ open, ending, closed
+//	         (no limit: until the other side opens or rejects it, or this side or the pipe closes)
+//	open     -       ──▶ ending, closed
+//	         (no limit: until either side or the pipe closes)
+//	ending   -       ──▶ closed
+//	         (no limit: until nothing is pending and nothing runs)
+//	closed   -
 package muxrpc

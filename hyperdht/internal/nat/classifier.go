@@ -30,10 +30,8 @@ type Sample struct {
 
 // Classifier classifies one socket by what the nodes it talked to saw (hyperdht lib/nat.js).
 //
-//	Unknown ──3 samples, 3 equal──▶ Consistent
-//	   │ ──────3 samples, no two equal──▶ Random
-//	   ├──two equal: 4 or 5 samples decide, see judge
-//	   └──no more to be had: 2 samples decide, see Conclude
+// Three samples that are equal mean Consistent, three of which no two are mean Random. Where two are equal, four or five samples
+// decide, see judge; where no more are to be had, two do, see Conclude.
 //
 // In doubt, Consistent is Random, see Doubt.
 //

@@ -17,4 +17,26 @@
 // must not end the attempt. A responder that could not read its first message is spent.
 //
 // No deadline leaves any state; whoever owns the handshake gives up on it.
+//
+// # States
+//
+// The states of both sides, how long each may last, and those that may follow. These are the tables of the code; a test compares
+// the two. A final state has no limit and no successor.
+//
+// Initiator:
+//
+//	fresh    -       ──▶ waiting
+//	         (no limit: the first message is made by a call)
+//	waiting  -       ──▶ done
+//	         (no limit: the owner of the handshake gives up)
+//	done     -
+//
+// Responder:
+//
+//	fresh      -       ──▶ answering, spent
+//	           (no limit: the first message is read by a call)
+//	answering  -       ──▶ done
+//	           (no limit: the answer is made by a call)
+//	done       -
+//	spent      -
 package noise

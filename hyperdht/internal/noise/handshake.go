@@ -9,6 +9,7 @@ import (
 	"github.com/flynn/noise"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
 )
 
 // Errors of a handshake. A failed authentication is reported with the error of the cipher.
@@ -40,26 +41,29 @@ const (
 	stateSpent              // responder: the first message was no good
 )
 
-func (s state) String() string {
-	switch s {
-	case stateFresh:
-		return "fresh"
-	case stateHalf:
-		return "half"
-	case stateDone:
-		return "done"
-	case stateSpent:
-		return "spent"
-	}
-	return "unknown"
-}
+// tables of both sides. The only input of each is the call of its owner, who gives up on it.
+var (
+	initiatorTable = &states.Table[state]{Name: "initiator", States: []states.Rule[state]{
+		stateFresh: {Name: "fresh", Why: "the first message is made by a call", Next: []state{stateHalf}},
+		stateHalf:  {Name: "waiting", Why: "the owner of the handshake gives up", Next: []state{stateDone}},
+		stateDone:  {Name: "done"},
+	}}
+	responderTable = &states.Table[state]{Name: "responder", States: []states.Rule[state]{
+		stateFresh: {Name: "fresh", Why: "the first message is read by a call", Next: []state{stateHalf, stateSpent}},
+		stateHalf:  {Name: "answering", Why: "the answer is made by a call", Next: []state{stateDone}},
+		stateDone:  {Name: "done"},
+		stateSpent: {Name: "spent"},
+	}}
+)
 
-// become moves to the next state and panics on an edge that doc.go does not draw.
+// become moves to the next state and panics on a transition that no table lists.
 func (h *Handshake) become(next state) {
-	ok := next == h.state+1 && next != stateSpent ||
-		next == stateSpent && h.state == stateFresh && !h.initiator
-	if !ok {
-		panic(fmt.Sprintf("noise: %v to %v", h.state, next))
+	table := initiatorTable
+	if !h.initiator {
+		table = responderTable
+	}
+	if !table.Allows(h.state, next) {
+		panic(fmt.Sprintf("noise: %s: no transition from %d to %d", table.Name, h.state, next))
 	}
 	h.state = next
 }

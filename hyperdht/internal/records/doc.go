@@ -5,17 +5,28 @@
 // and sends nothing. What it keeps is soft state in pairs of generations, as the original does with
 // record-cache and xache:
 //
-//	         add, read*                  tick, or full
-//	──────▶ ┌────────┐ ───────────────▶ ┌────────┐ ───────────▶ forgotten
-//	        │ fresh  │                  │ stale  │  next tick, or full again
-//	        └────────┘ ◀─────────────── └────────┘
-//	                    add again, read*
+// An entry is added to the fresh generation. With a tick, or when the fresh generation is full, it becomes the stale one, and
+// what was stale is forgotten. The entry that fills a generation is stale at once. What is added again or read is fresh again.
 //
 // A tick comes every 2/3 of a store's age, so an entry that nobody touches lives for 2/3 to 4/3 of it.
-// Reading (*) keeps an entry alive everywhere but among topic records, which are for their announcers
+// Reading keeps an entry alive everywhere but among topic records, which are for their announcers
 // to keep alive. A full generation makes room early, so that a flood shortens lives and cannot take
 // more memory.
 //
 // Entries of servers that run on this very node are pinned beside the generations: they do not age,
 // and no announcement from outside replaces them.
+//
+// # States
+//
+// The states of an entry, how long each may last, and those that may follow. A test holds the list against what the code does. A
+// final state has no limit and no successor.
+//
+// Entry:
+//
+//	absent  -       ──▶ fresh, stale
+//	        (no limit: until it is added)
+//	fresh   -       ──▶ stale, absent
+//	        (no limit: until the second tick at the latest, or the generation is full)
+//	stale   -       ──▶ fresh, absent
+//	        (no limit: likewise, unless it is added again or, among others than topic records, read)
 package records

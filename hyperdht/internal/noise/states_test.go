@@ -1,0 +1,12 @@
+package noise
+
+import (
+	"testing"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
+)
+
+// The states and transitions that doc.go lists are those of the tables.
+func TestDocListsTheTables(t *testing.T) {
+	statestest.Doc(t, "doc.go", statestest.Of(initiatorTable), statestest.Of(responderTable))
+}
