@@ -48,6 +48,7 @@ var rules = []rule{
 	{"hyperdht/mux/muxtest", "hyperdht/mux hyperdht/compact", "", "pipes for tests of whoever speaks over a mux"},
 	{"hyperdht/muxrpc", "hyperdht/mux hyperdht/compact ports/bound", "", "rank 2: calls over any mux"},
 	{"hyperdht/internal/stream", "hyperdht/internal/udx ports/host ports/bound", "", "rank 3: streams on a host's sockets; not a word of the DHT"},
+	{"hyperdht/internal/demux", "hyperdht/internal/udx hyperdht/internal/wire ports/host", "", "rank 3: whose datagram it is, by its bytes; those that get it are interfaces"},
 	{"hyperdht/internal/rpc", "hyperdht/compact hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat hyperdht/internal/states ports/host ports/bound", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
 	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "golang.org/x/crypto", "rank 4: a node on the loop: where the DHT, streams and encryption become connections; channels over those are somebody else's, but for a relay's"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
@@ -171,7 +172,7 @@ func TestRanksOnlyLookDown(t *testing.T) {
 		{"hyperdht/compact", "hyperdht/id"},
 		{"hyperdht/internal/wire", "hyperdht/internal/states"},
 		{"hyperdht/internal/kad", "hyperdht/internal/nat", "hyperdht/internal/noise", "hyperdht/internal/records", "hyperdht/internal/udx", "hyperdht/internal/secret", "hyperdht/mux", "hyperdht/muxrpc"},
-		{"hyperdht/internal/stream", "hyperdht/internal/rpc"},
+		{"hyperdht/internal/stream", "hyperdht/internal/rpc", "hyperdht/internal/demux"},
 		{"hyperdht"},
 		{"hyperdht/dhtnet", "hyperdht/forge"},
 	}

@@ -1,8 +1,6 @@
 package hyperdht
 
 import (
-	"net/netip"
-
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -12,10 +10,8 @@ import (
 // application is what a node is for its endpoint.
 type application Node
 
-// Datagram is [rpc.Application].
-func (a *application) Datagram(s host.Socket, from netip.AddrPort, b []byte) bool {
-	return (*Node)(a).watch(s, from, b)
-}
+// Attach is [rpc.Application].
+func (a *application) Attach(_ *rpc.Endpoint, s host.Socket) { a.door.Attach(s) }
 
 // OwnRequest is [rpc.Application].
 func (a *application) OwnRequest(command uint64, target id.Target) bool {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/demux"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
 )
@@ -46,7 +47,11 @@ func nodeBehind(t *testing.T, nat simnet.NAT, machines ...uint16) (*simnet.Net, 
 	r := net.AddRouter("router", nat, netip.AddrFrom4([4]byte{100, 128, 2, 1}))
 	h := r.AddHost("node", netip.AddrFrom4([4]byte{192, 168, 1, 1}))
 	e := enter(h, rpc.Config{})
-	return net, newPeering(h, e, peeringConfig{Streams: stream.NewTable(h, stream.Config{})})
+	streams := stream.NewTable(h, stream.Config{})
+	door := &demux.Door{Streams: streams, Messages: e}
+	p := newPeering(h, e, peeringConfig{Streams: streams, Door: door})
+	door.Probes = p.pool
+	return net, p
 }
 
 // A sample that comes when enough have, and is equal to one of them, is that of a second node of a machine where a NAT has one

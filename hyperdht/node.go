@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/demux"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
@@ -80,6 +81,7 @@ type Node struct {
 	cfg     Config
 	rpc     *rpc.Endpoint
 	streams *stream.Table
+	door    demux.Door
 	store   *records.Store
 	peers   *peering
 
@@ -118,6 +120,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 
 	n := &Node{host: h, cfg: cfg, bootstrap: bootstrap}
 	n.streams = stream.NewTable(h, stream.Config{})
+	n.door.Streams = n.streams
 	n.store = records.NewStore(h.Now(), records.Config{})
 	rcfg := rpc.Config{
 		Bootstrap:  bootstrap,
@@ -135,6 +138,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	if cfg.Probe != nil {
 		rcfg.AddressProbe = cfg.Probe.Probe
+		n.door.Address = cfg.Probe
 	}
 	endpoint, err := rpc.New(h, rcfg)
 	if err != nil {
@@ -142,11 +146,12 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	n.rpc = endpoint
 	n.bound()
-	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams}
+	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams, Door: &n.door}
 	if cfg.Probe != nil {
 		peers.Probe = cfg.Probe
 	}
 	n.peers = newPeering(h, endpoint, peers)
+	n.door.Messages, n.door.Probes = endpoint, n.peers.pool
 	return n, nil
 }
 

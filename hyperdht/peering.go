@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/demux"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/stream"
@@ -25,6 +26,8 @@ type peeringConfig struct {
 	OnMoved func()
 	// Streams holds the UDX streams of all the node's sockets.
 	Streams *stream.Table
+	// Door receives what arrives on all the node's sockets.
+	Door *demux.Door
 	// Probe helps to classify our NAT where the DHT is too small for it. Nil does not.
 	Probe AddressProbe
 }

@@ -41,7 +41,7 @@ func (pl *pool) acquire() (*poolSocket, error) {
 	ps := &poolSocket{pool: pl, sock: sock, refs: 1}
 	pl.sockets[sock] = ps
 	pl.stats.Opened++
-	sock.OnReceive(ps.receive)
+	pl.p.cfg.Door.Attach(sock)
 	return ps, nil
 }
 
@@ -71,16 +71,16 @@ func (pl *pool) close() {
 	}
 }
 
-func (ps *poolSocket) receive(from netip.AddrPort, b []byte) {
-	p := ps.pool.p
-	switch {
-	case p.cfg.Streams.Receive(ps.sock, from, b):
-	case p.cfg.Probe != nil && p.cfg.Probe.Receive(ps.sock, from, b):
-	case len(b) > 1:
-		p.rpc.Receive(ps.sock, from, b)
-	case len(b) == 1 && ps.onProbe != nil:
+// ReceiveProbe is [demux.Probes]. What is empty opens no hole.
+func (pl *pool) ReceiveProbe(s host.Socket, from netip.AddrPort, b []byte) bool {
+	ps := pl.sockets[s]
+	if ps == nil {
+		return false
+	}
+	if len(b) == 1 && ps.onProbe != nil {
 		ps.onProbe(ps, from)
 	}
+	return true
 }
 
 // release gives one reference back.

@@ -23,11 +23,6 @@ type AddressProbe interface {
 	Probe(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func())
 }
 
-// watch lets the address probe see a datagram that is not of a stream.
-func (n *Node) watch(s host.Socket, from netip.AddrPort, b []byte) bool {
-	return n.streams.Receive(s, from, b) || n.cfg.Probe != nil && n.cfg.Probe.Receive(s, from, b)
-}
-
 // bound tells the address probe which sockets there are now.
 func (n *Node) bound() {
 	if server := n.rpc.ServerSocket(); n.cfg.Probe != nil && server != nil {

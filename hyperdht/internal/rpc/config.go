@@ -55,9 +55,9 @@ type Config struct {
 
 // Application is what runs on an endpoint.
 type Application interface {
-	// Datagram sees each datagram of both sockets that cannot be an RPC message by its first byte, and returns true
-	// if it was meant for it.
-	Datagram(s host.Socket, from netip.AddrPort, b []byte) bool
+	// Attach is called with each socket that the endpoint has opened. It receives what arrives there, and hands the endpoint
+	// what its methods ReceiveRequest, ReceiveResponse and Drop are for.
+	Attach(e *Endpoint, s host.Socket)
 	// OwnRequest reports whether a request is for a server of this node. Those are not limited by their sender, which may be a
 	// relay of many callers or forged: the application limits them, and what it answers by MayAnswer.
 	OwnRequest(command uint64, target id.Target) bool
@@ -70,7 +70,9 @@ type Application interface {
 // noApplication knows no command.
 type noApplication struct{}
 
-func (noApplication) Datagram(host.Socket, netip.AddrPort, []byte) bool { return false }
-func (noApplication) OwnRequest(uint64, id.Target) bool                 { return false }
-func (noApplication) Request(r *Request)                                { r.Unknown() }
-func (noApplication) Event(Event)                                       {}
+func (noApplication) Attach(e *Endpoint, s host.Socket) {
+	s.OnReceive(func(from netip.AddrPort, b []byte) { e.Receive(s, from, b) })
+}
+func (noApplication) OwnRequest(uint64, id.Target) bool { return false }
+func (noApplication) Request(r *Request)                { r.Unknown() }
+func (noApplication) Event(Event)                       {}

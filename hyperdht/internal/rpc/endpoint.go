@@ -83,14 +83,13 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	return e, nil
 }
 
-// bind opens both sockets and takes what arrives there.
+// bind opens both sockets and has the application take what arrives there.
 func (e *Endpoint) bind() error {
 	if err := e.sockets.bind(e.h, &e.cfg); err != nil {
 		return err
 	}
-	server, client := e.sockets.server, e.sockets.client
-	server.OnReceive(func(from netip.AddrPort, b []byte) { e.datagram(server, from, b) })
-	client.OnReceive(func(from netip.AddrPort, b []byte) { e.datagram(client, from, b) })
+	e.app.Attach(e, e.sockets.server)
+	e.app.Attach(e, e.sockets.client)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func TestGarbageIsDroppedWithoutAllocating(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var n float64
 			l.host.Do(func() {
-				n = testing.AllocsPerRun(100, func() { l.datagram(l.sockets.server, from, b) })
+				n = testing.AllocsPerRun(100, func() { l.Receive(l.sockets.server, from, b) })
 			})
 			if n > 0 {
 				t.Errorf("%v allocations for each", n)

@@ -9,41 +9,52 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// datagram takes what arrives on one of the two sockets.
-func (e *Endpoint) datagram(s host.Socket, from netip.AddrPort, b []byte) {
-	if !wire.IsRequest(b) && !wire.IsResponse(b) && e.app.Datagram(s, from, b) {
-		return
+// Receive takes a datagram that has arrived on a socket, by its first byte. Endpoints whose application has a way of its own to
+// tell datagrams apart do without.
+func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
+	switch {
+	case wire.IsRequest(b):
+		e.ReceiveRequest(s, from, b)
+	case wire.IsResponse(b):
+		e.ReceiveResponse(s, from, b)
+	default:
+		e.Drop(s, from)
 	}
+}
+
+// Drop counts a datagram that is no message.
+func (e *Endpoint) Drop(s host.Socket, from netip.AddrPort) {
+	if e.heard(s, from) {
+		e.answering.dropped.Unusable++
+	}
+}
+
+// heard notes that a datagram has arrived, and reports whether anything is to be done with it.
+func (e *Endpoint) heard(s host.Socket, from netip.AddrPort) bool {
 	if s == e.sockets.server {
 		e.standing.reachedBy(from.Addr())
 	}
-	e.Receive(s, from, b)
+	return e.running()
 }
 
-// Receive takes a datagram that arrived on any socket of the node, pool sockets included. What is not an
-// RPC message is counted and dropped.
-func (e *Endpoint) Receive(s host.Socket, from netip.AddrPort, b []byte) {
-	if !e.running() {
-		return
+// mayRead reports whether a message is to be read. One from an address that cannot be answered is dropped.
+func (e *Endpoint) mayRead(s host.Socket, from netip.AddrPort) bool {
+	if !e.heard(s, from) {
+		return false
 	}
-	if len(b) < 2 || !isUsable(from) {
+	if !isUsable(from) {
 		e.answering.dropped.Unusable++
-		return
+		return false
 	}
-	switch {
-	case wire.IsRequest(b):
-		e.receiveRequest(s, from, b)
-	case wire.IsResponse(b):
-		if m, ok := e.answering.parse(b); ok {
-			e.receiveResponse(s, from, m)
-			e.answering.trim()
-		}
-	default:
-		e.answering.dropped.Unusable++
-	}
+	return true
 }
 
-func (e *Endpoint) receiveRequest(s host.Socket, from netip.AddrPort, b []byte) {
+// ReceiveRequest takes a datagram that looks like a request and has arrived on any socket of the node, those for hole punching
+// included.
+func (e *Endpoint) ReceiveRequest(s host.Socket, from netip.AddrPort, b []byte) {
+	if !e.mayRead(s, from) {
+		return
+	}
 	m, err := wire.ParseRequest(b)
 	if err != nil {
 		e.answering.dropped.Malformed++
@@ -143,6 +154,17 @@ func (e *Endpoint) command(m *wire.Request, a *answer) {
 		a.target, a.code = target, wire.CodeUnknownCommand
 	}
 	e.answer(a)
+}
+
+// ReceiveResponse is ReceiveRequest for what looks like a response.
+func (e *Endpoint) ReceiveResponse(s host.Socket, from netip.AddrPort, b []byte) {
+	if !e.mayRead(s, from) {
+		return
+	}
+	if m, ok := e.answering.parse(b); ok {
+		e.receiveResponse(s, from, m)
+		e.answering.trim()
+	}
 }
 
 func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.Response) {

@@ -1,0 +1,95 @@
+// Package demux decides whose datagram it is that has arrived on a socket of a node, on its own two sockets and on those that
+// punch holes alike:
+//
+//	first bytes          kind       goes to
+//	03                   Request    the DHT
+//	13                   Response   the DHT
+//	ff 01, 20 bytes      Stream     streams; if it is of none that is known, as Other
+//	at most one byte     Probe      the address probe, then who punches holes over that socket
+//	anything else        Other      the address probe (STUN); if it is not its own, the DHT counts it as dropped
+//
+// The kinds exclude each other. A packet of a stream, of which there are the most, passes nothing but the table of streams.
+package demux
+
+import (
+	"net/netip"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Kind is what a datagram looks like. It may still fail to parse.
+type Kind uint8
+
+// The kinds, see the package comment.
+const (
+	Other Kind = iota
+	Request
+	Response
+	Stream
+	Probe
+)
+
+// Classify tells the kind of a datagram by its first bytes and its length.
+func Classify(b []byte) Kind {
+	if _, ok := udx.PeekStreamID(b); ok {
+		return Stream
+	}
+	switch {
+	case len(b) <= 1:
+		return Probe
+	case wire.IsRequest(b):
+		return Request
+	case wire.IsResponse(b):
+		return Response
+	}
+	return Other
+}
+
+// Claimant takes a datagram and returns true if it is its own. It must be quick to say no.
+type Claimant interface {
+	Receive(s host.Socket, from netip.AddrPort, b []byte) bool
+}
+
+// Messages takes the messages of the DHT.
+type Messages interface {
+	ReceiveRequest(s host.Socket, from netip.AddrPort, b []byte)
+	ReceiveResponse(s host.Socket, from netip.AddrPort, b []byte)
+	// Drop counts what is nobody's.
+	Drop(s host.Socket, from netip.AddrPort)
+}
+
+// Probes takes what is too short for a message. It returns false if its sender punches no hole to that socket.
+type Probes interface {
+	ReceiveProbe(s host.Socket, from netip.AddrPort, b []byte) bool
+}
+
+// Door hands each datagram of the sockets attached to it to its receiver. All but Address must be set when the first one arrives.
+type Door struct {
+	Streams  Claimant // the table of streams
+	Address  Claimant // the address probe; nil for none
+	Messages Messages
+	Probes   Probes
+}
+
+// Attach receives what arrives on a socket.
+func (d *Door) Attach(s host.Socket) {
+	s.OnReceive(func(from netip.AddrPort, b []byte) { d.Receive(s, from, b) })
+}
+
+// Receive hands a datagram that has arrived on a socket to its receiver.
+func (d *Door) Receive(s host.Socket, from netip.AddrPort, b []byte) {
+	kind := Classify(b)
+	switch {
+	case kind == Stream && d.Streams.Receive(s, from, b):
+	case kind == Request:
+		d.Messages.ReceiveRequest(s, from, b)
+	case kind == Response:
+		d.Messages.ReceiveResponse(s, from, b)
+	case d.Address != nil && d.Address.Receive(s, from, b):
+	case kind == Probe && d.Probes.ReceiveProbe(s, from, b):
+	default:
+		d.Messages.Drop(s, from)
+	}
+}
