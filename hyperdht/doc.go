@@ -52,6 +52,8 @@
 //	internal/wire  every message
 //	internal/kad   routing table, tokens, distances; internal/nat what NAT we are behind
 //	internal/rpc   requests, queries, node life cycle; internal/records what a node stores for others
+//	internal/demux whose datagram it is that has arrived
+//	internal/states tables of the states of machines, which package comments list
 //	internal/udx   reliable streams over UDP; internal/stream the same on a host
 //	internal/noise, internal/secret  handshake and encryption
 //	hyperdht       announce, connect, listen, punch: internals.go shows the machines and their states

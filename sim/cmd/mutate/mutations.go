@@ -64,7 +64,7 @@ var mutations = []mutation{
 
 	// The protocol.
 	{"tokens are not checked", "hyperdht/internal/rpc/receive.go",
-		"if m.Token != nil && !e.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {", "if m.Token != nil && false {", "hostile"},
+		"if m.Token != nil && !e.answering.tokens.Valid(e.h.Now(), from.Addr(), *m.Token) {", "if m.Token != nil && false {", "hostile"},
 	{"off by one: the packet expected next is taken for one that is early", "hyperdht/internal/udx/receive.go",
 		"	if p.Seq != m.expected {\n		if m.recv.has", "	if p.Seq != m.expected+1 && p.Seq != m.expected {\n		if m.recv.has", "slice"},
 	{"the retransmission timer does nothing", "hyperdht/internal/udx/timers.go",
@@ -74,7 +74,7 @@ var mutations = []mutation{
 	{"requests are not repeated", "hyperdht/internal/rpc/params.go",
 		"	QueryRetries   = 5\n", "	QueryRetries   = NoRetry\n", "slice"},
 	{"nodes that do not answer stay in the routing table", "hyperdht/internal/rpc/nodes.go",
-		"	if e.nodes.Remove(n) {\n", "	if false && e.nodes.Remove(n) {\n", "churn"},
+		"	if p.list.Remove(n) {\n", "	if false && p.list.Remove(n) {\n", "churn"},
 	{"announcements are not repeated", "hyperdht/announcer.go",
 		"	if round >= a.rounds || a.refresh {\n		a.cycle()\n		return\n	}\n", "", "churn"},
 	{"the puncher leaves its sockets open", "hyperdht/puncher.go",
@@ -88,7 +88,7 @@ var mutations = []mutation{
 	{"closed connections are never forgotten", "hyperdht/connection.go",
 		"	c.p.connections.remove(c)\n", "", "slice"},
 	{"deadlines of states are not armed", "hyperdht/machine.go",
-		"		m.timer = m.account.host.AfterFunc(min(wait, r.limit), m.fire)\n", "", "slice"},
+		"		m.timer = m.account.host.AfterFunc(min(wait, r.Limit), m.fire)\n", "", "slice"},
 	{"callers that do not follow up are never given up", "hyperdht/session.go",
 		"	default:\n		h.abort()\n	}\n", "	}\n", "flood"},
 	{"a session that has punched goes on punching", "hyperdht/session.go",
@@ -105,6 +105,6 @@ var mutations = []mutation{
 		"	minMoveSamples = 2\n", "	minMoveSamples = 200000\n", "roam"},
 	{"nodes that lead to no connection are tried first again", "hyperdht/hints.go",
 		"	return slices.Contains(r.stranding.get(key), node)\n", "	return false\n", "byzantine -seed 8"},
-	{"those heard last say whether we have moved", "hyperdht/internal/rpc/tick.go",
-		"		if at++; asked*known >= at*askedNodes {\n			continue\n		}\n", "		if at++; asked >= 5 || known == 0 {\n			continue\n		}\n", "byzantine -seed 6"},
+	{"those heard last say whether we have moved", "hyperdht/internal/rpc/move.go",
+		"		if at++; q.asked*known >= at*askedNodes {\n			continue\n		}\n", "		if at++; q.asked >= 5 || known == 0 {\n			continue\n		}\n", "byzantine -seed 6"},
 }
