@@ -27,7 +27,7 @@ func ExampleClient() {
 		Host: loop, Transport: portstest.NewTransport(portstest.NewNetwork(loop)),
 		Source: portstest.NewSource(loop, "up 1\n"), Scraper: scraper, Secret: secret,
 		Alias: "laptop", Service: "backup", Hostname: "mercury",
-		OnEvent: func(e domain.Event) { fmt.Println(e.Name()) },
+		OnEvent: func(e domain.Event) { fmt.Println(e.LogRecord().Name) },
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -67,15 +67,16 @@ func (l *EventLog) Listener(attrs ...any) func(domain.Event) {
 	}
 	return func(e domain.Event) {
 		// Logging takes no deadline and no values from a context, so none is passed down.
-		if ctx := context.Background(); log.Enabled(ctx, e.Level()) && l.admit(e) {
-			log.LogAttrs(ctx, e.Level(), e.Name(), e.Attrs()...)
+		r := e.LogRecord()
+		if ctx := context.Background(); log.Enabled(ctx, r.Level) && l.admit(e, r) {
+			log.LogAttrs(ctx, r.Level, r.Name, r.Attrs...)
 		}
 	}
 }
 
 // admit reports whether an event may be logged, and counts it if not.
-func (l *EventLog) admit(e domain.Event) bool {
-	kind, pace, peer := classify(e)
+func (l *EventLog) admit(e domain.Event, r domain.LogRecord) bool {
+	kind, pace, peer := classify(e, r.Name)
 	if kind == "" {
 		return true
 	}
@@ -89,10 +90,10 @@ func (l *EventLog) admit(e domain.Event) bool {
 		return true
 	}
 	if k.suppressed == 0 {
-		k.level = e.Level()
+		k.level = r.Level
 	}
 	k.suppressed++
-	k.level = max(k.level, e.Level())
+	k.level = max(k.level, r.Level)
 	l.arm()
 	return false
 }
@@ -178,10 +179,10 @@ func (h sourceless) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// classify tells what an event is counted as: its kind, how often that may be logged, and the peer that caused it, zero
-// for none. An empty kind is not limited.
-func classify(e domain.Event) (kind string, pace bound.Pace, peer domain.PublicKey) {
-	kind, pace = e.Name(), logPace
+// classify tells what an event with this name is counted as: its kind, how often that may be logged, and the peer that
+// caused it, zero for none. An empty kind is not limited.
+func classify(e domain.Event, name string) (kind string, pace bound.Pace, peer domain.PublicKey) {
+	kind, pace = name, logPace
 	switch e := e.(type) {
 	case domain.AliasForgotten, domain.AliasPinned, domain.AliasUnpinned, domain.ImportAliases, domain.ImportAliasesError,
 		domain.SecretsChanged, domain.LoadAliases, domain.LoadAliasesError, domain.StoreDamaged:

@@ -51,7 +51,7 @@ func TestLostNetworkIsToldInWordsWithWhatToDo(t *testing.T) {
 		{domain.NetworkLost{BootstrapNodes: 1, Own: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:49737")}}, []string{"192.0.2.1:49737 is this node's own"}},
 	} {
 		var line strings.Builder
-		for _, a := range tt.event.Attrs() {
+		for _, a := range tt.event.LogRecord().Attrs {
 			line.WriteString(a.String() + " ")
 		}
 		for _, want := range tt.says {
@@ -59,8 +59,8 @@ func TestLostNetworkIsToldInWordsWithWhatToDo(t *testing.T) {
 				t.Errorf("%q lacks %q", line.String(), want)
 			}
 		}
-		if tt.event.Level() != slog.LevelWarn {
-			t.Errorf("level %v", tt.event.Level())
+		if level := tt.event.LogRecord().Level; level != slog.LevelWarn {
+			t.Errorf("level %v", level)
 		}
 	}
 }

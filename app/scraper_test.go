@@ -837,7 +837,7 @@ func TestScraperIsReadyWhenItsTargetsFileIsThere(t *testing.T) {
 				wrote = true
 			}
 			if !wrote && w.scraper.Ready() {
-				t.Errorf("ready before the file, at %s", e.Name())
+				t.Errorf("ready before the file, at %s", e.LogRecord().Name)
 			}
 		}
 	})

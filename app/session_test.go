@@ -154,7 +154,8 @@ func TestSameSeedSameRun(t *testing.T) {
 		w.loop.Advance(10 * time.Minute)
 		w.closeScraper()
 		for _, e := range w.events {
-			fmt.Fprintln(&out, e.Name(), e.Attrs())
+			r := e.LogRecord()
+			fmt.Fprintln(&out, r.Name, r.Attrs)
 		}
 		return out.String()
 	}

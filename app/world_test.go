@@ -39,8 +39,8 @@ func (e *events) add(event domain.Event) { *e = append(*e, event) }
 // names lists the events' names, of those asked for.
 func (e events) names(only ...string) (all []string) {
 	for _, event := range e {
-		if len(only) == 0 || slices.Contains(only, event.Name()) {
-			all = append(all, event.Name())
+		if name := event.LogRecord().Name; len(only) == 0 || slices.Contains(only, name) {
+			all = append(all, name)
 		}
 	}
 	return all

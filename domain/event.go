@@ -2,18 +2,15 @@ package domain
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
 )
 
-// Event is something worth telling: a typed value with the facts of its JavaScript twin and often more. Name is
-// the twin's name where there is one. Attrs are the facts for a log line; no event carries a secret.
+// Event is a typed value that says what happened, with the attributes of the reference implementation's event and often
+// more. An event is declared as its struct and its log record, one below the other. No event carries a secret.
 type Event interface {
-	Name() string
-	Level() slog.Level
-	Attrs() []slog.Attr
+	LogRecord() LogRecord
 }
 
 // Side says which service of ours a connection belongs to.
@@ -33,11 +30,19 @@ type ConnectionOpen struct {
 	Peer Peer
 }
 
+func (e ConnectionOpen) LogRecord() LogRecord {
+	return info("connection-open").uid(e.UID).side(e.Side).peer(e.Peer).text("path", e.Peer.Path.String())
+}
+
 // ConnectionClose tells that a connection is gone. It comes exactly once for each ConnectionOpen.
 type ConnectionClose struct {
 	UID  UID
 	Side Side
 	Peer Peer
+}
+
+func (e ConnectionClose) LogRecord() LogRecord {
+	return info("connection-close").uid(e.UID).side(e.Side).peer(e.Peer)
 }
 
 // ConnectionError tells why a connection broke. Such errors are expected on the internet.
@@ -48,11 +53,19 @@ type ConnectionError struct {
 	Err  error
 }
 
+func (e ConnectionError) LogRecord() LogRecord {
+	return info("connection-error").uid(e.UID).side(e.Side).peer(e.Peer).err(e.Err)
+}
+
 // ConnectionIgnore tells of a connection that the scraper's sessions do not use: it brings registrations, or its
 // session has ended meanwhile. Only useful for debugging.
 type ConnectionIgnore struct {
 	UID  UID
 	Peer Peer
+}
+
+func (e ConnectionIgnore) LogRecord() LogRecord {
+	return debug("connection-ignore").uid(e.UID).peer(e.Peer)
 }
 
 // FirewallBlock tells that someone else than a scraper of ours tried to connect to the metrics server.
@@ -62,11 +75,19 @@ type FirewallBlock struct {
 	Addr      netip.AddrPort
 }
 
+func (e FirewallBlock) LogRecord() LogRecord {
+	return info("firewall-block").key("remote_key", e.RemoteKey).text("remote_address", e.Addr.String())
+}
+
 // AliasAttempt tells that a registration starts. The uid names the attempt.
 type AliasAttempt struct {
 	UID      UID
 	Scraper  PublicKey
 	Register Register
+}
+
+func (e AliasAttempt) LogRecord() LogRecord {
+	return info("alias-attempt").uid(e.UID).key("scraper", e.Scraper).register(e.Register)
 }
 
 // RegisterAliasSuccess tells that the scraper has the alias; Updated, whether it learned something new.
@@ -75,6 +96,10 @@ type RegisterAliasSuccess struct {
 	Scraper PublicKey
 	Alias   Alias
 	Updated bool
+}
+
+func (e RegisterAliasSuccess) LogRecord() LogRecord {
+	return info("register-alias-success").uid(e.UID).key("scraper", e.Scraper).alias(e.Alias).flag("updated", e.Updated)
 }
 
 // RegisterAliasError tells that a registration failed, and when the next attempt is. ConnectionFailed is true
@@ -88,6 +113,10 @@ type RegisterAliasError struct {
 	RetryIn          time.Duration
 }
 
+func (e RegisterAliasError) LogRecord() LogRecord {
+	return warn("register-alias-error").uid(e.UID).key("scraper", e.Scraper).alias(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
+}
+
 // LeaveAliasError tells that a client stops and its goodbye has not arrived: the scraper keeps the alias until it expires,
 // and scrapes of it fail.
 type LeaveAliasError struct {
@@ -96,10 +125,19 @@ type LeaveAliasError struct {
 	Err     error
 }
 
+func (e LeaveAliasError) LogRecord() LogRecord {
+	return warn("leave-alias-error").key("scraper", e.Scraper).alias(e.Alias).err(e.Err).
+		text("effect", "the scraper lists the alias until it expires")
+}
+
 // MetricsRequest tells that the scraper asked for metrics.
 type MetricsRequest struct {
 	UID  UID
 	Peer Peer
+}
+
+func (e MetricsRequest) LogRecord() LogRecord {
+	return debug("metrics-request").uid(e.UID).peer(e.Peer)
 }
 
 // MetricsSuccess tells that metrics were sent.
@@ -110,6 +148,10 @@ type MetricsSuccess struct {
 	Took  time.Duration
 }
 
+func (e MetricsSuccess) LogRecord() LogRecord {
+	return debug("metrics-success").uid(e.UID).peer(e.Peer).count("bytes", e.Bytes).duration("took", e.Took)
+}
+
 // MetricsError carries the full reason why there were no metrics. The scraper learns the uid only.
 type MetricsError struct {
 	UID  UID
@@ -117,11 +159,19 @@ type MetricsError struct {
 	Err  error
 }
 
+func (e MetricsError) LogRecord() LogRecord {
+	return warn("metrics-error").uid(e.UID).peer(e.Peer).err(e.Err)
+}
+
 // AliasRequest tells that somebody who knows the secret asks to register.
 type AliasRequest struct {
 	UID      UID
 	Peer     Peer
 	Register Register
+}
+
+func (e AliasRequest) LogRecord() LogRecord {
+	return info("alias-request").uid(e.UID).peer(e.Peer).register(e.Register)
 }
 
 // AliasSuccess tells that a registration is durable. TakenFrom is the key that lost the alias, zero mostly.
@@ -133,11 +183,20 @@ type AliasSuccess struct {
 	TakenFrom PublicKey
 }
 
+func (e AliasSuccess) LogRecord() LogRecord {
+	return info("alias-success").uid(e.UID).peer(e.Peer).register(e.Register).flag("updated", e.Updated).keyIfSet("taken_from", e.TakenFrom)
+}
+
 // AliasUnauthorised tells of a registration with a wrong secret. Nothing in it was checked.
 type AliasUnauthorised struct {
 	UID      UID
 	Peer     Peer
 	Register Register
+}
+
+// LogRecord leaves out hostname and service: nobody vouches for them, and the alias says enough.
+func (e AliasUnauthorised) LogRecord() LogRecord {
+	return warn("alias-unauthorised").uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
 }
 
 // AliasError tells that an authorised registration failed.
@@ -148,6 +207,10 @@ type AliasError struct {
 	Err   error
 }
 
+func (e AliasError) LogRecord() LogRecord {
+	return warn("alias-error").uid(e.UID).peer(e.Peer).rejected(e.Alias).err(e.Err)
+}
+
 // IdentityShared reports that two running clients register under the same key in turns: a copied seed or an old instance
 // that was not stopped. The scraper reports it, and each of the clients that it tells. One of them is scraped.
 type IdentityShared struct {
@@ -155,20 +218,39 @@ type IdentityShared struct {
 	Key   PublicKey
 }
 
+func (e IdentityShared) LogRecord() LogRecord {
+	return warn("identity-shared").alias(e.Alias).key("key", e.Key).text("hint", e.Hint())
+}
+
+// Hint says what to do.
+func (IdentityShared) Hint() string {
+	return "another running client has the same seed, and one of them is scraped; stop one, or give it a seed file and an alias of its own"
+}
+
 // SetAlias tells that the table has a new or changed entry.
 type SetAlias struct{ Entry Entry }
+
+func (e SetAlias) LogRecord() LogRecord { return info("set-alias").entry(e.Entry) }
 
 // AliasExpired tells that an entry was dropped because nobody renewed it.
 type AliasExpired struct{ Entry Entry }
 
+func (e AliasExpired) LogRecord() LogRecord { return info("alias-expired").entry(e.Entry) }
+
 // AliasForgotten tells that the operator dropped an entry.
 type AliasForgotten struct{ Entry Entry }
+
+func (e AliasForgotten) LogRecord() LogRecord { return info("alias-forgotten").entry(e.Entry) }
 
 // AliasPinned tells that the operator tied an alias to a key.
 type AliasPinned struct{ Pin Pin }
 
+func (e AliasPinned) LogRecord() LogRecord { return info("alias-pinned").pin(e.Pin) }
+
 // AliasUnpinned tells that the operator took a pin out.
 type AliasUnpinned struct{ Pin Pin }
+
+func (e AliasUnpinned) LogRecord() LogRecord { return info("alias-unpinned").pin(e.Pin) }
 
 // ImportAliases tells what was taken over from another program's file at the first start.
 type ImportAliases struct {
@@ -176,11 +258,21 @@ type ImportAliases struct {
 	Skipped []error
 }
 
+func (e ImportAliases) LogRecord() LogRecord {
+	return info("import-aliases").count("entries", e.Entries).skipped(e.Skipped)
+}
+
 // ImportAliasesError tells that such a file could not be read.
 type ImportAliasesError struct{ Err error }
 
+func (e ImportAliasesError) LogRecord() LogRecord { return warn("import-aliases-error").err(e.Err) }
+
 // SecretsChanged tells which secrets are valid from now on, by fingerprint.
 type SecretsChanged struct{ Fingerprints []string }
+
+func (e SecretsChanged) LogRecord() LogRecord {
+	return info("secrets-changed").text("fingerprints", strings.Join(e.Fingerprints, " "))
+}
 
 // LoadAliases tells what was found in the store at start. Skipped entries were kept aside, not deleted.
 type LoadAliases struct {
@@ -188,11 +280,21 @@ type LoadAliases struct {
 	Skipped []error
 }
 
+func (e LoadAliases) LogRecord() LogRecord {
+	return info("load-aliases").count("entries", e.Entries).skipped(e.Skipped)
+}
+
 // LoadAliasesError tells that the store could not be read.
 type LoadAliasesError struct{ Err error }
 
+func (e LoadAliasesError) LogRecord() LogRecord { return failure("load-aliases-error").err(e.Err) }
+
 // AliasesUpdated tells that the targets file was written.
 type AliasesUpdated struct{ Entries int }
+
+func (e AliasesUpdated) LogRecord() LogRecord {
+	return info("aliases-updated").count("entries", e.Entries)
+}
 
 // WriteAliasesError tells that the store or the targets file could not be written.
 type WriteAliasesError struct {
@@ -200,8 +302,17 @@ type WriteAliasesError struct {
 	Err  error
 }
 
+func (e WriteAliasesError) LogRecord() LogRecord {
+	return failure("write-aliases-error").text("what", e.What).err(e.Err)
+}
+
 // StoreDamaged reports damage of the alias store that was repaired.
 type StoreDamaged struct{ Damage StoreDamage }
+
+func (e StoreDamaged) LogRecord() LogRecord {
+	return failure("store-damaged").count("recovered", e.Damage.Recovered).text("kept", e.Damage.Kept).
+		text("problems", strings.Join(e.Damage.Problems, "; "))
+}
 
 // UpstreamError tells why a scrape gave no metrics. UID is of the session's connection, zero without one.
 type UpstreamError struct {
@@ -211,6 +322,10 @@ type UpstreamError struct {
 	Err   error
 }
 
+func (e UpstreamError) LogRecord() LogRecord {
+	return warn("upstream-error").uid(e.UID).alias(e.Alias).key("remote_key", e.Key).err(e.Err)
+}
+
 // NetworkLost tells that no DHT node answers, and what is known of why.
 type NetworkLost struct {
 	BootstrapNodes int              // tried
@@ -218,8 +333,34 @@ type NetworkLost struct {
 	NoIPv4         bool             // this machine has no IPv4 address
 }
 
+func (e NetworkLost) LogRecord() LogRecord {
+	return warn("network-lost").text("err", e.Problem()).count("bootstrap_nodes_tried", e.BootstrapNodes).text("hint", e.Hint())
+}
+
+// Problem says what is wrong.
+func (e NetworkLost) Problem() string {
+	nodes := "bootstrap nodes"
+	if e.BootstrapNodes == 1 {
+		nodes = "bootstrap node"
+	}
+	return fmt.Sprintf("no DHT node answers, %d %s tried", e.BootstrapNodes, nodes)
+}
+
+// Hint says what to do about it.
+func (e NetworkLost) Hint() string {
+	switch {
+	case e.NoIPv4:
+		return "this machine has no IPv4 address but loopback, and HyperDHT needs one"
+	case len(e.Own) > 0:
+		return fmt.Sprintf("the bootstrap address %v is this node's own; name another node, or give that port to dhtprom-scraper bootstrap", e.Own[0])
+	}
+	return "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
+}
+
 // NetworkFound tells that DHT nodes answer, after none did.
 type NetworkFound struct{ Nodes int }
+
+func (e NetworkFound) LogRecord() LogRecord { return info("network-found").count("nodes", e.Nodes) }
 
 // SessionState is where the scraper's session with one client is.
 type SessionState uint8
@@ -257,270 +398,6 @@ type SessionWait struct {
 	RetryIn time.Duration
 }
 
-func (ConnectionOpen) Name() string       { return "connection-open" }
-func (ConnectionClose) Name() string      { return "connection-close" }
-func (ConnectionError) Name() string      { return "connection-error" }
-func (ConnectionIgnore) Name() string     { return "connection-ignore" }
-func (FirewallBlock) Name() string        { return "firewall-block" }
-func (AliasAttempt) Name() string         { return "alias-attempt" }
-func (RegisterAliasSuccess) Name() string { return "register-alias-success" }
-func (RegisterAliasError) Name() string   { return "register-alias-error" }
-func (LeaveAliasError) Name() string      { return "leave-alias-error" }
-func (MetricsRequest) Name() string       { return "metrics-request" }
-func (MetricsSuccess) Name() string       { return "metrics-success" }
-func (MetricsError) Name() string         { return "metrics-error" }
-func (AliasRequest) Name() string         { return "alias-request" }
-func (AliasSuccess) Name() string         { return "alias-success" }
-func (AliasUnauthorised) Name() string    { return "alias-unauthorised" }
-func (AliasError) Name() string           { return "alias-error" }
-func (IdentityShared) Name() string       { return "identity-shared" }
-func (SetAlias) Name() string             { return "set-alias" }
-func (AliasExpired) Name() string         { return "alias-expired" }
-func (AliasForgotten) Name() string       { return "alias-forgotten" }
-func (AliasPinned) Name() string          { return "alias-pinned" }
-func (AliasUnpinned) Name() string        { return "alias-unpinned" }
-func (ImportAliases) Name() string        { return "import-aliases" }
-func (ImportAliasesError) Name() string   { return "import-aliases-error" }
-func (SecretsChanged) Name() string       { return "secrets-changed" }
-func (LoadAliases) Name() string          { return "load-aliases" }
-func (LoadAliasesError) Name() string     { return "load-aliases-error" }
-func (AliasesUpdated) Name() string       { return "aliases-updated" }
-func (WriteAliasesError) Name() string    { return "write-aliases-error" }
-func (StoreDamaged) Name() string         { return "store-damaged" }
-func (UpstreamError) Name() string        { return "upstream-error" }
-func (NetworkLost) Name() string          { return "network-lost" }
-func (NetworkFound) Name() string         { return "network-found" }
-func (SessionWait) Name() string          { return "session-wait" }
-
-// The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), but for
-// failures that somebody should look into: the packages log these as info, where a log of warnings misses them.
-
-func (ConnectionOpen) Level() slog.Level       { return slog.LevelInfo }
-func (ConnectionClose) Level() slog.Level      { return slog.LevelInfo }
-func (ConnectionError) Level() slog.Level      { return slog.LevelInfo }
-func (ConnectionIgnore) Level() slog.Level     { return slog.LevelDebug }
-func (FirewallBlock) Level() slog.Level        { return slog.LevelInfo }
-func (AliasAttempt) Level() slog.Level         { return slog.LevelInfo }
-func (RegisterAliasSuccess) Level() slog.Level { return slog.LevelInfo }
-func (RegisterAliasError) Level() slog.Level   { return slog.LevelWarn }
-func (LeaveAliasError) Level() slog.Level      { return slog.LevelWarn }
-func (MetricsRequest) Level() slog.Level       { return slog.LevelDebug }
-func (MetricsSuccess) Level() slog.Level       { return slog.LevelDebug }
-func (MetricsError) Level() slog.Level         { return slog.LevelWarn }
-func (AliasRequest) Level() slog.Level         { return slog.LevelInfo }
-func (AliasSuccess) Level() slog.Level         { return slog.LevelInfo }
-func (AliasUnauthorised) Level() slog.Level    { return slog.LevelWarn }
-func (AliasError) Level() slog.Level           { return slog.LevelWarn }
-func (IdentityShared) Level() slog.Level       { return slog.LevelWarn }
-func (SetAlias) Level() slog.Level             { return slog.LevelInfo }
-func (AliasExpired) Level() slog.Level         { return slog.LevelInfo }
-func (AliasForgotten) Level() slog.Level       { return slog.LevelInfo }
-func (AliasPinned) Level() slog.Level          { return slog.LevelInfo }
-func (AliasUnpinned) Level() slog.Level        { return slog.LevelInfo }
-func (ImportAliasesError) Level() slog.Level   { return slog.LevelWarn }
-func (SecretsChanged) Level() slog.Level       { return slog.LevelInfo }
-func (LoadAliasesError) Level() slog.Level     { return slog.LevelError }
-func (AliasesUpdated) Level() slog.Level       { return slog.LevelInfo }
-func (WriteAliasesError) Level() slog.Level    { return slog.LevelError }
-func (StoreDamaged) Level() slog.Level         { return slog.LevelError }
-func (UpstreamError) Level() slog.Level        { return slog.LevelWarn }
-func (NetworkLost) Level() slog.Level          { return slog.LevelWarn }
-func (NetworkFound) Level() slog.Level         { return slog.LevelInfo }
-func (SessionWait) Level() slog.Level          { return slog.LevelDebug }
-
-// Level is a warning when something was skipped: the operator should know that entries are missing.
-func (e LoadAliases) Level() slog.Level { return levelOf(e.Skipped) }
-
-// Level is a warning when something was skipped.
-func (e ImportAliases) Level() slog.Level { return levelOf(e.Skipped) }
-
-func levelOf(skipped []error) slog.Level {
-	if len(skipped) > 0 {
-		return slog.LevelWarn
-	}
-	return slog.LevelInfo
-}
-
-func peerAttrs(uid UID, side Side, p Peer, more ...slog.Attr) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 5+len(more))
-	attrs = append(attrs, slog.String("uid", uid.String()))
-	if side != "" {
-		attrs = append(attrs, slog.String("side", string(side)))
-	}
-	attrs = append(attrs, slog.String("remote_key", p.Key.String()))
-	if p.Addr.IsValid() {
-		attrs = append(attrs, slog.String("remote_address", p.Addr.String()))
-	}
-	return append(attrs, more...)
-}
-
-// readable rounds a duration to three digits or less.
-func readable(d time.Duration) time.Duration {
-	unit := time.Nanosecond
-	for d >= 1000*unit {
-		unit *= 10
-	}
-	return d.Round(unit)
-}
-
-func errAttr(err error) slog.Attr { return slog.Any("err", err) }
-
-func registerAttrs(r Register) []slog.Attr {
-	return []slog.Attr{
-		slog.String("alias", string(r.Alias)), slog.String("target_key", r.Key.String()),
-		slog.String("hostname", r.Hostname), slog.String("service", r.Service),
-	}
-}
-
-func entryAttrs(e Entry) []slog.Attr {
-	attrs := registerAttrs(Register{Alias: e.Alias, Key: e.Key, Hostname: e.Hostname, Service: e.Service})
-	return append(attrs, slog.Time("expires", e.Expires))
-}
-
-func (e ConnectionOpen) Attrs() []slog.Attr {
-	return peerAttrs(e.UID, e.Side, e.Peer, slog.String("path", e.Peer.Path.String()))
-}
-func (e ConnectionClose) Attrs() []slog.Attr  { return peerAttrs(e.UID, e.Side, e.Peer) }
-func (e ConnectionError) Attrs() []slog.Attr  { return peerAttrs(e.UID, e.Side, e.Peer, errAttr(e.Err)) }
-func (e ConnectionIgnore) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer) }
-func (e FirewallBlock) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("remote_key", e.RemoteKey.String()), slog.String("remote_address", e.Addr.String()),
-	}
-}
-func (e AliasAttempt) Attrs() []slog.Attr {
-	return append([]slog.Attr{slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String())},
-		registerAttrs(e.Register)...)
-}
-func (e RegisterAliasSuccess) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String()),
-		slog.String("alias", string(e.Alias)), slog.Bool("updated", e.Updated),
-	}
-}
-func (e RegisterAliasError) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("uid", e.UID.String()), slog.String("scraper", e.Scraper.String()),
-		slog.String("alias", string(e.Alias)), errAttr(e.Err), slog.Duration("retry_in", readable(e.RetryIn)),
-	}
-}
-func (e LeaveAliasError) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("scraper", e.Scraper.String()), slog.String("alias", string(e.Alias)), errAttr(e.Err),
-		slog.String("effect", "the scraper lists the alias until it expires"),
-	}
-}
-func (e MetricsRequest) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer) }
-func (e MetricsSuccess) Attrs() []slog.Attr {
-	return peerAttrs(e.UID, "", e.Peer, slog.Int("bytes", e.Bytes), slog.Duration("took", readable(e.Took)))
-}
-func (e MetricsError) Attrs() []slog.Attr { return peerAttrs(e.UID, "", e.Peer, errAttr(e.Err)) }
-func (e AliasRequest) Attrs() []slog.Attr {
-	return peerAttrs(e.UID, "", e.Peer, registerAttrs(e.Register)...)
-}
-func (e AliasSuccess) Attrs() []slog.Attr {
-	attrs := peerAttrs(e.UID, "", e.Peer, registerAttrs(e.Register)...)
-	attrs = append(attrs, slog.Bool("updated", e.Updated))
-	if !e.TakenFrom.IsZero() {
-		attrs = append(attrs, slog.String("taken_from", e.TakenFrom.String()))
-	}
-	return attrs
-}
-func (e AliasUnauthorised) Attrs() []slog.Attr {
-	// Hostname and service are left out: nobody vouches for them, and the alias says enough.
-	return peerAttrs(e.UID, "", e.Peer,
-		slog.String("alias", clip(string(e.Register.Alias), MaxAlias)), slog.String("target_key", e.Register.Key.String()))
-}
-func (e AliasError) Attrs() []slog.Attr {
-	return peerAttrs(e.UID, "", e.Peer, slog.String("alias", clip(string(e.Alias), MaxAlias)), errAttr(e.Err))
-}
-func (e IdentityShared) Attrs() []slog.Attr {
-	return []slog.Attr{slog.String("alias", string(e.Alias)), slog.Any("key", e.Key), slog.String("hint", e.Hint())}
-}
-
-// Hint says what to do.
-func (IdentityShared) Hint() string {
-	return "another running client has the same seed, and one of them is scraped; stop one, or give it a seed file and an alias of its own"
-}
-func (e SetAlias) Attrs() []slog.Attr           { return entryAttrs(e.Entry) }
-func (e AliasExpired) Attrs() []slog.Attr       { return entryAttrs(e.Entry) }
-func (e AliasForgotten) Attrs() []slog.Attr     { return entryAttrs(e.Entry) }
-func (e AliasPinned) Attrs() []slog.Attr        { return pinAttrs(e.Pin) }
-func (e AliasUnpinned) Attrs() []slog.Attr      { return pinAttrs(e.Pin) }
-func (e ImportAliasesError) Attrs() []slog.Attr { return []slog.Attr{errAttr(e.Err)} }
-func (e SecretsChanged) Attrs() []slog.Attr {
-	return []slog.Attr{slog.String("fingerprints", strings.Join(e.Fingerprints, " "))}
-}
-
-func (e StoreDamaged) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.Int("recovered", e.Damage.Recovered), slog.String("kept", e.Damage.Kept), slog.String("problems", strings.Join(e.Damage.Problems, "; ")),
-	}
-}
-
-func pinAttrs(p Pin) []slog.Attr {
-	return []slog.Attr{slog.String("alias", string(p.Alias)), slog.String("target_key", p.Key.String())}
-}
-
-func (e LoadAliases) Attrs() []slog.Attr   { return loadAttrs(e.Entries, e.Skipped) }
-func (e ImportAliases) Attrs() []slog.Attr { return loadAttrs(e.Entries, e.Skipped) }
-
-func loadAttrs(entries int, skipped []error) []slog.Attr {
-	attrs := []slog.Attr{slog.Int("entries", entries)}
-	if n := len(skipped); n > 0 {
-		attrs = append(attrs, slog.Int("skipped", n), errAttr(skipped[0]))
-	}
-	return attrs
-}
-func (e LoadAliasesError) Attrs() []slog.Attr { return []slog.Attr{errAttr(e.Err)} }
-func (e AliasesUpdated) Attrs() []slog.Attr   { return []slog.Attr{slog.Int("entries", e.Entries)} }
-func (e WriteAliasesError) Attrs() []slog.Attr {
-	return []slog.Attr{slog.String("what", e.What), errAttr(e.Err)}
-}
-func (e UpstreamError) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("uid", e.UID.String()), slog.String("alias", string(e.Alias)),
-		slog.String("remote_key", e.Key.String()), errAttr(e.Err),
-	}
-}
-func (e NetworkLost) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("err", e.Problem()), slog.Int("bootstrap_nodes_tried", e.BootstrapNodes), slog.String("hint", e.Hint()),
-	}
-}
-
-// Problem says what is wrong.
-func (e NetworkLost) Problem() string {
-	nodes := "bootstrap nodes"
-	if e.BootstrapNodes == 1 {
-		nodes = "bootstrap node"
-	}
-	return fmt.Sprintf("no DHT node answers, %d %s tried", e.BootstrapNodes, nodes)
-}
-
-// Hint says what to do about it.
-func (e NetworkLost) Hint() string {
-	switch {
-	case e.NoIPv4:
-		return "this machine has no IPv4 address but loopback, and HyperDHT needs one"
-	case len(e.Own) > 0:
-		return fmt.Sprintf("the bootstrap address %v is this node's own; name another node, or give that port to dhtprom-scraper bootstrap", e.Own[0])
-	}
-	return "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
-}
-
-func (e NetworkFound) Attrs() []slog.Attr { return []slog.Attr{slog.Int("nodes", e.Nodes)} }
-
-func (e SessionWait) Attrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("remote_key", e.Key.String()), errAttr(e.Err), slog.Duration("retry_in", readable(e.RetryIn)),
-	}
-}
-
-// clip bounds text from the network that was refused for its length.
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n] + "…"
-	}
-	return s
+func (e SessionWait) LogRecord() LogRecord {
+	return debug("session-wait").key("remote_key", e.Key).err(e.Err).duration("retry_in", e.RetryIn)
 }

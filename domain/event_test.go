@@ -45,11 +45,12 @@ func TestEveryEventHasTheFactsOfItsTwin(t *testing.T) {
 		{domain.UpstreamError{Err: err}, "upstream-error", "uid alias remote_key err"},
 		{domain.SessionWait{Err: err}, "session-wait", "remote_key err retry_in"},
 	} {
-		if c.event.Name() != c.name {
-			t.Errorf("%T is called %s, want %s", c.event, c.event.Name(), c.name)
+		r := c.event.LogRecord()
+		if r.Name != c.name {
+			t.Errorf("%T is called %s, want %s", c.event, r.Name, c.name)
 		}
 		have := map[string]bool{}
-		for _, a := range c.event.Attrs() {
+		for _, a := range r.Attrs {
 			have[a.Key] = true
 		}
 		for _, k := range strings.Fields(c.keys) {
@@ -57,16 +58,16 @@ func TestEveryEventHasTheFactsOfItsTwin(t *testing.T) {
 				t.Errorf("%s does not say %s", c.name, k)
 			}
 		}
-		_ = c.event.Level()
 	}
 }
 
 func TestRefusedNamesAreCutInLogs(t *testing.T) {
 	r := domain.Register{Alias: domain.Alias(strings.Repeat("x", 1<<20))}
 	for _, e := range []domain.Event{domain.AliasUnauthorised{Register: r}, domain.AliasError{Alias: r.Alias, Err: errors.New("x")}} {
-		for _, a := range e.Attrs() {
+		r := e.LogRecord()
+		for _, a := range r.Attrs {
 			if len(a.Value.String()) > 300 {
-				t.Errorf("%s logs %d bytes as %s", e.Name(), len(a.Value.String()), a.Key)
+				t.Errorf("%s logs %d bytes as %s", r.Name, len(a.Value.String()), a.Key)
 			}
 		}
 	}
@@ -74,8 +75,8 @@ func TestRefusedNamesAreCutInLogs(t *testing.T) {
 
 func TestFailuresThatSomebodyShouldLookIntoAreWarnings(t *testing.T) {
 	for _, e := range []domain.Event{domain.RegisterAliasError{}, domain.MetricsError{}, domain.AliasUnauthorised{}, domain.AliasError{}, domain.UpstreamError{}, domain.IdentityShared{}} {
-		if e.Level() != slog.LevelWarn {
-			t.Errorf("%s is at level %s", e.Name(), e.Level())
+		if r := e.LogRecord(); r.Level != slog.LevelWarn {
+			t.Errorf("%s is at level %s", r.Name, r.Level)
 		}
 	}
 }
@@ -96,7 +97,7 @@ func TestDurationsInLogLinesAreReadable(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"1.01s": 1009882029, "45.7s": 45678901234, "12.3ms": 12345678, "1m0s": 59999999999, "0s": 0, "999ns": 999, "7.5s": 7500 * time.Millisecond,
 	} {
-		attrs := domain.RegisterAliasError{RetryIn: d}.Attrs()
+		attrs := domain.RegisterAliasError{RetryIn: d}.LogRecord().Attrs
 		if last := attrs[len(attrs)-1]; last.Key != "retry_in" || last.Value.String() != want {
 			t.Errorf("%s is logged as %s, want %s", d, last, want)
 		}
@@ -123,7 +124,7 @@ func TestLostNetworkSaysWhatToDo(t *testing.T) {
 
 func TestLoadedTableSaysWhatWasSkippedIfAnythingWas(t *testing.T) {
 	said := func(e domain.Event) (all []string) {
-		for _, a := range e.Attrs() {
+		for _, a := range e.LogRecord().Attrs {
 			all = append(all, a.String())
 		}
 		return all

@@ -48,7 +48,7 @@ func newChecker(w *World) *checker {
 // onClientEvent is told every event of a client.
 func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	if boot != c.boots {
-		w.fail("connections", "%s tells %s after it crashed", c.name, e.Name())
+		w.fail("connections", "%s tells %s after it crashed", c.name, e.LogRecord().Name)
 		return
 	}
 	w.log.event(c.name, e)
@@ -85,7 +85,7 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 // onScraperEvent is told every event of a scraper.
 func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 	if boot != s.boots {
-		w.fail("connections", "%s tells %s after it crashed", s.name, e.Name())
+		w.fail("connections", "%s tells %s after it crashed", s.name, e.LogRecord().Name)
 		return
 	}
 	w.log.event(s.name, e)

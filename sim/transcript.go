@@ -55,16 +55,17 @@ func stamp(at time.Duration) string {
 }
 
 // routine events fill the transcripts of large worlds without telling anything.
-var routine = []string{domain.MetricsRequest{}.Name(), domain.MetricsSuccess{}.Name(), domain.ConnectionIgnore{}.Name()}
+var routine = []string{domain.MetricsRequest{}.LogRecord().Name, domain.MetricsSuccess{}.LogRecord().Name, domain.ConnectionIgnore{}.LogRecord().Name}
 
 // event adds an event of a client or scraper.
 func (t *transcript) event(who string, e domain.Event) {
-	if t.w.scenario.Coarse && slices.Contains(routine, e.Name()) {
+	r := e.LogRecord()
+	if t.w.scenario.Coarse && slices.Contains(routine, r.Name) {
 		return
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-22s", e.Name())
-	for _, a := range e.Attrs() {
+	fmt.Fprintf(&b, "%-22s", r.Name)
+	for _, a := range r.Attrs {
 		if text := t.value(a); text != "" {
 			fmt.Fprintf(&b, " %s=%s", a.Key, text)
 		}

@@ -1,0 +1,104 @@
+package domain
+
+import (
+	"log/slog"
+	"time"
+)
+
+// LogRecord is an event as a line of the log.
+type LogRecord struct {
+	Name  string // the message: the name of the reference implementation's event, where there is one
+	Level slog.Level
+	Attrs []slog.Attr
+}
+
+// The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), but for
+// failures that need attention: the packages log these as info, where a log of warnings misses them.
+
+func debug(name string) LogRecord   { return newLogRecord(name, slog.LevelDebug) }
+func info(name string) LogRecord    { return newLogRecord(name, slog.LevelInfo) }
+func warn(name string) LogRecord    { return newLogRecord(name, slog.LevelWarn) }
+func failure(name string) LogRecord { return newLogRecord(name, slog.LevelError) }
+
+func newLogRecord(name string, level slog.Level) LogRecord {
+	return LogRecord{Name: name, Level: level, Attrs: make([]slog.Attr, 0, 8)}
+}
+
+// The methods below return the record with one or more attributes added.
+
+func (r LogRecord) with(attrs ...slog.Attr) LogRecord {
+	r.Attrs = append(r.Attrs, attrs...)
+	return r
+}
+
+func (r LogRecord) text(name, value string) LogRecord      { return r.with(slog.String(name, value)) }
+func (r LogRecord) count(name string, n int) LogRecord     { return r.with(slog.Int(name, n)) }
+func (r LogRecord) flag(name string, set bool) LogRecord   { return r.with(slog.Bool(name, set)) }
+func (r LogRecord) key(name string, k PublicKey) LogRecord { return r.text(name, k.String()) }
+func (r LogRecord) uid(u UID) LogRecord                    { return r.text("uid", u.String()) }
+func (r LogRecord) alias(a Alias) LogRecord                { return r.text("alias", string(a)) }
+func (r LogRecord) pin(p Pin) LogRecord                    { return r.alias(p.Alias).key("target_key", p.Key) }
+func (r LogRecord) err(err error) LogRecord                { return r.with(slog.Any("err", err)) }
+
+// duration adds a duration, rounded to three digits or less.
+func (r LogRecord) duration(name string, d time.Duration) LogRecord {
+	unit := time.Nanosecond
+	for d >= 1000*unit {
+		unit *= 10
+	}
+	return r.with(slog.Duration(name, d.Round(unit)))
+}
+
+// keyIfSet adds a key that may be zero, which adds nothing.
+func (r LogRecord) keyIfSet(name string, k PublicKey) LogRecord {
+	if k.IsZero() {
+		return r
+	}
+	return r.key(name, k)
+}
+
+// side adds a connection's side, if the event knows it.
+func (r LogRecord) side(s Side) LogRecord {
+	if s == "" {
+		return r
+	}
+	return r.text("side", string(s))
+}
+
+// peer adds a peer's key, and its address if that is known.
+func (r LogRecord) peer(p Peer) LogRecord {
+	r = r.key("remote_key", p.Key)
+	if p.Addr.IsValid() {
+		r = r.text("remote_address", p.Addr.String())
+	}
+	return r
+}
+
+func (r LogRecord) register(g Register) LogRecord {
+	return r.alias(g.Alias).key("target_key", g.Key).text("hostname", g.Hostname).text("service", g.Service)
+}
+
+func (r LogRecord) entry(e Entry) LogRecord {
+	return r.register(Register{Alias: e.Alias, Key: e.Key, Hostname: e.Hostname, Service: e.Service}).with(slog.Time("expires", e.Expires))
+}
+
+// rejected adds an alias that was rejected, perhaps for its length, so the text is cut.
+func (r LogRecord) rejected(a Alias) LogRecord { return r.text("alias", clip(string(a), MaxAlias)) }
+
+// skipped adds the number of records that were skipped and the reason of the first. The record becomes a warning then: the
+// operator should know that entries are missing.
+func (r LogRecord) skipped(reasons []error) LogRecord {
+	if len(reasons) == 0 {
+		return r
+	}
+	r.Level = slog.LevelWarn
+	return r.count("skipped", len(reasons)).err(reasons[0])
+}
+
+// clip bounds text from the network that was rejected for its length.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
