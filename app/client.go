@@ -177,7 +177,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg.Instance = domain.InstanceOf(cfg.DialKeys.Public, cfg.Keys.Public)
 	}
 	if cfg.Instance.IsZero() {
-		draw(cfg.Host, cfg.Instance[:])
+		host.Draw(cfg.Host.Rand(), cfg.Instance[:])
 	}
 	c := &Client{cfg: cfg}
 	scrapers := cfg.scrapers()
@@ -315,7 +315,7 @@ func (c *Client) await(k *clientScraper, silent bool) {
 		k.misses.Reset() // scrapers of older versions do not say that they let go
 	}
 	k.since = 0
-	wait := k.misses.Next(drawUint64(c.cfg.Host)) + time.Duration(drawUint64(c.cfg.Host)%uint64(sessionSpread))
+	wait := k.misses.Next(random(c.cfg.Host)) + jitter(c.cfg.Host, sessionSpread)
 	if silent {
 		wait -= sessionPatience
 	}
@@ -361,29 +361,27 @@ func (c *Client) Close(done func()) {
 		}
 	}
 	// The goodbyes and the end of the server take a while each on a bad network, so they go side by side.
-	waiting := 1 + len(c.scrapers)
-	next := func() {
-		if waiting--; waiting > 0 {
-			return
-		}
+	closing := host.NewJoin(func() {
 		if c.cfg.KeepTransport {
 			c.ending.finish()
 			return
 		}
 		c.cfg.Transport.Close(c.ending.finish)
-	}
+	})
+	unserved := closing.Add()
 	for _, k := range c.scrapers {
+		stopped := closing.Add()
 		k.registrar.stop(func() {
 			k.registrar.registered = false
-			next()
+			stopped()
 		})
 	}
 	c.listening = false
 	if c.listener == nil {
-		c.cfg.Host.Post(next)
+		c.cfg.Host.Post(unserved)
 		return
 	}
-	c.listener.Close(next)
+	c.listener.Close(unserved)
 }
 
 // scraper finds the scraper with a key.

@@ -3,8 +3,8 @@ package app
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
+	"math/bits"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -73,39 +73,32 @@ func waitAfter(err error, b *domain.Backoff, h host.Host) (wait time.Duration, q
 	e, ok := errors.AsType[*ports.ConnectionError](err)
 	switch {
 	case ok && e.Busy && e.RetryAfter > 0:
-		return e.RetryAfter + time.Duration(drawUint64(h)%uint64(retrySpread)), true
+		return e.RetryAfter + jitter(h, retrySpread), true
 	case ok && e.Busy:
-		return busyWait + time.Duration(drawUint64(h)%uint64(busyWait)), false
+		return busyWait + jitter(h, busyWait), false
 	}
-	return b.Next(drawUint64(h)), false
+	return b.Next(random(h)), false
 }
 
-// newUID draws a uid. The host's randomness never fails: a real host stops the program first.
+// newUID draws a UID.
 func newUID(h host.Host) domain.UID {
 	var b [16]byte
-	draw(h, b[:])
+	host.Draw(h.Rand(), b[:])
 	return domain.UIDFrom(b)
 }
 
-func draw(h host.Host, b []byte) {
-	if _, err := io.ReadFull(h.Rand(), b); err != nil {
-		panic("app: no randomness: " + err.Error())
-	}
-}
+// random draws a number. Its most significant byte is drawn first, so that the seeds of recorded runs still replay them.
+func random(h host.Host) uint64 { return bits.ReverseBytes64(host.DrawUint64(h.Rand())) }
 
-func drawUint64(h host.Host) (n uint64) {
-	var b [8]byte
-	draw(h, b[:])
-	for _, x := range b {
-		n = n<<8 | uint64(x)
-	}
-	return n
+// jitter draws a duration below d.
+func jitter(h host.Host, d time.Duration) time.Duration {
+	return time.Duration(random(h) % uint64(d))
 }
 
 // newKeyPair makes an identity that lasts as long as the process.
 func newKeyPair(h host.Host) domain.KeyPair {
 	var b [domain.KeySize]byte
-	draw(h, b[:])
+	host.Draw(h.Rand(), b[:])
 	return domain.KeyPairFromSeed(domain.SeedFrom(b))
 }
 

@@ -160,17 +160,14 @@ func (g *Group) Close(done func()) {
 	if !g.ending.begin(g.cfg.Host, closeTimeout, done) {
 		return
 	}
-	waiting := len(g.clients)
+	closing := host.NewJoin(func() {
+		if g.cfg.KeepTransport {
+			g.ending.finish()
+			return
+		}
+		g.cfg.Transport.Close(g.ending.finish)
+	})
 	for _, c := range g.clients {
-		c.Close(func() {
-			if waiting--; waiting > 0 {
-				return
-			}
-			if g.cfg.KeepTransport {
-				g.ending.finish()
-				return
-			}
-			g.cfg.Transport.Close(g.ending.finish)
-		})
+		c.Close(closing.Add())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Start loads the alias table, connects to its clients and then listens for registrations. done is called when it
@@ -99,17 +100,17 @@ func (s *Scraper) importOnce(next func()) {
 		if err != nil {
 			tell(s.cfg.OnEvent, domain.ImportAliasesError{Err: err})
 		}
-		waiting, imported := 1, 0
-		finish := func() {
-			if waiting--; waiting > 0 || s.closed {
+		imported := 0
+		writes := host.NewJoin(func() {
+			if s.closed {
 				return
 			}
 			if imported > 0 || len(bad) > 0 {
 				tell(s.cfg.OnEvent, domain.ImportAliases{Entries: imported, Skipped: bad})
 			}
 			next()
-		}
-		now := s.now()
+		})
+		now, begun := s.now(), writes.Add()
 		for _, r := range aliases {
 			e := r.Entry(domain.Entry{}, now, s.cfg.Expiry)
 			err := e.Check()
@@ -121,13 +122,13 @@ func (s *Scraper) importOnce(next func()) {
 				continue
 			}
 			imported++
-			waiting++
+			written := writes.Add()
 			s.cfg.Store.Put(s.shown(e), func(err error) {
 				s.storeDone(err)
-				finish()
+				written()
 			})
 		}
-		finish()
+		begun()
 	})
 }
 

@@ -107,7 +107,7 @@ func (p *pathSearch) pause() time.Duration {
 	if p.rest > 0 {
 		return p.rest
 	}
-	return takeoverWait + time.Duration(drawUint64(p.s.cfg.Host)%uint64(takeoverSpread))
+	return takeoverWait + jitter(p.s.cfg.Host, takeoverSpread)
 }
 
 func (p *pathSearch) wait(d time.Duration) {
@@ -130,7 +130,7 @@ func (p *pathSearch) queueUp() {
 }
 
 func (p *pathSearch) dial() {
-	p.rest = p.backoff.Next(drawUint64(p.s.cfg.Host))
+	p.rest = p.backoff.Next(random(p.s.cfg.Host))
 	p.timer = p.s.cfg.Host.AfterFunc(connectTimeout, p.fail)
 	p.link = &sessionLink{}
 	p.s.dialOn(p.link)

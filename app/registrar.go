@@ -123,7 +123,7 @@ func (g *registrar) again() {
 		}
 		g.abandon() // it asks on the ways of before
 	}
-	wait := time.Duration(drawUint64(g.host) % uint64(movedSpread))
+	wait := jitter(g.host, movedSpread)
 	wait += g.moves.wait(now)
 	g.moved = now.Add(wait)
 	g.timer.Stop()
@@ -155,7 +155,7 @@ func (g *registrar) setSecret(secret domain.Secret) bool {
 // drawEarlier is how much before its time a registration is renewed. Clients that once registered together, because
 // the power or their scraper came back, would do so together for ever.
 func (g *registrar) drawEarlier() time.Duration {
-	return time.Duration(drawUint64(g.host) % uint64(g.interval/renewSpread))
+	return jitter(g.host, g.interval/renewSpread)
 }
 
 func (g *registrar) finish(uid domain.UID, updated bool, err error) {

@@ -458,7 +458,7 @@ func (s *Session) nextWait(link *sessionLink, err error) time.Duration {
 	if queued || s.seen == 0 || h.Now().Sub(s.seen) >= recentFor {
 		return wait
 	}
-	recent := recentWait/2 + time.Duration(drawUint64(h)%uint64(recentWait/2))
+	recent := recentWait/2 + jitter(h, recentWait/2)
 	return min(wait, max(recent, s.cfg.Retry.Min))
 }
 

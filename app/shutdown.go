@@ -1,5 +1,7 @@
 package app
 
+import "github.com/dhtprom/dhtprom/ports/host"
+
 // Close stops accepting registrations, ends the sessions, finishes the registrations on their way to the disk, writes the
 // targets file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk
 // and network do. Closing twice calls both.
@@ -22,14 +24,10 @@ func (s *Scraper) Close(done func()) {
 	s.cfg.Host.Post(func() {
 		// Before the transport ends their connections: sessions dial again when they lose one.
 		s.closeSessions()
-		waiting := 2
-		next := func() {
-			if waiting--; waiting == 0 {
-				s.ending.finish()
-			}
-		}
-		s.closeTable(next)
-		s.closeNetwork(next)
+		closing := host.NewJoin(s.ending.finish)
+		table, network := closing.Add(), closing.Add()
+		s.closeTable(table)
+		s.closeNetwork(network)
 	})
 }
 

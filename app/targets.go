@@ -59,7 +59,7 @@ func (w *targetsWriter) written(n int, err error) {
 		tell(s.cfg.OnEvent, domain.WriteAliasesError{What: "targets file", Err: err})
 		if w.closing == nil {
 			w.dirty = true
-			w.timer = s.cfg.Host.AfterFunc(w.backoff.Next(drawUint64(s.cfg.Host)), w.write)
+			w.timer = s.cfg.Host.AfterFunc(w.backoff.Next(random(s.cfg.Host)), w.write)
 			return
 		}
 	} else {

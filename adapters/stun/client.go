@@ -2,7 +2,6 @@ package stun
 
 import (
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"time"
@@ -126,7 +125,9 @@ func (c *Client) receiveAnswer(s host.Socket, from netip.AddrPort, m *message) {
 // Probe implements hyperdht.AddressProbe.
 func (c *Client) Probe(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func()) {
 	c.stats.Probes++
-	p := &probe{c: c, socket: s, seen: seen, done: done, pending: 1}
+	p := &probe{c: c, socket: s, seen: seen, done: done}
+	p.join = host.NewJoin(p.finish)
+	begun := p.join.Add()
 	p.deadline = c.h.AfterFunc(probeTimeout, p.finish)
 	for _, srv := range c.servers {
 		switch known := srv.addr.IsValid(); {
@@ -134,22 +135,21 @@ func (c *Client) Probe(s host.Socket, seen func(addr, from netip.AddrPort), done
 		case known:
 			p.ask(srv, srv.addr, false)
 		case len(srv.waiting) < maxTransactions:
-			p.pending++
-			srv.waiting = append(srv.waiting, p)
+			srv.waiting = append(srv.waiting, lookup{p, p.join.Add()})
 		}
 	}
-	c.h.Defer(p.settle)
+	c.h.Defer(begun)
 	return p.cancel
 }
 
 // probe asks all servers about one socket.
 type probe struct {
-	c       *Client
-	socket  host.Socket
-	seen    func(addr, from netip.AddrPort)
-	done    func()
-	pending int // what it waits for
-	over    bool
+	c      *Client
+	socket host.Socket
+	seen   func(addr, from netip.AddrPort)
+	done   func()
+	join   *host.Join // of the requests and lookups that it waits for
+	over   bool
 
 	asked    []netip.AddrPort
 	running  []*transaction
@@ -167,23 +167,13 @@ func (p *probe) ask(s *server, to netip.AddrPort, alternate bool) {
 		c.stats.Busy++
 		return
 	}
-	t := &transaction{p: p, server: s, to: to, alternate: alternate, at: c.h.Now()}
-	if _, err := io.ReadFull(c.h.Rand(), t.id[:]); err != nil {
-		panic(fmt.Sprintf("stun: no randomness: %v", err))
-	}
-	p.pending++
+	t := &transaction{p: p, server: s, to: to, alternate: alternate, at: c.h.Now(), ended: p.join.Add()}
+	host.Draw(c.h.Rand(), t.id[:])
 	p.running = append(p.running, t)
 	c.transactions[key{p.socket, t.id}] = t
 	c.stats.Requests++
 	t.packet = newRequest(t.id)
 	t.transmit()
-}
-
-// settle counts down what the probe waits for.
-func (p *probe) settle() {
-	if p.pending--; p.pending == 0 {
-		p.finish()
-	}
 }
 
 // finish ends the probe, with whatever has been answered.
@@ -218,6 +208,7 @@ type transaction struct {
 	at     host.Instant
 	sent   int
 	timer  host.Timer
+	ended  func() // of its probe's join
 }
 
 // transmit sends the request, again and again until it is answered (RFC 8489, section 6.2.1).
@@ -282,5 +273,5 @@ func (t *transaction) end() {
 	}
 	t.stop()
 	p.running = slices.DeleteFunc(p.running, func(other *transaction) bool { return other == t })
-	p.settle()
+	t.ended()
 }

@@ -52,7 +52,7 @@ type server struct {
 
 	addr       netip.AddrPort // invalid until the name was resolved
 	looking    bool
-	waiting    []*probe // for the first address
+	waiting    []lookup // for the first address
 	resolved   bool     // lookedUp is set
 	lookedUp   host.Instant
 	failure    error // of the last lookup
@@ -61,6 +61,12 @@ type server struct {
 	answeredAt host.Instant
 	rtt        time.Duration
 	unanswered int // probes in a row
+}
+
+// lookup is a probe that waits for a server's address.
+type lookup struct {
+	probe *probe
+	ended func() // of the probe's join
 }
 
 // ServerStatus is what is known of a server.
@@ -142,8 +148,8 @@ func (c *Client) lookedUp(s *server, addrs []netip.Addr, err error) {
 	s.failure = err
 	waiting := s.waiting
 	s.waiting = nil
-	for _, p := range waiting {
-		p.ask(s, s.addr, false)
-		p.settle()
+	for _, l := range waiting {
+		l.probe.ask(s, s.addr, false)
+		l.ended()
 	}
 }

@@ -2,8 +2,6 @@ package stream
 
 import (
 	"cmp"
-	"encoding/binary"
-	"io"
 	"net/netip"
 	"slices"
 
@@ -102,12 +100,8 @@ func (t *Table) New(fw Firewall) *Stream {
 
 // freeID draws an id. Random ones are all that stops blind injection (spec/udx.md §18.7).
 func (t *Table) freeID() uint32 {
-	var b [4]byte
 	for {
-		if _, err := io.ReadFull(t.host.Rand(), b[:]); err != nil {
-			panic("stream: host has no randomness: " + err.Error())
-		}
-		id := binary.LittleEndian.Uint32(b[:])
+		id := host.DrawUint32(t.host.Rand())
 		if _, taken := t.streams[id]; !taken && t.linger.find(id, t.host.Now()) == nil {
 			return id
 		}
