@@ -15,7 +15,7 @@ import (
 
 // anyTransport has connections on which everything happens that a transport may do, in any order.
 type anyTransport struct {
-	ports.Transport
+	ports.ScraperTransport
 	loop *portstest.Loop
 	all  []*anySession
 	well bool // dials succeed on direct paths
@@ -140,7 +140,7 @@ func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
 		w.disk.Entries[alias(i)] = domain.Entry{Alias: alias(i), Key: pairs[i].Public, Expires: noon.Add(100 * time.Hour)}
 	}
 	net := &anyTransport{loop: w.loop}
-	w.startScraper(func(c *app.ScraperConfig) { net.Transport, c.Transport = c.Transport, net })
+	w.startScraper(func(c *app.ScraperConfig) { net.ScraperTransport, c.Transport = c.Transport, net })
 	asked, answered := 0, 0
 	paths := []domain.Path{domain.PathDirect, domain.PathRelay}
 	for range 3000 {

@@ -15,7 +15,7 @@ import (
 // ClientConfig configures a Client.
 type ClientConfig struct {
 	Host      host.Host
-	Transport ports.Transport
+	Transport ports.ClientTransport
 	// KeepTransport makes Close leave the transport open for others. By default the client owns it.
 	KeepTransport bool
 

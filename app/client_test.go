@@ -196,13 +196,13 @@ func TestRegistrationWithAHalfDeadScraperIsBounded(t *testing.T) {
 
 // cancelled counts registrations that were begun and cancelled.
 type cancelled struct {
-	ports.Transport
+	ports.ClientTransport
 	begun, cancelled int
 }
 
 func (c *cancelled) RegisterAlias(r ports.Registration, done func(bool, error)) func() {
 	c.begun++
-	cancel := c.Transport.RegisterAlias(r, done)
+	cancel := c.ClientTransport.RegisterAlias(r, done)
 	return func() { c.cancelled++; cancel() }
 }
 
@@ -213,7 +213,7 @@ func TestRegistrationThatIsNotAnsweredIsCancelled(t *testing.T) {
 	w.net.Mute(pair(1).Public, true)
 	transport := &cancelled{}
 	c := w.startClient("web", 2, func(cfg *app.ClientConfig) {
-		transport.Transport = cfg.Transport
+		transport.ClientTransport = cfg.Transport
 		cfg.Transport = transport
 	})
 	w.loop.Until(time.Minute, func() bool { return len(of[domain.RegisterAliasError](c.events)) > 0 })
@@ -315,7 +315,7 @@ func TestClosedClientLeavesTheTable(t *testing.T) {
 
 // mutter is a transport whose goodbyes end in some way, or do not.
 type mutter struct {
-	ports.Transport
+	ports.ClientTransport
 	loop host.Host
 	err  error
 	none bool
@@ -343,7 +343,7 @@ func TestGoodbyeThatDoesNotArriveIsTold(t *testing.T) {
 			w := newWorld(t)
 			w.startScraper(nil)
 			one := w.startClient("web", 2, func(cfg *app.ClientConfig) {
-				c.end.Transport, c.end.loop = cfg.Transport, w.loop
+				c.end.ClientTransport, c.end.loop = cfg.Transport, w.loop
 				cfg.Transport = c.end
 			})
 			w.loop.Advance(time.Second)
@@ -538,7 +538,7 @@ func TestEveryoneWhoClosesIsCalledBackInTime(t *testing.T) {
 }
 
 // deafTransport never says that it is closed.
-type deafTransport struct{ ports.Transport }
+type deafTransport struct{ ports.ClientTransport }
 
 func (deafTransport) Close(func()) {}
 

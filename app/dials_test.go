@@ -13,7 +13,7 @@ import (
 
 // deaf is a transport whose dials never end by themselves.
 type deaf struct {
-	ports.Transport
+	ports.ScraperTransport
 	dialled []domain.PublicKey
 	open    func() // ends the first dial that is under way as an open connection
 }
@@ -38,7 +38,7 @@ func restarted(t *testing.T) (*world, *deaf) {
 	}
 	d := &deaf{}
 	w.startScraper(func(c *app.ScraperConfig) {
-		d.Transport = c.Transport
+		d.ScraperTransport = c.Transport
 		c.Transport = d
 	})
 	return w, d

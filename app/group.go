@@ -26,7 +26,7 @@ func AliasKeys(seed domain.Seed, alias domain.Alias) domain.KeyPair {
 // GroupConfig configures a Group.
 type GroupConfig struct {
 	Host      host.Host
-	Transport ports.Transport
+	Transport ports.ClientTransport
 	// KeepTransport makes Close leave the transport open for others. By default the group owns it.
 	KeepTransport bool
 

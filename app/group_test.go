@@ -138,7 +138,7 @@ func TestGroupSaysWhatIsWrong(t *testing.T) {
 
 // refusing is a transport that cannot listen for some keys.
 type refusing struct {
-	ports.Transport
+	ports.ClientTransport
 	key domain.PublicKey
 }
 
@@ -146,7 +146,7 @@ func (r refusing) ListenMetrics(l ports.MetricsListen, ready func(error)) (ports
 	if l.Keys.Public == r.key {
 		return nil, errors.New("no")
 	}
-	return r.Transport.ListenMetrics(l, ready)
+	return r.ClientTransport.ListenMetrics(l, ready)
 }
 
 func TestGroupThatCannotListenNamesTheAlias(t *testing.T) {
@@ -255,13 +255,13 @@ func TestEachScraperGetsItsOwnSecretOnly(t *testing.T) {
 
 // watchful shows registrations.
 type watchful struct {
-	ports.Transport
+	ports.ClientTransport
 	see func(ports.Registration)
 }
 
 func (w watchful) RegisterAlias(r ports.Registration, done func(bool, error)) func() {
 	w.see(r)
-	return w.Transport.RegisterAlias(r, done)
+	return w.ClientTransport.RegisterAlias(r, done)
 }
 
 func TestScraperThatAsksTooMuchDoesNotStarveTheOther(t *testing.T) {

@@ -151,7 +151,7 @@ func TestScraperThatMovesLooksForItsClients(t *testing.T) {
 
 // pingCounter counts the signs of life that a scraper asks for.
 type pingCounter struct {
-	ports.Transport
+	ports.ScraperTransport
 	n int
 }
 
@@ -161,7 +161,7 @@ type countedSession struct {
 }
 
 func (c *pingCounter) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
-	return countedSession{c.Transport.DialMetrics(d), c}
+	return countedSession{c.ScraperTransport.DialMetrics(d), c}
 }
 
 func (s countedSession) Ping(done func(error)) (cancel func()) {
@@ -179,7 +179,7 @@ func TestScraperThatMovesTwiceAsksTwice(t *testing.T) {
 			var pings *pingCounter
 			w.startScraper(func(cfg *app.ScraperConfig) {
 				transport = cfg.Transport.(*portstest.Transport)
-				pings = &pingCounter{Transport: transport}
+				pings = &pingCounter{ScraperTransport: transport}
 				cfg.Transport = pings
 			})
 			w.startClient("web", 2, nil)
@@ -263,7 +263,7 @@ func TestConnectionAfterADeadOneGetsTheTimeOfASignOfLife(t *testing.T) {
 
 // pendingTransport makes dials that never end.
 type pendingTransport struct {
-	ports.Transport
+	ports.ScraperTransport
 	answered bool
 	dials    []ports.MetricsDial
 	closed   int

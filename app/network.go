@@ -6,8 +6,8 @@ import (
 )
 
 // watchNetwork tells when no DHT node answers, and when one does again.
-func watchNetwork(t ports.Transport, onEvent func(domain.Event)) (cancel func()) {
-	return t.OnNetwork(func(n ports.Network) {
+func watchNetwork(node ports.Node, onEvent func(domain.Event)) (cancel func()) {
+	return node.OnNetwork(func(n ports.Network) {
 		if n.Answering {
 			tell(onEvent, domain.NetworkFound{Nodes: n.Nodes})
 			return

@@ -229,7 +229,7 @@ func (w *world) mustScrape2(alias string) {
 
 // handTransport has connections that do what the test says.
 type handTransport struct {
-	ports.Transport
+	ports.ScraperTransport
 	all []*handSession
 }
 
@@ -700,7 +700,7 @@ func manyOpen(t *testing.T) (*world, *handTransport) {
 	}
 	net := &handTransport{}
 	w.startScraper(func(c *app.ScraperConfig) {
-		net.Transport = c.Transport
+		net.ScraperTransport = c.Transport
 		c.Transport = net
 	})
 	for i := 0; i < len(net.all); i++ {

@@ -13,7 +13,7 @@ import (
 // a failure.
 type registrar struct {
 	host      host.Host
-	transport ports.Transport
+	transport ports.ClientTransport
 	request   ports.Registration // OnOpen and Hold apart
 	hold      func(send func())  // calls send when a request may leave, in the same turn or later
 	interval  time.Duration

@@ -44,7 +44,7 @@ func TestSessionDialsAgainAtItsTurn(t *testing.T) {
 
 // busyTransport has registrations fail with an error.
 type busyTransport struct {
-	ports.Transport
+	ports.ClientTransport
 	err   error
 	asked int
 }
@@ -52,7 +52,7 @@ type busyTransport struct {
 func (b *busyTransport) RegisterAlias(r ports.Registration, done func(bool, error)) func() {
 	b.asked++
 	if b.err == nil {
-		return b.Transport.RegisterAlias(r, done)
+		return b.ClientTransport.RegisterAlias(r, done)
 	}
 	err := b.err
 	r.Hold(func() {}) // as every registration does
@@ -67,7 +67,7 @@ func TestClientRegistersAgainAtItsTurn(t *testing.T) {
 	w.startScraper(nil)
 	transport := &busyTransport{err: busyFor(told)}
 	c := w.startClient("web", 2, func(cfg *app.ClientConfig) {
-		transport.Transport = cfg.Transport
+		transport.ClientTransport = cfg.Transport
 		cfg.Transport, cfg.RegisterInterval = transport, time.Minute
 	})
 	for i := range 3 {

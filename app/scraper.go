@@ -15,7 +15,7 @@ import (
 // ScraperConfig configures a Scraper.
 type ScraperConfig struct {
 	Host      host.Host
-	Transport ports.Transport
+	Transport ports.ScraperTransport
 	// KeepTransport makes Close leave the transport open for others. By default the scraper owns it.
 	KeepTransport bool
 

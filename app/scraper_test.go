@@ -649,10 +649,10 @@ func TestLastChangesAreWrittenOnClose(t *testing.T) {
 }
 
 // stuck is a transport on a network with clients that have vanished: nothing on it ends by itself.
-type stuck struct{ ports.Transport }
+type stuck struct{ ports.ScraperTransport }
 
 func (s stuck) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
-	l, err := s.Transport.ListenAliases(a, ready)
+	l, err := s.ScraperTransport.ListenAliases(a, ready)
 	return stuckListener{l}, err
 }
 

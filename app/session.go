@@ -14,8 +14,8 @@ import (
 // SessionConfig configures a Session.
 type SessionConfig struct {
 	Host      host.Host
-	Transport ports.Transport // borrowed: Close leaves it open
-	Keys      domain.KeyPair  // the scraper's identity, which the client's firewall expects
+	Transport ports.ScraperTransport // borrowed: Close leaves it open
+	Keys      domain.KeyPair         // the scraper's identity, which the client's firewall expects
 	Client    domain.PublicKey
 	Clock     ports.Clock // for the history; nil keeps none
 	// RequestTimeout bounds RequestMetrics with everything that it waits for. 5 s by default.

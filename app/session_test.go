@@ -109,7 +109,7 @@ func TestNothingHangsOnANetworkThatNeverAnswers(t *testing.T) {
 	if waits := of[domain.SessionWait](told); len(waits) < 6 || !errors.Is(waits[0].Err, domain.ErrTimeout) {
 		t.Errorf("dials given up: %+v", waits)
 	}
-	c := w.startClient("web", 3, func(cfg *app.ClientConfig) { cfg.Transport = silentTransport{cfg.Transport} })
+	c := w.startClient("web", 3, func(cfg *app.ClientConfig) { cfg.Transport = silentTransport{cfg.Transport.(ports.Transport)} })
 	w.loop.Advance(10 * time.Minute)
 	if failed := of[domain.RegisterAliasError](c.events); len(failed) < 6 || !errors.Is(failed[0].Err, domain.ErrTimeout) {
 		t.Errorf("registrations given up: %+v", failed)

@@ -6,5 +6,8 @@
 // the call that it was given to. Where a call returns a cancel function, done is never called after cancel, and
 // calling cancel late or twice is harmless. Byte slices that are handed over belong to the receiver.
 //
+// ClientTransport and MetricsSource are the client's ports. ScraperTransport, the stores, AliasImport and TargetsFile are the
+// scraper's. Both know the Node below; a Transport serves either, or both.
+//
 // portstest has an in-memory implementation of each, and for each the suite that it and the real one must pass.
 package ports

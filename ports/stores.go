@@ -1,24 +1,8 @@
 package ports
 
 import (
-	"net/netip"
-	"time"
-
 	"github.com/dhtprom/dhtprom/domain"
 )
-
-// Clock is wall time. It may jump, and it goes on while the program is down; so it is for times that are shown and for
-// bridging restarts. While a program runs, steady time (host.Host) judges what is due.
-type Clock interface {
-	Now() time.Time
-}
-
-// MetricsSource gives one client's metrics.
-type MetricsSource interface {
-	// Collect asks for the metrics as text. A source that has not answered within the time given reports an
-	// error; the caller bounds the wait itself too, and gives the body limits itself.
-	Collect(within time.Duration, done func(body []byte, err error)) (cancel func())
-}
 
 // AliasStore keeps the alias table across restarts. Changes take effect in the order in which they were asked
 // for, and done callbacks come in that order.
@@ -46,15 +30,6 @@ type PinStore interface {
 	PutPin(p domain.Pin, done func(error))
 	// DeletePin removes one; that it is absent is no error.
 	DeletePin(a domain.Alias, done func(error))
-}
-
-// NodeCache keeps the addresses of DHT nodes over restarts, so that a start needs no bootstrap node and fewer round trips.
-type NodeCache interface {
-	// Save puts nodes in the place of those from before, the one heard from last first. It does not wait. What is not saved costs
-	// the next start some time.
-	Save(nodes []netip.AddrPort)
-	// Flush calls done, on any goroutine, once what was saved before is written or has failed.
-	Flush(done func())
 }
 
 // AliasImport is the aliases that another program left behind.
