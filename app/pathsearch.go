@@ -138,7 +138,7 @@ func (p *pathSearch) dial() {
 
 func (p *pathSearch) onOpen(peer domain.Peer) {
 	p.link.openAs(peer, p.s.cfg.Host.Now())
-	p.s.paths.Opened(peer.Path, p.link.opened.Sub(p.link.began), false)
+	p.s.paths.Opened(peer.Path, p.link.opened.Sub(p.link.began), domain.LaterDial)
 	if p.s.queue != nil {
 		p.s.queue.leave(&p.turn)
 	}

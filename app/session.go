@@ -400,7 +400,7 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	if s.cfg.Clock != nil {
 		link.at = s.cfg.Clock.Now()
 	}
-	s.paths.Opened(p.Path, link.opened.Sub(link.began), s.tries == 1)
+	s.paths.Opened(p.Path, link.opened.Sub(link.began), domain.DialOrder(s.tries == 1))
 	s.tries = 0
 	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: p})
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
@@ -426,7 +426,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	s.search.end()
 	s.detach(link, err)
 	if !link.open {
-		s.paths.Failed(s.tries == 1)
+		s.paths.Failed(domain.DialOrder(s.tries == 1))
 	}
 	if link.open && s.cfg.Host.Now().Sub(link.opened) >= stableAfter {
 		s.backoff.Reset()

@@ -32,9 +32,18 @@ var dialBounds = [...]time.Duration{
 // DialBounds are the upper bounds of Durations, in ascending order.
 func DialBounds() []time.Duration { return dialBounds[:] }
 
-// Opened notes a connection that opened. first says that its dial was the first one.
-func (s *DialStats) Opened(p Path, took time.Duration, first bool) {
-	if first {
+// DialOrder tells the first dial of a connection from the later ones.
+type DialOrder bool
+
+// The orders.
+const (
+	FirstDial DialOrder = true
+	LaterDial DialOrder = false
+)
+
+// Opened counts a connection that opened.
+func (s *DialStats) Opened(p Path, took time.Duration, dial DialOrder) {
+	if dial == FirstDial {
 		s.FirstConnected++
 	}
 	if s.Took == nil {
@@ -47,9 +56,9 @@ func (s *DialStats) Opened(p Path, took time.Duration, first bool) {
 	s.Took[p] = d
 }
 
-// Failed notes a dial that failed.
-func (s *DialStats) Failed(first bool) {
-	if first {
+// Failed counts a dial that failed.
+func (s *DialStats) Failed(dial DialOrder) {
+	if dial == FirstDial {
 		s.FirstFailed++
 	}
 }

@@ -7,11 +7,11 @@ import (
 
 func TestDialStatsCountFirstDialsAndTimesByPath(t *testing.T) {
 	var s DialStats
-	s.Failed(false)
-	s.Failed(true)
-	s.Opened(PathPunched, 300*time.Millisecond, true)
-	s.Opened(PathPunched, 500*time.Millisecond, false) // on the bound
-	s.Opened(PathRelay, time.Minute, false)
+	s.Failed(LaterDial)
+	s.Failed(FirstDial)
+	s.Opened(PathPunched, 300*time.Millisecond, FirstDial)
+	s.Opened(PathPunched, 500*time.Millisecond, LaterDial) // on the bound
+	s.Opened(PathRelay, time.Minute, LaterDial)
 	if s.FirstConnected != 1 || s.FirstFailed != 1 {
 		t.Errorf("first dials: %d connected, %d failed", s.FirstConnected, s.FirstFailed)
 	}

@@ -95,7 +95,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	keys, _ := hs.Result()
 	h.keys = &keys
 	if h.raw != nil {
-		h.raw.Expect(secret.Opening(true, keys))
+		h.raw.Expect(secret.Opening(secret.Initiator, keys))
 	}
 	defer h.decide(reply)
 	if refusal != wire.ErrorNone {

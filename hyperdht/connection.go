@@ -197,7 +197,7 @@ func (c *Connection) Destroy(err error) {
 // start puts the connection on a raw stream that is connected, with the keys of the handshake.
 func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	c.prove(keys)
-	c.carrier = carrier{raw: raw, sec: secret.New(c.initiator, keys, c.p.host.Rand()), path: path}
+	c.carrier = carrier{raw: raw, sec: secret.New(secret.Role(c.initiator), keys, c.p.host.Rand()), path: path}
 	c.started = true
 	c.apply(&c.carrier, c.memory)
 	c.release = c.p.pool.ref(raw.Socket())

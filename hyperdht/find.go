@@ -207,7 +207,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		return nil
 	}
 	c.result, _ = c.noise.Result()
-	c.raw.Expect(secret.Opening(false, c.result))
+	c.raw.Expect(secret.Opening(secret.Responder, c.result))
 	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
 	c.become(dialSearching)
 	c.conn.answered = true

@@ -52,7 +52,7 @@ func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return guard.Wrap(h, true), nil
+	return guard.Wrap(h, hosts.OtherMachines), nil
 }
 
 // Web is Handler for those who want all that package adapters/web can do and guard it themselves, as the program does. Of

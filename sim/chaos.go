@@ -15,7 +15,7 @@ var chaosScenario = &Scenario{
 	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps }),
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		g := w.homes(false)
+		g := w.homes(scraperAnywhere)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		// A wall clock that is a day ahead for a while makes the scraper forget everybody, and rightly so; that story
@@ -50,7 +50,7 @@ var churnScenario = &Scenario{
 	Faults: []string{faultCrashes},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		g := w.homes(true)
+		g := w.homes(scraperBehindRouter)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultCrashes)
@@ -139,7 +139,7 @@ var partitionScenario = &Scenario{
 	Faults: []string{faultPartitions},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		g := w.homes(true)
+		g := w.homes(scraperBehindRouter)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultPartitions)
@@ -156,7 +156,7 @@ var sleepersScenario = &Scenario{
 	Faults: []string{faultSleeps},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		g := w.homes(true)
+		g := w.homes(scraperBehindRouter)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
 		t := w.drawTrouble().only(faultSleeps)

@@ -86,22 +86,30 @@ func (c *chronicle) total(what string) (n int) {
 	return n
 }
 
-// scrape notes the end of a scrape. What a scenario asks again and again until it works is a poll, and does not count.
-func (c *chronicle) scrape(took time.Duration, err error, poll bool) {
+// scrapeKind tells scrapes that count from polls: those that a scenario repeats until one succeeds.
+type scrapeKind uint8
+
+const (
+	counted scrapeKind = iota
+	polled
+)
+
+// scrape notes the end of a scrape.
+func (c *chronicle) scrape(took time.Duration, err error, kind scrapeKind) {
 	if c == nil {
 		return
 	}
 	what := scrapedOK
 	switch {
-	case poll && err == nil:
+	case kind == polled && err == nil:
 		what = polledOK
-	case poll:
+	case kind == polled:
 		what = polledFailed
 	case err != nil:
 		what = scrapedFailed
 	}
 	c.count(what)
-	if !poll || err == nil {
+	if kind == counted || err == nil {
 		c.scrapes.add(dot{c.net.Now(), took, err != nil})
 	}
 }

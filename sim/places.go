@@ -29,15 +29,23 @@ type setting struct {
 // client is where the n-th client stands.
 func (g *setting) client(n int) place { return g.clients[n%len(g.clients)] }
 
+// scraperPlace is where a drawn scraper may stand.
+type scraperPlace uint8
+
+const (
+	scraperAnywhere scraperPlace = iota
+	scraperBehindRouter
+)
+
 // homes draws a setting in which a scraper can reach every client soon: routers from their independent axes, and a
 // relay or not. Where there is none, the scraper's ports can be guessed, and those of two clients at most cannot: ports
 // are guessed for one peer at a time, with a pause after one that was lost (hyperdht index.js).
-func (w *World) homes(scraperBehind bool) setting {
+func (w *World) homes(at scraperPlace) setting {
 	r := w.luck("places")
 	var g setting
 	relay, randomScraper := r.IntN(2) == 0, r.IntN(2) == 0
 	// A machine on the open internet meets everybody without any help, which is the easiest case and so the rarest here.
-	if scraperBehind || r.IntN(4) > 0 {
+	if at == scraperBehindRouter || r.IntN(4) > 0 {
 		nat := w.drawNAT(r, relay && randomScraper)
 		nat.Filtering = simnet.AddressAndPortDependent
 		g.scraper = behind(nat)

@@ -46,10 +46,10 @@ func recoveries() []recovery {
 		{name: "start, a bystander at the private address", median: 500 * time.Millisecond, play: startsBesideBystander},
 		{name: "start, one carrier, a relay", median: 2 * time.Second, play: startsInOneCarrier},
 		{name: "start, 200 ms", rtt: farRTT, median: 5 * time.Second, play: starts(home, home)},
-		{name: "the client restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(false, false)},
-		{name: "the client restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(false, true)},
-		{name: "the scraper restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(true, false)},
-		{name: "the scraper restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(true, true)},
+		{name: "the client restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(theClient, withBootstrap)},
+		{name: "the client restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(theClient, withoutBootstrap)},
+		{name: "the scraper restarts, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(theScraper, withBootstrap)},
+		{name: "the scraper restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(theScraper, withoutBootstrap)},
 		{name: "the client's router reboots", seeds: 9, median: 5 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.Reboot(simnet.Reboot{}) })},
 		{name: "the scraper's router reboots", seeds: 9, median: 5 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.Reboot(simnet.Reboot{}) })},
 		{name: "the client's public address changes", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.SetAddr(c.w.publicAddr()) })},
@@ -64,19 +64,19 @@ func recoveries() []recovery {
 	}
 	for _, asleep := range []time.Duration{2 * time.Minute, 10 * time.Minute} {
 		all = append(all,
-			recovery{name: fmt.Sprintf("the client sleeps for %v", asleep), median: 5 * time.Second, play: sleeps(asleep, false)},
-			recovery{name: fmt.Sprintf("the scraper sleeps for %v", asleep), median: 5 * time.Second, play: sleeps(asleep, true)},
+			recovery{name: fmt.Sprintf("the client sleeps for %v", asleep), median: 5 * time.Second, play: sleeps(asleep, theClient)},
+			recovery{name: fmt.Sprintf("the scraper sleeps for %v", asleep), median: 5 * time.Second, play: sleeps(asleep, theScraper)},
 		)
 	}
 	all = append(all,
-		recovery{name: "the client's line is dead for 1m0s", median: 10 * time.Second, play: deadLine(time.Minute, false)},
-		recovery{name: "the scraper's line is dead for 1m0s", median: 10 * time.Second, play: deadLine(time.Minute, true)},
+		recovery{name: "the client's line is dead for 1m0s", median: 10 * time.Second, play: deadLine(time.Minute, theClient)},
+		recovery{name: "the scraper's line is dead for 1m0s", median: 10 * time.Second, play: deadLine(time.Minute, theScraper)},
 	)
 	for _, nodes := range []int{4, 20} {
 		for _, dead := range []time.Duration{time.Minute, 5 * time.Minute} {
 			all = append(all, recovery{
 				name: fmt.Sprintf("the client's line is dead for %v, %d DHT nodes", dead, nodes), nodes: nodes, seeds: 12,
-				median: 30 * time.Second, most: 30 * time.Second, play: deadLine(dead, false),
+				median: 30 * time.Second, most: 30 * time.Second, play: deadLine(dead, theClient),
 			})
 		}
 	}
@@ -301,15 +301,26 @@ func shrinks(mtu int) func(*World) time.Duration {
 	}
 }
 
-// restarts has a machine crash and start again, with the DHT nodes that it knew, while the bootstrap node is there or not.
-func restarts(scraper, cutOff bool) func(*World) time.Duration {
+// victim picks the machine that a fault hits.
+type victim func(*scraper, *client) *machine
+
+func theClient(_ *scraper, c *client) *machine  { return c.machine }
+func theScraper(s *scraper, _ *client) *machine { return s.machine }
+
+// bootstrapNode is whether the bootstrap node runs.
+type bootstrapNode bool
+
+const (
+	withBootstrap    bootstrapNode = true
+	withoutBootstrap bootstrapNode = false
+)
+
+// restarts has a machine crash and start again, with the DHT nodes that it knew.
+func restarts(of victim, bootstrap bootstrapNode) func(*World) time.Duration {
 	return func(w *World) time.Duration {
 		s, c := w.standing()
-		m := c.machine
-		if scraper {
-			m = s.machine
-		}
-		if cutOff {
+		m := of(s, c)
+		if bootstrap == withoutBootstrap {
 			w.nodes[0].crash()
 		}
 		m.crash()
@@ -328,13 +339,10 @@ func losesTable(w *World) time.Duration {
 	return w.firstScrapes()
 }
 
-func sleeps(asleep time.Duration, scraper bool) func(*World) time.Duration {
+func sleeps(asleep time.Duration, of victim) func(*World) time.Duration {
 	return func(w *World) time.Duration {
 		s, c := w.standing()
-		m := c.machine
-		if scraper {
-			m = s.machine
-		}
+		m := of(s, c)
 		m.host.Sleep()
 		w.run(asleep)
 		m.host.Wake()
@@ -343,13 +351,10 @@ func sleeps(asleep time.Duration, scraper bool) func(*World) time.Duration {
 	}
 }
 
-func deadLine(dead time.Duration, scraper bool) func(*World) time.Duration {
+func deadLine(dead time.Duration, of victim) func(*World) time.Duration {
 	return func(w *World) time.Duration {
 		s, c := w.standing()
-		m := c.machine
-		if scraper {
-			m = s.machine
-		}
+		m := of(s, c)
 		w.check.unrest = true
 		m.router.SetAccess(simnet.Link{Loss: 1})
 		w.run(dead)

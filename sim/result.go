@@ -189,7 +189,7 @@ func (r *Result) scraped(took time.Duration, err error) {
 		return
 	}
 	r.Scrapes++
-	r.chronicle.scrape(took, err, false)
+	r.chronicle.scrape(took, err, counted)
 	if err != nil {
 		r.ScrapesFailed[domain.FailureReason(err)]++
 		return
@@ -200,7 +200,7 @@ func (r *Result) scraped(took time.Duration, err error) {
 }
 
 // polled notes the end of a scrape that is tried again and again until it works, which does not count.
-func (r *Result) polled(took time.Duration, err error) { r.chronicle.scrape(took, err, true) }
+func (r *Result) polled(took time.Duration, err error) { r.chronicle.scrape(took, err, polled) }
 
 // total sums a figure of the network over this run and those within it.
 func (r *Result) total(of func(simnet.Stats) uint64) uint64 {

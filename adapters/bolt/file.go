@@ -49,7 +49,7 @@ func (d delta) set(bucket []byte, alias string, payload []byte) {
 func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 	b, locked, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := create(path, nil, false); err != nil {
+		if err := create(path, nil, keepExisting); err != nil {
 			return nil, nil, err
 		}
 		b, locked, err = readFile(path)
@@ -445,7 +445,7 @@ func replace(path string, records map[string]map[string]item) (kept string, err 
 			return "", err
 		}
 	}
-	if err := create(path, records, true); err != nil {
+	if err := create(path, records, replaceExisting); err != nil {
 		switch {
 		case linked:
 			err = errors.Join(err, os.Remove(kept))
@@ -473,10 +473,18 @@ func limitKept(path string) error {
 	return nil
 }
 
+// existing says what becomes of a file that is in the place of a new one.
+type existing uint8
+
+const (
+	keepExisting existing = iota
+	replaceExisting
+)
+
 // create writes a new table under a temporary name and then gives it its own, so that a full disk leaves nothing half done
 // behind. The temporary name is random: of several scrapers that start at the same time on one path, none touches the file of
 // another one.
-func create(path string, records map[string]map[string]item, over bool) (err error) {
+func create(path string, records map[string]map[string]item, there existing) (err error) {
 	beside := tempfile.Name(path)
 	defer func() {
 		if rest := os.Remove(beside); rest != nil && !errors.Is(rest, os.ErrNotExist) {
@@ -486,12 +494,12 @@ func create(path string, records map[string]map[string]item, over bool) (err err
 	if err := fill(beside, records); err != nil {
 		return err
 	}
-	if over {
+	if there == replaceExisting {
 		err = os.Rename(beside, path)
 	} else if err = os.Link(beside, path); err != nil && !errors.Is(err, os.ErrExist) && !exists(path) {
 		err = os.Rename(beside, path) // not every file system has links
 	}
-	if err != nil && !over && exists(path) {
+	if err != nil && there == keepExisting && exists(path) {
 		err = nil // another scraper was first, and has it open
 	}
 	if err != nil {

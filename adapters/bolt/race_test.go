@@ -17,7 +17,7 @@ func TestOneOfManyThatStartRepairsTheTable(t *testing.T) {
 	const starts = 8
 	for range 5 {
 		path := filepath.Join(t.TempDir(), "aliases.db")
-		if err := create(path, nil, false); err != nil {
+		if err := create(path, nil, keepExisting); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Truncate(path, 3*4096); err != nil {

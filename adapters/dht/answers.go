@@ -49,7 +49,7 @@ func newAnswers(h host.Host) *answers { return &answers{host: h, size: make(map[
 func answerMemory(n int) int { return n + n/2 }
 
 // unread is what answers to a scraper take that it has not acknowledged, in bytes.
-func (a *answers) unread(scraper domain.PublicKey) int { return a.usage(false).by[scraper] }
+func (a *answers) unread(scraper domain.PublicKey) int { return a.unreadUsage().by[scraper] }
 
 // usage is the memory of answers, in bytes.
 type usage struct {
@@ -57,23 +57,27 @@ type usage struct {
 	total int
 }
 
-// usage adds up what is unread and, if asked, what is reserved for answers being collected.
-func (a *answers) usage(reserved bool) usage {
-	u := usage{by: map[domain.PublicKey]int{}}
-	add := func(s *metricsServer, n int) {
-		u.by[s.scraper()] += n
-		u.total += n
+// usage adds up what is unread and what is reserved for answers being collected.
+func (a *answers) usage() usage {
+	u := a.unreadUsage()
+	for _, r := range a.running {
+		u.add(r.server.scraper(), r.reserved)
 	}
+	return u
+}
+
+func (u *usage) add(scraper domain.PublicKey, n int) {
+	u.by[scraper] += n
+	u.total += n
+}
+
+func (a *answers) unreadUsage() usage {
+	u := usage{by: map[domain.PublicKey]int{}}
 	counted := map[*link]bool{} // a link may have a new server before the old one has left
 	for _, s := range a.servers {
 		if !counted[s.link] {
 			counted[s.link] = true
-			add(s, s.link.conn.Unsent())
-		}
-	}
-	if reserved {
-		for _, r := range a.running {
-			add(r.server, r.reserved)
+			u.add(s.scraper(), s.link.conn.Unsent())
 		}
 	}
 	return u
@@ -198,14 +202,14 @@ func (a *answers) run() {
 // startAll starts what there is room for, of scrapers that hold something or of the others, and returns the first for which
 // there is none.
 func (a *answers) startAll(holding bool) (stuck *answer) {
-	u := a.usage(true)
+	u := a.usage()
 	for _, r := range slices.Clone(a.waiting) {
 		switch {
 		case u.holds(r) != holding:
 		case u.takes(r, a.next(r)):
 			if slices.Contains(a.waiting, r) { // an answer that comes at once starts others
 				a.start(r)
-				u = a.usage(true)
+				u = a.usage()
 			}
 		case stuck == nil:
 			stuck = r
@@ -237,7 +241,7 @@ func (a *answers) answered(r *answer, reply domain.MetricsReply) {
 	s := r.server
 	if n := answerMemory(len(reply.Body)); reply.Success {
 		s.size, a.size[s.scraper()] = n, n
-		if !a.usage(true).takes(r, n) {
+		if !a.usage().takes(r, n) {
 			a.withheld++
 			a.waiting = append([]*answer{r}, a.waiting...)
 			a.run()

@@ -24,7 +24,7 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	tell("metrics on own links", adopted, len(t.links))
 	tell("requests on links", asked, hyperdht.Unbounded)
 	unread, held := 0, 0
-	for _, n := range t.answers.usage(false).by {
+	for _, n := range t.answers.unreadUsage().by {
 		unread = max(unread, n)
 	}
 	for _, s := range t.answers.servers {

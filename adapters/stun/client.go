@@ -133,7 +133,7 @@ func (c *Client) Probe(s host.Socket, seen func(addr, from netip.AddrPort), done
 		switch known := srv.addr.IsValid(); {
 		case !c.resolve(srv):
 		case known:
-			p.ask(srv, srv.addr, false)
+			p.ask(srv, srv.addr, mainAddr)
 		case len(srv.waiting) < maxTransactions:
 			srv.waiting = append(srv.waiting, lookup{p, p.join.Add()})
 		}
@@ -156,8 +156,16 @@ type probe struct {
 	deadline host.Timer
 }
 
+// serverAddr is which of its addresses a server is asked at.
+type serverAddr bool
+
+const (
+	mainAddr      serverAddr = false
+	alternateAddr serverAddr = true
+)
+
 // ask sends a request to an address of a server, unless it was asked already.
-func (p *probe) ask(s *server, to netip.AddrPort, alternate bool) {
+func (p *probe) ask(s *server, to netip.AddrPort, which serverAddr) {
 	c := p.c
 	if p.over || !isUsable(to) || slices.Contains(p.asked, to) {
 		return
@@ -167,7 +175,7 @@ func (p *probe) ask(s *server, to netip.AddrPort, alternate bool) {
 		c.stats.Busy++
 		return
 	}
-	t := &transaction{p: p, server: s, to: to, alternate: alternate, at: c.h.Now(), ended: p.join.Add()}
+	t := &transaction{p: p, server: s, to: to, which: which, at: c.h.Now(), ended: p.join.Add()}
 	host.Draw(c.h.Rand(), t.id[:])
 	p.running = append(p.running, t)
 	c.transactions[key{p.socket, t.id}] = t
@@ -198,10 +206,10 @@ func (p *probe) cancel() {
 
 // transaction is one request and its answer.
 type transaction struct {
-	p         *probe
-	server    *server
-	to        netip.AddrPort
-	alternate bool // the server's other address is asked
+	p      *probe
+	server *server
+	to     netip.AddrPort
+	which  serverAddr
 
 	id     transactionID
 	packet []byte
@@ -216,7 +224,7 @@ func (t *transaction) transmit() {
 	c := t.p.c
 	if t.sent == transmissions {
 		c.stats.Unanswered++
-		if !t.alternate {
+		if t.which == mainAddr {
 			t.server.unanswered++
 		}
 		t.end()
@@ -240,10 +248,10 @@ func (t *transaction) answered(m *message) {
 	if t.sent == 1 { // else nobody knows which transmission was answered
 		s.rtt = now.Sub(t.at)
 	}
-	if !t.alternate {
+	if t.which == mainAddr {
 		s.unanswered = 0
 		s.alternate = alternateOf(t.to, m)
-		p.ask(s, s.alternate, true)
+		p.ask(s, s.alternate, alternateAddr)
 	}
 	p.seen(m.mapped, t.to)
 	t.end()

@@ -46,16 +46,16 @@ func parse(b []byte) (message, error) {
 		var err error
 		switch a.Type {
 		case stun.AttrXORMappedAddress:
-			m.mapped, err = readAddr(a.Value, true)
+			m.mapped, err = readXORAddr(a.Value)
 		case stun.AttrMappedAddress:
 			// Servers that know the cookie send both; NATs that meddle rewrite this one.
 			if !m.mapped.IsValid() {
-				m.mapped, err = readAddr(a.Value, false)
+				m.mapped, err = readAddr(a.Value)
 			}
 		case stun.AttrResponseOrigin:
-			m.origin, err = readAddr(a.Value, false)
+			m.origin, err = readAddr(a.Value)
 		case stun.AttrOtherAddress:
-			m.other, err = readAddr(a.Value, false)
+			m.other, err = readAddr(a.Value)
 		case stun.AttrErrorCode, stun.AttrUnknownAttributes, stun.AttrUsername, stun.AttrMessageIntegrity, stun.AttrRealm, stun.AttrNonce:
 		default:
 			if a.Type.Required() && len(m.unknown) < maxUnknown {
@@ -74,22 +74,28 @@ const (
 	familyIPv6 = 2
 )
 
-// readAddr reads the value of an address attribute (RFC 8489, sections 14.1 and 14.2). An IPv6 address comes
-// out invalid, because nothing here can use it. (pion's own readers panic where the value is short.)
-func readAddr(v []byte, xored bool) (netip.AddrPort, error) {
+// readXORAddr reads the value of an address attribute that is masked with the magic cookie (RFC 8489, section 14.2). An IPv6
+// address comes out invalid, as with readAddr.
+func readXORAddr(v []byte) (netip.AddrPort, error) {
+	a, err := readAddr(v)
+	if err != nil || !a.IsValid() {
+		return a, err
+	}
+	ip := a.Addr().As4()
+	binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32(ip[:])^magicCookie)
+	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()^magicCookie>>16), nil
+}
+
+// readAddr reads the value of an address attribute (RFC 8489, section 14.1). An IPv6 address comes out invalid, because
+// nothing here can use it. (pion's own readers panic where the value is short.)
+func readAddr(v []byte) (netip.AddrPort, error) {
 	switch {
 	case len(v) == 20 && v[1] == familyIPv6:
 		return netip.AddrPort{}, nil
 	case len(v) != 8 || v[1] != familyIPv4:
 		return netip.AddrPort{}, errMessage
 	}
-	port, addr := binary.BigEndian.Uint16(v[2:]), binary.BigEndian.Uint32(v[4:])
-	if xored {
-		port, addr = port^magicCookie>>16, addr^magicCookie
-	}
-	var ip [4]byte
-	binary.BigEndian.PutUint32(ip[:], addr)
-	return netip.AddrPortFrom(netip.AddrFrom4(ip), port), nil
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(v[4:8])), binary.BigEndian.Uint16(v[2:])), nil
 }
 
 // isUsable reports whether datagrams can be sent to addr.

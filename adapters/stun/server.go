@@ -33,15 +33,27 @@ func Servers(values []string, privateDHT bool) ([]string, error) {
 		return nil, nil
 	case len(values) == 0:
 		return DefaultServers(), nil
+	}
+	if err := CheckServers(values); err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// CheckServers validates the values of a flag: servers, or None alone.
+func CheckServers(values []string) error {
+	switch {
+	case len(values) == 1 && values[0] == None:
+		return nil
 	case len(values) > maxServers:
-		return nil, fmt.Errorf("stun: %d servers, want %d at most", len(values), maxServers)
+		return fmt.Errorf("stun: %d servers, want %d at most", len(values), maxServers)
 	}
 	for _, v := range values {
 		if _, err := parseServer(v); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return values, nil
+	return nil
 }
 
 // server is one that is asked.
@@ -149,7 +161,7 @@ func (c *Client) lookedUp(s *server, addrs []netip.Addr, err error) {
 	waiting := s.waiting
 	s.waiting = nil
 	for _, l := range waiting {
-		l.probe.ask(s, s.addr, false)
+		l.probe.ask(s, s.addr, mainAddr)
 		l.ended()
 	}
 }

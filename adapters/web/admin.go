@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
@@ -110,7 +111,7 @@ func (h *Handler) mayChange(r *http.Request) (why string) {
 	if !h.cfg.Lifecycle {
 		return "Changes need passwords or client certificates (--web.config.file), or --web.enable-lifecycle"
 	}
-	if !h.cfg.Hosts.Accepts(r.Host, true) {
+	if !h.cfg.Hosts.Accepts(r.Host, hosts.OtherMachines) {
 		return "Not under this host name: use an IP address or localhost, or set --web.allowed-host or --web.external-url"
 	}
 	return ""

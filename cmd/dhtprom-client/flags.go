@@ -244,7 +244,7 @@ func (f *flags) checkTargets() error {
 }
 
 func (f *flags) checkSTUN() error {
-	if _, err := stun.Servers(f.config.node.STUN, false); err != nil {
+	if err := stun.CheckServers(f.config.node.STUN); err != nil {
 		return fmt.Errorf("--stun.server: %w", err)
 	}
 	return nil

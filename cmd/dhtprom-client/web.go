@@ -61,7 +61,7 @@ func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, l
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	s := &webServer{listener: l, config: cfg.web.configFile, log: log, server: &http.Server{
-		Handler: guard.Wrap(newHandler(c, registry), !hosts.Loopback(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
+		Handler: guard.Wrap(newHandler(c, registry), hosts.ReachOf(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: cli.Protocols(),
 	}}
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil

@@ -225,7 +225,7 @@ func (f *flags) parse(args []string) (command string, err error) {
 		err = f.run.checkPaths()
 	}
 	if err == nil && len(f.run.node.STUN)+len(f.relay.node.STUN) > 1 {
-		_, err = stun.Servers(append(f.run.node.STUN, f.relay.node.STUN...), false)
+		err = stun.CheckServers(append(f.run.node.STUN, f.relay.node.STUN...))
 		if err != nil {
 			err = fmt.Errorf("--stun.server: %w", err)
 		}

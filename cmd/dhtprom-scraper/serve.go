@@ -48,7 +48,7 @@ func systemdListeners() ([]net.Listener, error) {
 // serve serves until shut, or until one of the listeners fails.
 func (s *servers) serve(listeners []net.Listener) error {
 	if len(listeners) == 0 { // vsock
-		server := s.add(true)
+		server := s.add(hosts.OtherMachines)
 		if server == nil {
 			return nil
 		}
@@ -56,7 +56,7 @@ func (s *servers) serve(listeners []net.Listener) error {
 	}
 	all := errgroup.Group{}
 	for _, l := range listeners {
-		server := s.add(!hosts.Loopback(l.Addr()))
+		server := s.add(hosts.ReachOf(l.Addr()))
 		if server == nil {
 			return nil
 		}
@@ -75,15 +75,15 @@ func served(err error) error {
 	return err
 }
 
-// add makes a server; nil when it is too late for one. local is true where other machines can reach it.
-func (s *servers) add(local bool) *http.Server {
+// add makes a server; nil when it is too late for one.
+func (s *servers) add(from hosts.Reach) *http.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
 	server := &http.Server{
-		Handler: s.guard.Wrap(s.handler, local), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		Handler: s.guard.Wrap(s.handler, from), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ReadTimeout: web.RequestTimeout, WriteTimeout: web.RequestTimeout, Protocols: cli.Protocols(),
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

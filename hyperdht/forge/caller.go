@@ -64,7 +64,7 @@ func (c *Caller) Answer(datagram []byte) error {
 	}
 	keys, _ := c.noise.Result()
 	c.remote = payload.UDX.ID
-	c.secret = secret.New(true, keys, c.random)
+	c.secret = secret.New(secret.Initiator, keys, c.random)
 	return nil
 }
 

@@ -63,7 +63,7 @@ func TestALiarsAnswersCanBeReadAndAreFalse(t *testing.T) {
 		return sent[0]
 	}
 	first, err := wire.ParseResponse(ask(from, wire.CmdFindPeer, nil).Payload)
-	if err != nil || first.To == from || first.To != forge.Mask(from, false) || *first.ID != id.NodeIDOf(l.Self) || len(first.Closer) != 1 {
+	if err != nil || first.To == from || first.To != forge.Mask(from, forge.FalsePort) || *first.ID != id.NodeIDOf(l.Self) || len(first.Closer) != 1 {
 		t.Fatalf("answers %+v, %v", first, err)
 	}
 	if _, err := wire.ParsePeer(first.Value); err != nil {
@@ -83,7 +83,7 @@ func TestALiarsAnswersCanBeReadAndAreFalse(t *testing.T) {
 	if sent := l.Receive(from, wire.Request{To: l.Self, Command: wire.CmdPeerHandshake, Target: &target, Value: handshake}.Append(nil)); sent != nil {
 		t.Error("a handshake is answered")
 	}
-	if forge.Mask(forge.Mask(from, true), true) != from {
+	if forge.Mask(forge.Mask(from, forge.FalseHostAndPort), forge.FalseHostAndPort) != from {
 		t.Error("the mask of a mask is another address")
 	}
 }

@@ -36,10 +36,19 @@ func RelayLies() []RelayLie {
 	return all
 }
 
-// Mask is a false address for a true one, and the true one for a false one: another port, and another host if hosts is set.
-func Mask(a netip.AddrPort, hosts bool) netip.AddrPort {
+// Falsehood is what is false in a false address.
+type Falsehood bool
+
+// The falsehoods.
+const (
+	FalsePort        Falsehood = false
+	FalseHostAndPort Falsehood = true
+)
+
+// Mask returns a false address for a true one, and the true one for a false one.
+func Mask(a netip.AddrPort, f Falsehood) netip.AddrPort {
 	ip := a.Addr().Unmap().As4()
-	if hosts {
+	if f == FalseHostAndPort {
 		ip[0] ^= 0x40
 	}
 	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()^0x0155)
@@ -120,7 +129,7 @@ func (l *Liar) internal(from netip.AddrPort, m *wire.Request) []Sent {
 // answer is a response to a request.
 func (l *Liar) answer(to netip.AddrPort, m *wire.Request, value []byte) []Sent {
 	node := id.NodeIDOf(l.Self)
-	r := wire.Response{TID: m.TID, To: Mask(to, l.Hosts), ID: &node, Value: value}
+	r := wire.Response{TID: m.TID, To: Mask(to, Falsehood(l.Hosts)), ID: &node, Value: value}
 	if m.Target != nil {
 		r.Closer = l.Closer
 		if !m.Internal {
@@ -153,7 +162,7 @@ func (l *Liar) draw(b []byte) {
 // name is what it calls a peer's address.
 func (l *Liar) name(a netip.AddrPort) netip.AddrPort {
 	if l.Relays == Misname {
-		return Mask(a, l.Hosts)
+		return Mask(a, Falsehood(l.Hosts))
 	}
 	return a
 }
@@ -177,7 +186,7 @@ func (l *Liar) handshake(from netip.AddrPort, m *wire.Request) []Sent {
 		case l.Relays == Garble || !known:
 			noise := make([]byte, 150)
 			l.draw(noise)
-			return reply(from, noise, Mask(from, true))
+			return reply(from, noise, Mask(from, FalseHostAndPort))
 		case l.Relays == Replay && old != nil:
 			return reply(from, old, server)
 		}

@@ -133,12 +133,20 @@ func (c *Channel) Close() {
 		return
 	}
 	c.mux.control(controlClose, c.localID)
-	c.close(false)
+	c.close(bySelf)
 }
+
+// closer is the side that closes a channel.
+type closer bool
+
+const (
+	bySelf closer = false
+	byPeer closer = true
+)
 
 // close takes the channel out of everything. Its number is free at once if the other side had opened it too;
 // if not, the other side's open or reject is still to come and would hit the number's next user.
-func (c *Channel) close(remote bool) {
+func (c *Channel) close(by closer) {
 	if c.closed {
 		return
 	}
@@ -154,7 +162,7 @@ func (c *Channel) close(remote bool) {
 	c.localID, c.remoteID = 0, 0
 	m.collect(c.identity)
 	if c.opts.OnClose != nil {
-		c.opts.OnClose(remote)
+		c.opts.OnClose(by == byPeer)
 	}
 }
 

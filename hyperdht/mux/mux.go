@@ -139,7 +139,7 @@ func (m *Mux) shutdown(err error) {
 	m.dead = true
 	for i := 0; i < len(m.local); i++ {
 		if c := m.local[i].channel; c != nil {
-			c.close(true)
+			c.close(byPeer)
 		}
 	}
 	clear(m.remote)

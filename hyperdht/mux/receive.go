@@ -151,7 +151,7 @@ func (m *Mux) receiveReject(r *compact.Reader) {
 	slot.waiting = nil
 	m.free = append(m.free, int(number)-1)
 	if slot.channel != nil {
-		slot.channel.close(true)
+		slot.channel.close(byPeer)
 	}
 	m.collect(info)
 }
@@ -167,7 +167,7 @@ func (m *Mux) receiveClose(r *compact.Reader) {
 	case end == nil:
 		m.stats.UnknownChannel++
 	case end.channel != nil:
-		end.channel.close(true)
+		end.channel.close(byPeer)
 	default:
 		// Closed while its open waits for a handler. The other side keeps the number until it has an answer.
 		info, n := end.identity, int(number)

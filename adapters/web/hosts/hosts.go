@@ -86,9 +86,23 @@ func Parse(text string) (string, error) {
 	return canonical(text), nil
 }
 
-// Accepts reports whether a server may answer a request with this Host field. local is true for a server that other
-// machines can reach.
-func (n *Names) Accepts(host string, local bool) bool {
+// Reach is from where a server can be reached.
+type Reach bool
+
+// The reaches.
+const (
+	ThisMachine   Reach = false
+	OtherMachines Reach = true
+)
+
+// ReachOf returns the reach of a listener by its address. One of unknown form counts as reachable from other machines.
+func ReachOf(a net.Addr) Reach {
+	bound, err := netip.ParseAddrPort(a.String())
+	return Reach(err != nil || !bound.Addr().Unmap().IsLoopback())
+}
+
+// Accepts reports whether a server with this reach may answer a request with this Host field.
+func (n *Names) Accepts(host string, from Reach) bool {
 	if n.any || host == "" {
 		return true
 	}
@@ -109,7 +123,7 @@ func (n *Names) Accepts(host string, local bool) bool {
 			return true
 		}
 	}
-	if !local {
+	if from == ThisMachine {
 		return false
 	}
 	for _, suffix := range privateDomains {
@@ -121,12 +135,6 @@ func (n *Names) Accepts(host string, local bool) bool {
 }
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
-
-// Loopback reports whether a listener's address can be reached from its own machine only.
-func Loopback(a net.Addr) bool {
-	bound, err := netip.ParseAddrPort(a.String())
-	return err == nil && bound.Addr().Unmap().IsLoopback()
-}
 
 // Guard refuses requests under other names with status 421.
 type Guard struct {
@@ -146,10 +154,10 @@ type Guard struct {
 // Refused is the number of requests that were refused.
 func (g *Guard) Refused() uint64 { return g.refused.Load() }
 
-// Wrap guards a handler. local is true where its server can be reached from other machines.
-func (g *Guard) Wrap(next http.Handler, local bool) http.Handler {
+// Wrap guards the handler of a server with this reach.
+func (g *Guard) Wrap(next http.Handler, from Reach) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil || g.Names.Accepts(r.Host, local) || g.Exempt != nil && g.Exempt(r) {
+		if r.TLS != nil || g.Names.Accepts(r.Host, from) || g.Exempt != nil && g.Exempt(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -54,10 +54,10 @@ func TestNamesThatASiteCanHaveAreRefused(t *testing.T) {
 		{"other.local", false, false},
 		{"dhtprom-scraper.monitoring", false, false},
 	} {
-		if got := names.Accepts(c.host, false); got != c.loopback {
+		if got := names.Accepts(c.host, hosts.ThisMachine); got != c.loopback {
 			t.Errorf("%q on loopback: %v", c.host, got)
 		}
-		if got := names.Accepts(c.host, true); got != c.local {
+		if got := names.Accepts(c.host, hosts.OtherMachines); got != c.local {
 			t.Errorf("%q where others reach it: %v", c.host, got)
 		}
 	}
@@ -67,11 +67,11 @@ func TestNamesThatASiteCanHaveAreRefused(t *testing.T) {
 	}
 	first, _, _ := strings.Cut(own, ".")
 	for _, host := range []string{own, own + ":30000", first, first + ".local"} {
-		if !names.Accepts(host, false) {
+		if !names.Accepts(host, hosts.ThisMachine) {
 			t.Errorf("this machine's name %q was refused", host)
 		}
 	}
-	if !hosts.New("*").Accepts("evil.example", false) {
+	if !hosts.New("*").Accepts("evil.example", hosts.ThisMachine) {
 		t.Error("* does not turn the protection off")
 	}
 }
@@ -94,11 +94,11 @@ func TestLoopbackListenersAreTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := hosts.Loopback(a); got != want {
+		if got := hosts.ReachOf(a) == hosts.ThisMachine; got != want {
 			t.Errorf("%s: %v", address, got)
 		}
 	}
-	if hosts.Loopback(&net.UnixAddr{Name: "/x", Net: "unix"}) {
+	if hosts.ReachOf(&net.UnixAddr{Name: "/x", Net: "unix"}) == hosts.ThisMachine {
 		t.Error("a Unix socket is taken for a loopback address")
 	}
 }
@@ -108,7 +108,7 @@ func TestGuardSaysWhatToSet(t *testing.T) {
 		var log bytes.Buffer
 		served := 0
 		g := &hosts.Guard{Names: hosts.New(), Log: slog.New(slog.NewTextHandler(&log, nil)), Exempt: func(r *http.Request) bool { return r.Header.Get("X-Known") != "" }}
-		h := g.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }), false)
+		h := g.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }), hosts.ThisMachine)
 		ask := func(host string, change func(*http.Request)) *httptest.ResponseRecorder {
 			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 			r.Host = host

@@ -116,8 +116,7 @@ func CheckKey(k domain.PublicKey) error {
 
 // STUNServer reads a STUN server: host:port, or none.
 func STUNServer(s string) (string, error) {
-	_, err := stun.Servers([]string{s}, false)
-	if err != nil {
+	if err := stun.CheckServers([]string{s}); err != nil {
 		return "", fmt.Errorf("want HOST, HOST:PORT or none, got %q", s)
 	}
 	return s, nil

@@ -46,7 +46,7 @@ func (e *ProblemsError) Error() string {
 
 // Run examines this machine's network and writes the report. It fails with a ProblemsError if something is broken.
 func (o Options) Run(ctx context.Context, cfg doctor.Config, stdout io.Writer) error {
-	if _, err := stun.Servers(cfg.Node.STUN, cfg.Node.Bootstrap != nil); err != nil {
+	if err := stun.CheckServers(cfg.Node.STUN); err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}
 	}
 	cfg.Timeout, cfg.Clock = o.Timeout, dhtprom.Clock{}

@@ -49,12 +49,21 @@ type Stream struct {
 // bodyAt is where a body starts in the receive buffer: its tag byte just before the headroom's end.
 const bodyAt = headroom - tagLen
 
+// Role is a side of the handshake that a stream follows.
+type Role bool
+
+// The roles.
+const (
+	Initiator Role = true
+	Responder Role = false
+)
+
 // New starts a stream with the keys of a finished handshake. rand is read for the header and the counter of
 // unordered messages; a source that fails is a broken machine and panics.
-func New(isInitiator bool, r noise.Result, rand io.Reader) *Stream {
+func New(role Role, r noise.Result, rand io.Reader) *Stream {
 	s := &Stream{rx: r.Rx, limit: MaxMessage}
 	local, remote := id.NSInitiator, id.NSResponder
-	if !isInitiator {
+	if role == Responder {
 		local, remote = remote, local
 	}
 	s.localID = id.KeyedHash(r.Hash[:], local[:])
@@ -68,10 +77,10 @@ func New(isInitiator bool, r noise.Result, rand io.Reader) *Stream {
 	return s
 }
 
-// Opening is what the stream of one side begins with, which nobody else can tell who has not taken part in the handshake.
-func Opening(ofInitiator bool, r noise.Result) []byte {
+// Opening is what the stream of a side begins with; only the two sides of the handshake can compute it.
+func Opening(of Role, r noise.Result) []byte {
 	side := id.NSResponder
-	if ofInitiator {
+	if of == Initiator {
 		side = id.NSInitiator
 	}
 	own := id.KeyedHash(r.Hash[:], side[:])

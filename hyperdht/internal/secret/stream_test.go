@@ -26,8 +26,8 @@ func (g golden) pair(t testing.TB) (initiator, responder *Stream) {
 	hash := [64]byte(g.Framing.HandshakeHash)
 	randI := bytes.NewReader(append(bytes.Clone(g.Framing.Initiator.SecretstreamHeader), counterI...))
 	randR := bytes.NewReader(append(bytes.Clone(g.Framing.Responder.SecretstreamHeader), counterR...))
-	return New(true, noise.Result{Hash: hash, Tx: i2r, Rx: r2i}, randI),
-		New(false, noise.Result{Hash: hash, Tx: r2i, Rx: i2r}, randR)
+	return New(Initiator, noise.Result{Hash: hash, Tx: i2r, Rx: r2i}, randI),
+		New(Responder, noise.Result{Hash: hash, Tx: r2i, Rx: i2r}, randR)
 }
 
 // collect receives a chunk and returns copies of the messages in it.
@@ -272,7 +272,7 @@ func TestStreamIDsAgreeWithDerivedSecrets(t *testing.T) {
 		}
 	}](t, "hashing").Derived
 	r := noise.Result{Hash: [64]byte(v.HandshakeHash)}
-	i := New(true, r, bytes.NewReader(make([]byte, 32)))
+	i := New(Initiator, r, bytes.NewReader(make([]byte, 32)))
 	for _, c := range []struct {
 		name string
 		got  [32]byte
@@ -309,7 +309,7 @@ func TestStreamsWorkOverARealHandshake(t *testing.T) {
 	}
 	ri, _ := hi.Result()
 	rr, _ := hr.Result()
-	i, r := New(true, ri, rand), New(false, rr, rand)
+	i, r := New(Initiator, ri, rand), New(Responder, rr, rand)
 	msgs, err := collect(r, mustAppend(t, i, i.AppendHeader(nil), []byte("ping")))
 	if err != nil || len(msgs) != 1 || string(msgs[0]) != "ping" {
 		t.Errorf("responder got %q, %v", msgs, err)
@@ -346,7 +346,7 @@ func TestFailingRandomnessPanics(t *testing.T) {
 			t.Errorf("recovered %v", r)
 		}
 	}()
-	New(true, noise.Result{}, bytes.NewReader(make([]byte, 30)))
+	New(Initiator, noise.Result{}, bytes.NewReader(make([]byte, 30)))
 }
 
 func TestSteadySendingAndReceivingAllocateNothing(t *testing.T) {
