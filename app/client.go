@@ -329,13 +329,13 @@ func (c *Client) await(k *clientScraper, silent bool) {
 }
 
 // connected ends the wait for a scraper.
-func (k *clientScraper) connected(now host.Instant) {
-	if k.connections++; k.connections == 1 {
-		k.since, k.released = now, false
+func (s *clientScraper) connected(now host.Instant) {
+	if s.connections++; s.connections == 1 {
+		s.since, s.released = now, false
 	}
-	if k.missing != nil {
-		k.missing.Stop()
-		k.missing = nil
+	if s.missing != nil {
+		s.missing.Stop()
+		s.missing = nil
 	}
 }
 
@@ -447,31 +447,31 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 	}
 }
 
-func (k *clientConn) onClose() {
-	k.closed = true
-	k.scraper.connections--
-	k.client.await(k.scraper, k.silent)
-	for _, r := range k.running {
+func (cc *clientConn) onClose() {
+	cc.closed = true
+	cc.scraper.connections--
+	cc.client.await(cc.scraper, cc.silent)
+	for _, r := range cc.running {
 		r.timer.Stop()
 		r.cancel()
 	}
-	k.scraper.running -= len(k.running)
-	k.running = nil
-	k.scraper.next()
-	tell(k.client.cfg.OnEvent, domain.ConnectionClose{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
+	cc.scraper.running -= len(cc.running)
+	cc.running = nil
+	cc.scraper.next()
+	tell(cc.client.cfg.OnEvent, domain.ConnectionClose{UID: cc.uid, Side: domain.SideMetrics, Peer: cc.peer})
 }
 
-func (k *clientConn) onRequest(reply func(domain.MetricsReply)) {
-	s := k.scraper
+func (cc *clientConn) onRequest(reply func(domain.MetricsReply)) {
+	s := cc.scraper
 	s.requests++
-	tell(k.client.cfg.OnEvent, domain.MetricsRequest{UID: k.uid, Peer: k.peer})
+	tell(cc.client.cfg.OnEvent, domain.MetricsRequest{UID: cc.uid, Peer: cc.peer})
 	switch {
 	case s.running < s.limit:
-		k.collect(reply)
+		cc.collect(reply)
 	case len(s.waiting) < maxWaitingCollections:
-		s.waiting = append(s.waiting, waitingCollection{k, reply})
+		s.waiting = append(s.waiting, waitingCollection{cc, reply})
 	default:
-		k.fail(reply, errBusy)
+		cc.fail(reply, errBusy)
 	}
 }
 
@@ -486,31 +486,31 @@ func (s *clientScraper) next() {
 	}
 }
 
-func (k *clientConn) collect(reply func(domain.MetricsReply)) {
-	c, s := k.client, k.scraper
+func (cc *clientConn) collect(reply func(domain.MetricsReply)) {
+	c, s := cc.client, cc.scraper
 	started, over := c.cfg.Host.Now(), false
 	r := &collection{}
-	k.running = append(k.running, r)
+	cc.running = append(cc.running, r)
 	s.running++
 	finish := func(body []byte, err error) {
-		if over || k.closed {
+		if over || cc.closed {
 			return
 		}
 		over = true
 		r.timer.Stop()
-		k.running = slices.DeleteFunc(k.running, func(o *collection) bool { return o == r })
+		cc.running = slices.DeleteFunc(cc.running, func(o *collection) bool { return o == r })
 		s.running--
 		s.next()
 		if err == nil {
 			err = domain.CheckBody(len(body))
 		}
 		if err != nil {
-			k.fail(reply, err)
+			cc.fail(reply, err)
 			return
 		}
 		s.bytes += uint64(len(body))
 		tell(c.cfg.OnEvent, domain.MetricsSuccess{
-			UID: k.uid, Peer: k.peer, Bytes: len(body), Took: c.cfg.Host.Now().Sub(started),
+			UID: cc.uid, Peer: cc.peer, Bytes: len(body), Took: c.cfg.Host.Now().Sub(started),
 		})
 		reply(domain.MetricsReply{Success: true, Body: body})
 	}
@@ -523,10 +523,10 @@ func (k *clientConn) collect(reply func(domain.MetricsReply)) {
 
 // fail keeps the reason here. The scraper gets the uid, and the size where that was the problem: nobody can mend
 // that at the client alone.
-func (k *clientConn) fail(reply func(domain.MetricsReply), err error) {
-	k.scraper.failed++
-	tell(k.client.cfg.OnEvent, domain.MetricsError{UID: k.uid, Peer: k.peer, Err: err})
-	message := fmt.Sprintf("Failed to obtain metrics (uid %s)", k.uid)
+func (cc *clientConn) fail(reply func(domain.MetricsReply), err error) {
+	cc.scraper.failed++
+	tell(cc.client.cfg.OnEvent, domain.MetricsError{UID: cc.uid, Peer: cc.peer, Err: err})
+	message := fmt.Sprintf("Failed to obtain metrics (uid %s)", cc.uid)
 	if large, ok := err.(*domain.BodyTooLargeError); ok {
 		message = fmt.Sprintf("%s: %s", message, large)
 	}

@@ -29,56 +29,56 @@ type instance struct {
 	first, last host.Instant // registrations
 }
 
-func (s *instances) index(id domain.Instance) int {
-	return slices.IndexFunc(s.seen, func(o instance) bool { return o.id == id })
+func (in *instances) index(id domain.Instance) int {
+	return slices.IndexFunc(in.seen, func(o instance) bool { return o.id == id })
 }
 
 // add notes a registration. It reports whether two processes run under one key: the instance registered before, and
 // another one since then.
-func (s *instances) add(id domain.Instance, now host.Instant) (shared bool) {
-	i := s.index(id)
+func (in *instances) add(id domain.Instance, now host.Instant) (shared bool) {
+	i := in.index(id)
 	if i < 0 {
-		if len(s.seen) == maxInstances {
-			oldest := slices.MinFunc(s.seen, func(a, b instance) int { return int(min(max(a.last-b.last, -1), 1)) })
-			s.seen = slices.DeleteFunc(s.seen, func(o instance) bool { return o.id == oldest.id })
+		if len(in.seen) == maxInstances {
+			oldest := slices.MinFunc(in.seen, func(a, b instance) int { return int(min(max(a.last-b.last, -1), 1)) })
+			in.seen = slices.DeleteFunc(in.seen, func(o instance) bool { return o.id == oldest.id })
 		}
-		s.seen = append(s.seen, instance{id, now, now})
+		in.seen = append(in.seen, instance{id, now, now})
 		return false
 	}
-	shared = slices.ContainsFunc(s.seen, func(o instance) bool { return o.id != id && o.last > s.seen[i].last })
-	s.seen[i].last = now
+	shared = slices.ContainsFunc(in.seen, func(o instance) bool { return o.id != id && o.last > in.seen[i].last })
+	in.seen[i].last = now
 	return shared
 }
 
 // leave takes the registration of an instance back. It reports whether the alias goes with it: not while another
 // instance has registered since this one appeared. One that was silent all that time is held for dead: clients that
 // crash say no goodbye, and one that lives registers again.
-func (s *instances) leave(id domain.Instance) (last bool) {
-	i := s.index(id)
+func (in *instances) leave(id domain.Instance) (last bool) {
+	i := in.index(id)
 	if i < 0 {
-		return len(s.seen) == 0
+		return len(in.seen) == 0
 	}
-	left := s.seen[i]
-	s.seen = slices.Delete(s.seen, i, i+1)
-	return !slices.ContainsFunc(s.seen, func(o instance) bool { return o.last >= left.first })
+	left := in.seen[i]
+	in.seen = slices.Delete(in.seen, i, i+1)
+	return !slices.ContainsFunc(in.seen, func(o instance) bool { return o.last >= left.first })
 }
 
 // appear notes the registration of an alias that is on its way to the disk. It reports whether another running process
 // registers under the same key.
-func (g *registry) appear(e domain.Entry) (shared bool) {
-	now := g.scraper.cfg.Host.Now()
-	s := g.instances[e.Alias]
+func (rg *registry) appear(e domain.Entry) (shared bool) {
+	now := rg.scraper.cfg.Host.Now()
+	s := rg.instances[e.Alias]
 	if s == nil || s.key != e.Key {
-		g.vanish(e.Alias)
+		rg.vanish(e.Alias)
 		s = &instances{key: e.Key}
-		g.instances[e.Alias] = s
-		if g.owners[e.Key] == nil {
-			g.owners[e.Key] = &owner{}
+		rg.instances[e.Alias] = s
+		if rg.owners[e.Key] == nil {
+			rg.owners[e.Key] = &owner{}
 		}
-		g.owners[e.Key].aliases++
+		rg.owners[e.Key].aliases++
 	}
 	s.add(e.Instance, now)
-	o := g.owners[e.Key]
+	o := rg.owners[e.Key]
 	if o.index(e.Instance) < 0 {
 		o.newest = e.Instance
 	}
@@ -86,32 +86,32 @@ func (g *registry) appear(e domain.Entry) (shared bool) {
 		return false
 	}
 	o.shared = now
-	g.scraper.stats.SharedIdentities++
-	tell(g.scraper.cfg.OnEvent, domain.IdentityShared{Alias: e.Alias, Key: e.Key})
+	rg.scraper.stats.SharedIdentities++
+	tell(rg.scraper.cfg.OnEvent, domain.IdentityShared{Alias: e.Alias, Key: e.Key})
 	return true
 }
 
 // vanish forgets the instances of an alias that is dropped.
-func (g *registry) vanish(a domain.Alias) {
-	s := g.instances[a]
+func (rg *registry) vanish(a domain.Alias) {
+	s := rg.instances[a]
 	if s == nil {
 		return
 	}
-	delete(g.instances, a)
-	if o := g.owners[s.key]; o.aliases > 1 {
+	delete(rg.instances, a)
+	if o := rg.owners[s.key]; o.aliases > 1 {
 		o.aliases--
 	} else {
-		delete(g.owners, s.key)
+		delete(rg.owners, s.key)
 	}
 }
 
 // departs notes a goodbye and reports whether the alias goes with it.
-func (g *registry) departs(r domain.Register) bool {
-	s := g.instances[r.Alias]
+func (rg *registry) departs(r domain.Register) bool {
+	s := rg.instances[r.Alias]
 	if s == nil || s.key != r.Key {
 		return true
 	}
-	o := g.owners[r.Key]
+	o := rg.owners[r.Key]
 	if o.leave(r.Instance); o.newest == r.Instance {
 		o.newest = domain.Instance{}
 	}
@@ -120,14 +120,14 @@ func (g *registry) departs(r domain.Register) bool {
 
 // leads reports whether a process that has registered may take the connection to its key from another one that runs: the
 // one that appeared last may. Two that both could would do so with each renewal, for as long as they run.
-func (g *registry) leads(r domain.Register) bool {
-	o := g.owners[r.Key]
+func (rg *registry) leads(r domain.Register) bool {
+	o := rg.owners[r.Key]
 	return o == nil || o.newest.IsZero() || o.newest == r.Instance
 }
 
 // sharedIdentity reports whether two running processes registered under one key lately: within the time in which both have
 // to register again.
-func (g *registry) sharedIdentity(key domain.PublicKey) bool {
-	o := g.owners[key]
-	return o != nil && o.shared != 0 && g.scraper.cfg.Host.Now().Sub(o.shared) < g.scraper.cfg.Expiry
+func (rg *registry) sharedIdentity(key domain.PublicKey) bool {
+	o := rg.owners[key]
+	return o != nil && o.shared != 0 && rg.scraper.cfg.Host.Now().Sub(o.shared) < rg.scraper.cfg.Expiry
 }

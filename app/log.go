@@ -174,9 +174,9 @@ func (l *EventLog) summarise() {
 // sourceless leaves the place in the source out: it would be the same line of this file for every event.
 type sourceless struct{ slog.Handler }
 
-func (h sourceless) Handle(ctx context.Context, r slog.Record) error {
+func (s sourceless) Handle(ctx context.Context, r slog.Record) error {
 	r.PC = 0
-	return h.Handler.Handle(ctx, r)
+	return s.Handler.Handle(ctx, r)
 }
 
 // classify tells what an event with this name is counted as: its kind, how often that may be logged, and the peer that

@@ -45,42 +45,42 @@ type attempt struct {
 	cancel func()
 }
 
-func (g *registrar) attempt() {
-	uid := newUID(g.host)
-	tell(g.onEvent, domain.AliasAttempt{UID: uid, Scraper: g.request.Scraper, Register: g.request.Register})
-	a := &attempt{began: g.host.Now(), asked: g.asked}
-	g.current = a
+func (rg *registrar) attempt() {
+	uid := newUID(rg.host)
+	tell(rg.onEvent, domain.AliasAttempt{UID: uid, Scraper: rg.request.Scraper, Register: rg.request.Register})
+	a := &attempt{began: rg.host.Now(), asked: rg.asked}
+	rg.current = a
 	finish := func(updated bool, err error) {
-		if g.current == a {
+		if rg.current == a {
 			if _, refused := errors.AsType[*domain.RemoteError](err); refused {
-				g.asked = a.asked // it did not make the scraper know anything
+				rg.asked = a.asked // it did not make the scraper know anything
 			}
-			g.abandon()
-			g.finish(uid, updated, err)
+			rg.abandon()
+			rg.finish(uid, updated, err)
 		}
 	}
 	expire := func(waiting string, after time.Duration) host.Timer {
-		return g.host.AfterFunc(after, func() {
+		return rg.host.AfterFunc(after, func() {
 			finish(false, &ports.ConnectionError{Err: &domain.TimeoutError{Waiting: waiting, After: after}})
 		})
 	}
 	asked := func() {
 		if a.open && a.sent {
-			g.asked = true
-			g.timer = expire("the answer to the registration", registerTimeout)
+			rg.asked = true
+			rg.timer = expire("the answer to the registration", registerTimeout)
 		}
 	}
-	r := g.request
+	r := rg.request
 	r.OnOpen = func(domain.Peer) {
-		if g.current == a {
+		if rg.current == a {
 			a.open = true
-			g.timer.Stop()
+			rg.timer.Stop()
 			asked()
 		}
 	}
 	r.Hold = func(send func()) {
-		g.hold(func() {
-			if g.current == a {
+		rg.hold(func() {
+			if rg.current == a {
 				a.sent = true
 				send()
 				asked()
@@ -88,19 +88,19 @@ func (g *registrar) attempt() {
 		})
 	}
 	r.OnShared = func() {
-		tell(g.onEvent, domain.IdentityShared{Alias: g.request.Alias, Key: g.request.Key})
+		tell(rg.onEvent, domain.IdentityShared{Alias: rg.request.Alias, Key: rg.request.Key})
 	}
-	g.timer = expire("the connection to the scraper", connectTimeout)
-	if cancel := g.transport.RegisterAlias(r, finish); g.current == a {
+	rg.timer = expire("the connection to the scraper", connectTimeout)
+	if cancel := rg.transport.RegisterAlias(r, finish); rg.current == a {
 		a.cancel = cancel
 	}
 }
 
 // abandon ends the attempt under way.
-func (g *registrar) abandon() {
-	a := g.current
-	g.current = nil
-	g.timer.Stop()
+func (rg *registrar) abandon() {
+	a := rg.current
+	rg.current = nil
+	rg.timer.Stop()
 	if a.cancel != nil {
 		a.cancel()
 	}
@@ -109,103 +109,103 @@ func (g *registrar) abandon() {
 // again repeats the registration soon, because this machine may have moved: the scraper's connection to it may lead
 // nowhere, and one that could not be made before may be possible now. Clients that move together, as after a power
 // cut, come back spread out; one that moves all the time does not register all the time (movedPause).
-func (g *registrar) again() {
-	if g.stopped || g.timer == nil {
+func (rg *registrar) again() {
+	if rg.stopped || rg.timer == nil {
 		return // not started
 	}
-	now := g.host.Now()
-	if g.moved > now {
+	now := rg.host.Now()
+	if rg.moved > now {
 		return // about to
 	}
-	if a := g.current; a != nil {
+	if a := rg.current; a != nil {
 		if a.open || now.Sub(a.began) < staleAttempt {
 			return // at it
 		}
-		g.abandon() // it asks on the ways of before
+		rg.abandon() // it asks on the ways of before
 	}
-	wait := jitter(g.host, movedSpread)
-	wait += g.moves.wait(now)
-	g.moved = now.Add(wait)
-	g.timer.Stop()
-	g.timer = g.host.AfterFunc(wait, func() {
-		g.moves.count(g.host.Now())
-		g.attempt()
+	wait := jitter(rg.host, movedSpread)
+	wait += rg.moves.wait(now)
+	rg.moved = now.Add(wait)
+	rg.timer.Stop()
+	rg.timer = rg.host.AfterFunc(wait, func() {
+		rg.moves.count(rg.host.Now())
+		rg.attempt()
 	})
 }
 
 // renew registers now instead of at its time, because the scraper seems to have forgotten the alias. After a failure the
 // next attempt comes soon anyway.
-func (g *registrar) renew() {
-	if g.registered && g.current == nil && !g.stopped {
-		g.timer.Stop()
-		g.attempt()
+func (rg *registrar) renew() {
+	if rg.registered && rg.current == nil && !rg.stopped {
+		rg.timer.Stop()
+		rg.attempt()
 	}
 }
 
 // setSecret sets the secret of the next registrations, and of the goodbye. It reports whether it is another one.
-func (g *registrar) setSecret(secret domain.Secret) bool {
-	if domain.Accepts([]domain.Secret{g.request.Secret}, secret) {
+func (rg *registrar) setSecret(secret domain.Secret) bool {
+	if domain.Accepts([]domain.Secret{rg.request.Secret}, secret) {
 		return false
 	}
-	g.request.Secret = secret
-	g.again()
+	rg.request.Secret = secret
+	rg.again()
 	return true
 }
 
 // drawEarlier is how much before its time a registration is renewed. Clients that once registered together, because
 // the power or their scraper came back, would do so together for ever.
-func (g *registrar) drawEarlier() time.Duration {
-	return jitter(g.host, g.interval/renewSpread)
+func (rg *registrar) drawEarlier() time.Duration {
+	return jitter(rg.host, rg.interval/renewSpread)
 }
 
-func (g *registrar) finish(uid domain.UID, updated bool, err error) {
-	g.registered, g.lastErr = err == nil, err
+func (rg *registrar) finish(uid domain.UID, updated bool, err error) {
+	rg.registered, rg.lastErr = err == nil, err
 	if err == nil {
-		g.succeeded++
-		g.backoff.Reset()
-		g.timer = g.host.AfterFunc(g.interval-g.drawEarlier(), g.attempt)
-		tell(g.onEvent, domain.RegisterAliasSuccess{
-			UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Updated: updated,
+		rg.succeeded++
+		rg.backoff.Reset()
+		rg.timer = rg.host.AfterFunc(rg.interval-rg.drawEarlier(), rg.attempt)
+		tell(rg.onEvent, domain.RegisterAliasSuccess{
+			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Updated: updated,
 		})
 		return
 	}
-	g.failed++
-	wait, queued := waitAfter(err, &g.backoff, g.host)
+	rg.failed++
+	wait, queued := waitAfter(err, &rg.backoff, rg.host)
 	if !queued {
-		wait = min(wait, g.interval)
+		wait = min(wait, rg.interval)
 	}
-	g.timer = g.host.AfterFunc(wait, g.attempt)
+	rg.timer = rg.host.AfterFunc(wait, rg.attempt)
 	_, connection := errors.AsType[*ports.ConnectionError](err)
-	tell(g.onEvent, domain.RegisterAliasError{
-		UID: uid, Scraper: g.request.Scraper, Alias: g.request.Alias, Err: err,
+	tell(rg.onEvent, domain.RegisterAliasError{
+		UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Err: err,
 		ConnectionFailed: connection, RetryIn: wait,
 	})
 }
 
 // stop ends the attempts. It says goodbye to the scraper if that may know the alias, and calls done when the scraper
 // has heard it or after a while.
-func (g *registrar) stop(done func()) {
-	g.stopped = true
-	if g.timer != nil {
-		g.timer.Stop()
+func (rg *registrar) stop(done func()) {
+	rg.stopped = true
+	if rg.timer != nil {
+		rg.timer.Stop()
 	}
-	if g.current != nil {
-		g.abandon()
+	if rg.current != nil {
+		rg.abandon()
 	}
-	if !g.asked {
-		g.host.Post(done)
+	if !rg.asked {
+		rg.host.Post(done)
 		return
 	}
 	failed := func(err error) {
-		tell(g.onEvent, domain.LeaveAliasError{Scraper: g.request.Scraper, Alias: g.request.Alias, Err: err})
+		tell(rg.onEvent, domain.LeaveAliasError{Scraper: rg.request.Scraper, Alias: rg.request.Alias, Err: err})
 	}
 	var cancel func()
-	timer := g.host.AfterFunc(leaveTimeout, func() {
+	timer := rg.host.AfterFunc(leaveTimeout, func() {
 		cancel()
 		failed(&domain.TimeoutError{Waiting: "the answer to the goodbye", After: leaveTimeout})
 		done()
 	})
-	cancel = g.transport.LeaveAlias(g.request, func(err error) {
+	cancel = rg.transport.LeaveAlias(rg.request, func(err error) {
 		timer.Stop()
 		if remote, refused := errors.AsType[*domain.RemoteError](err); err != nil && !(refused && remote.Unknown) {
 			failed(err)

@@ -78,8 +78,8 @@ func (t *doorTransport) crowd(w *world, n int, oneAddr bool, each func(*caller))
 
 type callers []*caller
 
-func (all callers) open() (n int) {
-	for _, c := range all {
+func (cs callers) open() (n int) {
+	for _, c := range cs {
 		if !c.ended {
 			n++
 		}

@@ -858,9 +858,9 @@ type writes struct {
 	deletes int
 }
 
-func (s *writes) Delete(aliases []domain.Alias, done func(error)) {
-	s.deletes++
-	s.AliasStore.Delete(aliases, done)
+func (w *writes) Delete(aliases []domain.Alias, done func(error)) {
+	w.deletes++
+	w.AliasStore.Delete(aliases, done)
 }
 
 // Looks for what has expired are frequent, and each write costs a flush of the disk.

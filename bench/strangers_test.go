@@ -125,18 +125,18 @@ func heap() uint64 {
 }
 
 // register starts a client on a node of its own and reports whether it was registered in time. end closes it.
-func (w *siege) register(ctx context.Context, alias string) (ok bool, end func()) {
-	cfg, err := w.dht.Config()
+func (s *siege) register(ctx context.Context, alias string) (ok bool, end func()) {
+	cfg, err := s.dht.Config()
 	if err != nil {
-		w.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	n, err := dhtprom.NewNode(cfg)
 	if err != nil {
-		w.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	end = func() { _ = n.Close() }
 	c, err := client.Start(ctx, n, client.Config{
-		Scrapers: []app.ClientScraper{{Key: w.scraper.PublicKey(), Secret: w.secret}}, Alias: alias,
+		Scrapers: []app.ClientScraper{{Key: s.scraper.PublicKey(), Secret: s.secret}}, Alias: alias,
 		Func: func(context.Context) (string, error) { return strings.Repeat("up 1\n", 1000), nil },
 	})
 	return err == nil && c.Registered(ctx) == nil, end
@@ -149,47 +149,47 @@ type seen struct {
 }
 
 // watch scrapes all clients and registers new ones for a while.
-func (w *siege) watch(d time.Duration) (r seen) {
+func (s *siege) watch(d time.Duration) (r seen) {
 	end := time.Now().Add(d)
 	for time.Now().Before(end) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		for i := range siegeClients {
 			r.asked++
-			if _, err := w.scraper.Scrape(ctx, fmt.Sprint("client-", i)); err == nil {
+			if _, err := s.scraper.Scrape(ctx, fmt.Sprint("client-", i)); err == nil {
 				r.scraped++
 			}
 		}
 		r.tried++
-		w.guests++
-		ok, endGuest := w.register(ctx, fmt.Sprint("guest-", w.guests))
+		s.guests++
+		ok, endGuest := s.register(ctx, fmt.Sprint("guest-", s.guests))
 		if ok {
 			r.registered++
 		}
 		endGuest()
 		cancel()
-		r.above = max(r.above, int64(heap())-int64(w.base))
+		r.above = max(r.above, int64(heap())-int64(s.base))
 	}
 	return r
 }
 
 // socket is an attacker's, at an address of its own.
-func (w *siege) socket() *net.UDPConn {
+func (s *siege) socket() *net.UDPConn {
 	local := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.2:0"))
-	c, err := net.DialUDP("udp4", local, w.at)
+	c, err := net.DialUDP("udp4", local, s.at)
 	if err != nil {
-		c, err = net.DialUDP("udp4", nil, w.at) // where loopback is one address
+		c, err = net.DialUDP("udp4", nil, s.at) // where loopback is one address
 	}
 	if err != nil {
-		w.t.Error(err)
+		s.t.Error(err)
 		return nil
 	}
-	w.t.Cleanup(func() { _ = c.Close() })
+	s.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
 // garbage sends datagrams that mean nothing, 66 each millisecond.
-func (w *siege) garbage(stop <-chan struct{}) {
-	c := w.socket()
+func (s *siege) garbage(stop <-chan struct{}) {
+	c := s.socket()
 	random := rand.NewChaCha8([32]byte{1})
 	b := make([]byte, 1200)
 	each := time.NewTicker(time.Millisecond)
@@ -208,18 +208,18 @@ func (w *siege) garbage(stop <-chan struct{}) {
 }
 
 // callers has n strangers shake hands, and do something with their connections until the attack ends.
-func (w *siege) callers(n int, do func(*forge.Caller) (head []byte, zeros int), stop <-chan struct{}) {
+func (s *siege) callers(n int, do func(*forge.Caller) (head []byte, zeros int), stop <-chan struct{}) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			c := w.socket()
+			c := s.socket()
 			random := rand.NewChaCha8([32]byte{2, byte(i)})
-			caller, err := forge.NewCaller(w.key, random)
+			caller, err := forge.NewCaller(s.key, random)
 			if err != nil {
-				w.t.Error(err)
+				s.t.Error(err)
 				return
 			}
-			to := w.at.AddrPort()
+			to := s.at.AddrPort()
 			_, _ = c.Write(caller.Handshake().Append(nil, to, uint16(i)))
 			go func() { <-stop; _ = c.Close() }()
 			b := make([]byte, 2048)
@@ -254,11 +254,11 @@ func (w *siege) callers(n int, do func(*forge.Caller) (head []byte, zeros int), 
 var nothing [1024]byte
 
 // beginning is the length of a message of 16 MiB and a part of it.
-func (w *siege) beginning(c *forge.Caller) (head []byte, zeros int) {
+func (s *siege) beginning(c *forge.Caller) (head []byte, zeros int) {
 	return append(c.Open(), 0xff, 0xff, 0xff), 2 << 20
 }
 
 // nonsense is a message that was not encrypted.
-func (w *siege) nonsense(c *forge.Caller) (head []byte, zeros int) {
+func (s *siege) nonsense(c *forge.Caller) (head []byte, zeros int) {
 	return append(c.Open(), 100, 0, 0), 100
 }

@@ -75,23 +75,23 @@ func LooksLikeInvite(text string) bool {
 }
 
 // Check validates an invite before it is written.
-func (v Invite) Check() error {
+func (i Invite) Check() error {
 	switch {
-	case v.Scraper.IsZero():
+	case i.Scraper.IsZero():
 		return inviteErrorf("has no scraper key")
-	case v.Secret.IsZero():
+	case i.Secret.IsZero():
 		return inviteErrorf("has no secret")
-	case len(v.Bootstrap) > maxInviteNodes:
-		return inviteErrorf("has %d bootstrap nodes, at most %d fit", len(v.Bootstrap), maxInviteNodes)
-	case len(v.Relays) > maxInviteNodes:
-		return inviteErrorf("has %d relays, at most %d fit", len(v.Relays), maxInviteNodes)
+	case len(i.Bootstrap) > maxInviteNodes:
+		return inviteErrorf("has %d bootstrap nodes, at most %d fit", len(i.Bootstrap), maxInviteNodes)
+	case len(i.Relays) > maxInviteNodes:
+		return inviteErrorf("has %d relays, at most %d fit", len(i.Relays), maxInviteNodes)
 	}
-	for _, b := range v.Bootstrap {
+	for _, b := range i.Bootstrap {
 		if err := checkInviteNode(b); err != nil {
 			return err
 		}
 	}
-	if slices.ContainsFunc(v.Relays, PublicKey.IsZero) {
+	if slices.ContainsFunc(i.Relays, PublicKey.IsZero) {
 		return inviteErrorf("has a relay without a key")
 	}
 	return nil
@@ -121,19 +121,19 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 // Reveal is the invite as text, secret and all. It fails where Check does.
-func (v Invite) Reveal() (string, error) {
-	if err := v.Check(); err != nil {
+func (i Invite) Reveal() (string, error) {
+	if err := i.Check(); err != nil {
 		return "", err
 	}
-	secret := v.Secret.Reveal()
+	secret := i.Secret.Reveal()
 	b := make([]byte, 2, 2+inviteMin+64)
-	b = append(b, v.Scraper[:]...)
+	b = append(b, i.Scraper[:]...)
 	b = append(b, secret[:]...)
-	for _, node := range v.Bootstrap {
+	for _, node := range i.Bootstrap {
 		b = append(b, fieldBootstrap, byte(len(node)))
 		b = append(b, node...)
 	}
-	for _, key := range v.Relays {
+	for _, key := range i.Relays {
 		b = append(b, fieldRelay, KeySize)
 		b = append(b, key[:]...)
 	}
@@ -230,7 +230,7 @@ func danglingZ32(n int) int {
 	return 0
 }
 
-func (v *Invite) readFields(b []byte) error {
+func (i *Invite) readFields(b []byte) error {
 	for range maxInviteFields {
 		if len(b) == 0 {
 			return nil
@@ -242,9 +242,9 @@ func (v *Invite) readFields(b []byte) error {
 		b = b[2+len(value):]
 		switch {
 		case kind == fieldBootstrap:
-			v.Bootstrap = append(v.Bootstrap, string(value))
+			i.Bootstrap = append(i.Bootstrap, string(value))
 		case kind == fieldRelay && len(value) == KeySize:
-			v.Relays = append(v.Relays, PublicKey(value))
+			i.Relays = append(i.Relays, PublicKey(value))
 		case kind == fieldRelay:
 			return inviteErrorf("makes no sense: it has a relay key of %d bytes", len(value))
 		case kind < fieldOptional:

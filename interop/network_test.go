@@ -56,8 +56,8 @@ func goTestnet(t testing.TB) testnet {
 }
 
 // dht are the options of a JavaScript node in the network.
-func (n testnet) dht(more jspeer.Args) jspeer.Args {
-	args := jspeer.Args{"bootstrap": n.bootstrap}
+func (tn testnet) dht(more jspeer.Args) jspeer.Args {
+	args := jspeer.Args{"bootstrap": tn.bootstrap}
 	for name, value := range more {
 		args[name] = value
 	}

@@ -80,7 +80,7 @@ type client interface {
 type javaScript struct{}
 
 // args are the options of a JavaScript node: those of a network, and where it is bound.
-func (n testnet) args(host string) jspeer.Args { return n.dht(jspeer.Args{"host": host}) }
+func (tn testnet) args(host string) jspeer.Args { return tn.dht(jspeer.Args{"host": host}) }
 
 func (javaScript) scraper(t testing.TB, net testnet, cfg scraperConfig) scraper {
 	t.Helper()
@@ -192,10 +192,10 @@ func (c *jsClient) serve(t testing.TB, body, reason string) {
 type ours struct{}
 
 // flags are the programs' way into a network.
-func (n testnet) flags() (args []string) {
-	entries := n.bootstrap
-	if n.ports != nil {
-		entries = n.ports
+func (tn testnet) flags() (args []string) {
+	entries := tn.bootstrap
+	if tn.ports != nil {
+		entries = tn.ports
 	}
 	for _, b := range entries {
 		args = append(args, "--dht.bootstrap="+b)

@@ -77,9 +77,9 @@ func TestEveryScraperScrapesEveryClient(t *testing.T) {
 }
 
 // portsOnly is the network with its bootstrap nodes as ports on this machine, for programs of ours.
-func (n testnet) portsOnly() testnet {
-	short := testnet{bootstrap: n.bootstrap}
-	for _, b := range n.bootstrap {
+func (tn testnet) portsOnly() testnet {
+	short := testnet{bootstrap: tn.bootstrap}
+	for _, b := range tn.bootstrap {
 		short.ports = append(short.ports, b[strings.LastIndex(b, ":")+1:])
 	}
 	return short

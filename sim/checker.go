@@ -119,119 +119,119 @@ func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 
 // member reports whether a key belongs to a client that knows the secret. Such a client's metrics may also come over
 // the connection that its dialler registered on.
-func (k *checker) member(key domain.PublicKey) bool {
-	return slices.ContainsFunc(k.clientKeys[key], func(c *client) bool { return c.knows })
+func (ch *checker) member(key domain.PublicKey) bool {
+	return slices.ContainsFunc(ch.clientKeys[key], func(c *client) bool { return c.knows })
 }
 
 // owner reports whether a key is the server's of a client that knows the secret.
-func (k *checker) owner(key domain.PublicKey) bool {
-	return slices.ContainsFunc(k.clientKeys[key], func(c *client) bool { return c.knows && c.keys.Public == key })
+func (ch *checker) owner(key domain.PublicKey) bool {
+	return slices.ContainsFunc(ch.clientKeys[key], func(c *client) bool { return c.knows && c.keys.Public == key })
 }
 
 // lifetimes pairs the opening and the end of each connection.
-func (k *checker) lifetimes(m *machine, e domain.Event) {
+func (ch *checker) lifetimes(m *machine, e domain.Event) {
 	switch e := e.(type) {
 	case domain.ConnectionOpen:
 		c := connection{m.name, m.boots, e.UID}
-		if _, twice := k.conns[c]; twice {
-			k.w.fail("connections", "%s opens %s twice", m.name, e.UID)
+		if _, twice := ch.conns[c]; twice {
+			ch.w.fail("connections", "%s opens %s twice", m.name, e.UID)
 		}
-		k.conns[c] = e.Side
-		k.open[m.name]++
+		ch.conns[c] = e.Side
+		ch.open[m.name]++
 	case domain.ConnectionClose:
 		c := connection{m.name, m.boots, e.UID}
-		if side, ok := k.conns[c]; !ok || side != e.Side {
-			k.w.fail("connections", "%s closes %s, which is not open", m.name, e.UID)
+		if side, ok := ch.conns[c]; !ok || side != e.Side {
+			ch.w.fail("connections", "%s closes %s, which is not open", m.name, e.UID)
 		} else {
-			k.open[m.name]--
-			k.closing[m.name] = append(k.closing[m.name], k.w.net.Now())
+			ch.open[m.name]--
+			ch.closing[m.name] = append(ch.closing[m.name], ch.w.net.Now())
 		}
-		delete(k.conns, c)
+		delete(ch.conns, c)
 	}
 }
 
 // crashed forgets what a machine could not tell any more.
-func (k *checker) crashed(m *machine) {
-	k.forget(m)
-	for c := range k.conns {
+func (ch *checker) crashed(m *machine) {
+	ch.forget(m)
+	for c := range ch.conns {
 		if c.machine == m.name {
-			delete(k.conns, c)
+			delete(ch.conns, c)
 		}
 	}
 }
 
 // audit counts what a machine holds.
-func (k *checker) audit(m *machine) {
+func (ch *checker) audit(m *machine) {
 	if m.host.Down() {
 		return
 	}
 	if m.node != nil && !m.isNode {
-		k.readable(m, m.node.Status())
+		ch.readable(m, m.node.Status())
 	}
 	if m.up() {
-		k.timely(m, m.node.Faults)
+		ch.timely(m, m.node.Faults)
 	}
 	// Callers that have not opened a connection have a bound of their own, and a socket and a stream each.
-	peers := k.peers(m) + max(holdsOf(m, "callers"), 0)
-	k.bounded(m, peers)
+	peers := ch.peers(m) + max(holdsOf(m, "callers"), 0)
+	ch.bounded(m, peers)
 	sockets, timers := maxSockets+peers, maxTimers+maxTimersPerPeer*peers
 	if n := m.host.Sockets(); n > sockets {
-		k.w.fail("bounds", "%s has %d sockets open for %d peers", m.name, n, peers)
+		ch.w.fail("bounds", "%s has %d sockets open for %d peers", m.name, n, peers)
 	}
 	if n := m.host.Timers(); n > timers {
-		k.w.fail("bounds", "%s has %d timers armed for %d peers", m.name, n, peers)
+		ch.w.fail("bounds", "%s has %d timers armed for %d peers", m.name, n, peers)
 	}
-	k.w.result.peak(m.host.Sockets(), m.host.Timers())
+	ch.w.result.peak(m.host.Sockets(), m.host.Timers())
 }
 
 // timely demands that nothing of a node lasts longer than the limit of its state, and that no state follows one that it must not
 // follow, on the machines of attackers, too.
-func (k *checker) timely(m *machine, faults func(slack time.Duration, tell func(what string))) {
+func (ch *checker) timely(m *machine, faults func(slack time.Duration, tell func(what string))) {
 	faults(lateness, func(what string) {
-		if !k.over[m.name+" deadlines"] {
-			k.over[m.name+" deadlines"] = true
-			k.w.fail("deadlines", "%s has a %s", m.name, what)
+		if !ch.over[m.name+" deadlines"] {
+			ch.over[m.name+" deadlines"] = true
+			ch.w.fail("deadlines", "%s has a %s", m.name, what)
 		}
 	})
 }
 
 // readable demands that nobody gets what cannot be read, unless the scenario tampers with datagrams. A connection that
 // breaks over it comes back by itself, and nobody else would notice.
-func (k *checker) readable(m *machine, s hyperdht.Status) {
-	if k.w.tampers || m.garbled {
+func (ch *checker) readable(m *machine, s hyperdht.Status) {
+	if ch.w.tampers || m.garbled {
 		return
 	}
 	broken := s.Peering.ConnectionsBroken
-	if k.w.result.faulty {
+	if ch.w.result.faulty {
 		// A first message that is repeated more than ten seconds later finds that its server has forgotten it, and is
 		// answered with other keys; the stream may have begun with the old ones.
 		broken = 0
 	}
 	if broken > 0 || s.RPC.Dropped.Malformed > 0 {
 		m.garbled = true
-		k.w.fail("readable", "%s cannot read %d encrypted streams and %d DHT messages", m.name, broken, s.RPC.Dropped.Malformed)
+		ch.w.fail("readable", "%s cannot read %d encrypted streams and %d DHT messages", m.name, broken, s.RPC.Dropped.Malformed)
 	}
 }
 
 // final looks at everything before the world is closed.
-func (k *checker) final() {
-	for _, s := range k.w.scrapers {
+func (ch *checker) final() {
+	for _, s := range ch.w.scrapers {
 		s.ledger.compare()
 	}
-	for _, m := range k.w.machines {
-		k.audit(m)
+	for _, m := range ch.w.machines {
+		ch.audit(m)
 	}
 }
 
 // leftovers looks at a machine whose software has closed.
-func (k *checker) leftovers(m *machine) {
+func (ch *checker) leftovers(m *machine) {
 	if t, s := m.host.Timers(), m.host.Sockets(); t > 0 || s > 0 {
-		k.w.fail("leftovers", "%s still has %d timers and %d sockets", m.name, t, s)
+		ch.w.fail("leftovers", "%s still has %d timers and %d sockets", m.name, t, s)
 	}
-	k.emptied(m)
-	for c, side := range k.conns {
+	ch.emptied(m)
+	for c, side := range ch.conns {
 		if c.machine == m.name {
-			k.w.fail("connections", "%s never told the end of %s (%s)", m.name, c.uid, side)
+			ch.w.fail("connections", "%s never told the end of %s (%s)", m.name, c.uid, side)
 			break
 		}
 	}

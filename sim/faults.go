@@ -210,21 +210,21 @@ func (w *World) roamingDuring(t trouble, victims []*machine) (stop func()) {
 }
 
 // tally notes which faults have struck.
-func (k *checker) tally(t trouble, o *simnet.Outbreak) {
+func (ch *checker) tally(t trouble, o *simnet.Outbreak) {
 	for _, kind := range simnet.FaultKinds() {
-		k.struck[string(kind)] += o.Struck(kind)
+		ch.struck[string(kind)] += o.Struck(kind)
 	}
 	if t.disk != (simstore.Config{}) {
-		k.struck[faultDisk]++
+		ch.struck[faultDisk]++
 	}
-	k.struck["roam"] += k.roamed
+	ch.struck["roam"] += ch.roamed
 }
 
 // strikes says what tally noted.
-func (k *checker) strikes() string {
+func (ch *checker) strikes() string {
 	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(k.struck)) {
-		if n := k.struck[kind]; n > 0 {
+	for _, kind := range slices.Sorted(maps.Keys(ch.struck)) {
+		if n := ch.struck[kind]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
 		}
 	}
@@ -232,10 +232,10 @@ func (k *checker) strikes() string {
 }
 
 // ways says on which paths scrapers were connected.
-func (k *checker) ways() string {
+func (ch *checker) ways() string {
 	var parts []string
 	for _, p := range domain.Paths() {
-		if n := k.paths[p]; n > 0 {
+		if n := ch.paths[p]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, p))
 		}
 	}

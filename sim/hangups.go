@@ -66,53 +66,53 @@ type impatient struct {
 }
 
 // again has all clients scraped, each in one of two ways, and does so again until it is over.
-func (p *impatient) again() {
-	if p.over {
+func (i *impatient) again() {
+	if i.over {
 		return
 	}
-	for _, c := range p.w.clients {
-		patience := time.Duration(p.random.Int64N(int64(hangUpMost)))
-		if p.random.IntN(2) == 0 {
-			p.hangUp(c.alias, patience)
+	for _, c := range i.w.clients {
+		patience := time.Duration(i.random.Int64N(int64(hangUpMost)))
+		if i.random.IntN(2) == 0 {
+			i.hangUp(c.alias, patience)
 		} else {
-			p.timeOut(c.alias, max(patience, time.Millisecond))
+			i.timeOut(c.alias, max(patience, time.Millisecond))
 		}
 	}
-	p.w.net.AfterFunc(hangUpEach, p.again)
+	i.w.net.AfterFunc(hangUpEach, i.again)
 }
 
 // hangUp scrapes, and hangs up after a while.
-func (p *impatient) hangUp(a domain.Alias, after time.Duration) {
-	p.asked++
-	p.s.host.Do(func() {
+func (i *impatient) hangUp(a domain.Alias, after time.Duration) {
+	i.asked++
+	i.s.host.Do(func() {
 		answered, gone := false, false
-		cancel := p.s.app.Scrape(a, scrapeWithin, func([]byte, error) {
+		cancel := i.s.app.Scrape(a, scrapeWithin, func([]byte, error) {
 			if gone {
-				p.w.fail("outcome", "a scrape of %q at %s is answered that was hung up on", a, p.s.name)
+				i.w.fail("outcome", "a scrape of %q at %s is answered that was hung up on", a, i.s.name)
 				return
 			}
 			answered = true
-			p.answered++
+			i.answered++
 		})
-		p.s.host.AfterFunc(after, func() {
+		i.s.host.AfterFunc(after, func() {
 			gone = true
 			cancel() // after the answer, too, as a server does when a request ends
 			if !answered {
-				p.hungUp++
+				i.hungUp++
 			}
 		})
 	})
 }
 
 // timeOut scrapes with little patience.
-func (p *impatient) timeOut(a domain.Alias, within time.Duration) {
-	p.asked++
-	p.s.host.Do(func() {
-		p.s.app.Scrape(a, within, func(_ []byte, err error) {
+func (i *impatient) timeOut(a domain.Alias, within time.Duration) {
+	i.asked++
+	i.s.host.Do(func() {
+		i.s.app.Scrape(a, within, func(_ []byte, err error) {
 			if err != nil {
-				p.late++
+				i.late++
 			} else {
-				p.answered++
+				i.answered++
 			}
 		})
 	})

@@ -27,7 +27,7 @@ type setting struct {
 }
 
 // client is where the n-th client stands.
-func (g *setting) client(n int) place { return g.clients[n%len(g.clients)] }
+func (s *setting) client(n int) place { return s.clients[n%len(s.clients)] }
 
 // scraperPlace is where a drawn scraper may stand.
 type scraperPlace uint8

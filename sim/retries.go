@@ -31,11 +31,11 @@ type tries struct {
 	interval time.Duration // of renewals
 }
 
-func (k *checker) triesOf(what string) *tries {
-	t := k.tries[what]
+func (ch *checker) triesOf(what string) *tries {
+	t := ch.tries[what]
 	if t == nil {
 		t = &tries{nudged: -time.Hour, missing: never}
-		k.tries[what] = t
+		ch.tries[what] = t
 	}
 	return t
 }
@@ -49,30 +49,30 @@ func leastWait(failed int) time.Duration {
 func tolerant(d time.Duration) time.Duration { return d * 95 / 100 }
 
 // attempt is told of an attempt.
-func (k *checker) attempt(m *machine, what string) {
-	now := k.w.net.Now()
-	if k.watching != "" && strings.HasSuffix(what, k.watching) {
-		second := int((now - k.since) / time.Second)
-		for len(k.seconds) <= second {
-			k.seconds = append(k.seconds, 0)
+func (ch *checker) attempt(m *machine, what string) {
+	now := ch.w.net.Now()
+	if ch.watching != "" && strings.HasSuffix(what, ch.watching) {
+		second := int((now - ch.since) / time.Second)
+		for len(ch.seconds) <= second {
+			ch.seconds = append(ch.seconds, 0)
 		}
-		k.seconds[second]++
+		ch.seconds[second]++
 	}
-	t := k.triesOf(what)
+	t := ch.triesOf(what)
 	if now < t.notBefore && t.holds == 0 && now >= t.missing {
 		t.missed++
 		t.missing = never
 	} else if now < t.notBefore {
 		switch {
-		case !k.w.stirred(m):
-			k.w.fail("retries", "%s %v too early, although nothing has happened to its network", what, t.notBefore-now)
+		case !ch.w.stirred(m):
+			ch.w.fail("retries", "%s %v too early, although nothing has happened to its network", what, t.notBefore-now)
 		case len(t.early) == earlyBurst && now-t.early[0] < earlyEvery:
-			k.w.fail("retries", "%s %v too early, and %d times in the %v before", what, t.notBefore-now, earlyBurst, now-t.early[0])
+			ch.w.fail("retries", "%s %v too early, and %d times in the %v before", what, t.notBefore-now, earlyBurst, now-t.early[0])
 		}
 		t.early = append(t.early[max(0, len(t.early)-earlyBurst+1):], now)
 	}
 	t.count(now)
-	limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + k.w.earliesOf(m)
+	limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + ch.w.earliesOf(m)
 	if t.interval > 0 && t.interval < retryMax { // the longest wait of all
 		limit += int(2 * retryWindow / t.interval)
 	}
@@ -80,7 +80,7 @@ func (k *checker) attempt(m *machine, what string) {
 		limit += recentAttempts
 	}
 	if len(t.at) > limit {
-		k.w.fail("retries", "%s %d times in %v, %d are the most", what, len(t.at), retryWindow, limit)
+		ch.w.fail("retries", "%s %d times in %v, %d are the most", what, len(t.at), retryWindow, limit)
 	}
 }
 
@@ -106,8 +106,8 @@ func (w *World) earliesOf(m *machine) int {
 }
 
 // failedTo is told that an attempt failed, and how long the next one is put off.
-func (k *checker) failedTo(what string, err error, wait, most time.Duration) {
-	t, now := k.triesOf(what), k.w.net.Now()
+func (ch *checker) failedTo(what string, err error, wait, most time.Duration) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
 	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy && wait >= cmp.Or(e.RetryAfter, busyWait) {
 		t.notBefore = now + tolerant(cmp.Or(e.RetryAfter, busyWait))
 		return
@@ -115,14 +115,14 @@ func (k *checker) failedTo(what string, err error, wait, most time.Duration) {
 	t.failed++
 	least := min(leastWait(t.failed), tolerant(most))
 	if wait < least {
-		k.w.fail("retries", "%s again in %v after %d failures, %v is the least", what, wait, t.failed, least)
+		ch.w.fail("retries", "%s again in %v after %d failures, %v is the least", what, wait, t.failed, least)
 	}
 	t.notBefore = now + least
 }
 
 // worked is told that an attempt succeeded, and when the next one is due.
-func (k *checker) worked(what string, interval time.Duration) {
-	t, now := k.triesOf(what), k.w.net.Now()
+func (ch *checker) worked(what string, interval time.Duration) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
 	t.failed, t.interval = 0, interval
 	t.renewed = append(t.renewed, now)
 	t.notBefore = now + tolerant(interval-interval/renewSpread)
@@ -137,16 +137,16 @@ func (t *tries) leastMissing() time.Duration {
 }
 
 // held is told that a scraper's connection to a client opens.
-func (k *checker) held(what string) {
-	t := k.triesOf(what)
+func (ch *checker) held(what string) {
+	t := ch.triesOf(what)
 	if t.holds++; t.holds == 1 {
-		t.since = k.w.net.Now()
+		t.since = ch.w.net.Now()
 	}
 }
 
 // unheld is told that one has ended.
-func (k *checker) unheld(what string) {
-	t, now := k.triesOf(what), k.w.net.Now()
+func (ch *checker) unheld(what string) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.holds--; t.holds > 0 {
 		return
 	}
@@ -161,23 +161,23 @@ func (k *checker) unheld(what string) {
 }
 
 // dialFailed is told that a scraper waits before it dials a client again.
-func (k *checker) dialFailed(m *machine, what string, err error, wait time.Duration) {
-	t, now := k.triesOf(what), k.w.net.Now()
+func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Duration) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.opened > 0 && now-t.opened >= stableAfter {
 		t.failed, t.notBefore = 0, 0
 	}
 	if t.opened > 0 {
 		t.opened, t.seen = 0, now
 	}
-	if now-t.nudged <= nudgeTakes || k.w.stirred(m) { // a scraper that has moved begins anew with all its clients
+	if now-t.nudged <= nudgeTakes || ch.w.stirred(m) { // a scraper that has moved begins anew with all its clients
 		t.failed, t.notBefore = 0, 0
 	}
-	k.attempt(m, what)
+	ch.attempt(m, what)
 	most := time.Hour
 	if t.seenWithin(now, recentFor) {
 		most = recentWait
 	}
-	k.failedTo(what, err, wait, most)
+	ch.failedTo(what, err, wait, most)
 	if now-t.nudged <= nudgeTakes {
 		t.failed, t.notBefore = 0, 0 // what the news said was wrong, and now it is tried again at once
 	}
@@ -187,15 +187,15 @@ func (k *checker) dialFailed(m *machine, what string, err error, wait time.Durat
 func (t *tries) seenWithin(now, within time.Duration) bool { return t.seen > 0 && now-t.seen < within }
 
 // nudge is told of news about who is being dialled.
-func (k *checker) nudge(what string) {
-	t, now := k.triesOf(what), k.w.net.Now()
+func (ch *checker) nudge(what string) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
 	t.failed, t.notBefore, t.nudged = 0, 0, now
 	t.renewed = append(t.renewed, now)
 }
 
 // dialled is told that a dial succeeded, beside another connection where the session goes over to a better path.
-func (k *checker) dialled(what string) {
-	t, now := k.triesOf(what), k.w.net.Now()
+func (ch *checker) dialled(what string) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.opened > 0 && now-t.opened >= stableAfter {
 		t.failed, t.notBefore = 0, 0
 	}
@@ -203,8 +203,8 @@ func (k *checker) dialled(what string) {
 }
 
 // startedAnew forgets the waits of a machine's program: a fresh one may try at once.
-func (k *checker) startedAnew(m *machine) {
-	for what, t := range k.tries {
+func (ch *checker) startedAnew(m *machine) {
+	for what, t := range ch.tries {
 		if strings.HasPrefix(what, m.name+" ") {
 			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, nil
 			t.holds, t.missed, t.missing = 0, 0, never
@@ -231,12 +231,12 @@ func (w *World) stirred(m *machine) bool {
 }
 
 // watch counts attempts at something from now on, in every second.
-func (k *checker) watch(what string) {
-	k.watching, k.since, k.seconds = what, k.w.net.Now(), nil
+func (ch *checker) watch(what string) {
+	ch.watching, ch.since, ch.seconds = what, ch.w.net.Now(), nil
 }
 
 // watched ends watch.
-func (k *checker) watched() []int {
-	k.watching = ""
-	return k.seconds
+func (ch *checker) watched() []int {
+	ch.watching = ""
+	return ch.seconds
 }

@@ -33,23 +33,23 @@ func (m *machine) sizes(tell func(what string, held, most int)) {
 
 // peers is with how many others a machine may have to do now: by what it told of its connections, and not by what it
 // holds. Some more are on their way in or out.
-func (k *checker) peers(m *machine) int {
+func (ch *checker) peers(m *machine) int {
 	switch {
 	case m.isNode:
 		return 0
 	case m.isRelay:
-		return spareConnections + connectionsPerClient*(len(k.w.clients)+len(k.w.scrapers))
+		return spareConnections + connectionsPerClient*(len(ch.w.clients)+len(ch.w.scrapers))
 	}
-	now := k.w.net.Now()
-	closing := k.closing[m.name]
+	now := ch.w.net.Now()
+	closing := ch.closing[m.name]
 	for len(closing) > 0 && now-closing[0] > closingTime {
 		closing = closing[1:]
 	}
-	k.closing[m.name] = closing
-	n := k.open[m.name] + len(closing) + spareConnections
-	for _, s := range k.w.scrapers {
+	ch.closing[m.name] = closing
+	n := ch.open[m.name] + len(closing) + spareConnections
+	for _, s := range ch.w.scrapers {
 		if s.machine == m {
-			for _, c := range k.w.clients {
+			for _, c := range ch.w.clients {
 				if c.with(s.keys.Public) != nil {
 					n += connectionsPerClient
 				}
@@ -60,15 +60,15 @@ func (k *checker) peers(m *machine) int {
 }
 
 // bounded demands that a machine holds no more than it may of anything.
-func (k *checker) bounded(m *machine, peers int) {
+func (ch *checker) bounded(m *machine, peers int) {
 	if m.foe {
 		return
 	}
 	peers += max(holdsOf(m, "callers"), 0)
 	over := func(what string, held, most int) {
-		if held > most && !k.over[m.name+what] {
-			k.over[m.name+what] = true
-			k.w.fail("bounds", "%s holds %d %s, %d are the most", m.name, held, what, most)
+		if held > most && !ch.over[m.name+what] {
+			ch.over[m.name+what] = true
+			ch.w.fail("bounds", "%s holds %d %s, %d are the most", m.name, held, what, most)
 		}
 	}
 	m.sizes(func(what string, held, most int) {
@@ -87,10 +87,10 @@ func (k *checker) bounded(m *machine, peers int) {
 }
 
 // emptied demands that a closed machine holds nothing that it should have given back.
-func (k *checker) emptied(m *machine) {
+func (ch *checker) emptied(m *machine) {
 	m.sizes(func(what string, held, _ int) {
 		if held > 0 && !slices.Contains(kept, what) && !slices.Contains(remains, what) {
-			k.w.fail("leftovers", "%s is closed and still holds %d %s", m.name, held, what)
+			ch.w.fail("leftovers", "%s is closed and still holds %d %s", m.name, held, what)
 		}
 	})
 }
@@ -138,12 +138,12 @@ func holdsOf(m *machine, what string) int {
 }
 
 // forget takes what was told of a machine's connections back.
-func (k *checker) forget(m *machine) {
-	delete(k.open, m.name)
-	delete(k.closing, m.name)
-	for what := range k.over {
+func (ch *checker) forget(m *machine) {
+	delete(ch.open, m.name)
+	delete(ch.closing, m.name)
+	for what := range ch.over {
 		if strings.HasPrefix(what, m.name) {
-			delete(k.over, what)
+			delete(ch.over, what)
 		}
 	}
 }

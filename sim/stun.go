@@ -103,21 +103,21 @@ func (w *World) addSTUNServer(name string) *stunServer {
 const stunPort = 3478
 
 // start boots the machine again.
-func (v *stunServer) start() {
-	v.host = v.host.Restart()
-	v.open()
+func (ss *stunServer) start() {
+	ss.host = ss.host.Restart()
+	ss.open()
 }
 
-func (v *stunServer) open() {
-	v.host.Do(func() {
-		r := stun.NewResponder(v.host, stun.ResponderConfig{})
+func (ss *stunServer) open() {
+	ss.host.Do(func() {
+		r := stun.NewResponder(ss.host, stun.ResponderConfig{})
 		var sockets [2]host.Socket
 		for i := range sockets {
-			s, err := v.host.OpenSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(stunPort+i)))
+			s, err := ss.host.OpenSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(stunPort+i)))
 			if err != nil {
 				panic(fmt.Sprintf("sim: a STUN server: %v", err))
 			}
-			sockets[i] = &stunSocket{Socket: s, server: v}
+			sockets[i] = &stunSocket{Socket: s, server: ss}
 			s.OnReceive(func(from netip.AddrPort, b []byte) { sockets[i].(*stunSocket).receive(r, from, b) })
 		}
 		r.Bind(sockets[0], sockets[1])

@@ -32,29 +32,29 @@ type mute struct {
 	ended   bool
 }
 
-func (c *mute) Send([]byte) bool              { return true }
-func (c *mute) End()                          {}
-func (c *mute) Close()                        { c.Destroy(nil) }
-func (c *mute) Pause()                        {}
-func (c *mute) Resume()                       {}
-func (c *mute) OnStart(func())                {}
-func (c *mute) OnOpen(f func())               { c.onOpen = f }
-func (c *mute) OnMessage(func([]byte))        {}
-func (c *mute) OnDrain(func())                {}
-func (c *mute) OnEnd(func())                  {}
-func (c *mute) OnPath(func())                 {}
-func (c *mute) DirectSilence() time.Duration  { return 0 }
-func (c *mute) OnClose(f func(error))         { c.onClose = f }
-func (c *mute) HandshakeHash() [64]byte       { return [64]byte{1} }
-func (c *mute) Answered() bool                { return true }
-func (c *mute) RemotePublicKey() id.PublicKey { return id.PublicKey{} }
-func (c *mute) RemoteAddr() netip.AddrPort    { return netip.AddrPort{} }
-func (c *mute) Path() hyperdht.Path           { return hyperdht.PathDirect }
-func (c *mute) Trust()                        {}
-func (c *mute) Destroy(err error) {
-	if !c.ended {
-		c.ended = true
-		c.onClose(err)
+func (m *mute) Send([]byte) bool              { return true }
+func (m *mute) End()                          {}
+func (m *mute) Close()                        { m.Destroy(nil) }
+func (m *mute) Pause()                        {}
+func (m *mute) Resume()                       {}
+func (m *mute) OnStart(func())                {}
+func (m *mute) OnOpen(f func())               { m.onOpen = f }
+func (m *mute) OnMessage(func([]byte))        {}
+func (m *mute) OnDrain(func())                {}
+func (m *mute) OnEnd(func())                  {}
+func (m *mute) OnPath(func())                 {}
+func (m *mute) DirectSilence() time.Duration  { return 0 }
+func (m *mute) OnClose(f func(error))         { m.onClose = f }
+func (m *mute) HandshakeHash() [64]byte       { return [64]byte{1} }
+func (m *mute) Answered() bool                { return true }
+func (m *mute) RemotePublicKey() id.PublicKey { return id.PublicKey{} }
+func (m *mute) RemoteAddr() netip.AddrPort    { return netip.AddrPort{} }
+func (m *mute) Path() hyperdht.Path           { return hyperdht.PathDirect }
+func (m *mute) Trust()                        {}
+func (m *mute) Destroy(err error) {
+	if !m.ended {
+		m.ended = true
+		m.onClose(err)
 	}
 }
 
@@ -66,12 +66,12 @@ type reader struct {
 	server *metricsServer
 }
 
-func (c *reader) RemotePublicKey() id.PublicKey { return c.key }
-func (c *reader) Unsent() int {
-	if c.ended {
+func (r *reader) RemotePublicKey() id.PublicKey { return r.key }
+func (r *reader) Unsent() int {
+	if r.ended {
 		return 0
 	}
-	return c.unsent
+	return r.unsent
 }
 
 func newReaders() *readers {
@@ -79,17 +79,17 @@ func newReaders() *readers {
 	return &readers{loop: l, answers: newAnswers(l)}
 }
 
-func (w *readers) connect(t *testing.T, key byte) *reader {
+func (rs *readers) connect(t *testing.T, key byte) *reader {
 	c := &reader{key: id.PublicKey{key}}
-	l := newLink(w.loop, c)
-	l.answers = w.answers
+	l := newLink(rs.loop, c)
+	l.answers = rs.answers
 	var err error
 	c.server, err = serveMetrics(l, func(ports.Conn) ports.MetricsHandlers {
 		return ports.MetricsHandlers{OnRequest: func(reply func(domain.MetricsReply)) {
-			w.pages++
-			end := func() { reply(domain.MetricsReply{Success: true, Body: make([]byte, w.size)}) }
-			if w.slow {
-				w.held = append(w.held, end)
+			rs.pages++
+			end := func() { reply(domain.MetricsReply{Success: true, Body: make([]byte, rs.size)}) }
+			if rs.slow {
+				rs.held = append(rs.held, end)
 				return
 			}
 			end()
@@ -98,28 +98,28 @@ func (w *readers) connect(t *testing.T, key byte) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.loop.Turn(func() { c.onOpen() })
+	rs.loop.Turn(func() { c.onOpen() })
 	return c
 }
 
 // ask asks on a connection, and counts what is answered as unread.
-func (w *readers) ask(c *reader) {
-	w.loop.Turn(func() {
-		w.answers.ask(c.server, func(r domain.MetricsReply) {
+func (rs *readers) ask(c *reader) {
+	rs.loop.Turn(func() {
+		rs.answers.ask(c.server, func(r domain.MetricsReply) {
 			if !r.Success {
-				w.got = append(w.got, r.Message)
+				rs.got = append(rs.got, r.Message)
 				return
 			}
 			c.unsent += answerMemory(len(r.Body))
-			w.got = append(w.got, fmt.Sprintf("%d MB", len(r.Body)>>20))
+			rs.got = append(rs.got, fmt.Sprintf("%d MB", len(r.Body)>>20))
 		})
 	})
 }
 
 // took is what was answered since the last call.
-func (w *readers) took() string {
-	s := strings.Join(w.got, "; ")
-	w.got = nil
+func (rs *readers) took() string {
+	s := strings.Join(rs.got, "; ")
+	rs.got = nil
 	return s
 }
 
@@ -187,11 +187,11 @@ func TestPageThatDoesNotFitWaitsUntilTheScraperReads(t *testing.T) {
 }
 
 // endCollections ends those under way.
-func (w *readers) endCollections() {
-	held := w.held
-	w.held = nil
+func (rs *readers) endCollections() {
+	held := rs.held
+	rs.held = nil
 	for _, end := range held {
-		w.loop.Turn(end)
+		rs.loop.Turn(end)
 	}
 }
 
@@ -216,7 +216,7 @@ func TestManyTargetsOfOneScraperAreAllAnswered(t *testing.T) {
 }
 
 // read acknowledges n bytes on each connection.
-func (w *readers) read(all []*reader, n int) {
+func (rs *readers) read(all []*reader, n int) {
 	for _, c := range all {
 		c.unsent = max(0, c.unsent-n)
 	}

@@ -117,8 +117,8 @@ func TestGoodbyesWithWrongSecretsCostOthersNothing(t *testing.T) {
 }
 
 // listenStrictly listens for registrations and ends connections on which so many wrong secrets come.
-func (n *swarm) listenStrictly(p *peer, wrong int) {
-	n.t.Helper()
+func (sw *swarm) listenStrictly(p *peer, wrong int) {
+	sw.t.Helper()
 	ready := false
 	p.host.Do(func() {
 		_, err := p.transport.ListenAliases(ports.AliasListen{Keys: scraperKeys, OnOpen: func(c ports.Conn) ports.AliasHandlers {
@@ -136,10 +136,10 @@ func (n *swarm) listenStrictly(p *peer, wrong int) {
 			return ports.AliasHandlers{OnRegister: answer, OnLeave: answer}
 		}}, func(error) { ready = true })
 		if err != nil {
-			n.t.Error(err)
+			sw.t.Error(err)
 		}
 	})
-	n.until("the scraper listens", time.Minute, func() bool { return ready })
+	sw.until("the scraper listens", time.Minute, func() bool { return ready })
 }
 
 // At 16 scrapers, a process with 250 targets has 176 connections to make. They are made a few at a time.

@@ -76,130 +76,130 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 	return g.cancel
 }
 
-func (g *registration) ask(method string, m AliasRequest) {
-	if g.over {
+func (r *registration) ask(method string, m AliasRequest) {
+	if r.over {
 		return
 	}
-	if _, err := g.rpc.Request(method, m.Append(make([]byte, 0, m.Size())), g.onAnswer); err != nil {
-		g.link.host.Post(func() { g.fail(err) })
+	if _, err := r.rpc.Request(method, m.Append(make([]byte, 0, m.Size())), r.onAnswer); err != nil {
+		r.link.host.Post(func() { r.fail(err) })
 	}
 }
 
 // offerMetrics answers a metrics channel that the scraper opens on this connection.
-func (g *registration) offerMetrics(offer *metricsOffer) {
-	g.offers, g.waits = true, offer.alike
-	l := g.link
+func (r *registration) offerMetrics(offer *metricsOffer) {
+	r.offers, r.waits = true, offer.alike
+	l := r.link
 	l.mux.Handle(protocolMetrics, nil, func(o *mux.Offer) {
 		if l.ending || len(o.ID()) > 0 || !offer.admit(l.peer()) {
 			return
 		}
-		if _, err := serveMetrics(l, offer.onOpen); err == nil && g.over {
-			g.hangUp()
+		if _, err := serveMetrics(l, offer.onOpen); err == nil && r.over {
+			r.hangUp()
 		}
 	})
 }
 
-func (g *registration) opened() {
-	if g.onOpen != nil && !g.over {
-		g.onOpen(g.link.peer())
+func (r *registration) opened() {
+	if r.onOpen != nil && !r.over {
+		r.onOpen(r.link.peer())
 	}
 }
 
-func (g *registration) onAnswer(value []byte, err error) {
+func (r *registration) onAnswer(value []byte, err error) {
 	switch remote, ok := answered(err); {
 	case ok:
 		remote.Scraper = true
-		g.finish(false, remote)
+		r.finish(false, remote)
 	case err != nil:
 		return // the channel or the connection has gone, which says why by itself
 	default:
 		m, err := ParseAliasReply(value)
 		switch {
 		case err != nil:
-			g.finish(false, connectionError(err))
+			r.finish(false, connectionError(err))
 		case !m.Success:
-			g.finish(false, &domain.RemoteError{Message: cut(m.Message), Scraper: true})
+			r.finish(false, &domain.RemoteError{Message: cut(m.Message), Scraper: true})
 		default:
-			g.waits = g.waits || m.Accepted
-			if m.Shared && g.shared != nil && !g.over {
-				g.shared()
+			r.waits = r.waits || m.Accepted
+			if m.Shared && r.shared != nil && !r.over {
+				r.shared()
 			}
-			g.finish(m.Updated, nil)
+			r.finish(m.Updated, nil)
 		}
 	}
-	g.settle()
+	r.settle()
 }
 
 // finish gives the outcome, once.
-func (g *registration) finish(updated bool, err error) {
-	if g.over {
+func (r *registration) finish(updated bool, err error) {
+	if r.over {
 		return
 	}
-	g.over = true
-	g.done(updated, err)
+	r.over = true
+	r.done(updated, err)
 }
 
 // settle ends the conversation after its answer. Where the scraper may want metrics here it gets a moment to say so.
-func (g *registration) settle() {
+func (r *registration) settle() {
 	switch {
-	case g.link.closed:
-	case g.link.shared(g) || !g.offers || !g.waits:
-		g.hangUp()
+	case r.link.closed:
+	case r.link.shared(r) || !r.offers || !r.waits:
+		r.hangUp()
 	default:
-		g.rpc.End()
-		g.linger = g.link.host.AfterFunc(metricsLinger, g.hangUp)
+		r.rpc.End()
+		r.linger = r.link.host.AfterFunc(metricsLinger, r.hangUp)
 	}
 }
 
 // hangUp leaves the link to whom it may concern.
-func (g *registration) hangUp() {
-	if g.linger != nil {
-		g.linger.Stop()
+func (r *registration) hangUp() {
+	if r.linger != nil {
+		r.linger.Stop()
 	}
-	g.over = true
-	shared := g.link.shared(g)
-	g.link.leave(g, nil)
-	if shared && g.rpc != nil {
-		g.rpc.End()
+	r.over = true
+	shared := r.link.shared(r)
+	r.link.leave(r, nil)
+	if shared && r.rpc != nil {
+		r.rpc.End()
 	}
 }
 
 var errCanceled = errors.New("canceled")
 
 // cancel gives up on the answer.
-func (g *registration) cancel() {
-	if g.over {
+func (r *registration) cancel() {
+	if r.over {
 		return
 	}
-	g.over = true
-	shared := g.link.shared(g)
-	g.link.leave(g, errCanceled)
-	if shared && g.rpc != nil {
-		g.rpc.Destroy(errCanceled)
+	r.over = true
+	shared := r.link.shared(r)
+	r.link.leave(r, errCanceled)
+	if shared && r.rpc != nil {
+		r.rpc.Destroy(errCanceled)
 	}
 }
 
 // fail ends a conversation without an answer.
-func (g *registration) fail(err error) {
-	g.finish(false, connectionError(err))
-	g.link.leave(g, err)
+func (r *registration) fail(err error) {
+	r.finish(false, connectionError(err))
+	r.link.leave(r, err)
 }
 
 // onChannelClose fails the request when the scraper closes or rejects the channel. That may be our own doing, too.
-func (g *registration) onChannelClose(remote bool) {
-	if g.link.mux.Closed() || g.over || !remote {
+func (r *registration) onChannelClose(remote bool) {
+	if r.link.mux.Closed() || r.over || !remote {
 		return
 	}
-	if g.rpc.Opened() {
-		g.fail(errChannelClosed)
+	if r.rpc.Opened() {
+		r.fail(errChannelClosed)
 	} else {
-		g.fail(errNotAccepted)
+		r.fail(errNotAccepted)
 	}
 }
 
-func (g *registration) closed(err error) {
-	if g.linger != nil {
-		g.linger.Stop()
+func (r *registration) closed(err error) {
+	if r.linger != nil {
+		r.linger.Stop()
 	}
-	g.finish(false, connectionError(err))
+	r.finish(false, connectionError(err))
 }

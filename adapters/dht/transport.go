@@ -289,13 +289,13 @@ func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports
 
 type admit = func(domain.PublicKey, domain.HandshakePayload, netip.AddrPort) bool
 
-func (s *listener) listen(keys domain.KeyPair, admit admit, known func(domain.PublicKey) bool, ready func(error)) (ports.Listener, error) {
-	t := s.transport
+func (li *listener) listen(keys domain.KeyPair, admit admit, known func(domain.PublicKey) bool, ready func(error)) (ports.Listener, error) {
+	t := li.transport
 	if t.closing {
 		return nil, domain.ErrClosed
 	}
 	opts := hyperdht.ListenOptions{
-		Keys: keyPairOf(keys), OnConnection: s.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: s.aliases.OnOpen != nil,
+		Keys: keyPairOf(keys), OnConnection: li.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: li.aliases.OnOpen != nil,
 		Paths: func(remote id.PublicKey) hyperdht.PathRule {
 			return pathRule(t.cfg.Paths.For(domain.PublicKey(remote)))
 		},
@@ -309,33 +309,33 @@ func (s *listener) listen(keys domain.KeyPair, admit admit, known func(domain.Pu
 		opts.Known = func(remote id.PublicKey) bool { return known(domain.PublicKey(remote)) }
 	}
 	server, err := t.node.Listen(opts, func(err error) {
-		if !s.closing {
+		if !li.closing {
 			ready(err)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.server = server
-	t.listeners = append(t.listeners, s)
-	return s, nil
+	li.server = server
+	t.listeners = append(t.listeners, li)
+	return li, nil
 }
 
-func (s *listener) onConnection(c *hyperdht.Connection) {
-	t := s.transport
+func (li *listener) onConnection(c *hyperdht.Connection) {
+	t := li.transport
 	l := t.track(c, func(l *link) {
-		s.links = without(s.links, l)
-		s.closeMaybe()
+		li.links = without(li.links, l)
+		li.closeMaybe()
 	})
 	l.incoming = true
-	s.links = append(s.links, l)
+	li.links = append(li.links, l)
 	var err error
-	if s.aliases.OnOpen != nil {
-		_, err = serveAliases(l, t.cfg, s.aliases.OnOpen)
+	if li.aliases.OnOpen != nil {
+		_, err = serveAliases(l, t.cfg, li.aliases.OnOpen)
 	} else {
-		_, err = serveMetrics(l, s.metrics.OnOpen)
+		_, err = serveMetrics(l, li.metrics.OnOpen)
 	}
-	if err == nil && s.closing {
+	if err == nil && li.closing {
 		err = domain.ErrClosed
 	}
 	if err != nil {
@@ -344,66 +344,66 @@ func (s *listener) onConnection(c *hyperdht.Connection) {
 }
 
 // connectedTo reports whether a metrics connection with a scraper is open.
-func (s *listener) connectedTo(scraper domain.PublicKey) bool {
-	for _, l := range s.links {
+func (li *listener) connectedTo(scraper domain.PublicKey) bool {
+	for _, l := range li.links {
 		if !l.closed && domain.PublicKey(l.conn.RemotePublicKey()) == scraper {
 			return true
 		}
 	}
-	return slices.ContainsFunc(s.adopted, func(c ports.Conn) bool { return c.Peer().Key == scraper })
+	return slices.ContainsFunc(li.adopted, func(c ports.Conn) bool { return c.Peer().Key == scraper })
 }
 
 // adopt serves a connection that this side dialled as if it had come in.
-func (s *listener) adopt(c ports.Conn) ports.MetricsHandlers {
-	s.adopted = append(s.adopted, c)
-	h := s.metrics.OnOpen(c)
+func (li *listener) adopt(c ports.Conn) ports.MetricsHandlers {
+	li.adopted = append(li.adopted, c)
+	h := li.metrics.OnOpen(c)
 	onClose := h.OnClose
 	h.OnClose = func() {
-		s.adopted = without(s.adopted, c)
+		li.adopted = without(li.adopted, c)
 		if onClose != nil {
 			onClose()
 		}
-		s.closeMaybe()
+		li.closeMaybe()
 	}
 	return h
 }
 
 // Close implements ports.Listener.
-func (s *listener) Close(done func()) {
-	s.onClosed = append(s.onClosed, done)
-	if s.closing {
-		s.transport.host.Post(s.closeMaybe)
+func (li *listener) Close(done func()) {
+	li.onClosed = append(li.onClosed, done)
+	if li.closing {
+		li.transport.host.Post(li.closeMaybe)
 		return
 	}
-	s.closing = true
-	t := s.transport
-	t.listeners = without(t.listeners, s)
+	li.closing = true
+	t := li.transport
+	t.listeners = without(t.listeners, li)
 	t.unannouncing++
-	s.server.Close(func() {
-		s.silent = true
+	li.server.Close(func() {
+		li.silent = true
 		t.unannouncing--
-		s.closeMaybe()
+		li.closeMaybe()
 		t.closeMaybe()
 	})
-	for _, l := range slices.Clone(s.links) {
+	for _, l := range slices.Clone(li.links) {
 		if m := l.sayingGoodbye(); m != nil {
 			m.Close(nil)
 		} else {
 			l.end(nil)
 		}
 	}
-	for _, c := range slices.Clone(s.adopted) {
+	for _, c := range slices.Clone(li.adopted) {
 		c.Close(nil)
 	}
 }
 
 // closeMaybe reports the end once the server is unannounced and its connections are closed.
-func (s *listener) closeMaybe() {
-	if !s.closing || !s.silent || len(s.links) > 0 || len(s.adopted) > 0 {
+func (li *listener) closeMaybe() {
+	if !li.closing || !li.silent || len(li.links) > 0 || len(li.adopted) > 0 {
 		return
 	}
-	done := s.onClosed
-	s.onClosed = nil
+	done := li.onClosed
+	li.onClosed = nil
 	for _, f := range done {
 		f()
 	}

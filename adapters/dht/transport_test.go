@@ -54,47 +54,47 @@ func newNet(t *testing.T, seed uint64) *swarm {
 	return n
 }
 
-func (n *swarm) addHost(name string) *simnet.Host {
-	n.hosts++
-	return n.net.AddHost(name, netip.AddrFrom4([4]byte{100, 128, 0, n.hosts}))
+func (sw *swarm) addHost(name string) *simnet.Host {
+	sw.hosts++
+	return sw.net.AddHost(name, netip.AddrFrom4([4]byte{100, 128, 0, sw.hosts}))
 }
 
-func (n *swarm) node(h *simnet.Host, cfg hyperdht.Config) *hyperdht.Node {
-	n.t.Helper()
+func (sw *swarm) node(h *simnet.Host, cfg hyperdht.Config) *hyperdht.Node {
+	sw.t.Helper()
 	if cfg.Bootstrap == nil {
-		cfg.Bootstrap = n.bootstrap
+		cfg.Bootstrap = sw.bootstrap
 	}
 	var node *hyperdht.Node
 	h.Do(func() {
 		var err error
 		if node, err = hyperdht.New(h, cfg); err != nil {
-			n.t.Fatal(err)
+			sw.t.Fatal(err)
 		}
 	})
 	return node
 }
 
-func (n *swarm) peer(name string, cfg dht.Config) *peer {
-	n.t.Helper()
-	h := n.addHost(name)
-	node := n.node(h, hyperdht.Config{})
-	n.until(name+" is ready", time.Minute, node.Ready)
+func (sw *swarm) peer(name string, cfg dht.Config) *peer {
+	sw.t.Helper()
+	h := sw.addHost(name)
+	node := sw.node(h, hyperdht.Config{})
+	sw.until(name+" is ready", time.Minute, node.Ready)
 	return &peer{host: h, node: node, transport: dht.New(h, node, cfg)}
 }
 
-func (n *swarm) until(what string, within time.Duration, cond func() bool) {
-	n.t.Helper()
-	if !n.net.RunUntil(cond, within) {
-		n.t.Fatalf("not within %v: %s; called %v", within, what, n.calls)
+func (sw *swarm) until(what string, within time.Duration, cond func() bool) {
+	sw.t.Helper()
+	if !sw.net.RunUntil(cond, within) {
+		sw.t.Fatalf("not within %v: %s; called %v", within, what, sw.calls)
 	}
 }
 
-func (n *swarm) call(format string, args ...any) {
-	n.calls = append(n.calls, fmt.Sprintf(format, args...))
+func (sw *swarm) call(format string, args ...any) {
+	sw.calls = append(sw.calls, fmt.Sprintf(format, args...))
 }
 
-func (n *swarm) called(what string) bool {
-	for _, c := range n.calls {
+func (sw *swarm) called(what string) bool {
+	for _, c := range sw.calls {
 		if strings.HasPrefix(c, what) {
 			return true
 		}
@@ -103,9 +103,9 @@ func (n *swarm) called(what string) bool {
 }
 
 // wait runs until something was called.
-func (n *swarm) wait(what string) {
-	n.t.Helper()
-	n.until(what, 30*time.Second, func() bool { return n.called(what) })
+func (sw *swarm) wait(what string) {
+	sw.t.Helper()
+	sw.until(what, 30*time.Second, func() bool { return sw.called(what) })
 }
 
 func keys(b byte) domain.KeyPair {
@@ -121,73 +121,73 @@ var (
 	secret      = domain.SecretFrom([32]byte{7})
 )
 
-func (n *swarm) listenMetrics(p *peer) ports.Listener {
-	n.t.Helper()
-	return n.listenMetricsOf(p, []byte("up 1\n"))
+func (sw *swarm) listenMetrics(p *peer) ports.Listener {
+	sw.t.Helper()
+	return sw.listenMetricsOf(p, []byte("up 1\n"))
 }
 
-func (n *swarm) listenMetricsOf(p *peer, page []byte) ports.Listener {
-	n.t.Helper()
+func (sw *swarm) listenMetricsOf(p *peer, page []byte) ports.Listener {
+	sw.t.Helper()
 	var l ports.Listener
 	p.host.Do(func() {
 		var err error
 		l, err = p.transport.ListenMetrics(ports.MetricsListen{
 			Keys: clientKeys,
 			Admit: func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool {
-				n.call("admit %v %v", remote == scraperKeys.Public, addr.IsValid())
+				sw.call("admit %v %v", remote == scraperKeys.Public, addr.IsValid())
 				return remote == scraperKeys.Public
 			},
 			OnOpen: func(c ports.Conn) ports.MetricsHandlers {
-				n.call("metrics open %v %s", c.Peer().Key == scraperKeys.Public, c.Peer().Path)
+				sw.call("metrics open %v %s", c.Peer().Key == scraperKeys.Public, c.Peer().Path)
 				return ports.MetricsHandlers{
 					OnRequest: func(reply func(domain.MetricsReply)) {
 						p.host.AfterFunc(50*time.Millisecond, func() { reply(domain.MetricsReply{Success: true, Body: page}) })
 					},
-					OnError: func(err error) { n.call("metrics error %v", err) },
-					OnClose: func() { n.call("metrics close") },
+					OnError: func(err error) { sw.call("metrics error %v", err) },
+					OnClose: func() { sw.call("metrics close") },
 				}
 			},
-		}, func(err error) { n.call("metrics ready %v", err) })
+		}, func(err error) { sw.call("metrics ready %v", err) })
 		if err != nil {
-			n.t.Fatal(err)
+			sw.t.Fatal(err)
 		}
 	})
-	n.wait("metrics ready")
+	sw.wait("metrics ready")
 	return l
 }
 
-func (n *swarm) listenAliases(p *peer) ports.Listener {
-	n.t.Helper()
+func (sw *swarm) listenAliases(p *peer) ports.Listener {
+	sw.t.Helper()
 	var l ports.Listener
 	p.host.Do(func() {
 		var err error
 		l, err = p.transport.ListenAliases(ports.AliasListen{
 			Keys: scraperKeys,
 			OnOpen: func(c ports.Conn) ports.AliasHandlers {
-				n.call("alias open %s", c.Peer().Path)
+				sw.call("alias open %s", c.Peer().Path)
 				return ports.AliasHandlers{
 					OnRegister: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
 						if !req.Secret.Equal(secret) {
 							reply(ports.AliasReply{Message: "Unauthorised"})
 							return
 						}
-						n.call("register %s", req.Alias)
+						sw.call("register %s", req.Alias)
 						reply(ports.AliasReply{Success: true, Updated: true})
 					},
 					OnLeave: func(req ports.AliasRequest, reply func(ports.AliasReply)) {
-						n.call("leave %s %t", req.Alias, req.Proven)
+						sw.call("leave %s %t", req.Alias, req.Proven)
 						reply(ports.AliasReply{Success: true})
 					},
-					OnError: func(err error) { n.call("alias error %v", err) },
-					OnClose: func() { n.call("alias close") },
+					OnError: func(err error) { sw.call("alias error %v", err) },
+					OnClose: func() { sw.call("alias close") },
 				}
 			},
-		}, func(err error) { n.call("aliases ready %v", err) })
+		}, func(err error) { sw.call("aliases ready %v", err) })
 		if err != nil {
-			n.t.Fatal(err)
+			sw.t.Fatal(err)
 		}
 	})
-	n.wait("aliases ready")
+	sw.wait("aliases ready")
 	return l
 }
 
@@ -198,41 +198,41 @@ func registration(dial domain.KeyPair, s domain.Secret) ports.Registration {
 	}
 }
 
-func (n *swarm) register(p *peer, dial domain.KeyPair, s domain.Secret) (err error) {
-	n.t.Helper()
+func (sw *swarm) register(p *peer, dial domain.KeyPair, s domain.Secret) (err error) {
+	sw.t.Helper()
 	answered := false
 	p.host.Do(func() {
 		p.transport.RegisterAlias(registration(dial, s), func(_ bool, e error) { answered, err = true, e })
 	})
-	n.until("the registration is answered", 30*time.Second, func() bool { return answered })
+	sw.until("the registration is answered", 30*time.Second, func() bool { return answered })
 	return err
 }
 
-func (n *swarm) dial(p *peer) (s ports.MetricsSession) {
+func (sw *swarm) dial(p *peer) (s ports.MetricsSession) {
 	p.host.Do(func() {
 		s = p.transport.DialMetrics(ports.MetricsDial{
 			Keys: scraperKeys, Client: clientKeys.Public,
-			OnOpen:  func(domain.Peer) { n.call("session open") },
-			OnReady: func() { n.call("session ready") },
-			OnClose: func(err error) { n.call("session close %v", err) },
+			OnOpen:  func(domain.Peer) { sw.call("session open") },
+			OnReady: func() { sw.call("session ready") },
+			OnClose: func(err error) { sw.call("session close %v", err) },
 		})
 	})
 	return s
 }
 
-func (n *swarm) scrape(p *peer, s ports.MetricsSession) (r domain.MetricsReply, err error) {
-	n.t.Helper()
+func (sw *swarm) scrape(p *peer, s ports.MetricsSession) (r domain.MetricsReply, err error) {
+	sw.t.Helper()
 	done := false
 	p.host.Do(func() { s.Request(func(got domain.MetricsReply, e error) { done, r, err = true, got, e }) })
-	n.until("the request is answered", 30*time.Second, func() bool { return done })
+	sw.until("the request is answered", 30*time.Second, func() bool { return done })
 	return r, err
 }
 
-func (n *swarm) close(p *peer) {
-	n.t.Helper()
+func (sw *swarm) close(p *peer) {
+	sw.t.Helper()
 	done := false
 	p.host.Do(func() { p.transport.Close(func() { done = true }) })
-	n.until("the transport is closed", 30*time.Second, func() bool { return done })
+	sw.until("the transport is closed", 30*time.Second, func() bool { return done })
 }
 
 func TestRegistrationThenScrape(t *testing.T) {

@@ -92,18 +92,18 @@ type entry struct {
 	ev  *event
 }
 
-func (a entry) before(b entry) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+func (en entry) before(b entry) bool { return en.at < b.at || en.at == b.at && en.seq < b.seq }
 
 // settled returns where the event of an entry belongs now, for an entry that has been taken out. It reports false where it
 // means nothing any more.
-func (a entry) settled() (entry, bool) {
-	e := a.ev
+func (en entry) settled() (entry, bool) {
+	e := en.ev
 	switch {
-	case e.placed != a.seq: // an earlier entry took its place
-		return a, false
+	case e.placed != en.seq: // an earlier entry took its place
+		return en, false
 	case !e.armed:
 		e.placed = 0
-		return a, false
+		return en, false
 	}
 	e.placed, e.placedAt = e.seq, e.due
 	return entry{e.due, e.seq, e}, true

@@ -102,42 +102,42 @@ type NAT struct {
 }
 
 // check panics where an axis was set that would mean nothing.
-func (c *NAT) check() {
-	translates, tracks := c.Mapping != Never, c.Filtering != Never
+func (n *NAT) check() {
+	translates, tracks := n.Mapping != Never, n.Filtering != Never
 	refuse := func(bad bool, why string) {
 		if bad {
-			panic(fmt.Sprintf("simnet: %s: %+v", why, *c))
+			panic(fmt.Sprintf("simnet: %s: %+v", why, *n))
 		}
 	}
-	refuse(c.Block && *c != NAT{Block: true}, "a router that blocks all has no other axis")
+	refuse(n.Block && *n != NAT{Block: true}, "a router that blocks all has no other axis")
 	refuse(translates && !tracks, "a NAT has nowhere to send what it has no mapping for, and so a filter")
-	refuse(!translates && (c.Ports != 0 || c.FirstPort != 0 || c.LastPort != 0), "a firewall gives no ports")
-	refuse(!translates && c.Hairpin, "behind a firewall there are no public addresses to reach each other by")
-	refuse(!translates && c.ForgetOnMove, "a firewall has no public address that could change")
-	refuse(!tracks && (c.Lifetime != 0 || c.Unanswered != 0 || c.Young != 0 || c.Refresh != 0 || c.Size != 0 || c.Full != 0), "a router without a filter has no sessions")
-	refuse(c.Overload && (c.Mapping <= EndpointIndependent || c.Filtering < c.Mapping), "mappings that share a port are told apart by their remote ends")
-	refuse(!translates && c.Drift != 0, "a firewall has no ports that could drift")
-	refuse(c.Drift != 0 && c.Ports == PreservePort, "a port that is preserved does not drift")
-	refuse(c.Shared != 0 && c.Mapping != EndpointIndependent, "only mappings that do not depend on the remote end are shared")
-	refuse(c.Drift < 0 || c.Shared < 0, "times and numbers have no sign")
-	refuse(c.FirstPort > c.LastPort || c.FirstPort == 0 && c.LastPort != 0, "the ports are no range")
-	refuse(c.Lifetime < 0 || c.Unanswered < 0 || c.Young < 0 || c.Size < 0, "lifetimes and size have no sign")
-	refuse(c.Unanswered > c.withDefaults().Lifetime, "an answer does not make lives shorter")
-	refuse(c.Young != 0 && c.Unanswered == 0, "the young live as long as the unanswered, for which there is no time")
+	refuse(!translates && (n.Ports != 0 || n.FirstPort != 0 || n.LastPort != 0), "a firewall gives no ports")
+	refuse(!translates && n.Hairpin, "behind a firewall there are no public addresses to reach each other by")
+	refuse(!translates && n.ForgetOnMove, "a firewall has no public address that could change")
+	refuse(!tracks && (n.Lifetime != 0 || n.Unanswered != 0 || n.Young != 0 || n.Refresh != 0 || n.Size != 0 || n.Full != 0), "a router without a filter has no sessions")
+	refuse(n.Overload && (n.Mapping <= EndpointIndependent || n.Filtering < n.Mapping), "mappings that share a port are told apart by their remote ends")
+	refuse(!translates && n.Drift != 0, "a firewall has no ports that could drift")
+	refuse(n.Drift != 0 && n.Ports == PreservePort, "a port that is preserved does not drift")
+	refuse(n.Shared != 0 && n.Mapping != EndpointIndependent, "only mappings that do not depend on the remote end are shared")
+	refuse(n.Drift < 0 || n.Shared < 0, "times and numbers have no sign")
+	refuse(n.FirstPort > n.LastPort || n.FirstPort == 0 && n.LastPort != 0, "the ports are no range")
+	refuse(n.Lifetime < 0 || n.Unanswered < 0 || n.Young < 0 || n.Size < 0, "lifetimes and size have no sign")
+	refuse(n.Unanswered > n.withDefaults().Lifetime, "an answer does not make lives shorter")
+	refuse(n.Young != 0 && n.Unanswered == 0, "the young live as long as the unanswered, for which there is no time")
 }
 
 // withDefaults fills in what was left to us.
-func (c NAT) withDefaults() NAT {
-	if c.LastPort == 0 {
-		c.FirstPort, c.LastPort = natFirstPort, natLastPort
+func (n NAT) withDefaults() NAT {
+	if n.LastPort == 0 {
+		n.FirstPort, n.LastPort = natFirstPort, natLastPort
 	}
-	if c.Lifetime == 0 {
-		c.Lifetime = natLifetime
+	if n.Lifetime == 0 {
+		n.Lifetime = natLifetime
 	}
-	if c.Size == 0 {
-		c.Size = natSize
+	if n.Size == 0 {
+		n.Size = natSize
 	}
-	return c
+	return n
 }
 
 // FullCone is a NAT whose mappings are open to everyone.

@@ -229,17 +229,17 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-func (x *exporter) scrape(ctx context.Context) ([]byte, error) {
-	if x.cfg.Timeout > 0 {
+func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
+	if e.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, x.cfg.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, e.cfg.Timeout)
 		defer cancel()
 	}
-	req, err := x.request(ctx)
+	req, err := e.request(ctx)
 	if err != nil {
 		return nil, err
 	}
-	res, err := x.client.Do(req)
+	res, err := e.client.Do(req)
 	if err != nil {
 		// Its own text repeats the URL, password and all.
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
@@ -254,8 +254,8 @@ func (x *exporter) scrape(ctx context.Context) ([]byte, error) {
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" || kind == "application/vnd.google.protobuf" {
 		return nil, fmt.Errorf("answered with %s, which is no metrics text", kind)
 	}
-	body, err := read(res, x.cfg.MaxBytes)
-	if err == nil && x.cfg.Check {
+	body, err := read(res, e.cfg.MaxBytes)
+	if err == nil && e.cfg.Check {
 		err = CheckText(body)
 	}
 	if err != nil {
@@ -287,8 +287,8 @@ func read(res *http.Response, limit int) ([]byte, error) {
 	return nil, &domain.BodyTooLargeError{Size: size, Max: domain.MaxBody}
 }
 
-func (x *exporter) request(ctx context.Context) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.cfg.URL.String(), nil)
+func (e *exporter) request(ctx context.Context) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.cfg.URL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +298,7 @@ func (x *exporter) request(ctx context.Context) (*http.Request, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(time.Until(deadline).Seconds(), 'f', 3, 64))
 	}
-	for name, values := range x.cfg.Header {
+	for name, values := range e.cfg.Header {
 		if http.CanonicalHeaderKey(name) == "Host" {
 			req.Host = values[0]
 			continue
@@ -306,20 +306,20 @@ func (x *exporter) request(ctx context.Context) (*http.Request, error) {
 		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
 	switch {
-	case x.cfg.BearerFile != "":
-		token, err := readCredential(x.cfg.BearerFile)
+	case e.cfg.BearerFile != "":
+		token, err := readCredential(e.cfg.BearerFile)
 		if err != nil {
 			return nil, err
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
-	case x.cfg.Username != "" || x.cfg.PasswordFile != "":
+	case e.cfg.Username != "" || e.cfg.PasswordFile != "":
 		password := ""
-		if x.cfg.PasswordFile != "" {
-			if password, err = readCredential(x.cfg.PasswordFile); err != nil {
+		if e.cfg.PasswordFile != "" {
+			if password, err = readCredential(e.cfg.PasswordFile); err != nil {
 				return nil, err
 			}
 		}
-		req.SetBasicAuth(x.cfg.Username, password)
+		req.SetBasicAuth(e.cfg.Username, password)
 	}
 	return req, nil
 }

@@ -144,19 +144,19 @@ type control struct {
 	_      [4]byte
 }
 
-func (x *sender) init(s *socket) error {
+func (sn *sender) init(s *socket) error {
 	raw, err := s.conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	x.s, x.raw = s, raw
-	x.try = func(fd uintptr) bool {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.h.memory.msgs[x.next])), uintptr(x.end-x.next), unix.MSG_DONTWAIT, 0, 0)
+	sn.s, sn.raw = s, raw
+	sn.try = func(fd uintptr) bool {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.h.memory.msgs[sn.next])), uintptr(sn.end-sn.next), unix.MSG_DONTWAIT, 0, 0)
 		if errno != 0 {
-			x.err = errno
+			sn.err = errno
 			return true
 		}
-		x.next += int(n)
+		sn.next += int(n)
 		return true
 	}
 	return setOptions(s.conn, raw, s.local.Addr().Is4())
@@ -180,16 +180,16 @@ func setOptions(_ *net.UDPConn, raw syscall.RawConn, four bool) error {
 }
 
 // send sends a queue; what the kernel refuses is counted and lost.
-func (x *sender) send(queue []outgoing, bytes []byte) {
+func (sn *sender) send(queue []outgoing, bytes []byte) {
 	for len(queue) > 0 {
 		count := min(len(queue), writeBatch)
-		x.sendBatch(queue[:count], bytes)
+		sn.sendBatch(queue[:count], bytes)
 		queue = queue[count:]
 	}
 }
 
-func (x *sender) sendBatch(queue []outgoing, bytes []byte) {
-	h := x.s.h
+func (sn *sender) sendBatch(queue []outgoing, bytes []byte) {
+	h := sn.s.h
 	b := &h.memory
 	for i := range queue {
 		out, m := &queue[i], &b.msgs[i]
@@ -213,22 +213,22 @@ func (x *sender) sendBatch(queue []outgoing, bytes []byte) {
 			m.SetControllen(unix.CmsgSpace(4))
 		}
 	}
-	x.next, x.end = 0, len(queue)
-	for x.next < x.end {
-		before := x.next
-		x.err = nil
-		if err := x.raw.Write(x.try); err != nil {
-			x.err = err
+	sn.next, sn.end = 0, len(queue)
+	for sn.next < sn.end {
+		before := sn.next
+		sn.err = nil
+		if err := sn.raw.Write(sn.try); err != nil {
+			sn.err = err
 		}
 		h.stats.Writes++
-		for _, out := range queue[before:x.next] {
+		for _, out := range queue[before:sn.next] {
 			h.stats.Sent++
 			h.stats.SentBytes += uint64(out.end - out.from)
 		}
-		if x.next == before { // the first one was refused: go on behind it
-			if x.err != unix.EINTR {
-				h.stats.refused(x.err)
-				x.next++
+		if sn.next == before { // the first one was refused: go on behind it
+			if sn.err != unix.EINTR {
+				h.stats.refused(sn.err)
+				sn.next++
 			}
 		}
 	}

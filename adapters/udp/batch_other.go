@@ -48,30 +48,30 @@ type sender struct {
 	ttl int
 }
 
-func (x *sender) init(s *socket) error {
-	x.s, x.ttl = s, host.DefaultTTL
-	return x.setTTL(host.DefaultTTL)
+func (sn *sender) init(s *socket) error {
+	sn.s, sn.ttl = s, host.DefaultTTL
+	return sn.setTTL(host.DefaultTTL)
 }
 
-func (x *sender) setTTL(ttl int) error {
-	if x.s.local.Addr().Is4() {
-		return ipv4.NewConn(x.s.conn).SetTTL(ttl)
+func (sn *sender) setTTL(ttl int) error {
+	if sn.s.local.Addr().Is4() {
+		return ipv4.NewConn(sn.s.conn).SetTTL(ttl)
 	}
-	return ipv6.NewConn(x.s.conn).SetHopLimit(ttl)
+	return ipv6.NewConn(sn.s.conn).SetHopLimit(ttl)
 }
 
 // send sends a queue; what the system refuses is counted and lost. The TTL is the socket's, so it is
 // changed for those that need another and changed back at the end.
-func (x *sender) send(queue []outgoing, bytes []byte) {
-	stats := &x.s.h.stats
+func (sn *sender) send(queue []outgoing, bytes []byte) {
+	stats := &sn.s.h.stats
 	for _, out := range queue {
 		ttl := out.ttl
 		if ttl == 0 {
 			ttl = host.DefaultTTL
 		}
-		err := x.change(ttl)
+		err := sn.change(ttl)
 		if err == nil {
-			_, err = x.s.conn.WriteToUDPAddrPort(bytes[out.from:out.end], out.to)
+			_, err = sn.s.conn.WriteToUDPAddrPort(bytes[out.from:out.end], out.to)
 			stats.Writes++
 		}
 		if err != nil {
@@ -82,16 +82,16 @@ func (x *sender) send(queue []outgoing, bytes []byte) {
 		stats.SentBytes += uint64(out.end - out.from)
 	}
 	// Failing here is noticed by the next send, which tries again.
-	_ = x.change(host.DefaultTTL)
+	_ = sn.change(host.DefaultTTL)
 }
 
-func (x *sender) change(ttl int) error {
-	if ttl == x.ttl {
+func (sn *sender) change(ttl int) error {
+	if ttl == sn.ttl {
 		return nil
 	}
-	if err := x.setTTL(ttl); err != nil {
+	if err := sn.setTTL(ttl); err != nil {
 		return err
 	}
-	x.ttl = ttl
+	sn.ttl = ttl
 	return nil
 }

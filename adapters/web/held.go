@@ -30,42 +30,42 @@ type delivery struct {
 
 // begin makes room for an answer and gives its caller a time to read it. It returns nil if there is no room, which is where writers
 // have no deadlines: the server of an embedder that wraps them. An answer above the limit has room where nothing else is held.
-func (m *held) begin(w http.ResponseWriter, size int, within time.Duration) *delivery {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for e := m.oldest.Front(); e != nil && m.bytes+int64(size) > m.limit; {
+func (h *held) begin(w http.ResponseWriter, size int, within time.Duration) *delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for e := h.oldest.Front(); e != nil && h.bytes+int64(size) > h.limit; {
 		next := e.Next()
 		if a := e.Value.(*delivery); a.out.SetWriteDeadline(time.Unix(1, 0)) == nil { // in the past
-			m.remove(a)
-			m.unread++
+			h.remove(a)
+			h.unread++
 		}
 		e = next
 	}
-	if m.bytes > 0 && m.bytes+int64(size) > m.limit {
-		m.unread++
+	if h.bytes > 0 && h.bytes+int64(size) > h.limit {
+		h.unread++
 		return nil
 	}
 	a := &delivery{size: int64(size), out: http.NewResponseController(w)}
 	_ = a.out.SetWriteDeadline(time.Now().Add(within))
-	a.place = m.oldest.PushBack(a)
-	m.bytes += a.size
+	a.place = h.oldest.PushBack(a)
+	h.bytes += a.size
 	return a
 }
 
-func (m *held) remove(a *delivery) {
-	m.oldest.Remove(a.place)
+func (h *held) remove(a *delivery) {
+	h.oldest.Remove(a.place)
 	a.place = nil
-	m.bytes -= a.size
+	h.bytes -= a.size
 }
 
 // end is called once an answer is written. The next request on its connection has a time of its own.
-func (m *held) end(a *delivery, r *http.Request) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (h *held) end(a *delivery, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if a.place == nil {
 		return // the deadline stays and ends the connection
 	}
-	m.remove(a)
+	h.remove(a)
 	var server time.Time // what the server allows: the last bytes are sent when the handler has returned
 	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
 		server = time.Now().Add(s.WriteTimeout)
@@ -73,10 +73,10 @@ func (m *held) end(a *delivery, r *http.Request) {
 	_ = a.out.SetWriteDeadline(server)
 }
 
-func (m *held) held() (bytes int64, unread uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.bytes, m.unread
+func (h *held) held() (bytes int64, unread uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bytes, h.unread
 }
 
 // deliver has write send an answer of some bytes, unless callers that read slowly hold too much already.
@@ -97,26 +97,26 @@ type rendered struct {
 	body   bytes.Buffer
 }
 
-func (p *rendered) Header() http.Header { return p.header }
+func (r *rendered) Header() http.Header { return r.header }
 
-func (p *rendered) WriteHeader(code int) {
-	if p.code == 0 {
-		p.code = code
+func (r *rendered) WriteHeader(code int) {
+	if r.code == 0 {
+		r.code = code
 	}
 }
 
-func (p *rendered) Write(b []byte) (int, error) {
-	p.WriteHeader(http.StatusOK)
-	return p.body.Write(b)
+func (r *rendered) Write(b []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(b)
 }
 
 // send writes it to its caller.
-func (p *rendered) send(w http.ResponseWriter) {
-	maps.Copy(w.Header(), p.header)
-	if p.code != 0 {
-		w.WriteHeader(p.code)
+func (r *rendered) send(w http.ResponseWriter) {
+	maps.Copy(w.Header(), r.header)
+	if r.code != 0 {
+		w.WriteHeader(r.code)
 	}
-	_, _ = w.Write(p.body.Bytes())
+	_, _ = w.Write(r.body.Bytes())
 }
 
 // ignoreBody keeps the body of a request from delaying its answer. No path here reads one, and net/http would wait for

@@ -62,263 +62,263 @@ func newConn(loop Loop, c *hyperdht.Connection) *Conn {
 }
 
 // gone runs on the loop when the connection is over.
-func (k *Conn) gone(err error) {
-	k.change(func() {
-		k.ended = true
-		if k.err = err; err == nil {
-			k.err = net.ErrClosed
+func (c *Conn) gone(err error) {
+	c.change(func() {
+		c.ended = true
+		if c.err = err; err == nil {
+			c.err = net.ErrClosed
 		}
 	})
 }
 
 // lost ends the connection where the host closed before the loop could end it.
-func (k *Conn) lost() {
-	k.mu.Lock()
-	over := k.ended && k.err != nil
-	k.mu.Unlock()
+func (c *Conn) lost() {
+	c.mu.Lock()
+	over := c.ended && c.err != nil
+	c.mu.Unlock()
 	if !over {
-		k.gone(net.ErrClosed)
+		c.gone(net.ErrClosed)
 	}
 }
 
 // change alters the state under the lock and wakes everybody.
-func (k *Conn) change(f func()) {
-	k.mu.Lock()
+func (c *Conn) change(f func()) {
+	c.mu.Lock()
 	f()
-	close(k.readable)
-	close(k.writable)
-	k.readable, k.writable = make(chan struct{}), make(chan struct{})
-	k.mu.Unlock()
+	close(c.readable)
+	close(c.writable)
+	c.readable, c.writable = make(chan struct{}), make(chan struct{})
+	c.mu.Unlock()
 }
 
 // receive runs on the loop.
-func (k *Conn) receive(msg []byte) {
+func (c *Conn) receive(msg []byte) {
 	if len(msg) == 0 {
 		return
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
 		return
 	}
-	k.in = append(k.in, append([]byte(nil), msg...))
-	k.inBytes += len(msg)
-	if k.inBytes >= readBuffer && !k.held {
-		k.held = true
-		k.conn.Pause()
+	c.in = append(c.in, append([]byte(nil), msg...))
+	c.inBytes += len(msg)
+	if c.inBytes >= readBuffer && !c.held {
+		c.held = true
+		c.conn.Pause()
 	}
-	close(k.readable)
-	k.readable = make(chan struct{})
+	close(c.readable)
+	c.readable = make(chan struct{})
 }
 
 // Read reads what has arrived, waiting for at least one byte. It returns io.EOF after the other side's end,
 // os.ErrDeadlineExceeded after the deadline and net.ErrClosed after Close.
-func (k *Conn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte) (int, error) {
 	for {
-		k.mu.Lock()
+		c.mu.Lock()
 		switch {
-		case k.closed:
-			k.mu.Unlock()
-			return 0, k.opError("read", net.ErrClosed)
-		case k.read.passed():
-			k.mu.Unlock()
-			return 0, k.opError("read", os.ErrDeadlineExceeded)
+		case c.closed:
+			c.mu.Unlock()
+			return 0, c.opError("read", net.ErrClosed)
+		case c.read.passed():
+			c.mu.Unlock()
+			return 0, c.opError("read", os.ErrDeadlineExceeded)
 		case len(b) == 0:
-			k.mu.Unlock()
+			c.mu.Unlock()
 			return 0, nil
-		case k.inBytes > 0:
-			n := k.take(b)
-			k.mu.Unlock()
+		case c.inBytes > 0:
+			n := c.take(b)
+			c.mu.Unlock()
 			return n, nil
-		case k.ended:
-			err := k.err
-			k.mu.Unlock()
+		case c.ended:
+			err := c.err
+			c.mu.Unlock()
 			if err == nil || errors.Is(err, net.ErrClosed) {
 				return 0, io.EOF
 			}
-			return 0, k.opError("read", err)
+			return 0, c.opError("read", err)
 		}
-		wait := k.readable
-		k.mu.Unlock()
+		wait := c.readable
+		c.mu.Unlock()
 		select {
 		case <-wait:
-		case <-k.read.wait():
-		case <-k.loop.Closed():
-			k.lost()
+		case <-c.read.wait():
+		case <-c.loop.Closed():
+			c.lost()
 		}
 	}
 }
 
 // take moves queued bytes to b and lets the sender go on when there is room again. The lock is held.
-func (k *Conn) take(b []byte) int {
+func (c *Conn) take(b []byte) int {
 	n := 0
-	for n < len(b) && len(k.in) > 0 {
-		m := copy(b[n:], k.in[0])
+	for n < len(b) && len(c.in) > 0 {
+		m := copy(b[n:], c.in[0])
 		n += m
-		if k.in[0] = k.in[0][m:]; len(k.in[0]) == 0 {
-			k.in[0] = nil
-			k.in = k.in[1:]
+		if c.in[0] = c.in[0][m:]; len(c.in[0]) == 0 {
+			c.in[0] = nil
+			c.in = c.in[1:]
 		}
 	}
-	k.inBytes -= n
-	if k.held && k.inBytes <= readBuffer/2 {
-		k.held = false
-		k.loop.Post(k.conn.Resume)
+	c.inBytes -= n
+	if c.held && c.inBytes <= readBuffer/2 {
+		c.held = false
+		c.loop.Post(c.conn.Resume)
 	}
 	return n
 }
 
 // Write queues b for sending, waiting while the connection is behind. Like TCP's, it does not wait for the
 // other side to have received anything.
-func (k *Conn) Write(b []byte) (int, error) {
+func (c *Conn) Write(b []byte) (int, error) {
 	select {
-	case <-k.loop.Closed():
-		k.lost() // a write would be taken for sent
+	case <-c.loop.Closed():
+		c.lost() // a write would be taken for sent
 	default:
 	}
 	n := 0
 	for {
-		k.mu.Lock()
+		c.mu.Lock()
 		switch {
-		case k.closed || k.halfDone:
-			k.mu.Unlock()
-			return n, k.opError("write", net.ErrClosed)
-		case k.err != nil:
-			err := k.err
-			k.mu.Unlock()
-			return n, k.opError("write", err)
-		case k.write.passed():
-			k.mu.Unlock()
-			return n, k.opError("write", os.ErrDeadlineExceeded)
+		case c.closed || c.halfDone:
+			c.mu.Unlock()
+			return n, c.opError("write", net.ErrClosed)
+		case c.err != nil:
+			err := c.err
+			c.mu.Unlock()
+			return n, c.opError("write", err)
+		case c.write.passed():
+			c.mu.Unlock()
+			return n, c.opError("write", os.ErrDeadlineExceeded)
 		}
-		for n < len(b) && k.outBytes < writeBuffer {
+		for n < len(b) && c.outBytes < writeBuffer {
 			chunk := append([]byte(nil), b[n:min(len(b), n+maxChunk)]...)
-			k.out = append(k.out, chunk)
-			k.outBytes += len(chunk)
+			c.out = append(c.out, chunk)
+			c.outBytes += len(chunk)
 			n += len(chunk)
 		}
-		if len(k.out) > 0 && !k.flushing {
-			k.flushing = true
-			k.loop.Post(k.flush)
+		if len(c.out) > 0 && !c.flushing {
+			c.flushing = true
+			c.loop.Post(c.flush)
 		}
-		wait := k.writable
-		k.mu.Unlock()
+		wait := c.writable
+		c.mu.Unlock()
 		if n == len(b) {
 			return n, nil
 		}
 		select {
 		case <-wait:
-		case <-k.write.wait():
-		case <-k.loop.Closed():
-			k.lost()
+		case <-c.write.wait():
+		case <-c.loop.Closed():
+			c.lost()
 		}
 	}
 }
 
 // flush runs on the loop: it hands queued chunks to the connection until that asks to wait.
-func (k *Conn) flush() {
+func (c *Conn) flush() {
 	for {
-		k.mu.Lock()
-		if len(k.out) == 0 || k.err != nil {
-			k.out, k.outBytes = nil, 0
-			k.flushing = false
-			finish, closing := k.halfDone || k.closed, k.closed
-			k.mu.Unlock()
+		c.mu.Lock()
+		if len(c.out) == 0 || c.err != nil {
+			c.out, c.outBytes = nil, 0
+			c.flushing = false
+			finish, closing := c.halfDone || c.closed, c.closed
+			c.mu.Unlock()
 			if finish {
-				k.finish(closing)
+				c.finish(closing)
 			}
 			return
 		}
-		chunk := k.out[0]
-		k.out[0] = nil
-		k.out = k.out[1:]
-		k.outBytes -= len(chunk)
-		close(k.writable)
-		k.writable = make(chan struct{})
-		k.mu.Unlock()
-		if !k.conn.Send(chunk) && !k.conn.Closed() {
+		chunk := c.out[0]
+		c.out[0] = nil
+		c.out = c.out[1:]
+		c.outBytes -= len(chunk)
+		close(c.writable)
+		c.writable = make(chan struct{})
+		c.mu.Unlock()
+		if !c.conn.Send(chunk) && !c.conn.Closed() {
 			return // drain goes on
 		}
 	}
 }
 
-func (k *Conn) drain() {
-	k.mu.Lock()
-	waiting := k.flushing
-	k.mu.Unlock()
+func (c *Conn) drain() {
+	c.mu.Lock()
+	waiting := c.flushing
+	c.mu.Unlock()
 	if waiting {
-		k.flush()
+		c.flush()
 	}
 }
 
 // finish runs on the loop once everything written is with the connection.
-func (k *Conn) finish(closing bool) {
+func (c *Conn) finish(closing bool) {
 	if closing {
-		k.conn.Resume() // what still arrives is dropped, and must not keep the other side waiting
-		k.conn.Close()
+		c.conn.Resume() // what still arrives is dropped, and must not keep the other side waiting
+		c.conn.Close()
 		return
 	}
-	k.conn.End()
+	c.conn.End()
 }
 
 // Close sends what was written, ends the connection and makes pending and later calls fail with
 // net.ErrClosed. It does not wait.
-func (k *Conn) Close() error {
+func (c *Conn) Close() error {
 	first := false
-	k.change(func() {
-		first = !k.closed
-		k.closed = true
-		k.in, k.inBytes = nil, 0
-		if first && !k.flushing {
-			k.flushing = true
-			k.loop.Post(k.flush)
+	c.change(func() {
+		first = !c.closed
+		c.closed = true
+		c.in, c.inBytes = nil, 0
+		if first && !c.flushing {
+			c.flushing = true
+			c.loop.Post(c.flush)
 		}
 	})
 	if !first {
-		return k.opError("close", net.ErrClosed)
+		return c.opError("close", net.ErrClosed)
 	}
-	k.read.set(time.Time{})
-	k.write.set(time.Time{})
+	c.read.set(time.Time{})
+	c.write.set(time.Time{})
 	return nil
 }
 
 // CloseWrite sends what was written and ends our direction; reading goes on.
-func (k *Conn) CloseWrite() error {
-	k.change(func() {
-		if !k.halfDone && !k.closed && !k.flushing {
-			k.flushing = true
-			k.loop.Post(k.flush)
+func (c *Conn) CloseWrite() error {
+	c.change(func() {
+		if !c.halfDone && !c.closed && !c.flushing {
+			c.flushing = true
+			c.loop.Post(c.flush)
 		}
-		k.halfDone = true
+		c.halfDone = true
 	})
 	return nil
 }
 
 // LocalAddr is our key and socket.
-func (k *Conn) LocalAddr() net.Addr { return k.local }
+func (c *Conn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr is the other side's key and the address it was reached at first.
-func (k *Conn) RemoteAddr() net.Addr { return k.remote }
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline sets both deadlines; the zero time means none.
-func (k *Conn) SetDeadline(t time.Time) error {
-	k.read.set(t)
-	k.write.set(t)
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.read.set(t)
+	c.write.set(t)
 	return nil
 }
 
 // SetReadDeadline sets when pending and later Reads fail; the zero time means never.
-func (k *Conn) SetReadDeadline(t time.Time) error {
-	k.read.set(t)
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.read.set(t)
 	return nil
 }
 
 // SetWriteDeadline sets when pending and later Writes fail; the zero time means never.
-func (k *Conn) SetWriteDeadline(t time.Time) error {
-	k.write.set(t)
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.write.set(t)
 	return nil
 }
 
-func (k *Conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: network, Source: k.local, Addr: k.remote, Err: err}
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: network, Source: c.local, Addr: c.remote, Err: err}
 }

@@ -619,7 +619,7 @@ type sink struct {
 	receive func([]byte)
 }
 
-func (p *sink) OnMessage(f func([]byte)) { p.receive = f }
+func (s *sink) OnMessage(f func([]byte)) { s.receive = f }
 
 func FuzzReceive(f *testing.F) {
 	g := load(f)

@@ -11,14 +11,14 @@ type request struct {
 	value  []byte
 }
 
-func (m request) size() int {
-	return compact.UintSize(m.id) + compact.BytesSize(len(m.method)) + len(m.value)
+func (r request) size() int {
+	return compact.UintSize(r.id) + compact.BytesSize(len(r.method)) + len(r.value)
 }
 
-func (m request) append(dst []byte) []byte {
-	dst = compact.AppendUint(dst, m.id)
-	dst = compact.AppendBytes(dst, m.method)
-	return append(dst, m.value...)
+func (r request) append(dst []byte) []byte {
+	dst = compact.AppendUint(dst, r.id)
+	dst = compact.AppendBytes(dst, r.method)
+	return append(dst, r.value...)
 }
 
 // parseRequest reads a request, which borrows b.

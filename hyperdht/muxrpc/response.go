@@ -19,13 +19,13 @@ type response struct {
 }
 
 // size is exact for values and at least what append needs for errors.
-func (m response) size() int {
-	n := 1 + compact.UintSize(m.id)
-	if m.err == nil {
-		return n + len(m.value)
+func (r response) size() int {
+	n := 1 + compact.UintSize(r.id)
+	if r.err == nil {
+		return n + len(r.value)
 	}
-	n += compact.BytesSize(len(m.err.Message)) + compact.BytesSize(len(m.err.Code))
-	if c := causeOf(m.err); c != nil {
+	n += compact.BytesSize(len(r.err.Message)) + compact.BytesSize(len(r.err.Code))
+	if c := causeOf(r.err); c != nil {
 		n += compact.BytesSize(len(c.Message)) + compact.BytesSize(len(c.Code)) + compact.BytesSize(len(c.Context))
 	}
 	return n
@@ -46,13 +46,13 @@ func appendText(dst []byte, s string) []byte {
 	return compact.AppendString(dst, s[:min(len(s), maxText)])
 }
 
-func (m response) append(dst []byte) []byte {
-	if m.err == nil {
-		return append(compact.AppendUint(append(dst, 0), m.id), m.value...)
+func (r response) append(dst []byte) []byte {
+	if r.err == nil {
+		return append(compact.AppendUint(append(dst, 0), r.id), r.value...)
 	}
-	cause := causeOf(m.err)
+	cause := causeOf(r.err)
 	flags := byte(flagError)
-	if m.err.Code != "" {
+	if r.err.Code != "" {
 		flags |= flagCode
 	}
 	if cause != nil {
@@ -61,10 +61,10 @@ func (m response) append(dst []byte) []byte {
 			flags |= flagContext
 		}
 	}
-	dst = compact.AppendUint(append(dst, flags), m.id)
-	dst = appendText(dst, m.err.Message)
-	if m.err.Code != "" {
-		dst = appendText(dst, m.err.Code)
+	dst = compact.AppendUint(append(dst, flags), r.id)
+	dst = appendText(dst, r.err.Message)
+	if r.err.Code != "" {
+		dst = appendText(dst, r.err.Code)
 	}
 	if cause != nil {
 		dst = appendText(dst, cause.Message)

@@ -38,7 +38,7 @@ func StartTestnet(p *Peer, size int) *Testnet {
 }
 
 // DHT are the options of a node in the testnet, as the "dht" argument of commands.
-func (n *Testnet) DHT() Args { return Args{"bootstrap": n.Bootstrap} }
+func (tn *Testnet) DHT() Args { return Args{"bootstrap": tn.Bootstrap} }
 
 // Node is a DHT node.
 type Node struct {

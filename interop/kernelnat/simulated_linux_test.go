@@ -39,32 +39,34 @@ func simulate(t topology) *simulated {
 	return w
 }
 
-func (w *simulated) open(e end) {
-	s, err := w.hosts[e.machine].OpenSocket(netip.AddrPortFrom(netip.Addr{}, e.port))
+func (sm *simulated) open(e end) {
+	s, err := sm.hosts[e.machine].OpenSocket(netip.AddrPortFrom(netip.Addr{}, e.port))
 	if err != nil {
 		panic(err)
 	}
-	s.OnReceive(func(from netip.AddrPort, _ []byte) { w.got = append(w.got, arrival{e, from}) })
-	w.sockets[e] = s
+	s.OnReceive(func(from netip.AddrPort, _ []byte) { sm.got = append(sm.got, arrival{e, from}) })
+	sm.sockets[e] = s
 }
 
-func (w *simulated) send(from end, to netip.AddrPort, ttl int, _ time.Duration) (arrival, bool) {
-	w.got = nil
-	w.sockets[from].Send(to, ttl, []byte("x"))
-	w.net.Run(10 * time.Millisecond) // no segment takes a tenth of it
-	if len(w.got) == 0 {
+func (sm *simulated) send(from end, to netip.AddrPort, ttl int, _ time.Duration) (arrival, bool) {
+	sm.got = nil
+	sm.sockets[from].Send(to, ttl, []byte("x"))
+	sm.net.Run(10 * time.Millisecond) // no segment takes a tenth of it
+	if len(sm.got) == 0 {
 		return arrival{}, false
 	}
-	return w.got[0], true
+	return sm.got[0], true
 }
 
-func (w *simulated) until(d time.Duration) {
-	if !w.timed {
-		w.timed, w.began = true, w.net.Now()
+func (sm *simulated) until(d time.Duration) {
+	if !sm.timed {
+		sm.timed, sm.began = true, sm.net.Now()
 	}
-	w.net.Run(max(w.began+d-w.net.Now(), 0))
+	sm.net.Run(max(sm.began+d-sm.net.Now(), 0))
 }
 
-func (w *simulated) forget(router string) { w.routers[router].Reboot(simnet.Reboot{}) }
+func (sm *simulated) forget(router string) { sm.routers[router].Reboot(simnet.Reboot{}) }
 
-func (w *simulated) renumber(router string, _, to netip.Prefix) { w.routers[router].SetAddr(to.Addr()) }
+func (sm *simulated) renumber(router string, _, to netip.Prefix) {
+	sm.routers[router].SetAddr(to.Addr())
+}

@@ -192,13 +192,13 @@ type Targets struct {
 func NewTargets(loop Poster) *Targets { return &Targets{loop: loop} }
 
 // Write replaces the content.
-func (f *Targets) Write(entries []domain.Entry, done func(error)) {
+func (t *Targets) Write(entries []domain.Entry, done func(error)) {
 	entries = slices.Clone(entries)
-	f.loop.Post(func() {
-		if f.Err == nil {
-			f.Entries, f.Writes = entries, f.Writes+1
+	t.loop.Post(func() {
+		if t.Err == nil {
+			t.Entries, t.Writes = entries, t.Writes+1
 		}
-		done(f.Err)
+		done(t.Err)
 	})
 }
 

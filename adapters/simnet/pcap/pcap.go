@@ -65,17 +65,17 @@ func NewWriter(w io.Writer) *Writer {
 }
 
 // Err returns the first error of writing; nothing is written after it.
-func (p *Writer) Err() error { return p.err }
+func (w *Writer) Err() error { return w.err }
 
 // Write adds a datagram. One that is larger than an IP packet can be is left out.
-func (p *Writer) Write(at time.Time, d Packet) {
-	if p.err != nil || len(d.Payload) > maxPayload {
+func (w *Writer) Write(at time.Time, d Packet) {
+	if w.err != nil || len(d.Payload) > maxPayload {
 		return
 	}
-	b := append(p.buf[:0], make([]byte, recordSize)...)
+	b := append(w.buf[:0], make([]byte, recordSize)...)
 	if d.From.Addr().Is4() && d.To.Addr().Is4() {
-		p.id++
-		b = appendHeader4(b, d, p.id)
+		w.id++
+		b = appendHeader4(b, d, w.id)
 	} else {
 		b = appendHeader6(b, d)
 	}
@@ -86,8 +86,8 @@ func (p *Writer) Write(at time.Time, d Packet) {
 	le.PutUint32(b[4:], uint32(at.Nanosecond()))
 	le.PutUint32(b[8:], size)
 	le.PutUint32(b[12:], size)
-	p.buf = b
-	_, p.err = p.w.Write(b)
+	w.buf = b
+	_, w.err = w.w.Write(b)
 }
 
 func appendHeader4(b []byte, d Packet, id uint16) []byte {

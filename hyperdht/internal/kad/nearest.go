@@ -17,21 +17,21 @@ func NewNearest[T any](target id.Target, k int) Nearest[T] {
 }
 
 // Closer reports whether node would be kept: there is room, or it is nearer than the last one kept.
-func (l *Nearest[T]) Closer(node id.NodeID) bool {
-	return len(l.ids) < l.k || id.Closer(l.target, node, l.ids[len(l.ids)-1]) < 0
+func (n *Nearest[T]) Closer(node id.NodeID) bool {
+	return len(n.ids) < n.k || id.Closer(n.target, node, n.ids[len(n.ids)-1]) < 0
 }
 
 // Full reports whether k items are kept.
-func (l *Nearest[T]) Full() bool { return len(l.ids) >= l.k }
+func (n *Nearest[T]) Full() bool { return len(n.ids) >= n.k }
 
 // Len is the number of items kept.
-func (l *Nearest[T]) Len() int { return len(l.ids) }
+func (n *Nearest[T]) Len() int { return len(n.ids) }
 
 // Add offers an item. An id that is already in the list keeps its first item.
-func (l *Nearest[T]) Add(node id.NodeID, item T) {
-	at := len(l.ids)
+func (n *Nearest[T]) Add(node id.NodeID, item T) {
+	at := len(n.ids)
 	for ; at > 0; at-- {
-		c := id.Closer(l.target, l.ids[at-1], node)
+		c := id.Closer(n.target, n.ids[at-1], node)
 		if c == 0 {
 			return
 		}
@@ -39,23 +39,23 @@ func (l *Nearest[T]) Add(node id.NodeID, item T) {
 			break
 		}
 	}
-	if at >= l.k {
+	if at >= n.k {
 		return
 	}
-	if l.ids == nil {
-		l.ids, l.items = make([]id.NodeID, 0, l.k+1), make([]T, 0, l.k+1)
+	if n.ids == nil {
+		n.ids, n.items = make([]id.NodeID, 0, n.k+1), make([]T, 0, n.k+1)
 	}
-	l.ids = append(l.ids, node)
-	l.items = append(l.items, item)
-	copy(l.ids[at+1:], l.ids[at:])
-	copy(l.items[at+1:], l.items[at:])
-	l.ids[at], l.items[at] = node, item
-	if len(l.ids) > l.k {
+	n.ids = append(n.ids, node)
+	n.items = append(n.items, item)
+	copy(n.ids[at+1:], n.ids[at:])
+	copy(n.items[at+1:], n.items[at:])
+	n.ids[at], n.items[at] = node, item
+	if len(n.ids) > n.k {
 		var none T
-		l.items[l.k] = none
-		l.ids, l.items = l.ids[:l.k], l.items[:l.k]
+		n.items[n.k] = none
+		n.ids, n.items = n.ids[:n.k], n.items[:n.k]
 	}
 }
 
 // Items lists what is kept, nearest first. The slice is the list's own.
-func (l *Nearest[T]) Items() []T { return l.items }
+func (n *Nearest[T]) Items() []T { return n.items }

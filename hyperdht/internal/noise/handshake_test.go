@@ -72,11 +72,11 @@ func load(t testing.TB) golden {
 }
 
 // pair makes both sides of a recorded handshake, with the recorded ephemeral keys.
-func (x transcript) pair(t testing.TB) (initiator, responder *Handshake) {
-	i := id.KeyPairFromSeed(id.Seed(x.InitiatorSeed.Key(t)))
-	r := id.KeyPairFromSeed(id.Seed(x.ResponderSeed.Key(t)))
-	return NewInitiator(i, r.Public, bytes.NewReader(x.InitiatorEphemeralSeed)),
-		NewResponder(r, bytes.NewReader(x.ResponderEphemeralSeed))
+func (tr transcript) pair(t testing.TB) (initiator, responder *Handshake) {
+	i := id.KeyPairFromSeed(id.Seed(tr.InitiatorSeed.Key(t)))
+	r := id.KeyPairFromSeed(id.Seed(tr.ResponderSeed.Key(t)))
+	return NewInitiator(i, r.Public, bytes.NewReader(tr.InitiatorEphemeralSeed)),
+		NewResponder(r, bytes.NewReader(tr.ResponderEphemeralSeed))
 }
 
 func TestDHAgreesWithLibsodium(t *testing.T) {

@@ -18,17 +18,17 @@ type brief struct {
 	First32, Last32, Blake2b256 vectors.Hex
 }
 
-func (v brief) check(t *testing.T, got []byte) {
+func (b brief) check(t *testing.T, got []byte) {
 	t.Helper()
-	if v.Length == 0 {
-		if !bytes.Equal(got, v.Hex) {
-			t.Errorf("got %x, want %v", got, v.Hex)
+	if b.Length == 0 {
+		if !bytes.Equal(got, b.Hex) {
+			t.Errorf("got %x, want %v", got, b.Hex)
 		}
 		return
 	}
 	sum := blake2b.Sum256(got)
-	if len(got) != v.Length || !bytes.HasPrefix(got, v.First32) || !bytes.HasSuffix(got, v.Last32) || !bytes.Equal(sum[:], v.Blake2b256) {
-		t.Errorf("got %d bytes with hash %x, want %d with hash %v", len(got), sum, v.Length, v.Blake2b256)
+	if len(got) != b.Length || !bytes.HasPrefix(got, b.First32) || !bytes.HasSuffix(got, b.Last32) || !bytes.Equal(sum[:], b.Blake2b256) {
+		t.Errorf("got %d bytes with hash %x, want %d with hash %v", len(got), sum, b.Length, b.Blake2b256)
 	}
 }
 

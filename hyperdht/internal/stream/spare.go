@@ -106,7 +106,7 @@ func (s *Stream) Narrow(size int) {
 	}
 }
 
-func (w *spare) is(k host.Socket, from netip.AddrPort) bool { return k == w.Socket && from == w.Remote }
+func (s *spare) is(k host.Socket, from netip.AddrPort) bool { return k == s.Socket && from == s.Remote }
 
 // receiveSpare takes a packet that came on the spare way.
 func (s *Stream) receiveSpare(b []byte) {

@@ -86,49 +86,49 @@ func newDuel(t *testing.T, first Seq) *duel {
 	return d
 }
 
-func (e *duelist) Transmit(_ netip.AddrPort, b []byte) {
+func (d *duelist) Transmit(_ netip.AddrPort, b []byte) {
 	if _, err := ParsePacket(b); err != nil {
-		e.duel.t.Fatalf("sent %x: %v", b, err)
+		d.duel.t.Fatalf("sent %x: %v", b, err)
 	}
-	e.sent += len(b)
-	e.duel.meter.Allow(len(b))
-	if len(e.out) < duelPackets {
-		e.out = append(e.out, bytes.Clone(b))
+	d.sent += len(b)
+	d.duel.meter.Allow(len(b))
+	if len(d.out) < duelPackets {
+		d.out = append(d.out, bytes.Clone(b))
 	}
 }
 
-func (e *duelist) Data(b []byte) {
-	if e.eof || e.closed {
-		e.duel.t.Fatal("data after the end")
+func (d *duelist) Data(b []byte) {
+	if d.eof || d.closed {
+		d.duel.t.Fatal("data after the end")
 	}
 	for i, x := range b {
-		if !e.duel.forged && x != pattern(e.got+i) {
-			e.duel.t.Fatalf("byte %d is %#x, want %#x", e.got+i, x, pattern(e.got+i))
+		if !d.duel.forged && x != pattern(d.got+i) {
+			d.duel.t.Fatalf("byte %d is %#x, want %#x", d.got+i, x, pattern(d.got+i))
 		}
 	}
-	e.got += len(b)
+	d.got += len(b)
 }
 
 // pattern is byte i of each stream.
 func pattern(i int) byte { return byte(i*7 ^ i>>8) }
 
-func (e *duelist) Ended() {
-	if e.eof || e.closed {
-		e.duel.t.Fatal("a second end")
+func (d *duelist) Ended() {
+	if d.eof || d.closed {
+		d.duel.t.Fatal("a second end")
 	}
-	e.eof = true
+	d.eof = true
 }
 
-func (e *duelist) Closed(err error) {
-	if e.closed {
-		e.duel.t.Fatal("a second close")
+func (d *duelist) Closed(err error) {
+	if d.closed {
+		d.duel.t.Fatal("a second close")
 	}
-	e.closed, e.err = true, err
+	d.closed, d.err = true, err
 }
 
-func (e *duelist) Message([]byte) {}
-func (e *duelist) Drain()         {}
-func (e *duelist) RemoteChanged() {}
+func (d *duelist) Message([]byte) {}
+func (d *duelist) Drain()         {}
+func (d *duelist) RemoteChanged() {}
 
 // call has a machine do something, and then lets leave what may.
 func (d *duel) call(e *duelist, input int, f func()) {
@@ -153,11 +153,11 @@ func (d *duel) call(e *duelist, input int, f func()) {
 
 // packets counts what has happened to packets so far. A number that was acknowledged by a block counts again when the
 // acknowledgement passes it, and a packet that waited behind a gap when it is handed over or dropped.
-func (e *duelist) packets() int {
-	sent := int(e.stats.PacketsSent+e.stats.Retransmits) + e.lost.n
-	acked := 2*int(e.acked-e.firstSent) + e.sacked
-	received := int(e.expected-e.firstReceived) + e.got/smallBuffer
-	for _, run := range e.recv.runs {
+func (d *duelist) packets() int {
+	sent := int(d.stats.PacketsSent+d.stats.Retransmits) + d.lost.n
+	acked := 2*int(d.acked-d.firstSent) + d.sacked
+	received := int(d.expected-d.firstReceived) + d.got/smallBuffer
+	for _, run := range d.recv.runs {
 		received -= int(run.End - run.Start)
 	}
 	return sent + acked + received

@@ -12,43 +12,43 @@ type seqSet struct {
 	n     int      // members
 }
 
-func (x *seqSet) place(s Seq) (word int, bit uint64) {
-	return int(s/64) & (len(x.words) - 1), 1 << (s % 64)
+func (ss *seqSet) place(s Seq) (word int, bit uint64) {
+	return int(s/64) & (len(ss.words) - 1), 1 << (s % 64)
 }
 
 // has reports whether s is a member.
-func (x *seqSet) has(s Seq) bool {
-	if x.n == 0 {
+func (ss *seqSet) has(s Seq) bool {
+	if ss.n == 0 {
 		return false
 	}
-	word, bit := x.place(s)
-	return x.words[word]&bit != 0
+	word, bit := ss.place(s)
+	return ss.words[word]&bit != 0
 }
 
 // add makes s a member, which it must not be yet.
-func (x *seqSet) add(s Seq) {
-	word, bit := x.place(s)
-	x.words[word] |= bit
-	x.n++
+func (ss *seqSet) add(s Seq) {
+	word, bit := ss.place(s)
+	ss.words[word] |= bit
+	ss.n++
 }
 
 // remove takes s out, if it is a member.
-func (x *seqSet) remove(s Seq) {
-	if x.has(s) {
-		word, bit := x.place(s)
-		x.words[word] &^= bit
-		x.n--
+func (ss *seqSet) remove(s Seq) {
+	if ss.has(s) {
+		word, bit := ss.place(s)
+		ss.words[word] &^= bit
+		ss.n--
 	}
 }
 
 // next returns the first member of [from, to), or to if there is none.
-func (x *seqSet) next(from, to Seq) Seq {
-	if x.n == 0 {
+func (ss *seqSet) next(from, to Seq) Seq {
+	if ss.n == 0 {
 		return to
 	}
 	for from != to {
-		word, _ := x.place(from)
-		if rest := x.words[word] >> (from % 64); rest != 0 {
+		word, _ := ss.place(from)
+		if rest := ss.words[word] >> (from % 64); rest != 0 {
 			if ahead := Seq(bits.TrailingZeros64(rest)); ahead < to-from {
 				return from + ahead
 			}
@@ -60,14 +60,14 @@ func (x *seqSet) next(from, to Seq) Seq {
 }
 
 // room makes place for the numbers [first, next], of which those before next may be members.
-func (x *seqSet) room(first, next Seq) {
+func (ss *seqSet) room(first, next Seq) {
 	// A word may hold numbers of both ends, so one more is needed.
-	if int(next-first) < 64*(len(x.words)-1) {
+	if int(next-first) < 64*(len(ss.words)-1) {
 		return
 	}
-	grown := seqSet{words: make([]uint64, max(2, 2*len(x.words)))}
-	for s := x.next(first, next); s != next; s = x.next(s+1, next) {
+	grown := seqSet{words: make([]uint64, max(2, 2*len(ss.words)))}
+	for s := ss.next(first, next); s != next; s = ss.next(s+1, next) {
 		grown.add(s)
 	}
-	*x = grown
+	*ss = grown
 }

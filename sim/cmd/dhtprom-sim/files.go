@@ -32,11 +32,11 @@ func opened(name string) (*file, error) {
 }
 
 // Close writes what is left.
-func (w *file) Close() error {
-	if w == nil {
+func (f *file) Close() error {
+	if f == nil {
 		return nil
 	}
-	return errors.Join(w.Flush(), w.f.Close())
+	return errors.Join(f.Flush(), f.f.Close())
 }
 
 // named puts the scenario and the seed into the name of a file, where there is one for each of many runs.
