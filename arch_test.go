@@ -1,6 +1,7 @@
 package dhtprom_test
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ var rules = []rule{
 	{"ports/bridge", "", "", "the one way from a goroutine into a loop and back, for all edges alike"},
 	{"ports/bound", "ports/host", "", "limits on peers are held by the same machines in every layer, so those know none of them"},
 	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
-	{"ports", "domain ports/host", "", "ports speak of entries and run on the loop, and know nobody who implements them"},
+	{"ports", "domain", "", "ports speak of entries and run on the loop, and know nobody who implements them"},
 	{"ports/portstest", "ports domain ports/host", "", "fakes and contracts of the ports; adapters and app run them, so it can know neither"},
 	{"app", "domain ports ports/host ports/bound", "", "use cases see the world through ports: no UDP, no Noise, no Kademlia, no HTTP"},
 
@@ -45,27 +46,27 @@ var rules = []rule{
 	{"hyperdht/internal/udx", "hyperdht/compact hyperdht/internal/wire ports/host ports/bound", "", "rank 2: the stream machine runs in tests without a network"},
 	{"hyperdht/internal/secret", "hyperdht/id hyperdht/internal/noise ports/bound", "golang.org/x/crypto", "rank 2: encryption needs keys, not streams"},
 	{"hyperdht/mux", "hyperdht/compact ports/bound", "", "rank 2: channels over any byte pipe"},
-	{"hyperdht/mux/muxtest", "hyperdht/mux hyperdht/compact", "", "pipes for tests of whoever speaks over a mux"},
+	{"hyperdht/mux/muxtest", "hyperdht/mux", "", "pipes for tests of whoever speaks over a mux"},
 	{"hyperdht/muxrpc", "hyperdht/mux hyperdht/compact ports/bound", "", "rank 2: calls over any mux"},
 	{"hyperdht/internal/stream", "hyperdht/internal/udx ports/host ports/bound", "", "rank 3: streams on a host's sockets; not a word of the DHT"},
 	{"hyperdht/internal/demux", "hyperdht/internal/udx hyperdht/internal/wire ports/host", "", "rank 3: whose datagram it is, by its bytes; those that get it are interfaces"},
 	{"hyperdht/internal/rpc", "hyperdht/compact hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat hyperdht/internal/states ports/host ports/bound", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
 	{"hyperdht", "hyperdht/compact hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "golang.org/x/crypto", "rank 4: a node on the loop: where the DHT, streams and encryption become connections; channels over those are somebody else's, but for a relay's"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
-	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/host ports/bound ports/bridge", "", "rank 5: decides nothing, so it needs no protocol package"},
+	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/bound ports/bridge", "", "rank 5: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound", anything, "the one adapter over hyperdht, and only over its public face"},
-	{"adapters/stun", "hyperdht hyperdht/id ports/host ports/bound", anything, "an address probe for hyperdht"},
+	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
-	{"adapters/web", "adapters/web/hosts domain ports ports/host ports/bound ports/bridge", anything, "an adapter like the others, with its guard beside it"},
+	{"adapters/web", "adapters/web/hosts domain ports ports/bound ports/bridge", anything, "an adapter like the others, with its guard beside it"},
 	{"adapters/bolt", "internal/tempfile domain ports ports/bound", anything, "a file of its own"},
 	{"adapters/nodes", "internal/tempfile ports", anything, "likewise"},
 	{"adapters/targets", "internal/tempfile domain ports", anything, "likewise"},
-	{"adapters/*", "domain ports ports/host ports/bound", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
+	{"adapters/*", "domain ports ports/bound", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Whoever puts it all together.
 	{"cmd/internal/...", ". client doctor adapters/stun adapters/web/hosts domain ports/host internal/tempfile cmd/internal/*", anything, "what both programs need"},
@@ -162,6 +163,38 @@ func TestTableNamesWhatExists(t *testing.T) {
 	for _, pattern := range onlyTests {
 		if !exists(pattern) && !slices.Contains(awaited, pattern) {
 			t.Errorf("onlyTests names %s, which has vanished", pattern)
+		}
+	}
+}
+
+// A permission that nobody uses says that a dependency is wanted which is not. Wildcards stand for whatever comes.
+func TestPermissionsAreUsed(t *testing.T) {
+	used := map[*rule]map[string]bool{} // imports of the packages that a row is for
+	for _, p := range packages(t) {
+		r := ruleFor(p.path)
+		if r == nil {
+			continue
+		}
+		if used[r] == nil {
+			used[r] = map[string]bool{}
+		}
+		for _, f := range p.code {
+			for _, imported := range f.imports() {
+				used[r][imported] = true
+			}
+		}
+	}
+	for i := range rules {
+		r := &rules[i]
+		for _, pattern := range append(strings.Fields(r.ours), strings.Fields(r.libs)...) {
+			permits := func(imported string) bool {
+				below, isOurs := strings.CutPrefix(imported, "./")
+				return isOurs && below == pattern || !isOurs && under(imported, pattern)
+			}
+			isWildcard := pattern == anything || strings.HasSuffix(pattern, "/*")
+			if !isWildcard && !slices.ContainsFunc(slices.Collect(maps.Keys(used[r])), permits) {
+				t.Errorf("no package of %s imports %s: it needs no permission", r.path, pattern)
+			}
 		}
 	}
 }
