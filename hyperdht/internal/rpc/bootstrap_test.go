@@ -86,8 +86,7 @@ func TestDeadBootstrapNodeDoesNotHoldUpTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	ready := time.Duration(0)
-	var l *lab
-	l = newLab(t, Config{Bootstrap: []Bootstrap{dead, BootstrapAddr(netip.MustParseAddrPort("10.0.0.2:49737"))}})
+	l := newLab(t, Config{Bootstrap: []Bootstrap{dead, BootstrapAddr(netip.MustParseAddrPort("10.0.0.2:49737"))}})
 	l.onEvent(EventReady, func(Event) { ready = l.net.Now() })
 	l.peer(silent)
 	l.peer(empty)
