@@ -114,7 +114,7 @@ func TestEntriesKeepToTheTable(t *testing.T) {
 						g.remove(k)
 					}
 				default:
-					now = now.Add(time.Duration(random.IntN(int(20 * time.Second))))
+					now = now.Add(time.Duration(random.Int64N(int64(20 * time.Second))))
 					g.advance(now)
 				}
 				for k := range before {
