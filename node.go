@@ -70,8 +70,14 @@ func ProvideNode(cfg NodeConfig) (n *Node, cleanup func(), err error) {
 	return n, func() { _ = n.Close() }, nil
 }
 
-// Streams dials and listens for the service itself: net.Conn and net.Listener over this node.
-func (n *Node) Streams() *dhtnet.Net { return dhtnet.New(n.host, n.stack.DHT) }
+// Streams dials and listens for the service itself: net.Conn and net.Listener over this node. It is nil where
+// NodeConfig.Connect made another network.
+func (n *Node) Streams() *dhtnet.Net {
+	if n.stack == nil {
+		return nil
+	}
+	return dhtnet.New(n.host, n.stack.DHT)
+}
 
 // Status is a snapshot of the node.
 func (n *Node) Status(ctx context.Context) (s ports.NodeStatus, err error) {
@@ -121,7 +127,8 @@ func Outcome(returned, err error) error {
 }
 
 // Close closes what runs on the node, the latest first, then the node and its sockets. Streams are ended. It waits, for
-// CloseTimeout at most. Later calls wait for the first and return the same.
+// CloseTimeout at most in all: a part that has used up its share of that does not keep the next from being closed. Later
+// calls wait for the first and return the same.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	first := !n.closed
@@ -134,15 +141,31 @@ func (n *Node) Close() error {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), CloseTimeout)
 	defer stop()
-	var errs []error
-	for _, p := range slices.Backward(parts) {
-		errs = append(errs, p.close(ctx))
-	}
-	errs = append(errs, End(ctx, n.host, "the node", n.transport.Close))
+	err := closeParts(ctx, parts)
+	n.err = errors.Join(err, End(ctx, n.host, "the node", n.transport.Close))
 	n.host.Close()
-	n.err = errors.Join(errs...)
 	close(n.done)
 	return n.err
+}
+
+// closeParts closes parts, the latest first, and waits for all of them.
+func closeParts(ctx context.Context, parts []*Part) error {
+	share := CloseTimeout / time.Duration(len(parts)+1)
+	results := make(chan error, len(parts))
+	for _, p := range slices.Backward(parts) {
+		go func() { results <- p.close(ctx) }()
+		used := time.NewTimer(share)
+		select {
+		case <-p.done:
+		case <-used.C:
+		}
+		used.Stop()
+	}
+	var errs []error
+	for range parts {
+		errs = append(errs, <-results)
+	}
+	return errors.Join(errs...)
 }
 
 // OnHost runs start on the loop of a host of its own, waits until it calls done, fails, or ctx ends, and closes the host. It is

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -415,5 +416,36 @@ func TestHandlerIsMountedBelowAPathAndGuarded(t *testing.T) {
 	}
 	if _, err := s.Handler(scraper.HandlerConfig{Hosts: []string{"http://service.example"}}); err == nil {
 		t.Error("a URL was taken for a host name")
+	}
+}
+
+// A part that took all the time kept the others from being told.
+func TestPartThatDoesNotEndKeepsNoOtherFromBeingClosed(t *testing.T) {
+	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: []string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan string, 3)
+	for _, name := range []string{"first", "second", "third"} {
+		_, err := n.NewPart("the "+name, func(done func()) {
+			if told <- name; name == "first" {
+				done()
+			}
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = n.Close()
+	if err == nil || !strings.Contains(err.Error(), "the third") || !strings.Contains(err.Error(), "the second") || strings.Contains(err.Error(), "the first") {
+		t.Errorf("%v", err)
+	}
+	close(told)
+	var order []string
+	for name := range told {
+		order = append(order, name)
+	}
+	if !slices.Equal(order, []string{"third", "second", "first"}) {
+		t.Errorf("told in the order %v", order)
 	}
 }

@@ -60,6 +60,11 @@ func (p *Part) Start(ctx context.Context, start func(done func(error))) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cancel = cancel
+	select {
+	case <-p.done: // it was closed meanwhile
+		cancel()
+	default:
+	}
 	return nil
 }
 
