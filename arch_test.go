@@ -27,7 +27,7 @@ var rules = []rule{
 	{"ports/bridge", "", "", "the one way from a goroutine into a loop and back, for all edges alike"},
 	{"ports/bound", "ports/host", "", "limits on peers are held by the same machines in every layer, so those know none of them"},
 	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
-	{"ports", "domain", "", "ports speak of entries and run on the loop, and know nobody who implements them"},
+	{"ports", "domain", "", "interfaces of the use cases; no package that implements them is imported"},
 	{"ports/portstest", "ports domain ports/host", "", "fakes and contracts of the ports; adapters and app run them, so it can know neither"},
 	{"app", "domain ports ports/host ports/bound", "", "use cases see the world through ports: no UDP, no Noise, no Kademlia, no HTTP"},
 
@@ -39,19 +39,19 @@ var rules = []rule{
 	{"hyperdht/internal/wire", "hyperdht/compact hyperdht/id", "golang.org/x/crypto", "rank 1: messages are bytes; who sends them when is not known here"},
 	{"hyperdht/internal/states", "", "", "rank 1: tables of states; what the states are of is not known here"},
 	{"hyperdht/internal/states/statestest", "hyperdht/internal/states internal/golden", "", "tables against documentation; only tests import it"},
-	{"hyperdht/internal/kad", "hyperdht/id ports/host", "", "rank 2: the routing table asks nobody anything"},
+	{"hyperdht/internal/kad", "hyperdht/id ports/host", "", "rank 2: the routing table sends no requests"},
 	{"hyperdht/internal/nat", "ports/bound", "", "rank 2: samples in, addresses out; where samples come from is not known here"},
 	{"hyperdht/internal/noise", "hyperdht/id hyperdht/internal/states", "github.com/flynn/noise filippo.io/edwards25519", "rank 2: a handshake is a function of keys and bytes"},
-	{"hyperdht/internal/records", "hyperdht/id hyperdht/internal/wire ports/host ports/bound", "", "rank 2: what a node keeps for others, whoever brings it"},
+	{"hyperdht/internal/records", "hyperdht/id hyperdht/internal/wire ports/host ports/bound", "", "rank 2: storage of records; the network is not known here"},
 	{"hyperdht/internal/udx", "ports/host ports/bound", "", "rank 2: the stream machine runs in tests without a network"},
 	{"hyperdht/internal/secret", "hyperdht/id hyperdht/internal/noise ports/bound", "golang.org/x/crypto", "rank 2: encryption needs keys, not streams"},
 	{"hyperdht/mux", "hyperdht/compact ports/bound", "", "rank 2: channels over any byte pipe"},
-	{"hyperdht/mux/muxtest", "hyperdht/mux", "", "pipes for tests of whoever speaks over a mux"},
+	{"hyperdht/mux/muxtest", "hyperdht/mux", "", "pipes for tests of protocols over a mux"},
 	{"hyperdht/muxrpc", "hyperdht/mux hyperdht/compact ports/bound", "", "rank 2: calls over any mux"},
 	{"hyperdht/internal/stream", "hyperdht/internal/udx ports/host ports/bound", "", "rank 3: streams on a host's sockets; not a word of the DHT"},
 	{"hyperdht/internal/demux", "hyperdht/internal/udx hyperdht/internal/wire ports/host", "", "rank 3: whose datagram it is, by its bytes; those that get it are interfaces"},
 	{"hyperdht/internal/rpc", "hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat hyperdht/internal/states ports/host ports/bound", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
-	{"hyperdht", "hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "", "rank 4: a node on the loop: where the DHT, streams and encryption become connections; channels over those are somebody else's, but for a relay's"},
+	{"hyperdht", "hyperdht/id hyperdht/internal/* hyperdht/mux ports/host ports/bound", "", "rank 4: a node on the loop, which makes connections of the DHT, streams and encryption; of channels it has those of relays only"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
 	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/bound ports/bridge ports/host", "", "rank 5: decides nothing, so it needs no protocol package"},
 
@@ -83,9 +83,9 @@ var rules = []rule{
 	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
 	{"client", ". adapters/source app domain ports", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
 	{"scraper", ". adapters/bolt adapters/targets adapters/web adapters/web/hosts app domain ports ports/bridge", "github.com/prometheus/client_golang", "the role of who scrapes"},
-	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id ports/bridge", "", "the roles of those who help the two to meet"},
+	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id ports/bridge ports/host", "", "the roles of those who help the two to meet"},
 	{"doctor", ". adapters/dht adapters/stun domain hyperdht hyperdht/id hyperdht/muxrpc ports ports/host", "", "an examination of a node, on any host"},
-	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so that nobody links wire"},
+	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},
 }
 
 // onlyTests are packages of ours that code which ships must not import. Scenarios do not ship.
@@ -167,7 +167,7 @@ func TestTableNamesWhatExists(t *testing.T) {
 	}
 }
 
-// A permission that nobody uses says that a dependency is wanted which is not. Wildcards stand for whatever comes.
+// An unused permission would let a dependency in without a review. Wildcards are not checked.
 func TestPermissionsAreUsed(t *testing.T) {
 	used := map[*rule]map[string]bool{} // imports of the packages that a row is for
 	for _, p := range packages(t) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// makers put together what the front door puts together, by package. There is one assembly: programs call that.
+// makers are the constructors that only the packages of the front door may call, by package: there is one assembly.
 var makers = map[string][]string{
 	"adapters/bolt":    {"Open"},
 	"adapters/dht":     {"New"},
@@ -53,11 +53,11 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 			}
 		}
 	}
-	// What nobody at the front door calls either is a name that this test has wrong.
+	// A name that the role packages do not call either is misspelled here, or gone.
 	for path, names := range makers {
 		for _, name := range names {
 			if full := path + "." + name; !seen[full] && full != "app.NewClient" { // groups make clients
-				t.Errorf("nobody calls %s", full)
+				t.Errorf("no package of the front door calls %s", full)
 			}
 		}
 	}

@@ -136,17 +136,17 @@ func (e *TargetError) Unwrap() error { return e.Err }
 
 // Check reports what New would refuse. Nothing is started, and nothing is asked.
 func (c Config) Check() error {
-	group, _, err := c.group(nobody{}, func(domain.Alias, domain.Event) {})
+	group, _, err := c.group(noLoop{}, func(domain.Alias, domain.Event) {})
 	if err != nil {
 		return err
 	}
 	return group.Check()
 }
 
-// nobody is the loop of a configuration that is only checked.
-type nobody struct{}
+// noLoop is the loop for a configuration that is only checked: nothing is posted to it.
+type noLoop struct{}
 
-func (nobody) Post(func()) {}
+func (noLoop) Post(func()) {}
 
 func parseInvite(text string) (domain.Invite, error) {
 	v, err := domain.ParseInvite(text)

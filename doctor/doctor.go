@@ -277,10 +277,8 @@ func (x *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
 var errHungUp = errors.New("it hung up")
 
 func (x *examination) newKeys() domain.KeyPair {
-	var seed [32]byte
-	if _, err := x.host.Rand().Read(seed[:]); err != nil {
-		panic("doctor: no randomness: " + err.Error())
-	}
+	var seed [domain.KeySize]byte
+	host.Draw(x.host.Rand(), seed[:])
 	return domain.KeyPairFromSeed(domain.SeedFrom(seed))
 }
 

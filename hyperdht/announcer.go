@@ -382,17 +382,12 @@ func (a *announcer) checkMapping(r rpc.Reply) {
 // unannounceAll takes the record back from nodes. It does not use the announcer's session, because it also
 // runs while that one is cancelled.
 func (a *announcer) unannounceAll(nodes []netip.AddrPort, done func()) {
-	pending := 1
-	settle := func() {
-		if pending--; pending == 0 {
-			done()
-		}
-	}
+	join := host.NewJoin(done)
+	ended := join.Add()
 	for _, node := range nodes {
-		pending++
-		a.unannounce(node, settle)
+		a.unannounce(node, join.Add())
 	}
-	a.p.host.Defer(settle)
+	a.p.host.Defer(ended)
 }
 
 func (a *announcer) unannounce(node netip.AddrPort, done func()) {

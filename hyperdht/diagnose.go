@@ -8,6 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // NATKind is how a NAT maps a socket.
@@ -90,18 +91,13 @@ const bootstrapPings = 3
 // they were given, in a later turn. It works before the node is ready, too.
 func (n *Node) CheckBootstrap(done func([]BootstrapStatus)) {
 	list := make([]BootstrapStatus, len(n.bootstrap))
-	pending := 1
-	settle := func() {
-		if pending--; pending == 0 {
-			done(list)
-		}
-	}
+	join := host.NewJoin(func() { done(list) })
+	ended := join.Add()
 	for i, b := range n.bootstrap {
 		list[i].Entry = b.String()
-		pending++
-		n.checkBootstrap(b, &list[i], settle)
+		n.checkBootstrap(b, &list[i], join.Add())
 	}
-	n.host.Defer(settle)
+	n.host.Defer(ended)
 }
 
 // checkBootstrap asks at the address that is given, and where the name leads if that one is silent.

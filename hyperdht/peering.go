@@ -1,9 +1,6 @@
 package hyperdht
 
 import (
-	"encoding/binary"
-	"fmt"
-	"io"
 	"net/netip"
 	"time"
 
@@ -158,24 +155,13 @@ func (p *peering) newConnection(t trail, local, remote id.PublicKey, initiator b
 	return c
 }
 
-// random fills b. A machine without randomness cannot go on.
-func (p *peering) random(b []byte) {
-	if _, err := io.ReadFull(p.host.Rand(), b); err != nil {
-		panic(fmt.Sprintf("hyperdht: no randomness: %v", err))
-	}
-}
-
-// someOf is a random part of d.
+// someOf returns a random part of d.
 func (p *peering) someOf(d time.Duration) time.Duration {
-	var b [2]byte
-	p.random(b[:])
-	return time.Duration(binary.LittleEndian.Uint16(b[:])) * d / (1 << 16)
+	return time.Duration(host.DrawUint16(p.host.Rand())) * d / (1 << 16)
 }
 
 func (p *peering) randomPort() uint16 {
-	var b [4]byte
-	p.random(b[:])
-	return minRandomPort + uint16(binary.LittleEndian.Uint32(b[:])%(1<<16-minRandomPort))
+	return minRandomPort + uint16(host.DrawUint32(p.host.Rand())%(1<<16-minRandomPort))
 }
 
 // networkChanged makes the servers announce again, since their addresses may be others now.
@@ -227,15 +213,10 @@ func (p *peering) close(done func()) {
 // each runs f for every server, and for those that were closed within takeBackTime and are not taken back yet, and done once
 // all have settled.
 func (p *peering) each(done func(), f func(s *Server, settled func())) {
-	pending := 1
-	settle := func() {
-		if pending--; pending == 0 {
-			done()
-		}
-	}
+	join := host.NewJoin(done)
+	ended := join.Add()
 	for _, s := range p.servers.announced(p.host.Now()) {
-		pending++
-		f(s, settle)
+		f(s, join.Add())
 	}
-	p.host.Defer(settle)
+	p.host.Defer(ended)
 }

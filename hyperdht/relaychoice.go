@@ -3,6 +3,7 @@ package hyperdht
 import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // relayChoice is the blind relay that this side names for a connection, and the token by which the relay pairs the two sides.
@@ -28,13 +29,13 @@ func (r *relayChoice) named() *wire.RelayThrough {
 // newRelayToken is what both sides of a pairing show to the relay.
 func (p *peering) newRelayToken() [32]byte {
 	var t [32]byte
-	p.random(t[:])
+	host.Draw(p.host.Rand(), t[:])
 	return t
 }
 
-// pickRelay chooses one of several relays at random, as the original does.
+// pickRelay chooses one of several relays at random, as the reference implementation does.
 func (p *peering) pickRelay(relays []id.PublicKey) id.PublicKey {
 	var b [1]byte
-	p.random(b[:])
+	host.Draw(p.host.Rand(), b[:])
 	return relays[int(b[0])%len(relays)]
 }

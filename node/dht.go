@@ -12,6 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/ports/bridge"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // maxNodes bounds the nodes of one DHT on one machine.
@@ -156,16 +157,12 @@ func (d *DHT) Close() error {
 	ctx, stop := context.WithTimeout(context.Background(), dhtprom.CloseTimeout)
 	defer stop()
 	err := dhtprom.End(ctx, d.host, "the private DHT", func(done func()) {
-		left := len(d.nodes) + 1
-		one := func() {
-			if left--; left == 0 {
-				done()
-			}
-		}
+		join := host.NewJoin(done)
+		ended := join.Add()
 		for _, n := range d.nodes {
-			n.Close(one)
+			n.Close(join.Add())
 		}
-		one()
+		ended()
 	})
 	d.host.Close()
 	return err

@@ -10,6 +10,9 @@ import (
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/node"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
 func TestDHTIsOneThatOthersEnter(t *testing.T) {
@@ -96,5 +99,21 @@ func TestRelayNeedsAnIdentityAndOneOfItsOwn(t *testing.T) {
 	}
 	if err := relays[0].Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRelayOnAnotherNetworkSaysSo(t *testing.T) {
+	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Connect: func(h host.Host, _ dhtprom.NodeConfig) (ports.Transport, error) {
+		return portstest.NewTransport(portstest.NewNetwork(h)), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if n.Streams() != nil || n.Stack() != nil {
+		t.Error("streams without HyperDHT")
+	}
+	if _, err := node.NewRelay(n, node.RelayConfig{Seed: domain.SeedFrom([32]byte{5})}); err == nil {
+		t.Error("a relay without HyperDHT")
 	}
 }

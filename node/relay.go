@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
@@ -28,17 +29,21 @@ type Relay struct {
 	node   *dhtprom.Node
 	part   *dhtprom.Part
 	server *hyperdht.RelayServer
-	keys   domain.KeyPair
 	cfg    hyperdht.RelayConfig
 }
+
+var errNoStack = errors.New("a relay needs HyperDHT: NodeConfig.Connect made another network")
 
 // NewRelay makes a relay on a node, which goes on until the relay is closed, or the node is. Nothing happens before Start.
 func NewRelay(n *dhtprom.Node, cfg RelayConfig) (*Relay, error) {
 	if cfg.Seed.IsZero() {
 		return nil, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the relay's key pair"}
 	}
+	if n.Stack() == nil {
+		return nil, errNoStack
+	}
 	keys := id.KeyPairFromSeed(id.Seed(cfg.Seed.Reveal()))
-	r := &Relay{node: n, keys: domain.KeyPairFromSeed(cfg.Seed), cfg: hyperdht.RelayConfig{
+	r := &Relay{node: n, cfg: hyperdht.RelayConfig{
 		Keys: keys, MaxPairs: cfg.MaxPairs, MaxPairsPerKey: cfg.MaxPairsPerKey,
 	}}
 	if cfg.Admit != nil {
@@ -70,7 +75,7 @@ func (r *Relay) Start(ctx context.Context) error {
 }
 
 // PublicKey is what peers name to use the relay.
-func (r *Relay) PublicKey() domain.PublicKey { return r.keys.Public }
+func (r *Relay) PublicKey() domain.PublicKey { return domain.PublicKey(r.cfg.Keys.Public) }
 
 // Stats returns what the relay does and did; zeros before Start.
 func (r *Relay) Stats(ctx context.Context) (s hyperdht.RelayStats, err error) {

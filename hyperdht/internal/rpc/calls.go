@@ -3,8 +3,6 @@ package rpc
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
-	"io"
 	"net/netip"
 	"slices"
 	"time"
@@ -336,9 +334,5 @@ func (k *calls) sendQueued() {
 
 // random draws a number in [0, n).
 func random(h host.Host, n int) int {
-	var b [8]byte
-	if _, err := io.ReadFull(h.Rand(), b[:]); err != nil {
-		panic("rpc: no randomness: " + err.Error())
-	}
-	return int(binary.LittleEndian.Uint64(b[:]) % uint64(n))
+	return int(host.DrawUint64(h.Rand()) % uint64(n))
 }
