@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
-	"github.com/dhtprom/dhtprom/internal/vectors"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 type routerVector struct {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 	"github.com/dhtprom/dhtprom/internal/cost"
-	"github.com/dhtprom/dhtprom/internal/vectors"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // codec joins the two directions of one encoding over the JSON form of its values.

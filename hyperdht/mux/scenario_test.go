@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
-	"github.com/dhtprom/dhtprom/internal/vectors"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 type golden struct {

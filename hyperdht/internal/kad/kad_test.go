@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/internal/vectors"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // tiny makes an id of eight bits that matter.

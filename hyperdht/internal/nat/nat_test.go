@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/internal/vectors"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 func TestSamplerFollowsVectors(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/noise"
 	"github.com/dhtprom/dhtprom/internal/cost"
-	"github.com/dhtprom/dhtprom/internal/vectors"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // The counters that the vectors' unordered messages start from.

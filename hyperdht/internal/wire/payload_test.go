@@ -10,7 +10,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/internal/cost"
-	"github.com/dhtprom/dhtprom/internal/vectors"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // payloadParts is a Noise payload in JSON; absent parts are null or missing.

@@ -1,7 +1,7 @@
-// Package vectors loads the golden vectors in spec/vectors. Only tests import it.
+// Package vectors reads the golden vectors beside it. Only tests import it.
 //
-// The files were made by running the published JavaScript packages; spec/README.md says how. Each
-// caller declares the part of a file it reads as a struct and gets it filled:
+// The files are the output of the published JavaScript packages; spec/README.md describes how they are made. Each caller declares
+// the part of a file that it reads as a struct:
 //
 //	v := vectors.Load[struct {
 //		Targets []struct{ Key, Target vectors.Hex }
@@ -9,19 +9,20 @@
 package vectors
 
 import (
+	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 )
 
-// Load reads spec/vectors/<name>.json into a T. A missing or malformed file fails the test.
+//go:embed *.json
+var files embed.FS
+
+// Load decodes NAME.json into a T. A missing or malformed file fails the test.
 func Load[T any](t testing.TB, name string) T {
 	t.Helper()
-	path := filepath.Join(moduleRoot(t), "spec", "vectors", name+".json")
-	text, err := os.ReadFile(path)
+	text, err := files.ReadFile(name + ".json")
 	if err != nil {
 		t.Fatalf("read vectors: %v", err)
 	}
@@ -32,26 +33,7 @@ func Load[T any](t testing.TB, name string) T {
 	return v
 }
 
-// moduleRoot is the nearest directory with a go.mod, upwards from the package under test.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatalf("find module root: %v", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("find module root: no go.mod above the working directory")
-		}
-		dir = parent
-	}
-}
-
-// Hex is a byte string that the vectors write in hex. JSON null stays nil, "" is empty and not nil.
+// Hex is a byte string in hexadecimal. JSON null decodes to nil, "" to an empty slice that is not nil.
 type Hex []byte
 
 // UnmarshalText decodes hex digits.
@@ -64,10 +46,10 @@ func (h *Hex) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the hex form again, so that failures print what the file says.
+// String returns the hexadecimal form, as in the file.
 func (h Hex) String() string { return hex.EncodeToString(h) }
 
-// Key is h as 32 bytes. It fails the test when h has another length.
+// Key returns h as 32 bytes. Any other length fails the test.
 func (h Hex) Key(t testing.TB) [32]byte {
 	t.Helper()
 	if len(h) != 32 {
@@ -76,7 +58,7 @@ func (h Hex) Key(t testing.TB) [32]byte {
 	return [32]byte(h)
 }
 
-// Addr is an address that the vectors write as {"host", "port"}. JSON null leaves it invalid.
+// Addr is an address in the form {"host", "port"}. JSON null decodes to the invalid address.
 type Addr struct{ netip.AddrPort }
 
 // UnmarshalJSON decodes {"host", "port"}, ignoring the family that some files add.

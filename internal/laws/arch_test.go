@@ -1,4 +1,4 @@
-package dhtprom_test
+package laws
 
 import (
 	"maps"
@@ -76,9 +76,10 @@ var rules = []rule{
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers"},
-	{"internal/vectors", "", "", "test data from the reference; only tests import it"},
+	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{"internal/api", "internal/golden", "", "what packages offer to importers; only tests import it"},
+	{"internal/laws", "", "", "tests of the tree as a whole"},
 	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
 	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
 	{"client", ". adapters/source app domain ports", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
@@ -89,7 +90,7 @@ var rules = []rule{
 }
 
 // onlyTests are packages of ours that code which ships must not import. Scenarios do not ship.
-var onlyTests = []string{"internal/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "hyperdht/internal/states/statestest", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "hyperdht/internal/states/statestest", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

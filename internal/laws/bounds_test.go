@@ -1,4 +1,4 @@
-package dhtprom_test
+package laws
 
 import (
 	"go/ast"
