@@ -91,13 +91,7 @@ func (n *Node) Status(ctx context.Context) (s ports.NodeStatus, err error) {
 // Host is the machine that the node lives on, Transport the node as package app sees it, and Stack what is below, for
 // services that assemble what this module does not. Whatever is made with them has to be used on the loop: Do gets
 // there.
-func (n *Node) Host() Host { return n.host }
-
-// Host is a machine as goroutines and its loop see it.
-type Host interface {
-	host.Host
-	bridge.Loop
-}
+func (n *Node) Host() host.Host { return n.host }
 
 // Transport is described at Host. It is closed by Close, so whoever borrows it keeps it open (KeepTransport).
 func (n *Node) Transport() ports.Transport { return n.transport }
@@ -188,7 +182,7 @@ func OnHost[T any](ctx context.Context, start func(h host.Host, done func(T)) er
 
 // End runs end on a loop and waits until it calls done, or ctx ends, which is an error that says what did not close. On a
 // closed host there is nothing to end.
-func End(ctx context.Context, loop bridge.Loop, what string, end func(done func())) error {
+func End(ctx context.Context, loop host.Loop, what string, end func(done func())) error {
 	if err := bridge.Wait(ctx, loop, end); errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s did not close in time", what)
 	}

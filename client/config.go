@@ -15,6 +15,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Config is what a service shows, and to whom. It shows one target, which Alias and Gatherer or Func describe, or those of
@@ -146,7 +147,8 @@ func (c Config) Check() error {
 // noLoop is the loop for a configuration that is only checked: nothing is posted to it.
 type noLoop struct{}
 
-func (noLoop) Post(func()) {}
+func (noLoop) Post(func())             {}
+func (noLoop) Closed() <-chan struct{} { return nil }
 
 func parseInvite(text string) (domain.Invite, error) {
 	v, err := domain.ParseInvite(text)
@@ -158,7 +160,7 @@ func parseInvite(text string) (domain.Invite, error) {
 
 // group is what package app takes: a client for each target, without host and transport. With it comes what the metrics of
 // each target are, in words.
-func (c *Config) group(loop source.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []string, error) {
+func (c *Config) group(loop host.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []string, error) {
 	scrapers, err := c.scrapers()
 	if err != nil {
 		return app.GroupConfig{}, nil, err
@@ -193,7 +195,7 @@ func (c *Config) keys(t Target) (keys domain.KeyPair) {
 }
 
 // source is where the metrics of a target come from, and what that is, in words.
-func (t *Target) source(loop source.Loop) (s ports.MetricsSource, upstream string, err error) {
+func (t *Target) source(loop host.Loop) (s ports.MetricsSource, upstream string, err error) {
 	switch {
 	case t.HTTP != nil:
 		if s, err = source.HTTP(loop, *t.HTTP); err != nil {

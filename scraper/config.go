@@ -10,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Config is what a scraper is, and whom it takes.
@@ -24,7 +25,7 @@ type Config struct {
 	Path string
 	// OpenStore opens a store of your own in place of Path, which the scraper closes; nil: none. One that is a ports.PinStore,
 	// too, keeps pins. portstest.TestAliasStore has the contract as tests.
-	OpenStore func(loop dhtprom.Host) (ports.AliasStore, error)
+	OpenStore func(loop host.Host) (ports.AliasStore, error)
 	// TargetsFile is a file for Prometheus's file service discovery; empty: none. Where the store is new, and not in memory, the aliases
 	// of a TargetsFile that is there, of the JavaScript bridge, are taken over.
 	TargetsFile string
@@ -86,7 +87,7 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 	switch {
 	case open != nil:
 	case c.Path != "":
-		open = func(loop dhtprom.Host) (ports.AliasStore, error) { return bolt.Open(loop, c.Path) }
+		open = func(loop host.Host) (ports.AliasStore, error) { return bolt.Open(loop, c.Path) }
 	default:
 		cfg.Store = memory{n.Host()}
 		return func() {}, nil
@@ -102,7 +103,7 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 }
 
 // memory is an alias store that lasts as long as the process.
-type memory struct{ loop dhtprom.Host }
+type memory struct{ loop host.Host }
 
 func (m memory) Load(done func([]domain.Entry, []error, error)) {
 	m.loop.Post(func() { done(nil, nil, nil) })

@@ -7,6 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 	"github.com/dhtprom/dhtprom/ports/portstest"
 	"github.com/dhtprom/dhtprom/scraper"
 )
@@ -17,7 +18,7 @@ func TestScraperKeepsItsAliasesInAStoreOfOnesOwn(t *testing.T) {
 	disk, opened := portstest.NewDisk(), 0
 	cfg := scraper.Config{
 		Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})},
-		OpenStore: func(loop dhtprom.Host) (ports.AliasStore, error) {
+		OpenStore: func(loop host.Host) (ports.AliasStore, error) {
 			opened++
 			return portstest.NewStore(loop, disk), nil
 		},
@@ -58,7 +59,7 @@ func TestStoreThatCannotBeOpenedIsAnErrorOfItsOwn(t *testing.T) {
 	broken := errors.New("the store is broken")
 	_, err = scraper.New(n, scraper.Config{
 		Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})},
-		OpenStore: func(dhtprom.Host) (ports.AliasStore, error) { return nil, broken },
+		OpenStore: func(host.Host) (ports.AliasStore, error) { return nil, broken },
 	})
 	if _, ok := errors.AsType[*scraper.StoreError](err); !ok || !errors.Is(err, broken) {
 		t.Errorf("%v", err)

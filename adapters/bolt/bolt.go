@@ -31,6 +31,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 const (
@@ -54,12 +55,9 @@ var (
 	errFull   = errors.New("alias store is overloaded")
 )
 
-// Loop is where callbacks run: a host.Host.
-type Loop interface{ Post(func()) }
-
 // Store is an alias store in a file. Its methods may be called from one goroutine: the loop.
 type Store struct {
-	loop     Loop
+	loop     host.Loop
 	onDamage func(domain.StoreDamage) // on the loop
 	found    []domain.StoreDamage     // before there was a handler; on the loop
 
@@ -84,7 +82,7 @@ type change struct {
 
 // Open opens the file, or creates it, readable for its owner alone, and the folder that it is in. Where path is a symbolic
 // link, all of this happens where it leads to. A damaged file is repaired; see OnDamage.
-func Open(loop Loop, path string) (*Store, error) {
+func Open(loop host.Loop, path string) (*Store, error) {
 	if err := makeDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("alias store: %w", err)
 	}

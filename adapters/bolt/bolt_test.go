@@ -23,9 +23,10 @@ import (
 // loop runs posted functions on the goroutine of the test.
 type loop chan func()
 
-func newLoop() loop               { return make(loop, 1<<16) }
-func (l loop) Post(f func())      { l <- f }
-func (l loop) run(f func(func())) { l.until(f) }
+func newLoop() loop                    { return make(loop, 1<<16) }
+func (l loop) Post(f func())           { l <- f }
+func (l loop) Closed() <-chan struct{} { return nil }
+func (l loop) run(f func(func()))      { l.until(f) }
 func (l loop) until(f func(func())) {
 	finished := false
 	f(func() { finished = true })

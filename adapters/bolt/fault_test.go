@@ -19,7 +19,8 @@ import (
 
 type loop chan func()
 
-func (l loop) Post(f func()) { l <- f }
+func (l loop) Post(f func())           { l <- f }
+func (l loop) Closed() <-chan struct{} { return nil }
 
 // wait runs what was posted until f has called back.
 func (l loop) wait(f func(done func(error))) (err error) {

@@ -27,7 +27,7 @@ func TestHostKeepsTheContract(t *testing.T) {
 				addr := netip.MustParseAddr("192.0.2.1")
 				h := net.AddHost("a", addr)
 				test.set(h)
-				return hosttest.Rig{Host: h, Addr: addr, Await: func(t *testing.T, f func(done func())) {
+				return hosttest.Rig{Host: h, Close: h.Crash, Addr: addr, Await: func(t *testing.T, f func(done func())) {
 					t.Helper()
 					called := false
 					h.Do(func() { f(func() { called = true }) })

@@ -35,6 +35,7 @@ type Host struct {
 	ports   dice
 	rand    io.Reader
 
+	closed   chan struct{} // made by Closed
 	deferred []func()
 	flushing bool // a turn for closures deferred outside of any is on its way
 
@@ -86,6 +87,9 @@ func (h *Host) Crash() {
 		h.cpu.drop()
 	}
 	h.dead = true
+	if h.closed != nil {
+		close(h.closed)
+	}
 	h.m.host = nil
 	h.timers, h.sockets, h.deferred = 0, nil, nil
 	h.net.mark(markCrash, h.m.salt)
@@ -163,6 +167,17 @@ func (h *Host) Post(f func()) {
 		return
 	}
 	h.net.arm(&event{net: h.net, host: h, run: f}, h.net.now)
+}
+
+// Closed implements host.Host: the channel is closed when the boot ends. The loop's goroutine alone may call it.
+func (h *Host) Closed() <-chan struct{} {
+	if h.closed == nil {
+		h.closed = make(chan struct{})
+		if h.dead {
+			close(h.closed)
+		}
+	}
+	return h.closed
 }
 
 // Rand implements host.Host.

@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 const (
@@ -170,7 +171,7 @@ type exporter struct {
 // environment not used, and the whole takes no longer than the collection may. It speaks HTTP/1.1, where all that an exporter can send
 // is bounded: HTTP/2 has pings and settings, which net/http answers for as long as they come, between collections, too. Files for TLS are read once here, so
 // that what is wrong with them is known at the start.
-func HTTP(loop Loop, cfg HTTPConfig) (*Source, error) {
+func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}

@@ -17,10 +17,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-// Loop is where callbacks run: a host.Host.
-type Loop interface{ Post(func()) }
 
 // maxRunning bounds the collections that run at once. A client asks for fewer; more pile up only when a source does
 // not end at its deadline.
@@ -30,13 +28,13 @@ var errHanging = errors.New("earlier collections of metrics are still running")
 
 // Source runs a function for each collection.
 type Source struct {
-	loop    Loop
+	loop    host.Loop
 	collect func(context.Context) ([]byte, error)
 	running atomic.Int32
 }
 
 // Func is a source that calls f, which should end with its context.
-func Func(loop Loop, f func(context.Context) (string, error)) *Source {
+func Func(loop host.Loop, f func(context.Context) (string, error)) *Source {
 	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
 		text, err := f(ctx)
 		return []byte(text), err
@@ -46,7 +44,7 @@ func Func(loop Loop, f func(context.Context) (string, error)) *Source {
 // Gatherer is a source that gathers metrics of this process and writes them in the text format 0.0.4, which both
 // Prometheus and the JavaScript read. Any error fails the collection: half a page would look like a healthy target
 // that lost its series.
-func Gatherer(loop Loop, g prometheus.Gatherer) *Source {
+func Gatherer(loop host.Loop, g prometheus.Gatherer) *Source {
 	return &Source{loop: loop, collect: func(context.Context) ([]byte, error) {
 		families, err := g.Gather()
 		if err != nil {

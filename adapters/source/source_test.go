@@ -25,7 +25,8 @@ import (
 
 type loop chan func()
 
-func (l loop) Post(f func()) { l <- f }
+func (l loop) Post(f func())           { l <- f }
+func (l loop) Closed() <-chan struct{} { return nil }
 
 // collect runs one collection on the test's goroutine.
 func collect(l loop, s *source.Source, within time.Duration) (body string, err error) {

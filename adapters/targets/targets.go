@@ -26,14 +26,12 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/tempfile"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-// Loop is where callbacks run: a host.Host.
-type Loop interface{ Post(func()) }
 
 // File is a targets.json.
 type File struct {
-	loop   Loop
+	loop   host.Loop
 	path   string
 	mu     sync.Mutex // one write at a time
 	swept  bool       // leftovers of earlier processes were looked for
@@ -41,7 +39,7 @@ type File struct {
 }
 
 // New returns the file at path. Nothing is written yet.
-func New(loop Loop, path string) *File { return &File{loop: loop, path: path, rename: os.Rename} }
+func New(loop host.Loop, path string) *File { return &File{loop: loop, path: path, rename: os.Rename} }
 
 // Path is where the file is.
 func (f *File) Path() string { return f.path }

@@ -19,7 +19,8 @@ import (
 
 type loop chan func()
 
-func (l loop) Post(f func()) { l <- f }
+func (l loop) Post(f func())           { l <- f }
+func (l loop) Closed() <-chan struct{} { return nil }
 
 func write(t *testing.T, f *File, entries ...domain.Entry) error {
 	t.Helper()

@@ -13,7 +13,7 @@ func TestHostKeepsTheContract(t *testing.T) {
 	hosttest.Run(t, func(t *testing.T) hosttest.Rig {
 		h := udp.New(udp.Options{})
 		t.Cleanup(h.Close)
-		return hosttest.Rig{Host: h, Addr: netip.MustParseAddr("127.0.0.1"), Await: func(t *testing.T, f func(done func())) {
+		return hosttest.Rig{Host: h, Close: h.Close, Addr: netip.MustParseAddr("127.0.0.1"), Await: func(t *testing.T, f func(done func())) {
 			t.Helper()
 			called := make(chan struct{}, 1)
 			h.Post(func() { f(func() { called <- struct{}{} }) })

@@ -270,8 +270,7 @@ func (h *Host) Close() {
 	h.tasks.Wait()
 }
 
-// Closed is closed by Close, once no turn is running and none will: what waits for one waits in vain. It is for any
-// goroutine.
+// Closed implements host.Host.
 func (h *Host) Closed() <-chan struct{} { return h.ctx.Done() }
 
 // Stats returns what was counted so far. It must be called on the loop, or after Close.

@@ -32,10 +32,8 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/bridge"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-// Loop is where the scraper runs; adapters/udp's Host is one.
-type Loop = bridge.Loop
 
 // Scraper is what the handlers ask; on the loop only. It is more than a port usually has because the status pages
 // show all of it.
@@ -60,7 +58,7 @@ type Scraper interface {
 
 // Config configures a Handler.
 type Config struct {
-	Loop    Loop
+	Loop    host.Loop
 	Scraper Scraper
 	Log     *slog.Logger
 	// ScrapeTimeout bounds scrapes whose caller does not say how long it waits. 5 s by default.
@@ -331,7 +329,7 @@ func line(w http.ResponseWriter, code int, text string) {
 var errLoop = errors.New("the scraper is shutting down or overloaded")
 
 // ask runs f on the loop and waits for its result.
-func ask[T any](ctx context.Context, loop Loop, f func() T) (result T, err error) {
+func ask[T any](ctx context.Context, loop host.Loop, f func() T) (result T, err error) {
 	ctx, stop := context.WithTimeout(ctx, loopTimeout)
 	defer stop()
 	if result, err = bridge.Do(ctx, loop, f); err != nil {

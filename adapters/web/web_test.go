@@ -28,6 +28,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/interop/tool"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // loop runs posted functions on a goroutine of its own.
@@ -380,12 +381,12 @@ func (deadLoop) Closed() <-chan struct{} { return nil }
 
 var discard = slog.New(slog.DiscardHandler)
 
-func handler(t *testing.T, l web.Loop, s *scraper) *web.Handler {
+func handler(t *testing.T, l host.Loop, s *scraper) *web.Handler {
 	t.Helper()
 	return handlerWith(t, l, s, nil)
 }
 
-func handlerWith(t *testing.T, l web.Loop, s *scraper, change func(*web.Config)) *web.Handler {
+func handlerWith(t *testing.T, l host.Loop, s *scraper, change func(*web.Config)) *web.Handler {
 	t.Helper()
 	cfg := web.Config{Loop: l, Scraper: s, Log: discard, ScrapeTimeout: 5 * time.Second, Version: "1.2.3"}
 	if change != nil {

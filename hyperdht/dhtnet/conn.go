@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 // Conn is a net.Conn over an encrypted HyperDHT connection. Bytes are what counts: the messages of the
 // connection below are joined, and a Write may be cut into several.
 type Conn struct {
-	loop   Loop
+	loop   host.Loop
 	conn   *hyperdht.Connection // on the loop only
 	local  Addr
 	remote Addr
@@ -46,7 +47,7 @@ type Conn struct {
 }
 
 // newConn takes over a connection. It must be called on the loop.
-func newConn(loop Loop, c *hyperdht.Connection) *Conn {
+func newConn(loop host.Loop, c *hyperdht.Connection) *Conn {
 	k := &Conn{
 		loop: loop, conn: c,
 		local:    Addr{Key: c.PublicKey(), AddrPort: c.LocalAddr()},

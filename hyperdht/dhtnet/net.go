@@ -13,9 +13,6 @@ import (
 
 const network = "hyperdht"
 
-// Loop is the loop that a node lives on; adapters/udp's Host is one.
-type Loop = bridge.Loop
-
 // Addr is a HyperDHT address: a key, and the UDP address behind it.
 type Addr struct {
 	Key      id.PublicKey

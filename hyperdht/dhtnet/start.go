@@ -9,26 +9,19 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Host is a machine with its loop; adapters/udp's Host is one.
-type Host interface {
-	host.Host
-	// Closed is closed once the host has closed.
-	Closed() <-chan struct{}
-}
-
 // Net is a node as goroutines see it. Its methods may be called from any goroutine, but not on the loop. Those with a context
 // return its error when it ends; all of them return an error when the node or its host closes.
 type Net struct {
-	loop Loop
+	loop host.Loop
 	node *hyperdht.Node
 }
 
 // New returns the blocking face of a node that lives on loop.
-func New(loop Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
+func New(loop host.Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
 
 // Start makes a node on h and waits until it has entered the network, or has found that it cannot for now; it goes on trying then.
 // Start fails if hyperdht.New does, and closes the node where ctx ends first.
-func Start(ctx context.Context, h Host, cfg hyperdht.Config) (*Net, error) {
+func Start(ctx context.Context, h host.Host, cfg hyperdht.Config) (*Net, error) {
 	n := &Net{loop: h}
 	onReady := cfg.OnReady
 	failure, err := bridge.Call(ctx, n.loop, func(done func(error)) func() {

@@ -118,10 +118,10 @@ func list(p *types.Package) *lister {
 	return l
 }
 
-// below is a package's path without the module's.
+// below returns a package's path below the module; dhtprom for the module's root.
 func below(path string) string {
 	if path == module {
-		return "."
+		return "dhtprom"
 	}
 	return strings.TrimPrefix(path, module+"/")
 }

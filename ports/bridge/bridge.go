@@ -6,15 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net"
-)
 
-// Loop is a host's loop as other goroutines see it; adapters/udp's Host is one.
-type Loop interface {
-	// Post runs f on the loop in a later turn. On a closed host it does nothing.
-	Post(f func())
-	// Closed is closed once the host has closed: no turn runs then, and none will.
-	Closed() <-chan struct{}
-}
+	"github.com/dhtprom/dhtprom/ports/host"
+)
 
 // ErrClosed is returned for a call whose host closed before there was an outcome. It wraps net.ErrClosed.
 var ErrClosed = fmt.Errorf("the host is closed: %w", net.ErrClosed)
@@ -23,7 +17,7 @@ var ErrClosed = fmt.Errorf("the host is closed: %w", net.ErrClosed)
 // first result counts. When ctx ends before that, Call returns ctx.Err(), and the function that start returned, if any,
 // runs on the loop to cancel what was started; it also runs when the result came at the same moment and was not returned.
 // start does not run once ctx has ended.
-func Call[T any](ctx context.Context, loop Loop, start func(done func(T)) (cancel func())) (result T, err error) {
+func Call[T any](ctx context.Context, loop host.Loop, start func(done func(T)) (cancel func())) (result T, err error) {
 	answer := make(chan T, 1)
 	var cancel func() // on the loop
 	loop.Post(func() {
@@ -59,7 +53,7 @@ func Call[T any](ctx context.Context, loop Loop, start func(done func(T)) (cance
 
 // Do runs f on the loop and returns its result. It returns ctx.Err() if ctx ends first; f may still run then. It must
 // not be called on the loop.
-func Do[T any](ctx context.Context, loop Loop, f func() T) (T, error) {
+func Do[T any](ctx context.Context, loop host.Loop, f func() T) (T, error) {
 	return Call(ctx, loop, func(done func(T)) func() {
 		done(f())
 		return nil
@@ -67,7 +61,7 @@ func Do[T any](ctx context.Context, loop Loop, f func() T) (T, error) {
 }
 
 // Wait runs start on the loop and waits until it calls done.
-func Wait(ctx context.Context, loop Loop, start func(done func())) error {
+func Wait(ctx context.Context, loop host.Loop, start func(done func())) error {
 	_, err := Call(ctx, loop, func(done func(struct{})) func() {
 		start(func() { done(struct{}{}) })
 		return nil

@@ -12,7 +12,7 @@
 //	input (datagrams · timer · Post)  →  the turn's callbacks  →  Defer'd closures, in order  →  sends leave
 //
 // A real host may put a batch of datagrams into one turn; a simulated one delivers them one by one.
-// Everything but Post must be called on the loop.
+// Only Post and Closed may be called from other goroutines.
 package host
 
 import (
@@ -44,8 +44,17 @@ func (i Instant) String() string { return time.Duration(i).String() }
 // DefaultTTL is the time-to-live of datagrams that are meant to arrive (udx-native's default).
 const DefaultTTL = 64
 
-// Host is one machine. Its methods must be called on the loop, Post apart.
+// Loop is the part of a host that other goroutines may use.
+type Loop interface {
+	// Post runs f on the loop in a later turn. On a closed host it does nothing.
+	Post(f func())
+	// Closed returns a channel that is closed once the host has closed: no turn runs then or later.
+	Closed() <-chan struct{}
+}
+
+// Host is one machine. Its methods must be called on the loop, except those of Loop.
 type Host interface {
+	Loop
 	// Now is the steady time of this turn; it does not move while a turn runs. It is more than zero, so the
 	// zero Instant can stand for never.
 	Now() Instant
@@ -55,8 +64,6 @@ type Host interface {
 	// Defer runs f at the end of the current turn, after all its input was handled and before its sends
 	// leave. Deferred closures run in order; those they defer run after them in the same turn.
 	Defer(f func())
-	// Post runs f on the loop in a later turn. It is the only method that other goroutines may call.
-	Post(f func())
 	// Rand is the host's source of randomness: cryptographic on a real machine, seeded on a simulated one.
 	Rand() io.Reader
 	// OpenSocket binds a UDP socket. A zero port takes a free one; an invalid address means any address.

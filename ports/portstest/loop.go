@@ -59,6 +59,9 @@ func (l *Loop) Defer(f func()) { l.delayed = append(l.delayed, f) }
 // Post runs f in a later turn.
 func (l *Loop) Post(f func()) { l.posted = append(l.posted, f) }
 
+// Closed returns nil: a Loop does not close.
+func (l *Loop) Closed() <-chan struct{} { return nil }
+
 // Rand is the seeded randomness.
 func (l *Loop) Rand() io.Reader { return l.rand }
 

@@ -2,22 +2,15 @@ package simstore
 
 import (
 	"slices"
-	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Loop is where the store's callbacks run: a host.Host.
-type Loop interface {
-	AfterFunc(d time.Duration, f func()) host.Timer
-	Post(f func())
-}
-
 // Store is an alias store on a disk.
 type Store struct {
-	loop   Loop
+	loop   host.Host
 	disk   *Disk
 	queue  []request
 	busy   bool
@@ -33,7 +26,7 @@ type request struct {
 }
 
 // Open opens a disk, recovering what the last user left behind. Whoever had it open loses it.
-func Open(loop Loop, d *Disk) *Store {
+func Open(loop host.Host, d *Disk) *Store {
 	s := &Store{loop: loop, disk: d}
 	d.recover()
 	d.user = s

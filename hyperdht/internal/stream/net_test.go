@@ -131,9 +131,10 @@ func (m *machine) Defer(f func()) {
 	m.deferred = append(m.deferred, f)
 }
 
-func (m *machine) Post(f func())       { m.net.at(m.net.now, func() { m.turn(f) }) }
-func (m *machine) Rand() io.Reader     { return m.rand }
-func (m *machine) Addrs() []netip.Addr { return []netip.Addr{m.addr} }
+func (m *machine) Post(f func())           { m.net.at(m.net.now, func() { m.turn(f) }) }
+func (m *machine) Closed() <-chan struct{} { return nil }
+func (m *machine) Rand() io.Reader         { return m.rand }
+func (m *machine) Addrs() []netip.Addr     { return []netip.Addr{m.addr} }
 func (m *machine) LookupHost(string, func([]netip.Addr, error)) {
 	panic("not needed")
 }

@@ -17,6 +17,8 @@ type Rig struct {
 	// Await runs f as a turn of the host and waits until f or what it started has called done. It fails
 	// the test when nothing is left to wait for, or waiting takes too long.
 	Await func(t *testing.T, f func(done func()))
+	// Close closes the host. It is not called on the loop.
+	Close func()
 }
 
 // Run runs the suite. newRig is called for each test and cleans up after itself with t.Cleanup.
@@ -51,6 +53,7 @@ func Run(t *testing.T, newRig func(t *testing.T) Rig) {
 		{"LookupOfALiteralAnswersInALaterTurn", lookupOfLiteral},
 		{"AddrsAreIPv4InAStableOrder", addrsAreStable},
 		{"RandFillsBuffers", randFills},
+		{"ClosedHostReportsIt", closedHostReportsIt},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newRig(t)) })

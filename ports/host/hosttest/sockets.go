@@ -247,5 +247,26 @@ func randFills(t *testing.T, r Rig) {
 	})
 }
 
+func closedHostReportsIt(t *testing.T, r Rig) {
+	closed := r.Host.Closed()
+	r.Await(t, func(done func()) {
+		select {
+		case <-closed:
+			t.Error("a running host reports that it is closed")
+		default:
+		}
+		done()
+	})
+	r.Close()
+	for _, closed := range []<-chan struct{}{closed, r.Host.Closed()} {
+		select {
+		case <-closed:
+		default:
+			t.Error("Closed is open on a closed host")
+		}
+	}
+	r.Host.Post(func() { t.Error("a posted closure ran on a closed host") })
+}
+
 // Deadline is how long a host on real time may take for one test of the suite before it has failed.
 const Deadline = 10 * time.Second
