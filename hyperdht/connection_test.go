@@ -188,6 +188,27 @@ func TestCloseHasADeadline(t *testing.T) {
 	w.want("1")
 }
 
+// SetKeepAlive leaves the deadline of Close in place.
+func TestKeepAliveDoesNotReplaceTheDeadlineOfClose(t *testing.T) {
+	for _, interval := range []time.Duration{0, time.Second, time.Minute} {
+		t.Run(interval.String(), func(t *testing.T) {
+			w := newTalk(t, nil)
+			w.connect()
+			w.send("1")
+			closed := false
+			w.dialler.host.Do(func() {
+				w.dialled.OnClose(func(error) { closed = true })
+				w.dialled.Close()
+				w.dialled.SetKeepAlive(interval)
+			})
+			w.run(11 * time.Second)
+			if !closed {
+				t.Error("open eleven seconds after Close")
+			}
+		})
+	}
+}
+
 func (w *talk) dialAgain(f func(*hyperdht.Connection)) {
 	f(w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{}))
 }

@@ -22,8 +22,12 @@ func (k *keepAlive) stop() {
 	}
 }
 
-// SetKeepAlive changes how long the connection may be silent before an empty message goes out; 0 is never.
+// SetKeepAlive changes how long the connection may be silent before an empty message goes out; 0 is never. After Close it has no
+// effect.
 func (c *Connection) SetKeepAlive(d time.Duration) {
+	if c.keepAlive.lingering {
+		return
+	}
 	c.keepAlive.interval = d
 	c.keepAlive.stop()
 	if c.started {
