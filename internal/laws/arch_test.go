@@ -57,6 +57,7 @@ var rules = []rule{
 
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound", anything, "the one adapter over hyperdht, and only over its public face"},
+	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux ports/bound", "", "scrapes over any mux; metrics, aliases and sessions are not known here"},
 	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},

@@ -1,0 +1,53 @@
+package muxscrape
+
+// Protocol is the name of the channel.
+const Protocol = "dhtprom-scrape"
+
+// The types of messages. The requester sends the first group, the responder the second.
+const (
+	typeRequest = 0
+	typeWindow  = 1
+	typeCancel  = 2
+
+	typeResponse = 3
+	typeData     = 4
+	typeEnd      = 5
+)
+
+const (
+	// MaxPiece is the most bytes of a body in one message.
+	MaxPiece = 16 << 10
+
+	// MaxRunning is how many requests may be under way on a channel: a site of 5,000 targets that are scraped every 15 s and take 3 s
+	// each.
+	MaxRunning = 1024
+
+	// maxUnread is how many messages besides pieces of bodies may wait for a requester that does not read.
+	maxUnread = 4 * MaxRunning
+
+	// Limits on the texts of a request and a response, in bytes.
+	maxTarget      = 1024
+	maxQuery       = 8 << 10
+	maxFields      = 64
+	maxFieldName   = 128
+	maxFieldValue  = 8 << 10
+	maxFieldsTotal = 32 << 10
+	maxType        = 1024
+	maxCoding      = 64
+	maxReason      = 1024
+
+	// MinWindow and MaxWindow bound the credit of a request, in bytes. It begins with firstWindow where the process has room, and
+	// doubles while the reader keeps up.
+	MinWindow   = MaxPiece
+	firstWindow = 64 << 10
+	MaxWindow   = 1 << 20
+	// MaxWindows bounds the credit of all requests of a process, in bytes.
+	MaxWindows = 16 << 20
+
+	// maxCredit is the credit above which a responder counts no further.
+	maxCredit = 1 << 40
+
+	// queueSize is how much of a response waits for credit and for the connection before Write reports that it is enough, in bytes:
+	// two pieces, so that the next one is there when the first leaves.
+	queueSize = 2 * MaxPiece
+)

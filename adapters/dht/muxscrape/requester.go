@@ -1,0 +1,236 @@
+package muxscrape
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
+	"github.com/dhtprom/dhtprom/hyperdht/mux"
+)
+
+// Windows is the credit that all requests of a process may have, MaxWindows. The zero Windows is unused.
+type Windows struct{ granted int }
+
+// take takes up to n bytes of credit and returns how many it took.
+func (w *Windows) take(n int) int {
+	n = max(min(n, MaxWindows-w.granted), 0)
+	w.granted += n
+	return n
+}
+
+func (w *Windows) give(n int) { w.granted -= n }
+
+// RequesterOptions configure a Requester. Callbacks may be nil.
+type RequesterOptions struct {
+	// Windows is shared by all requesters of a process.
+	Windows *Windows
+	// OnOpen is called when the other side has opened the channel too: it serves scrapes.
+	OnOpen func()
+	// OnClose is called once, after the scrapes under way have ended with ErrClosed. remote means that the other side rejected or
+	// closed the channel, or the connection closed.
+	OnClose func(remote bool)
+}
+
+// Requester is the scraper's side of a channel.
+type Requester struct {
+	mux     *mux.Mux
+	channel *mux.Channel
+	windows *Windows
+	onClose func(remote bool)
+
+	nextID  uint64
+	scrapes map[uint64]*Scrape // under way
+}
+
+// Handlers receive a response. They are called in this order, OnData any number of times, and none after OnEnd or Cancel.
+type Handlers struct {
+	OnHead func(Head)
+	// OnData receives a piece of the body, at most MaxPiece bytes, borrowed for the call. Scrape.Consumed returns its credit.
+	OnData func([]byte)
+	// OnEnd receives nil at the end of a complete body, else an *EndError, or ErrClosed.
+	OnEnd func(error)
+}
+
+// Scrape is a request under way.
+type Scrape struct {
+	requester *Requester
+	id        uint64
+	handlers  Handlers
+	headed    bool // OnHead was called
+	over      bool
+
+	window   int // credit in circulation, taken from Windows
+	credit   int // of it, what the other side may still send
+	unread   int // received and not consumed
+	consumed int // since the last window message
+}
+
+// NewRequester opens the channel. It fails as mux.Open does.
+func NewRequester(m *mux.Mux, o RequesterOptions) (*Requester, error) {
+	q := &Requester{mux: m, windows: o.Windows, onClose: o.OnClose, scrapes: map[uint64]*Scrape{}}
+	var err error
+	q.channel, err = m.Open(mux.ChannelOptions{
+		Protocol: Protocol,
+		OnOpen: func([]byte) {
+			if o.OnOpen != nil {
+				o.OnOpen()
+			}
+		},
+		OnClose:  q.closed,
+		Messages: []func([]byte){typeResponse: q.onResponse, typeData: q.onData, typeEnd: q.onEnd},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("scrape channel: %w", err)
+	}
+	return q, nil
+}
+
+// Opened reports whether the other side has opened the channel too.
+func (q *Requester) Opened() bool { return q.channel.Opened() }
+
+// Running is the number of scrapes under way.
+func (q *Requester) Running() int { return len(q.scrapes) }
+
+// Scrape sends a request. It fails, and calls no handler, with ErrClosed, ErrBusy and ErrTooLong.
+func (q *Requester) Scrape(r Request, h Handlers) (*Scrape, error) {
+	m := request{id: q.nextID + 1, Request: r}
+	switch err := m.check(); {
+	case q.channel.Closed() || q.mux.Closed():
+		return nil, ErrClosed
+	case len(q.scrapes) >= MaxRunning:
+		return nil, ErrBusy
+	case err != nil:
+		return nil, fmt.Errorf("muxscrape: %w", err)
+	}
+	q.nextID++
+	s := &Scrape{requester: q, id: q.nextID, handlers: h}
+	// Every request has room for one piece, however many there are: a process holds a bounded number of them.
+	s.window = MinWindow + q.windows.take(firstWindow-MinWindow)
+	s.credit = s.window
+	m.credit = uint64(s.credit)
+	q.scrapes[s.id] = s
+	q.channel.Send(typeRequest, m.append(nil))
+	return s, nil
+}
+
+// Consumed returns the credit of n bytes that OnData has received. The credit grows while everything received is consumed.
+func (s *Scrape) Consumed(n int) {
+	if s.over {
+		return
+	}
+	s.unread -= n
+	s.consumed += n
+	if s.consumed < s.window/2 {
+		return
+	}
+	grant := s.consumed
+	if s.unread == 0 && s.window < MaxWindow {
+		more := s.requester.windows.take(min(s.window, MaxWindow-s.window))
+		s.window += more
+		grant += more
+	}
+	s.consumed = 0
+	s.credit += grant
+	w := window{s.id, uint64(grant)}
+	s.requester.channel.Send(typeWindow, w.append(nil))
+}
+
+// Cancel ends the scrape: no handler is called any more, and the other side stops. Cancelling an ended scrape does nothing.
+func (s *Scrape) Cancel() {
+	if s.over {
+		return
+	}
+	s.forget()
+	s.requester.channel.Send(typeCancel, compact.AppendUint(nil, s.id))
+}
+
+func (s *Scrape) forget() {
+	s.over = true
+	delete(s.requester.scrapes, s.id)
+	s.requester.windows.give(s.window - MinWindow)
+}
+
+func (s *Scrape) end(err error) {
+	s.forget()
+	s.handlers.OnEnd(err)
+}
+
+// Close closes the channel. Scrapes under way end with ErrClosed.
+func (q *Requester) Close() { q.channel.Close() }
+
+func (q *Requester) closed(remote bool) {
+	ids := make([]uint64, 0, len(q.scrapes))
+	for id := range q.scrapes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if s := q.scrapes[id]; s != nil { // not cancelled by the handler of another one
+			s.end(ErrClosed)
+		}
+	}
+	if q.onClose != nil {
+		q.onClose(remote)
+	}
+}
+
+func (q *Requester) violated(format string, args ...any) {
+	q.mux.Destroy(fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...))
+}
+
+// Messages for scrapes that are not under way come after Cancel, and are ignored.
+
+func (q *Requester) onResponse(b []byte) {
+	m, err := parseResponse(b)
+	if err != nil {
+		q.violated("response: %w", err)
+		return
+	}
+	s := q.scrapes[m.id]
+	switch {
+	case s == nil:
+	case s.headed:
+		q.violated("second response to request %d", m.id)
+	default:
+		s.headed = true
+		s.handlers.OnHead(m.Head)
+	}
+}
+
+func (q *Requester) onData(b []byte) {
+	id, body, err := parseData(b)
+	if err != nil {
+		q.violated("data: %w", err)
+		return
+	}
+	s := q.scrapes[id]
+	switch {
+	case s == nil:
+	case !s.headed:
+		q.violated("data of request %d before its response", id)
+	case len(body) > s.credit || len(body) > MaxPiece:
+		q.violated("%d bytes for request %d, with a credit of %d", len(body), id, s.credit)
+	case len(body) > 0:
+		s.credit -= len(body)
+		s.unread += len(body)
+		s.handlers.OnData(body)
+	}
+}
+
+func (q *Requester) onEnd(b []byte) {
+	m, err := parseEnd(b)
+	if err != nil {
+		q.violated("end: %w", err)
+		return
+	}
+	s := q.scrapes[m.id]
+	switch {
+	case s == nil:
+	case m.code != Complete:
+		s.end(&EndError{Code: m.code, Reason: m.reason})
+	case !s.headed:
+		q.violated("end of request %d before its response", m.id)
+	default:
+		s.end(nil)
+	}
+}
