@@ -225,6 +225,45 @@ func TestAnswersComeFromTheNodeThatWasAsked(t *testing.T) {
 	}
 }
 
+// A caller that never follows up counts for as long as its connection waits, also when its handshake is forgotten.
+func TestCallerCountsUntilItsConnectionEnds(t *testing.T) {
+	t.Parallel()
+	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: hop}})
+	sh, h := net.AddHost("server", netip.MustParseAddr("100.128.0.1")), net.AddHost("caller", netip.MustParseAddr("100.129.0.1"))
+	at := netip.AddrPortFrom(sh.Addr(), mainPort)
+	var n *hyperdht.Node
+	sh.Do(func() {
+		n = node(t, sh, hyperdht.Config{Bootstrap: []string{}, PublicAddr: at, Listen: at})
+		listen(t, n, hyperdht.ListenOptions{Keys: keysOf(answererKey), HideLocalAddrs: true, OnConnection: func(*hyperdht.Connection) {}})
+	})
+	net.Run(time.Second)
+	h.Do(func() {
+		sock, err := h.OpenSocket(netip.AddrPort{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := forge.NewMessage(keysOf(answererKey).Public, rand.NewChaCha8([32]byte{1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sock.Send(at, 0, forge.Handshake{Server: keysOf(answererKey).Public, Message: m}.Append(nil, at, 1))
+	})
+	waited, sessions := time.Duration(0), 0
+	for range 300 {
+		net.Run(100 * time.Millisecond)
+		if size(n, "connections") > 0 {
+			waited += 100 * time.Millisecond
+			sessions += size(n, "sessions of callers")
+		}
+		if connections, callers := size(n, "connections"), size(n, "callers"); callers != connections {
+			t.Fatalf("after %v: %d connections, %d callers", waited, connections, callers)
+		}
+	}
+	if waited < 11*time.Second || sessions > 101 {
+		t.Errorf("the connection waited for %v, the handshake for %d00ms: the test shows nothing", waited, sessions)
+	}
+}
+
 // However many callers there are that never follow up, from however many sockets, a server holds a bounded number.
 func TestSessionsAreBounded(t *testing.T) {
 	t.Parallel()

@@ -216,7 +216,9 @@ func (s *Server) forget(h *session) {
 		s.p.intake.remembering--
 	}
 	h.become(sessionForgotten)
-	s.p.intake.release(h)
+	if !h.unopened() {
+		s.p.intake.release(h)
+	}
 	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
 		return // the server was closed
 	}

@@ -157,12 +157,15 @@ func (h *session) rawClosed() {
 	h.settle()
 }
 
+// unopened reports whether the caller has a connection that is not open yet: it counts until that opens or ends.
+func (h *session) unopened() bool { return h.accepted != nil && !h.accepted.open && !h.accepted.closed }
+
 // settle ends the attempt. Retransmissions of message 1 are answered for a while.
 func (h *session) settle() {
 	if h.raw == nil {
 		h.payload, h.keys = nil, nil
 	}
-	if h.accepted == nil || h.accepted.open || h.accepted.closed {
+	if !h.unopened() {
 		h.s.p.intake.release(h)
 	}
 	if !h.settled() {
