@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// A session's paths: the first on which something of the caller arrives, directly or over a relay, gets the connection.
+// The paths of an incoming attempt: the first on which a packet of the caller arrives, directly or over a relay, gets the connection.
 
 type openingState uint8
 
@@ -18,7 +18,7 @@ const (
 	openingOver
 )
 
-// openingTable is that of connections that came in, from their first path until they open.
+// openingTable lists the states of incoming connections from their first path until they open.
 var openingTable = &table[openingState]{Name: "opening", States: []rule[openingState]{
 	openingWaiting: {Name: "waiting", Limit: openTimeout, Next: []openingState{openingOver}},
 	openingOver:    {Name: "over"},
@@ -26,7 +26,7 @@ var openingTable = &table[openingState]{Name: "opening", States: []rule[openingS
 
 // firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path, if it shows that the
 // caller has the answer.
-func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
+func (h *incoming) firewall(sock host.Socket, from netip.AddrPort) bool {
 	if from.Port() == 0 || h.paths == RelayOnly && !h.carries(sock, from) {
 		return false
 	}
@@ -51,31 +51,31 @@ func (h *session) firewall(sock host.Socket, from netip.AddrPort) bool {
 }
 
 // startRelay joins our relay, or the caller's if we have none.
-func (h *session) startRelay() {
+func (h *incoming) startRelay() {
 	if key, join := h.relayOffer(); key != (id.PublicKey{}) {
 		join.onPaired, join.onAbort = h.relayPaired, h.relayAborted
 		h.relayPath = h.s.p.joinRelay(key, join)
 	}
 }
 
-// relayOffer is the key of the relay, zero for none, and our part in the pairing.
-func (h *session) relayOffer() (relay id.PublicKey, join relayPath) {
+// relayOffer returns the key of the relay, zero for none, and our part in the pairing.
+func (h *incoming) relayOffer() (relay id.PublicKey, join relayPath) {
 	if h.paths == DirectOnly {
 		return relay, join
 	}
 	if r := h.payload.RelayThrough; r != nil && h.relayKey == (id.PublicKey{}) {
-		return r.Key, relayPath{trail: h.trail, raw: h.raw, token: r.Token}
+		return r.Key, relayPath{attemptTrace: h.attemptTrace, raw: h.raw, token: r.Token}
 	}
-	return h.relayKey, relayPath{trail: h.trail, raw: h.raw, token: h.relayToken, initiator: true}
+	return h.relayKey, relayPath{attemptTrace: h.attemptTrace, raw: h.raw, token: h.relayToken, initiator: true}
 }
 
 // reserveRelay joins the relay, too, if a caller that holds itself for open has not answered soon. It may be open for
 // others only. The relay races the way that the connection is on.
-func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath, remoteID uint32) {
+func (h *incoming) reserveRelay(c *Connection, relay id.PublicKey, join relayPath, remoteID uint32) {
 	r := race{conn: c, raw: join.raw, remoteID: remoteID}
-	join.onPaired = func() { h.trail.note(AttemptEvent{Step: AttemptRelayPaired}) }
+	join.onPaired = func() { h.attemptTrace.note(AttemptEvent{Step: AttemptRelayPaired}) }
 	join.onAbort = func(err error) {
-		h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+		h.attemptTrace.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
 		h.relayPath = nil
 		if c.path == PathRelayed {
 			c.close(err)
@@ -89,56 +89,56 @@ func (h *session) reserveRelay(c *Connection, relay id.PublicKey, join relayPath
 			return
 		}
 		r.end(way{r.raw.Socket(), r.raw.RemoteAddr(), c.path}, remoteID) // on which it is
-		rp.standBy(c)
+		rp.keepAsFallback(c)
 	}
 }
 
 // mayJoinRelay reports whether the relay is joined before the caller has proven itself. To our own relay, and to one in use, there is a
 // connection; any other takes a dial, to a key of the caller's choice.
-func (h *session) mayJoinRelay() bool {
+func (h *incoming) mayJoinRelay() bool {
 	relay, _ := h.relayOffer()
 	return h.eager || relay == h.relayKey || h.s.p.linked(relay)
 }
 
 // holdRelay leaves the relay until the caller has proven itself on a direct path. It is kept in reserve then.
-func (h *session) holdRelay() {
+func (h *incoming) holdRelay() {
 	relay, join := h.relayOffer()
 	h.heldRelay = func(c *Connection) {
 		c.onProof = func() {
 			rp := h.s.p.reserveRelay(relay, join)
 			h.relayPath, c.cancel = rp, rp.close
-			rp.standBy(c)
+			rp.keepAsFallback(c)
 		}
 	}
 }
 
-func (h *session) relayPaired() {
-	h.trail.note(AttemptEvent{Step: AttemptRelayPaired})
+func (h *incoming) relayPaired() {
+	h.attemptTrace.note(AttemptEvent{Step: AttemptRelayPaired})
 	h.connect(h.raw, PathRelayed)
 	switch {
-	case h.in(sessionJoining), h.paths == RelayOnly: // no better path is looked for
+	case h.in(incomingJoining), h.paths == RelayOnly: // no better path is looked for
 		h.settle()
-	case h.in(sessionWaiting, sessionBusy):
-		h.become(sessionRelayed)
+	case h.in(incomingWaiting, incomingBusy):
+		h.become(incomingRelayed)
 	}
 }
 
-func (h *session) relayAborted(err error) {
-	h.trail.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+func (h *incoming) relayAborted(err error) {
+	h.attemptTrace.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
 	h.relayPath = nil
 	switch {
 	case h.conn != nil:
 		h.conn.close(err)
-	case h.in(sessionJoining):
+	case h.in(incomingJoining):
 		h.raw.Destroy(nil)
-	case h.in(sessionBusy): // the caller gives up as well, and keeps its place in the queue
+	case h.in(incomingBusy): // the caller gives up as well, and keeps its place in the queue
 		h.s.p.punchQueue.keep(h)
 		h.puncher.fail()
 	}
 }
 
 // onSocket takes a direct path; only the first call counts.
-func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
+func (h *incoming) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	if h.raw == nil {
 		return
 	}
@@ -168,18 +168,18 @@ func (h *session) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 	h.leavePuncher(path == PathPunched)
 	switch {
 	case h.relayPath != nil:
-		h.relayPath.standBy(c)
+		h.relayPath.keepAsFallback(c)
 		c.cancel = h.relayPath.close
 	case h.heldRelay != nil:
 		h.heldRelay(c)
 	}
 }
 
-// connect makes the connection and hands it to the application.
-func (h *session) connect(raw *stream.Stream, path Path) *Connection {
-	c := h.s.p.newConnection(h.trail, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
+// connect creates the connection and delivers it to the application.
+func (h *incoming) connect(raw *stream.Stream, path Path) *Connection {
+	c := h.s.p.newConnection(h.attemptTrace, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
 	c.unproven = h.s.cfg.KeepLimited
-	c.hand(h.s.cfg.OnConnection)
+	c.deliverLater(h.s.cfg.OnConnection)
 	c.caller = h
 	h.accepted = c
 	h.opening.begin(h.s.p.account, openingTable, openingWaiting, func(openingState) { h.accepted.Destroy(ErrUnopened) })
@@ -191,8 +191,8 @@ func (h *session) connect(raw *stream.Stream, path Path) *Connection {
 	return c
 }
 
-// connectionOpened notes that the caller has proven to be there.
-func (h *session) connectionOpened() {
+// connectionOpened records that the caller has proven itself.
+func (h *incoming) connectionOpened() {
 	h.opening.become(openingOver)
 	h.tokens.give()
 	if h.settled() {
@@ -202,9 +202,9 @@ func (h *session) connectionOpened() {
 	}
 }
 
-// connectionOver stops counting a caller whose connection has ended, and lets go of everything that retransmissions of its
-// handshake do not need: for ten seconds of a flood that is most of what a node holds.
-func (h *session) connectionOver() {
+// connectionOver stops counting a caller whose connection has ended, and releases everything that retransmissions of its
+// handshake do not need: in a flood, ten seconds of these are most of the memory of a node.
+func (h *incoming) connectionOver() {
 	if !h.opening.over() {
 		h.opening.become(openingOver)
 	}
@@ -214,8 +214,8 @@ func (h *session) connectionOver() {
 	}
 }
 
-// connectionClosed hears of the end of a connection that was made over a relay.
-func (h *session) connectionClosed() {
+// connectionClosed is called at the end of a connection that was made over a relay.
+func (h *incoming) connectionClosed() {
 	h.raw = nil
 	h.endPuncher()
 	if h.relayPath != nil {

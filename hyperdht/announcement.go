@@ -8,21 +8,21 @@ import (
 
 // Announcement is the state of a server's record on the DHT.
 type Announcement struct {
-	// Nodes is how many DHT nodes hold the record and answered when they were last asked, every three seconds.
+	// Nodes is the number of DHT nodes that hold the record and answered the last ping, which leaves every three seconds.
 	Nodes int
-	// Ever reports whether a node has taken the record since the server was started or resumed.
+	// Ever reports whether a node has stored the record since the server was started or resumed.
 	Ever bool
-	// Silent is for how long none of them has answered; zero while one does, and before the first has.
+	// Silent is the time since the last answer of such a node; zero while one answers, and before the first answer.
 	Silent time.Duration
 }
 
-// heldRecord is what is known of a server's record on the DHT.
+// heldRecord is the state of a server's record on the DHT, as the pings show it.
 type heldRecord struct {
 	holders int          // nodes that hold it and answered when last asked
-	heard   host.Instant // when one last did; zero for never
+	heard   host.Instant // the time of the last answer; zero for never
 }
 
-// answered notes how many nodes that hold it have just answered.
+// answered records the number of nodes that hold the record and have answered a round of pings.
 func (r *heldRecord) answered(nodes int, now host.Instant) {
 	r.holders = nodes
 	if nodes > 0 {
@@ -38,7 +38,7 @@ func (r *heldRecord) status(now host.Instant) Announcement {
 	return s
 }
 
-// withdrawal takes a record back, in rounds that may overlap.
+// withdrawal unannounces a record, in rounds that may overlap.
 type withdrawal struct {
 	rounds  int
 	waiting []func()
@@ -46,7 +46,7 @@ type withdrawal struct {
 
 func (w *withdrawal) begin() { w.rounds++ }
 
-// end ends a round, and runs after the last one what waits.
+// end ends a round, and runs the waiting functions after the last one.
 func (w *withdrawal) end() {
 	if w.rounds--; w.rounds > 0 {
 		return
@@ -58,7 +58,7 @@ func (w *withdrawal) end() {
 	}
 }
 
-// wait runs f after the last round. It reports false where there is none.
+// wait runs f after the last round. It reports false if no round is running.
 func (w *withdrawal) wait(f func()) bool {
 	if w.rounds == 0 {
 		return false

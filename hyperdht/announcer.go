@@ -23,7 +23,7 @@ type announcer struct {
 	keys   id.KeyPair
 	target id.Target
 
-	// relays and relayAddrs are what handshakes tell clients; those of the latest cycle that reached a node.
+	// relays and relayAddrs are sent to clients in handshakes; those of the latest cycle that reached a node.
 	relays     []wire.RelayInfo
 	relayAddrs []netip.AddrPort
 	socket     host.Socket // that the relays saw
@@ -33,7 +33,7 @@ type announcer struct {
 	generations [3][]netip.AddrPort
 	closest     []netip.AddrPort
 
-	session *rpc.Session
+	group   *rpc.CallGroup
 	query   *rpc.Query
 	pause   host.Timer // between two rounds of pings
 	epoch   int        // counts suspensions, so that callbacks from before one are recognised
@@ -76,7 +76,7 @@ var announcerTable = &table[announcerState]{Name: "announcer", States: []rule[an
 		Next: []announcerState{announcerCycling, announcerWaiting, announcerSuspended, announcerStopped},
 	},
 	announcerOffline: {
-		Name: "offline", Why: "the endpoint tells when nodes answer again",
+		Name: "offline", Why: "the endpoint reports when nodes answer again",
 		Next: []announcerState{announcerWaiting, announcerSuspended, announcerStopped},
 	},
 	announcerSuspended: {
@@ -87,7 +87,7 @@ var announcerTable = &table[announcerState]{Name: "announcer", States: []rule[an
 }}
 
 func newAnnouncer(p *peering, keys id.KeyPair, announced func(error)) *announcer {
-	a := &announcer{p: p, keys: keys, target: keys.Public.Target(), session: p.rpc.NewSession(), announced: announced}
+	a := &announcer{p: p, keys: keys, target: keys.Public.Target(), group: p.rpc.NewCallGroup(), announced: announced}
 	a.begin(p.account, announcerTable, announcerIdle, func(announcerState) { a.cycle() })
 	return a
 }
@@ -99,7 +99,7 @@ func (a *announcer) start() { a.cycle() }
 // status is the state of the record now.
 func (a *announcer) status() Announcement { return a.record.status(a.p.host.Now()) }
 
-// answeredBy notes how many nodes that hold the record have just answered.
+// answeredBy records the number of nodes that hold the record and have answered.
 func (a *announcer) answeredBy(nodes int) {
 	a.record.answered(nodes, a.p.host.Now())
 	if nodes > 0 {
@@ -143,7 +143,7 @@ func (a *announcer) online() {
 	}
 }
 
-// suspend takes the record back and calls done. A suspended or stopped announcer has none to take back.
+// suspend unannounces the record and calls done. A suspended or stopped announcer has none.
 func (a *announcer) suspend(done func()) {
 	if a.in(announcerSuspended, announcerStopped) {
 		a.whenTakenBack(done)
@@ -159,7 +159,7 @@ func (a *announcer) resume() {
 	}
 }
 
-// stop ends everything and takes the record back from the current relays before it calls done.
+// stop ends the announcer, unannounces the record at the current relays and then calls done.
 func (a *announcer) stop(done func()) {
 	if a.in(announcerStopped) {
 		a.whenTakenBack(done)
@@ -170,15 +170,15 @@ func (a *announcer) stop(done func()) {
 	a.tell(ErrClosed)
 }
 
-// halt cancels the running cycle or wait and takes the record back from all nodes that may hold it.
+// halt cancels the running cycle or wait and unannounces the record at all nodes that may hold it.
 func (a *announcer) halt(done func()) {
 	a.stopPause()
 	if a.query != nil {
 		a.query.Destroy()
 		a.query = nil
 	}
-	a.session.Cancel()
-	a.session = a.p.rpc.NewSession()
+	a.group.Cancel()
+	a.group = a.p.rpc.NewCallGroup()
 	a.epoch++
 	holding := a.generations[2]
 	if len(holding) < announceRelays { // a cycle was under way
@@ -195,7 +195,7 @@ func (a *announcer) halt(done func()) {
 	a.unannounceAll(holding, a.takeBack.end)
 }
 
-// whenTakenBack calls f once no node is asked any more to take the record back: at the end of the turn if none is now.
+// whenTakenBack calls f once no unannounce request is under way: at the end of the turn if none is now.
 func (a *announcer) whenTakenBack(f func()) {
 	if !a.takeBack.wait(f) {
 		a.p.host.Defer(f)
@@ -210,7 +210,7 @@ func (a *announcer) cycle() {
 
 	epoch := a.epoch
 	a.query = a.p.rpc.Query(rpc.QueryConfig{
-		Target: a.target, Command: wire.CmdFindPeer, Nodes: a.closest, Session: a.session,
+		Target: a.target, Command: wire.CmdFindPeer, Nodes: a.closest, Group: a.group,
 		OnDone: func(error) {
 			// A failed query has announced nowhere; the next cycle tries again.
 			if epoch == a.epoch {
@@ -259,8 +259,8 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		}
 		pending++
 		a.generations[2] = append(a.generations[2], r.From)
-		a.p.rpc.Request(rpc.Outgoing{
-			To: r.From, Command: wire.CmdAnnounce, Target: &a.target, Token: r.Token, Follows: true, Session: a.session,
+		a.p.rpc.Request(rpc.RequestOptions{
+			To: r.From, Command: wire.CmdAnnounce, Target: &a.target, Token: r.Token, Follows: true, Group: a.group,
 			Value: a.signed(wire.SignAnnounce, r),
 		}, func(answer rpc.Reply, err error) {
 			if err == nil && answer.Error == 0 {
@@ -277,13 +277,13 @@ func (a *announcer) commit(replies []rpc.Reply) {
 	a.p.host.Defer(settle)
 }
 
-// keep brings the relays of the cycle before back, after one that reached none: what they hold is still true, and a
-// network that is away for a minute must not cost the server its record.
+// keep restores the relays of the previous cycle after one that reached none: their records are still valid, and a
+// network outage of a minute must not cost the server its record.
 func (a *announcer) keep() {
 	a.generations[0], a.generations[1], a.generations[2] = nil, a.generations[0], a.generations[1]
 }
 
-// signed is our record signed for the node that sent r, with the token it gave.
+// signed returns our record signed for the node that sent r, with the token from that reply.
 func (a *announcer) signed(sign signFunc, r rpc.Reply) []byte {
 	peer := wire.Peer{PublicKey: a.keys.Public}
 	sig := sign(a.keys, wire.Grant{Target: a.target, Node: r.ID, Token: *r.Token}, peer, nil)
@@ -292,7 +292,7 @@ func (a *announcer) signed(sign signFunc, r rpc.Reply) []byte {
 
 type signFunc func(keys id.KeyPair, g wire.Grant, peer wire.Peer, refresh *[32]byte) [64]byte
 
-// finish takes the record back from the nodes that are not among the nearest any more and goes on to pings.
+// finish unannounces the record at nodes that are no longer among the nearest and goes on to pings.
 func (a *announcer) finish(failed bool) {
 	var gone []netip.AddrPort
 	for _, addr := range a.generations[1] {
@@ -337,7 +337,7 @@ func (a *announcer) ping(round int) {
 	nodes, epoch := a.generations[2], a.epoch
 	answered, pending := 0, len(nodes)
 	for _, node := range nodes {
-		a.p.rpc.Ping(node, nil, a.session, func(r rpc.Reply, err error) {
+		a.p.rpc.Ping(node, nil, a.group, func(r rpc.Reply, err error) {
 			if epoch != a.epoch {
 				return
 			}
@@ -362,8 +362,8 @@ func (a *announcer) ping(round int) {
 }
 
 // checkMapping notices that a relay sees us at another address than the one we announced with: our NAT has
-// forgotten us, or we have moved, and the relay forwards to where nobody is. The original finds out with its
-// next cycle, up to five minutes later.
+// dropped the mapping, or we have moved, and the relay forwards to a dead address. The reference implementation notices
+// with its next cycle, up to five minutes later.
 func (a *announcer) checkMapping(r rpc.Reply) {
 	for _, relay := range a.relays {
 		if relay.RelayAddr == r.From && relay.PeerAddr != r.To {
@@ -379,7 +379,7 @@ func (a *announcer) checkMapping(r rpc.Reply) {
 	}
 }
 
-// unannounceAll takes the record back from nodes. It does not use the announcer's session, because it also
+// unannounceAll unannounces the record at nodes. It does not use the announcer's group of calls, because it also
 // runs while that one is cancelled.
 func (a *announcer) unannounceAll(nodes []netip.AddrPort, done func()) {
 	join := host.NewJoin(done)
@@ -391,12 +391,12 @@ func (a *announcer) unannounceAll(nodes []netip.AddrPort, done func()) {
 }
 
 func (a *announcer) unannounce(node netip.AddrPort, done func()) {
-	a.p.rpc.Request(rpc.Outgoing{To: node, Command: wire.CmdFindPeer, Target: &a.target}, func(r rpc.Reply, err error) {
+	a.p.rpc.Request(rpc.RequestOptions{To: node, Command: wire.CmdFindPeer, Target: &a.target}, func(r rpc.Reply, err error) {
 		if err != nil || r.Token == nil || !r.HasID || r.Value == nil {
 			done()
 			return
 		}
-		a.p.rpc.Request(rpc.Outgoing{
+		a.p.rpc.Request(rpc.RequestOptions{
 			To: node, Command: wire.CmdUnannounce, Target: &a.target, Token: r.Token, Follows: true,
 			Value: a.signed(wire.SignUnannounce, r),
 		}, func(rpc.Reply, error) { done() })

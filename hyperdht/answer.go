@@ -11,10 +11,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// A session's handshake: message 1 is read, and message 2 written.
+// The handshake of an incoming attempt: message 1 is read, and message 2 written.
 
 // read reads message 1, asks the firewall and, if both agree, prepares the answer.
-func (h *session) read() {
+func (h *incoming) read() {
 	p := h.s.p
 	hs := noise.NewResponder(h.s.cfg.Keys, p.host.Rand())
 	plain, err := hs.ReadMessage([]byte(h.key))
@@ -30,8 +30,8 @@ func (h *session) read() {
 		return
 	}
 	h.payload = &payload
-	h.trail.key = hs.RemoteStatic()
-	h.trail.note(AttemptEvent{Step: AttemptReceived, Node: h.node, Addr: h.clientAddr, Theirs: kindOf(payload.Firewall)})
+	h.attemptTrace.key = hs.RemoteStatic()
+	h.attemptTrace.note(AttemptEvent{Step: AttemptReceived, Node: h.node, Addr: h.clientAddr, Theirs: kindOf(payload.Firewall)})
 	if admit := h.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), publicPayload(h.payload), h.clientAddr) {
 		p.stats.HandshakesBlocked++
 		h.refuse()
@@ -44,7 +44,7 @@ func (h *session) read() {
 		h.s.forget(h) // so that it may come again
 		return
 	}
-	h.become(sessionPreparing)
+	h.become(incomingPreparing)
 	if h.s.cfg.HideLocalAddrs || h.paths == RelayOnly {
 		h.answer(hs, nil)
 		return
@@ -60,15 +60,15 @@ func (h *session) read() {
 	})
 }
 
-// refuse answers with silence, to retransmissions too for as long as there is room to remember them.
-func (h *session) refuse() {
-	h.trail.note(AttemptEvent{Step: AttemptRefused, Node: h.node, Addr: h.clientAddr})
+// refuse sends no answer, to retransmissions neither as long as there is room to remember the attempt.
+func (h *incoming) refuse() {
+	h.attemptTrace.note(AttemptEvent{Step: AttemptRefused, Node: h.node, Addr: h.clientAddr})
 	h.settle()
 	h.decide(nil)
 }
 
-// answer writes message 2 and takes the way that the caller's and our situation allow.
-func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
+// answer writes message 2 and chooses the path that the NATs of both sides allow.
+func (h *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	p := h.s.p
 	refusal := wire.ErrorNone
 	switch {
@@ -107,7 +107,7 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		if h.mayJoinRelay() {
 			h.startRelay()
 		}
-		h.become(sessionWaiting)
+		h.become(incomingWaiting)
 		return
 	}
 	if h.payload.Firewall == wire.FirewallOpen || h.direct {
@@ -143,10 +143,10 @@ func (h *session) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	case !isOpen && !h.s.cfg.NeverPunch:
 		h.viaPunch = h.setupPuncher()
 	}
-	h.become(sessionWaiting)
+	h.become(incomingWaiting)
 }
 
-func (h *session) message2(refusal wire.PayloadError, public netip.AddrPort, isOpen bool, local []netip.AddrPort) []byte {
+func (h *incoming) message2(refusal wire.PayloadError, public netip.AddrPort, isOpen bool, local []netip.AddrPort) []byte {
 	m := wire.NoisePayload{
 		Version:      1,
 		Error:        refusal,
@@ -172,8 +172,8 @@ func (h *session) message2(refusal wire.PayloadError, public netip.AddrPort, isO
 	return m.Append(nil)
 }
 
-// onSameLAN reports whether the caller has the same public address and offers a private one near ours.
-func (h *session) onSameLAN(local []netip.AddrPort) bool {
+// onSameLAN reports whether the caller has the same public address and offers a private one in this node's network.
+func (h *incoming) onSameLAN(local []netip.AddrPort) bool {
 	if !h.behindOneAddress() || h.s.cfg.HideLocalAddrs {
 		return false
 	}
@@ -187,10 +187,10 @@ func (h *session) onSameLAN(local []netip.AddrPort) bool {
 	return ok
 }
 
-func (h *session) setupPuncher() bool {
+func (h *incoming) setupPuncher() bool {
 	p := h.s.p
-	h.requests = p.rpc.NewSession()
-	u, err := newPuncher(h.trail, h.requests, false, h.payload.Firewall)
+	h.requests = p.rpc.NewCallGroup()
+	u, err := newPuncher(h.attemptTrace, h.requests, false, h.payload.Firewall)
 	if err != nil {
 		return false
 	}

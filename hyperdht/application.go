@@ -7,13 +7,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// application is what a node is for its endpoint.
+// application implements rpc.Application for a Node.
 type application Node
 
-// Attach is [rpc.Application].
+// Attach implements [rpc.Application].
 func (a *application) Attach(_ *rpc.Endpoint, s host.Socket) { a.door.Attach(s) }
 
-// OwnRequest is [rpc.Application].
+// OwnRequest implements [rpc.Application].
 func (a *application) OwnRequest(command uint64, target id.Target) bool {
 	return a.peers.ownRequest(command, target)
 }
@@ -36,7 +36,7 @@ func (a *application) Request(r *rpc.Request) {
 	(*Node)(a).serve(r, self)
 }
 
-// Event hands on what concerns the application, connections and servers.
+// Event forwards events that concern the application, connections and servers.
 func (a *application) Event(v rpc.Event) {
 	n := (*Node)(a)
 	switch v.Kind {

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bound"
 )
 
-// Bounds lists the limits on what peers may cost a node. Channels and calls list theirs in packages mux and muxrpc.
+// Bounds lists the limits on what peers may cost a node. Packages mux and muxrpc list the limits of channels and calls.
 func Bounds() []bound.Bound {
 	return slices.Concat(peeringBounds(), secret.Bounds(), udx.Bounds(), stream.Bounds(), nat.Bounds(), rpc.Bounds(), records.Bounds())
 }
@@ -187,7 +187,7 @@ func peeringBounds() []bound.Bound {
 		{
 			Name: "hyperdht.maxStrangeWays", What: "hosts that a punching server has not named and that send probes",
 			Scope: bound.PerAttempt, Limit: bound.Count(maxStrangeWays), Policy: bound.Ignore,
-			Reason: "it may have moved; anybody can send a byte, and gets the first packets of a stream that only the server can read",
+			Reason: "it may have moved; any host can send a byte, and gets the first packets of a stream that only the server can read",
 		},
 		{
 			Name: "hyperdht.maxPendingSends", What: "messages queued before there is a path",

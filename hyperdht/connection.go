@@ -18,11 +18,11 @@ import (
 //	    └──────────────┴───────────────┴──── Destroy, failure, reset, time-out ──▶ closed(err)
 //
 // Messages may be sent in any of the first three states; before a path is found they wait. OnOpen fires when
-// the other side has proven that it is there. OnClose fires exactly once, last.
+// the first packet of the other side has decrypted. OnClose fires exactly once, last.
 type Connection struct {
-	p     *peering
-	trail trail
-	link  bool // it is to a relay, for others
+	p            *peering
+	attemptTrace attemptTrace
+	link         bool // it is to a relay, for others
 	ends
 	progress
 	carrier
@@ -32,27 +32,27 @@ type Connection struct {
 	keepAlive keepAlive
 	handlers  handlers
 
-	onProof   func()     // runs when the first packet has decrypted, before anybody else hears of it
+	onProof   func()     // runs when the first packet has decrypted, before any handler
 	onTraffic func()     // sees that something came from the peer, while a change of path is not proven
 	cancel    func()     // stops the search for a path, or for a better one
 	ways      *wayLog    // of a connection that was dialled; nil once it has a direct path
 	second    *secondWay // a relay kept beside a direct path; nil before there was one
-	caller    *session   // of a connection that came in
+	caller    *incoming  // of a connection that came in
 }
 
-// PublicKey is our key on this connection.
+// PublicKey returns our public key on this connection.
 func (c *Connection) PublicKey() id.PublicKey { return c.local }
 
-// RemotePublicKey is the key the other side has proven to hold.
+// RemotePublicKey returns the public key that the other side has proven to hold.
 func (c *Connection) RemotePublicKey() id.PublicKey { return c.remote }
 
-// HandshakeHash identifies this connection to both sides and to nobody else; zero before there is a path.
+// HandshakeHash returns a secret that identifies this connection to its two sides alone; zero before there is a path.
 func (c *Connection) HandshakeHash() [64]byte { return c.hash }
 
 // IsInitiator reports whether our side dialled.
 func (c *Connection) IsInitiator() bool { return c.initiator }
 
-// Opened reports whether the other side has proven that it is there.
+// Opened reports whether a packet of the other side has decrypted.
 func (c *Connection) Opened() bool { return c.open }
 
 // Answered reports whether the other side has answered the handshake, which may be long before there is a path.
@@ -61,10 +61,10 @@ func (c *Connection) Answered() bool { return c.answered || c.started }
 // Closed reports whether the connection has ended; its OnClose may still be about to run.
 func (c *Connection) Closed() bool { return c.closed }
 
-// RemoteAddr is where our packets go; invalid before there is a path.
+// RemoteAddr returns the destination of our packets; invalid before there is a path.
 func (c *Connection) RemoteAddr() netip.AddrPort { return c.remoteAddr() }
 
-// LocalAddr is the address of the socket that carries the connection; invalid before there is a path.
+// LocalAddr returns the address of the socket that carries the connection; invalid before there is a path.
 func (c *Connection) LocalAddr() netip.AddrPort { return c.localAddr() }
 
 // answersFrom reports whether the other side has shown that it receives what is sent to a host. A relay in between has not:
@@ -73,11 +73,11 @@ func (c *Connection) answersFrom(host netip.Addr) bool {
 	return c.started && c.path != PathRelayed && c.raw.RemoteAddr().Addr() == host && !c.raw.Limited()
 }
 
-// Path is how the packets travel now; a connection over a relay may move to a better path.
+// Path returns the current path of the packets; a relayed connection may move to a better one.
 func (c *Connection) Path() Path { return c.path }
 
-// DirectSilence returns for how long nothing has come on the direct path of a connection that a relay has taken over. It is 0
-// where none has.
+// DirectSilence returns the time since the last packet on the direct path of a connection that a relay has taken over; 0 if no
+// relay has.
 func (c *Connection) DirectSilence() time.Duration {
 	if c.second == nil || c.closed {
 		return 0
@@ -85,9 +85,9 @@ func (c *Connection) DirectSilence() time.Duration {
 	return c.second.silence()
 }
 
-// Trust lifts the limits on what the other side can make this node hold, because it has proven that it may: 64 kB in all,
-// and messages of maxUnprovenMessage bytes. A connection is trusted when it opens, unless its server says
-// KeepLimited. Trusting twice is harmless.
+// Trust lifts the limits on the memory that the other side can make this node hold: 64 kB in all,
+// and messages of maxUnprovenMessage bytes. A connection is trusted when it opens, unless its server sets
+// KeepLimited. Repeated calls have no effect.
 func (c *Connection) Trust() {
 	if c.trusted {
 		return
@@ -98,7 +98,7 @@ func (c *Connection) Trust() {
 	}
 }
 
-// Unsent is what the messages take that were sent and that the other side has not acknowledged, in bytes of memory.
+// Unsent returns the memory of the messages that were sent and not yet acknowledged, in bytes.
 func (c *Connection) Unsent() int {
 	if c.raw == nil || c.closed {
 		return 0
@@ -106,7 +106,7 @@ func (c *Connection) Unsent() int {
 	return c.raw.SendMemory()
 }
 
-// memory is what the connection holds above its raw stream, in bytes. What is sent is the application's choice where the
+// memory returns what the connection holds above its raw stream, in bytes. What is sent is the application's choice where the
 // peer cannot ask for anything yet: before the connection opens, and on the side that dialled.
 func (c *Connection) memory() int {
 	n := connectionMemory + c.sec.Held()
@@ -116,8 +116,8 @@ func (c *Connection) memory() int {
 	return n
 }
 
-// Send sends one message; the slice is the caller's again on return. It returns false when the caller should wait for OnDrain before
-// it sends more; the message is taken all the same. What is sent after End or Destroy is dropped.
+// Send sends one message and does not keep the slice. It returns false when the caller should wait for OnDrain before
+// it sends more; the message is sent nevertheless. Messages after End or Destroy are dropped.
 func (c *Connection) Send(msg []byte) bool {
 	if !c.writable() {
 		return false
@@ -147,15 +147,15 @@ func (c *Connection) write(msg []byte) bool {
 	return more
 }
 
-// SendUnordered sends a message that may arrive late, twice or not at all. It must fit one datagram; what is
-// sent before there is a path is lost.
+// SendUnordered sends a message that may arrive late, twice or not at all. It must fit one datagram; before
+// there is a path it is dropped.
 func (c *Connection) SendUnordered(msg []byte) {
 	if c.usable() {
 		c.raw.SendMessage(c.sec.SealMessage(msg))
 	}
 }
 
-// End ends our direction once everything sent has gone out.
+// End ends our direction after all messages sent before.
 func (c *Connection) End() {
 	if !c.writable() {
 		return
@@ -178,12 +178,12 @@ func (c *Connection) Pause() {
 // Resume undoes Pause.
 func (c *Connection) Resume() {
 	c.paused = false
-	if c.usable() && !c.held {
+	if c.usable() && !c.undelivered {
 		c.raw.Resume()
 	}
 }
 
-// Destroy ends the connection at once, in both directions. err is what OnClose gets.
+// Destroy ends the connection at once, in both directions. OnClose gets err.
 func (c *Connection) Destroy(err error) {
 	if c.closed {
 		return
@@ -202,7 +202,7 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	c.apply(&c.carrier, c.memory)
 	c.release = c.p.pool.ref(raw.Socket())
 	c.p.stats.ConnectionsOpened++
-	c.trail.key = c.remote
+	c.attemptTrace.key = c.remote
 	c.notePath()
 
 	raw.OnData(c.receive)
@@ -244,11 +244,11 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 
 func (c *Connection) drain() { c.tell(&c.handlers.drain) }
 
-// hand gives a connection that came in to the application; nothing is delivered before.
-func (c *Connection) hand(to func(*Connection)) {
-	c.held = true
+// deliverLater passes an incoming connection to the application at the end of the turn; no message is delivered before.
+func (c *Connection) deliverLater(to func(*Connection)) {
+	c.undelivered = true
 	c.p.host.Defer(func() {
-		c.held = false
+		c.undelivered = false
 		to(c)
 		if c.closed {
 			return
@@ -259,7 +259,7 @@ func (c *Connection) hand(to func(*Connection)) {
 	})
 }
 
-// moved is told that the raw stream has gone over to another socket.
+// moved is called when the raw stream has moved to another socket.
 func (c *Connection) moved(sock host.Socket, path Path) {
 	if c.closed {
 		return
@@ -276,11 +276,11 @@ func (c *Connection) moved(sock host.Socket, path Path) {
 }
 
 func (c *Connection) notePath() {
-	c.trail.note(AttemptEvent{Step: AttemptPath, Path: c.path, Addr: c.raw.RemoteAddr()})
+	c.attemptTrace.note(AttemptEvent{Step: AttemptPath, Path: c.path, Addr: c.raw.RemoteAddr()})
 }
 
 func (c *Connection) receive(chunk []byte) {
-	c.hear()
+	c.noteFirstPacket()
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
@@ -298,11 +298,11 @@ func (c *Connection) receive(chunk []byte) {
 	}
 }
 
-// hear notes the first sign of life.
-func (c *Connection) hear() {
+// noteFirstPacket records the first packet of the other side.
+func (c *Connection) noteFirstPacket() {
 	if !c.heard {
 		c.heard = true
-		c.trail.note(AttemptEvent{Step: AttemptFirstPacket, Path: c.path, Addr: c.raw.RemoteAddr()})
+		c.attemptTrace.note(AttemptEvent{Step: AttemptFirstPacket, Path: c.path, Addr: c.raw.RemoteAddr()})
 	}
 }
 
@@ -317,7 +317,7 @@ func (c *Connection) opened() {
 	if !c.unproven {
 		c.Trust()
 	}
-	c.trail.note(AttemptEvent{Step: AttemptOpen, Path: c.path})
+	c.attemptTrace.note(AttemptEvent{Step: AttemptOpen, Path: c.path})
 	if c.caller != nil {
 		c.caller.connectionOpened()
 	}
@@ -344,7 +344,7 @@ func (c *Connection) deliver(msg []byte) {
 }
 
 func (c *Connection) receiveMessage(b []byte) {
-	c.hear()
+	c.noteFirstPacket()
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
@@ -367,7 +367,7 @@ func (c *Connection) noteEnd() {
 		s := c.raw.Stats()
 		e.PacketsSent, e.PacketsReceived = s.PacketsSent, s.PacketsReceived
 	}
-	c.trail.note(e)
+	c.attemptTrace.note(e)
 }
 
 // close is the only way into the last state.

@@ -12,17 +12,17 @@ import (
 
 // The parts of a Connection.
 
-// ends are the two sides of a connection.
+// ends describes the two sides of a connection.
 type ends struct {
 	initiator     bool // our side dialled
 	local, remote id.PublicKey
 	hash          [64]byte // of the handshake
 }
 
-// prove takes what the handshake has proven.
+// prove sets the remote key and the hash, which the handshake has proven.
 func (e *ends) prove(keys noise.Result) { e.remote, e.hash = keys.RemotePublicKey, keys.Hash }
 
-// progress is how far a connection has come, see Connection.
+// progress is the state of a connection, see Connection.
 type progress struct {
 	answered bool // the other side has answered our handshake
 	started  bool // there is a path
@@ -40,12 +40,12 @@ func (s *progress) usable() bool { return s.started && !s.closed }
 // writable reports whether the application may send.
 func (s *progress) writable() bool { return !s.ending && !s.closed }
 
-// carrier is what carries a connection: a stream, the encryption on it, and the path that the stream takes.
+// carrier is the transport of a connection: a stream, the encryption on it, and the path that the stream takes.
 type carrier struct {
 	raw     *stream.Stream // nil before there is a path
 	sec     *secret.Stream
 	path    Path
-	release func() // gives the pool socket back
+	release func() // releases the pool socket
 }
 
 func (k *carrier) remoteAddr() netip.AddrPort {
@@ -62,13 +62,13 @@ func (k *carrier) localAddr() netip.AddrPort {
 	return k.raw.Socket().LocalAddr()
 }
 
-// lift ends the limits on what the other side can make this node hold.
+// lift removes the limits on what the other side can make this node hold.
 func (k *carrier) lift() {
 	k.sec.LimitReceive(secret.MaxMessage)
 	k.raw.Trust()
 }
 
-// drop gives the pool socket back, once.
+// drop releases the pool socket, once.
 func (k *carrier) drop() {
 	if k.release != nil {
 		k.release()
@@ -76,7 +76,7 @@ func (k *carrier) drop() {
 	}
 }
 
-// trust says which limits hold for what the other side can make this node hold.
+// trust selects the limits on what the other side can make this node hold.
 type trust struct {
 	trusted  bool // none, see Connection.Trust
 	unproven bool // they hold on after the connection has opened
@@ -95,13 +95,13 @@ func (t trust) apply(k *carrier, memory func() int) {
 	}
 }
 
-// delivery is whether messages go to the application.
+// delivery holds back messages to the application.
 type delivery struct {
-	held   bool // the application has not seen this connection yet
-	paused bool // by the application
+	undelivered bool // the application has not seen this connection yet
+	paused      bool // by the application
 }
 
-func (d delivery) flows() bool { return !d.held && !d.paused }
+func (d delivery) flows() bool { return !d.undelivered && !d.paused }
 
 // outbox holds messages that were sent before there was a path, and the buffer in which they are encrypted.
 type outbox struct {
@@ -109,7 +109,7 @@ type outbox struct {
 	frame   []byte
 }
 
-// queue keeps a copy of a message. It reports false where there are too many.
+// queue keeps a copy of a message. It reports false if there are too many.
 func (o *outbox) queue(msg []byte) bool {
 	if len(o.pending) >= maxPendingSends {
 		return false

@@ -24,7 +24,7 @@ func (l *connectionList) add(c *Connection) {
 
 func (l *connectionList) remove(c *Connection) { delete(l.order, c) }
 
-// sorted lists them in the order in which they were made.
+// sorted lists the connections in the order of creation.
 func (l *connectionList) sorted() []*Connection {
 	return slices.SortedFunc(maps.Keys(l.order), func(a, b *Connection) int { return cmp.Compare(l.order[a], l.order[b]) })
 }

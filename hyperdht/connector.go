@@ -11,11 +11,11 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// ConnectOptions are a caller's wishes; the zero value is right for most.
+// ConnectOptions are the options of a dial; the zero value suits most.
 type ConnectOptions struct {
-	// Keys is who we are to the server; nil means the node's default key pair.
+	// Keys is our identity to the server; nil means the node's default key pair.
 	Keys *id.KeyPair
-	// RelayAddrs are nodes the server is thought to have announced to.
+	// RelayAddrs are DHT nodes to which the server may have announced; they are tried first.
 	RelayAddrs []netip.AddrPort
 	// NoLocal keeps our own addresses from the server and does not try its.
 	NoLocal bool
@@ -32,13 +32,13 @@ type ConnectOptions struct {
 // connector finds a path to a server for one Connection (hyperdht lib/connect.js).
 type connector struct {
 	machine[dialState]
-	p       *peering
-	conn    *Connection
-	opts    ConnectOptions
-	remote  id.PublicKey
-	target  id.Target
-	session *rpc.Session
-	raw     *stream.Stream // until a direct path has been found, or the dial is over
+	p      *peering
+	conn   *Connection
+	opts   ConnectOptions
+	remote id.PublicKey
+	target id.Target
+	group  *rpc.CallGroup
+	raw    *stream.Stream // until a direct path has been found, or the dial is over
 
 	greeting
 	finding
@@ -46,7 +46,7 @@ type connector struct {
 
 	race      race
 	early     *way  // of a stream packet that came before the handshake's answer
-	failure   error // why no more ways are looked for, while those that were found may still do it
+	failure   error // of the search for more ways, while those that were found may still succeed
 	relayPath *relayPath
 	relayChoice
 	punch      *dialPunch
@@ -106,13 +106,13 @@ func (c *connector) passed(s dialState) {
 	}
 }
 
-// connect starts connecting to a key. The connection reports by its handlers, never from within this call.
+// connect starts connecting to a key. The connection's handlers never run within this call.
 func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection {
 	keys := p.cfg.Keys
 	if opts.Keys != nil {
 		keys = *opts.Keys
 	}
-	conn := p.newConnection(p.newTrail(remote), keys.Public, remote, true)
+	conn := p.newConnection(p.newAttemptTrace(remote), keys.Public, remote, true)
 	conn.ways = &wayLog{conn: conn}
 	if p.closed || p.suspended {
 		err := ErrSuspended
@@ -124,7 +124,7 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 	}
 	c := &connector{
 		p: p, conn: conn, opts: opts, remote: remote, target: remote.Target(),
-		session:  p.rpc.NewSession(),
+		group:    p.rpc.NewCallGroup(),
 		greeting: greeting{noise: noise.NewInitiator(keys, remote, p.host.Rand())},
 	}
 	c.begin(p.account, dialTable, dialStarting, c.passed)
@@ -140,7 +140,7 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 	return conn
 }
 
-func (c *connector) note(e AttemptEvent) { c.conn.trail.note(e) }
+func (c *connector) note(e AttemptEvent) { c.conn.attemptTrace.note(e) }
 
 // dial tries the stored route, then the known relays, then a query.
 func (c *connector) dial() {
@@ -165,7 +165,7 @@ func (c *connector) dial() {
 	c.find()
 }
 
-// prepare writes message 1 with what the server has to know of us.
+// prepare writes message 1, whose payload describes this node to the server.
 func (c *connector) prepare() error {
 	m := wire.NoisePayload{
 		Version:      1,
@@ -200,7 +200,7 @@ func (c *connector) fail(err error) {
 	}
 }
 
-// stop ends all that this connector has going on.
+// stop ends all activities of the connector.
 func (c *connector) stop() {
 	if c.over() {
 		return
@@ -227,7 +227,7 @@ func (c *connector) stopSearch() {
 	}
 	c.heartbeats.stop()
 	c.endQuery()
-	c.session.Cancel()
+	c.group.Cancel()
 }
 
 func (c *connector) endQuery() {

@@ -66,7 +66,7 @@ func TestSocketsLingerAfterTheirConnections(t *testing.T) {
 
 // A retransmission of a handshake is answered with the same answer for ten seconds after the attempt has ended, and is a
 // new attempt afterwards.
-func TestSessionsAreRememberedForTenSeconds(t *testing.T) {
+func TestCallersAreRememberedForTenSeconds(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 4, cone(), open())
 	l.listen(hyperdht.ListenOptions{})
@@ -81,7 +81,7 @@ func TestSessionsAreRememberedForTenSeconds(t *testing.T) {
 		t.Error("a retransmission gets another answer")
 	}
 	if third == nil || string(third) == string(first) {
-		t.Error("a session is remembered for more than ten seconds")
+		t.Error("a caller is remembered for more than ten seconds")
 	}
 }
 

@@ -11,21 +11,21 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// NATKind is how a NAT maps a socket.
+// NATKind is the mapping behaviour of a NAT.
 type NATKind uint8
 
 // The kinds of NAT.
 const (
 	NATUnknown    NATKind = iota
-	NATOpen               // reachable without any help
+	NATOpen               // no NAT: reachable directly
 	NATConsistent         // every remote sees the same port
 	NATRandom             // every remote sees another port
 )
 
-// String is the kind in words.
+// String returns the kind as text.
 func (k NATKind) String() string { return nat.Kind(k).String() }
 
-// NATSample is an address that we were seen at, and by whom.
+// NATSample is our address as one node sees it.
 type NATSample struct {
 	Seen, From netip.AddrPort // our address, and the node that saw it
 }
@@ -39,17 +39,17 @@ func publicSamples(from []nat.Sample) []NATSample {
 	return list
 }
 
-// NATStatus is what the node thinks of its address.
+// NATStatus is the node's view of its own address.
 type NATStatus struct {
 	// Public is our address as others see it: invalid while unknown, port 0 if it differs for each.
 	Public netip.AddrPort
-	// Kind is that of the NAT as far as the node's main socket shows it.
+	// Kind is the kind of NAT, judged by the node's main socket.
 	Kind NATKind
-	// Samples are what that was concluded from, the oldest first.
+	// Samples are the observations behind Public and Kind, the oldest first.
 	Samples []NATSample
 }
 
-// NAT is what the node thinks of its address.
+// NAT returns the node's view of its own address.
 func (n *Node) NAT() NATStatus {
 	s := NATStatus{Public: n.rpc.Addr(), Samples: publicSamples(n.rpc.Samples())}
 	switch {
@@ -64,31 +64,31 @@ func (n *Node) NAT() NATStatus {
 	return s
 }
 
-// ClassifyNAT finds out how our NAT treats a fresh socket, as hole punching does, and calls done in a later turn. It
-// fails if there is no socket to be had.
+// ClassifyNAT classifies our NAT with a fresh socket, as hole punching does, and calls done in a later turn. It
+// fails if no socket can be opened.
 func (n *Node) ClassifyNAT(done func(NATReport)) error { return n.peers.classifyNAT(done) }
 
-// BootstrapStatus is how a bootstrap node does.
+// BootstrapStatus is the result of a check of one bootstrap node.
 type BootstrapStatus struct {
-	// Entry is as it was configured.
+	// Entry is the configured text.
 	Entry string
-	// Addr is where it was asked, invalid if its name could not be resolved.
+	// Addr is the address that was pinged, invalid if the name could not be resolved.
 	Addr netip.AddrPort
-	// RTT is how long its answer took, Seen where it sees us.
+	// RTT is the round-trip time, Seen our address as the node sees it.
 	RTT  time.Duration
 	Seen netip.AddrPort
-	// Err is why there is no answer; nil if there is one.
+	// Err is the reason for no answer; nil if the node answered.
 	Err error
 }
 
 // ErrNoAddress means that a name has no IPv4 address.
 var ErrNoAddress = errors.New("hyperdht: the name has no IPv4 address")
 
-// bootstrapPings are how often a bootstrap node is asked: our choice, one more than a busy one deserves.
+// bootstrapPings bounds the pings of one bootstrap node, which may lose some under load.
 const bootstrapPings = 3
 
-// CheckBootstrap asks each bootstrap node whether it is there, and calls done with all of them in the order in which
-// they were given, in a later turn. It works before the node is ready, too.
+// CheckBootstrap pings each bootstrap node, and calls done with the results in the order of configuration, in a later
+// turn. It works before the node is ready, too.
 func (n *Node) CheckBootstrap(done func([]BootstrapStatus)) {
 	list := make([]BootstrapStatus, len(n.bootstrap))
 	join := host.NewJoin(func() { done(list) })
@@ -100,7 +100,7 @@ func (n *Node) CheckBootstrap(done func([]BootstrapStatus)) {
 	n.host.Defer(ended)
 }
 
-// checkBootstrap asks at the address that is given, and where the name leads if that one is silent.
+// checkBootstrap pings the configured address, and the address of the name if that one is silent.
 func (n *Node) checkBootstrap(b rpc.Bootstrap, s *BootstrapStatus, done func()) {
 	lookup := func() {
 		n.host.LookupHost(b.Name, func(addrs []netip.Addr, err error) {
@@ -132,10 +132,10 @@ func (n *Node) checkBootstrap(b rpc.Bootstrap, s *BootstrapStatus, done func()) 
 	})
 }
 
-// pingBootstrap asks once at a time, so that it is known which question was answered.
+// pingBootstrap sends one ping at a time, so that an answer belongs to a known ping.
 func (n *Node) pingBootstrap(addr netip.AddrPort, left int, s *BootstrapStatus, done func()) {
 	s.Addr = addr
-	n.rpc.Request(rpc.Outgoing{To: addr, Internal: true, Command: wire.CmdPing, Retries: rpc.NoRetry}, func(r rpc.Reply, err error) {
+	n.rpc.Request(rpc.RequestOptions{To: addr, Internal: true, Command: wire.CmdPing, Retries: rpc.NoRetry}, func(r rpc.Reply, err error) {
 		if errors.Is(err, ErrTimeout) && left > 1 {
 			n.pingBootstrap(addr, left-1, s, done)
 			return

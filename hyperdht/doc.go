@@ -1,12 +1,12 @@
 // Package hyperdht is a HyperDHT node in Go: it finds peers by public key, connects to them through NATs and
 // speaks the wire protocol of the JavaScript package hyperdht 6.34.0, on the public network or on a private one.
 //
-// A Node runs on the loop of a host.Host: its methods are called there, its handlers run there, and nothing blocks. Package dhtnet is
-// the same for goroutines, with contexts, net.Conn and net.Listener; most programs want that one.
+// A Node runs on the loop of a host.Host: its methods must be called there, its handlers run there, and nothing blocks. Package dhtnet
+// wraps it for goroutines, with contexts, net.Conn and net.Listener; most programs should use that package.
 //
 // # Using a node
 //
-// A host is a machine: package adapters/udp is the one that the program runs on, adapters/simnet a simulated one. Other goroutines
+// A host is a machine: package adapters/udp implements the real one, adapters/simnet a simulated one. Other goroutines
 // reach its loop with Post, or with Do, which waits:
 //
 //	h := udp.New(udp.Options{})
@@ -15,7 +15,7 @@
 //		...
 //	})
 //
-// What a node does. Config.OnReady says that it has entered the network; Connect and Listen may be called before and wait for it:
+// Config.OnReady is called when the node has entered the network; Connect and Listen may be called before and wait for it:
 //
 //	Listen                       accept connections under a key pair, and keep it announced
 //	Connect                      connect to a key
@@ -27,9 +27,9 @@
 //	Status, NAT, CheckBootstrap  describe the node, its address and its way into the network
 //	Suspend, Resume, Close       leave the network, for now or for good
 //
-// Handlers run on the loop, never inside the call that they belong to. A []byte that a handler gets is only valid until the handler
+// Handlers run on the loop, never inside the call that they belong to. A []byte passed to a handler is valid only until the handler
 // returns. Errors are matched with errors.Is, and errors.As for *BusyError, *ListenError and
-// *RefusedError. Bounds lists what peers may cost at most. What a node does in order to connect is told to the host's trace, as
+// *RefusedError. Bounds lists the limits on what peers may cost. Steps of connection attempts are recorded in the host's trace as
 // AttemptEvent.
 //
 // # Life of a connection
@@ -45,14 +45,14 @@
 //	  ◀═════════════ probes ══════════════════════════════════════════════════▶│
 //	  ◀═════════════ UDX stream, secret-stream frames ════════════════════════▶│
 //
-// # Where things are
+// # Packages
 //
 //	id             keys, node ids, targets and their text forms
 //	compact        the compact encoding
 //	internal/wire  every message
-//	internal/kad   routing table, tokens, distances; internal/nat what NAT we are behind
-//	internal/rpc   requests, queries, node life cycle; internal/records what a node stores for others
-//	internal/demux whose datagram it is that has arrived
+//	internal/kad   routing table, tokens, distances; internal/nat classification of our NAT
+//	internal/rpc   requests, queries, node life cycle; internal/records storage for other nodes
+//	internal/demux dispatch of received datagrams
 //	internal/states tables of the states of machines, which package comments list
 //	internal/udx   reliable streams over UDP; internal/stream the same on a host
 //	internal/noise, internal/secret  handshake and encryption
@@ -60,11 +60,11 @@
 //	mux, muxrpc    protomux and protomux-rpc, over a Connection
 //	dhtnet         net.Conn and net.Listener
 //
-// # Words
+// # Terms
 //
-// A node takes part in the DHT; it is persistent when others may store things on it, ephemeral otherwise. A
-// node is firewalled when it cannot be reached unless it has sent something first. A target is the 32-byte
-// place in the DHT that something is stored near. A relay is the node through which a client's handshake
-// reaches a server; it never carries the connection itself, which a blind relay does. Punching is what two firewalled peers do to
-// reach each other.
+// A node takes part in the DHT; it is persistent if it stores records for others, ephemeral otherwise. A
+// node is firewalled if it cannot be reached unless it has sent a packet first. A target is a 32-byte
+// key of the DHT: records are stored at the nodes nearest to it. A relay is the node through which a client's handshake
+// reaches a server; it never carries the connection itself, which a blind relay does. Punching opens a path between two
+// firewalled peers.
 package hyperdht

@@ -38,7 +38,7 @@ func TestPunchesBehindNATsThatDrift(t *testing.T) {
 				t.Fatalf("closed: %v; %d drifts seen, want that the first dial fails and shows one", first.Closed(), s.NATDrifts)
 			}
 			var last *hyperdht.Connection
-			for range 4 { // guessing may be in vain
+			for range 4 { // guessing may fail
 				last = l.dial(hyperdht.ConnectOptions{})
 				l.run(30 * time.Second)
 				if last.Opened() {

@@ -13,15 +13,15 @@ import (
 type BusyError struct {
 	// Err is ErrRemoteBusy or ErrPunchesElsewhere.
 	Err error
-	// RetryAfter is the time after which to dial again: the dial has a place in a queue, which it loses if the next dial begins more
-	// than a few seconds later. Zero is unknown; at most 2 min.
+	// RetryAfter is the time to wait before the next dial: the peer has a place in a queue, which it loses if the next dial begins
+	// more than a few seconds later. Zero is unknown; at most 2 min.
 	RetryAfter time.Duration
 }
 
 func (e *BusyError) Error() string { return e.Err.Error() }
 func (e *BusyError) Unwrap() error { return e.Err }
 
-// Why connecting, listening or a connection fails, to be matched with errors.Is. The texts carry the codes of hyperdht lib/errors.js.
+// Errors of dials, servers and connections, to be matched with errors.Is. The texts contain the codes of hyperdht lib/errors.js.
 var (
 	ErrPeerNotFound         = errors.New("PEER_NOT_FOUND: no DHT node knows this key")
 	ErrNoDHTNode            = errors.New("NO_DHT_NODE: no DHT node answers; check that UDP is let out and that the bootstrap nodes run")
@@ -58,7 +58,7 @@ var (
 	ErrTooFewNodes = rpc.ErrTooFewNodes
 )
 
-// Those that nobody needs to match.
+// Errors that need not be matched.
 var (
 	errHolepunchInvalid  = errors.New("HOLEPUNCH_INVALID: undecryptable hole-punch answer")
 	errBadHolepunchReply = errors.New("BAD_HOLEPUNCH_REPLY: a relay answered with something else")
@@ -66,9 +66,9 @@ var (
 	errNoRelay           = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
 )
 
-// ListenError says which UDP address a node could not be bound to, and why.
+// ListenError is the failure to bind a UDP address.
 type ListenError struct {
-	// Addr has port 0 where any would have done.
+	// Addr is the address; port 0 means any port.
 	Addr netip.AddrPort
 	// Err is the error of the host.
 	Err error
@@ -77,7 +77,7 @@ type ListenError struct {
 func (e *ListenError) Error() string { return (*rpc.ListenError)(e).Error() }
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// publicError makes an error of package rpc one that users can match.
+// publicError turns an error of package rpc into one that users can match.
 func publicError(err error) error {
 	switch err {
 	case rpc.ErrClosed:
@@ -96,7 +96,7 @@ type namedError struct {
 
 func (e namedError) Unwrap() error { return e.cause }
 
-// listenFailure makes a rpc.ListenError in the chain of err a ListenError.
+// listenFailure converts an rpc.ListenError in the chain of err to a ListenError.
 func listenFailure(err error) error {
 	if e, ok := errors.AsType[*rpc.ListenError](err); ok {
 		return namedError{err, (*ListenError)(e)}

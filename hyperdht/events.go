@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// AttemptStep is one step of making a connection, or of its end.
+// AttemptStep is one step of a connection attempt, or the end of its connection.
 type AttemptStep uint8
 
 // The steps, in the order in which they usually come.
@@ -19,62 +19,62 @@ const (
 	AttemptStarted AttemptStep = iota
 	// AttemptRecord: Node holds the key's record, and so leads to the server.
 	AttemptRecord
-	// AttemptSearched: all nodes near the key were asked, or Err says why not.
+	// AttemptSearched: all nodes near the key were queried, or the query failed with Err.
 	AttemptSearched
 	// AttemptHandshake: our handshake has left for the server, through Node.
 	AttemptHandshake
-	// AttemptUnanswered: nothing that makes sense came back through Node, see Err.
+	// AttemptUnanswered: no valid answer came back through Node, see Err.
 	AttemptUnanswered
 	// AttemptAnswered: the server's handshake came back through Node, which sees the server at Addr and us at
-	// Seen. Theirs is what the server says of its NAT; unknown is usual, it finds out when it has to.
+	// Seen. The server's NAT is as it claims: usually unknown, since servers classify it only when needed.
 	AttemptAnswered
-	// AttemptWaiting: we are reachable, so the server is to come to us.
+	// AttemptWaiting: we are reachable, so the server is expected to connect to us.
 	AttemptWaiting
 	// AttemptLAN: the server shares our public address, so its local address Addr is pinged.
 	AttemptLAN
-	// AttemptLANFailed: nobody answered there.
+	// AttemptLANFailed: the ping was not answered.
 	AttemptLANFailed
-	// AttemptProbing: the probe round begins: through Node both sides tell each other about their NATs.
+	// AttemptProbing: the probe round begins: through Node both sides exchange descriptions of their NATs.
 	AttemptProbing
-	// AttemptProbed: one such message was answered. Ours and Theirs are the NATs as they are known now.
+	// AttemptProbed: one such message was answered. The event has the kinds of both NATs as far as known.
 	AttemptProbed
 	// AttemptAgreed: the server punches, too.
 	AttemptAgreed
 
 	// Those of both sides:
 
-	// AttemptPunching: the probes begin. Ours and Theirs decide how.
+	// AttemptPunching: the probes begin. The kinds of the two NATs select the strategy.
 	AttemptPunching
 	// AttemptPunchFailed: hole punching is given up, see Err.
 	AttemptPunchFailed
 	// AttemptRelay: the blind relay with key Relay is asked to carry the connection.
 	AttemptRelay
-	// AttemptRelayPaired: it does.
+	// AttemptRelayPaired: the relay has paired the two sides.
 	AttemptRelayPaired
-	// AttemptRelayFailed: it does not, or does no longer.
+	// AttemptRelayFailed: the relay did not pair the sides, or was lost later.
 	AttemptRelayFailed
 	// AttemptPath: packets go by Path to Addr from now on. A relayed connection may find a better path later.
 	AttemptPath
-	// AttemptTried: packets go by Path to Addr, too, until the other side answers on one of the ways.
+	// AttemptTried: packets go by Path to Addr, too, until the other side answers on one of the paths.
 	AttemptTried
 	// AttemptFirstPacket: the first data of the other side has arrived.
 	AttemptFirstPacket
-	// AttemptOpen: it was decrypted, so the other side is who it should be.
+	// AttemptOpen: the data was decrypted, so the other side holds the expected key.
 	AttemptOpen
 	// AttemptWay: a way to the server that was considered has the Outcome. All of them are reported when the connection opens, or
 	// fails after the server has answered the handshake; one whose outcome changes later is reported again. Addr is invalid where
 	// no address is known, Tried is when the first packet left on it, and Answered when the first sign of life came.
 	AttemptWay
-	// AttemptClosed: the connection is over, or never was one. PacketsReceived and PacketsSent are what its stream
-	// has seen.
+	// AttemptClosed: the connection has closed, or the attempt has failed. PacketsReceived and PacketsSent count the packets of
+	// its stream.
 	AttemptClosed
 
 	// Those of the side that is dialled:
 
-	// AttemptReceived: somebody's handshake came in, through Node or from itself. Theirs is what it says of its
-	// NAT.
+	// AttemptReceived: a caller's handshake came in, through Node or directly. The caller's NAT is as it
+	// claims.
 	AttemptReceived
-	// AttemptRefused: the firewall does not let it in, so it gets no answer; or it makes no sense.
+	// AttemptRefused: the firewall rejects the caller, or the handshake is malformed; there is no answer.
 	AttemptRefused
 	// AttemptAborted: the caller was answered and no path to it was found.
 	AttemptAborted
@@ -90,36 +90,37 @@ var attemptSteps = [...]string{
 	AttemptClosed: "closed", AttemptReceived: "received", AttemptRefused: "refused", AttemptAborted: "aborted",
 }
 
-// String is the step in words.
+// String returns the step as text.
 func (s AttemptStep) String() string { return attemptSteps[s] }
 
-// AttemptEvent is what a node tells its host's trace about the making of connections. Fields that a step has no use
-// for are zero.
+// AttemptEvent is one step of a connection attempt in the host's trace. Fields that do not apply to a step
+// are zero.
 type AttemptEvent struct {
 	// Attempt numbers the attempts of a node, dialled and received ones.
 	Attempt uint64
-	// Step is what has happened; it says what the other fields mean.
+	// Step is the kind of event; it determines the meaning of the other fields.
 	Step AttemptStep
-	// Key is the other side's; zero while a caller has not proven one.
+	// Key is the public key of the other side; zero while a caller has not proven one.
 	Key id.PublicKey
-	// Node is the DHT node that the step is about.
+	// Node is the DHT node involved.
 	Node netip.AddrPort
-	// Addr is an address of the other side, Seen one of ours as others see it.
+	// Addr is an address of the other side, Seen one of this node as others see it.
 	Addr, Seen netip.AddrPort
 	// Relay is the key of the blind relay.
 	Relay id.PublicKey
-	// Ours and Theirs are the NATs in front of the two sockets that are to meet.
+	// The kinds of NAT in front of the local socket and of the peer's.
 	Ours, Theirs NATKind
-	// Path is the path that the step is about.
+	// Path is the path involved.
 	Path Path
-	// Err is why a step failed; nil where it did not.
+	// Err is the reason for a failed step; nil otherwise.
 	Err error
 
-	// Outcome is that of a way, Tried when the first packet left on it, Answered when the first came; zero for never.
+	// Outcome is the outcome of a way, Tried the time of the first packet sent on it, Answered that of the first received; zero for
+	// never.
 	Outcome         WayOutcome
 	Tried, Answered host.Instant
 
-	// PacketsSent and PacketsReceived are those of a connection that is over.
+	// PacketsSent and PacketsReceived are the counters of a closed connection.
 	PacketsSent, PacketsReceived uint64
 }
 
@@ -160,23 +161,23 @@ func (e AttemptEvent) AppendText(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// trail names an attempt in the trace of a host.
-type trail struct {
+// attemptTrace records the steps of one attempt in the trace of a host.
+type attemptTrace struct {
 	p       *peering
 	attempt uint64
 	key     id.PublicKey
 }
 
-func (p *peering) newTrail(key id.PublicKey) trail {
+func (p *peering) newAttemptTrace(key id.PublicKey) attemptTrace {
 	p.attempts++
-	return trail{p, p.attempts, key}
+	return attemptTrace{p, p.attempts, key}
 }
 
-// note tells the trace of a step.
-func (t *trail) note(e AttemptEvent) {
+// note records a step.
+func (t *attemptTrace) note(e AttemptEvent) {
 	e.Attempt, e.Key = t.attempt, t.key
 	t.p.host.Trace(e)
 }
 
-// kindOf is the kind of NAT that a peer says it has; later kinds count as random, as in the original.
+// kindOf returns the kind of NAT that a peer claims; unknown values count as random, as in the reference implementation.
 func kindOf(f wire.Firewall) NATKind { return NATKind(min(f, wire.FirewallRandom)) }

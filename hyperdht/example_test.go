@@ -70,7 +70,7 @@ func Example() {
 	// closed, <nil>
 }
 
-// Whoever knows a topic's name finds the keys that were announced under its hash.
+// Any node that knows a topic's name finds the keys that were announced under its hash.
 func ExampleNode_Lookup() {
 	h := udp.New(udp.Options{})
 	defer h.Close()
@@ -108,7 +108,7 @@ func ExampleNode_MutablePut() {
 			node.MutableGet(keys.Public, 0, func(v hyperdht.MutableValue, err error) {
 				fmt.Printf("%d: %s, %v\n", v.Seq, v.Value, err)
 				node.MutableGet(id.PublicKey{9}, 0, func(_ hyperdht.MutableValue, err error) {
-					fmt.Println("nobody's:", errors.Is(err, hyperdht.ErrNotFound))
+					fmt.Println("another key:", errors.Is(err, hyperdht.ErrNotFound))
 					close(over)
 				})
 			})
@@ -118,5 +118,5 @@ func ExampleNode_MutablePut() {
 	// Output:
 	// stored, <nil>
 	// 1: first, <nil>
-	// nobody's: true
+	// another key: true
 }

@@ -29,7 +29,7 @@ type fakeServer struct {
 	reply  []byte
 }
 
-// serverPayload is what a well server behind a NAT answers.
+// serverPayload is the payload of a healthy server behind a NAT.
 func serverPayload(relay, peer netip.AddrPort) wire.NoisePayload {
 	return wire.NoisePayload{
 		Version: 1, UDX: &wire.UDXInfo{ID: 7}, SecretStream: &wire.SecretStreamInfo{},
@@ -123,7 +123,7 @@ func (l *lab) fakeCaller() *fakeCaller {
 	return &fakeCaller{spy: l.spy(), relay: l.dht[2], random: rand.NewChaCha8([32]byte{8})}
 }
 
-// callerPayload is what a well client behind a NAT says.
+// callerPayload is the payload of a healthy client behind a NAT.
 func callerPayload() wire.NoisePayload {
 	return wire.NoisePayload{Version: 1, UDX: &wire.UDXInfo{ID: 7}, SecretStream: &wire.SecretStreamInfo{}}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// A dial's handshake: nodes that know the server are found, and pass message 1 on.
+// A dial's handshake: the dial finds nodes that know the server, and sends message 1 through them.
 
-// finding is what a dial knows of nodes that may lead to the server.
+// finding is the state of a dial's search for nodes that lead to the server.
 type finding struct {
 	relays     []netip.AddrPort // known or guessed before the query
 	tried      []netip.AddrPort
@@ -67,7 +67,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 	known := seeds
 	var q *rpc.Query
 	q = c.p.rpc.Query(rpc.QueryConfig{
-		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Session: c.session,
+		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Group: c.group,
 		NearestFirst: true, Enough: c.enough,
 		OnReply: func(r *rpc.Reply) {
 			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
@@ -148,7 +148,7 @@ func (c *connector) strands(node netip.AddrPort) bool {
 	return c.p.hints.strands(c.remote, node)
 }
 
-// noNode says why no DHT node answers.
+// noNode returns the error of a dial to which no DHT node answers.
 func (p *peering) noNode() error {
 	switch {
 	case p.rpc.Alone():
@@ -168,9 +168,9 @@ func (c *connector) attemptThen(node netip.AddrPort, done func(ok bool)) {
 func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) {
 	req := wire.Handshake{Mode: wire.FromClient, Noise: c.message}
 	c.note(AttemptEvent{Step: AttemptHandshake, Node: node})
-	c.p.rpc.Request(rpc.Outgoing{
+	c.p.rpc.Request(rpc.RequestOptions{
 		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
-		Socket: sock, Follows: true, Session: c.session,
+		Socket: sock, Follows: true, Group: c.group,
 	}, func(r rpc.Reply, err error) {
 		if c.in(dialFinding) {
 			if err == nil {
@@ -184,8 +184,8 @@ func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) 
 	})
 }
 
-// receiveHandshake takes an answer to message 1. A bad one only fails its attempt, with an error: the Noise
-// state stays good for the others, so a lying relay cannot stop a connection.
+// receiveHandshake handles an answer to message 1. An invalid one only fails its attempt, with an error: the Noise
+// state stays valid for the others, so a lying relay cannot prevent a connection.
 func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply) error {
 	m, err := wire.ParseHandshake(r.Value)
 	if err != nil || m.Mode != wire.Reply || r.From != node || len(m.Noise) == 0 {
@@ -217,8 +217,8 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	c.race = race{conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
 	c.conn.onProof = c.proven
 	// The other attempts are not needed any more. Their callbacks run, and find the handshake done.
-	c.session.Cancel()
-	c.session = c.p.rpc.NewSession()
+	c.group.Cancel()
+	c.group = c.p.rpc.NewCallGroup()
 	switch {
 	case c.early != nil:
 		c.relayLater()

@@ -52,7 +52,7 @@ func (f *flood) send(to, caller netip.AddrPort) {
 	f.hosts[i].Do(func() { f.socks[i].Send(to, 0, b) })
 }
 
-// invented is an address that nobody has.
+// invented returns an unused address.
 func (f *flood) invented() netip.AddrPort {
 	v := f.random.Uint64()
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(20 + v%60), byte(v >> 8), byte(v >> 16), byte(v >> 24)}), 1024+uint16(v>>32)%60000)
@@ -165,10 +165,10 @@ func (w *world) as(server id.PublicKey, node netip.AddrPort) *flood {
 	return nil
 }
 
-// Anybody can run a node near a server's key, to which the server then announces, and of which it cannot tell whether the
+// An attacker can run a node near a server's key, to which the server then announces, and of which it cannot tell whether the
 // callers that it names exist. One of three relays invents callers, or names those that are there, twice as often as a server
 // reads handshakes. Honest peers connect through the other two, and through that one, which forwards what they send.
-func TestOneMaliciousRelayKeepsNobodyOut(t *testing.T) {
+func TestOneMaliciousRelayDoesNotBlockCallers(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		caller func(f *flood, clients []netip.AddrPort) netip.AddrPort
@@ -231,9 +231,9 @@ func TestOneMaliciousRelayKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// Requests of the DHT in the name of a server's relays, whose addresses anybody can learn and forge, use up what is answered
+// Requests of the DHT in the name of a server's relays, whose addresses are public and forge, use up what is answered
 // to them. Handshakes that these relays forward are not counted with those, and go through.
-func TestRequestsInTheNameOfRelaysKeepNobodyOut(t *testing.T) {
+func TestForgedRequestsOfRelaysDoNotBlockCallers(t *testing.T) {
 	w := newWorld(t, 8, simnet.Config{Seed: 72})
 	router := w.net.AddRouter("server's router", simnet.FullCone(), netip.AddrFrom4([4]byte{81, 2, 3, 1}))
 	sh := router.AddHost("server", netip.AddrFrom4([4]byte{192, 168, 7, 2}))

@@ -111,7 +111,7 @@ func TestForgeries(t *testing.T) {
 			}
 		}},
 		// The first packet decides the path, wherever it is from, but it has to begin as only the peer's stream can. The id, of 32
-		// bits that are encrypted, is known to whoever got first packets of the dialler at an address that is not the peer's. Before
+		// bits that are encrypted, is known to hosts that got first packets of the dialler at an address that is not the peer's. Before
 		// the answer the dialler cannot tell, and only the server knows its id.
 		{name: "forged-stream-packet-for-the-dialler", phase: phases[2], forge: func(l *lab, s *spy) {
 			s.send(l.dialler.addr(), udx.Header{Flags: udx.FlagData, StreamID: l.log.streamIDs["dialler"], Window: udx.DefaultWindow}.Append(nil))

@@ -21,17 +21,17 @@ const (
 	stepsOfAByte     = 20
 	stepsOfADatagram = 4_000
 	datagramsOfOne   = 16
-	// dyingOfOne is how many more may leave that do not get beyond the fifth router. Where our NAT gives every remote another
+	// dyingOfOne bounds the further ones that do not get beyond the fifth router. Where our NAT gives every remote another
 	// port, a peer that has agreed on a punch makes the node open 256 of them, one peer at a time (docs/security.md).
 	dyingOfOne = 256
 )
 
-// nodeWork is what a whole run may cost for each byte that arrives, and for the timers of four nodes and a world around
+// nodeWork bounds the cost of a whole run for each byte that arrives, and for the timers of four nodes and a world around
 // them.
 var nodeWork = cost.Bound{StepsPerByte: stepsOfAByte, Steps: 1_000_000, BytesPerByte: 100, Bytes: 16 << 20}
 
 // attackedWorld is a small DHT, a server and a client that connect through a relay and then directly, and an attacker
-// who changes what arrives. The same program gives the same run.
+// that changes what arrives. The same program gives the same run.
 type attackedWorld struct {
 	*world
 	program []byte
@@ -42,7 +42,7 @@ type attackedWorld struct {
 	meter   *cost.Meter
 	// Datagrams that were delivered, sent, and sent since the last delivery began.
 	delivered, total, sent int
-	dying                  int             // of those sent: they reach nobody
+	dying                  int             // of those sent: they reach no node
 	paths                  []hyperdht.Path // of the connection, before and after the ends can reach each other
 }
 
@@ -224,7 +224,7 @@ func (w *attackedWorld) tapped(name string, cfg hyperdht.Config) (*simnet.Host, 
 
 // play runs the story: nodes join, a server is announced, a client connects to it through a relay, both find the direct
 // path, and the client leaves. The program changes what arrives meanwhile; then everything is as it should be, and the
-// server has to be of use again.
+// server has to work again.
 func (w *attackedWorld) play() {
 	w.on = true
 	bh := w.host("boot")

@@ -164,7 +164,7 @@ func TestDiallerSendsFewProbesToUnprovenAddresses(t *testing.T) {
 }
 
 // A server that is its own relay reads the token that was sent for the host that it names, and can echo it. Its dialler guesses
-// ports of that host then, once in all, and not again for a while, however often and whomever it dials.
+// ports of that host then, once in all, and not again for a while, however often it dials, and whichever peer.
 func TestServerThatIsItsOwnRelayGetsOneRoundOfGuesses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 4, cone(), open())
@@ -265,7 +265,7 @@ func TestCallerCountsUntilItsConnectionEnds(t *testing.T) {
 }
 
 // However many callers there are that never follow up, from however many sockets, a server holds a bounded number.
-func TestSessionsAreBounded(t *testing.T) {
+func TestCallersAreBounded(t *testing.T) {
 	t.Parallel()
 	const hosts, callers = 3, 350 // of each: more than may be held in all
 	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: hop}})

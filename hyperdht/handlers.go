@@ -1,6 +1,6 @@
 package hyperdht
 
-// handlers are those that the application has set; nil ones are not called.
+// handlers are the handlers of the application; nil ones are not called.
 type handlers struct {
 	start, open, drain, end, path func()
 	message, unordered            func([]byte)
@@ -14,27 +14,27 @@ func (c *Connection) tell(handler *func()) {
 	}
 }
 
-// OnStart sets what runs once there is a path, when HandshakeHash is known and before anything has come from the
-// other side, which may not even be there.
+// OnStart sets the handler for the first path: HandshakeHash is known, and no packet of the other side has decrypted
+// yet.
 func (c *Connection) OnStart(f func()) { c.handlers.start = f }
 
-// OnOpen sets what runs once the other side has proven that it is there.
+// OnOpen sets the handler for the opening of the connection: a packet of the other side has decrypted.
 func (c *Connection) OnOpen(f func()) { c.handlers.open = f }
 
-// OnMessage sets what gets each message. The slice is borrowed for the call.
+// OnMessage sets the handler for messages. The slice is borrowed for the call.
 func (c *Connection) OnMessage(f func([]byte)) { c.handlers.message = f }
 
-// OnUnordered sets what gets each unordered message. The slice is borrowed for the call.
+// OnUnordered sets the handler for unordered messages. The slice is borrowed for the call.
 func (c *Connection) OnUnordered(f func([]byte)) { c.handlers.unordered = f }
 
-// OnDrain sets what runs when the connection takes more after Send has returned false.
+// OnDrain sets the handler that runs when more may be sent after Send has returned false.
 func (c *Connection) OnDrain(f func()) { c.handlers.drain = f }
 
-// OnEnd sets what runs when the other side has ended its direction.
+// OnEnd sets the handler for the end of the other side's direction.
 func (c *Connection) OnEnd(f func()) { c.handlers.end = f }
 
-// OnPath sets what runs when packets to the other side begin to take another path, which Path and RemoteAddr describe.
+// OnPath sets the handler for a change of path, which Path and RemoteAddr describe.
 func (c *Connection) OnPath(f func()) { c.handlers.path = f }
 
-// OnClose sets what runs when the connection is over: nil after both sides ended it, the reason otherwise.
+// OnClose sets the handler for the end of the connection. Its argument is nil after both sides ended it, the reason otherwise.
 func (c *Connection) OnClose(f func(error)) { c.handlers.close = f }

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// relayHints are what earlier dials say of the DHT nodes that lead to a key.
+// relayHints records the experience of earlier dials with the DHT nodes that lead to a key.
 type relayHints struct {
 	known     relayCache
 	stranding relayCache // nodes that led to a key, and to no connection

@@ -88,7 +88,7 @@ func TestNonsenseIsCountedAndDropped(t *testing.T) {
 // mangle makes nonsense of a packet, or leaves it as it is: then it is a replay from another address.
 func mangle(rnd *rand.Rand, packet []byte) []byte {
 	b := append([]byte(nil), packet...)
-	// Stream ids are 32 random bits that only the two ends know. Who knows them can end a stream, as in the
+	// Stream ids are 32 random bits that only the two ends know. A host that knows them can end a stream, as in the
 	// original, so packets of streams are altered there as well.
 	if len(b) >= 20 && b[0] == 0xff {
 		b[4+rnd.IntN(4)] ^= byte(1 + rnd.IntN(255))

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// intake decides on which callers a node spends work and memory, over all its servers.
+// intake limits the work and memory that a node spends on callers, over all its servers.
 //
 //	message 1 ── paces ──▶ waiting ── its turn ──▶ read ── Admit ──▶ held ── connection open ──▶ done
 //	    │                     │ queue full, 4 s      │                 │ share full, given up
@@ -17,9 +17,9 @@ import (
 // caller's own, if it came straight from there or through a node that this server announced to. Any other sender may have
 // invented the caller, so it answers itself.
 //
-// Anybody can run a node near our key, to which we then announce, and it names whom it likes. So a relay has a part of the
-// queue only, the room is shared between relays first, and a caller whose own pace is used up has a reserve with each relay. A
-// relay that invents callers, or names those of others, takes from its own share. Held callers share the room by what is known of them; see the classes.
+// An attacker can run a node near our key, to which we then announce, and which can name arbitrary callers. So a relay has a part of
+// the queue only, the room is shared between relays first, and a caller whose own pace is used up has a reserve with each relay. A
+// relay that invents callers, or names those of others, takes from its own share. Held callers share the room by class.
 type intake struct {
 	p *peering
 
@@ -30,17 +30,17 @@ type intake struct {
 	unknown  *bound.Bucket // of senders that this node did not announce to, in all
 	all      *bound.Bucket
 
-	waiting *bound.Queue[*session]
-	through map[netip.Prefix]*bound.Queue[*session] // those that wait, by the relay that names them
-	held    *bound.Shares[*session]
+	waiting *bound.Queue[*incoming]
+	through map[netip.Prefix]*bound.Queue[*incoming] // waiting callers, by the relay that names them
+	held    *bound.Shares[*incoming]
 	read    *bound.Recent[[32]byte] // handshakes of known keys, by their ephemeral key
-	turn    host.Timer              // the next token for those who wait
+	turn    host.Timer              // the next token for waiting callers
 
-	remembered  []*session // settled sessions, the oldest first; some are forgotten already
+	remembered  []*incoming // settled attempts, the oldest first; some are forgotten already
 	remembering int
 }
 
-// The classes of callers, in the order of what they have shown.
+// The classes of callers, in the order of the proof that they have given.
 const (
 	callerNamed    = iota // named by a sender that may have invented it
 	callerSeen            // seen at its address, by us or by a node that we announced to
@@ -59,36 +59,36 @@ func newIntake(p *peering) *intake {
 		senders:  bound.NewRates[netip.Prefix](maxPaced, senderPace),
 		unknown:  bound.NewBucket(now, unknownPace),
 		all:      bound.NewBucket(now, handshakePace),
-		waiting:  bound.NewQueue[*session](maxWaitingCallers),
-		through:  map[netip.Prefix]*bound.Queue[*session]{},
+		waiting:  bound.NewQueue[*incoming](maxWaitingCallers),
+		through:  map[netip.Prefix]*bound.Queue[*incoming]{},
 		read:     bound.NewRecent[[32]byte](maxRead),
-		held: bound.NewShares[*session](maxCallers,
+		held: bound.NewShares[*incoming](maxCallers,
 			bound.Class{Kept: keptNamed}, bound.Class{Kept: keptSeen}, bound.Class{Kept: keptAnswered},
 			bound.Class{Kept: keptKnown, PerKey: maxCallersPerKey}, bound.Class{Kept: keptBoth, PerKey: maxCallersPerKey}),
 	}
 }
 
-// admission is where the intake counts a caller.
+// admission holds the places at which the intake counts a caller.
 type admission struct {
 	origin     origin
 	tokens     tokens
-	queued     *bound.Item[*session] // set once it waited to be read
-	lined      *bound.Item[*session] // likewise, with its relay
-	held       *bound.Item[*session] // set once it was admitted
-	known      bool                  // the application knows its key
-	eager      bool                  // our NAT is classified, and the relay joined, before it has proven anything
-	answeredUs bool                  // it has proven to have our answer
+	queued     *bound.Item[*incoming] // set once it waited to be read
+	lined      *bound.Item[*incoming] // likewise, with its relay
+	held       *bound.Item[*incoming] // set once it was admitted
+	known      bool                   // the application knows its key
+	eager      bool                   // our NAT is classified, and the relay joined, before it has proven anything
+	answeredUs bool                   // it has proven to have our answer
 }
 
 // origin is the address that answers for a caller.
 type origin struct {
 	addr  netip.AddrPort
 	seen  bool       // it is the caller's own
-	relay netip.Addr // of the announced node that has named it; invalid for none
+	relay netip.Addr // the announced node that has named it; invalid for none
 }
 
-// waits is where a caller counts before its key is known: by address, and there by relay, since one may name callers of
-// others.
+// waits is the place at which a caller counts before its key is known: by address, and there by relay, since a relay may name
+// the callers of others.
 func (o origin) waits() bound.Place {
 	var relay [32]byte
 	if o.relay.IsValid() {
@@ -98,13 +98,13 @@ func (o origin) waits() bound.Place {
 	return bound.At(0, o.addr.Addr(), relay)
 }
 
-// named is something of a caller, as one relay names it.
+// named is an attribute of a caller together with the relay that names it.
 type named[K comparable] struct {
 	relay netip.Prefix
 	of    K
 }
 
-// ration is how often a caller may come, by its socket, host or network, with a reserve for each relay that names it.
+// ration limits the handshakes of a socket, host or network, with a reserve for each relay that names it.
 type ration[K comparable] struct {
 	own     *bound.Rates[K]
 	reserve *bound.Rates[named[K]]
@@ -114,7 +114,7 @@ func newRation[K comparable](own, reserve bound.Pace) ration[K] {
 	return ration[K]{bound.NewRates[K](maxPaced, own), bound.NewRates[named[K]](maxPaced, reserve)}
 }
 
-// of is the bucket that a handshake takes from: the caller's own, or the reserve for the relay where that is empty.
+// of returns the bucket that a handshake takes from: the caller's own, or the reserve for the relay if that is empty.
 func (r ration[K]) of(now host.Instant, k K, relay netip.Addr) *bound.Bucket {
 	b := r.own.Of(now, k)
 	if relay.IsValid() && b.Empty(now) {
@@ -159,7 +159,7 @@ func (in *intake) take(o origin) (t tokens, ok bool) {
 	return t, true
 }
 
-// give gives tokens back: the connection is open, or the handshake counts elsewhere.
+// give returns tokens: the connection is open, or the handshake counts elsewhere.
 func (t tokens) give() {
 	for _, b := range t {
 		if b != nil {
@@ -168,13 +168,13 @@ func (t tokens) give() {
 	}
 }
 
-// arrive lets a new caller wait for its turn, which may come at once. It reports false if the caller is dropped.
-func (in *intake) arrive(h *session) bool {
+// arrive queues a new caller, whose turn may come at once. It reports false if the caller is dropped.
+func (in *intake) arrive(h *incoming) bool {
 	var ok bool
 	if h.tokens, ok = in.take(h.origin); !ok {
 		return false
 	}
-	var dropped *bound.Item[*session]
+	var dropped *bound.Item[*incoming]
 	h.queued, dropped = in.waiting.Add(h, h.origin.waits())
 	in.turnAway(dropped, h)
 	in.line(h)
@@ -183,29 +183,29 @@ func (in *intake) arrive(h *session) bool {
 	}
 	in.serve()
 	if h.queued.Held() {
-		h.become(sessionQueued)
+		h.become(incomingQueued)
 	}
 	return true
 }
 
-// line counts a waiting caller with the relay that names it, which has a part of the queue.
-func (in *intake) line(h *session) {
+// line counts a waiting caller for the relay that names it, which has a part of the queue.
+func (in *intake) line(h *incoming) {
 	relay := bound.Host(h.origin.relay)
 	if !relay.IsValid() || !h.queued.Held() {
 		return
 	}
 	q := in.through[relay]
 	if q == nil {
-		q = bound.NewQueue[*session](maxWaitingPerRelay)
+		q = bound.NewQueue[*incoming](maxWaitingPerRelay)
 		in.through[relay] = q
 	}
-	var dropped *bound.Item[*session]
+	var dropped *bound.Item[*incoming]
 	h.lined, dropped = q.Add(h, h.origin.waits())
 	in.turnAway(dropped, h)
 }
 
-// leaveLine stops counting a caller with its relay.
-func (in *intake) leaveLine(h *session) {
+// leaveLine stops counting a caller for its relay.
+func (in *intake) leaveLine(h *incoming) {
 	relay := bound.Host(h.origin.relay)
 	if q := in.through[relay]; q != nil && h.lined != nil {
 		if q.Remove(h.lined); q.Len() == 0 {
@@ -215,7 +215,7 @@ func (in *intake) leaveLine(h *session) {
 	h.lined = nil
 }
 
-// lineOf is how many callers wait that a relay names.
+// lineOf returns the number of waiting callers that a relay names.
 func (in *intake) lineOf(o origin) int {
 	if q := in.through[bound.Host(o.relay)]; q != nil {
 		return q.Len()
@@ -223,8 +223,8 @@ func (in *intake) lineOf(o origin) int {
 	return 0
 }
 
-// turnAway ends the waiting of a caller for another one that comes, which may be the same; nil is none.
-func (in *intake) turnAway(gone *bound.Item[*session], comes *session) {
+// turnAway removes a waiting caller in favour of a new one, which may be the same; nil is none.
+func (in *intake) turnAway(gone *bound.Item[*incoming], comes *incoming) {
 	if gone == nil {
 		return
 	}
@@ -236,7 +236,7 @@ func (in *intake) turnAway(gone *bound.Item[*session], comes *session) {
 	}
 }
 
-// serve begins with those who wait, as long as there are tokens.
+// serve reads the handshakes of waiting callers, as long as there are tokens.
 func (in *intake) serve() {
 	now := in.p.host.Now()
 	for in.waiting.Len() > 0 && !in.all.Empty(now) {
@@ -256,11 +256,11 @@ func (in *intake) serve() {
 }
 
 // hold counts a caller that was read and admitted. It reports false if there is no room for it.
-func (in *intake) hold(h *session) bool {
-	h.known = h.s.cfg.Known != nil && h.s.cfg.Known(h.trail.key) && in.firstOf(h)
+func (in *intake) hold(h *incoming) bool {
+	h.known = h.s.cfg.Known != nil && h.s.cfg.Known(h.attemptTrace.key) && in.firstOf(h)
 	place := h.place(h.origin)
-	var evicted *bound.Item[*session]
-	// Honest callers come to this a round trip later. Those of a flood never do, whose pings would queue up before
+	var evicted *bound.Item[*incoming]
+	// Honest callers get this a round trip later. Those of a flood never do: pings for them would delay
 	// those for others.
 	h.eager = h.known && in.held.Size(place, 1) < maxEagerPerKey || in.held.In(callerNamed)+in.held.In(callerSeen) < maxEager
 	h.held, evicted = in.held.Add(h, place)
@@ -270,7 +270,7 @@ func (in *intake) hold(h *session) bool {
 
 // firstOf reports whether the handshake of a known key is read for the first time. Nodes on its way can record it and send it
 // again, and cannot make a new one; repetitions count among strangers.
-func (in *intake) firstOf(h *session) bool {
+func (in *intake) firstOf(h *incoming) bool {
 	var ephemeral [32]byte
 	copy(ephemeral[:], h.key)
 	if in.read.Has(ephemeral) {
@@ -280,8 +280,8 @@ func (in *intake) firstOf(h *session) bool {
 	return true
 }
 
-// answered notes that a caller has got our answer: it knows the keys of the handshake.
-func (in *intake) answered(h *session) {
+// answered records that a caller has received our answer: it knows the keys of the handshake.
+func (in *intake) answered(h *incoming) {
 	if h.answeredUs || h.held == nil {
 		return
 	}
@@ -289,9 +289,9 @@ func (in *intake) answered(h *session) {
 	in.evict(in.held.Move(h.held, h.place(h.origin)))
 }
 
-// again takes note that the handshake of a caller came through another node, too. The caller counts there if fewer do: the
-// first of the nodes that forward a message may be one that crowds its own share.
-func (in *intake) again(h *session, o origin) {
+// again handles the handshake of a caller that came through another node, too. The caller counts there if fewer do: the
+// first node that forwards a message may have crowded its own share.
+func (in *intake) again(h *incoming, o origin) {
 	if h.answeredUs || !o.seen || h.origin.seen && h.origin.relay == o.relay {
 		return
 	}
@@ -314,8 +314,8 @@ func (in *intake) again(h *session, o origin) {
 	}
 }
 
-// settle has another origin answer for a caller, if its paces allow.
-func (in *intake) settle(h *session, o origin) bool {
+// settle makes another origin answer for a caller, if its paces allow.
+func (in *intake) settle(h *incoming, o origin) bool {
 	t, ok := in.take(o)
 	if ok {
 		in.leaveLine(h)
@@ -325,13 +325,13 @@ func (in *intake) settle(h *session, o origin) bool {
 	return ok
 }
 
-// place is where a caller counts whose key is known, if an origin answers for it.
-func (h *session) place(o origin) bound.Place {
-	key := h.trail.key
+// place is the place at which a caller counts once its key is known, if an origin answers for it.
+func (h *incoming) place(o origin) bound.Place {
+	key := h.attemptTrace.key
 	switch {
 	case h.known && h.answeredUs:
 		return bound.Under(callerBoth, key)
-	case h.known: // others may have sent its handshake again
+	case h.known: // an attacker may have repeated its handshake
 		return bound.UnderThrough(callerKnown, key, o.relay, o.addr.Addr())
 	case h.answeredUs:
 		return bound.Through(callerAnswered, o.relay, o.addr.Addr(), key)
@@ -342,7 +342,7 @@ func (h *session) place(o origin) bound.Place {
 }
 
 // release stops counting a caller, wherever it is.
-func (in *intake) release(h *session) {
+func (in *intake) release(h *incoming) {
 	if h.queued != nil {
 		in.waiting.Remove(h.queued)
 		in.leaveLine(h)
@@ -352,7 +352,7 @@ func (in *intake) release(h *session) {
 	}
 }
 
-// paces is how many sockets, hosts, networks and senders have a pace of their own.
+// paces returns the number of sockets, hosts, networks and senders with a pace of their own.
 func (in *intake) paces() int {
 	now := in.p.host.Now()
 	return in.sockets.len(now) + in.hosts.len(now) + in.networks.len(now) + in.senders.Len(now)
@@ -369,15 +369,15 @@ func (in *intake) close() {
 	in.read.Clear()
 }
 
-func (in *intake) evict(it *bound.Item[*session]) {
+func (in *intake) evict(it *bound.Item[*incoming]) {
 	if it != nil {
 		in.p.stats.Refused.Share++
 		it.Value.evict()
 	}
 }
 
-// remember keeps a settled session for retransmissions. The oldest one goes when there are too many.
-func (in *intake) remember(h *session) {
+// remember keeps a settled attempt for retransmissions. The oldest one is dropped when there are too many.
+func (in *intake) remember(h *incoming) {
 	in.remembered = append(in.remembered, h)
 	in.remembering++
 	for len(in.remembered) > 0 && (in.remembered[0].over() || in.remembering > maxRemembered) {

@@ -1,11 +1,11 @@
-// How peers are connected, for those who change it: handshakes and hole-punch messages are routed through DHT nodes, servers
+// How peers are connected, for maintainers: handshakes and hole-punch messages are routed through DHT nodes, servers
 // announced, connections accepted and opened, holes punched through NATs, and the winning path becomes an encrypted
 // Connection.
 //
-// Everything here runs on the host's loop. The actors and who talks to whom:
+// Everything here runs on the host's loop. The objects and their messages:
 //
 //	            findPeer query            PEER_HANDSHAKE (Noise IK, message 1 and 2)
-//	connector ────────────────▶ DHT ◀──────────────── router ──▶ server ──▶ session (one per message 1)
+//	connector ────────────────▶ DHT ◀──────────────── router ──▶ server ──▶ incoming (one per message 1)
 //	    │                        ▲                                              │
 //	    │                        └──── announcer (FIND_PEER, ANNOUNCE, pings) ──┘ relays of the server
 //	    ▼                                                                       ▼
@@ -14,8 +14,8 @@
 //	    └────────────▶ Connection  ◀═══ UDX + secret stream ═══▶  Connection ◀──┘
 //
 // There may be several ways to a peer: an address that is open, private ones, a punched pair of pool sockets, a blind
-// relay. What shows one up proves nothing, so the dialling side sends its first packets on all of them, goes on looking, and
-// takes the way on which something comes back that decrypts (race). The answering side takes the one on which the first
+// relay. A packet on a way proves nothing, so the dialling side sends its first packets on all of them, continues to search, and
+// selects the way on which the first packet arrives that decrypts (race). The answering side selects the way on which the first
 // packet of the stream arrives.
 //
 // # A connector (hyperdht lib/connect.js)
@@ -43,13 +43,13 @@
 // queue (punchQueue). The answer that refuses a punch round says when to ask again. Where that is soon, or a relay carries the connection
 // meanwhile, the punch round is repeated then; otherwise the attempt ends with a BusyError, and the application dials again then.
 //
-// # A server session (hyperdht lib/server.js)
+// # An incoming attempt (hyperdht lib/server.js)
 //
-// One session answers each message 1: it reads the message when its turn comes, answers once the node's own addresses are checked,
-// and then waits for the caller: for its first packet, its rounds of hole punching, or its side of a relay. A relayed connection has
-// its session look for a direct path for a while.
+// One incoming answers each message 1: it reads the message when its turn comes, answers once the node's own addresses are checked,
+// and then waits for the caller: for its first packet, its rounds of hole punching, or its side of a relay. While a relay carries
+// the connection, it searches for a direct path for a while.
 //
-// A session is forgotten 10 s after it ended, and until then answers retransmissions of the same message 1
+// It is forgotten 10 s after the attempt ended, and until then answers retransmissions of the same message 1
 // with the same message 2.
 //
 // # States
@@ -77,7 +77,7 @@
 //	           (no limit: pings end, and so many rounds are sent)
 //	waiting    1s      ──▶ cycling, waiting, suspended, stopped
 //	offline    -       ──▶ waiting, suspended, stopped
-//	           (no limit: the endpoint tells when nodes answer again)
+//	           (no limit: the endpoint reports when nodes answer again)
 //	suspended  -       ──▶ cycling, stopped
 //	           (no limit: the application resumes it)
 //	stopped    -
@@ -110,7 +110,7 @@
 //	           (ended by the puncher)
 //	over       -
 //
-// Session:
+// Caller:
 //
 //	arrived     -       ──▶ queued, preparing, remembered, forgotten
 //	            (no limit: is queued, read or dropped in the same turn)
@@ -135,7 +135,7 @@
 // Puncher:
 //
 //	ready      -       ──▶ reopening, punching, guessing, closed
-//	           (no limit: the session, or the punch of the dialling side, has limits and closes it)
+//	           (no limit: the incoming attempt, or the punch of the dialling side, has limits and closes it)
 //	reopening  -       ──▶ reopened, punching, guessing, closed
 //	           (no limit: pings and address probes end, and so many sockets are tried)
 //	reopened   -       ──▶ punching, guessing, closed

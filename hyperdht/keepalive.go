@@ -6,13 +6,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// keepAlive is what a connection does with time: it sends when it has been silent for an interval, and gives a peer up that is silent
-// for longer, or that does not end its direction after Close.
+// keepAlive is the timer of a connection: it sends an empty message after an interval of silence, and closes the connection if the
+// peer is silent for longer, or does not end its direction after Close.
 type keepAlive struct {
 	interval  time.Duration // 0 is never
 	lastWrite host.Instant
 	timer     host.Timer
-	lingering bool // timer is the end of our patience after Close
+	lingering bool // timer is the deadline after Close
 }
 
 func (k *keepAlive) stop() {
@@ -22,7 +22,7 @@ func (k *keepAlive) stop() {
 	}
 }
 
-// SetKeepAlive changes how long the connection may be silent before an empty message goes out; 0 is never. After Close it has no
+// SetKeepAlive sets the interval of silence after which an empty message is sent; 0 is never. After Close it has no
 // effect.
 func (c *Connection) SetKeepAlive(d time.Duration) {
 	if c.keepAlive.lingering {
@@ -41,9 +41,9 @@ func (c *Connection) armKeepAlive() {
 	}
 }
 
-// keepAliveDue sends an empty message if nothing was written for the whole interval, and otherwise comes
-// back when that may be so: one timer per interval instead of one per write. The peer acknowledges whatever
-// we send, so one that is not heard of for three intervals is not well.
+// keepAliveDue sends an empty message if nothing was written for the whole interval, and otherwise rearms
+// its timer for the end of it: one timer per interval instead of one per write. The peer acknowledges every packet,
+// so one that is silent for three intervals has failed.
 func (c *Connection) keepAliveDue() {
 	if !c.writable() {
 		return
@@ -66,8 +66,8 @@ func (c *Connection) keepAliveDue() {
 	k.timer.Reset(min(next, k.interval-idle))
 }
 
-// Close ends our direction and makes sure that the connection is over soon: if the other side has not ended
-// its own within ten seconds, it is cut off.
+// Close ends our direction. If the other side has not ended its own within ten seconds, the connection is
+// destroyed.
 func (c *Connection) Close() {
 	if c.closed || c.keepAlive.lingering {
 		return

@@ -36,7 +36,7 @@ type actor struct {
 	node   *hyperdht.Node
 }
 
-// place is where an actor is.
+// place is the location of an actor.
 type place struct {
 	nat  *simnet.NAT // nil for a public address
 	home string      // shares the router of that name; "" for one of its own
@@ -277,7 +277,7 @@ func (s *spy) send(to netip.AddrPort, b []byte) { s.host.Do(func() { s.sock.Send
 
 func (s *spy) addr() netip.AddrPort { return netip.AddrPortFrom(s.host.Addr(), mainPort) }
 
-// addr is where an actor's main socket is seen.
+// addr returns the public address of an actor's main socket.
 func (a *actor) addr() netip.AddrPort {
 	if a.router != nil {
 		return netip.AddrPortFrom(a.router.Addr(), mainPort)

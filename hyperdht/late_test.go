@@ -17,7 +17,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// forwarder is a host that sends a server what a relay would forward, and hears the answers. The server does not know that it
+// forwarder is a host that sends a server what a relay would forward, and receives the answers. The server does not know that it
 // is reachable, and so punches.
 type forwarder struct {
 	t      *testing.T
@@ -40,7 +40,7 @@ func newForwarder(t *testing.T, opts hyperdht.ListenOptions) *forwarder {
 	opts.Keys, opts.HideLocalAddrs = keysOf(1), true
 	opts.OnConnection = func(*hyperdht.Connection) {}
 	var bootstrap []string
-	for i := range byte(6) { // who tell the server its address
+	for i := range byte(6) { // which report the server's address
 		h := f.net.AddHost(string('a'+rune(i)), netip.AddrFrom4([4]byte{100, 128, 1, i}))
 		at := netip.AddrPortFrom(h.Addr(), 49737)
 		h.Do(func() {

@@ -7,11 +7,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// closeGrace bounds how long Close and Suspend wait for announcements to be taken back.
+// closeGrace bounds the wait of Close and Suspend for unannouncing.
 const closeGrace = 3 * time.Second
 
-// life is the part of a node that says whether it takes part in the network. Suspend begins suspending, which ends when the
-// announcements are taken back or closeGrace has passed: the node is suspended then, or runs again if Resume was the last call.
+// life is the life cycle of a node. Suspend begins suspending, which ends when all servers are
+// unannounced or closeGrace has passed: the node is suspended then, or runs again if Resume was the last call.
 // Resume ends suspended once the sockets are bound. Close ends each state but the last, and closing as suspending ends.
 type life struct {
 	state  lifeState
@@ -53,10 +53,9 @@ func (l *life) become(next lifeState) {
 
 func (l *life) ending() bool { return l.state == lifeClosing || l.state == lifeClosed }
 
-// Suspend makes the node silent: announcements are taken back, for three seconds at most, connections ended and sockets
-// closed. Then done runs. Suspend and Resume may be called in any order and as often as one likes, in each other's
-// course too: the node ends as the last call says. Where that is Resume, done runs without the node having been silent.
-// A nil done is none.
+// Suspend makes the node silent: servers are unannounced, for three seconds at most, connections ended and sockets
+// closed. Then done runs; it may be nil. Suspend and Resume may be called in any order and number, even while the other is
+// in progress: the last call determines the final state. If that is Resume, done runs without the node having been silent.
 func (n *Node) Suspend(done func()) {
 	if done == nil {
 		done = func() {}
@@ -93,7 +92,7 @@ func (n *Node) suspended() {
 	n.finish()
 }
 
-// finish runs what Suspend and Close were asked to run.
+// finish runs the done functions of Suspend and Close.
 func (n *Node) finish() {
 	done := n.life.onDone
 	n.life.onDone = nil
@@ -102,9 +101,9 @@ func (n *Node) finish() {
 	}
 }
 
-// Resume undoes Suspend: the sockets are bound to the ports that they had, and servers announced. If that fails, because
-// the address or an explicit port is not to be had, it says why, the node stays suspended, and Resume can be called
-// again. It fails with ErrClosed on a closed node, and does nothing on one that runs.
+// Resume undoes Suspend: the sockets are bound to their previous ports, and servers announced. If that fails, because
+// the address or an explicit port is not available, it returns the error, the node stays suspended, and Resume can be called
+// again. It fails with ErrClosed on a closed node, and does nothing on a running one.
 func (n *Node) Resume() error {
 	l := &n.life
 	switch l.state {
@@ -123,8 +122,8 @@ func (n *Node) Resume() error {
 	return nil
 }
 
-// Close ends the node: servers are unannounced, for three seconds at most, and connections ended. Then done
-// runs and the sockets are closed. A nil done is none.
+// Close closes the node: servers are unannounced, for three seconds at most, and connections ended. Then done
+// runs, unless it is nil, and the sockets are closed.
 func (n *Node) Close(done func()) {
 	if done == nil {
 		done = func() {}

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// table lists the states of a kind of machine, rule is what it says of one of them.
+// table lists the states of a kind of machine, and rule describes one state.
 type (
 	table[S ~uint8] = states.Table[S]
 	rule[S ~uint8]  = states.Rule[S]
@@ -74,7 +74,7 @@ func (m *machine[S]) arm(wait time.Duration) {
 	}
 }
 
-// overdue says in which state the machine has been for longer than its limit and some slack; "" if in none.
+// overdue returns a description of a state that has lasted for longer than its limit and some slack; "" for none.
 func (m *machine[S]) overdue(now host.Instant, slack time.Duration) string {
 	r := m.rule()
 	if lasts := now.Sub(m.since); r.Limit > 0 && lasts > r.Limit+slack {

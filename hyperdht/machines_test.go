@@ -115,7 +115,7 @@ func TestDialsEndWhateverTheServerAnswers(t *testing.T) {
 	}
 }
 
-// Handshakes wait to be read for four seconds, and then are dropped, even if the turns of others come before theirs all the time.
+// Handshakes wait to be read for four seconds, and then are dropped, even if the turns of others always come first.
 func TestHandshakesWaitForFourSeconds(t *testing.T) {
 	t.Parallel()
 	net := simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: hop}})

@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// situation is where a peer can be, with what its NAT means for punching.
+// situation is a location of a peer, with the effect of its NAT on punching.
 type situation struct {
 	name   string
 	nat    simnet.NAT
@@ -44,7 +44,7 @@ func (w *world) settle(name string, s situation, public, inside netip.Addr) (*si
 	return h, n
 }
 
-// TestEveryPairOfNATs connects every kind of client with every kind of server. The pairs that the original can
+// TestEveryPairOfNATs connects every kind of client with every kind of server. The pairs that the reference implementation can
 // connect, we connect; two random NATs meet at a relay.
 func TestEveryPairOfNATs(t *testing.T) {
 	for _, server := range situations {
@@ -87,7 +87,7 @@ func testPair(t *testing.T, server, client situation, relays []id.PublicKey) {
 	case server.random && client.random:
 		want, wantErr = hyperdht.PathNone, hyperdht.ErrDoubleRandom
 	case server.random || client.random:
-		within = 35 * time.Second // a matter of luck: 1750 probes, 20 ms apart
+		within = 35 * time.Second // by chance: 1750 probes, 20 ms apart
 	}
 
 	var c *hyperdht.Connection

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// addLiars adds nodes that see everybody at another port, and are those that an actor has heard from last.
+// addLiars adds nodes that see each peer at another port, and are those that an actor has heard from last.
 func (l *lab) addLiars(n int, of *actor) {
 	for i := range byte(n) {
 		h := l.net.AddHost(fmt.Sprintf("liar-%d", i), netip.AddrFrom4([4]byte{100, 128, 4, i + 1}))
@@ -38,7 +38,7 @@ func (l *lab) addLiars(n int, of *actor) {
 	l.net.Run(time.Second)
 }
 
-// Two of the four nodes that a socket is asked about may lie about ports, which looks like a random NAT to the original.
+// Two of the four nodes that a socket is asked about may lie about ports, which looks like a random NAT to the reference implementation.
 func TestTwoLiarsOfFourLeaveAConsistentNATConsistent(t *testing.T) {
 	l := newLab(t, 5, cone(), public())
 	l.addLiars(2, l.dialler)

@@ -29,7 +29,7 @@ func natKinds() []natKind {
 }
 
 // Every kind of dialler with every kind of answerer: by which path they meet, when, and with how many messages on the
-// wire. Where ports are guessed, only the path is no matter of luck.
+// wire. Where ports are guessed, only the path does not depend on chance.
 func TestNATMatrix(t *testing.T) {
 	kinds := natKinds()
 	rows := make([]string, len(kinds))

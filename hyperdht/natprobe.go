@@ -13,15 +13,15 @@ import (
 // natProbe classifies the NAT in front of one socket from the answers to pings that left from it
 // (hyperdht lib/nat.js).
 //
-// Where few nodes are known, or too few of them answer, the node's address probe is asked as well, which the
-// original does not have. And where that does not give the three samples that a verdict takes, two must do
-// (nat.Classifier.Conclude): the original gives up then.
+// If few nodes are known, or too few of them answer, the node's address probe is queried as well, which the
+// reference implementation does not have. If that does not yield the three samples that a verdict takes, two suffice
+// (nat.Classifier.Conclude): the reference implementation gives up then.
 type natProbe struct {
-	p       *peering
-	session *rpc.Session
-	sock    host.Socket
-	began   host.Instant
-	class   *nat.Classifier
+	p     *peering
+	group *rpc.CallGroup
+	sock  host.Socket
+	began host.Instant
+	class *nat.Classifier
 
 	asked   map[netip.AddrPort]bool
 	begun   bool // nodes are asked
@@ -31,15 +31,15 @@ type natProbe struct {
 	waiting []func()
 
 	probed    bool // the address probe was asked
-	probing   bool // and is waited for
-	impatient bool // but not if it is all that is missing
+	probing   bool // and has not finished
+	impatient bool // FewSamples samples suffice without it
 	cancel    func()
 	patience  host.Timer
 }
 
-func newNATProbe(p *peering, session *rpc.Session, sock host.Socket) *natProbe {
+func newNATProbe(p *peering, group *rpc.CallGroup, sock host.Socket) *natProbe {
 	n := &natProbe{
-		p: p, session: session, sock: sock, began: p.host.Now(),
+		p: p, group: group, sock: sock, began: p.host.Now(),
 		class: nat.NewClassifier(p.rpc.Firewalled()),
 		asked: make(map[netip.AddrPort]bool),
 	}
@@ -49,7 +49,7 @@ func newNATProbe(p *peering, session *rpc.Session, sock host.Socket) *natProbe {
 	return n
 }
 
-// natDrift is whether our NAT changes the addresses of sockets in use.
+// natDrift records whether our NAT changes the addresses of sockets in use.
 type natDrift struct {
 	seen   host.Instant // when it last did; zero for never
 	checks int          // under way
@@ -60,7 +60,7 @@ func (d *natDrift) lately(now host.Instant) bool {
 	return d.seen != 0 && now.Sub(d.seen) < driftMemory
 }
 
-// checkDrift finds out whether others than those that were asked see a socket at another address than the peer was told, with
+// checkDrift asks further nodes whether they see a socket at another address than the one sent to the peer, with
 // which a punch was lost.
 func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[netip.AddrPort]bool) {
 	if p.closed || p.suspended || p.drift.checks == maxDriftChecks {
@@ -68,7 +68,7 @@ func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[neti
 	}
 	p.drift.checks++
 	release := p.pool.ref(ps.sock)
-	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
+	n := newNATProbe(p, p.rpc.NewCallGroup(), ps.sock)
 	for node := range asked {
 		n.asked[node] = true
 	}
@@ -85,7 +85,7 @@ func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[neti
 				p.drift.seen = p.host.Now()
 				p.stats.NATDrifts++
 			}
-			n.session.Cancel()
+			n.group.Cancel()
 			n.close()
 			release()
 		})
@@ -94,10 +94,10 @@ func (p *peering) checkDrift(ps *poolSocket, told netip.AddrPort, asked map[neti
 
 func (n *natProbe) firewall() wire.Firewall { return wire.Firewall(n.class.Firewall()) }
 
-// addrs is what we tell the remote of our addresses: nil while unknown.
+// addrs returns the addresses of the socket to send to the remote: nil while unknown.
 //
-// A node that turns out to be open in the middle of a punch says where it is, too. The original does not, and a
-// server that was asked to punch gives such a client up.
+// A node that turns out to be open in the middle of a punch sends its address, too. The reference implementation does not, and
+// its servers give such a client up.
 func (n *natProbe) addrs() []netip.AddrPort {
 	if seen := n.class.Seen(); n.class.Firewall() == nat.Open && seen.IsValid() {
 		return []netip.AddrPort{seen}
@@ -131,7 +131,7 @@ func (n *natProbe) autoSample(retry bool) {
 			return
 		}
 		if n.class.Sampled() >= n.wanted() {
-			n.given = true // a later sample that contradicts these has nobody asked again
+			n.given = true // a later sample that contradicts these does not start another round
 			return
 		}
 		if retry {
@@ -153,8 +153,8 @@ func (n *natProbe) autoSample(retry bool) {
 		}
 		n.asked[node] = true
 		pending++
-		n.p.rpc.Request(rpc.Outgoing{
-			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Follows: true, Session: n.session,
+		n.p.rpc.Request(rpc.RequestOptions{
+			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Follows: true, Group: n.group,
 		}, func(r rpc.Reply, err error) {
 			if err == nil {
 				n.add(r.To, r.From)
@@ -165,8 +165,8 @@ func (n *natProbe) autoSample(retry bool) {
 	n.p.host.Defer(settle)
 }
 
-// wanted is how many samples are gathered. Where the reference implementation's four contradict each other in a way that
-// no NAT has, some nodes give false addresses, and four more decide. They are on other machines: a NAT may have one port for each.
+// wanted returns the number of samples to gather. If the reference implementation's four contradict each other in a way that
+// no NAT has, some nodes report false addresses, and four more decide. They are on other machines: a NAT may have one port for each.
 func (n *natProbe) wanted() int {
 	if n.class.Contradictory() {
 		return decidingSamples
@@ -183,7 +183,7 @@ func (n *natProbe) askedMachine(machine netip.Addr) bool {
 	return false
 }
 
-// spread puts n nodes first, taken at equal distances and from different machines if there are as many, so that those who
+// spread puts n nodes first, taken at equal distances and from different machines if there are as many, so that nodes that
 // ping us often are not the only ones to be asked. The others follow in their order.
 func spread(nodes []netip.AddrPort, n int) []netip.AddrPort {
 	if len(nodes) <= n {
@@ -205,7 +205,7 @@ func spread(nodes []netip.AddrPort, n int) []netip.AddrPort {
 	return append(first, slices.DeleteFunc(rest, func(a netip.AddrPort) bool { return !a.IsValid() })...)
 }
 
-// askProbe asks the node's address probe, once.
+// askProbe queries the node's address probe, once.
 func (n *natProbe) askProbe() {
 	if n.probed || n.closed || n.p.cfg.Probe == nil {
 		return
@@ -225,7 +225,7 @@ func (n *natProbe) askProbe() {
 	})
 }
 
-// conclude ends the sampling if nothing is to come any more, or nothing worth waiting for. Late answers
+// conclude ends the sampling if no further answer is expected, or none worth waiting for. Late answers
 // still count.
 func (n *natProbe) conclude() {
 	if n.closed || n.given || !n.pinged || n.probing && !(n.impatient && n.class.Sampled() >= nat.FewSamples) {
@@ -236,7 +236,7 @@ func (n *natProbe) conclude() {
 	n.release()
 }
 
-// add takes the address that from saw us at. Each responder counts once.
+// add records our address as seen by from. Each responder counts once.
 func (n *natProbe) add(seen, from netip.AddrPort) {
 	if n.closed {
 		return
@@ -255,7 +255,7 @@ func (n *natProbe) settled() bool {
 		n.class.Sampled() >= n.wanted()
 }
 
-// analyzed calls done once there is a verdict, or none is to be expected any more.
+// analyzed calls done once there is a verdict, or none can be expected.
 func (n *natProbe) analyzed(done func()) {
 	n.sample()
 	if n.settled() {
@@ -282,20 +282,20 @@ func (n *natProbe) release() {
 	}
 }
 
-// NATReport is what the node found out about its NAT by a socket of its own, as hole punching does.
+// NATReport is the classification of the node's NAT by a fresh socket, as hole punching does it.
 type NATReport struct {
-	// Kind is what the samples say.
+	// Kind is the verdict of the samples.
 	Kind NATKind
-	// Local is the socket, Addrs what a peer would be told of it: empty while unknown or open, port 0 where every
-	// remote sees another one.
+	// Local is the address of the socket, Addrs the addresses that a peer would be sent: empty while unknown or open, port 0 if
+	// every remote sees another one.
 	Local netip.AddrPort
 	Addrs []netip.AddrPort
-	// Samples are what that was concluded from.
+	// Samples are the observations behind the verdict.
 	Samples []NATSample
 }
 
-// classifyNAT finds out how our NAT treats a fresh socket and calls done, in a later turn. It fails if there is no
-// socket to be had.
+// classifyNAT classifies our NAT with a fresh socket and calls done, in a later turn. It fails if no
+// socket can be opened.
 func (p *peering) classifyNAT(done func(NATReport)) error {
 	if p.closed || p.suspended {
 		return ErrSuspended
@@ -304,10 +304,10 @@ func (p *peering) classifyNAT(done func(NATReport)) error {
 	if err != nil {
 		return err
 	}
-	n := newNATProbe(p, p.rpc.NewSession(), ps.sock)
+	n := newNATProbe(p, p.rpc.NewCallGroup(), ps.sock)
 	n.analyzed(func() {
 		p.host.Defer(func() {
-			n.session.Cancel()
+			n.group.Cancel()
 			n.close()
 			report := NATReport{
 				Kind: NATKind(n.class.Firewall()), Local: ps.sock.LocalAddr(),

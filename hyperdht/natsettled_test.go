@@ -55,7 +55,7 @@ func nodeBehind(t *testing.T, nat simnet.NAT, machines ...uint16) (*simnet.Net, 
 }
 
 // A sample that comes when enough have, and is equal to one of them, is that of a second node of a machine where a NAT has one
-// port for each, or a lie. Nobody is asked any more then, so the verdict must not be waited for.
+// port for each, or a lie. No node is asked any more then, so the verdict must not be waited for.
 func TestSampleAfterTheVerdictDoesNotOpenItAgain(t *testing.T) {
 	net, p := randomNode(t)
 	var n *natProbe
@@ -65,7 +65,7 @@ func TestSampleAfterTheVerdictDoesNotOpenItAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n = newNATProbe(p, p.rpc.NewSession(), ps.sock)
+		n = newNATProbe(p, p.rpc.NewCallGroup(), ps.sock)
 		n.analyzed(func() { verdicts++ })
 	})
 	net.Run(time.Second)

@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// PublicBootstrap are the nodes through which the public HyperDHT is entered (hyperdht lib/constants.js).
+// PublicBootstrap lists the bootstrap nodes of the public HyperDHT (hyperdht lib/constants.js).
 func PublicBootstrap() []string {
 	return []string{
 		"88.99.3.86@node1.hyperdht.org:49737",
@@ -22,7 +22,7 @@ func PublicBootstrap() []string {
 	}
 }
 
-// Mode says how a node takes part in the DHT.
+// Mode is the role of a node in the DHT.
 type Mode uint8
 
 // The modes of a node.
@@ -35,40 +35,40 @@ const (
 	Persistent
 )
 
-// Config is what a Node is made of. The zero Config is a node of the public network.
+// Config is the configuration of a Node. The zero Config is a node of the public network.
 type Config struct {
-	// Keys is the identity the node dials with unless told otherwise; zero means made at random.
+	// Keys is the default identity for dials; zero means a random key pair.
 	Keys id.KeyPair
 	// Bootstrap lists the nodes to enter the network by, as host:port, ip@host:port or a port on this
-	// machine. Nil means PublicBootstrap; empty means none: the node waits for others to find it.
+	// machine. Nil means PublicBootstrap; empty means none: other nodes enter the network through this one.
 	Bootstrap []string
-	// Nodes are DHT nodes that were known in an earlier run (KnownNodes): the network is entered by them and by the bootstrap
-	// nodes. Those that are gone cost a second.
+	// Nodes are DHT nodes from an earlier run (KnownNodes): the node enters the network through them and the bootstrap
+	// nodes. Dead ones cost a second.
 	Nodes []netip.AddrPort
-	// Listen is where the node's server socket is bound. A port is that port or an error, a *ListenError. Without one the
-	// node takes 49637 or one of the next four, or any that is free, but never one of a bootstrap node.
+	// Listen is the address of the node's server socket. If an explicit port cannot be bound, New fails with a *ListenError.
+	// Port 0 selects 49637 or one of the next four, or any free port, but never one of a bootstrap node.
 	Listen netip.AddrPort
-	// Mode says how the node takes part.
+	// Mode is the role of the node in the DHT.
 	Mode Mode
-	// Reachable says that the node is known to be reachable from everywhere, as on a host with a public
-	// address; otherwise it finds out.
+	// Reachable marks the node as reachable from everywhere, as on a host with a public
+	// address; otherwise it tests that.
 	Reachable bool
-	// NoQuickFirewall leaves out the probe, while entering the network, that finds out whether the node can be
-	// reached; it is then firewalled for its first twenty minutes at least.
+	// NoQuickFirewall disables the reachability probe while entering the network;
+	// the node is then firewalled for its first twenty minutes at least.
 	NoQuickFirewall bool
-	// PublicAddr presets the address of a dedicated bootstrap node, which has nobody to learn it from.
+	// PublicAddr presets the address of a dedicated bootstrap node, which has no node to learn it from.
 	PublicAddr netip.AddrPort
-	// Probe helps the node to learn its address where there are few DHT nodes; adapters/stun has one. Nil does
-	// not.
+	// Probe is a further source for the node's public address, used where there are few DHT nodes; see adapters/stun. It may be
+	// nil.
 	Probe AddressProbe
-	// WallClock is used for the time stamps of announcements that carry one; nil refuses those.
+	// WallClock is used for the time stamps of announcements that carry one; nil rejects those.
 	WallClock func() time.Time
 
-	// OnReady runs when the node has entered the network, or has found that it cannot for now.
+	// OnReady runs when the node has entered the network, or its first attempt has failed.
 	OnReady func()
 	// OnPersistent runs when the node has become persistent.
 	OnPersistent func()
-	// OnNetwork runs when the network seems to have gone or come back.
+	// OnNetwork runs when the network seems to have failed or come back.
 	OnNetwork func(online bool)
 	// OnAddress runs when the public address that others see has changed; invalid means unknown, port 0
 	// that every remote sees another port.
@@ -95,8 +95,8 @@ type Node struct {
 	life    life
 }
 
-// New makes a node on h and starts to enter the network. It must run on h's loop. It fails if a bootstrap
-// entry cannot be read or no socket can be bound.
+// New returns a node on h that starts to enter the network. It must be called on h's loop. It fails if a bootstrap
+// entry is malformed or no socket can be bound.
 func New(h host.Host, cfg Config) (*Node, error) {
 	if cfg.Keys == (id.KeyPair{}) {
 		keys, err := id.NewKeyPair(h.Rand())
@@ -161,7 +161,7 @@ func call(f func()) {
 	}
 }
 
-// admitNode keeps the nodes out that got into the public network by accident (hyperdht index.js).
+// admitNode rejects nodes that joined the public network by accident (hyperdht index.js).
 func admitNode(a netip.AddrPort) bool {
 	if !a.Addr().Is4() {
 		return true
@@ -177,17 +177,17 @@ func admitNode(a netip.AddrPort) bool {
 	return true
 }
 
-// PublicKey is the identity the node dials with.
+// PublicKey returns the default identity for dials.
 func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
 
 // Ready reports whether the node has finished entering the network.
 func (n *Node) Ready() bool { return n.ready }
 
-// OnMoved sets what runs when the node may be reachable in another way than before. It does not run while the node
+// OnMoved sets the handler for changes of the node's reachability. It does not run while the node
 // enters the network.
 func (n *Node) OnMoved(f func(Move)) { n.onMoved = f }
 
-// OnReach sets what runs when no DHT node answers, and when one does again. It does not run while all is well from the
+// OnReach sets the handler that runs when no DHT node answers, and when one does again. It does not run if nodes answer from the
 // start, nor for a node without bootstrap nodes.
 func (n *Node) OnReach(f func(answering bool)) { n.onReach = f }
 
@@ -197,7 +197,7 @@ func (n *Node) moved(m Move) {
 	}
 }
 
-// seenAt notes the public address that others see. That it becomes known, or unknown for a while, is no move.
+// seenAt records the public address that others see. A first address is no move, nor is an address unknown for a while.
 func (n *Node) seenAt(a netip.AddrPort) {
 	was := n.addr
 	if sameHost := a.Addr() == was.Addr(); !a.Addr().IsValid() || sameHost && a.Port() == 0 {
@@ -209,35 +209,35 @@ func (n *Node) seenAt(a netip.AddrPort) {
 	}
 }
 
-// Move is how a node has become reachable in another way.
+// Move is a kind of change of a node's reachability.
 type Move uint8
 
 const (
-	// MoveElsewhere means that connections from before may lead nowhere: the node has another public address, its NAT
+	// MoveElsewhere means that existing connections may be dead: the node has another public address, its NAT
 	// another mapping, the network is back, or the machine has woken from a sleep.
 	MoveElsewhere Move = iota
-	// MoveIntoReach means that there is no firewall after all: connections go on, and peers that could not connect now can.
+	// MoveIntoReach means that there is no firewall after all: connections continue, and peers that could not connect now can.
 	MoveIntoReach
 )
 
-// Connect starts connecting to a key and returns at once; the connection's handlers tell what comes of it.
+// Connect starts connecting to a key and returns at once; the connection's handlers report the result.
 func (n *Node) Connect(remote id.PublicKey, opts ConnectOptions) *Connection {
 	return n.peers.connect(remote, opts)
 }
 
-// Listen accepts connections under a key and calls done once the server has been announced, or could not be
-// for now; it goes on trying. It fails only if this node listens under the key already.
+// Listen accepts connections under a key and calls done when the server is announced, or the first attempt
+// has failed; it continues to try. Listen fails only if this node listens under the key already.
 func (n *Node) Listen(opts ListenOptions, done func(error)) (*Server, error) {
 	return n.peers.listen(opts, done)
 }
 
-// NetworkChanged tells the node that this machine's addresses have changed. It notices by itself within
-// seconds, so this only speeds it up.
+// NetworkChanged notifies the node that this machine's addresses have changed. The node notices by itself within
+// seconds; this only saves that delay.
 func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
 
 // Status describes a node at one moment.
 type Status struct {
-	// PublicKey is the identity that the node dials with.
+	// PublicKey is the default identity for dials.
 	PublicKey id.PublicKey
 	// Local is the bound address of the server socket; invalid while suspended or closed.
 	Local netip.AddrPort
@@ -247,16 +247,17 @@ type Status struct {
 	Firewalled bool
 	// Ephemeral means that the node stores nothing for others.
 	Ephemeral bool
-	// Ready means that the node has finished entering the network, Online that somebody answers.
+	// Ready means that the node has finished entering the network, Online that the network answers, Degraded that most requests
+	// time out.
 	Ready, Online, Degraded bool
-	// Silent means that no DHT node answers. Bootstrap is how many there are to enter the network by, Self which of their
-	// addresses are this node's own.
+	// Silent means that no DHT node answers. Bootstrap is the number of bootstrap nodes, Self those of their
+	// addresses that are this node's own.
 	Silent    bool
 	Bootstrap int
 	Self      []netip.AddrPort
-	// Announced is how many DHT nodes hold the record of a server of this node: of the one that the fewest hold.
+	// Announced is the number of DHT nodes that hold the record of a server of this node: the least of all servers.
 	Announced int
-	// Nodes is how many nodes the routing table knows, Connections how many connections there are.
+	// Nodes is the size of the routing table, Connections and Servers the numbers of connections and servers.
 	Nodes, Connections, Servers int
 	// Peering, RPC and Streams count what has happened since the node started.
 	Peering PeeringStats
@@ -264,7 +265,7 @@ type Status struct {
 	Streams StreamStats
 }
 
-// KnownNodes lists DHT nodes for Config.Nodes of the next run, those heard from last first; 16 at most.
+// KnownNodes lists DHT nodes for Config.Nodes of the next run, those that answered last first; 16 at most.
 func (n *Node) KnownNodes() []netip.AddrPort {
 	known := n.rpc.Nodes()
 	return known[:min(len(known), rpc.MaxKnown)]

@@ -1,18 +1,18 @@
 package hyperdht
 
-// Path says how the packets of a connection travel.
+// Path is the kind of path that the packets of a connection take.
 type Path uint8
 
 // The paths of a connection.
 const (
 	PathNone    Path = iota // not connected yet
-	PathDirect              // to an address that is open to everybody
+	PathDirect              // to an address that is reachable without punching
 	PathLAN                 // within one network
 	PathPunched             // through NATs that both sides opened
 	PathRelayed             // over a blind relay
 )
 
-// String is the path in one word.
+// String returns the path as one word.
 func (p Path) String() string {
 	switch p {
 	case PathNone:
@@ -29,12 +29,12 @@ func (p Path) String() string {
 	return "unknown"
 }
 
-// PathRule limits the paths that a connection may take. It exists only on paths that both sides allow.
+// PathRule limits the paths that a connection may take. Both sides' rules apply.
 type PathRule uint8
 
 // The rules.
 const (
 	AnyPath    PathRule = iota
-	DirectOnly          // no relay, whoever names one
+	DirectOnly          // no relay, even if the other side names one
 	RelayOnly           // nothing but a relay that one of the sides names
 )

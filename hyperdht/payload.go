@@ -7,14 +7,14 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// HandshakePayload is what a caller says of itself in its first message. All of it is the caller's word, and nothing of it is
+// HandshakePayload is the payload of a caller's first message. All fields are claims of the caller, and none is
 // proven.
 type HandshakePayload struct {
-	// Version is that of the payload; of another one than 1 nothing else is read.
+	// Version is the version of the payload; if it is not 1, the other fields are not read.
 	Version uint64
-	// Error is 0; 1 to 3 are answers.
+	// Error is 0 for none; 1 to 3 occur in answers only.
 	Error uint64
-	// Firewall is the kind of NAT that the caller believes to be behind, as NATKind counts them; it may be any number.
+	// Firewall is the caller's NAT as a NATKind; it may be any number.
 	Firewall uint64
 	// Holepunch is for servers; nil if absent, as with all pointers here.
 	Holepunch *HolepunchInfo
@@ -22,7 +22,7 @@ type HandshakePayload struct {
 	Addrs4, Addrs6 []netip.AddrPort
 	// UDX is the caller's end of the stream.
 	UDX *UDXInfo
-	// SecretStream says that the caller speaks the encrypted stream.
+	// SecretStream is present if the caller supports the encrypted stream.
 	SecretStream *SecretStreamInfo
 	// RelayThrough is the blind relay at which the caller waits.
 	RelayThrough *RelayThrough
@@ -30,7 +30,7 @@ type HandshakePayload struct {
 	RelayAddrs []netip.AddrPort
 }
 
-// HolepunchInfo is a server's number for a caller, and the nodes through which it is punched.
+// HolepunchInfo is a server's number for a caller, and the nodes that forward hole-punch messages.
 type HolepunchInfo struct {
 	ID     uint64      // the server's number for the caller
 	Relays []RelayInfo // through which messages reach the server
@@ -66,7 +66,7 @@ type RelayThrough struct {
 // Size is the number of bytes Append appends.
 func (p HandshakePayload) Size() int { return p.message().Size() }
 
-// Append appends the payload as it is sent.
+// Append appends the encoded payload.
 func (p HandshakePayload) Append(dst []byte) []byte { return p.message().Append(dst) }
 
 func (p *HandshakePayload) message() wire.NoisePayload {

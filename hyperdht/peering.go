@@ -13,19 +13,19 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// peeringConfig is what the peers of a node share.
+// peeringConfig is the configuration of a peering.
 type peeringConfig struct {
 	// Keys is the node's default identity when it dials.
 	Keys id.KeyPair
-	// Store has the router entries: servers of this node, and those that announced here.
+	// Store holds the router entries: servers of this node, and those that announced here.
 	Store *records.Store
-	// OnMoved runs when a server's relays see it at another address than before; nil for nobody.
+	// OnMoved runs when a server's relays see it at another address than before; it may be nil.
 	OnMoved func()
 	// Streams holds the UDX streams of all the node's sockets.
 	Streams *stream.Table
-	// Door receives what arrives on all the node's sockets.
+	// Door receives all datagrams of the node's sockets.
 	Door *demux.Door
-	// Probe helps to classify our NAT where the DHT is too small for it. Nil does not.
+	// Probe helps to classify our NAT if the DHT is too small for it. It may be nil.
 	Probe AddressProbe
 }
 
@@ -54,7 +54,7 @@ type peering struct {
 	account   *account // of the machines
 }
 
-// newPeering makes the peering part of the node that e is the RPC endpoint of.
+// newPeering returns the peering part of the node with RPC endpoint e.
 func newPeering(h host.Host, e *rpc.Endpoint, cfg peeringConfig) *peering {
 	p := &peering{host: h, rpc: e, cfg: cfg, relayLinks: make(map[id.PublicKey]*relayLink)}
 	p.account = &account{host: h}
@@ -118,12 +118,12 @@ func (p *peering) ownRequest(command uint64, target id.Target) bool {
 	return (command == wire.CmdPeerHandshake || command == wire.CmdPeerHolepunch) && p.servers.at(target) != nil
 }
 
-// relayOf is where the server for target announced from, invalid if it did not announce here.
+// relayOf returns the address from which the server for target announced, invalid if it did not announce here.
 func (p *peering) relayOf(target *id.Target) netip.AddrPort {
 	if target == nil {
 		return netip.AddrPort{}
 	}
-	p.cfg.Store.Advance(p.host.Now()) // a node that is not persistent has nobody else to do it
+	p.cfg.Store.Advance(p.host.Now()) // on a node that is not persistent no other call does
 	e, ok := p.cfg.Store.Get(*target)
 	if !ok {
 		return netip.AddrPort{}
@@ -131,7 +131,7 @@ func (p *peering) relayOf(target *id.Target) netip.AddrPort {
 	return e.Relay
 }
 
-// perform takes a step for a message; sock is where it leaves from, nil for the socket the message came in on.
+// perform takes a step for a message over sock, nil for the socket the message came in on.
 func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
 	if sock == nil {
 		sock = r.Socket
@@ -146,9 +146,9 @@ func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
 	}
 }
 
-func (p *peering) newConnection(t trail, local, remote id.PublicKey, initiator bool) *Connection {
+func (p *peering) newConnection(t attemptTrace, local, remote id.PublicKey, initiator bool) *Connection {
 	c := &Connection{
-		p: p, trail: t, ends: ends{initiator: initiator, local: local, remote: remote},
+		p: p, attemptTrace: t, ends: ends{initiator: initiator, local: local, remote: remote},
 		keepAlive: keepAlive{interval: connectionKeepAlive},
 	}
 	p.connections.add(c)
@@ -164,7 +164,7 @@ func (p *peering) randomPort() uint16 {
 	return minRandomPort + uint16(host.DrawUint32(p.host.Rand())%(1<<16-minRandomPort))
 }
 
-// networkChanged makes the servers announce again, since their addresses may be others now.
+// networkChanged makes the servers announce again, since their addresses may have changed.
 func (p *peering) networkChanged() {
 	for _, s := range p.servers.listening {
 		s.announcer.refreshSoon()
@@ -178,7 +178,7 @@ func (p *peering) online() {
 	}
 }
 
-// suspend takes all announcements back, ends all connections and calls done.
+// suspend unannounces all servers, ends all connections and calls done.
 func (p *peering) suspend(done func()) {
 	p.suspended = true
 	p.each(done, func(s *Server, settled func()) {
@@ -198,7 +198,7 @@ func (p *peering) resume() {
 	}
 }
 
-// close closes the servers and ends all connections, then calls done. Nothing works afterwards.
+// close closes the servers and ends all connections, then calls done. The peering is unusable afterwards.
 func (p *peering) close(done func()) {
 	p.closed = true
 	p.each(func() {
@@ -210,7 +210,7 @@ func (p *peering) close(done func()) {
 	p.punchQueue.close()
 }
 
-// each runs f for every server, and for those that were closed within takeBackTime and are not taken back yet, and done once
+// each runs f for every server, and for those that were closed within takeBackTime and are not unannounced yet, and done once
 // all have settled.
 func (p *peering) each(done func(), f func(s *Server, settled func())) {
 	join := host.NewJoin(done)

@@ -7,8 +7,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// pool makes the sockets that punchers work on and closes them when neither a puncher nor a stream needs
-// them any more (hyperdht lib/socket-pool.js).
+// pool opens the sockets of punchers and closes them when neither a puncher nor a stream uses
+// them (hyperdht lib/socket-pool.js).
 type pool struct {
 	p       *peering
 	sockets map[host.Socket]*poolSocket
@@ -45,7 +45,7 @@ func (pl *pool) acquire() (*poolSocket, error) {
 	return ps, nil
 }
 
-// ref takes a reference on s for a stream, when s is a pool socket at all. The result gives it back.
+// ref takes a reference on s for a stream, if s is a pool socket. The result releases it.
 func (pl *pool) ref(s host.Socket) (release func()) {
 	ps := pl.sockets[s]
 	if ps == nil {
@@ -71,7 +71,7 @@ func (pl *pool) close() {
 	}
 }
 
-// ReceiveProbe is [demux.Probes]. What is empty opens no hole.
+// ReceiveProbe implements [demux.Probes]. An empty datagram is no probe.
 func (pl *pool) ReceiveProbe(s host.Socket, from netip.AddrPort, b []byte) bool {
 	ps := pl.sockets[s]
 	if ps == nil {
@@ -83,7 +83,7 @@ func (pl *pool) ReceiveProbe(s host.Socket, from netip.AddrPort, b []byte) bool 
 	return true
 }
 
-// release gives one reference back.
+// release drops one reference.
 func (ps *poolSocket) release() {
 	ps.refs--
 	if ps.refs > 0 {

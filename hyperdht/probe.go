@@ -6,24 +6,24 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// AddressProbe asks others than DHT nodes where they see the node's sockets, over those sockets: STUN for
-// instance. What they say counts as what DHT nodes say does, so that a node knows its address and what NAT it
-// is behind even where there are fewer than three DHT nodes to tell it. All methods are called on the loop.
+// AddressProbe asks responders other than DHT nodes for the addresses of the node's sockets, over those sockets: STUN
+// servers, for instance. Their answers count like those of DHT nodes, so that a node knows its address and its NAT
+// even if there are fewer than three DHT nodes. All methods are called on the loop.
 type AddressProbe interface {
-	// Bind tells the sockets that the node has bound, when it starts and when it resumes. Those before are
+	// Bind passes the sockets that the node has bound, when it starts and when it resumes. Earlier ones are
 	// closed.
 	Bind(server, client host.Socket)
-	// Receive is shown each datagram of the node's sockets, those for hole punching included, that is none of a
-	// known stream; what begins as messages of the DHT do may be left out. It returns true for its own, which nobody else
-	// gets then. It must be quick to say no, and b is borrowed until the turn ends.
+	// Receive is called for each datagram of the node's sockets, those for hole punching included, that belongs to no
+	// known stream; datagrams that begin like messages of the DHT may be left out. It returns true if it has consumed the
+	// datagram, and must be fast otherwise; b is borrowed until the turn ends.
 	Receive(s host.Socket, from netip.AddrPort, b []byte) bool
-	// Probe asks where s is seen. It calls seen with our address and who saw it for each answer, and done when no
-	// more are to come; neither before it returns. After cancel it calls nothing any more. Canceling late or
-	// twice is harmless.
+	// Probe asks for the public address of s. It calls seen with our address and the responder for each answer, and done after
+	// the last one; neither before it returns, nor after cancel. Further calls of cancel, and calls after done, have no
+	// effect.
 	Probe(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func())
 }
 
-// bound tells the address probe which sockets there are now.
+// bound passes the current sockets to the address probe.
 func (n *Node) bound() {
 	if server := n.rpc.ServerSocket(); n.cfg.Probe != nil && server != nil {
 		n.cfg.Probe.Bind(server, n.rpc.ClientSocket())

@@ -13,7 +13,7 @@ import (
 // The server's side of hole punching (hyperdht lib/server.js): it answers the rounds of punching.go.
 
 // receiveHolepunch takes part in one round of hole punching; answer is called at most once.
-func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func(payload []byte, sock host.Socket)) {
+func (h *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func(payload []byte, sock host.Socket)) {
 	if h.box == nil {
 		return
 	}
@@ -54,7 +54,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 		h.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
 	}
 	analyze := u.analyze
-	if h.in(sessionBusy) { // it has been a while
+	if h.in(incomingBusy) { // some time has passed
 		analyze = func(reopen bool, done func(bool)) { u.renewed(func() { u.analyze(reopen, done) }) }
 	}
 	analyze(false, func(stable bool) {
@@ -76,7 +76,7 @@ func (h *session) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func
 	})
 }
 
-// answerTokens gives the token out only through relays we announced to: only those can be trusted to have
+// answerTokens returns the token for relays we announced to only: they are trusted to have
 // named the caller's real address.
 func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
 	if !viaRelay {
@@ -86,10 +86,10 @@ func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
 }
 
 // conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
-func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
+func (h *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
 	u := h.puncher
-	// Fast mode: the caller has opened its NAT for this very mapping of ours, or needs none opened, so one probe may do
-	// it all.
+	// Fast mode: the caller has opened its NAT for our mapping of this socket, or needs none opened, so one probe may
+	// suffice.
 	fast := u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr)
 	if fast || remote.Firewall == wire.FirewallOpen {
 		u.probe(peer)
@@ -108,14 +108,14 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 			h.giveUp(reply, answer)
 			return
 		case !ok && remote.TakesRetryAfter:
-			h.becomeFor(sessionBusy, wait+queueGrace)
+			h.becomeFor(incomingBusy, wait+queueGrace)
 		case !ok: // the relay carries the connection meanwhile, and the caller asks again
-			h.becomeFor(sessionBusy, busyPatience)
+			h.becomeFor(incomingBusy, busyPatience)
 		case !u.punch():
 			h.answerAbort(wire.ErrorAborted, answer)
 			return
-		case !h.in(sessionPunching):
-			h.become(sessionPunching)
+		case !h.in(incomingPunching):
+			h.become(incomingPunching)
 		}
 	}
 	if u.nat.firewall() != wire.FirewallUnknown {
@@ -126,24 +126,24 @@ func (h *session) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, to
 	answer(h.box.Seal(reply), u.socket())
 }
 
-// admitPunch reports whether the punch may begin, which for one that guesses ports depends on others. If not, retryAfter is when the caller
-// is to ask again.
-func (h *session) admitPunch(remote wire.HolepunchPayload) (retryAfter time.Duration, ok bool) {
+// admitPunch reports whether the punch may begin, which for one that guesses ports depends on other punches. If not, the caller
+// should ask again after retryAfter.
+func (h *incoming) admitPunch(remote wire.HolepunchPayload) (retryAfter time.Duration, ok bool) {
 	if u := h.puncher; !u.usesRandom() || u.punching() {
 		return 0, true
 	}
 	return h.s.p.punchQueue.admit(punchWaiter{
-		peer: h.trail.key, timed: remote.TakesRetryAfter, known: h.known, relayed: h.relayPath != nil, attempt: h,
+		peer: h.attemptTrace.key, timed: remote.TakesRetryAfter, known: h.known, relayed: h.relayPath != nil, attempt: h,
 	})
 }
 
-// answerAbort tells the caller that this server gives up.
-func (h *session) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
+// answerAbort sends the caller an abort with a reason.
+func (h *incoming) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
 	h.giveUp(wire.HolepunchPayload{Error: reason, Round: h.round}, answer)
 }
 
 // giveUp ends the attempt with an answer from the main socket, which outlives the puncher.
-func (h *session) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socket)) {
+func (h *incoming) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socket)) {
 	sealed := h.box.Seal(m)
 	sock := h.s.p.rpc.Socket()
 	if m.Error == wire.ErrorTryLater {
@@ -155,15 +155,15 @@ func (h *session) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socke
 	answer(sealed, sock)
 }
 
-// leavePuncher ends the punch that has led to the path, or that another path has made needless.
-func (h *session) leavePuncher(won bool) {
+// leavePuncher ends the punch that has led to the path, or that another path has made unnecessary.
+func (h *incoming) leavePuncher(won bool) {
 	if won && h.puncher != nil {
 		h.puncher.win()
 	}
 	h.endPuncher()
 }
 
-func (h *session) endPuncher() {
+func (h *incoming) endPuncher() {
 	if h.puncher != nil {
 		h.puncher.close()
 		h.puncher = nil

@@ -6,11 +6,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// punchBudget limits the punches that guess ports: randomPunchLimit run at the same time, and the node rests after one that was not
-// won.
+// punchBudget limits the punches that guess ports: randomPunchLimit run at the same time, and the node pauses after one that was
+// not won.
 type punchBudget struct {
 	running int
-	last    host.Instant // when the node began to rest; zero for never
+	last    host.Instant // the start of the last pause; zero for none
 }
 
 // free reports whether a punch may begin.
@@ -18,7 +18,7 @@ func (b *punchBudget) free(now host.Instant) bool {
 	return b.running < randomPunchLimit && b.rest(now) == 0
 }
 
-// rest is for how long the node rests still.
+// rest returns the remaining time of the pause.
 func (b *punchBudget) rest(now host.Instant) time.Duration {
 	if b.last == 0 {
 		return 0
@@ -30,5 +30,5 @@ func (b *punchBudget) take() { b.running++ }
 
 func (b *punchBudget) give() { b.running-- }
 
-// pause begins to rest.
+// pause starts the pause.
 func (b *punchBudget) pause(now host.Instant) { b.last = now }

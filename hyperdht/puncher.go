@@ -10,15 +10,15 @@ import (
 )
 
 // puncher opens a path between two NATs from a pool socket of its own (hyperdht lib/holepuncher.js). It
-// classifies our NAT on that socket, keeps what the remote said of its NAT, and sends the probes. The
-// initiator tries each way on which a probe or an echo arrives, and wins with the one that proves itself; the other side
-// echoes every probe and wins with the first stream packet. Neither is the puncher's to see.
+// classifies our NAT on that socket, keeps the remote's description of its NAT, and sends the probes. The
+// initiator tries each way on which a probe or an echo arrives, and wins with the one that is validated; the other side
+// echoes every probe and wins with the first stream packet. Neither event reaches the puncher.
 type puncher struct {
 	machine[puncherState]
-	p         *peering
-	trail     trail
-	session   *rpc.Session
-	initiator bool
+	p            *peering
+	attemptTrace attemptTrace
+	group        *rpc.CallGroup
+	initiator    bool
 
 	holder   *poolSocket   // the socket that is classified, announced and punched from
 	birthday []*poolSocket // more sockets, where our NAT maps each to a random port
@@ -51,7 +51,7 @@ const (
 
 var puncherTable = &table[puncherState]{Name: "puncher", States: []rule[puncherState]{
 	puncherReady: {
-		Name: "ready", Why: "the session, or the punch of the dialling side, has limits and closes it",
+		Name: "ready", Why: "the incoming attempt, or the punch of the dialling side, has limits and closes it",
 		Next: []puncherState{puncherReopening, puncherPunching, puncherGuessing, puncherClosed},
 	},
 	puncherReopening: {
@@ -66,16 +66,16 @@ var puncherTable = &table[puncherState]{Name: "puncher", States: []rule[puncherS
 	puncherClosed:   {Name: "closed"},
 }}
 
-// remoteAddr is an address the remote says it has. It is verified once the remote has echoed a token that
-// only its host could have got.
+// remoteAddr is an address that the remote claims. It is verified once the remote has echoed a token that
+// was sent to its host alone.
 type remoteAddr struct {
 	addr     netip.AddrPort
 	verified bool
 }
 
 // newPuncher acquires a socket, which is classified once sample or analyze is called. It fails only when no socket can be opened.
-func newPuncher(t trail, session *rpc.Session, initiator bool, remote wire.Firewall) (*puncher, error) {
-	u := &puncher{p: t.p, trail: t, session: session, initiator: initiator, remoteFirewall: remote}
+func newPuncher(t attemptTrace, group *rpc.CallGroup, initiator bool, remote wire.Firewall) (*puncher, error) {
+	u := &puncher{p: t.p, attemptTrace: t, group: group, initiator: initiator, remoteFirewall: remote}
 	if err := u.reset(); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (u *puncher) reset() error {
 	}
 	u.holder = holder
 	holder.onProbe = u.receiveProbe
-	u.nat = newNATProbe(u.p, u.session, holder.sock)
+	u.nat = newNATProbe(u.p, u.group, holder.sock)
 	return nil
 }
 
@@ -108,13 +108,13 @@ func (u *puncher) socket() host.Socket { return u.holder.sock }
 // punching reports whether probes are being sent.
 func (u *puncher) punching() bool { return u.in(puncherPunching, puncherGuessing) }
 
-// probe sends the datagram that is meant to arrive.
+// probe sends a probe with the full TTL.
 func (u *puncher) probe(to netip.AddrPort) {
 	u.holder.sock.Send(to, host.DefaultTTL, probeDatagram)
 }
 
-// openSession sends the datagram that opens our NAT for to and dies on the way.
-func (u *puncher) openSession(to netip.AddrPort) {
+// openNAT sends a low-TTL datagram that opens our NAT for to and expires before it arrives.
+func (u *puncher) openNAT(to netip.AddrPort) {
 	u.holder.sock.Send(to, lowTTL, probeDatagram)
 }
 
@@ -134,14 +134,14 @@ func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
 		}
 		u.strangers++
 	}
-	u.onConnect(ps.sock, from) // anybody can send a byte, so punching goes on until the way has proven itself
+	u.onConnect(ps.sock, from) // a byte proves nothing, so punching goes on until the way is validated
 }
 
-// updateRemote replaces what is known of the remote. peer is where the relay saw it; verified is the host that proved
-// itself with this message, invalid for none; a host once verified stays so.
+// updateRemote replaces the description of the remote. peer is its address as the relay sees it; verified is the host that
+// echoed a token in this message, invalid for none; a host once verified stays so.
 func (u *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, verified netip.Addr) {
 	if m.Firewall == wire.FirewallOpen && len(m.Addrs) == 0 {
-		// The original names no address of a socket that it has found to be open (lib/nat.js).
+		// The reference implementation sends no address of a socket that it has found to be open (lib/nat.js).
 		m.Addrs = []netip.AddrPort{peer}
 	}
 	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxPunchAddrs))
@@ -168,7 +168,7 @@ func (u *puncher) unstable() bool {
 	return ours == wire.FirewallUnknown || (u.remoteFirewall >= wire.FirewallRandom && ours >= wire.FirewallRandom)
 }
 
-// analyze calls done once our NAT is classified as well as it can be: true if punching can work with it.
+// analyze calls done when the classification of our NAT has ended: true if punching can work with it.
 // With allowReopen an unstable socket is exchanged for another one, up to three times, once per puncher.
 func (u *puncher) analyze(allowReopen bool, done func(stable bool)) {
 	u.nat.analyzed(func() {
@@ -211,16 +211,16 @@ func (u *puncher) renewed(done func()) {
 		return
 	}
 	u.nat.close()
-	u.nat = newNATProbe(u.p, u.session, u.holder.sock)
+	u.nat = newNATProbe(u.p, u.group, u.holder.sock)
 	u.nat.analyzed(done)
 }
 
-// consistent reports whether our NAT gives this socket one address to everybody.
+// consistent reports whether our NAT maps this socket to the same address for all remotes.
 func (u *puncher) consistent() bool {
 	return coerce(u.nat.firewall()) == wire.FirewallConsistent
 }
 
-// coerce treats an open node as one with a consistent NAT, as the original's strategies do.
+// coerce treats an open node as one with a consistent NAT, as the strategies of the reference implementation do.
 func coerce(f wire.Firewall) wire.Firewall {
 	if f == wire.FirewallOpen {
 		return wire.FirewallConsistent
@@ -263,7 +263,7 @@ func (u *puncher) fail() {
 	u.onAbort()
 }
 
-// close ends a punch that is not needed any more. It counts neither as won nor as lost.
+// close ends a punch that is no longer needed. It counts neither as won nor as lost.
 func (u *puncher) close() { u.end(true) }
 
 // end releases the sockets and the budget for random punching. The node rests after a random punch that was not won.

@@ -22,7 +22,7 @@ type dialPunch struct {
 	box   *wire.PunchBox
 	round uint64
 	then  func() // follows a pause
-	// refused is when the punch was refused for the first time because of another one, 0 for never.
+	// refused is the time at which the punch was first refused because of another one, 0 for never.
 	refused host.Instant
 }
 
@@ -64,7 +64,7 @@ var punchTable = &table[punchState]{Name: "punch", States: []rule[punchState]{
 
 // startPunch begins with the probe round.
 func (c *connector) startPunch() {
-	u, err := newPuncher(c.conn.trail, c.session, true, c.payload.Firewall)
+	u, err := newPuncher(c.conn.attemptTrace, c.group, true, c.payload.Firewall)
 	if err != nil {
 		c.fail(err)
 		return
@@ -80,7 +80,7 @@ func (c *connector) startPunch() {
 	d.probeRound(relay, true)
 }
 
-// pause calls then after a while, unless the punch is over before.
+// pause calls then after wait, unless the punch is over before.
 func (d *dialPunch) pause(s punchState, wait time.Duration, then func()) {
 	d.then = then
 	d.becomeFor(s, wait)
@@ -119,7 +119,7 @@ func (d *dialPunch) close() {
 	d.u.close()
 }
 
-// serverRelay is the relay the server prefers of those we know: ours if it is among its own.
+// serverRelay returns the relay that the server prefers of those we know: that of the handshake if the server lists it.
 func (d *dialPunch) serverRelay() wire.RelayInfo {
 	relays := d.c.payload.Holepunch.Relays
 	for _, r := range relays {
@@ -137,14 +137,14 @@ type punchAnswer struct {
 	peer  netip.AddrPort // the server's punching socket as the relay sees it
 }
 
-// exchange sends one hole-punch message through a relay and hands the answer to next. Failing ends the punch.
+// exchange sends one hole-punch message through a relay and passes the answer to next. A failure ends the punch.
 func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, reserve bool, next func(punchAnswer)) {
 	d.ask(reserve)
 	m.Round, m.FastProbes, m.TakesRetryAfter = d.round, true, m.Punching
 	d.round++
-	d.p.rpc.Request(rpc.Outgoing{
+	d.p.rpc.Request(rpc.RequestOptions{
 		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Value: d.message(relay, m),
-		Socket: d.u.socket(), Follows: true, Session: d.c.session,
+		Socket: d.u.socket(), Follows: true, Group: d.c.group,
 	}, func(r rpc.Reply, err error) {
 		if d.over() {
 			return
@@ -152,7 +152,7 @@ func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, rese
 		d.leave(punchThinking)
 		take := func() { d.takeAnswer(relay, m, r, err, next) }
 		if race := &d.c.race; d.c.in(dialRacing) && slices.ContainsFunc(race.ways, func(w way) bool { return w.path == PathPunched }) {
-			d.pause(punchProving, provePatience, take) // the way that is open is about to prove itself
+			d.pause(punchProving, provePatience, take) // the open way is about to be validated
 			return
 		}
 		take()
@@ -166,7 +166,7 @@ func (d *dialPunch) message(relay wire.RelayInfo, m wire.HolepunchPayload) []byt
 	}.Append(nil)
 }
 
-// takeAnswer goes on with the answer to a hole-punch message.
+// takeAnswer handles the answer to a hole-punch message.
 func (d *dialPunch) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r rpc.Reply, err error, next func(punchAnswer)) {
 	if err != nil {
 		d.fail(err)
@@ -217,13 +217,13 @@ func (d *dialPunch) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, 
 	return a, nil
 }
 
-// probeRound learns the server's NAT while ours is being classified.
+// probeRound learns the server's NAT while the local one is being classified.
 func (d *dialPunch) probeRound(relay wire.RelayInfo, again bool) {
 	u := d.u
 	var opened netip.AddrPort
 	if !d.c.opts.SlowOpen {
 		opened = d.c.serverAddr
-		u.openSession(opened)
+		u.openNAT(opened)
 	}
 	d.exchange(relay, wire.HolepunchPayload{
 		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), RemoteAddr: opened,
@@ -252,7 +252,7 @@ func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool
 			switch {
 			case d.over():
 			case stable:
-				d.probeRound(relay, false) // from a new socket, so the server has to hear of it
+				d.probeRound(relay, false) // from a new socket, which the server does not know yet
 			default:
 				d.endProbe(relay, a, again)
 			}
@@ -260,7 +260,7 @@ func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool
 	})
 }
 
-// endProbe goes on to the punch round if both NATs are known and not both random.
+// endProbe starts the punch round if both NATs are known and not both random.
 func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
 	u := d.u
 	ours, theirs := u.nat.firewall(), u.remoteFirewall
@@ -275,15 +275,15 @@ func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
 		if relay.RelayAddr == d.c.relay && a.peer != d.c.serverAddr {
 			// The server has moved to another socket since the handshake; our relay has seen the new one.
 			d.c.serverAddr = a.peer
-			u.openSession(d.c.serverAddr)
+			u.openNAT(d.c.serverAddr)
 		}
 		d.punchRound(relay, a.Token, false)
 	}
 }
 
-// punchRound tells the server our final view, through the relay of the handshake, and starts to punch. Where one of
+// punchRound sends the server our classified NAT, through the relay of the handshake, and starts to punch. If one of
 // the two is busy with another random punch, a connection that has a blind relay can wait; then delayed is true, and
-// the message takes the server's preferred relay, where our mapping is open still.
+// the message takes the server's preferred relay, where our mapping is still open.
 func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, delayed bool) {
 	u := d.u
 	u.nat.freeze()
@@ -328,8 +328,8 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	})
 }
 
-// admitPunch reports whether the node may punch now, which for one that guesses ports depends on others. If not, retryAfter is when to ask
-// again.
+// admitPunch reports whether the node may punch now, which for a punch that guesses ports depends on other punches. If not, it may
+// be called again after retryAfter.
 func (d *dialPunch) admitPunch(random bool) (retryAfter time.Duration, ok bool) {
 	if !random {
 		return 0, true
@@ -354,20 +354,21 @@ func (d *dialPunch) waited() time.Duration {
 	return now.Sub(d.refused)
 }
 
-// mayWait reports whether the attempt may wait for so long: without a limit where a relay carries the connection, else for queuePatience
-// in all.
+// mayWait reports whether the attempt may wait for that time: without a limit while a relay carries the connection, else for
+// queuePatience in all.
 func (d *dialPunch) mayWait(wait time.Duration) bool {
 	return d.c.relayPath != nil || wait > 0 && d.waited()+wait <= queuePatience
 }
 
-// relayEnded ends an attempt that waits for its turn: without a relay there is nothing that could carry the connection meanwhile. The place
+// relayEnded ends an attempt that waits for its turn: without the relay no path carries the connection meanwhile. The place
 // in the queue is kept for the next attempt, which may find the relay again.
 func (d *dialPunch) relayEnded(err error) {
 	d.p.punchQueue.keep(d)
 	d.fail(err)
 }
 
-// busy is the error of an attempt that cannot wait. A server that refuses at once cannot have the next dial come at once.
+// busy returns the error of an attempt that cannot wait. The next dial comes minRedial after the first at the earliest: a server must
+// not trigger dials in quick succession.
 func (d *dialPunch) busy(err error, retryAfter time.Duration) error {
 	if retryAfter > 0 {
 		retryAfter = max(retryAfter, minRedial-d.waited())
@@ -375,7 +376,7 @@ func (d *dialPunch) busy(err error, retryAfter time.Duration) error {
 	return &BusyError{err, retryAfter}
 }
 
-// punchLater repeats the punch round after a wait, or in a while if that is zero.
+// punchLater repeats the punch round after a wait, zero for the default.
 func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte, wait time.Duration) {
 	switch {
 	case wait == 0:
@@ -394,16 +395,16 @@ func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	})
 }
 
-// abort tells the server that we give up; its answer does not matter.
+// abort sends the server an abort; its answer is ignored.
 func (d *dialPunch) abort(relay wire.RelayInfo, reason error) {
-	d.p.rpc.Request(rpc.Outgoing{
+	d.p.rpc.Request(rpc.RequestOptions{
 		To: relay.RelayAddr, Command: wire.CmdPeerHolepunch, Target: &d.c.target, Retries: rpc.NoRetry,
 		Value: d.message(relay, wire.HolepunchPayload{Error: wire.ErrorAborted, Round: d.round}),
 	}, func(rpc.Reply, error) {})
 	d.fail(reason)
 }
 
-// fail gives up on punching, and on the connection unless the LAN shortcut may still do it.
+// fail ends punching, and the connection unless the LAN shortcut may still succeed.
 func (d *dialPunch) fail(err error) {
 	c := d.c
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// punchQueue orders the random punches of a node, which makes one at a time: its own dials and its callers, first come, first
+// punchQueue orders the random punches of a node, which runs one at a time: its own dials and its callers, first come, first
 // served. A waiter that is refused gets a place in the queue and the time after which to ask again.
 //
 //	asks ── budget free, no earlier waiter due ──▶ punches
@@ -19,38 +19,38 @@ import (
 //	       └─ has not asked again queueGrace after that time ──▶ place lost
 //
 // While an earlier waiter is due or about to be, the budget is reserved, so that newcomers do not take it. Callers that do not know
-// retry times, such as the reference implementation, have places too. Nothing is reserved for them, as it is not known when they
-// ask again; but later waiters do not keep them from a free budget. So such a caller is served once the waiters before it are and
-// it finds the budget free.
+// retry times, such as the reference implementation, have places too. Nothing is reserved for them, since the time of their next
+// request is unknown; but later waiters do not keep them from a free budget. So such a caller is served once the waiters before it
+// are and it finds the budget free.
 //
-// A peer has one place, which is given up when the attempt that asked last ends, unless it has been told to come again. Keys cost
+// A peer has one place, which is removed when the attempt that asked last ends, unless it was given a retry time. Keys cost
 // nothing, so keys that the application does not know have a part of the queue only, and at most one of them is placed before each
 // known one.
 type punchQueue struct {
 	p        *peering
 	places   []punchPlace
-	estimate time.Duration // of the time that a random punch takes, with the pause after it
+	estimate time.Duration // duration of a random punch, with the pause after it
 }
 
 // punchPlace is a place in the queue.
 type punchPlace struct {
 	punchWaiter
-	due host.Instant // when it asks again
+	due host.Instant // the time of its next request
 }
 
-// punchWaiter is a peer for which a random punch is to be made.
+// punchWaiter is a peer that needs a random punch.
 type punchWaiter struct {
 	peer    id.PublicKey
 	dial    bool // by this node
-	timed   bool // it asks again at the time that it is given
+	timed   bool // it honours retry times
 	known   bool // the application knows the key
 	relayed bool // a relay carries the connection meanwhile
-	attempt any  // a *session or a *dialPunch, by pointer; nil once the place is kept for the next one
+	attempt any  // a *incoming or a *dialPunch, by pointer; nil once the place is kept for the next one
 }
 
 func newPunchQueue(p *peering) *punchQueue { return &punchQueue{p: p, estimate: firstEstimate} }
 
-// admit reports whether a waiter may punch now. If not, retryAfter is when it is expected to ask again.
+// admit reports whether a waiter may punch now. If not, it should ask again after retryAfter.
 func (q *punchQueue) admit(w punchWaiter) (retryAfter time.Duration, ok bool) {
 	q.expire()
 	i := q.index(w)
@@ -81,7 +81,7 @@ func (q *punchQueue) expire() {
 	q.places = slices.DeleteFunc(q.places, func(o punchPlace) bool { return now.Sub(o.due) > queueGrace })
 }
 
-// index is that of a waiter's place, -1 for none.
+// index returns the index of a waiter's place, -1 for none.
 func (q *punchQueue) index(w punchWaiter) int {
 	return slices.IndexFunc(q.places, func(o punchPlace) bool { return o.peer == w.peer && o.dial == w.dial })
 }
@@ -102,7 +102,7 @@ func (q *punchQueue) reserved(i int) bool {
 	})
 }
 
-// add gives a place to a newcomer, and returns its index; the length of the queue if there is no room.
+// add inserts a newcomer, and returns the index of its place; the length of the queue if there is no room.
 func (q *punchQueue) add(w punchWaiter) int {
 	i := len(q.places)
 	if i >= maxQueuedPunches || !w.known && q.unknown() >= maxQueuedUnknown {
@@ -118,7 +118,7 @@ func (q *punchQueue) add(w punchWaiter) int {
 	return i
 }
 
-// keep has the place of an attempt outlive it, for the next attempt of the peer.
+// keep retains the place of an attempt after its end, for the next attempt of the peer.
 func (q *punchQueue) keep(attempt any) {
 	for i := range q.places {
 		if q.places[i].attempt == attempt {
@@ -127,12 +127,12 @@ func (q *punchQueue) keep(attempt any) {
 	}
 }
 
-// leave gives up the place of an attempt that has ended, so that nobody waits for it.
+// leave removes the place of an attempt that has ended, so that no other waits for it.
 func (q *punchQueue) leave(attempt any) {
 	q.places = slices.DeleteFunc(q.places, func(o punchPlace) bool { return o.attempt == attempt })
 }
 
-// unknown is the number of places of keys that the application does not know.
+// unknown returns the number of places of keys that the application does not know.
 func (q *punchQueue) unknown() (n int) {
 	for _, o := range q.places {
 		if !o.known {
@@ -142,8 +142,8 @@ func (q *punchQueue) unknown() (n int) {
 	return n
 }
 
-// retryAfter is when the waiter at place i is to ask again: when three quarters of the estimated time have passed, since the estimate
-// may be too long, and retryEarly before its turn.
+// retryAfter returns the retry time of the waiter at place i: three quarters of the estimated time, since the estimate
+// may be too long, less retryEarly.
 func (q *punchQueue) retryAfter(i int, w punchWaiter) time.Duration {
 	pause, least := time.Duration(0), minRetryAfter
 	if w.relayed {
@@ -168,7 +168,7 @@ func (q *punchQueue) size() int {
 
 func (q *punchQueue) close() { q.places = nil }
 
-// retryAfterOf is the time that a peer's answer gives, zero for none. A longer one than this implementation gives is ignored.
+// retryAfterOf returns the retry time of a peer's answer, zero for none. A longer one than this implementation sends is ignored.
 func retryAfterOf(m wire.HolepunchPayload) time.Duration {
 	if m.RetryAfter > uint64(maxRetryAfter/time.Millisecond) {
 		return 0

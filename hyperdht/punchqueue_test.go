@@ -64,7 +64,7 @@ func (w *queueWorld) goes(o punchWaiter) {
 // free ends the punch.
 func (w *queueWorld) free() { w.p.punches.running-- }
 
-// order is that in which waiters punch if each asks again at the time that it is given, and a punch takes a while.
+// order returns the order in which waiters punch if each asks again at its retry time, and a punch takes a while.
 func (w *queueWorld) order(waits map[punchWaiter]time.Duration, takes time.Duration) (order []int) {
 	due := map[punchWaiter]time.Duration{}
 	for o, wait := range waits {
@@ -357,7 +357,7 @@ func TestEstimateCountsThePauseOfLostPunches(t *testing.T) {
 	for won, want := range map[bool]time.Duration{true: (3*firstEstimate + 4*time.Second) / 4, false: (3*firstEstimate + 4*time.Second + randomPunchPause) / 4} {
 		net, p := randomNode(t)
 		p.host.(*simnet.Host).Do(func() {
-			u, err := newPuncher(trail{p: p}, p.rpc.NewSession(), true, wire.FirewallConsistent)
+			u, err := newPuncher(attemptTrace{p: p}, p.rpc.NewCallGroup(), true, wire.FirewallConsistent)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,12 +15,12 @@ type Query struct {
 
 // Reply is a DHT node's answer to a request.
 type Reply struct {
-	// From is the node that answered, To our address as it sees it.
+	// From is the address of the node, To our address as the node sees it.
 	From, To netip.AddrPort
-	// ID is the node's, if HasID: it is persistent, and its id fits its address.
+	// ID is the node's id. HasID is set if the node is persistent and its id fits its address.
 	ID    id.NodeID
 	HasID bool
-	// Value is what it answered; nil is absent.
+	// Value is the value of the answer; nil is absent.
 	Value []byte
 	// Error is the code of a refusal, 0 for none.
 	Error uint64
@@ -28,7 +28,7 @@ type Reply struct {
 	RTT time.Duration
 }
 
-// Closest are the answers of the nodes nearest to the target that have answered, the nearest first.
+// Closest returns the answers of the nearest nodes to the target, the nearest first.
 func (q *Query) Closest() []Reply {
 	list := make([]Reply, 0, len(q.q.Closest()))
 	for _, r := range q.q.Closest() {
@@ -37,20 +37,20 @@ func (q *Query) Closest() []Reply {
 	return list
 }
 
-// Successes is the number of nodes that have answered without a refusal.
+// Successes returns the number of nodes that have answered without a refusal.
 func (q *Query) Successes() int { return q.q.Successes() }
 
-// Errors is the number of nodes that have refused, or not answered.
+// Errors returns the number of nodes that have refused, or not answered.
 func (q *Query) Errors() int { return q.q.Errors() }
 
-// Answers is the number of nodes that have answered.
+// Answers returns the number of nodes that have answered.
 func (q *Query) Answers() int { return q.q.Answers() }
 
-// Hops is how many nodes led to the nearest one that has answered, one after the other.
+// Hops returns the length of the chain of nodes that led to the nearest one that has answered.
 func (q *Query) Hops() int { return q.q.Hops() }
 
 // Done reports whether the query has ended.
 func (q *Query) Done() bool { return q.q.Done() }
 
-// Destroy ends the query. What it was asked to call at its end gets an error, unless it has ended.
+// Destroy ends the query. Its done function gets an error, unless the query has ended.
 func (q *Query) Destroy() { q.q.Destroy() }

@@ -9,13 +9,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// race selects one of the ways to the peer of a handshake. A sign of life does not validate a way: another host may answer
-// at the peer's private address, and an open peer may be unreachable from here. The first packets of the connection are
+// race selects one of the ways to the peer of a handshake. An unauthenticated packet does not validate a way: another host may
+// answer at the peer's private address, and an open peer may be unreachable from here. The first packets of the connection are
 // sent on all ways, and the way on which the first packet arrives that decrypts is selected.
 //
-// Only the side that sends on several ways decides. That is the dialling side, and the answering one where it tries the address
+// Only the side that sends on several ways decides. That is the dialling side, and the answering one if it tries the address
 // that an open caller has named and holds a relay in reserve. Else that side answers on the way on which the first packet arrived,
-// as the JavaScript does.
+// as the reference implementation does.
 type race struct {
 	conn     *Connection
 	raw      *stream.Stream
@@ -35,7 +35,7 @@ func (r *race) begin(w way, keys noise.Result) error {
 	if err := r.raw.Connect(w.sock, r.remoteID, w.to); err != nil {
 		return err
 	}
-	r.raw.WatchRemote() // the peer may answer from elsewhere
+	r.raw.WatchRemote() // the peer may answer from another address
 	r.ways = append(r.ways, w)
 	r.conn.ways.try(w.path, w.to)
 	r.conn.start(r.raw, keys, w.path)
@@ -49,7 +49,7 @@ func (r *race) join(w way) {
 	}
 	r.ways = append(r.ways, w)
 	r.conn.ways.try(w.path, w.to)
-	r.conn.trail.note(AttemptEvent{Step: AttemptTried, Path: w.path, Addr: w.to})
+	r.conn.attemptTrace.note(AttemptEvent{Step: AttemptTried, Path: w.path, Addr: w.to})
 	r.raw.Race(stream.Way{Socket: w.sock, RemoteID: r.remoteID, Remote: w.to})
 }
 
@@ -112,7 +112,7 @@ type heartbeats struct {
 	next     host.Timer
 }
 
-// add sends heartbeats on some ways, too, unless there are too many.
+// add starts heartbeats on further ways, unless there are too many.
 func (b *heartbeats) add(ways ...way) {
 	before := len(b.ways)
 	for _, w := range ways {

@@ -81,7 +81,7 @@ func (c *connector) findPath() {
 }
 
 // tryLAN pings private addresses of the server if both sides have the same public address. An answer may come from another
-// host with that address, so that it adds a way and ends nothing.
+// host with that address, so it only adds a way.
 func (c *connector) tryLAN(relayed, punchable bool) bool {
 	if c.opts.NoLocal {
 		c.conn.ways.leave(WayExcluded, PathLAN)
@@ -105,7 +105,7 @@ func (c *connector) tryLAN(relayed, punchable bool) bool {
 func (c *connector) pingLAN(addr netip.AddrPort, punchable bool) {
 	c.note(AttemptEvent{Step: AttemptLAN, Addr: addr})
 	c.conn.ways.try(PathLAN, addr)
-	c.p.rpc.Ping(addr, nil, c.session, func(_ rpc.Reply, err error) {
+	c.p.rpc.Ping(addr, nil, c.group, func(_ rpc.Reply, err error) {
 		c.lan.pending--
 		switch {
 		case c.over():
@@ -143,14 +143,15 @@ func (c *connector) startRelay() {
 	}
 }
 
-// relayPart is the server's relay, or ours if it has none, zero for none, and our part in the pairing.
+// relayPart returns the relay that the server names, or the one of this side if it names none, zero for none, and our part in the
+// pairing.
 func (c *connector) relayPart() (relay id.PublicKey, part relayPath) {
 	if c.opts.Paths == DirectOnly {
 		c.conn.ways.leave(WayExcluded, PathRelayed)
 		return relay, part
 	}
 	part = relayPath{
-		trail: c.conn.trail, raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted,
+		attemptTrace: c.conn.attemptTrace, raw: c.raw, token: c.relayToken, initiator: true, onPaired: c.relayPaired, onAbort: c.relayAborted,
 		onJoin: func() { c.conn.ways.try(PathRelayed, netip.AddrPort{}) },
 	}
 	relay = c.relayKey
@@ -182,7 +183,7 @@ func (c *connector) relayAborted(err error) {
 	case c.in(dialRacing) && c.race.leave():
 		c.persist()
 	case c.conn.started:
-		c.conn.close(err) // the relay has left us before there was a direct path
+		c.conn.close(err) // the relay was lost before there was a direct path
 	case c.punch != nil && c.punch.in(punchLater):
 		c.punch.relayEnded(err)
 	case c.failure != nil:
@@ -216,7 +217,7 @@ func (c *connector) pathOf(sock host.Socket, from netip.AddrPort) Path {
 	return PathDirect
 }
 
-// answeredOn adds a direct way on which there was a sign of life.
+// answeredOn adds a direct way on which a packet has arrived.
 func (c *connector) answeredOn(w way) {
 	c.conn.ways.answer(w.path, w.to)
 	c.found(w)
@@ -270,7 +271,7 @@ func (c *connector) proven() {
 	}
 	c.conn.cancel = nil
 	if c.relayPath != nil {
-		c.relayPath.standBy(c.conn)
+		c.relayPath.keepAsFallback(c.conn)
 		c.conn.cancel = c.relayPath.close
 		c.relayPath = nil
 	}

@@ -112,7 +112,7 @@ func TestConnectSaysThatNoDHTNodeAnswers(t *testing.T) {
 	}
 }
 
-// fails returns how an attempt to connect to a key that nobody has ends.
+// fails returns how an attempt to connect to an unused key ends.
 func (w *world) fails(h *simnet.Host, n *hyperdht.Node) (failure error) {
 	w.t.Helper()
 	closed := false

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// ErrNotFound means that no node had what was asked for.
+// ErrNotFound means that no node had the record.
 var ErrNotFound = errors.New("hyperdht: not found")
 
 // Peer is the record that a node stores for an announced key.
@@ -55,8 +55,8 @@ type Found struct {
 	Bump uint64
 }
 
-// FindPeer asks for the record of a server's key. found gets each answer that has it, done the end. As with all calls for
-// records, a nil func hears nothing.
+// FindPeer looks up the record of a server's key. found is called for each answer with the record, done at the end. As with
+// all calls for records, the functions may be nil.
 func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *Query {
 	target := key.Target()
 	return n.query(target, wire.CmdFindPeer, nil, func(r *rpc.Reply) {
@@ -83,18 +83,18 @@ func peers(from []wire.Peer) []Peer {
 	return list
 }
 
-// AnnounceOptions go with Announce.
+// AnnounceOptions are the options of Announce.
 type AnnounceOptions struct {
 	// Relays are nodes that lead to the announced key; at most three are stored.
 	Relays []netip.AddrPort
-	// Bump marks the topic as changed, in milliseconds since 1970; 0 does not.
+	// Bump marks the topic as changed, in milliseconds since 1970; 0 for no bump.
 	Bump uint64
-	// Clear takes earlier records of the key back from the nodes that the lookup meets.
+	// Clear removes earlier records of the key from the nodes that the lookup meets.
 	Clear bool
 }
 
 // Announce stores a record for keys on a target, at the up to twenty nodes nearest to it. done gets nil if at
-// least one of them took it.
+// least one of them stored it.
 func (n *Node) Announce(target id.Target, keys id.KeyPair, opts AnnounceOptions, done func(error)) *Query {
 	peer := wire.Peer{PublicKey: keys.Public, RelayAddrs: opts.Relays}
 	commit := func(r *rpc.Reply, settled func(error)) {
@@ -112,13 +112,13 @@ func (n *Node) Announce(target id.Target, keys id.KeyPair, opts AnnounceOptions,
 	return n.query(target, wire.CmdLookup, nil, nil, commit, done)
 }
 
-// Unannounce takes the record of keys back from the nodes that a lookup of the target meets.
+// Unannounce removes the record of keys from the nodes that a lookup of the target meets.
 func (n *Node) Unannounce(target id.Target, keys id.KeyPair, done func(error)) *Query {
 	return n.unannounce(target, keys, nil, done)
 }
 
-// unannounce looks a target up and takes our record back from every node that lists it, or that lists so
-// many that ours may be among those left out (hyperdht index.js, lookupAndUnannounce).
+// unannounce looks a target up and removes our record from every node that lists it, or that lists so
+// many that it may have been left out (hyperdht index.js, lookupAndUnannounce).
 func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, done func(error)) *Query {
 	n.store.Unannounce(target, keys.Public)
 	peer := wire.Peer{PublicKey: keys.Public}
@@ -149,7 +149,7 @@ func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, 
 	return q
 }
 
-// maxLookupPeers is how many records a lookup reply holds at most (hyperdht lib/persistent.js).
+// maxLookupPeers is the most records of a lookup reply (hyperdht lib/persistent.js).
 const maxLookupPeers = 20
 
 // ImmutablePut stores a value, which must fit one datagram, at the nodes nearest to its hash.
@@ -188,8 +188,8 @@ func (n *Node) ImmutableGet(target id.Target, done func([]byte, error)) *Query {
 	return q
 }
 
-// MutablePut stores a signed value under the hash of its key. Nodes refuse a sequence number below the one
-// they have, and another value under the same one.
+// MutablePut stores a signed value under the hash of its key. Nodes reject a sequence number below the stored
+// one, and another value under the same one.
 func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(MutableValue, error)) *Query {
 	target := keys.Public.Target()
 	signed := wire.SignMutable(keys, seq, value)
@@ -254,13 +254,13 @@ func (n *Node) query(target id.Target, command uint64, value []byte, found func(
 	})}
 }
 
-// storeAt sends a value to the node that gave r, with the token it gave.
+// storeAt sends a value to the node that sent r, with the token from that reply.
 func (n *Node) storeAt(target id.Target, command uint64, r *rpc.Reply, value []byte, settled func(error)) {
 	if r.Token == nil {
 		settled(rpc.ErrNoToken)
 		return
 	}
-	n.rpc.Request(rpc.Outgoing{To: r.From, Command: command, Target: &target, Token: r.Token, Value: value}, func(a rpc.Reply, err error) {
+	n.rpc.Request(rpc.RequestOptions{To: r.From, Command: command, Target: &target, Token: r.Token, Value: value}, func(a rpc.Reply, err error) {
 		if err == nil && a.Error != wire.CodeNone {
 			err = &RefusedError{Code: a.Error}
 		}
@@ -270,7 +270,7 @@ func (n *Node) storeAt(target id.Target, command uint64, r *rpc.Reply, value []b
 
 // RefusedError is a node's refusal to store something.
 type RefusedError struct {
-	// Code is what the node answered: 16 for a sequence number that was used for another value, 17 for one
+	// Code is the error code of the answer: 16 for a sequence number that was used for another value, 17 for one
 	// that is too low (hyperdht lib/constants.js).
 	Code uint64
 }

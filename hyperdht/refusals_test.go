@@ -190,7 +190,7 @@ func TestRoundsForAServer(t *testing.T) {
 		do   func(c *fakeCaller)
 	}{
 		{name: "abort", do: func(c *fakeCaller) { c.round(wire.HolepunchPayload{Error: wire.ErrorAborted}) }},
-		{name: "another session", do: func(c *fakeCaller) {
+		{name: "another caller", do: func(c *fakeCaller) {
 			c.payload.Holepunch.ID++
 			c.round(wire.HolepunchPayload{Firewall: wire.FirewallConsistent})
 		}},

@@ -289,8 +289,8 @@ func (w *relayWorld) relayClient(keys id.KeyPair, tokens ...[32]byte) (refused *
 	return refused, closed
 }
 
-// Tokens that nobody comes for took all 1,024 places of a relay for good.
-func TestRelayForgetsTokensThatNobodyComesFor(t *testing.T) {
+// Unmatched tokens took all 1,024 places of a relay for good.
+func TestRelayForgetsUnmatchedTokens(t *testing.T) {
 	w := newRelayWorld(t, 10, hyperdht.RelayConfig{})
 	refused, closed := w.relayClient(keyPair(30), [32]byte{1}, [32]byte{2}, [32]byte{3})
 	w.until("they wait", 10*time.Second, func() bool { return w.relay.Stats().Waiting == 3 })
@@ -458,7 +458,7 @@ func TestClientThatIsBothSidesOfAPairIsCountedOnce(t *testing.T) {
 }
 
 // A client's connection to a relay came over another relay, whose address is not the client's: packets between the legs of
-// two relays would circulate for ever.
+// two relays would circulate forever.
 func TestRelaySendsNothingToTheRelayOfAClient(t *testing.T) {
 	w := newRelayWorld(t, 16, hyperdht.RelayConfig{})
 	var second *hyperdht.RelayServer

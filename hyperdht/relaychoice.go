@@ -12,13 +12,13 @@ type relayChoice struct {
 	relayToken [32]byte
 }
 
-// choose takes one of several relays.
+// choose selects one of several relays.
 func (r *relayChoice) choose(p *peering, relays []id.PublicKey) {
 	r.relayKey = p.pickRelay(relays)
 	r.relayToken = p.newRelayToken()
 }
 
-// named is the choice as it is told to the other side, nil for none.
+// named returns the choice as it is sent to the other side, nil for none.
 func (r *relayChoice) named() *wire.RelayThrough {
 	if r.relayKey == (id.PublicKey{}) {
 		return nil
@@ -26,7 +26,7 @@ func (r *relayChoice) named() *wire.RelayThrough {
 	return &wire.RelayThrough{Key: r.relayKey, Token: r.relayToken}
 }
 
-// newRelayToken is what both sides of a pairing show to the relay.
+// newRelayToken returns a token that both sides of a pairing send to the relay.
 func (p *peering) newRelayToken() [32]byte {
 	var t [32]byte
 	host.Draw(p.host.Rand(), t[:])

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// maxEager is how many callers that have proven nothing a relay is joined for.
+// maxEager is the number of unproven callers for which a relay is joined.
 const maxEager = 32
 
 // strangers sends handshakes that are never followed up, each of which names a relay of its own.
@@ -58,7 +58,7 @@ func TestStrangersHaveFewRelaysJoined(t *testing.T) {
 
 // A caller beside so many strangers has a relay in reserve once it has proven itself, and gets one at once to which the server has
 // a connection.
-func TestStrangersKeepNobodyFromRelays(t *testing.T) {
+func TestStrangersDoNotKeepPeersFromRelays(t *testing.T) {
 	for _, test := range []struct {
 		name              string
 		rule              hyperdht.PathRule

@@ -24,7 +24,7 @@ type relayLink struct {
 	paths []*relayPath // in the order in which they came
 }
 
-// linkTo connects to a relay, unless there is a connection on which it has been heard of lately.
+// linkTo connects to a relay, unless there is a usable connection.
 func (p *peering) linkTo(relay id.PublicKey) *relayLink {
 	if l := p.relayLinks[relay]; l != nil && l.usable() {
 		return l
@@ -52,13 +52,13 @@ func (p *peering) linkTo(relay id.PublicKey) *relayLink {
 	return l
 }
 
-// linked reports whether there is an open connection to a relay, which another path does not have to wait for.
+// linked reports whether there is an open connection to a relay, so that another path need not wait for one.
 func (p *peering) linked(relay id.PublicKey) bool {
 	l := p.relayLinks[relay]
 	return l != nil && l.conn.open && l.usable()
 }
 
-// usable reports whether the relay has been heard of lately, or is being connected to for no longer than usual.
+// usable reports whether a packet of the relay has come lately, or the dial to it has not taken longer than usual.
 func (l *relayLink) usable() bool {
 	c, now := l.conn, l.p.host.Now()
 	switch {
@@ -70,7 +70,7 @@ func (l *relayLink) usable() bool {
 	return now.Sub(l.born) <= linkPatience
 }
 
-// reserves is how many of the paths are in reserve, and answer.
+// reserves returns the number of paths that are in reserve and answer.
 func (l *relayLink) reserves() (n int) {
 	for _, rp := range l.paths {
 		if rp.in(relayWarm) {
@@ -88,7 +88,7 @@ func (l *relayLink) add(rp *relayPath) {
 	}
 }
 
-// remove gives a path up, and the connection with the last one: in good order if nothing of the path is under way.
+// remove removes a path, and closes the connection with the last one: in good order if nothing of the path is under way.
 func (l *relayLink) remove(rp *relayPath, inOrder bool) {
 	i := slices.Index(l.paths, rp)
 	if i < 0 {
@@ -107,7 +107,7 @@ func (l *relayLink) remove(rp *relayPath, inOrder bool) {
 	}
 }
 
-// lose tells all paths that the relay is lost.
+// lose ends all paths, since the relay is lost.
 func (l *relayLink) lose(err error) {
 	l.forget()
 	paths := l.paths
@@ -124,7 +124,7 @@ func (l *relayLink) forget() {
 	}
 }
 
-// receivePair takes the relay's answer: the id of its own stream.
+// receivePair handles the relay's answer: the id of its own stream.
 func (l *relayLink) receivePair(b []byte) {
 	m, err := wire.ParseRelayPair(b)
 	if err != nil {
@@ -138,7 +138,7 @@ func (l *relayLink) receivePair(b []byte) {
 	}
 }
 
-// receiveUnpair takes the relay's refusal of a path, or its end.
+// receiveUnpair handles the relay's refusal of a path, or the path's end.
 func (l *relayLink) receiveUnpair(b []byte) {
 	m, err := wire.ParseRelayUnpair(b)
 	if err != nil {

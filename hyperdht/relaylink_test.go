@@ -77,7 +77,7 @@ func (w *relayWorld) relayClients(number int, server id.PublicKey, opts hyperdht
 	return open, closed
 }
 
-// The peers of a node that leaves hear of it at once, on all paths over a relay.
+// The peers of a node that leaves notice it at once, on all paths over a relay.
 func TestNodeThatLeavesTellsThoseBehindARelay(t *testing.T) {
 	for _, leave := range []struct {
 		name string
@@ -125,7 +125,7 @@ func (w *relayWorld) inReserve(n int) bool {
 	return w.cn.Status().Peering.SecondWays == n && w.sn.Status().Peering.SecondWays == n
 }
 
-// Each side that has lost the relay tries again at times of its own, and they may miss each other for ever.
+// Each side that has lost the relay tries again at times of its own, and they may miss each other forever.
 func TestSidesThatHaveLostTheRelayMeetThereAgain(t *testing.T) {
 	for off := 10 * time.Minute; off < 20*time.Minute; off += time.Minute {
 		w := newRelayWorld(t, 22, hyperdht.RelayConfig{})

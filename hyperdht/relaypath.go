@@ -17,20 +17,20 @@ import (
 // JavaScript peers leave the relay, and so did our first releases.
 type relayPath struct {
 	machine[relayState]
-	p         *peering
-	trail     trail
-	relay     id.PublicKey
-	link      *relayLink // from joining on
-	raw       *stream.Stream
-	token     [32]byte
-	initiator bool
+	p            *peering
+	attemptTrace attemptTrace
+	relay        id.PublicKey
+	link         *relayLink // from joining on
+	raw          *stream.Stream
+	token        [32]byte
+	initiator    bool
 
 	answered bool       // the relay has paired us
 	remoteID uint32     // of the relay's leg, once paired
 	second   *secondWay // once there is a direct path
 	full     bool       // it had no room when it was left
 
-	onJoin   func() // nil for nobody
+	onJoin   func() // may be nil
 	onPaired func()
 	onAbort  func(error)
 }
@@ -92,7 +92,7 @@ func (p *peering) joinRelay(relay id.PublicKey, r relayPath) *relayPath {
 	return rp
 }
 
-// reserveRelay does so in a while, unless it is closed before.
+// reserveRelay does so after relayReserve, unless it is closed before.
 func (p *peering) reserveRelay(relay id.PublicKey, r relayPath) *relayPath {
 	rp := p.newRelayPath(relay, r)
 	rp.begin(p.account, relayTable, relayReserved, rp.passed)
@@ -106,7 +106,7 @@ func (p *peering) newRelayPath(relay id.PublicKey, r relayPath) *relayPath {
 }
 
 func (rp *relayPath) join() {
-	rp.trail.note(AttemptEvent{Step: AttemptRelay, Relay: rp.relay})
+	rp.attemptTrace.note(AttemptEvent{Step: AttemptRelay, Relay: rp.relay})
 	rp.p.stats.RelayAttempts++
 	if rp.onJoin != nil {
 		rp.onJoin()
@@ -133,7 +133,7 @@ func (rp *relayPath) passed(s relayState) {
 	}
 }
 
-// joinLate joins the relay when a direct path has been found. If it is not the first time, the peer is asked to come at the same
+// joinLate joins the relay when a direct path has been found. If it is not the first time, the peer is asked to join at the same
 // time: each side tries at times of its own, and waits for a part of a minute.
 func (rp *relayPath) joinLate() {
 	rp.become(relayStandingBy)
@@ -143,8 +143,8 @@ func (rp *relayPath) joinLate() {
 	}
 }
 
-// called handles the message of a peer that joins the relay again. A relay in reserve is asked whether it still leads to the peer:
-// the relay does not tell when a peer has gone.
+// called handles the message of a peer that joins the relay again. A question on a relay in reserve tests whether it still leads to
+// the peer: the relay does not report that a peer has left.
 func (rp *relayPath) called() {
 	if rp.p.host.Now().Sub(rp.since) < relayDefer {
 		return
@@ -158,7 +158,7 @@ func (rp *relayPath) called() {
 	}
 }
 
-// paired takes the relay's answer: the id of its own stream.
+// paired handles the relay's answer: the id of its own stream.
 func (rp *relayPath) paired(remoteID uint32) {
 	if rp.answered {
 		return
@@ -184,7 +184,7 @@ func (rp *relayPath) paired(remoteID uint32) {
 	rp.onPaired()
 }
 
-// refused takes the relay's refusal, or its end.
+// refused handles the relay's refusal, or the end of the pairing.
 func (rp *relayPath) refused(reason wire.RelayReason) {
 	rp.p.stats.RelayRefusals++
 	err := ErrRelayAborted
@@ -199,9 +199,9 @@ func (rp *relayPath) refused(reason wire.RelayReason) {
 	rp.abort(err)
 }
 
-// standBy keeps the relay beside a direct path: for a while, since the peer may be paired already, and retransmits over the relay
+// keepAsFallback keeps the relay beside a direct path: for a while, since the peer may be paired already, and retransmits over the relay
 // what it has sent there until the relay's leg knows us and lets it through; and for as long as the peer keeps it, too.
-func (rp *relayPath) standBy(c *Connection) {
+func (rp *relayPath) keepAsFallback(c *Connection) {
 	if rp.over() {
 		return
 	}
@@ -256,15 +256,15 @@ func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, t
 		c.onTraffic = nil
 		rp.p.stats.RelayUpgrades++
 		if rp.in(relayMoved) {
-			rp.standBy(c)
+			rp.keepAsFallback(c)
 		}
 	}
 }
 
-// leave gives the relay up in good order: nothing needs it any more.
+// leave leaves the relay in good order, when it is no longer needed.
 func (rp *relayPath) leave() { rp.end(true) }
 
-// close gives the relay up, whatever state it is in.
+// close leaves the relay in any state.
 func (rp *relayPath) close() {
 	if !rp.over() {
 		rp.end(false)
@@ -276,7 +276,7 @@ func (rp *relayPath) end(inOrder bool) {
 	rp.detach(inOrder)
 }
 
-// detach gives up what there is of the relay.
+// detach ends the second way and releases the link to the relay.
 func (rp *relayPath) detach(inOrder bool) {
 	if rp.second != nil {
 		rp.second.end()
@@ -300,8 +300,8 @@ func (rp *relayPath) abort(err error) {
 	}
 }
 
-// again has a relay that the peer has kept, too, joined again in a while. It reports whether that is so. err is why the relay was
-// lost.
+// again schedules another join of a lost relay if the peer has kept it, too, and reports whether it did. err is the reason for the
+// loss.
 func (rp *relayPath) again(err error) bool {
 	if rp.second == nil || !rp.second.worked {
 		return false
@@ -310,7 +310,7 @@ func (rp *relayPath) again(err error) bool {
 	rp.answered = false
 	wait := rp.second.nextTry()
 	if rp.full = err == ErrRelayFull || err == ErrRelayKeyFull; rp.full {
-		wait = maxDefer // it has no room for what is not needed
+		wait = maxDefer // it has no room for paths in reserve
 	}
 	rp.becomeFor(relayDeferred, wait)
 	return true

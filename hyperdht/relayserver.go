@@ -12,11 +12,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// RelayConfig is what a blind relay is asked to do.
+// RelayConfig is the configuration of a blind relay.
 type RelayConfig struct {
 	// Keys is the relay's identity: peers name its public key.
 	Keys id.KeyPair
-	// Admit decides by key who may use the relay; nil admits everybody.
+	// Admit reports whether a key may use the relay; nil admits all.
 	Admit func(remote id.PublicKey) bool
 	// MaxPairs bounds the connections that are relayed at a time, and as many again may wait for their other side; 0
 	// means 1024.
@@ -26,29 +26,29 @@ type RelayConfig struct {
 	MaxPairsPerKey int
 }
 
-// RelayStats counts what a relay did.
+// RelayStats are the counters of a relay.
 type RelayStats struct {
 	Sessions  int    // open connections of clients
 	Waiting   int    // tokens that one side has shown
 	Active    int    // pairs that are relayed
-	Reserve   int    // of them, those that carry next to nothing, since their sides have a direct path
-	Matched   uint64 // pairs made
-	Cancelled uint64 // tokens withdrawn, or given up by their side's end
-	Expired   uint64 // tokens that nobody came for, pairs that carried nothing for long, connections without either
-	// Refused counts requests beyond a limit: in all or of one key, and what was ended in favour of others with less.
+	Reserve   int    // active pairs with almost no traffic, since their sides have a direct path
+	Matched   uint64 // pairs formed
+	Cancelled uint64 // tokens withdrawn, or dropped at the end of their side's connection
+	Expired   uint64 // tokens whose other side did not come, pairs and connections without traffic or pairs for too long
+	// Requests rejected by a limit, in all or of one key, and tokens and pairs ended in favour of clients with fewer.
 	Refused, RefusedKey, Crowded uint64
 }
 
 // RelayServer is a blind relay: it forwards the packets of two streams whose owners show the same token, and
-// can neither read nor change what they carry (blind-relay index.js).
+// can neither read nor change their contents (blind-relay index.js).
 //
 //	token ── one side asks ──▶ waiting ── the other asks ──▶ active ── a side leaves, unpair, 60 s of nothing ──▶ forgotten
 //	                              └── its side leaves, unpair, 20 s ──▶ forgotten
 //
-// What waits is counted for the one that asked, what is active for the side with fewer pairs. When there is no room,
-// the oldest of the fullest address waits no longer, and an active pair ends only in favour of an address that has
-// fewer; otherwise the new one is refused. Pairs that are held in reserve beside a direct path end first, and are told by what
-// they carry. The sides are told in an unpair message with a reason.
+// A waiting token counts for the side that sent it, an active pair for the side with fewer pairs. When there is no room,
+// the oldest waiting token of the fullest address is dropped, and an active pair ends only in favour of an address that has
+// fewer; otherwise the new one is refused. Pairs held in reserve beside a direct path end first; they are recognised by
+// their traffic. The sides receive an unpair message with a reason.
 type RelayServer struct {
 	p      *peering
 	cfg    RelayConfig
@@ -57,7 +57,7 @@ type RelayServer struct {
 	perKey map[id.PublicKey]*relayKey
 	stats  RelayStats
 
-	idle    *bound.Shares[*relaySession] // open sessions without a pair
+	idle    *bound.Shares[*relayClient] // open clients without a pair
 	waiting *bound.Shares[*relayPair]
 	active  *bound.Shares[*relayPair]
 }
@@ -68,19 +68,19 @@ const (
 	pairReserve
 )
 
-// relayKey counts the pairs of a key: those that it is a side of, and those of them that count for it.
+// relayKey counts the pairs of which a key is a side, and those of them that count for it.
 type relayKey struct{ sides, charged int }
 
-// relaySession is one client's connection to the relay.
-type relaySession struct {
+// relayClient is one client's connection to the relay.
+type relayClient struct {
 	r      *RelayServer
 	key    id.PublicKey
 	conn   *Connection
 	ch     *mux.Channel
-	open   bool                       // the client has proven to be there
-	held   *bound.Item[*relaySession] // while it is open without a pair
-	idle   host.Timer                 // ends it then
-	tokens [][32]byte                 // pairs this session is a side of, in the order in which they were asked for
+	open   bool                      // the client has proven itself
+	held   *bound.Item[*relayClient] // while it is open without a pair
+	idle   host.Timer                // ends it then
+	tokens [][32]byte                // pairs of which this client is a side, in the order of the requests
 
 	answers [][]byte   // with their types, which wait until the client has acknowledged earlier ones
 	next    host.Timer // sends more of them
@@ -91,19 +91,19 @@ type relayPair struct {
 	token   [32]byte
 	sides   [2]*relaySide
 	held    *bound.Item[*relayPair]
-	charged id.PublicKey  // once active
-	counts  *relaySession // likewise: the side that it is counted for
+	charged id.PublicKey // once active
+	counts  *relayClient // likewise: the side that it is counted for
 	timer   host.Timer
 	carried uint64 // packets until the timer was last due
 }
 
 type relaySide struct {
-	session  *relaySession
+	client   *relayClient
 	remoteID uint32
 	leg      *stream.Stream
 }
 
-// ServeRelay runs a blind relay on this node and calls done once it can be found.
+// ServeRelay runs a blind relay on this node and calls done once it is announced.
 func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, error) {
 	p := n.peers
 	if cfg.MaxPairs == 0 {
@@ -114,7 +114,7 @@ func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, erro
 	}
 	r := &RelayServer{
 		p: p, cfg: cfg, pairs: make(map[[32]byte]*relayPair), perKey: make(map[id.PublicKey]*relayKey),
-		idle:    bound.NewShares[*relaySession](maxRelayIdle, bound.Class{}),
+		idle:    bound.NewShares[*relayClient](maxRelayIdle, bound.Class{}),
 		waiting: bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}),
 		active:  bound.NewShares[*relayPair](cfg.MaxPairs, bound.Class{}, bound.Class{}),
 	}
@@ -129,7 +129,7 @@ func (n *Node) ServeRelay(cfg RelayConfig, done func(error)) (*RelayServer, erro
 	return r, nil
 }
 
-// PublicKey is what peers name to use the relay.
+// PublicKey returns the key by which peers name the relay.
 func (r *RelayServer) PublicKey() id.PublicKey { return r.cfg.Keys.Public }
 
 // Stats returns the counters so far.
@@ -139,11 +139,11 @@ func (r *RelayServer) Stats() RelayStats {
 	return s
 }
 
-// Close stops taking clients and calls done. What is relayed goes on until its clients leave.
+// Close stops accepting clients and calls done. Active pairs are relayed until their clients leave.
 func (r *RelayServer) Close(done func()) { r.server.Close(done) }
 
 func (r *RelayServer) accept(c *Connection) {
-	s := &relaySession{r: r, key: c.RemotePublicKey(), conn: c}
+	s := &relayClient{r: r, key: c.RemotePublicKey(), conn: c}
 	m := mux.New(c)
 	c.OnOpen(s.opened)
 	ch, err := m.Open(mux.ChannelOptions{
@@ -161,8 +161,8 @@ func (r *RelayServer) accept(c *Connection) {
 	s.ch = ch
 }
 
-// opened counts a session, whose client is at the address now that its packets go to.
-func (s *relaySession) opened() {
+// opened counts a client, whose address is known now.
+func (s *relayClient) opened() {
 	s.open = true
 	s.r.stats.Sessions++
 	s.idle = s.r.p.host.AfterFunc(relayIdleTime, func() {
@@ -172,16 +172,16 @@ func (s *relaySession) opened() {
 	s.rest()
 }
 
-// place is where what the session has is counted.
-func (s *relaySession) place() bound.Place { return s.placeIn(0) }
+// place is the place at which the client's tokens and pairs count.
+func (s *relayClient) place() bound.Place { return s.placeIn(0) }
 
-func (s *relaySession) placeIn(class int) bound.Place {
+func (s *relayClient) placeIn(class int) bound.Place {
 	return bound.At(class, s.conn.RemoteAddr().Addr(), s.key)
 }
 
-// rest counts a session as one without a pair.
-func (s *relaySession) rest() {
-	var evicted *bound.Item[*relaySession]
+// rest counts a client as one without a pair.
+func (s *relayClient) rest() {
+	var evicted *bound.Item[*relayClient]
 	s.held, evicted = s.r.idle.Add(s, s.place())
 	if evicted != nil {
 		s.r.stats.Crowded++
@@ -189,8 +189,8 @@ func (s *relaySession) rest() {
 	}
 }
 
-// take notes that the session is a side of a pair, or both, drop that it is no longer.
-func (s *relaySession) take(token [32]byte) {
+// take records that the client is a side of a pair, or both, drop that it is no longer.
+func (s *relayClient) take(token [32]byte) {
 	if !slices.Contains(s.tokens, token) {
 		s.tokens = append(s.tokens, token)
 	}
@@ -198,7 +198,7 @@ func (s *relaySession) take(token [32]byte) {
 	s.r.idle.Remove(s.held)
 }
 
-func (s *relaySession) drop(token [32]byte) {
+func (s *relayClient) drop(token [32]byte) {
 	i := slices.Index(s.tokens, token)
 	if i < 0 {
 		return // it was both sides
@@ -210,7 +210,7 @@ func (s *relaySession) drop(token [32]byte) {
 	}
 }
 
-func (s *relaySession) receivePair(b []byte) {
+func (s *relayClient) receivePair(b []byte) {
 	m, err := wire.ParseRelayPair(b)
 	if err != nil || !s.open {
 		return
@@ -234,14 +234,14 @@ func (s *relaySession) receivePair(b []byte) {
 	}
 }
 
-// left reports whether a side of the pair comes back on another connection: the one before is dead, which shows after 15 s only.
-func (p *relayPair) left(side int, s *relaySession) bool {
+// left reports whether a side of the pair returns on another connection: the previous one is dead, which it detects after 15 s only.
+func (p *relayPair) left(side int, s *relayClient) bool {
 	before := p.sides[side]
-	return before != nil && before.session != s && before.session.key == s.key
+	return before != nil && before.client != s && before.client.key == s.key
 }
 
 // wait keeps a token for its other side.
-func (r *RelayServer) wait(s *relaySession, side int, m wire.RelayPair) {
+func (r *RelayServer) wait(s *relayClient, side int, m wire.RelayPair) {
 	pair := &relayPair{token: m.Token}
 	r.pairs[m.Token] = pair
 	r.stats.Waiting++
@@ -258,8 +258,8 @@ func (r *RelayServer) wait(s *relaySession, side int, m wire.RelayPair) {
 	}
 }
 
-func (r *RelayServer) side(pair *relayPair, s *relaySession, side int, m wire.RelayPair) {
-	pair.sides[side] = &relaySide{session: s, remoteID: m.ID}
+func (r *RelayServer) side(pair *relayPair, s *relayClient, side int, m wire.RelayPair) {
+	pair.sides[side] = &relaySide{client: s, remoteID: m.ID}
 	k := r.perKey[s.key]
 	if k == nil {
 		k = &relayKey{}
@@ -269,12 +269,12 @@ func (r *RelayServer) side(pair *relayPair, s *relaySession, side int, m wire.Re
 	s.take(m.Token)
 }
 
-// meet brings the second side of a pair, if there is room.
-func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.RelayPair) {
+// meet adds the second side of a pair, if there is room.
+func (r *RelayServer) meet(pair *relayPair, s *relayClient, side int, m wire.RelayPair) {
 	r.side(pair, s, side, m)
 	// The non-initiator, in doubt: the initiator has named this relay, as servers do.
-	counts := pair.sides[0].session
-	if other := pair.sides[1].session; r.perKey[other.key].sides < r.perKey[counts.key].sides {
+	counts := pair.sides[0].client
+	if other := pair.sides[1].client; r.perKey[other.key].sides < r.perKey[counts.key].sides {
 		counts = other
 	}
 	place := counts.placeIn(pairBusy)
@@ -301,8 +301,8 @@ func (r *RelayServer) meet(pair *relayPair, s *relaySession, side int, m wire.Re
 	r.join(pair)
 }
 
-// endReserve ends the pair in reserve that is the first to go, and reports whether there is one. Those that have begun to carry a
-// connection are none any more.
+// endReserve ends the first pair in reserve, and reports whether there was one. Pairs that have begun to carry a
+// connection are no longer in reserve.
 func (r *RelayServer) endReserve() bool {
 	for {
 		it, _ := r.active.Fullest(pairReserve)
@@ -318,10 +318,10 @@ func (r *RelayServer) endReserve() bool {
 	}
 }
 
-// traffic is how many packets an active pair has carried.
+// traffic returns the number of packets that an active pair has carried.
 func (p *relayPair) traffic() uint64 { return p.sides[0].leg.Relayed() + p.sides[1].leg.Relayed() }
 
-// join makes the two legs of a pair and tells both sides where to send.
+// join creates the two legs of a pair and sends both sides their stream ids.
 func (r *RelayServer) join(pair *relayPair) {
 	r.stats.Waiting--
 	r.stats.Active++
@@ -330,7 +330,7 @@ func (r *RelayServer) join(pair *relayPair) {
 		// A leg learns its client's address from the first packet that hits it. Only the host of the client's own connection
 		// has shown that it receives what is sent there.
 		side.leg = r.p.cfg.Streams.New(func(sock host.Socket, from netip.AddrPort) bool {
-			if !side.session.conn.answersFrom(from.Addr()) {
+			if !side.client.conn.answersFrom(from.Addr()) {
 				return false
 			}
 			return side.leg.Connected() || side.leg.Connect(sock, side.remoteID, from) == nil
@@ -341,13 +341,13 @@ func (r *RelayServer) join(pair *relayPair) {
 		side.leg.OnClose(func(error) { r.forget(pair) })
 	}
 	for i, side := range pair.sides {
-		side.session.answer(wire.RelayPair{Initiator: i == 1, Token: pair.token, ID: side.leg.ID()}.Append([]byte{0}))
+		side.client.answer(wire.RelayPair{Initiator: i == 1, Token: pair.token, ID: side.leg.ID()}.Append([]byte{0}))
 	}
 	pair.timer.Stop()
 	pair.timer = r.p.host.AfterFunc(relayPairIdle, func() { r.checkTraffic(pair) })
 }
 
-// checkTraffic ends a pair that has carried nothing since the last time, and classes it by what it has.
+// checkTraffic ends a pair that has carried nothing since the last check, and classifies it by its traffic.
 func (r *RelayServer) checkTraffic(pair *relayPair) {
 	carried := pair.traffic()
 	if carried == pair.carried {
@@ -364,7 +364,7 @@ func (r *RelayServer) checkTraffic(pair *relayPair) {
 	pair.timer.Reset(relayPairIdle)
 }
 
-func (s *relaySession) receiveUnpair(b []byte) {
+func (s *relayClient) receiveUnpair(b []byte) {
 	m, err := wire.ParseRelayUnpair(b)
 	if err != nil || !slices.Contains(s.tokens, m.Token) {
 		return
@@ -373,9 +373,9 @@ func (s *relaySession) receiveUnpair(b []byte) {
 	s.r.forget(s.r.pairs[m.Token])
 }
 
-// answer sends a message, whose type is before it. Those of a burst for many paths would each take a packet, and together more
-// memory than a connection has whose client has proven nothing: they wait, and leave together.
-func (s *relaySession) answer(b []byte) {
+// answer sends a message, which is preceded by its type. Those of a burst for many paths would each take a packet, and together more
+// memory than a limited connection has: they wait, and leave together.
+func (s *relayClient) answer(b []byte) {
 	if len(s.answers) == 0 && s.conn.Unsent() < relayUnsent {
 		s.ch.Send(int(b[0]), b[1:])
 		return
@@ -392,7 +392,7 @@ func (s *relaySession) answer(b []byte) {
 	}
 }
 
-func (s *relaySession) answerMore() {
+func (s *relayClient) answerMore() {
 	if s.conn.Unsent() < relayUnsent {
 		n := min(len(s.answers), relayBatch)
 		s.ch.Cork()
@@ -407,8 +407,8 @@ func (s *relaySession) answerMore() {
 	}
 }
 
-// close withdraws everything the session has asked for.
-func (s *relaySession) close() {
+// close withdraws all requests of the client.
+func (s *relayClient) close() {
 	if !s.open {
 		return
 	}
@@ -428,17 +428,17 @@ func (s *relaySession) close() {
 	}
 }
 
-// end forgets a pair and tells its sides why.
+// end removes a pair and sends its sides the reason.
 func (r *RelayServer) end(pair *relayPair, reason wire.RelayReason) {
 	for _, side := range pair.sides {
 		if side != nil {
-			side.session.answer(wire.RelayUnpair{Token: pair.token, Reason: reason}.Append([]byte{1}))
+			side.client.answer(wire.RelayUnpair{Token: pair.token, Reason: reason}.Append([]byte{1}))
 		}
 	}
 	r.forget(pair)
 }
 
-// forget ends a pair, whichever state it is in. Forgetting it again does nothing.
+// forget ends a pair in any state. Repeated calls have no effect.
 func (r *RelayServer) forget(pair *relayPair) {
 	if r.pairs[pair.token] != pair {
 		return
@@ -457,7 +457,7 @@ func (r *RelayServer) forget(pair *relayPair) {
 		if side == nil {
 			continue
 		}
-		s := side.session
+		s := side.client
 		s.drop(pair.token)
 		if k := r.perKey[s.key]; k.sides == 1 {
 			delete(r.perKey, s.key)

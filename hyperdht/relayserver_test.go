@@ -202,7 +202,7 @@ func TestRelayCloses(t *testing.T) {
 }
 
 // A client whose connection to the relay has died comes back on another one before the relay has noticed. It gets its place, and the
-// other side is told that the pair has ended.
+// other side is notified that the pair has ended.
 func TestRelayTakesAClientThatComesBack(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 4, cone(), cone())

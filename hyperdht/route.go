@@ -6,10 +6,10 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// A step is what a node does with a PEER_HANDSHAKE or PEER_HOLEPUNCH message: drop it (the zero step), pass
-// it on as a request, or send a response. Both carry the tid, command and target of the message.
+// A step is the reaction of a node to a PEER_HANDSHAKE or PEER_HOLEPUNCH message: drop it (the zero step), forward
+// it as a request, or send a response. Both carry the tid, command and target of the message.
 //
-// The normal route of a message and back, with what peerAddress means on each leg:
+// The normal route of a message and back, with the peerAddress of each leg:
 //
 //	client ──FROM_CLIENT──▶ relay ──FROM_RELAY(client)──▶ server
 //	client ◀──REPLY(server)── relay ◀──FROM_SERVER(client)──┘
@@ -28,8 +28,8 @@ const (
 	stepRespond
 )
 
-// relayHandshake is the step of a node on which no server for the target runs. relay is where the server
-// announced from, invalid if it did not announce here (hyperdht lib/router.js).
+// relayHandshake is the step of a node on which no server for the target runs. relay is the address from which the server
+// announced, invalid if it did not announce here (hyperdht lib/router.js).
 func relayHandshake(m wire.Handshake, from, relay netip.AddrPort) step {
 	switch m.Mode {
 	case wire.FromClient:
@@ -101,7 +101,7 @@ func relayHolepunch(m wire.Holepunch, from, relay netip.AddrPort) step {
 	case wire.FromServer:
 		to := m.PeerAddr
 		if !to.IsValid() {
-			to = from // as the original does, though nobody waits there
+			to = from // as the reference implementation does, though no caller waits there
 		}
 		reply := wire.Holepunch{Mode: wire.Reply, ID: m.ID, Payload: m.Payload, PeerAddr: from}
 		return step{kind: stepRespond, to: to, value: reply.Append(nil)}
@@ -109,7 +109,7 @@ func relayHolepunch(m wire.Holepunch, from, relay netip.AddrPort) step {
 	return step{}
 }
 
-// answerHolepunch is the step of a server's node once the session has answered a FROM_RELAY message.
+// answerHolepunch is the step of a server's node once the incoming attempt has answered a FROM_RELAY message.
 func answerHolepunch(m wire.Holepunch, from netip.AddrPort, payload []byte) step {
 	answer := wire.Holepunch{Mode: wire.FromServer, Payload: payload, PeerAddr: m.PeerAddr}
 	return step{kind: stepForward, to: from, value: answer.Append(nil)}

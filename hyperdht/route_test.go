@@ -44,7 +44,7 @@ const (
 
 func (v routerVector) name() string { return fmt.Sprintf("%s/mode %d/%s", v.Node, v.Mode, v.Value) }
 
-// relay is what a node of the vector's kind knows about the target.
+// relay is the knowledge of a node of the vector's kind about the target.
 func (v routerVector) relay(t *testing.T) netip.AddrPort {
 	switch v.Node {
 	case nodeAnnounced:

@@ -14,7 +14,7 @@ type route struct {
 	addr netip.AddrPort
 }
 
-// routes are those of keys, maxRoutes at most.
+// routes are the known routes by key, maxRoutes at most.
 type routes map[id.PublicKey]route
 
 // add remembers the path of a connected stream. The first one is kept while its socket is open and no connection over it has

@@ -8,14 +8,14 @@ import (
 )
 
 // secondWay keeps the relay of a connection on a direct path, and the direct path of one that the relay has taken over. Both
-// sides ask each other on the way that is in reserve, which keeps it open and tells whether it works.
+// sides send questions on the way in reserve, which keeps it open and shows whether it works.
 //
-// A retransmission timeout has copies sent on the way in reserve for a while. The peer, which hears nothing else, answers with
-// copies. The connection goes over to that way when something that came on it has decrypted and nothing has come on the other one
+// After a retransmission timeout copies are sent on the way in reserve for a while. The peer, which receives nothing else, answers
+// with copies. The connection moves to that way when a packet on it has decrypted and nothing has come on the other one
 // since the timeout; when timeouts become frequent; or when the direct path answers long after the relay. It returns to the direct
-// path once that has answered several times in a row, and the later the more often it had to leave it.
+// path once that has answered several times in a row; the delay grows with the number of times it had to leave it.
 //
-// Packets that are in flight keep their size. If the way that takes over is too narrow for them, the connection ends with a
+// Packets in flight keep their size. If the new way is too narrow for them, the connection ends with a
 // BlackHoleError within seconds, and the next one begins with small packets.
 //
 // Each side decides for what it sends, since a path may be dead in one direction only.
@@ -26,7 +26,7 @@ type secondWay struct {
 	keep func() // releases the direct path's socket while the relay carries the connection
 
 	worked bool          // it has answered
-	retry  time.Duration // how long the last try to join the relay again had to wait
+	retry  time.Duration // the delay before the last attempt to join the relay again
 
 	timer   host.Timer // the next question, or judgement
 	judging bool
@@ -37,20 +37,20 @@ type secondWay struct {
 
 	copies  host.Timer // the end of copying
 	stalls  stallLog
-	proof   host.Instant // when the last message came on the way in reserve
-	alone   host.Instant // when the first one did that nothing has followed on the other way
-	heard   host.Instant // when the last packet did
+	proof   host.Instant // time of the last message on the way in reserve
+	alone   host.Instant // time of the first one after which nothing has come on the other way
+	heard   host.Instant // time of the last packet on the way in reserve
 	holding holdOff
 }
 
-// keepSecond begins to ask on the relay.
+// keepSecond starts the questions on the relay.
 func (rp *relayPath) keepSecond() {
 	w := rp.second
 	rp.raw.KeepSpare(rp.way(), w)
 	w.askNow()
 }
 
-// way is the one over the relay.
+// way returns the way over the relay.
 func (rp *relayPath) way() stream.Way {
 	return stream.Way{Socket: rp.link.conn.raw.Socket(), RemoteID: rp.remoteID, Remote: rp.link.conn.raw.RemoteAddr()}
 }
@@ -84,7 +84,7 @@ func (w *secondWay) askSpare() {
 	w.rp.raw.AskSpare()
 }
 
-// askNow asks now, and soon again.
+// askNow sends a question now, and the next one soon.
 func (w *secondWay) askNow() {
 	w.pause, w.judging = askAgain, false
 	w.ask()
@@ -107,7 +107,7 @@ func (w *secondWay) due() {
 	w.ask()
 }
 
-// SpareHeard is told of each packet on the way in reserve.
+// SpareHeard is called for each packet on the way in reserve.
 func (w *secondWay) SpareHeard(answer bool) {
 	w.heard = w.now()
 	if answer && len(w.open) > 0 && !w.rp.over() {
@@ -115,7 +115,7 @@ func (w *secondWay) SpareHeard(answer bool) {
 	}
 }
 
-// answered takes an answer.
+// answered handles an answer.
 func (w *secondWay) answered() {
 	rtt, certain := w.answer(w.now())
 	if certain {
@@ -140,7 +140,7 @@ func (w *secondWay) directAnswered(rtt time.Duration, certain bool) {
 	}
 }
 
-// relayAnswered notes that the relay in reserve works, and waits for the answer of the direct path.
+// relayAnswered records that the relay in reserve works, and waits for the answer of the direct path.
 func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
 	w.worked = true
 	if w.rp.in(relayWarm) {
@@ -156,12 +156,12 @@ func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
 	w.dueIn(max(w.took.muchLonger()-w.now().Sub(w.asked), 0))
 }
 
-// judge is when the direct path should have answered, too.
+// judge runs when the direct path should have answered, too.
 func (w *secondWay) judge() {
 	if at := w.rp.raw.AnsweredOnMain(); !at.Before(w.asked) {
 		w.took.directly(at.Sub(w.asked))
 		w.late, w.pause = 0, askPause
-		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // what acknowledges a keep-alive, in step with it, would look like an answer
+		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // in step with a keep-alive, its acknowledgement would look like an answer
 		return
 	}
 	if w.late++; w.late >= maxLate && w.ready() {
@@ -172,7 +172,7 @@ func (w *secondWay) judge() {
 	w.dueIn(askLater)
 }
 
-// Stalled is told of each retransmission timeout.
+// Stalled is called at each retransmission timeout.
 func (w *secondWay) Stalled() {
 	if !w.ready() {
 		return
@@ -190,14 +190,14 @@ func (w *secondWay) Stalled() {
 	}
 }
 
-// narrow has streams to the peer begin with smaller packets if the large ones have been lost and others have arrived.
+// narrow makes streams to the peer begin with smaller packets if the large ones were lost and others have arrived.
 func (w *secondWay) narrow() {
 	if w.rp.raw.HeardOnMain().After(w.stalls.first()) && w.stalls.allLarge() {
 		w.rp.raw.Narrow(w.stalls.latest().suspect)
 	}
 }
 
-// duplicate sends what the stream sends on the way in reserve as well, for copyTime.
+// duplicate sends copies of the stream's packets on the way in reserve, for copyTime.
 func (w *secondWay) duplicate() {
 	w.rp.raw.CopyToSpare(true)
 	if w.copies == nil {
@@ -207,7 +207,7 @@ func (w *secondWay) duplicate() {
 	w.copies.Reset(copyTime)
 }
 
-// proved is told that a message has decrypted.
+// proved is called when a message has decrypted.
 func (w *secondWay) proved() {
 	if !w.ready() || !w.rp.raw.ViaSpare() {
 		return
@@ -225,7 +225,7 @@ func (w *secondWay) proved() {
 	}
 }
 
-// change has the two ways change places.
+// change swaps the two ways.
 func (w *secondWay) change() {
 	if w.rp.in(relayCarrying) {
 		w.giveBack()
@@ -259,7 +259,7 @@ func (w *secondWay) giveBack() {
 	w.keep = nil
 }
 
-// swapped begins anew on the other way.
+// swapped resets the measurements after a swap.
 func (w *secondWay) swapped(path Path) {
 	w.c.moved(w.rp.raw.Socket(), path)
 	w.stalls = stallLog{}
@@ -269,7 +269,7 @@ func (w *secondWay) swapped(path Path) {
 	w.dueIn(askAgain)
 }
 
-// silence is for how long nothing has come on the direct path while the relay carries the connection; 0 while it does not.
+// silence returns the time since the last packet on the direct path while the relay carries the connection; 0 while it does not.
 func (w *secondWay) silence() time.Duration {
 	if !w.rp.in(relayCarrying) {
 		return 0
@@ -277,13 +277,13 @@ func (w *secondWay) silence() time.Duration {
 	return w.now().Sub(max(w.rp.since, w.heard))
 }
 
-// nextTry is how long the next try to join the relay again has to wait.
+// nextTry returns the delay before the next attempt to join the relay again.
 func (w *secondWay) nextTry() time.Duration {
 	w.retry = min(max(2*w.retry, relayDefer), maxDefer)
 	return w.retry
 }
 
-// end is told that the relay is given up.
+// end is called when the relay is left.
 func (w *secondWay) end() {
 	if w.timer != nil {
 		w.timer.Stop()

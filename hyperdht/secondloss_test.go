@@ -18,7 +18,7 @@ func TestSecondWayOfPathsThatLose(t *testing.T) {
 		name string
 		play func(l *lab, relay *actor, c *hyperdht.Connection)
 		path hyperdht.Path // in the end
-		// takeOvers is how often the dialler goes over to the relay, at least and at most.
+		// takeOvers bounds the number of times that the dialler moves to the relay.
 		takeOvers [2]uint64
 	}{
 		{"a path that loses half of all packets is left", func(l *lab, _ *actor, c *hyperdht.Connection) {
@@ -63,8 +63,9 @@ func TestSecondWayOfPathsThatLose(t *testing.T) {
 	}
 }
 
-// A relay whose path is narrower than the direct one takes over while large packets are in flight. These cannot be cut anew, and the
-// relay's path swallows them. The connection ends within seconds, for that reason, and the next one over that relay carries on.
+// A relay whose path is narrower than the direct one takes over while large packets are in flight. These cannot be split again,
+// and the relay's path swallows them. The connection ends within seconds, for that reason, and the next one over that relay
+// carries on.
 func TestSecondWayThatIsNarrower(t *testing.T) {
 	l := newLab(t, 4, cone(), cone())
 	relay, _ := l.relay(hyperdht.RelayConfig{})

@@ -10,26 +10,26 @@ import (
 
 // The parts of a secondWay.
 
-// questions are what has been asked on the way in reserve.
+// questions are the questions sent on the way in reserve.
 type questions struct {
-	asked host.Instant   // when both ways were last asked
+	asked host.Instant   // time of the last question on both ways
 	open  []host.Instant // those without an answer so far, the oldest first
 	pause time.Duration  // before the next one
 }
 
-// add notes a question, and gives up those that are too old.
+// add records a question, and drops those that are too old.
 func (q *questions) add(now host.Instant) {
 	q.open = slices.DeleteFunc(q.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
 	q.open = append(q.open, now)
 }
 
-// answer takes an answer, which does not name its question. Where that may be an earlier one, how long it took is not known: a way
-// that is slower than the pause between questions would look quick. The next question then waits until all others must have been
-// answered. The pause after it is twice what an answer has taken.
+// answer handles an answer, which does not name its question. If that may be an earlier one, the round trip is unknown: a way
+// slower than the pause between questions would look fast. The next question then waits until all others must have been
+// answered. The pause after it is twice the round trip.
 func (q *questions) answer(now host.Instant) (rtt time.Duration, certain bool) {
 	rtt, certain = now.Sub(q.open[0]), len(q.open) == 1
 	if q.open = nil; rtt >= answerLimit {
-		rtt, certain = 0, false // to none of ours
+		rtt, certain = 0, false // to no question of this side
 	}
 	q.pause = max(askAgain, 2*rtt)
 	return rtt, certain
@@ -54,8 +54,8 @@ func (t *roundTrips) directly(rtt time.Duration) {
 	}
 }
 
-// muchLonger is what a round trip on the direct path takes that is much longer than those of the relay, and than those that the
-// path once had: a relay that answers at once has not made the path any worse.
+// muchLonger returns the round trip from which the direct path is much slower than the relay, and than the path
+// once was: a relay that answers at once does not make the path worse.
 func (t *roundTrips) muchLonger() time.Duration {
 	return 2*max(t.relay, cmp.Or(t.direct, unknownRTT)) + muchSlower
 }
@@ -66,7 +66,7 @@ type stall struct {
 	suspect int // the size of the packet that was not acknowledged, if it is large
 }
 
-// stallLog holds the last ones, the newest last; those that have not been are zero.
+// stallLog holds the last stalls, the newest last; unused entries are zero.
 type stallLog [maxStalls]stall
 
 func (l *stallLog) add(s stall) {
@@ -78,7 +78,7 @@ func (l *stallLog) first() host.Instant { return l[0].at }
 
 func (l *stallLog) latest() stall { return l[maxStalls-1] }
 
-// frequent reports whether so many fall into stallWindow.
+// frequent reports whether all of them fall into stallWindow.
 func (l *stallLog) frequent() bool {
 	return l.first() != 0 && l.latest().at.Sub(l.first()) <= stallWindow
 }
@@ -88,14 +88,14 @@ func (l *stallLog) allLarge() bool {
 	return !slices.ContainsFunc(l[:], func(s stall) bool { return s.suspect == 0 })
 }
 
-// holdOff keeps a connection on the relay for a while after it has left the direct path, and the longer the more often it had to.
+// holdOff keeps a connection on the relay for a time after it has left the direct path, which grows with each time.
 type holdOff struct {
 	hold     time.Duration
 	until    host.Instant
 	returned host.Instant // to the direct path, when last
 }
 
-// begin is when the connection leaves the direct path.
+// begin is called when the connection leaves the direct path.
 func (h *holdOff) begin(now host.Instant) {
 	if h.hold == 0 || now.Sub(h.returned) > maxHold {
 		h.hold = minHold
@@ -108,5 +108,5 @@ func (h *holdOff) begin(now host.Instant) {
 // over reports whether the connection may return.
 func (h *holdOff) over(now host.Instant) bool { return !now.Before(h.until) }
 
-// end is when the connection returns.
+// end is called when the connection returns.
 func (h *holdOff) end(now host.Instant) { h.returned = now }

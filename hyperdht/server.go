@@ -9,20 +9,21 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ListenOptions are the identity of a server and what it is asked to do; only Keys is required.
+// ListenOptions are the identity and options of a server; only Keys is required.
 type ListenOptions struct {
 	// Keys is the server's identity: clients dial its public key.
 	Keys id.KeyPair
-	// Admit decides by key, before anything is answered, whether a caller may connect; nil admits everybody.
-	// Who is not admitted gets silence. from is where the caller's relay sees it; a sender that this server did not
-	// announce to may have invented it.
+	// Admit reports whether a key may connect; nil admits all. A rejected caller gets no answer.
+	// from is the caller's address as its relay sees it; a sender to which this server did not
+	// announce may have invented it.
 	Admit func(remote id.PublicKey, payload *HandshakePayload, from netip.AddrPort) bool
 	// Known reports whether the application knows a key. While there are too many callers, room is kept for known ones.
 	// Nil knows none.
 	Known func(remote id.PublicKey) bool
-	// OnConnection gets each connection when its first path appears. Handlers set in it miss nothing. Nil ends them.
+	// OnConnection is called for each connection when its first path is found. Handlers set in it miss nothing. Without
+	// it connections are destroyed.
 	OnConnection func(*Connection)
-	// OnClose runs when the server closes, by Close or with its node; nil for nothing.
+	// OnClose runs when the server closes, by Close or with its node; it may be nil.
 	OnClose func()
 	// HideLocalAddrs keeps this machine's own addresses from callers, and so the LAN shortcut.
 	HideLocalAddrs bool
@@ -30,10 +31,10 @@ type ListenOptions struct {
 	NeverPunch bool
 	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
 	RelayThrough []id.PublicKey
-	// Paths limits the paths that connections of a caller may take; nil does not.
+	// Paths limits the paths that connections of a caller may take; nil for no limit.
 	Paths func(remote id.PublicKey) PathRule
 	// KeepLimited keeps connections limited after they have opened, until Connection.Trust: for servers that admit
-	// callers they know nothing of.
+	// unknown callers.
 	KeepLimited bool
 	// ReusableSocket offers callers to dial again over the same socket.
 	ReusableSocket bool
@@ -46,17 +47,17 @@ type Server struct {
 	target    id.Target
 	announcer *announcer
 
-	sessions  []*session          // by id; freed ones are nil
-	firstFree int                 // no id below it is free
-	byMessage map[string]*session // by the bytes of message 1, so that retransmissions meet their session
+	incoming  []*incoming          // by id; freed ones are nil
+	firstFree int                  // no id below it is free
+	byMessage map[string]*incoming // by the bytes of message 1, to recognise retransmissions
 	suspended bool
 	closed    bool
-	left      host.Instant // when it was closed
+	left      host.Instant // time of Close
 }
 
-// listen announces a server and calls done once: with nil when a DHT node has taken its record, or after the first
-// attempt where the node has no bootstrap nodes, and with ErrClosed if the server is closed before. Until then it goes on
-// trying, and callers that know a way may connect. It fails only if the key is in use on this node.
+// listen announces a server and calls done once: with nil when a DHT node has stored its record, or after the first
+// attempt if the node has no bootstrap nodes, and with ErrClosed if the server is closed before. Until then it continues to
+// try, and callers that know a way may connect. It fails only if the key is in use on this node.
 func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	if p.closed {
 		return nil, ErrClosed
@@ -71,7 +72,7 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	s := &Server{
 		p: p, cfg: cfg, target: target, suspended: p.suspended,
 		announcer: newAnnouncer(p, cfg.Keys, done),
-		byMessage: make(map[string]*session),
+		byMessage: make(map[string]*incoming),
 	}
 	p.servers.add(s)
 	record := wire.Peer{PublicKey: cfg.Keys.Public}
@@ -87,16 +88,16 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	return s, nil
 }
 
-// PublicKey is the key callers dial.
+// PublicKey returns the key that callers dial.
 func (s *Server) PublicKey() id.PublicKey { return s.cfg.Keys.Public }
 
 // Relays lists the DHT nodes that currently lead to this server.
 func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
 
-// Announcement is the state of the server's record on the DHT.
+// Announcement returns the state of the server's record on the DHT.
 func (s *Server) Announcement() Announcement { return s.announcer.status() }
 
-// Close stops accepting, takes the announcements back and calls done, which may be nil. Connections live on. A second call
+// Close stops accepting, unannounces the server and calls done, which may be nil. Connections stay open. A second call
 // waits for the first.
 func (s *Server) Close(done func()) {
 	if done == nil {
@@ -119,10 +120,10 @@ func (s *Server) Close(done func()) {
 	})
 }
 
-// clear drops all sessions that have no connection yet.
+// clear drops all attempts that have no connection yet.
 func (s *Server) clear() {
-	sessions := s.sessions
-	s.sessions, s.firstFree = nil, 0
+	sessions := s.incoming
+	s.incoming, s.firstFree = nil, 0
 	clear(s.byMessage)
 	for _, h := range sessions {
 		if h != nil {
@@ -141,7 +142,7 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 	}
 	h := s.byMessage[string(m.Noise)]
 	if h == nil {
-		h = s.addSession(r, m)
+		h = s.addIncoming(r, m)
 		if !s.p.intake.arrive(h) {
 			s.forget(h)
 			return
@@ -161,12 +162,12 @@ func (s *Server) receiveHandshake(r *rpc.Request, m wire.Handshake) {
 	})
 }
 
-// receiveHolepunch answers a FROM_RELAY hole-punch message for one of the sessions.
+// receiveHolepunch answers a FROM_RELAY hole-punch message for one of the incoming attempts.
 func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
-	if s.quiet() || !m.PeerAddr.IsValid() || m.ID >= uint64(len(s.sessions)) || s.sessions[m.ID] == nil {
+	if s.quiet() || !m.PeerAddr.IsValid() || m.ID >= uint64(len(s.incoming)) || s.incoming[m.ID] == nil {
 		return
 	}
-	h := s.sessions[m.ID]
+	h := s.incoming[m.ID]
 	h.allowance.Receive(r.Size)
 	req := *r
 	req.Value = nil
@@ -178,7 +179,7 @@ func (s *Server) receiveHolepunch(r *rpc.Request, m wire.Holepunch) {
 	})
 }
 
-// originOf is who answers for a handshake.
+// originOf returns the address that answers for a handshake.
 func (s *Server) originOf(r *rpc.Request, m wire.Handshake) origin {
 	switch {
 	case !m.PeerAddr.IsValid():
@@ -189,43 +190,43 @@ func (s *Server) originOf(r *rpc.Request, m wire.Handshake) origin {
 	return origin{addr: r.From}
 }
 
-// addSession makes a session under the lowest free id.
-func (s *Server) addSession(r *rpc.Request, m wire.Handshake) *session {
-	h := &session{s: s, trail: s.p.newTrail(id.PublicKey{}), key: string(m.Noise), arrival: arrivalOf(r, m)}
-	h.begin(s.p.account, sessionTable, sessionArrived, h.passed)
+// addIncoming adds an incoming attempt under the lowest free id.
+func (s *Server) addIncoming(r *rpc.Request, m wire.Handshake) *incoming {
+	h := &incoming{s: s, attemptTrace: s.p.newAttemptTrace(id.PublicKey{}), key: string(m.Noise), arrival: arrivalOf(r, m)}
+	h.begin(s.p.account, incomingTable, incomingArrived, h.passed)
 	h.origin = s.originOf(r, m)
-	for s.firstFree < len(s.sessions) && s.sessions[s.firstFree] != nil {
+	for s.firstFree < len(s.incoming) && s.incoming[s.firstFree] != nil {
 		s.firstFree++
 	}
 	h.id = s.firstFree
-	if h.id == len(s.sessions) {
-		s.sessions = append(s.sessions, nil)
+	if h.id == len(s.incoming) {
+		s.incoming = append(s.incoming, nil)
 	}
-	s.sessions[h.id] = h
+	s.incoming[h.id] = h
 	s.byMessage[h.key] = h
 	h.allowance.Receive(r.Size)
 	return h
 }
 
-// forget frees a session's id and its message. Forgetting it again does nothing.
-func (s *Server) forget(h *session) {
+// forget frees the id and the message of an attempt. Repeated calls have no effect.
+func (s *Server) forget(h *incoming) {
 	if h.over() {
 		return
 	}
-	if h.in(sessionRemembered) {
+	if h.in(incomingRemembered) {
 		s.p.intake.remembering--
 	}
-	h.become(sessionForgotten)
+	h.become(incomingForgotten)
 	if !h.unopened() {
 		s.p.intake.release(h)
 	}
-	if h.id >= len(s.sessions) || s.sessions[h.id] != h {
+	if h.id >= len(s.incoming) || s.incoming[h.id] != h {
 		return // the server was closed
 	}
-	s.sessions[h.id] = nil
+	s.incoming[h.id] = nil
 	s.firstFree = min(s.firstFree, h.id)
-	for len(s.sessions) > 0 && s.sessions[len(s.sessions)-1] == nil {
-		s.sessions = s.sessions[:len(s.sessions)-1]
+	for len(s.incoming) > 0 && s.incoming[len(s.incoming)-1] == nil {
+		s.incoming = s.incoming[:len(s.incoming)-1]
 	}
 	delete(s.byMessage, h.key)
 }

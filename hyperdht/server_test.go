@@ -232,7 +232,7 @@ func TestServerAnnouncesAnewWhenItsNATForgets(t *testing.T) {
 	}
 }
 
-// TestPrivateDHTThatStartsAllAtOnce is what follows a power cut: when server and client enter, the network has one
+// TestPrivateDHTThatStartsAllAtOnce is the situation after a power cut: when server and client enter, the network has one
 // node, and what they need to know of their NATs takes more. Those come moments later.
 func TestPrivateDHTThatStartsAllAtOnce(t *testing.T) {
 	for seed := range uint64(20) {

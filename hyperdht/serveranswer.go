@@ -13,7 +13,7 @@ import (
 type greeting struct {
 	noise   *noise.Handshake
 	message []byte // message 1, the same for all attempts
-	public  bool   // we told the server that we are reachable
+	public  bool   // message 1 says that we are reachable
 }
 
 // write makes message 1.
@@ -27,11 +27,11 @@ type serverAnswer struct {
 	result     noise.Result
 	payload    wire.NoisePayload
 	relay      netip.AddrPort // the node through which the server has answered, or the server itself
-	serverAddr netip.AddrPort // where that node sees the server
-	clientAddr netip.AddrPort // where it sees us
+	serverAddr netip.AddrPort // the server as that node sees it
+	clientAddr netip.AddrPort // our address as it sees us
 }
 
-// take notes the answer that came from a node, and who the node sees; seen is invalid where it is the server itself.
+// take sets the answer that came from a node, with the addresses that it sees; seen is invalid if the node is the server itself.
 func (a *serverAnswer) take(payload wire.NoisePayload, node, client, seen netip.AddrPort) {
 	a.payload, a.relay, a.serverAddr, a.clientAddr = payload, node, node, client
 	if seen.IsValid() {
@@ -42,7 +42,7 @@ func (a *serverAnswer) take(payload wire.NoisePayload, node, client, seen netip.
 // relayed reports whether the server was seen at another address than the node's.
 func (a *serverAnswer) relayed() bool { return a.serverAddr != a.relay }
 
-// isOpen reports whether the server says that it can be reached without any help.
+// isOpen reports whether the server claims to be reachable directly.
 func (a *serverAnswer) isOpen() bool { return a.payload.Firewall == wire.FirewallOpen }
 
 // punchable reports whether the server offers a node to punch through.
@@ -53,7 +53,7 @@ func (a *serverAnswer) punchable() bool {
 // behindOneAddress reports whether both sides are seen at the same address.
 func (a *serverAnswer) behindOneAddress() bool { return a.clientAddr.Addr() == a.serverAddr.Addr() }
 
-// publicAddr is the server's first public address, or where the relay sees it.
+// publicAddr returns the server's first public address, or its address as the relay sees it.
 func (a *serverAnswer) publicAddr() netip.AddrPort {
 	for _, addr := range a.payload.Addrs4[:min(len(a.payload.Addrs4), maxAddrs)] {
 		if !kad.IsBogon(addr.Addr()) {
@@ -63,8 +63,8 @@ func (a *serverAnswer) publicAddr() netip.AddrPort {
 	return a.serverAddr
 }
 
-// lanAddrs are the private addresses of the server, without those of this host, which container bridges have on every host.
-// A server that has no others is on this host: JavaScript ones that see a caller with their address wait for it there, and
+// lanAddrs returns the private addresses of the server, without those of this host, which container bridges have on every host.
+// A server that has no others is on this host: JavaScript servers that see a caller with their own address wait for it there, and
 // older ones then answer no message of a punch.
 func (a *serverAnswer) lanAddrs(local []netip.AddrPort) []netip.AddrPort {
 	var others, own []netip.AddrPort
@@ -86,7 +86,7 @@ func (a *serverAnswer) lanAddrs(local []netip.AddrPort) []netip.AddrPort {
 // lanPings are pings of the server's private addresses.
 type lanPings struct {
 	pending int
-	failure error // why punching failed while they were under way
+	failure error // of punching, while they were under way
 }
 
 func (l *lanPings) running() bool { return l.pending > 0 }

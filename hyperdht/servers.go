@@ -10,11 +10,11 @@ import (
 // serverList holds the servers of a node.
 type serverList struct {
 	byTarget  map[id.Target]*Server
-	listening []*Server // in the order they were opened
-	leaving   []*Server // closed, and being taken back from the network
+	listening []*Server // in the order of Listen
+	leaving   []*Server // closed, and being unannounced
 }
 
-// at is the server that listens at a target, nil for none.
+// at returns the server that listens at a target, nil for none.
 func (l *serverList) at(target id.Target) *Server { return l.byTarget[target] }
 
 func (l *serverList) add(s *Server) {
@@ -25,7 +25,7 @@ func (l *serverList) add(s *Server) {
 	l.listening = append(l.listening, s)
 }
 
-// leave moves a server that has closed to those that are being taken back. The list may be in use by a loop.
+// leave moves a closed server to those that are being unannounced. The list may be in use by a loop.
 func (l *serverList) leave(s *Server) {
 	delete(l.byTarget, s.target)
 	if i := slices.Index(l.listening, s); i >= 0 {
@@ -34,13 +34,13 @@ func (l *serverList) leave(s *Server) {
 	l.leaving = append(l.leaving, s)
 }
 
-// left forgets a server that was taken back.
+// left removes a server that was unannounced.
 func (l *serverList) left(s *Server) {
 	l.leaving = slices.DeleteFunc(l.leaving, func(other *Server) bool { return other == s })
 }
 
-// announced lists those that the network may have records of: all that listen, and those that were closed within takeBackTime and are
-// not taken back yet.
+// announced lists the servers of which the network may have records: all that listen, and those that were closed within takeBackTime
+// and are not unannounced yet.
 func (l *serverList) announced(now host.Instant) []*Server {
 	list := slices.Clone(l.listening)
 	for _, s := range l.leaving {

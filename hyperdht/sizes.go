@@ -2,11 +2,11 @@ package hyperdht
 
 import "time"
 
-// Unbounded is the most of what only the application bounds.
+// Unbounded is the limit of sizes that only the application bounds.
 const Unbounded = -1
 
-// Sizes tells how much the node holds in everything that grows with what others do, and how much of it there may be at
-// most: a named limit, or the size of what bounds it. It is for those who look for leaks; names may change.
+// Sizes calls tell with the size of each collection that grows with the actions of peers, and with its limit: a
+// constant, or the size of a collection that bounds it. It is for leak tests; names may change.
 func (n *Node) Sizes(tell func(what string, held, most int)) {
 	n.peers.sizes(tell)
 	n.rpc.Sizes(tell)
@@ -14,19 +14,19 @@ func (n *Node) Sizes(tell func(what string, held, most int)) {
 	n.store.Sizes(tell)
 }
 
-// Faults calls tell with each mistake of this package that shows in its states: an object that has been in a state for longer
-// than the limit of that state and slack, or a transition that it must not make. It is for tests; the texts may change.
+// Faults calls tell with each bug of this package that its states reveal: an object that has been in a state for longer
+// than the limit of that state and slack, or a forbidden transition. It is for tests; the texts may change.
 func (n *Node) Faults(slack time.Duration, tell func(what string)) {
 	n.peers.faults(slack, tell)
 	n.rpc.Faults(tell)
 }
 
-// sizes tells how much is held in everything that grows with what peers do, and how much that may be at most. What is
-// bounded by something else that is held here is told with the size of that.
+// sizes calls tell with the size and limit of each collection that grows with the actions of peers. The limit may be the size
+// of another collection.
 func (p *peering) sizes(tell func(what string, held, most int)) {
 	sessions, messages := 0, 0
 	for _, s := range p.servers.listening {
-		for _, h := range s.sessions {
+		for _, h := range s.incoming {
 			if h != nil {
 				sessions++
 			}

@@ -1,6 +1,6 @@
 package hyperdht
 
-// PeeringStats counts what happened since the node started.
+// PeeringStats are the counters of connection attempts and connections since the node started.
 type PeeringStats struct {
 	HandshakesInvalid  uint64  // undecodable, or sealed with other keys
 	HandshakesBlocked  uint64  // refused by a server's firewall
@@ -22,17 +22,17 @@ type PeeringStats struct {
 	RelayAttempts     uint64    // blind relays asked to carry a connection
 	RelaySuccesses    uint64    // connections that got onto a relay
 	RelayAborts       uint64    // relays that were not reached or did not pair
-	RelayRefusals     uint64    // relays that said why they did not pair, or no longer
+	RelayRefusals     uint64    // relays that gave a reason for not pairing, or for ending a pair
 	RelayUpgrades     uint64    // connections that left a relay for a direct path
 	SecondWays        int       // relays that are kept in reserve beside a direct path, and that answer
 	TakeOvers         uint64    // of a direct path that was silent, lost much or was slow, by a relay in reserve
 	SessionsAborted   uint64    // callers that were answered, and no path was found
-	MappingsChanged   uint64    // a relay saw a server of ours at another address than before
+	MappingsChanged   uint64    // times that a relay saw a server of this node at another address than before
 	ConnectionsOpened uint64    // that found a path
 	ConnectionsClosed uint64    // of them
-	ConnectionsBroken uint64    // ended because the encrypted stream made no sense
-	UnprovenTooLong   uint64    // of them, because of a message that is too long before the peer has proven anything
-	WrongTransitions  uint64    // between states of which no table lists the second as one that may follow: a mistake of this package
+	ConnectionsBroken uint64    // closed after a decryption error
+	UnprovenTooLong   uint64    // of them, because of a message that is too long for an unproven peer
+	WrongTransitions  uint64    // state transitions that no table lists: a bug of this package
 	Pool              PoolStats // sockets for hole punching
 }
 
@@ -41,10 +41,10 @@ type Refused struct {
 	Socket  uint64 // the pace of the caller's socket
 	Address uint64 // the pace of the caller's address
 	Network uint64 // the pace of the caller's network
-	Sender  uint64 // the pace of a sender that the server did not announce to
+	Sender  uint64 // the pace of a sender to which the server did not announce
 	Relays  uint64 // the pace of all such senders
 	Queue   uint64 // too many waited, or one too long
-	Share   uint64 // held, and given up for another one
+	Share   uint64 // held, and dropped in favour of another one
 }
 
 // PoolStats counts pool sockets.
@@ -56,18 +56,18 @@ type PoolStats struct {
 type RPCStats struct {
 	// Queries are lookups: Active run now.
 	Queries struct{ Active, Total uint64 }
-	// Requests are ours: Active wait for an answer, Timeouts had none after all retries.
+	// Requests are requests of this node: Active wait for an answer, Timeouts had none after all retries.
 	Requests struct{ Active, Total, Responses, Timeouts, Retries uint64 }
-	// Commands are our requests that keep the routing table, and their answers: pings, pings by way of another socket, requests for
-	// nodes, delayed pings.
+	// Commands are requests of this node that maintain the routing table, and their answers: PING, PING_NAT, FIND_NODE,
+	// DELAYED_PING.
 	Commands [4]struct{ Sent, Received uint64 }
-	// Received are well-formed messages.
+	// Well-formed messages.
 	Received struct{ Requests, Responses uint64 }
-	// Dropped are datagrams that nothing was done with, by reason.
+	// Dropped are dropped datagrams, by reason.
 	Dropped struct {
 		Unusable   uint64 // too short, no DHT message, or from an address that cannot be answered
 		Malformed  uint64
-		Unexpected uint64 // responses that nobody waits for
+		Unexpected uint64 // responses to no pending request
 		Busy       uint64 // delayed pings above our limit
 		Limited    uint64 // requests of a host beyond its pace
 	}
@@ -77,12 +77,12 @@ type RPCStats struct {
 type StreamStats struct {
 	Opened, Closed uint64 // streams
 	Packets        uint64 // packets of streams
-	Refused        uint64 // packets for a stream that came from elsewhere than its peer
+	Refused        uint64 // packets for a stream from another address than its peer's
 	Relayed        uint64 // packets passed on
 	RelayDropped   uint64 // packets for a leg that is not connected yet
 	Lingered       uint64 // last acknowledgements repeated for closed streams
 	OverLimit      uint64 // streams of unproven peers that held too much
 	Shed           uint64 // streams that ended because all unproven peers together held too much
 	Retransmits    uint64 // packets sent again, by closed streams too
-	BlackHoles     uint64 // streams that ended because their path swallows large packets
+	BlackHoles     uint64 // streams that ended because their path drops large packets
 }

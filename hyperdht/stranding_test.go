@@ -39,7 +39,7 @@ func TestNodesThatLeadToNoConnectionAreTriedLast(t *testing.T) {
 	}
 }
 
-// A node that nobody else is beside is tried again.
+// A node without alternatives is tried again.
 func TestTheOnlyNodesAreTriedAgainThoughTheyLedToNoConnection(t *testing.T) {
 	l := newLab(t, 3, cone(), cone())
 	l.listen(hyperdht.ListenOptions{})

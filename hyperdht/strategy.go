@@ -8,13 +8,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// punch starts the strategy that fits both NATs and reports whether there is one. Starting twice is
-// harmless.
+// punch starts the strategy for the two NATs and reports whether there is one. Repeated calls have no
+// effect.
 //
 //	consistent - consistent: both probe the other's address
 //	consistent - random:     probe random ports of the other's host
 //	random - consistent:     open many sockets towards the other, so that one of its probes hits one of them
-//	any - open:              probe its address: what the original does as if it were consistent, we do at once
+//	any - open:              probe its address at once; the reference implementation treats it as consistent
 func (u *puncher) punch() bool {
 	if u.punching() {
 		return true
@@ -53,7 +53,7 @@ func (u *puncher) start(s puncherState, count *uint64) {
 	u.become(s)
 	u.counted = true
 	*count++
-	u.trail.note(AttemptEvent{Step: AttemptPunching, Ours: kindOf(u.nat.firewall()), Theirs: kindOf(u.remoteFirewall)})
+	u.attemptTrace.note(AttemptEvent{Step: AttemptPunching, Ours: kindOf(u.nat.firewall()), Theirs: kindOf(u.remoteFirewall)})
 }
 
 func (u *puncher) startGuessing() {
@@ -87,7 +87,7 @@ func (u *puncher) punchRound(round int) {
 		return
 	}
 	for _, r := range u.remoteAddrs {
-		// Unverified addresses may belong to somebody else, so they get only two of the ten rounds.
+		// Unverified addresses may belong to another host, so they get only two of the ten rounds.
 		if r.verified || round%4 == 0 {
 			u.probe(r.addr)
 		}
@@ -95,7 +95,7 @@ func (u *puncher) punchRound(round int) {
 	u.step = u.p.host.AfterFunc(punchInterval, func() { u.punchRound(round + 1) })
 }
 
-// probeRandomPorts sends one probe after the other to ports of a host whose NAT maps every socket anew.
+// probeRandomPorts sends one probe after the other to random ports of a host with a random NAT.
 func (u *puncher) probeRandomPorts(to netip.Addr, left int) {
 	if !u.punching() {
 		return
@@ -108,7 +108,7 @@ func (u *puncher) probeRandomPorts(to netip.Addr, left int) {
 	u.step = u.p.host.AfterFunc(u.pace(guessInterval), func() { u.probeRandomPorts(to, left-1) })
 }
 
-// pace is the time between two probes where one NAT is random, which is usual for peers that know no other.
+// pace returns the time between two probes if one NAT is random; usual is for peers without fast probes.
 func (u *puncher) pace(usual time.Duration) time.Duration {
 	if u.fast {
 		return fastInterval
@@ -116,7 +116,7 @@ func (u *puncher) pace(usual time.Duration) time.Duration {
 	return usual
 }
 
-// openBirthdaySockets opens our NAT for the other side on many ports, with datagrams that die on the way.
+// openBirthdaySockets opens our NAT for the other side on many ports, with low-TTL datagrams.
 func (u *puncher) openBirthdaySockets(to netip.AddrPort) {
 	for len(u.birthday) < birthdaySockets-1 {
 		ps, err := u.p.pool.acquire()
@@ -130,7 +130,7 @@ func (u *puncher) openBirthdaySockets(to netip.AddrPort) {
 }
 
 // probeFromAll keeps the mappings of all sockets open, one after the other: in the first cycle still with
-// datagrams that die on the way, then with ones that arrive.
+// low-TTL datagrams, then with probes.
 func (u *puncher) probeFromAll(to netip.AddrPort, sent int) {
 	if !u.punching() {
 		return

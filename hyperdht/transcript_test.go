@@ -63,9 +63,9 @@ type transcript struct {
 	// What it leaves out.
 	on        bool // begun
 	muted     bool // logs nothing, but keeps count
-	lucky     bool // from the first probe on, times and numbers are a matter of luck
+	lucky     bool // from the first probe on, times and numbers depend on chance
 	luck      bool // that has begun
-	guessed   bool // ports are a matter of luck from the first probe on
+	guessed   bool // ports depend on chance from the first probe on
 	blur      bool // that has begun
 	announces bool // messages of the answerer's announcer are logged
 	deaf      bool // those of strangers are not

@@ -51,7 +51,7 @@ func (x *transfer) send() {
 	}
 }
 
-// quality is that of a way for some seconds.
+// quality is the quality of a way for some seconds.
 type quality int
 
 const (

@@ -18,7 +18,7 @@ func TestRecordedWaysAreFew(t *testing.T) {
 		}
 	})
 	p := &peering{host: net.AddHost("h", netip.MustParseAddr("100.128.0.1"))}
-	l := &wayLog{conn: &Connection{p: p, trail: trail{p: p}}}
+	l := &wayLog{conn: &Connection{p: p, attemptTrace: attemptTrace{p: p}}}
 	peer := netip.MustParseAddr("100.128.0.2")
 	l.try(PathPunched, netip.AddrPort{})
 	for port := range uint16(1000) {

@@ -12,17 +12,17 @@ type WayOutcome uint8
 
 // The outcomes.
 const (
-	// WayTrying: no outcome yet. A relay carries the connection, and this way is tried still.
+	// WayTrying: no outcome yet. A relay carries the connection, and this way is still tried.
 	WayTrying WayOutcome = iota
 	// WaySelected: the first packet that decrypts came on it.
 	WaySelected
 	// WaySilent: nothing came back on it, before another way was selected or the dial failed.
 	WaySilent
-	// WayLater: the peer or relay has shown up on it, but the first packet that decrypts came on another way.
+	// WayLater: the peer or relay answered on it, but the first packet that decrypts came on another way.
 	WayLater
-	// WayUnproven: something has shown up on it, but no packet that decrypts came on any way.
+	// WayUnproven: a packet came on it, but no packet that decrypts came on any way.
 	WayUnproven
-	// WayFailed: it was given up, see Err.
+	// WayFailed: it was abandoned, see Err.
 	WayFailed
 	// WayReplaced: it carried the connection until a better way was validated.
 	WayReplaced
@@ -30,7 +30,7 @@ const (
 	WayUnneeded
 	// WayExcluded: not tried, because a path rule or another option of this side excludes it.
 	WayExcluded
-	// WayUnavailable: not tried, because what it needs is not given: a relay that one side names, or a server that is open,
+	// WayUnavailable: not tried, because its precondition is not met: a relay that one side names, or a server that is open,
 	// is in the same network, or can punch.
 	WayUnavailable
 )
@@ -40,14 +40,14 @@ var wayOutcomes = [...]string{
 	WayReplaced: "replaced", WayUnneeded: "unneeded", WayExcluded: "excluded", WayUnavailable: "unavailable",
 }
 
-// String is the outcome in one word.
+// String returns the outcome as one word.
 func (o WayOutcome) String() string { return wayOutcomes[o] }
 
 // wayLog records the ways of a dial until the connection has a direct path, or has closed. A nil log records nothing.
 type wayLog struct {
 	conn    *Connection
 	list    []wayRecord
-	decided bool // the outcomes were reported, and each later one is by itself
+	decided bool // the outcomes were reported, and each later one is reported by itself
 }
 
 type wayRecord struct {
@@ -58,11 +58,11 @@ type wayRecord struct {
 	err             error
 }
 
-// maxWayRecords bounds the ways of a dial that are recorded: the most that are tried, a relay, and one of each path that has no
+// maxWayRecords bounds the recorded ways of a dial: the most that are tried, a relay, and one of each path that has no
 // address yet.
 const maxWayRecords = maxLANTries + maxDirectWays + 4
 
-// at is the record of a way, which may be one whose address was not known before; nil if there are too many.
+// at returns the record of a way, which may be one whose address was not known before; nil if there are too many.
 func (l *wayLog) at(path Path, addr netip.AddrPort) *wayRecord {
 	for _, known := range []netip.AddrPort{addr, {}} {
 		i := slices.IndexFunc(l.list, func(r wayRecord) bool { return r.path == path && r.addr == known })
@@ -88,7 +88,7 @@ func (l *wayLog) try(path Path, addr netip.AddrPort) {
 	}
 }
 
-// answer records a sign of life on a way.
+// answer records the first packet on a way.
 func (l *wayLog) answer(path Path, addr netip.AddrPort) {
 	if l == nil {
 		return
@@ -99,7 +99,7 @@ func (l *wayLog) answer(path Path, addr netip.AddrPort) {
 	}
 }
 
-// fail records that a way was given up, nil for silence, or all those of a path that have no outcome yet if addr is invalid.
+// fail records the failure of a way, nil for silence, or of all those of a path that have no outcome yet if addr is invalid.
 func (l *wayLog) fail(path Path, addr netip.AddrPort, err error) {
 	if l == nil {
 		return
@@ -183,7 +183,7 @@ func (l *wayLog) lost() {
 }
 
 func (l *wayLog) report(r wayRecord) {
-	l.conn.trail.note(AttemptEvent{
+	l.conn.attemptTrace.note(AttemptEvent{
 		Step: AttemptWay, Path: r.path, Addr: r.addr, Outcome: r.outcome, Tried: r.tried, Answered: r.answered, Err: r.err,
 	})
 }

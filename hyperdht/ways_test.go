@@ -39,9 +39,9 @@ func addrs(text ...string) (all []netip.Addr) {
 	return all
 }
 
-// Private addresses of a peer may be ours, too, or a neighbour's: that of a container bridge is the same on every host.
-// They must not keep two hosts apart that would meet without them.
-func TestPrivateAddressesKeepNobodyApart(t *testing.T) {
+// Private addresses of a peer may be those of this host, too, or a neighbour's: that of a container bridge is the same on every
+// host. They must not keep two hosts apart that would meet without them.
+func TestPrivateAddressesDoNotKeepPeersApart(t *testing.T) {
 	hairpin, closed := simnet.PortRestricted(), simnet.PortRestricted()
 	hairpin.Hairpin = true
 	for _, test := range []struct {
@@ -80,7 +80,7 @@ func TestPrivateAddressesKeepNobodyApart(t *testing.T) {
 	}
 }
 
-// A server that holds itself for open may not be so for everybody. A relay carries those whom it cannot be reached by.
+// A server that holds itself for open may not be so for all. A relay carries peers that cannot reach it.
 func TestRelayCarriesWhatAnOpenServerCannot(t *testing.T) {
 	for _, test := range []struct {
 		name              string

@@ -239,7 +239,7 @@ func (t *transcript) holepunch(from, to netip.AddrPort, h wire.Holepunch) {
 	t.sealed(from, to, h.Payload, t.secretly(string(h.Payload), func() (string, bool) { return t.readPunch(h.Payload) }), text)
 }
 
-// secretly is what an encrypted part says, the first time that it is seen.
+// secretly returns the content of an encrypted part, the first time that it is seen.
 func (t *transcript) secretly(sealed string, read func() (string, bool)) string {
 	if t.told[sealed] {
 		return ""

@@ -29,7 +29,7 @@ func AppendUint(dst []byte, v uint64) []byte {
 	panic(fmt.Sprintf("compact: %d does not fit the encoding", v))
 }
 
-// UintSize is the size of what AppendUint appends.
+// UintSize returns the number of bytes that AppendUint appends.
 func UintSize(v uint64) int {
 	switch {
 	case v < marker16:
@@ -45,7 +45,7 @@ func UintSize(v uint64) int {
 // AppendInt appends v in zig-zag form: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
 func AppendInt(dst []byte, v int64) []byte { return AppendUint(dst, zigzag(v)) }
 
-// IntSize is the size of what AppendInt appends.
+// IntSize returns the number of bytes that AppendInt appends.
 func IntSize(v int64) int { return UintSize(zigzag(v)) }
 
 func zigzag(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
@@ -84,7 +84,7 @@ func AppendBool(dst []byte, v bool) []byte {
 // matters the message has a flag for it.
 func AppendBytes(dst, b []byte) []byte { return append(AppendUint(dst, uint64(len(b))), b...) }
 
-// BytesSize is the size of what AppendBytes appends for n bytes.
+// BytesSize returns the number of bytes that AppendBytes appends for n bytes.
 func BytesSize(n int) int { return UintSize(uint64(n)) + n }
 
 // AppendString appends s behind its length in bytes.
@@ -93,7 +93,7 @@ func AppendString(dst []byte, s string) []byte {
 }
 
 // AppendAddr appends an IPv4 address, then its port: the host in network order, the port little
-// endian. The network is IPv4 only; any other address is written as 0.0.0.0:0, which nobody answers.
+// endian. The network is IPv4 only; any other address is written as 0.0.0.0:0, which is never answered.
 func AppendAddr(dst []byte, a netip.AddrPort) []byte {
 	host := a.Addr().Unmap()
 	if !host.Is4() {
@@ -112,7 +112,7 @@ func AppendAddrs(dst []byte, list []netip.AddrPort) []byte {
 	return dst
 }
 
-// AddrsSize is the size of what AppendAddrs appends for n addresses.
+// AddrsSize returns the number of bytes that AppendAddrs appends for n addresses.
 func AddrsSize(n int) int { return UintSize(uint64(n)) + n*AddrSize }
 
 // AppendAddr6 appends an IPv6 address: eight groups in network order, then the port little endian.
@@ -130,5 +130,5 @@ func AppendAddr6s(dst []byte, list []netip.AddrPort) []byte {
 	return dst
 }
 
-// Addr6sSize is the size of what AppendAddr6s appends for n addresses.
+// Addr6sSize returns the number of bytes that AppendAddr6s appends for n addresses.
 func Addr6sSize(n int) int { return UintSize(uint64(n)) + n*Addr6Size }

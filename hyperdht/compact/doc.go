@@ -1,7 +1,7 @@
-// Package compact is the compact encoding that everything on the HyperDHT wire is written in
+// Package compact implements the compact encoding of all HyperDHT messages
 // (compact-encoding 3.5.2).
 //
-// Nothing in it describes itself: both sides know the layout. Encoders append to a slice and return
+// The encoding does not describe itself: both sides know the layout. Encoders append to a slice and return
 // it; decoders are methods of [Reader], which remembers its first error, so that a message is read
 // field by field and checked once at the end:
 //
@@ -11,7 +11,7 @@
 //
 // Rules that hold everywhere: integers are little endian; a length or count is checked against what
 // is left of the input before anything is allocated; numbers above [MaxUint] do not exist in
-// JavaScript and are refused; bytes left over after the last field are the caller's business, and
+// JavaScript and are rejected; bytes after the last field are left to the caller, and
 // messages ignore them so that later versions can append fields.
 package compact
 

@@ -110,7 +110,7 @@ func (r *Reader) Int() int64 {
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-// Bool reads one byte; only 1 is true, and nothing is refused.
+// Bool reads one byte; only 1 is true, and no value is rejected.
 func (r *Reader) Bool() bool { return r.Uint8() == 1 }
 
 // Fixed reads n bytes.
@@ -186,7 +186,7 @@ func (r *Reader) Addrs(max int) []netip.AddrPort {
 	return list
 }
 
-// ReadAddrs appends what Addrs reads to dst, for who reads many arrays. After an error it appends nothing.
+// ReadAddrs is like Addrs but appends to dst, to reuse memory. After an error it appends nothing.
 func (r *Reader) ReadAddrs(dst []netip.AddrPort, max int) []netip.AddrPort {
 	n := r.Count(AddrSize, max)
 	dst = slices.Grow(dst, n)

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// readBuffer is how much a Conn takes in before it makes the sender wait.
+	// readBuffer is the number of unread bytes from which a Conn makes the sender wait.
 	readBuffer = 256 << 10
-	// writeBuffer is how much Write leaves to the loop before it waits.
+	// writeBuffer is the number of bytes queued for the loop from which Write waits.
 	writeBuffer = 256 << 10
 	// maxChunk is the largest message that a Write is cut into; small ones keep latency low on slow links.
 	maxChunk = 64 << 10
 )
 
-// Conn is a net.Conn over an encrypted HyperDHT connection. Bytes are what counts: the messages of the
-// connection below are joined, and a Write may be cut into several.
+// Conn is a net.Conn over an encrypted HyperDHT connection. It is a stream of bytes: the messages of the
+// underlying connection are joined, and a Write may be split into several.
 type Conn struct {
 	loop   host.Loop
 	conn   *hyperdht.Connection // on the loop only
@@ -62,7 +62,7 @@ func newConn(loop host.Loop, c *hyperdht.Connection) *Conn {
 	return k
 }
 
-// gone runs on the loop when the connection is over.
+// gone runs on the loop when the connection has closed.
 func (c *Conn) gone(err error) {
 	c.change(func() {
 		c.ended = true
@@ -82,7 +82,7 @@ func (c *Conn) lost() {
 	}
 }
 
-// change alters the state under the lock and wakes everybody.
+// change alters the state under the lock and wakes all waiting calls.
 func (c *Conn) change(f func()) {
 	c.mu.Lock()
 	f()
@@ -295,10 +295,10 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// LocalAddr is our key and socket.
+// LocalAddr returns an Addr with the local key and socket address.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr is the other side's key and the address it was reached at first.
+// RemoteAddr returns an Addr with the other side's key and the address of the first path.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline sets both deadlines; the zero time means none.
@@ -308,13 +308,13 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline sets when pending and later Reads fail; the zero time means never.
+// SetReadDeadline sets the deadline of pending and later Reads; the zero time means none.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.read.set(t)
 	return nil
 }
 
-// SetWriteDeadline sets when pending and later Writes fail; the zero time means never.
+// SetWriteDeadline sets the deadline of pending and later Writes; the zero time means none.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.write.set(t)
 	return nil

@@ -1,5 +1,5 @@
-// Package dhtnet is hyperdht for goroutines: connections by public key, through NATs, as net.Conn and net.Listener with deadlines, and
-// the records of the DHT, all with contexts. Whatever Go runs over TCP runs over it, an http.Server for instance.
+// Package dhtnet wraps hyperdht for goroutines: connections by public key, through NATs, as net.Conn and net.Listener with
+// deadlines, and the records of the DHT, all with contexts. Servers and clients for TCP, such as http.Server, run over it unchanged.
 //
 //	h := udp.New(udp.Options{}) // this machine, package adapters/udp
 //	defer h.Close()
@@ -13,16 +13,16 @@
 //	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
 //	v, err := dht.MutableGet(ctx, keys.Public, 0)                         // the record, from anywhere
 //
-// A seed is 32 random bytes: crypto/rand fills them, and who keeps the seed keeps the address. A key's String is 52 characters, which
-// id.ParsePublicKey reads. Connections are encrypted, and both sides have proven their keys: a server reads the caller's from
-// RemoteAddr().(Addr).Key, and hyperdht.ListenOptions.Admit refuses keys before they cost anything.
+// A seed is 32 random bytes, from crypto/rand for example; a server with the same seed has the same address. A key's String has 52
+// characters, which id.ParsePublicKey parses. Connections are encrypted, and both sides have proven their keys: a server reads the
+// caller's from RemoteAddr().(Addr).Key, and hyperdht.ListenOptions.Admit rejects keys before the handshake is answered.
 //
 // Errors are matched with errors.Is: against those of package hyperdht (ErrPeerNotFound, ErrNotFound, ErrClosed for a closed node and
-// so on), context.Canceled and context.DeadlineExceeded, os.ErrDeadlineExceeded, and net.ErrClosed for what is closed itself or by its
-// host.
+// so on), context.Canceled and context.DeadlineExceeded, os.ErrDeadlineExceeded, and net.ErrClosed for a Conn or Listener that was
+// closed, by its Close or with the host.
 //
-// A node lives on its host's loop and never waits; the callers of this package are goroutines and do. The
-// package moves bytes between the two and decides nothing: it has no time-outs and knows no wire format.
+// A node lives on its host's loop and never blocks; the callers of this package are goroutines that may block. The
+// package only moves bytes between the two: it has no time-outs and knows no wire format.
 //
 //	goroutine ── Read, Write, deadlines ──▶ Conn ── Post ──▶ loop: hyperdht.Connection
 //	          ◀────── bytes, errors ────── queue ◀─ handlers ─┘

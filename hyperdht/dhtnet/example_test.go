@@ -43,7 +43,7 @@ func Example_httpServer() {
 	defer h.Close()
 	dht, err := dhtnet.Start(ctx, h, cfg)
 	check(err)
-	keys := id.KeyPairFromSeed(id.Seed{1}) // who keeps the seed keeps the address
+	keys := id.KeyPairFromSeed(id.Seed{1}) // the same seed gives the same address
 	listener, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})
 	check(err)
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,14 +19,14 @@ type Addr struct {
 	AddrPort netip.AddrPort // invalid while unknown
 }
 
-// Network is "hyperdht".
+// Network returns "hyperdht".
 func (Addr) Network() string { return network }
 
-// String is the key in its canonical text form.
+// String returns the key in its canonical text form.
 func (a Addr) String() string { return a.Key.String() }
 
-// Dial connects to the server with a public key, as the node or as opts.Keys. It returns when the other side has proven that it is there, when ctx ends, or when the node's
-// host closes.
+// Dial connects to the server with a public key, under the node's key or opts.Keys. It returns when a packet of the server has
+// decrypted, when the dial fails, when ctx ends, or when the node's host closes.
 func (n *Net) Dial(ctx context.Context, key id.PublicKey, opts hyperdht.ConnectOptions) (*Conn, error) {
 	type result struct {
 		conn *Conn
@@ -68,11 +68,11 @@ type Listener struct {
 	closed  bool // by Close
 }
 
-// maxBacklog bounds the connections that nobody has accepted yet; more are cut off.
+// maxBacklog bounds the connections that wait for Accept; more are destroyed.
 const maxBacklog = 128
 
-// Listen announces a server under opts.Keys and returns when it can be found, when ctx ends, or when the node or its host closes.
-// opts.OnConnection is Accept's and must be nil.
+// Listen announces a server under opts.Keys and returns when it is announced, when ctx ends, or when the node or its host closes.
+// opts.OnConnection must be nil: Accept uses it.
 func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listener, error) {
 	l := &Listener{net: n, arrived: make(chan struct{}, 1), done: make(chan struct{})}
 	opts.OnConnection = l.add
@@ -169,8 +169,8 @@ func (l *Listener) end() {
 	}
 }
 
-// Close stops listening and waits until the announcements are taken back, which a closed node need not. Accepted
-// connections live on.
+// Close stops listening and waits until the server is unannounced, unless the node is closed. Accepted
+// connections stay open.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	again := l.closed
@@ -180,10 +180,10 @@ func (l *Listener) Close() error {
 		return &net.OpError{Op: "close", Net: network, Source: l.Addr(), Err: net.ErrClosed}
 	}
 	l.end()
-	// On a closed host there is nothing left to take back.
+	// On a closed host there is nothing left to unannounce.
 	_ = bridge.Wait(context.Background(), l.net.loop, l.server.Close)
 	return nil
 }
 
-// Addr is the key that is listened on.
+// Addr returns an Addr with the server's key.
 func (l *Listener) Addr() net.Addr { return Addr{Key: l.key} }

@@ -214,7 +214,7 @@ func TestReadEndsAtItsDeadlineAndAtTheEnd(t *testing.T) {
 	}
 }
 
-// Who closes reads no more: what still comes is dropped, and does not hold up the side that writes.
+// A closed side reads no more: later data is dropped, and does not hold up the side that writes.
 func TestCloseLetsGoOfAPeerThatWrites(t *testing.T) {
 	n := privateDHT(t)
 	l := listen(t, n)

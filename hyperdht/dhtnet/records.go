@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
-// outcome is what a query ends with.
+// outcome is the result of a query.
 type outcome[T any] struct {
 	value T
 	err   error
@@ -33,8 +33,8 @@ func query[T any](ctx context.Context, n *Net, what string, start func(done func
 // nothing is the value of a query that has none.
 type nothing = struct{}
 
-// Announce stores a record of keys under a target, at the up to twenty DHT nodes nearest to it, and returns nil if one of them took
-// it. A topic's target is the hash of its name, a server's that of its key, and a Listener announces that by itself. Nodes forget a
+// Announce stores a record of keys under a target, at the up to twenty DHT nodes nearest to it, and returns nil if one of them
+// stored it. A topic's target is the hash of its name, a server's that of its key, which a Listener announces by itself. Nodes drop a
 // record after twenty minutes: announce it again every ten.
 func (n *Net) Announce(ctx context.Context, target id.Target, keys id.KeyPair, opts hyperdht.AnnounceOptions) error {
 	_, err := query(ctx, n, "announce", func(done func(nothing, error)) *hyperdht.Query {
@@ -43,7 +43,7 @@ func (n *Net) Announce(ctx context.Context, target id.Target, keys id.KeyPair, o
 	return err
 }
 
-// Unannounce takes the record of keys under a target back.
+// Unannounce removes the record of keys under a target.
 func (n *Net) Unannounce(ctx context.Context, target id.Target, keys id.KeyPair) error {
 	_, err := query(ctx, n, "unannounce", func(done func(nothing, error)) *hyperdht.Query {
 		return n.node.Unannounce(target, keys, func(err error) { done(nothing{}, err) })
@@ -68,15 +68,15 @@ func (n *Net) Lookup(ctx context.Context, target id.Target) ([]hyperdht.Peer, er
 	})
 }
 
-// MutablePut stores a value of up to about a kilobyte under a key, signed by it. Nodes keep it for two days. They refuse a sequence
-// number below the one that they have, and another value under the same one, with a *hyperdht.RefusedError.
+// MutablePut stores a value of up to about a kilobyte under a key, signed by it. Nodes keep it for two days. They reject a sequence
+// number below the stored one, and another value under the same one, with a *hyperdht.RefusedError.
 func (n *Net) MutablePut(ctx context.Context, keys id.KeyPair, seq uint64, value []byte) (hyperdht.MutableValue, error) {
 	return query(ctx, n, "put mutable value", func(done func(hyperdht.MutableValue, error)) *hyperdht.Query {
 		return n.node.MutablePut(keys, seq, value, done)
 	})
 }
 
-// MutableGet returns the value of a key with the highest sequence number, which is at least minSeq, and hyperdht.ErrNotFound where
+// MutableGet returns the value of a key with the highest sequence number, which is at least minSeq, or hyperdht.ErrNotFound if
 // no node has one. Its signature has been checked.
 func (n *Net) MutableGet(ctx context.Context, key id.PublicKey, minSeq uint64) (hyperdht.MutableValue, error) {
 	return query(ctx, n, "get mutable value", func(done func(hyperdht.MutableValue, error)) *hyperdht.Query {
@@ -91,7 +91,7 @@ func (n *Net) ImmutablePut(ctx context.Context, value []byte) (id.Target, error)
 	})
 }
 
-// ImmutableGet returns the value with a hash, and hyperdht.ErrNotFound where no node has it.
+// ImmutableGet returns the value with a hash, or hyperdht.ErrNotFound if no node has it.
 func (n *Net) ImmutableGet(ctx context.Context, target id.Target) ([]byte, error) {
 	return query(ctx, n, "get immutable value", func(done func([]byte, error)) *hyperdht.Query {
 		return n.node.ImmutableGet(target, func(value []byte, err error) {

@@ -123,7 +123,7 @@ func TestStartWaitsForTheNetwork(t *testing.T) {
 		t.Errorf("with a bad bootstrap node: %v, %v", n, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cfg.Bootstrap = []string{"127.0.0.1:9"} // nobody there
+	cfg.Bootstrap = []string{"127.0.0.1:9"} // no node there
 	cancel()
 	if n, err := dhtnet.Start(ctx, h, cfg); !errors.Is(err, context.Canceled) || n != nil {
 		t.Errorf("after the end of its context: %v, %v", n, err)

@@ -9,18 +9,18 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Net is a node as goroutines see it. Its methods may be called from any goroutine, but not on the loop. Those with a context
+// Net is a node with blocking methods. They may be called from any goroutine, but not on the loop. Those with a context
 // return its error when it ends; all of them return an error when the node or its host closes.
 type Net struct {
 	loop host.Loop
 	node *hyperdht.Node
 }
 
-// New returns the blocking face of a node that lives on loop.
+// New returns a Net for a node that lives on loop.
 func New(loop host.Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
 
-// Start makes a node on h and waits until it has entered the network, or has found that it cannot for now; it goes on trying then.
-// Start fails if hyperdht.New does, and closes the node where ctx ends first.
+// Start creates a node on h and waits until it has entered the network, or its first attempt has failed; it continues to try then.
+// Start fails if hyperdht.New does, and closes the node if ctx ends first.
 func Start(ctx context.Context, h host.Host, cfg hyperdht.Config) (*Net, error) {
 	n := &Net{loop: h}
 	onReady := cfg.OnReady
@@ -56,8 +56,8 @@ func (n *Net) Do(ctx context.Context, f func(*hyperdht.Node)) error {
 	})
 }
 
-// Close closes the node and waits for it: listeners are taken back, which takes three seconds at most, and connections ended. Closing
-// twice is harmless. The host stays open.
+// Close closes the node and waits for it: listeners are unannounced, which takes three seconds at most, and connections
+// ended. Repeated calls have no effect. The host stays open.
 func (n *Net) Close() error {
 	// A closed host has closed the node.
 	_ = bridge.Wait(context.Background(), n.loop, n.node.Close)

@@ -11,11 +11,11 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// maxPayload is what one packet carries at the smallest MTU.
+// maxPayload is the payload of one packet at the smallest MTU.
 const maxPayload = 1200 - 28 - udx.HeaderSize
 
-// Caller is the attacker's end of a connection: it shakes hands, and then sends what it is given on the stream below the
-// encryption, without acknowledging or repeating anything.
+// Caller is the attacker's end of a connection: it completes the handshake, and then sends given bytes on the stream below the
+// encryption, without acknowledgements or retransmissions.
 type Caller struct {
 	handshake Handshake
 	noise     *noise.Handshake
@@ -38,7 +38,7 @@ func NewCaller(server id.PublicKey, random io.Reader) (*Caller, error) {
 	return c, err
 }
 
-// Handshake is what the caller begins with.
+// Handshake returns the first datagram of the caller.
 func (c *Caller) Handshake() Handshake { return c.handshake }
 
 // Answer takes the server's answer to the handshake. Other datagrams fail and change nothing.

@@ -12,10 +12,10 @@ import (
 // other.
 type Clique []netip.AddrPort
 
-// cliqueCloser is how many nodes an answer names, as many as honest ones do.
+// cliqueCloser is the number of nodes in an answer, as in those of honest nodes.
 const cliqueCloser = 20
 
-// Answer is the response of the node at self to a request that came from a host; nil for what is no request.
+// Answer returns the response of the node at self to a request from a host; nil if it is no request.
 func (c Clique) Answer(self, from netip.AddrPort, request []byte) []byte {
 	m, err := wire.ParseRequest(request)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// RelayLie is what a Liar does with the handshakes of others.
+// RelayLie selects how a Liar treats handshakes that it should forward.
 type RelayLie uint8
 
 // The lies of relays. Hole-punch messages are dropped by all but Misname.
@@ -36,7 +36,7 @@ func RelayLies() []RelayLie {
 	return all
 }
 
-// Falsehood is what is false in a false address.
+// Falsehood selects the false part of a false address.
 type Falsehood bool
 
 // The falsehoods.
@@ -141,7 +141,7 @@ func (l *Liar) answer(to netip.AddrPort, m *wire.Request, value []byte) []Sent {
 	return []Sent{{to, r.Append(nil)}}
 }
 
-// record is a record of a peer under a key that nobody has, with relays that do not exist.
+// record returns a peer record with an unused key and relays that do not exist.
 func (l *Liar) record() []byte {
 	var p wire.Peer
 	l.draw(p.PublicKey[:])
@@ -159,7 +159,7 @@ func (l *Liar) draw(b []byte) {
 	}
 }
 
-// name is what it calls a peer's address.
+// name returns the address that the liar names for a peer's.
 func (l *Liar) name(a netip.AddrPort) netip.AddrPort {
 	if l.Relays == Misname {
 		return Mask(a, Falsehood(l.Hosts))

@@ -1,8 +1,8 @@
 // Package id holds the 32-byte words of the protocol, one type per role: public keys, secret keys,
-// node ids, targets, tokens. They convert to each other only where the protocol says so:
+// node ids, targets, tokens. They convert to each other only where the protocol demands it:
 //
 //	Seed ──▶ KeyPair ──▶ PublicKey ──BLAKE2b──▶ Target      a server is announced at its key's target
-//	address ──BLAKE2b──▶ NodeID                             nobody chooses an id
+//	address ──BLAKE2b──▶ NodeID                             a node cannot choose its id
 //	secret, host ──keyed BLAKE2b──▶ Token                   proof that a host receives what we send it
 //
 // All of them are plain arrays: comparable, usable as map keys, zero when unset. Secrets print as
@@ -19,10 +19,10 @@ import (
 // NodeID is a node's place in the routing metric. It follows from the node's public address.
 type NodeID [32]byte
 
-// Target is what queries move towards: the hash of a public key, of a topic or of a value.
+// Target is the key of a query or record: the hash of a public key, of a topic or of a value.
 type Target [32]byte
 
-// Token is a round trip token: given out with replies, demanded with requests that store something.
+// Token is a round trip token: sent with replies, required in requests that store something.
 type Token [32]byte
 
 // NodeIDOf is the id of the node at an address (dht-rpc lib/peer.js).

@@ -259,7 +259,7 @@ func TestSignaturesVerifyForTheirMessageAndKeyOnly(t *testing.T) {
 }
 
 // With the identity as public key and as commitment, s = 0 satisfies the verification equation for
-// every message. libsodium refuses such keys, and so must we, or anybody could announce under them.
+// every message. libsodium refuses such keys, and so must we, or any node could announce under them.
 func TestKeysOfSmallOrderSignNothing(t *testing.T) {
 	identity := edwards25519.NewIdentityPoint().Bytes()
 	sig := append(slices.Clone(identity), make([]byte, 32)...)

@@ -25,7 +25,7 @@ type KeyPair struct {
 	Secret SecretKey
 }
 
-// NewKeyPair makes a key pair from 32 random bytes. The only error is the reader's.
+// NewKeyPair returns a key pair from 32 random bytes. The only error is the reader's.
 func NewKeyPair(rand io.Reader) (KeyPair, error) {
 	var seed Seed
 	if _, err := io.ReadFull(rand, seed[:]); err != nil {
@@ -55,7 +55,7 @@ func (k KeyPair) Sign(msg []byte) [64]byte {
 }
 
 // Verify reports whether sig is a signature of msg under pk. It is as strict as libsodium: keys and
-// commitments of small order are refused, for which a signature of any message can be made up.
+// commitments of small order are rejected, for which a signature of any message can be forged.
 func Verify(pk PublicKey, msg, sig []byte) bool {
 	if len(sig) != ed25519.SignatureSize || !fullOrder(pk[:]) || !fullOrder(sig[:32]) {
 		return false
@@ -72,7 +72,7 @@ func fullOrder(b []byte) bool {
 	return new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 0
 }
 
-// Target is where a server with this key is announced.
+// Target returns the target at which a server with this key is announced.
 func (k PublicKey) Target() Target { return Hash(k[:]) }
 
 // Equal compares two secret keys in constant time.

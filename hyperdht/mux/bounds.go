@@ -15,7 +15,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "mux.MaxChannels", What: "channels of one side",
 			Scope: bound.PerConnection, Limit: bound.Count(MaxChannels), Policy: bound.RefuseNew,
-			Reason: "ours use three",
+			Reason: "the clients and scrapers of this project use three",
 		},
 		{
 			Name: "mux.maxNumbers", What: "channel numbers of one side",

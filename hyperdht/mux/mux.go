@@ -21,25 +21,25 @@ var (
 	ErrProtocol = errors.New("mux: protocol violation")
 )
 
-// Stats counts what was ignored or refused.
+// Stats counts ignored and rejected frames.
 type Stats struct {
-	Rejected       uint64 // opens that nobody here wanted, or above a limit
+	Rejected       uint64 // opens that no handler accepted, or above a limit
 	UnknownChannel uint64 // messages and closes for channels that are not open; normal after a close
 	UnknownType    uint64 // messages without handler
 	UnknownControl uint64 // control frames of unknown type
 }
 
-// Mux is the multiplexer of one side. Make it with New.
+// Mux is the multiplexer of one side. Create it with New.
 type Mux struct {
 	pipe    Pipe
-	dead    bool // the pipe is closed, or destroyed by us
+	dead    bool // the pipe is closed, or destroyed by this side
 	drained bool
 	onClose func(error)
 	stats   Stats
 
 	local   []localSlot        // by number - 1
 	free    []int              // indexes of local to use again, the last freed last
-	remote  map[int]*remoteEnd // by number: rejected opens, which anybody can send, leave nothing behind
+	remote  map[int]*remoteEnd // by number: rejected opens, which any peer can send, leave no entry
 	numbers int                // the highest number that the other side has used
 	live    int                // channels in local
 
@@ -55,7 +55,7 @@ type Mux struct {
 	scratch   []byte
 }
 
-// localSlot is a number of ours. It is in use while a channel has it or while an open is unanswered, which can
+// localSlot is a channel number of this side. It is in use while a channel has it or while an open is unanswered, which can
 // outlive the channel.
 type localSlot struct {
 	channel *Channel
@@ -89,19 +89,19 @@ func New(p Pipe) *Mux {
 	}
 	p.OnMessage(m.receive)
 	p.OnDrain(m.drain)
-	// A connection is of no use to channels when only one side can send.
+	// Channels need both directions.
 	p.OnEnd(p.End)
 	p.OnClose(m.shutdown)
 	return m
 }
 
-// OnClose sets who is told that the pipe has closed, after all channels were.
+// OnClose sets the handler that runs when the pipe has closed, after all channels.
 func (m *Mux) OnClose(f func(err error)) { m.onClose = f }
 
 // Closed reports whether the pipe is closed or about to be.
 func (m *Mux) Closed() bool { return m.dead }
 
-// Drained reports whether sending is welcome. It stays false from a Send that returned false to OnDrain.
+// Drained reports whether the pipe is ready for more. It stays false from a Send that returned false to OnDrain.
 func (m *Mux) Drained() bool { return m.drained }
 
 // Idle reports whether no channel is open or opening.
@@ -120,7 +120,7 @@ func (m *Mux) End() {
 	}
 }
 
-// Destroy destroys the pipe. Channels close when the pipe says that it has closed.
+// Destroy destroys the pipe. Channels close when the pipe reports that it has closed.
 func (m *Mux) Destroy(err error) {
 	if m.dead {
 		return
@@ -129,7 +129,7 @@ func (m *Mux) Destroy(err error) {
 	m.pipe.Destroy(err)
 }
 
-// violated destroys the pipe because of the other side.
+// violated destroys the pipe after a protocol violation of the other side.
 func (m *Mux) violated(format string, args ...any) {
 	m.Destroy(fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...)))
 }
@@ -149,7 +149,7 @@ func (m *Mux) shutdown(err error) {
 	}
 }
 
-// drain passes the good news on.
+// drain runs the OnDrain handlers of all channels.
 func (m *Mux) drain() {
 	m.drained = true
 	for i := 0; i < len(m.local) && !m.dead; i++ {
@@ -188,7 +188,7 @@ func (m *Mux) flush() {
 	}
 }
 
-// write hands a frame to the pipe.
+// write sends a frame on the pipe.
 func (m *Mux) write(frame []byte) {
 	if !m.dead {
 		m.drained = m.pipe.Send(frame)
@@ -196,7 +196,7 @@ func (m *Mux) write(frame []byte) {
 }
 
 // send sends one item, which is a type with its payload: as a frame, or into the batch while corked. It
-// returns whether more is welcome.
+// reports whether more may be sent.
 func (m *Mux) send(channel int, head, payload []byte) bool {
 	size := len(head) + len(payload)
 	if m.dead {

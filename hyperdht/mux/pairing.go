@@ -1,6 +1,6 @@
 package mux
 
-// identityKey is what both sides know a channel by.
+// identityKey names a channel for both sides.
 type identityKey struct{ protocol, id string }
 
 func keyOf(protocol string, id []byte) identityKey {
@@ -12,7 +12,7 @@ type identity struct {
 	key      identityKey
 	open     int        // channels open or opening here
 	outgoing []int      // our numbers that the other side has not answered
-	incoming []int      // numbers of the other side that wait for a channel of ours
+	incoming []int      // numbers of the other side that wait for a local channel
 	taken    []*Channel // channels that took one of those and become open when the handler is finished
 	pairing  int        // handlers that are not finished
 }
@@ -27,7 +27,7 @@ func (m *Mux) identity(key identityKey) *identity {
 	return info
 }
 
-// collect forgets an identity that nothing refers to.
+// collect removes an unused identity.
 func (m *Mux) collect(info *identity) {
 	if info.open == 0 && info.pairing == 0 && len(info.outgoing) == 0 && len(info.incoming) == 0 {
 		delete(m.identities, info.key)
@@ -40,8 +40,8 @@ func (m *Mux) Opened(protocol string, id []byte) bool {
 	return info != nil && info.open > 0
 }
 
-// Handle sets who is asked when the other side opens a channel that this side has not opened. With a nil id it
-// is asked for all ids that have no handler of their own. The handler accepts by opening the channel.
+// Handle sets the handler for channels that the other side opens and this side has not opened. With a nil id it
+// handles all ids that have no handler of their own. The handler accepts by opening the channel.
 func (m *Mux) Handle(protocol string, id []byte, f func(*Offer)) {
 	m.handlers[keyOf(protocol, id)] = f
 }
@@ -107,7 +107,7 @@ func (o *Offer) finish() {
 	m.collect(info)
 }
 
-// offer asks the handler about an open that matches no channel of ours. number is the other side's, and end is
+// offer calls the handler for an open that matches no local channel. number is the other side's, and end is
 // its entry.
 func (m *Mux) offer(info *identity, end *remoteEnd, number int, handshake []byte) {
 	f := m.handlers[info.key]
@@ -149,7 +149,7 @@ func (m *Mux) hold(end *remoteEnd, msgType uint64, payload []byte) {
 	}
 }
 
-// release ends the waiting of an offered number and gives back what it held.
+// release ends the wait of an offered number and frees its held messages.
 func (m *Mux) release(end *remoteEnd) {
 	end.offered, end.identity, end.handshake, end.messages = false, nil, nil, nil
 	m.offers--
@@ -161,7 +161,7 @@ func (m *Mux) release(end *remoteEnd) {
 	}
 }
 
-// reject answers an open of the other side with a no.
+// reject answers an open of the other side with a reject.
 func (m *Mux) reject(number int) {
 	m.dropRemote(number)
 	m.stats.Rejected++

@@ -7,7 +7,7 @@ const (
 	controlReject = 2
 	controlClose  = 3
 
-	// pauseAt is how much may wait for channels that are not paired yet before the pipe is paused. Each
+	// pauseAt is the size of the messages held for unpaired channels from which the pipe is paused. Each
 	// message counts its length and messageCost.
 	pauseAt     = 32768
 	messageCost = 512
@@ -22,7 +22,7 @@ const (
 	// MaxName is the longest protocol name and the longest id, in bytes. Opens with longer ones are rejected
 	// like those of unknown protocols.
 	MaxName = 1024
-	// MaxChannels is how many channels each side may have at a time. Further opens are rejected.
+	// MaxChannels is the number of channels that each side may have at a time. Further opens are rejected.
 	MaxChannels = 1024
 	// MaxPayload is the longest payload of a message: a frame less what a batch of one adds at most.
 	MaxPayload = MaxFrame - 32
@@ -32,12 +32,12 @@ const (
 	maxNumbers = 2 * MaxChannels
 	// maxOffers bounds the opens that wait for handlers which hold them.
 	maxOffers = 64
-	// maxHeld bounds what waits for channels that are not paired yet. A pause stops everything but the rest
-	// of the frame at hand, so this is one frame more than pauseAt.
+	// maxHeld bounds the messages held for unpaired channels. A pause stops everything but the rest
+	// of the current frame, so this is one frame more than pauseAt.
 	maxHeld = pauseAt + MaxFrame
 	// maxNesting bounds batches inside batches. Each level is a recursion.
 	maxNesting = 16
 	// keepScratch is the largest encoding buffer that is kept for the next frame, in bytes. There are two, for as long as the
-	// connection lives, and a peer that has proven nothing can make both grow.
+	// connection lives, and an unproven peer can make both grow.
 	keepScratch = 4 << 10
 )

@@ -60,8 +60,8 @@ func (m *Mux) controlItem(kind uint64, r *compact.Reader, depth int) {
 	}
 }
 
-// receiveBatch handles the items of a batch. If there are several, what they provoke leaves as a batch too.
-// A last item that claims more than there is gets what there is, as in the original.
+// receiveBatch handles the items of a batch. If there are several, the frames sent in response leave as a batch too.
+// A last item whose length exceeds the input is truncated, as in the reference implementation.
 func (m *Mux) receiveBatch(r *compact.Reader, depth int) {
 	if depth > maxNesting {
 		m.violated("batches nested more than %d deep", maxNesting)

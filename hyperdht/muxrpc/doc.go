@@ -10,10 +10,10 @@
 // Ids count from 1 on each side. A request with id 0 is an event: it is executed and not answered. A value is
 // the rest of the message; what it means is agreed per method.
 //
-// A side that has ended closes once nothing is pending or running. When it is closed, what was pending has failed, and answers go
-// nowhere.
+// A side that has ended closes once nothing is pending or running. When it closes, pending requests fail, and later answers are
+// dropped.
 //
-// Requests may be sent while opening. Nothing here has a deadline: whoever calls arms a timer and cancels the
+// Requests may be sent while opening. Nothing here has a deadline: callers arm a timer and cancel the
 // call with Timeout.
 //
 // Callbacks run while the connection delivers something, and inside Call.Cancel, RPC.Destroy and RPC.End, never

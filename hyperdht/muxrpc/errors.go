@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Codes of errors. The first four travel; the others are made by the caller's side.
+// Codes of errors. The first four are sent; the others are created by the caller's side.
 const (
 	CodeUnknownMethod = "UNKNOWN_METHOD"
 	CodeRequestError  = "REQUEST_ERROR"
@@ -18,13 +18,13 @@ const (
 	CodeChannelDestroyed = "CHANNEL_DESTROYED"
 )
 
-// Error is how a request fails.
+// Error is the failure of a request.
 type Error struct {
 	// Code is one of the Code constants. It is empty when the other side sent another code: it must not be
 	// able to make an error look as if this side had made it.
 	Code    string
 	Message string
-	// Cause is what the other side says went wrong, or nil.
+	// Cause is the cause that the other side reported, or nil.
 	Cause error
 }
 
@@ -41,13 +41,13 @@ var (
 	ErrDestroyed = &Error{Code: CodeChannelDestroyed, Message: "channel destroyed"}
 )
 
-// ErrMalformed means that a message of the other side could not be read, which destroys the connection.
+// ErrMalformed means that a message of the other side was malformed, which destroys the connection.
 var ErrMalformed = errors.New("muxrpc: malformed message")
 
-// ErrUnread means that the other side asked on without reading answers, which destroys the connection.
+// ErrUnread means that the other side sent further requests without reading answers, which destroys the connection.
 var ErrUnread = errors.New("muxrpc: other side does not read")
 
-// Error is the text of the original: the code in front of the message.
+// Error returns the text of the reference implementation: the code in front of the message.
 func (e *Error) Error() string {
 	if e.Code == "" {
 		return e.Message
@@ -65,30 +65,30 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code != "" && t.Code == e.Code
 }
 
-// Error is the message.
+// Error returns the message.
 func (c *Cause) Error() string { return c.Message }
 
-// Timeout is the reason to cancel a call with when it took longer than d.
+// Timeout returns the reason to cancel a call that took longer than d.
 func Timeout(d time.Duration) *Error {
 	return &Error{Code: CodeTimeoutExceeded, Message: fmt.Sprintf("timeout of %dms exceeded", d.Milliseconds())}
 }
 
-// RequestDecodeError is what a responder fails with when it cannot read the value of a request.
+// RequestDecodeError is the error of a responder that cannot decode the value of a request.
 func RequestDecodeError(cause error) *Error {
 	return &Error{Code: CodeDecodeError, Message: "Could not decode request", Cause: cause}
 }
 
-// ResponseDecodeError is what a caller makes of a response whose value it cannot read.
+// ResponseDecodeError is the error of a caller that cannot decode the value of a response.
 func ResponseDecodeError(cause error) *Error {
 	return &Error{Code: CodeDecodeError, Message: "Could not decode response", Cause: cause}
 }
 
-// ResponseEncodeError is what a responder fails with when it cannot write its result.
+// ResponseEncodeError is the error of a responder that cannot encode its result.
 func ResponseEncodeError(cause error) *Error {
 	return &Error{Code: CodeEncodeError, Message: "Could not encode response", Cause: cause}
 }
 
-// failed turns a responder's error into the one that travels.
+// failed turns a responder's error into the one that is sent.
 func failed(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e

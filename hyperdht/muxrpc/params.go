@@ -16,14 +16,14 @@ const (
 
 // Chosen by us.
 const (
-	// MaxRunning is how many requests of the other side may run at a time. Further ones are answered with
+	// MaxRunning is the number of requests of the other side that may run at a time. Further ones are answered with
 	// REQUEST_ERROR, further events dropped.
 	MaxRunning = 256
-	// MaxUnread and MaxUnreadBytes are how many responses, and how many bytes of them, may be sent after the
-	// connection asked for a break. A caller that reads nothing and asks on loses the connection.
+	// MaxUnread and MaxUnreadBytes bound the responses, and the bytes of them, that are sent after the
+	// connection asked to wait. A caller that sends further requests without reading loses the connection.
 	MaxUnread      = 1024
 	MaxUnreadBytes = 64 << 20
-	// maxQuoted is how much of an unknown method's name is quoted back, in bytes.
+	// maxQuoted bounds the part of an unknown method's name that is quoted back, in bytes.
 	maxQuoted = 1024
 	// MaxValue is the longest value of a response, in bytes. A longer one turns into ENCODE_ERROR.
 	MaxValue = maxPayload - 10

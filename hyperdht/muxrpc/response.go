@@ -94,7 +94,7 @@ func parseResponse(b []byte) (response, error) {
 		if flags&flagContext != 0 {
 			c.Context = r.String()
 		}
-		// The original gives causes to three kinds of known errors and to unknown ones.
+		// The reference implementation gives causes to three kinds of known errors and to unknown ones.
 		if m.err.Code != CodeUnknownMethod {
 			m.err.Cause = c
 		}

@@ -100,7 +100,7 @@ func (r *RPC) Cork() { r.mux.Cork() }
 // Uncork ends a Cork.
 func (r *RPC) Uncork() { r.mux.Uncork() }
 
-// Respond sets who answers a method.
+// Respond sets the handler of a method.
 func (r *RPC) Respond(method string, f Responder) { r.responders[method] = f }
 
 // Unrespond makes a method unknown again.

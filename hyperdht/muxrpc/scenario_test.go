@@ -74,7 +74,7 @@ func newWorld(t *testing.T, a, b Options) *world {
 	return w
 }
 
-// outcome is what a call came to.
+// outcome is the result of a call.
 type outcome struct {
 	done  int
 	value []byte

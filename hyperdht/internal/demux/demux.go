@@ -1,11 +1,11 @@
-// Package demux decides whose datagram it is that has arrived on a socket of a node, on its own two sockets and on those that
-// punch holes alike:
+// Package demux dispatches the datagrams that arrive on a node's sockets, on its two main sockets and on those for hole
+// punching alike:
 //
 //	first bytes          kind       goes to
 //	03                   Request    the DHT
 //	13                   Response   the DHT
 //	ff 01, 20 bytes      Stream     streams; if it is of none that is known, as Other
-//	at most one byte     Probe      the address probe, then who punches holes over that socket
+//	at most one byte     Probe      the address probe, then the puncher of that socket
 //	anything else        Other      the address probe (STUN); if it is not its own, the DHT counts it as dropped
 //
 // The kinds exclude each other. A packet of a stream, of which there are the most, passes nothing but the table of streams.
@@ -19,7 +19,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Kind is what a datagram looks like. It may still fail to parse.
+// Kind is the kind of a datagram by its form. It may still fail to parse.
 type Kind uint8
 
 // The kinds, see the package comment.
@@ -31,7 +31,7 @@ const (
 	Probe
 )
 
-// Classify tells the kind of a datagram by its first bytes and its length.
+// Classify returns the kind of a datagram by its first bytes and its length.
 func Classify(b []byte) Kind {
 	if _, ok := udx.PeekStreamID(b); ok {
 		return Stream
@@ -47,7 +47,7 @@ func Classify(b []byte) Kind {
 	return Other
 }
 
-// Claimant takes a datagram and returns true if it is its own. It must be quick to say no.
+// Claimant takes a datagram and returns true if it has consumed it. It must be fast otherwise.
 type Claimant interface {
 	Receive(s host.Socket, from netip.AddrPort, b []byte) bool
 }
@@ -56,11 +56,11 @@ type Claimant interface {
 type Messages interface {
 	ReceiveRequest(s host.Socket, from netip.AddrPort, b []byte)
 	ReceiveResponse(s host.Socket, from netip.AddrPort, b []byte)
-	// Drop counts what is nobody's.
+	// Drop counts a datagram without a receiver.
 	Drop(s host.Socket, from netip.AddrPort)
 }
 
-// Probes takes what is too short for a message. It returns false if its sender punches no hole to that socket.
+// Probes takes datagrams too short for a message. It returns false if no puncher uses that socket.
 type Probes interface {
 	ReceiveProbe(s host.Socket, from netip.AddrPort, b []byte) bool
 }

@@ -23,7 +23,7 @@ var (
 	binding  = append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, make([]byte, 12)...) // a STUN request without attributes
 )
 
-// receivers notes who gets what. Those named claim the datagrams that they are shown.
+// receivers records the receiver of each datagram. The named ones claim the datagrams passed to them.
 type receivers struct {
 	got    []string
 	claims string
@@ -56,8 +56,8 @@ func TestEachDatagramGoesToItsReceiver(t *testing.T) {
 		name   string
 		b      []byte
 		kind   Kind
-		claims string // who takes what it is shown
-		want   string // who is shown it, in this order
+		claims string // receivers that consume what they are passed
+		want   string // receivers that are called, in this order
 	}{
 		{"request", request, Request, "streams address probes", "request"},
 		{"response", response, Response, "streams address probes", "response"},

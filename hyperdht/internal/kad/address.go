@@ -36,7 +36,7 @@ func IsReserved(addr netip.Addr) bool { return in(reserved, addr) }
 func IsBogon(addr netip.Addr) bool { return IsPrivate(addr) || IsReserved(addr) }
 
 // MatchLAN picks the remote address that most likely lies on one of our local networks: the first that
-// shares three leading octets with one of ours, else the first that shares two, else one
+// shares three leading octets with a local one, else the first that shares two, else one
 // (hyperdht lib/holepuncher.js). It reports false if nothing shares the first octet.
 func MatchLAN(local, remote []netip.AddrPort) (netip.AddrPort, bool) {
 	var best netip.AddrPort
@@ -47,7 +47,7 @@ func MatchLAN(local, remote []netip.AddrPort) (netip.AddrPort, bool) {
 			if n >= 3 {
 				return r, true
 			}
-			// The original raises its mark one octet at a time, so the first two-octet match after
+			// The reference implementation raises its mark one octet at a time, so the first two-octet match after
 			// any one-octet match wins, as here.
 			if n > shared {
 				best, shared = r, n

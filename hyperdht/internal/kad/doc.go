@@ -7,8 +7,8 @@
 //
 //	          Table                              List
 //	bucket i: nodes that share i leading    oldest ⇄ … ⇄ latest
-//	bits with our id, sorted by id          (who was heard from last)
+//	bits with our id, sorted by id          (order of the last packet)
 //
-// A Node is usually in both: the table answers "who is near this target", the list answers "whom
-// should I check" (oldest first) and "who is surely alive" (latest first).
+// A Node is usually in both: the table finds the nodes near a target, the list those to check
+// (oldest first) and those that are surely alive (latest first).
 package kad

@@ -3,7 +3,7 @@ package kad
 // Health judges once per tick how well the network answers (dht-rpc lib/health.js). The zero Health is
 // online and has seen nothing.
 //
-// The original subtracts samples taken while offline from its count of healthy ones although it never
+// The reference implementation subtracts samples taken while offline from its count of healthy ones although it never
 // added them, so that it cannot leave the degraded state after an offline spell. Here each sample is
 // counted as what it was.
 type Health struct {

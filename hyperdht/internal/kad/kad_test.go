@@ -346,7 +346,7 @@ func TestHealthFollowsVectors(t *testing.T) {
 	type state struct {
 		online, degraded bool
 	}
-	// Where the original miscounts we know better: once four healthy samples fill the window again, the
+	// Where the reference implementation miscounts we know better: once four healthy samples fill the window again, the
 	// network is not degraded any more.
 	better := map[string]int{
 		"after an offline spell the healthy count is off, so degraded does not clear": 22,

@@ -27,7 +27,7 @@ type Node struct {
 	prev, next *Node
 }
 
-// Addr is where the node is reached.
+// Addr returns the address of the node.
 func (n *Node) Addr() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(n.ip), n.port)
 }

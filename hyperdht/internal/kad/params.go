@@ -6,7 +6,7 @@ import "time"
 const (
 	// K is the size of a bucket and of a lookup's result (kademlia-routing-table index.js).
 	K = 20
-	// TokenRotation is how often the token secrets rotate: ten drains of 750 ms (dht-rpc lib/io.js).
+	// TokenRotation is the interval at which the token secrets rotate: ten drains of 750 ms (dht-rpc lib/io.js).
 	TokenRotation = 7500 * time.Millisecond
 
 	healthWindow      = 4   // samples that are kept (dht-rpc lib/health.js)

@@ -20,7 +20,7 @@ type Table struct {
 	first   [firstBuckets]*bucket // room for them
 }
 
-// firstBuckets is how many buckets a DHT of some ten thousand nodes has. A larger one has a few more.
+// firstBuckets is the number of buckets in a DHT of some ten thousand nodes. A larger one has a few more.
 const firstBuckets = 16
 
 // bucket is sorted by id. Most of the time that a busy table takes is waiting for memory, so that what is looked at
@@ -232,8 +232,8 @@ func (b *bucket) insert(at int, n *Node) {
 	b.n++
 }
 
-// allocate makes a node. The first ones lie side by side; those that take the place of others are on their own, because
-// somebody may still hold the old ones.
+// allocate returns a new node. The first ones are adjacent in memory; replacements are allocated singly, because
+// the old ones may still be referenced.
 func (b *bucket) allocate() *Node {
 	if len(b.room) == 0 {
 		switch b.made {
@@ -251,5 +251,5 @@ func (b *bucket) allocate() *Node {
 	return n
 }
 
-// fewNodes is how many nodes of a bucket are allocated at first: most are full or have next to none.
+// fewNodes is the number of nodes of a bucket that are allocated first: most buckets are full or almost empty.
 const fewNodes = 4

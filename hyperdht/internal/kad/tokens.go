@@ -9,8 +9,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Tokens issues and checks round trip tokens: proof that somebody receives what is sent to the
-// address they claim (dht-rpc lib/io.js). A token is good for between one and two rotations. The zero
+// Tokens issues and checks round trip tokens: proof that a sender receives packets at the
+// address that it claims (dht-rpc lib/io.js). A token is valid for between one and two rotations. The zero
 // Tokens is ready; its secrets are drawn when the first token is issued.
 type Tokens struct {
 	secrets *[2][32]byte // previous, current
@@ -55,7 +55,7 @@ func (t *Tokens) advance(now host.Instant) {
 	}
 	missed := int64(now.Sub(t.rotates)/TokenRotation) + 1
 	t.rotates = t.rotates.Add(TokenRotation * (1 + now.Sub(t.rotates)/TokenRotation))
-	for range min(missed, 2) { // after two nobody holds a valid token any more
+	for range min(missed, 2) { // after two no token is valid any more
 		t.rotate()
 	}
 }

@@ -2,7 +2,7 @@ package nat
 
 import "net/netip"
 
-// Kind is how a NAT maps one of our sockets. The values are those that peers tell each other.
+// Kind is the mapping of one of our sockets by a NAT. The values are those of the wire.
 type Kind uint8
 
 // The kinds of hyperdht lib/constants.js.
@@ -15,7 +15,7 @@ const (
 
 var kindNames = [...]string{"unknown", "open", "consistent", "random"}
 
-// String is the kind in words.
+// String returns the kind as text.
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -23,7 +23,7 @@ func (k Kind) String() string {
 	return "invalid"
 }
 
-// Sample is an address that we were seen at, and by whom.
+// Sample is our address as one responder sees it.
 type Sample struct {
 	Seen, From netip.AddrPort
 }
@@ -68,8 +68,8 @@ func NewClassifier(firewalled bool) *Classifier {
 // Firewall is the verdict so far.
 func (c *Classifier) Firewall() Kind { return c.kind }
 
-// Addrs is what to tell the other peer: nil while unknown or open, the host with port 0 if random, else
-// the addresses we were seen at most. The slice is the classifier's own.
+// Addrs returns the addresses to send to the other peer: nil while unknown or open, the host with port 0 if random, else
+// the addresses seen most often. The slice is the classifier's own.
 func (c *Classifier) Addrs() []netip.AddrPort { return c.addrs }
 
 // Seen is the address that most responders saw us at, whatever the verdict; invalid while there is none.
@@ -90,14 +90,14 @@ func (c *Classifier) Samples() []Sample { return c.samples }
 // SamplesWanted samples.
 func (c *Classifier) Settled() bool { return c.settled }
 
-// Freeze keeps the verdict as it is, so that both peers punch by what they were told.
+// Freeze keeps the current verdict, so that both peers punch by the addresses that they exchanged.
 func (c *Classifier) Freeze() { c.frozen = true }
 
-// Conclude says that no more samples are to be had, so that two must do: Consistent if they agree, Random if
-// they differ. One alone says nothing.
+// Conclude reports that no more samples will come, so that two suffice: Consistent if they agree, Random if
+// they differ. One alone yields no verdict.
 //
-// The original never decides with fewer than three and so cannot punch on a private DHT of one or two nodes.
-// What the remote is told looks like any other verdict. Two that agree may mislead where a NAT gives a socket
+// The reference implementation never decides with fewer than three and so cannot punch on a private DHT of one or two nodes.
+// The remote cannot distinguish this verdict from any other. Two that agree may mislead if a NAT gives a socket
 // one port for each remote host and both came from one host; then punching fails, as it would have before.
 func (c *Classifier) Conclude() {
 	c.few = true
@@ -107,8 +107,9 @@ func (c *Classifier) Conclude() {
 	}
 }
 
-// Doubt takes a NAT that looks consistent for a random one, because sockets behind it have been seen to change their address
-// while they were in use: equal samples of one moment say nothing of the next. The original has no doubts. Call it before Add.
+// Doubt makes a NAT that looks consistent count as random, because sockets behind it have changed their address
+// while in use: equal samples at one time do not predict the next. The reference implementation has no such rule. Call it
+// before Add.
 func (c *Classifier) Doubt() { c.doubt = true }
 
 // Unfreeze lets samples count again, those that came meanwhile too.

@@ -3,7 +3,7 @@
 //	Sampler      the node as a whole: is there one public address, and one port?
 //	Classifier   one socket, while two peers try to reach each other through their NATs
 //
-// Both only count samples: an address we were seen at, and who saw it. They neither send nor wait.
+// Both only count samples: one of our addresses, and the responder that saw it. They neither send nor wait.
 //
 // # States
 //

@@ -6,7 +6,7 @@ import "net/netip"
 // (npm nat-sampler). The zero Sampler is empty.
 type Sampler struct {
 	ring      []*sample        // pairs: the full address, the host alone
-	from      []netip.AddrPort // who reported each pair
+	from      []netip.AddrPort // the responder of each pair
 	top       int              // where the next pair goes
 	size      int              // samples so far, at most ringSize/2
 	threshold int              // votes needed
@@ -71,7 +71,7 @@ func (s *Sampler) AddFrom(addr, from netip.AddrPort) {
 	s.Add(addr, from)
 }
 
-// Add takes an address that somebody saw us at. It returns how many of the searched samples agree.
+// Add counts our address as seen by from. It returns how many of the searched samples agree.
 func (s *Sampler) Add(addr, from netip.AddrPort) int {
 	full := s.bump(addr, 2)
 	host := s.bump(netip.AddrPortFrom(addr.Addr(), 0), 1)
@@ -126,7 +126,7 @@ func (s *Sampler) conclude() {
 }
 
 // bump finds addr among the latest samples and counts it. Only those are searched, so a sample that
-// comes back later starts anew.
+// comes back later starts at zero.
 func (s *Sampler) bump(addr netip.AddrPort, offset int) *sample {
 	for i := range lookBack {
 		at := (s.top - offset - 2*i) & (ringSize - 1)

@@ -2,7 +2,7 @@
 //
 // It is the Noise framework with an unusual Diffie-Hellman function: keys are ordinary Ed25519 key pairs and
 // the shared secret is a compressed Ed25519 point (noise-curve-ed index.js). The initiator knows the
-// responder's static key beforehand; the responder learns the initiator's from the first message:
+// responder's static key in advance; the responder learns the initiator's from the first message:
 //
 //	                  initiator                                responder
 //	NewInitiator  ──▶  fresh                                    fresh  ◀──  NewResponder
@@ -16,7 +16,7 @@
 // A reply that cannot be read leaves the initiator waiting: replies travel through relays, and a forged one
 // must not end the attempt. A responder that could not read its first message is spent.
 //
-// No deadline leaves any state; whoever owns the handshake gives up on it.
+// No state has a deadline; the owner of the handshake drops it.
 //
 // # States
 //

@@ -31,7 +31,7 @@ type Handshake struct {
 	result    Result
 }
 
-// state is where a handshake stands. Each side starts fresh, handles one message, and is done after the second.
+// state is the state of a handshake. Each side starts fresh, handles one message, and is done after the second.
 type state uint8
 
 const (
@@ -41,7 +41,7 @@ const (
 	stateSpent              // responder: the first message was no good
 )
 
-// tables of both sides. The only input of each is the call of its owner, who gives up on it.
+// tables of both sides. The only inputs are calls of the owner, which may drop the handshake in any state.
 var (
 	initiatorTable = &states.Table[state]{Name: "initiator", States: []states.Rule[state]{
 		stateFresh: {Name: "fresh", Why: "the first message is made by a call", Next: []state{stateHalf}},
@@ -68,7 +68,7 @@ func (h *Handshake) become(next state) {
 	h.state = next
 }
 
-// Result is what both sides agree on. It holds secrets and prints without them.
+// Result holds the keys and the hash of a completed handshake. It prints without its secrets.
 type Result struct {
 	// Hash is the final handshake hash, the same on both sides.
 	Hash [64]byte
@@ -95,7 +95,7 @@ func NewInitiator(kp id.KeyPair, remote id.PublicKey, rand io.Reader) *Handshake
 	return start(kp, remote[:], rand)
 }
 
-// NewResponder starts the side that accepts whoever knows its public key. rand is read once, for the
+// NewResponder starts the side that accepts any initiator that knows its public key. rand is read once, for the
 // ephemeral key pair.
 func NewResponder(kp id.KeyPair, rand io.Reader) *Handshake {
 	return start(kp, nil, rand)
@@ -168,9 +168,9 @@ func (h *Handshake) ReadMessage(msg []byte) ([]byte, error) {
 	return payload, nil
 }
 
-// read keeps what would spoil the state for a second try away from it: flynn/noise takes the ephemeral key
-// into its hash before it finds out that the key is no good, and does not take it out again. A bad tag it
-// rolls back.
+// read rejects messages that would corrupt the state for a second attempt: flynn/noise adds the ephemeral key
+// to its hash before it detects that the key is invalid, and does not remove it. After a bad tag it
+// restores the state.
 func (h *Handshake) read(msg []byte, overhead int) ([]byte, *noise.CipherState, *noise.CipherState, error) {
 	if len(msg) > MaxMessage {
 		return nil, nil, nil, ErrTooLong

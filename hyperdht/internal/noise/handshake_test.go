@@ -474,7 +474,7 @@ func FuzzReadMessage(f *testing.F) {
 			defer work.Stop()
 			work.Allow(2 * len(msg))
 			if _, err := r.ReadMessage(msg); err == nil && !bytes.Equal(msg, x.Message1) {
-				// Whoever knows the responder's key can write a good message; the fuzzer does not.
+				// A valid message takes the responder's key, which the fuzzer does not know.
 				t.Errorf("the responder accepts %x", msg)
 			}
 			i.WriteMessage(x.Payload1)

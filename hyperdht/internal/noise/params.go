@@ -10,8 +10,8 @@ const (
 	// tagLen is the length of an authentication tag in bytes.
 	tagLen = 16
 
-	// Overhead1 is what the first message adds to its payload: e, encrypted s, and two tags.
+	// Overhead1 is the overhead of the first message: e, encrypted s, and two tags.
 	Overhead1 = keyLen + keyLen + tagLen + tagLen
-	// Overhead2 is what the second message adds to its payload: e and a tag.
+	// Overhead2 is the overhead of the second message: e and a tag.
 	Overhead2 = keyLen + tagLen
 )

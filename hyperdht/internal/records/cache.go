@@ -44,7 +44,7 @@ func (c *cache[K, V]) get(k K) (V, bool) {
 	}
 	v, ok := c.stale.entries[k]
 	if ok {
-		// The original does not look at the size here, so that reading between writes lets a generation
+		// The reference implementation does not look at the size here, so that reading between writes lets a generation
 		// grow beyond any bound.
 		c.set(k, v)
 	}

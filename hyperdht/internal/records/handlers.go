@@ -80,7 +80,7 @@ func (s *Store) bump(target id.Target, bump uint64, wallMillis int64) {
 	}
 }
 
-// refresh stores a record again for somebody who shows the preimage of the hash that was left with it.
+// refresh stores a record again for a sender that shows the preimage of the hash stored with it.
 // The preimage takes the hash's place: it is the hash of the next preimage.
 func (s *Store) refresh(r Request, preimage [32]byte) Answer {
 	hash := id.Hash(preimage[:])

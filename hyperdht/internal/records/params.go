@@ -2,7 +2,7 @@ package records
 
 import "time"
 
-// Fixed by the original, though nobody would notice another choice on the wire (hyperdht index.js,
+// As in the reference implementation, though other values would not show on the wire (hyperdht index.js,
 // lib/persistent.js).
 const (
 	// defaultMaxEntries bounds a generation of router entries, topic records, bumps or refreshes.
@@ -11,23 +11,23 @@ const (
 	defaultMaxAge = 20 * time.Minute
 	// defaultMaxValueAge is the age of mutable and immutable values, of which half as many are kept.
 	defaultMaxValueAge = 48 * time.Hour
-	// maxLookupRecords is how many records a lookup is answered with.
+	// maxLookupRecords bounds the records in the answer to a lookup.
 	maxLookupRecords = 20
-	// maxRelayAddrs is how many relay addresses a record keeps.
+	// maxRelayAddrs bounds the relay addresses of a record.
 	maxRelayAddrs = 3
-	// maxBumpDrift is how far ahead of our wall clock a bump may be, in milliseconds.
+	// maxBumpDrift bounds the lead of a bump over our wall clock, in milliseconds.
 	maxBumpDrift = 60_000
 )
 
 // Chosen by us.
 const (
-	// defaultMaxValueBytes bounds a generation of mutable or of immutable values, which the original
+	// defaultMaxValueBytes bounds a generation of mutable or of immutable values, which the reference implementation
 	// leaves to the size of a datagram: 2×32768×64 KiB each. The usual value is below 1 KiB, and then
-	// the number of entries is what binds, as in the original.
+	// the number of entries is the limit, as in the reference implementation.
 	defaultMaxValueBytes = 32 << 20
 )
 
-// Config bounds a Store. Zero fields mean the original's values.
+// Config bounds a Store. Zero fields mean the reference implementation's values.
 type Config struct {
 	// MaxEntries is the size of a generation of each store; values get half of it.
 	MaxEntries int

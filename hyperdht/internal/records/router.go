@@ -9,7 +9,7 @@ import (
 
 // Entry is a server that can be reached through this node: it announced itself here, or runs here.
 type Entry struct {
-	// Relay is where the server announced from, and so where to forward to. Invalid for a local one.
+	// Relay is the address from which the server announced, to which requests are forwarded. Invalid for a local one.
 	Relay netip.AddrPort
 	// Record is the server's encoded peer record. It must not be changed.
 	Record []byte

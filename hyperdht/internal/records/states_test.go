@@ -27,7 +27,7 @@ var entryTable = &states.Table[entryState]{Name: "entry", States: []states.Rule[
 
 func TestDocListsTheTables(t *testing.T) { statestest.Doc(t, "doc.go", statestest.Of(entryTable)) }
 
-// generations is what caches and topics have in common.
+// generations is the common interface of caches and topics.
 type generations interface {
 	state(k byte) entryState
 	add(k byte)

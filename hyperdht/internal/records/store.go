@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Store is what one node keeps for others. Its methods panic on no input.
+// Store is the storage of one node for others. Its methods panic on no input.
 type Store struct {
 	router     router
 	topics     topics
@@ -20,7 +20,7 @@ type Store struct {
 	stats      Stats
 }
 
-// refresh is a record that whoever knows the preimage of a hash may keep alive.
+// refresh is a record that any sender with the preimage of a hash may keep alive.
 type refresh struct {
 	target id.Target
 	record []byte
@@ -126,7 +126,7 @@ func (s *Store) Advance(now host.Instant) {
 	s.immutables.advance(now, s.immutables.rotate)
 }
 
-// NextDeadline is when Advance has something to do next.
+// NextDeadline returns the time at which Advance must run next.
 func (s *Store) NextDeadline() host.Instant {
 	return min(s.router.announced.next, s.topics.next, s.bumps.next, s.refreshes.next, s.mutables.next, s.immutables.next)
 }
@@ -139,11 +139,11 @@ func (s *Store) Get(target id.Target) (Entry, bool) { return s.router.get(target
 // changed.
 func (s *Store) SetLocal(target id.Target, record []byte) { s.router.setLocal(target, record) }
 
-// DeleteLocal takes a pinned entry away.
+// DeleteLocal removes a pinned entry.
 func (s *Store) DeleteLocal(target id.Target) { delete(s.router.local, target) }
 
-// Unannounce forgets what a key announced on a target. A server of that key on this node stays, where
-// the original would make it unreachable.
+// Unannounce removes the record of a key on a target. A server of that key on this node stays, where
+// the reference implementation would make it unreachable.
 func (s *Store) Unannounce(target id.Target, key id.PublicKey) {
 	if key.Target() == target {
 		s.router.announced.delete(target)

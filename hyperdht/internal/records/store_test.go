@@ -25,7 +25,7 @@ var (
 	far   = netip.MustParseAddrPort("198.51.100.20:40123")
 )
 
-// world is a store, the time and somebody who talks to it.
+// world is a store, the time and a client.
 type world struct {
 	t     testing.TB
 	store *records.Store

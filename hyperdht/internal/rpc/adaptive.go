@@ -15,7 +15,7 @@ type adaptiveTimeout struct {
 	started    host.Instant // of the young generation
 }
 
-// roundTrip is a running average in whole milliseconds, as the original rounds.
+// roundTrip is a running average in whole milliseconds, as the reference implementation rounds.
 type roundTrip struct{ average, variance int64 }
 
 // Fixed by npm adaptive-timeout index.js.
@@ -26,7 +26,7 @@ const (
 	adaptiveJitter = 256
 )
 
-// adaptiveSize bounds a generation. Ours is smaller than the original's 65536: lookups meet hundreds.
+// adaptiveSize bounds a generation. It is smaller than the reference implementation's 65536: lookups meet hundreds.
 const adaptiveSize = 8192
 
 var adaptiveFallback = [...]int64{250, 500, 1000, 2000, 4000}
@@ -55,7 +55,7 @@ func (t *adaptiveTimeout) find(addr netip.AddrPort) (roundTrip, bool) {
 	return r, ok
 }
 
-// get is how long the attempt-th transmission, from 1, waits for its answer.
+// get returns the timeout of the attempt-th transmission, counted from 1.
 func (t *adaptiveTimeout) get(addr netip.AddrPort, attempt, jitter int) time.Duration {
 	var ms int64
 	if r, ok := t.find(addr); ok {

@@ -9,16 +9,16 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// address owns what is known of our public address: the samples, who gave them, and what is under way to get more.
+// address owns the state of our public address: the samples, their responders, and the requests for more.
 type address struct {
 	sampler    *nat.Sampler
 	host       netip.Addr // the last one that the samples agreed on; they may disagree now
-	askedAt    kad.Tick   // when others were last asked whether it has moved
-	preset     bool       // it is configured, and nothing is to be found out
+	askedAt    kad.Tick   // when nodes were last asked whether it has moved
+	preset     bool       // it is configured, and not sampled
 	asking     *asking    // that is under way, or nil
 	probing    probing
 	unnamed    []netip.AddrPort // nodes without an id that have given a sample
-	responders []responder      // others than nodes that have
+	responders []responder      // responders of the address probe that have
 }
 
 // responder is a machine that answers address probes. Its samples count like those of nodes: one for each main socket, and
@@ -28,14 +28,14 @@ type responder struct {
 	sampled kad.Tick
 }
 
-// add takes the address that from sees us at, and reports whether our address is another one now.
+// add counts our address as seen by from, and reports whether our address has changed.
 func (a *address) add(seen, from netip.AddrPort) (changed bool) {
 	before := a.sampler.Addr()
 	a.sampler.AddFrom(seen, from)
 	return a.changed(before)
 }
 
-// replace forgets all samples for others. It reports like add.
+// replace replaces all samples. It reports like add.
 func (a *address) replace(sampler *nat.Sampler) (changed bool) {
 	before := a.sampler.Addr()
 	if sampler != a.sampler {
@@ -58,7 +58,7 @@ func (a *address) counted(from netip.AddrPort, tick kad.Tick) bool {
 	return slices.ContainsFunc(a.responders, func(r responder) bool { return r.addr == from && tick-r.sampled < oldNode })
 }
 
-// responderDue reports whether a sample of a responder that is no known node counts, and notes that it came.
+// responderDue reports whether a sample of a responder that is no known node counts, and records it.
 func (a *address) responderDue(from netip.AddrPort, tick kad.Tick) bool {
 	if slices.Contains(a.unnamed, from) {
 		return false
@@ -79,8 +79,8 @@ func (a *address) responderDue(from netip.AddrPort, tick kad.Tick) bool {
 	return true
 }
 
-// suspects reports whether to ask others if our address has moved because an answer says that we have a host. They are asked
-// again while the samples contradict each other, since those of before a move stay for half an hour.
+// suspects reports whether to ask nodes if our address has moved, because an answer names a host for us. They are asked
+// again while the samples contradict each other, since samples from before a move stay for half an hour.
 func (a *address) suspects(seen netip.Addr, tick kad.Tick) bool {
 	if !a.host.IsValid() || tick-a.askedAt < moveInterval {
 		return false
@@ -88,7 +88,7 @@ func (a *address) suspects(seen netip.Addr, tick kad.Tick) bool {
 	return seen != a.sampler.Host() || !a.sampler.Host().IsValid()
 }
 
-// endAsking ignores all that is still to come of the last time that our address was asked for.
+// endAsking ends the current round of asking and ignores its outstanding answers.
 func (a *address) endAsking() {
 	if a.asking != nil && a.asking.cancel != nil {
 		a.asking.cancel()
@@ -102,8 +102,8 @@ func (a *address) close() {
 	a.endAsking()
 }
 
-// AddressProbe asks others than DHT nodes where they see a socket. It calls seen with the address and who saw
-// it for each answer, and done at the end, neither before it returns. After cancel it calls nothing any more.
+// AddressProbe asks responders other than DHT nodes for the public address of a socket. It calls seen with the address and the
+// responder for each answer, and done at the end, neither before it returns nor after cancel.
 type AddressProbe func(s host.Socket, seen func(addr, from netip.AddrPort), done func()) (cancel func())
 
 // probing is a use of the address probe for the main socket, and when the last one was.
@@ -138,7 +138,7 @@ func (e *Endpoint) sampleAddress() {
 		func() { p.socket, p.cancel = nil, nil })
 }
 
-// AddSample takes the address that from, which need not be a DHT node, sees a socket at. Only the main socket's
+// AddSample takes the address of a socket as seen by from, which need not be a DHT node. Only samples of the main socket
 // count.
 func (e *Endpoint) AddSample(s host.Socket, seen, from netip.AddrPort) {
 	if !e.running() || s == nil || s != e.Socket() || !isUsable(seen) {
@@ -156,8 +156,8 @@ func (e *Endpoint) AddSample(s host.Socket, seen, from netip.AddrPort) {
 	}
 }
 
-// sampleUnnamed takes the address that an answerer without id sees us at. Bootstrap nodes may be such;
-// nobody checks that, but no more are heard than there are bootstrap nodes.
+// sampleUnnamed takes our address as seen by an answerer without id. Bootstrap nodes may have none;
+// that is not checked, but no more such samples count than there are bootstrap nodes.
 func (e *Endpoint) sampleUnnamed(from, to netip.AddrPort) {
 	a := &e.address
 	if len(a.unnamed) >= max(1, len(e.cfg.Bootstrap)) || !e.nodes.admits(from) || slices.Contains(a.unnamed, from) {
@@ -169,14 +169,14 @@ func (e *Endpoint) sampleUnnamed(from, to netip.AddrPort) {
 	a.unnamed = append(a.unnamed, from)
 }
 
-// sample takes the address that from sees us at.
+// sample takes our address as seen by from.
 func (e *Endpoint) sample(seen, from netip.AddrPort) {
 	if e.address.add(seen, from) {
 		e.tell(Event{Kind: EventAddress, Addr: e.Addr()})
 	}
 }
 
-// resample forgets the samples of our address for new ones.
+// resample replaces the samples of our address.
 func (e *Endpoint) resample(sampler *nat.Sampler) {
 	if e.address.replace(sampler) {
 		e.tell(Event{Kind: EventAddress, Addr: e.Addr()})

@@ -11,8 +11,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// answering owns what the messages of others meet: the limits on their senders, the tokens that they are given and show, the
-// answers that wait, the buffers for reading and writing, and the counters.
+// answering owns the state for answering requests: the limits on senders, the tokens, the delayed
+// answers, the buffers for reading and writing, and the counters.
 type answering struct {
 	requests pace          // of each host
 	own      pace          // answers by servers of this node, see MayAnswer
@@ -57,7 +57,7 @@ func (a *answering) parse(b []byte) (*wire.Response, bool) {
 	return &a.response, true
 }
 
-// trim gives the memory back that a hostile response needed.
+// trim frees the memory that a hostile response needed.
 func (a *answering) trim() {
 	if cap(a.response.Closer) > 2*maxCloser {
 		a.response.Closer = nil

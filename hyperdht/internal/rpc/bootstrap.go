@@ -64,9 +64,9 @@ func (b Bootstrap) String() string {
 // resolve finds the addresses of the bootstrap nodes. It calls each for those that are found and done
 // at the end; for nodes that are given by address alone it does so before it returns.
 //
-// The original resolves one after the other and starts nothing meanwhile. Here all are tried at once, so
+// The reference implementation resolves one after the other and starts nothing meanwhile. Here all are tried at once, so
 // that one dead node does not hold up the others for four seconds.
-func (e *Endpoint) resolve(s *Session, each func(netip.AddrPort), done func()) {
+func (e *Endpoint) resolve(s *CallGroup, each func(netip.AddrPort), done func()) {
 	pending := 1
 	settle := func() {
 		if pending--; pending == 0 {

@@ -34,9 +34,9 @@ func Bounds() []bound.Bound {
 			Reason: "honest nodes send a bucket at most",
 		},
 		{
-			Name: "rpc.maxReferrers", What: "nodes that are told that a node is down",
+			Name: "rpc.maxReferrers", What: "nodes that are notified that a node is down",
 			Scope: bound.PerAttempt, Limit: bound.Count(maxReferrers), Policy: bound.Ignore,
-			Reason: "those who named it first",
+			Reason: "the first nodes that named it",
 		},
 		{
 			Name: "rpc.maxChecks", What: "nodes checked at a time because another node reports them down",
@@ -49,7 +49,7 @@ func Bounds() []bound.Bound {
 			Reason: "as in the JavaScript",
 		},
 		{
-			Name: "rpc.maxResponders", What: "address probe answers that are told apart",
+			Name: "rpc.maxResponders", What: "address probe responders that are distinguished",
 			Scope: bound.PerAttempt, Limit: bound.Count(maxResponders), Policy: bound.Ignore,
 			Reason: "a probe asks a handful",
 		},

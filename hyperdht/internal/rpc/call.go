@@ -13,8 +13,8 @@ import (
 // NoRetry as a number of retries means that the request is sent once.
 const NoRetry = -1
 
-// Outgoing is a request to send. What it points to may be reused when Request has returned.
-type Outgoing struct {
+// RequestOptions describes a request to send. Its slices and pointers may be reused when Request has returned.
+type RequestOptions struct {
 	To       netip.AddrPort
 	Internal bool
 	Command  uint64
@@ -27,10 +27,10 @@ type Outgoing struct {
 	Timeout time.Duration // of each transmission; 0 is RequestTimeout
 	TTL     int           // 0 is the system's
 	Force   bool          // sends even if the congestion window is full
-	// Follows is a request that an answer has led to. Where the window is full it waits before those that begin something,
-	// so that a thousand dials made at the same time end one after the other, not all at the end.
+	// Follows marks a request that an answer has led to. If the window is full it is queued before those that begin an operation,
+	// so that a thousand dials started at the same time end one after the other, not all at the end.
 	Follows bool
-	Session *Session
+	Group   *CallGroup
 }
 
 // Reply is the answer to a request.
@@ -55,13 +55,13 @@ type Call struct {
 	calls      *calls
 	done       func(Reply, error)
 	visit                   // instead of done
-	membership              // of a session, if it has one
+	membership              // of a group, if it has one
 	created    host.Instant // of the request
 	seat       seat         // in the table
 	transmission
 }
 
-// visit says that a call belongs to a query, and which of its candidates is asked.
+// visit is the query to which a call belongs, and the candidate that it asks.
 type visit struct {
 	query     *Query // nil for calls of no query
 	candidate *candidate
@@ -88,7 +88,7 @@ type transmission struct {
 const noCommand = 0xff
 
 // init takes over all but the packet.
-func (t *transmission) init(out *Outgoing) {
+func (t *transmission) init(out *RequestOptions) {
 	t.to, t.socket, t.timeout, t.force, t.follows = out.To, out.Socket, out.Timeout, out.Force, out.Follows
 	t.ttl = uint8(min(out.TTL, 255))
 	switch {
@@ -108,8 +108,8 @@ func (t *transmission) init(out *Outgoing) {
 // hairpins reports whether a packet from an address may come from the node asked: a router that is asked for one of its own
 // public addresses may lead to a host behind it, whose answer arrives directly, from its private address.
 //
-// The original takes an answer from anywhere that has the request's id, of 16 bits. Whoever sends all of these to an address
-// without a NAT then ends every request there, with nodes and an address of ours that are false.
+// The reference implementation accepts an answer from any address with the request's id, of 16 bits. An attacker that sends all of
+// these to an address without a NAT ends every request there, with false nodes and a false public address.
 func (t *transmission) hairpins(from netip.AddrPort) bool {
 	return kad.IsPrivate(from.Addr()) && !kad.IsPrivate(t.to.Addr())
 }
@@ -130,8 +130,8 @@ func (c *Call) fail(err error) {
 	}
 }
 
-// Request sends a request and calls done exactly once, with the answer or with why there is none.
-func (e *Endpoint) Request(out Outgoing, done func(Reply, error)) *Call {
+// Request sends a request and calls done exactly once, with the answer or an error.
+func (e *Endpoint) Request(out RequestOptions, done func(Reply, error)) *Call {
 	c := &Call{done: done}
 	if err := e.request(c, &out); err != nil {
 		return e.calls.refuse(c, err)
@@ -140,7 +140,7 @@ func (e *Endpoint) Request(out Outgoing, done func(Reply, error)) *Call {
 }
 
 // request sends a request as call c.
-func (e *Endpoint) request(c *Call, out *Outgoing) error {
+func (e *Endpoint) request(c *Call, out *RequestOptions) error {
 	if e.Closed() {
 		return ErrClosed
 	}
@@ -159,33 +159,33 @@ func (e *Endpoint) request(c *Call, out *Outgoing) error {
 	return nil
 }
 
-// Ping asks a node whether it is there. A nil socket is the main socket, a nil session none.
-func (e *Endpoint) Ping(to netip.AddrPort, socket host.Socket, session *Session, done func(Reply, error)) *Call {
-	return e.Request(Outgoing{To: to, Internal: true, Command: wire.CmdPing, Socket: socket, Session: session}, done)
+// Ping pings a node. A nil socket is the main socket; group may be nil.
+func (e *Endpoint) Ping(to netip.AddrPort, socket host.Socket, group *CallGroup, done func(Reply, error)) *Call {
+	return e.Request(RequestOptions{To: to, Internal: true, Command: wire.CmdPing, Socket: socket, Group: group}, done)
 }
 
 // DelayedPing asks a node to answer after a delay of at most 10 s, in whole milliseconds.
-func (e *Endpoint) DelayedPing(to netip.AddrPort, delay time.Duration, socket host.Socket, session *Session, done func(Reply, error)) *Call {
+func (e *Endpoint) DelayedPing(to netip.AddrPort, delay time.Duration, socket host.Socket, group *CallGroup, done func(Reply, error)) *Call {
 	if delay > maxPingDelay {
 		return e.calls.refuse(&Call{done: done}, ErrPingDelay)
 	}
 	var value [4]byte
-	return e.Request(Outgoing{
-		To: to, Internal: true, Command: wire.CmdDelayedPing, Socket: socket, Session: session,
+	return e.Request(RequestOptions{
+		To: to, Internal: true, Command: wire.CmdDelayedPing, Socket: socket, Group: group,
 		Value:   wire.DelayedPing{Delay: max(delay, 0)}.Append(value[:0]),
 		Timeout: delay + pingDelayExtra,
 	}, done)
 }
 
 // pingNAT asks a node to answer to our server socket. That it cannot reach it says nothing about the
-// node, so unlike in the original a timeout leaves it in the table.
+// node, so unlike in the reference implementation a timeout leaves it in the table.
 func (e *Endpoint) pingNAT(to netip.AddrPort, done func(Reply, error)) {
 	if !e.sockets.isOpen() {
 		e.h.Defer(func() { done(Reply{}, ErrSuspended) })
 		return
 	}
 	var value [2]byte
-	e.Request(Outgoing{
+	e.Request(RequestOptions{
 		To: to, Internal: true, Command: wire.CmdPingNAT,
 		Value: wire.PingNAT{Port: e.sockets.server.LocalAddr().Port()}.Append(value[:0]),
 	}, done)

@@ -16,9 +16,9 @@ func TestUnansweredRequestIsSentFourTimesAndFailsAfterFourSeconds(t *testing.T) 
 	l := newLab(t, Config{})
 	p := l.peer(silent)
 	o, done := l.outcome()
-	l.net.Run(time.Second) // bootstrapping with nobody is over
+	l.net.Run(time.Second) // bootstrapping without nodes is over
 	start := l.net.Now()
-	l.do(func() { l.Request(Outgoing{To: p.addr, Command: wire.CmdFindPeer, Value: []byte("v")}, done) })
+	l.do(func() { l.Request(RequestOptions{To: p.addr, Command: wire.CmdFindPeer, Value: []byte("v")}, done) })
 	l.net.Run(time.Minute)
 	if len(p.got) != 4 {
 		t.Fatalf("%d packets arrived, want 4", len(p.got))
@@ -42,14 +42,14 @@ func TestUnansweredRequestIsSentFourTimesAndFailsAfterFourSeconds(t *testing.T) 
 func TestRetriesAndTimeoutsCanBeChosen(t *testing.T) {
 	tests := []struct {
 		name    string
-		out     Outgoing
+		out     RequestOptions
 		packets int
 		fails   time.Duration
 	}{
-		{"no retry", Outgoing{Retries: NoRetry}, 1, time.Second},
-		{"five retries", Outgoing{Retries: 5}, 6, 6 * time.Second},
-		{"forced requests are not retried", Outgoing{Force: true, Retries: 5}, 1, time.Second},
-		{"longer timeout keeps the retries", Outgoing{Timeout: 2 * time.Second}, 4, 8 * time.Second},
+		{"no retry", RequestOptions{Retries: NoRetry}, 1, time.Second},
+		{"five retries", RequestOptions{Retries: 5}, 6, 6 * time.Second},
+		{"forced requests are not retried", RequestOptions{Force: true, Retries: 5}, 1, time.Second},
+		{"longer timeout keeps the retries", RequestOptions{Timeout: 2 * time.Second}, 4, 8 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestReplyCarriesWhatWasAnswered(t *testing.T) {
 		}
 	})
 	o, done := l.outcome()
-	l.do(func() { l.Request(Outgoing{To: p.addr, Command: 9, Target: &id.Target{7}}, done) })
+	l.do(func() { l.Request(RequestOptions{To: p.addr, Command: 9, Target: &id.Target{7}}, done) })
 	l.net.Run(time.Second)
 	r := o.reply
 	if o.err != nil || r.From != p.addr || r.To != netip.AddrPortFrom(us.Addr(), l.ClientSocket().LocalAddr().Port()) ||
@@ -92,7 +92,7 @@ func TestAnswersCountFromTheAddressAskedOnly(t *testing.T) {
 	p, q := l.peer(silent), l.peer(silent)
 	samePort := l.peerAt(netip.AddrPortFrom(p.addr.Addr(), 1), silent)
 	o, done := l.outcome()
-	l.do(func() { l.Request(Outgoing{To: p.addr, Command: 2}, done) })
+	l.do(func() { l.Request(RequestOptions{To: p.addr, Command: 2}, done) })
 	l.net.Run(10 * time.Millisecond)
 	for _, other := range []*peer{q, samePort} {
 		other.host.Do(func() { other.respond(p.got[0].request, p.got[0].from, &wire.Response{}) })
@@ -118,7 +118,7 @@ func TestAnswersFromBehindTheSameRouterCount(t *testing.T) {
 	l := newLab(t, Config{})
 	public, private := l.peerAt(netip.MustParseAddrPort("8.8.4.4:49737"), silent), l.peer(silent)
 	o, done := l.outcome()
-	l.do(func() { l.Request(Outgoing{To: public.addr, Command: 2}, done) })
+	l.do(func() { l.Request(RequestOptions{To: public.addr, Command: 2}, done) })
 	l.net.Run(10 * time.Millisecond)
 	private.host.Do(func() { private.respond(public.got[0].request, public.got[0].from, &wire.Response{}) })
 	l.net.Run(10 * time.Millisecond)
@@ -127,8 +127,8 @@ func TestAnswersFromBehindTheSameRouterCount(t *testing.T) {
 	}
 }
 
-// Ids have 16 bits. A stranger that sends answers with all of them ends no request, and no own request that he sends back
-// with all of them makes a node's address one of ours.
+// Ids have 16 bits. A stranger that sends answers with all of them ends no request, and no own request that it sends back
+// with all of them makes a node's address count as the local one.
 func TestStrangersEndNoRequests(t *testing.T) {
 	l := newLab(t, Config{})
 	p, stranger := l.peer(silent), l.peer(silent)
@@ -156,9 +156,9 @@ func TestWindowHoldsBackRequestsUntilItDrains(t *testing.T) {
 	forced := l.peer(silent)
 	l.do(func() {
 		for range 100 {
-			l.Request(Outgoing{To: p.addr, Command: 2, Retries: NoRetry, Timeout: time.Minute}, nil)
+			l.Request(RequestOptions{To: p.addr, Command: 2, Retries: NoRetry, Timeout: time.Minute}, nil)
 		}
-		l.Request(Outgoing{To: forced.addr, Command: 2, Force: true}, nil)
+		l.Request(RequestOptions{To: forced.addr, Command: 2, Force: true}, nil)
 	})
 	l.net.Run(10 * time.Millisecond)
 	if len(p.got) != windowMax || len(forced.got) != 1 {
@@ -183,7 +183,7 @@ func TestAnswersMakeRoomForWhatWaits(t *testing.T) {
 	began, last := l.net.Now(), time.Duration(0)
 	l.do(func() {
 		for range requests {
-			l.Request(Outgoing{To: p.addr, Command: 2}, func(Reply, error) {
+			l.Request(RequestOptions{To: p.addr, Command: 2}, func(Reply, error) {
 				flying--
 				answered++
 				last = l.net.Now()
@@ -205,11 +205,11 @@ func TestCanceledRequestsThatWaitMakeNoRoom(t *testing.T) {
 	l.net.Run(time.Second)
 	p := l.peer(silent)
 	l.do(func() {
-		s := l.NewSession()
+		s := l.NewCallGroup()
 		for i := range 4 * windowMax {
-			out := Outgoing{To: p.addr, Command: 2, Timeout: time.Minute}
+			out := RequestOptions{To: p.addr, Command: 2, Timeout: time.Minute}
 			if i >= windowMax && i < 2*windowMax {
-				out.Session = s
+				out.Group = s
 			}
 			l.Request(out, nil)
 		}
@@ -227,9 +227,9 @@ func TestRequestsThatFollowFromAnAnswerGoFirst(t *testing.T) {
 	p := l.peer(empty)
 	l.do(func() {
 		for range 2 * windowMax {
-			l.Request(Outgoing{To: p.addr, Command: 2}, nil)
+			l.Request(RequestOptions{To: p.addr, Command: 2}, nil)
 		}
-		l.Request(Outgoing{To: p.addr, Command: 3, Follows: true}, nil)
+		l.Request(RequestOptions{To: p.addr, Command: 3, Follows: true}, nil)
 	})
 	l.net.Run(time.Second)
 	if at := slices.Index(p.commands(), 3); at != windowMax || len(p.got) != 2*windowMax+1 {
@@ -244,7 +244,7 @@ func TestQueuedRequestsKeepTheirOrderAndSkipCanceledOnes(t *testing.T) {
 	var calls []*Call
 	l.do(func() {
 		for i := range windowMax + 4 {
-			calls = append(calls, l.Request(Outgoing{To: p.addr, Command: uint64(i), Retries: NoRetry, Timeout: time.Minute}, nil))
+			calls = append(calls, l.Request(RequestOptions{To: p.addr, Command: uint64(i), Retries: NoRetry, Timeout: time.Minute}, nil))
 		}
 		calls[windowMax+1].Cancel()
 	})
@@ -259,18 +259,18 @@ func TestQueuedRequestsKeepTheirOrderAndSkipCanceledOnes(t *testing.T) {
 	}
 }
 
-func TestSessionCancelFailsItsCallsInOrderAtTheEndOfTheTurn(t *testing.T) {
+func TestCancelOfACallGroupFailsItsCallsInOrderAtTheEndOfTheTurn(t *testing.T) {
 	l := newLab(t, Config{})
 	p := l.peer(silent)
 	var failed []int
 	l.do(func() {
-		s, other := l.NewSession(), l.NewSession()
+		s, other := l.NewCallGroup(), l.NewCallGroup()
 		for i := range 6 {
-			session := s
+			group := s
 			if i == 2 {
-				session = other
+				group = other
 			}
-			l.Request(Outgoing{To: p.addr, Command: 2, Session: session}, func(_ Reply, err error) {
+			l.Request(RequestOptions{To: p.addr, Command: 2, Group: group}, func(_ Reply, err error) {
 				if !errors.Is(err, ErrCanceled) {
 					t.Errorf("call %d: %v", i, err)
 				}
@@ -288,20 +288,20 @@ func TestSessionCancelFailsItsCallsInOrderAtTheEndOfTheTurn(t *testing.T) {
 		t.Errorf("failed in order %v", failed)
 	}
 	if l.Stats().Requests.Active != 1 {
-		t.Errorf("%d active, want the other session's", l.Stats().Requests.Active)
+		t.Errorf("%d active, want the other group's", l.Stats().Requests.Active)
 	}
 }
 
-func TestCanceledSessionsDoNotCountAgainstTheWindow(t *testing.T) {
+func TestCanceledCallGroupsDoNotCountAgainstTheWindow(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
 	p := l.peer(silent)
 	l.do(func() {
-		s := l.NewSession()
+		s := l.NewCallGroup()
 		for i := range windowMax {
-			out := Outgoing{To: p.addr, Command: 2}
+			out := RequestOptions{To: p.addr, Command: 2}
 			if i%2 == 0 {
-				out.Session = s
+				out.Group = s
 			}
 			l.Request(out, nil)
 		}
@@ -310,7 +310,7 @@ func TestCanceledSessionsDoNotCountAgainstTheWindow(t *testing.T) {
 		}
 		s.Cancel()
 	})
-	// Each counts twice, as in the original.
+	// Each counts twice, as in the reference implementation.
 	if l.calls.window.total != 0 {
 		t.Errorf("window counts %d", l.calls.window.total)
 	}
@@ -322,7 +322,7 @@ func TestCallbackMayCloseTheEndpoint(t *testing.T) {
 	var errs []error
 	l.do(func() {
 		for range 3 {
-			l.Request(Outgoing{To: p.addr, Command: 2, Retries: NoRetry}, func(_ Reply, err error) {
+			l.Request(RequestOptions{To: p.addr, Command: 2, Retries: NoRetry}, func(_ Reply, err error) {
 				errs = append(errs, err)
 				l.Close()
 			})
@@ -343,7 +343,7 @@ func TestRequestOnClosedEndpointFailsAtTheEndOfTheTurn(t *testing.T) {
 	l.do(func() {
 		l.Close()
 		l.Close()
-		c := l.Request(Outgoing{To: client}, done)
+		c := l.Request(RequestOptions{To: client}, done)
 		if o.calls != 0 {
 			t.Error("callback inside Request")
 		}
@@ -360,7 +360,7 @@ func TestTooManyRequestsAreRefused(t *testing.T) {
 	var busy int
 	l.do(func() {
 		for range maxCalls + 5 {
-			l.Request(Outgoing{To: client}, func(_ Reply, err error) {
+			l.Request(RequestOptions{To: client}, func(_ Reply, err error) {
 				if errors.Is(err, ErrBusy) {
 					busy++
 				}

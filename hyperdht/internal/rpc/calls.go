@@ -14,7 +14,7 @@ import (
 )
 
 // calls owns the requests of a node that wait, for an answer or for room: their ids, the congestion window, the queue before
-// it, their deadlines and repetitions, and their counters. Whom to ask, and what an answer means, is not known here.
+// it, their deadlines and repetitions, and their counters. It does not choose destinations or interpret answers.
 type calls struct {
 	host     host.Host
 	table    callTable
@@ -43,7 +43,7 @@ func (k *calls) init(h host.Host, adaptive bool, faults *states.Faults, gone fun
 	}
 }
 
-// alarm is a timer that is made when it is first needed.
+// alarm is a timer that is created at its first use.
 type alarm struct {
 	timer host.Timer
 	at    host.Instant
@@ -66,8 +66,8 @@ func (a *alarm) stop() {
 	a.armed = false
 }
 
-// make fills in c and puts it into the table. The request carries self, if it is not nil.
-func (k *calls) make(c *Call, out *Outgoing, self *id.NodeID) error {
+// make initializes c and adds it to the table. The request carries self, if it is not nil.
+func (k *calls) make(c *Call, out *RequestOptions, self *id.NodeID) error {
 	if !k.table.add(c) {
 		return ErrBusy
 	}
@@ -79,8 +79,8 @@ func (k *calls) make(c *Call, out *Outgoing, self *id.NodeID) error {
 		Command: out.Command, Target: out.Target, Value: out.Value,
 	}
 	c.packet = m.Append(c.room[:0])
-	if out.Session != nil {
-		out.Session.attach(c)
+	if out.Group != nil {
+		out.Group.attach(c)
 	}
 	if c.command != noCommand {
 		k.commands[c.command].Sent++
@@ -208,7 +208,7 @@ func (k *calls) answered(c *Call) time.Duration {
 	return rtt
 }
 
-// deliver hands the reply to whoever waits for a call that was answered.
+// deliver passes the reply of an answered call to its query or callback.
 func (k *calls) deliver(c *Call, r Reply) {
 	if c.query == nil {
 		c.done(r, nil)
@@ -224,15 +224,15 @@ func (k *calls) silent() bool {
 	return k.heard == 0 || k.unanswered >= silentRequests && k.host.Now().Sub(k.heard) >= silentAfter
 }
 
-// end takes c out of everything. Its callback is not called.
+// end removes c from the table, the window and its group. Its callback is not called.
 func (k *calls) end(c *Call) {
 	k.become(c, callEnded)
 	k.table.remove(c)
 	if k.table.n == 0 && k.deadline.armed {
 		k.deadline.stop()
 	}
-	if c.session != nil {
-		c.session.detach(c)
+	if c.group != nil {
+		c.group.detach(c)
 	}
 	k.requests.Active--
 	k.window.catchUp(k.host.Now())
@@ -243,7 +243,7 @@ func (k *calls) end(c *Call) {
 	c.packet = nil
 }
 
-// abort ends c because the caller wants so.
+// abort ends c on behalf of the caller.
 func (k *calls) abort(c *Call, err error) {
 	k.end(c)
 	if c.done != nil || c.query != nil && !c.query.Done() {
@@ -300,7 +300,7 @@ func (k *calls) armDrain() {
 	}
 }
 
-// sendSoon sends what waits for room in the window at the end of the turn: when all calls of a session that is cancelled
+// sendSoon sends what waits for room in the window at the end of the turn: when all calls of a group that is cancelled
 // have ended, and after the requests that follow from an answer, so that what is under way ends before more begins.
 func (k *calls) sendSoon() {
 	if k.queue.empty() || k.sending || k.window.full() {

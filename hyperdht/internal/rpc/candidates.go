@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 )
 
-// candidates owns the nodes that a query knows of, which of them are to be asked, and who named them.
+// candidates owns the nodes that a query knows of, the order of asking them, and their referrers.
 type candidates struct {
 	seen      map[addrKey]*candidate
 	spare     []candidate  // allocated, not used yet
@@ -26,7 +26,7 @@ type candidate struct {
 	once      bool                 // is asked without repetition
 	bootstrap bool                 // is not in the table, and not waited for where others answer
 	named     uint8                // by how many
-	referrers [maxReferrers]uint16 // the first of them who named it, as indices into candidates.referrers
+	referrers [maxReferrers]uint16 // the first nodes that named it, as indices into candidates.referrers
 }
 
 // add adds a node that is not there yet. It is asked next, or in the order of the distance to nearest, if that is not nil.
@@ -54,7 +54,7 @@ func (cs *candidates) next() *candidate {
 	return c
 }
 
-// answered notes a node that answers with nodes: it is the referrer of those that follow. There are at most as many as there
+// answered records a node that answers with nodes: it is the referrer of those that follow. There are at most as many as there
 // are candidates.
 func (cs *candidates) answered(from netip.AddrPort) { cs.referrers = append(cs.referrers, keyOf(from)) }
 
@@ -66,7 +66,7 @@ func (cs *candidates) referred(c *candidate) {
 	}
 }
 
-// offer makes a candidate of a node that referrer named, if it is closer than what we have and not ourselves. It
+// offer adds a node that referrer named, if it is closer than the known ones and not this node. It
 // reports false if it is not closer.
 func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	key := keyOf(addr)
@@ -74,7 +74,7 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 		switch {
 		case !referrer.IsValid():
 		case c.state == candidateDown:
-			q.e.sendDownHint(referrer, addr, q.cfg.Session)
+			q.e.sendDownHint(referrer, addr, q.cfg.Group)
 		case c.state == candidateWaiting:
 			q.candidates.referred(c)
 		}
@@ -98,7 +98,7 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	return true
 }
 
-// offerNew makes a candidate of a node that nobody named. It returns nil if it is one already, or none that is closer.
+// offerNew adds a node that was not named by a referrer. It returns nil if it is a candidate already, or not closer.
 func (q *Query) offerNew(addr netip.AddrPort) *candidate {
 	key := keyOf(addr)
 	if q.candidates.seen[key] != nil || !q.offer(addr, netip.AddrPort{}, 1) {

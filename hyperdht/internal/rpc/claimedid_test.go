@@ -15,7 +15,7 @@ func TestIDsCountFromTheirAddressesOnly(t *testing.T) {
 	var asked []*Request
 	l := newLab(t, Config{App: onRequest(func(r *Request) { asked = append(asked, r) })})
 	known := l.peerAt(netip.MustParseAddrPort("8.8.4.4:49737"), empty)
-	other := l.peer(empty) // at a private address: behind the same router, as far as anybody knows
+	other := l.peer(empty) // at a private address: behind the same router, as far as can be known
 	l.do(func() { l.Ping(known.addr, nil, nil, nil) })
 	l.net.Run(time.Second)
 	if l.Len() != 1 {
@@ -40,13 +40,13 @@ func TestIDsCountFromTheirAddressesOnly(t *testing.T) {
 		return nil
 	}
 	o, done := l.outcome()
-	l.do(func() { l.Request(Outgoing{To: known.addr, Command: wire.CmdFindPeer, Target: &target}, done) })
+	l.do(func() { l.Request(RequestOptions{To: known.addr, Command: wire.CmdFindPeer, Target: &target}, done) })
 	l.net.Run(time.Second)
 	if o.calls != 1 || o.err != nil || o.reply.From != other.addr || o.reply.HasID {
 		t.Errorf("answered %d times with %v from %v, with an id: %v", o.calls, o.err, o.reply.From, o.reply.HasID)
 	}
 
-	// An answer to a lookup, which would be told apart by the id alone.
+	// An answer to a lookup, which could be recognised by the id alone.
 	r := l.query(QueryConfig{Nodes: addrs([]*peer{known})})
 	l.net.Run(10 * time.Second)
 	if r.done != 1 || len(r.Closest()) != 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Mode says whether the node may appear in others' routing tables.
+// Mode determines whether the node may appear in the routing tables of other nodes.
 type Mode uint8
 
 const (
@@ -15,21 +15,21 @@ const (
 	Adaptive Mode = iota
 	// Ephemeral nodes never do.
 	Ephemeral
-	// Persistent nodes try as soon as they start. One that has nobody to tell it its address stays
-	// ephemeral for good, unless PublicAddr presets it.
+	// Persistent nodes try as soon as they start. One without other nodes to learn its address from stays
+	// ephemeral, unless PublicAddr presets it.
 	Persistent
 )
 
-// Config is what an Endpoint is made of. The zero Config is a node of an empty network.
+// Config is the configuration of an Endpoint. The zero Config is a node of an empty network.
 type Config struct {
 	// Bootstrap are the nodes to enter the network by.
 	Bootstrap []Bootstrap
 	// Nodes were known in an earlier run, the one heard from last first. The network is entered by the first MaxKnown of them
 	// and by the bootstrap nodes; those that do not answer are forgotten.
 	Nodes []netip.AddrPort
-	// Listen is where the server socket is bound; the client socket takes the same host and any port. A port is that
-	// port or an error. An invalid or zero part means any address, or a port of the endpoint's choice: one of five,
-	// or any that is free, but never one of a bootstrap node.
+	// Listen is the address of the server socket; the client socket is bound to the same host and any port. An explicit port is
+	// bound or New fails. An invalid or zero part means any address, or a port of the endpoint's choice: one of five,
+	// or any free port, but never one of a bootstrap node.
 	Listen netip.AddrPort
 	Mode   Mode
 	// Firewalled false says that the server socket is known to be reachable. Nil means true.
@@ -42,18 +42,18 @@ type Config struct {
 	// AdaptiveTimeout lets the timeout of a request follow the round trips to its destination
 	// instead of RequestTimeout. hyperdht does not use it.
 	AdaptiveTimeout bool
-	// FilterNode refuses addresses for the routing table and for lookups. Nil admits all.
+	// FilterNode reports whether an address may enter the routing table and lookups. Nil admits all.
 	FilterNode func(netip.AddrPort) bool
 
 	// AddressProbe gives samples of our public address besides those of DHT replies: while bootstrapping, with
 	// every refresh of the table and when the network has changed. Nil gives none.
 	AddressProbe AddressProbe
 
-	// App is the application of the node. Nil is one that knows no command.
+	// App is the application of the node. Nil is an application without commands.
 	App Application
 }
 
-// Application is what runs on an endpoint.
+// Application is an application on an endpoint.
 type Application interface {
 	// Attach is called with each socket that the endpoint has opened. It receives what arrives there, and hands the endpoint
 	// what its methods ReceiveRequest, ReceiveResponse and Drop are for.

@@ -3,14 +3,14 @@
 // An Endpoint owns two sockets and everything that lives on them: requests and their retries, the
 // routing table, tokens, the sampling of its own address, and the life cycle below.
 //
-// A node is ephemeral, with no id and in nobody's table, or persistent, with the hash of its address as id. Its main socket, which
+// A node is ephemeral, with no id and in no routing table, or persistent, with the hash of its address as id. Its main socket, which
 // requests leave from, is the client socket while it is firewalled, else the server socket.
 //
 // Configured modes shorten this: Ephemeral pins the node, Persistent probes at once while bootstrapping,
 // a preset PublicAddr needs no probe at all.
 //
 // A Call is one request, retransmitted until it is answered, a Query an iterative lookup made of calls,
-// a Session a set of calls that end together.
+// a CallGroup a set of calls that end together.
 //
 // Callbacks are never called inside the call that registers them. Those that report a failure caused by
 // the caller (Cancel, Close, Suspend) run at the end of the turn.

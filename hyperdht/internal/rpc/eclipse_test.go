@@ -37,7 +37,7 @@ func (s *swarm) clique(hosts, ports int) forge.Clique {
 
 // All nodes that were kept from an earlier run are an attacker's. The bootstrap nodes lead to the others all the same, soon
 // after the start, whatever those that are known answer.
-func TestKnownNodesOfAnAttackerHideNobody(t *testing.T) {
+func TestKnownNodesOfAnAttackerDoNotEclipse(t *testing.T) {
 	for _, bootstrap := range []string{"10.0.0.0:49737", "entry.example:49737", "10.0.0.0@entry.example:49737"} {
 		t.Run(bootstrap, func(t *testing.T) {
 			s := newSwarm(t, simnet.Config{Seed: 51, Link: link})

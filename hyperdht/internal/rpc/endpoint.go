@@ -93,7 +93,7 @@ func (e *Endpoint) bind() error {
 	return nil
 }
 
-// Close ends everything. Calls and queries that wait fail with ErrClosed. Closing twice is harmless.
+// Close closes the endpoint. Pending calls and queries fail with ErrClosed. Repeated calls have no effect.
 func (e *Endpoint) Close() {
 	if e.Closed() {
 		return
@@ -102,7 +102,7 @@ func (e *Endpoint) Close() {
 	e.shut(ErrClosed)
 }
 
-// Suspend closes the sockets and fails what waits with ErrSuspended. Requests made meanwhile wait until
+// Suspend closes the sockets. Pending calls and queries fail with ErrSuspended. Later requests wait until
 // Resume.
 func (e *Endpoint) Suspend() {
 	if !e.running() {
@@ -157,13 +157,13 @@ func (e *Endpoint) ServerSocket() host.Socket { return e.sockets.server }
 // ClientSocket is the socket that requests leave from while firewalled.
 func (e *Endpoint) ClientSocket() host.Socket { return e.sockets.client }
 
-// ID is our node id. It reports false while ephemeral: then nobody may know us by it.
+// ID returns our node id. It reports false while ephemeral: then the id must not be sent.
 func (e *Endpoint) ID() (id.NodeID, bool) { return e.nodes.table.Self(), !e.Ephemeral() }
 
 // TableID is the id that the routing table is arranged around, which is random while ephemeral.
 func (e *Endpoint) TableID() id.NodeID { return e.nodes.table.Self() }
 
-// Ephemeral reports whether the node is in nobody's routing table.
+// Ephemeral reports whether the node is ephemeral: other nodes do not add it to their tables.
 func (e *Endpoint) Ephemeral() bool { return e.standing.role == ephemeral }
 
 // Firewalled reports whether the server socket is unreachable, as far as known.
@@ -203,7 +203,7 @@ func (e *Endpoint) Degraded() bool { return e.network.degraded }
 // from remote to remote.
 func (e *Endpoint) Addr() netip.AddrPort { return e.address.sampler.Addr() }
 
-// Samples are what Addr was concluded from, the oldest first.
+// Samples returns the samples behind Addr, the oldest first.
 func (e *Endpoint) Samples() []nat.Sample { return e.address.sampler.Samples() }
 
 // Host is our public host, not valid while unknown.
@@ -212,7 +212,7 @@ func (e *Endpoint) Host() netip.Addr { return e.address.sampler.Host() }
 // Port is our public port, 0 while unknown or different from remote to remote.
 func (e *Endpoint) Port() uint16 { return e.address.sampler.Port() }
 
-// RemoteAddr is where anybody can reach our server socket. It reports false if nobody can, or if the
+// RemoteAddr returns the public address of our server socket. It reports false if it is not reachable, or if the
 // public port is not the bound one.
 func (e *Endpoint) RemoteAddr() (netip.AddrPort, bool) {
 	if e.Firewalled() || !e.sockets.isOpen() || !e.address.sampler.Host().IsValid() {
@@ -231,7 +231,7 @@ func (e *Endpoint) Nodes() []netip.AddrPort { return e.nodes.addrs() }
 // Len is the number of known nodes.
 func (e *Endpoint) Len() int { return e.nodes.list.Len() }
 
-// Closest lists up to k known nodes near a target, in the order in which they are told to others.
+// Closest lists up to k known nodes near a target, in the order in which answers name them.
 func (e *Endpoint) Closest(target id.Target, k int) []netip.AddrPort {
 	nodes := e.nodes.table.AppendClosest(make([]*kad.Node, 0, max(k, 0)), target, k)
 	list := make([]netip.AddrPort, len(nodes))

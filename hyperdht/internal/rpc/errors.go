@@ -6,11 +6,11 @@ import (
 	"net/netip"
 )
 
-// Why a request or query fails. An answer that carries an error code is not a failure: see Reply.Error.
+// Errors of requests and queries. An answer that carries an error code is not a failure: see Reply.Error.
 var (
 	// ErrTimeout means that no transmission was answered in time.
 	ErrTimeout = errors.New("rpc: request timed out")
-	// ErrCanceled means that the caller gave up: Call.Cancel, Session.Cancel or Query.Destroy.
+	// ErrCanceled means that the caller cancelled: Call.Cancel, CallGroup.Cancel or Query.Destroy.
 	ErrCanceled = errors.New("rpc: request canceled")
 	// ErrClosed means that the endpoint was closed.
 	ErrClosed = errors.New("rpc: endpoint closed")
@@ -18,7 +18,7 @@ var (
 	ErrSuspended = errors.New("rpc: endpoint suspended")
 	// ErrBusy means that too many requests of this endpoint are waiting.
 	ErrBusy = errors.New("rpc: too many requests")
-	// ErrTooFewNodes means that nobody answered a query whose result was to be committed.
+	// ErrTooFewNodes means that no node answered a query whose result was to be committed.
 	ErrTooFewNodes = errors.New("rpc: too few nodes responded")
 	// ErrNoToken means that a node near the target gave no token to store something with.
 	ErrNoToken = errors.New("rpc: no token received from closest node")
@@ -28,7 +28,7 @@ var (
 	ErrPingDelay = errors.New("rpc: ping delay too long")
 )
 
-// ListenError says which address the server socket could not be bound to, and why.
+// ListenError is the failure to bind the server socket.
 type ListenError struct {
 	Addr netip.AddrPort // port 0 where any would have done
 	Err  error

@@ -6,13 +6,13 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// EventKind says what happened.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // What happens to an endpoint.
 const (
 	EventReady      EventKind = iota // bootstrapping has ended, well or not
-	EventPersistent                  // ID is ours from now on
+	EventPersistent                  // the node has an ID from now on
 	EventEphemeral                   // we have no id any more
 	EventReachable                   // the server socket is not firewalled
 	EventAddress                     // others see us at Addr, as Endpoint.Addr returns it
@@ -26,8 +26,8 @@ const (
 
 var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined", "awake"}
 
-// Event is what an endpoint tells its application and its host's trace. The application hears of EventReach at the end of the
-// turn, and of EventNetwork also when the interfaces have changed.
+// Event is a change that an endpoint reports to its application and its host's trace. The application receives EventReach at the end
+// of the turn, and EventNetwork also when the interfaces have changed.
 type Event struct {
 	Kind             EventKind
 	ID               id.NodeID
@@ -41,7 +41,7 @@ func (e *Endpoint) tell(v Event) {
 	e.app.Event(v)
 }
 
-// AppendText appends the event in words.
+// AppendText appends the event as text.
 func (v Event) AppendText(b []byte) ([]byte, error) {
 	b = append(b, "rpc "...)
 	b = append(b, eventNames[v.Kind]...)

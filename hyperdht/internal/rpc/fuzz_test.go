@@ -31,7 +31,7 @@ func FuzzReceive(f *testing.F) {
 			}
 			h.Do(func() {
 				e.calls.table.next = 0x1234
-				e.Request(Outgoing{To: client, Command: 2}, func(Reply, error) {})
+				e.Request(RequestOptions{To: client, Command: 2}, func(Reply, error) {})
 				e.Query(QueryConfig{Nodes: []netip.AddrPort{client}, Command: 3})
 			})
 			h.Do(func() {

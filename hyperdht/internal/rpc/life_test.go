@@ -226,7 +226,7 @@ func TestSuspendingForgetsTheWindow(t *testing.T) {
 	l := newLab(t, Config{})
 	l.do(func() {
 		for range 3 {
-			l.Request(Outgoing{To: client, Retries: NoRetry}, nil)
+			l.Request(RequestOptions{To: client, Retries: NoRetry}, nil)
 		}
 	})
 	l.net.Run(drainInterval) // what is in an old slot stays counted when calls end
@@ -375,7 +375,7 @@ func TestLookupsDoNotWaitForABootstrapNodeThatIsOff(t *testing.T) {
 	s.grow(9)
 	entry, off := BootstrapAddr(s.nodes[0].Nodes()[0]), BootstrapAddr(netip.AddrPortFrom(addrOf(200), DefaultPort))
 	m := s.add(Config{Mode: Ephemeral, Bootstrap: []Bootstrap{off, entry}})
-	s.net.Run(20 * time.Second) // the first lookup knows nobody else
+	s.net.Run(20 * time.Second) // the first lookup knows no other node
 	if !m.Bootstrapped() || m.Len() < 8 {
 		t.Fatalf("bootstrapped %v, %d nodes", m.Bootstrapped(), m.Len())
 	}

@@ -10,7 +10,7 @@ import (
 // asking is one round of asking whether our public address has moved.
 type asking struct {
 	sampler nat.Sampler
-	heard   []netip.AddrPort // those that have answered
+	heard   []netip.AddrPort // nodes that have answered
 	pending int              // answers that are still to come, and one until all are asked
 	asked   int              // nodes
 	probing bool             // the address probe is asked, and several machines may answer
@@ -24,17 +24,17 @@ func (q *asking) sample(seen, from netip.AddrPort) {
 	}
 }
 
-// suspectMove is called with the host that an answer says we have. The public address of a NAT changes
-// without any change of ours; when an answer says so, others are asked.
+// suspectMove is called with our host as an answer reports it. The public address of a NAT can change
+// without any change on this machine; if an answer indicates that, other nodes are asked.
 func (e *Endpoint) suspectMove(seen netip.Addr) {
 	if e.address.suspects(seen, e.nodes.tick) {
 		e.askAddress()
 	}
 }
 
-// askAddress asks a few nodes where they see us, and the address probe if there are too few, and moves if they
-// agree that it is elsewhere. They are taken evenly from all that are known: those heard last are chosen by who pings us, and a
-// handful of them that lie would make us leave our id and announce a false address.
+// askAddress asks a few nodes for our address, and the address probe if there are too few, and moves if they
+// agree on another one. They are taken evenly from all known nodes: attackers can be the last ones heard by pinging us, and a
+// handful of them that lie would make us drop our id and announce a false address.
 func (e *Endpoint) askAddress() {
 	if !e.running() || e.address.preset {
 		return
@@ -77,7 +77,7 @@ func (e *Endpoint) settle(q *asking) {
 	e.address.endAsking()
 	switch found := agreed.Host(); {
 	case agreed.Len() < need || !found.IsValid() || found == e.address.sampler.Host():
-	case found == e.address.host: // we are where we were
+	case found == e.address.host: // no move
 		e.resample(agreed)
 	default:
 		e.moved(agreed)
@@ -86,7 +86,7 @@ func (e *Endpoint) settle(q *asking) {
 
 // mostAgree keeps the samples of a host that three quarters of the machines have seen, or two of three machines. So a few that give false
 // answers do not keep a node at an address that is no longer its own, and one with many ports moves no node. For the address of an
-// interface of ours more than half is enough, since the machine itself confirms it. Machines that have yet to answer count as if they
+// local interface more than half is enough, since the machine itself confirms it. Machines that have yet to answer count as if they
 // disagreed. The sampler is empty if there is no such majority.
 func mostAgree(samples []nat.Sample, interfaces []netip.Addr, unanswered int) *nat.Sampler {
 	agree := new(nat.Sampler)
@@ -114,8 +114,8 @@ func mostAgree(samples []nat.Sample, interfaces []netip.Addr, unanswered int) *n
 	return agree
 }
 
-// moveSamples is how many answers have to agree that we are elsewhere, of so many nodes that are asked. Where one node alone is
-// known, and nobody else who is still there has said anything of our address, what it says now counts as much as what it said before.
+// moveSamples returns the number of answers that must agree on a move, by the number of nodes asked. If only one node is
+// known, and no other live responder has given a sample, its new sample counts as much as its old one.
 func (e *Endpoint) moveSamples(asked int) int {
 	only := e.nodes.list.Latest()
 	if asked != 1 || only == nil || slices.ContainsFunc(e.address.sampler.Samples(), func(s nat.Sample) bool { return s.From != only.Addr() && !e.witnessGone(s.From) }) {
@@ -124,13 +124,13 @@ func (e *Endpoint) moveSamples(asked int) int {
 	return 1
 }
 
-// witnessGone reports whether who has given a sample of our address has left since: it is neither a known node nor another one that was
-// heard lately.
+// witnessGone reports whether the responder of a sample of our address has left since: it is neither a known node nor another one
+// that was heard lately.
 func (e *Endpoint) witnessGone(from netip.AddrPort) bool {
 	return e.nodes.at(from) == nil && !slices.Contains(e.address.unnamed, from) && !e.address.counted(from, e.nodes.tick)
 }
 
-// moved starts anew at another public address.
+// moved resets the node's state for another public address.
 func (e *Endpoint) moved(sampler *nat.Sampler) {
 	e.wakeUp() // which also makes the other nodes' samples due again
 	e.resample(sampler)

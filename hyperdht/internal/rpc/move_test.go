@@ -133,7 +133,7 @@ func TestNewPublicAddressOfANATIsNoticedByTheNextAnswer(t *testing.T) {
 			for _, p := range peers {
 				asked += len(p.got)
 			}
-			// However often answers differ, nobody is asked again for a while.
+			// However often answers differ, no node is asked again for a while.
 			for range 10 {
 				l.do(func() { l.Ping(peers[0].addr, nil, nil, nil) })
 				l.net.Run(100 * time.Millisecond)
@@ -225,7 +225,7 @@ func TestSamplesThatContradictEachOtherAreTakenAnewWhereNothingMoved(t *testing.
 	}
 }
 
-// A node that wakes is told so when the network has woken, too.
+// A node that wakes reports it when the network has woken, too.
 func TestSleeperIsAwakeWhenANodeAnswers(t *testing.T) {
 	for _, deaf := range []bool{false, true} {
 		t.Run(fmt.Sprint("deaf=", deaf), func(t *testing.T) {
@@ -299,7 +299,7 @@ func TestNodeNoticesThatItIsOffline(t *testing.T) {
 	s.net.Run(time.Minute)
 	var updates []string
 	m.onEvent(EventNetwork, func(v Event) { updates = append(updates, fmt.Sprint(v.Online, v.Degraded)) })
-	busy := func(d time.Duration) { // somebody uses the node: idle ticks say nothing
+	busy := func(d time.Duration) { // the node is in use: idle ticks show nothing
 		for range int(d / TickInterval) {
 			m.do(func() {
 				for i := range 8 {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Who pings us often is heard last. Five such nodes that agree on a false address must not move a node that knows many others.
+// Nodes that ping us often are heard last. Five such nodes that agree on a false address must not move a node that knows many
+// others.
 func TestNodesHeardLastDoNotMoveUs(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)

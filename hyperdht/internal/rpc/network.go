@@ -6,7 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 )
 
-// network owns the judgement of the network: whether this machine has one, how well it answers, and whether DHT nodes answer
+// network owns the state of the network: whether this machine has one, how well it answers, and whether DHT nodes answer
 // at all.
 //
 // Once bootstrapping has ended DHT nodes answer, or not a single one has. They are silent after silentRequests without an answer, for
@@ -86,10 +86,10 @@ func (e *Endpoint) networkEvent() Event {
 	return Event{Kind: EventNetwork, Online: e.network.online, Degraded: e.network.degraded}
 }
 
-// NetworkChanged says that this machine's addresses have changed. Ticks notice that too; who knows it
-// earlier says so.
+// NetworkChanged reports that this machine's addresses have changed. Ticks notice that too, but
+// later.
 //
-// The original only tells its users. That is not enough to notice a new public address: the sampler's
+// The reference implementation only notifies its users. That is not enough to notice a new public address: the sampler's
 // sixteen votes are renewed every half hour. So a few nodes are asked at once, and if they agree on
 // another host, what we knew of ourselves is forgotten as after a sleep. That a machine's interfaces
 // change without that (containers come and go) must not cost a node its persistence.

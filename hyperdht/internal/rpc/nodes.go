@@ -118,8 +118,8 @@ func (p *population) sampleDue(n *kad.Node) bool {
 // contested is the node of a newcomer's full bucket that has to show that it is alive: the one not dealt with for longest.
 // Nil means that the newcomer gets no place now.
 //
-// If it answers, the bucket is left alone for a minute. In the original each stranger that we meet in a lookup, or who
-// asks us in one, costs us a ping, and most strangers belong into the same one or two buckets, those of far nodes.
+// If it answers, the bucket is left alone for a minute. In the reference implementation each stranger that we meet in a lookup,
+// or that asks us in one, costs us a ping, and most strangers belong into the same one or two buckets, those of far nodes.
 func (p *population) contested(newcomer id.NodeID) *kad.Node {
 	if p.swaps >= maxSwaps || p.tick < p.table.Quiet(newcomer) {
 		return nil
@@ -268,7 +268,7 @@ func (e *Endpoint) check(n *kad.Node) {
 
 // ping finds out whether a node is still what it was.
 //
-// The original asks whether the tick it was last seen in has changed, and so takes a node that was
+// The reference implementation asks whether the tick it was last seen in has changed, and so takes a node that was
 // already seen in this tick for dead when it answers. Here the answer itself counts too.
 func (e *Endpoint) ping(n *kad.Node, done func(alive bool)) {
 	n.Pinged = e.nodes.tick
@@ -308,11 +308,11 @@ func (e *Endpoint) nodeLost(c *Call) {
 }
 
 // sendDownHint tells a node that one it named is down.
-func (e *Endpoint) sendDownHint(to, down netip.AddrPort, s *Session) {
+func (e *Endpoint) sendDownHint(to, down netip.AddrPort, s *CallGroup) {
 	if !e.upkeep.mayHint() {
 		return
 	}
 	var value [6]byte
 	c := &Call{transmission: transmission{node: true}}
-	e.request(c, &Outgoing{To: to, Internal: true, Command: wire.CmdDownHint, Value: wire.DownHint{Node: down}.Append(value[:0]), Session: s})
+	e.request(c, &RequestOptions{To: to, Internal: true, Command: wire.CmdDownHint, Value: wire.DownHint{Node: down}.Append(value[:0]), Group: s})
 }

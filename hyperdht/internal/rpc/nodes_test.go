@@ -109,7 +109,7 @@ func TestDownHintsAreChecked(t *testing.T) {
 	}{
 		{name: "silent node goes", answer: silent},
 		{name: "node that has become ephemeral goes", answer: empty},
-		// In the original it would go if it had been seen in the same tick.
+		// In the reference implementation it would go if it had been seen in the same tick.
 		{name: "living node stays", answer: empty, named: true, stays: true},
 	}
 	for _, tt := range tests {
@@ -211,7 +211,7 @@ func TestFullBucketGivesThePlaceOfADeadNodeToTheNewcomer(t *testing.T) {
 	}
 }
 
-// fullBucket makes a full bucket of nodes that were not heard from for a while, and strangers who belong there.
+// fullBucket makes a full bucket of nodes that were not heard from for a while, and strangers that belong there.
 func (l *lab) fullBucket(index, strangers int, answer func(wire.Request) *wire.Response) (members, others []*peer) {
 	peers := l.bucket(index, kad.K+strangers, answer)
 	for _, p := range peers[:kad.K] {
@@ -334,7 +334,7 @@ func TestPingsAreFewerWhenTheyAreNotNeeded(t *testing.T) {
 			}
 			l.do(func() {
 				for range tt.busy {
-					l.Request(Outgoing{To: client}, nil)
+					l.Request(RequestOptions{To: client}, nil)
 				}
 				l.pingSome()
 			})

@@ -31,7 +31,7 @@ func (p *pace) allows(now host.Instant, from netip.Addr) bool {
 	return p.hosts.Of(now, bound.Host(from)).Take(now)
 }
 
-// len is how many hosts are counted.
+// len returns the number of hosts that are counted.
 func (p *pace) len(now host.Instant) int {
 	if p.hosts == nil {
 		return 0

@@ -14,7 +14,7 @@ const (
 	DefaultPort  = 49737
 	defaultPorts = 5
 
-	// RequestTimeout is how long one transmission waits for its answer (dht-rpc lib/io.js).
+	// RequestTimeout is the timeout of one transmission (dht-rpc lib/io.js).
 	RequestTimeout = 1000 * time.Millisecond
 	// DefaultRetries of a request, QueryRetries of those of a lookup (dht-rpc lib/io.js, lib/query.js).
 	DefaultRetries = 3
@@ -45,10 +45,10 @@ const (
 	maxPingDelay     = 10 * time.Second
 	pingDelayExtra   = time.Second
 
-	// MaxKnown is how many nodes of an earlier run a node starts with: with fewer than a bucket has, the bootstrap nodes are
+	// MaxKnown is the number of nodes of an earlier run that a node starts with: with fewer than a bucket has, the bootstrap nodes are
 	// asked, too.
 	MaxKnown = kad.K - 4
-	// enoughToEnter is how many nodes have to answer a lookup until it does not wait for bootstrap nodes that may be off.
+	// enoughToEnter is the number of answers from which a lookup does not wait for bootstrap nodes that may be off.
 	enoughToEnter = 3
 	// Concurrency of a lookup, of background lookups, and of one that trusts its seeds (dht-rpc index.js,
 	// lib/query.js).
@@ -69,23 +69,23 @@ const (
 	maxDelayedPings = 1024
 	// maxCandidates bounds the nodes one lookup remembers. An honest one meets a few hundred.
 	maxCandidates = 2048
-	// seenAtFirst is how many nodes a lookup has room for: it meets about that many among ten thousand.
+	// seenAtFirst is the initial capacity of a lookup: it meets about that many nodes among ten thousand.
 	seenAtFirst = 100
-	// maxCloser is how many closer nodes of one reply are looked at: nobody sends more than a bucket.
+	// maxCloser bounds the closer nodes of one reply that are read: nodes send at most a bucket.
 	maxCloser = kad.K
-	// maxReferrers bounds who is told that a node is down: those who named it first.
+	// maxReferrers bounds the nodes that are notified that a node is down: the first ones that named it.
 	maxReferrers = kad.K
-	// minMoveSamples is how many nodes must agree that our public address has moved.
+	// minMoveSamples is the least number of nodes that must agree that our public address has moved.
 	minMoveSamples = 2
-	// askedNodes is how many are asked. Three quarters of their answers have to agree, so that a third of the DHT that lies
-	// seldom moves us, and a quarter that lies seldom keeps us from noticing a move.
+	// askedNodes is the number of nodes that are asked. Three quarters of their answers must agree, so that a third of the DHT that
+	// lies seldom moves us, and a quarter that lies seldom keeps us from noticing a move.
 	askedNodes = 12
-	// moveInterval is how long we do not ask again whether our public address has moved: behind some NATs
+	// moveInterval is the least time between two rounds of asking whether our public address has moved: behind some NATs
 	// answers differ all the time.
 	moveInterval kad.Tick = 12
-	// sampleInterval is how long the address probe is not asked again.
+	// sampleInterval is the least time between two uses of the address probe.
 	sampleInterval kad.Tick = 12
-	// maxResponders bounds how many responders of the address probe are told apart; it asks a handful.
+	// maxResponders bounds the responders of the address probe that are distinguished; it asks a handful.
 	maxResponders = 64
 	// retriesLimit bounds how often a request is sent again, whatever its caller wants.
 	retriesLimit = 100
@@ -104,8 +104,8 @@ const (
 	freeTries = 16
 	// maxSelf bounds the addresses that are remembered to be our own.
 	maxSelf = 8
-	// rejoinTicks is how long after an answer of a bootstrap node the next one is asked, 2 min on average: one datagram of
-	// 70 bytes. Each of the three public nodes is asked by each of ours every 6 min; ten thousand of ours are 28 requests
+	// rejoinTicks is the time from an answer of a bootstrap node to the question to the next one, 2 min on average: one datagram of
+	// 70 bytes. Each node asks each of the three public bootstrap nodes every 6 min; ten thousand nodes are 28 requests
 	// per second for it.
 	rejoinTicks = 24
 	// silentTicks bounds the same where the last one asked was silent: a new client is to find its way within 5 min of a
@@ -122,6 +122,6 @@ const (
 	maxPacedHosts = 4096
 )
 
-// requestPace is how many requests of one host are answered: 500 kB per second of the longest answers. Thousands of clients
+// requestPace limits the answers to one host: 500 kB per second of the longest answers. Thousands of clients
 // behind one address that start at the same time ask each node of a private DHT ten thousand requests in some minutes.
 var requestPace = bound.Pace{Burst: 4096, Every: time.Second / 512}

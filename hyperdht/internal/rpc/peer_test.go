@@ -146,12 +146,12 @@ func (p *peer) count(internal bool, command uint64) int {
 	return n
 }
 
-// atServer is where the endpoint's server socket is reached.
+// atServer returns the address of the endpoint's server socket.
 func (l *lab) atServer() netip.AddrPort {
 	return netip.AddrPortFrom(us.Addr(), l.ServerSocket().LocalAddr().Port())
 }
 
-// outcome is what a call came to.
+// outcome is the result of a call.
 type outcome struct {
 	reply Reply
 	err   error

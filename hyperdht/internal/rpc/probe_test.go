@@ -112,7 +112,7 @@ func probed(t *testing.T, answer func(p *peer, m wire.Request, l *lab)) *lab {
 func TestFirewallProbeBelievesOnlyWhatReachesTheServerSocket(t *testing.T) {
 	tests := []struct {
 		name string
-		// to is where the answer of the i-th node goes, seen what it says.
+		// to is the destination of the answer of the i-th node, seen its content.
 		to        func(l *lab, i int) netip.AddrPort
 		seen      func(l *lab, i int) netip.AddrPort
 		reachable bool
@@ -196,7 +196,7 @@ func TestAddressThatChangesDuringTheProbeIsNotBelieved(t *testing.T) {
 
 func TestFirewalledNodeHasNoRemoteAddress(t *testing.T) {
 	l := newLab(t, Config{})
-	l.do(func() { l.sample(l.atServer(), netip.AddrPort{}) }) // somebody saw the server socket
+	l.do(func() { l.sample(l.atServer(), netip.AddrPort{}) }) // a node saw the server socket
 	if addr, ok := l.RemoteAddr(); ok {
 		t.Errorf("remote address %v", addr)
 	}

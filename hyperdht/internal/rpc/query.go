@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// QueryConfig is what a lookup looks for and what becomes of the answers. Value and Nodes must not
+// QueryConfig is the configuration of a lookup. Value and Nodes must not
 // change while the query runs.
 type QueryConfig struct {
 	Target   id.Target
@@ -17,17 +17,17 @@ type QueryConfig struct {
 	Value    []byte // nil is absent
 
 	// Nodes to start with, the first of them first. Without any the routing table and the bootstrap
-	// nodes are asked; with many of them only if they turn out to be useless.
+	// nodes are asked; with many of them only if they yield nothing.
 	Nodes       []netip.AddrPort
-	OnlyClosest bool // asks Nodes and nobody else
+	OnlyClosest bool // asks Nodes alone
 	Apart       bool // begins with Nodes alone, never with the routing table and the bootstrap nodes
 	Concurrency int  // 0 is 10
 	// NearestFirst asks the nearest known nodes first. The reference implementation asks those first that it has learnt of
 	// last, which are the farther ones of a reply.
 	NearestFirst bool
-	Retries      int      // of each request; 0 is QueryRetries
-	Force        bool     // ignores the congestion window and does not retry
-	Session      *Session // cancelling it ends the query
+	Retries      int        // of each request; 0 is QueryRetries
+	Force        bool       // ignores the congestion window and does not retry
+	Group        *CallGroup // cancelling it ends the query
 
 	// Enough, where it reports true, keeps the query from asking further nodes until Continue; nil never does.
 	Enough func() bool
@@ -39,7 +39,7 @@ type QueryConfig struct {
 	// CommitDefault commits by sending the same command again with the node's token.
 	CommitDefault bool
 	// OnDone is called exactly once: with nil, ErrTooFewNodes or the last error of a commit when the query
-	// has come to its end, else with why it was broken off.
+	// has completed, else with the reason for its abort.
 	OnDone func(error)
 }
 
@@ -47,7 +47,7 @@ type QueryConfig struct {
 // knows of, learns of nearer ones from them, and ends when the nearest have answered.
 //
 // It visits its candidates. One that answers is among the closest, and the nodes that it names become candidates. After its first
-// timeout a visit is slow and holds no place any more; after the last one the candidate is down, and those who named it are told.
+// timeout a visit is slow and no longer counts; after the last one the candidate is down, and its referrers are notified.
 type Query struct {
 	e           *Endpoint
 	cfg         QueryConfig
@@ -56,9 +56,9 @@ type Query struct {
 	slowdown    bool // the seeds get a chance before others are asked
 	fromTable   bool
 	resolving   bool // bootstrap nodes by name
-	ownSession  bool
+	ownGroup    bool
 	held        bool // has asked enough for now
-	canceled    int  // how often the session had been cancelled before
+	canceled    int  // how often the group had been cancelled before
 
 	visits     visits
 	tally      tally
@@ -127,10 +127,10 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	if q.cfg.Retries == 0 {
 		q.cfg.Retries = QueryRetries
 	}
-	if q.cfg.Session == nil {
-		q.cfg.Session, q.ownSession = e.NewSession(), true
+	if q.cfg.Group == nil {
+		q.cfg.Group, q.ownGroup = e.NewCallGroup(), true
 	}
-	q.canceled = q.cfg.Session.canceled
+	q.canceled = q.cfg.Group.canceled
 	if !cfg.Apart {
 		e.upkeep.refreshTicks = refreshTicks
 	}
@@ -158,7 +158,7 @@ func (q *Query) Errors() int { return q.tally.errors }
 // Answers is the number of nodes that answered, with an error code or without.
 func (q *Query) Answers() int { return q.tally.answers }
 
-// Hops is how many requests, one after the other, led to the nearest node that answered.
+// Hops returns the length of the chain of requests that led to the nearest node that answered.
 func (q *Query) Hops() int { return int(q.tally.hops) }
 
 // Done reports whether the query has ended.
@@ -193,7 +193,7 @@ func (q *Query) tell(err error) {
 	}
 }
 
-// end lets go of everything but the result. It reports whether the query was running.
+// end releases everything but the result. It reports whether the query was running.
 func (q *Query) end() bool {
 	if q.Done() {
 		return false
@@ -201,8 +201,8 @@ func (q *Query) end() bool {
 	q.become(queryEnded)
 	q.e.queries.Active--
 	q.candidates = candidates{}
-	if q.ownSession {
-		q.cfg.Session.Cancel()
+	if q.ownGroup {
+		q.cfg.Group.Cancel()
 	}
 	return true
 }
@@ -233,7 +233,7 @@ func (q *Query) open() {
 	}
 	opening := true
 	q.resolving = true
-	q.e.resolve(q.cfg.Session, func(addr netip.AddrPort) {
+	q.e.resolve(q.cfg.Group, func(addr netip.AddrPort) {
 		if q.state != queryAsking {
 			return
 		}
@@ -285,7 +285,7 @@ func (q *Query) readMore() {
 	if q.state != queryAsking {
 		return
 	}
-	if q.cfg.Session.canceled != q.canceled {
+	if q.cfg.Group.canceled != q.canceled {
 		q.finish(ErrCanceled)
 		return
 	}
@@ -315,7 +315,7 @@ func (q *Query) readMore() {
 		return
 	}
 	if !q.fromTable && q.tally.successes < kad.K/4 {
-		// The seeds were of no use.
+		// The seeds yielded nothing.
 		q.addFromTable()
 		q.readMore()
 		return
@@ -338,9 +338,9 @@ func (q *Query) visit(c *candidate) {
 	if c.once {
 		retries = NoRetry
 	}
-	err := q.e.request(call, &Outgoing{
+	err := q.e.request(call, &RequestOptions{
 		To: c.addr.addr(), Internal: q.cfg.Internal, Command: q.cfg.Command, Target: &q.cfg.Target, Value: q.cfg.Value,
-		Retries: retries, Force: q.cfg.Force, Follows: q.tally.answers > 0, Session: q.cfg.Session,
+		Retries: retries, Force: q.cfg.Force, Follows: q.tally.answers > 0, Group: q.cfg.Group,
 	})
 	if err != nil {
 		q.abort(err)
@@ -421,7 +421,7 @@ func (q *Query) onError(c *Call, err error) {
 	case ErrTimeout:
 		q.settled(c, candidateDown)
 		for _, r := range c.candidate.referrers[:c.candidate.named] {
-			q.e.sendDownHint(q.candidates.referrers[r].addr(), c.candidate.addr.addr(), q.cfg.Session)
+			q.e.sendDownHint(q.candidates.referrers[r].addr(), c.candidate.addr.addr(), q.cfg.Group)
 		}
 		c.candidate.named = 0
 	}
@@ -470,7 +470,7 @@ func (q *Query) commitDefault(r *Reply, done func(error)) {
 		done(ErrNoToken)
 		return
 	}
-	q.e.Request(Outgoing{
+	q.e.Request(RequestOptions{
 		To: r.From, Token: r.Token, Target: &q.cfg.Target, Internal: q.cfg.Internal, Command: q.cfg.Command, Value: q.cfg.Value,
 	}, func(_ Reply, err error) { done(err) })
 }

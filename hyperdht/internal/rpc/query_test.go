@@ -14,7 +14,7 @@ import (
 
 var target = id.Target(id.Hash([]byte("target")))
 
-// result is what a query came to.
+// result is the result of a query.
 type result struct {
 	*Query
 	err     error
@@ -66,7 +66,7 @@ func byDistance(peers []*peer) []*peer {
 	return peers
 }
 
-func TestQueryWithNobodyEndsAtOnce(t *testing.T) {
+func TestQueryWithoutNodesEndsAtOnce(t *testing.T) {
 	l := newLab(t, Config{})
 	r := l.query(QueryConfig{})
 	l.net.Run(0)
@@ -238,7 +238,7 @@ func TestQueryPrefersBootstrapNodesToItsTable(t *testing.T) {
 	}
 }
 
-func TestOnlyClosestAsksNobodyElse(t *testing.T) {
+func TestOnlyClosestAsksNoOtherNode(t *testing.T) {
 	boot := netip.AddrPortFrom(addrOf(1), DefaultPort)
 	l := newLab(t, Config{Bootstrap: []Bootstrap{BootstrapAddr(boot)}})
 	peers := l.peersOf(5, empty)

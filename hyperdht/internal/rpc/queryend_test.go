@@ -67,7 +67,7 @@ func TestCommitOutcomes(t *testing.T) {
 	}
 }
 
-func TestDefaultCommitNeedsATokenFromSomebody(t *testing.T) {
+func TestDefaultCommitNeedsAToken(t *testing.T) {
 	l := newLab(t, Config{})
 	p := l.peer(empty)
 	r := l.query(QueryConfig{Nodes: []netip.AddrPort{p.addr}, CommitDefault: true})
@@ -80,13 +80,13 @@ func TestDefaultCommitNeedsATokenFromSomebody(t *testing.T) {
 func TestBrokenOffQueriesAreDoneOnce(t *testing.T) {
 	tests := []struct {
 		name     string
-		breakOff func(*lab, *result, *Session)
+		breakOff func(*lab, *result, *CallGroup)
 		want     error
 	}{
-		{"destroyed", func(_ *lab, r *result, _ *Session) { r.Destroy(); r.Destroy() }, ErrCanceled},
-		{"session cancelled", func(_ *lab, _ *result, s *Session) { s.Cancel() }, ErrCanceled},
-		{"closed", func(l *lab, _ *result, _ *Session) { l.Close() }, ErrClosed},
-		{"suspended", func(l *lab, _ *result, _ *Session) { l.Suspend() }, ErrSuspended},
+		{"destroyed", func(_ *lab, r *result, _ *CallGroup) { r.Destroy(); r.Destroy() }, ErrCanceled},
+		{"group cancelled", func(_ *lab, _ *result, s *CallGroup) { s.Cancel() }, ErrCanceled},
+		{"closed", func(l *lab, _ *result, _ *CallGroup) { l.Close() }, ErrClosed},
+		{"suspended", func(l *lab, _ *result, _ *CallGroup) { l.Suspend() }, ErrSuspended},
 	}
 	for _, tt := range tests {
 		for _, when := range []struct {
@@ -100,12 +100,12 @@ func TestBrokenOffQueriesAreDoneOnce(t *testing.T) {
 				l := newLab(t, Config{})
 				peers := l.peersOf(3, silent)
 				peers[0].answer = empty
-				var s *Session
-				l.do(func() { s = l.NewSession() })
+				var s *CallGroup
+				l.do(func() { s = l.NewCallGroup() })
 				var r *result
 				committed := func(error) {}
 				cfg := QueryConfig{
-					Nodes: addrs(peers), Session: s, Retries: NoRetry,
+					Nodes: addrs(peers), Group: s, Retries: NoRetry,
 					Commit: func(_ *Reply, done func(error)) { committed = done },
 				}
 				if when.after < 0 {

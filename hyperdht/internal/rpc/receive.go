@@ -29,7 +29,7 @@ func (e *Endpoint) Drop(s host.Socket, from netip.AddrPort) {
 	}
 }
 
-// heard notes that a datagram has arrived, and reports whether anything is to be done with it.
+// heard records that a datagram has arrived, and reports whether it is to be processed.
 func (e *Endpoint) heard(s host.Socket, from netip.AddrPort) bool {
 	if s == e.sockets.server {
 		e.standing.reachedBy(from.Addr())
@@ -77,8 +77,8 @@ func (e *Endpoint) ReceiveRequest(s host.Socket, from netip.AddrPort, b []byte) 
 	}
 	claimed := m.ID
 	if claimed != nil && m.Internal && m.Command == wire.CmdPing && !e.nodes.table.HasRoom(*claimed) {
-		// A ping must not trigger eviction: eviction itself pings the oldest node, which mostly does not know us either, so
-		// that in the original each such ping causes the next one, and in a DHT of ten thousand nodes most datagrams are these.
+		// A ping must not trigger eviction: eviction itself pings the oldest node, which usually does not know us either, so one
+		// ping would cause the next. In a DHT of ten thousand nodes of the reference implementation most datagrams are such pings.
 		claimed = nil
 	}
 	node, known := e.nodes.verify(claimed, from)
@@ -200,7 +200,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	e.calls.deliver(c, r)
 }
 
-// verifyAnswer is verify for the answer to a call. A query has hashed the addresses of those whom it asks.
+// verifyAnswer is verify for the answer to a call. A query has already hashed the addresses of its candidates.
 func (e *Endpoint) verifyAnswer(c *Call, claimed *id.NodeID, from netip.AddrPort) (node id.NodeID, ok bool) {
 	if claimed != nil && c.candidate != nil && c.to == from {
 		if c.candidate.id == *claimed {

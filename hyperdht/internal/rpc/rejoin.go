@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
-// rejoin asks the nodes by which the network is entered, again and again for as long as the endpoint runs.
+// rejoin asks the bootstrap nodes repeatedly for as long as the endpoint runs.
 //
 // After an answer it waits for rejoinTicks, or for 2 ticks if that node was silent before. After silence it asks the next bootstrap
 // node, in 2, 4, 8 and then silentTicks.
@@ -84,7 +84,7 @@ func (e *Endpoint) findBootstrap(b Bootstrap) {
 // this one is silent.
 func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
 	target := id.Target(e.nodes.table.Self())
-	e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target}, func(r Reply, err error) {
+	e.Request(RequestOptions{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target}, func(r Reply, err error) {
 		if err == ErrTimeout && orName {
 			e.findBootstrap(b)
 			return
@@ -120,7 +120,7 @@ func (e *Endpoint) bootstrapAnswered(reply *Reply) {
 	if r.silent > 0 {
 		// It may have restarted and know only the first of those that ask it: once more, soon.
 		r.schedule(2, e.random)
-		e.standing.retry() // there may have been nobody to learn the own address from
+		e.standing.retry() // there may have been no node to learn the own address from
 	}
 	look := r.silent > 0 || r.unmet
 	r.silent, r.unmet = 0, false
@@ -151,7 +151,7 @@ func (e *Endpoint) lookAround(reply *Reply) {
 }
 
 // compare tells whether the nodes that a lookup found nearest to us were known before it. Where most of them were not, two
-// parts of the network have met, and ours was the smaller one.
+// parts of the network have met, and this node was in the smaller one.
 func (e *Endpoint) compare(nearest []Reply, before []netip.AddrPort) {
 	unknown := 0
 	for _, r := range nearest {
@@ -166,7 +166,7 @@ func (e *Endpoint) compare(nearest []Reply, before []netip.AddrPort) {
 }
 
 // askFormer asks some nodes that once were in the table whether they are there again. Two parts find each other by it
-// where no bootstrap node is left; while one answers, nodes that are gone for good are not bothered about.
+// where no bootstrap node is left; while one answers, former nodes are not asked.
 func (e *Endpoint) askFormer() {
 	p := &e.nodes
 	count := 1
@@ -178,7 +178,7 @@ func (e *Endpoint) askFormer() {
 		i := e.random(len(p.former))
 		addr := p.former[i]
 		p.former = slices.Delete(p.former, i, i+1)
-		e.Request(Outgoing{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target, Retries: NoRetry}, func(reply Reply, err error) {
+		e.Request(RequestOptions{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target, Retries: NoRetry}, func(reply Reply, err error) {
 			if err != nil && !e.Closed() {
 				p.gone(addr)
 			} else if err == nil && p.news(reply.Closer) {

@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Request is an application command that somebody sent us. It may be kept and answered later, except
+// Request is a received application command. It may be kept and answered later, except
 // for Value.
 type Request struct {
 	From     netip.AddrPort
@@ -44,7 +44,7 @@ func (r *Request) Reply(value []byte, o ReplyOptions) { r.answer(0, value, !o.No
 // Error answers with an error code, and with closer nodes if there is a target.
 func (r *Request) Error(code uint64, o ReplyOptions) { r.answer(code, nil, o.Token, o) }
 
-// Unknown answers that we do not know the command.
+// Unknown answers with CodeUnknownCommand.
 func (r *Request) Unknown() { r.Error(wire.CodeUnknownCommand, ReplyOptions{}) }
 
 func (r *Request) answer(code uint64, value []byte, token bool, o ReplyOptions) {
@@ -61,7 +61,7 @@ func (r *Request) answer(code uint64, value []byte, token bool, o ReplyOptions) 
 	r.e.answer(&a)
 }
 
-// Forwarded is a request that is passed on for somebody else, who gets the answer.
+// Forwarded is a request that is forwarded for another sender, which gets the answer.
 type Forwarded struct {
 	TID      uint16
 	Internal bool
@@ -72,7 +72,7 @@ type Forwarded struct {
 	Socket   host.Socket // nil is the main socket
 }
 
-// Forward sends a request under somebody else's transaction id. No answer is expected.
+// Forward sends a request under another sender's transaction id. No answer is expected.
 func (e *Endpoint) Forward(f Forwarded) {
 	if f.Socket == nil {
 		f.Socket = e.Socket()
@@ -92,7 +92,7 @@ func (e *Endpoint) Forward(f Forwarded) {
 	f.Socket.Send(f.To, 0, e.answering.out)
 }
 
-// Respond answers a request that went to somebody else, at an address of our choice: the last hop of a
+// Respond answers a request that went to another node, at a chosen address: the last hop of a
 // forwarded exchange. It carries neither token nor closer nodes. A nil socket is the main socket.
 func (e *Endpoint) Respond(tid uint16, to netip.AddrPort, s host.Socket, value []byte) {
 	if s == nil {

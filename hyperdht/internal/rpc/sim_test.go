@@ -59,7 +59,7 @@ func (s *swarm) add(cfg Config) *member {
 	return m
 }
 
-// grow adds persistent open nodes, one after the other, as a test network of the original is made.
+// grow adds persistent open nodes, one after the other, as a test network of the reference implementation is made.
 func (s *swarm) grow(n int) {
 	s.t.Helper()
 	open := false
@@ -96,7 +96,7 @@ func (s *swarm) find(m *member, target id.Target) []netip.AddrPort {
 	return list
 }
 
-// nearest is what a lookup should find: the persistent nodes that run, by distance.
+// nearest lists the expected result of a lookup: the persistent nodes that run, by distance.
 func (s *swarm) nearest(target id.Target, n int) []netip.AddrPort {
 	var list []netip.AddrPort
 	var ids []id.NodeID

@@ -2,7 +2,7 @@ package rpc
 
 import "github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 
-// Sizes tells how much is held in everything that grows with what others do, and how much that may be at most.
+// Sizes calls tell with the size and limit of each collection that grows with the actions of other nodes.
 func (e *Endpoint) Sizes(tell func(what string, held, most int)) {
 	tell("requests under way", e.calls.table.n, maxCalls)
 	tell("deadlines of requests", len(e.calls.table.deadlines), e.calls.table.n)

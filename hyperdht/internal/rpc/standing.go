@@ -8,8 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
 )
 
-// standing owns the part that a node takes in the network: whether it is persistent, whether its server socket is reachable,
-// and when it tries next to be both.
+// standing owns the role of a node in the network: whether it is persistent, whether its server socket is reachable,
+// and the time of the next attempt to be both.
 type standing struct {
 	role             role
 	access           access
@@ -26,9 +26,9 @@ func (s *standing) reachedBy(from netip.Addr) {
 	}
 }
 
-// due counts a tick, and reports whether to try now, seen at a public host.
+// due counts a tick, and reports whether an attempt is due; host is our public host.
 //
-// The original leaves a node that was to be persistent and failed at the start as it is for good.
+// The reference implementation leaves a node that was to be persistent and failed at the start as it is for good.
 func (s *standing) due(host netip.Addr) bool {
 	if !s.adaptive && !s.forced || s.role == persistent {
 		return false
@@ -43,7 +43,7 @@ func (s *standing) due(host netip.Addr) bool {
 	return true
 }
 
-// tried notes a try.
+// tried records an attempt.
 func (s *standing) tried(host netip.Addr) {
 	s.stableTicks = moreStableTicks
 	if s.forced {
@@ -52,7 +52,7 @@ func (s *standing) tried(host netip.Addr) {
 	s.checkedHost = host
 }
 
-// unsettle puts the next try off because the network may be another one.
+// unsettle postpones the next attempt because the network may have changed.
 func (s *standing) unsettle() { s.stableTicks, s.checkedHost = moreStableTicks, netip.Addr{} }
 
 // retry makes a node that is to be persistent try with the next tick.
@@ -69,9 +69,9 @@ func (e *Endpoint) becomeEphemeral() {
 	e.tell(Event{Kind: EventEphemeral})
 }
 
-// updateState finds out whether the node is reachable and may become persistent, and makes it so
-// (dht-rpc index.js, _updateNetworkState). With onlyFirewall it stops short of persistence. It calls done,
-// not before it returns unless nothing is to be found out, with whether anything has come of it.
+// updateState tests whether the node is reachable and may become persistent, and changes its state accordingly
+// (dht-rpc index.js, _updateNetworkState). With onlyFirewall it does not become persistent. It calls
+// done, before it returns only if there is nothing to test, with whether the state has changed.
 func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
 	if e.Closed() || !e.Ephemeral() || onlyFirewall && !e.Firewalled() {
 		done(false)
@@ -133,7 +133,7 @@ type probe struct {
 	hosts []netip.Addr
 }
 
-const maxProbeHosts = 256 // our choice: the nodes asked are far fewer, the rest is somebody else's traffic
+const maxProbeHosts = 256 // our choice: the nodes asked are far fewer, the rest is unrelated traffic
 
 func (p *probe) heard(from netip.Addr) {
 	if len(p.hosts) < maxProbeHosts && !slices.Contains(p.hosts, from) {
@@ -198,7 +198,7 @@ func (e *Endpoint) reached(p *probe, replies []Reply, asked int, sampler *nat.Sa
 	if count < need {
 		return false
 	}
-	// A NAT that maps the server port to another one is not good enough: nobody would know it.
+	// A NAT that maps the server port to another one does not suffice: no peer would know that port.
 	return sampler.Host().IsValid() && sampler.Host() == e.address.sampler.Host() &&
 		sampler.Port() == e.sockets.server.LocalAddr().Port()
 }

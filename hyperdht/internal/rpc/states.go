@@ -16,7 +16,7 @@ var lifeTable = &states.Table[lifeState]{Name: "endpoint", States: []states.Rule
 	lifeClosed:    {Name: "closed"},
 }}
 
-// role is whether others know the node by an id.
+// role is the role of the node in the DHT.
 type role uint8
 
 const (
@@ -29,7 +29,7 @@ var roleTable = &states.Table[role]{Name: "role", States: []states.Rule[role]{
 	persistent: {Name: "persistent", Why: "until the machine wakes up, the endpoint resumes, or the public address is another one", Next: []role{ephemeral}},
 }}
 
-// access is whether the server socket can be reached.
+// access is the reachability of the server socket.
 type access uint8
 
 const (
@@ -90,7 +90,7 @@ var candidateTable = &states.Table[candidateState]{Name: "candidate", States: []
 	candidateDown:     {Name: "down"},
 }}
 
-// reachState is whether DHT nodes answer at all.
+// reachState is the state of the reachability of DHT nodes.
 type reachState uint8
 
 const (
@@ -117,7 +117,7 @@ var rejoinTable = &states.Table[rejoinState]{Name: "rejoin", States: []states.Ru
 	rejoinAsking:  {Name: "asking", Why: "a call ends, and so does the lookup of a name", Next: []rejoinState{rejoinWaiting}},
 }}
 
-// Faults calls tell with a transition that no table of states lists, if there was one: a mistake of this package.
+// Faults calls tell with a transition that no table of states lists, if there was one: a bug of this package.
 func (e *Endpoint) Faults(tell func(what string)) {
 	if e.faults.Last != "" {
 		tell(e.faults.Last)

@@ -51,8 +51,8 @@ func (u *upkeep) refreshDue(tick kad.Tick, nodes int) bool {
 }
 
 // lonely reports whether it is time to look for more nodes because very few are known, as when a whole private DHT
-// starts at once and the first node to answer knew nobody yet. It is so at every tick at first, and then half as often
-// each time: some networks are small. The original waits for five minutes, and until then cannot tell its NAT.
+// starts at once and the first node to answer knew no others yet. It is so at every tick at first, and then half as often
+// each time: some networks are small. The reference implementation waits for five minutes, and until then cannot tell its NAT.
 func (u *upkeep) lonely(nodes int) bool {
 	if nodes >= fewNodes {
 		u.lonelyWait, u.lonelyTicks = 0, 0
@@ -72,7 +72,7 @@ func (e *Endpoint) onTick() {
 	if e.upkeep.slept(e.h.Now()) {
 		e.wakeUp()
 		e.network.waking = true
-		e.askAddress() // at once, so that who wakes with the network up is heard of within the tick
+		e.askAddress() // at once, so that after a sleep with the network up a move is noticed within the tick
 	} else {
 		e.nodes.tick++
 	}

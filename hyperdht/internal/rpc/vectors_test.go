@@ -136,7 +136,7 @@ func TestRequestsLeaveAsInVectors(t *testing.T) {
 	for _, c := range v.Requests {
 		t.Run(c.Name, func(t *testing.T) {
 			b := newBench(t, c.Sender.Persistent, c.Sender.Firewalled)
-			out := Outgoing{
+			out := RequestOptions{
 				To: c.To.AddrPort, Internal: c.Internal, Command: c.Command, Target: targetOf(t, c.Target), Value: c.Value,
 			}
 			if c.Token != nil {
@@ -198,7 +198,7 @@ func TestResponsesLeaveAsInVectors(t *testing.T) {
 	}
 	for _, c := range v.Responses {
 		t.Run(c.Name, func(t *testing.T) {
-			// The vectors' responders are not firewalled in the sense of who asks: only the arrival matters.
+			// The vectors' responders are not firewalled towards the node that asks: only the arrival matters.
 			b := newBench(t, c.Responder.Persistent, !c.Responder.Persistent)
 			for _, a := range []string{"142.93.90.113:49737", "138.68.147.8:49737", "10.0.0.1:1"} {
 				if len(c.Decoded.CloserNodes) > 0 {

@@ -107,7 +107,7 @@ func (s *state) open(buf []byte, n int, mac *[macLen]byte) bool {
 		return false
 	}
 	if s.aead != nil && n >= aeadMin {
-		// Sealing is its own inverse but for the tag, which nobody needs: twice as fast as chacha20 alone.
+		// Sealing is its own inverse but for the tag, which is ignored: twice as fast as chacha20 alone.
 		s.aead.Seal(buf[:0], s.nonce[:], buf[:headroom+n], nil)
 	} else {
 		s.xor(buf[headroom:headroom+n], 2)

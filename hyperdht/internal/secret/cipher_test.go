@@ -191,7 +191,7 @@ func TestKeysChangeAsInLibsodium(t *testing.T) {
 	}
 }
 
-// The two ways to encrypt must not be told apart, at any length around the thresholds and block limits.
+// The two ways to encrypt must give the same result, at any length around the thresholds and block limits.
 func TestBothCiphersAgreeAtEveryLength(t *testing.T) {
 	key := [keyLen]byte{1, 2, 3}
 	header := [nonceLen]byte{4, 5, 6}

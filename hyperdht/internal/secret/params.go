@@ -4,13 +4,13 @@ import "runtime"
 
 // Fixed by the protocol (@hyperswarm/secret-stream index.js, libsodium).
 const (
-	// Overhead is what a frame adds to its message: length, tag byte and authentication tag.
+	// Overhead is the overhead of a frame: length, tag byte and authentication tag.
 	Overhead = lengthLen + tagLen + macLen
 	// HeaderLen is the length of the framed header message.
 	HeaderLen = lengthLen + idLen + nonceLen
 	// MaxMessage is the longest message: a frame's length has 24 bits.
 	MaxMessage = 1<<24 - 1 - tagLen - macLen
-	// UnorderedOverhead is what sealing an unordered message adds: counter and authentication tag.
+	// UnorderedOverhead is the overhead of an unordered message: counter and authentication tag.
 	UnorderedOverhead = counterLen + macLen
 
 	lengthLen  = 3

@@ -46,7 +46,7 @@ type Stream struct {
 	unordered unordered
 }
 
-// bodyAt is where a body starts in the receive buffer: its tag byte just before the headroom's end.
+// bodyAt is the offset of a body in the receive buffer: its tag byte lies just before the headroom's end.
 const bodyAt = headroom - tagLen
 
 // Role is a side of the handshake that a stream follows.
@@ -77,7 +77,7 @@ func New(role Role, r noise.Result, rand io.Reader) *Stream {
 	return s
 }
 
-// Opening is what the stream of a side begins with; only the two sides of the handshake can compute it.
+// Opening returns the first bytes of a side's stream; only the two sides of the handshake can compute it.
 func Opening(of Role, r noise.Result) []byte {
 	side := id.NSResponder
 	if of == Initiator {
@@ -103,7 +103,7 @@ func (s *Stream) Opened() bool { return s.opened }
 // fails with ErrTooLong once its length has arrived.
 func (s *Stream) LimitReceive(n int) { s.limit = min(n, MaxMessage) }
 
-// Held is how much memory the frame that is being received takes, in bytes.
+// Held returns the memory of the frame that is being received, in bytes.
 func (s *Stream) Held() int { return len(s.buf) }
 
 // AppendHeader appends the header message, which must be the first thing that is sent.

@@ -16,11 +16,11 @@ type Table[S ~uint8] struct {
 	States []Rule[S]
 }
 
-// Rule is what a table says of one state.
+// Rule describes one state of a table.
 type Rule[S ~uint8] struct {
 	Name string
 	Next []S
-	// Limit is how long the state may last. Zero needs a reason in Why: no peer can make the state last.
+	// Limit bounds the duration of the state. Zero needs a reason in Why: no peer can prolong the state.
 	Limit time.Duration
 	Why   string
 	// EndedBy names what ends the state within Limit, where that is not the timer of the machine.
@@ -33,7 +33,7 @@ func (r *Rule[S]) Final() bool { return len(r.Next) == 0 }
 // Allows reports whether a state may follow another one.
 func (t *Table[S]) Allows(from, to S) bool { return slices.Contains(t.States[from].Next, to) }
 
-// Become changes a state. A transition that the table does not list is a mistake of the caller. It is counted and made all the same,
+// Become changes a state. A transition that the table does not list is a bug of the caller. It is counted and made nevertheless,
 // except out of a final state. Become reports whether it was made.
 func (t *Table[S]) Become(state *S, next S, faults *Faults) bool {
 	if !t.Allows(*state, next) {
@@ -50,7 +50,7 @@ func (t *Table[S]) Become(state *S, next S, faults *Faults) bool {
 // Faults counts transitions that no table lists. The zero Faults is ready.
 type Faults struct {
 	Wrong uint64
-	Last  string // one of them, in words; "" for none
+	Last  string // text of one of them; "" for none
 }
 
 func (f *Faults) note(machine, from, to string) {

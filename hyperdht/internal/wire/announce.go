@@ -89,15 +89,15 @@ func ParseAnnounce(b []byte) (Announce, error) {
 	return m, nil
 }
 
-// Grant is what ties an announce signature to one node at one time: where the record goes, who stores
-// it and the token that this node gave out. A signature made for one node is worthless at another.
+// Grant ties an announce signature to one node at one time: the target of the record, the node that stores
+// it and the token that this node issued. A signature made for one node is invalid at another.
 type Grant struct {
 	Target id.Target
 	Node   id.NodeID
 	Token  id.Token
 }
 
-// signable is what is signed: the namespace of the command, then
+// signable returns the signed bytes: the namespace of the command, then
 // H(target · node id · token · peer record · refresh if present). Flags and bump are not covered.
 func (g Grant) signable(ns [32]byte, peer Peer, refresh *[32]byte) []byte {
 	var tail []byte

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// benchResponse is what a lookup's answer looks like: an id, a token and twenty closer nodes.
+// benchResponse is a typical answer to a lookup: an id, a token and twenty closer nodes.
 func benchResponse() Response {
 	m := Response{TID: 7, To: netip.MustParseAddrPort("203.0.113.9:40000"), ID: &id.NodeID{1}, Token: &id.Token{2}}
 	for i := range byte(20) {

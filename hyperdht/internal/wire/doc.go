@@ -7,7 +7,7 @@
 //	func (m M) Size() int                   how many Append appends
 //	func ParseM(b []byte) (M, error)        the inverse
 //
-// Policy for what peers send, the same for every message because the originals share a decoder:
+// Policy for what peers send, the same for every message because the reference implementations share a decoder:
 // unknown flag bits and trailing bytes are ignored, so that later versions can add fields; an input
 // that ends inside a field is refused; numbers above 2^53-1 are refused; every count is checked
 // against the bytes at hand before anything is allocated. A parsed message borrows the input's byte

@@ -39,7 +39,7 @@ type HolepunchPayload struct {
 	Token *[32]byte
 	// RemoteToken is the receiver's own token, echoed.
 	RemoteToken *[32]byte
-	// FastProbes says that the sender takes and sends probes at a pace that the original does not have.
+	// FastProbes reports that the sender supports probes at a pace that the reference implementation does not have.
 	FastProbes bool
 	// TakesRetryAfter says that the sender knows RetryAfter, and asks again at that time.
 	TakesRetryAfter bool

@@ -81,7 +81,7 @@ func SignMutable(kp id.KeyPair, seq uint64, value []byte) MutableValue {
 	return MutableValue{Seq: seq, Value: value, Signature: kp.Sign(mutableSignable(seq, value))}
 }
 
-// mutableSignable is what is signed: the namespace, then H(uint seq · buffer value).
+// mutableSignable returns the signed bytes: the namespace, then H(uint seq · buffer value).
 func mutableSignable(seq uint64, value []byte) []byte {
 	head := compact.AppendUint(nil, seq)
 	head = compact.AppendUint(head, uint64(len(value)))

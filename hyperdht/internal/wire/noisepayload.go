@@ -19,7 +19,7 @@ const (
 	udxFeatureReusableSocket = 1
 )
 
-// NoisePayload is what both messages of the Noise handshake carry:
+// NoisePayload is the payload of both messages of the Noise handshake:
 //
 //	uint version (1) · uint flags · uint error · uint firewall · the flagged parts:
 //	  1 holepunch       uint id · array of {ipv4Address relay · ipv4Address peer}

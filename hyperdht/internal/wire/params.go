@@ -49,7 +49,7 @@ const (
 // Mode says where a handshake or holepunch message comes from (hyperdht lib/router.js).
 type Mode uint64
 
-// The modes. Others are parsed and answered by nobody.
+// The modes. Others are parsed but not answered.
 const (
 	FromClient      Mode = 0
 	FromServer      Mode = 1

@@ -12,7 +12,7 @@ import (
 
 const (
 	boxNonceSize = 24
-	// boxOverhead is what sealing adds: the nonce in front and the tag behind it.
+	// boxOverhead is the overhead of sealing: the nonce in front and the tag behind it.
 	boxOverhead = boxNonceSize + secretbox.Overhead
 )
 

@@ -49,13 +49,14 @@ func ParseRelayPair(b []byte) (RelayPair, error) {
 //
 //	bitfield flags (0) · fixed32 token · uint reason (absent if 0)
 //
-// The reason is ours, and goes from relays to clients, where the JavaScript sends and looks at no such message at all.
+// The reason is an addition of this implementation, sent from relays to clients. JavaScript relays send no such
+// message to clients, and JavaScript clients ignore it.
 type RelayUnpair struct {
 	Token  [32]byte
 	Reason RelayReason
 }
 
-// RelayReason says why a relay does not pair, or does no longer.
+// RelayReason is the reason for which a relay does not pair, or has ended a pair.
 type RelayReason uint64
 
 // The reasons. Others are read like RelayUnpaired.
@@ -63,7 +64,7 @@ const (
 	RelayUnpaired RelayReason = 0 // without a reason
 	RelayFull     RelayReason = 1 // it carries as many connections as it may
 	RelayKeyFull  RelayReason = 2 // it carries as many of one key as it may
-	RelayExpired  RelayReason = 3 // nobody came for the token, or nothing was carried for long
+	RelayExpired  RelayReason = 3 // the other side did not come, or the pair carried nothing for long
 )
 
 // Size is the number of bytes Append appends.
@@ -94,7 +95,7 @@ func ParseRelayUnpair(b []byte) (RelayUnpair, error) {
 	if r.Len() > 0 {
 		m.Reason = RelayReason(r.Uint())
 		if r.Err() != nil {
-			m.Reason = RelayUnpaired // not ours
+			m.Reason = RelayUnpaired // an unknown reason
 		}
 	}
 	return m, nil

@@ -79,7 +79,7 @@ func ParseResponse(b []byte) (Response, error) {
 	return m, nil
 }
 
-// Parse is ParseResponse for who reads many: the memory of m.Closer is used again. After an error m means nothing.
+// Parse is like ParseResponse but reuses the memory of m.Closer. After an error the contents of m are undefined.
 func (m *Response) Parse(b []byte) error {
 	*m = Response{Closer: m.Closer[:0]}
 	r := compact.NewReader(b)

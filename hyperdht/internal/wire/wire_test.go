@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
-// message is what every type of the package offers.
+// message is the common interface of the types of the package.
 type message interface {
 	Append(dst []byte) []byte
 	Size() int

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 )
 
-// ErrReset is how a pipe closes when the other end was destroyed.
+// ErrReset is the error of a pipe whose other end was destroyed.
 var ErrReset = errors.New("muxtest: connection reset by the other end")
 
 // Wire is a connection of two pipes.
@@ -55,7 +55,7 @@ func (w *Wire) later(f func()) { w.queue = append(w.queue, f) }
 
 // Pipe is one end of a Wire.
 type Pipe struct {
-	// Window is how many frames may be on their way before Send is false. Zero is no limit.
+	// Window is the number of frames in flight from which Send returns false. Zero is no limit.
 	Window int
 
 	name string
@@ -107,7 +107,7 @@ func (p *Pipe) pump() {
 			p.peer.inFlight--
 		}
 		p.onMessage(frame)
-		// Borrowed for the call: whoever keeps it shall notice.
+		// Borrowed for the call: a receiver that keeps it shall fail.
 		for i := range frame {
 			frame[i] = 0xdd
 		}
@@ -127,7 +127,7 @@ func (p *Pipe) pump() {
 	p.settle()
 }
 
-// settle closes both ends once both have ended and heard the other's end.
+// settle closes both ends once both have ended and received the other's end.
 func (p *Pipe) settle() {
 	if p.ended && p.endHeard && p.peer.ended && p.peer.endHeard {
 		p.close(nil)

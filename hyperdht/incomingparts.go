@@ -8,15 +8,15 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// The parts of a session.
+// The parts of an incoming attempt.
 
-// arrival is how message 1 came.
+// arrival is the route of message 1.
 type arrival struct {
-	direct     bool           // the caller asked us without a relay in between
+	direct     bool           // without a relay in between
 	socket     host.Socket    // on which it arrived
 	node       netip.AddrPort // through which message 1 came; invalid if directly
 	clientAddr netip.AddrPort // the caller, as its relay sees it
-	serverAddr netip.AddrPort // us, as the relay sees us
+	serverAddr netip.AddrPort // our address, as the relay sees it
 }
 
 func arrivalOf(r *rpc.Request, m wire.Handshake) arrival {
@@ -30,7 +30,7 @@ func arrivalOf(r *rpc.Request, m wire.Handshake) arrival {
 // behindOneAddress reports whether the caller is seen at our own address.
 func (a *arrival) behindOneAddress() bool { return a.clientAddr.Addr() == a.serverAddr.Addr() }
 
-// pendingReply is the answer to message 1, and those who wait for it: the routes on which the message came, again and again.
+// pendingReply is the answer to message 1, and the routes on which copies of the message came and that wait for it.
 type pendingReply struct {
 	reply   []byte // nil is silence
 	waiting []func()
@@ -46,7 +46,7 @@ func (p *pendingReply) wait(f func()) {
 	}
 }
 
-// decide sets the reply, nil for silence, once the state says that there is one.
+// decide sets the reply, nil for silence, and runs the waiting functions.
 func (p *pendingReply) decide(reply []byte) {
 	p.reply = reply
 	waiting := p.waiting
@@ -61,7 +61,7 @@ type punchSide struct {
 	box      *wire.PunchBox // nil before there may be a punch
 	puncher  *puncher
 	viaPunch bool // the answer leaves from the puncher's socket, so that the caller learns its mapping
-	requests *rpc.Session
+	requests *rpc.CallGroup
 	round    uint64
 }
 
@@ -70,7 +70,7 @@ func (p *punchSide) verified(host netip.Addr) bool {
 	return p.puncher != nil && p.puncher.isVerified(host)
 }
 
-// replySocket is where the answer must leave from; nil is the socket that the request came in on.
+// replySocket returns the socket for the answer; nil is the socket on which the request came in.
 func (p *punchSide) replySocket() host.Socket {
 	if p.viaPunch && p.puncher != nil && !p.puncher.over() {
 		return p.puncher.socket()
@@ -78,17 +78,17 @@ func (p *punchSide) replySocket() host.Socket {
 	return nil
 }
 
-// advance notes the number of a round of the caller. It reports false for one that is older than the last.
+// advance records the number of a round of the caller. It reports false for one that is older than the last.
 func (p *punchSide) advance(round uint64) bool {
 	p.round = max(p.round, round)
 	return round == p.round
 }
 
-// relaying is the way over a blind relay of one who was called.
+// relaying is the server's side of a path over a blind relay.
 type relaying struct {
 	relayChoice
 	relayPath  *relayPath
-	relayLater bool              // the relay is joined once the caller has proven to have our answer
+	relayLater bool              // the relay is joined once the caller has proven to have received our answer
 	heldRelay  func(*Connection) // likewise, where no round of a punch shows that; nil if it is not held back
 }
 

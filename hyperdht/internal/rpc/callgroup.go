@@ -1,19 +1,19 @@
 package rpc
 
-// Session is a set of calls that can be cancelled together (dht-rpc lib/session.js).
-type Session struct {
+// CallGroup is a set of calls that can be cancelled together (dht-rpc lib/session.js).
+type CallGroup struct {
 	calls          *calls
 	oldest, latest *Call
 	canceled       int // how often; queries notice by it
 }
 
-// NewSession makes an empty session.
-func (e *Endpoint) NewSession() *Session { return &Session{calls: &e.calls} }
+// NewCallGroup returns an empty group.
+func (e *Endpoint) NewCallGroup() *CallGroup { return &CallGroup{calls: &e.calls} }
 
-// Cancel fails the session's calls with ErrCanceled, in the order in which they were made. Their
-// callbacks run at the end of the turn. Queries of the session end with the same error. The session can be
+// Cancel fails the group's calls with ErrCanceled, in the order in which they were made. Their
+// callbacks run at the end of the turn. Queries of the group end with the same error. The group can be
 // used again.
-func (s *Session) Cancel() {
+func (s *CallGroup) Cancel() {
 	s.canceled++
 	for s.oldest != nil {
 		// The reference implementation takes cancelled calls out of the window twice: they are not to count against us.
@@ -26,14 +26,14 @@ func (s *Session) Cancel() {
 	}
 }
 
-// membership is the place of a call in the list of its session.
+// membership is the place of a call in the list of its group.
 type membership struct {
-	session      *Session // nil for none
+	group        *CallGroup // nil for none
 	older, newer *Call
 }
 
-func (s *Session) attach(c *Call) {
-	c.session, c.older = s, s.latest
+func (s *CallGroup) attach(c *Call) {
+	c.group, c.older = s, s.latest
 	if s.latest == nil {
 		s.oldest = c
 	} else {
@@ -42,7 +42,7 @@ func (s *Session) attach(c *Call) {
 	s.latest = c
 }
 
-func (s *Session) detach(c *Call) {
+func (s *CallGroup) detach(c *Call) {
 	if c.older == nil {
 		s.oldest = c.newer
 	} else {
@@ -53,5 +53,5 @@ func (s *Session) detach(c *Call) {
 	} else {
 		c.newer.older = c.older
 	}
-	c.session, c.older, c.newer = nil, nil, nil
+	c.group, c.older, c.newer = nil, nil, nil
 }
