@@ -1,4 +1,4 @@
-# An image of nothing but the two programs, which run as nobody.
+# An image with only the two programs, which run as an unprivileged user.
 #
 #   docker build --build-arg VERSION=1.0.0 -t dhtprom .
 #
@@ -19,7 +19,7 @@ COPY --from=build /out/dhtprom-scraper /out/dhtprom-client /
 COPY --from=build --chown=65534:65534 /out/data /var/lib/dhtprom
 USER 65534:65534
 VOLUME /var/lib/dhtprom
-# In a container the loopback interface is the container's own, so this is no wider than what is published of it. Only the
+# In a container the loopback interface is the container's own, so this exposes no more than the published ports. Only the
 # scraper reads it: a client on the host's network would listen on all of the host's interfaces.
 ENV DHTPROM_STORAGE_PATH=/var/lib/dhtprom DHTPROM_SCRAPER_WEB_LISTEN_ADDRESS=:30000
 EXPOSE 30000/tcp

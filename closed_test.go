@@ -30,10 +30,10 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// closedPatience is how long a call on something closed may take.
+// closedPatience bounds a call on something closed.
 const closedPatience = 5 * time.Second
 
-// returns fails the test if f does not return in time. Every call has a context that does not end.
+// returns fails the test if f does not return in time. No call has a context that ends.
 func returns(t *testing.T, what string, f func()) {
 	t.Helper()
 	awaitReturn(t, what, begin(f))
@@ -57,7 +57,7 @@ func awaitReturn(t *testing.T, what string, over <-chan struct{}) {
 	}
 }
 
-// things are one of each of what can be closed.
+// things has one of each type that can be closed.
 type things struct {
 	node     *dhtprom.Node
 	client   *client.Client
@@ -106,7 +106,7 @@ func (w *world) listen(t *testing.T, n *dhtnet.Net, seed byte) *dhtnet.Listener 
 	return l
 }
 
-// methods are all public methods of what can be closed, as somebody calls them who does not know that it is.
+// methods has calls of all public methods of the types that can be closed.
 func (x *things) methods(t *testing.T) map[any]map[string]func() {
 	ctx := context.Background()
 	refused := func(err error) {
@@ -201,7 +201,7 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 	}
 }
 
-// askAll asks a scraper's handler for everything.
+// askAll sends a scraper's handler one request of each kind.
 func askAll(t *testing.T, h http.Handler, err error) {
 	if err != nil {
 		t.Error(err)
@@ -236,7 +236,7 @@ func clientConfig() client.Config {
 	return client.Config{Alias: "b", Func: text("x 1\n"), Scrapers: []app.ClientScraper{{Key: domain.PublicKey{1}, Secret: domain.SecretFrom([32]byte{1})}}}
 }
 
-// checkAll calls every public method of what is closed. A new method without a call here fails the test.
+// checkAll calls every public method of closed values. A new method without a call here fails the test.
 func (x *things) checkAll(t *testing.T, closed ...any) {
 	t.Helper()
 	methods := x.methods(t)
@@ -278,7 +278,7 @@ func TestCallsOnWhatWasClosedByItselfReturn(t *testing.T) {
 	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper, x.relay, x.part)
 }
 
-// Calls that wait when the node closes.
+// Calls in progress when the node closes.
 func TestCallsThatWaitReturnWhenTheNodeCloses(t *testing.T) {
 	x := newThings(t)
 	ctx := context.Background()
@@ -314,7 +314,7 @@ func TestCallsThatWaitReturnWhenTheNodeCloses(t *testing.T) {
 	returns(t, "http.Server.Close", func() { _ = server.Close() })
 }
 
-// A node below can be closed while its host goes on.
+// A node can be closed while its host goes on.
 func TestListenerEndsWithItsNode(t *testing.T) {
 	x := newThings(t)
 	accept := begin(func() {
@@ -368,7 +368,7 @@ func TestStoreIsReleasedWhereTheNodeIsClosed(t *testing.T) {
 	}
 }
 
-// A new public type with methods has to be among those that are closed here, or to be a value that nothing waits for.
+// A new public type with methods must be among those closed here, or be a value without waits.
 func TestEveryPublicTypeIsClosed(t *testing.T) {
 	values := map[string]bool{"Addr": true, "Clock": true, "Config": true, "Status": true, "PortError": true, "StoreError": true, "TargetError": true}
 	known := map[string]bool{}

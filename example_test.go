@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// One node for everything: a service that scrapes others and is scraped itself, in a DHT of its own.
+// One node for everything: a service that scrapes others and is scraped itself, in a private DHT.
 func ExampleNode() {
 	ctx := context.Background()
 	dht, err := node.NewDHT(node.DHTConfig{})
@@ -20,7 +20,7 @@ func ExampleNode() {
 	defer dht.Close()
 	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: dht.Bootstrap()})
 	check(err)
-	defer n.Close() // ends what follows, too
+	defer n.Close() // closes everything below, too
 
 	s, err := scraper.Start(ctx, n, scraper.Config{
 		Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})},

@@ -17,11 +17,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// CloseTimeout bounds every Close of this module: peers are told and the DHT is unannounced in that time, or not. It leaves
-// a program that is told to stop within five seconds some time for the rest.
+// CloseTimeout bounds every Close of this module: goodbyes and unannouncements that take longer are abandoned. It leaves some
+// time for the rest of a program that must stop within five seconds.
 const CloseTimeout = 4200 * time.Millisecond
 
-// ErrClosed is what a closed Node, and what ran on it, answers.
+// ErrClosed is returned by a closed Node, and by everything that ran on it.
 var ErrClosed = domain.ErrClosed
 
 // Clock is the wall clock of this machine.
@@ -30,8 +30,8 @@ type Clock struct{}
 // Now implements ports.Clock.
 func (Clock) Now() time.Time { return time.Now() }
 
-// Node is one participant in HyperDHT, with a loop and sockets of its own on this machine. Its methods are for any
-// goroutine, but not for the loop.
+// Node is one participant in HyperDHT, with its own loop and sockets. Its methods may be called from any goroutine, but not on
+// the loop.
 type Node struct {
 	host      *udp.Host
 	stack     *Stack // nil for another network
@@ -39,12 +39,12 @@ type Node struct {
 
 	mu     sync.Mutex
 	closed bool
-	parts  []*Part // in the order made
+	parts  []*Part // in the order of creation
 	done   chan struct{}
 	err    error // of Close, once done
 }
 
-// NewNode makes a node and starts to enter the network, which it does not wait for. Close ends it.
+// NewNode creates a node and starts to enter the network, without waiting for it. Close closes the node.
 func NewNode(cfg NodeConfig) (*Node, error) {
 	n := &Node{host: udp.New(udp.Options{}), done: make(chan struct{})}
 	var err error
@@ -79,7 +79,7 @@ func (n *Node) Streams() *dhtnet.Net {
 	return dhtnet.New(n.host, n.stack.DHT)
 }
 
-// Status is a snapshot of the node.
+// Status returns a snapshot of the node.
 func (n *Node) Status(ctx context.Context) (s ports.NodeStatus, err error) {
 	err = n.Do(ctx, func() error {
 		s = n.transport.Status()
@@ -88,30 +88,28 @@ func (n *Node) Status(ctx context.Context) (s ports.NodeStatus, err error) {
 	return s, err
 }
 
-// Host is the machine that the node lives on, Transport the node as package app sees it, and Stack what is below, for
-// services that assemble what this module does not. Whatever is made with them has to be used on the loop: Do gets
-// there.
+// Host is the machine that the node runs on, Transport the node as used by package app, and Stack the layers below, for services
+// that assemble parts beyond this module. Anything created with them must be used on the loop, see Do.
 func (n *Node) Host() host.Host { return n.host }
 
-// Transport is described at Host. It is closed by Close, so whoever borrows it keeps it open (KeepTransport).
+// Transport is described at Host. Node.Close closes it, so borrowers must keep it open (KeepTransport).
 func (n *Node) Transport() ports.Transport { return n.transport }
 
 // Stack is described at Host. It is nil where NodeConfig.Connect made another network.
 func (n *Node) Stack() *Stack { return n.stack }
 
-// Do runs f on the node's loop and returns what it returns, ErrClosed on a closed node, or the error of a context that
-// ends first; f may still run then.
+// Do runs f on the node's loop and returns its error, ErrClosed on a closed node, or the error of a context that ends first; f
+// may still run then.
 func (n *Node) Do(ctx context.Context, f func() error) error {
 	return Outcome(bridge.Do(ctx, n.host, f))
 }
 
-// Outcome is the error of a call into a node's loop by package bridge: that of the call itself, or what was called
-// returned.
+// Outcome merges the errors of a call into a node's loop by package bridge: that of the call itself, and the returned one.
 func Outcome(returned, err error) error {
 	switch {
 	case err == nil && errors.Is(returned, hyperdht.ErrKeyPairInUse):
-		//lint:ignore ST1005 it begins with the name of a field
-		return fmt.Errorf("Seed: want one that no other client or scraper of this node has: %w", returned)
+		//lint:ignore ST1005 begins with the name of a field
+		return fmt.Errorf("Seed: another client or scraper of this node has it: %w", returned)
 	case errors.Is(err, bridge.ErrClosed):
 		return ErrClosed
 	case err != nil:
@@ -120,9 +118,9 @@ func Outcome(returned, err error) error {
 	return returned
 }
 
-// Close closes what runs on the node, the latest first, then the node and its sockets. Streams are ended. It waits, for
-// CloseTimeout at most in all: a part that has used up its share of that does not keep the next from being closed. Later
-// calls wait for the first and return the same.
+// Close closes the parts of the node, the latest first, then the node and its sockets. Streams are closed. It takes CloseTimeout
+// at most in all: a part that uses up its share does not prevent the close of the next. Later calls wait for the first and return
+// the same error.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	first := !n.closed
@@ -162,8 +160,8 @@ func closeParts(ctx context.Context, parts []*Part) error {
 	return errors.Join(errs...)
 }
 
-// OnHost runs start on the loop of a host of its own, waits until it calls done, fails, or ctx ends, and closes the host. It is
-// for what lives on a host and is no node, such as an examination by package doctor.
+// OnHost runs start on the loop of a new host, waits until it calls done, fails, or ctx ends, and closes the host. It is for
+// operations that need a host but no node, such as an examination by package doctor.
 func OnHost[T any](ctx context.Context, start func(h host.Host, done func(T)) error) (result T, err error) {
 	h := udp.New(udp.Options{})
 	defer h.Close()
@@ -180,8 +178,8 @@ func OnHost[T any](ctx context.Context, start func(h host.Host, done func(T)) er
 	return o.result, Outcome(o.err, err)
 }
 
-// End runs end on a loop and waits until it calls done, or ctx ends, which is an error that says what did not close. On a
-// closed host there is nothing to end.
+// End runs end on a loop and waits until it calls done, or ctx ends, which is an error that names what did not close. On a closed
+// host it does nothing.
 func End(ctx context.Context, loop host.Loop, what string, end func(done func())) error {
 	if err := bridge.Wait(ctx, loop, end); errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s did not close in time", what)

@@ -32,10 +32,10 @@ type world struct {
 	ctx  context.Context
 	dht  *node.DHT
 	node *dhtprom.Node
-	log  *slog.Logger // of all, printed where the test fails
+	log  *slog.Logger // of all nodes, printed if the test fails
 }
 
-// journal is written to by several loops.
+// journal is a buffer for several loops.
 type journal struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -205,12 +205,12 @@ func TestScraperKeepsItsAliasesInAFile(t *testing.T) {
 		t.Errorf("%+v, %v", left, err)
 	}
 	w.mustScrape(s, "a", "a 1\n")
-	if err := s.Close(); err != nil { // before the folders of its files go
+	if err := s.Close(); err != nil { // before the folders of its files are removed
 		t.Error(err)
 	}
 }
 
-// midday is a clock that stands still.
+// midday is a stopped clock.
 type midday struct{}
 
 func (midday) Now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
@@ -281,7 +281,7 @@ func TestContextThatHasEndedStartsNothing(t *testing.T) {
 	cancel()
 	n := w.newNode()
 	if c, err := client.Start(ctx, n, client.Config{Invite: invite, Alias: "a"}); err == nil {
-		<-c.Done() // it was quicker than the look at the context, and ends all the same
+		<-c.Done() // it started before the context was checked, and closes all the same
 	} else if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
@@ -294,7 +294,7 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	w := newWorld(t)
 	_, invite := w.startScraper(scraperConfig())
 	for want, cfg := range map[string]client.Config{
-		"Invite: is cut short": {Invite: invite[:50], Alias: "a"},
+		"Invite: is truncated": {Invite: invite[:50], Alias: "a"},
 		"Invite: want":         {Alias: "a"},
 		"Alias:":               {Invite: invite},
 		"Scrapers[0].Key":      {Alias: "a", Scrapers: []app.ClientScraper{{}}},
@@ -335,7 +335,7 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 	// The same key twice on one node.
 	same := client.Config{Invite: invite, Alias: "a", Seed: domain.SeedFrom([32]byte{7})}
 	w.startClient(w.node, w.ctx, same)
-	if _, err := client.Start(w.ctx, w.node, same); err == nil || !strings.Contains(err.Error(), "Seed: want") {
+	if _, err := client.Start(w.ctx, w.node, same); err == nil || !strings.Contains(err.Error(), "Seed: another client") {
 		t.Errorf("two clients with one key: %v", err)
 	}
 }
@@ -419,8 +419,8 @@ func TestHandlerIsMountedBelowAPathAndGuarded(t *testing.T) {
 	}
 }
 
-// A part that took all the time kept the others from being told.
-func TestPartThatDoesNotEndKeepsNoOtherFromBeingClosed(t *testing.T) {
+// A part that used up all the time prevented the goodbyes of the others.
+func TestPartThatDoesNotEndDelaysNoOtherClose(t *testing.T) {
 	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: []string{}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
-// Part is the life of something that runs on a node: it is started once, and ends once, by its own Close, with the context
-// that it was started with, or with its node, whichever comes first.
+// Part is the lifecycle of something on a node: it is started once, and closed once, by its own Close, by the end of the context
+// that it was started with, or by its node, whichever comes first.
 //
 //	made ──Start──▶ running ──Close, its context, its node──▶ closed
 //	  └──────────────────────Close, its node───────────────────▲
@@ -18,18 +18,18 @@ type Part struct {
 	node *Node
 	what string
 	end  func(done func()) // on the loop
-	last func()            // after that; may be nil
+	last func()            // after end; may be nil
 
 	mu     sync.Mutex
-	cancel func() bool // lets go of the context; nil before Start
+	cancel func() bool // detaches from the context; nil before Start
 
 	once sync.Once
 	done chan struct{}
 	err  error // of Close, once done
 }
 
-// NewPart adds a part to the node. what is its name in errors. end, on the loop, ends it and calls done; then last, if there
-// is one, runs on whatever goroutine closes it, also where the loop had no time for end. It fails on a closed node.
+// NewPart adds a part to the node. what is its name in errors. end, on the loop, closes it and calls done; then last, if not nil,
+// runs on the closing goroutine, also if the loop had no time for end. NewPart fails on a closed node.
 func (n *Node) NewPart(what string, end func(done func()), last func()) (*Part, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -41,8 +41,8 @@ func (n *Node) NewPart(what string, end func(done func()), last func()) (*Part, 
 	return p, nil
 }
 
-// Start runs start on the loop and waits until it calls done, or ctx ends. Where that fails, the part is closed. From then
-// on it ends with ctx. On a closed part it returns ErrClosed.
+// Start runs start on the loop and waits until it calls done, or ctx ends. If that fails, the part is closed. From then on it
+// closes with ctx. On a closed part it returns ErrClosed.
 func (p *Part) Start(ctx context.Context, start func(done func(error))) error {
 	select {
 	case <-p.done:
@@ -68,10 +68,10 @@ func (p *Part) Start(ctx context.Context, start func(done func(error))) error {
 	return nil
 }
 
-// Done is closed when the part is.
+// Done returns a channel that is closed with the part.
 func (p *Part) Done() <-chan struct{} { return p.done }
 
-// Close ends the part and waits, for CloseTimeout at most. Later calls wait for the first and return the same.
+// Close closes the part and waits, for CloseTimeout at most. Later calls wait for the first and return the same error.
 func (p *Part) Close() error {
 	ctx, stop := context.WithTimeout(context.Background(), CloseTimeout)
 	defer stop()
@@ -95,7 +95,7 @@ func (p *Part) close(ctx context.Context) error {
 	return p.err
 }
 
-// forget takes a part that is closed off the node's list.
+// forget removes a closed part from the node's list.
 func (n *Node) forget(p *Part) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -17,36 +17,34 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// NodeConfig is how a service takes part in the DHT. The zero value is a node of the public network with a key of its
-// own.
+// NodeConfig configures a Node. The zero value is a node of the public network with a key of its own.
 type NodeConfig struct {
-	// Bootstrap are the nodes to enter the DHT by, as host:port or ip@host:port. Nil is the public network; empty
-	// means none: the node waits for others to find it.
+	// Bootstrap are the DHT's bootstrap nodes, as host:port or ip@host:port. Nil is the public network; empty means none: the
+	// node waits for others to find it.
 	Bootstrap []string
-	// NodesFile is where the DHT nodes known last are kept, for a faster next start that needs no bootstrap node; "" keeps
-	// none. What is wrong with the file costs time, and no more; Logger is told.
+	// NodesFile is the cache file of known DHT nodes, for a faster next start that needs no bootstrap node; "" disables it.
+	// Errors of the file are logged and only make the start slower.
 	NodesFile string
-	// Listen is the UDP address of the node. A port is that port or an error, a *hyperdht.ListenError. Without one the node
-	// takes 49637 or one of the next four, or any that is free, but never one of a bootstrap node.
+	// Listen is the UDP address of the node. A port that is not free is an error, a *hyperdht.ListenError. Without a port the
+	// node uses 49637 or one of the next four, or any free one, but never one of a bootstrap node.
 	Listen netip.AddrPort
-	// Seed is the identity that Streams dials with unless told otherwise; zero for one that lasts as long as the node.
-	// Clients and scrapers have their own.
+	// Seed is the identity of Streams; if zero, the node draws one. Clients and scrapers have their own.
 	Seed domain.Seed
 	// Relays are blind relays for connections of clients and scrapers that find no direct path.
 	Relays []domain.PublicKey
 	// Paths limits the paths of their connections, to all peers or to some.
 	Paths domain.PathRules
-	// STUN are servers, as host:port, that tell the node its public address. Nil is public ones on the public network
-	// and none on a private one; a single "none" is none.
+	// STUN are servers, as host:port, for finding the node's public address. Nil selects public ones on the public network and
+	// none on a private one; a single "none" disables STUN.
 	STUN []string
-	// Mode says whether the node stores for others, and OnReady, which may be nil, runs on the loop when it has entered the
-	// network, or has found that it cannot for now.
+	// Mode selects whether the node stores for others. OnReady, which may be nil, runs on the loop when the node has entered the
+	// network, or has failed to for now.
 	Mode    hyperdht.Mode
 	OnReady func()
 
 	Logger *slog.Logger // nil: no logging
-	// Connect makes another network than HyperDHT, as tests of a service may want it; nil is HyperDHT. It runs on the
-	// loop. Such a node has no Stack and no Streams.
+	// Connect replaces HyperDHT by another network, for tests of a service; nil is HyperDHT. It runs on the loop. Such a node has
+	// no Stack and no Streams.
 	Connect func(host.Host, NodeConfig) (ports.Transport, error)
 }
 
@@ -69,16 +67,16 @@ func (c *NodeConfig) log() *slog.Logger {
 	return c.Logger
 }
 
-// Stack is what a node is made of, below clients and scrapers: a node of the DHT, the transport over it, and the STUN
-// client that tells it its address. All of it belongs to the loop of its host.
+// Stack is the layers of a node below clients and scrapers: a DHT node, the transport over it, and the STUN client that finds its
+// address. It must be used on the loop of its host.
 type Stack struct {
 	DHT       *hyperdht.Node
 	Transport *dht.Transport
-	STUN      *stun.Client // nil where no server is to be asked
+	STUN      *stun.Client // nil without servers
 }
 
-// NewStack puts a node together on a host, which may be a simulated one. It has to be called on the host's loop, and
-// Transport.Close ends it. It fails if the configuration makes no sense or no socket can be bound.
+// NewStack creates a node's stack on a host, which may be a simulated one. It must be called on the host's loop, and
+// Transport.Close closes the stack. It fails if the configuration is invalid or no socket can be bound.
 func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -91,9 +89,9 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	node := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: cfg.Mode, OnReady: cfg.OnReady, WallClock: time.Now}
 	transport := dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths}
 	if cfg.NodesFile != "" {
-		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, func(err error) { cfg.log().Warn("The known DHT nodes are not kept", "err", err) })
+		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, func(err error) { cfg.log().Warn("The known DHT nodes could not be saved", "err", err) })
 		if node.Nodes, err = file.Load(); err != nil {
-			cfg.log().Warn("The DHT nodes known before cannot be read; the bootstrap nodes will do", "err", err)
+			cfg.log().Warn("The cached DHT nodes cannot be read; using the bootstrap nodes", "err", err)
 		}
 		transport.Known = file
 	}

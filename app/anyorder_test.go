@@ -13,19 +13,19 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// anyTransport has connections on which everything happens that a transport may do, in any order.
+// anyTransport has connections on which anything that a transport may do happens, in any order.
 type anyTransport struct {
 	ports.ScraperTransport
-	loop *portstest.Loop
-	all  []*anySession
-	well bool // dials succeed on direct paths
+	loop  *portstest.Loop
+	all   []*anySession
+	works bool // dials succeed on direct paths
 }
 
 type anySession struct {
 	t           *anyTransport
 	dial        ports.MetricsDial
 	path        domain.Path
-	heard       time.Duration // silence of the direct path
+	last        time.Duration // silence of the direct path
 	open, ready bool
 	closing     bool // by the scraper
 	over        bool
@@ -39,7 +39,7 @@ type anyRequest struct {
 func (t *anyTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	s := &anySession{t: t, dial: d}
 	t.all = append(t.all, s)
-	if t.well {
+	if t.works {
 		t.loop.Post(s.succeed)
 	}
 	return s
@@ -72,7 +72,7 @@ func (s *anySession) Ping(done func(error)) func() {
 }
 func (s *anySession) Peer() domain.Peer            { return domain.Peer{Key: s.dial.Client, Path: s.path} }
 func (s *anySession) Answered() bool               { return s.open }
-func (s *anySession) DirectSilence() time.Duration { return s.heard }
+func (s *anySession) DirectSilence() time.Duration { return s.last }
 func (s *anySession) Release()                     { s.Close(nil) }
 func (s *anySession) Close(reason error) {
 	if !s.closing {
@@ -113,8 +113,8 @@ func (s *anySession) takes(p domain.Path) {
 	}
 }
 
-// In any order of events, each scrape gets one answer, each reported connection is reported to end once, and no session exceeds its
-// bound. At the end each session has one connection, and closing it leaves no timer.
+// In any order of events, each scrape gets one answer, each reported connection is reported to end once, and no session exceeds
+// its bound. At the end each session has one connection, and closing it leaves no timer.
 func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 	var all domain.DialStats
 	for seed := range uint64(6) {
@@ -131,7 +131,7 @@ func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 }
 
 func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
-	const clients, busy = 70, 6 // more than may dial at a time; those on whose connections most happens
+	const clients, busy = 70, 6 // more than may dial at a time; those with most events
 	w := newWorld(t)
 	pairs := make([]domain.KeyPair, clients)
 	alias := func(i int) domain.Alias { return domain.Alias(fmt.Sprint("client-", i)) }
@@ -163,7 +163,7 @@ func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
 			case 2, 3, 4:
 				s.becomesReady()
 			case 5, 6:
-				s.heard = time.Duration(random.IntN(4)) * time.Hour
+				s.last = time.Duration(random.IntN(4)) * time.Hour
 				s.takes(paths[random.IntN(2)])
 			case 7:
 				if random.IntN(30) == 0 {
@@ -205,7 +205,7 @@ func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
 			}
 		})
 	}
-	net.well = true
+	net.works = true
 	w.loop.Turn(func() {
 		for _, s := range slices.Clone(net.all) {
 			s.succeed()

@@ -9,42 +9,42 @@ import (
 func Bounds() []bound.Bound {
 	return []bound.Bound{
 		{
-			Name: "app.maxDials", What: "clients that are dialled at a time, for five seconds each at most; those that are scraped come first",
+			Name: "app.maxDials", What: "clients dialled at a time, for five seconds each at most; those being scraped come first",
 			Scope: bound.InAll, Limit: bound.Count(maxDials), Policy: bound.Wait,
-			Reason: "each has some ten DHT requests under way; a restart with thousands of clients dials 300 a second",
+			Reason: "each has some ten DHT requests in progress; a restart with thousands of clients dials 300 a second",
 		},
 		{
 			Name: "app.maxAliasConns", What: "connections to the registration service",
 			Scope: bound.InAll, Limit: bound.Count(maxAliasConns), Policy: bound.DropFullest,
-			Reason:  "a registration takes a second; JavaScript clients keep theirs for two minutes",
+			Reason:  "a registration takes a second; JavaScript clients keep a connection for two minutes",
 			Counter: "dhtprom_registration_connections_denied_total{limit=\"total\"}",
 		},
 		{
-			Name: "app.keptMembers", What: "of them, kept for keys that have an alias or have shown a secret",
+			Name: "app.keptMembers", What: "of them, reserved for keys that have an alias or have sent a valid secret",
 			Scope: bound.InAll, Limit: bound.Count(keptMembers), Policy: bound.DropFullest,
-			Reason: "strangers must not keep clients out",
+			Reason: "strangers must not block clients",
 		},
 		{
-			Name: "app.keptStrangers", What: "of them, kept for connections that have shown no secret, by the address that their packets go to",
+			Name: "app.keptStrangers", What: "of them, reserved for connections without a valid secret, by the address that their packets go to",
 			Scope: bound.InAll, Limit: bound.Count(keptStrangers), Policy: bound.DropFullest,
-			Reason:  "new clients show theirs within a round trip",
+			Reason:  "new clients send it within a round trip",
 			Counter: "dhtprom_registration_connections_denied_total{limit=\"unauthenticated\"}",
 		},
 		{
 			Name: "app.maxAliasConnsPerKey", What: "connections to the registration service",
 			Scope: bound.PerKey, Limit: bound.Count(maxAliasConnsPerKey), Policy: bound.DropOldest,
-			Reason:  "a client has one, or two when it comes back before the first is found dead",
+			Reason:  "a client has one, or two when it reconnects before the first times out",
 			Counter: "dhtprom_registration_connections_denied_total{limit=\"key\"}",
 		},
 		{
-			Name: "app.maxMembers", What: "keys remembered for having shown a secret",
+			Name: "app.maxMembers", What: "keys remembered for a valid secret",
 			Scope: bound.InAll, Limit: bound.Count(maxMembers), Policy: bound.DropOldest,
-			Reason: "two lives of each client of a full table; clients dial under keys of their own",
+			Reason: "two runs of each client of a full table; clients dial under keys of their own",
 		},
 		{
-			Name: "app.refusalBurst", What: "wrong secrets, each of which costs a connection of its own after that",
+			Name: "app.refusalBurst", What: "wrong secrets, after which each costs a connection of its own",
 			Scope: bound.PerProven, Limit: bound.Rate(refusalBurst, 1, refusalEvery), Policy: bound.End,
-			Reason:  "a wrong secret in a file is tried by all clients of a site, which must not keep the others out",
+			Reason:  "all clients of a site may have a file with a wrong secret, and must not block the others",
 			Counter: "dhtprom_registration_connections_denied_total{limit=\"refusals\"}",
 		},
 		{
@@ -67,7 +67,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "app.aliasFirstRequest", What: "time to the first request",
 			Scope: bound.PerConnection, Limit: bound.Time(aliasFirstRequest), Policy: bound.CloseLimited,
-			Reason: "a client asks at once",
+			Reason: "a client sends it at once",
 		},
 		{
 			Name: "app.aliasIdle", What: "time between requests",
@@ -75,7 +75,7 @@ func Bounds() []bound.Bound {
 			Reason: "JavaScript clients keep their connection for two minutes",
 		},
 		{
-			Name: "app.maxPendingWrites", What: "registrations on their way to the disk",
+			Name: "app.maxPendingWrites", What: "registrations being written",
 			Scope: bound.InAll, Limit: bound.Count(maxPendingWrites), Policy: bound.AnswerFail,
 			Reason:  "some seconds of the slowest disk",
 			Counter: "dhtprom_registrations_rejected_total{reason=\"overloaded\"}",
@@ -98,7 +98,7 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
 		},
 		{
-			Name: "domain.MaxHostname", What: "host name",
+			Name: "domain.MaxHostname", What: "length of a host name",
 			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxHostname), Policy: bound.AnswerFail,
 			Reason:  "the longest DNS name",
 			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
@@ -110,30 +110,30 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
 		},
 		{
-			Name: "domain.MaxBody", What: "page of metrics",
+			Name: "domain.MaxBody", What: "size of a page of metrics",
 			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxBody), Policy: bound.AnswerFail,
-			Reason: "what fits a frame",
+			Reason: "the largest that fits a frame",
 		},
 		{
-			Name: "app.maxSessionRequests", What: "scrapes of one client under way",
+			Name: "app.maxSessionRequests", What: "scrapes of one client in progress",
 			Scope: bound.PerKey, Limit: bound.Count(maxSessionRequests), Policy: bound.AnswerFail,
 			Reason:  "Prometheus sends one at a time, two of them in pairs for availability",
 			Counter: "dhtprom_proxied_scrapes_failed_total",
 		},
 		{
-			Name: "app.maxSessionLinks", What: "connections of a scraper to a client: in use, dialled for a better path, about to end",
+			Name: "app.maxSessionLinks", What: "connections of a scraper to a client: in use, dialled for a better path, about to close",
 			Scope: bound.PerKey, Limit: bound.Count(maxSessionLinks), Policy: bound.DropOldest,
-			Reason: "one at a time but for the change to a direct path, where a relay has taken over",
+			Reason: "one, except during the change from a relay to a direct path",
 		},
 		{
-			Name: "app.maxCollections", What: "collections at a client",
+			Name: "app.maxCollections", What: "concurrent collections at a client",
 			Scope: bound.InAll, Limit: bound.Count(maxCollections), Policy: bound.Wait,
-			Reason: "each scraper asks for one at a time, so more means that a source is slow",
+			Reason: "each scraper requests one at a time, so more means a slow source",
 		},
 		{
-			Name: "app.maxWaitingCollections", What: "collections that wait at a client",
+			Name: "app.maxWaitingCollections", What: "waiting collections at a client",
 			Scope: bound.PerKey, Limit: bound.Count(maxWaitingCollections), Policy: bound.AnswerFail,
-			Reason: "as many as a scraper has under way",
+			Reason: "a scraper has as many in progress",
 		},
 		{
 			Name: "app.logBurst", What: "log lines of one kind of event",
@@ -143,17 +143,17 @@ func Bounds() []bound.Bound {
 		{
 			Name: "app.logPeerBurst", What: "log lines of one kind of event",
 			Scope: bound.PerKey, Limit: logPeerPace.Limit(), Policy: bound.CountOnly,
-			Reason: "what happens once tells as much as what happens often",
+			Reason: "repetitions add no information",
 		},
 		{
-			Name: "app.logStrangerBurst", What: "log lines of one kind of event that anybody can cause",
+			Name: "app.logStrangerBurst", What: "log lines of one kind of event that any peer can cause",
 			Scope: bound.InAll, Limit: logStrangerPace.Limit(), Policy: bound.CountOnly,
-			Reason: "keys cost nothing",
+			Reason: "keys are free",
 		},
 		{
 			Name: "app.maxLogPeers", What: "peers whose log lines of one kind are counted",
 			Scope: bound.InAll, Limit: bound.Count(maxLogPeers), Policy: bound.Forget,
-			Reason: "100 bytes each; those that are quiet are forgotten",
+			Reason: "100 bytes each; quiet ones are removed",
 		},
 	}
 }

@@ -20,26 +20,25 @@ type ClientConfig struct {
 	KeepTransport bool
 
 	Source  ports.MetricsSource // where the metrics come from
-	Scraper domain.PublicKey    // who may scrape, and where the alias is registered
-	Secret  domain.Secret       // shared with the scraper: the right to register
-	// Scrapers are more of them, or all: each is registered with and admitted by itself, and learns nothing of the
-	// others, their secrets least of all.
+	Scraper domain.PublicKey    // allowed to scrape; the alias is registered with it
+	Secret  domain.Secret       // shared with the scraper; authorizes registrations
+	// Scrapers are additional scrapers, or all of them. Each is registered with and admitted separately, and learns nothing of
+	// the others, in particular not their secrets.
 	Scrapers []ClientScraper
 
-	Alias    domain.Alias // unique at each scraper; the last one who registers it has it
-	Service  string       // what kind of service this is an instance of; may be empty
-	Hostname string       // where it runs; may be empty (this package cannot ask the machine)
+	Alias    domain.Alias // unique per scraper; the most recent registration wins
+	Service  string       // service that this is an instance of; may be empty
+	Hostname string       // host name; may be empty (this package does not look it up)
 
-	// Keys is the metrics server's identity. Without one, a pair is made that lasts as long as the client.
+	// Keys is the metrics server's identity. If zero, NewClient draws a pair.
 	Keys domain.KeyPair
-	// DialKeys is the identity that registrations are dialled under: a pair of its own unless given. It may be
-	// the same as Keys.
+	// DialKeys is the identity that registrations are dialled under: a separate pair by default. It may be the same as Keys.
 	DialKeys domain.KeyPair
-	// Instance tells this process from others that run with the same Keys, so that the goodbye of one of them does not
-	// take the alias from the rest. By default it is derived from DialKeys, or drawn if those are Keys.
+	// Instance distinguishes this process from others with the same Keys, so that the goodbye of one does not remove the alias of
+	// the rest. By default it is derived from DialKeys, or drawn if those are Keys.
 	Instance domain.Instance
 
-	RegisterInterval time.Duration // how often the alias is registered again; 1 h by default
+	RegisterInterval time.Duration // between registrations; 1 h by default
 	Retry            Retry         // after a failed registration
 	CollectTimeout   time.Duration // bounds one collection; 1 min by default
 
@@ -48,11 +47,11 @@ type ClientConfig struct {
 
 // ClientScraper is a scraper that a client serves.
 type ClientScraper struct {
-	Key    domain.PublicKey // who may scrape, and where the alias is registered
-	Secret domain.Secret    // shared with it: the right to register
+	Key    domain.PublicKey // allowed to scrape; the alias is registered with it
+	Secret domain.Secret    // shared with it; authorizes registrations
 }
 
-// scrapers are all of them, the single one first.
+// scrapers returns all scrapers, the single one first.
 func (c *ClientConfig) scrapers() []ClientScraper {
 	if c.Scraper.IsZero() && c.Secret.IsZero() {
 		return c.Scrapers
@@ -85,7 +84,7 @@ func (c *ClientConfig) checkValues(p *problems) {
 		p.must(!s.Key.IsZero(), field+".Key", wantScraper)
 		p.must(!s.Secret.IsZero(), field+".Secret", wantSecret)
 		twice := func(o ClientScraper) bool { return o.Key == s.Key }
-		p.must(s.Key != c.Scraper && !slices.ContainsFunc(c.Scrapers[:i], twice), field+".Key", "is there twice")
+		p.must(s.Key != c.Scraper && !slices.ContainsFunc(c.Scrapers[:i], twice), field+".Key", "duplicate")
 	}
 	p.must(len(c.scrapers()) <= maxScrapers, "Scrapers", fmt.Sprintf("want at most %d, got %d", maxScrapers, len(c.scrapers())))
 	_, err := domain.ParseAlias(string(c.Alias))
@@ -105,17 +104,17 @@ type Client struct {
 	scrapers []*clientScraper // in the order configured
 	started  bool
 	closed   bool
-	ending   ending
+	shutdown shutdown
 
 	listening bool
 	held      []func()   // sends requests that wait for the announcement
-	patience  host.Timer // until they are sent without it; nil when nothing waits any more
-	unaware   func()     // ends what is told of the network
-	grouped   bool       // another client of the group tells of the network
+	patience  host.Timer // sends them without it; nil when none wait
+	unaware   func()     // cancels the network events
+	grouped   bool       // another client of the group reports network events
 	blocked   uint64
 }
 
-// clientScraper is what a client has to do with one of its scrapers.
+// clientScraper is a client's state for one of its scrapers.
 type clientScraper struct {
 	key       domain.PublicKey
 	registrar *registrar
@@ -123,10 +122,10 @@ type clientScraper struct {
 	running   int // collections under way
 	waiting   []waitingCollection
 
-	missing  host.Timer     // until it is told again who we are; nil while it is connected
-	misses   domain.Backoff // of that
+	missing  host.Timer     // until the next registration; nil while it is connected
+	misses   domain.Backoff // of missing
 	since    host.Instant   // when it connected
-	released bool           // it does not want us; until it connects again
+	released bool           // it has released this client; until it connects again
 
 	connections int
 	requests    uint64
@@ -134,22 +133,22 @@ type clientScraper struct {
 	bytes       uint64
 }
 
-// ClientStatus is a snapshot of a client: the sums over its scrapers, and each of them.
+// ClientStatus is a snapshot of a client: totals over its scrapers, and each of them.
 type ClientStatus struct {
 	Listening           bool  // announced
-	Registered          bool  // the last registration succeeded, with one scraper at least
-	LastError           error // of the last registration, with the first scraper that has one
+	Registered          bool  // the last registration succeeded with at least one scraper
+	LastError           error // of the last registration, of the first scraper with one
 	Registrations       uint64
 	RegistrationsFailed uint64
 	Connections         int // open now
 	Requests            uint64
 	RequestsFailed      uint64
-	Blocked             uint64 // kept out by the firewall
+	Blocked             uint64 // rejected by the firewall
 
 	Scrapers []ClientScraperStatus // in the order configured
 }
 
-// ClientScraperStatus is what a client has to do with one of its scrapers.
+// ClientScraperStatus is a client's status with one of its scrapers.
 type ClientScraperStatus struct {
 	Key                 domain.PublicKey
 	Registered          bool // the last registration succeeded
@@ -184,7 +183,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	for _, s := range scrapers {
 		k := &clientScraper{
 			key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
-			// None of them can keep the others from their metrics.
+			// No scraper can block the others.
 			limit: max(1, maxCollections/len(scrapers)),
 			registrar: &registrar{
 				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
@@ -203,16 +202,16 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// PublicKey is where the metrics are served.
+// PublicKey is the key of the metrics server.
 func (c *Client) PublicKey() domain.PublicKey { return c.cfg.Keys.Public }
 
-// Source is where the metrics come from.
+// Source is the source of the metrics.
 func (c *Client) Source() ports.MetricsSource { return c.cfg.Source }
 
-// Alias is the name under which it is registered.
+// Alias is the registered alias.
 func (c *Client) Alias() domain.Alias { return c.cfg.Alias }
 
-// Status is a snapshot.
+// Status returns a snapshot.
 func (c *Client) Status() ClientStatus {
 	s := ClientStatus{Listening: c.listening, Blocked: c.blocked}
 	for _, k := range c.scrapers {
@@ -235,9 +234,9 @@ func (c *Client) Status() ClientStatus {
 	return s
 }
 
-// Start listens, and registers the alias: it connects to the scrapers at once, and asks them when others can find the
-// server, or after announcePatience. done is called when they can, so never while no DHT node answers; it does not wait
-// for the registration, which is tried until it succeeds. On an error the client should be closed.
+// Start listens, and registers the alias: it connects to the scrapers at once, and sends the registrations when the server can be
+// found, or after announcePatience. done is called when it can be found, so never while no DHT node answers; it does not wait for
+// the registration, which is repeated until it succeeds. After an error the client should be closed.
 func (c *Client) Start(done func(error)) {
 	if c.started || c.closed {
 		c.cfg.Host.Post(func() { done(fmt.Errorf("client %w", errStarted)) })
@@ -261,7 +260,7 @@ func (c *Client) Start(done func(error)) {
 		return
 	}
 	c.listener = listener
-	// A registration needs no announcement, and says best what is wrong where there is none.
+	// A registration needs no announcement, and its error is the best diagnosis where there is none.
 	c.patience = c.cfg.Host.AfterFunc(announcePatience, c.release)
 	if !c.grouped {
 		c.unaware = watchNetwork(c.cfg.Transport, c.cfg.OnEvent)
@@ -287,7 +286,7 @@ func (c *Client) hold(send func()) {
 	c.held = append(c.held, send)
 }
 
-// release sends what waited for the announcement.
+// release sends the requests that waited for the announcement.
 func (c *Client) release() {
 	if c.patience == nil || c.closed {
 		return
@@ -301,18 +300,19 @@ func (c *Client) release() {
 	}
 }
 
-// await registers again if the scraper's connection has ended and does not come back within a while: it may have lost its
-// table, or its next dial may be far off. It does so once: a scraper that has taken the registration knows us, and more of
-// them would take the turns of its dials, where the way needs a punch that guesses ports. It does not if the scraper
-// has let go of the client, which has lost its alias to another one: two that want the same would take it from each other.
+// await registers again if the scraper's connection has ended and no other follows within a while: the scraper may have lost its
+// table, or its next dial may be far off. It does so once: a scraper that accepted the registration knows the client, and more
+// registrations would take the turns of its dials, where the path needs a punch that guesses ports. It does nothing if the
+// scraper has released the client, whose alias another client has taken: two clients with the same alias would take it from each
+// other.
 //
-// silent means that nothing had come for as long as the wait is at the least, before the connection was given up.
+// silent means that nothing had arrived for at least the wait before the connection was given up.
 func (c *Client) await(k *clientScraper, silent bool) {
 	if c.closed || k.registrar == nil || k.connections > 0 || k.missing != nil || k.released {
 		return
 	}
 	if k.since != 0 && c.cfg.Host.Now().Sub(k.since) >= stableAfter {
-		k.misses.Reset() // scrapers of older versions do not say that they let go
+		k.misses.Reset() // scrapers of older versions do not announce a release
 	}
 	k.since = 0
 	wait := k.misses.Next(random(c.cfg.Host)) + jitter(c.cfg.Host, sessionSpread)
@@ -322,7 +322,7 @@ func (c *Client) await(k *clientScraper, silent bool) {
 	known := k.registrar.succeeded
 	k.missing = c.cfg.Host.AfterFunc(wait, func() {
 		k.missing = nil
-		if k.registrar.succeeded == known { // else the scraper has heard of us meanwhile
+		if k.registrar.succeeded == known { // else another registration has succeeded meanwhile
 			k.registrar.renew()
 		}
 	})
@@ -339,11 +339,11 @@ func (s *clientScraper) connected(now host.Instant) {
 	}
 }
 
-// Close stops registering, tells the scrapers, closes the server and, unless it is borrowed, the transport. done is
+// Close stops registering, says goodbye to the scrapers, closes the server and, unless it is borrowed, the transport. done is
 // called at the end, within closeTimeout whatever the network does. Closing twice calls both.
 func (c *Client) Close(done func()) {
 	c.closed = true
-	if !c.ending.begin(c.cfg.Host, closeTimeout, done) {
+	if !c.shutdown.begin(c.cfg.Host, closeTimeout, done) {
 		return
 	}
 	if c.unwatch != nil {
@@ -360,13 +360,13 @@ func (c *Client) Close(done func()) {
 			k.missing.Stop()
 		}
 	}
-	// The goodbyes and the end of the server take a while each on a bad network, so they go side by side.
+	// The goodbyes and the server's close both take a while on a bad network, so they run concurrently.
 	closing := host.NewJoin(func() {
 		if c.cfg.KeepTransport {
-			c.ending.finish()
+			c.shutdown.finish()
 			return
 		}
-		c.cfg.Transport.Close(c.ending.finish)
+		c.cfg.Transport.Close(c.shutdown.finish)
 	})
 	unserved := closing.Add()
 	for _, k := range c.scrapers {
@@ -384,7 +384,7 @@ func (c *Client) Close(done func()) {
 	c.listener.Close(unserved)
 }
 
-// scraper finds the scraper with a key.
+// scraper returns the scraper with a key.
 func (c *Client) scraper(key domain.PublicKey) *clientScraper {
 	for _, k := range c.scrapers {
 		if k.key == key {
@@ -394,7 +394,7 @@ func (c *Client) scraper(key domain.PublicKey) *clientScraper {
 	return nil
 }
 
-// admit is the firewall: the scrapers' keys and nobody else's.
+// admit is the firewall: it admits the scrapers' keys only.
 func (c *Client) admit(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool {
 	if c.scraper(remote) != nil {
 		return true
@@ -411,11 +411,11 @@ type clientConn struct {
 	uid     domain.UID
 	peer    domain.Peer
 	closed  bool
-	silent  bool          // the peer was, until the end
-	running []*collection // under way
+	silent  bool          // the peer, until the end
+	running []*collection // in progress
 }
 
-// waitingCollection is a request that came while enough others were being answered.
+// waitingCollection is a request that waits while enough others are being answered.
 type waitingCollection struct {
 	conn  *clientConn
 	reply func(domain.MetricsReply)
@@ -430,7 +430,7 @@ type collection struct {
 func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 	k := &clientConn{client: c, uid: newUID(c.cfg.Host), peer: conn.Peer()}
 	if k.scraper = c.scraper(k.peer.Key); k.scraper == nil {
-		k.scraper = &clientScraper{} // which may collect nothing
+		k.scraper = &clientScraper{} // with a limit of 0
 		conn.Close(errNotAdmitted)
 	}
 	k.scraper.connected(c.cfg.Host.Now())
@@ -475,7 +475,7 @@ func (cc *clientConn) onRequest(reply func(domain.MetricsReply)) {
 	}
 }
 
-// next starts collections that waited for others to end.
+// next starts waiting collections while there is room.
 func (s *clientScraper) next() {
 	for s.running < s.limit && len(s.waiting) > 0 {
 		w := s.waiting[0]
@@ -521,8 +521,8 @@ func (cc *clientConn) collect(reply func(domain.MetricsReply)) {
 	r.cancel = c.cfg.Source.Collect(c.cfg.CollectTimeout, finish)
 }
 
-// fail keeps the reason here. The scraper gets the uid, and the size where that was the problem: nobody can mend
-// that at the client alone.
+// fail reports the reason as an event. The scraper receives the uid, and the size if the page was too large, because that cannot be fixed
+// at the client alone.
 func (cc *clientConn) fail(reply func(domain.MetricsReply), err error) {
 	cc.scraper.failed++
 	tell(cc.client.cfg.OnEvent, domain.MetricsError{UID: cc.uid, Peer: cc.peer, Err: err})

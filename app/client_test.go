@@ -113,7 +113,7 @@ func TestFailingSourceGivesTheScraperOnlyTheUID(t *testing.T) {
 	w.mustScrape("web")
 }
 
-// Issue row 6.19: a body of 16 MiB or more costs the JavaScript its connection.
+// Issue row 6.19: a body of 16 MiB or more ends the JavaScript client's connection.
 func TestBodyPastTheFrameIsRefusedWithItsSizeAndTheConnectionLives(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -143,7 +143,7 @@ func TestBodyPastTheFrameIsRefusedWithItsSizeAndTheConnectionLives(t *testing.T)
 // Issue row 6.3: a failed registration is retried only after an hour.
 func TestFailedRegistrationIsRetriedWithBackoff(t *testing.T) {
 	w := newWorld(t)
-	c := w.startClient("web", 2, nil) // no scraper yet
+	c := w.startClient("web", 2, nil) // no scraper runs yet
 	w.loop.Advance(30 * time.Minute)
 	failed := of[domain.RegisterAliasError](c.events)
 	if len(failed) < 30 || len(failed) > 70 {
@@ -194,7 +194,7 @@ func TestRegistrationWithAHalfDeadScraperIsBounded(t *testing.T) {
 	w.mustScrape("web")
 }
 
-// cancelled counts registrations that were begun and cancelled.
+// cancelled counts cancelled registrations.
 type cancelled struct {
 	ports.ClientTransport
 	begun, cancelled int
@@ -206,7 +206,7 @@ func (c *cancelled) RegisterAlias(r ports.Registration, done func(bool, error)) 
 	return func() { c.cancelled++; cancel() }
 }
 
-// What a scraper does not answer must not hold a connection until the scraper closes it.
+// A registration without an answer must not hold a connection until the scraper closes it.
 func TestRegistrationThatIsNotAnsweredIsCancelled(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -259,7 +259,7 @@ func TestRefusedRegistrationSaysWhyAndIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Issue row 6.21: one key pair for registrations and the metrics server breaks the JavaScript.
+// Issue row 6.21: one key pair for registrations and the metrics server breaks the JavaScript client.
 func TestRegistrationsUnderTheServersOwnKeyWork(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -313,7 +313,7 @@ func TestClosedClientLeavesTheTable(t *testing.T) {
 	}
 }
 
-// mutter is a transport whose goodbyes end in some way, or do not.
+// mutter is a transport whose goodbyes end in some way, or never.
 type mutter struct {
 	ports.ClientTransport
 	loop host.Host
@@ -359,7 +359,7 @@ func TestGoodbyeThatDoesNotArriveIsTold(t *testing.T) {
 	}
 }
 
-// A scraper that has refused every registration has nothing to take back, and the log does not say that it lists the alias.
+// A scraper that rejected every registration has nothing to remove, and the log does not claim that it lists the alias.
 func TestRefusedClientSaysNoGoodbye(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -372,7 +372,7 @@ func TestRefusedClientSaysNoGoodbye(t *testing.T) {
 	}
 }
 
-// One that was registered before its secret was taken back tries: the scraper lists its alias, and the log says so.
+// A client that was registered before its secret was revoked says goodbye: the scraper lists its alias, and the log reports it.
 func TestClientThatIsRefusedLaterSaysGoodbye(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -391,7 +391,7 @@ func TestClientThatIsRefusedLaterSaysGoodbye(t *testing.T) {
 	}
 }
 
-// The scraper may have the alias before the client hears of it.
+// The scraper may have the alias before the answer reaches the client.
 func TestClientThatStopsWhileItRegistersSaysGoodbye(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -425,7 +425,7 @@ func TestClientClosesWhileItsScraperIsGone(t *testing.T) {
 	w.net.Mute(pair(1).Public, true)
 	c.close() // fails after 5 s
 	before := w.startClient("other", 3, nil)
-	before.close() // never registered: nobody to say goodbye to
+	before.close() // never registered: no goodbye
 }
 
 func TestHangingSourceIsBoundedAndCannotPileUp(t *testing.T) {
@@ -442,7 +442,7 @@ func TestHangingSourceIsBoundedAndCannotPileUp(t *testing.T) {
 	if c.source.Asked != 8 {
 		t.Errorf("%d collections run at once", c.source.Asked)
 	}
-	w.loop.Advance(30 * time.Second) // the eight are given up, and the four that waited begin
+	w.loop.Advance(30 * time.Second) // the eight time out, and the four that waited begin
 	if c.source.Canceled != 8 || c.source.Asked != 12 {
 		t.Errorf("%d collections were cancelled and %d asked for, want 8 and 12", c.source.Canceled, c.source.Asked)
 	}
@@ -537,12 +537,12 @@ func TestEveryoneWhoClosesIsCalledBackInTime(t *testing.T) {
 	}
 }
 
-// deafTransport never says that it is closed.
+// deafTransport never reports that it is closed.
 type deafTransport struct{ ports.ClientTransport }
 
 func (deafTransport) Close(func()) {}
 
-// Issue row 6.26: closing a client also closes what was only lent to it.
+// Issue row 6.26: closing a client also closes a borrowed transport.
 func TestBorrowedTransportStaysOpen(t *testing.T) {
 	w := newWorld(t)
 	for _, keep := range []bool{true, false} {
@@ -561,11 +561,10 @@ func TestBorrowedTransportStaysOpen(t *testing.T) {
 	}
 }
 
-// Issue rows 6.2 and 6.26: starting waits for the first registration in one version and not in the other. Here it
-// does not.
+// Issue rows 6.2 and 6.26: starting waits for the first registration in one version and not in the other. Here it does not.
 func TestStartDoesNotWaitForTheRegistration(t *testing.T) {
 	w := newWorld(t)
-	c := w.newClient("web", 2, nil) // there is no scraper
+	c := w.newClient("web", 2, nil) // no scraper runs
 	started := false
 	w.loop.Turn(func() { c.Start(func(err error) { started = err == nil }) })
 	w.loop.Advance(100 * time.Millisecond)
@@ -602,7 +601,7 @@ func TestClientThatMovesRegistersAgainSoonButNotAllTheTime(t *testing.T) {
 	}
 }
 
-// An interface comes up, and seconds later the route goes over to it.
+// An interface comes up, and seconds later the route moves to it.
 func TestClientThatMovesTwiceRegistersTwiceAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -622,7 +621,7 @@ func TestClientThatMovesTwiceRegistersTwiceAtOnce(t *testing.T) {
 func TestScraperThatWantsProofRefusesClientsWithout(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.RequireProof = true })
-	c := w.startClient("web", 2, nil) // the network of this test proves nothing
+	c := w.startClient("web", 2, nil) // the network of this test carries no proofs
 	w.loop.Advance(time.Second)
 	failed := of[domain.RegisterAliasError](c.events)
 	if len(failed) != 1 || !strings.Contains(failed[0].Err.Error(), "wants proof") {

@@ -7,9 +7,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// clock is wall time that does not jump: the wall time of the start plus steady time, which includes the time that the
-// machine was suspended. It judges expiry, so that setting the machine's clock deletes nothing. The table is in this
-// time; what goes to the store and to callers is in the wall time of the moment.
+// clock is wall time without jumps: the wall time of the start plus steady time, which includes the time that the machine was
+// suspended. It decides expiry, so that setting the machine's clock deletes nothing. The table is in this time; the store and
+// callers get the current wall time.
 type clock struct {
 	start   time.Time
 	started host.Instant
@@ -19,10 +19,10 @@ func newClock(wall time.Time, now host.Instant) clock { return clock{wall.Round(
 
 func (c clock) at(now host.Instant) time.Time { return c.start.Add(now.Sub(c.started)) }
 
-// now is the time in which the table is kept.
+// now returns the time in the table's clock.
 func (s *Scraper) now() time.Time { return s.clock.at(s.cfg.Host.Now()) }
 
-// set is how far the wall clock was set since the start; less than clockNoise is drift.
+// set returns by how much the wall clock was set since the start; less than clockNoise is drift.
 func (s *Scraper) set() time.Duration {
 	by := s.cfg.Clock.Now().Sub(s.now())
 	if by.Abs() < clockNoise {
@@ -31,7 +31,7 @@ func (s *Scraper) set() time.Duration {
 	return by
 }
 
-// shown is an entry of the table in wall time.
+// shown returns an entry of the table in wall time.
 func (s *Scraper) shown(e domain.Entry) domain.Entry {
 	if by := s.set(); by != 0 {
 		e.Registered, e.Renewed, e.Expires = e.Registered.Add(by), e.Renewed.Add(by), e.Expires.Add(by)
@@ -39,9 +39,9 @@ func (s *Scraper) shown(e domain.Entry) domain.Entry {
 	return e
 }
 
-// bridge puts a loaded entry into the time of this run. How long the program was down is the wall clock's word alone,
-// which a machine without a battery or a resumed one has wrong. So no entry has less than the grace, in which its client
-// is dialled, and none more than a registration gives.
+// bridge converts a loaded entry to the time of this run. Only the wall clock knows how long the program was down, and it is
+// wrong on a machine without a battery or after a resume. So no entry expires within the grace, in which its client is dialled,
+// and none later than a new registration.
 func (s *Scraper) bridge(e domain.Entry) domain.Entry {
 	now, grace := s.now(), s.grace()
 	left := e.Expires.Sub(now)
@@ -59,14 +59,14 @@ func (s *Scraper) bridge(e domain.Entry) domain.Entry {
 
 func (s *Scraper) grace() time.Duration { return min(expiryGrace, s.cfg.Expiry) }
 
-// ungrace ends the grace of an alias that registered or is gone.
+// ungrace ends the grace of an alias that registered or was removed.
 func (s *Scraper) ungrace(a domain.Alias) {
 	delete(s.graced, a)
 	delete(s.scraped, a)
 }
 
-// expired reports whether an entry's time is up. After a restart a client that is connected or was scraped within the
-// grace disproves that it was down for that long; it has the time of a registration to renew.
+// expired reports whether an entry has expired. After a restart a client that is connected or was scraped within the grace shows
+// that the scraper was not down for that long; it has the time of a registration to renew.
 func (s *Scraper) expired(e domain.Entry) bool {
 	now := s.now()
 	if !e.Expired(now) {

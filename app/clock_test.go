@@ -44,7 +44,7 @@ func TestSettingTheClockDeletesNothing(t *testing.T) {
 	}
 }
 
-// The clock is wrong at the start, and nobody knows how long the scraper was down.
+// The clock is wrong at the start, and the time since the last run is unknown.
 func TestRestartWithAnotherClockGivesAGrace(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -72,7 +72,7 @@ func TestRestartWithAnotherClockGivesAGrace(t *testing.T) {
 		if w.status("dead").Renewed.After(w.clock.Now()) {
 			t.Errorf("clock %s: renewed in the future, %v", c.name, w.status("dead").Renewed)
 		}
-		// Set right meanwhile, as by NTP.
+		// Corrected meanwhile, as by NTP.
 		w.clock.Jump(-c.by)
 		w.loop.Advance(c.left - 10*time.Second)
 		w.mustScrape("connected")

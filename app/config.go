@@ -12,8 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ConfigError refuses a configuration. It names the field and says what would be right; it never quotes a value
-// that might be a secret.
+// ConfigError reports an invalid field of a configuration and the valid values; it never quotes a value that might be a secret.
 type ConfigError struct {
 	Field string
 	Want  string
@@ -21,7 +20,7 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.Field + ": " + e.Want }
 
-// problems gathers all that is wrong with a configuration, so that one run shows all of it.
+// problems collects all errors of a configuration, so that one run shows all of them.
 type problems []error
 
 func (p *problems) must(ok bool, field, want string) {
@@ -36,7 +35,7 @@ func (p *problems) name(field string, err error) {
 	}
 }
 
-// within checks a duration whose zero value stands for its default.
+// within checks a duration; zero selects the default.
 func (p *problems) within(field string, d *time.Duration, def, low, high time.Duration) {
 	if *d == 0 {
 		*d = def
@@ -57,7 +56,7 @@ func (p problems) err() error { return errors.Join(p...) }
 
 const forever = time.Duration(math.MaxInt64)
 
-// Retry is how long to wait between attempts; the zero value means from one second to one minute.
+// Retry has the shortest and the longest wait between attempts; the zero value means from one second to one minute.
 type Retry struct{ Min, Max time.Duration }
 
 func (r *Retry) check(p *problems, field string) {
@@ -67,8 +66,8 @@ func (r *Retry) check(p *problems, field string) {
 
 func (r Retry) backoff() domain.Backoff { return domain.Backoff{Min: r.Min, Max: r.Max} }
 
-// waitAfter is the wait after a failure: the next one of a backoff, a few seconds where a side was only busy, or the time that a busy
-// side has given, which queued reports and which must be kept to.
+// waitAfter is the wait after a failure: the next one of a backoff, a few seconds where a side was only busy, or the time given
+// by a busy side, which queued reports and which must be respected.
 func waitAfter(err error, b *domain.Backoff, h host.Host) (wait time.Duration, queued bool) {
 	e, ok := errors.AsType[*ports.ConnectionError](err)
 	switch {
@@ -95,49 +94,49 @@ func jitter(h host.Host, d time.Duration) time.Duration {
 	return time.Duration(random(h) % uint64(d))
 }
 
-// newKeyPair makes an identity that lasts as long as the process.
+// newKeyPair draws an identity that is not stored.
 func newKeyPair(h host.Host) domain.KeyPair {
 	var b [domain.KeySize]byte
 	host.Draw(h.Rand(), b[:])
 	return domain.KeyPairFromSeed(domain.SeedFrom(b))
 }
 
-// tell hands an event to whoever listens.
+// tell calls the event listener, if there is one.
 func tell(on func(domain.Event), e domain.Event) {
 	if on != nil {
 		on(e)
 	}
 }
 
-// ending is the end of a client or scraper: whoever asks for it is called back when it is over, or after a while.
-type ending struct {
+// shutdown is the shutdown of a client or scraper. Its callers are called back when it has finished, or after a while.
+type shutdown struct {
 	timer host.Timer
 	done  []func()
 	over  bool
 }
 
-// begin adds a caller; done may be nil. It reports whether it is the first one, who has to see to the end.
-func (e *ending) begin(h host.Host, within time.Duration, done func()) (first bool) {
+// begin adds a caller; done may be nil. It reports whether it is the first one, which must do the work.
+func (s *shutdown) begin(h host.Host, within time.Duration, done func()) (first bool) {
 	if done == nil {
 		done = func() {}
 	}
-	if e.over {
+	if s.over {
 		h.Post(done)
 		return false
 	}
-	e.done = append(e.done, done)
-	if e.timer != nil {
+	s.done = append(s.done, done)
+	if s.timer != nil {
 		return false
 	}
-	e.timer = h.AfterFunc(within, e.finish)
+	s.timer = h.AfterFunc(within, s.finish)
 	return true
 }
 
-func (e *ending) finish() {
-	e.timer.Stop()
-	e.over = true
-	done := e.done
-	e.done = nil
+func (s *shutdown) finish() {
+	s.timer.Stop()
+	s.over = true
+	done := s.done
+	s.done = nil
 	for _, f := range done {
 		f()
 	}

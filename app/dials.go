@@ -6,42 +6,41 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// dialQueue has the sessions of a scraper dial a few at a time. A scraper that starts has thousands to dial, all of whose
-// requests share the congestion window of the node below: started together they would end together, or run out of time.
+// dialQueue limits how many sessions of a scraper dial at a time. A scraper that starts has thousands to dial, whose requests
+// share the congestion window of the node below: started together they would end together, or time out.
 //
 //	Start, retry ─▶ waiting ─▶ its turn ─▶ dialling ── open, failed, dialTurn ─▶ the next one
-//	                  │  └─ scraped: before those that are not
-//	                  └─ registers (Nudge): dials at once, since the connection that it registered on will do
+//	                  │  └─ scraped: ahead of the others
+//	                  └─ registers (Nudge): dials at once, over the registration's connection
 type dialQueue struct {
 	host    host.Host
-	turns   map[*dialler]host.Timer // of those that dial, until when they keep others waiting
+	turns   map[*dialler]host.Timer // of those that dial: the end of their turns
 	scraped []*dialTicket
 	others  []*dialTicket
 }
 
-// dialler dials when it is its turn: a session without a connection, or the search for a better path of one that has a
-// connection.
+// dialler takes a turn in the queue: a session without a connection, or a connected session's search for a better path.
 type dialler struct {
 	dial    func()
 	ticket  *dialTicket // while it waits
-	scraped bool        // it waits with those that are scraped
+	scraped bool        // it waits in the queue of scraped ones
 }
 
-// dialTicket is a dialler's place in the queue. It is void when the dialler has another one, or has dialled.
+// dialTicket is a dialler's place in the queue. It is void when the dialler has a newer one, or has dialled.
 type dialTicket struct{ dialler *dialler }
 
 func newDialQueue(h host.Host) *dialQueue {
 	return &dialQueue{host: h, turns: map[*dialler]host.Timer{}}
 }
 
-// wait has a dialler dial when it is its turn, which may be at once.
+// wait calls the dialler when it is its turn, which may be at once.
 func (q *dialQueue) wait(d *dialler) {
 	d.ticket = &dialTicket{d}
 	q.others = append(q.others, d.ticket)
 	q.serve()
 }
 
-// hurry moves a waiting dialler ahead of those without a scrape that waits for them.
+// hurry moves a waiting dialler, with a scrape that waits for it, ahead of those without one.
 func (q *dialQueue) hurry(d *dialler) {
 	if d.ticket == nil || d.scraped {
 		return
@@ -52,14 +51,14 @@ func (q *dialQueue) hurry(d *dialler) {
 	q.scraped = append(q.scraped, d.ticket)
 }
 
-// take lets a dialler dial now.
+// take starts a dialler's turn.
 func (q *dialQueue) take(d *dialler) {
 	q.drop(d)
 	q.turns[d] = q.host.AfterFunc(dialTurn, func() { q.leave(d) })
 	d.dial()
 }
 
-// drop takes a dialler out of the queue.
+// drop removes a dialler from the queue.
 func (q *dialQueue) drop(d *dialler) {
 	if d.ticket != nil {
 		d.ticket.dialler = nil
@@ -76,10 +75,10 @@ func (q *dialQueue) leave(d *dialler) {
 	}
 }
 
-// close forgets all that wait.
+// close removes all that wait.
 func (q *dialQueue) close() { q.scraped, q.others = nil, nil }
 
-// serve gives turns as long as there are any.
+// serve starts turns while there is room.
 func (q *dialQueue) serve() {
 	for len(q.turns) < maxDials {
 		list := &q.scraped
@@ -101,10 +100,9 @@ func (q *dialQueue) serve() {
 }
 
 const (
-	// maxDials is how many sessions dial at a time: each has some ten requests under way, and a dial takes a quarter of a
-	// second where nothing is wrong.
+	// maxDials bounds the sessions that dial at a time: each has some ten requests in progress, and a dial takes a quarter of a
+	// second if there is no fault.
 	maxDials = 64
-	// dialTurn is how long a dial keeps others waiting. What takes longer waits for a client that does not answer, or
-	// guesses ports.
+	// dialTurn is the longest turn. A dial that takes longer waits for a client that does not answer, or guesses ports.
 	dialTurn = 5 * time.Second
 )

@@ -15,7 +15,7 @@ import (
 type deaf struct {
 	ports.ScraperTransport
 	dialled []domain.PublicKey
-	open    func() // ends the first dial that is under way as an open connection
+	open    func() // opens the connection of the first dial in progress
 }
 
 func (d *deaf) DialMetrics(m ports.MetricsDial) ports.MetricsSession {
@@ -28,7 +28,7 @@ func (d *deaf) DialMetrics(m ports.MetricsDial) ports.MetricsSession {
 
 type deafSession struct{ silentSession }
 
-// restarted is a scraper that has just started with 200 clients, none of which can be reached.
+// restarted is a scraper that has just started with 200 unreachable clients.
 func restarted(t *testing.T) (*world, *deaf) {
 	t.Helper()
 	w := newWorld(t)
@@ -60,7 +60,7 @@ func TestScraperDialsAFewClientsAtATime(t *testing.T) {
 	if n := w.scraper.Sessions()[domain.SessionConnecting]; n != 199 {
 		t.Errorf("%d sessions connect, want all but the open one", n)
 	}
-	// Those that waited have their whole time from their turn on. The open one has no channel.
+	// Diallers that waited have the full timeout from their turn on. The open one has no channel.
 	w.loop.Advance(45 * time.Second)
 	if waits := of[domain.SessionWait](w.events); len(waits) != 63+65+1 {
 		t.Errorf("%d dials have failed", len(waits))
@@ -98,7 +98,7 @@ func TestClientsThatAreScrapedOrRegisterAreDialledFirst(t *testing.T) {
 	}
 }
 
-func TestScraperThatClosesDialsNobody(t *testing.T) {
+func TestClosingScraperDialsNoClient(t *testing.T) {
 	w, d := restarted(t)
 	n := len(d.dialled)
 	w.closeScraper()

@@ -11,5 +11,5 @@ var (
 	errStale       = errors.New("given up for another try, since the way may have changed")
 	errCrowdedOut  = errors.New("closed in favour of other connections to the registration service")
 	errNoProof     = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
-	errStarted     = errors.New("was started before")
+	errStarted     = errors.New("already started")
 )

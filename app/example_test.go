@@ -9,8 +9,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// A service that brings its own metrics. The host, the network and the source are in memory here; a program takes
-// adapters/udp, adapters/dht and adapters/source.
+// A service that serves its own metrics. Host, network and source are in memory here; a program uses adapters/udp, adapters/dht
+// and adapters/source.
 func ExampleClient() {
 	loop := portstest.NewLoop(1)
 	scraper, err := domain.ParsePublicKey("tkrq8zmwb8a3m9k15csu3q17qmfgqnp9dskbrg9uq1rydpyxp7qy")
@@ -43,7 +43,7 @@ func ExampleClient() {
 	// register-alias-error
 }
 
-// A process that passes several exporters on: an alias and a key for each, on one transport, and two scrapers.
+// A process that serves several exporters: an alias and a key for each, on one transport, and two scrapers.
 func ExampleGroup() {
 	loop := portstest.NewLoop(1)
 	seed := domain.SeedFrom([32]byte{1, 2, 3}) // the process's own, kept in a file

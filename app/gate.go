@@ -9,38 +9,38 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Our choice: limits on connections to the registration service, which anybody who knows the scraper's key can reach.
+// Our choice: limits on connections to the registration service, which is open to any peer that knows the scraper's key.
 const (
-	// maxAliasConns bounds the connections in all, maxAliasConnsPerKey those of one key: a client has one, and a second
-	// one when it comes back before the first is found dead.
+	// maxAliasConns bounds the connections in all, maxAliasConnsPerKey those of one key: a client has one, and a second one when
+	// it reconnects before the first times out.
 	maxAliasConns       = 1024
 	maxAliasConnsPerKey = 8
-	// keptStrangers and keptMembers are what neither takes of it from the other. Strangers are done within seconds,
-	// members of the JavaScript kind stay for two minutes.
+	// keptStrangers and keptMembers are the connections reserved for each class. Strangers finish within seconds, JavaScript
+	// members stay for two minutes.
 	keptStrangers = 256
 	keptMembers   = 768
-	// maxMembers bounds the keys that are remembered for having shown a secret: two lives of each client of a full table.
+	// maxMembers bounds the keys that are remembered for a valid secret: two runs of each client of a full table.
 	maxMembers = 2 * domain.MaxEntries
-	// refusalBurst wrong requests from one address cost as many connections as they like, then each costs one of its
-	// own, with one more for free per refusalEvery. Keys cost nothing, addresses do.
+	// refusalBurst wrong requests from one address may share connections, then each costs a connection of its own, with one more
+	// for free per refusalEvery. Keys are free, addresses are not.
 	refusalBurst = 60
 	refusalEvery = 10 * time.Second
-	// maxRefusing bounds the addresses that are remembered for it.
+	// maxRefusing bounds the addresses that are remembered for wrong requests.
 	maxRefusing = 4096
 )
 
 // The classes of connections to the registration service.
 const (
-	stranger = iota // has shown no secret; counted by the address that its packets go to
-	member          // has a key that has an alias or has shown a secret; counted by key
+	stranger = iota // no valid secret yet; counted by the address that its packets go to
+	member          // its key has an alias or has sent a valid secret; counted by key
 )
 
-// gate holds the connections to the registration service, and closes one when there is one too many: the oldest of the
-// fullest address among strangers, of the fullest key among members. None is rejected beforehand, so no address can be
-// used up for the others behind it.
+// gate holds the connections to the registration service, and closes one when there are too many: the oldest of the fullest
+// address among strangers, of the fullest key among members. None is rejected in advance, so no address can be exhausted for the
+// other clients behind it.
 type gate struct {
 	conns    *bound.Shares[*aliasConn]
-	members  *bound.Recent[domain.PublicKey] // that connections have shown a secret under; clients dial under keys of their own
+	members  *bound.Recent[domain.PublicKey] // keys of connections that sent a valid secret; clients dial under keys of their own
 	refusals *bound.Rates[netip.Prefix]
 }
 
@@ -53,7 +53,7 @@ func newGate() *gate {
 	}
 }
 
-// enter holds a connection. crowded is the one that has to close for it, nil if there is room.
+// enter adds a connection. crowded is the one that must close for it, nil if there is room.
 func (g *gate) enter(k *aliasConn, known bool) (crowded *aliasConn) {
 	place := bound.At(stranger, k.peer.Addr.Addr(), k.peer.Key)
 	if known {
@@ -67,7 +67,7 @@ func (g *gate) enter(k *aliasConn, known bool) (crowded *aliasConn) {
 	return evicted.Value
 }
 
-// join makes a connection a member's; crowded as in enter.
+// join turns a stranger's connection into a member's; crowded as in enter.
 func (g *gate) join(k *aliasConn) (crowded *aliasConn) {
 	if evicted := g.conns.Move(k.held, bound.Under(member, k.peer.Key)); evicted != nil {
 		return evicted.Value
@@ -75,7 +75,7 @@ func (g *gate) join(k *aliasConn) (crowded *aliasConn) {
 	return nil
 }
 
-// limitOf names the limit at which a connection has to go for another one.
+// limitOf names the limit because of which one connection is closed for another.
 func limitOf(gone, comes *aliasConn) string {
 	switch {
 	case gone.peer.Key == comes.peer.Key:
@@ -88,10 +88,10 @@ func limitOf(gone, comes *aliasConn) string {
 	return domain.LimitTotal
 }
 
-// leave stops holding a connection.
+// leave removes a connection.
 func (g *gate) leave(k *aliasConn) { g.conns.Remove(k.held) }
 
-// refused counts a wrong request. It reports whether its address has sent so many that the connection is to close.
+// refused counts a wrong request. It reports whether its address has sent so many that the connection must close.
 func (g *gate) refused(now host.Instant, addr netip.Addr) bool {
 	return !g.refusals.Of(now, bound.Host(addr)).Take(now)
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// AliasKeys derives the identity of one of several aliases that a process serves from the process's own seed.
+// AliasKeys derives the identity of one of several aliases of a process from the process's seed.
 //
-// Each alias has a key pair of its own because a request for metrics does not say which alias is meant: it goes to a
-// key, and a scraper holds one connection per key. Keys that depend on the seed and the alias's name alone stay the
-// same whatever other aliases come and go, so a scraper that pins aliases to their first key keeps knowing them. The
-// seed is HMAC-SHA256 of "dhtprom alias", a zero byte and the alias, keyed with the process's seed.
+// Each alias has its own key pair because a request for metrics does not name an alias: it goes to a key, and a scraper holds one
+// connection per key. Keys that depend on the seed and the alias's name alone do not change when other aliases are added or
+// removed, so a scraper that pins aliases to their first key keeps accepting them. The seed is HMAC-SHA256 of "dhtprom alias", a
+// zero byte and the alias, keyed with the process's seed.
 func AliasKeys(seed domain.Seed, alias domain.Alias) domain.KeyPair {
 	key := seed.Reveal()
 	mac := hmac.New(sha256.New, key[:])
@@ -30,19 +30,17 @@ type GroupConfig struct {
 	// KeepTransport makes Close leave the transport open for others. By default the group owns it.
 	KeepTransport bool
 
-	// Clients are its members. Their Host and Transport are the group's. Two of them may have neither the same alias
-	// nor the same keys.
+	// Clients are its members. They use the group's Host and Transport. No two may have the same alias or the same keys.
 	Clients []ClientConfig
 }
 
-// Group is several clients on one transport: one process that serves several targets, each under an alias and a key of
-// its own.
+// Group is several clients on one transport: a process that serves several targets, each under its own alias and key.
 type Group struct {
-	cfg     GroupConfig
-	clients []*Client
-	started bool
-	closed  bool
-	ending  ending
+	cfg      GroupConfig
+	clients  []*Client
+	started  bool
+	closed   bool
+	shutdown shutdown
 }
 
 // NewGroup checks the configuration. Nothing happens before Start.
@@ -61,7 +59,7 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 		c.Host, c.Transport, c.KeepTransport = cfg.Host, cfg.Transport, true
 		client, err := NewClient(c)
 		if err != nil {
-			//lint:ignore ST1005 it begins with the name of a field
+			//lint:ignore ST1005 begins with the name of a field
 			return nil, fmt.Errorf("Clients[%d]: %w", i, err)
 		}
 		client.grouped = i > 0
@@ -70,17 +68,16 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 	return g, nil
 }
 
-// Check is NewGroup's check of all but the host and the transport, for programs that check a configuration without using
-// it.
+// Check is NewGroup's check of all but the host and the transport, for programs that only validate a configuration.
 func (cfg GroupConfig) Check() error {
 	var p problems
-	p.must(len(cfg.Clients) > 0, "Clients", "want one at least")
+	p.must(len(cfg.Clients) > 0, "Clients", "want at least one")
 	p.must(len(cfg.Clients) <= maxClients, "Clients", fmt.Sprintf("want at most %d, got %d", maxClients, len(cfg.Clients)))
 	aliases, keys := map[domain.Alias]bool{}, map[domain.PublicKey]bool{}
 	for i, c := range cfg.Clients {
 		field := fmt.Sprintf("Clients[%d].", i)
-		p.must(!aliases[c.Alias], field+"Alias", fmt.Sprintf("%q is there twice", c.Alias))
-		p.must(c.Keys.IsZero() || !keys[c.Keys.Public], field+"Keys", "belong to another client: a request for metrics names no alias, only a key")
+		p.must(!aliases[c.Alias], field+"Alias", fmt.Sprintf("duplicate %q", c.Alias))
+		p.must(c.Keys.IsZero() || !keys[c.Keys.Public], field+"Keys", "duplicate: a request for metrics names no alias, only a key")
 		aliases[c.Alias], keys[c.Keys.Public] = true, true
 	}
 	if err := p.err(); err != nil {
@@ -90,18 +87,18 @@ func (cfg GroupConfig) Check() error {
 		var p problems
 		c.checkValues(&p)
 		if err := p.err(); err != nil {
-			//lint:ignore ST1005 it begins with the name of a field
+			//lint:ignore ST1005 begins with the name of a field
 			return fmt.Errorf("Clients[%d]: %w", i, err)
 		}
 	}
 	return nil
 }
 
-// Clients are the members, in the order configured.
+// Clients returns the members, in the order configured.
 func (g *Group) Clients() []*Client { return g.clients }
 
-// SetSecrets takes over the secrets of scrapers that the clients serve, by key, and registers again where one is another
-// than before. It returns how many are. Scrapers that are not served are left out.
+// SetSecrets replaces the secrets of scrapers, matched by key, and registers again where one changed. It returns how many
+// changed. Unknown scrapers are ignored.
 func (g *Group) SetSecrets(scrapers []ClientScraper) (changed int) {
 	for _, s := range scrapers {
 		other := false
@@ -117,8 +114,8 @@ func (g *Group) SetSecrets(scrapers []ClientScraper) (changed int) {
 	return changed
 }
 
-// Start makes all of them listen, a few at a time. done is called when all do, or with the first error; then the group
-// should be closed. Registrations go on by themselves, as Client.Start says.
+// Start makes all clients listen, a few at a time. done is called when all do, or with the first error; then the group should be
+// closed. Registrations go on as in Client.Start.
 func (g *Group) Start(done func(error)) {
 	if g.started || g.closed {
 		g.cfg.Host.Post(func() { done(fmt.Errorf("group %w", errStarted)) })
@@ -153,19 +150,19 @@ func (g *Group) Start(done func(error)) {
 	}
 }
 
-// Close closes all of them and, unless it is borrowed, the transport. done is called at the end, within closeTimeout
-// whatever the network does. Closing twice calls both.
+// Close closes all clients and, unless it is borrowed, the transport. done is called at the end, within closeTimeout whatever the
+// network does. Closing twice calls both.
 func (g *Group) Close(done func()) {
 	g.closed = true
-	if !g.ending.begin(g.cfg.Host, closeTimeout, done) {
+	if !g.shutdown.begin(g.cfg.Host, closeTimeout, done) {
 		return
 	}
 	closing := host.NewJoin(func() {
 		if g.cfg.KeepTransport {
-			g.ending.finish()
+			g.shutdown.finish()
 			return
 		}
-		g.cfg.Transport.Close(g.ending.finish)
+		g.cfg.Transport.Close(g.shutdown.finish)
 	})
 	for _, c := range g.clients {
 		c.Close(closing.Add())

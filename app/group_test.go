@@ -64,7 +64,7 @@ func TestSeveralTargetsOfOneProcessAreScrapedApart(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	var aliases []string
-	for i := range 20 { // more than start at once
+	for i := range 20 { // more than start at a time
 		aliases = append(aliases, fmt.Sprintf("target-%02d", i))
 	}
 	g := w.startGroup(aliases...)
@@ -114,7 +114,7 @@ func TestAliasKeysDependOnSeedAndNameAlone(t *testing.T) {
 			t.Errorf("%s has the same key", name)
 		}
 	}
-	// Operators have keys pinned: this may never change.
+	// Operators have pinned keys: this must never change.
 	if got := a.Public.String(); got != "4ztscq3a3fopy1h8an99i8kas53yota3btsam57o5jeked41wtho" {
 		t.Errorf("the key of a known seed and alias has become %s", got)
 	}
@@ -124,10 +124,10 @@ func TestGroupSaysWhatIsWrong(t *testing.T) {
 	loop := portstest.NewLoop(1)
 	one := app.ClientConfig{Source: portstest.NewSource(loop, ""), Scraper: pair(1).Public, Secret: secret, Alias: "a", Keys: pair(3)}
 	for want, clients := range map[string][]app.ClientConfig{
-		"Clients: want one at least":           nil,
-		`Clients[1].Alias: "a" is there twice`: {one, one},
-		"Clients[1].Keys: belong":              {one, one},
-		"Clients[0]: Scraper":                  {{Source: one.Source, Secret: secret, Alias: "b"}},
+		"Clients: want at least one":      nil,
+		`Clients[1].Alias: duplicate "a"`: {one, one},
+		"Clients[1].Keys: duplicate":      {one, one},
+		"Clients[0]: Scraper":             {{Source: one.Source, Secret: secret, Alias: "b"}},
 	} {
 		_, err := app.NewGroup(app.GroupConfig{Host: loop, Transport: portstest.NewTransport(portstest.NewNetwork(loop)), Clients: clients})
 		if _, ok := errors.AsType[*app.ConfigError](err); !ok || !strings.Contains(err.Error(), want) {
@@ -202,7 +202,7 @@ func TestEachScraperIsRegisteredAdmittedAndCountedByItself(t *testing.T) {
 		}
 	}
 
-	// One of them goes. The other does not notice.
+	// One of them disappears. The other is not affected.
 	w.net.Cut(pair(11).Public, true)
 	w.loop.Advance(2 * time.Hour)
 	s = c.Status()
@@ -232,7 +232,7 @@ func TestEachScraperIsRegisteredAdmittedAndCountedByItself(t *testing.T) {
 	}
 }
 
-// A secret that leaked to another scraper would let its owner register at the first.
+// A secret that leaked to another scraper would let that scraper's owner register with the first.
 func TestEachScraperGetsItsOwnSecretOnly(t *testing.T) {
 	w := newWorld(t)
 	other := domain.SecretFrom([32]byte{9, 9})
@@ -253,7 +253,7 @@ func TestEachScraperGetsItsOwnSecretOnly(t *testing.T) {
 	}
 }
 
-// watchful shows registrations.
+// watchful records registrations.
 type watchful struct {
 	ports.ClientTransport
 	see func(ports.Registration)
@@ -297,12 +297,12 @@ func TestScrapersOfAClientAreChecked(t *testing.T) {
 		t.Errorf("a list alone: %v", err)
 	}
 	for want, spoil := range map[string]func(*app.ClientConfig){
-		"Scrapers[1].Key: is there twice": func(c *app.ClientConfig) { c.Scrapers[1].Key = pair(1).Public },
-		"Scrapers[0].Key: is there twice": func(c *app.ClientConfig) { c.Scraper, c.Secret = pair(1).Public, secret },
-		"Scrapers[1].Key: want":           func(c *app.ClientConfig) { c.Scrapers[1].Key = domain.PublicKey{} },
-		"Scrapers[0].Secret: want":        func(c *app.ClientConfig) { c.Scrapers[0].Secret = domain.Secret{} },
-		"Scraper: want":                   func(c *app.ClientConfig) { c.Scrapers = nil },
-		"Secret: want":                    func(c *app.ClientConfig) { c.Scraper = pair(5).Public },
+		"Scrapers[1].Key: duplicate": func(c *app.ClientConfig) { c.Scrapers[1].Key = pair(1).Public },
+		"Scrapers[0].Key: duplicate": func(c *app.ClientConfig) { c.Scraper, c.Secret = pair(1).Public, secret },
+		"Scrapers[1].Key: want":      func(c *app.ClientConfig) { c.Scrapers[1].Key = domain.PublicKey{} },
+		"Scrapers[0].Secret: want":   func(c *app.ClientConfig) { c.Scrapers[0].Secret = domain.Secret{} },
+		"Scraper: want":              func(c *app.ClientConfig) { c.Scrapers = nil },
+		"Secret: want":               func(c *app.ClientConfig) { c.Scraper = pair(5).Public },
 		"Scrapers: want at most": func(c *app.ClientConfig) {
 			for i := range 20 {
 				c.Scrapers = append(c.Scrapers, app.ClientScraper{Key: pair(byte(30 + i)).Public, Secret: secret})
@@ -349,7 +349,7 @@ func TestGroupStartsOnce(t *testing.T) {
 	var again error
 	w.loop.Turn(func() { g.Start(func(err error) { again = err }) })
 	w.loop.Advance(time.Second)
-	if again == nil || !strings.Contains(again.Error(), "started before") {
+	if again == nil || !strings.Contains(again.Error(), "already started") {
 		t.Errorf("started twice: %v", again)
 	}
 	g.close(w)

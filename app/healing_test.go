@@ -11,8 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// A scraper whose table was deleted, restored or moved does not know its clients any more. They notice that nobody
-// connects to them.
+// A scraper whose table was deleted, restored or moved does not know its clients any more. They notice that no scraper connects.
 func TestClientsOfALostTableComeBackWithinHalfAMinute(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -30,8 +29,8 @@ func TestClientsOfALostTableComeBackWithinHalfAMinute(t *testing.T) {
 	w.mustScrape("a")
 }
 
-// A crash tells nobody: the connection is given up after 15 s of silence, and the scraper has had that time to come back.
-func TestClientsThatHearNothingRegisterSoon(t *testing.T) {
+// A crash sends no packet: the connection is given up after 15 s of silence, and the scraper has had that time to come back.
+func TestClientsWithSilentConnectionsRegisterSoon(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	c := w.startClient("web", 2, nil)
@@ -45,9 +44,9 @@ func TestClientsThatHearNothingRegisterSoon(t *testing.T) {
 	}
 }
 
-// A scraper that took the registration knows the client. That it does not connect, because its NAT has it guess ports, or
-// does so with the next scrape, as some JavaScript versions do, is no reason to register again.
-func TestClientThatNobodyConnectsToRegistersOnce(t *testing.T) {
+// A scraper that accepted the registration knows the client. If it does not connect, because its NAT makes it guess ports, or
+// connects with the next scrape, as some JavaScript versions do, the client does not register again.
+func TestClientWithoutAConnectionRegistersOnce(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	c := w.startClient("web", 2, nil)
@@ -58,7 +57,7 @@ func TestClientThatNobodyConnectsToRegistersOnce(t *testing.T) {
 	}
 }
 
-// A connection that comes and goes is followed less and less.
+// A connection that comes and goes causes fewer and fewer registrations.
 func TestClientWhoseConnectionsDoNotLastRegistersLessAndLess(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -99,7 +98,7 @@ func TestReachableClientThatIsConnectedDoesNotRegisterTwice(t *testing.T) {
 func TestRegistrationConnectsBesideTheAnnouncement(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
-	w.net.Silent = true // nobody is announced any more
+	w.net.Silent = true // no announcement succeeds any more
 	c := w.newClient("web", 2, nil)
 	dials := w.net.Dials
 	w.loop.Turn(func() { c.Start(func(error) {}) })
@@ -116,7 +115,7 @@ func TestRegistrationConnectsBesideTheAnnouncement(t *testing.T) {
 	}
 }
 
-// All sessions of a scraper that has moved are told, soon and spread.
+// All sessions of a scraper that has moved are nudged, soon and spread.
 func TestScraperThatMovesLooksForItsClients(t *testing.T) {
 	w := newWorld(t)
 	var transport *portstest.Transport
@@ -149,7 +148,7 @@ func TestScraperThatMovesLooksForItsClients(t *testing.T) {
 	}
 }
 
-// pingCounter counts the signs of life that a scraper asks for.
+// pingCounter counts a scraper's probes.
 type pingCounter struct {
 	ports.ScraperTransport
 	n int
@@ -169,8 +168,8 @@ func (s countedSession) Ping(done func(error)) (cancel func()) {
 	return s.MetricsSession.Ping(done)
 }
 
-// A second move that comes while the sessions are told of the first one, or seconds later, has them told again; moves that go on do
-// so each 15 s.
+// A second move during the round of nudges of the first, or seconds later, starts another round; moves that go on start one each
+// 15 s.
 func TestScraperThatMovesTwiceAsksTwice(t *testing.T) {
 	for _, after := range []time.Duration{20 * time.Millisecond, 3 * time.Second} {
 		t.Run(after.String(), func(t *testing.T) {
@@ -204,8 +203,8 @@ func TestScraperThatMovesTwiceAsksTwice(t *testing.T) {
 	}
 }
 
-// A connection that a client registered on before it moved opens at once and carries nothing. A registration that comes meanwhile
-// ends the wait for its channel after the time of a sign of life, once.
+// A connection that a client registered on before it moved opens at once and carries nothing. A registration meanwhile shortens
+// the wait for its channel to the time of a probe, once.
 func TestNewsShortenTheWaitForTheChannel(t *testing.T) {
 	w := newWorld(t)
 	transport := &pendingTransport{}
@@ -230,7 +229,7 @@ func TestNewsShortenTheWaitForTheChannel(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
-// The connection that follows one without a sign of life may be as old, and gets no more time for its channel. A third one does.
+// The connection after a failed probe may be as old, and gets no more time for its channel. A third one does.
 func TestConnectionAfterADeadOneGetsTheTimeOfASignOfLife(t *testing.T) {
 	w := newWorld(t)
 	transport := &pendingTransport{}
@@ -261,7 +260,7 @@ func TestConnectionAfterADeadOneGetsTheTimeOfASignOfLife(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
-// pendingTransport makes dials that never end.
+// pendingTransport has dials that never end.
 type pendingTransport struct {
 	ports.ScraperTransport
 	answered bool
@@ -282,7 +281,7 @@ func (t *pendingTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession
 func (s pendingSession) Answered() bool { return s.t.answered }
 func (s pendingSession) Close(error)    { s.t.closed++ }
 
-// News of a client end a dial that it has not answered, and no other: punching takes many seconds.
+// News of a client cancel a dial that it has not answered, and no other: punching takes many seconds.
 func TestNewsBeginADialAnewUnlessItIsAnswered(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
@@ -321,7 +320,7 @@ func TestNewsBeginADialAnewUnlessItIsAnswered(t *testing.T) {
 	}
 }
 
-// A side that is busy with another random punch is free again in seconds, so that waits do not grow.
+// A side that is busy with another random punch is free again in seconds, so waits do not grow.
 func TestBusySidesAreTriedAgainInSeconds(t *testing.T) {
 	w := newWorld(t)
 	transport := &pendingTransport{}

@@ -7,23 +7,23 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// instances are the client processes that registered an alias under its present key. Usually there is one. In a rolling
-// restart there are two for a while, and the goodbye of the old one must leave the registration of the new one alone.
+// instances are the client processes that registered an alias under its current key, usually one. In a rolling restart there are
+// two for a while, and the goodbye of the old one must not remove the registration of the new one.
 type instances struct {
 	key  domain.PublicKey
 	seen []instance // in the order of the first registration, maxInstances at most
 }
 
-// owner are the client processes that registered under one key, whatever the alias: a copied seed may come with an alias of
-// its own, and the connection is the key's.
+// owner has the client processes that registered under one key, whatever the alias: a copied seed may come with another alias,
+// and the connection is the key's.
 type owner struct {
 	instances
-	aliases int             // that have it
-	newest  domain.Instance // the last one that appeared, while it runs; zero for none
+	aliases int             // registered under the key
+	newest  domain.Instance // the last one to appear, while it runs; zero for none
 	shared  host.Instant    // when two of them were last found to run; zero for never
 }
 
-// instance is one of them.
+// instance is one client process.
 type instance struct {
 	id          domain.Instance
 	first, last host.Instant // registrations
@@ -33,8 +33,8 @@ func (in *instances) index(id domain.Instance) int {
 	return slices.IndexFunc(in.seen, func(o instance) bool { return o.id == id })
 }
 
-// add notes a registration. It reports whether two processes run under one key: the instance registered before, and
-// another one since then.
+// add records a registration. It reports whether two processes run under one key: the instance registered before, and another one
+// since then.
 func (in *instances) add(id domain.Instance, now host.Instant) (shared bool) {
 	i := in.index(id)
 	if i < 0 {
@@ -50,9 +50,9 @@ func (in *instances) add(id domain.Instance, now host.Instant) (shared bool) {
 	return shared
 }
 
-// leave takes the registration of an instance back. It reports whether the alias goes with it: not while another
-// instance has registered since this one appeared. One that was silent all that time is held for dead: clients that
-// crash say no goodbye, and one that lives registers again.
+// leave removes the registration of an instance. It reports whether the alias is to be removed: not while another instance has
+// registered since this one appeared. One that was silent all that time counts as dead: clients that crash say no goodbye, and a
+// running one registers again.
 func (in *instances) leave(id domain.Instance) (last bool) {
 	i := in.index(id)
 	if i < 0 {
@@ -63,8 +63,8 @@ func (in *instances) leave(id domain.Instance) (last bool) {
 	return !slices.ContainsFunc(in.seen, func(o instance) bool { return o.last >= left.first })
 }
 
-// appear notes the registration of an alias that is on its way to the disk. It reports whether another running process
-// registers under the same key.
+// appear records the registration of an alias that is being written. It reports whether another running process registers under
+// the same key.
 func (rg *registry) appear(e domain.Entry) (shared bool) {
 	now := rg.scraper.cfg.Host.Now()
 	s := rg.instances[e.Alias]
@@ -91,7 +91,7 @@ func (rg *registry) appear(e domain.Entry) (shared bool) {
 	return true
 }
 
-// vanish forgets the instances of an alias that is dropped.
+// vanish removes the instances of a removed alias.
 func (rg *registry) vanish(a domain.Alias) {
 	s := rg.instances[a]
 	if s == nil {
@@ -105,7 +105,7 @@ func (rg *registry) vanish(a domain.Alias) {
 	}
 }
 
-// departs notes a goodbye and reports whether the alias goes with it.
+// departs records a goodbye and reports whether the alias is to be removed.
 func (rg *registry) departs(r domain.Register) bool {
 	s := rg.instances[r.Alias]
 	if s == nil || s.key != r.Key {
@@ -118,15 +118,15 @@ func (rg *registry) departs(r domain.Register) bool {
 	return s.leave(r.Instance)
 }
 
-// leads reports whether a process that has registered may take the connection to its key from another one that runs: the
-// one that appeared last may. Two that both could would do so with each renewal, for as long as they run.
+// leads reports whether a process that has registered may take the connection to its key from another running one: the last one
+// to appear may. If both could, they would do so with each renewal, for as long as they run.
 func (rg *registry) leads(r domain.Register) bool {
 	o := rg.owners[r.Key]
 	return o == nil || o.newest.IsZero() || o.newest == r.Instance
 }
 
-// sharedIdentity reports whether two running processes registered under one key lately: within the time in which both have
-// to register again.
+// sharedIdentity reports whether two running processes registered under one key recently: within the time in which both must
+// register again.
 func (rg *registry) sharedIdentity(key domain.PublicKey) bool {
 	o := rg.owners[key]
 	return o != nil && o.shared != 0 && rg.scraper.cfg.Host.Now().Sub(o.shared) < rg.scraper.cfg.Expiry

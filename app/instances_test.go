@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// step is something that one of two processes with the same key does.
+// step is an action of one of two processes with the same key.
 type step struct {
 	who byte
 	do  string // register, leave or restart (the scraper)
@@ -45,7 +45,7 @@ func TestGoodbyeTakesBackItsOwnRegistrationOnly(t *testing.T) {
 		{"the first of five, forgotten", "A+B+C+D+E+A-", true, 0},
 		{"one that registers again after its goodbye", "A+A-A+", true, 0},
 	} {
-		for _, named := range []bool{true, false} { // older clients of ours name no instance, but dial under a key of each process
+		for _, named := range []bool{true, false} { // older clients name no instance, but each process dials under its own key
 			w := newWorld(t)
 			w.startScraper(nil)
 			conflicts := uint64(0)
@@ -78,7 +78,7 @@ func TestGoodbyeTakesBackItsOwnRegistrationOnly(t *testing.T) {
 	}
 }
 
-// leave says goodbye by hand and waits for the answer.
+// leave sends a goodbye and waits for the answer.
 func (w *world) leave(r ports.Registration) {
 	w.t.Helper()
 	finished := false
@@ -114,7 +114,7 @@ func TestOldInstanceStopsBesideTheNewOne(t *testing.T) {
 	}
 }
 
-// The registration of the new instance is on its way to the disk when the old one leaves.
+// The registration of the new instance is being written when the old one leaves.
 func TestGoodbyeOvertakesNoRegistration(t *testing.T) {
 	w, door := newDoor(t)
 	c := door.call(w, 50)
@@ -159,7 +159,7 @@ func TestSharedKeyIsShownForAsLongAsAnExpiry(t *testing.T) {
 	}
 }
 
-// An alias that could not be dropped keeps what is known of its instances.
+// An alias that could not be removed keeps its instances.
 func TestGoodbyeAfterADiskErrorTakesBackItsOwnRegistrationOnly(t *testing.T) {
 	w, door := newDoor(t)
 	c := door.call(w, 50)
@@ -181,8 +181,8 @@ func TestGoodbyeAfterADiskErrorTakesBackItsOwnRegistrationOnly(t *testing.T) {
 	}
 }
 
-// A seed was copied with its machine, and both run. Each registers once an hour, and says that no connection of the scraper
-// reaches it.
+// A seed was copied with its machine, and both run. Each registers once an hour, and reports that it has no connection of the
+// scraper.
 func TestTwoClientsWithOneKeyDoNotFightForTheConnection(t *testing.T) {
 	for _, aliases := range [][2]string{{"web", "web"}, {"web", "copy of web"}} {
 		t.Run(aliases[1], func(t *testing.T) {
@@ -215,7 +215,7 @@ func TestTwoClientsWithOneKeyDoNotFightForTheConnection(t *testing.T) {
 				t.Errorf("%d and %d scrapes", first.source.Asked, second.source.Asked)
 			}
 			for _, heard := range []events{w.events, first.events, second.events} {
-				if n := len(of[domain.IdentityShared](heard)); n < 5 || n > 26 { // once a renewal, and when one lost its connection to the other
+				if n := len(of[domain.IdentityShared](heard)); n < 5 || n > 26 { // once per renewal, and when one lost its connection to the other
 					t.Errorf("warned %d times in twelve hours", n)
 				}
 			}

@@ -8,8 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Start loads the alias table, connects to its clients and then listens for registrations. done is called when it
-// listens, or with the error that prevents it; the scraper should be closed then.
+// Start loads the alias table, connects to its clients and then listens for registrations. done is called when it listens, or
+// with the error that prevents it; then the scraper should be closed.
 func (s *Scraper) Start(done func(error)) {
 	if s.started || s.closed {
 		s.cfg.Host.Post(func() { done(fmt.Errorf("scraper %w", errStarted)) })
@@ -43,7 +43,7 @@ func (s *Scraper) Start(done func(error)) {
 	})
 }
 
-// damaged notes damage of the store, which the store has repaired.
+// damaged records damage that the store has repaired.
 func (s *Scraper) damaged(d domain.StoreDamage) {
 	d.At = s.cfg.Clock.Now()
 	s.stats.StoreDamages++
@@ -54,7 +54,7 @@ func (s *Scraper) damaged(d domain.StoreDamage) {
 	tell(s.cfg.OnEvent, domain.StoreDamaged{Damage: d})
 }
 
-// Damages lists the last repairs of the store since the start, oldest first.
+// Damages lists the store's last repairs since the start, oldest first.
 func (s *Scraper) Damages() []domain.StoreDamage { return slices.Clone(s.damages) }
 
 func (s *Scraper) loadPins(next func(bad []error, err error)) {
@@ -86,8 +86,8 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
 }
 
-// importOnce takes over what another program left behind, when there is nothing of our own yet. Its aliases have the
-// full time to register again. That they cannot be read keeps nobody from starting.
+// importOnce imports the aliases of another program if the store was empty. They have the full time to register again. An
+// unreadable file does not prevent the start.
 func (s *Scraper) importOnce(next func()) {
 	if !s.fresh || s.cfg.Import == nil {
 		next()
@@ -132,7 +132,7 @@ func (s *Scraper) importOnce(next func()) {
 	})
 }
 
-// clip bounds a name that may have been refused for its length.
+// clip shortens a name that may have been rejected for its length.
 func clip(name string) string { return name[:min(len(name), domain.MaxAlias)] }
 
 // begin connects to the clients of the table and listens.

@@ -17,15 +17,14 @@ var (
 	logStrangerPace = bound.Pace{Burst: logStrangerBurst, Every: logStrangerEvery}
 )
 
-// EventLog writes events as log lines: the event's name as the message, its facts as attributes. Peers cause most events,
-// as often as they like, so lines are limited for each kind of event: those of one peer, and those of all peers
-// together. What is beyond is counted, and once a minute a line says how many of a kind were left out. Events of the
-// operator and of the program itself are all written.
+// EventLog writes events as log lines: the event's name as the message, its fields as attributes. Peers cause most events, at any
+// rate, so lines are limited for each kind of event: per peer, and for all peers together. Suppressed lines are counted, and once
+// a minute a line has their number for each kind. Events of the operator and of the program itself are all written.
 type EventLog struct {
 	host  host.Host
 	log   *slog.Logger
 	kinds map[string]*logKind
-	names []string // of kinds, in the order in which they came up
+	names []string // of kinds, in the order of their first events
 	timer host.Timer
 	armed bool
 }
@@ -38,13 +37,13 @@ type logKind struct {
 	// Since the last summary.
 	suppressed int
 	level      slog.Level // the highest of them
-	others     int        // of them, by peers that are not in peers
+	others     int        // of them, of peers that are not in peers
 }
 
 // logPeer is a peer of which an event was logged.
 type logPeer struct {
 	lines      *bound.Bucket
-	idle       host.Instant // when the bucket is full again
+	idle       host.Instant // time at which the bucket is full again
 	suppressed int
 }
 
@@ -58,15 +57,15 @@ func LogEvents(h host.Host, log *slog.Logger) func(domain.Event) {
 	return NewEventLog(h, log).Listener()
 }
 
-// Listener returns an event listener. Its lines have the attributes attrs, in the form of slog.Logger.With. Listeners of
-// one log share its limits.
+// Listener returns an event listener. Its lines have the attributes attrs, as in slog.Logger.With. Listeners of one log share its
+// limits.
 func (l *EventLog) Listener(attrs ...any) func(domain.Event) {
 	log := l.log
 	if len(attrs) > 0 {
 		log = log.With(attrs...)
 	}
 	return func(e domain.Event) {
-		// Logging takes no deadline and no values from a context, so none is passed down.
+		// Logging needs no context.
 		r := e.LogRecord()
 		if ctx := context.Background(); log.Enabled(ctx, r.Level) && l.admit(e, r) {
 			log.LogAttrs(ctx, r.Level, r.Name, r.Attrs...)
@@ -137,7 +136,7 @@ func (l *EventLog) arm() {
 	l.armed = true
 }
 
-// summarise writes what was left out since the last time, and forgets peers that are quiet.
+// summarise writes the number of suppressed lines, and removes quiet peers.
 func (l *EventLog) summarise() {
 	l.armed = false
 	for _, name := range l.names {
@@ -171,7 +170,7 @@ func (l *EventLog) summarise() {
 	}
 }
 
-// sourceless leaves the place in the source out: it would be the same line of this file for every event.
+// sourceless omits the source position: it would be the same line of this file for every event.
 type sourceless struct{ slog.Handler }
 
 func (s sourceless) Handle(ctx context.Context, r slog.Record) error {
@@ -179,20 +178,20 @@ func (s sourceless) Handle(ctx context.Context, r slog.Record) error {
 	return s.Handler.Handle(ctx, r)
 }
 
-// classify tells what an event with this name is counted as: its kind, how often that may be logged, and the peer that
-// caused it, zero for none. An empty kind is not limited.
+// classify returns the kind that an event counts as, how often that may be logged, and the peer that caused it, zero for none. An
+// empty kind is not limited.
 func classify(e domain.Event, name string) (kind string, pace bound.Pace, peer domain.PublicKey) {
 	kind, pace = name, logPace
 	switch e := e.(type) {
 	case domain.AliasForgotten, domain.AliasPinned, domain.AliasUnpinned, domain.ImportAliases, domain.ImportAliasesError,
 		domain.SecretsChanged, domain.LoadAliases, domain.LoadAliasesError, domain.StoreDamaged:
-		return "", pace, peer // the operator's, or once
+		return "", pace, peer // of the operator, or once per run
 	case domain.FirewallBlock:
 		pace, peer = logStrangerPace, e.RemoteKey
 	case domain.AliasUnauthorised:
 		pace, peer = logStrangerPace, e.Peer.Key
 	case domain.WriteAliasesError:
-		kind, pace = kind+" "+e.What, logStrangerPace // one for each registration on a full disk; What is one of a fixed set
+		kind, pace = kind+" "+e.What, logStrangerPace // one per registration on a full disk; What is one of a fixed set
 	case domain.ConnectionOpen:
 		kind, peer = kind+" "+string(e.Side), e.Peer.Key
 	case domain.ConnectionClose:

@@ -30,7 +30,7 @@ func TestEventLinesNameNoSourceFile(t *testing.T) {
 	}
 }
 
-// logLines is a log and the number of lines with each message.
+// logLines is a log and its number of lines by message.
 type logLines struct{ bytes.Buffer }
 
 func (l *logLines) count(message string) int {
@@ -74,7 +74,7 @@ func TestPeerThatFloodsTheLogGetsAFewLinesAndASummary(t *testing.T) {
 	}
 }
 
-// Keys cost nothing, so a limit on each key bounds nothing.
+// Keys are free, so a limit on each key bounds nothing.
 func TestStrangersWithManyKeysFloodNoLog(t *testing.T) {
 	var out logLines
 	w := newWorld(t)
@@ -142,7 +142,7 @@ func TestOperatorsChangesAreAllLogged(t *testing.T) {
 	}
 }
 
-// Events below the level of the log use up no lines of those above it.
+// Events below the level of the log use no tokens of those above it.
 func TestEventsThatAreNotLoggedAreNotCounted(t *testing.T) {
 	var out logLines
 	w := newWorld(t)

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// moves limits what is done because of moves: movedBurst times at once, and once more each movedPause from the first of them on.
+// moves limits repetitions because of moves: movedBurst at once, and one more each movedPause from the first of them on.
 type moves struct {
 	left *bound.Bucket // nil before the first
 }
@@ -23,7 +23,7 @@ func (m *moves) wait(now host.Instant) time.Duration {
 // count records a repetition at now.
 func (m *moves) count(now host.Instant) {
 	if m.left == nil || m.left.Full(now) {
-		m.left = bound.NewBucket(now, bound.Pace{Burst: movedBurst, Every: movedPause}) // no part of a pause has passed
+		m.left = bound.NewBucket(now, bound.Pace{Burst: movedBurst, Every: movedPause}) // the first pause begins now
 	}
 	m.left.Take(now)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// The pause counts from the first of the repetitions that are made at once, whenever the moves before those were.
+// The pause counts from the first of the repetitions that happen at once, however long ago the moves before those were.
 func TestPauseAfterMovesCountsFromTheFirstOfThem(t *testing.T) {
 	var m moves
 	start := host.Instant(time.Hour)

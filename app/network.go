@@ -5,7 +5,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// watchNetwork tells when no DHT node answers, and when one does again.
+// watchNetwork reports when no DHT node answers, and when one does again.
 func watchNetwork(node ports.Node, onEvent func(domain.Event)) (cancel func()) {
 	return node.OnNetwork(func(n ports.Network) {
 		if n.Answering {

@@ -6,32 +6,31 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// nudges tell all sessions of a scraper that its machine has moved: connections may lead nowhere, and clients that could
-// not be reached before may be reached now. They are spread, since an open session asks its client for a sign of life,
-// and a waiting one dials.
+// nudges notify all sessions of a scraper that its machine has moved: connections may be dead, and clients that were unreachable
+// may be reachable now. They are spread, since an open session probes its client, and a waiting one dials.
 type nudges struct {
 	scraper *Scraper
-	keys    []domain.PublicKey // of sessions still to be told
-	timer   host.Timer         // runs while a round is under way, or until the next one may begin
+	keys    []domain.PublicKey // of sessions still to be notified
+	timer   host.Timer         // runs during a round, and until the next one may begin
 	moves   moves
-	telling bool // a round is under way
+	telling bool // a round is in progress
 	again   bool // the machine has moved during the round
 }
 
-// nudgeSteps is in how many steps a round is done.
+// nudgeSteps is the number of steps of a round.
 const nudgeSteps = 20
 
 func (n *nudges) onMoved(m ports.Move) {
 	switch {
 	case m != ports.MoveElsewhere || n.scraper.closed:
 	case n.telling:
-		n.again = true // some sessions have been told before it
+		n.again = true // some sessions have been notified before it
 	case n.timer == nil:
 		n.start()
 	}
 }
 
-// start begins a round as soon as there may be another one.
+// start begins a round as soon as the limit allows.
 func (n *nudges) start() {
 	h := n.scraper.cfg.Host
 	if wait := n.moves.wait(h.Now()); wait > 0 {

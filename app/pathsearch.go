@@ -8,10 +8,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// pathSearch looks for a new direct path to the client of an open session once a relay has taken over and the old path is
-// silent. The transport returns to the old path when that works well again, but cannot find another one for the same
-// connection. So a second connection is dialled, and the session goes over to it if it is direct. The first one serves on
-// until then.
+// pathSearch searches for a new direct path to the client of an open session once a relay has taken over and the old path is
+// silent. The transport returns to the old path when that works again, but cannot find another one for the same connection. So a
+// second connection is dialled, and the session switches to it if it is direct. The first one is used until then.
 //
 //	          a relay takes over           takeoverWait
 //	direct ───────────────────────► waiting ──────────► queued
@@ -19,23 +18,23 @@ import (
 //	   │             failed, relayed│     │news, unanswered▼
 //	   │             still at the   └──── dialling ◄──────┘
 //	   │             connect timeout         │ open, ready and direct
-//	   └─────────────────────────────────────┘ the session goes over
+//	   └─────────────────────────────────────┘ the session switches
 //
-// Each state ends when the old path is back, and when the session has lost its connection. Waiting lasts until nothing has come on
-// the old path for takeoverWait. The waits after a try grow.
+// Each state ends when the old path works again, and when the session has lost its connection. Waiting lasts until nothing has
+// arrived on the old path for takeoverWait. The waits after an attempt grow.
 //
-// A connection that was relayed from the start is left alone, and so are those that may be nothing else: its own dial has tried
-// all direct ways beside the relay, and the NATs that prevented them are the same for as long as the relay carries it, since a
-// NAT that changes ends the connection to the relay, too. Trying again and again would cost the node its turns at guessing
-// ports, of which it has one at a time.
+// A connection that was relayed from the start is left alone, and so are those that must be relayed: the dial has tried all
+// direct paths beside the relay, and the NATs that prevented them stay the same for as long as the relay carries it, since a NAT
+// that changes ends the connection to the relay, too. Repeated attempts would cost the node its turns at guessing ports, of which
+// it has one at a time.
 type pathSearch struct {
 	s       *Session
 	turn    dialler
 	backoff domain.Backoff
-	rest    time.Duration // the wait before the next try; 0 for no try since the last news
+	rest    time.Duration // the wait before the next attempt; 0 for none since the last news
 	direct  bool          // the path of the session's connection
-	since   host.Instant  // when it became direct, a relay took over, or the last try ended
-	timer   host.Timer    // waiting: the next try; dialling: connect timeout
+	since   host.Instant  // time at which it became direct, a relay took over, or the last attempt ended
+	timer   host.Timer    // waiting: the next attempt; dialling: connect timeout
 	link    *sessionLink  // dialling: the second connection
 }
 
@@ -44,7 +43,7 @@ func (p *pathSearch) init(s *Session) {
 	p.turn.dial = p.dial
 }
 
-// follow takes note of the path of the session's connection, which is new or has changed.
+// follow records the path of the session's connection, which is new or has changed.
 func (p *pathSearch) follow(path domain.Path) {
 	now := p.s.cfg.Host.Now()
 	switch {
@@ -66,7 +65,7 @@ func (p *pathSearch) end() {
 	p.direct = false
 }
 
-// stop ends what is under way.
+// stop cancels the current attempt.
 func (p *pathSearch) stop() {
 	if p.timer != nil {
 		p.timer.Stop()
@@ -82,14 +81,14 @@ func (p *pathSearch) stop() {
 	}
 }
 
-// reset makes the next waits short again.
+// reset resets the waits.
 func (p *pathSearch) reset() {
 	p.rest = 0
 	p.backoff.Reset()
 }
 
 // news handles a possible change of the client's address or of this machine's. A second dial that the client has not answered is
-// restarted. If none is under way, the next one begins takeoverWait after the last one ended.
+// restarted. If none is in progress, the next one begins takeoverWait after the last one ended.
 func (p *pathSearch) news() {
 	p.reset()
 	switch {
@@ -102,7 +101,7 @@ func (p *pathSearch) news() {
 	}
 }
 
-// pause is the wait before the next try. It grows with tries, and not with takeovers that were too short for one.
+// pause is the wait before the next attempt. It grows with attempts, and not with takeovers that were too short for one.
 func (p *pathSearch) pause() time.Duration {
 	if p.rest > 0 {
 		return p.rest
@@ -145,7 +144,7 @@ func (p *pathSearch) onOpen(peer domain.Peer) {
 	p.check()
 }
 
-// check has the session go over to the second connection if that is direct. One that opens over a relay may become so: ports are
+// check switches the session to the second connection if that is direct. One that opens over a relay may become direct: ports are
 // guessed beside it.
 func (p *pathSearch) check() {
 	l := p.link
@@ -161,7 +160,7 @@ func (p *pathSearch) check() {
 	p.follow(l.peer.Path)
 }
 
-// fail ends a try.
+// fail ends an attempt.
 func (p *pathSearch) fail() {
 	if p.link.open && p.link.conn.Peer().Path == domain.PathRelay {
 		p.s.paths.SecondRelayed++
@@ -173,8 +172,8 @@ func (p *pathSearch) fail() {
 	p.wait(p.pause())
 }
 
-// goOver makes another connection the one in use. Requests under way end on the one before, which is closed then, without an
-// interruption that either side could see: the client has been connected since the first of them opened.
+// goOver switches to another connection. Requests in progress end on the previous one, which is closed then, without an
+// interruption visible to either side: the client has been connected since the first of them opened.
 func (s *Session) goOver(next *sessionLink) {
 	h, last := s.cfg.Host, s.link
 	if s.old != nil {
@@ -188,12 +187,12 @@ func (s *Session) goOver(next *sessionLink) {
 	}
 	next.uid, next.at = newUID(h), last.at
 	s.link, s.old = next, last
-	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: next.peer})
+	s.recordChange(domain.SessionChange{State: domain.SessionOpen, Peer: next.peer})
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: next.uid, Side: domain.SideScrape, Peer: next.peer})
 	s.closeOldMaybe()
 }
 
-// closeOldMaybe closes the connection that was in use before when no request is left on it.
+// closeOldMaybe closes the previous connection when no request is left on it.
 func (s *Session) closeOldMaybe() {
 	if s.old != nil && !slices.ContainsFunc(s.pending, func(r *sessionRequest) bool { return r.link == s.old }) {
 		s.closeOld()

@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// slowSource answers after a while.
+// slowSource answers after a delay.
 type slowSource struct {
 	loop  host.Host
 	after time.Duration
@@ -24,7 +24,7 @@ func (s *slowSource) Collect(_ time.Duration, done func([]byte, error)) (cancel 
 	return func() { t.Stop() }
 }
 
-// takenOver is a scraper with a client whose direct path a relay has just taken over.
+// takenOver is a scraper with a client for whose direct path a relay has just taken over.
 func takenOver(t *testing.T) (*world, *testClient, *slowSource) {
 	t.Helper()
 	w := newWorld(t)
@@ -89,7 +89,7 @@ func TestSessionGoesOverToADirectPathAfterALongTakeover(t *testing.T) {
 	}
 }
 
-// Scrapes that are under way when the session goes over end where they began; new ones take the new connection.
+// Scrapes in progress at the switch end on the old connection; later ones use the new one.
 func TestScrapesUnderWayEndOnTheOldConnection(t *testing.T) {
 	for _, breaks := range []bool{false, true} {
 		w, c, source := takenOver(t)
@@ -146,7 +146,7 @@ func TestShortTakeoverIsNoReasonToDial(t *testing.T) {
 	}
 }
 
-// A relayed connection that never was direct has had its search, when it was made.
+// A relayed connection that never was direct has had its search during the dial.
 func TestConnectionRelayedFromTheStartIsLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -160,13 +160,13 @@ func TestConnectionRelayedFromTheStartIsLeftAlone(t *testing.T) {
 	}
 }
 
-// While the second connection is relayed or cannot be made, the first one serves, and tries become rare. News of the client have the
-// next one come soon.
+// While the second connection is relayed or cannot be made, the first one is used, and attempts become rare. News of the client
+// trigger the next one soon.
 func TestSearchThatFindsNoDirectPathBecomesRare(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		deny func(w *world, c *testClient)
-		held time.Duration // how long a try lasts
+		held time.Duration // duration of an attempt
 	}{
 		{"relayed", func(w *world, c *testClient) { w.net.SetPath(c.PublicKey(), domain.PathRelay) }, 45 * time.Second},
 		{"failed", func(w *world, c *testClient) { w.net.Refuse(c.PublicKey(), true) }, 0},
@@ -204,7 +204,7 @@ func TestSearchThatFindsNoDirectPathBecomesRare(t *testing.T) {
 			if s.SecondDirect != 0 || s.SecondRelayed+s.SecondFailed != 7 || (s.SecondFailed == 0) != (tc.name == "relayed") {
 				t.Errorf("%+v", s)
 			}
-			// A renewed registration. The last try is 40 s ago, so the next one may come at once.
+			// A renewed registration. The last attempt is 40 s ago, so the next one may begin at once.
 			if _, err := w.send(registration("web", 2)); err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +227,7 @@ func (w *world) mustScrape2(alias string) {
 	}
 }
 
-// handTransport has connections that do what the test says.
+// handTransport has connections that the test controls.
 type handTransport struct {
 	ports.ScraperTransport
 	all []*handSession
@@ -240,8 +240,8 @@ type handSession struct {
 	closed   int
 	released bool
 	asked    []func(domain.MetricsReply, error)
-	pong     host.Host            // nil: gives no sign of life
-	heard    func() time.Duration // since when nothing has come on the direct path; nil for always
+	pong     host.Host            // nil: probes are not answered
+	heard    func() time.Duration // time since the last packet on the direct path; nil for always
 }
 
 func (t *handTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
@@ -281,7 +281,7 @@ func (s *handSession) take(p domain.Path) {
 	s.dial.OnPath(s.Peer())
 }
 
-// A direct path that still answers, late or now and then, is no reason to dial: another connection would have the same path.
+// A direct path that still answers, late or rarely, causes no dial: another connection would have the same path.
 func TestDirectPathThatIsNotSilentIsLeftToTheTransport(t *testing.T) {
 	w, net := newWorld(t), &handTransport{}
 	s, err := app.NewSession(app.SessionConfig{Host: w.loop, Transport: net, Keys: pair(1), Client: pair(2).Public})
@@ -317,7 +317,7 @@ func TestDirectPathThatIsNotSilentIsLeftToTheTransport(t *testing.T) {
 	}
 }
 
-// searching is a session by itself whose second connection is being dialled.
+// searching is a session whose second connection is being dialled.
 func searching(t *testing.T) (*world, *handTransport, *app.Session, *events) {
 	t.Helper()
 	w, net := newWorld(t), &handTransport{}
@@ -377,7 +377,7 @@ func TestSecondConnectionMayBecomeDirectLater(t *testing.T) {
 	}
 }
 
-// A request that the connection before cannot answer is repeated on the one in use, once, unless the client has refused it.
+// A request that the previous connection cannot answer is repeated on the current one, once, unless the client has rejected it.
 func TestRequestsLeftBehindAreRepeated(t *testing.T) {
 	broken := &ports.ConnectionError{Err: portstest.ErrLost}
 	w, net, s, told := searching(t)
@@ -410,7 +410,7 @@ func TestRequestsLeftBehindAreRepeated(t *testing.T) {
 	}
 	wantNames(t, told.names(), "connection-open", "connection-open", "connection-close")
 
-	// Those that are left when the session loses its connection end where they are, and a new dial does not repeat them.
+	// Those left when the session loses its connection end on the previous one, and a new dial does not repeat them.
 	w, net, s, _ = searching(t)
 	first, second = net.all[0], net.all[1]
 	ended = nil
@@ -442,7 +442,7 @@ func TestRequestsLeftBehindAreRepeated(t *testing.T) {
 	}
 }
 
-// A search that goes over again while requests are left on the connection before the last has them repeated.
+// A search that switches again while requests are left on the connection before the previous one repeats them.
 func TestThirdConnectionTakesTheRequestsOfTheFirst(t *testing.T) {
 	w, net := newWorld(t), &handTransport{}
 	s, err := app.NewSession(app.SessionConfig{Host: w.loop, Transport: net, Keys: pair(1), Client: pair(2).Public, RequestTimeout: time.Hour})
@@ -477,7 +477,7 @@ func TestThirdConnectionTakesTheRequestsOfTheFirst(t *testing.T) {
 	}
 }
 
-// Whatever ends the second connection or the session while the second one is being made leaves nothing behind.
+// Any end of the second connection or the session during the second dial leaves nothing behind.
 func TestEndsWhileTheSecondConnectionIsMade(t *testing.T) {
 	for _, opens := range []bool{false, true} {
 		for _, tc := range []struct {
@@ -485,10 +485,10 @@ func TestEndsWhileTheSecondConnectionIsMade(t *testing.T) {
 			do     func(net *handTransport, s *app.Session)
 			state  domain.SessionState
 			events string // after the first connection-open
-			second int    // how often the second one is closed
+			second int    // number of closes of the second one
 		}{
 			{"close", func(_ *handTransport, s *app.Session) { s.Close() }, domain.SessionClosed, "connection-close", 1},
-			{"release", func(_ *handTransport, s *app.Session) { s.Release() }, domain.SessionClosed, "connection-close", 0}, // released, or its client would register again
+			{"release", func(_ *handTransport, s *app.Session) { s.Release() }, domain.SessionClosed, "connection-close", 0}, // released, so that its client does not register again
 			{"the first ends", func(net *handTransport, _ *app.Session) { net.all[0].dial.OnClose(nil) }, domain.SessionWaiting, "connection-close session-wait", 1},
 			{"both end, the first first", func(net *handTransport, _ *app.Session) {
 				net.all[0].dial.OnClose(nil)
@@ -516,7 +516,7 @@ func TestEndsWhileTheSecondConnectionIsMade(t *testing.T) {
 				if got := strings.Join(told.names()[1:], " "); got != tc.events {
 					t.Errorf("events %s", got)
 				}
-				// What comes of the connections afterwards is ignored.
+				// Later callbacks of the connections are ignored.
 				second := net.all[1]
 				w.loop.Turn(func() {
 					second.open(domain.PathDirect)
@@ -535,8 +535,8 @@ func TestEndsWhileTheSecondConnectionIsMade(t *testing.T) {
 	}
 }
 
-// A second dial that began before the news is on the ways of before, unless the client has answered it.
-func TestNewsBeginTheSecondDialAnew(t *testing.T) {
+// A second dial that began before the news uses the old paths, unless the client has answered it.
+func TestNewsRestartTheSecondDial(t *testing.T) {
 	for _, answered := range []bool{false, true} {
 		w, net, s, _ := searching(t)
 		net.all[1].answered = answered
@@ -556,7 +556,7 @@ func TestNewsBeginTheSecondDialAnew(t *testing.T) {
 	}
 }
 
-// A direct connection to a client that is half-dead, and opens no channel, is given up.
+// A direct connection to a half-dead client, which opens no channel, is closed.
 func TestSecondConnectionWithoutAChannelIsGivenUp(t *testing.T) {
 	w, net, s, told := searching(t)
 	w.loop.Turn(func() { net.all[1].open(domain.PathPunched) })
@@ -567,12 +567,12 @@ func TestSecondConnectionWithoutAChannelIsGivenUp(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
-// News replace the wait for the next try, and do not add a try to it.
+// News replace the wait for the next attempt, and do not add an attempt to it.
 func TestNewsReplaceTheWaitForTheNextTry(t *testing.T) {
 	w, net, s, _ := searching(t)
 	net.all[0].pong = w.loop
 	w.loop.Turn(func() { net.all[1].dial.OnClose(&ports.ConnectionError{Err: portstest.ErrPeerNotFound}) })
-	w.loop.Advance(40 * time.Second) // of the minute until the next try
+	w.loop.Advance(40 * time.Second) // of the minute until the next attempt
 	w.loop.Turn(s.Nudge)
 	w.loop.Advance(time.Second)
 	if len(net.all) != 3 {
@@ -589,7 +589,7 @@ func TestNewsReplaceTheWaitForTheNextTry(t *testing.T) {
 	}
 }
 
-// The sign of life that was asked of the first connection is of no interest once the session has gone over.
+// A probe of the first connection is ignored once the session has switched.
 func TestProbeOfTheOldConnectionEndsWithTheChange(t *testing.T) {
 	w, net, s, told := searching(t)
 	net.all[1].answered = true
@@ -610,7 +610,7 @@ func TestProbeOfTheOldConnectionEndsWithTheChange(t *testing.T) {
 	}
 }
 
-// A session that was connected for a while has short waits again, also when the connection that it went over to ends at once.
+// A session that was connected for a while has short waits again, also when the connection that it switched to ends at once.
 func TestConnectionBeforeCountsForTheNextWait(t *testing.T) {
 	w, net := newWorld(t), &handTransport{}
 	var told events
@@ -642,7 +642,7 @@ func TestConnectionBeforeCountsForTheNextWait(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
-// A path that does not last is not searched for as eagerly as the first time, unless the one before has lasted.
+// Short-lived paths make the next search later than the first one, unless the path before has lasted.
 func TestPathsThatDoNotLastAreSearchedForLess(t *testing.T) {
 	for _, lasts := range []bool{false, true} {
 		w, net, s, _ := searching(t)
@@ -669,7 +669,7 @@ func TestPathsThatDoNotLastAreSearchedForLess(t *testing.T) {
 	}
 }
 
-// Takeovers that end before a try is due do not make the next one later.
+// Takeovers that end before an attempt is due do not delay the next one.
 func TestShortTakeoversDoNotDelayTheNextTry(t *testing.T) {
 	w, net, s, _ := searching(t)
 	first := net.all[0]
@@ -690,7 +690,7 @@ func TestShortTakeoversDoNotDelayTheNextTry(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
-// manyOpen is a scraper with 200 sessions on direct paths, on connections that do what the test says.
+// manyOpen is a scraper with 200 sessions on direct paths, on connections that the test controls.
 func manyOpen(t *testing.T) (*world, *handTransport) {
 	t.Helper()
 	w := newWorld(t)
@@ -715,7 +715,7 @@ func manyOpen(t *testing.T) (*world, *handTransport) {
 	return w, net
 }
 
-// A search that ends while it waits for its turn does not dial, and keeps no others from it.
+// A search that ends while it waits for its turn does not dial, and blocks no others.
 func TestSearchesThatEndLeaveTheQueue(t *testing.T) {
 	w, net := manyOpen(t)
 	for _, s := range slices.Clone(net.all) {
@@ -731,7 +731,7 @@ func TestSearchesThatEndLeaveTheQueue(t *testing.T) {
 	}
 	began := w.loop.Now()
 	for _, s := range net.all[:200] {
-		if !dialled[s.dial.Client] { // their old paths are back
+		if !dialled[s.dial.Client] { // their old paths work again
 			w.loop.Turn(func() { s.take(domain.PathDirect) })
 		}
 	}
@@ -753,7 +753,7 @@ func TestSearchesThatEndLeaveTheQueue(t *testing.T) {
 	}
 }
 
-// A request that is left on the connection before fails with that, once, if the session has no other one by then.
+// A request left on the previous connection fails with its error, once, if the session has no other one by then.
 func TestRequestLeftBehindFailsWithoutAConnection(t *testing.T) {
 	broken := &ports.ConnectionError{Err: portstest.ErrLost}
 	w, net, s, _ := searching(t)
@@ -777,7 +777,7 @@ func TestRequestLeftBehindFailsWithoutAConnection(t *testing.T) {
 	}
 }
 
-// A relay that takes over for all clients at once does not have them all dialled at once.
+// A relay that takes over for all clients at once does not cause dials to all of them at once.
 func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
 	w, net := manyOpen(t)
 	for _, s := range slices.Clone(net.all) {
@@ -810,7 +810,7 @@ func TestSecondConnectionsAreDialledInTurns(t *testing.T) {
 	}
 }
 
-// A client that stops while its scraper dials it a second time is gone at once, as always.
+// A client that stops while its scraper dials it a second time is gone at once, as without the dial.
 func TestClientStopsWhileTheSecondConnectionIsMade(t *testing.T) {
 	for _, after := range []time.Duration{0, 5 * time.Millisecond, 15 * time.Millisecond, 25 * time.Millisecond, time.Second} {
 		w, c, _ := takenOver(t)

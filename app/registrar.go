@@ -9,25 +9,24 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// registrar keeps one alias registered with one scraper: again each interval after a success, and with backoff after
-// a failure.
+// registrar keeps one alias registered with one scraper: again after each interval, and with backoff after a failure.
 type registrar struct {
 	host      host.Host
 	transport ports.ClientTransport
-	request   ports.Registration // OnOpen and Hold apart
-	hold      func(send func())  // calls send when a request may leave, in the same turn or later
+	request   ports.Registration // without OnOpen and Hold
+	hold      func(send func())  // calls send when a request may be sent, in the same turn or later
 	interval  time.Duration
 	backoff   domain.Backoff
 	onEvent   func(domain.Event)
 
 	stopped bool
-	timer   host.Timer // the attempt's bound, or the next attempt
-	current *attempt   // under way
+	timer   host.Timer // the attempt's timeout, or the next attempt
+	current *attempt   // in progress
 
-	// asked means that the scraper may know the alias: an attempt got as far as a connection, and was not refused.
+	// asked means that the scraper may know the alias: an attempt reached a connection, and was not rejected.
 	asked bool
 
-	moved host.Instant // when the last repetition because of a move was or will be
+	moved host.Instant // time of the last repetition because of a move, past or future
 	moves moves
 
 	registered bool // the last attempt succeeded
@@ -36,11 +35,11 @@ type registrar struct {
 	lastErr    error
 }
 
-// attempt is a registration under way.
+// attempt is a registration in progress.
 type attempt struct {
 	began  host.Instant
 	open   bool // the scraper is connected
-	sent   bool // the request may leave
+	sent   bool // the request may be sent
 	asked  bool // registrar.asked before it
 	cancel func()
 }
@@ -53,7 +52,7 @@ func (rg *registrar) attempt() {
 	finish := func(updated bool, err error) {
 		if rg.current == a {
 			if _, refused := errors.AsType[*domain.RemoteError](err); refused {
-				rg.asked = a.asked // it did not make the scraper know anything
+				rg.asked = a.asked // the scraper has rejected it
 			}
 			rg.abandon()
 			rg.finish(uid, updated, err)
@@ -96,7 +95,7 @@ func (rg *registrar) attempt() {
 	}
 }
 
-// abandon ends the attempt under way.
+// abandon cancels the attempt in progress.
 func (rg *registrar) abandon() {
 	a := rg.current
 	rg.current = nil
@@ -106,22 +105,22 @@ func (rg *registrar) abandon() {
 	}
 }
 
-// again repeats the registration soon, because this machine may have moved: the scraper's connection to it may lead
-// nowhere, and one that could not be made before may be possible now. Clients that move together, as after a power
-// cut, come back spread out; one that moves all the time does not register all the time (movedPause).
+// again repeats the registration soon, because this machine may have moved: the scraper's connection to it may be dead, and one
+// that failed before may be possible now. Clients that move together, as after a power cut, are spread; one that moves all the
+// time does not register all the time (movedPause).
 func (rg *registrar) again() {
 	if rg.stopped || rg.timer == nil {
 		return // not started
 	}
 	now := rg.host.Now()
 	if rg.moved > now {
-		return // about to
+		return // due soon
 	}
 	if a := rg.current; a != nil {
 		if a.open || now.Sub(a.began) < staleAttempt {
-			return // at it
+			return // in progress
 		}
-		rg.abandon() // it asks on the ways of before
+		rg.abandon() // it uses the old paths
 	}
 	wait := jitter(rg.host, movedSpread)
 	wait += rg.moves.wait(now)
@@ -133,8 +132,8 @@ func (rg *registrar) again() {
 	})
 }
 
-// renew registers now instead of at its time, because the scraper seems to have forgotten the alias. After a failure the
-// next attempt comes soon anyway.
+// renew registers now instead of at its time, because the scraper seems to have lost the alias. After a failure the next attempt
+// is due soon anyway.
 func (rg *registrar) renew() {
 	if rg.registered && rg.current == nil && !rg.stopped {
 		rg.timer.Stop()
@@ -142,7 +141,7 @@ func (rg *registrar) renew() {
 	}
 }
 
-// setSecret sets the secret of the next registrations, and of the goodbye. It reports whether it is another one.
+// setSecret sets the secret of later registrations, and of the goodbye. It reports whether it changed.
 func (rg *registrar) setSecret(secret domain.Secret) bool {
 	if domain.Accepts([]domain.Secret{rg.request.Secret}, secret) {
 		return false
@@ -152,8 +151,8 @@ func (rg *registrar) setSecret(secret domain.Secret) bool {
 	return true
 }
 
-// drawEarlier is how much before its time a registration is renewed. Clients that once registered together, because
-// the power or their scraper came back, would do so together for ever.
+// drawEarlier returns how long before the interval's end a registration is renewed. Without it, clients that once registered
+// together, because power or their scraper came back, would do so together indefinitely.
 func (rg *registrar) drawEarlier() time.Duration {
 	return jitter(rg.host, rg.interval/renewSpread)
 }
@@ -182,8 +181,8 @@ func (rg *registrar) finish(uid domain.UID, updated bool, err error) {
 	})
 }
 
-// stop ends the attempts. It says goodbye to the scraper if that may know the alias, and calls done when the scraper
-// has heard it or after a while.
+// stop ends the attempts. It says goodbye to the scraper if that may know the alias, and calls done when the scraper has answered
+// or after a while.
 func (rg *registrar) stop(done func()) {
 	rg.stopped = true
 	if rg.timer != nil {

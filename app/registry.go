@@ -10,21 +10,21 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// registry is the scraper's registration service: who may ask, how often, and how a request becomes a durable entry.
+// registry is the scraper's registration service: it limits and authorizes requests, and makes registrations durable.
 type registry struct {
 	scraper *Scraper
 	gate    *gate
 	refused domain.RefusalHistory
 	pending map[domain.Alias]*pendingAlias
-	// instances has an entry for each alias that registered since the start, at most one for each of the table and
-	// of those on their way to the disk.
+	// instances has an entry for each alias that registered since the start, at most one for each alias of the table and for
+	// those being written.
 	instances map[domain.Alias]*instances
 	owners    map[domain.PublicKey]*owner // of the keys in it
-	writes    int                         // registrations on their way to the disk
+	writes    int                         // registrations being written
 	fresh     int                         // of them, aliases that the table does not have
 }
 
-// pendingAlias is the newest entry of an alias on its way to the disk, and how many are.
+// pendingAlias is the newest entry of an alias that is being written, and the number of such entries.
 type pendingAlias struct {
 	entry domain.Entry
 	count int
@@ -36,17 +36,17 @@ func newRegistry(s *Scraper) *registry {
 	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}}
 }
 
-// note keeps a refusal to be looked at.
-func (rg *registry) note(k *aliasConn, a domain.Alias, reason string) {
+// recordRejection counts a rejection and adds it to the list of refusals.
+func (rg *registry) recordRejection(k *aliasConn, a domain.Alias, reason string) {
 	rg.scraper.stats.Rejected[reason]++
-	rg.keep(k, a, reason)
+	rg.recordRefusal(k, a, reason)
 }
 
-func (rg *registry) keep(k *aliasConn, a domain.Alias, reason string) {
+func (rg *registry) recordRefusal(k *aliasConn, a domain.Alias, reason string) {
 	rg.refused.Add(domain.Refusal{First: rg.scraper.cfg.Clock.Now(), Peer: k.peer, Alias: a, Reason: reason})
 }
 
-// aliasConn is one connection of somebody who may or may not know the secret.
+// aliasConn is one connection of a peer that may or may not know the secret.
 type aliasConn struct {
 	registry *registry
 	conn     ports.Conn
@@ -57,7 +57,7 @@ type aliasConn struct {
 	refusals int
 	opened   host.Instant
 	held     *bound.Item[*aliasConn]
-	known    bool // has an alias, or has shown a secret
+	known    bool // its key has an alias, or has sent a valid secret
 	closed   bool
 }
 
@@ -90,16 +90,16 @@ func (rg *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	}
 }
 
-// knows reports whether a key has an alias, or has shown a secret before.
+// knows reports whether a key has an alias, or has sent a valid secret before.
 func (rg *registry) knows(key domain.PublicKey) bool {
 	return rg.scraper.table.Serves(key) || rg.gate.members.Has(key)
 }
 
-// crowdOut closes a connection for another one; nil is none.
+// crowdOut closes a connection for another one; nil closes none.
 func (rg *registry) crowdOut(gone, comes *aliasConn) {
 	if gone != nil {
 		rg.scraper.stats.ConnectionsDenied[limitOf(gone, comes)]++
-		// In a turn of its own, since it may be the one that is about to open.
+		// In a later turn, since it may be the one that is about to open.
 		rg.scraper.cfg.Host.Post(func() { gone.conn.Close(errCrowdedOut) })
 	}
 }
@@ -116,17 +116,17 @@ func (c *aliasConn) onClose() {
 	tell(g.scraper.cfg.OnEvent, domain.ConnectionClose{UID: c.uid, Side: domain.SideRegister, Peer: c.peer})
 }
 
-// door lets a request in that is not one too many and knows the secret; it answers the others.
-func (c *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) bool {
+// authorize checks the rate and the secret of a request. It answers those that fail.
+func (c *aliasConn) authorize(req ports.AliasRequest, reply func(ports.AliasReply)) bool {
 	s := c.registry.scraper
 	if !c.limit.Take(s.cfg.Host.Now()) {
-		c.registry.note(c, req.Alias, domain.ReasonRateLimit)
+		c.registry.recordRejection(c, req.Alias, domain.ReasonRateLimit)
 		reply(ports.AliasReply{Message: "Too many requests"})
 		c.refuse()
 		return false
 	}
 	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
-		c.registry.note(c, req.Alias, domain.ReasonUnauthorised)
+		c.registry.recordRejection(c, req.Alias, domain.ReasonUnauthorised)
 		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: req.Register})
 		reply(ports.AliasReply{Message: domain.Unauthorised})
 		c.refuse()
@@ -144,8 +144,8 @@ func (c *aliasConn) door(req ports.AliasRequest, reply func(ports.AliasReply)) b
 	return true
 }
 
-// refuse counts a refusal; a few end the connection, so that guessing costs a handshake each time. Where an address has
-// sent many, one does.
+// refuse counts a rejection; a few close the connection, so that guessing costs a handshake each time. If the address has sent
+// many, one is enough.
 func (c *aliasConn) refuse() {
 	c.refusals++
 	s := c.registry.scraper
@@ -160,19 +160,19 @@ func (c *aliasConn) refuse() {
 
 func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasReply)) {
 	s := c.registry.scraper
-	if !c.door(req, reply) {
+	if !c.authorize(req, reply) {
 		return
 	}
 	tell(s.cfg.OnEvent, domain.AliasRequest{UID: c.uid, Peer: c.peer, Register: req.Register})
 	if s.cfg.RequireProof && !req.Proven {
-		c.registry.note(c, req.Alias, domain.ReasonNoProof)
+		c.registry.recordRejection(c, req.Alias, domain.ReasonNoProof)
 		reply(c.failed(req, errNoProof))
 		return
 	}
 	c.registry.register(req.Register, func(change domain.Change, err error) {
 		if err != nil {
 			if errors.Is(err, domain.ErrPinned) {
-				c.registry.keep(c, req.Alias, domain.ReasonPinned)
+				c.registry.recordRefusal(c, req.Alias, domain.ReasonPinned)
 			}
 			reply(c.failed(req, err))
 			return
@@ -180,22 +180,21 @@ func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 		tell(s.cfg.OnEvent, domain.AliasSuccess{
 			UID: c.uid, Peer: c.peer, Register: req.Register, Updated: change.Updated, TakenFrom: change.TakenFrom,
 		})
-		// The registration has an open connection asked for a sign of life, which is all that a process gets while a newer
-		// one runs.
+		// The registration probes an open connection, and does no more while a newer process runs.
 		if held := s.sessions[req.Key]; held != nil && req.Unconnected && c.registry.leads(req.Register) {
-			held.renew(c.opened)
+			held.reconnectIfOlder(c.opened)
 		}
 		reply(ports.AliasReply{Success: true, Updated: change.Updated, Shared: change.Shared})
 	})
 }
 
 func (c *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)) {
-	if !c.door(req, reply) {
+	if !c.authorize(req, reply) {
 		return
 	}
 	s := c.registry.scraper
 	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
-		// Anybody with the secret could say it, and take the alias next.
+		// Any holder of the secret could send it, and then take the alias.
 		reply(c.failed(req, errNoProof))
 		return
 	}
@@ -211,8 +210,8 @@ func (c *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 	})
 }
 
-// leaveSession answers a goodbye that came on the connection of the session with its key. It needs no secret: the key alone
-// can give up its alias, and whoever holds it was let in before.
+// leaveSession answers a goodbye on the connection of the session with its key. It needs no secret: only its own key can give up
+// an alias, and the key's holder was authorized before.
 func (rg *registry) leaveSession(req ports.AliasRequest, reply func(ports.AliasReply)) {
 	rg.leave(req.Register, func(left bool, err error) {
 		if err != nil {
@@ -223,7 +222,8 @@ func (rg *registry) leaveSession(req ports.AliasRequest, reply func(ports.AliasR
 	})
 }
 
-// failed tells the full error here and what the peer may know there: the uid, and the reason if it is the peer's own.
+// failed reports the full error as an event, and returns what the peer may know: the uid, and the reason if its request caused
+// it.
 func (c *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
 	tell(c.registry.scraper.cfg.OnEvent, domain.AliasError{UID: c.uid, Peer: c.peer, Alias: req.Alias, Err: err})
 	message := fmt.Sprintf("Failed to register alias (uid %s)", c.uid)
@@ -236,7 +236,7 @@ func (c *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
 
 func (rg *registry) pendingFor(a domain.Alias) bool { return rg.pending[a] != nil }
 
-// current is an alias's entry with what is on its way to the disk counted in.
+// current returns an alias's newest entry, including those being written.
 func (rg *registry) current(a domain.Alias) (domain.Entry, bool) {
 	if p := rg.pending[a]; p != nil {
 		return p.entry, !p.gone
@@ -244,8 +244,7 @@ func (rg *registry) current(a domain.Alias) (domain.Entry, bool) {
 	return rg.scraper.table.Get(a)
 }
 
-// register checks a registration, makes it durable and then makes it count. done may be called in the same turn
-// when it is refused.
+// register checks a registration, makes it durable and then applies it. done may be called in the same turn when it is rejected.
 func (rg *registry) register(r domain.Register, done func(domain.Change, error)) {
 	s := rg.scraper
 	old, known := rg.current(r.Alias)
@@ -298,9 +297,8 @@ func (rg *registry) register(r domain.Register, done func(domain.Change, error))
 	})
 }
 
-// leave drops an alias at its client's own request. Only the key that has the alias can give it up, and only the last
-// process that registered under it: a goodbye that comes after another client or the next instance took the alias over
-// is too late.
+// leave removes an alias at its client's own request. Only the key that has the alias can give it up, and only the last process
+// that registered under it: a goodbye is ignored after another client or the next instance took the alias over.
 func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 	old, known := rg.current(r.Alias)
 	if !known || old.Key != r.Key || rg.scraper.closed {
@@ -319,7 +317,7 @@ func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 	})
 }
 
-// drop takes an entry out of the store, and then out of the table.
+// drop removes an entry from the store, and then from the table.
 func (rg *registry) drop(e domain.Entry, done func(error)) {
 	s := rg.scraper
 	p := rg.begin(e)
@@ -331,7 +329,7 @@ func (rg *registry) drop(e domain.Entry, done func(error)) {
 			done(err)
 			return
 		}
-		done(nil) // whose answer may travel on the connection of the session, which ends with the entry
+		done(nil) // first, because its answer may use the session's connection, which closes with the entry
 		if now, ok := s.table.Get(e.Alias); ok {
 			s.remove(now)
 		}

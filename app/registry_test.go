@@ -12,8 +12,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// doorTransport hands the registration service to the test, which plays the network: many requests on one
-// connection, or many connections.
+// doorTransport passes the registration service to the test, which acts as the network: many requests on one connection, or many
+// connections.
 type doorTransport struct {
 	*portstest.Transport
 	door ports.AliasListen
@@ -60,7 +60,7 @@ func (t *doorTransport) callFrom(w *world, key domain.PublicKey, addr netip.Addr
 	return c
 }
 
-// crowd is many different callers, from one address or each from a network of its own.
+// crowd returns many different callers, from one address or each from its own network.
 func (t *doorTransport) crowd(w *world, n int, oneAddr bool, each func(*caller)) (all callers) {
 	for i := range n {
 		addr := netip.AddrFrom4([4]byte{byte(20 + i>>8), byte(i), 7, 1})
@@ -172,7 +172,7 @@ func TestConnectionsAreLimitedPerKeyAndInAll(t *testing.T) {
 		if all[:400].open() != 0 || all[1000:].open() != 500 {
 			t.Errorf("%s: of the oldest 400 %d are open, of the newest 500 %d", c.name, all[:400].open(), all[1000:].open())
 		}
-		w.loop.Advance(5 * time.Minute) // they never ask again
+		w.loop.Advance(5 * time.Minute) // they send no more requests
 		if n := w.scraper.Stats().AliasConnections; n != 0 {
 			t.Errorf("%s: %d are still open", c.name, n)
 		}
@@ -207,7 +207,7 @@ func TestManyClientsBehindOneAddressRegister(t *testing.T) {
 	}
 }
 
-// Strangers who open connections and say nothing push out each other, whatever address they share with clients.
+// Strangers that open connections and send nothing crowd out each other, whatever address they share with clients.
 func TestStrangersDoNotCrowdOutClients(t *testing.T) {
 	for _, oneAddr := range []bool{true, false} {
 		w, door := newDoor(t)
@@ -217,7 +217,7 @@ func TestStrangersDoNotCrowdOutClients(t *testing.T) {
 			c.ask(registration("web", 2))
 			clients = append(clients, c)
 		}
-		// One that says nothing yet, at an address of its own.
+		// A silent one, at an address of its own.
 		slow := door.call(w, 50)
 		strangers := door.crowd(w, 5000, oneAddr, nil)
 		if clients.open() != 200 || strangers.open() > 1024-200 {
@@ -229,7 +229,7 @@ func TestStrangersDoNotCrowdOutClients(t *testing.T) {
 	}
 }
 
-// Clients dial under keys of their own, which are known once they have shown a secret.
+// Clients dial under keys of their own, which are known once they have sent a valid secret.
 func TestKeysThatHaveShownASecretAreKnown(t *testing.T) {
 	w, door := newDoor(t)
 	c := door.call(w, 50)
@@ -242,7 +242,7 @@ func TestKeysThatHaveShownASecretAreKnown(t *testing.T) {
 	}
 }
 
-// Keys cost nothing, so guessing is limited by address as well: each guess costs a connection of its own.
+// Keys are free, so guessing is limited by address as well: each guess costs a connection of its own.
 func TestAddressThatGuessesMayGuessOnceForEachConnection(t *testing.T) {
 	w, door := newDoor(t)
 	wrong := registration("web", 2)
@@ -266,7 +266,7 @@ func TestAddressThatGuessesMayGuessOnceForEachConnection(t *testing.T) {
 	if neighbour.ended || !neighbour.ask(registration("web", 2)).Success {
 		t.Error("a client behind the same address is shut out")
 	}
-	// Addresses without end do not take memory without end.
+	// Any number of addresses uses bounded memory.
 	before := asked
 	door.crowd(w, 4200, false, guess)
 	if asked != before+12600 {
@@ -345,7 +345,7 @@ func TestGoodbyeNeedsTheSecret(t *testing.T) {
 	}
 }
 
-// A connection may hold what the protocol needs once its peer has shown a secret, or is a key of the table.
+// A connection may hold what the protocol needs once its peer has sent a valid secret, or has a key of the table.
 func TestConnectionIsTrustedAfterASecretOrWithAKeyOfTheTable(t *testing.T) {
 	w, door := newDoor(t)
 	stranger, wrong := door.call(w, 50), registration("web", 2)

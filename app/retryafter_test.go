@@ -10,12 +10,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// busyFor is the failure of a dial whose turn comes after a while.
+// busyFor is the failure of a dial whose turn comes after d.
 func busyFor(d time.Duration) error {
 	return &ports.ConnectionError{Err: errors.New("busy"), Busy: true, RetryAfter: d}
 }
 
-// A session dials again when it has been told to, also a client that was connected a moment ago, and also the tenth time.
+// A session dials again at the time that it was given, also for a client that was connected a moment ago, and also the tenth
+// time.
 func TestSessionDialsAgainAtItsTurn(t *testing.T) {
 	w := newWorld(t)
 	transport := &pendingTransport{}
@@ -60,7 +61,7 @@ func (b *busyTransport) RegisterAlias(r ports.Registration, done func(bool, erro
 	return func() {}
 }
 
-// A client registers again when it has been told to, also where that is later than it would renew.
+// A client registers again at the time that it was given, also where that is later than the renewal.
 func TestClientRegistersAgainAtItsTurn(t *testing.T) {
 	const told = 100 * time.Second
 	w := newWorld(t)

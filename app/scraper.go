@@ -22,20 +22,21 @@ type ScraperConfig struct {
 	Clock   ports.Clock
 	Store   ports.AliasStore  // closed by Close
 	Targets ports.TargetsFile // may be nil
-	Pins    ports.PinStore    // part of Store; nil: aliases cannot be pinned by hand
+	Pins    ports.PinStore    // part of Store; nil: pinning is not supported
 	Import  ports.AliasImport // read when Store is empty; may be nil
 
 	Keys    domain.KeyPair  // the identity that clients know
-	Secrets []domain.Secret // any of them is the right to register
+	Secrets []domain.Secret // each of them authorizes registrations
 
-	Expiry         time.Duration // of an alias that nobody renews; 3 h by default
-	CheckInterval  time.Duration // how often expired aliases are dropped; 1 h by default
+	Expiry         time.Duration // of an alias that is not renewed; 3 h by default
+	CheckInterval  time.Duration // between removals of expired aliases; 1 h by default
 	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
 	MaxAliases     int           // 10,000 by default
-	// RequireProof refuses registrations of keys that the client has not proven to hold, and so those of the
-	// JavaScript clients, which cannot.
+	// RequireProof rejects registrations of keys that the client has not proven to hold, and so those of the JavaScript clients,
+	// which send no proof.
 	RequireProof bool
-	// PinAliases refuses a live alias to all keys but the one that has it, instead of giving it to the last one.
+	// PinAliases rejects registrations of a live alias from any key other than its current one. By default the last registration
+	// wins.
 	PinAliases bool
 	Retry      Retry // after a connection was lost
 
@@ -72,20 +73,20 @@ type Scraper struct {
 	pins     map[domain.Alias]domain.Pin
 	damages  []domain.StoreDamage // the last ones, oldest first
 	clock    clock
-	graced   map[domain.Alias]bool         // loaded ones that would have expired within the grace
-	scraped  map[domain.Alias]host.Instant // when a graced alias was last scraped well
+	graced   map[domain.Alias]bool         // loaded entries that would have expired within the grace
+	scraped  map[domain.Alias]host.Instant // last successful scrape of a graced alias
 	dials    *dialQueue
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
-	unwatch  []func() // end what is told of the network
+	unwatch  []func() // cancel the network events
 	nudges   nudges
 	targets  targetsWriter
 	started  bool
 	loaded   bool // the table holds all that the store and the import have
-	fresh    bool // there was nothing in the store
+	fresh    bool // the store was empty
 	closed   bool
-	ending   ending
+	shutdown shutdown
 	ready    bool
 	stats    domain.ScraperStats
 }
@@ -116,7 +117,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 	return s, nil
 }
 
-// PublicKey is what clients register with.
+// PublicKey is the key that clients register with.
 func (s *Scraper) PublicKey() domain.PublicKey { return s.cfg.Keys.Public }
 
 func (s *Scraper) listen(done func(error)) {
@@ -137,12 +138,12 @@ func (s *Scraper) listen(done func(error)) {
 	s.expiry = s.cfg.Host.AfterFunc(s.cfg.CheckInterval, s.checkExpiry)
 }
 
-// Loaded reports whether the alias table is complete: read from the store, and imported at a first start. Before that
-// an alias that is absent from the table may exist, so lists, scrapes and changes are refused with domain.ErrNotLoaded.
+// Loaded reports whether the alias table is complete: read from the store, and imported at a first start. Before that an alias
+// that is absent from the table may exist, so lists, scrapes and changes fail with domain.ErrNotLoaded.
 func (s *Scraper) Loaded() bool { return s.loaded }
 
-// Ready reports whether the scraper has been announced: clients could find it. It stays so when the network goes away,
-// because scrapes go on over the connections that are open; Node tells how many DHT nodes hold the record now.
+// Ready reports whether the scraper has been announced: clients could find it. It stays true when the network fails, because
+// scrapes go on over open connections; Node reports how many DHT nodes hold the record now.
 func (s *Scraper) Ready() bool { return s.ready && !s.closed }
 
 func (s *Scraper) checkExpiry() {
@@ -175,7 +176,7 @@ func (s *Scraper) storeDone(err error) {
 	}
 }
 
-// put makes a durable entry count.
+// put applies a durable entry.
 func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 	old, _ := s.table.Get(e.Alias)
 	change := e.ChangeFrom(old)
@@ -198,7 +199,7 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 	return change, nil
 }
 
-// remove drops an alias from the table, not from the store.
+// remove removes an alias from the table, not from the store.
 func (s *Scraper) remove(e domain.Entry) {
 	s.table.Delete(e.Alias)
 	s.ungrace(e.Alias)
@@ -207,7 +208,7 @@ func (s *Scraper) remove(e domain.Entry) {
 	s.targets.changed()
 }
 
-// session returns the session with a client, started.
+// session returns the session with a client, and starts it if necessary.
 func (s *Scraper) session(key domain.PublicKey) *Session {
 	held := s.sessions[key]
 	if held == nil {
@@ -217,7 +218,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 			RequestTimeout: s.cfg.RequestTimeout, Retry: s.cfg.Retry, OnEvent: s.cfg.OnEvent,
 		})
 		if err != nil {
-			panic("app: " + err.Error()) // all of it was checked at the door
+			panic("app: " + err.Error()) // NewScraper has checked the values
 		}
 		held.queue, held.paths, held.onLeave = s.dials, &s.stats.Paths, s.registry.leaveSession
 		s.sessions[key] = held
@@ -226,7 +227,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 	return held
 }
 
-// release closes the session with a client that no alias points to any more.
+// release closes the session with a client that has no alias any more.
 func (s *Scraper) release(key domain.PublicKey) {
 	if held := s.sessions[key]; held != nil && !s.table.Serves(key) {
 		delete(s.sessions, key)
@@ -240,9 +241,8 @@ func (s *Scraper) PutAlias(r domain.Register, done func(updated bool, err error)
 	s.registry.register(r, func(change domain.Change, err error) { done(change.Updated, err) })
 }
 
-// Scrape asks the client behind an alias for its metrics. within bounds all of it, the configured time when it is
-// zero. The error says why there are none: ErrNotLoaded, ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, or
-// what broke the connection.
+// Scrape requests the metrics of the client behind an alias. within bounds it, the configured time when zero. The error is
+// ErrNotLoaded, ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, or the error of the connection.
 func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func()) {
 	if within <= 0 {
 		within = s.cfg.RequestTimeout
@@ -304,8 +304,8 @@ func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(bod
 	}
 }
 
-// successor is the entry that took an alias over while its client was being asked: the client was started again, and
-// the new one has the answer.
+// successor returns the entry that replaced that of an alias during its scrape: the client was restarted, and the new one has the
+// answer.
 func (s *Scraper) successor(asked domain.Entry, err error) (domain.Entry, bool) {
 	if s.closed || !errors.Is(err, domain.ErrClosed) {
 		return domain.Entry{}, false
@@ -314,7 +314,7 @@ func (s *Scraper) successor(asked domain.Entry, err error) (domain.Entry, bool) 
 	return e, ok && e.Key != asked.Key
 }
 
-// record keeps the result of a scrape, unless the alias has moved on meanwhile.
+// record stores the result of a scrape, unless the alias has another client meanwhile.
 func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
 	if now, ok := s.table.Get(e.Alias); !ok || now.Key != e.Key {
 		return
@@ -372,10 +372,10 @@ func (s *Scraper) Stats() domain.ScraperStats {
 	return stats
 }
 
-// Node is a snapshot of the DHT node below.
+// Node returns a snapshot of the DHT node.
 func (s *Scraper) Node() ports.NodeStatus { return s.cfg.Transport.Status() }
 
-// Fingerprints tell the accepted secrets apart without giving them away.
+// Fingerprints identify the accepted secrets without revealing them.
 func (s *Scraper) Fingerprints() []string {
 	all := make([]string, len(s.cfg.Secrets))
 	for i, secret := range s.cfg.Secrets {
@@ -384,7 +384,7 @@ func (s *Scraper) Fingerprints() []string {
 	return all
 }
 
-// clients are the keys of all sessions, in an order that is the same each time.
+// clients returns the keys of all sessions, in the same order each time.
 func (s *Scraper) clients() []domain.PublicKey {
 	keys := slices.Collect(maps.Keys(s.sessions))
 	slices.SortFunc(keys, func(a, b domain.PublicKey) int { return bytes.Compare(a[:], b[:]) })

@@ -28,7 +28,7 @@ func TestAliasWithColonKeepsTheOthersAcrossARestart(t *testing.T) {
 		for _, alias := range names {
 			w.mustScrape(alias)
 		}
-		w.startScraper(nil) // kill -9: the old one is just forgotten
+		w.startScraper(nil) // kill -9: the old one is abandoned
 	}
 }
 
@@ -48,7 +48,7 @@ func TestEntriesAreBackAfterKillWithoutANewRegistration(t *testing.T) {
 	}
 }
 
-// Issue row 6.5: expiry starts anew at each restart.
+// Issue row 6.5: expiry starts again at each restart.
 func TestRestartDoesNotMakeAnEntryYounger(t *testing.T) {
 	w := newWorld(t)
 	short := func(c *app.ScraperConfig) { c.Expiry, c.CheckInterval = time.Hour, time.Minute }
@@ -65,7 +65,7 @@ func TestRestartDoesNotMakeAnEntryYounger(t *testing.T) {
 	if got := w.aliases(); len(got) != 0 {
 		t.Errorf("outlived its expiry: %v", got)
 	}
-	if w.net.Links(c.PublicKey()) > 1 { // the forgotten scraper's own session is still there
+	if w.net.Links(c.PublicKey()) > 1 { // the abandoned scraper still has its session
 		t.Error("the session outlived its alias")
 	}
 }
@@ -113,7 +113,7 @@ func TestScrapeOfAHalfDeadClientIsBounded(t *testing.T) {
 	if !errors.Is(err, domain.ErrTimeout) || !strings.Contains(err.Error(), "metrics channel") || took != 5*time.Second {
 		t.Errorf("after %s: %v", took, err)
 	}
-	w.loop.Advance(6 * time.Second) // the connection is given up
+	w.loop.Advance(6 * time.Second) // the connection is closed
 	closed := of[domain.ConnectionError](w.events)
 	if len(closed) == 0 || !errors.Is(closed[0].Err, domain.ErrTimeout) {
 		t.Errorf("errors: %+v", closed)
@@ -204,7 +204,7 @@ func TestTwoAliasesOnOneKeyShareOneConnection(t *testing.T) {
 	w.closeScraper()
 	w.startScraper(quick)
 	scrapeBoth()
-	w.loop.Advance(62 * time.Minute) // nobody renews "old"
+	w.loop.Advance(62 * time.Minute) // "old" is not renewed
 	wantNames(t, w.aliases(), "new")
 	if _, _, err := w.scrape("new", 0); err != nil {
 		t.Errorf("after the other alias expired: %v", err)
@@ -290,7 +290,7 @@ func TestLatestKeyWinsAndTheOldConnectionCloses(t *testing.T) {
 	}
 }
 
-// A client that proves its key and says that it has no connection is believed at once.
+// A client that proves its key and reports that it has no connection is believed at once.
 func TestProvenClientIsScrapedAtItsReturn(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -329,7 +329,7 @@ func TestKilledClientIsScrapedWithinSecondsOfItsReturn(t *testing.T) {
 	}
 }
 
-// cutOff makes a client that cannot register either while its key is cut.
+// cutOff configures a client that cannot register either while its key is cut.
 func cutOff(cfg *app.ClientConfig) { cfg.DialKeys = cfg.Keys }
 
 // Issue row 6.9: a registration resets the backoff.
@@ -367,7 +367,7 @@ func TestRegistrationOfALivingClientKeepsItsConnection(t *testing.T) {
 	}
 }
 
-// Issue row 6.10: idle connections are closed, so that rare scrapes connect anew each time.
+// Issue row 6.10: idle connections are closed, so that rare scrapes connect again each time.
 func TestConnectionIsHeldHoweverRareTheScrapes(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -382,7 +382,7 @@ func TestConnectionIsHeldHoweverRareTheScrapes(t *testing.T) {
 	}
 }
 
-// First dials tell how well paths are found; what is tried again says nothing new.
+// First dials measure how well paths are found; repeated ones add nothing.
 func TestFirstDialsAreCounted(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -432,7 +432,7 @@ func TestLostConnectionIsOpenedAgainWithBoundedBackoff(t *testing.T) {
 
 // Issue row 6.11: any holder of the secret can take any alias, silently. The last one wins on the wire, but not
 // silently.
-func TestTakeoverIsToldAndCounted(t *testing.T) {
+func TestTakeoverIsReportedAndCounted(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	for _, key := range []byte{2, 3} {
@@ -662,7 +662,7 @@ type stuckListener struct{ ports.Listener }
 
 func (stuckListener) Close(func()) {}
 
-// closing is a store that tells when it is closed.
+// closing is a store that records its close.
 type closing struct {
 	ports.AliasStore
 	closed *bool
@@ -725,7 +725,7 @@ func TestUnreadableStorePreventsTheStart(t *testing.T) {
 }
 
 // Issue row 6.1: loading stops at the first bad entry.
-func TestBadRecordsAreSkippedAndTold(t *testing.T) {
+func TestBadRecordsAreSkippedAndReported(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	w.startClient("good", 2, nil)
@@ -852,7 +852,7 @@ func TestScraperIsReadyWhenItsTargetsFileIsThere(t *testing.T) {
 	}
 }
 
-// writes counts what a store is asked to delete.
+// writes counts the deletes of a store.
 type writes struct {
 	ports.AliasStore
 	deletes int
@@ -863,7 +863,7 @@ func (w *writes) Delete(aliases []domain.Alias, done func(error)) {
 	w.AliasStore.Delete(aliases, done)
 }
 
-// Looks for what has expired are frequent, and each write costs a flush of the disk.
+// Checks for expired aliases are frequent, and each write costs a flush of the disk.
 func TestNothingIsWrittenWhereNothingHasExpired(t *testing.T) {
 	w := newWorld(t)
 	store := &writes{}

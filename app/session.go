@@ -18,7 +18,7 @@ type SessionConfig struct {
 	Keys      domain.KeyPair         // the scraper's identity, which the client's firewall expects
 	Client    domain.PublicKey
 	Clock     ports.Clock // for the history; nil keeps none
-	// RequestTimeout bounds RequestMetrics with everything that it waits for. 5 s by default.
+	// RequestTimeout bounds RequestMetrics, including its waits. 5 s by default.
 	RequestTimeout time.Duration
 	Retry          Retry
 	OnEvent        func(domain.Event) // may be nil
@@ -35,14 +35,14 @@ func (c *SessionConfig) check() error {
 	return p.err()
 }
 
-// Session is a scraper's held connection to one client. It connects on Start, and again whenever the connection is
-// lost, until Close.
+// Session is a scraper's held connection to one client. It connects on Start, and reconnects whenever the connection is lost,
+// until Close.
 type Session struct {
 	cfg     SessionConfig
 	state   domain.SessionState
 	started bool
 	backoff domain.Backoff
-	seen    host.Instant // when the last connection that opened has ended; 0 for none
+	seen    host.Instant // end of the last connection that opened; 0 for none
 	timer   host.Timer   // connecting: connect timeout; open: channel timeout; waiting: the next dial
 	link    *sessionLink
 	lastErr error // why there is no connection
@@ -55,17 +55,16 @@ type Session struct {
 
 	queue *dialQueue // nil: dials at once
 	turn  dialler    // connecting: its place in the queue
-	doubt bool       // the last connection gave no sign of life, and the next one may be as old, see hurry
+	doubt bool       // the last connection failed its probe, and the next one may be as old, see hurry
 
-	search pathSearch   // open: for a direct path, where a relay has taken over
-	old    *sessionLink // until the requests on it have ended, see goOver; nil for none
+	search pathSearch   // open: search for a direct path, where a relay has taken over
+	old    *sessionLink // previous connection, until its requests have ended, see goOver; nil for none
 
-	onLeave func(ports.AliasRequest, func(ports.AliasReply)) // answers the client's goodbyes; nil knows none
+	onLeave func(ports.AliasRequest, func(ports.AliasReply)) // answers the client's goodbyes; nil: not supported
 }
 
-// sessionLink is one connection of a session, or the try for one. Callbacks of a link that the session has let go
-// of are ignored. A session has maxSessionLinks at most: the one in use, the second one of its search for a path, and the one
-// that was in use before.
+// sessionLink is one connection of a session, or the dial for one. Callbacks of links that the session no longer uses are
+// ignored. A session has maxSessionLinks at most: the one in use, the second one of its search for a path, and the previous one.
 type sessionLink struct {
 	conn   ports.MetricsSession
 	uid    domain.UID
@@ -85,8 +84,8 @@ type sessionRequest struct {
 	done   func(domain.MetricsReply, error)
 	within time.Duration
 	timer  host.Timer
-	link   *sessionLink // that was asked; nil while the session connects
-	cancel func()       // at the transport; nil while the session connects
+	link   *sessionLink // that carries it; nil while the session connects
+	cancel func()       // cancels it at the transport; nil while the session connects
 	over   bool
 }
 
@@ -101,7 +100,7 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 	return s, nil
 }
 
-// Start connects, and reconnects from now on. Starting twice is harmless.
+// Start connects, and reconnects from then on. Starting twice is harmless.
 func (s *Session) Start() {
 	if !s.started && s.state != domain.SessionClosed {
 		s.started = true
@@ -109,12 +108,12 @@ func (s *Session) Start() {
 	}
 }
 
-// Nudge is news that the client lives: it registered. A wait for the next dial ends at once, and a dial that the client
-// has not answered begins anew. An open connection is checked, because a client that was killed and started again
-// registers long before the old connection is given up.
+// Nudge reports that the client registered, so it runs. A wait for the next dial ends at once, and a dial that the client has not
+// answered is restarted. An open connection is probed, because a client that was killed and restarted registers long before the
+// old connection times out.
 func (s *Session) Nudge() { s.news(s.begin) }
 
-// moved is news that this machine is reachable in another way. It is Nudge for all sessions, so that dials take turns.
+// moved reports that this machine's addresses changed. It is Nudge for all sessions, so dials take turns.
 func (s *Session) moved() {
 	s.news(func() {
 		if s.turn.ticket == nil {
@@ -123,7 +122,7 @@ func (s *Session) moved() {
 	})
 }
 
-// news has the session dial as it is told, or look after what it has.
+// news dials with the given function, or probes what the session has.
 func (s *Session) news(dial func()) {
 	s.backoff.Reset()
 	s.search.news()
@@ -143,8 +142,8 @@ func (s *Session) news(dial func()) {
 	}
 }
 
-// hurry gives the channel of a connection no longer than a sign of life takes. The connection may be one that the client has
-// registered on before it moved.
+// hurry shortens the deadline of the metrics channel to that of a probe. The client may have registered on this connection before
+// it moved.
 func (s *Session) hurry(link *sessionLink) {
 	link.hurried = true
 	if s.timer != nil {
@@ -156,8 +155,8 @@ func (s *Session) hurry(link *sessionLink) {
 	})
 }
 
-// renew gives up a connection that was opened before the client said that it has none.
-func (s *Session) renew(said host.Instant) {
+// reconnectIfOlder closes a connection that opened before the client reported that it has none.
+func (s *Session) reconnectIfOlder(said host.Instant) {
 	if s.state == domain.SessionOpen && s.link.opened.Before(said) {
 		s.drop(s.link, errUnconnected)
 		s.Nudge()
@@ -168,7 +167,7 @@ func (s *Session) probe(link *sessionLink) {
 	link.probing = true
 	var timer host.Timer
 	cancel := link.conn.Ping(func(error) {
-		// An error means that the connection is ending, which OnClose tells.
+		// After an error the connection closes, which OnClose handles.
 		timer.Stop()
 		link.probing = false
 	})
@@ -184,11 +183,11 @@ func (s *Session) probe(link *sessionLink) {
 	}
 }
 
-// Close disconnects and fails what is under way with domain.ErrClosed. Events of the connection's end come before
-// Close returns; done callbacks of requests in a later turn.
+// Close disconnects and fails requests in progress with domain.ErrClosed. Events of the connection's end come before Close
+// returns; done callbacks of requests in a later turn.
 func (s *Session) Close() { s.end(func(c ports.MetricsSession) { c.Close(nil) }) }
 
-// Release is Close, and tells the client that it need not come back by itself.
+// Release is Close, and notifies the client that it need not register again.
 func (s *Session) Release() { s.end(ports.MetricsSession.Release) }
 
 func (s *Session) end(hangUp func(ports.MetricsSession)) {
@@ -218,7 +217,7 @@ func (s *Session) end(hangUp func(ports.MetricsSession)) {
 	}
 }
 
-// State is where the session is.
+// State is the session's state.
 func (s *Session) State() domain.SessionState { return s.state }
 
 // Peer is the client's address and path while the session is open.
@@ -229,7 +228,7 @@ func (s *Session) Peer() (domain.Peer, bool) {
 	return s.link.conn.Peer(), true
 }
 
-// since is when the session opened, zero when it is not open.
+// since is the time at which the session opened, zero when it is not open.
 func (s *Session) since() time.Time {
 	if s.state != domain.SessionOpen {
 		return time.Time{}
@@ -237,15 +236,15 @@ func (s *Session) since() time.Time {
 	return s.link.at
 }
 
-// note adds a line to the history.
-func (s *Session) note(c domain.SessionChange) {
+// recordChange adds an entry to the history.
+func (s *Session) recordChange(c domain.SessionChange) {
 	if s.cfg.Clock != nil {
 		c.First = s.cfg.Clock.Now()
 		s.history.Add(c)
 	}
 }
 
-// uid is that of the current connection, zero without one.
+// uid is the current connection's, zero without one.
 func (s *Session) uid() domain.UID {
 	if s.link == nil {
 		return domain.UID{}
@@ -253,10 +252,10 @@ func (s *Session) uid() domain.UID {
 	return s.link.uid
 }
 
-// LastError is why there is no connection; nil while there is one or before the first try.
+// LastError is the reason for having no connection; nil while there is one or before the first attempt.
 func (s *Session) LastError() error { return s.lastErr }
 
-// become is the one place where the state changes; doc.go draws the edges.
+// become is the only place that changes the state; doc.go has the diagram.
 func (s *Session) become(next domain.SessionState) {
 	ok := false
 	switch next {
@@ -279,12 +278,12 @@ func (s *Session) become(next domain.SessionState) {
 	s.state = next
 }
 
-// stale reports whether a dial that began before some news is better begun anew: the client has not answered it.
+// stale reports whether a dial that began before some news should be restarted: the client has not answered it.
 func (s *Session) stale(link *sessionLink) bool {
 	return link != nil && !link.conn.Answered() && s.cfg.Host.Now().Sub(link.began) >= staleAttempt
 }
 
-// redial gives up a dial for another one. Requests go on to wait.
+// redial replaces a dial by another one. Requests keep waiting.
 func (s *Session) redial() {
 	old := s.link
 	s.timer.Stop()
@@ -292,7 +291,7 @@ func (s *Session) redial() {
 	old.conn.Close(errStale)
 }
 
-// dial connects when it is the session's turn.
+// dial connects at the session's turn.
 func (s *Session) dial() {
 	s.become(domain.SessionConnecting)
 	s.queueUp()
@@ -315,7 +314,7 @@ func (s *Session) begin() {
 	}
 }
 
-// turnOver lets the next session dial.
+// turnOver ends the session's turn.
 func (s *Session) turnOver() {
 	if s.queue != nil {
 		s.queue.leave(&s.turn)
@@ -332,7 +331,7 @@ func (s *Session) connect() {
 	s.dialOn(link)
 }
 
-// dialOn dials for the connection of a link, which is in use or that of the search.
+// dialOn dials the connection of a link, the session's own or that of the search.
 func (s *Session) dialOn(link *sessionLink) {
 	s.dials++
 	link.began = s.cfg.Host.Now()
@@ -379,7 +378,7 @@ func (s *Session) dialOn(link *sessionLink) {
 	})
 }
 
-// openAs notes that the connection of a link is open.
+// openAs records that the connection of a link is open.
 func (l *sessionLink) openAs(p domain.Peer, now host.Instant) {
 	l.peer, l.open, l.opened = p, true, now
 }
@@ -402,17 +401,17 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	}
 	s.paths.Opened(p.Path, link.opened.Sub(link.began), domain.DialOrder(s.tries == 1))
 	s.tries = 0
-	s.note(domain.SessionChange{State: domain.SessionOpen, Peer: p})
+	s.recordChange(domain.SessionChange{State: domain.SessionOpen, Peer: p})
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
 	for _, r := range s.pending {
-		if r.link == nil { // the others are under way on an earlier connection
+		if r.link == nil { // the others are in progress on an earlier connection
 			s.ask(r)
 		}
 	}
 	s.search.follow(p.Path)
 }
 
-// drop gives a connection up that keeps us waiting.
+// drop closes a connection after a timeout.
 func (s *Session) drop(link *sessionLink, err error) {
 	if s.link == link {
 		s.lost(link, err)
@@ -420,7 +419,7 @@ func (s *Session) drop(link *sessionLink, err error) {
 	}
 }
 
-// lost handles the end of a connection, or of the try for one.
+// lost handles the end of a connection or of a dial.
 func (s *Session) lost(link *sessionLink, err error) {
 	s.link = nil
 	s.search.end()
@@ -437,7 +436,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	s.lastErr = err
 	s.become(domain.SessionWaiting)
 	s.turnOver()
-	s.note(domain.SessionChange{State: domain.SessionWaiting, Err: err})
+	s.recordChange(domain.SessionChange{State: domain.SessionWaiting, Err: err})
 	wait := s.nextWait(link, err)
 	s.retryAt = s.cfg.Host.Now().Add(wait)
 	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)
@@ -447,8 +446,8 @@ func (s *Session) lost(link *sessionLink, err error) {
 	}
 }
 
-// nextWait is the wait until the next dial. A client that was connected a while ago is likely to come back, and its owner waits
-// for that: nothing tells either side that a way between them works again.
+// nextWait is the wait until the next dial. A client that was connected recently is likely to come back, and its owner waits for
+// that: no event reports that a path works again.
 func (s *Session) nextWait(link *sessionLink, err error) time.Duration {
 	h := s.cfg.Host
 	if link.open {
@@ -476,14 +475,14 @@ func (s *Session) detach(link *sessionLink, err error) {
 	tell(s.cfg.OnEvent, domain.ConnectionClose{UID: link.uid, Side: domain.SideScrape, Peer: link.peer})
 }
 
-// RequestMetrics asks the client for its metrics within the configured time. done gets the client's answer, which
-// may be a failure, or an error: ErrNotConnected, ErrTimeout, ErrClosed, or what broke the connection.
+// RequestMetrics requests the client's metrics within the configured time. done receives the client's answer, which may be a
+// failure, or an error: ErrNotConnected, ErrTimeout, ErrClosed, or the error of the connection.
 func (s *Session) RequestMetrics(done func(domain.MetricsReply, error)) (cancel func()) {
 	return s.RequestMetricsWithin(s.cfg.RequestTimeout, done)
 }
 
-// RequestMetricsWithin is RequestMetrics with a time of its own. The time covers every wait: for a connection that is
-// being made, for the channel on it, and for the answer. A session that waits to dial again fails at once.
+// RequestMetricsWithin is RequestMetrics with another timeout. It covers every wait: for a connection in progress, for its
+// channel, and for the answer. A session that waits to dial again fails at once.
 func (s *Session) RequestMetricsWithin(within time.Duration, done func(domain.MetricsReply, error)) (cancel func()) {
 	s.Start()
 	r := &sessionRequest{done: done, within: within}
@@ -517,7 +516,7 @@ func (s *Session) ask(r *sessionRequest) {
 	r.link = link
 	r.cancel = link.conn.Request(func(reply domain.MetricsReply, err error) {
 		if _, broken := errors.AsType[*ports.ConnectionError](err); broken && link != s.link && s.state == domain.SessionOpen && !r.over {
-			s.ask(r) // the connection before has brought no answer
+			s.ask(r) // the previous connection brought no answer
 			s.cfg.Host.Post(s.closeOldMaybe)
 			return
 		}
@@ -525,7 +524,7 @@ func (s *Session) ask(r *sessionRequest) {
 	})
 }
 
-// waitsFor names what a request that ran out of time was waiting for.
+// waitsFor names what a request that timed out was waiting for.
 func (s *Session) waitsFor() string {
 	switch {
 	case s.turn.ticket != nil:
@@ -546,7 +545,7 @@ func (s *Session) notConnected() error {
 	return fmt.Errorf("%w: %w", domain.ErrNotConnected, s.lastErr)
 }
 
-// forget ends a request without telling.
+// forget removes a request without calling back.
 func (s *Session) forget(r *sessionRequest) {
 	r.over = true
 	if r.timer != nil {
@@ -568,12 +567,12 @@ func (s *Session) settle(r *sessionRequest, reply domain.MetricsReply, err error
 	}
 }
 
-// settleLater settles in a turn of its own, so that no caller is called back inside its own call.
+// settleLater settles in a later turn, so that no caller is called back inside its own call.
 func (s *Session) settleLater(r *sessionRequest, reply domain.MetricsReply, err error) {
 	s.cfg.Host.Post(func() { s.settle(r, reply, err) })
 }
 
-// takePending takes requests out of the list, so that a reconnect does not ask again for those that are about to fail.
+// takePending removes requests from the list, so that a reconnect does not repeat those that are about to fail.
 func (s *Session) takePending(which func(*sessionRequest) bool) (taken []*sessionRequest) {
 	left := s.pending[:0:0]
 	for _, r := range s.pending {

@@ -26,7 +26,7 @@ func (w *world) session(n byte, on func(domain.Event)) *app.Session {
 	return s
 }
 
-// request asks over a session and waits.
+// request requests over a session and waits.
 func (w *world) request(s *app.Session) (reply domain.MetricsReply, took time.Duration, err error) {
 	w.t.Helper()
 	finished, start := false, w.loop.Now()
@@ -75,7 +75,7 @@ func TestSessionWithoutItsClientFailsWithTheReason(t *testing.T) {
 	}
 }
 
-// silentTransport never calls back: the network at its worst.
+// silentTransport never calls back: a network without answers.
 type silentTransport struct{ ports.Transport }
 
 type silentSession struct{}
@@ -186,7 +186,7 @@ func TestEventsAreLoggedWithoutSecrets(t *testing.T) {
 	}
 }
 
-// A request that is over has no timer that waits for its end.
+// An answered request leaves no timer that waits for its end.
 func TestAnsweredRequestsLeaveNoTimer(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)

@@ -2,15 +2,15 @@ package app
 
 import "github.com/dhtprom/dhtprom/ports/host"
 
-// Close stops accepting registrations, ends the sessions, finishes the registrations on their way to the disk, writes the
-// targets file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk
-// and network do. Closing twice calls both.
+// Close stops accepting registrations, closes the sessions, finishes the registrations that are being written, writes the targets
+// file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk and network do.
+// Closing twice calls both.
 //
-// The disk and the network do not wait for each other: a client that has vanished keeps its connection from ending for
-// seconds, and the table is to be closed by then.
+// The disk and the network do not wait for each other: the connection of a vanished client takes seconds to close, and the table
+// should be closed by then.
 func (s *Scraper) Close(done func()) {
 	s.closed = true
-	if !s.ending.begin(s.cfg.Host, closeTimeout, done) {
+	if !s.shutdown.begin(s.cfg.Host, closeTimeout, done) {
 		return
 	}
 	s.registry.gate.members.Clear()
@@ -24,14 +24,14 @@ func (s *Scraper) Close(done func()) {
 	s.cfg.Host.Post(func() {
 		// Before the transport ends their connections: sessions dial again when they lose one.
 		s.closeSessions()
-		closing := host.NewJoin(s.ending.finish)
+		closing := host.NewJoin(s.shutdown.finish)
 		table, network := closing.Add(), closing.Add()
 		s.closeTable(table)
 		s.closeNetwork(network)
 	})
 }
 
-// closeTable closes the store, which finishes what is on its way, and then writes the targets file.
+// closeTable closes the store, which finishes its writes, and then writes the targets file.
 func (s *Scraper) closeTable(next func()) {
 	s.cfg.Store.Close(func(err error) {
 		s.storeDone(err)
@@ -43,7 +43,7 @@ func (s *Scraper) closeTable(next func()) {
 func (s *Scraper) closeNetwork(next func()) {
 	switch {
 	case !s.cfg.KeepTransport:
-		s.cfg.Transport.Close(next) // and so the listener
+		s.cfg.Transport.Close(next) // which closes the listener
 	case s.listener != nil:
 		s.listener.Close(next)
 	default:
@@ -52,7 +52,7 @@ func (s *Scraper) closeNetwork(next func()) {
 }
 
 func (s *Scraper) closeSessions() {
-	s.dials.close() // or those that wait would take the turns of those that end
+	s.dials.close() // or those that wait would take the turns of closed ones
 	for _, k := range s.clients() {
 		s.stats.Dials += s.sessions[k].dials
 		s.sessions[k].Close()

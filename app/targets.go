@@ -5,20 +5,20 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// targetsWriter keeps the targets file up to date: changes that come close together are one write, one write runs at
-// a time, and a failed one is tried again.
+// targetsWriter keeps the targets file up to date: changes that come close together are one write, one write runs at a time, and
+// a failed one is repeated.
 type targetsWriter struct {
 	scraper *Scraper
 	dirty   bool
 	writing bool
 	timer   host.Timer
 	backoff domain.Backoff
-	first   func() // called after the first try to write
+	first   func() // called after the first attempt to write
 	closing func() // called after the last write
 }
 
-// begin writes the file as it is at the start and calls next when that was tried, whatever came of it: who finds the
-// scraper ready finds the file as well.
+// begin writes the initial file and calls next after the attempt, successful or not, so that the file exists when the scraper is
+// ready.
 func (w *targetsWriter) begin(next func()) {
 	if w.scraper.cfg.Targets == nil {
 		next()
@@ -31,7 +31,7 @@ func (w *targetsWriter) begin(next func()) {
 	w.write()
 }
 
-// changed asks for a write soon.
+// changed schedules a write.
 func (w *targetsWriter) changed() {
 	w.dirty = true
 	if w.scraper.cfg.Targets == nil || w.writing || w.timer != nil || w.closing != nil {
@@ -76,7 +76,7 @@ func (w *targetsWriter) written(n int, err error) {
 	}
 }
 
-// close writes what is not written yet and calls done.
+// close writes pending changes and calls done.
 func (w *targetsWriter) close(done func()) {
 	if w.timer != nil {
 		w.timer.Stop()

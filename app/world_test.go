@@ -31,12 +31,12 @@ type world struct {
 	events  events // the scraper's
 }
 
-// events is what was told, in order.
+// events are the reported events, in order.
 type events []domain.Event
 
 func (e *events) add(event domain.Event) { *e = append(*e, event) }
 
-// names lists the events' names, of those asked for.
+// names lists the names of the events, if only is set of those.
 func (e events) names(only ...string) (all []string) {
 	for _, event := range e {
 		if name := event.LogRecord().Name; len(only) == 0 || slices.Contains(only, name) {
@@ -64,8 +64,7 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-// startScraper starts a scraper on the world's disk; a second one is a restart after kill -9, because the first is
-// only forgotten.
+// startScraper starts a scraper on the world's disk; a second one is a restart after kill -9, because the first is abandoned.
 func (w *world) startScraper(change func(*app.ScraperConfig)) {
 	w.t.Helper()
 	w.events = nil
@@ -155,7 +154,7 @@ func (c *testClient) close() {
 	}
 }
 
-// scrape asks and waits; took is how long it took.
+// scrape scrapes an alias and waits.
 func (w *world) scrape(alias string, within time.Duration) (body string, took time.Duration, err error) {
 	w.t.Helper()
 	finished, start := false, w.loop.Now()
@@ -179,7 +178,7 @@ func (w *world) mustScrape(alias string) {
 	}
 }
 
-// send makes one registration by hand and waits for its answer.
+// send sends one registration and waits for its answer.
 func (w *world) send(r ports.Registration) (updated bool, err error) {
 	w.t.Helper()
 	finished := false

@@ -12,21 +12,21 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// Client shows a service's metrics to its scrapers until its context ends or it is closed. Its methods are for any
-// goroutine, but not for the node's loop.
+// Client serves a service's metrics to its scrapers until its context ends or it is closed. Its methods may be called from any
+// goroutine, but not on the node's loop.
 type Client struct {
 	node      *dhtprom.Node
 	part      *dhtprom.Part
 	group     *app.Group
-	upstreams []string // of the targets, in words
+	upstreams []string // descriptions of the targets' sources
 	counts    *counts
 
-	registered chan struct{}                // closed once one was, with one scraper at least
+	registered chan struct{}                // closed once an alias is registered with at least one scraper
 	last       map[domain.Alias]LastRequest // on the loop
 }
 
-// Expose shows a service's metrics on a node of its own, in the network that the invite names, until ctx ends. Then it
-// takes its leave and returns nil; before that it returns only if it cannot work at all.
+// Expose serves a service's metrics on its own node, in the network of the invite, until ctx ends. Then it says goodbye and
+// returns nil; before that it returns only on permanent errors.
 func Expose(ctx context.Context, cfg Config) error {
 	network, err := cfg.Network()
 	if err != nil {
@@ -59,8 +59,8 @@ func Start(ctx context.Context, n *dhtprom.Node, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// New makes a client on a node, which goes on until the client is closed, or the node is. Of the invite it takes the
-// scraper; the network is the node's. Nothing is shown before Start.
+// New creates a client on a node, to be closed by its own Close or by the node's. It uses the scraper of the invite; the network
+// is the node's. Nothing is served before Start.
 func New(n *dhtprom.Node, cfg Config) (*Client, error) {
 	c := &Client{node: n, counts: newCounts(), registered: make(chan struct{}), last: map[domain.Alias]LastRequest{}}
 	group, upstreams, err := cfg.group(n.Host(), c.listener(cfg))
@@ -90,11 +90,11 @@ func Provide(n *dhtprom.Node, cfg Config) (c *Client, cleanup func(), err error)
 	return c, func() { _ = c.Close() }, nil
 }
 
-// listener joins those who want to know of events: the log, the counters, this client, and the service.
+// listener returns an event listener for the log, the counters, this client, and the service.
 func (c *Client) listener(cfg Config) func(domain.Alias, domain.Event) {
 	log := map[domain.Alias]func(domain.Event){}
 	if cfg.Logger != nil {
-		events := app.NewEventLog(c.node.Host(), cfg.Logger) // one for all targets: their scrapers are the same
+		events := app.NewEventLog(c.node.Host(), cfg.Logger) // shared by all targets, since their scrapers are the same
 		targets := cfg.targets()
 		for _, t := range targets {
 			var attrs []any
@@ -124,12 +124,11 @@ func (c *Client) listener(cfg Config) func(domain.Alias, domain.Event) {
 	}
 }
 
-// Start starts to show metrics and returns when the client can be found, or ctx ends; where it fails, the client is
-// closed. It does not wait for the registration, which is tried until it succeeds: Registered does. The client ends with
-// ctx.
+// Start starts to serve metrics and returns when the client can be found, or ctx ends; if it fails, the client is closed. It does
+// not wait for the registration, which is repeated until it succeeds; Registered does. The client closes with ctx.
 func (c *Client) Start(ctx context.Context) error { return c.part.Start(ctx, c.group.Start) }
 
-// Registered waits until the alias, or one of several, has been registered with one scraper at least.
+// Registered waits until an alias has been registered with at least one scraper.
 func (c *Client) Registered(ctx context.Context) error {
 	select {
 	case <-c.registered:
@@ -141,7 +140,7 @@ func (c *Client) Registered(ctx context.Context) error {
 	}
 }
 
-// Aliases are the names under which metrics are shown, with the key of each, in the order of the targets.
+// Aliases returns the aliases of the metrics, with the key of each, in the order of the targets.
 func (c *Client) Aliases() []Alias {
 	var all []Alias
 	for _, m := range c.group.Clients() {
@@ -150,17 +149,17 @@ func (c *Client) Aliases() []Alias {
 	return all
 }
 
-// Alias is a name, and the key under which its metrics are served.
+// Alias is an alias and the key of its metrics server.
 type Alias struct {
 	Name      domain.Alias
 	PublicKey domain.PublicKey
 }
 
-// PublicKey is where the metrics are served; of several targets, those of the first.
+// PublicKey is the key of the metrics server; of several targets, that of the first.
 func (c *Client) PublicKey() domain.PublicKey { return c.Aliases()[0].PublicKey }
 
-// SetSecrets takes over the secrets of scrapers, by their keys, and registers again where one is another than before. It
-// returns how many are. Scrapers that the client does not have are left out.
+// SetSecrets replaces the secrets of scrapers, matched by key, and registers again where one changed. It returns how many
+// changed. Unknown scrapers are ignored.
 func (c *Client) SetSecrets(ctx context.Context, scrapers []app.ClientScraper) (changed int, err error) {
 	err = c.node.Do(ctx, func() error {
 		changed = c.group.SetSecrets(scrapers)
@@ -169,21 +168,21 @@ func (c *Client) SetSecrets(ctx context.Context, scrapers []app.ClientScraper) (
 	return changed, err
 }
 
-// Status is all that there is to know of a client at one moment.
+// Status is a snapshot of a client.
 type Status struct {
 	Node    ports.NodeStatus
 	Targets []TargetStatus
 }
 
-// TargetStatus is that of one target.
+// TargetStatus is a snapshot of one target.
 type TargetStatus struct {
 	Alias
-	Upstream string // where its metrics come from, in words
+	Upstream string // description of the source of its metrics
 	Last     LastRequest
 	app.ClientStatus
 }
 
-// LastRequest is what came of the last request for metrics. The zero value is none.
+// LastRequest is the result of the last request for metrics. The zero value means none.
 type LastRequest struct {
 	At    time.Time
 	Bytes int
@@ -191,7 +190,7 @@ type LastRequest struct {
 	Err   error
 }
 
-// Ready reports whether every alias is registered with one scraper at least, and which are not.
+// Ready reports whether every alias is registered with at least one scraper, and which are not.
 func (s Status) Ready() (ok bool, missing []domain.Alias) {
 	for _, t := range s.Targets {
 		if !t.Registered {
@@ -201,7 +200,7 @@ func (s Status) Ready() (ok bool, missing []domain.Alias) {
 	return len(missing) == 0, missing
 }
 
-// Status is a snapshot.
+// Status returns a snapshot.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.node.Do(ctx, func() error {
 		s.Node = c.node.Transport().Status()
@@ -213,9 +212,9 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// Done is closed when the client is.
+// Done returns a channel that is closed with the client.
 func (c *Client) Done() <-chan struct{} { return c.part.Done() }
 
-// Close tells the scrapers and closes the client. It waits, for dhtprom.CloseTimeout at most. Later calls wait for the
-// first and return the same.
+// Close says goodbye to the scrapers and closes the client. It waits, for dhtprom.CloseTimeout at most. Later calls wait for the
+// first and return the same error.
 func (c *Client) Close() error { return c.part.Close() }

@@ -18,42 +18,42 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config is what a service shows, and to whom. It shows one target, which Alias and Gatherer or Func describe, or those of
-// Targets.
+// Config configures a client: its metrics and its scrapers. It has one target, described by Alias and Gatherer or Func, or those
+// of Targets.
 type Config struct {
-	// Invite is a scraper's invite; Scrapers are more, or all, with their keys and secrets.
+	// Invite is a scraper's invite; Scrapers are additional scrapers, or all, with their keys and secrets.
 	Invite   string
 	Scrapers []app.ClientScraper
 
-	// Alias is the service's name at the scrapers. It should be unique there: the last one who registers it has it.
+	// Alias is the service's name at the scrapers. It must be unique per scraper; the most recent registration wins.
 	Alias string
-	// Service is the kind of service. Hostname is where it runs, this machine's name by default. Both become labels, also of
-	// those Targets that have none of their own.
+	// Service is the kind of service. Hostname is its host, this machine's name by default. Both become labels, and are the
+	// defaults of Targets.
 	Service  string
 	Hostname string
 
-	// Gatherer has the metrics; prometheus.DefaultGatherer by default. Func gives them as text instead.
+	// Gatherer has the metrics; prometheus.DefaultGatherer by default. Func returns them as text instead.
 	Gatherer prometheus.Gatherer
 	Func     func(context.Context) (string, error)
 
-	// Targets are shown each under an alias and a key of its own, in place of the one above.
+	// Targets replace the target above; each has its own alias and key.
 	Targets []Target
 
-	// Seed is the service's identity. Zero is one that lasts as long as the client, which is fine: the next one takes
-	// the alias over, unless the scraper pins aliases to their keys. Clients on one node need different seeds.
+	// Seed is the service's identity. If zero, the client draws one, which is fine: the next run takes the alias over, unless the
+	// scraper pins aliases to their keys. Clients on one node need different seeds.
 	Seed domain.Seed
 
 	RegisterInterval time.Duration // 1 h by default
 	CollectTimeout   time.Duration // bounds one collection of metrics; 1 min by default
 
-	Logger  *slog.Logger       // gets every event as a line; nil: no logging
+	Logger  *slog.Logger       // logs every event; nil: no logging
 	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil
 }
 
-// Target is one of several things that a process shows: an exporter beside it, or metrics of its own.
+// Target is one of several targets of a process: an exporter, or metrics of its own.
 type Target struct {
 	Alias    string
-	Service  string // that of the Config where empty
+	Service  string // the Config's if empty
 	Hostname string // likewise
 
 	// HTTP is an exporter. Without one, Gatherer and Func are as in Config.
@@ -61,12 +61,12 @@ type Target struct {
 	Gatherer prometheus.Gatherer
 	Func     func(context.Context) (string, error)
 
-	// OwnSeed makes the key of the target that of Config.Seed itself, as it is without Targets: one of them may say so. The
-	// others have one that depends on the seed and the alias alone (app.AliasKeys), whatever other targets there are.
+	// OwnSeed derives the target's key from Config.Seed directly, as without Targets; at most one target may set it. The keys of
+	// the others depend on the seed and the alias alone (app.AliasKeys), whatever other targets there are.
 	OwnSeed bool
 }
 
-// targets are Targets, or the one that stands in their place, with all that they leave to the Config.
+// targets returns Targets, or the single target, with the defaults of the Config.
 func (c *Config) targets() []Target {
 	all := slices.Clone(c.Targets)
 	if len(all) == 0 {
@@ -91,7 +91,7 @@ func (c *Config) targets() []Target {
 	return all
 }
 
-// scrapers are those of the invite and the others.
+// scrapers returns the scraper of the invite and the others.
 func (c *Config) scrapers() ([]app.ClientScraper, error) {
 	all := c.Scrapers
 	if c.Invite != "" {
@@ -107,7 +107,7 @@ func (c *Config) scrapers() ([]app.ClientScraper, error) {
 	return all, nil
 }
 
-// Network is the node that the invite asks for: in the DHT of the scraper, with its relays. Expose makes it.
+// Network is the configuration of the invite's node: in the DHT of the scraper, with its relays. Expose uses it.
 func (c Config) Network() (dhtprom.NodeConfig, error) {
 	cfg := dhtprom.NodeConfig{Logger: c.Logger}
 	if c.Invite == "" {
@@ -123,7 +123,7 @@ func (c Config) Format(w fmt.State, _ rune) {
 	fmt.Fprintf(w, "client.Config{Alias: %q, Service: %q, Hostname: %q, Targets: %d}", c.Alias, c.Service, c.Hostname, len(c.Targets))
 }
 
-// TargetError says which target cannot be shown, by its index in Config.Targets and its alias, and why.
+// TargetError reports an invalid target, by its index in Config.Targets and its alias.
 type TargetError struct {
 	Index int
 	Alias string
@@ -132,10 +132,10 @@ type TargetError struct {
 
 func (e *TargetError) Error() string { return fmt.Sprintf("target %q: %v", e.Alias, e.Err) }
 
-// Unwrap is the reason.
+// Unwrap returns the cause.
 func (e *TargetError) Unwrap() error { return e.Err }
 
-// Check reports what New would refuse. Nothing is started, and nothing is asked.
+// Check reports the errors of New. It starts nothing and sends nothing.
 func (c Config) Check() error {
 	group, _, err := c.group(noLoop{}, func(domain.Alias, domain.Event) {})
 	if err != nil {
@@ -144,7 +144,7 @@ func (c Config) Check() error {
 	return group.Check()
 }
 
-// noLoop is the loop for a configuration that is only checked: nothing is posted to it.
+// noLoop is the loop of a configuration that is only checked: it ignores posted functions.
 type noLoop struct{}
 
 func (noLoop) Post(func())             {}
@@ -158,8 +158,8 @@ func parseInvite(text string) (domain.Invite, error) {
 	return v, err
 }
 
-// group is what package app takes: a client for each target, without host and transport. With it comes what the metrics of
-// each target are, in words.
+// group returns the configuration for package app: a client for each target, without host and transport. It also returns
+// descriptions of the targets' sources.
 func (c *Config) group(loop host.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []string, error) {
 	scrapers, err := c.scrapers()
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *Config) group(loop host.Loop, tell func(domain.Alias, domain.Event)) (a
 	return group, upstreams, nil
 }
 
-// keys are a target's identity; zero for one that app makes.
+// keys returns a target's identity; zero if app should draw it.
 func (c *Config) keys(t Target) (keys domain.KeyPair) {
 	switch {
 	case c.Seed.IsZero():
@@ -194,7 +194,7 @@ func (c *Config) keys(t Target) (keys domain.KeyPair) {
 	}
 }
 
-// source is where the metrics of a target come from, and what that is, in words.
+// source returns the source of a target's metrics and its description.
 func (t *Target) source(loop host.Loop) (s ports.MetricsSource, upstream string, err error) {
 	switch {
 	case t.HTTP != nil:

@@ -1,7 +1,7 @@
-// Package client shows a service's metrics to scrapers, through NATs and without an open port. It is what the program
-// dhtprom-client runs, for services that bring it along.
+// Package client serves a service's metrics to scrapers, through NATs and without an open port. It is the program dhtprom-client
+// as a package, for embedding in services.
 //
-// In a service that has an invite of a scraper (dhtprom-scraper invite prints one) this is all:
+// A service with an invite of a scraper (dhtprom-scraper invite prints one) needs no more than this:
 //
 //	go func() {
 //		err := client.Expose(ctx, client.Config{Invite: invite, Alias: "shop-7", Gatherer: registry})
@@ -14,5 +14,5 @@
 //
 //	c, err := client.Start(ctx, node, client.Config{Invite: invite, Alias: "shop-7", Gatherer: registry})
 //
-// One that wants to do something in between, such as to register the Collector, calls New and Client.Start.
+// To do something in between, such as registering the Collector, call New and Client.Start.
 package client

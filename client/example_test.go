@@ -16,7 +16,7 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// A service exposes its registry. All that it needs is an invite.
+// A service exposes its registry. It only needs an invite.
 func ExampleExpose() {
 	invite, scrape, closeAll := exampleScraper() // elsewhere: dhtprom-scraper, and dhtprom-scraper invite
 	defer closeAll()
@@ -33,7 +33,7 @@ func ExampleExpose() {
 	}()
 	fmt.Print(scrape("shop-7"))
 
-	stop() // the scraper is told
+	stop() // says goodbye to the scraper
 	fmt.Println(<-ended)
 	// Output:
 	// # HELP shop_orders_total Orders so far.
@@ -42,7 +42,7 @@ func ExampleExpose() {
 	// <nil>
 }
 
-// A service chooses where its events go: to a logger, and to code of its own.
+// A service handles its events: by a logger, and by code of its own.
 func ExampleConfig() {
 	invite, _, closeAll := exampleScraper()
 	defer closeAll()
@@ -54,7 +54,7 @@ func ExampleConfig() {
 	c, err := client.Start(context.Background(), n, client.Config{
 		Invite: invite, Alias: "shop-7", Gatherer: prometheus.NewRegistry(),
 		Logger: exampleLogger("register-alias-success"),
-		OnEvent: func(e domain.Event) { // on the node's loop: pass it on and return
+		OnEvent: func(e domain.Event) { // on the node's loop: must not block
 			if e, ok := e.(domain.RegisterAliasSuccess); ok {
 				registered <- e.Updated
 			}
@@ -105,7 +105,7 @@ func exampleNetwork(invite string) dhtprom.NodeConfig {
 	return cfg
 }
 
-// exampleLogger writes one kind of event, without what differs from run to run.
+// exampleLogger logs one kind of event, without the values that differ from run to run.
 func exampleLogger(event string) *slog.Logger {
 	text := slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		switch a.Key {

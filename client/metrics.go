@@ -12,7 +12,7 @@ import (
 
 const namespace = "dhtprom_client_"
 
-// statusTimeout bounds how long a collection of metrics waits for the loop.
+// statusTimeout bounds the wait of a collection of metrics for the loop.
 const statusTimeout = time.Second
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -23,21 +23,21 @@ var (
 	perScraper = []string{"alias", "scraper"}
 
 	descListening     = desc("listening", "Whether the alias's server is announced on the DHT.", "alias")
-	descBlocked       = desc("firewall_blocks_total", "Connections that the firewall kept out.", "alias")
+	descBlocked       = desc("firewall_blocks_total", "Connections rejected by the firewall.", "alias")
 	descRegistered    = desc("registered", "Whether the last registration succeeded.", perScraper...)
-	descRegistrations = desc("registrations_total", "Registrations that succeeded.", perScraper...)
-	descFailed        = desc("registrations_failed_total", "Registrations that failed.", perScraper...)
+	descRegistrations = desc("registrations_total", "Successful registrations.", perScraper...)
+	descFailed        = desc("registrations_failed_total", "Failed registrations.", perScraper...)
 	descConnections   = desc("connections", "Open connections of the scraper.", perScraper...)
 	descRequests      = desc("metrics_requests_total", "Requests for metrics, failed ones included.", perScraper...)
-	descReqFailed     = desc("metrics_requests_failed_total", "Requests for metrics that failed.", perScraper...)
-	descBytes         = desc("metrics_sent_bytes_total", "Metrics that were sent, in bytes.", perScraper...)
+	descReqFailed     = desc("metrics_requests_failed_total", "Failed requests for metrics.", perScraper...)
+	descBytes         = desc("metrics_sent_bytes_total", "Metrics sent, in bytes.", perScraper...)
 	descNodeOnline    = desc("dht_online", "Whether DHT nodes answer.")
-	descInReserve     = desc("relays_in_reserve", "Blind relays that are kept beside the direct paths of connections, and answer.")
-	descAnnounced     = desc("announced_nodes", "DHT nodes that hold the record of this client and answer; of the alias that the fewest hold. With 0, scrapers cannot find it.")
+	descInReserve     = desc("relays_in_reserve", "Working blind relays that are kept beside the direct paths of connections.")
+	descAnnounced     = desc("announced_nodes", "DHT nodes that answer and hold the record of this client; the minimum over its aliases. With 0, scrapers cannot find it.")
 	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
 )
 
-// counts are the metrics that are kept up with events.
+// counts are the metrics that are updated by events.
 type counts struct {
 	registered *prometheus.GaugeVec
 	size       *prometheus.HistogramVec
@@ -47,14 +47,14 @@ type counts struct {
 func newCounts() *counts {
 	return &counts{
 		registered: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: namespace + "last_registration_timestamp_seconds", Help: "When the last registration succeeded.",
+			Name: namespace + "last_registration_timestamp_seconds", Help: "Time of the last successful registration.",
 		}, perScraper),
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: namespace + "metrics_size_bytes", Help: "Sizes of the metrics that were sent.",
+			Name: namespace + "metrics_size_bytes", Help: "Sizes of the metrics sent.",
 			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 8), // 1 KiB to 16 MiB
 		}, []string{"alias"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: namespace + "metrics_collect_duration_seconds", Help: "How long collecting the metrics took.",
+			Name: namespace + "metrics_collect_duration_seconds", Help: "Duration of collecting the metrics.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8), // 1 ms to 16 s
 		}, []string{"alias"}),
 	}
@@ -71,8 +71,8 @@ func (c *counts) event(alias domain.Alias, e domain.Event) {
 	}
 }
 
-// Collector has the metrics of the client itself, dhtprom_client_*, for a registry: that of Config.Gatherer, so that the
-// scrapers get them, or another one.
+// Collector has the metrics of the client itself, dhtprom_client_*, for any registry: for that of Config.Gatherer to be scraped
+// too, or another one.
 func (c *Client) Collector() prometheus.Collector { return collector{c} }
 
 type collector struct{ c *Client }
@@ -90,7 +90,7 @@ func (m collector) Describe(out chan<- *prometheus.Desc) {
 	m.c.counts.duration.Describe(out)
 }
 
-// Collect runs on a goroutine of the registry's, so it may wait.
+// Collect runs on a goroutine of the registry, so it may wait.
 func (m collector) Collect(out chan<- prometheus.Metric) {
 	m.c.counts.registered.Collect(out)
 	m.c.counts.size.Collect(out)

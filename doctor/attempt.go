@@ -10,9 +10,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Connection is an attempt to connect, step by step.
+// Connection is a connection attempt, step by step.
 type Connection struct {
-	// Open means that the encryption was up, so that the other side is who it should be.
+	// Open means that the encryption was established, so that the other side has proven its key.
 	Open  bool    `json:"open"`
 	Path  string  `json:"path,omitempty"`
 	Took  Seconds `json:"took_seconds"`
@@ -23,13 +23,13 @@ type Connection struct {
 
 	err          error
 	answered     bool             // a handshake came back
-	sameAddr     bool             // from behind our own public address
-	ours, theirs hyperdht.NATKind // as last told in a punch round
+	sameAddr     bool             // behind the same public address
+	ours, theirs hyperdht.NATKind // as last reported in a punch round
 	punching     bool             // probes were sent
 	path         hyperdht.Path    // the last one
-	heard        bool             // something came over it
-	punchErr     error            // why punching was given up
-	relayErr     error            // why a relay did not carry it
+	arrived      bool             // a packet arrived on it
+	punchErr     error            // reason of giving up hole punching
+	relayErr     error            // reason why a relay did not carry it
 	last         hyperdht.AttemptStep
 }
 
@@ -50,7 +50,7 @@ type Step struct {
 	Error  string         `json:"error,omitempty"`
 }
 
-// note takes a step down.
+// note adds a step.
 func (c *Connection) note(t *TargetReport, start, now host.Instant, e hyperdht.AttemptEvent) {
 	if c.noteWayOf(t, start, e) || len(c.Steps) >= maxSteps {
 		return
@@ -79,11 +79,10 @@ func (c *Connection) note(t *TargetReport, start, now host.Instant, e hyperdht.A
 	c.Steps = append(c.Steps, s)
 }
 
-// maxSteps bounds what is noted of an attempt; lookups on a large DHT and a relay's own attempt included, some forty
-// are usual.
+// maxSteps bounds the steps of an attempt; some forty are usual, including lookups on a large DHT and the attempt to a relay.
 const maxSteps = 500
 
-// learn keeps what the diagnosis goes by.
+// learn records what the diagnosis depends on.
 func (c *Connection) learn(e hyperdht.AttemptEvent) {
 	if e.Step != hyperdht.AttemptClosed {
 		c.last = e.Step
@@ -104,11 +103,11 @@ func (c *Connection) learn(e hyperdht.AttemptEvent) {
 	case hyperdht.AttemptPath:
 		c.path, c.Path = e.Path, e.Path.String()
 	case hyperdht.AttemptFirstPacket:
-		c.heard = true
+		c.arrived = true
 	}
 }
 
-// say puts a step into words.
+// say describes a step.
 func say(who string, e hyperdht.AttemptEvent) string {
 	switch e.Step {
 	case hyperdht.AttemptStarted:
@@ -119,29 +118,29 @@ func say(who string, e hyperdht.AttemptEvent) string {
 		if e.Err != nil {
 			return "the search failed: " + text(e.Err)
 		}
-		return "all nodes near the key were asked"
+		return "all nodes near the key were queried"
 	case hyperdht.AttemptHandshake:
 		return "handshake sent through " + addr(e.Node)
 	case hyperdht.AttemptUnanswered:
 		return "no handshake back through " + addr(e.Node) + ": " + text(e.Err)
 	case hyperdht.AttemptAnswered:
-		return who + " answers through " + addr(e.Node) + ", which sees it at " + addr(e.Addr) + " and us at " + addr(e.Seen) + "; " + claim(e.Theirs)
+		return who + " answers through " + addr(e.Node) + ", which sees it at " + addr(e.Addr) + " and this machine at " + addr(e.Seen) + "; " + claim(e.Theirs)
 	case hyperdht.AttemptWaiting:
-		return "we are reachable from everywhere, so " + who + " is to come to us"
+		return "this machine is reachable from everywhere, so " + who + " connects to it"
 	case hyperdht.AttemptLAN:
-		return "we share a public address with " + who + "; pinging its local one, " + addr(e.Addr)
+		return "same public address as " + who + "; pinging its local one, " + addr(e.Addr)
 	case hyperdht.AttemptLANFailed:
 		return "no answer from " + addr(e.Addr) + " within this network"
 	case hyperdht.AttemptProbing:
-		return "probe round through " + addr(e.Node) + ": both sides tell each other about their NATs"
+		return "probe round through " + addr(e.Node) + ": both sides exchange their kinds of NAT"
 	case hyperdht.AttemptProbed:
-		return "answered: our NAT is " + e.Ours.String() + ", that of " + who + " is " + e.Theirs.String()
+		return "answered: this machine's NAT is " + e.Ours.String() + ", that of " + who + " is " + e.Theirs.String()
 	case hyperdht.AttemptAgreed:
 		return "punch round: " + who + " punches, too"
 	case hyperdht.AttemptPunching:
 		return "both sides send probes: " + strategy(e.Ours, e.Theirs)
 	case hyperdht.AttemptPunchFailed:
-		return "hole punching is given up: " + text(e.Err)
+		return "hole punching failed: " + text(e.Err)
 	case hyperdht.AttemptRelay:
 		return "asking the blind relay " + e.Relay.Short() + " to carry the connection"
 	case hyperdht.AttemptRelayPaired:
@@ -151,11 +150,11 @@ func say(who string, e hyperdht.AttemptEvent) string {
 	case hyperdht.AttemptPath:
 		return "path: " + pathWords[e.Path] + addr(e.Addr)
 	case hyperdht.AttemptTried:
-		return "not proven yet; also tried: " + pathWords[e.Path] + addr(e.Addr)
+		return "not verified yet; also tried: " + pathWords[e.Path] + addr(e.Addr)
 	case hyperdht.AttemptFirstPacket:
 		return "first packet from " + who
 	case hyperdht.AttemptOpen:
-		return "encryption is up: this is " + who
+		return "encryption established: this is " + who
 	case hyperdht.AttemptClosed:
 		return "over: " + text(e.Err)
 	}
@@ -169,21 +168,21 @@ var pathWords = map[hyperdht.Path]string{
 	hyperdht.PathRelayed: "over the relay at ",
 }
 
-// claim is what a server says of its own NAT.
+// claim describes a server's statement about its own NAT.
 func claim(k hyperdht.NATKind) string {
 	switch k {
 	case hyperdht.NATUnknown:
 		return "it is behind a NAT or firewall"
 	case hyperdht.NATOpen:
-		return "it says that it is reachable from everywhere"
+		return "it reports that it is reachable from everywhere"
 	}
-	return "it says that its NAT is " + k.String()
+	return "it reports that its NAT is " + k.String()
 }
 
 func strategy(ours, theirs hyperdht.NATKind) string {
 	switch {
 	case ours == hyperdht.NATRandom:
-		return "from 256 sockets, so that the other side may guess one of their ports"
+		return "from 256 sockets, so that the other side can guess one of their ports"
 	case theirs == hyperdht.NATRandom:
 		return "to 1750 guessed ports of the other side, which takes up to 35 s"
 	}
@@ -197,42 +196,42 @@ func addr(a netip.AddrPort) string {
 	return a.String()
 }
 
-// words are errors in plain words; the first that matches is taken.
-var words = []struct {
+// messages are descriptions of errors; the first match is used.
+var messages = []struct {
 	err  error
 	text string
 }{
-	{errTooLong, "it took too long"},
+	{errTooLong, "timed out"},
 	{hyperdht.ErrNoIPv4, "no DHT node answers: this machine has no IPv4 address"},
 	{hyperdht.ErrNoDHTNode, "no DHT node answers"},
 	{hyperdht.ErrPeerNotFound, "no DHT node knows this key"},
-	{hyperdht.ErrPeerConnectionFailed, "no DHT node that knows the key got an answer from its owner"},
-	{hyperdht.ErrServerIncompatible, "it speaks another version of the protocol"},
+	{hyperdht.ErrPeerConnectionFailed, "no DHT node that knows the key received an answer from its owner"},
+	{hyperdht.ErrServerIncompatible, "it uses another version of the protocol"},
 	{hyperdht.ErrServerError, "it answered with an error"},
 	{hyperdht.ErrDoubleRandom, "both NATs give every connection another port"},
-	{hyperdht.ErrProbeTimeout, "what kind of NAT one of the two is behind could not be found out"},
-	{hyperdht.ErrCannotHolepunch, "it names no DHT node to meet at"},
+	{hyperdht.ErrProbeTimeout, "the kind of one side's NAT could not be determined"},
+	{hyperdht.ErrCannotHolepunch, "it names no DHT node for the exchange"},
 	{hyperdht.ErrRemoteBusy, "it is busy with another peer whose NAT is random"},
 	{hyperdht.ErrRemoteAborted, "the other side gave up"},
 	{hyperdht.ErrPunchesElsewhere, "this node is busy with another peer whose NAT is random"},
 	{hyperdht.ErrHolepunchAborted, "no packet got through"},
-	{hyperdht.ErrRemoteNotPunching, "it does not take part"},
-	{hyperdht.ErrRemoteNotPunchable, "there is no way to punch through these two NATs"},
-	{hyperdht.ErrRelayFull, "the relay carries as many connections as it may (its --relay.max-pairs)"},
-	{hyperdht.ErrRelayKeyFull, "the relay carries as many connections of one key as it may (its --relay.max-pairs-per-key)"},
-	{hyperdht.ErrRelayExpired, "the other side did not come to the relay"},
-	{hyperdht.ErrRelayAborted, "the relay was not reached, or did not bring the two together"},
-	{hyperdht.ErrBadHandshakeReply, "the answer makes no sense"},
+	{hyperdht.ErrRemoteNotPunching, "it does not punch"},
+	{hyperdht.ErrRemoteNotPunchable, "hole punching cannot work between these two NATs"},
+	{hyperdht.ErrRelayFull, "the relay has reached its maximum number of connections (its --relay.max-pairs)"},
+	{hyperdht.ErrRelayKeyFull, "the relay has reached its maximum number of connections for one key (its --relay.max-pairs-per-key)"},
+	{hyperdht.ErrRelayExpired, "the other side did not connect to the relay"},
+	{hyperdht.ErrRelayAborted, "the relay was unreachable, or did not pair the two"},
+	{hyperdht.ErrBadHandshakeReply, "the answer is malformed"},
 	{hyperdht.ErrTooFewNodes, "too few DHT nodes answer"},
-	{hyperdht.ErrPeerSilent, "nothing was heard from it any more"},
+	{hyperdht.ErrPeerSilent, "no more packets arrived from it"},
 	{hyperdht.ErrNoAddress, "the name has no IPv4 address"},
 	{hyperdht.ErrTimeout, "no answer"},
 	{domain.ErrTimeout, "no answer"},
 }
 
-// silent reports whether an attempt died of silence on a path that was taken for good.
+// silent reports whether an attempt failed because its path went silent after it was selected.
 func (c *Connection) silent() bool {
-	return c.err != nil && c.path != hyperdht.PathNone && !c.heard
+	return c.err != nil && c.path != hyperdht.PathNone && !c.arrived
 }
 
 func (c *Connection) is(err error) bool { return errors.Is(c.err, err) }

@@ -1,9 +1,9 @@
-// Package doctor finds out what a node sees of the network and why a connection fails, and says so in plain words.
+// Package doctor examines a node's network and the cause of failed connections, and describes both for people.
 //
-//	bootstrap nodes, STUN ──▶ address and NAT ──▶ who has the key's record ──▶ a connection, step by step ──▶ findings
+//	bootstrap nodes, STUN ──▶ address and NAT ──▶ holders of the key's record ──▶ a connection, step by step ──▶ findings
 //
-// It runs on any host.Host with a node of its own, which announces nothing, so that it disturbs neither the program it
-// is a part of nor one that runs beside it. What it knows of a connection it reads from the trace of its host.
+// It runs on any host.Host with a node of its own, which announces nothing, so that it disturbs neither the program that runs it
+// nor one beside it. Its knowledge of a connection comes from the trace of its host.
 package doctor
 
 import (
@@ -20,12 +20,12 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config is what is to be examined.
+// Config configures an examination.
 type Config struct {
-	// Node is how the program takes part in the DHT: its bootstrap nodes, STUN servers, relays and paths. The doctor has a
-	// node of its own, so it should listen elsewhere, and has neither its seed nor its file of nodes.
+	// Node is the program's configuration of its node: bootstrap nodes, STUN servers, relays and paths. The doctor has a node of
+	// its own, so its listen address should differ, and its seed and file of nodes are ignored.
 	Node dhtprom.NodeConfig
-	// Targets are whom to connect to, one after the other.
+	// Targets are the peers to connect to, one after the other.
 	Targets []Target
 	// Timeout bounds each connection; 0 is DefaultTimeout.
 	Timeout time.Duration
@@ -33,21 +33,20 @@ type Config struct {
 	Clock ports.Clock
 }
 
-// Target is somebody to connect to.
+// Target is a peer to connect to.
 type Target struct {
-	// Name is who that is, in the report: "the scraper".
+	// Name is the target's name in the report: "the scraper".
 	Name string
 	Key  domain.PublicKey
-	// Own means that the key is that of the program the doctor belongs to, which runs on this machine or should.
+	// Own means that the key is that of the program that runs the doctor; the key's program runs on this machine or should.
 	Own bool
-	// Secret is what a scraper is to accept. Zero means that the target is a client, which is asked whether it
-	// answers.
+	// Secret is the secret to check with a scraper. Zero means that the target is a client, which is pinged.
 	Secret domain.Secret
-	// Keys are who we are to the target; zero is somebody new.
+	// Keys are the identity for dialling the target; zero draws one.
 	Keys domain.KeyPair
 }
 
-// tracer is a host whose trace is read.
+// tracer is a host whose trace is observed.
 type tracer struct {
 	host.Host
 	see func(hyperdht.AttemptEvent)
@@ -68,8 +67,8 @@ type examination struct {
 	done      func(*Report)
 	report    *Report
 	node      *hyperdht.Node
-	stun      *stun.Client        // nil where no server is asked
-	early     []stun.ServerStatus // before the punching socket was asked about
+	stun      *stun.Client        // nil without servers
+	early     []stun.ServerStatus // before the measurement of the punching socket
 	transport *dht.Transport
 
 	began     host.Instant
@@ -81,8 +80,8 @@ type examination struct {
 	finding   func(hyperdht.AttemptEvent)
 }
 
-// Examine looks at everything and calls done with what it has found, in a later turn and within a bounded time. It
-// fails if cfg makes no sense or no socket can be bound.
+// Examine examines the network and the targets and calls done with its report, in a later turn and within a bounded time. It
+// fails if cfg is invalid or no socket can be bound.
 func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
@@ -117,7 +116,7 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 
 func (x *examination) since() Seconds { return Seconds(x.host.Now().Sub(x.began)) }
 
-// measure goes on when the network was entered and the bootstrap nodes were checked.
+// measure continues when the network was entered and the bootstrap nodes were checked.
 func (x *examination) measure() {
 	if x.ready && x.booted {
 		x.measureNow()
@@ -144,7 +143,7 @@ func (x *examination) measureNow() {
 	}
 }
 
-// servers is how the STUN servers do.
+// servers returns the status of the STUN servers.
 func (x *examination) servers() []stun.ServerStatus {
 	if x.stun == nil {
 		return nil
@@ -152,7 +151,7 @@ func (x *examination) servers() []stun.ServerStatus {
 	return x.stun.Status()
 }
 
-// stunWait is how much time STUN servers that have not answered yet are given.
+// stunWait is the remaining wait for STUN servers that have not answered yet.
 func (x *examination) stunWait() time.Duration {
 	for _, s := range x.servers() {
 		if s.AnsweredAt == 0 {
@@ -176,7 +175,7 @@ func (x *examination) next(i int) {
 	})
 }
 
-// search finds out which nodes have the target's record.
+// search finds the nodes that have the target's record.
 func (x *examination) search(t *TargetReport, done func()) {
 	start := x.host.Now()
 	x.node.FindPeer(id.PublicKey(t.Key), func(f hyperdht.Found) {
@@ -195,7 +194,7 @@ func (x *examination) search(t *TargetReport, done func()) {
 	})
 }
 
-// connect dials the target and asks it for something harmless.
+// connect dials the target and sends it a request without effect.
 func (x *examination) connect(t *TargetReport, done func()) {
 	c := &t.Connection
 	start := x.host.Now()
@@ -209,7 +208,7 @@ func (x *examination) connect(t *TargetReport, done func()) {
 		}
 		over = true
 		late.Stop()
-		x.finding = func(e hyperdht.AttemptEvent) { c.noteWayOf(t, start, e) } // of an attempt that ends here
+		x.finding = func(e hyperdht.AttemptEvent) { c.noteWayOf(t, start, e) } // events after the attempt's end
 		c.Took = Seconds(x.host.Now().Sub(start))
 		c.err, c.Error = err, text(err)
 		hangUp()
@@ -224,10 +223,10 @@ func (x *examination) connect(t *TargetReport, done func()) {
 	}
 }
 
-var errTooLong = errors.New("it took too long")
+var errTooLong = errors.New("timed out")
 
-// register says goodbye to the scraper for an alias that nobody has: the scraper judges the secret and changes
-// nothing. Scrapers of the first generation do not know goodbyes.
+// register says goodbye to the scraper for an alias that no client has: the scraper checks the secret and changes nothing.
+// Scrapers of the first generation do not know goodbyes.
 func (x *examination) register(t *TargetReport, finish func(error)) (cancel func()) {
 	keys := t.target.Keys
 	if keys.IsZero() {
@@ -254,7 +253,7 @@ func (x *examination) register(t *TargetReport, finish func(error)) (cancel func
 	})
 }
 
-// ask asks a client whether it answers.
+// ask pings a client.
 func (x *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
 	keys := t.target.Keys
 	if keys.IsZero() {
@@ -274,7 +273,7 @@ func (x *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
 	return func() { s.Close(nil) }
 }
 
-var errHungUp = errors.New("it hung up")
+var errHungUp = errors.New("it closed the connection")
 
 func (x *examination) newKeys() domain.KeyPair {
 	var seed [domain.KeySize]byte
@@ -282,7 +281,7 @@ func (x *examination) newKeys() domain.KeyPair {
 	return domain.KeyPairFromSeed(domain.SeedFrom(seed))
 }
 
-// finish tells the end.
+// finish completes the report.
 func (x *examination) finish() {
 	x.report.Took = x.since()
 	if x.cfg.Clock != nil {

@@ -30,9 +30,9 @@ type world struct {
 	net       *simnet.Net
 	hosts     int
 	bootstrap []string
-	relays    []domain.PublicKey // that the scraper uses
+	relays    []domain.PublicKey // used by the scraper
 	stun      []string           // and its STUN servers
-	busy      bool               // it refuses without a look
+	busy      bool               // it rejects all registrations
 }
 
 func newWorld(t *testing.T, nodes int) *world {
@@ -56,7 +56,7 @@ func (w *world) public(name string) *simnet.Host {
 	return w.net.AddHost(name, netip.AddrFrom4([4]byte{100, 128, 0, byte(w.hosts)}))
 }
 
-// behind is a host with a router of its own.
+// behind returns a host with a router of its own.
 func (w *world) behind(name string, nat simnet.NAT) *simnet.Host {
 	w.hosts++
 	site, inside := netip.AddrFrom4([4]byte{81, 2, 3, byte(w.hosts)}), netip.AddrFrom4([4]byte{192, 168, byte(w.hosts), 10})
@@ -168,7 +168,7 @@ func TestSecretIsNotTriedWithAScraperThatDoesNotKnowGoodbyes(t *testing.T) {
 	}
 }
 
-// relay runs a blind relay, which the scraper uses from now on.
+// relay runs a blind relay, which the scraper uses from then on.
 func (w *world) relay() {
 	h := w.public("relay")
 	n := w.node(h, hyperdht.Config{})
@@ -183,7 +183,7 @@ func (w *world) relay() {
 	w.relays = []domain.PublicKey{relayKeys.Public}
 }
 
-// examine runs the doctor to its end and checks that nothing of it is left.
+// examine runs the doctor to its end and checks that nothing of it remains.
 func (w *world) examine(h *simnet.Host, cfg Config) *Report {
 	w.t.Helper()
 	if cfg.Node.Bootstrap == nil {
@@ -223,7 +223,7 @@ func keep(t *testing.T, name string, r *Report) {
 	golden.File(t, path+".json", asJSON.String())
 }
 
-// codes are the findings in short.
+// codes lists the codes of the findings.
 func codes(r *Report) string {
 	var list []string
 	for _, f := range r.Findings {
@@ -232,7 +232,7 @@ func codes(r *Report) string {
 	return strings.Join(list, ", ")
 }
 
-// check compares findings and steps, and sees that text and JSON say the same.
+// check compares findings and steps, and checks that text and JSON are equivalent.
 func check(t *testing.T, r *Report, findings string, says ...string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -243,7 +243,7 @@ func check(t *testing.T, r *Report, findings string, says ...string) {
 	if got := codes(r); got != findings {
 		t.Errorf("findings %q, want %q\n%s", got, findings, all)
 	}
-	if r.OK == strings.Contains(findings, "problem") || r.OK != strings.Contains(all, "All is well.") {
+	if r.OK == strings.Contains(findings, "problem") || r.OK != strings.Contains(all, "No problems found.") {
 		t.Errorf("ok is %v", r.OK)
 	}
 	for _, s := range says {
@@ -287,7 +287,7 @@ func TestAllIsWellBetweenTwoHomes(t *testing.T) {
 	w := newWorld(t, 12)
 	w.scraper(w.behind("scraper", simnet.PortRestricted()), true)
 	r := w.examine(w.behind("client", simnet.PortRestricted()), Config{Targets: theScraper()})
-	check(t, r, "", "the secret is accepted", "through punched holes", "encryption is up", "(consistent)")
+	check(t, r, "", "the secret is accepted", "through punched holes", "encryption established", "(consistent)")
 	keep(t, "all is well", r)
 }
 
@@ -298,8 +298,8 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		scraper, client simnet.NAT
 		nodes           int // 0: twelve
 		before          func(w *world, scraper, client *simnet.Host)
-		closed          bool // the scraper admits nobody
-		relay           bool // the scraper has one
+		closed          bool // the scraper admits no peer
+		relay           bool // the scraper has a relay
 		busy            bool // the scraper is
 		cfg             func(c *Config)
 		findings        string
@@ -308,7 +308,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		{
 			name: "both NATs random", scraper: carrier, client: carrier,
 			findings: "problem both_nats_random, note nat_random",
-			says:     []string{"our NAT is random, that of the scraper is random", "hole punching is given up: both NATs give", "--dht.relay"},
+			says:     []string{"this machine's NAT is random, that of the scraper is random", "hole punching failed: both NATs give", "--dht.relay"},
 		},
 		{
 			name: "both NATs random and a relay", scraper: carrier, client: carrier, relay: true,
@@ -321,7 +321,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		{
 			name: "UDP is blocked", scraper: home, client: simnet.UDPBlocked(),
 			cfg:      func(c *Config) { c.Node.STUN = []string{"100.128.0.2:49737"} },
-			findings: "problem udp_blocked", says: []string{"FAIL  100.128.0.1:49737: no answer", "the DHT cannot be entered", "Let UDP out"},
+			findings: "problem udp_blocked", says: []string{"FAIL  100.128.0.1:49737: no answer", "the DHT cannot be entered", "Allow outgoing UDP"},
 		},
 		{
 			name: "the bootstrap node is elsewhere", scraper: home, client: home,
@@ -340,17 +340,17 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		},
 		{
 			name: "the scraper refuses us", scraper: home, client: home, closed: true,
-			findings: "problem server_silent", says: []string{"no handshake back through", "its firewall refuses us"},
+			findings: "problem server_silent", says: []string{"no handshake back through", "its firewall rejects this peer"},
 		},
 		{
 			name: "the scraper has gone", scraper: home, client: home,
 			before:   func(w *world, scraper, _ *simnet.Host) { scraper.Crash() },
-			findings: "problem server_silent", says: []string{"announced: 3 DHT nodes", "has just gone"},
+			findings: "problem server_silent", says: []string{"announced: 3 DHT nodes", "has just stopped"},
 		},
 		{
 			name: "secret refused", scraper: home, client: home,
 			cfg:      func(c *Config) { c.Targets[0].Secret = otherSecret },
-			findings: "problem secret_refused", says: []string{"encryption is up", "the secret is refused", "--secret-file"},
+			findings: "problem secret_refused", says: []string{"encryption established", "the secret is rejected", "--secret-file"},
 		},
 		{
 			name: "a busy scraper", scraper: home, client: home, busy: true,
@@ -374,7 +374,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		{
 			name: "an open scraper whose packets do not arrive", scraper: simnet.Open(), client: home,
 			before:   func(w *world, scraper, client *simnet.Host) { w.net.Block(scraper, client) },
-			findings: "problem path_dead", says: []string{"path: directly to", "nothing came back on it"},
+			findings: "problem path_dead", says: []string{"path: directly to", "no packet came back on it"},
 		},
 		{
 			name: "two homes and a relay", scraper: home, client: home, relay: true,
@@ -397,7 +397,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 				w.net.Block(client, scraper)
 				client.AfterFunc(6*time.Second, w.net.Heal)
 			},
-			findings: "warning slow", says: []string{"The connection took 6.", "The steps above say what took the time"},
+			findings: "warning slow", says: []string{"The connection took 6.", "The steps above show where the time went"},
 		},
 		{
 			name: "a DHT of one node", scraper: home, client: home, nodes: 1,
@@ -443,7 +443,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 	}
 }
 
-// stunServers starts two nodes of DHTs of their own that answer STUN on their ports.
+// stunServers starts two nodes of separate DHTs that answer STUN on their ports.
 func (w *world) stunServers() {
 	for _, ip := range []string{"100.128.9.1", "100.128.9.2"} {
 		h := w.net.AddHost(ip, netip.MustParseAddr(ip))
@@ -480,11 +480,11 @@ func TestScraperIsExaminedFromItsOwnMachine(t *testing.T) {
 				check(t, r, "problem not_announced", "Start dhtprom-scraper with the same")
 				return
 			}
-			// Another process of that machine has a host of its own here.
+			// Another process of the same machine is a separate host here.
 			home := w.net.AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("81.2.3.99"))
 			w.scraper(home.AddHost("scraper at home", netip.MustParseAddr("192.168.1.10")), true)
 			r := w.examine(home.AddHost("doctor", netip.MustParseAddr("192.168.1.11")), Config{Targets: own})
-			check(t, r, "note own_machine", "we share a public address", "within this network to 192.168.1.10:49637: selected; tried at", "the secret is accepted")
+			check(t, r, "note own_machine", "same public address", "within this network to 192.168.1.10:49637: selected; tried at", "the secret is accepted")
 		})
 	}
 }
@@ -497,7 +497,7 @@ func TestClientIsExaminedUnderTheScrapersKey(t *testing.T) {
 		says     string
 	}{
 		{"admitted", scraperKeys, "", "and it answers"},
-		{"refused", keys(77), "problem server_silent", "whether its --scraper is this scraper's key"},
+		{"refused", keys(77), "problem server_silent", "that its --scraper is this scraper's key"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, 12)

@@ -14,7 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// freePort is a port of the loopback that nobody has now.
+// freePort returns a port of the loopback interface that is not in use.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -90,7 +90,7 @@ func TestDoctorOnRealSockets(t *testing.T) {
 		says     string
 	}{
 		{"all is well", secret, "", "the secret is accepted"},
-		{"secret refused", otherSecret, "problem secret_refused", "the secret is refused"},
+		{"secret refused", otherSecret, "problem secret_refused", "the secret is rejected"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			done := make(chan *Report, 1)
@@ -106,7 +106,7 @@ func TestDoctorOnRealSockets(t *testing.T) {
 			}
 			select {
 			case r := <-done:
-				check(t, r, tt.findings, tt.says, "encryption is up")
+				check(t, r, tt.findings, tt.says, "encryption established")
 			case <-time.After(patience):
 				t.Fatal("the doctor does not finish")
 			}

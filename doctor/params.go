@@ -8,19 +8,19 @@ import (
 
 // Our choice.
 const (
-	// DefaultTimeout of a connection: more than guessing the ports of a random NAT takes.
+	// DefaultTimeout of a connection: longer than guessing the ports of a random NAT takes.
 	DefaultTimeout = time.Minute
-	// entryTimeout bounds entering the network: longer than a lookup in which nobody answers.
+	// entryTimeout bounds entering the network: longer than a lookup without any answer.
 	entryTimeout = 20 * time.Second
-	// stunPatience is what a STUN server may take, retransmissions and the lookup of its name included.
+	// stunPatience bounds the answer of a STUN server, retransmissions and the lookup of its name included.
 	stunPatience = 4 * time.Second
-	// enoughNodes of a DHT tell what kind of NAT one is behind, without help.
+	// enoughNodes is the number of DHT nodes that suffices to determine the kind of NAT without STUN.
 	enoughNodes = 4
-	// slowConnection is more than a connection takes that needs no guessing.
+	// slowConnection is longer than a connection without guessing takes.
 	slowConnection = 5 * time.Second
-	// clockSlack is how far wall clock and steady clock may go apart during an examination.
+	// clockSlack bounds the drift of wall clock and steady clock during an examination.
 	clockSlack = 2 * time.Second
 )
 
-// refusal is what scrapers of either kind answer where the secret is not theirs.
+// refusal is the answer of all scrapers to a wrong secret.
 const refusal = domain.Unauthorised

@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// Seconds is a duration that JSON has as a number of seconds.
+// Seconds is a duration, in JSON a number of seconds.
 type Seconds time.Duration
 
 // MarshalJSON implements json.Marshaler.
@@ -21,7 +21,7 @@ func (s Seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, time.Duration(s).Round(time.Microsecond).Seconds(), 'f', -1, 64), nil
 }
 
-// String rounds to what is worth reading.
+// String rounds to a useful precision.
 func (s Seconds) String() string {
 	d := time.Duration(s)
 	if d < time.Second {
@@ -30,9 +30,9 @@ func (s Seconds) String() string {
 	return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
 }
 
-// Report is what was found.
+// Report is the result of an examination.
 type Report struct {
-	// OK means that nothing is broken.
+	// OK means that there are no problems.
 	OK   bool    `json:"ok"`
 	Took Seconds `json:"took_seconds"`
 
@@ -45,15 +45,15 @@ type Report struct {
 	Findings  []Finding       `json:"findings"`
 }
 
-// Machine is where we run.
+// Machine describes this machine.
 type Machine struct {
 	Addrs []netip.Addr `json:"addresses"`
-	// ClockOff is how far the wall clock went ahead of the steady one meanwhile.
+	// ClockOff is the drift of the wall clock against the steady one during the examination.
 	ClockOff Seconds   `json:"clock_off_seconds"`
 	Wall     time.Time `json:"time,omitzero"`
 }
 
-// BootstrapNode is a node to enter the network by.
+// BootstrapNode is a bootstrap node of the network.
 type BootstrapNode struct {
 	Node  string         `json:"node"`
 	Addr  netip.AddrPort `json:"address,omitzero"`
@@ -63,18 +63,18 @@ type BootstrapNode struct {
 	Error string         `json:"error,omitempty"`
 }
 
-// Network is the DHT as the node sees it.
+// Network is the DHT as seen by the node.
 type Network struct {
 	Entered bool    `json:"entered"`
 	Took    Seconds `json:"took_seconds,omitzero"`
 	Nodes   int     `json:"nodes"`
 }
 
-// NAT is what stands between us and the others.
+// NAT describes the NAT between this machine and the internet.
 type NAT struct {
-	// Public is our address as others see it; port 0 means that each sees another port.
+	// Public is this machine's address as seen by others; port 0 means that each sees another port.
 	Public netip.AddrPort `json:"public_address,omitzero"`
-	// Kind is what hole punching goes by, from a fresh socket's samples; Main that of the node's main socket.
+	// Kind is the kind that hole punching uses, from a fresh socket's samples; Main that of the node's main socket.
 	Kind    string      `json:"kind"`
 	Main    string      `json:"main_socket_kind"`
 	Samples []NATSample `json:"samples"`
@@ -82,15 +82,15 @@ type NAT struct {
 	kind hyperdht.NATKind
 }
 
-// NATSample is an address that one of our sockets was seen at.
+// NATSample is an address at which one of the sockets was seen.
 type NATSample struct {
-	// Socket is "punching" for the fresh one, "main" for that which asks the DHT.
+	// Socket is "punching" for the fresh one, "main" for the one that queries the DHT.
 	Socket string         `json:"socket"`
 	From   netip.AddrPort `json:"from"`
 	Seen   netip.AddrPort `json:"sees_us_at"`
 }
 
-// STUNServer is one that was asked.
+// STUNServer is a configured STUN server.
 type STUNServer struct {
 	Server    string         `json:"server"`
 	Addr      netip.AddrPort `json:"address,omitzero"`
@@ -101,28 +101,28 @@ type STUNServer struct {
 	Error     string         `json:"error,omitempty"`
 }
 
-// TargetReport is how a target does.
+// TargetReport is the report about one target.
 type TargetReport struct {
 	Name       string           `json:"name"`
 	Key        domain.PublicKey `json:"key"`
 	Record     Record           `json:"record"`
 	Connection Connection       `json:"connection"`
-	// Secret is one of the constants; empty where none was tried.
+	// Secret is one of the constants; empty if none was checked.
 	Secret string `json:"secret,omitempty"`
-	// Answer is what the target said where it could not say yes or no.
+	// Answer is the target's answer if it neither accepted nor rejected the secret.
 	Answer string `json:"answer,omitempty"`
 
 	target Target
 }
 
-// What became of a secret.
+// Results of checking a secret.
 const (
 	SecretAccepted = "accepted"
 	SecretRefused  = "refused"
 	SecretUntested = "untested"
 )
 
-// Record is what the DHT knows of a key.
+// Record is the DHT's record of a key.
 type Record struct {
 	Announced bool     `json:"announced"`
 	Took      Seconds  `json:"took_seconds"`
@@ -138,11 +138,11 @@ type Holder struct {
 	Relays []netip.AddrPort `json:"relays,omitempty"`
 }
 
-// Finding is something worth saying, with what to do about it.
+// Finding is a conclusion, with advice.
 type Finding struct {
-	// Level is "problem" for what is broken, "warning" for what may break, "note" for what is good to know.
+	// Level is "problem" for something broken, "warning" for something that may break, "note" for information.
 	Level string `json:"level"`
-	// Code names the finding for programs. What it is about stands in Target, empty for this machine's network.
+	// Code names the finding for programs. Target is its subject, empty for this machine's network.
 	Code   string `json:"code"`
 	Target string `json:"target,omitempty"`
 	Text   string `json:"text"`
@@ -189,7 +189,7 @@ func (r *Report) nat(fresh hyperdht.NATReport, main hyperdht.NATStatus) {
 	add("main", main.Samples)
 }
 
-// stun takes what servers said, early about the main socket.
+// stun adds the servers' answers, the early ones about the main socket.
 func (r *Report) stun(early, late []stun.ServerStatus) {
 	for i, s := range early {
 		if s.AnsweredAt == 0 {
@@ -212,12 +212,12 @@ func (r *Report) clock(began, now time.Time, steady time.Duration) {
 	r.Machine.ClockOff = Seconds(now.Round(0).Sub(began.Round(0)) - steady)
 }
 
-// text is an error in plain words, empty for none.
+// text describes an error, empty for none.
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	for _, w := range words {
+	for _, w := range messages {
 		if errors.Is(err, w.err) {
 			return w.text
 		}
@@ -225,5 +225,5 @@ func text(err error) string {
 	return code.ReplaceAllString(err.Error(), "")
 }
 
-// code is what the errors of the protocol begin with.
+// code matches the prefix of the protocol's errors.
 var code = regexp.MustCompile(`^[A-Z_]+: `)

@@ -42,7 +42,7 @@ func (p *page) heading(format string, args ...any) {
 	fmt.Fprintf(p, format+"\n", args...)
 }
 
-// mark begins a line that says whether something is well.
+// mark is the beginning of a line about a check.
 func mark(ok bool) string {
 	if ok {
 		return "ok"
@@ -57,12 +57,12 @@ func (p *page) line(state, format string, args ...any) {
 func (r *Report) writeMachine(p *page) {
 	p.heading("This machine")
 	if len(r.Machine.Addrs) == 0 {
-		p.line(mark(false), "no IPv4 address but the loopback's")
+		p.line(mark(false), "no IPv4 address except loopback")
 	} else {
 		p.line(mark(true), "addresses: %s", join(r.Machine.Addrs))
 	}
 	if !r.Machine.Wall.IsZero() {
-		p.line("", "its clock says %s", r.Machine.Wall.UTC().Format(time.RFC3339))
+		p.line("", "its clock: %s", r.Machine.Wall.UTC().Format(time.RFC3339))
 	}
 	p.heading("Bootstrap nodes")
 	for _, b := range r.Bootstrap {
@@ -71,7 +71,7 @@ func (r *Report) writeMachine(p *page) {
 			name += " at " + b.Addr.String()
 		}
 		if b.OK {
-			p.line(mark(true), "%s answers in %v and sees us at %v", name, b.RTT, b.Seen)
+			p.line(mark(true), "%s answers in %v and sees this machine at %v", name, b.RTT, b.Seen)
 		} else {
 			p.line(mark(false), "%s: %s", name, b.Error)
 		}
@@ -92,21 +92,21 @@ func join[T fmt.Stringer](list []T) string {
 }
 
 var kindWords = map[hyperdht.NATKind]string{
-	hyperdht.NATUnknown:    "too few samples to know what kind of NAT we are behind",
+	hyperdht.NATUnknown:    "too few samples to determine the kind of NAT",
 	hyperdht.NATOpen:       "this machine is reachable from everywhere",
-	hyperdht.NATConsistent: "behind a NAT or firewall that shows everybody the same port (consistent): holes can be punched",
-	hyperdht.NATRandom:     "behind a NAT that shows everybody another port (random): holes are punched by guessing",
+	hyperdht.NATConsistent: "behind a NAT or firewall with one port for all destinations (consistent): hole punching works",
+	hyperdht.NATRandom:     "behind a NAT with another port for each destination (random): hole punching guesses ports",
 }
 
 func (r *Report) writeNAT(p *page) {
 	p.heading("Address and NAT")
 	switch a := r.NAT.Public; {
 	case !a.IsValid():
-		p.line(mark(false), "our public address is unknown")
+		p.line(mark(false), "public address unknown")
 	case a.Port() == 0:
-		p.line(mark(true), "others see us at %v, each at another port", a.Addr())
+		p.line(mark(true), "public address: %v, with a different port for each peer", a.Addr())
 	default:
-		p.line(mark(true), "others see us at %v", a)
+		p.line(mark(true), "public address: %v", a)
 	}
 	p.line(mark(r.NAT.kind != hyperdht.NATUnknown), "%s", kindWords[r.NAT.kind])
 	for _, socket := range []string{"punching", "main"} {
@@ -126,9 +126,9 @@ func (r *Report) writeNAT(p *page) {
 			p.line(mark(false), "%s: %s", name, s.Error)
 			continue
 		case s.RTT > 0:
-			p.line(mark(true), "%s answers in %v and sees us at %v", name, s.RTT, s.Seen)
+			p.line(mark(true), "%s answers in %v and sees this machine at %v", name, s.RTT, s.Seen)
 		default:
-			p.line(mark(true), "%s answers, not at once, and sees us at %v", name, s.Seen)
+			p.line(mark(true), "%s answers late and sees this machine at %v", name, s.Seen)
 		}
 		if s.Alternate.IsValid() {
 			p.line("", "  it answers at %v, too", s.Alternate)
@@ -136,7 +136,7 @@ func (r *Report) writeNAT(p *page) {
 	}
 }
 
-// samples lists those of one socket.
+// samples lists the samples of one socket.
 func (p *page) samples(socket string, all []NATSample) {
 	shown := 0
 	for _, s := range all {
@@ -147,11 +147,11 @@ func (p *page) samples(socket string, all []NATSample) {
 			p.line("", "  ... and more")
 			return
 		}
-		p.line("", "  %s socket: %v sees us at %v", socket, s.From, s.Seen)
+		p.line("", "  %s socket: %v sees it at %v", socket, s.From, s.Seen)
 	}
 }
 
-// maxShown bounds the samples and the nodes that are listed for people.
+// maxShown bounds the samples and the nodes listed in the text.
 const maxShown = 20
 
 func (r *Report) writeTarget(p *page, t *TargetReport) {
@@ -173,7 +173,7 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 		}
 		relays := ""
 		if len(h.Relays) > 0 {
-			relays = ", which says that it is also reached through " + join[netip.AddrPort](h.Relays)
+			relays = ", with other nodes that lead to it: " + join[netip.AddrPort](h.Relays)
 		}
 		p.line("", "  %v%s", h.Node, relays)
 	}
@@ -192,7 +192,7 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 		p.line(mark(false), "failed after %v: %s", c.Took, c.Error)
 	case t.Secret == SecretRefused:
 		p.line(mark(true), "connected (%s)", c.Path)
-		p.line(mark(false), "the secret is refused")
+		p.line(mark(false), "the secret is rejected")
 	case t.Secret == SecretAccepted:
 		p.line(mark(true), "connected (%s), and the secret is accepted, after %v", c.Path, c.Took)
 	case t.Secret == SecretUntested:
@@ -202,12 +202,12 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 	}
 }
 
-// ways lists the ways to a target, the selected one marked.
+// ways lists the paths to a target, the selected one marked.
 func (p *page) ways(t *TargetReport) {
 	if len(t.Connection.Ways) == 0 {
 		return
 	}
-	p.line("", "ways to %s:", t.Name)
+	p.line("", "paths to %s:", t.Name)
 	for _, w := range t.Connection.Ways {
 		state := ""
 		if w.outcome == hyperdht.WaySelected {
@@ -224,10 +224,10 @@ func (r *Report) writeFindings(p *page) {
 	for _, f := range r.Findings {
 		fmt.Fprintf(p, "  %s: %s\n", f.Level, f.Text)
 		if f.Advice != "" {
-			fmt.Fprintf(p, "    What to do: %s\n", f.Advice)
+			fmt.Fprintf(p, "    Advice: %s\n", f.Advice)
 		}
 	}
 	if r.OK {
-		p.heading("All is well.")
+		p.heading("No problems found.")
 	}
 }

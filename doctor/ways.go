@@ -11,12 +11,12 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Way is one way to a target: what was tried, what answered when, and why it was selected or not.
+// Way is one path to a target: its packets, their answers, and the reason why it was selected or not.
 type Way struct {
 	Path    string         `json:"path"`
 	Addr    netip.AddrPort `json:"address,omitzero"`
 	Outcome string         `json:"outcome"`
-	// Tried is when the first packet left on it, Answered when the first sign of life came.
+	// Tried is the time of the first packet sent on it, Answered of the first answer.
 	Tried    *Seconds `json:"tried_seconds,omitempty"`
 	Answered *Seconds `json:"answered_seconds,omitempty"`
 	Text     string   `json:"text"`
@@ -26,7 +26,7 @@ type Way struct {
 	outcome hyperdht.WayOutcome
 }
 
-// noteWayOf takes an event about a way down, unless it is one to a relay. It reports whether the event is about a way.
+// noteWayOf records an event about a path, unless it is one to a relay. It reports whether the event is about a path.
 func (c *Connection) noteWayOf(t *TargetReport, start host.Instant, e hyperdht.AttemptEvent) bool {
 	if e.Step != hyperdht.AttemptWay {
 		return false
@@ -37,7 +37,7 @@ func (c *Connection) noteWayOf(t *TargetReport, start host.Instant, e hyperdht.A
 	return true
 }
 
-// noteWay adds a way, or the later outcome of one. start is when the attempt began.
+// noteWay adds a path, or the later outcome of one. start is the begin of the attempt.
 func (c *Connection) noteWay(start host.Instant, e hyperdht.AttemptEvent) {
 	w := Way{
 		Path: e.Path.String(), Addr: e.Addr, Outcome: e.Outcome.String(), Error: text(e.Err), path: e.Path, outcome: e.Outcome,
@@ -69,7 +69,7 @@ var wayWords = map[hyperdht.Path]string{
 	hyperdht.PathRelayed: "over a blind relay",
 }
 
-// sayWay puts a way into words.
+// sayWay describes a path.
 func (c *Connection) sayWay(w Way) string {
 	s := wayWords[w.path]
 	if w.Addr.IsValid() {
@@ -85,7 +85,7 @@ func (c *Connection) sayWay(w Way) string {
 	return s
 }
 
-// sayOutcome says why a way was selected or not.
+// sayOutcome describes why a path was selected or not.
 func (c *Connection) sayOutcome(w Way) string {
 	switch w.outcome {
 	case hyperdht.WaySelected:
@@ -95,13 +95,13 @@ func (c *Connection) sayOutcome(w Way) string {
 	case hyperdht.WayTrying:
 		return "no answer yet"
 	case hyperdht.WayLater:
-		return "not selected, another way was proven first"
+		return "not selected, another path was verified first"
 	case hyperdht.WayUnproven:
-		return "something answered, but not with a packet that decrypts"
+		return "the answer could not be decrypted"
 	case hyperdht.WayFailed:
 		return "failed, " + w.Error
 	case hyperdht.WayReplaced:
-		return "selected first, replaced by a better way"
+		return "selected first, replaced by a better path"
 	case hyperdht.WayUnneeded:
 		return "not tried, not needed"
 	case hyperdht.WayExcluded:
@@ -112,7 +112,7 @@ func (c *Connection) sayOutcome(w Way) string {
 	return w.Outcome
 }
 
-// missing says which requirement of a path is not met.
+// missing names the missing requirement of a path.
 func (c *Connection) missing(p hyperdht.Path) string {
 	switch {
 	case p == hyperdht.PathRelayed:
@@ -127,5 +127,5 @@ func (c *Connection) missing(p hyperdht.Path) string {
 	return "the two have different public addresses"
 }
 
-// at is a time since the attempt began, as in the list of steps.
+// at formats a time since the attempt began, as in the list of steps.
 func at(s Seconds) string { return fmt.Sprintf("%.3f s", time.Duration(s).Seconds()) }

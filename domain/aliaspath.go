@@ -2,26 +2,26 @@ package domain
 
 import "strings"
 
-// The path form of an alias names it in URLs: in /scrape/FORM/metrics, in service discovery and in the API. Aliases are
-// free text, and much of it does not survive the way: proxies resolve "." and ".." and merge slashes, a "?" or "#" that
-// is not escaped ends the path, and readers differ in whether they escape at all.
+// The path form of an alias names it in URLs: in /scrape/FORM/metrics, in service discovery and in the API. Aliases are free
+// text, much of which would be altered on the way: proxies resolve "." and ".." and merge slashes, an unescaped "?" or "#" ends
+// the path, and programs differ in whether they escape at all.
 //
-// An alias that cannot be misread is its own path form, as in the JavaScript packages: segments of ASCII letters,
-// digits and any of "-._~:@", joined by single slashes, none empty or of dots alone, the first character not "~". Every
-// other alias becomes one segment: "~", then the alias's bytes, of which ASCII letters, digits, "-", "_", and dots that
-// do not follow a dot stand for themselves, and all others are "~" with two lower-case hex digits.
+// An unambiguous alias is its own path form, as in the JavaScript packages: segments of ASCII letters, digits and any of
+// "-._~:@", joined by single slashes, none empty or of dots alone, the first character not "~". Every other alias becomes one
+// segment: "~", then the alias's bytes, of which ASCII letters, digits, "-", "_", and dots that do not follow a dot stand for
+// themselves, and all others are "~" with two lower-case hex digits.
 //
 //	web-1        web-1
 //	host:9100    host:9100
 //	../../x      ~.~2e~2f.~2e~2fx
 //	my web       ~my~20web
 //
-// Path forms hold nothing that needs escaping in a URL's path, and nothing that normalising changes.
+// Path forms contain nothing that needs escaping in a URL's path, and nothing that normalising changes.
 
 // pathEscape begins an escaped path form, and each escaped byte in it.
 const pathEscape = '~'
 
-// PathForm is the alias in a URL's path. Different aliases have different path forms.
+// PathForm returns the form of the alias in a URL's path. Different aliases have different path forms.
 func (a Alias) PathForm() string {
 	if a.plainPath() {
 		return string(a)
@@ -40,8 +40,8 @@ func (a Alias) PathForm() string {
 	return string(form)
 }
 
-// AliasFromPath reads a path form. Text that is not the path form of any alias is the alias itself: URLs that were made
-// without path forms go on leading to their alias, except to one that reads as another's path form.
+// AliasFromPath parses a path form. Text that is not the path form of any alias is the alias itself: URLs made without path forms
+// still lead to their alias, except where it reads as another's path form.
 func AliasFromPath(text string) Alias {
 	if a, ok := unescapePath(text); ok && a.PathForm() == text {
 		return a
@@ -90,7 +90,7 @@ func unescapePath(text string) (a Alias, ok bool) {
 	return Alias(out), true
 }
 
-// hexDigit is the value of a lower-case hex digit, or -1.
+// hexDigit returns the value of a lower-case hex digit, or -1.
 func hexDigit(c byte) int { return strings.IndexByte("0123456789abcdef", c) }
 
 func isAlphanumeric(c byte) bool {

@@ -52,7 +52,7 @@ func TestOtherAliasesAreEscaped(t *testing.T) {
 	}
 }
 
-// URLs made before there was a path form hold the alias itself.
+// URLs made before path forms existed hold the alias itself.
 func TestTextThatIsNoPathFormIsTheAlias(t *testing.T) {
 	for _, text := range []string{"../../x", "a b", "ü", "~a", "~", "~~", "~~2", "~~2F", "~~61", "~a.b", "~a/~2f", "~~2e", "~..~20"} {
 		if got := domain.AliasFromPath(text); got != domain.Alias(text) {
@@ -63,8 +63,8 @@ func TestTextThatIsNoPathFormIsTheAlias(t *testing.T) {
 
 var safePath = regexp.MustCompile(`^[A-Za-z0-9._~:@/-]+$`)
 
-// normalise does to a path what nginx does before it passes it on by a proxy_pass with a URI: percent-decoding, resolving
-// dots, merging slashes, and escaping again.
+// normalise changes a path as nginx does before it passes it on by a proxy_pass with a URI: percent-decoding, resolving dots,
+// merging slashes, and escaping again.
 func normalise(p string) string {
 	decoded, err := url.PathUnescape(p)
 	if err != nil {
@@ -88,14 +88,14 @@ func checkPathForm(t *testing.T, alias string) {
 	if got := normalise(full); got != full {
 		t.Errorf("%q: a proxy turns %q into %q", alias, full, got)
 	}
-	// As URL text, which vmagent takes it for, and as a path, which Prometheus takes it for.
+	// As URL text, as vmagent reads it, and as a path, as Prometheus reads it.
 	if u, err := url.Parse("http://h:1" + full); err != nil || u.Path != full || u.RawQuery != "" || u.Fragment != "" || u.RawPath != "" {
 		t.Errorf("%q: %q is parsed as %+v, %v", alias, full, u, err)
 	}
 	if got := (&url.URL{Scheme: "http", Host: "h:1", Path: full}).String(); got != "http://h:1"+full {
 		t.Errorf("%q: %q is written as %q", alias, full, got)
 	}
-	// Whoever escapes what needs no escaping reaches the same alias.
+	// Unnecessary escaping leads to the same alias.
 	if u, err := url.Parse("http://h:1/scrape/" + strings.ReplaceAll(url.PathEscape(form), "~", "%7E") + "/metrics"); err != nil || u.Path != full {
 		t.Errorf("%q: escaped once more it is %+v, %v", alias, u, err)
 	}
@@ -117,7 +117,7 @@ func FuzzPathFormsAreUnambiguousAndSurviveProxies(f *testing.F) {
 	})
 }
 
-// Every alias of up to four of the characters that matter, which a fuzzer may miss.
+// All aliases of up to four of the relevant characters, which a fuzzer may miss.
 func TestPathFormsOfAllShortAliases(t *testing.T) {
 	seen := map[string]string{}
 	var all func(alias string, left int)

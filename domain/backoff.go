@@ -2,16 +2,15 @@ package domain
 
 import "time"
 
-// Backoff is the waits between attempts: they double from Min to Max and start over after a Reset. The zero
-// value uses RetryMin and RetryMax.
+// Backoff is a sequence of waits between attempts: they double from Min to Max and start over after a Reset. The zero value uses
+// RetryMin and RetryMax.
 type Backoff struct {
 	Min, Max time.Duration
 	failed   int
 }
 
-// Next is the wait after one more failure. random spreads waits over the upper half of the step, so that
-// clients who lost their scraper together do not come back together; the wait is never below Min nor
-// above Max.
+// Next returns the wait after one more failure. random spreads waits over the upper half of the step, so that clients that lost
+// their scraper together do not return together; the wait is never below Min nor above Max.
 func (b *Backoff) Next(random uint64) time.Duration {
 	low, high := b.bounds()
 	step := low

@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// DialStats tells how connections to clients come about. The zero value is empty.
+// DialStats counts connection attempts to clients. The zero value is empty.
 type DialStats struct {
-	// First counts the first dials of a session, and those after a connection that has ended: whether they succeeded shows
-	// how well paths are found. Later dials try again what has failed.
+	// First counts the first dials of a session, and those after a connection that has ended: their success rate shows how well
+	// paths are found. Later dials repeat failed ones.
 	FirstConnected, FirstFailed uint64
-	// SecondDirect, SecondRelayed and SecondFailed count the connections that were dialled beside one that a relay had taken over:
-	// those that were direct and took its place, those that were relayed as well, and those that were not made.
+	// SecondDirect, SecondRelayed and SecondFailed count the connections that were dialled beside one that a relay had taken
+	// over: those that were direct and replaced it, those that were relayed as well, and those that failed.
 	SecondDirect, SecondRelayed, SecondFailed uint64
 	// Took is the time from a dial to the open connection, by path.
 	Took map[Path]Durations
 }
 
-// Durations is how many durations there were within each of DialBounds, and their sum.
+// Durations counts durations within each of DialBounds, and sums them.
 type Durations struct {
 	Within [len(dialBounds) + 1]uint64 // the last has those beyond all bounds
 	Sum    time.Duration
 }
 
-// dialBounds begin above the round trips of a LAN and end where dials are given up.
+// dialBounds begin above the round trips of a LAN and end at the connect timeout.
 var dialBounds = [...]time.Duration{
 	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
 	5 * time.Second, 10 * time.Second, 20 * time.Second,
@@ -32,7 +32,7 @@ var dialBounds = [...]time.Duration{
 // DialBounds are the upper bounds of Durations, in ascending order.
 func DialBounds() []time.Duration { return dialBounds[:] }
 
-// DialOrder tells the first dial of a connection from the later ones.
+// DialOrder distinguishes the first dial of a connection from later ones.
 type DialOrder bool
 
 // The orders.

@@ -1,9 +1,9 @@
-// Package domain holds dhtprom's rules: what a key, a secret and a name are, how the alias table changes,
-// when an entry expires, how long to wait before trying again, and what is worth telling.
+// Package domain has dhtprom's rules: the form of keys, secrets and names, the changes of the alias table, the expiry of entries,
+// the waits between attempts, and the events.
 //
 // Nothing here does I/O, reads a clock or draws randomness: times and random values are arguments.
 //
-// Words: a client registers an alias with a scraper. An Entry is what the scraper remembers of that: the
-// alias, the public key its metrics are served under, hostname, service and times. A UID names one
+// Terms: a client registers an alias with a scraper. An Entry is the scraper's record of that: the alias, the public key that its
+// metrics are served under, hostname, service and times. A UID names one
 // connection (or one attempt) in events, logs and error texts.
 package domain

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Entry is what a scraper remembers of an alias. Times are wall time, because they outlive the process. In a Table they
-// are in a time that does not jump while the process runs.
+// Entry is a scraper's record of an alias. Times are wall time, because they outlive the process. In a Table they are in a time
+// that does not jump while the process runs.
 type Entry struct {
 	Alias    Alias
-	Key      PublicKey // where its metrics are served
+	Key      PublicKey // its metrics server
 	Hostname string
 	Service  string
-	Instance Instance // the process that registered last
+	Instance Instance // process that registered last
 
-	Registered time.Time // when the alias first got this key
+	Registered time.Time // first registration with this key
 	Renewed    time.Time // the last registration
 	Expires    time.Time // absolute, so that a restart does not make an entry younger
 }
 
-// Expired reports whether the entry's time is up.
+// Expired reports whether the entry has expired.
 func (e Entry) Expired(now time.Time) bool { return !now.Before(e.Expires) }
 
-// Check validates an entry that comes from outside: the network or a file.
+// Check validates an entry from the network or a file.
 func (e Entry) Check() error {
 	if _, err := ParseAlias(string(e.Alias)); err != nil {
 		return err
@@ -42,20 +42,20 @@ func (e Entry) Check() error {
 	return nil
 }
 
-// same reports whether nothing but the times and the instance differs.
+// same reports whether only the times and the instance differ.
 func (e Entry) same(o Entry) bool {
 	return e.Alias == o.Alias && e.Key == o.Key && e.Hostname == o.Hostname && e.Service == o.Service
 }
 
-// ErrTableFull refuses a new alias when the table has reached its limit.
+// ErrTableFull rejects a new alias when the table has reached its limit.
 var ErrTableFull = errors.New("alias table is full")
 
-// Table is the scraper's aliases: plain data, in memory. A registration first becomes an Entry (Register.Entry), which
-// is made durable, and only then is Put here.
+// Table is the scraper's alias table, in memory. A registration first becomes an Entry (Register.Entry), which is made durable,
+// and only then is Put here.
 type Table struct {
 	limit   int
 	entries map[Alias]Entry
-	byKey   map[PublicKey]int // how many aliases point to a key
+	byKey   map[PublicKey]int // number of aliases of a key
 }
 
 // NewTable returns an empty table for at most limit aliases (MaxEntries when 0).
@@ -75,8 +75,8 @@ type Register struct {
 	Instance Instance // of the client process that registers
 }
 
-// Entry is what a registration leaves in the table where it meets current (the zero Entry for a new alias): the
-// last key wins, and every registration renews the expiry.
+// Entry returns the new entry of a registration, given the alias's current one (the zero Entry for a new alias): the last key
+// wins, and every registration renews the expiry.
 func (r Register) Entry(current Entry, now time.Time, expiry time.Duration) Entry {
 	e := Entry{
 		Alias: r.Alias, Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance,
@@ -88,11 +88,11 @@ func (r Register) Entry(current Entry, now time.Time, expiry time.Duration) Entr
 	return e
 }
 
-// Change is what setting an entry changed.
+// Change describes the effect of setting an entry.
 type Change struct {
 	// Updated is true when anything but the times changed: a new alias, another key, hostname or service.
 	Updated bool
-	// TakenFrom is the key that lost the alias; zero when none did.
+	// TakenFrom is the key that lost the alias; zero if none did.
 	TakenFrom PublicKey
 	// Shared is true when another running process has registered under the same key in between.
 	Shared bool
@@ -107,7 +107,7 @@ func (e Entry) ChangeFrom(old Entry) Change {
 	return c
 }
 
-// Put sets an entry. It refuses a new alias when the table is full.
+// Put sets an entry. It rejects a new alias when the table is full.
 func (t *Table) Put(e Entry) error {
 	old, known := t.entries[e.Alias]
 	if !known && len(t.entries) >= t.limit {
@@ -121,7 +121,7 @@ func (t *Table) Put(e Entry) error {
 	return nil
 }
 
-// Delete removes an alias and reports whether it was there.
+// Delete removes an alias and reports whether it existed.
 func (t *Table) Delete(a Alias) bool {
 	old, known := t.entries[a]
 	if known {
@@ -165,7 +165,7 @@ func (t *Table) Entries() []Entry {
 	return all
 }
 
-// ExpiredAt lists the entries whose time is up, by alias.
+// ExpiredAt lists the expired entries, by alias.
 func (t *Table) ExpiredAt(now time.Time) []Entry {
 	return slices.DeleteFunc(t.Entries(), func(e Entry) bool { return !e.Expired(now) })
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Event is a typed value that says what happened, with the attributes of the reference implementation's event and often
-// more. An event is declared as its struct and its log record, one below the other. No event carries a secret.
+// Event is a typed event with the attributes of the reference implementation's event and often more. It is declared as its struct
+// and its log record, one below the other. No event carries a secret.
 type Event interface {
 	LogRecord() LogRecord
 }
 
-// Side says which service of ours a connection belongs to.
+// Side is the service that a connection belongs to.
 type Side string
 
 // The three kinds of connections.
@@ -23,7 +23,7 @@ const (
 	SideScrape   Side = "scrape"   // a scraper's session with a client
 )
 
-// ConnectionOpen tells of a new connection. The uid is in every later event about it.
+// ConnectionOpen reports a new connection. Every later event about it has the uid.
 type ConnectionOpen struct {
 	UID  UID
 	Side Side
@@ -34,7 +34,7 @@ func (e ConnectionOpen) LogRecord() LogRecord {
 	return info("connection-open").uid(e.UID).side(e.Side).peer(e.Peer).text("path", e.Peer.Path.String())
 }
 
-// ConnectionClose tells that a connection is gone. It comes exactly once for each ConnectionOpen.
+// ConnectionClose reports the end of a connection, exactly once for each ConnectionOpen.
 type ConnectionClose struct {
 	UID  UID
 	Side Side
@@ -45,7 +45,7 @@ func (e ConnectionClose) LogRecord() LogRecord {
 	return info("connection-close").uid(e.UID).side(e.Side).peer(e.Peer)
 }
 
-// ConnectionError tells why a connection broke. Such errors are expected on the internet.
+// ConnectionError reports the error that ended a connection. Such errors are expected on the internet.
 type ConnectionError struct {
 	UID  UID
 	Side Side
@@ -57,8 +57,8 @@ func (e ConnectionError) LogRecord() LogRecord {
 	return info("connection-error").uid(e.UID).side(e.Side).peer(e.Peer).err(e.Err)
 }
 
-// ConnectionIgnore tells of a connection that the scraper's sessions do not use: it brings registrations, or its
-// session has ended meanwhile. Only useful for debugging.
+// ConnectionIgnore reports a connection that the scraper's sessions do not use: it carries registrations, or its session has
+// ended meanwhile. Only useful for debugging.
 type ConnectionIgnore struct {
 	UID  UID
 	Peer Peer
@@ -68,7 +68,7 @@ func (e ConnectionIgnore) LogRecord() LogRecord {
 	return debug("connection-ignore").uid(e.UID).peer(e.Peer)
 }
 
-// FirewallBlock tells that someone else than a scraper of ours tried to connect to the metrics server.
+// FirewallBlock reports that a peer other than the client's scrapers tried to connect to the metrics server.
 type FirewallBlock struct {
 	RemoteKey PublicKey
 	Payload   HandshakePayload
@@ -79,7 +79,7 @@ func (e FirewallBlock) LogRecord() LogRecord {
 	return info("firewall-block").key("remote_key", e.RemoteKey).text("remote_address", e.Addr.String())
 }
 
-// AliasAttempt tells that a registration starts. The uid names the attempt.
+// AliasAttempt reports the start of a registration. The uid names the attempt.
 type AliasAttempt struct {
 	UID      UID
 	Scraper  PublicKey
@@ -90,7 +90,7 @@ func (e AliasAttempt) LogRecord() LogRecord {
 	return info("alias-attempt").uid(e.UID).key("scraper", e.Scraper).register(e.Register)
 }
 
-// RegisterAliasSuccess tells that the scraper has the alias; Updated, whether it learned something new.
+// RegisterAliasSuccess reports a successful registration; Updated, whether it changed the scraper's entry.
 type RegisterAliasSuccess struct {
 	UID     UID
 	Scraper PublicKey
@@ -102,8 +102,8 @@ func (e RegisterAliasSuccess) LogRecord() LogRecord {
 	return info("register-alias-success").uid(e.UID).key("scraper", e.Scraper).alias(e.Alias).flag("updated", e.Updated)
 }
 
-// RegisterAliasError tells that a registration failed, and when the next attempt is. ConnectionFailed is true
-// when no answer came because of the connection, false when the scraper refused.
+// RegisterAliasError reports a failed registration and the time of the next attempt. ConnectionFailed is true if the connection
+// failed before an answer, false if the scraper rejected the registration.
 type RegisterAliasError struct {
 	UID              UID
 	Scraper          PublicKey
@@ -117,8 +117,8 @@ func (e RegisterAliasError) LogRecord() LogRecord {
 	return warn("register-alias-error").uid(e.UID).key("scraper", e.Scraper).alias(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
 }
 
-// LeaveAliasError tells that a client stops and its goodbye has not arrived: the scraper keeps the alias until it expires,
-// and scrapes of it fail.
+// LeaveAliasError reports that the goodbye of a stopping client failed: the scraper keeps the alias until it expires, and scrapes
+// of it fail.
 type LeaveAliasError struct {
 	Scraper PublicKey
 	Alias   Alias
@@ -130,7 +130,7 @@ func (e LeaveAliasError) LogRecord() LogRecord {
 		text("effect", "the scraper lists the alias until it expires")
 }
 
-// MetricsRequest tells that the scraper asked for metrics.
+// MetricsRequest reports a scraper's request for metrics.
 type MetricsRequest struct {
 	UID  UID
 	Peer Peer
@@ -140,7 +140,7 @@ func (e MetricsRequest) LogRecord() LogRecord {
 	return debug("metrics-request").uid(e.UID).peer(e.Peer)
 }
 
-// MetricsSuccess tells that metrics were sent.
+// MetricsSuccess reports that metrics were sent.
 type MetricsSuccess struct {
 	UID   UID
 	Peer  Peer
@@ -152,7 +152,7 @@ func (e MetricsSuccess) LogRecord() LogRecord {
 	return debug("metrics-success").uid(e.UID).peer(e.Peer).count("bytes", e.Bytes).duration("took", e.Took)
 }
 
-// MetricsError carries the full reason why there were no metrics. The scraper learns the uid only.
+// MetricsError carries the full reason of a failed request for metrics. The scraper receives the uid only.
 type MetricsError struct {
 	UID  UID
 	Peer Peer
@@ -163,7 +163,7 @@ func (e MetricsError) LogRecord() LogRecord {
 	return warn("metrics-error").uid(e.UID).peer(e.Peer).err(e.Err)
 }
 
-// AliasRequest tells that somebody who knows the secret asks to register.
+// AliasRequest reports a request to register with a valid secret.
 type AliasRequest struct {
 	UID      UID
 	Peer     Peer
@@ -174,7 +174,7 @@ func (e AliasRequest) LogRecord() LogRecord {
 	return info("alias-request").uid(e.UID).peer(e.Peer).register(e.Register)
 }
 
-// AliasSuccess tells that a registration is durable. TakenFrom is the key that lost the alias, zero mostly.
+// AliasSuccess reports that a registration is durable. TakenFrom is the key that lost the alias, usually zero.
 type AliasSuccess struct {
 	UID       UID
 	Peer      Peer
@@ -187,19 +187,19 @@ func (e AliasSuccess) LogRecord() LogRecord {
 	return info("alias-success").uid(e.UID).peer(e.Peer).register(e.Register).flag("updated", e.Updated).keyIfSet("taken_from", e.TakenFrom)
 }
 
-// AliasUnauthorised tells of a registration with a wrong secret. Nothing in it was checked.
+// AliasUnauthorised reports a registration with a wrong secret. None of its fields was checked.
 type AliasUnauthorised struct {
 	UID      UID
 	Peer     Peer
 	Register Register
 }
 
-// LogRecord leaves out hostname and service: nobody vouches for them, and the alias says enough.
+// LogRecord omits hostname and service: they are unverified, and the alias is enough.
 func (e AliasUnauthorised) LogRecord() LogRecord {
 	return warn("alias-unauthorised").uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
 }
 
-// AliasError tells that an authorised registration failed.
+// AliasError reports that an authorised registration failed.
 type AliasError struct {
 	UID   UID
 	Peer  Peer
@@ -211,8 +211,8 @@ func (e AliasError) LogRecord() LogRecord {
 	return warn("alias-error").uid(e.UID).peer(e.Peer).rejected(e.Alias).err(e.Err)
 }
 
-// IdentityShared reports that two running clients register under the same key in turns: a copied seed or an old instance
-// that was not stopped. The scraper reports it, and each of the clients that it tells. One of them is scraped.
+// IdentityShared reports that two running clients register under the same key in turns: a copied seed or an old instance that was
+// not stopped. The scraper reports it, and so do the clients that it notifies. One of them is scraped.
 type IdentityShared struct {
 	Alias Alias
 	Key   PublicKey
@@ -222,37 +222,37 @@ func (e IdentityShared) LogRecord() LogRecord {
 	return warn("identity-shared").alias(e.Alias).key("key", e.Key).text("hint", e.Hint())
 }
 
-// Hint says what to do.
+// Hint returns the remedy.
 func (IdentityShared) Hint() string {
-	return "another running client has the same seed, and one of them is scraped; stop one, or give it a seed file and an alias of its own"
+	return "another running client has the same seed, and only one of them is scraped; stop one, or set another seed file and alias for it"
 }
 
-// SetAlias tells that the table has a new or changed entry.
+// SetAlias reports a new or changed entry of the table.
 type SetAlias struct{ Entry Entry }
 
 func (e SetAlias) LogRecord() LogRecord { return info("set-alias").entry(e.Entry) }
 
-// AliasExpired tells that an entry was dropped because nobody renewed it.
+// AliasExpired reports that an entry was removed because it was not renewed.
 type AliasExpired struct{ Entry Entry }
 
 func (e AliasExpired) LogRecord() LogRecord { return info("alias-expired").entry(e.Entry) }
 
-// AliasForgotten tells that the operator dropped an entry.
+// AliasForgotten reports that the operator removed an entry.
 type AliasForgotten struct{ Entry Entry }
 
 func (e AliasForgotten) LogRecord() LogRecord { return info("alias-forgotten").entry(e.Entry) }
 
-// AliasPinned tells that the operator tied an alias to a key.
+// AliasPinned reports that the operator pinned an alias to a key.
 type AliasPinned struct{ Pin Pin }
 
 func (e AliasPinned) LogRecord() LogRecord { return info("alias-pinned").pin(e.Pin) }
 
-// AliasUnpinned tells that the operator took a pin out.
+// AliasUnpinned reports that the operator removed a pin.
 type AliasUnpinned struct{ Pin Pin }
 
 func (e AliasUnpinned) LogRecord() LogRecord { return info("alias-unpinned").pin(e.Pin) }
 
-// ImportAliases tells what was taken over from another program's file at the first start.
+// ImportAliases reports the import of another program's file at the first start.
 type ImportAliases struct {
 	Entries int
 	Skipped []error
@@ -262,19 +262,19 @@ func (e ImportAliases) LogRecord() LogRecord {
 	return info("import-aliases").count("entries", e.Entries).skipped(e.Skipped)
 }
 
-// ImportAliasesError tells that such a file could not be read.
+// ImportAliasesError reports that such a file could not be read.
 type ImportAliasesError struct{ Err error }
 
 func (e ImportAliasesError) LogRecord() LogRecord { return warn("import-aliases-error").err(e.Err) }
 
-// SecretsChanged tells which secrets are valid from now on, by fingerprint.
+// SecretsChanged reports the secrets that are valid from now on, by fingerprint.
 type SecretsChanged struct{ Fingerprints []string }
 
 func (e SecretsChanged) LogRecord() LogRecord {
 	return info("secrets-changed").text("fingerprints", strings.Join(e.Fingerprints, " "))
 }
 
-// LoadAliases tells what was found in the store at start. Skipped entries were kept aside, not deleted.
+// LoadAliases reports the content of the store at start. Skipped entries were kept aside, not deleted.
 type LoadAliases struct {
 	Entries int
 	Skipped []error
@@ -284,19 +284,19 @@ func (e LoadAliases) LogRecord() LogRecord {
 	return info("load-aliases").count("entries", e.Entries).skipped(e.Skipped)
 }
 
-// LoadAliasesError tells that the store could not be read.
+// LoadAliasesError reports that the store could not be read.
 type LoadAliasesError struct{ Err error }
 
 func (e LoadAliasesError) LogRecord() LogRecord { return failure("load-aliases-error").err(e.Err) }
 
-// AliasesUpdated tells that the targets file was written.
+// AliasesUpdated reports that the targets file was written.
 type AliasesUpdated struct{ Entries int }
 
 func (e AliasesUpdated) LogRecord() LogRecord {
 	return info("aliases-updated").count("entries", e.Entries)
 }
 
-// WriteAliasesError tells that the store or the targets file could not be written.
+// WriteAliasesError reports that the store or the targets file could not be written.
 type WriteAliasesError struct {
 	What string // "store" or "targets file"
 	Err  error
@@ -314,7 +314,7 @@ func (e StoreDamaged) LogRecord() LogRecord {
 		text("problems", strings.Join(e.Damage.Problems, "; "))
 }
 
-// UpstreamError tells why a scrape gave no metrics. UID is of the session's connection, zero without one.
+// UpstreamError reports a failed scrape. UID is of the session's connection, zero without one.
 type UpstreamError struct {
 	UID   UID
 	Alias Alias
@@ -326,7 +326,7 @@ func (e UpstreamError) LogRecord() LogRecord {
 	return warn("upstream-error").uid(e.UID).alias(e.Alias).key("remote_key", e.Key).err(e.Err)
 }
 
-// NetworkLost tells that no DHT node answers, and what is known of why.
+// NetworkLost reports that no DHT node answers, and the known causes.
 type NetworkLost struct {
 	BootstrapNodes int              // tried
 	Own            []netip.AddrPort // of their addresses that are this node's own
@@ -337,7 +337,7 @@ func (e NetworkLost) LogRecord() LogRecord {
 	return warn("network-lost").text("err", e.Problem()).count("bootstrap_nodes_tried", e.BootstrapNodes).text("hint", e.Hint())
 }
 
-// Problem says what is wrong.
+// Problem describes the failure.
 func (e NetworkLost) Problem() string {
 	nodes := "bootstrap nodes"
 	if e.BootstrapNodes == 1 {
@@ -346,26 +346,26 @@ func (e NetworkLost) Problem() string {
 	return fmt.Sprintf("no DHT node answers, %d %s tried", e.BootstrapNodes, nodes)
 }
 
-// Hint says what to do about it.
+// Hint returns the remedy.
 func (e NetworkLost) Hint() string {
 	switch {
 	case e.NoIPv4:
 		return "this machine has no IPv4 address but loopback, and HyperDHT needs one"
 	case len(e.Own) > 0:
-		return fmt.Sprintf("the bootstrap address %v is this node's own; name another node, or give that port to dhtprom-scraper bootstrap", e.Own[0])
+		return fmt.Sprintf("the bootstrap address %v is this node's own; set another node, or run dhtprom-scraper bootstrap on that port", e.Own[0])
 	}
 	return "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
 }
 
-// NetworkFound tells that DHT nodes answer, after none did.
+// NetworkFound reports that DHT nodes answer, after none did.
 type NetworkFound struct{ Nodes int }
 
 func (e NetworkFound) LogRecord() LogRecord { return info("network-found").count("nodes", e.Nodes) }
 
-// SessionState is where the scraper's session with one client is.
+// SessionState is the state of a scraper's session with one client.
 type SessionState uint8
 
-// The states; package app draws the machine.
+// The states; package app has the diagram.
 const (
 	SessionConnecting SessionState = iota
 	SessionOpen
@@ -388,10 +388,10 @@ func (s SessionState) String() string {
 	}
 }
 
-// MarshalText makes JSON carry the name.
+// MarshalText makes JSON use the name.
 func (s SessionState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// SessionWait tells that a session has no connection and when it dials again.
+// SessionWait reports that a session has no connection, and the time of its next dial.
 type SessionWait struct {
 	Key     PublicKey
 	Err     error

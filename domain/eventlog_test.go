@@ -147,8 +147,8 @@ func TestEveryEventHasANameOfItsOwnAndALevel(t *testing.T) {
 	}
 }
 
-// An event goes into logs as a whole, now or in a later version, so none may hold a secret, not even where no attribute
-// shows it today.
+// An event is logged as a whole, in this or a later version, so none may hold a secret, not even where no attribute shows it
+// today.
 func TestNoEventCanCarryASecret(t *testing.T) {
 	for _, e := range everyEvent() {
 		if path := secretIn(reflect.TypeOf(e)); path != "" {
@@ -163,7 +163,7 @@ func TestNoEventCanCarryASecret(t *testing.T) {
 	}
 }
 
-// secretIn returns the path of the first value in a type that is a secret, or that may hold anything but an error.
+// secretIn returns the path of the first value in a type that is a secret, or whose type could hide one; errors are allowed.
 func secretIn(t reflect.Type) (path string) {
 	switch t {
 	case reflect.TypeFor[domain.Secret](), reflect.TypeFor[domain.Seed]():

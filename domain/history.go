@@ -2,21 +2,21 @@ package domain
 
 import "time"
 
-// SessionChange is a line in the history of a session: it opened, went over to a better path, or has no connection. The same
-// failure again and again is one line.
+// SessionChange is an entry in the history of a session: it opened, switched to a better path, or has no connection. Repetitions
+// of the same failure are one entry.
 type SessionChange struct {
 	State SessionState // SessionOpen or SessionWaiting
 	First time.Time
 	Last  time.Time // of Count occurrences
 	Count int
-	Peer  Peer  // when it opened, or went over to it
-	Err   error // why there is no connection
+	Peer  Peer  // if it opened, or switched to it
+	Err   error // reason for having no connection
 }
 
-// SessionHistory is the last changes of a session, oldest first.
+// SessionHistory has the last changes of a session, oldest first.
 type SessionHistory struct{ changes []SessionChange }
 
-// Add takes a change in. The oldest one goes when there are too many.
+// Add appends a change. The oldest one is removed when there are too many.
 func (h *SessionHistory) Add(c SessionChange) {
 	c.Last, c.Count = c.First, 1
 	if n := len(h.changes); n > 0 {
@@ -33,10 +33,10 @@ func (h *SessionHistory) Add(c SessionChange) {
 // Changes lists them, oldest first.
 func (h *SessionHistory) Changes() []SessionChange { return append([]SessionChange(nil), h.changes...) }
 
-// ScrapeHistory is the last scrapes of an alias.
+// ScrapeHistory has the last scrapes of an alias.
 type ScrapeHistory struct{ scrapes []Scrape }
 
-// Add takes a scrape in and completes it with the time of the last success.
+// Add appends a scrape and completes it with the time of the last success.
 func (h *ScrapeHistory) Add(s Scrape) {
 	s.Success = h.Last().Success
 	if s.Err == nil {
@@ -61,20 +61,20 @@ func (h *ScrapeHistory) Scrapes() []Scrape {
 	return append([]Scrape(nil), h.scrapes...)
 }
 
-// Refusal is somebody whom the registration service turned away.
+// Refusal is a rejected registration.
 type Refusal struct {
 	First  time.Time
 	Last   time.Time // of Count in a row
 	Count  int
 	Peer   Peer
-	Alias  Alias // what was asked for; not checked, but bounded
+	Alias  Alias // as requested; unchecked, but bounded
 	Reason string
 }
 
-// RefusalHistory is the last of them, oldest first.
+// RefusalHistory has the last refusals, oldest first.
 type RefusalHistory struct{ refusals []Refusal }
 
-// Add takes a refusal in.
+// Add appends a refusal.
 func (h *RefusalHistory) Add(r Refusal) {
 	r.Alias = Alias(clip(string(r.Alias), MaxAlias))
 	r.Last, r.Count = r.First, 1
@@ -92,7 +92,7 @@ func (h *RefusalHistory) Add(r Refusal) {
 // Refusals lists them, oldest first.
 func (h *RefusalHistory) Refusals() []Refusal { return append([]Refusal(nil), h.refusals...) }
 
-// keepLast keeps the last n in place, so that a history does not grow.
+// keepLast keeps the last n elements in place, so that a history does not grow.
 func keepLast[T any](list []T, n int) []T {
 	if len(list) <= n {
 		return list

@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// Invite is all that a client needs to register with a scraper, in one string that is made to be pasted.
+// Invite is all that a client needs to register with a scraper, in one string for pasting.
 //
 //	dhtprom1 <z-base-32 of: length, scraper key, secret, fields, checksum>
 //
@@ -22,10 +22,9 @@ import (
 //	fields    kind (1 byte), length (1 byte), value; any number
 //	checksum  4 bytes: the first of SHA-256 of the prefix and all bytes before
 //
-// Kinds of fields are 1, a bootstrap node as text, and 2, the key of a blind relay. A reader ignores kinds from 128 on
-// that it does not know, and refuses others, because the invite would not work without them. Upper case is the same as
-// lower case, for QR codes that have upper case only. Whoever holds an invite may register: it is as secret as the
-// secret in it.
+// Kinds of fields are 1, a bootstrap node as text, and 2, the key of a blind relay. A reader ignores unknown kinds from 128 on,
+// and rejects others, because the invite would not work without them. Upper case is equivalent to lower case, for QR codes that
+// have upper case only. The holder of an invite may register: it is as secret as the secret in it.
 type Invite struct {
 	Scraper PublicKey
 	Secret  Secret
@@ -43,7 +42,7 @@ const (
 	inviteVersion = "1"
 
 	inviteChecksum = 4
-	// inviteMin is the least that follows the length.
+	// inviteMin is the minimum length after the length field.
 	inviteMin = 2*KeySize + inviteChecksum
 
 	fieldBootstrap  = 1
@@ -51,14 +50,14 @@ const (
 	fieldOptional   = 128 // and above: may be skipped
 	maxInviteNodes  = 8   // bootstrap nodes, and relays
 	maxInviteFields = 64
-	maxInviteText   = 8192 // characters looked at, white space included
+	maxInviteText   = 8192 // characters, white space included
 	maxInviteNode   = 255
 )
 
-// ErrInvite is matched by every refusal of an invite.
-var ErrInvite = errors.New("invite refused")
+// ErrInvite is matched by every error about an invite.
+var ErrInvite = errors.New("invalid invite")
 
-// inviteError says what is wrong, and never quotes the invite: it is a secret.
+// inviteError describes the error, and never quotes the invite: it is a secret.
 type inviteError struct{ why string }
 
 func (e *inviteError) Error() string   { return e.why }
@@ -68,7 +67,7 @@ func inviteErrorf(format string, args ...any) error {
 	return &inviteError{fmt.Sprintf(format, args...)}
 }
 
-// LooksLikeInvite tells an invite from other text by its beginning.
+// LooksLikeInvite reports whether text begins like an invite.
 func LooksLikeInvite(text string) bool {
 	text = strings.TrimSpace(text)
 	return len(text) > len(inviteName) && strings.EqualFold(text[:len(inviteName)], inviteName)
@@ -97,7 +96,7 @@ func (i Invite) Check() error {
 	return nil
 }
 
-// checkInviteNode refuses what cannot be a bootstrap node: host:port or ip@host:port in printable ASCII.
+// checkInviteNode rejects what cannot be a bootstrap node: host:port or ip@host:port in printable ASCII.
 func checkInviteNode(text string) error {
 	host, port, ok := cutLast(text, ":")
 	n, err := strconv.ParseUint(port, 10, 16)
@@ -120,7 +119,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// Reveal is the invite as text, secret and all. It fails where Check does.
+// Reveal returns the invite as text, including the secret. It fails where Check does.
 func (i Invite) Reveal() (string, error) {
 	if err := i.Check(); err != nil {
 		return "", err
@@ -147,11 +146,11 @@ func inviteSum(b []byte) [inviteChecksum]byte {
 	return [inviteChecksum]byte(sum[:])
 }
 
-// ParseInvite reads an invite. White space in it is skipped: terminals and mail programs break long lines. The error
-// says what is wrong and never quotes the text.
+// ParseInvite parses an invite. White space in it is skipped: terminals and mail programs break long lines. The error never
+// quotes the text.
 func ParseInvite(text string) (Invite, error) {
 	if len(text) > maxInviteText {
-		return Invite{}, inviteErrorf("is far too long: %d characters", len(text))
+		return Invite{}, inviteErrorf("is too long: %d characters", len(text))
 	}
 	text = strings.ToLower(strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
@@ -165,11 +164,11 @@ func ParseInvite(text string) (Invite, error) {
 	rest, ours := strings.CutPrefix(text, inviteName)
 	switch {
 	case !ours && strings.HasPrefix(inviteName, text):
-		return Invite{}, inviteErrorf("is cut short: it ends after %d characters", len(text))
+		return Invite{}, inviteErrorf("is truncated: it ends after %d characters", len(text))
 	case !ours:
 		return Invite{}, inviteErrorf("does not start with %q, as all invites do", InvitePrefix)
 	case rest == "":
-		return Invite{}, inviteErrorf("is cut short: it ends after %d characters", len(text))
+		return Invite{}, inviteErrorf("is truncated: it ends after %d characters", len(text))
 	case rest[:1] != inviteVersion && rest[0] >= '0' && rest[0] <= '9':
 		return Invite{}, inviteErrorf("has version %c, this program reads version %s; a newer program is needed", rest[0], inviteVersion)
 	case rest[:1] != inviteVersion:
@@ -178,16 +177,16 @@ func ParseInvite(text string) (Invite, error) {
 	return parseInvite(rest[1:])
 }
 
-// parseInvite reads what follows the prefix.
+// parseInvite parses the part after the prefix.
 func parseInvite(text string) (v Invite, err error) {
 	for i, r := range text {
 		if r > unicode.MaxASCII || !strings.ContainsRune(z32Alphabet, r) {
-			return v, inviteErrorf("has a character at place %d that no invite has", len(InvitePrefix)+i+1)
+			return v, inviteErrorf("has an invalid character at position %d", len(InvitePrefix)+i+1)
 		}
 	}
 	whole := func(bytes int) int { return len(InvitePrefix) + (8*bytes+4)/5 }
 	short := func() error {
-		return inviteErrorf("is cut short or mistyped: it has %d characters, an invite has %d at least", len(InvitePrefix)+len(text), whole(2+inviteMin))
+		return inviteErrorf("is truncated or mistyped: it has %d characters, an invite has at least %d", len(InvitePrefix)+len(text), whole(2+inviteMin))
 	}
 	if len(text) < 4 { // the length takes 16 bits
 		return v, short()
@@ -200,11 +199,11 @@ func parseInvite(text string) (v Invite, err error) {
 	want := whole(2 + length)
 	switch have := len(InvitePrefix) + len(text); {
 	case length < inviteMin:
-		return v, inviteErrorf("is mistyped near its beginning: the length that it states is too small")
+		return v, inviteErrorf("is mistyped near its beginning: its length field is too small")
 	case have < want:
-		return v, inviteErrorf("is cut short: %d of its %d characters are there", have, want)
+		return v, inviteErrorf("is truncated: it has %d of %d characters", have, want)
 	case have > want:
-		return v, inviteErrorf("is too long: it has %d characters, of which %d belong to it", have, want)
+		return v, inviteErrorf("is too long: it has %d characters, want %d", have, want)
 	}
 	end := len(b) - inviteChecksum
 	if sum := inviteSum(b[:end]); string(sum[:]) != string(b[end:]) || z32.EncodeToString(b) != text {
@@ -221,7 +220,7 @@ func parseInvite(text string) (v Invite, err error) {
 	return v, nil
 }
 
-// danglingZ32 is how many characters at the end of a text of n are no whole byte: a text that was cut.
+// danglingZ32 returns the number of characters at the end of a text of n that form no whole byte: the text was truncated.
 func danglingZ32(n int) int {
 	switch n % 8 {
 	case 1, 3, 6:
@@ -236,7 +235,7 @@ func (i *Invite) readFields(b []byte) error {
 			return nil
 		}
 		if len(b) < 2 || len(b) < 2+int(b[1]) {
-			return inviteErrorf("makes no sense: a field of it ends beyond its end")
+			return inviteErrorf("is malformed: a field ends beyond its end")
 		}
 		kind, value := b[0], b[2:2+int(b[1])]
 		b = b[2+len(value):]
@@ -246,10 +245,10 @@ func (i *Invite) readFields(b []byte) error {
 		case kind == fieldRelay && len(value) == KeySize:
 			i.Relays = append(i.Relays, PublicKey(value))
 		case kind == fieldRelay:
-			return inviteErrorf("makes no sense: it has a relay key of %d bytes", len(value))
+			return inviteErrorf("is malformed: it has a relay key of %d bytes", len(value))
 		case kind < fieldOptional:
-			return inviteErrorf("has a part of kind %d that this program does not know; a newer program is needed", kind)
+			return inviteErrorf("has a field of unknown kind %d; a newer program is needed", kind)
 		}
 	}
-	return inviteErrorf("has more than %d parts", maxInviteFields)
+	return inviteErrorf("has more than %d fields", maxInviteFields)
 }

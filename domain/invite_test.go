@@ -59,7 +59,7 @@ func TestInvitesComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-// People hold invites that were printed long ago.
+// Invites that were printed long ago must stay valid.
 func TestTheFormOfInvitesIsFixed(t *testing.T) {
 	const golden = "dhtprom1ybnc7uyiy9qb5zm11sktakeetdajmmp3ytgtsh6s15up6b17py77j9yrywdyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyycefqky"
 	if got := reveal(t, invites()["plain"]); got != golden {
@@ -81,19 +81,19 @@ func TestWrongInvitesSayWhatIsWrong(t *testing.T) {
 		"a key":            {seeded(1).Public.String(), `does not start with "dhtprom1"`},
 		"another version":  {"dhtprom2" + good[8:], "version 2"},
 		"no version":       {"dhtpromx" + good[8:], `does not start with "dhtprom1"`},
-		"the name alone":   {"dhtprom", "cut short"},
-		"half of the name": {"dhtp", "cut short"},
-		"the prefix alone": {"dhtprom1", "cut short or mistyped: it has 8 characters"},
-		"cut":              {good[:100], fmt.Sprintf("cut short: 100 of its %d characters", len(good))},
-		"one is missing":   {good[:len(good)-1], fmt.Sprintf("cut short: %d of its %d characters", len(good)-1, len(good))},
-		"one too many":     {good + "y", fmt.Sprintf("too long: it has %d characters, of which %d", len(good)+1, len(good))},
+		"the name alone":   {"dhtprom", "truncated"},
+		"half of the name": {"dhtp", "truncated"},
+		"the prefix alone": {"dhtprom1", "truncated or mistyped: it has 8 characters"},
+		"cut":              {good[:100], fmt.Sprintf("truncated: it has 100 of %d characters", len(good))},
+		"one is missing":   {good[:len(good)-1], fmt.Sprintf("truncated: it has %d of %d characters", len(good)-1, len(good))},
+		"one too many":     {good + "y", fmt.Sprintf("too long: it has %d characters, want %d", len(good)+1, len(good))},
 		"twice":            {good + good, "too long"},
 		"one is wrong":     {good[:60] + string(other) + good[61:], "checksum"},
 		"two are swapped":  {good[:20] + good[21:22] + good[20:21] + good[22:], "checksum"},
-		"not of alphabet":  {good[:60] + "l" + good[61:], "character at place 61"},
-		"not ASCII":        {good[:60] + "é" + good[61:], "character at place 61"},
+		"not of alphabet":  {good[:60] + "l" + good[61:], "character at position 61"},
+		"not ASCII":        {good[:60] + "é" + good[61:], "character at position 61"},
 		"quoted":           {`"` + good + `"`, "does not start with"},
-		"endless":          {good + strings.Repeat("y", 10_000), "far too long"},
+		"endless":          {good + strings.Repeat("y", 10_000), "too long"},
 		"a small length":   {"dhtprom1" + strings.Repeat("y", 200), "near its beginning"},
 	} {
 		_, err := domain.ParseInvite(c.text)
@@ -190,7 +190,7 @@ func FuzzParseInvite(f *testing.F) {
 	})
 }
 
-// A checksum is no promise: what is sealed and cannot work is refused like the rest.
+// A valid checksum is not enough: sealed invites that cannot work are rejected like the rest.
 func TestSealedInvitesThatCannotWorkAreRefused(t *testing.T) {
 	z32 := base32.NewEncoding("ybndrfg8ejkmcpqxot1uwisza345h769").WithPadding(base32.NoPadding)
 	b, err := z32.DecodeString(reveal(t, invites()["full"])[len(domain.InvitePrefix):])

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// z32 is the z-base-32 text form that HyperDHT's tools print keys in. 32 bytes make 52 characters; the four
-// bits left over in the last one are ignored, as the z32 package ignores them.
+// z32 is the z-base-32 text form that HyperDHT's tools print keys in. 32 bytes become 52 characters; the four bits left over in
+// the last one are ignored, as by the z32 package.
 var z32 = base32.NewEncoding(z32Alphabet).WithPadding(base32.NoPadding)
 
 const (
@@ -23,10 +23,10 @@ const (
 	z32Len = (8*KeySize + 4) / 5
 )
 
-// errKeyText deliberately quotes nothing: the text may have been meant as a secret.
+// errKeyText quotes nothing: the text may have been meant as a secret.
 var errKeyText = errors.New("want 32 bytes as 64 hex digits or 52 z32 characters")
 
-// parse32 reads 32 bytes as hex, z32 or, for keys, pear:// followed by either (hypercore-id-encoding 1.3.0).
+// parse32 parses 32 bytes as hex, z32 or, for keys, pear:// followed by either (hypercore-id-encoding 1.3.0).
 func parse32(text string) (out [KeySize]byte, err error) {
 	text = strings.TrimSpace(text)
 	if rest, ok := strings.CutPrefix(text, "pear://"); ok {
@@ -61,37 +61,37 @@ func fromBytes(b []byte) (out [KeySize]byte, err error) {
 	return out, nil
 }
 
-// PublicKey names a client or a scraper on the DHT: an Ed25519 public key.
+// PublicKey identifies a client or a scraper on the DHT: an Ed25519 public key.
 type PublicKey [KeySize]byte
 
-// ParsePublicKey reads a public key as hex, z32 or pear:// address.
+// ParsePublicKey parses a public key as hex, z32 or pear:// address.
 func ParsePublicKey(text string) (PublicKey, error) {
 	k, err := parse32(text)
 	return PublicKey(k), err
 }
 
-// PublicKeyFromBytes reads a public key from its 32 bytes.
+// PublicKeyFromBytes returns a public key from its 32 bytes.
 func PublicKeyFromBytes(b []byte) (PublicKey, error) {
 	k, err := fromBytes(b)
 	return PublicKey(k), err
 }
 
-// String is the key as z32, the form that everything here prints.
+// String returns the key as z32, the form used in all output.
 func (k PublicKey) String() string { return z32.EncodeToString(k[:]) }
 
-// Short is the beginning of the key, for people to tell keys apart.
+// Short returns the beginning of the key, for people to distinguish keys.
 func (k PublicKey) Short() string { return k.String()[:8] }
 
-// Hex is the key as 64 hex digits.
+// Hex returns the key as 64 hex digits.
 func (k PublicKey) Hex() string { return hex.EncodeToString(k[:]) }
 
 // IsZero reports whether the key was never set.
 func (k PublicKey) IsZero() bool { return k == PublicKey{} }
 
-// MarshalText makes JSON carry the key as z32.
+// MarshalText makes JSON use the key as z32.
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what ParsePublicKey reads.
+// UnmarshalText parses the forms of ParsePublicKey.
 func (k *PublicKey) UnmarshalText(b []byte) error {
 	p, err := ParsePublicKey(string(b))
 	if err == nil {
@@ -100,12 +100,12 @@ func (k *PublicKey) UnmarshalText(b []byte) error {
 	return err
 }
 
-// redacted is what every secret value prints as, under every verb and in every log.
+// redacted is the output of every secret value, under every verb and in every log.
 const redacted = "[redacted]"
 
-// hidden holds 32 secret bytes. It prints as redacted and does not compare with ==, which would take a time
-// that depends on the bytes. They sit in a closure because fmt ignores methods on unexported fields and would print
-// an array there, and under a wrong verb even what a pointer points to.
+// hidden holds 32 secret bytes. It prints as redacted and does not compare with ==, which would take a time that depends on the
+// bytes. They are in a closure because fmt ignores methods on unexported fields and would print an array there, and under a wrong
+// verb even the target of a pointer.
 type hidden struct {
 	plain func() [KeySize]byte // nil: never set
 }
@@ -132,16 +132,16 @@ func (h hidden) equal(o hidden) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// Secret is shared by a scraper and its clients: knowing it is the right to register an alias.
+// Secret is shared by a scraper and its clients: it authorizes registrations.
 type Secret struct{ hidden }
 
-// ParseSecret reads a secret as hex or z32. Its error never quotes the text.
+// ParseSecret parses a secret as hex or z32. Its error never quotes the text.
 func ParseSecret(text string) (Secret, error) {
 	b, err := parse32(text)
 	return SecretFrom(b), err
 }
 
-// SecretFromBytes reads a secret from its 32 bytes.
+// SecretFromBytes returns a secret from its 32 bytes.
 func SecretFromBytes(b []byte) (Secret, error) {
 	s, err := fromBytes(b)
 	return SecretFrom(s), err
@@ -150,13 +150,13 @@ func SecretFromBytes(b []byte) (Secret, error) {
 // SecretFrom wraps 32 secret bytes.
 func SecretFrom(b [KeySize]byte) Secret { return Secret{hide(b)} }
 
-// IsZero reports whether the secret was never set. 32 zero bytes are no secret.
+// IsZero reports whether the secret was never set. 32 zero bytes are not a secret.
 func (s Secret) IsZero() bool { return s.isZero() }
 
 // Equal compares in constant time.
 func (s Secret) Equal(o Secret) bool { return s.equal(o.hidden) }
 
-// Weak reports whether all bytes are the same, as in keys that people type while trying things out.
+// Weak reports whether all bytes are the same, as in keys typed for a trial.
 func (s Secret) Weak() bool {
 	plain := s.reveal()
 	for _, b := range plain {
@@ -167,21 +167,21 @@ func (s Secret) Weak() bool {
 	return true
 }
 
-// Fingerprint tells secrets apart without giving them away: 32 bits of a hash.
+// Fingerprint identifies a secret without revealing it: 32 bits of a hash.
 func (s Secret) Fingerprint() string {
 	plain := s.reveal()
 	sum := sha256.Sum256(append([]byte("dhtprom secret "), plain[:]...))
 	return hex.EncodeToString(sum[:4])
 }
 
-// Reveal is the secret itself, for the wire and for files that only their owner reads.
+// Reveal returns the secret itself, for the wire and for files that only their owner reads.
 func (s Secret) Reveal() [KeySize]byte { return s.reveal() }
 
-// RevealText is the secret as z32, for files and for keygen's output.
+// RevealText returns the secret as z32, for files and for keygen's output.
 func (s Secret) RevealText() string { return revealText(s.hidden) }
 
-// Accepts reports whether s is one of the valid secrets. The time it takes does not depend on which, nor on
-// how much of one is right.
+// Accepts reports whether s is one of the valid secrets. The time it takes does not depend on which, nor on how much of one is
+// correct.
 func Accepts(valid []Secret, s Secret) bool {
 	found := 0
 	given := s.reveal()
@@ -192,10 +192,10 @@ func Accepts(valid []Secret, s Secret) bool {
 	return found == 1
 }
 
-// Seed is what a key pair is made from, and as secret as the pair.
+// Seed is the seed of a key pair, and as secret as the pair.
 type Seed struct{ hidden }
 
-// ParseSeed reads a seed as hex or z32. Its error never quotes the text.
+// ParseSeed parses a seed as hex or z32. Its error never quotes the text.
 func ParseSeed(text string) (Seed, error) {
 	b, err := parse32(text)
 	return SeedFrom(b), err
@@ -207,10 +207,10 @@ func SeedFrom(b [KeySize]byte) Seed { return Seed{hide(b)} }
 // IsZero reports whether the seed was never set.
 func (s Seed) IsZero() bool { return s.isZero() }
 
-// Reveal is the seed itself.
+// Reveal returns the seed itself.
 func (s Seed) Reveal() [KeySize]byte { return s.reveal() }
 
-// RevealText is the seed as z32, for files and for keygen's output.
+// RevealText returns the seed as z32, for files and for keygen's output.
 func (s Seed) RevealText() string { return revealText(s.hidden) }
 
 func revealText(h hidden) string {
@@ -234,20 +234,20 @@ func KeyPairFromSeed(seed Seed) KeyPair {
 // IsZero reports whether the pair was never set.
 func (k KeyPair) IsZero() bool { return k.Public.IsZero() }
 
-// UID names one connection or one attempt in events, logs and error texts: a random UUID.
+// UID identifies one connection or one attempt in events, logs and error texts: a random UUID.
 type UID [16]byte
 
-// UIDFrom makes a version 4 UUID of 16 random bytes.
+// UIDFrom returns a version 4 UUID of 16 random bytes.
 func UIDFrom(random [16]byte) UID {
 	random[6] = random[6]&0x0f | 0x40
 	random[8] = random[8]&0x3f | 0x80
 	return UID(random)
 }
 
-// String is the UUID's usual text form.
+// String returns the UUID's usual text form.
 func (u UID) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
 }
 
-// MarshalText makes JSON carry the text form.
+// MarshalText makes JSON use the text form.
 func (u UID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }

@@ -14,7 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
-// keyVectors were made by running hypercore-id-encoding and hyperdht (spec/vectors).
+// keyVectors are the output of hypercore-id-encoding and hyperdht (spec/vectors).
 type keyVectors struct {
 	KeyPairs []struct{ Seed, PublicKey, Z32 string }
 	TextKeys []struct{ Input, PublicKey, Normalized string }

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// LogRecord is an event as a line of the log.
+// LogRecord is an event as a log line.
 type LogRecord struct {
 	Name  string // the message: the name of the reference implementation's event, where there is one
 	Level slog.Level
 	Attrs []slog.Attr
 }
 
-// The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), but for
-// failures that need attention: the packages log these as info, where a log of warnings misses them.
+// The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), except for failures
+// that need attention: the packages log these as info, which a log of warnings omits.
 
 func debug(name string) LogRecord   { return newLogRecord(name, slog.LevelDebug) }
 func info(name string) LogRecord    { return newLogRecord(name, slog.LevelInfo) }
@@ -49,7 +49,7 @@ func (r LogRecord) duration(name string, d time.Duration) LogRecord {
 	return r.with(slog.Duration(name, d.Round(unit)))
 }
 
-// keyIfSet adds a key that may be zero, which adds nothing.
+// keyIfSet adds a key unless it is zero.
 func (r LogRecord) keyIfSet(name string, k PublicKey) LogRecord {
 	if k.IsZero() {
 		return r
@@ -57,7 +57,7 @@ func (r LogRecord) keyIfSet(name string, k PublicKey) LogRecord {
 	return r.key(name, k)
 }
 
-// side adds a connection's side, if the event knows it.
+// side adds a connection's side, if the event has it.
 func (r LogRecord) side(s Side) LogRecord {
 	if s == "" {
 		return r
@@ -86,7 +86,7 @@ func (r LogRecord) entry(e Entry) LogRecord {
 func (r LogRecord) rejected(a Alias) LogRecord { return r.text("alias", clip(string(a), MaxAlias)) }
 
 // skipped adds the number of records that were skipped and the reason of the first. The record becomes a warning then: the
-// operator should know that entries are missing.
+// operator should see that entries are missing.
 func (r LogRecord) skipped(reasons []error) LogRecord {
 	if len(reasons) == 0 {
 		return r

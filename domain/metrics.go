@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// MetricsReply is a client's answer to a metrics request: the body when it succeeded, a message when it failed.
+// MetricsReply is a client's answer to a metrics request: the body on success, a message on failure.
 type MetricsReply struct {
 	Success bool
-	Body    []byte // text exposition format; owned by whoever holds the reply
-	Message string // why there is no body; from the network at the scraper's side, so data
+	Body    []byte // text exposition format; owned by the holder of the reply
+	Message string // reason of a failure; on the scraper's side untrusted text from the network
 }
 
-// Reasons why a scrape gave no metrics.
+// Reasons of failed scrapes.
 var (
 	ErrUnknownAlias = errors.New("unknown alias")
 	ErrNotConnected = errors.New("not connected")
@@ -22,14 +22,14 @@ var (
 	ErrClosed       = errors.New("closed")
 )
 
-// Unauthorised is a scraper's answer to a wrong secret, in the JavaScript packages' words.
+// Unauthorised is a scraper's answer to a wrong secret, the same text as in the JavaScript packages.
 const Unauthorised = "Unauthorised"
 
 // RemoteError is a failure that the peer reported. A client's message names a uid that the client's own log explains.
 type RemoteError struct {
 	Message string
 	Scraper bool // reported by a scraper, not by a client
-	Unknown bool // it does not know what was asked of it: the JavaScript packages know no goodbyes
+	Unknown bool // unknown method: the JavaScript packages have no goodbyes
 }
 
 func (e *RemoteError) Error() string {
@@ -42,7 +42,7 @@ func (e *RemoteError) Error() string {
 	return "client reported: " + e.Message
 }
 
-// TimeoutError says what was waited for and how long. It matches ErrTimeout.
+// TimeoutError reports a timeout: the operation and its duration. It matches ErrTimeout.
 type TimeoutError struct {
 	Waiting string // "connection", "metrics channel", "answer" ...
 	After   time.Duration
@@ -55,14 +55,14 @@ func (e *TimeoutError) Error() string {
 // Is makes errors.Is(err, ErrTimeout) true.
 func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
 
-// BodyTooLargeError refuses metrics that do not fit a frame.
+// BodyTooLargeError reports metrics that do not fit a frame.
 type BodyTooLargeError struct{ Size, Max int }
 
 func (e *BodyTooLargeError) Error() string {
 	return fmt.Sprintf("metrics are %d bytes, at most %d fit a message", e.Size, e.Max)
 }
 
-// CheckBody refuses a body that would not fit a frame.
+// CheckBody rejects a body that would not fit a frame.
 func CheckBody(size int) error {
 	if size > MaxBody {
 		return &BodyTooLargeError{Size: size, Max: MaxBody}

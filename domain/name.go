@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// Alias is the name that a client registers. It is free text, ':' and '/' included: aliases are data
-// everywhere behind the door that ParseAlias is.
+// Alias is the name that a client registers. It is free text, ':' and '/' included: once ParseAlias has accepted it, it is data
+// everywhere.
 type Alias string
 
-// ErrName is matched by every refusal of a name.
-var ErrName = errors.New("name refused")
+// ErrName is matched by every error about a name.
+var ErrName = errors.New("invalid name")
 
 type nameError struct{ what, why string }
 
@@ -28,8 +28,8 @@ func ParseAlias(text string) (Alias, error) {
 	return Alias(text), checkName("alias", text, MaxAlias)
 }
 
-// CheckHostname checks a hostname: up to MaxHostname bytes of UTF-8 as in an alias. It may be empty, as the JavaScript
-// allows: then the target has no hostname label.
+// CheckHostname checks a hostname: up to MaxHostname bytes of UTF-8 as in an alias. It may be empty, as in the JavaScript
+// packages: then the target has no hostname label.
 func CheckHostname(text string) error { return checkName("hostname", text, MaxHostname) }
 
 // CheckService checks a service name: up to MaxService bytes of UTF-8 as in an alias. It may be empty.
@@ -50,9 +50,9 @@ func checkName(what, text string, limit int) error {
 	return nil
 }
 
-// refused are the characters that no name may have, though the JavaScript takes any. They change what stands around a
-// name in a terminal, a log or a page: they end lines, move the cursor, or reorder the text that follows. Characters
-// that merely do not show are allowed: joiners inside of emoji, no-break spaces.
+// refused are the characters that no name may have, though the JavaScript packages accept any. They change the surroundings of a
+// name in a terminal, a log or a page: they end lines, move the cursor, or reorder the text that follows. Merely invisible
+// characters are allowed: joiners inside of emoji, no-break spaces.
 var refused = []*unicode.RangeTable{
 	unicode.Cc, unicode.Zl, unicode.Zp,
 	{R16: []unicode.Range16{{Lo: 0x202A, Hi: 0x202E, Stride: 1}, {Lo: 0x2066, Hi: 0x2069, Stride: 1}}}, // embeddings, overrides, isolates

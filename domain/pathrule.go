@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// PathRule says which paths the connections with a peer may take.
+// PathRule restricts the paths of the connections with a peer.
 type PathRule uint8
 
 // The rules. A connection exists only on paths that the rules of both sides allow.
 const (
-	// AnyPath takes the best path, a relay where there is no direct one.
+	// AnyPath uses the best path, a relay where there is no direct one.
 	AnyPath PathRule = iota
-	// DirectOnly uses no relay, whoever names one.
+	// DirectOnly uses no relay, whichever side names one.
 	DirectOnly
-	// RelayOnly uses nothing but a relay that one of the sides names.
+	// RelayOnly uses only a relay that one of the sides names.
 	RelayOnly
 )
 
 var pathRules = []string{AnyPath: "any", DirectOnly: "direct", RelayOnly: "relay"}
 
-// String is the rule as ParsePathRule reads it.
+// String returns the rule in the form of ParsePathRule.
 func (r PathRule) String() string { return pathRules[r] }
 
 // PathRules are the rules for the peers of a node. The zero value is AnyPath for all.
@@ -29,7 +29,7 @@ type PathRules struct {
 	Peers   map[PublicKey]PathRule
 }
 
-// For is the rule for a peer.
+// For returns the rule for a peer.
 func (r PathRules) For(peer PublicKey) PathRule {
 	if rule, ok := r.Peers[peer]; ok {
 		return rule
@@ -43,7 +43,7 @@ type PathRuleFor struct {
 	Rule PathRule
 }
 
-// ParsePathRule reads "direct", "relay" or "any", or one of them for a peer as KEY=RULE.
+// ParsePathRule parses "direct", "relay" or "any", or one of them for a peer as KEY=RULE.
 func ParsePathRule(s string) (PathRuleFor, error) {
 	key, name, one := strings.Cut(s, "=")
 	var out PathRuleFor
@@ -66,7 +66,7 @@ func ParsePathRule(s string) (PathRuleFor, error) {
 	return out, fmt.Errorf("want any, direct or relay, or one of them for a peer as KEY=RULE")
 }
 
-// NewPathRules makes rules of those that were given, of which the last one for a peer counts.
+// NewPathRules combines rules; the last one for a peer wins.
 func NewPathRules(given []PathRuleFor) PathRules {
 	var r PathRules
 	for _, g := range given {

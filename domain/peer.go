@@ -2,7 +2,7 @@ package domain
 
 import "net/netip"
 
-// Path is how a connection reaches its peer.
+// Path is the kind of path that a connection uses.
 type Path uint8
 
 // The paths, from best to worst.
@@ -32,15 +32,15 @@ func (p Path) String() string {
 // Paths lists the paths of connections that have one.
 func Paths() []Path { return []Path{PathLAN, PathDirect, PathPunched, PathRelay} }
 
-// Peer is the far end of a connection.
+// Peer is the remote end of a connection.
 type Peer struct {
 	Key  PublicKey
 	Addr netip.AddrPort
 	Path Path
 }
 
-// HandshakePayload is what a peer says of itself before it is admitted: HyperDHT's remoteHandshakePayload.
-// All of it is the peer's word and nothing of it is proven.
+// HandshakePayload is a peer's description of itself before it is admitted: HyperDHT's remoteHandshakePayload. All of it is
+// unverified.
 type HandshakePayload struct {
 	Version      uint64
 	Error        uint64
@@ -50,10 +50,10 @@ type HandshakePayload struct {
 	Addresses6   []netip.AddrPort
 	UDX          *UDXOffer
 	SecretStream *uint64    // version
-	RelayThrough *PublicKey // the blind relay that the peer asks for
+	RelayThrough *PublicKey // the blind relay that the peer requests
 }
 
-// HolepunchOffer is how a peer would be punched.
+// HolepunchOffer has the peer's parameters for a hole punch.
 type HolepunchOffer struct {
 	ID     uint64
 	Relays []RelayAddr

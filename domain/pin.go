@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Pin ties an alias to a key: nobody else gets it, whether the alias is live or not, until the pin is taken out.
+// Pin reserves an alias for a key, whether the alias is live or not, until the pin is removed.
 type Pin struct {
 	Alias Alias
 	Key   PublicKey
 	Since time.Time
 }
 
-// Check validates a pin that comes from outside.
+// Check validates a pin from the network or a file.
 func (p Pin) Check() error {
 	if _, err := ParseAlias(string(p.Alias)); err != nil {
 		return err
@@ -23,5 +23,5 @@ func (p Pin) Check() error {
 	return nil
 }
 
-// ErrPinned refuses an alias to all keys but the one that it is tied to.
+// ErrPinned rejects an alias for all keys but the one that it is bound to.
 var ErrPinned = errors.New("the alias belongs to another key")

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
-// Issue row 6.13: names are not limited in the JavaScript.
+// Issue row 6.13: names are not limited in the JavaScript packages.
 func TestNamesAreBoundedAndLeaveTheirSurroundingsAlone(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
@@ -69,7 +69,7 @@ func reg(alias string, key byte, hostname, service string) domain.Register {
 	return domain.Register{Alias: domain.Alias(alias), Key: domain.PublicKey{key}, Hostname: hostname, Service: service}
 }
 
-// Issue row 6.7: hostname and service are not updated in the JavaScript when the key is unchanged.
+// Issue row 6.7: hostname and service are not updated in the JavaScript packages when the key is unchanged.
 func TestUpdatedIsTrueWhenAnythingButTheTimesChanged(t *testing.T) {
 	first := reg("a", 1, "h", "s").Entry(domain.Entry{}, noon, time.Hour)
 	if c := first.ChangeFrom(domain.Entry{}); !c.Updated || !c.TakenFrom.IsZero() {

@@ -29,18 +29,18 @@ const (
 // The limits on connections to the registration service: label values, too.
 const (
 	LimitTotal           = "total"           // all connections
-	LimitUnauthenticated = "unauthenticated" // those that have not shown a secret
+	LimitUnauthenticated = "unauthenticated" // those without a valid secret so far
 	LimitKey             = "key"             // of one key
 	LimitAddress         = "address"         // of one address, beyond its share
 	LimitRefusals        = "refusals"        // too many wrong requests from one address
 )
 
-// Limits lists them.
+// Limits lists the limits.
 func Limits() []string {
 	return []string{LimitAddress, LimitKey, LimitRefusals, LimitTotal, LimitUnauthenticated}
 }
 
-// FailureReasons lists why scrapes fail, so that a counter can exist before its first event.
+// FailureReasons lists the reasons of failed scrapes, so that a counter can exist before its first event.
 func FailureReasons() []string {
 	return []string{
 		ReasonCanceled, ReasonClosed, ReasonConnection, ReasonNotConnected, ReasonRemote, ReasonStarting, ReasonTimeout,
@@ -48,14 +48,14 @@ func FailureReasons() []string {
 	}
 }
 
-// RejectionReasons lists why registrations are rejected.
+// RejectionReasons lists the reasons of rejected registrations.
 func RejectionReasons() []string {
 	return []string{
 		ReasonBadName, ReasonNoProof, ReasonOverloaded, ReasonPinned, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
 	}
 }
 
-// FailureReason is the reason of a failed scrape.
+// FailureReason returns the reason of a failed scrape.
 func FailureReason(err error) string {
 	_, remote := errors.AsType[*RemoteError](err)
 	switch {
@@ -76,44 +76,44 @@ func FailureReason(err error) string {
 	}
 }
 
-// ScraperStats counts what a scraper did since it started.
+// ScraperStats counts a scraper's events since its start.
 type ScraperStats struct {
 	Scrapes           uint64
 	ScrapesFailed     map[string]uint64 // by reason
 	Registrations     uint64            // durable ones
 	Rejected          map[string]uint64 // registrations, by reason
 	Takeovers         uint64            // aliases that changed their key
-	SharedIdentities  uint64            // registrations that showed two running clients with one key
-	Expired           uint64            // aliases that nobody renewed
+	SharedIdentities  uint64            // registrations that revealed two running clients with one key
+	Expired           uint64            // aliases that were not renewed
 	Left              uint64            // aliases that said goodbye
 	Dials             uint64            // connections to clients tried
-	Paths             DialStats         // how they came about
+	Paths             DialStats         // their results
 	StoreFailures     uint64
 	StoreDamages      uint64 // damage of the alias store that was found and repaired
 	TargetsFailures   uint64
-	Forgotten         uint64            // aliases that the operator dropped
+	Forgotten         uint64            // aliases that the operator removed
 	AliasConnections  int               // to the registration service, open now
 	ConnectionsDenied map[string]uint64 // by the limits of the registration service
 }
 
-// AliasStatus is all that a scraper knows about an alias.
+// AliasStatus is a scraper's state of an alias.
 type AliasStatus struct {
 	Entry
 	Session   SessionState
 	Peer      Peer      // while the session is open
 	SessionUp bool      // Peer is valid
-	Why       error     // why there is no connection, nil while there is one
+	Why       error     // reason for having no connection, nil while there is one
 	Scrape    Scrape    // the last one
-	Pinned    bool      // the operator tied it to its key
-	Since     time.Time // when the session opened; zero when it is not open
-	Overdue   bool      // expired: nobody renewed it in time; it is about to be dropped
-	Shared    bool      // two running clients registered it under one key lately
+	Pinned    bool      // the operator pinned it
+	Since     time.Time // start of the open session; zero without one
+	Overdue   bool      // expired: not renewed in time; it will be removed at the next check
+	Shared    bool      // two running clients registered it under one key recently
 }
 
-// AliasDetail is an alias with its past.
+// AliasDetail is an alias with its history.
 type AliasDetail struct {
 	AliasStatus
-	Pin     Pin             // zero without one; its key is another than the alias's where that came first
+	Pin     Pin             // zero without one; its key differs from the alias's if that was registered before
 	History []SessionChange // of the session, oldest first
 	Scrapes []Scrape        // the last ones, oldest first
 }

@@ -18,21 +18,21 @@ import (
 // maxNodes bounds the nodes of one DHT on one machine.
 const maxNodes = 1000
 
-// DHTConfig is a private DHT on this machine. The zero value is four nodes on free ports of the loopback interface, for
-// tests and for trying things out.
+// DHTConfig configures a private DHT on this machine. The zero value is four nodes on free ports of the loopback interface, for
+// tests and trials.
 type DHTConfig struct {
-	// Addr is where others reach the nodes; invalid is the loopback address. On another address than a loopback one the
-	// nodes listen on all interfaces, because behind a one-to-one NAT the public address is not theirs to bind.
+	// Addr is the address under which the nodes are reachable; invalid means loopback. Otherwise the nodes listen on all
+	// interfaces, because behind a one-to-one NAT the public address cannot be bound.
 	Addr netip.Addr
-	// Port is that of the first node; the others have those after it. 0 takes ports that are free.
+	// Port is the port of the first node; the others use the ports after it. 0 uses free ports.
 	Port uint16
-	// Nodes is how many there are, at most 1,000; 0 is 4, which is a good number.
+	// Nodes is the number of nodes, at most 1,000; 0 means 4, which is a good number.
 	Nodes int
 	// STUN makes the nodes answer STUN requests, too.
 	STUN bool
 }
 
-// PortError says which port of a DHTConfig could not be used, and why.
+// PortError reports a port of a DHTConfig that could not be used.
 type PortError struct {
 	Port uint16
 	Err  error
@@ -40,17 +40,17 @@ type PortError struct {
 
 func (e *PortError) Error() string { return fmt.Sprintf("DHT node on port %d: %v", e.Port, e.Err) }
 
-// Unwrap is the reason.
+// Unwrap returns the cause.
 func (e *PortError) Unwrap() error { return e.Err }
 
-// DHT is a small DHT of its own: a bootstrap node and others, all on one loop. Close ends it.
+// DHT is a small private DHT: a bootstrap node and others, all on one loop.
 type DHT struct {
 	host  *udp.Host
 	nodes []*hyperdht.Node
 	addrs []netip.AddrPort
 }
 
-// NewDHT starts a DHT, and returns when its nodes have found each other.
+// NewDHT starts a DHT, and returns when its nodes have found each other. Close closes it.
 func NewDHT(cfg DHTConfig) (*DHT, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 4
@@ -77,13 +77,13 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	return d, nil
 }
 
-// ports are the one given and those after it, or free ones.
+// ports returns the configured port and those after it, or free ones.
 func (c *DHTConfig) ports() (ports []uint16, err error) {
 	if c.Port == 0 {
 		return freePorts(c.Nodes)
 	}
 	if last := int(c.Port) + c.Nodes - 1; last > 65535 {
-		return nil, fmt.Errorf("%d nodes from port %d on go beyond port 65535", c.Nodes, c.Port)
+		return nil, fmt.Errorf("%d nodes from port %d on exceed port 65535", c.Nodes, c.Port)
 	}
 	for i := range c.Nodes {
 		ports = append(ports, c.Port+uint16(i))
@@ -91,21 +91,21 @@ func (c *DHTConfig) ports() (ports []uint16, err error) {
 	return ports, nil
 }
 
-// freePorts finds UDP ports of the loopback interface that are free now.
+// freePorts returns UDP ports of the loopback interface that are free now.
 func freePorts(n int) (ports []uint16, err error) {
 	for range n {
 		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			return nil, fmt.Errorf("find a free UDP port: %w", err)
 		}
-		defer c.Close() // all are held until the last was found
+		defer c.Close() // all stay bound until the last was found
 		ports = append(ports, c.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 	}
 	return ports, nil
 }
 
-// add starts the next node and waits until it is ready. The first one is a dedicated bootstrap node. All of them know their
-// address, because they have nobody to learn it from.
+// add starts the next node and waits until it is ready. The first one is a dedicated bootstrap node. All of them are configured
+// with their address, because no other node can report it.
 func (d *DHT) add(cfg DHTConfig, port uint16) error {
 	bind := netip.IPv4Unspecified()
 	if cfg.Addr.IsLoopback() {
@@ -115,7 +115,7 @@ func (d *DHT) add(cfg DHTConfig, port uint16) error {
 	failed, err := bridge.Call(context.Background(), d.host, func(done func(error)) func() {
 		c := hyperdht.Config{
 			Bootstrap: d.Bootstrap(), Listen: netip.AddrPortFrom(bind, port), Mode: hyperdht.Persistent, Reachable: true, PublicAddr: addr,
-			OnReady: func() { done(nil) }, // comes in any case, with the network or without
+			OnReady: func() { done(nil) }, // called in any case, with the network or without
 		}
 		if cfg.STUN {
 			c.Probe = stun.NewResponder(d.host, stun.ResponderConfig{Host: cfg.Addr})
@@ -134,7 +134,7 @@ func (d *DHT) add(cfg DHTConfig, port uint16) error {
 // Addrs are the addresses of the nodes, the bootstrap node's first.
 func (d *DHT) Addrs() []netip.AddrPort { return d.addrs }
 
-// Bootstrap is what dhtprom.NodeConfig.Bootstrap, invites and --dht.bootstrap take to enter the DHT.
+// Bootstrap returns the values for dhtprom.NodeConfig.Bootstrap, invites and --dht.bootstrap.
 func (d *DHT) Bootstrap() []string {
 	if len(d.addrs) == 0 {
 		return []string{}
@@ -142,8 +142,8 @@ func (d *DHT) Bootstrap() []string {
 	return []string{d.addrs[0].String()}
 }
 
-// Config is that of another node in this DHT, on a free port: the well-known ones are for those who mean to be found there,
-// and other nodes may still ask for those who were there before. For a DHT on the loopback interface only.
+// Config returns the configuration of another node in this DHT, on a free port: a well-known port may be expected to have another
+// node, and other nodes may still query its previous user. For a DHT on the loopback interface only.
 func (d *DHT) Config() (cfg dhtprom.NodeConfig, err error) {
 	port, err := freePorts(1)
 	if err != nil {
@@ -152,7 +152,7 @@ func (d *DHT) Config() (cfg dhtprom.NodeConfig, err error) {
 	return dhtprom.NodeConfig{Bootstrap: d.Bootstrap(), Listen: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port[0])}, nil
 }
 
-// Close ends all nodes, within dhtprom.CloseTimeout.
+// Close closes all nodes, within dhtprom.CloseTimeout.
 func (d *DHT) Close() error {
 	ctx, stop := context.WithTimeout(context.Background(), dhtprom.CloseTimeout)
 	defer stop()

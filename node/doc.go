@@ -1,3 +1,3 @@
-// Package node runs what helps clients and scrapers to meet: the nodes of a private DHT, and blind relays. It is what
-// dhtprom-scraper bootstrap and dhtprom-scraper relay run, for services and tests that bring it along.
+// Package node runs the infrastructure of clients and scrapers: the nodes of a private DHT, and blind relays. It is
+// dhtprom-scraper bootstrap and dhtprom-scraper relay as a package, for embedding in services and tests.
 package node

@@ -11,20 +11,19 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// RelayConfig is a blind relay's identity, and whom it serves.
+// RelayConfig configures a blind relay: its identity and its limits.
 type RelayConfig struct {
-	// Seed is that of the key by which clients and scrapers name the relay: it has to stay.
+	// Seed is the seed of the key by which clients and scrapers name the relay: it must stay the same.
 	Seed domain.Seed
-	// Admit decides by key who may use the relay, on the node's loop; nil admits everybody.
+	// Admit decides by key which peers may use the relay, on the node's loop; nil admits all.
 	Admit func(domain.PublicKey) bool
-	// MaxPairs bounds the connections that are relayed at a time, and as many again may wait for their other side; 0
-	// means 1024.
+	// MaxPairs bounds the relayed connections, and as many again may wait for their other side; 0 means 1024.
 	MaxPairs int
-	// MaxPairsPerKey bounds those of one key, counted for the side that has fewer. 0 means 64.
+	// MaxPairsPerKey bounds the relayed connections of one key, counted for the side with fewer. 0 means 64.
 	MaxPairsPerKey int
 }
 
-// Relay carries connections that find no direct path. It can neither read nor change what they carry.
+// Relay carries connections that find no direct path. It can neither read nor change their content.
 type Relay struct {
 	node   *dhtprom.Node
 	part   *dhtprom.Part
@@ -34,7 +33,7 @@ type Relay struct {
 
 var errNoStack = errors.New("a relay needs HyperDHT: NodeConfig.Connect made another network")
 
-// NewRelay makes a relay on a node, which goes on until the relay is closed, or the node is. Nothing happens before Start.
+// NewRelay creates a relay on a node, to be closed by its own Close or by the node's. Nothing happens before Start.
 func NewRelay(n *dhtprom.Node, cfg RelayConfig) (*Relay, error) {
 	if cfg.Seed.IsZero() {
 		return nil, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the relay's key pair"}
@@ -63,7 +62,7 @@ func NewRelay(n *dhtprom.Node, cfg RelayConfig) (*Relay, error) {
 	return r, nil
 }
 
-// Start starts the relay and returns when it can be found, or ctx ends; where it fails, the relay is closed. It ends with
+// Start starts the relay and returns when it can be found, or ctx ends; if it fails, the relay is closed. The relay closes with
 // ctx.
 func (r *Relay) Start(ctx context.Context) error {
 	return r.part.Start(ctx, func(done func(error)) {
@@ -74,10 +73,10 @@ func (r *Relay) Start(ctx context.Context) error {
 	})
 }
 
-// PublicKey is what peers name to use the relay.
+// PublicKey is the key by which peers name the relay.
 func (r *Relay) PublicKey() domain.PublicKey { return domain.PublicKey(r.cfg.Keys.Public) }
 
-// Stats returns what the relay does and did; zeros before Start.
+// Stats returns the relay's counters; zeros before Start.
 func (r *Relay) Stats(ctx context.Context) (s hyperdht.RelayStats, err error) {
 	err = r.node.Do(ctx, func() error {
 		if r.server != nil {
@@ -88,8 +87,8 @@ func (r *Relay) Stats(ctx context.Context) (s hyperdht.RelayStats, err error) {
 	return s, err
 }
 
-// Done is closed when the relay is.
+// Done returns a channel that is closed with the relay.
 func (r *Relay) Done() <-chan struct{} { return r.part.Done() }
 
-// Close stops taking clients. What is relayed goes on until its clients leave, or the node is closed.
+// Close stops accepting peers. Relayed connections go on until their peers close them, or the node is closed.
 func (r *Relay) Close() error { return r.part.Close() }

@@ -6,14 +6,14 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Transport is the network as a client and a scraper see it: servers under a key pair, connections to a key,
-// and the two conversations that run over them, registering an alias and asking for metrics.
+// Transport is the network as seen by a client and a scraper: servers under a key pair, connections to a key, and the two
+// exchanges on them, registering an alias and requesting metrics.
 //
 //	client                                  scraper
 //	ListenMetrics   <---- metrics ------    DialMetrics    one connection per client key, held open
 //	RegisterAlias   ---- alias -------->    ListenAliases  one connection per registration, then closed
 //
-// Deadlines are the caller's: nothing here gives up by itself unless the connection does.
+// Deadlines are the caller's: no operation here times out unless its connection does.
 type Transport interface {
 	ClientTransport
 	ScraperTransport
@@ -25,25 +25,25 @@ type Listener interface {
 	Close(done func())
 }
 
-// Conn is one incoming connection, for those who must end it.
+// Conn is one incoming connection.
 type Conn interface {
 	Peer() domain.Peer
-	// Trust lifts the limits on what the peer can make this side hold, because it has proven that it may. Connections to
-	// a metrics server are trusted from the start, since its Admit knows the peers; those to a registration service are not.
+	// Trust lifts the limits on the resources that the peer can use on this side, after it has been authorized. Connections to a
+	// metrics server are trusted from the start, since its Admit knows the peers; those to a registration service are not.
 	Trust()
-	// Close ends the connection: cleanly, after what was sent has arrived, when reason is nil; at once
-	// otherwise, and OnError reports the reason.
+	// Close closes the connection: cleanly, after sent data has arrived, when reason is nil; at once otherwise, and OnError
+	// reports the reason.
 	Close(reason error)
 }
 
-// AliasRequest is a registration as it came from the wire. Lengths are bounded by the frame only.
+// AliasRequest is a registration as received. Lengths are bounded by the frame only.
 type AliasRequest struct {
 	Secret domain.Secret
 	domain.Register
-	// Proven means that the peer holds the key it registers. The JavaScript does not prove it.
+	// Proven means that the peer holds the key it registers. JavaScript clients do not prove it.
 	Proven bool
-	// Unconnected means that the peer has proven its key, and that no connection of ours reaches it: what looks
-	// like one belongs to an earlier life of the client, or to a place that it has left.
+	// Unconnected means that the peer has proven its key, and that no connection of this scraper reaches it: an apparent one
+	// belongs to an earlier run of the client, or to a network that it has left.
 	Unconnected bool
 }
 
@@ -52,21 +52,20 @@ type AliasReply struct {
 	Success bool
 	Updated bool   // meaningful on success
 	Shared  bool   // on success: another running client has the same key
-	Message string // on failure, for the peer to see
+	Message string // on failure, sent to the peer
 }
 
-// ConnectionError is a failure below the conversation: the peer was not found, could not be reached, closed the
-// connection, or spoke nonsense.
+// ConnectionError is a failure below the exchange: the peer was not found, could not be reached, closed the connection, or
+// violated the protocol.
 type ConnectionError struct {
 	Err error
-	// Busy means that one of the sides is in the middle of another connection of a kind that it makes one at a time. It is
-	// free again in seconds.
+	// Busy means that one of the sides is making another connection of a kind that it makes one at a time. It is free again in
+	// seconds.
 	Busy bool
-	// RetryAfter is the time after which to dial again, set only with Busy: the dial has a place in a queue, which it loses if the
-	// next dial begins more than a few seconds later. Zero is unknown; at most 2 min.
+	// RetryAfter is the time after which to dial again, set only with Busy: the dial has a place in a queue, which it loses if
+	// the next dial begins more than a few seconds later. Zero means unknown; at most 2 min.
 	RetryAfter time.Duration
-	// Silent means that nothing had come from the peer for as long as it takes to give an open connection up, which is
-	// fifteen seconds.
+	// Silent means that nothing had arrived from the peer for the time after which an open connection is closed, fifteen seconds.
 	Silent bool
 }
 

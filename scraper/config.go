@@ -13,44 +13,44 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config is what a scraper is, and whom it takes.
+// Config configures a scraper.
 type Config struct {
-	// Seed is the scraper's identity, which clients know: it has to stay. Secrets are what clients prove themselves
-	// with; any of them will do, so that they can be replaced one after the other.
+	// Seed is the scraper's identity, which clients know: it must stay the same. Secrets authorize clients; each of them is
+	// valid, so that they can be rotated.
 	Seed    domain.Seed
 	Secrets []domain.Secret
 
-	// Path is the file that keeps the aliases across restarts. Empty: they are in memory, and clients register again
-	// within their interval.
+	// Path is the file that keeps the aliases across restarts. If empty, they are in memory, and clients register again within
+	// their interval.
 	Path string
-	// OpenStore opens a store of your own in place of Path, which the scraper closes; nil: none. One that is a ports.PinStore,
-	// too, keeps pins. portstest.TestAliasStore has the contract as tests.
+	// OpenStore opens another store in place of Path, which the scraper closes; nil means none. A store that is also a
+	// ports.PinStore keeps pins. portstest.TestAliasStore tests the contract.
 	OpenStore func(loop host.Host) (ports.AliasStore, error)
-	// TargetsFile is a file for Prometheus's file service discovery; empty: none. Where the store is new, and not in memory, the aliases
-	// of a TargetsFile that is there, of the JavaScript bridge, are taken over.
+	// TargetsFile is a file for Prometheus's file service discovery; empty means none. If the store is new, and not in memory,
+	// the aliases of an existing TargetsFile of the JavaScript bridge are imported.
 	TargetsFile string
 
-	Expiry         time.Duration // of an alias that nobody renews; 3 h by default
-	CheckInterval  time.Duration // how often expired aliases are dropped; 1 h by default
+	Expiry         time.Duration // of an alias that is not renewed; 3 h by default
+	CheckInterval  time.Duration // between removals of expired aliases; 1 h by default
 	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
 	MaxAliases     int           // 10,000 by default
-	RequireProof   bool          // refuse clients that do not prove that they hold the key they register
-	PinAliases     bool          // refuse a live alias to all keys but the one that has it
+	RequireProof   bool          // reject registrations without a proof that the client holds the key
+	PinAliases     bool          // reject registrations of a live alias from other keys
 
-	Clock   ports.Clock        // wall time, for shown and stored times; dhtprom.Clock by default
-	Logger  *slog.Logger       // gets every event as a line; nil: no logging
+	Clock   ports.Clock        // wall time, for displayed and stored times; dhtprom.Clock by default
+	Logger  *slog.Logger       // logs every event; nil: no logging
 	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil
 }
 
-// StoreError says that the store could not be opened, and why.
+// StoreError reports that the store could not be opened.
 type StoreError struct{ Err error }
 
 func (e *StoreError) Error() string { return e.Err.Error() }
 
-// Unwrap is the reason.
+// Unwrap returns the cause.
 func (e *StoreError) Unwrap() error { return e.Err }
 
-// app is the configuration of the use case, without a store.
+// app returns the configuration of the use case, without a store.
 func (c *Config) app(n *dhtprom.Node) (app.ScraperConfig, error) {
 	if c.Seed.IsZero() {
 		return app.ScraperConfig{}, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the scraper's key pair"}
@@ -75,8 +75,7 @@ func (c *Config) app(n *dhtprom.Node) (app.ScraperConfig, error) {
 	return cfg, nil
 }
 
-// files adds the files to a configuration: the store and what is written for Prometheus. release closes the store where
-// the scraper does not.
+// files adds the files to a configuration: the store and the targets file. release closes the store if the scraper does not.
 func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(), err error) {
 	var file *targets.File
 	if c.TargetsFile != "" {
@@ -102,7 +101,7 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 	return func() { cfg.Store.Close(func(error) {}) }, nil
 }
 
-// memory is an alias store that lasts as long as the process.
+// memory is an in-memory alias store.
 type memory struct{ loop host.Host }
 
 func (m memory) Load(done func([]domain.Entry, []error, error)) {

@@ -1,6 +1,5 @@
-// Package scraper accepts registrations of clients, scrapes those that are registered, and serves their metrics over HTTP to
-// Prometheus, which discovers them by file or HTTP. It is what the program dhtprom-scraper runs, for services that bring it
-// along.
+// Package scraper accepts registrations of clients, scrapes them, and serves their metrics over HTTP to Prometheus, which
+// discovers them by file or HTTP. It is the program dhtprom-scraper as a package, for embedding in services.
 //
 //	s, err := scraper.Start(ctx, node, scraper.Config{Seed: seed, Secrets: secrets, Path: "aliases.db"})
 //	...
@@ -8,5 +7,5 @@
 //	...
 //	http.Handle("/", handler)
 //
-// Scraper.Invite is what clients need to register.
+// Scraper.Invite returns the invite that clients need to register.
 package scraper

@@ -15,16 +15,16 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// A scraper in a service, with its HTTP side on the service's own server.
+// A scraper in a service, with its HTTP handler on the service's own server.
 func Example() {
-	ctx, network, closeAll := exampleNetwork() // elsewhere: the public DHT, which dhtprom.NodeConfig{} is
+	ctx, network, closeAll := exampleNetwork() // elsewhere: the public DHT, dhtprom.NodeConfig{}
 	defer closeAll()
 	n, err := dhtprom.NewNode(network)
 	check(err)
 	defer n.Close()
 
 	s, err := scraper.Start(ctx, n, scraper.Config{
-		Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})}, // from files, in real life
+		Seed: domain.SeedFrom([32]byte{1}), Secrets: []domain.Secret{domain.SecretFrom([32]byte{2, 3})}, // in practice from files
 	})
 	check(err)
 	handler, err := s.Handler(scraper.HandlerConfig{RoutePrefix: "/dhtprom"})
@@ -52,7 +52,7 @@ func exampleNetwork() (ctx context.Context, network dhtprom.NodeConfig, closeAll
 	}
 }
 
-// exampleClient shows a page until ctx ends, and returns once it is registered.
+// exampleClient serves a page until ctx ends, and returns once it is registered.
 func exampleClient(ctx context.Context, invite, alias, page string) {
 	cfg := client.Config{Invite: invite, Alias: alias, Func: func(context.Context) (string, error) { return page, nil }}
 	network, err := cfg.Network()

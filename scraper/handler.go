@@ -12,23 +12,23 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 )
 
-// HandlerConfig says how a scraper's HTTP side is reached. The zero value serves at the root, under any name.
+// HandlerConfig configures a scraper's HTTP handler. The zero value serves at the root, under any name.
 type HandlerConfig struct {
-	// RoutePrefix is the path below which requests arrive, for a handler that is mounted below the root of a service;
-	// links and service discovery name paths below it. Empty: that of ExternalURL, or none.
+	// RoutePrefix is the path below which requests arrive, for a handler that is mounted below the root of a service; links and
+	// service discovery use paths below it. If empty, that of ExternalURL, or none.
 	RoutePrefix string
-	// ExternalURL is where others reach the handler, through a proxy perhaps; nil: wherever a request says it did.
+	// ExternalURL is the URL under which the handler is reachable, through a proxy perhaps; nil: taken from each request.
 	ExternalURL *url.URL
-	// Hosts are the host names to answer under, besides IP addresses, localhost and names of this machine and of ExternalURL;
-	// requests under other names get status 421. It keeps web sites from reading metrics through the browsers of their
-	// visitors (DNS rebinding). Nil: any name, for services that see to that by themselves.
+	// Hosts are the accepted host names, besides IP addresses, localhost and names of this machine and of ExternalURL; requests
+	// under other names get status 421. It prevents web sites from reading metrics through the browsers of their visitors (DNS
+	// rebinding). Nil accepts any name, for services with their own protection.
 	Hosts []string
-	// Collectors are more metrics for /metrics.
+	// Collectors are additional metrics for /metrics.
 	Collectors []prometheus.Collector
 }
 
-// Handler is what dhtprom-scraper serves over HTTP: /scrape/{alias}/metrics, service discovery, the status page, its own
-// metrics and health. A scrape whose caller sets no bound takes Config.RequestTimeout at most.
+// Handler returns the HTTP handler of dhtprom-scraper: /scrape/{alias}/metrics, service discovery, the status page, its own
+// metrics and health. Scrapes without a bound of their own take Config.RequestTimeout at most.
 func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
 	c := web.Config{Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL}
 	if cfg.RoutePrefix != "" {
@@ -55,8 +55,8 @@ func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
 	return guard.Wrap(h, hosts.OtherMachines), nil
 }
 
-// Web is Handler for those who want all that package adapters/web can do and guard it themselves, as the program does. Of
-// the configuration the scraper sets the loop, itself, the log, and the times.
+// Web is Handler with all options of package adapters/web and without its guard, as used by the program. The scraper sets the
+// loop, itself, the log, and the times of the configuration.
 func (s *Scraper) Web(cfg web.Config) (*web.Handler, error) {
 	cfg.Loop, cfg.Scraper, cfg.Log = s.node.Host(), s.scraper, s.log()
 	cfg.ScrapeTimeout, cfg.Expiry = s.cfg.RequestTimeout, s.cfg.Expiry

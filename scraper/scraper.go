@@ -11,8 +11,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
-// Scraper accepts registrations and scrapes those who registered, until its context ends or it is closed. Its methods
-// are for any goroutine, but not for the node's loop.
+// Scraper accepts registrations and scrapes the registered clients, until its context ends or it is closed. Its methods may be
+// called from any goroutine, but not on the node's loop.
 type Scraper struct {
 	node    *dhtprom.Node
 	part    *dhtprom.Part
@@ -20,7 +20,7 @@ type Scraper struct {
 	cfg     Config
 
 	mu     sync.Mutex
-	secret domain.Secret // the first of those that are valid now
+	secret domain.Secret // the first of the valid ones
 }
 
 // Start is New and Scraper.Start.
@@ -35,8 +35,8 @@ func Start(ctx context.Context, n *dhtprom.Node, cfg Config) (*Scraper, error) {
 	return s, nil
 }
 
-// New makes a scraper on a node, which goes on until the scraper is closed, or the node is. Its files are opened; nothing
-// else happens before Start.
+// New creates a scraper on a node, to be closed by its own Close or by the node's. It opens its files; nothing else happens
+// before Start.
 func New(n *dhtprom.Node, cfg Config) (*Scraper, error) {
 	s := &Scraper{node: n, cfg: cfg}
 	use, err := s.cfg.app(n)
@@ -52,7 +52,7 @@ func New(n *dhtprom.Node, cfg Config) (*Scraper, error) {
 		s.scraper.Close(done)
 	}, func() {
 		if release != nil {
-			release() // where the loop had no time for it; twice is harmless
+			release() // in case the loop had no time for it; twice is harmless
 		}
 	})
 	if err != nil {
@@ -65,7 +65,7 @@ func New(n *dhtprom.Node, cfg Config) (*Scraper, error) {
 		})
 	}
 	if err != nil {
-		_ = s.part.Close() // there is nothing to be told
+		_ = s.part.Close() // err is the cause
 		return nil, err
 	}
 	s.secret = s.cfg.Secrets[0]
@@ -80,22 +80,22 @@ func Provide(n *dhtprom.Node, cfg Config) (s *Scraper, cleanup func(), err error
 	return s, func() { _ = s.Close() }, nil
 }
 
-// Start starts the scraper and returns when clients can find it, or ctx ends; where it fails, the scraper is closed. It
-// ends with ctx.
+// Start starts the scraper and returns when clients can find it, or ctx ends; if it fails, the scraper is closed. The scraper
+// closes with ctx.
 func (s *Scraper) Start(ctx context.Context) error { return s.part.Start(ctx, s.scraper.Start) }
 
-// PublicKey is what clients know the scraper by.
+// PublicKey is the key that clients know.
 func (s *Scraper) PublicKey() domain.PublicKey { return s.scraper.PublicKey() }
 
-// Invite is all that a client needs to register here, with the first of the secrets: hand it over as you would a password. The bootstrap nodes are those of a private DHT as clients reach them; none is the public one.
+// Invite returns an invite, which has all that a client needs to register here, with the first of the secrets: treat it as a
+// password. The bootstrap nodes are those of a private DHT as clients reach them; none means the public one.
 func (s *Scraper) Invite(bootstrap ...string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return domain.Invite{Scraper: s.PublicKey(), Secret: s.secret, Bootstrap: bootstrap}.Reveal()
 }
 
-// SetSecrets replaces the secrets that clients may register with. Aliases that were registered with others stay until they
-// expire.
+// SetSecrets replaces the secrets that clients may register with. Aliases registered with old ones stay until they expire.
 func (s *Scraper) SetSecrets(ctx context.Context, secrets []domain.Secret) error {
 	return s.node.Do(ctx, func() error {
 		err := s.scraper.SetSecrets(secrets)
@@ -108,7 +108,7 @@ func (s *Scraper) SetSecrets(ctx context.Context, secrets []domain.Secret) error
 	})
 }
 
-// Scrape asks the client behind an alias for its metrics, and waits no longer than ctx allows. The error is, or wraps,
+// Scrape requests the metrics of the client behind an alias, and waits no longer than ctx allows. The error is, or wraps,
 // domain.ErrUnknownAlias, ErrNotConnected, ErrTimeout or ErrClosed, or a *domain.RemoteError.
 func (s *Scraper) Scrape(ctx context.Context, alias string) ([]byte, error) {
 	within := time.Duration(0) // as configured
@@ -125,7 +125,7 @@ func (s *Scraper) Scrape(ctx context.Context, alias string) ([]byte, error) {
 	return r.body, dhtprom.Outcome(r.err, err)
 }
 
-// Aliases lists who is registered, by alias.
+// Aliases lists the registered aliases.
 func (s *Scraper) Aliases(ctx context.Context) (all []domain.AliasStatus, err error) {
 	err = s.node.Do(ctx, func() error {
 		all = s.scraper.Aliases()
@@ -134,9 +134,9 @@ func (s *Scraper) Aliases(ctx context.Context) (all []domain.AliasStatus, err er
 	return all, err
 }
 
-// Done is closed when the scraper is.
+// Done returns a channel that is closed with the scraper.
 func (s *Scraper) Done() <-chan struct{} { return s.part.Done() }
 
-// Close stops accepting registrations, ends the connections to clients and closes the store. It waits, for
-// dhtprom.CloseTimeout at most. Later calls wait for the first and return the same.
+// Close stops accepting registrations, closes the connections to clients and closes the store. It waits, for dhtprom.CloseTimeout
+// at most. Later calls wait for the first and return the same error.
 func (s *Scraper) Close() error { return s.part.Close() }

@@ -1,7 +1,7 @@
-// Package wiring has provider sets for services that are put together by github.com/google/wire, as the programs are.
+// Package wiring has provider sets for services that use github.com/google/wire, as the programs do.
 //
-// Injectors name the sets in files that only wire reads; what it generates calls the providers of the packages dhtprom,
-// client and scraper themselves. So nothing of this package, nor of wire, gets into a program.
+// Injectors name the sets in files that only wire reads; the generated code calls the providers of the packages dhtprom, client
+// and scraper themselves. So neither this package nor wire is linked into a program.
 package wiring
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// Each set needs a configuration: Node a dhtprom.NodeConfig, Client a client.Config, Scraper a scraper.Config; the latter
-// two need the node of the first, too. They give what is not started yet, with a cleanup that closes it.
+// Each set needs a configuration: Node a dhtprom.NodeConfig, Client a client.Config, Scraper a scraper.Config; the latter two
+// also need the node of the first. They provide values that are not started yet, with a cleanup that closes them.
 var (
 	Node    = wire.NewSet(dhtprom.ProvideNode)
 	Client  = wire.NewSet(client.Provide)

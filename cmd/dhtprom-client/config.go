@@ -18,7 +18,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// config is all that the program is asked to do, once flags, environment and files have been read.
+// config is the program's configuration: flags, environment and files together.
 type config struct {
 	targets []target
 	client  client.Config // without its targets
@@ -26,22 +26,22 @@ type config struct {
 	web     webConfig
 }
 
-// webConfig is the HTTP server's.
+// webConfig configures the HTTP server.
 type webConfig struct {
 	address    string // empty: no server
 	configFile string
 	hosts      []string // more names of the server
 }
 
-// target is one thing that is served, under one alias.
+// target is one served target, under one alias.
 type target struct {
-	where    string // what to blame for it
+	where    string // its place in flags or file, for errors
 	line     int
 	alias    domain.Alias
 	service  string
 	hostname string
 	http     *source.HTTPConfig // nil: this process's own metrics
-	named    bool               // its key is derived from the seed and the alias, however many there are: adding one changes nobody's key
+	named    bool               // its key is derived from seed and alias even for a single target, so that adding one changes no other key
 }
 
 // load reads the files that the flags name.
@@ -66,7 +66,7 @@ func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	}
 	for i, s := range cfg.client.Scrapers {
 		if slices.ContainsFunc(cfg.client.Scrapers[:i], func(o app.ClientScraper) bool { return o.Key == s.Key }) {
-			return cfg, fmt.Errorf("scraper %s is there twice", s.Key)
+			return cfg, fmt.Errorf("duplicate scraper %s", s.Key)
 		}
 		if s.Secret.Weak() {
 			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Secret.Fingerprint())
@@ -86,11 +86,11 @@ func (f *flags) chooseTargets(file fileConfig) ([]target, error) {
 	given := f.alias != "" || len(f.targets) > 0
 	switch {
 	case given && len(file.targets) > 0:
-		return nil, &cli.UsageError{Err: errors.New("--config.file has targets, so --alias and --target are one place too many for them")}
+		return nil, &cli.UsageError{Err: errors.New("targets are set in --config.file; remove --alias and --target")}
 	case !given && len(file.targets) == 0:
-		return nil, fmt.Errorf("%s:1: targets: is missing", f.configFile)
+		return nil, fmt.Errorf("%s:1: targets: missing", f.configFile)
 	case given && f.configFile != "":
-		// Only now is it known that the file does not help.
+		// Checked late, because a file may set the targets.
 		if err := f.checkTargets(); err != nil {
 			return nil, &cli.UsageError{Err: err}
 		}
@@ -126,7 +126,7 @@ func (f *flags) chooseTargets(file fileConfig) ([]target, error) {
 			t.hostname = hostname
 		}
 		if slices.ContainsFunc(targets[:i], func(o target) bool { return o.alias == t.alias }) {
-			return nil, &cli.UsageError{Err: fmt.Errorf("--target: alias %q is there twice", t.alias)}
+			return nil, &cli.UsageError{Err: fmt.Errorf("--target: duplicate alias %q", t.alias)}
 		}
 	}
 	return targets, nil
@@ -137,7 +137,7 @@ func (f *flags) chooseScrapers(cfg *config, file fileConfig, stdin io.Reader, lo
 	given := len(f.scrapers)+len(f.invites)+len(f.inviteFiles)+len(f.secretFiles) > 0
 	switch {
 	case given && len(file.scrapers) > 0:
-		return nil, &cli.UsageError{Err: errors.New("--config.file has scrapers, so flags and environment are one place too many for them")}
+		return nil, &cli.UsageError{Err: errors.New("scrapers are set in --config.file; remove them from flags and environment")}
 	case len(file.scrapers) > 0:
 		return fileScrapers(cfg, file, log)
 	}
@@ -184,7 +184,7 @@ func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []dom
 	return invites, nil
 }
 
-// take adds the scrapers that invites lead to, and the network that they are in.
+// take adds the scrapers of the invites, and their network.
 func (c *config) take(invites []domain.Invite) error {
 	var nodes []string
 	var relays []domain.PublicKey
@@ -205,7 +205,7 @@ func (c *config) take(invites []domain.Invite) error {
 		c.node.Relays = relays
 	}
 	if c.node.Bootstrap != nil {
-		return nil // whoever runs this knows better
+		return nil // flags win
 	}
 	if public && private {
 		return errors.New("one invite is for the public DHT and another for a private one: run one client for each, or say which with --dht.bootstrap")

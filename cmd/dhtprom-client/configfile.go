@@ -25,7 +25,7 @@ import (
 // maxConfigFile bounds the configuration file: 256 targets take a hundredth of it.
 const maxConfigFile = 4 << 20
 
-// fileConfig is what the file of --config.file says. Its fields have the names that Prometheus uses for the same things.
+// fileConfig is the content of the --config.file. Its fields are named as in Prometheus's configuration.
 type fileConfig struct {
 	scrapers []fileScraper
 	targets  []target
@@ -39,7 +39,7 @@ type fileScraper struct {
 	inviteFile string
 }
 
-// readConfigFile reads and checks a file. Errors have the form FILE:LINE: FIELD: what is wrong; all of them are told.
+// readConfigFile reads and checks a file. Errors have the form FILE:LINE: FIELD: problem; all of them are returned.
 func readConfigFile(path string) (fileConfig, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,7 +82,7 @@ func parseConfigFile(path string, b []byte) (fileConfig, error) {
 	for _, t := range c.targets {
 		line, twice := first[t.alias]
 		if twice && t.alias != "" {
-			r.errs = append(r.errs, fmt.Errorf("%s: alias: %q is there twice, first in line %d", t.where, t.alias, line))
+			r.errs = append(r.errs, fmt.Errorf("%s: alias: duplicate %q, first in line %d", t.where, t.alias, line))
 			continue
 		}
 		first[t.alias] = t.line
@@ -90,7 +90,7 @@ func parseConfigFile(path string, b []byte) (fileConfig, error) {
 	return c, errors.Join(r.errs...)
 }
 
-// fileReader walks over a file and gathers what is wrong with it.
+// fileReader walks over a file and collects its errors.
 type fileReader struct {
 	path string
 	errs []error
@@ -98,7 +98,7 @@ type fileReader struct {
 
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
-// syntax puts the parser's line in front, where all others have it.
+// syntax moves the parser's line number to the front, as in the other errors.
 func (r *fileReader) syntax(err error) error {
 	text, line := err.Error(), "1"
 	if m := syntaxLine.FindStringSubmatch(text); m != nil {
@@ -121,7 +121,7 @@ func (r *fileReader) where(n *yaml.Node, field string) string {
 	return fmt.Sprintf("%s:%d%s", r.path, n.Line, field)
 }
 
-// resolved follows a YAML alias to what it stands for.
+// resolved follows a YAML alias to its anchor.
 func resolved(n *yaml.Node) *yaml.Node {
 	for n.Kind == yaml.AliasNode && n.Alias != nil {
 		n = n.Alias
@@ -142,7 +142,7 @@ func kind(n *yaml.Node) string {
 	}
 }
 
-// mapping hands the fields of a mapping to those who know them.
+// mapping passes each field of a mapping to its reader.
 func (r *fileReader) mapping(n *yaml.Node, field string, known map[string]func(*yaml.Node, string)) {
 	n = resolved(n)
 	if n.Kind != yaml.MappingNode {
@@ -162,7 +162,7 @@ func (r *fileReader) mapping(n *yaml.Node, field string, known map[string]func(*
 		case read == nil:
 			r.fail(key, field, "unknown field %q, want some of %s", name, names(known))
 		case seen[name]:
-			r.fail(key, inner, "is there twice")
+			r.fail(key, inner, "duplicate field")
 		default:
 			seen[name] = true
 			read(value, inner)
@@ -207,11 +207,11 @@ func read[T any](r *fileReader, into *T, parse func(string) (T, error)) func(*ya
 	}
 }
 
-// file reads the name of a file, which is relative to the configuration file's folder.
+// file reads a file name, relative to the configuration file's folder.
 func (r *fileReader) file(into *string) func(*yaml.Node, string) {
 	return read(r, into, func(s string) (string, error) {
 		if s == "" {
-			return "", errors.New("want the name of a file")
+			return "", errors.New("want a file name")
 		}
 		if !filepath.IsAbs(s) {
 			s = filepath.Join(filepath.Dir(r.path), s)
@@ -275,9 +275,9 @@ func (r *fileReader) target(n *yaml.Node, field string) target {
 	}
 	switch {
 	case t.alias == "":
-		r.fail(n, field+".alias", "is missing")
+		r.fail(n, field+".alias", "missing")
 	case h.URL == nil:
-		r.fail(n, field+".url", "is missing")
+		r.fail(n, field+".url", "missing")
 	}
 	return t
 }
@@ -296,7 +296,7 @@ func (r *fileReader) headers(n *yaml.Node, field string, into http.Header) {
 		case err != nil:
 			r.fail(name, field, "%s", err)
 		case into.Get(name.Value) != "":
-			r.fail(name, field, "%s is there twice", name.Value)
+			r.fail(name, field, "duplicate name %s", name.Value)
 		default:
 			into.Set(name.Value, value.Value)
 		}
@@ -323,7 +323,7 @@ func parseSize(s string) (int, error) {
 		return 0, fmt.Errorf("want a size like 4MB, got %q", s)
 	}
 	if n > domain.MaxBody {
-		return 0, fmt.Errorf("want at most %d bytes, which is what fits a message, got %s", domain.MaxBody, s)
+		return 0, fmt.Errorf("want at most %d bytes (one message), got %s", domain.MaxBody, s)
 	}
 	return int(n), nil
 }

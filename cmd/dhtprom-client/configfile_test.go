@@ -98,10 +98,10 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got one value",
 		"targets:\n" + good:                      "c.yml:2: targets: want a list, got a mapping",
 		"targets: []\n---\na:":                   "c.yml:2: want one YAML document, found another",
-		"targets:\n  - alias: a\n" + good + good: "c.yml:4: targets[0].url: is there twice",
-		"targets:\n  - alias: a\n" + good + "  - alias: a\n" + good:                 `c.yml:4: targets[1]: alias: "a" is there twice, first in line 2`,
-		"targets:\n  - alias: a":                                                    "c.yml:2: targets[0].url: is missing",
-		"targets:\n  - url: http://localhost":                                       "c.yml:2: targets[0].alias: is missing",
+		"targets:\n  - alias: a\n" + good + good: "c.yml:4: targets[0].url: duplicate field",
+		"targets:\n  - alias: a\n" + good + "  - alias: a\n" + good:                 `c.yml:4: targets[1]: alias: duplicate "a", first in line 2`,
+		"targets:\n  - alias: a":                                                    "c.yml:2: targets[0].url: missing",
+		"targets:\n  - url: http://localhost":                                       "c.yml:2: targets[0].alias: missing",
 		"targets:\n  - alias: [a]\n":                                                "c.yml:2: targets[0].alias: want one value, got a list",
 		"targets:\n  - alias:\n" + good:                                             "c.yml:2: targets[0].alias: want one value, got nothing",
 		"targets:\n  - alias: \"a\\tb\"\n":                                          "c.yml:2: targets[0].alias: alias has the character U+0009: control characters, line separators and directional overrides are not allowed",
@@ -109,13 +109,13 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - alias: a\n    url: http://me:hunter2@[::1":                   "c.yml:3: targets[0].url: is not a URL: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
 		"targets:\n  - alias: a\n    timeout: soon":                                 `c.yml:3: targets[0].timeout: want a duration like 30s, 1h or 1d, got "soon"`,
 		"targets:\n  - alias: a\n    timeout: 2h":                                   "c.yml:3: targets[0].timeout: want at most 1h, got 2h",
-		"targets:\n  - alias: a\n    body_size_limit: 1GB":                          "c.yml:3: targets[0].body_size_limit: want at most 16777134 bytes, which is what fits a message, got 1GB",
+		"targets:\n  - alias: a\n    body_size_limit: 1GB":                          "c.yml:3: targets[0].body_size_limit: want at most 16777134 bytes (one message), got 1GB",
 		"targets:\n  - alias: a\n    body_size_limit: -1":                           `c.yml:3: targets[0].body_size_limit: want a size like 4MB, got "-1"`,
 		"targets:\n  - alias: a\n    check: maybe":                                  `c.yml:3: targets[0].check: want true or false, got "maybe"`,
 		"targets:\n  - alias: a\n    headers:\n      A B: hunter2":                  `c.yml:4: targets[0].headers: "A B" is no name of a header`,
 		"targets:\n  - alias: a\n    headers:\n      authorization: hunter2":        "c.yml:4: targets[0].headers: Authorization cannot be set: there is a setting with a file for it",
 		"targets:\n  - alias: a\n    headers:\n      X: [hunter2]":                  `c.yml:4: targets[0].headers: "X": want one value, got a list`,
-		"targets:\n  - alias: a\n    headers:\n      X: 1\n      x: 2":              "c.yml:5: targets[0].headers: x is there twice",
+		"targets:\n  - alias: a\n    headers:\n      X: 1\n      x: 2":              "c.yml:5: targets[0].headers: duplicate name x",
 		"targets:\n  - alias: a\n    basic_auth: {}":                                "c.yml:3: targets[0].basic_auth: want username and password_file",
 		"targets:\n  - alias: a\n    basic_auth: {password: hunter2}":               `c.yml:3: targets[0].basic_auth: unknown field "password", want some of password_file, username`,
 		"targets:\n  - alias: a\n    tls_config: {insecure_skip_verify: true}":      `c.yml:3: targets[0].tls_config: unknown field "insecure_skip_verify", want some of ca_file, cert_file, key_file, server_name`,
@@ -123,9 +123,9 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"scrapers:\n  - secret_file: x":                                             "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
-		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want the name of a file",
+		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want a file name",
 		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got a list",
-		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: is missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
+		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
 	} {
 		_, err := parseConfigFile("c.yml", []byte(file))
 		if err == nil || err.Error() != want {
@@ -146,11 +146,11 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		code       int
 		says       string
 	}{
-		{"targets in both", targets, []string{"--invite-file=@/invite", "--alias=b"}, cli.Usage, "--config.file has targets"},
-		{"targets in none", "scrapers: [{invite_file: invite}]\n", nil, cli.Failed, "c.yml:1: targets: is missing"},
-		{"scrapers in both", targets + "scrapers: [{invite_file: invite}]\n", []string{"--invite-file=@/invite"}, cli.Usage, "--config.file has scrapers"},
-		{"scrapers in none", targets, nil, cli.Usage, "want a scraper"},
-		{"flags alone wrong", "scrapers: [{invite_file: invite}]\n", []string{"--target=http://localhost/"}, cli.Usage, "want an alias"},
+		{"targets in both", targets, []string{"--invite-file=@/invite", "--alias=b"}, cli.Usage, "targets are set in --config.file"},
+		{"targets in none", "scrapers: [{invite_file: invite}]\n", nil, cli.Failed, "c.yml:1: targets: missing"},
+		{"scrapers in both", targets + "scrapers: [{invite_file: invite}]\n", []string{"--invite-file=@/invite"}, cli.Usage, "scrapers are set in --config.file"},
+		{"scrapers in none", targets, nil, cli.Usage, "no scraper: set --invite-file"},
+		{"flags alone wrong", "scrapers: [{invite_file: invite}]\n", []string{"--target=http://localhost/"}, cli.Usage, "missing alias"},
 		{"no invite", targets + "scrapers: [{invite_file: nothing}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: invite_file: open @/nothing"},
 		{"a wrong secret", targets + "scrapers: [{key: " + strings.Repeat("a", 64) + ", secret_file: c.yml}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: secret_file:"},
 		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: open @/nothing"},
@@ -171,13 +171,13 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		if code != c.code || !strings.Contains(errs.String(), says) || strings.Contains(errs.String(), invite[40:80]) {
 			t.Errorf("%s: code %d, %q", c.name, code, errs.String())
 		}
-		if (code == cli.OK) != strings.Contains(out.String(), "All is well") {
+		if (code == cli.OK) != strings.Contains(out.String(), "Configuration is valid") {
 			t.Errorf("%s: %q", c.name, out.String())
 		}
 	}
 }
 
-// A password may come later, and keeps no other target from being served; the start says what is missing.
+// A password file may be created later, and does not prevent the service of other targets; the start reports it.
 func TestStartWarnsOfPasswordsThatAreMissing(t *testing.T) {
 	invite, _ := newInvite(t)
 	dir := folder(t, map[string]string{

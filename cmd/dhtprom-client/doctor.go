@@ -11,15 +11,15 @@ import (
 	"github.com/dhtprom/dhtprom/doctor"
 )
 
-// isDoctor reports whether the doctor is asked for: the client's own command line with one word in front.
+// isDoctor reports whether the arguments start with the word doctor.
 func isDoctor(args []string) bool { return len(args) > 0 && args[0] == "doctor" }
 
-// diagnose finds out whether the scrapers that the flags name can be reached, and why not. It registers nothing, so
-// that it may run beside the client.
+// diagnose checks whether the scrapers of the flags can be reached, and reports the causes. It registers nothing, so it may run
+// beside the client.
 func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	f := newFlags(stdout)
 	f.app.Name = name + " doctor"
-	f.app.Help = "Tells what this machine sees of the network, whether the scrapers can be reached, and why not. It takes the client's flags."
+	f.app.Help = "Check this machine's network and whether the scrapers can be reached, and report causes. Takes the client's flags."
 	var opts examine.Options
 	opts.AddFlags(f.app)
 	if err := f.parseDoctor(args[1:]); err != nil {
@@ -41,10 +41,10 @@ func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	return opts.Run(ctx, exam, stdout)
 }
 
-// parseDoctor is parse without the duty to serve something.
+// parseDoctor is parse without the check that there is a target.
 func (f *flags) parseDoctor(args []string) error {
 	_, err := f.app.Parse(args)
-	if errors.Is(err, cli.ErrLeft) {
+	if errors.Is(err, cli.ErrHelpShown) {
 		return err
 	}
 	if err == nil && f.configFile == "" {

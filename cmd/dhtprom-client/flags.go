@@ -19,7 +19,7 @@ import (
 // defaultService is not empty because the JavaScript bridge's example configuration loses targets without one.
 const defaultService = "dhtprom"
 
-// flags are the program's flags, as they were given.
+// flags are the program's flags as given.
 type flags struct {
 	app *cli.App
 
@@ -30,7 +30,7 @@ type flags struct {
 	secretFiles   []string
 	invites       []domain.Invite
 	inviteFiles   []string
-	inviteVisible bool // one was given on the command line, for everybody to see
+	inviteVisible bool // one is on the command line, in the list of processes
 	seedFile      string
 
 	alias    domain.Alias
@@ -40,21 +40,21 @@ type flags struct {
 
 	paths []domain.PathRuleFor
 
-	config config // what the other flags say
+	config config // from the other flags
 }
 
-// namedTarget is one --target: an exporter and the alias it is registered under, empty where --alias says that.
+// namedTarget is one --target: an exporter and its alias, empty where --alias has it.
 type namedTarget struct {
 	alias  domain.Alias
 	target source.Target
 }
 
 func newFlags(out io.Writer) *flags {
-	f := &flags{app: cli.New(name, "Lets dhtprom scrapers scrape what runs here, through NATs, over HyperDHT.\n\nWith the word doctor in front of its flags it says whether the scrapers can be reached, and why not.", out)}
+	f := &flags{app: cli.New(name, "Serve this machine's metrics to dhtprom scrapers, through NATs, over HyperDHT.\n\n\"dhtprom-client doctor\" with the same flags checks whether the scrapers can be reached instead.", out)}
 	a := f.app
 	a.Flag("config.file", "YAML file with the targets, and the scrapers where no flags name them.").PlaceHolder("FILE").
 		StringVar(&f.configFile)
-	a.Flag("config.check", "Check the flags and all files that they name, and end.").BoolVar(&f.checkOnly)
+	a.Flag("config.check", "Validate the configuration and all referenced files, then exit.").BoolVar(&f.checkOnly)
 	a.Flag("invite", "Invite of a scraper, in place of --scraper and --secret-file. Others on this machine can see it in the list of processes: --invite-file and DHTPROM_INVITE hide it. Repeatable.").
 		PlaceHolder("dhtprom1...").SetValue(each("invite", &f.invites, domain.ParseInvite))
 	a.Flag("invite-file", "File with such an invite; - is standard input. Repeatable.").PlaceHolder("FILE").
@@ -63,32 +63,32 @@ func newFlags(out io.Writer) *flags {
 		SetValue(cli.List("scraper", &f.scrapers, parseKey))
 	a.Flag("secret-file", "File with the 32-byte secret that the scraper expects, as hex or z32. With several scrapers, one for each, in the same order. DHTPROM_SECRET takes the secrets themselves.").
 		PlaceHolder("FILE").SetValue(each("secret-file", &f.secretFiles, fileName))
-	a.Flag("alias", "Name of this client at the scraper, where one target is served. It should be unique there: the last one who registers it has it.").PlaceHolder("NAME").
+	a.Flag("alias", "Alias to register (single-target mode). Must be unique per scraper; the most recent registration wins.").PlaceHolder("NAME").
 		SetValue(cli.Value("alias", &f.alias, domain.ParseAlias))
-	a.Flag("service", "What kind of service this is an instance of.").Default(defaultService).
+	a.Flag("service", "Service that this is an instance of; a label in Prometheus.").Default(defaultService).
 		SetValue(cli.Value("service", &f.service, cli.Checked(domain.CheckService)))
-	a.Flag("hostname", "Where the service runs. Default: this machine's name.").PlaceHolder("NAME").
+	a.Flag("hostname", "Host name of the service. Default: this machine's.").PlaceHolder("NAME").
 		SetValue(cli.Value("hostname", &f.hostname, cli.Checked(domain.CheckHostname)))
-	a.Flag("target", "Exporter to pass on: a URL with --alias, or NAME=URL, repeatable, for one alias each. http://, https:// and unix:///socket:/path are read. Default: the metrics of this process itself.").
+	a.Flag("target", "Exporter to serve: a URL with --alias, or NAME=URL with NAME as the alias, repeatable. Schemes: http://, https:// and unix:///socket:/path. Default: this process's own metrics.").
 		PlaceHolder("NAME=http://localhost:9100/metrics").SetValue(each("target", &f.targets, parseTarget))
-	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. Targets with a NAME have pairs derived from it and the name. DHTPROM_IDENTITY_SEED takes the seed itself. Default: key pairs that last as long as the process.").
+	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. Targets with a NAME have pairs derived from it and the name. DHTPROM_IDENTITY_SEED takes the seed itself. Default: new key pairs at each start.").
 		PlaceHolder("FILE").SetValue(cli.Value("identity.seed-file", &f.seedFile, fileName))
-	a.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
+	a.Flag("dht.bootstrap", "Bootstrap node of the DHT, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.config.node.Bootstrap, cli.Bootstrap))
-	a.Flag("dht.nodes-file", "File in which the DHT nodes known last are kept: the next start is faster, and needs no bootstrap node. It may be deleted. Default: none.").
+	a.Flag("dht.nodes-file", "Cache file for known DHT nodes: the next start is faster and needs no bootstrap node. May be deleted. Default: none.").
 		PlaceHolder("FILE").SetValue(cli.Value("dht.nodes-file", &f.config.node.NodesFile, fileName))
 	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. Repeatable. Default: the invite's.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.config.node.Relays, cli.Key))
-	a.Flag("dht.path", "Which paths connections may take: any; direct, without a relay; or relay, over nothing but a relay that either side names. KEY=RULE is for one scraper. Repeatable.").
+	a.Flag("dht.path", "Paths that connections may take: any; direct (never a relay); or relay (only a relay that either side names). KEY=RULE sets it for one scraper. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.paths, domain.ParsePathRule))
-	a.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
+	a.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.config.node.STUN, cli.STUNServer))
-	a.Flag("register.interval", "How often the alias is registered again. It should be well below the scraper's --alias.expiry.").
+	a.Flag("register.interval", "Interval of registrations. Should be well below the scraper's --alias.expiry.").
 		Default("1h").SetValue(cli.Value("register.interval", &f.config.client.RegisterInterval, parseInterval))
-	a.Flag("web.listen-address", "Address of this process's own metrics, health and page, such as 127.0.0.1:30001. Default: none.").
+	a.Flag("web.listen-address", "Address to serve this process's own metrics, health checks and status page on, such as 127.0.0.1:30001. Default: none.").
 		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.config.web.address, cli.TCPAddr))
 	a.Flag("web.allowed-host", cli.AllowedHostHelp).PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &f.config.web.hosts, hosts.Parse))
-	a.Flag("web.config.file", "Configuration file that can enable TLS or authentication for it, in the format of Prometheus's exporter-toolkit.").
+	a.Flag("web.config.file", "Configuration file that enables TLS or authentication for the HTTP server, in the format of Prometheus's exporter-toolkit.").
 		PlaceHolder("FILE").StringVar(&f.config.web.configFile)
 	return f
 }
@@ -110,7 +110,7 @@ func each[T any](name string, into *[]T, parse func(string) (T, error)) *repeate
 	}}
 }
 
-// Set adds a value. Errors name the flag, and leave the value out: it may be a secret.
+// Set adds a value. Errors name the flag but do not quote the value, which may be a secret.
 func (r *repeated) Set(s string) error {
 	if err := r.add(s); err != nil {
 		return fmt.Errorf("--%s: %w", r.flag, err)
@@ -121,14 +121,14 @@ func (r *repeated) Set(s string) error {
 func (r *repeated) String() string     { return "" }
 func (r *repeated) IsCumulative() bool { return true }
 
-// fileName refuses what should be in the file: it would end up in errors and logs.
+// fileName rejects text that is the content of such a file: it would end up in errors and logs.
 func fileName(s string) (string, error) {
 	_, err := domain.ParseSecret(s)
 	switch {
 	case s == "":
-		return "", errors.New("want the name of a file")
+		return "", errors.New("want a file name")
 	case err == nil, domain.LooksLikeInvite(s) && len(s) > len(domain.InvitePrefix)+32:
-		return "", errors.New("want the name of a file, got what looks like its content")
+		return "", errors.New("want a file name, got what looks like the file's content")
 	}
 	return s, nil
 }
@@ -137,7 +137,7 @@ func parseKey(s string) (domain.PublicKey, error) {
 	k, err := domain.ParsePublicKey(s)
 	switch {
 	case err != nil && domain.LooksLikeInvite(s):
-		err = errors.New("is an invite: give it to --invite-file or --invite")
+		err = errors.New("is an invite: use --invite-file or --invite")
 	case err == nil && k.IsZero():
 		err = errors.New("want the scraper's public key, got zeros")
 	case err == nil:
@@ -146,7 +146,7 @@ func parseKey(s string) (domain.PublicKey, error) {
 	return k, err
 }
 
-// schemes are how a URL begins; anything before them is a name.
+// schemes are the beginnings of a URL; anything before them is a name.
 var schemes = []string{"http://", "https://", "unix://"}
 
 func parseTarget(s string) (t namedTarget, err error) {
@@ -168,30 +168,30 @@ func parseTarget(s string) (t namedTarget, err error) {
 		}
 	}
 	if otherTarget.MatchString(text) {
-		return t, fmt.Errorf("want one target, got a list of them: repeat --target, give %s one a line, or use --config.file; a comma that belongs to the URL is written %%2C", targetEnv)
+		return t, fmt.Errorf("want one target, got a list: repeat --target, put one per line into %s, or use --config.file; write a comma of the URL as %%2C", targetEnv)
 	}
 	t.target, err = source.ParseTarget(text)
 	return t, err
 }
 
-// targetEnv is the twin of --target in the environment.
+// targetEnv is the environment variable of --target.
 const targetEnv = "DHTPROM_TARGET"
 
-// otherTarget matches where another target begins behind a comma.
+// otherTarget matches the beginning of another target after a comma.
 var otherTarget = regexp.MustCompile(`,\s*([^,/?=&]+=)?(https?|unix)://`)
 
 func parseInterval(s string) (time.Duration, error) {
 	d, err := cli.Duration(time.Second)(s)
 	if err == nil && d > 24*time.Hour {
-		err = fmt.Errorf("want at most 24h, got %s: aliases would expire in between", s)
+		err = fmt.Errorf("want at most 24h, got %s: aliases expire between longer intervals", s)
 	}
 	return d, err
 }
 
-// parse reads the arguments and checks what can be checked without a look at files.
+// parse parses the arguments and checks all that needs no file.
 func (f *flags) parse(args []string) error {
 	_, err := f.app.Parse(args)
-	if errors.Is(err, cli.ErrLeft) {
+	if errors.Is(err, cli.ErrHelpShown) {
 		return err
 	}
 	if err == nil {
@@ -204,17 +204,17 @@ func (f *flags) parse(args []string) error {
 	return nil
 }
 
-// seesInvite reports whether an invite is among the arguments, for everybody to see.
+// seesInvite reports whether an invite is among the arguments, where the list of processes shows it.
 func seesInvite(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return a == "--invite" || strings.HasPrefix(a, "--invite=") })
 }
 
-// withoutInvites keeps an invite that went astray among the arguments out of the error about it.
+// withoutInvites removes a misplaced invite from the error about it.
 func withoutInvites(err error, args []string) error {
 	text := err.Error()
 	for _, a := range args {
 		if domain.LooksLikeInvite(a) && strings.Contains(text, a) {
-			return errors.New("an invite is no argument by itself: give it to --invite-file or --invite")
+			return errors.New("unexpected invite: use --invite-file or --invite")
 		}
 	}
 	return err
@@ -222,7 +222,7 @@ func withoutInvites(err error, args []string) error {
 
 func (f *flags) check() error {
 	if f.configFile != "" {
-		return f.checkSTUN() // the file may say what else is missing
+		return f.checkSTUN() // the rest may be in the file
 	}
 	return errors.Join(f.checkTargets(), f.checkScrapers(), f.checkSTUN())
 }
@@ -232,13 +232,13 @@ func (f *flags) checkTargets() error {
 	isNameless := func(t namedTarget) bool { return t.alias == "" }
 	switch {
 	case f.alias == "" && len(f.targets) == 0:
-		return errors.New("want something to serve: --alias for this process's own metrics, --target=NAME=URL for an exporter, or --config.file")
+		return errors.New("no target: set --alias for this process's own metrics, --target=NAME=URL for an exporter, or --config.file")
 	case f.alias != "" && slices.ContainsFunc(f.targets, isNamed):
-		return errors.New("--alias and --target=NAME=URL both name the target, one of them should")
+		return errors.New("--alias cannot be combined with --target=NAME=URL")
 	case f.alias != "" && len(f.targets) > 1:
-		return errors.New("--alias names one target; give several as --target=NAME=URL")
+		return errors.New("--alias names one target; set several with --target=NAME=URL")
 	case f.alias == "" && slices.ContainsFunc(f.targets, isNameless):
-		return errors.New("--target: want an alias for it, as --alias or as --target=NAME=URL")
+		return errors.New("--target: missing alias: set --alias or --target=NAME=URL")
 	}
 	return nil
 }
@@ -254,11 +254,11 @@ func (f *flags) checkSTUN() error {
 func (f *flags) checkScrapers() error {
 	switch keys, files := len(f.scrapers), len(f.secretFiles); {
 	case keys == 0 && len(f.invites) == 0 && len(f.inviteFiles) == 0:
-		return errors.New("want a scraper to register with: --invite-file, or --scraper and --secret-file")
+		return errors.New("no scraper: set --invite-file, or --scraper and --secret-file")
 	case keys == 0 && files > 0:
-		return errors.New("--secret-file belongs to a --scraper, and there is none")
+		return errors.New("--secret-file needs a --scraper")
 	case files == 0 && keys > 0 && secretFromEnv() == "":
-		return errors.New("want the scraper's secret: --secret-file or the environment variable " + secretEnv)
+		return errors.New("no secret for the scraper: set --secret-file or the environment variable " + secretEnv)
 	case files > 0 && files != keys:
 		return fmt.Errorf("--secret-file: want one for each --scraper, in the same order; got %d for %d", files, keys)
 	}

@@ -16,13 +16,13 @@ const (
 	seedEnv   = "DHTPROM_IDENTITY_SEED"
 	secretEnv = "DHTPROM_SECRET"
 
-	// maxInviteFile bounds what is read of an invite: with a comment or two it has a few hundred bytes.
+	// maxInviteFile bounds the size of an invite file; with comments it has a few hundred bytes.
 	maxInviteFile = 64 << 10
 )
 
 func secretFromEnv() string { return os.Getenv(secretEnv) }
 
-// loadSeed takes the identity's seed from its file, else from the environment. Zero is none.
+// loadSeed loads the identity's seed from its file or the environment. Zero means none.
 func loadSeed(path string, log *slog.Logger) (domain.Seed, error) {
 	if path != "" {
 		warnExposed(path, log)
@@ -34,7 +34,7 @@ func loadSeed(path string, log *slog.Logger) (domain.Seed, error) {
 	return domain.Seed{}, nil
 }
 
-// loadSecrets takes one secret for each --scraper, from the files or from the environment.
+// loadSecrets loads one secret for each --scraper, from the files or the environment.
 func (f *flags) loadSecrets(log *slog.Logger) (secrets []domain.Secret, err error) {
 	if len(f.scrapers) == 0 {
 		return nil, nil
@@ -61,7 +61,7 @@ func (f *flags) loadSecrets(log *slog.Logger) (secrets []domain.Secret, err erro
 	return secrets, nil
 }
 
-// loadSecret reads a file. A scraper's own may have several while they are rotated; the first is the new one.
+// loadSecret reads a file. A scraper's own secret file may have several during a rotation; the first is the new one.
 func loadSecret(path string, log *slog.Logger) (domain.Secret, error) {
 	warnExposed(path, log)
 	secrets, err := keyfile.Secrets(path)
@@ -95,7 +95,7 @@ func loadInvite(path string, stdin io.Reader, log *slog.Logger) (domain.Invite, 
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxInviteFile+1))
 	if err == nil && len(b) > maxInviteFile {
-		err = errors.New("is far too long for an invite")
+		err = errors.New("is too long for an invite")
 	}
 	if err == nil {
 		b, err = keyfile.UTF8(b)
@@ -118,6 +118,6 @@ func loadInvite(path string, stdin io.Reader, log *slog.Logger) (domain.Invite, 
 
 func warnExposed(path string, log *slog.Logger) {
 	if keyfile.Exposed(path) {
-		log.Warn("Others than the owner can read a file with a secret; chmod 600 it", "path", path)
+		log.Warn("Secret file is readable by other users; run chmod 600 on it", "path", path)
 	}
 }

@@ -1,5 +1,4 @@
-// Command dhtprom-client lets dhtprom scrapers scrape what runs beside it: existing exporters, or by default its own
-// process.
+// Command dhtprom-client serves metrics to dhtprom scrapers: those of exporters on this machine, or by default its own.
 package main
 
 import (
@@ -40,8 +39,8 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return check(cfg, stdout, log)
 	}
 	if err := checkCredentials(cfg); err != nil {
-		// They are read at each scrape, and may come later. The other targets are served meanwhile.
-		log.Warn("Scrapes fail for want of a password", "err", err)
+		// Passwords are read at each scrape, so the files may be created later. The other targets are served meanwhile.
+		log.Warn("Scrapes fail without a password", "err", err)
 	}
 	p, cleanup, err := newProgram(cfg, log)
 	if err != nil {
@@ -57,8 +56,8 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	return p.Run(ctx)
 }
 
-// check makes of a configuration what the start makes of it, up to the network, so that the start refuses nothing that
-// passes. Files that are read at each scrape have to be there, too.
+// check does what a start does, up to the network, so that a start accepts all that passes. Files that are read at each scrape
+// must exist, too.
 func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	registry, err := newRegistry()
 	if err != nil {
@@ -67,11 +66,11 @@ func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	if err := errors.Join(explain(cfg, newClientConfig(cfg, registry, log).Check()), checkCredentials(cfg)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. All is well.\n", len(cfg.targets), len(cfg.client.Scrapers))
+	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. Configuration is valid.\n", len(cfg.targets), len(cfg.client.Scrapers))
 	return err
 }
 
-// explain says where the target behind an error was given.
+// explain adds the place where the failed target was set.
 func explain(cfg config, err error) error {
 	if e, ok := errors.AsType[*client.TargetError](err); ok {
 		return fmt.Errorf("%s: %w", cfg.targets[e.Index].where, e.Err)
@@ -79,7 +78,7 @@ func explain(cfg config, err error) error {
 	return err
 }
 
-// checkCredentials says which passwords and tokens of exporters cannot be read.
+// checkCredentials checks that the passwords and tokens for exporters can be read.
 func checkCredentials(cfg config) error {
 	var errs []error
 	for _, t := range cfg.targets {

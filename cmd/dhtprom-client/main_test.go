@@ -67,7 +67,7 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		says string
 	}{
 		{nil, cli.Usage, "--invite-file, or --scraper and --secret-file"},
-		{nil, cli.Usage, "something to serve: --alias"},
+		{nil, cli.Usage, "no target: set --alias"},
 		{[]string{"--scraper=" + key, "--alias=a"}, cli.Usage, "--secret-file"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good}, cli.Usage, "--alias"},
 		{[]string{"--scraper=nonsense", "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
@@ -76,39 +76,39 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"--scraper=ccj4un8drhanuz3w5n9uywc8r57zkkphgwfdanw9y3xuhsmr4hpo", "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper: has the length of a public key"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--alias="}, cli.Usage, "--alias"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--alias=a\nb"}, cli.Usage, "--alias"},
-		{with("--target=c=http://localhost/"), cli.Usage, "both name the target"},
+		{with("--target=c=http://localhost/"), cli.Usage, "--alias cannot be combined with --target=NAME=URL"},
 		{with("--target=http://localhost/", "--target=http://localhost/2"), cli.Usage, "--target=NAME=URL"},
 		{with("--scraper=" + other), cli.Usage, "got 1 for 2"},
 		{with("--secret-file=" + good), cli.Usage, "got 2 for 1"},
-		{with("--scraper="+key, "--secret-file="+good), cli.Failed, "is there twice"},
+		{with("--scraper="+key, "--secret-file="+good), cli.Failed, "duplicate scraper"},
 		{[]string{"--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper"},
-		{[]string{"--secret-file=" + good, "--alias=a", "--invite=" + invite}, cli.Usage, "--secret-file belongs to a --scraper"},
-		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=http://localhost/"}, cli.Usage, "want an alias"},
-		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/", "--target=a=http://localhost/2"}, cli.Usage, "twice"},
+		{[]string{"--secret-file=" + good, "--alias=a", "--invite=" + invite}, cli.Usage, "--secret-file needs a --scraper"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=http://localhost/"}, cli.Usage, "missing alias"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/", "--target=a=http://localhost/2"}, cli.Usage, "duplicate alias"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a\tb=http://localhost/"}, cli.Usage, "--target: alias"},
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target==http://localhost/"}, cli.Usage, "--target: alias is empty"},
-		{[]string{"--invite=" + invite[:90], "--alias=a"}, cli.Usage, "--invite: is cut short: 90 of its 120"},
-		{[]string{"--invite=" + invite[:90] + "l" + invite[91:], "--alias=a"}, cli.Usage, "place 91"},
+		{[]string{"--invite=" + invite[:90], "--alias=a"}, cli.Usage, "--invite: is truncated: it has 90 of 120"},
+		{[]string{"--invite=" + invite[:90] + "l" + invite[91:], "--alias=a"}, cli.Usage, "position 91"},
 		{[]string{"--invite=dhtprom2" + invite[8:], "--alias=a"}, cli.Usage, "version 2"},
 		{[]string{"--invite=", "--alias=a"}, cli.Usage, "--invite: is empty"},
-		{[]string{"--invite=" + invite, "--invite=" + invite, "--alias=a"}, cli.Failed, "is there twice"},
+		{[]string{"--invite=" + invite, "--invite=" + invite, "--alias=a"}, cli.Failed, "duplicate scraper"},
 		{[]string{"--scraper=" + invite, "--alias=a"}, cli.Usage, "--scraper: is an invite"},
-		{[]string{"--invite-file=" + invite, "--alias=a"}, cli.Usage, "looks like its content"},
-		{[]string{"--alias=a", invite}, cli.Usage, "give it to --invite-file"},
-		{[]string{"--invite-file=" + secretFile(t, "# hunter2\n"+invite[:100]), "--alias=a"}, cli.Failed, "is cut short"},
+		{[]string{"--invite-file=" + invite, "--alias=a"}, cli.Usage, "looks like the file's content"},
+		{[]string{"--alias=a", invite}, cli.Usage, "unexpected invite: use --invite-file"},
+		{[]string{"--invite-file=" + secretFile(t, "# hunter2\n"+invite[:100]), "--alias=a"}, cli.Failed, "is truncated"},
 		{[]string{"--invite-file=/nowhere/invite", "--alias=a"}, cli.Failed, "/nowhere/invite"},
 		{[]string{"--invite-file=-", "--alias=a"}, cli.Failed, "invite in standard input is empty"},
-		{[]string{"--scraper=" + key, "--secret-file=" + strings.Repeat("0", 64), "--alias=a"}, cli.Usage, "looks like its content"},
-		{with("--identity.seed-file=" + strings.Repeat("y", 52)), cli.Usage, "looks like its content"},
+		{[]string{"--scraper=" + key, "--secret-file=" + strings.Repeat("0", 64), "--alias=a"}, cli.Usage, "looks like the file's content"},
+		{with("--identity.seed-file=" + strings.Repeat("y", 52)), cli.Usage, "looks like the file's content"},
 		{with("--web.listen-address=9100"), cli.Usage, "--web.listen-address"},
 		{with("--web.config.file=/nowhere/web.yml"), cli.Failed, "--web.config.file"},
 		{with("--config.file=/nowhere/client.yml"), cli.Failed, "/nowhere/client.yml"},
 		{with("--service=" + strings.Repeat("s", 129)), cli.Usage, "--service"},
 		{with("--hostname=a\tb"), cli.Usage, "--hostname"},
 		{with("--target=localhost:9100"), cli.Usage, "--target"},
-		{with("--target=http://localhost/1,http://localhost/2"), cli.Usage, "got a list of them"},
-		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/1,b=https://localhost/2"}, cli.Usage, "got a list of them"},
-		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/1, b c=unix:///x:/2"}, cli.Usage, "got a list of them"},
+		{with("--target=http://localhost/1,http://localhost/2"), cli.Usage, "got a list"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/1,b=https://localhost/2"}, cli.Usage, "got a list"},
+		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/1, b c=unix:///x:/2"}, cli.Usage, "got a list"},
 		{with("--target=http://me:hunter2@[::1"), cli.Usage, "--target"},
 		{with("--dht.relay=x"), cli.Usage, "--dht.relay"},
 		{with("--stun.server=:x"), cli.Usage, "--stun.server"},
@@ -134,8 +134,8 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 	}
 }
 
-// bench is a scraper on a network in memory, and room for the program's transport on it. The program runs on a host of
-// its own, so the scraper is driven from there, too.
+// bench is a scraper on an in-memory network, and the transport for the program. The program runs on a host of its own, so the
+// scraper is driven from it, too.
 type bench struct {
 	connect func(host.Host, dhtprom.NodeConfig) (ports.Transport, error)
 	keys    domain.KeyPair
@@ -145,12 +145,12 @@ type bench struct {
 
 	announced atomic.Int64 // DHT nodes with the client's record
 
-	wantBootstrap []string // what the program should ask for; nil is not looked at
+	wantBootstrap []string // the nodes that the program should use; nil: not checked
 	wantRelays    []domain.PublicKey
 	wantSTUN      []string
 }
 
-// onDHT is a transport that says how many DHT nodes have its record.
+// onDHT is a transport that reports how many DHT nodes have its record.
 type onDHT struct {
 	ports.Transport
 	announced *atomic.Int64
@@ -162,7 +162,7 @@ func (t onDHT) Status() ports.NodeStatus {
 	return s
 }
 
-// newBench makes a scraper on the host that the program brings.
+// newBench creates a scraper on the program's host.
 func newBench(t *testing.T) *bench {
 	b := &bench{
 		keys: domain.KeyPairFromSeed(keyfile.NewSeed()), secret: keyfile.NewSecret(),
@@ -212,7 +212,7 @@ func event[E domain.Event](t *testing.T, b *bench) E {
 	}
 }
 
-// running is a running client, and what it logs.
+// running is a running client and its log.
 type running struct {
 	*program
 	t        *testing.T
@@ -246,7 +246,7 @@ func (b *bench) run(t *testing.T, stdin string, args ...string) *running {
 	return r
 }
 
-// end stops the program and waits for it. No secret was logged.
+// end stops the program and waits for it, and checks that no secret was logged.
 func (r *running) end(secrets ...string) {
 	r.t.Helper()
 	r.stop()
@@ -390,7 +390,7 @@ func TestInvitesOfDifferentNetworksDoNotMix(t *testing.T) {
 	}
 }
 
-// One process, two scrapers, the second one of which does not exist.
+// One process, two scrapers, the second of which does not exist.
 func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
 	b := newBench(t)
 	_, absent := newInvite(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/client"
 )
 
-// program is all of dhtprom-client.
+// program is dhtprom-client with all its parts.
 type program struct {
 	node   *dhtprom.Node
 	client *client.Client
@@ -68,7 +68,7 @@ func newNodeConfig(cfg config, log *slog.Logger) dhtprom.NodeConfig {
 	return c
 }
 
-// newClientConfig takes the targets. Without an exporter, what they show is the registry, which is the process's own.
+// newClientConfig adds the targets. A target without an exporter serves the process's own registry.
 func newClientConfig(cfg config, own *prometheus.Registry, log *slog.Logger) client.Config {
 	c := cfg.client
 	c.Logger = log

@@ -14,7 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// TestMain makes this binary the program itself where a test starts it as a process.
+// TestMain runs the program instead of the tests where a test starts this binary as a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("DHTPROM_TEST_AS_PROGRAM") != "" {
 		main()
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A hang-up ended the client without a goodbye.
+// A hang-up once ended the client without a goodbye.
 func TestHangUpReadsTheSecretsAgain(t *testing.T) {
 	first, second := keyfile.NewSecret(), keyfile.NewSecret()
 	file := secretFile(t, first.RevealText())
@@ -37,7 +37,7 @@ func TestHangUpReadsTheSecretsAgain(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended, unless the test failed
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // no-op after a clean exit
 	var said strings.Builder
 	lines := bufio.NewScanner(out)
 	until := func(want string) {
@@ -68,7 +68,7 @@ func TestHangUpReadsTheSecretsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	hangUp()
-	until("Reloading failed, everything stays as it was")
+	until("Reloading failed, the configuration is unchanged")
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

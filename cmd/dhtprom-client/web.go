@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// headerTimeout ends connections that take their time with a request, requestTimeout those that do with its body, which
-	// nothing reads, or with an answer.
+	// headerTimeout bounds the time until a request's headers are read, requestTimeout its body, which is ignored, and the
+	// answer.
 	headerTimeout  = 10 * time.Second
 	requestTimeout = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
 )
 
-// webServer is the process's own HTTP side: metrics, health and a page. A nil one is none.
+// webServer is the process's HTTP server: metrics, health and a page. Nil means none.
 type webServer struct {
 	server   *http.Server
 	listener net.Listener
@@ -37,8 +37,8 @@ type webServer struct {
 	log      *slog.Logger
 }
 
-// newWebServer adds the client's metrics to the process's own, which may also be a target, and binds the address at once,
-// so that a port that is taken is the first thing said.
+// newWebServer registers the client's metrics in the process's registry, which may also be a target, and binds the address at
+// once, so that a port in use is reported first.
 func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, log *slog.Logger) (*webServer, func(), error) {
 	if err := registry.Register(c.Collector()); err != nil {
 		return nil, nil, err
@@ -67,7 +67,7 @@ func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, l
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil
 }
 
-// serve serves until close. It does nothing where there is no server.
+// serve serves until Close. Without a server it returns at once.
 func (s *webServer) serve() error {
 	if s == nil {
 		return nil
@@ -82,14 +82,14 @@ func (s *webServer) serve() error {
 
 func (s *webServer) close() {
 	if s != nil {
-		_ = s.server.Close() // nobody waits for anything long here
+		_ = s.server.Close() // no request takes long
 	}
 }
 
 // statusTimeout bounds how long a request waits for the client.
 const statusTimeout = time.Second
 
-// handler is what the server serves.
+// handler serves metrics, health and the page.
 type handler struct{ client *client.Client }
 
 func newHandler(c *client.Client, registry *prometheus.Registry) http.Handler {
@@ -101,7 +101,7 @@ func newHandler(c *client.Client, registry *prometheus.Registry) http.Handler {
 	return mux
 }
 
-// with asks for the client's status first.
+// with calls serve with the client's status.
 func (h handler) with(serve func(http.ResponseWriter, client.Status)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, stop := context.WithTimeout(r.Context(), statusTimeout)
@@ -127,7 +127,7 @@ func ready(w http.ResponseWriter, s client.Status) {
 	}
 }
 
-// page shows what is served to whom, without scripts, styles from elsewhere, or secrets.
+// page shows the targets and their scrapers, without scripts, external styles or secrets.
 var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": lastRequest}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>dhtprom-client</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">
@@ -140,7 +140,7 @@ table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0
 {{end}}</tbody></table>{{end}}</body></html>
 `))
 
-// lastRequest says what came of the last request for metrics.
+// lastRequest describes the last request for metrics and its result.
 func lastRequest(l client.LastRequest) string {
 	switch at := l.At.UTC().Format("2006-01-02 15:04:05 UTC"); {
 	case l.At.IsZero():

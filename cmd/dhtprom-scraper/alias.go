@@ -21,11 +21,11 @@ import (
 const (
 	// apiTimeout bounds one request to a scraper.
 	apiTimeout = 10 * time.Second
-	// maxAnswer bounds what is read of its answer: 10,000 aliases are a few megabytes.
+	// maxAnswer bounds the response's size: 10,000 aliases are a few megabytes.
 	maxAnswer = 64 << 20
 )
 
-// aliases runs one of the alias commands at a scraper that runs.
+// aliases runs one of the alias commands on a running scraper.
 func aliases(ctx context.Context, command string, cfg aliasConfig, stdout io.Writer) error {
 	api, err := newAPI(cfg)
 	if err != nil {
@@ -51,7 +51,7 @@ func aliases(ctx context.Context, command string, cfg aliasConfig, stdout io.Wri
 	return err
 }
 
-// api is a scraper's API.
+// api is a client for a scraper's HTTP API.
 type api struct {
 	client *http.Client
 	base   *url.URL
@@ -74,7 +74,7 @@ func newAPI(cfg aliasConfig) (*api, error) {
 	return &api{client: client, base: cfg.url}, nil
 }
 
-// do asks, and reads the data of the answer, if any is wanted.
+// do sends a request and, if data is not nil, decodes the data of the response.
 func (a *api) do(ctx context.Context, method, path string, data any) error {
 	req, err := http.NewRequestWithContext(ctx, method, a.base.JoinPath("/api/v1/").String()+path, nil)
 	if err != nil {
@@ -98,9 +98,9 @@ func (a *api) do(ctx context.Context, method, path string, data any) error {
 	}{Data: data}
 	switch err := json.Unmarshal(body, &answer); {
 	case res.StatusCode == http.StatusUnauthorized:
-		return errors.New("the scraper wants a password: see --http.config.file")
+		return errors.New("the scraper requires authentication: set --http.config.file")
 	case err != nil:
-		return fmt.Errorf("--url: %s answers %s and is no dhtprom scraper", a.base, res.Status)
+		return fmt.Errorf("--url: %s is not a dhtprom scraper: it answered %s", a.base, res.Status)
 	case answer.Status != "success":
 		return errors.New(answer.Error)
 	}

@@ -23,7 +23,7 @@ func bootstrap(ctx context.Context, cfg bootstrapConfig, stdout io.Writer, log *
 	addrs := dht.Addrs()
 	flags := "--dht.bootstrap=" + addrs[0].String()
 	if cfg.stun {
-		for _, a := range addrs[:min(len(addrs), 2)] { // two that see a NAT from outside are enough to tell its kind
+		for _, a := range addrs[:min(len(addrs), 2)] { // two outside a NAT are enough to find its kind
 			flags += " --stun.server=" + a.String()
 		}
 	}

@@ -22,8 +22,8 @@ import (
 
 const demoAlias = "demo"
 
-// demo runs a private DHT, a scraper and a client, says what to look at, and goes on until ctx ends. All of it lives on
-// loopback and in a temporary folder.
+// demo runs a private DHT, a scraper and a client on loopback and in a temporary folder, and prints what to look at, until ctx
+// ends.
 func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger) (err error) {
 	folder, err := os.MkdirTemp("", "dhtprom-demo-")
 	if err != nil {
@@ -60,7 +60,7 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 			log.Error("The demo's client did not start", "err", err)
 		}
 	}
-	// The client goes first, while there is somebody to say goodbye to.
+	// The client stops first, while the scraper can receive its goodbye.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	clientClosed := make(chan error, 1)
@@ -75,8 +75,7 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 	return errors.Join(err, <-clientClosed)
 }
 
-// newDemoClient is a client with this process's metrics. It is a node of its own in the same private DHT, as it would
-// be on another machine.
+// newDemoClient creates a client that serves this process's metrics. It is a DHT node of its own, as on another machine.
 func newDemoClient(dht *node.DHT, id identity, log *slog.Logger) (c *client.Client, cleanup func(), err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -105,7 +104,7 @@ func sayWhatToDo(w io.Writer, address string) {
   curl http://%[2]s/scrape/%[1]s/metrics     the client's metrics, over the DHT
   curl http://%[2]s/sd/prometheus            what Prometheus discovers
   curl http://%[2]s/metrics                  the scraper's own metrics
-  open http://%[2]s/                         who is registered, and how it is doing
+  open http://%[2]s/                         the registered clients and their state
 
 http://%[2]s/node has a prometheus.yml to copy. Ctrl-C ends the demo.
 `, demoAlias, address)

@@ -13,21 +13,21 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// doctorConfig is what the flags of doctor say.
+// doctorConfig has the values of the flags of doctor.
 type doctorConfig struct {
-	run     runConfig // where the scraper's identity is, and its network
+	run     runConfig // the scraper's identity and network
 	clients []domain.PublicKey
 	options examine.Options
 }
 
 func (f *flags) addDoctor() {
 	f.doctor.run.legacy = f.run.legacy
-	c, cfg := f.app.Command("doctor", "Tell what this machine sees of the network, whether the scraper and its clients can be reached, and why not."), &f.doctor
-	c.Flag("storage.path", "Folder with the scraper's seed and secret where none are given.").Default("dhtprom-data").StringVar(&cfg.run.storage)
+	c, cfg := f.app.Command("doctor", "Check this machine's network and whether the scraper and its clients can be reached, and report causes."), &f.doctor
+	c.Flag("storage.path", "Folder with the scraper's seed and secret where none are set.").Default("dhtprom-data").StringVar(&cfg.run.storage)
 	dhtFlags(c, &cfg.run.node)
 	c.Flag("dht.relay", "Public key of a blind relay, as for run. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.node.Relays, cli.Key))
-	c.Flag("dht.path", "Which paths connections may take, as for run. Repeatable.").
+	c.Flag("dht.path", "Paths that connections may take, as for run. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &cfg.run.paths, domain.ParsePathRule))
 	c.Flag("identity.seed-file", "File with the scraper's seed. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path.").
 		PlaceHolder("FILE").StringVar(&cfg.run.seedFile)
@@ -38,8 +38,8 @@ func (f *flags) addDoctor() {
 	cfg.options.AddFlags(c)
 }
 
-// diagnose finds out whether this scraper can be reached by clients, and clients by it. It announces nothing and makes
-// no files, so that it may run beside the scraper.
+// diagnose checks whether clients can reach this scraper, and it them. It announces nothing and creates no files, so it may run
+// beside the scraper.
 func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.Logger) error {
 	files := inviteConfig{storage: cfg.run.storage, seedFile: cfg.run.seedFile, secretFiles: cfg.run.secretFiles, legacy: cfg.run.legacy}
 	if err := files.checkStorage(); err != nil {
@@ -53,7 +53,7 @@ func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog
 		Node:    newNodeConfig(cfg.run, id, log),
 		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secrets[0], Own: true}},
 	}
-	exam.Node.Listen = netip.AddrPortFrom(cfg.run.node.Listen.Addr(), 0) // the scraper has the port, or should find it free when it starts
+	exam.Node.Listen = netip.AddrPortFrom(cfg.run.node.Listen.Addr(), 0) // the port is the scraper's
 	for i, key := range cfg.clients {
 		t := doctor.Target{Name: "the client", Key: key, Keys: id.keys}
 		if len(cfg.clients) > 1 {

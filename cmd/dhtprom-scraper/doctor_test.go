@@ -87,7 +87,7 @@ func TestDoctorTellsByItsExitCodeWhetherSomethingIsBroken(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			args := append(tt.args, "--storage.path="+l.storage, "--dht.bootstrap="+l.bootstrap, "--dht.listen-address=127.0.0.1:"+strconv.Itoa(freePorts(t, 1)))
 			code, text, errs := doctorRuns(args...)
-			if code != tt.code || strings.Contains(text, "All is well.") != (code == cli.OK) || (errs == "") != (code == cli.OK) {
+			if code != tt.code || strings.Contains(text, "No problems found.") != (code == cli.OK) || (errs == "") != (code == cli.OK) {
 				t.Errorf("code %d, %q\n%s", code, errs, text)
 			}
 			code, text, _ = doctorRuns(append(args, "--json")...)

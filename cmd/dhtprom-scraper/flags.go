@@ -24,11 +24,10 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// defaultAddress is the loopback interface on purpose: whoever opens it wider should know. The port is that of the
-// bridge's examples.
+// defaultAddress is on the loopback interface: exposing the server is a decision. The port is that of the bridge's examples.
 const defaultAddress = "127.0.0.1:30000"
 
-// runConfig has what the flags of run say: what they mean for the parts of the program stands in the configurations of those.
+// runConfig has the values of the flags of run that are not in the configurations of the program's parts.
 type runConfig struct {
 	storage string
 	node    dhtprom.NodeConfig
@@ -39,24 +38,24 @@ type runConfig struct {
 	paths       []domain.PathRuleFor
 	seedFile    string
 	secretFiles []string
-	// fixedSecrets means that the secrets are in no file.
+	// fixedSecrets means that no secret comes from a file.
 	fixedSecrets bool
 
-	hosts      []string // more names of the HTTP server
+	hosts      []string // additional names of the HTTP server
 	openHealth bool     // health needs no password
 	legacy     *legacy
 }
 
-// relayConfig has what the flags of relay say.
+// relayConfig has the values of the flags of relay.
 type relayConfig struct {
 	storage  string
 	node     dhtprom.NodeConfig
 	relay    node.RelayConfig
 	seedFile string
-	allow    []domain.PublicKey // empty: everybody
+	allow    []domain.PublicKey // empty: all
 }
 
-// aliasConfig is what the flags of the alias commands say.
+// aliasConfig has the values of the flags of the alias commands.
 type aliasConfig struct {
 	url    *url.URL
 	client string // file
@@ -65,7 +64,7 @@ type aliasConfig struct {
 	key    string
 }
 
-// bootstrapConfig is what the flags of bootstrap say.
+// bootstrapConfig has the values of the flags of bootstrap.
 type bootstrapConfig struct {
 	host  netip.Addr
 	port  int
@@ -85,39 +84,39 @@ type flags struct {
 }
 
 func newFlags(out io.Writer) *flags {
-	f := &flags{run: runConfig{legacy: legacyFromEnv(os.Getenv)}, app: cli.New(name, "Lets Prometheus scrape services behind NATs, over HyperDHT.", out)}
+	f := &flags{run: runConfig{legacy: legacyFromEnv(os.Getenv)}, app: cli.New(name, "Scrape services behind NATs for Prometheus, over HyperDHT.", out)}
 	run := f.app.Command("run", "Accept registrations and serve every alias's metrics over HTTP.").Default()
-	run.Flag("storage.path", "Folder for the alias table and, where none are given, the seed and the secret. Made if missing.").
+	run.Flag("storage.path", "Folder for the alias table and, where none are set, the seed and the secret. Created if missing.").
 		Default("dhtprom-data").StringVar(&f.run.storage)
 	f.run.web = webFlags(run)
 	f.run.addWeb(run)
 	dhtFlags(run, &f.run.node)
 	run.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path; dhtprom-scraper relay runs one. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.run.node.Relays, cli.Key))
-	run.Flag("dht.path", "Which paths connections may take: any; direct, without a relay; or relay, over nothing but a relay that either side names. KEY=RULE is for one client, by the key of its alias. Repeatable.").
+	run.Flag("dht.path", "Paths that connections may take: any; direct (never a relay); or relay (only a relay that either side names). KEY=RULE sets it for one client, by the key of its alias. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.run.paths, domain.ParsePathRule))
-	run.Flag("identity.seed-file", "File with the 32-byte seed of the scraper's key pair, as hex or z32. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path, made once.").
+	run.Flag("identity.seed-file", "File with the 32-byte seed of the scraper's key pair, as hex or z32. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path, created at the first start.").
 		PlaceHolder("FILE").StringVar(&f.run.seedFile)
-	run.Flag("secret-file", "File with the 32-byte secret that clients register with, as hex or z32; one a line where several are valid. Repeatable; read again on SIGHUP. DHTPROM_SECRET takes the secret itself. Default: secret in the storage path, made once.").
+	run.Flag("secret-file", "File with the 32-byte secret that clients register with, as hex or z32; one per line where several are valid. Repeatable; read again on SIGHUP. DHTPROM_SECRET takes the secret itself. Default: secret in the storage path, created at the first start.").
 		PlaceHolder("FILE").SetValue(cli.List("secret-file", &f.run.secretFiles, cli.Text))
-	run.Flag("alias.expiry", "How long an alias lives without being registered again.").
+	run.Flag("alias.expiry", "Lifetime of an alias without a new registration.").
 		Default("3h").SetValue(cli.Value("alias.expiry", &f.run.scraper.Expiry, cli.Duration(time.Second)))
-	run.Flag("alias.check-interval", "How often expired aliases are dropped.").
+	run.Flag("alias.check-interval", "Interval of removing expired aliases.").
 		Default("1h").SetValue(cli.Value("alias.check-interval", &f.run.scraper.CheckInterval, cli.Duration(100*time.Millisecond)))
-	run.Flag("alias.pin", "Refuse a live alias to all keys but the one that has it, instead of giving it to the last one that registers.").
+	run.Flag("alias.pin", "Reject registrations of a live alias from any key other than its current one. Default: the last registration wins.").
 		BoolVar(&f.run.scraper.PinAliases)
-	run.Flag("alias.require-proof", "Refuse registrations that do not prove that the client holds the key it registers. JavaScript clients cannot.").
+	run.Flag("alias.require-proof", "Reject registrations without a proof that the client holds the key it registers. JavaScript clients cannot send one.").
 		BoolVar(&f.run.scraper.RequireProof)
-	run.Flag("targets.file", "File for Prometheus's file service discovery, kept up to date with the aliases. Default: none.").
+	run.Flag("targets.file", "File to write the aliases to, for Prometheus's file service discovery. Default: none.").
 		PlaceHolder("FILE").StringVar(&f.run.scraper.TargetsFile)
 
 	boot := f.app.Command("bootstrap", "Run persistent DHT nodes for a private network.")
-	boot.Flag("host", "IPv4 address under which others reach this machine.").Required().
+	boot.Flag("host", "IPv4 address at which other machines reach this one.").Required().
 		PlaceHolder("ADDR").SetValue(cli.Value("host", &f.bootstrap.host, cli.IPv4))
-	boot.Flag("port", "UDP port of the first node, which is the one to give to --dht.bootstrap. The others take the ports after it.").Required().
+	boot.Flag("port", "UDP port of the first node, the one for --dht.bootstrap. The other nodes use the ports after it.").Required().
 		PlaceHolder("N").SetValue(cli.Value("port", &f.bootstrap.port, cli.Int(1, 65535)))
-	boot.Flag("nodes", "How many nodes to run.").Default("4").SetValue(cli.Value("nodes", &f.bootstrap.nodes, cli.Int(1, 1000)))
-	boot.Flag("stun", "Answer STUN requests on the DHT ports, so that scrapers and clients of a small network learn their public address with --stun.server=ADDR:PORT.").
+	boot.Flag("nodes", "Number of nodes.").Default("4").SetValue(cli.Value("nodes", &f.bootstrap.nodes, cli.Int(1, 1000)))
+	boot.Flag("stun", "Answer STUN requests on the DHT ports, so that scrapers and clients of a small network can find their public address with --stun.server=ADDR:PORT.").
 		BoolVar(&f.bootstrap.stun)
 	f.addRelay()
 	f.addAlias()
@@ -130,22 +129,22 @@ func newFlags(out io.Writer) *flags {
 
 	f.app.Command("keygen", "Print a new seed, its public key and a new secret.")
 
-	demo := f.app.Command("demo", "Run a private DHT, a scraper and a client in this process, to look at.")
+	demo := f.app.Command("demo", "Run a private DHT, a scraper and a client in this process, for a first look.")
 	f.demo.web = webFlags(demo)
 	return f
 }
 
 func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {
-	c.Flag("dht.bootstrap", "DHT node to start from, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the public nodes.").
+	c.Flag("dht.bootstrap", "Bootstrap node of the DHT, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the public nodes.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &cfg.Bootstrap, cli.Bootstrap))
-	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. A port is that port or an error. Port 0 takes 49637 or another one that is free, never one of a bootstrap node.").
+	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. Fails if the port is in use. Port 0 takes 49637 or another free one, never one of a bootstrap node.").
 		Default("0.0.0.0:0").SetValue(cli.Value("dht.listen-address", &cfg.Listen, cli.ListenAddr))
-	c.Flag("stun.server", "STUN server that tells the DHT node its public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
+	c.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &cfg.STUN, cli.STUNServer))
 }
 
 func (c *runConfig) addWeb(cmd *kingpin.CmdClause) {
-	cmd.Flag("web.external-url", "URL under which others reach the HTTP server, for example through a proxy. Its path is in front of all links.").
+	cmd.Flag("web.external-url", "URL under which the HTTP server is reachable, for example through a proxy. Its path prefixes all links.").
 		PlaceHolder("URL").SetValue(cli.Value("web.external-url", &c.page.ExternalURL, cli.HTTPURL))
 	cmd.Flag("web.route-prefix", "Path below which requests arrive. Default: the path of --web.external-url.").
 		PlaceHolder("PATH").SetValue(cli.Value("web.route-prefix", &c.page.RoutePrefix, func(s string) (*string, error) {
@@ -157,29 +156,29 @@ func (c *runConfig) addWeb(cmd *kingpin.CmdClause) {
 	cmd.Flag("web.allowed-host", cli.AllowedHostHelp).
 		PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &c.hosts, hosts.Parse))
 	cmd.Flag("web.telemetry-path", "Path of the scraper's own metrics.").Default("/metrics").StringVar(&c.page.TelemetryPath)
-	cmd.Flag("web.enable-lifecycle", "Let everybody who reaches the HTTP server reload the secrets by /-/reload, and forget and pin aliases. With passwords or client certificates in --web.config.file, those who have one may do so without this.").
+	cmd.Flag("web.enable-lifecycle", "Enable reload and alias changes over HTTP without authentication. With passwords or client certificates in --web.config.file, authenticated requests may do both anyway.").
 		BoolVar(&c.page.Lifecycle)
-	cmd.Flag("web.open-health", "Answer /-/healthy and /-/ready without a password where others are protected by one.").Default("true").BoolVar(&c.openHealth)
+	cmd.Flag("web.open-health", "Serve /-/healthy and /-/ready without authentication where other paths require it.").Default("true").BoolVar(&c.openHealth)
 }
 
 func (f *flags) addRelay() {
-	c := f.app.Command("relay", "Run a blind relay: it carries connections that find no direct path, and cannot read them.")
-	c.Flag("storage.path", "Folder for the relay's seed where none is given. Made if missing.").Default("dhtprom-data").StringVar(&f.relay.storage)
+	c := f.app.Command("relay", "Run a blind relay, which carries connections without a direct path and cannot read them.")
+	c.Flag("storage.path", "Folder for the relay's seed where none is set. Created if missing.").Default("dhtprom-data").StringVar(&f.relay.storage)
 	dhtFlags(c, &f.relay.node)
-	c.Flag("identity.seed-file", "File with the 32-byte seed of the relay's key pair. DHTPROM_IDENTITY_SEED takes the seed itself. Default: relay.seed in the storage path, made once.").
+	c.Flag("identity.seed-file", "File with the 32-byte seed of the relay's key pair. DHTPROM_IDENTITY_SEED takes the seed itself. Default: relay.seed in the storage path, created at the first start.").
 		PlaceHolder("FILE").StringVar(&f.relay.seedFile)
-	c.Flag("relay.max-pairs", "Most connections that are relayed at a time.").Default("1024").
+	c.Flag("relay.max-pairs", "Maximum number of relayed connections.").Default("1024").
 		SetValue(cli.Value("relay.max-pairs", &f.relay.relay.MaxPairs, cli.Int(1, 1<<20)))
-	c.Flag("relay.max-pairs-per-key", "Most connections that are relayed at a time for one key. Each counts for the side that has fewer, which is the client.").Default("64").
+	c.Flag("relay.max-pairs-per-key", "Maximum number of relayed connections per key. Each counts for the side with fewer, usually the client.").Default("64").
 		SetValue(cli.Value("relay.max-pairs-per-key", &f.relay.relay.MaxPairsPerKey, cli.Int(1, 1<<20)))
-	c.Flag("relay.allow", "Public key that may use the relay. Repeatable. Default: all.").
+	c.Flag("relay.allow", "Public key allowed to use the relay. Repeatable. Default: all.").
 		PlaceHolder("KEY").SetValue(cli.List("relay.allow", &f.relay.allow, cli.Key))
 }
 
 func (f *flags) addAlias() {
-	c := f.app.Command("alias", "List, forget and pin the aliases of a scraper that runs.")
-	c.Flag("url", "Where the scraper's HTTP server is.").Default("http://" + defaultAddress).SetValue(cli.Value("url", &f.alias.url, cli.HTTPURL))
-	c.Flag("http.config.file", "File with the password, certificates and TLS settings to use, in the form that promtool takes.").
+	c := f.app.Command("alias", "List, forget and pin the aliases of a running scraper.")
+	c.Flag("url", "URL of the scraper's HTTP server.").Default("http://" + defaultAddress).SetValue(cli.Value("url", &f.alias.url, cli.HTTPURL))
+	c.Flag("http.config.file", "File with the password, certificates and TLS settings to use, in promtool's format.").
 		PlaceHolder("FILE").StringVar(&f.alias.client)
 	list := c.Command("list", "List the aliases and pins.")
 	list.Flag("format", "One of: text, json.").Default("text").SetValue(cli.Value("format", &f.alias.format, func(s string) (string, error) {
@@ -194,24 +193,24 @@ func (f *flags) addAlias() {
 			return s, err
 		}))
 	}
-	alias(c.Command("forget", "Drop an alias. A client that still runs brings it back when it registers again."))
-	pin := c.Command("pin", "Tie an alias to a key, so that no other gets it, now or later.")
+	alias(c.Command("forget", "Remove an alias. A running client restores it with its next registration."))
+	pin := c.Command("pin", "Pin an alias to a public key, so that no other key can register it.")
 	alias(pin)
-	pin.Arg("key", "The public key. Default: the one that has the alias.").SetValue(cli.Value("key", &f.alias.key, func(s string) (string, error) {
+	pin.Arg("key", "The public key. Default: the alias's current one.").SetValue(cli.Value("key", &f.alias.key, func(s string) (string, error) {
 		k, err := cli.Key(s)
 		return k.String(), err
 	}))
-	alias(c.Command("unpin", "Take a pin out."))
+	alias(c.Command("unpin", "Remove a pin."))
 }
 
 func webFlags(c *kingpin.CmdClause) *toolkit.FlagConfig {
 	return kingpinflag.AddFlags(c, defaultAddress)
 }
 
-// parse reads the arguments and checks what kingpin did not.
+// parse parses the arguments and checks what kingpin does not.
 func (f *flags) parse(args []string) (command string, err error) {
 	command, err = f.app.Parse(args)
-	if errors.Is(err, cli.ErrLeft) {
+	if errors.Is(err, cli.ErrHelpShown) {
 		return "", err
 	}
 	if err == nil && command == "demo" {
@@ -231,7 +230,7 @@ func (f *flags) parse(args []string) (command string, err error) {
 		}
 	}
 	if err == nil && command == "bootstrap" && f.bootstrap.port+f.bootstrap.nodes-1 > 65535 {
-		err = errors.New("--nodes: there are not that many ports after --port")
+		err = errors.New("--nodes: too few ports after --port")
 	}
 	if err != nil {
 		return "", &cli.UsageError{Err: err}
@@ -239,7 +238,7 @@ func (f *flags) parse(args []string) (command string, err error) {
 	return command, nil
 }
 
-// checkPaths refuses what the web server would refuse later.
+// checkPaths rejects early what the web server would reject later.
 func (c *runConfig) checkPaths() error {
 	if err := web.CheckTelemetryPath(c.page.TelemetryPath); err != nil {
 		return errors.New("--web.telemetry-path: " + err.Error())

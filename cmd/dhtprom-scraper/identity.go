@@ -19,16 +19,16 @@ const (
 	secretEnv = "DHTPROM_SECRET"
 )
 
-// identity is who the scraper is and who may register with it.
+// identity is the scraper's key pair and the secrets that it accepts.
 type identity struct {
 	keys    domain.KeyPair
 	secrets []domain.Secret
-	// secretAt says where a client's secret can be copied from.
+	// secretAt is the place from which a client's secret can be copied.
 	secretAt string
 }
 
-// loadIdentity takes seed and secret from the files that the flags name, else from the environment, else from the
-// storage path, where they are made once.
+// loadIdentity loads seed and secret from the files of the flags, else from the environment, else from the storage path, where
+// they are created at the first start.
 func loadIdentity(cfg runConfig, log *slog.Logger) (id identity, err error) {
 	seed, err := loadSeed(seedSource{
 		file: cfg.seedFile, old: cfg.legacy, made: filepath.Join(cfg.storage, "identity.seed"), comment: "The seed of this dhtprom scraper's key pair. Keep it secret.",
@@ -41,8 +41,7 @@ func loadIdentity(cfg runConfig, log *slog.Logger) (id identity, err error) {
 	return id, err
 }
 
-// seedSource is where a seed may come from: a file, the environment, an older program's environment, or a file that is
-// made once.
+// seedSource lists the places of a seed: a file, the environment, an older program's environment, or a file that is created once.
 type seedSource struct {
 	file    string
 	old     *legacy // may be nil
@@ -67,7 +66,7 @@ func loadSeed(from seedSource, log *slog.Logger) (domain.Seed, error) {
 	return keyfile.Seed(from.made)
 }
 
-// loadSecrets reads the valid secrets, and says where the first of them lies.
+// loadSecrets loads the valid secrets and returns the place of the first.
 func loadSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at string, err error) {
 	secrets, at, err = readSecrets(cfg, log)
 	unique := secrets[:0]
@@ -112,13 +111,13 @@ func readSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at s
 	return secrets, path, err
 }
 
-// makeOnce makes a file of the storage path unless it is there.
+// makeOnce creates a file of the storage path if it does not exist.
 func makeOnce(path, comment string, value func() string, log *slog.Logger) error {
 	keyfile.Sweep(path)
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = keyfile.Write(path, comment, value()); err == nil {
-			log.Info("Made a file", "path", path)
+			log.Info("Created file", "path", path)
 		}
 		if errors.Is(err, fs.ErrExist) {
 			err = nil // another process was quicker
@@ -133,17 +132,17 @@ func makeOnce(path, comment string, value func() string, log *slog.Logger) error
 
 func warnExposed(path string, log *slog.Logger) {
 	if keyfile.Exposed(path) {
-		log.Warn("Others than the owner can read a file with a secret; chmod 600 it", "path", path)
+		log.Warn("Secret file is readable by other users; run chmod 600 on it", "path", path)
 	}
 }
 
-// greet prints how a client registers here.
+// greet prints how to register a client.
 func (id identity) greet(w io.Writer, cfg runConfig) {
-	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\nor with what `dhtprom-scraper invite` prints, which is all of this in one string.\n\n",
+	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\nor with the output of `dhtprom-scraper invite`, which is all of this in one string.\n\n",
 		id.keys.Public, id.clientCommand(cfg, id.secretAt))
 }
 
-// clientCommand is how a client is started, with the secret in a file.
+// clientCommand returns the command that starts a client, with the secret in a file.
 func (id identity) clientCommand(cfg runConfig, secretFile string) string {
 	command := fmt.Sprintf("dhtprom-client --scraper=%s --secret-file=%s --alias=NAME --service=NAME", id.keys.Public, secretFile)
 	for _, b := range cfg.node.Bootstrap {

@@ -17,7 +17,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// inviteConfig is what the flags of invite say.
+// inviteConfig has the values of the flags of invite.
 type inviteConfig struct {
 	storage     string
 	seedFile    string
@@ -30,12 +30,12 @@ type inviteConfig struct {
 
 func (f *flags) addInvite() {
 	f.invite.legacy = f.run.legacy
-	c := f.app.Command("invite", "Print an invite: one string that a client needs to register here, secret and all. --invite-file of dhtprom-client takes it.")
+	c := f.app.Command("invite", "Print an invite: one string with all that a client needs to register here, the secret included. dhtprom-client reads it with --invite-file.")
 	c.Flag("storage.path", "Folder of the scraper's seed and secret, as for run.").Default("dhtprom-data").StringVar(&f.invite.storage)
 	c.Flag("identity.seed-file", "File with the scraper's seed, as for run.").PlaceHolder("FILE").StringVar(&f.invite.seedFile)
-	c.Flag("secret-file", "File with the scraper's secret, as for run. Where there are several, the first is handed out.").
+	c.Flag("secret-file", "File with the scraper's secret, as for run. Of several, the invite has the first.").
 		PlaceHolder("FILE").SetValue(cli.List("secret-file", &f.invite.secretFiles, cli.Text))
-	c.Flag("dht.bootstrap", "DHT node of the private network that the scraper is in, as clients reach it. Repeatable. Default: the public network.").
+	c.Flag("dht.bootstrap", "Bootstrap node of the scraper's private network, as clients reach it. Repeatable. Default: the public network.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.invite.bootstrap, cli.Bootstrap))
 	c.Flag("dht.relay", "Public key of a blind relay for clients to use. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Key))
@@ -48,8 +48,7 @@ func (f *flags) addInvite() {
 		}))
 }
 
-// invite prints an invite on a line of its own, so that the output can be a file for clients, and more for people where
-// people read it.
+// invite prints an invite on a line of its own, so that the output can be a file for clients, and instructions on a terminal.
 func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	if err := cfg.checkStorage(); err != nil {
 		return err
@@ -60,7 +59,7 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	}
 	for _, b := range cfg.bootstrap {
 		if host, _, err := net.SplitHostPort(b); err == nil && isLoopback(host) {
-			log.Warn("The bootstrap node is reached from this machine only, and so the invite works here only", "node", b)
+			log.Warn("The bootstrap node is reachable from this machine only, and so the invite works here only", "node", b)
 		}
 	}
 	text, err := domain.Invite{Scraper: id.keys.Public, Secret: id.secrets[0], Bootstrap: cfg.bootstrap, Relays: cfg.relays}.Reveal()
@@ -72,7 +71,7 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 		return err
 	}
 	if cfg.qr == "always" || cfg.qr == "auto" && terminal {
-		// Upper case fits the denser of the codes' alphabets, and means the same.
+		// Upper case has the same meaning and fits a denser encoding of QR codes.
 		code, err := qr.Encode(strings.ToUpper(text), qr.M)
 		if err != nil {
 			return fmt.Errorf("QR code: %w", err)
@@ -83,7 +82,7 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	}
 	if terminal {
 		_, err = fmt.Fprintf(stdout, `
-Whoever has this may register any alias here: hand it over as you would a password. On a client's machine:
+The invite allows its holder to register any alias here: treat it as a password. On a client's machine:
 
   umask 077; cat > invite           paste it, Enter, Ctrl-D
   dhtprom-client --invite-file=invite --target=NAME=http://localhost:9100/metrics
@@ -92,7 +91,7 @@ Whoever has this may register any alias here: hand it over as you would a passwo
 	return err
 }
 
-// checkStorage refuses to make a seed or a secret, as run would: nobody would answer to such an invite.
+// checkStorage reports an error where run would create a seed or a secret: such an invite would lead to no scraper.
 func (c *inviteConfig) checkStorage() error {
 	old := func(name string) bool { return c.legacy != nil && c.legacy.values[name] != "" }
 	need := map[string]bool{
@@ -102,7 +101,7 @@ func (c *inviteConfig) checkStorage() error {
 	for _, name := range []string{"identity.seed", "secret"} {
 		path := filepath.Join(c.storage, name)
 		if _, err := os.Stat(path); need[name] && errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("--storage.path: there is no %s, so no scraper has run with this folder yet; name the one that it uses, or start it once", path)
+			return fmt.Errorf("--storage.path: no %s: no scraper has run with this folder yet; set the folder of the scraper, or start it once", path)
 		}
 	}
 	return nil
@@ -116,7 +115,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// isTerminal reports whether people read what is written.
+// isTerminal reports whether the output is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -126,10 +125,10 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// quiet is the empty border that readers of QR codes need, in modules.
+// quiet is the width of the empty border of a QR code, in modules.
 const quiet = 4
 
-// drawQR draws a code in text, two modules in a character, black on white whatever the terminal's colours are.
+// drawQR draws a code in text, two modules per character, black on white with any colours of the terminal.
 func drawQR(c *qr.Code) string {
 	black := func(x, y int) bool {
 		x, y = x-quiet, y-quiet

@@ -30,7 +30,7 @@ func TestInviteLeadsToThisScraper(t *testing.T) {
 	if code != cli.OK {
 		t.Fatalf("%d: %s", code, errs.String())
 	}
-	// One line and nothing else: the output is good as a file.
+	// One line and nothing else: the output can be saved as a file.
 	v, err := domain.ParseInvite(out.String())
 	if err != nil || strings.Count(out.String(), "\n") != 1 {
 		t.Fatalf("%v: %s", err, out.String())
@@ -53,7 +53,7 @@ func TestInviteOfAScraperThatNeverRanIsRefused(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"invite", "--storage.path=" + dir}, cli.Failed, "there is no " + filepath.Join(dir, "identity.seed")},
+		{[]string{"invite", "--storage.path=" + dir}, cli.Failed, "no " + filepath.Join(dir, "identity.seed")},
 		{[]string{"invite", "--storage.path=" + dir, "--qr=maybe"}, cli.Usage, "--qr"},
 		{[]string{"invite", "--dht.bootstrap=x"}, cli.Usage, "--dht.bootstrap"},
 		{[]string{"invite", "--dht.relay=x"}, cli.Usage, "--dht.relay"},
@@ -81,7 +81,7 @@ func TestInviteWithTooMuchInItIsRefused(t *testing.T) {
 
 var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// What is drawn is the code, module by module, with its quiet zone.
+// The drawing is the code, module by module, with its quiet zone.
 func TestQRCodeIsDrawnAsItIs(t *testing.T) {
 	t.Setenv(seedEnv, keyfile.NewSeed().RevealText())
 	t.Setenv(secretEnv, keyfile.NewSecret().RevealText())

@@ -8,11 +8,11 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// legacy is what the environment of the JavaScript bridge says (run.js of dht-prometheus and of
-// hyperdht-prometheus-bridge), so that a scraper takes the bridge's place without a change there. Flags and DHTPROM_
-// variables beat it.
+// legacy has the settings in the environment of the JavaScript bridge (run.js of dht-prometheus and of
+// hyperdht-prometheus-bridge), so that a scraper can replace a bridge without changes to its environment. Flags and DHTPROM_
+// variables take precedence.
 type legacy struct {
-	names  map[string]string // what is set: the variable, by what it sets
+	names  map[string]string // the variable by its setting
 	values map[string]string
 	err    error
 }
@@ -28,7 +28,7 @@ var (
 const (
 	legacySeed    = "KEY_PAIR_SEED"
 	legacySecret  = "SHARED_SECRET"
-	legacyTargets = "./prometheus/targets.json" // where the bridge has its file unless told otherwise
+	legacyTargets = "./prometheus/targets.json" // the bridge's default
 )
 
 func legacyFromEnv(getenv func(string) string) *legacy {
@@ -43,10 +43,10 @@ func legacyFromEnv(getenv func(string) string) *legacy {
 	return l
 }
 
-// used reports whether the environment is a bridge's.
+// used reports whether the environment is that of a bridge.
 func (l *legacy) used() bool { return len(l.values) > 0 }
 
-// setDefaults makes the bridge's settings the defaults of our flags.
+// setDefaults makes the bridge's settings the defaults of the flags.
 func (l *legacy) setDefaults(run *kingpin.CmdClause) {
 	if !l.used() {
 		return
@@ -73,7 +73,7 @@ func (l *legacy) setDefaults(run *kingpin.CmdClause) {
 	run.GetFlag("targets.file").Default(targets)
 }
 
-// logLevel is the bridge's level in our words; empty when it says none.
+// logLevel returns the bridge's level by its name here; empty when it has none.
 func (l *legacy) logLevel() string {
 	switch level := strings.ToLower(l.values["LOG_LEVEL"]); level {
 	case "", "debug", "info", "warn", "error":

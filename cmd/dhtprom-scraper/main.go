@@ -1,11 +1,11 @@
-// Command dhtprom-scraper lets Prometheus scrape services behind NATs.
+// Command dhtprom-scraper scrapes services behind NATs for Prometheus.
 //
 //	dhtprom-scraper [run]       accept registrations and serve every alias's metrics over HTTP
-//	dhtprom-scraper invite      one string that a client needs to register
-//	dhtprom-scraper alias       list, forget and pin the aliases of a scraper that runs
+//	dhtprom-scraper invite      one string with all that a client needs to register
+//	dhtprom-scraper alias       list, forget and pin the aliases of a running scraper
 //	dhtprom-scraper bootstrap   DHT nodes for a private network
 //	dhtprom-scraper relay       a blind relay for connections that find no direct path
-//	dhtprom-scraper doctor      what this machine sees of the network, and why a connection fails
+//	dhtprom-scraper doctor      check the network, and why a connection fails
 //	dhtprom-scraper keygen      a seed, its public key and a secret
 //	dhtprom-scraper demo        a private DHT, a scraper and a client in one process
 package main
@@ -56,7 +56,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 }
 
-// keygen prints what a scraper and its clients need. It is the one command that prints secrets: that is its purpose.
+// keygen prints a seed, its public key and a secret. It is the only command that prints secrets.
 func keygen(stdout io.Writer) error {
 	seed := keyfile.NewSeed()
 	_, err := fmt.Fprintf(stdout, "seed:       %s\npublic key: %s\nsecret:     %s\n",

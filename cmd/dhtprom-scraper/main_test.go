@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// TestMain makes this binary the program itself where a test starts it as a process.
+// TestMain runs the program instead of the tests where a test starts this binary as a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("DHTPROM_TEST_AS_PROGRAM") != "" {
 		main()
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ended is a context that has ended: programs start and stop.
+// ended is a context that has ended: programs start and stop at once.
 func ended() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -98,7 +98,7 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 	}
 }
 
-// errorLines leaves the log out.
+// errorLines returns the text without the log.
 func errorLines(text string) (lines string) {
 	for l := range strings.Lines(text) {
 		if !strings.HasPrefix(l, "time=") {

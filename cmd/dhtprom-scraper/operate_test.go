@@ -44,8 +44,8 @@ func writeFile(t *testing.T, path, content string) {
 	}
 }
 
-// TestSecretsRotateWithoutALostScrape does what the documentation says: add the new secret, reload, move the clients,
-// take the old one out, reload.
+// TestSecretsRotateWithoutALostScrape follows the documentation: add the new secret, reload, move the clients, remove the old
+// one, reload.
 func TestSecretsRotateWithoutALostScrape(t *testing.T) {
 	n, dir := newNetwork(t), t.TempDir()
 	before, after := keyfile.NewSecret(), keyfile.NewSecret()
@@ -123,12 +123,12 @@ func TestSecretsRotateWithoutALostScrape(t *testing.T) {
 	if _, body := httpGet(t, "http://"+address+"/api/v1/status"); !strings.Contains(body, `"secretFingerprints":["`+after.Fingerprint()+`"]`) {
 		t.Errorf("status: %s", body)
 	}
-	// A broken file changes nothing and is told.
+	// A broken file changes nothing and is reported.
 	writeFile(t, first, "hunter2")
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.until(`level=ERROR .*stay as they were.*line 1 is no secret`)
+	p.until(`level=ERROR .*the secrets are unchanged.*line 1 is not a secret`)
 	if _, body := httpGet(t, "http://"+address+"/metrics"); !strings.Contains(body, "\ndhtprom_config_last_reload_successful 0\n") {
 		t.Error("the failure is not in the metrics")
 	}
@@ -194,7 +194,7 @@ func TestAliasCommandsListForgetAndPin(t *testing.T) {
 	}
 }
 
-// certificate makes a certificate for 127.0.0.1 and its key, and returns their files.
+// certificate creates a certificate for 127.0.0.1 and its key, and returns their files.
 func certificate(t *testing.T) (cert, key string) {
 	t.Helper()
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -259,7 +259,7 @@ func TestWebConfigurationProtectsEverythingButHealth(t *testing.T) {
 			{"GET", "/metrics", "right", 200},
 			{"GET", "/-/healthy/../../metrics", "", 401},
 			{"DELETE", "/api/v1/aliases/x", "", 401},
-			{"DELETE", "/api/v1/aliases/x", "right", 404}, // allowed, but not there
+			{"DELETE", "/api/v1/aliases/x", "right", 404}, // allowed, but no such alias
 			{"POST", "/-/reload", "right", 200},
 		} {
 			if code := ask(c.method, "https://"+address+c.path, c.password); code != c.code {
@@ -276,7 +276,7 @@ func TestWebConfigurationProtectsEverythingButHealth(t *testing.T) {
 	}
 	writeFile(t, with, "tls_config: {insecure_skip_verify: true}\n")
 	errs.Reset()
-	if code := start(context.Background(), []string{"alias", "--url=https://" + first, "--http.config.file=" + with, "list"}, &out, &errs); code != cli.Failed || !strings.Contains(errs.String(), "wants a password") {
+	if code := start(context.Background(), []string{"alias", "--url=https://" + first, "--http.config.file=" + with, "list"}, &out, &errs); code != cli.Failed || !strings.Contains(errs.String(), "requires authentication") {
 		t.Errorf("%d %s", code, &errs)
 	}
 	if code, took := p.stop(); code != 0 || took > 5*time.Second {
@@ -288,7 +288,7 @@ func TestWebConfigurationProtectsEverythingButHealth(t *testing.T) {
 	}
 }
 
-// A web site can have its visitors' browsers ask this server under the site's own name, and would read the answers.
+// A web site can make its visitors' browsers send requests to this server under the site's own name, and would read the answers.
 func TestNothingIsServedUnderAForeignHostName(t *testing.T) {
 	p := startProcess(t, nil, append(alone(t.TempDir()),
 		"--web.listen-address=0.0.0.0:0", "--web.external-url=http://proxy.example/", "--web.allowed-host=other.example", "--web.enable-lifecycle")...)

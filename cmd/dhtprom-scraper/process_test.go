@@ -30,12 +30,12 @@ import (
 // patience bounds every wait of a test; what it waits for takes a second or two.
 const patience = 60 * time.Second
 
-// process is dhtprom-scraper as a process, and all that it says.
+// process is dhtprom-scraper as a process, with its output.
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	lines chan string   // closed at its end
-	done  chan struct{} // ended, and all of it read
+	done  chan struct{} // closed after the exit, with all output read
 
 	unmatched []string // lines that no call of until has returned
 
@@ -75,8 +75,8 @@ func startProcess(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
-// until waits for a line that matches, and returns its groups. It looks at all lines that no earlier call has returned:
-// goroutines of the program write theirs in any order.
+// until waits for a line that matches, and returns its groups. It searches all lines that no earlier call has returned, because
+// goroutines of the program write lines in any order.
 func (p *process) until(pattern string) []string {
 	p.t.Helper()
 	re := regexp.MustCompile(pattern)
@@ -124,7 +124,7 @@ func (p *process) stop() (code int, took time.Duration) {
 // network is a private DHT in the test's process, with room for clients.
 type network struct {
 	dht  *node.DHT
-	addr string // to start from
+	addr string // of the bootstrap node
 }
 
 func newNetwork(t *testing.T) *network {
@@ -314,7 +314,7 @@ func TestSecretsFromTheEnvironmentStayThere(t *testing.T) {
 	if code, _ := httpGet(t, "http://"+address+"/-/healthy"); code != 200 {
 		t.Errorf("healthy: %d", code)
 	}
-	p.until(`"msg":"load-aliases"`) // before, pages of the table are 503
+	p.until(`"msg":"load-aliases"`) // until then, pages of the table are 503
 	var pages string
 	for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/aliases"} {
 		code, body := httpGet(t, "http://"+address+path)
@@ -367,7 +367,7 @@ func TestFilesWithWiderPermissionsAreWarnedAbout(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProcess(t, nil, "--storage.path="+dir, "--secret-file="+path, "--web.listen-address=127.0.0.1:0", "--dht.bootstrap=1", "--dht.listen-address=127.0.0.1:0")
-	p.until(`level=WARN .*chmod 600 it" path=` + regexp.QuoteMeta(path))
+	p.until(`level=WARN .*run chmod 600 on it" path=` + regexp.QuoteMeta(path))
 	p.until(`level=WARN .*easy to guess`)
 }
 

@@ -25,9 +25,9 @@ import (
 )
 
 const (
-	// httpTimeout bounds the end of scrapes under way when the program stops.
+	// httpTimeout bounds the scrapes in progress when the program stops.
 	httpTimeout = 500 * time.Millisecond
-	// headerTimeout ends connections that take their time with a request.
+	// headerTimeout bounds the time until a request's headers are read.
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 )
@@ -74,7 +74,7 @@ func explain(err error) error {
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
-	cli.OnHangUp(ctx, func() { _ = p.reload.run() }) // which says what went wrong
+	cli.OnHangUp(ctx, func() { _ = p.reload.run() }) // logs its errors
 	if err := p.listen(); err != nil {
 		return errors.Join(err, p.Close())
 	}
@@ -98,7 +98,7 @@ func (p *program) Run(ctx context.Context) error {
 	}
 }
 
-// listen binds the HTTP addresses before anything else happens, so that a port that is taken is the first thing said.
+// listen binds the HTTP addresses before anything else, so that a port in use is reported first.
 func (p *program) listen() error {
 	web := p.cfg.web
 	if web.WebSystemdSocket != nil && *web.WebSystemdSocket {
@@ -126,7 +126,7 @@ func (p *program) listen() error {
 	return nil
 }
 
-// warnOpen warns when everybody can read what is served.
+// warnOpen warns when the metrics can be read without authentication.
 func (p *program) warnOpen(a net.Addr) {
 	bound, err := netip.ParseAddrPort(a.String())
 	if err == nil && !bound.Addr().IsLoopback() && *p.cfg.web.WebConfigFile == "" {
@@ -134,7 +134,7 @@ func (p *program) warnOpen(a net.Addr) {
 	}
 }
 
-// address is where the HTTP server is, for people to open.
+// address is the URL of the HTTP server, for people to open.
 func (p *program) address() string {
 	if len(p.listeners) == 0 {
 		return (*p.cfg.web.WebListenAddresses)[0]
@@ -148,11 +148,11 @@ func (p *program) Close() error {
 	defer cancel()
 	for _, s := range p.servers.shut() {
 		if s.Shutdown(ctx) != nil {
-			_ = s.Close() // scrapes under way have had their time
+			_ = s.Close() // scrapes in progress have had their time
 		}
 	}
 	for _, l := range p.listeners {
-		_ = l.Close() // those that never got a server
+		_ = l.Close() // those without a server
 	}
 	err := p.node.Close()
 	if err == nil {

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// relayReport is how often a relay logs what it does, if it does something.
+	// relayReport is the interval at which an active relay logs its counters.
 	relayReport = 10 * time.Minute
 	// statsTimeout bounds how long that waits for the relay's loop.
 	statsTimeout = time.Second
 )
 
-// relayStats are those that are logged.
+// relayStats returns the counters and their log attributes.
 func relayStats(ctx context.Context, r *node.Relay) (hyperdht.RelayStats, []any) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), statsTimeout)
 	defer stop()
@@ -63,10 +63,10 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 	return errors.Join(serveRelay(ctx, r, log), n.Close())
 }
 
-// serveRelay serves until ctx ends and reports meanwhile.
+// serveRelay serves until ctx ends, logging the counters.
 func serveRelay(ctx context.Context, r *node.Relay, log *slog.Logger) error {
 	found := make(chan error, 1)
-	go func() { found <- r.Start(context.WithoutCancel(ctx)) }() // what it did is told at the end, while it lives
+	go func() { found <- r.Start(context.WithoutCancel(ctx)) }() // its counters are logged before it is closed
 	report := time.NewTicker(relayReport)
 	defer report.Stop()
 	var last hyperdht.RelayStats

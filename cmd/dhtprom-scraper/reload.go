@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// reloader reads again what may change while the program runs: the secrets.
+// reloader reads the secrets again while the program runs.
 type reloader struct {
 	scraper *scraper.Scraper
 	cfg     runConfig
@@ -26,10 +26,10 @@ func newReloader(s *scraper.Scraper, cfg runConfig, log *slog.Logger) *reloader 
 	r := &reloader{
 		scraper: s, cfg: cfg, log: log,
 		good: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dhtprom_config_last_reload_successful", Help: "Whether the secrets could be read the last time.",
+			Name: "dhtprom_config_last_reload_successful", Help: "Whether the last reload of the secrets succeeded.",
 		}),
 		when: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dhtprom_config_last_reload_success_timestamp_seconds", Help: "When the secrets were last read.",
+			Name: "dhtprom_config_last_reload_success_timestamp_seconds", Help: "Time of the last successful reload of the secrets.",
 		}),
 	}
 	r.good.Set(1)
@@ -37,7 +37,7 @@ func newReloader(s *scraper.Scraper, cfg runConfig, log *slog.Logger) *reloader 
 	return r
 }
 
-// run reloads. When something is wrong with what it reads, everything stays as it was.
+// run reloads. On an error nothing changes.
 func (r *reloader) run() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +51,7 @@ func (r *reloader) run() error {
 	}
 	if err != nil {
 		r.good.Set(0)
-		r.log.Error("Reloading failed, the secrets stay as they were", "err", err)
+		r.log.Error("Reloading failed, the secrets are unchanged", "err", err)
 		return err
 	}
 	r.good.Set(1)

@@ -17,11 +17,11 @@ import (
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 )
 
-// This file is the HTTP server: exporter-toolkit's, with two things that it leaves to others.
+// This file is the HTTP server: exporter-toolkit's, with two additions.
 //
-// It wraps the handler of a server in place when it starts to serve, so that each listener has a server of its own. And
-// it asks for the password on every path. Health is answered before it here, because probes have no password and learn
-// nothing but that the program lives.
+// The toolkit wraps the handler of a server in place when it starts to serve, so each listener has a server of its own. And it
+// requires the password on every path, so health is answered before it here: probes have no password, and the answer has no
+// secrets.
 
 // servers are the HTTP servers of a program, one for each listener.
 type servers struct {
@@ -36,11 +36,11 @@ type servers struct {
 	closed bool
 }
 
-// systemd returns the listeners that systemd handed over.
+// systemdListeners returns the listeners that systemd passed to the process.
 func systemdListeners() ([]net.Listener, error) {
 	listeners, err := activation.Listeners()
 	if err == nil && len(listeners) == 0 {
-		err = errors.New("systemd handed no socket over")
+		err = errors.New("systemd passed no socket")
 	}
 	return listeners, err
 }
@@ -75,7 +75,7 @@ func served(err error) error {
 	return err
 }
 
-// add makes a server; nil when it is too late for one.
+// add creates a server; nil after shut.
 func (s *servers) add(from hosts.Reach) *http.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *servers) add(from hosts.Reach) *http.Server {
 	return server
 }
 
-// shut returns the servers, to be closed, and makes no more.
+// shut returns the servers, to be closed, and prevents new ones.
 func (s *servers) shut() []*http.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,8 +109,7 @@ func (s *servers) healthFirst(open, protected http.Handler) http.Handler {
 	})
 }
 
-// firstAccept calls then once, before the first connection: the handler has been wrapped by then, and nothing else
-// touches it any more.
+// firstAccept calls then once, before the first connection: the handler has been wrapped by then, and is not changed any more.
 type firstAccept struct {
 	net.Listener
 	once sync.Once
@@ -122,5 +121,5 @@ func (l *firstAccept) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// isVsock reports whether an address is for the toolkit to bind.
+// isVsock reports whether the toolkit binds an address.
 func isVsock(address string) bool { return strings.HasPrefix(address, "vsock://") }

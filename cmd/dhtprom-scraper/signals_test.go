@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A hang-up asks daemons to reload. It ended bootstrap and relay, and made demo draw another secret.
+// A hang-up asks daemons to reload. It once ended bootstrap and relay, and made demo draw another secret.
 func TestEveryCommandSurvivesHangUps(t *testing.T) {
 	n := newNetwork(t)
 	port := freePorts(t, 1)

@@ -1,5 +1,5 @@
-// Command embed is a service that brings dhtprom along: it exposes its metrics to the scraper whose invite is in
-// DHTPROM_INVITE, and is wired with github.com/google/wire.
+// Command embed is a service that embeds dhtprom: it exposes its metrics to the scraper of the invite in DHTPROM_INVITE, and is
+// wired with github.com/google/wire.
 //
 //	DHTPROM_INVITE=dhtprom1... go run ./examples/embed
 package main
@@ -41,7 +41,7 @@ func run(ctx context.Context, from invite) error {
 // invite is the scraper's invite, as text.
 type invite string
 
-// service is what this program is about. Its metrics are its own; dhtprom only shows them.
+// service is the service itself. Its metrics are its own; dhtprom only serves them.
 type service struct {
 	client *client.Client
 	orders prometheus.Counter
@@ -53,7 +53,7 @@ func (s *service) serve(ctx context.Context) error {
 	}
 	s.orders.Inc() // the first order
 	if err := s.client.Registered(ctx); err != nil {
-		return nil // it was stopped before
+		return nil // stopped earlier
 	}
 	slog.Info("Registered", "public_key", s.client.PublicKey().String())
 	<-ctx.Done()
@@ -74,7 +74,7 @@ func newOrders(r *prometheus.Registry) prometheus.Counter {
 	return c
 }
 
-// newNodeConfig joins the network that the invite names.
+// newNodeConfig joins the network of the invite.
 func newNodeConfig(cfg client.Config) (dhtprom.NodeConfig, error) { return cfg.Network() }
 
 func newClientConfig(from invite, r *prometheus.Registry) client.Config {

@@ -1,5 +1,5 @@
-// Package api lists what packages offer to those who import them, for tests that hold it in a file, so that a change of it shows in
-// a diff and is meant.
+// Package api lists the exported names of packages, for tests that compare the list with a file, so that every change of the API
+// shows in a diff.
 package api
 
 import (
@@ -20,8 +20,8 @@ import (
 
 const module = "github.com/dhtprom/dhtprom"
 
-// Check compares the names of packages with a file, which -update rewrites. The patterns are those of the go command; packages that
-// cannot be imported from outside, and packages for tests, are left out.
+// Check compares the names of packages with a file, which -update rewrites. The patterns are those of the go command; packages
+// that cannot be imported from outside, and packages for tests, are omitted.
 func Check(t testing.TB, file string, patterns ...string) {
 	t.Helper()
 	names := Names(t, patterns...)
@@ -46,11 +46,11 @@ func Check(t testing.TB, file string, patterns ...string) {
 	}
 	report("gone", held, names)
 	report("new", names, held)
-	t.Error("if that is meant, run the test with -update")
+	t.Error("if that is intended, run the test with -update")
 }
 
-// Names lists what importers of packages can name, methods and fields included, one a line and sorted. The list fails the test where
-// a name of it leads to a type that its reader cannot look up: one of an internal package, or an unexported one.
+// Names lists the names visible to importers of packages, methods and fields included, one per line and sorted. It fails the test
+// if a name leads to a type that cannot be looked up: one of an internal package, or an unexported one.
 func Names(t testing.TB, patterns ...string) []string {
 	t.Helper()
 	exports, public := compiled(t, patterns)
@@ -73,7 +73,7 @@ func Names(t testing.TB, patterns ...string) []string {
 	return lines
 }
 
-// compiled asks the go command where compiled packages are, and which of those of the patterns are public.
+// compiled asks the go command for the files of the compiled packages, and which of the matched packages are public.
 func compiled(t testing.TB, patterns []string) (exports map[string]string, public []string) {
 	t.Helper()
 	out, err := exec.Command("go", append([]string{"list", "-export", "-deps", "-json=ImportPath,Name,Dir,Export,DepOnly"}, patterns...)...).Output()
@@ -93,7 +93,7 @@ func compiled(t testing.TB, patterns []string) (exports map[string]string, publi
 		}
 		exports[p.ImportPath] = p.Export
 		if p.ImportPath == module || strings.HasPrefix(p.ImportPath, module+"/") {
-			_, _ = os.ReadDir(p.Dir) // a cached result of the test is of no use once the sources have changed
+			_, _ = os.ReadDir(p.Dir) // a cached test result is invalid once the sources have changed
 		}
 		if !p.DepOnly && p.Export != "" && p.Name != "main" && !isInternal(p.ImportPath) && !strings.HasSuffix(p.ImportPath, "test") {
 			public = append(public, p.ImportPath)

@@ -9,10 +9,10 @@ import (
 	"github.com/dhtprom/dhtprom/internal/api"
 )
 
-// unoffered are the folders of programs, measurements and whole-system tests, which nobody imports.
+// unoffered are the folders of programs, measurements and whole-system tests, which are not for importing.
 var unoffered = []string{"bench", "cmd", "examples", "interop", "sim"}
 
-// What a public name leads to can be looked up with go doc.
+// Types of public names can be looked up with go doc.
 func TestPublicNamesLeadToPublicTypes(t *testing.T) {
 	const module = "github.com/dhtprom/dhtprom"
 	out, err := exec.Command("go", "list", module+"/...").Output()

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// exampleLines is the most that the body of an example may have, its output not counted: more is not read.
+// exampleLines bounds the body of an example, its output not counted: longer ones are not read.
 const exampleLines = 25
 
 func TestExamplesAreShort(t *testing.T) {

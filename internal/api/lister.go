@@ -11,14 +11,14 @@ type lister struct {
 	pkg    *types.Package
 	name   string
 	lines  []string
-	faults []string // names that lead to what a reader cannot look up
+	faults []string // names that lead to types that cannot be looked up
 }
 
 func (l *lister) add(format string, args ...any) {
 	l.lines = append(l.lines, "pkg "+l.name+", "+fmt.Sprintf(format, args...))
 }
 
-// qualify names types as an importer of the package would read them.
+// qualify names packages as an importer of the package would read them.
 func (l *lister) qualify(p *types.Package) string {
 	if p == l.pkg {
 		return ""
@@ -26,13 +26,13 @@ func (l *lister) qualify(p *types.Package) string {
 	return below(p.Path())
 }
 
-// text is a type in words; at is the name that leads to it.
+// text formats a type; at is the name that leads to it.
 func (l *lister) text(at string, t types.Type) string {
 	l.inspect(at, t)
 	return types.TypeString(t, l.qualify)
 }
 
-// signature is a function's parameters and results in words.
+// signature formats a function's parameters and results.
 func (l *lister) signature(at string, t types.Type) string {
 	return strings.TrimPrefix(l.text(at, t), "func")
 }
@@ -103,7 +103,7 @@ func (l *lister) method(name string, m types.Object) {
 	l.add("method (%s) %s%s", receiver, m.Name(), l.signature(name+"."+m.Name(), signature))
 }
 
-// inspect looks for types in t that a reader cannot look up. What is behind the name of a type is inspected where that is declared.
+// inspect searches t for types that cannot be looked up. Named types are inspected where they are declared.
 func (l *lister) inspect(at string, t types.Type) {
 	switch t := t.(type) {
 	case *types.Alias:
@@ -141,7 +141,7 @@ func (l *lister) inspect(at string, t types.Type) {
 	}
 }
 
-// declared judges the name of a type.
+// declared checks the name of a type.
 func (l *lister) declared(at string, o *types.TypeName) {
 	switch {
 	case o.Pkg() == nil: // error, any

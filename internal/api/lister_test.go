@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// inside is a package that readers of another one cannot open.
+// inside is a package that importers of another one cannot import.
 var inside = func() *types.Package {
 	p := types.NewPackage(module+"/x/internal/inside", "inside")
 	for _, name := range []string{"Thing", "Other"} {
@@ -26,7 +26,7 @@ type importFunc func(path string) (*types.Package, error)
 
 func (f importFunc) Import(path string) (*types.Package, error) { return f(path) }
 
-// listOf lists a package that has these declarations.
+// listOf lists a package with these declarations.
 func listOf(t *testing.T, declarations string) *lister {
 	t.Helper()
 	files := token.NewFileSet()

@@ -1,12 +1,12 @@
-// Package cost measures what a call costs, in steps and in allocated bytes, and holds it against a bound that grows
-// with the input. Only tests import it.
+// Package cost measures the cost of a call, in steps and in allocated bytes, and compares it with a bound that grows with the
+// input. Only tests import it.
 //
-// Time would be the natural measure, and no test may judge it: machines differ and are shared. Steps and bytes are
-// the same on every machine.
+// Time would be the natural measure, but no test may judge it: machines differ and are shared. Steps and bytes are the same on
+// every machine.
 //
-// A step is an iteration of a loop, or a call of a function that is written in this module. The code that ships does
-// not count them: command sim/cmd/fuzz compiles its targets with a copy of each source file in which every loop and
-// every function begins with a call of Step. Under plain go test, no steps are counted and bytes alone are judged.
+// A step is an iteration of a loop, or a call of a function of this module. Released code does not count them: command
+// sim/cmd/fuzz compiles its targets with a copy of each source file in which every loop and every function begins with a call of
+// Step. Under plain go test, steps are not counted and only bytes are checked.
 package cost
 
 import (
@@ -21,14 +21,14 @@ import (
 // All of these belong to the one goroutine that runs the code under test.
 var (
 	steps  int           // taken since the start
-	limit  = math.MaxInt // where Step panics: the least of what the active meters allow
+	limit  = math.MaxInt // where Step panics: the minimum over the active meters
 	active []*Meter      // the outermost first
 
 	attempt int  // of Repeat, from 1; 0 outside of it
-	again   bool // a meter of this attempt has found too many bytes
+	again   bool // a meter of this attempt has measured too many bytes
 )
 
-// errExceeded ends a call that takes more steps than its bound allows. An endless loop ends so, too.
+// errExceeded ends a call that takes more steps than its bound allows, such as an endless loop.
 var errExceeded = errors.New("cost: more steps than the bound allows")
 
 // Step counts one step. Code compiled by sim/cmd/fuzz calls it; code in the repository does not.
@@ -39,8 +39,8 @@ func Step() {
 	}
 }
 
-// Bound is what a call may cost: k·n+c steps and bytes for n bytes of input. Without any bytes, they are not judged,
-// which saves the time to measure them: 50 µs.
+// Bound is the maximum cost of a call: k·n+c steps and bytes for n bytes of input. If both values for
+// bytes are 0, bytes are not checked, which saves the time to measure them: 50 µs.
 type Bound struct {
 	StepsPerByte, Steps int // k and c of the steps
 	BytesPerByte, Bytes int // k and c of the allocated bytes
@@ -50,12 +50,12 @@ type Bound struct {
 // bytes becomes one of 32, and a list may grow in steps.
 var Parsing = Bound{StepsPerByte: 8, Steps: 200, BytesPerByte: 16, Bytes: 2048}
 
-// attempts is how often Check and Repeat repeat a call that allocates too much. Others allocate, too: the runtime a
-// goroutine for the garbage collector or a block of timers, the fuzzing engine a buffer of 256 KiB. They do so once.
+// attempts is the number of times that Check and Repeat call code that allocates too much. Other code allocates, too: the runtime
+// a goroutine for the garbage collector or a block of timers, the fuzzing engine a buffer of 256 KiB, but only once.
 const attempts = 3
 
-// Repeat calls f, the part of a test that uses a Meter, and calls it again if the meter finds too many bytes; what it
-// finds the last time counts. So f has to do the same each time: it must not change what it captures.
+// Repeat calls f, the part of a test that uses a Meter, and calls it again if the meter measures too many bytes; the last
+// measurement counts. So f must do the same each time: it must not change captured variables.
 func Repeat(t testing.TB, f func()) {
 	t.Helper()
 	defer func() { attempt, again = 0, false }()
@@ -67,8 +67,8 @@ func Repeat(t testing.TB, f func()) {
 	}
 }
 
-// Check calls f, which works on n bytes of input, and fails the test if it costs more than the bound. It may call f more
-// than once, and the cheapest call counts.
+// Check calls f, which processes n bytes of input, and fails the test if its cost exceeds the bound. It may call f more than
+// once, and the cheapest call counts.
 func (b Bound) Check(t testing.TB, n int, f func()) {
 	t.Helper()
 	for i := 1; ; i++ {
@@ -90,16 +90,16 @@ func (b Bound) bytes(n int) int { return b.BytesPerByte*n + b.Bytes }
 
 func (b Bound) judgesBytes() bool { return b.BytesPerByte > 0 || b.Bytes > 0 }
 
-// Meter holds a test against a bound for input that arrives piece by piece.
+// Meter checks a test against a bound for input that arrives piece by piece.
 type Meter struct {
 	t         testing.TB
 	bound     Bound
 	input     int
-	from      int // where the count of steps began
+	from      int // steps at the start
 	allocated uint64
 }
 
-// Start begins to measure, with no input yet. Stop has to be deferred. Start panics outside of Repeat.
+// Start starts a measurement, with no input yet. Stop must be deferred. Start panics outside of Repeat.
 func Start(t testing.TB, b Bound) *Meter {
 	if attempt == 0 {
 		panic("cost: Start outside of Repeat")
@@ -117,7 +117,7 @@ func start(t testing.TB, b Bound) *Meter {
 	return m
 }
 
-// Allow adds n bytes of input, and what they may cost.
+// Allow adds n bytes of input, and their cost to the bound.
 func (m *Meter) Allow(n int) {
 	m.input += n
 	updateLimit()
@@ -141,12 +141,12 @@ func Free(f func()) {
 	f()
 }
 
-// Steps is how many were taken since the start.
+// Steps is the number of steps since the start.
 func (m *Meter) Steps() int { return steps - m.from }
 
 func (m *Meter) limit() int { return m.from + m.bound.steps(m.input) }
 
-// Stop ends the measurement and fails the test if the input has cost too much.
+// Stop ends the measurement and fails the test if the bound is exceeded.
 func (m *Meter) Stop() {
 	m.t.Helper()
 	bytes := m.spent()
@@ -161,7 +161,7 @@ func (m *Meter) Stop() {
 	}
 }
 
-// call calls f with n bytes of input, judges its steps and returns the bytes that it allocated.
+// call calls f with n bytes of input, checks its steps and returns the bytes that it allocated.
 func (m *Meter) call(n int, f func()) (bytes int) {
 	m.t.Helper()
 	defer func() {
@@ -181,7 +181,7 @@ func (m *Meter) spent() int {
 	return int(allocated() - m.allocated)
 }
 
-// judge ends the count of steps. A panic that means too many of them fails the test, any other goes on.
+// judge ends the count of steps. A panic because of too many fails the test, any other goes on.
 func (m *Meter) judge(panicked any) {
 	m.t.Helper()
 	active = active[:slices.Index(active, m)]
@@ -196,7 +196,7 @@ func (m *Meter) judge(panicked any) {
 
 var stats runtime.MemStats // as a local it would count itself
 
-// allocated is how many bytes were allocated on the heap since the start, freed ones included.
+// allocated returns the number of bytes allocated on the heap since the start, freed ones included.
 func allocated() uint64 {
 	runtime.ReadMemStats(&stats) // stops the world, which makes it exact; runtime/metrics is not
 	return stats.TotalAlloc

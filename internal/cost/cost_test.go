@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
-// recorder is a test that remembers how it failed.
+// recorder is a test that records its failure.
 type recorder struct {
 	testing.TB
 	fault string
@@ -23,7 +23,7 @@ func (r *recorder) Errorf(format string, args ...any) {
 
 func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...) }
 
-// fault runs f within a bound and returns what was wrong with it.
+// fault runs f within a bound and returns the failure.
 func fault(b cost.Bound, n int, f func()) string {
 	r := &recorder{}
 	b.Check(r, n, f)
@@ -86,11 +86,11 @@ func TestInputIsAllowedPieceByPiece(t *testing.T) {
 	}
 }
 
-// What somebody else allocates meanwhile is seen once. What the input itself costs is seen each time.
+// Other code's allocations are measured once, those of the input each time.
 func TestBytesOfOthersAreMeasuredAgain(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
-		times       int // how often too much is allocated
+		times       int // number of calls that allocate too much
 		calls       int
 		wantFailing bool
 	}{
@@ -138,7 +138,7 @@ func TestInnerBoundsHoldWithinOuterOnes(t *testing.T) {
 	}
 }
 
-// What an outer bound allows while an inner one is active counts for the outer one only, and goes on counting.
+// Input allowed for an outer bound while an inner one is active counts for the outer one only, and remains counted.
 func TestOuterBoundsAreRaisedWithinInnerOnes(t *testing.T) {
 	r := &recorder{}
 	var within string

@@ -1,5 +1,5 @@
-// Package golden compares what a test makes with files that are part of the tree. The flag -update rewrites them, so that a change
-// of theirs is part of the review.
+// Package golden compares results of tests with files in the tree. The flag -update rewrites the files, so that their changes are
+// reviewed.
 package golden
 
 import (
@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the files that tests compare with")
+var update = flag.Bool("update", false, "rewrite the files that tests compare results with")
 
 // Updating reports whether the flag is set.
 func Updating() bool { return *update }
@@ -29,7 +29,7 @@ func File(t testing.TB, file, got string) {
 	compare(t, file, got, string(want))
 }
 
-// Part compares a text with a part of a file, from one offset to another in what the caller has read of it.
+// Part compares a text with a part of a file, given by offsets into the file's content.
 func Part(t testing.TB, file, content string, from, to int, got string) {
 	t.Helper()
 	if Updating() {
@@ -57,7 +57,7 @@ func compare(t testing.TB, file, got, want string) {
 	now, then := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range min(len(now), len(then)) {
 		if now[i] != then[i] {
-			t.Fatalf("%s: line %d of what is compared is now\n\t%s\nand was\n\t%s\nRun the test with -update and read the difference.", file, i+1, now[i], then[i])
+			t.Fatalf("%s: line %d is now\n\t%s\nand was\n\t%s\nRun the test with -update and read the difference.", file, i+1, now[i], then[i])
 		}
 	}
 	t.Fatalf("%s: %d lines, were %d. Run the test with -update and read the difference.", file, len(now), len(then))

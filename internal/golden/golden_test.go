@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// recorder takes the failure of a comparison.
+// recorder records the failure of a comparison.
 type recorder struct {
 	testing.TB
 	failed string

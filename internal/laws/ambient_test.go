@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// ambientAllowed are the packages that meet the real world. Everywhere else time, randomness, sockets and
+// ambientAllowed are the packages that use the operating system directly. Everywhere else time, randomness, sockets and
 // concurrency come from ports/host, or a run could not be replayed from its seed.
 func ambientAllowed(path string) (ok bool, why string) {
 	switch {
@@ -35,7 +35,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 	return false, ""
 }
 
-// ambientImports are packages that bring the world in. A path stands for everything below it, too.
+// ambientImports are packages with access to the operating system. A path includes everything below it.
 var ambientImports = map[string]string{
 	"sync":          "the loop needs no locks",
 	"context":       "waits have timers",
@@ -73,11 +73,11 @@ var ambientHere = map[string]string{
 // clockReads are the functions of package time that read a clock or wait. The rest is arithmetic.
 var clockReads = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
 
-// seededRand is what of math/rand/v2 has no hidden state.
+// seededRand are the names of math/rand/v2 without hidden state.
 var seededRand = []string{"New", "NewChaCha8", "ChaCha8", "NewPCG", "PCG", "Rand", "Source"}
 
-// slogGlobal are the functions of log/slog that write to the process's logger. Values that know how they
-// are logged are welcome everywhere, loggers in app.
+// slogGlobal are the functions of log/slog that write to the process's logger. Values with a log form are allowed everywhere,
+// loggers in app.
 var slogGlobal = []string{
 	"Default", "SetDefault", "Log", "LogAttrs", "Debug", "DebugContext", "Info", "InfoContext", "Warn", "WarnContext",
 	"Error", "ErrorContext", "With", "NewLogLogger",
@@ -120,7 +120,7 @@ func ambientImport(imported string) string {
 	return ""
 }
 
-// ambientUse is a construct that only the edges may use.
+// ambientUse is a construct that only the allowed packages may use.
 type ambientUse struct{ at, what string }
 
 // ambientUses lists those of a file.
@@ -199,7 +199,7 @@ func TestAmbientUsesAreSeen(t *testing.T) {
 	}
 }
 
-// Exceptions that nobody needs any more are holes.
+// Unused exceptions are holes.
 func TestAmbientExceptionsAreNeeded(t *testing.T) {
 	needed := map[string]bool{}
 	for _, p := range packages(t) {

@@ -8,18 +8,17 @@ import (
 	"testing"
 )
 
-// rule says what a package may import besides the standard library. Tests may import more.
+// rule restricts the imports of a package besides the standard library. Tests may import more.
 type rule struct {
 	path string // a package; "x/*" is every package right below x, "x/..." x and everything below
-	ours string // packages of ours, in the same form
+	ours string // packages of this module, in the same form
 	libs string // modules of others
 	why  string
 }
 
 const anything = "..."
 
-// rules is the law. A package matches the first rule with its path; one that matches none is a question
-// to be answered here.
+// rules is the import table. A package matches the first rule with its path; a package without a rule fails the test.
 var rules = []rule{
 	// The machine, and the vocabulary of the application.
 	{"ports/host", "", "", "the bottom of everything: whatever it imports, all import"},
@@ -31,9 +30,9 @@ var rules = []rule{
 	{"ports/portstest", "ports domain ports/host", "", "fakes and contracts of the ports; adapters and app run them, so it can know neither"},
 	{"app", "domain ports ports/host ports/bound", "", "use cases see the world through ports: no UDP, no Noise, no Kademlia, no HTTP"},
 
-	// hyperdht, rank by rank: a package imports lower ranks only, and of those what its row says. Ranks 0 to
-	// 2 take the time as an argument and return values; of ports/host they use no more than Instant and Event,
-	// of ports/bound the row of a limit.
+	// hyperdht, rank by rank: a package imports lower ranks only, and of those only the ones in its row. Ranks 0 to 2 take the
+	// time as an argument and return values; of ports/host they use no more than Instant and Event, of ports/bound the row of a
+	// limit.
 	{"hyperdht/compact", "", "", "rank 0: the encoding of everything"},
 	{"hyperdht/id", "hyperdht/compact", "filippo.io/edwards25519 golang.org/x/crypto", "rank 0: keys and names; a node id is a hash of an encoded address"},
 	{"hyperdht/internal/wire", "hyperdht/compact hyperdht/id", "golang.org/x/crypto", "rank 1: messages are bytes; who sends them when is not known here"},
@@ -69,7 +68,7 @@ var rules = []rule{
 	{"adapters/targets", "internal/tempfile domain ports ports/host", anything, "likewise"},
 	{"adapters/*", "domain ports ports/bound ports/host", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
-	// Whoever puts it all together.
+	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain ports/host internal/tempfile cmd/internal/*", anything, "what both programs need"},
 	{"cmd/...", ". client scraper node doctor wiring adapters/source adapters/stun adapters/web adapters/web/hosts app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
@@ -90,7 +89,7 @@ var rules = []rule{
 	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},
 }
 
-// onlyTests are packages of ours that code which ships must not import. Scenarios do not ship.
+// onlyTests are packages of this module that shipped code must not import. Scenarios do not ship.
 var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "hyperdht/internal/states/statestest", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
@@ -145,8 +144,7 @@ func TestImportsFollowTheTable(t *testing.T) {
 	}
 }
 
-// A rule for a package that is gone says nothing, and one that names a vanished package says less than it
-// seems to.
+// A rule for a missing package has no effect, and one that names a missing package allows less than it seems to.
 func TestTableNamesWhatExists(t *testing.T) {
 	all := packages(t)
 	exists := func(pattern string) bool {
@@ -201,7 +199,7 @@ func TestPermissionsAreUsed(t *testing.T) {
 	}
 }
 
-// The ranks of style.md 3.3: importing upwards, or sideways within the words, is how layers rot.
+// The ranks of docs/architecture.md: imports upwards, or sideways within a rank, erode the layers.
 func TestRanksOnlyLookDown(t *testing.T) {
 	ranks := [][]string{
 		{"hyperdht/compact", "hyperdht/id"},
@@ -244,6 +242,6 @@ func TestRanksOnlyLookDown(t *testing.T) {
 	}
 }
 
-// awaited are packages that the table speaks of and that nobody has written yet. What has landed comes off
-// this list, so that it is missed when it vanishes.
+// awaited are packages in the table that do not exist yet. Existing ones must be removed from this list, so that their loss is
+// noticed.
 var awaited = []string{}

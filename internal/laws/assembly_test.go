@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// makers are the constructors that only the packages of the front door may call, by package: there is one assembly.
+// makers are the constructors that only the role packages may call, by package: there is one assembly.
 var makers = map[string][]string{
 	"adapters/bolt":    {"Open"},
 	"adapters/dht":     {"New"},
@@ -53,7 +53,7 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 			}
 		}
 	}
-	// A name that the role packages do not call either is misspelled here, or gone.
+	// A name that the role packages do not call either is misspelled here, or no longer exists.
 	for path, names := range makers {
 		for _, name := range names {
 			if full := path + "." + name; !seen[full] && full != "app.NewClient" { // groups make clients
@@ -63,7 +63,7 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 	}
 }
 
-// linked are the modules that a service links which embeds the packages of a role, besides ours and the standard library.
+// linked are the modules linked by a service that embeds the packages of a role, besides this one and the standard library.
 var linked = map[string]string{
 	".": `
 		filippo.io/edwards25519
@@ -134,7 +134,7 @@ var linked = map[string]string{
 	`,
 }
 
-// A client's embedder gets no web server and no store.
+// An embedder of the client links no web server and no store.
 func TestEmbeddersLinkNoMoreThanTheirRole(t *testing.T) {
 	for role, want := range linked {
 		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+role).Output()

@@ -25,7 +25,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bound"
 )
 
-// bounds lists every limit on what peers may cost, from the outside in.
+// bounds lists every limit on resources used by peers, from the outside in.
 func bounds() []bound.Bound {
 	return slices.Concat(
 		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(),
@@ -84,7 +84,7 @@ func TestBoundsAreComplete(t *testing.T) {
 	}
 }
 
-// noBounds are constants called max, or Max, that bound nothing that a peer brings about.
+// noBounds are constants called max, or Max, that do not limit resources used by peers.
 var noBounds = map[string]string{
 	"app.maxClients":          "clients of one program",
 	"app.maxRegisterInterval": "our own configuration",
@@ -142,7 +142,7 @@ var noBounds = map[string]string{
 
 var maxName = regexp.MustCompile(`^[mM]ax[A-Z]`)
 
-// A limit that is not in the table is one that nobody weighs against the others.
+// A limit that is missing in the table is not compared with the others.
 func TestEveryLimitIsInTheTable(t *testing.T) {
 	rows := map[string]bool{}
 	for _, b := range bounds() {

@@ -9,7 +9,7 @@ import (
 
 var dtlsModule = regexp.MustCompile(`(?m)^\tgithub.com/pion/dtls(/v\d+)? (v\S+)`)
 
-// DTLS comes with the STUN library and is never spoken. It has had weaknesses, so the policy says which version is linked.
+// DTLS is a dependency of the STUN library and is never used. It has had vulnerabilities, so the policy names the linked version.
 func TestSecurityPolicyNamesTheLinkedDTLS(t *testing.T) {
 	modules, err := os.ReadFile("go.mod")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package laws holds the rules that the tree keeps as a whole, as tests: imports, assembly, ambient state, limits, words, sizes of
-// structs. Paths in it start at the top of the module.
+// Package laws has rules for the whole tree, as tests: imports, assembly, ambient state, limits, words, sizes of structs. Paths
+// in it start at the top of the module.
 package laws
 
 import (

@@ -14,7 +14,7 @@ import (
 
 const module = "github.com/dhtprom/dhtprom"
 
-// pkg is a package of ours as it stands in the tree.
+// pkg is a package of this module.
 type pkg struct {
 	path  string // below the module: "hyperdht/id"
 	code  []file
@@ -26,13 +26,13 @@ type file struct {
 	*ast.File
 }
 
-// imports returns what a file imports; packages of ours below the module, with a leading "./".
+// imports returns a file's imports; packages of this module as paths below it, with a leading "./".
 func (f file) imports() []string {
 	var paths []string
 	for _, spec := range f.Imports {
 		path, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
-			panic(err) // the parser let it pass
+			panic(err) // the parser has accepted it
 		}
 		if below, ours := strings.CutPrefix(path, module+"/"); ours {
 			path = "./" + below
@@ -63,7 +63,7 @@ func (f file) named(path string) string {
 
 var positions = token.NewFileSet()
 
-// at returns where a node stands, for messages.
+// at returns the position of a node, for messages.
 func at(n ast.Node) string { return positions.Position(n.Pos()).String() }
 
 // source reads all packages of the module once, in the order of their paths.

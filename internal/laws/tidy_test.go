@@ -24,7 +24,7 @@ func TestEveryPackageHasOnePackageComment(t *testing.T) {
 	}
 }
 
-// drawers are names that say nothing: what is put there has a home elsewhere, or a noun is missing.
+// drawers are meaningless package names: their content belongs elsewhere, or a noun is missing.
 var drawers = []string{"util", "utils", "common", "misc", "base", "types", "shared", "helper", "helpers", "lib", "stuff", "generic"}
 
 func TestNothingIsNamedLikeADrawer(t *testing.T) {
@@ -43,8 +43,8 @@ func TestNothingIsNamedLikeADrawer(t *testing.T) {
 	}
 }
 
-// Waiting for time to pass makes a test slow and, on a busy machine, wrong. In a synctest bubble time costs
-// nothing and passes only when all are waiting.
+// Waiting for time to pass makes a test slow and, on a busy machine, unreliable. In a synctest bubble it is free: time passes
+// only when all goroutines wait.
 func TestTestsSleepInBubblesOnly(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, f := range p.tests {
@@ -65,8 +65,7 @@ func TestTestsSleepInBubblesOnly(t *testing.T) {
 	}
 }
 
-// A test that is skipped proves nothing and looks as if it did. Those of interop may, visibly, where there
-// is no node.
+// A skipped test proves nothing and looks as if it did. Those of interop may be skipped, visibly, without node.
 func TestTestsAreNotSkipped(t *testing.T) {
 	for _, p := range packages(t) {
 		if under(p.path, "interop") {
@@ -99,8 +98,8 @@ func TestNoRemindersAreLeftInComments(t *testing.T) {
 	}
 }
 
-// What works on the bytes of peers or on a text of people is hostile ground: a fuzz target reaches it, and holds its
-// steps and its memory against a bound that grows with the input.
+// Code that parses bytes from peers or text from people handles hostile input: a fuzz target reaches it, and checks its steps and
+// its memory against a bound that grows with the input.
 func TestEveryParserAndMachineIsFuzzedWithinABound(t *testing.T) {
 	found := 0
 	for _, p := range packages(t) {
@@ -129,7 +128,7 @@ func TestEveryParserAndMachineIsFuzzedWithinABound(t *testing.T) {
 // notFuzzed are functions that only look like parsers and machines, each with its reason.
 var notFuzzed = map[string]string{}
 
-// Every fuzz target says what its input may cost. One that does not finds half of the faults.
+// Every fuzz target checks the cost of its input. One that does not finds half of the faults.
 func TestEveryFuzzTargetHasABound(t *testing.T) {
 	for _, p := range packages(t) {
 		uses := usesIn(p)
@@ -141,12 +140,12 @@ func TestEveryFuzzTargetHasABound(t *testing.T) {
 	}
 }
 
-// isParser reports whether a function makes a value of bytes or of a text.
+// isParser reports whether a function converts bytes or text to a value.
 func isParser(fn *ast.FuncDecl) bool {
 	return fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Parse") && (takes(fn, "[]byte") || takes(fn, "string"))
 }
 
-// isMachine reports whether a method takes the bytes of a peer.
+// isMachine reports whether a method processes bytes from a peer.
 func isMachine(fn *ast.FuncDecl) bool {
 	return fn.Recv != nil && slices.Contains([]string{"Receive", "Handle", "ReadMessage", "Open", "OpenMessage"}, fn.Name.Name) && takes(fn, "[]byte")
 }
@@ -165,7 +164,7 @@ func takes(fn *ast.FuncDecl, name string) bool {
 	})
 }
 
-// costBound is what reachedFrom calls the use of package cost.
+// costBound is the name for the use of package cost in reachedFrom.
 const costBound = "internal/cost"
 
 // fuzzTargets returns the names of a package's targets.
@@ -221,7 +220,7 @@ func usesIn(p *pkg) map[string][]string {
 	return uses
 }
 
-// reachedFrom returns the names that a declaration uses, by itself or through others.
+// reachedFrom returns the names that a declaration uses, directly or indirectly.
 func reachedFrom(uses map[string][]string, from string) map[string]bool {
 	reached := map[string]bool{}
 	queue := []string{from}

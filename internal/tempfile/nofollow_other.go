@@ -2,5 +2,5 @@
 
 package tempfile
 
-// NoFollow is 0: creating a symbolic link takes an administrator on Windows.
+// NoFollow is 0: creating a symbolic link requires an administrator on Windows.
 const NoFollow = 0

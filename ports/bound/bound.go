@@ -1,5 +1,5 @@
-// Package bound limits what peers may cost a node. It has the row that describes one limit, for the table in
-// docs/security.md, and the machines that hold limits.
+// Package bound limits the resources that peers can use on a node. It has the description of one limit, for the table in
+// docs/security.md, and the data structures that enforce limits.
 package bound
 
 import (
@@ -9,25 +9,26 @@ import (
 	"time"
 )
 
-// Bound is one limit on what peers may cost: a row of the table in docs/security.md. Packages return theirs from a function Bounds.
+// Bound is one limit on resources used by peers: a row of the table in docs/security.md. Packages return their bounds from a function
+// Bounds.
 type Bound struct {
 	// Name is the constant with the number, after the last element of its package's path: "hyperdht.maxSessions".
 	Name string
-	// What is limited, as a noun: "handshakes that have not become a connection".
+	// What is the limited resource, as a noun: "handshakes that have not become a connection".
 	What string
-	// Scope is for whom it is counted.
+	// Scope is the unit that it is counted for.
 	Scope Scope
-	// Limit is the number with its unit, made by Count, Bytes, Time or Rate.
+	// Limit is the number with its unit, from Count, Bytes, Time or Rate.
 	Limit Limit
-	// Policy is what happens beyond the limit.
+	// Policy is the action at the limit.
 	Policy Policy
-	// Reason is why the number is neither smaller nor larger.
+	// Reason explains why the number is neither smaller nor larger.
 	Reason string
-	// Counter is the metric that counts what was refused or dropped, with its labels; "" where nothing is lost.
+	// Counter is the metric that counts rejections or drops, with its labels; "" where nothing is lost.
 	Counter string
 }
 
-// Scope is for whom a bound is counted.
+// Scope is the unit that a bound is counted for.
 type Scope string
 
 // The scopes, from the smallest to the largest.
@@ -45,28 +46,28 @@ const (
 	InAll         Scope = "in all"
 )
 
-// Policy is what happens at a limit.
+// Policy is the action at a limit.
 type Policy string
 
 // The policies.
 const (
-	RefuseNew    Policy = "refuse the new one"
+	RefuseNew    Policy = "reject the new one"
 	DropNew      Policy = "drop the new one silently"
 	DropOldest   Policy = "drop the oldest"
 	DropFullest  Policy = "drop the oldest of the fullest share"
 	DropNewest   Policy = "drop the newest of the fullest share"
-	End          Policy = "end the connection"
-	EndAttempt   Policy = "end the attempt"
+	End          Policy = "close the connection"
+	EndAttempt   Policy = "cancel the attempt"
 	Wait         Policy = "wait"
 	Ignore       Policy = "ignore the rest"
-	Cut          Policy = "cut it"
+	Cut          Policy = "truncate it"
 	Forget       Policy = "do not remember it"
 	AnswerFail   Policy = "answer with an error"
 	CloseLimited Policy = "close it"
-	CountOnly    Policy = "count it, and say so each minute"
+	CountOnly    Policy = "count it, and log the number each minute"
 )
 
-// Limit is a number with its unit, as it stands in the table.
+// Limit is a number with its unit, as shown in the table.
 type Limit string
 
 // Count is a number of things.
@@ -96,12 +97,12 @@ func Time(d time.Duration) Limit {
 	return Limit(fmt.Sprintf("%d ms", d.Milliseconds()))
 }
 
-// Rate is what may come in a time after a burst.
+// Rate is a burst and the rate after it.
 func Rate(burst, n int, every time.Duration) Limit {
 	return Limit(fmt.Sprintf("%d, then %d per %s", burst, n, strings.TrimPrefix(string(Time(every)), "1 ")))
 }
 
-// Table is the rows as a table in Markdown, in their order.
+// Table formats the rows as a table in Markdown, in their order.
 func Table(rows []Bound) string {
 	var b strings.Builder
 	b.WriteString("| What | For each | Limit | Beyond it | Why | Counter |\n|---|---|---|---|---|---|\n")

@@ -1,19 +1,19 @@
 package bound
 
-// Queue lets objects that wait for the same scarce thing have their turns: at each step of their places, each share one in
-// turn, as each network, then each address in it, each key. When it is full, the newest object of the fullest share goes. Every operation takes time logarithmic in the
-// number of objects.
+// Queue gives objects that wait for the same resource turns: at each step of their places, each share gets one in turn, as each
+// network, then each address in it, each key. When it is full, the newest object of the fullest share is dropped. Every operation
+// takes time logarithmic in the number of objects.
 type Queue[V any] struct {
 	limit  int
 	root   share[V]
 	serial uint64
 }
 
-// NewQueue makes a queue for at most limit objects.
+// NewQueue returns a queue for at most limit objects.
 func NewQueue[V any](limit int) *Queue[V] { return &Queue[V]{limit: limit} }
 
-// Add lets an object wait. dropped is one that waits no longer for it, nil if there was room; it may be the new one.
-// The class of the place does not matter.
+// Add adds an object. dropped is the object that was removed for it, nil if there was room; it may be the new one. The class of
+// the place does not matter.
 func (q *Queue[V]) Add(v V, p Place) (it, dropped *Item[V]) {
 	it = &Item[V]{Value: v}
 	q.serial++
@@ -26,7 +26,7 @@ func (q *Queue[V]) Add(v V, p Place) (it, dropped *Item[V]) {
 	return it, dropped
 }
 
-// Move lets a waiting object wait elsewhere, as the newest there. One that does not wait stays so.
+// Move moves a waiting object to another place, as the newest there. It does nothing for one that does not wait.
 func (q *Queue[V]) Move(it *Item[V], p Place) {
 	if it.share != nil {
 		it.remove()
@@ -35,10 +35,10 @@ func (q *Queue[V]) Move(it *Item[V], p Place) {
 	}
 }
 
-// Size is how many objects wait where so many steps of a place lead: at least one, at most those that it has.
+// Size returns the number of waiting objects under the first steps of a place: at least one step, at most all.
 func (q *Queue[V]) Size(p Place, steps int) int { return q.root.size(p, steps) }
 
-// Next takes out the object whose turn it is; false if none waits.
+// Next removes and returns the object whose turn it is; false if none waits.
 func (q *Queue[V]) Next() (v V, ok bool) {
 	it := q.root.turn()
 	if it == nil {
@@ -48,12 +48,12 @@ func (q *Queue[V]) Next() (v V, ok bool) {
 	return it.Value, true
 }
 
-// Remove takes an object out. Removing it again does nothing.
+// Remove removes an object. Removing it again does nothing.
 func (q *Queue[V]) Remove(it *Item[V]) {
 	if it.share != nil {
 		it.remove()
 	}
 }
 
-// Len is how many objects wait.
+// Len returns the number of waiting objects.
 func (q *Queue[V]) Len() int { return q.root.count }

@@ -6,13 +6,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Pace is how often something may happen: Burst times at once, and once more after each Every.
+// Pace is a rate limit: Burst times at once, and once more after each Every.
 type Pace struct {
 	Burst int
 	Every time.Duration
 }
 
-// Limit is the pace as it stands in the table of bounds.
+// Limit returns the pace as shown in the table of bounds.
 func (p Pace) Limit() Limit {
 	if p.Every < time.Second {
 		return Rate(p.Burst, int(time.Second/p.Every), time.Second)
@@ -56,10 +56,10 @@ func (b *Bucket) Full(now host.Instant) bool {
 	return b.tokens == b.pace.Burst
 }
 
-// Return gives a token back: what it was used for has turned out well.
+// Return returns a token, after a use that turned out to be legitimate.
 func (b *Bucket) Return() { b.tokens = min(b.pace.Burst, b.tokens+1) }
 
-// Wait is how long it takes until there is a token.
+// Wait returns the time until there is a token.
 func (b *Bucket) Wait(now host.Instant) time.Duration {
 	if !b.Empty(now) {
 		return 0
@@ -67,7 +67,7 @@ func (b *Bucket) Wait(now host.Instant) time.Duration {
 	return b.since.Add(b.pace.Every).Sub(now)
 }
 
-// Rates are buckets by what they are counted for, of those that were seen last.
+// Rates has a bucket for each of the most recently used keys.
 type Rates[K comparable] struct {
 	pace    Pace
 	limit   int
@@ -75,18 +75,18 @@ type Rates[K comparable] struct {
 	used    list[rate[K]] // the least recently used first
 }
 
-// rate is the bucket of one of those.
+// rate is the bucket of one key.
 type rate[K comparable] struct {
 	*Bucket
 	key K
 }
 
-// NewRates remembers at most limit buckets. One that is forgotten is full when it comes back.
+// NewRates remembers at most limit buckets. A new or forgotten key has a full bucket.
 func NewRates[K comparable](limit int, p Pace) *Rates[K] {
 	return &Rates[K]{pace: p, limit: limit, buckets: map[K]*Item[rate[K]]{}}
 }
 
-// Of is the bucket of k.
+// Of returns the bucket of k.
 func (r *Rates[K]) Of(now host.Instant, k K) *Bucket {
 	it := r.buckets[k]
 	if it == nil {
@@ -103,8 +103,8 @@ func (r *Rates[K]) Of(now host.Instant, k K) *Bucket {
 	return it.Value.Bucket
 }
 
-// Len is how many are remembered. Those that were used the longest ago are forgotten if they are full again, since a
-// new one would be the same.
+// Len returns the number of remembered buckets. The least recently used ones are removed if they are full again, since a new one
+// would be the same.
 func (r *Rates[K]) Len(now host.Instant) int {
 	r.trim(now)
 	return len(r.buckets)
@@ -121,7 +121,7 @@ func (r *Rates[K]) forget(it *Item[rate[K]]) {
 	delete(r.buckets, it.Value.key)
 }
 
-// Clear forgets all.
+// Clear removes all.
 func (r *Rates[K]) Clear() {
 	clear(r.buckets)
 	r.used = list[rate[K]]{}

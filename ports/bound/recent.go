@@ -1,10 +1,10 @@
 package bound
 
-// Recent is a set of the values that were added last.
+// Recent is a set of the most recently added values.
 type Recent[K comparable] struct {
 	limit int
 	items map[K]*Item[K]
-	order list[K] // the one added the longest ago first
+	order list[K] // oldest first
 }
 
 // NewRecent remembers at most limit values.
@@ -12,7 +12,7 @@ func NewRecent[K comparable](limit int) *Recent[K] {
 	return &Recent[K]{limit: limit, items: map[K]*Item[K]{}}
 }
 
-// Add remembers a value as the newest; the oldest is forgotten if there are too many.
+// Add adds a value as the newest; the oldest is removed if there are too many.
 func (r *Recent[K]) Add(k K) {
 	it := r.items[k]
 	switch {
@@ -30,7 +30,7 @@ func (r *Recent[K]) Add(k K) {
 	r.order.push(it)
 }
 
-// Remove forgets a value.
+// Remove removes a value.
 func (r *Recent[K]) Remove(k K) {
 	if it := r.items[k]; it != nil {
 		r.order.remove(it)
@@ -38,14 +38,14 @@ func (r *Recent[K]) Remove(k K) {
 	}
 }
 
-// Clear forgets all.
+// Clear removes all.
 func (r *Recent[K]) Clear() {
 	clear(r.items)
 	r.order = list[K]{}
 }
 
-// Has reports whether a value is remembered.
+// Has reports whether a value is in the set.
 func (r *Recent[K]) Has(k K) bool { return r.items[k] != nil }
 
-// Len is how many are remembered.
+// Len returns the number of values.
 func (r *Recent[K]) Len() int { return len(r.items) }

@@ -1,19 +1,19 @@
 package bound
 
-// Class is a group of objects that others cannot push out altogether.
+// Class is a group of objects with a reserved share that others cannot evict.
 type Class struct {
-	// Kept is how many objects of the class no other class takes the room of. The classes' Kept must not exceed the
-	// limit in all.
+	// Kept is the number of objects of the class that are safe from other classes. The classes' Kept must not exceed the total
+	// limit.
 	Kept int
-	// PerKey is how many objects one key may have: at an address, where its place has that before the key, else in all. 0 is
+	// PerKey is the maximum number of objects per key: at an address, where its place has that before the key, else in all. 0 is
 	// no limit.
 	PerKey int
 }
 
-// Shares holds objects that peers bring about, a limited number of them, and says which one goes when there is one too
-// many: the oldest of the fullest share. A class may use all room that others leave; when it is needed, the class that
-// is the furthest above what is kept for it gives, there the fullest share of each step of a place in turn, as the fullest
-// network, in it the fullest address, there the fullest key. Every operation takes time logarithmic in the number of objects. It is deterministic.
+// Shares holds a limited number of objects caused by peers, and selects the one to evict when there are too many: the oldest of
+// the fullest share. A class may use all free room; when it is needed, the class that exceeds its reserved share the most loses
+// an object, of the fullest share at each step of a place in turn, as the fullest network, in it the fullest address, there the
+// fullest key. Every operation takes time logarithmic in the number of objects. It is deterministic.
 type Shares[V any] struct {
 	limit   int
 	classes []Class
@@ -22,7 +22,7 @@ type Shares[V any] struct {
 	serial  uint64
 }
 
-// NewShares makes room for limit objects of some classes.
+// NewShares returns room for limit objects of some classes.
 func NewShares[V any](limit int, classes ...Class) *Shares[V] {
 	s := &Shares[V]{limit: limit, classes: classes}
 	kept := 0
@@ -31,19 +31,19 @@ func NewShares[V any](limit int, classes ...Class) *Shares[V] {
 		s.roots = append(s.roots, &share[V]{})
 	}
 	if kept > limit {
-		panic("bound: classes keep more than there is room for")
+		panic("bound: classes reserve more than the limit")
 	}
 	return s
 }
 
-// Add holds an object. evicted is one that has to go for it and is not held any more, nil if there was room. It is the
-// new one itself where everything else has what is kept for it.
+// Add adds an object. evicted is the object removed for it, nil if there was room. It is the new one itself if no other class
+// exceeds its reserved share.
 func (s *Shares[V]) Add(v V, p Place) (it, evicted *Item[V]) {
 	it = &Item[V]{Value: v}
 	return it, s.put(it, p)
 }
 
-// Move counts an object elsewhere, as the newest there; evicted as in Add. An object that is not held stays so.
+// Move moves an object to another place, as the newest there; evicted as in Add. It does nothing for an object that is not held.
 func (s *Shares[V]) Move(it *Item[V], p Place) (evicted *Item[V]) {
 	if it.share == nil {
 		return nil
@@ -69,7 +69,7 @@ func (s *Shares[V]) put(it *Item[V], p Place) (evicted *Item[V]) {
 	return evicted
 }
 
-// poorest is the class that has to give: the one the furthest above what is kept for it, of equal ones the first.
+// poorest returns the class that must lose an object: the one that exceeds its reserved share the most, of equal ones the first.
 func (s *Shares[V]) poorest() *share[V] {
 	most, class := -s.limit-1, 0
 	for i, root := range s.roots {
@@ -80,8 +80,8 @@ func (s *Shares[V]) poorest() *share[V] {
 	return s.roots[class]
 }
 
-// Fullest is the oldest object of the fullest share of a class, and how many objects the first step of its place has, a
-// network or key. It is nil and 0 where there is none.
+// Fullest returns the oldest object of the fullest share of a class, and the number of objects of the first step of its place, a
+// network or key. It returns nil and 0 for an empty class.
 func (s *Shares[V]) Fullest(class int) (it *Item[V], size int) {
 	root := s.roots[class]
 	if root.count == 0 {
@@ -90,10 +90,10 @@ func (s *Shares[V]) Fullest(class int) (it *Item[V], size int) {
 	return root.fullestLeaf().items.first, root.fullest[0].count
 }
 
-// Size is how many objects there are where so many steps of a place lead: at least one, at most those that it has.
+// Size returns the number of objects under the first steps of a place: at least one step, at most all.
 func (s *Shares[V]) Size(p Place, steps int) int { return s.roots[p.class].size(p, steps) }
 
-// Remove stops holding an object. Removing it again does nothing.
+// Remove removes an object. Removing it again does nothing.
 func (s *Shares[V]) Remove(it *Item[V]) {
 	if it.share != nil {
 		it.remove()
@@ -104,8 +104,8 @@ func (s *Shares[V]) Remove(it *Item[V]) {
 // Held reports whether an item is held, neither removed nor evicted.
 func (it *Item[V]) Held() bool { return it.share != nil }
 
-// Len is how many objects are held.
+// Len returns the number of objects.
 func (s *Shares[V]) Len() int { return s.held }
 
-// In is how many objects of a class are held.
+// In returns the number of objects of a class.
 func (s *Shares[V]) In(class int) int { return s.roots[class].count }

@@ -27,7 +27,7 @@ func TestTheOldestOfTheFullestShareGoes(t *testing.T) {
 	tests := []struct {
 		name string
 		add  []bound.Place
-		gone []int // which of them go, in this order
+		gone []int // the evicted ones, in this order
 	}{
 		{"there is room", places(8, func(i int) bound.Place { return bound.At(strangers, addr(0, 1), key(i)) }), nil},
 		{
@@ -112,7 +112,7 @@ func TestWhatMovesCountsElsewhere(t *testing.T) {
 	}
 }
 
-// model is Shares in the simplest way.
+// model is a simple implementation of Shares.
 type model struct {
 	limit   int
 	classes []bound.Class
@@ -127,7 +127,7 @@ type held struct {
 	item *bound.Item[int]
 }
 
-// count is how many are in a share.
+// count returns the number of objects in a share.
 func (m *model) count(class int, path []string) (n int) {
 	for _, h := range m.held {
 		if h.class == class && len(h.path) >= len(path) && slices.Equal(h.path[:len(path)], path) {
@@ -137,7 +137,7 @@ func (m *model) count(class int, path []string) (n int) {
 	return n
 }
 
-// total is how many objects the shares of a model and of the real thing have along the path of the one that went.
+// fullestAlong reports whether no share exceeds one of the evicted object's path.
 func (m *model) fullestAlong(class int, path []string) bool {
 	for depth := range path {
 		n := m.count(class, path[:depth+1])
@@ -150,7 +150,7 @@ func (m *model) fullestAlong(class int, path []string) bool {
 	return true
 }
 
-// Whatever the order of things, the one that goes is the oldest of a share that no other exceeds.
+// In any order of operations, the evicted object is the oldest of a share that no other exceeds.
 func TestEvictionFollowsTheRuleInAnyOrder(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -204,7 +204,8 @@ func TestEvictionFollowsTheRuleInAnyOrder(t *testing.T) {
 	}
 }
 
-// Relays can invent addresses, and others than its holder can send what has a key: neither takes more than its own share.
+// Relays can invent addresses, and peers other than the key's holder can replay its packets: neither uses more than its own
+// share.
 func TestPlacesThroughRelays(t *testing.T) {
 	relay, liar, direct := addr(0, 1), addr(0, 2), netip.Addr{}
 	for name, place := range map[string]func(relay, a netip.Addr) bound.Place{
@@ -321,7 +322,7 @@ func TestBucketsRefillAndAreGivenBack(t *testing.T) {
 		t.Errorf("a burst of %d after an hour", n)
 	}
 	take(addr(0, 2))
-	take(addr(0, 3)) // the third one makes it forget the first
+	take(addr(0, 3)) // the third one evicts the first
 	if n := take(addr(0, 1)); n != 3 || r.Len(now) != 2 {
 		t.Errorf("%d of a forgotten one, %d remembered", n, r.Len(now))
 	}

@@ -5,12 +5,12 @@ import (
 	"net/netip"
 )
 
-// Place is where an object is counted: in a class, there by what is known of the peer, step by step.
+// Place is the position at which an object is counted: in a class, there by properties of the peer, step by step.
 type Place struct {
 	class int
 	path  [4]branch
 	depth int
-	keyed int // how many steps lead to the share of the key
+	keyed int // number of steps to the share of the key
 }
 
 // branch is one step from a class to a share.
@@ -19,14 +19,14 @@ type branch struct {
 	key [32]byte
 }
 
-// At is a place that is counted by address, and there by key. Keys cost nothing, so they share what their address has,
-// and addresses share what their network has.
+// At is a place that is counted by address, and there by key. Keys are free, so they share the room of their address, and
+// addresses that of their network.
 func At(class int, addr netip.Addr, key [32]byte) Place {
 	return Place{class, [4]branch{{net: Network(addr)}, {net: Host(addr)}, {key: key}}, 3, 3}
 }
 
-// Through is a place that is counted by the relay that names the address, then as in At: who relays can invent addresses. An
-// invalid relay is none, and counts as one.
+// Through is a place that is counted by the relay that names the address, then as in At: relays can invent addresses. All invalid
+// relays count as one.
 func Through(class int, relay, addr netip.Addr, key [32]byte) Place {
 	return Place{class, [4]branch{{net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}, {key: key}}, 4, 4}
 }
@@ -34,14 +34,14 @@ func Through(class int, relay, addr netip.Addr, key [32]byte) Place {
 // Under is a place that is counted by key alone.
 func Under(class int, key [32]byte) Place { return Place{class, [4]branch{{key: key}}, 1, 1} }
 
-// UnderThrough is a place that is counted by key, then by the relay, network and address it comes from: for what others than
-// the holder of the key can send again.
+// UnderThrough is a place that is counted by key, then by the relay, network and address that it comes from: for packets that
+// peers other than the key's holder can replay.
 func UnderThrough(class int, key [32]byte, relay, addr netip.Addr) Place {
 	return Place{class, [4]branch{{key: key}, {net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}}, 4, 1}
 }
 
-// Network is the network that an address shares its bounds with: a /24 of IPv4, a /48 of IPv6, which is what a site
-// gets. Invalid addresses share one.
+// Network is the network that an address shares its bounds with: a /24 of IPv4, a /48 of IPv6, the usual size of a site. Invalid
+// addresses share one.
 func Network(a netip.Addr) netip.Prefix {
 	bits := 48
 	if a.Is4() || a.Is4In6() {
@@ -51,7 +51,7 @@ func Network(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Host is an address as a bound sees it: one of IPv4, a /64 of IPv6, whose hosts choose theirs.
+// Host is the unit of addresses for bounds: one address of IPv4, a /64 of IPv6, whose hosts choose their addresses.
 func Host(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a.Is4() || a.Is4In6() {
@@ -61,8 +61,8 @@ func Host(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// share counts the objects of a class, network, address or key. Only those without children hold objects, in their
-// order of age; those without objects do not exist.
+// share counts the objects of a class, network, address or key. Only those without children hold objects, by age; empty ones do
+// not exist.
 type share[V any] struct {
 	parent *share[V]
 	branch branch
@@ -74,12 +74,12 @@ type share[V any] struct {
 	children map[branch]*share[V]
 	fullest  heapOf[V] // the children, the fullest first, of equal ones the oldest
 	items    list[V]
-	turns    ring[V] // the children, the one that waits longest for its turn first
+	turns    ring[V] // the children, in the order of their turns
 	next     *share[V]
 	previous *share[V]
 }
 
-// Item is an object in its place.
+// Item is an object with its place.
 type Item[V any] struct {
 	Value V
 
@@ -87,7 +87,7 @@ type Item[V any] struct {
 	next, previous *Item[V]
 }
 
-// add counts an object in the share that a place leads to, and makes it the newest there.
+// add adds an object to the share of a place, as the newest.
 func (s *share[V]) add(it *Item[V], p Place, serial uint64) {
 	for _, b := range p.path[:p.depth] {
 		s.count++
@@ -110,7 +110,7 @@ func (s *share[V]) add(it *Item[V], p Place, serial uint64) {
 	s.items.push(it)
 }
 
-// remove takes an object out of its share, and removes the shares that are empty then.
+// remove removes an object from its share, and removes the shares that are empty then.
 func (it *Item[V]) remove() {
 	s := it.share
 	s.items.remove(it)
@@ -133,7 +133,7 @@ func (s *share[V]) fix() {
 	}
 }
 
-// above is the share at a depth on the way to a leaf.
+// above returns the share at a depth on the path to a leaf.
 func (s *share[V]) above(depth int) *share[V] {
 	for s.depth > depth {
 		s = s.parent
@@ -141,7 +141,7 @@ func (s *share[V]) above(depth int) *share[V] {
 	return s
 }
 
-// size is how many objects the share after some steps of a place has.
+// size returns the number of objects of the share after some steps of a place.
 func (s *share[V]) size(p Place, steps int) int {
 	for _, b := range p.path[:steps] {
 		if s = s.children[b]; s == nil {
@@ -151,7 +151,7 @@ func (s *share[V]) size(p Place, steps int) int {
 	return s.count
 }
 
-// fullestLeaf is the share to take from: the fullest key of the fullest address of the fullest network.
+// fullestLeaf returns the share to evict from: the fullest key of the fullest address of the fullest network.
 func (s *share[V]) fullestLeaf() *share[V] {
 	for len(s.fullest) > 0 {
 		s = s.fullest[0]
@@ -159,7 +159,7 @@ func (s *share[V]) fullestLeaf() *share[V] {
 	return s
 }
 
-// turn is the oldest object of the share whose turn it is; each network has one, then each address in it, each key.
+// turn returns the oldest object of the share whose turn it is; each network has one, then each address in it, each key.
 func (s *share[V]) turn() *Item[V] {
 	for s.turns.first != nil {
 		c := s.turns.first
@@ -197,7 +197,7 @@ func (h *heapOf[V]) Pop() any {
 	return last
 }
 
-// list is items in their order of age.
+// list is a list of items by age.
 type list[V any] struct{ first, last *Item[V] }
 
 func (l *list[V]) push(it *Item[V]) {
@@ -224,7 +224,7 @@ func (l *list[V]) remove(it *Item[V]) {
 	it.next, it.previous = nil, nil
 }
 
-// ring is shares in the order of their turns.
+// ring is a list of shares in the order of their turns.
 type ring[V any] struct{ first, last *share[V] }
 
 func (r *ring[V]) push(s *share[V]) {

@@ -1,5 +1,5 @@
-// Package bridge lets goroutines call into a host's loop and wait for the outcome. Every wait ends: with the outcome, with
-// the caller's context, or with the host.
+// Package bridge lets goroutines call into a host's loop and wait for the result. Every wait ends: with the result, with the
+// caller's context, or with the host.
 package bridge
 
 import (
@@ -10,13 +10,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ErrClosed is returned for a call whose host closed before there was an outcome. It wraps net.ErrClosed.
+// ErrClosed is returned for a call whose host closed before there was a result. It wraps net.ErrClosed.
 var ErrClosed = fmt.Errorf("the host is closed: %w", net.ErrClosed)
 
-// Call runs start on the loop and waits for a result, which start, or what it starts, gives to done on the loop. Only the
-// first result counts. When ctx ends before that, Call returns ctx.Err(), and the function that start returned, if any,
-// runs on the loop to cancel what was started; it also runs when the result came at the same moment and was not returned.
-// start does not run once ctx has ended.
+// Call runs start on the loop and waits for a result, which start, or an operation that it started, passes to done on the loop.
+// Only the first result counts. When ctx ends before that, Call returns ctx.Err(), and the function that start returned, if any,
+// runs on the loop to cancel the operation; it also runs when the result came at the same moment and was not returned. start does
+// not run once ctx has ended.
 func Call[T any](ctx context.Context, loop host.Loop, start func(done func(T)) (cancel func())) (result T, err error) {
 	answer := make(chan T, 1)
 	var cancel func() // on the loop

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
-// loop runs what is posted when it is told to.
+// loop runs posted functions on demand.
 type loop struct {
 	mu     sync.Mutex
 	posts  []func()
@@ -44,7 +44,7 @@ type outcome struct {
 	err   error
 }
 
-// call begins a call in the bubble and returns where its outcome arrives.
+// call begins a call in the bubble and returns the channel of its outcome.
 func call(ctx context.Context, l *loop, start func(done func(int)) func()) <-chan outcome {
 	c := make(chan outcome, 1)
 	go func() {

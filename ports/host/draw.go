@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// Draw fills b from a host's source of randomness. It panics if the source fails: nothing can go on without randomness, and
-// a real host has stopped the program before.
+// Draw fills b from a host's source of randomness. It panics if the source fails: nothing can go on without randomness, and a
+// real host exits before.
 func Draw(rand io.Reader, b []byte) {
 	if _, err := io.ReadFull(rand, b); err != nil {
 		panic(fmt.Sprintf("host: no randomness: %v", err))

@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Simulated runs are replayed from their seed, so a draw takes as many bytes as its number has, and always in one order.
+// Simulated runs are replayed from their seed, so a draw takes as many bytes as its number has, in a fixed order.
 func TestNumbersAreDrawnFromAsManyBytesAsTheyHave(t *testing.T) {
 	source := bytes.NewReader([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17})
 	if n := host.DrawUint16(source); n != 0x0201 {

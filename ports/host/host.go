@@ -68,12 +68,12 @@ type Host interface {
 	Rand() io.Reader
 	// OpenSocket binds a UDP socket. A zero port takes a free one; an invalid address means any address.
 	OpenSocket(local netip.AddrPort) (Socket, error)
-	// Addrs lists the IPv4 addresses of this machine's interfaces, loopback left out: first the one with which it reaches the
+	// Addrs lists the IPv4 addresses of this machine's interfaces, without loopback: first the one with which it reaches the
 	// internet, where that is known, and the others in a stable order.
 	Addrs() []netip.Addr
 	// LookupHost resolves a name to IPv4 addresses and calls done on the loop, in a later turn.
 	LookupHost(name string, done func([]netip.Addr, error))
-	// Trace hands an event to whoever watches this host. It must be cheap when nobody does.
+	// Trace passes an event to the observer of this host. It must be cheap without one.
 	Trace(Event)
 }
 
@@ -87,20 +87,20 @@ type Timer interface {
 
 // Socket is a bound UDP socket.
 type Socket interface {
-	// LocalAddr is the bound address, with the port that was given by the system where none was asked for.
+	// LocalAddr is the bound address, with the port chosen by the system where none was requested.
 	LocalAddr() netip.AddrPort
-	// Send sends b to an address. It never blocks and never fails visibly: what the network refuses is
-	// lost, as datagrams are. b is the caller's again on return. A ttl of 0 means DefaultTTL.
+	// Send sends b to an address. It never blocks and never fails visibly: packets rejected by the network are lost, as datagrams
+	// are. b is the caller's again on return. A ttl of 0 means DefaultTTL.
 	Send(to netip.AddrPort, ttl int, b []byte)
-	// OnReceive sets who gets the datagrams of this socket; without one they are dropped. Addresses are
-	// unmapped IPv4 or IPv6. b is borrowed: it is valid until the turn ends.
+	// OnReceive sets the handler of the socket's datagrams; without one they are dropped. Addresses are unmapped IPv4 or IPv6. b
+	// is borrowed: it is valid until the turn ends.
 	OnReceive(func(from netip.AddrPort, b []byte))
 	// Close unbinds the socket. Nothing is received afterwards; closing twice is harmless.
 	Close()
 }
 
-// Event is something worth knowing that happened inside a protocol machine. Events are typed values of
-// the packages that emit them; the text form is for logs and transcripts and is made only when read.
+// Event is an event of a protocol machine. Events are typed values of the packages that emit them; the text form is for logs and
+// transcripts and is created only when read.
 type Event interface {
 	encoding.TextAppender
 }

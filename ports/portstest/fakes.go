@@ -11,10 +11,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// Poster runs a function on the loop in a later turn: all that the fakes of slow things need of a host.
+// Poster runs a function on the loop in a later turn. The fakes need no more of a host.
 type Poster interface{ Post(func()) }
 
-// Disk is what survives when a Store is dropped: the durable part, as after kill -9.
+// Disk is the durable part of a Store, which survives kill -9.
 type Disk struct {
 	Entries map[domain.Alias]domain.Entry
 	Pins    map[domain.Alias]domain.Pin
@@ -29,7 +29,7 @@ func NewDisk() *Disk {
 	return &Disk{Entries: map[domain.Alias]domain.Entry{}, Pins: map[domain.Alias]domain.Pin{}}
 }
 
-// Release carries out the changes that Hold kept back, in order.
+// Release carries out the changes that were held, in order.
 func (d *Disk) Release() {
 	d.Hold = false
 	held := d.held
@@ -39,7 +39,7 @@ func (d *Disk) Release() {
 	}
 }
 
-// Store is an alias store in memory.
+// Store is an in-memory alias store.
 type Store struct {
 	loop   Poster
 	disk   *Disk
@@ -60,7 +60,7 @@ func (s *Store) err() error {
 	return s.disk.Fail
 }
 
-// Load lists the disk.
+// Load returns the content of the disk.
 func (s *Store) Load(done func([]domain.Entry, []error, error)) {
 	s.loop.Post(func() {
 		if err := s.err(); err != nil {
@@ -141,7 +141,7 @@ func (s *Store) DeletePin(a domain.Alias, done func(error)) {
 	s.change(func() { delete(s.disk.Pins, a) }, done)
 }
 
-// Close lets go of the disk.
+// Close closes the store.
 func (s *Store) Close(done func(error)) {
 	s.change(func() {}, done)
 	s.closed = true
@@ -180,7 +180,7 @@ func (s *Source) Collect(_ time.Duration, done func([]byte, error)) (cancel func
 	}
 }
 
-// Targets remembers what was last written.
+// Targets records the last write.
 type Targets struct {
 	loop    Poster
 	Entries []domain.Entry

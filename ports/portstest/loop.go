@@ -43,7 +43,7 @@ type timer struct {
 	armed bool
 }
 
-// Now is the steady time.
+// Now returns the steady time.
 func (l *Loop) Now() host.Instant { return l.now }
 
 // AfterFunc arms a timer.
@@ -62,7 +62,7 @@ func (l *Loop) Post(f func()) { l.posted = append(l.posted, f) }
 // Closed returns nil: a Loop does not close.
 func (l *Loop) Closed() <-chan struct{} { return nil }
 
-// Rand is the seeded randomness.
+// Rand returns the seeded randomness.
 func (l *Loop) Rand() io.Reader { return l.rand }
 
 // OpenSocket fails: there is no network here.
@@ -156,10 +156,10 @@ func (l *Loop) step() {
 	l.Turn(t.f)
 }
 
-// Timers is the number of armed timers: zero once everything was closed.
+// Timers returns the number of armed timers: zero once everything was closed.
 func (l *Loop) Timers() int { return len(l.timers) }
 
-// Clock is wall time that moves with a loop, from a start of its own and with jumps.
+// Clock is wall time that follows a loop, with its own start and with jumps.
 type Clock struct {
 	loop  *Loop
 	start time.Time
@@ -170,7 +170,7 @@ func NewClock(l *Loop, start time.Time) *Clock {
 	return &Clock{loop: l, start: start.Add(-time.Duration(l.now))}
 }
 
-// Now is the wall time.
+// Now returns the wall time.
 func (c *Clock) Now() time.Time { return c.start.Add(time.Duration(c.loop.now)) }
 
 // Jump moves the wall clock without the steady one.

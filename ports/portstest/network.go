@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Latency is how long anything takes on a Network, one way.
+// Latency is the one-way delay of everything on a Network.
 const Latency = 10 * time.Millisecond
 
 // Errors of a Network, inside *ports.ConnectionError.
@@ -19,13 +19,13 @@ var (
 	ErrPeerNotFound = errors.New("peer not found")
 	ErrRefused      = errors.New("refused by the peer's firewall")
 	ErrLost         = errors.New("connection lost")
-	ErrSilent       = errors.New("nothing was heard for too long")
+	ErrSilent       = errors.New("no packet from the peer for too long")
 	ErrEnded        = errors.New("connection ended")
 )
 
 // Network connects transports of one process by public key.
 type Network struct {
-	// Silent keeps servers from being announced: no DHT node answers.
+	// Silent prevents announcements: no DHT node answers.
 	Silent  bool
 	loop    host.Host
 	metrics map[domain.PublicKey]*server
@@ -36,7 +36,7 @@ type Network struct {
 	links   []*link // open ones, in the order opened
 	ports   uint16
 
-	Dials int // connections tried so far, of both kinds
+	Dials int // dials so far, of both kinds
 }
 
 // NewNetwork returns a network without hosts.
@@ -60,8 +60,8 @@ func (n *Network) Cut(key domain.PublicKey, cut bool) {
 // Mute makes a key accept connections but never open a channel on them.
 func (n *Network) Mute(key domain.PublicKey, mute bool) { n.silent[key] = mute }
 
-// Freeze keeps the connections that a key serves open without anything getting through any more, as when its process
-// was killed and could tell nobody. New connections work.
+// Freeze keeps the connections that a key serves open but carries nothing on them any more, as after its process was killed
+// without a goodbye. New connections work.
 func (n *Network) Freeze(key domain.PublicKey) {
 	for _, l := range n.links {
 		if l.server.key == key {
@@ -70,10 +70,10 @@ func (n *Network) Freeze(key domain.PublicKey) {
 	}
 }
 
-// SetPath has new connections to the metrics of a key take a path. It is domain.PathDirect before.
+// SetPath sets the path of new connections to the metrics of a key. The default is domain.PathDirect.
 func (n *Network) SetPath(key domain.PublicKey, p domain.Path) { n.paths[key] = p }
 
-// TakePath has the connections to the metrics of a key that are open take a path. Direct ones that go over to a relay are silent.
+// TakePath moves the open connections to the metrics of a key to a path. Direct ones that move to a relay are silent.
 func (n *Network) TakePath(key domain.PublicKey, p domain.Path) {
 	for _, l := range slices.Clone(n.links) {
 		if l.server.key == key && l.server.metrics != nil && l.path != p {
@@ -83,7 +83,7 @@ func (n *Network) TakePath(key domain.PublicKey, p domain.Path) {
 	}
 }
 
-// BreakPath breaks the connections to the metrics of a key that take a path.
+// BreakPath breaks the connections to the metrics of a key that use a path.
 func (n *Network) BreakPath(key domain.PublicKey, p domain.Path) {
 	for _, l := range slices.Clone(n.links) {
 		if l.server.key == key && l.server.metrics != nil && l.path == p {
@@ -92,10 +92,10 @@ func (n *Network) BreakPath(key domain.PublicKey, p domain.Path) {
 	}
 }
 
-// Refuse keeps new connections to a key from being made, and leaves those that are open.
+// Refuse prevents new connections to a key, and leaves the open ones.
 func (n *Network) Refuse(key domain.PublicKey, refuse bool) { n.down[key] = refuse }
 
-// reached reports whether anything gets through to the server of a key on this host. Without one, that of any host counts.
+// reached reports whether packets reach the server of a key on this host. Without one, that of any host counts.
 func (t *Transport) reached(key domain.PublicKey) bool {
 	own := slices.ContainsFunc(t.listeners, func(s *server) bool { return s.key == key })
 	return slices.ContainsFunc(t.net.links, func(l *link) bool {
@@ -112,7 +112,7 @@ func (n *Network) Break(key domain.PublicKey) {
 	}
 }
 
-// Silence ends the connections that a key serves as connections end on which nothing has come for too long.
+// Silence ends the connections that a key serves as if nothing had arrived on them for too long.
 func (n *Network) Silence(key domain.PublicKey) {
 	for _, l := range slices.Clone(n.links) {
 		if l.server.key == key {
@@ -122,7 +122,7 @@ func (n *Network) Silence(key domain.PublicKey) {
 	}
 }
 
-// Links is the number of open connections that a key serves.
+// Links returns the number of open connections that a key serves.
 func (n *Network) Links(key domain.PublicKey) int {
 	count := 0
 	for _, l := range n.links {
@@ -156,7 +156,7 @@ func (n *Network) listen(s *server, ready func(error)) *server {
 	return s
 }
 
-// Close withdraws the server and ends its connections.
+// Close withdraws the server and closes its connections.
 func (s *server) Close(done func()) {
 	s.closed = true
 	if s.table[s.key] == s {
@@ -170,7 +170,7 @@ func (s *server) Close(done func()) {
 	s.net.loop.AfterFunc(Latency, done)
 }
 
-// link is one connection: the dialling end has callbacks of its own, the serving end handlers.
+// link is one connection: the dialling end has its own callbacks, the serving end handlers.
 type link struct {
 	net    *Network
 	server *server
@@ -191,7 +191,7 @@ func (l *link) Peer() domain.Peer { return l.peer }
 // Trust does nothing: connections of this network have no limits.
 func (l *link) Trust() {}
 
-// Close is the serving end's.
+// Close implements the serving end's close.
 func (l *link) Close(reason error) {
 	if reason == nil {
 		l.end(nil, nil)
@@ -200,7 +200,7 @@ func (l *link) Close(reason error) {
 	l.end(reason, ErrEnded)
 }
 
-// end closes both ends in a later turn, each with its own idea of why.
+// end closes both ends in a later turn, each with its own error.
 func (l *link) end(serving, dialling error) {
 	if l.closed {
 		return
@@ -225,7 +225,7 @@ func (l *link) end(serving, dialling error) {
 	})
 }
 
-// dial opens a link after a while, or calls onEnd. stop gives up; onEnd is not called then.
+// dial opens a link after a delay, or calls onEnd. stop cancels it; onEnd is not called then.
 func (n *Network) dial(kind map[domain.PublicKey]*server, from, to domain.PublicKey, onOpen func(*link), onEnd func(error)) (stop func()) {
 	n.Dials++
 	stopped := false
@@ -275,7 +275,7 @@ type Transport struct {
 	onMoved   []*func(ports.Move)
 	networks  []*func(ports.Network)
 
-	// Proves makes registrations prove their keys, and say when no connection reaches them.
+	// Proves makes registrations prove their keys, and report when no connection reaches them.
 	Proves bool
 }
 
@@ -300,14 +300,14 @@ func (t *Transport) OnNetwork(f func(ports.Network)) (cancel func()) {
 	}
 }
 
-// Network tells the listeners whether DHT nodes answer.
+// Network notifies the listeners whether DHT nodes answer.
 func (t *Transport) Network(n ports.Network) {
 	for _, f := range slices.Clone(t.networks) {
 		(*f)(n)
 	}
 }
 
-// Move tells the listeners that the machine has moved.
+// Move notifies the listeners that the machine has moved.
 func (t *Transport) Move(m ports.Move) {
 	for _, f := range slices.Clone(t.onMoved) {
 		(*f)(m)
@@ -547,7 +547,7 @@ func (s *session) Close(reason error) {
 	s.net.loop.Post(func() { s.finish(reason) })
 }
 
-// Status is that of a node on a private network.
+// Status returns that of a node on a private network.
 func (t *Transport) Status() ports.NodeStatus {
 	return ports.NodeStatus{State: "online", NAT: "open", Nodes: len(t.net.metrics)}
 }

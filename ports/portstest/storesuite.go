@@ -11,15 +11,15 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// StoreBench opens one and the same storage again and again and runs the loop that its callbacks come on.
+// StoreBench opens the same storage repeatedly and runs the loop of its callbacks.
 type StoreBench struct {
 	// Open opens the storage.
 	Open func(t *testing.T) ports.AliasStore
-	// Run starts f on the loop and goes on until done was called.
+	// Run starts f on the loop and waits until done was called.
 	Run func(t *testing.T, f func(done func()))
 }
 
-// TestAliasStore holds a store to the contract of ports.AliasStore. bench makes a fresh storage for each part.
+// TestAliasStore checks a store against the contract of ports.AliasStore. bench creates a new storage for each part.
 func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 	base := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 	entry := func(alias string, n byte) domain.Entry {
@@ -117,7 +117,7 @@ func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 		same(t, load(t, b, s), entry("b", 1))
 		closeStore(t, b, s)
 	})
-	t.Run("changes under way are done in order before the store closes", func(t *testing.T) {
+	t.Run("changes in progress are done in order before the store closes", func(t *testing.T) {
 		b := bench(t)
 		s := b.Open(t)
 		var order []string

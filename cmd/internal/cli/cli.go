@@ -1,5 +1,5 @@
-// Package cli is how dhtprom's programs meet their user: flags in Prometheus's style with an environment twin each,
-// errors of one line, exit codes, signals.
+// Package cli has the command line of dhtprom's programs: flags in Prometheus's style, each with an environment variable,
+// one-line errors, exit codes, signals.
 package cli
 
 import (
@@ -25,11 +25,11 @@ import (
 // Exit codes.
 const (
 	OK     = 0
-	Failed = 1 // the program could not do what it was asked to
-	Usage  = 2 // it was asked for nonsense
+	Failed = 1 // the program failed
+	Usage  = 2 // the command line is invalid
 )
 
-// envPrefix starts the environment twin of every flag.
+// envPrefix starts the environment variable of every flag.
 const envPrefix = "DHTPROM_"
 
 // App is a program's flags and commands.
@@ -38,7 +38,7 @@ type App struct {
 	Log promslog.Config
 }
 
-// New returns a program with the flags that all of them have.
+// New returns a program with the common flags.
 func New(name, help string, out io.Writer) *App {
 	a := &App{Application: kingpin.New(name, help)}
 	version.Version = Version()
@@ -68,7 +68,7 @@ func New(name, help string, out io.Writer) *App {
 	return a
 }
 
-// Version is this build's version: what the linker was told, else the module's.
+// Version is this build's version: the linker's value, else the module's.
 func Version() string {
 	if version.Version != "" {
 		return version.Version
@@ -79,21 +79,21 @@ func Version() string {
 	return "unknown"
 }
 
-// left is thrown where kingpin would end the process: after --help and --version.
+// left is thrown where kingpin would exit: after --help and --version.
 type left struct{}
 
-// ErrLeft says that the user asked for help and has it.
-var ErrLeft = errors.New("help was given")
+// ErrHelpShown reports that help or the version was printed.
+var ErrHelpShown = errors.New("help was shown")
 
 var notInEnv = regexp.MustCompile(`[^A-Z0-9_]+`)
 
-// EnvName is the environment twin of a flag.
+// EnvName returns the environment variable of a flag.
 func EnvName(flag string) string { return envPrefix + inEnv(flag) }
 
 func inEnv(name string) string { return notInEnv.ReplaceAllString(strings.ToUpper(name), "_") }
 
-// twin is the variable to read a flag from: its twin, or, where that is not set, one with the program's name in front,
-// which the other programs of an image do not read. DHTPROM_SCRAPER_WEB_LISTEN_ADDRESS is one.
+// twin returns the environment variable to read a flag from: EnvName, or, where that is not set, one that starts with the
+// program's name, which the other programs of an image do not read, such as DHTPROM_SCRAPER_WEB_LISTEN_ADDRESS.
 func (a *App) twin(flag string) string {
 	general := EnvName(flag)
 	own := inEnv(a.Name) + "_" + inEnv(flag)
@@ -113,15 +113,15 @@ func isSet(name string) bool {
 	return set && !isLink(name)
 }
 
-// link is what Kubernetes puts into DHTPROM_PORT or DHTPROM_SCRAPER_PORT of every pod beside a service that is called
-// dhtprom or dhtprom-scraper. No flag takes such a value.
+// link is the value that Kubernetes gives DHTPROM_PORT or DHTPROM_SCRAPER_PORT in every pod beside a service called dhtprom or
+// dhtprom-scraper. No flag accepts it.
 var link = regexp.MustCompile(`^(tcp|udp|sctp)://`)
 
 func isLink(name string) bool { return link.MatchString(os.Getenv(name)) }
 
 var flagInError = regexp.MustCompile(`^--([a-z.-]+): `)
 
-// fromEnv says of a value that was refused that it came from the environment, where its owner may not look for it.
+// fromEnv adds the environment variable to an error about its value.
 func (a *App) fromEnv(err error, args []string) error {
 	if err == nil {
 		return nil
@@ -133,7 +133,7 @@ func (a *App) fromEnv(err error, args []string) error {
 	flag := "--" + m[1]
 	given := func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") }
 	if twin := a.twin(m[1]); isSet(twin) && !slices.ContainsFunc(args, given) {
-		return fmt.Errorf("%w; it comes from %s in the environment", err, twin)
+		return fmt.Errorf("%w (from %s in the environment)", err, twin)
 	}
 	return err
 }
@@ -155,14 +155,14 @@ func (a *App) Parse(args []string) (command string, err error) {
 			if _, help := r.(left); !help {
 				panic(r)
 			}
-			err = ErrLeft
+			err = ErrHelpShown
 		}
 	}()
 	command, err = a.Application.Parse(args)
 	return command, a.fromEnv(err, args)
 }
 
-// giveTwins gives the flags of a command, and of the commands below it, their environment twins.
+// giveTwins sets the environment variables of the flags of a command and its subcommands.
 func (a *App) giveTwins(c *kingpin.CmdClause, m *kingpin.CmdModel) {
 	for _, f := range m.Flags {
 		c.GetFlag(f.Name).Envar(a.twin(f.Name))
@@ -189,29 +189,29 @@ func OnHangUp(ctx context.Context, f func()) {
 	}()
 }
 
-// stopWithin bounds the stop of every program, from the signal to the end of its process. Its parts have bounds of their
-// own that end before; this one holds however busy the machine is. Five seconds are promised.
+// stopWithin bounds the stop of every program, from the signal to the exit. Its parts have shorter bounds of their own; this one
+// holds even on a busy machine. The documentation promises five seconds.
 const stopWithin = 4800 * time.Millisecond
 
-// Main runs a program to its end, with a context that SIGINT and SIGTERM end. A second one of them ends the process at
-// once, and so does stopWithin. Other signals that would end it are survived, before, during and after the stop: see OnHangUp.
+// Main runs a program with a context that SIGINT and SIGTERM cancel. A second signal exits at once, and so does stopWithin. Other
+// signals that would end the process are survived, before, during and after the stop: see OnHangUp.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	context.AfterFunc(ctx, func() {
 		time.Sleep(stopWithin)
-		complain(os.Stderr, filepath.Base(os.Args[0]), fmt.Errorf("not stopped within %s: ended without the remaining goodbyes", stopWithin), "")
+		complain(os.Stderr, filepath.Base(os.Args[0]), fmt.Errorf("not stopped within %s: exiting without the remaining goodbyes", stopWithin), "")
 		os.Exit(Failed)
 	})
 	signal.Notify(make(chan os.Signal, 1), survived...) // a channel that is full drops what comes
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// Exit turns the end of a program into a line and an exit code. Errors that have several causes stay one line.
+// Exit prints a program's error on one line and returns the exit code.
 func Exit(name string, err error, stderr io.Writer) int {
 	var usage *UsageError
 	switch {
-	case err == nil, errors.Is(err, ErrLeft):
+	case err == nil, errors.Is(err, ErrHelpShown):
 		return OK
 	case errors.As(err, &usage):
 		complain(stderr, name, usage.Err, ", try --help")
@@ -227,7 +227,7 @@ func complain(w io.Writer, name string, err error, hint string) {
 	_, _ = fmt.Fprintf(w, "%s: error: %s%s\n", name, strings.Join(lines, "; "), hint)
 }
 
-// UsageError is the user's mistake.
+// UsageError is an error in the command line.
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }

@@ -110,7 +110,7 @@ func TestHelpAndVersionEndWell(t *testing.T) {
 	for _, arg := range []string{"--help", "-h", "--version"} {
 		p := newParsed()
 		_, err := p.app.Parse([]string{arg})
-		if !errors.Is(err, cli.ErrLeft) || cli.Exit("prog", err, io.Discard) != cli.OK || !strings.Contains(p.out.String(), "prog") {
+		if !errors.Is(err, cli.ErrHelpShown) || cli.Exit("prog", err, io.Discard) != cli.OK || !strings.Contains(p.out.String(), "prog") {
 			t.Errorf("%s: %v %q", arg, err, p.out.String())
 		}
 	}
@@ -194,7 +194,7 @@ func TestLinesNameTheirSourceUnlessTheyHaveNone(t *testing.T) {
 // A secret that was pasted into the wrong flag must not end up in a log.
 func TestWhatIsNoKeyIsNotQuoted(t *testing.T) {
 	for _, none := range []string{"02" + strings.Repeat("00", 31), "01" + strings.Repeat("00", 31)} { // no point, and one of small order
-		if _, err := cli.Key(none); err == nil || !strings.Contains(err.Error(), "is a character of it wrong") || strings.Contains(err.Error(), none) {
+		if _, err := cli.Key(none); err == nil || !strings.Contains(err.Error(), "is not a valid one") || strings.Contains(err.Error(), none) {
 			t.Errorf("%s: %v", none, err)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/common/promslog"
 )
 
-// Logger writes to w as the flags say. It is promslog's, but for records that name no place in the source: those
-// have no source attribute, where promslog's have an empty one.
+// Logger writes to w as configured by the flags. It is promslog's logger, but records without a source position have no source
+// attribute, where promslog's have an empty one.
 func (a *App) Logger(w io.Writer) *slog.Logger {
 	w = &lockedWriter{w: w}
 	a.Log.Writer = w
@@ -23,7 +23,7 @@ func (a *App) Logger(w io.Writer) *slog.Logger {
 	return slog.New(logHandler{Handler: promslog.New(&a.Log).Handler(), sourceless: sourceless})
 }
 
-// durationsAsText is what promslog does to durations.
+// durationsAsText formats durations as promslog does.
 func durationsAsText(_ []string, a slog.Attr) slog.Attr {
 	if d, ok := a.Value.Any().(time.Duration); ok {
 		a.Value = slog.StringValue(d.String())
@@ -51,7 +51,7 @@ func (h logHandler) WithGroup(name string) slog.Handler {
 	return logHandler{Handler: h.Handler.WithGroup(name), sourceless: h.sourceless.WithGroup(name)}
 }
 
-// lockedWriter is for two handlers that write to the same place.
+// lockedWriter lets two handlers write to the same writer.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// survived are the signals that end a program by default and must not end ours without a goodbye.
+// survived are signals that exit a program by default and must not end this one without a goodbye.
 var survived = []os.Signal{syscall.SIGHUP}

@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// survived are the signals that end a program by default and must not end ours without a goodbye: a hang-up asks to
-// reload, a broken pipe is the end of whatever read the log, the others mean nothing here.
+// survived are signals that exit a program by default and must not end this one without a goodbye: a hang-up requests a reload, a
+// broken pipe means that the reader of the log has exited, the others have no meaning here.
 var survived = []os.Signal{syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM}

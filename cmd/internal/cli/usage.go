@@ -1,7 +1,7 @@
 package cli
 
-// usageTemplate is the help: of a program with all its commands and their flags, or of one command. It is made of
-// kingpin's LongHelpTemplate and DefaultUsageTemplate; the latter leaves out the flags of the command that needs no name.
+// usageTemplate is the help of a program with all its commands and their flags, or of one command. It combines kingpin's
+// LongHelpTemplate and DefaultUsageTemplate; the latter omits the flags of the default command.
 const usageTemplate = `{{define "FormatCommand" -}}
 {{if .FlagSummary}} {{.FlagSummary}}{{end -}}
 {{range .Args}}{{if not .Hidden}} {{if not .Required}}[{{end}}{{if .PlaceHolder}}{{.PlaceHolder}}{{else}}<{{.Name}}>{{end}}{{if .Value|IsCumulative}}...{{end}}{{if not .Required}}]{{end}}{{end}}{{end -}}

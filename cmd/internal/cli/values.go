@@ -18,7 +18,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// checked is a flag whose errors name it: kingpin's own say only what was wrong.
+// checked is a flag whose errors name it, unlike kingpin's own.
 type checked struct {
 	flag string
 	set  func(string) error
@@ -39,7 +39,7 @@ func (c *checked) String() string { return c.text }
 // IsCumulative makes a flag repeatable.
 func (c *checked) IsCumulative() bool { return c.list }
 
-// Value makes a value for the flag called name, which parse reads.
+// Value returns a value for the flag called name, parsed by parse.
 func Value[T any](name string, into *T, parse func(string) (T, error)) kingpin.Value {
 	return &checked{flag: name, set: func(s string) error {
 		v, err := parse(s)
@@ -50,7 +50,7 @@ func Value[T any](name string, into *T, parse func(string) (T, error)) kingpin.V
 	}}
 }
 
-// List makes a repeatable value; commas separate, too, for the environment.
+// List returns a repeatable value; commas separate, too, for the environment.
 func List[T any](name string, into *[]T, parse func(string) (T, error)) kingpin.Value {
 	return &checked{flag: name, list: true, set: func(s string) error {
 		for part := range strings.SplitSeq(s, ",") {
@@ -64,7 +64,7 @@ func List[T any](name string, into *[]T, parse func(string) (T, error)) kingpin.
 	}}
 }
 
-// Duration reads 90s, 1h30m or 1d, of at least low.
+// Duration parses 90s, 1h30m or 1d, of at least low.
 func Duration(low time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)
@@ -83,7 +83,7 @@ func Duration(low time.Duration) func(string) (time.Duration, error) {
 	}
 }
 
-// ListenAddr reads an IPv4 address and port to bind: 0.0.0.0:0, 127.0.0.1:49737, :49737.
+// ListenAddr parses an IPv4 address and port to bind: 0.0.0.0:0, 127.0.0.1:49737, :49737.
 func ListenAddr(s string) (netip.AddrPort, error) {
 	if strings.HasPrefix(s, ":") {
 		s = "0.0.0.0" + s
@@ -95,7 +95,7 @@ func ListenAddr(s string) (netip.AddrPort, error) {
 	return a, nil
 }
 
-// Key reads a public key.
+// Key parses a public key.
 func Key(s string) (domain.PublicKey, error) {
 	k, err := domain.ParsePublicKey(s)
 	if err != nil {
@@ -105,16 +105,16 @@ func Key(s string) (domain.PublicKey, error) {
 	return k, CheckKey(k)
 }
 
-// CheckKey refuses 32 bytes that are no public key. Half of all typing errors in one make such bytes; no peer has them.
+// CheckKey rejects 32 bytes that are not a valid public key, as half of all typing errors yield. No peer has such a key.
 func CheckKey(k domain.PublicKey) error {
 	p, err := new(edwards25519.Point).SetBytes(k[:])
 	if err != nil || new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
-		return errors.New("has the length of a public key, and is none: is a character of it wrong?")
+		return errors.New("has the length of a public key but is not a valid one: check its characters")
 	}
 	return nil
 }
 
-// STUNServer reads a STUN server: host:port, or none.
+// STUNServer parses a STUN server: host:port, or none.
 func STUNServer(s string) (string, error) {
 	if err := stun.CheckServers([]string{s}); err != nil {
 		return "", fmt.Errorf("want HOST, HOST:PORT or none, got %q", s)
@@ -122,7 +122,7 @@ func STUNServer(s string) (string, error) {
 	return s, nil
 }
 
-// HTTPURL reads the address of an HTTP server.
+// HTTPURL parses the URL of an HTTP server.
 func HTTPURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -131,7 +131,7 @@ func HTTPURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// Text reads anything but nothing.
+// Text accepts anything but the empty string.
 func Text(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("want a value, got nothing")
@@ -139,16 +139,16 @@ func Text(s string) (string, error) {
 	return s, nil
 }
 
-// IPv4 reads an IPv4 address.
+// IPv4 parses an IPv4 address.
 func IPv4(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	if err != nil || !a.Is4() || a.IsUnspecified() {
-		return netip.Addr{}, fmt.Errorf("want the IPv4 address under which others reach this machine, got %q", s)
+		return netip.Addr{}, fmt.Errorf("want the IPv4 address at which other machines reach this one, got %q", s)
 	}
 	return a, nil
 }
 
-// Int reads a whole number.
+// Int parses a whole number.
 func Int(low, high int) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
@@ -159,7 +159,7 @@ func Int(low, high int) func(string) (int, error) {
 	}
 }
 
-// Bootstrap reads a DHT node to start from: host:port, address@host:port, or a port alone for a node on this machine.
+// Bootstrap parses a bootstrap node: host:port, address@host:port, or a port alone for a node on this machine.
 func Bootstrap(s string) (string, error) {
 	wrong := fmt.Errorf("want HOST:PORT, or a port alone for a node on this machine, got %q", s)
 	if port, err := strconv.ParseUint(s, 10, 16); err == nil && port > 0 {
@@ -208,7 +208,7 @@ func TCPAddr(s string) (string, error) {
 	return s, nil
 }
 
-// Checked turns a check into a parser of text.
+// Checked turns a check into a parser.
 func Checked(check func(string) error) func(string) (string, error) {
 	return func(s string) (string, error) { return s, check(s) }
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // AllowedHostHelp is the help of --web.allowed-host.
-const AllowedHostHelp = "Host name under which the HTTP server may be asked, besides IP addresses, localhost, this machine's name and those in its other flags; *.DOMAIN allows all names below a domain, * any name, which exposes the server to foreign web sites. Repeatable."
+const AllowedHostHelp = "Host name that the HTTP server accepts in requests, besides IP addresses, localhost, this machine's name and the names in other flags; *.DOMAIN allows all names below a domain, * any name, which exposes the server to foreign web sites. Repeatable."
 
-// HostNames are the names under which a server may be asked that listens on some addresses: the host names among these,
-// and those that the flag --web.allowed-host gives.
+// HostNames are the host names accepted by a server that listens on some addresses: the names among the addresses, and those of
+// the flag --web.allowed-host.
 func HostNames(listen []string, given ...string) *hosts.Names {
 	for _, address := range listen {
 		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
@@ -25,23 +25,23 @@ func HostNames(listen []string, given ...string) *hosts.Names {
 	return hosts.New(given...)
 }
 
-// Protocols are those of the HTTP servers: HTTP/1.1 alone. The limits on what callers may hold end connections, and over HTTP/2 one
-// connection has hundreds of requests, which net/http does not end while the peer reads nothing. Prometheus, browsers and proxies speak both.
+// Protocols are those of the HTTP servers: HTTP/1.1 alone. The limits on callers close connections, and one HTTP/2 connection has
+// hundreds of requests, which net/http does not end while the peer does not read. Prometheus, browsers and proxies speak both.
 func Protocols() *http.Protocols {
 	p := &http.Protocols{}
 	p.SetHTTP1(true)
 	return p
 }
 
-// GuardCollector counts what a guard refuses.
+// GuardCollector counts the requests that a guard rejects.
 func GuardCollector(g *hosts.Guard) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "dhtprom_http_requests_misdirected_total", Help: "HTTP requests refused because their host name is not one of this server's.",
+		Name: "dhtprom_http_requests_misdirected_total", Help: "HTTP requests rejected because their host name is not one of this server's.",
 	}, func() float64 { return float64(g.Refused()) })
 }
 
-// Authenticated reports whether a web configuration has proven who sent a request that has come through: by a password,
-// without which it would not have, or by a certificate.
+// Authenticated reports whether the web configuration has authenticated a request that was let through: by a password, which is
+// required for all where it is set, or by a certificate.
 func Authenticated(webConfig string, r *http.Request) bool {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return true

@@ -1,4 +1,4 @@
-// Package examine is the doctor command of the programs.
+// Package examine implements the doctor command of the programs.
 package examine
 
 import (
@@ -16,13 +16,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Options are what the programs' doctor commands can be asked for.
+// Options are the options of the programs' doctor commands.
 type Options struct {
 	JSON    bool
 	Timeout time.Duration
 }
 
-// Flagger is a program or a command, which has flags.
+// Flagger is a program or a command, to which flags can be added.
 type Flagger interface {
 	Flag(name, help string) *kingpin.FlagClause
 }
@@ -30,21 +30,21 @@ type Flagger interface {
 // AddFlags adds the flags of doctor commands.
 func (o *Options) AddFlags(c Flagger) {
 	c.Flag("json", "Report as JSON.").BoolVar(&o.JSON)
-	c.Flag("timeout", "How long a connection may take. Guessing the ports of a random NAT takes up to 40s.").
+	c.Flag("timeout", "Timeout of one connection attempt. Guessing the ports of a random NAT takes up to 40s.").
 		Default("1m").SetValue(cli.Value("timeout", &o.Timeout, cli.Duration(100*time.Millisecond)))
 }
 
-// ProblemsError says that something is broken; what it is, the report has said.
+// ProblemsError reports that the examination found problems; the report describes them.
 type ProblemsError struct{ Problems int }
 
 func (e *ProblemsError) Error() string {
 	if e.Problems == 1 {
-		return "1 problem was found"
+		return "1 problem found"
 	}
-	return fmt.Sprintf("%d problems were found", e.Problems)
+	return fmt.Sprintf("%d problems found", e.Problems)
 }
 
-// Run examines this machine's network and writes the report. It fails with a ProblemsError if something is broken.
+// Run examines this machine's network and writes the report. It fails with a ProblemsError if it finds problems.
 func (o Options) Run(ctx context.Context, cfg doctor.Config, stdout io.Writer) error {
 	if err := stun.CheckServers(cfg.Node.STUN); err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}

@@ -9,7 +9,7 @@ import (
 
 var errEncoding = errors.New("is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8")
 
-// UTF8 is the content of a text file as UTF-8 without a byte order mark. Editors and shells of Windows write one, and
+// UTF8 returns the content of a text file as UTF-8 without a byte order mark. Editors and shells of Windows write one, and
 // PowerShell's redirection writes UTF-16.
 func UTF8(content []byte) ([]byte, error) {
 	var order binary.ByteOrder

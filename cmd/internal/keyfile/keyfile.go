@@ -1,5 +1,5 @@
-// Package keyfile reads and makes the files that secrets and seeds lie in. Its errors name the file and say what it
-// should hold, and never quote it.
+// Package keyfile reads and creates files with secrets and seeds. Its errors name the file and the expected content, and never
+// quote it.
 package keyfile
 
 import (
@@ -19,7 +19,7 @@ import (
 
 const want = "want 32 bytes as 64 hex digits or 52 z32 characters"
 
-// maxSize bounds what is read: a file that is larger was meant as something else.
+// maxSize bounds a file's size: a larger one was meant as something else.
 const maxSize = 64 << 10
 
 // NewSecret draws a secret.
@@ -29,11 +29,11 @@ func NewSecret() domain.Secret { return domain.SecretFrom(random()) }
 func NewSeed() domain.Seed { return domain.SeedFrom(random()) }
 
 func random() (b [domain.KeySize]byte) {
-	_, _ = rand.Read(b[:]) // ends the program rather than fail
+	_, _ = rand.Read(b[:]) // crashes the program rather than fail
 	return b
 }
 
-// Secrets reads a file of secrets: one a line, empty lines and lines that start with # aside. There is at least one.
+// Secrets reads a file of secrets: one per line, without empty lines and lines that start with #. It returns at least one.
 func Secrets(path string) ([]domain.Secret, error) {
 	lines, err := readLines(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func Secrets(path string) ([]domain.Secret, error) {
 	for _, l := range lines {
 		s, err := domain.ParseSecret(l.text)
 		if err != nil || s.IsZero() {
-			return nil, fmt.Errorf("secret file %s: line %d is no secret: %s", path, l.number, want)
+			return nil, fmt.Errorf("secret file %s: line %d is not a secret: %s", path, l.number, want)
 		}
 		all = append(all, s)
 	}
@@ -53,7 +53,7 @@ func Secrets(path string) ([]domain.Secret, error) {
 	return all, nil
 }
 
-// ParseSecrets reads secrets that are separated by commas or white space, as in an environment variable called name.
+// ParseSecrets parses secrets separated by commas or white space, from an environment variable called name.
 func ParseSecrets(name, text string) ([]domain.Secret, error) {
 	var all []domain.Secret
 	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
@@ -76,16 +76,16 @@ func Seed(path string) (domain.Seed, error) {
 		return domain.Seed{}, err
 	}
 	if len(lines) != 1 {
-		return domain.Seed{}, fmt.Errorf("seed file %s has %d lines that are not comments, one is expected: %s", path, len(lines), want)
+		return domain.Seed{}, fmt.Errorf("seed file %s has %d lines that are not comments, want one: %s", path, len(lines), want)
 	}
 	s, err := domain.ParseSeed(lines[0].text)
 	if err != nil || s.IsZero() {
-		return domain.Seed{}, fmt.Errorf("seed file %s: line %d is no seed: %s", path, lines[0].number, want)
+		return domain.Seed{}, fmt.Errorf("seed file %s: line %d is not a seed: %s", path, lines[0].number, want)
 	}
 	return s, nil
 }
 
-// ParseSeed reads a seed from an environment variable called name.
+// ParseSeed parses a seed from an environment variable called name.
 func ParseSeed(name, text string) (domain.Seed, error) {
 	s, err := domain.ParseSeed(text)
 	if err != nil || s.IsZero() {
@@ -94,8 +94,8 @@ func ParseSeed(name, text string) (domain.Seed, error) {
 	return s, nil
 }
 
-// Exposed reports whether others than the owner may read a file. A folder or a device is none, and must not be told to be
-// closed to all others.
+// Exposed reports whether a file is readable by other users. A folder or a device is not, because chmod 600 would be wrong for
+// it.
 func Exposed(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0
@@ -140,7 +140,7 @@ func readLines(path string) ([]numbered, error) {
 	return lines, nil
 }
 
-// plain says what went wrong with which file, once.
+// plain reduces an error to the path, once, and its cause.
 func plain(path string, err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s: %w", path, failed.Err)
@@ -151,13 +151,13 @@ func plain(path string, err error) error {
 	return nil
 }
 
-// Write makes a file with one value in it that its owner alone may read, and makes it last. It never replaces one.
+// Write durably creates a file with one value that only its owner can read. It never replaces a file.
 func Write(path, comment, value string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return plain(dir, err)
 	}
-	// Written beside first, so that a crash leaves no half of a secret behind under its name.
+	// Written under a temporary name first, so that a crash leaves no half of a secret under the final one.
 	f, err := tempfile.Create(path, 0o600)
 	if err != nil {
 		return plain(path, err)
@@ -170,7 +170,7 @@ func Write(path, comment, value string) error {
 	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
 	} else if err != nil {
-		// Some file systems have no links. Replacing a file that appeared this very moment is the lesser evil.
+		// Some file systems have no links. Replacing a file that appeared at this very moment is the lesser evil.
 		if err := os.Rename(f.Name(), path); err != nil {
 			return plain(path, err)
 		}
@@ -178,5 +178,5 @@ func Write(path, comment, value string) error {
 	return plain(dir, tempfile.SyncDir(dir))
 }
 
-// Sweep removes the temporary files that killed programs left beside the file at path. They have secrets, too.
+// Sweep removes the temporary files of killed programs beside the file at path. They have secrets, too.
 func Sweep(path string) { tempfile.Sweep(path, tempfile.LeftoverAge) }

@@ -12,10 +12,10 @@ import (
 // Rig is a fresh host under test.
 type Rig struct {
 	Host host.Host
-	// Addr is an address at which the host's sockets can be reached by the host itself.
+	// Addr is an address at which the host can reach its own sockets.
 	Addr netip.Addr
-	// Await runs f as a turn of the host and waits until f or what it started has called done. It fails
-	// the test when nothing is left to wait for, or waiting takes too long.
+	// Await runs f as a turn of the host and waits until f, or an operation that it started, has called done. It fails the test
+	// when nothing is left to wait for, or waiting takes too long.
 	Await func(t *testing.T, f func(done func()))
 	// Close closes the host. It is not called on the loop.
 	Close func()

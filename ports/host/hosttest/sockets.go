@@ -20,7 +20,7 @@ func (r Rig) open() host.Socket {
 	return s
 }
 
-// at returns where a socket can be reached.
+// at returns the address of a socket for this host.
 func (r Rig) at(s host.Socket) netip.AddrPort {
 	return netip.AddrPortFrom(r.Addr, s.LocalAddr().Port())
 }
@@ -31,7 +31,7 @@ func socketsGetFreePorts(t *testing.T, r Rig) {
 		for range 20 {
 			port := r.open().LocalAddr().Port()
 			if port == 0 || seen[port] {
-				t.Errorf("port %d is zero or was given twice", port)
+				t.Errorf("port %d is zero or a duplicate", port)
 			}
 			seen[port] = true
 		}
@@ -44,7 +44,7 @@ func boundPortIsRefused(t *testing.T, r Rig) {
 		first := r.open()
 		same := netip.AddrPortFrom(netip.Addr{}, first.LocalAddr().Port())
 		if second, err := r.Host.OpenSocket(same); err == nil {
-			t.Errorf("a bound port was given again: %v", second.LocalAddr())
+			t.Errorf("a bound port was assigned again: %v", second.LocalAddr())
 		}
 		first.Close()
 		first.Close()
@@ -93,7 +93,7 @@ func sentBytesAreTheCallersAgain(t *testing.T, r Rig) {
 		from, to := r.open(), r.open()
 		to.OnReceive(func(_ netip.AddrPort, b []byte) {
 			if string(b) != "as sent" {
-				t.Errorf("got %q, want what was there when it was sent", b)
+				t.Errorf("got %q, want the content at the time of the send", b)
 			}
 			done()
 		})
@@ -111,7 +111,7 @@ func receivedBytesStay(t *testing.T, r Rig) {
 		var borrowed [][]byte
 		to.OnReceive(func(_ netip.AddrPort, b []byte) {
 			if borrowed = append(borrowed, b); len(borrowed) > 1 {
-				return // a turn with several datagrams; the check of the first sees them all
+				return // a turn with several datagrams; the first one checks them all
 			}
 			r.Host.Defer(func() {
 				for _, b := range borrowed {
@@ -150,7 +150,7 @@ func closedSocketReceivesNothing(t *testing.T, r Rig) {
 		from, closed, open := r.open(), r.open(), r.open()
 		closed.OnReceive(func(netip.AddrPort, []byte) { t.Error("a closed socket received") })
 		open.OnReceive(func(netip.AddrPort, []byte) { r.Host.AfterFunc(2*ms, done) })
-		from.Send(r.at(closed), 0, []byte("on its way while the socket closes"))
+		from.Send(r.at(closed), 0, []byte("in flight while the socket closes"))
 		r.Host.Post(func() {
 			closed.Close()
 			closed.Send(r.at(open), 0, []byte("sent on a closed socket"))
@@ -193,7 +193,7 @@ func impossibleSends(t *testing.T, r Rig) {
 			}
 			done()
 		})
-		from.Send(netip.AddrPort{}, 0, []byte("to nobody"))
+		from.Send(netip.AddrPort{}, 0, []byte("to no address"))
 		from.Send(netip.AddrPortFrom(r.Addr, 0), 0, []byte("to no port"))
 		from.Send(netip.AddrPortFrom(netip.IPv6Unspecified(), 9), 0, []byte("to another family"))
 		from.Send(r.at(to), 0, make([]byte, 70_000))
@@ -268,5 +268,5 @@ func closedHostReportsIt(t *testing.T, r Rig) {
 	r.Host.Post(func() { t.Error("a posted closure ran on a closed host") })
 }
 
-// Deadline is how long a host on real time may take for one test of the suite before it has failed.
+// Deadline bounds one test of the suite on a host in real time.
 const Deadline = 10 * time.Second

@@ -10,7 +10,7 @@ import (
 
 const ms = time.Millisecond
 
-// expect fails the test when the names noted are not those wanted, in their order.
+// expect fails the test unless the recorded names are the wanted ones, in order.
 func expect(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
@@ -184,7 +184,7 @@ func nowStandsStill(t *testing.T, r Rig) {
 			if now.Before(last) {
 				t.Errorf("Now went back from %v to %v", last, now)
 			}
-			for range 50_000 { // long enough for a clock that moves to be caught
+			for range 50_000 { // long enough to detect a moving clock
 				if r.Host.Now() != now {
 					t.Error("Now moved within a turn")
 					break

@@ -26,7 +26,7 @@ var mutations = []mutation{
 		"l.offers(client) && l.attachable()", "l.attachable()", "slice"},
 	{"a record that cannot be read keeps the scraper from starting", "app/load.go",
 		"		case err != nil:\n			fail(fmt.Errorf(\"loading aliases: %w\", err))", "		case err != nil || len(bad) > 0:\n			fail(fmt.Errorf(\"loading aliases: %w\", err))", "copies"},
-	{"a pin keeps nobody out", "app/operate.go",
+	{"a pin keeps nobody out", "app/admin.go",
 		"		return p.Key != e.Key\n", "		return p.Key == domain.PublicKey{}\n", "rotation"},
 	{"the newest secret alone is right", "app/registry.go",
 		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if !domain.Accepts(s.cfg.Secrets[:1], req.Secret) {", "rotation"},

@@ -12,13 +12,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// withPins makes the scraper's store keep pins.
+// withPins gives the scraper's store support for pins.
 func (w *world) withPins(c *app.ScraperConfig) {
 	store := portstest.NewStore(w.loop, w.disk)
 	c.Store, c.Pins = store, store
 }
 
-// await runs a change that an operator makes, and returns its outcome.
+// await runs an operator's change and returns its outcome.
 func await[T any](w *world, change func(done func(T, error))) (result T, err error) {
 	w.t.Helper()
 	finished := false
@@ -62,7 +62,7 @@ func (w *world) mustNot(alias string, key byte) {
 	}
 }
 
-// Issue row 6.11: any holder of the secret can take any alias.
+// Issue row 6.11: any holder of the secret can take over any alias.
 func TestPinnedAliasesStayWithTheirKeyWhileTheyLive(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(func(c *app.ScraperConfig) { c.PinAliases, c.Expiry, c.CheckInterval = true, time.Hour, 10*time.Minute })
@@ -78,7 +78,7 @@ func TestPinnedAliasesStayWithTheirKeyWhileTheyLive(t *testing.T) {
 	if e := of[domain.AliasError](w.events); len(e) != 1 || !errors.Is(e[0].Err, domain.ErrPinned) {
 		t.Errorf("events %+v", e)
 	}
-	w.loop.Advance(time.Hour) // past the expiry, whether it was cleared away or not
+	w.loop.Advance(time.Hour) // past the expiry, whether it was removed or not
 	w.must("web", 3)
 	w.mustNot("web", 2)
 }
@@ -258,7 +258,7 @@ func TestHistoryTellsWhatHappenedToASession(t *testing.T) {
 	}
 }
 
-// left is what another program left behind.
+// left is the data of another program.
 type left struct {
 	loop    *portstest.Loop
 	aliases []domain.Register
@@ -274,7 +274,7 @@ func (l *left) Read(done func([]domain.Register, []error, error)) {
 
 func TestFirstStartTakesOverWhatAnotherProgramLeft(t *testing.T) {
 	w := newWorld(t)
-	c := w.startClient("web", 2, nil) // it is there, and its scraper is gone
+	c := w.startClient("web", 2, nil) // it runs, and its scraper is gone
 	behind := &left{loop: w.loop, bad: []error{errors.New("line 3")}, aliases: []domain.Register{
 		{Alias: "web", Key: c.PublicKey(), Hostname: "h", Service: "s"},
 		{Alias: "a\nb", Key: c.PublicKey()},
@@ -299,7 +299,7 @@ func TestFirstStartTakesOverWhatAnotherProgramLeft(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeTakenOverKeepsNobodyFromStarting(t *testing.T) {
+func TestFailedImportDoesNotPreventTheStart(t *testing.T) {
 	w := newWorld(t)
 	behind := &left{loop: w.loop, err: errors.New("no JSON")}
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Import = behind })
@@ -308,7 +308,7 @@ func TestWhatCannotBeTakenOverKeepsNobodyFromStarting(t *testing.T) {
 	}
 }
 
-// A client that is started again under a new key takes its alias over in the middle of a scrape.
+// A client that is restarted under a new key takes its alias over in the middle of a scrape.
 func TestScrapeFollowsItsAliasToANewKey(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
@@ -332,8 +332,8 @@ func TestScrapeFollowsItsAliasToANewKey(t *testing.T) {
 	}
 }
 
-// The event tells of what was taken over or could not be, and is not told where there was nothing.
-func TestTakingOverIsToldWhereThereWasSomething(t *testing.T) {
+// The event reports what was imported or could not be, and is absent where there was nothing.
+func TestTakingOverIsReportedWhereThereWasSomething(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		aliases []domain.Register

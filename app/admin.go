@@ -10,15 +10,14 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// This file is what an operator does to a running scraper.
+// This file has the operator's changes to a running scraper.
 
 var (
-	errNoPins  = errors.New("pins are not kept here")
+	errNoPins  = errors.New("pinning is not supported by this store")
 	errNoAlias = fmt.Errorf("%w: name the key to pin it to", domain.ErrUnknownAlias)
 )
 
-// SetSecrets replaces the valid secrets. Connections that have shown an old one stay; the next request on them needs
-// a valid one.
+// SetSecrets replaces the valid secrets. Connections authorized by an old one stay; their next request needs a valid one.
 func (s *Scraper) SetSecrets(secrets []domain.Secret) error {
 	if err := checkSecrets(secrets); err != nil {
 		return err
@@ -40,8 +39,8 @@ func checkSecrets(secrets []domain.Secret) error {
 	return p.err()
 }
 
-// Forget drops an alias as if it had expired. A client that still runs brings it back with its next registration;
-// Pin keeps it out. done is called when the change is durable.
+// Forget removes an alias as if it had expired. A running client restores it with its next registration; Pin prevents that. done
+// is called when the change is durable.
 func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
 	e, known := s.registry.current(a)
 	if !known || s.closed || !s.loaded {
@@ -57,7 +56,7 @@ func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
 	})
 }
 
-// loading is why nothing can be said of an alias before the table is loaded; nil afterwards.
+// loading returns ErrNotLoaded until the table is loaded, then nil.
 func (s *Scraper) loading() error {
 	if s.loaded {
 		return nil
@@ -65,8 +64,8 @@ func (s *Scraper) loading() error {
 	return domain.ErrNotLoaded
 }
 
-// Pin ties an alias to a key, its present one when key is zero. An alias that has another key now is dropped. done is
-// called when the pin is durable.
+// Pin pins an alias to a key, its current one when key is zero. An alias with another key is removed. done is called when the pin
+// is durable.
 func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error)) {
 	e, known := s.registry.current(a)
 	refuse := func(err error) { s.cfg.Host.Post(func() { done(domain.Pin{}, err) }) }
@@ -111,7 +110,7 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 	})
 }
 
-// Unpin takes a pin out. done is called when that is durable.
+// Unpin removes a pin. done is called when that is durable.
 func (s *Scraper) Unpin(a domain.Alias, done func(found bool, err error)) {
 	p, found := s.pins[a]
 	if !found || s.closed || !s.loaded {
@@ -136,7 +135,7 @@ func (s *Scraper) Pins() []domain.Pin {
 	})
 }
 
-// belongsToAnother reports whether a registration would take an alias from a key that it is tied to: by a pin, or by
+// belongsToAnother reports whether a registration would take an alias from the key that it is bound to: by a pin, or by
 // PinAliases while the alias lives.
 func (s *Scraper) belongsToAnother(e, old domain.Entry, known bool) bool {
 	if p, pinned := s.pins[e.Alias]; pinned {
@@ -145,7 +144,7 @@ func (s *Scraper) belongsToAnother(e, old domain.Entry, known bool) bool {
 	return s.cfg.PinAliases && known && old.Key != e.Key && !s.expired(old)
 }
 
-// Alias is all that is known of an alias.
+// Alias returns the details of an alias.
 func (s *Scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	e, known := s.table.Get(a)
 	if !known {
@@ -158,5 +157,5 @@ func (s *Scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	return d, true
 }
 
-// Refusals lists the last registrations that were turned away, oldest first.
+// Refusals lists the last rejected registrations, oldest first.
 func (s *Scraper) Refusals() []domain.Refusal { return s.registry.refused.Refusals() }
