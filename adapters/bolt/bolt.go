@@ -1,22 +1,22 @@
-// Package bolt keeps the alias table in a bbolt file.
+// Package bolt implements the alias store in a bbolt file.
 //
-// The file has the buckets "aliases" and "pins", the alias's bytes to a JSON record with a checksum behind it, and
-// "summary", which counts both and adds up their checksums. Records say their version, so that later programs can read
-// them; one that cannot be read is reported and left alone.
+// The file has the buckets "aliases" and "pins", which map the alias's bytes to a JSON record followed by a checksum, and
+// "summary", with the count and the sum of checksums of both. Records have a version, so that later programs can read them;
+// a record that cannot be read is reported and left unchanged.
 //
-// A goroutine of the store's own does the work, because a durable write waits for the disk and the loop must not.
-// Changes that queue up while a write is under way become one write, so a swarm that registers together costs a few
-// disk flushes, not one each.
+// A goroutine of the store does the work, because a durable write waits for the disk and the loop must not.
+// Changes queued during a write become one write, so a swarm that registers at the same time costs a few disk flushes,
+// not one per client.
 //
 // # Damage
 //
-// Before bbolt gets a file, all of its pages are read and checked (pages.go), because bbolt trusts them: records against
-// their checksums, all of them against the summary, every page for being in use once or free. Records of a write that
-// the program did not live to finish are in pages that nothing leads to yet, and are taken over.
+// Before bbolt opens a file, all of its pages are read and checked (pages.go), because bbolt trusts them: each record
+// against its checksum, all of them against the summary, and every page for being either free or in use once. Records of a
+// write interrupted by a crash are in pages that are not reachable yet, and are recovered.
 //
-// A damaged file is kept beside as FILE.damaged-TIME, what can be read of it goes into a new one, and OnDamage reports
-// it. While the store is open all records are in memory too; damage that a write or the hourly check meets, or a file
-// that was removed or cut, costs nothing but a new file.
+// A damaged file is kept as FILE.damaged-TIME, its readable records are copied to a new one, and OnDamage reports it. While
+// the store is open all records are in memory too; if a write or the hourly check finds damage, or a file that was removed
+// or truncated, the file is written again without loss.
 package bolt
 
 import (
@@ -39,13 +39,13 @@ const (
 	// enough to notice a second scraper. lockPoll is how often it tries.
 	lockTimeout = 2 * time.Second
 	lockPoll    = 50 * time.Millisecond
-	// maxQueue bounds the changes that wait for the disk; the use cases stop far below.
+	// maxQueue bounds the changes that wait for the disk, far above the limits of the use cases.
 	maxQueue = 1 << 16
 	// maxBatch bounds the changes in one write, and so the time that the first of them waits for the last.
 	maxBatch = 1024
 	// verifyEvery is the interval at which an open file is read and checked, which takes some 50 ms for 10,000 aliases.
 	verifyEvery = time.Hour
-	// damagedSuffix and a date follow the name of a damaged file that is kept; maxKept bounds how many are.
+	// damagedSuffix and a date are appended to the name of a damaged file; maxKept bounds the number of such files.
 	damagedSuffix = ".damaged-"
 	maxKept       = 8
 )
@@ -61,8 +61,8 @@ type Store struct {
 	onDamage func(domain.StoreDamage) // on the loop
 	found    []domain.StoreDamage     // before there was a handler; on the loop
 
-	file   *file // the goroutine's
-	broken error // damage that could not be repaired yet; the file's database must not be used
+	file   *file // owned by the goroutine
+	broken error // damage that is not repaired yet; the file's database must not be used
 
 	mu     sync.Mutex
 	wake   *sync.Cond
@@ -71,22 +71,21 @@ type Store struct {
 	verify *time.Timer
 }
 
-// change is one entry of the queue, in the order asked for. set adds to a write; a change without one waits for those
-// before it and then calls alone.
+// change is one entry of the queue. set adds to a write; for a change without set, alone runs after the changes before it.
 type change struct {
 	set   func(delta)
-	err   error // the change cannot be made
+	err   error // why the change cannot be made
 	alone func() func()
 	done  func(error)
 }
 
-// Open opens the file, or creates it, readable for its owner alone, and the folder that it is in. Where path is a symbolic
-// link, all of this happens where it leads to. A damaged file is repaired; see OnDamage.
+// Open opens the file. If missing, it creates the file, readable by its owner only, and its folder. It follows symbolic
+// links. A damaged file is repaired; see OnDamage.
 func Open(loop host.Loop, path string) (*Store, error) {
 	if err := makeDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("alias store: %w", err)
 	}
-	path = resolve(path) // the folder that a link leads to is not made: it may be on a disk that is not mounted yet
+	path = resolve(path) // the folder of a link's target is not created: its disk may not be mounted yet
 	f, damage, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("alias store %s: %w", path, err)
@@ -185,7 +184,7 @@ func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 	})
 }
 
-// Close finishes the changes under way and closes the file.
+// Close finishes queued changes and closes the file.
 func (s *Store) Close(done func(error)) {
 	s.verify.Stop()
 	s.push(change{
@@ -215,7 +214,7 @@ func (s *Store) push(c change) {
 	}
 }
 
-// work does what is queued until the store is closed.
+// work applies queued changes until the store is closed.
 func (s *Store) work() {
 	for {
 		batch, more := s.next()
@@ -245,7 +244,7 @@ func (s *Store) work() {
 	}
 }
 
-// next waits for the next changes that make one write, or for one that stands alone.
+// next waits for the changes of the next write, or for one without set.
 func (s *Store) next() (batch []change, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,8 +263,8 @@ func (s *Store) next() (batch []change, more bool) {
 	return batch, true
 }
 
-// write makes a change durable: all of it or nothing. On damage it does so in a new file; damage of that one, too, is left to the next
-// change.
+// write makes a change durable, atomically. On damage it does so in a new file; damage of the new file, too, is repaired by
+// the next change.
 func (s *Store) write(d delta) error {
 	if s.broken == nil {
 		if err := s.tryWrite(d); s.broken == nil {
@@ -278,7 +277,7 @@ func (s *Store) write(d delta) error {
 	return s.tryWrite(d)
 }
 
-// tryWrite writes to the file as it is, and notes damage.
+// tryWrite writes to the current file, and records damage.
 func (s *Store) tryWrite(d delta) error {
 	err := s.file.write(d)
 	if _, damaged := errors.AsType[*damageError](err); damaged {
@@ -309,7 +308,7 @@ func (s *Store) check() func() {
 		}
 	}
 	if s.broken != nil {
-		_ = s.renew() // the next write says why it failed
+		_ = s.renew() // the next write reports an error
 	}
 	return func() {
 		s.mu.Lock()

@@ -197,7 +197,7 @@ func TestUnwritablePathIsRefusedWithItsName(t *testing.T) {
 var kills = flag.Int("kills", 6, "how many times to kill a program that writes")
 
 // TestNothingAcknowledgedIsLostByKill runs a writer in a process of its own, kills it in the middle of its work and
-// looks for every entry that it had acknowledged. Every second writer goes on with the table of the one before.
+// looks for every entry that it had acknowledged. Every second writer continues with the table of the one before.
 func TestNothingAcknowledgedIsLostByKill(t *testing.T) {
 	if path := os.Getenv("DHTPROM_TEST_WRITER"); path != "" {
 		writeForEver(t, path)
@@ -255,7 +255,7 @@ func writeForEver(t *testing.T, path string) {
 		alias := fmt.Sprint("alias-", os.Getpid(), "-", i)
 		s.Put(entry(alias, 1), func(err error) {
 			if err == nil {
-				// One write each, so that the last line is whole or missing.
+				// One write each, so that the last line is complete or missing.
 				_, _ = os.Stdout.WriteString(alias + "\n")
 			}
 		})

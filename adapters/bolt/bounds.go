@@ -10,7 +10,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "bolt.maxQueue", What: "changes that wait for the disk",
 			Scope: bound.InAll, Limit: bound.Count(maxQueue), Policy: bound.AnswerFail,
-			Reason: "the registration service stops far below",
+			Reason: "far above the limits of the registration service",
 		},
 		{
 			Name: "bolt.maxBatch", What: "changes in one write",

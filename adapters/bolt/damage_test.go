@@ -18,7 +18,7 @@ import (
 
 var damages = flag.Int("damages", 1000, "how many damaged tables to open")
 
-// image is a table as it lies on disk at some moment, and what was acknowledged by then.
+// image is a table on disk at some moment, and the entries acknowledged by then.
 type image struct {
 	name    string
 	file    []byte
@@ -26,7 +26,7 @@ type image struct {
 	entries map[domain.Alias]domain.Entry
 }
 
-// grow makes a table that has lived for a while: entries come, are renewed and go.
+// grow creates a table with a history: entries are added, renewed and removed.
 func grow(t *testing.T, random *rand.Rand, entries, writes int) image {
 	t.Helper()
 	l, path := newLoop(), filepath.Join(t.TempDir(), "aliases.db")
@@ -130,7 +130,7 @@ func harm(random *rand.Rand, im image) (what string, b []byte) {
 	}
 }
 
-// opened opens a file and lists what the store has and what it reports.
+// opened opens a file and lists the store's entries and reports.
 func opened(t *testing.T, path string) (l loop, s *bolt.Store, entries map[domain.Alias]domain.Entry, reports []domain.StoreDamage, bad []error) {
 	t.Helper()
 	l = newLoop()
@@ -144,7 +144,7 @@ func opened(t *testing.T, path string) (l loop, s *bolt.Store, entries map[domai
 	return l, s, entries, reports, bad
 }
 
-// missing lists what was acknowledged and is not there as it was, and what is there and should not be.
+// missing lists acknowledged entries that are missing or changed, and unexpected ones.
 func missing(want, got map[domain.Alias]domain.Entry) (all []string) {
 	for a, e := range want {
 		if got[a] != e {
@@ -160,8 +160,8 @@ func missing(want, got map[domain.Alias]domain.Entry) (all []string) {
 	return all
 }
 
-// Whatever happens to a table: the store opens, has what can be read, and says so when anything is lost. With
-// -damages=N more are tried.
+// Whatever the damage to a table: the store opens, has the readable entries, and reports any loss. With -damages=N more
+// cases are tried.
 func TestDamageIsNeverAPanicARefusalOrASilentLoss(t *testing.T) {
 	var images []image
 	for i, size := range []struct{ entries, writes int }{{0, 1}, {3, 4}, {30, 10}, {200, 20}, {1500, 12}} {

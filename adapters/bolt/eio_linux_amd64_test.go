@@ -58,7 +58,7 @@ func TestFailingDiskLosesNothingAcknowledged(t *testing.T) {
 	})
 }
 
-// with counts the lines that begin with a word.
+// with counts the lines that start with a word.
 func with(said []string, word string) (n int) {
 	for _, line := range said {
 		if strings.HasPrefix(line, word) {
@@ -73,7 +73,7 @@ func opens(said []string) bool { return with(said, "not opened") == 0 }
 
 const failingWrites = 4
 
-// writeOnFailingDisk says of each entry whether it was acknowledged or refused.
+// writeOnFailingDisk prints for each entry whether it was acknowledged or refused.
 func writeOnFailingDisk(t *testing.T, path string) {
 	l := newLoop()
 	s, err := bolt.Open(l, path)
@@ -110,13 +110,13 @@ func writeOnFailingDisk(t *testing.T, path string) {
 
 func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
-// failAt has calls of the writer's disk fail, the n-th among them, and returns what the writer says; nil if it makes no n-th call.
+// failAt makes calls of the writer's disk fail, the n-th among them, and returns the writer's output; nil without an n-th call.
 func failAt(t *testing.T, n int, err syscall.Errno, fails func(call int) bool) []string {
 	t.Helper()
 	return failOn(t, filepath.Join(t.TempDir(), "aliases.db"), n, err, fails)
 }
 
-// failOn is failAt on a table that may be there before.
+// failOn is failAt on a table that may exist.
 func failOn(t *testing.T, path string, n int, err syscall.Errno, fails func(call int) bool, before ...domain.Alias) []string {
 	t.Helper()
 	calls := 0

@@ -216,7 +216,7 @@ func TestOldestDamagedFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// The reader takes anything for a file, in time and memory that its size bounds.
+// The reader accepts any bytes as a file, in time and memory that their size bounds.
 // readingTable bounds the cost of reading a table: a page is searched for entries even where no tree leads to it, and each
 // damage has a text.
 var readingTable = cost.Bound{StepsPerByte: 32, Steps: 20_000, BytesPerByte: 32, Bytes: 256 << 10}
@@ -253,7 +253,7 @@ func FuzzReadTable(f *testing.F) {
 	})
 }
 
-// A change that bbolt refuses in the middle is in memory neither, and its writer learns it.
+// A change that bbolt rejects in the middle is not in memory either, and its writer receives the error.
 func TestFailedWriteChangesNothing(t *testing.T) {
 	l, s, _ := filled(t, 3)
 	d := delta{}

@@ -22,13 +22,13 @@ import (
 	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
-// file is an open table: bbolt for writing, and all records in memory. What is acknowledged is in both, so a file that
-// is damaged while it is open is written again from memory.
+// file is an open table: bbolt for writing, and all records in memory. Acknowledged records are in both, so a file that is
+// damaged while it is open is written again from memory.
 type file struct {
 	path    string
 	db      *bbolt.DB
 	id      os.FileInfo // of the open file
-	size    int64       // least size in bytes that the pages in use need
+	size    int64       // minimum size in bytes for the pages in use
 	records map[string]map[string]item
 	tallies map[string]*tally
 }
@@ -43,9 +43,9 @@ func (d delta) set(bucket []byte, alias string, payload []byte) {
 	d[string(bucket)][alias] = payload
 }
 
-// openFile opens a table, creates it if there is none, and repairs it if it is damaged: then the damaged file is kept
-// beside, and what could be read of it is in the new one. From the first byte read until the table is open or repaired the
-// file is locked, so that of several scrapers that start on it one has it.
+// openFile opens a table, and creates a missing one. A damaged one is replaced by a new file with its readable records, and
+// kept under another name. The file is locked from the first read until the table is open or repaired, so that only one of
+// several scrapers opens it.
 func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 	b, locked, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -58,11 +58,11 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 		return nil, nil, err
 	}
 	defer func() {
-		if f == nil || damage != nil { // else bbolt has it
+		if f == nil || damage != nil { // otherwise bbolt owns it
 			_ = locked.Close()
 		}
 	}()
-	tempfile.Sweep(path, 0) // another process that creates the table is too late: this one has it locked
+	tempfile.Sweep(path, 0) // temporary files of a concurrent creation are obsolete: this process has locked the table
 	t := readTable(b)
 	if kind := kindOf(b, t); kind != "" {
 		return nil, nil, fmt.Errorf("it is %s and no alias table: move it away, or name another path", kind)
@@ -76,7 +76,7 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 		if err == nil || unwritten || errors.Is(err, errInUse) {
 			return f, nil, err
 		}
-		t.problem("%v", err) // of a kind that only bbolt sees
+		t.problem("%v", err) // damage that only bbolt detects
 		if locked, err = lockAgain(path, b, err, locked); err != nil {
 			return nil, nil, err
 		}
@@ -95,8 +95,7 @@ func openFile(path string) (f *file, damage *domain.StoreDamage, err error) {
 // maxLinks bounds the symbolic links followed in a row, as on Linux.
 const maxLinks = 40
 
-// resolve follows symbolic links to the name of the file itself, which need not exist: a new file must not take the place of
-// a link to it.
+// resolve follows symbolic links to the path of the file, which need not exist: a new file must not replace a link to it.
 func resolve(path string) string {
 	for range maxLinks {
 		to, err := os.Readlink(path)
@@ -111,7 +110,7 @@ func resolve(path string) string {
 	return path
 }
 
-// lockAgain locks a file again that bbolt could not open, and has closed; one on which it has panicked is still locked.
+// lockAgain locks a file again after bbolt failed to open it and closed it; if bbolt panicked, the file is still locked.
 func lockAgain(path string, read []byte, cause error, locked *os.File) (*os.File, error) {
 	if e, ok := errors.AsType[*damageError](cause); ok && e.panicked {
 		return locked, nil
@@ -166,13 +165,13 @@ func readFile(path string) (b []byte, locked *os.File, err error) {
 
 var errReplaced = errors.New("it was replaced meanwhile")
 
-// readLocked reads a file that is locked, unless its name has gone over to another one, which the lock says nothing of.
+// readLocked reads a locked file, unless the path now names another file, which the lock does not cover.
 func readLocked(path string, f *os.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // a device would be taken for a damaged table, and replaced
+	if !info.Mode().IsRegular() { // a device would look like a damaged table, and be replaced
 		return nil, errors.New("it is not a regular file")
 	}
 	if now, err := os.Stat(path); err != nil || !os.SameFile(info, now) {
@@ -181,7 +180,7 @@ func readLocked(path string, f *os.File) ([]byte, error) {
 	return readPages(f, min(info.Size(), maxFile)), nil
 }
 
-// readPages reads n bytes. What the disk does not give stays zero, which the checks see.
+// readPages reads n bytes. Unreadable parts stay zero, which the checks detect.
 func readPages(f io.ReaderAt, n int64) []byte {
 	b := make([]byte, n)
 	if got, err := f.ReadAt(b, 0); int64(got) == n || err == nil || errors.Is(err, io.EOF) {
@@ -193,24 +192,24 @@ func readPages(f io.ReaderAt, n int64) []byte {
 	return b
 }
 
-// sqliteHeader begins the databases of SQLite.
+// sqliteHeader is the start of every SQLite database.
 const sqliteHeader = "SQLite format 3\x00"
 
-// kindOf returns the kind of a file that is not an alias table, for an error message, and "" for a table, damaged or not. Files of
-// other programs are kept under their names.
+// kindOf returns the kind of a file that is not an alias table, for an error message, and "" for a table, damaged or not.
+// Files of other programs are not renamed.
 func kindOf(b []byte, t *table) string {
 	switch {
 	case len(b) > 0 && isText(b):
 		return "a text file"
 	case bytes.HasPrefix(b, []byte(sqliteHeader)):
-		return "a database of SQLite"
-	case !t.damaged() && !t.ours && t.other != "":
+		return "an SQLite database"
+	case !t.damaged() && !t.known && t.other != "":
 		return fmt.Sprintf("a bbolt database of another program, with a bucket %q,", clip(t.other))
 	}
 	return ""
 }
 
-// isText reports whether a file is text, and so another one than was meant. Its owner may want to keep the name.
+// isText reports whether a file is text, and thus was named by mistake.
 func isText(b []byte) bool {
 	head := b[:min(len(b), 512)]
 	for len(head) > 0 {
@@ -223,7 +222,7 @@ func isText(b []byte) bool {
 	return true
 }
 
-// attach opens a table whose records were read, in the file that is locked, which bbolt closes in the end.
+// attach opens a table whose records were read, in the locked file, which bbolt owns from then on.
 func attach(path string, t *table, locked *os.File) (f *file, err error) {
 	defer recoverDamage(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -248,7 +247,7 @@ func attach(path string, t *table, locked *os.File) (f *file, err error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	if t.rescued > 0 || t.summary == nil || t.summary.Write != t.write {
-		// Records of a write that had not ended, or of a version without summary: from now on they are accounted for.
+		// Records of an interrupted write, or of a version without a summary: this write adds them to the summary.
 		all := delta{}
 		for bucket, records := range t.records {
 			for alias, it := range records {
@@ -271,7 +270,7 @@ func (f *file) measure() error {
 	return f.db.View(func(tx *bbolt.Tx) error { f.size = tx.Size(); return nil })
 }
 
-// write makes a change durable: all of it or nothing.
+// write makes a change durable, atomically.
 func (f *file) write(d delta) (err error) {
 	defer recoverDamage(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -297,8 +296,8 @@ func (f *file) write(d delta) (err error) {
 	return f.measure()
 }
 
-// failed judges a write that has failed. The file is as before, unless the failure came after the header was written: then the change
-// can be read but is not flushed, and a power cut may lose it.
+// failed classifies a failed write. The file is unchanged, unless the failure came after the header was written: then the
+// change can be read but is not flushed, and a power cut may lose it.
 func (f *file) failed(write int, cause error) error {
 	return f.db.View(func(tx *bbolt.Tx) error {
 		if tx.ID() >= write {
@@ -308,7 +307,7 @@ func (f *file) failed(write int, cause error) error {
 	})
 }
 
-// apply writes records and summary. What it wrote is in sealed and tallies, to count once the write is durable.
+// apply writes records and summary. It returns them in sealed and tallies, which take effect when the write is durable.
 func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, tallies map[string]tally) error {
 	write := uint64(tx.ID())
 	for _, bucket := range []string{string(aliasBucket), string(pinBucket)} {
@@ -351,28 +350,28 @@ func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, t
 	return b.Put(summaryKey, value)
 }
 
-// damageError is damage of the file, as opposed to a disk that is full or gone.
+// damageError reports damage of the file, as opposed to a disk that is full or fails.
 type damageError struct {
 	what     string
-	panicked bool // bbolt may still hold its locks, so its database must not be used any more, not even to close it
+	panicked bool // bbolt may still hold its locks, so its database must not even be closed
 }
 
 func (e *damageError) Error() string { return "alias store is damaged: " + e.what }
 
-// writeError is a disk that cannot be written when a table is opened, whose file is whole.
+// writeError reports a disk that cannot be written when an undamaged table is opened.
 type writeError struct{ error }
 
 func (e *writeError) Error() string { return "cannot be written: " + e.error.Error() }
 func (e *writeError) Unwrap() error { return e.error }
 
-// recoverDamage turns a fault of the mapped file, or a panic of bbolt on a damaged page, into an error.
+// recoverDamage converts a fault of the mapped file, or a panic of bbolt on a damaged page, to an error.
 func recoverDamage(err *error) {
 	if r := recover(); r != nil {
 		*err = &damageError{fmt.Sprint(r), true}
 	}
 }
 
-// check notices that the file was removed, replaced or cut while it was open.
+// check returns an error if the file was removed, replaced or truncated while it was open.
 func (f *file) check() error {
 	info, err := os.Stat(f.path)
 	switch {
@@ -383,12 +382,12 @@ func (f *file) check() error {
 	case !os.SameFile(info, f.id):
 		return &damageError{what: "the file was replaced"}
 	case info.Size() < f.size:
-		return &damageError{what: fmt.Sprintf("the file was cut from %d to %d bytes", f.size, info.Size())}
+		return &damageError{what: fmt.Sprintf("the file was truncated from %d to %d bytes", f.size, info.Size())}
 	}
 	return nil
 }
 
-// verify reads the whole file and looks for damage in it. It is called when no write is under way.
+// verify reads the whole file and checks it for damage. It must not be called during a write.
 func (f *file) verify() error {
 	if err := f.check(); err != nil {
 		return err
@@ -407,13 +406,13 @@ func (f *file) verify() error {
 	return nil
 }
 
-// renew writes the table again from memory and keeps the damaged file beside. The open database is the caller's to give up.
+// renew writes the table again from memory and keeps the damaged file under another name. The caller must call giveUp on f.
 func (f *file) renew(cause error) (next *file, damage *domain.StoreDamage, err error) {
 	if other, err := os.Open(f.path); err == nil {
 		info, err := other.Stat()
 		if err == nil && !os.SameFile(info, f.id) && lock(other) != nil {
 			_ = other.Close()
-			return nil, nil, errInUse // another scraper has the path now
+			return nil, nil, errInUse // another scraper has opened the path
 		}
 		_ = other.Close()
 	}
@@ -428,8 +427,8 @@ func (f *file) renew(cause error) (next *file, damage *domain.StoreDamage, err e
 	return next, &domain.StoreDamage{Kept: kept, Recovered: n, Problems: []string{cause.Error()}}, nil
 }
 
-// replace puts a new file in the place of a damaged one, which is kept beside under a dated name. At every moment one of
-// the two is there under its name.
+// replace replaces a damaged file with a new one, and keeps the damaged one under a dated name. At every moment the path
+// names one of the two.
 func replace(path string, records map[string]map[string]item) (kept string, err error) {
 	if err := limitKept(path); err != nil {
 		return "", err
@@ -457,7 +456,7 @@ func replace(path string, records map[string]map[string]item) (kept string, err 
 	return kept, nil
 }
 
-// limitKept removes the oldest damaged files, so that a disk that fails again and again is not filled with them.
+// limitKept removes the oldest damaged files, so that a disk that fails repeatedly does not fill up.
 func limitKept(path string) error {
 	all, err := os.ReadDir(filepath.Dir(path)) // by name, and so by date
 	if err != nil {
@@ -473,7 +472,7 @@ func limitKept(path string) error {
 	return nil
 }
 
-// existing says what becomes of a file that is in the place of a new one.
+// existing selects whether create replaces an existing file.
 type existing uint8
 
 const (
@@ -481,9 +480,8 @@ const (
 	replaceExisting
 )
 
-// create writes a new table under a temporary name and then gives it its own, so that a full disk leaves nothing half done
-// behind. The temporary name is random: of several scrapers that start at the same time on one path, none touches the file of
-// another one.
+// create writes a new table under a temporary name and renames it, so that a full disk leaves no partial table. The
+// temporary name is random, so that scrapers that start at the same time on one path do not use the same file.
 func create(path string, records map[string]map[string]item, there existing) (err error) {
 	beside := tempfile.Name(path)
 	defer func() {
@@ -500,12 +498,12 @@ func create(path string, records map[string]map[string]item, there existing) (er
 		err = os.Rename(beside, path) // not every file system has links
 	}
 	if err != nil && there == keepExisting && exists(path) {
-		err = nil // another scraper was first, and has it open
+		err = nil // another scraper created it first
 	}
 	if err != nil {
 		return err
 	}
-	// A new file is only there after a power cut when its folder was flushed too.
+	// A new file survives a power cut only if its folder was flushed too.
 	return tempfile.SyncDir(filepath.Dir(path))
 }
 
@@ -514,7 +512,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// fill makes a table of records.
+// fill writes a new table with records.
 func fill(path string, records map[string]map[string]item) (err error) {
 	defer recoverDamage(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -541,7 +539,7 @@ func (f *file) close() (err error) {
 	return f.db.Close()
 }
 
-// giveUp closes the file after an error, nil for none, if that is possible.
+// giveUp closes the file after an error, nil for none, unless bbolt has panicked.
 func (f *file) giveUp(cause error) error {
 	if e, ok := errors.AsType[*damageError](cause); ok && e.panicked {
 		return nil
@@ -549,8 +547,8 @@ func (f *file) giveUp(cause error) error {
 	return f.close()
 }
 
-// makeDir creates a folder with those above it, and flushes the folder that each new one is in: a power cut takes a folder
-// away, with all that was flushed inside, if only its own content was flushed.
+// makeDir creates a folder with its parents, and flushes the parent of each new one: otherwise a power cut can remove a
+// folder, even if its content was flushed.
 func makeDir(path string) error {
 	var parents []string // of new folders
 	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {

@@ -42,7 +42,7 @@ func TestFullDiskLeavesNoHalfMadeFile(t *testing.T) {
 	closeStore(t, l, open(t, l, path))
 }
 
-// A damaged table on a full disk is refused, and is as it was.
+// A damaged table on a full disk is rejected, and unchanged.
 func TestDamagedTableOnAFullDiskIsKept(t *testing.T) {
 	if path := os.Getenv("DHTPROM_TEST_FULL"); path != "" {
 		signal.Ignore(syscall.SIGXFSZ)

@@ -4,5 +4,5 @@ package bolt
 
 import "os"
 
-// lock takes no lock where bbolt's is of another kind: bbolt notices another scraper when it opens the file.
+// lock does nothing where bbolt's lock is of another kind: bbolt detects another scraper when it opens the file.
 func lock(*os.File) error { return nil }

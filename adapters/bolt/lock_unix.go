@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// lock takes the lock that bbolt takes, without waiting. Closing the file gives it back.
+// lock takes the same lock as bbolt, without waiting. Closing the file releases it.
 func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }

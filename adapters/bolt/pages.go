@@ -11,9 +11,9 @@ import (
 	"os"
 )
 
-// This file reads a bbolt file without bbolt, which maps the file and trusts what it finds there: a bad page number ends
-// in a panic, a file that is too short in a fault, and a pointer to another page in records that are not found. Here
-// every number is checked, every record has its checksum, and what cannot be read is reported.
+// This file reads a bbolt file without bbolt, which maps the file and trusts its content: a bad page number causes a panic,
+// a truncated file a fault, and a pointer to a wrong page hides records. Here every number and every record's checksum is
+// checked, and unreadable parts are reported.
 //
 // The layout (bbolt's internal/common, byte order of the machine):
 //
@@ -43,9 +43,9 @@ const (
 	flagSubBucket = 0x01
 	// maxDepth bounds the depth of a tree: with two keys a page 64 levels hold more than any disk.
 	maxDepth = 64
-	// maxFile bounds what is read of a file. 10,000 aliases take about 8 MiB.
+	// maxFile bounds the bytes read of a file. 10,000 aliases take about 8 MiB.
 	maxFile = 1 << 29
-	// maxProblems bounds the problems that are listed; more are counted.
+	// maxProblems bounds the listed problems; further ones are counted.
 	maxProblems = 16
 )
 
@@ -53,7 +53,7 @@ var native = binary.NativeEndian
 
 var errChecksum = errors.New("its checksum is wrong")
 
-// table is what was read from a file.
+// table is the content of a file.
 type table struct {
 	records map[string]map[string]item // by bucket and alias
 	summary *summary                   // nil in a file of an earlier version
@@ -61,10 +61,10 @@ type table struct {
 
 	problems []string // damage
 	more     int      // problems that are not listed
-	rescued  int      // records that nothing led to any more
+	rescued  int      // records recovered from unreachable pages
 	newer    error    // written by a later version of this program
-	ours     bool     // there is a bucket of this program
-	other    string   // a bucket that this program does not know
+	known    bool     // there is a bucket of this program
+	other    string   // a bucket of another program
 }
 
 func (t *table) damaged() bool { return len(t.problems) > 0 }
@@ -77,20 +77,20 @@ func (t *table) problem(format string, args ...any) {
 	t.problems = append(t.problems, fmt.Sprintf(format, args...))
 }
 
-func isOurs(bucket string) bool {
+func isKnown(bucket string) bool {
 	return bucket == string(aliasBucket) || bucket == string(pinBucket) || bucket == string(summaryBucket)
 }
 
-// name notes the name of a bucket.
+// name records the name of a bucket.
 func (t *table) name(bucket string) {
-	if isOurs(bucket) {
-		t.ours = true
+	if isKnown(bucket) {
+		t.known = true
 	} else if t.other == "" {
 		t.other = bucket
 	}
 }
 
-// count is the number of records of all buckets.
+// count returns the number of records of all buckets.
 func (t *table) count() (n int) {
 	for _, records := range t.records {
 		n += len(records)
@@ -104,7 +104,7 @@ type meta struct {
 	write                 uint64
 }
 
-// readMeta reads a header. err says why it is none.
+// readMeta parses a header.
 func readMeta(b []byte) (m meta, err error) {
 	if len(b) < pageHeader+metaSize {
 		return m, errors.New("the file ends before it")
@@ -114,7 +114,7 @@ func readMeta(b []byte) (m meta, err error) {
 	sum.Write(b[:metaSize-8])
 	switch {
 	case native.Uint32(b) != boltMagic:
-		return m, errors.New("it does not begin as one")
+		return m, errors.New("wrong magic number")
 	case native.Uint64(b[metaSize-8:]) != sum.Sum64():
 		return m, errChecksum
 	case native.Uint32(b[4:]) != boltVersion:
@@ -141,7 +141,7 @@ type reader struct {
 	last []byte
 }
 
-// readTable reads all that a file holds.
+// readTable reads a file.
 func readTable(b []byte) *table {
 	t := &table{records: map[string]map[string]item{string(aliasBucket): {}, string(pinBucket): {}}}
 	r := &reader{t: t, b: b, sums: map[string]*tally{}}
@@ -153,7 +153,7 @@ func readTable(b []byte) *table {
 		r.rescue()
 	}
 	if t.damaged() {
-		// Of a damaged file only records count that have their checksum or, from an earlier version, read well.
+		// Of a damaged file, only records with a valid checksum count, and readable ones of an earlier version.
 		for bucket, records := range t.records {
 			maps.DeleteFunc(records, func(alias string, it item) bool {
 				return alias == "" || it.write == 0 && !readable(bucket, alias, it.payload)
@@ -163,8 +163,8 @@ func readTable(b []byte) *table {
 	return t
 }
 
-// headers reads both and takes the later one. A header is smaller than what a disk writes at once, so a crash leaves no
-// bad one behind.
+// headers reads both headers and selects the later one. A header is smaller than a disk's atomic write, so a crash leaves no
+// bad one.
 func (r *reader) headers() bool {
 	t := r.t
 	size := os.Getpagesize()
@@ -204,7 +204,7 @@ func (r *reader) headers() bool {
 		r.meta = first
 	}
 	if err0 == nil && err1 == nil && (first.write%2 != 0 || second.write%2 != 1 || first.write-second.write != 1 && second.write-first.write != 1) {
-		t.problem("headers of the writes %d and %d, which do not follow each other", first.write, second.write)
+		t.problem("headers of the writes %d and %d, which are not consecutive", first.write, second.write)
 	}
 	t.write = r.meta.write
 	if r.meta.pageSize < minPageSize || r.meta.pageSize > maxPageSize || r.meta.pageSize != size {
@@ -219,14 +219,14 @@ func (r *reader) headers() bool {
 func (r *reader) walk() {
 	t, here := r.t, uint64(len(r.b)/r.meta.pageSize)
 	if r.meta.pages > here {
-		t.problem("%d pages of %d are there: the file was cut", here, r.meta.pages)
+		t.problem("%d pages of %d are left: the file was truncated", here, r.meta.pages)
 	}
 	r.used = make([]bool, min(r.meta.pages, here))
 	r.tree("", r.meta.root, 0, nil)
 	r.free()
 }
 
-// page returns a page with those that belong to it, once.
+// page returns a page with its overflow pages, once.
 func (r *reader) page(id uint64) (p []byte, ok bool) {
 	if id < 2 || id >= uint64(len(r.used)) {
 		r.t.problem("page %d is not in the file", id)
@@ -235,12 +235,12 @@ func (r *reader) page(id uint64) (p []byte, ok bool) {
 	at := int(id) * r.meta.pageSize
 	p = r.b[at : at+r.meta.pageSize]
 	if got := native.Uint64(p); got != id {
-		r.t.problem("page %d says that it is page %d", id, got)
+		r.t.problem("page %d has the number %d", id, got)
 		return nil, false
 	}
 	n := uint64(native.Uint32(p[12:])) + 1
 	if id+n > uint64(len(r.used)) {
-		r.t.problem("page %d goes on past the end of the file", id)
+		r.t.problem("page %d extends past the end of the file", id)
 		return nil, false
 	}
 	for i := id; i < id+n; i++ {
@@ -253,7 +253,7 @@ func (r *reader) page(id uint64) (p []byte, ok bool) {
 	return r.b[at : at+int(n)*r.meta.pageSize], true
 }
 
-// tree reads the tree of a bucket. low is the key under which the page is known above.
+// tree reads the tree of a bucket. low is the page's key in its parent.
 func (r *reader) tree(bucket string, id uint64, depth int, low []byte) {
 	if depth > maxDepth {
 		r.t.problem("page %d is too deep", id)
@@ -307,7 +307,7 @@ func leafElement(p []byte, i int) (flags uint32, key, value []byte, ok bool) {
 	return native.Uint32(p[at:]), key, value, okKey && okValue
 }
 
-// slice is p[from:from+n], if that is in p.
+// slice returns p[from:from+n]; ok is false if that is out of range.
 func slice(p []byte, from, n uint64) ([]byte, bool) {
 	if from > uint64(len(p)) || n > uint64(len(p))-from {
 		return nil, false
@@ -315,7 +315,7 @@ func slice(p []byte, from, n uint64) ([]byte, bool) {
 	return p[from : from+n], true
 }
 
-// leaf reads the records of a page, or the buckets where bucket is empty: those are of the root.
+// leaf reads the records of a page, or the buckets of the root where bucket is empty.
 func (r *reader) leaf(bucket string, p, low []byte, depth int, where string) {
 	for i := range int(native.Uint16(p[10:])) {
 		flags, key, value, ok := leafElement(p, i)
@@ -328,10 +328,10 @@ func (r *reader) leaf(bucket string, p, low []byte, depth int, where string) {
 		}
 		r.last = key
 		switch {
-		case flags != 0 && flags != flagSubBucket || (flags == flagSubBucket) != (bucket == "") && (bucket == "" || isOurs(bucket)):
+		case flags != 0 && flags != flagSubBucket || (flags == flagSubBucket) != (bucket == "") && (bucket == "" || isKnown(bucket)):
 			r.t.problem("element %d of %s is of kind %d", i, where, flags)
 		case flags == flagSubBucket:
-			name := bucket // of another program, whose buckets may have buckets
+			name := bucket // of another program, whose buckets may be nested
 			if name == "" {
 				name = string(key)
 				r.t.name(name)
@@ -374,7 +374,7 @@ func (r *reader) record(bucket, alias string, value []byte) {
 	if bucket == string(summaryBucket) {
 		var s summary
 		if err := json.Unmarshal(it.payload, &s); err != nil || it.write == 0 {
-			r.t.problem("the summary is not readable")
+			r.t.problem("the summary is unreadable")
 			return
 		}
 		if s.Format > tableFormat {
@@ -384,7 +384,7 @@ func (r *reader) record(bucket, alias string, value []byte) {
 		return
 	}
 	if r.t.records[bucket] == nil {
-		return // of a later version: its records are not ours
+		return // a bucket of a later version
 	}
 	it.payload = bytes.Clone(it.payload)
 	r.t.records[bucket][alias] = it
@@ -395,7 +395,7 @@ func (r *reader) record(bucket, alias string, value []byte) {
 	r.sums[bucket].add(it.sum)
 }
 
-// free checks that each page is either in use or free. A page that is both would be overwritten one day.
+// free checks that each page is either in use or free. A page that is both would be overwritten later.
 func (r *reader) free() {
 	if r.meta.freelist == noFreelist {
 		return
@@ -433,9 +433,9 @@ func (r *reader) free() {
 	}
 }
 
-// compare holds the records against the summary. An earlier version of this program, which knows no summary, may have
-// made later writes; then there are records without a checksum. Without them the summary is of an earlier write because
-// its page is.
+// compare checks the records against the summary. The summary may be of an earlier write if an earlier version of this
+// program, which writes no summary, made later ones; then there are records without a checksum. Otherwise its page is
+// outdated, which is damage.
 func (r *reader) compare() {
 	s := r.t.summary
 	switch {
@@ -453,14 +453,14 @@ func (r *reader) compare() {
 			got = *r.sums[bucket]
 		}
 		if got != want {
-			r.t.problem("%d records in %s, want %d, or others", got.Count, bucket, want.Count)
+			r.t.problem("%d records in %s differ from the %d in the summary", got.Count, bucket, want.Count)
 		}
 	}
 }
 
-// rescue looks for records in all pages, whether anything leads there or not. Those of a write later than the header's
-// count always: the write had not ended when the program was killed, or its header was lost. In a damaged file all
-// others count that the tree does not have, the latest of each.
+// rescue searches all pages for records, reachable or not. Records of a write later than the header's always count: the
+// write was interrupted, or its header was lost. In a damaged file, so do all others that the tree does not have, the latest
+// of each alias.
 func (r *reader) rescue() {
 	size := r.meta.pageSize
 	for at := 0; at+size <= len(r.b); at += size {
@@ -471,7 +471,7 @@ func (r *reader) rescue() {
 		n := min(uint64(native.Uint32(p[12:]))+1, uint64(len(p)/size))
 		r.rescuePage("", p[:n*uint64(size)], 0)
 	}
-	if len(r.b)%size >= pageHeader { // the rest of a page that was cut
+	if len(r.b)%size >= pageHeader { // the rest of a truncated page
 		if p := r.b[len(r.b)/size*size:]; native.Uint16(p[8:]) == flagLeaf {
 			r.rescuePage("", p, 0)
 		}
@@ -514,7 +514,7 @@ func (r *reader) rescueRecord(bucket, alias string, value []byte) {
 	}
 }
 
-// legacy reports whether an unsealed record of a damaged file reads as one of a bucket.
+// legacy reports whether an unsealed record of a damaged file is a valid record of a bucket.
 func (t *table) legacy(bucket, alias string, it item) bool {
 	if !t.damaged() {
 		return false

@@ -80,7 +80,7 @@ func writeSome(t *testing.T, path string) {
 	closeStore(t, l, s)
 }
 
-// flushedDisk is what a disk has after a power cut that loses all that it may lose.
+// flushedDisk is the content of a disk after a power cut that loses everything not flushed.
 type flushedDisk struct {
 	files   map[uint64]flushedFile       // by inode
 	folders map[uint64]map[string]uint64 // the inodes in a folder, by name
@@ -100,7 +100,7 @@ func inode(t *testing.T, path string) uint64 {
 	return info.Sys().(*syscall.Stat_t).Ino
 }
 
-// flush notes a file or a folder as it is now.
+// flush records the current state of a file or a folder.
 func (d *flushedDisk) flush(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -139,7 +139,7 @@ func (d *flushedDisk) flush(t *testing.T, path string) {
 	}
 }
 
-// restore writes what the disk has of a folder to another one. A file that was never flushed is empty.
+// restore copies the disk's content of a folder to another one. A file that was never flushed is empty.
 func (d *flushedDisk) restore(t *testing.T, folder uint64, to string) {
 	t.Helper()
 	for name, n := range d.folders[folder] {
@@ -165,7 +165,7 @@ type tracer struct {
 	left    func(thread int, call syscallInfo)
 }
 
-// syscallInfo is what PTRACE_GET_SYSCALL_INFO fills in: of the entry into a call, or of the exit from it.
+// syscallInfo is the result of PTRACE_GET_SYSCALL_INFO: of the entry into a call, or of the exit from it.
 type syscallInfo struct {
 	op      uint8
 	_       [3]uint8

@@ -11,8 +11,8 @@ import (
 	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
-// Several scrapers start on one damaged table at the same time: one of them repairs it and has it, and the others find it
-// in use. The locks of one process keep its own files apart, as those of several processes do.
+// Several scrapers start on one damaged table at the same time: one of them repairs and opens it, and the others report that
+// it is in use. The locks work between files of one process as between processes.
 func TestOneOfManyThatStartRepairsTheTable(t *testing.T) {
 	const starts = 8
 	for range 5 {
@@ -66,7 +66,7 @@ func TestOneOfManyThatStartRepairsTheTable(t *testing.T) {
 }
 
 // Several scrapers start for the first time on one path at the same moment, as where a unit is enabled twice. One of them
-// opens the table, the others report that it is in use, and none opens a temporary file of another one.
+// opens the table, the others report that it is in use, and none opens another one's temporary file.
 func TestOneOfManyFirstStartsHasTheTable(t *testing.T) {
 	const paths, starts = 20, 8
 	type outcome struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// recordVersion is the version of the JSON in a record. tableFormat is the version of all that is around it.
+// recordVersion is the version of the JSON in a record, tableFormat that of everything around it.
 const (
 	recordVersion = 1
 	tableFormat   = 1
@@ -25,7 +25,7 @@ var (
 	summaryKey    = []byte("table")
 )
 
-// record is an entry as it lies on disk.
+// record is an entry on disk.
 type record struct {
 	Version    int              `json:"v"`
 	Key        domain.PublicKey `json:"key"`
@@ -59,7 +59,7 @@ func decode(alias string, value []byte) (domain.Entry, error) {
 	return e, e.Check()
 }
 
-// pinRecord is a pin as it lies on disk.
+// pinRecord is a pin on disk.
 type pinRecord struct {
 	Version int              `json:"v"`
 	Key     domain.PublicKey `json:"key"`
@@ -78,7 +78,7 @@ func decodePin(alias string, value []byte) (domain.Pin, error) {
 	return p, p.Check()
 }
 
-// readable reports whether this version reads a record. Others are reported and left as they are.
+// readable reports whether this version can read a record. Others are reported and left unchanged.
 func readable(bucket, alias string, payload []byte) bool {
 	if bucket == string(pinBucket) {
 		_, err := decodePin(alias, payload)
@@ -90,10 +90,10 @@ func readable(bucket, alias string, payload []byte) bool {
 
 // A sealed record is followed by a line that earlier versions, which read one JSON value, ignore:
 //
-//	JSON · newline · number of the write that made it, in decimal · space · checksum, 16 hexadecimal digits
+//	JSON · newline · number of its write, in decimal · space · checksum, 16 hexadecimal digits
 //
-// The checksum is the first 8 bytes of SHA-256 over bucket, alias, JSON and number. It shows damage inside of a record,
-// and tells records from other bytes in pages that nothing leads to any more.
+// The checksum is the first 8 bytes of SHA-256 over bucket, alias, JSON and number. It detects damage in a record, and
+// distinguishes records from other bytes in unreachable pages.
 const sumDigits = 16
 
 func checksum(bucket, alias string, payload []byte, write uint64) uint64 {
@@ -103,7 +103,7 @@ func checksum(bucket, alias string, payload []byte, write uint64) uint64 {
 	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 
-// seal makes the value of a record. It returns its checksum too.
+// seal returns the value of a record and its checksum.
 func seal(bucket, alias string, payload []byte, write uint64) (value []byte, sum uint64) {
 	sum = checksum(bucket, alias, payload, write)
 	value = append(append(make([]byte, 0, len(payload)+40), payload...), '\n')
@@ -111,15 +111,14 @@ func seal(bucket, alias string, payload []byte, write uint64) (value []byte, sum
 	return fmt.Appendf(value, "%0*x", sumDigits, sum), sum
 }
 
-// item is a record's value taken apart.
+// item is a parsed value of a record.
 type item struct {
 	payload []byte
 	write   uint64 // 0 in a record of an earlier version, which has no checksum
 	sum     uint64
 }
 
-// unseal takes a value apart. A value without a checksum is one of an earlier version and as it is; err means that the
-// checksum is wrong.
+// unseal parses a value. A value without a checksum, of an earlier version, is a payload; err means a wrong checksum.
 func unseal(bucket, alias string, value []byte) (item, error) {
 	payload, trailer, sealed := cutLast(value, '\n')
 	number, digits, ok := bytes.Cut(trailer, []byte{' '})
@@ -144,8 +143,8 @@ func cutLast(b []byte, sep byte) (before, after []byte, found bool) {
 	return b, nil, false
 }
 
-// summary is a record of its own that says what the others are, so that a record that is missing is missed. Each write
-// renews it.
+// summary is a record with the counts and checksums of the others, so that a missing record is detected. Each write updates
+// it.
 type summary struct {
 	Format  int    `json:"format"`
 	Write   uint64 `json:"write"` // number of the write, bbolt's transaction id
@@ -153,14 +152,14 @@ type summary struct {
 	Pins    tally  `json:"pins"`
 }
 
-// summaryOf is the summary of a write.
+// summaryOf returns the summary of a write.
 func summaryOf(write uint64, tallies map[string]tally) ([]byte, error) {
 	return json.Marshal(summary{
 		Format: tableFormat, Write: write, Aliases: tallies[string(aliasBucket)], Pins: tallies[string(pinBucket)],
 	})
 }
 
-// tally counts the records of a bucket and adds up their checksums.
+// tally is the count of a bucket's records and the sum of their checksums.
 type tally struct {
 	Count int    `json:"count"`
 	Sum   uint64 `json:"sum,string"`

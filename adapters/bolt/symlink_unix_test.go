@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The table's name may be a symbolic link to another disk. Repairing put a file in the link's place, on the disk that was
-// not meant, and a link to a file that was not there yet was refused.
+// The table's path may be a symbolic link to another disk. A repair must not replace the link with a file on the wrong disk,
+// and a link to a missing file must be accepted.
 func TestTableBehindASymbolicLinkStaysThere(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, target string){
 		"there is none yet": func(*testing.T, string) {},

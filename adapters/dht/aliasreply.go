@@ -14,7 +14,7 @@ import (
 // Only the major version is checked. On success uint version (1) · uint flags (1 accepted, 2 shared) may follow, where the
 // JavaScript decoders stop reading; other bytes after the last field are ignored.
 type AliasReply struct {
-	Major, Minor uint64 // 0 is written as the version that is spoken
+	Major, Minor uint64 // 0 is encoded as the current version
 	Success      bool
 	Updated      bool   // on success
 	Message      string // on failure
@@ -22,7 +22,7 @@ type AliasReply struct {
 	Shared       bool   // on success: another running client has the same key
 }
 
-// flags are those of the tail.
+// flags returns the flags of the tail.
 func (m AliasReply) flags() (f uint64) {
 	if m.Accepted {
 		f |= flagAccept
@@ -58,12 +58,12 @@ func (m AliasReply) Append(dst []byte) []byte {
 	return compact.AppendString(dst, m.Message)
 }
 
-// ParseAliasReply reads a reply. It fails with a *VersionError or with the reason why it is malformed.
+// ParseAliasReply parses a reply. The error is a *VersionError or describes the malformed field.
 func ParseAliasReply(b []byte) (AliasReply, error) {
 	r := compact.NewReader(b)
 	m := AliasReply{Major: r.Uint(), Minor: r.Uint()}
 	if r.Err() == nil && m.Major != majorVersion {
-		// The original forgot the closing bracket.
+		// The reference implementation's text, which lacks the closing bracket.
 		return AliasReply{}, &VersionError{fmt.Sprintf("Cannot decode AliasResp of different major version %d (own version: %d", m.Major, majorVersion)}
 	}
 	m.Success = r.Bool()

@@ -11,13 +11,13 @@ import (
 //
 //	uint major (1) · uint minor (1) · fixed32 secret · string alias · fixed32 key · string hostname · string service
 //
-// An Offer may follow, which carries the Instance; other bytes after the last field are ignored. Names are as long as
-// the peer made them, see CheckNames; they need not be UTF-8.
+// An Offer may follow, which carries the Instance; other bytes after the last field are ignored. The length of names is
+// not limited here, see CheckNames; they need not be UTF-8.
 type AliasRequest struct {
-	Major, Minor uint64 // 0 is written as the version that is spoken
+	Major, Minor uint64 // 0 is encoded as the current version
 	Secret       domain.Secret
 	domain.Register
-	Offer *Offer // nil is none
+	Offer *Offer // nil for none
 }
 
 // Size is the length of the encoding.
@@ -46,7 +46,7 @@ func (m AliasRequest) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseAliasRequest reads a request. It fails with a *VersionError or with the reason why it is malformed.
+// ParseAliasRequest parses a request. The error is a *VersionError or describes the malformed field.
 func ParseAliasRequest(b []byte) (AliasRequest, error) {
 	r := compact.NewReader(b)
 	major, minor, err := readVersion(&r)
@@ -64,8 +64,8 @@ func ParseAliasRequest(b []byte) (AliasRequest, error) {
 	return m, nil
 }
 
-// CheckNames refuses names above max bytes with a *NameError. A request with such a name is well formed; it
-// deserves an answer that says what is wrong.
+// CheckNames returns a *NameError for a name longer than max bytes. A request with such a name has a valid encoding, so it
+// is answered with that error.
 func (m AliasRequest) CheckNames(max int) error {
 	for _, f := range []struct {
 		name string
@@ -91,7 +91,7 @@ func appendVersion(dst []byte, major, minor uint64) []byte {
 	return compact.AppendUint(dst, orVersion(minor, minorVersion))
 }
 
-// readVersion reads and checks the versions of a request. Both kinds of request use these words.
+// readVersion reads and checks the versions of a request. The error texts are the same for both kinds of request.
 func readVersion(r *compact.Reader) (major, minor uint64, err error) {
 	major, minor = r.Uint(), r.Uint()
 	switch {

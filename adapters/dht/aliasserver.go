@@ -7,22 +7,22 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// aliasServer answers registrations on a link that somebody else made. It is a ports.Conn.
+// aliasServer answers registrations on an incoming link. It is a ports.Conn.
 type aliasServer struct {
 	link    *link
 	rpc     *muxrpc.RPC
 	maxName int
-	// takeOffers means that a client that proves its key may be scraped on this connection.
+	// takeOffers allows scraping a client that proves its key on this connection.
 	takeOffers bool
 	onOpen     func(ports.Conn) ports.AliasHandlers
 	handlers   ports.AliasHandlers
-	active     bool // handlers are there and have not heard their last
+	active     bool // handlers are set, and OnClose has not been called
 	reason     error
-	linger     host.Timer // runs once the channel is closed
+	linger     host.Timer // started when the channel closes
 }
 
-// serveAliases opens the channel for registrations. The channel is there from the start, as the original's is:
-// the other side's open may come right after the encryption is up.
+// serveAliases opens the channel for registrations. As in the reference implementation it exists from the start: the
+// peer's open may arrive right after the encryption is established.
 func serveAliases(l *link, cfg Config, onOpen func(ports.Conn) ports.AliasHandlers) (*aliasServer, error) {
 	s := &aliasServer{link: l, maxName: cfg.MaxName, takeOffers: !cfg.OwnConnections, onOpen: onOpen}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: s.onChannelClose})
@@ -38,7 +38,7 @@ func serveAliases(l *link, cfg Config, onOpen func(ports.Conn) ports.AliasHandle
 
 type answerAlias = func(ports.AliasRequest, func(ports.AliasReply))
 
-// answer answers one method with a handler that is known only later.
+// answer serves one method. The handler is looked up for each request, because it is set later.
 func (s *aliasServer) answer(method string, handler func() answerAlias) {
 	s.rpc.Respond(method, func(value []byte, reply func([]byte, error)) {
 		accepted := false
@@ -80,13 +80,13 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 	})
 }
 
-// Peer is the other side.
+// Peer implements ports.Conn.
 func (s *aliasServer) Peer() domain.Peer { return s.link.peer() }
 
 // Trust implements ports.Conn.
 func (s *aliasServer) Trust() { s.link.conn.Trust() }
 
-// Close ends the connection. When the scraper has a session on it, only the channel ends.
+// Close closes the connection, or only the channel when the scraper has a session on the connection.
 func (s *aliasServer) Close(reason error) {
 	if !s.active {
 		return
@@ -99,7 +99,7 @@ func (s *aliasServer) Close(reason error) {
 	s.withdraw()
 }
 
-// withdraw leaves a link that others use.
+// withdraw closes the channel and leaves a link that has other roles.
 func (s *aliasServer) withdraw() {
 	if s.linger != nil {
 		s.linger.Stop()
@@ -109,7 +109,7 @@ func (s *aliasServer) withdraw() {
 	s.link.host.Post(func() { s.finish(s.reason) })
 }
 
-// joined is told when another role came to the link: with the registration done, its connection is the other's.
+// joined is called when a second role joins the link; a finished registration then leaves it.
 func (s *aliasServer) joined() {
 	if s.rpc.Closed() && s.active {
 		s.withdraw()
@@ -121,8 +121,8 @@ func (s *aliasServer) opened() {
 	s.handlers = s.onOpen(s)
 }
 
-// onChannelClose keeps the connection for a while when only the channel is closed: the other side has registered
-// and may be waiting for a metrics channel.
+// onChannelClose keeps the connection for aliasLinger when only the channel is closed: the client has registered and may
+// be waiting for a metrics channel.
 func (s *aliasServer) onChannelClose(remote bool) {
 	if s.link.mux.Closed() || !s.active || !remote {
 		return
@@ -141,7 +141,7 @@ func (s *aliasServer) closed(err error) {
 	s.finish(err)
 }
 
-// finish is the last word to the application.
+// finish makes the last calls to the application, once.
 func (s *aliasServer) finish(err error) {
 	if s.linger != nil {
 		s.linger.Stop()

@@ -10,30 +10,31 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// answers shares out the memory for metrics that scrapers have asked for and have not read: maxUnread for each scraper, over
-// all of its connections, and maxUnreadTotal in all. A request waits, before anything is collected for it, until there is
-// room for an answer as large as the last one on its connection. A page that turns out larger than the room is collected
-// again when there is.
+// answers limits the memory for answers that scrapers have requested and not read: maxUnread for each scraper, over all of
+// its connections, and maxUnreadTotal in all. A request waits, before its metrics are collected, until there is room for an
+// answer as large as the last one on its connection. A page that turns out larger than the room is collected again when
+// there is room.
 //
-// A scraper that holds nothing comes first: while it waits, those that hold something get no more. So it waits for as long as
-// they read. A connection ends for it if its scraper has acknowledged nothing for answerStall, or after answerStarve.
+// Scrapers with no unread answers come first: while one waits, the others get no more, so it waits only until they have
+// read. To make room for it, a connection is closed if its scraper has acknowledged nothing for answerStall, or any
+// connection after answerStarve.
 //
 //	asked ── room ──▶ collecting ── answer ──▶ sent, counted until the peer acknowledges it
 //	  │ ◀── no room ──────┤
 //	  └── connection closes ──▶ dropped
 type answers struct {
 	host    host.Host
-	servers []*metricsServer         // that are open, in the order of opening
+	servers []*metricsServer         // the open ones, in the order of opening
 	waiting []*answer                // the oldest first
 	running []*answer                // being collected
-	size    map[domain.PublicKey]int // what the last answer to a scraper took, in bytes
+	size    map[domain.PublicKey]int // memory of the last answer to a scraper, in bytes
 	retry   host.Timer
 
-	withheld uint64 // answers that did not fit when they came, and requests that were one too many
+	withheld uint64 // answers that did not fit once collected, and requests above maxWaitingAnswers
 	shed     uint64 // connections ended because of unread answers
 }
 
-// answer is one request for metrics on its way to its answer.
+// answer is one pending request for metrics.
 type answer struct {
 	server   *metricsServer
 	reply    func(domain.MetricsReply)
@@ -44,11 +45,10 @@ type answer struct {
 
 func newAnswers(h host.Host) *answers { return &answers{host: h, size: make(map[domain.PublicKey]int)} }
 
-// answerMemory is what an answer of n bytes takes until the peer has acknowledged it: packets are a little larger than
-// what they carry.
+// answerMemory estimates the memory of an answer of n bytes until the peer has acknowledged it, packet overhead included.
 func answerMemory(n int) int { return n + n/2 }
 
-// unread is what answers to a scraper take that it has not acknowledged, in bytes.
+// unread returns the memory of answers that a scraper has not acknowledged, in bytes.
 func (a *answers) unread(scraper domain.PublicKey) int { return a.unreadUsage().by[scraper] }
 
 // usage is the memory of answers, in bytes.
@@ -57,7 +57,7 @@ type usage struct {
 	total int
 }
 
-// usage adds up what is unread and what is reserved for answers being collected.
+// usage sums the unread bytes and those reserved for answers being collected.
 func (a *answers) usage() usage {
 	u := a.unreadUsage()
 	for _, r := range a.running {
@@ -83,20 +83,20 @@ func (a *answers) unreadUsage() usage {
 	return u
 }
 
-// holds reports whether a scraper holds something already.
+// holds reports whether the scraper of a request has unread answers or reserved memory.
 func (u usage) holds(r *answer) bool { return u.by[r.server.scraper()] > 0 }
 
-// takes reports whether there is room for an answer of n bytes. A page in full is always let in where nothing is held.
+// takes reports whether there is room for an answer of n bytes. The first answer always fits, whatever its size.
 func (u usage) takes(r *answer, n int) bool {
 	return (!u.holds(r) || u.by[r.server.scraper()]+n <= maxUnread) && (u.total == 0 || u.total+n <= maxUnreadTotal)
 }
 
-// next estimates the size of an answer, in bytes: that of the last one on its connection, or else to its scraper.
+// next estimates the memory of an answer, in bytes: that of the last one on its connection, or else to its scraper.
 func (a *answers) next(r *answer) int {
 	return cmp.Or(r.server.size, a.size[r.server.scraper()], firstAnswer)
 }
 
-// watch notes which connections have acknowledged something.
+// watch records which connections have acknowledged something.
 func (a *answers) watch() {
 	for _, s := range a.servers {
 		if n := s.link.conn.Unsent(); n < s.unread || n == 0 {
@@ -105,16 +105,15 @@ func (a *answers) watch() {
 	}
 }
 
-// makeRoom ends a connection for a request of a scraper that holds nothing and has no room: the one with the most unread
-// bytes of those whose scraper does not read, or of all when the request has waited for so long that no page may take
-// longer.
+// makeRoom closes a connection for a request that has no room and whose scraper has nothing unread: the connection with the
+// most unread bytes of those whose scraper does not read, or of all when the request has waited for answerStarve.
 func (a *answers) makeRoom(r *answer) {
 	now := a.host.Now()
 	starved := now.Sub(r.asked) >= answerStarve
 	a.shedLargest(func(s *metricsServer) bool { return starved || now.Sub(s.read) >= answerStall })
 }
 
-// shedLargest ends the connection with the most unread bytes of some, if there is any.
+// shedLargest closes the connection with the most unread bytes among those that of selects, if any.
 func (a *answers) shedLargest(of func(*metricsServer) bool) {
 	var largest *metricsServer
 	most := 0
@@ -132,7 +131,7 @@ func (a *answers) shedLargest(of func(*metricsServer) bool) {
 // enter adds an open server.
 func (a *answers) enter(s *metricsServer) { a.servers = append(a.servers, s) }
 
-// leave drops a server with everything that it has asked for.
+// leave removes a server and drops its requests.
 func (a *answers) leave(s *metricsServer) {
 	if !slices.Contains(a.servers, s) {
 		return
@@ -153,7 +152,7 @@ func (a *answers) leave(s *metricsServer) {
 func (a *answers) ask(s *metricsServer, reply func(domain.MetricsReply)) {
 	if a.unread(s.scraper()) > maxUnread+answerMemory(domain.MaxBody) {
 		a.shed++
-		s.link.end(errUnread) // refusals have filled it
+		s.link.end(errUnread) // filled with failure replies
 		return
 	}
 	r := &answer{server: s, reply: reply, asked: a.host.Now()}
@@ -176,7 +175,7 @@ func (a *answers) waitingOn(s *metricsServer) (n int) {
 	return n
 }
 
-// run starts what there is room for, and looks again in a while where something waits.
+// run starts the requests that there is room for, and runs again after answerRetry while any wait.
 func (a *answers) run() {
 	a.watch()
 	for _, holding := range []bool{false, true} { // scrapers that hold nothing first
@@ -199,15 +198,15 @@ func (a *answers) run() {
 	}
 }
 
-// startAll starts what there is room for, of scrapers that hold something or of the others, and returns the first for which
-// there is none.
+// startAll starts the requests that there is room for, of scrapers that hold memory or of the others, and returns the first
+// that does not fit.
 func (a *answers) startAll(holding bool) (stuck *answer) {
 	u := a.usage()
 	for _, r := range slices.Clone(a.waiting) {
 		switch {
 		case u.holds(r) != holding:
 		case u.takes(r, a.next(r)):
-			if slices.Contains(a.waiting, r) { // an answer that comes at once starts others
+			if slices.Contains(a.waiting, r) { // an immediate answer starts others
 				a.start(r)
 				u = a.usage()
 			}
@@ -232,7 +231,7 @@ func (a *answers) start(r *answer) {
 	})
 }
 
-// answered sends an answer, or lets it wait until there is room for one of its size.
+// answered sends an answer, or queues its request again until there is room for one of its size.
 func (a *answers) answered(r *answer, reply domain.MetricsReply) {
 	if r.over {
 		return
@@ -257,7 +256,7 @@ func (a *answers) answered(r *answer, reply domain.MetricsReply) {
 func (a *answers) counters() []ports.Counter {
 	one := func(result string, n uint64) ports.Counter {
 		return ports.Counter{
-			Name: "unread_answers", Help: "Answers withheld for the time being, requests refused, and connections closed, because scrapers had not read earlier answers.",
+			Name: "unread_answers", Help: "Answers delayed, requests rejected, and connections closed, because scrapers had not read earlier answers.",
 			Value: n, Labels: []ports.Label{{Name: "result", Value: result}},
 		}
 	}

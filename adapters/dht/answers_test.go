@@ -25,7 +25,7 @@ type readers struct {
 	slow    bool
 }
 
-// mute is a connection whose other side acknowledges everything and says nothing.
+// mute is a connection whose peer acknowledges everything and sends nothing.
 type mute struct {
 	onOpen  func()
 	onClose func(error)
@@ -116,7 +116,7 @@ func (rs *readers) ask(c *reader) {
 	})
 }
 
-// took is what was answered since the last call.
+// took returns the answers since the last call.
 func (rs *readers) took() string {
 	s := strings.Join(rs.got, "; ")
 	rs.got = nil
@@ -222,8 +222,7 @@ func (rs *readers) read(all []*reader, n int) {
 	}
 }
 
-// Sixteen scrapers read pages of 15 MB over slow lines, all at the same time and again and again: together six times of what
-// is there for them.
+// Sixteen scrapers read pages of 15 MB over slow links, all at the same time and repeatedly: together six times the limit.
 func TestScrapersThatReadSlowlyAreNotCut(t *testing.T) {
 	w := newReaders()
 	w.size = 15 << 20
@@ -273,8 +272,8 @@ func TestWaitingRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// Scrapers that read nothing: after a while one of those with the most unread loses its connection when another one wants its
-// first page.
+// Scrapers that read nothing: after answerStall the one with the most unread loses its connection when another one requests
+// its first page.
 func TestMemoryForAllScrapersIsBounded(t *testing.T) {
 	w := newReaders()
 	w.size = 15 << 20
@@ -304,7 +303,7 @@ func TestMemoryForAllScrapersIsBounded(t *testing.T) {
 	}
 }
 
-// Scrapers that acknowledge a byte now and then do not keep another one out for good.
+// Scrapers that acknowledge a byte now and then do not keep another one waiting indefinitely.
 func TestScrapersThatPretendToReadAreCutInTheEnd(t *testing.T) {
 	w := newReaders()
 	w.size = 15 << 20

@@ -10,30 +10,30 @@ func Bounds() []bound.Bound {
 		{
 			Name: "dht.maxUnread", What: "answers of a client that its scraper has not read, over all connections",
 			Scope: bound.PerKey, Limit: bound.Bytes(maxUnread), Policy: bound.Wait,
-			Reason:  "the largest page in full; the next one is collected when there is room for it",
+			Reason:  "one page of the maximum size; the next one is collected when there is room for it",
 			Counter: `dhtprom_unread_answers_total{result="withheld"}`,
 		},
 		{
 			Name: "dht.maxUnreadTotal", What: "answers that scrapers have not read",
 			Scope: bound.InAll, Limit: bound.Bytes(maxUnreadTotal), Policy: bound.End,
-			Reason:  "four scrapers that read nothing; where another one holds nothing and waits, the connection that holds the most ends if nothing was read on it for 15 s, or after five minutes",
+			Reason:  "four scrapers that read nothing; where another one with nothing unread waits, the connection with the most unread bytes is closed if nothing was read on it for 15 s, or after five minutes",
 			Counter: `dhtprom_unread_answers_total{result="closed"}`,
 		},
 		{
 			Name: "dht.maxWaitingAnswers", What: "requests that wait until answers are read",
 			Scope: bound.PerConnection, Limit: bound.Count(maxWaitingAnswers), Policy: bound.AnswerFail,
-			Reason:  "as many as a scraper has of one client under way",
+			Reason:  "as many as a scraper has in progress for one client",
 			Counter: `dhtprom_unread_answers_total{result="withheld"}`,
 		},
 		{
-			Name: "dht.DefaultMaxName", What: "name in a registration that is looked at",
+			Name: "dht.DefaultMaxName", What: "name in a registration that is validated",
 			Scope: bound.PerPacket, Limit: bound.Bytes(DefaultMaxName), Policy: bound.AnswerFail,
 			Reason: "far above the rules for names, so that those give the reason",
 		},
 		{
 			Name: "dht.maxMessage", What: "text of a rejection",
 			Scope: bound.PerPacket, Limit: bound.Bytes(maxMessage), Policy: bound.Cut,
-			Reason: "reasons have a line",
+			Reason: "reasons fit on one line",
 		},
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// What the recorded conversations use.
+// Values in the recorded conversations.
 const (
 	recordedUID  = "00000000-0000-4000-8000-000000000000"
 	recordedBody = "# HELP up Whether the process runs\n# TYPE up gauge\nup 1\n"
@@ -49,7 +49,7 @@ func (w *world) sent(v conversation, side, recorded string) {
 	}
 }
 
-// byHand makes a request whose version our own sides do not send.
+// byHand makes a request with a version that this package does not send.
 func byHand(t *testing.T, c *fakeConn, protocol, method string, value []byte, done func(error)) {
 	t.Helper()
 	m := mux.New(c)
@@ -67,7 +67,7 @@ func byHand(t *testing.T, c *fakeConn, protocol, method string, value []byte, do
 	}
 }
 
-// versionOf is the version that a conversation is about; 0, 0 when it is about something else.
+// versionOf returns the version that a conversation tests; 0, 0 when it tests something else.
 func versionOf(name string) (major, minor uint64) {
 	switch {
 	case strings.Contains(name, "higher minor version"):

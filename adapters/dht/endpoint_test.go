@@ -18,7 +18,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
-// fakeConn is a connection in memory that opens when the test says so.
+// fakeConn is a connection in memory that the test opens.
 type fakeConn struct {
 	*muxtest.Pipe
 	onStart, onOpen, onPath func()
@@ -51,7 +51,7 @@ var (
 	scraperKey = id.KeyPairFromSeed(id.Seed{2}).Public
 )
 
-// world is a connection from a client (a) and a scraper (b), whoever dialled, and what was called.
+// world is a connection between a client (a) and a scraper (b), dialled by either, with the recorded calls.
 type world struct {
 	t       *testing.T
 	loop    *portstest.Loop
@@ -90,7 +90,7 @@ func (w *world) want(calls string) {
 	}
 }
 
-// open lets the encryption come up on both sides.
+// open establishes the encryption on both sides.
 func (w *world) open() {
 	w.client.hash, w.scraper.hash = [64]byte{1}, [64]byte{1}
 	if w.client.onStart != nil {
@@ -199,7 +199,7 @@ func (w *world) gotMetrics(r domain.MetricsReply, err error) {
 	w.call("metrics %v %q %q", r.Success, r.Body, r.Message)
 }
 
-// aliasWorld has a registration under way to an alias server.
+// aliasWorld returns a world with a registration in progress to an alias server.
 func aliasWorld(t *testing.T, f func(ports.AliasRequest, func(ports.AliasReply))) (w *world, server *aliasServer, cancel func()) {
 	w = newWorld(t)
 	server, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(f))
@@ -210,7 +210,7 @@ func aliasWorld(t *testing.T, f func(ports.AliasRequest, func(ports.AliasReply))
 	return w, server, cancel
 }
 
-// metricsWorld has a session to a metrics server.
+// metricsWorld returns a world with a session to a metrics server.
 func metricsWorld(t *testing.T, f func(func(domain.MetricsReply))) (w *world, server *metricsServer, s *session) {
 	w = newWorld(t)
 	server, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(f))
@@ -321,7 +321,7 @@ func TestConnectionErrorsAreTyped(t *testing.T) {
 	}
 }
 
-// A channel that cannot be opened is an error like others, and is told in a later turn.
+// A channel that cannot be opened is an error like others, reported in a later turn.
 func TestRegistrationWithoutAChannelFails(t *testing.T) {
 	w := newWorld(t)
 	l := newLink(w.loop, w.client)
@@ -386,7 +386,7 @@ func TestAliasServerClosesAtTheApplicationsWish(t *testing.T) {
 	w.wantClosed()
 }
 
-func TestServerHearsNothingOfConnectionsThatNeverOpened(t *testing.T) {
+func TestServerIsNotCalledForConnectionsThatNeverOpened(t *testing.T) {
 	w, _, _ := aliasWorld(t, yes)
 	w.scraper.Destroy(errors.New("broken"))
 	w.want("registered false muxtest: connection reset by the other end")
@@ -613,7 +613,7 @@ func TestSharedKeyIsToldBeforeTheRegistrationSucceeds(t *testing.T) {
 	}
 }
 
-// Its error comes in a later turn, before which the caller may have lost interest.
+// The error is reported in a later turn, before which the caller may have canceled.
 func TestCancelledRegistrationWithoutAChannelIsSilent(t *testing.T) {
 	w := newWorld(t)
 	l := newLink(w.loop, w.client)

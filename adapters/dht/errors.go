@@ -11,20 +11,21 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// Ends of connections that have no error of their own.
+// Reasons for the end of connections that have no error of their own.
 var (
 	errPeerEnded     = errors.New("the peer ended the connection")
 	errChannelClosed = errors.New("the peer closed the channel")
 	errNotAccepted   = errors.New("the peer does not offer this service")
-	errUnread        = errors.New("the peer does not read the answers it asks for")
+	errUnread        = errors.New("the peer does not read the answers to its requests")
 )
 
-// VersionError refuses a message of a version that is not spoken. Its text is the original's, which travels.
+// VersionError rejects a message of an unsupported version. Its text is sent to the peer and is the reference
+// implementation's.
 type VersionError struct{ text string }
 
 func (e *VersionError) Error() string { return e.text }
 
-// NameError refuses a name that is too long to be looked at.
+// NameError rejects a name that is too long to be validated.
 type NameError struct {
 	Field    string
 	Len, Max int
@@ -34,18 +35,18 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("%s is %d bytes long, at most %d are allowed", e.Field, e.Len, e.Max)
 }
 
-// Is makes the refusal one of domain's.
+// Is reports that the error is a domain.ErrName.
 func (e *NameError) Is(target error) bool { return target == domain.ErrName }
 
-// decodeError is what a request that cannot be read is answered with.
+// decodeError returns the answer to a malformed request.
 func decodeError(err error) error {
 	if errors.Is(err, compact.ErrShort) {
-		return muxrpc.RequestDecodeError(&muxrpc.Cause{Message: "Out of bounds"}) // the original's text
+		return muxrpc.RequestDecodeError(&muxrpc.Cause{Message: "Out of bounds"}) // the reference implementation's text
 	}
 	return muxrpc.RequestDecodeError(err)
 }
 
-// connectionError wraps what ended a connection; nil is a clean end.
+// connectionError wraps the error that ended a connection; nil is a clean end by the peer.
 func connectionError(err error) error {
 	if err == nil {
 		err = errPeerEnded
@@ -60,8 +61,7 @@ func connectionError(err error) error {
 	return e
 }
 
-// answered turns the failure of a request into what ports promises: an answer that refuses is a RemoteError.
-// ok is false when there was no answer.
+// answered converts an error in an answer to a *domain.RemoteError. ok is false when err is no answer of the peer.
 func answered(err error) (remote *domain.RemoteError, ok bool) {
 	e, is := errors.AsType[*muxrpc.Error](err)
 	if !is {
@@ -78,5 +78,5 @@ func answered(err error) (remote *domain.RemoteError, ok bool) {
 	return &domain.RemoteError{Message: cut(text), Unknown: e.Code == muxrpc.CodeUnknownMethod}, true
 }
 
-// cut bounds a message.
+// cut truncates a message to maxMessage bytes.
 func cut(text string) string { return text[:min(len(text), maxMessage)] }

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// A dial that has to wait for another one says so, and for how long.
+// A dial that has to wait for another one reports that, and for how long.
 func TestBusySidesAreToldApart(t *testing.T) {
 	for _, test := range []struct {
 		err  error

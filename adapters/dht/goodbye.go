@@ -8,9 +8,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// goodbyes are the goodbyes of several clients of this process to one scraper on one connection. A process that stops
-// says goodbye for all of its targets in the same turn; a dial for each would take longer than the stop may. Every
-// request carries its own proof, and the instance that it belongs to.
+// goodbyes is a group of goodbyes of this process's clients to one scraper, on one connection. A stopping process says
+// goodbye for all of its targets in the same turn; a dial for each would exceed the time for stopping. Every request
+// carries its own proof and instance.
 //
 //	waiting ── one of maxGoodbyeDials ──▶ dialling ── open ──▶ answered one by one ── the last ──▶ over
 type goodbyes struct {
@@ -18,7 +18,7 @@ type goodbyes struct {
 	scraper   domain.PublicKey
 	secret    domain.Secret
 	dial      domain.KeyPair
-	link      *link // nil while it waits
+	link      *link // nil until dialled
 	rpc       *muxrpc.RPC
 	dialling  bool
 	said      int // requests so far
@@ -26,16 +26,16 @@ type goodbyes struct {
 	over      bool
 }
 
-// goodbye is one of them.
+// goodbye is one request of such a group.
 type goodbye struct {
 	request ports.Registration
 	offer   *metricsOffer
 	done    func(error)
 }
 
-// LeaveAlias implements ports.Transport. A client that its scraper is connected with says goodbye there. The others to one
-// scraper under one secret share connections, maxGoodbyes each: a scraper closes those on which a few wrong secrets come,
-// and the others are not to pay for it.
+// LeaveAlias implements ports.Transport. A goodbye uses the scraper's connection to the client if there is one. The others
+// to one scraper under one secret share connections, maxGoodbyes each: a scraper closes a connection after a few wrong
+// secrets, which must not affect goodbyes with other secrets.
 func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
 	if t.closing {
 		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
@@ -46,7 +46,7 @@ func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel f
 	return t.dialLeave(r, done)
 }
 
-// dialLeave says goodbye on a connection that is dialled for it.
+// dialLeave says goodbye on a connection dialled for it.
 func (t *Transport) dialLeave(r ports.Registration, done func(error)) (cancel func()) {
 	if t.closing {
 		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
@@ -64,7 +64,7 @@ func (t *Transport) dialLeave(r ports.Registration, done func(error)) (cancel fu
 	return cancel
 }
 
-// dialGoodbyes dials for goodbyes that wait for it, the oldest first.
+// dialGoodbyes dials for waiting groups, the oldest first, up to maxGoodbyeDials at a time.
 func (t *Transport) dialGoodbyes() {
 	dialling := 0
 	for _, g := range t.goodbyes {
@@ -113,7 +113,7 @@ func (g *goodbyes) say(r ports.Registration, offer *metricsOffer, done func(erro
 	}
 }
 
-// send sends a goodbye as soon as there is a handshake hash to sign.
+// send sends a goodbye, with a proof as soon as there is a handshake hash to sign.
 func (g *goodbyes) send(c *goodbye) {
 	m := AliasRequest{Secret: c.request.Secret, Register: c.request.Register}
 	if c.offer == nil {
@@ -139,7 +139,7 @@ func (g *goodbyes) ask(c *goodbye, m AliasRequest) {
 			remote.Scraper = true
 			err = remote
 		case err != nil:
-			return // the channel or the connection has gone, which says why by itself
+			return // the channel or the connection closed, which is reported separately
 		default:
 			err = goodbyeReply(value)
 		}
@@ -150,7 +150,7 @@ func (g *goodbyes) ask(c *goodbye, m AliasRequest) {
 	}
 }
 
-// settle gives the outcome of one goodbye; the last one hangs up.
+// settle reports the outcome of one goodbye; the last one leaves the connection.
 func (g *goodbyes) settle(c *goodbye, err error) {
 	if !g.forget(c) {
 		return
@@ -183,7 +183,7 @@ func (g *goodbyes) end(reason error) {
 	g.transport.dialGoodbyes()
 }
 
-// fail ends all of them without an answer.
+// fail fails the whole group without an answer.
 func (g *goodbyes) fail(err error) {
 	g.end(err)
 	for _, c := range slices.Clone(g.waiting) {
@@ -219,7 +219,7 @@ func (g *goodbyes) closed(err error) {
 	g.fail(err)
 }
 
-// goodbyeReply reads the answer to a goodbye.
+// goodbyeReply parses the answer to a goodbye.
 func goodbyeReply(value []byte) error {
 	reply, err := ParseAliasReply(value)
 	switch {

@@ -12,8 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// A process with 250 targets stops. Each goodbye used to dial for itself, all at once, and none arrived in the time that
-// a stop has.
+// A process with 250 targets stops. When each goodbye dialled for itself, all at once, none arrived in the time for stopping.
 func TestGoodbyesOfAllTargetsOfAProcessArrive(t *testing.T) {
 	const targets = 250
 	for _, c := range []struct {
@@ -88,8 +87,8 @@ func TestGoodbyesEndTogetherWithTheirConnection(t *testing.T) {
 	n.close(client)
 }
 
-// A process with targets of several owners: the secrets of one of them were changed at the scraper. It closes connections on
-// which three wrong ones come.
+// A process with targets of several owners: the secrets of one of them were changed at the scraper, which closes connections
+// after three wrong ones.
 func TestGoodbyesWithWrongSecretsCostOthersNothing(t *testing.T) {
 	n := newNet(t, 13)
 	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
@@ -116,7 +115,7 @@ func TestGoodbyesWithWrongSecretsCostOthersNothing(t *testing.T) {
 	}
 }
 
-// listenStrictly listens for registrations and ends connections on which so many wrong secrets come.
+// listenStrictly listens for registrations and closes a connection after a number of wrong secrets.
 func (sw *swarm) listenStrictly(p *peer, wrong int) {
 	sw.t.Helper()
 	ready := false

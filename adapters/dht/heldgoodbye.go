@@ -8,24 +8,24 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// heldGoodbye is a goodbye on the connection that the scraper scrapes the client on. The key that it gives up is proven
-// there, so nothing has to be dialled.
+// heldGoodbye is a goodbye on the connection that the scraper scrapes the client on. The client's key is proven there, so
+// no dial is needed.
 //
 //	asked ── answer ──▶ over
-//	  └── heldPatience, method unknown, connection gone ──▶ dialled too ── the first answer ──▶ over
+//	  └── heldTimeout, method unknown, connection closed ──▶ dialled too ── the first answer ──▶ over
 type heldGoodbye struct {
 	transport  *Transport
 	server     *metricsServer
 	request    ports.Registration
 	done       func(error)
-	patience   host.Timer
+	dialTimer  host.Timer
 	cancelDial func()
 	over       bool
 }
 
-// heldPatience is how long a goodbye on a held connection may take before the scraper is dialled as well: two round trips of
-// a slow path, and a third of what the application gives it.
-const heldPatience = 500 * time.Millisecond
+// heldTimeout limits a goodbye on a held connection; after it the scraper is dialled as well. It is two round trips of a slow
+// path, and a third of the application's limit.
+const heldTimeout = 500 * time.Millisecond
 
 // held finds the metrics server of a registration's key on a connection with its scraper.
 func (t *Transport) held(r ports.Registration) *metricsServer {
@@ -49,12 +49,12 @@ func (t *Transport) held(r ports.Registration) *metricsServer {
 	return nil
 }
 
-// reaches reports whether a scraper can be asked something on the connection.
+// reaches reports whether requests can be sent to a scraper on the connection.
 func (s *metricsServer) reaches(scraper domain.PublicKey) bool {
 	return s.active && s.rpc.Opened() && !s.rpc.Closed() && !s.link.ending && !s.link.closed && s.scraper() == scraper
 }
 
-// leaveHeld says goodbye on a held connection, which does not end before.
+// leaveHeld says goodbye on a held connection, which is not closed before the goodbye is over.
 func (t *Transport) leaveHeld(m *metricsServer, r ports.Registration, done func(error)) (cancel func()) {
 	g := &heldGoodbye{transport: t, server: m, request: r, done: done}
 	o := SignOffer(t.metricsOffer(r).keys, m.link.conn.HandshakeHash())
@@ -64,7 +64,7 @@ func (t *Transport) leaveHeld(m *metricsServer, r ports.Registration, done func(
 		return t.dialLeave(r, done)
 	}
 	m.goodbyes++
-	g.patience = t.host.AfterFunc(heldPatience, g.dial)
+	g.dialTimer = t.host.AfterFunc(heldTimeout, g.dial)
 	return func() { g.finish() }
 }
 
@@ -76,14 +76,14 @@ func (g *heldGoodbye) onAnswer(value []byte, err error) {
 	case refused && !remote.Unknown:
 		remote.Scraper = true
 		g.settle(remote)
-	case err != nil: // a scraper of an earlier version, or the connection has gone
+	case err != nil: // a scraper of an earlier version, or the connection closed
 		g.dial()
 	default:
 		g.settle(goodbyeReply(value))
 	}
 }
 
-// dial says the goodbye on a connection of its own, too.
+// dial says goodbye on a separate connection as well.
 func (g *heldGoodbye) dial() {
 	if g.over || g.cancelDial != nil {
 		return
@@ -100,13 +100,13 @@ func (g *heldGoodbye) settle(err error) {
 	}
 }
 
-// finish ends what is under way, and reports whether there was anything.
+// finish cancels what is pending, and reports whether the goodbye was not over.
 func (g *heldGoodbye) finish() bool {
 	if g.over {
 		return false
 	}
 	g.over = true
-	g.patience.Stop()
+	g.dialTimer.Stop()
 	if g.cancelDial != nil {
 		g.cancelDial()
 	}

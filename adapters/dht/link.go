@@ -15,26 +15,26 @@ import (
 // conn is the part of a hyperdht.Connection that links use.
 type conn interface {
 	mux.Pipe
-	// OnOpen sets who is told that the other side has proven that it is there, before anything else of it.
+	// OnOpen sets the handler that runs when the first packet of the peer has proven its key, before any of its data.
 	OnOpen(func())
-	// Close ends the connection after what was sent has arrived, and soon whatever the other side does.
+	// Close closes the connection after sent data has arrived, or after a timeout.
 	Close()
-	// OnStart sets who is told that there is a path and a handshake hash, before anything of the other side.
+	// OnStart sets the handler that runs when there are a path and a handshake hash, before any data of the peer.
 	OnStart(func())
-	// HandshakeHash is the same on both sides and nowhere else; zero before there is a path.
+	// HandshakeHash is the same on both sides and unique to the connection; zero before there is a path.
 	HandshakeHash() [64]byte
-	// Answered reports whether the other side has answered the handshake.
+	// Answered reports whether the peer has answered the handshake.
 	Answered() bool
 	RemotePublicKey() id.PublicKey
 	RemoteAddr() netip.AddrPort
 	Path() hyperdht.Path
-	// DirectSilence is for how long nothing has come on the direct path, where a relay has taken over.
+	// DirectSilence returns the time since the last packet on the direct path after a relay has taken over, else 0.
 	DirectSilence() time.Duration
-	// OnPath sets what runs when packets to the other side begin to take another path.
+	// OnPath sets the handler that runs when packets to the peer start to take another path.
 	OnPath(func())
-	// Trust lifts the limits on what the other side can make this node hold.
+	// Trust lifts the limits on memory that the peer can make this node allocate.
 	Trust()
-	// Unsent is what everything sent takes until the other side has acknowledged it, in bytes.
+	// Unsent returns the memory of sent data that the peer has not acknowledged, in bytes.
 	Unsent() int
 }
 
@@ -42,42 +42,41 @@ var _ conn = (*hyperdht.Connection)(nil)
 
 // link is a connection with the roles on it. It ends when the last role leaves.
 //
-//	connecting ── encryption is up ─▶ open ── last role left ─▶ ending ── both sides ended ─▶ closed
-//	    └──────────────────────────────┴────────── the connection broke ─────────────────────▶ ┘
+//	connecting ── encryption is up ─▶ open ── last role left ─▶ ending ── both sides closed ─▶ closed
+//	    └──────────────────────────────┴─────────── the connection broke ────────────────────▶ ┘
 type link struct {
 	host  host.Host
 	conn  conn
 	mux   *mux.Mux
 	roles []role // in the order they joined
 
-	incoming bool // the other side has dialled
+	incoming bool // dialled by the peer
 	open     bool
-	ending   bool // this side has ended it
+	ending   bool // closed by this side
 	clean    bool // without a reason
 	closed   bool
-	// starting wait for the handshake hash.
+	// starting are functions that wait for the handshake hash.
 	starting []func()
-	// proven is a key that the other side has proven to hold, by an offer; zero for none. It may be the one it
-	// dialled under.
+	// proven is the key that the peer has proven to hold by an offer; zero for none. It may be the one it dialled under.
 	proven domain.PublicKey
-	// dedicated means that the other side has turned down a metrics channel here: not worth another try.
+	// dedicated means that the peer has rejected or closed a metrics channel on this link, so none is opened again.
 	dedicated bool
-	// answers shares out the memory for metrics served here.
+	// answers limits the memory for metrics served here.
 	answers *answers
-	// onClose is for whoever keeps account of links; nil is allowed.
+	// onClose is called when the link has closed; nil is allowed.
 	onClose func()
 }
 
-// role is one use of a link. Its methods are called in a turn of their own or of the connection's, never inside a
-// call of the application.
+// role is one use of a link. Its methods run in a turn of their own or of the connection's, never inside a call of the
+// application.
 type role interface {
-	// opened says that the encryption is up. A role that joins an open link is not told.
+	// opened is called when the encryption is established. It is not called for a role that joins an open link.
 	opened()
-	// closed is the last call. err is nil when both sides ended the connection.
+	// closed is the last call. err is nil when both sides closed the connection.
 	closed(err error)
 }
 
-// newLink takes a connection over, which need not be open. Join the first role in the same turn.
+// newLink takes ownership of a connection, which need not be open. The first role must join in the same turn.
 func newLink(h host.Host, c conn) *link {
 	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h)}
 	c.OnStart(l.onStart)
@@ -95,7 +94,7 @@ func (l *link) onStart() {
 	}
 }
 
-// whenStarted calls f once there is a handshake hash, at once if there is one.
+// whenStarted calls f when there is a handshake hash, immediately if there is one.
 func (l *link) whenStarted(f func()) {
 	if l.conn.HandshakeHash() != [64]byte{} {
 		f()
@@ -104,8 +103,8 @@ func (l *link) whenStarted(f func()) {
 	l.starting = append(l.starting, f)
 }
 
-// offers reports whether the other side has offered the metrics of a key on this connection. That it dialled under
-// the key is no offer: the originals hang up when they have registered, whatever key they use.
+// offers reports whether the peer has offered the metrics of a key on this connection. Dialling under the key is no offer:
+// the reference implementation hangs up after registering, whatever key it uses.
 func (l *link) offers(key domain.PublicKey) bool { return !key.IsZero() && l.proven == key }
 
 func (l *link) onOpen() {
@@ -128,7 +127,7 @@ func (l *link) onPath() {
 func (l *link) onDown(err error) {
 	l.closed = true
 	if l.clean {
-		err = nil // how the other side takes our end does not matter any more
+		err = nil // how the peer closes does not matter after a clean end of this side
 	}
 	roles := l.roles
 	l.roles = nil
@@ -143,13 +142,13 @@ func (l *link) onDown(err error) {
 // join adds a role.
 func (l *link) join(r role) { l.roles = append(l.roles, r) }
 
-// shared reports whether a role has company.
+// shared reports whether the link has other roles than r.
 func (l *link) shared(r role) bool {
 	return slices.ContainsFunc(l.roles, func(o role) bool { return o != r })
 }
 
-// leave removes a role, which hears nothing more. The last one ends the connection: cleanly when reason is nil, at
-// once otherwise.
+// leave removes a role, which gets no further calls. The last one closes the connection: cleanly when reason is nil,
+// immediately otherwise.
 func (l *link) leave(r role, reason error) {
 	i := slices.Index(l.roles, r)
 	if i < 0 {
@@ -161,7 +160,7 @@ func (l *link) leave(r role, reason error) {
 	}
 }
 
-// sayingGoodbye finds a metrics server whose goodbyes wait for their answer.
+// sayingGoodbye returns a metrics server with unanswered goodbyes, or nil.
 func (l *link) sayingGoodbye() *metricsServer {
 	for _, r := range l.roles {
 		if m, ok := r.(*metricsServer); ok && m.goodbyes > 0 {
@@ -171,8 +170,8 @@ func (l *link) sayingGoodbye() *metricsServer {
 	return nil
 }
 
-// end ends the connection; roles that are still on it are told when it is over. A caller that has not proven itself was sent
-// nothing that could matter to it, and may never answer, so its connection ends at once.
+// end closes the connection; the closed methods of remaining roles are called when it has closed. The connection of a caller
+// that has not proven its key is closed immediately: it was sent nothing of importance, and may never answer.
 func (l *link) end(reason error) {
 	l.ending = true
 	switch {
@@ -188,7 +187,7 @@ func (l *link) end(reason error) {
 	}
 }
 
-// peer describes the other side.
+// peer describes the remote side.
 func (l *link) peer() domain.Peer {
 	return domain.Peer{
 		Key:  domain.PublicKey(l.conn.RemotePublicKey()),

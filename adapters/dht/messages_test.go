@@ -81,7 +81,7 @@ func check[M any](t *testing.T, list []message, parse func([]byte) (M, error), a
 			if w := want(t, v.Decoded); !reflect.DeepEqual(again(m), again(w)) {
 				t.Errorf("parsed %+v, want %+v", m, w)
 			}
-			// The one message that is not written the same again has a bool that is neither 0 nor 1, and the
+			// The one message that is not encoded the same again has a bool that is neither 0 nor 1, and the
 			// one with minor version 0 cannot be written at all.
 			canonical := v.Note != "boolean byte other than 0 and 1 reads as false" && v.Decoded.Minor != 0 || v.Decoded.Major == 0
 			if got := again(m); canonical && !bytes.Equal(got, v.Hex) {

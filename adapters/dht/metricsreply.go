@@ -35,7 +35,7 @@ func (m MetricsReply) Append(dst []byte) []byte {
 	return compact.AppendString(dst, m.Message)
 }
 
-// ParseMetricsReply reads a reply. It fails with a *VersionError or with the reason why it is malformed.
+// ParseMetricsReply parses a reply. The error is a *VersionError or describes the malformed field.
 func ParseMetricsReply(b []byte) (MetricsReply, error) {
 	r := compact.NewReader(b)
 	if v := r.Uint(); v > metricsReplyVersion {

@@ -13,18 +13,18 @@ type metricsServer struct {
 	rpc      *muxrpc.RPC
 	onOpen   func(ports.Conn) ports.MetricsHandlers
 	handlers ports.MetricsHandlers
-	active   bool // handlers are there and have not heard their last
+	active   bool // handlers are set, and OnClose has not been called
 	reason   error
 
-	goodbyes int  // that wait for their answer on the connection
-	closing  bool // it ends after them
+	goodbyes int  // unanswered on the connection
+	closing  bool // the connection closes after them
 	// For answers.
-	size   int          // memory of the last answer, in bytes; 0 before there is one
-	unread int          // what was unread when something was last acknowledged or sent
-	read   host.Instant // when that was
+	size   int          // memory of the last answer, in bytes; 0 before the first
+	unread int          // unread bytes when something was last acknowledged or sent
+	read   host.Instant // time of that
 }
 
-// serveMetrics opens the metrics channel. It is there from the start, as the original's is.
+// serveMetrics opens the metrics channel. As in the reference implementation it exists from the start.
 func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metricsServer, error) {
 	s := &metricsServer{link: l, onOpen: onOpen}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose})
@@ -53,7 +53,7 @@ func (s *metricsServer) onRequest(value []byte, reply func([]byte, error)) {
 	}
 	send := func(r domain.MetricsReply) {
 		m := MetricsReply{Success: r.Success, Body: r.Body, Message: cut(r.Message)}
-		// A frame that is too long would cost the connection, so it becomes a failure with its size.
+		// A frame that is too long would break the connection, so it is replaced by a failure that has its size.
 		if err := domain.CheckBody(len(r.Body)); r.Success && err != nil {
 			m = MetricsReply{Message: err.Error()}
 		}
@@ -66,19 +66,19 @@ func (s *metricsServer) onRequest(value []byte, reply func([]byte, error)) {
 	s.link.answers.ask(s, send)
 }
 
-// scraper is the key of the other side.
+// scraper returns the key of the peer.
 func (s *metricsServer) scraper() domain.PublicKey {
 	return domain.PublicKey(s.link.conn.RemotePublicKey())
 }
 
-// Peer is the other side.
+// Peer implements ports.Conn.
 func (s *metricsServer) Peer() domain.Peer { return s.link.peer() }
 
 // Trust implements ports.Conn.
 func (s *metricsServer) Trust() { s.link.conn.Trust() }
 
-// Close ends the connection, after goodbyes that wait for their answer. When a registration is under way on it, only the
-// channel ends.
+// Close closes the connection, after the answers to its goodbyes. While a registration is in progress on it, only the
+// channel is closed.
 func (s *metricsServer) Close(reason error) {
 	if !s.active {
 		return
@@ -103,8 +103,8 @@ func (s *metricsServer) opened() {
 	s.handlers = s.onOpen(s)
 }
 
-// onChannelClose ends the connection when the other side has closed the channel: a scraper without its channel
-// can only be helped by a new connection (dht-prom-client index.js).
+// onChannelClose closes the connection when the peer has closed the channel: the scraper needs a new connection to open
+// another one (dht-prom-client index.js).
 func (s *metricsServer) onChannelClose(remote bool) {
 	if s.link.mux.Closed() || !remote {
 		return
@@ -127,7 +127,7 @@ func (s *metricsServer) closed(err error) {
 	s.finish(err)
 }
 
-// finish is the last word to the application.
+// finish makes the last calls to the application, once.
 func (s *metricsServer) finish(err error) {
 	if !s.active {
 		return

@@ -6,19 +6,19 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// Offer is what follows the known fields of a registration, where the JavaScript decoders stop reading: the
-// client offers to be scraped on this very connection, and proves that it holds the key it registers by signing
-// the connection's handshake hash with it:
+// Offer is the tail of a registration, after the fields at which the JavaScript decoders stop reading. With it the client
+// offers to be scraped on the same connection, and proves that it holds the registered key by signing the connection's
+// handshake hash:
 //
 //	uint version (1) · uint flags (1 proof, 2 unconnected, 4 instance) · fixed64 signature · fixed16 instance, if flagged
 //
-// A tail that cannot be read is no offer, so that later versions can say other things there.
+// A tail that cannot be parsed is ignored, so that later versions can define others.
 type Offer struct {
 	Proof [64]byte
-	// Unconnected says that no connection of the scraper reaches the client, whatever the scraper believes: it was
-	// started anew, or has moved.
+	// Unconnected means that the client has no connection of the scraper, even if the scraper still has one to it: the
+	// client was restarted, or has moved.
 	Unconnected bool
-	// Instance is domain.Register.Instance; zero is left out.
+	// Instance is domain.Register.Instance; zero is not encoded.
 	Instance domain.Instance
 }
 
@@ -31,7 +31,7 @@ const (
 	flagShared  = 2 // of a reply: another running client has the same key
 )
 
-// nsOffer keeps signatures of offers apart from all others that a key makes.
+// nsOffer is the namespace of signatures of offers.
 var nsOffer = id.Namespace("dhtprom/registration", 0)
 
 // size is the length of the encoding.
@@ -42,7 +42,7 @@ func (o Offer) size() int {
 	return 1 + 1 + 64 + len(o.Instance)
 }
 
-// SignOffer makes the offer of the holder of keys on the connection with a handshake hash.
+// SignOffer returns an offer signed with keys for the connection with a handshake hash.
 func SignOffer(keys id.KeyPair, hash [64]byte) Offer {
 	return Offer{Proof: keys.Sign(append(nsOffer[:], hash[:]...))}
 }
@@ -69,7 +69,7 @@ func (o Offer) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseOffer reads the rest of a registration; nil is no offer.
+// ParseOffer parses the tail of a registration; nil is no offer.
 func ParseOffer(b []byte) *Offer {
 	r := compact.NewReader(b)
 	version, flags := r.Uint(), r.Uint()

@@ -62,7 +62,7 @@ func TestMetricsRunOnTheRegistrationsConnection(t *testing.T) {
 	w.wantClosed()
 }
 
-func TestRegistrationsConnectionEndsWhenNobodyWantsMetrics(t *testing.T) {
+func TestRegistrationsConnectionEndsWithoutAMetricsRequest(t *testing.T) {
 	w, scraper := bothWorld(t, true)
 	w.loop.Advance(metricsLinger - time.Millisecond)
 	w.wantOpen()
@@ -105,7 +105,7 @@ func TestMetricsChannelBeforeTheAnswerKeepsTheConnection(t *testing.T) {
 	answer(ports.AliasReply{Success: true})
 	w.want("registered false <nil>; alias close")
 	w.wantOpen()
-	// The application's idea of an idle connection is not the session's.
+	// The idle time of the alias connection does not end the session.
 	conn.Close(nil)
 	s.Request(w.gotMetrics)
 	w.want(`metrics true "up 1\n" ""`)
@@ -133,7 +133,7 @@ func TestAliasConnectionWithoutChannelIsNotKeptForever(t *testing.T) {
 	w.wantClosed()
 }
 
-// offering is a client that registers keyPair 3's metrics server under another key, and what the scraper made of it.
+// offering is a client that registers keyPair 3's metrics server from another key, and the scraper's resulting state.
 func offering(t *testing.T, signer id.KeyPair, cfg Config) (w *world, scraper *link, proven *bool) {
 	w = newWorld(t)
 	scraper = newLink(w.loop, w.scraper)
@@ -181,8 +181,8 @@ func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {
 	w.wantOpen()
 }
 
-// The original registers, hangs up and serves nothing where it registered, whatever key it does so under: a session on
-// that connection would break at once, and scrapes with it.
+// The reference implementation registers, hangs up and serves nothing on that connection, whatever key it uses: a session on
+// it would break immediately, and scrapes with it.
 func TestRegistrationUnderTheClientsKeyIsNoOffer(t *testing.T) {
 	w := newWorld(t)
 	scraper := newLink(w.loop, w.scraper)

@@ -9,62 +9,62 @@ const (
 	protocolMetrics = "prometheus-metrics"
 	methodMetrics   = "metrics"
 
-	// The versions that are spoken. A request of another major or a higher minor version is refused; a minor
-	// version of 0 is accepted, though the JavaScript cannot send it.
+	// The supported versions. A request of another major or a higher minor version is rejected; a minor version of 0 is
+	// accepted, though the JavaScript cannot send it.
 	majorVersion        = 1
 	minorVersion        = 1
 	metricsReplyVersion = 0
 )
 
-// Our choice.
+// Additions and limits of this implementation.
 const (
-	// methodLeave takes a registration back; methodPing asks for nothing but an answer.
+	// methodLeave withdraws a registration; methodPing requests an empty answer.
 	methodLeave = "leave"
 	methodPing  = "ping"
-	// methodReleased is an event of a scraper: it has no alias of the client any more.
+	// methodReleased is an event of a scraper that no longer has an alias of the client.
 	methodReleased = "released"
 
-	// DefaultMaxName is the longest name in a registration that is looked at, in bytes. It is far above what
-	// the rules of domain allow, so that those give the reason; it keeps megabytes out of events and logs.
+	// DefaultMaxName is the length of the longest name in a registration that is validated, in bytes. It is far above the
+	// limits of domain, so that their errors give the reason; it keeps megabytes out of events and logs.
 	DefaultMaxName = 4096
-	// maxMessage bounds the messages that go out with a refusal, and those that are taken from a peer.
+	// maxMessage bounds the messages that are sent with a rejection, and those received from a peer.
 	maxMessage = 1024
 
-	// maxGoodbyes bounds the goodbyes on one connection: a scraper takes 32 requests at once on each (app requestBurst).
+	// maxGoodbyes bounds the goodbyes on one connection: a scraper accepts a burst of 32 requests (app requestBurst).
 	maxGoodbyes = 24
 
-	// maxGoodbyeDials bounds the connections for goodbyes that are being made: a process with 250 targets at 16 scrapers has
-	// 176 to make in the 1.5 s that it takes for them.
+	// maxGoodbyeDials bounds the concurrent dials for goodbyes: a process with 250 targets at 16 scrapers dials 176
+	// connections in the 1.5 s it has for goodbyes.
 	maxGoodbyeDials = 32
 
-	// metricsLinger is how long a registering client waits for the scraper to open a metrics channel on the
-	// same connection. A scraper that wants one does so at once; this leaves room for slow links.
+	// metricsLinger limits the wait of a registered client for the scraper to open a metrics channel on the same
+	// connection. A scraper that wants one does so immediately; this leaves room for slow links.
 	metricsLinger = 5 * time.Second
-	// aliasLinger is how long a scraper keeps a connection whose registration channel was closed, for a metrics
-	// channel of its own or for the client to end it.
+	// aliasLinger limits how long a scraper keeps a connection after its registration channel was closed, until it opens a
+	// metrics channel or the client closes the connection.
 	aliasLinger = 10 * time.Second
-	// maxUnread bounds the answers of a scraper that it has not read, over all of its connections, in bytes of memory: a
-	// page in full, which takes 24 MB, and room for another one to be under way where pages are of the usual size.
+	// maxUnread bounds the answers that a scraper has not read, over all of its connections, in bytes of memory: a page of
+	// the maximum size, which takes 24 MB, and room for the next one where pages are of the usual size.
 	maxUnread = 32 << 20
 	// maxUnreadTotal bounds those of all scrapers of a process.
 	maxUnreadTotal = 4 * maxUnread
-	// answerStall is how long a scraper may acknowledge nothing while another one finds no room. A connection over which nothing
-	// comes for 15 s is given up anyway.
+	// answerStall limits the time without an acknowledgement from a scraper while another one finds no room. A connection
+	// without any packet for 15 s is closed anyway.
 	answerStall = 15 * time.Second
-	// answerStarve is how long a scraper that holds nothing waits for others that read slowly: the longest scrape there is.
+	// answerStarve limits the wait of a scraper with nothing unread for others that read slowly: the longest scrape timeout.
 	answerStarve = 5 * time.Minute
-	// maxWaitingAnswers bounds the requests on a connection that wait for that: a scraper has 64 of one client under way at
-	// most, and a process may serve hundreds of them to one scraper.
+	// maxWaitingAnswers bounds the requests on a connection that wait for room: a scraper has at most 64 in progress for one
+	// client, and a process may serve hundreds of clients to one scraper.
 	maxWaitingAnswers = 64
-	// firstAnswer is what the first answer is assumed to take, in bytes: more than most pages.
+	// firstAnswer is the assumed memory of the first answer, in bytes: more than most pages.
 	firstAnswer = 1 << 20
-	// answerRetry is how soon a waiting request sees that answers were read.
+	// answerRetry is the interval at which waiting requests are checked for room.
 	answerRetry = 50 * time.Millisecond
-	// saveNodesAfter is how long after the start the known DHT nodes are kept for the first time, and saveNodesEvery how often
-	// afterwards. They are kept at the end, too.
+	// saveNodesAfter is the time from the start to the first save of the known DHT nodes, and saveNodesEvery the interval
+	// afterwards. They are saved on close, too.
 	saveNodesAfter = time.Minute
 	saveNodesEvery = 10 * time.Minute
-	// closeGrace bounds how long closing the transport waits for servers to be unannounced and connections to
-	// end cleanly. What was sent last has then been acknowledged, or sent again a few times.
+	// closeGrace limits the wait on close for servers to be unannounced and connections to close cleanly. The last data has
+	// then been acknowledged, or retransmitted a few times.
 	closeGrace = 3 * time.Second
 )

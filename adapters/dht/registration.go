@@ -11,37 +11,35 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// registration is one request to a scraper on a link that this side made: alias or leave. It hangs up when it has
-// its answer.
+// registration is one request to a scraper on an outgoing link: alias or leave. It leaves the link after the answer.
 type registration struct {
 	link   *link
 	rpc    *muxrpc.RPC
 	onOpen func(domain.Peer)
 	shared func() // see ports.Registration.OnShared
 	done   func(updated bool, err error)
-	over   bool // done was called, or must not be any more
-	offers bool // metrics, on the same connection
-	waits  bool // for the scraper to take the offer
+	over   bool // done was called, or must not be called any more
+	offers bool // offers metrics on the same connection
+	waits  bool // waits for the scraper to take the offer
 	linger host.Timer
 }
 
-// metricsOffer is what a registering client serves on the same connection: its metrics, if the scraper asks for
-// them here.
+// metricsOffer is the offer of a registering client to serve its metrics on the same connection.
 type metricsOffer struct {
-	// keys are the metrics server's, which sign the offer.
+	// keys is the key pair of the metrics server, which signs the offer.
 	keys id.KeyPair
 	// connected reports whether a connection of the scraper reaches the metrics server.
 	connected func(scraper domain.PublicKey) bool
-	// alike means that the connection was dialled under them. Then even a scraper that cannot read offers may
-	// want its metrics here: those of the first generation destroy connections to their targets that have none.
+	// alike means that the connection was dialled under keys. Then even a scraper that does not support offers may request
+	// metrics here: the earliest ones destroy connections to their targets that serve none.
 	alike bool
-	// admit is the metrics server's own firewall.
+	// admit is the metrics server's firewall.
 	admit  func(domain.Peer) bool
 	onOpen func(ports.Conn) ports.MetricsHandlers
 }
 
-// register asks once. done is called in a later turn, unless cancel comes first. The request leaves with the open
-// of the channel, or as soon as there is a handshake hash to sign: the scraper has opened its side or is about to.
+// register sends one request. done is called in a later turn, unless cancel is called first. The request is sent with the
+// channel's open message, or as soon as there is a handshake hash to sign; it does not wait for the scraper's open message.
 // offer is nil where there is no metrics server under the registered key.
 func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
 	g := &registration{link: l, onOpen: r.OnOpen, shared: r.OnShared, done: done}
@@ -85,7 +83,7 @@ func (r *registration) ask(method string, m AliasRequest) {
 	}
 }
 
-// offerMetrics answers a metrics channel that the scraper opens on this connection.
+// offerMetrics serves a metrics channel that the scraper opens on this connection.
 func (r *registration) offerMetrics(offer *metricsOffer) {
 	r.offers, r.waits = true, offer.alike
 	l := r.link
@@ -111,7 +109,7 @@ func (r *registration) onAnswer(value []byte, err error) {
 		remote.Scraper = true
 		r.finish(false, remote)
 	case err != nil:
-		return // the channel or the connection has gone, which says why by itself
+		return // the channel or the connection closed, which is reported separately
 	default:
 		m, err := ParseAliasReply(value)
 		switch {
@@ -130,7 +128,7 @@ func (r *registration) onAnswer(value []byte, err error) {
 	r.settle()
 }
 
-// finish gives the outcome, once.
+// finish reports the outcome, once.
 func (r *registration) finish(updated bool, err error) {
 	if r.over {
 		return
@@ -139,7 +137,7 @@ func (r *registration) finish(updated bool, err error) {
 	r.done(updated, err)
 }
 
-// settle ends the conversation after its answer. Where the scraper may want metrics here it gets a moment to say so.
+// settle leaves the link after the answer. Where the scraper may want metrics here, it first waits for metricsLinger.
 func (r *registration) settle() {
 	switch {
 	case r.link.closed:
@@ -151,7 +149,7 @@ func (r *registration) settle() {
 	}
 }
 
-// hangUp leaves the link to whom it may concern.
+// hangUp detaches from the link, which closes if no role is left.
 func (r *registration) hangUp() {
 	if r.linger != nil {
 		r.linger.Stop()
@@ -166,7 +164,7 @@ func (r *registration) hangUp() {
 
 var errCanceled = errors.New("canceled")
 
-// cancel gives up on the answer.
+// cancel drops the request; done is not called.
 func (r *registration) cancel() {
 	if r.over {
 		return
@@ -179,13 +177,13 @@ func (r *registration) cancel() {
 	}
 }
 
-// fail ends a conversation without an answer.
+// fail ends the request without an answer.
 func (r *registration) fail(err error) {
 	r.finish(false, connectionError(err))
 	r.link.leave(r, err)
 }
 
-// onChannelClose fails the request when the scraper closes or rejects the channel. That may be our own doing, too.
+// onChannelClose fails the request when the scraper closes or rejects the channel. It also runs when this side closes it.
 func (r *registration) onChannelClose(remote bool) {
 	if r.link.mux.Closed() || r.over || !remote {
 		return

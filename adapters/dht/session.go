@@ -11,24 +11,24 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// session is the scraper's end of a metrics channel: on a link that it made, or on the one that a client registered
-// on. It is a ports.MetricsSession.
+// session is the scraper's side of a metrics channel, on an outgoing link or on the link of a client's registration. It is
+// a ports.MetricsSession.
 type session struct {
 	link *link
 	rpc  *muxrpc.RPC
 	dial ports.MetricsDial
 	up   bool // OnOpen was called
-	// leaving means that Close was called or the channel has gone; over that OnClose was called.
+	// leaving means that Close was called or the channel has closed; over that OnClose was called.
 	leaving, over bool
-	requests      []*request // under way, the oldest first
+	requests      []*request // pending, the oldest first
 }
 
-// request is a request that is under way.
+// request is a pending request.
 type request struct {
 	done func(value []byte, err error)
 }
 
-// openSession opens the metrics channel on a link. Callbacks come in later turns.
+// openSession opens the metrics channel on a link. Callbacks run in later turns.
 func openSession(l *link, d ports.MetricsDial) *session {
 	s := &session{link: l, dial: d}
 	attached := l.open
@@ -59,14 +59,14 @@ func openSession(l *link, d ports.MetricsDial) *session {
 	return s
 }
 
-// closedSession is what a closed transport gives: OnClose comes in a later turn.
+// closedSession returns the session of a closed transport. OnClose is called in a later turn.
 func closedSession(h host.Host, d ports.MetricsDial) *session {
 	s := &session{link: &link{host: h}, dial: d, leaving: true}
 	h.Post(func() { s.finish(connectionError(domain.ErrClosed)) })
 	return s
 }
 
-// attachable reports whether a session may be tried on a link that the other side made.
+// attachable reports whether a session may be opened on an incoming link.
 func (l *link) attachable() bool {
 	return l.open && !l.closed && !l.dedicated && !l.mux.Closed() && !l.mux.Opened(protocolMetrics, nil)
 }
@@ -87,7 +87,7 @@ func (s *session) onPath() {
 	}
 }
 
-// client describes the other side, which may have dialled under another key where the connection came in.
+// client describes the peer, which may have dialled an incoming connection under another key.
 func (s *session) client() domain.Peer {
 	p := s.link.peer()
 	p.Key = s.dial.Client
@@ -101,7 +101,7 @@ func (s *session) onReady() {
 	}
 }
 
-// Request asks for the metrics. It need not wait for the channel: the request leaves right behind the open.
+// Request requests the metrics. It need not wait for the channel: the request is sent right after the open message.
 func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func()) {
 	m := MetricsRequest{}
 	return s.request(methodMetrics, m.Append(make([]byte, 0, m.Size())), func(value []byte, err error) {
@@ -153,7 +153,7 @@ func (s *session) onLeave(value []byte, reply func([]byte, error)) {
 	s.dial.OnLeave(ports.AliasRequest{Secret: m.Secret, Register: m.Register, Proven: true}, send)
 }
 
-// Ping asks for any answer. That a method is unknown is one.
+// Ping requests any answer; an unknown-method error counts.
 func (s *session) Ping(done func(error)) (cancel func()) {
 	return s.request(methodPing, nil, func(_ []byte, err error) {
 		if _, ok := answered(err); ok {
@@ -163,7 +163,7 @@ func (s *session) Ping(done func(error)) (cancel func()) {
 	})
 }
 
-// request calls a method. done gets the answer, the error of an answer that refuses, or a *ports.ConnectionError.
+// request calls a method. done receives the answer, the error in an answer, or a *ports.ConnectionError.
 func (s *session) request(method string, value []byte, done func([]byte, error)) (cancel func()) {
 	r := &request{done: done}
 	s.requests = append(s.requests, r)
@@ -172,7 +172,7 @@ func (s *session) request(method string, value []byte, done func([]byte, error))
 		return func() { s.forget(r) }
 	}
 	call, err := s.rpc.Request(method, value, func(value []byte, err error) {
-		// Without an answer the channel is gone, and finish is about to say why.
+		// Without an answer the channel has closed, and finish reports the reason.
 		if _, ok := answered(err); err == nil || ok {
 			s.settle(r, value, err)
 		}
@@ -188,7 +188,7 @@ func (s *session) request(method string, value []byte, done func([]byte, error))
 	}
 }
 
-// forget drops a request and reports whether it was under way.
+// forget drops a request and reports whether it was pending.
 func (s *session) forget(r *request) bool {
 	i := slices.Index(s.requests, r)
 	if i >= 0 {
@@ -207,12 +207,12 @@ func (s *session) settle(r *request, value []byte, err error) {
 // Release implements ports.MetricsSession.
 func (s *session) Release() {
 	if !s.leaving && s.link.open {
-		_ = s.rpc.Event(methodReleased, nil) // it fails where the channel has gone, which Close tells
+		_ = s.rpc.Event(methodReleased, nil) // fails where the channel has closed, which Close handles
 	}
 	s.Close(nil)
 }
 
-// Close ends the session. What happens on the wire after it is nobody's business here.
+// Close closes the session. Later events on the wire are ignored.
 func (s *session) Close(reason error) {
 	if s.leaving {
 		return
@@ -226,8 +226,8 @@ func (s *session) Close(reason error) {
 	s.link.host.Post(func() { s.finish(reason) })
 }
 
-// onChannelClose gives the connection up when the client closes or rejects the channel: only a new connection can
-// bring a new channel (dht-prom-client scraper.js).
+// onChannelClose leaves the connection when the client closes or rejects the channel: a new channel needs a new connection
+// (dht-prom-client scraper.js).
 func (s *session) onChannelClose(remote bool) {
 	if s.link.mux.Closed() || s.leaving || !remote {
 		return
@@ -250,7 +250,7 @@ func (s *session) closed(err error) {
 	s.finish(err)
 }
 
-// finish fails what is under way and is the last word to the application.
+// finish fails pending requests and makes the last call to the application, once.
 func (s *session) finish(err error) {
 	if s.over {
 		return

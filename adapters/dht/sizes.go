@@ -5,8 +5,8 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// Sizes tells how much the transport and its node hold in everything that grows with what others do, and how much that
-// may be at most, hyperdht.Unbounded where only the application bounds it. It is for those who look for leaks; names may change.
+// Sizes reports, for everything whose size depends on peers, how much the transport and its node hold and the limit,
+// hyperdht.Unbounded where only the application sets one. It is for finding leaks; names may change.
 func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	asked, pending, adopted, served := 0, 0, 0, 0
 	for _, l := range t.links {

@@ -11,9 +11,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config is how a transport behaves. The zero Config is right for most.
+// Config configures a transport. The zero Config is right for most uses.
 type Config struct {
-	// MaxName is the longest name in a registration that is looked at, in bytes; 0 is DefaultMaxName.
+	// MaxName is the length of the longest name in a registration that is validated, in bytes; 0 is DefaultMaxName.
 	MaxName int
 	// RelayThrough are blind relays for connections that find no direct path.
 	RelayThrough []domain.PublicKey
@@ -21,29 +21,29 @@ type Config struct {
 	Paths domain.PathRules
 	// OwnConnections makes a scraper dial for metrics even where the client's registration is still connected.
 	OwnConnections bool
-	// Known keeps the addresses of DHT nodes for the next start; nil keeps none.
+	// Known stores the addresses of DHT nodes for the next start; nil stores none.
 	Known ports.NodeCache
 }
 
-// Transport is ports.Transport on a HyperDHT node, which it owns from New on.
+// Transport implements ports.Transport on a HyperDHT node, which it owns.
 type Transport struct {
 	host host.Host
 	node *hyperdht.Node
 	cfg  Config
 
-	goodbyes     []*goodbyes // that are being said
+	goodbyes     []*goodbyes // not over yet
 	listeners    []*listener
 	unannouncing int     // listeners that are closing
-	links        []*link // all of them, in the order made
+	links        []*link // all of them, in the order of creation
 	answers      *answers
 	closing      bool
 	down         bool // the node is closed
-	closed       bool // and everybody was told
+	closed       bool // onClosed was called
 	onClosed     []func()
 	onMoved      []*func(ports.Move)
 	onNetwork    []*func(ports.Network)
-	patience     host.Timer // while links and servers end at closing
-	saving       host.Timer // nil where no nodes are kept
+	closeTimer   host.Timer // limits the wait for links and servers on close
+	saving       host.Timer // nil where no nodes are saved
 }
 
 var _ ports.Transport = (*Transport)(nil)
@@ -74,7 +74,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	return t
 }
 
-// saveNodes keeps the nodes that are known now. A node that is cut off knows fewer and fewer, and keeps those from before.
+// saveNodes saves the known nodes. A node without a network knows fewer and fewer, and keeps those saved before.
 func (t *Transport) saveNodes() {
 	if known := t.node.KnownNodes(); len(known) > 0 && !t.node.Status().Silent {
 		t.cfg.Known.Save(known)
@@ -108,8 +108,8 @@ func (t *Transport) network(answering bool) ports.Network {
 	return ports.Network{Answering: answering, BootstrapNodes: s.Bootstrap, Own: s.Self, NoIPv4: len(t.host.Addrs()) == 0, Nodes: s.Nodes}
 }
 
-// track makes a link that the transport knows. gone is told when it has closed; nil is allowed.
-func (t *Transport) track(c conn, gone func(*link)) *link {
+// newLink creates a link of the transport. gone is called when it has closed; nil is allowed.
+func (t *Transport) newLink(c conn, gone func(*link)) *link {
 	l := newLink(t.host, c)
 	l.answers = t.answers
 	t.links = append(t.links, l)
@@ -123,7 +123,7 @@ func (t *Transport) track(c conn, gone func(*link)) *link {
 	return l
 }
 
-// without removes an element that a list has once, if at all.
+// without removes an element that is in a list at most once.
 func without[T comparable](list []T, e T) []T {
 	i := slices.Index(list, e)
 	if i < 0 {
@@ -136,7 +136,7 @@ func without[T comparable](list []T, e T) []T {
 func (t *Transport) connect(keys domain.KeyPair, to domain.PublicKey) *link {
 	k := keyPairOf(keys)
 	opts := hyperdht.ConnectOptions{Keys: &k, RelayThrough: relayKeys(t.cfg.RelayThrough), Paths: pathRule(t.cfg.Paths.For(to))}
-	return t.track(t.node.Connect(id.PublicKey(to), opts), nil)
+	return t.newLink(t.node.Connect(id.PublicKey(to), opts), nil)
 }
 
 // RegisterAlias implements ports.Transport.
@@ -147,7 +147,7 @@ func (t *Transport) RegisterAlias(r ports.Registration, done func(updated bool, 
 	return register(t.connect(r.Dial, r.Scraper), methodAlias, r, t.metricsOffer(r), done)
 }
 
-// refuse calls f in a later turn, unless it is cancelled.
+// refuse calls f in a later turn, unless it is canceled.
 func (t *Transport) refuse(f func()) (cancel func()) {
 	canceled := false
 	t.host.Post(func() {
@@ -158,8 +158,8 @@ func (t *Transport) refuse(f func()) (cancel func()) {
 	return func() { canceled = true }
 }
 
-// metricsOffer is what the connection of a registration can serve beside: the metrics of the server whose key it
-// registers. nil is nothing.
+// metricsOffer returns the offer to serve, on the connection of a registration, the metrics of the server whose key it
+// registers; nil without such a server.
 func (t *Transport) metricsOffer(r ports.Registration) *metricsOffer {
 	for _, s := range t.listeners {
 		if s.metrics.OnOpen == nil || s.key != r.Key {
@@ -178,8 +178,8 @@ func (t *Transport) metricsOffer(r ports.Registration) *metricsOffer {
 	return nil
 }
 
-// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled, if it has
-// offered its metrics there and proven its key.
+// DialMetrics implements ports.Transport. A client whose registration is still connected is not dialled if it has offered
+// its metrics there and proven its key.
 func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	if t.closing {
 		return closedSession(t.host, d)
@@ -190,7 +190,7 @@ func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	return openSession(t.connect(d.Keys, d.Client), d)
 }
 
-// registered finds a connection that a client registered on with one of our alias servers.
+// registered returns the link on which a client registered with one of this transport's alias servers, or nil.
 func (t *Transport) registered(server, client domain.PublicKey) *link {
 	if t.cfg.OwnConnections {
 		return nil
@@ -208,7 +208,7 @@ func (t *Transport) registered(server, client domain.PublicKey) *link {
 	return nil
 }
 
-// Close implements ports.Transport: servers are unannounced and connections ended cleanly, those that take too
+// Close implements ports.Transport: servers are unannounced and connections closed cleanly, those that take too
 // long are broken, and then the node is closed.
 func (t *Transport) Close(done func()) {
 	if t.closed {
@@ -230,13 +230,13 @@ func (t *Transport) Close(done func()) {
 	for _, l := range slices.Clone(t.links) {
 		l.end(nil)
 	}
-	t.patience = t.host.AfterFunc(closeGrace, t.shut)
+	t.closeTimer = t.host.AfterFunc(closeGrace, t.shut)
 	t.closeMaybe()
 }
 
-// closeMaybe goes on with Close when no link is left and all servers are unannounced.
+// closeMaybe continues Close when no link is left and all servers are unannounced.
 func (t *Transport) closeMaybe() {
-	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && t.patience != nil && t.patience.Stop() {
+	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && t.closeTimer != nil && t.closeTimer.Stop() {
 		t.shut()
 	}
 }
@@ -245,7 +245,7 @@ func (t *Transport) shut() {
 	t.node.Close(func() {
 		t.down = true
 		end := func() {
-			// The ends of connections that were broken by this come before the news of it.
+			// The closed calls of connections broken by this come first.
 			t.host.Post(func() {
 				t.closed = true
 				for _, f := range t.onClosed {
@@ -257,7 +257,7 @@ func (t *Transport) shut() {
 			end()
 			return
 		}
-		t.cfg.Known.Flush(end) // or the process may end before
+		t.cfg.Known.Flush(end) // otherwise the process may exit before it is written
 	})
 }
 
@@ -271,8 +271,9 @@ type listener struct {
 	links     []*link
 	adopted   []ports.Conn // metrics on connections that this side dialled
 	closing   bool
-	silent    bool // the server is unannounced
-	onClosed  []func()
+	// unannounced means that the server is closed and its announcement withdrawn.
+	unannounced bool
+	onClosed    []func()
 }
 
 // ListenMetrics implements ports.Transport.
@@ -323,7 +324,7 @@ func (li *listener) listen(keys domain.KeyPair, admit admit, known func(domain.P
 
 func (li *listener) onConnection(c *hyperdht.Connection) {
 	t := li.transport
-	l := t.track(c, func(l *link) {
+	l := t.newLink(c, func(l *link) {
 		li.links = without(li.links, l)
 		li.closeMaybe()
 	})
@@ -353,7 +354,7 @@ func (li *listener) connectedTo(scraper domain.PublicKey) bool {
 	return slices.ContainsFunc(li.adopted, func(c ports.Conn) bool { return c.Peer().Key == scraper })
 }
 
-// adopt serves a connection that this side dialled as if it had come in.
+// adopt serves a connection that this side dialled as if it were incoming.
 func (li *listener) adopt(c ports.Conn) ports.MetricsHandlers {
 	li.adopted = append(li.adopted, c)
 	h := li.metrics.OnOpen(c)
@@ -380,7 +381,7 @@ func (li *listener) Close(done func()) {
 	t.listeners = without(t.listeners, li)
 	t.unannouncing++
 	li.server.Close(func() {
-		li.silent = true
+		li.unannounced = true
 		t.unannouncing--
 		li.closeMaybe()
 		t.closeMaybe()
@@ -397,9 +398,9 @@ func (li *listener) Close(done func()) {
 	}
 }
 
-// closeMaybe reports the end once the server is unannounced and its connections are closed.
+// closeMaybe calls onClosed when the server is unannounced and its connections are closed.
 func (li *listener) closeMaybe() {
-	if !li.closing || !li.silent || len(li.links) > 0 || len(li.adopted) > 0 {
+	if !li.closing || !li.unannounced || len(li.links) > 0 || len(li.adopted) > 0 {
 		return
 	}
 	done := li.onClosed

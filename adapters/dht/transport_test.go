@@ -285,7 +285,7 @@ func TestGoodbyeIsHeard(t *testing.T) {
 	if !n.called("leave a false") {
 		t.Errorf("called %v", n.calls)
 	}
-	// Whoever serves metrics under the key says so with the goodbye.
+	// A goodbye of a process that serves metrics under the key is proven.
 	n.listenMetrics(client)
 	client.host.Do(leave)
 	n.wait("leave a true")
@@ -351,7 +351,7 @@ func TestOneConnectionCarriesRegistrationAndMetrics(t *testing.T) {
 	}
 }
 
-func TestClosedListenerAnswersNobody(t *testing.T) {
+func TestClosedListenerAnswersNoDial(t *testing.T) {
 	n := newNet(t, 7)
 	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
 	l := n.listenMetrics(client)
@@ -375,7 +375,7 @@ func TestClosedListenerAnswersNobody(t *testing.T) {
 	n.listenMetrics(client) // the key is free again
 }
 
-func TestClosingTellsEverybodyFirst(t *testing.T) {
+func TestClosingEndsConnectionsFirst(t *testing.T) {
 	n := newNet(t, 8)
 	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
 	n.listenMetrics(client)
@@ -384,7 +384,7 @@ func TestClosingTellsEverybodyFirst(t *testing.T) {
 	if _, err := n.scrape(scraper, s); err != nil {
 		t.Fatal(err)
 	}
-	// The scraper's machine vanishes: nobody answers the client's end.
+	// The scraper's machine vanishes: the client's close is not answered.
 	scraper.host.Crash()
 	n.close(client)
 	if !n.called("metrics close") || n.called("metrics error") {
@@ -453,7 +453,7 @@ func TestSameSeedSameRun(t *testing.T) {
 	}
 }
 
-// A client that was started again says so in its proven registration, and renewals of one that is connected do not.
+// A restarted client sets Unconnected in its proven registration, and renewals of a connected one do not.
 func TestRegistrationSaysWhetherAConnectionReachesTheClient(t *testing.T) {
 	n := newNet(t, 12)
 	scraper, client := n.peer("scraper", dht.Config{}), n.peer("client", dht.Config{})
@@ -562,7 +562,7 @@ func TestKeyListensOnce(t *testing.T) {
 	})
 }
 
-// A server that ends before it is announced was never ready, and its listener learns why.
+// A server that closes before it is announced was never ready, and its listener receives the reason.
 func TestFailedAnnouncementIsToldToItsListener(t *testing.T) {
 	n := newNet(t, 1)
 	client := n.peer("client", dht.Config{})

@@ -1,5 +1,5 @@
-// Package nodes keeps the DHT nodes that a program knew last in a file, so that its next start needs no bootstrap node and
-// fewer round trips. The file is a cache: what is wrong with it costs time, and it may be deleted.
+// Package nodes stores the DHT nodes that a program knew last in a file, so that its next start needs no bootstrap node and
+// fewer round trips. The file is a cache: a damaged or deleted one only costs time.
 package nodes
 
 import (
@@ -19,11 +19,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// maxFile bounds what is read, in bytes: some hundred nodes fit.
+// maxFile is the number of bytes read at most: some hundred nodes fit.
 const maxFile = 16 << 10
 
-// File is such a file. Nodes of one network are of no use in another, and must not be told of it, so the file has the
-// bootstrap nodes of the network, too, and one of another network is empty.
+// File is a file of DHT nodes. It also has the bootstrap nodes of its network. The file of another network counts as empty:
+// its nodes are useless and must not receive requests of this network.
 type File struct {
 	path      string
 	bootstrap []string
@@ -31,24 +31,24 @@ type File struct {
 
 	mu      sync.Mutex
 	next    []netip.AddrPort // to be written; nil for nothing
-	write   bool             // a write is under way
-	waiting []func()         // for its end
+	write   bool             // a write is in progress
+	waiting []func()         // called at its end
 }
 
-// New returns the file at path for the network of some bootstrap nodes; nil is the public one. failed is told of writes that
-// fail, on any goroutine; nil ignores them.
+// New returns the file at path for the network with the given bootstrap nodes; nil is the public one. failed is called with
+// the error of a failed write, on any goroutine; nil ignores them.
 func New(path string, bootstrap []string, failed func(error)) *File {
 	return &File{path: path, bootstrap: slices.Sorted(slices.Values(bootstrap)), failed: failed}
 }
 
-// content is what is in the file.
+// content is the JSON value in the file.
 type content struct {
 	Bootstrap []string         `json:"bootstrap"` // sorted; none is the public network
-	Nodes     []netip.AddrPort `json:"nodes"`     // the one heard from last first
+	Nodes     []netip.AddrPort `json:"nodes"`     // the most recently seen first
 }
 
-// Load reads the nodes. A file that is not there, or of another network, has none. An error says what is wrong with the file;
-// the next Save replaces it, unless it is a file of something else.
+// Load reads the nodes. A missing file, or one of another network, has none. After an error the next Save replaces the file,
+// unless it is a file of another kind.
 func (f *File) Load() ([]netip.AddrPort, error) {
 	tempfile.Sweep(f.path, tempfile.LeftoverAge)
 	if err := tempfile.Replaceable(f.path); err != nil {
@@ -72,7 +72,7 @@ func (f *File) Load() ([]netip.AddrPort, error) {
 	return slices.DeleteFunc(c.Nodes, func(a netip.AddrPort) bool { return !a.Addr().Is4() || a.Port() == 0 }), nil
 }
 
-// Save implements ports.NodeCache. Of several that come while one is being written, the last is written.
+// Save implements ports.NodeCache. Of several calls during a write, only the last is written.
 func (f *File) Save(known []netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,7 +145,7 @@ func (f *File) replace(known []netip.AddrPort) error {
 	return nil
 }
 
-// owned refuses to take the place of a file of something else, whose name was given by mistake: a configuration, an invite.
+// owned returns an error if the file is of another kind and was named by mistake, such as a configuration or an invite.
 func (f *File) owned() error {
 	if err := tempfile.Replaceable(f.path); err != nil {
 		return err
@@ -160,12 +160,12 @@ func (f *File) owned() error {
 	defer r.Close()
 	head, err := io.ReadAll(io.LimitReader(r, maxFile))
 	if err == nil && isForeign(head) {
-		err = fmt.Errorf("%s is not a file of DHT nodes: name another one, or delete it", f.path)
+		err = fmt.Errorf("%s is not a file of DHT nodes: use another path, or delete it", f.path)
 	}
 	return err
 }
 
-// isForeign reports whether a file's beginning is none of ours, damaged or not: a power cut leaves zeros, or a part.
+// isForeign reports whether a file's head cannot be that of a File, even a damaged one: a power cut leaves zeros, or a part.
 func isForeign(head []byte) bool {
 	const space = " \t\r\n\x00"
 	text := bytes.TrimLeft(head, space)

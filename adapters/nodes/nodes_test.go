@@ -25,7 +25,7 @@ func flush(f *File) {
 	<-done
 }
 
-// A program that stops waits for the file, which has the last of what it was given.
+// A stopping program waits for the file, which has the nodes of the last Save.
 func TestFlushWaitsForAllThatWasSaved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nodes.json")
 	f := New(path, nil, func(err error) { t.Error(err) })
@@ -122,7 +122,7 @@ func TestFilesOfOthersAreNotReplaced(t *testing.T) {
 			t.Errorf("%q became %q", text, now)
 		}
 	}
-	for _, text := range []string{"\x00\x00\x00", "{\n \"boot", "{\n \"bootstrap\": nu\x00\x00", " { }"} { // ours, after a power cut
+	for _, text := range []string{"\x00\x00\x00", "{\n \"boot", "{\n \"bootstrap\": nu\x00\x00", " { }"} { // such files after a power cut
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestFilesOfOthersAreNotReplaced(t *testing.T) {
 	}
 }
 
-// Somebody who may write to the folder cannot have other files overwritten by a link under the name of a temporary file.
+// A user with write access to the folder cannot have other files overwritten by a link with the name of a temporary file.
 func TestLinksBesideTheFileAreNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "nodes.json"), filepath.Join(dir, "other")
@@ -149,7 +149,7 @@ func TestLinksBesideTheFileAreNotFollowed(t *testing.T) {
 	}
 }
 
-// What programs left that were killed while they wrote is removed, and what one writes just now is not.
+// Temporary files left by killed programs are removed, and one being written is not.
 func TestLeftoversAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "nodes.json")
@@ -169,7 +169,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	}
 }
 
-// Writing to a pipe or a device that was named by mistake neither waits nor takes its place, which root could do to /dev/null.
+// A pipe or a device named by mistake is neither waited for nor replaced, which root could do to /dev/null.
 func TestOnlyRegularFilesAreReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nodes.json")
 	if err := os.Symlink(os.DevNull, path); err != nil {

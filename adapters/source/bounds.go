@@ -8,14 +8,14 @@ import (
 func Bounds() []bound.Bound {
 	return []bound.Bound{
 		{
-			Name: "source.maxRunning", What: "collections of a source under way",
+			Name: "source.maxRunning", What: "concurrent collections of a source",
 			Scope: bound.InAll, Limit: bound.Count(maxRunning), Policy: bound.AnswerFail,
-			Reason: "more pile up only when a source does not end at its deadline",
+			Reason: "more accumulate only when a source ignores its deadline",
 		},
 		{
 			Name: "source.maxGzipExcess", What: "compressed answer of an exporter, beyond four times the metrics in it so far",
 			Scope: bound.PerAttempt, Limit: bound.Bytes(maxGzipExcess), Policy: bound.AnswerFail,
-			Reason: "blocks and members without text cost the processor and have no end of their own; exporters that flush after each line stay below",
+			Reason: "blocks and members without text cost CPU time and may never end; exporters that flush after each line stay below",
 		},
 	}
 }

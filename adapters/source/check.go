@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// CheckText refuses what does not look like metrics in the text format or in OpenMetrics: every line is a comment, or
-// empty, or a sample with a value that is a number, and there is one sample at least. It is no parser: types, order and
-// repetitions are Prometheus's to judge, which says more about them.
+// CheckText rejects text that does not look like metrics in the text format or in OpenMetrics: every line must be a comment,
+// empty, or a sample with a numeric value, and there must be at least one sample. Types, order and duplicates are left to
+// Prometheus, whose errors are more precise.
 func CheckText(body []byte) error {
 	if !utf8.Valid(body) {
-		return fmt.Errorf("the answer is no metrics text: it is not UTF-8")
+		return fmt.Errorf("the answer is not metrics text: not UTF-8")
 	}
 	samples, number := 0, 0
 	for line := range bytes.Lines(body) {
@@ -23,17 +23,17 @@ func CheckText(body []byte) error {
 			continue
 		}
 		if !isSample(strings.TrimLeft(text, " \t")) {
-			return fmt.Errorf("the answer is no metrics text: line %d is no sample", number)
+			return fmt.Errorf("the answer is not metrics text: line %d is not a sample", number)
 		}
 		samples++
 	}
 	if samples == 0 {
-		return fmt.Errorf("the answer has no sample in it")
+		return fmt.Errorf("the answer has no sample")
 	}
 	return nil
 }
 
-// isSample tells a line like name{label="value"} 1.5 1700000000000 # {trace="x"} 1 from others.
+// isSample reports whether text is a sample like name{label="value"} 1.5 1700000000000 # {trace="x"} 1.
 func isSample(text string) bool {
 	rest := strings.TrimLeftFunc(text, isNameRune)
 	if rest == text && !strings.HasPrefix(text, "{") || text[0] >= '0' && text[0] <= '9' {
@@ -64,7 +64,7 @@ func isNameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == ':'
 }
 
-// labelsEnd is the place behind the closing brace, or -1. Braces in quotes do not count.
+// labelsEnd returns the index after the closing brace, or -1. Braces in quotes do not count.
 func labelsEnd(text string) int {
 	quoted := false
 	for i := 1; i < len(text); i++ {

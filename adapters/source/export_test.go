@@ -1,7 +1,7 @@
 package source
 
-// RefuseLinkLocal is what looks at each address that a name leads to.
+// RefuseLinkLocal checks each address that a name resolves to.
 var RefuseLinkLocal = refuseLinkLocal
 
-// NewTransport makes the HTTP transport for requests to exporters.
+// NewTransport returns the HTTP transport for requests to exporters.
 var NewTransport = newTransport

@@ -9,35 +9,34 @@ import (
 )
 
 const (
-	// gzipRatio bounds compressed input, in bytes for each byte of text. An exporter that flushes after each line of four bytes
-	// sends eleven.
+	// gzipRatio bounds compressed input, in bytes for each byte of text. An exporter that flushes after each line sends eleven
+	// bytes for a line of four.
 	gzipRatio = 4
-	// maxGzipExcess bounds compressed input beyond that, in bytes. Text comes in steps of 32 KiB, so gzipRatio needs as much.
-	// An exporter that sends empty blocks or members without end would otherwise occupy the processor until the collection
-	// ends.
+	// maxGzipExcess bounds compressed input beyond that, in bytes. Text is decompressed in steps of 32 KiB, so gzipRatio needs
+	// as much. Without it, an exporter that keeps sending empty blocks or members would use CPU time until the deadline.
 	maxGzipExcess = gzipRatio * 32 << 10
 )
 
-// decode returns the text of an answer. Compression is undone for gzip, the only coding that is asked for; others are passed on
-// as Prometheus does.
+// decode returns the text of an answer. Only gzip, the one coding in the request, is decompressed; others are passed on, as
+// Prometheus does.
 func decode(res *http.Response) io.Reader {
 	if !strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {
 		return res.Body
 	}
-	res.ContentLength = -1 // that of the text is not known
+	res.ContentLength = -1 // the length of the text is unknown
 	return &gzipText{in: &gzipInput{from: res.Body}}
 }
 
-// gzipInput reads compressed input within the bound.
+// gzipInput reads compressed input within the limit.
 type gzipInput struct {
 	from     io.Reader
-	in, text int64 // bytes read, and bytes of text that they have yielded
+	in, text int64 // bytes read, and bytes of text decompressed from them
 }
 
 func (g *gzipInput) Read(b []byte) (int, error) {
 	room := int64(maxGzipExcess) + gzipRatio*g.text - g.in
 	if room <= 0 {
-		return 0, fmt.Errorf("%d compressed bytes have only %d bytes of metrics", g.in, g.text)
+		return 0, fmt.Errorf("%d compressed bytes contain only %d bytes of metrics", g.in, g.text)
 	}
 	n, err := g.from.Read(b[:min(int64(len(b)), room)])
 	g.in += int64(n)

@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	// accept asks exporters for text: OpenMetrics says by its last line that it is, so both can be told apart without
-	// the header, which the wire does not carry. Protobuf is never asked for.
+	// accept requests text. OpenMetrics is recognizable by its last line, so the two formats can be distinguished without the
+	// header, which the wire does not carry. Protobuf is never requested.
 	accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5,*/*;q=0.1"
 	agent  = "dhtprom-client"
 
@@ -35,17 +35,17 @@ const (
 	maxStatus     = 200
 	maxCredential = 64 << 10
 
-	// handshakeTimeout bounds a TLS handshake, which goes on when its request has ended.
+	// handshakeTimeout bounds a TLS handshake, which continues after its request has ended.
 	handshakeTimeout = 10 * time.Second
 )
 
-// Target is where an exporter is. It comes from whoever runs the client and from nobody else.
+// Target is the address of an exporter. It comes from the client's configuration only.
 type Target struct {
 	URL    *url.URL
 	Socket string // the Unix socket that it listens on; empty for TCP
 }
 
-// String is the target without a password.
+// String returns the target without a password.
 func (t Target) String() string {
 	if t.Socket != "" {
 		return "unix://" + t.Socket + ":" + t.URL.RequestURI()
@@ -55,8 +55,8 @@ func (t Target) String() string {
 
 const example = "want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics"
 
-// ParseTarget reads where an exporter is: http://host:port/path, https://host:port/path, or
-// unix:///path/of/socket:/path, where /path may be left out and is /metrics then.
+// ParseTarget parses a target: http://host:port/path, https://host:port/path, or unix:///path/of/socket:/path, where the
+// default of /path is /metrics.
 func ParseTarget(text string) (Target, error) {
 	if socket, ok := strings.CutPrefix(text, "unix://"); ok {
 		return parseSocket(socket)
@@ -65,11 +65,11 @@ func ParseTarget(text string) (Target, error) {
 	switch {
 	case err != nil:
 		// The parser's error quotes the URL, which may have a password.
-		return Target{}, errors.New("is not a URL: " + example)
+		return Target{}, errors.New("invalid URL: " + example)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return Target{}, errors.New("has no scheme that is known here: " + example)
+		return Target{}, errors.New("unsupported scheme: " + example)
 	case u.Hostname() == "":
-		return Target{}, errors.New("has no host: " + example)
+		return Target{}, errors.New("no host in the URL: " + example)
 	}
 	return Target{URL: u}, nil
 }
@@ -80,57 +80,57 @@ func parseSocket(text string) (Target, error) {
 		rest = "/metrics"
 	}
 	if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") {
-		return Target{}, errors.New("has no absolute path of a socket: " + example)
+		return Target{}, errors.New("no absolute path of a socket: " + example)
 	}
 	u, err := url.Parse("http://localhost" + rest)
 	if err != nil || !strings.HasPrefix(rest, "/") {
-		return Target{}, errors.New("has no path after the socket: " + example)
+		return Target{}, errors.New("no path after the socket: " + example)
 	}
 	return Target{URL: u, Socket: path}, nil
 }
 
-// HTTPConfig is an exporter and how it is asked.
+// HTTPConfig configures the requests to one exporter.
 type HTTPConfig struct {
 	Target
-	Timeout time.Duration // bounds the whole of one request, where that is less than the collection may take; 0 for no other bound
-	// MaxBytes bounds the metrics, after decompression; 0 is domain.MaxBody, which nothing can be above.
+	Timeout time.Duration // limits one request, if shorter than the limit of the collection; 0 for no other limit
+	// MaxBytes limits the metrics, after decompression; 0 is domain.MaxBody, the maximum.
 	MaxBytes int
-	Header   http.Header // sent with each request, in place of what is sent otherwise
+	Header   http.Header // sent with each request, in place of the default headers
 
 	Username string // with PasswordFile: basic authentication
-	// PasswordFile and BearerFile are read at each request, so that they can be replaced.
+	// PasswordFile and BearerFile are read for each request, so that they can be replaced.
 	PasswordFile string
 	BearerFile   string
 	TLS          TLSConfig
 
-	// Check refuses an answer that does not look like metrics, as the login page of a proxy does.
+	// Check rejects an answer that does not look like metrics, such as the login page of a proxy.
 	Check bool
 }
 
-// ownHeaders are those that HTTPConfig.Header may not have, with the reason.
+// ownHeaders are the headers that HTTPConfig.Header must not have, with the reason.
 var ownHeaders = map[string]string{
-	"Accept-Encoding":   "compression is undone here",
-	"Authorization":     "there is a setting with a file for it",
-	"Connection":        "it is not end to end",
-	"Content-Length":    "there is no body",
-	"Transfer-Encoding": "there is no body",
+	"Accept-Encoding":   "the client decompresses answers",
+	"Authorization":     "use a password file or a token file",
+	"Connection":        "it is not an end-to-end header",
+	"Content-Length":    "the request has no body",
+	"Transfer-Encoding": "the request has no body",
 }
 
-// CheckHeader refuses a header that cannot be sent. It does not quote the value.
+// CheckHeader returns an error for a header that cannot be sent. The error does not quote the value.
 func CheckHeader(name, value string) error {
 	valid := func(r rune) bool {
 		return r == '!' || r == '#' || r == '$' || r == '%' || r == '&' || r == '\'' || r == '*' || r == '+' || r == '-' || r == '.' ||
 			r == '^' || r == '_' || r == '`' || r == '|' || r == '~' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 	}
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !valid(r) }) {
-		return fmt.Errorf("%q is no name of a header", name)
+		return fmt.Errorf("invalid header name %q", name)
 	}
 	name = http.CanonicalHeaderKey(name)
 	if why := ownHeaders[name]; why != "" {
 		return fmt.Errorf("%s cannot be set: %s", name, why)
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-		return fmt.Errorf("the value of %s has a character that headers cannot have", name)
+		return fmt.Errorf("the value of %s has an invalid character", name)
 	}
 	return nil
 }
@@ -161,16 +161,15 @@ func (c *HTTPConfig) check() error {
 	return nil
 }
 
-// exporter asks one target.
+// exporter scrapes one target.
 type exporter struct {
 	cfg    HTTPConfig
 	client *http.Client
 }
 
-// HTTP is a source that scrapes an exporter. It is asked as it is named; redirects are not followed, proxies of the
-// environment not used, and the whole takes no longer than the collection may. It speaks HTTP/1.1, where all that an exporter can send
-// is bounded: HTTP/2 has pings and settings, which net/http answers for as long as they come, between collections, too. Files for TLS are read once here, so
-// that what is wrong with them is known at the start.
+// HTTP returns a source that scrapes an exporter. Redirects are not followed, and proxies of the environment are not used.
+// It uses HTTP/1.1, where everything that an exporter can send is bounded: net/http answers pings and settings of HTTP/2
+// without a limit, between collections, too. Files for TLS are read here, so that errors in them are reported at the start.
 func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -198,17 +197,17 @@ func newTransport(d dial, tlsConfig *tls.Config) *http.Transport {
 	return &http.Transport{
 		DialContext:     d,
 		TLSClientConfig: tlsConfig,
-		// A connection that is not ready when its request ends is for the next one, so the end of the request does not end it.
+		// A connection that is not ready when its request ends serves the next one, so it needs a timeout of its own.
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConns:           2,
 		IdleConnTimeout:        2 * time.Minute,
 		MaxResponseHeaderBytes: maxHeader,
-		DisableCompression:     true, // it is undone here, within a bound
+		DisableCompression:     true, // decode decompresses, within a limit
 	}
 }
 
-// dialer connects to the target and to nothing else. A name that leads to a link-local address is refused: no exporter
-// has one under a name, but the metadata services of clouds are there, credentials and all.
+// dialer returns a function that connects to the target only. A name that resolves to a link-local address is rejected:
+// exporters have no such names, and the metadata services of clouds serve credentials on such addresses.
 func (c *HTTPConfig) dialer() dial {
 	if c.Socket != "" {
 		return func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -225,7 +224,7 @@ func (c *HTTPConfig) dialer() dial {
 func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	a, err := netip.ParseAddrPort(address)
 	if err == nil && a.Addr().Unmap().IsLinkLocalUnicast() {
-		return fmt.Errorf("the name leads to the link-local address %s; give the address itself if that is meant", a.Addr())
+		return fmt.Errorf("the name resolves to the link-local address %s; use the address itself if that is intended", a.Addr())
 	}
 	return nil
 }
@@ -242,7 +241,7 @@ func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
 	}
 	res, err := e.client.Do(req)
 	if err != nil {
-		// Its own text repeats the URL, password and all.
+		// The text of url.Error repeats the URL with its password.
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err
 		}
@@ -253,7 +252,7 @@ func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("answered %s", clip(res.Status))
 	}
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" || kind == "application/vnd.google.protobuf" {
-		return nil, fmt.Errorf("answered with %s, which is no metrics text", kind)
+		return nil, fmt.Errorf("answered with %s, which is not metrics text", kind)
 	}
 	body, err := read(res, e.cfg.MaxBytes)
 	if err == nil && e.cfg.Check {
@@ -265,12 +264,12 @@ func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
 	return body, nil
 }
 
-// clip bounds the text of an exporter in an error: net/http takes a status line as long as a header.
+// clip truncates the text of an exporter in an error: net/http accepts a status line as long as a header.
 func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxStatus)], "") }
 
 // read reads an answer of at most limit bytes.
 func read(res *http.Response, limit int) ([]byte, error) {
-	// One byte more than may be sent tells that it is too much; the rest need not be read.
+	// One byte above the limit shows that the answer is too large; the rest need not be read.
 	body, err := io.ReadAll(io.LimitReader(decode(res), int64(limit)+1))
 	if err != nil {
 		return nil, err
@@ -325,8 +324,8 @@ func (e *exporter) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// CheckCredentials reads the files with passwords and tokens and says what is wrong with one. It is for those who want to
-// know before the first scrape.
+// CheckCredentials reads the files with passwords and tokens and returns the first error, for a check before the first
+// scrape.
 func (c *HTTPConfig) CheckCredentials() error {
 	for _, path := range []string{c.PasswordFile, c.BearerFile} {
 		if path == "" {
@@ -341,8 +340,8 @@ func (c *HTTPConfig) CheckCredentials() error {
 
 const credential = "want a file with one password or token, in UTF-8 and on one line"
 
-// readCredential reads a file with one password or token. White space around it is not part of it, nor is the byte order
-// mark that editors of Windows write.
+// readCredential reads a file with one password or token. It trims white space and a byte order mark, as Windows editors
+// write.
 func readCredential(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -371,7 +370,7 @@ func readCredential(path string) (string, error) {
 	case strings.ContainsAny(text, "\r\n"):
 		return "", fmt.Errorf("%s has several lines: %s", path, credential)
 	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", fmt.Errorf("%s has control characters, which a header cannot have: %s", path, credential)
+		return "", fmt.Errorf("%s has control characters, which are invalid in a header: %s", path, credential)
 	}
 	return text, nil
 }

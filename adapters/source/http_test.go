@@ -70,7 +70,7 @@ func TestExporterOnAUnixSocket(t *testing.T) {
 	}
 }
 
-// Credentials are in files, read each time, sent to the one target and told to nobody.
+// Credentials are in files, read for each request, sent to the target only, and part of no error.
 func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
 	var seen string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -176,7 +176,7 @@ func TestOwnTimeoutAndSizeLimitOfATarget(t *testing.T) {
 	}
 }
 
-// certificate makes a certificate for localhost that signs itself, and files with it.
+// certificate creates a self-signed certificate for localhost, and files with it.
 func certificate(t *testing.T) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -246,7 +246,7 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 	}
 }
 
-// An exporter that takes connections and never answers the TLS handshake does not gather them.
+// An exporter that accepts connections and never answers the TLS handshake does not accumulate them.
 func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var exporters []net.Conn
@@ -283,18 +283,18 @@ func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
 	_, cert, key := certificate(t)
 	for want, spoil := range map[string]func(*source.HTTPConfig){
-		"URL":                     func(c *source.HTTPConfig) { c.URL = nil },
-		"timeout above zero":      func(c *source.HTTPConfig) { c.Timeout = -1 },
-		"size limit of at most":   func(c *source.HTTPConfig) { c.MaxBytes = domain.MaxBody + 1 },
-		"got two":                 func(c *source.HTTPConfig) { c.Username, c.BearerFile = "me", "token" },
-		"Accept-Encoding cannot":  func(c *source.HTTPConfig) { c.Header = http.Header{"accept-encoding": {"br"}} },
-		"Authorization cannot":    func(c *source.HTTPConfig) { c.Header = http.Header{"Authorization": {"hunter2"}} },
-		`"X Y" is no name`:        func(c *source.HTTPConfig) { c.Header = http.Header{"X Y": {"1"}} },
-		"the value of X-Y":        func(c *source.HTTPConfig) { c.Header = http.Header{"X-Y": {"hunter2\r\nX-Z: 1"}} },
-		"/nowhere":                func(c *source.HTTPConfig) { c.TLS.CAFile = "/nowhere" },
-		"no PEM certificate":      func(c *source.HTTPConfig) { c.TLS.CAFile = write(t, "ca", []byte("hunter2")) },
-		"certificate and its key": func(c *source.HTTPConfig) { c.TLS.CertFile = cert },
-		"client certificate":      func(c *source.HTTPConfig) { c.TLS.CertFile, c.TLS.KeyFile = key, cert },
+		"URL":                       func(c *source.HTTPConfig) { c.URL = nil },
+		"timeout above zero":        func(c *source.HTTPConfig) { c.Timeout = -1 },
+		"size limit of at most":     func(c *source.HTTPConfig) { c.MaxBytes = domain.MaxBody + 1 },
+		"got two":                   func(c *source.HTTPConfig) { c.Username, c.BearerFile = "me", "token" },
+		"Accept-Encoding cannot":    func(c *source.HTTPConfig) { c.Header = http.Header{"accept-encoding": {"br"}} },
+		"Authorization cannot":      func(c *source.HTTPConfig) { c.Header = http.Header{"Authorization": {"hunter2"}} },
+		`invalid header name "X Y"`: func(c *source.HTTPConfig) { c.Header = http.Header{"X Y": {"1"}} },
+		"the value of X-Y":          func(c *source.HTTPConfig) { c.Header = http.Header{"X-Y": {"hunter2\r\nX-Z: 1"}} },
+		"/nowhere":                  func(c *source.HTTPConfig) { c.TLS.CAFile = "/nowhere" },
+		"no PEM certificate":        func(c *source.HTTPConfig) { c.TLS.CAFile = write(t, "ca", []byte("hunter2")) },
+		"certificate and its key":   func(c *source.HTTPConfig) { c.TLS.CertFile = cert },
+		"client certificate":        func(c *source.HTTPConfig) { c.TLS.CertFile, c.TLS.KeyFile = key, cert },
 	} {
 		cfg := source.HTTPConfig{}
 		var err error
@@ -308,7 +308,7 @@ func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
 	}
 }
 
-// The metadata services of clouds give credentials to whoever asks, and sit on link-local addresses.
+// The metadata services of clouds serve credentials without authentication, on link-local addresses.
 func TestNamesThatLeadToLinkLocalAddressesAreRefused(t *testing.T) {
 	for address, refused := range map[string]bool{
 		"169.254.169.254:80": true, "[fe80::1%eth0]:80": true, "[::ffff:169.254.169.254]:80": true,
@@ -355,7 +355,7 @@ func TestWhatIsNoMetricsIsTold(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is well") }))
 	defer server.Close()
 	checked := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Check = true })
-	if _, err := collect(l, checked, 10*time.Second); err == nil || !strings.Contains(err.Error(), "no metrics text") {
+	if _, err := collect(l, checked, 10*time.Second); err == nil || !strings.Contains(err.Error(), "not metrics text") {
 		t.Errorf("checked: %v", err)
 	}
 }
@@ -372,7 +372,7 @@ func FuzzCheckText(f *testing.F) {
 	})
 }
 
-// RFC 9110 5.6.2 lists what a name may have, and nothing else.
+// RFC 9110 5.6.2 lists the characters of a name.
 func TestNamesOfHeadersAreTokens(t *testing.T) {
 	const others = "!#$%&'*+-.^_`|~"
 	for c := range 256 {
@@ -387,7 +387,7 @@ func TestNamesOfHeadersAreTokens(t *testing.T) {
 	}
 }
 
-// What is not a file is refused, not waited for: a pipe without a writer would hold a collection for good.
+// What is not a regular file is rejected: a pipe without a writer would block a collection indefinitely.
 func TestCredentialsAreRegularFiles(t *testing.T) {
 	for _, path := range []string{t.TempDir(), os.DevNull} {
 		for _, c := range []source.HTTPConfig{{Username: "me", PasswordFile: path}, {BearerFile: path}} {
@@ -401,7 +401,7 @@ func TestCredentialsAreRegularFiles(t *testing.T) {
 	}
 }
 
-// An exporter's words end in a log, which they must not fill.
+// An exporter's status line is logged, and must not fill the log.
 func TestLongStatusLinesAreCut(t *testing.T) {
 	s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()

@@ -1,8 +1,8 @@
-// Package source has the sources of a client's metrics: a prometheus.Gatherer, a function that returns text, and an
-// existing exporter on HTTP.
+// Package source implements the sources of a client's metrics: a prometheus.Gatherer, a function that returns text, and an
+// exporter over HTTP.
 //
-// Each collection runs on a goroutine of its own, because collectors, functions and exporters take their time and the
-// loop must not wait for them. Those that ignore their deadline are bounded in number.
+// Each collection runs on its own goroutine, because collectors, functions and exporters may be slow and the loop must not
+// wait for them. The number of collections that ignore their deadline is bounded.
 package source
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// maxRunning bounds the collections that run at once. A client asks for fewer; more pile up only when a source does
-// not end at its deadline.
+// maxRunning bounds the concurrent collections. A client requests fewer; more accumulate only when a source ignores its
+// deadline.
 const maxRunning = 16
 
 var errHanging = errors.New("earlier collections of metrics are still running")
@@ -33,7 +33,7 @@ type Source struct {
 	running atomic.Int32
 }
 
-// Func is a source that calls f, which should end with its context.
+// Func returns a source that calls f, which should return when its context is done.
 func Func(loop host.Loop, f func(context.Context) (string, error)) *Source {
 	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
 		text, err := f(ctx)
@@ -41,9 +41,9 @@ func Func(loop host.Loop, f func(context.Context) (string, error)) *Source {
 	}}
 }
 
-// Gatherer is a source that gathers metrics of this process and writes them in the text format 0.0.4, which both
-// Prometheus and the JavaScript read. Any error fails the collection: half a page would look like a healthy target
-// that lost its series.
+// Gatherer returns a source that gathers metrics of this process and encodes them in the text format 0.0.4, which both
+// Prometheus and the JavaScript read. Any error fails the collection: a partial page would look like a healthy target that
+// lost its series.
 func Gatherer(loop host.Loop, g prometheus.Gatherer) *Source {
 	return &Source{loop: loop, collect: func(context.Context) ([]byte, error) {
 		families, err := g.Gather()
@@ -61,8 +61,7 @@ func Gatherer(loop host.Loop, g prometheus.Gatherer) *Source {
 	}}
 }
 
-// Collect runs one collection. A panic in it is its error: a broken collector must not end the service that it
-// watches.
+// Collect runs one collection. A panic in it becomes its error: a broken collector must not crash the service it monitors.
 func (s *Source) Collect(within time.Duration, done func([]byte, error)) (cancel func()) {
 	ctx, stop := context.WithTimeout(context.Background(), within)
 	over := false // on the loop

@@ -137,7 +137,7 @@ func exporter(t *testing.T, h http.HandlerFunc) (*source.Source, loop, *httptest
 	return scrapes(t, l, server.URL+"/metrics", nil), l, server
 }
 
-// scrapes is a source for an exporter.
+// scrapes returns a source for an exporter.
 func scrapes(t *testing.T, l loop, target string, change func(*source.HTTPConfig)) *source.Source {
 	t.Helper()
 	cfg := source.HTTPConfig{}
@@ -193,7 +193,7 @@ func TestCompressedExportersAreReadAndBounded(t *testing.T) {
 	}
 }
 
-// zipped is text as one member of gzip, flushed after each line.
+// zipped returns text as one member of gzip, flushed after each line.
 func zipped(t *testing.T, text string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -212,7 +212,7 @@ func zipped(t *testing.T, text string) []byte {
 	return out.Bytes()
 }
 
-// Compressed input that yields no text has a bound, too: what an exporter sends after it is not read.
+// Compressed input without text is bounded, too: the rest of the answer is not read.
 func TestCompressedInputWithoutTextIsBounded(t *testing.T) {
 	member, lines := zipped(t, ""), strings.Repeat("a 1\n", 50_000)
 	head := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
@@ -305,7 +305,7 @@ func TestSlowExporterMeetsTheWholeDeadline(t *testing.T) {
 
 func TestPasswordOfATargetStaysOutOfErrors(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close() // nobody listens any more
+	server.Close() // the port is closed
 	l := make(loop, 8)
 	host := strings.TrimPrefix(server.URL, "http://")
 	s := scrapes(t, l, "http://me:hunter2@"+host, nil)

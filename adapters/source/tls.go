@@ -8,10 +8,10 @@ import (
 	"os"
 )
 
-// TLSConfig is how an https exporter is met. The zero value trusts whom the system trusts.
+// TLSConfig configures connections to an https exporter. The zero value trusts the system's certificates.
 type TLSConfig struct {
 	CAFile string // PEM certificates that are trusted in place of the system's
-	// CertFile and KeyFile are the client certificate. They are read again at each handshake, so that they can be
+	// CertFile and KeyFile are the client certificate and its key. They are read for each handshake, so that they can be
 	// replaced.
 	CertFile, KeyFile string
 	ServerName        string // the name in the server's certificate, where it is not the URL's host

@@ -10,27 +10,27 @@ import (
 func Bounds() []bound.Bound {
 	return []bound.Bound{
 		{
-			Name: "stun.sourceRate", What: "requests to our STUN server",
+			Name: "stun.sourceRate", What: "requests to this node's STUN server",
 			Scope: bound.PerSender, Limit: bound.Limit(strconv.Itoa(sourceRate) + " per s"), Policy: bound.DropNew,
-			Reason: "a hundred clients behind one NAT that start at once",
+			Reason: "a hundred clients behind one NAT that start at the same time",
 		},
 		{
-			Name: "stun.totalRate", What: "requests to our STUN server",
+			Name: "stun.totalRate", What: "requests to this node's STUN server",
 			Scope: bound.InAll, Limit: bound.Limit(strconv.Itoa(totalRate) + " per s"), Policy: bound.DropNew,
-			Reason: "a few per cent of a core",
+			Reason: "a few percent of a core",
 		},
 		{
-			Name: "stun.maxSources", What: "senders told apart in a second",
+			Name: "stun.maxSources", What: "senders counted in a second",
 			Scope: bound.InAll, Limit: bound.Count(maxSources), Policy: bound.DropNew,
-			Reason: "a second of clients",
+			Reason: "the clients of one second",
 		},
 		{
-			Name: "stun.maxTransactions", What: "requests that wait for answers",
+			Name: "stun.maxTransactions", What: "pending requests",
 			Scope: bound.InAll, Limit: bound.Count(maxTransactions), Policy: bound.AnswerFail,
-			Reason: "a scraper that is dialled by a thousand clients at once has as many sockets to ask for",
+			Reason: "a scraper that a thousand clients dial at the same time probes as many sockets",
 		},
 		{
-			Name: "stun.maxMessage", What: "message that is looked at",
+			Name: "stun.maxMessage", What: "message",
 			Scope: bound.PerPacket, Limit: bound.Bytes(maxMessage), Policy: bound.DropNew,
 			Reason: "RFC 8489 guarantees less",
 		},

@@ -11,27 +11,27 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config is what a Client is made of.
+// Config configures a Client.
 type Config struct {
-	// Servers are asked, each as host:port or host. Two responders at least are needed to tell what NAT we are
-	// behind, so a single server should be one with an alternate address.
+	// Servers are the servers to query, each as host:port or host. Classifying the NAT needs at least two responders, so a
+	// single server should have an alternate address.
 	Servers []string
-	// Responder answers the requests of others; nil for nobody.
+	// Responder answers incoming requests; nil for none.
 	Responder *Responder
 }
 
-// Stats counts what a client did and met.
+// Stats counts the events of a client.
 type Stats struct {
 	Probes, Requests, Retransmissions uint64
 	Answers, Unanswered               uint64
 	Refused                           uint64 // error responses
-	Malformed                         uint64 // messages that make no sense, or say nothing of an address
-	Unexpected                        uint64 // answers that nobody waits for, or from somebody else than was asked
+	Malformed                         uint64 // malformed messages, and answers without a usable address
+	Unexpected                        uint64 // answers to no pending request, or from another address than its server's
 	Ignored                           uint64 // messages of other kinds
-	Busy                              uint64 // requests not sent because too many are waiting
+	Busy                              uint64 // requests not sent because too many are pending
 }
 
-// Client asks STUN servers where they see a node's sockets: an address probe of hyperdht.
+// Client queries STUN servers for the public addresses of a node's sockets. It is an address probe of hyperdht.
 type Client struct {
 	h            host.Host
 	servers      []*server
@@ -40,13 +40,13 @@ type Client struct {
 	stats        Stats
 }
 
-// key tells the transactions of a client apart: an answer must come in where the question left.
+// key identifies a transaction of a client: an answer must arrive on the socket of its request.
 type key struct {
 	socket host.Socket
 	id     transactionID
 }
 
-// New makes a client. It fails if a server cannot be read. No name is looked up before the first probe.
+// New returns a client. It fails for an invalid server. No name is looked up before the first probe.
 func New(h host.Host, cfg Config) (*Client, error) {
 	if len(cfg.Servers) > maxServers {
 		return nil, fmt.Errorf("stun: %d servers, want %d at most", len(cfg.Servers), maxServers)
@@ -62,10 +62,10 @@ func New(h host.Host, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Stats returns the counters so far.
+// Stats returns the counters.
 func (c *Client) Stats() Stats { return c.stats }
 
-// Status describes the servers, in the order in which they were given.
+// Status describes the servers, in the order of Config.Servers.
 func (c *Client) Status() []ServerStatus {
 	list := make([]ServerStatus, len(c.servers))
 	for i, s := range c.servers {
@@ -142,13 +142,13 @@ func (c *Client) Probe(s host.Socket, seen func(addr, from netip.AddrPort), done
 	return p.cancel
 }
 
-// probe asks all servers about one socket.
+// probe queries all servers for the address of one socket.
 type probe struct {
 	c      *Client
 	socket host.Socket
 	seen   func(addr, from netip.AddrPort)
 	done   func()
-	join   *host.Join // of the requests and lookups that it waits for
+	join   *host.Join // of the pending requests and lookups
 	over   bool
 
 	asked    []netip.AddrPort
@@ -156,7 +156,7 @@ type probe struct {
 	deadline host.Timer
 }
 
-// serverAddr is which of its addresses a server is asked at.
+// serverAddr selects one of a server's addresses.
 type serverAddr bool
 
 const (
@@ -164,7 +164,7 @@ const (
 	alternateAddr serverAddr = true
 )
 
-// ask sends a request to an address of a server, unless it was asked already.
+// ask sends a request to an address of a server, at most once per address.
 func (p *probe) ask(s *server, to netip.AddrPort, which serverAddr) {
 	c := p.c
 	if p.over || !isUsable(to) || slices.Contains(p.asked, to) {
@@ -184,7 +184,7 @@ func (p *probe) ask(s *server, to netip.AddrPort, which serverAddr) {
 	t.transmit()
 }
 
-// finish ends the probe, with whatever has been answered.
+// finish ends the probe, with the answers so far.
 func (p *probe) finish() {
 	if !p.over {
 		p.cancel()
@@ -219,7 +219,7 @@ type transaction struct {
 	ended  func() // of its probe's join
 }
 
-// transmit sends the request, again and again until it is answered (RFC 8489, section 6.2.1).
+// transmit sends the request, and retransmits it until it is answered (RFC 8489, section 6.2.1).
 func (t *transaction) transmit() {
 	c := t.p.c
 	if t.sent == transmissions {
@@ -245,7 +245,7 @@ func (t *transaction) answered(m *message) {
 	p, s := t.p, t.server
 	now := p.c.h.Now()
 	s.seen, s.answeredAt, s.rtt = m.mapped, now, time.Duration(0)
-	if t.sent == 1 { // else nobody knows which transmission was answered
+	if t.sent == 1 { // otherwise it is unknown which transmission was answered
 		s.rtt = now.Sub(t.at)
 	}
 	if t.which == mainAddr {
@@ -257,9 +257,8 @@ func (t *transaction) answered(m *message) {
 	t.end()
 }
 
-// alternateOf is where else the server that was asked at an address answers; invalid if it does not say so, or
-// nothing usable. A server behind a translation of its own does not know by which host we know it, so what
-// counts is whether it is the same one as the host the answer left from.
+// alternateOf returns the alternate address of the server at asked; invalid if it has none. A server behind a NAT does not
+// know its public host, so an alternate on the host of RESPONSE-ORIGIN is taken to be on the host of asked.
 func alternateOf(asked netip.AddrPort, m *message) netip.AddrPort {
 	if m.other.IsValid() && m.origin.IsValid() && m.other.Addr() == m.origin.Addr() {
 		return netip.AddrPortFrom(asked.Addr(), m.other.Port())
@@ -267,13 +266,13 @@ func alternateOf(asked netip.AddrPort, m *message) netip.AddrPort {
 	return m.other
 }
 
-// stop takes the transaction out of the books.
+// stop removes the transaction from the client.
 func (t *transaction) stop() {
 	t.timer.Stop()
 	delete(t.p.c.transactions, key{t.p.socket, t.id})
 }
 
-// end ends the transaction for good.
+// end removes the transaction from the client and its probe.
 func (t *transaction) end() {
 	p := t.p
 	if p.over {

@@ -56,7 +56,7 @@ func (l *lab) open(h *simnet.Host, port uint16) host.Socket {
 	return s
 }
 
-// peer is a server that does what the test says.
+// peer is a server scripted by the test.
 type peer struct {
 	l    *lab
 	host *simnet.Host
@@ -65,7 +65,7 @@ type peer struct {
 	got  []time.Duration // arrivals
 	ids  []transactionID
 	from []netip.AddrPort
-	// answer sends what it likes; n counts the requests.
+	// answer sends the answers; n counts the requests.
 	answer func(p *peer, n int, from netip.AddrPort, id transactionID)
 }
 
@@ -126,7 +126,7 @@ func honest(p *peer, _ int, from netip.AddrPort, id transactionID) {
 }
 func silent(*peer, int, netip.AddrPort, transactionID) {}
 
-// ask probes and collects what comes of it.
+// ask starts a probe and collects its results.
 func (l *lab) ask() (cancel func()) {
 	l.host.Do(func() {
 		returned := false
@@ -253,7 +253,7 @@ func TestAlternateAddressIsASecondResponder(t *testing.T) {
 			})
 			want := []sample{{l.mine(), first.addr}}
 			if tt.asked {
-				// The alternate names a third address; nobody asks there, or a chain of them would lead anywhere.
+				// The alternate names a third address, which is not queried: a chain of them could lead anywhere.
 				third := l.peerAt(9, 3478, honest)
 				second := l.peerAt(int(tt.alternate.Addr().As4()[3]), tt.alternate.Port(), func(p *peer, _ int, from netip.AddrPort, id transactionID) {
 					p.respond(from, stun.BindingSuccess, id, xored(from), origin(p.addr), other(third.addr))

@@ -11,8 +11,8 @@ import (
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
-// FuzzReceive gives a client that waits for an answer, and answers itself, whatever may arrive: from the server
-// that was asked, with the transaction's id put in where there is room for it.
+// FuzzReceive sends arbitrary datagrams to a client with a pending request and a responder: from the queried server, with
+// the transaction's id where there is room for it.
 func FuzzReceive(f *testing.F) {
 	addr := netip.MustParseAddrPort("192.0.2.1:1234")
 	f.Add(newRequest(transactionID{}))

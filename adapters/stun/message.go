@@ -8,14 +8,14 @@ import (
 	"github.com/pion/stun/v2"
 )
 
-// message is what we use of a STUN message.
+// message is the part of a STUN message that this package uses.
 type message struct {
 	kind   stun.MessageType
 	id     transactionID
 	mapped netip.AddrPort // the receiver's address as the sender sees it
-	origin netip.AddrPort // where an answer left from
+	origin netip.AddrPort // the address that an answer was sent from
 	other  netip.AddrPort // the sender's alternate address
-	// unknown are attributes that must be understood and are not.
+	// unknown are the comprehension-required attributes that are not supported.
 	unknown []stun.AttrType
 }
 
@@ -23,13 +23,13 @@ type transactionID = [stun.TransactionIDSize]byte
 
 var errMessage = errors.New("stun: malformed message")
 
-// isSTUN tells STUN from whatever else arrives on a node's socket: by the magic cookie, and a first byte that
-// no DHT message and no UDX packet has. It matches all the methods with small numbers, Binding among them.
+// isSTUN reports whether a datagram is STUN, by the magic cookie and by a first byte that no DHT message and no UDX packet
+// has. It matches all the methods with small numbers, Binding among them.
 func isSTUN(b []byte) bool {
 	return len(b) >= headerSize && b[0] <= 1 && binary.BigEndian.Uint32(b[4:]) == magicCookie
 }
 
-// parse reads a message. The attributes that we have no use for are skipped.
+// parse parses a message. Unused attributes are skipped.
 func parse(b []byte) (message, error) {
 	if len(b) > maxMessage || len(b)%4 != 0 || !isSTUN(b) || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize {
 		return message{}, errMessage
@@ -48,7 +48,7 @@ func parse(b []byte) (message, error) {
 		case stun.AttrXORMappedAddress:
 			m.mapped, err = readXORAddr(a.Value)
 		case stun.AttrMappedAddress:
-			// Servers that know the cookie send both; NATs that meddle rewrite this one.
+			// Servers that know the cookie send both; NATs that rewrite payloads change this one.
 			if !m.mapped.IsValid() {
 				m.mapped, err = readAddr(a.Value)
 			}
@@ -74,8 +74,8 @@ const (
 	familyIPv6 = 2
 )
 
-// readXORAddr reads the value of an address attribute that is masked with the magic cookie (RFC 8489, section 14.2). An IPv6
-// address comes out invalid, as with readAddr.
+// readXORAddr parses the value of an address attribute that is masked with the magic cookie (RFC 8489, section 14.2). For an
+// IPv6 address the result is invalid, as with readAddr.
 func readXORAddr(v []byte) (netip.AddrPort, error) {
 	a, err := readAddr(v)
 	if err != nil || !a.IsValid() {
@@ -86,8 +86,8 @@ func readXORAddr(v []byte) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()^magicCookie>>16), nil
 }
 
-// readAddr reads the value of an address attribute (RFC 8489, section 14.1). An IPv6 address comes out invalid, because
-// nothing here can use it. (pion's own readers panic where the value is short.)
+// readAddr parses the value of an address attribute (RFC 8489, section 14.1). For an IPv6 address the result is invalid,
+// because it is not supported. (pion's parsers panic on a short value.)
 func readAddr(v []byte) (netip.AddrPort, error) {
 	switch {
 	case len(v) == 20 && v[1] == familyIPv6:
@@ -104,7 +104,7 @@ func isUsable(addr netip.AddrPort) bool {
 	return ip.Is4() && addr.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// newRequest is a Binding request: nothing but a header, which every server understands.
+// newRequest returns a Binding request without attributes, which every server supports.
 func newRequest(id transactionID) []byte {
 	m := stun.Message{Type: stun.BindingRequest, TransactionID: id}
 	m.WriteHeader()

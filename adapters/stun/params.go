@@ -12,33 +12,33 @@ const (
 	magicCookie = 0x2112a442
 )
 
-// Our choice.
+// Chosen by this implementation.
 const (
-	// transmissions of a request. RFC 8489 has seven, over 40 s; a peer that waits for our NAT's kind gives up
-	// long before.
+	// transmissions of a request. RFC 8489 has seven, over 40 s; a peer that waits for this node's NAT type times out long
+	// before.
 	transmissions = 3
-	// lastTimeout is how long the last transmission is waited for: longer than any round trip.
+	// lastTimeout is the time to wait for an answer to the last transmission: longer than any round trip.
 	lastTimeout = time.Second
 	// probeTimeout bounds a probe as a whole, lookups of names included.
 	probeTimeout = 5 * time.Second
 	// maxServers bounds the servers of a client; each costs up to two requests per probe.
 	maxServers = 16
-	// maxTransactions bounds the requests that wait for answers. A scraper that is dialled by a thousand clients
-	// at once has as many sockets to ask for.
+	// maxTransactions bounds the pending requests. A scraper that a thousand clients dial at the same time probes as many
+	// sockets.
 	maxTransactions = 4096
-	// maxMessage bounds what is looked at: the guaranteed size of RFC 8489, section 6.1, is smaller.
+	// maxMessage bounds the size of a message: the guaranteed size of RFC 8489, section 6.1, is smaller.
 	maxMessage = 1280
-	// resolveAge is how long an address is used before its name is looked up again, resolvePause how long after
-	// a failure, or when a server is silent.
+	// resolveAge is the age of an address after which its name is looked up again, resolvePause that after a failed lookup
+	// or an unanswered request.
 	resolveAge   = time.Hour
 	resolvePause = time.Minute
 
-	// rateWindow, and how many answers one source, and all of them, get in it. A thousand clients behind one
-	// NAT that start at once, two requests each, are served by their retransmissions.
+	// Limits on answers in a rateWindow, for one source and in all. A thousand clients behind one NAT that start at the
+	// same time, two requests each, are served by their retransmissions.
 	rateWindow = time.Second
 	sourceRate = 200
 	totalRate  = 5000
-	maxSources = 1024 // told apart in a window; further ones get nothing
-	maxUnknown = 4    // attributes named in a refusal
+	maxSources = 1024 // counted in a window; requests of further sources are dropped
+	maxUnknown = 4    // attributes named in an error response
 	maxName    = 255  // bytes of a server's name
 )

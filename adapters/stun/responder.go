@@ -8,48 +8,47 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ResponderConfig is what a Responder is made of.
+// ResponderConfig configures a Responder.
 type ResponderConfig struct {
-	// Host is the address at which others reach this machine, for the attributes that name where answers come
-	// from. Invalid means that of the socket, or the machine's first. Our own clients do not depend on it,
-	// others may.
+	// Host is the public address of this machine, for the attributes RESPONSE-ORIGIN and OTHER-ADDRESS. If it is invalid,
+	// the socket's or the machine's first address is used. Clients of this package do not depend on it, others may.
 	Host netip.Addr
 }
 
-// ResponderStats counts what a responder did.
+// ResponderStats counts the events of a responder.
 type ResponderStats struct {
 	Answered  uint64
-	Refused   uint64 // requests with attributes that must be understood and are not
-	Limited   uint64 // not answered because a source, or all of them, asked too often
+	Refused   uint64 // requests with unsupported comprehension-required attributes
+	Limited   uint64 // not answered because of the rate of a source or of all
 	Malformed uint64
-	Ignored   uint64 // on other sockets, from impossible addresses, or no requests
+	Ignored   uint64 // on other sockets, from unusable addresses, or not requests
 }
 
-// Responder answers STUN Binding requests on the two sockets of a node. It is an address probe that asks
-// nobody.
+// Responder answers STUN Binding requests on the two sockets of a node. It implements hyperdht.AddressProbe, without
+// probing anything.
 type Responder struct {
 	h              host.Host
 	cfg            ResponderConfig
 	server, client host.Socket
 	stats          ResponderStats
 
-	window  host.Instant // when it began
+	window  host.Instant // start of the window
 	total   int          // answers in it
 	sources map[netip.Addr]int
 }
 
-// NewResponder makes a responder. It answers once a node has told it its sockets.
+// NewResponder returns a responder. It answers after a node has bound its sockets.
 func NewResponder(h host.Host, cfg ResponderConfig) *Responder {
 	return &Responder{h: h, cfg: cfg, sources: make(map[netip.Addr]int)}
 }
 
-// Stats returns the counters so far.
+// Stats returns the counters.
 func (r *Responder) Stats() ResponderStats { return r.stats }
 
 // Bind implements hyperdht.AddressProbe.
 func (r *Responder) Bind(server, client host.Socket) { r.server, r.client = server, client }
 
-// Probe implements hyperdht.AddressProbe: there is nobody to ask.
+// Probe implements hyperdht.AddressProbe; it queries no server.
 func (r *Responder) Probe(_ host.Socket, _ func(addr, from netip.AddrPort), done func()) (cancel func()) {
 	over := false
 	r.h.Defer(func() {
@@ -101,7 +100,7 @@ func (r *Responder) answer(s host.Socket, from netip.AddrPort, m *message) {
 		netip.AddrPortFrom(at, s.LocalAddr().Port()), netip.AddrPortFrom(at, other.LocalAddr().Port())))
 }
 
-// addr is the host that we name as our own.
+// addr returns the host to name in answers on a socket.
 func (r *Responder) addr(s host.Socket) netip.Addr {
 	if r.cfg.Host.Is4() {
 		return r.cfg.Host
@@ -115,8 +114,8 @@ func (r *Responder) addr(s host.Socket) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// admit counts an answer to a source and reports whether it may go out. The window is short, so a source that was
-// forged or flooded is served again soon; what is counted is bounded.
+// admit counts an answer to a source and reports whether it may be sent. The window is short, so a source that was forged
+// or flooded is served again soon; the number of counted sources is bounded.
 func (r *Responder) admit(source netip.Addr) bool {
 	now := r.h.Now()
 	if r.window == 0 || now.Sub(r.window) >= rateWindow {
@@ -132,19 +131,19 @@ func (r *Responder) admit(source netip.Addr) bool {
 	return true
 }
 
-// newAnswer is a Binding success response, 56 bytes.
+// newAnswer returns a Binding success response, 56 bytes.
 func newAnswer(id transactionID, to, origin, other netip.AddrPort) []byte {
 	m := stun.New()
 	m.Type, m.TransactionID = stun.BindingSuccess, id
 	m.WriteHeader()
-	// Adding fails for addresses of impossible length only.
+	// AddTo fails only for addresses of invalid length.
 	_ = stun.XORMappedAddress{IP: to.Addr().AsSlice(), Port: int(to.Port())}.AddTo(m)
 	_ = (&stun.ResponseOrigin{IP: origin.Addr().AsSlice(), Port: int(origin.Port())}).AddTo(m)
 	_ = (&stun.OtherAddress{IP: other.Addr().AsSlice(), Port: int(other.Port())}).AddTo(m)
 	return m.Raw
 }
 
-// newRefusal is a Binding error response that names what was not understood (RFC 8489, section 6.3.1).
+// newRefusal returns a Binding error response that lists the unsupported attributes (RFC 8489, section 6.3.1).
 func newRefusal(request *message) []byte {
 	m := stun.New()
 	m.Type, m.TransactionID = stun.BindingError, request.id

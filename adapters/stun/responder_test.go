@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// booth is a responder on a host of its own, and somebody who asks it.
+// booth is a responder on a host of its own, and a host that sends requests to it.
 type booth struct {
 	*Responder
 	t              *testing.T
@@ -178,7 +178,7 @@ func TestResponderLimitsEachSourceAndAllOfThem(t *testing.T) {
 	}
 }
 
-func TestResponderAsksNobody(t *testing.T) {
+func TestResponderSendsNoRequests(t *testing.T) {
 	b := newBooth(t, ResponderConfig{})
 	done := 0
 	seen := func(netip.AddrPort, netip.AddrPort) { t.Error("a sample") }

@@ -11,11 +11,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// None is what switches STUN off where servers are named.
+// None, in place of servers, disables STUN.
 const None = "none"
 
-// DefaultServers are public servers of different operators, so that no one of them decides what we think our
-// address is.
+// DefaultServers returns public servers of different operators, so that no single operator determines the result.
 func DefaultServers() []string {
 	return []string{
 		"stun.cloudflare.com:3478",
@@ -24,9 +23,8 @@ func DefaultServers() []string {
 	}
 }
 
-// Servers are those that the values of a flag stand for. Without values they are the default ones, or none where
-// the DHT is a private one: a private network does not talk to others unless it is told to. None, alone,
-// stands for no server.
+// Servers returns the servers for the values of a flag. The default is DefaultServers, or none on a private DHT, which
+// contacts no public servers unless configured to. The single value None means no server.
 func Servers(values []string, privateDHT bool) ([]string, error) {
 	switch {
 	case len(values) == 0 && privateDHT, len(values) == 1 && values[0] == None:
@@ -56,15 +54,15 @@ func CheckServers(values []string) error {
 	return nil
 }
 
-// server is one that is asked.
+// server is a STUN server and its last results.
 type server struct {
 	text string
-	name string // empty for one given by address
+	name string // empty for a server given by address
 	port uint16
 
 	addr       netip.AddrPort // invalid until the name was resolved
 	looking    bool
-	waiting    []lookup // for the first address
+	waiting    []lookup // probes that wait for the first address
 	resolved   bool     // lookedUp is set
 	lookedUp   host.Instant
 	failure    error // of the last lookup
@@ -72,7 +70,7 @@ type server struct {
 	seen       netip.AddrPort
 	answeredAt host.Instant
 	rtt        time.Duration
-	unanswered int // probes in a row
+	unanswered int // requests in a row
 }
 
 // lookup is a probe that waits for a server's address.
@@ -81,24 +79,23 @@ type lookup struct {
 	ended func() // of the probe's join
 }
 
-// ServerStatus is what is known of a server.
+// ServerStatus describes a server.
 type ServerStatus struct {
-	// Server is its name as configured, Addr its address, invalid while unknown, and Alternate the other address
-	// it answers at, if it has one.
+	// Server is its name as configured, Addr its address, invalid while unknown, and Alternate its alternate address, if any.
 	Server          string
 	Addr, Alternate netip.AddrPort
-	// Seen is our address in its last answer, for whichever socket it was asked, at AnsweredAt after RTT. AnsweredAt
-	// is zero if it never answered.
+	// Seen is the node's address in the last answer, for any of its sockets, received at AnsweredAt after RTT. AnsweredAt
+	// is zero if the server has never answered.
 	Seen       netip.AddrPort
 	AnsweredAt host.Instant
 	RTT        time.Duration
-	// Unanswered is how many requests in a row it did not answer.
+	// Unanswered is the number of successive requests without an answer.
 	Unanswered int
-	// Err is why its name could not be resolved the last time.
+	// Err is the error of the last lookup of its name.
 	Err error
 }
 
-// parseServer reads host:port, or a host alone for the port of STUN.
+// parseServer parses host:port, or a host for the default port.
 func parseServer(text string) (*server, error) {
 	bad := func(why string) (*server, error) { return nil, fmt.Errorf("stun: server %.64q: %s", text, why) }
 	name, portText, hasPort := strings.Cut(text, ":")
@@ -111,17 +108,17 @@ func parseServer(text string) (*server, error) {
 	}
 	switch {
 	case name == "" || len(name) > maxName:
-		return bad("it has no host")
+		return bad("want host:port")
 	case strings.ContainsAny(name, " \t\r\n/\\@?#"):
 		return bad("want host:port")
 	case name == None:
-		return bad("it stands alone")
+		return bad("cannot be combined with other servers")
 	}
 	s := &server{text: text, name: name, port: uint16(port)}
 	if ip, err := netip.ParseAddr(name); err == nil {
 		s.name, s.addr = "", netip.AddrPortFrom(ip.Unmap(), uint16(port))
 		if !isUsable(s.addr) {
-			return bad("want an IPv4 address of one machine")
+			return bad("want a unicast IPv4 address")
 		}
 	}
 	return s, nil
@@ -129,7 +126,7 @@ func parseServer(text string) (*server, error) {
 
 var errNoAddress = errors.New("stun: the name has no IPv4 address")
 
-// resolve looks the name up if that is due, and reports whether an address is there, or will come.
+// resolve looks the name up if due, and reports whether an address is known or a lookup is in progress.
 func (c *Client) resolve(s *server) (soon bool) {
 	age := resolveAge
 	if s.failure != nil || s.unanswered > 0 {

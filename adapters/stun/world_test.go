@@ -24,11 +24,11 @@ type world struct {
 	net   *simnet.Net
 	boots []netip.AddrPort
 	nodes []*hyperdht.Node
-	// servers are those that peers ask.
+	// servers are the STUN servers of peers.
 	servers []string
 }
 
-// newWorld starts a DHT of some nodes. With respond the first one answers STUN, and is what peers ask.
+// newWorld starts a DHT of some nodes. With respond the first one answers STUN, and is the server of peers.
 func newWorld(t *testing.T, size int, respond bool, cfg simnet.Config) *world {
 	t.Helper()
 	if cfg.Link == (simnet.Link{}) {
@@ -71,7 +71,7 @@ type peer struct {
 	*hyperdht.Node
 	host   *simnet.Host
 	router *simnet.Router
-	probe  *stun.Client // nil if it asks nobody
+	probe  *stun.Client // nil without servers
 }
 
 func (w *world) peer(name string, nat simnet.NAT, i int) *peer {
@@ -145,8 +145,8 @@ func (w *world) wantPunched(a *attempt, within time.Duration) {
 	}
 }
 
-// TestTinyDHTs is what all this is for. The original needs three samples, so it can't punch on one or two nodes;
-// with two, both of which answer, ours makes do with two samples and needs no STUN for that.
+// TestTinyDHTs tests the purpose of this package. The reference implementation needs three samples, so it can't punch on one
+// or two nodes; hyperdht needs only two samples where both of two nodes answer, and then no STUN.
 func TestTinyDHTs(t *testing.T) {
 	for size := 1; size <= 3; size++ {
 		for _, respond := range []bool{false, true} {
@@ -167,7 +167,7 @@ func TestTinyDHTs(t *testing.T) {
 	}
 }
 
-// TestEveryPairOfNATsOnOneNode is the matrix of hyperdht's tests where there is nobody but the bootstrap node.
+// TestEveryPairOfNATsOnOneNode is the matrix of hyperdht's tests with the bootstrap node as the only node.
 func TestEveryPairOfNATsOnOneNode(t *testing.T) {
 	type situation struct {
 		name   string
@@ -195,7 +195,7 @@ func TestEveryPairOfNATsOnOneNode(t *testing.T) {
 						t.Errorf("path %v, %v; want %v", a.conn.Path(), a.err, hyperdht.ErrDoubleRandom)
 					}
 				case server.random || client.random:
-					w.wantPunched(a, 35*time.Second) // a matter of luck: 1750 probes, 20 ms apart
+					w.wantPunched(a, 35*time.Second) // random: 1750 probes, 20 ms apart
 				default:
 					w.wantPunched(a, time.Second)
 				}
@@ -229,7 +229,7 @@ func TestNewPublicAddressIsNoticedOnOneNode(t *testing.T) {
 	w.until("the new address is known", 6*time.Minute, func() bool { return p.Status().Public.Addr() == now })
 }
 
-// isSTUN tells it by the magic cookie, as everybody does.
+// isSTUN recognizes STUN by the magic cookie.
 func isSTUN(d simnet.Datagram) bool {
 	return len(d.Payload) >= 20 && d.Payload[0] < 2 && bytes.Equal(d.Payload[4:8], []byte{0x21, 0x12, 0xa4, 0x42})
 }
@@ -239,7 +239,7 @@ func TestLostSTUNIsRepeated(t *testing.T) {
 	lost := map[netip.AddrPort]bool{}
 	dropped := 0
 	w.net.SetFilter(func(d simnet.Datagram) bool {
-		// The first of everything that a socket sends to anyone, questions and answers.
+		// The first of everything that a socket sends to an address, requests and answers.
 		flow := netip.AddrPortFrom(d.From.Addr(), d.From.Port()^d.To.Port())
 		if !isSTUN(d) || lost[flow] {
 			return true
@@ -277,7 +277,7 @@ func TestHeavyLossOfSTUNFailsCleanly(t *testing.T) {
 	}
 }
 
-// server is a STUN server on a machine of its own that says what the test wants.
+// server is a STUN server on a machine of its own, scripted by the test.
 func (w *world) server(i int, answer func(from netip.AddrPort, request []byte) []byte) string {
 	w.t.Helper()
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 3478)
@@ -294,7 +294,7 @@ func (w *world) server(i int, answer func(from netip.AddrPort, request []byte) [
 	return addr.String()
 }
 
-// says is an answer by which the asker is at addr, which may be cut short or be spoiled.
+// says returns an answer with addr as the mapped address; it may be truncated or malformed.
 func says(addr netip.AddrPort, request []byte) []byte {
 	b := append([]byte{1, 1, 0, 12}, request[4:20]...)
 	b = append(b, 0, 0x20, 0, 8, 0, 1, byte(addr.Port()>>8)^0x21, byte(addr.Port())^0x12)

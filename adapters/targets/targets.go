@@ -1,14 +1,14 @@
 // Package targets writes targets.json: the alias table for Prometheus's file service discovery, in the format of the
-// JavaScript bridge (hyperdht-prometheus-bridge lib/prom-targets.js), so that either can take the other's place.
+// JavaScript bridge (hyperdht-prometheus-bridge lib/prom-targets.js), so that either can replace the other.
 //
 // A target is alias:key:hostname:service with the key as z32, and hostname and service without colons. A prometheus.yml
-// takes it apart from the right, where the parts cannot have colons; examples/prometheus.yml does so.
+// parses it from the right, where the parts cannot have colons, as examples/prometheus.yml does.
 //
-// The bridge reads the first group of the file back and splits each target at every colon. Aliases that have one
-// therefore go into a second group: Prometheus reads both, and the bridge is not led astray.
+// The bridge reads the first group of the file back and splits each target at every colon. Aliases with a colon are
+// therefore in a second group: Prometheus reads both, and the bridge does not misread them.
 //
-// A prometheus.yml puts the alias of a target into a path without escaping it. An alias that does not survive this is
-// written in its path form, in a group of its own with the alias itself as the label AliasLabel.
+// A prometheus.yml puts the alias of a target into a path without escaping it. An alias that would need escaping is written
+// in its path form, in a separate group with the alias itself as the label AliasLabel.
 package targets
 
 import (
@@ -34,17 +34,17 @@ type File struct {
 	loop   host.Loop
 	path   string
 	mu     sync.Mutex // one write at a time
-	swept  bool       // leftovers of earlier processes were looked for
+	swept  bool       // temporary files of earlier processes were removed
 	rename func(from, to string) error
 }
 
-// New returns the file at path. Nothing is written yet.
+// New returns the file at path. It writes nothing.
 func New(loop host.Loop, path string) *File { return &File{loop: loop, path: path, rename: os.Rename} }
 
-// Path is where the file is.
+// Path returns the path of the file.
 func (f *File) Path() string { return f.path }
 
-// Write replaces the file's content on a goroutine of its own.
+// Write replaces the file's content on a separate goroutine.
 func (f *File) Write(entries []domain.Entry, done func(error)) {
 	content, err := Encode(entries)
 	go func() {
@@ -58,9 +58,8 @@ func (f *File) Write(entries []domain.Entry, done func(error)) {
 	}()
 }
 
-// replace writes beside the file, flushes, and renames over it, so that readers see old or new and a power cut leaves
-// one of them. A file that is mounted by itself cannot be replaced; it is written in place then, which is not atomic
-// but better than never.
+// replace writes and flushes a temporary file and renames it over the file, so that readers, and a power cut, see the old
+// content or the new. A file that is itself a mount point cannot be replaced; it is written in place, which is not atomic.
 func (f *File) replace(content []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,7 +91,7 @@ func (f *File) replace(content []byte) error {
 	return tempfile.SyncDir(dir)
 }
 
-// defaultMode lets Prometheus read the file, which runs as another user. There is no secret in it.
+// defaultMode allows Prometheus, which runs as another user, to read the file. It contains no secret.
 const defaultMode = 0o644
 
 // writeBeside writes and flushes a temporary file in the same folder. It has the mode of the file that it will replace.
@@ -125,7 +124,7 @@ func finish(w *os.File, content []byte) error {
 	return errors.Join(err, w.Sync(), w.Close())
 }
 
-// group is what Prometheus reads.
+// group is a target group of Prometheus's file service discovery.
 type group struct {
 	Labels  labels   `json:"labels"`
 	Targets []string `json:"targets"`
@@ -136,11 +135,11 @@ type labels struct {
 	Alias string `json:"__meta_dhtprom_alias,omitempty"` // AliasLabel
 }
 
-// AliasLabel is the label with the alias of a target that has it in another form. Labels that begin with __meta_ are for
-// relabelling, and Prometheus drops them afterwards.
+// AliasLabel is the label with the alias of a target that contains its path form. Labels that begin with __meta_ are for
+// relabeling, and Prometheus drops them afterwards.
 const AliasLabel = "__meta_dhtprom_alias"
 
-// Encode is the file's content for a list of entries.
+// Encode returns the file's content for a list of entries.
 func Encode(entries []domain.Entry) ([]byte, error) {
 	plain := group{Labels: labels{Job: "aliases"}, Targets: []string{}}
 	colons := plain
@@ -168,17 +167,17 @@ func Encode(entries []domain.Entry) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Target is an entry as one target, with the alias in its path form.
+// Target returns the target of an entry, with the alias in its path form.
 func Target(e domain.Entry) string {
 	colonless := func(s string) string { return strings.ReplaceAll(s, ":", "-") }
 	return fmt.Sprintf("%s:%s:%s:%s", e.Alias.PathForm(), e.Key, colonless(e.Hostname), colonless(e.Service))
 }
 
-// maxFile bounds what is read back: 100,000 targets fit.
+// maxFile bounds the size of a file to read, in bytes: 100,000 targets fit.
 const maxFile = 64 << 20
 
-// Read lists the aliases in the file, whoever wrote it. Targets that make no sense are reported in bad. A file that is
-// not there is empty.
+// Read returns the aliases in the file, whether this package or the bridge wrote it. Malformed targets are reported in bad.
+// A missing file is empty.
 func (f *File) Read(done func(aliases []domain.Register, bad []error, err error)) {
 	go func() {
 		content, err := readBounded(f.path)
@@ -202,9 +201,9 @@ func readBounded(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 	case !info.Mode().IsRegular(): // reading a pipe would wait for its writer
-		err = errors.New("it is not a regular file")
+		err = errors.New("not a regular file")
 	case info.Size() > maxFile:
-		err = fmt.Errorf("%d bytes are too many", info.Size())
+		err = fmt.Errorf("%d bytes, want %d at most", info.Size(), maxFile)
 	}
 	if err != nil {
 		return nil, err
@@ -212,7 +211,7 @@ func readBounded(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Decode reads a file's content. The last one of several targets with the same alias wins.
+// Decode parses a file's content. The last of several targets with the same alias wins.
 func Decode(content []byte) (aliases []domain.Register, bad []error, err error) {
 	var groups []group
 	if err := json.Unmarshal(content, &groups); err != nil {
@@ -234,7 +233,7 @@ func Decode(content []byte) (aliases []domain.Register, bad []error, err error) 
 	return aliases, bad, nil
 }
 
-// ParseTarget reads a target: from the right, because only the alias may have colons.
+// ParseTarget parses a target, from the right, because only the alias may have colons.
 func ParseTarget(text string) (domain.Register, error) {
 	parts := strings.Split(text, ":")
 	n := len(parts) - 3

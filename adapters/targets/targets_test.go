@@ -94,7 +94,7 @@ func TestEmptyTableIsAnEmptyList(t *testing.T) {
 	}
 }
 
-// bridgeRead reads a file as lib/prom-targets.js of the bridge does, and stops where it would stop.
+// bridgeRead reads a file as lib/prom-targets.js of the bridge does, and stops at the same errors.
 func bridgeRead(t *testing.T, content []byte) (aliases []string) {
 	t.Helper()
 	var groups []group
@@ -225,7 +225,7 @@ func TestNothingBesideTheFileIsTouched(t *testing.T) {
 	}
 }
 
-// Root could replace /dev/null, which people name to be rid of a file.
+// Root could replace /dev/null, which users name to discard a file.
 func TestOnlyRegularFilesAreReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.json")
 	if err := os.Symlink(os.DevNull, path); err != nil {
@@ -281,8 +281,8 @@ func TestUnchangedContentIsNotWritten(t *testing.T) {
 	}
 }
 
-// prometheusConfig is as much of Prometheus's configuration as the example uses. Reading it strictly is what
-// Prometheus does.
+// prometheusConfig has the fields of Prometheus's configuration that the example uses. It is decoded strictly, as by
+// Prometheus.
 type prometheusConfig struct {
 	Global struct {
 		ScrapeInterval     string `yaml:"scrape_interval"`
@@ -305,7 +305,7 @@ type prometheusConfig struct {
 	} `yaml:"scrape_configs"`
 }
 
-// onlyTarget is what Prometheus discovers in a file with one target.
+// onlyTarget returns the target that Prometheus discovers in a file with one target.
 func onlyTarget(t *testing.T, content []byte) map[string]string {
 	t.Helper()
 	var groups []struct {
@@ -328,8 +328,8 @@ func onlyTarget(t *testing.T, content []byte) map[string]string {
 	return found[0]
 }
 
-// relabel does to a target what Prometheus does with the rules of the example: replace, with a regex anchored at both
-// ends that defaults to matching anything.
+// relabel applies the rules of the example to a target as Prometheus does: replace, with a regex anchored at both ends that
+// defaults to matching anything.
 func relabel(t *testing.T, c prometheusConfig, labels map[string]string) map[string]string {
 	t.Helper()
 	for _, r := range c.ScrapeConfigs[1].RelabelConfigs {
@@ -352,7 +352,7 @@ func relabel(t *testing.T, c prometheusConfig, labels map[string]string) map[str
 	return labels
 }
 
-// Issue rows 6.13 and 6.14: the example configuration of the originals does not load, takes a hostname of 52
+// Issue rows 6.13 and 6.14: the example configuration of the JavaScript packages does not load, mistakes a hostname of 52
 // characters for the key, and loses labels when hostname or service is empty.
 func TestExampleConfigurationTakesTargetsApart(t *testing.T) {
 	content, err := os.ReadFile("../../examples/prometheus.yml")

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2). The calls are made here and not through
-// golang.org/x/net/ipv4 because that makes two allocations per datagram and waits when a send buffer is
-// full, and the loop must not wait.
+// mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2). The system calls are not made through
+// golang.org/x/net/ipv4, because it makes two allocations per datagram and blocks when a send buffer is
+// full, and the loop must not block.
 type mmsghdr struct {
 	unix.Msghdr
 	n uint32
 }
 
-// sockaddr has room for the addresses of both families; family and port are in the same place in both.
+// sockaddr has room for the addresses of both families; family and port have the same offsets in both.
 type sockaddr = unix.RawSockaddrInet6
 
 func putSockaddr(sa *sockaddr, to netip.AddrPort) (length uint32) {
@@ -45,7 +45,7 @@ func getSockaddr(sa *sockaddr) netip.AddrPort {
 // inbox reads a socket in batches; it belongs to the socket's reader.
 type inbox struct {
 	raw   syscall.RawConn
-	try   func(fd uintptr) bool // recvmmsg; a field so that it is made once
+	try   func(fd uintptr) bool // recvmmsg; a field so that it is allocated once
 	msgs  []mmsghdr
 	vecs  []unix.Iovec
 	addrs []sockaddr
@@ -92,14 +92,14 @@ func (in *inbox) resize(count int) {
 	}
 }
 
-// grow makes room for larger batches when the last one was full.
+// grow allocates larger batches when the last one was full.
 func (in *inbox) grow(n int) {
 	if n == len(in.msgs) && n < readBatch {
 		in.resize(min(4*n, readBatch))
 	}
 }
 
-// read waits for datagrams and returns how many came.
+// read waits for datagrams and returns their number.
 func (in *inbox) read() (int, error) {
 	for i := range in.msgs {
 		in.msgs[i].Namelen = uint32(unsafe.Sizeof(in.addrs[0]))
@@ -110,7 +110,7 @@ func (in *inbox) read() (int, error) {
 	return in.n, in.err
 }
 
-// datagram returns one of the datagrams read last. ok is false where it was cut off.
+// datagram returns one of the datagrams read last. ok is false if it was truncated.
 func (in *inbox) datagram(i int) (from netip.AddrPort, b []byte, ok bool) {
 	m := &in.msgs[i]
 	start := i * maxDatagram
@@ -122,14 +122,13 @@ func (in *inbox) datagram(i int) (from netip.AddrPort, b []byte, ok bool) {
 type sender struct {
 	s    *socket
 	raw  syscall.RawConn
-	try  func(fd uintptr) bool // sendmmsg; a field so that it is made once
+	try  func(fd uintptr) bool // sendmmsg; a field so that it is allocated once
 	next int                   // the first of the batch that was not sent
 	end  int
 	err  error
 }
 
-// batch is the memory in which the loop puts a batch together, shared by the sockets of a host that is
-// sending.
+// batch is the memory in which the loop builds a batch of sends, shared by the sockets of a host.
 type batch struct {
 	msgs     [writeBatch]mmsghdr
 	vecs     [writeBatch]unix.Iovec
@@ -162,8 +161,8 @@ func (sn *sender) init(s *socket) error {
 	return setOptions(s.conn, raw, s.local.Addr().Is4())
 }
 
-// setOptions sets the don't-fragment bit without a path MTU cache in the way: UDX probes for the path MTU
-// by itself. Datagrams beyond the interface's own MTU are refused with EMSGSIZE.
+// setOptions sets the don't-fragment bit and bypasses the kernel's path MTU cache: UDX does its own path MTU
+// discovery. Sends larger than the interface's MTU fail with EMSGSIZE.
 func setOptions(_ *net.UDPConn, raw syscall.RawConn, four bool) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
@@ -179,7 +178,7 @@ func setOptions(_ *net.UDPConn, raw syscall.RawConn, four bool) error {
 	return failed
 }
 
-// send sends a queue; what the kernel refuses is counted and lost.
+// send sends a queue; datagrams that the kernel rejects are counted and dropped.
 func (sn *sender) send(queue []outgoing, bytes []byte) {
 	for len(queue) > 0 {
 		count := min(len(queue), writeBatch)
@@ -225,7 +224,7 @@ func (sn *sender) sendBatch(queue []outgoing, bytes []byte) {
 			h.stats.Sent++
 			h.stats.SentBytes += uint64(out.end - out.from)
 		}
-		if sn.next == before { // the first one was refused: go on behind it
+		if sn.next == before { // the first one was rejected: continue with the next
 			if sn.err != unix.EINTR {
 				h.stats.refused(sn.err)
 				sn.next++

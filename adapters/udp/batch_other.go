@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// batch is nothing where datagrams leave one by one.
+// batch is empty where datagrams are sent one by one.
 type batch struct{}
 
 // inbox reads a socket, one datagram at a time; it belongs to the socket's reader.
@@ -36,7 +36,7 @@ func (in *inbox) read() (int, error) {
 
 func (in *inbox) grow(int) {}
 
-// datagram returns the datagram read last. ok is false where it was cut off.
+// datagram returns the datagram read last. ok is false if it was truncated.
 func (in *inbox) datagram(int) (from netip.AddrPort, b []byte, ok bool) {
 	n := min(in.n, maxDatagram)
 	return netip.AddrPortFrom(in.from.Addr().Unmap(), in.from.Port()), in.buf[:n:n], in.n <= maxDatagram
@@ -60,8 +60,8 @@ func (sn *sender) setTTL(ttl int) error {
 	return ipv6.NewConn(sn.s.conn).SetHopLimit(ttl)
 }
 
-// send sends a queue; what the system refuses is counted and lost. The TTL is the socket's, so it is
-// changed for those that need another and changed back at the end.
+// send sends a queue; datagrams that the system rejects are counted and dropped. The TTL is an option of the
+// socket, so it is changed for datagrams with another one and reset at the end.
 func (sn *sender) send(queue []outgoing, bytes []byte) {
 	stats := &sn.s.h.stats
 	for _, out := range queue {
@@ -81,7 +81,7 @@ func (sn *sender) send(queue []outgoing, bytes []byte) {
 		stats.Sent++
 		stats.SentBytes += uint64(out.end - out.from)
 	}
-	// Failing here is noticed by the next send, which tries again.
+	// After a failure the next send tries again.
 	_ = sn.change(host.DefaultTTL)
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/udp"
 )
 
-// BenchmarkPingPong is the latency of a datagram there and one back, for plain sockets and for two hosts.
+// BenchmarkPingPong measures the round trip of a datagram, for plain sockets and for two hosts.
 func BenchmarkPingPong(b *testing.B) {
 	b.Run("plain", func(b *testing.B) {
 		listen := func() *net.UDPConn {
@@ -61,7 +61,7 @@ func BenchmarkPingPong(b *testing.B) {
 	})
 }
 
-// BenchmarkBulk is the throughput of full datagrams, acknowledged once per batch so that nothing is lost.
+// BenchmarkBulk measures the throughput of full datagrams, acknowledged once per batch so that nothing is lost.
 func BenchmarkBulk(b *testing.B) {
 	const size, window = 1200, 128
 	b.SetBytes(size)

@@ -10,7 +10,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "udp.maxDatagram", What: "datagram",
 			Scope: bound.PerPacket, Limit: bound.Bytes(maxDatagram), Policy: bound.DropNew,
-			Reason: "nothing in the protocol is larger than an Ethernet frame",
+			Reason: "no datagram of the protocol is larger than an Ethernet frame",
 		},
 		{
 			Name: "udp.readBuffer", What: "datagrams that the loop has not read, of each socket",

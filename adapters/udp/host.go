@@ -17,19 +17,19 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ErrClosed is what a closed host answers.
+// ErrClosed is returned by methods of a closed host.
 var ErrClosed = fmt.Errorf("udp: host is closed: %w", net.ErrClosed)
 
-// Options are what a host can be given. The zero Options are good.
+// Options configure a host. The zero Options are valid.
 type Options struct {
-	// Trace gets every event that protocol code traces, on the loop, and SlowTurn events of the host. It
-	// must not call the host. nil for nobody.
+	// Trace is called, on the loop, with every event that protocol code traces and with SlowTurn events of the
+	// host. It must not call the host. nil is allowed.
 	Trace func(host.Event)
 	// Resolver looks names up; nil for the system's.
 	Resolver *net.Resolver
 }
 
-// Stats counts what a host's sockets did.
+// Stats counts the events of a host's sockets.
 type Stats struct {
 	Received, ReceivedBytes uint64 // datagrams and their payload, handed to receivers
 	Reads                   uint64 // system calls that received
@@ -37,11 +37,11 @@ type Stats struct {
 	Writes                  uint64 // system calls that sent
 
 	ReadErrors  uint64 // failed reads, which some systems use to report an unreachable peer
-	Oversized   uint64 // received datagrams larger than we take
+	Oversized   uint64 // received datagrams larger than maxDatagram
 	Unread      uint64 // received datagrams without a receiver
-	TooBig      uint64 // sends refused because the datagram does not fit the way
-	Full        uint64 // sends refused because the send buffer was full
-	WriteErrors uint64 // sends refused for any other reason: no route, no permission, no such family
+	TooBig      uint64 // sends rejected because the datagram exceeds the interface's MTU
+	Full        uint64 // sends rejected because the send buffer was full
+	WriteErrors uint64 // sends rejected for any other reason: no route, no permission, no such family
 }
 
 // Host is a real machine. It implements host.Host.
@@ -61,8 +61,8 @@ type Host struct {
 
 	loop sync.Mutex // the loop; guards what follows
 	now  host.Instant
-	// Go's steady clock stands still while the machine sleeps. Ours goes on, or nobody would know that all they
-	// knew of the network is old.
+	// Go's monotonic clock stops while the machine sleeps. The host's clock runs on, so that outdated knowledge of the
+	// network is noticed.
 	suspended   func() time.Duration
 	sleptBefore time.Duration // when the host started
 	slept       time.Duration // since then
@@ -80,7 +80,7 @@ type Host struct {
 	down     bool
 }
 
-// New starts a host. Close ends it.
+// New starts a host. Close stops it.
 func New(opt Options) *Host {
 	if opt.Resolver == nil {
 		opt.Resolver = net.DefaultResolver
@@ -95,7 +95,7 @@ func New(opt Options) *Host {
 	return h
 }
 
-// drive is the goroutine that takes the loop when a timer is due or something was posted.
+// drive is the driver goroutine: it takes the loop when a timer is due or something was posted.
 func (h *Host) drive() {
 	for {
 		select {
@@ -111,7 +111,7 @@ func (h *Host) drive() {
 	}
 }
 
-// enter takes the loop. It reports false when the host is closed, and then has not taken it.
+// enter takes the loop. It returns false, without taking the loop, if the host is closed.
 func (h *Host) enter() bool {
 	h.loop.Lock()
 	if h.down {
@@ -161,7 +161,7 @@ func (h *Host) turn(f func()) {
 	}
 }
 
-// leave runs posted closures and due timers, lets the sends out and gives the loop back.
+// leave runs posted closures and due timers, sends the queued datagrams and releases the loop.
 func (h *Host) leave() {
 	for range rounds {
 		h.fire()
@@ -181,8 +181,8 @@ func (h *Host) leave() {
 	h.loop.Unlock()
 }
 
-// fire runs the timers that are due, but not those that they arm: these are for the next round, so that a
-// timer that always arms itself anew does not keep the loop for itself.
+// fire runs the timers that are due, but not those that they arm: these run in the next round, so that a
+// timer that always re-arms itself does not occupy the loop.
 func (h *Host) fire() {
 	last := h.timerSeq
 	for len(h.timers) > 0 && h.timers[0].due <= h.now && h.timers[0].seq <= last {
@@ -190,7 +190,7 @@ func (h *Host) fire() {
 	}
 }
 
-// runPosts runs what was posted so far and reports whether there was anything.
+// runPosts runs the closures posted so far and reports whether there were any.
 func (h *Host) runPosts() bool {
 	h.posting.Lock()
 	h.running, h.posts = h.posts, h.running[:0]
@@ -202,11 +202,11 @@ func (h *Host) runPosts() bool {
 	return len(h.running) > 0
 }
 
-// setAlarm makes the driver wake up for the first timer. An alarm that goes off too early does no harm,
-// and setting it costs more than most turns, so it is only ever moved forward.
+// setAlarm sets the driver's alarm to the first timer. An alarm that fires too early is harmless, and setting
+// it costs more than most turns, so it is set only to an earlier time.
 func (h *Host) setAlarm() {
 	if h.alarmAt <= h.now {
-		h.alarmAt = math.MaxInt64 // went off
+		h.alarmAt = math.MaxInt64 // fired
 	}
 	if len(h.timers) > 0 && h.timers[0].due < h.alarmAt {
 		h.alarmAt = h.timers[0].due
@@ -222,8 +222,8 @@ func (h *Host) wake() {
 	}
 }
 
-// Do runs f as a turn and waits for its end. It reports false, and has not run f, when the host is closed.
-// It is for other goroutines; inside a turn it would wait for itself.
+// Do runs f as a turn and waits for its end. It returns false, without running f, if the host is closed.
+// It must not be called inside a turn: it would deadlock.
 func (h *Host) Do(f func()) bool {
 	done := make(chan struct{})
 	h.Post(func() {
@@ -247,7 +247,7 @@ func (h *Host) Do(f func()) bool {
 }
 
 // Close closes all sockets and drops all timers and posted closures. When it returns no turn is running
-// and none will. It is for other goroutines: inside a turn it would wait for itself.
+// and none will. It must not be called inside a turn: it would deadlock.
 func (h *Host) Close() {
 	h.posting.Lock()
 	h.closed = true
@@ -273,7 +273,7 @@ func (h *Host) Close() {
 // Closed implements host.Host.
 func (h *Host) Closed() <-chan struct{} { return h.ctx.Done() }
 
-// Stats returns what was counted so far. It must be called on the loop, or after Close.
+// Stats returns the counters. It must be called on the loop, or after Close.
 func (h *Host) Stats() Stats { return h.stats }
 
 // Now implements host.Host.
@@ -305,7 +305,7 @@ func (h *Host) Post(f func()) {
 // Rand implements host.Host.
 func (h *Host) Rand() io.Reader { return rand.Reader }
 
-// Addrs implements host.Host. The address that the kernel gives datagrams to the internet comes first, so that a route that goes over
+// Addrs implements host.Host. The source address of datagrams to the internet comes first, so that a change of the route
 // to another interface changes the result.
 func (h *Host) Addrs() []netip.Addr {
 	addrs, first := interfaceAddrs(), routedAddr()
@@ -315,7 +315,7 @@ func (h *Host) Addrs() []netip.Addr {
 	return addrs
 }
 
-// routedAddr is the address that the kernel gives datagrams to the internet, invalid if there is no route. Nothing is sent.
+// routedAddr returns the source address of datagrams to the internet, invalid without a route. Nothing is sent.
 func routedAddr() netip.Addr {
 	c, err := net.Dial("udp4", documentationAddr)
 	if err != nil {
@@ -329,7 +329,7 @@ func interfaceAddrs() []netip.Addr {
 	var addrs []netip.Addr
 	interfaces, err := net.Interfaces()
 	if err != nil {
-		return nil // a machine that does not tell its addresses has none to offer
+		return nil // without known interfaces there are no addresses
 	}
 	for _, i := range interfaces {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
@@ -337,7 +337,7 @@ func interfaceAddrs() []netip.Addr {
 		}
 		list, err := i.Addrs()
 		if err != nil {
-			continue // the interface went away
+			continue // the interface was removed
 		}
 		for _, a := range list {
 			n, ok := a.(*net.IPNet)
@@ -385,7 +385,7 @@ func (h *Host) Trace(e host.Event) {
 	}
 }
 
-// SlowTurn is traced when a turn took longer than 1 ms, during which nothing else could happen.
+// SlowTurn is traced when a turn took longer than 1 ms, during which no other turn could run.
 type SlowTurn struct{ Took time.Duration }
 
 // AppendText implements host.Event.

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspended is how long this machine has slept since it was booted: Go's steady clock stands still meanwhile.
+// suspended returns the time that this machine has slept since boot, during which Go's monotonic clock is stopped.
 func suspended() time.Duration {
 	var boot, steady unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &steady) != nil {

@@ -4,6 +4,6 @@ package udp
 
 import "time"
 
-// suspended is nothing where the steady clock goes on while the machine sleeps, as on Windows; elsewhere a
-// sleep goes unnoticed until the network says so.
+// suspended returns 0 where the monotonic clock runs while the machine sleeps, as on Windows, and on systems
+// without a way to detect sleep, where its effects are noticed on the network only.
 func suspended() time.Duration { return 0 }

@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// socket is a bound UDP socket. Its reader owns in; all the rest belongs to the loop.
+// socket is a bound UDP socket. Its reader owns in; everything else belongs to the loop.
 type socket struct {
 	h       *Host
 	conn    *net.UDPConn
@@ -44,7 +44,7 @@ func (h *Host) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 	s.local = netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
 	for size := readBuffer; size >= readBufferLeast && conn.SetReadBuffer(size) != nil; size /= 2 {
 	}
-	_ = conn.SetWriteBuffer(writeBuffer) // the default will do where this is refused
+	_ = conn.SetWriteBuffer(writeBuffer) // the default suffices where this fails
 	if s.in, err = newInbox(s); err == nil {
 		err = s.sys.init(s)
 	}
@@ -141,7 +141,7 @@ func (s *socket) Close() {
 		return
 	}
 	if len(s.queue) > 0 {
-		s.h.flush() // what was sent before leaves
+		s.h.flush() // sends the queued datagrams first
 	}
 	s.closed = true
 	delete(s.h.sockets, s)
@@ -151,11 +151,11 @@ func (s *socket) Close() {
 // outgoing is a datagram that waits for the end of the turn.
 type outgoing struct {
 	to        netip.AddrPort
-	ttl       int // 0 is the socket's own
+	ttl       int // 0 is the socket's default
 	from, end int // its payload in the outbox
 }
 
-// outbox holds what the turn sends. Payloads lie one behind the other in one piece of memory.
+// outbox holds the datagrams that the turn sends, with their payloads concatenated in one buffer.
 type outbox struct {
 	bytes []byte
 	dirty []*socket // those with a queue, in the order of their first send
@@ -173,7 +173,7 @@ func (o *outbox) add(s *socket, out outgoing, b []byte) {
 	o.count++
 }
 
-// flush lets go what the turn sends.
+// flush sends the queued datagrams.
 func (h *Host) flush() {
 	o := &h.out
 	for i, s := range o.dirty {
@@ -184,7 +184,7 @@ func (h *Host) flush() {
 	o.dirty, o.bytes, o.count = o.dirty[:0], o.bytes[:0], 0
 }
 
-// refused counts a send that failed.
+// refused counts a failed send.
 func (st *Stats) refused(err error) {
 	switch {
 	case errors.Is(err, syscall.EMSGSIZE):

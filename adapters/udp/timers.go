@@ -38,7 +38,7 @@ func (t *timer) Reset(d time.Duration) {
 
 func (t *timer) before(u *timer) bool { return t.due < u.due || t.due == u.due && t.seq < u.seq }
 
-// timerHeap is a binary heap by (due, seq) whose members know their place.
+// timerHeap is a binary heap by (due, seq) whose members have their index.
 type timerHeap []*timer
 
 func (h *timerHeap) push(t *timer) {

@@ -19,7 +19,7 @@ import (
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// start starts a host that ends with the test.
+// start starts a host that is closed with the test.
 func start(t testing.TB, opt udp.Options) *udp.Host {
 	h := udp.New(opt)
 	t.Cleanup(h.Close)
@@ -38,7 +38,7 @@ func open(t testing.TB, h *udp.Host) host.Socket {
 	return s
 }
 
-// await waits for a channel, and fails the test where nothing comes.
+// await waits for a channel, and fails the test on timeout.
 func await[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {

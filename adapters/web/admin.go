@@ -13,8 +13,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
-// This file is what changes something: reloading, forgetting and pinning. It takes either a caller whom the web
-// configuration has identified, or the operator's word that everybody may.
+// This file serves changes: reloading, forgetting and pinning. They require a caller authenticated by the web
+// configuration, or the operator's permission for all callers (Config.Lifecycle).
 
 const (
 	aliasFolder = "/api/v1/aliases/"
@@ -27,7 +27,7 @@ type Pins struct {
 	Pins []Pin `json:"pins"`
 }
 
-// Pin is an alias that belongs to one key.
+// Pin is an alias pinned to a key.
 type Pin struct {
 	Alias     string    `json:"alias"`
 	PublicKey string    `json:"publicKey"`
@@ -55,7 +55,7 @@ func refuse(w http.ResponseWriter, code int, why string) {
 	answer(w, code, envelope{Status: "error", Error: why})
 }
 
-// change serves the paths that change something; served is false for others.
+// change serves the paths for changes; served is false for others.
 func (h *Handler) change(w http.ResponseWriter, r *http.Request, path string) (served bool) {
 	alias, forget := strings.CutPrefix(path, aliasFolder)
 	pinned, pin := strings.CutPrefix(path, pinFolder)
@@ -98,12 +98,12 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request, path string) (s
 
 var crossOrigin = http.NewCrossOriginProtection()
 
-// mayChange says why a caller may not change anything; empty if it may. A browser must not be made to do it by another
-// site: it says where a request comes from, and where everybody may, the name that it was asked under must be one that
-// no other site can have made up.
+// mayChange returns the reason why a caller may not change anything; empty if it may. Requests that another site makes a
+// browser send are rejected: by the browser's headers and, where all callers may change things, by the Host field, which
+// must be a name that no other site can use.
 func (h *Handler) mayChange(r *http.Request) (why string) {
 	if err := crossOrigin.Check(r); err != nil {
-		return "Not from another site"
+		return "Cross-site requests are not allowed"
 	}
 	if h.cfg.Authenticated != nil && h.cfg.Authenticated(r) {
 		return ""
@@ -112,7 +112,7 @@ func (h *Handler) mayChange(r *http.Request) (why string) {
 		return "Changes need passwords or client certificates (--web.config.file), or --web.enable-lifecycle"
 	}
 	if !h.cfg.Hosts.Accepts(r.Host, hosts.OtherMachines) {
-		return "Not under this host name: use an IP address or localhost, or set --web.allowed-host or --web.external-url"
+		return "Not allowed under this host name: use an IP address or localhost, or set --web.allowed-host or --web.external-url"
 	}
 	return ""
 }
@@ -157,10 +157,10 @@ func (h *Handler) pin(w http.ResponseWriter, r *http.Request, a domain.Alias) {
 	})
 }
 
-// changeTimeout bounds the wait for the disk.
+// changeTimeout limits the wait for the disk.
 const changeTimeout = 10 * time.Second
 
-// alter asks the loop for a change and waits until it is durable.
+// alter makes a change on the loop and waits until it is durable.
 func (h *Handler) alter(w http.ResponseWriter, r *http.Request, missing string, f func(done func(outcome))) {
 	ctx, stop := context.WithTimeout(r.Context(), changeTimeout)
 	defer stop()

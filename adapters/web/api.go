@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// envelope is the shape of Prometheus's own API.
+// envelope is the response format of Prometheus's API.
 type envelope struct {
 	Status string `json:"status"` // success or error
 	Data   any    `json:"data,omitempty"`
@@ -61,7 +61,7 @@ func damagesOf(all []domain.StoreDamage) (list []Damage) {
 type DHT struct {
 	State         string   `json:"state"`
 	BoundAddress  string   `json:"boundAddress,omitempty"` // of the UDP socket
-	Addresses     []string `json:"addresses"`              // under which this machine is known to itself
+	Addresses     []string `json:"addresses"`              // of this machine's interfaces
 	PublicAddress string   `json:"publicAddress,omitempty"`
 	Firewalled    bool     `json:"firewalled"`
 	Ephemeral     bool     `json:"ephemeral"`
@@ -88,7 +88,7 @@ func dhtOf(n ports.NodeStatus) DHT {
 	return d
 }
 
-// sessionStates are those that a session in the table can have.
+// sessionStates are the possible states of a session in the table.
 var sessionStates = []domain.SessionState{domain.SessionConnecting, domain.SessionOpen, domain.SessionWaiting}
 
 func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
@@ -132,7 +132,7 @@ type AliasEntry struct {
 	Path          string     `json:"path,omitempty"` // lan, direct, punched or relayed
 	Connected     *time.Time `json:"connectedSince,omitempty"`
 	Pinned        bool       `json:"pinned"`
-	Shared        bool       `json:"sharedKey"` // two running clients registered it under one key lately
+	Shared        bool       `json:"sharedKey"` // two running clients recently registered it under one key
 	SessionError  string     `json:"sessionError,omitempty"`
 	Health        string     `json:"health"` // up, down or unknown, after the last scrape
 	LastScrape    *Scrape    `json:"lastScrape,omitempty"`

@@ -18,7 +18,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// plausible is a scraper as one may find it.
+// plausible is a scraper with realistic data.
 func plausible() *scraper {
 	s := newScraper()
 	now := time.Now()
@@ -104,7 +104,7 @@ func pageServer(t *testing.T, s *scraper) (at string) {
 
 func aliasURL(at, alias string) string { return at + "/alias?name=" + url.QueryEscape(alias) }
 
-// picture keeps a screenshot where DHTPROM_TEST_PICTURES says, for people to look at.
+// picture saves a screenshot to the folder in DHTPROM_TEST_PICTURES, for visual review.
 func picture(t *testing.T, p *tool.Page, name string) {
 	t.Helper()
 	png := p.Screenshot()
@@ -140,7 +140,7 @@ func TestPagesInARealBrowser(t *testing.T) {
 			if n := p.Eval(`document.querySelectorAll('main h1').length`); n != "1" {
 				t.Errorf("%s %s has %s headings", page, name, n)
 			}
-			// Whoever cannot run the script sees no button that does nothing.
+			// Without the script no useless button is visible.
 			hidden := p.Eval(`[...document.querySelectorAll('button')].filter(b => b.type === 'button' && b.offsetParent).length`)
 			if look.NoScript != (hidden == "0") {
 				t.Errorf("%s %s shows %s buttons", page, name, hidden)
@@ -243,7 +243,7 @@ func TestPageIsUsedWithTheKeyboardAlone(t *testing.T) {
 	if got := p.Eval(`[...document.querySelectorAll('.rows .state')].every(s => s.textContent.includes('Down'))`); got != "true" {
 		t.Error("healthy rows are not hidden")
 	}
-	// What screen readers are told.
+	// Texts for screen readers.
 	var tree struct {
 		Nodes []struct {
 			Role, Name struct{ Value any }
@@ -284,7 +284,7 @@ func TestFiveThousandAliasesAreFine(t *testing.T) {
 	}
 	at := pageServer(t, s)
 	p := b.Open(at+"/", tool.Look{Width: 1280, Height: 900})
-	// What a page costs its reader is its own rows, however many aliases there are.
+	// The cost of a page for a browser depends on its own rows only, not on the number of aliases.
 	if n, err := strconv.Atoi(p.Eval(`String(performance.getEntriesByType('navigation')[0].decodedBodySize)`)); err != nil || n == 0 || n > 250_000 {
 		t.Errorf("the list has %d bytes, %v", n, err)
 	}

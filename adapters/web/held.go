@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// held counts the answers that wait to be read by their callers, in bytes. Where there is no room for another one, the connection
-// of the oldest ends: callers that do not read cannot keep others from being answered, however often they come back. An answer that is
-// read at once is among the newest.
+// held counts the bytes of answers that callers have not read. Where there is no room for another one, the connection of the
+// oldest is closed, so that callers that do not read cannot block answers to others, however often they reconnect. An answer
+// that is read immediately is among the newest.
 type held struct {
 	limit int64
 
 	mu     sync.Mutex
 	bytes  int64
 	oldest list.List // of *delivery
-	unread uint64    // answers withheld, or given up, for the room of others
+	unread uint64    // answers withheld, or aborted to make room for others
 }
 
 // delivery is an answer that is being written.
 type delivery struct {
 	size  int64
 	out   *http.ResponseController
-	place *list.Element // in held.oldest; nil once it was given up
+	place *list.Element // in held.oldest; nil after the answer was aborted
 }
 
-// begin makes room for an answer and gives its caller a time to read it. It returns nil if there is no room, which is where writers
-// have no deadlines: the server of an embedder that wraps them. An answer above the limit has room where nothing else is held.
+// begin makes room for an answer and sets a deadline for reading it. It returns nil if there is no room, which happens only
+// if writers have no deadlines, such as those wrapped by an embedder's server. An answer above the limit is allowed when
+// nothing else is held.
 func (h *held) begin(w http.ResponseWriter, size int, within time.Duration) *delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,15 +59,15 @@ func (h *held) remove(a *delivery) {
 	h.bytes -= a.size
 }
 
-// end is called once an answer is written. The next request on its connection has a time of its own.
+// end is called when an answer is written. It resets the deadline for the next request on the connection.
 func (h *held) end(a *delivery, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.place == nil {
-		return // the deadline stays and ends the connection
+		return // the deadline stays and closes the connection
 	}
 	h.remove(a)
-	var server time.Time // what the server allows: the last bytes are sent when the handler has returned
+	var server time.Time // the server's deadline: the last bytes are sent after the handler has returned
 	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
 		server = time.Now().Add(s.WriteTimeout)
 	}
@@ -79,18 +80,18 @@ func (h *held) held() (bytes int64, unread uint64) {
 	return h.bytes, h.unread
 }
 
-// deliver has write send an answer of some bytes, unless callers that read slowly hold too much already.
+// deliver calls write to send an answer of size bytes, unless callers that read slowly hold too much.
 func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func()) {
 	a := h.held.begin(w, size, within)
 	if a == nil {
-		line(w, http.StatusServiceUnavailable, "Too many answers wait to be read by others")
+		line(w, http.StatusServiceUnavailable, "Too many answers have not been read by their callers")
 		return
 	}
 	defer h.held.end(a, r)
 	write()
 }
 
-// rendered is an answer that is kept until it is complete. Its header is its own: another answer may be sent instead.
+// rendered is an answer buffered until it is complete. Its header is separate, since another answer may be sent instead.
 type rendered struct {
 	header http.Header
 	code   int
@@ -110,7 +111,7 @@ func (r *rendered) Write(b []byte) (int, error) {
 	return r.body.Write(b)
 }
 
-// send writes it to its caller.
+// send writes the answer to its caller.
 func (r *rendered) send(w http.ResponseWriter) {
 	maps.Copy(w.Header(), r.header)
 	if r.code != 0 {
@@ -119,8 +120,8 @@ func (r *rendered) send(w http.ResponseWriter) {
 	_, _ = w.Write(r.body.Bytes())
 }
 
-// ignoreBody keeps the body of a request from delaying its answer. No path here reads one, and net/http would wait for
-// all of it before it sends the first byte, unless the connection ends with the answer.
+// ignoreBody keeps the body of a request from delaying its answer. No path reads one, and net/http would wait for all of it
+// before sending the first byte, unless the connection is closed after the answer.
 func ignoreBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		return

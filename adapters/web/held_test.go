@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// slowReader is a caller that takes the first byte of an answer when it is told to.
+// slowReader is a caller that reads the first byte of an answer when the test lets it.
 type slowReader struct {
 	*httptest.ResponseRecorder
 	writing chan<- struct{}
@@ -38,7 +38,7 @@ func TestCallersThatReadSlowlyHoldLittle(t *testing.T) {
 	}
 	third := httptest.NewRecorder()
 	ask(third)
-	if third.Code != http.StatusServiceUnavailable || !strings.Contains(third.Body.String(), "wait to be read") {
+	if third.Code != http.StatusServiceUnavailable || !strings.Contains(third.Body.String(), "have not been read") {
 		t.Errorf("answered %d %q", third.Code, third.Body)
 	}
 	close(read)

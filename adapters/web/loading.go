@@ -10,8 +10,8 @@ import (
 // retryAfter is the Retry-After header in seconds while the alias table is loading, which takes less than a second.
 const retryAfter = "1"
 
-// table wraps a handler whose answer depends on the alias table. Until the table is loaded the answer is 503: an empty
-// list would make Prometheus drop its targets, while it keeps them after an error.
+// table wraps a handler whose answer depends on the alias table. Until the table is loaded the answer is 503: after an empty
+// list Prometheus would drop its targets, while it keeps them after an error.
 func (h *Handler) table(f http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if h.mayRead(w, r) {

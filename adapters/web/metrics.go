@@ -29,19 +29,19 @@ var (
 	descDuration      = desc("target_last_scrape_duration_seconds", "How long the last scrape of the alias took.", "alias")
 	descBytes         = desc("target_last_scrape_bytes", "Size of the metrics in the last scrape of the alias.", "alias")
 	descScrapes       = desc("proxied_scrapes_total", "Scrapes of aliases, failed ones included.")
-	descScrapesFailed = desc("proxied_scrapes_failed_total", "Scrapes of aliases that gave no metrics.", "reason")
-	descUnread        = desc("scrapes_unread_total", "Answers given up because their callers had not read them and others needed the room.")
-	descRegistrations = desc("registrations_total", "Registrations that were accepted.")
-	descRejected      = desc("registrations_rejected_total", "Registrations that were rejected.", "reason")
-	descTakeovers     = desc("alias_takeovers_total", "Registrations that gave an alias another key.")
-	descShared        = desc("identity_conflicts_total", "Registrations that showed two running clients with the same key.")
-	descExpired       = desc("aliases_expired_total", "Aliases that were dropped because nobody renewed them.")
-	descLeft          = desc("aliases_left_total", "Aliases that their client gave up when it stopped.")
-	descForgotten     = desc("aliases_forgotten_total", "Aliases that the operator dropped.")
-	descPins          = desc("pinned_aliases", "Aliases that the operator has tied to a key.")
-	descDials         = desc("session_dials_total", "Tries to connect to a client.")
-	descFirstDials    = desc("session_first_dials_total", "First tries to connect to a client, after its registration or the end of a connection.", "result")
-	descSecondDials   = desc("session_second_dials_total", "Connections dialled beside one that a relay had taken over: direct ones, which replaced it, relayed ones, and failed dials.", "result")
+	descScrapesFailed = desc("proxied_scrapes_failed_total", "Scrapes of aliases that returned no metrics.", "reason")
+	descUnread        = desc("scrapes_unread_total", "Answers aborted because their callers had not read them and others needed the memory.")
+	descRegistrations = desc("registrations_total", "Accepted registrations.")
+	descRejected      = desc("registrations_rejected_total", "Rejected registrations.", "reason")
+	descTakeovers     = desc("alias_takeovers_total", "Registrations that changed the key of an alias.")
+	descShared        = desc("identity_conflicts_total", "Registrations that revealed two running clients with the same key.")
+	descExpired       = desc("aliases_expired_total", "Aliases removed because they were not renewed.")
+	descLeft          = desc("aliases_left_total", "Aliases withdrawn by their client when it stopped.")
+	descForgotten     = desc("aliases_forgotten_total", "Aliases removed by the operator.")
+	descPins          = desc("pinned_aliases", "Aliases pinned to a key by the operator.")
+	descDials         = desc("session_dials_total", "Attempts to connect to a client.")
+	descFirstDials    = desc("session_first_dials_total", "First attempts to connect to a client, after its registration or the end of a connection.", "result")
+	descSecondDials   = desc("session_second_dials_total", "Second connections dialled after a relay had taken over the first: direct ones, which replaced it, relayed ones, and failed dials.", "result")
 	descDialTook      = desc("session_dial_duration_seconds", "How long it took to connect to a client, by kind of path.", "path")
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
 	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
@@ -55,13 +55,13 @@ var (
 	descFirewalled    = desc("dht_firewalled", "Whether the DHT node is behind a firewall or NAT.")
 )
 
-// collector turns a snapshot of the scraper into metrics. It describes nothing beforehand because the node's
-// counters are known only then.
+// collector converts a snapshot of the scraper to metrics. It is unchecked: Describe sends nothing, because the node's
+// counters are known only in Collect.
 type collector struct{ h *Handler }
 
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
-// histograms are what is measured at this end, where Prometheus waits.
+// histograms are the measurements of the HTTP side, as seen by Prometheus.
 type histograms struct {
 	took prometheus.Histogram
 	size prometheus.Histogram
@@ -163,7 +163,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// durations is the histogram of some durations.
+// durations returns a histogram of durations.
 func durations(d *prometheus.Desc, took domain.Durations, labels ...string) prometheus.Metric {
 	buckets, n := map[float64]uint64{}, uint64(0)
 	for i, bound := range domain.DialBounds() {

@@ -19,27 +19,27 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// The status pages are rendered here and work as they are. app.js fetches the same pages again and again and puts
-// what has changed in place; everything that one can choose is in the URL and nowhere else.
+// The status pages are rendered on the server and work without scripts. app.js fetches the same pages periodically and
+// replaces the parts that changed. All state of a view is in the URL.
 
 //go:embed assets
 var assets embed.FS
 
 var pages = template.Must(template.New("").ParseFS(assets, "assets/*.html"))
 
-// policy lets a page load its own style and script and nothing else, whatever a client calls itself.
+// policy restricts a page to its own style and script, whatever names clients register.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 const (
 	stylePath  = "/assets/style.css"
 	scriptPath = "/assets/app.js"
-	// pageRows is how many aliases one page lists: more makes browsers slow and people lost.
+	// pageRows is the number of aliases on one page; more make browsers slow and the page hard to read.
 	pageRows = 200
-	// maxQuery bounds what is searched for.
+	// maxQuery bounds the search text, in bytes.
 	maxQuery = 300
 )
 
-// asset is a file that pages load. Its address has a hash of it, so that browsers keep it for ever.
+// asset is a file that pages load. Its URL has a hash of its content, so that browsers can cache it indefinitely.
 type asset struct {
 	content []byte
 	kind    string
@@ -63,7 +63,7 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 	write(w, r, http.StatusOK, a.content)
 }
 
-// write sends a body, compressed where that is worth it.
+// write sends a body, compressed if accepted and at least gzipFrom bytes.
 func write(w http.ResponseWriter, r *http.Request, code int, body []byte) {
 	w.Header().Set("Vary", "Accept-Encoding")
 	if len(body) >= gzipFrom && acceptsGzip(r.Header.Values("Accept-Encoding")) {
@@ -77,7 +77,7 @@ func write(w http.ResponseWriter, r *http.Request, code int, body []byte) {
 	}
 }
 
-// frame is what all pages have.
+// frame is the data of all pages.
 type frame struct {
 	Title     string
 	Page      string // which of the pages: "aliases", "node", or neither
@@ -114,7 +114,7 @@ func (h *Handler) sorry(w http.ResponseWriter, r *http.Request, code int, title,
 	h.render(w, r, code, "sorry", title, text)
 }
 
-// row is an alias in the list.
+// row is one alias in the list.
 type row struct {
 	ID       string // for the page's script
 	Alias    string
@@ -164,7 +164,7 @@ func (h *Handler) rowOf(a domain.AliasStatus, now time.Time) row {
 	return r
 }
 
-// choice is one of the links that choose what is listed.
+// choice is a link that filters the list by state.
 type choice struct {
 	ID     string
 	Word   string
@@ -175,7 +175,7 @@ type choice struct {
 	Chosen bool
 }
 
-// column is a head of the table, which sorts by it.
+// column is a column heading, which links to the sorted table.
 type column struct {
 	ID    string
 	Name  string
@@ -201,11 +201,11 @@ type listing struct {
 	Older   string
 }
 
-// view is what the URL says.
+// view is the state in the URL.
 type view struct {
 	state condition // empty: all
 	query string
-	sort  string // a column, with a minus for the other way round
+	sort  string // a column, with a minus for descending order
 	page  int
 }
 
@@ -224,7 +224,7 @@ func viewOf(q url.Values) view {
 	return v
 }
 
-// link is the URL of a view; change alters it first.
+// link returns the URL of a view after change.
 func (v view) link(prefix string, change func(*view)) string {
 	v.page = 1
 	change(&v)
@@ -246,7 +246,7 @@ func (v view) link(prefix string, change func(*view)) string {
 	return prefix + "/?" + q.Encode()
 }
 
-// orders are the ways to sort, by column. Rows that are alike stay in the order of their aliases.
+// orders are the comparison functions, by column. Equal rows stay in the order of their aliases.
 var orders = map[string]func(a, b row) int{
 	"alias":    func(a, b row) int { return strings.Compare(a.Alias, b.Alias) },
 	"service":  func(a, b row) int { return strings.Compare(a.Service, b.Service) },
@@ -326,7 +326,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request) {
 	h.render(w, r, http.StatusOK, "aliases", l.Summary, l)
 }
 
-// summary is the counts as a sentence, for the title and for screen readers.
+// summary formats the counts as a sentence, for the title and for screen readers.
 func summary(total int, counts map[condition]int) string {
 	text := fmt.Sprintf("%d up", counts[up])
 	for _, c := range []condition{down, waiting, overdue} {
@@ -382,7 +382,7 @@ type details struct {
 	Scrapes    []result
 }
 
-// change is a line of a session's history.
+// change is one line of a session's history.
 type change struct {
 	At    moment
 	Open  bool
@@ -460,7 +460,7 @@ func changeOf(c domain.SessionChange, now time.Time) change {
 	return out
 }
 
-// fact is a name and what it stands for.
+// fact is a name with a value.
 type fact struct{ Name, Value string }
 
 // nodeView is the data of the node's page.
@@ -596,9 +596,9 @@ func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
 	if n.Local.IsValid() {
 		local = n.Local.String() + " (UDP)"
 	}
-	role := "Persistent: keeps records for others"
+	role := "Persistent: stores records of others"
 	if n.Ephemeral {
-		role = "Ephemeral: uses the DHT and keeps nothing for others"
+		role = "Ephemeral: uses the DHT and stores no records of others"
 	}
 	facts := []fact{
 		{"DHT", sentence(n.State)}, {"DHT nodes known", strconv.Itoa(n.Nodes)}, {"DHT nodes with its record", strconv.Itoa(n.Announced)}, {"Role", role}, {"NAT", natWords(n.NAT)},
@@ -619,7 +619,7 @@ func registryFacts(s domain.ScraperStats) []fact {
 	}
 }
 
-// prometheusConfig is what to put into prometheus.yml, with the address that the reader used.
+// prometheusConfig returns the configuration for prometheus.yml, with the server address of the request.
 func (h *Handler) prometheusConfig(r *http.Request) string {
 	at := h.origin(r)
 	scheme, metrics := "", ""

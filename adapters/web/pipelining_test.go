@@ -41,7 +41,7 @@ func TestPipelinedRequestsHoldOneAnswer(t *testing.T) {
 	})
 }
 
-// No other protocol is spoken, however it is asked for: the request is answered as if it did not ask.
+// No other protocol is supported: a request to upgrade is answered as one without it.
 func TestUpgradesAreNotTaken(t *testing.T) {
 	for _, header := range []string{
 		"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n",

@@ -22,24 +22,24 @@ const (
 	contentText = "text/plain; version=0.0.4; charset=utf-8"
 	contentOM   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-	// timeoutHeader is how Prometheus says when it gives up, in seconds.
+	// timeoutHeader has Prometheus's scrape timeout, in seconds.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
-	// margin is kept so that the reason of a failure arrives before Prometheus gives up (blackbox_exporter keeps as
-	// much); a quarter of short times.
+	// margin is subtracted from it so that the reason of a failure arrives before Prometheus's timeout (as in
+	// blackbox_exporter); at most a quarter of the timeout.
 	margin = 500 * time.Millisecond
-	// maxTimeout bounds what callers ask for.
+	// maxTimeout bounds the timeout in the header.
 	maxTimeout = 5 * time.Minute
-	// edgeSlack is how much longer the edge waits for the loop than the loop for the client: half of the margin, less
-	// for short times.
+	// edgeSlack is the time that the HTTP handler waits longer for the loop than the loop for the client: half of the
+	// margin, less for short times.
 	edgeSlack = margin / 2
 
-	// gzipFrom is the size in bytes from which compression is worth its time.
+	// gzipFrom is the minimum size for compression, in bytes.
 	gzipFrom = 2048
-	// maxReason bounds a reason that a client gave.
+	// maxReason bounds a client's reason for a failure, in bytes.
 	maxReason = 500
 )
 
-// scrapeTime is how long a scrape may take: what the caller said, less the margin.
+// scrapeTime returns the time for a scrape: the caller's timeout less the margin.
 func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
 	if header == "" {
 		return fallback, nil
@@ -76,7 +76,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	start := time.Now()
 	res := h.request(r.Context(), alias, within)
 	if r.Context().Err() != nil {
-		return // nobody is there to read an answer
+		return // the caller has closed the connection
 	}
 	if !errors.Is(res.err, domain.ErrUnknownAlias) {
 		h.measured.took.Observe(time.Since(start).Seconds())
@@ -97,7 +97,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	h.deliver(w, r, len(res.body), within+readTime, func() { writeMetrics(w, r, res.body) })
 }
 
-// request asks on the loop, and hangs up there when the caller hangs up here.
+// request scrapes on the loop, and cancels the scrape when the caller closes the connection.
 func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.Duration) scrapeResult {
 	bounded, stop := context.WithTimeout(ctx, within+min(edgeSlack, within/8))
 	defer stop()
@@ -116,8 +116,8 @@ func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.D
 	}
 }
 
-// failure is the status and the line for a failed scrape: 404 for an unknown alias, 503 while the table is not loaded,
-// 504 when time ran out, 502 for all else.
+// failure returns the status and the text for a failed scrape: 404 for an unknown alias, 503 while the table is not loaded,
+// 504 for a timeout, 502 for all other errors.
 func failure(err error) (code int, reason string) {
 	remote, isRemote := errors.AsType[*domain.RemoteError](err)
 	switch {
@@ -136,7 +136,7 @@ func failure(err error) (code int, reason string) {
 	}
 }
 
-// oneLine makes text that may come from the network fit for one line.
+// oneLine sanitizes text that may come from the network to one line.
 func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
@@ -147,8 +147,8 @@ func oneLine(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// isOpenMetrics tells the formats apart: the wire carries no content type, but only OpenMetrics ends with this line,
-// and has to.
+// isOpenMetrics reports whether a body is OpenMetrics. The wire carries no content type, but OpenMetrics, and only it, must
+// end with this line.
 func isOpenMetrics(body []byte) bool {
 	body = bytes.TrimSuffix(body, []byte("\n"))
 	return bytes.Equal(body, []byte("# EOF")) || bytes.HasSuffix(body, []byte("\n# EOF"))
@@ -173,7 +173,7 @@ func writeMetrics(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 }
 
-// acceptsGzip reads Accept-Encoding: gzip, or *, with a weight above zero (RFC 9110, 12.5.3).
+// acceptsGzip reports whether Accept-Encoding has gzip, or *, with a weight above zero (RFC 9110, 12.5.3).
 func acceptsGzip(values []string) bool {
 	anything := false
 	for _, v := range strings.Split(strings.Join(values, ","), ",") {

@@ -16,19 +16,18 @@ type TargetGroup struct {
 // fallbackJob is the job of an alias whose client named no service.
 const fallbackJob = "dhtprom"
 
-// discovery lists every alias as a target of its own: the address is this server's, the path is the alias's. A
-// prometheus.yml needs no relabelling then. What clients say of themselves is also there under __meta_, for those who
-// label otherwise.
+// discovery lists each alias as a target, with this server's address and the alias's path, so that a prometheus.yml needs no
+// relabeling. The names that clients register are also present as __meta_ labels, for other labeling.
 func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
 	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Aliases)
 	if err != nil {
-		line(w, http.StatusServiceUnavailable, "No list now: "+err.Error()) // Prometheus keeps the one it has
+		line(w, http.StatusServiceUnavailable, "No list: "+err.Error()) // Prometheus keeps the previous list
 		return
 	}
 	at := h.origin(r)
 	groups := make([]TargetGroup, 0, len(all))
 	for _, a := range all {
-		if !a.Overdue { // it is not scraped any more, only not cleared away yet
+		if !a.Overdue { // an overdue alias is not scraped any more, but not removed yet
 			groups = append(groups, targetGroup(a, at))
 		}
 	}
@@ -63,10 +62,10 @@ func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
 	return TargetGroup{Targets: []string{at.host}, Labels: labels}
 }
 
-// origin is where a caller reaches this server.
+// origin is the address under which a caller reaches this server.
 type origin struct{ scheme, host, prefix string }
 
-// origin is the external URL if there is one, else what the caller used itself.
+// origin returns the external URL if there is one, otherwise the address in the request.
 func (h *Handler) origin(r *http.Request) origin {
 	if u := h.cfg.ExternalURL; u != nil {
 		return origin{scheme: u.Scheme, host: u.Host, prefix: h.linkPrefix}

@@ -170,7 +170,7 @@ func TestRoutePrefixIsInFrontOfEverything(t *testing.T) {
 	}
 }
 
-// Issue row 6.14: the example configuration of the originals does not load.
+// Issue row 6.14: the example configuration of the JavaScript packages does not load.
 func TestExamplesAreLoadedByPrometheus(t *testing.T) {
 	promtool := tool.Require(t, "promtool")
 	configs, err := filepath.Glob("../../examples/prometheus*.yml")

@@ -47,7 +47,7 @@ func (l *pipeListener) dial() net.Conn {
 	return near
 }
 
-// get is the status of a request on a connection of its own; 0 where there is no answer in a minute.
+// get returns the status of a request on a new connection; 0 without an answer in a minute.
 func (l *pipeListener) get(t *testing.T, path string) int {
 	t.Helper()
 	c := l.dial()
@@ -121,8 +121,8 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// Callers that announce a body and never send it hold no page and no scrape, and are gone soon.
-func TestBodiesThatNeverComeDelayNobody(t *testing.T) {
+// Callers that announce a body and never send it hold no page and no scrape, and are disconnected soon.
+func TestBodiesThatNeverComeDelayNoAnswer(t *testing.T) {
 	for _, path := range []string{"/", "/metrics", "/scrape/web/metrics", "/api/v1/aliases", "/nowhere"} {
 		for _, body := range []string{"Content-Length: 1", "Content-Length: 1000000", "Transfer-Encoding: chunked"} {
 			synctest.Test(t, func(t *testing.T) {
@@ -158,8 +158,8 @@ func TestBodiesThatNeverComeDelayNobody(t *testing.T) {
 	}
 }
 
-// Callers that do not read their answers give back what they hold after a while.
-func TestAnswersThatNobodyReadsEnd(t *testing.T) {
+// Answers that callers do not read are released after a timeout.
+func TestUnreadAnswersEnd(t *testing.T) {
 	for _, path := range []string{"/", "/metrics", "/scrape/web/metrics", "/sd/prometheus", "/assets/style.css", "/-/ready", "/nowhere", "/api/v1/pins/x"} {
 		synctest.Test(t, func(t *testing.T) {
 			l := overPipes(t)
@@ -184,13 +184,13 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 	}
 }
 
-// stuckLoop runs nothing, as one does that has too much to do.
+// stuckLoop runs nothing, like an overloaded loop.
 type stuckLoop struct{}
 
 func (stuckLoop) Post(func())             {}
 func (stuckLoop) Closed() <-chan struct{} { return nil }
 
-// An orchestrator ends a process whose health it cannot read: a busy one must not look like a dead one.
+// An orchestrator kills a process whose health it cannot read: a busy one must not look like a dead one.
 func TestHealthIsAnsweredHoweverManyPagesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := handler(t, stuckLoop{}, newScraper())
@@ -254,9 +254,9 @@ func TestTheOldestUnreadAnswerMakesRoom(t *testing.T) {
 	})
 }
 
-// One connection of HTTP/2 can have many requests, and net/http ends none of them while its peer reads nothing at all. The programs do
-// not speak it; the server of an embedder may.
-func TestStreamsThatNobodyReadsDelayNobody(t *testing.T) {
+// One connection of HTTP/2 can have many requests, and net/http ends none of them while its peer reads nothing. The programs
+// do not support HTTP/2; the server of an embedder may.
+func TestUnreadStreamsDelayNoAnswer(t *testing.T) {
 	for _, path := range []string{"/", "/metrics", "/scrape/web/metrics"} {
 		synctest.Test(t, func(t *testing.T) {
 			protocols := &http.Protocols{}

@@ -1,17 +1,17 @@
-// Package web is the scraper's HTTP side: what Prometheus scrapes, the scraper's own metrics, health, and an API.
+// Package web implements the scraper's HTTP server: scrapes of aliases, the scraper's own metrics, health, and an API.
 //
 //	/, /alias, /node          status pages
-//	/scrape/{alias}/metrics   an alias's metrics, asked for now; the alias in its path form or, escaped, as it is
+//	/scrape/{alias}/metrics   an alias's current metrics; the alias in its path form or escaped
 //	/sd/prometheus            the aliases as targets, for Prometheus's HTTP service discovery
-//	/metrics                  the scraper's own
+//	/metrics                  the scraper's own metrics
 //	/-/healthy, /-/ready      200 while the process lives; 200 once the scraper has been announced, else 503
 //	/api/v1/status            public key, DHT node, counts
 //	/api/v1/aliases           the alias table with sessions and last scrapes; DELETE of one below it forgets it
 //	/api/v1/pins              the pins; PUT and DELETE of one below it
 //	/-/reload                 POST reads the secrets again
 //
-// Handlers run on goroutines of net/http. They post to the loop and wait for it, each within a bound and no longer than
-// their caller does.
+// Handlers run on goroutines of net/http. They post to the loop and wait for it, with a timeout and no longer than their
+// caller.
 package web
 
 import (
@@ -35,8 +35,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Scraper is what the handlers ask; on the loop only. It is more than a port usually has because the status pages
-// show all of it.
+// Scraper is the application as the handlers use it, on the loop only. It is larger than usual for a port because the status
+// pages show all of it.
 type Scraper interface {
 	PublicKey() domain.PublicKey
 	Fingerprints() []string
@@ -61,56 +61,56 @@ type Config struct {
 	Loop    host.Loop
 	Scraper Scraper
 	Log     *slog.Logger
-	// ScrapeTimeout bounds scrapes whose caller does not say how long it waits. 5 s by default.
+	// ScrapeTimeout bounds scrapes whose caller sends no timeout. 5 s by default.
 	ScrapeTimeout time.Duration
-	// Expiry is how long an alias lives without being registered again, as the scraper was told. 3 h by default.
+	// Expiry is the scraper's expiry of aliases that are not registered again. 3 h by default.
 	Expiry time.Duration
 	// Collectors are more metrics for /metrics: process, Go runtime, build.
 	Collectors []prometheus.Collector
 	Version    string
-	// ExternalURL is where others reach this server, through a proxy perhaps; nil: wherever they say they did. Its path
-	// is in front of all links.
+	// ExternalURL is the URL of this server for others, possibly of a proxy; nil uses the Host field of each request. Its
+	// path is the prefix of all links.
 	ExternalURL *url.URL
-	// RoutePrefix is the path below which requests arrive, without a slash at the end. Nil: the external URL's path.
+	// RoutePrefix is the path prefix of requests, without a trailing slash. Nil uses the external URL's path.
 	RoutePrefix *string
-	// TelemetryPath is where the scraper's own metrics are; /metrics by default.
+	// TelemetryPath is the path of the scraper's own metrics; /metrics by default.
 	TelemetryPath string
 
-	// ClientCommand is the command line of a client that registers here, for people to copy; empty: not shown.
+	// ClientCommand is the command line of a client that registers with this scraper, for copying; it is not shown if empty.
 	ClientCommand string
 
-	// Hosts are the names of this server: with Lifecycle, nothing is changed under others. Those of this machine and of
-	// ExternalURL by default. A hosts.Guard in front keeps all else from being read under others.
+	// Hosts are the names of this server, by default those of this machine and of ExternalURL: with Lifecycle, changes are
+	// rejected under other names. A hosts.Guard in front protects reads.
 	Hosts *hosts.Names
 
-	// Reload reads the secrets again; nil: that is not offered.
+	// Reload reads the secrets again; nil disables it.
 	Reload func() error
-	// Lifecycle lets everybody change things who reaches this server.
+	// Lifecycle allows changes without authentication.
 	Lifecycle bool
-	// Authenticated reports whether somebody has made sure who sent a request; nil: nobody has.
+	// Authenticated reports whether the sender of a request is authenticated; nil means that none is.
 	Authenticated func(*http.Request) bool
 }
 
 const (
-	// loopTimeout bounds the wait for the loop where there is nothing else to wait for.
+	// loopTimeout limits the wait for the loop where it is the only wait.
 	loopTimeout = 2 * time.Second
-	// maxScrapes bounds the scrapes under way. Most of them wait and hold nothing: after a restart with thousands of
-	// dead clients, those must not keep the living from being scraped.
+	// maxScrapes bounds the concurrent scrapes. Most of them wait and hold nothing: after a restart with thousands of dead
+	// clients, they must not block scrapes of the others.
 	maxScrapes = 2 * domain.MaxEntries
-	// maxPages bounds the requests for other pages under way, and maxMaking the pages that are made at the same time, in memory: a
+	// maxPages bounds the concurrent requests for other pages, and maxMaking the pages rendered in memory at the same time: a
 	// list of 50,000 aliases has 20 MB. The others wait.
 	maxPages  = 64
 	maxMaking = 4
-	// maxHeld bounds the answers that callers have yet to read, in bytes: sixteen of the largest scrapes, or thousands of usual
+	// maxHeld bounds the answers that callers have not read, in bytes: sixteen of the largest scrapes, or thousands of usual
 	// ones, and as much again for compression.
 	maxHeld = 256 << 20
-	// readTime is how long a caller may take to read an answer, beyond the time of the scrape.
+	// readTime is a caller's time to read an answer, beyond the time of the scrape.
 	readTime = 30 * time.Second
-	// bodyTime is how long the body of a request is waited for once it is answered. No path takes one.
+	// bodyTime limits the wait for the body of a request after its answer. No path reads one.
 	bodyTime = 5 * time.Second
 	// RequestTimeout is above the time of every request: the longest scrape and the reading of its answer. It is for the
-	// ReadTimeout and WriteTimeout of the server, where requests end that never get here; net/http cancels a request that
-	// outlives its ReadTimeout.
+	// ReadTimeout and WriteTimeout of the server, which also apply to requests that never reach the handler; net/http cancels
+	// a request that outlives its ReadTimeout.
 	RequestTimeout = maxTimeout + readTime + 30*time.Second
 )
 
@@ -124,11 +124,11 @@ type Handler struct {
 
 	paths    map[string]http.HandlerFunc // besides scrapes
 	measured histograms
-	scrapes  chan struct{} // a token per scrape under way
+	scrapes  chan struct{} // a token per current scrape
 	pages    chan struct{} // likewise
-	making   chan struct{} // likewise, per page that is made
+	making   chan struct{} // likewise, per page being rendered
 	held     held
-	loaded   atomic.Bool // Scraper.Loaded was true once, and stays so
+	loaded   atomic.Bool // Scraper.Loaded has returned true
 }
 
 // New returns the handler.
@@ -191,7 +191,7 @@ func New(cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// page adds a path that is read only and answers at once.
+// page adds a read-only path whose answer is rendered immediately.
 func (h *Handler) page(path string, f http.HandlerFunc) {
 	h.paths[path] = func(w http.ResponseWriter, r *http.Request) {
 		if !reading(w, r) {
@@ -206,7 +206,8 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 	}
 }
 
-// complete makes a page, once there is room for it. It returns nil if there are too many requests, or its caller has hung up.
+// complete renders a page when there is room for it. It returns nil if there are too many requests, or its caller has closed
+// the connection.
 func (h *Handler) complete(f http.HandlerFunc, r *http.Request) *rendered {
 	select {
 	case h.pages <- struct{}{}:
@@ -225,8 +226,8 @@ func (h *Handler) complete(f http.HandlerFunc, r *http.Request) *rendered {
 	return p
 }
 
-// probe adds a path that is answered however many pages are under way: an orchestrator ends a process whose health it
-// cannot read, and callers that read their pages slowly must not bring that about.
+// probe adds a path that is answered without the limit on pages: an orchestrator kills a process whose health it cannot
+// read, and callers that read their pages slowly must not cause that.
 func (h *Handler) probe(path string, f http.HandlerFunc) {
 	h.paths[path] = func(w http.ResponseWriter, r *http.Request) {
 		if reading(w, r) {
@@ -235,8 +236,8 @@ func (h *Handler) probe(path string, f http.HandlerFunc) {
 	}
 }
 
-// ServeHTTP serves one request. Paths are taken as they come, not cleaned as http.ServeMux does: an alias that is not in
-// its path form may have double slashes and dots.
+// ServeHTTP serves one request. Unlike http.ServeMux it does not clean paths: an alias that is not in its path form may have
+// double slashes and dots.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	ignoreBody(w, r)
@@ -256,7 +257,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, h.linkPrefix+"/", http.StatusFound)
 		return
 	}
-	line(w, http.StatusNotFound, fmt.Sprintf("Not found: want %s/scrape/{alias}/metrics, or %[1]s/ for what else there is", h.routePrefix))
+	line(w, http.StatusNotFound, fmt.Sprintf("Not found: want %s/scrape/{alias}/metrics, or %[1]s/ for the status pages", h.routePrefix))
 }
 
 const (
@@ -264,10 +265,10 @@ const (
 	scrapeFile   = "/metrics"
 )
 
-// pathOf is where an alias is scraped, below the prefix. It needs no escaping.
+// pathOf returns the scrape path of an alias, below the prefix. It needs no escaping.
 func pathOf(a domain.Alias) string { return scrapeFolder + a.PathForm() + scrapeFile }
 
-// scrapePath takes the alias out of /scrape/{alias}/metrics, slashes and all.
+// scrapePath returns the alias in /scrape/{alias}/metrics, which may have slashes.
 func scrapePath(path string) (alias string, ok bool) {
 	rest, ok := strings.CutPrefix(path, scrapeFolder)
 	if !ok {
@@ -276,7 +277,7 @@ func scrapePath(path string) (alias string, ok bool) {
 	return strings.CutSuffix(rest, scrapeFile)
 }
 
-// cleanPrefix makes a path fit to be put in front of others: /x, or nothing.
+// cleanPrefix normalizes a path prefix to /x, or to nothing.
 func cleanPrefix(path string) string {
 	path = strings.Trim(path, "/")
 	if path == "" {
@@ -285,13 +286,13 @@ func cleanPrefix(path string) string {
 	return "/" + path
 }
 
-// CheckTelemetryPath refuses a path for the scraper's own metrics that means something else.
+// CheckTelemetryPath returns an error if a path for the scraper's own metrics is invalid or has another meaning.
 func CheckTelemetryPath(path string) error {
-	ours := path == "/" || path == "/alias" || path == "/node"
+	used := path == "/" || path == "/alias" || path == "/node"
 	for _, folder := range []string{scrapeFolder, "/sd/", "/-/", "/api/", "/assets/"} {
-		ours = ours || strings.HasPrefix(path, folder)
+		used = used || strings.HasPrefix(path, folder)
 	}
-	if ours || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#") {
+	if used || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#") {
 		return fmt.Errorf("want a path like /metrics that is not in use, got %q", path)
 	}
 	return nil
@@ -302,13 +303,13 @@ const (
 	readyPath   = "/-/ready"
 )
 
-// IsHealth reports whether a request asks for nothing but how the program is.
+// IsHealth reports whether a request is for a health or readiness path.
 func (h *Handler) IsHealth(r *http.Request) bool {
 	path, below := strings.CutPrefix(r.URL.Path, h.routePrefix)
 	return below && (path == healthyPath || path == readyPath)
 }
 
-// reading refuses methods that would change something.
+// reading rejects methods other than GET and HEAD.
 func reading(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true
@@ -352,7 +353,7 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	case !s.ready:
 		line(w, http.StatusServiceUnavailable, "Not ready: no DHT node has this scraper's record yet")
 	case s.node.Announced == 0:
-		// Scrapes go on over the connections that are open, and would not if something took this scraper out of service.
+		// Scrapes continue over open connections, and would not if an orchestrator stopped this scraper.
 		line(w, http.StatusOK, "dhtprom-scraper is ready, but no DHT node that has its record answers: new clients cannot find it")
 	default:
 		line(w, http.StatusOK, "dhtprom-scraper is ready")

@@ -31,7 +31,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// loop runs posted functions on a goroutine of its own.
+// loop runs posted functions on a separate goroutine.
 type loop chan func()
 
 func newLoop(t *testing.T) loop {
@@ -50,7 +50,7 @@ func newLoop(t *testing.T) loop {
 func (l loop) Post(f func())           { l <- f }
 func (l loop) Closed() <-chan struct{} { return nil }
 
-// scraper is a scraper that answers what the test says.
+// scraper is a scraper with answers set by the test.
 type scraper struct {
 	bodies   map[string]string
 	errs     map[string]error
@@ -154,7 +154,7 @@ func serve(t *testing.T, s *scraper) *httptest.Server {
 	return server
 }
 
-// get asks without the client's own compression and redirects.
+// get sends a request without the client's own compression and redirects.
 func get(t *testing.T, rawURL string, header ...string) (*http.Response, string) {
 	t.Helper()
 	return do(t, http.MethodGet, rawURL, header...)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// What is sent instead of a page has the headers that every answer has, and none of the page's.
+// An answer sent instead of a page has the headers of every answer, and none of the page's.
 func TestWithheldPagesLeaveNoHeaders(t *testing.T) {
 	h := &Handler{paths: map[string]http.HandlerFunc{}, pages: make(chan struct{}, 1), making: make(chan struct{}, 1), held: held{limit: 10, bytes: 10}}
 	h.page("/page", func(w http.ResponseWriter, _ *http.Request) {
@@ -35,7 +35,7 @@ func TestWithheldPagesLeaveNoHeaders(t *testing.T) {
 	}
 }
 
-// Pages are in memory as long as they are made, so few are made at a time. Who hangs up meanwhile holds no place.
+// Pages are in memory while they are rendered, so few are rendered at a time. A caller that disconnects holds no place.
 func TestFewPagesAreMadeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, err := New(Config{Log: slog.New(slog.DiscardHandler)})
@@ -89,7 +89,7 @@ func TestFewPagesAreMadeAtATime(t *testing.T) {
 	})
 }
 
-// A page that panics ends its connection, and gives its places back.
+// A page that panics closes its connection, and releases its places.
 func TestPageThatPanicsHoldsNoPlace(t *testing.T) {
 	h, err := New(Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// This file says in words what the status page shows.
+// This file formats values for the status pages.
 
-// condition is how an alias is doing, for people: the last scrape and the connection together.
+// condition is the state of an alias on the status pages: a summary of the last scrape and the connection.
 type condition string
 
 const (
 	up      condition = "up"
 	down    condition = "down"
-	waiting condition = "new" // nothing is known yet
+	waiting condition = "new" // no result yet
 	overdue condition = "expired"
 )
 
-// conditions lists them, the worst first: that is what one opens the page for.
+// conditions are all of them, the worst first.
 var conditions = []condition{down, overdue, waiting, up}
 
 func conditionOf(a domain.AliasStatus) condition {
@@ -48,17 +48,17 @@ func (c condition) rank() int {
 	return len(conditions)
 }
 
-// Mark is a shape for each, because colour alone tells some people nothing.
+// Mark returns a shape, for users that cannot distinguish colors.
 func (c condition) Mark() string {
 	return map[condition]string{up: "●", down: "▲", waiting: "○", overdue: "✕"}[c]
 }
 
-// Word is the condition in a table.
+// Word returns the condition's name in a table.
 func (c condition) Word() string {
 	return map[condition]string{up: "Up", down: "Down", waiting: "New", overdue: "Expired"}[c]
 }
 
-// sessionWords says where the connection is.
+// sessionWords describes the state of the connection.
 func sessionWords(a domain.AliasStatus) string {
 	switch {
 	case a.SessionUp:
@@ -74,7 +74,7 @@ func sessionWords(a domain.AliasStatus) string {
 	}
 }
 
-// pathWords names a path, and says what it means.
+// pathWords returns a path's name and its explanation.
 func pathWords(p domain.Path) (word, meaning string) {
 	switch p {
 	case domain.PathLAN:
@@ -90,7 +90,7 @@ func pathWords(p domain.Path) (word, meaning string) {
 	}
 }
 
-// errorWords says why a scrape failed or a connection is missing.
+// errorWords describes a failed scrape or a missing connection.
 func errorWords(err error) string {
 	if err == nil {
 		return ""
@@ -108,7 +108,7 @@ func errorWords(err error) string {
 	case isLate:
 		return fmt.Sprintf("No answer in time: waited %s for %s", span(late.After), oneLine(late.Waiting))
 	case errors.Is(err, domain.ErrClosed):
-		return "The connection was closed meanwhile"
+		return "The connection was closed"
 	default:
 		return sentence(oneLine(err.Error()))
 	}
@@ -122,7 +122,7 @@ func sentence(s string) string {
 	return string(r)
 }
 
-// reasonWords says why a registration was refused.
+// reasonWords describes the reason of a rejected registration.
 func reasonWords(reason string) string {
 	words := map[string]string{
 		domain.ReasonUnauthorised: "Wrong secret",
@@ -140,32 +140,32 @@ func reasonWords(reason string) string {
 	return reason
 }
 
-// limitWords says which limit denied a connection.
+// limitWords describes the limit that denied a connection.
 func limitWords(limit string) string {
 	return map[string]string{
-		domain.LimitTotal:           "Connections in all",
+		domain.LimitTotal:           "Total connections",
 		domain.LimitUnauthenticated: "Connections without a secret",
 		domain.LimitKey:             "Connections of one key",
 		domain.LimitAddress:         "Connections of one address beyond its share",
-		domain.LimitRefusals:        "Wrong requests beyond those of one address",
+		domain.LimitRefusals:        "Rejected requests of one address",
 	}[limit]
 }
 
-// natWords says what kind of NAT this machine is behind, and what follows.
+// natWords describes this machine's NAT and its effect.
 func natWords(kind string) string {
 	switch kind {
 	case "open":
-		return "Open: others reach this machine directly"
+		return "Open: peers reach this machine directly"
 	case "consistent":
-		return "Consistent ports: hole punching works with all but the worst NATs"
+		return "Consistent ports: hole punching works with almost all NATs"
 	case "random":
-		return "Random ports: hole punching takes longer, and needs a relay where both sides are like this"
+		return "Random ports: hole punching takes longer, and a relay is needed if the peer has random ports too"
 	default:
 		return "Not known yet"
 	}
 }
 
-// span is a duration for people: two units at most.
+// span formats a duration for display, with at most two units.
 func span(d time.Duration) string {
 	if d < 0 {
 		d = -d
@@ -198,7 +198,7 @@ func span(d time.Duration) string {
 	return ""
 }
 
-// size is a number of bytes for people.
+// size formats a number of bytes for display.
 func size(n int) string {
 	switch {
 	case n < 1000:
@@ -210,11 +210,11 @@ func size(n int) string {
 	}
 }
 
-// moment is a time on the page: how far from now, and exactly.
+// moment is a time on the page, relative to now and exact.
 type moment struct {
 	Zero  bool
 	Words string
-	Exact string // for people
+	Exact string // for display
 	ISO   string
 }
 

@@ -40,7 +40,7 @@ func TestErrorsAreSaidInWords(t *testing.T) {
 		"No connection to the client yet":                                             domain.ErrNotConnected,
 		"No connection to the client: peer not found":                                 fmt.Errorf("%w: %w", domain.ErrNotConnected, errors.New("peer not found")),
 		"No answer in time: waited 9.5 s for the answer":                              &domain.TimeoutError{Waiting: "the answer", After: 9500 * time.Millisecond},
-		"The connection was closed meanwhile":                                         domain.ErrClosed,
+		"The connection was closed":                                                   domain.ErrClosed,
 		"Something else":                                                              errors.New("something else"),
 		"No connection to the client: timed out after 45s waiting for the connection": fmt.Errorf("%w: %w", domain.ErrNotConnected, &domain.TimeoutError{Waiting: "the connection", After: 45 * time.Second}),
 	} {
@@ -131,7 +131,7 @@ func TestPageHasTheOwnAddressesOnceThereAreAny(t *testing.T) {
 	}
 }
 
-// Aliases past their time are a choice only while there are any, or while they are what is shown.
+// Expired aliases are a choice only while there are any, or while they are selected.
 func TestChoicesOfTheAliasList(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

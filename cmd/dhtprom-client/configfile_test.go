@@ -105,15 +105,15 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - alias: [a]\n":                                                "c.yml:2: targets[0].alias: want one value, got a list",
 		"targets:\n  - alias:\n" + good:                                             "c.yml:2: targets[0].alias: want one value, got nothing",
 		"targets:\n  - alias: \"a\\tb\"\n":                                          "c.yml:2: targets[0].alias: alias has the character U+0009: control characters, line separators and directional overrides are not allowed",
-		"targets:\n  - alias: a\n    url: localhost:9100":                           "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
-		"targets:\n  - alias: a\n    url: http://me:hunter2@[::1":                   "c.yml:3: targets[0].url: is not a URL: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
+		"targets:\n  - alias: a\n    url: localhost:9100":                           "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
+		"targets:\n  - alias: a\n    url: http://me:hunter2@[::1":                   "c.yml:3: targets[0].url: invalid URL: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
 		"targets:\n  - alias: a\n    timeout: soon":                                 `c.yml:3: targets[0].timeout: want a duration like 30s, 1h or 1d, got "soon"`,
 		"targets:\n  - alias: a\n    timeout: 2h":                                   "c.yml:3: targets[0].timeout: want at most 1h, got 2h",
 		"targets:\n  - alias: a\n    body_size_limit: 1GB":                          "c.yml:3: targets[0].body_size_limit: want at most 16777134 bytes (one message), got 1GB",
 		"targets:\n  - alias: a\n    body_size_limit: -1":                           `c.yml:3: targets[0].body_size_limit: want a size like 4MB, got "-1"`,
 		"targets:\n  - alias: a\n    check: maybe":                                  `c.yml:3: targets[0].check: want true or false, got "maybe"`,
-		"targets:\n  - alias: a\n    headers:\n      A B: hunter2":                  `c.yml:4: targets[0].headers: "A B" is no name of a header`,
-		"targets:\n  - alias: a\n    headers:\n      authorization: hunter2":        "c.yml:4: targets[0].headers: Authorization cannot be set: there is a setting with a file for it",
+		"targets:\n  - alias: a\n    headers:\n      A B: hunter2":                  `c.yml:4: targets[0].headers: invalid header name "A B"`,
+		"targets:\n  - alias: a\n    headers:\n      authorization: hunter2":        "c.yml:4: targets[0].headers: Authorization cannot be set: use a password file or a token file",
 		"targets:\n  - alias: a\n    headers:\n      X: [hunter2]":                  `c.yml:4: targets[0].headers: "X": want one value, got a list`,
 		"targets:\n  - alias: a\n    headers:\n      X: 1\n      x: 2":              "c.yml:5: targets[0].headers: duplicate name x",
 		"targets:\n  - alias: a\n    basic_auth: {}":                                "c.yml:3: targets[0].basic_auth: want username and password_file",
@@ -125,7 +125,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want a file name",
 		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got a list",
-		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: has no scheme that is known here: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
+		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
 	} {
 		_, err := parseConfigFile("c.yml", []byte(file))
 		if err == nil || err.Error() != want {

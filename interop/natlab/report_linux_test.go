@@ -127,45 +127,45 @@ func finish(passed bool) error {
 }
 
 // document is docs/nat-matrix.md.
-const document = `# Who can be scraped from where
+const document = `# Scraping across NATs
 
-The tests in interop/natlab write this page when they are given the flag to update it, which takes half an hour.
+The tests in interop/natlab generate this page with their flag to update it, which takes half an hour.
 
-Measured on the NATs of a Linux kernel: every peer in a network namespace of its own, behind routers with nftables, on
-a DHT of eight of our nodes and four of the JavaScript package's. Links have no delay, so add a few round trips of yours.
+Measured on the NATs of a Linux kernel: every peer in a separate network namespace, behind routers with nftables, on a DHT
+of eight nodes of this implementation and four of the JavaScript package. Links have no delay, so add a few round trips.
 "Go" is ` + "`dhtprom-client`" + ` or ` + "`dhtprom-scraper`" + `, "JavaScript" are the published packages (hyperdht 6.34.0,
 dht-prom-client 1.1.1, dht-prom-alias-rpc 1.0.3). A column names the client first.
 
 Each cell has the seconds from the start of the client to the first successful scrape, and the path that the scraper's
-session took: *direct* where one side is reachable by everybody, *punched* through the NATs of both, *lan*, or *relayed*
-by a blind relay. For JavaScript scrapers, which do not tell, it is concluded from addresses. Medians of %d; "never"
-means that nothing had come within %.0f s, or %.0f s where nothing is expected, or %.0f s where a NAT is random.
+session took: *direct* where one side is publicly reachable, *punched* through the NATs of both, *lan*, or *relayed*
+by a blind relay. For JavaScript scrapers, which do not report it, it is derived from addresses. Medians of %d; "never"
+means no scrape within %.0f s, or %.0f s where none is expected, or %.0f s where a NAT is random.
 
-- *firewall*: a router that lets answers in and nothing else; the host has a public address.
-- *masquerade*: a home router; the port stays what it was, so every remote sees the same one.
+- *firewall*: a router that lets in answers only; the host has a public address.
+- *masquerade*: a home router; the port is preserved, so every remote sees the same one.
 - *double NAT*: a home router in a carrier's network, both masquerading.
 - *random*, *fully random*: masquerading with nftables' flag of that name: every remote sees another port.
 - *NAT in a random one*: a home router in the network of a carrier that is fully random.
 - The last three rows have both peers behind one router.
 
-Where the original fails and we do not:
+Where the JavaScript programs fail and this implementation does not:
 
-- Two peers with random NATs, two guests of a LAN that keeps them apart, and two customers of one carrier (whose NAT does
-  not send inside hosts to each other) meet by a relay only. It helps too where JavaScript is on the other side: it is
-  enough that our side names one with ` + "`--dht.relay`" + `.
-- A client that has just started on an open address and a scraper behind a random NAT: the original's client finds out
-  in the middle of the attempt that it is open, names no address then, and is given up in every other start.
-
-%s
-## How soon it heals
-
-Seconds from the mishap to the next successful scrape, measured once. A NAT that reboots forgets its connections; one
-whose address changes forgets them too, and nobody is told. Peers are killed without a chance to say goodbye.
+- Two peers with random NATs, two guests of a LAN that isolates them, and two customers of one carrier (whose NAT does not
+  connect inside hosts to each other) can connect over a relay only. That also works with a JavaScript peer: it is enough
+  that the Go side has a relay in ` + "`--dht.relay`" + `.
+- A newly started client on an open address and a scraper behind a random NAT: the JavaScript client detects during the
+  attempt that it is open, names no address then, and the attempt fails in every other start.
 
 %s
-"Never" means not within %.0f minutes. Where a random NAT has to be punched anew,
-20 s pass between two punches of the JavaScript programs; ours wait after one that was lost only.
+## Recovery
 
-The minutes of JavaScript scrapers are the ten that they wait after a few failed attempts, and some of theirs fail because
+Seconds from the fault to the next successful scrape, measured once. A NAT that reboots loses its connections, as does one
+whose address changes, without notifying any peer. Peers are killed without a chance to say goodbye.
+
+%s
+"Never" means not within %.0f minutes. Where a random NAT has to be punched again,
+the JavaScript programs wait 20 s between two punches, and the Go programs only after a failed one.
+
+The minutes of JavaScript scrapers are the ten that they wait after a few failed attempts, some of which fail because
 20 s have not passed; those of JavaScript clients are the time until they announce themselves again.
 `

@@ -20,7 +20,7 @@ var (
 	ErrTooLong = errors.New("muxscrape: too long")
 )
 
-// Code is who or what ended a response before it was complete.
+// Code is the reason for the end of a response.
 type Code uint8
 
 // The codes. Requesters take an unknown one for ByClient.

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 )
 
-// Request is what a scrape asks for.
+// Request is a request for a scrape.
 type Request struct {
 	Target string // the name of a target of the client, at most 1024 bytes; empty for its only one
 	Query  string // as in a URL, without the question mark, at most 8 KiB
@@ -22,7 +22,7 @@ type Request struct {
 // Field is one header field. Its name and value have no control characters.
 type Field struct{ Name, Value string }
 
-// Head is what a response says before its body.
+// Head is the head of a response, before its body.
 type Head struct {
 	Status      int    // of HTTP, 100 to 999
 	ContentType string // as the exporter gave it; empty for none

@@ -42,7 +42,7 @@ func newWorld(t testing.TB, answer func(Request, *Response) func()) *world {
 	return w
 }
 
-// got is what a scrape came to.
+// got is the result of a scrape.
 type got struct {
 	heads  []Head
 	body   []byte

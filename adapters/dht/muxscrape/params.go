@@ -15,14 +15,13 @@ const (
 )
 
 const (
-	// MaxPiece is the most bytes of a body in one message.
+	// MaxPiece bounds the bytes of a body in one message.
 	MaxPiece = 16 << 10
 
-	// MaxRunning is how many requests may be under way on a channel: a site of 5,000 targets that are scraped every 15 s and take 3 s
-	// each.
+	// MaxRunning bounds the concurrent requests on a channel: a site of 5,000 targets that are scraped every 15 s and take 3 s each.
 	MaxRunning = 1024
 
-	// maxUnread is how many messages besides pieces of bodies may wait for a requester that does not read.
+	// maxUnread bounds the messages, besides pieces of bodies, that wait for a requester that does not read.
 	maxUnread = 4 * MaxRunning
 
 	// Limits on the texts of a request and a response, in bytes.
@@ -47,7 +46,7 @@ const (
 	// maxCredit is the credit above which a responder counts no further.
 	maxCredit = 1 << 40
 
-	// queueSize is how much of a response waits for credit and for the connection before Write reports that it is enough, in bytes:
-	// two pieces, so that the next one is there when the first leaves.
+	// queueSize is the amount of a response that may wait for credit and for the connection before Write reports that the queue is full,
+	// in bytes: two pieces, so that the next one is ready when the first is sent.
 	queueSize = 2 * MaxPiece
 )

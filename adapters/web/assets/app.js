@@ -1,8 +1,8 @@
-// Keeps a page up to date: fetches it again and puts what has changed in place. Without this script the page is the
-// same, only still.
+// Keeps a page up to date: fetches it periodically and replaces the parts that changed. Without this script the page is the
+// same, but not updated.
 'use strict'
 
-const every = 5000 // ms between two looks
+const every = 5000 // ms between two requests
 const pause = document.getElementById('pause')
 const store = { get: () => sessionStorage.getItem('paused') === 'yes', set: on => sessionStorage.setItem('paused', on ? 'yes' : 'no') }
 let paused = false
@@ -23,7 +23,7 @@ pause.addEventListener('click', () => {
   if (!paused) refresh()
 })
 
-// What the reader has in hand is not taken away: a part with selected text or a field being typed into waits.
+// Parts in use are not replaced: one with selected text or a focused field waits.
 function inHand (part) {
   const active = document.activeElement
   if (active && part.contains(active) && active.matches('input, select, textarea')) return true
@@ -39,7 +39,7 @@ function replace (old, fresh) {
   copyButtons(fresh)
 }
 
-// Rows are compared one by one, so that a long list costs no more than what has changed in it.
+// Rows are compared one by one, so that the cost of a long list is that of its changes.
 function rows (old, fresh) {
   const from = old.querySelector('table.rows'); const to = fresh.querySelector('table.rows')
   if (!from || !to || from.tHead.outerHTML !== to.tHead.outerHTML) return replace(old, fresh)
@@ -70,7 +70,7 @@ async function refresh () {
     if (!fresh.getElementById('updated')) throw new Error('not our page')
     const parts = fresh.querySelectorAll('[data-live]')
     if (paused) {
-      // asked before the pause, answered after it
+      // requested before the pause, answered after it
     } else if (answer.ok && parts.length) {
       document.title = fresh.title
       for (const part of parts) {
@@ -78,7 +78,7 @@ async function refresh () {
         if (old) 'rows' in part.dataset ? rows(old, part) : replace(old, part)
       }
     } else if (answer.status === 404) {
-      location.reload() // the alias has gone, and the page says so
+      location.reload() // the alias was removed, and the new page reports it
     } else {
       late(answer.statusText || String(answer.status))
     }

@@ -1,16 +1,16 @@
-// Package hosts keeps web sites away from an HTTP server that their visitors can reach and they cannot.
+// Package hosts protects an HTTP server against DNS rebinding: web sites that reach it through their visitors' browsers.
 //
 // A site can point a name of its own at any address after its page has loaded: at 127.0.0.1, or at a machine of the
-// visitor's network (DNS rebinding). To the browser, the server there is that site then, and the site's scripts may read
-// every answer. What gives such a request away is its Host field, which has the site's name. A Guard answers only under
-// names that no site can have:
+// visitor's network. To the browser, the server there is then that site, and the site's scripts may read every answer. Such
+// a request is recognizable by its Host field, which has the site's name. A Guard answers only under names that no site can
+// have:
 //
 //   - IP addresses, since no name is looked up for them, and requests without a Host field, which browsers do not send;
 //   - localhost and names below it, which browsers resolve themselves;
-//   - this machine's name, and the names that the operator gives;
+//   - this machine's name, and configured names;
 //   - where the server can be reached from other machines, the names that only a local resolver can answer: those of one
 //     label, such as containers have, and those below the domains that are set aside for private use, such as services
-//     of a cluster have. Whoever could forge these is on the local network, and needs no browser to reach the server.
+//     of a cluster have. An attacker that can forge these is on the local network, and needs no browser to reach the server.
 package hosts
 
 import (
@@ -35,21 +35,21 @@ var privateDomains = []string{
 }
 
 const (
-	// maxName is the longest DNS name.
+	// maxName is the length of the longest DNS name.
 	maxName = 253
-	// logInterval is how often a refusal is logged: the reader needs one line for each wrong configuration, and a site
-	// can ask as often as it likes.
+	// logInterval is the minimum interval between logged rejections: one line shows a wrong configuration, and a site can
+	// send any number of requests.
 	logInterval = time.Minute
 )
 
-// Names are the names under which a server may be asked.
+// Names are the accepted host names of a server.
 type Names struct {
 	any      bool
 	exact    map[string]bool
 	suffixes []string // with the dot
 }
 
-// New returns the names of this machine and those given, which are in the form that Parse reads.
+// New returns the names of this machine and the given ones, in the form that Parse returns.
 func New(given ...string) *Names {
 	n := &Names{exact: map[string]bool{}}
 	if name, err := os.Hostname(); err == nil && name != "" {
@@ -72,8 +72,8 @@ func New(given ...string) *Names {
 	return n
 }
 
-// Parse checks the form of a name: a host name without a port, "*.example.org" for all names below a domain, or "*" for
-// any name, which turns the protection off.
+// Parse validates a name: a host name without a port, "*.example.org" for all names below a domain, or "*" for any name,
+// which disables the protection.
 func Parse(text string) (string, error) {
 	name := strings.TrimPrefix(canonical(text), "*.")
 	bad := name == "" || len(name) > maxName || strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..")
@@ -86,7 +86,7 @@ func Parse(text string) (string, error) {
 	return canonical(text), nil
 }
 
-// Reach is from where a server can be reached.
+// Reach states whether a server can be reached from other machines.
 type Reach bool
 
 // The reaches.
@@ -136,11 +136,11 @@ func (n *Names) Accepts(host string, from Reach) bool {
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// Guard refuses requests under other names with status 421.
+// Guard rejects requests under other names with status 421.
 type Guard struct {
 	Names *Names
-	// Exempt reports whether a request has proven that no foreign site made it, by a password; nil: none has. Requests
-	// over TLS never reach a guard under a foreign name, since the certificate does not fit it, and are let through.
+	// Exempt reports whether a request has proven by a password that no foreign site made it; nil exempts none. Requests over
+	// TLS are always accepted: under a foreign name the certificate does not match.
 	Exempt func(*http.Request) bool
 	Log    *slog.Logger
 
@@ -151,7 +151,7 @@ type Guard struct {
 	silent uint64 // refused and not logged since
 }
 
-// Refused is the number of requests that were refused.
+// Refused returns the number of rejected requests.
 func (g *Guard) Refused() uint64 { return g.refused.Load() }
 
 // Wrap guards the handler of a server with this reach.
@@ -176,7 +176,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusMisdirectedRequest)
-	_, _ = fmt.Fprintf(w, "Not served under the host name %q: if it is a name of this server, set --web.allowed-host to it, or --web.external-url; else use an IP address or localhost\n", host)
+	_, _ = fmt.Fprintf(w, "Not served under the host name %q: if it is a name of this server, add it by --web.allowed-host, or set --web.external-url; otherwise use an IP address or localhost\n", host)
 }
 
 func (g *Guard) log(host, from string) {
@@ -186,7 +186,7 @@ func (g *Guard) log(host, from string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := time.Now(); g.logged.IsZero() || now.Sub(g.logged) >= logInterval {
-		g.Log.Warn("Refused an HTTP request under a host name that is not this server's; see --web.allowed-host",
+		g.Log.Warn("Rejected an HTTP request under a host name that is not this server's; see --web.allowed-host",
 			"host", host, "from", from, "suppressed", g.silent)
 		g.logged, g.silent = now, 0
 		return

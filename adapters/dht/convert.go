@@ -6,7 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// The same things have a type of their own on either side of this package.
+// Conversions between the types of domain and hyperdht.
 
 func keyPairOf(k domain.KeyPair) id.KeyPair { return id.KeyPairFromSeed(id.Seed(k.Seed.Reveal())) }
 
