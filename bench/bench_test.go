@@ -1,8 +1,8 @@
-// Package bench measures the whole on this machine's loopback: sockets, loop, encryption and protocol together.
+// Package bench measures the whole stack on this machine's loopback: sockets, loop, encryption and protocol together.
 //
 //	go test -run '^$' -bench . ./bench
 //
-// bench/compare does the same for the published JavaScript packages and ours side by side.
+// bench/compare measures the published JavaScript packages and dhtprom side by side.
 package bench
 
 import (
@@ -33,7 +33,7 @@ type machine struct {
 	node *hyperdht.Node
 }
 
-// network starts a private DHT and machines that are on it.
+// network starts a private DHT and machines on it.
 func network(b *testing.B, machines int) []machine {
 	b.Helper()
 	var bootstrap []string
@@ -76,7 +76,7 @@ func listen(b *testing.B, m machine, seed byte) *dhtnet.Listener {
 	return l
 }
 
-// BenchmarkConnect finds a server in the DHT, shakes hands with it and has both sides proven.
+// BenchmarkConnect finds a server in the DHT, shakes hands with it and waits until both sides are proven.
 func BenchmarkConnect(b *testing.B) {
 	ms := network(b, 2)
 	l := listen(b, ms[0], 1)
@@ -136,7 +136,7 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
-// BenchmarkScrape asks a client for its metrics over a held connection, one request after the other.
+// BenchmarkScrape requests a client's metrics over a held connection, one request after the other.
 func BenchmarkScrape(b *testing.B) {
 	for _, size := range []int{0, 8_000, 1_000_000} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
@@ -160,7 +160,7 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
-// scraping is a session with a client that serves a text, on another machine.
+// scraping is a session with a client on another machine that serves a text.
 func scraping(b *testing.B, text string) (*app.Session, *udp.Host) {
 	b.Helper()
 	ms := network(b, 2)

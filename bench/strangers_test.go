@@ -25,17 +25,17 @@ import (
 
 var attackTime = flag.Duration("attack", time.Second, "how long TestStrangersCostLittle plays each attack")
 
-// callerPace is how often a caller sends 1 KiB: together 13 MB per second, which floods nothing by itself.
+// callerPace is the interval at which a caller sends 1 KiB: together 13 MB per second, which is no flood by itself.
 const callerPace = 10 * time.Millisecond
 
-// maxAbove is how much the heap may grow under any attack, in bytes.
+// maxAbove bounds the growth of the heap under any attack, in bytes.
 const maxAbove = 64 << 20
 
-// TestStrangersCostLittle plays attacks on a scraper over real sockets, and prints what each of them costs as a table:
+// TestStrangersCostLittle runs attacks on a scraper over real sockets, and prints the cost of each as a table:
 //
 //	go test ./bench -run Strangers -v -attack 30s
 //
-// It judges memory. What scrapes and registrations come through depends on the machine, and is printed.
+// It checks memory. The numbers of successful scrapes and registrations depend on the machine, and are printed.
 func TestStrangersCostLittle(t *testing.T) {
 	w := newSiege(t)
 	rows := []string{"| attack | registrations | scrapes | heap above base |", "|---|---|---|---|"}
@@ -142,7 +142,7 @@ func (s *siege) register(ctx context.Context, alias string) (ok bool, end func()
 	return err == nil && c.Registered(ctx) == nil, end
 }
 
-// seen is what honest peers achieved meanwhile.
+// seen counts the successes of honest peers during an attack.
 type seen struct {
 	tried, registered, asked, scraped int
 	above                             int64
@@ -172,12 +172,12 @@ func (s *siege) watch(d time.Duration) (r seen) {
 	return r
 }
 
-// socket is an attacker's, at an address of its own.
+// socket returns an attacker's socket, at an address of its own.
 func (s *siege) socket() *net.UDPConn {
 	local := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.2:0"))
 	c, err := net.DialUDP("udp4", local, s.at)
 	if err != nil {
-		c, err = net.DialUDP("udp4", nil, s.at) // where loopback is one address
+		c, err = net.DialUDP("udp4", nil, s.at) // where loopback has only one address
 	}
 	if err != nil {
 		s.t.Error(err)
@@ -187,7 +187,7 @@ func (s *siege) socket() *net.UDPConn {
 	return c
 }
 
-// garbage sends datagrams that mean nothing, 66 each millisecond.
+// garbage sends meaningless datagrams, 66 each millisecond.
 func (s *siege) garbage(stop <-chan struct{}) {
 	c := s.socket()
 	random := rand.NewChaCha8([32]byte{1})
@@ -207,7 +207,7 @@ func (s *siege) garbage(stop <-chan struct{}) {
 	}
 }
 
-// callers has n strangers shake hands, and do something with their connections until the attack ends.
+// callers has n strangers shake hands, and calls do with their connections until the attack ends.
 func (s *siege) callers(n int, do func(*forge.Caller) (head []byte, zeros int), stop <-chan struct{}) {
 	var all sync.WaitGroup
 	for i := range n {
@@ -250,7 +250,7 @@ func (s *siege) callers(n int, do func(*forge.Caller) (head []byte, zeros int), 
 	all.Wait()
 }
 
-// nothing is what messages of attackers are made of.
+// nothing is the content of attackers' messages.
 var nothing [1024]byte
 
 // beginning is the length of a message of 16 MiB and a part of it.

@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// wire is a connection of ours whose events can be awaited.
+// wire is a connection of the Go implementation whose events can be awaited.
 type wire struct {
 	t         testing.TB
 	n         *goNode
@@ -23,7 +23,7 @@ type wire struct {
 	closed    chan error
 }
 
-// maxQueued is how many messages a wire keeps that nobody has awaited.
+// maxQueued bounds the messages of a wire that are not awaited yet.
 const maxQueued = 100
 
 // watch sets the handlers of a connection; it must run on the loop.
@@ -47,7 +47,7 @@ func (n *goNode) dial(to id.PublicKey, opts hyperdht.ConnectOptions) *wire {
 	return w
 }
 
-// connect is dial for those who want an open connection.
+// connect is dial, and waits for an open connection.
 func (n *goNode) connect(to id.PublicKey, opts hyperdht.ConnectOptions) *wire {
 	n.t.Helper()
 	w := n.dial(to, opts)
@@ -78,7 +78,7 @@ func (w *wire) openedOrClosed() <-chan struct{} {
 	return either
 }
 
-// path is how the packets of the connection travel now.
+// path returns the current path of the connection's packets.
 func (w *wire) path() (path hyperdht.Path) {
 	w.n.do(func() { path = w.c.Path() })
 	return path
@@ -89,7 +89,7 @@ func (w *wire) sendUnordered(text string) { w.n.do(func() { w.c.SendUnordered([]
 func (w *wire) end()                      { w.n.do(w.c.End) }
 func (w *wire) destroy()                  { w.n.do(func() { w.c.Destroy(nil) }) }
 
-// serve listens under a key and hands every connection over.
+// serve listens under a key and returns every connection.
 func (n *goNode) serve(opts hyperdht.ListenOptions) (*hyperdht.Server, <-chan *wire) {
 	n.t.Helper()
 	incoming := make(chan *wire, maxQueued)
@@ -97,7 +97,7 @@ func (n *goNode) serve(opts hyperdht.ListenOptions) (*hyperdht.Server, <-chan *w
 	return n.listen(opts), incoming
 }
 
-// serveEcho listens under a key and answers everything with itself.
+// serveEcho listens under a key and echoes everything.
 func (n *goNode) serveEcho(opts hyperdht.ListenOptions) *hyperdht.Server {
 	n.t.Helper()
 	opts.OnConnection = func(c *hyperdht.Connection) {
@@ -128,7 +128,7 @@ func (n *goNode) listen(opts hyperdht.ListenOptions) *hyperdht.Server {
 	return s
 }
 
-// echoed sends size bytes and reads them back, all at once, and fails the test if they come back changed.
+// echoed sends size bytes and reads their echo, all at once, and fails the test if it differs.
 func (w *wire) echoed(size int) {
 	w.t.Helper()
 	const chunk = 60_000
@@ -171,7 +171,7 @@ func (w *wire) echoed(size int) {
 
 func sameSum(a, b hash.Hash) bool { return slices.Equal(a.Sum(nil), b.Sum(nil)) }
 
-// pattern is n bytes of a long text that nowhere repeats itself soon.
+// pattern returns n bytes of a long text with a long period.
 func pattern(n, start int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// scraped fails the test unless a scrape gives a body.
+// scraped fails the test unless a scrape returns a body.
 func scraped(t *testing.T, s scraper, alias, body string) {
 	t.Helper()
 	for _, r := range s.scrape(t, alias, 1) {
@@ -61,7 +61,7 @@ func TestClientsComeBackAfterACrash(t *testing.T) {
 	}
 }
 
-// The packages' scraper keeps nothing: their bridge has a table of its own.
+// The packages' scraper stores nothing: their bridge has a table of its own.
 func TestOurScraperComesBackAfterACrash(t *testing.T) {
 	t.Parallel()
 	all, _ := cells(t)

@@ -10,20 +10,20 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// situations are what two peers on one machine can think of themselves.
+// situations are combinations of reachability that two peers on one machine can assume.
 var situations = []struct {
 	name       string
-	firewalled bool          // they have not found out that they can be reached
+	firewalled bool          // they have not found out that they are reachable
 	noLocal    bool          // they do not try each other's local addresses
-	path       hyperdht.Path // where it cannot be another
+	path       hyperdht.Path // where only one is possible
 }{
-	// A JavaScript node that has just started may lack samples of its address, and then does not say it is open.
+	// A JavaScript node that has just started may lack samples of its address, and then does not report that it is open.
 	{name: "open"},
 	{name: "firewalled", firewalled: true},
 	{name: "firewalled and not local", firewalled: true, noLocal: true, path: hyperdht.PathPunched},
 }
 
-// echoSize is what crosses each connection, in both directions.
+// echoSize is the number of bytes over each connection, in both directions.
 const echoSize = 5 << 20
 
 func TestBothImplementationsDialBoth(t *testing.T) {
@@ -72,7 +72,7 @@ func TestBothImplementationsDialBoth(t *testing.T) {
 	}
 }
 
-// roles are who dials whom: what a connection does must not depend on it.
+// roles are the dialling and the dialled implementation: a connection must not depend on them.
 var roles = []struct {
 	name string
 	meet func(t *testing.T, net testnet, p *jspeer.Peer) (*wire, jspeerConnection)

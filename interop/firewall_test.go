@@ -10,7 +10,8 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// Who is not admitted gets silence, and can tell neither why nor from whom: all four pairs fail alike.
+// A peer that is not admitted receives no answer, and can tell neither the reason nor the sender: all four pairs fail
+// alike.
 func TestStrangersMeetSilence(t *testing.T) {
 	t.Parallel()
 	for _, network := range networks {
@@ -68,7 +69,7 @@ func TestStrangersMeetSilence(t *testing.T) {
 				t.Errorf("the stranger came from %v", from)
 			}
 
-			// The same servers admit a friend.
+			// The same servers admit a known key.
 			p.Call("echo", jspeer.Args{"on": jsStranger.On, "key": us.PublicKey().Hex(), "seed": jspeer.Seed("friend")}, nil)
 			goStranger.connect(key(t, server.PublicKey), hyperdht.ConnectOptions{Keys: &friend}).echoed(1000)
 		})

@@ -1,4 +1,4 @@
-// Package interop_test meets the published JavaScript packages.
+// Package interop_test runs dhtprom against the published JavaScript packages.
 package interop_test
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// The JavaScript packages among themselves: if this fails the other tests of this folder say nothing.
+// The JavaScript packages among themselves: if this fails, the other tests of this folder mean nothing.
 
 func TestJavaScriptPeersScrapeEachOther(t *testing.T) {
 	t.Parallel()
@@ -160,7 +160,7 @@ func TestJavaScriptNodesAnnounceRelayAndSleep(t *testing.T) {
 	t.Parallel()
 	testnet := jspeer.StartTestnet(jspeer.Start(t), testnetSize)
 	p := jspeer.Start(t)
-	// Nodes that believe in a firewall and do not punch have only a relay left.
+	// Nodes that take themselves for firewalled and do not punch can only use a relay.
 	firewalled := testnet.DHT()
 	firewalled["ephemeral"], firewalled["quickFirewall"] = true, false
 	a, b, r := jspeer.StartNode(p, firewalled), jspeer.StartNode(p, firewalled), jspeer.StartNode(p, testnet.DHT())

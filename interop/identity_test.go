@@ -94,7 +94,7 @@ func TestOneIdentityDoesForServingAndRegistering(t *testing.T) {
 	}
 }
 
-// inProcess makes clients of ours with options that the program has no flags for.
+// inProcess creates Go clients with options that have no flags.
 type inProcess struct{ ours }
 
 func (inProcess) client(t testing.TB, net testnet, cfg clientConfig) client {
@@ -144,10 +144,10 @@ func seedOf(t testing.TB, name string) [32]byte {
 type memoryClient struct {
 	*goClient
 	events   chan domain.Event
-	failures int // registrations that failed
+	failures int // failed registrations
 }
 
-// registered bears failures that cost no more than a second: only a connection may break.
+// registered tolerates failures that cost no more than a second: only a connection may break.
 func (c *memoryClient) registered(t testing.TB) bool {
 	t.Helper()
 	for {

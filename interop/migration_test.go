@@ -12,9 +12,8 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// TestOurScraperTakesTheBridgesPlace does what the documentation says: stop the bridge, start our scraper with its
-// environment and its targets.json. JavaScript clients that register once an hour are scraped at once, and others
-// register as before.
+// TestOurScraperTakesTheBridgesPlace follows the documentation: stop the bridge, start our scraper with its environment and
+// its targets.json. JavaScript clients that register once an hour are scraped at once, and others register as before.
 func TestOurScraperTakesTheBridgesPlace(t *testing.T) {
 	for prefix, aliases := range map[string][]string{
 		"DHT_PROM_":      {"printer", "lamp"},
@@ -32,7 +31,7 @@ func TestOurScraperTakesTheBridgesPlace(t *testing.T) {
 				clients[alias] = c
 				targets = append(targets, fmt.Sprintf("%q", fmt.Sprintf("%s:%s:cellar:service", alias, key(t, c.key()))))
 			}
-			// As lib/prom-targets.js of the bridge leaves it behind.
+			// The file as lib/prom-targets.js of the bridge leaves it.
 			file := filepath.Join(t.TempDir(), "targets.json")
 			content := "[\n {\n  \"labels\": {\n   \"job\": \"aliases\"\n  },\n  \"targets\": [\n   " + strings.Join(targets, ",\n   ") + "\n  ]\n }\n]"
 			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -81,7 +80,7 @@ func TestOurScraperTakesTheBridgesPlace(t *testing.T) {
 	}
 }
 
-// readUntil waits for a file to have a text in it.
+// readUntil waits until a file contains a text.
 func readUntil(t *testing.T, path, text string) string {
 	t.Helper()
 	for end := time.Now().Add(patience); ; {

@@ -11,21 +11,20 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// patience bounds every wait for something that a working system does in well under a second, on a machine
-// that may be busy with other things.
+// patience bounds every wait for something that takes a working system well under a second, on a busy machine.
 const patience = time.Minute
 
-// testnetSize is how many nodes private DHTs have here. On three the packages themselves fail every other
-// time: a node gets too few samples of its own address. With four we have not seen it.
+// testnetSize is the number of nodes of private DHTs. On three nodes the packages themselves fail every other time: a node
+// gets too few samples of its own address. With four that was not observed.
 const testnetSize = 6
 
 // testnet is a private DHT.
 type testnet struct {
 	bootstrap []string // host:port of its first node
-	ports     []string // what programs of ours get instead, where it is set
+	ports     []string // given to Go programs instead, if set
 }
 
-// networks are the two kinds of private DHTs that peers meet on: each has to do for either implementation.
+// networks are the two kinds of private DHTs: each has to work for either implementation.
 var networks = []struct {
 	name  string
 	start func(t testing.TB, p *jspeer.Peer) testnet
@@ -55,7 +54,7 @@ func goTestnet(t testing.TB) testnet {
 	return n
 }
 
-// dht are the options of a JavaScript node in the network.
+// dht returns the options of a JavaScript node in the network.
 func (tn testnet) dht(more jspeer.Args) jspeer.Args {
 	args := jspeer.Args{"bootstrap": tn.bootstrap}
 	for name, value := range more {
@@ -64,7 +63,7 @@ func (tn testnet) dht(more jspeer.Args) jspeer.Args {
 	return args
 }
 
-// goNode is a node of ours on a machine of its own.
+// goNode is a Go node on a machine of its own.
 type goNode struct {
 	t    testing.TB
 	host *udp.Host
@@ -83,7 +82,7 @@ func startNode(t testing.TB, n testnet, cfg hyperdht.Config) *goNode {
 	return startNodeOn(t, goHost(t), cfg)
 }
 
-// startNodeOn starts a node, on 127.0.0.1 unless told otherwise, and waits until it has entered its network.
+// startNodeOn starts a node, on 127.0.0.1 by default, and waits until it has entered its network.
 func startNodeOn(t testing.TB, h *udp.Host, cfg hyperdht.Config) *goNode {
 	t.Helper()
 	if !cfg.Listen.IsValid() {
@@ -110,7 +109,7 @@ func startNodeOn(t testing.TB, h *udp.Host, cfg hyperdht.Config) *goNode {
 // do runs f on the node's loop.
 func (n *goNode) do(f func()) { n.host.Do(f) }
 
-// until waits for a state of the node that nothing announces.
+// until waits for a state of the node that no event announces.
 func (n *goNode) until(what string, holds func() bool) {
 	n.t.Helper()
 	done := make(chan struct{})
@@ -140,7 +139,7 @@ func await[T any](t testing.TB, what string, from <-chan T) T {
 	panic("unreachable")
 }
 
-// keys makes a key pair from a name, the one that peers get with jspeer.Seed.
+// keys derives a key pair from a name, the same as peers with jspeer.Seed.
 func keys(t testing.TB, name string) id.KeyPair {
 	t.Helper()
 	seed, err := id.ParseKey32(jspeer.Seed(name))
@@ -150,7 +149,7 @@ func keys(t testing.TB, name string) id.KeyPair {
 	return id.KeyPairFromSeed(id.Seed(seed))
 }
 
-// key reads a key as peers print it.
+// key parses a key as peers print it.
 func key(t testing.TB, text string) id.PublicKey {
 	t.Helper()
 	k, err := id.ParsePublicKey(text)

@@ -16,7 +16,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// peers makes clients and scrapers of one implementation. What they have in common is what the tests are about.
+// peers creates clients and scrapers of one implementation. The interface is what the tests compare.
 type peers interface {
 	scraper(t testing.TB, net testnet, cfg scraperConfig) scraper
 	client(t testing.TB, net testnet, cfg clientConfig) client
@@ -24,7 +24,7 @@ type peers interface {
 
 type scraperConfig struct {
 	seed    string // names the key pair
-	secret  string // names the secret
+	secret  string // name of the secret
 	host    string // where the node is bound
 	storage string // a folder that outlives the scraper; the packages have none
 }
@@ -43,13 +43,13 @@ type scraper interface {
 	key() string // in hex
 	// connected waits for a connection to the client of an alias that was not waited for yet.
 	connected(t testing.TB, alias string, c client)
-	// registered waits for a registration and tells its alias and whether it changed something.
+	// registered waits for a registration and returns its alias and whether it changed something.
 	registered(t testing.TB) (alias string, updated bool)
 	// refused waits for a registration with a wrong secret.
 	refused(t testing.TB)
 	// scrape asks for an alias's metrics, times in a row. The first time it waits for a connection.
 	scrape(t testing.TB, alias string, times int) []result
-	// aliases tells the key, in hex, of every alias.
+	// aliases returns the key, in hex, of every alias.
 	aliases(t testing.TB) map[string]string
 	// crash ends it as kill -9 does.
 	crash()
@@ -63,13 +63,13 @@ type result struct {
 
 type client interface {
 	key() string // in hex
-	// registered waits for a registration that succeeded, and tells whether the scraper learned something new.
+	// registered waits for a successful registration, and returns whether the scraper learned something new.
 	registered(t testing.TB) (updated bool)
-	// refused waits for a registration that failed, and tells why.
+	// refused waits for a failed registration, and returns the reason.
 	refused(t testing.TB) string
-	// blocked waits until the firewall has kept somebody out.
+	// blocked waits until the firewall has rejected a peer.
 	blocked(t testing.TB)
-	// serve sets what is scraped from now on; a reason makes the source fail with it.
+	// serve sets the page to serve from now on; a reason makes the source fail with it.
 	serve(t testing.TB, body, reason string)
 	// crash ends it as kill -9 does.
 	crash()
@@ -191,7 +191,7 @@ func (c *jsClient) serve(t testing.TB, body, reason string) {
 
 type ours struct{}
 
-// flags are the programs' way into a network.
+// flags returns the programs' flags for a network.
 func (tn testnet) flags() (args []string) {
 	entries := tn.bootstrap
 	if tn.ports != nil {
@@ -279,7 +279,7 @@ func (s *goScraper) scrape(t testing.TB, alias string, times int) []result {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// It is how long the machine may be busy, not how long a scrape takes.
+		// Allow for a busy machine; a scrape itself is fast.
 		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(patience.Seconds()))
 		answer, err := http.DefaultClient.Do(r)
 		if err != nil {
@@ -317,7 +317,7 @@ func (s *goScraper) aliases(t testing.TB) map[string]string {
 	return all
 }
 
-// get fetches a page that has to be there.
+// get fetches a page that must exist.
 func (s *goScraper) get(t testing.TB, path string) []byte {
 	t.Helper()
 	answer, err := http.Get(s.url + path)

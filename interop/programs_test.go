@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// programs is where the two binaries are built, once, when a test first needs them.
+// programs builds the two binaries, once, when a test first needs them.
 var programs = sync.OnceValues(func() (dir string, err error) {
 	dir, err = os.MkdirTemp("", "dhtprom-interop-")
 	if err != nil {
@@ -31,7 +31,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
-// program is one of our binaries as a process, and what it logs.
+// program is one of our binaries as a process, with its log.
 type program struct {
 	t     testing.TB
 	cmd   *exec.Cmd
@@ -52,8 +52,8 @@ func (e entry) text(name string) string {
 	return s
 }
 
-// start runs one of our binaries until the test ends. The environment carries what must not be seen in the
-// list of processes.
+// start runs one of our binaries until the test ends. The environment carries values that must not be visible in the list
+// of processes.
 func start(t testing.TB, name string, env []string, args ...string) *program {
 	t.Helper()
 	dir, err := programs()
@@ -87,7 +87,7 @@ func (p *program) read(stderr io.Reader) {
 	if err := lines.Err(); err != nil {
 		p.take(fmt.Sprintf("reading the log: %v", err))
 	}
-	_ = p.cmd.Wait() // how it ended stands in ProcessState
+	_ = p.cmd.Wait() // the exit status is in ProcessState
 	close(p.ended)
 }
 
@@ -109,7 +109,7 @@ func (p *program) kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
-	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Process.Kill() // it may have exited by itself
 	<-p.ended
 }
 
@@ -129,7 +129,7 @@ func (p *program) cleanup() {
 	}
 }
 
-// tailLines is how much of a log a failed test prints.
+// tailLines is the number of lines of a log in a failed test.
 const tailLines = 60
 
 func (p *program) tail() string {
@@ -138,8 +138,8 @@ func (p *program) tail() string {
 	return strings.Join(p.lines[max(0, len(p.lines)-tailLines):], "\n")
 }
 
-// await waits for a line with a message that match accepts, or any where it is nil, and takes it off the list.
-// Lines that came earlier count; others stay.
+// await waits for a line with a message that match accepts, or any if it is nil, and removes it from the list. Earlier
+// lines count; others stay.
 func (p *program) await(t testing.TB, message string, match func(entry) bool) entry {
 	t.Helper()
 	timeout := time.NewTimer(patience)
@@ -165,7 +165,7 @@ func (p *program) await(t testing.TB, message string, match func(entry) bool) en
 	}
 }
 
-// count is how many lines with a message nobody has awaited.
+// count returns the number of lines with a message that were not awaited yet.
 func (p *program) count(message string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,7 +177,7 @@ func (p *program) count(message string) (n int) {
 	return n
 }
 
-// bootstrapTestnet runs a private DHT as people do.
+// bootstrapTestnet runs a private DHT as users do.
 func bootstrapTestnet(t testing.TB) testnet {
 	t.Helper()
 	port := freePorts(t, testnetSize)

@@ -109,7 +109,7 @@ type goLibrarian struct {
 	n *goNode
 }
 
-// wait starts something on the loop and waits for its end.
+// wait starts an operation on the loop and waits for its end.
 func (l goLibrarian) wait(what string, start func(done func(error))) error {
 	l.t.Helper()
 	ended := make(chan error, 1)

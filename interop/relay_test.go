@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// relays are the two kinds of blind relays. matched tells how many pairs a relay has brought together.
+// relays are the two kinds of blind relays. matched returns the number of pairs that a relay has connected.
 var relays = []struct {
 	name  string
 	start func(t *testing.T, net testnet, p *jspeer.Peer) (key id.PublicKey, matched func() int)
@@ -48,11 +48,10 @@ var relays = []struct {
 	}},
 }
 
-// relayedSize is what crosses relays, in both directions.
+// relayedSize is the number of bytes over relays, in both directions.
 const relayedSize = 1 << 20
 
-// Peers that believe in a firewall, do not punch and keep their local addresses to themselves have only a
-// relay left.
+// Peers that take themselves for firewalled, do not punch and do not share their local addresses can only use a relay.
 func TestRelaysCarryConnectionsOfBoth(t *testing.T) {
 	t.Parallel()
 	p := jspeer.Start(t)
@@ -110,8 +109,8 @@ func TestRelaysCarryConnectionsOfBoth(t *testing.T) {
 	}
 }
 
-// A relay is for the time until there is a better path. Which of the two is found first is open on one machine;
-// that the connection ends up without the relay, and that nothing is lost on the way, is not.
+// A relay serves until there is a better path. Which of the two is found first is open on one machine; that the connection
+// ends up without the relay, and that nothing is lost on the way, is not.
 func TestRelayedConnectionsMoveToADirectPath(t *testing.T) {
 	t.Parallel()
 	p := jspeer.Start(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// cell is who scrapes whom, and through whose nodes.
+// cell is a combination of the implementations of client, scraper and DHT.
 type cell struct {
 	client, scraper, nodes string
 	clients                peers
@@ -21,7 +21,7 @@ func (c cell) String() string {
 	return fmt.Sprintf("%s client, %s scraper, %s nodes", c.client, c.scraper, c.nodes)
 }
 
-// pureJavaScript is left to the authors of the packages.
+// pureJavaScript cells are left to the authors of the packages.
 func (c cell) pureJavaScript() bool {
 	return c.client == "JavaScript" && c.scraper == "JavaScript" && c.nodes == "JavaScript"
 }
@@ -52,9 +52,9 @@ func cells(t *testing.T) (all []cell, strangers map[string]*jspeer.Node) {
 }
 
 const (
-	// scrapesInARow is how often a client is scraped without a pause.
+	// scrapesInARow is the number of scrapes of a client without a pause.
 	scrapesInARow = 100
-	// often is between registrations where there have to be several.
+	// often is the interval of registrations where several are needed.
 	often = 3 * time.Second
 )
 
@@ -67,7 +67,7 @@ func TestEveryScraperScrapesEveryClient(t *testing.T) {
 				t.Parallel()
 				c := c
 				if host == "127.0.0.1" {
-					// All that people have of a JavaScript testnet is a port, mostly.
+					// Of a JavaScript testnet, users mostly have a port only.
 					c.net = c.net.portsOnly()
 				}
 				scrapeWell(t, c, host, strangers[c.nodes])
@@ -76,7 +76,7 @@ func TestEveryScraperScrapesEveryClient(t *testing.T) {
 	}
 }
 
-// portsOnly is the network with its bootstrap nodes as ports on this machine, for programs of ours.
+// portsOnly returns the network with its bootstrap nodes as ports on this machine, for Go programs.
 func (tn testnet) portsOnly() testnet {
 	short := testnet{bootstrap: tn.bootstrap}
 	for _, b := range tn.bootstrap {
@@ -111,7 +111,7 @@ func scrapeWell(t *testing.T, c cell, host string, stranger *jspeer.Node) {
 		t.Errorf("the alias leads to %s, want %s", got, client.key())
 	}
 
-	// A stranger waits for silence to end while the rest goes on.
+	// A stranger waits for its timeout while the rest goes on.
 	met := stranger.Go("stranger", jspeer.Args{"on": stranger.On, "key": client.key()})
 
 	eight := metrics(8 << 10)
@@ -161,7 +161,7 @@ func scrapeWell(t *testing.T, c cell, host string, stranger *jspeer.Node) {
 	client.blocked(t)
 }
 
-// metrics is a page of at least so many bytes.
+// metrics returns a page of at least so many bytes.
 func metrics(size int) string {
 	var page strings.Builder
 	for i := 0; page.Len() < size; i++ {

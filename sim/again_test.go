@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestRunsThatOnceFailed comes before everything else: what broke once breaks again.
+// TestRunsThatOnceFailed runs first: it repeats runs that once failed.
 func TestRunsThatOnceFailed(t *testing.T) {
 	for _, o := range knownSeeds(t) {
 		t.Run(fmt.Sprintf("%s/%d", o.Scenario, o.Seed), func(t *testing.T) {

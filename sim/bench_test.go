@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// BenchmarkVirtualMinute is a minute of a DHT that nobody uses: what the simulator's speed comes down to.
+// BenchmarkVirtualMinute is a minute of an idle DHT: the speed of the simulator.
 func BenchmarkVirtualMinute(b *testing.B) {
 	const nodes = 500
 	s := &Scenario{Name: "bench", Nodes: nodes, Clients: 1, For: time.Minute, Large: true, Coarse: true}

@@ -13,10 +13,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// A quarter of the DHT is what this is known to hold for, behind routers that keep a socket's port. A quarter seldom has more than two
-// of the four nodes that a punch asks for its address, or a quarter of the twelve that are asked whether a machine has moved; with a
-// third, both happen within minutes. Where a router gives each remote end another port, one of thirty runs was late with a fifth that
-// lies, when two of four were enough.
+// A quarter of the DHT is the share that this is known to hold for, behind routers that keep a socket's port: a quarter
+// seldom has more than two of the four nodes that a punch asks for its address, or a quarter of the twelve that are asked
+// whether a machine has moved; with a third, both happen within minutes. Where a router gives each remote end another port,
+// one of thirty runs was late with a fifth of liars, when two of four answers were enough.
 var byzantineScenario = &Scenario{
 	Name:  "byzantine",
 	About: "a quarter of the DHT lies in the form of the protocol, about addresses, closeness, tokens, peers and handshakes, some of it late: clients register and are scraped as ever",
@@ -25,7 +25,7 @@ var byzantineScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		liars := w.opts.Nodes / byzantineShare
-		w.check.unrest = true // what liars say of an address looks as a move does
+		w.check.unrest = true // false addresses look as a move does
 		b := &byzantine{w: w, wrong: map[*machine]time.Duration{}}
 		w.phase("%d nodes that lie join %d that do not", liars, w.opts.Nodes)
 		b.join(liars)
@@ -38,7 +38,7 @@ var byzantineScenario = &Scenario{
 			w.addClient(s, clientSetup{at: steady()[i%len(steady())]})
 		}
 		w.mustHeal(healWithin)
-		honest := slices.DeleteFunc(slices.Clone(w.machines), func(m *machine) bool { return m.foe })
+		honest := slices.DeleteFunc(slices.Clone(w.machines), func(m *machine) bool { return m.isAttacker })
 		w.run(time.Minute)
 		before := w.count(honest)
 
@@ -71,16 +71,16 @@ var byzantineScenario = &Scenario{
 		w.run(time.Second)
 		s.restart()
 		w.mustHeal(healWithin)
-		w.phase("somebody new comes")
+		w.phase("a new client comes")
 		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
 		w.mustHeal(healWithin)
 
 		w.run(2 * time.Minute)
 		stop()
-		w.result.row("the longest that a machine believed in a false address", "%v", b.longest)
+		w.result.row("the longest time with a false address", "%v", b.longest)
 		w.phase("the liars are switched off; ten minutes later nothing is left of them")
 		for _, m := range w.machines {
-			if m.foe {
+			if m.isAttacker {
 				m.crash()
 			}
 		}
@@ -90,13 +90,13 @@ var byzantineScenario = &Scenario{
 	},
 }
 
-// byzantineShare: one liar for so many honest nodes.
+// byzantineShare is the number of honest nodes for each liar.
 const byzantineShare = 3
 
-// falseAddressWithin is how long a machine may believe in an address that is not its own.
+// falseAddressWithin bounds the time for which a machine may take a false address for its own.
 const falseAddressWithin = 3 * time.Minute
 
-// byzantine is the nodes that lie.
+// byzantine holds the lying nodes.
 type byzantine struct {
 	w       *World
 	all     []*forge.Liar
@@ -104,10 +104,10 @@ type byzantine struct {
 	longest time.Duration
 }
 
-// join boots nodes that lie and has them greet all honest ones now and then, so that they are in the tables. Each tells its lies about
-// addresses like all others, and every kind of lie about handshakes is told by the one or the other.
+// join boots lying nodes and has them greet all honest ones from time to time, so that they are in the routing tables. Each
+// lies about addresses, and every kind of lie about handshakes is used by one of them.
 func (b *byzantine) join(n int) {
-	w, r := b.w, b.w.luck("liars")
+	w, r := b.w, b.w.randFor("liars")
 	hosts := r.IntN(2) == 0
 	w.result.row("they lie about", "%s", map[bool]string{false: "ports", true: "hosts and ports"}[hosts])
 	lies := forge.RelayLies()
@@ -118,7 +118,7 @@ func (b *byzantine) join(n int) {
 	}
 	for i := range n {
 		m := w.settle(fmt.Sprintf("liar-%d", i), open)
-		m.foe = true
+		m.isAttacker = true
 		at := netip.AddrPortFrom(m.host.Addr(), b.port(m.host.Addr()))
 		named = append(named, at)
 		l := &forge.Liar{Self: at, Hosts: hosts, Relays: lies[(first+i)%len(lies)], Random: rand.NewChaCha8(w.seedOf(m.name))}
@@ -134,8 +134,8 @@ func (b *byzantine) join(n int) {
 	}
 }
 
-// port draws a port with which the attackers have at most two of the three nodes nearest to each key of the story: an
-// attacker who has all three hides a server, against which nothing is done (docs/security.md).
+// port draws a port with which the attackers have at most two of the three nodes nearest to each key of the scenario: an
+// attacker that has all three hides a server, against which nothing is done (docs/security.md).
 func (b *byzantine) port(ip netip.Addr) uint16 {
 	for port := uint16(dhtPort); ; port++ {
 		if b.spares(netip.AddrPortFrom(ip, port)) {
@@ -169,7 +169,7 @@ func (b *byzantine) spares(at netip.AddrPort) bool {
 
 func nodeID(m *machine) id.NodeID { return id.NodeIDOf(netip.AddrPortFrom(m.host.Addr(), dhtPort)) }
 
-// boot opens a liar's socket. delay is how late it answers.
+// boot opens a liar's socket. delay is the time until it answers.
 func (b *byzantine) boot(m *machine, l *forge.Liar, delay time.Duration) {
 	var sock host.Socket
 	send := func(d forge.Sent) {
@@ -200,13 +200,13 @@ func (b *byzantine) boot(m *machine, l *forge.Liar, delay time.Duration) {
 	m.host.Do(greet)
 }
 
-// watchAddresses demands that no honest machine believes for long to be where it is not, until stop is called.
+// watchAddresses demands that no honest machine takes a false address for its own for long, until stop is called.
 func (b *byzantine) watchAddresses() (stop func()) {
 	stopped := false
 	var look func()
 	look = func() {
 		for _, m := range b.w.machines {
-			if !stopped && !m.foe {
+			if !stopped && !m.isAttacker {
 				b.look(m)
 			}
 		}
@@ -239,7 +239,7 @@ func (b *byzantine) look(m *machine) {
 			b.longest = now - since
 		}
 		if now-since > falseAddressWithin {
-			b.w.fail("outcome", "%s has believed for %v to be at %v, and is at %v", m.name, falseAddressWithin, believed, at)
+			b.w.fail("outcome", "%s has reported, for %v, the address %v, but has %v", m.name, falseAddressWithin, believed, at)
 			b.wrong[m] = never
 		}
 	}

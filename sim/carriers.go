@@ -7,8 +7,8 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-// What mobile carriers do: sessions live for seconds where they could live for minutes, and a customer has a block of ports
-// that others share with nobody, but that is small.
+// Mobile carriers: sessions live for seconds where they could live for minutes, and a customer has a small block of ports
+// of its own.
 const (
 	carrierLifetime = 12 * time.Second
 	carrierPort     = 20480
@@ -17,7 +17,7 @@ const (
 
 var carriersScenario = &Scenario{
 	Name:  "carriers",
-	About: "clients at home behind carriers whose sessions live for 12 s, with a block of 128 ports for each: connections are held, and nobody punches again",
+	About: "clients at home behind carriers whose sessions live for 12 s, with a block of 128 ports for each: connections are held, and none is punched again",
 	Nodes: 16, Clients: 6, For: 20 * time.Minute,
 	Least: Least{Nodes: 8, Clients: 1, For: time.Minute},
 	Play: func(w *World) {

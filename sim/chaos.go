@@ -18,9 +18,9 @@ var chaosScenario = &Scenario{
 		g := w.homes(scraperAnywhere)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
-		// A wall clock that is a day ahead for a while makes the scraper forget everybody, and rightly so; that story
-		// is told in clocks.
-		w.suffer(w.drawTrouble().without(faultJumps), w.machines, w.opts.For, healWithin)
+		// A wall clock that is a day ahead for a while makes the scraper forget all aliases, as it should; scenario clocks
+		// covers that.
+		w.suffer(w.drawFaults().without(faultJumps), w.machines, w.opts.For, healWithin)
 	},
 }
 
@@ -34,7 +34,7 @@ var clocksScenario = &Scenario{
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
 		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = time.Minute }})
-		t := w.drawTrouble().only(faultJumps, faultDrift)
+		t := w.drawFaults().only(faultJumps, faultDrift)
 		if t.Jumps.Every == 0 {
 			t.Jumps.Every, t.Jumps.For = 20*time.Minute, 5*time.Minute
 		}
@@ -53,9 +53,9 @@ var churnScenario = &Scenario{
 		g := w.homes(scraperBehindRouter)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
-		t := w.drawTrouble().only(faultCrashes)
+		t := w.drawFaults().only(faultCrashes)
 		// Every node once in ten minutes: half of all nodes of the public network are older than that.
-		w.sure(faultCrashes, &t.Crashes, 10*time.Minute, 30*time.Second)
+		w.ensureFault(faultCrashes, &t.Crashes, 10*time.Minute, 30*time.Second)
 		w.run(time.Minute)
 		survivors := slices.Clone(w.machines)
 		held := w.count(survivors)
@@ -73,15 +73,15 @@ var churnScenario = &Scenario{
 		before := w.timeouts()
 		w.run(10 * time.Minute)
 		perNode := float64(w.timeouts()-before) / float64(len(w.nodes))
-		w.result.row("requests that nobody answers", "%.2f by each node in ten minutes", perNode)
-		w.expect(perNode < 1, "each node asks %.1f times in ten minutes who does not answer", perNode)
+		w.result.row("unanswered requests", "%.2f by each node in ten minutes", perNode)
+		w.expect(perNode < 1, "each node has %.1f unanswered requests in ten minutes", perNode)
 		w.lookUp(w.keysOfClients(), 100, 20*time.Second).report(w)
 		w.run(10 * time.Second)
 		w.mustShrink(survivors, held)
 	},
 }
 
-// timeouts is how many requests of DHT nodes were never answered.
+// timeouts returns the number of requests of DHT nodes that were never answered.
 func (w *World) timeouts() (n uint64) {
 	for _, m := range w.nodes {
 		if m.up() {
@@ -91,7 +91,7 @@ func (w *World) timeouts() (n uint64) {
 	return n
 }
 
-// comeAndGo retires the oldest client and boots a new one, again and again while the main part lasts.
+// comeAndGo retires the oldest client and boots a new one, repeatedly during the main part.
 func (w *World) comeAndGo(s *scraper, g setting, every time.Duration) {
 	end := w.net.Now() + w.opts.For
 	var next func()
@@ -112,7 +112,7 @@ func (w *World) comeAndGo(s *scraper, g setting, every time.Duration) {
 	w.net.AfterFunc(every, next)
 }
 
-// lookUpClients demands that any node finds every client, within a time.
+// lookUpClients demands that any node finds every client within a time.
 func (w *World) lookUpClients(within time.Duration) {
 	var missing int
 	again := func() bool {
@@ -142,8 +142,8 @@ var partitionScenario = &Scenario{
 		g := w.homes(scraperBehindRouter)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
-		t := w.drawTrouble().only(faultPartitions)
-		w.sure(faultPartitions, &t.Partitions, w.opts.For/4, w.opts.For/6)
+		t := w.drawFaults().only(faultPartitions)
+		w.ensureFault(faultPartitions, &t.Partitions, w.opts.For/4, w.opts.For/6)
 		w.suffer(t, w.machines, w.opts.For, healWithin)
 	},
 }
@@ -159,8 +159,8 @@ var sleepersScenario = &Scenario{
 		g := w.homes(scraperBehindRouter)
 		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
 		w.populateAt(s, w.opts.Clients, g, clientSetup{})
-		t := w.drawTrouble().only(faultSleeps)
-		w.sure(faultSleeps, &t.Sleeps, 10*time.Minute, 4*time.Minute)
+		t := w.drawFaults().only(faultSleeps)
+		w.ensureFault(faultSleeps, &t.Sleeps, 10*time.Minute, 4*time.Minute)
 		w.suffer(t, machinesOf(w.clients), w.opts.For, healWithin)
 		w.phase("the scraper sleeps for an hour")
 		s.host.Sleep()

@@ -10,20 +10,20 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// checker judges what doc.go lists. It sees events, answers to scrapes, and disks.
+// checker enforces the rules that doc.go lists. It observes events, answers to scrapes, and disks.
 type checker struct {
 	w          *World
 	clientKeys map[domain.PublicKey][]*client
-	conns      map[connection]domain.Side // that are open
-	open       map[string]int             // how many of them, by machine
-	closing    map[string][]time.Duration // when others ended lately, by machine
-	over       map[string]bool            // what was reported to be too much, by machine
-	tries      map[string]*tries          // by who tries what
+	conns      map[connection]domain.Side // open ones
+	open       map[string]int             // number of them, by machine
+	closing    map[string][]time.Duration // when the other side ended some lately, by machine
+	over       map[string]bool            // bounds already reported as exceeded, by machine
+	tries      map[string]*tries          // by machine and purpose
 	struck     map[string]int             // faults, by kind
-	roamed     int                        // machines that got another address
+	roamed     int                        // machines that were given another address
 	paths      map[domain.Path]int        // of connections of scrapers
 	unrest     bool                       // faults make networks come and go
-	registered uint64                     // registrations that clients know of
+	registered uint64                     // registrations that clients reported
 	dials      uint64
 
 	watching string // attempts at this are counted by second
@@ -31,7 +31,7 @@ type checker struct {
 	seconds  []int
 }
 
-// connection names one by its machine, the boot of that, and its uid.
+// connection identifies a connection by its machine, the boot of that, and its uid.
 type connection struct {
 	machine string
 	boot    int
@@ -45,10 +45,10 @@ func newChecker(w *World) *checker {
 	}
 }
 
-// onClientEvent is told every event of a client.
+// onClientEvent handles every event of a client.
 func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	if boot != c.boots {
-		w.fail("connections", "%s tells %s after it crashed", c.name, e.LogRecord().Name)
+		w.fail("connections", "%s reports %s after it crashed", c.name, e.LogRecord().Name)
 		return
 	}
 	w.log.event(c.name, e)
@@ -82,10 +82,10 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	}
 }
 
-// onScraperEvent is told every event of a scraper.
+// onScraperEvent handles every event of a scraper.
 func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 	if boot != s.boots {
-		w.fail("connections", "%s tells %s after it crashed", s.name, e.LogRecord().Name)
+		w.fail("connections", "%s reports %s after it crashed", s.name, e.LogRecord().Name)
 		return
 	}
 	w.log.event(s.name, e)
@@ -123,7 +123,7 @@ func (ch *checker) member(key domain.PublicKey) bool {
 	return slices.ContainsFunc(ch.clientKeys[key], func(c *client) bool { return c.knows })
 }
 
-// owner reports whether a key is the server's of a client that knows the secret.
+// owner reports whether a key is the server key of a client that knows the secret.
 func (ch *checker) owner(key domain.PublicKey) bool {
 	return slices.ContainsFunc(ch.clientKeys[key], func(c *client) bool { return c.knows && c.keys.Public == key })
 }
@@ -150,7 +150,7 @@ func (ch *checker) lifetimes(m *machine, e domain.Event) {
 	}
 }
 
-// crashed forgets what a machine could not tell any more.
+// crashed removes the state of a machine that crashed.
 func (ch *checker) crashed(m *machine) {
 	ch.forget(m)
 	for c := range ch.conns {
@@ -160,7 +160,7 @@ func (ch *checker) crashed(m *machine) {
 	}
 }
 
-// audit counts what a machine holds.
+// audit checks the resources of a machine.
 func (ch *checker) audit(m *machine) {
 	if m.host.Down() {
 		return
@@ -184,8 +184,8 @@ func (ch *checker) audit(m *machine) {
 	ch.w.result.peak(m.host.Sockets(), m.host.Timers())
 }
 
-// timely demands that nothing of a node lasts longer than the limit of its state, and that no state follows one that it must not
-// follow, on the machines of attackers, too.
+// timely demands that no part of a node is in a state beyond its limit or makes an invalid transition, on the machines of
+// attackers, too.
 func (ch *checker) timely(m *machine, faults func(slack time.Duration, tell func(what string))) {
 	faults(lateness, func(what string) {
 		if !ch.over[m.name+" deadlines"] {
@@ -195,8 +195,8 @@ func (ch *checker) timely(m *machine, faults func(slack time.Duration, tell func
 	})
 }
 
-// readable demands that nobody gets what cannot be read, unless the scenario tampers with datagrams. A connection that
-// breaks over it comes back by itself, and nobody else would notice.
+// readable demands that no machine receives undecryptable data, unless the scenario tampers with datagrams. A connection
+// that breaks over it comes back by itself, so nothing else would show it.
 func (ch *checker) readable(m *machine, s hyperdht.Status) {
 	if ch.w.tampers || m.garbled {
 		return
@@ -213,7 +213,7 @@ func (ch *checker) readable(m *machine, s hyperdht.Status) {
 	}
 }
 
-// final looks at everything before the world is closed.
+// final checks everything before the world is closed.
 func (ch *checker) final() {
 	for _, s := range ch.w.scrapers {
 		s.ledger.compare()
@@ -223,7 +223,7 @@ func (ch *checker) final() {
 	}
 }
 
-// leftovers looks at a machine whose software has closed.
+// leftovers checks a machine whose software has closed.
 func (ch *checker) leftovers(m *machine) {
 	if t, s := m.host.Timers(), m.host.Sockets(); t > 0 || s > 0 {
 		ch.w.fail("leftovers", "%s still has %d timers and %d sockets", m.name, t, s)
@@ -231,7 +231,7 @@ func (ch *checker) leftovers(m *machine) {
 	ch.emptied(m)
 	for c, side := range ch.conns {
 		if c.machine == m.name {
-			ch.w.fail("connections", "%s never told the end of %s (%s)", m.name, c.uid, side)
+			ch.w.fail("connections", "%s never reported the end of %s (%s)", m.name, c.uid, side)
 			break
 		}
 	}

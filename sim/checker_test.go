@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// blame plays a scenario in which somebody lies to the checker, and demands that it notices that and nothing else.
+// blame plays a scenario with one false report to the checker, and demands that it reports that and nothing else.
 func blame(t *testing.T, rule string, lie func(w *World, s *scraper, c *client)) {
 	t.Helper()
 	withScenario(t, &Scenario{Name: "lie", Nodes: 4, Clients: 1, For: time.Minute, Play: func(w *World) {

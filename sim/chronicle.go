@@ -8,8 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// chronicle is what happened when, for the plots of a report. It only looks on, and takes the same room however long a
-// story is. A nil one notes nothing.
+// chronicle records events over time for the plots of a report. It only observes, and its size does not grow with the
+// length of a run. A nil one records nothing.
 type chronicle struct {
 	net      *simnet.Net
 	phases   []Phase
@@ -19,7 +19,7 @@ type chronicle struct {
 	attempts map[attempt]*progressOf
 }
 
-// Phase is a part of the story.
+// Phase is a part of a scenario.
 type Phase struct {
 	From time.Duration
 	What string
@@ -28,42 +28,42 @@ type Phase struct {
 // maxPhases bounds the phases that are kept.
 const maxPhases = 400
 
-// attempt names the making of one connection.
+// attempt identifies one attempt to connect.
 type attempt struct {
 	host *simnet.Host // of this boot
 	n    uint64
 }
 
-// progressOf is how far the making of a connection is, at the side that dials.
+// progressOf is the state of an attempt to connect, at the side that dials.
 type progressOf struct {
 	began    time.Duration
-	searched bool // the key was found, or nobody has it
+	searched bool // the key was found, or is not announced
 	random   bool // one of the NATs gives each remote end another port
 	punching bool
 }
 
-// What is counted over time.
+// Names of counts over time.
 const (
 	scrapedOK, scrapedFailed       = "scrape ok", "scrape failed"
 	polledOK, polledFailed         = "poll ok", "poll failed"
 	punchStarted                   = "punch started"
 	punchWon, punchLost            = "punch won", "punch lost"
 	punchWonRandom, punchLostRandm = "random punch won", "random punch lost"
-	lookupFound, lookupInVain      = "lookup found", "lookup in vain"
+	lookupFound, lookupFailed      = "lookup found", "lookup failed"
 )
 
 func newChronicle(net *simnet.Net) *chronicle {
 	return &chronicle{net: net, counts: map[string]*tally{}, attempts: map[attempt]*progressOf{}}
 }
 
-// phase begins a part of the story.
+// phase begins a part of the scenario.
 func (c *chronicle) phase(what string) {
 	if c != nil && len(c.phases) < maxPhases {
 		c.phases = append(c.phases, Phase{c.net.Now(), what})
 	}
 }
 
-// count notes that something happened now.
+// count records an event now.
 func (c *chronicle) count(what string) {
 	if c == nil {
 		return
@@ -76,7 +76,7 @@ func (c *chronicle) count(what string) {
 	t.add(c.net.Now())
 }
 
-// total is how often something happened.
+// total returns the number of events of a kind.
 func (c *chronicle) total(what string) (n int) {
 	if t := c.counts[what]; t != nil {
 		for _, i := range t.counts {
@@ -86,7 +86,7 @@ func (c *chronicle) total(what string) (n int) {
 	return n
 }
 
-// scrapeKind tells scrapes that count from polls: those that a scenario repeats until one succeeds.
+// scrapeKind distinguishes scrapes that count from polls: those that a scenario repeats until one succeeds.
 type scrapeKind uint8
 
 const (
@@ -94,7 +94,7 @@ const (
 	polled
 )
 
-// scrape notes the end of a scrape.
+// scrape records the end of a scrape.
 func (c *chronicle) scrape(took time.Duration, err error, kind scrapeKind) {
 	if c == nil {
 		return
@@ -114,7 +114,7 @@ func (c *chronicle) scrape(took time.Duration, err error, kind scrapeKind) {
 	}
 }
 
-// lookup notes the end of a lookup.
+// lookup records the end of a lookup.
 func (c *chronicle) lookup(took time.Duration, found bool) {
 	if c == nil {
 		return
@@ -122,12 +122,12 @@ func (c *chronicle) lookup(took time.Duration, found bool) {
 	if found {
 		c.count(lookupFound)
 	} else {
-		c.count(lookupInVain)
+		c.count(lookupFailed)
 	}
 	c.lookups.add(dot{c.net.Now(), took, !found})
 }
 
-// observe reads what the machines trace: how connections are made, as the side tells that dials.
+// observe reads the trace events of machines: the progress of attempts to connect, as the dialling side reports it.
 func (c *chronicle) observe(h *simnet.Host, event host.Event) {
 	e, ok := event.(hyperdht.AttemptEvent)
 	if !ok {
@@ -158,7 +158,7 @@ func (c *chronicle) observe(h *simnet.Host, event host.Event) {
 		if e.Path.String() != "punched" {
 			return
 		}
-		if !p.punching { // the first messages alone did it
+		if !p.punching { // the first messages alone sufficed
 			c.count(punchStarted)
 		}
 		p.ended(c, punchWon, punchWonRandom)
@@ -172,7 +172,7 @@ func (c *chronicle) observe(h *simnet.Host, event host.Event) {
 	}
 }
 
-// ended notes the end of a punch.
+// ended records the end of a punch.
 func (p *progressOf) ended(c *chronicle, usual, random string) {
 	p.punching = false
 	if p.random {
@@ -182,10 +182,10 @@ func (p *progressOf) ended(c *chronicle, usual, random string) {
 	}
 }
 
-// maxIntervals is into how many intervals time is cut at most.
+// maxIntervals bounds the number of intervals that time is cut into.
 const maxIntervals = 240
 
-// tally counts by intervals of time, which grow as the story does.
+// tally counts by intervals of time, which grow with the length of the run.
 type tally struct {
 	width  time.Duration
 	counts []int
@@ -211,7 +211,7 @@ func (t *tally) widen() {
 	t.counts, t.width = half, 2*t.width
 }
 
-// by returns the counts by intervals of at least a length; both are a second times a power of two.
+// by returns the counts by intervals of at least a length; both lengths are a second times a power of two.
 func (t *tally) by(width time.Duration) []int {
 	if t == nil {
 		return nil
@@ -226,13 +226,13 @@ func (t *tally) by(width time.Duration) []int {
 // maxDots bounds the dots of a plot.
 const maxDots = 3000
 
-// dot is how long something took that ended at a time.
+// dot is the duration of an operation, by the time of its end.
 type dot struct {
 	at, took time.Duration
 	failed   bool
 }
 
-// dots are an even sample.
+// dots are an even sample of operations.
 type dots struct {
 	all    []dot
 	every  int
@@ -241,7 +241,7 @@ type dots struct {
 
 func (d *dots) add(one dot) {
 	d.every = max(d.every, 1)
-	// What fails is what one looks for, and seldom: it is kept as long as there is room.
+	// Failures are rare and what a reader looks for: they are kept as long as there is room.
 	if d.passed++; d.passed%d.every != 0 && !one.failed {
 		return
 	}

@@ -109,7 +109,7 @@ func TestPageShowsAnOutage(t *testing.T) {
 	}
 }
 
-// TestPunchesAreCountedByHowTheyEnd holds what the traced events tell against what the nodes themselves count.
+// TestPunchesAreCountedByHowTheyEnd compares the traced events with the counts of the nodes.
 func TestPunchesAreCountedByHowTheyEnd(t *testing.T) {
 	var won, random uint64
 	var ends map[string]int
@@ -124,7 +124,7 @@ func TestPunchesAreCountedByHowTheyEnd(t *testing.T) {
 				random += status.PunchesRandomWon
 			}
 		}
-		// At the same moment: what machines that stop still dial counts on neither side.
+		// From the same moment on: dials of machines that stop count on neither side.
 		ends = map[string]int{}
 		for _, kind := range []string{punchStarted, punchWon, punchWonRandom, punchLost, punchLostRandm} {
 			ends[kind] = w.result.chronicle.total(kind)
@@ -137,7 +137,7 @@ func TestPunchesAreCountedByHowTheyEnd(t *testing.T) {
 	n := func(kind string) int { return ends[kind] }
 	t.Logf("nodes: %d and %d by guessing; events: %d started, %d and %d won, %d and %d lost", won, random, n(punchStarted),
 		n(punchWon), n(punchWonRandom), n(punchLost), n(punchLostRandm))
-	// Nodes count at both ends, events at the one that dials: what it has lost, the other end may have won.
+	// Nodes count at both ends, events at the dialling end: a punch that it lost, the other end may have won.
 	if w := uint64(n(punchWon)); w == 0 || 2*w+uint64(n(punchLost)) < won || w > won {
 		t.Errorf("%d punches were won by events, %d by the nodes' own counts at both ends", w, won)
 	}

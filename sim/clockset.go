@@ -6,7 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 )
 
-// clockSetScenario is about the scraper's own wall clock. The rules acknowledged and expiry judge in steady time.
+// clockSetScenario sets the scraper's own wall clock. The rules acknowledged and expiry judge in steady time.
 var clockSetScenario = &Scenario{
 	Name:  "clockset",
 	About: "the scraper's wall clock is set while it runs, and is wrong at a restart: no alias is lost by that, and none lives much longer",
@@ -61,7 +61,7 @@ var clockSetScenario = &Scenario{
 		w.run(time.Second)
 		s.restart()
 		w.mustHeal(healWithin)
-		w.run(2 * life / 3) // past the grace
+		w.run(2 * life / 3) // past the grace period
 		w.mustHeal(startWithin)
 		stop()
 	},

@@ -8,8 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Swarm testing is worth what its draws cover: over the seeds that every test run plays, each kind of fault must have
-// struck somebody, on each kind of path.
+// Swarm testing is only as good as the coverage of its draws: over the seeds that every test run plays, each kind of fault
+// must have struck at least once, on each kind of path.
 func TestChaosCoversEveryFaultAndEveryPath(t *testing.T) {
 	seeds := uint64(seedsEach["chaos"])
 	struck, paths := map[string]int{}, map[string]int{}
@@ -33,7 +33,7 @@ func TestChaosCoversEveryFaultAndEveryPath(t *testing.T) {
 	}
 	kinds := []string{faultDisk, "roam"}
 	for _, kind := range simnet.FaultKinds() {
-		if kind != simnet.FaultJump { // they are told in clocks
+		if kind != simnet.FaultJump { // scenario clocks covers them
 			kinds = append(kinds, string(kind))
 		}
 	}

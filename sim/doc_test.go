@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestDocListsEveryRuleAndEveryBound holds the tables of the package comment against the code.
+// TestDocListsEveryRuleAndEveryBound compares the tables of the package comment with the code.
 func TestDocListsEveryRuleAndEveryBound(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {

@@ -41,17 +41,17 @@ var driftScenario = &Scenario{
 	},
 }
 
-// mappingAge is how long mappings keep their ports.
+// mappingAge is the time after which mappings change their ports.
 const mappingAge = 2 * time.Minute
 
-// drifting is a NAT whose mappings keep their ports for a while.
+// drifting is a NAT whose mappings change their ports after a while.
 func drifting(keep time.Duration) simnet.NAT {
 	nat := withPorts(simnet.PortRestricted(), simnet.RandomPort)
 	nat.Drift = keep
 	return nat
 }
 
-// mappingsMoved is how often servers were seen at another address than the one that they had announced with.
+// mappingsMoved returns how often servers were seen at another address than the one they had announced.
 func (w *World) mappingsMoved() (n uint64) {
 	for _, m := range w.machines {
 		n += m.node.Status().Peering.MappingsChanged

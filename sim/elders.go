@@ -22,8 +22,8 @@ var eldersScenario = &Scenario{
 	Faults: []string{faultLinks, faultMoves, faultSleeps, faultCrashes},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		// A scraper of before dials every client, and takes no offer to be scraped on the connection of a registration.
-		old := w.luck("scraper").IntN(2) == 0
+		// An older scraper dials every client, and rejects offers to be scraped on the connection of a registration.
+		old := w.randFor("scraper").IntN(2) == 0
 		w.result.row("the scraper takes offers", "%v", !old)
 		s := w.addScraper("scraper", scraperSetup{at: home, transport: dht.Config{OwnConnections: old}})
 		w.phase("%d clients, every other one an elder", w.opts.Clients)
@@ -36,9 +36,10 @@ var eldersScenario = &Scenario{
 		}
 		w.mustHeal(healWithin)
 
-		t := w.drawTrouble().only(faultLinks, faultMoves, faultSleeps, faultCrashes)
-		w.sure(faultMoves, &t.Renumberings, w.opts.For/3, 0)
-		// Not the nodes of the DHT: where those move, records are found within announcedWithin only, and that is told in roam.
+		t := w.drawFaults().only(faultLinks, faultMoves, faultSleeps, faultCrashes)
+		w.ensureFault(faultMoves, &t.Renumberings, w.opts.For/3, 0)
+		// Nodes of the DHT are excluded: where those move, records are found within announcedWithin only, which scenario
+		// roam covers.
 		w.suffer(t, append(machinesOf(w.clients), s.machine), w.opts.For, healWithin)
 
 		w.phase("the scraper crashes and boots again: it dials elders, too")
@@ -57,15 +58,16 @@ var eldersScenario = &Scenario{
 	},
 }
 
-// What the first generation of the JavaScript packages does (spec/hyperdht.md, sections 22 and 23): registrations are an hour apart,
-// whether they work or not, and a request takes five seconds at most.
+// Behaviour of the first generation of the JavaScript packages (spec/hyperdht.md, sections 22 and 23): registrations are an
+// hour apart, successful or not, and a request takes five seconds at most.
 const (
 	elderRegisters = time.Hour
 	elderPatience  = 5 * time.Second
 )
 
-// elder is the program of a client of the first JavaScript generation, on our DHT node: it registers on a connection of its own, under
-// a key that says nothing, without any tail behind the known fields, and answers nothing but the method metrics to its scraper.
+// elder is the program of a client of the first JavaScript generation, on our DHT node: it registers on a connection of its
+// own, under a key without meaning, without any fields after the known ones, and answers nothing but the method metrics to
+// its scraper.
 type elder struct {
 	c      *client
 	node   *hyperdht.Node
@@ -73,7 +75,7 @@ type elder struct {
 	hourly host.Timer // nil before the first registration
 }
 
-// addElder boots one. Its client has no app.
+// addElder boots an elder. Its client has no app.
 func (w *World) addElder(s *scraper, at place) *client {
 	name := fmt.Sprintf("client-%d", len(w.clients))
 	c := &client{machine: w.settle(name, at), scraper: s, alias: domain.Alias(name), keys: w.keysOf(name), knows: true, interval: elderRegisters}

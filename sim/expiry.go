@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// expiryScenario is the one in which the rule expiry can break: everywhere else clients that are up renew in time.
+// expiryScenario is the only one in which the rule expiry can break: elsewhere clients that are up renew in time.
 var expiryScenario = &Scenario{
 	Name:  "expiry",
 	About: "clients that are up and connected do not renew, or may not any more: they are served until their time is over, and not once longer",
@@ -17,7 +17,7 @@ var expiryScenario = &Scenario{
 		w.bootNodes(w.opts.Nodes)
 		life := w.opts.For
 		s := w.addScraper("scraper", scraperSetup{change: func(c *app.ScraperConfig) {
-			// Long after they have expired nobody has swept them out yet.
+			// Expired aliases stay unswept for long.
 			c.Expiry, c.CheckInterval = life, 10*life
 		}})
 		w.phase("one client renews once a day, the others twelve times in the %v for which a registration is good", life)
@@ -37,7 +37,7 @@ var expiryScenario = &Scenario{
 		lazy.retired = true
 		w.servedUntilExpiry(s, lazy)
 
-		w.phase("the scraper takes another secret, which all but one are told: that one cannot renew any more, though it stays connected")
+		w.phase("the scraper takes another secret, which all but one receive: that one cannot renew any more, though it stays connected")
 		other := domain.SecretFrom(w.seedOf("another secret"))
 		for _, c := range rest {
 			c.close()
@@ -49,7 +49,7 @@ var expiryScenario = &Scenario{
 		}
 		ousted.retired = true
 		w.servedUntilExpiry(s, ousted)
-		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "nobody noticed the old secret")
+		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "the old secret was not rejected")
 
 		w.phase("the scraper restarts: what it had not swept out has the grace again, because its clock may be wrong, and no more")
 		s.crash()
@@ -64,8 +64,8 @@ var expiryScenario = &Scenario{
 	},
 }
 
-// servedUntilExpiry lets time pass until an alias expires, and demands that it is served right before and not right
-// after, while its client is up and connected.
+// servedUntilExpiry lets time pass until an alias expires, and demands that it is served right before and not right after,
+// while its client is up and connected.
 func (w *World) servedUntilExpiry(s *scraper, c *client) {
 	var e domain.Entry
 	for _, a := range s.app.Aliases() {

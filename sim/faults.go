@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// The kinds of faults, by which Options.Without leaves them out.
+// The kinds of faults, the values of Options.Without.
 const (
 	faultLinks      = "links"
 	faultPartitions = "partitions"
@@ -35,16 +35,16 @@ func FaultKinds() []string {
 	}
 }
 
-// trouble is what goes wrong in a world for a while.
-type trouble struct {
+// faultSet is a set of faults in a world, those of disks included.
+type faultSet struct {
 	simnet.Faults
 	disk simstore.Config
 }
 
-// drawTrouble draws faults by swarm: about half of the kinds, each anything from a nuisance to a plague.
-func (w *World) drawTrouble() trouble {
-	t := trouble{Faults: simnet.DrawFaults(w.opts.Seed, groupScraper, groupClients, groupNodes)}
-	if r := w.luck("disk"); r.IntN(2) == 0 {
+// drawFaults draws faults by swarm: about half of the kinds, each anything from mild to severe.
+func (w *World) drawFaults() faultSet {
+	t := faultSet{Faults: simnet.DrawFaults(w.opts.Seed, groupScraper, groupClients, groupNodes)}
+	if r := w.randFor("disk"); r.IntN(2) == 0 {
 		share := func(most float64) float64 { return most * r.Float64() * r.Float64() }
 		t.disk = simstore.Config{
 			Stall: share(0.5), StallFor: time.Duration(r.Int64N(int64(5 * time.Second))),
@@ -54,28 +54,28 @@ func (w *World) drawTrouble() trouble {
 	return t
 }
 
-// sure draws a fault that a scenario is about and that was not drawn, or that was drawn as something else: one that comes
-// every so often and lasts so long, both within a factor of three.
-func (w *World) sure(what string, s *simnet.Spell, every, last time.Duration) {
-	r := w.luck("sure " + what)
+// ensureFault draws a fault that a scenario is about, in place of any that was drawn: its period and its duration are
+// within a factor of three of those given.
+func (w *World) ensureFault(what string, s *simnet.Spell, every, last time.Duration) {
+	r := w.randFor("sure " + what)
 	around := func(d time.Duration) time.Duration { return time.Duration(float64(d) * math.Pow(3, 2*r.Float64()-1)) }
 	s.Every, s.For = around(every), around(last)
 }
 
-// Groups of machines that faults may be aimed at.
+// Groups of machines that faults may be limited to.
 const (
 	groupScraper = "scraper"
 	groupClients = "clients"
 	groupNodes   = "nodes"
 )
 
-// only leaves nothing but some kinds of faults.
-func (t trouble) only(kinds ...string) trouble {
+// only keeps some kinds of faults.
+func (t faultSet) only(kinds ...string) faultSet {
 	return t.without(slices.DeleteFunc(FaultKinds(), func(k string) bool { return slices.Contains(kinds, k) })...)
 }
 
-// without leaves kinds of faults out.
-func (t trouble) without(kinds ...string) trouble {
+// without removes kinds of faults.
+func (t faultSet) without(kinds ...string) faultSet {
 	for _, k := range kinds {
 		switch k {
 		case faultLinks:
@@ -103,8 +103,8 @@ func (t trouble) without(kinds ...string) trouble {
 	return t
 }
 
-// String names the faults with the figures that matter.
-func (t trouble) String() string {
+// String names the faults with their main figures.
+func (t faultSet) String() string {
 	var parts []string
 	add := func(there bool, format string, args ...any) {
 		if there {
@@ -132,17 +132,17 @@ func (t trouble) String() string {
 }
 
 // unsettles reports whether machines that stay up may lose and find their network, or sleep.
-func (t trouble) unsettles() bool {
+func (t faultSet) unsettles() bool {
 	network := t.Link != simnet.Link{}
-	// Who boots while the first node of the DHT is down has no network, either.
+	// A machine that boots while the first node of the DHT is down has no network, either.
 	for _, s := range []simnet.Spell{t.Partitions, t.Sleeps, t.Crashes, t.Reboots, t.Renumberings} {
 		network = network || s.Every > 0
 	}
 	return network
 }
 
-// suffer is the two phases: faults for a while, then none, and everybody must be scrapeable within heal.
-func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration) {
+// suffer plays two phases: faults for a while, then none, and every alias must be scrapeable within heal.
+func (w *World) suffer(t faultSet, victims []*machine, during, heal time.Duration) {
 	t = t.without(w.opts.Without...)
 	w.result.faulty = true
 	w.phase("faults for %v: %v", during, t)
@@ -179,10 +179,10 @@ func (w *World) suffer(t trouble, victims []*machine, during, heal time.Duration
 }
 
 // roamingDuring gives machines on the open internet other addresses as often as routers get them, until stop is called.
-func (w *World) roamingDuring(t trouble, victims []*machine) (stop func()) {
+func (w *World) roamingDuring(t faultSet, victims []*machine) (stop func()) {
 	stopped := false
 	if t.Renumberings.Every > 0 {
-		r := w.luck("roaming")
+		r := w.randFor("roaming")
 		var at []*machine
 		for _, m := range w.openHosts() {
 			if slices.Contains(victims, m) {
@@ -209,8 +209,8 @@ func (w *World) roamingDuring(t trouble, victims []*machine) (stop func()) {
 	return func() { stopped = true }
 }
 
-// tally notes which faults have struck.
-func (ch *checker) tally(t trouble, o *simnet.Outbreak) {
+// tally counts the faults that have struck.
+func (ch *checker) tally(t faultSet, o *simnet.Outbreak) {
 	for _, kind := range simnet.FaultKinds() {
 		ch.struck[string(kind)] += o.Struck(kind)
 	}
@@ -220,7 +220,7 @@ func (ch *checker) tally(t trouble, o *simnet.Outbreak) {
 	ch.struck["roam"] += ch.roamed
 }
 
-// strikes says what tally noted.
+// strikes returns the counts of tally as text.
 func (ch *checker) strikes() string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(ch.struck)) {
@@ -231,7 +231,7 @@ func (ch *checker) strikes() string {
 	return orNone(parts)
 }
 
-// ways says on which paths scrapers were connected.
+// ways returns the paths on which scrapers were connected as text.
 func (ch *checker) ways() string {
 	var parts []string
 	for _, p := range domain.Paths() {
@@ -242,7 +242,7 @@ func (ch *checker) ways() string {
 	return orNone(parts)
 }
 
-// mustHeal demands that everybody is scrapeable within a time, and tells how long it took.
+// mustHeal demands that every alias is scrapeable within a time, and records how long it took.
 func (w *World) mustHeal(within time.Duration) {
 	w.phase(healPrefix+": all aliases must be scrapeable within %v", within)
 	w.healed(within, w.allScrapeable(within))
@@ -250,7 +250,7 @@ func (w *World) mustHeal(within time.Duration) {
 
 func (w *World) failedScrapes() uint64 { return total(w.result.ScrapesFailed) }
 
-// victims are machines with their routers.
+// victims returns machines and their routers as victims of faults.
 func (w *World) victims(all []*machine) simnet.Victims {
 	v := simnet.Victims{
 		Restart: func(h *simnet.Host) {

@@ -52,7 +52,7 @@ var firstScrapeScenario = &Scenario{
 	},
 }
 
-// watchHomes adds to the transcript what the protocol machines of clients and scrapers tell.
+// watchHomes adds trace events of clients and scrapers to the transcript.
 func (w *World) watchHomes(h *simnet.Host, e host.Event) {
 	w.result.chronicle.observe(h, e)
 	m := w.byName[h.Name()]
@@ -66,7 +66,7 @@ func (w *World) watchHomes(h *simnet.Host, e host.Event) {
 	w.log.tell(m.name, "  · %s", w.named(string(text)))
 }
 
-// named puts a name in place of the beginning of a key.
+// named replaces the beginnings of keys by names.
 func (w *World) named(text string) string {
 	before, after, found := strings.Cut(text, "peer=")
 	if !found {
@@ -79,7 +79,7 @@ func (w *World) named(text string) string {
 	return before + "peer=" + short + " " + rest
 }
 
-// quietly plays a part without its phases.
+// quietly plays a part without logging its phases.
 func (w *World) quietly(part func()) {
 	w.quiet = true
 	part()

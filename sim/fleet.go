@@ -64,11 +64,11 @@ var fleetScenario = &Scenario{
 	},
 }
 
-// scrapeEvery is how often Prometheus scrapes each client while the scraper connects to all of them.
+// scrapeEvery is the scrape interval of Prometheus while the scraper connects to all clients.
 const scrapeEvery = 15 * time.Second
 
-// connectWithin bounds how long a scraper takes to connect to a share of its clients, in percent: 250 a second, after it has joined
-// the DHT. The last ones are dialled where they are no more, or before they are back, and again ten seconds later.
+// connectWithin bounds the time in which a scraper connects to a share of its clients, in percent: 250 a second, after it
+// has joined the DHT. The last ones are dialled at an old address, or before they are back, and again ten seconds later.
 func connectWithin(share, clients int) time.Duration {
 	d := 1500*time.Millisecond + time.Duration(clients)*4*time.Millisecond
 	if share == 100 {
@@ -77,7 +77,7 @@ func connectWithin(share, clients int) time.Duration {
 	return d
 }
 
-// connect lets time pass until the scraper has a connection to each client, and notes how long that takes.
+// connect lets time pass until the scraper has a connection to each client, and records how long that takes.
 func (w *World) connect(s *scraper, what string, shares ...int) {
 	began, failed, count := w.net.Now(), w.check.dials, w.countDatagrams(s.machine)
 	for _, share := range shares {
@@ -90,7 +90,7 @@ func (w *World) connect(s *scraper, what string, shares ...int) {
 	w.result.row(what+": cost", "%d datagrams with the scraper, %d dials, %d failed", count(), s.app.Stats().Dials, w.check.dials-failed)
 }
 
-// countDatagrams counts what a machine sends and what is sent to it, until the function that it returns is called.
+// countDatagrams counts the datagrams from and to a machine until the returned function is called.
 func (w *World) countDatagrams(m *machine) (count func() int) {
 	n := 0
 	w.net.SetFilter(func(d simnet.Datagram) bool {
@@ -105,7 +105,7 @@ func (w *World) countDatagrams(m *machine) (count func() int) {
 	}
 }
 
-// stopFleet stops a scraper while one in fifty of its clients has just lost its power, and notes what that takes.
+// stopFleet stops a scraper while one in fifty of its clients has just lost its power, and records the cost.
 func (w *World) stopFleet(s *scraper) {
 	gone := 0
 	for i := 0; i < len(w.clients); i += 50 {
@@ -123,15 +123,16 @@ func (w *World) stopFleet(s *scraper) {
 		}
 	}
 	w.result.row("clients that still hold a connection then", "%d of %d, %d gone", held, len(w.clients), gone)
-	// The unacknowledged ends of those that are gone are waited for, and nothing else is.
+	// Only the unacknowledged ends of connections to lost clients are waited for.
 	w.expect(took <= stopWithin, "the stop takes %v, %v are the bound", took, stopWithin)
-	w.expect(held == 0, "%d clients were not told that the scraper stops", held)
+	w.expect(held == 0, "%d clients were not notified that the scraper stops", held)
 	limit := 200 + 8*len(w.clients)
 	w.expect(exchanged <= limit, "the stop takes %d datagrams, %d are the bound", exchanged, limit)
 	w.expect(s.app.Stats().Dials == dials, "the stop dials %d times", s.app.Stats().Dials-dials)
 }
 
-// stopWithin is how long a scraper waits for clients that no longer answer (adapters/dht closeGrace), with a margin.
+// stopWithin is the time for which a scraper waits for clients that no longer answer (adapters/dht closeGrace), with a
+// margin.
 const stopWithin = 3500 * time.Millisecond
 
 // bootGone restarts the clients that lost their power while the scraper stopped.

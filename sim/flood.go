@@ -62,7 +62,7 @@ var floodScenario = &Scenario{
 			read := s.node.Status().Peering.HandshakesRead
 			scraped, failed = 0, 0
 			// New clients come, one each second, behind NATs of both kinds. Ports are guessed for one peer at a time, with
-			// a pause of 20 s, so those behind a random NAT come apart.
+			// a pause of 20 s, so those behind a random NAT come at intervals.
 			var fresh []*client
 			late := 0
 			for i := range int(w.opts.For / time.Second) {
@@ -90,7 +90,7 @@ var floodScenario = &Scenario{
 			w.result.row(f.name, "%d of %d clients registered, %d late; %d scrapes, %d failed; %d handshakes read", registered, len(fresh), late, scraped, failed, read)
 			w.expect(registered == len(fresh) && late == 0, "%s: %d of %d clients registered, %d late", f.name, registered, len(fresh), late)
 			w.expect(scraped > 0 && failed == 0, "%s: %d of %d scrapes failed", f.name, failed, scraped)
-			// What strangers cost is bounded by the pace of all, and one sender's by its own.
+			// The cost of strangers is bounded by the pace of all, and that of one sender by its own.
 			seconds := uint64((w.opts.For + floodWithin) / time.Second)
 			limit := 512 + 512*seconds
 			if f.senders == 1 {
@@ -112,14 +112,15 @@ var floodScenario = &Scenario{
 	},
 }
 
-// floodWithin is how long after the last new client all are registered: two tries, and a punch that guesses ports.
+// floodWithin bounds the time in which all are registered after the last new client: two tries, and a punch that guesses
+// ports.
 const floodWithin = 15 * time.Second
 
-// floodFirstTry is how long a new client takes to join the DHT and to register with its first try, behind a NAT whose
-// ports can be told.
+// floodFirstTry is the time in which a new client joins the DHT and registers with its first try, behind a NAT with
+// predictable ports.
 const floodFirstTry = 4 * time.Second
 
-// floodWay says where one handshake of a flood goes, and for which caller; an invalid one is the sender itself.
+// floodWay returns the destination of one handshake of a flood, and its caller; an invalid caller is the sender itself.
 type floodWay func(a *attack, n int) (to, caller netip.AddrPort)
 
 func throughRelays(a *attack, n int) (to, caller netip.AddrPort) {
@@ -133,11 +134,11 @@ func inventedCallers(a *attack, _ int) (to, caller netip.AddrPort) {
 	return a.s.node.Status().Public, netip.AddrPortFrom(ip, uint16(1024+r.IntN(60000)))
 }
 
-// floodPool is how many first messages a flood has before it sends them again: at its pace, when the scraper has
-// forgotten them.
+// floodPool is the number of first messages of a flood; they are sent again, at its pace, when the scraper has forgotten
+// them.
 const floodPool = 20 * floodPerSecond
 
-// floodPerSecond is how many handshakes come.
+// floodPerSecond is the number of handshakes a second.
 const floodPerSecond = 600
 
 // flood sends handshakes until the attack is over, from each sender in turn.
@@ -146,12 +147,12 @@ func (a *attack) flood(name string, senders int, way floodWay) {
 	var hosts []*machine
 	var socks []host.Socket
 	for i := range senders {
-		// In networks of their own: those of one share what it may have.
-		m := &machine{w: w, name: fmt.Sprintf("sender-%d %s", i, name), foe: true}
+		// Each sender is in a network of its own, as the senders of one share a limit.
+		m := &machine{w: w, name: fmt.Sprintf("sender-%d %s", i, name), isAttacker: true}
 		a.networks++
 		m.host = w.net.AddHost(m.name, netip.AddrFrom4([4]byte{91, byte(a.networks >> 8), byte(a.networks), 1}))
 		w.machines, w.byName[m.name] = append(w.machines, m), m
-		a.evil, hosts = append(a.evil, m), append(hosts, m)
+		a.attackers, hosts = append(a.attackers, m), append(hosts, m)
 		m.host.Do(func() { socks = append(socks, must(m.host.OpenSocket(netip.AddrPort{}))) })
 	}
 	server := id.PublicKey(a.s.keys.Public)

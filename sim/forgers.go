@@ -50,10 +50,10 @@ const (
 	protocolAlias, methodAlias     = "register-alias", "alias"
 )
 
-// forger stores values at all nodes of the DHT without the token that a node gives to who shows its address.
+// forger stores values at all nodes of the DHT without the token that a node gives in its replies to an address.
 func (a *attack) forger() {
 	m, w := a.w.settle("forger", open), a.w
-	a.evil = append(a.evil, m)
+	a.attackers = append(a.attackers, m)
 	var sock host.Socket
 	m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
 	n := 0
@@ -78,7 +78,7 @@ const (
 	flagValue           = 16
 )
 
-// forgedPut is a request to store a value with a token that nobody gave.
+// forgedPut is a request to store a value with an invalid token.
 func forgedPut(to netip.AddrPort, value []byte) []byte { return put(to, value, make([]byte, 32)) }
 
 // put is a request to store a value.
@@ -92,7 +92,7 @@ func put(to netip.AddrPort, value, token []byte) []byte {
 	return compact.AppendBytes(b, value)
 }
 
-// stored counts the forged values that can be found.
+// stored returns the number of forged values that can be found.
 func (a *attack) stored() (found int) {
 	asked := min(len(a.forged), 20)
 	done := 0
@@ -111,23 +111,23 @@ func (a *attack) stored() (found int) {
 	return found
 }
 
-// maxHoard is how many values a hoarder wants kept: more than a node keeps, which is two generations of 32,768
+// maxHoard is the number of values that a hoarder stores: more than a node keeps, which is two generations of 32,768
 // (hyperdht lib/persistent.js).
 const maxHoard = 70_000
 
-// hoarder makes one node keep values, with the tokens that the node gives it, until the node ought to be full.
+// hoarder makes one node keep values, with valid tokens, until the node should be full.
 func (a *attack) hoarder(node *machine) {
 	m, w := a.w.settle("hoarder", open), a.w
-	m.foe = true
-	a.evil = append(a.evil, m)
+	m.isAttacker = true
+	a.attackers = append(a.attackers, m)
 	to := netip.AddrPortFrom(node.host.Addr(), dhtPort)
 	var sock host.Socket
 	var token []byte
-	asked := uint16(0) // old answers come again, with old tokens
+	asked := uint16(0) // delayed answers come again, with old tokens
 	m.host.Do(func() {
 		sock = must(m.host.OpenSocket(netip.AddrPort{}))
 		sock.OnReceive(func(_ netip.AddrPort, b []byte) {
-			// After the kind, the flags, the id of the request and our own address.
+			// Skip the kind, the flags, the id of the request and the local address.
 			const head = 1 + 1 + 2 + 6
 			if len(b) < head+64 || b[0] != responseByte || b[1]&(flagID|flagToken) != flagID|flagToken || b[2] != byte(asked) || b[3] != byte(asked>>8) {
 				return

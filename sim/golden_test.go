@@ -6,7 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/internal/golden"
 )
 
-// TestFirstScrape holds the transcript that a newcomer reads to what happens. A change of it is part of the review.
+// TestFirstScrape compares the transcript of the first scrape with its golden file. A change of it is part of the review.
 func TestFirstScrape(t *testing.T) {
 	golden.File(t, "testdata/first_scrape.txt", play(t, Options{Scenario: "firstscrape", Seed: 1}).Transcript)
 }

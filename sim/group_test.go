@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// groupScenario is a process with many targets that stops.
+// groupScenario stops a process with many targets.
 var groupScenario = &Scenario{
 	Name: "group", Nodes: 16, Clients: 250, For: time.Minute, Coarse: true,
 	Play: func(w *World) {
@@ -55,14 +55,14 @@ var groupScenario = &Scenario{
 		m.close()
 		w.result.row("stop", "%v, %d connections made, %d datagrams with the scraper", w.net.Now()-began, node.Status().Peering.ConnectionsOpened-opened, count())
 		w.expect(w.net.Now()-began < 4*time.Second, "the group stops within %v", w.net.Now()-began)
-		w.expect(node.Status().Peering.ConnectionsOpened == opened, "%d goodbyes had to be dialled", node.Status().Peering.ConnectionsOpened-opened)
-		w.expect(failed == 0, "%d goodbyes are told to have failed", failed)
+		w.expect(node.Status().Peering.ConnectionsOpened == opened, "%d deregistrations needed a dial", node.Status().Peering.ConnectionsOpened-opened)
+		w.expect(failed == 0, "%d deregistrations are reported as failed", failed)
 		w.run(time.Second)
 		w.expect(len(s.app.Aliases()) == 0, "%d aliases are left", len(s.app.Aliases()))
 	},
 }
 
-// TestGroupLeavesWithinItsTime stops a process with 250 targets: all aliases go, and no goodbye needs a connection.
+// TestGroupLeavesWithinItsTime stops a process with 250 targets: all aliases go, and no deregistration needs a new connection.
 func TestGroupLeavesWithinItsTime(t *testing.T) {
 	withScenario(t, groupScenario)
 	play(t, Options{Scenario: "group", Seed: 1})

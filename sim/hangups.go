@@ -9,7 +9,7 @@ import (
 
 var hangupsScenario = &Scenario{
 	Name:  "hangups",
-	About: "beside a Prometheus that waits, others ask for the same pages, hang up, and have no patience: it gets every page, and nothing is left of theirs",
+	About: "beside a Prometheus that waits, others request the same pages and hang up or time out: it gets every page, and their requests leave nothing behind",
 	Nodes: 8, Clients: 6, For: 5 * time.Minute,
 	Least: Least{Nodes: 4, Clients: 1, For: 30 * time.Second},
 	Play: func(w *World) {
@@ -22,7 +22,7 @@ var hangupsScenario = &Scenario{
 		before := w.count(w.machines)
 
 		w.phase("one waits, one hangs up at any moment, one has less patience than pages take")
-		p := &impatient{w: w, s: s, random: w.luck("hangups")}
+		p := &impatient{w: w, s: s, random: w.randFor("hangups")}
 		failed, scraped := 0, 0
 		stop := w.scraping(s, func(err error) {
 			scraped++
@@ -35,17 +35,17 @@ var hangupsScenario = &Scenario{
 		p.over = true
 		stop()
 		w.run(scrapeWithin + scrapeMargin)
-		w.result.row("scrapes of who waits", "%d, of which %d failed", scraped, failed)
+		w.result.row("scrapes that wait", "%d, of which %d failed", scraped, failed)
 		w.result.row("scrapes of the others", "%d: %d hung up, %d ran out of time, %d had an answer", p.asked, p.hungUp, p.late, p.answered)
-		w.expect(scraped > 0 && failed == 0, "%d of %d scrapes fail for who waits", failed, scraped)
+		w.expect(scraped > 0 && failed == 0, "%d of %d scrapes that wait fail", failed, scraped)
 		w.expect(p.hungUp > 0 && p.late > 0, "%d scrapes were hung up on and %d ran out of time: nothing was tried", p.hungUp, p.late)
-		w.expect(p.hungUp+p.late+p.answered == p.asked, "%d scrapes of who hangs up had neither an end nor an answer", p.asked-p.hungUp-p.late-p.answered)
-		w.expect(slow.source.most <= 2*maxAsked, "%s collects %d times at once for who does not wait", slow.alias, slow.source.most)
+		w.expect(p.hungUp+p.late+p.answered == p.asked, "%d scrapes that hang up had neither an end nor an answer", p.asked-p.hungUp-p.late-p.answered)
+		w.expect(slow.source.most <= 2*maxAsked, "%s collects %d times at once for scrapes that do not wait", slow.alias, slow.source.most)
 		w.mustShrink(w.machines, before)
 	},
 }
 
-// maxAsked is how many scrapes of one client who hangs up has under way at the most: those of the longest patience.
+// maxAsked is the largest number of concurrent scrapes of one client by impatient servers: those of the longest patience.
 const maxAsked = int(hangUpMost/hangUpEach) + 1
 
 const (
@@ -55,7 +55,7 @@ const (
 	hangUpMost = 3 * time.Second
 )
 
-// impatient are Prometheus servers that do not wait.
+// impatient is a set of Prometheus servers that do not wait.
 type impatient struct {
 	w      *World
 	s      *scraper
@@ -65,7 +65,7 @@ type impatient struct {
 	asked, hungUp, late, answered int
 }
 
-// again has all clients scraped, each in one of two ways, and does so again until it is over.
+// again scrapes all clients, each in one of two ways, and repeats that until it is over.
 func (i *impatient) again() {
 	if i.over {
 		return
@@ -81,14 +81,14 @@ func (i *impatient) again() {
 	i.w.net.AfterFunc(hangUpEach, i.again)
 }
 
-// hangUp scrapes, and hangs up after a while.
+// hangUp scrapes, and cancels after a while.
 func (i *impatient) hangUp(a domain.Alias, after time.Duration) {
 	i.asked++
 	i.s.host.Do(func() {
 		answered, gone := false, false
 		cancel := i.s.app.Scrape(a, scrapeWithin, func([]byte, error) {
 			if gone {
-				i.w.fail("outcome", "a scrape of %q at %s is answered that was hung up on", a, i.s.name)
+				i.w.fail("outcome", "a cancelled scrape of %q at %s is answered", a, i.s.name)
 				return
 			}
 			answered = true
@@ -104,7 +104,7 @@ func (i *impatient) hangUp(a domain.Alias, after time.Duration) {
 	})
 }
 
-// timeOut scrapes with little patience.
+// timeOut scrapes with a short timeout.
 func (i *impatient) timeOut(a domain.Alias, within time.Duration) {
 	i.asked++
 	i.s.host.Do(func() {

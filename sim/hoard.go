@@ -14,7 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// hoardScenario is the one about memory and bytes: what strangers make a scraper and a relay hold, and send.
+// hoardScenario tests memory and bytes: what strangers can make a scraper and a relay hold and send.
 var hoardScenario = &Scenario{
 	Name:  "hoard",
 	About: "strangers send beginnings of long messages, leave gaps, read nothing, garble their streams, and forge handshakes: a scraper and a relay hold little and amplify nothing",
@@ -80,7 +80,7 @@ var hoardScenario = &Scenario{
 			})
 		})
 		h.garble = false
-		w.expect(s.node.Status().Peering.ConnectionsBroken > broken, "nobody noticed garbled streams")
+		w.expect(s.node.Status().Peering.ConnectionsBroken > broken, "garbled streams were not detected")
 
 		w.phase("handshakes from forged sources are never followed up")
 		h.forged(id.PublicKey(s.keys.Public), 50*time.Millisecond)
@@ -100,12 +100,12 @@ var hoardScenario = &Scenario{
 	},
 }
 
-// hoard is what strangers do to memory.
+// hoard is a set of attacks on memory.
 type hoard struct {
 	attack
 	strangers []*machine
 	gaps      bool // the third long packet of each connection is lost, whenever it is sent
-	deaf      bool // nothing of what is sent to strangers arrives once they have a connection
+	deaf      bool // datagrams to strangers are lost once they have a connection
 	garble    bool
 	lost      map[netip.AddrPort]int
 
@@ -113,15 +113,15 @@ type hoard struct {
 	spent, returned int            // bytes
 }
 
-// pass is what happens to the strangers' datagrams on the way.
+// pass decides whether a stranger's datagram arrives, and garbles it.
 func (h *hoard) pass(d simnet.Datagram) bool {
 	if d.To == h.source {
 		h.returned += len(d.Payload)
 	}
 	long := len(d.Payload) > 500
 	switch {
-	case !h.foe(d.From.Addr()):
-		return !h.deaf || !h.foe(d.To.Addr()) || len(d.Payload) > 60
+	case !h.isAttacker(d.From.Addr()):
+		return !h.deaf || !h.isAttacker(d.To.Addr()) || len(d.Payload) > 60
 	case long && h.gaps:
 		h.lost[d.From]++
 		return h.lost[d.From]%5 != 3
@@ -131,12 +131,12 @@ func (h *hoard) pass(d simnet.Datagram) bool {
 	return true
 }
 
-// foe reports whether an address is a stranger's.
-func (h *hoard) foe(a netip.Addr) bool {
+// isAttacker reports whether an address is a stranger's.
+func (h *hoard) isAttacker(a netip.Addr) bool {
 	return slices.ContainsFunc(h.strangers, func(m *machine) bool { return m.host.Addr() == a })
 }
 
-// crowd has n strangers on one machine dial a key and do something once their connections are open.
+// crowd has n strangers on one machine dial a key and calls do with each opened connection.
 func (h *hoard) crowd(key id.PublicKey, n int, do func(*hyperdht.Connection)) {
 	m := h.machine(fmt.Sprintf("hoarder-%d", len(h.strangers)))
 	h.strangers = append(h.strangers, m)
@@ -150,7 +150,7 @@ func (h *hoard) crowd(key id.PublicKey, n int, do func(*hyperdht.Connection)) {
 	}
 }
 
-// heldLittle begins something, and looks for the time of the scenario at what is held for strangers.
+// heldLittle starts an attack, and checks during the scenario's time how much is held for strangers.
 func (h *hoard) heldLittle(begin func()) {
 	w := h.w
 	h.lost = map[netip.AddrPort]int{}
@@ -159,7 +159,7 @@ func (h *hoard) heldLittle(begin func()) {
 	for range int(w.opts.For / (100 * time.Millisecond)) {
 		w.run(100 * time.Millisecond)
 		for _, m := range w.machines {
-			if !m.foe && m.up() {
+			if !m.isAttacker && m.up() {
 				each = max(each, holdsOf(m, "bytes held for one unproven peer"))
 				all = max(all, holdsOf(m, "bytes held for unproven peers"))
 			}
@@ -179,8 +179,8 @@ func (h *hoard) heldLittle(begin func()) {
 func (h *hoard) forged(key id.PublicKey, every time.Duration) {
 	w := h.w
 	m := w.settle("forger-of-sources", open)
-	m.foe = true
-	h.evil = append(h.evil, m)
+	m.isAttacker = true
+	h.attackers = append(h.attackers, m)
 	var sock host.Socket
 	m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
 	h.source = netip.AddrPortFrom(m.host.Addr(), sock.LocalAddr().Port())

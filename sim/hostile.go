@@ -35,7 +35,7 @@ var hostileScenario = &Scenario{
 		a.strangers(5)
 		a.falseScraper()
 		a.crowd(2, 25*time.Millisecond)
-		a.babble(4 * time.Millisecond)
+		a.sendGarbage(4 * time.Millisecond)
 		a.noise(2, time.Millisecond)
 		a.forger()
 		a.hoarder(w.nodes[1])
@@ -53,8 +53,8 @@ var hostileScenario = &Scenario{
 		w.expect(100*failed <= scrapes, "%d of %d scrapes fail under attack", failed, scrapes)
 		w.expect(a.thefts > 0, "the thief had no answer")
 		w.expect(a.stored() == 0, "nodes keep values without a token")
-		w.expect(a.blocked() > 0, "nobody noticed the false scraper")
-		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "nobody noticed the wrong secrets")
+		w.expect(a.blocked() > 0, "the false scraper was not blocked")
+		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "the wrong secrets were not rejected")
 		w.expect(a.sent > int(w.opts.For/time.Millisecond), "only %d datagrams of garbage", a.sent)
 		values := holdsOf(w.nodes[1], "immutable values")
 		w.result.row("values hoarded", "%d kept of %d", values, a.hoarded)
@@ -63,9 +63,9 @@ var hostileScenario = &Scenario{
 			a.blocked(), s.app.Stats().Rejected[domain.ReasonUnauthorised], total(s.app.Stats().ConnectionsDenied), a.sent)
 
 		w.phase("those who said nothing were hung up on")
-		a.hush()
+		a.stopCrowd()
 		w.run(45 * time.Second)
-		w.expect(s.app.Stats().AliasConnections <= 12, "%d registration connections are open, of who says nothing", s.app.Stats().AliasConnections)
+		w.expect(s.app.Stats().AliasConnections <= 12, "%d idle registration connections are open", s.app.Stats().AliasConnections)
 
 		w.phase("an honest client comes in the middle of it")
 		c := w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
@@ -83,7 +83,7 @@ var hostileScenario = &Scenario{
 		w.phase("the attackers are gone")
 		stop()
 		a.end()
-		// What the false nodes took away stays away until the scraper's next round of announcing.
+		// Records that the false nodes displaced stay away until the scraper's next round of announcing.
 		w.mustHeal(healWithin)
 		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
 		w.mustHeal(healWithin)
@@ -94,34 +94,34 @@ var hostileScenario = &Scenario{
 	},
 }
 
-// othersThanOneOf takes the scrapes of one of all clients out of the count, which all fail.
+// othersThanOneOf removes the scrapes of one of all clients, which all fail, from the count.
 func othersThanOneOf(clients, scrapes, failed uint64) (others, failing uint64) {
 	one := scrapes / clients
 	return scrapes - one, failed - min(failed, one+1) // one more may have begun before and end now
 }
 
-// attack is everything that is done to a scraper and its clients.
+// attack is a set of attacks on a scraper and its clients.
 type attack struct {
-	w        *World
-	s        *scraper
-	over     bool
-	quiet    bool // the crowd does not dial any more
-	evil     []*machine
-	strange  []*client
-	seen     [][]byte         // datagrams that were once sent by others
-	targets  []netip.AddrPort // where they went
-	sent     int
-	babbled  int
-	hoarded  int
-	dials    []dial
-	thefts   int         // registrations of the thief that were answered
-	forged   []id.Target // what the forger wanted stored
-	firsts   [][]byte    // first messages of handshakes
-	random   io.Reader
-	networks int // that senders are in
+	w         *World
+	s         *scraper
+	over      bool
+	quiet     bool // the crowd does not dial any more
+	attackers []*machine
+	strange   []*client
+	seen      [][]byte         // datagrams of others, sent earlier
+	targets   []netip.AddrPort // their destinations
+	sent      int
+	garbage   int
+	hoarded   int
+	dials     []dial
+	thefts    int         // registrations of the thief that were answered
+	forged    []id.Target // values that the forger sent
+	firsts    [][]byte    // first messages of handshakes
+	random    io.Reader
+	networks  int // networks of senders
 }
 
-// again calls f now and then until the attack is over.
+// again calls f periodically until the attack is over.
 func (a *attack) again(every time.Duration, f func()) {
 	var next func()
 	next = func() {
@@ -133,21 +133,21 @@ func (a *attack) again(every time.Duration, f func()) {
 	a.w.net.AfterFunc(every, next)
 }
 
-// machine boots an attacker's computer with an honest node on it.
+// machine boots an attacker's machine with an honest node on it.
 func (a *attack) machine(name string) *machine {
 	m := a.w.settle(name, open)
 	m.run = func() { m.join(hyperdht.Config{}) }
 	m.stop = func(done func()) { m.node.Close(done) }
-	m.foe = true
+	m.isAttacker = true
 	m.boot()
-	a.evil = append(a.evil, m)
+	a.attackers = append(a.attackers, m)
 	return m
 }
 
 // strangers boots clients that guess the secret.
 func (a *attack) strangers(n int) {
 	for i := range n {
-		// They want the aliases of others.
+		// They register the aliases of others.
 		victim := a.w.clients[i%a.w.opts.Clients]
 		a.strange = append(a.strange, a.w.addClient(a.s, clientSetup{alias: victim.alias, stranger: true}))
 	}
@@ -168,7 +168,7 @@ func (a *attack) falseScraper() {
 	})
 }
 
-// blocked is how often clients have refused somebody.
+// blocked returns how often clients have rejected a scraper.
 func (a *attack) blocked() (n uint64) {
 	for _, c := range a.w.clients {
 		n += c.app.Status().Blocked
@@ -176,8 +176,8 @@ func (a *attack) blocked() (n uint64) {
 	return n
 }
 
-// crowd dials the scraper again and again, each time under another key, and then says nothing. It storms for a third of
-// the time, and goes on at a tenth of the pace.
+// crowd dials the scraper repeatedly, each time under another key, and then stays silent. It dials at full pace for a third
+// of the time, and then at a tenth of it.
 func (a *attack) crowd(machines int, every time.Duration) {
 	n, calm := 0, a.w.net.Now()+a.w.opts.For/3
 	relays := a.nextTo(id.PublicKey(a.s.keys.Public).Target(), 4)
@@ -203,8 +203,8 @@ type dial struct {
 	conn *hyperdht.Connection
 }
 
-// hush ends the dialling. Connections that stand stay.
-func (a *attack) hush() {
+// stopCrowd ends the dialling. Open connections stay.
+func (a *attack) stopCrowd() {
 	a.quiet = true
 	for _, d := range a.dials {
 		d.by.host.Do(func() {
@@ -216,7 +216,7 @@ func (a *attack) hush() {
 	a.dials = nil
 }
 
-// nextTo lists the nodes whose ids are the closest to a target: where a server of it announces itself.
+// nextTo lists the nodes whose ids are the closest to a target: where a server with that target announces itself.
 func (a *attack) nextTo(target id.Target, n int) []netip.AddrPort {
 	var all []netip.AddrPort
 	for _, m := range a.w.nodes {
@@ -229,13 +229,13 @@ func (a *attack) nextTo(target id.Target, n int) []netip.AddrPort {
 	return all[:min(n, len(all))]
 }
 
-// babble sends first messages of handshakes that mean nothing, each another one, to nodes that lead to the scraper and
-// to the scraper itself. What is in them costs the scraper a Diffie-Hellman operation before it is known.
-func (a *attack) babble(every time.Duration) {
+// sendGarbage sends meaningless first messages of handshakes, all different, to nodes that lead to the scraper and to the
+// scraper itself. Each costs the scraper a Diffie-Hellman operation before it is rejected.
+func (a *attack) sendGarbage(every time.Duration) {
 	w := a.w
 	m := w.settle("babbler", open)
-	m.foe = true
-	a.evil = append(a.evil, m)
+	m.isAttacker = true
+	a.attackers = append(a.attackers, m)
 	var sock host.Socket
 	m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
 	target := id.PublicKey(a.s.keys.Public).Target()
@@ -261,21 +261,21 @@ func (a *attack) babble(every time.Duration) {
 		b = append(b, target[:]...)
 		b = compact.AppendBytes(b, value)
 		m.host.Do(func() { sock.Send(to, 0, b) })
-		a.babbled++
+		a.garbage++
 	})
 }
 
 // commandPeerHandshake carries the messages of a handshake (hyperdht lib/constants.js).
 const commandPeerHandshake = 0
 
-// replay makes the internet deliver now and then what it delivered a while ago, from the address that it once came from.
+// replay makes the internet deliver earlier datagrams again from time to time, with their old source addresses.
 func (a *attack) replay() {
 	l := usualInternet(0)
 	l.Replay, l.Stale = 0.05, 3*time.Minute
 	a.w.net.Internet().SetLink(l)
 }
 
-// noise sends what is nothing, what is broken, and what was right a while ago.
+// noise sends random, broken and outdated datagrams.
 func (a *attack) noise(machines int, every time.Duration) {
 	w := a.w
 	w.net.SetFilter(func(d simnet.Datagram) bool {
@@ -292,8 +292,8 @@ func (a *attack) noise(machines int, every time.Duration) {
 		m := w.settle(fmt.Sprintf("noise-%d", i), open)
 		var sock host.Socket
 		m.host.Do(func() { sock = must(m.host.OpenSocket(netip.AddrPort{})) })
-		m.foe = true
-		a.evil = append(a.evil, m)
+		m.isAttacker = true
+		a.attackers = append(a.attackers, m)
 		a.again(every, func() {
 			if len(a.seen) == 0 {
 				return
@@ -309,7 +309,7 @@ func (a *attack) noise(machines int, every time.Duration) {
 	}
 }
 
-// broken makes a datagram that should do no harm.
+// broken returns a datagram that should do no harm.
 func (a *attack) broken() []byte {
 	r := a.w.rand
 	b := slices.Clone(a.seen[r.IntN(len(a.seen))])
@@ -317,13 +317,13 @@ func (a *attack) broken() []byte {
 	case 0: // a stale one
 	case 1: // cut short
 		b = b[:r.IntN(len(b)+1)]
-	case 2: // a few bits wrong
+	case 2: // a few bits flipped
 		for range 1 + r.IntN(8) {
 			if len(b) > 0 {
 				b[r.IntN(len(b))] ^= 1 << r.IntN(8)
 			}
 		}
-	default: // nothing at all
+	default: // random bytes
 		b = make([]byte, r.IntN(1400))
 		for i := range b {
 			b[i] = byte(r.Uint32())
@@ -332,14 +332,14 @@ func (a *attack) broken() []byte {
 	return b
 }
 
-// sybils puts machines next to the scraper's key: they answer every request, name each other, and keep nothing.
+// sybils puts machines next to the scraper's key: they answer every request, name each other, and store nothing.
 func (a *attack) sybils(n int) {
 	w, target := a.w, id.PublicKey(a.s.keys.Public).Target()
 	var addrs []netip.AddrPort
 	for len(addrs) < n {
 		ip := w.publicAddr()
 		for port := uint16(1024); port < 2048; port++ {
-			// Among a few dozen honest nodes, ten bits in common are next to the target.
+			// Among a few dozen honest nodes, ten common bits are next to the target.
 			if at := netip.AddrPortFrom(ip, port); commonBits(id.NodeIDOf(at), target) >= 10 {
 				addrs = append(addrs, at)
 				break
@@ -350,7 +350,7 @@ func (a *attack) sybils(n int) {
 		m := &machine{w: w, name: fmt.Sprintf("sybil-%d", i)}
 		m.host = w.net.AddHost(m.name, at.Addr())
 		w.machines, w.byName[m.name] = append(w.machines, m), m
-		a.evil = append(a.evil, m)
+		a.attackers = append(a.attackers, m)
 		var sock host.Socket
 		m.host.Do(func() {
 			sock = must(m.host.OpenSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())))
@@ -361,7 +361,7 @@ func (a *attack) sybils(n int) {
 				}
 			})
 		})
-		// They ping everybody, so that they get into the routing tables.
+		// They ping all nodes to get into the routing tables.
 		a.again(5*time.Second, func() {
 			for _, node := range w.nodes {
 				m.host.Do(func() { a.greet(sock, at, node) })
@@ -388,7 +388,7 @@ func lie(self id.NodeID, to netip.AddrPort, tid []byte, others []netip.AddrPort)
 	return compact.AppendAddrs(b, others)
 }
 
-// greet sends a ping with an id that is right, which makes others take a node for one of them.
+// greet sends a ping with a valid id, which adds a node to the receiver's table.
 func (a *attack) greet(sock host.Socket, at netip.AddrPort, node *machine) {
 	self := id.NodeIDOf(at)
 	to := netip.AddrPortFrom(node.host.Addr(), dhtPort)
@@ -404,7 +404,7 @@ func (a *attack) end() {
 	a.over = true
 	a.w.net.SetFilter(nil)
 	a.w.net.Internet().SetLink(usualInternet(0))
-	for _, m := range a.evil {
+	for _, m := range a.attackers {
 		m.crash()
 	}
 	for _, c := range a.strange {
@@ -413,7 +413,7 @@ func (a *attack) end() {
 	}
 }
 
-// commonBits is how many bits two ids begin with in common.
+// commonBits returns the length of the common prefix of two ids, in bits.
 func commonBits(a id.NodeID, b id.Target) (n int) {
 	for i := range a {
 		for bit := 7; bit >= 0; bit-- {
@@ -433,7 +433,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// total of counts by reason.
+// total returns the sum of counts by reason.
 func total(counts map[string]uint64) (n uint64) {
 	for _, c := range counts {
 		n += c

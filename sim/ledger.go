@@ -9,21 +9,21 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// ledger is what a scraper must have in its table, as far as its events and its clients tell. It outlives crashes,
-// as the disk does.
+// ledger is the expected alias table of a scraper, derived from its events and its clients'. It outlives crashes, as the
+// disk does.
 type ledger struct {
 	s       *scraper
 	aliases map[domain.Alias]*account
-	pending map[question]promise // registrations that are not answered yet: when they would expire
+	pending map[question]promise // unanswered registrations: when they would expire
 }
 
-// account is what is known of an alias.
+// account is the expected state of an alias.
 type account struct {
-	owner   domain.PublicKey // as the scraper told last
-	acked   domain.PublicKey // whose registration was acknowledged last; zero for none
+	owner   domain.PublicKey // by the scraper's last event
+	acked   domain.PublicKey // key of the last acknowledged registration; zero for none
 	expires time.Time        // of the last registration that succeeded, at the earliest
-	atMost  time.Time        // the same at the latest: a boot cannot tell how long the scraper was down
-	perhaps time.Time        // of registrations whose fate is not known, the latest
+	atMost  time.Time        // the same at the latest: the length of a downtime is unknown to a boot
+	perhaps time.Time        // of registrations with an unknown outcome, the latest
 	stored  time.Time        // the latest expiry that may be on the disk, by the scraper's own clock
 	due     time.Time        // the expiry of the last registration that succeeded, by the scraper's clock when it was asked
 }
@@ -33,7 +33,7 @@ type question struct {
 	alias domain.Alias
 }
 
-// promise is when an alias expires that is being registered.
+// promise is the expiry of an alias that is being registered.
 type promise struct {
 	expires time.Time // in steady time
 	stored  time.Time // by the scraper's own clock
@@ -54,10 +54,10 @@ func (l *ledger) account(a domain.Alias) *account {
 	return acc
 }
 
-// now is steady time: the right time, whatever the scraper's own clock says. Its wall clock only bridges boots.
+// now returns steady time: the right time, whatever the scraper's own clock shows. Its wall clock only bridges boots.
 func (l *ledger) now() time.Time { return l.s.w.net.Clock().Now() }
 
-// asked is told of a registration with the right secret.
+// asked records a registration with the right secret.
 func (l *ledger) asked(e domain.AliasRequest) {
 	expires := l.now().Add(l.s.expiry)
 	stored := l.s.host.Clock().Now().Add(l.s.expiry)
@@ -71,7 +71,7 @@ func (l *ledger) asked(e domain.AliasRequest) {
 	}
 }
 
-// succeeded is told of a registration that is durable.
+// succeeded records a durable registration.
 func (l *ledger) succeeded(e domain.AliasSuccess) {
 	q := question{e.UID, e.Register.Alias}
 	acc := l.account(e.Register.Alias)
@@ -97,15 +97,15 @@ func (l *ledger) others(a domain.Alias) bool {
 	return false
 }
 
-// set is told of a new or changed entry.
+// set records a new or changed entry.
 func (l *ledger) set(e domain.Entry) {
 	l.account(e.Alias).owner = e.Key
 	if !l.s.w.check.owner(e.Key) {
-		l.s.w.fail("stranger", "%s gives %q to %s, who never knew the secret", l.s.name, e.Alias, l.s.w.nameOf(e.Key))
+		l.s.w.fail("stranger", "%s gives %q to %s, which never knew the secret", l.s.name, e.Alias, l.s.w.nameOf(e.Key))
 	}
 }
 
-// expired is told that an entry was dropped.
+// expired records that an entry was dropped.
 func (l *ledger) expired(e domain.Entry) {
 	acc := l.account(e.Alias)
 	if now := l.now(); now.Before(acc.expires) {
@@ -114,37 +114,37 @@ func (l *ledger) expired(e domain.Entry) {
 	*acc = account{perhaps: acc.perhaps, stored: acc.stored}
 }
 
-// leaves is told that a client is about to say goodbye.
+// leaves records that a client is about to deregister.
 func (l *ledger) leaves(c *client) {
 	if acc := l.aliases[c.alias]; acc != nil && acc.acked == c.keys.Public {
 		acc.acked = domain.PublicKey{}
 	}
 }
 
-// wiped is told that the disk is gone.
+// wiped records the loss of the disk.
 func (l *ledger) wiped() {
 	clear(l.aliases)
 	clear(l.pending)
 }
 
-// acknowledge is told that a client believes itself registered.
+// acknowledge checks the disk when a client reports itself registered.
 func (l *ledger) acknowledge(c *client) {
 	acc := l.account(c.alias)
-	if acc.owner == c.keys.Public { // else it was taken over before the client heard
+	if acc.owner == c.keys.Public { // else it was taken over before the answer arrived
 		acc.acked = acc.owner
 	}
-	// The latest registration that the scraper answered must be there, not only an earlier one.
-	// It is there by the clock of that moment: the clock may have been set since.
+	// The latest registration that the scraper answered must be there, not only an earlier one, by the clock of that
+	// moment: the clock may have been set since.
 	durable := slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool {
 		return e.Alias == c.alias && !e.Expires.Before(acc.due.Add(-clockSlack))
 	})
 	if !durable && l.now().Before(acc.expires) {
-		l.s.w.fail("acknowledged", "%s believes to be registered, but that is not on the disk of %s", c.name, l.s.name)
+		l.s.w.fail("acknowledged", "%s reports itself registered, but is not on the disk of %s", c.name, l.s.name)
 	}
 }
 
-// booted is told that the scraper's program has just started, with whatever its disk has. Registrations under way at
-// the crash are durable or are not. By its own clock, which may be wrong, the scraper gives each alias what is left of its
+// booted computes expiries after a start of the scraper's program from the entries on its disk. Registrations in progress
+// at the crash are durable or are not. By its own clock, which may be wrong, the scraper gives each alias the rest of its
 // time, but no less than the grace and no more than a registration gives; one that had less than the grace left lives on
 // while its client is connected.
 func (l *ledger) booted() {
@@ -165,14 +165,14 @@ func (l *ledger) booted() {
 	}
 }
 
-// bootGrace is the least time that is promised to an alias after a start of its scraper.
+// bootGrace is the least lifetime of an alias after a start of its scraper.
 const bootGrace = 15 * time.Minute
 
-// clockSlack is how far the scraper's wall clock may be from its steady time before it counts as set, and the time from
-// its boot to the loading of its table.
+// clockSlack is the deviation of the scraper's wall clock from its steady time that does not count as set, and the time
+// from its boot to the loading of its table.
 const clockSlack = 2 * time.Second
 
-// bound is when an alias expires at the latest.
+// bound returns the latest expiry of an alias.
 func (a *account) bound() time.Time {
 	if a.perhaps.After(a.atMost) {
 		return a.perhaps
@@ -180,7 +180,7 @@ func (a *account) bound() time.Time {
 	return a.atMost
 }
 
-// loaded is told that the table was read from the disk; it is looked at when the turn is over.
+// loaded checks the table after it was read from the disk, at the end of the turn.
 func (l *ledger) loaded() {
 	boot := l.s.boots
 	l.s.w.net.AfterFunc(0, func() {
@@ -190,7 +190,7 @@ func (l *ledger) loaded() {
 	})
 }
 
-// compare looks whether everything that was acknowledged is in the table.
+// compare checks that all acknowledged registrations are in the table.
 func (l *ledger) compare() {
 	if l.s.app == nil || l.s.host.Down() {
 		return
@@ -203,19 +203,19 @@ func (l *ledger) compare() {
 	for _, alias := range slices.SortedFunc(maps.Keys(l.aliases), func(a, b domain.Alias) int { return strings.Compare(string(a), string(b)) }) {
 		acc := l.aliases[alias]
 		if !acc.acked.IsZero() && now.Before(acc.expires) && !have[alias] {
-			l.s.w.fail("acknowledged", "%s has lost %q, which %s believes to be registered", l.s.name, alias, l.s.w.nameOf(acc.acked))
+			l.s.w.fail("acknowledged", "%s has lost %q, which %s reports as registered", l.s.name, alias, l.s.w.nameOf(acc.acked))
 		}
 	}
 }
 
-// asking is what a scrape may be answered with.
+// asking is the correct answer to a scrape.
 type asking struct {
 	owner   domain.PublicKey
 	expires time.Time
 	at      time.Time
 }
 
-// asks notes what is right at the moment of a scrape.
+// asks returns the correct answer to a scrape that starts now.
 func (l *ledger) asks(a domain.Alias) asking {
 	acc := l.aliases[a]
 	if acc == nil {
@@ -224,7 +224,7 @@ func (l *ledger) asks(a domain.Alias) asking {
 	return asking{owner: acc.owner, expires: acc.bound(), at: l.now()}
 }
 
-// served judges the metrics that a scrape brought.
+// served checks the metrics that a scrape returned.
 func (l *ledger) served(a domain.Alias, q asking, body []byte) {
 	w := l.s.w
 	if got := ownerOf(body); got != q.owner.String() {

@@ -24,15 +24,15 @@ var lookupsScenario = &Scenario{
 	},
 }
 
-// lookupsEach is how often each server is looked up.
+// lookupsEach is the number of lookups of each server.
 const lookupsEach = 8
 
-// RequestsPerDecade is how many more requests a lookup may take with ten times as many nodes: a hop halves the distance
-// at least, and for each the ten nodes are asked that a lookup asks at a time (dht-rpc lib/query.js), and half as many
-// who are named late.
+// RequestsPerDecade bounds the additional requests of a lookup with ten times as many nodes: a hop halves the distance at
+// least, and each asks the ten nodes that a lookup asks at a time (dht-rpc lib/query.js), and half as many that are named
+// late.
 const RequestsPerDecade = 3.33 * 10 * 1.5
 
-// lookupStats is what came of lookups.
+// lookupStats are the results of lookups.
 type lookupStats struct {
 	asked, found int
 	hops, sent   []int
@@ -67,7 +67,7 @@ func (w *World) announce(n int) []id.PublicKey {
 	return keys
 }
 
-// lookUp has random nodes look keys up, n times in all and evenly spread over a while.
+// lookUp has random nodes look keys up, n times in all, evenly spread over a while.
 func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupStats {
 	s := &lookupStats{}
 	done := 0
@@ -100,7 +100,7 @@ func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupSt
 	return s
 }
 
-// keysOfClients are what lookups of clients ask for.
+// keysOfClients returns the keys of all clients, for lookups.
 func (w *World) keysOfClients() []id.PublicKey {
 	var keys []id.PublicKey
 	for _, c := range w.clients {
@@ -125,7 +125,7 @@ func (w *World) findable(c *client) bool {
 	return found
 }
 
-// report demands that everything was found and tabulates what it took.
+// report demands that everything was found and adds rows about the cost.
 func (s *lookupStats) report(w *World) {
 	w.expect(s.found == s.asked, "%d of %d lookups found nothing", s.asked-s.found, s.asked)
 	hops, sent := meanOf(s.hops), meanOf(s.sent)
@@ -153,7 +153,7 @@ func mostOf(all []int) (most int) {
 	return most
 }
 
-// countPlot shows how often each number comes up, in at most forty bars.
+// countPlot plots the frequency of each number, in at most forty bars.
 func countPlot(title, x string, all []int) Plot {
 	p := Plot{Title: title, X: x, Y: "count", Bars: true}
 	width := mostOf(all)/40 + 1
@@ -201,8 +201,7 @@ var growthScenario = &Scenario{
 	},
 }
 
-// growsAsLog demands that a lookup that must find its way among ten times as many nodes takes no more than perDecade
-// in addition.
+// growsAsLog demands that a lookup among ten times as many nodes takes no more than perDecade in addition.
 func (w *World) growsAsLog(what string, points []Point, perDecade float64) {
 	for i := 1; i < len(points); i++ {
 		from, to := points[i-1].Y, points[i].Y

@@ -13,25 +13,25 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// machine is a computer in a World and the software on it, which boots with it.
+// machine is a computer in a World and the software on it, which starts at boot.
 type machine struct {
-	w         *World
-	name      string
-	host      *simnet.Host
-	router    *simnet.Router // its own; nil on the open internet
-	boots     int
-	isNode    bool // of the DHT, and nothing else
-	isRelay   bool
-	foe       bool           // is nobody's program
-	garbled   bool           // was reported to get what it cannot read
-	node      *hyperdht.Node // nil while the software is closed
-	reachable bool           // others can reach it without help, as its node has found
-	stir      time.Duration  // when something last happened to its network
-	sizers    []sizer        // of all parts of the software, closed or not
-	known     nodeCache
+	w          *World
+	name       string
+	host       *simnet.Host
+	router     *simnet.Router // its own; nil on the open internet
+	boots      int
+	isNode     bool // of the DHT, and nothing else
+	isRelay    bool
+	isAttacker bool           // runs an attacker's program
+	garbled    bool           // was reported to receive undecryptable data
+	node       *hyperdht.Node // nil while the software is closed
+	reachable  bool           // others can reach it without help, as its node has found
+	stir       time.Duration  // time of the last change of its network
+	sizers     []sizer        // of all parts of the software, closed or not
+	known      nodeCache
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
-	stop func(done func()) // ends it in good order, inside a turn
+	stop func(done func()) // stops it cleanly, inside a turn
 }
 
 // boot starts the software on the machine's current boot.
@@ -47,7 +47,7 @@ func (m *machine) crash() {
 	m.node, m.sizers = nil, nil
 }
 
-// restart boots a machine again, whether it runs or not.
+// restart boots a machine, crashing it first if it is running.
 func (m *machine) restart() {
 	if !m.host.Down() {
 		m.crash()
@@ -56,7 +56,7 @@ func (m *machine) restart() {
 	m.boot()
 }
 
-// close ends the software in good order and waits for that.
+// close stops the software cleanly and waits for that.
 func (m *machine) close() {
 	if m.node == nil || m.host.Down() {
 		return
@@ -82,7 +82,7 @@ func (m *machine) join(cfg hyperdht.Config) {
 		}
 		cfg.Probe = probe
 	}
-	m.w.check.startedAnew(m)
+	m.w.check.restarted(m)
 	m.w.stirs(m)
 	m.reachable = false
 	node, err := hyperdht.New(m.host, cfg)
@@ -98,11 +98,11 @@ func (m *machine) transport(nodeConfig hyperdht.Config, cfg dht.Config) *dht.Tra
 	cfg.Known = &m.known
 	m.join(nodeConfig)
 	t := dht.New(m.host, m.node, cfg)
-	m.sizers = []sizer{t.Sizes} // and so the node's
+	m.sizers = []sizer{t.Sizes} // the node's included
 	return t
 }
 
-// nodeCache is the DHT nodes on a machine's disk.
+// nodeCache is the list of DHT nodes on a machine's disk.
 type nodeCache []netip.AddrPort
 
 // Save implements ports.NodeCache.
@@ -111,26 +111,26 @@ func (c *nodeCache) Save(nodes []netip.AddrPort) { *c = slices.Clone(nodes) }
 // Flush implements ports.NodeCache.
 func (c *nodeCache) Flush(done func()) { done() }
 
-// place is where a machine stands.
+// place is the network position of a machine.
 type place struct {
 	nat    *simnet.NAT     // of a router of its own; nil for none
 	on     *simnet.Segment // the network that the machine or its router is part of; nil for the internet
-	access *simnet.Link    // the way between its router and that network; nil for one that is never busy
+	access *simnet.Link    // the link between its router and that network; nil for an unlimited one
 }
 
 // open is the internet itself.
 var open = place{}
 
-// behind is a router of the machine's own.
+// behind is a place behind a router of the machine's own.
 func behind(nat simnet.NAT) place { return place{nat: &nat} }
 
-// under is the same place in another network.
+// under returns the same place in another network.
 func (p place) under(on *simnet.Segment) place {
 	p.on = on
 	return p
 }
 
-// settle makes a machine at a place; its software is still to be set.
+// settle creates a machine at a place, without software.
 func (w *World) settle(name string, p place) *machine {
 	m := &machine{w: w, name: name}
 	on, addr := p.on, w.privateAddr
@@ -155,13 +155,13 @@ func (w *World) settle(name string, p place) *machine {
 	return m
 }
 
-// privateAddr returns an inside address. No two machines have the same one, which makes traces easier to read.
+// privateAddr returns an inside address. All are different, which makes traces easier to read.
 func (w *World) privateAddr() netip.Addr {
 	w.inside++
 	return netip.AddrFrom4([4]byte{10, byte(w.inside >> 16), byte(w.inside >> 8), byte(w.inside)})
 }
 
-// publicAddr returns an address that nobody has.
+// publicAddr returns an unused address.
 func (w *World) publicAddr() netip.Addr {
 	w.addrs++
 	n := w.addrs
@@ -187,7 +187,7 @@ func (w *World) addNode() *machine {
 	return m
 }
 
-// relay is a machine that carries connections whose ends cannot reach each other.
+// relay boots a machine that relays connections whose ends cannot reach each other.
 func (w *World) addRelay(name string) id.PublicKey {
 	keys := id.KeyPairFromSeed(id.Seed(w.seedOf(name)))
 	m := w.settle(name, open)
@@ -208,7 +208,7 @@ func (w *World) addRelay(name string) id.PublicKey {
 	return keys.Public
 }
 
-// usualInternet is the way between any two public hosts where a scenario does not care.
+// usualInternet is the default link between public hosts.
 func usualInternet(loss float64) simnet.Link {
 	return simnet.Link{Delay: 10 * time.Millisecond, Spread: 40 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: loss}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// The same clients do the same things in the same order, in worlds that differ in all that should not matter: keys and
-// node ids, and so who keeps whose record, routers, distances, delays and losses. The registry must be the same.
+// The same clients do the same things in the same order, in worlds that differ in everything that should not matter: keys
+// and node ids, and so which node stores which record, routers, distances, delays and losses. The registry must be the
+// same.
 func TestTheSameStoryEndsWithTheSameRegistryInEveryWorld(t *testing.T) {
 	usual := usualInternet(0)
 	far, jumpy, lossy := usual, usual, usual
@@ -47,11 +48,11 @@ func TestTheSameStoryEndsWithTheSameRegistryInEveryWorld(t *testing.T) {
 	}
 }
 
-// tellRegistry is the story: registrations, a takeover, one back, a goodbye, a stranger, one that expires, a restart.
+// tellRegistry plays registrations, a takeover, its reversal, a deregistration, a stranger, an expiry and a restart.
 func tellRegistry(w *World) {
 	w.bootNodes(w.opts.Nodes)
 	s := w.addScraper("scraper", scraperSetup{change: func(c *app.ScraperConfig) { c.Expiry = 10 * time.Minute }})
-	r := w.luck("routers")
+	r := w.randFor("routers")
 	come := func(how clientSetup) *client {
 		how.at = nats()[r.IntN(6)] // of those whose ports can be guessed
 		if how.change == nil {
@@ -91,5 +92,5 @@ func tellRegistry(w *World) {
 		}
 	}
 	w.result.row("registry", "%s", strings.Join(entries, " "))
-	w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "the intruder was not refused")
+	w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "the intruder was not rejected")
 }

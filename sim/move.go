@@ -10,7 +10,7 @@ import (
 
 var moveScenario = &Scenario{
 	Name:  "move",
-	About: "public addresses change overnight, laptops change networks, routers reboot: everybody is scraped again at once",
+	About: "public addresses change overnight, laptops change networks, routers reboot: all are scraped again at once",
 	Nodes: 16, Clients: 6, For: 5 * time.Minute,
 	Least: Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
 	Play: func(w *World) {
@@ -44,7 +44,7 @@ var moveScenario = &Scenario{
 		w.phase("a laptop goes to a café")
 		w.visit(w.clients[0].machine, "café")
 		w.mustHeal(healWithin)
-		w.run(time.Minute) // two changes at once are answered at once, and more of them each 15 s
+		w.run(time.Minute) // two changes at once are answered at once, and later ones each 15 s
 		w.phase("it goes to another one, and three seconds later to a third")
 		w.visit(w.clients[0].machine, "second café")
 		w.run(3 * time.Second)
@@ -68,7 +68,7 @@ var moveScenario = &Scenario{
 	},
 }
 
-// visit moves a machine into a network that it has not been in before.
+// visit moves a machine into a new network.
 func (w *World) visit(m *machine, name string) {
 	m.host.Move(w.net.AddRouter(name, simnet.Masquerade(), w.publicAddr()).LAN(), netip.MustParseAddr("10.9.8.7"))
 	w.stirs(m)
@@ -117,7 +117,7 @@ var roamScenario = &Scenario{
 		for _, m := range w.nodes {
 			status := m.node.Status()
 			w.expect(status.Online && status.Nodes >= min(len(w.nodes)/2, 8), "%s knows %d nodes", m.name, status.Nodes)
-			w.expect(status.Public.Addr() == m.host.Addr(), "%s believes to be at %v, and is at %v", m.name, status.Public.Addr(), m.host.Addr())
+			w.expect(status.Public.Addr() == m.host.Addr(), "%s reports the address %v, but has %v", m.name, status.Public.Addr(), m.host.Addr())
 		}
 		w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
 		w.mustHeal(healWithin)
@@ -125,13 +125,13 @@ var roamScenario = &Scenario{
 	},
 }
 
-// scrapeAcross moves somebody ten milliseconds into a scrape, when the question is on its way. The scrape may fail, but
-// it ends in time, and it brings nothing wrong.
+// scrapeAcross calls move ten milliseconds into a scrape, when the request is on its way. The scrape may fail, but it ends
+// in time and returns nothing wrong.
 func (w *World) scrapeAcross(s *scraper, c *client, move func()) {
 	ended := false
 	w.scrape(s, c.alias, func(time.Duration, error) { ended = true })
 	w.run(10 * time.Millisecond)
-	w.expect(!ended, "the scrape is over before anybody moves")
+	w.expect(!ended, "the scrape is over before the move")
 	move()
 	w.until("the scrape ends", scrapeWithin+2*scrapeMargin, func() bool { return ended })
 }

@@ -11,25 +11,25 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// The ways on which a scraper can reach a client.
+// The paths on which a scraper can reach a client.
 const (
 	wayLAN     = "on their LAN"   // both are behind the same router
 	wayDirect  = "direct"         // one of them is reachable without help
 	wayPunched = "punched"        // both send until both NATs are open
-	wayRandom  = "random-punched" // one NAT gives every remote another port, which has to be guessed
-	wayRelayed = "relayed"        // over a third party
+	wayRandom  = "random-punched" // one NAT gives every remote end another port, which has to be guessed
+	wayRelayed = "relayed"        // over a relay
 	wayNone    = "refused"
 )
 
-// pairing is one pair of places.
+// pairing is a pair of places.
 type pairing struct {
-	scraper, client string // what kind of places
+	scraper, client string // kinds of places
 	relay           bool
 	at              func(w *World) (scraper, client place)
 
-	want string // the way that is right
-	// race are ways that are right, too, where it depends on milliseconds; why says on what. At most maxLucky pairs of
-	// the table may go another way than want.
+	want string // the expected path
+	// race lists paths that are right, too, where it depends on milliseconds; why explains on what. At most maxEarlyGuesses
+	// pairs of the table may take another path than want.
 	race []string
 	why  string
 
@@ -40,9 +40,9 @@ type pairing struct {
 	path        domain.Path // of the connection that was scraped first
 }
 
-// maxLucky is how many of all pairs may meet by a lucky guess where a relay is usual: of some fifty, a third. A relay stands after a few round
-// trips, in which two of ours make a dozen guesses.
-const maxLucky = 16
+// maxEarlyGuesses bounds the pairs that may meet by an early right guess where a relay is expected: of some fifty, a third.
+// A relayed connection opens after a few round trips, in which two of our nodes make a dozen guesses.
+const maxEarlyGuesses = 16
 
 func (p *pairing) String() string {
 	relay := "no relay"
@@ -62,7 +62,7 @@ func isOpen(n simnet.NAT) bool {
 	return n.Mapping == simnet.Never && n.Filtering == simnet.Never && !n.Block
 }
 
-// routers is the pair behind two routers.
+// routers is a pair behind two routers.
 func routers(scraper, client simnet.Preset, relay bool) *pairing {
 	a, b := scraper.NAT, client.NAT
 	p := &pairing{
@@ -79,7 +79,7 @@ func routers(scraper, client simnet.Preset, relay bool) *pairing {
 	case isRandom(a) && isRandom(b):
 		p.want = wayNone
 	case (isRandom(a) || isRandom(b)) && relay:
-		p.want, p.race, p.why = wayRelayed, []string{wayRandom}, "a guess may be lucky before the relay is there"
+		p.want, p.race, p.why = wayRelayed, []string{wayRandom}, "a guess may succeed before the relay is there"
 	case isRandom(a) || isRandom(b):
 		p.want = wayRandom
 	default:
@@ -88,7 +88,7 @@ func routers(scraper, client simnet.Preset, relay bool) *pairing {
 	return p
 }
 
-// nested are pairs in which routers stand behind routers, or both machines behind the same one.
+// nested returns pairs in which routers stand behind routers, or both machines behind the same one.
 func nested(relay bool) []*pairing {
 	home, random := simnet.PortRestricted(), simnet.SymmetricRandom()
 	hairpin := home
@@ -139,7 +139,7 @@ func nested(relay bool) []*pairing {
 	for _, p := range all {
 		p.relay = relay
 		if relay && p.want == wayRelayed {
-			p.race, p.why = []string{wayRandom}, "a guess may be lucky before the relay is there"
+			p.race, p.why = []string{wayRandom}, "a guess may succeed before the relay is there"
 		}
 		if p == hairpins {
 			p.race, p.why = []string{wayPunched}, "the second round of probes may come before the first scrape"
@@ -148,7 +148,7 @@ func nested(relay bool) []*pairing {
 	return all
 }
 
-// way is on which they met, by what the scraper was told of its connection and both nodes counted.
+// way returns the path on which they met, by the scraper's event about its connection and the counts of both nodes.
 func (p *pairing) way() string {
 	if p.took == 0 {
 		return wayNone
@@ -167,11 +167,11 @@ func (p *pairing) way() string {
 	return wayPunched
 }
 
-// within is how long the first scrape may take from the client's boot on each way.
+// within bounds the time from the client's boot to the first scrape, for each path.
 func within(way string) time.Duration {
 	switch way {
 	case wayRandom:
-		return 90 * time.Second // 1750 guesses of 10 ms, a pause of 20 s where they were in vain, and again
+		return 90 * time.Second // 1750 guesses of 10 ms, a pause of 20 s where they failed, and again
 	case wayRelayed:
 		return 5 * time.Second
 	}
@@ -205,7 +205,7 @@ var natMatrixScenario = &Scenario{
 	},
 }
 
-// pairUp boots the two machines of a pair; they do not wait for each other.
+// pairUp boots the two machines of a pair without waiting for either.
 func (w *World) pairUp(i int, p *pairing, relay domain.PublicKey) {
 	var transport dht.Config
 	if p.relay {
@@ -217,7 +217,7 @@ func (w *World) pairUp(i int, p *pairing, relay domain.PublicKey) {
 	p.c = w.addClient(p.s, clientSetup{at: client, transport: transport, late: true})
 }
 
-// meet boots the clients once their scrapers have had time to announce themselves, and scrapes until it works.
+// meet boots the clients once their scrapers have had time to announce themselves, and scrapes until it succeeds.
 func (w *World) meet(all []*pairing) {
 	w.run(15 * time.Second)
 	counting := map[netip.Addr]*pairing{}
@@ -231,7 +231,7 @@ func (w *World) meet(all []*pairing) {
 		return true
 	})
 	for i, p := range all {
-		// One after the other, so that the transcript can be read.
+		// One after the other, so that the transcript is readable.
 		w.net.AfterFunc(time.Duration(i)*50*time.Millisecond, func() {
 			p.began = w.net.Now()
 			p.c.boot()
@@ -251,7 +251,7 @@ func (w *World) meet(all []*pairing) {
 		})
 	}
 	w.run(w.opts.For)
-	// Longer than NATs remember what is not used: the connections must have been kept alive.
+	// Longer than NATs keep unused sessions: the connections must have been kept alive.
 	for _, p := range all {
 		if p.took > 0 {
 			_, err := w.scrapeNow(p.s, p.c.alias)
@@ -283,7 +283,7 @@ func (w *World) tabulatePairs(all []*pairing) {
 		w.expect(p.took <= within(way), "%s: %s, but only after %v", p, way, p.took)
 		w.result.row(p.String(), "%s after %v, %d datagrams%s", way, p.took.Round(time.Millisecond), p.sent, note)
 	}
-	w.expect(lucky <= maxLucky, "%d pairs meet by a guess before the relay is there, %d are the most", lucky, maxLucky)
+	w.expect(lucky <= maxEarlyGuesses, "%d pairs meet by a guess before the relay is there, %d are the most", lucky, maxEarlyGuesses)
 	bars := Plot{Title: "Ways on which pairs of routers meet", X: "way", Y: "pairs", Bars: true}
 	for i, way := range []string{wayLAN, wayDirect, wayPunched, wayRandom, wayRelayed, wayNone} {
 		bars.Labels = append(bars.Labels, way)

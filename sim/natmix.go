@@ -8,9 +8,9 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// natMix is how often kinds of routers are met, in parts of a hundred. Seventy of a hundred pairs punch without guessing, as
-// in the measurements of libp2p (D. Trautwein et al., Large Scale Measurement Campaign on Decentralized NAT Traversal): 84 of a hundred
-// routers are consistent. The rest give each remote end another port, some only under load, or let no UDP through.
+// natMix is the distribution of kinds of routers, in percent. Seventy of a hundred pairs punch without guessing, as in the
+// measurements of libp2p (D. Trautwein et al., Large Scale Measurement Campaign on Decentralized NAT Traversal): 84 of a
+// hundred routers are consistent. The rest give each remote end another port, some only under load, or let no UDP through.
 var natMix = []struct {
 	parts int
 	simnet.Preset
@@ -34,7 +34,7 @@ func withPorts(n simnet.NAT, ports simnet.PortChoice) simnet.NAT {
 	return n
 }
 
-// shared is a NAT whose mappings serve n remote ends.
+// shared returns a NAT whose mappings serve n remote ends.
 func shared(n int) simnet.NAT {
 	nat := withPorts(simnet.PortRestricted(), simnet.RandomPort)
 	nat.Shared = n
@@ -59,7 +59,7 @@ var natMixScenario = &Scenario{
 	Coarse: true,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		r := w.luck("mix")
+		r := w.randFor("mix")
 		all, able := make([]*pairing, w.opts.Clients), 0
 		random := func(n simnet.NAT) bool { return isRandom(n) || n.Shared > 0 }
 		w.phase("%d pairs", len(all))

@@ -16,7 +16,7 @@ var newPathScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		transport := dht.Config{RelayThrough: []domain.PublicKey{domain.PublicKey(w.addRelay("relay"))}}
-		// The keep-alive of a path in use holds a mapping; the questions on one that is silent are too rare for it.
+		// The keep-alive of a path in use holds a mapping; the probes of an idle one are too rare for it.
 		nat := simnet.PortRestricted()
 		nat.Lifetime, nat.Ports = forgetful, simnet.RandomPort
 		s := w.addScraper("scraper", scraperSetup{at: behind(nat), transport: transport})
@@ -70,11 +70,12 @@ var newPathScenario = &Scenario{
 }
 
 const (
-	// forgetful is the lifetime of a session in a router that forgets a path which is asked about each 20 s.
+	// forgetful is the lifetime of a session in a router that forgets a path which is probed each 20 s.
 	forgetful = 15 * time.Second
-	// newPathWithin is how long after another direct path is possible it is in use: a try and the pause before it, which grows
-	// with the time that the paths were dead.
+	// newPathWithin bounds the time until another possible direct path is in use: a try and the pause before it, which
+	// grows with the time for which the paths were dead.
 	newPathWithin = 5 * time.Minute
-	// pathLasts is how long a direct path must last to have the next one looked for as soon (app/params.go, searchWaitMax).
+	// pathLasts is the time for which a direct path must last for the next one to be looked for as soon (app/params.go,
+	// searchWaitMax).
 	pathLasts = 16 * time.Minute
 )

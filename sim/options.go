@@ -14,34 +14,34 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-// Options decide a run, together with the commit. What has a default is filled in from the scenario.
+// Options determine a run, together with the commit. Unset fields with a default are filled in from the scenario.
 type Options struct {
 	Scenario string
 	Seed     uint64
 	Nodes    int           // of the DHT, persistent ones
 	Clients  int           // with a source of metrics
 	For      time.Duration // how long the main part of the scenario lasts
-	Without  []string      // kinds of faults that are left out; see FaultKinds
+	Without  []string      // kinds of faults to leave out; see FaultKinds
 
-	// What follows only looks on.
+	// The fields below only observe.
 
-	Trace    io.Writer // gets every delivery, drop, timer and event as text; nil for none
-	Capture  io.Writer // gets every datagram, as a pcap file; nil for none
+	Trace    io.Writer // receives every delivery, drop, timer and event as text; nil for none
+	Capture  io.Writer // receives every datagram, as a pcap file; nil for none
 	Progress func(Progress)
-	// OnPanic is called while the stack of a panic in a run still stands.
+	// OnPanic is called on the stack of a panic in a run.
 	OnPanic func(value any)
-	// Standing is called when a story is over, while its world still stands, with the number of machines in it.
+	// Standing is called at the end of the scenario, before its world is closed, with the number of machines in it.
 	Standing func(machines int)
 }
 
-// Progress is how far a run is.
+// Progress is the progress of a run.
 type Progress struct {
 	Now      time.Duration // virtual time
 	Doing    string
 	Failures int
 }
 
-// fill takes what is not set from the scenario.
+// fill sets unset fields from the scenario.
 func (o Options) fill(s *Scenario) Options {
 	if o.Nodes == 0 {
 		o.Nodes = s.Nodes
@@ -55,8 +55,8 @@ func (o Options) fill(s *Scenario) Options {
 	return o
 }
 
-// Drawn returns the options with sizes that the seed decides, between the least and twice the scenario's own: half of
-// them are nearer to the least. What is set stays. Faults show at sizes that nobody thought of.
+// Drawn returns the options with sizes that the seed decides, between the least and twice the scenario's own: half of them
+// are nearer to the least. Set fields stay. Some faults show only at unusual sizes.
 func (o Options) Drawn() Options {
 	s := Find(o.Scenario)
 	luck := rand.New(rand.NewPCG(o.Seed, binary.LittleEndian.Uint64(fold("sizes"))))
@@ -76,8 +76,8 @@ func (o Options) Drawn() Options {
 	return o
 }
 
-// Check reports what is wrong with options: a scenario that does not exist, a size at which its story cannot be told,
-// a kind of fault that it never draws. It names flags as the command has them.
+// Check reports the error in options: an unknown scenario, a size below the scenario's least, or a kind of faults that it
+// never draws. It names flags as the command has them.
 func (o Options) Check() error {
 	s := Find(o.Scenario)
 	if s == nil {
@@ -107,7 +107,7 @@ func (o Options) Check() error {
 	return errors.Join(faults...)
 }
 
-// args are the arguments of the command that play this.
+// args returns the arguments of the command that replay this.
 func (o Options) args() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-scenario %s -seed %d -nodes %d -clients %d -for %s", o.Scenario, o.Seed, o.Nodes, o.Clients, o.For)
@@ -117,28 +117,28 @@ func (o Options) args() string {
 	return b.String()
 }
 
-// Command is the line that replays a run.
+// Command returns the command line that replays a run.
 func (o Options) Command() string { return "go run ./sim/cmd/dhtprom-sim " + o.args() }
 
-// leftOut reports whether a kind of fault is.
+// leftOut reports whether a kind of faults is left out.
 func (o Options) leftOut(kind string) bool { return slices.Contains(o.Without, kind) }
 
-// Scenario is a story with a World in it.
+// Scenario is a test run in a World.
 type Scenario struct {
 	Name    string
 	About   string // one line
 	Nodes   int    // defaults
 	Clients int
 	For     time.Duration
-	// Least is the smallest size at which the story can be told: below it, good code breaks rules, too.
+	// Least is the smallest valid size: below it, correct code breaks rules, too.
 	Least Least
-	// Faults are the kinds of faults that are drawn in it; see FaultKinds.
+	// Faults are the kinds of faults that it draws; see FaultKinds.
 	Faults []string
-	// Large scenarios take minutes: they are not among those that every test run plays.
+	// Large scenarios take minutes: they are not among those of every test run.
 	Large bool
 	// Coarse leaves payloads out of the hash, for speed.
 	Coarse bool
-	// Link is the internet, in place of the usual one.
+	// Link is the internet, instead of the usual one.
 	Link *simnet.Link
 	// Loss is the probability that the internet loses a datagram.
 	Loss float64
@@ -158,10 +158,10 @@ var scenarios = []*Scenario{
 	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, eldersScenario, hostileScenario, byzantineScenario, hoardScenario, floodScenario, fleetScenario, chaosScenario, lookupsScenario, growthScenario, swarmScenario,
 }
 
-// Scenarios returns all scenarios, in the order in which a newcomer should meet them.
+// Scenarios returns all scenarios, in reading order.
 func Scenarios() []*Scenario { return scenarios }
 
-// names are what scenarios are called.
+// names returns the names of all scenarios.
 func names() []string {
 	all := make([]string, len(scenarios))
 	for i, s := range scenarios {

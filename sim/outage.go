@@ -9,13 +9,13 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// reunionWithin is how long after an outage of the DHT a new client is registered, and every node finds every client:
-// bootstrap nodes that were silent are asked each minute (hyperdht/internal/rpc/params.go, silentTicks), a failed
+// reunionWithin bounds the time after an outage of the DHT until a new client is registered and every node finds every
+// client: silent bootstrap nodes are asked each minute (hyperdht/internal/rpc/params.go, silentTicks), a failed
 // registration is repeated after at most a minute, and records are announced again when the network has been joined again.
 const reunionWithin = 5 * time.Minute
 
-// nodesGrown is how long machines that others can reach take to become nodes of the DHT themselves (dht-rpc index.js:
-// 20 minutes), so that what is left of a network without its first nodes is the clients.
+// nodesGrown is the time in which reachable machines become nodes of the DHT themselves (dht-rpc index.js: 20 minutes), so
+// that without its first nodes the network consists of the clients.
 const nodesGrown = 25 * time.Minute
 
 var outageScenario = &Scenario{
@@ -37,7 +37,7 @@ var outageScenario = &Scenario{
 }
 
 // steady are the places whose routers keep a socket's port: clients at others are reached one after the other, which takes
-// longer than what this story is about.
+// longer than the times tested here.
 func steady() []place { return nats()[:6] }
 
 // bootstrapOff is an outage of the first node, which comes back with an empty table.
@@ -52,7 +52,7 @@ func (w *World) bootstrapOff(s *scraper) {
 	w.reunited(s, "first node off")
 }
 
-// allOff is an outage of all nodes, which come back in any order, in a time as long as the outage on average.
+// allOff is an outage of all nodes, which come back in random order, in a time as long as the outage on average.
 func (w *World) allOff(s *scraper) {
 	w.phase("all nodes are off for %v", w.opts.For)
 	w.unsettled(func() {
@@ -60,7 +60,7 @@ func (w *World) allOff(s *scraper) {
 			m.crash()
 		}
 		w.run(w.opts.For)
-		r := w.luck("order")
+		r := w.randFor("order")
 		order := r.Perm(len(w.nodes))
 		w.phase("all nodes are back, the first one as the %d. of %d", slices.Index(order, 0)+1, len(order))
 		for _, i := range order {
@@ -71,10 +71,10 @@ func (w *World) allOff(s *scraper) {
 	w.reunited(s, "all nodes off")
 }
 
-// inTwo is a partition that cuts the machines into two parts. The first node is in one of them, the scraper in any.
+// inTwo is a partition of the machines. The first node is in one part, the scraper in any.
 func (w *World) inTwo(s *scraper) {
 	w.phase("the network is in two for %v", w.opts.For)
-	r := w.luck("halves")
+	r := w.randFor("halves")
 	var parts [2][]*machine
 	for _, m := range w.machines {
 		side := r.IntN(2)
@@ -94,7 +94,7 @@ func (w *World) inTwo(s *scraper) {
 	w.reunited(s, "in two parts")
 }
 
-// unsettled is a part of the story in which machines that stay up may lose and find their network.
+// unsettled plays a part in which machines that stay up may lose and find their network.
 func (w *World) unsettled(part func()) {
 	w.check.unrest = true
 	part()
@@ -129,14 +129,14 @@ func (w *World) reunited(s *scraper, what string) {
 	c.retire()
 }
 
-// reunion is how long it took after an outage.
+// reunion is the recovery time after an outage.
 type reunion struct {
 	what       string
 	registered time.Duration // negative: not in time
 	found      time.Duration
 }
 
-// missing counts the lookups that find nothing, where every node of the DHT looks for every client now.
+// missing returns the number of failed lookups, where every node of the DHT looks for every client now.
 func (w *World) missing() int {
 	lookups, done, found := 0, 0, 0
 	for _, m := range w.nodes {

@@ -26,7 +26,7 @@ var pairScenario = &Scenario{
 				failed++
 			}
 		})
-		for _, trouble := range []struct {
+		for _, fault := range []struct {
 			what string
 			do   func()
 		}{
@@ -44,8 +44,8 @@ var pairScenario = &Scenario{
 				w.stirs(first.machine)
 			}},
 		} {
-			w.phase("the first scraper %s; what is down is up after %v", trouble.what, w.opts.For/4)
-			trouble.do()
+			w.phase("the first scraper %s; what is down is up after %v", fault.what, w.opts.For/4)
+			fault.do()
 			w.run(w.opts.For / 4)
 			if first.host.Down() {
 				first.restart()
@@ -61,8 +61,8 @@ var pairScenario = &Scenario{
 	},
 }
 
-// scraping scrapes all aliases of a scraper each 15 s until stop is called, and tells how each scrape ends.
-func (w *World) scraping(s *scraper, told func(err error)) (stop func()) {
+// scraping scrapes all aliases of a scraper each 15 s until stop is called, and calls ended with the result of each scrape.
+func (w *World) scraping(s *scraper, ended func(err error)) (stop func()) {
 	stopped := false
 	var round func()
 	round = func() {
@@ -70,7 +70,7 @@ func (w *World) scraping(s *scraper, told func(err error)) (stop func()) {
 			return
 		}
 		for _, c := range w.clients {
-			w.scrape(s, c.alias, func(_ time.Duration, err error) { told(err) })
+			w.scrape(s, c.alias, func(_ time.Duration, err error) { ended(err) })
 		}
 		w.net.AfterFunc(15*time.Second, round)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// keysOf makes the identity of somebody.
+// keysOf derives the keys of a named peer.
 func (w *World) keysOf(who string) domain.KeyPair {
 	k := domain.KeyPairFromSeed(domain.SeedFrom(w.seedOf(who)))
 	w.names[id.PublicKey(k.Public)], w.shorts[k.Public.Short()] = who, who
@@ -27,14 +27,14 @@ type scraper struct {
 	keys   domain.KeyPair
 	disk   *simstore.Disk
 	app    *app.Scraper                                                           // nil while closed or down
-	scrape func(domain.Alias, time.Duration, func([]byte, error)) (cancel func()) // app's
-	ledger *ledger                                                                // what the checker knows of it
+	scrape func(domain.Alias, time.Duration, func([]byte, error)) (cancel func()) // the app's
+	ledger *ledger                                                                // the checker's view of it
 	expiry time.Duration
 }
 
 func (s *scraper) machineOf() *machine { return s.machine }
 
-// scraperSetup is how a scraper differs from the usual one.
+// scraperSetup is a set of deviations of a scraper from the default.
 type scraperSetup struct {
 	at        place
 	transport dht.Config
@@ -50,7 +50,7 @@ func (w *World) addScraper(name string, how scraperSetup) *scraper {
 	return s
 }
 
-// newScraper makes a scraper that is still to be booted.
+// newScraper returns a scraper that is not booted yet.
 func (w *World) newScraper(name string, how scraperSetup) *scraper {
 	how.disk.Seed = w.opts.Seed
 	s := &scraper{machine: w.settle(name, how.at), keys: w.keysOf(name), disk: simstore.NewDisk(how.disk)}
@@ -82,7 +82,7 @@ func (w *World) newScraper(name string, how scraperSetup) *scraper {
 		s.ledger.booted()
 		a.Start(func(err error) {
 			if err != nil {
-				// A disk that could not be read: the service manager starts the program again.
+				// The disk could not be read: the service manager restarts the program.
 				w.log.tell(s.name, "does not start: %v", err)
 				w.net.AfterFunc(serviceRestart, func() {
 					if s.boots == boot && !s.host.Down() {
@@ -97,14 +97,14 @@ func (w *World) newScraper(name string, how scraperSetup) *scraper {
 	return s
 }
 
-// serviceRestart is how long a service manager waits before it starts a program again that could not start.
+// serviceRestart is the delay after which a service manager restarts a program that could not start.
 const serviceRestart = time.Second
 
 // client is a machine with a client on it.
 type client struct {
 	*machine
 	scraper *scraper
-	others  []*scraper // that it registers with, too
+	others  []*scraper // further scrapers that it registers with
 	alias   domain.Alias
 	keys    domain.KeyPair
 	knows   bool // the secret
@@ -112,16 +112,16 @@ type client struct {
 	group   *app.Group // of this client alone, where secrets can be set; nil elsewhere
 	source  *source
 	retired bool // will not come back
-	// interval is how often it registers.
+	// interval is the registration interval.
 	interval time.Duration
 }
 
 func (c *client) machineOf() *machine { return c.machine }
 
-// scrapers are all that it registers with.
+// scrapers returns all scrapers that it registers with.
 func (c *client) scrapers() []*scraper { return append([]*scraper{c.scraper}, c.others...) }
 
-// with is the scraper with a key among them, or nil.
+// with returns the one of them with a key, or nil.
 func (c *client) with(key domain.PublicKey) *scraper {
 	for _, s := range c.scrapers() {
 		if s.keys.Public == key {
@@ -131,7 +131,7 @@ func (c *client) with(key domain.PublicKey) *scraper {
 	return nil
 }
 
-// registering names what it does with the scraper that has a key.
+// registering names the registration with the scraper that has a key.
 func (c *client) registering(key domain.PublicKey) string {
 	if s := c.with(key); s != nil && s != c.scraper {
 		return c.name + " at " + s.name + " registers"
@@ -139,10 +139,10 @@ func (c *client) registering(key domain.PublicKey) string {
 	return c.name + " registers"
 }
 
-// clientSetup is how a client differs from the usual one.
+// clientSetup is a set of deviations of a client from the default.
 type clientSetup struct {
 	at        place
-	others    []*scraper   // more scrapers
+	others    []*scraper   // further scrapers
 	alias     domain.Alias // its name unless given
 	keys      domain.KeyPair
 	transport dht.Config
@@ -152,7 +152,7 @@ type clientSetup struct {
 	reloads   bool // has a group, whose secrets can be set
 }
 
-// addClient boots a client of a scraper. It does not wait for anything.
+// addClient boots a client of a scraper, without waiting.
 func (w *World) addClient(s *scraper, how clientSetup) *client {
 	name := fmt.Sprintf("client-%d", len(w.clients))
 	c := &client{machine: w.settle(name, how.at), scraper: s, others: how.others, alias: how.alias, keys: how.keys, knows: !how.stranger}
@@ -225,25 +225,25 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 	return c
 }
 
-// retire closes a client for good.
+// retire closes a client permanently.
 func (c *client) retire() {
 	c.retired = true
 	c.close()
 }
 
-// source is a metrics source whose pages say whose they are.
+// source is a metrics source whose pages name their owner.
 type source struct {
 	loop  host.Host
 	key   domain.PublicKey
 	pages int
-	long  int           // bytes that a page has on top of the usual ones
-	err   error         // given in place of a page
-	after time.Duration // how long a page takes to make
+	long  int           // additional bytes of a page
+	err   error         // returned instead of a page
+	after time.Duration // time until a page is complete
 
-	making, most int // how many pages are being made, and were at the most
+	making, most int // pages in progress, and their maximum
 }
 
-// keyLine starts the line of a page that says whose it is.
+// keyLine starts the line of a page that names its owner.
 const keyLine = "# key "
 
 // filler makes pages as long as those of a small exporter.
@@ -277,7 +277,7 @@ func (s *source) Collect(_ time.Duration, done func([]byte, error)) (cancel func
 	return func() { canceled = true }
 }
 
-// ownerOf reads whose page that is.
+// ownerOf returns the owner that a page names.
 func ownerOf(body []byte) string {
 	rest, ok := strings.CutPrefix(string(body), keyLine)
 	if !ok {

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,23 +12,17 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// luck is a source of choices for one purpose, so that one more choice elsewhere moves none of them.
-func (w *World) luck(what string) *rand.Rand {
-	s := w.seedOf("luck " + what)
-	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(s[:8]), binary.LittleEndian.Uint64(s[8:16])))
-}
-
-// setting is where the machines of a world stand and how they reach each other.
+// setting is the set of places of a world's machines.
 type setting struct {
 	scraper   place
-	clients   []place // one after the other, and again from the first
+	clients   []place // in turn, starting over after the last
 	transport dht.Config
 }
 
-// client is where the n-th client stands.
+// client returns the place of the n-th client.
 func (s *setting) client(n int) place { return s.clients[n%len(s.clients)] }
 
-// scraperPlace is where a drawn scraper may stand.
+// scraperPlace restricts the place of a drawn scraper.
 type scraperPlace uint8
 
 const (
@@ -37,14 +30,14 @@ const (
 	scraperBehindRouter
 )
 
-// homes draws a setting in which a scraper can reach every client soon: routers from their independent axes, and a
-// relay or not. Where there is none, the scraper's ports can be guessed, and those of two clients at most cannot: ports
-// are guessed for one peer at a time, with a pause after one that was lost (hyperdht index.js).
+// homes draws a setting in which a scraper can reach every client soon: routers from their independent axes, and a relay or
+// not. Without a relay, the scraper's ports can be guessed, and those of two clients at most cannot: ports are guessed for
+// one peer at a time, with a pause after a failed guess (hyperdht index.js).
 func (w *World) homes(at scraperPlace) setting {
-	r := w.luck("places")
+	r := w.randFor("places")
 	var g setting
 	relay, randomScraper := r.IntN(2) == 0, r.IntN(2) == 0
-	// A machine on the open internet meets everybody without any help, which is the easiest case and so the rarest here.
+	// A machine on the open internet reaches all others without help, which is the easiest case and so the rarest here.
 	if at == scraperBehindRouter || r.IntN(4) > 0 {
 		nat := w.drawNAT(r, relay && randomScraper)
 		nat.Filtering = simnet.AddressAndPortDependent
@@ -98,13 +91,13 @@ func (w *World) drawNAT(r *rand.Rand, random bool) simnet.NAT {
 		n.Ports, n.Overload = simnet.PreservePort, true // as Linux does
 	}
 	if small {
-		// Small for a router, though room for one guess of ports, which opens two thousand sessions.
+		// Small for a router, with room for one guess of ports, which opens two thousand sessions.
 		n.Size, n.Full = 4096, full
 	}
 	return n
 }
 
-// nats are the kinds of routers that clients stand behind where a scenario does not care, most common first.
+// nats returns the routers of clients where a scenario does not choose them, most common first.
 func nats() []place {
 	return []place{
 		behind(simnet.PortRestricted()), behind(simnet.Masquerade()), open, behind(simnet.FullCone()),
@@ -137,7 +130,7 @@ func (w *World) populateAt(s *scraper, n int, g setting, how clientSetup) {
 	w.allScrapeable(startWithin)
 }
 
-// describe says what kind of router that is, in a line.
+// describe describes a kind of router in a line.
 func describe(n simnet.NAT) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mapping %v, filtering %v, ports %d", n.Mapping, n.Filtering, n.Ports)
@@ -163,7 +156,7 @@ func (w *World) roam(m *machine) {
 	w.stirs(m)
 }
 
-// openHosts are the machines on the open internet that may move: the first node is where all others begin.
+// openHosts returns the machines on the open internet that may move. The first node, by which all others join, does not.
 func (w *World) openHosts() []*machine {
 	return slices.DeleteFunc(slices.Clone(w.machines), func(m *machine) bool {
 		return m.router != nil || m.isRelay || len(w.nodes) > 0 && m == w.nodes[0]

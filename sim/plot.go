@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Plot is a picture of a scenario's own in a report.
+// Plot is an additional plot of a scenario in a report.
 type Plot struct {
 	Title, X, Y string
-	Bars        bool // in place of a line
+	Bars        bool // instead of a line
 	Labels      []string
 	Points      []Point
 }
@@ -78,7 +78,7 @@ func (c *canvas) line(class string, x1, y1, x2, y2 float64) {
 	fmt.Fprintf(c.b, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x1, y1, x2, y2)
 }
 
-// names writes what the axes are.
+// names labels the axes.
 func (c *canvas) names(x, y string) {
 	c.text("mid", (c.left+c.right)/2, c.height-5, x)
 	at := (c.top + c.bottom) / 2
@@ -307,7 +307,7 @@ func short(d time.Duration) string {
 	return text
 }
 
-// lasted draws how long each of many things took, by when it ended.
+// lasted plots the durations of operations, by the time of their ends.
 func (r *Result) lasted(b *strings.Builder, title, good, bad string, d dots) {
 	if len(d.all) == 0 {
 		return
@@ -334,7 +334,7 @@ func (r *Result) lasted(b *strings.Builder, title, good, bad string, d dots) {
 	c.end()
 }
 
-// healings draws how long each client took to come back, a row for each healing, with its bound.
+// healings plots the time in which each client came back, a row for each healing, with its bound.
 func (r *Result) healings(b *strings.Builder) {
 	if len(r.Healings) == 0 {
 		return
@@ -372,7 +372,7 @@ func (r *Result) healings(b *strings.Builder) {
 		for n := range h.Failed {
 			fmt.Fprintf(c.b, "<circle class=\"dot bad\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"/>", x.at(h.Within.Seconds())+6+3*float64(n%8), y)
 		}
-		most := "nobody"
+		most := "none"
 		if len(h.Took) > 0 {
 			most = "most " + quantile(h.Took, 1).Round(10*time.Millisecond).String()
 		}

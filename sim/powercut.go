@@ -13,11 +13,11 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// deed is something that a scraper has told a client to be done, and how much was on the disk by then.
+// deed is an operation that a scraper has acknowledged to a client, and the number of writes on the disk by then.
 type deed struct {
 	writes  int
 	alias   domain.Alias
-	key     domain.PublicKey // zero: the alias was given up, or is about to be
+	key     domain.PublicKey // zero: the alias was deregistered, or is about to be
 	expires time.Time
 }
 
@@ -49,7 +49,7 @@ var copiesScenario = &Scenario{
 		for i := range w.opts.Clients {
 			one := usual
 			if i%2 == 1 {
-				one.alias = w.clients[i-1].alias // which both want from now on, again and again
+				one.alias = w.clients[i-1].alias // which both register from now on, in turn
 			}
 			w.addClient(s, one)
 			w.run(5 * time.Second)
@@ -81,11 +81,11 @@ var copiesScenario = &Scenario{
 	},
 }
 
-// promiseSlack is how much earlier than promised an alias may expire: the time between the request and the answer.
+// promiseSlack is the time by which an alias may expire early: that between the request and the answer.
 const promiseSlack = 10 * time.Second
 
-// torn is the disk in the middle of the write after the first n: of its records, those that are new are there and cannot
-// be read, and the others are what they were or what they will be.
+// torn returns the disk in the middle of the write after the first n: its new records cannot be read, and the others have
+// their old or their new values.
 func torn(d *simstore.Disk, n int) (half *simstore.Disk, aliases []domain.Alias) {
 	before := d.CopyAt(n).Entries()
 	half = d.CopyAt(n + 1)
@@ -98,7 +98,7 @@ func torn(d *simstore.Disk, n int) (half *simstore.Disk, aliases []domain.Alias)
 	return half, aliases
 }
 
-// crashCopy is a scraper that booted from a copy of a disk.
+// crashCopy is a scraper booted from a copy of a disk.
 type crashCopy struct {
 	*machine
 	writes  int // that had taken effect
@@ -111,7 +111,7 @@ type crashCopy struct {
 
 func (c *crashCopy) machineOf() *machine { return c.machine }
 
-// bootCopy boots a scraper with a key of its own, so that no client is bothered.
+// bootCopy boots a scraper with a key of its own, so that clients do not notice it.
 func (w *World) bootCopy(name string, writes int, disk *simstore.Disk, torn []domain.Alias) *crashCopy {
 	c := &crashCopy{machine: w.settle(name, open), writes: writes, torn: torn}
 	keys := w.keysOf(name)
@@ -128,12 +128,12 @@ func (w *World) bootCopy(name string, writes int, disk *simstore.Disk, torn []do
 		c.app.Start(func(err error) { c.started, c.failed = true, err })
 	}
 	c.stop = func(done func()) { c.app.Close(done) }
-	c.foe = true // it dials clients that do not let it in
+	c.isAttacker = true // it dials clients that do not let it in
 	c.boot()
 	return c
 }
 
-// judge demands that everything is there that was promised before the power was cut.
+// judge demands that everything acknowledged before the power cut is there.
 func (c *crashCopy) judge(deeds []deed) {
 	w := c.w
 	if !c.started || c.failed != nil {
@@ -163,9 +163,9 @@ func (c *crashCopy) judge(deeds []deed) {
 		switch {
 		case d.key.IsZero(), slices.Contains(c.torn, a):
 		case e.Key != d.key && !later:
-			w.fail("acknowledged", "%s has %q of %s, and %s was told to have it", c.name, a, w.nameOf(e.Key), w.nameOf(d.key))
+			w.fail("acknowledged", "%s has %q of %s, and %s was acknowledged", c.name, a, w.nameOf(e.Key), w.nameOf(d.key))
 		case e.Expires.Before(d.expires):
-			w.fail("acknowledged", "%s lets %q expire at %v, and %s was told %v", c.name, a, e.Expires, w.nameOf(d.key), d.expires)
+			w.fail("acknowledged", "%s lets %q expire at %v, and %s was promised %v", c.name, a, e.Expires, w.nameOf(d.key), d.expires)
 		}
 	}
 }

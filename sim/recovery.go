@@ -11,33 +11,33 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// recovery is a start, or one disturbance, of a scraper and its clients, and the time after which Prometheus has metrics
-// from all clients again.
+// recovery is a start, or one disturbance, of a scraper and its clients, and a bound on the time after which Prometheus has
+// metrics from all clients again.
 type recovery struct {
 	name    string
 	rtt     time.Duration // between any two machines on the internet; 0 for usualRTT
 	nodes   int           // of the DHT; 0 for the scenario's
-	seeds   int           // how many runs the median is taken of; 0 for recoverySeeds
+	seeds   int           // number of runs that the median is taken of; 0 for recoverySeeds
 	clients int           // 0 for one
 	median  time.Duration // the bound
-	most    time.Duration // the bound for the part share of all runs; 0 for none
+	most    time.Duration // the bound for a share of all runs; 0 for none
 	share   float64       // 0 for all
-	// play sets the scene and disturbs it, and returns how long it takes from the end of the disturbance to the first scrape.
+	// play sets up and disturbs a world, and returns the time from the end of the disturbance to the first scrape.
 	play func(w *World) time.Duration
 }
 
 const (
 	usualRTT, farRTT = 40 * time.Millisecond, 200 * time.Millisecond
 	recoverySeeds    = 5
-	// recoveryPatience is how long a client is waited for.
+	// recoveryPatience bounds the wait for a client.
 	recoveryPatience = 5 * time.Minute
-	// settled is how long machines are left alone that have started.
+	// settled is the time without disturbances after a start.
 	settled = time.Minute
 )
 
 var home = behind(simnet.PortRestricted())
 
-// recoveries is what README.md promises, and what design.md wants.
+// recoveries lists the promises of README.md and the aims of design.md.
 func recoveries() []recovery {
 	all := []recovery{
 		{name: "start, consistent NATs", median: 500 * time.Millisecond, play: starts(home, home)},
@@ -95,7 +95,7 @@ var guessesScenario = &Scenario{
 			{name: "the scraper's NAT is random", play: starts(random, home)},
 			{name: "the client's NAT is random", play: starts(home, random)},
 		} {
-			// Few runs may all be unlucky.
+			// Of few runs, all may be slow ones.
 			cell.seeds, cell.clients, cell.median, cell.most, cell.share = w.opts.Clients, 1, recoveryPatience, 10*time.Second, 0.95
 			if w.opts.Clients < 100 {
 				cell.most = recoveryPatience
@@ -195,7 +195,7 @@ func (w *World) firstScrapes() time.Duration {
 					left--
 				}
 			})
-			w.net.AfterFunc(time.Second, next) // what was asked before may have gone the way that is dead
+			w.net.AfterFunc(time.Second, next) // an earlier request may have used the dead path
 		}
 		again()
 	}
@@ -270,12 +270,12 @@ func startsInOneCarrier(w *World) time.Duration {
 	return w.started(home.under(on), home.under(on), transport)
 }
 
-// standing boots a scraper and a client at homes of their own, and leaves them alone.
+// standing boots a scraper and a client at homes of their own, and waits until they are settled.
 func (w *World) standing() (*scraper, *client) {
 	s := w.addScraper("scraper", scraperSetup{at: home})
 	c := w.addClient(s, clientSetup{at: home})
 	w.firstScrapes()
-	w.run(settled + time.Duration(w.luck("phase").Int64N(int64(5*time.Second)))) // anywhere between two keep-alives
+	w.run(settled + time.Duration(w.randFor("phase").Int64N(int64(5*time.Second)))) // anywhere between two keep-alives
 	return s, c
 }
 
@@ -288,7 +288,7 @@ func disturbed(how func(s *scraper, c *client)) func(*World) time.Duration {
 	}
 }
 
-// shrinks has the way to the client carry short packets only from now on, without an ICMP message for others.
+// shrinks limits the path to the client to short packets from now on, without an ICMP message for others.
 func shrinks(mtu int) func(*World) time.Duration {
 	return func(w *World) time.Duration {
 		_, c := w.standing()
@@ -307,7 +307,7 @@ type victim func(*scraper, *client) *machine
 func theClient(_ *scraper, c *client) *machine  { return c.machine }
 func theScraper(s *scraper, _ *client) *machine { return s.machine }
 
-// bootstrapNode is whether the bootstrap node runs.
+// bootstrapNode is the state of the bootstrap node.
 type bootstrapNode bool
 
 const (
@@ -315,7 +315,7 @@ const (
 	withoutBootstrap bootstrapNode = false
 )
 
-// restarts has a machine crash and start again, with the DHT nodes that it knew.
+// restarts has a machine crash and start again, with the DHT nodes on its disk.
 func restarts(of victim, bootstrap bootstrapNode) func(*World) time.Duration {
 	return func(w *World) time.Duration {
 		s, c := w.standing()

@@ -27,7 +27,8 @@ var registrationScenario = &Scenario{
 		w.until("it is registered", startWithin, func() bool { return first.app.Status().Registered })
 		w.run(5 * time.Second)
 		owned(first, "registered")
-		// Of the two, whoever registers last has the alias: the second must not renew at the moment in which the first is looked at.
+		// Of the two, the last one to register has the alias: the second must not renew at the moment in which the first is
+		// checked.
 		second := w.addClient(s, clientSetup{alias: "web", change: func(c *app.ClientConfig) { c.RegisterInterval = 2 * domain.DefaultRegisterInterval }})
 		w.until("it is registered", startWithin, func() bool { return second.app.Status().Registered })
 		w.run(5 * time.Second)
@@ -69,13 +70,13 @@ var registrationScenario = &Scenario{
 		w.gone(s, "lost", "expired, and not yet swept out")
 		w.run(time.Hour)
 		w.expect(w.owner(s, "lost").IsZero(), "the alias was not swept out")
-		w.run(recordsLive) // who looks for a record keeps it alive, and the scraper has done so until now
+		w.run(recordsLive) // a lookup keeps a record alive, and the scraper has looked it up until now
 		w.expect(!w.findable(lost), "the DHT still knows a client that was switched off hours ago")
 		w.expect(s.app.Stats().Expired == 1, "%d aliases have expired", s.app.Stats().Expired)
 	},
 }
 
-// owner is who has an alias at a scraper; zero for nobody.
+// owner returns the key with an alias at a scraper, zero for none.
 func (w *World) owner(s *scraper, a domain.Alias) domain.PublicKey {
 	for _, have := range s.app.Aliases() {
 		if have.Alias == a {

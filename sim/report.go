@@ -51,7 +51,7 @@ svg .curve { fill: none; stroke: var(--good); stroke-width: 2 } svg polyline.out
 <h1>dhtprom: simulated runs</h1>
 `
 
-// WritePage writes results as one HTML page that needs nothing else.
+// WritePage writes results as one self-contained HTML page.
 func WritePage(out io.Writer, results []*Result) error {
 	var b strings.Builder
 	b.WriteString(pageHead)
@@ -106,10 +106,10 @@ func (r *Result) section(b *strings.Builder) {
 	b.WriteString("</section>\n")
 }
 
-// overTime draws what every run has: scrapes, punches and lookups over virtual time, with the phases of the story.
+// overTime draws the plots of every run: scrapes, punches and lookups over virtual time, with the phases of the scenario.
 func (r *Result) overTime(b *strings.Builder) {
 	c := r.chronicle
-	// All plots have the same intervals, few enough to be seen.
+	// All plots have the same intervals, few enough to be readable.
 	const most = 120
 	width := time.Second
 	for width*most < r.Virtual {
@@ -129,11 +129,11 @@ func (r *Result) overTime(b *strings.Builder) {
 		row(punchWon, "won", "good"), row(punchWonRandom, "won by guessing ports", "other"),
 		row(punchLost, "lost", "bad"), row(punchLostRandm, "lost guessing ports", "warn"),
 	}, &started, width)
-	r.counted(b, "Lookups", []series{row(lookupFound, "found", "good"), row(lookupInVain, "in vain", "bad")}, nil, width)
-	r.lasted(b, "Time of a lookup", "found", "in vain", c.lookups)
+	r.counted(b, "Lookups", []series{row(lookupFound, "found", "good"), row(lookupFailed, "failed", "bad")}, nil, width)
+	r.lasted(b, "Time of a lookup", "found", "failed", c.lookups)
 }
 
-// story lists the phases that the plots have numbers for.
+// story lists the phases with their numbers in the plots.
 func (r *Result) story(b *strings.Builder) {
 	if r.chronicle == nil || len(r.chronicle.phases) == 0 {
 		return

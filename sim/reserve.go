@@ -44,10 +44,10 @@ var reserveScenario = &Scenario{
 			}
 		}
 		dead := simnet.Link{Loss: 1}
-		for _, trouble := range []struct {
+		for _, fault := range []struct {
 			what  string
 			begin func()
-			moves bool // what the scraper sends to most clients: each side decides for itself, and is late where an answer misleads it
+			moves bool // direction of the traffic to most clients: each side decides for itself, and is late where an answer misleads it
 		}{
 			{"are dead", each(dead, dead), true},
 			{"are dead towards the clients", each(dead, simnet.Link{}), true},
@@ -57,10 +57,10 @@ var reserveScenario = &Scenario{
 			{"carry 1,000 bytes", each(simnet.Link{MTU: 1000}, simnet.Link{MTU: 1000}), false},
 			{"are as they were, but the relay is off", relay.crash, false},
 		} {
-			w.phase("the direct paths %s for %v", trouble.what, w.opts.For)
-			trouble.begin()
+			w.phase("the direct paths %s for %v", fault.what, w.opts.For)
+			fault.begin()
 			w.run(w.opts.For)
-			w.expect(!trouble.moves || s.direct() <= len(w.clients)/3, "%d connections are still on direct paths that %s", s.direct(), trouble.what)
+			w.expect(!fault.moves || s.direct() <= len(w.clients)/3, "%d connections are still on direct paths that %s", s.direct(), fault.what)
 			each(simnet.Link{}, simnet.Link{})()
 			if relay.host.Down() {
 				relay.restart()
@@ -74,7 +74,7 @@ var reserveScenario = &Scenario{
 	},
 }
 
-// direct is how many aliases are connected, and not over a relay.
+// direct returns the number of aliases connected without a relay.
 func (s *scraper) direct() (n int) {
 	for _, a := range s.app.Aliases() {
 		if a.SessionUp && a.Peer.Path != domain.PathRelay {

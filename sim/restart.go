@@ -16,7 +16,7 @@ var restartScenario = &Scenario{
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
 		w.populate(s, w.opts.Clients, clientSetup{change: func(c *app.ClientConfig) { c.RegisterInterval = time.Hour }})
-		w.run(10 * time.Second) // the last of them hears that it is registered
+		w.run(10 * time.Second) // the last of them receives its acknowledgement
 		before := w.check.registered
 		for range 3 {
 			w.phase("the scraper's machine crashes and boots again")
@@ -45,7 +45,7 @@ var restartScenario = &Scenario{
 		s.wipe()
 		w.run(time.Second)
 		s.restart()
-		// Nobody tells the clients; they come with their next registration.
+		// The clients are not notified; they come with their next registration.
 		w.run(time.Hour)
 		w.mustHeal(healWithin)
 	},
@@ -59,14 +59,14 @@ func (s *scraper) wipe() {
 
 var powercutScenario = &Scenario{
 	Name:  "powercut",
-	About: "the power is cut after every single write to the disk: nothing that a client was told is lost",
+	About: "the power is cut after every single write to the disk: nothing acknowledged to a client is lost",
 	Nodes: 8, Clients: 6, For: 2 * time.Minute,
 	Least: Least{Nodes: 4, Clients: 1, For: 15 * time.Second},
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		// The disk is slower than the internet: who is told too early is caught.
+		// The disk is slower than the internet, so an early acknowledgement is detected.
 		s := w.addScraper("scraper", scraperSetup{disk: simstore.Config{WriteTime: 300 * time.Millisecond}})
-		w.phase("%d clients, who register each minute", w.opts.Clients)
+		w.phase("%d clients, which register each minute", w.opts.Clients)
 		cuts := 0
 		var cut func()
 		cut = func() {
@@ -119,7 +119,7 @@ var diskScenario = &Scenario{
 			s.restart()
 		}
 		s.disk.SetConfig(simstore.Config{})
-		w.mustHeal(time.Minute + healWithin) // whose alias was taken has it again with its next registration
+		w.mustHeal(time.Minute + healWithin) // a lost alias comes back with its client's next registration
 	},
 }
 
@@ -144,13 +144,13 @@ var flashcrowdScenario = &Scenario{
 		perSecond := w.check.watched()
 		w.result.row("registrations tried per second after the outage", "%d at most, by %d clients", mostOf(perSecond), w.opts.Clients)
 		w.result.Plots = append(w.result.Plots, timeline("Registrations tried after the outage", perSecond))
-		// Each tries once in 30 to 60 seconds. Those that were trying when the scraper came back have luck together and
-		// are together once more, loosely, with their next registration.
+		// Each tries once in 30 to 60 seconds. Those that were trying when the scraper came back succeed together and come
+		// together again, loosely, with their next registration.
 		limit := max(4*w.opts.Clients/30, 5)
 		w.expect(mostOf(perSecond) <= limit, "%d registrations are tried in one second, %d were the bound", mostOf(perSecond), limit)
 	},
 }
 
-// crowdWithin is how long after an outage in which the table was lost everybody is scraped: the longest wait between two
-// tries, and one failure.
+// crowdWithin bounds the time after an outage in which the table was lost until all are scraped: the longest wait between
+// two tries, and one failure.
 const crowdWithin = 2 * time.Minute

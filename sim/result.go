@@ -12,10 +12,10 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Result is what came of a run.
+// Result is the result of a run.
 type Result struct {
 	Options    Options // with the defaults filled in
-	Hash       uint64  // of all that happened
+	Hash       uint64  // of all events
 	Failures   []Failure
 	Virtual    time.Duration
 	Stats      simnet.Stats
@@ -33,17 +33,17 @@ type Result struct {
 	chronicle     *chronicle      // what happened when
 	inner         []*Result       // of runs within this one
 	reunions      []reunion       // after outages of the DHT
-	over          bool            // the story is; what is scraped while clients say goodbye tells nothing
+	over          bool            // the scenario has ended; scrapes while clients deregister do not count
 
 	PeakSockets, PeakTimers int // on one machine
 }
 
-// Failure is something that must not happen, and did.
+// Failure is a violation of a rule.
 type Failure struct {
 	At    time.Duration
 	Check string // the name of the rule
 	What  string
-	// Expected names what was broken, whoever broke it and by how much: the words of What without the particulars.
+	// Expected identifies the broken expectation: the text of What without names and figures.
 	Expected string
 }
 
@@ -54,7 +54,7 @@ func (f Failure) same(other Failure) bool {
 	return f.Check == other.Check && f.Expected == other.Expected
 }
 
-// numberless puts # in place of every number, so that words about other machines and other times are the same.
+// numberless replaces every number by #, so that texts about other machines and other times are the same.
 func numberless(text string) string {
 	var b strings.Builder
 	digits := false
@@ -72,19 +72,19 @@ func numberless(text string) string {
 	return b.String()
 }
 
-// Healing is how clients came back after something.
+// Healing is the recovery of clients after a disturbance.
 type Healing struct {
-	After  string          // what it was
-	At     time.Duration   // when the world was whole again
+	After  string          // the phase of the disturbance
+	At     time.Duration   // its end
 	Within time.Duration   // the bound
 	Took   []time.Duration // of each client until it was scraped; those that answered at once were never affected
 	Failed int             // clients that were not scraped within the bound
 }
 
-// atOnce is how fast a client is scraped that was not affected.
+// atOnce bounds the time of a scrape of an unaffected client.
 const atOnce = time.Second
 
-// affected are the times of those that did not answer at once.
+// affected returns the times of those that did not answer at once.
 func (h Healing) affected() (slow []time.Duration) {
 	for _, d := range h.Took {
 		if d > atOnce {
@@ -110,10 +110,10 @@ func (h Healing) String() string {
 	return fmt.Sprintf("%s (bound %v)", strings.Join(parts, ", "), h.Within)
 }
 
-// healPrefix begins the phase in which everybody is waited for.
+// healPrefix begins the phase that waits for all clients.
 const healPrefix = "the world has healed"
 
-// healed notes how long each client took to come back, after the last phase that was not about healing.
+// healed records how long each client took to come back, after the last phase that was not about healing.
 func (w *World) healed(within time.Duration, took []time.Duration) {
 	h := Healing{After: "the start", At: w.net.Now(), Within: within, Took: took}
 	for _, p := range slices.Backward(w.result.chronicle.phases) {
@@ -144,7 +144,7 @@ func (w *World) healed(within time.Duration, took []time.Duration) {
 	w.result.row("healed: "+h.After, "%v", h)
 }
 
-// clause is the beginning of what a phase is called, short enough for a table.
+// clause returns the beginning of a phase's text, short enough for a table.
 func clause(text string) string {
 	if i := strings.IndexAny(text, ":;"); i > 0 {
 		text = text[:i]
@@ -163,7 +163,7 @@ func clause(text string) string {
 // Row is a line of a result's table.
 type Row struct{ Name, Value string }
 
-// OK reports whether nothing went wrong.
+// OK reports whether the run had no failure.
 func (r *Result) OK() bool { return len(r.Failures) == 0 }
 
 // row adds a line to the table.
@@ -183,7 +183,7 @@ func (r *Result) Row(name string) string {
 
 const maxSamples = 20_000
 
-// scraped notes the end of a scrape that counts.
+// scraped records the end of a scrape that counts.
 func (r *Result) scraped(took time.Duration, err error) {
 	if r.over {
 		return
@@ -199,10 +199,10 @@ func (r *Result) scraped(took time.Duration, err error) {
 	}
 }
 
-// polled notes the end of a scrape that is tried again and again until it works, which does not count.
+// polled records the end of a scrape that is repeated until it succeeds, which does not count.
 func (r *Result) polled(took time.Duration, err error) { r.chronicle.scrape(took, err, polled) }
 
-// total sums a figure of the network over this run and those within it.
+// total returns the sum of a network count over this run and those within it.
 func (r *Result) total(of func(simnet.Stats) uint64) uint64 {
 	n := of(r.Stats)
 	for _, inner := range r.inner {
@@ -211,13 +211,13 @@ func (r *Result) total(of func(simnet.Stats) uint64) uint64 {
 	return n
 }
 
-// Events is how much happened: datagrams that arrived or were dropped, timers, and posts.
+// Events returns the number of events: datagrams that arrived or were dropped, timers, and posts.
 func (r *Result) Events() uint64 {
 	return r.total(func(s simnet.Stats) uint64 { return s.Delivered + s.Dropped(0) + s.Timers + s.Posts })
 }
 
-// Verdict is what somebody has to know of a run that failed: what was broken, the line that replays it, and the line
-// that keeps it. It is empty for a run that did not.
+// Verdict describes a failed run: the broken expectations, the line that replays it, and the line that keeps it. It is
+// empty for a run without failures.
 func (r *Result) Verdict() string {
 	if r.OK() {
 		return ""
@@ -231,14 +231,14 @@ func (r *Result) Verdict() string {
 	return b.String()
 }
 
-// SeedLine is the line of testdata/seeds.txt that keeps a run, with the reason.
+// SeedLine returns the line of testdata/seeds.txt that keeps a run, with the reason.
 func (o Options) SeedLine(why string) string { return o.args() + "    # " + why }
 
 func (r *Result) peak(sockets, timers int) {
 	r.PeakSockets, r.PeakTimers = max(r.PeakSockets, sockets), max(r.PeakTimers, timers)
 }
 
-// quantile of durations; 0 for none.
+// quantile returns a quantile of durations; 0 for none.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0

@@ -9,24 +9,24 @@ import (
 	"github.com/dhtprom/dhtprom/ports"
 )
 
-// tries are the attempts at one thing. They are held against a backoff of the checker's own: each wait at least half of
-// a step that doubles from a second to a minute, and a renewal not long before its time.
+// tries are the attempts at one operation. They are checked against a backoff of the checker's own: each wait at least half
+// of a step that doubles from a second to a minute, and a renewal not long before its time.
 type tries struct {
-	failed    int             // since it last worked
+	failed    int             // since the last success
 	notBefore time.Duration   // the next attempt, unless there was news
-	early     []time.Duration // those that came before, the last earlyBurst
+	early     []time.Duration // attempts before that time, the last earlyBurst
 	nudged    time.Duration   // when there was news of the other side
-	opened    time.Duration   // when the connection did; 0 for none
+	opened    time.Duration   // when the connection opened; 0 for none
 	seen      time.Duration   // when the last one ended; 0 for none
 	at        []time.Duration // within retryWindow
-	renewed   []time.Duration // likewise, what starts the waits over
+	renewed   []time.Duration // likewise, successes and news, which restart the waits
 
 	// A client also registers when its scraper holds no connection to it.
 	holds   int           // connections
 	since   time.Duration // when the first of them opened
-	missed  int           // registrations for want of one, since one lasted
+	missed  int           // registrations for lack of one, since one lasted
 	missing time.Duration // when the next such one may come
-	silent  bool          // the last of them was given up because nothing came any more
+	silent  bool          // the last of them was closed because its peer was silent
 
 	interval time.Duration // of renewals
 }
@@ -40,7 +40,7 @@ func (ch *checker) triesOf(what string) *tries {
 	return t
 }
 
-// leastWait is the shortest wait after a number of failures in a row, less what a clock may be wrong by.
+// leastWait returns the shortest wait after a number of failures in a row, less a tolerance for drifting clocks.
 func leastWait(failed int) time.Duration {
 	step := min(retryMin<<min(max(failed-1, 0), 16), retryMax)
 	return tolerant(max(retryMin, step/2))
@@ -48,7 +48,7 @@ func leastWait(failed int) time.Duration {
 
 func tolerant(d time.Duration) time.Duration { return d * 95 / 100 }
 
-// attempt is told of an attempt.
+// attempt handles an attempt.
 func (ch *checker) attempt(m *machine, what string) {
 	now := ch.w.net.Now()
 	if ch.watching != "" && strings.HasSuffix(what, ch.watching) {
@@ -84,7 +84,7 @@ func (ch *checker) attempt(m *machine, what string) {
 	}
 }
 
-// count notes an attempt, and forgets those of long ago.
+// count records an attempt, and forgets old ones.
 func (t *tries) count(now time.Duration) {
 	t.at = append(lately(t.at, now), now)
 	t.renewed = lately(t.renewed, now)
@@ -97,7 +97,7 @@ func lately(at []time.Duration, now time.Duration) []time.Duration {
 	return at
 }
 
-// earliesOf is how often a machine may have tried earlier within retryWindow.
+// earliesOf returns how often a machine may have tried early within retryWindow.
 func (w *World) earliesOf(m *machine) int {
 	if m.stir == 0 || w.net.Now()-m.stir > retryWindow+settleWithin {
 		return 0
@@ -105,7 +105,7 @@ func (w *World) earliesOf(m *machine) int {
 	return earlyBurst + int(retryWindow/earlyEvery)
 }
 
-// failedTo is told that an attempt failed, and how long the next one is put off.
+// failedTo handles a failed attempt, which is repeated after wait.
 func (ch *checker) failedTo(what string, err error, wait, most time.Duration) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	if e, ok := errors.AsType[*ports.ConnectionError](err); ok && e.Busy && wait >= cmp.Or(e.RetryAfter, busyWait) {
@@ -120,7 +120,7 @@ func (ch *checker) failedTo(what string, err error, wait, most time.Duration) {
 	t.notBefore = now + least
 }
 
-// worked is told that an attempt succeeded, and when the next one is due.
+// worked handles a successful attempt. The next one is due after interval.
 func (ch *checker) worked(what string, interval time.Duration) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	t.failed, t.interval = 0, interval
@@ -129,14 +129,14 @@ func (ch *checker) worked(what string, interval time.Duration) {
 	t.missing = never // it is known to the scraper
 }
 
-// leastMissing is the shortest time without a connection of its scraper after which a client registers, when it has done
-// so a number of times for that reason. The waits double up to the time between renewals.
+// leastMissing returns the shortest time without a connection of its scraper after which a client registers, when it has
+// done so a number of times for that reason. The waits double up to the renewal interval.
 func (t *tries) leastMissing() time.Duration {
 	step := min(missingMin<<min(t.missed, 16), max(t.interval, missingMin))
 	return tolerant(max(missingMin, step/2))
 }
 
-// held is told that a scraper's connection to a client opens.
+// held handles the opening of a scraper's connection to a client.
 func (ch *checker) held(what string) {
 	t := ch.triesOf(what)
 	if t.holds++; t.holds == 1 {
@@ -144,7 +144,7 @@ func (ch *checker) held(what string) {
 	}
 }
 
-// unheld is told that one has ended.
+// unheld handles the end of one.
 func (ch *checker) unheld(what string) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.holds--; t.holds > 0 {
@@ -160,7 +160,7 @@ func (ch *checker) unheld(what string) {
 	t.silent = false
 }
 
-// dialFailed is told that a scraper waits before it dials a client again.
+// dialFailed handles a failed dial of a scraper, which waits before the next one.
 func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Duration) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.opened > 0 && now-t.opened >= stableAfter {
@@ -169,7 +169,7 @@ func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Dura
 	if t.opened > 0 {
 		t.opened, t.seen = 0, now
 	}
-	if now-t.nudged <= nudgeTakes || ch.w.stirred(m) { // a scraper that has moved begins anew with all its clients
+	if now-t.nudged <= nudgeTakes || ch.w.stirred(m) { // a scraper that has moved starts over with all its clients
 		t.failed, t.notBefore = 0, 0
 	}
 	ch.attempt(m, what)
@@ -179,21 +179,21 @@ func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Dura
 	}
 	ch.failedTo(what, err, wait, most)
 	if now-t.nudged <= nudgeTakes {
-		t.failed, t.notBefore = 0, 0 // what the news said was wrong, and now it is tried again at once
+		t.failed, t.notBefore = 0, 0 // the news was wrong, and the dial is repeated at once
 	}
 }
 
 // seenWithin reports whether the last connection ended within a time.
 func (t *tries) seenWithin(now, within time.Duration) bool { return t.seen > 0 && now-t.seen < within }
 
-// nudge is told of news about who is being dialled.
+// nudge handles news about a peer that is being dialled.
 func (ch *checker) nudge(what string) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	t.failed, t.notBefore, t.nudged = 0, 0, now
 	t.renewed = append(t.renewed, now)
 }
 
-// dialled is told that a dial succeeded, beside another connection where the session goes over to a better path.
+// dialled handles a successful dial, beside another connection where the session goes over to a better path.
 func (ch *checker) dialled(what string) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.opened > 0 && now-t.opened >= stableAfter {
@@ -202,8 +202,8 @@ func (ch *checker) dialled(what string) {
 	t.opened = now
 }
 
-// startedAnew forgets the waits of a machine's program: a fresh one may try at once.
-func (ch *checker) startedAnew(m *machine) {
+// restarted forgets the waits of a machine's program: a new one may try at once.
+func (ch *checker) restarted(m *machine) {
 	for what, t := range ch.tries {
 		if strings.HasPrefix(what, m.name+" ") {
 			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, nil
@@ -212,15 +212,14 @@ func (ch *checker) startedAnew(m *machine) {
 	}
 }
 
-// stirs is told that something has happened to a machine's network, or that it woke: it may try at once what it would
-// have tried later.
+// stirs records a change of a machine's network, or that it woke: it may try at once instead of later.
 func (w *World) stirs(all ...*machine) {
 	for _, m := range all {
 		m.stir = max(w.net.Now(), 1)
 	}
 }
 
-// stirred reports whether something has happened to a machine's network lately, or goes on happening.
+// stirred reports whether a machine's network has changed lately, or goes on changing.
 func (w *World) stirred(m *machine) bool {
 	// A node that others can reach finds that out when it has been up for long (dht-rpc index.js).
 	if !m.reachable && m.up() && !m.node.Status().Ephemeral {

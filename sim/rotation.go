@@ -45,7 +45,7 @@ var rotationScenario = &Scenario{
 		})
 		forgotten.retired = true // from the stories of others
 		w.net.Internet().SetLink(usualInternet(0))
-		w.until("the one that was forgotten is refused", 2*registerOften+w.opts.For, func() bool { return r.unauthorised() > 0 })
+		w.until("the forgotten one is rejected", 2*registerOften+w.opts.For, func() bool { return r.unauthorised() > 0 })
 		w.run(w.opts.For + time.Minute)
 		w.gone(r.s, forgotten.alias, "a retired secret")
 		w.expect(!forgotten.app.Status().Registered, "%s is registered by a retired secret", forgotten.name)
@@ -55,7 +55,8 @@ var rotationScenario = &Scenario{
 	},
 }
 
-// registerOften is how often clients register while secrets are rotated, so that every moment of it meets registrations.
+// registerOften is the registration interval of clients while secrets are rotated, so that registrations fall into every
+// moment of it.
 const registerOften = time.Minute
 
 // rotation is a scraper whose secrets and pins change.
@@ -76,7 +77,7 @@ func (r *rotation) ended(err error) {
 	}
 }
 
-// setup is a client that has the newest secret when it boots for the first time, and the one of its file later.
+// setup is a client with the newest secret at its first boot, and later that of its file.
 func (r *rotation) setup(alias domain.Alias) clientSetup {
 	return clientSetup{alias: alias, reloads: true, change: func(c *app.ClientConfig) {
 		if _, known := r.files[c.Hostname]; !known {
@@ -86,8 +87,8 @@ func (r *rotation) setup(alias domain.Alias) clientSetup {
 	}}
 }
 
-// rotate puts a new secret in front of the old one, gives it to clients one after the other, and takes the old one out. It takes half of
-// the scenario's time. Something happens in the middle.
+// rotate puts a new secret in front of the old one, gives it to clients one after the other, and removes the old one. It
+// takes half of the scenario's time. middle runs halfway.
 func (r *rotation) rotate(name string, clients []*client, middle func()) {
 	w, old := r.w, r.w.secret
 	w.retired, w.secret = append(w.retired, old), domain.SecretFrom(w.seedOf("the "+name+" secret"))
@@ -110,7 +111,7 @@ func (r *rotation) rotate(name string, clients []*client, middle func()) {
 	w.run(2 * registerOften)
 }
 
-// accept sets the secrets that the scraper takes from now on, in its file as well.
+// accept sets the secrets that the scraper accepts from now on, in its file as well.
 func (r *rotation) accept(secrets ...domain.Secret) {
 	r.valid = secrets
 	r.s.host.Do(func() {
@@ -122,7 +123,7 @@ func (r *rotation) accept(secrets ...domain.Secret) {
 
 func (r *rotation) unauthorised() uint64 { return r.s.app.Stats().Rejected[domain.ReasonUnauthorised] }
 
-// keys is about who may have an alias: one is pinned, the other is not.
+// keys tests the keys of aliases: one is pinned, the other is not.
 func (r *rotation) keys(pinned, loose *client) {
 	w, s := r.w, r.s
 	w.phase("an alias is pinned: others with the right secret do not get it, before and after a crash of the scraper, nor by its key without proof")
@@ -131,13 +132,13 @@ func (r *rotation) keys(pinned, loose *client) {
 	w.run(time.Second)
 	w.expect(failed == nil && len(r.pins.all) == 1, "an alias cannot be pinned: %v", failed)
 	taker := w.addClient(s, r.setup(pinned.alias))
-	taker.retired = true // it is to get nothing
+	taker.retired = true // it must get nothing
 	a := &attack{w: w, s: s}
 	a.thief(pinned)
 	for range 2 {
 		w.run(w.opts.For / 4)
 		rejected := s.app.Stats().Rejected
-		w.expect(rejected[domain.ReasonPinned] > 0 && rejected[domain.ReasonNoProof] > 0, "nobody was refused for a pin or for want of proof: %v", rejected)
+		w.expect(rejected[domain.ReasonPinned] > 0 && rejected[domain.ReasonNoProof] > 0, "no registration was rejected for a pin or a missing proof: %v", rejected)
 		w.expect(w.owner(s, pinned.alias) == pinned.keys.Public, "a pinned alias belongs to %s", w.nameOf(w.owner(s, pinned.alias)))
 		w.expect(!taker.app.Status().Registered, "%s is registered for an alias that is pinned to another", taker.name)
 		s.crash()
@@ -166,7 +167,7 @@ func (r *rotation) keys(pinned, loose *client) {
 	w.result.row("secrets and keys", "%d scrapes in the first rotation, %d pins kept", r.scraped, len(r.pins.all))
 }
 
-// pins is the part of a scraper's disk with the pins.
+// pins is the part of a scraper's disk that holds the pins.
 type pins struct {
 	host host.Host
 	all  map[domain.Alias]domain.Pin
@@ -197,5 +198,5 @@ func (p *pins) DeletePin(a domain.Alias, done func(error)) {
 	})
 }
 
-// pinTakes is how long the disk takes.
+// pinTakes is the duration of a disk operation.
 const pinTakes = 5 * time.Millisecond

@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Run plays a scenario. It fails only for options that Check refuses; what goes wrong inside is in the result.
+// Run plays a scenario. It fails only for options that Check rejects; failures of the run are in the result.
 func Run(o Options) (*Result, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -38,8 +38,8 @@ func (s *Scenario) run(o Options) *Result {
 	return r
 }
 
-// play runs a part of the story and reports whether it came to its end. A panic of the code under test is a failure
-// like any other, so that it can be replayed and shrunk.
+// play runs a part of the scenario and reports whether it came to its end. A panic of the code under test is a failure like
+// any other, so that it can be replayed and shrunk.
 func (w *World) play(part func(*World)) (ended bool) {
 	defer func() {
 		switch v := recover(); v.(type) {
@@ -58,17 +58,17 @@ func (w *World) play(part func(*World)) (ended bool) {
 	return true
 }
 
-// secretsIn looks for secrets where they must not be.
+// secretsIn fails the run if a text contains a secret.
 func (w *World) secretsIn(text string) {
 	for _, secret := range append(w.retired, w.secret) {
 		plain := secret.Reveal()
 		if strings.Contains(text, secret.RevealText()) || strings.Contains(text, fmt.Sprintf("%x", plain)) || strings.Contains(text, string(plain[:])) {
-			w.fail("secret", "a secret stands in the transcript")
+			w.fail("secret", "the transcript contains a secret")
 		}
 	}
 }
 
-// tabulate fills in the lines that every table has.
+// tabulate adds the rows that every table has.
 func (w *World) tabulate(played bool) {
 	r := w.result
 	if !played {
@@ -96,15 +96,15 @@ func (w *World) tabulate(played bool) {
 	r.row("most on one machine", "%d sockets, %d timers", r.PeakSockets, r.PeakTimers)
 }
 
-// tabulateConnections tells how connections came about.
+// tabulateConnections adds the rows about connections.
 func (r *Result) tabulateConnections() {
 	n := r.chronicle.total
 	if n(punchStarted) > 0 {
 		r.row("punches", "%d started, %d won and %d lost; by guessing ports %d won and %d lost", n(punchStarted),
 			n(punchWon), n(punchLost), n(punchWonRandom), n(punchLostRandm))
 	}
-	if n(lookupFound)+n(lookupInVain) > 0 && r.Row("lookups") == "" {
-		r.row("lookups", "%d of %d found", n(lookupFound), n(lookupFound)+n(lookupInVain))
+	if n(lookupFound)+n(lookupFailed) > 0 && r.Row("lookups") == "" {
+		r.row("lookups", "%d of %d found", n(lookupFound), n(lookupFound)+n(lookupFailed))
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 
 var errScraperDown = errors.New("the scraper is down")
 
-// scrape asks a scraper for the metrics of an alias, as its HTTP side does. done is called later, and never if the
+// scrape requests the metrics of an alias from a scraper, as its HTTP side does. done is called later, and never if the
 // scraper goes down meanwhile. It must be called between turns.
 func (w *World) scrape(s *scraper, a domain.Alias, done func(took time.Duration, err error)) {
 	w.ask(s, a, w.result.scraped, done)
 }
 
-// ask is scrape; count is told first, unless the scraper is down.
+// ask is scrape; count is called before done, unless the scraper is down.
 func (w *World) ask(s *scraper, a domain.Alias, count, done func(took time.Duration, err error)) {
 	if s.app == nil || !s.up() {
 		w.net.AfterFunc(0, func() { done(0, errScraperDown) })
@@ -36,9 +36,9 @@ func (w *World) ask(s *scraper, a domain.Alias, count, done func(took time.Durat
 	})
 }
 
-// mustAnswer demands that a scrape ends in time, with success or not, until answered is called. The time is that of the
-// scraper's own loop, and ends with a crash. A machine that wakes has all the timers due at once that it slept through, so
-// the margin begins when the time is over. It must be called inside a turn.
+// mustAnswer demands that a scrape ends in time, successful or not, until answered is called. The time is that of the
+// scraper's own loop, and ends with a crash. When a machine wakes, all timers that it slept through are due at once, so the
+// margin begins when the time is over. It must be called inside a turn.
 func (w *World) mustAnswer(s *scraper, a domain.Alias) (answered func()) {
 	var patience host.Timer
 	patience = s.host.AfterFunc(scrapeWithin, func() {
@@ -57,7 +57,7 @@ func (w *World) scrapeNow(s *scraper, a domain.Alias) (took time.Duration, err e
 	return took, err
 }
 
-// prometheus scrapes all aliases of a scraper again and again, evenly spread over the interval, until stop is called.
+// prometheus scrapes all aliases of a scraper periodically, evenly spread over the interval, until stop is called.
 func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
 	stopped := false
 	var round func()
@@ -81,8 +81,8 @@ func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
 	return func() { stopped = true }
 }
 
-// allScrapeable lets time pass until every client's alias was scraped once with success, for within at most. It
-// returns how long each took, in the order in which they succeeded; those that did not are reported.
+// allScrapeable lets time pass until every client's alias was scraped successfully, for within at most. It returns how long
+// each took, in the order of success, and reports those without success.
 func (w *World) allScrapeable(within time.Duration) []time.Duration {
 	began, ended := w.net.Now(), false
 	var healed []time.Duration
@@ -120,7 +120,7 @@ func (w *World) allScrapeable(within time.Duration) []time.Duration {
 					next(time.Second)
 				}
 			})
-			// A scraper that is started anew by its service manager never answers what it was asked before.
+			// A scraper restarted by its service manager never answers earlier requests.
 			next(scrapeWithin + 2*scrapeMargin)
 		}
 		again()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ParseSeeds reads a list of runs that once failed, one in a line: the arguments of the command, as the line that
-// replays a run has them. Empty lines and what follows # are skipped.
+// ParseSeeds parses a list of runs that once failed, one per line: the arguments of the command, as in the line that
+// replays a run. Empty lines and text after # are skipped.
 //
 //	-scenario chaos -seed 17 -nodes 8 -clients 2 -for 5m    # a session was nudged twice
 func ParseSeeds(r io.Reader) ([]Options, error) {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Shrink looks for the smallest run that still breaks the expectation that a run broke first: fewer clients, nodes,
-// seconds and kinds of faults, as far as the story can still be told. Another broken expectation of the same rule does
-// not count: it may be the smallness that broke it. It plays many runs; tell hears of each and may be nil.
+// Shrink looks for the smallest run that still breaks the expectation that a run broke first: fewer clients, nodes, seconds
+// and kinds of faults, down to the scenario's least. Another broken expectation of the same rule does not count: the small
+// size may have caused it. It plays many runs and calls tell after each; tell may be nil.
 func Shrink(failed *Result, tell func(o Options, broken bool)) *Result {
 	best := failed
 	first := failed.Failures[0]
@@ -61,7 +61,7 @@ func smaller(from Options, least Least) (cuts []func(*Options)) {
 	return cuts
 }
 
-// Story is what a failure says once a run was shrunk: the one that is still the same.
+// Story returns the failure of a shrunk run that is the same as the first one of another run.
 func (r *Result) Story(of *Result) Failure {
 	i := slices.IndexFunc(r.Failures, of.Failures[0].same)
 	return r.Failures[max(i, 0)]

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// TestMain lets more garbage lie about: worlds are small, and collecting took a tenth of the time.
+// TestMain raises the GC threshold: worlds are small, and collecting took a tenth of the time.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
 
-// seedsEach is how many seeds of a scenario every test run plays, beside those that once failed; three where it does
-// not say. Those that take most of the time play one: the nightly run plays hundreds that are fresh.
+// seedsEach is the number of seeds of a scenario that every test run plays, beside those that once failed; the default is
+// three. The slowest ones play one: the nightly run plays hundreds of new ones.
 var seedsEach = map[string]int{
 	"chaos": 12, "recovery": 1, "flood": 1, "natmatrix": 1, "growth": 1, "lookups": 1, "uplink": 1, "hostile": 2, "sleepers": 2, "flashcrowd": 2,
 }
@@ -73,7 +73,7 @@ func same(t teller, first, second *Result) {
 		difference(first, second), first.Options.Command(), first.Options.SeedLine("two runs"), keep(second))
 }
 
-// TestEveryScenarioAtItsLeast plays each scenario in the smallest world that it says it can be played in.
+// TestEveryScenarioAtItsLeast plays each scenario in its smallest valid world.
 func TestEveryScenarioAtItsLeast(t *testing.T) {
 	for _, s := range Scenarios() {
 		if s.Least.Nodes == 0 || s.Least.Clients == 0 || s.Least.For == 0 {
@@ -93,8 +93,8 @@ func TestEveryScenarioAtItsLeast(t *testing.T) {
 	}
 }
 
-// TestFreshSeeds plays seeds that nobody has played yet, in sizes that they decide, as many of each scenario as
-// DHTPROM_SEEDS says: a run for the night. Without it, none.
+// TestFreshSeeds plays new seeds, in sizes that they decide, DHTPROM_SEEDS of each scenario: a run for the night. Without
+// the variable, none.
 func TestFreshSeeds(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("DHTPROM_SEEDS"))
 	if err != nil && os.Getenv("DHTPROM_SEEDS") != "" {
@@ -125,7 +125,7 @@ type teller interface {
 	Fatalf(format string, args ...any)
 }
 
-// play runs a scenario and reports what went wrong, with the lines that replay it and keep it.
+// play runs a scenario and reports its failures, with the lines that replay it and keep it.
 func play(t teller, o Options) *Result {
 	t.Helper()
 	var stack []byte
@@ -147,10 +147,10 @@ func play(t teller, o Options) *Result {
 	return r
 }
 
-// artifacts is the variable that names a directory for what a failed run leaves.
+// artifacts is the variable that names a directory for the files of a failed run.
 const artifacts = "DHTPROM_ARTIFACTS"
 
-// keep plays a run again and leaves its trace, its datagrams, its transcript and its report, and says where.
+// keep plays a run again, saves its trace, its datagrams, its transcript and its report, and returns where.
 func keep(r *Result) string {
 	dir := os.Getenv(artifacts)
 	if dir == "" {
@@ -179,7 +179,7 @@ var commit = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(out))
 })
 
-// difference finds the first line in which two transcripts differ.
+// difference returns the first line in which two transcripts differ.
 func difference(a, b *Result) string {
 	x, y := strings.Split(a.Transcript, "\n"), strings.Split(b.Transcript, "\n")
 	for i := range min(len(x), len(y)) {
@@ -190,7 +190,7 @@ func difference(a, b *Result) string {
 	return "the transcripts are the same"
 }
 
-// notes is a teller that remembers.
+// notes is a teller that records.
 type notes struct{ errors []string }
 
 func (*notes) Helper()             {}

@@ -7,32 +7,32 @@ import (
 	"strings"
 )
 
-// sizer tells how much something holds, and how much that may be at most; -1 is for what has no bound of its own.
+// sizer calls tell with the size of each part and its bound; -1 stands for no bound of its own.
 type sizer func(tell func(what string, held, most int))
 
-// kept lists what is there for a while whether anybody needs it or not: what was learned of the network, and what
-// others asked to be kept. It ages, or gives way where it is full, and is held against its bound alone.
+// kept lists contents that stay for a while, used or not: learned facts about the network, and contents stored for others.
+// They age, or are evicted where there is no room, and are checked against their bounds alone.
 var kept = []string{
 	"routes", "relays of keys", "keys with stranding relays", "nodes in the table", "nodes", "former nodes", "own addresses", "nodes without an id", "round trips", "closed streams",
 	"ids of closed streams", "announced servers", "records of topics", "bumps", "refreshes", "mutable values",
 	"immutable values", "addresses with refusals", "keys that have shown a secret",
-	// Their streams are counted; how many bytes those hold at a moment differs by kilobytes.
+	// Their streams are counted; the bytes held at a moment differ by kilobytes.
 	"bytes held for unproven peers", "bytes held for one unproven peer", "bytes of answers that one scraper has not read",
 	"bytes sent and not acknowledged", "hosts whose requests are counted",
 }
 
-// remains lists what a scraper still has when it is closed: its table.
+// remains lists what a scraper still holds when it is closed: its table.
 var remains = []string{"aliases", "scrape histories", "pins"}
 
-// sizes tells everything that the software on a machine holds, or held when it was closed.
+// sizes reports everything that the software on a machine holds, or held when it was closed.
 func (m *machine) sizes(tell func(what string, held, most int)) {
 	for _, size := range m.sizers {
 		size(tell)
 	}
 }
 
-// peers is with how many others a machine may have to do now: by what it told of its connections, and not by what it
-// holds. Some more are on their way in or out.
+// peers bounds the number of peers of a machine now, by its events about connections and not by what it holds. Some more
+// are being opened or closed.
 func (ch *checker) peers(m *machine) int {
 	switch {
 	case m.isNode:
@@ -59,9 +59,9 @@ func (ch *checker) peers(m *machine) int {
 	return n
 }
 
-// bounded demands that a machine holds no more than it may of anything.
+// bounded demands that a machine holds no more of anything than its bound.
 func (ch *checker) bounded(m *machine, peers int) {
-	if m.foe {
+	if m.isAttacker {
 		return
 	}
 	peers += max(holdsOf(m, "callers"), 0)
@@ -77,7 +77,7 @@ func (ch *checker) bounded(m *machine, peers int) {
 			over(what, held, most)
 		case what == "sockets for punching":
 			over(what, held, m.host.Sockets())
-		case what == "bytes sent and not acknowledged", what == "answers being collected": // by what bounds them at those who send
+		case what == "bytes sent and not acknowledged", what == "answers being collected": // bounded at the senders
 		case what == "streams":
 			over(what, held, streamsPerConnection*peers)
 		default:
@@ -86,7 +86,7 @@ func (ch *checker) bounded(m *machine, peers int) {
 	})
 }
 
-// emptied demands that a closed machine holds nothing that it should have given back.
+// emptied demands that a closed machine holds nothing that it should have released.
 func (ch *checker) emptied(m *machine) {
 	m.sizes(func(what string, held, _ int) {
 		if held > 0 && !slices.Contains(kept, what) && !slices.Contains(remains, what) {
@@ -95,7 +95,7 @@ func (ch *checker) emptied(m *machine) {
 	})
 }
 
-// census counts what machines hold, by machine and kind.
+// census is a count of what machines hold, by machine and kind.
 type census map[string]int
 
 // count takes a census of the machines that are up.
@@ -115,7 +115,7 @@ func (w *World) count(all []*machine) census {
 	return c
 }
 
-// mustShrink demands that machines hold no more than they did at a census, give or take what is under way at any moment.
+// mustShrink demands that machines hold no more than at a census, apart from what is in progress at any moment.
 func (w *World) mustShrink(all []*machine, before census) {
 	now := w.count(all)
 	for _, what := range slices.Sorted(maps.Keys(now)) {
@@ -126,7 +126,7 @@ func (w *World) mustShrink(all []*machine, before census) {
 	}
 }
 
-// holdsOf is one figure of a machine; -1 if there is none such.
+// holdsOf returns one size of a machine; -1 if there is none of that name.
 func holdsOf(m *machine, what string) int {
 	n := -1
 	m.sizes(func(name string, held, _ int) {
@@ -137,7 +137,7 @@ func holdsOf(m *machine, what string) int {
 	return n
 }
 
-// forget takes what was told of a machine's connections back.
+// forget removes the recorded connections of a machine.
 func (ch *checker) forget(m *machine) {
 	delete(ch.open, m.name)
 	delete(ch.closing, m.name)

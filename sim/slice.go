@@ -6,7 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-// sliceScenario is the whole product once, with little comfort.
+// sliceScenario plays the whole product once, under moderate conditions.
 var sliceScenario = &Scenario{
 	Name:  "slice",
 	About: "many clients on a lossy internet; the scraper crashes and comes back with its disk",
@@ -22,7 +22,7 @@ var sliceScenario = &Scenario{
 		}
 		w.phase("all of them are scraped")
 		w.allScrapeable(time.Minute)
-		// Seldom enough that no later scrape helps an earlier one on.
+		// Rare enough that a later scrape never helps an earlier one.
 		w.prometheus(s, 10*time.Second)
 		failed := w.failedScrapes()
 		w.run(w.opts.For)

@@ -37,7 +37,7 @@ var stunScenario = &Scenario{
 		w.knowsItsAddress(s.machine)
 		servers[1].lies = false
 
-		w.phase("all servers are off for %v: who is connected is scraped", w.opts.For)
+		w.phase("all servers are off for %v: connected clients are scraped", w.opts.For)
 		for _, server := range servers {
 			server.host.Crash()
 		}
@@ -77,14 +77,14 @@ func (w *World) moveRouters(s *scraper) {
 	}
 }
 
-// knowsItsAddress demands that a machine behind a router believes to have the router's address, or none.
+// knowsItsAddress demands that a machine behind a router reports the router's address, or none.
 func (w *World) knowsItsAddress(m *machine) {
 	if at := m.node.Status().Public; at.IsValid() && at.Addr() != m.router.Addr() {
-		w.fail("outcome", "%s believes to be at %v, and is at %v", m.name, at, m.router.Addr())
+		w.fail("outcome", "%s reports the address %v, but has %v", m.name, at, m.router.Addr())
 	}
 }
 
-// stunServer is a machine that answers STUN requests, and nothing else.
+// stunServer is a machine that only answers STUN requests.
 type stunServer struct {
 	host     *simnet.Host
 	lies     bool
@@ -99,7 +99,7 @@ func (w *World) addSTUNServer(name string) *stunServer {
 	return v
 }
 
-// stunPort is where STUN servers are asked.
+// stunPort is the port of STUN servers.
 const stunPort = 3478
 
 // start boots the machine again.
@@ -128,10 +128,10 @@ func (ss *stunServer) open() {
 type stunSocket struct {
 	host.Socket
 	server *stunServer
-	asker  netip.AddrPort // whose request is being answered
+	asker  netip.AddrPort // the source of the request being answered
 }
 
-// receive has a request answered. A server that lies answers as if it had come from somewhere else.
+// receive answers a request. A lying server answers as if it had come from elsewhere.
 func (s *stunSocket) receive(r *stun.Responder, from netip.AddrPort, b []byte) {
 	s.server.answered++
 	s.asker = from
@@ -141,8 +141,8 @@ func (s *stunSocket) receive(r *stun.Responder, from netip.AddrPort, b []byte) {
 	r.Receive(s, from, b)
 }
 
-// Send sends to who asked, whoever the answer is for.
+// Send sends to the source of the request, whatever address the answer is for.
 func (s *stunSocket) Send(_ netip.AddrPort, ttl int, b []byte) { s.Socket.Send(s.asker, ttl, b) }
 
-// nowhere is an address that nobody has.
+// nowhere is an unused address.
 var nowhere = netip.MustParseAddr("20.255.255.7")

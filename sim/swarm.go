@@ -12,7 +12,7 @@ var swarmScenario = &Scenario{
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})
 		began := w.net.Now()
-		w.phase("%d clients, who boot within half a minute", w.opts.Clients)
+		w.phase("%d clients, which boot within half a minute", w.opts.Clients)
 		kinds := nats()
 		for i := range w.opts.Clients {
 			w.net.AfterFunc(30*time.Second*time.Duration(i)/time.Duration(w.opts.Clients), func() {

@@ -13,25 +13,25 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
-// transcript is what happened in a world, for people: one line for each event of a client or scraper, and the
-// scenario's own words between.
+// transcript is the readable log of a world: one line for each event of a client or scraper, and the scenario's own lines
+// between.
 type transcript struct {
 	w     *World
 	text  strings.Builder
 	hash  uint64
 	lines int
-	uids  map[string]int // in the order in which they were first told
+	uids  map[string]int // in the order of first mention
 	echo  func(line string)
 }
 
-// say adds the scenario's words.
+// say adds a line of the scenario.
 func (t *transcript) say(format string, args ...any) {
 	t.line(fmt.Sprintf(format, args...))
 }
 
-// tell adds a line about somebody.
-func (t *transcript) tell(who, format string, args ...any) {
-	t.line(fmt.Sprintf("%-10s  %s", who, fmt.Sprintf(format, args...)))
+// tell adds a line about a machine.
+func (t *transcript) tell(name, format string, args ...any) {
+	t.line(fmt.Sprintf("%-10s  %s", name, fmt.Sprintf(format, args...)))
 }
 
 func (t *transcript) line(text string) {
@@ -48,17 +48,17 @@ func (t *transcript) line(text string) {
 	}
 }
 
-// stamp is the time as it stands before each line: 1:02:03.456.
+// stamp returns the time as it appears before each line: 1:02:03.456.
 func stamp(at time.Duration) string {
 	ms := at.Milliseconds()
 	return fmt.Sprintf("%d:%02d:%02d.%03d", ms/3_600_000, ms/60_000%60, ms/1000%60, ms%1000)
 }
 
-// routine events fill the transcripts of large worlds without telling anything.
+// routine lists events that fill the transcripts of large worlds without information.
 var routine = []string{domain.MetricsRequest{}.LogRecord().Name, domain.MetricsSuccess{}.LogRecord().Name, domain.ConnectionIgnore{}.LogRecord().Name}
 
 // event adds an event of a client or scraper.
-func (t *transcript) event(who string, e domain.Event) {
+func (t *transcript) event(name string, e domain.Event) {
 	r := e.LogRecord()
 	if t.w.scenario.Coarse && slices.Contains(routine, r.Name) {
 		return
@@ -70,10 +70,10 @@ func (t *transcript) event(who string, e domain.Event) {
 			fmt.Fprintf(&b, " %s=%s", a.Key, text)
 		}
 	}
-	t.tell(who, "%s", b.String())
+	t.tell(name, "%s", b.String())
 }
 
-// value prints a fact: keys as names, uids as small numbers.
+// value formats an attribute: keys as names, uids as small numbers.
 func (t *transcript) value(a slog.Attr) string {
 	text := a.Value.String()
 	switch a.Key {
@@ -107,7 +107,7 @@ func (t *transcript) uid(text string) string {
 	return "#" + strconv.Itoa(n)
 }
 
-// nameOf is whose key that is, or the beginning of the key of nobody known.
+// nameOf returns the name of a key's owner, or the beginning of an unknown key.
 func (w *World) nameOf(key domain.PublicKey) string {
 	if name, ok := w.names[id.PublicKey(key)]; ok {
 		return name

@@ -10,8 +10,8 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// Guessing ports is done for one peer at a time. The others come soon after each other, and do not back off as from
-// somebody who is not there.
+// Ports are guessed for one peer at a time. The others come soon after each other, without the backoff for a peer that is
+// gone.
 func TestClientsOfARandomNATComeOneAfterTheOther(t *testing.T) {
 	for _, test := range []struct {
 		name            string
@@ -47,7 +47,7 @@ func TestClientsOfARandomNATComeOneAfterTheOther(t *testing.T) {
 	}
 }
 
-// turnsCost is what it takes until all clients of a scraper are connected.
+// turnsCost is the cost of connecting all clients of a scraper.
 type turnsCost struct {
 	took             time.Duration
 	datagrams, dials int // of all machines; of the scraper and its clients
@@ -60,7 +60,7 @@ func (w *World) untilConnected(s *scraper, dials func() int) turnsCost {
 	return turnsCost{w.net.Now() - began, int(w.net.Stats().Sent - before), dials()}
 }
 
-// registrationDials is how often clients have dialled their scrapers.
+// registrationDials returns how often clients have dialled their scrapers.
 func (w *World) registrationDials() (n int) {
 	for _, c := range w.clients {
 		st := c.app.Status()
@@ -69,9 +69,9 @@ func (w *World) registrationDials() (n int) {
 	return n
 }
 
-// Clients keep to the time that they are told, and dial a few times each, however many they are. Without a queue each one dialled
-// every few seconds: 100 clients 2,200 to 5,200 times, with 260,000 to 420,000 datagrams, 30 clients 220 to 450 times. The time is that
-// of the guesses, 1.6 s for each client.
+// Clients wait for the time that the scraper names, and dial a few times each, however many they are. Without a queue each
+// one dialled every few seconds: 100 clients 2,200 to 5,200 times, with 260,000 to 420,000 datagrams, 30 clients 220 to 450
+// times. The time is that of the guesses, 1.6 s for each client.
 func TestWaitingForATurnCostsFewDials(t *testing.T) {
 	for _, test := range []struct {
 		name            string
@@ -115,8 +115,8 @@ func TestWaitingForATurnCostsFewDials(t *testing.T) {
 	}
 }
 
-// judgeTurns holds the medians of some runs to what n clients may cost. A guess in twenty is lost, and a lost one delays all that wait by
-// half a minute, so that single runs differ much.
+// judgeTurns compares the medians of some runs with the allowed cost of n clients. A guess in twenty is lost, and a lost
+// one delays all that wait by half a minute, so that single runs differ much.
 func judgeTurns(t *testing.T, what string, runs []turnsCost, n int) {
 	t.Helper()
 	median := func(of func(turnsCost) int) int {

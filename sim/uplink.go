@@ -6,7 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-// longPage is a page that takes a while on the way up from a home: half of what a scrape has time for.
+// longPage is a page that takes a while on the uplink of a home: half of the timeout of a scrape.
 const longPage = 4 * homeUplink
 
 var uplinkScenario = &Scenario{
@@ -39,7 +39,7 @@ var uplinkScenario = &Scenario{
 		for range 3 {
 			took, err := w.scrapeNow(s, alone.alias)
 			w.expect(err == nil, "a long page fails after %v: %v", took, err)
-			// The way is never idle for long, or it would take a multiple.
+			// The uplink is never idle for long, or it would take a multiple.
 			w.expect(took >= least && took < least*5/4, "a long page takes %v, the way alone %v", took, least)
 			w.run(time.Second)
 		}

@@ -27,22 +27,22 @@ type World struct {
 	inside    uint32 // private ones
 	machines  []*machine
 	byName    map[string]*machine
-	names     map[id.PublicKey]string // whose key that is
+	names     map[id.PublicKey]string // owners of keys
 	shorts    map[string]string       // the same by the beginning of the key
 	bootstrap []string
-	stun      []string // servers that all but DHT nodes ask
+	stun      []string // servers that all machines except DHT nodes ask
 	nodes     []*machine
 	scrapers  []*scraper
 	clients   []*client
 
-	secret   domain.Secret
-	retired  []domain.Secret // secrets of before
-	doing    string
-	told     time.Duration // progress was last told at
-	auditing bool
-	every    time.Duration // between audits
-	quiet    bool          // phases are not told
-	tampers  bool          // datagrams are forged
+	secret       domain.Secret
+	retired      []domain.Secret // former secrets
+	doing        string
+	lastProgress time.Duration // when progress was last reported
+	auditing     bool
+	every        time.Duration // between audits
+	quiet        bool          // phases are not logged
+	tampers      bool          // datagrams are forged
 }
 
 func newWorld(o Options, s *Scenario, r *Result) *World {
@@ -73,7 +73,7 @@ func newWorld(o Options, s *Scenario, r *Result) *World {
 	return w
 }
 
-// seedOf derives 32 bytes for a purpose, so that one more key moves no other.
+// seedOf derives 32 bytes for a purpose, so that a further key changes no other.
 func (w *World) seedOf(what string) [32]byte {
 	return id.Hash(binary.LittleEndian.AppendUint64([]byte("dhtprom sim "), w.opts.Seed), []byte(what))
 }
@@ -83,7 +83,7 @@ func fold(what string) []byte {
 	return h[:8]
 }
 
-// audit looks all machines over, again and again.
+// audit checks all machines periodically.
 func (w *World) audit() {
 	if !w.auditing {
 		return
@@ -109,7 +109,7 @@ func (w *World) progress() {
 	}
 }
 
-// reached lets time pass until cond holds, for within at most, and reports whether it does. cond is asked ten times a
+// reached lets time pass until cond holds, for within at most, and reports whether it does. cond is called ten times a
 // virtual second.
 func (w *World) reached(within time.Duration, cond func() bool) bool {
 	end := w.net.Now() + within
@@ -118,8 +118,8 @@ func (w *World) reached(within time.Duration, cond func() bool) bool {
 			return false
 		}
 		w.net.Run(min(end-w.net.Now(), step))
-		if w.net.Now()-w.told >= 5*time.Second {
-			w.told = w.net.Now()
+		if w.net.Now()-w.lastProgress >= 5*time.Second {
+			w.lastProgress = w.net.Now()
 			w.progress()
 		}
 	}
@@ -129,7 +129,7 @@ func (w *World) reached(within time.Duration, cond func() bool) bool {
 // stop ends a scenario that cannot go on.
 type stop struct{}
 
-// until is reached for what the scenario needs to go on.
+// until is reached for conditions that the scenario needs to go on.
 func (w *World) until(what string, within time.Duration, cond func() bool) {
 	if !w.reached(within, cond) {
 		w.failed(Failure{Check: "progress", What: fmt.Sprintf("not within %v: %s", within, what), Expected: numberless(what)})
@@ -137,19 +137,19 @@ func (w *World) until(what string, within time.Duration, cond func() bool) {
 	}
 }
 
-// expect notes a failure unless ok.
+// expect records a failure unless ok.
 func (w *World) expect(ok bool, format string, args ...any) {
 	if !ok {
 		w.fail("outcome", format, args...)
 	}
 }
 
-// fail notes that a check found something wrong.
+// fail records a failure of a rule.
 func (w *World) fail(check, format string, args ...any) {
 	w.failed(Failure{Check: check, What: fmt.Sprintf(format, args...), Expected: format})
 }
 
-// failed notes a failure at this time.
+// failed records a failure at the current time.
 func (w *World) failed(f Failure) {
 	f.At = w.net.Now()
 	w.log.say("!!! %s: %s", f.Check, f.What)
@@ -158,7 +158,7 @@ func (w *World) failed(f Failure) {
 	}
 }
 
-// phase begins a part of the story.
+// phase begins a part of the scenario.
 func (w *World) phase(format string, args ...any) {
 	w.doing = fmt.Sprintf(format, args...)
 	if !w.quiet {
@@ -171,12 +171,11 @@ func (w *World) phase(format string, args ...any) {
 // bootNodes starts the DHT and waits until its nodes know each other.
 func (w *World) bootNodes(n int) {
 	w.phase("a private DHT of %d nodes", n)
-	// They come one after the other, as machines do, though quickly; the first must be there for the others.
+	// They boot one after the other, as machines do, though quickly; the first must be up before the others.
 	pause := 20 * time.Millisecond
 	if w.scenario.Large {
-		// Spread over the interval in which each looks around once, so that they do not all do it at the same time. That
-		// is how it is on the internet, and it makes large worlds several times faster: what a lookup needs stays in
-		// the processor's cache.
+		// Spread over the interval of a node's refresh, so that refreshes do not coincide. That is realistic, and it makes
+		// large worlds several times faster: the memory that a lookup touches stays in the processor's cache.
 		pause = refreshEvery * bootBatch / time.Duration(n)
 	}
 	for i := range n {
@@ -196,7 +195,7 @@ func (w *World) bootNodes(n int) {
 	})
 }
 
-// finish ends the world in good order and looks at what is left.
+// finish closes the world cleanly and checks what is left.
 func (w *World) finish() {
 	w.phase("the end")
 	w.auditing = false
@@ -206,7 +205,7 @@ func (w *World) finish() {
 			m.host.Wake()
 		}
 	}
-	// Clients say goodbye while their scraper and the DHT are there, and so do scrapers.
+	// Clients deregister while their scraper and the DHT are up, and so do scrapers.
 	for _, group := range [][]*machine{machinesOf(w.clients), machinesOf(w.scrapers), w.machines} {
 		w.closeAll(group)
 	}

@@ -6,11 +6,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// agenda has all that will happen, in the order of (instant, sequence).
+// agenda holds all pending events, in the order of (instant, sequence).
 //
-// What is due before an edge lies in a heap. What comes later only lies in slots of equal length, in no order, and what
-// comes after the last slot in another heap. So the heap that each event goes through stays small enough for the processor's
-// cache, and most timers, which are moved or stopped before their time, never see it.
+// Events due before an edge lie in a heap. Later ones lie unordered in slots of equal length, and those after the last slot
+// in another heap. So the heap that each event passes through stays small enough for the processor's cache, and most
+// timers, which are moved or stopped before they are due, never reach it.
 //
 //	near ─────────┐ edge                                       edge + span
 //	heap of all   │ slot │ slot │ slot │ ... unordered ... │ slot │ far: a heap
@@ -46,7 +46,7 @@ func (a *agenda) put(e entry) {
 
 func (a *agenda) slotOf(t host.Instant) *[]entry { return &a.slots[t/slotLength%slotCount] }
 
-// pop takes the first entry out. reach has said that there is one.
+// pop removes and returns the first entry. It must follow a call of reach that returned true.
 func (a *agenda) pop() entry {
 	a.n--
 	return a.near.pop()
@@ -70,7 +70,7 @@ func (a *agenda) advance() {
 	} else {
 		slot := a.slotOf(a.edge)
 		due := *slot
-		*slot, a.spare = a.spare, nil // what is moved by the whole span comes into this slot again
+		*slot, a.spare = a.spare, nil // an event moved by the whole span comes into this slot again
 		a.slotted -= len(due)
 		a.n -= len(due)
 		a.edge += slotLength
@@ -80,7 +80,7 @@ func (a *agenda) advance() {
 			}
 		}
 		clear(due)
-		if cap(due) <= 4*len(due) { // what a busy time needed is not kept for good
+		if cap(due) <= 4*len(due) { // a slot that grew for a busy period is not kept
 			a.spare = due[:0]
 		}
 	}
@@ -90,7 +90,7 @@ func (a *agenda) advance() {
 	}
 }
 
-// each calls f for every entry, in no order that means anything.
+// each calls f for every entry, in no particular order.
 func (a *agenda) each(f func(entry)) {
 	for _, part := range a.parts() {
 		for _, e := range *part {
@@ -107,8 +107,7 @@ func (a *agenda) parts() []*[]entry {
 	return parts
 }
 
-// compact drops entries that mean nothing any more. The order in which events come out is that of their keys and does not
-// change.
+// compact drops stale entries. Events keep their order, which is that of their keys.
 func (a *agenda) compact() {
 	a.n, a.slotted = 0, 0
 	for i, part := range a.parts() {

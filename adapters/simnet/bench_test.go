@@ -11,8 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// BenchmarkSwarm has hosts that bounce datagrams off each other and re-arm a timeout for each: the pattern
-// of a DHT.
+// BenchmarkSwarm has hosts that bounce datagrams off each other and re-arm a timeout for each: the pattern of a DHT.
 func BenchmarkSwarm(b *testing.B) {
 	for _, hosts := range []int{10, 1000, 10000} {
 		b.Run(strconv.Itoa(hosts), func(b *testing.B) {
@@ -85,7 +84,7 @@ func BenchmarkThroughNATs(b *testing.B) {
 }
 
 // BenchmarkMemory boots hosts with a socket and a timer each, in public and behind NATs that hold a hundred
-// sessions, and reports what they weigh.
+// sessions, and reports their memory.
 func BenchmarkMemory(b *testing.B) {
 	heap := func() float64 {
 		var m runtime.MemStats

@@ -2,7 +2,7 @@ package simnet
 
 import "time"
 
-// Clock is a wall clock. A machine's own clock can be wrong, drift and jump; steady time does not care.
+// Clock is a wall clock. A machine's own clock can be wrong, drift and jump; steady time is not affected.
 type Clock struct {
 	net    *Net
 	offset time.Duration

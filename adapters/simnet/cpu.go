@@ -6,10 +6,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Sleep suspends the machine, as closing a laptop's lid does: no turn starts, and datagrams that arrive are
-// lost. Its clocks go on, the steady one too, as CLOCK_BOOTTIME does: a machine that sleeps an hour misses an
-// hour, and code that believes its peers to have been silent no longer than it was awake itself is wrong here.
-// (CLOCK_MONOTONIC, which stands still meanwhile on Linux, would only hide that.)
+// Sleep suspends the machine, as closing a laptop's lid does: no turn starts, and arriving datagrams are lost. Its clocks
+// keep running, the steady one too, as CLOCK_BOOTTIME does: after an hour of sleep, code that takes its peers to have been
+// silent only for the time that it was awake itself is wrong. (CLOCK_MONOTONIC, which stops meanwhile on Linux, would hide
+// that.)
 func (h *Host) Sleep() {
 	if h.dead || h.Asleep() {
 		return
@@ -21,8 +21,7 @@ func (h *Host) Sleep() {
 	h.net.note(h.m.name, "sleep")
 }
 
-// Wake ends Sleep. All that fell due meanwhile happens at once, each in its turn, in the order in which it
-// was due.
+// Wake ends Sleep. Everything that fell due meanwhile runs at once, each in its own turn, in the order in which it was due.
 func (h *Host) Wake() {
 	if h.dead || !h.Asleep() {
 		return
@@ -36,9 +35,9 @@ func (h *Host) Wake() {
 // Asleep reports whether the machine is suspended.
 func (h *Host) Asleep() bool { return h.cpu != nil && h.cpu.asleep }
 
-// SetTurnCost makes the machine slow: after each turn it is busy for a while, and what comes meanwhile waits -
-// timers as long as it takes, datagrams in a receive buffer of 208 KiB, which drops what does not fit. Sends
-// leave at once. 0 makes the machine quick again. It outlives restarts.
+// SetTurnCost makes the machine slow: after each turn it is busy for d, and what arrives meanwhile waits: timers without
+// limit, datagrams in a receive buffer of 208 KiB, which drops what does not fit. Sends leave at once. 0 removes the cost.
+// The setting outlives restarts.
 func (h *Host) SetTurnCost(d time.Duration) { h.m.setTurnCost(d) }
 
 func (m *machine) setTurnCost(d time.Duration) {
@@ -48,8 +47,8 @@ func (m *machine) setTurnCost(d time.Duration) {
 	}
 }
 
-// processor is the state of a machine that does not handle everything at its instant, because it is slow or
-// asleep. Other machines do without.
+// processor is the state of a machine that cannot handle everything at its instant, because it is slow or asleep. Other
+// machines have none.
 type processor struct {
 	h      *Host
 	asleep bool
@@ -60,7 +59,7 @@ type processor struct {
 	resume event        // armed while something waits
 }
 
-// waiting is a datagram, or a timer or closure which is still the one that fell due if its seq is.
+// waiting is a datagram, or a timer or closure, which is still pending if its seq has not changed.
 type waiting struct {
 	e   *event
 	seq uint64
@@ -80,7 +79,7 @@ func (p *processor) idle() bool {
 
 func (p *processor) turned() { p.busy = p.h.net.now.Add(p.h.m.turnCost) }
 
-// arrive handles a datagram, or lets it wait.
+// arrive handles a datagram or queues it.
 func (p *processor) arrive(d *datagram) {
 	n := p.h.net
 	switch {
@@ -97,7 +96,7 @@ func (p *processor) arrive(d *datagram) {
 	}
 }
 
-// due handles a timer or a closure, or lets it wait.
+// due handles a timer or a closure or queues it.
 func (p *processor) due(e *event) {
 	switch {
 	case e == &p.resume:
@@ -121,14 +120,14 @@ func (p *processor) push(w waiting) {
 	p.arm()
 }
 
-// arm makes sure that what waits is handled as soon as the machine is free.
+// arm schedules the handling of the queue for when the machine is free.
 func (p *processor) arm() {
 	if p.first < len(p.queue) && !p.asleep && !p.resume.armed {
 		p.h.net.arm(&p.resume, max(p.busy, p.h.net.now))
 	}
 }
 
-// next handles the first that waits and still matters.
+// next handles the first queue entry that is still pending.
 func (p *processor) next() {
 	for p.first < len(p.queue) {
 		w := p.queue[p.first]
@@ -153,7 +152,7 @@ func (p *processor) next() {
 	}
 }
 
-// drop loses all that waits.
+// drop discards the queue.
 func (p *processor) drop() {
 	p.resume.disarm()
 	for _, w := range p.queue[p.first:] {

@@ -1,11 +1,12 @@
 package simnet
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
 
-// Shape is what the values of a Distribution look like.
+// Shape is the family of a Distribution.
 type Shape uint8
 
 const (
@@ -23,17 +24,17 @@ const (
 	Pareto
 )
 
-// Distribution is how a duration is drawn, as data. The zero Distribution is always 0.
+// Distribution describes random durations. The zero Distribution is always 0.
 type Distribution struct {
 	Shape Shape
 	Scale time.Duration
-	// Form is how much the values of LogNormal and Pareto differ; the others have none.
+	// Form is the spread of LogNormal and the exponent of Pareto; the others have none.
 	Form float64
-	// Most bounds LogNormal and Pareto, and they need it: what would be longer is Most.
+	// Most bounds LogNormal and Pareto, which need it: longer values become Most.
 	Most time.Duration
 }
 
-// Quantile returns the value that a share u of all values, from 0 to less than 1, lies below.
+// Quantile returns the value below which a share u of all values lies, with u from 0 to less than 1.
 func (d Distribution) Quantile(u float64) time.Duration {
 	var x float64 // in units of Scale
 	switch d.Shape {
@@ -48,30 +49,30 @@ func (d Distribution) Quantile(u float64) time.Duration {
 	case Pareto:
 		x = math.Pow(1-u, -1/d.Form)
 	}
-	return time.Duration(min(x*float64(d.Scale), float64(d.Most))) // the bound is applied while it cannot overflow
+	return time.Duration(min(x*float64(d.Scale), float64(d.Most))) // bounded first, so that the conversion cannot overflow
 }
 
-// nonsense says what is wrong with a distribution, or nothing.
+// nonsense returns the reason why a distribution is invalid, or "".
 func (d Distribution) nonsense() string {
 	formed := d.Shape == LogNormal || d.Shape == Pareto
 	switch {
 	case d.Shape > Pareto:
-		return "there is no such shape"
+		return "unknown shape"
 	case d.Shape == None && d != Distribution{}:
-		return "a distribution without a shape"
+		return "distribution without a shape"
 	case d.Shape != None && d.Scale <= 0:
-		return "a distribution without a scale"
+		return "distribution without a scale"
 	case formed && !(d.Form > 0 && d.Form <= mostForm):
-		return "the form of a distribution is more than 0 and not immense"
+		return fmt.Sprintf("form of a distribution must be in (0, %v]", mostForm)
 	case formed && d.Most < d.Scale:
-		return "a distribution needs a bound, of its scale at least"
+		return "bound of a distribution must be at least its scale"
 	case !formed && (d.Form != 0 || d.Most != 0):
-		return "this distribution has neither form nor bound"
+		return "distribution of this shape has neither form nor bound"
 	}
 	return ""
 }
 
-// scaled returns the distribution of values x times as long.
+// scaled returns the distribution with all values multiplied by x.
 func (d Distribution) scaled(x float64) Distribution {
 	d.Scale, d.Most = scale(d.Scale, x), scale(d.Most, x)
 	if d.Scale == 0 {

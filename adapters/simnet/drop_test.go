@@ -8,7 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-// Every reason to drop a datagram, by the smallest story that has it.
+// The smallest case of every reason to drop a datagram.
 func TestEveryDropHasItsStory(t *testing.T) {
 	overLink := func(l simnet.Link) func() *simnet.Net {
 		return func() *simnet.Net {

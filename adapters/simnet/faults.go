@@ -31,54 +31,54 @@ func FaultKinds() []FaultKind {
 	}
 }
 
-// Spell is a fault that comes and goes. Both times are means; the real ones are drawn, most of them shorter and
-// a few much longer.
+// Spell is a fault that comes and goes. Both times are means; the actual ones are drawn, most of them shorter and a few
+// much longer.
 type Spell struct {
 	Every time.Duration // between two of them at one and the same victim; 0 means never
 	For   time.Duration // how long one lasts
 	At    string        // the group of victims that it strikes (Victims.Groups); "" means all of them
 }
 
-// Faults are what goes wrong on a net for a while. The zero Faults are none.
+// Faults describe a period of faults on a net. The zero Faults are none.
 type Faults struct {
-	// Seed decides who is hit when, and how hard.
+	// Seed decides which victims are hit when, and how hard.
 	Seed uint64
-	// Lasts is how long the faults will be loose at least. Each that is there strikes somebody within that time, then,
-	// however rare it is. 0 means that nobody knows, and luck decides.
+	// Lasts is the least duration of the outbreak. Each kind of faults that was drawn strikes at least once within it,
+	// however rare it is. 0 means unknown: rare kinds may not strike at all.
 	Lasts time.Duration
 
-	// Link is the worst that happens to datagrams on their way from or to a victim, on top of what its links do to
-	// them. Each victim has its own share of it, in each direction: half of them nothing, few nearly all, and somebody a
-	// fifth at least. Half a share of a bandwidth is twice the bandwidth. It cannot have hops.
+	// Link is the worst case for datagrams from or to a victim, on top of its own links. Each victim has its own share of
+	// it, in each direction: half of them nothing, few nearly all, and the worst-affected one a fifth at least. Half a
+	// share of a bandwidth is twice the bandwidth. Hops must be 0.
 	Link   Link
 	LinkAt string // a group, as Spell.At
 	// Partitions cut the internet between the victims in two parts, at random, or one group off from the others; half of
-	// the partitions cut one direction only. Who is behind one router stays together, and that router sees nothing of
-	// what the other side sends.
+	// the partitions cut one direction only. Hosts behind one router stay together, and that router sees nothing of what
+	// the other side sends.
 	Partitions Spell
 
 	// Sleeps suspend hosts.
 	Sleeps Spell
-	// Crashes end hosts, which are restarted afterwards. They need Victims.Restart.
+	// Crashes crash hosts and restart them afterwards. They need Victims.Restart.
 	Crashes Spell
-	// Strains make hosts slow: TurnCost at most.
+	// Strains make hosts slow, by TurnCost at most.
 	Strains  Spell
 	TurnCost time.Duration
-	// Jumps put wall clocks wrong, by Jump at most and in either direction, until they jump back.
+	// Jumps set wall clocks wrong, by Jump at most and in either direction, until they jump back.
 	Jumps Spell
 	Jump  time.Duration
-	// Drift is the most by which steady clocks go wrong, and WallDrift wall clocks, in seconds per second and in
-	// either direction. It lasts as long as the faults do.
+	// Drift is the largest drift of steady clocks, and WallDrift of wall clocks, in seconds per second and in either
+	// direction. Both last as long as the faults do.
 	Drift, WallDrift     float64
 	DriftAt, WallDriftAt string // groups, as Spell.At
 
-	// Reboots make routers forget their tables; they drop everything for as long as it takes.
+	// Reboots make routers forget their tables; a router drops everything while it reboots.
 	Reboots Spell
-	// Renumberings give routers another public address. They need Victims.Renumber; For is not used.
+	// Renumberings give routers another public address. They need Victims.Renumber; For is ignored.
 	Renumberings Spell
 }
 
-// check panics where a fault could not be what was asked for.
+// check panics if a fault is invalid or would have no effect.
 func (f *Faults) check() {
 	refuse := func(bad bool, why string) {
 		if bad {
@@ -86,19 +86,19 @@ func (f *Faults) check() {
 		}
 	}
 	f.Link.check()
-	refuse(f.Link.Hops != 0, "a bad link does not make the way longer")
+	refuse(f.Link.Hops != 0, "a bad link cannot have hops")
 	for _, s := range [...]Spell{f.Partitions, f.Sleeps, f.Crashes, f.Strains, f.Jumps, f.Reboots, f.Renumberings} {
-		refuse(s.Every < 0 || s.For < 0, "times have no sign")
+		refuse(s.Every < 0 || s.For < 0, "negative duration")
 	}
-	refuse(min(f.TurnCost, f.Jump, f.Lasts) < 0, "times have no sign")
-	refuse(!(f.Drift >= 0 && f.Drift < 1) || !(f.WallDrift >= 0 && f.WallDrift < 1), "clocks go forward, and drift has no sign")
-	refuse(f.Strains.Every > 0 && f.TurnCost == 0, "strains that cost nothing")
-	refuse(f.Jumps.Every > 0 && f.Jump == 0, "jumps to where the clock is")
+	refuse(min(f.TurnCost, f.Jump, f.Lasts) < 0, "negative duration")
+	refuse(!(f.Drift >= 0 && f.Drift < 1) || !(f.WallDrift >= 0 && f.WallDrift < 1), "drift must be in [0, 1)")
+	refuse(f.Strains.Every > 0 && f.TurnCost == 0, "strains without a turn cost")
+	refuse(f.Jumps.Every > 0 && f.Jump == 0, "jumps of no length")
 }
 
-// DrawFaults draws faults by swarm: each kind is absent from about half of all draws, and where it is not, it is
-// anything from a nuisance to a plague. Runs differ in kind, then, and not only in luck. Each kind is drawn by itself, so
-// that one kind more moves no other; and where groups are given, it strikes one of them or all victims.
+// DrawFaults draws faults by swarm: each kind is absent from about half of all draws, and otherwise anything from mild to
+// severe. So runs differ in kind and not only in their draws. Each kind is drawn by itself, so that a further kind changes
+// no other; where groups are given, it strikes one of them or all victims.
 func DrawFaults(seed uint64, groups ...string) Faults {
 	d := draw{seed, groups}
 	f := Faults{
@@ -136,13 +136,13 @@ func DrawFaults(seed uint64, groups ...string) Faults {
 	if l.Bandwidth > 0 {
 		l.Queue = int64(d.always("queue", 4<<10, 1<<20))
 	}
-	if luck := d.of("mtu"); luck.hit(0.3) {
-		l.MTU = 1280 + int(luck.below(200))
+	if random := d.of("mtu"); random.hit(0.3) {
+		l.MTU = 1280 + int(random.below(200))
 	}
 	return f
 }
 
-// draw is how faults are drawn: each by luck of its own.
+// draw draws faults, each kind from a random stream of its own.
 type draw struct {
 	seed   uint64
 	groups []string
@@ -150,19 +150,19 @@ type draw struct {
 
 func (d draw) of(what string) dice { return dice(split(d.seed, "faults/draw/"+what)) }
 
-// always draws a time for something that may be there or not.
+// always draws a duration, whether or not its fault occurs.
 func (d draw) always(what string, least, most time.Duration) time.Duration {
-	luck := d.of(what)
-	return time.Duration(luck.between(float64(least), float64(most)))
+	random := d.of(what)
+	return time.Duration(random.between(float64(least), float64(most)))
 }
 
-// chance draws whether there is something, and how much.
+// chance draws whether a fault occurs and its severity: 0 in half of all draws.
 func (d draw) chance(what string, least, most float64) float64 {
-	luck := d.of(what)
-	if !luck.hit(0.5) {
+	random := d.of(what)
+	if !random.hit(0.5) {
 		return 0
 	}
-	return luck.between(least, most)
+	return random.between(least, most)
 }
 
 func (d draw) span(what string, least, most time.Duration) time.Duration {
@@ -177,31 +177,31 @@ func (d draw) spell(what string, every, most time.Duration) Spell {
 	return s
 }
 
-// tail draws an extra delay of single datagrams.
+// tail draws an extra delay for single datagrams.
 func (d draw) tail() Distribution {
-	luck := d.of("tail")
-	if !luck.hit(0.5) {
+	random := d.of("tail")
+	if !random.hit(0.5) {
 		return Distribution{}
 	}
 	t := Distribution{
-		Shape: Uniform + Shape(luck.below(3)), Scale: time.Duration(luck.between(1e6, 300e6)),
+		Shape: Uniform + Shape(random.below(3)), Scale: time.Duration(random.between(1e6, 300e6)),
 	}
 	switch t.Shape {
 	case LogNormal:
-		t.Form = luck.between(0.2, 2)
+		t.Form = random.between(0.2, 2)
 	case Pareto:
-		t.Form = luck.between(0.5, 4)
+		t.Form = random.between(0.5, 4)
 	}
 	if t.Form > 0 {
-		t.Most = time.Duration(luck.between(float64(t.Scale), 10e9))
+		t.Most = time.Duration(random.between(float64(t.Scale), 10e9))
 	}
 	return t
 }
 
 // group draws one of the groups, or all victims.
 func (d draw) group(what string) string {
-	luck := d.of(what + "-at")
-	i := luck.below(int64(len(d.groups)) + 1)
+	random := d.of(what + "-at")
+	i := random.below(int64(len(d.groups)) + 1)
 	if i == 0 {
 		return ""
 	}
@@ -213,7 +213,7 @@ func (d *dice) between(least, most float64) float64 {
 	return least * math.Pow(most/least, unit(d.next()))
 }
 
-// about draws around a mean: exponentially, as what happens without memory does, and ten times the mean at most.
+// about draws from an exponential distribution with that mean, cut off at ten times the mean.
 func (d *dice) about(mean time.Duration) time.Duration {
 	return time.Duration(float64(mean) * min(-math.Log(1-unit(d.next())), 10))
 }

@@ -74,7 +74,7 @@ func TestEachFaultStrikesAloneAndHeals(t *testing.T) {
 	drops := func(why simnet.Drop) func(*town) bool {
 		return func(town *town) bool { return town.Stats().Dropped(why) > 0 }
 	}
-	// slower is that the slowest answer took longer than it does without faults, and not longer than it may.
+	// slower checks that the slowest answer took longer than without faults, within bounds.
 	slower := func(least, most time.Duration) func(*town) bool {
 		return func(town *town) bool { return town.slowest > least && town.slowest < most }
 	}
@@ -126,7 +126,7 @@ func TestEachFaultStrikesAloneAndHeals(t *testing.T) {
 			}
 			outbreak.Heal()
 			outbreak.Heal()
-			town.Run(11 * time.Minute) // longer than anything that is late
+			town.Run(11 * time.Minute) // longer than any delay
 			before, dropped := town.answers, town.Stats().Dropped(0)
 			town.Run(time.Minute)
 			if got := town.answers - before; got != 20*60 || town.Stats().Dropped(0) != dropped {
@@ -217,7 +217,7 @@ func TestVictimsAreHitUnevenly(t *testing.T) {
 	}
 }
 
-// However rare a fault was drawn, it strikes within the time of its outbreak.
+// Every drawn fault strikes within the time of its outbreak, however rare it is.
 func TestEveryDrawnFaultStrikes(t *testing.T) {
 	drawn := map[simnet.FaultKind]int{}
 	aimed := 0
@@ -259,7 +259,7 @@ func TestEveryDrawnFaultStrikes(t *testing.T) {
 	}
 }
 
-// Groups change nothing but whom the faults are aimed at.
+// Groups change nothing but the victims of the faults.
 func TestGroupsMoveNoOtherDraw(t *testing.T) {
 	aimed := map[string]int{}
 	for seed := range uint64(200) {
@@ -323,7 +323,7 @@ func TestFaultsStrikeTheirGroupOnly(t *testing.T) {
 	}
 }
 
-func TestBadLinksOfAGroupHitNobodyElse(t *testing.T) {
+func TestBadLinksOfAGroupHitNoOtherVictim(t *testing.T) {
 	for seed := range uint64(10) {
 		net := simnet.New(simnet.Config{Seed: seed})
 		sink, lonely := newEnd(net, 1), newEnd(net, 2)
@@ -345,7 +345,7 @@ func TestBadLinksOfAGroupHitNobodyElse(t *testing.T) {
 	}
 }
 
-// A group in which a fault can hit nobody leaves it to all victims.
+// A fault without a possible victim in its group may hit all victims.
 func TestRebootsOfAGroupWithoutRoutersStrikeAnyRouter(t *testing.T) {
 	town := newTown(1)
 	v := town.victims()
@@ -357,7 +357,7 @@ func TestRebootsOfAGroupWithoutRoutersStrikeAnyRouter(t *testing.T) {
 	}
 }
 
-// Only who has a public address can get another one.
+// Only a router with a public address can get another one.
 func TestRenumberingsSpareFirewalls(t *testing.T) {
 	town := newTown(1)
 	v := town.victims()
@@ -400,8 +400,8 @@ func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-// A group without anybody in it is as good as none: the faults are for all.
-func TestBadLinksOfAnEmptyGroupHitEverybody(t *testing.T) {
+// An empty group counts as none: the faults are for all.
+func TestBadLinksOfAnEmptyGroupHitAllVictims(t *testing.T) {
 	net := simnet.New(simnet.Config{Seed: 1})
 	hosts := []*simnet.Host{newEnd(net, 1).Host, newEnd(net, 2).Host}
 	outbreak := net.Inject(simnet.Faults{Seed: 1, Link: simnet.Link{Loss: 1}, LinkAt: "empty"},

@@ -6,12 +6,12 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// event is something that will happen at an instant. Armed by AfterFunc it is also the host.Timer that
-// its owner holds; datagrams and closures use it once.
+// event is something that happens at an instant. Armed by AfterFunc it is also the host.Timer that its owner holds;
+// datagrams and closures use it once.
 //
-// A timer that is moved to a later instant keeps its old place in the agenda and is put back where it
-// belongs when that place comes up; a stopped one is dropped then. So the usual life of a protocol timer,
-// reset again and again and hardly ever fired, does not touch the agenda.
+// A timer moved to a later instant keeps its old entry in the agenda and is put back where it belongs when that entry is
+// reached; a stopped one is dropped then. So the usual life of a protocol timer, reset many times and rarely fired, does
+// not touch the agenda.
 type event struct {
 	net  *Net
 	host *Host // nil for events of the scenario
@@ -69,7 +69,7 @@ func (n *Net) arm(e *event, due host.Instant) {
 	}
 }
 
-// next takes the first event out that is due at or before limit.
+// next removes and returns the first event due at or before limit.
 func (n *Net) next(limit host.Instant) *event {
 	for n.agenda.reach(limit) {
 		top := n.agenda.pop()
@@ -94,8 +94,8 @@ type entry struct {
 
 func (en entry) before(b entry) bool { return en.at < b.at || en.at == b.at && en.seq < b.seq }
 
-// settled returns where the event of an entry belongs now, for an entry that has been taken out. It reports false where it
-// means nothing any more.
+// settled returns the current position of an entry's event, for an entry that has been removed from the agenda. It reports
+// false for a stale entry.
 func (en entry) settled() (entry, bool) {
 	e := en.ev
 	switch {
@@ -162,7 +162,7 @@ func (h heap4) sink(i int, e entry) {
 	h[i] = e
 }
 
-// order makes a heap of entries in any order.
+// order turns unordered entries into a heap.
 func (h heap4) order() {
 	for i := (len(h) - 2) / 4; i >= 0 && len(h) > 1; i-- {
 		h.sink(i, h[i])

@@ -35,7 +35,7 @@ type Host struct {
 	ports   dice
 	rand    io.Reader
 
-	closed   chan struct{} // made by Closed
+	closed   chan struct{} // created by Closed
 	deferred []func()
 	flushing bool // a turn for closures deferred outside of any is on its way
 
@@ -61,24 +61,24 @@ func (h *Host) Sockets() int { return len(h.sockets) }
 // Down reports whether this boot has ended.
 func (h *Host) Down() bool { return h.dead }
 
-// SetAccess puts a link between the machine and its segment: delays add up, and whatever the machine sends
-// or gets has to survive both. It is full duplex and outlives restarts.
+// SetAccess puts a link between the machine and its segment: delays add up, and each datagram that the machine sends or
+// receives has to survive both. It is full duplex and outlives restarts.
 func (h *Host) SetAccess(l Link) { h.m.access = newAccess(l) }
 
-// SetAddrs moves the machine to other addresses. Sockets bound to any address live on, as they do when a
-// laptop changes networks; those bound to a lost address get nothing any more.
+// SetAddrs moves the machine to other addresses. Sockets bound to any address live on, as they do when a laptop changes
+// networks; those bound to a lost address receive nothing more.
 func (h *Host) SetAddrs(addrs ...netip.Addr) { h.m.setAddrs(addrs) }
 
-// SetBridges gives the machine addresses of networks inside of it, as those of containers are. Every machine may have the
-// same ones: nobody else reaches it there.
+// SetBridges gives the machine addresses of networks inside it, as those of containers are. Several machines may have the
+// same ones: they cannot be reached from outside the machine.
 func (h *Host) SetBridges(addrs ...netip.Addr) { h.m.bridges = addrs }
 
-// Move takes the machine to another segment, as a phone that leaves the Wi-Fi. It is SetAddrs otherwise; its access
-// link comes along.
+// Move attaches the machine to another segment, as a phone that leaves the Wi-Fi, together with its access link. Otherwise
+// it is SetAddrs.
 func (h *Host) Move(to *Segment, addrs ...netip.Addr) { h.m.move(to, addrs) }
 
-// Crash ends this boot at once: timers never fire, sockets are gone, posted and deferred closures do not
-// run. Calls on a crashed host do nothing.
+// Crash ends this boot at once: timers never fire, sockets are gone, posted and deferred closures do not run. Calls on a
+// crashed host do nothing.
 func (h *Host) Crash() {
 	if h.dead {
 		return
@@ -96,7 +96,7 @@ func (h *Host) Crash() {
 	h.net.note(h.m.name, "crash")
 }
 
-// Restart boots the machine again, crashing it first where it still runs.
+// Restart boots the machine again, crashing it first if it is running.
 func (h *Host) Restart() *Host {
 	if h.m.host != nil {
 		h.m.host.Crash()
@@ -104,7 +104,7 @@ func (h *Host) Restart() *Host {
 	return h.m.boot()
 }
 
-// Do runs f as a turn of the host, now. Inside a turn it panics: turns do not nest.
+// Do runs f as a turn of the host, now. It panics inside a turn: turns do not nest.
 func (h *Host) Do(f func()) {
 	if h.dead {
 		return
@@ -161,7 +161,7 @@ func (h *Host) Defer(f func()) {
 	}
 }
 
-// Post implements host.Host. The loop is the goroutine that runs the net, and no other may call it.
+// Post implements host.Host. The loop is the goroutine that runs the net; no other may call it.
 func (h *Host) Post(f func()) {
 	if h.dead {
 		return
@@ -169,7 +169,7 @@ func (h *Host) Post(f func()) {
 	h.net.arm(&event{net: h.net, host: h, run: f}, h.net.now)
 }
 
-// Closed implements host.Host: the channel is closed when the boot ends. The loop's goroutine alone may call it.
+// Closed implements host.Host: the channel is closed when the boot ends. Only the loop's goroutine may call it.
 func (h *Host) Closed() <-chan struct{} {
 	if h.closed == nil {
 		h.closed = make(chan struct{})

@@ -38,7 +38,7 @@ func TestSpreadIsAConstantOfEachPair(t *testing.T) {
 	}
 }
 
-// All that is sent within one spell shares its fate.
+// All datagrams sent within one spell share its fate.
 func TestBurstsLoseAllOfASpell(t *testing.T) {
 	tests := []struct {
 		name string
@@ -74,7 +74,7 @@ func TestBurstsLoseAllOfASpell(t *testing.T) {
 	}
 }
 
-// What is late or stale comes within the time that the link says, and makes use of it.
+// Late and stale datagrams arrive within the bounds of the link, and some of them late.
 func TestLateAndStaleAreBounded(t *testing.T) {
 	tests := []struct {
 		name string
@@ -245,7 +245,7 @@ func TestDatagramsOvertakeEachOtherByTheTail(t *testing.T) {
 	}
 }
 
-// Who is late does not hold up those who overtake it, even where they come to a queue after that.
+// A late datagram does not hold up those that overtake it, even where they enter a queue after that.
 func TestQueueDoesNotWaitForTheLate(t *testing.T) {
 	tests := []struct {
 		name string

@@ -8,8 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// machine is what stays when a host crashes. What a datagram touches comes first, and the first boot lies right
-// behind: with thousands of machines, most of an event's time is waiting for memory.
+// machine is the part of a host that survives a crash. The fields used for every datagram come first, and the first boot
+// lies right behind: with thousands of machines, most of an event's time is waiting for memory.
 type machine struct {
 	node
 	net   *Net
@@ -23,7 +23,7 @@ type machine struct {
 
 	drift    float64       // of steady time
 	turnCost time.Duration // 0 for a machine that is never busy
-	strained bool          // slower than it was, for a while
+	slowed   bool          // slower than it was, for a while
 
 	bridges []netip.Addr // of networks inside the machine
 }
@@ -73,7 +73,7 @@ func (m *machine) self() *node { return &m.node }
 // arrive implements place.
 func (m *machine) arrive(d *datagram) {
 	n := m.net
-	if d.on != nil && (d.on != m.uplink || !m.owns(d.to.Addr())) { // it has moved while the datagram was on its way
+	if d.on != nil && (d.on != m.uplink || !m.owns(d.to.Addr())) { // the machine moved while the datagram was on its way
 		n.drop(d, DropNoRoute)
 		return
 	}
@@ -91,7 +91,7 @@ func (m *machine) arrive(d *datagram) {
 	}
 }
 
-// receive gives a datagram to its socket, as one turn.
+// receive delivers a datagram to its socket, as one turn.
 func (h *Host) receive(d *datagram) {
 	n := h.net
 	s := h.socketFor(d.to)

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// Dependence says what of the remote end something depends on (RFC 4787, sections 4.1 and 5).
+// Dependence names the part of the remote end that a behaviour depends on (RFC 4787, sections 4.1 and 5).
 type Dependence uint8
 
 const (
 	// Never, as a mapping, leaves addresses as they are: a firewall. As a filter it lets everything in.
 	Never Dependence = iota
-	// EndpointIndependent looks at the inside end alone.
+	// EndpointIndependent depends on the inside end alone.
 	EndpointIndependent
-	// AddressDependent looks at the remote address as well.
+	// AddressDependent depends on the remote address as well.
 	AddressDependent
-	// AddressAndPortDependent looks at the remote address and port as well.
+	// AddressAndPortDependent depends on the remote address and port as well.
 	AddressAndPortDependent
 )
 
 var dependenceNames = [...]string{"never", "endpoint-independent", "address-dependent", "address-and-port-dependent"}
 
-// String returns the name as RFC 4787 has it.
+// String returns the name that RFC 4787 uses.
 func (d Dependence) String() string { return dependenceNames[d] }
 
-// PortChoice is how a NAT picks the public port of a new mapping.
+// PortChoice is a method of picking the public port of a new mapping.
 type PortChoice uint8
 
 const (
@@ -32,21 +32,21 @@ const (
 	PreservePort PortChoice = iota
 	// NextPort counts up from a start drawn at boot.
 	NextPort
-	// RandomPort draws each port anew.
+	// RandomPort draws each port at random.
 	RandomPort
 )
 
-// Refresh says which datagrams keep a session alive.
+// Refresh names the datagrams that keep a session alive.
 type Refresh uint8
 
 const (
-	// RefreshOutbound lets only what leaves do (RFC 4787, REQ-6).
+	// RefreshOutbound: only outbound datagrams (RFC 4787, REQ-6).
 	RefreshOutbound Refresh = iota
-	// RefreshBoth lets what is let in do so, too.
+	// RefreshBoth: inbound datagrams that pass the filter as well.
 	RefreshBoth
 )
 
-// WhenFull is what a NAT does with a new session when its table is full.
+// WhenFull is the treatment of a new session when the table is full.
 type WhenFull uint8
 
 const (
@@ -56,52 +56,50 @@ const (
 	EvictOldest
 )
 
-// NAT is a kind of router, as one value on each of several independent axes. The zero NAT forwards
-// everything. Combinations in which an axis would mean nothing are refused by AddRouter, so that no
-// scenario believes to test what it does not.
+// NAT is a kind of router, as one value on each of several independent axes. The zero NAT forwards everything. AddRouter
+// rejects combinations in which an axis would have no effect, so that a scenario cannot test less than it states.
 type NAT struct {
 	// Block drops all datagrams, in both directions: a network that lets only TCP out. It needs no other axis.
 	Block bool
 
-	// Mapping says which sessions of an inside socket share a public port; Never is a firewall.
+	// Mapping decides which sessions of an inside socket share a public port; Never is a firewall.
 	Mapping Dependence
-	// Filtering says from whom datagrams come in. A NAT cannot have Never: what it has no mapping for has nowhere
-	// to go.
+	// Filtering decides which remote ends may send datagrams in. A NAT cannot have Never: a datagram without a mapping has
+	// no destination.
 	Filtering Dependence
 
-	// Ports is how a mapping gets its public port, between FirstPort and LastPort (both 0: 1024 and 65535).
+	// Ports picks the public port of a mapping, between FirstPort and LastPort (both 0: 1024 and 65535).
 	Ports               PortChoice
 	FirstPort, LastPort uint16
-	// Overload lets mappings to different remote ends have the same public port, as Linux does: only the ends together
-	// are unique. It needs a Mapping that depends on the remote end, and a Filtering that does so no less.
+	// Overload lets mappings to different remote ends share a public port, as Linux does: only the pair of ends is unique.
+	// It needs a Mapping that depends on the remote end, and a Filtering that does so no less.
 	Overload bool
 
-	// Drift is how long a mapping keeps its port; 0 is for as long as it lives. Its sessions do not come along.
+	// Drift is the time after which a mapping changes its port, without its sessions; 0 means never.
 	Drift time.Duration
-	// Shared is how many sessions a mapping has that does not depend on the remote end, and further ones get mappings of their own, as
-	// where ports are scarce; 0 is any number.
+	// Shared bounds the sessions of a mapping that does not depend on the remote end; further ones get mappings of their
+	// own, as where ports are scarce. 0 means no bound.
 	Shared int
 
-	// Lifetime is how long a session lives without refresh; 0 means 2 minutes.
+	// Lifetime is the time that a session lives without refresh; 0 means 2 minutes.
 	Lifetime time.Duration
-	// Unanswered is how long it lives before something has come in, Lifetime at most; 0 means Lifetime. With the next
-	// refresh after an answer it lives for the whole Lifetime, unless it is no older than Young then, counted from its
-	// beginning: few questions with an answer each are no conversation.
+	// Unanswered is the lifetime before the first inbound datagram, Lifetime at most; 0 means Lifetime. With the next refresh
+	// after an answer the session lives for the whole Lifetime, unless it is no older than Young then, counted from its
+	// beginning: a few requests with one answer each are not a stream.
 	Unanswered, Young time.Duration
 	Refresh           Refresh
-	// Hairpin lets inside hosts reach each other by their public addresses. The receiver sees the sender's
-	// public address (RFC 4787, REQ-9).
+	// Hairpin lets inside hosts reach each other by their public addresses. The receiver sees the sender's public address
+	// (RFC 4787, REQ-9).
 	Hairpin bool
 	// ForgetOnMove ends all sessions when the public address changes. Otherwise they and their ports live on.
 	ForgetOnMove bool
 
-	// Size bounds the sessions; 0 means 65536. A session is a mapping together with one remote end that its
-	// filter admits.
+	// Size bounds the sessions; 0 means 65536. A session is a mapping together with one remote end that its filter admits.
 	Size int
 	Full WhenFull
 }
 
-// check panics where an axis was set that would mean nothing.
+// check panics if an axis is set that would have no effect.
 func (n *NAT) check() {
 	translates, tracks := n.Mapping != Never, n.Filtering != Never
 	refuse := func(bad bool, why string) {
@@ -109,24 +107,24 @@ func (n *NAT) check() {
 			panic(fmt.Sprintf("simnet: %s: %+v", why, *n))
 		}
 	}
-	refuse(n.Block && *n != NAT{Block: true}, "a router that blocks all has no other axis")
-	refuse(translates && !tracks, "a NAT has nowhere to send what it has no mapping for, and so a filter")
-	refuse(!translates && (n.Ports != 0 || n.FirstPort != 0 || n.LastPort != 0), "a firewall gives no ports")
-	refuse(!translates && n.Hairpin, "behind a firewall there are no public addresses to reach each other by")
-	refuse(!translates && n.ForgetOnMove, "a firewall has no public address that could change")
-	refuse(!tracks && (n.Lifetime != 0 || n.Unanswered != 0 || n.Young != 0 || n.Refresh != 0 || n.Size != 0 || n.Full != 0), "a router without a filter has no sessions")
-	refuse(n.Overload && (n.Mapping <= EndpointIndependent || n.Filtering < n.Mapping), "mappings that share a port are told apart by their remote ends")
-	refuse(!translates && n.Drift != 0, "a firewall has no ports that could drift")
-	refuse(n.Drift != 0 && n.Ports == PreservePort, "a port that is preserved does not drift")
-	refuse(n.Shared != 0 && n.Mapping != EndpointIndependent, "only mappings that do not depend on the remote end are shared")
-	refuse(n.Drift < 0 || n.Shared < 0, "times and numbers have no sign")
-	refuse(n.FirstPort > n.LastPort || n.FirstPort == 0 && n.LastPort != 0, "the ports are no range")
-	refuse(n.Lifetime < 0 || n.Unanswered < 0 || n.Young < 0 || n.Size < 0, "lifetimes and size have no sign")
-	refuse(n.Unanswered > n.withDefaults().Lifetime, "an answer does not make lives shorter")
-	refuse(n.Young != 0 && n.Unanswered == 0, "the young live as long as the unanswered, for which there is no time")
+	refuse(n.Block && *n != NAT{Block: true}, "Block with another axis")
+	refuse(translates && !tracks, "a NAT without a filter")
+	refuse(!translates && (n.Ports != 0 || n.FirstPort != 0 || n.LastPort != 0), "a firewall with a choice of ports")
+	refuse(!translates && n.Hairpin, "a firewall with Hairpin")
+	refuse(!translates && n.ForgetOnMove, "a firewall with ForgetOnMove")
+	refuse(!tracks && (n.Lifetime != 0 || n.Unanswered != 0 || n.Young != 0 || n.Refresh != 0 || n.Size != 0 || n.Full != 0), "session settings without a filter")
+	refuse(n.Overload && (n.Mapping <= EndpointIndependent || n.Filtering < n.Mapping), "mappings that share a port must differ in their remote ends")
+	refuse(!translates && n.Drift != 0, "a firewall with Drift")
+	refuse(n.Drift != 0 && n.Ports == PreservePort, "Drift with preserved ports")
+	refuse(n.Shared != 0 && n.Mapping != EndpointIndependent, "Shared with mappings that depend on the remote end")
+	refuse(n.Drift < 0 || n.Shared < 0, "negative Drift or Shared")
+	refuse(n.FirstPort > n.LastPort || n.FirstPort == 0 && n.LastPort != 0, "invalid range of ports")
+	refuse(n.Lifetime < 0 || n.Unanswered < 0 || n.Young < 0 || n.Size < 0, "negative lifetime or size")
+	refuse(n.Unanswered > n.withDefaults().Lifetime, "Unanswered exceeds Lifetime")
+	refuse(n.Young != 0 && n.Unanswered == 0, "Young without Unanswered")
 }
 
-// withDefaults fills in what was left to us.
+// withDefaults fills in the defaults.
 func (n NAT) withDefaults() NAT {
 	if n.LastPort == 0 {
 		n.FirstPort, n.LastPort = natFirstPort, natLastPort
@@ -156,26 +154,26 @@ func Symmetric() NAT {
 	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Ports: NextPort}
 }
 
-// SymmetricRandom is a NAT with a mapping for each remote end, whose ports nobody can guess: carriers.
+// SymmetricRandom is a NAT with a mapping for each remote end, whose ports cannot be guessed: carriers.
 func SymmetricRandom() NAT {
 	return NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Ports: RandomPort}
 }
 
-// Masquerade is what Linux does: a mapping for each remote end which has the port of the inside socket
-// unless another inside socket has it towards the same end. The sessions end when the address goes.
+// Masquerade is Linux's MASQUERADE: a mapping for each remote end which has the port of the inside socket unless another
+// inside socket has it towards the same end. The sessions end when the address changes.
 func Masquerade() NAT {
 	return linuxTimes(NAT{Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent, Overload: true, ForgetOnMove: true})
 }
 
-// MasqueradeRandom is what Linux does with the flags random or fully-random.
+// MasqueradeRandom is MASQUERADE with the flags random or fully-random.
 func MasqueradeRandom() NAT {
 	n := Masquerade()
 	n.Ports = RandomPort
 	return n
 }
 
-// linuxTimes gives a NAT the times of Linux (net/netfilter/nf_conntrack_proto_udp.c), where what comes in counts as much
-// as what leaves.
+// linuxTimes gives a NAT the timeouts of Linux (net/netfilter/nf_conntrack_proto_udp.c), where inbound datagrams refresh as
+// well.
 func linuxTimes(n NAT) NAT {
 	n.Lifetime, n.Unanswered, n.Young, n.Refresh = linuxStream, linuxUnreplied, linuxYoung, RefreshBoth
 	return n
@@ -184,19 +182,19 @@ func linuxTimes(n NAT) NAT {
 // Open forwards everything: hosts behind it are public.
 func Open() NAT { return NAT{} }
 
-// FirewallOnly leaves addresses alone and lets in what answers, as Linux does.
+// FirewallOnly keeps addresses and lets in answers, as Linux does.
 func FirewallOnly() NAT { return linuxTimes(NAT{Filtering: AddressAndPortDependent}) }
 
 // UDPBlocked lets no datagram pass.
 func UDPBlocked() NAT { return NAT{Block: true} }
 
-// Preset is a kind of NAT that has a name.
+// Preset is a named kind of NAT.
 type Preset struct {
 	Name string
 	NAT  NAT
 }
 
-// Presets returns all kinds that have a name, in a fixed order.
+// Presets returns all named kinds, in a fixed order.
 func Presets() []Preset {
 	return []Preset{
 		{"open", Open()},

@@ -18,7 +18,7 @@ var (
 	serverY = addr(2)
 )
 
-// plug is a socket that notes from whom it received what.
+// plug is a socket that records what it received, and from where.
 type plug struct {
 	host.Socket
 	net  *simnet.Net
@@ -38,7 +38,7 @@ func open(net *simnet.Net, h *simnet.Host, port uint16) *plug {
 	return p
 }
 
-// send lets a datagram arrive before it returns.
+// send sends a datagram and runs the net until it has arrived.
 func (p *plug) send(to netip.AddrPort, text string) { p.sendTTL(to, 0, text) }
 
 func (p *plug) sendTTL(to netip.AddrPort, ttl int, text string) {
@@ -46,7 +46,7 @@ func (p *plug) sendTTL(to netip.AddrPort, ttl int, text string) {
 	p.net.Run(100 * time.Millisecond)
 }
 
-// last is who the last datagram came from.
+// last returns the source of the last datagram.
 func (p *plug) last() netip.AddrPort {
 	if len(p.from) == 0 {
 		return netip.AddrPort{}
@@ -81,7 +81,7 @@ func newHome(nat simnet.NAT) *home {
 	return h
 }
 
-// dropped reports how many datagrams were dropped for a reason, and that all were for that one.
+// dropped checks the number of datagrams dropped for a reason, and that none was dropped for another.
 func (h *home) dropped(t *testing.T, why simnet.Drop, want uint64) {
 	t.Helper()
 	if got := h.Stats().Dropped(why); got != want || h.Stats().Dropped(0) != want {
@@ -344,7 +344,7 @@ func TestMappingsDrift(t *testing.T) {
 			h.y1.send(h.y1.last(), "another")
 			want := []string{"answer", "another"}
 			if nat.Drift > 0 {
-				want = want[1:] // what is sent to the port of before is lost
+				want = want[1:] // datagrams to the former port are lost
 			}
 			if !slices.Equal(h.inside.got, want) {
 				t.Errorf("got %q, want %q", h.inside.got, want)

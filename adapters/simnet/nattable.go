@@ -22,7 +22,7 @@ func (e endpoint) addrPort() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(e))
 }
 
-// scope reduces a remote end to what something depends on.
+// scope reduces a remote end to the part that a behaviour depends on.
 func (e endpoint) scope(d Dependence) endpoint {
 	switch d {
 	case AddressAndPortDependent:
@@ -33,29 +33,29 @@ func (e endpoint) scope(d Dependence) endpoint {
 	return 0
 }
 
-// natTable is the memory of a NAT or a firewall. What it answers is a function of the datagrams it has seen,
-// their times and its seed: it has no timers.
+// natTable is the session table of a NAT or a firewall. Its answers are a function of the datagrams it has seen, their
+// times and its seed: it has no timers.
 type natTable struct {
 	cfg      NAT
-	luck     dice
+	random   dice
 	nextPort uint16
 
 	sessions map[sessionKey]*session
 	mappings map[mappingKey]*mapping // none in a firewall
 	byPort   map[portKey]*mapping
-	fresh    sessionList // nobody has answered them yet, where that matters
+	fresh    sessionList // not answered yet, where that matters
 	settled  sessionList
 	due      host.Instant // nothing expires before
 }
 
-// sessionList holds sessions by when they were last refreshed. As all of a list live equally long, those that have
-// expired are at the front.
+// sessionList holds sessions in the order of their last refresh. As all of a list live equally long, the expired ones are
+// at the front.
 type sessionList struct{ oldest, newest *session }
 
-// sessionKey names a mapping and a remote end in what its filter depends on.
+// sessionKey identifies a mapping and a remote end, reduced to what its filter depends on.
 type sessionKey struct{ inside, scope, remote endpoint }
 
-// mappingKey is an inside socket and its remote end in what the mapping depends on.
+// mappingKey is an inside socket and its remote end, reduced to what the mapping depends on.
 type mappingKey struct{ inside, scope endpoint }
 
 // portKey is a public port, with the remote end where ports are overloaded.
@@ -79,12 +79,12 @@ type session struct {
 	newer     *session
 	opened    host.Instant
 	answered  bool // something came in
-	settled   bool // and so it lives for the whole of the lifetime
+	settled   bool // lives for the whole lifetime
 }
 
-// newNATTable returns an empty table. luck decides about ports.
-func newNATTable(cfg NAT, luck dice) *natTable {
-	t := &natTable{cfg: cfg.withDefaults(), luck: luck}
+// newNATTable returns an empty table. random decides about ports.
+func newNATTable(cfg NAT, random dice) *natTable {
+	t := &natTable{cfg: cfg.withDefaults(), random: random}
 	t.nextPort = t.drawPort()
 	t.forget()
 	return t
@@ -98,8 +98,8 @@ func (t *natTable) forget() {
 	t.fresh, t.settled, t.due = sessionList{}, sessionList{}, 0
 }
 
-// outbound returns the public port of what an inside socket sends to a remote end; a firewall's is the
-// inside port.
+// outbound returns the public port for a datagram from an inside socket to a remote end; in a firewall it is the inside
+// port.
 func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, Drop) {
 	t.expire(now)
 	key := sessionKey{inside, remote.scope(t.cfg.Mapping), remote.scope(t.cfg.Filtering)}
@@ -128,8 +128,8 @@ func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, 
 	return s.m.port, 0
 }
 
-// inbound returns the inside socket that gets what a remote end sends to a public port. To a
-// firewall the destination is the inside socket.
+// inbound returns the inside socket that receives what a remote end sends to a public port. In a firewall the destination
+// is the inside socket.
 func (t *natTable) inbound(now host.Instant, remote, to endpoint) (endpoint, Drop) {
 	t.expire(now)
 	s, why := t.find(remote, to)
@@ -143,8 +143,8 @@ func (t *natTable) inbound(now host.Instant, remote, to endpoint) (endpoint, Dro
 	return s.key.inside, 0
 }
 
-// find returns the session that what a remote end sends to a public port belongs to, or why there is none. It does not
-// look at times.
+// find returns the session of a datagram that a remote end sends to a public port, or the reason why there is none. It
+// ignores times.
 func (t *natTable) find(remote, to endpoint) (*session, Drop) {
 	key := sessionKey{inside: to, remote: remote.scope(t.cfg.Filtering)}
 	if t.cfg.Mapping != Never {
@@ -160,7 +160,7 @@ func (t *natTable) find(remote, to endpoint) (*session, Drop) {
 	return nil, DropRefused
 }
 
-// open adds a session, and a mapping where there is none for it.
+// open adds a session, and its mapping if there is none.
 func (t *natTable) open(key sessionKey, now host.Instant) (*session, Drop) {
 	if len(t.sessions) >= t.cfg.Size {
 		if t.cfg.Full == RefuseNew {
@@ -205,8 +205,7 @@ func (t *natTable) portKey(port uint16, scope endpoint) portKey {
 	return portKey{port, scope}
 }
 
-// choosePort picks a free public port. It draws a few times where ports are random, and looks at all in
-// turn when luck fails it.
+// choosePort picks a free public port. Random ports are drawn a few times; after that all ports are tried in turn.
 func (t *natTable) choosePort(inside uint16, scope endpoint) (uint16, bool) {
 	free := func(port uint16) bool { return t.byPort[t.portKey(port, scope)] == nil }
 	first, count := int(t.cfg.FirstPort), int(t.cfg.LastPort)-int(t.cfg.FirstPort)+1
@@ -239,10 +238,10 @@ func (t *natTable) choosePort(inside uint16, scope endpoint) (uint16, bool) {
 }
 
 func (t *natTable) drawPort() uint16 {
-	return t.cfg.FirstPort + uint16(t.luck.below(int64(t.cfg.LastPort)-int64(t.cfg.FirstPort)+1))
+	return t.cfg.FirstPort + uint16(t.random.below(int64(t.cfg.LastPort)-int64(t.cfg.FirstPort)+1))
 }
 
-// expire removes what was not refreshed in time.
+// expire removes sessions that were not refreshed in time.
 func (t *natTable) expire(now host.Instant) {
 	if now < t.due {
 		return
@@ -263,7 +262,7 @@ func (t *natTable) over(s *session, now host.Instant) bool {
 	return now.Sub(s.refreshed) >= t.lifetime(s.settled)
 }
 
-// lifetime is how long a session lives without refresh.
+// lifetime returns the time that a session lives without refresh.
 func (t *natTable) lifetime(settled bool) time.Duration {
 	if settled || t.cfg.Unanswered == 0 {
 		return t.cfg.Lifetime
@@ -271,7 +270,7 @@ func (t *natTable) lifetime(settled bool) time.Duration {
 	return t.cfg.Unanswered
 }
 
-// idlest returns the session that was not refreshed for the longest time, of two such the one that nobody answered.
+// idlest returns the session that was not refreshed for the longest time; of two such, the unanswered one.
 func (t *natTable) idlest() *session {
 	a, b := t.fresh.oldest, t.settled.oldest
 	if b == nil || a != nil && a.refreshed <= b.refreshed {

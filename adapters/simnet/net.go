@@ -9,16 +9,15 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config is what a run starts from. The zero Config is a perfect network with no delay.
+// Config configures a run. The zero Config is a perfect network with no delay.
 type Config struct {
-	// Seed decides everything that is left to chance.
+	// Seed decides all random draws.
 	Seed uint64
 	// Start is the wall time at which the run begins; the zero Time means 2026-01-01 00:00 UTC.
 	Start time.Time
 	// Link is the internet between two public hosts, where no link of their own was set.
 	Link Link
-	// Trace gets a line for every delivery, drop, timer and event; nil for none. The hash does not
-	// depend on it.
+	// Trace receives a line for every delivery, drop, timer and event; nil for none. The hash does not depend on it.
 	Trace io.Writer
 	// Scribble overwrites receive buffers when the turn ends, to find code that keeps what it borrowed.
 	Scribble bool
@@ -89,11 +88,11 @@ func (n *Net) Now() time.Duration { return time.Duration(n.now) }
 // Seed returns the seed of the run.
 func (n *Net) Seed() uint64 { return n.cfg.Seed }
 
-// Hash returns the hash of all that happened so far. Two runs with the same seed and the same calls have
-// the same hash; the first difference changes it for good.
+// Hash returns the hash of all events so far. Two runs with the same seed and the same calls have the same hash; the first
+// difference changes it permanently.
 func (n *Net) Hash() uint64 { return n.hash }
 
-// Stats returns what was counted so far.
+// Stats returns the counts so far.
 func (n *Net) Stats() Stats { return n.stats }
 
 // Internet returns the segment of public hosts.
@@ -113,7 +112,7 @@ func (n *Net) HostAt(addr netip.Addr) *Host {
 	return nil
 }
 
-// SetName lets all hosts resolve a name; no addresses make it unknown again.
+// SetName lets all hosts resolve a name; without addresses it removes the name.
 func (n *Net) SetName(name string, addrs ...netip.Addr) {
 	if len(addrs) == 0 {
 		delete(n.names, name)
@@ -122,9 +121,9 @@ func (n *Net) SetName(name string, addrs ...netip.Addr) {
 	n.names[name] = append([]netip.Addr(nil), addrs...)
 }
 
-// SetLink gives the way from one host to another a link of its own, in this direction only, in place of
-// that of their segment. A link that makes no sense panics, here and wherever one is set. Where they are on different segments it takes the place of the last one's, which is
-// the receiver's LAN. It outlives restarts.
+// SetLink gives the path from one host to another a link of its own, in this direction only, in place of that of their
+// segment. An invalid link panics, here and wherever one is set. Between different segments it takes the place of the last
+// one's, which is the receiver's LAN. It outlives restarts.
 func (n *Net) SetLink(from, to *Host, l Link) {
 	l.check()
 	n.links[pair{&from.m.node, &to.m.node}] = &pairLink{Link: l}
@@ -136,12 +135,12 @@ func (n *Net) SetLinks(a, b *Host, l Link) {
 	n.SetLink(b, a, l)
 }
 
-// Block drops everything that one host sends to another, in this direction only, until Unblock. It dies where their
-// ways meet, on the internet or on a LAN that both are behind: the sender's routers see it and open for it, the
-// receiver's do not.
+// Block drops everything that one host sends to another, in this direction only, until Unblock. Datagrams are dropped where
+// their paths meet, on the internet or on a LAN that both are behind: the sender's routers see them and create sessions,
+// the receiver's do not.
 func (n *Net) Block(from, to *Host) { n.blocked[pair{&from.m.node, &to.m.node}] = true }
 
-// Unblock takes Block back.
+// Unblock undoes Block.
 func (n *Net) Unblock(from, to *Host) { delete(n.blocked, pair{&from.m.node, &to.m.node}) }
 
 // Partition blocks both directions between every host of one side and every host of the other.
@@ -154,29 +153,28 @@ func (n *Net) Partition(left, right []*Host) {
 	}
 }
 
-// Heal takes all blocks back.
+// Heal undoes all blocks.
 func (n *Net) Heal() { clear(n.blocked) }
 
-// SetFilter shows every datagram to keep before it is sent; those for which it returns false are dropped.
-// nil keeps all.
+// SetFilter calls keep with every datagram before it is sent; those for which it returns false are dropped. nil keeps all.
 func (n *Net) SetFilter(keep func(Datagram) bool) { n.filter = keep }
 
-// SetObserver shows every traced event to see as it happens; nil for nobody.
+// SetObserver calls see with every traced event as it happens; nil removes it.
 func (n *Net) SetObserver(see func(*Host, host.Event)) { n.observer = see }
 
-// AfterFunc runs a step of the scenario - a crash, a partition - once d has passed. It belongs to no host
-// and may call anything on any.
+// AfterFunc runs a step of the scenario, such as a crash or a partition, once d has passed. It belongs to no host and may
+// call anything on any.
 func (n *Net) AfterFunc(d time.Duration, f func()) {
 	n.arm(&event{net: n, run: f}, n.now.Add(max(d, 0)))
 }
 
-// Pending returns how many events are waiting to happen, timers included.
+// Pending returns the number of pending events, timers included.
 func (n *Net) Pending() int { return n.live }
 
-// Step lets the next event happen. It reports false when there is none.
+// Step runs the next event. It reports false when there is none.
 func (n *Net) Step() bool { return n.step(1<<63 - 1) }
 
-// Run lets everything happen that is due within d and leaves the clock there.
+// Run runs everything that is due within d and leaves the clock there.
 func (n *Net) Run(d time.Duration) {
 	limit := n.now.Add(d)
 	for n.step(limit) {
@@ -184,8 +182,8 @@ func (n *Net) Run(d time.Duration) {
 	n.advance(limit)
 }
 
-// RunUntil lets events happen until cond holds, for d at most, and reports whether it did. The clock stays
-// at the event that made it hold. cond is asked after every event and must be cheap.
+// RunUntil runs events until cond holds, for d at most, and reports whether it did. The clock stays at the event that
+// made it hold. cond is called after every event and must be cheap.
 func (n *Net) RunUntil(cond func() bool, d time.Duration) bool {
 	limit := n.now.Add(d)
 	for !cond() {
@@ -197,7 +195,7 @@ func (n *Net) RunUntil(cond func() bool, d time.Duration) bool {
 	return true
 }
 
-// RunIdle lets events happen until none is left, for d at most, and reports whether the net came to rest.
+// RunIdle runs events until none is left, for d at most, and reports whether none is left.
 func (n *Net) RunIdle(d time.Duration) bool {
 	limit := n.now.Add(d)
 	for n.step(limit) {

@@ -7,41 +7,41 @@ import (
 	"time"
 )
 
-// Victims are whom faults may hit.
+// Victims are the machines and routers that faults may hit.
 type Victims struct {
-	// Hosts are machines: a host that was restarted meanwhile is meant as well.
+	// Hosts are machines: a host that was restarted meanwhile is included.
 	Hosts   []*Host
 	Routers []*Router
-	// Groups are parts of them that faults may be aimed at.
+	// Groups are subsets that faults may be limited to.
 	Groups []Group
-	// Restart starts the software on a machine that crashed and has just booted again; without it no host crashes.
+	// Restart starts the software on a machine that has booted again after a crash; without it no host crashes.
 	Restart func(*Host)
-	// Renumber returns a free public address for a router; without it no router gets one.
+	// Renumber returns a free public address for a router; without it routers keep their addresses.
 	Renumber func(*Router) netip.Addr
 }
 
-// Group is some of the victims by their name. A fault that is aimed at a group in which it can hit nobody, as reboots
-// can where there is no router, strikes all victims.
+// Group is a named subset of the victims. A fault limited to a group without a possible victim, such as reboots where there
+// is no router, strikes all victims.
 type Group struct {
 	Name    string
 	Hosts   []*Host
 	Routers []*Router
 }
 
-// Outbreak is faults under way.
+// Outbreak is a set of faults in progress.
 type Outbreak struct {
 	net      *Net
 	faults   Faults
 	victims  Victims
 	machines []*machine
-	ends     []func() // of what lasts as long as the outbreak
-	troubles []*trouble
+	ends     []func() // of the faults that last as long as the outbreak
+	active   []*activeFault
 	struck   map[FaultKind]int
 	healed   bool
 }
 
-// trouble is a fault that ends by itself, if the outbreak does not before.
-type trouble struct{ end func() }
+// activeFault is a fault in progress that ends by itself, if the outbreak does not end first.
+type activeFault struct{ end func() }
 
 // cut is a partition of the internet into two sides.
 type cut uint8
@@ -52,33 +52,33 @@ const (
 	cutUp // only from side 0 to side 1
 )
 
-// String returns the kind as it stands in traces.
+// String returns the kind as it appears in traces.
 func (c cut) String() string { return [...]string{"none", "both-ways", "one-way"}[c] }
 
 func (c cut) between(from, to uint8) bool { return from < to || c == cutBoth && from > to }
 
-// faulty is what a fault does to the datagrams of one node.
+// faulty is the effect of a fault on the datagrams of one node.
 type faulty struct {
 	out, in  Link
 	up, down queue
 }
 
-// Inject lets faults loose until the outbreak is healed. Outbreaks of one net come one after the other. Faults that
-// make no sense panic, as a group does that nobody knows.
+// Inject starts faults, which strike until the outbreak is healed. A net has one outbreak at a time. Invalid faults and
+// unknown groups panic.
 func (n *Net) Inject(f Faults, v Victims) *Outbreak {
 	if n.outbreak != nil {
-		panic("simnet: an outbreak inside an outbreak")
+		panic("simnet: the net already has an outbreak")
 	}
 	f.check()
 	o := &Outbreak{net: n, faults: f, victims: v, struck: map[FaultKind]int{}}
 	n.outbreak = o
 	n.mark(markScenario, f.Seed)
 	o.machines = machinesOf(v.Hosts)
-	o.infect()
-	o.misclock()
+	o.degradeLinks()
+	o.skewClocks()
 	o.every(FaultPartition, f.Partitions, 1, o.partition(f.Partitions.At))
 	o.everyHost(FaultSleep, f.Sleeps, o.sleep)
-	o.everyHost(FaultStrain, f.Strains, o.strain)
+	o.everyHost(FaultStrain, f.Strains, o.slowDown)
 	o.everyHost(FaultJump, f.Jumps, o.jump)
 	o.everyRouter(FaultReboot, f.Reboots, nil, o.reboot)
 	if v.Restart != nil {
@@ -97,11 +97,10 @@ func machinesOf(hosts []*Host) (machines []*machine) {
 	return machines
 }
 
-// Struck returns how often a kind of faults has struck so far; for links and clocks that go wrong, how many victims
-// they hit.
+// Struck returns how often a kind of faults has struck so far; for links and clocks, the number of victims.
 func (o *Outbreak) Struck(kind FaultKind) int { return o.struck[kind] }
 
-// group returns the group that a fault is aimed at, or nil for all victims.
+// group returns the group that a fault is limited to, or nil for all victims.
 func (o *Outbreak) group(at string) *Group {
 	if at == "" {
 		return nil
@@ -111,10 +110,10 @@ func (o *Outbreak) group(at string) *Group {
 			return g
 		}
 	}
-	panic("simnet: faults for a group of victims that is not there: " + at)
+	panic("simnet: unknown group of victims: " + at)
 }
 
-// hosts returns the machines that a fault is aimed at.
+// hosts returns the machines that a fault may hit.
 func (o *Outbreak) hosts(at string) []*machine {
 	if g := o.group(at); g != nil && len(g.Hosts) > 0 {
 		return machinesOf(g.Hosts)
@@ -122,7 +121,7 @@ func (o *Outbreak) hosts(at string) []*machine {
 	return o.machines
 }
 
-// routers returns the routers that a fault is aimed at, among those that it can hit.
+// routers returns the routers that a fault may hit.
 func (o *Outbreak) routers(at string, can func(*Router) bool) []*Router {
 	able := func(all []*Router) (some []*Router) {
 		for _, r := range all {
@@ -140,8 +139,8 @@ func (o *Outbreak) routers(at string, can func(*Router) bool) []*Router {
 	return able(o.victims.Routers)
 }
 
-// Heal ends all faults at once: sleepers wake, the crashed restart, clocks go right, links do what they did
-// before. Sessions and datagrams that were lost stay lost.
+// Heal ends all faults at once: sleeping hosts wake, crashed ones restart, clocks are corrected, links are restored. Lost
+// sessions and datagrams stay lost.
 func (o *Outbreak) Heal() {
 	if o.healed {
 		return
@@ -149,9 +148,9 @@ func (o *Outbreak) Heal() {
 	o.healed = true
 	o.net.outbreak = nil
 	o.net.mark(markScenario, ^o.faults.Seed)
-	troubles := o.troubles
-	o.troubles = nil
-	for _, t := range troubles {
+	active := o.active
+	o.active = nil
+	for _, t := range active {
 		t.end()
 	}
 	for _, end := range o.ends {
@@ -159,38 +158,39 @@ func (o *Outbreak) Heal() {
 	}
 }
 
-// strike hits somebody, if luck has not chosen one to whom that means nothing just now. A strike that lasts has an end.
-type strike func(luck *dice) (end func(), struck bool)
+// strike applies a fault to a random victim. It reports false if the fault does not apply to it. The end of a fault that
+// lasts is not nil.
+type strike func(random *dice) (end func(), struck bool)
 
-// every strikes again and again, at one of some victims each time.
+// every strikes repeatedly, at one of the victims each time.
 func (o *Outbreak) every(kind FaultKind, s Spell, victims int, strike strike) {
 	if s.Every <= 0 || victims == 0 {
 		return
 	}
-	luck := dice(split(o.faults.Seed, "faults/"+string(kind)))
+	random := dice(split(o.faults.Seed, "faults/"+string(kind)))
 	mean := max(s.Every/time.Duration(victims), 1)
 	var next func()
 	next = func() {
 		if o.healed {
 			return
 		}
-		duration := luck.about(s.For)
-		end, struck := strike(&luck)
+		duration := random.about(s.For)
+		end, struck := strike(&random)
 		if struck {
 			o.struck[kind]++
 		}
 		if end != nil {
-			t := &trouble{end}
-			o.troubles = append(o.troubles, t)
+			t := &activeFault{end}
+			o.active = append(o.active, t)
 			o.net.AfterFunc(duration, func() { o.over(t) })
 		}
-		wait := luck.about(mean)
+		wait := random.about(mean)
 		if o.faults.Lasts > 0 && o.struck[kind] == 0 {
 			wait = min(wait, o.faults.Lasts/firstTries)
 		}
 		o.net.AfterFunc(wait, next)
 	}
-	first := luck.about(mean)
+	first := random.about(mean)
 	if half := o.faults.Lasts / 2; half > 0 && first > half {
 		sooner := dice(split(o.faults.Seed, "faults/first/"+string(kind)))
 		first = time.Duration(sooner.below(int64(half)))
@@ -200,24 +200,24 @@ func (o *Outbreak) every(kind FaultKind, s Spell, victims int, strike strike) {
 
 func (o *Outbreak) everyHost(kind FaultKind, s Spell, hit func(*machine, *dice) (end func(), struck bool)) {
 	all := o.hosts(s.At)
-	o.every(kind, s, len(all), func(luck *dice) (func(), bool) { return hit(all[luck.below(int64(len(all)))], luck) })
+	o.every(kind, s, len(all), func(random *dice) (func(), bool) { return hit(all[random.below(int64(len(all)))], random) })
 }
 
 func (o *Outbreak) everyRouter(kind FaultKind, s Spell, can func(*Router) bool, hit func(*Router) (end func(), struck bool)) {
 	all := o.routers(s.At, can)
-	o.every(kind, s, len(all), func(luck *dice) (func(), bool) { return hit(all[luck.below(int64(len(all)))]) })
+	o.every(kind, s, len(all), func(random *dice) (func(), bool) { return hit(all[random.below(int64(len(all)))]) })
 }
 
-// over ends a trouble that the healing has not ended yet.
-func (o *Outbreak) over(t *trouble) {
-	if i := slices.Index(o.troubles, t); i >= 0 {
-		o.troubles = slices.Delete(o.troubles, i, i+1)
+// over ends an active fault, unless the outbreak was healed before.
+func (o *Outbreak) over(t *activeFault) {
+	if i := slices.Index(o.active, t); i >= 0 {
+		o.active = slices.Delete(o.active, i, i+1)
 		t.end()
 	}
 }
 
-// shares draws how hard something hits each of some nodes, in each of some ways: half of them not at all, few with
-// nearly all of it, and somebody with a fifth at least. It goes through the ways of one node after the other.
+// shares draws the severity of a fault for each of some nodes, in each of some ways: none for half of them, nearly all of
+// it for few, and a fifth at least for the worst-affected one. The result has all ways of one node, then those of the next.
 func (o *Outbreak) shares(of []*node, ways ...string) []float64 {
 	var all []float64
 	for _, node := range of {
@@ -230,14 +230,14 @@ func (o *Outbreak) shares(of []*node, ways ...string) []float64 {
 		}
 	}
 	if len(all) > 0 && slices.Max(all) < leastShare {
-		luck := dice(split(o.faults.Seed, ways[0]+"/least"))
-		all[luck.below(int64(len(all)))] = luck.between(leastShare, 1)
+		random := dice(split(o.faults.Seed, ways[0]+"/least"))
+		all[random.below(int64(len(all)))] = random.between(leastShare, 1)
 	}
 	return all
 }
 
-// infect gives nodes their shares of bad links.
-func (o *Outbreak) infect() {
+// degradeLinks gives nodes their shares of bad links.
+func (o *Outbreak) degradeLinks() {
 	if o.faults.Link == (Link{}) {
 		return
 	}
@@ -263,7 +263,7 @@ func (o *Outbreak) infect() {
 	}
 }
 
-// share returns a link that is only partly as bad.
+// share returns the link at a share x of its severity.
 func (l Link) share(x float64) Link {
 	if x == 0 {
 		return Link{MTU: loopbackMTU}
@@ -283,8 +283,8 @@ func (l Link) share(x float64) Link {
 
 func scale(d time.Duration, x float64) time.Duration { return time.Duration(float64(d) * x) }
 
-// misclock makes the clocks of machines go wrong.
-func (o *Outbreak) misclock() {
+// skewClocks makes the clocks of machines drift.
+func (o *Outbreak) skewClocks() {
 	sign := func(what string, m *machine) float64 {
 		if mix(split(o.faults.Seed, what), m.salt)&1 == 0 {
 			return -1
@@ -323,9 +323,9 @@ func (o *Outbreak) misclock() {
 }
 
 func (o *Outbreak) partition(at string) strike {
-	return func(luck *dice) (func(), bool) {
+	return func(random *dice) (func(), bool) {
 		n := o.net
-		salt, oneWay := luck.next(), luck.hit(0.5)
+		salt, oneWay := random.next(), random.hit(0.5)
 		if n.cut != cutNone || len(o.machines) == 0 {
 			return nil, false
 		}
@@ -356,7 +356,8 @@ func (o *Outbreak) sever(g *Group, side uint8) {
 	}
 }
 
-// divide puts the victims on one side or the other at random, never all of them on the same. Who is no victim is on side 0.
+// divide puts the victims on one side or the other at random, never all of them on the same. Machines that are not victims
+// are on side 0.
 func (o *Outbreak) divide(salt uint64) {
 	alike := true
 	first := o.machines[0].top()
@@ -365,7 +366,7 @@ func (o *Outbreak) divide(salt uint64) {
 		top.side = uint8(mix(salt, top.salt) & 1)
 		alike = alike && top.side == first.side
 	}
-	if alike { // one goes to the other side, and a single victim to the one where nobody else is
+	if alike { // one goes to the other side, and a single victim to side 1, away from all other machines
 		one := o.machines[salt%uint64(len(o.machines))].top()
 		one.side ^= 1
 		if !slices.ContainsFunc(o.machines, func(m *machine) bool { return m.top() != one }) {
@@ -395,23 +396,23 @@ func (o *Outbreak) crash(m *machine, _ *dice) (func(), bool) {
 	}, true
 }
 
-func (o *Outbreak) strain(m *machine, luck *dice) (func(), bool) {
-	cost := time.Duration(luck.between(1e3, float64(max(o.faults.TurnCost, 1e3))))
-	if m.strained {
+func (o *Outbreak) slowDown(m *machine, random *dice) (func(), bool) {
+	cost := time.Duration(random.between(1e3, float64(max(o.faults.TurnCost, 1e3))))
+	if m.slowed {
 		return nil, false
 	}
 	old := m.turnCost
-	m.strained = true
+	m.slowed = true
 	o.net.note(m.name, "strained")
 	m.setTurnCost(old + cost)
 	return func() {
-		m.strained = false
+		m.slowed = false
 		m.setTurnCost(old)
 	}, true
 }
 
-func (o *Outbreak) jump(m *machine, luck *dice) (func(), bool) {
-	by := time.Duration(luck.below(2*int64(o.faults.Jump)+1)) - o.faults.Jump
+func (o *Outbreak) jump(m *machine, random *dice) (func(), bool) {
+	by := time.Duration(random.below(2*int64(o.faults.Jump)+1)) - o.faults.Jump
 	m.clock.Jump(by)
 	o.net.note(m.name, "clock-jump "+by.String())
 	return func() { m.clock.Jump(-by) }, true

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-// twoHomes is two hosts that meet through their NATs, one of which lies in another; and one on the internet.
+// twoHomes is a net of two hosts that meet through their NATs, one of which lies in another, and one on the internet.
 type twoHomes struct {
 	*simnet.Net
 	left, carrier, right *simnet.Router
@@ -72,14 +72,14 @@ func TestBlockIsOneWayThroughRoutersAndHolds(t *testing.T) {
 	if len(w.b.got) != 0 || len(w.a.got) != before+1 {
 		t.Errorf("a got %q, b got %q", w.a.got, w.b.got)
 	}
-	// Nobody has that address when it comes to the carrier, and somebody does when it arrives.
+	// The address is free when the datagram comes to the carrier, and taken when it arrives.
 	w.Block(w.outside, w.rightHost)
 	w.x.Send(at(addr(2), 6000), 0, []byte("blocked"))
 	w.b.send(at(w.outside.Addr(), 1), "opens meanwhile")
 	if len(w.b.got) != 0 {
 		t.Errorf("b got %q", w.b.got)
 	}
-	// Behind one router there is no internet between them, and the block holds all the same.
+	// Behind one router there is no internet between them; the block holds nevertheless.
 	w.Block(w.neighbour, w.rightHost)
 	w.c.send(at(laptop, 6000), "blocked")
 	if len(w.b.got) != 0 {
@@ -142,7 +142,7 @@ func TestPartitionOfAGroup(t *testing.T) {
 }
 
 func TestBlockLooksForWhoWouldGetIt(t *testing.T) {
-	// Sessions that have ended but were not swept yet lead to nobody.
+	// Expired sessions that were not swept yet have no receiver.
 	w := newTwoHomes()
 	w.Block(w.leftHost, w.rightHost)
 	w.Run(time.Minute)
@@ -164,7 +164,7 @@ func TestBlockLooksForWhoWouldGetIt(t *testing.T) {
 	}
 }
 
-// A partition lies on the internet: who is behind one router stays together.
+// A partition lies on the internet: hosts behind one router stay together.
 func TestPartitionLiesOnTheInternet(t *testing.T) {
 	heard := map[string]int{}
 	for seed := range uint64(20) {

@@ -32,8 +32,8 @@ func mixBytes(h uint64, b []byte) uint64 {
 	return mix(h, binary.LittleEndian.Uint64(tail[8:]))
 }
 
-// split derives the seed of one part of the run. Parts are told apart by label, so that a draw more in
-// one of them moves nothing in the others.
+// split derives the seed of one part of the run. Parts have different labels, so that a further draw in one of them changes
+// nothing in the others.
 func split(seed uint64, label string) uint64 {
 	return mixBytes(mix(seed, prime3), []byte(label))
 }
@@ -52,7 +52,7 @@ func (d *dice) next() uint64 {
 // unit maps a random number to [0, 1).
 func unit(x uint64) float64 { return float64(x>>11) / (1 << 53) }
 
-// hit reports true with probability p and draws only where the outcome is open.
+// hit reports true with probability p and draws only if p is positive.
 func (d *dice) hit(p float64) bool { return p > 0 && unit(d.next()) < p }
 
 // below draws from [0, n); n must be positive.

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Router joins a LAN to the segment it was added to, its uplink. What inside hosts send to an address that
-// nobody on the LAN has goes through it; what becomes of it there is up to its NAT. A LAN may have routers
-// of its own, to any depth. Routers speak IPv4 only.
+// Router joins a LAN to the segment it was added to, its uplink. It forwards what inside hosts send to addresses outside
+// the LAN, as its NAT decides. A LAN may have routers of its own, to any depth. Routers speak IPv4 only.
 type Router struct {
 	node
 	net   *Net
@@ -17,13 +16,13 @@ type Router struct {
 	addr  netip.Addr // public; invalid for one that does not translate
 	table *natTable  // nil where nothing is tracked
 	boots uint64
-	ports uint64 // counts the beginnings of the choice of ports
+	ports uint64 // counts the seeds of the choice of ports
 	off   bool
 }
 
-// AddRouter joins a new LAN to the segment. addr is the router's address on the segment; a router that does
-// not translate has none, and its inside hosts have addresses of the segment. Names are those of machines as
-// well; two that are the same panic, as a NAT does in which an axis would mean nothing.
+// AddRouter joins a new LAN to the segment. addr is the router's address on the segment; a router that does not translate
+// has none, and its inside hosts have addresses of the segment. Routers and machines share one set of names; a duplicate
+// name panics, as a NAT does in which an axis would have no effect.
 func (s *Segment) AddRouter(name string, nat NAT, addr netip.Addr) *Router {
 	n := s.net
 	nat.check()
@@ -70,8 +69,8 @@ func (r *Router) AddHost(name string, addrs ...netip.Addr) *Host {
 // SetAccess puts a link between the router and its uplink, as Host.SetAccess does.
 func (r *Router) SetAccess(l Link) { r.access = newAccess(l) }
 
-// SetAddr gives a router that translates another public address, as a provider does overnight. Whether sessions and
-// their ports live on is up to its NAT; what is sent to the old address, or is on its way there, has no route.
+// SetAddr gives a router that translates another public address, as a provider does overnight. Its NAT decides whether
+// sessions and their ports live on; datagrams to the old address, or on their way there, have no route.
 func (r *Router) SetAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	if !r.addr.IsValid() || !addr.Is4() {
@@ -87,7 +86,7 @@ func (r *Router) SetAddr(addr netip.Addr) {
 	r.net.note(r.name, "address "+addr.String())
 }
 
-// Flush makes the router forget all sessions. Its choice of ports goes on where it was.
+// Flush makes the router forget all sessions. Its choice of ports continues.
 func (r *Router) Flush() {
 	r.net.mark(markScenario, r.salt)
 	if r.table != nil {
@@ -95,16 +94,16 @@ func (r *Router) Flush() {
 	}
 }
 
-// Reboot is how a router comes up again.
+// Reboot describes a reboot of a router.
 type Reboot struct {
-	// DownFor is how long it drops everything before.
+	// DownFor is the time for which it drops everything.
 	DownFor time.Duration
-	// SamePorts makes the choice of ports begin as it did at the last boot, so that it gives the old ports
-	// again, to whoever asks first. Otherwise it begins somewhere else.
+	// SamePorts makes the choice of ports start as at the last boot, so that the old ports are given again, in the order of
+	// new requests. Otherwise it starts elsewhere.
 	SamePorts bool
 }
 
-// Reboot makes the router forget all sessions and begin again.
+// Reboot makes the router forget all sessions and start again.
 func (r *Router) Reboot(how Reboot) {
 	if !how.SamePorts {
 		r.ports++
@@ -131,7 +130,7 @@ func (r *Router) boot() {
 	r.net.note(r.name, "boot")
 }
 
-// Sessions returns how many sessions the router remembers.
+// Sessions returns the number of live sessions.
 func (r *Router) Sessions() int {
 	if r.table == nil {
 		return 0
@@ -140,7 +139,7 @@ func (r *Router) Sessions() int {
 	return len(r.table.sessions)
 }
 
-// Mappings returns how many public ports are given away.
+// Mappings returns the number of public ports in use.
 func (r *Router) Mappings() int {
 	if r.table == nil {
 		return 0
@@ -169,7 +168,7 @@ func (r *Router) arrive(d *datagram) {
 	}
 }
 
-// outbound sends on what came from the LAN.
+// outbound forwards a datagram from the LAN.
 func (r *Router) outbound(d *datagram) {
 	n := r.net
 	if !d.to.Addr().Is4() || !d.from.Addr().Is4() {
@@ -200,8 +199,8 @@ func (r *Router) outbound(d *datagram) {
 	r.uplink.forward(d, &r.node, r.uplink.at(d.to.Addr()))
 }
 
-// behind returns who on the LAN would now get what comes for an address of the router, and at which address. Unlike
-// inbound it leaves no mark.
+// behind returns the place on the LAN that would now receive a datagram for an address of the router, and its address
+// there. Unlike inbound it changes no state.
 func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
 	if !from.Addr().Is4() || !to.Addr().Is4() || r.addr.IsValid() && to.Addr() != r.addr {
 		return nil, to, false
@@ -217,7 +216,7 @@ func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
 	return next, to, next != nil
 }
 
-// inbound sends on what is for the LAN.
+// inbound forwards a datagram to the LAN.
 func (r *Router) inbound(d *datagram) {
 	n := r.net
 	if !d.from.Addr().Is4() || r.addr.IsValid() && d.to.Addr() != r.addr {
@@ -236,7 +235,7 @@ func (r *Router) inbound(d *datagram) {
 		}
 	}
 	next := r.lan.at(d.to.Addr())
-	if next == nil { // the host has left; its packets must not come back through us
+	if next == nil { // the host has left; do not send the packet back out
 		n.drop(d, DropNoRoute)
 		return
 	}

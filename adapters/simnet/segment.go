@@ -18,30 +18,30 @@ type Datagram struct {
 // datagram is a datagram on its way, and the event of its next arrival.
 type datagram struct {
 	event
-	at       place    // where it arrives next
-	on       *Segment // which it crosses to get there; nil inside a machine
+	at       place    // its next arrival
+	on       *Segment // the segment it crosses to get there; nil inside a machine
 	from, to netip.AddrPort
 	sender   *machine
-	luck     uint64 // decides what happens to it on the way
+	random   uint64 // decides its fate on the way
 	ttl      int
-	queued   uint8 // how many of the receiver's queues it has been through
+	queued   uint8 // number of the receiver's queues passed
 	buf      []byte
 }
 
-// place is where a datagram can arrive: a machine, or a router that sends it on into another segment. The
-// place owns the datagram from then on and sends it on or releases it.
+// place is a possible destination of a datagram: a machine, or a router that forwards it into another segment. The place
+// owns the datagram from then on and forwards or releases it.
 type place interface {
 	arrive(d *datagram)
 	self() *node
 }
 
-// node is what machines and routers have in common: a place on a segment.
+// node is the part that machines and routers have in common: a place on a segment.
 type node struct {
 	salt   uint64
 	uplink *Segment // the segment it is attached to; for a router, the one that is not its LAN
 	access *access
-	faulty *faulty // nil while all is well
-	side   uint8   // of a partition, for who has no router above
+	faulty *faulty // nil without a fault
+	side   uint8   // of a partition, for a node without a router above
 	name   string
 }
 
@@ -56,8 +56,8 @@ func newAccess(l Link) *access {
 	return &access{Link: l}
 }
 
-// queueing reports whether a datagram that comes from the uplink of a node has to go through a queue first: that of a
-// bad link, and then that of its access link. It arrives again then.
+// queueing reports whether a datagram that comes from the uplink of a node has to go through a queue first: that of a bad
+// link, and then that of its access link. It arrives again after that.
 func (n *Net) queueing(to *node, d *datagram) bool {
 	if to.access == nil && to.faulty == nil || d.on != to.uplink {
 		return false
@@ -79,7 +79,7 @@ func (n *Net) queueing(to *node, d *datagram) bool {
 	return false
 }
 
-// wait puts a datagram into a queue where it arrives, if there is room.
+// wait puts an arriving datagram into a queue, if there is room.
 func (n *Net) wait(d *datagram, l *Link, q *queue) {
 	left, ok := q.admit(l, n.now, d.ipSize())
 	if !ok {
@@ -94,11 +94,11 @@ type Segment struct {
 	net    *Net
 	name   string
 	link   Link
-	hops   int // what a crossing costs where the link does not say
+	hops   int // default cost of a crossing
 	salt   uint64
 	by4    map[uint32]*[16]place // by all but the last four bits: neighbours have neighbouring addresses
 	by6    map[netip.Addr]place
-	router *Router // gets what nobody on the segment has the address of; nil drops it
+	router *Router // receives what has no address on the segment; nil drops it
 }
 
 func newSegment(n *Net, name string, l Link, hops int) *Segment {
@@ -126,8 +126,8 @@ func (s *Segment) SetLink(l Link) {
 	s.link = l
 }
 
-// AddHost boots a machine on the segment. Its addresses are its own: two machines with the same one, or
-// with the same name, are a mistake in the scenario and panic.
+// AddHost boots a machine on the segment. Its addresses are its own: a duplicate address or name is a mistake in the
+// scenario and panics.
 func (s *Segment) AddHost(name string, addrs ...netip.Addr) *Host {
 	n := s.net
 	n.take(name)
@@ -138,7 +138,7 @@ func (s *Segment) AddHost(name string, addrs ...netip.Addr) *Host {
 	return m.boot()
 }
 
-// take makes sure that a name is given once.
+// take reserves a name. It panics if the name is taken.
 func (n *Net) take(name string) {
 	if n.taken[name] {
 		panic("simnet: two machines are named " + name)
@@ -146,7 +146,7 @@ func (n *Net) take(name string) {
 	n.taken[name] = true
 }
 
-// at returns who has an address on the segment, or nil.
+// at returns the place with an address on the segment, or nil.
 func (s *Segment) at(addr netip.Addr) place {
 	if addr.Is4() {
 		if p := s.by4[block(addr)]; p != nil {
@@ -200,8 +200,8 @@ func (s *Segment) detach(addr netip.Addr) {
 	}
 }
 
-// forward sends a datagram from a node on the segment to next, who has its address there, or to the router
-// where nobody does. It owns d.
+// forward sends a datagram from a node on the segment to next, the place with its address there, or to the router if next
+// is nil. It owns d.
 func (s *Segment) forward(d *datagram, from *node, next place) {
 	n := s.net
 	if n.tap != nil {
@@ -236,9 +236,9 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 		hops = s.hops
 	}
 
-	luck := dice(mix(d.luck, to.salt))
+	random := dice(mix(d.random, to.salt))
 	way := mix(s.salt, from.salt)
-	c := crossing{at: n.now, luck: &luck, size: d.ipSize(), pair: mix(way, to.salt), distance: s.salt ^ from.salt ^ to.salt}
+	c := crossing{at: n.now, random: &random, size: d.ipSize(), pair: mix(way, to.salt), distance: s.salt ^ from.salt ^ to.salt}
 	if a := from.access; a != nil && from.uplink == s {
 		hops += a.Hops
 		if !d.over(&a.Link, &a.up, &c, 1) {
@@ -276,8 +276,8 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 	n.arm(&d.event, c.at)
 }
 
-// blocks reports whether a datagram that is about to go to next is for a host that its sender's are kept from. Where
-// they go down to it through routers, that is known before the first of them sees the datagram.
+// blocks reports whether a datagram that is about to go to next is for a host that its sender is blocked from. Where the
+// path leads down to it through routers, that is decided before the first of them sees the datagram.
 func (n *Net) blocks(d *datagram, next place) bool {
 	to := d.to
 	for {
@@ -296,7 +296,7 @@ func (n *Net) blocks(d *datagram, next place) bool {
 	}
 }
 
-// top returns the outermost node on the way from a machine to the outside: the machine itself or the last router.
+// top returns the outermost node on the path from a machine to the outside: the machine itself or the last router.
 func (m *machine) top() *node {
 	top := &m.node
 	for top.uplink.router != nil {
@@ -305,18 +305,18 @@ func (m *machine) top() *node {
 	return top
 }
 
-// again lets a copy of a datagram arrive, with a fate of its own from there.
+// again schedules the arrival of a copy of a datagram, which draws its own fate from there.
 func (n *Net) again(d *datagram, at host.Instant) {
 	twin := n.newDatagram(d.buf)
 	twin.at, twin.on, twin.from, twin.to, twin.sender, twin.ttl = d.at, d.on, d.from, d.to, d.sender, d.ttl
-	twin.luck = mix(d.luck, uint64(at))
+	twin.random = mix(d.random, uint64(at))
 	n.arm(&twin.event, at)
 }
 
-// over takes a datagram over one link. It reports false when it was dropped there.
+// over sends a datagram over one link. It reports false when it was dropped there.
 func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
 	if q != nil && l.Bandwidth > 0 {
-		// A queue is met in the order of sending: it must not wait for who comes late.
+		// A queue is entered in the order of sending: it must not wait for a datagram that arrives late.
 		left, ok := q.admit(l, c.at.Add(-c.lag), c.size)
 		if !ok {
 			d.net.drop(d, DropQueue)
@@ -328,11 +328,11 @@ func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
 		d.net.drop(d, why)
 		return false
 	}
-	if c.luck.hit(l.Duplicate) {
-		c.twin = l.late(c.luck)
+	if c.random.hit(l.Duplicate) {
+		c.twin = l.late(c.random)
 	}
-	if c.luck.hit(l.Replay) {
-		c.replay = l.stale(c.luck)
+	if c.random.hit(l.Replay) {
+		c.replay = l.stale(c.random)
 	}
 	return true
 }
@@ -367,7 +367,7 @@ func (n *Net) newDatagram(payload []byte) *datagram {
 	return d
 }
 
-// release gives a datagram back to the free list.
+// release returns a datagram to the free list.
 func (n *Net) release(d *datagram) {
 	if n.cfg.Scribble {
 		for i := range d.buf {

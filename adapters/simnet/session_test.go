@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 )
 
-func TestSessionsEndWhenNobodyRefreshesThem(t *testing.T) {
+func TestSessionsEndWithoutRefresh(t *testing.T) {
 	tests := []struct {
 		name    string
 		refresh simnet.Refresh
@@ -309,7 +309,7 @@ func TestTableHoldsWhatItShould(t *testing.T) {
 	}
 }
 
-func TestFullTableForgetsWhomNobodyAnsweredFirst(t *testing.T) {
+func TestFullTableForgetsUnansweredSessionsFirst(t *testing.T) {
 	nat := simnet.PortRestricted()
 	nat.Size, nat.Full, nat.Unanswered, nat.Refresh = 2, simnet.EvictOldest, time.Minute, simnet.RefreshBoth
 	h := newHome(nat)
@@ -335,7 +335,7 @@ func TestFullTableForgetsWhomNobodyAnsweredFirst(t *testing.T) {
 	}
 }
 
-// What the presets promise beyond their mapping and filter.
+// The properties of the presets beyond their mapping and filter.
 func TestPresetsThatAreLinuxForgetAndRefreshAsItDoes(t *testing.T) {
 	for name, nat := range map[string]simnet.NAT{
 		"masquerade": simnet.Masquerade(), "random": simnet.MasqueradeRandom(), "firewall": simnet.FirewallOnly(),

@@ -18,7 +18,7 @@ const ms = time.Millisecond
 
 func addr(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, byte(n >> 8), byte(n)}) }
 
-// end is a host with one socket that notes what it receives and when.
+// end is a host with one socket that records what it receives and when.
 type end struct {
 	*simnet.Host
 	host.Socket
@@ -113,8 +113,8 @@ func TestOneByteOfPayloadChangesTheHash(t *testing.T) {
 	}
 }
 
-// What happens to datagrams between two hosts must not depend on what others do.
-func TestNeighboursDoNotChangeTheLuckOfALink(t *testing.T) {
+// The fate of datagrams between two hosts must not depend on other hosts.
+func TestNeighboursDoNotChangeTheDrawsOfALink(t *testing.T) {
 	run := func(neighbours bool) []time.Duration {
 		net, a, b := pair(3, simnet.Link{Delay: ms, Jitter: 5 * ms, Loss: 0.3, Reorder: 0.2})
 		if neighbours {
@@ -288,7 +288,7 @@ func TestCrashTakesAwayAllOfAHost(t *testing.T) {
 	a.send(b, "arrives at a crashed machine")
 	b.Crash()
 
-	// Old code that still holds the host can do nothing any more.
+	// Old code that still holds the host has no effect any more.
 	if timer.Stop() {
 		t.Error("a timer of a crashed host was pending")
 	}

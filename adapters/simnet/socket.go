@@ -7,8 +7,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// binding is a port taken on a host. Hosts have two sockets, or a few hundred while they punch: looking
-// through a list costs less than a map does.
+// binding is a port taken on a host. Hosts have two sockets, or a few hundred while they punch: searching a list costs less
+// than a map.
 type binding struct {
 	port uint16
 	s    *socket
@@ -53,7 +53,7 @@ func (h *Host) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 	return s, nil
 }
 
-// newSocket returns a fresh socket; a closed one is never used again, as somebody may still hold it.
+// newSocket returns a new socket. A closed one is never reused, as its owner may still hold it.
 func (h *Host) newSocket() *socket {
 	if h.opened == len(h.first) {
 		return new(socket)
@@ -70,7 +70,7 @@ func (h *Host) owns(addr netip.Addr) bool {
 	return h.m.owns(addr)
 }
 
-// freePort draws until it hits a free port, and looks at all of them in turn when luck fails it.
+// freePort draws random ports until one is free, and tries all of them in turn after too many failures.
 func (h *Host) freePort() (uint16, error) {
 	const count = ephemeralLast - ephemeralFirst + 1
 	start := int(h.ports.below(count))
@@ -92,7 +92,7 @@ func (h *Host) taken(port uint16) bool {
 	return false
 }
 
-// socketFor returns the socket that gets what is sent to an address of the machine, or nil.
+// socketFor returns the socket that receives datagrams to an address of the machine, or nil.
 func (h *Host) socketFor(to netip.AddrPort) *socket {
 	port := to.Port()
 	for _, b := range h.sockets {
@@ -156,11 +156,11 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 		h.sentAt, h.sentN = n.now, 0
 	}
 	h.sentN++
-	d.luck = mix(mix(m.salt, uint64(n.now)), h.sentN)
+	d.random = mix(mix(m.salt, uint64(n.now)), h.sentN)
 	m.uplink.forward(d, &m.node, next)
 }
 
-// source returns the address that a datagram of the socket comes from.
+// source returns the source address of a datagram of the socket.
 func (h *Host) source(s *socket, to netip.Addr) netip.Addr {
 	switch {
 	case !s.local.Addr().IsUnspecified():

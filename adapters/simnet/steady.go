@@ -9,10 +9,10 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// steady is the steady clock of one boot: straight from a known point.
+// steady is the steady clock of one boot: linear from a known point.
 type steady struct {
-	base  host.Instant // what it showed
-	since host.Instant // when, in time of the net
+	base  host.Instant // what it showed at since
+	since host.Instant // in time of the net
 	drift float64      // seconds gained per second
 }
 
@@ -49,9 +49,9 @@ func (h *Host) timeout(d time.Duration) host.Instant {
 	return max(h.steady.when(h.Now().Add(d)), h.net.now)
 }
 
-// SetDrift makes the steady clock of the machine gain seconds per second from now on, or lose them where gain is
-// negative; it must be more than -1. Real crystals are off by up to 0.0001. Timers that are armed move along.
-// The wall clock has a drift of its own. It outlives restarts.
+// SetDrift makes the steady clock of the machine gain seconds per second from now on, or lose them where gain is negative;
+// it must be more than -1. Real crystals are off by up to 0.0001. Armed timers follow it. The wall clock has a drift of its
+// own. The setting outlives restarts.
 func (h *Host) SetDrift(gain float64) { h.m.setDrift(gain) }
 
 func (m *machine) setDrift(gain float64) {

@@ -14,16 +14,16 @@ type Drop uint8
 const (
 	DropBlocked   Drop = iota + 1 // the scenario partitioned the two machines
 	DropFiltered                  // the scenario's filter did not keep it
-	DropNoRoute                   // nobody has that address
-	DropTTL                       // it died on the way
+	DropNoRoute                   // no place has that address
+	DropTTL                       // its TTL ran out
 	DropMTU                       // it did not fit
 	DropLoss                      // lost by itself
 	DropBurst                     // lost in a spell of loss
 	DropQueue                     // a link with a bandwidth had no room
 	DropDown                      // the machine is crashed
 	DropPort                      // no socket is bound to that port
-	DropUnread                    // the socket has nobody who receives
-	DropUnmapped                  // the NAT gave that port to nobody
+	DropUnread                    // the socket has no receive function
+	DropUnmapped                  // the NAT has no mapping with that port
 	DropRefused                   // the filter of a NAT or firewall does not let it in
 	DropHairpin                   // the NAT does not send inside hosts to each other
 	DropTableFull                 // the NAT has no room for another session
@@ -42,7 +42,7 @@ var dropNames = [dropCount]string{
 	DropAsleep: "asleep", DropBacklog: "backlog",
 }
 
-// String returns the reason as it stands in traces.
+// String returns the reason as it appears in traces.
 func (d Drop) String() string { return dropNames[d] }
 
 // Drops returns all reasons.
@@ -53,8 +53,8 @@ func Drops() (all []Drop) {
 	return all
 }
 
-// Crossing is a datagram at the moment when it is put on a segment, with the addresses that it has there.
-// Whether it arrives is not known yet. Its payload is borrowed for the call.
+// Crossing is a datagram at the moment when it is put on a segment, with the addresses that it has there. Whether it
+// arrives is not decided yet. Its payload is borrowed for the call.
 type Crossing struct {
 	Segment  *Segment
 	From, To netip.AddrPort
@@ -62,10 +62,10 @@ type Crossing struct {
 	Payload  []byte
 }
 
-// SetTap shows every datagram to see on each segment that it crosses; nil for nobody.
+// SetTap calls see with every datagram on each segment that it crosses; nil removes it.
 func (n *Net) SetTap(see func(Crossing)) { n.tap = see }
 
-// Stats counts what happened in a run.
+// Stats are the counts of a run.
 type Stats struct {
 	Sent, Delivered, Duplicated, Replayed uint64 // datagrams
 	SentBytes, DeliveredBytes             uint64 // payload
@@ -74,7 +74,7 @@ type Stats struct {
 	dropped [dropCount]uint64
 }
 
-// Dropped returns how many datagrams were dropped for a reason; for 0, for any.
+// Dropped returns the number of datagrams dropped for a reason; 0 means all reasons.
 func (s Stats) Dropped(reason Drop) uint64 {
 	if reason != 0 {
 		return s.dropped[reason]
@@ -86,7 +86,7 @@ func (s Stats) Dropped(reason Drop) uint64 {
 	return sum
 }
 
-// What goes into the hash besides times and machines.
+// Kinds of hashed events.
 const (
 	markTimer = iota + 1
 	markScenario
@@ -99,27 +99,27 @@ const (
 	markWake
 )
 
-// mark folds something that happened into the hash of the run.
-func (n *Net) mark(what, who uint64) {
-	n.hash = mix(mix(n.hash, uint64(n.now)^what<<56), who)
+// mark folds an event into the hash of the run.
+func (n *Net) mark(what, salt uint64) {
+	n.hash = mix(mix(n.hash, uint64(n.now)^what<<56), salt)
 }
 
-// note writes a line about a machine or a router to the text trace; who may be nothing.
-func (n *Net) note(who, what string) {
+// note writes a line about a machine or a router to the text trace; name may be empty.
+func (n *Net) note(name, what string) {
 	if n.cfg.Trace == nil {
 		return
 	}
-	n.text = append(n.stamp(), who...)
+	n.text = append(n.stamp(), name...)
 	n.text = append(append(n.text, ' '), what...)
 	n.flush()
 }
 
-// noteDatagram writes a line about a datagram to the text trace; who and what may be nothing.
-func (n *Net) noteDatagram(who, what string, from, to netip.AddrPort, size int) {
+// noteDatagram writes a line about a datagram to the text trace; name and what may be empty.
+func (n *Net) noteDatagram(name, what string, from, to netip.AddrPort, size int) {
 	if n.cfg.Trace == nil {
 		return
 	}
-	b := append(n.stamp(), who...)
+	b := append(n.stamp(), name...)
 	b = append(append(append(b, ' '), what...), ' ')
 	b = append(from.AppendTo(b), '>')
 	b = append(to.AppendTo(b), ' ')
@@ -127,12 +127,12 @@ func (n *Net) noteDatagram(who, what string, from, to netip.AddrPort, size int) 
 	n.flush()
 }
 
-// noteTranslation writes a line about an address that a router exchanged.
-func (n *Net) noteTranslation(who, what string, old, new, remote netip.AddrPort) {
+// noteTranslation writes a line about a translated address.
+func (n *Net) noteTranslation(name, what string, old, new, remote netip.AddrPort) {
 	if n.cfg.Trace == nil {
 		return
 	}
-	b := append(n.stamp(), who...)
+	b := append(n.stamp(), name...)
 	b = append(append(append(b, ' '), what...), ' ')
 	b = append(old.AppendTo(b), '=')
 	b = append(new.AppendTo(b), " for "...)
@@ -146,7 +146,7 @@ func (n *Net) stamp() []byte {
 
 func (n *Net) flush() {
 	n.text = append(n.text, '\n')
-	// A trace that cannot be written any more is the reader's loss, not the run's.
+	// A failed write loses lines of the trace but does not stop the run.
 	_, _ = n.cfg.Trace.Write(n.text)
 }
 

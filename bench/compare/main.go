@@ -2,9 +2,9 @@
 //
 //	go run ./bench/compare [-bytes 8000] [-count 3000] [-parallel 8] [-rounds 5]
 //
-// Each measurement is a client and a scraper in a process each, on a private DHT of six JavaScript nodes on this
-// machine: one scrape after the other first, then several at a time over the one connection. The two rows take
-// turns, so that what else the machine does hits both alike; what is printed is the median of the rounds.
+// Each measurement is a client and a scraper in a process each, on a private DHT of six JavaScript nodes on this machine:
+// first one scrape after the other, then several at a time over the one connection. The two rows alternate, so that other
+// load on the machine affects both alike; the median of the rounds is printed.
 package main
 
 import (
@@ -32,7 +32,7 @@ type load struct {
 	bytes, count, parallel, rounds int
 }
 
-// measurement is what a scraper prints.
+// measurement is the output of a scraper.
 type measurement struct {
 	First    float64 `json:"first_ms"`
 	P50      float64 `json:"p50_us"`
@@ -161,7 +161,7 @@ func median(all []measurement, value func(measurement) float64) float64 {
 	return values[len(values)/2]
 }
 
-// findScript looks for pair.js in the checkout that this is run in.
+// findScript finds pair.js in the current checkout.
 func findScript() (string, error) {
 	dir, err := os.Getwd()
 	for ; err == nil; dir = filepath.Dir(dir) {
@@ -176,7 +176,7 @@ func findScript() (string, error) {
 	return "", errors.New("run this inside a checkout of dhtprom: bench/compare/pair.js was not found")
 }
 
-// install gets the pinned npm packages, unless they are there.
+// install installs the pinned npm packages, unless they are present.
 func install(ctx context.Context, dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "dht-prom-client")); err == nil {
 		return nil

@@ -20,7 +20,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// The roles that this program plays for itself, with the arguments of pair.js.
+// The roles of this program's child processes, with the arguments of pair.js.
 const (
 	roleClient  = "client"
 	roleScraper = "scraper"
@@ -84,7 +84,7 @@ func serve(h *udp.Host, transport *dht.Transport, args []string) error {
 	if err := print(map[string]string{"key": client.PublicKey().Hex()}); err != nil {
 		return err
 	}
-	select {} // until the parent kills us
+	select {} // until the parent kills this process
 }
 
 func scrape(h *udp.Host, transport *dht.Transport, args []string) error {
@@ -205,7 +205,7 @@ func onLoop[T any](h *udp.Host, f func() (T, error)) (result T, err error) {
 	return result, err
 }
 
-// resident is this process's memory in MB, as Linux tells it.
+// resident returns this process's resident memory in MB, from Linux's /proc.
 func resident() (float64, error) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

@@ -61,6 +61,7 @@ var unrolled = map[string]string{
 	"internal/laws/words_test.go": "quotes what it forbids",
 	"hyperdht/events.go":          "attributes of the trace are called ours and theirs",
 	"LICENSE":                     "a text of its own",
+	"sim/random.go":               "its label decides what all runs draw",
 }
 
 // prose are the endings of documents and of files with texts for users.

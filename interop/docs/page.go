@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Step is something to do, in the order of a page.
+// Step is an action, in the order of a page.
 type Step struct {
 	Line     int
 	Do       string // run, run until, start, stop, setup, background, wait, file, same as
-	Name     string // of what is started or stopped
+	Name     string // of a started or stopped command
 	Argument string // after the colon
 	Text     string // of the block
 }
 
-// coded are the languages of blocks that must say what is done with them.
+// coded are the languages of blocks that need a directive.
 var coded = []string{"sh", "yaml", "go"}
 
 var directive = regexp.MustCompile(`^<!-- (run until|run|start|stop|setup|background|wait|file|same as|not run)(?: ([a-z]+))?(?:: (.*))? -->$`)
@@ -56,14 +56,14 @@ func parse(path, content string) (steps []Step, err error) {
 				}
 				pending = nil
 			case slices.Contains(coded, language):
-				return nil, fmt.Errorf("%s:%d: a block of %s that nobody checks: put a directive in front", path, begin, language)
+				return nil, fmt.Errorf("%s:%d: unchecked block of %s: put a directive in front", path, begin, language)
 			}
 		case inside:
 			block.WriteString(line + "\n")
 		case opens:
 			inside, language, begin = true, fence, i+1
 			block.Reset()
-		case strings.HasPrefix(line, "<!-- Written by: "): // a note for those who would edit a page that is made
+		case strings.HasPrefix(line, "<!-- Written by: "): // a note for editors of a generated page
 		case line == "<!-- bounds -->" || line == "<!-- end of bounds -->": // a table that the tests of the root package write
 		case strings.HasPrefix(line, "<!-- "):
 			m := directive.FindStringSubmatch(line)

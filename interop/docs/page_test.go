@@ -34,7 +34,7 @@ func TestPagesAreStepsInOrder(t *testing.T) {
 	}
 }
 
-func TestBlocksThatNobodyChecksAreRefused(t *testing.T) {
+func TestUncheckedBlocksAreRejected(t *testing.T) {
 	for name, text := range map[string]string{
 		"a block without a directive": "```sh\nrm -r /\n```\n",
 		"a directive without a block": "<!-- run -->\nText.\n",

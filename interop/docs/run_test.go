@@ -17,10 +17,10 @@ import (
 
 func TestMain(m *testing.M) { process.Main(m) }
 
-// needs are the programs of others that pages call.
+// needs are the external programs that pages call.
 var needs = []string{"bash", "curl", "prometheus", "promtool", "prometheus-node-exporter"}
 
-// pages are all of them.
+// pages returns the names of all pages.
 func pages(t *testing.T) (names []string) {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(process.Top(t), "docs", "*.md"))
@@ -61,13 +61,13 @@ func TestPagesDoWhatTheySay(t *testing.T) {
 	}
 }
 
-// reader does what a page says.
+// reader executes a page.
 type reader struct {
 	t       *testing.T
 	page    string
 	dir     string
 	env     []string
-	here    *strings.Replacer // what the page says, and what it is on this machine
+	here    *strings.Replacer // replaces values of the page by those of this machine
 	started map[string]*process.Process
 }
 
@@ -80,7 +80,7 @@ func newReader(t *testing.T, page string) *reader {
 	r.env = []string{
 		"PATH=" + r.programs(web) + ":" + process.Programs(t) + ":" + os.Getenv("PATH"), "HOME=" + r.dir, "TOP=" + process.Top(t),
 		"DHTPROM_URL=http://127.0.0.1:" + web,
-		// Go keeps what it has built and fetched.
+		// Go keeps its build and module caches.
 		"GOCACHE=" + goEnv(t, "GOCACHE"), "GOMODCACHE=" + goEnv(t, "GOMODCACHE"), "GOFLAGS=-mod=mod",
 	}
 	port := func() string {
@@ -97,7 +97,7 @@ func newReader(t *testing.T, page string) *reader {
 	return r
 }
 
-// joinPublic makes a private DHT the public one; whoever follows the page does not see a difference.
+// joinPublic makes a private DHT the public one; commands of the page run unchanged.
 func (r *reader) joinPublic() {
 	public := process.FreePorts(r.t, 4)
 	process.Start(r.t, process.Command{Path: "dhtprom-scraper", Args: []string{
@@ -106,7 +106,8 @@ func (r *reader) joinPublic() {
 	r.env = append(r.env, fmt.Sprintf("DHTPROM_DHT_BOOTSTRAP=127.0.0.1:%d", public))
 }
 
-// programs is a folder with a scraper whose default port is free. An environment variable would do as much to clients.
+// programs returns a folder with a scraper whose default port is free. An environment variable would affect clients as
+// well.
 func (r *reader) programs(web string) (dir string) {
 	dir = r.t.TempDir()
 	script := `#!/bin/sh
@@ -207,7 +208,7 @@ func (r *reader) write(s Step) {
 	}
 }
 
-// uncommented leaves out comments and empty lines.
+// uncommented removes comments and empty lines.
 func uncommented(text string) string {
 	var kept []string
 	for line := range strings.SplitSeq(text, "\n") {

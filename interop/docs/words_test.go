@@ -18,7 +18,7 @@ var (
 	ourSetting = regexp.MustCompile(`\bDHTPROM_[A-Z_]+\b`)
 )
 
-// texts are all that people read first.
+// texts returns all entry pages.
 func texts(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -32,7 +32,7 @@ func texts(t *testing.T) map[string]string {
 	return all
 }
 
-// headings are where a page can be linked to.
+// headings returns the anchors of a page.
 func headings(text string) map[string]bool {
 	found := map[string]bool{}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -65,7 +65,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// theirFlags are flags of programs of others that pages mention.
+// theirFlags are flags of external programs that pages mention.
 var theirFlags = []string{
 	"help-man", "build-arg", "entrypoint", "name", "volume", "publish", "network", "config.file", "web.listen-address", "web.config.file",
 	"storage.tsdb.path", "now", "user-data-dir", "snapshot", "clean",

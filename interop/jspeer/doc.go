@@ -1,9 +1,9 @@
 // Package jspeer runs the published JavaScript packages as peers in Go tests.
 //
-// A Peer is a node process that runs interop/js/peer.js, which documents its commands, and ends with the
-// test. Commands are calls with a timeout, events are awaited; a Peer may run any number of DHT nodes, clients
-// and scrapers, but those that are to be killed apart need a Peer each.
+// A Peer is a node process that runs interop/js/peer.js, which documents its commands, and ends with the test. Commands are
+// calls with a timeout, events are awaited; a Peer may run any number of DHT nodes, clients and scrapers, but those to be
+// killed separately need a Peer each.
 //
-// Without node, tests that need a Peer are skipped, and say so. Where DHTPROM_REQUIRE_INTEROP=1 or CI is set
-// they fail instead: nobody should take a green run for a proof that was not given.
+// Without node, tests that need a Peer are skipped visibly. Where DHTPROM_REQUIRE_INTEROP=1 or CI is set they fail instead,
+// so that a green run proves what it should.
 package jspeer

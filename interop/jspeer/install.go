@@ -16,7 +16,7 @@ import (
 	interop "github.com/dhtprom/dhtprom/interop/process"
 )
 
-// install makes sure of node and of the packages, once per process, and returns the folder of peer.js.
+// install checks for node and installs the packages, once per process, and returns the folder of peer.js.
 var install = sync.OnceValues(func() (string, error) {
 	if _, err := exec.LookPath("node"); err != nil {
 		return "", errNoNode
@@ -46,7 +46,7 @@ var install = sync.OnceValues(func() (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
-	// The packages bring their native parts along; nothing has to be built or run to install them.
+	// The packages include their native parts; nothing has to be built or run to install them.
 	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	npm.Dir = dir
 	if out, err := npm.CombinedOutput(); err != nil {
@@ -59,8 +59,8 @@ var install = sync.OnceValues(func() (string, error) {
 // "hyperdht@6.20.5 dht-prom-client@1.1.0".
 const otherVersions = "DHTPROM_JS_VERSIONS"
 
-// installOther puts peer.js with other versions of its packages into a folder of the user's cache, and returns that. What is
-// not named has the version of package.json.
+// installOther installs peer.js with other versions of its packages in a folder of the user's cache, and returns that.
+// Packages that are not named have the version of package.json.
 func installOther(from string, versions []string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -97,7 +97,7 @@ func installOther(from string, versions []string) (string, error) {
 
 var errNoNode = errors.New("node is not installed")
 
-// scripts finds interop/js from wherever in the module the test runs.
+// scripts finds interop/js from the test's folder in the module.
 func scripts() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -116,8 +116,7 @@ func scripts() (string, error) {
 	}
 }
 
-// Require makes sure that peers can be started. Where they cannot it skips the test, or fails it where
-// interop is required.
+// Require checks that peers can be started. Where they cannot it skips the test, or fails it if interop is required.
 func Require(t testing.TB) string {
 	t.Helper()
 	dir, err := install()
@@ -132,7 +131,7 @@ func Require(t testing.TB) string {
 	panic("unreachable")
 }
 
-// Seed returns a seed that is the same in every run, from a name: the hex that peer.js takes.
+// Seed returns a fixed seed for a name, as the hex that peer.js takes.
 func Seed(name string) string {
 	sum := sha256.Sum256([]byte("dhtprom interop seed: " + name))
 	return hex.EncodeToString(sum[:])

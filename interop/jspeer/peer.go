@@ -17,7 +17,7 @@ import (
 // Args are the arguments of a command, as peer.js names them.
 type Args map[string]any
 
-// Peer is a node process that runs peer.js, in the hands of one test.
+// Peer is a node process that runs peer.js, owned by one test.
 type Peer struct {
 	t testing.TB
 	*process
@@ -25,7 +25,7 @@ type Peer struct {
 
 type process struct {
 	cmd    *exec.Cmd
-	ended  chan struct{} // closed when the process is gone and all it said was read
+	ended  chan struct{} // closed when the process has exited and all its output was read
 	stderr lockedBuffer
 
 	mu      sync.Mutex
@@ -37,7 +37,7 @@ type process struct {
 	killed  bool
 }
 
-// Error is what a command failed with.
+// Error is the error of a failed command.
 type Error struct {
 	Command string
 	Message string
@@ -51,17 +51,17 @@ func (e *Error) Error() string {
 	return e.Command + ": " + e.Message + " (" + e.Code + ")"
 }
 
-// ErrEnded is what commands of a process that has ended fail with.
+// ErrEnded is the error of commands of a process that has exited.
 var ErrEnded = errors.New("jspeer: the process has ended")
 
-// Event is something that a peer told by itself.
+// Event is an unsolicited message of a peer.
 type Event struct {
 	Name string `json:"event"`
-	Of   int    `json:"of"` // the handle of what it happened to
+	Of   int    `json:"of"` // the handle of its subject
 	line json.RawMessage
 }
 
-// Decode reads the facts of an event into a struct.
+// Decode decodes the attributes of an event into a struct.
 func (e Event) Decode(facts any) error { return json.Unmarshal(e.line, facts) }
 
 // String returns the event as the peer printed it.
@@ -95,7 +95,7 @@ func Start(t testing.TB) *Peer {
 	return p
 }
 
-// For hands the peer to a subtest: what fails there fails the subtest.
+// For returns the peer for a subtest: its failures fail the subtest.
 func (p *Peer) For(t testing.TB) *Peer { return &Peer{t: t, process: p.process} }
 
 func (p *Peer) cleanup() {
@@ -114,16 +114,16 @@ func (p *Peer) cleanup() {
 	}
 }
 
-// Kill ends the process at once, as a crash does, and waits until it is gone.
+// Kill ends the process at once, as a crash does, and waits until it has exited.
 func (p *Peer) Kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
-	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Process.Kill() // it may have exited by itself
 	<-p.ended
 }
 
-// read takes in what the process prints until it ends.
+// read reads the output of the process until it ends.
 func (p *process) read(stdout io.Reader) {
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
@@ -133,7 +133,7 @@ func (p *process) read(stdout io.Reader) {
 	if err := lines.Err(); err != nil {
 		fmt.Fprintf(&p.stderr, "reading the peer's output: %v\n", err)
 	}
-	_ = p.cmd.Wait() // how it ended stands in ProcessState
+	_ = p.cmd.Wait() // the exit status is in ProcessState
 	p.mu.Lock()
 	close(p.ended)
 	p.mu.Unlock()
@@ -165,8 +165,8 @@ func (p *process) take(line []byte) {
 	p.changed = make(chan struct{})
 }
 
-// Call runs a command and decodes its answer into result, which may be nil. It fails the test where the
-// command fails or does not answer within CallTimeout.
+// Call runs a command and decodes its answer into result, which may be nil. It fails the test if the command fails or does
+// not answer within CallTimeout.
 func (p *Peer) Call(command string, args Args, result any) {
 	p.t.Helper()
 	if err := p.Try(command, args, result); err != nil {
@@ -174,7 +174,7 @@ func (p *Peer) Call(command string, args Args, result any) {
 	}
 }
 
-// Try is Call for commands that may fail: it returns an *Error where the command failed.
+// Try is Call for commands that may fail: it returns an *Error if the command failed.
 func (p *Peer) Try(command string, args Args, result any) error {
 	return p.Go(command, args)(result)
 }
@@ -239,9 +239,8 @@ func decode(command string, line json.RawMessage, result any) error {
 	return nil
 }
 
-// Await waits for an event that match accepts, or any of that name where match is nil, takes it off the list
-// and returns it. Events that came earlier count; others stay. It fails the test where none comes within
-// CallTimeout.
+// Await waits for an event that match accepts, or any of that name if match is nil, removes it from the list and returns
+// it. Earlier events count; others stay. It fails the test if none comes within CallTimeout.
 func (p *Peer) Await(name string, match func(Event) bool) Event {
 	p.t.Helper()
 	timeout := time.NewTimer(CallTimeout)
@@ -270,14 +269,14 @@ func (p *Peer) Await(name string, match func(Event) bool) Event {
 // Of accepts the events of a handle, for Await.
 func Of(handle int) func(Event) bool { return func(e Event) bool { return e.Of == handle } }
 
-// Events returns the events that nobody awaited so far.
+// Events returns the events that were not awaited so far.
 func (p *Peer) Events() []Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]Event(nil), p.events...)
 }
 
-// Count returns how many of the events that nobody awaited have a name.
+// Count returns the number of events with a name that were not awaited so far.
 func (p *Peer) Count(name string) int {
 	n := 0
 	for _, e := range p.Events() {

@@ -8,7 +8,7 @@ type Address struct {
 	Port uint16 `json:"port"`
 }
 
-// AddrPort returns the address; it is invalid where the peer printed none.
+// AddrPort returns the address; it is invalid if the peer printed none.
 func (a Address) AddrPort() netip.AddrPort {
 	addr, err := netip.ParseAddr(a.Host)
 	if err != nil {
@@ -17,7 +17,7 @@ func (a Address) AddrPort() netip.AddrPort {
 	return netip.AddrPortFrom(addr, a.Port)
 }
 
-// AddressOf is the opposite of AddrPort.
+// AddressOf is the inverse of AddrPort.
 func AddressOf(a netip.AddrPort) Address { return Address{Host: a.Addr().String(), Port: a.Port()} }
 
 // Testnet is a private DHT in one process.
@@ -28,8 +28,8 @@ type Testnet struct {
 	Nodes     []Node    `json:"nodes"`
 }
 
-// StartTestnet makes a peer run a private DHT of size nodes on 127.0.0.1. Below four nodes the packages
-// fail to connect every other time, for want of samples of their own address.
+// StartTestnet starts a private DHT of size nodes on 127.0.0.1 in a peer. Below four nodes the packages fail to connect
+// every other time, for lack of samples of their own address.
 func StartTestnet(p *Peer, size int) *Testnet {
 	p.t.Helper()
 	net := &Testnet{Peer: p}
@@ -79,7 +79,7 @@ func StartClient(p *Peer, args Args) *Client {
 	return c
 }
 
-// Source changes what the client serves.
+// Source changes the metrics that the client serves.
 func (c *Client) Source(source Args) {
 	c.t.Helper()
 	args := Args{"on": c.On}
@@ -114,7 +114,7 @@ type Scrape struct {
 	Milliseconds int    `json:"ms"`
 }
 
-// Scrape asks for the metrics of an alias, times in a row, and returns them with their bodies.
+// Scrape requests the metrics of an alias, times in a row, and returns them with their bodies.
 func (s *Scraper) Scrape(alias string, times int) ([]Scrape, error) {
 	var result struct {
 		Scrapes []Scrape `json:"scrapes"`
@@ -130,7 +130,7 @@ type Alias struct {
 	Hostname  string `json:"hostname"`
 	Service   string `json:"service"`
 	Connected bool   `json:"connected"`
-	Opens     int    `json:"opens"` // how many connections were opened so far
+	Opens     int    `json:"opens"` // number of connections opened so far
 }
 
 // Aliases lists the aliases in the order of their first registration.

@@ -16,8 +16,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
-// kernel is a world of network namespaces: one for each machine and router, and one with a bridge for each
-// segment.
+// kernel is a world of network namespaces: one for each machine and router, and one with a bridge for each segment.
 type kernel struct {
 	t       *testing.T
 	prefix  string
@@ -26,12 +25,12 @@ type kernel struct {
 	began   time.Time // when until was first called
 }
 
-// worlds counts the worlds of this process, for names that nobody else has.
+// worlds counts the worlds of this process, for unique names.
 var worlds atomic.Int32
 
 func (k *kernel) ns(name string) string { return k.prefix + name }
 
-// run runs a command; it fails the test where the command does.
+// run runs a command; it fails the test if the command fails.
 func run(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
@@ -57,7 +56,7 @@ func (k *kernel) addNamespace(name string) {
 	k.ip(name, "link set lo up")
 }
 
-// build makes a topology real.
+// build creates the namespaces of a topology.
 func build(t *testing.T, topo topology) *kernel {
 	k := &kernel{
 		t: t, prefix: fmt.Sprintf("knat%d-%d-", os.Getpid(), worlds.Add(1)),
@@ -114,7 +113,7 @@ func build(t *testing.T, topo topology) *kernel {
 	return k
 }
 
-// set sets one of the times of connection tracking in a namespace.
+// set sets one of the timeouts of connection tracking in a namespace.
 func (k *kernel) set(name, what string, d time.Duration) {
 	k.t.Helper()
 	run(k.t, "ip", "netns", "exec", k.ns(name), "sh", "-c",

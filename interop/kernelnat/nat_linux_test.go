@@ -14,8 +14,8 @@ const (
 	answers    = `ct state established,related accept;`
 )
 
-// The kinds that both have. Linux has a mapping for each remote end, but gives it the port of the inside
-// socket whenever it can: as long as two inside sockets do not want the same one, that is a port-restricted cone.
+// The kinds that both have. Linux has a mapping for each remote end, but gives it the port of the inside socket whenever it
+// can: as long as two inside sockets do not use the same one, that is a port-restricted cone.
 var (
 	portRestricted    = kind{"port-restricted", simnet.PortRestricted(), fromInside + answers, `oifname "wan" masquerade`}
 	masquerade        = kind{"masquerade", simnet.Masquerade(), fromInside + answers, `oifname "wan" masquerade`}
@@ -28,7 +28,7 @@ var (
 	openRouter        = kind{"open", simnet.Open(), `accept`, ``}
 )
 
-// The same with times that a test can wait for; Young is fixed in Linux, and the same in ours.
+// The same with short timeouts for tests; Young is fixed in Linux, and the same in simnet.
 var (
 	shortMasquerade = withTimes(masquerade)
 	shortFirewall   = withTimes(firewallOnly)
@@ -80,7 +80,7 @@ func neighbours(left, right kind) topology {
 	}
 }
 
-// mapping asks how a host is seen, and who may answer.
+// mapping tests the address that remote ends see, and which of them may answer.
 func mapping(s *story) {
 	s.say("x:1", "r:5000")
 	s.say("a:5000", "x:1")
@@ -98,7 +98,7 @@ func mapping(s *story) {
 	s.sayToPeerOf("y:1", "x:1")
 }
 
-// sharing has two hosts want the same port, towards different ends and towards one.
+// sharing has two hosts use the same port, towards different ends and towards one.
 func sharing(s *story) {
 	s.say("a:5000", "x:1")
 	s.say("b:5000", "y:1")
@@ -111,7 +111,7 @@ func sharing(s *story) {
 	s.say("a:5000", "b:5000")
 }
 
-// hairpin has hosts call each other by the address that a server told them.
+// hairpin has hosts call each other by their public addresses.
 func hairpin(s *story) {
 	s.say("a:5000", "x:1")
 	s.say("b:6000", "x:2")
@@ -121,10 +121,10 @@ func hairpin(s *story) {
 	s.answer("x:1")
 }
 
-// lowTTL opens NATs with datagrams that die on the way, and then lets both in.
+// lowTTL opens NATs with datagrams that are dropped on the way, and then lets both in.
 func lowTTL(s *story) {
 	s.sayTTL("a:5000", "right:6000", 1)
-	s.say("b:6000", "left:5000") // the near router dropped it before it could open
+	s.say("b:6000", "left:5000") // the near router dropped it before it could create a session
 	s.sayTTL("a:5000", "right:6000", 2)
 	s.say("b:6000", "left:5000")
 	s.say("a:5000", "right:6000")
@@ -133,7 +133,7 @@ func lowTTL(s *story) {
 	s.sayTTL("a:5000", "x:1", 2)
 }
 
-// deep looks through two routers, and at a neighbour between them.
+// deep tests two nested routers, and a neighbour between them.
 func deep(s *story) {
 	s.say("a:5000", "x:1")
 	s.answer("x:1")
@@ -149,7 +149,7 @@ func deep(s *story) {
 	s.say("n:7000", "r:5001")
 }
 
-// routed asks for hosts behind a router that does not translate.
+// routed tests hosts behind a router that does not translate.
 func routed(s *story) {
 	s.say("x:1", "a:5000")
 	s.say("a:5000", "x:1")
@@ -160,16 +160,16 @@ func routed(s *story) {
 	s.say("a:5000", "b:5000")
 }
 
-// lifetimes waits for sessions to end, those that nobody refreshes, and not the others. Between the times at which
-// something is decided lie 0.75 seconds at least.
+// lifetimes waits for sessions to end, those without refresh and not the others. Between the times of two decisions lie
+// 0.75 seconds at least.
 func lifetimes(s *story) {
 	s.after(0)
-	s.say("a:5001", "x:1") // and never an answer
+	s.say("a:5001", "x:1") // never answered
 	s.say("a:5002", "x:2")
 	s.answer("x:2")
 	s.say("a:5003", "x:3")
 	s.answer("x:3")
-	s.say("a:5004", "x:4") // answered twice, and all of it in the first two seconds
+	s.say("a:5004", "x:4") // answered twice, both within the first two seconds
 	s.answer("x:4")
 	s.say("a:5004", "x:4")
 	s.answer("x:4")
@@ -179,8 +179,8 @@ func lifetimes(s *story) {
 	s.after(2750 * time.Millisecond)
 	s.say("a:5002", "x:2") // refreshed from inside
 	s.answer("x:3")        // refreshed from outside
-	s.say("a:5005", "x:5") // and then silence
-	s.answer("x:6")        // the first answer refreshes, too, but as what nobody had answered
+	s.say("a:5005", "x:5") // no refresh after that
+	s.answer("x:6")        // the first answer refreshes, too, but as of an unanswered session
 	s.after(5500 * time.Millisecond)
 	s.answer("x:6")
 	s.answer("x:1")
@@ -195,7 +195,7 @@ func lifetimes(s *story) {
 	s.answer("x:6")
 }
 
-// rebooting has the router forget in the middle of a conversation.
+// rebooting has the router forget its sessions between datagrams.
 func rebooting(s *story) {
 	s.say("a:5000", "x:1")
 	s.answer("x:1")
@@ -205,7 +205,7 @@ func rebooting(s *story) {
 	s.answer("x:1")
 }
 
-// moving gives the router another address in the middle of a conversation.
+// moving gives the router another address between datagrams.
 func moving(s *story) {
 	s.say("a:5000", "x:1")
 	s.say("b:6000", "x:2")
@@ -220,10 +220,10 @@ func moving(s *story) {
 	s.answer("x:2")
 }
 
-// crowding asks for more sessions than the table holds.
+// crowding opens more sessions than the table holds.
 func crowding(s *story) {
 	s.say("a:5000", "x:1")
-	s.answer("x:1") // to a rule, a session is new until something came back
+	s.answer("x:1") // to a rule, a session is new until an answer came
 	s.say("a:5000", "x:2")
 	s.answer("x:2")
 	s.say("a:5000", "y:1")
@@ -241,7 +241,7 @@ func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
 		topology topology
 		story    func(*story)
 		ends     string
-		hears    int // how many datagrams must arrive: a world in which nothing moves is not the same one
+		hears    int // least number of datagrams that must arrive: two worlds in which nothing arrives prove nothing
 	}{
 		{"port-restricted cone", home(portRestricted), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},
 		{"masquerade", home(masquerade), mapping, "a:5000 a:5001 x:1 x:2 y:1", 10},

@@ -51,7 +51,7 @@ func (sm *simulated) open(e end) {
 func (sm *simulated) send(from end, to netip.AddrPort, ttl int, _ time.Duration) (arrival, bool) {
 	sm.got = nil
 	sm.sockets[from].Send(to, ttl, []byte("x"))
-	sm.net.Run(10 * time.Millisecond) // no segment takes a tenth of it
+	sm.net.Run(10 * time.Millisecond) // no segment takes a tenth of that
 	if len(sm.got) == 0 {
 		return arrival{}, false
 	}

@@ -1,15 +1,14 @@
-// Package kernelnat holds the simulator's NATs against Linux's: the same story is told on simulated machines and in network
-// namespaces, with nftables as the NAT, and has to end in the same transcript.
+// Package kernelnat compares the simulator's NATs with Linux's: the same story runs on simulated machines and in network
+// namespaces, with nftables as the NAT, and must produce the same transcript.
 //
-// Compared are mapping, filtering, ports, hairpin and hops; how long sessions live and what refreshes them, with the
-// kernel's timeouts set to seconds; what is left when a router forgets its sessions or gets another address; and the size
-// of the table. That of the kernel (nf_conntrack_max) is one for all namespaces and cannot be set in one of them, so a
-// rule that counts sessions (nftables' ct count) stands in for it. Linux has no NAT whose sessions outlive its address,
-// whose ports count up, that only outbound datagrams refresh or that evicts the oldest session, so those axes have
-// nothing to be held against.
+// Compared are mapping, filtering, ports, hairpin and hops; the lifetime of sessions and their refresh, with the kernel's
+// timeouts set to seconds; the state after a router forgets its sessions or gets another address; and the size of the
+// table. That of the kernel (nf_conntrack_max) is one for all namespaces and cannot be set in one of them, so a rule that
+// counts sessions (nftables' ct count) stands in for it. Linux has no NAT whose sessions outlive its address, whose ports
+// count up, that only outbound datagrams refresh or that evicts the oldest session, so those axes have no counterpart.
 //
-// It needs root, ip and nft. Without them it is skipped, except in CI. All networks exist inside namespaces that
-// are made for one test and removed after it.
+// It needs root, ip and nft. Without them it is skipped, except in CI. All networks exist inside namespaces that are
+// created for one test and removed after it.
 package kernelnat
 
 import (
@@ -26,8 +25,8 @@ import (
 type kind struct {
 	name string
 	nat  simnet.NAT
-	// forward filters what passes the router, after inside hosts were let out; post translates what leaves by the
-	// uplink. Both are nftables statements, or nothing.
+	// forward filters packets through the router, after inside hosts were let out; post translates packets that leave by
+	// the uplink. Both are nftables statements, or empty.
 	forward, post string
 }
 
@@ -47,10 +46,10 @@ type topology struct {
 	joints []joint
 }
 
-// world is where a story is told.
+// world is an environment that a story runs in.
 type world interface {
-	// send sends from a machine's port and returns who received it, from where, or false if nobody did within
-	// patience.
+	// send sends from a machine's port and returns the receiver and the source address it saw, or false if there was none
+	// within patience.
 	send(from end, to netip.AddrPort, ttl int, patience time.Duration) (arrival, bool)
 	// until waits until a time since the first call of it.
 	until(d time.Duration)
@@ -73,17 +72,17 @@ type arrival struct {
 	from netip.AddrPort
 }
 
-// story tells a world what to do and writes down what happened. Public ports are named by the order in which
-// they are first seen, unless they are the port of the sender.
+// story runs steps in a world and records their results. Public ports are named by the order in which they are first seen,
+// unless they are the port of the sender.
 type story struct {
 	world
 	topology
-	seen  map[end]netip.AddrPort // from whom an end last heard
+	seen  map[end]netip.AddrPort // the last source that an end received from
 	ports map[uint16]string
 	text  strings.Builder
 	told  int
-	// expected is the story as another world has told it. What arrived there may take its time here, on a machine
-	// that has other things to do; what did not is not waited for as long.
+	// expected is the transcript of another world. Datagrams that arrived there may take long here, on a busy machine;
+	// others are not waited for as long.
 	expected []string
 }
 
@@ -140,15 +139,15 @@ func (s *story) sayTTL(from, to string, ttl int) {
 	s.tell(parse(from), netip.AddrPortFrom(s.addr(t.machine), t.port), to, ttl)
 }
 
-// answer sends to whom an end last heard from.
+// answer sends to the last source that an end received from.
 func (s *story) answer(from string) { s.sayToPeerOf(from, from) }
 
-// sayToPeerOf sends to whom another end last heard from: how strangers learn of a public address.
+// sayToPeerOf sends to the last source that another end received from: so strangers learn a public address.
 func (s *story) sayToPeerOf(from, other string) {
 	s.tell(parse(from), s.seen[parse(other)], "whom "+other+" heard", 64)
 }
 
-// after goes on at a time since the first call of it.
+// after continues at a time since the first call of it.
 func (s *story) after(d time.Duration) {
 	fmt.Fprintf(&s.text, "after %v:\n", d)
 	s.told++
@@ -209,8 +208,8 @@ func (s *story) tell(from end, to netip.AddrPort, toName string, ttl int) {
 	fmt.Fprintf(&s.text, ": %v hears %s, %s\n", got.at, s.name(got.from.Addr()), port)
 }
 
-// silence is how long a real datagram may take that should not arrive, patience how long one that should; on one
-// machine it takes microseconds, when the machine has the time.
+// silence bounds the wait for a real datagram that should not arrive, patience for one that should; on one idle machine it
+// takes microseconds.
 const (
 	silence  = 300 * time.Millisecond
 	patience = 10 * time.Second

@@ -36,7 +36,7 @@ type attackArgs struct {
 	Prepare   int              // datagrams made before the attack begins
 }
 
-// attacks prepare an attack, which start then begins. They count what they send.
+// attacks prepare an attack, which start then begins. They count the datagrams they send.
 var attacks = map[string]func(a attackArgs, sent *atomic.Int64) (start func(), err error){
 	"handshakes": func(a attackArgs, sent *atomic.Int64) (func(), error) { return a.datagrams(a.handshakes(false), sent) },
 	"invented":   func(a attackArgs, sent *atomic.Int64) (func(), error) { return a.datagrams(a.handshakes(true), sent) },
@@ -46,8 +46,8 @@ var attacks = map[string]func(a attackArgs, sent *atomic.Int64) (start func(), e
 	"secrets":    attackArgs.secrets,
 }
 
-// attackRole prepares an attack and prints ready. With the first line of standard input it attacks, and prints each second how
-// much it has sent.
+// attackRole prepares an attack and prints ready. With the first line of standard input it attacks, and prints each second
+// how much it has sent.
 func attackRole(args string) error {
 	var a attackArgs
 	if err := json.Unmarshal([]byte(args), &a); err != nil {
@@ -78,7 +78,7 @@ func (a attackArgs) key() id.PublicKey {
 	return key
 }
 
-// handshakes makes handshakes of which no two have the same key.
+// handshakes returns handshakes with different keys.
 func (a attackArgs) handshakes(invented bool) func(i int) []byte {
 	all := make([][]byte, a.Prepare)
 	for i := range all {
@@ -96,7 +96,7 @@ func (a attackArgs) handshakes(invented bool) func(i int) []byte {
 	return func(i int) []byte { return all[i%len(all)] }
 }
 
-// garbage makes random datagrams, of which every second begins like one of the protocol's.
+// garbage returns random datagrams, of which every second one begins like one of the protocol's.
 func (a attackArgs) garbage() func(i int) []byte {
 	all := make([][]byte, a.Prepare)
 	for i := range all {
@@ -125,7 +125,7 @@ func (a attackArgs) datagrams(next func(i int) []byte, sent *atomic.Int64) (star
 		begun, i := time.Now(), 0
 		for range time.Tick(10 * time.Millisecond) {
 			for due := int(time.Since(begun).Seconds() * float64(a.Rate)); i < due; i++ {
-				_, _ = socks[i%len(socks)].WriteToUDPAddrPort(next(i), a.Target[i%len(a.Target)]) // a full buffer is the attacker's loss
+				_, _ = socks[i%len(socks)].WriteToUDPAddrPort(next(i), a.Target[i%len(a.Target)]) // a full buffer only weakens the attack
 				sent.Add(1)
 			}
 		}
@@ -133,7 +133,7 @@ func (a attackArgs) datagrams(next func(i int) []byte, sent *atomic.Int64) (star
 	return func() { go send() }, nil
 }
 
-// connections keeps a number of connections under fresh keys from one node. tick runs for each open one, every ten
+// connections keeps a number of connections under new keys from one node. tick runs for each open one, every ten
 // milliseconds.
 func (a attackArgs) connections(tick func(c *hyperdht.Connection)) (start func(), err error) {
 	h := udp.New(udp.Options{})
@@ -167,8 +167,8 @@ func (a attackArgs) connections(tick func(c *hyperdht.Connection)) (start func()
 	}, nil
 }
 
-// frames has callers that shake hands, announce a message of 16 MiB and send the first of it, all together at a rate in bytes
-// per second. They call again when they have sent a part of it.
+// frames has callers that shake hands, announce a message of 16 MiB and send the first of it, all together at a rate in
+// bytes per second. They call again when they have sent a part of it.
 func (a attackArgs) frames(sent *atomic.Int64) (start func(), err error) {
 	const part, chunk = 1 << 20, 1024
 	pace := time.Second * chunk * time.Duration(a.Count) / time.Duration(a.Rate)
@@ -189,7 +189,7 @@ func (a attackArgs) frames(sent *atomic.Int64) (start func(), err error) {
 		}
 		n, err := c.Read(answer)
 		if err != nil || caller.Answer(answer[:n]) != nil {
-			return nil // it is turned away, which is the scraper's right
+			return nil // the scraper may reject it
 		}
 		ticks := time.NewTicker(pace)
 		defer ticks.Stop()
@@ -231,7 +231,7 @@ func (a attackArgs) nonsense(sent *atomic.Int64) (start func(), err error) {
 	})
 }
 
-// secrets registers with wrong secrets, each time under a fresh key.
+// secrets registers with wrong secrets, each time under a new key.
 func (a attackArgs) secrets(sent *atomic.Int64) (start func(), err error) {
 	n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: a.Bootstrap, Listen: netip.AddrPortFrom(a.Senders[0], 0)})
 	if err != nil {
@@ -267,22 +267,22 @@ type registerArgs struct {
 	Every     time.Duration // between two registrations
 }
 
-// registrations is what the role "register" prints each second.
+// registrations is the output of the role "register" each second.
 type registrations struct {
 	Begun, Done, Failed int
 	Slowest             time.Duration // from the begin to the answer
 	Reasons             map[string]int
 }
 
-// A registration fails where the client program would give up: a dial or the wait for the answer takes too long.
+// A registration fails where the client program would time out: a dial or the wait for the answer takes too long.
 const (
 	dialPatience   = 45 * time.Second
 	answerPatience = 10 * time.Second
 )
 
 // registerRole is an honest client that serves metrics and registers its alias at short intervals, each time over a new
-// connection under a fresh key, which is how a client looks to a scraper that has never met it. It begins with the first
-// line of standard input and stops with the second.
+// connection under a new key, which is how an unknown client appears to a scraper. It begins with the first line of
+// standard input and stops with the second.
 func registerRole(args string) error {
 	var a registerArgs
 	if err := json.Unmarshal([]byte(args), &a); err != nil {

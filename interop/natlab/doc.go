@@ -1,5 +1,6 @@
-// Package natlab puts dhtprom and the published JavaScript packages behind the NATs of a real kernel: who can be
-// scraped from where, by which path, after how long, and how soon again when a NAT reboots or an address changes.
+// Package natlab puts dhtprom and the published JavaScript packages behind the NATs of a real kernel, and measures which
+// places can be scraped from which, by which path, after what time, and how soon again when a NAT reboots or an address
+// changes.
 //
 // It needs Linux, root, ip and nft. Without them its tests are skipped, except in CI.
 //
@@ -13,14 +14,14 @@
 //	   │ 192.168.1.0/24                  │ 100.64.0.0/10
 //	 client                            router ─ 192.168.1.0/24 ─ scraper
 //
-// Every box is a network namespace of its own, every router an nftables ruleset; programs are started in the namespaces
-// of hosts. The addresses look public because HyperDHT treats private ones differently. None of it is connected to
-// the machine's own network, and the core has no route to anywhere else: a datagram to any other address dies there.
+// Every box is a network namespace of its own, every router an nftables ruleset; programs are started in the namespaces of
+// hosts. The addresses look public because HyperDHT treats private ones differently. None of it is connected to the
+// machine's own network, and the core has no other routes: a datagram to any other address is dropped there.
 //
 // The lines between sites and the core may be long ones (netns.Wire): with delay, jitter, loss, reordering and an MTU.
 //
-// A guard, a second process, removes all namespaces and what runs in them when the test process ends, however it
-// ends; and should the guard be gone as well, the next laboratory cleans up.
+// A guard, a second process, removes all namespaces and the processes in them when the test process ends, however it ends;
+// should the guard be killed as well, the next laboratory cleans up.
 //
 //	go test ./interop/natlab                              what CI runs: each kind in each role
 //	go test ./interop/natlab -natlab.full -timeout 1h     every cell

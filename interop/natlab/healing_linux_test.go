@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// mishap is what happens to a client or a scraper that are connected.
+// mishap is a disturbance of a connected client or scraper.
 type mishap struct {
 	name string
-	// happen makes it happen. It returns when the time until the next scrape begins.
+	// happen causes it, and returns the start of the time until the next scrape.
 	happen func(l *lab, s *scene) time.Time
 }
 
@@ -21,7 +21,7 @@ type scene struct {
 	client                  client
 }
 
-// moment is for what happens at once.
+// moment is a mishap without a duration.
 func moment(what func(s *scene) error) func(l *lab, s *scene) time.Time {
 	return func(l *lab, s *scene) time.Time {
 		l.t.Helper()
@@ -31,7 +31,7 @@ func moment(what func(s *scene) error) func(l *lab, s *scene) time.Time {
 	}
 }
 
-// restart ends the client and starts it again with an identity.
+// restart stops the client and starts it again with an identity.
 func restart(identity string) func(l *lab, s *scene) time.Time {
 	return func(l *lab, s *scene) time.Time {
 		l.t.Helper()
@@ -61,7 +61,7 @@ func (r recovery) name() string {
 	return fmt.Sprintf("%v/%s to %s/%s", r.pair, r.client.name, r.scraper.name, r.mishap.name)
 }
 
-// recoveries are all rows of the table, in its order.
+// recoveries returns all rows of the table, in its order.
 func recoveries() []recovery {
 	var all []recovery
 	for _, place := range [][2]kind{{masqueradeKind, masqueradeKind}, {randomKind, masqueradeKind}} {
@@ -77,13 +77,12 @@ func recoveries() []recovery {
 }
 
 const (
-	// healed is how soon two of ours are expected to be back where both mappings are consistent: keepalive notices
-	// within 15 s, and 10 s more may pass.
+	// healed bounds the recovery of two Go peers with consistent mappings: keepalives detect it within 15 s, and 10 s more
+	// may pass.
 	healed = 25 * time.Second
-	// healedWithLuck is the same where one of them has to be punched by chance.
-	healedWithLuck = 90 * time.Second
-	// healedSometime bounds the measurement where a JavaScript peer is in it. Some of what it does comes round
-	// every five minutes only.
+	// healedByChance is the same where one of them has to be punched by random ports.
+	healedByChance = 90 * time.Second
+	// healedSometime bounds the measurement with a JavaScript peer. Some of its work recurs every five minutes only.
 	healedSometime = 20 * time.Minute
 )
 
@@ -103,7 +102,7 @@ func TestHowSoonItHeals(t *testing.T) {
 			got := heal(l.in(t), r)
 			results.add(r.name(), got)
 			t.Log(got)
-			if got.err != nil && r.pair != original {
+			if got.err != nil && r.pair != reference {
 				t.Errorf("not healed: %v", got.err)
 			}
 		})
@@ -111,7 +110,7 @@ func TestHowSoonItHeals(t *testing.T) {
 	t.Log("\n" + results.recoveries())
 }
 
-// heal connects two, lets something happen and measures how long it takes until the next scrape.
+// heal connects two, disturbs them and measures the time until the next scrape.
 func heal(l *lab, r recovery) outcome {
 	l.t.Helper()
 	name := l.neighbourhood()
@@ -128,7 +127,7 @@ func heal(l *lab, r recovery) outcome {
 	case r.pair != pair{golang, golang, false}:
 		within = healedSometime
 	case r.client.mapping == random:
-		within = healedWithLuck
+		within = healedByChance
 	}
 	begun := r.happen(l, s)
 	if !every(20*time.Millisecond, within, scraped) {

@@ -50,7 +50,7 @@ func TestCrashesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// dead reports whether a process is no more, but for its entry where nobody has waited for it yet.
+// dead reports whether a process has exited, or is a zombie that its parent has not waited for.
 func dead(pid int) bool {
 	if unix.Kill(pid, 0) != nil {
 		return true
@@ -77,7 +77,7 @@ func TestNothingLeavesTheLaboratory(t *testing.T) {
 			t.Errorf("the core has an interface %q", name)
 		}
 	}
-	// The core refuses what goes anywhere else, and says so.
+	// The core rejects packets to any other address with an ICMP message.
 	for _, k := range []kind{openKind, doubleKind} {
 		h := l.site(strings.Fields(k.name)[0], k)
 		var c net.Conn

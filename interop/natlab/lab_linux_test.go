@@ -23,7 +23,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
-// lab is a core with a DHT, and sites around it, in the hands of a test.
+// lab is a core with a DHT, and sites around it, owned by a test.
 type lab struct {
 	t testing.TB
 	*world
@@ -43,31 +43,31 @@ type world struct {
 	neighbourhoods atomic.Int32
 }
 
-// in hands the laboratory to a subtest: what is started there ends with it.
+// in returns the laboratory for a subtest: processes started there end with it.
 func (l *lab) in(t testing.TB) *lab { return &lab{t, l.world} }
 
 const (
 	coreAddr = "81.0.0.1"
 	dhtPort  = 49737
-	// goNodes and jsNodes make the DHT. The packages need ten or more nodes on distinct addresses to tell what NAT
+	// goNodes and jsNodes make up the DHT. The packages need ten or more nodes on distinct addresses to find out what NAT
 	// they are behind.
 	goNodes = 8
 	jsNodes = 4
 )
 
-// dhtAddr is where the DHT node i is.
+// dhtAddr returns the address of DHT node i.
 func dhtAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{81, 1, 0, byte(i + 1)}) }
 
-// labs counts the laboratories of this process, for names that nobody else has.
+// labs counts the laboratories of this process, for unique names.
 var labs atomic.Int32
 
-// need skips the test where it cannot run, and fails it where it must.
+// need skips the test where it cannot run, and fails it where it must run.
 func need(t testing.TB) {
 	t.Helper()
 	netns.Need(t, family, "ip", "bridge", "nft")
 }
 
-// newLab builds a core with a running DHT. It goes with the test.
+// newLab builds a core with a running DHT. It is removed with the test.
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	return newLabWith(t, netns.Link{})
@@ -79,7 +79,7 @@ func newLabWith(t testing.TB, line netns.Link) *lab {
 	if err := sweepOrphans(); err != nil {
 		t.Fatal(err)
 	}
-	jspeer.Require(t) // installs the packages while the registry can be reached: namespaces have no way there
+	jspeer.Require(t) // installs the packages while the registry can be reached: namespaces have no route there
 	l := &lab{t, &world{prefix: fmt.Sprintf("%s%d-%d-", family, os.Getpid(), labs.Add(1)), line: line}}
 	stop, err := guard(l.prefix)
 	if err != nil {
@@ -109,7 +109,7 @@ func (l *lab) must(err error) {
 	}
 }
 
-// namespace makes a namespace of the laboratory.
+// namespace creates a namespace of the laboratory.
 func (l *lab) namespace(name string) namespace {
 	l.t.Helper()
 	n := namespace(l.prefix + name)
@@ -144,7 +144,7 @@ func (l *lab) startDHT() {
 	}
 }
 
-// startRelay starts a blind relay for whoever wants one.
+// startRelay starts a blind relay.
 func (l *lab) startRelay() {
 	l.t.Helper()
 	seed := jspeer.Seed("natlab relay")
@@ -170,18 +170,18 @@ func (l *lab) javaScript(n namespace) (p *jspeer.Peer) {
 	return p
 }
 
-// process is a program of ours in a namespace.
+// process is a Go program in a namespace.
 type process struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser // its standard input
 	ended chan struct{}
-	lines chan string // of its standard output, as long as somebody reads them
+	lines chan string // of its standard output, while a test reads them
 
 	mu     sync.Mutex
 	output bytes.Buffer
 }
 
-// maxLines is how many lines of a process wait to be read; more are in the log only.
+// maxLines bounds the unread lines of a process; further ones are in the log only.
 const maxLines = 1024
 
 // start starts a program that ends with the test.
@@ -209,7 +209,7 @@ func (l *lab) start(n namespace, cmd *exec.Cmd) *process {
 			default:
 			}
 		}
-		_ = cmd.Wait() // how it ended stands in ProcessState
+		_ = cmd.Wait() // the exit status is in ProcessState
 	}()
 	l.t.Cleanup(func() {
 		p.in.Close()
@@ -222,7 +222,7 @@ func (l *lab) start(n namespace, cmd *exec.Cmd) *process {
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Signal(unix.SIGKILL) // it may have ended by itself
+	_ = p.cmd.Process.Signal(unix.SIGKILL) // it may have exited by itself
 	<-p.ended
 }
 
@@ -232,10 +232,10 @@ func (p *process) log() string {
 	return p.output.String()
 }
 
-// startTimeout bounds the start of a process that is to print or serve something.
+// startTimeout bounds the start of a process that prints or serves something.
 const startTimeout = time.Minute
 
-// await waits for a line of a process that has a text in it.
+// await waits for a line of a process that contains a text.
 func (p *process) await(t testing.TB, text string) {
 	t.Helper()
 	timeout := time.NewTimer(startTimeout)
@@ -278,10 +278,10 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
-// built is where programs are, if anybody needed them: a string.
+// built is the folder of the programs, if they were needed: a string.
 var built atomic.Value
 
-// program starts a program of ours; env is added to an environment without settings for it.
+// program starts a Go program; env is added to an environment without settings for it.
 func (l *lab) program(n namespace, env []string, name string, args ...string) *process {
 	l.t.Helper()
 	dir, err := programs()

@@ -9,8 +9,8 @@ import (
 	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
-// Other lines between sites and the core than farAway. Two sites at the end of a veryFar line are 200 ms there and back from each
-// other. A rough line is as long as farAway, and does to packets what a loaded radio link does.
+// Other lines between sites and the core than farAway. The round trip between two sites at veryFar lines takes 200 ms. A
+// rough line is as long as farAway, and disturbs packets like a loaded radio link.
 var (
 	veryFar = netns.Link{Delay: 50 * time.Millisecond}
 	rough   = netns.Link{Delay: 10 * time.Millisecond, Jitter: 20 * time.Millisecond, Reorder: 0.02, Loss: 0.02}
@@ -45,8 +45,8 @@ func startsAt(line netns.Link, p pair) func(l *lab, name string) outcome {
 	}
 }
 
-// clientRestartsAt ends a client as a service manager does, and measures from its next start to the first scrape. The client knows
-// DHT nodes from the time before.
+// clientRestartsAt stops a client as a service manager does, and measures from its next start to the first scrape. The
+// client has DHT nodes on its disk.
 func clientRestartsAt(line netns.Link) func(l *lab, name string) outcome {
 	return func(l *lab, name string) outcome {
 		l.t.Helper()
@@ -85,7 +85,7 @@ func scraperRestartsAt(line netns.Link, keepsTable bool) func(l *lab, name strin
 	}
 }
 
-// stop ends a program as a service manager does, and waits until it has ended.
+// stop stops a program as a service manager does, and waits until it has exited.
 func (p *process) stop(l *lab) {
 	l.t.Helper()
 	l.must(p.cmd.Process.Signal(unix.SIGTERM))

@@ -17,7 +17,7 @@ var (
 	update   = flag.Bool("update", false, "rewrite docs/nat-matrix.md; measure everything for it")
 )
 
-// pair is who scrapes whom, and whether those of ours among them name a blind relay.
+// pair is the implementation of each side, with or without a blind relay at the Go side.
 type pair struct {
 	client, scraper language
 	relay           bool
@@ -29,8 +29,8 @@ var pairs = []pair{
 	{golang, golang, true}, {golang, javaScript, true}, {javaScript, golang, true},
 }
 
-// original are two JavaScript peers: they are measured, and nothing is expected of them.
-var original = pair{javaScript, javaScript, false}
+// reference is the pair of two JavaScript peers: it is measured without expectations.
+var reference = pair{javaScript, javaScript, false}
 
 func (p pair) String() string {
 	text := fmt.Sprintf("%s-%s", p.client, p.scraper)
@@ -40,15 +40,15 @@ func (p pair) String() string {
 	return text
 }
 
-// place is where the two are.
+// place is a pair of places of a client and a scraper.
 type place struct {
 	client, scraper string
 	build           func(l *lab, name string) (client, scraper host)
 	path            string // by which they meet; empty for never
-	random          bool   // a matter of luck, and of many probes, unless the other side knows that it is open
+	random          bool   // by guessed ports, with many probes, unless the other side knows that it is open
 }
 
-// places are all cells of the table, in its order.
+// places returns all cells of the table, in its order.
 func places() []place {
 	var all []place
 	for _, s := range kinds {
@@ -73,7 +73,7 @@ func places() []place {
 	)
 }
 
-// cell is a place and who is there.
+// cell is a place with a pair of implementations.
 type cell struct {
 	place
 	pair
@@ -83,8 +83,8 @@ func (c cell) name() string {
 	return fmt.Sprintf("%v/%s to %s", c.pair, c.place.client, c.place.scraper)
 }
 
-// represents reports whether a cell is among those that are always tested: all of the quick ones, and of those that
-// take long each kind in each role with each pair of languages. What JavaScript does among itself is only measured.
+// represents reports whether a cell is always tested: all of the quick ones, and of the slow ones each kind in each role
+// with each pair of languages. JavaScript pairs are only measured.
 func (c cell) represents() bool {
 	lucky := []string{
 		"random to masquerade", "double NAT to random",
@@ -94,7 +94,7 @@ func (c cell) represents() bool {
 	where := c.place.client + " to " + c.place.scraper
 	bothRandom := c.random && c.path == ""
 	switch {
-	case c.pair == original:
+	case c.pair == reference:
 		return false
 	case bothRandom && c.relay:
 		return where == "random to fully random" || where == "NAT in a random one to random"
@@ -108,22 +108,22 @@ func (c cell) represents() bool {
 	return true
 }
 
-// How long a cell may take. The program starts, DHT queries and the two connections of a pair with JavaScript in it
+// Bounds on the time of a cell. The program starts, DHT queries and the two connections of a pair with JavaScript in it
 // need about a second on an idle machine; many cells at a time need more.
 const (
 	patience = 20 * time.Second
 	// randomPatience: a punch against a random NAT is 35 s of probes, after which a peer tries again, and a
 	// JavaScript peer needs two, with a pause of 20 s between them.
 	randomPatience = 150 * time.Second
-	// hopeless is how long a cell is watched where nobody is expected to meet.
+	// hopeless is the time for which a cell is watched that should never connect.
 	hopeless = 30 * time.Second
 )
 
-// outcome is what was measured once.
+// outcome is the result of one measurement.
 type outcome struct {
 	seconds float64
 	path    string
-	err     error // nil where it worked
+	err     error // nil on success
 }
 
 // measure runs a client and a scraper in a place until the first scrape.
@@ -145,7 +145,7 @@ func measure(l *lab, c cell) outcome {
 	}
 	_, begun := l.client(c.pair, clientHost, s.key(), "", extra...)
 	var err error
-	// What takes a while is asked for less often: dozens of such cells at a time would keep the machine busy with that.
+	// Slow cells are polled less often: dozens of them at a time would keep the machine busy.
 	pause := 20 * time.Millisecond
 	if c.slow() {
 		pause = 200 * time.Millisecond
@@ -195,28 +195,28 @@ func TestWhoCanBeScrapedFromWhere(t *testing.T) {
 	t.Log("\n" + results.matrix())
 }
 
-// slow reports whether a cell takes long. It is then waiting most of the time.
+// slow reports whether a cell takes long. It then waits most of the time.
 func (c cell) slow() bool {
-	return !c.relay && c.path == "" || c.random && c.path != "direct" && !c.relay || c.random && c.pair == original
+	return !c.relay && c.path == "" || c.random && c.path != "direct" && !c.relay || c.random && c.pair == reference
 }
 
-// slowFactor is how many more slow cells than quick ones are measured at a time.
+// slowFactor is the number of slow cells measured at a time for each quick one.
 const slowFactor = 3
 
 func check(t *testing.T, c cell, got outcome) {
 	never := c.path == "" && !c.relay
 	switch {
-	case c.pair == original: // for the table
+	case c.pair == reference: // for the table
 	case never && got.err == nil:
 		t.Errorf("it worked, by the path %q after %.1f s: the table is out of date", got.path, got.seconds)
 	case never:
 	case got.err != nil:
 		t.Errorf("nothing: %v", got.err)
 	case c.relay && got.path == "relayed":
-		// Before there was a better path, or for good.
+		// Before there was a better path, or permanently.
 	case c.path == "direct" && got.path == "punched":
-		// A peer may have to punch before it knows that nobody needs to. The original's quick test of that loses
-		// a race in every third start on links without delay, and is not repeated for twenty minutes.
+		// A peer may have to punch before it knows that this is unnecessary. hyperdht's quick test of that loses a race in
+		// every third start on links without delay, and is not repeated for twenty minutes.
 	case got.path != c.path:
 		t.Errorf("path %q, want %q", got.path, c.path)
 	}

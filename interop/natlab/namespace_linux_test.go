@@ -21,7 +21,7 @@ import (
 // namespace is a network namespace by its name in netns.Dir.
 type namespace string
 
-// do is netns.Do for a namespace of ours, which is there.
+// do is netns.Do for an existing namespace of the laboratory.
 func (n namespace) do(f func()) {
 	if err := netns.Do(string(n), f); err != nil {
 		panic(err)
@@ -63,7 +63,7 @@ func (n namespace) flush() error { return netns.FlushSessions(string(n)) }
 // family is the prefix of the namespaces of all laboratories; the process id of the owner follows.
 const family = "natlab"
 
-// sweep ends what runs in the namespaces with a prefix and removes them.
+// sweep kills the processes in the namespaces with a prefix and removes them.
 func sweep(prefix string) error {
 	entries, err := os.ReadDir(netns.Dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -101,7 +101,7 @@ func gone(name string) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// sweepOrphans removes what laboratories of dead processes left behind.
+// sweepOrphans removes namespaces of dead processes.
 func sweepOrphans() error {
 	entries, err := os.ReadDir(netns.Dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -124,7 +124,7 @@ func sweepOrphans() error {
 	return errors.Join(failures...)
 }
 
-// guard starts a process that sweeps a prefix when this one has ended. Stop makes it do so now, and waits.
+// guard starts a process that sweeps a prefix when this one has ended. stop makes it do so now, and waits.
 func guard(prefix string) (stop func() error, err error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleVariable+"=guard", argsVariable+"="+prefix)

@@ -15,7 +15,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
-// language is what a peer is written in.
+// language is the implementation language of a peer.
 type language string
 
 const (
@@ -23,25 +23,25 @@ const (
 	javaScript language = "JavaScript"
 )
 
-// The one alias in use, and who knows what.
+// The one alias in use, and the secret of both sides.
 const alias = "somebody"
 
 var secret = jspeer.Seed("natlab secret")
 
 // scraper is a running scraper of either language.
 type scraper interface {
-	// key is what clients dial, in hex.
+	// key returns the key that clients dial, in hex.
 	key() string
-	// scrape asks for the metrics once; while there is nobody to ask it fails at once.
+	// scrape requests the metrics once; without a connection it fails at once.
 	scrape() error
-	// path is how the metrics were got, as far as that can be told.
+	// path returns the path of the session, as far as it is known.
 	path(client, scraper host) string
 }
 
 // scrapeTimeout bounds one scrape.
 const scrapeTimeout = time.Second
 
-// scraper starts a scraper and waits until clients can find it. extra are more flags for one of ours.
+// scraper starts a scraper and waits until clients can find it. extra are more flags for a Go scraper.
 func (l *lab) scraper(in language, h host, extra ...string) scraper {
 	l.t.Helper()
 	if in == javaScript {
@@ -53,7 +53,7 @@ func (l *lab) scraper(in language, h host, extra ...string) scraper {
 	return l.startScraper(goScraper{host: h, storage: l.t.TempDir(), flags: extra})
 }
 
-// startScraper starts one of ours with its key and its storage.
+// startScraper starts a Go scraper with its key and its storage.
 func (l *lab) startScraper(s goScraper) goScraper {
 	l.t.Helper()
 	seed := jspeer.Seed("natlab scraper " + string(s.host.namespace))
@@ -162,7 +162,7 @@ type jsScraper struct {
 
 func (s jsScraper) key() string { return s.PublicKey }
 
-// scrape waits for a connection where the alias is known: that saves asking over and over.
+// scrape waits for a connection where the alias is known: that saves repeated requests.
 func (s jsScraper) scrape() error {
 	var result struct{ Scrapes []jspeer.Scrape }
 	err := s.Try("scrape", jspeer.Args{"on": s.On, "alias": alias, "waitMs": 10_000}, &result)
@@ -172,7 +172,7 @@ func (s jsScraper) scrape() error {
 	return err
 }
 
-// path guesses from the address of the last connection: the packages do not tell.
+// path guesses from the address of the last connection: the packages do not report it.
 func (s jsScraper) path(client, scraper host) string {
 	var last struct{ RemoteAddress string }
 	for _, e := range s.Events() {
@@ -196,24 +196,24 @@ func (s jsScraper) path(client, scraper host) string {
 	return "punched"
 }
 
-// registerInterval is for JavaScript clients of scrapers of ours. With the default of an hour one of a thousand punches
-// against a random NAT would fail the test, by bad luck.
+// registerInterval is for JavaScript clients of Go scrapers. With the default of an hour one of a thousand punches against
+// a random NAT would fail the test by chance.
 const registerInterval = time.Minute
 
 // client is a running client of either language.
 type client interface {
-	// crash ends the client without a word to anybody.
+	// crash ends the client at once, without deregistering.
 	crash()
 }
 
-// client starts a client in a namespace and returns at once. An identity makes its key;
-// extra are more flags for one of ours.
+// client starts a client in a namespace and returns at once. An identity determines its key; extra are more flags for a Go
+// client.
 func (l *lab) client(p pair, h host, scraperKey, identity string, extra ...string) (client, time.Time) {
 	l.t.Helper()
 	seed := jspeer.Seed("natlab client " + string(h.namespace) + identity)
 	if p.client == javaScript {
 		args := jspeer.Args{"dht": l.dhtJS(), "scraper": scraperKey, "secret": secret, "alias": alias, "seed": seed}
-		if p != original {
+		if p != reference {
 			args["registerIntervalMs"] = registerInterval.Milliseconds()
 		}
 		peer := l.javaScript(h.namespace)

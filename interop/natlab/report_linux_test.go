@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// report is what this run has measured.
+// report holds the results of this run.
 type report struct {
 	mu    sync.Mutex
 	cells map[string][]outcome // by the names of cells and recoveries
@@ -51,7 +51,7 @@ func (o outcome) String() string {
 	return fmt.Sprintf("%.1f s, %s", o.seconds, o.path)
 }
 
-// matrix is the table of who can be scraped from where.
+// matrix returns the table of places that can be scraped from each other.
 func (r *report) matrix() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *report) matrix() string {
 	return b.String()
 }
 
-// recoveries is the table of how soon it works again.
+// recoveries returns the table of recovery times.
 func (r *report) recoveries() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,7 +109,7 @@ func (r *report) recoveries() string {
 	return b.String()
 }
 
-// finish removes the programs, and writes the tables where that was asked for.
+// finish removes the programs, and writes the tables if the flags request it.
 func finish(passed bool) error {
 	if dir, ok := built.Load().(string); ok {
 		if err := os.RemoveAll(dir); err != nil {
@@ -127,44 +127,44 @@ func finish(passed bool) error {
 }
 
 // document is docs/nat-matrix.md.
-const document = `# Scraping across NATs
+const document = `# NAT matrix
 
-The tests in interop/natlab generate this page with their flag to update it, which takes half an hour.
+Which clients can be scraped from where. The tests in interop/natlab write this page if run with ` + "`-update`" + `, which takes half an hour.
 
-Measured on the NATs of a Linux kernel: every peer in a separate network namespace, behind routers with nftables, on a DHT
-of eight nodes of this implementation and four of the JavaScript package. Links have no delay, so add a few round trips.
+Measured on the NATs of a Linux kernel: every peer in a network namespace of its own, behind routers with nftables, on
+a DHT of eight Go nodes and four of the JavaScript package's. Links have no delay, so add a few of your own round trips.
 "Go" is ` + "`dhtprom-client`" + ` or ` + "`dhtprom-scraper`" + `, "JavaScript" are the published packages (hyperdht 6.34.0,
 dht-prom-client 1.1.1, dht-prom-alias-rpc 1.0.3). A column names the client first.
 
 Each cell has the seconds from the start of the client to the first successful scrape, and the path that the scraper's
-session took: *direct* where one side is publicly reachable, *punched* through the NATs of both, *lan*, or *relayed*
-by a blind relay. For JavaScript scrapers, which do not report it, it is derived from addresses. Medians of %d; "never"
-means no scrape within %.0f s, or %.0f s where none is expected, or %.0f s where a NAT is random.
+session took: *direct* where one side is reachable from everywhere, *punched* through the NATs of both, *lan*, or *relayed*
+by a blind relay. For JavaScript scrapers, which do not report it, it is concluded from addresses. Medians of %d; "never"
+means no scrape within %.0f s, or %.0f s where nothing is expected, or %.0f s where a NAT is random.
 
-- *firewall*: a router that lets in answers only; the host has a public address.
-- *masquerade*: a home router; the port is preserved, so every remote sees the same one.
+- *firewall*: a router that only lets answers in; the host has a public address.
+- *masquerade*: a home router; the port is kept, so every remote end sees the same one.
 - *double NAT*: a home router in a carrier's network, both masquerading.
-- *random*, *fully random*: masquerading with nftables' flag of that name: every remote sees another port.
+- *random*, *fully random*: masquerading with nftables' flag of that name: every remote end sees another port.
 - *NAT in a random one*: a home router in the network of a carrier that is fully random.
 - The last three rows have both peers behind one router.
 
-Where the JavaScript programs fail and this implementation does not:
+Where JavaScript pairs fail and Go pairs do not:
 
-- Two peers with random NATs, two guests of a LAN that isolates them, and two customers of one carrier (whose NAT does not
-  connect inside hosts to each other) can connect over a relay only. That also works with a JavaScript peer: it is enough
-  that the Go side has a relay in ` + "`--dht.relay`" + `.
-- A newly started client on an open address and a scraper behind a random NAT: the JavaScript client detects during the
-  attempt that it is open, names no address then, and the attempt fails in every other start.
+- Two peers with random NATs, two guests of a LAN that keeps them apart, and two customers of one carrier (whose NAT does
+  not send inside hosts to each other) connect only over a relay. It also helps where JavaScript is on the other side: it is
+  enough that the Go side names one with ` + "`--dht.relay`" + `.
+- A client that has just started on an open address and a scraper behind a random NAT: the JavaScript client finds
+  out during the attempt that it is open, names no address then, and fails in every other start.
 
 %s
-## Recovery
+## How soon it heals
 
-Seconds from the fault to the next successful scrape, measured once. A NAT that reboots loses its connections, as does one
-whose address changes, without notifying any peer. Peers are killed without a chance to say goodbye.
+Seconds from the mishap to the next successful scrape, measured once. A NAT that reboots forgets its connections; one
+whose address changes forgets them too, without notice. Peers are killed without deregistering.
 
 %s
 "Never" means not within %.0f minutes. Where a random NAT has to be punched again,
-the JavaScript programs wait 20 s between two punches, and the Go programs only after a failed one.
+20 s pass between two punches of the JavaScript programs; the Go programs wait only after a failed one.
 
 The minutes of JavaScript scrapers are the ten that they wait after a few failed attempts, some of which fail because
 20 s have not passed; those of JavaScript clients are the time until they announce themselves again.

@@ -16,11 +16,11 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
-// The test program runs itself in other namespaces, in roles for which there is no program of ours.
+// The roles in which the test program runs itself in other namespaces, where no program of the product fits.
 const (
 	roleVariable = "DHTPROM_NATLAB_ROLE"
 	argsVariable = "DHTPROM_NATLAB_ARGS"
-	ready        = "ready" // is what a role prints
+	ready        = "ready" // the output of a prepared role
 )
 
 var roles = map[string]func(args string) error{
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// untilOrphaned waits until the test process closes our standard input or ends.
+// untilOrphaned waits until the test process closes the standard input or ends.
 func untilOrphaned() { _, _ = io.Copy(io.Discard, os.Stdin) }
 
 func guardRole(prefix string) error {
@@ -56,7 +56,7 @@ func guardRole(prefix string) error {
 	return sweep(prefix)
 }
 
-// crashRole makes a namespace with something in it, prints the process id of that and dies, guarded or not.
+// crashRole creates a namespace with a process in it, prints the process id of that and dies, guarded or not.
 func crashRole(args string) error {
 	prefix := fmt.Sprintf("%s%d-", family, os.Getpid())
 	if args == guarded {

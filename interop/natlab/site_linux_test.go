@@ -7,17 +7,17 @@ import (
 	"github.com/dhtprom/dhtprom/interop/netns"
 )
 
-// mapping is what a peer's routers make of its address.
+// mapping is the behaviour of a peer's routers towards its address.
 type mapping int
 
 const (
-	open       mapping = iota // reachable by everybody
+	open       mapping = iota // reachable from everywhere
 	consistent                // the same for all remotes
 	random                    // another one for each remote
 )
 
-// kind is a place to be, with the routers above it from the core inwards, each by its postrouting statement.
-// A router without one is a firewall.
+// kind is a kind of site, with its routers from the core inwards, each by its postrouting statement. A router without one
+// is a firewall.
 type kind struct {
 	name    string
 	mapping mapping
@@ -44,7 +44,7 @@ var (
 
 var kinds = []kind{openKind, firewallKind, masqueradeKind, doubleKind, randomKind, fullyRandomKind, doubleRandomKind}
 
-// host is where a peer runs.
+// host is the machine of a peer.
 type host struct {
 	namespace
 	addr    netip.Addr
@@ -62,7 +62,7 @@ type router struct {
 	public netip.Addr // on the core
 }
 
-// lans are the networks behind routers, by how deep they are. Homes all have the same one, as homes do.
+// lans are the networks behind routers, by depth. Homes all have the same one, as real homes do.
 var (
 	homeLAN    = netip.MustParsePrefix("192.168.1.0/24")
 	carrierLAN = netip.MustParsePrefix("100.64.0.0/24")
@@ -75,7 +75,7 @@ func inLAN(p netip.Prefix, i byte) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// plugCore connects a namespace with the core, under a public address of its own, and returns the cable's name there.
+// plugCore connects a namespace with the core, under a public address of its own, and returns the name of the cable there.
 func (l *lab) plugCore(n namespace, addr netip.Addr) (cable string) {
 	l.t.Helper()
 	cable = fmt.Sprint("cable", l.cables.Add(1))
@@ -93,13 +93,13 @@ func (l *lab) plugCore(n namespace, addr netip.Addr) (cable string) {
 	return cable
 }
 
-// publicAddr is the address of a new site.
+// publicAddr returns the address of a new site.
 func (w *world) publicAddr() netip.Addr {
 	i := w.sites.Add(1)
 	return netip.AddrFrom4([4]byte{82, byte(i >> 8), byte(i), 1})
 }
 
-// router makes a router that hangs off another one, or off the core.
+// router creates a router connected to another one, or to the core.
 func (l *lab) router(name, post string, up *router, lan netip.Prefix) *router {
 	l.t.Helper()
 	r := &router{namespace: l.namespace(name), lab: l.world, lan: lan}
@@ -122,7 +122,7 @@ func (l *lab) router(name, post string, up *router, lan netip.Prefix) *router {
 	return r
 }
 
-// plugLAN connects a namespace with a router's LAN, and makes it its way to the rest.
+// plugLAN connects a namespace with a router's LAN, and makes that its default route.
 func (l *lab) plugLAN(r *router, n namespace, device string) netip.Addr {
 	l.t.Helper()
 	addr := l.plug(r, n, device)
@@ -130,7 +130,7 @@ func (l *lab) plugLAN(r *router, n namespace, device string) netip.Addr {
 	return addr
 }
 
-// plugSecond connects a namespace that has another way to the rest with a router's LAN.
+// plugSecond connects a namespace that has another default route with a router's LAN.
 func (l *lab) plugSecond(r *router, n namespace) { l.plug(r, n, "second") }
 
 func (l *lab) plug(r *router, n namespace, device string) netip.Addr {
@@ -142,7 +142,7 @@ func (l *lab) plug(r *router, n namespace, device string) netip.Addr {
 	return addr
 }
 
-// host makes a host behind a router.
+// host creates a host behind a router.
 func (l *lab) host(name string, r *router) host {
 	l.t.Helper()
 	h := host{namespace: l.namespace(name), mapping: consistent}
@@ -150,7 +150,7 @@ func (l *lab) host(name string, r *router) host {
 	return h
 }
 
-// neighbourhood names sites that go with the test.
+// neighbourhood names sites that are removed with the test.
 func (l *lab) neighbourhood() string {
 	l.t.Helper()
 	name := fmt.Sprint("n", l.neighbourhoods.Add(1))
@@ -162,7 +162,7 @@ func (l *lab) neighbourhood() string {
 	return name
 }
 
-// site makes a host of a kind.
+// site creates a host of a kind.
 func (l *lab) site(name string, k kind) host {
 	l.t.Helper()
 	if len(k.routers) == 0 {
@@ -186,7 +186,7 @@ func (l *lab) site(name string, k kind) host {
 	return h
 }
 
-// lan makes two hosts behind one router.
+// lan creates two hosts behind one router.
 func (l *lab) lan(name string) (a, b host) {
 	l.t.Helper()
 	r := l.router(name+"-r", masquerade, nil, homeLAN)
@@ -195,7 +195,7 @@ func (l *lab) lan(name string) (a, b host) {
 	return a, b
 }
 
-// guestLAN is lan where the hosts may not talk to each other, as guests of a hotel may not.
+// guestLAN is lan where the hosts cannot reach each other, as guests of a hotel.
 func (l *lab) guestLAN(name string) (a, b host) {
 	l.t.Helper()
 	a, b = l.lan(name)
@@ -204,7 +204,7 @@ func (l *lab) guestLAN(name string) (a, b host) {
 	return a, b
 }
 
-// oneCarrier makes two customers of one carrier-grade NAT, each with a router at home.
+// oneCarrier creates two customers of one carrier-grade NAT, each with a router at home.
 func (l *lab) oneCarrier(name string) (a, b host) {
 	l.t.Helper()
 	carrier := l.router(name+"-c", masquerade, nil, carrierLAN)
@@ -216,7 +216,7 @@ func (l *lab) oneCarrier(name string) (a, b host) {
 	return a, b
 }
 
-// move gives the router another public address, as carriers do at night. Nobody is told.
+// move gives the router another public address without notice, as carriers do at night.
 func (r *router) move() error {
 	old, next := r.public, r.lab.publicAddr()
 	if err := r.ip(fmt.Sprintf("addr add %s/32 dev wan\naddr del %s/32 dev wan", next, old)); err != nil {

@@ -1,4 +1,4 @@
-// Package netns has what tests need that build networks of the kernel's, out of network namespaces.
+// Package netns helps tests that build networks from the kernel's network namespaces.
 package netns
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// Dir is where ip(8) keeps namespaces.
+// Dir is the folder in which ip(8) keeps namespaces.
 const Dir = "/run/netns"
 
-// Need makes sure that namespaces can be made, and that tools of iproute2 and nftables are there. Where that is not so it
-// skips the test, or fails it where interop is required. Family begins the name of the namespace that it tries.
+// Need checks that namespaces can be created, and that tools of iproute2 and nftables are installed. Otherwise it skips the
+// test, or fails it if interop is required. Family begins the name of the namespace that it tries.
 func Need(t testing.TB, family string, tools ...string) {
 	t.Helper()
 	refuse := t.Skipf
@@ -61,7 +61,7 @@ func Do(name string, f func()) error {
 	}
 	defer func() {
 		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-			panic(fmt.Errorf("setns back: %w", err)) // this thread is lost to others
+			panic(fmt.Errorf("setns back: %w", err)) // this thread cannot be used any more
 		}
 		runtime.UnlockOSThread()
 	}()
@@ -108,8 +108,8 @@ func flush() error {
 	return nil
 }
 
-// Ruleset is a router as nftables see it: what it forwards, and what it makes of what leaves. Its own input is closed, as on
-// any home router: otherwise a stray datagram to it would make an entry that takes a port away from inside hosts.
+// Ruleset returns a router as nftables rules: the filter of forwarded packets, and the translation of leaving ones. Its own
+// input is closed, as on any home router: otherwise a stray datagram to it would make an entry that takes a port away from inside hosts.
 func Ruleset(forward, leaving string) string {
 	return `
 table ip filter {

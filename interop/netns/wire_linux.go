@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wire is a cable between two network namespaces with the properties of a long line. Kernels without netem have no such
-// thing, so the frames go through this process: each end is a TAP device.
+// Wire is a cable between two network namespaces with the properties of a long line. Some kernels lack netem, so the frames
+// go through this process: each end is a TAP device.
 type Wire struct {
 	ends [2]*os.File
 
@@ -21,20 +21,20 @@ type Wire struct {
 	link Link
 }
 
-// Link is what a line does to the packets of either direction. The zero Link does nothing.
+// Link describes the effects of a line on the packets of either direction. The zero Link has none.
 type Link struct {
 	Delay  time.Duration // of each packet
-	Jitter time.Duration // on top, between 0 and this, without changing the order
-	// Reorder is the probability that a packet is held up for a Delay more, and overtaken meanwhile.
+	Jitter time.Duration // extra delay between 0 and this, without changing the order
+	// Reorder is the probability that a packet is delayed by another Delay, and overtaken meanwhile.
 	Reorder float64
 	Loss    float64 // the probability that a packet is lost
 	MTU     int     // larger IPv4 packets are lost without an ICMP message; 0 is no limit
 }
 
-// End is a device that a Wire makes in a namespace.
+// End is a device that a Wire creates in a namespace.
 type End struct{ Namespace, Device string }
 
-// NewWire makes a cable. It goes with its namespaces, or with Close.
+// NewWire creates a cable. It is removed with its namespaces, or by Close.
 func NewWire(a, b End, l Link) (*Wire, error) {
 	w := &Wire{link: l}
 	for i, e := range []End{a, b} {
@@ -66,14 +66,14 @@ func openTAP(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Set changes what the line does to packets that enter it from now on.
+// Set changes the properties of the line for packets that enter it from now on.
 func (w *Wire) Set(l Link) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.link = l
 }
 
-// Close unplugs the cable.
+// Close removes the cable.
 func (w *Wire) Close() {
 	for _, f := range w.ends {
 		if f != nil {
@@ -82,20 +82,20 @@ func (w *Wire) Close() {
 	}
 }
 
-// onWire is a frame that is under way.
+// onWire is a frame in transit.
 type onWire struct {
 	due   time.Time
 	frame []byte
 }
 
-// maxFrame is the longest frame of a TAP device with the usual MTU, and maxUnderWay how many may be on the line: a gigabit
-// line of 200 ms has fewer.
+// maxFrame is the longest frame of a TAP device with the usual MTU, and maxUnderWay bounds the frames on the line: a
+// gigabit line of 200 ms has fewer.
 const (
 	maxFrame    = 2048
 	maxUnderWay = 1 << 14
 )
 
-// carry takes frames from one end to the other until either is gone.
+// carry moves frames from one end to the other until either is closed.
 func (w *Wire) carry(from, to *os.File) {
 	line := make(chan onWire, maxUnderWay)
 	go deliver(line, to)
@@ -139,7 +139,7 @@ func deliver(line <-chan onWire, to *os.File) {
 		if wait := time.Until(f.due); wait > 0 {
 			<-time.After(wait)
 		}
-		_, _ = to.Write(f.frame) // the device may be down, or gone
+		_, _ = to.Write(f.frame) // the device may be down, or removed
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The line delays, loses and limits as it is told.
+// The line delays, loses and limits packets as configured.
 func TestWire(t *testing.T) {
 	Need(t, "wire", "ip")
 	name := func(side string) string { return fmt.Sprintf("wire%d-%s", os.Getpid(), side) }
@@ -45,7 +45,7 @@ func TestWire(t *testing.T) {
 		return c
 	}
 	a, b := listen("a", "10.9.0.1"), listen("b", "10.9.0.2")
-	// ping returns how long n bytes and their echo take; 0 if they do not come back.
+	// ping returns the round-trip time of n bytes; 0 if they do not come back.
 	ping := func(n int) time.Duration {
 		t.Helper()
 		began := time.Now()
@@ -65,7 +65,7 @@ func TestWire(t *testing.T) {
 		}
 		return time.Since(began)
 	}
-	ping(1) // and the addresses are known
+	ping(1) // to resolve the addresses
 	if took := ping(1000); took < 2*delay {
 		t.Errorf("there and back in %v, with %v each way", took, delay)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// same compares a file of ours with what the programs give now.
+// same compares a file of the repository with the current output of the programs.
 func same(t *testing.T, name, now string) {
 	t.Helper()
 	golden.File(t, filepath.Join(process.Top(t), name), now)

@@ -15,9 +15,9 @@ import (
 
 var buildLine = regexp.MustCompile(`(?m)^RUN (.* go build (?:[^\\\n]|\\\n)*)`)
 
-// The image has nothing but the programs: they must not want anything else, of whatever user. The line of the
-// Dockerfile that builds them is run here, and the result in a folder that is all they see.
-func TestProgramsRunInAnEmptyImageAsNobody(t *testing.T) {
+// The image contains only the programs: they must not need anything else, as any user. The line of the Dockerfile that
+// builds them is run here, and the result in a folder that is all they can access.
+func TestProgramsRunInAnEmptyImageAsAnyUser(t *testing.T) {
 	if os.Getuid() != 0 || runtime.GOOS != "linux" {
 		if process.Required() {
 			t.Fatal("only root may change what a program sees")

@@ -1,5 +1,4 @@
-// Package packaging_test checks what makes packages of the programs: units of systemd, manual pages, completions of
-// shells, images.
+// Package packaging_test checks the inputs of packages: systemd units, manual pages, shell completions, images.
 package packaging_test
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// release is what we check of goreleaser's configuration; `goreleaser check` knows the rest.
+// release is the checked part of goreleaser's configuration; `goreleaser check` checks the rest.
 type release struct {
 	Version int
 	Builds  []struct {

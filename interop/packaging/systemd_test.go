@@ -16,7 +16,7 @@ const units = "packaging/systemd"
 
 var manual = regexp.MustCompile(`man:([a-z-]+)\(1\) `)
 
-// installed copies a unit as if the programs were installed where the tests built them.
+// installed copies a unit with the paths of the programs that the tests built.
 func installed(t *testing.T, dir, name string) string {
 	t.Helper()
 	unit := content(t, units+"/"+name)
@@ -34,7 +34,7 @@ func installed(t *testing.T, dir, name string) string {
 func TestUnitsAreValidAndHardened(t *testing.T) {
 	process.Need(t, "systemd-analyze")
 	dir := t.TempDir()
-	// Those that are named by others lie beside them.
+	// Units that others refer to are copied as well.
 	for _, name := range list(t, units) {
 		installed(t, dir, name)
 	}
@@ -56,7 +56,7 @@ func TestUnitsAreValidAndHardened(t *testing.T) {
 
 var twin = regexp.MustCompile(`\bDHTPROM_[A-Z_]+\b`)
 
-// Settings that no program reads do harm silently.
+// A setting that no program reads is ignored silently.
 func TestSettingsAreThoseOfFlags(t *testing.T) {
 	var help strings.Builder
 	for _, name := range names {
@@ -87,7 +87,7 @@ func TestSettingsAreThoseOfFlags(t *testing.T) {
 	}
 }
 
-// systemd hands a socket over, and starts the program when somebody comes.
+// systemd passes a socket, and starts the program on the first connection.
 func TestScraperTakesSocketsFromSystemd(t *testing.T) {
 	process.Need(t, "systemd-socket-activate")
 	port := process.FreePorts(t, 1)

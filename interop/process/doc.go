@@ -1,8 +1,8 @@
-// Package process runs programs in tests: ours, built once, and those of others, such as Prometheus.
+// Package process runs programs in tests: those of this module, built once, and others, such as Prometheus.
 //
-// A process ends with its test. What a test waits for is looked at again and again until it is so, within a bound, and
-// the failure says what stood in the way last.
+// A process ends with its test. Conditions are polled until they hold, within a bound, and the failure quotes the last
+// error.
 //
-// Tests that Need a program that is not installed are skipped, and say so. Where DHTPROM_REQUIRE_INTEROP=1 or CI is set
-// they fail instead: nobody should take a green run for a proof that was not given.
+// Tests that Need a program that is not installed are skipped visibly. Where DHTPROM_REQUIRE_INTEROP=1 or CI is set they
+// fail instead, so that a green run proves what it should.
 package process

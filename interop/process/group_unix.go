@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// lead makes a command the head of a group of processes.
+// lead makes a command the leader of a process group.
 func lead(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// kill ends a command and its group.
+// kill kills a command and its group.
 func kill(c *exec.Cmd) error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

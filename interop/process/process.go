@@ -15,30 +15,30 @@ import (
 	"time"
 )
 
-// Command says what to start.
+// Command describes a program to start.
 type Command struct {
-	Path string   // a program of ours by its name, any other as in exec.Command
+	Path string   // a program of this module by its name, any other as in exec.Command
 	Args []string //
-	Env  []string // added to the test's own; for what must not be seen in the list of processes
-	Dir  string   // a fresh temporary folder where it is empty
+	Env  []string // added to the test's own; for values that must not be visible in the list of processes
+	Dir  string   // a new temporary folder if empty
 }
 
-// Process is a program that runs, and all that it prints.
+// Process is a running program with its output.
 type Process struct {
-	Dir string // where it runs
+	Dir string // its working directory
 
 	t     testing.TB
 	cmd   *exec.Cmd
-	ended chan struct{} // it is gone, and all of its output read
+	ended chan struct{} // closed when it has exited, and all of its output was read
 
 	mu      sync.Mutex
 	lines   []string
 	changed chan struct{} // closed when there is another line
-	asked   bool          // to end, by us
+	asked   bool          // to stop, by Stop or Kill
 	told    bool          // what it printed is the caller's
 }
 
-// Start runs a program until the test ends. One that ends by itself fails the test, unless Wait was called.
+// Start runs a program until the test ends. If it exits by itself, the test fails, unless Wait was called.
 func Start(t testing.TB, c Command) *Process {
 	t.Helper()
 	if strings.HasPrefix(c.Path, "dhtprom-") {
@@ -77,7 +77,7 @@ func (p *Process) read(out io.ReadCloser) {
 		p.take(fmt.Sprintf("reading the output: %v", err))
 	}
 	_ = out.Close()
-	_ = p.cmd.Wait() // how it ended stands in ProcessState
+	_ = p.cmd.Wait() // the exit status is in ProcessState
 	close(p.ended)
 }
 
@@ -89,7 +89,7 @@ func (p *Process) take(line string) {
 	p.changed = make(chan struct{})
 }
 
-// Output is what the process has printed so far.
+// Output returns the output of the process so far.
 func (p *Process) Output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +123,7 @@ func (p *Process) Await(pattern string) []string {
 	}
 }
 
-// Stop asks the process to end and waits until it is gone. It is an error where it ends with another code than 0.
+// Stop asks the process to stop and waits until it has exited. An exit code other than 0 fails the test.
 func (p *Process) Stop() {
 	p.t.Helper()
 	p.asks()
@@ -135,17 +135,17 @@ func (p *Process) Stop() {
 	}
 }
 
-// Wait waits until the process ends by itself and returns its exit code.
+// Wait waits until the process exits by itself and returns its exit code.
 func (p *Process) Wait() int {
 	p.t.Helper()
 	p.asks()
 	return p.await(Patience)
 }
 
-// Kill ends the process at once, as a crash does, and waits until it is gone.
+// Kill ends the process at once, as a crash does, and waits until it has exited.
 func (p *Process) Kill() {
 	p.asks()
-	_ = kill(p.cmd) // it may have ended by itself
+	_ = kill(p.cmd) // it may have exited by itself
 	<-p.ended
 }
 
@@ -185,7 +185,7 @@ func (p *Process) cleanup() {
 
 func (p *Process) String() string { return filepath.Base(p.cmd.Path) }
 
-// Run runs a program to its end and returns what it printed. An exit code other than 0 fails the test.
+// Run runs a program to its end and returns its output. An exit code other than 0 fails the test.
 func Run(t testing.TB, c Command) string {
 	t.Helper()
 	p := Start(t, c)

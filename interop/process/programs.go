@@ -16,8 +16,7 @@ func Required() bool {
 	return os.Getenv("DHTPROM_REQUIRE_INTEROP") == "1" || ci != "" && ci != "false" && ci != "0"
 }
 
-// Need makes sure that programs are installed. Where they are not it skips the test, or fails it where interop is
-// required.
+// Need checks that programs are installed. If not, it skips the test, or fails it if interop is required.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, name := range programs {
@@ -31,7 +30,7 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
-// Top is the folder of go.mod, wherever in the module the test runs.
+// Top returns the folder of go.mod, wherever in the module the test runs.
 func Top(t testing.TB) string {
 	t.Helper()
 	dir, err := top()
@@ -56,7 +55,7 @@ func top() (string, error) {
 	return "", err
 }
 
-// folder is where built puts the programs; empty while nobody has asked for them.
+// folder is the output folder of built; empty until the programs are needed.
 var folder string
 
 var built = sync.OnceValues(func() (dir string, err error) {
@@ -76,7 +75,7 @@ var built = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
-// Programs is the folder with dhtprom-client and dhtprom-scraper, built when a test first asks for them.
+// Programs returns the folder with dhtprom-client and dhtprom-scraper, built on the first call.
 func Programs(t testing.TB) string {
 	t.Helper()
 	dir, err := built()
@@ -86,7 +85,7 @@ func Programs(t testing.TB) string {
 	return dir
 }
 
-// Main runs a package's tests and removes what was built for them. TestMain calls it.
+// Main runs a package's tests and removes the built programs. TestMain calls it.
 func Main(m *testing.M) {
 	code := m.Run()
 	if folder != "" {

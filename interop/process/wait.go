@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Until looks again and again until there is nothing wrong any more. It fails the test when that takes too long.
+// Until polls wrong until it returns nil. It fails the test if that takes too long.
 func Until(t testing.TB, what string, wrong func() error) {
 	t.Helper()
 	begin := time.Now()
@@ -31,7 +31,7 @@ func Until(t testing.TB, what string, wrong func() error) {
 	}
 }
 
-// Get asks for a page. Any answer but 200 is an error, which quotes the page.
+// Get requests a page. Any status but 200 is an error, which quotes the page.
 func Get(url string) ([]byte, error) {
 	ctx, stop := context.WithTimeout(context.Background(), requestTimeout)
 	defer stop()
@@ -51,7 +51,7 @@ func Get(url string) ([]byte, error) {
 	return body, err
 }
 
-// FreeAddress is an address of TCP on loopback that nobody listens on.
+// FreeAddress returns an unused TCP address on loopback.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,11 +62,10 @@ func FreeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// nextPort is where FreePorts goes on, so that tests that run at the same time get different ones.
+// nextPort is the position at which FreePorts continues, so that tests that run at the same time get different ones.
 var nextPort atomic.Int64
 
-// FreePorts finds UDP ports in a row on loopback that nobody uses, below those that the system gives away, and returns
-// the first.
+// FreePorts finds consecutive unused UDP ports on loopback, below the ephemeral ones, and returns the first.
 func FreePorts(t testing.TB, n int) int {
 	t.Helper()
 	const first, ports = 20000, 10000

@@ -1,4 +1,4 @@
-// Package prometheus_test meets a real Prometheus, and its promtool.
+// Package prometheus_test runs dhtprom against a real Prometheus, and its promtool.
 package prometheus_test
 
 import (

@@ -62,7 +62,7 @@ func content(t *testing.T, name string) []byte {
 
 var notInAnchor = regexp.MustCompile(`[^a-z0-9 -]`)
 
-// anchors are where the headings of a Markdown file can be linked to.
+// anchors returns the anchors of the headings of a Markdown file.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -90,7 +90,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 	}
 }
 
-// dashboard is what we need of Grafana's format.
+// dashboard is the used part of Grafana's format.
 type dashboard struct {
 	UID    string
 	Title  string
@@ -142,7 +142,7 @@ func TestDashboardIsWellFormed(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\b(?:dhtprom|process|go)_[a-z0-9_]+\b`)
 
-// selector is a metric with its labels, as in a query: labels have fixed values, and those can be wrong, too.
+// selector is a metric with its labels, as in a query: labels have fixed values, which can be wrong, too.
 var selector = regexp.MustCompile(`\b(?:dhtprom|process|go)_[a-z0-9_]+\b(?:\{[^}]*\})?`)
 
 // checkMixin checks that Prometheus has every metric which the mixin uses, and understands every query of it. A query
@@ -181,7 +181,7 @@ func checkMixin(t *testing.T, p *prometheus) {
 			ask("variable "+v.Name, name, true)
 		}
 	}
-	// What the docs say of metrics is true, too.
+	// The metrics that the docs mention must exist, too.
 	page := string(content(t, "docs/prometheus.md"))
 	for _, name := range regexp.MustCompile("`(dhtprom_[a-z0-9_]+)[`{]").FindAllStringSubmatch(page, -1) {
 		ask("docs/prometheus.md", name[1], true)

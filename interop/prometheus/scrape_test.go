@@ -7,7 +7,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// examples are the configurations that the docs give to operators, by how Prometheus learns of the aliases.
+// examples are the configurations that the docs give to operators, by their way of discovering aliases.
 var examples = []struct{ name, file string }{
 	{"file discovery", "prometheus.yml"},
 	{"HTTP discovery", "prometheus-http.yml"},
@@ -51,8 +51,8 @@ func TestPrometheusScrapesBothKindsOfClients(t *testing.T) {
 	t.Run("own metrics", func(t *testing.T) { checkOwnMetrics(t, w) })
 	t.Run("mixin", func(t *testing.T) { checkMixin(t, all[0]) })
 
-	client.Stop()  // and says goodbye
-	printer.Kill() // and cannot
+	client.Stop()  // and deregisters
+	printer.Kill() // and cannot deregister
 	each(func(_ *testing.T, p *prometheus) {
 		p.awaits("a client that left is no target any more", "laptop", func(found *target) bool { return found == nil })
 		p.awaits("a client that vanished is down, with a reason", "printer", func(found *target) bool {

@@ -16,11 +16,11 @@ import (
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// testnetSize is how many nodes the private DHT has: on three, the JavaScript packages fail every other time, for want
+// testnetSize is the number of nodes of the private DHT: on three, the JavaScript packages fail every other time, for lack
 // of samples of their own address.
 const testnetSize = 6
 
-// world is a scraper on a private DHT, of programs as people run them.
+// world is a scraper on a private DHT, from the real programs.
 type world struct {
 	t         testing.TB
 	bootstrap string // 127.0.0.1:port
@@ -49,7 +49,7 @@ func newWorld(t testing.TB) *world {
 		_, err := process.Get("http://" + w.http + "/-/ready")
 		return err
 	})
-	// Prometheus watches the folder of the file, and does not notice for minutes when that comes later.
+	// Prometheus watches the folder of the file, and does not notice for minutes if the folder is created later.
 	process.Until(t, "the targets file is there", func() error {
 		_, err := os.Stat(w.targets)
 		return err
@@ -62,11 +62,11 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// goClient runs our client, which passes on an exporter with the given page, and waits for its registration.
+// goClient runs our client, which forwards an exporter with the given page, and waits for its registration.
 func (w *world) goClient(alias, page string) *process.Process {
 	w.t.Helper()
 	exporter := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
-		_, _ = out.Write([]byte(page)) // the client notices where it fails
+		_, _ = out.Write([]byte(page)) // the client notices an error
 	}))
 	w.t.Cleanup(exporter.Close)
 	p := process.Start(w.t, process.Command{
@@ -112,7 +112,7 @@ func (w *world) registered(alias string) {
 	})
 }
 
-// api asks an API of Prometheus's shape.
+// api requests an API with Prometheus's format of answers.
 func (w *world) api(url string, data any) error {
 	body, err := process.Get(url)
 	if err != nil {
@@ -131,14 +131,14 @@ func (w *world) api(url string, data any) error {
 	return nil
 }
 
-// prometheus is a Prometheus that runs.
+// prometheus is a running Prometheus.
 type prometheus struct {
 	*world
 	url string
 }
 
-// exampleConfig is a file of examples/ with the addresses of this world. It says nothing of its own but that Prometheus
-// looks and scrapes more often, or the test would take minutes.
+// exampleConfig is a file of examples/ with the addresses of this world. It only shortens Prometheus's intervals, or the
+// test would take minutes.
 func (w *world) exampleConfig(name string) string {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join(process.Top(w.t), "examples", name))
@@ -185,7 +185,7 @@ func (p *prometheus) query(expr string) ([]sample, error) {
 	return data.Result, err
 }
 
-// reads waits until a query gives exactly one series with the given value, and returns its labels.
+// reads waits until a query returns exactly one series with the given value, and returns its labels.
 func (p *prometheus) reads(expr, want string) map[string]string {
 	p.t.Helper()
 	var labels map[string]string
@@ -210,7 +210,7 @@ type target struct {
 	LastError string
 }
 
-// awaits waits until the target of an instance is as right says; it is nil where there is none.
+// awaits waits until right accepts the target of an instance, which is nil if there is none.
 func (p *prometheus) awaits(what, instance string, right func(*target) bool) {
 	p.t.Helper()
 	process.Until(p.t, what, func() error {

@@ -1,4 +1,4 @@
-// Package sidecar_test runs dhtprom-client beside an exporter that people have: node_exporter, as Debian packages it.
+// Package sidecar_test runs dhtprom-client beside an existing exporter: node_exporter, as Debian packages it.
 package sidecar_test
 
 import (
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { process.Main(m) }
 
 const nodes = 4
 
-// world is a private DHT with a scraper on it, and an invite, all made by the programs.
+// world is a private DHT with a scraper on it, and an invite, all created by the programs.
 type world struct {
 	t    *testing.T
 	dir  string // where the invite is, for the clients to run in
@@ -37,7 +37,7 @@ func newWorld(t *testing.T) *world {
 	process.Start(t, process.Command{
 		Path: "dhtprom-scraper", Args: []string{"run", "--web.listen-address=" + w.http, bootstrap}, Dir: w.dir,
 	}).Await("Accepting registrations")
-	// The warning that the invite works here only is not part of it.
+	// The warning that the invite only works on this machine is not part of it.
 	invite := process.Run(t, process.Command{Path: "dhtprom-scraper", Args: []string{"invite", bootstrap, "--log.level=error"}, Dir: w.dir})
 	if !strings.HasPrefix(invite, "dhtprom1") || strings.Contains(invite, "\n") {
 		t.Fatalf("the invite is %q", invite)
@@ -53,7 +53,7 @@ func (w *world) write(name, content string) {
 	}
 }
 
-// nodeExporter runs Debian's node_exporter and returns where its metrics are.
+// nodeExporter runs Debian's node_exporter and returns the URL of its metrics.
 func nodeExporter(t *testing.T) string {
 	t.Helper()
 	process.Need(t, "prometheus-node-exporter")
@@ -110,7 +110,7 @@ func TestNodeExporterIsPassedOn(t *testing.T) {
 	}
 }
 
-// One client for node_exporter, for another exporter, and for what that client says of itself.
+// One client for node_exporter, for another exporter, and for the client's own metrics.
 func TestOneClientPassesSeveralExportersOn(t *testing.T) {
 	t.Parallel()
 	exporter := nodeExporter(t)
@@ -154,7 +154,7 @@ targets:
 	client.Stop()
 }
 
-// newcomerPatience is what a newcomer has: from the sources to the first metrics on the screen.
+// newcomerPatience bounds the time from the sources to the first metrics on the screen.
 const newcomerPatience = 2 * time.Minute
 
 func TestNewcomerSeesMetricsWithOneCommandWithinTwoMinutes(t *testing.T) {

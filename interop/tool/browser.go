@@ -56,7 +56,7 @@ func StartBrowser(t testing.TB) *Browser {
 		t.Fatal(err)
 	}
 	b := &Browser{t: t, out: out, done: make(chan struct{}), calls: map[int]chan answer{}}
-	// A test may run as root, without a display, and without a network: all that asks for more is off.
+	// A test may run as root, without a display, and without a network: all features that need more are off.
 	b.cmd = exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")
 	b.cmd.ExtraFiles = []*os.File{toBrowser, fromBrowser}
@@ -137,7 +137,7 @@ func (b *Browser) call(session, method string, params, result any) {
 
 type object = map[string]any
 
-// Look is what a page looks through: its size in CSS pixels, colours, and whether scripts run.
+// Look is a browser's view of a page: its size in CSS pixels, colours, and whether scripts run.
 type Look struct {
 	Width, Height int
 	Dark          bool

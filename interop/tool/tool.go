@@ -1,4 +1,4 @@
-// Package tool finds the programs of others that tests run: Prometheus, promtool, a browser.
+// Package tool finds external programs that tests run: Prometheus, promtool, a browser.
 package tool
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/dhtprom/dhtprom/interop/process"
 )
 
-// Require returns where a program is, one of several names. A test that misses it is skipped, visibly; where
-// interop is required it fails, because a green run without it proves less than it says.
+// Require returns the path of a program, by one of several names. A test without it is skipped visibly; if interop is
+// required it fails, because a green run without it would prove less than it shows.
 func Require(t testing.TB, names ...string) string {
 	t.Helper()
 	for _, name := range names {

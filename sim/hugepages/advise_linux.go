@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// least is smaller than any piece that Go's heap grows by, 64 MB on most machines, and larger than most other mappings.
+// least is smaller than any piece by which Go's heap grows, 64 MB on most machines, and larger than most other mappings.
 const least = 4 << 20
 
-// Advise asks the kernel to keep the memory of this program in huge pages from now on, as far as it has it by now: call it
-// again as the program grows. What cannot be had makes programs slower and nothing else.
+// Advise asks the kernel to keep the memory of this program in huge pages from now on, as far as it is allocated by now:
+// call it again as the program grows. Without huge pages programs are slower and nothing else changes.
 func Advise() error {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -32,8 +32,8 @@ func Advise() error {
 	return all
 }
 
-// heap reads a line of /proc/self/maps (proc_pid_maps(5)) and reports whether it may be of the heap: private memory for
-// data that is no file's, and large.
+// heap parses a line of /proc/self/maps (proc_pid_maps(5)) and reports whether it may be of the heap: private, anonymous
+// and large memory.
 func heap(line string) (from, to uintptr, ok bool) {
 	var rights, offset, device string
 	var inode uint64

@@ -12,7 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/sim/hugepages"
 )
 
-// size is a world to play, with bounds on what it may cost. All but the memory are the same in each run of a seed.
+// size is a world with bounds on its cost. All but the memory are the same in each run of a seed.
 type size struct {
 	sim.Options
 	least     time.Duration // of virtual time

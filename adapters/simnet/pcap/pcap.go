@@ -5,9 +5,9 @@
 //	... run ...
 //	err := recorder.Err()
 //
-// A datagram stands in the file once for each segment that it was put on, with the addresses and the TTL that it
-// had there, whether it arrived or not: behind a NAT it is seen twice. RecordSegment takes one segment alone, as a
-// capture on a real network would.
+// A datagram is recorded once for each segment that it was put on, with the addresses and the TTL that it had there,
+// whether it arrived or not: behind a NAT it appears twice. RecordSegment records one segment alone, as a capture on a real
+// network would.
 package pcap
 
 import (
@@ -64,10 +64,10 @@ func NewWriter(w io.Writer) *Writer {
 	return p
 }
 
-// Err returns the first error of writing; nothing is written after it.
+// Err returns the first write error; nothing is written after it.
 func (w *Writer) Err() error { return w.err }
 
-// Write adds a datagram. One that is larger than an IP packet can be is left out.
+// Write adds a datagram. One that exceeds the size of an IP packet is skipped.
 func (w *Writer) Write(at time.Time, d Packet) {
 	if w.err != nil || len(d.Payload) > maxPayload {
 		return

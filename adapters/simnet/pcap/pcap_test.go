@@ -19,7 +19,7 @@ type captured struct {
 	pcap.Packet
 }
 
-// read takes a capture file apart, checking every length and checksum on the way.
+// read parses a capture file and checks every length and checksum.
 func read(t *testing.T, b []byte) (all []captured) {
 	t.Helper()
 	le, be := binary.LittleEndian, binary.BigEndian

@@ -1,16 +1,16 @@
-// Package simstore is a simulated disk with an alias table on it, shaped as adapters/bolt is: changes that queue up
-// while a write is under way become one write, and a write takes effect as a whole or not at all.
+// Package simstore is a simulated disk with an alias table on it, modelled on adapters/bolt: changes queued while a write
+// is in progress become one write, and a write takes effect as a whole or not at all.
 //
-// A Disk outlives the hosts that use it. Its writes take virtual time and may fail; what was under way when a host crashed is on
-// the disk or is not, and what was still queued is lost. The same seed decides the same.
+// A Disk outlives the hosts that use it. Its writes take virtual time and may fail; a write in progress at a crash is on
+// the disk or is not, and queued changes are lost. The seed decides which.
 //
 //	disk := simstore.NewDisk(simstore.Config{Seed: 1, FailWrite: 0.01})
 //	store := simstore.Open(host, disk)
 //	... host crashes and boots again ...
 //	store = simstore.Open(host.Restart(), disk)
 //
-// To see what a crash between any two writes does, run once and then open CopyAt(i) for every i up to Writes, or
-// have the power cut at write i (CutPower) while the run is going on.
+// To test a crash between any two writes, run once and then open CopyAt(i) for every i up to Writes, or cut the power at
+// write i (CutPower) during the run.
 package simstore
 
 import (
@@ -35,44 +35,44 @@ var (
 )
 
 const (
-	// writeTime is a flush of a plain SSD, and readTime a table that comes from the page cache.
+	// writeTime is a flush of an SSD, and readTime the read of a table from the page cache.
 	writeTime = 2 * time.Millisecond
 	readTime  = time.Millisecond
-	// maxBatch and maxQueue are what adapters/bolt allows.
+	// maxBatch and maxQueue are the limits of adapters/bolt.
 	maxBatch = 1024
 	maxQueue = 1 << 16
 )
 
-// Config is how a disk behaves. The zero Config is a good disk.
+// Config configures a disk. The zero Config is a disk without faults.
 type Config struct {
-	// Seed decides what fails.
+	// Seed decides which operations fail.
 	Seed uint64
-	// WriteTime is how long a write takes; 0 means 2 ms.
+	// WriteTime is the duration of a write; 0 means 2 ms.
 	WriteTime time.Duration
 	// Stall is the probability that a write takes up to StallFor (0: 1 s) longer.
 	Stall    float64
 	StallFor time.Duration
-	// FailWrite is the probability that a write fails and changes nothing; FailLate that it fails although the
-	// change is on the disk, as when the flush fails after the data was written.
+	// FailWrite is the probability that a write fails and changes nothing; FailLate that it fails although the change is on
+	// the disk, as when the flush fails after the data was written.
 	FailWrite, FailLate float64
 	// FailRead is the probability that a Load fails.
 	FailRead float64
 }
 
-// Disk is what survives a crash.
+// Disk is the state that survives a crash.
 type Disk struct {
 	cfg     Config
-	luck    *rand.Rand
+	random  *rand.Rand
 	records map[domain.Alias]domain.Entry
 	spoilt  map[domain.Alias]bool
-	log     []write // all that took effect
-	writing write   // under way; nil for none
-	user    *Store  // who has the disk open
+	log     []write // all writes that took effect
+	writing write   // in progress; nil for none
+	user    *Store  // the store that has the disk open
 	cutAt   int
 	cut     func()
 }
 
-// write is the changes that take effect together.
+// write is a set of changes that take effect together.
 type write []change
 
 // change sets an entry or deletes aliases.
@@ -90,22 +90,22 @@ func NewDisk(cfg Config) *Disk {
 		cfg.StallFor = time.Second
 	}
 	return &Disk{
-		cfg: cfg, luck: rand.New(rand.NewPCG(cfg.Seed, 0)), cutAt: -1,
+		cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 0)), cutAt: -1,
 		records: map[domain.Alias]domain.Entry{}, spoilt: map[domain.Alias]bool{},
 	}
 }
 
-// SetConfig makes the disk behave otherwise from now on: Config{} heals it. Its luck goes on.
+// SetConfig replaces the configuration: Config{} removes all faults. The random stream continues.
 func (d *Disk) SetConfig(cfg Config) {
 	fresh := NewDisk(cfg)
 	d.cfg = fresh.cfg
 }
 
-// Writes returns how many writes took effect so far.
+// Writes returns the number of writes that took effect so far.
 func (d *Disk) Writes() int { return len(d.log) }
 
-// CopyAt returns a good disk that holds what this one held after its first n writes: a crash copy. Records
-// that were spoilt by hand are not spoilt there.
+// CopyAt returns a disk without faults that holds the state after the first n writes: a crash copy. Spoilt records are
+// readable there.
 func (d *Disk) CopyAt(n int) *Disk {
 	c := NewDisk(Config{Seed: d.cfg.Seed})
 	for _, w := range d.log[:n] {
@@ -114,8 +114,8 @@ func (d *Disk) CopyAt(n int) *Disk {
 	return c
 }
 
-// CutPower calls crash when n writes have taken effect, this one included, before its changes are acknowledged: crash must crash
-// the host that uses the disk. Nothing of the open store is ever acknowledged again.
+// CutPower calls crash when n writes have taken effect, this one included, before its changes are acknowledged: crash must
+// crash the host that uses the disk. The open store acknowledges nothing after that.
 func (d *Disk) CutPower(n int, crash func()) { d.cutAt, d.cut = n, crash }
 
 // Spoil makes the record of an alias unreadable until it is written again.
@@ -125,7 +125,7 @@ func (d *Disk) Spoil(alias domain.Alias) {
 	}
 }
 
-// Entries returns what is on the disk, unreadable records left out, by alias.
+// Entries returns the entries on the disk, sorted by alias, without unreadable records.
 func (d *Disk) Entries() []domain.Entry {
 	entries := slices.Collect(maps.Values(d.records))
 	entries = slices.DeleteFunc(entries, func(e domain.Entry) bool { return d.spoilt[e.Alias] })
@@ -133,7 +133,7 @@ func (d *Disk) Entries() []domain.Entry {
 	return entries
 }
 
-// bad reports the unreadable records, by alias.
+// bad returns an error for each unreadable record, sorted by alias.
 func (d *Disk) bad() []error {
 	var bad []error
 	for _, alias := range slices.Sorted(maps.Keys(d.spoilt)) {
@@ -156,21 +156,21 @@ func (d *Disk) apply(w write) {
 	d.log = append(d.log, w)
 }
 
-// recover decides what became of the write that was under way when the last user crashed.
+// recover decides whether the write in progress at the crash took effect.
 func (d *Disk) recover() {
-	if d.writing != nil && d.luck.Uint64()&1 == 0 {
+	if d.writing != nil && d.random.Uint64()&1 == 0 {
 		d.apply(d.writing)
 	}
 	d.writing = nil
 }
 
-func (d *Disk) hit(p float64) bool { return p > 0 && d.luck.Float64() < p }
+func (d *Disk) hit(p float64) bool { return p > 0 && d.random.Float64() < p }
 
-// duration draws how long the next write takes.
+// duration draws the duration of the next write.
 func (d *Disk) duration() time.Duration {
 	t := d.cfg.WriteTime
 	if d.hit(d.cfg.Stall) {
-		t += time.Duration(d.luck.Int64N(int64(d.cfg.StallFor))) + 1
+		t += time.Duration(d.random.Int64N(int64(d.cfg.StallFor))) + 1
 	}
 	return t
 }

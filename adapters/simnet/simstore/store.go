@@ -17,15 +17,15 @@ type Store struct {
 	closed bool
 }
 
-// request is one entry of the queue, in the order asked for: a change, or something that stands alone, which calls
-// its own done.
+// request is one entry of the queue, in the order of the calls: a change, or an operation that is not batched (alone),
+// which calls its own done.
 type request struct {
 	change change
 	alone  func()
 	done   func(error)
 }
 
-// Open opens a disk, recovering what the last user left behind. Whoever had it open loses it.
+// Open opens a disk, recovering the state that the last store left. A store that still has the disk open loses it.
 func Open(loop host.Host, d *Disk) *Store {
 	s := &Store{loop: loop, disk: d}
 	d.recover()
@@ -52,7 +52,7 @@ func (s *Store) OnDamage(func(domain.StoreDamage)) {}
 
 // Put implements ports.AliasStore.
 func (s *Store) Put(e domain.Entry, done func(error)) {
-	// What comes back from a disk has neither a zone nor a monotonic reading.
+	// Entries read from a disk have neither a zone nor a monotonic reading.
 	e.Registered, e.Renewed, e.Expires = e.Registered.UTC().Round(0), e.Renewed.UTC().Round(0), e.Expires.UTC().Round(0)
 	s.push(request{change: change{put: &e}, done: done})
 }
@@ -80,8 +80,8 @@ func (s *Store) push(r request) {
 	}
 }
 
-// work starts on the queue where nothing is under way. It starts with a turn of its own, so that what one turn
-// asks for is one write.
+// work starts on the queue unless an operation is in progress. It starts in a turn of its own, so that the changes of one
+// turn become one write.
 func (s *Store) work() {
 	if s.busy || len(s.queue) == 0 {
 		return
@@ -114,7 +114,7 @@ func (s *Store) take(n int) []request {
 	return batch
 }
 
-// stand does what stands alone.
+// stand runs an operation that is not batched.
 func (s *Store) stand() {
 	r := s.take(1)[0]
 	s.busy = false
@@ -126,7 +126,7 @@ func (s *Store) stand() {
 	s.work()
 }
 
-// finish ends a write, well or not.
+// finish ends a write, successful or not.
 func (s *Store) finish(batch []request, w write) {
 	d, err := s.disk, error(nil)
 	switch {
@@ -140,7 +140,7 @@ func (s *Store) finish(batch []request, w write) {
 		if d.cut != nil && len(d.log) == d.cutAt {
 			crash := d.cut
 			d.cut = nil
-			crash() // and so the store stays busy for good
+			crash() // the store stays busy permanently
 			return
 		}
 		if d.hit(d.cfg.FailLate) {

@@ -48,7 +48,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	}
 }
 
-// shelf is a store whose results are noted.
+// shelf is a store whose results are recorded.
 type shelf struct {
 	*simstore.Store
 	results []string

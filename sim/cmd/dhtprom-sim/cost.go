@@ -8,14 +8,14 @@ import (
 	"github.com/dhtprom/dhtprom/sim"
 )
 
-// scale weighs the world of a run.
+// scale measures the memory of a run.
 type scale struct {
 	before   uint64 // bytes of the heap in use
 	world    uint64
 	machines int
 }
 
-// newScale weighs now, and again when the story is over.
+// newScale measures now, and again at the end of the scenario.
 func newScale(o *sim.Options) *scale {
 	s := &scale{before: heap()}
 	o.Standing = func(machines int) {
@@ -25,7 +25,7 @@ func newScale(o *sim.Options) *scale {
 	return s
 }
 
-// heap is how many bytes of it are in use.
+// heap returns the bytes of the heap in use.
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -33,7 +33,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// rows are what a run took of this machine.
+// rows returns the cost of a run on this machine.
 func (s *scale) rows(r *sim.Result, took time.Duration) []sim.Row {
 	rows := []sim.Row{
 		{Name: "real time", Value: took.Round(time.Millisecond).String()},

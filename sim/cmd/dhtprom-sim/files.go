@@ -13,13 +13,13 @@ import (
 	"github.com/dhtprom/dhtprom/sim"
 )
 
-// file is a file that is written to. A nil one is none.
+// file is an output file. A nil one discards.
 type file struct {
 	*bufio.Writer
 	f *os.File
 }
 
-// opened makes a file; nil without a name.
+// opened creates a file; nil without a name.
 func opened(name string) (*file, error) {
 	if name == "" {
 		return nil, nil
@@ -31,7 +31,7 @@ func opened(name string) (*file, error) {
 	return &file{bufio.NewWriterSize(f, 1<<20), f}, nil
 }
 
-// Close writes what is left.
+// Close flushes and closes the file.
 func (f *file) Close() error {
 	if f == nil {
 		return nil
@@ -39,7 +39,7 @@ func (f *file) Close() error {
 	return errors.Join(f.Flush(), f.f.Close())
 }
 
-// named puts the scenario and the seed into the name of a file, where there is one for each of many runs.
+// named adds the scenario and the seed to the name of a file, where there is one for each of many runs.
 func named(name string, o sim.Options, many bool) string {
 	if name == "" || !many {
 		return name
@@ -48,7 +48,7 @@ func named(name string, o sim.Options, many bool) string {
 	return fmt.Sprintf("%s-%s-%d%s", strings.TrimSuffix(name, ext), o.Scenario, o.Seed, ext)
 }
 
-// profile begins to write profiles, as far as they are wanted; stop ends it.
+// profile starts the requested profiles; stop writes them.
 func (set *settings) profile() (stop func() error, err error) {
 	cpu, err := opened(set.cpuProfile)
 	if err != nil {

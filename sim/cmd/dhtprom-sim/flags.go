@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/sim"
 )
 
-// settings are what the command line says.
+// settings are the parsed command line.
 type settings struct {
 	scenario       string
 	seed           uint64
@@ -21,7 +21,7 @@ type settings struct {
 	seeds          int
 	nodes, clients int           // 0: the scenario's
 	length         time.Duration // 0: the scenario's
-	drawn          bool          // sizes that are not given are
+	drawn          bool          // draw sizes that are not given
 	without        []string
 
 	trace, capture, report    string
@@ -31,7 +31,7 @@ type settings struct {
 
 const everything = "all"
 
-// count is a flag that is a number from 1 on.
+// count is a flag with a number from 1 on.
 type count struct{ to *int }
 
 func (c count) String() string { return "" }
@@ -45,7 +45,7 @@ func (c count) Set(text string) error {
 	return nil
 }
 
-// length is a flag that is a time longer than none.
+// length is a flag with a positive duration.
 type length struct{ to *time.Duration }
 
 func (l length) String() string { return "" }
@@ -62,7 +62,7 @@ func (l length) Set(text string) error {
 	return nil
 }
 
-// seed is a number, or one that is drawn.
+// seed is a flag with a number or "random".
 type seed struct{ set *settings }
 
 func (s seed) String() string { return "" }
@@ -139,7 +139,7 @@ func parse(args []string) (*settings, error) {
 	return set, nil
 }
 
-// runs lists what is to be played, once it is known that it can be.
+// runs lists the runs to play, after checking their options.
 func (set *settings) runs() ([]sim.Options, error) {
 	names := []string{set.scenario}
 	if set.scenario == everything {
@@ -155,7 +155,7 @@ func (set *settings) runs() ([]sim.Options, error) {
 	for _, name := range names {
 		o := sim.Options{Scenario: name, Nodes: set.nodes, Clients: set.clients, For: set.length}
 		for _, kind := range set.without {
-			// Of all scenarios, those leave a kind out that draw it.
+			// Of all scenarios, only those that draw a kind leave it out.
 			if set.scenario != everything || slices.Contains(sim.Find(name).Faults, kind) {
 				o.Without = append(o.Without, kind)
 			}

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usualWidth is that of a terminal that does not say.
+// usualWidth is the width of a terminal that does not report one.
 const usualWidth = 80
 
-// terminalWidth is how many characters a line may have.
+// terminalWidth returns the number of characters in a line.
 func terminalWidth(f *os.File) int {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil || size.Col == 0 {
@@ -19,7 +19,7 @@ func terminalWidth(f *os.File) int {
 	return int(size.Col)
 }
 
-// maxResident is the most memory that this program ever had, in bytes.
+// maxResident returns the peak memory of this program, in bytes.
 func maxResident() int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

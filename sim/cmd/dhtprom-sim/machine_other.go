@@ -4,8 +4,8 @@ package main
 
 import "os"
 
-// terminalWidth is how many characters a line may have, to be safe.
+// terminalWidth returns a number of characters that fits most terminals.
 func terminalWidth(*os.File) int { return 80 }
 
-// maxResident is not known here.
+// maxResident returns 0: the peak memory is unknown here.
 func maxResident() int64 { return 0 }

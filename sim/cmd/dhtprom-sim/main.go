@@ -2,10 +2,10 @@
 //
 //	go run ./sim/cmd/dhtprom-sim                                          list the scenarios
 //	go run ./sim/cmd/dhtprom-sim -scenario chaos -seed 7 -report report.html
-//	go run ./sim/cmd/dhtprom-sim -scenario all -seed random -seeds 20     look for what nobody has seen yet
+//	go run ./sim/cmd/dhtprom-sim -scenario all -seed random -seeds 20     look for unknown failures
 //
-// It ends with status 1 if a rule was broken, and prints the line that replays the run, and with status 2 if what it was
-// asked for cannot be played.
+// It exits with status 1 if a rule was broken, and prints the line that replays the run, and with status 2 if the options
+// are invalid.
 package main
 
 import (
@@ -59,15 +59,15 @@ func (set *settings) run(out, terminal io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	// The heap of a large world grows once and stays: collecting it less often is worth the memory. Who has too little
-	// of that sets GOGC.
+	// The heap of a large world grows once and stays: collecting it less often is worth the memory. Set GOGC where memory
+	// is short.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(300)
 	}
 	if set.random {
 		fmt.Fprintf(out, "seeds from %d\n", set.seed)
 	}
-	// Whatever is to be written is opened now: who waits for an hour wants no surprise at its end.
+	// Open all output files now, so that an error does not show only after an hour.
 	report, err := opened(set.report)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (set *settings) run(out, terminal io.Writer) (err error) {
 	return nil
 }
 
-// play runs one scenario and shows what came of it.
+// play runs one scenario and shows its result.
 func (set *settings) play(o sim.Options, many bool, out, terminal io.Writer) (*sim.Result, error) {
 	trace, err := opened(named(set.trace, o, many))
 	if err != nil {
@@ -112,7 +112,7 @@ func (set *settings) play(o sim.Options, many bool, out, terminal io.Writer) (*s
 	if err != nil {
 		return nil, errors.Join(err, trace.Close())
 	}
-	// A nil file is no writer.
+	// A nil *file is not a nil io.Writer.
 	if trace != nil {
 		o.Trace = trace
 	}
@@ -169,7 +169,7 @@ func (set *settings) smallest(r *sim.Result, out, terminal io.Writer) {
 	fmt.Fprintf(out, "smallest: %s  # %v\n", small.Options.Command(), small.Story(r))
 }
 
-// commit names the tree that was played, if git knows it.
+// commit returns the git commit of the tree, if known.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {

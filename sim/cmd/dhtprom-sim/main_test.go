@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/sim"
 )
 
-// command runs the program and returns what it says.
+// command runs the program and returns its output.
 func command(args ...string) (status int, out, complaint string) {
 	var o, e bytes.Buffer
 	status = start(args, &o, &e)

@@ -10,13 +10,13 @@ import (
 	"github.com/dhtprom/dhtprom/sim"
 )
 
-// screen is a terminal with a line that shows how far a run is. A nil one is none.
+// screen is a terminal with a progress line. A nil one shows nothing.
 type screen struct {
 	out   io.Writer
 	width func() int
 }
 
-// newScreen returns nil for what is not a terminal.
+// newScreen returns nil if out is not a terminal.
 func newScreen(out io.Writer) *screen {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -29,14 +29,14 @@ func newScreen(out io.Writer) *screen {
 	return &screen{out, func() int { return terminalWidth(f) }}
 }
 
-// clear takes the line away.
+// clear removes the progress line.
 func (s *screen) clear() {
 	if s != nil {
 		fmt.Fprint(s.out, "\r\033[K")
 	}
 }
 
-// progress shows how far a run is, now and then.
+// progress shows the progress of a run from time to time.
 func (s *screen) progress(o sim.Options) func(sim.Progress) {
 	began := time.Now()
 	var last time.Time

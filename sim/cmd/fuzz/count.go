@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// counted are the packages whose steps are counted, with all below them but uncounted: what works on the bytes of
-// peers and of files, on one goroutine.
+// counted are the packages whose steps are counted, with all below them but uncounted: those that parse the bytes of peers
+// and of files, on one goroutine.
 var (
 	counted   = []string{"hyperdht", "adapters/dht", "adapters/stun", "adapters/targets", "adapters/source", "adapters/web/hosts", "domain", "cmd/dhtprom-client", "cmd/internal/keyfile"}
 	uncounted = []string{"hyperdht/dhtnet"}
@@ -26,8 +26,8 @@ func isCounted(pkg string) bool {
 	return in(counted) && !in(uncounted)
 }
 
-// writeOverlay writes copies of all counted files into dir, with calls of cost.Step, and returns the name of the file
-// that makes the go command compile these instead.
+// writeOverlay writes copies of all counted files into dir, with calls of cost.Step, and returns the name of the overlay
+// file for the go command.
 func writeOverlay(root, dir string) (string, error) {
 	replace := map[string]string{}
 	err := eachFile(root, func(name string) error {
@@ -63,7 +63,7 @@ const (
 	stepFrom = `; import stepcost "` + module + `/internal/cost"`
 )
 
-// instrument puts a call of cost.Step at the beginning of each function and of each loop. Lines keep their numbers.
+// instrument inserts a call of cost.Step at the beginning of each function and of each loop. Lines keep their numbers.
 func instrument(name string, source []byte) ([]byte, error) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, name, source, parser.SkipObjectResolution)
@@ -86,7 +86,7 @@ func instrument(name string, source []byte) ([]byte, error) {
 	})
 	var at []int
 	for _, body := range bodies {
-		if body != nil { // a function may be written elsewhere
+		if body != nil { // nil for a function without Go code
 			at = append(at, files.Position(body.Lbrace).Offset+1)
 		}
 	}

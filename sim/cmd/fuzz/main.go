@@ -5,16 +5,16 @@
 //	go run ./sim/cmd/fuzz -for 0                       the kept inputs only
 //	go run ./sim/cmd/fuzz -replay hyperdht/internal/udx.FuzzPair/771e938e4458e983
 //
-// Each target has a turn. It is run on its seeds and on the inputs that are kept in testdata/fuzz beside it, and then
-// fuzzed: targets of machines for longer than targets of parsers. Where the time is too short for all, other targets
-// have it in the next run. What reaches something new is kept in the build cache, and the next run goes on from there.
+// Each target has a turn. It runs its seeds and the inputs kept in testdata/fuzz, and is then fuzzed: targets of machines
+// for longer than targets of parsers. Where the time is too short for all, other targets have a turn in the next run.
+// Inputs that reach new code are kept in the build cache, and the next run continues from there.
 //
-// It compiles the code under test with a call of cost.Step in each function and each loop, so that targets can hold
-// steps against their bound (package internal/cost). Replay an input with this command, therefore: under go test, a
-// fault that is nothing but too many steps does not show.
+// It compiles the code under test with a call of cost.Step in each function and each loop, so that targets can check steps
+// against their bound (package internal/cost). Replay an input with this command, therefore: under go test, a fault that
+// consists only of too many steps does not show.
 //
-// It ends with status 1 if an input fails, and prints target, input and the line that replays it; and with status 2 if
-// a target cannot be built or run.
+// It exits with status 1 if an input fails, and prints target, input and the line that replays it; and with status 2 if a
+// target cannot be built or run.
 package main
 
 import (
@@ -36,17 +36,17 @@ import (
 const (
 	module = "github.com/dhtprom/dhtprom"
 
-	// machineShares is how many shares of the time a target gets that is not a parser's.
+	// machineShares is the number of shares of the time for a target of a machine; a parser has one.
 	machineShares = 4
 	// leastTurn is the shortest turn in seconds: a worker starts and looks at the corpus in about one.
 	leastTurn = 3
-	// minimizeTime bounds how long a failing input is made smaller.
+	// minimizeTime bounds the minimization of a failing input.
 	minimizeTime = "20s"
 )
 
 func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// settings are what the command line says.
+// settings are the parsed command line.
 type settings struct {
 	time     time.Duration
 	match    *regexp.Regexp
@@ -141,7 +141,7 @@ func (s *settings) run(out io.Writer) error {
 	}
 	b := &binaries{root: root, dir: dir, cache: filepath.Join(cache, "fuzz"), overlay: overlay}
 
-	// Where the time is too short for all, the minute decides which targets get it.
+	// Where the time is too short for all, the minute decides which targets have a turn.
 	turns := schedule(targets, int(s.time.Seconds()), int(time.Now().Unix()/60))
 	if s.replay != "" || s.time == 0 {
 		turns = turns[:0]
@@ -178,7 +178,7 @@ func (s *settings) run(out io.Writer) error {
 	return nil
 }
 
-// goOutput runs the go command and returns the line that it prints.
+// goOutput runs the go command and returns its output line.
 func goOutput(args ...string) (string, error) {
 	var errs bytes.Buffer
 	cmd := exec.Command("go", args...)
@@ -193,7 +193,7 @@ func goOutput(args ...string) (string, error) {
 // binaries are the compiled targets, one for each package.
 type binaries struct {
 	root, dir string
-	cache     string // of inputs that reached something new
+	cache     string // of inputs that reached new code
 	overlay   string
 }
 
@@ -202,8 +202,8 @@ func (b *binaries) name(pkg string) string {
 }
 
 func (b *binaries) build(pkg string) error {
-	// The fuzzer is guided by the coverage of the module's own code. Go test -fuzz would instrument the standard library
-	// as well, which takes minutes to compile and finds nothing of ours.
+	// The fuzzer is guided by the coverage of the module's own code. Go test -fuzz would instrument the standard library as
+	// well, which takes minutes to compile and finds no fault of this module.
 	cmd := exec.Command("go", "test", "-c", "-vet=off", "-gcflags="+module+"/...=-d=libfuzzer", "-overlay="+b.overlay, "-o", b.name(pkg), "./"+pkg)
 	cmd.Dir = b.root
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -253,7 +253,7 @@ func (b *binaries) replay(t target, one string) (*finding, error) {
 	return &finding{t, failedInput(t, text), string(text)}, exited(err)
 }
 
-// exited passes errors on but that of a program that ended with a status.
+// exited returns all errors except that of a program that exited with a status.
 func exited(err error) error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
 		return nil
@@ -262,14 +262,14 @@ func exited(err error) error {
 }
 
 var (
-	// outOfTime is how package testing fails a target that did nothing wrong, when the time is over while it starts a
-	// worker or waits for one (golang.org/issue/75804, mended in Go 1.27).
+	// outOfTime matches the failure that package testing reports for a correct target when the time is over while it starts
+	// a worker or waits for one (golang.org/issue/75804, fixed in Go 1.27).
 	outOfTime = regexp.MustCompile(`--- FAIL: \w+ \(.*\)\n\s*context deadline exceeded\n\s*FAIL`)
 	written   = regexp.MustCompile(`(?m)^\s*Failing input written to testdata/fuzz/\w+/(\S+)`)
 	progress  = regexp.MustCompile(`fuzz: elapsed: .*execs: (\d+) .*new interesting: (\d+) \(total: (\d+)\)`)
 )
 
-// failedInput returns the name of the input that failed, as the output of a test tells it.
+// failedInput returns the name of the failed input from the output of a test.
 func failedInput(t target, output []byte) string {
 	if m := written.FindSubmatch(output); m != nil {
 		return string(m[1])
@@ -280,7 +280,7 @@ func failedInput(t target, output []byte) string {
 	return ""
 }
 
-// fuzz runs one turn and returns what it did as a line.
+// fuzz runs one turn and returns a line about it.
 func (b *binaries) fuzz(t turn, parallel int) (*finding, string, error) {
 	cmd := b.command(t.target, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+strconv.Itoa(t.time)+"s",
 		"-test.fuzzminimizetime="+minimizeTime, "-test.fuzzcachedir="+filepath.Join(b.cache, module, t.pkg),

@@ -123,8 +123,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A module with a target whose fault is nothing but too many steps: the seed passes, and the first thing that the fuzzer
-// makes of it does not.
+// A module with a target whose only fault is too many steps: the seed passes, and the first input derived from it does not.
 func TestFindingsAreKeptAndReplayed(t *testing.T) {
 	root := t.TempDir()
 	write := func(name, text string) {

@@ -19,7 +19,7 @@ type target struct {
 
 func (t target) String() string { return t.pkg + "." + t.name }
 
-// shares is how much of the time the target gets. A parser has seen everything soon; a machine has not.
+// shares returns the target's shares of the time. A parser's inputs are soon exhausted; a machine's are not.
 func (t target) shares() int {
 	if strings.HasPrefix(t.name, "FuzzParse") {
 		return 1
@@ -74,14 +74,14 @@ func eachFile(root string, f func(name string) error) error {
 	})
 }
 
-// turn is how long a target is fuzzed.
+// turn is a target with the time for which it is fuzzed.
 type turn struct {
 	target
 	time int // seconds
 }
 
-// schedule divides seconds among the targets by their shares, no less than leastTurn for each. Where that is too
-// little for all of them, those from first on get it, so that a caller who counts first up serves all in time.
+// schedule divides seconds among the targets by their shares, no less than leastTurn for each. Where that is too little for
+// all of them, those from first on get it, so that all are served in time if first is incremented.
 func schedule(targets []target, seconds, first int) []turn {
 	if len(targets) == 0 {
 		return nil

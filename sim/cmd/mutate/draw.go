@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// rank is where a place comes in the draw of a seed. It depends on nothing else, so that a draw changes only where the
+// rank is the position of a place in the draw of a seed. It depends on nothing else, so that a draw changes only where the
 // code does.
 func (p *place) rank(seed uint64) uint64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, p))
@@ -25,7 +25,7 @@ func (t *tree) all(seed uint64) []*place {
 	return all
 }
 
-// draw returns the first n places of a draw that make a program and that a filter lets through, numbered from 1.
+// draw returns the first n places of a draw that compile and pass a filter, numbered from 1.
 func (t *tree) draw(seed uint64, n int, wanted func(*place) bool) []numbered {
 	var drawn []numbered
 	for _, p := range t.all(seed) {

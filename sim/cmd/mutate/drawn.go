@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// drawing says which mutations by rule are played.
+// drawing selects mutations by rule.
 type drawing struct {
 	count int
 	seed  uint64
-	only  string // part of their names
+	only  string // substring of their names
 	list  string // a file with their names, instead
 	own   bool   // by the tests of their packages only
-	log   string // a file that gets the verdicts, and has those of an earlier run of this tree
+	log   string // a file for the verdicts, and with those of an earlier run of this tree
 }
 
-// runDrawn draws mutations by rule, plays them, and writes a table of what became of them.
+// runDrawn draws mutations by rule, plays them, and writes a table of the results.
 func runDrawn(d drawing, out io.Writer) error {
 	root, err := top()
 	if err != nil {
@@ -73,11 +73,11 @@ func (d *drawing) play(t *tree, tb *table, dir string, ms []numbered) error {
 		at := t.fset.Position(m.pos)
 		below, _ := filepath.Rel(t.root, at.Filename)
 		v.at = fmt.Sprintf("%s:%d", filepath.ToSlash(below), at.Line)
-		if v.by == byNobody && equivalent {
-			v.by, v.who = byReason, reason
+		if v.by == survived && equivalent {
+			v.by, v.reason = byReason, reason
 		}
 		tb.verdicts = append(tb.verdicts, v)
-		if err := d.note(fmt.Sprintf("%s\t%s\t%s\t%s", m.place, v.at, v.by, v.who), known); err != nil {
+		if err := d.note(fmt.Sprintf("%s\t%s\t%s\t%s", m.place, v.at, v.by, v.reason), known); err != nil {
 			return err
 		}
 	}
@@ -87,12 +87,12 @@ func (d *drawing) play(t *tree, tb *table, dir string, ms []numbered) error {
 // verdict is the error of a draw that has unexplained survivors or wrong judgements.
 func (tb *table) verdict(t *tree) error {
 	var all []error
-	if n := tb.count(byNobody); n > 0 {
+	if n := tb.count(survived); n > 0 {
 		all = append(all, fmt.Errorf("%d mutations survived", n))
 	}
 	for _, v := range tb.verdicts {
 		if tb.reasons[v.String()] != "" && v.by != byReason {
-			all = append(all, fmt.Errorf("%s is judged equivalent, and noticed by %s", v.place, v.who))
+			all = append(all, fmt.Errorf("%s is judged equivalent, and noticed by %s", v.place, v.reason))
 		}
 	}
 	for _, name := range slices.Sorted(slices.Values(t.stale(tb.reasons))) {
@@ -117,7 +117,7 @@ func (d *drawing) wanted() (func(*place) bool, error) {
 	return func(p *place) bool { return names[p.String()] }, nil
 }
 
-// before reads what was noticed in an earlier run. Survivors are played again.
+// before reads the verdicts of an earlier run. Survivors are played again.
 func (d *drawing) before() (map[string]verdict, error) {
 	verdicts := map[string]verdict{}
 	if d.log == "" {
@@ -130,13 +130,13 @@ func (d *drawing) before() (map[string]verdict, error) {
 	for line := range strings.Lines(string(b)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) == 4 && slices.Contains([]string{byOwn, byImporters, byScenarios}, f[2]) {
-			verdicts[f[0]] = verdict{by: f[2], who: f[3]}
+			verdicts[f[0]] = verdict{by: f[2], reason: f[3]}
 		}
 	}
 	return verdicts, nil
 }
 
-// note tells of one verdict.
+// note reports one verdict.
 func (d *drawing) note(line string, known bool) error {
 	fmt.Fprintln(os.Stderr, line)
 	if d.log == "" || known {

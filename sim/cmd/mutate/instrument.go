@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// All drawn mutations are built into one program, each behind a switch, so that trying one is a run and not a build.
-// The number of the one that is on is in the environment.
+// All drawn mutations are built into one program, each behind a switch, so that trying one is a run and not a build. The
+// number of the active one is in the environment.
 const (
 	switchVariable  = "DHTPROM_MUTATION"
-	reachedVariable = "DHTPROM_MUTATIONS_REACHED" // a file that gets the numbers of those that were passed
+	reachedVariable = "DHTPROM_MUTATIONS_REACHED" // a file for the numbers of those that were reached
 )
 
-// switches is the code that an instrumented package gets.
+// switches is the code added to an instrumented package.
 const switches = `
 import (
 	"cmp"
@@ -102,7 +102,7 @@ type numbered struct {
 	number int
 }
 
-// instrument returns the text of a file with these mutations in it. Edits nest, and are inserted from the outside in.
+// instrument returns the text of a file with these mutations inserted. Edits nest, and are inserted from the outside in.
 func (t *tree) instrument(name string, ms []numbered) []byte {
 	type insert struct {
 		offset, end int   // to the end of what is cut out
@@ -115,7 +115,7 @@ func (t *tree) instrument(name string, ms []numbered) []byte {
 			from, to := t.fset.Position(e.from).Offset, t.fset.Position(e.to).Offset
 			mark := func(s string) string { return strings.ReplaceAll(s, "%d", fmt.Sprint(m.number)) }
 			order := int64(m.number)
-			if m.rule == ruleBound { // it takes the operands apart, so it is inside of all others
+			if m.rule == ruleBound { // it separates the operands, so it is inside all others
 				order += 1 << 19
 			}
 			if e.replace {
@@ -140,7 +140,7 @@ func (t *tree) instrument(name string, ms []numbered) []byte {
 	return append(out, whole[at:]...)
 }
 
-// compiles reports whether a mutation makes a program.
+// compiles reports whether a mutation compiles.
 func (t *tree) compiles(p *place) bool {
 	s, name := t.source(p.pkg), t.fset.Position(p.pos).Filename
 	helpers, err := parser.ParseFile(t.fset, "mutant.go", "package "+s.name+switches, parser.SkipObjectResolution)

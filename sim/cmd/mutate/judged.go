@@ -9,7 +9,7 @@ import (
 //go:embed judged.txt
 var judgedText string
 
-// judged returns the mutations that were found to change nothing that matters, each with the reason.
+// judged returns the mutations that were found equivalent, each with the reason.
 func judged() (map[string]string, error) { return parseJudged(judgedText) }
 
 // parseJudged reads judgements: the name of a mutation on a line of its own, and the reason indented below it. A line that
@@ -40,7 +40,7 @@ func parseJudged(text string) (map[string]string, error) {
 	return reasons, nil
 }
 
-// stale returns the judgements whose place is gone.
+// stale returns the judgements whose place no longer exists.
 func (t *tree) stale(reasons map[string]string) []string {
 	var gone []string
 	there := map[string]bool{}

@@ -1,5 +1,5 @@
-// Command mutate breaks the code in one place at a time and looks who notices. What can be broken without any test going
-// red is something that nothing defends.
+// Command mutate breaks the code in one place at a time and checks that a test fails. Code that can be broken without a
+// failing test is not covered.
 //
 //	go run ./sim/cmd/mutate            mutations by hand: one line each, against scenarios, as a table
 //	go run ./sim/cmd/mutate -only udx  those whose name contains a word
@@ -8,16 +8,16 @@
 //	go run ./sim/cmd/mutate -drawn 50 -only " arm "
 //	                                   those of one rule; or of a package, or of a function
 //
-// By hand, a copy of the tree is broken and scenarios are played until one of them notices.
+// By hand, a copy of the tree is broken and scenarios are played until one of them fails.
 //
-// By rule, a comparison tells the opposite (flip), a bound is off by one (bound), an if that only leaves never does
-// (guard), a timer or a deadline is not armed (arm) or not stopped (stop), an error is ignored or nil (error). A seed draws
-// among all places; the names of mutations are package, function, rule and ordinal, so that edits elsewhere change neither
-// draw nor judgements. All drawn ones are built into the tests at once, each behind a switch, by the go command's overlay.
-// The package's own tests are run first, as far as they get there at all, then those of packages that import it, nearest
-// first, then some scenarios. A survivor either gets a test, or a reason in judged.txt why nothing can notice.
+// By rule, a comparison is inverted (flip), a bound is off by one (bound), the condition of an if that only leaves is never
+// true (guard), a timer or a deadline is not armed (arm) or not stopped (stop), an error is ignored or nil (error). A seed
+// draws among all places; the names of mutations are package, function, rule and ordinal, so that edits elsewhere change
+// neither draw nor judgements. All drawn ones are built into the tests at once, each behind a switch, by the go command's
+// overlay. The package's own tests are run first, if they reach the place, then those of packages that import it, nearest
+// first, then some scenarios. A survivor either gets a test, or a reason in judged.txt why no test can fail.
 //
-// It ends with status 1 if a mutation survived. sim/MUTATIONS.md has the tables and what was learned from them.
+// It exits with status 1 if a mutation survived. sim/MUTATIONS.md has the tables and the conclusions.
 package main
 
 import (
@@ -39,9 +39,9 @@ import (
 type mutation struct {
 	name  string
 	file  string // from the top of the tree
-	old   string // stands there exactly once
+	old   string // occurs exactly once
 	new   string
-	suite string // the scenario that should go red, with more arguments perhaps; it is tried first
+	suite string // the scenario that should fail, perhaps with more arguments; it is tried first
 }
 
 func main() {
@@ -106,7 +106,7 @@ func runByHand(only string) error {
 	return nil
 }
 
-// top finds the top of the tree.
+// top finds the root of the tree.
 func top() (string, error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
@@ -142,10 +142,10 @@ func copyTree(root, dir string) error {
 	})
 }
 
-// errMisfit means that the code has changed and the mutation has not.
+// errMisfit means that the code no longer contains the mutation's text.
 var errMisfit = errors.New("does not fit")
 
-// try breaks the line in the copy, plays until somebody notices, and mends it.
+// try breaks the line in the copy, plays until a scenario fails, and restores it.
 func (m *mutation) try(dir string) (suite, why string, err error) {
 	name := filepath.Join(dir, m.file)
 	whole, err := os.ReadFile(name)
@@ -177,13 +177,13 @@ func (m *mutation) try(dir string) (suite, why string, err error) {
 	return "", "", nil
 }
 
-// patience is how much real time a scenario of a broken tree gets: some mistakes never end.
+// patience bounds the real time of a scenario of a broken tree: some mutations never end.
 const patience = 3 * time.Minute
 
-// unplayable is the status of dhtprom-sim where what it was told makes no sense, and of programs that panic.
+// unplayable is the status of dhtprom-sim for invalid options, and of programs that panic.
 const unplayable = 2
 
-// noticed plays a scenario of the copy and reports what it found first.
+// noticed plays a scenario of the copy and returns its first failure.
 func noticed(dir, suite string) (red bool, why string, err error) {
 	bin := filepath.Join(dir, "dhtprom-sim")
 	build := exec.Command("go", "build", "-o", bin, "./sim/cmd/dhtprom-sim")

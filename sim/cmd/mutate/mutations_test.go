@@ -10,7 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/sim"
 )
 
-// A mutation that does not fit the code any more defends nothing, and the run that would say so takes long.
+// A mutation that no longer fits the code tests nothing, and the run that would report it takes long.
 func TestEveryMutationFitsTheCodeExactlyOnce(t *testing.T) {
 	root, err := top()
 	if err != nil {

@@ -10,17 +10,18 @@ import (
 	"strings"
 )
 
-// The rules by which code is broken.
+// The rules by which code is mutated.
 const (
-	ruleFlip  = "flip"  // a comparison tells the opposite
+	ruleFlip  = "flip"  // a comparison is inverted
 	ruleBound = "bound" // a comparison of integers takes the limit to the other side, or min and max a constant one more
-	ruleGuard = "guard" // an if that only leaves never does
+	ruleGuard = "guard" // the condition of an if that only leaves is never true
 	ruleArm   = "arm"   // a timer does nothing when it is due, or a deadline is not set
 	ruleStop  = "stop"  // a timer is not stopped, or a deadline stays
-	ruleError = "error" // an error is not looked at, or is nil where it is returned or handed on
+	ruleError = "error" // an error is not checked, or is nil where it is returned or passed on
 )
 
-// place is where a rule applies. It is known by package, function, rule and ordinal, which edits elsewhere leave alone.
+// place is a position where a rule applies. It is identified by package, function, rule and ordinal, which do not change
+// with edits elsewhere.
 type place struct {
 	pkg     string
 	fn      string // name, with the receiver's type; of a variable where there is no function
@@ -32,14 +33,14 @@ type place struct {
 
 func (p *place) String() string { return fmt.Sprintf("%s %s %s %d", p.pkg, p.fn, p.rule, p.ordinal) }
 
-// edit changes a text from one position up to another: what stood there is replaced by a text, or put between two.
+// edit replaces a range of a text, or inserts a text at its two ends.
 type edit struct {
 	from, to      token.Pos
 	before, after string
 	replace       bool
 }
 
-// texts are functions that only make text for people, or describe limits.
+// texts are functions that only produce text for people, or describe limits.
 var texts = []string{"String", "GoString", "Error", "LogValue", "Format", "Bounds"}
 
 // places finds all places of a package, in the order of its files and lines.
@@ -152,7 +153,7 @@ func (sc *scan) guard(n *ast.IfStmt) {
 	sc.add(ruleGuard, n.Pos(), never)
 }
 
-// leaves reports whether a statement ends the way through a block.
+// leaves reports whether a statement ends the path through a block.
 func leaves(s ast.Stmt) bool {
 	switch s := s.(type) {
 	case *ast.ReturnStmt:
@@ -207,7 +208,7 @@ func (sc *scan) call(n *ast.CallExpr) {
 	}
 }
 
-// isCallback reports whether what is called is a value: a parameter, a variable or a field.
+// isCallback reports whether a called expression is a value: a parameter, a variable or a field.
 func (sc *scan) isCallback(fn ast.Expr) bool {
 	switch fn := fn.(type) {
 	case *ast.Ident:
@@ -267,7 +268,7 @@ func (sc *scan) text(n ast.Node) string {
 	return string(sc.tree.text[from.Filename][from.Offset:to.Offset])
 }
 
-// value is the value of a constant expression, nil of others.
+// value returns the value of a constant expression, nil for others.
 func (sc *scan) value(e ast.Expr) constant.Value { return sc.s.info.Types[e].Value }
 
 func (sc *scan) isError(e ast.Expr) bool {
@@ -280,8 +281,8 @@ func isNil(e ast.Expr) bool {
 	return ok && id.Name == "nil"
 }
 
-// isCount reports whether an expression is an integer that counts something. One nanosecond more or less is no mistake
-// that anybody makes.
+// isCount reports whether an expression is an integer that counts something. One nanosecond more or less is not a realistic
+// mistake.
 func (sc *scan) isCount(e ast.Expr) bool {
 	typ := sc.s.info.Types[e].Type
 	if typ == nil || slices.Contains([]string{"Duration", "Instant"}, sc.typeName(e)) {
@@ -291,7 +292,7 @@ func (sc *scan) isCount(e ast.Expr) bool {
 	return ok && basic.Info()&types.IsInteger != 0
 }
 
-// typeName is the name of an expression's type without its package, or nothing.
+// typeName returns the name of an expression's type without its package, or "".
 func (sc *scan) typeName(e ast.Expr) string {
 	if n, ok := sc.s.info.Types[e].Type.(*types.Named); ok {
 		return n.Obj().Name()

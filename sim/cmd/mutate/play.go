@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// Who notices a mutation.
+// The results of a mutation: the tests that fail.
 const (
 	byOwn       = "own tests"
 	byImporters = "importers"
 	byScenarios = "scenarios"
 	byReason    = "equivalent"
-	byNobody    = "survivors"
+	survived    = "survivors"
 )
 
 // played are scenarios that reach most of the code in little time, each in turn.
 var played = []string{"slice", "restart", "registration", "natmatrix", "hostile", "disk"}
 
 // player runs the tests of an instrumented tree. Each program is built when it is first needed, and run once without a
-// mutation: it must pass, and tells which mutations it passes at all.
+// mutation: it must pass, and reports which mutations it reaches.
 type player struct {
 	tree     *tree
 	dir      string // of programs and what they write
@@ -45,15 +45,15 @@ type program struct {
 	reached map[int]bool
 }
 
-// verdict is what became of one mutation.
+// verdict is the result of one mutation.
 type verdict struct {
 	numbered
-	at  string // file and line
-	by  string // one of the above
-	who string // package or scenario, and the test; or the reason
+	at     string // file and line
+	by     string // one of the above
+	reason string // the failed test with its package or scenario, or the judgement
 }
 
-// play tries a mutation on those who ought to notice first, down to what stage is wanted.
+// play tries a mutation on the tests that should fail, nearest first; on its own package's only if own is set.
 func (pl *player) play(m numbered, own bool) (verdict, error) {
 	for _, suite := range pl.tree.suites(m.pkg) {
 		by := byImporters
@@ -66,8 +66,8 @@ func (pl *player) play(m numbered, own bool) (verdict, error) {
 		if err != nil {
 			return verdict{}, err
 		}
-		if who := p.notices(m.number); who != "" {
-			return verdict{numbered: m, by: by, who: suite + " " + who}, nil
+		if reason := p.notices(m.number); reason != "" {
+			return verdict{numbered: m, by: by, reason: suite + " " + reason}, nil
 		}
 	}
 	if !own {
@@ -76,12 +76,12 @@ func (pl *player) play(m numbered, own bool) (verdict, error) {
 			if err != nil {
 				return verdict{}, err
 			}
-			if who := p.notices(m.number); who != "" {
-				return verdict{numbered: m, by: byScenarios, who: scenario}, nil
+			if reason := p.notices(m.number); reason != "" {
+				return verdict{numbered: m, by: byScenarios, reason: scenario}, nil
 			}
 		}
 	}
-	return verdict{numbered: m, by: byNobody}, nil
+	return verdict{numbered: m, by: survived}, nil
 }
 
 // tests returns the test binary of a package.
@@ -112,7 +112,7 @@ func (pl *player) add(name string, p *program, command string, args ...string) e
 	list := filepath.Join(pl.dir, "reached-"+path.Base(p.bin)+"-"+path.Base(name))
 	start := time.Now()
 	out, err := p.run(patience, reachedVariable+"="+list)
-	if err != nil { // once more: tests that meet the real machine may fail on a busy one
+	if err != nil { // repeat once: tests that depend on the real machine may fail on a busy one
 		out, err = p.run(patience, reachedVariable+"="+list)
 	}
 	if err != nil {
@@ -127,7 +127,7 @@ func (pl *player) add(name string, p *program, command string, args ...string) e
 	return nil
 }
 
-// numbers reads what a program wrote of the mutations that it passed.
+// numbers parses the list of mutations that a program reached.
 func numbers(list string) (map[int]bool, error) {
 	reached := map[int]bool{}
 	b, err := os.ReadFile(list)
@@ -144,7 +144,7 @@ func numbers(list string) (map[int]bool, error) {
 	return reached, nil
 }
 
-// notices runs a program with a mutation, if it passes that at all, and returns the test that went red.
+// notices runs a program with a mutation, if it reaches that, and returns the test that failed.
 func (p *program) notices(number int) string {
 	if !p.reached[number] {
 		return ""
@@ -164,10 +164,10 @@ func (p *program) notices(number int) string {
 	return "(panics)"
 }
 
-// memory is how much of it a program may ask for, in KiB: some mistakes allocate without end.
+// memory bounds the memory of a program, in KiB: some mutations allocate without end.
 const memory = 8 << 20
 
-// run runs a program until it ends, or has had its time.
+// run runs a program until it ends or its time is over.
 func (p *program) run(within time.Duration, env string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()

@@ -43,7 +43,7 @@ func exports(t *testing.T) map[string]string {
 	return exported
 }
 
-// declarations are what the code of these tests uses.
+// declarations are used by the code of these tests.
 const declarations = `package p
 
 type Instant int64
@@ -157,7 +157,7 @@ func TestJudgementsAreRead(t *testing.T) {
 	}
 }
 
-// A judgement of code that has changed says nothing.
+// A judgement of code that has changed is void.
 func TestJudgedPlacesAreThere(t *testing.T) {
 	root, err := top()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// table is what became of a draw.
+// table is the result of a draw.
 type table struct {
 	places   int // to draw from
 	seed     uint64
@@ -18,10 +18,10 @@ type table struct {
 	verdicts []verdict
 }
 
-// column is how many of a row's mutations ended in what way.
+// column counts the mutations of a row by result.
 type column map[string]int
 
-// write writes the table as Markdown, as it stands in sim/MUTATIONS.md.
+// write writes the table as Markdown, as in sim/MUTATIONS.md.
 func (tb *table) write(out io.Writer) {
 	fmt.Fprintf(out, "%s, seed %d: %d mutations of %d places.\n", time.Now().UTC().Format(time.DateOnly), tb.seed, len(tb.verdicts), tb.places)
 	tb.rows(out, "package", func(v verdict) string { return v.pkg })
@@ -31,14 +31,14 @@ func (tb *table) write(out io.Writer) {
 	}
 	for _, v := range tb.sorted() {
 		if v.by == byReason {
-			fmt.Fprintf(out, "| %s | %s |\n", v.place, strings.ReplaceAll(v.who, "|", "\\|"))
+			fmt.Fprintf(out, "| %s | %s |\n", v.place, strings.ReplaceAll(v.reason, "|", "\\|"))
 		}
 	}
-	if tb.count(byNobody) > 0 {
+	if tb.count(survived) > 0 {
 		fmt.Fprintf(out, "\nSurvivors:\n\n")
 	}
 	for _, v := range tb.sorted() {
-		if v.by == byNobody {
+		if v.by == survived {
 			fmt.Fprintf(out, "- %s, %s\n", v.place, v.at)
 		}
 	}
@@ -46,7 +46,7 @@ func (tb *table) write(out io.Writer) {
 
 // rows writes one table, with a row for each value of a key and one for all.
 func (tb *table) rows(out io.Writer, title string, key func(verdict) string) {
-	ways := []string{byOwn, byImporters, byScenarios, byReason, byNobody}
+	ways := []string{byOwn, byImporters, byScenarios, byReason, survived}
 	fmt.Fprintf(out, "\n| %s | drawn | %s |\n|---|%s\n", title, strings.Join(ways, " | "), strings.Repeat("---|", len(ways)+1))
 	rows, all := map[string]column{}, column{}
 	for _, v := range tb.verdicts {

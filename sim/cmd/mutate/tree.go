@@ -36,7 +36,7 @@ type source struct {
 	info  *types.Info
 }
 
-// tree is what mutations need to know of the module.
+// tree is the parsed module.
 type tree struct {
 	root     string
 	fset     *token.FileSet
@@ -180,7 +180,7 @@ func (t *tree) suites(path string) []string {
 	return tested
 }
 
-// nearest is how far the tests of a package are from the one that distances are from.
+// nearest returns the distance of the tests of a package from the one that distances are measured from.
 func (t *tree) nearest(p string, distance map[string]int) int {
 	least := len(t.imports)
 	if d, ok := distance[p]; ok {
