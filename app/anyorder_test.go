@@ -9,6 +9,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
@@ -25,7 +26,7 @@ type anySession struct {
 	t           *anyTransport
 	dial        ports.MetricsDial
 	path        domain.Path
-	last        time.Duration // silence of the direct path
+	silence     time.Duration // silence of the direct path
 	open, ready bool
 	closing     bool // by the scraper
 	over        bool
@@ -72,7 +73,7 @@ func (s *anySession) Ping(done func(error)) func() {
 }
 func (s *anySession) Peer() domain.Peer            { return domain.Peer{Key: s.dial.Client, Path: s.path} }
 func (s *anySession) Answered() bool               { return s.open }
-func (s *anySession) DirectSilence() time.Duration { return s.last }
+func (s *anySession) DirectSilence() time.Duration { return s.silence }
 func (s *anySession) Release()                     { s.Close(nil) }
 func (s *anySession) Close(reason error) {
 	if !s.closing {
@@ -113,34 +114,93 @@ func (s *anySession) takes(p domain.Path) {
 	}
 }
 
-// In any order of events, each scrape gets one answer, each reported connection is reported to end once, and no session exceeds
-// its bound. At the end each session has one connection, and closing it leaves no timer.
+// In any order of events, each scrape gets one answer, each reported connection is reported to end once, and no session exceeds its
+// bound. Searches for a direct path keep to their table. At the end each session has one connection, and closing it leaves no timer.
 func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 	var all domain.DialStats
+	searches := statestest.NewWatch(t, app.SearchTable)
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			got := anyOrder(t, rand.New(rand.NewPCG(seed, 1)))
+			got := anyOrder(t, rand.New(rand.NewPCG(seed, 1)), searches)
 			all.SecondDirect += got.SecondDirect
 			all.SecondRelayed += got.SecondRelayed
 			all.SecondFailed += got.SecondFailed
 		})
+	}
+	for seed := range uint64(3) {
+		searchTogether(t, rand.New(rand.NewPCG(seed, 2)), searches)
 	}
 	if all.SecondDirect < 5 || all.SecondRelayed < 5 || all.SecondFailed < 5 {
 		t.Errorf("too little has happened: %+v", all)
 	}
 }
 
-func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
-	const clients, busy = 70, 6 // more than may dial at a time; those with most events
+func anyAlias(i int) domain.Alias { return domain.Alias(fmt.Sprint("client-", i)) }
+
+// anyWorld is a scraper with clients whose connections the test decides on. The states of the searches for a path are watched.
+func anyWorld(t *testing.T, clients int, searches *statestest.Watch[app.SearchState]) (*world, *anyTransport, []domain.KeyPair) {
 	w := newWorld(t)
 	pairs := make([]domain.KeyPair, clients)
-	alias := func(i int) domain.Alias { return domain.Alias(fmt.Sprint("client-", i)) }
 	for i := range clients {
 		pairs[i] = pair(byte(i + 2))
-		w.disk.Entries[alias(i)] = domain.Entry{Alias: alias(i), Key: pairs[i].Public, Expires: noon.Add(100 * time.Hour)}
+		w.disk.Entries[anyAlias(i)] = domain.Entry{Alias: anyAlias(i), Key: pairs[i].Public, Expires: noon.Add(100 * time.Hour)}
 	}
 	net := &anyTransport{loop: w.loop}
 	w.startScraper(func(c *app.ScraperConfig) { net.ScraperTransport, c.Transport = c.Transport, net })
+	found := map[domain.PublicKey]app.SearchState{}
+	w.loop.AfterTurn = func() {
+		w.scraper.SearchStates(func(key domain.PublicKey, state app.SearchState) {
+			if before := found[key]; before != state {
+				searches.Step(before, state)
+				found[key] = state
+			}
+		})
+	}
+	return w, net, pairs
+}
+
+// searchTogether has relays take all sessions over at once, so that searches wait for their turn to dial.
+func searchTogether(t *testing.T, random *rand.Rand, searches *statestest.Watch[app.SearchState]) {
+	const clients = 150
+	w, net, _ := anyWorld(t, clients, searches)
+	w.loop.Turn(func() {
+		for _, s := range slices.Clone(net.all) {
+			s.succeed()
+		}
+		net.works = true
+	})
+	w.loop.Advance(time.Minute)
+	net.works = false
+	first := slices.Clone(net.all)
+	for _, s := range first {
+		w.loop.Turn(func() {
+			s.silence = time.Hour
+			s.takes(domain.PathRelay)
+		})
+	}
+	w.loop.Advance(30 * time.Second)
+	for range 100 {
+		s := first[random.IntN(len(first))]
+		i := random.IntN(clients)
+		w.loop.Turn(func() {
+			switch random.IntN(4) {
+			case 0:
+				s.takes(domain.PathDirect)
+			case 1:
+				s.end(nil)
+			default:
+				w.scraper.PutAlias(registration(string(anyAlias(i)), byte(i+2)).Register, func(bool, error) {})
+			}
+		})
+		w.loop.Advance(200 * time.Millisecond)
+	}
+	w.closeScraper()
+}
+
+func anyOrder(t *testing.T, random *rand.Rand, searches *statestest.Watch[app.SearchState]) domain.DialStats {
+	const clients, busy = 70, 6 // more than may dial at a time; those on whose connections most happens
+	w, net, pairs := anyWorld(t, clients, searches)
+	alias := anyAlias
 	asked, answered := 0, 0
 	paths := []domain.Path{domain.PathDirect, domain.PathRelay}
 	for range 3000 {
@@ -163,7 +223,7 @@ func anyOrder(t *testing.T, random *rand.Rand) domain.DialStats {
 			case 2, 3, 4:
 				s.becomesReady()
 			case 5, 6:
-				s.last = time.Duration(random.IntN(4)) * time.Hour
+				s.silence = time.Duration(random.IntN(4)) * time.Hour
 				s.takes(paths[random.IntN(2)])
 			case 7:
 				if random.IntN(30) == 0 {

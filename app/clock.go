@@ -31,6 +31,30 @@ func (s *Scraper) set() time.Duration {
 	return by
 }
 
+// graces are the loaded aliases that would have expired within the grace after the start.
+type graces struct {
+	graced  map[domain.Alias]bool
+	scraped map[domain.Alias]host.Instant // when one of them was last scraped with success
+}
+
+// noteScrape records that an alias was scraped with success, if it is one of them.
+func (g *graces) noteScrape(a domain.Alias, now host.Instant) {
+	if g.graced[a] {
+		g.scraped[a] = now
+	}
+}
+
+// scrapedWithin reports whether an alias was scraped with success in the last d.
+func (g *graces) scrapedWithin(a domain.Alias, d time.Duration, now host.Instant) bool {
+	last, ok := g.scraped[a]
+	return ok && now.Sub(last) < d
+}
+
+func (g *graces) end(a domain.Alias) {
+	delete(g.graced, a)
+	delete(g.scraped, a)
+}
+
 // shown returns an entry of the table in wall time.
 func (s *Scraper) shown(e domain.Entry) domain.Entry {
 	if by := s.set(); by != 0 {
@@ -46,7 +70,7 @@ func (s *Scraper) bridge(e domain.Entry) domain.Entry {
 	now, grace := s.now(), s.grace()
 	left := e.Expires.Sub(now)
 	if left < grace {
-		s.graced[e.Alias] = true
+		s.graces.graced[e.Alias] = true
 	}
 	e.Expires = now.Add(min(max(left, grace), s.cfg.Expiry))
 	for _, t := range []*time.Time{&e.Registered, &e.Renewed} {
@@ -60,10 +84,7 @@ func (s *Scraper) bridge(e domain.Entry) domain.Entry {
 func (s *Scraper) grace() time.Duration { return min(expiryGrace, s.cfg.Expiry) }
 
 // ungrace ends the grace of an alias that registered or was removed.
-func (s *Scraper) ungrace(a domain.Alias) {
-	delete(s.graced, a)
-	delete(s.scraped, a)
-}
+func (s *Scraper) ungrace(a domain.Alias) { s.graces.end(a) }
 
 // expired reports whether an entry has expired. After a restart a client that is connected or was scraped within the grace shows
 // that the scraper was not down for that long; it has the time of a registration to renew.
@@ -72,12 +93,11 @@ func (s *Scraper) expired(e domain.Entry) bool {
 	if !e.Expired(now) {
 		return false
 	}
-	if !s.graced[e.Alias] || now.Sub(s.clock.start) >= s.cfg.Expiry {
+	if !s.graces.graced[e.Alias] || now.Sub(s.clock.start) >= s.cfg.Expiry {
 		return true
 	}
 	if held := s.sessions[e.Key]; held != nil && held.State() == domain.SessionOpen {
 		return false
 	}
-	last, ok := s.scraped[e.Alias]
-	return !ok || s.cfg.Host.Now().Sub(last) >= s.grace()
+	return !s.graces.scrapedWithin(e.Alias, s.grace(), s.cfg.Host.Now())
 }

@@ -10,18 +10,6 @@
 //
 // # A session
 //
-//	          Start
-//	            │
-//	            ▼        OnOpen
-//	┌──────► connecting ────────► open
-//	│ retry     │                   │
-//	│ timer,    │ OnClose,          │ OnClose,
-//	│ Nudge     │ connect timeout   │ channel timeout
-//	│           ▼                   │
-//	└─────── waiting ◄──────────────┘
-//
-//	connecting, open, waiting ── Close ──► closed
-//
 // The sessions of a scraper dial a few at a time (dialQueue); connecting begins with the wait for a turn, and its deadline with
 // the dial.
 //
@@ -56,4 +44,31 @@
 // connection lasts, the next such waits double. It also ends when the machine has moved.
 //
 // Each of several scrapers has its own cycle.
+//
+// # States
+//
+// The states of a session and of its search for a direct path, how long each may last, and those that may follow. A test compares
+// them with the tables of the code, and with what sessions do.
+//
+// Session:
+//
+//	connecting  -       ──▶ open, waiting, closed
+//	            (no limit: its dial has a turn, and then the connect timeout)
+//	open        -       ──▶ waiting, closed
+//	            (no limit: until the connection closes; the metrics channel opens within the channel timeout)
+//	waiting     -       ──▶ connecting, closed
+//	            (no limit: until the retry timer expires, or the client registers)
+//	closed      -
+//
+// Path search:
+//
+//	idle      -       ──▶ direct
+//	          (no limit: until the session opens on a direct path, or a relayed one becomes direct)
+//	direct    -       ──▶ idle, waiting
+//	          (no limit: until a relay takes over, or the session loses its connection)
+//	waiting   -       ──▶ idle, direct, queued, dialling
+//	          (no limit: until nothing has come on the old path for 30 s, or as long as the last try says)
+//	queued    -       ──▶ idle, direct, dialling
+//	          (no limit: until it is its turn to dial)
+//	dialling  45s     ──▶ idle, direct, waiting, queued
 package app

@@ -18,7 +18,7 @@ func (s *Scraper) Start(done func(error)) {
 	s.started = true
 	s.cfg.Store.OnDamage(s.damaged)
 	s.clock = newClock(s.cfg.Clock.Now(), s.cfg.Host.Now())
-	s.unwatch = []func(){watchNetwork(s.cfg.Transport, s.cfg.OnEvent), s.cfg.Transport.OnMoved(s.nudges.onMoved)}
+	s.nudges.watch()
 	fail := func(err error) {
 		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
 		done(err)
@@ -35,8 +35,14 @@ func (s *Scraper) Start(done func(error)) {
 				case err != nil:
 					fail(fmt.Errorf("loading pins: %w", err))
 				default:
-					s.load(entries, append(bad, badPins...))
-					s.importOnce(func() { s.begin(done) })
+					bad = append(bad, badPins...)
+					begin := func() { s.begin(done) }
+					s.load(entries, bad)
+					if len(entries) == 0 && len(bad) == 0 && s.cfg.Import != nil {
+						s.importOnce(begin)
+					} else {
+						begin()
+					}
 				}
 			})
 		}
@@ -71,7 +77,6 @@ func (s *Scraper) loadPins(next func(bad []error, err error)) {
 }
 
 func (s *Scraper) load(entries []domain.Entry, bad []error) {
-	s.fresh = len(entries) == 0 && len(bad) == 0
 	for _, e := range entries {
 		err := e.Check()
 		if err == nil {
@@ -89,10 +94,6 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 // importOnce imports the aliases of another program if the store was empty. They have the full time to register again. An
 // unreadable file does not prevent the start.
 func (s *Scraper) importOnce(next func()) {
-	if !s.fresh || s.cfg.Import == nil {
-		next()
-		return
-	}
 	s.cfg.Import.Read(func(aliases []domain.Register, bad []error, err error) {
 		if s.closed {
 			return

@@ -15,6 +15,13 @@ type nudges struct {
 	moves   moves
 	telling bool // a round is in progress
 	again   bool // the machine has moved during the round
+	unwatch []func()
+}
+
+// watch begins to follow the network of the node.
+func (n *nudges) watch() {
+	cfg := &n.scraper.cfg
+	n.unwatch = []func(){watchNetwork(cfg.Transport, cfg.OnEvent), cfg.Transport.OnMoved(n.onMoved)}
 }
 
 // nudgeSteps is the number of steps of a round.
@@ -72,6 +79,9 @@ func (n *nudges) finish() {
 }
 
 func (n *nudges) stop() {
+	for _, unwatch := range n.unwatch {
+		unwatch()
+	}
 	if n.timer != nil {
 		n.timer.Stop()
 		n.timer = nil

@@ -12,16 +12,8 @@ import (
 // silent. The transport returns to the old path when that works again, but cannot find another one for the same connection. So a
 // second connection is dialled, and the session switches to it if it is direct. The first one is used until then.
 //
-//	          a relay takes over           takeoverWait
-//	direct ───────────────────────► waiting ──────────► queued
-//	   ▲                            ▲     ▲               │ its turn
-//	   │             failed, relayed│     │news, unanswered▼
-//	   │             still at the   └──── dialling ◄──────┘
-//	   │             connect timeout         │ open, ready and direct
-//	   └─────────────────────────────────────┘ the session switches
-//
-// Each state ends when the old path works again, and when the session has lost its connection. Waiting lasts until nothing has
-// arrived on the old path for takeoverWait. The waits after an attempt grow.
+// The states are those of searchTable. Each ends when the old path works again, and when the session has lost its connection. The
+// waits after an attempt grow.
 //
 // A connection that was relayed from the start is left alone, and so are those that must be relayed: the dial has tried all
 // direct paths beside the relay, and the NATs that prevented them stay the same for as long as the relay carries it, since a NAT

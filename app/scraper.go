@@ -73,18 +73,15 @@ type Scraper struct {
 	pins     map[domain.Alias]domain.Pin
 	damages  []domain.StoreDamage // the last ones, oldest first
 	clock    clock
-	graced   map[domain.Alias]bool         // loaded entries that would have expired within the grace
-	scraped  map[domain.Alias]host.Instant // last successful scrape of a graced alias
+	graces   graces
 	dials    *dialQueue
 	registry *registry
 	listener ports.Listener
 	expiry   host.Timer
-	unwatch  []func() // cancel the network events
 	nudges   nudges
 	targets  targetsWriter
 	started  bool
 	loaded   bool // the table holds all that the store and the import have
-	fresh    bool // the store was empty
 	closed   bool
 	shutdown shutdown
 	ready    bool
@@ -103,8 +100,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 		sessions: map[domain.PublicKey]*Session{},
 		scrapes:  map[domain.Alias]*domain.ScrapeHistory{},
 		pins:     map[domain.Alias]domain.Pin{},
-		graced:   map[domain.Alias]bool{},
-		scraped:  map[domain.Alias]host.Instant{},
+		graces:   graces{graced: map[domain.Alias]bool{}, scraped: map[domain.Alias]host.Instant{}},
 		clock:    newClock(cfg.Clock.Now(), cfg.Host.Now()),
 		stats: domain.ScraperStats{
 			ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}, ConnectionsDenied: map[string]uint64{},
@@ -323,8 +319,8 @@ func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
 		s.scrapes[e.Alias] = &domain.ScrapeHistory{}
 	}
 	s.scrapes[e.Alias].Add(r)
-	if r.Err == nil && s.graced[e.Alias] {
-		s.scraped[e.Alias] = s.cfg.Host.Now()
+	if r.Err == nil {
+		s.graces.noteScrape(e.Alias, s.cfg.Host.Now())
 	}
 }
 

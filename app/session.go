@@ -255,20 +255,9 @@ func (s *Session) uid() domain.UID {
 // LastError is the reason for having no connection; nil while there is one or before the first attempt.
 func (s *Session) LastError() error { return s.lastErr }
 
-// become is the only place that changes the state; doc.go has the diagram.
+// become is the only place that changes the state, as sessionTable allows.
 func (s *Session) become(next domain.SessionState) {
-	ok := false
-	switch next {
-	case domain.SessionConnecting:
-		ok = s.state == domain.SessionWaiting
-	case domain.SessionOpen:
-		ok = s.state == domain.SessionConnecting
-	case domain.SessionWaiting:
-		ok = s.state == domain.SessionConnecting || s.state == domain.SessionOpen
-	case domain.SessionClosed:
-		ok = s.state != domain.SessionClosed
-	}
-	if !ok {
+	if !sessionTable.Allows(s.state, next) {
 		panic(fmt.Sprintf("app: session %s goes from %s to %s", s.cfg.Client.Short(), s.state, next))
 	}
 	if s.timer != nil {

@@ -17,9 +17,6 @@ func (s *Scraper) Close(done func()) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	for _, unwatch := range s.unwatch {
-		unwatch()
-	}
 	s.nudges.stop()
 	s.cfg.Host.Post(func() {
 		// Before the transport ends their connections: sessions dial again when they lose one.

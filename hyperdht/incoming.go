@@ -158,7 +158,9 @@ func (h *incoming) rawClosed() {
 }
 
 // unopened reports whether the caller has a connection that is not open yet: it counts until that opens or ends.
-func (h *incoming) unopened() bool { return h.accepted != nil && !h.accepted.open && !h.accepted.closed }
+func (h *incoming) unopened() bool {
+	return h.accepted != nil && !h.accepted.open && !h.accepted.closed
+}
 
 // settle ends the attempt. Retransmissions of message 1 are answered for a while.
 func (h *incoming) settle() {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 

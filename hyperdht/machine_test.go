@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 // The states, transitions and deadlines that internals.go lists are those of the tables.

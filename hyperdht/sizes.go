@@ -19,6 +19,7 @@ func (n *Node) Sizes(tell func(what string, held, most int)) {
 func (n *Node) Faults(slack time.Duration, tell func(what string)) {
 	n.peers.faults(slack, tell)
 	n.rpc.Faults(tell)
+	n.streams.Faults(tell)
 }
 
 // sizes calls tell with the size and limit of each collection that grows with the actions of peers. The limit may be the size

@@ -59,7 +59,7 @@ var byzantineScenario = &Scenario{
 		for _, c := range w.clients[:min(3, len(w.clients))] {
 			w.phase("%s gets another public address", c.name)
 			if c.router != nil && c.router.Addr().IsValid() {
-				c.router.SetAddr(w.publicAddr())
+				c.router.SetAddr(w.addrs.newPublic())
 				w.stirs(c.machine)
 			} else {
 				w.roam(c.machine)
@@ -114,7 +114,7 @@ func (b *byzantine) join(n int) {
 	first := r.IntN(len(lies))
 	var ghosts, named []netip.AddrPort
 	for range 6 {
-		ghosts = append(ghosts, netip.AddrPortFrom(w.publicAddr(), dhtPort))
+		ghosts = append(ghosts, netip.AddrPortFrom(w.addrs.newPublic(), dhtPort))
 	}
 	for i := range n {
 		m := w.settle(fmt.Sprintf("liar-%d", i), open)

@@ -27,7 +27,7 @@ var carriersScenario = &Scenario{
 			nat := simnet.PortRestricted()
 			nat.FirstPort, nat.LastPort = carrierPort, carrierPort+carrierBlock-1
 			nat.Lifetime, nat.Size, nat.Full = carrierLifetime, carrierBlock, []simnet.WhenFull{simnet.RefuseNew, simnet.EvictOldest}[i%2]
-			carrier := w.net.AddRouter(fmt.Sprintf("carrier %d", i), nat, w.publicAddr())
+			carrier := w.net.AddRouter(fmt.Sprintf("carrier %d", i), nat, w.addrs.newPublic())
 			w.addClient(s, clientSetup{at: home.under(carrier.LAN())})
 		}
 		w.allScrapeable(startWithin)

@@ -23,6 +23,7 @@ type checker struct {
 	roamed     int                        // machines that were given another address
 	paths      map[domain.Path]int        // of connections of scrapers
 	unrest     bool                       // faults make networks come and go
+	tampers    bool                       // datagrams are forged
 	registered uint64                     // registrations that clients reported
 	dials      uint64
 
@@ -198,7 +199,7 @@ func (ch *checker) timely(m *machine, faults func(slack time.Duration, tell func
 // readable demands that no machine receives undecryptable data, unless the scenario tampers with datagrams. A connection
 // that breaks over it comes back by itself, so nothing else would show it.
 func (ch *checker) readable(m *machine, s hyperdht.Status) {
-	if ch.w.tampers || m.garbled {
+	if ch.tampers || m.garbled {
 		return
 	}
 	broken := s.Peering.ConnectionsBroken

@@ -36,13 +36,13 @@ var dnsScenario = &Scenario{
 		w.mustHeal(namedWithin)
 
 		w.phase("the name leads to an unused address")
-		nowhere := w.publicAddr()
+		nowhere := w.addrs.newPublic()
 		w.net.SetName(bootstrapName, nowhere)
 		w.clients[0].restart()
 		w.mustHeal(healWithin)
 
 		w.phase("the first node moves, and its name follows: a new client comes in by it")
-		entry.host.SetAddrs(w.publicAddr())
+		entry.host.SetAddrs(w.addrs.newPublic())
 		w.stirs(entry)
 		w.net.SetName(bootstrapName, entry.host.Addr())
 		w.addClient(s, clientSetup{at: home})

@@ -259,7 +259,7 @@ func (w *World) victims(all []*machine) simnet.Victims {
 			m.host = h
 			m.boot()
 		},
-		Renumber: func(*simnet.Router) netip.Addr { return w.publicAddr() },
+		Renumber: func(*simnet.Router) netip.Addr { return w.addrs.newPublic() },
 	}
 	groups := map[string]*simnet.Group{}
 	for _, name := range []string{groupScraper, groupClients, groupNodes} {

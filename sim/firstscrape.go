@@ -73,7 +73,7 @@ func (w *World) named(text string) string {
 		return text
 	}
 	short, rest, _ := strings.Cut(after, " ")
-	if name := w.shorts[short]; name != "" {
+	if name := w.names.byShort[short]; name != "" {
 		short = name
 	}
 	return before + "peer=" + short + " " + rest
@@ -81,7 +81,7 @@ func (w *World) named(text string) string {
 
 // quietly plays a part without logging its phases.
 func (w *World) quietly(part func()) {
-	w.quiet = true
+	w.story.quiet = true
 	part()
-	w.quiet = false
+	w.story.quiet = false
 }

@@ -29,7 +29,7 @@ var hoardScenario = &Scenario{
 		honest := slices.Clone(w.machines)
 		before := w.count(honest)
 		stop := w.prometheus(s, 5*time.Second)
-		w.tampers = true
+		w.check.tampers = true
 		h := &hoard{attack: attack{w: w, s: s}}
 		w.net.SetFilter(h.pass)
 
@@ -165,7 +165,7 @@ func (h *hoard) heldLittle(begin func()) {
 			}
 		}
 	}
-	w.result.row("held, "+w.doing, "%d bytes for one, %d for all", each, all)
+	w.result.row("held, "+w.story.doing, "%d bytes for one, %d for all", each, all)
 	w.expect(each > 0 && each <= 64<<10, "one stranger makes a machine hold %d bytes", each)
 	w.expect(all <= 64<<20, "strangers make a machine hold %d bytes", all)
 	for _, m := range h.strangers {

@@ -31,7 +31,7 @@ var hostileScenario = &Scenario{
 
 		w.phase("strangers with a wrong secret, a false scraper, connections that say nothing, garbage and old datagrams")
 		a := &attack{w: w, s: s}
-		w.tampers = true
+		w.check.tampers = true
 		a.strangers(5)
 		a.falseScraper()
 		a.crowd(2, 25*time.Millisecond)
@@ -337,7 +337,7 @@ func (a *attack) sybils(n int) {
 	w, target := a.w, id.PublicKey(a.s.keys.Public).Target()
 	var addrs []netip.AddrPort
 	for len(addrs) < n {
-		ip := w.publicAddr()
+		ip := w.addrs.newPublic()
 		for port := uint16(1024); port < 2048; port++ {
 			// Among a few dozen honest nodes, ten common bits are next to the target.
 			if at := netip.AddrPortFrom(ip, port); commonBits(id.NodeIDOf(at), target) >= 10 {

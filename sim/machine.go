@@ -133,9 +133,9 @@ func (p place) under(on *simnet.Segment) place {
 // settle creates a machine at a place, without software.
 func (w *World) settle(name string, p place) *machine {
 	m := &machine{w: w, name: name}
-	on, addr := p.on, w.privateAddr
+	on, addr := p.on, w.addrs.newPrivate
 	if on == nil {
-		on, addr = w.net.Internet(), w.publicAddr
+		on, addr = w.net.Internet(), w.addrs.newPublic
 	}
 	switch {
 	case p.nat == nil:
@@ -145,7 +145,7 @@ func (w *World) settle(name string, p place) *machine {
 		m.host = m.router.AddHost(name, addr())
 	default:
 		m.router = on.AddRouter(name+"'s router", *p.nat, addr())
-		m.host = m.router.AddHost(name, w.privateAddr())
+		m.host = m.router.AddHost(name, w.addrs.newPrivate())
 	}
 	if p.access != nil {
 		m.router.SetAccess(*p.access)
@@ -155,16 +155,17 @@ func (w *World) settle(name string, p place) *machine {
 	return m
 }
 
-// privateAddr returns an inside address. All are different, which makes traces easier to read.
-func (w *World) privateAddr() netip.Addr {
-	w.inside++
-	return netip.AddrFrom4([4]byte{10, byte(w.inside >> 16), byte(w.inside >> 8), byte(w.inside)})
+// newPrivate returns an inside address. No two machines have the same one, which makes traces easier to read.
+func (a *addresses) newPrivate() netip.Addr {
+	a.private++
+	n := a.private
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-// publicAddr returns an unused address.
-func (w *World) publicAddr() netip.Addr {
-	w.addrs++
-	n := w.addrs
+// newPublic returns an address that is not in use.
+func (a *addresses) newPublic() netip.Addr {
+	a.public++
+	n := a.public
 	return netip.AddrFrom4([4]byte{20 + byte(n>>24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
@@ -204,7 +205,7 @@ func (w *World) addRelay(name string) id.PublicKey {
 	m.stop = func(done func()) { m.node.Close(done) }
 	m.boot()
 	w.until(name+" can be found", startWithin, func() bool { return ready })
-	w.names[keys.Public] = name
+	w.names.byKey[keys.Public] = name
 	return keys.Public
 }
 

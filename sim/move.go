@@ -24,13 +24,13 @@ var moveScenario = &Scenario{
 		stop := w.prometheus(s, 15*time.Second)
 		for _, c := range w.clients {
 			w.phase("%s gets another public address", c.name)
-			c.router.SetAddr(w.publicAddr())
+			c.router.SetAddr(w.addrs.newPublic())
 			w.stirs(c.machine)
 			w.mustHeal(healWithin)
 			w.run(w.opts.For / 5)
 		}
 		w.phase("the scraper gets another public address")
-		s.router.SetAddr(w.publicAddr())
+		s.router.SetAddr(w.addrs.newPublic())
 		w.stirs(s.machine)
 		w.mustHeal(healWithin)
 		w.run(w.opts.For)
@@ -54,7 +54,7 @@ var moveScenario = &Scenario{
 		w.phase("the scraper gets another public address, and three seconds later yet another one")
 		for i := range 2 {
 			w.run(time.Duration(i) * 3 * time.Second)
-			s.router.SetAddr(w.publicAddr())
+			s.router.SetAddr(w.addrs.newPublic())
 			w.stirs(s.machine)
 		}
 		w.mustHeal(moveWithin)
@@ -70,7 +70,7 @@ var moveScenario = &Scenario{
 
 // visit moves a machine into a new network.
 func (w *World) visit(m *machine, name string) {
-	m.host.Move(w.net.AddRouter(name, simnet.Masquerade(), w.publicAddr()).LAN(), netip.MustParseAddr("10.9.8.7"))
+	m.host.Move(w.net.AddRouter(name, simnet.Masquerade(), w.addrs.newPublic()).LAN(), netip.MustParseAddr("10.9.8.7"))
 	w.stirs(m)
 }
 
@@ -98,7 +98,7 @@ var roamScenario = &Scenario{
 		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 		w.scrapeAcross(s, second, func() {
-			second.router.SetAddr(w.publicAddr())
+			second.router.SetAddr(w.addrs.newPublic())
 			w.stirs(second.machine)
 		})
 		w.mustHeal(healWithin)

@@ -94,7 +94,7 @@ func nested(relay bool) []*pairing {
 	hairpin := home
 	hairpin.Hairpin = true
 	outer := func(w *World, nat simnet.NAT) *simnet.Segment {
-		return w.net.AddRouter(fmt.Sprintf("outer router %d", w.addrs), nat, w.publicAddr()).LAN()
+		return w.net.AddRouter(fmt.Sprintf("outer router %d", w.addrs.public), nat, w.addrs.newPublic()).LAN()
 	}
 	inside := func(nat simnet.NAT) func(*World) (place, place) {
 		return func(w *World) (place, place) { return behind(home), behind(home).under(outer(w, nat)) }

@@ -124,7 +124,7 @@ func (w *World) reunited(s *scraper, what string) {
 	w.expect(missing == 0, "%d lookups of nodes do not find a client %v after an outage", missing, reunionWithin)
 	w.result.row(what, "a new client registered after %v, every node found every client after %v", took.Round(time.Millisecond),
 		(w.net.Now() - began).Round(time.Second))
-	w.result.reunions = append(w.result.reunions, reunion{what, took, w.net.Now() - began})
+	w.result.samples.reunions = append(w.result.samples.reunions, reunion{what, took, w.net.Now() - began})
 	w.mustHeal(max(reunionWithin-(w.net.Now()-began), time.Minute))
 	c.retire()
 }
@@ -186,7 +186,7 @@ var outagesScenario = &Scenario{
 				w.result.inner = append(w.result.inner, r)
 				w.log.say("hash %016x", r.Hash)
 				var told []string
-				for _, u := range r.reunions {
+				for _, u := range r.samples.reunions {
 					told = append(told, fmt.Sprintf("%s %.0f s, %.0f s", u.what, u.registered.Seconds(), u.found.Seconds()))
 				}
 				w.result.row(cell, "%s", orNone(told))

@@ -36,7 +36,7 @@ var pairScenario = &Scenario{
 				first.wipe()
 			}},
 			{"has another public address", func() {
-				first.router.SetAddr(w.publicAddr())
+				first.router.SetAddr(w.addrs.newPublic())
 				w.stirs(first.machine)
 			}},
 			{"loses its line", func() {

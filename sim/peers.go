@@ -10,14 +10,13 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // keysOf derives the keys of a named peer.
 func (w *World) keysOf(who string) domain.KeyPair {
 	k := domain.KeyPairFromSeed(domain.SeedFrom(w.seedOf(who)))
-	w.names[id.PublicKey(k.Public)], w.shorts[k.Public.Short()] = who, who
+	w.names.add(k.Public, who)
 	return k
 }
 

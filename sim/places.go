@@ -152,7 +152,7 @@ func describe(n simnet.NAT) string {
 // roam moves a machine on the open internet to another address.
 func (w *World) roam(m *machine) {
 	w.log.tell(m.name, "moves to another address")
-	m.host.SetAddrs(w.publicAddr())
+	m.host.SetAddrs(w.addrs.newPublic())
 	w.stirs(m)
 }
 

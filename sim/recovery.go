@@ -52,10 +52,10 @@ func recoveries() []recovery {
 		{name: "the scraper restarts without bootstrap node, 200 ms", rtt: farRTT, median: 2 * time.Second, play: restarts(theScraper, withoutBootstrap)},
 		{name: "the client's router reboots", seeds: 9, median: 5 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.Reboot(simnet.Reboot{}) })},
 		{name: "the scraper's router reboots", seeds: 9, median: 5 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.Reboot(simnet.Reboot{}) })},
-		{name: "the client's public address changes", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.SetAddr(c.w.publicAddr()) })},
-		{name: "the scraper's public address changes", median: 10 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.SetAddr(s.w.publicAddr()) })},
+		{name: "the client's public address changes", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) { c.router.SetAddr(c.w.addrs.newPublic()) })},
+		{name: "the scraper's public address changes", median: 10 * time.Second, play: disturbed(func(s *scraper, _ *client) { s.router.SetAddr(s.w.addrs.newPublic()) })},
 		{name: "the client's machine changes networks", median: 10 * time.Second, play: disturbed(func(_ *scraper, c *client) {
-			cafe := c.w.net.AddRouter("café", simnet.PortRestricted(), c.w.publicAddr())
+			cafe := c.w.net.AddRouter("café", simnet.PortRestricted(), c.w.addrs.newPublic())
 			c.host.Move(cafe.LAN(), netip.MustParseAddr("10.9.8.7"))
 		})},
 		{name: "the path carries 1,280 bytes only", median: 5 * time.Second, play: shrinks(1280)},
@@ -219,7 +219,7 @@ func starts(scraper, client place) func(*World) time.Duration {
 
 // startsWithBridges has both machines on one LAN, each with a bridge for containers that has the same address everywhere.
 func startsWithBridges(w *World) time.Duration {
-	lan := w.net.AddRouter("home", simnet.PortRestricted(), w.publicAddr()).LAN()
+	lan := w.net.AddRouter("home", simnet.PortRestricted(), w.addrs.newPublic()).LAN()
 	bridged := func(m *machine) { m.host.SetBridges(netip.MustParseAddr("172.17.0.1")) }
 	s := w.newScraper("scraper", scraperSetup{at: place{on: lan}})
 	bridged(s.machine)
@@ -248,7 +248,7 @@ func startsAtTwins(w *World) time.Duration {
 func startsBesideBystander(w *World) time.Duration {
 	carrier := simnet.PortRestricted()
 	carrier.Hairpin = true
-	on := w.net.AddRouter("carrier", carrier, w.publicAddr()).LAN()
+	on := w.net.AddRouter("carrier", carrier, w.addrs.newPublic()).LAN()
 	addr := netip.MustParseAddr("192.168.1.77")
 	s := w.addScraper("scraper", scraperSetup{at: home.under(on)})
 	bystander := w.settle("bystander", place{on: s.router.LAN()})
@@ -266,7 +266,7 @@ func startsBesideBystander(w *World) time.Duration {
 // startsInOneCarrier has both machines at customers of one carrier whose router does not hairpin, with a relay.
 func startsInOneCarrier(w *World) time.Duration {
 	transport := dht.Config{RelayThrough: []domain.PublicKey{domain.PublicKey(w.addRelay("relay"))}}
-	on := w.net.AddRouter("carrier", simnet.PortRestricted(), w.publicAddr()).LAN()
+	on := w.net.AddRouter("carrier", simnet.PortRestricted(), w.addrs.newPublic()).LAN()
 	return w.started(home.under(on), home.under(on), transport)
 }
 

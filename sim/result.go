@@ -28,12 +28,11 @@ type Result struct {
 	Scrapes       uint64
 	ScrapesFailed map[string]uint64 // by reason
 	Healings      []Healing
-	took          []time.Duration // of scrapes that succeeded, a sample
-	faulty        bool            // faults were drawn
-	chronicle     *chronicle      // what happened when
-	inner         []*Result       // of runs within this one
-	reunions      []reunion       // after outages of the DHT
-	over          bool            // the scenario has ended; scrapes while clients deregister do not count
+	faulty        bool       // faults were drawn
+	chronicle     *chronicle // what happened when
+	inner         []*Result  // of runs within this one
+	samples       samples
+	over          bool // the scenario has ended; scrapes while clients deregister do not count
 
 	PeakSockets, PeakTimers int // on one machine
 }
@@ -194,8 +193,18 @@ func (r *Result) scraped(took time.Duration, err error) {
 		r.ScrapesFailed[domain.FailureReason(err)]++
 		return
 	}
-	if len(r.took) < maxSamples {
-		r.took = append(r.took, took)
+	r.samples.scraped(took)
+}
+
+// samples are measurements that the report summarizes.
+type samples struct {
+	scrapes  []time.Duration // that succeeded, the first maxSamples
+	reunions []reunion       // after outages of the DHT
+}
+
+func (s *samples) scraped(took time.Duration) {
+	if len(s.scrapes) < maxSamples {
+		s.scrapes = append(s.scrapes, took)
 	}
 }
 

@@ -82,7 +82,7 @@ func (w *World) tabulate(played bool) {
 			}
 		}
 		r.row("scrapes", "%d, failed: %s", r.Scrapes, orNone(failed))
-		r.row("time of a scrape", "%s", spread(r.took))
+		r.row("time of a scrape", "%s", spread(r.samples.scrapes))
 	}
 	r.tabulateConnections()
 	if w.check.registered > 0 {

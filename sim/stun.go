@@ -71,7 +71,7 @@ var stunScenario = &Scenario{
 func (w *World) moveRouters(s *scraper) {
 	for _, m := range []*machine{s.machine, w.clients[0].machine} {
 		if m.router != nil {
-			m.router.SetAddr(w.publicAddr())
+			m.router.SetAddr(w.addrs.newPublic())
 			w.stirs(m)
 		}
 	}
@@ -93,7 +93,7 @@ type stunServer struct {
 
 // addSTUNServer starts a server that all machines booted from now on ask.
 func (w *World) addSTUNServer(name string) *stunServer {
-	v := &stunServer{host: w.net.Internet().AddHost(name, w.publicAddr())}
+	v := &stunServer{host: w.net.Internet().AddHost(name, w.addrs.newPublic())}
 	w.stun = append(w.stun, fmt.Sprintf("%v:%d", v.host.Addr(), stunPort))
 	v.open()
 	return v

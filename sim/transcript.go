@@ -109,7 +109,7 @@ func (t *transcript) uid(text string) string {
 
 // nameOf returns the name of a key's owner, or the beginning of an unknown key.
 func (w *World) nameOf(key domain.PublicKey) string {
-	if name, ok := w.names[id.PublicKey(key)]; ok {
+	if name, ok := w.names.byKey[id.PublicKey(key)]; ok {
 		return name
 	}
 	return key.Short()

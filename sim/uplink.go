@@ -17,7 +17,7 @@ var uplinkScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.PortRestricted())})
-		home := w.net.AddRouter("a shared home", simnet.Masquerade(), w.publicAddr())
+		home := w.net.AddRouter("a shared home", simnet.Masquerade(), w.addrs.newPublic())
 		narrow := simnet.Link{Bandwidth: homeUplink, Queue: homeQueue}
 		home.SetAccess(narrow)
 		w.phase("two clients share a home, all others have their own")

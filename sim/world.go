@@ -23,32 +23,61 @@ type World struct {
 	check    *checker
 	result   *Result
 
-	addrs     uint32 // public ones given away
-	inside    uint32 // private ones
+	addrs     addresses
 	machines  []*machine
 	byName    map[string]*machine
-	names     map[id.PublicKey]string // owners of keys
-	shorts    map[string]string       // the same by the beginning of the key
+	names     keyNames
 	bootstrap []string
 	stun      []string // servers that all machines except DHT nodes ask
 	nodes     []*machine
 	scrapers  []*scraper
 	clients   []*client
 
-	secret       domain.Secret
-	retired      []domain.Secret // former secrets
-	doing        string
-	lastProgress time.Duration // when progress was last reported
-	auditing     bool
-	every        time.Duration // between audits
-	quiet        bool          // phases are not logged
-	tampers      bool          // datagrams are forged
+	secret  domain.Secret
+	retired []domain.Secret // former secrets
+	story   story
+	audits  audits
+}
+
+// addresses counts the addresses that are assigned.
+type addresses struct{ public, private uint32 }
+
+// keyNames are the names of the owners of keys.
+type keyNames struct {
+	byKey   map[id.PublicKey]string
+	byShort map[string]string // by the beginning of the key
+}
+
+func (n *keyNames) add(key domain.PublicKey, name string) {
+	n.byKey[id.PublicKey(key)], n.byShort[key.Short()] = name, name
+}
+
+// story is the phase of the scenario, and its reports to Options.Progress.
+type story struct {
+	doing    string
+	reported time.Duration // when progress was last reported while waiting
+	quiet    bool          // phases are not logged
+}
+
+// due reports whether progress is to be reported again, and notes that it is.
+func (s *story) due(now time.Duration) bool {
+	if now-s.reported < 5*time.Second {
+		return false
+	}
+	s.reported = now
+	return true
+}
+
+// audits are the regular checks of all machines.
+type audits struct {
+	on    bool
+	every time.Duration
 }
 
 func newWorld(o Options, s *Scenario, r *Result) *World {
 	w := &World{
 		opts: o, scenario: s, result: r,
-		byName: map[string]*machine{}, names: map[id.PublicKey]string{}, shorts: map[string]string{}, auditing: true,
+		byName: map[string]*machine{}, names: keyNames{byKey: map[id.PublicKey]string{}, byShort: map[string]string{}}, audits: audits{on: true},
 	}
 	w.secret = domain.SecretFrom(w.seedOf("secret"))
 	w.rand = rand.New(rand.NewPCG(o.Seed, binary.LittleEndian.Uint64(fold("scenario"))))
@@ -65,11 +94,11 @@ func newWorld(o Options, s *Scenario, r *Result) *World {
 	if o.Trace != nil {
 		w.log.echo = func(line string) { _, _ = io.WriteString(o.Trace, line) }
 	}
-	w.every = auditEvery
+	w.audits.every = auditEvery
 	if s.Large {
-		w.every = auditLargeEvery
+		w.audits.every = auditLargeEvery
 	}
-	w.net.AfterFunc(w.every, w.audit)
+	w.net.AfterFunc(w.audits.every, w.audit)
 	return w
 }
 
@@ -85,13 +114,13 @@ func fold(what string) []byte {
 
 // audit checks all machines periodically.
 func (w *World) audit() {
-	if !w.auditing {
+	if !w.audits.on {
 		return
 	}
 	for _, m := range w.machines {
 		w.check.audit(m)
 	}
-	w.net.AfterFunc(w.every, w.audit)
+	w.net.AfterFunc(w.audits.every, w.audit)
 }
 
 // run lets time pass.
@@ -105,7 +134,7 @@ func (w *World) run(d time.Duration) {
 
 func (w *World) progress() {
 	if w.opts.Progress != nil {
-		w.opts.Progress(Progress{Now: w.net.Now(), Doing: w.doing, Failures: len(w.result.Failures)})
+		w.opts.Progress(Progress{Now: w.net.Now(), Doing: w.story.doing, Failures: len(w.result.Failures)})
 	}
 }
 
@@ -118,8 +147,7 @@ func (w *World) reached(within time.Duration, cond func() bool) bool {
 			return false
 		}
 		w.net.Run(min(end-w.net.Now(), step))
-		if w.net.Now()-w.lastProgress >= 5*time.Second {
-			w.lastProgress = w.net.Now()
+		if w.story.due(w.net.Now()) {
 			w.progress()
 		}
 	}
@@ -160,10 +188,10 @@ func (w *World) failed(f Failure) {
 
 // phase begins a part of the scenario.
 func (w *World) phase(format string, args ...any) {
-	w.doing = fmt.Sprintf(format, args...)
-	if !w.quiet {
-		w.log.say("--- %s", w.doing)
-		w.result.chronicle.phase(w.doing)
+	w.story.doing = fmt.Sprintf(format, args...)
+	if !w.story.quiet {
+		w.log.say("--- %s", w.story.doing)
+		w.result.chronicle.phase(w.story.doing)
 	}
 	w.progress()
 }
@@ -198,7 +226,7 @@ func (w *World) bootNodes(n int) {
 // finish closes the world cleanly and checks what is left.
 func (w *World) finish() {
 	w.phase("the end")
-	w.auditing = false
+	w.audits.on = false
 	w.check.final()
 	for _, m := range w.machines {
 		if m.host.Asleep() {

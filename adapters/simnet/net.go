@@ -41,14 +41,11 @@ type Net struct {
 	machines []*machine
 	taken    map[string]bool // names of machines and routers
 	names    map[string][]netip.Addr
-	links    map[pair]*pairLink
-	queues   map[pair]*queue // of links with a bandwidth that are not a pair's own
-	blocked  map[pair]bool
+	pairs    pairs
 	cut      cut
 	outbreak *Outbreak // under way
 	filter   func(Datagram) bool
-	observer func(*Host, host.Event)
-	tap      func(Crossing)
+	watchers watchers
 
 	hash  uint64
 	stats Stats
@@ -63,19 +60,49 @@ type pairLink struct {
 	queue
 }
 
+// watchers are shown what happens; each may be nil.
+type watchers struct {
+	event    func(*Host, host.Event)
+	crossing func(Crossing)
+}
+
+// pairs holds what concerns one direction between two machines or routers.
+type pairs struct {
+	links   map[pair]*pairLink
+	queues  map[pair]*queue // of links with a bandwidth that are not a pair's own
+	blocked map[pair]bool
+}
+
+// link returns the link of a pair of machines, or nil if it has none of its own.
+func (p *pairs) link(from, to *node) *pairLink {
+	if len(p.links) == 0 {
+		return nil
+	}
+	return p.links[pair{from, to}]
+}
+
+// queue returns the queue of a pair that shares the segment's link with others but not its bandwidth.
+func (p *pairs) queue(from, to *node) *queue {
+	at := pair{from, to}
+	q := p.queues[at]
+	if q == nil {
+		q = new(queue)
+		p.queues[at] = q
+	}
+	return q
+}
+
 // New returns an empty internet.
 func New(cfg Config) *Net {
 	if cfg.Start.IsZero() {
 		cfg.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	n := &Net{
-		cfg:     cfg,
-		taken:   map[string]bool{},
-		names:   map[string][]netip.Addr{},
-		links:   map[pair]*pairLink{},
-		queues:  map[pair]*queue{},
-		blocked: map[pair]bool{},
-		hash:    mix(cfg.Seed, prime3),
+		cfg:   cfg,
+		taken: map[string]bool{},
+		names: map[string][]netip.Addr{},
+		pairs: pairs{links: map[pair]*pairLink{}, queues: map[pair]*queue{}, blocked: map[pair]bool{}},
+		hash:  mix(cfg.Seed, prime3),
 	}
 	cfg.Link.check()
 	n.internet = newSegment(n, "internet", cfg.Link, internetHops)
@@ -126,7 +153,7 @@ func (n *Net) SetName(name string, addrs ...netip.Addr) {
 // one's, which is the receiver's LAN. It outlives restarts.
 func (n *Net) SetLink(from, to *Host, l Link) {
 	l.check()
-	n.links[pair{&from.m.node, &to.m.node}] = &pairLink{Link: l}
+	n.pairs.links[pair{&from.m.node, &to.m.node}] = &pairLink{Link: l}
 }
 
 // SetLinks is SetLink in both directions.
@@ -138,10 +165,10 @@ func (n *Net) SetLinks(a, b *Host, l Link) {
 // Block drops everything that one host sends to another, in this direction only, until Unblock. Datagrams are dropped where
 // their paths meet, on the internet or on a LAN that both are behind: the sender's routers see them and create sessions,
 // the receiver's do not.
-func (n *Net) Block(from, to *Host) { n.blocked[pair{&from.m.node, &to.m.node}] = true }
+func (n *Net) Block(from, to *Host) { n.pairs.blocked[pair{&from.m.node, &to.m.node}] = true }
 
 // Unblock undoes Block.
-func (n *Net) Unblock(from, to *Host) { delete(n.blocked, pair{&from.m.node, &to.m.node}) }
+func (n *Net) Unblock(from, to *Host) { delete(n.pairs.blocked, pair{&from.m.node, &to.m.node}) }
 
 // Partition blocks both directions between every host of one side and every host of the other.
 func (n *Net) Partition(left, right []*Host) {
@@ -154,13 +181,13 @@ func (n *Net) Partition(left, right []*Host) {
 }
 
 // Heal undoes all blocks.
-func (n *Net) Heal() { clear(n.blocked) }
+func (n *Net) Heal() { clear(n.pairs.blocked) }
 
 // SetFilter calls keep with every datagram before it is sent; those for which it returns false are dropped. nil keeps all.
 func (n *Net) SetFilter(keep func(Datagram) bool) { n.filter = keep }
 
 // SetObserver calls see with every traced event as it happens; nil removes it.
-func (n *Net) SetObserver(see func(*Host, host.Event)) { n.observer = see }
+func (n *Net) SetObserver(see func(*Host, host.Event)) { n.watchers.event = see }
 
 // AfterFunc runs a step of the scenario, such as a crash or a partition, once d has passed. It belongs to no host and may
 // call anything on any.

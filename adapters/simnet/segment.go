@@ -204,8 +204,8 @@ func (s *Segment) detach(addr netip.Addr) {
 // is nil. It owns d.
 func (s *Segment) forward(d *datagram, from *node, next place) {
 	n := s.net
-	if n.tap != nil {
-		n.tap(Crossing{Segment: s, From: d.from, To: d.to, TTL: d.ttl, Payload: d.buf})
+	if n.watchers.crossing != nil {
+		n.watchers.crossing(Crossing{Segment: s, From: d.from, To: d.to, TTL: d.ttl, Payload: d.buf})
 	}
 	if next == nil {
 		if s.router == nil || from == &s.router.node {
@@ -217,19 +217,17 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 	d.at, d.on, d.queued = next, s, 0
 	link, transmitter := &s.link, (*queue)(nil)
 	to := next.self()
-	if n.cut != cutNone && s.router == nil && n.cut.between(from.side, to.side) || len(n.blocked) > 0 && n.blocks(d, next) {
+	if n.cut != cutNone && s.router == nil && n.cut.between(from.side, to.side) || len(n.pairs.blocked) > 0 && n.blocks(d, next) {
 		n.drop(d, DropBlocked)
 		return
 	}
-	if len(n.links) > 0 {
-		if machine, ok := next.(*machine); ok {
-			if own := n.links[pair{&d.sender.node, &machine.node}]; own != nil {
-				link, transmitter = &own.Link, &own.queue
-			}
+	if machine, ok := next.(*machine); ok {
+		if own := n.pairs.link(&d.sender.node, &machine.node); own != nil {
+			link, transmitter = &own.Link, &own.queue
 		}
 	}
 	if transmitter == nil && link.Bandwidth > 0 {
-		transmitter = n.transmitter(pair{from, to})
+		transmitter = n.pairs.queue(from, to)
 	}
 	hops := link.Hops
 	if hops == 0 {
@@ -283,7 +281,7 @@ func (n *Net) blocks(d *datagram, next place) bool {
 	for {
 		switch at := next.(type) {
 		case *machine:
-			return n.blocked[pair{&d.sender.node, &at.node}]
+			return n.pairs.blocked[pair{&d.sender.node, &at.node}]
 		case *Router:
 			if d.on == at.lan { // on its way up
 				return false
@@ -335,16 +333,6 @@ func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
 		c.replay = l.stale(c.random)
 	}
 	return true
-}
-
-// transmitter returns the queue of a pair that shares the segment's link with others but not its bandwidth.
-func (n *Net) transmitter(p pair) *queue {
-	q := n.queues[p]
-	if q == nil {
-		q = new(queue)
-		n.queues[p] = q
-	}
-	return q
 }
 
 func (d *datagram) ipSize() int {

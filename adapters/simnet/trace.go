@@ -63,7 +63,7 @@ type Crossing struct {
 }
 
 // SetTap calls see with every datagram on each segment that it crosses; nil removes it.
-func (n *Net) SetTap(see func(Crossing)) { n.tap = see }
+func (n *Net) SetTap(see func(Crossing)) { n.watchers.crossing = see }
 
 // Stats are the counts of a run.
 type Stats struct {
@@ -154,8 +154,8 @@ func (n *Net) flush() {
 func (n *Net) trace(h *Host, e host.Event) {
 	n.stats.Events++
 	n.mark(markEvent, h.m.salt)
-	if n.observer != nil {
-		n.observer(h, e)
+	if n.watchers.event != nil {
+		n.watchers.event(h, e)
 	}
 	if n.cfg.Coarse && n.cfg.Trace == nil {
 		return

@@ -47,32 +47,21 @@ type Stats struct {
 // Host is a real machine. It implements host.Host.
 type Host struct {
 	opt    Options
-	start  time.Time
 	ctx    context.Context
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // readers, driver, lookups
 	kick   chan struct{}  // wakes the driver
 	alarm  *time.Timer    // wakes the driver
 
-	posting sync.Mutex // guards what follows
-	posts   []func()
-	busy    bool // the loop's holder will look at posts again before it gives the loop back
-	closed  bool
+	posts mailbox
 
-	loop sync.Mutex // the loop; guards what follows
-	now  host.Instant
-	// Go's monotonic clock stops while the machine sleeps. The host's clock runs on, so that outdated knowledge of the
-	// network is noticed.
-	suspended   func() time.Duration
-	sleptBefore time.Duration // when the host started
-	slept       time.Duration // since then
-	sleepCheck  time.Duration // steady time of the next look
+	loop  sync.Mutex // the loop; guards what follows
+	clock clock
 
 	timers   timerHeap
 	timerSeq uint64
 	alarmAt  host.Instant // when the alarm goes off
 	deferred []func()
-	running  []func() // posts taken over, kept for its memory
 	sockets  map[*socket]struct{}
 	out      outbox
 	memory   batch // in which a batch of sends is put together
@@ -86,9 +75,8 @@ func New(opt Options) *Host {
 		opt.Resolver = net.DefaultResolver
 	}
 	h := &Host{
-		opt: opt, start: time.Now(), kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64),
+		opt: opt, clock: newClock(), kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64),
 		alarmAt: math.MaxInt64, sockets: map[*socket]struct{}{},
-		suspended: suspended, sleptBefore: suspended(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.tasks.Go(h.drive)
@@ -118,23 +106,9 @@ func (h *Host) enter() bool {
 		h.loop.Unlock()
 		return false
 	}
-	h.posting.Lock()
-	h.busy = true
-	h.posting.Unlock()
-	h.tick()
+	h.posts.hold()
+	h.clock.tick()
 	return true
-}
-
-// tick reads the clock. Between two calls Now stands still.
-func (h *Host) tick() {
-	steady := time.Since(h.start)
-	if steady >= h.sleepCheck {
-		h.sleepCheck = steady + sleepCheckInterval
-		if slept := h.suspended() - h.sleptBefore; slept > h.slept+sleepNoise {
-			h.slept = slept
-		}
-	}
-	h.now = max(host.Instant(steady+h.slept), h.now, 1)
 }
 
 // end runs what the turn deferred.
@@ -168,16 +142,13 @@ func (h *Host) leave() {
 		if !h.runPosts() {
 			break
 		}
-		h.tick()
+		h.clock.tick()
 	}
 	h.flush()
 	h.setAlarm()
-	h.posting.Lock()
-	h.busy = false
-	if len(h.posts) > 0 {
+	if h.posts.release() {
 		h.wake()
 	}
-	h.posting.Unlock()
 	h.loop.Unlock()
 }
 
@@ -185,32 +156,30 @@ func (h *Host) leave() {
 // timer that always re-arms itself does not occupy the loop.
 func (h *Host) fire() {
 	last := h.timerSeq
-	for len(h.timers) > 0 && h.timers[0].due <= h.now && h.timers[0].seq <= last {
+	for len(h.timers) > 0 && h.timers[0].due <= h.clock.now && h.timers[0].seq <= last {
 		h.turn(h.timers.remove(0).f)
 	}
 }
 
 // runPosts runs the closures posted so far and reports whether there were any.
 func (h *Host) runPosts() bool {
-	h.posting.Lock()
-	h.running, h.posts = h.posts, h.running[:0]
-	h.posting.Unlock()
-	for i, f := range h.running {
-		h.running[i] = nil
+	posts := h.posts.take()
+	for i, f := range posts {
+		posts[i] = nil
 		h.turn(f)
 	}
-	return len(h.running) > 0
+	return len(posts) > 0
 }
 
 // setAlarm sets the driver's alarm to the first timer. An alarm that fires too early is harmless, and setting
 // it costs more than most turns, so it is set only to an earlier time.
 func (h *Host) setAlarm() {
-	if h.alarmAt <= h.now {
+	if h.alarmAt <= h.clock.now {
 		h.alarmAt = math.MaxInt64 // fired
 	}
 	if len(h.timers) > 0 && h.timers[0].due < h.alarmAt {
 		h.alarmAt = h.timers[0].due
-		h.alarm.Reset(h.alarmAt.Sub(h.now))
+		h.alarm.Reset(h.alarmAt.Sub(h.clock.now))
 	}
 }
 
@@ -249,9 +218,7 @@ func (h *Host) Do(f func()) bool {
 // Close closes all sockets and drops all timers and posted closures. When it returns no turn is running
 // and none will. It must not be called inside a turn: it would deadlock.
 func (h *Host) Close() {
-	h.posting.Lock()
-	h.closed = true
-	h.posting.Unlock()
+	h.posts.close()
 
 	h.loop.Lock()
 	h.down = true
@@ -277,7 +244,7 @@ func (h *Host) Closed() <-chan struct{} { return h.ctx.Done() }
 func (h *Host) Stats() Stats { return h.stats }
 
 // Now implements host.Host.
-func (h *Host) Now() host.Instant { return h.now }
+func (h *Host) Now() host.Instant { return h.clock.now }
 
 // AfterFunc implements host.Host.
 func (h *Host) AfterFunc(d time.Duration, f func()) host.Timer {
@@ -291,13 +258,7 @@ func (h *Host) Defer(f func()) { h.deferred = append(h.deferred, f) }
 
 // Post implements host.Host. On a closed host it does nothing.
 func (h *Host) Post(f func()) {
-	h.posting.Lock()
-	defer h.posting.Unlock()
-	if h.closed {
-		return
-	}
-	h.posts = append(h.posts, f)
-	if !h.busy && len(h.posts) == 1 {
+	if h.posts.add(f) {
 		h.wake()
 	}
 }

@@ -11,14 +11,14 @@ func TestSteadyTimeIncludesSleep(t *testing.T) {
 	h := New(Options{})
 	defer h.Close()
 	slept := time.Duration(0)
-	h.Do(func() { h.suspended = func() time.Duration { return slept } })
+	h.Do(func() { h.clock.suspended = func() time.Duration { return slept } })
 	var before, after host.Instant
 	h.Do(func() {
-		before = h.now
+		before = h.clock.now
 		slept = time.Hour
-		h.sleepCheck = 0 // as if a second had passed
+		h.clock.sleepCheck = 0 // as if a second had passed
 	})
-	h.Do(func() { after = h.now })
+	h.Do(func() { after = h.clock.now })
 	if d := after.Sub(before); d < time.Hour || d > time.Hour+time.Minute {
 		t.Errorf("time moved by %v over a sleep of an hour", d)
 	}
@@ -30,10 +30,10 @@ func TestTimersThatCameDueInASleepFireAfterIt(t *testing.T) {
 	slept := time.Duration(0)
 	fired := make(chan struct{})
 	h.Do(func() {
-		h.suspended = func() time.Duration { return slept }
+		h.clock.suspended = func() time.Duration { return slept }
 		h.AfterFunc(30*time.Minute, func() { close(fired) })
 		slept = time.Hour
-		h.sleepCheck = 0
+		h.clock.sleepCheck = 0
 	})
 	h.Do(func() {})
 	select {

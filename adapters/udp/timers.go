@@ -28,7 +28,7 @@ func (t *timer) Stop() bool {
 func (t *timer) Reset(d time.Duration) {
 	h := t.h
 	h.timerSeq++
-	t.due, t.seq = h.now.Add(max(d, 0)), h.timerSeq
+	t.due, t.seq = h.clock.now.Add(max(d, 0)), h.timerSeq
 	if t.index < 0 {
 		h.timers.push(t)
 		return

@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
+	"github.com/dhtprom/dhtprom/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 type channelState uint8

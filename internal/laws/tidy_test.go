@@ -257,3 +257,68 @@ func isSelector(e ast.Expr, x, name string) bool {
 	id, ok := s.X.(*ast.Ident)
 	return ok && id.Name == x
 }
+
+// maxFields bounds the fields of a struct. One with more owns several things, each of which is a type with methods of its own.
+const maxFields = 20
+
+// manyFields are the structs with more fields, by package and name, each with its reason. There are at most maxExceptions.
+var manyFields = map[string]string{
+	"hyperdht PeeringStats": "a table of counters, one for each row of the metrics",
+}
+
+const maxExceptions = 5
+
+func TestStructsHaveFewFields(t *testing.T) {
+	if len(manyFields) > maxExceptions {
+		t.Errorf("%d exceptions, at most %d may be", len(manyFields), maxExceptions)
+	}
+	large, found := map[string]bool{}, 0
+	for _, p := range packages(t) {
+		for _, f := range p.code {
+			eachStruct(f.File, func(name string, s *ast.StructType) {
+				found++
+				n := countFields(s)
+				if n <= maxFields {
+					return
+				}
+				name = p.path + " " + name
+				large[name] = true
+				if manyFields[name] == "" {
+					t.Errorf("%s: %s has %d fields, at most %d may be: ask what it owns", at(s), name, n, maxFields)
+				}
+			})
+		}
+	}
+	for name := range manyFields {
+		if !large[name] {
+			t.Errorf("%s is an exception, but there is no such struct with more than %d fields", name, maxFields)
+		}
+	}
+	if found < 300 {
+		t.Errorf("found %d structs only", found)
+	}
+}
+
+// eachStruct calls f with each struct type of a file and its name, "" if it has none.
+func eachStruct(file *ast.File, f func(name string, s *ast.StructType)) {
+	named := map[*ast.StructType]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.TypeSpec:
+			if s, ok := n.Type.(*ast.StructType); ok {
+				named[s] = n.Name.Name
+			}
+		case *ast.StructType:
+			f(named[n], n)
+		}
+		return true
+	})
+}
+
+// countFields counts the fields of a struct; an embedded type is one.
+func countFields(s *ast.StructType) (n int) {
+	for _, field := range s.Fields.List {
+		n += max(1, len(field.Names))
+	}
+	return n
+}

@@ -24,6 +24,9 @@ type Loop struct {
 	posted  []func()
 	delayed []func() // Defer'd in this turn
 	rand    io.Reader
+
+	// AfterTurn is called at the end of each turn, if it is set.
+	AfterTurn func()
 }
 
 // NewLoop returns a loop at instant 0 whose randomness comes from seed.
@@ -113,6 +116,9 @@ func (l *Loop) turn(f func()) {
 		next := l.delayed[0]
 		l.delayed = l.delayed[1:]
 		next()
+	}
+	if l.AfterTurn != nil {
+		l.AfterTurn()
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
+	"github.com/dhtprom/dhtprom/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 var kindTable = &states.Table[Kind]{Name: "classifier", States: []states.Rule[Kind]{

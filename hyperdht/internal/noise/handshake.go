@@ -9,7 +9,7 @@ import (
 	"github.com/flynn/noise"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states"
 )
 
 // Errors of a handshake. A failed authentication is reported with the error of the cipher.

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
+	"github.com/dhtprom/dhtprom/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 

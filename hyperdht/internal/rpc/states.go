@@ -1,6 +1,6 @@
 package rpc
 
-import "github.com/dhtprom/dhtprom/hyperdht/internal/states"
+import "github.com/dhtprom/dhtprom/internal/states"
 
 type lifeState uint8
 

@@ -3,7 +3,7 @@ package rpc
 import (
 	"testing"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 // The states and transitions that doc.go lists are those of the tables.

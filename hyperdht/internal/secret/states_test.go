@@ -4,8 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states/statestest"
+	"github.com/dhtprom/dhtprom/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 type receiving uint8

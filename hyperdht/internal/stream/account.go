@@ -20,6 +20,20 @@ type account struct {
 	total   int // bytes
 }
 
+// confinement is the share of a stream in the account; see Confine.
+type confinement struct {
+	on       bool
+	measured int        // bytes in the account
+	above    func() int // what the layers above hold, or nil
+}
+
+func (c *confinement) memoryAbove() int {
+	if c.above == nil {
+		return 0
+	}
+	return c.above()
+}
+
 // Confine bounds what the stream's peer can make this node hold, until Trust: MaxConfined for this stream, beyond which
 // it ends with ErrOverLimit, and a share of a total for all such streams. When that is used up, the oldest of the
 // largest ends with ErrShed. above measures what the layers above hold for the stream, in bytes, SendMemory with it where
@@ -29,9 +43,9 @@ func (s *Stream) Confine(above func() int) {
 	if s.closed {
 		return
 	}
-	s.above = above
-	if !s.confined {
-		s.confined = true
+	s.confined.above = above
+	if !s.confined.on {
+		s.confined.on = true
 		s.machine.Confine(confinedReceive)
 		if s.table.account.streams == nil {
 			s.table.account.streams = make(map[*Stream]struct{})
@@ -46,7 +60,7 @@ func (s *Stream) SendMemory() int { return s.machine.SendMemory() }
 
 // Trust ends Confine: the peer has proven that it may use what the protocol needs.
 func (s *Stream) Trust() {
-	if s.confined {
+	if s.confined.on {
 		s.release()
 		s.machine.Confine(0)
 		s.schedule()
@@ -55,26 +69,22 @@ func (s *Stream) Trust() {
 
 // release takes the stream out of the account.
 func (s *Stream) release() {
-	if s.confined {
-		s.confined, s.above = false, nil
-		s.table.account.total -= s.measured
-		s.measured = 0
+	if s.confined.on {
+		s.table.account.total -= s.confined.measured
+		s.confined = confinement{}
 		delete(s.table.account.streams, s)
 	}
 }
 
 // measure brings the account up to date and ends what is beyond a bound.
 func (s *Stream) measure() {
-	if !s.confined {
+	if !s.confined.on {
 		return
 	}
-	n := streamMemory + s.machine.ReceiveMemory()
-	if s.above != nil {
-		n += s.above()
-	}
+	n := streamMemory + s.machine.ReceiveMemory() + s.confined.memoryAbove()
 	a := &s.table.account
-	a.total += n - s.measured
-	s.measured = n
+	a.total += n - s.confined.measured
+	s.confined.measured = n
 	if n > MaxConfined {
 		s.table.stats.OverLimit++
 		s.Destroy(ErrOverLimit)
@@ -93,7 +103,7 @@ func (a *account) largest() (found *Stream) {
 			found = s
 			continue
 		}
-		size, most := bits.Len(uint(s.measured)), bits.Len(uint(found.measured))
+		size, most := bits.Len(uint(s.confined.measured)), bits.Len(uint(found.confined.measured))
 		if size > most || size == most && s.order < found.order {
 			found = s
 		}
@@ -104,7 +114,7 @@ func (a *account) largest() (found *Stream) {
 // most is what the largest stream holds, in bytes.
 func (a *account) most() (n int) {
 	for s := range a.streams {
-		n = max(n, s.measured)
+		n = max(n, s.confined.measured)
 	}
 	return n
 }

@@ -102,7 +102,7 @@ func TestFirewallIsAskedForEveryKindOnAForeignSocket(t *testing.T) {
 	other := d.b.socket()
 	var asked int
 	accept := false
-	d.pb.firewall = func(s host.Socket, from netip.AddrPort) bool {
+	d.pb.admission.firewall = func(s host.Socket, from netip.AddrPort) bool {
 		asked++
 		if s != host.Socket(other) {
 			t.Error("asked about the stream's own socket")
@@ -133,7 +133,7 @@ func TestWatchedRemoteHasForeignAddressesAskedFor(t *testing.T) {
 	d := newDuo(t)
 	foreign := netip.MustParseAddrPort("203.0.113.9:9")
 	var asked []netip.AddrPort
-	d.pb.firewall = func(_ host.Socket, from netip.AddrPort) bool {
+	d.pb.admission.firewall = func(_ host.Socket, from netip.AddrPort) bool {
 		asked = append(asked, from)
 		return true
 	}
@@ -157,7 +157,7 @@ func TestWatchedRemoteHasForeignAddressesAskedFor(t *testing.T) {
 func TestFirewallMayDestroy(t *testing.T) {
 	d := newDuo(t)
 	other := d.b.socket()
-	d.pb.firewall = func(host.Socket, netip.AddrPort) bool { d.pb.Destroy(nil); return true }
+	d.pb.admission.firewall = func(host.Socket, netip.AddrPort) bool { d.pb.Destroy(nil); return true }
 	d.b.turn(func() {
 		d.b.table.Receive(other, d.sa.local, append(udx.Header{Flags: udx.FlagData, StreamID: d.pb.ID()}.Append(nil), 'x'))
 	})

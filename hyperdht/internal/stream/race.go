@@ -83,11 +83,17 @@ func (s *Stream) Settle(w Way) error {
 	return nil
 }
 
+// arrival is the last packet of a stream.
+type arrival struct {
+	at  host.Instant // zero before the first
+	way Way          // on which it came; its id is not known
+}
+
 // Via returns the way on which the last packet of the stream arrived. RemoteID is not set.
-func (s *Stream) Via() Way { return s.via }
+func (s *Stream) Via() Way { return s.last.way }
 
 // LastReceived returns the arrival time of the last packet, zero before the first.
-func (s *Stream) LastReceived() host.Instant { return s.received }
+func (s *Stream) LastReceived() host.Instant { return s.last.at }
 
 // Persist disables the retransmission limit of the stream. The caller bounds its life then.
 func (s *Stream) Persist(on bool) {

@@ -199,7 +199,7 @@ func TestChangeFromRelayToDirect(t *testing.T) {
 func TestChangeOfSocketMovesOldPacketsToo(t *testing.T) {
 	d := newDuo(t)
 	second := d.a.socket()
-	d.b.turn(func() { d.pb.firewall = func(host.Socket, netip.AddrPort) bool { return true } })
+	d.b.turn(func() { d.pb.admission.firewall = func(host.Socket, netip.AddrPort) bool { return true } })
 	lost := 0
 	d.filter = func(from, _ netip.AddrPort, b []byte) bool {
 		if from == d.sa.local && flagsOf(b) == udx.FlagData {
@@ -210,7 +210,7 @@ func TestChangeOfSocketMovesOldPacketsToo(t *testing.T) {
 	}
 	d.a.turn(func() { d.pa.Write([]byte("x")) })
 	d.a.turn(func() {
-		d.pa.firewall = func(host.Socket, netip.AddrPort) bool { return true }
+		d.pa.admission.firewall = func(host.Socket, netip.AddrPort) bool { return true }
 		d.pa.ChangeRemote(second, d.pb.ID(), d.sb.local, nil)
 	})
 	d.run(2 * time.Second)

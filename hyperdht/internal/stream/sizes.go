@@ -16,3 +16,10 @@ func (t *Table) Sizes(tell func(what string, held, most int)) {
 	tell("closed streams", len(t.linger.queue), maxLingering)
 	tell("ids of closed streams", len(t.linger.byID), len(t.linger.queue))
 }
+
+// Faults calls report with a transition of a stream that no table of states lists, if there was one: a mistake of package udx.
+func (t *Table) Faults(report func(what string)) {
+	if t.faults.Last != "" {
+		report(t.faults.Last)
+	}
+}

@@ -32,7 +32,7 @@ func (s *Stream) KeepSpare(w Way, o SpareOwner) {
 		return
 	}
 	if s.spare == nil {
-		s.spare = &spare{onMain: s.received}
+		s.spare = &spare{onMain: s.last.at}
 	}
 	s.spare.Way, s.spare.owner = w, o
 }
@@ -59,13 +59,13 @@ func (s *Stream) CopyToSpare(on bool) {
 
 // ViaSpare reports whether the last packet came on the spare way.
 func (s *Stream) ViaSpare() bool {
-	return s.spare != nil && s.spare.is(s.via.Socket, s.via.Remote)
+	return s.spare != nil && s.spare.is(s.last.way.Socket, s.last.way.Remote)
 }
 
 // HeardOnMain is when the last packet came that did not come on the spare way.
 func (s *Stream) HeardOnMain() host.Instant {
 	if s.spare == nil {
-		return s.received
+		return s.last.at
 	}
 	return s.spare.onMain
 }
@@ -73,7 +73,7 @@ func (s *Stream) HeardOnMain() host.Instant {
 // AnsweredOnMain is when the last packet came elsewhere than on the spare way that may answer Ask.
 func (s *Stream) AnsweredOnMain() host.Instant {
 	if s.spare == nil {
-		return s.received
+		return s.last.at
 	}
 	return s.spare.answer
 }

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"errors"
 	"net/netip"
 	"time"
@@ -16,48 +15,24 @@ type Stats = udx.Stats
 // Stream is one end of a UDX stream: bytes in order both ways, and messages without order. All methods
 // are for the loop. After the end every method is harmless.
 type Stream struct {
-	table    *Table
-	id       uint32
-	order    uint64
-	machine  udx.Machine
-	socket   host.Socket
-	firewall Firewall
-	timer    deadline
-	turnEnd  func() // endTurn, made once
-
-	watching  bool // the firewall is asked about foreign addresses, too
-	scheduled bool // turnEnd is deferred
+	table     *Table
+	id        uint32
 	paused    bool
 	closed    bool
-	announced bool // OnClose was called
+	order     uint64
+	machine   udx.Machine
+	socket    host.Socket
+	admission admission
+	timer     deadline
+	turn      turnEnd
+	on        handlers
+	last      arrival
+	race      []racer // see Race
+	spare     *spare  // see KeepSpare
+	move      migration
+	confined  confinement
+	forward   forwarding
 	err       error
-
-	onData    func([]byte)
-	onEnd     func()
-	onMessage func([]byte)
-	onDrain   func()
-	onClose   func(error)
-	endOwed   bool // the end came before its handler
-
-	received host.Instant // when the last packet came
-	via      Way          // on which the last packet came; its id is not known
-	race     []racer      // see Race
-	spare    *spare       // see KeepSpare
-	onMoved  func()
-	moved    bool
-
-	opening []byte // see Expect
-	first   bool   // the packet being received begins with it
-
-	// See Confine.
-	confined bool
-	measured int // bytes in the account
-	above    func() int
-
-	// Relaying: what this stream receives leaves through target; sources relay into this one.
-	target  *Stream
-	sources []*Stream
-	relayed uint64 // packets passed on to target
 }
 
 // ID is the local id: what the peer puts into its packets.
@@ -80,17 +55,10 @@ func (s *Stream) RemoteID() uint32 { return s.machine.Remote().ID }
 
 // Expect says what the peer's bytes begin with, in one packet. A first packet that begins otherwise is refused: whoever has seen the
 // stream's id could end the stream by it.
-func (s *Stream) Expect(opening []byte) { s.opening = opening }
+func (s *Stream) Expect(opening []byte) { s.admission.opening = opening }
 
 // First reports, to the firewall, whether the packet is the first one, and begins as expected.
-func (s *Stream) First() bool { return s.first }
-
-// begins reports whether a packet is not the first one, or begins as expected.
-func (s *Stream) begins(b []byte) bool {
-	p := udx.First(b)
-	s.first = bytes.HasPrefix(p, s.opening)
-	return p == nil || s.first
-}
+func (s *Stream) First() bool { return s.admission.first }
 
 // Connect gives the stream its remote. Nothing is sent but what waited for it: written data and the
 // acknowledgement of data that the firewall let in early. It fails with ErrConnected, ErrClosed or
@@ -121,7 +89,7 @@ func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
 // WatchRemote has the firewall asked about packets from other addresses than the remote's, which otherwise only those
 // on foreign sockets are: for a stream whose way may change without a change of socket. The original never asks
 // (libudx), and loses connections of open servers that a relay has paired before the client's first packet came.
-func (s *Stream) WatchRemote() { s.watching = true }
+func (s *Stream) WatchRemote() { s.admission.watching = true }
 
 // ChangeRemote moves the stream, from a relay to a direct path for example; the peer is told nothing.
 // What was written before still travels the old way until it is acknowledged; done, which may be nil,
@@ -132,15 +100,15 @@ func (s *Stream) ChangeRemote(k host.Socket, remoteID uint32, to netip.AddrPort,
 	if k == nil {
 		return ErrBadRemote
 	}
-	if s.moved {
-		return ErrChanging // complete, but not told yet
+	if s.move.owed {
+		return ErrChanging
 	}
 	complete, err := s.machine.ChangeRemote(s.now(), udx.Remote{ID: remoteID, Addr: to})
 	if err != nil {
 		return err
 	}
 	s.socket = k
-	s.onMoved, s.moved = done, complete
+	s.move = migration{done, complete}
 	s.table.host.Trace(Moved{ID: s.id, RemoteID: remoteID, To: to})
 	s.schedule()
 	return nil
@@ -176,7 +144,7 @@ func (s *Stream) Destroy(err error) {
 	if s.closed {
 		return
 	}
-	if s.target != nil || len(s.sources) > 0 {
+	if s.forward.isLeg() {
 		s.machine.Abandon()
 	} else {
 		s.machine.Destroy()
@@ -187,26 +155,26 @@ func (s *Stream) Destroy(err error) {
 // OnData sets who gets the bytes of the stream, borrowed for the call. Until then they are held, and so
 // is the peer's end, as during a pause.
 func (s *Stream) OnData(f func(b []byte)) {
-	s.onData = f
+	s.on.data = f
 	s.updatePause()
 }
 
 // OnEnd sets who is told that the peer has ended its direction. It is told even if that was before.
 func (s *Stream) OnEnd(f func()) {
-	s.onEnd = f
+	s.on.end = f
 	s.schedule()
 }
 
 // OnMessage sets who gets unordered messages, borrowed for the call; without one they are dropped.
-func (s *Stream) OnMessage(f func(b []byte)) { s.onMessage = f }
+func (s *Stream) OnMessage(f func(b []byte)) { s.on.message = f }
 
 // OnDrain sets who is told that Write has room again after it reported false.
-func (s *Stream) OnDrain(f func()) { s.onDrain = f }
+func (s *Stream) OnDrain(f func()) { s.on.drain = f }
 
 // OnClose sets who is told, exactly once, that the stream is over: nil after both directions ended,
 // ErrReset, ErrTimeout, or what Destroy was given. It is told even if that was before.
 func (s *Stream) OnClose(f func(err error)) {
-	s.onClose = f
+	s.on.close = f
 	s.schedule()
 }
 
@@ -223,7 +191,7 @@ func (s *Stream) Resume() {
 }
 
 func (s *Stream) updatePause() {
-	if s.paused || s.onData == nil {
+	if s.paused || s.on.data == nil {
 		s.machine.Pause()
 		return
 	}
@@ -245,8 +213,8 @@ func (s *Stream) now() host.Instant { return s.table.host.Now() }
 
 // receive takes a packet for this stream.
 func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
-	s.via, s.received = Way{Socket: k, Remote: from}, s.now()
-	if s.opening != nil && !s.begins(b) {
+	s.last = arrival{s.now(), Way{Socket: k, Remote: from}}
+	if !s.admission.begins(b) {
 		s.table.stats.Refused++
 		return
 	}
@@ -255,13 +223,13 @@ func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 			s.receiveSpare(b)
 			return
 		}
-		s.spare.onMain = s.received
+		s.spare.onMain = s.last.at
 		if udx.PeekFlags(b)&^udx.FlagSACK == 0 {
-			s.spare.answer = s.received
+			s.spare.answer = s.last.at
 		}
 	}
-	if k != s.socket || s.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address
-		if s.firewall == nil || !s.firewall(k, from) {
+	if k != s.socket || s.admission.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address
+		if !s.admission.admits(k, from) {
 			s.table.stats.Refused++
 			return
 		}
@@ -269,7 +237,7 @@ func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 			return
 		}
 	}
-	if s.target != nil {
+	if s.forward.target != nil {
 		s.relay(b)
 		return
 	}
@@ -281,26 +249,20 @@ func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 }
 
 // schedule has endTurn run at the end of this turn.
-func (s *Stream) schedule() {
-	if !s.scheduled {
-		s.scheduled = true
-		s.table.host.Defer(s.turnEnd)
-	}
-}
+func (s *Stream) schedule() { s.turn.schedule(s.table.host) }
 
 // endTurn hands over what was held, sends what may leave, tells what is owed and sets the timer.
 func (s *Stream) endTurn() {
-	s.scheduled = false
+	s.turn.scheduled = false
 	if !s.closed {
 		s.machine.Deliver()
 		s.machine.Flush(s.now())
 	}
-	if s.moved && !s.closed {
-		(*owner)(s).RemoteChanged()
+	if s.move.owed && !s.closed {
+		s.move.finish()
 	}
-	if s.endOwed && s.onEnd != nil && !s.closed {
-		s.endOwed = false
-		s.onEnd()
+	if !s.closed {
+		s.on.reportOwedEnd()
 	}
 	s.measure()
 	if s.closed {
@@ -311,14 +273,13 @@ func (s *Stream) endTurn() {
 
 // announceClose tells the close once, and lets go of everything that handlers hold.
 func (s *Stream) announceClose() {
-	if s.announced || s.onClose == nil {
+	f := s.on.takeClose()
+	if f == nil {
 		return
 	}
-	s.announced = true
-	f := s.onClose
-	s.onClose, s.onData, s.onEnd, s.onMessage, s.onDrain, s.onMoved = nil, nil, nil, nil, nil, nil
+	s.move.done = nil
 	s.spare = nil
-	s.firewall = nil
+	s.admission.firewall = nil
 	f(s.err)
 }
 
@@ -335,6 +296,34 @@ func (s *Stream) finish(err error) {
 	s.schedule()
 }
 
+// turnEnd runs endTurn at the end of a turn that touched the stream.
+type turnEnd struct {
+	run       func() // endTurn, made once
+	scheduled bool
+}
+
+func (t *turnEnd) schedule(h host.Host) {
+	if !t.scheduled {
+		t.scheduled = true
+		h.Defer(t.run)
+	}
+}
+
+// migration is the last change of remote.
+type migration struct {
+	done func() // or nil
+	owed bool   // the change is complete, and done was not called yet
+}
+
+// finish reports that a change of remote is complete.
+func (m *migration) finish() {
+	f := m.done
+	*m = migration{}
+	if f != nil {
+		f()
+	}
+}
+
 // owner is the face of a Stream towards its machine.
 type owner Stream
 
@@ -349,37 +338,25 @@ func (o *owner) Transmit(to netip.AddrPort, b []byte) {
 }
 
 func (o *owner) Data(b []byte) {
-	o.opening, o.first = nil, false
-	o.onData(b)
+	o.admission.begun()
+	o.on.data(b)
 }
 
-func (o *owner) Ended() {
-	if o.onEnd == nil {
-		o.endOwed = true
-		return
-	}
-	o.onEnd()
-}
+func (o *owner) Ended() { o.on.reportEnd() }
 
 func (o *owner) Message(b []byte) {
-	if o.onMessage != nil {
-		o.onMessage(b)
+	if o.on.message != nil {
+		o.on.message(b)
 	}
 }
 
 func (o *owner) Drain() {
-	if o.onDrain != nil {
-		o.onDrain()
+	if o.on.drain != nil {
+		o.on.drain()
 	}
 }
 
-func (o *owner) RemoteChanged() {
-	o.moved = false
-	if f := o.onMoved; f != nil {
-		o.onMoved = nil
-		f()
-	}
-}
+func (o *owner) RemoteChanged() { o.move.finish() }
 
 func (o *owner) Closed(err error) {
 	s := (*Stream)(o)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -65,6 +66,7 @@ type Table struct {
 	closed  bool
 	relay   []byte // where relayed packets get their new id
 	stats   TableStats
+	faults  states.Faults
 }
 
 // NewTable returns an empty table.
@@ -74,7 +76,7 @@ func NewTable(h host.Host, cfg Config) *Table {
 	}
 	t := &Table{host: h, streams: make(map[uint32]*Stream)}
 	t.config = udx.Config{
-		Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU,
+		Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU, Faults: &t.faults,
 		Narrow: func(a netip.Addr) bool { return t.narrow.has(a, h.Now()) },
 	}
 	return t
@@ -83,12 +85,12 @@ func NewTable(h host.Host, cfg Config) *Table {
 // New returns a stream with a random id that is unique in the table. A nil firewall refuses everything
 // that it would be asked about. On a closed table the stream is closed already.
 func (t *Table) New(fw Firewall) *Stream {
-	s := &Stream{table: t, id: t.freeID(), firewall: fw, order: t.created}
+	s := &Stream{table: t, id: t.freeID(), admission: admission{firewall: fw}, order: t.created}
 	s.timer.stream = s
 	t.created++
 	s.machine.Init((*owner)(s), t.config)
 	s.machine.Pause() // until there is a handler for data
-	s.turnEnd = s.endTurn
+	s.turn.run = s.endTurn
 	if t.closed {
 		s.Destroy(ErrClosed)
 		return s

@@ -6,8 +6,6 @@ const Amplification = 3
 
 // Allowance limits what is sent to an address that may be a victim's: whoever sent the packets that named it may not be
 // there. It counts bytes of UDP payload. A nil Allowance limits nothing.
-//
-//	limited ──Validate──▶ validated
 type Allowance struct {
 	received, sent int
 	validated      bool

@@ -42,8 +42,8 @@ func TestAddressIsValidatedByItsAcknowledgement(t *testing.T) {
 	w.a.Flush(0)
 	w.a.Write(make([]byte, 10_000))
 	w.a.Flush(0)
-	if w.a.sent != 1 {
-		t.Fatalf("%d packets for 100 bytes", w.a.sent)
+	if w.a.out.sent != 1 {
+		t.Fatalf("%d packets for 100 bytes", w.a.out.sent)
 	}
 	receive := func(from netip.AddrPort, p Packet) {
 		w.now++
@@ -52,16 +52,16 @@ func TestAddressIsValidatedByItsAcknowledgement(t *testing.T) {
 		w.a.Flush(w.now)
 	}
 	receive(addrA, Packet{Header: Header{Ack: 1}})
-	if !a.Limited() || w.a.sent != 1 {
+	if !a.Limited() || w.a.out.sent != 1 {
 		t.Fatal("validated from elsewhere")
 	}
 	receive(addrB, Packet{Header: Header{Ack: 1, Flags: FlagMessage}, Payload: make([]byte, 400)})
-	if !a.Limited() || w.a.sent != 2 {
-		t.Fatalf("%d packets for 520 bytes, limited %v", w.a.sent, a.Limited())
+	if !a.Limited() || w.a.out.sent != 2 {
+		t.Fatalf("%d packets for 520 bytes, limited %v", w.a.out.sent, a.Limited())
 	}
 	receive(addrB, Packet{Header: Header{Ack: 2}})
-	if a.Limited() || w.a.sent < 4 {
-		t.Errorf("%d packets after an acknowledgement, limited %v", w.a.sent, a.Limited())
+	if a.Limited() || w.a.out.sent < 4 {
+		t.Errorf("%d packets after an acknowledgement, limited %v", w.a.out.sent, a.Limited())
 	}
 }
 

@@ -3,6 +3,7 @@ package udx
 import (
 	"time"
 
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -15,52 +16,28 @@ import (
 // that it measures. Its known fault, retransmitting too much into very short buffers, is bounded by
 // conservation in the first round of a recovery.
 //
-//	startup ──full──► drain ──empty──► probeBW ⇄ probeRTT (every 10 s, if no smaller RTT was seen)
-//
 // It models the path by two numbers: the largest delivery rate of the last ten rounds and the smallest
-// round trip of the last ten seconds. Gains are in 1/256, so that runs are equal on every processor.
+// round trip of the last ten seconds. Gains are in 1/256, so that runs are equal on every processor. Its
+// phases are those of bbrTable.
 type bbr struct {
-	mode bbrMode
+	mode        bbrMode
+	conserving  bool
+	idleRestart bool
+
 	cwnd int
 	// priorCwnd is what a recovery or a probe of the RTT returns to.
 	priorCwnd int
 	pacing    int64 // bytes per second
 
-	bandwidth   maxFilter // bytes per second by round
-	round       uint32
-	roundEnd    int64 // the round ends when a packet sent after this much was delivered is acked
-	roundStart  bool
-	fullRate    int64
-	fullRounds  int
-	full        bool
-	conserving  bool
-	idleRestart bool
-
-	minRTT       time.Duration
-	minRTTAt     host.Instant
-	minRTTKnown  bool
-	probeRTTEnd  host.Instant
-	probeRTTDone bool // a round has passed at the small window
-
-	cycle   int
-	cycleAt host.Instant
-
-	// How much more than bandwidth*time is acked in bursts, by two windows of rounds.
-	extra       [2]int
-	extraSlot   int
-	extraRounds int
-	epochAt     host.Instant
-	epochAcked  int
+	bandwidth maxFilter // bytes per second by round
+	round     roundCounter
+	pipe      fullPipe
+	floor     rttFloor
+	probe     rttProbe
+	cycle     gainCycle
+	extra     ackAggregation
+	faults    *states.Faults
 }
-
-type bbrMode uint8
-
-const (
-	startup bbrMode = iota
-	drain
-	probeBW
-	probeRTT
-)
 
 const (
 	gainUnit   = 256
@@ -121,16 +98,21 @@ type ackSample struct {
 }
 
 func (b *bbr) init(mss int) {
-	*b = bbr{cwnd: initialPackets * mss}
+	*b = bbr{cwnd: initialPackets * mss, faults: b.faults}
 	b.setPacing(gainHigh, mss)
 }
 
 // pathChanged starts over: nothing that was measured says anything about another path.
 func (b *bbr) pathChanged(mss int) {
-	round := b.round
+	count := b.round.count
+	if b.mode != startup {
+		b.become(startup)
+	}
 	b.init(mss)
-	b.round = round
+	b.round.count = count
 }
+
+func (b *bbr) become(next bbrMode) { bbrTable.Become(&b.mode, next, b.faults) }
 
 // onAck takes one acknowledgement into the model.
 func (b *bbr) onAck(now host.Instant, s *ackSample) {
@@ -151,7 +133,7 @@ func (b *bbr) pacingGain() int64 {
 	case drain:
 		return gainDrain
 	case probeBW:
-		return cycleGains[b.cycle]
+		return b.cycle.gain()
 	default:
 		return gainUnit
 	}
@@ -169,20 +151,16 @@ func (b *bbr) windowGain() int64 {
 }
 
 func (b *bbr) updateBandwidth(s *ackSample) {
-	b.roundStart = false
+	if b.round.update(s) {
+		b.conserving = false
+	}
 	if !s.hasRate {
 		return
-	}
-	if s.priorDelivered >= b.roundEnd {
-		b.roundEnd = s.delivered
-		b.round++
-		b.roundStart = true
-		b.conserving = false
 	}
 	rate := (s.delivered - s.priorDelivered) * int64(time.Second) / int64(max(s.interval, rateFloor))
 	// A rate that the application held down says nothing, unless it is higher than what we knew.
 	if !s.appLimited || rate >= b.bandwidth.max() {
-		b.bandwidth.update(b.round, rate, bandwidthRounds)
+		b.bandwidth.update(b.round.count, rate, bandwidthRounds)
 	}
 }
 
@@ -190,54 +168,37 @@ func (b *bbr) updateExtra(s *ackSample) {
 	if !s.hasRate || s.acked == 0 {
 		return
 	}
-	if b.roundStart {
-		if b.extraRounds++; b.extraRounds >= extraWindowRounds {
-			b.extraRounds = 0
-			b.extraSlot ^= 1
-			b.extra[b.extraSlot] = 0
-		}
+	if b.round.start {
+		b.extra.nextRound()
 	}
-	expected := bytesIn(b.bandwidth.max(), s.deliveredAt.Sub(b.epochAt))
-	if b.epochAcked <= expected || b.epochAcked+s.acked >= extraEpochLimit {
-		b.epochAcked, b.epochAt, expected = 0, s.deliveredAt, 0
-	}
-	b.epochAcked += s.acked
-	extra := min(b.epochAcked-expected, b.cwnd)
-	b.extra[b.extraSlot] = max(b.extra[b.extraSlot], extra)
+	b.extra.update(s, b.bandwidth.max(), b.cwnd)
 }
 
 func (b *bbr) updateCycle(now host.Instant, s *ackSample) {
 	if b.mode != probeBW {
 		return
 	}
-	full := now.Sub(b.cycleAt) > b.minRTT
-	switch gain := cycleGains[b.cycle]; {
+	full := now.Sub(b.cycle.at) > b.floor.rtt
+	switch gain := b.cycle.gain(); {
 	case gain > gainUnit: // until the pipe is that full, or overflows
 		full = full && (s.lost > 0 || s.priorInFlight >= b.target(gain, s.mss))
 	case gain < gainUnit: // until the queue is gone
 		full = full || s.priorInFlight <= b.target(gainUnit, s.mss)
 	}
 	if full {
-		b.cycle = (b.cycle + 1) % len(cycleGains)
-		b.cycleAt = now
+		b.cycle.advance(now)
 	}
 }
 
 func (b *bbr) checkFull(s *ackSample) {
-	if b.full || !b.roundStart || s.appLimited {
-		return
+	if b.round.start && !s.appLimited {
+		b.pipe.update(b.bandwidth.max())
 	}
-	if rate := b.bandwidth.max(); rate >= b.fullRate*fullThreshold/gainUnit {
-		b.fullRate, b.fullRounds = rate, 0
-		return
-	}
-	b.fullRounds++
-	b.full = b.fullRounds >= fullRoundCount
 }
 
 func (b *bbr) checkDrain(now host.Instant, s *ackSample) {
-	if b.mode == startup && b.full {
-		b.mode = drain
+	if b.mode == startup && b.pipe.full {
+		b.become(drain)
 	}
 	if b.mode == drain && s.inFlight <= b.target(gainUnit, s.mss) {
 		b.enterProbeBW(now)
@@ -245,25 +206,27 @@ func (b *bbr) checkDrain(now host.Instant, s *ackSample) {
 }
 
 func (b *bbr) enterProbeBW(now host.Instant) {
-	b.mode, b.cycle, b.cycleAt = probeBW, cycleStart, now
+	b.become(probeBW)
+	b.cycle = gainCycle{cycleStart, now}
 }
 
 func (b *bbr) updateMinRTT(now host.Instant, s *ackSample) {
-	expired := b.minRTTKnown && now.Sub(b.minRTTAt) > bbrMinRTTWindow
-	if s.hasRTT && (!b.minRTTKnown || expired || s.rtt <= b.minRTT) {
-		b.minRTT, b.minRTTAt, b.minRTTKnown = s.rtt, now, true
+	expired := b.floor.expired(now)
+	if s.hasRTT {
+		b.floor.update(now, s.rtt)
 	}
 	if expired && !b.idleRestart && b.mode != probeRTT {
 		b.saveCwnd(s.recovery)
-		b.mode, b.probeRTTEnd, b.probeRTTDone = probeRTT, never, false
+		b.become(probeRTT)
+		b.probe = rttProbe{end: never}
 	}
 	if b.mode == probeRTT {
 		switch {
-		case b.probeRTTEnd == never && s.inFlight <= minPackets*s.mss:
-			b.probeRTTEnd = now.Add(probeRTTTime)
-			b.roundEnd = s.delivered
-		case b.probeRTTEnd != never:
-			b.probeRTTDone = b.probeRTTDone || b.roundStart
+		case b.probe.end == never && s.inFlight <= minPackets*s.mss:
+			b.probe.end = now.Add(probeRTTTime)
+			b.round.end = s.delivered
+		case b.probe.end != never:
+			b.probe.roundDone = b.probe.roundDone || b.round.start
 			b.checkProbeRTTDone(now)
 		}
 	}
@@ -273,15 +236,15 @@ func (b *bbr) updateMinRTT(now host.Instant, s *ackSample) {
 }
 
 func (b *bbr) checkProbeRTTDone(now host.Instant) {
-	if b.mode != probeRTT || !b.probeRTTDone || b.probeRTTEnd == never || now.Before(b.probeRTTEnd) {
+	if b.mode != probeRTT || !b.probe.done(now) {
 		return
 	}
-	b.minRTTAt = now
+	b.floor.at = now
 	b.cwnd = max(b.cwnd, b.priorCwnd)
-	if b.full {
+	if b.pipe.full {
 		b.enterProbeBW(now)
 	} else {
-		b.mode = startup
+		b.become(startup)
 	}
 }
 
@@ -289,31 +252,31 @@ func (b *bbr) setPacing(gain int64, mss int) {
 	rate := b.bandwidth.max()
 	if rate == 0 {
 		// Nothing measured: the initial window within a millisecond, or within a round trip.
-		rate = int64(b.cwnd) * int64(time.Second) / int64(max(b.minRTT, pathFloor))
+		rate = int64(b.cwnd) * int64(time.Second) / int64(max(b.floor.rtt, pathFloor))
 		b.pacing = max(rate/gainUnit*gain, int64(mss))
 		return
 	}
 	rate = rate / 100 * 99 / gainUnit * gain // slightly less, so that queues drain
-	if b.full || rate > b.pacing {
+	if b.pipe.full || rate > b.pacing {
 		b.pacing = max(rate, int64(mss)) // at least a packet per second
 	}
 }
 
 // target is gain times what the path holds.
 func (b *bbr) target(gain int64, mss int) int {
-	if !b.minRTTKnown || b.bandwidth.max() == 0 {
+	if !b.floor.known || b.bandwidth.max() == 0 {
 		return initialPackets * mss
 	}
-	path := int64(bytesIn(b.bandwidth.max(), max(b.minRTT, pathFloor)))
+	path := int64(bytesIn(b.bandwidth.max(), max(b.floor.rtt, pathFloor)))
 	return max(int(path*gain/gainUnit), minPackets*mss)
 }
 
 // allowance is what may be in flight on top, for paths that ack in bursts.
 func (b *bbr) allowance() int {
-	if !b.full {
+	if !b.pipe.full {
 		return 0
 	}
-	return min(max(b.extra[0], b.extra[1]), bytesIn(b.bandwidth.max(), extraLimit))
+	return min(b.extra.max(), bytesIn(b.bandwidth.max(), extraLimit))
 }
 
 func (b *bbr) setCwnd(s *ackSample) {
@@ -321,7 +284,7 @@ func (b *bbr) setCwnd(s *ackSample) {
 	if s.acked > 0 && !b.conserving {
 		target := b.target(b.windowGain(), s.mss) + b.allowance()
 		switch {
-		case b.full:
+		case b.pipe.full:
 			b.cwnd = min(b.cwnd+s.acked, target)
 		case b.cwnd < target || s.delivered < int64(initialPackets*s.mss):
 			b.cwnd += s.acked
@@ -346,7 +309,7 @@ func (b *bbr) setRecoveryCwnd(s *ackSample) {
 	switch {
 	case entered:
 		b.conserving = true
-		b.roundEnd = s.delivered
+		b.round.end = s.delivered
 		b.cwnd = s.inFlight + s.acked
 	case s.before != open && s.recovery == open:
 		b.cwnd = max(b.cwnd, b.priorCwnd)
@@ -368,7 +331,7 @@ func (b *bbr) saveCwnd(state recoveryState) {
 // onTimeout takes the expiry of the retransmission timer: all but one packet waits for an answer.
 func (b *bbr) onTimeout(inFlight, mss int, before recoveryState) {
 	b.saveCwnd(before)
-	b.fullRate = 0
+	b.pipe.rate = 0
 	b.conserving = false
 	b.cwnd = inFlight + mss
 }
@@ -376,12 +339,12 @@ func (b *bbr) onTimeout(inFlight, mss int, before recoveryState) {
 // onRestart takes the first packet after an idle time that the application caused.
 func (b *bbr) onRestart(now host.Instant, delivered int64, mss int) {
 	b.idleRestart = true
-	b.epochAt, b.epochAcked = now, 0
+	b.extra.restart(now)
 	switch b.mode {
 	case probeBW:
 		b.setPacing(gainUnit, mss)
 	case probeRTT:
-		b.probeRTTDone = true
+		b.probe.roundDone = true
 		b.checkProbeRTTDone(now)
 	}
 }
@@ -391,6 +354,117 @@ func bytesIn(rate int64, d time.Duration) int {
 	us := min(max(d.Microseconds(), 0), int64(time.Minute/time.Microsecond))
 	return int(rate * us / 1e6)
 }
+
+// roundCounter counts round trips: a round ends with the acknowledgement of a packet that was sent in it or later.
+type roundCounter struct {
+	count uint32
+	start bool  // the last sample began a round
+	end   int64 // the round ends when a packet sent after this much was delivered is acked
+}
+
+// update takes a sample, and reports whether it begins a round.
+func (r *roundCounter) update(s *ackSample) bool {
+	r.start = s.hasRate && s.priorDelivered >= r.end
+	if r.start {
+		r.end = s.delivered
+		r.count++
+	}
+	return r.start
+}
+
+// fullPipe finds out when more packets in flight do not raise the delivery rate any more.
+type fullPipe struct {
+	rate   int64 // that the growth is measured from
+	rounds int   // without growth
+	full   bool
+}
+
+// update takes the rate at the beginning of a round.
+func (f *fullPipe) update(rate int64) {
+	if f.full {
+		return
+	}
+	if rate >= f.rate*fullThreshold/gainUnit {
+		f.rate, f.rounds = rate, 0
+		return
+	}
+	f.rounds++
+	f.full = f.rounds >= fullRoundCount
+}
+
+// rttFloor is the smallest round trip of the last bbrMinRTTWindow.
+type rttFloor struct {
+	rtt   time.Duration
+	at    host.Instant
+	known bool
+}
+
+// expired reports whether the round trip was measured too long ago.
+func (f *rttFloor) expired(now host.Instant) bool { return f.known && now.Sub(f.at) > bbrMinRTTWindow }
+
+// update takes a sample, which replaces a larger and an expired one.
+func (f *rttFloor) update(now host.Instant, rtt time.Duration) {
+	if !f.known || f.expired(now) || rtt <= f.rtt {
+		f.rtt, f.at, f.known = rtt, now, true
+	}
+}
+
+// rttProbe is a time at a small window, so that queues drain and show the round trip of the path.
+type rttProbe struct {
+	end       host.Instant // never: before the window has become small
+	roundDone bool         // a round has passed at the small window
+}
+
+func (p *rttProbe) done(now host.Instant) bool {
+	return p.roundDone && p.end != never && !now.Before(p.end)
+}
+
+// gainCycle raises the pacing rate for a while, to find more bandwidth, lowers it to drain the queue, and then cruises.
+type gainCycle struct {
+	phase int
+	at    host.Instant // when the phase began
+}
+
+func (c *gainCycle) gain() int64 { return cycleGains[c.phase] }
+
+func (c *gainCycle) advance(now host.Instant) {
+	*c = gainCycle{(c.phase + 1) % len(cycleGains), now}
+}
+
+// ackAggregation measures how much more than bandwidth*time is acked in bursts, by two windows of rounds.
+type ackAggregation struct {
+	most       [2]int
+	slot       int
+	rounds     int
+	epochAt    host.Instant
+	epochAcked int
+}
+
+// max is the most of both windows.
+func (a *ackAggregation) max() int { return max(a.most[0], a.most[1]) }
+
+// nextRound begins a round, and another window after extraWindowRounds of them.
+func (a *ackAggregation) nextRound() {
+	if a.rounds++; a.rounds >= extraWindowRounds {
+		a.rounds = 0
+		a.slot ^= 1
+		a.most[a.slot] = 0
+	}
+}
+
+// update takes a sample, of which no more than cwnd counts.
+func (a *ackAggregation) update(s *ackSample, rate int64, cwnd int) {
+	expected := bytesIn(rate, s.deliveredAt.Sub(a.epochAt))
+	if a.epochAcked <= expected || a.epochAcked+s.acked >= extraEpochLimit {
+		a.restart(s.deliveredAt)
+		expected = 0
+	}
+	a.epochAcked += s.acked
+	a.most[a.slot] = max(a.most[a.slot], min(a.epochAcked-expected, cwnd))
+}
+
+// restart begins an epoch.
+func (a *ackAggregation) restart(now host.Instant) { a.epochAt, a.epochAcked = now, 0 }
 
 // maxFilter is the maximum over a window of rounds, kept as the three best candidates (Kathleen
 // Nichols' algorithm).

@@ -11,7 +11,7 @@ import (
 func (w *world) transfer(n int, limit time.Duration) (bytesPerSecond int) {
 	start, left := w.now, n
 	for len(w.b.got) < n {
-		for left > 0 && !w.a.blocked {
+		for left > 0 && !w.a.writer.blocked {
 			k := min(left, 32<<10)
 			w.a.Write(make([]byte, k))
 			left -= k
@@ -94,8 +94,8 @@ func TestRecoveryConservesPackets(t *testing.T) {
 	var b bbr
 	b.init(1200)
 	b.cwnd = 100_000
-	b.full, b.mode = true, probeBW
-	b.minRTT, b.minRTTKnown = 50*ms, true
+	b.pipe.full, b.mode = true, probeBW
+	b.floor.rtt, b.floor.known = 50*ms, true
 	b.bandwidth.update(0, 1_000_000, bandwidthRounds)
 	now := host.Instant(time.Second)
 	s := ackSample{mss: 1200, acked: 1200, lost: 24_000, inFlight: 60_000, before: open, recovery: recovering}
@@ -178,8 +178,8 @@ func TestMaxFilterForgetsWhatIsOlderThanItsWindow(t *testing.T) {
 func measured(mode bbrMode) *bbr {
 	b := &bbr{}
 	b.init(1000)
-	b.cwnd, b.full, b.mode = 100_000, true, mode
-	b.minRTT, b.minRTTKnown = 50*ms, true
+	b.cwnd, b.pipe.full, b.mode = 100_000, true, mode
+	b.floor.rtt, b.floor.known = 50*ms, true
 	b.bandwidth.update(0, 1_000_000, bandwidthRounds)
 	return b
 }
@@ -208,10 +208,10 @@ func TestCycleGoesOnAtItsMark(t *testing.T) {
 		"below": {func(g int64) bool { return g < gainUnit }, 10 * ms, 1},
 	} {
 		b := measured(probeBW)
-		for !tc.gain(cycleGains[b.cycle]) {
-			b.cycle++
+		for !tc.gain(cycleGains[b.cycle.phase]) {
+			b.cycle.phase++
 		}
-		mark, was := b.target(max(cycleGains[b.cycle], gainUnit), 1000), b.cycle
+		mark, was := b.target(max(cycleGains[b.cycle.phase], gainUnit), 1000), b.cycle
 		b.updateCycle(host.Instant(tc.age), &ackSample{mss: 1000, priorInFlight: mark + tc.beyond})
 		if b.cycle != was {
 			t.Errorf("%s: goes on before its mark", name)
@@ -233,21 +233,21 @@ func TestProbeOfTheRoundTripEnds(t *testing.T) {
 	}
 	b.cwnd = minPackets * 1000
 	b.updateMinRTT(now, &ackSample{mss: 1000, acked: 1000, inFlight: minPackets*1000 + 1})
-	if b.probeRTTEnd != never {
+	if b.probe.end != never {
 		t.Error("it begins while too much is on its way")
 	}
 	b.updateMinRTT(now, &ackSample{mss: 1000, acked: 1000, inFlight: minPackets * 1000})
-	if b.probeRTTEnd != now.Add(probeRTTTime) {
-		t.Fatalf("it ends at %v, it is %v", b.probeRTTEnd, now)
+	if b.probe.end != now.Add(probeRTTTime) {
+		t.Fatalf("it ends at %v, it is %v", b.probe.end, now)
 	}
 	after := now.Add(probeRTTTime)
 	b.updateMinRTT(after, &ackSample{mss: 1000, acked: 1000, inFlight: 1000})
 	if b.mode != probeRTT {
 		t.Error("it ends before a round has passed")
 	}
-	b.roundStart = true
+	b.round.start = true
 	b.updateMinRTT(after, &ackSample{mss: 1000, acked: 1000, inFlight: 1000})
-	if b.mode != probeBW || b.cwnd != 100_000 || b.minRTTAt != after {
-		t.Errorf("mode %v, window %d, round trip of %v", b.mode, b.cwnd, b.minRTTAt)
+	if b.mode != probeBW || b.cwnd != 100_000 || b.floor.at != after {
+		t.Errorf("mode %v, window %d, round trip of %v", b.mode, b.cwnd, b.floor.at)
 	}
 }

@@ -59,7 +59,7 @@ func BenchmarkStreamThroughput(b *testing.B) {
 	for b.Loop() {
 		x.Write(chunk)
 
-		for x.blocked {
+		for x.writer.blocked {
 			now = now.Add(200 * time.Microsecond)
 			if at, ok := x.NextDeadline(); ok && at <= now {
 				x.Advance(now)

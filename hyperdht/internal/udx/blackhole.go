@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -24,12 +25,8 @@ func (e *BlackHoleError) Error() string {
 func (e *BlackHoleError) Narrow() bool { return e.Size <= baseMTU }
 
 // blackHole finds out whether the oldest packet is lost for its size (RFC 8899, section 4.3). The retransmission timeout brings
-// the suspicion; then the packet is repeated with a heartbeat behind it, which is small and is answered at once:
-//
-//	watching ──timeout──► due ──both leave──► asking ──only the heartbeat is answered, 6 times──► BlackHoleError
-//	   ▲                   ▲                    ├──only the heartbeat is answered──┐
-//	   └─────────────── the packet is acknowledged                                │
-//	                       └───────────────────150 ms──────────────────────────────┘
+// the suspicion; then the packet is repeated with a heartbeat behind it, which is small and is answered at once. If the heartbeat is
+// answered 6 times and the packet never, the stream ends with a BlackHoleError. The states are those of blackHoleTable.
 //
 // A queue that others keep nearly full has room for small packets only, too, but not so often in a row.
 //
@@ -48,26 +45,35 @@ type blackHole struct {
 	took  time.Duration // from the first heartbeat to its answer, where nothing else has measured the round trip
 }
 
-type blackHoleState uint8
+func (h *blackHole) become(next blackHoleState, faults *states.Faults) {
+	blackHoleTable.Become(&h.state, next, faults)
+}
 
-const (
-	blackHoleWatching blackHoleState = iota
-	blackHoleDue
-	blackHoleAsking
-	blackHolePausing
-)
+// end drops the suspicion, if there is one.
+func (h *blackHole) end(faults *states.Faults) {
+	if h.state != blackHoleWatching {
+		h.become(blackHoleWatching, faults)
+	}
+	*h = blackHole{}
+}
 
 // suspectSize begins to look for a black hole if the oldest packet is large. A stream that nobody has answered yet has
 // nothing to learn from that, and one whose remote changes is about to have another path.
 func (m *Machine) suspectSize() {
-	p := m.ring.at(m.acked)
-	if p == nil || p.size() <= narrowMTU || m.persistent || m.changing {
+	p := m.out.ring.at(m.out.acked)
+	if p == nil || p.size() <= narrowMTU || m.loss.persistent || m.path.changing {
 		return
 	}
-	if m.hole.seq != p.seq || m.hole.state == blackHoleWatching {
+	if m.hole.seq != p.seq {
+		m.hole.end(m.faults)
+	}
+	if m.hole.state == blackHoleWatching {
 		m.hole = blackHole{seq: p.seq}
 	}
-	m.hole.state, m.timers.hole = blackHoleDue, never
+	if m.hole.state != blackHoleDue {
+		m.hole.become(blackHoleDue, m.faults)
+	}
+	m.timers.hole = never
 }
 
 // askSize sends the heartbeat once the suspect has left again.
@@ -75,8 +81,9 @@ func (m *Machine) askSize(now host.Instant) {
 	if m.hole.state != blackHoleDue {
 		return
 	}
-	if p := m.ring.at(m.hole.seq); p != nil && p.flying && p.sent == now {
-		m.hole.state, m.hole.asked = blackHoleAsking, now
+	if p := m.out.ring.at(m.hole.seq); p != nil && p.flying && p.sent == now {
+		m.hole.become(blackHoleAsking, m.faults)
+		m.hole.asked = now
 		if m.hole.first == 0 {
 			m.hole.first = now
 		}
@@ -89,11 +96,12 @@ func (m *Machine) passSize(now host.Instant, size int) {
 	if m.hole.state == blackHoleWatching {
 		return
 	}
-	if suspect := m.ring.at(m.hole.seq); suspect == nil || size >= suspect.size() {
+	if suspect := m.out.ring.at(m.hole.seq); suspect == nil || size >= suspect.size() {
 		if m.hole.tries > 0 { // what answered was no answer
 			m.rtt.unmeasured = max(m.rtt.unmeasured, now.Sub(m.hole.first))
 		}
-		m.hole, m.timers.hole = blackHole{}, never
+		m.hole.end(m.faults)
+		m.timers.hole = never
 	}
 }
 
@@ -102,8 +110,8 @@ func (m *Machine) answerSize(now host.Instant, p *Packet, repeated bool) {
 	switch {
 	case m.hole.state == blackHoleWatching:
 		return
-	case m.acked != m.hole.seq:
-		m.hole = blackHole{}
+	case m.out.acked != m.hole.seq:
+		m.hole.end(m.faults)
 		return
 	case m.hole.state != blackHoleAsking || p.Flags&FlagMessage != 0 || repeated || now.Sub(m.hole.asked) < m.answerTime():
 		return
@@ -111,9 +119,9 @@ func (m *Machine) answerSize(now host.Instant, p *Packet, repeated bool) {
 	if m.hole.took == 0 {
 		m.hole.took = now.Sub(m.hole.asked)
 	}
-	suspect := m.ring.at(m.hole.seq)
-	if int(m.window) < suspect.payload() { // it may have arrived, and found no room
-		m.hole = blackHole{}
+	suspect := m.out.ring.at(m.hole.seq)
+	if int(m.window.size) < suspect.payload() { // it may have arrived, and found no room
+		m.hole.end(m.faults)
 		return
 	}
 	if m.hole.tries++; m.hole.tries == blackHoleTries {
@@ -122,7 +130,8 @@ func (m *Machine) answerSize(now host.Instant, p *Packet, repeated bool) {
 		m.close(&BlackHoleError{Size: suspect.size()})
 		return
 	}
-	m.hole.state, m.timers.hole = blackHolePausing, now.Add(blackHolePause)
+	m.hole.become(blackHolePausing, m.faults)
+	m.timers.hole = now.Add(blackHolePause)
 }
 
 // answerTime is how long the answer to a heartbeat takes at least: what comes sooner may have left before the heartbeat came.
@@ -135,11 +144,11 @@ func (m *Machine) answerTime() time.Duration {
 
 // repeatSuspect has the suspect leave again.
 func (m *Machine) repeatSuspect() {
-	p := m.ring.at(m.hole.seq)
+	p := m.out.ring.at(m.hole.seq)
 	if m.hole.state != blackHolePausing || p == nil || p.seq != m.hole.seq {
 		return
 	}
-	m.hole.state = blackHoleDue
+	m.hole.become(blackHoleDue, m.faults)
 	if p.flying {
 		var s ackSample
 		m.markLost(p, &s)

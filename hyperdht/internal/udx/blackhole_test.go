@@ -75,7 +75,7 @@ func TestPeersWithoutRoomAreNoBlackHoles(t *testing.T) {
 	w.link.filter = func(from *end, p Packet) bool { return from != w.a || len(p.Payload) < 1000 } // as if there was none
 	w.a.Write(make([]byte, 20000))
 	w.a.Flush(w.now)
-	w.b.buffer = 0
+	w.b.in.buffer = 0
 	w.run(4 * time.Second)
 	if w.a.Stats().BlackHoles > 0 {
 		t.Errorf("closed with %v", w.a.err)

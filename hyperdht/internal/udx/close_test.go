@@ -217,7 +217,7 @@ func TestDestroyIsSentOnceAndTakesTheQueueAlong(t *testing.T) {
 	sent := len(w.log)
 	w.a.Destroy()
 	w.a.Destroy()
-	if want := fmt.Sprintf("DESTROY seq=%d", w.a.next); !strings.Contains(w.log[sent], want) {
+	if want := fmt.Sprintf("DESTROY seq=%d", w.a.out.next); !strings.Contains(w.log[sent], want) {
 		t.Errorf("sent %q, want %s: beyond everything queued", w.log[sent], want)
 	}
 	if len(w.log) != sent+1 || w.a.closed {

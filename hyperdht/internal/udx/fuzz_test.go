@@ -38,7 +38,7 @@ func FuzzMachine(f *testing.F) {
 				case op < 0x80: // a packet; flags from op, numbers near ours
 					var h Header
 					h.Flags, h.StreamID, h.Window = Flags(op), idA, uint32(arg)<<8
-					h.Seq, h.Ack = m.expected+Seq(int8(arg)), m.acked+Seq(int8(arg)/4)
+					h.Seq, h.Ack = m.in.expected+Seq(int8(arg)), m.out.acked+Seq(int8(arg)/4)
 					n := min(len(script), int(arg))
 					if op&byte(FlagSACK) != 0 {
 						h.DataOffset = arg
@@ -46,7 +46,7 @@ func FuzzMachine(f *testing.F) {
 					b := append(h.Append(nil), script[:n]...)
 					if op&byte(FlagSACK) != 0 { // make the blocks' numbers ours
 						for i := HeaderSize; i+4 <= len(b); i += 4 {
-							binary.LittleEndian.PutUint32(b[i:], uint32(m.acked)+binary.LittleEndian.Uint32(b[i:])&0xff)
+							binary.LittleEndian.PutUint32(b[i:], uint32(m.out.acked)+binary.LittleEndian.Uint32(b[i:])&0xff)
 						}
 					}
 					script = script[n:]
@@ -86,13 +86,21 @@ func checkBooks(t *testing.T, m *Machine) {
 	cost.Free(func() { recount(t, m) })
 }
 
+// checkStates fails if a machine has made a transition that no table lists.
+func checkStates(t testing.TB, m *Machine) {
+	t.Helper()
+	if m.faults.Wrong > 0 {
+		t.Errorf("%d transitions that no table lists, such as %s", m.faults.Wrong, m.faults.Last)
+	}
+}
+
 func recount(t *testing.T, m *Machine) {
 	t.Helper()
 	var inFlight, payload, queued, sacked int
-	for s := m.acked; s != m.next; s++ {
-		p := m.ring.at(s)
+	for s := m.out.acked; s != m.out.next; s++ {
+		p := m.out.ring.at(s)
 		switch {
-		case p == nil && s.Before(m.sent):
+		case p == nil && s.Before(m.out.sent):
 			sacked++
 			continue
 		case p == nil || p.seq != s:
@@ -101,37 +109,37 @@ func recount(t *testing.T, m *Machine) {
 			inFlight += p.size()
 			payload += p.payload()
 		}
-		if s.Before(m.sent) && (!m.unacked.has(s) || m.lost.has(s) == p.flying) {
-			t.Fatalf("packet %d, in flight %v, is unacked %v and lost %v", s, p.flying, m.unacked.has(s), m.lost.has(s))
+		if s.Before(m.out.sent) && (!m.out.unacked.has(s) || m.out.lost.has(s) == p.flying) {
+			t.Fatalf("packet %d, in flight %v, is unacked %v and lost %v", s, p.flying, m.out.unacked.has(s), m.out.lost.has(s))
 		}
 		queued += p.payload()
 	}
-	if out := int(m.sent-m.acked) - sacked; m.unacked.n != out {
-		t.Fatalf("%d packets are not acknowledged, the set has %d", out, m.unacked.n)
+	if out := int(m.out.sent-m.out.acked) - sacked; m.out.unacked.n != out {
+		t.Fatalf("%d packets are not acknowledged, the set has %d", out, m.out.unacked.n)
 	}
-	if inFlight != m.inFlight || payload != m.inFlightPayload || queued != m.queued || sacked != m.sacked {
+	if inFlight != m.out.flight.bytes || payload != m.out.flight.payload || queued != m.out.queued || sacked != m.out.sacked {
 		t.Fatalf("counted in flight %d/%d, queued %d, sacked %d; kept %d/%d, %d, %d",
-			inFlight, payload, queued, sacked, m.inFlight, m.inFlightPayload, m.queued, m.sacked)
+			inFlight, payload, queued, sacked, m.out.flight.bytes, m.out.flight.payload, m.out.queued, m.out.sacked)
 	}
 	var gapped, unread int
-	for i, run := range m.recv.runs {
-		if !run.Start.Before(run.End) || !m.expected.Before(run.Start) || i > 0 && !m.recv.runs[i-1].End.Before(run.Start) {
-			t.Fatalf("runs %v, expecting %d", m.recv.runs, m.expected)
+	for i, run := range m.in.queue.runs {
+		if !run.Start.Before(run.End) || !m.in.expected.Before(run.Start) || i > 0 && !m.in.queue.runs[i-1].End.Before(run.Start) {
+			t.Fatalf("runs %v, expecting %d", m.in.queue.runs, m.in.expected)
 		}
 		for s := run.Start; s != run.End; s++ {
-			gapped += len((*m.recv.page(s)).slots[s%pageSlots].payload)
+			gapped += len((*m.in.queue.page(s)).slots[s%pageSlots].payload)
 		}
 	}
-	for _, c := range m.recv.chunks {
+	for _, c := range m.in.queue.chunks {
 		unread += len(c)
 	}
-	if gapped != m.recv.gapped || unread != m.recv.unread || gapped+unread > m.buffer+windowSlack {
-		t.Fatalf("counted %d gapped and %d unread, kept %d and %d", gapped, unread, m.recv.gapped, m.recv.unread)
+	if gapped != m.in.queue.gapped || unread != m.in.queue.unread || gapped+unread > m.in.buffer+windowSlack {
+		t.Fatalf("counted %d gapped and %d unread, kept %d and %d", gapped, unread, m.in.queue.gapped, m.in.queue.unread)
 	}
 	if at, ok := m.NextDeadline(); m.closed && (ok || at != never) {
 		t.Fatal("a closed machine has a deadline")
 	}
-	if !m.closed && m.acked != m.sent && m.timers.rto == never {
+	if !m.closed && m.out.acked != m.out.sent && m.timers.rto == never {
 		t.Fatal("packets are out and no timer runs")
 	}
 }

@@ -50,6 +50,8 @@ type duel struct {
 	saved int // steps
 	// forged says that a packet was made up or changed. What arrives then is anybody's.
 	forged bool
+	// observe is called during each call of a machine, if it is set.
+	observe func(*duelist)
 }
 
 // duelist is one end: its machine, what was written and read, and the datagrams that have left and not arrived.
@@ -136,9 +138,12 @@ func (d *duel) call(e *duelist, input int, f func()) {
 	d.meter.Allow(input + HeaderSize)
 	e.sent = 0
 	began, packets := d.meter.Steps(), e.packets()
+	d.observed(e)
 	f()
+	d.observed(e)
 	e.Deliver()
 	e.Flush(d.now)
+	d.observed(e)
 	packets = e.packets() - packets
 	taken := d.meter.Steps() - began
 	d.saved += stepsOfACall + input*stepsOfAByte + packets*stepsOfAPacket - taken
@@ -151,13 +156,19 @@ func (d *duel) call(e *duelist, input int, f func()) {
 	}
 }
 
+func (d *duel) observed(e *duelist) {
+	if d.observe != nil {
+		cost.Free(func() { d.observe(e) })
+	}
+}
+
 // packets counts what has happened to packets so far. A number that was acknowledged by a block counts again when the
 // acknowledgement passes it, and a packet that waited behind a gap when it is handed over or dropped.
 func (d *duelist) packets() int {
-	sent := int(d.stats.PacketsSent+d.stats.Retransmits) + d.lost.n
-	acked := 2*int(d.acked-d.firstSent) + d.sacked
-	received := int(d.expected-d.firstReceived) + d.got/smallBuffer
-	for _, run := range d.recv.runs {
+	sent := int(d.stats.PacketsSent+d.stats.Retransmits) + d.Machine.out.lost.n
+	acked := 2*int(d.Machine.out.acked-d.firstSent) + d.Machine.out.sacked
+	received := int(d.in.expected-d.firstReceived) + d.got/smallBuffer
+	for _, run := range d.in.queue.runs {
 		received -= int(run.End - run.Start)
 	}
 	return sent + acked + received
@@ -186,7 +197,7 @@ func (d *duel) deliver(e *duelist, n int) {
 }
 
 func (d *duel) write(e *duelist, n int) {
-	if e.ended || e.closed {
+	if e.writer.ended || e.closed {
 		return
 	}
 	b := make([]byte, min(n, duelWrites-e.wrote))
@@ -276,11 +287,11 @@ func (d *duel) step(s *script) {
 func (d *duel) forge(e *duelist, flags byte, s *script) {
 	d.forged = true
 	h := Header{Flags: Flags(flags), Window: s.uint32()}
-	h.Seq, h.Ack = e.expected+Seq(int16(s.uint16())), e.acked+Seq(int16(s.uint16()))
+	h.Seq, h.Ack = e.in.expected+Seq(int16(s.uint16())), e.Machine.out.acked+Seq(int16(s.uint16()))
 	p := Packet{Header: h}
 	if p.Flags&FlagSACK != 0 {
 		for range s.byte() {
-			start := e.acked + Seq(int32(s.uint16()))
+			start := e.Machine.out.acked + Seq(int32(s.uint16()))
 			p.SACK = AppendBlock(p.SACK, Block{start, start + Seq(s.uint16())<<(flags>>6*8)})
 		}
 	} else {
@@ -337,6 +348,7 @@ func (d *duel) heal() {
 func (d *duel) judge() {
 	for i, e := range d.ends {
 		checkBooks(d.t, &e.Machine)
+		checkStates(d.t, &e.Machine)
 		if d.forged {
 			continue
 		}

@@ -3,27 +3,84 @@ package udx
 import (
 	"time"
 
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
+
+// lossDetection finds out which packets are lost: by RACK, by tail-loss probes, and by the retransmission timeout.
+type lossDetection struct {
+	rack          rackState
+	transmissions uint64 // of packets, so far
+	state         recoveryState
+	recoveryPoint Seq
+	expiries      int  // of the retransmission timer, without progress between them
+	persistent    bool // does not give up, however many there are
+	probed        bool // a tail-loss probe left since the last RTT sample
+}
+
+// stamp notes the transmission of a packet.
+func (l *lossDetection) stamp(now host.Instant, p *packet) {
+	l.transmissions++
+	p.sent, p.order = now, l.transmissions
+	p.transmits++
+}
+
+// beginRecovery begins a recovery, which ends when everything before point is acknowledged.
+func (l *lossDetection) beginRecovery(state recoveryState, point Seq, faults *states.Faults) {
+	recoveryTable.Become(&l.state, state, faults)
+	l.recoveryPoint = point
+}
+
+// endRecovery ends a recovery once everything sent before it has arrived.
+func (l *lossDetection) endRecovery(acked Seq, faults *states.Faults) {
+	if l.state != open && !acked.Before(l.recoveryPoint) {
+		recoveryTable.Become(&l.state, open, faults)
+	}
+}
+
+// progress starts the count of timeouts again.
+func (l *lossDetection) progress() { l.expiries = 0 }
+
+// expire counts a timeout, and reports whether it was the last one.
+func (l *lossDetection) expire() bool {
+	l.expiries++
+	return l.expiries >= maxExpiries && !l.persistent
+}
+
+func (l *lossDetection) persist(on bool) {
+	if l.persistent && !on {
+		l.expiries = min(l.expiries, maxExpiries-3)
+	}
+	l.persistent = on
+}
 
 // rackState follows the most recently sent packet that has arrived: whatever left clearly before it and
 // has not arrived is lost (RFC 8985).
 type rackState struct {
 	order      uint64 // of that packet's transmission; 0 before there is one
 	rtt        time.Duration
+	fack       Seq  // after the highest acked packet
 	reordering bool // the path was seen to reorder
 }
 
-func (r *rackState) acked(order uint64, rtt time.Duration) {
-	if order > r.order {
-		r.order, r.rtt = order, rtt
+// acked takes a packet that has arrived. Of one that was sent again, the acknowledgement may be that of an earlier transmission;
+// if so, it comes sooner than a round trip.
+func (r *rackState) acked(p *packet, took, smallestRTT time.Duration) {
+	once := p.transmits == 1
+	if (once || took >= smallestRTT) && p.order > r.order {
+		r.order, r.rtt = p.order, took
+	}
+	if r.fack.Before(p.seq + 1) {
+		r.fack = p.seq + 1
+	} else if once && p.seq+1 != r.fack {
+		r.reordering = true
 	}
 }
 
 // reorderWindow is how much later than expected a packet may be. Without a sign of reordering, three
 // packets above a hole are proof enough, as in the days of duplicate acks.
 func (m *Machine) reorderWindow() time.Duration {
-	if !m.rack.reordering && (m.state != open || m.sacked >= 3) {
+	if !m.loss.rack.reordering && (m.loss.state != open || m.out.sacked >= 3) {
 		return 0
 	}
 	return min(m.rtt.smallest/4, m.rtt.smoothed)
@@ -34,17 +91,16 @@ func (m *Machine) detectLosses(now host.Instant, s *ackSample) {
 	m.timers.reorder = never
 	window := m.reorderWindow()
 	var next *packet
-	for p := m.flight.head; p != nil && p.order < m.rack.order; p = next {
+	for p := m.out.flight.head; p != nil && p.order < m.loss.rack.order; p = next {
 		next = p.next // in the order sent
-		if deadline := p.sent.Add(m.rack.rtt + window); now.Before(deadline) {
+		if deadline := p.sent.Add(m.loss.rack.rtt + window); now.Before(deadline) {
 			m.timers.reorder = deadline
 			break
 		}
 		m.markLost(p, s)
 	}
-	if s.lost > 0 && m.state == open {
-		m.state = recovering
-		m.recoveryPoint = m.sent
+	if s.lost > 0 && m.loss.state == open {
+		m.loss.beginRecovery(recovering, m.out.sent, m.faults)
 		m.stats.Recoveries++
 	}
 }
@@ -52,62 +108,43 @@ func (m *Machine) detectLosses(now host.Instant, s *ackSample) {
 // markLost takes a packet out of flight. A lost probe says that it was too large, not that the path is
 // full, so it does not count (§11).
 func (m *Machine) markLost(p *packet, s *ackSample) {
-	m.flight.remove(p)
-	m.inFlight -= p.size()
-	m.inFlightPayload -= p.payload()
-	m.lost.add(p.seq)
+	m.out.lose(p)
 	if p.probe {
 		p.probe = false
-		m.mtu.lost()
+		m.mtu.lost(m.faults)
 	} else {
 		s.lost += p.size()
 	}
 }
 
-// updateRecovery ends a recovery once everything sent before it has arrived.
-func (m *Machine) updateRecovery() {
-	if m.state != open && !m.acked.Before(m.recoveryPoint) {
-		m.state = open
-	}
-}
-
 // onReorderTimeout finds the packets whose time has run out.
 func (m *Machine) onReorderTimeout(now host.Instant) {
-	s := ackSample{priorInFlight: m.inFlight, before: m.state, mss: m.mss()}
+	s := ackSample{priorInFlight: m.out.flight.bytes, before: m.loss.state, mss: m.mss()}
 	m.detectLosses(now, &s)
-	s.recovery = m.state
-	m.takeSample(&s)
+	s.recovery = m.loss.state
+	m.rate.complete(&s, m.out.flight.bytes)
 	m.bbr.setCwnd(&s)
 }
 
 // onTailProbe makes the peer answer when the end of a flight may be lost: with new data, or with the
 // highest packet again. It ignores window and congestion control: it is one packet (§9.5).
 func (m *Machine) onTailProbe(now host.Instant) {
-	if m.probed || m.state != open || m.flight.empty() {
+	if m.loss.probed || m.loss.state != open || m.out.flight.empty() {
 		return
 	}
-	m.probed = true
-	var p *packet
-	if m.sent != m.next && int(m.sent-m.acked) < maxOutstanding {
-		p = m.ring.at(m.sent)
-	} else {
-		for s := m.sent; p == nil; {
-			s--
-			p = m.ring.at(s)
-		}
-	}
-	if !m.mayLeave(p) {
+	m.loss.probed = true
+	p := m.out.newest()
+	if !m.path.allows(p) {
 		return
 	}
 	m.stats.TailProbes++
-	if p.seq != m.sent {
+	if p.seq != m.out.sent {
 		if p.flying {
-			m.inFlight -= p.size()
-			m.inFlightPayload -= p.payload()
+			m.out.flight.remove(p)
 		}
 		if p.probe {
 			p.probe = false
-			m.mtu.lost()
+			m.mtu.lost(m.faults)
 		}
 	}
 	m.send(now, p)
@@ -117,9 +154,8 @@ func (m *Machine) onTailProbe(now host.Instant) {
 // onTimeout is the expiry of the retransmission timer (§9.3). The interval does not grow beyond
 // twice the timeout, so that an unreachable peer is given up after 13 s as its upper layers expect.
 func (m *Machine) onTimeout(now host.Instant) {
-	m.expiries++
 	m.stats.Timeouts++
-	if m.expiries >= maxExpiries && !m.persistent {
+	if m.loss.expire() {
 		if m.onlyEndMissing() {
 			m.close(nil)
 		} else {
@@ -127,20 +163,20 @@ func (m *Machine) onTimeout(now host.Instant) {
 		}
 		return
 	}
-	before := m.state
-	m.state, m.recoveryPoint = timedOut, m.sent
+	before := m.loss.state
+	m.loss.beginRecovery(timedOut, m.out.sent, m.faults)
 	m.timers.reorder, m.timers.tail = never, never
 	var s ackSample
 	var next *packet
-	for p := m.flight.head; p != nil; p = next {
+	for p := m.out.flight.head; p != nil; p = next {
 		next = p.next
-		if p.seq == m.acked || !now.Before(p.sent.Add(m.rack.rtt+m.reorderWindow())) {
+		if p.seq == m.out.acked || !now.Before(p.sent.Add(m.loss.rack.rtt+m.reorderWindow())) {
 			m.markLost(p, &s)
 		}
 	}
 	m.suspectSize()
-	m.bbr.onTimeout(m.inFlight, m.mss(), before)
-	m.timers.paceNext = min(m.timers.paceNext, now)
+	m.bbr.onTimeout(m.out.flight.bytes, m.mss(), before)
+	m.pacer.hurry(now)
 	m.timers.rto = now.Add(2 * m.rtt.rto)
 }
 
@@ -149,5 +185,5 @@ func (m *Machine) onTimeout(now host.Instant) {
 // is decided only when everything was tried: a peer that is alive behind a bad path and never got our
 // END would wait for it for ever.
 func (m *Machine) onlyEndMissing() bool {
-	return m.endReported && m.bareEnd && m.acked+1 == m.next
+	return m.in.endReported && m.writer.bareEnd && m.out.acked+1 == m.out.next
 }

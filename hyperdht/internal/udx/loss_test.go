@@ -131,7 +131,7 @@ func TestTailProbePrefersNewData(t *testing.T) {
 	w := traced(t, link{delay: 10 * ms})
 	w.writePackets(1)
 	w.run(30 * ms)
-	w.a.window, w.log = 1, nil
+	w.a.window.size, w.log = 1, nil
 	dropOnce(w, 1)
 	w.writePackets(2)
 	w.run(65 * ms)
@@ -229,8 +229,8 @@ func TestAckOfTheUnsentInvalidatesTheRest(t *testing.T) {
 	w.a.Receive(0, append(Header{Flags: FlagData, Seq: 0, Ack: 2, Window: 1}.Append(nil), 'y'))
 	w.a.Flush(0)
 	w.expect("") // delivered, but not acked: the reference does the same
-	if string(w.a.got) != "y" || w.a.window != DefaultWindow || w.a.Stats().BadAcks != 1 || w.a.Stats().InFlight == 0 {
-		t.Errorf("got %q, window %d, %+v", w.a.got, w.a.window, w.a.Stats())
+	if string(w.a.got) != "y" || w.a.window.size != DefaultWindow || w.a.Stats().BadAcks != 1 || w.a.Stats().InFlight == 0 {
+		t.Errorf("got %q, window %d, %+v", w.a.got, w.a.window.size, w.a.Stats())
 	}
 }
 
@@ -242,8 +242,8 @@ func TestBadBlocksAreSkipped(t *testing.T) {
 		area = AppendBlock(area, b)
 	}
 	w.a.Receive(0, append(Header{Flags: FlagSACK, Window: DefaultWindow}.Append(nil), area...))
-	if s := w.a.Stats(); s.BadBlocks != 5 || w.a.sacked != 3 {
-		t.Errorf("%d bad blocks, %d packets acked", s.BadBlocks, w.a.sacked)
+	if s := w.a.Stats(); s.BadBlocks != 5 || w.a.out.sacked != 3 {
+		t.Errorf("%d bad blocks, %d packets acked", s.BadBlocks, w.a.out.sacked)
 	}
 }
 
@@ -263,8 +263,8 @@ func TestBlocksOutsideWhatWasSentAreRefused(t *testing.T) {
 				}
 				block := AppendBlock(nil, Block{first + start, first + end})
 				w.a.Receive(0, Packet{Header: Header{Flags: FlagSACK, Window: DefaultWindow, Ack: first}, SACK: block}.Append(nil))
-				if bad := w.a.Stats().BadBlocks; w.a.sacked != want || (bad == 0) != (want > 0) {
-					t.Errorf("first %d, block [+%d,+%d): %d packets acked, want %d; %d bad blocks", first, start, end, w.a.sacked, want, bad)
+				if bad := w.a.Stats().BadBlocks; w.a.out.sacked != want || (bad == 0) != (want > 0) {
+					t.Errorf("first %d, block [+%d,+%d): %d packets acked, want %d; %d bad blocks", first, start, end, w.a.out.sacked, want, bad)
 				}
 			}
 		}
@@ -284,8 +284,8 @@ func TestReportedPacketsAreNeverSentAgain(t *testing.T) {
 	w.a.Write(randomBytes(300<<10, 1))
 	w.flush()
 	for w.step(never - 1) {
-		for s := w.a.acked; s != w.a.sent; s++ {
-			if w.a.ring.at(s) == nil {
+		for s := w.a.out.acked; s != w.a.out.sent; s++ {
+			if w.a.out.ring.at(s) == nil {
 				reported[s] = true
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -59,108 +60,44 @@ type Config struct {
 	FirstSeq, FirstAck Seq
 	// Narrow reports whether the path to a host is known to swallow packets of the size that streams begin with; nil knows none.
 	Narrow func(netip.Addr) bool
+	// Faults counts transitions that no table of states lists; machines of one loop share it.
+	Faults *states.Faults
 }
-
-// recoveryState is what loss has done to the sender.
-type recoveryState uint8
-
-const (
-	open       recoveryState = iota
-	recovering               // packets were found lost
-	timedOut                 // the retransmission timer expired
-)
 
 // Machine is one end of a stream. The zero value is not usable; see Init.
 type Machine struct {
 	owner  Owner
 	pool   *Pool
-	remote *Remote // nil until connected
+	path   path
 	closed bool
 
-	// Sending. acked ≤ sent ≤ next: [acked, sent) was transmitted, [sent, next) was not.
-	ring              sendRing
-	acked, sent, next Seq
-	flight            packetList
-	unacked, lost     seqSet // of [acked, sent): not acknowledged; and of those, not in flight
-	inFlight          int    // bytes in flight, headers included
-	inFlightPayload   int    // the same, payload only: what the peer's window counts
-	queued            int    // payload bytes not acked
-	sacked            int    // packets in [acked, sent) that were selectively acked
-	fack              Seq    // after the highest acked packet
-	bareEnd           bool   // our END carries no payload
-	ended             bool   // End was called
-	blocked           bool   // a writer waits for Drain
-	wrote             bool   // something was written since the last Flush
-	limit             limit  // why the last Flush stopped sending
+	out    sendQueue
+	writer writer
+	window peerWindow
+	in     reassembly
+	ack    ackSchedule
 
-	// The peer's window and the packet that last set it (§7).
-	window       uint32
-	wlSeq, wlAck Seq
-
-	// Receiving.
-	expected    Seq
-	recv        recvQueue
-	buffer      int
-	reserve     int // the buffer of a peer that is not confined
-	confined    int // memory that received packets may take; 0: whatever the buffer takes
-	advertised  int // the window of the last packet sent
-	paused      bool
-	ackNeeded   bool
-	unackedData int // packets received since the last ack left
-	endSeen     bool
-	endReported bool
-
-	// Loss detection (loss.go).
-	rtt           rttEstimator
-	rack          rackState
-	transmissions uint64 // of packets, so far
-	state         recoveryState
-	recoveryPoint Seq
-	expiries      int
-	persistent    bool // does not give up, however many there are
-	probed        bool // a tail-loss probe left since the last RTT sample
-
-	// Delivery rate (ack.go).
-	delivered   int64
-	deliveredAt host.Instant
-	firstSentAt host.Instant
-	appLimited  int64 // rate samples are held down until this much was delivered; 0 = they are not
-
-	bbr bbr
-	mtu mtuSearch
-	// maxMTU bounds the search, and is what a change of remote starts it with again.
-	maxMTU int
-	narrow func(netip.Addr) bool
+	rtt    rttEstimator
+	loss   lossDetection
+	rate   deliveryRate
+	bbr    bbr
+	pacer  pacer
+	mtu    mtuSearch
 	hole   blackHole
+	timers timers
 
-	// allowance limits what is sent to the remote until it has acknowledged something; nil does not.
-	allowance *Allowance
-	fromThere bool // the packet being received came from the remote's address
-
-	// Change of remote: complete when acked reaches changeAt.
-	changing bool
-	changeAt Seq
-
-	timers    timers
 	keepalive time.Duration
-	stats     Stats
+	stats     Counters
+	faults    *states.Faults
 }
-
-// limit is why nothing more is sent.
-type limit uint8
-
-const (
-	limitNone limit = iota
-	limitWindow
-	limitCwnd
-	limitPacing
-	limitAllowance
-)
 
 // Init readies a machine. It does not connect it.
 func (m *Machine) Init(owner Owner, cfg Config) {
 	if cfg.Pool == nil {
 		cfg.Pool = NewPool()
+	}
+	if cfg.Faults == nil {
+		cfg.Faults = new(states.Faults)
 	}
 	if cfg.ReceiveBuffer == 0 {
 		cfg.ReceiveBuffer = DefaultReceiveBuffer
@@ -169,15 +106,18 @@ func (m *Machine) Init(owner Owner, cfg Config) {
 		cfg.MaxMTU = maxMTU
 	}
 	*m = Machine{
-		owner: owner, pool: cfg.Pool,
-		acked: cfg.FirstSeq, sent: cfg.FirstSeq, next: cfg.FirstSeq, fack: cfg.FirstSeq,
-		window: DefaultWindow, wlSeq: cfg.FirstAck, wlAck: cfg.FirstSeq,
-		expected: cfg.FirstAck, buffer: cfg.ReceiveBuffer, reserve: cfg.ReceiveBuffer, advertised: cfg.ReceiveBuffer,
-		maxMTU: cfg.MaxMTU, narrow: cfg.Narrow,
+		owner: owner, pool: cfg.Pool, faults: cfg.Faults,
+		window: peerWindow{size: DefaultWindow, seq: cfg.FirstAck, ack: cfg.FirstSeq},
+		mtu:    mtuSearch{limit: cfg.MaxMTU, narrow: cfg.Narrow},
+		pacer:  pacer{next: longAgo},
 		timers: stoppedTimers(),
 	}
+	m.out.begin(cfg.FirstSeq)
+	m.loss.rack.fack = cfg.FirstSeq
+	m.in.init(cfg.FirstAck, cfg.ReceiveBuffer)
 	m.rtt.init()
 	m.searchMTU()
+	m.bbr.faults = cfg.Faults
 	m.bbr.init(m.mss())
 }
 
@@ -185,30 +125,26 @@ func (m *Machine) Init(owner Owner, cfg Config) {
 func (m *Machine) mss() int { return m.mtu.size }
 
 // maxPayload is how much of the stream a packet to the current remote takes.
-func (m *Machine) maxPayload() int { return m.mtu.size - HeaderSize - m.remote.overhead() }
+func (m *Machine) maxPayload() int { return m.mtu.size - HeaderSize - m.path.remote.overhead() }
 
 // searchMTU begins to look for the size that the path to the remote carries.
 func (m *Machine) searchMTU() {
-	base := baseMTU
-	if m.remote != nil && m.narrow != nil && m.narrow(m.remote.Addr.Addr()) {
-		base = narrowMTU
-	}
-	m.hole = blackHole{}
-	m.mtu.start(base, m.maxMTU)
+	m.hole.end(m.faults)
+	m.mtu.start(m.path.remote)
 }
 
 // Connected reports whether the machine has a remote.
-func (m *Machine) Connected() bool { return m.remote != nil }
+func (m *Machine) Connected() bool { return m.path.remote != nil }
 
 // IsClosed reports whether the stream is over.
 func (m *Machine) IsClosed() bool { return m.closed }
 
 // Remote is where packets go, or the zero Remote.
 func (m *Machine) Remote() Remote {
-	if m.remote == nil {
+	if m.path.remote == nil {
 		return Remote{}
 	}
-	return *m.remote
+	return *m.path.remote
 }
 
 // Connect sets the remote. Nothing is sent but what was waiting for it.
@@ -216,26 +152,24 @@ func (m *Machine) Connect(now host.Instant, r Remote) error {
 	switch {
 	case m.closed:
 		return ErrClosed
-	case m.remote != nil:
+	case m.path.remote != nil:
 		return ErrConnected
-	case !r.Addr.IsValid() || r.Addr.Port() == 0:
+	case !r.isValid():
 		return ErrBadRemote
 	}
-	m.remote = &r
+	m.path.remote = &r
 	m.searchMTU()
-	for s := m.acked; s != m.next; s++ {
-		m.ring.at(s).remote = m.remote
-	}
+	m.out.redirect(m.path.remote)
 	m.armKeepalive(now)
 	return nil
 }
 
 // Limit has packets to the remote keep to an allowance, until the remote acknowledges from its own address something that was
 // sent there. Packets that ReceiveFrom takes from there count for it. ChangeRemote ends it.
-func (m *Machine) Limit(a *Allowance) { m.allowance = a }
+func (m *Machine) Limit(a *Allowance) { m.path.allowance = a }
 
 // Limited reports whether an allowance limits what is sent to the remote.
-func (m *Machine) Limited() bool { return m.allowance.Limited() }
+func (m *Machine) Limited() bool { return m.path.allowance.Limited() }
 
 // GuessRTT says what round trip to expect before the first sample, so that a first packet that is lost is repeated
 // soon rather than after the initial second.
@@ -245,61 +179,50 @@ func (m *Machine) GuessRTT(d time.Duration) { m.rtt.guess = max(d, 0) }
 // old one, and its retransmissions go both ways. Once nothing of that is left, RemoteChanged is called; complete
 // tells that this is so already, and then it is not called (§14).
 func (m *Machine) ChangeRemote(now host.Instant, r Remote) (complete bool, err error) {
-	switch {
-	case m.closed:
-		return false, ErrClosed
-	case m.remote == nil:
-		return false, ErrNotConnected
-	case m.changing:
-		return false, ErrChanging
-	case !r.Addr.IsValid() || r.Addr.Port() == 0:
-		return false, ErrBadRemote
+	if err := m.checkChange(r); err != nil {
+		return false, err
 	}
-	m.remote, m.allowance = &r, nil
-	for p := m.flight.head; p != nil; p = p.next {
-		p.probe = false // it says nothing about the new path
+	m.path.set(r)
+	m.out.forgetProbes()
+	m.pathChanged(now)
+	if m.out.empty() {
+		return true, nil
 	}
+	m.path.beginChange(m.out.next)
+	return false, nil
+}
+
+func (m *Machine) checkChange(r Remote) error {
+	if m.closed {
+		return ErrClosed
+	}
+	return m.path.check(r)
+}
+
+// pathChanged begins to measure another path.
+func (m *Machine) pathChanged(now host.Instant) {
 	m.searchMTU()
 	m.rtt.pathChanged(now)
 	m.bbr.pathChanged(m.mss())
 	m.timers.pace = never
-	m.timers.paceNext = now
-	if m.acked == m.next {
-		return true, nil
-	}
-	m.changing, m.changeAt = true, m.next
-	return false, nil
+	m.pacer.restart(now)
 }
 
 // Redirect changes the remote, also of packets that were begun before, for a machine whose first remote was a guess. It
 // resets the state of the path: MTU, bandwidth, limits. It does nothing if r is the present remote. Errors are those of
 // ChangeRemote.
 func (m *Machine) Redirect(now host.Instant, r Remote) error {
-	switch {
-	case m.closed:
-		return ErrClosed
-	case m.remote == nil:
-		return ErrNotConnected
-	case m.changing:
-		return ErrChanging
-	case !r.Addr.IsValid() || r.Addr.Port() == 0:
-		return ErrBadRemote
-	case r == *m.remote:
+	if err := m.checkChange(r); err != nil {
+		return err
+	}
+	if r == *m.path.remote {
 		return nil
 	}
-	m.remote, m.allowance = &r, nil
-	for s := m.acked; s != m.next; s++ {
-		if p := m.ring.at(s); p != nil {
-			p.remote, p.probe = m.remote, false
-		}
-	}
-	m.searchMTU()
-	m.rtt.pathChanged(now)
-	m.bbr.pathChanged(m.mss())
-	m.expiries = 0
-	m.timers.pace = never
-	m.timers.paceNext = now
-	if m.acked != m.sent {
+	m.path.set(r)
+	m.out.redirect(m.path.remote)
+	m.pathChanged(now)
+	m.loss.progress()
+	if !m.out.idle() {
 		m.timers.rto = now.Add(m.rtt.rto)
 	}
 	return nil
@@ -308,20 +231,20 @@ func (m *Machine) Redirect(now host.Instant, r Remote) error {
 // Resend has everything in flight leave again, for a machine whose remote has changed because the old way lost it.
 func (m *Machine) Resend() {
 	var s ackSample
-	for p := m.flight.head; p != nil; p = m.flight.head {
+	for p := m.out.flight.head; p != nil; p = m.out.flight.head {
 		m.markLost(p, &s)
 	}
-	if m.acked != m.sent {
-		m.state, m.recoveryPoint = timedOut, m.sent
+	if !m.out.idle() {
+		m.loss.beginRecovery(timedOut, m.out.sent, m.faults)
 	}
 }
 
 // Suspect is the size of the oldest packet that is not acknowledged, headers included, if it may be lost for its size; or 0.
 func (m *Machine) Suspect() int {
-	if m.acked == m.sent {
+	if m.out.idle() {
 		return 0
 	}
-	if n := m.ring.at(m.acked).size(); n > narrowMTU {
+	if n := m.out.oldest().size(); n > narrowMTU {
 		return n
 	}
 	return 0
@@ -332,28 +255,23 @@ func (m *Machine) Timeouts() uint64 { return m.stats.Timeouts }
 
 // Persist disables the limit on retransmissions. The caller bounds the life of the machine then. After Persist(false), at
 // least three retransmissions remain.
-func (m *Machine) Persist(on bool) {
-	if m.persistent && !on {
-		m.expiries = min(m.expiries, maxExpiries-3)
-	}
-	m.persistent = on
-}
+func (m *Machine) Persist(on bool) { m.loss.persist(on) }
 
 // Spend counts n bytes that leave beside the machine against its allowance, and reports whether they may.
 func (m *Machine) Spend(n int) bool {
-	if !m.allowance.Allows(n) {
+	if !m.path.allowance.Allows(n) {
 		return false
 	}
-	m.allowance.Send(n)
+	m.path.allowance.Send(n)
 	return true
 }
 
 // Repeat hands copies of the oldest packets in flight, most at most, to send, addressed to another stream id than the
 // remote's. A copy is valid until the next.
 func (m *Machine) Repeat(remoteID uint32, most int, send func(b []byte)) {
-	for p := m.flight.head; p != nil && most > 0; p = p.next {
-		h := m.header(p.flags)
-		h.StreamID, h.Seq = remoteID, p.seq
+	for p := m.out.flight.head; p != nil && most > 0; p = p.next {
+		h := m.header(remoteID, p.flags)
+		h.Seq = p.seq
 		send(append(h.Append(m.pool.build()), p.buf[HeaderSize:]...))
 		most--
 	}
@@ -362,70 +280,61 @@ func (m *Machine) Repeat(remoteID uint32, most int, send func(b []byte)) {
 // Write queues a copy of b. It reports false when the writer should wait for Drain; b is queued all
 // the same. After End or on a closed stream it does nothing.
 func (m *Machine) Write(b []byte) bool {
-	if m.closed || m.ended {
+	if m.closed || m.writer.ended {
 		return false
 	}
 	for len(b) > 0 {
 		p := m.openPacket()
 		n := min(len(b), m.maxPayload()-p.payload())
 		p.buf = append(p.buf, b[:n]...)
-		m.queued += n
+		m.out.queued += n
 		b = b[n:]
 	}
-	m.wrote = true
-	m.blocked = m.blocked || m.queued > m.highWater()
-	return !m.blocked
+	return m.writer.write(m.out.queued, m.highWater())
 }
 
 // openPacket returns the last packet if it has not left yet and has room and goes to the current
 // remote, or else a new one.
 func (m *Machine) openPacket() *packet {
-	if m.sent != m.next {
-		if p := m.ring.at(m.next - 1); p.remote == m.remote && p.payload() < m.maxPayload() {
-			return p
-		}
+	if p := m.out.last(); p != nil && p.remote == m.path.remote && p.payload() < m.maxPayload() {
+		return p
 	}
 	return m.newPacket(FlagData)
 }
 
 func (m *Machine) newPacket(flags Flags) *packet {
 	p := m.pool.packet()
-	p.seq, p.flags, p.remote = m.next, flags, m.remote
-	m.ring = m.ring.room(m.acked, m.next)
-	m.ring.set(m.next, p)
-	m.next++
+	p.flags, p.remote = flags, m.path.remote
+	m.out.push(p)
 	return p
 }
 
 func (m *Machine) highWater() int {
-	return highWater + min(m.bbr.cwnd, int(m.window))
+	return highWater + min(m.bbr.cwnd, int(m.window.size))
 }
 
 // End ends our direction once everything queued has left. END rides on the last packet, unless the
 // peer has ended already: then it may close with its last ack, and a bare END that stays unanswered
 // can be told from lost data (onlyEndMissing).
 func (m *Machine) End() {
-	if m.closed || m.ended {
+	if m.closed || !m.writer.end() {
 		return
 	}
-	m.ended, m.wrote = true, true
-	if m.sent != m.next && !m.endSeen {
-		if p := m.ring.at(m.next - 1); p.remote == m.remote {
-			p.flags |= FlagEnd
-			return
-		}
+	if p := m.out.last(); p != nil && p.remote == m.path.remote && !m.in.endSeen {
+		p.flags |= FlagEnd
+		return
 	}
 	m.newPacket(FlagEnd)
-	m.bareEnd = true
+	m.writer.bareEnd = true
 }
 
 // SendMessage sends one unordered message at once. It reports whether it left: not without a remote,
 // not above MaxMessage, and not beyond an allowance.
 func (m *Machine) SendMessage(b []byte) bool {
-	if m.closed || m.remote == nil || len(b) > MaxMessage {
+	if m.closed || m.path.remote == nil || len(b) > MaxMessage {
 		return false
 	}
-	if !m.allowance.Allows(HeaderSize + len(b)) {
+	if !m.path.allowance.Allows(HeaderSize + len(b)) {
 		return false
 	}
 	buf := append(m.control(FlagMessage), b...)
@@ -442,7 +351,7 @@ func (m *Machine) SetKeepalive(now host.Instant, d time.Duration) {
 
 // Ask sends a heartbeat, which the peer answers at once.
 func (m *Machine) Ask() {
-	if !m.closed && m.remote != nil {
+	if !m.closed && m.path.remote != nil {
 		m.sendHeartbeat()
 	}
 }
@@ -458,9 +367,9 @@ func (m *Machine) Destroy() {
 }
 
 func (m *Machine) sendDestroy() {
-	if m.remote != nil && m.allowance.Allows(HeaderSize) {
-		h := m.header(FlagDestroy)
-		h.Seq = m.next // beyond everything ever sent, or it would be stale (§4.6)
+	if m.path.remote != nil && m.path.allowance.Allows(HeaderSize) {
+		h := m.header(m.path.remote.ID, FlagDestroy)
+		h.Seq = m.out.next // beyond everything ever sent, or it would be stale (§4.6)
 		m.transmitControl(h.Append(m.pool.build()))
 	}
 }
@@ -468,15 +377,10 @@ func (m *Machine) sendDestroy() {
 // Abandon closes the stream without a word to the peer.
 func (m *Machine) Abandon() {
 	m.closed = true
-	for s := m.acked; s != m.next; s++ {
-		if p := m.ring.at(s); p != nil {
-			m.pool.release(p)
-		}
-	}
-	m.ring, m.flight, m.unacked, m.lost = nil, packetList{}, seqSet{}, seqSet{}
-	m.acked, m.sent, m.sacked, m.inFlight, m.inFlightPayload, m.queued = m.next, m.next, 0, 0, 0, 0
-	m.recv.clear(m.pool)
+	m.out.clear(m.pool)
+	m.in.queue.clear(m.pool)
 	m.timers = stoppedTimers()
+	m.pacer.next = longAgo
 }
 
 // close ends the stream from within.
@@ -489,46 +393,45 @@ func (m *Machine) close(err error) {
 }
 
 // localDone reports whether our direction is finished.
-func (m *Machine) localDone() bool { return m.ended && m.acked == m.next }
+func (m *Machine) localDone() bool { return m.writer.ended && m.out.empty() }
 
 // Pause holds received data back; the advertised window shrinks by it.
-func (m *Machine) Pause() { m.paused = true }
+func (m *Machine) Pause() { m.in.paused = true }
 
 // Resume ends a pause. What was held is handed over by Deliver.
-func (m *Machine) Resume() { m.paused = false }
+func (m *Machine) Resume() { m.in.paused = false }
 
 // Confine bounds the memory that received packets take while they wait, in bytes, and the advertised window with it. 0
 // ends that: the window opens again with the next Flush. What is held already stays.
-func (m *Machine) Confine(memory int) {
-	m.confined, m.buffer = memory, m.reserve
-	if memory > 0 {
-		m.buffer = min(memory, m.reserve)
-	}
-}
+func (m *Machine) Confine(memory int) { m.in.confine(memory) }
 
 // SendMemory is what the packets take that are not acknowledged, and those that have not left, in bytes.
-func (m *Machine) SendMemory() int {
-	return (int(m.next-m.acked)-m.sacked)*packetMemory + len(m.ring)*pointerSize
-}
+func (m *Machine) SendMemory() int { return m.out.memory() }
 
 // ReceiveMemory is what the packets take that wait for the reader or for others, in bytes.
-func (m *Machine) ReceiveMemory() int { return m.recv.memory }
+func (m *Machine) ReceiveMemory() int { return m.in.queue.memory }
 
 // Holding reports whether Deliver has something to do.
-func (m *Machine) Holding() bool { return m.recv.unread > 0 }
+func (m *Machine) Holding() bool { return m.in.queue.unread > 0 }
 
 // Stats describes the stream.
 func (m *Machine) Stats() Stats {
-	s := m.stats
+	s := Stats{Counters: m.stats}
 	s.RTT, s.MinRTT, s.RTO = m.rtt.smoothed, m.rtt.smallest, m.rtt.rto
-	s.Cwnd, s.InFlight, s.Queued, s.MTU = m.bbr.cwnd, m.inFlight, m.queued, m.mtu.size
+	s.Cwnd, s.InFlight, s.Queued, s.MTU = m.bbr.cwnd, m.out.flight.bytes, m.out.queued, m.mtu.size
 	s.Bandwidth = m.bbr.bandwidth.max()
-	s.Held = m.recv.unread + m.recv.gapped
+	s.Held = m.in.queue.unread + m.in.queue.gapped
 	return s
 }
 
 // Stats describes one stream.
 type Stats struct {
+	Gauges
+	Counters
+}
+
+// Gauges are the present values of a stream.
+type Gauges struct {
 	RTT, MinRTT, RTO time.Duration // 0 before the first sample, but RTO
 	Bandwidth        int64         // delivery rate, bytes per second
 	Cwnd             int           // bytes that may be in flight, headers included
@@ -536,7 +439,10 @@ type Stats struct {
 	Queued           int           // payload bytes written and not acked
 	Held             int           // payload bytes received and not handed over
 	MTU              int           // size packets are cut to, all headers included
+}
 
+// Counters count events since the stream began.
+type Counters struct {
 	PacketsSent, BytesSent         uint64 // datagrams, acks included; UDP payload
 	PacketsReceived, BytesReceived uint64
 	Retransmits                    uint64
@@ -553,4 +459,4 @@ type Stats struct {
 
 // LastAck returns the numbers that a final acknowledgement carries: what a closed stream must be able to
 // repeat (§18.1).
-func (m *Machine) LastAck() (seq, ack Seq) { return m.next, m.expected }
+func (m *Machine) LastAck() (seq, ack Seq) { return m.out.next, m.in.expected }

@@ -38,7 +38,7 @@ func TestMTUSearchFindsThePath(t *testing.T) {
 			if s.Retransmits > mtuAttempts {
 				t.Errorf("%d retransmissions for %d attempts", s.Retransmits, mtuAttempts)
 			}
-			if !w.a.mtu.done && tc.want != 1500 {
+			if w.a.mtu.state != mtuDone && tc.want != 1500 {
 				t.Error("the search goes on")
 			}
 		})

@@ -150,6 +150,10 @@ func newWorld(t testing.TB, l link, seed uint64, cfgs ...Config) *world {
 		cfg = cfgs[1]
 	}
 	w.b.Init(w.b, cfg)
+	t.Cleanup(func() {
+		checkStates(t, &w.a.Machine)
+		checkStates(t, &w.b.Machine)
+	})
 	return w
 }
 
@@ -181,7 +185,7 @@ func (w *world) transmit(from *end, _ netip.AddrPort, b []byte) {
 	}
 	if w.link.lowest && p.Flags&FlagSACK != 0 {
 		b, p.SACK = b[:HeaderSize], nil
-		for _, run := range from.recv.runs[:min(len(from.recv.runs), MaxSACKBlocks)] {
+		for _, run := range from.in.queue.runs[:min(len(from.in.queue.runs), MaxSACKBlocks)] {
 			b = AppendBlock(b, run)
 		}
 	}

@@ -141,7 +141,7 @@ func TestClosedMachinesKeepNothing(t *testing.T) {
 	w.a.Destroy()
 	w.b.Destroy()
 	for _, m := range []*end{w.a, w.b} {
-		if m.ring != nil || m.recv.pages != nil || m.recv.chunks != nil || m.recv.unread != 0 || m.inFlight != 0 {
+		if m.out.ring != nil || m.in.queue.pages != nil || m.in.queue.chunks != nil || m.in.queue.unread != 0 || m.out.flight.bytes != 0 {
 			t.Errorf("%s keeps something", m.name)
 		}
 	}

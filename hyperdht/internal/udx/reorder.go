@@ -1,5 +1,67 @@
 package udx
 
+// reassembly puts the packets of the peer in order, and decides how much more of them there is room for.
+type reassembly struct {
+	expected    Seq
+	queue       recvQueue
+	buffer      int
+	reserve     int // the buffer of a peer that is not confined
+	confined    int // memory that received packets may take; 0: whatever the buffer takes
+	advertised  int // the window of the last packet sent
+	paused      bool
+	endSeen     bool
+	endReported bool
+}
+
+func (r *reassembly) init(first Seq, buffer int) {
+	*r = reassembly{expected: first, buffer: buffer, reserve: buffer, advertised: buffer}
+}
+
+// confine bounds the memory of received packets, and the advertised window with it; 0 ends that.
+func (r *reassembly) confine(memory int) {
+	r.confined, r.buffer = memory, r.reserve
+	if memory > 0 {
+		r.buffer = min(memory, r.reserve)
+	}
+}
+
+// reading reports whether in-order data goes straight to the reader.
+func (r *reassembly) reading() bool { return !r.paused && r.queue.unread == 0 }
+
+// endDue reports whether the end of the peer's direction is to be reported: everything before was handed over.
+func (r *reassembly) endDue() bool { return r.endSeen && !r.endReported && r.reading() }
+
+// hasRoom reports whether n bytes of packet s can be kept.
+func (r *reassembly) hasRoom(s Seq, n int) bool {
+	return s-r.expected < maxReorder && r.queue.unread+r.queue.gapped+n <= r.buffer+windowSlack &&
+		(r.confined == 0 || r.queue.memory+r.queue.cost(r.expected, s, n) <= r.confined)
+}
+
+// window is how much more can be received: nothing, or at least one full packet. A confined peer's packets are held in
+// buffers that may be half empty, so it has half of the memory that is left.
+func (r *reassembly) window() int {
+	w := r.buffer - r.queue.unread - r.queue.gapped
+	if r.confined > 0 {
+		w = min(w, (r.confined-r.queue.memory)/2)
+	}
+	if w < minWindow {
+		return 0
+	}
+	return w
+}
+
+// advertise returns the window for a packet that leaves.
+func (r *reassembly) advertise() uint32 {
+	r.advertised = r.window()
+	return uint32(r.advertised)
+}
+
+// reopened reports whether the window has grown so much since it was last advertised that the peer has to be sent it.
+func (r *reassembly) reopened() bool {
+	enough := max(r.buffer/4, minWindow)
+	return r.advertised < enough && r.window() >= enough && !r.endSeen
+}
+
 // recvQueue keeps what cannot be handed to the reader yet: packets above a gap, and in-order bytes that
 // the reader does not want now. Both count against the window.
 type recvQueue struct {

@@ -1,30 +1,9 @@
 package udx
 
-import (
-	"net/netip"
+import "github.com/dhtprom/dhtprom/ports/host"
 
-	"github.com/dhtprom/dhtprom/ports/host"
-)
-
-// Remote is where packets of a stream go. It is never changed once made: packets keep the one they were
-// begun with, so that after a change of remote the old ones still travel the old way (§14); retransmissions
-// take both ways.
-type Remote struct {
-	ID   uint32
-	Addr netip.AddrPort
-}
-
-func (r *Remote) overhead() int {
-	if r != nil && r.Addr.Addr().Is4() {
-		return overheadIPv4
-	}
-	return overheadIPv6
-}
-
-// packet is one DATA or END packet from its creation to its acknowledgement. It is in one place:
-//
-//	ring only (unsent) ──► flight ──► acked, released
-//	                          └► lost ─► flight
+// packet is one DATA or END packet from its creation to its acknowledgement. It is unsent, in flight, lost, or acknowledged and
+// released; see the section on states of the package comment.
 type packet struct {
 	buf    []byte // header and payload; a header is written at each transmission
 	remote *Remote
@@ -56,35 +35,6 @@ func (p *packet) payload() int { return len(p.buf) - HeaderSize }
 
 // size is what the packet costs the network, IP and UDP headers included.
 func (p *packet) size() int { return len(p.buf) + overheadIPv4 }
-
-// packetList is the packets in flight in the order they left, as a list through the packets themselves.
-type packetList struct{ head, tail *packet }
-
-func (l *packetList) empty() bool { return l.head == nil }
-
-func (l *packetList) push(p *packet) {
-	p.flying, p.prev, p.next = true, l.tail, nil
-	if l.tail == nil {
-		l.head = p
-	} else {
-		l.tail.next = p
-	}
-	l.tail = p
-}
-
-func (l *packetList) remove(p *packet) {
-	if p.prev == nil {
-		l.head = p.next
-	} else {
-		p.prev.next = p.next
-	}
-	if p.next == nil {
-		l.tail = p.prev
-	} else {
-		p.next.prev = p.prev
-	}
-	p.flying, p.prev, p.next = false, nil, nil
-}
 
 // sendRing finds unacked packets by number. Its length is a power of two and at least the distance
 // between the oldest unacked packet and the newest.

@@ -11,13 +11,10 @@ type timers struct {
 	keepalive  host.Instant
 	hole       host.Instant // repeat a packet that may be too large
 	pace       host.Instant // wake up to send on
-	paceNext   host.Instant // when the pacer allows the next packet; not a timer
 }
 
-const longAgo host.Instant = -1 << 62
-
 func stoppedTimers() timers {
-	return timers{never, never, never, never, never, never, never, longAgo}
+	return timers{never, never, never, never, never, never, never}
 }
 
 // NextDeadline is when Advance has something to do, or false if only a packet or a user can bring
@@ -59,7 +56,7 @@ func (m *Machine) Advance(now host.Instant) {
 		t.zeroWindow = now.Add(2 * m.rtt.rto)
 	}
 	if due(&t.keepalive) {
-		if m.acked == m.sent {
+		if m.out.idle() {
 			m.sendHeartbeat()
 		}
 		m.armKeepalive(now)
@@ -68,7 +65,7 @@ func (m *Machine) Advance(now host.Instant) {
 
 func (m *Machine) armKeepalive(now host.Instant) {
 	m.timers.keepalive = never
-	if m.keepalive > 0 && m.remote != nil && !m.closed {
+	if m.keepalive > 0 && m.path.remote != nil && !m.closed {
 		m.timers.keepalive = now.Add(m.keepalive)
 	}
 }
@@ -85,7 +82,7 @@ func (m *Machine) armOnSend(now host.Instant, fresh bool) {
 
 // armOnAck restarts the timers after an acknowledgement; progress says that the cumulative one moved.
 func (m *Machine) armOnAck(now host.Instant, progress bool) {
-	if m.acked == m.sent {
+	if m.out.idle() {
 		m.timers.rto, m.timers.tail, m.timers.reorder = never, never, never
 		return
 	}
@@ -93,7 +90,7 @@ func (m *Machine) armOnAck(now host.Instant, progress bool) {
 		m.timers.rto = now.Add(m.rtt.rto)
 		m.armTail(now)
 	}
-	if m.sacked > 0 || m.state != open {
+	if m.out.sacked > 0 || m.loss.state != open {
 		m.timers.tail = never
 	}
 }
@@ -101,7 +98,7 @@ func (m *Machine) armOnAck(now host.Instant, progress bool) {
 // armTail arms the tail-loss probe: two round trips, and never later than the retransmission timer.
 func (m *Machine) armTail(now host.Instant) {
 	m.timers.tail = never
-	if m.state != open || m.sacked > 0 || m.probed || m.flight.empty() {
+	if m.loss.state != open || m.out.sacked > 0 || m.loss.probed || m.out.flight.empty() {
 		return
 	}
 	wait := initialRTO
@@ -120,10 +117,10 @@ func (m *Machine) armTail(now host.Instant) {
 // once, in case the news of reopening was lost; then the timer asks on (§8).
 func (m *Machine) updateZeroWindow(now host.Instant) {
 	switch {
-	case m.window > 0 || m.sent == m.next || m.acked != m.sent:
+	case m.window.size > 0 || m.out.drained() || !m.out.idle():
 		m.timers.zeroWindow = never
 	case m.timers.zeroWindow == never:
-		if m.wrote {
+		if m.writer.wrote {
 			m.sendHeartbeat()
 		}
 		m.timers.zeroWindow = now.Add(m.rtt.rto)

@@ -47,7 +47,7 @@ func TestZeroWindowAfterDataIsProbedLater(t *testing.T) {
 func TestOldPacketsDoNotMoveTheWindow(t *testing.T) {
 	w := pair(t, link{}, 1)
 	w.writePackets(3)
-	w.a.expected = 8 // the peer has sent that much
+	w.a.in.expected = 8 // the peer has sent that much
 	for _, tc := range []struct {
 		name             string
 		seq, ack         Seq
@@ -64,8 +64,8 @@ func TestOldPacketsDoNotMoveTheWindow(t *testing.T) {
 		{"garbled", 1<<25 + 8, 2, 0, 0xffffffff},
 	} {
 		w.a.Receive(0, Header{StreamID: idA, Seq: tc.seq, Ack: tc.ack, Window: tc.window}.Append(nil))
-		if w.a.window != tc.expected {
-			t.Errorf("%s: window %d, want %d", tc.name, w.a.window, tc.expected)
+		if w.a.window.size != tc.expected {
+			t.Errorf("%s: window %d, want %d", tc.name, w.a.window.size, tc.expected)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func TestSenderThatIgnoresTheWindowIsBounded(t *testing.T) {
 	if s.Held > 10000+windowSlack || s.Held < 10000 || s.BeyondWindow == 0 {
 		t.Errorf("%+v", s)
 	}
-	acked := int(w.b.expected)
+	acked := int(w.b.in.expected)
 	w.b.Resume()
 	w.b.Deliver()
 	if len(w.b.got) != acked*1000 {
@@ -171,7 +171,7 @@ func TestReorderQueueIsBoundedByDistance(t *testing.T) {
 		kept bool
 	}{{maxReorder - 1, true}, {maxReorder, false}, {1 << 30, false}, {1<<31 - 1, false}, {1 << 31, false}} {
 		w.b.Receive(0, append(Header{Flags: FlagData, Seq: tc.seq}.Append(nil), 'x'))
-		if got := w.b.recv.has(tc.seq); got != tc.kept {
+		if got := w.b.in.queue.has(tc.seq); got != tc.kept {
 			t.Errorf("packet %d: kept %v", tc.seq, got)
 		}
 	}
@@ -223,13 +223,13 @@ func TestBackPressureFollowsTheQueue(t *testing.T) {
 func TestOutstandingPacketsAreBounded(t *testing.T) {
 	w := pair(t, link{filter: func(*end, Packet) bool { return false }}, 1)
 	w.a.bbr.cwnd = 1 << 30
-	w.a.timers.paceNext = longAgo
+	w.a.pacer.next = longAgo
 	w.a.bbr.pacing = 1 << 40
 	for range maxOutstanding + 100 {
 		w.a.Write([]byte("x"))
 		w.a.Flush(0)
 	}
-	if n := int(w.a.sent - w.a.acked); n != maxOutstanding {
+	if n := int(w.a.out.sent - w.a.out.acked); n != maxOutstanding {
 		t.Errorf("%d packets outstanding", n)
 	}
 }

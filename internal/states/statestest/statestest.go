@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
 	"github.com/dhtprom/dhtprom/internal/golden"
+	"github.com/dhtprom/dhtprom/internal/states"
 )
 
 // Listed is a table of any kind of state.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/hyperdht/internal/states"
+	"github.com/dhtprom/dhtprom/internal/states"
 )
 
 type lamp uint8

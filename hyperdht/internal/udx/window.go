@@ -1,0 +1,54 @@
+package udx
+
+// peerWindow is the receive window of the peer, and the packet that last set it (§7).
+type peerWindow struct {
+	size     uint32
+	seq, ack Seq
+}
+
+// update takes the window of a packet unless a newer packet has set it.
+func (w *peerWindow) update(p *Packet) bool {
+	if !w.seq.Before(p.Seq) && (w.seq != p.Seq || p.Ack.Before(w.ack)) {
+		return false
+	}
+	w.size, w.seq, w.ack = p.Window, p.Seq, p.Ack
+	return true
+}
+
+// allows reports whether the peer has room for a packet beside what is in flight. Any window but 0 has room for one packet.
+func (w *peerWindow) allows(f *flight, p *packet) bool {
+	return w.size > 0 && (f.payload == 0 || f.payload+p.payload() <= int(w.size))
+}
+
+// writer is the user's side of the send queue: back-pressure and the end of the direction.
+type writer struct {
+	ended   bool // End was called
+	bareEnd bool // our END carries no payload
+	blocked bool // a writer waits for Drain
+	wrote   bool // something was written since the last Flush
+}
+
+// write notes a write that leaves queued bytes, and reports whether the user may go on.
+func (w *writer) write(queued, highWater int) bool {
+	w.wrote = true
+	w.blocked = w.blocked || queued > highWater
+	return !w.blocked
+}
+
+// end ends the direction, and reports whether it was open.
+func (w *writer) end() bool {
+	if w.ended {
+		return false
+	}
+	w.ended, w.wrote = true, true
+	return true
+}
+
+// drain ends the back-pressure once enough has left, and reports whether it did.
+func (w *writer) drain(queued, highWater int) bool {
+	if !w.blocked || queued+drainSlack > highWater {
+		return false
+	}
+	w.blocked = false
+	return true
+}
