@@ -61,9 +61,9 @@ var churnScenario = &Scenario{
 		held := w.count(survivors)
 		w.comeAndGo(s, g, w.opts.For/8)
 		w.suffer(t, w.nodes, w.opts.For, healWithin)
-		w.phase("lookups find everybody again")
+		w.phase("lookups find all clients again")
 		w.lookUpClients(announcedWithin)
-		w.phase("a third of the nodes is switched off for good; half an hour later nobody asks them any more")
+		w.phase("a third of the nodes is switched off for good; half an hour later they are not asked any more")
 		for i, m := range w.nodes {
 			if i%3 == 2 {
 				m.crash()

@@ -15,12 +15,12 @@ var firstScrapeScenario = &Scenario{
 	Nodes: 8, Clients: 1, For: 30 * time.Second,
 	Least: Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
 	Play: func(w *World) {
-		w.phase("A private DHT of %d nodes: machines on the open internet, which will know who is where.", w.opts.Nodes)
+		w.phase("A private DHT of %d nodes: machines on the open internet, which will store the addresses of peers.", w.opts.Nodes)
 		w.quietly(func() { w.bootNodes(w.opts.Nodes) })
 		w.net.SetObserver(w.watchHomes)
 
-		w.phase("A scraper boots, behind a home router that lets in only who was sent to before. It learns its public address " +
-			"from the nodes, and announces on three of them the hash of its key: whoever asks there for the key finds it.")
+		w.phase("A scraper boots, behind a home router that accepts packets only from addresses it has sent to. It learns its public address " +
+			"from the nodes, and announces on three of them the hash of its key: a lookup of the key there finds it.")
 		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.PortRestricted())})
 		w.run(5 * time.Second)
 
@@ -37,16 +37,16 @@ var firstScrapeScenario = &Scenario{
 		w.expect(err == nil, "the scrape fails: %v", err)
 		w.log.tell("prometheus", "has the metrics of web-1 after %v", took.Round(time.Millisecond))
 
-		w.phase("%v later the connection is still there; nobody announces or punches again.", w.opts.For)
+		w.phase("%v later the connection is still open; nothing is announced or punched again.", w.opts.For)
 		w.run(w.opts.For)
 		took, err = w.scrapeNow(s, "web-1")
 		w.expect(err == nil, "the second scrape fails: %v", err)
 		w.log.tell("prometheus", "has the metrics of web-1 after %v", took.Round(time.Millisecond))
 
-		w.phase("The client is stopped. It says goodbye, and the alias is gone at once.")
+		w.phase("The client is stopped. It deregisters, and the alias is gone at once.")
 		c.retire()
 		_, err = w.scrapeNow(s, "web-1")
-		w.log.tell("prometheus", "is told: %v", err)
+		w.log.tell("prometheus", "receives: %v", err)
 		w.expect(err != nil, "a client that has gone is scraped")
 		w.net.SetObserver(w.result.chronicle.observe)
 	},

@@ -29,7 +29,7 @@ var hostileScenario = &Scenario{
 		before := w.count(honest)
 		stop := w.prometheus(s, 10*time.Second)
 
-		w.phase("strangers with a wrong secret, a false scraper, connections that say nothing, garbage and old datagrams")
+		w.phase("strangers with a wrong secret, a false scraper, silent connections, garbage and old datagrams")
 		a := &attack{w: w, s: s}
 		w.check.tampers = true
 		a.strangers(5)
@@ -62,7 +62,7 @@ var hostileScenario = &Scenario{
 		w.result.row("attacks", "%d handshakes by false scrapers stopped, %d wrong secrets, %d idle connections denied, %d datagrams of garbage",
 			a.blocked(), s.app.Stats().Rejected[domain.ReasonUnauthorised], total(s.app.Stats().ConnectionsDenied), a.sent)
 
-		w.phase("those who said nothing were hung up on")
+		w.phase("silent connections were closed")
 		a.stopCrowd()
 		w.run(45 * time.Second)
 		w.expect(s.app.Stats().AliasConnections <= 12, "%d idle registration connections are open", s.app.Stats().AliasConnections)
@@ -71,7 +71,7 @@ var hostileScenario = &Scenario{
 		c := w.addClient(s, clientSetup{at: behind(simnet.PortRestricted())})
 		w.until("it is registered", startWithin, func() bool { return c.app.Status().Registered })
 
-		w.phase("nodes whose ids lie next to the scraper's answer everything and keep nothing: nobody new may find it")
+		w.phase("nodes whose ids lie next to the scraper's answer everything and store nothing: new clients may not find it")
 		a.sybils(12)
 		scrapes, failed = w.result.Scrapes, w.failedScrapes()
 		w.run(w.opts.For)

@@ -104,7 +104,7 @@ var roamScenario = &Scenario{
 		w.mustHeal(healWithin)
 		w.run(w.opts.For / 5)
 
-		w.phase("a third of the DHT's nodes get other addresses: who was found through them is found through others")
+		w.phase("a third of the DHT's nodes get other addresses: peers found through them are found through others")
 		for i, m := range w.nodes {
 			if i%3 == 1 {
 				w.roam(m)
@@ -113,7 +113,7 @@ var roamScenario = &Scenario{
 		w.run(announcedWithin)
 		w.lookUpClients(announcedWithin)
 		w.mustHeal(healWithin)
-		w.phase("all of them are nodes of the DHT still, and somebody new comes and is scraped")
+		w.phase("all of them are still nodes of the DHT, and a new client comes and is scraped")
 		for _, m := range w.nodes {
 			status := m.node.Status()
 			w.expect(status.Online && status.Nodes >= min(len(w.nodes)/2, 8), "%s knows %d nodes", m.name, status.Nodes)

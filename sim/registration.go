@@ -39,7 +39,7 @@ var registrationScenario = &Scenario{
 		w.until("it registers again", time.Hour, func() bool { return first.app.Status().Registrations > before })
 		w.run(2 * time.Second)
 		owned(first, "taken back")
-		w.phase("the second is stopped; a goodbye from who does not have the alias changes nothing, and its own gives it up")
+		w.phase("the second is stopped; a deregistration by a client without the alias changes nothing, and its own removes the alias")
 		holder, other := first, second
 		if w.owner(s, "web") == second.keys.Public {
 			holder, other = second, first

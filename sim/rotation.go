@@ -149,11 +149,11 @@ func (r *rotation) keys(pinned, loose *client) {
 	w.phase("its client is off until the alias has expired, and has it again when it is back")
 	pinned.crash()
 	w.run(w.opts.For + time.Minute)
-	w.gone(s, pinned.alias, "expired, and pinned to who is off")
+	w.gone(s, pinned.alias, "expired, and pinned to a client that is off")
 	pinned.restart()
 	w.mustHeal(healWithin)
 	a.end()
-	w.phase("the pin is taken out: the other has the alias; and a client with an alias that is not pinned comes with another key")
+	w.phase("the pin is removed: the other has the alias; and a client with an alias that is not pinned comes with another key")
 	s.host.Do(func() { s.app.Unpin(pinned.alias, func(_ bool, err error) { failed = err }) })
 	pinned.retire()
 	loose.retired = true
