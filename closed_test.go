@@ -107,7 +107,7 @@ func (w *world) listen(t *testing.T, n *dhtnet.Net, seed byte) *dhtnet.Listener 
 }
 
 // methods has calls of all public methods of the types that can be closed.
-func (x *things) methods(t *testing.T) map[any]map[string]func() {
+func (th *things) methods(t *testing.T) map[any]map[string]func() {
 	ctx := context.Background()
 	refused := func(err error) {
 		if err == nil {
@@ -115,88 +115,88 @@ func (x *things) methods(t *testing.T) map[any]map[string]func() {
 		}
 	}
 	return map[any]map[string]func(){
-		x.node: {
-			"Streams":   func() { x.node.Streams() },
-			"Status":    func() { _, err := x.node.Status(ctx); refused(err) },
-			"Host":      func() { x.node.Host() },
-			"Transport": func() { x.node.Transport() },
-			"Stack":     func() { x.node.Stack() },
-			"Do":        func() { refused(x.node.Do(ctx, func() error { return nil })) },
-			"NewPart":   func() { _, err := x.node.NewPart("a part", func(done func()) { done() }, nil); refused(err) },
-			"Close":     func() { _ = x.node.Close() },
+		th.node: {
+			"Streams":   func() { th.node.Streams() },
+			"Status":    func() { _, err := th.node.Status(ctx); refused(err) },
+			"Host":      func() { th.node.Host() },
+			"Transport": func() { th.node.Transport() },
+			"Stack":     func() { th.node.Stack() },
+			"Do":        func() { refused(th.node.Do(ctx, func() error { return nil })) },
+			"NewPart":   func() { _, err := th.node.NewPart("a part", func(done func()) { done() }, nil); refused(err) },
+			"Close":     func() { _ = th.node.Close() },
 		},
-		x.client: {
-			"PublicKey":  func() { x.client.PublicKey() },
-			"Aliases":    func() { x.client.Aliases() },
-			"SetSecrets": func() { _, err := x.client.SetSecrets(ctx, nil); _ = err },
-			"Collector":  func() { gather(x.client.Collector()) },
-			"Start":      func() { refused(x.client.Start(ctx)) },
-			"Status":     func() { _, _ = x.client.Status(ctx) },
-			"Registered": func() { _ = x.client.Registered(ctx) },
-			"Done":       func() { <-x.client.Done() },
-			"Close":      func() { _ = x.client.Close() },
+		th.client: {
+			"PublicKey":  func() { th.client.PublicKey() },
+			"Aliases":    func() { th.client.Aliases() },
+			"SetSecrets": func() { _, err := th.client.SetSecrets(ctx, nil); _ = err },
+			"Collector":  func() { gather(th.client.Collector()) },
+			"Start":      func() { refused(th.client.Start(ctx)) },
+			"Status":     func() { _, _ = th.client.Status(ctx) },
+			"Registered": func() { _ = th.client.Registered(ctx) },
+			"Done":       func() { <-th.client.Done() },
+			"Close":      func() { _ = th.client.Close() },
 		},
-		x.scraper: {
-			"PublicKey": func() { x.scraper.PublicKey() },
-			"Invite":    func() { _, _ = x.scraper.Invite() },
-			"Scrape":    func() { _, err := x.scraper.Scrape(ctx, "a"); refused(err) },
-			"Aliases":   func() { _, _ = x.scraper.Aliases(ctx) },
+		th.scraper: {
+			"PublicKey": func() { th.scraper.PublicKey() },
+			"Invite":    func() { _, _ = th.scraper.Invite() },
+			"Scrape":    func() { _, err := th.scraper.Scrape(ctx, "a"); refused(err) },
+			"Aliases":   func() { _, _ = th.scraper.Aliases(ctx) },
 			"Handler": func() {
-				h, err := x.scraper.Handler(scraper.HandlerConfig{})
+				h, err := th.scraper.Handler(scraper.HandlerConfig{})
 				askAll(t, h, err)
 			},
 			"Web": func() {
-				h, err := x.scraper.Web(web.Config{})
+				h, err := th.scraper.Web(web.Config{})
 				askAll(t, h, err)
 			},
-			"SetSecrets": func() { _ = x.scraper.SetSecrets(ctx, scraperConfig().Secrets) },
-			"Start":      func() { refused(x.scraper.Start(ctx)) },
-			"Done":       func() { <-x.scraper.Done() },
-			"Close":      func() { _ = x.scraper.Close() },
+			"SetSecrets": func() { _ = th.scraper.SetSecrets(ctx, scraperConfig().Secrets) },
+			"Start":      func() { refused(th.scraper.Start(ctx)) },
+			"Done":       func() { <-th.scraper.Done() },
+			"Close":      func() { _ = th.scraper.Close() },
 		},
-		x.net: {
+		th.net: {
 			"Dial": func() {
-				_, err := x.net.Dial(ctx, id.KeyPairFromSeed(id.Seed{99}).Public, hyperdht.ConnectOptions{})
+				_, err := th.net.Dial(ctx, id.KeyPairFromSeed(id.Seed{99}).Public, hyperdht.ConnectOptions{})
 				refused(err)
 			},
 			"Listen": func() {
-				_, err := x.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{98})})
+				_, err := th.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{98})})
 				refused(err)
 			},
-			"Announce":     func() { refused(x.net.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})) },
-			"Unannounce":   func() { refused(x.net.Unannounce(ctx, id.Target{1}, id.KeyPair{})) },
-			"Lookup":       func() { _, err := x.net.Lookup(ctx, id.Target{1}); refused(err) },
-			"MutablePut":   func() { _, err := x.net.MutablePut(ctx, id.KeyPair{}, 1, nil); refused(err) },
-			"MutableGet":   func() { _, err := x.net.MutableGet(ctx, id.PublicKey{1}, 0); refused(err) },
-			"ImmutablePut": func() { _, err := x.net.ImmutablePut(ctx, []byte("x")); refused(err) },
-			"ImmutableGet": func() { _, err := x.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
-			"Do":           func() { _ = x.net.Do(ctx, func(*hyperdht.Node) {}) },
-			"Close":        func() { _ = x.net.Close() },
+			"Announce":     func() { refused(th.net.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})) },
+			"Unannounce":   func() { refused(th.net.Unannounce(ctx, id.Target{1}, id.KeyPair{})) },
+			"Lookup":       func() { _, err := th.net.Lookup(ctx, id.Target{1}); refused(err) },
+			"MutablePut":   func() { _, err := th.net.MutablePut(ctx, id.KeyPair{}, 1, nil); refused(err) },
+			"MutableGet":   func() { _, err := th.net.MutableGet(ctx, id.PublicKey{1}, 0); refused(err) },
+			"ImmutablePut": func() { _, err := th.net.ImmutablePut(ctx, []byte("x")); refused(err) },
+			"ImmutableGet": func() { _, err := th.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
+			"Do":           func() { _ = th.net.Do(ctx, func(*hyperdht.Node) {}) },
+			"Close":        func() { _ = th.net.Close() },
 		},
-		x.listener: {
-			"Accept": func() { _, err := x.listener.Accept(); refused(err) },
-			"Addr":   func() { x.listener.Addr() },
-			"Close":  func() { _ = x.listener.Close() },
+		th.listener: {
+			"Accept": func() { _, err := th.listener.Accept(); refused(err) },
+			"Addr":   func() { th.listener.Addr() },
+			"Close":  func() { _ = th.listener.Close() },
 		},
-		x.dialled:                 connMethods(x.dialled, refused),
-		x.accepted.(*dhtnet.Conn): connMethods(x.accepted.(*dhtnet.Conn), refused),
-		x.relay: {
-			"PublicKey": func() { x.relay.PublicKey() },
-			"Stats":     func() { _, _ = x.relay.Stats(ctx) },
-			"Start":     func() { refused(x.relay.Start(ctx)) },
-			"Done":      func() { <-x.relay.Done() },
-			"Close":     func() { _ = x.relay.Close() },
+		th.dialled:                 connMethods(th.dialled, refused),
+		th.accepted.(*dhtnet.Conn): connMethods(th.accepted.(*dhtnet.Conn), refused),
+		th.relay: {
+			"PublicKey": func() { th.relay.PublicKey() },
+			"Stats":     func() { _, _ = th.relay.Stats(ctx) },
+			"Start":     func() { refused(th.relay.Start(ctx)) },
+			"Done":      func() { <-th.relay.Done() },
+			"Close":     func() { _ = th.relay.Close() },
 		},
-		x.part: {
-			"Start": func() { refused(x.part.Start(ctx, func(done func(error)) { done(nil) })) },
-			"Done":  func() { <-x.part.Done() },
-			"Close": func() { _ = x.part.Close() },
+		th.part: {
+			"Start": func() { refused(th.part.Start(ctx, func(done func(error)) { done(nil) })) },
+			"Done":  func() { <-th.part.Done() },
+			"Close": func() { _ = th.part.Close() },
 		},
-		x.dht: {
-			"Addrs":     func() { x.dht.Addrs() },
-			"Bootstrap": func() { x.dht.Bootstrap() },
-			"Config":    func() { _, _ = x.dht.Config() },
-			"Close":     func() { _ = x.dht.Close() },
+		th.dht: {
+			"Addrs":     func() { th.dht.Addrs() },
+			"Bootstrap": func() { th.dht.Bootstrap() },
+			"Config":    func() { _, _ = th.dht.Config() },
+			"Close":     func() { _ = th.dht.Close() },
 		},
 	}
 }
@@ -237,9 +237,9 @@ func clientConfig() client.Config {
 }
 
 // checkAll calls every public method of closed values. A new method without a call here fails the test.
-func (x *things) checkAll(t *testing.T, closed ...any) {
+func (th *things) checkAll(t *testing.T, closed ...any) {
 	t.Helper()
-	methods := x.methods(t)
+	methods := th.methods(t)
 	for _, value := range closed {
 		calls, typ := methods[value], reflect.TypeOf(value)
 		for i := range typ.NumMethod() {

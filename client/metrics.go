@@ -78,26 +78,26 @@ func (c *Client) Collector() prometheus.Collector { return collector{c} }
 type collector struct{ c *Client }
 
 // Describe describes what Collect sends.
-func (m collector) Describe(out chan<- *prometheus.Desc) {
+func (co collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descListening, descBlocked, descRegistered, descRegistrations, descFailed, descConnections, descRequests, descReqFailed,
 		descBytes, descNodeOnline, descNodes, descInReserve, descAnnounced,
 	} {
 		out <- d
 	}
-	m.c.counts.registered.Describe(out)
-	m.c.counts.size.Describe(out)
-	m.c.counts.duration.Describe(out)
+	co.c.counts.registered.Describe(out)
+	co.c.counts.size.Describe(out)
+	co.c.counts.duration.Describe(out)
 }
 
 // Collect runs on a goroutine of the registry, so it may wait.
-func (m collector) Collect(out chan<- prometheus.Metric) {
-	m.c.counts.registered.Collect(out)
-	m.c.counts.size.Collect(out)
-	m.c.counts.duration.Collect(out)
+func (co collector) Collect(out chan<- prometheus.Metric) {
+	co.c.counts.registered.Collect(out)
+	co.c.counts.size.Collect(out)
+	co.c.counts.duration.Collect(out)
 	ctx, stop := context.WithTimeout(context.Background(), statusTimeout)
 	defer stop()
-	s, err := m.c.Status(ctx)
+	s, err := co.c.Status(ctx)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(descRegistered, err)
 		return

@@ -114,71 +114,71 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	return nil
 }
 
-func (x *examination) since() Seconds { return Seconds(x.host.Now().Sub(x.began)) }
+func (ex *examination) since() Seconds { return Seconds(ex.host.Now().Sub(ex.began)) }
 
 // measure continues when the network was entered and the bootstrap nodes were checked.
-func (x *examination) measure() {
-	if x.ready && x.booted {
-		x.measureNow()
+func (ex *examination) measure() {
+	if ex.ready && ex.booted {
+		ex.measureNow()
 	}
 }
 
-func (x *examination) measureNow() {
-	if x.measuring {
+func (ex *examination) measureNow() {
+	if ex.measuring {
 		return
 	}
-	x.measuring = true
-	x.bound.Stop()
-	x.early = x.servers()
+	ex.measuring = true
+	ex.bound.Stop()
+	ex.early = ex.servers()
 	classified := func(r hyperdht.NATReport) {
-		x.report.nat(r, x.node.NAT())
-		x.host.AfterFunc(x.stunWait(), func() {
-			x.report.network(x.node.Status())
-			x.report.stun(x.early, x.servers())
-			x.next(0)
+		ex.report.nat(r, ex.node.NAT())
+		ex.host.AfterFunc(ex.stunWait(), func() {
+			ex.report.network(ex.node.Status())
+			ex.report.stun(ex.early, ex.servers())
+			ex.next(0)
 		})
 	}
-	if err := x.node.ClassifyNAT(classified); err != nil {
+	if err := ex.node.ClassifyNAT(classified); err != nil {
 		classified(hyperdht.NATReport{})
 	}
 }
 
 // servers returns the status of the STUN servers.
-func (x *examination) servers() []stun.ServerStatus {
-	if x.stun == nil {
+func (ex *examination) servers() []stun.ServerStatus {
+	if ex.stun == nil {
 		return nil
 	}
-	return x.stun.Status()
+	return ex.stun.Status()
 }
 
 // stunWait is the remaining wait for STUN servers that have not answered yet.
-func (x *examination) stunWait() time.Duration {
-	for _, s := range x.servers() {
+func (ex *examination) stunWait() time.Duration {
+	for _, s := range ex.servers() {
 		if s.AnsweredAt == 0 {
-			return max(0, stunPatience-x.host.Now().Sub(x.began))
+			return max(0, stunPatience-ex.host.Now().Sub(ex.began))
 		}
 	}
 	return 0
 }
 
 // next examines one target after the other.
-func (x *examination) next(i int) {
-	if i == len(x.cfg.Targets) || !x.report.Network.Entered {
-		x.finish()
+func (ex *examination) next(i int) {
+	if i == len(ex.cfg.Targets) || !ex.report.Network.Entered {
+		ex.finish()
 		return
 	}
-	target := x.cfg.Targets[i]
+	target := ex.cfg.Targets[i]
 	t := &TargetReport{Name: target.Name, Key: target.Key, target: target}
-	x.report.Targets = append(x.report.Targets, t)
-	x.search(t, func() {
-		x.connect(t, func() { x.next(i + 1) })
+	ex.report.Targets = append(ex.report.Targets, t)
+	ex.search(t, func() {
+		ex.connect(t, func() { ex.next(i + 1) })
 	})
 }
 
 // search finds the nodes that have the target's record.
-func (x *examination) search(t *TargetReport, done func()) {
-	start := x.host.Now()
-	x.node.FindPeer(id.PublicKey(t.Key), func(f hyperdht.Found) {
+func (ex *examination) search(t *TargetReport, done func()) {
+	start := ex.host.Now()
+	ex.node.FindPeer(id.PublicKey(t.Key), func(f hyperdht.Found) {
 		r := Holder{Node: f.From}
 		for _, p := range f.Peers {
 			if p.PublicKey == id.PublicKey(t.Key) {
@@ -187,7 +187,7 @@ func (x *examination) search(t *TargetReport, done func()) {
 		}
 		t.Record.Holders = append(t.Record.Holders, r)
 	}, func(err error) {
-		t.Record.Took = Seconds(x.host.Now().Sub(start))
+		t.Record.Took = Seconds(ex.host.Now().Sub(start))
 		t.Record.Announced = len(t.Record.Holders) > 0
 		t.Record.err, t.Record.Error = err, text(err)
 		done()
@@ -195,10 +195,10 @@ func (x *examination) search(t *TargetReport, done func()) {
 }
 
 // connect dials the target and sends it a request without effect.
-func (x *examination) connect(t *TargetReport, done func()) {
+func (ex *examination) connect(t *TargetReport, done func()) {
 	c := &t.Connection
-	start := x.host.Now()
-	x.finding = func(e hyperdht.AttemptEvent) { c.note(t, start, x.host.Now(), e) }
+	start := ex.host.Now()
+	ex.finding = func(e hyperdht.AttemptEvent) { c.note(t, start, ex.host.Now(), e) }
 	over := false
 	var hangUp func()
 	var late host.Timer
@@ -208,18 +208,18 @@ func (x *examination) connect(t *TargetReport, done func()) {
 		}
 		over = true
 		late.Stop()
-		x.finding = func(e hyperdht.AttemptEvent) { c.noteWayOf(t, start, e) } // events after the attempt's end
-		c.Took = Seconds(x.host.Now().Sub(start))
+		ex.finding = func(e hyperdht.AttemptEvent) { c.noteWayOf(t, start, e) } // events after the attempt's end
+		c.Took = Seconds(ex.host.Now().Sub(start))
 		c.err, c.Error = err, text(err)
 		hangUp()
-		x.finding = func(hyperdht.AttemptEvent) {}
+		ex.finding = func(hyperdht.AttemptEvent) {}
 		done()
 	}
-	late = x.host.AfterFunc(x.cfg.Timeout, func() { finish(errTooLong) })
+	late = ex.host.AfterFunc(ex.cfg.Timeout, func() { finish(errTooLong) })
 	if t.target.Secret.IsZero() {
-		hangUp = x.ask(t, finish)
+		hangUp = ex.ask(t, finish)
 	} else {
-		hangUp = x.register(t, finish)
+		hangUp = ex.register(t, finish)
 	}
 }
 
@@ -227,14 +227,14 @@ var errTooLong = errors.New("timed out")
 
 // register says goodbye to the scraper for an alias that no client has: the scraper checks the secret and changes nothing.
 // Scrapers of the first generation do not know goodbyes.
-func (x *examination) register(t *TargetReport, finish func(error)) (cancel func()) {
+func (ex *examination) register(t *TargetReport, finish func(error)) (cancel func()) {
 	keys := t.target.Keys
 	if keys.IsZero() {
-		keys = x.newKeys()
+		keys = ex.newKeys()
 	}
-	return x.transport.LeaveAlias(ports.Registration{
+	return ex.transport.LeaveAlias(ports.Registration{
 		Scraper: t.Key, Dial: keys, Secret: t.target.Secret,
-		Register: domain.Register{Alias: "doctor", Key: x.newKeys().Public, Hostname: "doctor", Service: "doctor"},
+		Register: domain.Register{Alias: "doctor", Key: ex.newKeys().Public, Hostname: "doctor", Service: "doctor"},
 		OnOpen:   func(domain.Peer) { t.Connection.Open = true },
 	}, func(err error) {
 		remote, answered := errors.AsType[*domain.RemoteError](err)
@@ -254,12 +254,12 @@ func (x *examination) register(t *TargetReport, finish func(error)) (cancel func
 }
 
 // ask pings a client.
-func (x *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
+func (ex *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
 	keys := t.target.Keys
 	if keys.IsZero() {
-		keys = x.newKeys()
+		keys = ex.newKeys()
 	}
-	s := x.transport.DialMetrics(ports.MetricsDial{
+	s := ex.transport.DialMetrics(ports.MetricsDial{
 		Keys: keys, Client: t.Key,
 		OnOpen:  func(domain.Peer) { t.Connection.Open = true },
 		OnReady: func() { finish(nil) },
@@ -275,18 +275,18 @@ func (x *examination) ask(t *TargetReport, finish func(error)) (cancel func()) {
 
 var errHungUp = errors.New("it closed the connection")
 
-func (x *examination) newKeys() domain.KeyPair {
+func (ex *examination) newKeys() domain.KeyPair {
 	var seed [domain.KeySize]byte
-	host.Draw(x.host.Rand(), seed[:])
+	host.Draw(ex.host.Rand(), seed[:])
 	return domain.KeyPairFromSeed(domain.SeedFrom(seed))
 }
 
 // finish completes the report.
-func (x *examination) finish() {
-	x.report.Took = x.since()
-	if x.cfg.Clock != nil {
-		x.report.clock(x.wall, x.cfg.Clock.Now(), time.Duration(x.report.Took))
+func (ex *examination) finish() {
+	ex.report.Took = ex.since()
+	if ex.cfg.Clock != nil {
+		ex.report.clock(ex.wall, ex.cfg.Clock.Now(), time.Duration(ex.report.Took))
 	}
-	x.report.conclude(x.cfg)
-	x.transport.Close(func() { x.done(x.report) })
+	ex.report.conclude(ex.cfg)
+	ex.transport.Close(func() { ex.done(ex.report) })
 }

@@ -26,63 +26,63 @@ var openingTable = &table[openingState]{Name: "opening", States: []rule[openingS
 
 // firewall sees the packets of the raw stream on other sockets than its own: the first one decides the path, if it shows that the
 // caller has the answer.
-func (h *incoming) firewall(sock host.Socket, from netip.AddrPort) bool {
-	if from.Port() == 0 || h.paths == RelayOnly && !h.carries(sock, from) {
+func (ic *incoming) firewall(sock host.Socket, from netip.AddrPort) bool {
+	if from.Port() == 0 || ic.paths == RelayOnly && !ic.carries(sock, from) {
 		return false
 	}
-	if h.carries(sock, from) {
+	if ic.carries(sock, from) {
 		return true
 	}
-	if h.raw != nil && h.conn == nil && !h.raw.First() {
+	if ic.raw != nil && ic.conn == nil && !ic.raw.First() {
 		return false // it comes again
 	}
 	path := PathDirect
 	switch {
-	case h.s.p.pool.sockets[sock] != nil:
+	case ic.s.p.pool.sockets[sock] != nil:
 		path = PathPunched
-	case kad.IsPrivate(from.Addr()) && from.Addr() != h.clientAddr.Addr():
+	case kad.IsPrivate(from.Addr()) && from.Addr() != ic.clientAddr.Addr():
 		path = PathLAN
 	}
-	if h.proven(from.Addr()) {
-		h.allowance.Validate()
+	if ic.proven(from.Addr()) {
+		ic.allowance.Validate()
 	}
-	h.onSocket(sock, from, path)
+	ic.onSocket(sock, from, path)
 	return true
 }
 
 // startRelay joins our relay, or the caller's if we have none.
-func (h *incoming) startRelay() {
-	if key, join := h.relayOffer(); key != (id.PublicKey{}) {
-		join.onPaired, join.onAbort = h.relayPaired, h.relayAborted
-		h.relayPath = h.s.p.joinRelay(key, join)
+func (ic *incoming) startRelay() {
+	if key, join := ic.relayOffer(); key != (id.PublicKey{}) {
+		join.onPaired, join.onAbort = ic.relayPaired, ic.relayAborted
+		ic.relayPath = ic.s.p.joinRelay(key, join)
 	}
 }
 
 // relayOffer returns the key of the relay, zero for none, and our part in the pairing.
-func (h *incoming) relayOffer() (relay id.PublicKey, join relayPath) {
-	if h.paths == DirectOnly {
+func (ic *incoming) relayOffer() (relay id.PublicKey, join relayPath) {
+	if ic.paths == DirectOnly {
 		return relay, join
 	}
-	if r := h.payload.RelayThrough; r != nil && h.relayKey == (id.PublicKey{}) {
-		return r.Key, relayPath{attemptTrace: h.attemptTrace, raw: h.raw, token: r.Token}
+	if r := ic.payload.RelayThrough; r != nil && ic.relayKey == (id.PublicKey{}) {
+		return r.Key, relayPath{attemptTrace: ic.attemptTrace, raw: ic.raw, token: r.Token}
 	}
-	return h.relayKey, relayPath{attemptTrace: h.attemptTrace, raw: h.raw, token: h.relayToken, initiator: true}
+	return ic.relayKey, relayPath{attemptTrace: ic.attemptTrace, raw: ic.raw, token: ic.relayToken, initiator: true}
 }
 
 // reserveRelay joins the relay, too, if a caller that holds itself for open has not answered soon. It may be open for
 // others only. The relay races the way that the connection is on.
-func (h *incoming) reserveRelay(c *Connection, relay id.PublicKey, join relayPath, remoteID uint32) {
+func (ic *incoming) reserveRelay(c *Connection, relay id.PublicKey, join relayPath, remoteID uint32) {
 	r := race{conn: c, raw: join.raw, remoteID: remoteID}
-	join.onPaired = func() { h.attemptTrace.note(AttemptEvent{Step: AttemptRelayPaired}) }
+	join.onPaired = func() { ic.attemptTrace.note(AttemptEvent{Step: AttemptRelayPaired}) }
 	join.onAbort = func(err error) {
-		h.attemptTrace.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
-		h.relayPath = nil
+		ic.attemptTrace.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+		ic.relayPath = nil
 		if c.path == PathRelayed {
 			c.close(err)
 		}
 	}
-	rp := h.s.p.reserveRelay(relay, join)
-	h.relayPath = rp
+	rp := ic.s.p.reserveRelay(relay, join)
+	ic.relayPath = rp
 	c.cancel = rp.close
 	c.onProof = func() {
 		if rp.over() || r.wonBy(rp) {
@@ -95,131 +95,131 @@ func (h *incoming) reserveRelay(c *Connection, relay id.PublicKey, join relayPat
 
 // mayJoinRelay reports whether the relay is joined before the caller has proven itself. To our own relay, and to one in use, there is a
 // connection; any other takes a dial, to a key of the caller's choice.
-func (h *incoming) mayJoinRelay() bool {
-	relay, _ := h.relayOffer()
-	return h.eager || relay == h.relayKey || h.s.p.linked(relay)
+func (ic *incoming) mayJoinRelay() bool {
+	relay, _ := ic.relayOffer()
+	return ic.eager || relay == ic.relayKey || ic.s.p.linked(relay)
 }
 
 // holdRelay leaves the relay until the caller has proven itself on a direct path. It is kept in reserve then.
-func (h *incoming) holdRelay() {
-	relay, join := h.relayOffer()
-	h.heldRelay = func(c *Connection) {
+func (ic *incoming) holdRelay() {
+	relay, join := ic.relayOffer()
+	ic.heldRelay = func(c *Connection) {
 		c.onProof = func() {
-			rp := h.s.p.reserveRelay(relay, join)
-			h.relayPath, c.cancel = rp, rp.close
+			rp := ic.s.p.reserveRelay(relay, join)
+			ic.relayPath, c.cancel = rp, rp.close
 			rp.keepAsFallback(c)
 		}
 	}
 }
 
-func (h *incoming) relayPaired() {
-	h.attemptTrace.note(AttemptEvent{Step: AttemptRelayPaired})
-	h.connect(h.raw, PathRelayed)
+func (ic *incoming) relayPaired() {
+	ic.attemptTrace.note(AttemptEvent{Step: AttemptRelayPaired})
+	ic.connect(ic.raw, PathRelayed)
 	switch {
-	case h.in(incomingJoining), h.paths == RelayOnly: // no better path is looked for
-		h.settle()
-	case h.in(incomingWaiting, incomingBusy):
-		h.become(incomingRelayed)
+	case ic.in(incomingJoining), ic.paths == RelayOnly: // no better path is looked for
+		ic.settle()
+	case ic.in(incomingWaiting, incomingBusy):
+		ic.become(incomingRelayed)
 	}
 }
 
-func (h *incoming) relayAborted(err error) {
-	h.attemptTrace.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
-	h.relayPath = nil
+func (ic *incoming) relayAborted(err error) {
+	ic.attemptTrace.note(AttemptEvent{Step: AttemptRelayFailed, Err: err})
+	ic.relayPath = nil
 	switch {
-	case h.conn != nil:
-		h.conn.close(err)
-	case h.in(incomingJoining):
-		h.raw.Destroy(nil)
-	case h.in(incomingBusy): // the caller gives up as well, and keeps its place in the queue
-		h.s.p.punchQueue.keep(h)
-		h.puncher.fail()
+	case ic.conn != nil:
+		ic.conn.close(err)
+	case ic.in(incomingJoining):
+		ic.raw.Destroy(nil)
+	case ic.in(incomingBusy): // the caller gives up as well, and keeps its place in the queue
+		ic.s.p.punchQueue.keep(ic)
+		ic.puncher.fail()
 	}
 }
 
 // onSocket takes a direct path; only the first call counts.
-func (h *incoming) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
-	if h.raw == nil {
+func (ic *incoming) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
+	if ic.raw == nil {
 		return
 	}
-	p := h.s.p
-	raw := h.raw
-	h.raw = nil
-	defer h.settle()
-	if h.conn != nil { // over the relay
-		h.relayPath.upgrade(h.conn, sock, h.payload.UDX.ID, from, path)
+	p := ic.s.p
+	raw := ic.raw
+	ic.raw = nil
+	defer ic.settle()
+	if ic.conn != nil { // over the relay
+		ic.relayPath.upgrade(ic.conn, sock, ic.payload.UDX.ID, from, path)
 		if raw.RemoteAddr() == from {
-			h.allowance.Receive(min(int(raw.Stats().BytesReceived), maxMigrationCredit))
-			raw.Limit(&h.allowance)
+			ic.allowance.Receive(min(int(raw.Stats().BytesReceived), maxMigrationCredit))
+			raw.Limit(&ic.allowance)
 		}
-		h.leavePuncher(path == PathPunched)
+		ic.leavePuncher(path == PathPunched)
 		return
 	}
-	if err := raw.Connect(sock, h.payload.UDX.ID, from); err != nil {
+	if err := raw.Connect(sock, ic.payload.UDX.ID, from); err != nil {
 		raw.Destroy(nil)
-		h.leavePuncher(path == PathPunched)
+		ic.leavePuncher(path == PathPunched)
 		return
 	}
-	raw.Limit(&h.allowance)
-	if h.s.cfg.ReusableSocket && h.payload.UDX.ReusableSocket {
-		p.routes.add(h.keys.RemotePublicKey, raw)
+	raw.Limit(&ic.allowance)
+	if ic.s.cfg.ReusableSocket && ic.payload.UDX.ReusableSocket {
+		p.routes.add(ic.keys.RemotePublicKey, raw)
 	}
-	c := h.connect(raw, path)
-	h.leavePuncher(path == PathPunched)
+	c := ic.connect(raw, path)
+	ic.leavePuncher(path == PathPunched)
 	switch {
-	case h.relayPath != nil:
-		h.relayPath.keepAsFallback(c)
-		c.cancel = h.relayPath.close
-	case h.heldRelay != nil:
-		h.heldRelay(c)
+	case ic.relayPath != nil:
+		ic.relayPath.keepAsFallback(c)
+		c.cancel = ic.relayPath.close
+	case ic.heldRelay != nil:
+		ic.heldRelay(c)
 	}
 }
 
 // connect creates the connection and delivers it to the application.
-func (h *incoming) connect(raw *stream.Stream, path Path) *Connection {
-	c := h.s.p.newConnection(h.attemptTrace, h.s.cfg.Keys.Public, h.keys.RemotePublicKey, false)
-	c.unproven = h.s.cfg.KeepLimited
-	c.deliverLater(h.s.cfg.OnConnection)
-	c.caller = h
-	h.accepted = c
-	h.opening.begin(h.s.p.account, openingTable, openingWaiting, func(openingState) { h.accepted.Destroy(ErrUnopened) })
-	c.start(raw, *h.keys, path)
+func (ic *incoming) connect(raw *stream.Stream, path Path) *Connection {
+	c := ic.s.p.newConnection(ic.attemptTrace, ic.s.cfg.Keys.Public, ic.keys.RemotePublicKey, false)
+	c.unproven = ic.s.cfg.KeepLimited
+	c.deliverLater(ic.s.cfg.OnConnection)
+	c.caller = ic
+	ic.accepted = c
+	ic.opening.begin(ic.s.p.account, openingTable, openingWaiting, func(openingState) { ic.accepted.Destroy(ErrUnopened) })
+	c.start(raw, *ic.keys, path)
 	if path == PathRelayed {
-		h.conn = c
-		c.cancel = h.connectionClosed
+		ic.conn = c
+		c.cancel = ic.connectionClosed
 	}
 	return c
 }
 
 // connectionOpened records that the caller has proven itself.
-func (h *incoming) connectionOpened() {
-	h.opening.become(openingOver)
-	h.tokens.give()
-	if h.settled() {
-		h.s.p.intake.release(h)
+func (ic *incoming) connectionOpened() {
+	ic.opening.become(openingOver)
+	ic.tokens.give()
+	if ic.settled() {
+		ic.s.p.intake.release(ic)
 	} else {
-		h.s.p.intake.answered(h) // it counts until no better path than the relay's is looked for
+		ic.s.p.intake.answered(ic) // it counts until no better path than the relay's is looked for
 	}
 }
 
 // connectionOver stops counting a caller whose connection has ended, and releases everything that retransmissions of its
 // handshake do not need: in a flood, ten seconds of these are most of the memory of a node.
-func (h *incoming) connectionOver() {
-	if !h.opening.over() {
-		h.opening.become(openingOver)
+func (ic *incoming) connectionOver() {
+	if !ic.opening.over() {
+		ic.opening.become(openingOver)
 	}
-	h.accepted, h.conn, h.relayPath, h.box = nil, nil, nil, nil
-	if h.settled() {
-		h.s.p.intake.release(h)
+	ic.accepted, ic.conn, ic.relayPath, ic.box = nil, nil, nil, nil
+	if ic.settled() {
+		ic.s.p.intake.release(ic)
 	}
 }
 
 // connectionClosed is called at the end of a connection that was made over a relay.
-func (h *incoming) connectionClosed() {
-	h.raw = nil
-	h.endPuncher()
-	if h.relayPath != nil {
-		h.relayPath.close()
+func (ic *incoming) connectionClosed() {
+	ic.raw = nil
+	ic.endPuncher()
+	if ic.relayPath != nil {
+		ic.relayPath.close()
 	}
-	h.settle()
+	ic.settle()
 }

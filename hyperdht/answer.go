@@ -14,171 +14,171 @@ import (
 // The handshake of an incoming attempt: message 1 is read, and message 2 written.
 
 // read reads message 1, asks the firewall and, if both agree, prepares the answer.
-func (h *incoming) read() {
-	p := h.s.p
-	hs := noise.NewResponder(h.s.cfg.Keys, p.host.Rand())
-	plain, err := hs.ReadMessage([]byte(h.key))
+func (ic *incoming) read() {
+	p := ic.s.p
+	hs := noise.NewResponder(ic.s.cfg.Keys, p.host.Rand())
+	plain, err := hs.ReadMessage([]byte(ic.key))
 	if err != nil {
 		p.stats.HandshakesInvalid++
-		h.refuse()
+		ic.refuse()
 		return
 	}
 	payload, err := wire.ParseNoisePayload(plain)
 	if err != nil {
 		p.stats.HandshakesInvalid++
-		h.refuse()
+		ic.refuse()
 		return
 	}
-	h.payload = &payload
-	h.attemptTrace.key = hs.RemoteStatic()
-	h.attemptTrace.note(AttemptEvent{Step: AttemptReceived, Node: h.node, Addr: h.clientAddr, Theirs: kindOf(payload.Firewall)})
-	if admit := h.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), publicPayload(h.payload), h.clientAddr) {
+	ic.payload = &payload
+	ic.attemptTrace.key = hs.RemoteStatic()
+	ic.attemptTrace.note(AttemptEvent{Step: AttemptReceived, Node: ic.node, Addr: ic.clientAddr, Theirs: kindOf(payload.Firewall)})
+	if admit := ic.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), publicPayload(ic.payload), ic.clientAddr) {
 		p.stats.HandshakesBlocked++
-		h.refuse()
+		ic.refuse()
 		return
 	}
-	if rule := h.s.cfg.Paths; rule != nil {
-		h.paths = rule(hs.RemoteStatic())
+	if rule := ic.s.cfg.Paths; rule != nil {
+		ic.paths = rule(hs.RemoteStatic())
 	}
-	if !p.intake.hold(h) {
-		h.s.forget(h) // so that it may come again
+	if !p.intake.hold(ic) {
+		ic.s.forget(ic) // so that it may come again
 		return
 	}
-	h.become(incomingPreparing)
-	if h.s.cfg.HideLocalAddrs || h.paths == RelayOnly {
-		h.answer(hs, nil)
+	ic.become(incomingPreparing)
+	if ic.s.cfg.HideLocalAddrs || ic.paths == RelayOnly {
+		ic.answer(hs, nil)
 		return
 	}
 	p.local.validated(func(local []netip.AddrPort) {
 		switch {
-		case h.over():
-		case h.s.quiet():
-			h.refuse()
+		case ic.over():
+		case ic.s.quiet():
+			ic.refuse()
 		default:
-			h.answer(hs, local)
+			ic.answer(hs, local)
 		}
 	})
 }
 
 // refuse sends no answer, to retransmissions neither as long as there is room to remember the attempt.
-func (h *incoming) refuse() {
-	h.attemptTrace.note(AttemptEvent{Step: AttemptRefused, Node: h.node, Addr: h.clientAddr})
-	h.settle()
-	h.decide(nil)
+func (ic *incoming) refuse() {
+	ic.attemptTrace.note(AttemptEvent{Step: AttemptRefused, Node: ic.node, Addr: ic.clientAddr})
+	ic.settle()
+	ic.decide(nil)
 }
 
 // answer writes message 2 and chooses the path that the NATs of both sides allow.
-func (h *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
-	p := h.s.p
+func (ic *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
+	p := ic.s.p
 	refusal := wire.ErrorNone
 	switch {
-	case h.payload.Version != 1:
+	case ic.payload.Version != 1:
 		refusal = wire.ErrorVersionMismatch
-	case h.payload.UDX == nil, h.paths == RelayOnly && h.payload.RelayThrough == nil && len(h.s.cfg.RelayThrough) == 0:
+	case ic.payload.UDX == nil, ic.paths == RelayOnly && ic.payload.RelayThrough == nil && len(ic.s.cfg.RelayThrough) == 0:
 		refusal = wire.ErrorAborted
 	}
 	if refusal == wire.ErrorNone {
-		h.raw = p.cfg.Streams.New(h.firewall)
-		h.raw.Confine(nil)
-		h.raw.OnClose(func(error) { h.rawClosed() })
+		ic.raw = p.cfg.Streams.New(ic.firewall)
+		ic.raw.Confine(nil)
+		ic.raw.OnClose(func(error) { ic.rawClosed() })
 	}
-	if relays := h.s.cfg.RelayThrough; len(relays) > 0 && h.paths != DirectOnly && refusal == wire.ErrorNone {
-		h.choose(p, relays)
+	if relays := ic.s.cfg.RelayThrough; len(relays) > 0 && ic.paths != DirectOnly && refusal == wire.ErrorNone {
+		ic.choose(p, relays)
 	}
 	public, isOpen := p.rpc.RemoteAddr()
-	reply, err := hs.WriteMessage(h.message2(refusal, public, isOpen, local))
+	reply, err := hs.WriteMessage(ic.message2(refusal, public, isOpen, local))
 	if err != nil {
 		p.stats.HandshakesInvalid++
-		h.refuse()
+		ic.refuse()
 		return
 	}
 	keys, _ := hs.Result()
-	h.keys = &keys
-	if h.raw != nil {
-		h.raw.Expect(secret.Opening(secret.Initiator, keys))
+	ic.keys = &keys
+	if ic.raw != nil {
+		ic.raw.Expect(secret.Opening(secret.Initiator, keys))
 	}
-	defer h.decide(reply)
+	defer ic.decide(reply)
 	if refusal != wire.ErrorNone {
-		h.settle()
+		ic.settle()
 		return
 	}
 
-	if h.paths == RelayOnly {
-		if h.mayJoinRelay() {
-			h.startRelay()
+	if ic.paths == RelayOnly {
+		if ic.mayJoinRelay() {
+			ic.startRelay()
 		}
-		h.become(incomingWaiting)
+		ic.become(incomingWaiting)
 		return
 	}
-	if h.payload.Firewall == wire.FirewallOpen || h.direct {
+	if ic.payload.Firewall == wire.FirewallOpen || ic.direct {
 		sock := p.rpc.Socket()
-		if h.direct {
-			sock = h.socket
+		if ic.direct {
+			sock = ic.socket
 		}
 		p.stats.PunchesOpen++
-		remoteID := h.payload.UDX.ID
-		relay, join := h.relayOffer()
-		if !h.direct && !h.mayJoinRelay() {
-			h.holdRelay()
+		remoteID := ic.payload.UDX.ID
+		relay, join := ic.relayOffer()
+		if !ic.direct && !ic.mayJoinRelay() {
+			ic.holdRelay()
 		}
-		h.onSocket(sock, h.clientAddr, PathDirect)
-		if h.accepted != nil && !h.direct && relay != (id.PublicKey{}) && h.heldRelay == nil {
-			h.reserveRelay(h.accepted, relay, join, remoteID)
+		ic.onSocket(sock, ic.clientAddr, PathDirect)
+		if ic.accepted != nil && !ic.direct && relay != (id.PublicKey{}) && ic.heldRelay == nil {
+			ic.reserveRelay(ic.accepted, relay, join, remoteID)
 		}
 		return
 	}
-	h.relayLater = !h.eager && !isOpen && !h.s.cfg.NeverPunch
+	ic.relayLater = !ic.eager && !isOpen && !ic.s.cfg.NeverPunch
 	switch {
-	case h.relayLater:
-	case h.mayJoinRelay():
-		h.startRelay()
+	case ic.relayLater:
+	case ic.mayJoinRelay():
+		ic.startRelay()
 	default:
-		h.holdRelay()
+		ic.holdRelay()
 	}
 	switch {
-	case h.onSameLAN(local):
+	case ic.onSameLAN(local):
 		// The caller comes over the LAN or punches. The answer names our normal mapping, not the puncher's,
 		// so that the caller sees that we share a public address.
-		h.setupPuncher()
-	case !isOpen && !h.s.cfg.NeverPunch:
-		h.viaPunch = h.setupPuncher()
+		ic.setupPuncher()
+	case !isOpen && !ic.s.cfg.NeverPunch:
+		ic.viaPunch = ic.setupPuncher()
 	}
-	h.become(incomingWaiting)
+	ic.become(incomingWaiting)
 }
 
-func (h *incoming) message2(refusal wire.PayloadError, public netip.AddrPort, isOpen bool, local []netip.AddrPort) []byte {
+func (ic *incoming) message2(refusal wire.PayloadError, public netip.AddrPort, isOpen bool, local []netip.AddrPort) []byte {
 	m := wire.NoisePayload{
 		Version:      1,
 		Error:        refusal,
-		UDX:          &wire.UDXInfo{ReusableSocket: h.s.cfg.ReusableSocket},
+		UDX:          &wire.UDXInfo{ReusableSocket: ic.s.cfg.ReusableSocket},
 		SecretStream: &wire.SecretStreamInfo{},
 	}
-	if h.raw != nil {
-		m.UDX.ID = h.raw.ID()
+	if ic.raw != nil {
+		m.UDX.ID = ic.raw.ID()
 	}
 	switch {
-	case h.paths == RelayOnly:
+	case ic.paths == RelayOnly:
 	case isOpen:
 		m.Firewall = wire.FirewallOpen
 		m.Addrs4 = append(m.Addrs4, public)
 	default:
-		m.Holepunch = &wire.HolepunchInfo{ID: uint64(h.id), Relays: h.s.announcer.relays}
+		m.Holepunch = &wire.HolepunchInfo{ID: uint64(ic.id), Relays: ic.s.announcer.relays}
 	}
 	m.Addrs4 = append(m.Addrs4, local...)
-	if relays := h.s.announcer.relayAddrs; len(relays) > 0 {
+	if relays := ic.s.announcer.relayAddrs; len(relays) > 0 {
 		m.RelayAddrs = relays
 	}
-	m.RelayThrough = h.named()
+	m.RelayThrough = ic.named()
 	return m.Append(nil)
 }
 
 // onSameLAN reports whether the caller has the same public address and offers a private one in this node's network.
-func (h *incoming) onSameLAN(local []netip.AddrPort) bool {
-	if !h.behindOneAddress() || h.s.cfg.HideLocalAddrs {
+func (ic *incoming) onSameLAN(local []netip.AddrPort) bool {
+	if !ic.behindOneAddress() || ic.s.cfg.HideLocalAddrs {
 		return false
 	}
 	var private []netip.AddrPort
-	for _, a := range h.payload.Addrs4[:min(len(h.payload.Addrs4), maxAddrs)] {
+	for _, a := range ic.payload.Addrs4[:min(len(ic.payload.Addrs4), maxAddrs)] {
 		if kad.IsPrivate(a.Addr()) {
 			private = append(private, a)
 		}
@@ -187,19 +187,19 @@ func (h *incoming) onSameLAN(local []netip.AddrPort) bool {
 	return ok
 }
 
-func (h *incoming) setupPuncher() bool {
-	p := h.s.p
-	h.requests = p.rpc.NewCallGroup()
-	u, err := newPuncher(h.attemptTrace, h.requests, false, h.payload.Firewall)
+func (ic *incoming) setupPuncher() bool {
+	p := ic.s.p
+	ic.requests = p.rpc.NewCallGroup()
+	u, err := newPuncher(ic.attemptTrace, ic.requests, false, ic.payload.Firewall)
 	if err != nil {
 		return false
 	}
-	h.box = wire.NewPunchBox(h.keys.HolepunchSecret, p.host.Rand())
-	h.puncher = u
-	if h.eager {
+	ic.box = wire.NewPunchBox(ic.keys.HolepunchSecret, p.host.Rand())
+	ic.puncher = u
+	if ic.eager {
 		u.sample()
 	}
-	u.onConnect = func(s host.Socket, from netip.AddrPort) { h.onSocket(s, from, PathPunched) }
-	u.onAbort = h.abort
+	u.onConnect = func(s host.Socket, from netip.AddrPort) { ic.onSocket(s, from, PathPunched) }
+	u.onAbort = ic.abort
 	return true
 }

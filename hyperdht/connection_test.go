@@ -29,30 +29,30 @@ func newTalk(t *testing.T, accept func(*talk)) *talk {
 	return w
 }
 
-func (w *talk) connect() {
-	w.dialler.host.Do(func() {
-		w.dialled = w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
+func (tk *talk) connect() {
+	tk.dialler.host.Do(func() {
+		tk.dialled = tk.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
 	})
 }
 
-func (w *talk) send(messages ...string) {
-	w.dialler.host.Do(func() {
+func (tk *talk) send(messages ...string) {
+	tk.dialler.host.Do(func() {
 		for _, m := range messages {
-			w.dialled.Send([]byte(m))
+			tk.dialled.Send([]byte(m))
 		}
 	})
-	w.run(time.Second)
+	tk.run(time.Second)
 }
 
-func (w *talk) want(messages ...string) {
-	w.t.Helper()
-	if !slices.Equal(w.got, messages) {
-		w.t.Errorf("got %q, want %q", w.got, messages)
+func (tk *talk) want(messages ...string) {
+	tk.t.Helper()
+	if !slices.Equal(tk.got, messages) {
+		tk.t.Errorf("got %q, want %q", tk.got, messages)
 	}
 }
 
 // at runs f as a turn of the answerer.
-func (w *talk) at(f func()) { w.answerer.host.Do(f) }
+func (tk *talk) at(f func()) { tk.answerer.host.Do(f) }
 
 func TestPauseStopsDelivery(t *testing.T) {
 	w := newTalk(t, nil)
@@ -209,8 +209,8 @@ func TestKeepAliveDoesNotReplaceTheDeadlineOfClose(t *testing.T) {
 	}
 }
 
-func (w *talk) dialAgain(f func(*hyperdht.Connection)) {
-	f(w.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{}))
+func (tk *talk) dialAgain(f func(*hyperdht.Connection)) {
+	f(tk.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{}))
 }
 
 // Both ends know each other, and where they are, from the path on and not before.

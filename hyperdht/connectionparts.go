@@ -35,10 +35,10 @@ type progress struct {
 }
 
 // usable reports whether packets may leave.
-func (s *progress) usable() bool { return s.started && !s.closed }
+func (p *progress) usable() bool { return p.started && !p.closed }
 
 // writable reports whether the application may send.
-func (s *progress) writable() bool { return !s.ending && !s.closed }
+func (p *progress) writable() bool { return !p.ending && !p.closed }
 
 // carrier is the transport of a connection: a stream, the encryption on it, and the path that the stream takes.
 type carrier struct {
@@ -48,31 +48,31 @@ type carrier struct {
 	release func() // releases the pool socket
 }
 
-func (k *carrier) remoteAddr() netip.AddrPort {
-	if k.raw == nil {
+func (c *carrier) remoteAddr() netip.AddrPort {
+	if c.raw == nil {
 		return netip.AddrPort{}
 	}
-	return k.raw.RemoteAddr()
+	return c.raw.RemoteAddr()
 }
 
-func (k *carrier) localAddr() netip.AddrPort {
-	if k.raw == nil || k.raw.Socket() == nil {
+func (c *carrier) localAddr() netip.AddrPort {
+	if c.raw == nil || c.raw.Socket() == nil {
 		return netip.AddrPort{}
 	}
-	return k.raw.Socket().LocalAddr()
+	return c.raw.Socket().LocalAddr()
 }
 
 // lift removes the limits on what the other side can make this node hold.
-func (k *carrier) lift() {
-	k.sec.LimitReceive(secret.MaxMessage)
-	k.raw.Trust()
+func (c *carrier) lift() {
+	c.sec.LimitReceive(secret.MaxMessage)
+	c.raw.Trust()
 }
 
 // drop releases the pool socket, once.
-func (k *carrier) drop() {
-	if k.release != nil {
-		k.release()
-		k.release = nil
+func (c *carrier) drop() {
+	if c.release != nil {
+		c.release()
+		c.release = nil
 	}
 }
 

@@ -145,10 +145,10 @@ type tapped struct {
 	w *world
 }
 
-func (h tapped) OpenSocket(local netip.AddrPort) (host.Socket, error) {
-	s, err := h.Host.OpenSocket(local)
+func (t tapped) OpenSocket(local netip.AddrPort) (host.Socket, error) {
+	s, err := t.Host.OpenSocket(local)
 	if err == nil {
-		h.w.opened = append(h.w.opened, opened{h.Host, s})
+		t.w.opened = append(t.w.opened, opened{t.Host, s})
 	}
 	return s, err
 }

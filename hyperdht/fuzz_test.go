@@ -74,20 +74,20 @@ type tap struct {
 	receive func(netip.AddrPort, []byte)
 }
 
-func (s *tap) Send(to netip.AddrPort, ttl int, b []byte) {
-	w := s.world
+func (t *tap) Send(to netip.AddrPort, ttl int, b []byte) {
+	w := t.world
 	w.total++
 	if 0 < ttl && ttl < host.DefaultTTL {
 		w.dying++
 	} else {
 		w.sent++
 	}
-	s.Socket.Send(to, ttl, b)
+	t.Socket.Send(to, ttl, b)
 }
 
-func (s *tap) OnReceive(f func(netip.AddrPort, []byte)) {
-	s.receive = f
-	s.Socket.OnReceive(func(from netip.AddrPort, b []byte) { s.world.arrived(arrival{s, from, b}) })
+func (t *tap) OnReceive(f func(netip.AddrPort, []byte)) {
+	t.receive = f
+	t.Socket.OnReceive(func(from netip.AddrPort, b []byte) { t.world.arrived(arrival{t, from, b}) })
 }
 
 // deliver hands a datagram to its node, and judges what that costs.

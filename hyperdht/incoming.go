@@ -91,114 +91,114 @@ var incomingTable = &table[incomingState]{Name: "caller", States: []rule[incomin
 }}
 
 // passed ends a state at its deadline.
-func (h *incoming) passed(s incomingState) {
+func (ic *incoming) passed(s incomingState) {
 	switch s {
 	case incomingQueued:
-		h.s.p.stats.Refused.Queue++
-		h.s.forget(h)
+		ic.s.p.stats.Refused.Queue++
+		ic.s.forget(ic)
 	case incomingRemembered:
-		h.s.forget(h)
+		ic.s.forget(ic)
 	default:
-		h.abort()
+		ic.abort()
 	}
 }
 
 // settled reports whether the attempt has ended.
-func (h *incoming) settled() bool { return h.in(incomingRemembered, incomingForgotten) }
+func (ic *incoming) settled() bool { return ic.in(incomingRemembered, incomingForgotten) }
 
 // answered calls f once the reply, or that there will be none, is known.
-func (h *incoming) answered(f func()) {
-	if !h.in(incomingArrived, incomingQueued, incomingPreparing) {
+func (ic *incoming) answered(f func()) {
+	if !ic.in(incomingArrived, incomingQueued, incomingPreparing) {
 		f()
 		return
 	}
-	h.wait(f)
+	ic.wait(f)
 }
 
 // send sends an answer, unless it exceeds the allowance.
-func (h *incoming) send(s step, r *rpc.Request, sock host.Socket) {
+func (ic *incoming) send(s step, r *rpc.Request, sock host.Socket) {
 	n := len(s.value) + messageOverhead
-	if !h.allowance.Allows(n) {
-		h.s.p.stats.AnswersWithheld++
+	if !ic.allowance.Allows(n) {
+		ic.s.p.stats.AnswersWithheld++
 		return
 	}
-	h.allowance.Send(n)
-	h.s.p.perform(s, r, sock)
+	ic.allowance.Send(n)
+	ic.s.p.perform(s, r, sock)
 }
 
 // proven reports whether a packet of the stream shows that the caller receives at the host where it came from: the stream's id
 // was sent there through a relay that the server announced to, or the host has echoed a token of the punch.
-func (h *incoming) proven(from netip.Addr) bool {
-	return h.verified(from) || h.clientAddr.Addr() == from && h.s.announcer.isRelay(h.node)
+func (ic *incoming) proven(from netip.Addr) bool {
+	return ic.verified(from) || ic.clientAddr.Addr() == from && ic.s.announcer.isRelay(ic.node)
 }
 
 // abort ends an attempt without a path, unless a relay carries the connection or may still do so.
-func (h *incoming) abort() {
-	h.endPuncher()
+func (ic *incoming) abort() {
+	ic.endPuncher()
 	switch {
-	case h.conn != nil:
-		h.settle()
-	case h.relayPath != nil:
-		h.become(incomingJoining)
-	case h.raw != nil:
-		h.s.p.stats.SessionsAborted++
-		h.attemptTrace.note(AttemptEvent{Step: AttemptAborted, Addr: h.clientAddr})
-		h.raw.Destroy(nil)
+	case ic.conn != nil:
+		ic.settle()
+	case ic.relayPath != nil:
+		ic.become(incomingJoining)
+	case ic.raw != nil:
+		ic.s.p.stats.SessionsAborted++
+		ic.attemptTrace.note(AttemptEvent{Step: AttemptAborted, Addr: ic.clientAddr})
+		ic.raw.Destroy(nil)
 	}
 }
 
 // rawClosed is called at the end of a raw stream that never became a connection.
-func (h *incoming) rawClosed() {
-	if h.raw == nil {
+func (ic *incoming) rawClosed() {
+	if ic.raw == nil {
 		return
 	}
-	h.raw = nil
-	h.endPuncher()
-	h.settle()
+	ic.raw = nil
+	ic.endPuncher()
+	ic.settle()
 }
 
 // unopened reports whether the caller has a connection that is not open yet: it counts until that opens or ends.
-func (h *incoming) unopened() bool {
-	return h.accepted != nil && !h.accepted.open && !h.accepted.closed
+func (ic *incoming) unopened() bool {
+	return ic.accepted != nil && !ic.accepted.open && !ic.accepted.closed
 }
 
 // settle ends the attempt. Retransmissions of message 1 are answered for a while.
-func (h *incoming) settle() {
-	if h.raw == nil {
-		h.payload, h.keys = nil, nil
+func (ic *incoming) settle() {
+	if ic.raw == nil {
+		ic.payload, ic.keys = nil, nil
 	}
-	if !h.unopened() {
-		h.s.p.intake.release(h)
+	if !ic.unopened() {
+		ic.s.p.intake.release(ic)
 	}
-	if !h.settled() {
-		h.become(incomingRemembered)
-		h.s.p.intake.remember(h)
+	if !ic.settled() {
+		ic.become(incomingRemembered)
+		ic.s.p.intake.remember(ic)
 	}
 }
 
 // evict drops a caller in favour of another one. An open connection stays open.
-func (h *incoming) evict() {
-	switch c := h.accepted; {
+func (ic *incoming) evict() {
+	switch c := ic.accepted; {
 	case c == nil:
-		h.attemptTrace.note(AttemptEvent{Step: AttemptAborted, Addr: h.clientAddr, Err: ErrCrowdedOut})
-		h.drop()
+		ic.attemptTrace.note(AttemptEvent{Step: AttemptAborted, Addr: ic.clientAddr, Err: ErrCrowdedOut})
+		ic.drop()
 	case c.open:
-		h.abort() // the search for a better path
+		ic.abort() // the search for a better path
 	default:
 		c.Destroy(ErrCrowdedOut)
 	}
 }
 
 // drop removes the attempt, and ends it at once if it has no connection yet.
-func (h *incoming) drop() {
-	h.s.forget(h)
-	if h.raw != nil && h.conn == nil {
-		raw := h.raw
-		h.raw = nil
+func (ic *incoming) drop() {
+	ic.s.forget(ic)
+	if ic.raw != nil && ic.conn == nil {
+		raw := ic.raw
+		ic.raw = nil
 		raw.Destroy(nil)
 	}
-	h.endPuncher()
-	if h.relayPath != nil && h.accepted == nil {
-		h.relayPath.close()
+	ic.endPuncher()
+	if ic.relayPath != nil && ic.accepted == nil {
+		ic.relayPath.close()
 	}
 }

@@ -326,14 +326,14 @@ func (in *intake) settle(h *incoming, o origin) bool {
 }
 
 // place is the place at which a caller counts once its key is known, if an origin answers for it.
-func (h *incoming) place(o origin) bound.Place {
-	key := h.attemptTrace.key
+func (ic *incoming) place(o origin) bound.Place {
+	key := ic.attemptTrace.key
 	switch {
-	case h.known && h.answeredUs:
+	case ic.known && ic.answeredUs:
 		return bound.Under(callerBoth, key)
-	case h.known: // an attacker may have repeated its handshake
+	case ic.known: // an attacker may have repeated its handshake
 		return bound.UnderThrough(callerKnown, key, o.relay, o.addr.Addr())
-	case h.answeredUs:
+	case ic.answeredUs:
 		return bound.Through(callerAnswered, o.relay, o.addr.Addr(), key)
 	case o.seen:
 		return bound.Through(callerSeen, o.relay, o.addr.Addr(), key)

@@ -55,12 +55,12 @@ func newTestMachine(t *testing.T) *testMachine {
 	return l
 }
 
-func (l *testMachine) faults() (all []string) {
-	l.host.Do(func() { l.p.faults(0, func(what string) { all = append(all, what) }) })
+func (m *testMachine) faults() (all []string) {
+	m.host.Do(func() { m.p.faults(0, func(what string) { all = append(all, what) }) })
 	return all
 }
 
-func (l *testMachine) to(s lamp) { l.host.Do(func() { l.become(s) }) }
+func (m *testMachine) to(s lamp) { m.host.Do(func() { m.become(s) }) }
 
 func TestMachineArmsTheDeadlineOfEachState(t *testing.T) {
 	l := newTestMachine(t)

@@ -13,33 +13,33 @@ import (
 // The server's side of hole punching (hyperdht lib/server.js): it answers the rounds of punching.go.
 
 // receiveHolepunch takes part in one round of hole punching; answer is called at most once.
-func (h *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func(payload []byte, sock host.Socket)) {
-	if h.box == nil {
+func (ic *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer func(payload []byte, sock host.Socket)) {
+	if ic.box == nil {
 		return
 	}
-	remote, ok := h.box.Open(m.Payload)
+	remote, ok := ic.box.Open(m.Payload)
 	if !ok {
-		h.s.p.stats.HolepunchesInvalid++
+		ic.s.p.stats.HolepunchesInvalid++
 		return
 	}
-	h.s.p.intake.answered(h)
-	if h.relayLater {
-		h.relayLater = false
-		if h.raw != nil { // the attempt is not over
-			h.startRelay()
+	ic.s.p.intake.answered(ic)
+	if ic.relayLater {
+		ic.relayLater = false
+		if ic.raw != nil { // the attempt is not over
+			ic.startRelay()
 		}
 	}
-	u := h.puncher
+	u := ic.puncher
 	if u == nil || u.over() {
 		return
 	}
-	latest := h.advance(remote.Round)
+	latest := ic.advance(remote.Round)
 	if remote.Error != wire.ErrorNone {
-		h.answerAbort(wire.ErrorAborted, answer)
+		ic.answerAbort(wire.ErrorAborted, answer)
 		return
 	}
-	viaRelay := h.s.announcer.isRelay(r.From)
-	token := h.box.Token(m.PeerAddr.Addr())
+	viaRelay := ic.s.announcer.isRelay(r.From)
+	token := ic.box.Token(m.PeerAddr.Addr())
 	if r.Socket == u.socket() {
 		u.nat.add(r.To, r.From)
 	}
@@ -51,10 +51,10 @@ func (h *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer fun
 		u.updateRemote(remote, m.PeerAddr, verified)
 	}
 	conclude := func() {
-		h.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
+		ic.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
 	}
 	analyze := u.analyze
-	if h.in(incomingBusy) { // some time has passed
+	if ic.in(incomingBusy) { // some time has passed
 		analyze = func(reopen bool, done func(bool)) { u.renewed(func() { u.analyze(reopen, done) }) }
 	}
 	analyze(false, func(stable bool) {
@@ -67,7 +67,7 @@ func (h *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer fun
 				switch {
 				case u.over():
 				case !stable:
-					h.answerAbort(wire.ErrorAborted, answer)
+					ic.answerAbort(wire.ErrorAborted, answer)
 				default:
 					conclude()
 				}
@@ -86,17 +86,17 @@ func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
 }
 
 // conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
-func (h *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
-	u := h.puncher
+func (ic *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
+	u := ic.puncher
 	// Fast mode: the caller has opened its NAT for our mapping of this socket, or needs none opened, so one probe may
 	// suffice.
 	fast := u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr)
 	if fast || remote.Firewall == wire.FirewallOpen {
 		u.probe(peer)
 	}
-	reply := wire.HolepunchPayload{Round: h.round}
+	reply := wire.HolepunchPayload{Round: ic.round}
 	if u.remotePunching {
-		wait, ok := h.admitPunch(remote)
+		wait, ok := ic.admitPunch(remote)
 		if !ok {
 			reply.Error = wire.ErrorTryLater
 			if remote.TakesRetryAfter {
@@ -104,18 +104,18 @@ func (h *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, t
 			}
 		}
 		switch {
-		case !ok && h.relayPath == nil && (!remote.TakesRetryAfter || wait > queuePatience):
-			h.giveUp(reply, answer)
+		case !ok && ic.relayPath == nil && (!remote.TakesRetryAfter || wait > queuePatience):
+			ic.giveUp(reply, answer)
 			return
 		case !ok && remote.TakesRetryAfter:
-			h.becomeFor(incomingBusy, wait+queueGrace)
+			ic.becomeFor(incomingBusy, wait+queueGrace)
 		case !ok: // the relay carries the connection meanwhile, and the caller asks again
-			h.becomeFor(incomingBusy, busyPatience)
+			ic.becomeFor(incomingBusy, busyPatience)
 		case !u.punch():
-			h.answerAbort(wire.ErrorAborted, answer)
+			ic.answerAbort(wire.ErrorAborted, answer)
 			return
-		case !h.in(incomingPunching):
-			h.become(incomingPunching)
+		case !ic.in(incomingPunching):
+			ic.become(incomingPunching)
 		}
 	}
 	if u.nat.firewall() != wire.FirewallUnknown {
@@ -123,54 +123,54 @@ func (h *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, t
 	}
 	reply.Firewall, reply.Addrs, reply.Punching = u.nat.firewall(), u.nat.addrs(), u.punching()
 	reply.Token, reply.RemoteToken, reply.FastProbes = token, remote.Token, true
-	answer(h.box.Seal(reply), u.socket())
+	answer(ic.box.Seal(reply), u.socket())
 }
 
 // admitPunch reports whether the punch may begin, which for one that guesses ports depends on other punches. If not, the caller
 // should ask again after retryAfter.
-func (h *incoming) admitPunch(remote wire.HolepunchPayload) (retryAfter time.Duration, ok bool) {
-	if u := h.puncher; !u.usesRandom() || u.punching() {
+func (ic *incoming) admitPunch(remote wire.HolepunchPayload) (retryAfter time.Duration, ok bool) {
+	if u := ic.puncher; !u.usesRandom() || u.punching() {
 		return 0, true
 	}
-	return h.s.p.punchQueue.admit(punchWaiter{
-		peer: h.attemptTrace.key, timed: remote.TakesRetryAfter, known: h.known, relayed: h.relayPath != nil, attempt: h,
+	return ic.s.p.punchQueue.admit(punchWaiter{
+		peer: ic.attemptTrace.key, timed: remote.TakesRetryAfter, known: ic.known, relayed: ic.relayPath != nil, attempt: ic,
 	})
 }
 
 // answerAbort sends the caller an abort with a reason.
-func (h *incoming) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
-	h.giveUp(wire.HolepunchPayload{Error: reason, Round: h.round}, answer)
+func (ic *incoming) answerAbort(reason wire.PayloadError, answer func([]byte, host.Socket)) {
+	ic.giveUp(wire.HolepunchPayload{Error: reason, Round: ic.round}, answer)
 }
 
 // giveUp ends the attempt with an answer from the main socket, which outlives the puncher.
-func (h *incoming) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socket)) {
-	sealed := h.box.Seal(m)
-	sock := h.s.p.rpc.Socket()
+func (ic *incoming) giveUp(m wire.HolepunchPayload, answer func([]byte, host.Socket)) {
+	sealed := ic.box.Seal(m)
+	sock := ic.s.p.rpc.Socket()
 	if m.Error == wire.ErrorTryLater {
-		h.s.p.punchQueue.keep(h)
+		ic.s.p.punchQueue.keep(ic)
 	}
-	if h.puncher != nil {
-		h.puncher.fail()
+	if ic.puncher != nil {
+		ic.puncher.fail()
 	}
 	answer(sealed, sock)
 }
 
 // leavePuncher ends the punch that has led to the path, or that another path has made unnecessary.
-func (h *incoming) leavePuncher(won bool) {
-	if won && h.puncher != nil {
-		h.puncher.win()
+func (ic *incoming) leavePuncher(won bool) {
+	if won && ic.puncher != nil {
+		ic.puncher.win()
 	}
-	h.endPuncher()
+	ic.endPuncher()
 }
 
-func (h *incoming) endPuncher() {
-	if h.puncher != nil {
-		h.puncher.close()
-		h.puncher = nil
-		h.s.p.punchQueue.leave(h)
+func (ic *incoming) endPuncher() {
+	if ic.puncher != nil {
+		ic.puncher.close()
+		ic.puncher = nil
+		ic.s.p.punchQueue.leave(ic)
 	}
-	if h.requests != nil {
-		h.requests.Cancel()
-		h.requests = nil
+	if ic.requests != nil {
+		ic.requests.Cancel()
+		ic.requests = nil
 	}
 }

@@ -84,78 +84,78 @@ func newPuncher(t attemptTrace, group *rpc.CallGroup, initiator bool, remote wir
 }
 
 // reset moves to a fresh socket with an unknown mapping.
-func (u *puncher) reset() error {
-	holder, err := u.p.pool.acquire()
+func (pu *puncher) reset() error {
+	holder, err := pu.p.pool.acquire()
 	if err != nil {
 		return err
 	}
-	if u.holder != nil {
-		u.holder.onProbe = nil
-		u.holder.release()
-		u.nat.close()
+	if pu.holder != nil {
+		pu.holder.onProbe = nil
+		pu.holder.release()
+		pu.nat.close()
 	}
-	u.holder = holder
-	holder.onProbe = u.receiveProbe
-	u.nat = newNATProbe(u.p, u.group, holder.sock)
+	pu.holder = holder
+	holder.onProbe = pu.receiveProbe
+	pu.nat = newNATProbe(pu.p, pu.group, holder.sock)
 	return nil
 }
 
 // sample begins to classify our NAT, so that analyze need not wait for it.
-func (u *puncher) sample() { u.nat.sample() }
+func (pu *puncher) sample() { pu.nat.sample() }
 
-func (u *puncher) socket() host.Socket { return u.holder.sock }
+func (pu *puncher) socket() host.Socket { return pu.holder.sock }
 
 // punching reports whether probes are being sent.
-func (u *puncher) punching() bool { return u.in(puncherPunching, puncherGuessing) }
+func (pu *puncher) punching() bool { return pu.in(puncherPunching, puncherGuessing) }
 
 // probe sends a probe with the full TTL.
-func (u *puncher) probe(to netip.AddrPort) {
-	u.holder.sock.Send(to, host.DefaultTTL, probeDatagram)
+func (pu *puncher) probe(to netip.AddrPort) {
+	pu.holder.sock.Send(to, host.DefaultTTL, probeDatagram)
 }
 
 // openNAT sends a low-TTL datagram that opens our NAT for to and expires before it arrives.
-func (u *puncher) openNAT(to netip.AddrPort) {
-	u.holder.sock.Send(to, lowTTL, probeDatagram)
+func (pu *puncher) openNAT(to netip.AddrPort) {
+	pu.holder.sock.Send(to, lowTTL, probeDatagram)
 }
 
 var probeDatagram = []byte{0}
 
-func (u *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
-	if u.over() {
+func (pu *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
+	if pu.over() {
 		return
 	}
-	if !u.initiator {
+	if !pu.initiator {
 		ps.sock.Send(from, host.DefaultTTL, probeDatagram)
 		return
 	}
-	if known := slices.ContainsFunc(u.remoteAddrs, func(r remoteAddr) bool { return r.addr.Addr() == from.Addr() }); !known {
-		if u.strangers == maxStrangeWays {
+	if known := slices.ContainsFunc(pu.remoteAddrs, func(r remoteAddr) bool { return r.addr.Addr() == from.Addr() }); !known {
+		if pu.strangers == maxStrangeWays {
 			return
 		}
-		u.strangers++
+		pu.strangers++
 	}
-	u.onConnect(ps.sock, from) // a byte proves nothing, so punching goes on until the way is validated
+	pu.onConnect(ps.sock, from) // a byte proves nothing, so punching goes on until the way is validated
 }
 
 // updateRemote replaces the description of the remote. peer is its address as the relay sees it; verified is the host that
 // echoed a token in this message, invalid for none; a host once verified stays so.
-func (u *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, verified netip.Addr) {
+func (pu *puncher) updateRemote(m wire.HolepunchPayload, peer netip.AddrPort, verified netip.Addr) {
 	if m.Firewall == wire.FirewallOpen && len(m.Addrs) == 0 {
 		// The reference implementation sends no address of a socket that it has found to be open (lib/nat.js).
 		m.Addrs = []netip.AddrPort{peer}
 	}
 	addrs := make([]remoteAddr, 0, min(len(m.Addrs), maxPunchAddrs))
 	for _, a := range m.Addrs[:min(len(m.Addrs), maxPunchAddrs)] {
-		addrs = append(addrs, remoteAddr{addr: a, verified: a.Addr() == verified || u.isVerified(a.Addr())})
+		addrs = append(addrs, remoteAddr{addr: a, verified: a.Addr() == verified || pu.isVerified(a.Addr())})
 	}
-	u.remoteFirewall = m.Firewall
-	u.remoteAddrs = addrs
-	u.remotePunching = m.Punching
-	u.fast = m.FastProbes
+	pu.remoteFirewall = m.Firewall
+	pu.remoteAddrs = addrs
+	pu.remotePunching = m.Punching
+	pu.fast = m.FastProbes
 }
 
-func (u *puncher) isVerified(a netip.Addr) bool {
-	for _, r := range u.remoteAddrs {
+func (pu *puncher) isVerified(a netip.Addr) bool {
+	for _, r := range pu.remoteAddrs {
 		if r.verified && r.addr.Addr() == a {
 			return true
 		}
@@ -163,61 +163,61 @@ func (u *puncher) isVerified(a netip.Addr) bool {
 	return false
 }
 
-func (u *puncher) unstable() bool {
-	ours := u.nat.firewall()
-	return ours == wire.FirewallUnknown || (u.remoteFirewall >= wire.FirewallRandom && ours >= wire.FirewallRandom)
+func (pu *puncher) unstable() bool {
+	ours := pu.nat.firewall()
+	return ours == wire.FirewallUnknown || (pu.remoteFirewall >= wire.FirewallRandom && ours >= wire.FirewallRandom)
 }
 
 // analyze calls done when the classification of our NAT has ended: true if punching can work with it.
 // With allowReopen an unstable socket is exchanged for another one, up to three times, once per puncher.
-func (u *puncher) analyze(allowReopen bool, done func(stable bool)) {
-	u.nat.analyzed(func() {
+func (pu *puncher) analyze(allowReopen bool, done func(stable bool)) {
+	pu.nat.analyzed(func() {
 		switch {
-		case !u.unstable():
+		case !pu.unstable():
 			done(true)
 		case !allowReopen:
 			done(false)
-		case u.in(puncherReopening):
-			u.waiting = append(u.waiting, done)
-		case u.in(puncherReady):
-			u.become(puncherReopening)
-			u.waiting = []func(bool){done}
-			u.reopen(maxReopens)
+		case pu.in(puncherReopening):
+			pu.waiting = append(pu.waiting, done)
+		case pu.in(puncherReady):
+			pu.become(puncherReopening)
+			pu.waiting = []func(bool){done}
+			pu.reopen(maxReopens)
 		default:
-			done(u.consistent())
+			done(pu.consistent())
 		}
 	})
 }
 
-func (u *puncher) reopen(left int) {
-	if left > 0 && u.unstable() && u.in(puncherReopening) && u.reset() == nil {
-		u.nat.analyzed(func() { u.reopen(left - 1) })
+func (pu *puncher) reopen(left int) {
+	if left > 0 && pu.unstable() && pu.in(puncherReopening) && pu.reset() == nil {
+		pu.nat.analyzed(func() { pu.reopen(left - 1) })
 		return
 	}
-	if u.in(puncherReopening) {
-		u.become(puncherReopened)
+	if pu.in(puncherReopening) {
+		pu.become(puncherReopened)
 	}
-	waiting := u.waiting
-	u.waiting = nil
+	waiting := pu.waiting
+	pu.waiting = nil
 	for _, f := range waiting {
-		f(u.consistent())
+		f(pu.consistent())
 	}
 }
 
 // renewed calls done with a verdict that is no older than verdictAge. Until it is called, the puncher punches with none.
-func (u *puncher) renewed(done func()) {
-	if u.p.host.Now().Sub(u.nat.began) < verdictAge {
+func (pu *puncher) renewed(done func()) {
+	if pu.p.host.Now().Sub(pu.nat.began) < verdictAge {
 		done()
 		return
 	}
-	u.nat.close()
-	u.nat = newNATProbe(u.p, u.group, u.holder.sock)
-	u.nat.analyzed(done)
+	pu.nat.close()
+	pu.nat = newNATProbe(pu.p, pu.group, pu.holder.sock)
+	pu.nat.analyzed(done)
 }
 
 // consistent reports whether our NAT maps this socket to the same address for all remotes.
-func (u *puncher) consistent() bool {
-	return coerce(u.nat.firewall()) == wire.FirewallConsistent
+func (pu *puncher) consistent() bool {
+	return coerce(pu.nat.firewall()) == wire.FirewallConsistent
 }
 
 // coerce treats an open node as one with a consistent NAT, as the strategies of the reference implementation do.
@@ -229,65 +229,65 @@ func coerce(f wire.Firewall) wire.Firewall {
 }
 
 // win ends a punch that led to a path.
-func (u *puncher) win() {
-	s := &u.p.stats
+func (pu *puncher) win() {
+	s := &pu.p.stats
 	switch {
-	case u.in(puncherGuessing):
+	case pu.in(puncherGuessing):
 		s.PunchesRandomWon++
-	case u.in(puncherPunching):
+	case pu.in(puncherPunching):
 		s.PunchesConsistentWon++
-	case !u.counted: // fast mode: the probe round alone did it
+	case !pu.counted: // fast mode: the probe round alone did it
 		s.PunchesConsistent++
 		s.PunchesConsistentWon++
 	}
-	u.counted = true
-	u.end(false)
+	pu.counted = true
+	pu.end(false)
 }
 
 // fail ends a punch that led nowhere.
-func (u *puncher) fail() {
-	if u.over() {
+func (pu *puncher) fail() {
+	if pu.over() {
 		return
 	}
-	s := &u.p.stats
+	s := &pu.p.stats
 	switch {
-	case u.in(puncherGuessing):
+	case pu.in(puncherGuessing):
 		s.PunchesRandomLost++
-	case u.in(puncherPunching):
+	case pu.in(puncherPunching):
 		s.PunchesConsistentLost++
-		if told := u.nat.addrs(); len(told) > 0 && u.nat.firewall() == wire.FirewallConsistent {
-			u.p.checkDrift(u.holder, told[0], u.nat.asked)
+		if told := pu.nat.addrs(); len(told) > 0 && pu.nat.firewall() == wire.FirewallConsistent {
+			pu.p.checkDrift(pu.holder, told[0], pu.nat.asked)
 		}
 	}
-	u.end(true)
-	u.onAbort()
+	pu.end(true)
+	pu.onAbort()
 }
 
 // close ends a punch that is no longer needed. It counts neither as won nor as lost.
-func (u *puncher) close() { u.end(true) }
+func (pu *puncher) close() { pu.end(true) }
 
 // end releases the sockets and the budget for random punching. The node rests after a random punch that was not won.
-func (u *puncher) end(rest bool) {
-	if u.over() {
+func (pu *puncher) end(rest bool) {
+	if pu.over() {
 		return
 	}
-	if u.in(puncherGuessing) {
-		u.p.punches.give()
-		took := u.p.host.Now().Sub(u.since)
+	if pu.in(puncherGuessing) {
+		pu.p.punches.give()
+		took := pu.p.host.Now().Sub(pu.since)
 		if rest {
-			u.p.punches.pause(u.p.host.Now())
+			pu.p.punches.pause(pu.p.host.Now())
 			took += randomPunchPause
 		}
-		u.p.punchQueue.ended(took)
+		pu.p.punchQueue.ended(took)
 	}
-	u.become(puncherClosed)
-	if u.step != nil {
-		u.step.Stop()
+	pu.become(puncherClosed)
+	if pu.step != nil {
+		pu.step.Stop()
 	}
-	for _, ps := range append(u.birthday, u.holder) {
+	for _, ps := range append(pu.birthday, pu.holder) {
 		ps.onProbe = nil
 		ps.release()
 	}
-	u.birthday = nil
-	u.nat.close()
+	pu.birthday = nil
+	pu.nat.close()
 }

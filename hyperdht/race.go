@@ -113,31 +113,31 @@ type heartbeats struct {
 }
 
 // add starts heartbeats on further ways, unless there are too many.
-func (b *heartbeats) add(ways ...way) {
-	before := len(b.ways)
+func (h *heartbeats) add(ways ...way) {
+	before := len(h.ways)
 	for _, w := range ways {
-		if !slices.Contains(b.ways, w) && len(b.ways) < maxDirectWays {
-			b.ways = append(b.ways, w)
+		if !slices.Contains(h.ways, w) && len(h.ways) < maxDirectWays {
+			h.ways = append(h.ways, w)
 		}
 	}
-	if len(b.ways) > before {
-		b.sent = 0
-		b.send()
+	if len(h.ways) > before {
+		h.sent = 0
+		h.send()
 	}
 }
 
-func (b *heartbeats) send() {
-	b.stop()
-	for _, w := range b.ways {
-		b.raw.SendHeartbeat(stream.Way{Socket: w.sock, RemoteID: b.remoteID, Remote: w.to})
+func (h *heartbeats) send() {
+	h.stop()
+	for _, w := range h.ways {
+		h.raw.SendHeartbeat(stream.Way{Socket: w.sock, RemoteID: h.remoteID, Remote: w.to})
 	}
-	if b.sent++; b.sent < maxValidations {
-		b.next = b.host.AfterFunc(validateInterval, b.send)
+	if h.sent++; h.sent < maxValidations {
+		h.next = h.host.AfterFunc(validateInterval, h.send)
 	}
 }
 
-func (b *heartbeats) stop() {
-	if b.next != nil {
-		b.next.Stop()
+func (h *heartbeats) stop() {
+	if h.next != nil {
+		h.next.Stop()
 	}
 }

@@ -162,75 +162,75 @@ func (r *RelayServer) accept(c *Connection) {
 }
 
 // opened counts a client, whose address is known now.
-func (s *relayClient) opened() {
-	s.open = true
-	s.r.stats.Sessions++
-	s.idle = s.r.p.host.AfterFunc(relayIdleTime, func() {
-		s.r.stats.Expired++
-		s.conn.Close()
+func (c *relayClient) opened() {
+	c.open = true
+	c.r.stats.Sessions++
+	c.idle = c.r.p.host.AfterFunc(relayIdleTime, func() {
+		c.r.stats.Expired++
+		c.conn.Close()
 	})
-	s.rest()
+	c.rest()
 }
 
 // place is the place at which the client's tokens and pairs count.
-func (s *relayClient) place() bound.Place { return s.placeIn(0) }
+func (c *relayClient) place() bound.Place { return c.placeIn(0) }
 
-func (s *relayClient) placeIn(class int) bound.Place {
-	return bound.At(class, s.conn.RemoteAddr().Addr(), s.key)
+func (c *relayClient) placeIn(class int) bound.Place {
+	return bound.At(class, c.conn.RemoteAddr().Addr(), c.key)
 }
 
 // rest counts a client as one without a pair.
-func (s *relayClient) rest() {
+func (c *relayClient) rest() {
 	var evicted *bound.Item[*relayClient]
-	s.held, evicted = s.r.idle.Add(s, s.place())
+	c.held, evicted = c.r.idle.Add(c, c.place())
 	if evicted != nil {
-		s.r.stats.Crowded++
+		c.r.stats.Crowded++
 		evicted.Value.conn.Destroy(ErrCrowdedOut)
 	}
 }
 
 // take records that the client is a side of a pair, or both, drop that it is no longer.
-func (s *relayClient) take(token [32]byte) {
-	if !slices.Contains(s.tokens, token) {
-		s.tokens = append(s.tokens, token)
+func (c *relayClient) take(token [32]byte) {
+	if !slices.Contains(c.tokens, token) {
+		c.tokens = append(c.tokens, token)
 	}
-	s.idle.Stop()
-	s.r.idle.Remove(s.held)
+	c.idle.Stop()
+	c.r.idle.Remove(c.held)
 }
 
-func (s *relayClient) drop(token [32]byte) {
-	i := slices.Index(s.tokens, token)
+func (c *relayClient) drop(token [32]byte) {
+	i := slices.Index(c.tokens, token)
 	if i < 0 {
 		return // it was both sides
 	}
-	s.tokens = slices.Delete(s.tokens, i, i+1)
-	if len(s.tokens) == 0 && s.open {
-		s.idle.Reset(relayIdleTime)
-		s.rest()
+	c.tokens = slices.Delete(c.tokens, i, i+1)
+	if len(c.tokens) == 0 && c.open {
+		c.idle.Reset(relayIdleTime)
+		c.rest()
 	}
 }
 
-func (s *relayClient) receivePair(b []byte) {
+func (c *relayClient) receivePair(b []byte) {
 	m, err := wire.ParseRelayPair(b)
-	if err != nil || !s.open {
+	if err != nil || !c.open {
 		return
 	}
-	r := s.r
+	r := c.r
 	side := 0
 	if m.Initiator {
 		side = 1
 	}
 	pair := r.pairs[m.Token]
-	if pair != nil && pair.left(side, s) {
+	if pair != nil && pair.left(side, c) {
 		r.stats.Cancelled++
 		r.end(pair, wire.RelayExpired)
 		pair = nil
 	}
 	switch {
 	case pair == nil:
-		r.wait(s, side, m)
+		r.wait(c, side, m)
 	case pair.sides[side] == nil: // the first one counts
-		r.meet(pair, s, side, m)
+		r.meet(pair, c, side, m)
 	}
 }
 
@@ -364,67 +364,67 @@ func (r *RelayServer) checkTraffic(pair *relayPair) {
 	pair.timer.Reset(relayPairIdle)
 }
 
-func (s *relayClient) receiveUnpair(b []byte) {
+func (c *relayClient) receiveUnpair(b []byte) {
 	m, err := wire.ParseRelayUnpair(b)
-	if err != nil || !slices.Contains(s.tokens, m.Token) {
+	if err != nil || !slices.Contains(c.tokens, m.Token) {
 		return
 	}
-	s.r.stats.Cancelled++
-	s.r.forget(s.r.pairs[m.Token])
+	c.r.stats.Cancelled++
+	c.r.forget(c.r.pairs[m.Token])
 }
 
 // answer sends a message, which is preceded by its type. Those of a burst for many paths would each take a packet, and together more
 // memory than a limited connection has: they wait, and leave together.
-func (s *relayClient) answer(b []byte) {
-	if len(s.answers) == 0 && s.conn.Unsent() < relayUnsent {
-		s.ch.Send(int(b[0]), b[1:])
+func (c *relayClient) answer(b []byte) {
+	if len(c.answers) == 0 && c.conn.Unsent() < relayUnsent {
+		c.ch.Send(int(b[0]), b[1:])
 		return
 	}
-	s.answers = append(s.answers, b)
+	c.answers = append(c.answers, b)
 	switch {
-	case len(s.answers) > 2*len(s.tokens)+maxRelayAnswers:
-		s.r.stats.Crowded++
-		s.conn.Destroy(ErrCrowdedOut)
-	case s.next == nil:
-		s.next = s.r.p.host.AfterFunc(relayAnswerPause, s.answerMore)
-	case len(s.answers) == 1:
-		s.next.Reset(relayAnswerPause)
+	case len(c.answers) > 2*len(c.tokens)+maxRelayAnswers:
+		c.r.stats.Crowded++
+		c.conn.Destroy(ErrCrowdedOut)
+	case c.next == nil:
+		c.next = c.r.p.host.AfterFunc(relayAnswerPause, c.answerMore)
+	case len(c.answers) == 1:
+		c.next.Reset(relayAnswerPause)
 	}
 }
 
-func (s *relayClient) answerMore() {
-	if s.conn.Unsent() < relayUnsent {
-		n := min(len(s.answers), relayBatch)
-		s.ch.Cork()
-		for _, b := range s.answers[:n] {
-			s.ch.Send(int(b[0]), b[1:])
+func (c *relayClient) answerMore() {
+	if c.conn.Unsent() < relayUnsent {
+		n := min(len(c.answers), relayBatch)
+		c.ch.Cork()
+		for _, b := range c.answers[:n] {
+			c.ch.Send(int(b[0]), b[1:])
 		}
-		s.ch.Uncork()
-		s.answers = slices.Delete(s.answers, 0, n)
+		c.ch.Uncork()
+		c.answers = slices.Delete(c.answers, 0, n)
 	}
-	if len(s.answers) > 0 {
-		s.next.Reset(relayAnswerPause)
+	if len(c.answers) > 0 {
+		c.next.Reset(relayAnswerPause)
 	}
 }
 
 // close withdraws all requests of the client.
-func (s *relayClient) close() {
-	if !s.open {
+func (c *relayClient) close() {
+	if !c.open {
 		return
 	}
-	s.open = false
-	s.r.stats.Sessions--
-	s.r.idle.Remove(s.held)
-	s.idle.Stop()
-	if s.answers = nil; s.next != nil {
-		s.next.Stop()
+	c.open = false
+	c.r.stats.Sessions--
+	c.r.idle.Remove(c.held)
+	c.idle.Stop()
+	if c.answers = nil; c.next != nil {
+		c.next.Stop()
 	}
-	for _, token := range slices.Clone(s.tokens) {
-		pair := s.r.pairs[token]
+	for _, token := range slices.Clone(c.tokens) {
+		pair := c.r.pairs[token]
 		if pair.sides[0] == nil || pair.sides[1] == nil {
-			s.r.stats.Cancelled++
+			c.r.stats.Cancelled++
 		}
-		s.r.forget(pair)
+		c.r.forget(pair)
 	}
 }
 

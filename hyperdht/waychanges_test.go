@@ -36,18 +36,18 @@ func transferred(n int) []byte {
 	return b
 }
 
-func (x *transfer) receive(b []byte) {
-	if x.wrong == nil && !bytes.Equal(b, transferred(x.came)) {
-		x.wrong = fmt.Errorf("message %d is not the next one", x.came)
+func (t *transfer) receive(b []byte) {
+	if t.wrong == nil && !bytes.Equal(b, transferred(t.came)) {
+		t.wrong = fmt.Errorf("message %d is not the next one", t.came)
 	}
-	x.came++
+	t.came++
 }
 
 // send sends a message unless the last ones are on their way.
-func (x *transfer) send() {
-	if x.sent < transferMessages && x.from.Unsent() < 64<<10 {
-		x.host.Do(func() { x.from.Send(transferred(x.sent)) })
-		x.sent++
+func (t *transfer) send() {
+	if t.sent < transferMessages && t.from.Unsent() < 64<<10 {
+		t.host.Do(func() { t.from.Send(transferred(t.sent)) })
+		t.sent++
 	}
 }
 

@@ -70,41 +70,41 @@ const (
 )
 
 // only keeps some kinds of faults.
-func (t faultSet) only(kinds ...string) faultSet {
-	return t.without(slices.DeleteFunc(FaultKinds(), func(k string) bool { return slices.Contains(kinds, k) })...)
+func (f faultSet) only(kinds ...string) faultSet {
+	return f.without(slices.DeleteFunc(FaultKinds(), func(k string) bool { return slices.Contains(kinds, k) })...)
 }
 
 // without removes kinds of faults.
-func (t faultSet) without(kinds ...string) faultSet {
+func (f faultSet) without(kinds ...string) faultSet {
 	for _, k := range kinds {
 		switch k {
 		case faultLinks:
-			t.Link = simnet.Link{}
+			f.Link = simnet.Link{}
 		case faultPartitions:
-			t.Partitions = simnet.Spell{}
+			f.Partitions = simnet.Spell{}
 		case faultSleeps:
-			t.Sleeps = simnet.Spell{}
+			f.Sleeps = simnet.Spell{}
 		case faultCrashes:
-			t.Crashes = simnet.Spell{}
+			f.Crashes = simnet.Spell{}
 		case faultStrains:
-			t.Strains = simnet.Spell{}
+			f.Strains = simnet.Spell{}
 		case faultJumps:
-			t.Jumps = simnet.Spell{}
+			f.Jumps = simnet.Spell{}
 		case faultDrift:
-			t.Drift, t.WallDrift = 0, 0
+			f.Drift, f.WallDrift = 0, 0
 		case faultReboots:
-			t.Reboots = simnet.Spell{}
+			f.Reboots = simnet.Spell{}
 		case faultMoves:
-			t.Renumberings = simnet.Spell{}
+			f.Renumberings = simnet.Spell{}
 		case faultDisk:
-			t.disk = simstore.Config{}
+			f.disk = simstore.Config{}
 		}
 	}
-	return t
+	return f
 }
 
 // String names the faults with their main figures.
-func (t faultSet) String() string {
+func (f faultSet) String() string {
 	var parts []string
 	add := func(there bool, format string, args ...any) {
 		if there {
@@ -114,28 +114,28 @@ func (t faultSet) String() string {
 	spell := func(what string, s simnet.Spell) {
 		add(s.Every > 0, "%s every %v for %v", what, s.Every.Round(time.Second), s.For.Round(time.Second))
 	}
-	add(t.Link != simnet.Link{}, "links: delay %v, jitter %v, loss %.0f%%, bursts %.0f%%, reordered %.0f%%, duplicated %.0f%%, replayed %.0f%%",
-		t.Link.Delay.Round(time.Millisecond), t.Link.Jitter.Round(time.Millisecond), 100*t.Link.Loss, 100*t.Link.Burst,
-		100*t.Link.Reorder, 100*t.Link.Duplicate, 100*t.Link.Replay)
-	spell(faultPartitions, t.Partitions)
-	spell(faultSleeps, t.Sleeps)
-	spell(faultCrashes, t.Crashes)
-	spell(faultStrains, t.Strains)
-	spell(faultJumps, t.Jumps)
-	add(t.Drift > 0, "drift %.2g", t.Drift)
-	add(t.WallDrift > 0, "wall clocks' drift %.2g", t.WallDrift)
-	spell(faultReboots, t.Reboots)
-	spell(faultMoves, t.Renumberings)
-	add(t.disk != simstore.Config{}, "disk: fails %.0f%% and late %.0f%%, stalls %.0f%%, unreadable %.0f%%",
-		100*t.disk.FailWrite, 100*t.disk.FailLate, 100*t.disk.Stall, 100*t.disk.FailRead)
+	add(f.Link != simnet.Link{}, "links: delay %v, jitter %v, loss %.0f%%, bursts %.0f%%, reordered %.0f%%, duplicated %.0f%%, replayed %.0f%%",
+		f.Link.Delay.Round(time.Millisecond), f.Link.Jitter.Round(time.Millisecond), 100*f.Link.Loss, 100*f.Link.Burst,
+		100*f.Link.Reorder, 100*f.Link.Duplicate, 100*f.Link.Replay)
+	spell(faultPartitions, f.Partitions)
+	spell(faultSleeps, f.Sleeps)
+	spell(faultCrashes, f.Crashes)
+	spell(faultStrains, f.Strains)
+	spell(faultJumps, f.Jumps)
+	add(f.Drift > 0, "drift %.2g", f.Drift)
+	add(f.WallDrift > 0, "wall clocks' drift %.2g", f.WallDrift)
+	spell(faultReboots, f.Reboots)
+	spell(faultMoves, f.Renumberings)
+	add(f.disk != simstore.Config{}, "disk: fails %.0f%% and late %.0f%%, stalls %.0f%%, unreadable %.0f%%",
+		100*f.disk.FailWrite, 100*f.disk.FailLate, 100*f.disk.Stall, 100*f.disk.FailRead)
 	return orNone(parts)
 }
 
 // unsettles reports whether machines that stay up may lose and find their network, or sleep.
-func (t faultSet) unsettles() bool {
-	network := t.Link != simnet.Link{}
+func (f faultSet) unsettles() bool {
+	network := f.Link != simnet.Link{}
 	// A machine that boots while the first node of the DHT is down has no network, either.
-	for _, s := range []simnet.Spell{t.Partitions, t.Sleeps, t.Crashes, t.Reboots, t.Renumberings} {
+	for _, s := range []simnet.Spell{f.Partitions, f.Sleeps, f.Crashes, f.Reboots, f.Renumberings} {
 		network = network || s.Every > 0
 	}
 	return network

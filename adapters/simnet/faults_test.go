@@ -40,32 +40,32 @@ func newTown(seed uint64) *town {
 	return town
 }
 
-func (town *town) start(h *simnet.Host) {
-	town.starts++
+func (t *town) start(h *simnet.Host) {
+	t.starts++
 	s, err := h.OpenSocket(netip.AddrPortFrom(netip.Addr{}, 5000))
 	if err != nil {
 		panic(err)
 	}
 	s.OnReceive(func(_ netip.AddrPort, b []byte) {
-		town.answers++
+		t.answers++
 		asked, err := strconv.Atoi(string(b))
 		if err != nil {
 			panic(err)
 		}
-		town.slowest = max(town.slowest, town.Now()-time.Duration(asked))
+		t.slowest = max(t.slowest, t.Now()-time.Duration(asked))
 	})
 	var tick func()
 	tick = func() {
-		s.Send(at(serverX, 1), 0, strconv.AppendInt(nil, int64(town.Now()), 10))
+		s.Send(at(serverX, 1), 0, strconv.AppendInt(nil, int64(t.Now()), 10))
 		h.AfterFunc(time.Second, tick)
 	}
 	tick()
 }
 
-func (town *town) victims() simnet.Victims {
+func (t *town) victims() simnet.Victims {
 	return simnet.Victims{
-		Hosts: town.hosts, Routers: town.routers, Restart: town.start,
-		Renumber: func(*simnet.Router) netip.Addr { town.renames++; return addr(1000 + town.renames) },
+		Hosts: t.hosts, Routers: t.routers, Restart: t.start,
+		Renumber: func(*simnet.Router) netip.Addr { t.renames++; return addr(1000 + t.renames) },
 	}
 }
 

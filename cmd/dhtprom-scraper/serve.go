@@ -116,9 +116,9 @@ type firstAccept struct {
 	then func()
 }
 
-func (l *firstAccept) Accept() (net.Conn, error) {
-	l.once.Do(l.then)
-	return l.Listener.Accept()
+func (f *firstAccept) Accept() (net.Conn, error) {
+	f.once.Do(f.then)
+	return f.Listener.Accept()
 }
 
 // isVsock reports whether the toolkit binds an address.

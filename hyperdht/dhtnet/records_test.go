@@ -160,12 +160,12 @@ type countedSocket struct {
 	h *impatient
 }
 
-func (h *impatient) OpenSocket(local netip.AddrPort) (host.Socket, error) {
-	h.cancel()
-	s, err := h.Host.OpenSocket(local)
+func (i *impatient) OpenSocket(local netip.AddrPort) (host.Socket, error) {
+	i.cancel()
+	s, err := i.Host.OpenSocket(local)
 	if err == nil {
-		h.open++
-		s = countedSocket{s, h}
+		i.open++
+		s = countedSocket{s, i}
 	}
 	return s, err
 }

@@ -86,30 +86,30 @@ func NewRequester(m *mux.Mux, o RequesterOptions) (*Requester, error) {
 }
 
 // Opened reports whether the other side has opened the channel too.
-func (q *Requester) Opened() bool { return q.channel.Opened() }
+func (rq *Requester) Opened() bool { return rq.channel.Opened() }
 
 // Running is the number of scrapes under way.
-func (q *Requester) Running() int { return len(q.scrapes) }
+func (rq *Requester) Running() int { return len(rq.scrapes) }
 
 // Scrape sends a request. It fails, and calls no handler, with ErrClosed, ErrBusy and ErrTooLong.
-func (q *Requester) Scrape(r Request, h Handlers) (*Scrape, error) {
-	m := request{id: q.nextID + 1, Request: r}
+func (rq *Requester) Scrape(r Request, h Handlers) (*Scrape, error) {
+	m := request{id: rq.nextID + 1, Request: r}
 	switch err := m.check(); {
-	case q.channel.Closed() || q.mux.Closed():
+	case rq.channel.Closed() || rq.mux.Closed():
 		return nil, ErrClosed
-	case len(q.scrapes) >= MaxRunning:
+	case len(rq.scrapes) >= MaxRunning:
 		return nil, ErrBusy
 	case err != nil:
 		return nil, fmt.Errorf("muxscrape: %w", err)
 	}
-	q.nextID++
-	s := &Scrape{requester: q, id: q.nextID, handlers: h}
+	rq.nextID++
+	s := &Scrape{requester: rq, id: rq.nextID, handlers: h}
 	// Every request has room for one piece, however many there are: a process holds a bounded number of them.
-	s.window = MinWindow + q.windows.take(firstWindow-MinWindow)
+	s.window = MinWindow + rq.windows.take(firstWindow-MinWindow)
 	s.credit = s.window
 	m.credit = uint64(s.credit)
-	q.scrapes[s.id] = s
-	q.channel.Send(typeRequest, m.append(nil))
+	rq.scrapes[s.id] = s
+	rq.channel.Send(typeRequest, m.append(nil))
 	return s, nil
 }
 
@@ -156,60 +156,60 @@ func (s *Scrape) end(err error) {
 }
 
 // Close closes the channel. Scrapes under way end with ErrClosed.
-func (q *Requester) Close() { q.channel.Close() }
+func (rq *Requester) Close() { rq.channel.Close() }
 
-func (q *Requester) closed(remote bool) {
-	ids := make([]uint64, 0, len(q.scrapes))
-	for id := range q.scrapes {
+func (rq *Requester) closed(remote bool) {
+	ids := make([]uint64, 0, len(rq.scrapes))
+	for id := range rq.scrapes {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		if s := q.scrapes[id]; s != nil { // not cancelled by the handler of another one
+		if s := rq.scrapes[id]; s != nil { // not cancelled by the handler of another one
 			s.end(ErrClosed)
 		}
 	}
-	if q.onClose != nil {
-		q.onClose(remote)
+	if rq.onClose != nil {
+		rq.onClose(remote)
 	}
 }
 
-func (q *Requester) violated(format string, args ...any) {
-	q.mux.Destroy(fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...))
+func (rq *Requester) violated(format string, args ...any) {
+	rq.mux.Destroy(fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...))
 }
 
 // Messages for scrapes that are not under way come after Cancel, and are ignored.
 
-func (q *Requester) onResponse(b []byte) {
+func (rq *Requester) onResponse(b []byte) {
 	m, err := parseResponse(b)
 	if err != nil {
-		q.violated("response: %w", err)
+		rq.violated("response: %w", err)
 		return
 	}
-	s := q.scrapes[m.id]
+	s := rq.scrapes[m.id]
 	switch {
 	case s == nil:
 	case s.headed:
-		q.violated("second response to request %d", m.id)
+		rq.violated("second response to request %d", m.id)
 	default:
 		s.headed = true
 		s.handlers.OnHead(m.Head)
 	}
 }
 
-func (q *Requester) onData(b []byte) {
+func (rq *Requester) onData(b []byte) {
 	id, body, err := parseData(b)
 	if err != nil {
-		q.violated("data: %w", err)
+		rq.violated("data: %w", err)
 		return
 	}
-	s := q.scrapes[id]
+	s := rq.scrapes[id]
 	switch {
 	case s == nil:
 	case !s.headed:
-		q.violated("data of request %d before its response", id)
+		rq.violated("data of request %d before its response", id)
 	case len(body) > s.credit || len(body) > MaxPiece:
-		q.violated("%d bytes for request %d, with a credit of %d", len(body), id, s.credit)
+		rq.violated("%d bytes for request %d, with a credit of %d", len(body), id, s.credit)
 	case len(body) > 0:
 		s.credit -= len(body)
 		s.unread += len(body)
@@ -217,19 +217,19 @@ func (q *Requester) onData(b []byte) {
 	}
 }
 
-func (q *Requester) onEnd(b []byte) {
+func (rq *Requester) onEnd(b []byte) {
 	m, err := parseEnd(b)
 	if err != nil {
-		q.violated("end: %w", err)
+		rq.violated("end: %w", err)
 		return
 	}
-	s := q.scrapes[m.id]
+	s := rq.scrapes[m.id]
 	switch {
 	case s == nil:
 	case m.code != Complete:
 		s.end(&EndError{Code: m.code, Reason: m.reason})
 	case !s.headed:
-		q.violated("end of request %d before its response", m.id)
+		rq.violated("end of request %d before its response", m.id)
 	default:
 		s.end(nil)
 	}

@@ -65,10 +65,10 @@ func NewResponder(m *mux.Mux, o ResponderOptions) (*Responder, error) {
 }
 
 // Running is the number of requests that are not answered in full.
-func (p *Responder) Running() int { return len(p.running) }
+func (rs *Responder) Running() int { return len(rs.running) }
 
 // Close closes the channel. Requests under way are cancelled.
-func (p *Responder) Close() { p.channel.Close() }
+func (rs *Responder) Close() { rs.channel.Close() }
 
 // Head sends what comes before the body. It is called once, before Write.
 func (r *Response) Head(h Head) {
@@ -114,62 +114,62 @@ func (r *Response) End(err *EndError) {
 }
 
 // enqueue gives a response a turn, if it can use one: before those that have sent a piece, where it has sent none.
-func (p *Responder) enqueue(r *Response) {
+func (rs *Responder) enqueue(r *Response) {
 	if r.queued || r.over || r.credit == 0 || len(r.queue) == 0 {
 		return
 	}
 	r.queued = true
 	if r.begun {
-		p.ready = append(p.ready, r)
+		rs.ready = append(rs.ready, r)
 		return
 	}
-	p.ready = append(p.ready, nil)
-	copy(p.ready[p.fresh+1:], p.ready[p.fresh:])
-	p.ready[p.fresh] = r
-	p.fresh++
+	rs.ready = append(rs.ready, nil)
+	copy(rs.ready[rs.fresh+1:], rs.ready[rs.fresh:])
+	rs.ready[rs.fresh] = r
+	rs.fresh++
 }
 
-func (p *Responder) drained() {
-	p.unread = 0
-	p.pump()
+func (rs *Responder) drained() {
+	rs.unread = 0
+	rs.pump()
 }
 
 // send sends a message besides pieces of bodies, which does not wait. A requester that asks on and reads nothing loses the connection.
-func (p *Responder) send(typ int, b []byte) {
-	if !p.mux.Drained() {
-		if p.unread++; p.unread > maxUnread {
-			p.mux.Destroy(ErrUnread)
+func (rs *Responder) send(typ int, b []byte) {
+	if !rs.mux.Drained() {
+		if rs.unread++; rs.unread > maxUnread {
+			rs.mux.Destroy(ErrUnread)
 			return
 		}
 	}
-	p.channel.Send(typ, b)
+	rs.channel.Send(typ, b)
 }
 
 // pump sends pieces while the connection welcomes them.
-func (p *Responder) pump() {
-	if p.pumping {
+func (rs *Responder) pump() {
+	if rs.pumping {
 		return
 	}
-	p.pumping = true
-	defer func() { p.pumping = false }()
-	for len(p.ready) > 0 && p.mux.Drained() && !p.channel.Closed() {
-		r := p.ready[0]
-		p.ready[0] = nil
-		p.ready = p.ready[1:]
-		p.fresh = max(p.fresh-1, 0)
+	rs.pumping = true
+	defer func() { rs.pumping = false }()
+	for len(rs.ready) > 0 && rs.mux.Drained() && !rs.channel.Closed() {
+		r := rs.ready[0]
+		rs.ready[0] = nil
+		rs.ready = rs.ready[1:]
+		rs.fresh = max(rs.fresh-1, 0)
 		r.queued = false
 		if r.over {
 			continue
 		}
 		n := min(len(r.queue), int(min(r.credit, MaxPiece)))
-		p.channel.Send(typeData, appendData(r.id, r.queue[:n]))
+		rs.channel.Send(typeData, appendData(r.id, r.queue[:n]))
 		r.begun = true
 		r.credit -= int64(n)
 		r.queue = r.queue[:copy(r.queue, r.queue[n:])]
-		p.enqueue(r)
+		rs.enqueue(r)
 		switch {
 		case r.ending != nil:
-			p.finish(r)
+			rs.finish(r)
 		case r.full && len(r.queue) < queueSize:
 			r.full = false
 			if r.onDrain != nil {
@@ -180,94 +180,94 @@ func (p *Responder) pump() {
 }
 
 // finish sends the end of a response whose queue is empty.
-func (p *Responder) finish(r *Response) {
+func (rs *Responder) finish(r *Response) {
 	if len(r.queue) > 0 {
 		return
 	}
-	p.send(typeEnd, r.ending.append(nil))
-	p.forget(r)
+	rs.send(typeEnd, r.ending.append(nil))
+	rs.forget(r)
 }
 
-func (p *Responder) forget(r *Response) {
+func (rs *Responder) forget(r *Response) {
 	r.over, r.queue = true, nil
-	delete(p.running, r.id)
+	delete(rs.running, r.id)
 }
 
 // cancel ends a response without a word to the other side.
-func (p *Responder) cancel(r *Response) {
-	p.forget(r)
+func (rs *Responder) cancel(r *Response) {
+	rs.forget(r)
 	if r.cancelled != nil && r.ending == nil {
 		r.cancelled()
 	}
 }
 
-func (p *Responder) closed(remote bool) {
-	ids := make([]uint64, 0, len(p.running))
-	for id := range p.running {
+func (rs *Responder) closed(remote bool) {
+	ids := make([]uint64, 0, len(rs.running))
+	for id := range rs.running {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		if r := p.running[id]; r != nil { // not ended by what another one called
-			p.cancel(r)
+		if r := rs.running[id]; r != nil { // not ended by what another one called
+			rs.cancel(r)
 		}
 	}
-	p.ready, p.fresh = nil, 0
-	if p.opts.OnClose != nil {
-		p.opts.OnClose(remote)
+	rs.ready, rs.fresh = nil, 0
+	if rs.opts.OnClose != nil {
+		rs.opts.OnClose(remote)
 	}
 }
 
-func (p *Responder) violated(what string, err error) {
-	p.mux.Destroy(fmt.Errorf("%w: %s: %w", ErrMalformed, what, err))
+func (rs *Responder) violated(what string, err error) {
+	rs.mux.Destroy(fmt.Errorf("%w: %s: %w", ErrMalformed, what, err))
 }
 
-func (p *Responder) onRequest(b []byte) {
+func (rs *Responder) onRequest(b []byte) {
 	m, err := parseRequest(b)
 	tooLong := errors.Is(err, ErrTooLong)
 	switch {
 	case err != nil && !tooLong:
-		p.violated("request", err)
+		rs.violated("request", err)
 		return
-	case m.id <= p.lastID:
-		p.violated("request", fmt.Errorf("id %d after %d", m.id, p.lastID))
+	case m.id <= rs.lastID:
+		rs.violated("request", fmt.Errorf("id %d after %d", m.id, rs.lastID))
 		return
 	}
-	p.lastID = m.id
-	r := &Response{responder: p, id: m.id, credit: int64(m.credit)}
+	rs.lastID = m.id
+	r := &Response{responder: rs, id: m.id, credit: int64(m.credit)}
 	switch {
 	case tooLong:
 		r.End(&EndError{ByClient, err.Error()})
-	case len(p.running) >= MaxRunning:
+	case len(rs.running) >= MaxRunning:
 		r.End(&EndError{ByClient, ErrBusy.Error()})
 	default:
-		p.running[m.id] = r
-		r.cancelled = p.opts.OnRequest(m.Request, r)
+		rs.running[m.id] = r
+		r.cancelled = rs.opts.OnRequest(m.Request, r)
 	}
 }
 
 // Messages for requests that are not under way come after their end, and are ignored.
 
-func (p *Responder) onWindow(b []byte) {
+func (rs *Responder) onWindow(b []byte) {
 	m, err := parseWindow(b)
 	if err != nil {
-		p.violated("window", err)
+		rs.violated("window", err)
 		return
 	}
-	if r := p.running[m.id]; r != nil {
+	if r := rs.running[m.id]; r != nil {
 		r.credit = min(r.credit+int64(m.bytes), maxCredit)
-		p.enqueue(r)
-		p.pump()
+		rs.enqueue(r)
+		rs.pump()
 	}
 }
 
-func (p *Responder) onCancel(b []byte) {
+func (rs *Responder) onCancel(b []byte) {
 	id, err := parseCancel(b)
 	if err != nil {
-		p.violated("cancel", err)
+		rs.violated("cancel", err)
 		return
 	}
-	if r := p.running[id]; r != nil {
-		p.cancel(r)
+	if r := rs.running[id]; r != nil {
+		rs.cancel(r)
 	}
 }

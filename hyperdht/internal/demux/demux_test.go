@@ -39,8 +39,8 @@ type (
 	address struct{ *receivers }
 )
 
-func (r streams) Receive(host.Socket, netip.AddrPort, []byte) bool { return r.note("streams") }
-func (r address) Receive(host.Socket, netip.AddrPort, []byte) bool { return r.note("address") }
+func (s streams) Receive(host.Socket, netip.AddrPort, []byte) bool { return s.note("streams") }
+func (a address) Receive(host.Socket, netip.AddrPort, []byte) bool { return a.note("address") }
 
 func (r *receivers) ReceiveRequest(host.Socket, netip.AddrPort, []byte)    { r.note("request") }
 func (r *receivers) ReceiveResponse(host.Socket, netip.AddrPort, []byte)   { r.note("response") }

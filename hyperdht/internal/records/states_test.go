@@ -53,29 +53,29 @@ type testTopics struct {
 	t *testing.T
 }
 
-func (c *testTopics) state(k byte) entryState {
-	_, fresh := c.fresh.index[topicKey{key: id.PublicKey{k}}]
-	_, stale := c.stale.index[topicKey{key: id.PublicKey{k}}]
+func (tt *testTopics) state(k byte) entryState {
+	_, fresh := tt.fresh.index[topicKey{key: id.PublicKey{k}}]
+	_, stale := tt.stale.index[topicKey{key: id.PublicKey{k}}]
 	return stateIn(fresh, stale)
 }
 
-func (c *testTopics) add(k byte) {
+func (tt *testTopics) add(k byte) {
 	record := make([]byte, 64)
 	record[0] = k
-	c.topics.add(id.Target{}, record)
+	tt.topics.add(id.Target{}, record)
 }
 
 // read keeps no topic record alive.
-func (c *testTopics) read(k byte) {
-	before := c.state(k)
-	c.sample(id.Target{}, 100, rand.NewChaCha8([32]byte{}))
-	if after := c.state(k); after != before {
-		c.t.Errorf("a record that is %v is %v after reading", before, after)
+func (tt *testTopics) read(k byte) {
+	before := tt.state(k)
+	tt.sample(id.Target{}, 100, rand.NewChaCha8([32]byte{}))
+	if after := tt.state(k); after != before {
+		tt.t.Errorf("a record that is %v is %v after reading", before, after)
 	}
 }
 
-func (c *testTopics) remove(k byte)            { c.topics.remove(id.Target{}, id.PublicKey{k}) }
-func (c *testTopics) advance(now host.Instant) { c.aging.advance(now, c.rotate) }
+func (tt *testTopics) remove(k byte)            { tt.topics.remove(id.Target{}, id.PublicKey{k}) }
+func (tt *testTopics) advance(now host.Instant) { tt.aging.advance(now, tt.rotate) }
 
 func stateIn(fresh, stale bool) entryState {
 	switch {

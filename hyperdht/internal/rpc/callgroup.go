@@ -13,16 +13,16 @@ func (e *Endpoint) NewCallGroup() *CallGroup { return &CallGroup{calls: &e.calls
 // Cancel fails the group's calls with ErrCanceled, in the order in which they were made. Their
 // callbacks run at the end of the turn. Queries of the group end with the same error. The group can be
 // used again.
-func (s *CallGroup) Cancel() {
-	s.canceled++
-	for s.oldest != nil {
+func (g *CallGroup) Cancel() {
+	g.canceled++
+	for g.oldest != nil {
 		// The reference implementation takes cancelled calls out of the window twice: they are not to count against us.
 		// Calls that still wait for room there have no place to give back.
-		if s.oldest.sent > 0 {
-			s.calls.window.catchUp(s.calls.host.Now())
-			s.calls.window.recv()
+		if g.oldest.sent > 0 {
+			g.calls.window.catchUp(g.calls.host.Now())
+			g.calls.window.recv()
 		}
-		s.calls.abort(s.oldest, ErrCanceled)
+		g.calls.abort(g.oldest, ErrCanceled)
 	}
 }
 
@@ -32,24 +32,24 @@ type membership struct {
 	older, newer *Call
 }
 
-func (s *CallGroup) attach(c *Call) {
-	c.group, c.older = s, s.latest
-	if s.latest == nil {
-		s.oldest = c
+func (g *CallGroup) attach(c *Call) {
+	c.group, c.older = g, g.latest
+	if g.latest == nil {
+		g.oldest = c
 	} else {
-		s.latest.newer = c
+		g.latest.newer = c
 	}
-	s.latest = c
+	g.latest = c
 }
 
-func (s *CallGroup) detach(c *Call) {
+func (g *CallGroup) detach(c *Call) {
 	if c.older == nil {
-		s.oldest = c.newer
+		g.oldest = c.newer
 	} else {
 		c.older.newer = c.newer
 	}
 	if c.newer == nil {
-		s.latest = c.older
+		g.latest = c.older
 	} else {
 		c.newer.older = c.older
 	}

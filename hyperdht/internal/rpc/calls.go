@@ -35,11 +35,11 @@ type calls struct {
 	reply      Reply       // that a query is looking at
 }
 
-func (k *calls) init(h host.Host, adaptive bool, faults *states.Faults, gone func(*Call)) {
-	k.host, k.faults, k.gone = h, faults, gone
-	k.window.drained = h.Now()
+func (cs *calls) init(h host.Host, adaptive bool, faults *states.Faults, gone func(*Call)) {
+	cs.host, cs.faults, cs.gone = h, faults, gone
+	cs.window.drained = h.Now()
 	if adaptive {
-		k.adaptive = new(adaptiveTimeout)
+		cs.adaptive = new(adaptiveTimeout)
 	}
 }
 
@@ -67,12 +67,12 @@ func (a *alarm) stop() {
 }
 
 // make initializes c and adds it to the table. The request carries self, if it is not nil.
-func (k *calls) make(c *Call, out *RequestOptions, self *id.NodeID) error {
-	if !k.table.add(c) {
+func (cs *calls) make(c *Call, out *RequestOptions, self *id.NodeID) error {
+	if !cs.table.add(c) {
 		return ErrBusy
 	}
-	c.calls = k
-	c.created = k.host.Now()
+	c.calls = cs
+	c.created = cs.host.Now()
 	c.transmission.init(out)
 	m := wire.Request{
 		TID: c.seat.tid, To: out.To, ID: self, Token: out.Token, Internal: out.Internal,
@@ -83,100 +83,100 @@ func (k *calls) make(c *Call, out *RequestOptions, self *id.NodeID) error {
 		out.Group.attach(c)
 	}
 	if c.command != noCommand {
-		k.commands[c.command].Sent++
+		cs.commands[c.command].Sent++
 	}
-	k.requests.Active++
-	k.requests.Total++
+	cs.requests.Active++
+	cs.requests.Total++
 	return nil
 }
 
 // refuse fails a call that never was in the table.
-func (k *calls) refuse(c *Call, err error) *Call {
-	k.become(c, callEnded)
-	k.host.Defer(func() { c.fail(err) })
+func (cs *calls) refuse(c *Call, err error) *Call {
+	cs.become(c, callEnded)
+	cs.host.Defer(func() { c.fail(err) })
 	return c
 }
 
-func (k *calls) become(c *Call, next callState) { callStates.Become(&c.state, next, k.faults) }
+func (cs *calls) become(c *Call, next callState) { callStates.Become(&c.state, next, cs.faults) }
 
-func (k *calls) send(c *Call) {
-	if k.paused {
-		k.become(c, callHeld)
+func (cs *calls) send(c *Call) {
+	if cs.paused {
+		cs.become(c, callHeld)
 		return
 	}
-	k.window.catchUp(k.host.Now())
-	if !c.force && k.window.full() {
-		k.become(c, callQueued)
-		k.queue.add(c)
-		k.armDrain()
+	cs.window.catchUp(cs.host.Now())
+	if !c.force && cs.window.full() {
+		cs.become(c, callQueued)
+		cs.queue.add(c)
+		cs.armDrain()
 		return
 	}
-	k.transmit(c)
+	cs.transmit(c)
 }
 
-func (k *calls) transmit(c *Call) {
-	k.become(c, callInFlight)
+func (cs *calls) transmit(c *Call) {
+	cs.become(c, callInFlight)
 	c.sent++
-	k.window.send()
+	cs.window.send()
 	c.socket.Send(c.to, int(c.ttl), c.packet)
 	timeout := c.timeout
 	if timeout == 0 {
-		timeout = k.timeoutFor(c)
+		timeout = cs.timeoutFor(c)
 	}
-	k.table.schedule(c, k.host.Now().Add(timeout))
-	k.armDeadline()
+	cs.table.schedule(c, cs.host.Now().Add(timeout))
+	cs.armDeadline()
 }
 
-func (k *calls) timeoutFor(c *Call) time.Duration {
-	if k.adaptive == nil {
+func (cs *calls) timeoutFor(c *Call) time.Duration {
+	if cs.adaptive == nil {
 		return RequestTimeout
 	}
-	return k.adaptive.get(c.to, int(c.sent), random(k.host, adaptiveJitter))
+	return cs.adaptive.get(c.to, int(c.sent), random(cs.host, adaptiveJitter))
 }
 
 // armDeadline makes sure that expire runs when the earliest deadline is due. While others wait, the timer may fire early,
 // when the calls it was armed for have been answered; it is cheaper than arming it again each time.
-func (k *calls) armDeadline() {
-	first := k.table.first()
-	if first == nil || k.deadline.armed && !first.seat.deadline.Before(k.deadline.at) {
+func (cs *calls) armDeadline() {
+	first := cs.table.first()
+	if first == nil || cs.deadline.armed && !first.seat.deadline.Before(cs.deadline.at) {
 		return
 	}
-	k.deadline.set(k.host, first.seat.deadline, k.expire)
+	cs.deadline.set(cs.host, first.seat.deadline, cs.expire)
 }
 
-func (k *calls) expire() {
-	k.deadline.armed = false
-	now := k.host.Now()
-	for c := k.table.first(); c != nil && !c.seat.deadline.After(now); c = k.table.first() {
-		k.table.unschedule(c)
+func (cs *calls) expire() {
+	cs.deadline.armed = false
+	now := cs.host.Now()
+	for c := cs.table.first(); c != nil && !c.seat.deadline.After(now); c = cs.table.first() {
+		cs.table.unschedule(c)
 		if c.query != nil {
 			c.query.onSlow(c)
 		}
 		switch {
 		case c.state == callEnded: // by what the query did about it
 		case c.sent > c.retries:
-			k.timeOut(c)
+			cs.timeOut(c)
 		default:
-			k.requests.Retries++
-			k.send(c)
+			cs.requests.Retries++
+			cs.send(c)
 		}
 	}
-	k.armDeadline()
+	cs.armDeadline()
 }
 
-func (k *calls) timeOut(c *Call) {
-	k.requests.Timeouts++
-	k.unanswered++
-	k.end(c)
+func (cs *calls) timeOut(c *Call) {
+	cs.requests.Timeouts++
+	cs.unanswered++
+	cs.end(c)
 	c.fail(ErrTimeout)
 	if c.node {
-		k.gone(c)
+		cs.gone(c)
 	}
 }
 
 // find is the call that a response with an id, from an address, may answer; nil if none waits for it.
-func (k *calls) find(tid uint16, from netip.AddrPort) *Call {
-	c := k.table.get(tid)
+func (cs *calls) find(tid uint16, from netip.AddrPort) *Call {
+	c := cs.table.get(tid)
 	if c == nil || c.to != from && !c.hairpins(from) {
 		return nil
 	}
@@ -184,8 +184,8 @@ func (k *calls) find(tid uint16, from netip.AddrPort) *Call {
 }
 
 // echoed is the call whose own packet has arrived, from the address that it was sent to; nil if it is none.
-func (k *calls) echoed(tid uint16, from netip.AddrPort, b []byte) *Call {
-	c := k.table.get(tid)
+func (cs *calls) echoed(tid uint16, from netip.AddrPort, b []byte) *Call {
+	c := cs.table.get(tid)
 	if c == nil || !bytes.Equal(c.packet, b) || c.to.Addr() != from.Addr() && !c.hairpins(from) {
 		return nil
 	}
@@ -193,79 +193,79 @@ func (k *calls) echoed(tid uint16, from netip.AddrPort, b []byte) *Call {
 }
 
 // answered ends a call that was answered, and returns how long that took.
-func (k *calls) answered(c *Call) time.Duration {
-	now := k.host.Now()
+func (cs *calls) answered(c *Call) time.Duration {
+	now := cs.host.Now()
 	rtt := now.Sub(c.created)
-	if k.adaptive != nil && c.sent <= 2 {
-		k.adaptive.put(now, c.to, rtt)
+	if cs.adaptive != nil && c.sent <= 2 {
+		cs.adaptive.put(now, c.to, rtt)
 	}
-	k.end(c)
+	cs.end(c)
 	if c.command != noCommand {
-		k.commands[c.command].Received++
+		cs.commands[c.command].Received++
 	}
-	k.requests.Responses++
-	k.heard, k.unanswered = now, 0
+	cs.requests.Responses++
+	cs.heard, cs.unanswered = now, 0
 	return rtt
 }
 
 // deliver passes the reply of an answered call to its query or callback.
-func (k *calls) deliver(c *Call, r Reply) {
+func (cs *calls) deliver(c *Call, r Reply) {
 	if c.query == nil {
 		c.done(r, nil)
 		return
 	}
-	k.reply = r
-	c.query.onReply(c, &k.reply)
-	k.reply = Reply{}
+	cs.reply = r
+	c.query.onReply(c, &cs.reply)
+	cs.reply = Reply{}
 }
 
 // silent reports whether requests have been without an answer for long.
-func (k *calls) silent() bool {
-	return k.heard == 0 || k.unanswered >= silentRequests && k.host.Now().Sub(k.heard) >= silentAfter
+func (cs *calls) silent() bool {
+	return cs.heard == 0 || cs.unanswered >= silentRequests && cs.host.Now().Sub(cs.heard) >= silentAfter
 }
 
 // end removes c from the table, the window and its group. Its callback is not called.
-func (k *calls) end(c *Call) {
-	k.become(c, callEnded)
-	k.table.remove(c)
-	if k.table.n == 0 && k.deadline.armed {
-		k.deadline.stop()
+func (cs *calls) end(c *Call) {
+	cs.become(c, callEnded)
+	cs.table.remove(c)
+	if cs.table.n == 0 && cs.deadline.armed {
+		cs.deadline.stop()
 	}
 	if c.group != nil {
 		c.group.detach(c)
 	}
-	k.requests.Active--
-	k.window.catchUp(k.host.Now())
+	cs.requests.Active--
+	cs.window.catchUp(cs.host.Now())
 	if c.sent > 0 {
-		k.window.recv()
+		cs.window.recv()
 	}
-	k.sendSoon()
+	cs.sendSoon()
 	c.packet = nil
 }
 
 // abort ends c on behalf of the caller.
-func (k *calls) abort(c *Call, err error) {
-	k.end(c)
+func (cs *calls) abort(c *Call, err error) {
+	cs.end(c)
 	if c.done != nil || c.query != nil && !c.query.Done() {
-		k.host.Defer(func() { c.fail(err) })
+		cs.host.Defer(func() { c.fail(err) })
 	}
 }
 
 // abortAll ends every call, oldest first, sends nothing of what waits, and forgets what was sent.
-func (k *calls) abortAll(err error) {
-	k.queue = queue{} // before what ends makes room for it
-	for _, c := range k.waiting() {
-		k.abort(c, err)
+func (cs *calls) abortAll(err error) {
+	cs.queue = queue{} // before what ends makes room for it
+	for _, c := range cs.waiting() {
+		cs.abort(c, err)
 	}
-	k.deadline.stop()
-	k.drain.stop()
-	k.window.clear()
+	cs.deadline.stop()
+	cs.drain.stop()
+	cs.window.clear()
 }
 
 // waiting lists the calls that have not ended, oldest first.
-func (k *calls) waiting() []*Call {
-	all := make([]*Call, 0, k.table.n)
-	for _, c := range k.table.slots {
+func (cs *calls) waiting() []*Call {
+	all := make([]*Call, 0, cs.table.n)
+	for _, c := range cs.table.slots {
 		if c != nil {
 			all = append(all, c)
 		}
@@ -275,60 +275,60 @@ func (k *calls) waiting() []*Call {
 }
 
 // pause holds the requests that are made from now on.
-func (k *calls) pause() { k.paused = true }
+func (cs *calls) pause() { cs.paused = true }
 
 // resume sends the requests that are made from now on.
-func (k *calls) resume() { k.paused = false }
+func (cs *calls) resume() { cs.paused = false }
 
 // sendHeld sends the requests that were made while paused, oldest first, those without a socket over main.
-func (k *calls) sendHeld(main host.Socket) {
-	for _, c := range k.waiting() {
+func (cs *calls) sendHeld(main host.Socket) {
+	for _, c := range cs.waiting() {
 		if c.state != callHeld {
 			continue
 		}
 		if c.socket == nil {
 			c.socket = main
 		}
-		k.send(c)
+		cs.send(c)
 	}
 }
 
 // armDrain sends what waits once the window has drained. No timer runs for that while nothing is queued.
-func (k *calls) armDrain() {
-	if !k.drain.armed {
-		k.drain.set(k.host, k.window.drained.Add(drainInterval), k.drainDue)
+func (cs *calls) armDrain() {
+	if !cs.drain.armed {
+		cs.drain.set(cs.host, cs.window.drained.Add(drainInterval), cs.drainDue)
 	}
 }
 
 // sendSoon sends what waits for room in the window at the end of the turn: when all calls of a group that is cancelled
 // have ended, and after the requests that follow from an answer, so that what is under way ends before more begins.
-func (k *calls) sendSoon() {
-	if k.queue.empty() || k.sending || k.window.full() {
+func (cs *calls) sendSoon() {
+	if cs.queue.empty() || cs.sending || cs.window.full() {
 		return
 	}
-	k.sending = true
-	k.host.Defer(func() {
-		k.sending = false
-		k.sendQueued()
+	cs.sending = true
+	cs.host.Defer(func() {
+		cs.sending = false
+		cs.sendQueued()
 	})
 }
 
 // drainDue sends what waits after the window has drained.
-func (k *calls) drainDue() {
-	k.drain.armed = false
-	k.sendQueued()
+func (cs *calls) drainDue() {
+	cs.drain.armed = false
+	cs.sendQueued()
 }
 
 // sendQueued sends what waits as far as there is room in the window.
-func (k *calls) sendQueued() {
-	k.window.catchUp(k.host.Now())
-	for !k.queue.empty() && !k.window.full() {
-		if c := k.queue.next(); c.state != callEnded {
-			k.transmit(c)
+func (cs *calls) sendQueued() {
+	cs.window.catchUp(cs.host.Now())
+	for !cs.queue.empty() && !cs.window.full() {
+		if c := cs.queue.next(); c.state != callEnded {
+			cs.transmit(c)
 		}
 	}
-	if !k.queue.empty() {
-		k.armDrain()
+	if !cs.queue.empty() {
+		cs.armDrain()
 	}
 }
 

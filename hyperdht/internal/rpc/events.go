@@ -42,25 +42,25 @@ func (e *Endpoint) tell(v Event) {
 }
 
 // AppendText appends the event as text.
-func (v Event) AppendText(b []byte) ([]byte, error) {
+func (e Event) AppendText(b []byte) ([]byte, error) {
 	b = append(b, "rpc "...)
-	b = append(b, eventNames[v.Kind]...)
-	switch v.Kind {
+	b = append(b, eventNames[e.Kind]...)
+	switch e.Kind {
 	case EventPersistent:
-		b = append(append(b, ' '), v.ID.Short()...)
+		b = append(append(b, ' '), e.ID.Short()...)
 	case EventAddress:
-		b = v.Addr.AppendTo(append(b, ' '))
+		b = e.Addr.AppendTo(append(b, ' '))
 	case EventReach:
-		if v.Online {
+		if e.Online {
 			b = append(b, " answer"...)
 		} else {
 			b = append(b, " silent"...)
 		}
 	case EventNetwork:
 		switch {
-		case v.Degraded:
+		case e.Degraded:
 			b = append(b, " degraded"...)
-		case v.Online:
+		case e.Online:
 			b = append(b, " online"...)
 		default:
 			b = append(b, " offline"...)

@@ -17,10 +17,10 @@ type asking struct {
 	cancel  func()           // ends what the address probe does
 }
 
-func (q *asking) sample(seen, from netip.AddrPort) {
-	if len(q.heard) < maxResponders && !slices.Contains(q.heard, from) {
-		q.heard = append(q.heard, from)
-		q.sampler.Add(seen, from)
+func (a *asking) sample(seen, from netip.AddrPort) {
+	if len(a.heard) < maxResponders && !slices.Contains(a.heard, from) {
+		a.heard = append(a.heard, from)
+		a.sampler.Add(seen, from)
 	}
 }
 

@@ -23,20 +23,20 @@ func Of[S ~uint8](t *states.Table[S]) Listed { return listed[S]{t} }
 type listed[S ~uint8] struct{ *states.Table[S] }
 
 // list is the text form of a table.
-func (t listed[S]) list() string {
+func (l listed[S]) list() string {
 	width := 0
-	for _, r := range t.States {
+	for _, r := range l.States {
 		width = max(width, len(r.Name))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:\n\n", strings.ToUpper(t.Name[:1])+t.Name[1:])
-	for _, r := range t.States {
+	fmt.Fprintf(&b, "%s:\n\n", strings.ToUpper(l.Name[:1])+l.Name[1:])
+	for _, r := range l.States {
 		limit, next := "-", []string{}
 		if r.Limit > 0 {
 			limit = r.Limit.String()
 		}
 		for _, n := range r.Next {
-			next = append(next, t.States[n].Name)
+			next = append(next, l.States[n].Name)
 		}
 		line := fmt.Sprintf("\t%-*s  %-7s ", width, r.Name, limit)
 		if len(next) > 0 {
@@ -54,26 +54,26 @@ func (t listed[S]) list() string {
 }
 
 // check demands that each state has a limit or a reason for none, and can be reached.
-func (t listed[S]) check(tb testing.TB) {
-	reached := make([]bool, len(t.States))
+func (l listed[S]) check(tb testing.TB) {
+	reached := make([]bool, len(l.States))
 	reached[0] = true
-	for range t.States {
-		for s, r := range t.States {
+	for range l.States {
+		for s, r := range l.States {
 			for _, n := range r.Next {
 				reached[n] = reached[n] || reached[s]
 			}
 		}
 	}
-	for s, r := range t.States {
+	for s, r := range l.States {
 		switch {
 		case r.Name == "":
-			tb.Errorf("%s: state %d has no name", t.Name, s)
+			tb.Errorf("%s: state %d has no name", l.Name, s)
 		case !reached[s]:
-			tb.Errorf("%s: nothing leads to %q", t.Name, r.Name)
+			tb.Errorf("%s: nothing leads to %q", l.Name, r.Name)
 		case r.Final() != (r.Limit == 0 && r.Why == ""):
-			tb.Errorf("%s: %q has no limit and no reason for that", t.Name, r.Name)
+			tb.Errorf("%s: %q has no limit and no reason for that", l.Name, r.Name)
 		case r.Limit > 0 && r.Why != "", r.Limit == 0 && r.EndedBy != "":
-			tb.Errorf("%s: %q has a limit, or not", t.Name, r.Name)
+			tb.Errorf("%s: %q has a limit, or not", l.Name, r.Name)
 		}
 	}
 }
