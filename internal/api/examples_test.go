@@ -14,7 +14,7 @@ const exampleLines = 25
 
 func TestExamplesAreShort(t *testing.T) {
 	examples := 0
-	for _, dir := range []string{"hyperdht", "hyperdht/dhtnet"} {
+	for _, dir := range []string{".", "client", "scraper", "hyperdht", "hyperdht/dhtnet"} {
 		files, err := filepath.Glob(filepath.Join("../..", dir, "example_test.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestExamplesAreShort(t *testing.T) {
 			}
 		}
 	}
-	if examples < 6 {
+	if examples < 10 {
 		t.Errorf("found %d examples only", examples)
 	}
 }

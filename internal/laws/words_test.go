@@ -49,14 +49,8 @@ var people = regexp.MustCompile(`(?i)\b(users?|operators?|people|anyone|someone|
 // names are words that names of declarations must not contain.
 var names = regexp.MustCompile(`(?i)nobody|somebody|everybody|whoever`)
 
-// unworded are paths that the list does not reach yet.
-var unworded = []string{
-	"hyperdht/internal/stream",
-	"hyperdht/internal/udx",
-}
-
-// unrolled are files whose text is not for readers of the product, each with its reason.
-var unrolled = map[string]string{
+// exempt are files whose text is not for readers of the product, each with its reason.
+var exempt = map[string]string{
 	"internal/laws/words_test.go": "quotes what it forbids",
 	"hyperdht/events.go":          "attributes of the trace are called ours and theirs",
 	"LICENSE":                     "a text of its own",
@@ -103,11 +97,7 @@ func TestTextIsPlainTechnicalEnglish(t *testing.T) {
 }
 
 // worded reports whether the list applies to a file.
-func worded(name string) bool {
-	return unrolled[name] == "" && !slices.ContainsFunc(unworded, func(dir string) bool {
-		return under(name, dir) || dir == "./." && path.Dir(name) == "."
-	})
-}
+func worded(name string) bool { return exempt[name] == "" }
 
 // judgeSource judges a file's comments and names, and where it ships its string literals.
 func judgeSource(t *testing.T, f file, test bool) {

@@ -55,7 +55,7 @@ func (s *Stream) Confine(above func() int) {
 	s.measure()
 }
 
-// SendMemory is what everything written takes until it is acknowledged, in bytes.
+// SendMemory is the memory of all unacknowledged writes, in bytes.
 func (s *Stream) SendMemory() int { return s.machine.SendMemory() }
 
 // Trust ends Confine: the peer has proven that it may use what the protocol needs.
@@ -111,7 +111,7 @@ func (a *account) largest() (found *Stream) {
 	return found
 }
 
-// most is what the largest stream holds, in bytes.
+// most is the memory of the largest stream, in bytes.
 func (a *account) most() (n int) {
 	for s := range a.streams {
 		n = max(n, s.confined.measured)

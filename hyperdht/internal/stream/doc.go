@@ -3,7 +3,7 @@
 //
 //	socket ─► Table.Receive ─┬─ id of a stream ────► firewall ─► relay, or udx.Machine ─► handlers
 //	                         ├─ closed a moment ago ► its last acknowledgement again
-//	                         └─ anything else ──────► false: not ours
+//	                         └─ anything else ──────► false: foreign
 //
 // A stream's handlers run while a datagram or a timer is handled, or at the end of a turn; never inside
 // a method of the stream. What a turn wants to send leaves at its end: one acknowledgement per stream,

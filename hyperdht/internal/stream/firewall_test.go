@@ -168,7 +168,7 @@ func TestFirewallMayDestroy(t *testing.T) {
 	d.quiet(d.a, d.b)
 }
 
-// Data may arrive, and its end, before anybody connects (§2.2).
+// Data may arrive, and its end, before Connect (§2.2).
 func TestEarlyDataIsAckedOnConnect(t *testing.T) {
 	n := newNetwork(t)
 	a, b := n.node(1, Config{}), n.node(2, Config{})

@@ -48,7 +48,7 @@ func play(t *testing.T, x *triangle, datagrams [][]byte, program []byte) {
 	defer meter.Stop()
 	from := []netip.AddrPort{x.sa.local, x.sb.local, x.sr.local, netip.MustParseAddrPort("192.0.2.1:7")}
 	for _, op := range program {
-		// Who receives, what, for which stream, from where.
+		// Receiver, datagram, stream, sender.
 		to := []*socket{x.sa, x.sb, x.sr, x.sr}[op&3]
 		b := bytes.Clone(datagrams[op>>2&3])
 		if len(b) > udx.MaxDatagram {

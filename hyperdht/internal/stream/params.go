@@ -4,7 +4,7 @@ import "time"
 
 // Our choice; peers cannot tell.
 const (
-	// lingerTime is how long a cleanly closed stream repeats its last acknowledgement. The reference
+	// lingerTime is the time for which a cleanly closed stream repeats its last acknowledgement. The reference
 	// gives up on an unanswered END after 13 s (spec/udx.md §18.1).
 	lingerTime = 30 * time.Second
 	// maxLingering bounds the closed streams remembered; the oldest go first.
@@ -17,12 +17,12 @@ const (
 	maxConfinedTotal = 64 << 20
 	// confinedReceive is the part of MaxConfined for received packets: an initial flight of ten packets with the first one lost.
 	confinedReceive = 20 << 10
-	// maxNarrow is how many hosts are remembered to which packets of the usual size get lost.
+	// maxNarrow bounds the remembered hosts to which packets of the usual size get lost.
 	maxNarrow = 64
-	// narrowTime is how long. Each stream searches upwards from small packets, so that a path that has become wide costs some
+	// narrowTime is the lifetime of such an entry. Each stream searches upwards from small packets, so that a path that has become wide costs some
 	// round trips of small packets; one that is forgotten too early costs a connection. RFC 1191 and RFC 8899 try a larger
 	// size after ten minutes, where that costs a packet. Addresses pass on to others within a day or so.
 	narrowTime = 24 * time.Hour
-	// streamMemory is what a stream takes by itself: machine, timer and table entries.
+	// streamMemory is the memory of an idle stream: machine, timer and table entries.
 	streamMemory = 3 << 10
 )

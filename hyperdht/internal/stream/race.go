@@ -19,7 +19,7 @@ type Way struct {
 const maxWays = 6
 
 const (
-	// firstFlight is how many packets in flight are sent at once on a way that joins a race: a header, and a few messages.
+	// firstFlight is the number of packets in flight that are sent at once on a way that joins a race: a header, and a few messages.
 	firstFlight = 4
 	// maxWayBytes bounds what is sent on a way of a race, in bytes: the first flight, and its header some dozen times. The
 	// address of a way may be forged.

@@ -24,7 +24,7 @@ func (s *Stream) RelayTo(to *Stream) {
 	to.forward.sources = append(to.forward.sources, s)
 }
 
-// Relayed is how many packets this leg has passed on.
+// Relayed returns the number of packets that this leg has forwarded.
 func (s *Stream) Relayed() uint64 { return s.forward.packets }
 
 // relay passes a packet on. Nothing is queued: what finds the other leg unconnected is lost, and the

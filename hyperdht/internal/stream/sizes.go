@@ -1,7 +1,7 @@
 package stream
 
 // Sizes tells how much is held in everything that grows with what peers do, and how much that may be at most. Streams
-// have no bound of their own: who makes them bounds them, which -1 stands for.
+// have no bound here, which is -1: their creator bounds them.
 func (t *Table) Sizes(tell func(what string, held, most int)) {
 	tell("streams", len(t.streams), -1)
 	sent := 0

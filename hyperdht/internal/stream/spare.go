@@ -7,11 +7,11 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// SpareOwner is told what happens on a stream that has a spare way.
+// SpareOwner handles events of a stream that has a spare way.
 type SpareOwner interface {
-	// SpareHeard is told of each packet that arrives on the spare way; answer means that it may answer AskSpare.
+	// SpareHeard is called for each packet that arrives on the spare way; answer means that it may answer AskSpare.
 	SpareHeard(answer bool)
-	// Stalled is told of each retransmission timeout.
+	// Stalled is called for each retransmission timeout.
 	Stalled()
 }
 
@@ -62,7 +62,7 @@ func (s *Stream) ViaSpare() bool {
 	return s.spare != nil && s.spare.is(s.last.way.Socket, s.last.way.Remote)
 }
 
-// HeardOnMain is when the last packet came that did not come on the spare way.
+// HeardOnMain returns the arrival of the last packet that did not come on the spare way.
 func (s *Stream) HeardOnMain() host.Instant {
 	if s.spare == nil {
 		return s.last.at
@@ -70,7 +70,7 @@ func (s *Stream) HeardOnMain() host.Instant {
 	return s.spare.onMain
 }
 
-// AnsweredOnMain is when the last packet came elsewhere than on the spare way that may answer Ask.
+// AnsweredOnMain returns the arrival of the last packet, other than on the spare way, that may answer Ask.
 func (s *Stream) AnsweredOnMain() host.Instant {
 	if s.spare == nil {
 		return s.last.at

@@ -44,16 +44,16 @@ func (s *Stream) Connected() bool { return s.machine.Connected() }
 // Closed reports whether the stream is over.
 func (s *Stream) Closed() bool { return s.closed }
 
-// Socket is where packets leave; nil before Connect.
+// Socket returns the socket that sends packets; nil before Connect.
 func (s *Stream) Socket() host.Socket { return s.socket }
 
-// RemoteAddr is where packets go; invalid before Connect.
+// RemoteAddr returns the destination of packets; invalid before Connect.
 func (s *Stream) RemoteAddr() netip.AddrPort { return s.machine.Remote().Addr }
 
 // RemoteID is the peer's id of the stream.
 func (s *Stream) RemoteID() uint32 { return s.machine.Remote().ID }
 
-// Expect says what the peer's bytes begin with, in one packet. A first packet that begins otherwise is refused: whoever has seen the
+// Expect sets the first bytes of the peer, in one packet. A first packet that begins otherwise is rejected: any host that has seen the
 // stream's id could end the stream by it.
 func (s *Stream) Expect(opening []byte) { s.admission.opening = opening }
 
@@ -87,11 +87,11 @@ func (s *Stream) Limited() bool { return s.machine.Limited() }
 func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
 
 // WatchRemote has the firewall asked about packets from other addresses than the remote's, which otherwise only those
-// on foreign sockets are: for a stream whose way may change without a change of socket. The original never asks
+// on foreign sockets are: for a stream whose way may change without a change of socket. The reference never asks
 // (libudx), and loses connections of open servers that a relay has paired before the client's first packet came.
 func (s *Stream) WatchRemote() { s.admission.watching = true }
 
-// ChangeRemote moves the stream, from a relay to a direct path for example; the peer is told nothing.
+// ChangeRemote moves the stream, from a relay to a direct path for example; the peer is not notified.
 // What was written before still travels the old way until it is acknowledged; done, which may be nil,
 // is called once nothing does any more, and only then may the old path be torn down. It is not called
 // if the stream closes before. ErrNotConnected, ErrClosed, ErrBadRemote, and ErrChanging while an
@@ -137,8 +137,8 @@ func (s *Stream) End() {
 	s.schedule()
 }
 
-// Destroy aborts the stream: the peer is told once, nothing more is delivered, and OnClose is called
-// with err at the end of the turn. A relay's leg says nothing to anybody and takes those down that
+// Destroy aborts the stream: the peer is notified once, nothing more is delivered, and OnClose is called
+// with err at the end of the turn. A relay's leg sends nothing and closes those that
 // relay into it.
 func (s *Stream) Destroy(err error) {
 	if s.closed {
@@ -152,27 +152,27 @@ func (s *Stream) Destroy(err error) {
 	s.finish(err)
 }
 
-// OnData sets who gets the bytes of the stream, borrowed for the call. Until then they are held, and so
+// OnData sets the handler of the bytes of the stream, borrowed for the call. Until then they are held, and so
 // is the peer's end, as during a pause.
 func (s *Stream) OnData(f func(b []byte)) {
 	s.on.data = f
 	s.updatePause()
 }
 
-// OnEnd sets who is told that the peer has ended its direction. It is told even if that was before.
+// OnEnd sets the end-of-stream handler. It runs even if the peer ended before the call.
 func (s *Stream) OnEnd(f func()) {
 	s.on.end = f
 	s.schedule()
 }
 
-// OnMessage sets who gets unordered messages, borrowed for the call; without one they are dropped.
+// OnMessage sets the handler of unordered messages, borrowed for the call; without one they are dropped.
 func (s *Stream) OnMessage(f func(b []byte)) { s.on.message = f }
 
-// OnDrain sets who is told that Write has room again after it reported false.
+// OnDrain sets the handler that runs when Write has room again after it reported false.
 func (s *Stream) OnDrain(f func()) { s.on.drain = f }
 
-// OnClose sets who is told, exactly once, that the stream is over: nil after both directions ended,
-// ErrReset, ErrTimeout, or what Destroy was given. It is told even if that was before.
+// OnClose sets the handler that runs exactly once when the stream is over: nil after both directions ended,
+// ErrReset, ErrTimeout, or what Destroy was given. It runs even if the stream was over before the call.
 func (s *Stream) OnClose(f func(err error)) {
 	s.on.close = f
 	s.schedule()
@@ -271,7 +271,7 @@ func (s *Stream) endTurn() {
 	s.timer.set()
 }
 
-// announceClose tells the close once, and lets go of everything that handlers hold.
+// announceClose calls OnClose once, and drops all handlers.
 func (s *Stream) announceClose() {
 	f := s.on.takeClose()
 	if f == nil {
@@ -283,7 +283,7 @@ func (s *Stream) announceClose() {
 	f(s.err)
 }
 
-// finish is what follows when the machine is closed, from within or from outside.
+// finish cleans up after the machine has closed, from within or from outside.
 func (s *Stream) finish(err error) {
 	s.closed, s.err = true, err
 	if _, hole := errors.AsType[*udx.BlackHoleError](err); !hole { // which says more

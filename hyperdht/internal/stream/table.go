@@ -30,12 +30,12 @@ type Firewall = func(s host.Socket, from netip.AddrPort) (accept bool)
 
 // Config tunes a Table; the zero value is right for a node.
 type Config struct {
-	// ReceiveBuffer is how many bytes a stream holds for a reader that does not read; 4 MiB by default.
+	// ReceiveBuffer is the most bytes that a stream holds for a reader that does not read; 4 MiB by default.
 	ReceiveBuffer int
 	// MaxMTU is the largest packet that is probed for, all headers included; 1500 by default, and 1200
 	// turns probing off.
 	MaxMTU int
-	// Pool is where buffers come from; the table's own by default. Tables of one goroutine may share
+	// Pool provides buffers; the table's own by default. Tables of one goroutine may share
 	// one.
 	Pool *udx.Pool
 }

@@ -39,7 +39,7 @@ func (m *Machine) receiveAck(now host.Instant, p *Packet) {
 	}
 }
 
-// progress is what follows when everything before m.out.acked has arrived.
+// progress handles the acknowledgement of everything before m.out.acked.
 func (m *Machine) progress(now host.Instant) {
 	m.out.shrink()
 	if m.path.endChange(m.out.acked) {

@@ -1,10 +1,10 @@
 package udx
 
-// Amplification is how many bytes may be sent to an address that has not answered, for each byte that its peer has sent
+// Amplification is the number of bytes that may be sent to an address that has not answered, for each byte that its peer has sent
 // (RFC 9000 section 8.1).
 const Amplification = 3
 
-// Allowance limits what is sent to an address that may be a victim's: whoever sent the packets that named it may not be
+// Allowance limits what is sent to an address that may be a victim's: the sender of the packets that named it may not be
 // there. It counts bytes of UDP payload. A nil Allowance limits nothing.
 type Allowance struct {
 	received, sent int

@@ -25,7 +25,7 @@ type bbr struct {
 	idleRestart bool
 
 	cwnd int
-	// priorCwnd is what a recovery or a probe of the RTT returns to.
+	// priorCwnd is the window that a recovery or a probe of the RTT returns to.
 	priorCwnd int
 	pacing    int64 // bytes per second
 
@@ -70,7 +70,7 @@ const (
 
 var cycleGains = [8]int64{320, 192, 256, 256, 256, 256, 256, 256}
 
-// ackSample is what one acknowledgement told.
+// ackSample is the result of one acknowledgement.
 type ackSample struct {
 	acked         int // bytes newly acked
 	lost          int // bytes newly marked lost, MTU probes left out
@@ -271,7 +271,7 @@ func (b *bbr) target(gain int64, mss int) int {
 	return max(int(path*gain/gainUnit), minPackets*mss)
 }
 
-// allowance is what may be in flight on top, for paths that ack in bursts.
+// allowance is the extra flight, for paths that ack in bursts.
 func (b *bbr) allowance() int {
 	if !b.pipe.full {
 		return 0
@@ -349,7 +349,7 @@ func (b *bbr) onRestart(now host.Instant, delivered int64, mss int) {
 	}
 }
 
-// bytesIn is what a rate carries in a time. Microseconds keep it within 64 bits.
+// bytesIn returns the bytes that a rate carries in a time. Microseconds keep it within 64 bits.
 func bytesIn(rate int64, d time.Duration) int {
 	us := min(max(d.Microseconds(), 0), int64(time.Minute/time.Microsecond))
 	return int(rate * us / 1e6)

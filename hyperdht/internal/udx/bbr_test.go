@@ -223,7 +223,7 @@ func TestCycleGoesOnAtItsMark(t *testing.T) {
 	}
 }
 
-// The smallest round trip is asked for anew with a small window, for 200 ms and a round; then the old window is back.
+// The smallest round trip is measured again with a small window, for 200 ms and a round; then the old window is back.
 func TestProbeOfTheRoundTripEnds(t *testing.T) {
 	b := measured(probeBW)
 	now := host.Instant(0).Add(bbrMinRTTWindow + time.Second)

@@ -42,7 +42,7 @@ func (w *wire) deliver(now host.Instant, to *wire) {
 	to.Flush(now)
 }
 
-// BenchmarkStreamThroughput is what the machines of both ends cost per byte: no sockets, no
+// BenchmarkStreamThroughput measures the cost of the machines of both ends per byte: no sockets, no
 // encryption, one copy for the wire.
 func BenchmarkStreamThroughput(b *testing.B) {
 	x, y := new(wire), new(wire)

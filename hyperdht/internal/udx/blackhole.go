@@ -9,8 +9,8 @@ import (
 )
 
 // BlackHoleError ends a stream whose path has begun to swallow its packets while smaller ones pass, as when a tunnel has
-// come into the way and nobody tells. What is outstanding cannot be cut anew, since a number stands for a packet: another
-// stream has to carry it, which begins with small packets.
+// come into the way without notice. Outstanding packets cannot be split again, since a number stands for a packet: another
+// stream has to carry the data, which begins with small packets.
 type BlackHoleError struct {
 	Size int // of the packets that are lost, all headers included
 }
@@ -57,7 +57,7 @@ func (h *blackHole) end(faults *states.Faults) {
 	*h = blackHole{}
 }
 
-// suspectSize begins to look for a black hole if the oldest packet is large. A stream that nobody has answered yet has
+// suspectSize begins to look for a black hole if the oldest packet is large. A stream without any answer yet has
 // nothing to learn from that, and one whose remote changes is about to have another path.
 func (m *Machine) suspectSize() {
 	p := m.out.ring.at(m.out.acked)
@@ -134,7 +134,7 @@ func (m *Machine) answerSize(now host.Instant, p *Packet, repeated bool) {
 	m.timers.hole = now.Add(blackHolePause)
 }
 
-// answerTime is how long the answer to a heartbeat takes at least: what comes sooner may have left before the heartbeat came.
+// answerTime is the least time of an answer to a heartbeat: what comes sooner may have left before the heartbeat came.
 func (m *Machine) answerTime() time.Duration {
 	if m.rtt.known {
 		return max(m.rtt.smallest, m.rtt.smoothed-2*m.rtt.variance, m.rtt.unmeasured)

@@ -176,7 +176,7 @@ func TestSlowPathsAfterAnOutageAreNoBlackHoles(t *testing.T) {
 	}
 }
 
-// What such a path has taught is of no use once it is fast again: the next black hole is noticed as soon as any.
+// What such a path has taught is obsolete once it is fast again: the next black hole is noticed as soon as any.
 func TestPathsThatWereSlowAreWatchedAsBefore(t *testing.T) {
 	learned := 0
 	for seed := range uint64(4) {

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// expect compares a transcript, with the indentation of the source taken out.
+// expect compares a transcript, without the indentation of the source.
 func (w *world) expect(want string) {
 	w.t.Helper()
 	var lines []string
@@ -93,7 +93,7 @@ func TestEndRidesOnTheLastPacket(t *testing.T) {
 	if string(w.b.got) != "bye" || !w.b.eof {
 		t.Errorf("got %q, end %v", w.b.got, w.b.eof)
 	}
-	// After the peer's END ours travels alone, so that its fate can be told from data's.
+	// After the peer's END the local one travels alone, so that its loss differs from that of data.
 	w.b.Write([]byte("ok"))
 	w.b.End()
 	w.flush()
@@ -339,7 +339,7 @@ func TestPacketsBeyondTheEndAreForgotten(t *testing.T) {
 	w.expect(`0.00 B>A ack seq=0 ack=2`)
 }
 
-// Its own Destroy is no news for the owner, also where it is called as the peer's end is told.
+// Its own Destroy is no news for the owner, also where it is called in the handler of the peer's end.
 func TestDestroyAsThePeerEndsIsNotToldAsAClose(t *testing.T) {
 	w := pair(t, link{delay: ms}, 1)
 	w.b.onEnd = w.b.Destroy

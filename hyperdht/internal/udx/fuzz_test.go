@@ -35,7 +35,7 @@ func FuzzMachine(f *testing.F) {
 					arg, script = script[0], script[1:]
 				}
 				switch {
-				case op < 0x80: // a packet; flags from op, numbers near ours
+				case op < 0x80: // a packet; flags from op, numbers near the local ones
 					var h Header
 					h.Flags, h.StreamID, h.Window = Flags(op), idA, uint32(arg)<<8
 					h.Seq, h.Ack = m.in.expected+Seq(int8(arg)), m.out.acked+Seq(int8(arg)/4)
@@ -44,7 +44,7 @@ func FuzzMachine(f *testing.F) {
 						h.DataOffset = arg
 					}
 					b := append(h.Append(nil), script[:n]...)
-					if op&byte(FlagSACK) != 0 { // make the blocks' numbers ours
+					if op&byte(FlagSACK) != 0 { // make the blocks' numbers local ones
 						for i := HeaderSize; i+4 <= len(b); i += 4 {
 							binary.LittleEndian.PutUint32(b[i:], uint32(m.out.acked)+binary.LittleEndian.Uint32(b[i:])&0xff)
 						}

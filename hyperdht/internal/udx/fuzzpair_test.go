@@ -13,7 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// work is what a machine may cost for each byte that arrives, is written or is sent: a packet of nothing but a header
+// work bounds the cost of a machine for each byte that arrives, is written or is sent: a packet of nothing but a header
 // takes a few dozen steps, and one byte of payload that arrives early a buffer of 256 bytes.
 var work = cost.Bound{StepsPerByte: 16, Steps: 20_000, BytesPerByte: 32, Bytes: 256 << 10}
 
@@ -41,14 +41,14 @@ func (s *script) uint16() uint16 { return uint16(s.byte()) | uint16(s.byte())<<8
 
 func (s *script) uint32() uint32 { return uint32(s.uint16()) | uint32(s.uint16())<<16 }
 
-// duel is two machines, what is on its way between them, and an adversary who decides on all of it.
+// duel is two machines, the packets between them, and an adversary that decides on all of those.
 type duel struct {
 	t     *testing.T
 	now   host.Instant
 	ends  [2]*duelist
 	meter *cost.Meter
 	saved int // steps
-	// forged says that a packet was made up or changed. What arrives then is anybody's.
+	// forged means that a packet was invented or changed. Arriving bytes are arbitrary then.
 	forged bool
 	// observe is called during each call of a machine, if it is set.
 	observe func(*duelist)
@@ -59,7 +59,7 @@ type duelist struct {
 	Machine
 	duel                     *duel
 	firstSent, firstReceived Seq
-	wrote, got               int // bytes, of which each is told by its place; see pattern
+	wrote, got               int // bytes, of which each is known by its place; see pattern
 	out                      [][]byte
 	sent                     int // bytes of the datagrams that left during this call
 	eof, closed              bool
@@ -70,7 +70,7 @@ const (
 	// duelWrites bounds what is written in all, duelPackets what is on its way: the rest is lost.
 	duelWrites  = 1 << 20
 	duelPackets = 4096
-	// duelHeals is how long both ends have, once everything arrives, to finish or to give up: the longest timeouts in a
+	// duelHeals is the time that both ends have, once everything arrives, to finish or to give up: the longest timeouts in a
 	// row, and then the keepalive of nothing.
 	duelHeals = 10 * time.Minute
 )
@@ -376,7 +376,7 @@ func FuzzPair(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first uint32, program []byte) {
 		cost.Repeat(t, func() {
 			if len(program) > 1024 {
-				return // long enough for anything, short enough to be told
+				return // long enough for anything, short enough for a report
 			}
 			d := newDuel(t, Seq(first))
 			d.meter = cost.Start(t, work)

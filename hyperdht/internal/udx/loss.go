@@ -77,7 +77,7 @@ func (r *rackState) acked(p *packet, took, smallestRTT time.Duration) {
 	}
 }
 
-// reorderWindow is how much later than expected a packet may be. Without a sign of reordering, three
+// reorderWindow is the most that a packet may be later than expected. Without a sign of reordering, three
 // packets above a hole are proof enough, as in the days of duplicate acks.
 func (m *Machine) reorderWindow() time.Duration {
 	if !m.loss.rack.reordering && (m.loss.state != open || m.out.sacked >= 3) {
@@ -183,7 +183,7 @@ func (m *Machine) onTimeout(now host.Instant) {
 // onlyEndMissing reports whether the peer has ended, and has acknowledged all but our bare END. It has
 // most likely closed, and its last ack was lost: peers keep no TIME_WAIT. That is no failure (§18.2). It
 // is decided only when everything was tried: a peer that is alive behind a bad path and never got our
-// END would wait for it for ever.
+// END would wait for it forever.
 func (m *Machine) onlyEndMissing() bool {
 	return m.in.endReported && m.writer.bareEnd && m.out.acked+1 == m.out.next
 }

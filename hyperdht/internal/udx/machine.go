@@ -27,7 +27,7 @@ var (
 	ErrBadRemote = errors.New("udx: remote address is not usable")
 )
 
-// Owner is what a Machine calls. It calls Data and Message from Receive and Deliver, Transmit from
+// Owner handles the events of a Machine, which calls Data and Message from Receive and Deliver, Transmit from
 // anything that sends, the rest from Receive, Advance, Flush and Deliver: never from what a user calls.
 // An owner may call back into the machine, Destroy included.
 type Owner interface {
@@ -39,7 +39,7 @@ type Owner interface {
 	Ended()
 	// Message hands over one unordered message, borrowed for the call.
 	Message(b []byte)
-	// Drain reports that a writer who met back-pressure may go on.
+	// Drain reports that a writer that met back-pressure may go on.
 	Drain()
 	// RemoteChanged reports that nothing travels the old way any more.
 	RemoteChanged()
@@ -50,9 +50,9 @@ type Owner interface {
 
 // Config tunes a Machine; zero fields take the default.
 type Config struct {
-	// Pool is where buffers come from; machines of one loop share it.
+	// Pool provides buffers; machines of one loop share it.
 	Pool *Pool
-	// ReceiveBuffer is how much is held for a reader that does not read, in bytes.
+	// ReceiveBuffer is the most that is held for a reader that does not read, in bytes.
 	ReceiveBuffer int
 	// MaxMTU is the largest packet probed for, headers of IP, UDP and UDX included.
 	MaxMTU int
@@ -124,7 +124,7 @@ func (m *Machine) Init(owner Owner, cfg Config) {
 // mss is the cost of a full packet.
 func (m *Machine) mss() int { return m.mtu.size }
 
-// maxPayload is how much of the stream a packet to the current remote takes.
+// maxPayload is the most bytes of the stream in a packet to the current remote.
 func (m *Machine) maxPayload() int { return m.mtu.size - HeaderSize - m.path.remote.overhead() }
 
 // searchMTU begins to look for the size that the path to the remote carries.
@@ -139,7 +139,7 @@ func (m *Machine) Connected() bool { return m.path.remote != nil }
 // IsClosed reports whether the stream is over.
 func (m *Machine) IsClosed() bool { return m.closed }
 
-// Remote is where packets go, or the zero Remote.
+// Remote returns the destination of packets, or the zero Remote.
 func (m *Machine) Remote() Remote {
 	if m.path.remote == nil {
 		return Remote{}
@@ -250,7 +250,7 @@ func (m *Machine) Suspect() int {
 	return 0
 }
 
-// Timeouts is how often the retransmission timer has expired.
+// Timeouts counts expiries of the retransmission timer.
 func (m *Machine) Timeouts() uint64 { return m.stats.Timeouts }
 
 // Persist disables the limit on retransmissions. The caller bounds the life of the machine then. After Persist(false), at
@@ -315,7 +315,7 @@ func (m *Machine) highWater() int {
 
 // End ends our direction once everything queued has left. END rides on the last packet, unless the
 // peer has ended already: then it may close with its last ack, and a bare END that stays unanswered
-// can be told from lost data (onlyEndMissing).
+// differs from lost data (onlyEndMissing).
 func (m *Machine) End() {
 	if m.closed || !m.writer.end() {
 		return
@@ -356,7 +356,7 @@ func (m *Machine) Ask() {
 	}
 }
 
-// Destroy aborts the stream: the peer is told once, everything queued is dropped, and no callback
+// Destroy aborts the stream: the peer is notified once, everything queued is dropped, and no callback
 // follows.
 func (m *Machine) Destroy() {
 	if m.closed {
@@ -405,10 +405,10 @@ func (m *Machine) Resume() { m.in.paused = false }
 // ends that: the window opens again with the next Flush. What is held already stays.
 func (m *Machine) Confine(memory int) { m.in.confine(memory) }
 
-// SendMemory is what the packets take that are not acknowledged, and those that have not left, in bytes.
+// SendMemory is the memory of unacknowledged and unsent packets, in bytes.
 func (m *Machine) SendMemory() int { return m.out.memory() }
 
-// ReceiveMemory is what the packets take that wait for the reader or for others, in bytes.
+// ReceiveMemory is the memory of packets that wait for the reader or for other packets, in bytes.
 func (m *Machine) ReceiveMemory() int { return m.in.queue.memory }
 
 // Holding reports whether Deliver has something to do.

@@ -65,7 +65,7 @@ func (m *mtuSearch) goOn(more bool, faults *states.Faults) {
 	mtuTable.Become(&m.state, next, faults)
 }
 
-// Width is what a machine has found out of a path whose packets of the usual size got lost before.
+// Width is the known width of a path that has lost packets of the usual size.
 type Width uint8
 
 // The kinds of Width: nothing, that they still get lost, or that they pass.

@@ -32,7 +32,7 @@ const (
 
 // Errors of ParsePacket.
 var (
-	// ErrNotUDX: the datagram belongs to somebody else who shares the socket.
+	// ErrNotUDX: the datagram belongs to another protocol on the socket.
 	ErrNotUDX = errors.New("udx: not a UDX packet")
 	// ErrPadding: the padding is longer than the packet. It is swallowed without an answer (§1.2).
 	ErrPadding = errors.New("udx: padding beyond the end of the packet")
@@ -47,7 +47,7 @@ type Header struct {
 	DataOffset uint8
 	// StreamID is the id chosen by the receiver of the packet.
 	StreamID uint32
-	// Window is how many bytes more the sender of the packet can buffer.
+	// Window is the number of further bytes that the sender of the packet can buffer.
 	Window uint32
 	// Seq is the packet's own number, or the next unused one if it consumes none.
 	Seq Seq

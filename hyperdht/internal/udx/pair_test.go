@@ -76,7 +76,7 @@ func (e *end) must(ok bool, what string) {
 	}
 }
 
-// link is what happens to datagrams between two ends.
+// link is the path of datagrams between two ends.
 type link struct {
 	delay     time.Duration
 	jitter    time.Duration

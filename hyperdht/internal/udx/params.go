@@ -16,7 +16,7 @@ const (
 	// fragmented or lost.
 	MaxMessage = MaxDatagram - HeaderSize
 
-	// MaxSACKBlocks is how many blocks the reference puts into one packet (§1.1).
+	// MaxSACKBlocks is the most blocks that the reference puts into one packet (§1.1).
 	MaxSACKBlocks = 50
 	blockSize     = 8
 
@@ -39,7 +39,7 @@ const (
 
 	// An RTT sample beyond this and beyond five deviations comes from a machine that slept (§9.2).
 	rttOutlier = 5000 * time.Millisecond
-	// minRTTWindow is how long RACK believes its smallest RTT.
+	// minRTTWindow is the lifetime of the smallest RTT of RACK.
 	minRTTWindow = 300 * time.Second
 
 	// A sender reports back-pressure above this much unacked data, plus what may be in flight (§10).
@@ -62,20 +62,20 @@ const (
 	// maxOutstanding bounds the sent and unacked packets, so that tiny packets cannot take memory that
 	// the byte limits do not see. Staying within maxReorder, a peer of this kind keeps all of them.
 	maxOutstanding = maxReorder
-	// maxMergedAcks is how many packets of one turn may share an acknowledgement. The reference's sender
+	// maxMergedAcks is the most packets of one turn that may share an acknowledgement. The reference's sender
 	// was seen to be at ease with 8 to 32 (§6).
 	maxMergedAcks = 32
 	// probeDelay is added to the tail-loss timer for the peer's ack merging, probeFloor keeps it above
 	// the jitter of real timers.
 	probeDelay = 2 * time.Millisecond
 	probeFloor = 5 * time.Millisecond
-	// narrowMTU is what streams begin with where packets of the base MTU get lost: what every host takes (RFC 791).
+	// narrowMTU is the first MTU of streams where packets of the base MTU get lost: every host takes it (RFC 791).
 	narrowMTU = 576
-	// blackHoleTries is how often a large packet is lost in a row, blackHolePause apart and with small ones arriving meanwhile,
+	// blackHoleTries is the number of losses of a large packet in a row, blackHolePause apart and with small ones arriving meanwhile,
 	// until it is held for too large: one in a thousand streams that come to a timeout, where a third of all packets is lost.
 	blackHoleTries = 6
 	blackHolePause = 150 * time.Millisecond
-	// drainSlack is how far below the mark the queue must fall before writers are called back, so that
+	// drainSlack is the distance below the mark to which the queue must fall before writers are called back, so that
 	// they are not woken for each packet.
 	drainSlack = 64 << 10
 	// paceWake is the shortest sleep of the pacer: real timers are not finer.

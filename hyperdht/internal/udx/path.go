@@ -69,7 +69,7 @@ func (p *path) sent(to *Remote, n int) {
 	}
 }
 
-// Remote is where packets of a stream go. It is never changed once made: packets keep the one they were
+// Remote is the destination of packets of a stream. It is never changed once made: packets keep the one they were
 // begun with, so that after a change of remote the old ones still travel the old way (§14); retransmissions
 // take both ways.
 type Remote struct {

@@ -7,7 +7,7 @@ type Pool struct {
 	small   [][]byte
 	large   [][]byte
 	pages   []*recvPage
-	// scratch is where packets are put together that nobody keeps: acks, messages, probes.
+	// scratch is the buffer of packets that are not kept: acks, messages, probes.
 	scratch []byte
 }
 

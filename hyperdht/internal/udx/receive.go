@@ -77,7 +77,7 @@ func (m *Machine) receiveStream(p *Packet) {
 func (m *Machine) receiveData(p *Packet) {
 	payload := p.Payload
 	if p.Flags&FlagData == 0 {
-		payload = nil // bytes of a bare END are nobody's
+		payload = nil // bytes of a bare END belong to no stream
 	}
 	end := p.Flags&FlagEnd != 0
 	// What is handed over at once needs no room.

@@ -37,7 +37,7 @@ func (r *reassembly) hasRoom(s Seq, n int) bool {
 		(r.confined == 0 || r.queue.memory+r.queue.cost(r.expected, s, n) <= r.confined)
 }
 
-// window is how much more can be received: nothing, or at least one full packet. A confined peer's packets are held in
+// window is the number of further bytes that can be received: nothing, or at least one full packet. A confined peer's packets are held in
 // buffers that may be half empty, so it has half of the memory that is left.
 func (r *reassembly) window() int {
 	w := r.buffer - r.queue.unread - r.queue.gapped
@@ -74,7 +74,7 @@ type recvQueue struct {
 	chunks [][]byte
 	gapped int // bytes in pages
 	unread int // bytes in chunks
-	// memory is what pages, runs and chunks take, whatever is in them: a packet of one byte has a buffer of its own.
+	// memory counts the bytes of pages, runs and chunks, whatever their content: a packet of one byte has a buffer of its own.
 	memory int
 }
 
@@ -92,9 +92,9 @@ type recvSlot struct {
 const (
 	pageSlots = 64
 	pageCount = maxReorder / pageSlots
-	// pageMemory is what a page takes, with its share of the runs.
+	// pageMemory is the memory of a page, with its share of the runs.
 	pageMemory = pageSlots * 40
-	// pagesMemory is what pages take that are all nil.
+	// pagesMemory is the memory of the table of pages while all are nil.
 	pagesMemory = pageCount * 8
 )
 
@@ -192,7 +192,7 @@ func (q *recvQueue) removePages() {
 	}
 }
 
-// cost is how much more memory n bytes of packet s take at most, when they have to be kept.
+// cost bounds the additional memory of n bytes of packet s, if they have to be kept.
 func (q *recvQueue) cost(next, s Seq, n int) int {
 	switch {
 	case s == next:

@@ -18,9 +18,9 @@ type rttEstimator struct {
 	smallest   time.Duration
 	smallestAt host.Instant
 	known      bool
-	// unmeasured is how long a round trip may have taken since the last sample, as the black hole detection has seen; or 0.
+	// unmeasured is the longest round trip since the last sample, as the black hole detection has seen; or 0.
 	unmeasured time.Duration
-	// guess is what the user expects of the path before the first sample, 0 for nothing. Only the tail-loss probe
+	// guess is the user's estimate of the RTT before the first sample, 0 for nothing. Only the tail-loss probe
 	// believes it: too early a repetition does no harm, too early a timeout does.
 	guess time.Duration
 }

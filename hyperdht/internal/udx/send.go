@@ -37,7 +37,7 @@ func (m *Machine) reportEnd() {
 	}
 }
 
-// limit is why a packet may not leave.
+// limit is the reason that a packet may not leave.
 type limit uint8
 
 const (

@@ -133,7 +133,7 @@ func (q *sendQueue) clear(pool *Pool) {
 	*q = sendQueue{acked: q.next, sent: q.next, next: q.next}
 }
 
-// memory is what the packets take, in bytes.
+// memory returns the memory of the packets, in bytes.
 func (q *sendQueue) memory() int {
 	return (int(q.next-q.acked)-q.sacked)*packetMemory + len(q.ring)*pointerSize
 }

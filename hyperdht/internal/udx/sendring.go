@@ -26,14 +26,14 @@ type packet struct {
 	appLimited  bool
 }
 
-// packetMemory is what a packet takes, its buffer included.
+// packetMemory is the memory of a packet, its buffer included.
 const packetMemory = largeBuffer + 152
 
 const pointerSize = 8
 
 func (p *packet) payload() int { return len(p.buf) - HeaderSize }
 
-// size is what the packet costs the network, IP and UDP headers included.
+// size returns the size of the packet on the network, IP and UDP headers included.
 func (p *packet) size() int { return len(p.buf) + overheadIPv4 }
 
 // sendRing finds unacked packets by number. Its length is a power of two and at least the distance

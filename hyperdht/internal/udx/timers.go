@@ -17,7 +17,7 @@ func stoppedTimers() timers {
 	return timers{never, never, never, never, never, never, never}
 }
 
-// NextDeadline is when Advance has something to do, or false if only a packet or a user can bring
+// NextDeadline returns the time at which Advance is due, or false if only a packet or a user can bring
 // something about.
 func (m *Machine) NextDeadline() (host.Instant, bool) {
 	t := &m.timers
