@@ -12,7 +12,9 @@
 //
 // A service with a dhtprom.Node of its own starts clients on it:
 //
-//	c, err := client.Start(ctx, node, client.Config{Invite: invite, Alias: "shop-7", Gatherer: registry})
+//	n, err := dhtprom.NewNode(dhtprom.NodeConfig{})
+//	...
+//	c, err := client.Start(ctx, n, client.Config{Invite: invite, Alias: "shop-7", Gatherer: registry})
 //
 // To do something in between, such as registering the Collector, call New and Client.Start.
 package client

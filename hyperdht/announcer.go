@@ -159,7 +159,7 @@ func (a *announcer) resume() {
 	}
 }
 
-// stop ends the announcer, unannounces the record at the current relays and then calls done.
+// stop ends the announcer, unannounces the record at all nodes that may hold it and then calls done.
 func (a *announcer) stop(done func()) {
 	if a.in(announcerStopped) {
 		a.whenTakenBack(done)

@@ -89,7 +89,7 @@ func TestNonsenseIsCountedAndDropped(t *testing.T) {
 func mangle(rnd *rand.Rand, packet []byte) []byte {
 	b := append([]byte(nil), packet...)
 	// Stream ids are 32 random bits that only the two ends know. A host that knows them can end a stream, as in the
-	// original, so packets of streams are altered there as well.
+	// reference implementation, so packets of streams are altered there as well.
 	if len(b) >= 20 && b[0] == 0xff {
 		b[4+rnd.IntN(4)] ^= byte(1 + rnd.IntN(255))
 	}

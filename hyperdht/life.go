@@ -122,8 +122,8 @@ func (n *Node) Resume() error {
 	return nil
 }
 
-// Close closes the node: servers are unannounced, for three seconds at most, and connections ended. Then done
-// runs, unless it is nil, and the sockets are closed.
+// Close closes the node: servers are unannounced, for three seconds at most, and connections ended. Then the
+// sockets are closed, and done runs, unless it is nil.
 func (n *Node) Close(done func()) {
 	if done == nil {
 		done = func() {}

@@ -45,7 +45,7 @@ type punchWaiter struct {
 	timed   bool // it honours retry times
 	known   bool // the application knows the key
 	relayed bool // a relay carries the connection meanwhile
-	attempt any  // a *incoming or a *dialPunch, by pointer; nil once the place is kept for the next one
+	attempt any  // an *incoming or a *dialPunch, by pointer; nil once the place is kept for the next one
 }
 
 func newPunchQueue(p *peering) *punchQueue { return &punchQueue{p: p, estimate: firstEstimate} }

@@ -10,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/internal/records"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // ErrNotFound means that no node had the record.
@@ -122,13 +123,13 @@ func (n *Node) Unannounce(target id.Target, keys id.KeyPair, done func(error)) *
 func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, done func(error)) *Query {
 	n.store.Unannounce(target, keys.Public)
 	peer := wire.Peer{PublicKey: keys.Public}
-	pending := 1
 	var finished error
-	settle := func(err error) {
-		if pending--; pending == 0 && done != nil {
+	requests := host.NewJoin(func() {
+		if done != nil {
 			done(finished)
 		}
-	}
+	})
+	over := requests.Add()
 	q := n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
 		l, err := wire.ParseLookupReply(r.Value)
 		if err != nil || r.Token == nil || !r.HasID {
@@ -140,11 +141,11 @@ func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, 
 		}
 		sig := wire.SignUnannounce(keys, wire.Grant{Target: target, Node: r.ID, Token: *r.Token}, peer, nil)
 		ann := wire.Announce{Peer: &peer, Signature: &sig}
-		pending++
-		n.storeAt(target, wire.CmdUnannounce, r, ann.Append(nil), settle)
+		settle := requests.Add()
+		n.storeAt(target, wire.CmdUnannounce, r, ann.Append(nil), func(error) { settle() })
 	}, commit, func(err error) {
 		finished = err
-		settle(err)
+		over()
 	})
 	return q
 }

@@ -37,7 +37,7 @@ const (
 
 var home = behind(simnet.PortRestricted())
 
-// recoveries lists the promises of README.md and the aims of design.md.
+// recoveries lists the recoveries that README.md promises, and those that are aims.
 func recoveries() []recovery {
 	all := []recovery{
 		{name: "start, consistent NATs", median: 500 * time.Millisecond, play: starts(home, home)},

@@ -17,7 +17,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ErrClosed is returned by methods of a closed host.
+// ErrClosed is returned by OpenSocket on a closed host.
 var ErrClosed = fmt.Errorf("udp: host is closed: %w", net.ErrClosed)
 
 // Options configure a host. The zero Options are valid.

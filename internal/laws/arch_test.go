@@ -83,7 +83,7 @@ var rules = []rule{
 	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
 	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
 	{"client", ". adapters/source app domain ports ports/host", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
-	{"scraper", ". adapters/bolt adapters/targets adapters/web adapters/web/hosts app domain ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},
+	{"scraper", ". adapters/* adapters/web/hosts app domain ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},
 	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id ports/bridge ports/host", "", "the roles of those who help the two to meet"},
 	{"doctor", ". adapters/dht adapters/stun domain hyperdht hyperdht/id hyperdht/muxrpc ports ports/host", "", "an examination of a node, on any host"},
 	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},

@@ -10,6 +10,7 @@ import (
 
 // makers are the constructors that only the role packages may call, by package: there is one assembly.
 var makers = map[string][]string{
+	".":                {"NewStack"},
 	"adapters/bolt":    {"Open"},
 	"adapters/dht":     {"New"},
 	"adapters/nodes":   {"New"},
@@ -28,12 +29,12 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range packages(t) {
 		program := under(p.path, "cmd")
-		if !program && !underAny(p.path, "client", "scraper", "node", "adapters/web") && p.path != "." {
+		if !program && !underAny(p.path, "client", "scraper", "node", "doctor", "adapters/web") && p.path != "." {
 			continue
 		}
 		for _, f := range p.code {
 			for path, names := range makers {
-				as := f.named(module + "/" + path)
+				as := f.named(strings.TrimSuffix(module+"/"+path, "/."))
 				if as == "" {
 					continue
 				}
@@ -58,6 +59,51 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 		for _, name := range names {
 			if full := path + "." + name; !seen[full] && full != "app.NewClient" { // groups make clients
 				t.Errorf("no package of the front door calls %s", full)
+			}
+		}
+	}
+}
+
+// A dot import hides whose names a file uses from this law and the others.
+func TestNoDotImports(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, f := range slices.Concat(p.code, p.tests) {
+			for _, spec := range f.Imports {
+				if spec.Name != nil && spec.Name.Name == "." {
+					t.Errorf("%s: a dot import of %s", at(spec), spec.Path.Value)
+				}
+			}
+		}
+	}
+}
+
+// The parts of the assembly come from their constructors, so programs do not compose them by literals either.
+var composed = map[string][]string{
+	"app":           {"Client", "Group", "Scraper", "Session"},
+	"hyperdht":      {"Node"},
+	"adapters/dht":  {"Transport"},
+	"adapters/udp":  {"Host"},
+	"adapters/bolt": {"Store"},
+}
+
+func TestProgramsComposeNoPartsByLiterals(t *testing.T) {
+	for _, p := range packages(t) {
+		if !under(p.path, "cmd") {
+			continue
+		}
+		for _, f := range p.code {
+			for path, types := range composed {
+				as := f.named(module + "/" + path)
+				ast.Inspect(f.File, func(n ast.Node) bool {
+					if lit, ok := n.(*ast.CompositeLit); ok && as != "" && lit.Type != nil {
+						for _, typ := range types {
+							if isSelector(lit.Type, as, typ) {
+								t.Errorf("%s: a literal of %s.%s", at(n), path, typ)
+							}
+						}
+					}
+					return true
+				})
 			}
 		}
 	}

@@ -9,10 +9,8 @@ import (
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
-
-// Poster runs a function on the loop in a later turn. The fakes need no more of a host.
-type Poster interface{ Post(func()) }
 
 // Disk is the durable part of a Store, which survives kill -9.
 type Disk struct {
@@ -41,7 +39,7 @@ func (d *Disk) Release() {
 
 // Store is an in-memory alias store.
 type Store struct {
-	loop   Poster
+	loop   host.Loop
 	disk   *Disk
 	closed bool
 
@@ -49,7 +47,7 @@ type Store struct {
 }
 
 // NewStore opens a store on a disk.
-func NewStore(loop Poster, disk *Disk) *Store { return &Store{loop: loop, disk: disk} }
+func NewStore(loop host.Loop, disk *Disk) *Store { return &Store{loop: loop, disk: disk} }
 
 var errStoreClosed = errors.New("store is closed")
 
@@ -149,7 +147,7 @@ func (s *Store) Close(done func(error)) {
 
 // Source is a metrics source that a test controls.
 type Source struct {
-	loop     Poster
+	loop     host.Loop
 	Body     []byte
 	Err      error
 	Silent   bool // never answers
@@ -158,7 +156,7 @@ type Source struct {
 }
 
 // NewSource returns a source that answers with text.
-func NewSource(loop Poster, text string) *Source { return &Source{loop: loop, Body: []byte(text)} }
+func NewSource(loop host.Loop, text string) *Source { return &Source{loop: loop, Body: []byte(text)} }
 
 // Collect answers in a later turn.
 func (s *Source) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
@@ -182,14 +180,14 @@ func (s *Source) Collect(_ time.Duration, done func([]byte, error)) (cancel func
 
 // Targets records the last write.
 type Targets struct {
-	loop    Poster
+	loop    host.Loop
 	Entries []domain.Entry
 	Writes  int
 	Err     error
 }
 
 // NewTargets returns an empty targets file.
-func NewTargets(loop Poster) *Targets { return &Targets{loop: loop} }
+func NewTargets(loop host.Loop) *Targets { return &Targets{loop: loop} }
 
 // Write replaces the content.
 func (t *Targets) Write(entries []domain.Entry, done func(error)) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Bootstrap names a node to enter the network by: an address, a name to look up, or both. With both the
@@ -67,18 +68,14 @@ func (b Bootstrap) String() string {
 // The reference implementation resolves one after the other and starts nothing meanwhile. Here all are tried at once, so
 // that one dead node does not hold up the others for four seconds.
 func (e *Endpoint) resolve(s *CallGroup, each func(netip.AddrPort), done func()) {
-	pending := 1
-	settle := func() {
-		if pending--; pending == 0 {
-			done()
-		}
-	}
+	lookups := host.NewJoin(done)
+	begun := lookups.Add()
 	for _, b := range e.cfg.Bootstrap {
 		if b.Name == "" {
 			each(netip.AddrPortFrom(b.Addr, b.Port))
 			continue
 		}
-		pending++
+		settle := lookups.Add()
 		if !b.Addr.IsValid() {
 			e.lookup(b, each, settle)
 			continue
@@ -95,7 +92,7 @@ func (e *Endpoint) resolve(s *CallGroup, each func(netip.AddrPort), done func())
 			settle()
 		})
 	}
-	settle()
+	begun()
 }
 
 func (e *Endpoint) lookup(b Bootstrap, each func(netip.AddrPort), settle func()) {
