@@ -143,7 +143,7 @@ func (l *lab) announce() {
 	})
 }
 
-// status tells what the server says of its record.
+// status describes the record of the server.
 func (l *lab) status() {
 	a := l.server.Announcement()
 	l.log.say("answerer", "app: %d nodes hold the record, ever=%v, silent for %v, relays %s", a.Nodes, a.Ever, a.Silent.Round(time.Second), l.log.list(l.server.Relays()))

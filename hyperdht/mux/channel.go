@@ -4,7 +4,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 )
 
-// ChannelOptions says what to open. Callbacks may be nil.
+// ChannelOptions configure a channel. Callbacks may be nil.
 type ChannelOptions struct {
 	// Protocol is the name, and ID an optional part of it that tells channels of a protocol apart. A nil ID
 	// and an empty one are the same. At most MaxName bytes each.

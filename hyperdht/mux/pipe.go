@@ -9,7 +9,7 @@ type Pipe interface {
 	// Send sends a frame of at most MaxFrame bytes. It is false when the pipe would rather have no more until
 	// it drains; the frame is sent nevertheless. frame is the caller's again on return.
 	Send(frame []byte) bool
-	// End says that nothing more will be sent. The pipe closes when the other side ends too.
+	// End ends the sending direction. The pipe closes when the other side ends too.
 	End()
 	// Destroy closes the pipe without waiting for anything. Nil is no error.
 	Destroy(err error)

@@ -16,7 +16,7 @@ const maxPayload = mux.MaxPayload
 // sent as it is, any other error as the cause of a REQUEST_ERROR, with its code if it is a *Cause.
 type Responder func(value []byte, reply func(value []byte, err error))
 
-// Options says which channel to use. Callbacks may be nil.
+// Options configure the channel. Callbacks may be nil.
 type Options struct {
 	Protocol  string // DefaultProtocol if empty
 	ID        []byte

@@ -26,6 +26,7 @@ var turns = []struct {
 	{regexp.MustCompile(`\b(ours|theirs|Ours|Theirs)\b`), "name the side: local, remote, this node's, the peer's"},
 	{regexp.MustCompile(`\b[Ww]ho\b`), "that; name the thing"},
 	{regexp.MustCompile(`// \S+ (is|are) (what|who|how|where|when|whether|why|that|as)\b`), "define it by a noun: Measurement is one row of the report"},
+	{regexp.MustCompile(`// \S+ (says (what|that|how|which|where|whether)|tells)\b`), "returns, reports, is"},
 	{regexp.MustCompile(`\banew\b`), "again"},
 	{regexp.MustCompile(`\b[Ff]or ever\b`), "indefinitely, forever"},
 	{regexp.MustCompile(`\bin vain\b`), "without success"},
@@ -109,6 +110,9 @@ func judgeSource(t *testing.T, f file, test bool) {
 				judge(t, at.String(), line)
 			}
 		}
+		for i, c := range group.List[1:] {
+			judgeBreak(t, at(c), group.List[i].Text, c.Text)
+		}
 	}
 	ast.Inspect(f.File, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -138,6 +142,20 @@ func judge(t *testing.T, at, text string) {
 	for _, turn := range turns {
 		if found := turn.pattern.FindString(text); found != "" {
 			t.Errorf("%s: %q: %s", at, found, turn.instead)
+		}
+	}
+}
+
+// judgeBreak judges what stands on two lines of a comment.
+func judgeBreak(t *testing.T, at, above, below string) {
+	const words = 3 // on each side
+	left, right := strings.Fields(strings.TrimPrefix(above, "//")), strings.Fields(strings.TrimPrefix(below, "//"))
+	end, begin := strings.Join(left[max(len(left)-words, 0):], " "), strings.Join(right[:min(len(right), words)], " ")
+	joined := people.ReplaceAllString(end+" "+begin, "$1")
+	for _, turn := range turns {
+		found := turn.pattern.FindString(joined)
+		if found != "" && !turn.pattern.MatchString(end) && !turn.pattern.MatchString(begin) {
+			t.Errorf("%s: %q over two lines: %s", at, found, turn.instead)
 		}
 	}
 }

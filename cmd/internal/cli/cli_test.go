@@ -89,7 +89,7 @@ func TestErrorsNameTheFlagWhereverTheValueComesFrom(t *testing.T) {
 	}
 }
 
-// Kubernetes tells every pod where its neighbours are, in variables that are called after their services.
+// Kubernetes gives every pod the addresses of its neighbours, in variables that are called after their services.
 func TestServiceLinksOfKubernetesAreNoSettings(t *testing.T) {
 	const link = "tcp://10.96.0.1:30000"
 	t.Setenv("DHTPROM_WAIT_TIME", link)

@@ -1,6 +1,6 @@
 package records
 
-// Sizes tells how much is held of each kind, and how much that may be at most: two generations.
+// Sizes reports how much is held of each kind, and how much that may be at most: two generations.
 func (s *Store) Sizes(tell func(what string, held, most int)) {
 	st := s.Stats()
 	entries, values := s.bumps.limits.entries, s.mutables.limits.entries

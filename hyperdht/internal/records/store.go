@@ -65,7 +65,7 @@ type Turn struct {
 	Rand io.Reader
 }
 
-// Answer says what to answer. Unless dropped, the answer is an error if Error is not wire.CodeNone,
+// Answer describes the answer to a request. Unless dropped, the answer is an error if Error is not wire.CodeNone,
 // else a reply.
 type Answer struct {
 	// Drop means no answer at all.

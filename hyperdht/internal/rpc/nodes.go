@@ -307,7 +307,7 @@ func (e *Endpoint) nodeLost(c *Call) {
 	}
 }
 
-// sendDownHint tells a node that one it named is down.
+// sendDownHint reports to a node that one it named is down.
 func (e *Endpoint) sendDownHint(to, down netip.AddrPort, s *CallGroup) {
 	if !e.upkeep.mayHint() {
 		return

@@ -150,7 +150,7 @@ func (e *Endpoint) lookAround(reply *Reply) {
 	})
 }
 
-// compare tells whether the nodes that a lookup found nearest to us were known before it. Where most of them were not, two
+// compare checks whether the nodes that a lookup found nearest to us were known before it. Where most of them were not, two
 // parts of the network have met, and this node was in the smaller one.
 func (e *Endpoint) compare(nearest []Reply, before []netip.AddrPort) {
 	unknown := 0

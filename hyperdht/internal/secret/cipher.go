@@ -57,7 +57,7 @@ func (s *state) newKey() {
 	s.aead = aead
 }
 
-// aligned tells for which message lengths secretstream pads as ChaCha20-Poly1305 does. It appends
+// aligned returns for which message lengths secretstream pads as ChaCha20-Poly1305 does. It appends
 // n mod 16 zeros where n mod 16 are missing from a full block: an old slip that has become the format.
 func aligned(n int) bool { return n%8 == 0 }
 

@@ -30,7 +30,7 @@ const (
 const (
 	// aeadMin is the shortest message for which the assembly of chacha20poly1305 pays off, see state.xor.
 	aeadMin = 256
-	// fastAEAD tells where chacha20poly1305 has assembly and chacha20 alone has none.
+	// fastAEAD is set where chacha20poly1305 has assembly and chacha20 alone has none.
 	fastAEAD = runtime.GOARCH == "amd64"
 	// keepScratch is the largest receive buffer that is kept from one message to the next, so that a rare
 	// large message does not hold its memory for the life of the connection.

@@ -1,6 +1,6 @@
 package stream
 
-// Sizes tells how much is held in everything that grows with what peers do, and how much that may be at most. Streams
+// Sizes reports how much is held in everything that grows with what peers do, and how much that may be at most. Streams
 // have no bound here, which is -1: their creator bounds them.
 func (t *Table) Sizes(tell func(what string, held, most int)) {
 	tell("streams", len(t.streams), -1)

@@ -83,7 +83,7 @@ func (s *Stream) Limit(a *udx.Allowance) { s.machine.Limit(a) }
 // Limited reports whether the remote has yet to answer.
 func (s *Stream) Limited() bool { return s.machine.Limited() }
 
-// GuessRTT says what round trip to expect before anything was measured. Call it before Connect.
+// GuessRTT sets the expected round trip before the first measurement. Call it before Connect.
 func (s *Stream) GuessRTT(d time.Duration) { s.machine.GuessRTT(d) }
 
 // WatchRemote has the firewall asked about packets from other addresses than the remote's, which otherwise only those
@@ -286,7 +286,7 @@ func (s *Stream) announceClose() {
 // finish cleans up after the machine has closed, from within or from outside.
 func (s *Stream) finish(err error) {
 	s.closed, s.err = true, err
-	if _, hole := errors.AsType[*udx.BlackHoleError](err); !hole { // which says more
+	if _, hole := errors.AsType[*udx.BlackHoleError](err); !hole { // which has the details
 		s.learnWidth()
 	}
 	s.release()

@@ -15,7 +15,7 @@ type BlackHoleError struct {
 	Size int // of the packets that are lost, all headers included
 }
 
-// Error says what is lost.
+// Error implements error.
 func (e *BlackHoleError) Error() string {
 	return fmt.Sprintf("udx: packets of %d bytes do not arrive any more, while smaller ones do", e.Size)
 }

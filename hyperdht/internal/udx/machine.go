@@ -171,7 +171,7 @@ func (m *Machine) Limit(a *Allowance) { m.path.allowance = a }
 // Limited reports whether an allowance limits what is sent to the remote.
 func (m *Machine) Limited() bool { return m.path.allowance.Limited() }
 
-// GuessRTT says what round trip to expect before the first sample, so that a first packet that is lost is repeated
+// GuessRTT sets the expected round trip before the first sample, so that a first packet that is lost is repeated
 // soon rather than after the initial second.
 func (m *Machine) GuessRTT(d time.Duration) { m.rtt.guess = max(d, 0) }
 

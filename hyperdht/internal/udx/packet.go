@@ -16,7 +16,7 @@ func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
 // Within reports whether s lies in [from, to]: at most to-from steps after from, whatever s is.
 func (s Seq) Within(from, to Seq) bool { return s-from <= to-from }
 
-// Flags says what a packet is.
+// Flags are the kinds of content of a packet.
 type Flags uint8
 
 // The flags of §1. Only the combinations 0, DATA, END, DATA|END, SACK, MESSAGE, DESTROY and HEARTBEAT

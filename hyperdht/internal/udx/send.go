@@ -5,7 +5,7 @@ import "github.com/dhtprom/dhtprom/ports/host"
 // Flush lets everything leave that may: new and lost packets, and the acknowledgement of what was
 // received since the last Flush, in a packet of its own only where no data carries it. It belongs at
 // the end of each turn that touched the machine. It also reports the end of the stream, which may be
-// told only after it was acknowledged (§4.4).
+// reported only after it was acknowledged (§4.4).
 func (m *Machine) Flush(now host.Instant) {
 	if m.closed {
 		return
@@ -25,7 +25,7 @@ func (m *Machine) Flush(now host.Instant) {
 	}
 }
 
-// reportEnd tells the reader that the peer has ended, once all was handed over and acknowledged.
+// reportEnd reports the end of the peer to the reader, once all was handed over and acknowledged.
 func (m *Machine) reportEnd() {
 	if m.ack.needed || !m.in.endDue() {
 		return

@@ -41,7 +41,7 @@ type HolepunchPayload struct {
 	RemoteToken *[32]byte
 	// FastProbes reports that the sender supports probes at a pace that the reference implementation does not have.
 	FastProbes bool
-	// TakesRetryAfter says that the sender knows RetryAfter, and asks again at that time.
+	// TakesRetryAfter is set by senders that know RetryAfter, and ask again at that time.
 	TakesRetryAfter bool
 	// RetryAfter is the time after which the receiver is to ask again, in milliseconds, in an answer with ErrorTryLater. Zero
 	// is unknown. It is encoded only with TakesRetryAfter.

@@ -37,7 +37,7 @@ type NoisePayload struct {
 	Version  uint64
 	Error    PayloadError
 	Firewall Firewall
-	// Holepunch says how to reach the sender for hole punching.
+	// Holepunch describes the way to the sender for hole punching.
 	Holepunch *HolepunchInfo
 	Addrs4    []netip.AddrPort
 	Addrs6    []netip.AddrPort
@@ -71,7 +71,7 @@ type UDXInfo struct {
 	Seq            uint64
 }
 
-// SecretStreamInfo says that the sender speaks the encrypted stream.
+// SecretStreamInfo is present if the sender speaks the encrypted stream.
 type SecretStreamInfo struct {
 	Version uint64
 }

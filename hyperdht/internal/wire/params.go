@@ -46,7 +46,7 @@ const (
 	MaxDelayedPing = 10_000
 )
 
-// Mode says where a handshake or holepunch message comes from (hyperdht lib/router.js).
+// Mode is the origin of a handshake or holepunch message (hyperdht lib/router.js).
 type Mode uint64
 
 // The modes. Others are parsed but not answered.

@@ -128,7 +128,7 @@ func NewWatch[S ~uint8](t testing.TB, table *states.Table[S]) *Watch[S] {
 	return w
 }
 
-// Step tells the state of a machine before something has happened to it, and the one after. A state that stays needs no transition.
+// Step records the state of a machine before an event, and the one after. A state that stays needs no transition.
 func (w *Watch[S]) Step(before, after S) {
 	w.t.Helper()
 	if before != after && !w.table.Allows(before, after) {
