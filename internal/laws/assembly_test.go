@@ -64,6 +64,32 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 	}
 }
 
+// processSettings are functions that change the whole process.
+var processSettings = map[string][]string{
+	"runtime":       {"GOMAXPROCS"},
+	"runtime/debug": {"SetGCPercent", "SetMemoryLimit", "SetMaxThreads", "SetMaxStack"},
+}
+
+// The garbage collector and the scheduler belong to the programs: a library that sets them decides for the service that embeds it.
+func TestLibrariesChangeNoProcessSettings(t *testing.T) {
+	for _, p := range packages(t) {
+		if underAny(p.path, "cmd", "bench", "interop", "sim/cmd", "internal/cost") {
+			continue
+		}
+		for _, f := range p.code {
+			for path, functions := range processSettings {
+				as := f.named(path)
+				ast.Inspect(f.File, func(n ast.Node) bool {
+					if e, ok := n.(ast.Expr); ok && as != "" && slices.ContainsFunc(functions, func(name string) bool { return isSelector(e, as, name) }) {
+						t.Errorf("%s: a setting of the process, which is for programs", at(n))
+					}
+					return true
+				})
+			}
+		}
+	}
+}
+
 // A dot import hides whose names a file uses from this law and the others.
 func TestNoDotImports(t *testing.T) {
 	for _, p := range packages(t) {
