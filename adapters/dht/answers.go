@@ -18,10 +18,6 @@ import (
 // Scrapers with no unread answers come first: while one waits, the others get no more, so it waits only until they have
 // read. To make room for it, a connection is closed if its scraper has acknowledged nothing for answerStall, or any
 // connection after answerStarve.
-//
-//	asked ── room ──▶ collecting ── answer ──▶ sent, counted until the peer acknowledges it
-//	  │ ◀── no room ──────┤
-//	  └── connection closes ──▶ dropped
 type answers struct {
 	host    host.Host
 	servers []*metricsServer         // the open ones, in the order of opening
@@ -34,7 +30,8 @@ type answers struct {
 	shed     uint64 // connections ended because of unread answers
 }
 
-// answer is one pending request for metrics.
+// answer is one pending request for metrics. Its states are in doc.go. Once it is sent, its memory counts until the scraper has
+// acknowledged it.
 type answer struct {
 	server   *metricsServer
 	reply    func(domain.MetricsReply)

@@ -9,10 +9,58 @@
 //	registration  ──  register-alias: alias, leave ──▶      aliasServer
 //
 // Usually a link has one role. It has two where a client registers under the key of its own metrics server: then
-// the scraper may request metrics on the connection of the registration, and needs no second one:
-//
-//	registration asks ─▶ answered ── metrics channel opened in time ─▶ stays, as a metrics server
-//	                        └─────── nothing for metricsLinger ──────▶ ends
+// the scraper may request metrics on the connection of the registration, and needs no second one: the registration waits for
+// metricsLinger after the answer, and a metrics server replaces it if the scraper opens the metrics channel by then.
 //
 // The methods leave and ping are additions of this implementation. The JavaScript answers UNKNOWN_METHOD, which is harmless.
+//
+// # States
+//
+// The states of a link, of a registration on it, of a request for metrics (answer), of a group of goodbyes on a connection that is
+// dialled for them, and of a goodbye on the connection of the metrics, as they are at the ends of turns. A test compares them with
+// tables, and the tables with what happens in random conversations.
+//
+// Link:
+//
+//	connecting  -       ──▶ open, ending, closed
+//	            (no limit: until the connection opens or fails, or the last role leaves)
+//	open        -       ──▶ ending, closed
+//	            (no limit: until the last role leaves, or the connection breaks)
+//	ending      -       ──▶ closed
+//	            (no limit: until the connection has closed, which hyperdht limits)
+//	closed      -
+//
+// Registration:
+//
+//	asking     -       ──▶ lingering, replaced, ended
+//	           (no limit: until the scraper answers, its channel or connection closes, or the application cancels it)
+//	lingering  5s      ──▶ replaced, ended
+//	replaced   -
+//	ended      -
+//
+// Answer:
+//
+//	waiting     -       ──▶ collecting, dropped
+//	            (no limit: until there is room for it, or its connection closes)
+//	collecting  -       ──▶ waiting, sent, dropped
+//	            (no limit: until the application answers, or its connection closes)
+//	sent        -
+//	dropped     -
+//
+// Goodbyes:
+//
+//	waiting   -       ──▶ dialling, over
+//	          (no limit: until fewer than maxGoodbyeDials dial, or all are cancelled)
+//	dialling  -       ──▶ open, over
+//	          (no limit: until the connection opens or fails, or all are cancelled)
+//	open      -       ──▶ over
+//	          (no limit: until all are answered or cancelled, or the channel or connection closes)
+//	over      -
+//
+// Held goodbye:
+//
+//	asked        500ms   ──▶ dialled too, over
+//	dialled too  -       ──▶ over
+//	             (no limit: until either connection has an answer, the dial fails, or it is cancelled)
+//	over         -
 package dht

@@ -10,9 +10,7 @@ import (
 
 // goodbyes is a group of goodbyes of this process's clients to one scraper, on one connection. A stopping process says
 // goodbye for all of its targets in the same turn; a dial for each would exceed the time for stopping. Every request
-// carries its own proof and instance.
-//
-//	waiting ── one of maxGoodbyeDials ──▶ dialling ── open ──▶ answered one by one ── the last ──▶ over
+// carries its own proof and instance. The states of a group are in doc.go.
 type goodbyes struct {
 	transport *Transport
 	scraper   domain.PublicKey

@@ -9,10 +9,8 @@ import (
 )
 
 // heldGoodbye is a goodbye on the connection that the scraper scrapes the client on. The client's key is proven there, so
-// no dial is needed.
-//
-//	asked ── answer ──▶ over
-//	  └── heldTimeout, method unknown, connection closed ──▶ dialled too ── the first answer ──▶ over
+// no dial is needed unless heldTimeout passes, the scraper does not support the method, or the connection closes. Then the first
+// answer counts. Its states are in doc.go.
 type heldGoodbye struct {
 	transport  *Transport
 	server     *metricsServer
@@ -63,7 +61,7 @@ func (t *Transport) leaveHeld(m *metricsServer, r ports.Registration, done func(
 	if _, err := m.rpc.Request(methodLeave, req.Append(make([]byte, 0, req.Size())), g.onAnswer); err != nil {
 		return t.dialLeave(r, done)
 	}
-	m.goodbyes++
+	m.goodbyes = append(m.goodbyes, g)
 	g.dialTimer = t.host.AfterFunc(heldTimeout, g.dial)
 	return func() { g.finish() }
 }
@@ -110,10 +108,9 @@ func (g *heldGoodbye) finish() bool {
 	if g.cancelDial != nil {
 		g.cancelDial()
 	}
-	if m := g.server; m.goodbyes > 0 {
-		if m.goodbyes--; m.goodbyes == 0 && m.closing {
-			m.Close(nil)
-		}
+	m := g.server
+	if m.goodbyes = without(m.goodbyes, g); len(m.goodbyes) == 0 && m.closing {
+		m.Close(nil)
 	}
 	return true
 }

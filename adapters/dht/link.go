@@ -40,10 +40,7 @@ type conn interface {
 
 var _ conn = (*hyperdht.Connection)(nil)
 
-// link is a connection with the roles on it. It ends when the last role leaves.
-//
-//	connecting ── encryption is up ─▶ open ── last role left ─▶ ending ── both sides closed ─▶ closed
-//	    └──────────────────────────────┴─────────── the connection broke ────────────────────▶ ┘
+// link is a connection with the roles on it. It ends when the last role leaves. Its states are in doc.go.
 type link struct {
 	host  host.Host
 	conn  conn
@@ -163,7 +160,7 @@ func (l *link) leave(r role, reason error) {
 // sayingGoodbye returns a metrics server with unanswered goodbyes, or nil.
 func (l *link) sayingGoodbye() *metricsServer {
 	for _, r := range l.roles {
-		if m, ok := r.(*metricsServer); ok && m.goodbyes > 0 {
+		if m, ok := r.(*metricsServer); ok && len(m.goodbyes) > 0 {
 			return m
 		}
 	}

@@ -16,8 +16,8 @@ type metricsServer struct {
 	active   bool // handlers are set, and OnClose has not been called
 	reason   error
 
-	goodbyes int  // unanswered on the connection
-	closing  bool // the connection closes after them
+	goodbyes []*heldGoodbye // unanswered on the connection
+	closing  bool           // the connection closes after them
 	// For answers.
 	size   int          // memory of the last answer, in bytes; 0 before the first
 	unread int          // unread bytes when something was last acknowledged or sent
@@ -83,7 +83,7 @@ func (s *metricsServer) Close(reason error) {
 	if !s.active {
 		return
 	}
-	if s.goodbyes > 0 && reason == nil {
+	if len(s.goodbyes) > 0 && reason == nil {
 		s.closing = true
 		return
 	}

@@ -136,3 +136,38 @@ func (w *Watch[S]) Step(before, after S) {
 	}
 	w.seen[[2]S{before, after}] = true
 }
+
+// Machines watches machines of a table whose states a function derives, each from the first state of the table to a final one.
+type Machines[M comparable, S ~uint8] struct {
+	*Watch[S]
+	state func(M) S
+	now   map[M]S // the states at the last look
+}
+
+// NewMachines watches machines that are added later.
+func NewMachines[M comparable, S ~uint8](t testing.TB, table *states.Table[S], state func(M) S) *Machines[M, S] {
+	return &Machines[M, S]{NewWatch(t, table), state, make(map[M]S)}
+}
+
+// Add adds machines, in the first state of the table. It has no effect on those added before.
+func (m *Machines[M, S]) Add(all ...M) {
+	for _, x := range all {
+		if _, known := m.now[x]; !known {
+			m.now[x] = 0
+		}
+	}
+}
+
+// Look compares the states of all machines with those at the last look. Those in a final state stay there.
+func (m *Machines[M, S]) Look() {
+	m.t.Helper()
+	for x, before := range m.now {
+		if m.table.States[before].Final() {
+			continue
+		}
+		if after := m.state(x); after != before {
+			m.Step(before, after)
+			m.now[x] = after
+		}
+	}
+}

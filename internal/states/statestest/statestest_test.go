@@ -114,3 +114,24 @@ func TestWatchFindsWhatDiffers(t *testing.T) {
 		t.Errorf("one that is not listed: %q", r.errors)
 	}
 }
+
+func TestMachinesAreFollowedToTheirEnd(t *testing.T) {
+	r := &recorder{TB: t}
+	one, two := on, broken
+	m := NewMachines(r, lamps(), func(l *lamp) lamp { return *l })
+	m.Add(&one)
+	m.Look()
+	one = broken
+	m.Look()
+	one = off // not looked at any more
+	m.Add(&one)
+	m.Look()
+	if len(r.errors) != 0 {
+		t.Errorf("as in the table: %q", r.errors)
+	}
+	m.Add(&two)
+	m.Look()
+	if len(r.errors) != 1 || r.errors[0] != `lamp: the table has no transition from "off" to "broken"` {
+		t.Errorf("one that is not listed: %q", r.errors)
+	}
+}
