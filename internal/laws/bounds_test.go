@@ -39,6 +39,7 @@ var boundsTable = regexp.MustCompile(`(?s)<!-- bounds -->\n.*<!-- end of bounds 
 
 // The numbers come from the constants, so the document cannot differ from the code.
 func TestSecurityDocHasTheTableOfBounds(t *testing.T) {
+	enter(t)
 	doc, err := os.ReadFile(boundsDoc)
 	if err != nil {
 		t.Fatal(err)

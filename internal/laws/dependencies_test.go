@@ -11,6 +11,7 @@ var dtlsModule = regexp.MustCompile(`(?m)^\tgithub.com/pion/dtls(/v\d+)? (v\S+)`
 
 // DTLS is a dependency of the STUN library and is never used. It has had vulnerabilities, so the policy names the linked version.
 func TestSecurityPolicyNamesTheLinkedDTLS(t *testing.T) {
+	enter(t)
 	modules, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)

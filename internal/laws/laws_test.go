@@ -15,3 +15,16 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// enter repeats the change of directory where the go command records it: what it caches of a test depends on the files that the test
+// has opened since, by their names from the recorded directory.
+func enter(t *testing.T) {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err == nil {
+		err = os.Chdir(dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

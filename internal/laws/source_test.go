@@ -107,6 +107,7 @@ var source = sync.OnceValues(func() ([]*pkg, error) {
 
 func packages(t *testing.T) []*pkg {
 	t.Helper()
+	enter(t)
 	all, err := source()
 	if err != nil {
 		t.Fatal(err)
