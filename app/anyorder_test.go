@@ -115,20 +115,21 @@ func (s *anySession) takes(p domain.Path) {
 }
 
 // In any order of events, each scrape gets one answer, each reported connection is reported to end once, and no session exceeds its
-// bound. Searches for a direct path keep to their table. At the end each session has one connection, and closing it leaves no timer.
+// bound. Searches for a direct path and turns to dial keep to their tables. At the end each session has one connection, and closing it leaves no timer.
 func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 	var all domain.DialStats
-	searches := statestest.NewWatch(t, app.SearchTable)
+	watch := watches{statestest.NewWatch(t, app.SearchTable), statestest.NewWatch(t, app.TurnTable)}
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			got := anyOrder(t, rand.New(rand.NewPCG(seed, 1)), searches)
+			got := anyOrder(t, rand.New(rand.NewPCG(seed, 1)), watch)
 			all.SecondDirect += got.SecondDirect
 			all.SecondRelayed += got.SecondRelayed
 			all.SecondFailed += got.SecondFailed
 		})
 	}
 	for seed := range uint64(3) {
-		searchTogether(t, rand.New(rand.NewPCG(seed, 2)), searches)
+		searchTogether(t, rand.New(rand.NewPCG(seed, 2)), watch)
+		startTogether(t, rand.New(rand.NewPCG(seed, 4)), watch)
 	}
 	if all.SecondDirect < 5 || all.SecondRelayed < 5 || all.SecondFailed < 5 {
 		t.Errorf("too little has happened: %+v", all)
@@ -137,8 +138,15 @@ func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 
 func anyAlias(i int) domain.Alias { return domain.Alias(fmt.Sprint("client-", i)) }
 
-// anyWorld is a scraper with clients whose connections the test decides on. The states of the searches for a path are watched.
-func anyWorld(t *testing.T, clients int, searches *statestest.Watch[app.SearchState]) (*world, *anyTransport, []domain.KeyPair) {
+// watches are those of the machines of sessions.
+type watches struct {
+	searches *statestest.Watch[app.SearchState]
+	turns    *statestest.Watch[app.TurnState]
+}
+
+// anyWorld is a scraper with clients whose connections the test decides on. The states of the searches for a path and of the
+// turns to dial are watched.
+func anyWorld(t *testing.T, clients int, watch watches) (*world, *anyTransport, []domain.KeyPair) {
 	w := newWorld(t)
 	pairs := make([]domain.KeyPair, clients)
 	for i := range clients {
@@ -147,22 +155,38 @@ func anyWorld(t *testing.T, clients int, searches *statestest.Watch[app.SearchSt
 	}
 	net := &anyTransport{loop: w.loop}
 	w.startScraper(func(c *app.ScraperConfig) { net.ScraperTransport, c.Transport = c.Transport, net })
+	turns := statestest.NewMachines(watch.turns, app.Turn.State)
 	found := map[domain.PublicKey]app.SearchState{}
 	w.loop.AfterTurn = func() {
 		w.scraper.SearchStates(func(key domain.PublicKey, state app.SearchState) {
 			if before := found[key]; before != state {
-				searches.Step(before, state)
+				watch.searches.Step(before, state)
 				found[key] = state
 			}
 		})
+		turns.Add(w.scraper.Turns()...)
+		turns.Look()
 	}
 	return w, net, pairs
 }
 
-// searchTogether has relays take all sessions over at once, so that searches wait for their turn to dial.
-func searchTogether(t *testing.T, random *rand.Rand, searches *statestest.Watch[app.SearchState]) {
+// startTogether has more sessions dial than may at a time, scrapes some of those that wait, and closes the scraper meanwhile.
+func startTogether(t *testing.T, random *rand.Rand, watch watches) {
 	const clients = 150
-	w, net, _ := anyWorld(t, clients, searches)
+	w, _, _ := anyWorld(t, clients, watch)
+	for range 3 {
+		for range 40 {
+			w.loop.Turn(func() { w.scraper.Scrape(anyAlias(random.IntN(clients)), time.Minute, func([]byte, error) {}) })
+		}
+		w.loop.Advance(time.Duration(random.IntN(3000)) * time.Millisecond)
+	}
+	w.closeScraper()
+}
+
+// searchTogether has relays take all sessions over at once, so that searches wait for their turn to dial.
+func searchTogether(t *testing.T, random *rand.Rand, watch watches) {
+	const clients = 150
+	w, net, _ := anyWorld(t, clients, watch)
 	w.loop.Turn(func() {
 		for _, s := range slices.Clone(net.all) {
 			s.succeed()
@@ -197,9 +221,9 @@ func searchTogether(t *testing.T, random *rand.Rand, searches *statestest.Watch[
 	w.closeScraper()
 }
 
-func anyOrder(t *testing.T, random *rand.Rand, searches *statestest.Watch[app.SearchState]) domain.DialStats {
+func anyOrder(t *testing.T, random *rand.Rand, watch watches) domain.DialStats {
 	const clients, busy = 70, 6 // more than may dial at a time; those on whose connections most happens
-	w, net, pairs := anyWorld(t, clients, searches)
+	w, net, pairs := anyWorld(t, clients, watch)
 	alias := anyAlias
 	asked, answered := 0, 0
 	paths := []domain.Path{domain.PathDirect, domain.PathRelay}

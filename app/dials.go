@@ -8,10 +8,8 @@ import (
 
 // dialQueue limits how many sessions of a scraper dial at a time. A scraper that starts has thousands to dial, whose requests
 // share the congestion window of the node below: started together they would end together, or time out.
-//
-//	Start, retry ─▶ waiting ─▶ its turn ─▶ dialling ── open, failed, dialTurn ─▶ the next one
-//	                  │  └─ scraped: ahead of the others
-//	                  └─ registers (Nudge): dials at once, over the registration's connection
+// A turn ends when the connection opens or fails, or after dialTurn. A client that registers (Nudge) is dialled at once, over the
+// connection of the registration. The states of a turn are in doc.go.
 type dialQueue struct {
 	host    host.Host
 	turns   map[*dialler]host.Timer // of those that dial: the end of their turns

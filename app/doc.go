@@ -35,20 +35,20 @@
 //
 // # A client
 //
-//	Start ─► listen ──► announced ──┐
-//	  └────► connect ─► connected ──┴─► register ─ success ─► wait an hour ───────┐
-//	            ▲                          └────── failure ─► wait 1 s … 1 min ───┤
-//	            └─────────────────────────────────────────────────────────────────┘
+// A client that starts listens, and connects to its scrapers at the same time. It registers with each when the connection is open
+// and its server is announced, or after announcePatience: again an hour after a success, and after a wait from one second to one
+// minute that doubles after each failure.
 //
 // The wait of an hour ends early when the scraper's connection is gone for 15 to 25 s: it may have lost its table. Unless a
 // connection lasts, the next such waits double. It also ends when the machine has moved.
 //
-// Each of several scrapers has its own cycle.
+// Each of several scrapers has its own cycle (registrar).
 //
 // # States
 //
-// The states of a session and of its search for a direct path, how long each may last, and those that may follow. A test compares
-// them with the tables of the code, and with what sessions do.
+// The states of a session, of its search for a direct path, of its turn to dial and of a client's registration with a scraper, how
+// long each may last, and those that may follow. A test compares them with the tables of the code, and with what sessions and
+// clients do.
 //
 // Session:
 //
@@ -71,4 +71,28 @@
 //	queued    -       ──▶ idle, direct, dialling
 //	          (no limit: until it is its turn to dial)
 //	dialling  45s     ──▶ idle, direct, waiting, queued
+//
+// Dial turn:
+//
+//	none      -       ──▶ waiting, ahead, dialling
+//	          (no limit: until the session starts or retries, or its search for a path dials)
+//	waiting   -       ──▶ none, ahead, dialling
+//	          (no limit: until its turn, or the session needs it no more; a client that registers is dialled at once)
+//	ahead     -       ──▶ none, dialling
+//	          (no limit: a scrape waits for it: before those without one, until its turn)
+//	dialling  5s      ──▶ none, waiting
+//
+// Registrar:
+//
+//	new         -       ──▶ connecting, stopped
+//	            (no limit: until the client starts)
+//	connecting  45s     ──▶ held, asking, registered, failed, stopped
+//	held        10s     ──▶ asking, failed, stopped
+//	            (ended by the announcement of the client)
+//	asking      10s     ──▶ registered, failed, stopped
+//	registered  -       ──▶ connecting, stopped
+//	            (no limit: until an hour is over, the machine moves, or the scraper's connection is gone for a while)
+//	failed      -       ──▶ connecting, stopped
+//	            (no limit: until the retry, after one second to one minute or the time that the scraper has named)
+//	stopped     -
 package app

@@ -164,10 +164,10 @@ type Machines struct {
 // WatchMachines starts to watch. At the end of the test each transition must have been seen.
 func WatchMachines(t testing.TB) *Machines {
 	return &Machines{
-		statestest.NewMachines(t, linkTable, (*link).state),
-		statestest.NewMachines(t, registrationTable, (*registration).state),
-		statestest.NewMachines(t, goodbyesTable, (*goodbyes).state),
-		statestest.NewMachines(t, heldTable, (*heldGoodbye).state),
+		statestest.NewMachines(statestest.NewWatch(t, linkTable), (*link).state),
+		statestest.NewMachines(statestest.NewWatch(t, registrationTable), (*registration).state),
+		statestest.NewMachines(statestest.NewWatch(t, goodbyesTable), (*goodbyes).state),
+		statestest.NewMachines(statestest.NewWatch(t, heldTable), (*heldGoodbye).state),
 	}
 }
 
@@ -193,7 +193,7 @@ func (m *Machines) Look(t *Transport) {
 
 // Requests, pages of any size, acknowledgements and closed connections in any order.
 func TestAnswersKeepToTheTable(t *testing.T) {
-	answers := statestest.NewMachines(t, answerTable, (*answer).state)
+	answers := statestest.NewMachines(statestest.NewWatch(t, answerTable), (*answer).state)
 	random := rand.New(rand.NewPCG(1, 1))
 	w := newReaders()
 	w.slow = true

@@ -145,8 +145,8 @@ type Machines[M comparable, S ~uint8] struct {
 }
 
 // NewMachines watches machines that are added later.
-func NewMachines[M comparable, S ~uint8](t testing.TB, table *states.Table[S], state func(M) S) *Machines[M, S] {
-	return &Machines[M, S]{NewWatch(t, table), state, make(map[M]S)}
+func NewMachines[M comparable, S ~uint8](w *Watch[S], state func(M) S) *Machines[M, S] {
+	return &Machines[M, S]{w, state, make(map[M]S)}
 }
 
 // Add adds machines, in the first state of the table. It has no effect on those added before.

@@ -118,7 +118,7 @@ func TestWatchFindsWhatDiffers(t *testing.T) {
 func TestMachinesAreFollowedToTheirEnd(t *testing.T) {
 	r := &recorder{TB: t}
 	one, two := on, broken
-	m := NewMachines(r, lamps(), func(l *lamp) lamp { return *l })
+	m := NewMachines(NewWatch(r, lamps()), func(l *lamp) lamp { return *l })
 	m.Add(&one)
 	m.Look()
 	one = broken
