@@ -12,13 +12,10 @@ import (
 )
 
 // Connection is an encrypted, ordered, message-preserving stream between two keys, with unordered messages
-// beside it. It lives on its node's loop: methods and handlers run there.
+// beside it. It lives on its node's loop: methods and handlers run there. Its states are in internals.go.
 //
-//	connecting ──path found──▶ started ──remote's header──▶ open ──End both ways──▶ closed(nil)
-//	    └──────────────┴───────────────┴──── Destroy, failure, reset, time-out ──▶ closed(err)
-//
-// Messages may be sent in any of the first three states; before a path is found they wait. OnOpen fires when
-// the first packet of the other side has decrypted. OnClose fires exactly once, last.
+// Messages may be sent until it is closed; before a path is found they wait. OnOpen fires when the first packet of the other side
+// has decrypted. OnClose fires exactly once, last: with nil after both sides have ended, otherwise with the reason.
 type Connection struct {
 	p            *peering
 	attemptTrace attemptTrace

@@ -2,11 +2,13 @@ package hyperdht_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 // talk is a connection over a direct path and its other end.
@@ -53,6 +55,43 @@ func (tk *talk) want(messages ...string) {
 
 // at runs f as a turn of the answerer.
 func (tk *talk) at(f func()) { tk.answerer.host.Do(f) }
+
+// Connections are dialled, ended by either side or both, and cut, in any order.
+func TestConnectionsKeepToTheTable(t *testing.T) {
+	connections := statestest.NewMachines(statestest.NewWatch(t, hyperdht.ConnectionTable), (*hyperdht.Connection).State)
+	random := rand.New(rand.NewPCG(1, 1))
+	end := func(c *hyperdht.Connection) {
+		switch random.IntN(3) {
+		case 0:
+			c.Destroy(nil)
+		case 1:
+			c.Close()
+		default:
+			c.End()
+		}
+	}
+	w := newTalk(t, func(w *talk) {
+		c := w.accepted
+		connections.Add(c)
+		c.OnEnd(c.End)
+		w.answerer.host.AfterFunc(time.Duration(random.IntN(5000))*time.Millisecond, func() { end(c) })
+	})
+	run := func(d time.Duration) {
+		w.net.RunUntil(func() bool { connections.Look(); return false }, d)
+	}
+	for range 80 {
+		w.connect()
+		c := w.dialled
+		connections.Add(c)
+		w.dialler.host.AfterFunc(time.Duration(random.IntN(2)*random.IntN(2000))*time.Millisecond, func() { end(c) })
+		if random.IntN(10) == 0 {
+			w.apart()
+			run(time.Duration(random.IntN(30)) * time.Second)
+			w.together()
+		}
+		run(time.Duration(random.IntN(1000)) * time.Millisecond)
+	}
+}
 
 func TestPauseStopsDelivery(t *testing.T) {
 	w := newTalk(t, nil)

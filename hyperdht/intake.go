@@ -7,11 +7,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// intake limits the work and memory that a node spends on callers, over all its servers.
-//
-//	message 1 ── paces ──▶ waiting ── its turn ──▶ read ── Admit ──▶ held ── connection open ──▶ done
-//	    │                     │ queue full, 4 s      │                 │ share full, given up
-//	    └─────────────────────┴──────────────────────┴─────────────────┴──▶ dropped, counted
+// intake limits the work and memory that a node spends on callers, over all its servers. The states of a caller are in internals.go.
+// It takes tokens of its paces as it arrives, has a place in the queue (waiting) while it is queued, and a part of the room (held)
+// from when it is read and admitted until its connection is open or it is dropped, which is counted.
 //
 // Paces come before any Diffie-Hellman operation. They are counted for the address that answers for the message: the
 // caller's own, if it came straight from there or through a node that this server announced to. Any other sender may have

@@ -160,5 +160,31 @@
 //	carrying     -       ──▶ warm, deferred, ended
 //	             (no limit: ends with the connection that it carries)
 //	ended        -
+//
+// Connection:
+//
+//	connecting  -       ──▶ started, open, closed
+//	            (no limit: until there is a path, or the search for one ends, which has limits)
+//	started     -       ──▶ open, closed
+//	            (no limit: until the first packet of the other side has decrypted, or the stream below closes)
+//	open        -       ──▶ closed
+//	            (no limit: until both sides have ended, one destroys it, or nothing comes from the other)
+//	closed      -
+//
+// Relay pair:
+//
+//	waiting  20s     ──▶ active, ended
+//	active   -       ──▶ ended
+//	         (no limit: until a side leaves or withdraws it, its room is needed, or it carries nothing for a minute)
+//	ended    -
+//
+// Punch place:
+//
+//	none   -       ──▶ taken
+//	       (no limit: until the waiter is refused)
+//	taken  -       ──▶ kept, none
+//	       (no limit: until the waiter punches, its attempt ends, or it has not asked again queueGrace after its time)
+//	kept   -       ──▶ taken, none
+//	       (no limit: its attempt has ended with a time: until the next attempt asks, or queueGrace after that time)
 
 package hyperdht

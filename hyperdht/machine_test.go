@@ -12,7 +12,8 @@ import (
 // The states, transitions and deadlines that internals.go lists are those of the tables.
 func TestDocListsTheTables(t *testing.T) {
 	statestest.Doc(t, "internals.go", statestest.Of(lifeTable), statestest.Of(announcerTable), statestest.Of(dialTable), statestest.Of(punchTable),
-		statestest.Of(incomingTable), statestest.Of(openingTable), statestest.Of(puncherTable), statestest.Of(relayTable))
+		statestest.Of(incomingTable), statestest.Of(openingTable), statestest.Of(puncherTable), statestest.Of(relayTable),
+		statestest.Of(ConnectionTable), statestest.Of(PairTable), statestest.Of(placeTable))
 }
 
 type lamp uint8

@@ -11,12 +11,7 @@ import (
 
 // punchQueue orders the random punches of a node, which runs one at a time: its own dials and its callers, first come, first
 // served. A waiter that is refused gets a place in the queue and the time after which to ask again.
-//
-//	asks ── budget free, no earlier waiter due ──▶ punches
-//	  │                                               ▲
-//	  └─ refused: place, retry time ── asks again ────┤
-//	       │                                          │
-//	       └─ has not asked again queueGrace after that time ──▶ place lost
+// It loses the place if it has not asked again queueGrace after that time. The states of a place are in internals.go.
 //
 // While an earlier waiter is due or about to be, the budget is reserved, so that newcomers do not take it. Callers that do not know
 // retry times, such as the reference implementation, have places too. Nothing is reserved for them, since the time of their next

@@ -1,6 +1,7 @@
 package hyperdht
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 // queueWorld is a node's queue for random punches, whose budget is taken.
@@ -313,6 +315,64 @@ func TestPlacesAreBounded(t *testing.T) {
 	w.net.Run(maxRetryAfter + queueGrace + time.Second)
 	if n := w.p.punchQueue.size(); n != 0 {
 		t.Errorf("%d places of waiters that never ask again", n)
+	}
+}
+
+type placeState uint8
+
+const (
+	placeNone placeState = iota
+	placeTaken
+	placeKept
+)
+
+var placeTable = &table[placeState]{Name: "punch place", States: []rule[placeState]{
+	placeNone: {Name: "none", Why: "until the waiter is refused", Next: []placeState{placeTaken}},
+	placeTaken: {Name: "taken", Why: "until the waiter punches, its attempt ends, or it has not asked again queueGrace after its time",
+		Next: []placeState{placeKept, placeNone}},
+	placeKept: {Name: "kept", Why: "its attempt has ended with a time: until the next attempt asks, or queueGrace after that time",
+		Next: []placeState{placeTaken, placeNone}},
+}}
+
+// Waiters ask in time or not, and their attempts end with a time for the next one or without.
+func TestPlacesKeepToTheTable(t *testing.T) {
+	watch := statestest.NewWatch(t, placeTable)
+	random := rand.New(rand.NewPCG(1, 1))
+	w := newQueueWorld(t)
+	q := w.p.punchQueue
+	places := statestest.NewMachines(watch, func(n int) placeState {
+		switch i := q.index(caller(n)); {
+		case i < 0:
+			return placeNone
+		case q.places[i].attempt == nil:
+			return placeKept
+		}
+		return placeTaken
+	})
+	attempts := make([]*int, 12)
+	for range 2000 {
+		n := random.IntN(len(attempts))
+		o := caller(n)
+		if o.known = n%2 == 0; attempts[n] == nil {
+			attempts[n] = new(int)
+		}
+		o.attempt = attempts[n]
+		places.Add(n)
+		switch random.IntN(8) {
+		case 0:
+			q.leave(attempts[n])
+			attempts[n] = nil
+		case 1:
+			q.keep(attempts[n])
+			attempts[n] = nil
+		case 2:
+			w.p.punches.running = random.IntN(2)
+		case 3:
+			w.net.Run(time.Duration(random.IntN(5000)) * time.Millisecond)
+		default:
+			q.admit(o)
+		}
+		places.Look()
 	}
 }
 

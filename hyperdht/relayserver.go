@@ -40,10 +40,7 @@ type RelayStats struct {
 }
 
 // RelayServer is a blind relay: it forwards the packets of two streams whose owners show the same token, and
-// can neither read nor change their contents (blind-relay index.js).
-//
-//	token ── one side asks ──▶ waiting ── the other asks ──▶ active ── a side leaves, unpair, 60 s of nothing ──▶ forgotten
-//	                              └── its side leaves, unpair, 20 s ──▶ forgotten
+// can neither read nor change their contents (blind-relay index.js). The states of a token and its pair are in internals.go.
 //
 // A waiting token counts for the side that sent it, an active pair for the side with fewer pairs. When there is no room,
 // the oldest waiting token of the fullest address is dropped, and an active pair ends only in favour of an address that has

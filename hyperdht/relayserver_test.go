@@ -2,6 +2,7 @@ package hyperdht_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
 
 // relayClient talks to a blind relay as a test says.
@@ -106,6 +108,35 @@ func TestRelayPairsTwoSides(t *testing.T) {
 	relayWants(t, r, "sessions 1, waiting 0, active 0, matched 1, cancelled 3, expired 0, refused 0, by key 0, crowded 0")
 	a.want(t)
 	b.want(t)
+}
+
+// Clients show tokens, withdraw them, leave and come back in any order.
+func TestRelayPairsKeepToTheTable(t *testing.T) {
+	l := newLab(t, 4, public(), public())
+	_, r := l.relay(hyperdht.RelayConfig{MaxPairs: 3})
+	pairs := statestest.NewMachines(statestest.NewWatch(t, hyperdht.PairTable), hyperdht.Pair.State)
+	random := rand.New(rand.NewPCG(1, 1))
+	clients := make([]*relayClient, 4)
+	for range 150 {
+		i := random.IntN(len(clients))
+		if clients[i] == nil || clients[i].closed {
+			clients[i] = l.relayClient([]*actor{l.dialler, l.answerer}[i%2], byte(11+i))
+		}
+		token := byte(random.IntN(5))
+		switch c := clients[i]; random.IntN(10) {
+		case 0:
+			c.unpair(token)
+		case 1:
+			c.from.host.Do(func() { c.conn.Destroy(nil) })
+			l.run(time.Second)
+		case 2:
+			l.run(time.Duration(random.IntN(20)) * time.Second)
+		default:
+			c.pair(token, i < 2)
+		}
+		pairs.Add(r.Pairs()...)
+		pairs.Look()
+	}
 }
 
 // Everything that a client has at a relay has a deadline: a connection without a pair, a token, a pair that carries nothing.
