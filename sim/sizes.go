@@ -64,7 +64,6 @@ func (ch *checker) bounded(m *machine, peers int) {
 	if m.isAttacker {
 		return
 	}
-	peers += max(holdsOf(m, "callers"), 0)
 	over := func(what string, held, most int) {
 		if held > most && !ch.over[m.name+what] {
 			ch.over[m.name+what] = true
