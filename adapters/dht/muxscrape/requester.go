@@ -2,6 +2,7 @@ package muxscrape
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
@@ -159,12 +160,7 @@ func (s *Scrape) end(err error) {
 func (rq *Requester) Close() { rq.channel.Close() }
 
 func (rq *Requester) closed(remote bool) {
-	ids := make([]uint64, 0, len(rq.scrapes))
-	for id := range rq.scrapes {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(rq.scrapes)) {
 		if s := rq.scrapes[id]; s != nil { // not cancelled by the handler of another one
 			s.end(ErrClosed)
 		}

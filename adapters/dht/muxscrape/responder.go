@@ -3,6 +3,7 @@ package muxscrape
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
@@ -202,12 +203,7 @@ func (rs *Responder) cancel(r *Response) {
 }
 
 func (rs *Responder) closed(remote bool) {
-	ids := make([]uint64, 0, len(rs.running))
-	for id := range rs.running {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(rs.running)) {
 		if r := rs.running[id]; r != nil { // not ended by what another one called
 			rs.cancel(r)
 		}
