@@ -42,13 +42,8 @@ func (p *page) heading(format string, args ...any) {
 	fmt.Fprintf(p, format+"\n", args...)
 }
 
-// mark is the beginning of a line about a check.
-func mark(ok bool) string {
-	if ok {
-		return "ok"
-	}
-	return "FAIL"
-}
+// Lines about a check begin with its result.
+const good, bad = "ok", "FAIL"
 
 func (p *page) line(state, format string, args ...any) {
 	fmt.Fprintf(p, "  %-5s "+format+"\n", append([]any{state}, args...)...)
@@ -57,9 +52,9 @@ func (p *page) line(state, format string, args ...any) {
 func (r *Report) writeMachine(p *page) {
 	p.heading("This machine")
 	if len(r.Machine.Addrs) == 0 {
-		p.line(mark(false), "no IPv4 address except loopback")
+		p.line(bad, "no IPv4 address except loopback")
 	} else {
-		p.line(mark(true), "addresses: %s", join(r.Machine.Addrs))
+		p.line(good, "addresses: %s", join(r.Machine.Addrs))
 	}
 	if !r.Machine.Wall.IsZero() {
 		p.line("", "its clock: %s", r.Machine.Wall.UTC().Format(time.RFC3339))
@@ -71,15 +66,15 @@ func (r *Report) writeMachine(p *page) {
 			name += " at " + b.Addr.String()
 		}
 		if b.OK {
-			p.line(mark(true), "%s answers in %v and sees this machine at %v", name, b.RTT, b.Seen)
+			p.line(good, "%s answers in %v and sees this machine at %v", name, b.RTT, b.Seen)
 		} else {
-			p.line(mark(false), "%s: %s", name, b.Error)
+			p.line(bad, "%s: %s", name, b.Error)
 		}
 	}
 	if r.Network.Entered {
-		p.line(mark(true), "entered the DHT in %v; nodes known: %d", r.Network.Took, r.Network.Nodes)
+		p.line(good, "entered the DHT in %v; nodes known: %d", r.Network.Took, r.Network.Nodes)
 	} else {
-		p.line(mark(false), "the DHT cannot be entered")
+		p.line(bad, "the DHT cannot be entered")
 	}
 }
 
@@ -102,13 +97,17 @@ func (r *Report) writeNAT(p *page) {
 	p.heading("Address and NAT")
 	switch a := r.NAT.Public; {
 	case !a.IsValid():
-		p.line(mark(false), "public address unknown")
+		p.line(bad, "public address unknown")
 	case a.Port() == 0:
-		p.line(mark(true), "public address: %v, with a different port for each peer", a.Addr())
+		p.line(good, "public address: %v, with a different port for each peer", a.Addr())
 	default:
-		p.line(mark(true), "public address: %v", a)
+		p.line(good, "public address: %v", a)
 	}
-	p.line(mark(r.NAT.kind != hyperdht.NATUnknown), "%s", kindWords[r.NAT.kind])
+	kind := good
+	if r.NAT.kind == hyperdht.NATUnknown {
+		kind = bad
+	}
+	p.line(kind, "%s", kindWords[r.NAT.kind])
 	for _, socket := range []string{"punching", "main"} {
 		p.samples(socket, r.NAT.Samples)
 	}
@@ -123,12 +122,12 @@ func (r *Report) writeNAT(p *page) {
 		}
 		switch {
 		case !s.OK:
-			p.line(mark(false), "%s: %s", name, s.Error)
+			p.line(bad, "%s: %s", name, s.Error)
 			continue
 		case s.RTT > 0:
-			p.line(mark(true), "%s answers in %v and sees this machine at %v", name, s.RTT, s.Seen)
+			p.line(good, "%s answers in %v and sees this machine at %v", name, s.RTT, s.Seen)
 		default:
-			p.line(mark(true), "%s answers late and sees this machine at %v", name, s.Seen)
+			p.line(good, "%s answers late and sees this machine at %v", name, s.Seen)
 		}
 		if s.Alternate.IsValid() {
 			p.line("", "  it answers at %v, too", s.Alternate)
@@ -158,13 +157,13 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 	p.heading("Key of %s, %s", t.Name, t.Key)
 	switch n := len(t.Record.Holders); {
 	case t.Record.err != nil:
-		p.line(mark(false), "the search failed: %s", t.Record.Error)
+		p.line(bad, "the search failed: %s", t.Record.Error)
 	case n == 0:
-		p.line(mark(false), "not announced: no DHT node has its record (searched for %v)", t.Record.Took)
+		p.line(bad, "not announced: no DHT node has its record (searched for %v)", t.Record.Took)
 	case n == 1:
-		p.line(mark(true), "announced: one DHT node has its record (found in %v)", t.Record.Took)
+		p.line(good, "announced: one DHT node has its record (found in %v)", t.Record.Took)
 	default:
-		p.line(mark(true), "announced: %d DHT nodes have its record (found in %v)", n, t.Record.Took)
+		p.line(good, "announced: %d DHT nodes have its record (found in %v)", n, t.Record.Took)
 	}
 	for i, h := range t.Record.Holders {
 		if i == maxShown {
@@ -189,16 +188,16 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 	p.ways(t)
 	switch c := &t.Connection; {
 	case c.err != nil:
-		p.line(mark(false), "failed after %v: %s", c.Took, c.Error)
+		p.line(bad, "failed after %v: %s", c.Took, c.Error)
 	case t.Secret == SecretRefused:
-		p.line(mark(true), "connected (%s)", c.Path)
-		p.line(mark(false), "the secret is rejected")
+		p.line(good, "connected (%s)", c.Path)
+		p.line(bad, "the secret is rejected")
 	case t.Secret == SecretAccepted:
-		p.line(mark(true), "connected (%s), and the secret is accepted, after %v", c.Path, c.Took)
+		p.line(good, "connected (%s), and the secret is accepted, after %v", c.Path, c.Took)
 	case t.Secret == SecretUntested:
-		p.line(mark(true), "connected (%s) after %v; the secret was not tried", c.Path, c.Took)
+		p.line(good, "connected (%s) after %v; the secret was not tried", c.Path, c.Took)
 	default:
-		p.line(mark(true), "connected (%s), and it answers, after %v", c.Path, c.Took)
+		p.line(good, "connected (%s), and it answers, after %v", c.Path, c.Took)
 	}
 }
 
@@ -211,7 +210,7 @@ func (p *page) ways(t *TargetReport) {
 	for _, w := range t.Connection.Ways {
 		state := ""
 		if w.outcome == hyperdht.WaySelected {
-			state = mark(true)
+			state = good
 		}
 		p.line(state, "  %s", w.Text)
 	}

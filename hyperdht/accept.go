@@ -177,7 +177,7 @@ func (ic *incoming) onSocket(sock host.Socket, from netip.AddrPort, path Path) {
 
 // connect creates the connection and delivers it to the application.
 func (ic *incoming) connect(raw *stream.Stream, path Path) *Connection {
-	c := ic.s.p.newConnection(ic.attemptTrace, ic.s.cfg.Keys.Public, ic.keys.RemotePublicKey, false)
+	c := ic.s.p.newConnection(ic.attemptTrace, ic.s.cfg.Keys.Public, ic.keys.RemotePublicKey, responder)
 	c.unproven = ic.s.cfg.KeepLimited
 	c.deliverLater(ic.s.cfg.OnConnection)
 	c.caller = ic

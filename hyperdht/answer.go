@@ -190,7 +190,7 @@ func (ic *incoming) onSameLAN(local []netip.AddrPort) bool {
 func (ic *incoming) setupPuncher() bool {
 	p := ic.s.p
 	ic.requests = p.rpc.NewCallGroup()
-	u, err := newPuncher(ic.attemptTrace, ic.requests, false, ic.payload.Firewall)
+	u, err := newPuncher(ic.attemptTrace, ic.requests, responder, ic.payload.Firewall)
 	if err != nil {
 		return false
 	}

@@ -12,6 +12,14 @@ import (
 
 // The parts of a Connection.
 
+// side is one of the two of a connection or of a punch.
+type side bool
+
+const (
+	initiator side = true // dials
+	responder side = false
+)
+
 // ends describes the two sides of a connection.
 type ends struct {
 	initiator     bool // our side dialled

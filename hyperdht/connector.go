@@ -112,7 +112,7 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 	if opts.Keys != nil {
 		keys = *opts.Keys
 	}
-	conn := p.newConnection(p.newAttemptTrace(remote), keys.Public, remote, true)
+	conn := p.newConnection(p.newAttemptTrace(remote), keys.Public, remote, initiator)
 	conn.ways = &wayLog{conn: conn}
 	if p.closed || p.suspended {
 		err := ErrSuspended

@@ -33,12 +33,19 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // offer only those (hyperdht index.js, validateLocalAddresses).
 type localValidator struct {
 	p       *peering
-	verdict map[netip.Addr]bool
+	verdict map[netip.Addr]validity
 	waiting map[netip.Addr][]func()
 }
 
+type validity bool
+
+const (
+	valid   validity = true
+	invalid validity = false
+)
+
 func newLocalValidator(p *peering) *localValidator {
-	return &localValidator{p: p, verdict: make(map[netip.Addr]bool), waiting: make(map[netip.Addr][]func())}
+	return &localValidator{p: p, verdict: make(map[netip.Addr]validity), waiting: make(map[netip.Addr][]func())}
 }
 
 // validated calls done with those of the node's local addresses that work, now if all are known already.
@@ -75,25 +82,25 @@ func (v *localValidator) check(a netip.Addr, done func()) {
 	}
 	sock, err := v.p.host.OpenSocket(netip.AddrPortFrom(a, 0))
 	if err != nil {
-		v.p.host.Defer(func() { v.settle(a, false) })
+		v.p.host.Defer(func() { v.settle(a, invalid) })
 		return
 	}
 	var timer host.Timer
-	finish := func(ok bool) {
+	finish := func(ok validity) {
 		timer.Stop()
 		sock.Close()
 		v.settle(a, ok)
 	}
-	timer = v.p.host.AfterFunc(localValidation, func() { finish(false) })
+	timer = v.p.host.AfterFunc(localValidation, func() { finish(invalid) })
 	sock.OnReceive(func(from netip.AddrPort, _ []byte) {
 		if from == sock.LocalAddr() {
-			finish(true)
+			finish(valid)
 		}
 	})
 	sock.Send(sock.LocalAddr(), host.DefaultTTL, []byte{0})
 }
 
-func (v *localValidator) settle(a netip.Addr, ok bool) {
+func (v *localValidator) settle(a netip.Addr, ok validity) {
 	if _, known := v.verdict[a]; known {
 		return
 	}

@@ -111,12 +111,12 @@ func (n *natProbe) freeze() { n.class.Freeze() }
 func (n *natProbe) sample() {
 	if !n.begun {
 		n.begun = true
-		n.autoSample(true)
+		n.autoSample(mayRepeat)
 	}
 }
 
 // autoSample pings known nodes from the socket until enough have answered or none is left to ask.
-func (n *natProbe) autoSample(retry bool) {
+func (n *natProbe) autoSample(again repeat) {
 	nodes := n.p.rpc.Nodes()
 	skip := 0
 	if len(nodes) >= natSkipFrom {
@@ -134,8 +134,8 @@ func (n *natProbe) autoSample(retry bool) {
 			n.given = true // a later sample that contradicts these does not start another round
 			return
 		}
-		if retry {
-			n.autoSample(false)
+		if again == mayRepeat {
+			n.autoSample(lastRound)
 			return
 		}
 		n.pinged = true

@@ -146,9 +146,9 @@ func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
 	}
 }
 
-func (p *peering) newConnection(t attemptTrace, local, remote id.PublicKey, initiator bool) *Connection {
+func (p *peering) newConnection(t attemptTrace, local, remote id.PublicKey, s side) *Connection {
 	c := &Connection{
-		p: p, attemptTrace: t, ends: ends{initiator: initiator, local: local, remote: remote},
+		p: p, attemptTrace: t, ends: ends{initiator: s == initiator, local: local, remote: remote},
 		keepAlive: keepAlive{interval: connectionKeepAlive},
 	}
 	p.connections.add(c)

@@ -55,15 +55,15 @@ func (ic *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer fu
 	}
 	analyze := u.analyze
 	if ic.in(incomingBusy) { // some time has passed
-		analyze = func(reopen bool, done func(bool)) { u.renewed(func() { u.analyze(reopen, done) }) }
+		analyze = func(done func(bool)) { u.renewed(func() { u.analyze(done) }) }
 	}
-	analyze(false, func(stable bool) {
+	analyze(func(stable bool) {
 		switch {
 		case u.over():
 		case stable || u.remotePunching:
 			conclude()
 		default:
-			u.analyze(true, func(stable bool) {
+			u.analyzeOrReopen(func(stable bool) {
 				switch {
 				case u.over():
 				case !stable:

@@ -74,8 +74,8 @@ type remoteAddr struct {
 }
 
 // newPuncher acquires a socket, which is classified once sample or analyze is called. It fails only when no socket can be opened.
-func newPuncher(t attemptTrace, group *rpc.CallGroup, initiator bool, remote wire.Firewall) (*puncher, error) {
-	u := &puncher{p: t.p, attemptTrace: t, group: group, initiator: initiator, remoteFirewall: remote}
+func newPuncher(t attemptTrace, group *rpc.CallGroup, s side, remote wire.Firewall) (*puncher, error) {
+	u := &puncher{p: t.p, attemptTrace: t, group: group, initiator: s == initiator, remoteFirewall: remote}
 	if err := u.reset(); err != nil {
 		return nil, err
 	}
@@ -169,14 +169,16 @@ func (pu *puncher) unstable() bool {
 }
 
 // analyze calls done when the classification of our NAT has ended: true if punching can work with it.
-// With allowReopen an unstable socket is exchanged for another one, up to three times, once per puncher.
-func (pu *puncher) analyze(allowReopen bool, done func(stable bool)) {
+func (pu *puncher) analyze(done func(stable bool)) {
+	pu.nat.analyzed(func() { done(!pu.unstable()) })
+}
+
+// analyzeOrReopen does so, but exchanges an unstable socket for another one, up to three times, once per puncher.
+func (pu *puncher) analyzeOrReopen(done func(stable bool)) {
 	pu.nat.analyzed(func() {
 		switch {
 		case !pu.unstable():
 			done(true)
-		case !allowReopen:
-			done(false)
 		case pu.in(puncherReopening):
 			pu.waiting = append(pu.waiting, done)
 		case pu.in(puncherReady):
@@ -241,7 +243,7 @@ func (pu *puncher) win() {
 		s.PunchesConsistentWon++
 	}
 	pu.counted = true
-	pu.end(false)
+	pu.end(withoutRest)
 }
 
 // fail ends a punch that led nowhere.
@@ -259,22 +261,30 @@ func (pu *puncher) fail() {
 			pu.p.checkDrift(pu.holder, told[0], pu.nat.asked)
 		}
 	}
-	pu.end(true)
+	pu.end(withRest)
 	pu.onAbort()
 }
 
 // close ends a punch that is no longer needed. It counts neither as won nor as lost.
-func (pu *puncher) close() { pu.end(true) }
+func (pu *puncher) close() { pu.end(withRest) }
 
-// end releases the sockets and the budget for random punching. The node rests after a random punch that was not won.
-func (pu *puncher) end(rest bool) {
+// rest decides about the pause after a random punch: there is one unless the punch was won.
+type rest bool
+
+const (
+	withRest    rest = true
+	withoutRest rest = false
+)
+
+// end releases the sockets and the budget for random punching.
+func (pu *puncher) end(r rest) {
 	if pu.over() {
 		return
 	}
 	if pu.in(puncherGuessing) {
 		pu.p.punches.give()
 		took := pu.p.host.Now().Sub(pu.since)
-		if rest {
+		if r == withRest {
 			pu.p.punches.pause(pu.p.host.Now())
 			took += randomPunchPause
 		}

@@ -64,7 +64,7 @@ var punchTable = &table[punchState]{Name: "punch", States: []rule[punchState]{
 
 // startPunch begins with the probe round.
 func (c *connector) startPunch() {
-	u, err := newPuncher(c.conn.attemptTrace, c.group, true, c.payload.Firewall)
+	u, err := newPuncher(c.conn.attemptTrace, c.group, initiator, c.payload.Firewall)
 	if err != nil {
 		c.fail(err)
 		return
@@ -77,7 +77,7 @@ func (c *connector) startPunch() {
 	u.onAbort = func() { d.fail(ErrHolepunchAborted) }
 	relay := d.serverRelay()
 	c.note(AttemptEvent{Step: AttemptProbing, Node: relay.RelayAddr})
-	d.probeRound(relay, true)
+	d.probeRound(relay, mayRepeat)
 }
 
 // pause calls then after wait, unless the punch is over before.
@@ -91,12 +91,8 @@ func (d *dialPunch) resume() {
 	d.then()
 }
 
-// ask changes to the state of a message that is under way, with the budget for random punching or without.
-func (d *dialPunch) ask(reserve bool) {
-	if !reserve {
-		d.become(punchAsking)
-		return
-	}
+// reserve takes the budget for random punching while the next message is under way.
+func (d *dialPunch) reserve() {
 	d.become(punchReserving)
 	d.p.punches.take()
 }
@@ -138,8 +134,10 @@ type punchAnswer struct {
 }
 
 // exchange sends one hole-punch message through a relay and passes the answer to next. A failure ends the punch.
-func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, reserve bool, next func(punchAnswer)) {
-	d.ask(reserve)
+func (d *dialPunch) exchange(relay wire.RelayInfo, m wire.HolepunchPayload, next func(punchAnswer)) {
+	if !d.in(punchReserving) {
+		d.become(punchAsking)
+	}
 	m.Round, m.FastProbes, m.TakesRetryAfter = d.round, true, m.Punching
 	d.round++
 	d.p.rpc.Request(rpc.RequestOptions{
@@ -217,8 +215,16 @@ func (d *dialPunch) readAnswer(relay netip.AddrPort, r rpc.Reply) (punchAnswer, 
 	return a, nil
 }
 
+// repeat allows a round to be followed by another one of its kind.
+type repeat bool
+
+const (
+	mayRepeat repeat = true
+	lastRound repeat = false
+)
+
 // probeRound learns the server's NAT while the local one is being classified.
-func (d *dialPunch) probeRound(relay wire.RelayInfo, again bool) {
+func (d *dialPunch) probeRound(relay wire.RelayInfo, again repeat) {
 	u := d.u
 	var opened netip.AddrPort
 	if !d.c.opts.SlowOpen {
@@ -227,7 +233,7 @@ func (d *dialPunch) probeRound(relay wire.RelayInfo, again bool) {
 	}
 	d.exchange(relay, wire.HolepunchPayload{
 		Firewall: u.nat.firewall(), Addrs: u.nat.addrs(), RemoteAddr: opened,
-	}, false, func(a punchAnswer) {
+	}, func(a punchAnswer) {
 		u.nat.add(a.reply.To, a.reply.From)
 		if u.remoteFirewall != wire.FirewallUnknown {
 			d.analyzeProbe(relay, a, again)
@@ -238,9 +244,9 @@ func (d *dialPunch) probeRound(relay wire.RelayInfo, again bool) {
 	})
 }
 
-func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again repeat) {
 	u := d.u
-	u.analyze(false, func(stable bool) {
+	u.analyze(func(stable bool) {
 		if d.over() {
 			return
 		}
@@ -248,11 +254,11 @@ func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool
 			d.endProbe(relay, a, again)
 			return
 		}
-		u.analyze(true, func(stable bool) {
+		u.analyzeOrReopen(func(stable bool) {
 			switch {
 			case d.over():
 			case stable:
-				d.probeRound(relay, false) // from a new socket, which the server does not know yet
+				d.probeRound(relay, lastRound) // from a new socket, which the server does not know yet
 			default:
 				d.endProbe(relay, a, again)
 			}
@@ -261,12 +267,12 @@ func (d *dialPunch) analyzeProbe(relay wire.RelayInfo, a punchAnswer, again bool
 }
 
 // endProbe starts the punch round if both NATs are known and not both random.
-func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
+func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again repeat) {
 	u := d.u
 	ours, theirs := u.nat.firewall(), u.remoteFirewall
 	switch {
-	case again && (theirs == wire.FirewallUnknown || a.Token == nil):
-		d.probeRound(relay, false)
+	case again == mayRepeat && (theirs == wire.FirewallUnknown || a.Token == nil):
+		d.probeRound(relay, lastRound)
 	case theirs == wire.FirewallUnknown || ours == wire.FirewallUnknown:
 		d.abort(relay, ErrProbeTimeout)
 	case theirs >= wire.FirewallRandom && ours >= wire.FirewallRandom:
@@ -277,14 +283,21 @@ func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again bool) {
 			d.c.serverAddr = a.peer
 			u.openNAT(d.c.serverAddr)
 		}
-		d.punchRound(relay, a.Token, false)
+		d.punchRound(relay, a.Token, atOnce)
 	}
 }
 
+type punchTime bool
+
+const (
+	atOnce  punchTime = false
+	delayed punchTime = true
+)
+
 // punchRound sends the server our classified NAT, through the relay of the handshake, and starts to punch. If one of
-// the two is busy with another random punch, a connection that has a blind relay can wait; then delayed is true, and
-// the message takes the server's preferred relay, where our mapping is still open.
-func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, delayed bool) {
+// the two is busy with another random punch, a connection that has a blind relay can wait; the delayed message takes
+// the server's preferred relay, where our mapping is still open.
+func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte, when punchTime) {
 	u := d.u
 	u.nat.freeze()
 	token := d.box.Token(d.c.serverAddr.Addr())
@@ -296,20 +309,23 @@ func (d *dialPunch) punchRound(serverRelay wire.RelayInfo, remoteToken *[32]byte
 		switch {
 		case !d.mayWait(wait):
 			d.fail(d.busy(ErrPunchesElsewhere, wait))
-		case delayed:
+		case when == delayed:
 			later(wait)
 		default:
 			// The tokens are exchanged while both sides still talk through this relay.
-			d.exchange(ours, m, false, func(punchAnswer) { later(wait) })
+			d.exchange(ours, m, func(punchAnswer) { later(wait) })
 		}
 		return
 	}
 	relay := ours
-	if delayed {
+	if when == delayed {
 		relay, m.Token = serverRelay, nil
 	}
 	m.Punching = true
-	d.exchange(relay, m, random, func(a punchAnswer) {
+	if random {
+		d.reserve()
+	}
+	d.exchange(relay, m, func(a punchAnswer) {
 		if a.Error == wire.ErrorTryLater {
 			later(retryAfterOf(a.HolepunchPayload))
 			return
@@ -389,7 +405,7 @@ func (d *dialPunch) punchLater(serverRelay wire.RelayInfo, remoteToken *[32]byte
 	d.pause(punchLater, wait, func() {
 		d.u.renewed(func() {
 			if !d.over() {
-				d.punchRound(serverRelay, remoteToken, true)
+				d.punchRound(serverRelay, remoteToken, delayed)
 			}
 		})
 	})

@@ -417,13 +417,13 @@ func TestEstimateCountsThePauseOfLostPunches(t *testing.T) {
 	for won, want := range map[bool]time.Duration{true: (3*firstEstimate + 4*time.Second) / 4, false: (3*firstEstimate + 4*time.Second + randomPunchPause) / 4} {
 		net, p := randomNode(t)
 		p.host.(*simnet.Host).Do(func() {
-			u, err := newPuncher(attemptTrace{p: p}, p.rpc.NewCallGroup(), true, wire.FirewallConsistent)
+			u, err := newPuncher(attemptTrace{p: p}, p.rpc.NewCallGroup(), initiator, wire.FirewallConsistent)
 			if err != nil {
 				t.Fatal(err)
 			}
 			u.become(puncherGuessing)
 			p.punches.running++
-			p.host.AfterFunc(4*time.Second, func() { u.end(!won) })
+			p.host.AfterFunc(4*time.Second, func() { u.end(rest(!won)) })
 		})
 		net.Run(5 * time.Second)
 		if got := p.punchQueue.estimate; got != want {

@@ -92,7 +92,7 @@ func (r *race) win(pathOf func(sock host.Socket, from netip.AddrPort) Path) way 
 
 // end ends the race with way w, whose stream id at the other end is remoteID.
 func (r *race) end(w way, remoteID uint32) {
-	r.raw.Persist(false)
+	r.raw.SetPersistent(false)
 	before, addr := r.raw.Socket(), r.raw.RemoteAddr()
 	if r.raw.Settle(stream.Way{Socket: w.sock, RemoteID: remoteID, Remote: w.to}) != nil {
 		return // it has closed

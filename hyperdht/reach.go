@@ -202,7 +202,7 @@ func (c *connector) searching() bool {
 // persist disables the retransmission limit of the stream while the search for more ways goes on.
 func (c *connector) persist() {
 	if c.in(dialRacing) {
-		c.raw.Persist(c.searching())
+		c.raw.SetPersistent(c.searching())
 	}
 }
 

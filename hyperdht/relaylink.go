@@ -89,7 +89,7 @@ func (l *relayLink) add(rp *relayPath) {
 }
 
 // remove removes a path, and closes the connection with the last one: in good order if nothing of the path is under way.
-func (l *relayLink) remove(rp *relayPath, inOrder bool) {
+func (l *relayLink) remove(rp *relayPath, how manner) {
 	i := slices.Index(l.paths, rp)
 	if i < 0 {
 		return
@@ -100,7 +100,7 @@ func (l *relayLink) remove(rp *relayPath, inOrder bool) {
 		return
 	}
 	l.forget()
-	if inOrder {
+	if how == inOrder {
 		l.conn.Close()
 	} else {
 		l.conn.Destroy(nil)

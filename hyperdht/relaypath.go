@@ -262,28 +262,36 @@ func (rp *relayPath) upgrade(c *Connection, sock host.Socket, remoteID uint32, t
 }
 
 // leave leaves the relay in good order, when it is no longer needed.
-func (rp *relayPath) leave() { rp.end(true) }
+func (rp *relayPath) leave() { rp.end(inOrder) }
 
 // close leaves the relay in any state.
 func (rp *relayPath) close() {
 	if !rp.over() {
-		rp.end(false)
+		rp.end(abruptly)
 	}
 }
 
-func (rp *relayPath) end(inOrder bool) {
+// manner selects between closing the connection to a relay and destroying it.
+type manner bool
+
+const (
+	inOrder  manner = true
+	abruptly manner = false
+)
+
+func (rp *relayPath) end(how manner) {
 	rp.become(relayEnded)
-	rp.detach(inOrder)
+	rp.detach(how)
 }
 
 // detach ends the second way and releases the link to the relay.
-func (rp *relayPath) detach(inOrder bool) {
+func (rp *relayPath) detach(how manner) {
 	if rp.second != nil {
 		rp.second.end()
 	}
 	if link := rp.link; link != nil {
 		rp.link = nil
-		link.remove(rp, inOrder)
+		link.remove(rp, how)
 	}
 }
 
@@ -306,7 +314,7 @@ func (rp *relayPath) again(err error) bool {
 	if rp.second == nil || !rp.second.worked {
 		return false
 	}
-	rp.detach(false)
+	rp.detach(abruptly)
 	rp.answered = false
 	wait := rp.second.nextTry()
 	if rp.full = err == ErrRelayFull || err == ErrRelayKeyFull; rp.full {

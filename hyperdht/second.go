@@ -107,10 +107,13 @@ func (w *secondWay) due() {
 	w.ask()
 }
 
-// SpareHeard is called for each packet on the way in reserve.
-func (w *secondWay) SpareHeard(answer bool) {
+// SpareHeard is called for each heartbeat on the way in reserve.
+func (w *secondWay) SpareHeard() { w.heard = w.now() }
+
+// SpareAnswered is called for each other packet on the way in reserve.
+func (w *secondWay) SpareAnswered() {
 	w.heard = w.now()
-	if answer && len(w.open) > 0 && !w.rp.over() {
+	if len(w.open) > 0 && !w.rp.over() {
 		w.answered()
 	}
 }
@@ -199,9 +202,9 @@ func (w *secondWay) narrow() {
 
 // duplicate sends copies of the stream's packets on the way in reserve, for copyTime.
 func (w *secondWay) duplicate() {
-	w.rp.raw.CopyToSpare(true)
+	w.rp.raw.SetCopyToSpare(true)
 	if w.copies == nil {
-		w.copies = w.rp.p.host.AfterFunc(copyTime, func() { w.rp.raw.CopyToSpare(false) })
+		w.copies = w.rp.p.host.AfterFunc(copyTime, func() { w.rp.raw.SetCopyToSpare(false) })
 		return
 	}
 	w.copies.Reset(copyTime)

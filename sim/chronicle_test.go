@@ -152,7 +152,7 @@ func TestPunchesAreCountedByHowTheyEnd(t *testing.T) {
 func TestTicksOfCountsAreWholeAndRound(t *testing.T) {
 	tests := []struct {
 		most  float64
-		whole bool
+		whole numbers
 		want  float64
 	}{{279, true, 100}, {3, true, 1}, {1, true, 1}, {0, true, 1}, {45, true, 20}, {1, false, 0.5}, {2.6, false, 1}, {66.5, false, 20}}
 	for _, test := range tests {

@@ -105,12 +105,12 @@ func (s scale) at(v float64) float64 {
 
 // niceStep is the smallest of 1, 2 and 5 times a power of ten that needs at most so many steps. For counts it is 1 at
 // least.
-func niceStep(most float64, steps int, whole bool) float64 {
+func niceStep(most float64, steps int, n numbers) float64 {
 	if most <= 0 || math.IsInf(most, 0) || math.IsNaN(most) {
 		return 1
 	}
 	power := math.Pow(10, math.Floor(math.Log10(most/float64(steps))))
-	if whole {
+	if n == whole {
 		power = max(power, 1)
 	}
 	for _, f := range []float64{1, 2, 5, 10} {
@@ -121,10 +121,18 @@ func niceStep(most float64, steps int, whole bool) float64 {
 	return 10 * power
 }
 
+// numbers is the kind of numbers that an axis is divided by.
+type numbers bool
+
+const (
+	whole numbers = true
+	_     numbers = false // any
+)
+
 // counts draws a vertical axis from zero and returns its scale.
-func (c *canvas) counts(most float64, whole bool) scale {
+func (c *canvas) counts(most float64, by numbers) scale {
 	const steps = 4
-	step := niceStep(most, steps, whole)
+	step := niceStep(most, steps, by)
 	n := max(int(math.Ceil(most/step)), 1)
 	y := scale{0, float64(n) * step, c.bottom, c.top, false}
 	for i := range n + 1 {
@@ -264,7 +272,7 @@ func (r *Result) counted(b *strings.Builder, title string, stack []series, outli
 	c := begin(b, "wide", title, caption, timeWidth, timeHeight)
 	x := scale{0, max(r.Virtual, time.Second).Seconds(), c.left, c.right, false}
 	c.bands(x, r.chronicle.phases, r.Virtual)
-	y := c.counts(float64(most), true)
+	y := c.counts(float64(most), whole)
 	x = c.clock(r.Virtual)
 	base := make([]int, len(high))
 	for _, s := range stack {
@@ -387,16 +395,16 @@ const plotWidth, plotHeight, plotLabelsMost = 500.0, 220.0, 8
 
 // draw writes a plot as inline SVG.
 func (p Plot) draw(b *strings.Builder) {
-	low, high, most, whole := p.Points[0].X, p.Points[0].X, 0.0, true
+	low, high, most, by := p.Points[0].X, p.Points[0].X, 0.0, whole
 	for _, pt := range p.Points {
 		low, high, most = min(low, pt.X), max(high, pt.X), max(most, pt.Y)
-		whole = whole && pt.Y == math.Trunc(pt.Y)
+		by = by && numbers(pt.Y == math.Trunc(pt.Y))
 	}
 	if p.Bars {
 		low, high = low-0.5, high+0.5
 	}
 	c := begin(b, "half", p.Title, "<b>"+html.EscapeString(p.Title)+"</b>", plotWidth, plotHeight)
-	y := c.counts(most, whole)
+	y := c.counts(most, by)
 	x := scale{low, high, c.left, c.right, false}
 	if high == low {
 		x.low, x.high = low-0.5, high+0.5

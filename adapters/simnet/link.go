@@ -64,9 +64,8 @@ func (l *Link) check() {
 	refuse(l.Late != 0 && l.Reorder == 0 && l.Duplicate == 0, "Late without Reorder or Duplicate")
 	refuse(l.Stale != 0 && l.Replay == 0, "Stale without Replay")
 	refuse(l.Queue != 0 && l.Bandwidth == 0, "Queue without Bandwidth")
-	if why := l.Tail.nonsense(); why != "" {
-		refuse(true, why)
-	}
+	why := l.Tail.nonsense()
+	refuse(why != "", why)
 }
 
 // queue is the transmitter of a link with a bandwidth: busy until an instant.

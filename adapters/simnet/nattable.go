@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -246,7 +247,7 @@ func (t *natTable) expire(now host.Instant) {
 	if now < t.due {
 		return
 	}
-	t.due = now.Add(min(t.lifetime(true), t.lifetime(false))) // what is opened later lives longer
+	t.due = now.Add(min(t.cfg.Lifetime, t.unansweredLifetime())) // what is opened later lives longer
 	for _, list := range [...]*sessionList{&t.settled, &t.fresh} {
 		for list.oldest != nil && t.over(list.oldest, now) {
 			t.remove(list.oldest)
@@ -264,10 +265,14 @@ func (t *natTable) over(s *session, now host.Instant) bool {
 
 // lifetime returns the time that a session lives without refresh.
 func (t *natTable) lifetime(settled bool) time.Duration {
-	if settled || t.cfg.Unanswered == 0 {
+	if settled {
 		return t.cfg.Lifetime
 	}
-	return t.cfg.Unanswered
+	return t.unansweredLifetime()
+}
+
+func (t *natTable) unansweredLifetime() time.Duration {
+	return cmp.Or(t.cfg.Unanswered, t.cfg.Lifetime)
 }
 
 // idlest returns the session that was not refreshed for the longest time; of two such, the unanswered one.

@@ -114,19 +114,26 @@ func (e *Endpoint) start() {
 		return
 	}
 	e.sampleAddress()
-	e.bootstrapRound(0, e.Firewalled() && !e.cfg.NoQuickFirewall && !e.standing.forced, false)
+	e.bootstrapRound(bootstrapRound{quick: e.Firewalled() && !e.cfg.NoQuickFirewall && !e.standing.forced})
 }
 
-func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
+// bootstrapRound is a lookup of our own id.
+type bootstrapRound struct {
+	second  bool
+	quick   bool // the first node that answers is asked whether we are reachable
+	testNAT bool // we are, as far as it has seen
+}
+
+func (e *Endpoint) bootstrapRound(round bootstrapRound) {
 	onReply := func(r *Reply) {
-		if !quick {
+		if !round.quick {
 			return
 		}
 		// One positive answer before the lookup ends is reason enough for the whole probe.
-		quick = false
+		round.quick = false
 		e.pingNAT(r.From, func(_ Reply, err error) {
 			if err == nil {
-				testNAT = true
+				round.testNAT = true
 			}
 		})
 	}
@@ -134,13 +141,14 @@ func (e *Endpoint) bootstrapRound(round int, quick, testNAT bool) {
 		if e.Closed() || e.bootstrapped {
 			return
 		}
-		if !testNAT && !e.standing.forced {
+		if !round.testNAT && !e.standing.forced {
 			e.ready()
 			return
 		}
-		e.updateState(!e.standing.forced, func(changed bool) {
-			if changed && round == 0 {
-				e.bootstrapRound(1, quick, testNAT)
+		e.updateState(goal(e.standing.forced), func(changed bool) {
+			if changed && !round.second {
+				round.second = true
+				e.bootstrapRound(round)
 				return
 			}
 			e.ready()

@@ -47,7 +47,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	}
 	now := h.Now()
 	e.standing = standing{adaptive: cfg.Mode == Adaptive, forced: cfg.Mode == Persistent, stableTicks: stableTicks}
-	e.network = network{online: true, interfaces: h.Addrs()}
+	e.network = network{condition: condition{online: true}, interfaces: h.Addrs()}
 	e.address.sampler = new(nat.Sampler)
 	e.answering.init(now)
 	e.calls.init(h, cfg.AdaptiveTimeout, &e.faults, e.nodeLost)

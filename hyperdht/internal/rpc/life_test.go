@@ -407,12 +407,12 @@ func TestKnownNodesReplaceBootstrapping(t *testing.T) {
 // Where there is nothing to find out, nothing is asked and nothing has changed.
 func TestStateIsNotLookedForWhereItIsKnown(t *testing.T) {
 	for name, tc := range map[string]struct {
-		onlyFirewall bool
-		known        func(l *lab)
+		goal  goal
+		known func(l *lab)
 	}{
-		"closed":     {false, func(l *lab) { l.Close() }},
-		"reachable":  {true, func(l *lab) { l.standing.access = reachable }},
-		"persistent": {false, func(l *lab) { l.standing.access, l.standing.role = reachable, persistent }},
+		"closed":     {persistence, func(l *lab) { l.Close() }},
+		"reachable":  {reachability, func(l *lab) { l.standing.access = reachable }},
+		"persistent": {persistence, func(l *lab) { l.standing.access, l.standing.role = reachable, persistent }},
 	} {
 		l := newLab(t, Config{})
 		l.net.Run(time.Second)
@@ -422,7 +422,7 @@ func TestStateIsNotLookedForWhereItIsKnown(t *testing.T) {
 		called, changed := false, true
 		l.do(func() {
 			tc.known(l)
-			l.updateState(tc.onlyFirewall, func(c bool) { called, changed = true, c })
+			l.updateState(tc.goal, func(c bool) { called, changed = true, c })
 		})
 		if !called || changed {
 			t.Errorf("%s: called %v with %v", name, called, changed)

@@ -137,6 +137,6 @@ func (e *Endpoint) moved(sampler *nat.Sampler) {
 	if e.standing.forced && !e.Ephemeral() {
 		// Others take an id that does not fit the address for none.
 		e.becomeEphemeral()
-		e.updateState(false, func(bool) {})
+		e.updateState(persistence, func(bool) {})
 	}
 }

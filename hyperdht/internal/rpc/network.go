@@ -14,12 +14,14 @@ import (
 //
 // Health judges how well they answer, once enough requests were made in a tick; an idle node makes too few.
 type network struct {
-	online, degraded bool
-	waking           bool // from a long sleep, and no node has answered yet
-	reach            reachState
-	interfaces       []netip.Addr // of this machine
-	health           kad.Health
+	condition
+	waking     bool // from a long sleep, and no node has answered yet
+	reach      reachState
+	interfaces []netip.Addr // of this machine
+	health     kad.Health
 }
+
+type condition struct{ online, degraded bool }
 
 // Silent reports whether bootstrapping has ended and no DHT node answers. It is never so without bootstrap nodes: others
 // enter such a network by this node.
@@ -70,15 +72,14 @@ func (e *Endpoint) setReach(v reachState) {
 // judge draws the conclusion from the health of the network.
 func (e *Endpoint) judge() {
 	degraded := e.network.health.Degraded()
-	e.setNetwork(degraded || e.network.health.Online(), degraded)
+	e.setNetwork(condition{online: degraded || e.network.health.Online(), degraded: degraded})
 }
 
-func (e *Endpoint) setNetwork(online, degraded bool) {
-	n := &e.network
-	if n.online == online && n.degraded == degraded {
+func (e *Endpoint) setNetwork(c condition) {
+	if e.network.condition == c {
 		return
 	}
-	n.online, n.degraded = online, degraded
+	e.network.condition = c
 	e.tell(e.networkEvent())
 }
 

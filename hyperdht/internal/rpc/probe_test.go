@@ -163,7 +163,7 @@ func TestFirewallProbeBelievesOnlyWhatReachesTheServerSocket(t *testing.T) {
 				p.sock.Send(to, 0, r.Append(nil))
 			})
 			var changed []bool
-			l.do(func() { l.updateState(false, func(c bool) { changed = append(changed, c) }) })
+			l.do(func() { l.updateState(persistence, func(c bool) { changed = append(changed, c) }) })
 			l.net.Run(10 * time.Second)
 			if !slices.Equal(changed, []bool{tt.reachable}) || l.Firewalled() == tt.reachable || l.Ephemeral() == tt.reachable {
 				t.Errorf("changed %v, firewalled %v, ephemeral %v", changed, l.Firewalled(), l.Ephemeral())
@@ -183,7 +183,7 @@ func TestAddressThatChangesDuringTheProbeIsNotBelieved(t *testing.T) {
 	})
 	changed := true
 	l.do(func() {
-		l.updateState(false, func(c bool) { changed = c })
+		l.updateState(persistence, func(c bool) { changed = c })
 		for range 16 {
 			l.sample(netip.AddrPortFrom(us.Addr(), 1), netip.AddrPort{}) // the client socket's mapping has moved
 		}

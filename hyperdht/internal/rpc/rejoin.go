@@ -60,7 +60,7 @@ func (e *Endpoint) rejoinTick() {
 	r.next++
 	e.becomeRejoin(rejoinAsking)
 	if b.Addr.IsValid() {
-		e.askBootstrap(b, netip.AddrPortFrom(b.Addr, b.Port), b.Name != "")
+		e.askBootstrap(b)
 	} else {
 		e.findBootstrap(b)
 	}
@@ -71,7 +71,7 @@ func (e *Endpoint) findBootstrap(b Bootstrap) {
 	found := false
 	e.lookup(b, func(addr netip.AddrPort) {
 		found = true
-		e.askBootstrap(b, addr, false)
+		e.askBootstrap(BootstrapAddr(addr))
 	}, func() {
 		if !found {
 			e.becomeRejoin(rejoinWaiting)
@@ -80,12 +80,12 @@ func (e *Endpoint) findBootstrap(b Bootstrap) {
 	})
 }
 
-// askBootstrap asks one bootstrap node for the nodes near us. orName says that its name leads to another address, if
-// this one is silent.
-func (e *Endpoint) askBootstrap(b Bootstrap, addr netip.AddrPort, orName bool) {
+// askBootstrap asks a bootstrap node for the nodes near us. If it does not answer, its name, if known, may lead to another address.
+func (e *Endpoint) askBootstrap(b Bootstrap) {
+	addr := netip.AddrPortFrom(b.Addr, b.Port)
 	target := id.Target(e.nodes.table.Self())
 	e.Request(RequestOptions{To: addr, Internal: true, Command: wire.CmdFindNode, Target: &target}, func(r Reply, err error) {
-		if err == ErrTimeout && orName {
+		if err == ErrTimeout && b.Name != "" {
 			e.findBootstrap(b)
 			return
 		}

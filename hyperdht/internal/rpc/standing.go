@@ -69,16 +69,24 @@ func (e *Endpoint) becomeEphemeral() {
 	e.tell(Event{Kind: EventEphemeral})
 }
 
+// goal is the state that a node may change to if it proves reachable.
+type goal bool
+
+const (
+	reachability goal = false // not firewalled, but ephemeral (the reference implementation's onlyFirewall)
+	persistence  goal = true
+)
+
 // updateState tests whether the node is reachable and may become persistent, and changes its state accordingly
-// (dht-rpc index.js, _updateNetworkState). With onlyFirewall it does not become persistent. It calls
-// done, before it returns only if there is nothing to test, with whether the state has changed.
-func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
-	if e.Closed() || !e.Ephemeral() || onlyFirewall && !e.Firewalled() {
+// (dht-rpc index.js, _updateNetworkState). It calls done, before it returns only if there is nothing to test, with
+// whether the state has changed.
+func (e *Endpoint) updateState(g goal, done func(changed bool)) {
+	if e.Closed() || !e.Ephemeral() || g == reachability && !e.Firewalled() {
 		done(false)
 		return
 	}
 	addr := e.Addr()
-	if !onlyFirewall {
+	if g == persistence {
 		e.standing.tried(addr.Addr())
 	}
 	if !addr.Addr().IsValid() || addr.Port() == 0 {
@@ -86,17 +94,17 @@ func (e *Endpoint) updateState(onlyFirewall bool, done func(changed bool)) {
 		return
 	}
 	if !e.Firewalled() {
-		done(e.becomeReachable(onlyFirewall, addr, e.address.sampler))
+		done(e.becomeReachable(g, addr, e.address.sampler))
 		return
 	}
 	e.probeFirewall(func(sampler *nat.Sampler, reached bool) {
-		done(reached && e.running() && e.becomeReachable(onlyFirewall, addr, sampler))
+		done(reached && e.running() && e.becomeReachable(g, addr, sampler))
 	})
 }
 
 // becomeReachable takes the consequences of a successful probe. Addr is what the main socket's samples
 // said before it, sampler what the probe found.
-func (e *Endpoint) becomeReachable(onlyFirewall bool, addr netip.AddrPort, sampler *nat.Sampler) bool {
+func (e *Endpoint) becomeReachable(g goal, addr netip.AddrPort, sampler *nat.Sampler) bool {
 	if e.Firewalled() {
 		accessTable.Become(&e.standing.access, reachable, &e.faults)
 		e.tell(Event{Kind: EventReachable})
@@ -108,7 +116,7 @@ func (e *Endpoint) becomeReachable(onlyFirewall bool, addr netip.AddrPort, sampl
 	if sampler.Host() != addr.Addr() || sampler.Port() == 0 {
 		return false
 	}
-	if !onlyFirewall {
+	if g == persistence {
 		e.becomeRole(persistent)
 	}
 	if sampler != e.address.sampler {

@@ -84,7 +84,7 @@ func (e *Endpoint) onTick() {
 		return
 	}
 	if e.standing.due(e.address.sampler.Host()) {
-		e.updateState(false, func(bool) {})
+		e.updateState(persistence, func(bool) {})
 	}
 	if e.nodes.tick&7 == 0 {
 		e.pingSome()
@@ -134,7 +134,7 @@ func (e *Endpoint) wakeUp() {
 	e.upkeep.refreshTicks = 1              // in the next tick: the network may need time to wake up too
 	e.standing.unsettle()
 	e.network.health.Reset()
-	e.setNetwork(true, false)
+	e.setNetwork(condition{online: true})
 
 	if e.standing.adaptive && !e.Ephemeral() {
 		e.becomeEphemeral()

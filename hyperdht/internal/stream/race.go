@@ -95,9 +95,9 @@ func (s *Stream) Via() Way { return s.last.way }
 // LastReceived returns the arrival time of the last packet, zero before the first.
 func (s *Stream) LastReceived() host.Instant { return s.last.at }
 
-// Persist disables the retransmission limit of the stream. The caller bounds its life then.
-func (s *Stream) Persist(on bool) {
-	s.machine.Persist(on)
+// SetPersistent disables the retransmission limit of the stream. The caller bounds its life then.
+func (s *Stream) SetPersistent(on bool) {
+	s.machine.SetPersistent(on)
 	s.schedule()
 }
 

@@ -28,7 +28,7 @@ func TestWaysOfARaceAreBounded(t *testing.T) {
 		if err := s.Connect(sock, 7, at(0)); err != nil {
 			t.Fatal(err)
 		}
-		s.Persist(true)
+		s.SetPersistent(true)
 		s.Write(make([]byte, 100<<10))
 	})
 	n.run(time.Second)
@@ -51,7 +51,7 @@ func TestWaysOfARaceAreBounded(t *testing.T) {
 			t.Errorf("%d bytes to %v, want 1 to %d", bytes, to, maxWayBytes)
 		}
 	}
-	a.turn(func() { s.Persist(false) })
+	a.turn(func() { s.SetPersistent(false) })
 	n.run(15 * time.Second)
 	if !s.Closed() {
 		t.Error("open 15 s after the search ended")

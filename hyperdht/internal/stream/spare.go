@@ -9,8 +9,10 @@ import (
 
 // SpareOwner handles events of a stream that has a spare way.
 type SpareOwner interface {
-	// SpareHeard is called for each packet that arrives on the spare way; answer means that it may answer AskSpare.
-	SpareHeard(answer bool)
+	// SpareHeard is called for each heartbeat that arrives on the spare way.
+	SpareHeard()
+	// SpareAnswered is called for each other packet that arrives there: it may answer AskSpare.
+	SpareAnswered()
 	// Stalled is called for each retransmission timeout.
 	Stalled()
 }
@@ -50,8 +52,8 @@ func (s *Stream) AskSpare() {
 	}
 }
 
-// CopyToSpare sets whether the packets of the stream are sent on the spare way as well.
-func (s *Stream) CopyToSpare(on bool) {
+// SetCopyToSpare sets whether the packets of the stream are sent on the spare way as well.
+func (s *Stream) SetCopyToSpare(on bool) {
 	if s.spare != nil {
 		s.spare.copying = on
 	}
@@ -114,13 +116,13 @@ func (s *Stream) receiveSpare(b []byte) {
 	flags := udx.PeekFlags(b)
 	if flags&udx.FlagHeartbeat != 0 {
 		s.spare.Socket.Send(s.spare.Remote, host.DefaultTTL, s.machine.Acknowledgement(s.spare.RemoteID))
-		o.SpareHeard(false)
+		o.SpareHeard()
 		return
 	}
 	s.machine.ReceiveFrom(s.now(), netip.AddrPort{}, b)
 	s.schedule()
 	if !s.closed && s.ViaSpare() { // and has not changed places
-		o.SpareHeard(true)
+		o.SpareAnswered()
 	}
 }
 

@@ -253,9 +253,9 @@ func (m *Machine) Suspect() int {
 // Timeouts counts expiries of the retransmission timer.
 func (m *Machine) Timeouts() uint64 { return m.stats.Timeouts }
 
-// Persist disables the limit on retransmissions. The caller bounds the life of the machine then. After Persist(false), at
+// SetPersistent disables the limit on retransmissions. The caller bounds the life of the machine then. After SetPersistent(false), at
 // least three retransmissions remain.
-func (m *Machine) Persist(on bool) { m.loss.persist(on) }
+func (m *Machine) SetPersistent(on bool) { m.loss.persist(on) }
 
 // Spend counts n bytes that leave beside the machine against its allowance, and reports whether they may.
 func (m *Machine) Spend(n int) bool {
