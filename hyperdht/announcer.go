@@ -229,9 +229,9 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		relayAddrs = append(relayAddrs, addr)
 	}
 	a.socket = a.p.rpc.Socket()
-	pending, epoch := 1, a.epoch
-	settle := func() {
-		if pending--; pending > 0 || epoch != a.epoch {
+	epoch := a.epoch
+	requests := host.NewJoin(func() {
+		if epoch != a.epoch {
 			return
 		}
 		failed := len(relays) == 0
@@ -252,12 +252,13 @@ func (a *announcer) commit(replies []rpc.Reply) {
 			}
 		}
 		a.finish(failed)
-	}
+	})
+	begun := requests.Add()
 	for _, r := range replies[:min(len(replies), announceRelays)] {
 		if r.Token == nil {
 			continue
 		}
-		pending++
+		ended := requests.Add()
 		a.generations[2] = append(a.generations[2], r.From)
 		a.p.rpc.Request(rpc.RequestOptions{
 			To: r.From, Command: wire.CmdAnnounce, Target: &a.target, Token: r.Token, Follows: true, Group: a.group,
@@ -271,10 +272,10 @@ func (a *announcer) commit(replies []rpc.Reply) {
 			} else if epoch == a.epoch {
 				a.generations[2] = slices.DeleteFunc(a.generations[2], func(x netip.AddrPort) bool { return x == r.From })
 			}
-			settle()
+			ended()
 		})
 	}
-	a.p.host.Defer(settle)
+	a.p.host.Defer(begun)
 }
 
 // keep restores the relays of the previous cycle after one that reached none: their records are still valid, and a
@@ -335,28 +336,29 @@ func (a *announcer) ping(round int) {
 		return
 	}
 	nodes, epoch := a.generations[2], a.epoch
-	answered, pending := 0, len(nodes)
+	answered := 0
+	pings := host.NewJoin(func() {
+		if epoch != a.epoch {
+			return
+		}
+		a.answeredBy(answered)
+		if answered < min(len(nodes), announceRelays) {
+			a.refresh = true
+		}
+		if a.refresh {
+			a.cycle()
+			return
+		}
+		a.pause = a.p.host.AfterFunc(announcePause, func() { a.ping(round + 1) })
+	})
 	for _, node := range nodes {
+		ended := pings.Add()
 		a.p.rpc.Ping(node, nil, a.group, func(r rpc.Reply, err error) {
-			if epoch != a.epoch {
-				return
-			}
-			if err == nil {
+			if err == nil && epoch == a.epoch {
 				answered++
 				a.checkMapping(r)
 			}
-			if pending--; pending > 0 {
-				return
-			}
-			a.answeredBy(answered)
-			if answered < min(len(nodes), announceRelays) {
-				a.refresh = true
-			}
-			if a.refresh {
-				a.cycle()
-				return
-			}
-			a.pause = a.p.host.AfterFunc(announcePause, func() { a.ping(round + 1) })
+			ended()
 		})
 	}
 }

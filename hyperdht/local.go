@@ -51,11 +51,7 @@ func newLocalValidator(p *peering) *localValidator {
 // validated calls done with those of the node's local addresses that work, now if all are known already.
 func (v *localValidator) validated(done func([]netip.AddrPort)) {
 	addrs := v.p.localAddrs()
-	missing := 1 // this call itself, so that done cannot run before all checks have started
-	collect := func() {
-		if missing--; missing > 0 {
-			return
-		}
+	checks := host.NewJoin(func() {
 		var good []netip.AddrPort
 		for _, a := range addrs {
 			if v.verdict[a.Addr()] {
@@ -63,14 +59,14 @@ func (v *localValidator) validated(done func([]netip.AddrPort)) {
 			}
 		}
 		done(good)
-	}
+	})
+	begun := checks.Add()
 	for _, a := range addrs {
 		if _, known := v.verdict[a.Addr()]; !known {
-			missing++
-			v.check(a.Addr(), collect)
+			v.check(a.Addr(), checks.Add())
 		}
 	}
-	collect()
+	begun()
 }
 
 // check sends one byte from a fresh socket to itself.

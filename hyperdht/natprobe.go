@@ -125,9 +125,8 @@ func (n *natProbe) autoSample(again repeat) {
 	if len(nodes)-skip < natSamples {
 		n.askProbe() // at once, because the nodes cannot suffice
 	}
-	pending := 1
-	settle := func() {
-		if pending--; pending > 0 || n.closed {
+	pings := host.NewJoin(func() {
+		if n.closed {
 			return
 		}
 		if n.class.Sampled() >= n.wanted() {
@@ -143,26 +142,28 @@ func (n *natProbe) autoSample(again repeat) {
 			n.askProbe()
 		}
 		n.conclude()
-	}
+	})
+	begun, pinged := pings.Add(), 0
 	for _, node := range spread(nodes[min(skip, len(nodes)):], natSamples) {
-		if n.class.Sampled()+pending-1 >= n.wanted() {
+		if n.class.Sampled()+pinged >= n.wanted() {
 			break
 		}
 		if n.asked[node] || n.class.Contradictory() && n.askedMachine(node.Addr()) {
 			continue
 		}
 		n.asked[node] = true
-		pending++
+		pinged++
+		ended := pings.Add()
 		n.p.rpc.Request(rpc.RequestOptions{
 			To: node, Internal: true, Command: wire.CmdPing, Socket: n.sock, Retries: rpc.NoRetry, Follows: true, Group: n.group,
 		}, func(r rpc.Reply, err error) {
 			if err == nil {
 				n.add(r.To, r.From)
 			}
-			settle()
+			ended()
 		})
 	}
-	n.p.host.Defer(settle)
+	n.p.host.Defer(begun)
 }
 
 // wanted returns the number of samples to gather. If the reference implementation's four contradict each other in a way that

@@ -3,7 +3,6 @@ package rpc
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 
@@ -64,9 +63,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 		e.address.sampler.Add(preset, netip.AddrPort{})
 	}
 	var seed [2 + 4 + 4 + 32]byte
-	if _, err := io.ReadFull(h.Rand(), seed[:]); err != nil {
-		return nil, fmt.Errorf("rpc: %w", err)
-	}
+	host.Draw(h.Rand(), seed[:])
 	e.calls.table.next = binary.LittleEndian.Uint16(seed[:])
 	// Ticks start at random, so that nodes started together do not act together.
 	e.nodes.tick = kad.Tick(100 - binary.LittleEndian.Uint32(seed[2:])%50)

@@ -6,6 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // QueryConfig is the configuration of a lookup. Value and Nodes must not
@@ -445,24 +446,27 @@ func (q *Query) flush() {
 		q.finish(ErrTooFewNodes)
 		return
 	}
-	pending, succeeded := len(closest), false
+	var last error
+	succeeded := false
+	commits := host.NewJoin(func() {
+		if succeeded {
+			last = nil
+		}
+		q.finish(last)
+	})
+	begun := commits.Add()
 	for i := range closest {
-		settled := false
+		settled, ended := false, commits.Add()
 		commit(&closest[i], func(err error) {
 			if settled {
 				return
 			}
-			settled = true
+			settled, last = true, err
 			succeeded = succeeded || err == nil
-			if pending--; pending > 0 {
-				return
-			}
-			if succeeded {
-				err = nil
-			}
-			q.finish(err)
+			ended()
 		})
 	}
+	begun()
 }
 
 func (q *Query) commitDefault(r *Reply, done func(error)) {

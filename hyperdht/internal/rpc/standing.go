@@ -6,6 +6,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/nat"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // standing owns the role of a node in the network: whether it is persistent, whether its server socket is reachable,
@@ -174,16 +175,17 @@ func (e *Endpoint) probeBy(nodes []netip.AddrPort, done func(*nat.Sampler, bool)
 	p := new(probe)
 	e.standing.probes = append(e.standing.probes, p)
 	var replies []Reply
-	missing := len(nodes)
+	pings := host.NewJoin(func() {
+		e.standing.probes = slices.DeleteFunc(e.standing.probes, func(q *probe) bool { return q == p })
+		done(sampler, e.reached(p, replies, len(nodes), sampler))
+	})
 	for _, node := range nodes {
+		ended := pings.Add()
 		e.pingNAT(node, func(r Reply, err error) {
 			if err == nil {
 				replies = append(replies, r)
 			}
-			if missing--; missing == 0 {
-				e.standing.probes = slices.DeleteFunc(e.standing.probes, func(q *probe) bool { return q == p })
-				done(sampler, e.reached(p, replies, len(nodes), sampler))
-			}
+			ended()
 		})
 	}
 }
