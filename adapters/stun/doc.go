@@ -8,14 +8,14 @@
 // queried there, too, and counts as two responders. If two responders see different ports, the NAT is random; hyperdht
 // draws that conclusion, the Client only reports.
 //
-//	                        500 ms, 1 s, 1 s without an answer
+//	                            no answer to three requests
 //	Probe ──lookup──▶ ask ──────────────────────────────────────▶ unanswered ──┐
 //	          │ failed  │ answer                                                ├──▶ done
 //	          │         ├──▶ seen ──OTHER-ADDRESS──▶ ask (once) ──▶ …           │
 //	          └─────────┴──▶ refused, malformed ────────────────────────────────┘
 //
-// A probe ends after probeTimeout at the latest, whatever a resolver does. An answer counts only if it comes from the
-// address of the request to the socket of the request, with the transaction's 96 random bits.
+// An answer counts only if it comes from the address of the request to the socket of the request, with the transaction's
+// 96 random bits.
 //
 // # Responder
 //
@@ -36,4 +36,20 @@
 // with both a Client and a Responder sets the Client's Config.Responder. They cannot be shared between nodes. With no
 // servers and no Responder, leave Probe nil. The clients of a private DHT use its bootstrap nodes as servers, by their
 // DHT ports.
+//
+// # States
+//
+// A probe, and each of its requests.
+//
+// Probe:
+//
+//	running  5s      ──▶ over
+//	over     -
+//
+// Transaction:
+//
+//	asked              500ms   ──▶ asked twice, ended
+//	asked twice        1s      ──▶ asked three times, ended
+//	asked three times  1s      ──▶ ended
+//	ended              -
 package stun
