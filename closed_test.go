@@ -26,6 +26,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/node"
 	"github.com/dhtprom/dhtprom/scraper"
 )
@@ -68,7 +69,7 @@ type things struct {
 	accepted net.Conn
 	dht      *node.DHT
 	relay    *node.Relay
-	part     *dhtprom.Part
+	part     *part.Part
 }
 
 func newThings(t *testing.T) *things {
@@ -79,7 +80,7 @@ func newThings(t *testing.T) *things {
 	x.client = w.startClient(w.node, context.Background(), client.Config{Invite: invite, Alias: "a", Func: text("x 1\n")})
 	x.listener = w.listen(t, x.net, 40)
 	var err error
-	if x.part, err = w.node.NewPart("a part", func(done func()) { done() }, nil); err != nil {
+	if x.part, err = part.New(w.node.Host(), "a part", func(done func()) { done() }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if x.relay, err = node.NewRelay(w.node, node.RelayConfig{Seed: domain.SeedFrom([32]byte{42})}); err != nil {
@@ -122,7 +123,6 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Transport": func() { th.node.Transport() },
 			"Stack":     func() { th.node.Stack() },
 			"Do":        func() { refused(th.node.Do(ctx, func() error { return nil })) },
-			"NewPart":   func() { _, err := th.node.NewPart("a part", func(done func()) { done() }, nil); refused(err) },
 			"Close":     func() { _ = th.node.Close() },
 		},
 		th.client: {
@@ -374,7 +374,7 @@ func TestEveryPublicTypeIsClosed(t *testing.T) {
 	known := map[string]bool{}
 	for value := range (&things{
 		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},
-		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, part: &dhtprom.Part{},
+		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, part: &part.Part{},
 	}).methods(t) {
 		known[reflect.TypeOf(value).Elem().Name()] = true
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/node"
 	"github.com/dhtprom/dhtprom/scraper"
 )
@@ -427,7 +428,7 @@ func TestPartThatDoesNotEndDelaysNoOtherClose(t *testing.T) {
 	}
 	told := make(chan string, 3)
 	for _, name := range []string{"first", "second", "third"} {
-		_, err := n.NewPart("the "+name, func(done func()) {
+		_, err := part.New(n.Host(), "the "+name, func(done func()) {
 			if told <- name; name == "first" {
 				done()
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -16,7 +17,7 @@ import (
 // goroutine, but not on the node's loop.
 type Client struct {
 	node      *dhtprom.Node
-	part      *dhtprom.Part
+	part      *part.Part
 	group     *app.Group
 	upstreams []string // descriptions of the targets' sources
 	counts    *counts
@@ -76,7 +77,7 @@ func New(n *dhtprom.Node, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.part, err = n.NewPart("the client", c.group.Close, nil); err != nil {
+	if c.part, err = part.New(n.Host(), "the client", c.group.Close, nil); err != nil {
 		return nil, err
 	}
 	return c, nil

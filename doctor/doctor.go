@@ -7,16 +7,20 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -78,6 +82,23 @@ type examination struct {
 	measuring bool
 	bound     host.Timer
 	finding   func(hyperdht.AttemptEvent)
+}
+
+// Run is Examine on a new host of this machine, which it closes at the end. It waits for the report, or until ctx ends.
+func Run(ctx context.Context, cfg Config) (*Report, error) {
+	h := udp.New(udp.Options{})
+	defer h.Close()
+	type outcome struct {
+		report *Report
+		err    error
+	}
+	o, err := bridge.Call(ctx, h, func(done func(outcome)) func() {
+		if err := Examine(h, cfg, func(r *Report) { done(outcome{report: r}) }); err != nil {
+			done(outcome{err: err})
+		}
+		return nil
+	})
+	return o.report, part.Outcome(o.err, err)
 }
 
 // Examine examines the network and the targets and calls done with its report, in a later turn and within a bounded time. It

@@ -11,6 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/ports/bridge"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -156,7 +157,7 @@ func (d *DHT) Config() (cfg dhtprom.NodeConfig, err error) {
 func (d *DHT) Close() error {
 	ctx, stop := context.WithTimeout(context.Background(), dhtprom.CloseTimeout)
 	defer stop()
-	err := dhtprom.End(ctx, d.host, "the private DHT", func(done func()) {
+	err := part.End(ctx, d.host, "the private DHT", func(done func()) {
 		join := host.NewJoin(done)
 		ended := join.Add()
 		for _, n := range d.nodes {

@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/internal/part"
 )
 
 // RelayConfig configures a blind relay: its identity and its limits.
@@ -26,7 +27,7 @@ type RelayConfig struct {
 // Relay carries connections that find no direct path. It can neither read nor change their content.
 type Relay struct {
 	node   *dhtprom.Node
-	part   *dhtprom.Part
+	part   *part.Part
 	server *hyperdht.RelayServer
 	cfg    hyperdht.RelayConfig
 }
@@ -49,7 +50,7 @@ func NewRelay(n *dhtprom.Node, cfg RelayConfig) (*Relay, error) {
 		r.cfg.Admit = func(remote id.PublicKey) bool { return cfg.Admit(domain.PublicKey(remote)) }
 	}
 	var err error
-	r.part, err = n.NewPart("the relay", func(done func()) {
+	r.part, err = part.New(n.Host(), "the relay", func(done func()) {
 		if r.server == nil {
 			done()
 			return

@@ -8,6 +8,7 @@ import (
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/ports/bridge"
 )
 
@@ -15,7 +16,7 @@ import (
 // called from any goroutine, but not on the node's loop.
 type Scraper struct {
 	node    *dhtprom.Node
-	part    *dhtprom.Part
+	part    *part.Part
 	scraper *app.Scraper
 	cfg     Config
 
@@ -44,7 +45,7 @@ func New(n *dhtprom.Node, cfg Config) (*Scraper, error) {
 		return nil, err
 	}
 	var release func()
-	s.part, err = n.NewPart("the scraper", func(done func()) {
+	s.part, err = part.New(n.Host(), "the scraper", func(done func()) {
 		if s.scraper == nil {
 			done()
 			return
@@ -122,7 +123,7 @@ func (s *Scraper) Scrape(ctx context.Context, alias string) ([]byte, error) {
 	r, err := bridge.Call(ctx, s.node.Host(), func(done func(result)) func() {
 		return s.scraper.Scrape(domain.Alias(alias), within, func(body []byte, err error) { done(result{body, err}) })
 	})
-	return r.body, dhtprom.Outcome(r.err, err)
+	return r.body, part.Outcome(r.err, err)
 }
 
 // Aliases lists the registered aliases.

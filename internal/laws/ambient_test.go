@@ -20,7 +20,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 		return true, "where goroutines wait for the loop"
 	case under(path, "hyperdht/dhtnet"):
 		return true, "the blocking face"
-	case path == ".", path == "client", path == "scraper", path == "node":
+	case path == ".", path == "client", path == "scraper", path == "node", path == "internal/part":
 		return true, "the front door, whose callers wait"
 	case path == "sim/hugepages":
 		return true, "the kernel is asked for memory of another kind, which changes no run"
@@ -63,6 +63,7 @@ var ambientExcept = []string{"net/netip", "net/url", "golang.org/x/crypto", "mat
 // ambientHere are exceptions of one package, each with its reason.
 var ambientHere = map[string]string{
 	"app context":                      "slog hands one to its handlers; nothing waits on it",
+	"doctor context":                   "Run waits for the loop, in package bridge; an examination knows no context",
 	"hyperdht/internal/secret runtime": "GOARCH, a constant, tells which cipher is the faster one",
 	"ports/portstest testing":          "a test suite",
 	"ports/host a channel":             "Loop.Closed, for goroutines that wait for the loop",

@@ -69,7 +69,7 @@ var rules = []rule{
 	{"adapters/*", "domain ports ports/bound ports/host", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Packages that assemble the others.
-	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain ports/host internal/tempfile cmd/internal/*", anything, "what both programs need"},
+	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain internal/tempfile cmd/internal/*", anything, "what both programs need"},
 	{"cmd/...", ". client scraper node doctor wiring adapters/source adapters/stun adapters/web adapters/web/hosts app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
@@ -81,11 +81,12 @@ var rules = []rule{
 	{"internal/api", "internal/golden", "", "what packages offer to importers; only tests import it"},
 	{"internal/laws", "", "", "tests of the tree as a whole"},
 	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
-	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
-	{"client", ". adapters/source app domain ports ports/host", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
-	{"scraper", ". adapters/* adapters/web/hosts app domain ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},
-	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id ports/bridge ports/host", "", "the roles of those who help the two to meet"},
-	{"doctor", ". adapters/dht adapters/stun domain hyperdht hyperdht/id hyperdht/muxrpc ports ports/host", "", "an examination of a node, on any host"},
+	{"internal/part", "domain hyperdht ports/bridge ports/host", "", "lifecycles on a node, for the packages of the roles alone"},
+	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain internal/part ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
+	{"client", ". adapters/source app domain internal/part ports ports/host", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
+	{"scraper", ". adapters/* adapters/web/hosts app domain internal/part ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},
+	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id internal/part ports/bridge ports/host", "", "the roles of those who help the two to meet"},
+	{"doctor", ". adapters/dht adapters/stun adapters/udp domain hyperdht hyperdht/id hyperdht/muxrpc internal/part ports ports/bridge ports/host", "", "an examination of a node, on any host"},
 	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},
 }
 

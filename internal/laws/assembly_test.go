@@ -29,7 +29,7 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range packages(t) {
 		program := under(p.path, "cmd")
-		if !program && !underAny(p.path, "client", "scraper", "node", "doctor", "adapters/web") && p.path != "." {
+		if !program && !underAny(p.path, "client", "scraper", "node", "doctor", "internal/part", "adapters/web") && p.path != "." {
 			continue
 		}
 		for _, f := range p.code {

@@ -13,7 +13,6 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/doctor"
-	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Options are the options of the programs' doctor commands.
@@ -50,7 +49,7 @@ func (o Options) Run(ctx context.Context, cfg doctor.Config, stdout io.Writer) e
 		return &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}
 	}
 	cfg.Timeout, cfg.Clock = o.Timeout, dhtprom.Clock{}
-	report, err := dhtprom.OnHost(ctx, func(h host.Host, done func(*doctor.Report)) error { return doctor.Examine(h, cfg, done) })
+	report, err := doctor.Run(ctx, cfg)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("the examination was interrupted: %w", err)
