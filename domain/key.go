@@ -132,10 +132,11 @@ func (h hidden) equal(o hidden) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// Secret is shared by a scraper and its clients: it authorizes registrations.
+// Secret is shared by a scraper and its clients: it authorizes registrations. ParseSecret reads one as dhtprom-scraper keygen prints it;
+// SecretFrom takes 32 random bytes.
 type Secret struct{ hidden }
 
-// ParseSecret parses a secret as hex or z32. Its error never quotes the text.
+// ParseSecret parses a secret as hex or z32, as keygen prints it. Its error never quotes the text.
 func ParseSecret(text string) (Secret, error) {
 	b, err := parse32(text)
 	return SecretFrom(b), err
@@ -147,7 +148,7 @@ func SecretFromBytes(b []byte) (Secret, error) {
 	return SecretFrom(s), err
 }
 
-// SecretFrom wraps 32 secret bytes.
+// SecretFrom returns the secret of 32 bytes, which must be random.
 func SecretFrom(b [KeySize]byte) Secret { return Secret{hide(b)} }
 
 // IsZero reports whether the secret was never set. 32 zero bytes are not a secret.
@@ -192,16 +193,17 @@ func Accepts(valid []Secret, s Secret) bool {
 	return found == 1
 }
 
-// Seed is the seed of a key pair, and as secret as the pair.
+// Seed is the seed of a key pair, and as secret as the pair. ParseSeed reads one as dhtprom-scraper keygen prints it; SeedFrom takes 32
+// random bytes.
 type Seed struct{ hidden }
 
-// ParseSeed parses a seed as hex or z32. Its error never quotes the text.
+// ParseSeed parses a seed as hex or z32, as keygen prints it. Its error never quotes the text.
 func ParseSeed(text string) (Seed, error) {
 	b, err := parse32(text)
 	return SeedFrom(b), err
 }
 
-// SeedFrom wraps 32 secret bytes.
+// SeedFrom returns the seed of 32 bytes, which must be random.
 func SeedFrom(b [KeySize]byte) Seed { return Seed{hide(b)} }
 
 // IsZero reports whether the seed was never set.
