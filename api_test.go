@@ -7,5 +7,5 @@ import (
 )
 
 func TestPublicNamesAreThoseOfTheList(t *testing.T) {
-	api.Check(t, "testdata/api.txt", ".", "./client", "./scraper", "./node")
+	api.Check(t, "testdata/api.txt", ".", "./client", "./scraper", "./node", "./doctor", "./wiring")
 }
