@@ -25,8 +25,8 @@ var turns = []struct {
 	{regexp.MustCompile(`\b[Hh]ears?\b`), "receives, is notified"},
 	{regexp.MustCompile(`\b(ours|theirs|Ours|Theirs)\b`), "name the side: local, remote, this node's, the peer's"},
 	{regexp.MustCompile(`\b[Ww]ho\b`), "that; name the thing"},
-	{regexp.MustCompile(`// \S+ (is|are) (what|who|how|where|when|whether|why|that|as)\b`), "define it by a noun: Measurement is one row of the report"},
-	{regexp.MustCompile(`// \S+ (says (what|that|how|which|where|whether)|tells)\b`), "returns, reports, is"},
+	{regexp.MustCompile(`(//|#) \S+ (is|are) (what|who|how|where|when|whether|why|that|as)\b`), "define it by a noun: Measurement is one row of the report"},
+	{regexp.MustCompile(`(//|#) \S+ (says (what|that|how|which|where|whether)|tells)\b`), "returns, reports, is"},
 	{regexp.MustCompile(`\banew\b`), "again"},
 	{regexp.MustCompile(`\b[Ff]or ever\b`), "indefinitely, forever"},
 	{regexp.MustCompile(`\bin vain\b`), "without success"},
@@ -52,14 +52,22 @@ var names = regexp.MustCompile(`(?i)nobody|somebody|everybody|whoever`)
 
 // exempt are files whose text is not for readers of the product, each with its reason.
 var exempt = map[string]string{
-	"internal/laws/words_test.go": "quotes what it forbids",
-	"hyperdht/events.go":          "attributes of the trace are called ours and theirs",
-	"LICENSE":                     "a text of its own",
-	"sim/random.go":               "its label decides what all runs draw",
+	"internal/laws/words_test.go":    "quotes what it forbids",
+	"hyperdht/events.go":             "attributes of the trace are called ours and theirs",
+	"LICENSE":                        "a text of its own",
+	"spec/vectors/parts/protomux.js": "the recorded bytes contain the name of its unknown protocol",
+	"sim/random.go":                  "its label decides what all runs draw",
 }
 
-// prose are the endings of documents and of files with texts for users.
-var prose = []string{".md", ".html", ".yml", ".yaml", ".libsonnet", ".service", ".conf", ".default", ".tmpl"}
+// prose are the endings of documents, of files with texts for users, and of scripts.
+var prose = []string{
+	".md", ".html", ".yml", ".yaml", ".libsonnet", ".service", ".socket", ".conf", ".default", ".tmpl", ".1", ".sh", ".bash", ".js",
+}
+
+// isProse reports whether all lines of a file are judged.
+func isProse(name string) bool {
+	return slices.Contains(prose, path.Ext(name)) || path.Base(name) == "Dockerfile" || underAny(name, ".ci", "packaging/default", "packaging/completions")
+}
 
 func TestTextIsPlainTechnicalEnglish(t *testing.T) {
 	for _, p := range packages(t) {
@@ -75,12 +83,12 @@ func TestTextIsPlainTechnicalEnglish(t *testing.T) {
 		}
 		name = filepath.ToSlash(name)
 		if entry.IsDir() {
-			if base := entry.Name(); name != "." && name != ".github" && (strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules") {
+			if base := entry.Name(); name != "." && name != ".github" && name != ".ci" && (strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules") {
 				return filepath.SkipDir
 			}
 			return nil
 		}
-		if !slices.Contains(prose, path.Ext(name)) || !worded(name) {
+		if !isProse(name) || !worded(name) {
 			return nil
 		}
 		text, err := os.ReadFile(name)

@@ -234,7 +234,7 @@ function exchange (socket, n, chunk) {
 
 // ---- metrics
 
-// source is what a client serves as metrics; it can be changed while the client runs.
+// The metrics that a client serves; they can be changed while the client runs.
 class Source {
   constructor (args) {
     this.asked = 0
@@ -561,7 +561,7 @@ const commands = {
   async scraper ({ dht, seed, secret, requestTimeoutMs }) {
     const node = new HyperDHT(dhtOptions(dht))
     const swarm = new Hyperswarm({ dht: node, keyPair: keyPair(seed) })
-    // Connections die, and the swarm makes new ones; what happened is told by the scrapers' events.
+    // Connections break, and the swarm creates new ones; the scraper's events report what happened.
     swarm.on('connection', (socket) => socket.on('error', () => {}))
     const scraper = new Scraper(swarm, hex(secret), requestTimeoutMs)
     await swarm.listen()
