@@ -336,7 +336,7 @@ func TestKeepAlive(t *testing.T) {
 			w.send("1")
 			w.run(time.Minute)
 			if w.dialled.Closed() {
-				t.Fatal("closed although all is well")
+				t.Fatal("closed without a fault")
 			}
 			var after time.Duration
 			var why error

@@ -226,7 +226,7 @@ func TestRandomPunchesTakeTurnsWhileARelayCarries(t *testing.T) {
 				return conns[0].Path() == hyperdht.PathPunched && conns[1].Path() == hyperdht.PathPunched
 			})
 			if s := sn.Status().Peering; s.PunchesLater == 0 {
-				t.Errorf("nobody had to wait: %+v", s)
+				t.Errorf("no punch had to wait: %+v", s)
 			}
 		})
 	}

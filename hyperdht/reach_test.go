@@ -61,7 +61,7 @@ func TestServerInANetworkOfItsOwnIsAnnouncedAtOnce(t *testing.T) {
 	w.listen(w.net.HostAt(n.Status().Public.Addr()), n, hyperdht.ListenOptions{Keys: keyPair(1)})
 	w.net.Run(time.Minute)
 	if told || n.Status().Silent {
-		t.Error("a node that others enter by is told that no node answers")
+		t.Error("a node that others enter by reports that no node answers")
 	}
 	ch, cn := w.join("client")
 	if !w.canConnect(ch, cn) {

@@ -226,7 +226,7 @@ func TestRelayRefusesBeyondItsLimits(t *testing.T) {
 		t.Errorf("failed with %v", failed)
 	}
 	if w.cn.Status().Peering.RelayRefusals == 0 || w.sn.Status().Peering.RelayRefusals == 0 {
-		t.Error("the sides were not told")
+		t.Error("the refusals are not counted")
 	}
 }
 

@@ -35,7 +35,7 @@ func TestNodesThatLeadToNoConnectionAreTriedLast(t *testing.T) {
 		}
 	}
 	if !liar.IsValid() {
-		t.Error("nobody was asked to punch")
+		t.Error("no node was asked to punch")
 	}
 }
 

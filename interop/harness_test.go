@@ -175,7 +175,7 @@ func TestJavaScriptNodesAnnounceRelayAndSleep(t *testing.T) {
 	}
 	a.Call("announce", jspeer.Args{"on": a.On, "target": target, "seed": seed}, nil)
 	if lookup() == 0 {
-		t.Error("nobody knows of the announcement")
+		t.Error("no node has the announcement")
 	}
 	a.Call("unannounce", jspeer.Args{"on": a.On, "target": target, "seed": seed}, nil)
 	if n := lookup(); n != 0 {

@@ -147,7 +147,7 @@ func scrapeWell(t *testing.T, c cell, host string, stranger *jspeer.Node) {
 	}
 	scraper.refused(t)
 	if got := scraper.aliases(t)[alias]; got != client.key() {
-		t.Errorf("somebody without the secret has the alias: %s", got)
+		t.Errorf("a client without the secret has the alias: %s", got)
 	}
 	scrapes("after the impostor", "up 1\n", 1)
 

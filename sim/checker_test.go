@@ -26,7 +26,7 @@ func blame(t *testing.T, rule string, lie func(w *World, s *scraper, c *client))
 		t.Fatal(err)
 	}
 	if len(r.Failures) == 0 {
-		t.Errorf("nobody noticed")
+		t.Errorf("no failure")
 	}
 	for _, f := range r.Failures {
 		if f.Check != rule {

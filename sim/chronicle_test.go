@@ -79,7 +79,7 @@ func TestPageShowsAnOutage(t *testing.T) {
 		t.Errorf("%d failed in the plot, %v in the table", n, r.ScrapesFailed)
 	}
 	if n := r.chronicle.total(polledFailed); n == 0 {
-		t.Error("nobody asked in vain while the second healing failed")
+		t.Error("no poll failed while the second healing failed")
 	}
 	if len(r.Healings) != 2 {
 		t.Fatalf("%d healings: %v", len(r.Healings), r.Healings)

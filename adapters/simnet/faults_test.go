@@ -311,7 +311,7 @@ func TestFaultsStrikeTheirGroupOnly(t *testing.T) {
 				}
 			}
 			if len(hit) == 0 {
-				t.Error("hit nobody")
+				t.Error("hit no machine")
 			}
 			for _, h := range few {
 				delete(hit, h.Name())

@@ -236,7 +236,7 @@ func TestSocketsOpenOnOwnAddressesOnly(t *testing.T) {
 	h := n.AddHost("a", netip.MustParseAddr("10.0.0.1"))
 	h.Do(func() {
 		if s, err := h.OpenSocket(netip.MustParseAddrPort("10.0.0.2:1")); s != nil || !errors.Is(err, simnet.ErrAddrNotHere) {
-			t.Errorf("on an address of somebody else: %v, %v", s, err)
+			t.Errorf("on an address of another machine: %v, %v", s, err)
 		}
 		if s, err := h.OpenSocket(netip.MustParseAddrPort("10.0.0.1:1")); s == nil || err != nil {
 			t.Errorf("on the own address: %v, %v", s, err)

@@ -148,7 +148,7 @@ func TestBlockLooksForWhoWouldGetIt(t *testing.T) {
 	w.Run(time.Minute)
 	w.a.send(at(addr(2), 6000), "for nobody")
 	if s := w.Stats(); s.Dropped(simnet.DropBlocked) != 0 {
-		t.Errorf("%d datagrams for nobody were blocked", s.Dropped(simnet.DropBlocked))
+		t.Errorf("%d datagrams to an address without a machine were blocked", s.Dropped(simnet.DropBlocked))
 	}
 	// Neighbours that meet at their public addresses meet inside their router, which has seen the datagram by then.
 	nat := simnet.FullCone()

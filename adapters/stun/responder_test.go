@@ -169,7 +169,7 @@ func TestResponderLimitsEachSourceAndAllOfThem(t *testing.T) {
 	}
 	flood(2*totalRate, func(i int) netip.Addr { return many(i % (maxSources / 2)) })
 	if s := b.Stats(); s.Answered != totalRate {
-		t.Errorf("a flood of everybody: %d answers, want %d", s.Answered, totalRate)
+		t.Errorf("a flood of many sources: %d answers, want %d", s.Answered, totalRate)
 	}
 	b.net.Run(rateWindow)
 	flood(1, one)

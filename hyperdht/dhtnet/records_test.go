@@ -79,7 +79,7 @@ func TestValuesAreStoredAndFound(t *testing.T) {
 		t.Errorf("%q, %v", v, err)
 	}
 	if _, err := n.ImmutableGet(ctx, id.Target{1}); !errors.Is(err, hyperdht.ErrNotFound) {
-		t.Errorf("what nobody stored: %v", err)
+		t.Errorf("a value that was not stored: %v", err)
 	}
 }
 

@@ -215,7 +215,7 @@ func TestAmbientExceptionsAreNeeded(t *testing.T) {
 	}
 	for exception := range ambientHere {
 		if !needed[exception] {
-			t.Errorf("%q is excepted and nobody needs it", exception)
+			t.Errorf("the exception %q is not used", exception)
 		}
 	}
 }

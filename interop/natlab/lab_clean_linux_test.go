@@ -92,7 +92,7 @@ func TestNothingLeavesTheLaboratory(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.EHOSTUNREACH) {
-			t.Errorf("%s: somebody else than the core had to do with a datagram to the internet: %v", k.name, err)
+			t.Errorf("%s: a machine beside the core handled a datagram to the internet: %v", k.name, err)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func TestMadeFilesAreTheirOwnersAloneAndAreNeverReplaced(t *testing.T) {
 		t.Errorf("left behind: %v", files)
 	}
 	if err := os.Chmod(path, 0o640); err != nil || !keyfile.Exposed(path) {
-		t.Errorf("a group may read it and nobody says so: %v", err)
+		t.Errorf("a file that its group may read does not count as exposed: %v", err)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestFewSamplesDecideOnlyWhenNoMoreAreToBeHad(t *testing.T) {
 				}
 			}
 			if original.Firewall() != tt.original {
-				t.Errorf("%v where nobody concludes, want %v", original.Firewall(), tt.original)
+				t.Errorf("%v without Conclude, want %v", original.Firewall(), tt.original)
 			}
 		})
 	}

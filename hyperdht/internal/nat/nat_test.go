@@ -113,7 +113,7 @@ func TestClassifierForgetsOpenWhenNodeTurnsFirewalled(t *testing.T) {
 func TestClassifierTellsWhereMostSawUsWhateverTheVerdict(t *testing.T) {
 	c := NewClassifier(false)
 	if c.Seen().IsValid() {
-		t.Errorf("seen at %v by nobody", c.Seen())
+		t.Errorf("seen at %v without samples", c.Seen())
 	}
 	for i, port := range []uint16{1, 2, 2} {
 		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 1)

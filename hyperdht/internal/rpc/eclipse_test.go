@@ -67,7 +67,7 @@ func TestKnownNodesOfAnAttackerDoNotEclipse(t *testing.T) {
 			}
 			honest := func(a netip.AddrPort) bool { return !slices.Contains(evil, a) }
 			if !slices.ContainsFunc(first, honest) && joined == 0 {
-				t.Error("the first lookup met the attacker only, and nobody is told that there are others")
+				t.Error("the first lookup met the attacker only, and no event reports that there are other nodes")
 			}
 		})
 	}

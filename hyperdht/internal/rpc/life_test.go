@@ -338,7 +338,7 @@ func TestForcedPersistentNodeTriesAgain(t *testing.T) {
 	l := newLab(t, Config{Mode: Persistent, Firewalled: &open})
 	l.net.Run(time.Second)
 	if !l.Ephemeral() {
-		t.Fatal("persistent without anybody")
+		t.Fatal("persistent without other nodes")
 	}
 	for _, p := range l.peersOf(3, empty) {
 		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
@@ -444,7 +444,7 @@ func TestSizesTellOfAllThatGrows(t *testing.T) {
 	})
 	for _, what := range []string{"requests under way", "delayed answers", "nodes in the table", "former nodes", "round trips"} {
 		if !told[what] {
-			t.Errorf("nothing is told of %s", what)
+			t.Errorf("no size of %s", what)
 		}
 	}
 }

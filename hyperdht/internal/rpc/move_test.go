@@ -87,7 +87,7 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 	}
 	s.net.Run(time.Minute)
 	if m.Host() != moved || m.address.sampler.Len() < 9 {
-		t.Errorf("host %v after %d samples: not every node was asked anew", m.Host(), m.address.sampler.Len())
+		t.Errorf("host %v after %d samples: not every node was asked again", m.Host(), m.address.sampler.Len())
 	}
 	s.net.Run(70 * time.Minute)
 	if self, ok := m.ID(); !ok || self != id.NodeIDOf(netip.AddrPortFrom(moved, implicitPort)) {
@@ -249,7 +249,7 @@ func TestSleeperIsAwakeWhenANodeAnswers(t *testing.T) {
 			if deaf {
 				s.net.Run(10 * time.Second)
 				if woken != 0 {
-					t.Fatal("awake, though nobody answers")
+					t.Fatal("awake, though no node answers")
 				}
 				s.net.Heal()
 				s.net.Run(2 * TickInterval)

@@ -144,7 +144,7 @@ func TestWatchedRemoteHasForeignAddressesAskedFor(t *testing.T) {
 	}
 	receive(foreign)
 	if asked != nil {
-		t.Fatalf("asked about %v, though nobody watches", asked)
+		t.Fatalf("asked about %v, though the remote is not watched", asked)
 	}
 	d.b.turn(d.pb.WatchRemote)
 	receive(d.sa.local)

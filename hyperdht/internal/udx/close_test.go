@@ -64,7 +64,7 @@ func TestWriteReplyAndEndOneAfterTheOther(t *testing.T) {
 	w.flush()
 	w.run(10 * ms)
 	if !w.b.eof || w.a.closed || w.b.closed {
-		t.Fatal("B has not seen the end, or somebody closed")
+		t.Fatal("B has not seen the end, or one side has closed")
 	}
 	w.b.End()
 	w.flush()
@@ -206,7 +206,7 @@ func TestPauseDelaysTheEnd(t *testing.T) {
 	w.b.Deliver()
 	w.b.Flush(w.now)
 	if !w.b.eof {
-		t.Error("not told after it")
+		t.Error("not notified after it")
 	}
 }
 

@@ -33,7 +33,7 @@ func TestEveryMutationFitsTheCodeExactlyOnce(t *testing.T) {
 				t.Errorf("no scenario is called %q", m.suite)
 			}
 			if names[m.name] {
-				t.Error("is there twice")
+				t.Error("duplicate name")
 			}
 			names[m.name] = true
 		})
