@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -93,23 +94,16 @@ func TestDoctorOnRealSockets(t *testing.T) {
 		{"secret refused", otherSecret, "problem secret_refused", "the secret is rejected"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			done := make(chan *Report, 1)
-			var err error
-			h.Do(func() {
-				err = Examine(h, Config{
-					Node:    dhtprom.NodeConfig{Bootstrap: bootstrap, Listen: netip.AddrPortFrom(loopback, 0)},
-					Targets: []Target{{Name: "the scraper", Key: scraperKeys.Public, Secret: tt.secret}},
-				}, func(r *Report) { done <- r })
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			r, err := Run(ctx, Config{
+				Node:    dhtprom.NodeConfig{Bootstrap: bootstrap, Listen: netip.AddrPortFrom(loopback, 0)},
+				Targets: []Target{{Name: "the scraper", Key: scraperKeys.Public, Secret: tt.secret}},
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			select {
-			case r := <-done:
-				check(t, r, tt.findings, tt.says, "encryption established")
-			case <-time.After(patience):
-				t.Fatal("the doctor does not finish")
-			}
+			check(t, r, tt.findings, tt.says, "encryption established")
 		})
 	}
 }
