@@ -2,8 +2,8 @@
 //
 //	bootstrap nodes, STUN ──▶ address and NAT ──▶ holders of the key's record ──▶ a connection, step by step ──▶ findings
 //
-// It runs on any host.Host with a node of its own, which announces nothing, so that it disturbs neither the program that runs it
-// nor one beside it. Its knowledge of a connection comes from the trace of its host.
+// Run examines this machine, Examine any host.Host, with a node of its own, which announces nothing, so that it disturbs neither the
+// program that runs it nor one beside it. Its knowledge of a connection comes from the trace of its host.
 package doctor
 
 import (
