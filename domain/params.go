@@ -35,6 +35,13 @@ const (
 	MaxHostname = 255
 	MaxService  = 128
 
+	// Limits on a target's labels, in bytes but the first. Prometheus sets none by default; a scraper stores the labels of all
+	// targets and lists them in each answer of service discovery: 10,000 targets with 200 bytes each are 2 MB.
+	MaxLabels     = 32
+	MaxLabelName  = 128
+	MaxLabelValue = 1024
+	MaxLabelsSize = 8 << 10 // names and values together
+
 	// MaxEntries is the default limit on the number of aliases. A scraper with 5,000 is already large.
 	MaxEntries = 10_000
 
