@@ -66,6 +66,7 @@ var rules = []rule{
 	{"adapters/bolt", "internal/tempfile domain ports ports/bound ports/host", anything, "a file of its own"},
 	{"adapters/nodes", "internal/tempfile ports", anything, "likewise"},
 	{"adapters/targets", "internal/tempfile domain ports ports/host", anything, "likewise"},
+	{"adapters/source/families", "", "", "a filter of bytes, which knows formats of metrics and nothing else"},
 	{"adapters/*", "domain ports ports/bound ports/host", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
 
 	// Packages that assemble the others.
