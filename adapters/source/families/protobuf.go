@@ -166,9 +166,6 @@ func (f field) length() int64 { return int64(f.header) + f.size }
 // parseField reads the head of the first field in a part of a message, with the number of bytes from there to the end of
 // the message. It reports whether a field can begin there.
 func parseField(in []byte, toEnd int64) (f field, ok bool) {
-	if toEnd == 0 {
-		return field{}, false
-	}
 	incomplete := int64(len(in)) < toEnd
 	if !incomplete {
 		in = in[:toEnd]
