@@ -222,3 +222,12 @@ func prometheusDuration(text string) (d time.Duration, ok bool) {
 	}
 	return d, text != ""
 }
+
+// CheckInstanceLabel checks the instance label of a target, which is in other respects not the operator's to set: up to
+// MaxLabelValue bytes of UTF-8 as in an alias.
+func CheckInstanceLabel(text string) error {
+	if err := checkName("label instance", text, MaxLabelValue); err != nil {
+		return labelError(err.Error())
+	}
+	return nil
+}
