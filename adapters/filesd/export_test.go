@@ -27,26 +27,33 @@ type Notices struct {
 	Opened int
 	Closed int
 
-	mu  sync.Mutex
-	err error // of opening
+	mu           sync.Mutex
+	opening, add error
 }
 
-// Fail sets the error of opening.
-func (n *Notices) Fail(err error) {
+// Fail sets the errors of opening, and of adding a directory.
+func (n *Notices) Fail(opening, add error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.err = err
+	n.opening, n.add = opening, add
+}
+
+func (n *Notices) addDir(dir string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.Dirs = append(n.Dirs, dir)
+	return n.add
 }
 
 func (n *Notices) open() (*notifier, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.err != nil {
-		return nil, n.err
+	if n.opening != nil {
+		return nil, n.opening
 	}
 	n.Opened++
 	return &notifier{
-		add:    func(dir string) error { n.Dirs = append(n.Dirs, dir); return nil },
+		add:    n.addDir,
 		events: n.Events,
 		lost:   n.Lost,
 		stop:   func() error { n.Closed++; return nil },

@@ -3,6 +3,7 @@ package filesd
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -68,6 +70,9 @@ func newWatcher(c Config, open func() (*notifier, error)) (*Watcher, error) {
 	}
 	w := &Watcher{config: c, open: open, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	w.site = site{client: c.Client, files: map[string]*file{}}
+	if _, err := domain.ParseAlias(c.Client); err != nil {
+		return nil, fmt.Errorf("name of the client: %w", err)
+	}
 	for _, text := range c.Globs {
 		g, err := newGlob(text)
 		if err != nil {
@@ -165,19 +170,24 @@ func (w *Watcher) read(n *notifier) *notifier {
 	return n
 }
 
-// watch asks for notifications of all directories, before they are read. Without it the interval remains.
+// watch asks for notifications of all directories, before they are read. Without them the interval remains.
 func (w *Watcher) watch(n *notifier) (*notifier, error) {
+	var err error
 	if n.add == nil {
-		opened, err := w.open()
-		if err != nil {
-			return n, fmt.Errorf("target files are read every %v only, without notifications of changes: %w", w.config.Every, err)
+		var opened *notifier
+		if opened, err = w.open(); err == nil {
+			n = opened
 		}
-		n = opened
 	}
-	for _, g := range w.site.globs {
-		_ = n.add(g.dir) // what is wrong with it shows when it is read
+	for i := 0; i < len(w.site.globs) && err == nil; i++ {
+		if err = n.add(w.site.globs[i].dir); errors.Is(err, fs.ErrNotExist) {
+			err = nil // a fault of its own
+		}
 	}
-	return n, nil
+	if err != nil {
+		err = fmt.Errorf("target files are read every %v only, without notifications of changes: %w", w.config.Every, err)
+	}
+	return n, err
 }
 
 // take returns the functions that wait for a reading. At the end of the watcher it is the last call.

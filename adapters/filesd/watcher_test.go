@@ -237,15 +237,23 @@ func TestNotificationsAreGathered(t *testing.T) {
 
 func TestFilesArePolledWithoutNotifications(t *testing.T) {
 	inBubble(t, func(r *rig) {
-		r.notices.Fail(errors.New("too many open files"))
-		r.start("*.yml")
-		r.wants([]string{""}, []string{"target files are read every 1m0s only, without notifications of changes: too many open files"})
+		r.notices.Fail(errors.New("too many open files"), nil)
+		r.start("*.yml", "none/*.yml")
+		const reason = "target files are read every 1m0s only, without notifications of changes: "
+		const none = "none: no such file or directory"
+		r.wants([]string{""}, []string{none + "\n" + reason + "too many open files"})
 		r.writes("a.yml", "a:1")
 		r.poll()
 		r.wants([]string{"c/a:1"}, nil)
-		r.notices.Fail(nil)
+		r.notices.Fail(nil, errors.New("no space left on device"))
 		r.poll()
-		r.wants(nil, []string{""})
+		r.wants(nil, []string{none + "\n" + reason + "no space left on device"})
+		r.notices.Fail(nil, fs.ErrNotExist)
+		r.poll()
+		r.wants(nil, []string{none})
+		if !slices.Contains(r.notices.Dirs, filepath.Join(r.dir, "none")) || r.notices.Opened != 1 {
+			t.Errorf("%+v", r.notices.Dirs)
+		}
 	})
 }
 
@@ -485,7 +493,10 @@ func TestWatcherEndsWithItsHost(t *testing.T) {
 }
 
 func TestConfigurationIsChecked(t *testing.T) {
-	if _, err := filesd.New(filesd.Config{Globs: []string{"a.yml", "a.txt"}}); err == nil || !strings.Contains(err.Error(), `"a.txt"`) {
+	if _, err := filesd.New(filesd.Config{Client: "c", Globs: []string{"a.yml", "a.txt"}}); err == nil || !strings.Contains(err.Error(), `"a.txt"`) {
+		t.Error(err)
+	}
+	if _, err := filesd.New(filesd.Config{Globs: []string{"a.yml"}}); err == nil || err.Error() != "name of the client: alias is empty" {
 		t.Error(err)
 	}
 }
@@ -513,7 +524,7 @@ func newRealWatcher(t *testing.T, dir, glob string) realWatcher {
 			}
 			r.sets <- strings.Join(names, " ")
 		},
-		OnError: func(err error) { t.Error(err) },
+		OnError: func(err error) { t.Logf("fault: %v", err) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -585,4 +596,35 @@ func TestChangeOfAConfigMapIsNoticed(t *testing.T) {
 	generation(2)
 	r.must(os.RemoveAll(first))
 	r.waitFor("c/a:2")
+}
+
+// A directory that is missing at first is a fault of its own, not one of the notifications.
+func TestDirectoryMayBeMissingAtFirst(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "later")
+	faults := make(chan string, 1)
+	posts := make(chan func(), 16)
+	r := realWatcher{t: t, dir: dir, posts: posts, sets: make(chan string, 16)}
+	w, err := filesd.New(filesd.Config{
+		Loop: r, Client: "c", Globs: []string{filepath.Join(dir, "*.yml")},
+		OnSet:   func(s filesd.Set) { r.sets <- fmt.Sprint(describe(s)) },
+		OnError: func(err error) { faults <- fmt.Sprint(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	r.waitFor("[]")
+	if got := <-faults; got != dir+": no such file or directory" {
+		t.Errorf("%q", got)
+	}
+	r.must(os.Mkdir(dir, 0o700))
+	r.write("a.yml", "- targets: [a:1]\n")
+	w.Reload(func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	r.waitFor("[c/a:1 http://a:1/metrics a:1 map[] " + dir + "/a.yml:1 (group 1, target 1)]")
+	r.write("a.yml", "")
+	r.waitFor("[]")
 }
