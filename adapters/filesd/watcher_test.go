@@ -23,6 +23,7 @@ import (
 type loop struct {
 	mu     sync.Mutex
 	posts  []func()
+	posted int
 	closed chan struct{}
 }
 
@@ -30,6 +31,7 @@ func (l *loop) Post(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.posts = append(l.posts, f)
+	l.posted++
 }
 
 func (l *loop) Closed() <-chan struct{} { return l.closed }
@@ -167,8 +169,12 @@ func TestSetIsDeliveredAtFirstAndWhenItChanges(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.start("*.yml", "*.json")
 		r.wants([]string{""}, nil)
+		before := r.loop.posted
 		r.poll()
 		r.wants(nil, nil)
+		if r.loop.posted != before {
+			t.Error("a reading without a change costs a turn")
+		}
 		r.writes("b.yml", "b:1")
 		r.write("a.json", `[{"targets": ["a:1", "a:2"]}]`)
 		r.write("not.txt", "x")
