@@ -160,7 +160,7 @@ func postpone(settled *time.Timer, latest time.Time) time.Time {
 
 // read reads the files and delivers what has changed.
 func (w *Watcher) read(n *notifier) *notifier {
-	waiting := w.take(false)
+	waiting := w.take()
 	n, err := w.watch(n)
 	set, faults := w.site.load()
 	if err != nil {
@@ -190,13 +190,12 @@ func (w *Watcher) watch(n *notifier) (*notifier, error) {
 	return n, err
 }
 
-// take returns the functions that wait for a reading. At the end of the watcher it is the last call.
-func (w *Watcher) take(last bool) []func(error) {
+// take returns the functions that wait for a reading.
+func (w *Watcher) take() []func(error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	waiting := w.waiting
 	w.waiting = nil
-	w.over = w.over || last
 	return waiting
 }
 
@@ -226,7 +225,10 @@ func (w *Watcher) deliver(set Set, err error, waiting []func(error)) {
 
 // end answers those that wait for a reading that will not take place.
 func (w *Watcher) end() {
-	waiting := w.take(true)
+	w.mu.Lock()
+	w.over = true // none is added from now on
+	w.mu.Unlock()
+	waiting := w.take()
 	if len(waiting) == 0 {
 		return
 	}
