@@ -64,15 +64,16 @@ func (c *connector) tryRelays(left []netip.AddrPort) {
 
 // ask runs a FIND_PEER query, seeded with nodes if there are any.
 func (c *connector) ask(seeds []netip.AddrPort) {
-	known := seeds
+	known, found := seeds, false
 	var q *rpc.Query
 	q = c.p.rpc.Query(rpc.QueryConfig{
 		Target: c.target, Command: wire.CmdFindPeer, Nodes: seeds, Retries: connectQueryRetries, Group: c.group,
-		NearestFirst: true, Enough: c.enough,
+		NearestFirst: true, Enough: c.enough, Found: func() bool { return found },
 		OnReply: func(r *rpc.Reply) {
 			if _, err := wire.ParsePeer(r.Value); r.Value == nil || err != nil {
 				return
 			}
+			found = true
 			c.note(AttemptEvent{Step: AttemptRecord, Node: r.From})
 			if !slices.Contains(known, r.From) && !slices.Contains(c.candidates, r.From) && len(c.candidates) < maxCandidates {
 				c.candidates = append(c.candidates, r.From)

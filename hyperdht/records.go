@@ -60,20 +60,24 @@ type Found struct {
 // all calls for records, the functions may be nil.
 func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *Query {
 	target := key.Target()
-	return n.query(target, wire.CmdFindPeer, nil, func(r *rpc.Reply) {
-		if peer, err := wire.ParsePeer(r.Value); err == nil && found != nil {
+	return n.search(target, wire.CmdFindPeer, nil, func(r *rpc.Reply) bool {
+		peer, err := wire.ParsePeer(r.Value)
+		if err == nil && found != nil {
 			found(Found{From: r.From, Peers: []Peer{Peer(peer)}})
 		}
-	}, nil, done)
+		return err == nil
+	}, done)
 }
 
 // Lookup asks for the records that were announced on a target.
 func (n *Node) Lookup(target id.Target, found func(Found), done func(error)) *Query {
-	return n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
-		if l, err := wire.ParseLookupReply(r.Value); err == nil && found != nil {
+	return n.search(target, wire.CmdLookup, nil, func(r *rpc.Reply) bool {
+		l, err := wire.ParseLookupReply(r.Value)
+		if err == nil && found != nil {
 			found(Found{From: r.From, Peers: peers(l.Peers), Bump: l.Bump})
 		}
-	}, nil, done)
+		return err == nil
+	}, done)
 }
 
 func peers(from []wire.Peer) []Peer {
@@ -173,14 +177,14 @@ func (n *Node) ImmutableGet(target id.Target, done func([]byte, error)) *Query {
 	}
 	var q *Query
 	answered := false
-	q = n.query(target, wire.CmdImmutableGet, nil, func(r *rpc.Reply) {
-		if answered || id.Target(id.Hash(r.Value)) != target {
-			return
+	q = n.search(target, wire.CmdImmutableGet, nil, func(r *rpc.Reply) bool {
+		if !answered && id.Target(id.Hash(r.Value)) == target {
+			answered = true
+			q.Destroy()
+			done(r.Value, nil)
 		}
-		answered = true
-		q.Destroy()
-		done(r.Value, nil)
-	}, nil, func(err error) {
+		return answered
+	}, func(err error) {
 		if !answered {
 			answered = true
 			done(nil, orNotFound(err))
@@ -213,14 +217,14 @@ func (n *Node) MutableGet(key id.PublicKey, minSeq uint64, done func(MutableValu
 	}
 	var best *wire.MutableValue
 	get := wire.MutableGet{Seq: minSeq}
-	return n.query(key.Target(), wire.CmdMutableGet, get.Append(nil), func(r *rpc.Reply) {
+	return n.search(key.Target(), wire.CmdMutableGet, get.Append(nil), func(r *rpc.Reply) bool {
 		v, err := wire.ParseMutableValue(r.Value)
-		if err != nil || v.Seq < minSeq || (best != nil && v.Seq <= best.Seq) || !v.Verify(key) {
-			return
+		if err == nil && v.Seq >= minSeq && (best == nil || v.Seq > best.Seq) && v.Verify(key) {
+			v.Value = slices.Clone(v.Value)
+			best = &v
 		}
-		v.Value = slices.Clone(v.Value)
-		best = &v
-	}, nil, func(err error) {
+		return best != nil
+	}, func(err error) {
 		if best == nil {
 			done(MutableValue{}, orNotFound(err))
 			return
@@ -240,19 +244,30 @@ type commitFunc = func(r *rpc.Reply, settled func(error))
 
 // query runs a lookup. found gets the successful answers that carry a value.
 func (n *Node) query(target id.Target, command uint64, value []byte, found func(*rpc.Reply), commit commitFunc, done func(error)) *Query {
-	return &Query{n.rpc.Query(rpc.QueryConfig{
-		Target: target, Command: command, Value: value, Commit: commit,
-		OnDone: func(err error) {
-			if done != nil {
-				done(publicError(err))
-			}
-		},
-		OnReply: func(r *rpc.Reply) {
-			if found != nil && r.Value != nil {
-				found(r)
-			}
-		},
-	})}
+	return n.run(rpc.QueryConfig{Target: target, Command: command, Value: value, Commit: commit}, found, done)
+}
+
+// search runs a lookup for a record or value. found gets the successful answers that carry a value, and reports whether the search
+// has succeeded; until then the search waits for slow nodes, too.
+func (n *Node) search(target id.Target, command uint64, value []byte, found func(*rpc.Reply) bool, done func(error)) *Query {
+	succeeded := false
+	cfg := rpc.QueryConfig{Target: target, Command: command, Value: value, Found: func() bool { return succeeded }}
+	return n.run(cfg, func(r *rpc.Reply) { succeeded = found(r) || succeeded }, done)
+}
+
+// run starts a lookup with the callbacks of a public call.
+func (n *Node) run(cfg rpc.QueryConfig, found func(*rpc.Reply), done func(error)) *Query {
+	cfg.OnDone = func(err error) {
+		if done != nil {
+			done(publicError(err))
+		}
+	}
+	cfg.OnReply = func(r *rpc.Reply) {
+		if found != nil && r.Value != nil {
+			found(r)
+		}
+	}
+	return &Query{n.rpc.Query(cfg)}
 }
 
 // storeAt sends a value to the node that sent r, with the token from that reply.

@@ -32,6 +32,10 @@ type QueryConfig struct {
 
 	// Enough, where it reports true, keeps the query from asking further nodes until Continue; nil never does.
 	Enough func() bool
+	// Found reports whether an answer has what the query looks for. While it reports false, the query waits for all nodes that it
+	// has asked, until their last timeout: those nearest to the target may be the ones whose first request was lost. The reference
+	// implementation ends once all that have not answered are slow and the closest are full, as here where Found is nil.
+	Found func() bool
 	// OnReply gets every answer without an error code. It is borrowed for the call.
 	OnReply func(*Reply)
 	// Commit is called for each of the closest nodes when the lookup is done, at the same time for all.
@@ -94,10 +98,10 @@ func (v *visits) end(c *Call) {
 // room reports whether another visit may begin where so many may be in flight.
 func (v *visits) room(limit int) bool { return v.inflight < limit+v.slow }
 
-// awaited reports whether there are visits to wait for: the slow ones alone, and those to bootstrap nodes alone, are not if
-// enough is known without them.
-func (v *visits) awaited(full bool, successes int) bool {
-	return v.inflight > 0 && (v.slow < v.inflight || !full) && (v.entering < v.inflight || successes < enoughToEnter)
+// awaited reports whether there are visits to wait for: the slow ones alone are not if the result is complete without them, and
+// those to bootstrap nodes alone are not if enough nodes have answered.
+func (v *visits) awaited(complete bool, successes int) bool {
+	return v.inflight > 0 && (v.slow < v.inflight || !complete) && (v.entering < v.inflight || successes < enoughToEnter)
 }
 
 // tally counts what has come of the visits of a query.
@@ -312,7 +316,7 @@ func (q *Query) readMore() {
 	if len(q.candidates.pending) > 0 || q.resolving && q.tally.successes == 0 {
 		return
 	}
-	if q.visits.awaited(q.closest.Full(), q.tally.successes) {
+	if q.visits.awaited(q.complete(), q.tally.successes) {
 		return
 	}
 	if !q.fromTable && q.tally.successes < kad.K/4 {
@@ -322,6 +326,11 @@ func (q *Query) readMore() {
 		return
 	}
 	q.flush()
+}
+
+// complete reports whether the query need not wait for slow nodes.
+func (q *Query) complete() bool {
+	return q.closest.Full() && (q.cfg.Found == nil || q.cfg.Found())
 }
 
 // Continue lets a query go on, at the end of the turn, for which Enough reported true. It is no method, because Query is a

@@ -200,6 +200,38 @@ func TestQueryEndsWhenOnlySlowNodesAreLeftAndTheResultIsFull(t *testing.T) {
 	}
 }
 
+func TestQueryThatHasFoundNothingWaitsForSlowNodes(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		answered int // the request that the nearest node answers
+		want     time.Duration
+	}{
+		{"whose first request was lost", 2, RequestTimeout + 2*delay},
+		{"that are silent", QueryRetries + 2, (QueryRetries + 1) * RequestTimeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			l.net.Run(time.Second)
+			peers := byDistance(l.peersOf(22, empty))
+			asked, found := 0, false
+			peers[0].answer = func(wire.Request) *wire.Response {
+				if asked++; asked < tt.answered {
+					return nil
+				}
+				found = true
+				return &wire.Response{Value: []byte("what is looked for")}
+			}
+			peers[1].answer = silent
+			r := l.query(QueryConfig{Nodes: addrs(peers), Found: func() bool { return found }})
+			start := l.net.Now()
+			l.net.Run(time.Minute)
+			if r.done != 1 || r.at-start != tt.want {
+				t.Errorf("done %d times, after %v, want %v", r.done, r.at-start, tt.want)
+			}
+		})
+	}
+}
+
 func TestQueryStopsAtTheFirstNodeThatIsNotCloser(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
