@@ -122,6 +122,23 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			}
 			w.run(auditEvery)
 		}},
+		{"thousands of timers of an attacker", "bounds", func(w *World, s *scraper, c *client) {
+			c.isAttacker = true
+			for range 2 * maxTimers {
+				timer := c.host.AfterFunc(time.Hour, func() {})
+				w.net.AfterFunc(auditEvery, func() { timer.Stop() })
+			}
+			w.run(auditEvery)
+		}},
+		{"timers that stay after a storm", "bounds", func(w *World, s *scraper, c *client) {
+			before := w.count(w.machines)
+			for range 2 * underWay * timersEach {
+				timer := c.host.AfterFunc(time.Hour, func() {})
+				w.net.AfterFunc(10*time.Minute, func() { timer.Stop() })
+			}
+			w.mustShrink(w.machines, before)
+			w.run(10 * time.Minute)
+		}},
 		{"datagrams that cannot be read", "readable", func(w *World, s *scraper, c *client) {
 			var broken hyperdht.Status
 			broken.Peering.ConnectionsBroken = 1
@@ -153,6 +170,21 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { blame(t, test.rule, test.lie) })
+	}
+}
+
+func TestWhatEndsSoonIsNotBlamedForStaying(t *testing.T) {
+	withScenario(t, &Scenario{Name: "storm", Nodes: 4, Clients: 1, For: time.Minute, Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		before := w.count(w.machines)
+		for range 2 * underWay * timersEach {
+			w.nodes[0].host.AfterFunc(5*time.Second, func() {})
+		}
+		w.mustShrink(w.machines, before)
+	}})
+	r, err := Run(Options{Scenario: "storm", Seed: 1})
+	if err != nil || len(r.Failures) > 0 {
+		t.Errorf("%v, %v", err, r.Failures)
 	}
 }
 

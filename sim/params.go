@@ -63,6 +63,9 @@ const (
 	closingTime = 20 * time.Second
 	// underWay is the tolerance for resources that come and go from one moment to the next.
 	underWay = 8
+	// recounts is the number of times that what exceeds that is counted again, recountAfter the time in between: a lookup
+	// ends within a few seconds.
+	recounts, recountAfter = 3, 7 * time.Second
 	// timersEach is the approximate number of timers per peer.
 	timersEach = 4
 

@@ -32,11 +32,13 @@ func (m *machine) sizes(tell func(what string, held, most int)) {
 }
 
 // peers bounds the number of peers of a machine now, by its events about connections and not by what it holds. Some more
-// are being opened or closed.
+// are being opened or closed. An attacker has no such events, and dials as often as the scenario wants.
 func (ch *checker) peers(m *machine) int {
 	switch {
 	case m.isNode:
 		return 0
+	case m.isAttacker:
+		return spareConnections + max(holdsOf(m, "connections"), 0)
 	case m.isRelay:
 		return spareConnections + connectionsPerClient*(len(ch.w.clients)+len(ch.w.scrapers))
 	}
@@ -114,15 +116,30 @@ func (w *World) count(all []*machine) census {
 	return c
 }
 
-// mustShrink demands that machines hold no more than at a census, apart from what is in progress at any moment.
+// mustShrink demands that machines hold no more than at a census, apart from what is in progress at any moment. If one holds
+// more, it is counted again: a lookup under way has ten requests in flight, and ends; what leaks stays.
 func (w *World) mustShrink(all []*machine, before census) {
 	now := w.count(all)
-	for _, what := range slices.Sorted(maps.Keys(now)) {
-		was, known := before[what]
-		if slack := max(underWay, was/10); known && now[what] > was+slack {
-			w.fail("bounds", "%s, and %d before all that", fmt.Sprintf(what, now[what]), was)
+	more := now.more(before, slices.Sorted(maps.Keys(now)))
+	for range recounts {
+		if len(more) == 0 {
+			return
 		}
+		w.run(recountAfter)
+		now = w.count(all)
+		more = now.more(before, more)
 	}
+	for _, what := range more {
+		w.fail("bounds", "%s, and %d before all that", fmt.Sprintf(what, now[what]), before[what])
+	}
+}
+
+// more returns those of the counts that exceed an earlier census.
+func (c census) more(before census, of []string) []string {
+	return slices.DeleteFunc(of, func(what string) bool {
+		was, known := before[what]
+		return !known || c[what] <= was+max(underWay, was/10)
+	})
 }
 
 // holdsOf returns one size of a machine; -1 if there is none of that name.
