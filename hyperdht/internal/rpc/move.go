@@ -32,8 +32,9 @@ func (e *Endpoint) suspectMove(seen netip.Addr) {
 	}
 }
 
-// askAddress asks a few nodes for our address, and the address probe if there are too few, and moves if they
-// agree on another one. They are taken evenly from all known nodes: attackers can be the last ones heard by pinging us, and a
+// askAddress asks a few nodes for our address, and the address probe if there are too few, and moves if they agree on another
+// host. If they agree on another port, their samples replace those from before, which would outvote them for half an hour where
+// few nodes are known. They are taken evenly from all known nodes: attackers can be the last ones heard by pinging us, and a
 // handful of them that lie would make us drop our id and announce a false address.
 func (e *Endpoint) askAddress() {
 	if !e.running() || e.address.preset {
@@ -76,8 +77,9 @@ func (e *Endpoint) settle(q *asking) {
 	}
 	e.address.endAsking()
 	switch found := agreed.Host(); {
-	case agreed.Len() < need || !found.IsValid() || found == e.address.sampler.Host():
-	case found == e.address.host: // no move
+	case agreed.Len() < need || !found.IsValid():
+	case found == e.address.sampler.Host() && (agreed.Port() == 0 || agreed.Port() == e.address.sampler.Port()):
+	case found == e.address.host: // no move, or another port of the NAT
 		e.resample(agreed)
 	default:
 		e.moved(agreed)

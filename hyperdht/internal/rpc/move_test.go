@@ -95,6 +95,48 @@ func TestNewPublicAddressIsNoticedWithinSeconds(t *testing.T) {
 	}
 }
 
+// A NAT gives a machine that slept another port at the same host. Few nodes are known, so the samples from before outvote the new ones
+// for half an hour, if they stay.
+func TestNewPortIsNoticedAfterASleep(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		liars int // of eight nodes
+		want  uint16
+	}{{"all nodes see the same", 0, 7000}, {"one of them lies", 1, 7000}, {"each sees another", 8, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			var told []netip.AddrPort
+			l := newLab(t, Config{})
+			l.onEvent(EventAddress, func(v Event) { told = append(told, v.Addr) })
+			l.net.Run(time.Second)
+			peers := l.peersOf(8, empty)
+			for _, p := range peers {
+				p.port = 6000
+				l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+			}
+			l.net.Run(calm)
+			if l.Addr().Port() != 6000 {
+				t.Fatalf("address %v", l.Addr())
+			}
+			for i, p := range peers {
+				p.port = 7000
+				if i < tt.liars {
+					p.port += uint16(i + 1)
+				}
+			}
+			l.do(func() { l.upkeep.lastTick -= 60_000_000_000 }) // the clock went on while no timer fired
+			l.net.Run(TickInterval + time.Second)
+			if got := l.Addr(); got.Port() != tt.want || got.Addr() != us.Addr() {
+				t.Errorf("address %v", got)
+			}
+			told = nil
+			l.net.Run(time.Hour)
+			if got := l.Addr().Port(); got != tt.want || len(told) > 0 {
+				t.Errorf("an hour later port %d, told %v", got, told)
+			}
+		})
+	}
+}
+
 func TestNewPublicAddressOfANATIsNoticedByTheNextAnswer(t *testing.T) {
 	moved := netip.MustParseAddr("203.0.113.99")
 	tests := []struct {

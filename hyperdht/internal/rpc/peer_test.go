@@ -32,6 +32,7 @@ type peer struct {
 	answer func(m wire.Request) *wire.Response
 	named  bool       // answers carry an id
 	sees   netip.Addr // the host that answers say we have, if valid
+	port   uint16     // and the port, if not 0
 }
 
 type arrival struct {
@@ -109,6 +110,9 @@ func (p *peer) respond(m wire.Request, to netip.AddrPort, r *wire.Response) {
 	r.TID, r.To = m.TID, to
 	if p.sees.IsValid() {
 		r.To = netip.AddrPortFrom(p.sees, to.Port())
+	}
+	if p.port != 0 {
+		r.To = netip.AddrPortFrom(r.To.Addr(), p.port)
 	}
 	if p.named {
 		self := id.NodeIDOf(p.addr)
