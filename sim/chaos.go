@@ -70,25 +70,32 @@ var churnScenario = &Scenario{
 			}
 		}
 		w.run(30 * time.Minute)
-		before := w.timeouts()
+		first, others := w.timeouts()
 		w.run(10 * time.Minute)
-		perNode := float64(w.timeouts()-before) / float64(len(w.nodes))
-		w.result.row("unanswered requests", "%.2f by each node in ten minutes", perNode)
+		firstAfter, othersAfter := w.timeouts()
+		byFirst, perNode := firstAfter-first, float64(othersAfter-others)/float64(len(w.nodes))
+		w.result.row("unanswered requests", "%.2f by each node in ten minutes, %d by the first", perNode, byFirst)
 		w.expect(perNode < 1, "each node has %.1f unanswered requests in ten minutes", perNode)
+		w.expect(byFirst <= formerAsked, "the first node has %d unanswered requests in ten minutes, %d are the most", byFirst, formerAsked)
 		w.lookUp(w.keysOfClients(), 100, 20*time.Second).report(w)
 		w.run(10 * time.Second)
 		w.mustShrink(survivors, held)
 	},
 }
 
-// timeouts returns the number of requests of DHT nodes that were never answered.
-func (w *World) timeouts() (n uint64) {
-	for _, m := range w.nodes {
-		if m.up() {
-			n += m.node.Status().RPC.Requests.Timeouts
+// timeouts returns the number of requests of DHT nodes that were never answered: of the first one, which goes on asking nodes that
+// have left, and of all others.
+func (w *World) timeouts() (first, others uint64) {
+	for i, m := range w.nodes {
+		switch {
+		case !m.up():
+		case i == 0:
+			first = m.node.Status().RPC.Requests.Timeouts
+		default:
+			others += m.node.Status().RPC.Requests.Timeouts
 		}
 	}
-	return n
+	return first, others
 }
 
 // comeAndGo retires the oldest client and boots a new one, repeatedly during the main part.

@@ -34,6 +34,9 @@ const (
 	step = 100 * time.Millisecond
 	// auditEvery is the interval of audits of all machines, auditLargeEvery that of large worlds.
 	auditEvery, auditLargeEvery = 10 * time.Second, 2 * time.Minute
+	// formerAsked bounds the nodes that have left and that a node without bootstrap nodes asks within ten minutes: four at a
+	// time, each 3 to 5 minutes (hyperdht/internal/rpc/params.go, fewFormer and rejoinTicks).
+	formerAsked = 4 * 4
 	// lateness is the margin for deadlines on slow machines.
 	lateness = 5 * time.Second
 	// reserveBack bounds the time in which a connection returns to a direct path that works again: the time for which it
