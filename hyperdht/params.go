@@ -201,6 +201,8 @@ const (
 	// validateInterval and maxValidations pace the heartbeats that validate direct ways of a relayed connection.
 	validateInterval = 500 * time.Millisecond
 	maxValidations   = 6
+	// guessGap is a time between two probes of a guess that no busy machine takes: it has slept.
+	guessGap = time.Second
 	// provePatience is the delay of the next punch round after a probe has arrived: most ways are validated within a round
 	// trip.
 	provePatience = 500 * time.Millisecond

@@ -31,8 +31,9 @@ type puncher struct {
 	fast           bool // the remote knows fast probes
 	strangers      int  // ways to hosts that the remote has not named
 
-	counted bool       // as a punch that was started
-	step    host.Timer // the next probe
+	counted bool         // as a punch that was started
+	step    host.Timer   // the next probe
+	probed  host.Instant // when a guess sent the last one, or started
 
 	onConnect func(s host.Socket, from netip.AddrPort)
 	onAbort   func()
@@ -276,16 +277,17 @@ const (
 	withoutRest rest = false
 )
 
-// end releases the sockets and the budget for random punching.
+// end releases the sockets and the budget for random punching. The rest and the duration of the punch count from its last probe, which may
+// be long ago: the machine may have slept.
 func (pu *puncher) end(r rest) {
 	if pu.over() {
 		return
 	}
 	if pu.in(puncherGuessing) {
 		pu.p.punches.give()
-		took := pu.p.host.Now().Sub(pu.since)
+		took := pu.probed.Sub(pu.since)
 		if r == withRest {
-			pu.p.punches.pause(pu.p.host.Now())
+			pu.p.punches.pause(pu.probed)
 			took += randomPunchPause
 		}
 		pu.p.punchQueue.ended(took)

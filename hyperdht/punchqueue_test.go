@@ -423,9 +423,10 @@ func TestEstimateCountsThePauseOfLostPunches(t *testing.T) {
 			}
 			u.become(puncherGuessing)
 			p.punches.running++
-			p.host.AfterFunc(4*time.Second, func() { u.end(rest(!won)) })
+			p.host.AfterFunc(4*time.Second, func() { u.probed = p.host.Now() })
+			p.host.AfterFunc(time.Minute, func() { u.end(rest(!won)) }) // the machine has slept
 		})
-		net.Run(5 * time.Second)
+		net.Run(2 * time.Hour)
 		if got := p.punchQueue.estimate; got != want {
 			t.Errorf("won %v: %v, want %v", won, got, want)
 		}

@@ -59,6 +59,22 @@ func (pu *puncher) start(s puncherState, count *uint64) {
 func (pu *puncher) startGuessing() {
 	pu.start(puncherGuessing, &pu.p.stats.PunchesRandom)
 	pu.p.punches.take()
+	pu.probed = pu.p.host.Now()
+}
+
+// guesses notes the next probe of a guess, and reports false if none is to be sent: the guess is over, all its probes are sent, or
+// it was interrupted, as by a sleep of the machine, until the peer has sent all of its probes.
+func (pu *puncher) guesses(left int) bool {
+	if !pu.punching() {
+		return false
+	}
+	now := pu.p.host.Now()
+	if interrupted := now.Sub(pu.probed) > guessGap; left == 0 || interrupted && now.Sub(pu.since) > randomProbes*pu.pace(randomInterval) {
+		pu.fail()
+		return false
+	}
+	pu.probed = now
+	return true
 }
 
 // usesRandom reports whether the strategy would be one of the costly ones.
@@ -97,11 +113,7 @@ func (pu *puncher) punchRound(round int) {
 
 // probeRandomPorts sends one probe after the other to random ports of a host with a random NAT.
 func (pu *puncher) probeRandomPorts(to netip.Addr, left int) {
-	if !pu.punching() {
-		return
-	}
-	if left == 0 {
-		pu.fail()
+	if !pu.guesses(left) {
 		return
 	}
 	pu.probe(netip.AddrPortFrom(to, pu.p.randomPort()))
@@ -132,11 +144,7 @@ func (pu *puncher) openBirthdaySockets(to netip.AddrPort) {
 // probeFromAll keeps the mappings of all sockets open, one after the other: in the first cycle still with
 // low-TTL datagrams, then with probes.
 func (pu *puncher) probeFromAll(to netip.AddrPort, sent int) {
-	if !pu.punching() {
-		return
-	}
-	if sent == randomProbes {
-		pu.fail()
+	if !pu.guesses(randomProbes - sent) {
 		return
 	}
 	n := len(pu.birthday) + 1
