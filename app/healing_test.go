@@ -320,6 +320,29 @@ func TestNewsBeginADialAnewUnlessItIsAnswered(t *testing.T) {
 	}
 }
 
+// A machine that slept during a dial finds itself moved. The dial that its client answers has the whole timeout from then on.
+func TestMoveRestartsTheTimeoutOfAnAnsweredDial(t *testing.T) {
+	w := newWorld(t)
+	var transport *portstest.Transport
+	pending := &pendingTransport{answered: true}
+	w.startScraper(func(cfg *app.ScraperConfig) {
+		transport = cfg.Transport.(*portstest.Transport)
+		pending.ScraperTransport = transport
+		cfg.Transport = pending
+	})
+	w.startClient("web", 2, nil)
+	w.loop.Advance(40 * time.Second)
+	w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+	w.loop.Advance(40 * time.Second)
+	if len(pending.dials) != 1 || pending.closed != 0 {
+		t.Errorf("%d dials, %d closed, want 1, 0", len(pending.dials), pending.closed)
+	}
+	w.loop.Advance(6 * time.Second)
+	if pending.closed != 1 {
+		t.Errorf("%d closed after the timeout, want 1", pending.closed)
+	}
+}
+
 // A side that is busy with another random punch is free again in seconds, so waits do not grow.
 func TestBusySidesAreTriedAgainInSeconds(t *testing.T) {
 	w := newWorld(t)

@@ -113,8 +113,13 @@ func (s *Session) Start() {
 // old connection times out.
 func (s *Session) Nudge() { s.news(s.begin) }
 
-// moved reports that this machine's addresses changed. It is Nudge for all sessions, so dials take turns.
+// moved reports that this machine's addresses changed. It is Nudge for all sessions, so dials take turns. A dial that goes on has the
+// connect timeout from now: the machine may have slept since it began.
 func (s *Session) moved() {
+	if s.state == domain.SessionConnecting && s.link != nil && !s.stale(s.link) {
+		s.timer.Stop()
+		s.limitDial(s.link)
+	}
 	s.news(func() {
 		if s.turn.ticket == nil {
 			s.queueUp()
@@ -314,10 +319,15 @@ func (s *Session) connect() {
 	s.tries++
 	link := &sessionLink{hurried: s.doubt}
 	s.link, s.doubt = link, false
+	s.limitDial(link)
+	s.dialOn(link)
+}
+
+// limitDial starts the connect timeout.
+func (s *Session) limitDial(link *sessionLink) {
 	s.timer = s.cfg.Host.AfterFunc(connectTimeout, func() {
 		s.drop(link, &domain.TimeoutError{Waiting: "the connection", After: connectTimeout})
 	})
-	s.dialOn(link)
 }
 
 // dialOn dials the connection of a link, the session's own or that of the search.
