@@ -34,7 +34,13 @@ type anySession struct {
 }
 
 type anyRequest struct {
-	done func(domain.MetricsReply, error)
+	session *anySession
+	done    func(error)
+}
+
+func (r *anyRequest) Consumed(int) {}
+func (r *anyRequest) Cancel() {
+	r.session.requests = slices.DeleteFunc(r.session.requests, func(o *anyRequest) bool { return o == r })
 }
 
 func (t *anyTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
@@ -52,25 +58,27 @@ func (s *anySession) succeed() {
 	s.takes(domain.PathDirect)
 }
 
-func (s *anySession) Request(done func(domain.MetricsReply, error)) func() {
-	r := &anyRequest{done}
+func (s *anySession) Scrape(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	return s.request(func(err error) { portstest.Answer(h, "", err) })
+}
+
+func (s *anySession) request(done func(error)) *anyRequest {
+	r := &anyRequest{s, done}
 	s.requests = append(s.requests, r)
 	if s.closing || s.over {
-		s.t.loop.Post(func() { s.answer(r, domain.MetricsReply{}, &ports.ConnectionError{Err: portstest.ErrEnded}) })
+		s.t.loop.Post(func() { s.answer(r, &ports.ConnectionError{Err: portstest.ErrEnded}) })
 	}
-	return func() { s.requests = slices.DeleteFunc(s.requests, func(o *anyRequest) bool { return o == r }) }
+	return r
 }
 
-func (s *anySession) answer(r *anyRequest, reply domain.MetricsReply, err error) {
+func (s *anySession) answer(r *anyRequest, err error) {
 	if i := slices.Index(s.requests, r); i >= 0 {
 		s.requests = slices.Delete(s.requests, i, i+1)
-		r.done(reply, err)
+		r.done(err)
 	}
 }
 
-func (s *anySession) Ping(done func(error)) func() {
-	return s.Request(func(_ domain.MetricsReply, err error) { done(err) })
-}
+func (s *anySession) Ping(done func(error)) func() { return s.request(done).Cancel }
 func (s *anySession) Peer() domain.Peer            { return domain.Peer{Key: s.dial.Client, Path: s.path} }
 func (s *anySession) Answered() bool               { return s.open }
 func (s *anySession) DirectSilence() time.Duration { return s.silence }
@@ -88,7 +96,7 @@ func (s *anySession) end(err error) {
 	}
 	s.over = true
 	for _, r := range slices.Clone(s.requests) {
-		s.answer(r, domain.MetricsReply{}, &ports.ConnectionError{Err: portstest.ErrLost})
+		s.answer(r, &ports.ConnectionError{Err: portstest.ErrLost})
 	}
 	s.dial.OnClose(err)
 }
@@ -255,7 +263,7 @@ func anyOrder(t *testing.T, random *rand.Rand, watch watches) domain.DialStats {
 				}
 			case 8:
 				if len(s.requests) > 0 {
-					s.answer(s.requests[0], domain.MetricsReply{Success: true}, nil)
+					s.answer(s.requests[0], nil)
 				}
 			default:
 				asked++

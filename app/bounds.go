@@ -126,14 +126,24 @@ func Bounds() []bound.Bound {
 			Reason: "one, except during the change from a relay to a direct path",
 		},
 		{
-			Name: "app.maxCollections", What: "concurrent collections at a client",
+			Name: "app.maxCollections", What: "concurrent collections at a client for scrapers that cannot cancel them",
 			Scope: bound.InAll, Limit: bound.Count(maxCollections), Policy: bound.Wait,
 			Reason: "each scraper requests one at a time, so more means a slow source",
 		},
 		{
-			Name: "app.maxWaitingCollections", What: "waiting collections at a client",
+			Name: "app.maxWaitingCollections", What: "collections at a client that wait",
 			Scope: bound.PerKey, Limit: bound.Count(maxWaitingCollections), Policy: bound.AnswerFail,
 			Reason: "a scraper has as many in progress",
+		},
+		{
+			Name: "app.maxScrapes", What: "concurrent collections of a target for other scrapers",
+			Scope: bound.PerKey, Limit: bound.Count(maxScrapes), Policy: bound.Wait,
+			Reason: "an exporter gets one request at a time",
+		},
+		{
+			Name: "app.maxLine", What: "first line of an answer that is no page of metrics, in logs and on pages",
+			Scope: bound.PerAttempt, Limit: bound.Bytes(maxLine), Policy: bound.Cut,
+			Reason: "reasons fit on one line",
 		},
 		{
 			Name: "app.logBurst", What: "log lines of one kind of event",

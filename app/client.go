@@ -40,7 +40,8 @@ type ClientConfig struct {
 
 	RegisterInterval time.Duration // between registrations; 1 h by default
 	Retry            Retry         // after a failed registration
-	CollectTimeout   time.Duration // bounds one collection; 1 min by default
+	// CollectTimeout bounds one collection. By default the time of its request does, and 1 min where the request has none.
+	CollectTimeout time.Duration
 
 	OnEvent func(domain.Event) // called on the loop for every event; may be nil
 }
@@ -92,7 +93,8 @@ func (c *ClientConfig) checkValues(p *problems) {
 	p.name("Service", domain.CheckService(c.Service))
 	p.name("Hostname", domain.CheckHostname(c.Hostname))
 	p.within("RegisterInterval", &c.RegisterInterval, domain.DefaultRegisterInterval, minRegisterInterval, maxRegisterInterval)
-	p.within("CollectTimeout", &c.CollectTimeout, collectTimeout, time.Millisecond, time.Hour)
+	p.must(c.CollectTimeout == 0 || c.CollectTimeout >= time.Millisecond && c.CollectTimeout <= time.Hour, "CollectTimeout",
+		fmt.Sprintf("want 1ms to 1h, or 0 for the time of the request, got %s", c.CollectTimeout))
 	c.Retry.check(p, "Retry")
 }
 
@@ -118,9 +120,8 @@ type Client struct {
 type clientScraper struct {
 	key       domain.PublicKey
 	registrar *registrar
-	limit     int // collections at once
-	running   int // collections under way
-	waiting   []waitingCollection
+	texts     queue // requests for text
+	scrapes   queue // all others
 
 	missing  host.Timer     // until the next registration; nil while it is connected
 	misses   domain.Backoff // of missing
@@ -184,7 +185,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		k := &clientScraper{
 			key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
 			// No scraper can block the others.
-			limit: max(1, maxCollections/len(scrapers)),
+			texts:   queue{limit: max(1, maxCollections/len(scrapers)), most: maxWaitingCollections},
+			scrapes: queue{limit: maxScrapes, most: maxWaitingCollections},
 			registrar: &registrar{
 				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
 				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,
@@ -408,35 +410,22 @@ func (c *Client) admit(remote domain.PublicKey, payload domain.HandshakePayload,
 type clientConn struct {
 	client  *Client
 	scraper *clientScraper
+	conn    ports.Conn
 	uid     domain.UID
-	peer    domain.Peer
-	closed  bool
-	silent  bool          // the peer, until the end
-	running []*collection // in progress
-}
-
-// waitingCollection is a request that waits while enough others are being answered.
-type waitingCollection struct {
-	conn  *clientConn
-	reply func(domain.MetricsReply)
-}
-
-// collection is one run of the metrics source.
-type collection struct {
-	cancel func()
-	timer  host.Timer
+	peer    domain.Peer // as it was at first
+	silent  bool        // the peer, until the end
 }
 
 func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
-	k := &clientConn{client: c, uid: newUID(c.cfg.Host), peer: conn.Peer()}
+	k := &clientConn{client: c, conn: conn, uid: newUID(c.cfg.Host), peer: conn.Peer()}
 	if k.scraper = c.scraper(k.peer.Key); k.scraper == nil {
-		k.scraper = &clientScraper{} // with a limit of 0
+		k.scraper = &clientScraper{} // without room for requests
 		conn.Close(errNotAdmitted)
 	}
 	k.scraper.connected(c.cfg.Host.Now())
 	tell(c.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
 	return ports.MetricsHandlers{
-		OnRequest:  k.onRequest,
+		OnScrape:   k.onScrape,
 		OnReleased: func() { k.scraper.released = true },
 		OnError: func(err error) {
 			e, ok := errors.AsType[*ports.ConnectionError](err)
@@ -448,87 +437,7 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 }
 
 func (cc *clientConn) onClose() {
-	cc.closed = true
 	cc.scraper.connections--
 	cc.client.await(cc.scraper, cc.silent)
-	for _, r := range cc.running {
-		r.timer.Stop()
-		r.cancel()
-	}
-	cc.scraper.running -= len(cc.running)
-	cc.running = nil
-	cc.scraper.next()
 	tell(cc.client.cfg.OnEvent, domain.ConnectionClose{UID: cc.uid, Side: domain.SideMetrics, Peer: cc.peer})
-}
-
-func (cc *clientConn) onRequest(reply func(domain.MetricsReply)) {
-	s := cc.scraper
-	s.requests++
-	tell(cc.client.cfg.OnEvent, domain.MetricsRequest{UID: cc.uid, Peer: cc.peer})
-	switch {
-	case s.running < s.limit:
-		cc.collect(reply)
-	case len(s.waiting) < maxWaitingCollections:
-		s.waiting = append(s.waiting, waitingCollection{cc, reply})
-	default:
-		cc.fail(reply, errBusy)
-	}
-}
-
-// next starts waiting collections while there is room.
-func (s *clientScraper) next() {
-	for s.running < s.limit && len(s.waiting) > 0 {
-		w := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		if !w.conn.closed {
-			w.conn.collect(w.reply)
-		}
-	}
-}
-
-func (cc *clientConn) collect(reply func(domain.MetricsReply)) {
-	c, s := cc.client, cc.scraper
-	started, over := c.cfg.Host.Now(), false
-	r := &collection{}
-	cc.running = append(cc.running, r)
-	s.running++
-	finish := func(body []byte, err error) {
-		if over || cc.closed {
-			return
-		}
-		over = true
-		r.timer.Stop()
-		cc.running = slices.DeleteFunc(cc.running, func(o *collection) bool { return o == r })
-		s.running--
-		s.next()
-		if err == nil {
-			err = domain.CheckBody(len(body))
-		}
-		if err != nil {
-			cc.fail(reply, err)
-			return
-		}
-		s.bytes += uint64(len(body))
-		tell(c.cfg.OnEvent, domain.MetricsSuccess{
-			UID: cc.uid, Peer: cc.peer, Bytes: len(body), Took: c.cfg.Host.Now().Sub(started),
-		})
-		reply(domain.MetricsReply{Success: true, Body: body})
-	}
-	r.timer = c.cfg.Host.AfterFunc(c.cfg.CollectTimeout, func() {
-		r.cancel()
-		finish(nil, &domain.TimeoutError{Waiting: "the metrics source", After: c.cfg.CollectTimeout})
-	})
-	r.cancel = c.cfg.Source.Collect(c.cfg.CollectTimeout, finish)
-}
-
-// fail reports the reason as an event. The scraper receives the uid, and the size if the page was too large, because that cannot be fixed
-// at the client alone.
-func (cc *clientConn) fail(reply func(domain.MetricsReply), err error) {
-	cc.scraper.failed++
-	tell(cc.client.cfg.OnEvent, domain.MetricsError{UID: cc.uid, Peer: cc.peer, Err: err})
-	message := fmt.Sprintf("Failed to obtain metrics (uid %s)", cc.uid)
-	if large, ok := err.(*domain.BodyTooLargeError); ok {
-		message = fmt.Sprintf("%s: %s", message, large)
-	}
-	reply(domain.MetricsReply{Message: message})
 }

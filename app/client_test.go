@@ -89,33 +89,113 @@ func TestOnlyTheScraperPassesTheFirewall(t *testing.T) {
 }
 
 func TestFailingSourceGivesTheScraperOnlyTheUID(t *testing.T) {
+	for _, texts := range []bool{false, true} {
+		w := newWorld(t)
+		w.net.Texts = texts
+		w.startScraper(nil)
+		c := w.startClient("web", 2, nil)
+		c.source.Err = errors.New("cannot open /etc/shadow: password hunter2")
+		w.loop.Advance(time.Second)
+		_, _, err := w.scrape("web", 0)
+		failed := of[domain.MetricsError](c.events)
+		if len(failed) != 1 || !errors.Is(failed[0].Err, c.source.Err) {
+			t.Fatalf("metrics errors: %+v", failed)
+		}
+		want, got := "failed to obtain metrics (uid "+failed[0].UID.String()+")", ""
+		if remote, ok := errors.AsType[*domain.RemoteError](err); ok && texts {
+			want, got = "F"+want[1:], remote.Message
+		}
+		if reported, ok := errors.AsType[*domain.ScrapeError](err); ok && !texts && reported.Fault == domain.FaultExporter {
+			got = reported.Reason
+		}
+		if got != want {
+			t.Errorf("the scraper was told %v, want %q", err, want)
+		}
+		if c.Status().RequestsFailed != 1 {
+			t.Error("the failure was not counted")
+		}
+		c.source.Err = nil
+		w.mustScrape("web")
+	}
+}
+
+// What a source reports as a failure of the exporter is for the scraper's operator, and a status with its first line.
+func TestFailureOfTheExporterReachesTheScraper(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)
 	c := w.startClient("web", 2, nil)
-	c.source.Err = errors.New("cannot open /etc/shadow: password hunter2")
 	w.loop.Advance(time.Second)
-	_, _, err := w.scrape("web", 0)
-	remote, ok := errors.AsType[*domain.RemoteError](err)
-	if !ok {
-		t.Fatalf("error %v", err)
+	c.source.Err = &domain.ScrapeError{Fault: domain.FaultExporter, Reason: "exporter refused the connection"}
+	if _, _, err := w.scrape("web", 0); err == nil || err.Error() != "exporter refused the connection" {
+		t.Errorf("refused: %v", err)
 	}
-	failed := of[domain.MetricsError](c.events)
-	if len(failed) != 1 || !errors.Is(failed[0].Err, c.source.Err) {
-		t.Fatalf("metrics errors: %+v", failed)
+	c.source.Err, c.source.Status, c.source.Body = nil, 503, []byte("\n\x1b overloaded\nmore\n")
+	const want = "exporter answered 503: overloaded"
+	if _, _, err := w.scrape("web", 0); err == nil || err.Error() != want {
+		t.Errorf("status: %v", err)
 	}
-	if want := "Failed to obtain metrics (uid " + failed[0].UID.String() + ")"; remote.Message != want {
-		t.Errorf("the scraper was told %q, want %q", remote.Message, want)
+	failed, last := of[domain.MetricsError](c.events), w.status("web").Scrape
+	if len(failed) != 2 || failed[1].Err.Error() != want || last.Err == nil || last.Err.Error() != want {
+		t.Errorf("the client logs %+v, the scraper shows %v", failed, last.Err)
 	}
-	if c.Status().RequestsFailed != 1 {
-		t.Error("the failure was not counted")
+	if failed := w.scraper.Stats().ScrapesFailed; failed[domain.ReasonExporter] != 2 {
+		t.Errorf("counted as %v", failed)
 	}
-	c.source.Err = nil
+}
+
+// The time that a scrape has left goes to the exporter; what the caller gives up ends there.
+func TestScrapeTakesItsTimeAndItsCancelToTheSource(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	c.source.Silent = true
+	for i := range 12 {
+		_, took, err := w.scrape("web", 300*time.Millisecond)
+		if !errors.Is(err, domain.ErrTimeout) || took > 301*time.Millisecond {
+			t.Fatalf("a silent source: %v after %s", err, took)
+		}
+		if left := c.source.Last.Within; left <= 0 || left > 300*time.Millisecond {
+			t.Errorf("the source has %s", left)
+		}
+		w.loop.Advance(100 * time.Millisecond)
+		if c.source.Asked != i+1 || c.source.Canceled != i+1 {
+			t.Fatalf("%d collections, %d cancelled", c.source.Asked, c.source.Canceled)
+		}
+	}
+	// One runs, and the others wait.
+	var ended []error
+	var cancels []func()
+	w.loop.Turn(func() {
+		for range 2 {
+			cancels = append(cancels, w.scraper.Scrape("web", time.Minute, func(_ []byte, err error) { ended = append(ended, err) }))
+		}
+	})
+	w.loop.Advance(time.Second)
+	if len(ended) != 0 || c.source.Asked != 13 {
+		t.Errorf("of two at once %v failed, %d run", ended, c.source.Asked-12)
+	}
+	w.loop.Turn(cancels[0])
+	w.loop.Advance(time.Second)
+	if c.source.Asked != 14 || c.source.Canceled != 13 {
+		t.Errorf("%d collections, %d cancelled", c.source.Asked, c.source.Canceled)
+	}
+	if left := c.source.Last.Within; left > 59*time.Second || left < 58*time.Second {
+		t.Errorf("the one that waited has %s left", left)
+	}
+	w.loop.Turn(cancels[1])
+	w.loop.Advance(time.Second)
+	if c.source.Canceled != 14 || len(ended) != 0 {
+		t.Errorf("%d cancelled, %v", c.source.Canceled, ended)
+	}
+	c.source.Silent = false
 	w.mustScrape("web")
 }
 
 // Issue row 6.19: a body of 16 MiB or more ends the JavaScript client's connection.
 func TestBodyPastTheFrameIsRefusedWithItsSizeAndTheConnectionLives(t *testing.T) {
 	w := newWorld(t)
+	w.net.Texts = true
 	w.startScraper(nil)
 	c := w.startClient("web", 2, nil)
 	w.loop.Advance(time.Second)
@@ -430,6 +510,7 @@ func TestClientClosesWhileItsScraperIsGone(t *testing.T) {
 
 func TestHangingSourceIsBoundedAndCannotPileUp(t *testing.T) {
 	w := newWorld(t)
+	w.net.Texts = true
 	w.startScraper(nil)
 	c := w.startClient("web", 2, func(cfg *app.ClientConfig) { cfg.CollectTimeout = 20 * time.Second })
 	w.loop.Advance(time.Second)
@@ -641,9 +722,18 @@ type cancelCount struct {
 	n int
 }
 
-func (c *cancelCount) Collect(within time.Duration, done func([]byte, error)) (cancel func()) {
-	cancel = c.MetricsSource.Collect(within, done)
-	return func() { c.n++; cancel() }
+func (c *cancelCount) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	return &countedCancel{c.MetricsSource.Scrape(r, h), c}
+}
+
+type countedCancel struct {
+	ports.Scrape
+	count *cancelCount
+}
+
+func (c *countedCancel) Cancel() {
+	c.count.n++
+	c.Scrape.Cancel()
 }
 
 func TestCollectionThatHasEndedIsNotCancelled(t *testing.T) {

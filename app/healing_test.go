@@ -305,7 +305,7 @@ func TestNewsBeginADialAnewUnlessItIsAnswered(t *testing.T) {
 		failed := false
 		w.loop.Turn(func() {
 			s.Start()
-			s.RequestMetrics(func(domain.MetricsReply, error) { failed = true })
+			ask(s, func(error) { failed = true })
 		})
 		w.loop.Advance(tc.age)
 		w.loop.Turn(s.Nudge)

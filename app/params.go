@@ -19,13 +19,16 @@ const (
 	// leaveTimeout bounds the goodbye, so that the node below still has time to unannounce.
 	leaveTimeout = 1500 * time.Millisecond
 
-	// collectTimeout bounds one collection at the client. It is longer than any scrape timeout in use; the scraper gives up long
-	// before.
-	collectTimeout = time.Minute
-	// maxCollections bounds concurrent collections, divided among the client's scrapers: each requests one at a time, so more
-	// means a slow source. maxWaitingCollections of each scraper may wait.
+	// textTimeout bounds the collection of a text whose request has no time: longer than any scrape timeout in use.
+	textTimeout = time.Minute
+	// maxCollections bounds concurrent collections of texts, divided among the client's scrapers: each requests one at a time, so more
+	// means a slow source, or scrapers that gave up, which those who request text cannot tell. maxWaitingCollections of each scraper
+	// may wait, of either kind.
 	maxCollections        = 8
 	maxWaitingCollections = 64
+	// maxScrapes bounds the concurrent collections for one scraper that can cancel them: the exporter gets one request at a time. The
+	// others wait, each for its own time: those of a pair of Prometheus servers, and of people who look.
+	maxScrapes = 1
 	// maxScrapers bounds the scrapers of one client. Two is usual, for availability or for two owners.
 	maxScrapers = 16
 	// maxClients bounds the clients of one group: each is a server on the DHT, announced every few minutes, with a connection per

@@ -19,10 +19,16 @@ type slowSource struct {
 	after time.Duration
 }
 
-func (s *slowSource) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
-	t := s.loop.AfterFunc(s.after, func() { done([]byte("up 1\n"), nil) })
-	return func() { t.Stop() }
+func (s *slowSource) Scrape(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	return slowScrape{timer: s.loop.AfterFunc(s.after, func() { portstest.Answer(h, "up 1\n", nil) })}
 }
+
+type slowScrape struct {
+	portstest.Nothing
+	timer host.Timer
+}
+
+func (s slowScrape) Cancel() { s.timer.Stop() }
 
 // takenOver is a scraper with a client for whose direct path a relay has just taken over.
 func takenOver(t *testing.T) (*world, *testClient, *slowSource) {
@@ -93,6 +99,7 @@ func TestSessionGoesOverToADirectPathAfterALongTakeover(t *testing.T) {
 func TestScrapesUnderWayEndOnTheOldConnection(t *testing.T) {
 	for _, breaks := range []bool{false, true} {
 		w, c, source := takenOver(t)
+		w.net.Texts = true // of others a target has two at once at most
 		source.after = 4 * time.Second
 		failed, ended := 0, 0
 		scrape := func() {
@@ -239,7 +246,7 @@ type handSession struct {
 	answered bool
 	closed   int
 	released bool
-	asked    []func(domain.MetricsReply, error)
+	asked    []func(error)
 	pong     host.Host            // nil: probes are not answered
 	heard    func() time.Duration // time since the last packet on the direct path; nil for always
 }
@@ -250,9 +257,9 @@ func (t *handTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	return s
 }
 
-func (s *handSession) Request(done func(domain.MetricsReply, error)) func() {
-	s.asked = append(s.asked, done)
-	return func() {}
+func (s *handSession) Scrape(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	s.asked = append(s.asked, func(err error) { portstest.Answer(h, "", err) })
+	return portstest.Nothing{}
 }
 func (s *handSession) DirectSilence() time.Duration {
 	if s.heard == nil {
@@ -350,13 +357,13 @@ func TestSecondConnectionMayBecomeDirectLater(t *testing.T) {
 		if p, ok := s.Peer(); !ok || p.Path != domain.PathRelay || first.closed != 0 {
 			t.Fatalf("went over before step %d", i)
 		}
-		w.loop.Turn(func() { s.RequestMetrics(func(domain.MetricsReply, error) {}) })
+		w.loop.Turn(func() { ask(s, func(error) {}) })
 		w.loop.Turn(step)
 	}
 	if p, _ := s.Peer(); p.Path != domain.PathPunched || second.closed != 0 {
 		t.Errorf("path %s, closed %d times", p.Path, second.closed)
 	}
-	w.loop.Turn(func() { s.RequestMetrics(func(domain.MetricsReply, error) {}) })
+	w.loop.Turn(func() { ask(s, func(error) {}) })
 	if len(first.asked) != 3 || len(second.asked) != 1 {
 		t.Errorf("%d requests on the first connection, %d on the second", len(first.asked), len(second.asked))
 	}
@@ -384,26 +391,26 @@ func TestRequestsLeftBehindAreRepeated(t *testing.T) {
 	first, second := net.all[0], net.all[1]
 	var ended []error
 	for range 3 {
-		w.loop.Turn(func() { s.RequestMetrics(func(_ domain.MetricsReply, err error) { ended = append(ended, err) }) })
+		w.loop.Turn(func() { ask(s, func(err error) { ended = append(ended, err) }) })
 	}
-	cancel := s.RequestMetrics(func(domain.MetricsReply, error) { t.Error("a request that was cancelled has ended") })
+	cancel := ask(s, func(error) { t.Error("a request that was cancelled has ended") })
 	w.loop.Turn(func() {
 		second.open(domain.PathPunched)
 		second.dial.OnReady()
 	})
-	w.loop.Turn(func() { first.asked[0](domain.MetricsReply{}, broken) })
-	w.loop.Turn(func() { first.asked[1](domain.MetricsReply{}, &domain.RemoteError{}) })
+	w.loop.Turn(func() { first.asked[0](broken) })
+	w.loop.Turn(func() { first.asked[1](&domain.RemoteError{}) })
 	if len(second.asked) != 1 || len(ended) != 1 || first.closed != 0 {
 		t.Errorf("%d requests are repeated, %d have ended, closed %d times", len(second.asked), len(ended), first.closed)
 	}
 	w.loop.Turn(cancel)
-	w.loop.Turn(func() { first.asked[2](domain.MetricsReply{}, broken) })
+	w.loop.Turn(func() { first.asked[2](broken) })
 	if len(second.asked) != 2 || first.closed != 1 {
 		t.Errorf("%d requests are repeated, closed %d times", len(second.asked), first.closed)
 	}
 	w.loop.Turn(func() {
-		second.asked[0](domain.MetricsReply{Success: true}, nil)
-		second.asked[1](domain.MetricsReply{}, broken)
+		second.asked[0](nil)
+		second.asked[1](broken)
 	})
 	if len(ended) != 3 || ended[1] != nil || ended[2] != broken || len(second.asked) != 2 {
 		t.Errorf("%v, %d requests on the connection in use", ended, len(second.asked))
@@ -414,12 +421,12 @@ func TestRequestsLeftBehindAreRepeated(t *testing.T) {
 	w, net, s, _ = searching(t)
 	first, second = net.all[0], net.all[1]
 	ended = nil
-	w.loop.Turn(func() { s.RequestMetrics(func(_ domain.MetricsReply, err error) { ended = append(ended, err) }) })
+	w.loop.Turn(func() { ask(s, func(err error) { ended = append(ended, err) }) })
 	w.loop.Turn(func() {
 		second.open(domain.PathPunched)
 		second.dial.OnReady()
 	})
-	w.loop.Turn(func() { s.RequestMetrics(func(_ domain.MetricsReply, err error) { ended = append(ended, err) }) })
+	w.loop.Turn(func() { ask(s, func(err error) { ended = append(ended, err) }) })
 	w.loop.Turn(func() { second.dial.OnClose(broken) })
 	if len(ended) != 1 || ended[0] == nil || first.closed != 0 {
 		t.Errorf("%v, closed %d times", ended, first.closed)
@@ -429,7 +436,7 @@ func TestRequestsLeftBehindAreRepeated(t *testing.T) {
 	if len(net.all[2].asked) != 0 {
 		t.Error("repeated, although it is under way")
 	}
-	w.loop.Turn(func() { first.asked[0](domain.MetricsReply{Success: true}, nil) })
+	w.loop.Turn(func() { first.asked[0](nil) })
 	if len(ended) != 2 || ended[1] != nil || first.closed != 1 {
 		t.Errorf("%v, closed %d times", ended, first.closed)
 	}
@@ -455,7 +462,7 @@ func TestThirdConnectionTakesTheRequestsOfTheFirst(t *testing.T) {
 			net.all[i].open(domain.PathPunched)
 			net.all[i].dial.OnReady()
 		})
-		w.loop.Turn(func() { s.RequestMetrics(func(domain.MetricsReply, error) {}) })
+		w.loop.Turn(func() { ask(s, func(error) {}) })
 		if i == 2 {
 			break
 		}
@@ -467,7 +474,7 @@ func TestThirdConnectionTakesTheRequestsOfTheFirst(t *testing.T) {
 			t.Errorf("connection %d is closed %d times", i, net.all[i].closed)
 		}
 	}
-	w.loop.Turn(func() { net.all[0].asked[0](domain.MetricsReply{}, &ports.ConnectionError{Err: portstest.ErrEnded}) })
+	w.loop.Turn(func() { net.all[0].asked[0](&ports.ConnectionError{Err: portstest.ErrEnded}) })
 	if got := len(net.all[2].asked); got != 2 {
 		t.Errorf("%d requests on the third connection, want its own and that of the first", got)
 	}
@@ -595,7 +602,7 @@ func TestProbeOfTheOldConnectionEndsWithTheChange(t *testing.T) {
 	net.all[1].answered = true
 	w.loop.Turn(s.Nudge)
 	w.loop.Turn(func() {
-		s.RequestMetrics(func(domain.MetricsReply, error) {}) // which keeps it
+		ask(s, func(error) {}) // which keeps it
 		net.all[1].open(domain.PathDirect)
 		net.all[1].dial.OnReady()
 	})
@@ -758,14 +765,14 @@ func TestRequestLeftBehindFailsWithoutAConnection(t *testing.T) {
 	broken := &ports.ConnectionError{Err: portstest.ErrLost}
 	w, net, s, _ := searching(t)
 	var ended []error
-	w.loop.Turn(func() { s.RequestMetrics(func(_ domain.MetricsReply, err error) { ended = append(ended, err) }) })
+	w.loop.Turn(func() { ask(s, func(err error) { ended = append(ended, err) }) })
 	w.loop.Turn(func() {
 		net.all[1].open(domain.PathPunched)
 		net.all[1].dial.OnReady()
 	})
 	w.loop.Turn(func() { net.all[1].dial.OnClose(broken) })
 	w.loop.Turn(func() {
-		net.all[0].asked[0](domain.MetricsReply{}, broken)
+		net.all[0].asked[0](broken)
 		net.all[0].dial.OnClose(broken)
 	})
 	w.loop.Turn(s.Close)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -235,93 +234,6 @@ func (s *Scraper) release(key domain.PublicKey) {
 // PutAlias sets an alias as a registration with the right secret does. done is called when it is durable.
 func (s *Scraper) PutAlias(r domain.Register, done func(updated bool, err error)) {
 	s.registry.register(r, func(change domain.Change, err error) { done(change.Updated, err) })
-}
-
-// Scrape requests the metrics of the client behind an alias. within bounds it, the configured time when zero. The error is
-// ErrNotLoaded, ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, or the error of the connection.
-func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func()) {
-	if within <= 0 {
-		within = s.cfg.RequestTimeout
-	}
-	s.stats.Scrapes++
-	e, known := s.table.Get(alias)
-	now := s.cfg.Clock.Now()
-	if !known || s.expired(e) || s.closed || !s.loaded {
-		err := domain.ErrUnknownAlias
-		switch {
-		case s.closed:
-			err = domain.ErrClosed
-		case !s.loaded:
-			err = domain.ErrNotLoaded
-		}
-		s.stats.ScrapesFailed[domain.FailureReason(err)]++
-		over := false
-		s.cfg.Host.Post(func() {
-			if !over {
-				done(nil, err)
-			}
-		})
-		return func() { over = true }
-	}
-	started, over := s.cfg.Host.Now(), false
-	var stop func()
-	var ask func(left time.Duration)
-	ask = func(left time.Duration) {
-		held := s.session(e.Key)
-		uid := held.uid()
-		stop = held.RequestMetricsWithin(left, func(reply domain.MetricsReply, err error) {
-			took := s.cfg.Host.Now().Sub(started)
-			if next, ok := s.successor(e, err); ok && took < within {
-				e = next
-				ask(within - took)
-				return
-			}
-			over = true
-			if err == nil && !reply.Success {
-				err = &domain.RemoteError{Message: reply.Message}
-			}
-			s.record(e, domain.Scrape{At: now, Took: took, Bytes: len(reply.Body), Err: err})
-			if err != nil {
-				s.stats.ScrapesFailed[domain.FailureReason(err)]++
-				tell(s.cfg.OnEvent, domain.UpstreamError{UID: uid, Alias: alias, Key: e.Key, Err: err})
-				done(nil, err)
-				return
-			}
-			done(reply.Body, nil)
-		})
-	}
-	ask(within)
-	return func() {
-		if !over {
-			over = true
-			s.stats.ScrapesFailed[domain.ReasonCanceled]++
-			stop()
-		}
-	}
-}
-
-// successor returns the entry that replaced that of an alias during its scrape: the client was restarted, and the new one has the
-// answer.
-func (s *Scraper) successor(asked domain.Entry, err error) (domain.Entry, bool) {
-	if s.closed || !errors.Is(err, domain.ErrClosed) {
-		return domain.Entry{}, false
-	}
-	e, ok := s.table.Get(asked.Alias)
-	return e, ok && e.Key != asked.Key
-}
-
-// record stores the result of a scrape, unless the alias has another client meanwhile.
-func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
-	if now, ok := s.table.Get(e.Alias); !ok || now.Key != e.Key {
-		return
-	}
-	if s.scrapes[e.Alias] == nil {
-		s.scrapes[e.Alias] = &domain.ScrapeHistory{}
-	}
-	s.scrapes[e.Alias].Add(r)
-	if r.Err == nil {
-		s.graces.noteScrape(e.Alias, s.cfg.Host.Now())
-	}
 }
 
 // Aliases lists the table by alias, with sessions and last scrapes.

@@ -1,9 +1,7 @@
 package app
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -18,7 +16,7 @@ type SessionConfig struct {
 	Keys      domain.KeyPair         // the scraper's identity, which the client's firewall expects
 	Client    domain.PublicKey
 	Clock     ports.Clock // for the history; nil keeps none
-	// RequestTimeout bounds RequestMetrics, including its waits. 5 s by default.
+	// RequestTimeout bounds a scrape whose request has no time, including its waits. 5 s by default.
 	RequestTimeout time.Duration
 	Retry          Retry
 	OnEvent        func(domain.Event) // may be nil
@@ -78,15 +76,6 @@ type sessionLink struct {
 	probing   bool
 	stopProbe func()
 	hurried   bool // see hurry
-}
-
-type sessionRequest struct {
-	done   func(domain.MetricsReply, error)
-	within time.Duration
-	timer  host.Timer
-	link   *sessionLink // that carries it; nil while the session connects
-	cancel func()       // cancels it at the transport; nil while the session connects
-	over   bool
 }
 
 // NewSession checks the configuration. Nothing happens before Start.
@@ -218,7 +207,7 @@ func (s *Session) end(hangUp func(ports.MetricsSession)) {
 		}
 	}
 	for _, r := range s.takePending(func(*sessionRequest) bool { return true }) {
-		s.settleLater(r, domain.MetricsReply{}, domain.ErrClosed)
+		r.settleLater(domain.ErrClosed)
 	}
 }
 
@@ -404,7 +393,7 @@ func (s *Session) onOpen(link *sessionLink, p domain.Peer) {
 	tell(s.cfg.OnEvent, domain.ConnectionOpen{UID: link.uid, Side: domain.SideScrape, Peer: p})
 	for _, r := range s.pending {
 		if r.link == nil { // the others are in progress on an earlier connection
-			s.ask(r)
+			r.ask()
 		}
 	}
 	s.search.follow(p.Path)
@@ -441,7 +430,7 @@ func (s *Session) lost(link *sessionLink, err error) {
 	s.timer = s.cfg.Host.AfterFunc(wait, s.dial)
 	tell(s.cfg.OnEvent, domain.SessionWait{Key: s.cfg.Client, Err: err, RetryIn: wait})
 	for _, r := range s.takePending(func(r *sessionRequest) bool { return r.link == nil || r.link != s.old }) {
-		s.settleLater(r, domain.MetricsReply{}, s.notConnected())
+		r.settleLater(s.notConnected())
 	}
 }
 
@@ -472,119 +461,4 @@ func (s *Session) detach(link *sessionLink, err error) {
 		tell(s.cfg.OnEvent, domain.ConnectionError{UID: link.uid, Side: domain.SideScrape, Peer: link.peer, Err: err})
 	}
 	tell(s.cfg.OnEvent, domain.ConnectionClose{UID: link.uid, Side: domain.SideScrape, Peer: link.peer})
-}
-
-// RequestMetrics requests the client's metrics within the configured time. done receives the client's answer, which may be a
-// failure, or an error: ErrNotConnected, ErrTimeout, ErrClosed, or the error of the connection.
-func (s *Session) RequestMetrics(done func(domain.MetricsReply, error)) (cancel func()) {
-	return s.RequestMetricsWithin(s.cfg.RequestTimeout, done)
-}
-
-// RequestMetricsWithin is RequestMetrics with another timeout. It covers every wait: for a connection in progress, for its
-// channel, and for the answer. A session that waits to dial again fails at once.
-func (s *Session) RequestMetricsWithin(within time.Duration, done func(domain.MetricsReply, error)) (cancel func()) {
-	s.Start()
-	r := &sessionRequest{done: done, within: within}
-	refuse := func(err error) (cancel func()) {
-		s.settleLater(r, domain.MetricsReply{}, err)
-		return func() { r.over = true }
-	}
-	switch {
-	case s.state == domain.SessionClosed:
-		return refuse(domain.ErrClosed)
-	case s.state == domain.SessionWaiting:
-		return refuse(s.notConnected())
-	case len(s.pending) >= maxSessionRequests:
-		return refuse(errBusy)
-	}
-	r.timer = s.cfg.Host.AfterFunc(within, func() {
-		s.settle(r, domain.MetricsReply{}, &domain.TimeoutError{Waiting: s.waitsFor(), After: within})
-	})
-	s.pending = append(s.pending, r)
-	switch {
-	case s.state == domain.SessionOpen:
-		s.ask(r)
-	case s.turn.ticket != nil:
-		s.queue.hurry(&s.turn)
-	}
-	return func() { s.forget(r) }
-}
-
-func (s *Session) ask(r *sessionRequest) {
-	link := s.link
-	r.link = link
-	r.cancel = link.conn.Request(func(reply domain.MetricsReply, err error) {
-		if _, broken := errors.AsType[*ports.ConnectionError](err); broken && link != s.link && s.state == domain.SessionOpen && !r.over {
-			s.ask(r) // the previous connection brought no answer
-			s.cfg.Host.Post(s.closeOldMaybe)
-			return
-		}
-		s.settle(r, reply, err)
-	})
-}
-
-// waitsFor names what a request that timed out was waiting for.
-func (s *Session) waitsFor() string {
-	switch {
-	case s.turn.ticket != nil:
-		return "its turn to be dialled"
-	case s.state != domain.SessionOpen:
-		return "the connection"
-	case !s.link.ready:
-		return "the metrics channel"
-	default:
-		return "the answer"
-	}
-}
-
-func (s *Session) notConnected() error {
-	if s.lastErr == nil {
-		return domain.ErrNotConnected
-	}
-	return fmt.Errorf("%w: %w", domain.ErrNotConnected, s.lastErr)
-}
-
-// forget removes a request without calling back.
-func (s *Session) forget(r *sessionRequest) {
-	r.over = true
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	if r.cancel != nil {
-		r.cancel()
-	}
-	s.pending = slices.DeleteFunc(s.pending, func(o *sessionRequest) bool { return o == r })
-	if r.link != nil && r.link == s.old {
-		s.closeOldMaybe()
-	}
-}
-
-func (s *Session) settle(r *sessionRequest, reply domain.MetricsReply, err error) {
-	if !r.over {
-		s.forget(r)
-		r.done(reply, err)
-	}
-}
-
-// settleLater settles in a later turn, so that no caller is called back inside its own call.
-func (s *Session) settleLater(r *sessionRequest, reply domain.MetricsReply, err error) {
-	s.cfg.Host.Post(func() { s.settle(r, reply, err) })
-}
-
-// takePending removes requests from the list, so that a reconnect does not repeat those that are about to fail.
-func (s *Session) takePending(which func(*sessionRequest) bool) (taken []*sessionRequest) {
-	left := s.pending[:0:0]
-	for _, r := range s.pending {
-		if !which(r) {
-			left = append(left, r)
-			continue
-		}
-		taken = append(taken, r)
-		r.timer.Stop()
-		if r.cancel != nil {
-			r.cancel()
-		}
-	}
-	s.pending = left
-	return taken
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/portstest"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 func (w *world) session(n byte, on func(domain.Event)) *app.Session {
@@ -26,17 +27,22 @@ func (w *world) session(n byte, on func(domain.Event)) *app.Session {
 	return s
 }
 
-// request requests over a session and waits.
-func (w *world) request(s *app.Session) (reply domain.MetricsReply, took time.Duration, err error) {
+// ask requests a page over a session.
+func ask(s *app.Session, done func(error)) (cancel func()) {
+	return scrape.Collect(s, domain.ScrapeRequest{}, domain.MaxBody, func(_ scrape.Page, err error) { done(err) })
+}
+
+// request requests a page over a session and waits.
+func (w *world) request(s *app.Session) (page scrape.Page, took time.Duration, err error) {
 	w.t.Helper()
 	finished, start := false, w.loop.Now()
 	w.loop.Turn(func() {
-		s.RequestMetrics(func(r domain.MetricsReply, e error) { finished, reply, err = true, r, e })
+		scrape.Collect(s, domain.ScrapeRequest{}, domain.MaxBody, func(p scrape.Page, e error) { finished, page, err = true, p, e })
 	})
 	if !w.loop.Until(time.Minute, func() bool { return finished }) {
 		w.t.Fatal("the request hangs")
 	}
-	return reply, w.loop.Now().Sub(start), err
+	return page, w.loop.Now().Sub(start), err
 }
 
 func TestSessionByItselfScrapesOneClient(t *testing.T) {
@@ -45,16 +51,17 @@ func TestSessionByItselfScrapesOneClient(t *testing.T) {
 	w.loop.Advance(time.Second)
 	var told events
 	s := w.session(2, told.add)
-	reply, _, err := w.request(s) // starts it
-	if err != nil || !reply.Success || !strings.HasPrefix(string(reply.Body), "up 1") {
-		t.Errorf("reply %+v, %v", reply, err)
+	page, _, err := w.request(s) // starts it
+	if err != nil || page.Status != 200 || !strings.HasPrefix(string(page.Body), "up 1") {
+		t.Errorf("page %+v, %v", page, err)
 	}
 	if p, ok := s.Peer(); !ok || p.Key != c.PublicKey() || s.State() != domain.SessionOpen || s.LastError() != nil {
 		t.Errorf("peer %+v, state %s", p, s.State())
 	}
 	c.source.Err = errors.New("broken")
-	if reply, _, err = w.request(s); err != nil || reply.Success || !strings.Contains(reply.Message, "uid") {
-		t.Errorf("a failing client: %+v, %v", reply, err)
+	var reported *domain.ScrapeError
+	if _, _, err = w.request(s); !errors.As(err, &reported) || reported.Fault != domain.FaultExporter || !strings.Contains(reported.Reason, "uid") {
+		t.Errorf("a failing client: %v", err)
 	}
 	w.loop.Turn(s.Close)
 	w.loop.Turn(s.Close)
@@ -84,13 +91,15 @@ func (silentTransport) DialMetrics(ports.MetricsDial) ports.MetricsSession { ret
 func (silentTransport) RegisterAlias(ports.Registration, func(bool, error)) func() {
 	return func() {}
 }
-func (silentSession) Request(func(domain.MetricsReply, error)) func() { return func() {} }
-func (silentSession) Ping(func(error)) func()                         { return func() {} }
-func (silentSession) Peer() domain.Peer                               { return domain.Peer{} }
-func (silentSession) Answered() bool                                  { return false }
-func (silentSession) DirectSilence() time.Duration                    { return 0 }
-func (silentSession) Release()                                        {}
-func (silentSession) Close(error)                                     {}
+func (silentSession) Scrape(domain.ScrapeRequest, ports.ScrapeHandlers) ports.Scrape {
+	return portstest.Nothing{}
+}
+func (silentSession) Ping(func(error)) func()      { return func() {} }
+func (silentSession) Peer() domain.Peer            { return domain.Peer{} }
+func (silentSession) Answered() bool               { return false }
+func (silentSession) DirectSilence() time.Duration { return 0 }
+func (silentSession) Release()                     {}
+func (silentSession) Close(error)                  {}
 
 // Issue row 6.2: a deadline on every wait.
 func TestNothingHangsOnANetworkThatNeverAnswers(t *testing.T) {
@@ -127,7 +136,7 @@ func TestScrapesOfOneClientAreBounded(t *testing.T) {
 	failed := 0
 	w.loop.Turn(func() {
 		for range 100 {
-			s.RequestMetrics(func(_ domain.MetricsReply, err error) {
+			ask(s, func(err error) {
 				if err != nil {
 					failed++
 				}

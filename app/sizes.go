@@ -35,12 +35,13 @@ func (s *Scraper) Sizes(report func(what string, held, most int)) {
 
 // Sizes reports the size and the limit of everything that grows with what scrapers do, as Scraper.Sizes does.
 func (c *Client) Sizes(report func(what string, held, most int)) {
-	connections, running, limit, waiting := 0, 0, 0, 0
+	connections, texts, limit, waiting, scrapes := 0, 0, 0, 0, 0
 	for _, k := range c.scrapers {
-		connections, running, limit = connections+k.connections, running+k.running, limit+k.limit
-		waiting = max(waiting, len(k.waiting))
+		connections, texts, limit = connections+k.connections, texts+k.texts.running, limit+k.texts.limit
+		waiting, scrapes = max(waiting, len(k.texts.waiting)), max(scrapes, k.scrapes.running+len(k.scrapes.waiting))
 	}
 	report("metrics connections", connections, unbounded)
-	report("collections", running, limit)
-	report("collections of one scraper that wait", waiting, maxWaitingCollections)
+	report("collections of texts", texts, limit)
+	report("collections of texts for one scraper that wait", waiting, maxWaitingCollections)
+	report("collections for one scraper", scrapes, maxScrapes+maxWaitingCollections)
 }

@@ -7,7 +7,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,6 +22,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
@@ -145,9 +145,9 @@ func BenchmarkScrape(b *testing.B) {
 			for b.Loop() {
 				done := make(chan error, 1)
 				h.Post(func() {
-					session.RequestMetrics(func(r domain.MetricsReply, err error) {
-						if err == nil && (!r.Success || len(r.Body) != size) {
-							err = errors.New("another answer: " + r.Message)
+					scrape.Collect(session, domain.ScrapeRequest{}, size, func(p scrape.Page, err error) {
+						if err == nil && len(p.Body) != size {
+							err = fmt.Errorf("a page of %d bytes", len(p.Body))
 						}
 						done <- err
 					})

@@ -44,7 +44,8 @@ type Config struct {
 	Seed domain.Seed
 
 	RegisterInterval time.Duration // 1 h by default
-	CollectTimeout   time.Duration // bounds one collection of metrics; 1 min by default
+	// CollectTimeout bounds one collection of metrics. By default the time of its request does, and 1 min where the request has none.
+	CollectTimeout time.Duration
 
 	Logger  *slog.Logger       // logs every event; nil: no logging
 	OnEvent func(domain.Event) // runs on the node's loop and must not wait; may be nil

@@ -6,13 +6,6 @@ import (
 	"time"
 )
 
-// MetricsReply is a client's answer to a metrics request: the body on success, a message on failure.
-type MetricsReply struct {
-	Success bool
-	Body    []byte // text exposition format; owned by the holder of the reply
-	Message string // reason of a failure; on the scraper's side untrusted text from the network
-}
-
 // Reasons of failed scrapes.
 var (
 	ErrUnknownAlias = errors.New("unknown alias")

@@ -222,10 +222,26 @@ func TestFailuresHaveReasons(t *testing.T) {
 		domain.ReasonClosed:       domain.ErrClosed,
 		domain.ReasonStarting:     domain.ErrNotLoaded,
 		domain.ReasonConnection:   errors.New("anything else"),
+		domain.ReasonExporter:     &domain.ScrapeError{Fault: domain.FaultExporter},
+		domain.ReasonClient:       fmt.Errorf("x: %w", &domain.ScrapeError{Fault: domain.FaultClient}),
+		domain.ReasonRequest:      &domain.ScrapeError{Fault: domain.FaultRequest},
 	} {
 		if got := domain.FailureReason(err); got != want || !slices.Contains(domain.FailureReasons(), got) {
 			t.Errorf("%v: reason %s, want %s", err, got, want)
 		}
+	}
+}
+
+func TestTimeAndStatusAreFailuresWithAReason(t *testing.T) {
+	late := &domain.ScrapeError{Fault: domain.FaultTime, Reason: "r"}
+	if got := domain.FailureReason(late); got != domain.ReasonTimeout || !errors.Is(late, domain.ErrTimeout) {
+		t.Errorf("reason %s", got)
+	}
+	if errors.Is(&domain.ScrapeError{Fault: domain.FaultExporter}, domain.ErrTimeout) {
+		t.Error("each failure is a timeout")
+	}
+	if got := domain.FailureReason(&domain.StatusError{Status: 503}); got != domain.ReasonExporter {
+		t.Errorf("reason %s", got)
 	}
 }
 

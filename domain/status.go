@@ -11,7 +11,10 @@ const (
 	ReasonUnknownAlias = "unknown_alias"
 	ReasonNotConnected = "not_connected"
 	ReasonTimeout      = "timeout"
-	ReasonRemote       = "remote_error"
+	ReasonRemote       = "remote_error" // reported by a client of an older version, which does not say whose fault it is
+	ReasonExporter     = "exporter"     // could not be reached, broke off, or answered with another status than 200
+	ReasonClient       = "client"
+	ReasonRequest      = "request" // asks for what the target does not allow
 	ReasonConnection   = "connection"
 	ReasonClosed       = "closed"
 	ReasonCanceled     = "canceled"
@@ -43,8 +46,8 @@ func Limits() []string {
 // FailureReasons lists the reasons of failed scrapes, so that a counter can exist before its first event.
 func FailureReasons() []string {
 	return []string{
-		ReasonCanceled, ReasonClosed, ReasonConnection, ReasonNotConnected, ReasonRemote, ReasonStarting, ReasonTimeout,
-		ReasonUnknownAlias,
+		ReasonCanceled, ReasonClient, ReasonClosed, ReasonConnection, ReasonExporter, ReasonNotConnected, ReasonRemote, ReasonRequest,
+		ReasonStarting, ReasonTimeout, ReasonUnknownAlias,
 	}
 }
 
@@ -58,9 +61,15 @@ func RejectionReasons() []string {
 // FailureReason returns the reason of a failed scrape.
 func FailureReason(err error) string {
 	_, remote := errors.AsType[*RemoteError](err)
+	_, status := errors.AsType[*StatusError](err)
+	reported, _ := errors.AsType[*ScrapeError](err)
 	switch {
 	case remote:
 		return ReasonRemote
+	case status:
+		return ReasonExporter
+	case reported != nil && reported.Fault != FaultTime:
+		return [...]string{FaultClient: ReasonClient, FaultExporter: ReasonExporter, FaultRequest: ReasonRequest}[reported.Fault]
 	case errors.Is(err, ErrNotLoaded):
 		return ReasonStarting
 	case errors.Is(err, ErrUnknownAlias):

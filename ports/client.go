@@ -2,7 +2,6 @@ package ports
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -22,7 +21,8 @@ type ClientTransport interface {
 	LeaveAlias(r Registration, done func(error)) (cancel func())
 }
 
-// MetricsListen is a metrics server: the protocol prometheus-metrics with its one method metrics.
+// MetricsListen is a metrics server. It answers scrapes on the channel dhtprom-scrape, and by the one method of the protocol
+// prometheus-metrics to peers that know no other.
 type MetricsListen struct {
 	Keys domain.KeyPair
 	// Admit decides before any answer whether a peer may connect. False rejects it; the payload is unverified, and so may be
@@ -36,9 +36,9 @@ type MetricsListen struct {
 
 // MetricsHandlers handle one connection of a metrics server.
 type MetricsHandlers struct {
-	// OnRequest answers a request. reply must be called exactly once, in this turn or later; after the connection closed it does
-	// nothing. Requests may overlap. The body must not exceed domain.MaxBody.
-	OnRequest func(reply func(domain.MetricsReply))
+	// OnScrape answers a request, with MetricsSource's rules. Requests may overlap. Those that are not answered when the connection
+	// closes are cancelled before OnClose.
+	OnScrape func(domain.ScrapeRequest, ScrapeHandlers) Scrape
 	// OnReleased reports that the scraper has no alias of this client any more: another client took it, or it was removed.
 	// Scrapers of older versions do not send it.
 	OnReleased func()
@@ -62,11 +62,4 @@ type Registration struct {
 	// OnShared is called before the registration succeeds, if the scraper reports that another running client has the same key;
 	// it may be nil.
 	OnShared func()
-}
-
-// MetricsSource collects one client's metrics.
-type MetricsSource interface {
-	// Collect collects the metrics as text. A source that takes longer than within reports an error; the caller also bounds the
-	// wait itself, and limits the body.
-	Collect(within time.Duration, done func(body []byte, err error)) (cancel func())
 }

@@ -7,7 +7,8 @@
 // to a function belong to it.
 //
 // ClientTransport and MetricsSource are the client's ports. ScraperTransport, the stores, AliasImport and TargetsFile are the
-// scraper's. Both know the Node below; a Transport serves either, or both.
+// scraper's, for which a client at the other end of a connection is a MetricsSource too. Both know the Node below; a Transport
+// serves either, or both.
 //
 // portstest has an in-memory implementation of each, and a test suite for each that it and the real one must pass.
 package ports

@@ -59,9 +59,9 @@ type MetricsDial struct {
 
 // MetricsSession is a held connection to one client.
 type MetricsSession interface {
-	// Request requests the metrics. It may be called before OnReady: the request then waits for the channel. done receives the
-	// client's answer, or an error when the connection or the channel closes first.
-	Request(done func(domain.MetricsReply, error)) (cancel func())
+	// MetricsSource is the client. Requests may be made before OnReady: they wait for it. They end with a *domain.ScrapeError or
+	// *domain.RemoteError that the client reported, or with a *ConnectionError when the connection closes first.
+	MetricsSource
 	// Ping checks whether the client still answers, without a collection: it calls the method "ping" on the metrics channel,
 	// which the JavaScript packages do not have, and any answer to it, UNKNOWN_METHOD included, is nil.
 	Ping(done func(error)) (cancel func())

@@ -12,6 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 var eldersScenario = &Scenario{
@@ -115,7 +116,9 @@ func (e *elder) listen() {
 		OnConnection: func(conn *hyperdht.Connection) {
 			rpc := must(muxrpc.New(mux.New(conn), muxrpc.Options{Protocol: protocolMetrics, OnClose: func(bool) { conn.Destroy(nil) }}))
 			rpc.Respond(methodMetrics, func(_ []byte, reply func([]byte, error)) {
-				e.c.source.Collect(elderPatience, func(page []byte, _ error) { reply(dht.MetricsReply{Success: true, Body: page}.Append(nil), nil) })
+				scrape.Collect(e.c.source, domain.ScrapeRequest{Text: true, Within: elderPatience}, domain.MaxBody, func(p scrape.Page, _ error) {
+					reply(dht.MetricsReply{Success: true, Body: p.Body}.Append(nil), nil)
+				})
 			})
 		},
 	}

@@ -10,7 +10,9 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // keysOf derives the keys of a named peer.
@@ -248,32 +250,50 @@ const keyLine = "# key "
 // filler makes pages as long as those of a small exporter.
 var filler = strings.Repeat("simulated_bytes_total{direction=\"in\"} 12345678\n", 20)
 
-// Collect implements ports.MetricsSource.
-func (s *source) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
-	canceled := false
+// Scrape implements ports.MetricsSource. Like an exporter that does not notice that its caller has gone, a collection that is cancelled
+// goes on.
+func (s *source) Scrape(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	c := &collecting{}
 	s.making++
 	s.most = max(s.most, s.making)
 	finish := func() {
 		s.making--
-		switch {
-		case canceled:
-		case s.err != nil:
-			done(nil, s.err)
-		default:
-			s.pages++
-			page := fmt.Appendf(nil, "%s%s\nsimulated_pages_total %d\n%s", keyLine, s.key, s.pages, filler)
-			for end := len(page) + s.long; len(page) < end; {
-				page = append(page, filler[:min(len(filler), end-len(page))]...)
-			}
-			done(page, nil)
+		if c.canceled {
+			return
 		}
+		if s.err == nil {
+			s.pages++
+		}
+		c.Scrape = scrape.Send(s.loop, scrape.Text(s.page()), s.err, h)
 	}
 	if s.after > 0 {
 		s.loop.AfterFunc(s.after, finish)
 	} else {
 		s.loop.Post(finish)
 	}
-	return func() { canceled = true }
+	return c
+}
+
+// page returns the text of the current page.
+func (s *source) page() []byte {
+	page := fmt.Appendf(nil, "%s%s\nsimulated_pages_total %d\n%s", keyLine, s.key, s.pages, filler)
+	for end := len(page) + s.long; len(page) < end; {
+		page = append(page, filler[:min(len(filler), end-len(page))]...)
+	}
+	return page
+}
+
+// collecting is a scrape whose page may not be complete yet.
+type collecting struct {
+	ports.Scrape
+	canceled bool
+}
+
+// Cancel implements ports.Scrape.
+func (c *collecting) Cancel() {
+	if c.canceled = true; c.Scrape != nil {
+		c.Scrape.Cancel()
+	}
 }
 
 // ownerOf returns the owner that a page names.

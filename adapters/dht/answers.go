@@ -2,12 +2,14 @@ package dht
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // answers limits the memory for answers that scrapers have requested and not read: maxUnread for each scraper, over all of
@@ -34,10 +36,10 @@ type answers struct {
 // acknowledged it.
 type answer struct {
 	server   *metricsServer
-	reply    func(domain.MetricsReply)
+	reply    func(MetricsReply)
 	asked    host.Instant
 	reserved int // bytes, while it is collected
-	over     bool
+	cancel   func()
 }
 
 func newAnswers(h host.Host) *answers { return &answers{host: h, size: make(map[domain.PublicKey]int)} }
@@ -134,9 +136,9 @@ func (a *answers) leave(s *metricsServer) {
 		return
 	}
 	a.servers = without(a.servers, s)
-	of := func(r *answer) bool {
-		r.over = r.over || r.server == s
-		return r.server == s
+	of := func(r *answer) bool { return r.server == s }
+	for _, r := range slices.DeleteFunc(slices.Clone(a.running), func(r *answer) bool { return !of(r) }) {
+		r.cancel()
 	}
 	a.waiting, a.running = slices.DeleteFunc(a.waiting, of), slices.DeleteFunc(a.running, of)
 	if key := s.scraper(); !slices.ContainsFunc(a.servers, func(o *metricsServer) bool { return o.scraper() == key }) {
@@ -146,7 +148,7 @@ func (a *answers) leave(s *metricsServer) {
 }
 
 // ask has a server answer a request as soon as there is room.
-func (a *answers) ask(s *metricsServer, reply func(domain.MetricsReply)) {
+func (a *answers) ask(s *metricsServer, reply func(MetricsReply)) {
 	if a.unread(s.scraper()) > maxUnread+answerMemory(domain.MaxBody) {
 		a.shed++
 		s.link.end(errUnread) // filled with failure replies
@@ -158,7 +160,7 @@ func (a *answers) ask(s *metricsServer, reply func(domain.MetricsReply)) {
 	if a.waitingOn(s) > maxWaitingAnswers && slices.Contains(a.waiting, r) {
 		a.waiting = without(a.waiting, r)
 		a.withheld++
-		reply(domain.MetricsReply{Message: fmt.Sprintf("%d requests wait until earlier answers are read", maxWaitingAnswers)})
+		reply(MetricsReply{Message: fmt.Sprintf("%d requests wait until earlier answers are read", maxWaitingAnswers)})
 	}
 }
 
@@ -219,20 +221,30 @@ func (a *answers) start(r *answer) {
 	a.waiting = without(a.waiting, r)
 	r.reserved = a.next(r)
 	a.running = append(a.running, r)
-	once := false
-	r.server.handlers.OnRequest(func(reply domain.MetricsReply) {
-		if !once {
-			once = true
-			a.answered(r, reply)
-		}
-	})
+	r.cancel = scrape.Collect(scrapeFunc(r.server.handlers.OnScrape), domain.ScrapeRequest{Text: true}, domain.MaxBody,
+		func(p scrape.Page, err error) {
+			remote, ok := errors.AsType[*domain.RemoteError](err)
+			switch {
+			case ok:
+				a.answered(r, MetricsReply{Message: cut(remote.Message)})
+			case err != nil:
+				a.answered(r, MetricsReply{Message: cut(err.Error())})
+			default:
+				a.answered(r, MetricsReply{Success: true, Body: p.Body})
+			}
+		})
+}
+
+// scrapeFunc is a function as a ports.MetricsSource.
+type scrapeFunc func(domain.ScrapeRequest, ports.ScrapeHandlers) ports.Scrape
+
+// Scrape implements ports.MetricsSource.
+func (f scrapeFunc) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	return f(r, h)
 }
 
 // answered sends an answer, or queues its request again until there is room for one of its size.
-func (a *answers) answered(r *answer, reply domain.MetricsReply) {
-	if r.over {
-		return
-	}
+func (a *answers) answered(r *answer, reply MetricsReply) {
 	a.running = without(a.running, r)
 	s := r.server
 	if n := answerMemory(len(reply.Body)); reply.Success {
@@ -244,7 +256,6 @@ func (a *answers) answered(r *answer, reply domain.MetricsReply) {
 			return
 		}
 	}
-	r.over = true
 	r.reply(reply)
 	s.unread, s.read = s.link.conn.Unsent(), a.host.Now()
 	a.run()

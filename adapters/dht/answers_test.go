@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports"
@@ -85,15 +84,15 @@ func (rs *readers) connect(t *testing.T, key byte) *reader {
 	l.answers = rs.answers
 	var err error
 	c.server, err = serveMetrics(l, func(ports.Conn) ports.MetricsHandlers {
-		return ports.MetricsHandlers{OnRequest: func(reply func(domain.MetricsReply)) {
+		return ports.MetricsHandlers{OnScrape: answering(rs.loop, func(reply func(MetricsReply)) {
 			rs.pages++
-			end := func() { reply(domain.MetricsReply{Success: true, Body: make([]byte, rs.size)}) }
+			end := func() { reply(MetricsReply{Success: true, Body: make([]byte, rs.size)}) }
 			if rs.slow {
 				rs.held = append(rs.held, end)
 				return
 			}
 			end()
-		}}
+		})}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +104,7 @@ func (rs *readers) connect(t *testing.T, key byte) *reader {
 // ask asks on a connection, and counts what is answered as unread.
 func (rs *readers) ask(c *reader) {
 	rs.loop.Turn(func() {
-		rs.answers.ask(c.server, func(r domain.MetricsReply) {
+		rs.answers.ask(c.server, func(r MetricsReply) {
 			if !r.Success {
 				rs.got = append(rs.got, r.Message)
 				return

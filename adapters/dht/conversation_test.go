@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
@@ -147,39 +148,86 @@ func TestRegistrationsAgreeWithRecordedConversations(t *testing.T) {
 	}
 }
 
+// Both sides against one that has the channel of the packages only.
 func TestScrapesAgreeWithRecordedConversations(t *testing.T) {
 	for _, v := range load(t, "metrics-rpc").Conversations {
 		t.Run(v.Name, func(t *testing.T) {
+			want := v.ScraperResult
+			failure := MetricsReply{Message: "Failed to obtain metrics (uid " + recordedUID + ")"}
+			page := MetricsReply{Success: true, Body: []byte(recordedBody)}
+
 			w := newWorld(t)
-			server := func(reply func(domain.MetricsReply)) {
+			server := func(reply func(MetricsReply)) {
 				if v.Name == "collecting metrics fails" {
-					reply(domain.MetricsReply{Message: "Failed to obtain metrics (uid " + recordedUID + ")"})
+					reply(failure)
 					return
 				}
-				reply(domain.MetricsReply{Success: true, Body: []byte(recordedBody)})
+				reply(page)
 			}
 			if _, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(server)); err != nil {
 				t.Fatal(err)
 			}
-			var got domain.MetricsReply
+			var m MetricsRequest
 			var err error
-			if major, minor := versionOf(v.Name); major != 0 {
-				byHand(t, w.scraper, protocolMetrics, methodMetrics, MetricsRequest{Major: major, Minor: minor}.Append(nil), func(e error) { err = e })
-			} else {
-				openSession(newLink(w.loop, w.scraper), w.dial()).Request(func(r domain.MetricsReply, e error) { got, err = r, e })
-			}
+			m.Major, m.Minor = versionOf(v.Name)
+			byHand(t, w.scraper, protocolMetrics, methodMetrics, m.Append(nil), func(e error) { err = e })
 			w.open()
-
+			w.withoutScrapes()
 			w.sent(v, "a", "metrics server")
-			w.sent(v, "b", "scraper")
-			if v.ScraperResult.Thrown != "" {
-				thrown(t, err, v.ScraperResult.Thrown, v.ScraperResult.Cause)
+			if want.Thrown != "" {
+				thrown(t, err, want.Thrown, want.Cause)
 				return
 			}
-			want := v.ScraperResult
+
+			w = newWorld(t)
+			l := newLink(w.loop, w.client)
+			rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rpc.Respond(methodMetrics, func(_ []byte, reply func([]byte, error)) {
+				if want.Success {
+					reply(page.Append(nil), nil)
+				} else {
+					reply(failure.Append(nil), nil)
+				}
+			})
+			var got MetricsReply
+			requestOf(openSession(newLink(w.loop, w.scraper), w.dial()), func(r MetricsReply, e error) { got, err = r, e })
+			w.open()
+			w.withoutScrapes()
+			w.sent(v, "b", "scraper")
 			if err != nil || got.Success != want.Success || string(got.Body) != want.Metrics || got.Message != want.ErrorMessage {
 				t.Errorf("got %v %q %q, %v; recorded is %+v", got.Success, got.Body, got.Message, err, want)
 			}
 		})
 	}
+}
+
+// withoutScrapes removes the channel for scrapes, the first one of a side that has it, from what was sent: its open, its messages, and its number.
+func (w *world) withoutScrapes() {
+	w.t.Helper()
+	frames, opens := w.wire.Frames[:0:0], 0
+	has := map[string]bool{}
+	for _, f := range w.wire.Frames {
+		b := bytes.Clone(f.Bytes)
+		switch {
+		case bytes.Contains(b, []byte(muxscrape.Protocol)):
+			opens++
+			has[f.From] = true
+			continue
+		case has[f.From] && b[0] == 0 && b[1] == 1: // the open of another channel
+			b[2]--
+		case has[f.From] && b[0] == 1: // a message of it
+			continue
+		case has[f.From] && b[0] > 1:
+			b[0]--
+		}
+		f.Bytes = b
+		frames = append(frames, f)
+	}
+	if opens != 1 {
+		w.t.Errorf("the channel for scrapes was opened %d times", opens)
+	}
+	w.wire.Frames = frames
 }

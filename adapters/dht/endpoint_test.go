@@ -1,6 +1,7 @@
 package dht
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -15,7 +17,9 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 	"github.com/dhtprom/dhtprom/ports/portstest"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // fakeConn is a connection in memory that the test opens.
@@ -153,23 +157,71 @@ func (w *world) aliasHandlers(f func(req ports.AliasRequest, reply func(ports.Al
 }
 
 // metricsHandlers records what a metrics server is asked, and answers with f.
-func (w *world) metricsHandlers(f func(reply func(domain.MetricsReply))) func(ports.Conn) ports.MetricsHandlers {
+func (w *world) metricsHandlers(f func(reply func(MetricsReply))) func(ports.Conn) ports.MetricsHandlers {
 	return func(c ports.Conn) ports.MetricsHandlers {
 		w.call("metrics open %s", c.Peer().Key.Short())
 		return ports.MetricsHandlers{
-			OnRequest: func(reply func(domain.MetricsReply)) { f(reply) },
-			OnError:   func(err error) { w.call("metrics error %v", err) },
-			OnClose:   func() { w.call("metrics close") },
+			OnScrape: answering(w.loop, f),
+			OnError:  func(err error) { w.call("metrics error %v", err) },
+			OnClose:  func() { w.call("metrics close") },
 		}
 	}
+}
+
+// answering answers scrapes with what f replies, at once or later.
+func answering(loop host.Loop, f func(reply func(MetricsReply))) func(domain.ScrapeRequest, ports.ScrapeHandlers) ports.Scrape {
+	return func(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+		a := &replying{}
+		f(func(m MetricsReply) {
+			var err error
+			switch {
+			case m.Success:
+			case r.Text:
+				err = &domain.RemoteError{Message: m.Message}
+			default:
+				err = &domain.ScrapeError{Fault: domain.FaultExporter, Reason: m.Message}
+			}
+			if !a.over {
+				a.Scrape = scrape.Send(loop, scrape.Text(m.Body), err, h)
+			}
+		})
+		return a
+	}
+}
+
+// replying is a scrape that may not have an answer yet.
+type replying struct {
+	ports.Scrape
+	over bool
+}
+
+func (rp *replying) Cancel() {
+	if rp.over = true; rp.Scrape != nil {
+		rp.Scrape.Cancel()
+	}
+}
+
+// requestOf requests a page, with a failure that the client reports as a reply.
+func requestOf(s ports.MetricsSource, done func(MetricsReply, error)) (cancel func()) {
+	return scrape.Collect(s, domain.ScrapeRequest{Within: time.Minute}, domain.MaxBody, func(p scrape.Page, err error) {
+		if remote, ok := errors.AsType[*domain.RemoteError](err); ok && !remote.Unknown {
+			done(MetricsReply{Message: remote.Message}, nil)
+			return
+		}
+		if e, ok := errors.AsType[*domain.ScrapeError](err); ok {
+			done(MetricsReply{Message: e.Reason}, nil)
+			return
+		}
+		done(MetricsReply{Success: err == nil, Body: p.Body}, err)
+	})
 }
 
 func yes(_ ports.AliasRequest, reply func(ports.AliasReply)) {
 	reply(ports.AliasReply{Success: true, Updated: true})
 }
 
-func up(reply func(domain.MetricsReply)) {
-	reply(domain.MetricsReply{Success: true, Body: []byte("up 1\n")})
+func up(reply func(MetricsReply)) {
+	reply(MetricsReply{Success: true, Body: []byte("up 1\n")})
 }
 
 func (w *world) registration() ports.Registration {
@@ -191,7 +243,7 @@ func (w *world) dial() ports.MetricsDial {
 	}
 }
 
-func (w *world) gotMetrics(r domain.MetricsReply, err error) {
+func (w *world) gotMetrics(r MetricsReply, err error) {
 	if err != nil {
 		w.call("no metrics: %v", err)
 		return
@@ -211,7 +263,7 @@ func aliasWorld(t *testing.T, f func(ports.AliasRequest, func(ports.AliasReply))
 }
 
 // metricsWorld returns a world with a session to a metrics server.
-func metricsWorld(t *testing.T, f func(func(domain.MetricsReply))) (w *world, server *metricsServer, s *session) {
+func metricsWorld(t *testing.T, f func(func(MetricsReply))) (w *world, server *metricsServer, s *session) {
 	w = newWorld(t)
 	server, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(f))
 	if err != nil {
@@ -394,12 +446,12 @@ func TestServerIsNotCalledForConnectionsThatNeverOpened(t *testing.T) {
 
 func TestMetricsAreServed(t *testing.T) {
 	w, _, s := metricsWorld(t, up)
-	s.Request(w.gotMetrics) // may be asked at any time
+	requestOf(s, w.gotMetrics) // may be asked at any time
 	w.want("")
 	w.open()
 	w.want("metrics open " + scraperKey.Short() + "; session open " + clientKey.Short() + " lan; session ready; metrics true \"up 1\\n\" \"\"")
 	for range 3 {
-		s.Request(w.gotMetrics)
+		requestOf(s, w.gotMetrics)
 		w.want(`metrics true "up 1\n" ""`)
 	}
 	w.wantOpen()
@@ -409,43 +461,64 @@ func TestMetricsAreServed(t *testing.T) {
 }
 
 func TestMetricsMayBeAnsweredLaterAndOutOfOrder(t *testing.T) {
-	var replies []func(domain.MetricsReply)
-	w, _, s := metricsWorld(t, func(reply func(domain.MetricsReply)) { replies = append(replies, reply) })
+	var replies []func(MetricsReply)
+	w, _, s := metricsWorld(t, func(reply func(MetricsReply)) { replies = append(replies, reply) })
 	w.open()
 	w.take()
 	for i := range 2 {
-		s.Request(func(r domain.MetricsReply, err error) { w.call("answer %d %s %v", i, r.Body, err) })
+		requestOf(s, func(r MetricsReply, err error) { w.call("answer %d %s %v", i, r.Body, err) })
 	}
 	w.run()
-	replies[1](domain.MetricsReply{Success: true, Body: []byte("second")})
-	replies[0](domain.MetricsReply{Message: "first"})
+	replies[1](MetricsReply{Success: true, Body: []byte("second")})
+	replies[0](MetricsReply{Message: "first"})
 	w.want("answer 1 second <nil>; answer 0  <nil>")
 }
 
 func TestFailuresOfTheClientAreAnswers(t *testing.T) {
-	w, _, s := metricsWorld(t, func(reply func(domain.MetricsReply)) {
-		reply(domain.MetricsReply{Message: strings.Repeat("x", 3*maxMessage)})
+	w, _, s := metricsWorld(t, func(reply func(MetricsReply)) {
+		reply(MetricsReply{Message: strings.Repeat("x", 3*maxMessage)})
 	})
-	s.Request(func(r domain.MetricsReply, err error) { w.call("%v %d %v", r.Success, len(r.Message), err) })
+	requestOf(s, func(r MetricsReply, err error) { w.call("%v %d %v", r.Success, len(r.Message), err) })
 	w.open()
 	if got := w.take(); !strings.HasSuffix(got, fmt.Sprintf("false %d <nil>", maxMessage)) {
 		t.Errorf("called %s", got)
 	}
 }
 
+// A scraper that knows the method only, as those of the packages.
 func TestBodiesThatDoNotFitAreRefusedWithTheirSize(t *testing.T) {
 	size := domain.MaxBody
-	w, _, s := metricsWorld(t, func(reply func(domain.MetricsReply)) {
-		reply(domain.MetricsReply{Success: true, Body: make([]byte, size)})
-	})
-	ask := func() (got domain.MetricsReply) {
-		s.Request(func(r domain.MetricsReply, err error) {
+	w := newWorld(t)
+	_, err := serveMetrics(newLink(w.loop, w.client), w.metricsHandlers(func(reply func(MetricsReply)) {
+		reply(MetricsReply{Success: true, Body: make([]byte, size)})
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.scraper.onOpen = func() {}
+	rpc, err := muxrpc.New(mux.New(w.scraper), muxrpc.Options{Protocol: protocolMetrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() (got MetricsReply) {
+		m := MetricsRequest{}
+		if _, err := rpc.Request(methodMetrics, m.Append(nil), func(b []byte, err error) {
 			if err != nil {
 				t.Error(err)
 			}
-			got = r
-		})
-		w.run()
+			if got, err = ParseMetricsReply(b); err != nil {
+				t.Error(err)
+			}
+			got.Body = bytes.Clone(got.Body)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for range 600 { // the page is collected in windows
+			w.run()
+			if got.Success || got.Message != "" {
+				break
+			}
+		}
 		return got
 	}
 	w.open()
@@ -467,7 +540,8 @@ func TestPingIsAnsweredByOldServersToo(t *testing.T) {
 	w.want("pong <nil>")
 
 	w = newWorld(t)
-	if _, err := muxrpc.New(newLink(w.loop, w.client).mux, muxrpc.Options{Protocol: protocolMetrics}); err != nil {
+	rpc, err := muxrpc.New(newLink(w.loop, w.client).mux, muxrpc.Options{Protocol: protocolMetrics})
+	if err != nil {
 		t.Fatal(err)
 	}
 	s = openSession(newLink(w.loop, w.scraper), w.dial())
@@ -475,8 +549,27 @@ func TestPingIsAnsweredByOldServersToo(t *testing.T) {
 	w.take()
 	s.Ping(func(err error) { w.call("pong %v", err) })
 	w.want("pong <nil>")
-	s.Request(w.gotMetrics)
+	requestOf(s, w.gotMetrics)
 	w.want("no metrics: client reported: UNKNOWN_METHOD: Unknown method 'metrics'")
+	rpc.Respond(methodMetrics, func(_ []byte, reply func([]byte, error)) { reply([]byte{0, 1}, nil) })
+	requestOf(s, w.gotMetrics)
+	w.want("no metrics: metrics reply: compact: input too short")
+	rpc.Respond(methodMetrics, func(_ []byte, reply func([]byte, error)) {
+		reply(MetricsReply{Success: true, Body: []byte("up 2\n# EOF\n")}.Append(nil), nil)
+	})
+	var page scrape.Page
+	scrape.Collect(s, domain.ScrapeRequest{}, 100, func(p scrape.Page, err error) { page = p })
+	w.run()
+	if page.Status != 200 || page.ContentType != "application/openmetrics-text; version=1.0.0; charset=utf-8" || page.Length != 11 || string(page.Body) != "up 2\n# EOF\n" {
+		t.Errorf("got %+v", page)
+	}
+	for _, r := range []domain.ScrapeRequest{{Target: "x"}, {Query: "a=b"}} {
+		var reported *domain.ScrapeError
+		scrape.Collect(s, r, 100, func(_ scrape.Page, err error) { reported, _ = errors.AsType[*domain.ScrapeError](err) })
+		if w.run(); reported == nil || reported.Fault != domain.FaultRequest {
+			t.Errorf("a request with %+v: %v", r, reported)
+		}
+	}
 	s.Ping(func(err error) { w.call("pong %v", err) })
 	w.scraper.Destroy(errors.New("cable cut"))
 	w.want("pong cable cut; session close cable cut")
@@ -510,7 +603,7 @@ func TestSessionTellsOfChangesOfItsPath(t *testing.T) {
 }
 
 func TestRequestsFailWithTheReasonOfTheEnd(t *testing.T) {
-	never := func(func(domain.MetricsReply)) {}
+	never := func(func(MetricsReply)) {}
 	for name, c := range map[string]struct {
 		then func(w *world, m *metricsServer, s *session)
 		want string
@@ -520,11 +613,11 @@ func TestRequestsFailWithTheReasonOfTheEnd(t *testing.T) {
 		"client's channel":   {func(w *world, m *metricsServer, _ *session) { m.rpc.Destroy(nil) }, "no metrics: " + errChannelClosed.Error() + "; session close " + errChannelClosed.Error()},
 		"closed here":        {func(w *world, _ *metricsServer, s *session) { s.Close(nil); s.Close(nil) }, "no metrics: " + errPeerEnded.Error() + "; session close <nil>"},
 		"closed here, why":   {func(w *world, _ *metricsServer, s *session) { s.Close(errors.New("bored")) }, "no metrics: bored; session close bored"},
-		"nonsense in answer": {func(w *world, _ *metricsServer, s *session) { w.wire.B.Inject([]byte{1, 1, 0, 1}) }, "no metrics: metrics reply: compact: "},
+		"nonsense in answer": {func(w *world, _ *metricsServer, s *session) { w.wire.B.Inject([]byte{1, 3, 1}) }, "no metrics: muxscrape: malformed message: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, m, s := metricsWorld(t, never)
-			s.Request(w.gotMetrics)
+			requestOf(s, w.gotMetrics)
 			w.open()
 			w.take()
 			w.loop.Turn(func() {
@@ -546,21 +639,21 @@ func TestRequestsFailWithTheReasonOfTheEnd(t *testing.T) {
 
 func TestCancelledRequestsAreSilent(t *testing.T) {
 	w, _, s := metricsWorld(t, up)
-	cancel := s.Request(w.gotMetrics)
+	cancel := requestOf(s, w.gotMetrics)
 	cancel()
 	cancel()
 	w.open()
 	w.want("metrics open " + scraperKey.Short() + "; session open " + clientKey.Short() + " lan; session ready")
-	done := s.Request(w.gotMetrics)
+	done := requestOf(s, w.gotMetrics)
 	w.want(`metrics true "up 1\n" ""`)
 	done()
 	s.Close(nil)
 	w.run()
 	w.take()
-	late := s.Request(w.gotMetrics)
-	w.want("no metrics: CHANNEL_CLOSED: channel closed")
+	late := requestOf(s, w.gotMetrics)
+	w.want("no metrics: " + muxscrape.ErrClosed.Error())
 	late()
-	s.Request(w.gotMetrics)()
+	requestOf(s, w.gotMetrics)()
 	w.want("")
 }
 
@@ -585,7 +678,7 @@ func TestMetricsServerEndsConnectionsWithoutChannel(t *testing.T) {
 func TestSessionGivesUpWhereThereAreNoMetrics(t *testing.T) {
 	w := newWorld(t)
 	newLink(w.loop, w.client)
-	openSession(newLink(w.loop, w.scraper), w.dial()).Request(w.gotMetrics)
+	requestOf(openSession(newLink(w.loop, w.scraper), w.dial()), w.gotMetrics)
 	w.open()
 	why := errNotAccepted.Error()
 	w.want("session open " + clientKey.Short() + " lan; no metrics: " + why + "; session close " + why)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -60,6 +61,8 @@ type link struct {
 	dedicated bool
 	// answers limits the memory for metrics served here.
 	answers *answers
+	// windows limits the memory for responses to scrapes that are read here.
+	windows *muxscrape.Windows
 	// onClose is called when the link has closed; nil is allowed.
 	onClose func()
 }
@@ -75,7 +78,7 @@ type role interface {
 
 // newLink takes ownership of a connection, which need not be open. The first role must join in the same turn.
 func newLink(h host.Host, c conn) *link {
-	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h)}
+	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h), windows: &muxscrape.Windows{}}
 	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
 	c.OnPath(l.onPath)

@@ -1,6 +1,9 @@
 package dht
 
 import (
+	"errors"
+
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
@@ -11,6 +14,7 @@ import (
 type metricsServer struct {
 	link     *link
 	rpc      *muxrpc.RPC
+	scrapes  *muxscrape.Responder
 	onOpen   func(ports.Conn) ports.MetricsHandlers
 	handlers ports.MetricsHandlers
 	active   bool // handlers are set, and OnClose has not been called
@@ -24,9 +28,14 @@ type metricsServer struct {
 	read   host.Instant // time of that
 }
 
-// serveMetrics opens the metrics channel. As in the reference implementation it exists from the start.
+// serveMetrics opens the channel for scrapes, and after it that for metrics: a scraper that sees only the latter knows that this side has
+// no other. As in the reference implementation they exist from the start.
 func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metricsServer, error) {
 	s := &metricsServer{link: l, onOpen: onOpen}
+	var err error
+	if s.scrapes, err = muxscrape.NewResponder(l.mux, muxscrape.ResponderOptions{OnRequest: s.onScrape}); err != nil {
+		return nil, err
+	}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose})
 	if err != nil {
 		return nil, err
@@ -51,19 +60,55 @@ func (s *metricsServer) onRequest(value []byte, reply func([]byte, error)) {
 		reply(nil, decodeError(err))
 		return
 	}
-	send := func(r domain.MetricsReply) {
-		m := MetricsReply{Success: r.Success, Body: r.Body, Message: cut(r.Message)}
-		// A frame that is too long would break the connection, so it is replaced by a failure that has its size.
-		if err := domain.CheckBody(len(r.Body)); r.Success && err != nil {
-			m = MetricsReply{Message: err.Error()}
-		}
-		reply(m.Append(make([]byte, 0, m.Size())), nil)
-	}
-	if !s.active || s.handlers.OnRequest == nil {
-		send(domain.MetricsReply{Message: "not available"})
+	send := func(m MetricsReply) { reply(m.Append(make([]byte, 0, m.Size())), nil) }
+	if !s.available() {
+		send(MetricsReply{Message: notAvailable})
 		return
 	}
 	s.link.answers.ask(s, send)
+}
+
+const notAvailable = "not available"
+
+// available reports whether there is anything to scrape.
+func (s *metricsServer) available() bool { return s.active && s.handlers.OnScrape != nil }
+
+// onScrape passes a request on, and its response back at the pace of the channel.
+func (s *metricsServer) onScrape(r domain.ScrapeRequest, res *muxscrape.Response) (cancelled func()) {
+	if !s.available() {
+		res.End(&domain.ScrapeError{Fault: domain.FaultClient, Reason: notAvailable})
+		return nil
+	}
+	var run ports.Scrape
+	written := 0
+	consumed := func() {
+		n := written
+		written = 0
+		run.Consumed(n)
+	}
+	res.OnDrain(consumed)
+	run = s.handlers.OnScrape(r, ports.ScrapeHandlers{
+		OnHead: res.Head,
+		OnData: func(b []byte) {
+			written += len(b)
+			if res.Write(b) {
+				consumed()
+			}
+		},
+		OnEnd: func(err error) { res.End(reported(err)) },
+	})
+	return run.Cancel
+}
+
+// reported returns the failure that is sent for an error of the application; nil for none.
+func reported(err error) *domain.ScrapeError {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*domain.ScrapeError](err); ok {
+		return e
+	}
+	return &domain.ScrapeError{Fault: domain.FaultClient, Reason: err.Error()}
 }
 
 // scraper returns the key of the peer.
@@ -94,6 +139,7 @@ func (s *metricsServer) Close(reason error) {
 	}
 	s.link.leave(s, nil)
 	s.rpc.Destroy(nil)
+	s.scrapes.Close()
 	s.link.host.Post(func() { s.finish(s.reason) })
 }
 
@@ -117,6 +163,7 @@ func (s *metricsServer) onChannelClose(remote bool) {
 		return
 	}
 	s.link.leave(s, nil)
+	s.scrapes.Close()
 	s.finish(s.reason)
 }
 

@@ -43,14 +43,17 @@ func TestMetricsRunOnTheRegistrationsConnection(t *testing.T) {
 		t.Fatal("no session can be tried")
 	}
 	s := openSession(scraper, w.dial())
-	s.Request(w.gotMetrics)
+	requestOf(s, w.gotMetrics)
 	if len(w.calls) != 0 {
 		t.Errorf("called inside the call: %s", w.take())
 	}
 	w.want("admit " + scraperKey.Short() + "; metrics open " + scraperKey.Short() + "; session open " + clientKey.Short() + " lan" +
-		"; session ready; metrics true \"up 1\\n\" \"\"; alias close")
+		"; session ready; alias close; metrics true \"up 1\\n\" \"\"")
 	if scraper.attachable() {
 		t.Error("a second session could be tried")
+	}
+	if !s.scrapes.Opened() {
+		t.Error("the scrape went by the method metrics")
 	}
 	w.loop.Advance(time.Hour)
 	w.wantOpen()
@@ -107,7 +110,7 @@ func TestMetricsChannelBeforeTheAnswerKeepsTheConnection(t *testing.T) {
 	w.wantOpen()
 	// The idle time of the alias connection does not end the session.
 	conn.Close(nil)
-	s.Request(w.gotMetrics)
+	requestOf(s, w.gotMetrics)
 	w.want(`metrics true "up 1\n" ""`)
 	w.wantOpen()
 }
@@ -168,7 +171,7 @@ func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {
 	d := w.dial()
 	d.Client = domain.PublicKey(keys.Public)
 	s := openSession(scraper, d)
-	s.Request(w.gotMetrics)
+	requestOf(s, w.gotMetrics)
 	w.run()
 	got := w.take()
 	if !strings.Contains(got, `metrics true "up 1\n" ""`) {

@@ -3,6 +3,7 @@ package dht
 import (
 	"errors"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
@@ -83,18 +84,20 @@ func (r *registration) ask(method string, m AliasRequest) {
 	}
 }
 
-// offerMetrics serves a metrics channel that the scraper opens on this connection.
+// offerMetrics serves the channels for scrapes and for metrics, of which the scraper opens either first, or the latter only.
 func (r *registration) offerMetrics(offer *metricsOffer) {
 	r.offers, r.waits = true, offer.alike
 	l := r.link
-	l.mux.Handle(protocolMetrics, nil, func(o *mux.Offer) {
+	serve := func(o *mux.Offer) {
 		if l.ending || len(o.ID()) > 0 || !offer.admit(l.peer()) {
 			return
 		}
 		if _, err := serveMetrics(l, offer.onOpen); err == nil && r.over {
 			r.hangUp()
 		}
-	})
+	}
+	l.mux.Handle(muxscrape.Protocol, nil, serve)
+	l.mux.Handle(protocolMetrics, nil, serve)
 }
 
 func (r *registration) opened() {

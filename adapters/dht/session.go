@@ -1,10 +1,10 @@
 package dht
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
@@ -14,21 +14,25 @@ import (
 // session is the scraper's side of a metrics channel, on an outgoing link or on the link of a client's registration. It is
 // a ports.MetricsSession.
 type session struct {
-	link *link
-	rpc  *muxrpc.RPC
-	dial ports.MetricsDial
-	up   bool // OnOpen was called
+	link    *link
+	rpc     *muxrpc.RPC
+	scrapes *muxscrape.Requester
+	dial    ports.MetricsDial
+	up      bool // OnOpen was called
+	ready   bool // OnReady was called: it is known whether the client has a channel for scrapes
 	// leaving means that Close was called or the channel has closed; over that OnClose was called.
 	leaving, over bool
 	requests      []*request // pending, the oldest first
+	running       []*sessionScrape
 }
 
-// request is a pending request.
+// request is a pending call of a method.
 type request struct {
 	done func(value []byte, err error)
 }
 
-// openSession opens the metrics channel on a link. Callbacks run in later turns.
+// openSession opens the channel for scrapes on a link, and after it that for metrics: when the client opens the latter, it has opened the
+// former, or has none. Callbacks run in later turns.
 func openSession(l *link, d ports.MetricsDial) *session {
 	s := &session{link: l, dial: d}
 	attached := l.open
@@ -38,20 +42,23 @@ func openSession(l *link, d ports.MetricsDial) *session {
 		}
 	}
 	l.join(s)
-	rpc, err := muxrpc.New(l.mux, muxrpc.Options{
-		Protocol: protocolMetrics,
-		OnOpen:   func([]byte) { s.onReady() },
-		OnClose:  s.onChannelClose,
-	})
+	scrapes, err := muxscrape.NewRequester(l.mux, muxscrape.RequesterOptions{Windows: l.windows, OnClose: s.onScrapesClose})
+	if err == nil {
+		s.scrapes = scrapes
+		s.rpc, err = muxrpc.New(l.mux, muxrpc.Options{
+			Protocol: protocolMetrics,
+			OnOpen:   func([]byte) { s.onReady() },
+			OnClose:  s.onChannelClose,
+		})
+	}
 	if err != nil {
 		s.leaving = true
 		l.leave(s, err)
 		l.host.Post(func() { s.finish(connectionError(err)) })
 		return s
 	}
-	s.rpc = rpc
 	if d.OnLeave != nil {
-		rpc.Respond(methodLeave, s.onLeave)
+		s.rpc.Respond(methodLeave, s.onLeave)
 	}
 	if attached {
 		l.host.Post(s.opened)
@@ -96,29 +103,16 @@ func (s *session) client() domain.Peer {
 
 func (s *session) onReady() {
 	s.opened()
-	if !s.leaving && s.dial.OnReady != nil {
+	if s.leaving {
+		return
+	}
+	s.ready = true
+	if s.dial.OnReady != nil {
 		s.dial.OnReady()
 	}
-}
-
-// Request requests the metrics. It need not wait for the channel: the request is sent right after the open message.
-func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func()) {
-	m := MetricsRequest{}
-	return s.request(methodMetrics, m.Append(make([]byte, 0, m.Size())), func(value []byte, err error) {
-		if remote, ok := answered(err); ok {
-			err = remote
-		}
-		if err != nil {
-			done(domain.MetricsReply{}, err)
-			return
-		}
-		r, err := ParseMetricsReply(value)
-		if err != nil {
-			done(domain.MetricsReply{}, connectionError(err))
-			return
-		}
-		done(domain.MetricsReply{Success: r.Success, Body: bytes.Clone(r.Body), Message: cut(r.Message)}, nil)
-	})
+	for _, r := range slices.Clone(s.running) {
+		r.ready()
+	}
 }
 
 // Peer implements ports.MetricsSession.
@@ -222,6 +216,7 @@ func (s *session) Close(reason error) {
 	s.link.leave(s, reason)
 	if shared {
 		s.rpc.Destroy(nil)
+		s.scrapes.Close()
 	}
 	s.link.host.Post(func() { s.finish(reason) })
 }
@@ -240,6 +235,13 @@ func (s *session) onChannelClose(remote bool) {
 	}
 	s.link.leave(s, reason)
 	s.finish(connectionError(reason))
+}
+
+// onScrapesClose ends the session when a client that has a channel for scrapes closes it.
+func (s *session) onScrapesClose(remote bool) {
+	if s.ready && s.scrapes.Opened() {
+		s.onChannelClose(remote)
+	}
 }
 
 func (s *session) closed(err error) {
@@ -262,6 +264,9 @@ func (s *session) finish(err error) {
 	}
 	for _, r := range slices.Clone(s.requests) {
 		s.settle(r, nil, connectionError(why))
+	}
+	for _, r := range slices.Clone(s.running) {
+		r.end(connectionError(why))
 	}
 	if s.dial.OnClose != nil {
 		s.dial.OnClose(err)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -36,6 +37,7 @@ type Transport struct {
 	unannouncing int     // listeners that are closing
 	links        []*link // all of them, in the order of creation
 	answers      *answers
+	windows      *muxscrape.Windows
 	closing      bool
 	down         bool // the node is closed
 	closed       bool // onClosed was called
@@ -53,7 +55,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	if cfg.MaxName == 0 {
 		cfg.MaxName = DefaultMaxName
 	}
-	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h)}
+	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h), windows: &muxscrape.Windows{}}
 	node.OnMoved(func(m hyperdht.Move) {
 		move := ports.MoveElsewhere
 		if m == hyperdht.MoveIntoReach {
@@ -111,7 +113,7 @@ func (t *Transport) network(answering bool) ports.Network {
 // newLink creates a link of the transport. gone is called when it has closed; nil is allowed.
 func (t *Transport) newLink(c conn, gone func(*link)) *link {
 	l := newLink(t.host, c)
-	l.answers = t.answers
+	l.answers, l.windows = t.answers, t.windows
 	t.links = append(t.links, l)
 	l.onClose = func() {
 		t.links = without(t.links, l)

@@ -13,6 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // swarm is a private DHT on a simulated internet with transports on it.
@@ -140,8 +141,8 @@ func (sw *swarm) listenMetricsOf(p *peer, page []byte) ports.Listener {
 			OnOpen: func(c ports.Conn) ports.MetricsHandlers {
 				sw.call("metrics open %v %s", c.Peer().Key == scraperKeys.Public, c.Peer().Path)
 				return ports.MetricsHandlers{
-					OnRequest: func(reply func(domain.MetricsReply)) {
-						p.host.AfterFunc(50*time.Millisecond, func() { reply(domain.MetricsReply{Success: true, Body: page}) })
+					OnScrape: func(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+						return scrape.Send(p.host, scrape.Text(page), nil, h)
 					},
 					OnError: func(err error) { sw.call("metrics error %v", err) },
 					OnClose: func() { sw.call("metrics close") },
@@ -220,10 +221,15 @@ func (sw *swarm) dial(p *peer) (s ports.MetricsSession) {
 	return s
 }
 
-func (sw *swarm) scrape(p *peer, s ports.MetricsSession) (r domain.MetricsReply, err error) {
+// request requests a page.
+func request(s ports.MetricsSession, done func(scrape.Page, error)) {
+	scrape.Collect(s, domain.ScrapeRequest{Within: time.Minute}, domain.MaxBody, done)
+}
+
+func (sw *swarm) scrape(p *peer, s ports.MetricsSession) (r scrape.Page, err error) {
 	sw.t.Helper()
 	done := false
-	p.host.Do(func() { s.Request(func(got domain.MetricsReply, e error) { done, r, err = true, got, e }) })
+	p.host.Do(func() { request(s, func(got scrape.Page, e error) { done, r, err = true, got, e }) })
 	sw.until("the request is answered", 30*time.Second, func() bool { return done })
 	return r, err
 }
@@ -426,7 +432,7 @@ func TestBrokenConnectionsFailTheSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	client.host.Crash()
-	scraper.host.Do(func() { s.Request(func(_ domain.MetricsReply, err error) { n.call("no metrics %v", err != nil) }) })
+	scraper.host.Do(func() { request(s, func(_ scrape.Page, err error) { n.call("no metrics %v", err != nil) }) })
 	n.until("the session ends", 5*time.Minute, func() bool { return n.called("session close") })
 	if !n.called("no metrics true") || n.called("session close <nil>") {
 		t.Errorf("called %v", n.calls)
@@ -510,7 +516,7 @@ func TestRegistrationSaysWhetherAConnectionReachesTheClient(t *testing.T) {
 	}
 }
 
-// A scraper's key with 30 connections that acknowledge nothing of a page of 4 MB: one page in full is held, no more.
+// A scraper's key with 30 connections that acknowledge nothing of a page of 4 MB: a window of each is held, no more.
 func TestUnreadPagesShareOneBoundOverAllConnections(t *testing.T) {
 	n := newNet(t, 12)
 	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
@@ -529,7 +535,7 @@ func TestUnreadPagesShareOneBoundOverAllConnections(t *testing.T) {
 	n.net.SetFilter(func(d simnet.Datagram) bool { return d.From.Addr() != client.host.Addr() || len(d.Payload) < 1000 })
 	scraper.host.Do(func() {
 		for _, s := range sessions {
-			s.Request(func(domain.MetricsReply, error) {})
+			request(s, func(scrape.Page, error) {})
 		}
 	})
 	most := 0
@@ -543,7 +549,7 @@ func TestUnreadPagesShareOneBoundOverAllConnections(t *testing.T) {
 		})
 		most = max(most, all)
 	}
-	if most < 4<<20 || most > 40<<20 {
+	if most < connections*64<<10 || most > connections*128<<10 {
 		t.Errorf("%d bytes of unread pages are held", most)
 	}
 }

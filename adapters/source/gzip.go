@@ -4,7 +4,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 )
 
@@ -17,14 +16,13 @@ const (
 	maxGzipExcess = gzipRatio * 32 << 10
 )
 
-// decode returns the text of an answer. Only gzip, the one coding in the request, is decompressed; others are passed on, as
+// decode returns the text of an answer. Only gzip, the one coding in requests for text, is decompressed; others are passed on, as
 // Prometheus does.
-func decode(res *http.Response) io.Reader {
-	if !strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {
-		return res.Body
+func decode(coding string, body io.Reader) io.Reader {
+	if !strings.EqualFold(coding, "gzip") {
+		return body
 	}
-	res.ContentLength = -1 // the length of the text is unknown
-	return &gzipText{in: &gzipInput{from: res.Body}}
+	return &gzipText{in: &gzipInput{from: body}}
 }
 
 // gzipInput reads compressed input within the limit.

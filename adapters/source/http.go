@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,14 +20,24 @@ import (
 	"unicode/utf8"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
+	"github.com/dhtprom/dhtprom/ports/scrapeio"
 )
 
 const (
-	// accept requests text. OpenMetrics is recognizable by its last line, so the two formats can be distinguished without the
-	// header, which the wire does not carry. Protobuf is never requested.
+	// accept goes with requests for text. OpenMetrics is recognizable by its last line, so the two formats can be distinguished
+	// without the header, which the reply to such a request does not carry.
 	accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5,*/*;q=0.1"
 	agent  = "dhtprom-client"
+
+	// defaultMaxBytes bounds a page in bytes, where its target has no bound of its own.
+	defaultMaxBytes = 64 << 20
+	// MaxPage is the largest bound that a target may have, in bytes.
+	MaxPage = 1 << 30
+
+	msec = time.Millisecond
 
 	// maxHeader bounds the header of an answer, maxStatus the status line in an error, maxCredential a file with a password.
 	maxHeader     = 64 << 10
@@ -93,7 +102,8 @@ func parseSocket(text string) (Target, error) {
 type HTTPConfig struct {
 	Target
 	Timeout time.Duration // limits one request, if shorter than the limit of the collection; 0 for no other limit
-	// MaxBytes limits the metrics, after decompression; 0 is domain.MaxBody, the maximum.
+	// MaxBytes limits a page, as it comes from the exporter; 0 is 64 MiB, 1 GiB the maximum. Scrapers of older versions and of other
+	// implementations get at most domain.MaxBody, after decompression.
 	MaxBytes int
 	Header   http.Header // sent with each request, in place of the default headers
 
@@ -141,8 +151,8 @@ func (c *HTTPConfig) check() error {
 		return errors.New("want the URL of an exporter")
 	case c.Timeout < 0:
 		return fmt.Errorf("want a timeout above zero, got %s", c.Timeout)
-	case c.MaxBytes < 0 || c.MaxBytes > domain.MaxBody:
-		return fmt.Errorf("want a size limit of at most %d bytes, got %d", domain.MaxBody, c.MaxBytes)
+	case c.MaxBytes < 0 || c.MaxBytes > MaxPage:
+		return fmt.Errorf("want a size limit of at most %d bytes, got %d", MaxPage, c.MaxBytes)
 	case (c.Username != "" || c.PasswordFile != "") && c.BearerFile != "":
 		return errors.New("want one kind of authorization, got two")
 	case (c.Username != "" || c.PasswordFile != "" || c.BearerFile != "") && c.URL.User != nil:
@@ -156,7 +166,7 @@ func (c *HTTPConfig) check() error {
 		}
 	}
 	if c.MaxBytes == 0 {
-		c.MaxBytes = domain.MaxBody
+		c.MaxBytes = defaultMaxBytes
 	}
 	return nil
 }
@@ -182,12 +192,11 @@ func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 		Transport:     newTransport(cfg.dialer(), tlsConfig),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
-		body, err := x.scrape(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("scraping %s: %w", cfg.Target, err)
+	return &Source{loop: loop, answer: func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+		if err := x.scrape(ctx, r, w); err != nil {
+			return fmt.Errorf("scraping %s: %w", cfg.Target, err)
 		}
-		return body, nil
+		return nil
 	}}, nil
 }
 
@@ -229,15 +238,18 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
+func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	if r.Query != "" {
+		return errQuery
+	}
 	if e.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, e.cfg.Timeout)
 		defer cancel()
 	}
-	req, err := e.request(ctx)
+	req, err := e.request(ctx, r)
 	if err != nil {
-		return nil, err
+		return failed(err, domain.FaultClient, "the client cannot read the credentials of the exporter")
 	}
 	res, err := e.client.Do(req)
 	if err != nil {
@@ -245,16 +257,133 @@ func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err
 		}
-		return nil, err
+		return unreachable(err)
 	}
 	defer res.Body.Close()
+	if r.Text {
+		body, err := e.text(res)
+		if err != nil {
+			return err
+		}
+		return write(w, r, scrape.Text(body))
+	}
+	return e.pass(res, r, w)
+}
+
+// unreachable classifies an error without an answer.
+func unreachable(err error) error {
+	_, isCert := errors.AsType[*tls.CertificateVerificationError](err)
+	_, isDNS := errors.AsType[*net.DNSError](err)
+	what := "no answer of the exporter"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, syscall.ECONNREFUSED):
+		what = "exporter refused the connection"
+	case errors.Is(err, os.ErrNotExist):
+		what = "the exporter's socket does not exist"
+	case isCert:
+		what = "the exporter's certificate is not valid"
+	case isDNS:
+		what = "the exporter's name cannot be resolved"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		what = "the exporter's address cannot be reached"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		what = "exporter closed the connection without an answer"
+	}
+	return failed(err, domain.FaultExporter, "%s", what)
+}
+
+// pass passes an answer on as it is.
+func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	head := headOf(res.StatusCode, res.Header)
+	head.Length = res.ContentLength
+	if limit := int64(e.cfg.MaxBytes); head.Length > limit {
+		return tooLarge(head.Length, limit)
+	}
+	if e.cfg.Check && res.StatusCode == http.StatusOK {
+		return e.passChecked(res, head, r, w)
+	}
+	out := newCompressor(w, r)
+	out.Head(head)
+	if err := e.copy(out, res.Body); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// copy copies a body, in full pieces.
+func (e *exporter) copy(out io.Writer, body io.Reader) error {
+	piece, total := make([]byte, ports.MaxPiece), int64(0)
+	for {
+		n, err := fill(body, piece)
+		if total += int64(n); total > int64(e.cfg.MaxBytes) {
+			return tooLarge(total, int64(e.cfg.MaxBytes))
+		}
+		if _, err := out.Write(piece[:n]); err != nil {
+			return err
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return failed(err, domain.FaultExporter, "exporter broke off after %d bytes", total)
+		}
+	}
+}
+
+// fill reads until a piece is full, or until the error that ends the body.
+func fill(body io.Reader, piece []byte) (n int, err error) {
+	for n < len(piece) && err == nil {
+		var m int
+		m, err = body.Read(piece[n:])
+		n += m
+	}
+	return n, err
+}
+
+// tooLarge is the error of a page of size bytes or more.
+func tooLarge(size, limit int64) error {
+	err := fmt.Errorf("metrics are %d bytes or more, the limit is %d", size, limit)
+	return failed(err, domain.FaultClient, "%s", err)
+}
+
+// passChecked passes an answer on after it has been checked.
+func (e *exporter) passChecked(res *http.Response, head domain.ScrapeHead, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	var body bytes.Buffer
+	if err := e.copy(&body, res.Body); err != nil {
+		return err
+	}
+	if err := e.check(head, body.Bytes()); err != nil {
+		return failed(err, domain.FaultExporter, "%s", err)
+	}
+	return write(w, r, scrape.Page{ScrapeHead: head, Body: body.Bytes()})
+}
+
+// check rejects text that does not look like metrics. What is not text, or in another coding than gzip, passes.
+func (e *exporter) check(h domain.ScrapeHead, body []byte) error {
+	if mediaType(h.ContentType) == protobufType || h.Coding != "" && !strings.EqualFold(h.Coding, "gzip") {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(decode(h.Coding, bytes.NewReader(body)), int64(e.cfg.MaxBytes)+1))
+	if err == nil && len(text) > e.cfg.MaxBytes {
+		err = tooLarge(int64(len(text)), int64(e.cfg.MaxBytes))
+	}
+	if err == nil {
+		err = CheckText(text)
+	}
+	return err
+}
+
+// text reads the answer to a request for text.
+func (e *exporter) text(res *http.Response) ([]byte, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("answered %s", clip(res.Status))
 	}
-	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" || kind == "application/vnd.google.protobuf" {
+	if kind := mediaType(res.Header.Get("Content-Type")); kind == "text/html" || kind == protobufType {
 		return nil, fmt.Errorf("answered with %s, which is not metrics text", kind)
 	}
-	body, err := read(res, e.cfg.MaxBytes)
+	body, err := read(res, min(e.cfg.MaxBytes, domain.MaxBody))
 	if err == nil && e.cfg.Check {
 		err = CheckText(body)
 	}
@@ -270,7 +399,7 @@ func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), 
 // read reads an answer of at most limit bytes.
 func read(res *http.Response, limit int) ([]byte, error) {
 	// One byte above the limit shows that the answer is too large; the rest need not be read.
-	body, err := io.ReadAll(io.LimitReader(decode(res), int64(limit)+1))
+	body, err := io.ReadAll(io.LimitReader(decode(res.Header.Get("Content-Encoding"), res.Body), int64(limit)+1))
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +407,7 @@ func read(res *http.Response, limit int) ([]byte, error) {
 		return body, nil
 	}
 	size := len(body)
-	if res.ContentLength > int64(size) {
+	if res.ContentLength > int64(size) && res.Header.Get("Content-Encoding") == "" {
 		size = int(min(res.ContentLength, 1<<40))
 	}
 	if limit < domain.MaxBody {
@@ -287,14 +416,18 @@ func read(res *http.Response, limit int) ([]byte, error) {
 	return nil, &domain.BodyTooLargeError{Size: size, Max: domain.MaxBody}
 }
 
-func (e *exporter) request(ctx context.Context) (*http.Request, error) {
+func (e *exporter) request(ctx context.Context, r domain.ScrapeRequest) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.cfg.URL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", accept)
-	req.Header.Set("Accept-Encoding", "gzip")
-	req.Header.Set("User-Agent", agent)
+	if r.Text {
+		req.Header.Set("Accept", accept)
+		req.Header.Set("Accept-Encoding", "gzip")
+		req.Header.Set("User-Agent", agent)
+	} else {
+		passHeader(req.Header, r)
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(time.Until(deadline).Seconds(), 'f', 3, 64))
 	}

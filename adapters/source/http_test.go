@@ -26,7 +26,6 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
-	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
@@ -285,7 +284,7 @@ func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
 	for want, spoil := range map[string]func(*source.HTTPConfig){
 		"URL":                       func(c *source.HTTPConfig) { c.URL = nil },
 		"timeout above zero":        func(c *source.HTTPConfig) { c.Timeout = -1 },
-		"size limit of at most":     func(c *source.HTTPConfig) { c.MaxBytes = domain.MaxBody + 1 },
+		"size limit of at most":     func(c *source.HTTPConfig) { c.MaxBytes = 1<<30 + 1 },
 		"got two":                   func(c *source.HTTPConfig) { c.Username, c.BearerFile = "me", "token" },
 		"Accept-Encoding cannot":    func(c *source.HTTPConfig) { c.Header = http.Header{"accept-encoding": {"br"}} },
 		"Authorization cannot":      func(c *source.HTTPConfig) { c.Header = http.Header{"Authorization": {"hunter2"}} },

@@ -6,97 +6,92 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/expfmt"
-
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
+	"github.com/dhtprom/dhtprom/ports/scrapeio"
 )
 
 // maxRunning bounds the concurrent collections. A client requests fewer; more accumulate only when a source ignores its
 // deadline.
 const maxRunning = 16
 
-var errHanging = errors.New("earlier collections of metrics are still running")
+var (
+	errHanging = errors.New("earlier collections of metrics are still running")
+	errQuery   = &domain.ScrapeError{Fault: domain.FaultRequest, Reason: "the target takes no parameters"}
+)
 
 // Source runs a function for each collection.
 type Source struct {
 	loop    host.Loop
-	collect func(context.Context) ([]byte, error)
+	answer  func(context.Context, domain.ScrapeRequest, *scrapeio.Writer) error
 	running atomic.Int32
 }
 
-// Func returns a source that calls f, which should return when its context is done.
+// Func returns a source that calls f, which should return when its context is done. Its text is OpenMetrics if it ends with the line
+// # EOF, and the text format 0.0.4 otherwise.
 func Func(loop host.Loop, f func(context.Context) (string, error)) *Source {
-	return &Source{loop: loop, collect: func(ctx context.Context) ([]byte, error) {
+	return &Source{loop: loop, answer: func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+		if r.Query != "" {
+			return errQuery
+		}
 		text, err := f(ctx)
-		return []byte(text), err
-	}}
-}
-
-// Gatherer returns a source that gathers metrics of this process and encodes them in the text format 0.0.4, which both
-// Prometheus and the JavaScript read. Any error fails the collection: a partial page would look like a healthy target that
-// lost its series.
-func Gatherer(loop host.Loop, g prometheus.Gatherer) *Source {
-	return &Source{loop: loop, collect: func(context.Context) ([]byte, error) {
-		families, err := g.Gather()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var out bytes.Buffer
-		enc := expfmt.NewEncoder(&out, expfmt.NewFormat(expfmt.TypeTextPlain))
-		for _, f := range families {
-			if err := enc.Encode(f); err != nil {
-				return nil, fmt.Errorf("metric %s: %w", f.GetName(), err)
-			}
-		}
-		return out.Bytes(), nil
+		return write(w, r, scrape.Text([]byte(text)))
 	}}
 }
 
-// Collect runs one collection. A panic in it becomes its error: a broken collector must not crash the service it monitors.
-func (s *Source) Collect(within time.Duration, done func([]byte, error)) (cancel func()) {
-	ctx, stop := context.WithTimeout(context.Background(), within)
-	over := false // on the loop
-	finish := func(body []byte, err error) {
-		s.loop.Post(func() {
-			stop()
-			if !over {
-				over = true
-				done(body, err)
-			}
-		})
+// write sends a page, compressed where the request wants that and it is worth it.
+func write(w *scrapeio.Writer, r domain.ScrapeRequest, p scrape.Page) error {
+	out := newCompressor(w, r)
+	out.Head(p.ScrapeHead)
+	if _, err := out.Write(p.Body); err != nil {
+		return err
 	}
+	return out.Close()
+}
+
+// Scrape implements ports.MetricsSource. A panic in a collection becomes its error: a broken collector must not crash the service it
+// monitors.
+func (s *Source) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
 	if s.running.Add(1) > maxRunning {
 		s.running.Add(-1)
-		finish(nil, errHanging)
-	} else {
-		go func() {
-			body, err := s.run(ctx)
-			s.running.Add(-1)
-			finish(body, err)
+		return scrape.Send(s.loop, scrape.Page{}, errHanging, h)
+	}
+	return scrapeio.Serve(s.loop, r.Within, h, func(ctx context.Context, w *scrapeio.Writer) (err error) {
+		defer s.running.Add(-1)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("metrics source panicked: %v", p)
+			}
 		}()
-	}
-	return func() {
-		over = true
-		stop()
-	}
-}
-
-func (s *Source) run(ctx context.Context) (body []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			body, err = nil, fmt.Errorf("metrics source panicked: %v", r)
+		err = s.answer(ctx, r, w)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = failed(err, domain.FaultTime, "no answer of the exporter within %s", r.Within.Round(msec))
 		}
-	}()
-	return s.collect(ctx)
+		return err
+	})
 }
 
 var _ ports.MetricsSource = (*Source)(nil)
+
+// failure is an error with what is reported of it to the scraper: the text of the error may have addresses and files of this machine.
+type failure struct {
+	error
+	reported *domain.ScrapeError
+}
+
+func failed(err error, fault domain.Fault, format string, args ...any) error {
+	return &failure{err, &domain.ScrapeError{Fault: fault, Reason: fmt.Sprintf(format, args...)}}
+}
+
+// Unwrap returns both.
+func (f *failure) Unwrap() []error { return []error{f.error, f.reported} }

@@ -21,6 +21,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 type loop chan func()
@@ -28,14 +29,20 @@ type loop chan func()
 func (l loop) Post(f func())           { l <- f }
 func (l loop) Closed() <-chan struct{} { return nil }
 
-// collect runs one collection on the test's goroutine.
+// collect runs one collection of a text on the test's goroutine.
 func collect(l loop, s *source.Source, within time.Duration) (body string, err error) {
+	p, err := get(l, s, domain.ScrapeRequest{Text: true, Within: within})
+	return string(p.Body), err
+}
+
+// get runs one collection on the test's goroutine.
+func get(l loop, s *source.Source, r domain.ScrapeRequest) (page scrape.Page, err error) {
 	finished := false
-	s.Collect(within, func(b []byte, e error) { finished, body, err = true, string(b), e })
+	scrape.Collect(s, r, 1<<30, func(p scrape.Page, e error) { finished, page, err = true, p, e })
 	for !finished {
 		(<-l)()
 	}
-	return body, err
+	return page, err
 }
 
 func TestGathererGivesTextOfItsMetrics(t *testing.T) {
@@ -93,7 +100,7 @@ func TestDeadlineAndCancelReachTheFunction(t *testing.T) {
 		if _, err := collect(l, s, 3*time.Second); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
-		cancel := s.Collect(time.Hour, func([]byte, error) { t.Error("done after cancel") })
+		cancel := scrape.Collect(s, domain.ScrapeRequest{Within: time.Hour}, 100, func(scrape.Page, error) { t.Error("done after cancel") })
 		cancel()
 		cancel()
 		(<-l)()
@@ -104,37 +111,42 @@ func TestHangingFunctionsAreBounded(t *testing.T) {
 	l := make(loop, 64)
 	release := make(chan struct{})
 	s := source.Func(l, func(context.Context) (string, error) { <-release; return "late", nil })
-	refused, late := 0, 0
+	ended := 0
 	for range 20 {
-		s.Collect(time.Nanosecond, func(_ []byte, err error) {
-			if err != nil {
-				refused++
-			} else {
-				late++
+		scrape.Collect(s, domain.ScrapeRequest{Within: time.Nanosecond}, 100, func(_ scrape.Page, err error) {
+			if ended++; err == nil {
+				t.Error("a collection whose time is over has a page")
 			}
 		})
 	}
 	for range 4 {
 		(<-l)()
 	}
-	if refused != 4 {
-		t.Errorf("%d of 20 refused", refused)
+	if ended != 4 {
+		t.Errorf("%d of 20 refused", ended)
 	}
 	close(release)
-	for range 16 {
+	for ended < 20 {
 		(<-l)()
 	}
-	if body, err := collect(l, s, time.Second); body != "late" || err != nil || late != 16 {
+	if body, err := collect(l, s, time.Second); body != "late" || err != nil {
 		t.Errorf("afterwards: %q, %v", body, err)
 	}
 }
 
 func exporter(t *testing.T, h http.HandlerFunc) (*source.Source, loop, *httptest.Server) {
 	t.Helper()
-	server := httptest.NewServer(h)
+	return exporterOf(t, h, nil)
+}
+
+func exporterOf(t *testing.T, h http.HandlerFunc, change func(*source.HTTPConfig)) (*source.Source, loop, *httptest.Server) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.Start()
 	t.Cleanup(server.Close)
 	l := make(loop, 8)
-	return scrapes(t, l, server.URL+"/metrics", nil), l, server
+	return scrapes(t, l, server.URL+"/metrics", change), l, server
 }
 
 // scrapes returns a source for an exporter.

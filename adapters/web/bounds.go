@@ -44,6 +44,11 @@ func Bounds() []bound.Bound {
 			Reason: "a list of 50,000 aliases has 20 MB, and rendering more at a time is not faster",
 		},
 		{
+			Name: "web.maxPhrase", What: "reason in the status line of a failed scrape",
+			Scope: bound.PerAttempt, Limit: bound.Bytes(maxPhrase), Policy: bound.Cut,
+			Reason: "a line of Prometheus's page",
+		},
+		{
 			Name: "web.maxTimeout", What: "timeout in the header of a scrape",
 			Scope: bound.PerAttempt, Limit: bound.Time(maxTimeout), Policy: bound.Cut,
 			Reason: "far above any scrape timeout in use",

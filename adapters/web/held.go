@@ -80,15 +80,17 @@ func (h *held) held() (bytes int64, unread uint64) {
 	return h.bytes, h.unread
 }
 
-// deliver calls write to send an answer of size bytes, unless callers that read slowly hold too much.
-func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func()) {
+// deliver calls write to send an answer of size bytes. Where callers that read slowly hold too much it answers with an error, and reports
+// false.
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func()) bool {
 	a := h.held.begin(w, size, within)
 	if a == nil {
 		line(w, http.StatusServiceUnavailable, "Too many answers have not been read by their callers")
-		return
+		return false
 	}
 	defer h.held.end(a, r)
 	write()
+	return true
 }
 
 // rendered is an answer buffered until it is complete. Its header is separate, since another answer may be sent instead.

@@ -11,12 +11,15 @@ import (
 // slowReader is a caller that reads the first byte of an answer when the test lets it.
 type slowReader struct {
 	*httptest.ResponseRecorder
-	writing chan<- struct{}
+	writing chan<- struct{} // nil after the first write
 	read    <-chan struct{}
 }
 
 func (r *slowReader) Write(b []byte) (int, error) {
-	r.writing <- struct{}{}
+	if r.writing != nil {
+		r.writing <- struct{}{}
+		r.writing = nil
+	}
 	<-r.read
 	return r.ResponseRecorder.Write(b)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/coding"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -66,7 +67,7 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 // write sends a body, compressed if accepted and at least gzipFrom bytes.
 func write(w http.ResponseWriter, r *http.Request, code int, body []byte) {
 	w.Header().Set("Vary", "Accept-Encoding")
-	if len(body) >= gzipFrom && acceptsGzip(r.Header.Values("Accept-Encoding")) {
+	if len(body) >= gzipFrom && coding.Accepts(r.Header.Values("Accept-Encoding"), coding.Gzip) {
 		body = compress(body)
 		w.Header().Set("Content-Encoding", "gzip")
 	}

@@ -2,9 +2,11 @@ package web
 
 import (
 	"bytes"
-	"compress/gzip"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -14,14 +16,16 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/klauspost/compress/gzip"
+
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/coding"
+	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/bridge"
+	"github.com/dhtprom/dhtprom/ports/scrapeio"
 )
 
 const (
-	contentText = "text/plain; version=0.0.4; charset=utf-8"
-	contentOM   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
 	// timeoutHeader has Prometheus's scrape timeout, in seconds.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 	// margin is subtracted from it so that the reason of a failure arrives before Prometheus's timeout (as in
@@ -52,9 +56,18 @@ func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
 	return max(asked-min(margin, asked/4), time.Millisecond), nil
 }
 
-type scrapeResult struct {
-	body []byte
-	err  error
+// passed are the header fields of a caller that are passed on.
+var passed = []string{"Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent"}
+
+// requestFrom returns the request of a caller.
+func requestFrom(r *http.Request, within time.Duration) domain.ScrapeRequest {
+	what := domain.ScrapeRequest{Query: r.URL.RawQuery, Within: within, Compress: true}
+	for _, name := range passed {
+		for _, v := range r.Header.Values(name) {
+			what.Header = append(what.Header, domain.HeaderField{Name: name, Value: v})
+		}
+	}
+	return what
 }
 
 func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Alias) {
@@ -74,124 +87,137 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 		return
 	}
 	start := time.Now()
-	res := h.request(r.Context(), alias, within)
+	ctx, stop := context.WithTimeout(r.Context(), within+min(edgeSlack, within/8))
+	defer stop()
+	res, err := scrapeio.Open(ctx, h.cfg.Loop, func(handlers ports.ScrapeHandlers) ports.Scrape {
+		return h.cfg.Scraper.Request(alias, requestFrom(r, within), handlers)
+	})
+	var sent int64
+	if err == nil {
+		defer res.Close()
+		// What a caller may leave unread: all of a text that is here, or a window.
+		size := min(cmp.Or(max(res.Length, 0), ports.MaxWindow), domain.MaxBody)
+		if !h.deliver(w, r, int(size), within+readTime, func() { sent, err = pass(w, r, res) }) {
+			return
+		}
+	}
 	if r.Context().Err() != nil {
 		return // the caller has closed the connection
 	}
-	if !errors.Is(res.err, domain.ErrUnknownAlias) {
-		h.measured.took.Observe(time.Since(start).Seconds())
+	took := time.Since(start)
+	if !errors.Is(err, domain.ErrUnknownAlias) {
+		h.measured.took.Observe(took.Seconds())
 	}
-	if res.err == nil {
-		h.measured.size.Observe(float64(len(res.body)))
+	if err == nil {
+		h.measured.size.Observe(float64(sent))
 	}
 	h.cfg.Log.LogAttrs(r.Context(), slog.LevelDebug, "scrape", slog.String("alias", string(alias)),
-		slog.Int("bytes", len(res.body)), slog.Duration("took", time.Since(start)), slog.Any("err", res.err))
-	if res.err != nil {
-		code, reason := failure(res.err)
+		slog.Int64("bytes", sent), slog.Duration("took", took), slog.Any("err", err))
+	switch begun := new(begunError); {
+	case err == nil:
+	case errors.As(err, &begun):
+		panic(http.ErrAbortHandler) // or the caller would take half a page for all of it
+	default:
+		err = edgeError(err, within)
+		code, reason := failure(err)
 		if code == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", retryAfter)
 		}
-		line(w, code, reason)
-		return
+		failScrape(w, r, code, reason, phrase(alias, err, took))
 	}
-	h.deliver(w, r, len(res.body), within+readTime, func() { writeMetrics(w, r, res.body) })
 }
 
-// request scrapes on the loop, and cancels the scrape when the caller closes the connection.
-func (h *Handler) request(ctx context.Context, alias domain.Alias, within time.Duration) scrapeResult {
-	bounded, stop := context.WithTimeout(ctx, within+min(edgeSlack, within/8))
-	defer stop()
-	res, err := bridge.Call(bounded, h.cfg.Loop, func(done func(scrapeResult)) func() {
-		return h.cfg.Scraper.Scrape(alias, within, func(body []byte, err error) { done(scrapeResult{body, err}) })
-	})
+// edgeError names what ended a wait here, where it was not the scrape itself.
+func edgeError(err error, within time.Duration) error {
 	switch {
-	case err == nil:
-		return res
-	case ctx.Err() != nil:
-		return scrapeResult{err: ctx.Err()}
 	case errors.Is(err, bridge.ErrClosed):
-		return scrapeResult{err: domain.ErrClosed}
-	default:
-		return scrapeResult{err: &domain.TimeoutError{Waiting: "the scraper", After: within}}
+		return domain.ErrClosed
+	case errors.Is(err, context.DeadlineExceeded):
+		return &domain.TimeoutError{Waiting: "the scraper", After: within}
 	}
+	return err
 }
 
-// failure returns the status and the text for a failed scrape: 404 for an unknown alias, 503 while the table is not loaded,
-// 504 for a timeout, 502 for all other errors.
-func failure(err error) (code int, reason string) {
-	remote, isRemote := errors.AsType[*domain.RemoteError](err)
+// begunError is an error after the head was sent.
+type begunError struct{ error }
+
+func (e *begunError) Unwrap() error { return e.error }
+
+// pass passes a response on. It returns the bytes of the body as they came. An error before the head was sent is returned as it is.
+func pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Response) (n int64, err error) {
+	if res.Status < http.StatusOK {
+		return 0, &domain.ScrapeError{Fault: domain.FaultExporter, Reason: fmt.Sprintf("exporter answered %d", res.Status)}
+	}
+	counted := &counter{from: res}
+	accepted := r.Header.Values("Accept-Encoding")
+	name, length := coding.Name(res.Coding), res.Length
+	var body io.Reader = counted
+	var zip *gzip.Writer
 	switch {
-	case errors.Is(err, domain.ErrUnknownAlias):
-		return http.StatusNotFound, "Unknown alias"
-	case errors.Is(err, domain.ErrNotLoaded):
-		return http.StatusServiceUnavailable, "Starting: " + err.Error()
-	case isRemote:
-		return http.StatusBadGateway, "Upstream error: " + oneLine(remote.Message)
-	case errors.Is(err, domain.ErrNotConnected):
-		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(err.Error())
-	case errors.Is(err, domain.ErrTimeout):
-		return http.StatusGatewayTimeout, "Upstream timed out: " + oneLine(err.Error())
+	case name != "" && !coding.Accepts(accepted, name):
+		if body, err = coding.NewReader(name, counted); err != nil {
+			return counted.n, undecoded(name, err)
+		}
+		defer body.(io.Closer).Close()
+		name, length = "", -1
+	case name == "" && length >= gzipFrom && res.Status == http.StatusOK && coding.Accepts(accepted, coding.Gzip):
+		zip = zippers.Get().(*gzip.Writer)
+		defer zippers.Put(zip)
+		zip.Reset(w)
+		name, length = coding.Gzip, -1
+	}
+	setHead(w.Header(), res.ContentType, name, length)
+	w.WriteHeader(res.Status)
+	switch {
+	case r.Method == http.MethodHead:
+		_, err = io.Copy(io.Discard, body)
+	case zip != nil:
+		if _, err = io.Copy(zip, body); err == nil {
+			err = zip.Close()
+		}
 	default:
-		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(err.Error())
+		_, err = io.Copy(w, body)
 	}
+	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		return counted.n, &begunError{err}
+	}
+	return counted.n, nil
 }
 
-// oneLine sanitizes text that may come from the network to one line.
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return ' '
-	}, text[:min(len(text), maxReason)])
-	return strings.TrimSpace(text)
+func setHead(h http.Header, contentType, coding string, length int64) {
+	h["Content-Type"] = nil // so that none is guessed
+	if contentType != "" {
+		h.Set("Content-Type", contentType)
+	}
+	if coding != "" {
+		h.Set("Content-Encoding", coding)
+	}
+	if length >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept-Encoding")
 }
 
-// isOpenMetrics reports whether a body is OpenMetrics. The wire carries no content type, but OpenMetrics, and only it, must
-// end with this line.
-func isOpenMetrics(body []byte) bool {
-	body = bytes.TrimSuffix(body, []byte("\n"))
-	return bytes.Equal(body, []byte("# EOF")) || bytes.HasSuffix(body, []byte("\n# EOF"))
+// undecoded is the error of a body in a coding that its caller does not accept and that cannot be decoded.
+func undecoded(name string, err error) error {
+	reason := fmt.Sprintf("exporter answered with the content coding %.40q, which the caller does not accept", name)
+	if !errors.Is(err, coding.ErrUnknown) {
+		reason = "exporter's answer cannot be decoded: " + err.Error()
+	}
+	return &domain.ScrapeError{Fault: domain.FaultExporter, Reason: reason}
 }
 
-func writeMetrics(w http.ResponseWriter, r *http.Request, body []byte) {
-	header := w.Header()
-	header.Set("Content-Type", contentText)
-	if isOpenMetrics(body) {
-		header.Set("Content-Type", contentOM)
-	}
-	header.Set("Cache-Control", "no-store")
-	header.Set("Vary", "Accept-Encoding")
-	if len(body) >= gzipFrom && acceptsGzip(r.Header.Values("Accept-Encoding")) {
-		body = compress(body)
-		header.Set("Content-Encoding", "gzip")
-	}
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
-	}
+// counter counts what is read.
+type counter struct {
+	from io.Reader
+	n    int64
 }
 
-// acceptsGzip reports whether Accept-Encoding has gzip, or *, with a weight above zero (RFC 9110, 12.5.3).
-func acceptsGzip(values []string) bool {
-	anything := false
-	for _, v := range strings.Split(strings.Join(values, ","), ",") {
-		coding, params, _ := strings.Cut(strings.TrimSpace(v), ";")
-		name, weight, _ := strings.Cut(strings.TrimSpace(params), "=")
-		accepted := true
-		if strings.EqualFold(strings.TrimSpace(name), "q") {
-			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
-			accepted = err == nil && q > 0
-		}
-		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "gzip", "x-gzip":
-			return accepted
-		case "*":
-			anything = accepted
-		}
-	}
-	return anything
+func (c *counter) Read(b []byte) (n int, err error) {
+	n, err = c.from.Read(b)
+	c.n += int64(n)
+	return n, err
 }
 
 var zippers = sync.Pool{New: func() any {
@@ -207,4 +233,38 @@ func compress(body []byte) []byte {
 	_, _ = z.Write(body) // a buffer does not fail
 	_ = z.Close()
 	return out.Bytes()
+}
+
+// failure returns the status and the text for a failed scrape: 404 for an unknown alias, 503 while the table is not loaded, 400 for what
+// a target does not allow, 504 for a timeout, 502 for all other errors.
+func failure(err error) (code int, reason string) {
+	remote, isRemote := errors.AsType[*domain.RemoteError](err)
+	reported, isReported := errors.AsType[*domain.ScrapeError](err)
+	switch {
+	case errors.Is(err, domain.ErrUnknownAlias):
+		return http.StatusNotFound, "Unknown alias"
+	case errors.Is(err, domain.ErrNotLoaded):
+		return http.StatusServiceUnavailable, "Starting: " + err.Error()
+	case isRemote:
+		return http.StatusBadGateway, "Upstream error: " + oneLine(remote.Message)
+	case isReported && reported.Fault == domain.FaultRequest:
+		return http.StatusBadRequest, "Not allowed: " + oneLine(reported.Reason)
+	case errors.Is(err, domain.ErrTimeout) && !errors.Is(err, domain.ErrNotConnected):
+		return http.StatusGatewayTimeout, "Upstream timed out: " + oneLine(err.Error())
+	case isReported:
+		return http.StatusBadGateway, "Upstream error: " + oneLine(reported.Reason)
+	default:
+		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(err.Error())
+	}
+}
+
+// oneLine sanitizes text that may come from the network to one line.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return ' '
+	}, text[:min(len(text), maxReason)])
+	return strings.TrimSpace(text)
 }

@@ -42,7 +42,7 @@ type Scraper interface {
 	Fingerprints() []string
 	Loaded() bool // the alias table is complete
 	Ready() bool
-	Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func())
+	Request(domain.Alias, domain.ScrapeRequest, ports.ScrapeHandlers) ports.Scrape
 	Aliases() []domain.AliasStatus
 	Sessions() map[domain.SessionState]int
 	Stats() domain.ScraperStats

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"github.com/dhtprom/dhtprom/interop/tool"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // loop runs posted functions on a separate goroutine.
@@ -52,6 +54,10 @@ func (l loop) Closed() <-chan struct{} { return nil }
 
 // scraper is a scraper with answers set by the test.
 type scraper struct {
+	loop     host.Loop // of the handler
+	mu       sync.Mutex
+	asked    domain.ScrapeRequest   // the last one
+	answers  map[string]scrape.Page // in place of the body
 	bodies   map[string]string
 	errs     map[string]error
 	silent   map[string]bool
@@ -119,37 +125,72 @@ func (s *scraper) Unpin(a domain.Alias, done func(bool, error)) {
 	done(slices.ContainsFunc(s.pins, func(p domain.Pin) bool { return p.Alias == a }), s.changeErr)
 }
 
-func (s *scraper) Scrape(alias domain.Alias, within time.Duration, done func([]byte, error)) func() {
+func (s *scraper) Request(alias domain.Alias, r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
 	a := string(alias)
 	select {
-	case s.within <- within:
+	case s.within <- r.Within:
 	default:
 	}
+	s.mu.Lock()
+	s.asked = r
+	s.mu.Unlock()
+	var page scrape.Page
+	var err error
 	body, known := s.bodies[a]
 	switch {
 	case s.loading:
-		done(nil, domain.ErrNotLoaded)
+		err = domain.ErrNotLoaded
 	case s.silent[a]:
+		return &scraped{alias: a, canceled: s.canceled}
 	case s.errs[a] != nil:
-		done(nil, s.errs[a])
+		err = s.errs[a]
 	case known:
-		done([]byte(body), nil)
+		page = scrape.Text([]byte(body))
+		if p, ok := s.answers[a]; ok {
+			page = p
+		}
 	default:
-		done(nil, domain.ErrUnknownAlias)
+		err = domain.ErrUnknownAlias
 	}
-	return func() { s.canceled <- a }
+	return &scraped{scrape.Send(s.loop, page, err, h), a, s.canceled}
+}
+
+// scraped is a scrape that reports its cancellation.
+type scraped struct {
+	ports.Scrape // nil for one without an answer
+	alias        string
+	canceled     chan string
+}
+
+func (s *scraped) Cancel() {
+	if s.Scrape != nil {
+		s.Scrape.Cancel()
+	}
+	select {
+	case s.canceled <- s.alias:
+	default:
+	}
 }
 
 func newScraper() *scraper {
 	return &scraper{
 		bodies: map[string]string{}, errs: map[string]error{}, silent: map[string]bool{},
-		within: make(chan time.Duration, 100), canceled: make(chan string, 100),
+		answers: map[string]scrape.Page{}, within: make(chan time.Duration, 100), canceled: make(chan string, 100),
 	}
 }
 
 func serve(t *testing.T, s *scraper) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(handler(t, newLoop(t), s))
+	return serveFor(t, s, s)
+}
+
+// serveFor serves a scraper that wraps s.
+func serveFor(t *testing.T, s *scraper, wrapped web.Scraper) *httptest.Server {
+	t.Helper()
+	h := handlerWith(t, newLoop(t), s, func(c *web.Config) { c.Scraper = wrapped })
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.Start()
 	t.Cleanup(server.Close)
 	return server
 }
@@ -260,23 +301,6 @@ func TestFailedScrapesSayWhy(t *testing.T) {
 		}
 		if res.Header.Get("Content-Type") != "text/plain; charset=utf-8" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: headers %v", c.name, res.Header)
-		}
-	}
-}
-
-// Issue row 6.16: the content type is always text/plain without a version.
-func TestContentTypeFollowsTheBody(t *testing.T) {
-	s := newScraper()
-	server := serve(t, s)
-	text, om := "text/plain; version=0.0.4; charset=utf-8", "application/openmetrics-text; version=1.0.0; charset=utf-8"
-	for body, want := range map[string]string{
-		"up 1\n": text, "": text, "# EOF inside\nup 1\n": text, "up 1 # EOF\n": text, "up 1\n# EOF\n\n": text, "x# EOF": text,
-		"up 1\n# EOF\n": om, "up 1\n# EOF": om, "# EOF\n": om,
-	} {
-		s.bodies["web"] = body
-		res, got := get(t, scrapeURL(server, "web"))
-		if res.Header.Get("Content-Type") != want || got != body {
-			t.Errorf("%q is called %s", body, res.Header.Get("Content-Type"))
 		}
 	}
 }
@@ -392,6 +416,7 @@ func handlerWith(t *testing.T, l host.Loop, s *scraper, change func(*web.Config)
 	if change != nil {
 		change(&cfg)
 	}
+	s.loop = l
 	h, err := web.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	pages "github.com/dhtprom/dhtprom/ports/scrape"
+
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/udp"
@@ -188,12 +190,7 @@ func together(h *udp.Host, session *app.Session, count, parallel int) (float64, 
 func once(h *udp.Host, session *app.Session) error {
 	done := make(chan error, 1)
 	h.Post(func() {
-		session.RequestMetrics(func(r domain.MetricsReply, err error) {
-			if err == nil && !r.Success {
-				err = errors.New(r.Message)
-			}
-			done <- err
-		})
+		pages.Collect(session, domain.ScrapeRequest{}, domain.MaxBody, func(_ pages.Page, err error) { done <- err })
 	})
 	return <-done
 }

@@ -322,8 +322,8 @@ func parseSize(s string) (int, error) {
 	if err != nil || n < 1 {
 		return 0, fmt.Errorf("want a size like 4MB, got %q", s)
 	}
-	if n > domain.MaxBody {
-		return 0, fmt.Errorf("want at most %d bytes (one message), got %s", domain.MaxBody, s)
+	if n > source.MaxPage {
+		return 0, fmt.Errorf("want at most %d bytes, got %s", source.MaxPage, s)
 	}
 	return int(n), nil
 }

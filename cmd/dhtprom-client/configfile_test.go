@@ -109,7 +109,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - alias: a\n    url: http://me:hunter2@[::1":                   "c.yml:3: targets[0].url: invalid URL: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics",
 		"targets:\n  - alias: a\n    timeout: soon":                                 `c.yml:3: targets[0].timeout: want a duration like 30s, 1h or 1d, got "soon"`,
 		"targets:\n  - alias: a\n    timeout: 2h":                                   "c.yml:3: targets[0].timeout: want at most 1h, got 2h",
-		"targets:\n  - alias: a\n    body_size_limit: 1GB":                          "c.yml:3: targets[0].body_size_limit: want at most 16777134 bytes (one message), got 1GB",
+		"targets:\n  - alias: a\n    body_size_limit: 2GB":                          "c.yml:3: targets[0].body_size_limit: want at most 1073741824 bytes, got 2GB",
 		"targets:\n  - alias: a\n    body_size_limit: -1":                           `c.yml:3: targets[0].body_size_limit: want a size like 4MB, got "-1"`,
 		"targets:\n  - alias: a\n    check: maybe":                                  `c.yml:3: targets[0].check: want true or false, got "maybe"`,
 		"targets:\n  - alias: a\n    headers:\n      A B: hunter2":                  `c.yml:4: targets[0].headers: invalid header name "A B"`,

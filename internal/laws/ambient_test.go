@@ -16,7 +16,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 	switch {
 	case under(path, "cmd"), under(path, "bench"), under(path, "examples"), under(path, "sim/cmd"):
 		return true, "programs"
-	case path == "ports/bridge":
+	case path == "ports/bridge", path == "ports/scrapeio":
 		return true, "where goroutines wait for the loop"
 	case under(path, "hyperdht/dhtnet"):
 		return true, "the blocking face"

@@ -29,8 +29,10 @@ var rules = []rule{
 	{"internal/states/statestest", "internal/states internal/golden", "", "tables against documentation; only tests import it"},
 	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
 	{"ports", "domain", "", "interfaces of the use cases; no package that implements them is imported"},
-	{"ports/portstest", "ports domain ports/host", "", "fakes and contracts of the ports; adapters and app run them, so it can know neither"},
-	{"app", "domain internal/states ports ports/host ports/bound", "", "use cases see the world through ports: no UDP, no Noise, no Kademlia, no HTTP"},
+	{"ports/scrape", "domain ports ports/host", "", "whole pages on top of the port, for use cases and adapters alike"},
+	{"ports/scrapeio", "domain ports ports/bridge ports/host", "", "the bridge for scrapes, for all edges alike"},
+	{"ports/portstest", "ports domain ports/host ports/scrape", "", "fakes and contracts of the ports; adapters and app run them, so it can know neither"},
+	{"app", "domain internal/states ports ports/host ports/bound ports/scrape", "", "use cases see the world through ports: no UDP, no Noise, no Kademlia, no HTTP"},
 
 	// hyperdht, rank by rank: a package imports lower ranks only, and of those only the ones in its row. Ranks 0 to 2 take the
 	// time as an argument and return values; of ports/host they use no more than Instant and Event, of ports/bound the row of a
@@ -55,19 +57,20 @@ var rules = []rule{
 	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/bound ports/bridge ports/host", "", "rank 5: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.
-	{"adapters/dht", "hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound", anything, "the one adapter over hyperdht, and only over its public face"},
-	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux ports/bound", "", "scrapes over any mux; metrics, aliases and sessions are not known here"},
+	{"adapters/dht", "adapters/dht/muxscrape hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound ports/scrape", anything, "the one adapter over hyperdht, and only over its public face"},
+	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux domain ports ports/bound", "", "scrapes over any mux; aliases and sessions are not known here"},
 	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
-	{"adapters/web", "adapters/web/hosts domain ports ports/bound ports/bridge ports/host", anything, "an adapter like the others, with its guard beside it"},
+	{"adapters/web", "adapters/web/hosts domain internal/coding ports ports/bound ports/bridge ports/host ports/scrapeio", anything, "an adapter like the others, with its guard beside it"},
 	{"adapters/bolt", "internal/tempfile domain ports ports/bound ports/host", anything, "a file of its own"},
 	{"adapters/nodes", "internal/tempfile ports", anything, "likewise"},
 	{"adapters/targets", "internal/tempfile domain ports ports/host", anything, "likewise"},
+	{"adapters/source", "domain ports ports/bound ports/host ports/scrape ports/scrapeio", anything, "likewise"},
 	{"adapters/source/families", "", "", "a filter of bytes, which knows formats of metrics and nothing else"},
-	{"adapters/*", "domain ports ports/bound ports/host", anything, "an adapter turns one technology into a port; two that need each other are one, or meet in cmd"},
+	{"adapters/filesd", "domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain internal/tempfile cmd/internal/*", anything, "what both programs need"},
@@ -76,6 +79,7 @@ var rules = []rule{
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
+	{"internal/coding", "", "github.com/klauspost/compress", "what all who read metrics over HTTP decode"},
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers"},
 	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},

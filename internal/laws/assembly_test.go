@@ -166,6 +166,7 @@ var linked = map[string]string{
 		github.com/beorn7/perks
 		github.com/cespare/xxhash/v2
 		github.com/flynn/noise
+		github.com/klauspost/compress
 		github.com/munnerz/goautoneg
 		github.com/pandatix/go-abnf
 		github.com/pion/dtls/v2
@@ -187,6 +188,7 @@ var linked = map[string]string{
 		github.com/beorn7/perks
 		github.com/cespare/xxhash/v2
 		github.com/flynn/noise
+		github.com/klauspost/compress
 		github.com/munnerz/goautoneg
 		github.com/pandatix/go-abnf
 		github.com/pion/dtls/v2

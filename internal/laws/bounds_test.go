@@ -12,6 +12,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/bolt"
 	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	sourceadapter "github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
@@ -29,7 +30,7 @@ import (
 func bounds() []bound.Bound {
 	return slices.Concat(
 		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(),
-		dht.Bounds(), app.Bounds(), sourceadapter.Bounds(), bolt.Bounds(), web.Bounds(),
+		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), bolt.Bounds(), web.Bounds(),
 	)
 }
 
@@ -102,6 +103,9 @@ var noBounds = map[string]string{
 	"compact.MaxUint":         "fixed by the protocol",
 	"dht.maxGoodbyes":         "requests of our own",
 	"dht.maxGoodbyeDials":     "of this process",
+	"muxscrape.MaxPiece":      "how bodies are cut",
+	"muxscrape.maxCredit":     "how far a number is counted",
+	"muxscrape.maxWithin":     "a time that only we wait for",
 	"dhtnet.maxChunk":         "how our own writes are cut",
 	"domain.MaxDamages":       "damaged files of our own",
 	"domain.MaxLabelName":     "labels come from the operator",
@@ -130,6 +134,8 @@ var noBounds = map[string]string{
 	"hyperdht.maxValidations": "a pace of our own",
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
 	"source.maxCredential":    "a file of the operator",
+	"source.MaxPage":          "the operator's own configuration",
+	"source.maxFailure":       "an answer of this process",
 	"source.maxHeader":        "answers of the operator's own exporter",
 	"source.maxStatus":        "answers of the operator's own exporter",
 	"stream.MaxMessage":       "udx.MaxMessage",

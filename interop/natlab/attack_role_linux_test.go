@@ -21,6 +21,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/ports"
 	machine "github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // attackArgs are the arguments of the role "attack".
@@ -305,8 +306,8 @@ func registerRole(args string) error {
 		_, err := n.Transport().ListenMetrics(ports.MetricsListen{
 			Keys: own,
 			OnOpen: func(ports.Conn) ports.MetricsHandlers {
-				return ports.MetricsHandlers{OnRequest: func(reply func(domain.MetricsReply)) {
-					reply(domain.MetricsReply{Success: true, Body: []byte("up_for_registrations 1\n")})
+				return ports.MetricsHandlers{OnScrape: func(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+					return scrape.Send(n.Host(), scrape.Text([]byte("up_for_registrations 1\n")), nil, h)
 				}}
 			},
 		}, func(err error) { listening <- err })

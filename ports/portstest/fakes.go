@@ -1,15 +1,16 @@
 package portstest
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
+	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
 // Disk is the durable part of a Store, which survives kill -9.
@@ -149,32 +150,52 @@ func (s *Store) Close(done func(error)) {
 type Source struct {
 	loop     host.Loop
 	Body     []byte
+	Status   int // 200 by default
 	Err      error
 	Silent   bool // never answers
 	Asked    int
 	Canceled int
+	Last     domain.ScrapeRequest
 }
 
 // NewSource returns a source that answers with text.
 func NewSource(loop host.Loop, text string) *Source { return &Source{loop: loop, Body: []byte(text)} }
 
-// Collect answers in a later turn.
-func (s *Source) Collect(_ time.Duration, done func([]byte, error)) (cancel func()) {
+// Scrape answers in a later turn.
+func (s *Source) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
 	s.Asked++
-	over := false
-	if !s.Silent {
-		s.loop.Post(func() {
-			if !over {
-				over = true
-				done(slices.Clone(s.Body), s.Err)
-			}
-		})
+	s.Last = r
+	c := &counted{source: s}
+	if s.Silent {
+		return c
 	}
-	return func() {
-		if !over {
-			over = true
-			s.Canceled++
-		}
+	onEnd := h.OnEnd
+	h.OnEnd = func(err error) {
+		c.over = true
+		onEnd(err)
+	}
+	page := scrape.Text(slices.Clone(s.Body))
+	page.Status = cmp.Or(s.Status, page.Status)
+	c.Scrape = scrape.Send(s.loop, page, s.Err, h)
+	return c
+}
+
+// counted counts the cancellations of a source's scrapes.
+type counted struct {
+	ports.Scrape // nil where the source is silent
+	source       *Source
+	over         bool
+}
+
+// Cancel implements ports.Scrape.
+func (c *counted) Cancel() {
+	if c.over {
+		return
+	}
+	c.over = true
+	c.source.Canceled++
+	if c.Scrape != nil {
+		c.Scrape.Cancel()
 	}
 }
 
@@ -207,3 +228,21 @@ var (
 	_ ports.TargetsFile   = (*Targets)(nil)
 	_ ports.Clock         = (*Clock)(nil)
 )
+
+// Answer answers a scrape at once, with a text of at most ports.MaxPiece bytes or an error.
+func Answer(h ports.ScrapeHandlers, text string, err error) {
+	if err == nil {
+		h.OnHead(scrape.Text([]byte(text)).ScrapeHead)
+		h.OnData([]byte(text))
+	}
+	h.OnEnd(err)
+}
+
+// Nothing is a scrape that a fake never answers.
+type Nothing struct{}
+
+// Consumed does nothing.
+func (Nothing) Consumed(int) {}
+
+// Cancel does nothing.
+func (Nothing) Cancel() {}

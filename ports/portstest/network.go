@@ -26,7 +26,9 @@ var (
 // Network connects transports of one process by public key.
 type Network struct {
 	// Silent prevents announcements: no DHT node answers.
-	Silent  bool
+	Silent bool
+	// Texts has scrapers request texts, as those of other implementations do: without a time, and without cancels.
+	Texts   bool
 	loop    host.Host
 	metrics map[domain.PublicKey]*server
 	aliases map[domain.PublicKey]*server
@@ -184,6 +186,7 @@ type link struct {
 
 	metrics ports.MetricsHandlers
 	aliases ports.AliasHandlers
+	served  []*request // scrapes that the serving end answers
 }
 
 func (l *link) Peer() domain.Peer { return l.peer }
@@ -218,6 +221,10 @@ func (l *link) end(serving, dialling error) {
 			}
 			onError(serving)
 		}
+		for _, r := range slices.Clone(l.served) {
+			r.served.Cancel()
+		}
+		l.served = nil
 		if onClose != nil {
 			onClose()
 		}
@@ -408,16 +415,67 @@ type session struct {
 	waiting []*request
 }
 
+// request is a scrape: its handlers are the dialling end's, served is the serving end's.
 type request struct {
-	done func(domain.MetricsReply, error)
-	over bool
+	session  *session
+	request  domain.ScrapeRequest
+	handlers ports.ScrapeHandlers
+	link     *link        // nil until it is sent
+	served   ports.Scrape // nil until it has arrived
+	over     bool
 }
 
-func (r *request) finish(reply domain.MetricsReply, err error) {
+func (r *request) finish(err error) {
 	if !r.over {
 		r.over = true
-		r.done(reply, err)
+		r.session.waiting = slices.DeleteFunc(r.session.waiting, func(o *request) bool { return o == r })
+		r.handlers.OnEnd(err)
 	}
+}
+
+// Consumed implements ports.Scrape.
+func (r *request) Consumed(n int) {
+	if !r.request.Text {
+		r.later(func() { r.served.Consumed(n) })
+	}
+}
+
+// Cancel implements ports.Scrape.
+func (r *request) Cancel() {
+	if r.over {
+		return
+	}
+	r.over = true
+	r.session.waiting = slices.DeleteFunc(r.session.waiting, func(o *request) bool { return o == r })
+	if r.request.Text {
+		return
+	}
+	r.later(func() {
+		r.leave()
+		r.served.Cancel()
+	})
+}
+
+// later runs f at the serving end, where the scrape is then.
+func (r *request) later(f func()) {
+	r.session.net.loop.AfterFunc(Latency, func() {
+		if r.served != nil && !r.link.closed && !r.link.frozen {
+			f()
+		}
+	})
+}
+
+// back runs f at the dialling end.
+func (r *request) back(f func()) {
+	r.session.net.loop.AfterFunc(Latency, func() {
+		if !r.over && !r.session.closed && !r.link.frozen {
+			f()
+		}
+	})
+}
+
+func (r *request) leave() {
+	r.link.served = slices.DeleteFunc(r.link.served, func(o *request) bool { return o == r })
 }
 
 // DialMetrics dials a client.
@@ -463,7 +521,7 @@ func (s *session) finish(err error) {
 		if failed == nil {
 			failed = &ports.ConnectionError{Err: ErrEnded}
 		}
-		r.finish(domain.MetricsReply{}, failed)
+		r.finish(failed)
 	}
 	s.dial.OnClose(err)
 }
@@ -471,33 +529,44 @@ func (s *session) finish(err error) {
 func (s *session) send(r *request) {
 	s.waiting = append(s.waiting, r)
 	l := s.link
+	r.link = l
 	s.net.loop.AfterFunc(Latency, func() {
 		if l.closed || r.over || l.frozen {
 			return
 		}
-		l.metrics.OnRequest(func(reply domain.MetricsReply) {
-			s.net.loop.AfterFunc(Latency, func() {
-				if s.closed || l.frozen {
-					return
+		l.served = append(l.served, r)
+		r.served = l.metrics.OnScrape(r.request, ports.ScrapeHandlers{
+			OnHead: func(h domain.ScrapeHead) { r.back(func() { r.handlers.OnHead(h) }) },
+			OnData: func(b []byte) {
+				b = slices.Clone(b)
+				r.back(func() { r.handlers.OnData(b) })
+				if r.request.Text { // collected before it is sent
+					r.served.Consumed(len(b))
 				}
-				s.waiting = slices.DeleteFunc(s.waiting, func(o *request) bool { return o == r })
-				r.finish(reply, nil)
-			})
+			},
+			OnEnd: func(err error) {
+				r.leave()
+				r.back(func() { r.finish(err) })
+			},
 		})
 	})
 }
 
-func (s *session) Request(done func(domain.MetricsReply, error)) (cancel func()) {
-	r := &request{done: done}
+// Scrape implements ports.MetricsSession.
+func (s *session) Scrape(what domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
+	if s.net.Texts {
+		what = domain.ScrapeRequest{Text: true}
+	}
+	r := &request{session: s, request: what, handlers: h}
 	switch {
 	case s.closed:
-		s.net.loop.Post(func() { r.finish(domain.MetricsReply{}, &ports.ConnectionError{Err: ErrEnded}) })
+		s.net.loop.Post(func() { r.finish(&ports.ConnectionError{Err: ErrEnded}) })
 	case s.ready:
 		s.send(r)
 	default:
 		s.waiting = append(s.waiting, r)
 	}
-	return func() { r.over = true }
+	return r
 }
 
 func (s *session) Peer() domain.Peer {

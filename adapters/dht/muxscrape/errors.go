@@ -3,7 +3,9 @@ package muxscrape
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 )
 
@@ -20,36 +22,23 @@ var (
 	ErrTooLong = errors.New("muxscrape: too long")
 )
 
-// Code is the reason for the end of a response.
-type Code uint8
+// code is the reason for the end of a response.
+type code uint8
 
-// The codes. Requesters take an unknown one for ByClient.
+// The codes. Requesters take an unknown one for byClient.
 const (
-	Complete   Code = iota // the body is complete
-	ByExporter             // the exporter could not be reached, refused, or broke off
-	ByTime                 // the time of the request is over
-	ByClient               // the client did not pass the request on: no such target, a limit, a name that is not allowed
+	complete   code = iota // the body is complete
+	byExporter             // domain.FaultExporter, and so on
+	byTime
+	byClient
+	byRequest
 )
 
-// String returns a word for messages.
-func (c Code) String() string {
-	switch c {
-	case Complete:
-		return "complete"
-	case ByExporter:
-		return "exporter"
-	case ByTime:
-		return "time"
-	case ByClient:
-		return "client"
-	}
-	return fmt.Sprintf("code %d", uint8(c))
+var faults = [...]domain.Fault{
+	byExporter: domain.FaultExporter, byTime: domain.FaultTime, byClient: domain.FaultClient, byRequest: domain.FaultRequest,
 }
 
-// EndError is the end of a response that is not complete.
-type EndError struct {
-	Code   Code   // never Complete
-	Reason string // one line, at most 1024 bytes
+// codeOf returns the code of an error that ends a response.
+func codeOf(err *domain.ScrapeError) code {
+	return code(1 + slices.Index(faults[1:], err.Fault))
 }
-
-func (e *EndError) Error() string { return e.Reason }

@@ -6,39 +6,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 )
 
-// Request is a request for a scrape.
-type Request struct {
-	Target string // the name of a target of the client, at most 1024 bytes; empty for its only one
-	Query  string // as in a URL, without the question mark, at most 8 KiB
-	// Within is the time that is left, in whole milliseconds on the wire, rounded down; at least one.
-	Within time.Duration
-	// Header has the header fields of the caller that are passed on: at most 64, of 32 KiB in all.
-	Header []Field
-}
-
-// Field is one header field. Its name and value have no control characters.
-type Field struct{ Name, Value string }
-
-// Head is the head of a response, before its body.
-type Head struct {
-	Status      int    // of HTTP, 100 to 999
-	ContentType string // as the exporter gave it; empty for none
-	Coding      string // Content-Encoding; empty for none
-	Length      int64  // of the body in bytes, in its coding; -1 for unknown
-}
-
-// request is the message: uint id · uint credit · uint milliseconds · string target · string query · uint n · n × (string name ·
-// string value).
+// request is the message: uint id · uint credit · uint flags · uint milliseconds · string target · string query · uint n · n ×
+// (string name · string value). The time is in whole milliseconds, rounded down, at least one.
 type request struct {
 	id, credit uint64
-	Request
+	domain.ScrapeRequest
 }
 
 const (
-	flagLength = 1 << iota // of a response: the length is known
+	flagCompress = 1 // of a request: see domain.ScrapeRequest.Compress
+	flagLength   = 1 // of a response: the length is known
 )
 
 func (m *request) check() error {
@@ -68,6 +49,11 @@ func printable(s string) bool {
 func (m *request) append(b []byte) []byte {
 	b = compact.AppendUint(b, m.id)
 	b = compact.AppendUint(b, m.credit)
+	flags := uint64(0)
+	if m.Compress {
+		flags |= flagCompress
+	}
+	b = compact.AppendUint(b, flags)
 	b = compact.AppendUint(b, uint64(max(m.Within.Milliseconds(), 1)))
 	b = compact.AppendString(b, m.Target)
 	b = compact.AppendString(b, m.Query)
@@ -86,14 +72,15 @@ const maxWithin = 24 * time.Hour
 func parseRequest(b []byte) (m request, err error) {
 	r := compact.NewReader(b)
 	m.id, m.credit = r.Uint(), min(r.Uint(), maxCredit)
+	m.Compress = r.Uint()&flagCompress != 0
 	m.Within = time.Duration(min(r.Uint(), uint64(maxWithin.Milliseconds()))) * time.Millisecond
 	m.Target, m.Query = limited(&r, maxTarget), limited(&r, maxQuery)
 	n := r.Count(2, maxFields)
 	if n > 0 {
-		m.Header = make([]Field, 0, n)
+		m.Header = make([]domain.HeaderField, 0, n)
 	}
 	for range n {
-		m.Header = append(m.Header, Field{Name: limited(&r, maxFieldName), Value: limited(&r, maxFieldValue)})
+		m.Header = append(m.Header, domain.HeaderField{Name: limited(&r, maxFieldName), Value: limited(&r, maxFieldValue)})
 	}
 	switch err := r.Err(); {
 	case errors.Is(err, compact.ErrTooLong):
@@ -117,7 +104,7 @@ func limited(r *compact.Reader, limit int) string {
 // response is the message: uint id · uint flags · uint status · string content type · string coding · uint length, if flagged.
 type response struct {
 	id uint64
-	Head
+	domain.ScrapeHead
 }
 
 func (m *response) append(b []byte) []byte {
@@ -177,7 +164,7 @@ func parseCancel(b []byte) (id uint64, err error) {
 // end is the message: uint id · uint code · string reason.
 type end struct {
 	id     uint64
-	code   Code
+	code   code
 	reason string
 }
 
@@ -190,10 +177,10 @@ func (m *end) append(b []byte) []byte {
 func parseEnd(b []byte) (m end, err error) {
 	r := compact.NewReader(b)
 	m.id = r.Uint()
-	code := r.Uint()
-	m.code, m.reason = ByClient, oneLine(string(cut(r.Bytes(), maxReason)))
-	if code < uint64(ByClient) {
-		m.code = Code(code)
+	c := r.Uint()
+	m.code, m.reason = byClient, oneLine(string(cut(r.Bytes(), maxReason)))
+	if c <= uint64(byRequest) {
+		m.code = code(c)
 	}
 	return m, r.Err()
 }

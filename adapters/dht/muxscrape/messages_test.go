@@ -7,20 +7,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // The messages byte for byte, as spec/dhtprom.md describes them.
 func TestMessagesAreThoseOfTheSpec(t *testing.T) {
-	req := request{id: 1, credit: 65536, Request: Request{
-		Target: "web", Query: "a=b", Within: 9500*time.Millisecond + 1, Header: []Field{{"Accept", "*/*"}},
+	req := request{id: 1, credit: 65536, ScrapeRequest: domain.ScrapeRequest{
+		Target: "web", Query: "a=b", Within: 9500*time.Millisecond + 1, Header: []domain.HeaderField{{Name: "Accept", Value: "*/*"}}, Compress: true,
 	}}
-	res := response{2, Head{Status: 200, ContentType: "text/plain", Coding: "gzip", Length: 300}}
-	unknown := response{2, Head{Status: 404, Length: -1}}
-	over := end{3, ByExporter, "EOF"}
+	res := response{2, domain.ScrapeHead{Status: 200, ContentType: "text/plain", Coding: "gzip", Length: 300}}
+	unknown := response{2, domain.ScrapeHead{Status: 404, Length: -1}}
+	over := end{3, byExporter, "EOF"}
 	win := window{4, 32768}
 	for _, test := range []struct {
 		name, want string
@@ -28,7 +30,7 @@ func TestMessagesAreThoseOfTheSpec(t *testing.T) {
 		again      func(b []byte) (any, error)
 		value      any
 	}{
-		{"request", "01fe00000100fd1c250377656203613d620106416363657074032a2f2a", req.append(nil), func(b []byte) (any, error) { return parseRequest(b) }, request{1, 65536, Request{"web", "a=b", 9500 * time.Millisecond, req.Header}}},
+		{"request", "01fe0000010001fd1c250377656203613d620106416363657074032a2f2a", req.append(nil), func(b []byte) (any, error) { return parseRequest(b) }, request{1, 65536, domain.ScrapeRequest{Target: "web", Query: "a=b", Within: 9500 * time.Millisecond, Header: req.Header, Compress: true}}},
 		{"response", "0201c80a746578742f706c61696e04677a6970fd2c01", res.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, res},
 		{"response of unknown length", "0200fd94010000", unknown.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, unknown},
 		{"data", "05616263", appendData(5, []byte("abc")), func(b []byte) (any, error) {
@@ -66,14 +68,14 @@ func TestMessagesAreThoseOfTheSpec(t *testing.T) {
 // An end of a kind that a later version may have is one by the client.
 func TestUnknownCodesAreByTheClient(t *testing.T) {
 	m := end{1, 200, "later"}
-	if got, err := parseEnd(m.append(nil)); err != nil || got.code != ByClient || got.reason != "later" {
+	if got, err := parseEnd(m.append(nil)); err != nil || got.code != byClient || got.reason != "later" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
 // FuzzMessages has both sides take messages of any type: the type of each, its length and its bytes.
 func FuzzMessages(f *testing.F) {
-	req, res, over, win := request{id: 2, credit: 1 << 20}, response{1, Head{Status: 200, Length: 9}}, end{id: 1}, window{1, 99}
+	req, res, over, win := request{id: 2, credit: 1 << 20}, response{1, domain.ScrapeHead{Status: 200, Length: 9}}, end{id: 1}, window{1, 99}
 	var script []byte
 	for typ, b := range [][]byte{
 		typeRequest: req.append(nil), typeWindow: win.append(nil), typeCancel: {2}, typeResponse: res.append(nil), typeData: appendData(1, page(9)), typeEnd: over.append(nil),
@@ -87,8 +89,8 @@ func FuzzMessages(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := NewResponder(mux.New(wire.B), ResponderOptions{OnRequest: func(_ Request, r *Response) func() {
-			r.Head(Head{Status: 200, Length: -1})
+		p, err := NewResponder(mux.New(wire.B), ResponderOptions{OnRequest: func(_ domain.ScrapeRequest, r *Response) func() {
+			r.Head(domain.ScrapeHead{Status: 200, Length: -1})
 			r.Write([]byte("body"))
 			return nil
 		}})
@@ -97,7 +99,7 @@ func FuzzMessages(f *testing.F) {
 		}
 		received := 0
 		var s *Scrape
-		if s, err = q.Scrape(Request{}, Handlers{OnHead: func(Head) {}, OnEnd: func(error) {}, OnData: func(b []byte) {
+		if s, err = q.Scrape(domain.ScrapeRequest{}, ports.ScrapeHandlers{OnHead: func(domain.ScrapeHead) {}, OnEnd: func(error) {}, OnData: func(b []byte) {
 			received += len(b)
 			s.Consumed(len(b))
 		}}); err != nil {

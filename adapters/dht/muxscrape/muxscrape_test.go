@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // world is a requester and a responder on a wire.
@@ -21,11 +23,11 @@ type world struct {
 	windows Windows
 	q       *Requester
 	p       *Responder
-	answer  func(Request, *Response) func()
+	answer  func(domain.ScrapeRequest, *Response) func()
 	closed  []string // sides whose OnClose was called
 }
 
-func newWorld(t testing.TB, answer func(Request, *Response) func()) *world {
+func newWorld(t testing.TB, answer func(domain.ScrapeRequest, *Response) func()) *world {
 	t.Helper()
 	w := &world{t: t, wire: muxtest.NewWire(), answer: answer}
 	var err error
@@ -33,7 +35,7 @@ func newWorld(t testing.TB, answer func(Request, *Response) func()) *world {
 		t.Fatal(err)
 	}
 	w.p, err = NewResponder(mux.New(w.wire.B), ResponderOptions{
-		OnRequest: func(r Request, res *Response) func() { return w.answer(r, res) },
+		OnRequest: func(r domain.ScrapeRequest, res *Response) func() { return w.answer(r, res) },
 		OnClose:   func(bool) { w.closed = append(w.closed, "p") },
 	})
 	if err != nil {
@@ -44,14 +46,14 @@ func newWorld(t testing.TB, answer func(Request, *Response) func()) *world {
 
 // got is the result of a scrape.
 type got struct {
-	heads  []Head
+	heads  []domain.ScrapeHead
 	body   []byte
 	pieces []int
 	ends   []error
 }
 
 // scrape starts a scrape that consumes at once.
-func (w *world) scrape(r Request) (*Scrape, *got) {
+func (w *world) scrape(r domain.ScrapeRequest) (*Scrape, *got) {
 	w.t.Helper()
 	g := &got{}
 	var s *Scrape
@@ -62,9 +64,9 @@ func (w *world) scrape(r Request) (*Scrape, *got) {
 	return s, g
 }
 
-func (g *got) handlers(consume func(int)) Handlers {
-	return Handlers{
-		OnHead: func(h Head) { g.heads = append(g.heads, h) },
+func (g *got) handlers(consume func(int)) ports.ScrapeHandlers {
+	return ports.ScrapeHandlers{
+		OnHead: func(h domain.ScrapeHead) { g.heads = append(g.heads, h) },
 		OnData: func(b []byte) {
 			g.body, g.pieces = append(g.body, b...), append(g.pieces, len(b))
 			consume(len(b))
@@ -102,13 +104,13 @@ func page(n int) []byte {
 }
 
 func TestScrapeCarriesRequestAndResponse(t *testing.T) {
-	want := Request{
+	want := domain.ScrapeRequest{
 		Target: "shop", Query: "target=a&module=b", Within: 9500 * time.Millisecond,
-		Header: []Field{{"Accept", "text/plain"}, {"User-Agent", "Prometheus/3.5"}},
+		Header: []domain.HeaderField{{Name: "Accept", Value: "text/plain"}, {Name: "User-Agent", Value: "Prometheus/3.5"}},
 	}
-	head := Head{Status: 200, ContentType: "text/plain; version=0.0.4", Coding: "gzip", Length: 100_000}
-	var asked []Request
-	w := newWorld(t, func(r Request, res *Response) func() {
+	head := domain.ScrapeHead{Status: 200, ContentType: "text/plain; version=0.0.4", Coding: "gzip", Length: 100_000}
+	var asked []domain.ScrapeRequest
+	w := newWorld(t, func(r domain.ScrapeRequest, res *Response) func() {
 		asked = append(asked, r)
 		res.Head(head)
 		write(res, page(100_000), func() { res.End(nil) })
@@ -119,7 +121,7 @@ func TestScrapeCarriesRequestAndResponse(t *testing.T) {
 	if len(asked) != 1 || fmt.Sprint(asked[0]) != fmt.Sprint(want) {
 		t.Errorf("asked for %+v", asked)
 	}
-	if !slices.Equal(g.heads, []Head{head}) || !bytes.Equal(g.body, page(100_000)) || len(g.ends) != 1 || g.ends[0] != nil {
+	if !slices.Equal(g.heads, []domain.ScrapeHead{head}) || !bytes.Equal(g.body, page(100_000)) || len(g.ends) != 1 || g.ends[0] != nil {
 		t.Errorf("got %+v, %d bytes, %v", g.heads, len(g.body), g.ends)
 	}
 	if slices.Max(g.pieces) > MaxPiece {
@@ -140,29 +142,34 @@ func TestStatusAndReasonsPass(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		end  func(*Response)
-		head []Head
+		head []domain.ScrapeHead
 		err  string
 	}{
-		{"the exporter's status", func(r *Response) { r.Head(Head{Status: 503, Length: -1}); r.End(nil) }, []Head{{Status: 503, Length: -1}}, "<nil>"},
-		{"refused", func(r *Response) { r.End(&EndError{ByExporter, "connection refused"}) }, nil, "exporter: connection refused"},
+		{"the exporter's status", func(r *Response) { r.Head(domain.ScrapeHead{Status: 503, Length: -1}); r.End(nil) }, []domain.ScrapeHead{{Status: 503, Length: -1}}, "<nil>"},
+		{"refused", func(r *Response) {
+			r.End(&domain.ScrapeError{Fault: domain.FaultExporter, Reason: "connection refused"})
+		}, nil, "exporter: connection refused"},
 		{"broken off", func(r *Response) {
-			r.Head(Head{Status: 200, Length: 4})
+			r.Head(domain.ScrapeHead{Status: 200, Length: 4})
 			r.Write([]byte("xy"))
-			r.End(&EndError{ByExporter, "unexpected EOF"})
-		}, []Head{{Status: 200, Length: 4}}, "exporter: unexpected EOF"},
-		{"late", func(r *Response) { r.End(&EndError{ByTime, "no answer\nfrom it"}) }, nil, "time: no answer from it"},
+			r.End(&domain.ScrapeError{Fault: domain.FaultExporter, Reason: "unexpected EOF"})
+		}, []domain.ScrapeHead{{Status: 200, Length: 4}}, "exporter: unexpected EOF"},
+		{"not allowed", func(r *Response) { r.End(&domain.ScrapeError{Fault: domain.FaultRequest, Reason: "no parameter x"}) }, nil, "request: no parameter x"},
+		{"late", func(r *Response) { r.End(&domain.ScrapeError{Fault: domain.FaultTime, Reason: "no answer\nfrom it"}) }, nil, "time: no answer from it"},
 		{"nothing", func(r *Response) { r.End(nil) }, nil, "client: no response"},
-		{"a long reason", func(r *Response) { r.End(&EndError{ByClient, strings.Repeat("x", 5000)}) }, nil, "client: " + strings.Repeat("x", maxReason)},
+		{"a long reason", func(r *Response) {
+			r.End(&domain.ScrapeError{Fault: domain.FaultClient, Reason: strings.Repeat("x", 5000)})
+		}, nil, "client: " + strings.Repeat("x", maxReason)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, func(_ Request, res *Response) func() { test.end(res); return nil })
-			_, g := w.scrape(Request{})
+			w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() { test.end(res); return nil })
+			_, g := w.scrape(domain.ScrapeRequest{})
 			w.wire.Run()
 			text := "-"
 			if len(g.ends) == 1 {
 				text = fmt.Sprint(g.ends[0])
-				if e, ok := errors.AsType[*EndError](g.ends[0]); ok {
-					text = e.Code.String() + ": " + e.Reason
+				if e, ok := errors.AsType[*domain.ScrapeError](g.ends[0]); ok {
+					text = fmt.Sprintf("%s: %s", [...]string{"client", "exporter", "time", "request"}[e.Fault], e.Reason)
 				}
 			}
 			if !slices.Equal(g.heads, test.head) || text != test.err {
@@ -175,18 +182,18 @@ func TestStatusAndReasonsPass(t *testing.T) {
 
 // A scrape that is not consumed takes its first credit and no more, and the others go on.
 func TestSlowReaderHoldsUpItself(t *testing.T) {
-	w := newWorld(t, func(_ Request, res *Response) func() {
-		res.Head(Head{Status: 200, Length: -1})
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
 		write(res, page(1<<20), func() { res.End(nil) })
 		return nil
 	})
 	slow := &got{}
 	var s *Scrape
-	s, err := w.q.Scrape(Request{}, slow.handlers(func(int) {}))
+	s, err := w.q.Scrape(domain.ScrapeRequest{}, slow.handlers(func(int) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, quick := w.scrape(Request{})
+	_, quick := w.scrape(domain.ScrapeRequest{})
 	w.wire.Run()
 	if len(slow.body) != firstWindow {
 		t.Errorf("%d bytes came to a reader that consumes nothing, want %d", len(slow.body), firstWindow)
@@ -211,8 +218,8 @@ func TestSlowReaderHoldsUpItself(t *testing.T) {
 // The credit doubles up to MaxWindow for a reader that keeps up, and all of a process stay within MaxWindows.
 func TestCreditGrowsWithinItsBounds(t *testing.T) {
 	for _, test := range []struct{ scrapes, largest int }{{1, MaxWindow}, {64, 0}} {
-		w := newWorld(t, func(_ Request, res *Response) func() {
-			res.Head(Head{Status: 200, Length: -1})
+		w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+			res.Head(domain.ScrapeHead{Status: 200, Length: -1})
 			body := page(MaxPiece)
 			left := 3 << 20
 			step := func() {
@@ -230,7 +237,7 @@ func TestCreditGrowsWithinItsBounds(t *testing.T) {
 		var all []*Scrape
 		for range test.scrapes {
 			var s *Scrape
-			s, err := w.q.Scrape(Request{}, Handlers{OnHead: func(Head) {}, OnData: func(b []byte) { s.Consumed(len(b)) }})
+			s, err := w.q.Scrape(domain.ScrapeRequest{}, ports.ScrapeHandlers{OnHead: func(domain.ScrapeHead) {}, OnData: func(b []byte) { s.Consumed(len(b)) }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,7 +263,7 @@ func TestCreditGrowsWithinItsBounds(t *testing.T) {
 // The first piece of each response goes before any second one, and further pieces in turns.
 func TestResponsesShareTheConnection(t *testing.T) {
 	var responses []*Response
-	w := newWorld(t, func(_ Request, res *Response) func() { responses = append(responses, res); return nil })
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() { responses = append(responses, res); return nil })
 	w.wire.B.Window = 4
 	var all []*got
 	var order []int // of ends
@@ -274,12 +281,12 @@ func TestResponsesShareTheConnection(t *testing.T) {
 			}
 			g.ends = append(g.ends, err)
 		}
-		s, _ = w.q.Scrape(Request{}, h)
+		s, _ = w.q.Scrape(domain.ScrapeRequest{}, h)
 		all = append(all, g)
 	}
 	w.wire.Run()
 	for _, r := range responses {
-		r.Head(Head{Status: 200, Length: -1}) // which fills the connection
+		r.Head(domain.ScrapeHead{Status: 200, Length: -1}) // which fills the connection
 	}
 	for _, r := range responses[:3] {
 		write(r, page(60_000), func() { r.End(nil) })
@@ -300,12 +307,12 @@ func TestResponsesShareTheConnection(t *testing.T) {
 
 func TestCancelReachesTheOtherSide(t *testing.T) {
 	cancelled := 0
-	w := newWorld(t, func(_ Request, res *Response) func() {
-		res.Head(Head{Status: 200, Length: -1})
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
 		write(res, page(1<<20), nil)
 		return func() { cancelled++ }
 	})
-	s, g := w.scrape(Request{})
+	s, g := w.scrape(domain.ScrapeRequest{})
 	w.wire.Run()
 	s.Cancel()
 	s.Cancel()
@@ -320,13 +327,13 @@ func TestCancelReachesTheOtherSide(t *testing.T) {
 
 // A response that has ended is not cancelled by a late cancel, nor by the end of the channel.
 func TestEndedResponseIsNotCancelled(t *testing.T) {
-	w := newWorld(t, func(_ Request, res *Response) func() {
-		res.Head(Head{Status: 200, Length: -1})
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
 		res.Write(page(firstWindow + 1)) // one byte waits for credit
 		res.End(nil)
 		return func() { t.Error("cancelled after its end") }
 	})
-	s, err := w.q.Scrape(Request{}, (&got{}).handlers(func(int) {}))
+	s, err := w.q.Scrape(domain.ScrapeRequest{}, (&got{}).handlers(func(int) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,9 +350,9 @@ func TestChannelEndsEverything(t *testing.T) {
 	for _, side := range []string{"requester", "responder", "connection"} {
 		t.Run(side, func(t *testing.T) {
 			cancelled := 0
-			w := newWorld(t, func(Request, *Response) func() { return func() { cancelled++ } })
-			_, a := w.scrape(Request{})
-			_, b := w.scrape(Request{})
+			w := newWorld(t, func(domain.ScrapeRequest, *Response) func() { return func() { cancelled++ } })
+			_, a := w.scrape(domain.ScrapeRequest{})
+			_, b := w.scrape(domain.ScrapeRequest{})
 			w.wire.Run()
 			switch side {
 			case "requester":
@@ -359,7 +366,7 @@ func TestChannelEndsEverything(t *testing.T) {
 			if cancelled != 2 || len(a.ends) != 1 || len(b.ends) != 1 || !errors.Is(a.ends[0], ErrClosed) || len(w.closed) != 2 {
 				t.Errorf("cancelled %d, ends %v and %v, closed %v", cancelled, a.ends, b.ends, w.closed)
 			}
-			if _, err := w.q.Scrape(Request{}, Handlers{}); !errors.Is(err, ErrClosed) {
+			if _, err := w.q.Scrape(domain.ScrapeRequest{}, ports.ScrapeHandlers{}); !errors.Is(err, ErrClosed) {
 				t.Errorf("a scrape on a closed channel: %v", err)
 			}
 			w.wantIdle()
@@ -381,7 +388,7 @@ func TestChannelIsRejectedByThePackages(t *testing.T) {
 	}
 	other := mux.New(wire.B)
 	g := &got{}
-	if _, err := q.Scrape(Request{}, g.handlers(nil)); err != nil {
+	if _, err := q.Scrape(domain.ScrapeRequest{}, g.handlers(nil)); err != nil {
 		t.Fatal(err)
 	}
 	wire.Run()
@@ -404,21 +411,21 @@ func TestLimitsAreListed(t *testing.T) {
 }
 
 func TestRequestsAreBounded(t *testing.T) {
-	w := newWorld(t, func(Request, *Response) func() { return nil })
-	for _, r := range []Request{
+	w := newWorld(t, func(domain.ScrapeRequest, *Response) func() { return nil })
+	for _, r := range []domain.ScrapeRequest{
 		{Target: strings.Repeat("x", maxTarget+1)},
 		{Query: strings.Repeat("x", maxQuery+1)},
-		{Header: make([]Field, maxFields+1)},
-		{Header: []Field{{"A", "x\ny"}}},
-		{Header: []Field{{"", "x"}}},
-		{Header: []Field{{"A", strings.Repeat("x", maxFieldValue+1)}}},
-		{Header: slices.Repeat([]Field{{"A", strings.Repeat("x", maxFieldValue)}}, 5)},
+		{Header: make([]domain.HeaderField, maxFields+1)},
+		{Header: []domain.HeaderField{{Name: "A", Value: "x\ny"}}},
+		{Header: []domain.HeaderField{{Name: "", Value: "x"}}},
+		{Header: []domain.HeaderField{{Name: "A", Value: strings.Repeat("x", maxFieldValue+1)}}},
+		{Header: slices.Repeat([]domain.HeaderField{{Name: "A", Value: strings.Repeat("x", maxFieldValue)}}, 5)},
 	} {
-		if _, err := w.q.Scrape(r, Handlers{}); !errors.Is(err, ErrTooLong) {
+		if _, err := w.q.Scrape(r, ports.ScrapeHandlers{}); !errors.Is(err, ErrTooLong) {
 			t.Errorf("a request with %.60v: %v", r, err)
 		}
 		// What a requester of another make sends.
-		m := request{id: w.q.nextID + 1, Request: r}
+		m := request{id: w.q.nextID + 1, ScrapeRequest: r}
 		w.q.nextID++
 		g := &got{}
 		w.q.scrapes[m.id] = &Scrape{requester: w.q, id: m.id, window: MinWindow, handlers: g.handlers(nil)}
@@ -427,14 +434,14 @@ func TestRequestsAreBounded(t *testing.T) {
 		if len(g.ends) != 1 {
 			t.Fatalf("a request with %.60v has no end", r)
 		}
-		if e, ok := errors.AsType[*EndError](g.ends[0]); !ok || e.Code != ByClient {
+		if e, ok := errors.AsType[*domain.ScrapeError](g.ends[0]); !ok || e.Fault != domain.FaultClient {
 			t.Errorf("a request with %.60v ends with %v", r, g.ends)
 		}
 	}
 	for range MaxRunning {
-		w.scrape(Request{})
+		w.scrape(domain.ScrapeRequest{})
 	}
-	if _, err := w.q.Scrape(Request{}, Handlers{}); !errors.Is(err, ErrBusy) {
+	if _, err := w.q.Scrape(domain.ScrapeRequest{}, ports.ScrapeHandlers{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("one request too many: %v", err)
 	}
 	w.wire.Run()
@@ -445,7 +452,10 @@ func TestRequestsAreBounded(t *testing.T) {
 
 // A requester that asks on and reads nothing loses the connection.
 func TestUnreadResponsesAreBounded(t *testing.T) {
-	w := newWorld(t, func(_ Request, res *Response) func() { res.End(&EndError{ByClient, "no"}); return nil })
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.End(&domain.ScrapeError{Fault: domain.FaultClient, Reason: "no"})
+		return nil
+	})
 	w.wire.Run()
 	w.wire.B.Window = 1
 	w.wire.A.Pause()
@@ -473,29 +483,32 @@ func TestViolationsEndTheConnection(t *testing.T) {
 		"short response": func(w *world) { w.p.channel.Send(typeResponse, []byte{1}) },
 		"short data":     func(w *world) { w.p.channel.Send(typeData, nil) },
 		"short end":      func(w *world) { w.p.channel.Send(typeEnd, []byte{1}) },
-		"status":         func(w *world) { m := response{1, Head{Status: 99}}; w.p.channel.Send(typeResponse, m.append(nil)) },
+		"status": func(w *world) {
+			m := response{1, domain.ScrapeHead{Status: 99}}
+			w.p.channel.Send(typeResponse, m.append(nil))
+		},
 		"two heads": func(w *world) {
-			m := response{1, Head{Status: 200}}
+			m := response{1, domain.ScrapeHead{Status: 200}}
 			w.p.channel.Send(typeResponse, m.append(nil))
 			w.p.channel.Send(typeResponse, m.append(nil))
 		},
 		"data before the head": func(w *world) { w.p.channel.Send(typeData, []byte{1, 1}) },
 		"end before the head":  func(w *world) { m := end{id: 1}; w.p.channel.Send(typeEnd, m.append(nil)) },
 		"more than the credit": func(w *world) {
-			m := response{1, Head{Status: 200}}
+			m := response{1, domain.ScrapeHead{Status: 200}}
 			w.p.channel.Send(typeResponse, m.append(nil))
 			for range firstWindow/MaxPiece + 1 {
 				w.p.channel.Send(typeData, appendData(1, page(MaxPiece)))
 			}
 		},
 		"a large piece": func(w *world) {
-			m := response{1, Head{Status: 200}}
+			m := response{1, domain.ScrapeHead{Status: 200}}
 			w.p.channel.Send(typeResponse, m.append(nil))
 			w.p.channel.Send(typeData, appendData(1, page(MaxPiece+1)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(Request, *Response) func() { return nil })
+			w := newWorld(t, func(domain.ScrapeRequest, *Response) func() { return nil })
 			w.wire.Run()
 			m := request{id: 1, credit: firstWindow}
 			w.q.nextID = 1
@@ -516,14 +529,18 @@ func TestViolationsEndTheConnection(t *testing.T) {
 
 // Unknown fields behind those known are for later versions, and unknown ids come after a cancel.
 func TestUnknownBytesAndIDsAreIgnored(t *testing.T) {
-	w := newWorld(t, func(_ Request, res *Response) func() { res.Head(Head{Status: 200}); res.End(nil); return nil })
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200})
+		res.End(nil)
+		return nil
+	})
 	w.wire.Run()
 	m := request{id: 7, credit: 9}
 	w.q.channel.Send(typeRequest, append(m.append(nil), "later"...))
 	win := window{99, 5}
 	w.q.channel.Send(typeWindow, append(win.append(nil), "later"...))
 	w.q.channel.Send(typeCancel, []byte{99, 1})
-	e, h := end{id: 99}, response{99, Head{Status: 200}}
+	e, h := end{id: 99}, response{99, domain.ScrapeHead{Status: 200}}
 	w.p.channel.Send(typeResponse, append(h.append(nil), "later"...))
 	w.p.channel.Send(typeData, appendData(99, page(10)))
 	w.p.channel.Send(typeEnd, append(e.append(nil), "later"...))
@@ -546,7 +563,7 @@ func TestRandomScrapes(t *testing.T) {
 			cancelled bool
 		}
 		sides := map[string]*side{}
-		w := newWorld(t, func(r Request, res *Response) func() {
+		w := newWorld(t, func(r domain.ScrapeRequest, res *Response) func() {
 			s := &side{res: res}
 			sides[r.Target] = s
 			return func() { s.cancelled = true }
@@ -565,7 +582,7 @@ func TestRandomScrapes(t *testing.T) {
 			case 0:
 				o := &one{got: &got{}, name: fmt.Sprint(len(all))}
 				var err error
-				o.s, err = w.q.Scrape(Request{Target: o.name}, o.handlers(func(int) {}))
+				o.s, err = w.q.Scrape(domain.ScrapeRequest{Target: o.name}, o.handlers(func(int) {}))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -584,7 +601,7 @@ func TestRandomScrapes(t *testing.T) {
 			case 3, 4:
 				for _, o := range all {
 					if s := sides[o.name]; s != nil && !s.complete && random.IntN(3) == 0 {
-						s.res.Head(Head{Status: 200, Length: -1})
+						s.res.Head(domain.ScrapeHead{Status: 200, Length: -1})
 						piece := page(random.IntN(40_000))
 						if !s.res.over {
 							s.body = append(s.body, piece...)
@@ -613,7 +630,7 @@ func TestRandomScrapes(t *testing.T) {
 				}
 				if s := sides[o.name]; s != nil && !s.complete {
 					s.complete = true
-					s.res.Head(Head{Status: 200, Length: -1})
+					s.res.Head(domain.ScrapeHead{Status: 200, Length: -1})
 					s.res.End(nil)
 				}
 				o.s.Consumed(o.s.unread)

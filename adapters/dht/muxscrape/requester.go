@@ -5,8 +5,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // Windows is the credit that all requests of a process may have, MaxWindows. The zero Windows is unused.
@@ -43,20 +45,11 @@ type Requester struct {
 	scrapes map[uint64]*Scrape // under way
 }
 
-// Handlers receive a response. They are called in this order, OnData any number of times, and none after OnEnd or Cancel.
-type Handlers struct {
-	OnHead func(Head)
-	// OnData receives a piece of the body, at most MaxPiece bytes, borrowed for the call. Scrape.Consumed returns its credit.
-	OnData func([]byte)
-	// OnEnd receives nil at the end of a complete body, else an *EndError, or ErrClosed.
-	OnEnd func(error)
-}
-
-// Scrape is a request under way.
+// Scrape is a request under way, a ports.Scrape.
 type Scrape struct {
 	requester *Requester
 	id        uint64
-	handlers  Handlers
+	handlers  ports.ScrapeHandlers
 	headed    bool // OnHead was called
 	over      bool
 
@@ -92,9 +85,10 @@ func (rq *Requester) Opened() bool { return rq.channel.Opened() }
 // Running is the number of scrapes under way.
 func (rq *Requester) Running() int { return len(rq.scrapes) }
 
-// Scrape sends a request. It fails, and calls no handler, with ErrClosed, ErrBusy and ErrTooLong.
-func (rq *Requester) Scrape(r Request, h Handlers) (*Scrape, error) {
-	m := request{id: rq.nextID + 1, Request: r}
+// Scrape sends a request. It fails, and calls no handler, with ErrClosed, ErrBusy and ErrTooLong. A response ends with nil, a
+// *domain.ScrapeError or ErrClosed. The handlers get pieces of at most MaxPiece bytes.
+func (rq *Requester) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) (*Scrape, error) {
+	m := request{id: rq.nextID + 1, ScrapeRequest: r}
 	switch err := m.check(); {
 	case rq.channel.Closed() || rq.mux.Closed():
 		return nil, ErrClosed
@@ -189,7 +183,7 @@ func (rq *Requester) onResponse(b []byte) {
 		rq.violated("second response to request %d", m.id)
 	default:
 		s.headed = true
-		s.handlers.OnHead(m.Head)
+		s.handlers.OnHead(m.ScrapeHead)
 	}
 }
 
@@ -222,8 +216,8 @@ func (rq *Requester) onEnd(b []byte) {
 	s := rq.scrapes[m.id]
 	switch {
 	case s == nil:
-	case m.code != Complete:
-		s.end(&EndError{Code: m.code, Reason: m.reason})
+	case m.code != complete:
+		s.end(&domain.ScrapeError{Fault: faults[m.code], Reason: m.reason})
 	case !s.headed:
 		rq.violated("end of request %d before its response", m.id)
 	default:

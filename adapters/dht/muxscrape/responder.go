@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 )
 
@@ -13,7 +14,7 @@ import (
 type ResponderOptions struct {
 	// OnRequest answers a request with Response.Head, Write and End, in this turn or later. The function that it returns, which may
 	// be nil, is called when the requester has cancelled, or the channel has closed, before End.
-	OnRequest func(Request, *Response) (cancelled func())
+	OnRequest func(domain.ScrapeRequest, *Response) (cancelled func())
 	// OnClose is called once, after the requests under way were cancelled; nil is allowed.
 	OnClose func(remote bool)
 }
@@ -72,7 +73,7 @@ func (rs *Responder) Running() int { return len(rs.running) }
 func (rs *Responder) Close() { rs.channel.Close() }
 
 // Head sends what comes before the body. It is called once, before Write.
-func (r *Response) Head(h Head) {
+func (r *Response) Head(h domain.ScrapeHead) {
 	if r.over || r.headed {
 		return
 	}
@@ -100,16 +101,16 @@ func (r *Response) OnDrain(f func()) { r.onDrain = f }
 
 // End ends the response, after what was written: nil for a complete body, or the reason why it is not. A response that has no Head
 // needs a reason.
-func (r *Response) End(err *EndError) {
+func (r *Response) End(err *domain.ScrapeError) {
 	if r.over || r.ending != nil {
 		return
 	}
 	switch r.ending = (&end{id: r.id}); {
 	case err != nil:
-		r.ending.code, r.ending.reason = err.Code, oneLine(cut(err.Reason, maxReason))
+		r.ending.code, r.ending.reason = codeOf(err), oneLine(cut(err.Reason, maxReason))
 		r.queue = nil // a body that is not complete is of no value to the requester
 	case !r.headed:
-		r.ending.code, r.ending.reason = ByClient, "no response"
+		r.ending.code, r.ending.reason = byClient, "no response"
 	}
 	r.responder.finish(r)
 }
@@ -233,12 +234,12 @@ func (rs *Responder) onRequest(b []byte) {
 	r := &Response{responder: rs, id: m.id, credit: int64(m.credit)}
 	switch {
 	case tooLong:
-		r.End(&EndError{ByClient, err.Error()})
+		r.End(&domain.ScrapeError{Fault: domain.FaultClient, Reason: err.Error()})
 	case len(rs.running) >= MaxRunning:
-		r.End(&EndError{ByClient, ErrBusy.Error()})
+		r.End(&domain.ScrapeError{Fault: domain.FaultClient, Reason: ErrBusy.Error()})
 	default:
 		rs.running[m.id] = r
-		r.cancelled = rs.opts.OnRequest(m.Request, r)
+		r.cancelled = rs.opts.OnRequest(m.ScrapeRequest, r)
 	}
 }
 

@@ -4,8 +4,8 @@ var mutations = []mutation{
 	// The scraper.
 	{"expiry not persisted: what was loaded is as good as new", "app/load.go",
 		"	for _, e := range entries {\n		err := e.Check()\n", "	for _, e := range entries {\n		e.Expires = s.cfg.Clock.Now().Add(s.cfg.Expiry)\n		err := e.Check()\n", "clockset"},
-	{"expired aliases are served until they are swept out", "app/scraper.go",
-		"!known || s.expired(e) || s.closed", "!known || s.closed", "expiry"},
+	{"expired aliases are served until they are swept out", "app/scraperequest.go",
+		"case known && !s.expired(e):", "case known:", "expiry"},
 	{"any secret is right", "app/registry.go",
 		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if false {", "registration"},
 	{"acknowledged before it is durable", "app/registry.go",
@@ -32,8 +32,8 @@ var mutations = []mutation{
 		"if !domain.Accepts(s.cfg.Secrets, req.Secret) {", "if !domain.Accepts(s.cfg.Secrets[:1], req.Secret) {", "rotation"},
 	{"every registration is taken for one with a tail", "adapters/dht/aliasserver.go",
 		"Unconnected: accepted && m.Offer.Unconnected,", "Unconnected: m.Offer.Unconnected,", "elders"},
-	{"one client's scrapes are never answered", "app/scraper.go",
-		"	s.stats.Scrapes++\n", "	s.stats.Scrapes++\n	if alias == \"client-0\" {\n		return func() {}\n	}\n", "chaos"},
+	{"one client's scrapes are never answered", "app/scraperequest.go",
+		"	case known && !s.expired(e):\n", "	case alias == \"client-0\":\n		return r\n	case known && !s.expired(e):\n", "chaos"},
 
 	{"closed registration connections are counted for good", "app/gate.go",
 		"func (g *gate) leave(k *aliasConn) { g.conns.Remove(k.held) }", "func (g *gate) leave(k *aliasConn) {}", "slice"},

@@ -1,0 +1,37 @@
+package source
+
+import (
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// passed are the header fields of a caller that an exporter sees. Others are not passed on: credentials of the scraper's callers are
+// for the scraper.
+var passed = []string{"Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent"}
+
+// passHeader adds the header of a request. Its fields are from the network.
+func passHeader(h http.Header, r domain.ScrapeRequest) {
+	for _, f := range r.Header {
+		if slices.Contains(passed, f.Name) {
+			h.Add(f.Name, f.Value)
+		}
+	}
+	if r.Field("User-Agent") == "" {
+		h.Set("User-Agent", agent)
+	}
+}
+
+const protobufType = "application/vnd.google.protobuf"
+
+// mediaType returns the media type of a content type, in lower case; empty where there is none.
+func mediaType(contentType string) string {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		kind, _, _ = strings.Cut(contentType, ";")
+	}
+	return strings.ToLower(strings.TrimSpace(kind))
+}

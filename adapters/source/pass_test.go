@@ -1,0 +1,276 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/scrape"
+)
+
+// as is a request with header fields, by name and value.
+func as(fields ...string) domain.ScrapeRequest {
+	r := domain.ScrapeRequest{Within: 9500 * time.Millisecond}
+	for i := 0; i < len(fields); i += 2 {
+		r.Header = append(r.Header, domain.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	return r
+}
+
+// What the exporter answers comes back as it is, and it sees the header of the caller.
+func TestAnswersPassAsTheyAre(t *testing.T) {
+	zipped := func(text string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = io.WriteString(z, text)
+		_ = z.Close()
+		return b.String()
+	}
+	for name, answer := range map[string]struct {
+		status                    int
+		contentType, coding, body string
+	}{
+		"text":                  {200, "text/plain; version=0.0.4", "", "up 1\n"},
+		"last line of another":  {200, "text/plain", "", "g 2 1795743773572\n# EOF\n"},
+		"protobuf":              {200, "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", "", "\x05\n\x03abc"},
+		"gzip":                  {200, "text/plain; version=0.0.4", "gzip", zipped("up 1\n")},
+		"zstd":                  {200, "text/plain", "zstd", "\x28\xb5\x2f\xfd"},
+		"deflate":               {200, "text/plain", "deflate", "x"},
+		"no type":               {200, "", "", "up 1\n"},
+		"an odd type":           {200, "nonsense", "", "up 1\n"},
+		"nothing":               {200, "text/plain", "", ""},
+		"204":                   {204, "", "", ""},
+		"206":                   {206, "text/plain", "", "up 1\n"},
+		"a redirect":            {302, "text/html", "", "<a href=\"/login\">Found</a>\n"},
+		"an error with reasons": {500, "text/plain", "", "sensor gone\n"},
+		"a status of its own":   {799, "text/plain", "", "odd\n"},
+		"many pieces":           {200, "text/plain", "", strings.Repeat("up 1\n", 100_000)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen http.Header
+			s, l, _ := exporter(t, func(w http.ResponseWriter, r *http.Request) {
+				seen = r.Header
+				w.Header()["Content-Type"] = nil
+				if answer.contentType != "" {
+					w.Header().Set("Content-Type", answer.contentType)
+				}
+				if answer.coding != "" {
+					w.Header().Set("Content-Encoding", answer.coding)
+				}
+				w.WriteHeader(answer.status)
+				_, _ = io.WriteString(w, answer.body)
+			})
+			p, err := get(l, s, as("Accept", "a/b", "Accept-Encoding", "zstd", "User-Agent", "Prometheus/3.5", "Traceparent", "00-1", "Cookie", "secret", "Authorization", "Bearer x"))
+			if err != nil || p.Status != answer.status || p.ContentType != answer.contentType || p.Coding != answer.coding || string(p.Body) != answer.body {
+				t.Errorf("%+v, %v", p, err)
+			}
+			if n := int64(len(answer.body)); p.Length != n && p.Length != -1 {
+				t.Errorf("length %d of %d", p.Length, n)
+			}
+			if seen.Get("Accept") != "a/b" || seen.Get("Accept-Encoding") != "zstd" || seen.Get("User-Agent") != "Prometheus/3.5" || seen.Get("Traceparent") != "00-1" ||
+				len(seen["Cookie"])+len(seen["Authorization"]) != 0 {
+				t.Errorf("the exporter saw %v", seen)
+			}
+			var left float64
+			if _, err := fmt.Sscan(seen.Get("X-Prometheus-Scrape-Timeout-Seconds"), &left); err != nil || left <= 8 || left > 9.5 {
+				t.Errorf("the exporter has %v s, %v", left, err)
+			}
+		})
+	}
+}
+
+// A caller that sends no header has none at the exporter.
+func TestNothingIsAskedThatTheCallerDoesNotAsk(t *testing.T) {
+	var seen http.Header
+	s, l, _ := exporter(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	if _, err := get(l, s, as()); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen["Accept"])+len(seen["Accept-Encoding"]) != 0 || seen.Get("User-Agent") != "dhtprom-client" {
+		t.Errorf("the exporter saw %v", seen)
+	}
+}
+
+func TestFailuresNameTheExporterAndKeepItsAddress(t *testing.T) {
+	for want, h := range map[string]http.HandlerFunc{
+		"exporter closed the connection without an answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"exporter broke off after 7 bytes": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "up 1\nup")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+		"metrics are 5000 bytes or more, the limit is 4000": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "5000")
+			_, _ = w.Write(make([]byte, 5000))
+		},
+		"metrics are 16384 bytes or more, the limit is 4000": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 20_000)) },
+	} {
+		s, l, server := exporterOf(t, h, func(c *source.HTTPConfig) { c.MaxBytes = 4000 })
+		_, err := get(l, s, as())
+		reported, ok := errors.AsType[*domain.ScrapeError](err)
+		if !ok || reported.Reason != want || !strings.Contains(err.Error(), server.URL) {
+			t.Errorf("%v, reported %v; want %q", err, reported, want)
+		}
+	}
+	for target, want := range map[string]string{
+		"http://127.0.0.1:1/metrics":           "exporter refused the connection",
+		"unix:///nowhere/x.sock":               "the exporter's socket does not exist",
+		"http://name.invalid/metrics":          "the exporter's name cannot be resolved",
+		"http://[2001:db8:1:2:3:4:5:6]:1/page": "the exporter's address cannot be reached",
+	} {
+		l := make(loop, 8)
+		_, err := get(l, scrapes(t, l, target, nil), as())
+		reported, ok := errors.AsType[*domain.ScrapeError](err)
+		if op, is := errors.AsType[*net.OpError](err); is && op.Timeout() {
+			continue // no route is not answered at once everywhere
+		}
+		if !ok || reported.Reason != want || reported.Fault != domain.FaultExporter {
+			t.Errorf("%s: %v, reported %v", target, err, reported)
+		}
+	}
+}
+
+func TestExporterThatIsLateIsAFailureOfTime(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	s, l, _ := exporter(t, func(http.ResponseWriter, *http.Request) { <-release })
+	r := as()
+	r.Within = 20 * time.Millisecond
+	_, err := get(l, s, r)
+	if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || reported.Fault != domain.FaultTime || reported.Reason != "no answer of the exporter within 20ms" {
+		t.Errorf("%v, reported %v", err, reported)
+	}
+}
+
+// A scrape that is cancelled ends the exporter's request.
+func TestCancelReachesTheExporter(t *testing.T) {
+	started, ended := make(chan struct{}), make(chan struct{})
+	s, _, _ := exporter(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(started)
+		<-r.Context().Done()
+		close(ended)
+	})
+	cancel := scrape.Collect(s, as(), 100, func(scrape.Page, error) { t.Error("called after cancel") })
+	<-started
+	cancel()
+	<-ended
+}
+
+func TestBodiesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
+	noise := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	text := strings.Repeat("node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 12345.67\n", 2000)
+	for _, test := range []struct {
+		name, body, coding string
+		status             int
+		want               string
+	}{
+		{"text", text, "", 200, "gzip"},
+		{"noise", string(noise), "", 200, ""},
+		{"short", text[:2000], "", 200, ""},
+		{"longer", text[:20_000], "", 200, "gzip"},
+		{"an error", text, "", 500, ""},
+		{"in a coding", text, "zstd", 200, "zstd"},
+	} {
+		for _, flushed := range []bool{false, true} {
+			s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
+				if test.coding != "" {
+					w.Header().Set("Content-Encoding", test.coding)
+				}
+				w.WriteHeader(test.status)
+				if flushed {
+					_ = http.NewResponseController(w).Flush()
+				}
+				_, _ = io.WriteString(w, test.body)
+			})
+			r := as()
+			r.Compress = true
+			p, err := get(l, s, r)
+			if err != nil || p.Coding != test.want {
+				t.Errorf("%s: coding %q, %v", test.name, p.Coding, err)
+				continue
+			}
+			body := p.Body
+			if test.want == "gzip" {
+				z, err := gzip.NewReader(bytes.NewReader(p.Body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if body, err = io.ReadAll(z); err != nil || len(p.Body)*5 > len(body) {
+					t.Errorf("%s: %d bytes of %d, %v", test.name, len(p.Body), len(body), err)
+				}
+			}
+			if string(body) != test.body {
+				t.Errorf("%s: the body is another one", test.name)
+			}
+		}
+	}
+}
+
+// A registry of this process answers in all formats that promhttp has.
+func TestGathererNegotiatesItsFormat(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "latency_seconds", NativeHistogramBucketFactor: 1.1})
+	h.Observe(0.3)
+	registry.MustRegister(h, failingSometimes)
+	l := make(loop, 8)
+	s := source.Gatherer(l, registry)
+	for accept, want := range map[string]string{
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited": "application/vnd.google.protobuf",
+		"application/openmetrics-text;version=1.0.0":                                                 "application/openmetrics-text; version=1.0.0",
+		"text/plain;version=0.0.4":                                                                   "text/plain; version=0.0.4",
+	} {
+		p, err := get(l, s, as("Accept", accept, "Accept-Encoding", "gzip"))
+		if err != nil || p.Status != 200 || !strings.HasPrefix(p.ContentType, want) || p.Coding != "gzip" {
+			t.Errorf("%s: %+v, %v", accept, p.ScrapeHead, err)
+		}
+	}
+	failingSometimes.err = errors.New("sensor gone")
+	defer func() { failingSometimes.err = nil }()
+	if p, err := get(l, s, as()); err != nil || p.Status != 500 || !strings.Contains(string(p.Body), "sensor gone") {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+var failingSometimes = &sometimes{}
+
+// sometimes is a collector that fails while it has an error.
+type sometimes struct{ err error }
+
+func (*sometimes) Describe(ch chan<- *prometheus.Desc) {
+	ch <- prometheus.NewDesc("sometimes", "s", nil, nil)
+}
+
+func (s *sometimes) Collect(ch chan<- prometheus.Metric) {
+	if s.err != nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("sometimes", "s", nil, nil), s.err)
+	}
+}
+
+func TestParametersAreRejected(t *testing.T) {
+	l := make(loop, 8)
+	for _, s := range []*source.Source{
+		scrapes(t, l, "http://127.0.0.1:1/", nil), source.Gatherer(l, prometheus.NewRegistry()),
+		source.Func(l, func(context.Context) (string, error) { return "", nil }),
+	} {
+		r := as()
+		r.Query = "target=x"
+		_, err := get(l, s, r)
+		if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || reported.Fault != domain.FaultRequest {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+// Package scrapeio carries scrapes between a host's loop and goroutines: Open to one, as an io.Reader, and Serve from one, by an
+// io.Writer. Every wait ends, as in package bridge.
+package scrapeio
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bridge"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// Response is a response that a goroutine reads.
+type Response struct {
+	domain.ScrapeHead
+	ctx  context.Context
+	loop host.Loop
+	run  ports.Scrape // on the loop
+
+	mu       sync.Mutex
+	queue    [][]byte // received and not read, at most ports.MaxWindow bytes
+	consumed int      // read and not reported
+	end      error    // io.EOF after a complete body
+	arrived  chan struct{}
+}
+
+// Open runs start on the loop, which begins a scrape with the given handlers, and waits for the head of the response. The error is the
+// one that ended the scrape, ctx.Err() or bridge.ErrClosed. A response must be closed.
+func Open(ctx context.Context, loop host.Loop, start func(ports.ScrapeHandlers) ports.Scrape) (*Response, error) {
+	r := &Response{ctx: ctx, loop: loop, arrived: make(chan struct{}, 1)}
+	failed, err := bridge.Call(ctx, loop, func(done func(error)) func() {
+		r.run = start(ports.ScrapeHandlers{
+			OnHead: func(h domain.ScrapeHead) {
+				r.ScrapeHead = h
+				done(nil)
+			},
+			OnData: func(b []byte) {
+				r.put(append([]byte(nil), b...), nil)
+			},
+			OnEnd: func(err error) {
+				if err == nil {
+					err = io.EOF
+				}
+				r.put(nil, err)
+				done(err) // counts where there was no head
+			},
+		})
+		return r.run.Cancel
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// put adds a piece, or the end.
+func (r *Response) put(piece []byte, end error) {
+	r.mu.Lock()
+	if piece != nil {
+		r.queue = append(r.queue, piece)
+	}
+	r.end = end
+	r.mu.Unlock()
+	signal(r.arrived)
+}
+
+// signal wakes one waiter of a channel with room for one element, now or when it next waits.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Read reads the body. It waits for the next bytes, and returns io.EOF after the last, or the error that ended the scrape.
+func (r *Response) Read(b []byte) (n int, err error) {
+	for {
+		if n, err := r.take(b); n > 0 || err != nil || len(b) == 0 {
+			return n, err
+		}
+		select {
+		case <-r.arrived:
+		case <-r.ctx.Done():
+			return 0, r.ctx.Err()
+		case <-r.loop.Closed():
+			return 0, bridge.ErrClosed
+		}
+	}
+}
+
+// take takes what has arrived. It asks for more when a piece is used up.
+func (r *Response) take(b []byte) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		return 0, r.end
+	}
+	n = copy(b, r.queue[0])
+	r.consumed += n
+	if r.queue[0] = r.queue[0][n:]; len(r.queue[0]) > 0 {
+		return n, nil
+	}
+	r.queue[0] = nil
+	if r.queue = r.queue[1:]; r.end == nil {
+		consumed := r.consumed
+		r.consumed = 0
+		r.loop.Post(func() { r.run.Consumed(consumed) })
+	}
+	return n, nil
+}
+
+// Close cancels the scrape if it has not ended.
+func (r *Response) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.end == nil {
+		r.end = bridge.ErrClosed
+		r.loop.Post(r.run.Cancel)
+	}
+	return nil
+}
+
+// Writer answers a scrape from a goroutine.
+type Writer struct {
+	ctx      context.Context
+	loop     host.Loop
+	handlers ports.ScrapeHandlers
+	over     bool // on the loop
+
+	mu   sync.Mutex
+	room int // bytes that may be sent
+	more chan struct{}
+}
+
+// Serve answers a scrape by a function that runs on a goroutine of its own. Its context ends after within, and when the scrape is
+// cancelled. What it returns ends the response; it must call Head first where that is nil.
+func Serve(loop host.Loop, within time.Duration, h ports.ScrapeHandlers, run func(context.Context, *Writer) error) ports.Scrape {
+	ctx, stop := context.WithTimeout(context.Background(), within)
+	w := &Writer{ctx: ctx, loop: loop, handlers: h, room: ports.FirstWindow, more: make(chan struct{}, 1)}
+	go func() {
+		err := run(ctx, w)
+		stop()
+		w.call(func() {
+			w.over = true
+			h.OnEnd(err)
+		})
+	}()
+	return &serving{w, stop}
+}
+
+// call runs f on the loop, unless the scrape is over.
+func (w *Writer) call(f func()) {
+	w.loop.Post(func() {
+		if !w.over {
+			f()
+		}
+	})
+}
+
+// Head sends the head of the response. It is called once.
+func (w *Writer) Head(h domain.ScrapeHead) { w.call(func() { w.handlers.OnHead(h) }) }
+
+// Write sends a piece of the body. It waits until the requester has room, and fails when the context has ended.
+func (w *Writer) Write(b []byte) (n int, err error) {
+	for len(b) > 0 {
+		piece := append([]byte(nil), b[:min(len(b), ports.MaxPiece)]...)
+		if err := w.reserve(len(piece)); err != nil {
+			return n, err
+		}
+		w.call(func() { w.handlers.OnData(piece) })
+		n += len(piece)
+		b = b[len(piece):]
+	}
+	return n, w.ctx.Err()
+}
+
+// reserve waits for room.
+func (w *Writer) reserve(n int) error {
+	for !w.takeRoom(n) {
+		select {
+		case <-w.more:
+		case <-w.ctx.Done():
+			return w.ctx.Err()
+		case <-w.loop.Closed():
+			return bridge.ErrClosed
+		}
+	}
+	return nil
+}
+
+func (w *Writer) takeRoom(n int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.room < n {
+		return false
+	}
+	w.room -= n
+	return true
+}
+
+// serving is the requester's side of a Writer.
+type serving struct {
+	w    *Writer
+	stop func()
+}
+
+// Consumed implements ports.Scrape.
+func (s *serving) Consumed(n int) {
+	s.w.mu.Lock()
+	s.w.room += n
+	s.w.mu.Unlock()
+	signal(s.w.more)
+}
+
+// Cancel implements ports.Scrape.
+func (s *serving) Cancel() {
+	s.w.over = true
+	s.stop()
+}
+
+var _ ports.Scrape = (*serving)(nil)
