@@ -141,6 +141,11 @@ func Bounds() []bound.Bound {
 			Reason: "an exporter gets one request at a time",
 		},
 		{
+			Name: "app.maxProbes", What: "concurrent collections with parameters at a target, for one scraper",
+			Scope: bound.PerKey, Limit: bound.Count(maxProbes), Policy: bound.Wait,
+			Reason: "500 probes a minute that take 3 s each",
+		},
+		{
 			Name: "app.maxLine", What: "first line of an answer that is no page of metrics, in logs and on pages",
 			Scope: bound.PerAttempt, Limit: bound.Bytes(maxLine), Policy: bound.Cut,
 			Reason: "reasons fit on one line",

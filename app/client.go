@@ -121,7 +121,8 @@ type clientScraper struct {
 	key       domain.PublicKey
 	registrar *registrar
 	texts     queue // requests for text
-	scrapes   queue // all others
+	scrapes   queue // all others without parameters
+	probes    queue // and with them
 
 	missing  host.Timer     // until the next registration; nil while it is connected
 	misses   domain.Backoff // of missing
@@ -187,6 +188,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			// No scraper can block the others.
 			texts:   queue{limit: max(1, maxCollections/len(scrapers)), most: maxWaitingCollections},
 			scrapes: queue{limit: maxScrapes, most: maxWaitingCollections},
+			probes:  queue{limit: maxProbes, most: maxWaitingCollections},
 			registrar: &registrar{
 				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
 				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,47 @@ func TestFailureOfTheExporterReachesTheScraper(t *testing.T) {
 	if failed := w.scraper.Stats().ScrapesFailed; failed[domain.ReasonExporter] != 2 {
 		t.Errorf("counted as %v", failed)
 	}
+}
+
+// Scrapes with parameters are scrapes of different things, which run at once.
+func TestProbesRunAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	c.source.Silent = true
+	var runs []ports.Scrape
+	w.loop.Turn(func() {
+		for i := range 40 {
+			runs = append(runs, w.scraper.Request("web", domain.ScrapeRequest{Query: fmt.Sprintf("target=%d", i), Within: time.Minute}, ports.ScrapeHandlers{
+				OnEnd: func(err error) { t.Errorf("probe %d: %v", i, err) },
+			}))
+		}
+	})
+	w.loop.Advance(time.Second)
+	if c.source.Asked != 32 {
+		t.Errorf("%d run", c.source.Asked)
+	}
+	w.loop.Turn(func() {
+		for _, r := range runs[:8] {
+			r.Cancel()
+		}
+	})
+	w.loop.Advance(time.Second)
+	if c.source.Asked != 40 || c.source.Canceled != 8 || c.source.Last.Query != "target=39" {
+		t.Errorf("%d run, %d were cancelled, the last is %q", c.source.Asked, c.source.Canceled, c.source.Last.Query)
+	}
+	w.loop.Turn(func() {
+		for _, r := range runs {
+			r.Cancel()
+		}
+	})
+	w.loop.Advance(time.Second)
+	c.Sizes(func(what string, held, _ int) {
+		if strings.HasPrefix(what, "collections") && held != 0 {
+			t.Errorf("%s: %d", what, held)
+		}
+	})
 }
 
 // The time that a scrape has left goes to the exporter; what the caller gives up ends there.

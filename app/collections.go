@@ -70,9 +70,13 @@ func (cc *clientConn) onScrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) p
 	s.requests++
 	tell(cc.client.cfg.OnEvent, domain.MetricsRequest{UID: cc.uid, Peer: cc.peer})
 	c := &collection{conn: cc, request: r, handlers: h, arrived: host.Now(), queue: &s.scrapes}
-	if r.Text {
+	switch {
+	case r.Text:
 		c.queue = &s.texts
-	} else {
+	case r.Query != "":
+		c.queue = &s.probes
+	}
+	if !r.Text {
 		c.limitTo(r.Within)
 	}
 	if !c.queue.enter(c) {

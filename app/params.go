@@ -29,6 +29,8 @@ const (
 	// maxScrapes bounds the concurrent collections for one scraper that can cancel them: the exporter gets one request at a time. The
 	// others wait, each for its own time: those of a pair of Prometheus servers, and of people who look.
 	maxScrapes = 1
+	// maxProbes bounds those with parameters, each of which is a target of its own to the exporter.
+	maxProbes = 32
 	// maxScrapers bounds the scrapers of one client. Two is usual, for availability or for two owners.
 	maxScrapers = 16
 	// maxClients bounds the clients of one group: each is a server on the DHT, announced every few minutes, with a connection per

@@ -35,13 +35,15 @@ func (s *Scraper) Sizes(report func(what string, held, most int)) {
 
 // Sizes reports the size and the limit of everything that grows with what scrapers do, as Scraper.Sizes does.
 func (c *Client) Sizes(report func(what string, held, most int)) {
-	connections, texts, limit, waiting, scrapes := 0, 0, 0, 0, 0
+	connections, texts, limit, waiting, scrapes, probes := 0, 0, 0, 0, 0, 0
 	for _, k := range c.scrapers {
 		connections, texts, limit = connections+k.connections, texts+k.texts.running, limit+k.texts.limit
 		waiting, scrapes = max(waiting, len(k.texts.waiting)), max(scrapes, k.scrapes.running+len(k.scrapes.waiting))
+		probes = max(probes, k.probes.running+len(k.probes.waiting))
 	}
 	report("metrics connections", connections, unbounded)
 	report("collections of texts", texts, limit)
 	report("collections of texts for one scraper that wait", waiting, maxWaitingCollections)
 	report("collections for one scraper", scrapes, maxScrapes+maxWaitingCollections)
+	report("collections with parameters for one scraper", probes, maxProbes+maxWaitingCollections)
 }

@@ -19,7 +19,7 @@ type Client struct {
 	node      *dhtprom.Node
 	part      *part.Part
 	group     *app.Group
-	upstreams []string // descriptions of the targets' sources
+	upstreams []upstream // of the targets
 	counts    *counts
 
 	registered chan struct{}                // closed once an alias is registered with at least one scraper
@@ -206,7 +206,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.node.Do(ctx, func() error {
 		s.Node = c.node.Transport().Status()
 		for i, m := range c.group.Clients() {
-			s.Targets = append(s.Targets, TargetStatus{Alias{m.Alias(), m.PublicKey()}, c.upstreams[i], c.last[m.Alias()], m.Status()})
+			s.Targets = append(s.Targets, TargetStatus{Alias{m.Alias(), m.PublicKey()}, c.upstreams[i].name, c.last[m.Alias()], m.Status()})
 		}
 		return nil
 	})

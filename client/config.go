@@ -14,7 +14,6 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -160,25 +159,25 @@ func parseInvite(text string) (domain.Invite, error) {
 }
 
 // group returns the configuration for package app: a client for each target, without host and transport. It also returns
-// descriptions of the targets' sources.
-func (c *Config) group(loop host.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []string, error) {
+// the targets' sources, in their order.
+func (c *Config) group(loop host.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []upstream, error) {
 	scrapers, err := c.scrapers()
 	if err != nil {
 		return app.GroupConfig{}, nil, err
 	}
 	var group app.GroupConfig
-	var upstreams []string
+	var upstreams []upstream
 	for i, t := range c.targets() {
-		s, upstream, err := t.source(loop)
+		from, err := t.source(loop)
 		if err != nil {
 			return app.GroupConfig{}, nil, &TargetError{i, t.Alias, err}
 		}
 		alias := domain.Alias(t.Alias)
 		group.Clients = append(group.Clients, app.ClientConfig{
-			Source: s, Scrapers: scrapers, Keys: c.keys(t), Alias: alias, Service: t.Service, Hostname: t.Hostname,
+			Source: from.source, Scrapers: scrapers, Keys: c.keys(t), Alias: alias, Service: t.Service, Hostname: t.Hostname,
 			RegisterInterval: c.RegisterInterval, CollectTimeout: c.CollectTimeout, OnEvent: func(e domain.Event) { tell(alias, e) },
 		})
-		upstreams = append(upstreams, upstream)
+		upstreams = append(upstreams, from)
 	}
 	return group, upstreams, nil
 }
@@ -195,19 +194,23 @@ func (c *Config) keys(t Target) (keys domain.KeyPair) {
 	}
 }
 
-// source returns the source of a target's metrics and its description.
-func (t *Target) source(loop host.Loop) (s ports.MetricsSource, upstream string, err error) {
+// upstream is the source of a target's metrics.
+type upstream struct {
+	name   string // for people
+	source *source.Source
+}
+
+func (t *Target) source(loop host.Loop) (upstream, error) {
+	const own = "The metrics of this process"
 	switch {
 	case t.HTTP != nil:
-		if s, err = source.HTTP(loop, *t.HTTP); err != nil {
-			return nil, "", err
-		}
-		return s, "Exporter " + t.HTTP.String(), nil
+		s, err := source.HTTP(loop, *t.HTTP)
+		return upstream{"Exporter " + t.HTTP.String(), s}, err
 	case t.Func != nil:
-		return source.Func(loop, t.Func), "The metrics of this process", nil
+		return upstream{own, source.Func(loop, t.Func)}, nil
 	case t.Gatherer != nil:
-		return source.Gatherer(loop, t.Gatherer), "The metrics of this process", nil
+		return upstream{own, source.Gatherer(loop, t.Gatherer)}, nil
 	default:
-		return source.Gatherer(loop, prometheus.DefaultGatherer), "The metrics of this process", nil
+		return upstream{own, source.Gatherer(loop, prometheus.DefaultGatherer)}, nil
 	}
 }

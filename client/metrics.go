@@ -31,6 +31,8 @@ var (
 	descRequests      = desc("metrics_requests_total", "Requests for metrics, failed ones included.", perScraper...)
 	descReqFailed     = desc("metrics_requests_failed_total", "Failed requests for metrics.", perScraper...)
 	descBytes         = desc("metrics_sent_bytes_total", "Metrics sent, in bytes.", perScraper...)
+	descFamilies      = desc("families_dropped_total", "Metric families that the rules of the target left out, counted in each page.", "alias")
+	descSamples       = desc("samples_dropped_total", "Samples of those families.", "alias")
 	descNodeOnline    = desc("dht_online", "Whether DHT nodes answer.")
 	descInReserve     = desc("relays_in_reserve", "Working blind relays that are kept beside the direct paths of connections.")
 	descAnnounced     = desc("announced_nodes", "DHT nodes that answer and hold the record of this client; the minimum over its aliases. With 0, scrapers cannot find it.")
@@ -81,7 +83,7 @@ type collector struct{ c *Client }
 func (co collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descListening, descBlocked, descRegistered, descRegistrations, descFailed, descConnections, descRequests, descReqFailed,
-		descBytes, descNodeOnline, descNodes, descInReserve, descAnnounced,
+		descBytes, descFamilies, descSamples, descNodeOnline, descNodes, descInReserve, descAnnounced,
 	} {
 		out <- d
 	}
@@ -112,8 +114,11 @@ func (co collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descNodes, float64(s.Node.Nodes))
 	gauge(descInReserve, float64(s.Node.InReserve))
 	gauge(descAnnounced, float64(s.Node.Announced))
-	for _, t := range s.Targets {
+	for i, t := range s.Targets {
 		alias := string(t.Name)
+		dropped := co.c.upstreams[i].source.Dropped()
+		count(descFamilies, uint64(dropped.Families()), alias)
+		count(descSamples, uint64(dropped.Samples()), alias)
 		gauge(descListening, one(t.Listening), alias)
 		count(descBlocked, t.Blocked, alias)
 		for _, k := range t.Scrapers {

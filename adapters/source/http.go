@@ -19,7 +19,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/coding"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
 	"github.com/dhtprom/dhtprom/ports/scrape"
@@ -107,6 +109,12 @@ type HTTPConfig struct {
 	MaxBytes int
 	Header   http.Header // sent with each request, in place of the default headers
 
+	// AllowParams are the parameters that a scrape may have. They replace those of the URL with the same name. A scrape with others is
+	// rejected.
+	AllowParams []string
+	// Families selects the metric families that are passed on, by name.
+	Families families.Rules
+
 	Username string // with PasswordFile: basic authentication
 	// PasswordFile and BearerFile are read for each request, so that they can be replaced.
 	PasswordFile string
@@ -173,8 +181,9 @@ func (c *HTTPConfig) check() error {
 
 // exporter scrapes one target.
 type exporter struct {
-	cfg    HTTPConfig
-	client *http.Client
+	cfg     HTTPConfig
+	client  *http.Client
+	dropped *Dropped
 }
 
 // HTTP returns a source that scrapes an exporter. Redirects are not followed, and proxies of the environment are not used.
@@ -188,16 +197,18 @@ func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &exporter{cfg: cfg, client: &http.Client{
+	s := &Source{loop: loop}
+	x := &exporter{cfg: cfg, dropped: &s.dropped, client: &http.Client{
 		Transport:     newTransport(cfg.dialer(), tlsConfig),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	return &Source{loop: loop, answer: func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	s.answer = func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
 		if err := x.scrape(ctx, r, w); err != nil {
 			return fmt.Errorf("scraping %s: %w", cfg.Target, err)
 		}
 		return nil
-	}}, nil
+	}
+	return s, nil
 }
 
 type dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -239,15 +250,15 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 }
 
 func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
-	if r.Query != "" {
-		return errQuery
-	}
 	if e.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, e.cfg.Timeout)
 		defer cancel()
 	}
 	req, err := e.request(ctx, r)
+	if _, rejected := errors.AsType[*domain.ScrapeError](err); rejected {
+		return err
+	}
 	if err != nil {
 		return failed(err, domain.FaultClient, "the client cannot read the credentials of the exporter")
 	}
@@ -301,12 +312,29 @@ func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.
 	if limit := int64(e.cfg.MaxBytes); head.Length > limit {
 		return tooLarge(head.Length, limit)
 	}
+	body := io.Reader(res.Body)
 	if e.cfg.Check && res.StatusCode == http.StatusOK {
-		return e.passChecked(res, head, r, w)
+		var whole bytes.Buffer
+		if err := e.copy(&whole, body); err != nil {
+			return err
+		}
+		if err := e.check(head, whole.Bytes()); err != nil {
+			return failed(err, domain.FaultExporter, "%s", err)
+		}
+		body = &whole
+	}
+	if !e.cfg.Families.Empty() && res.StatusCode == http.StatusOK {
+		page, err := e.filter(head, body)
+		if err != nil {
+			return err
+		}
+		defer page.Close()
+		body, head.Coding, head.Length = page, "", -1
+		r.Compress = r.Compress || coding.Accepts([]string{r.Field("Accept-Encoding")}, coding.Gzip)
 	}
 	out := newCompressor(w, r)
 	out.Head(head)
-	if err := e.copy(out, res.Body); err != nil {
+	if err := e.copy(out, body); err != nil {
 		return err
 	}
 	return out.Close()
@@ -327,6 +355,9 @@ func (e *exporter) copy(out io.Writer, body io.Reader) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
+			if _, known := errors.AsType[*failure](err); known {
+				return err
+			}
 			return failed(err, domain.FaultExporter, "exporter broke off after %d bytes", total)
 		}
 	}
@@ -346,18 +377,6 @@ func fill(body io.Reader, piece []byte) (n int, err error) {
 func tooLarge(size, limit int64) error {
 	err := fmt.Errorf("metrics are %d bytes or more, the limit is %d", size, limit)
 	return failed(err, domain.FaultClient, "%s", err)
-}
-
-// passChecked passes an answer on after it has been checked.
-func (e *exporter) passChecked(res *http.Response, head domain.ScrapeHead, r domain.ScrapeRequest, w *scrapeio.Writer) error {
-	var body bytes.Buffer
-	if err := e.copy(&body, res.Body); err != nil {
-		return err
-	}
-	if err := e.check(head, body.Bytes()); err != nil {
-		return failed(err, domain.FaultExporter, "%s", err)
-	}
-	return write(w, r, scrape.Page{ScrapeHead: head, Body: body.Bytes()})
 }
 
 // check rejects text that does not look like metrics. What is not text, or in another coding than gzip, passes.
@@ -386,6 +405,9 @@ func (e *exporter) text(res *http.Response) ([]byte, error) {
 	body, err := read(res, min(e.cfg.MaxBytes, domain.MaxBody))
 	if err == nil && e.cfg.Check {
 		err = CheckText(body)
+	}
+	if err == nil && !e.cfg.Families.Empty() {
+		body, err = e.filterText(res.Header.Get("Content-Type"), body)
 	}
 	if err != nil {
 		return nil, err
@@ -417,7 +439,12 @@ func read(res *http.Response, limit int) ([]byte, error) {
 }
 
 func (e *exporter) request(ctx context.Context, r domain.ScrapeRequest) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.cfg.URL.String(), nil)
+	target := *e.cfg.URL
+	var err error
+	if target.RawQuery, err = e.cfg.query(r.Query); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports/scrape"
 )
@@ -257,6 +258,92 @@ func (*sometimes) Describe(ch chan<- *prometheus.Desc) {
 func (s *sometimes) Collect(ch chan<- prometheus.Metric) {
 	if s.err != nil {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("sometimes", "s", nil, nil), s.err)
+	}
+}
+
+func TestAllowedParametersReachTheExporter(t *testing.T) {
+	var seen string
+	s, l, _ := exporterOf(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.URL.RawQuery }, func(c *source.HTTPConfig) {
+		c.URL.RawQuery = "module=http_2xx&fixed=a%20b"
+		c.AllowParams = []string{"target", "module"}
+	})
+	for asked, want := range map[string]string{
+		"":                              "module=http_2xx&fixed=a%20b",
+		"target=https%3A%2F%2Fx%2F%3Fa": "fixed=a+b&module=http_2xx&target=https%3A%2F%2Fx%2F%3Fa",
+		"module=icmp&target=a&target=b": "fixed=a+b&module=icmp&target=a&target=b",
+		"target=a&debug=true":           "! the target does not take the parameter \"debug\", only target, module",
+		"fixed=c":                       "! the target does not take the parameter \"fixed\", only target, module",
+		"target=%zz":                    "! the parameters cannot be read: invalid URL escape \"%zz\"",
+	} {
+		r := as()
+		r.Query, seen = asked, ""
+		_, err := get(l, s, r)
+		if reported, ok := errors.AsType[*domain.ScrapeError](err); ok && reported.Fault == domain.FaultRequest {
+			seen = "! " + reported.Reason
+		}
+		if seen != want {
+			t.Errorf("%s: %s, %v; want %s", asked, seen, err, want)
+		}
+	}
+}
+
+// The rules of a target leave out families, whatever the coding, and the rest is the exporter's, byte for byte.
+func TestRulesForFamiliesAreApplied(t *testing.T) {
+	pattern := func(text string) families.Pattern {
+		p, err := families.Compile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	page := "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb{x=\"y\"}  2\nb 3\n"
+	const kept = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n"
+	for _, test := range []struct {
+		name, coding, accept string
+		text, check          bool
+	}{
+		{name: "plain"}, {name: "checked", check: true}, {name: "gzip", coding: "gzip"}, {name: "gzip, asked for", coding: "gzip", accept: "gzip"}, {name: "text", text: true},
+	} {
+		s, l, _ := exporterOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+			if test.coding == "" {
+				_, _ = io.WriteString(w, page)
+				return
+			}
+			w.Header().Set("Content-Encoding", test.coding)
+			z := gzip.NewWriter(w)
+			_, _ = io.WriteString(z, page)
+			_ = z.Close()
+		}, func(c *source.HTTPConfig) { c.Families.Drop, c.Check = []families.Pattern{pattern("b|c")}, test.check })
+		r := as("Accept-Encoding", test.accept)
+		r.Text = test.text
+		p, err := get(l, s, r)
+		if err != nil || p.Status != 200 || p.Coding != "" || string(p.Body) != kept {
+			t.Errorf("%s: %+v %q, %v", test.name, p.ScrapeHead, p.Body, err)
+		}
+		if d := s.Dropped(); d.Families() != 1 || d.Samples() != 2 {
+			t.Errorf("%s: %d families and %d samples were left out", test.name, d.Families(), d.Samples())
+		}
+	}
+	for want, h := range map[string]http.HandlerFunc{
+		"rules for metric families cannot be applied": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "br") },
+		"exporter broke off after": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, page)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+		"want at most 1048576": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", 2<<20)) },
+	} {
+		s, l, _ := exporterOf(t, h, func(c *source.HTTPConfig) { c.Families.Keep = []families.Pattern{pattern("a")} })
+		_, err := get(l, s, as())
+		if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || !strings.Contains(reported.Reason, want) || reported.Fault != domain.FaultExporter {
+			t.Errorf("%v, reported %v; want %s", err, reported, want)
+		}
+	}
+	// The answer with another status than 200 is no page.
+	s, l, _ := exporterOf(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "b 1", 500) }, func(c *source.HTTPConfig) { c.Families.Drop = []families.Pattern{pattern("b")} })
+	if p, err := get(l, s, as()); err != nil || string(p.Body) != "b 1\n" {
+		t.Errorf("%q, %v", p.Body, err)
 	}
 }
 

@@ -32,6 +32,7 @@ type Source struct {
 	loop    host.Loop
 	answer  func(context.Context, domain.ScrapeRequest, *scrapeio.Writer) error
 	running atomic.Int32
+	dropped Dropped
 }
 
 // Func returns a source that calls f, which should return when its context is done. Its text is OpenMetrics if it ends with the line

@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -207,6 +208,19 @@ func read[T any](r *fileReader, into *T, parse func(string) (T, error)) func(*ya
 	}
 }
 
+// list reads a list of values.
+func list[T any](r *fileReader, into *[]T, parse func(string) (T, error)) func(*yaml.Node, string) {
+	return func(n *yaml.Node, field string) {
+		r.sequence(n, field, func(n *yaml.Node, field string) {
+			before := len(r.errs)
+			var v T
+			if read(r, &v, parse)(n, field); len(r.errs) == before {
+				*into = append(*into, v)
+			}
+		})
+	}
+}
+
 // file reads a file name, relative to the configuration file's folder.
 func (r *fileReader) file(into *string) func(*yaml.Node, string) {
 	return read(r, into, func(s string) (string, error) {
@@ -249,6 +263,9 @@ func (r *fileReader) target(n *yaml.Node, field string) target {
 		"timeout":         read(r, &h.Timeout, parseTimeout),
 		"body_size_limit": read(r, &h.MaxBytes, parseSize),
 		"check":           read(r, &h.Check, parseBool),
+		"allow_params":    list(r, &h.AllowParams, parseParam),
+		"keep":            list(r, &h.Families.Keep, families.Compile),
+		"drop":            list(r, &h.Families.Drop, families.Compile),
 		"headers":         func(n *yaml.Node, field string) { r.headers(n, field, h.Header) },
 		"basic_auth": func(n *yaml.Node, field string) {
 			before := len(r.errs)
@@ -301,6 +318,13 @@ func (r *fileReader) headers(n *yaml.Node, field string, into http.Header) {
 			into.Set(name.Value, value.Value)
 		}
 	}
+}
+
+func parseParam(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("want the name of a parameter, such as target")
+	}
+	return s, nil
 }
 
 func plainText(s string) (string, error) { return s, nil }

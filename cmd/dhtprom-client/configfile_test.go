@@ -47,6 +47,9 @@ targets:
     timeout: 5s
     body_size_limit: 4MB
     check: true
+    allow_params: [target, module]
+    keep: ["node_.*", up]
+    drop: [node_scrape_.*]
     headers: {X-Tenant: blue}
     basic_auth: {username: me, password_file: password}
     tls_config:
@@ -75,7 +78,8 @@ func TestConfigurationFileIsReadWhole(t *testing.T) {
 	}
 	h := web.http
 	if h.String() != "https://localhost:8443/metrics?part=a" || h.Timeout != 5*time.Second || h.MaxBytes != 4<<20 || !h.Check ||
-		h.Header.Get("X-Tenant") != "blue" || h.Username != "me" || h.PasswordFile != "/etc/dhtprom/password" || h.TLS.ServerName != "shop.example" {
+		h.Header.Get("X-Tenant") != "blue" || h.Username != "me" || h.PasswordFile != "/etc/dhtprom/password" || h.TLS.ServerName != "shop.example" ||
+		!slices.Equal(h.AllowParams, []string{"target", "module"}) || fmt.Sprint(h.Families) != "{[node_.* up] [node_scrape_.*]}" {
 		t.Errorf("%+v", h)
 	}
 	if s := socket.http; s.Socket != "/etc/dhtprom/x.sock" || s.BearerFile != "/etc/token" || s.String() != "unix:///etc/dhtprom/x.sock:/metrics" {
@@ -95,7 +99,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of scrapers, targets`,
 		"targets: x":                             "c.yml:1: targets: want a list, got one value",
 		"targets:\n":                             "c.yml:1: targets: want a list, got nothing",
-		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got one value",
+		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of alias, allow_params, authorization, basic_auth, body_size_limit, check, drop, headers, hostname, keep, service, timeout, tls_config, unix_socket, url; got one value",
 		"targets:\n" + good:                      "c.yml:2: targets: want a list, got a mapping",
 		"targets: []\n---\na:":                   "c.yml:2: want one YAML document, found another",
 		"targets:\n  - alias: a\n" + good + good: "c.yml:4: targets[0].url: duplicate field",
@@ -110,6 +114,9 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - alias: a\n    timeout: soon":                                 `c.yml:3: targets[0].timeout: want a duration like 30s, 1h or 1d, got "soon"`,
 		"targets:\n  - alias: a\n    timeout: 2h":                                   "c.yml:3: targets[0].timeout: want at most 1h, got 2h",
 		"targets:\n  - alias: a\n    body_size_limit: 2GB":                          "c.yml:3: targets[0].body_size_limit: want at most 1073741824 bytes, got 2GB",
+		"targets:\n  - alias: a\n    keep: up":                                      "c.yml:3: targets[0].keep: want a list, got one value",
+		"targets:\n  - alias: a\n    drop: [a, '(']":                                "c.yml:3: targets[0].drop[1]: pattern of metric names: error parsing regexp: missing closing ): `(`",
+		"targets:\n  - alias: a\n    allow_params: ['']":                            "c.yml:3: targets[0].allow_params[0]: want the name of a parameter, such as target",
 		"targets:\n  - alias: a\n    body_size_limit: -1":                           `c.yml:3: targets[0].body_size_limit: want a size like 4MB, got "-1"`,
 		"targets:\n  - alias: a\n    check: maybe":                                  `c.yml:3: targets[0].check: want true or false, got "maybe"`,
 		"targets:\n  - alias: a\n    headers:\n      A B: hunter2":                  `c.yml:4: targets[0].headers: invalid header name "A B"`,
@@ -124,7 +131,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want a file name",
-		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of alias, authorization, basic_auth, body_size_limit, check, headers, hostname, service, timeout, tls_config, unix_socket, url; got a list",
+		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of alias, allow_params, authorization, basic_auth, body_size_limit, check, drop, headers, hostname, keep, service, timeout, tls_config, unix_socket, url; got a list",
 		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
 	} {
 		_, err := parseConfigFile("c.yml", []byte(file))

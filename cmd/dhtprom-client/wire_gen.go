@@ -7,9 +7,10 @@
 package main
 
 import (
+	"log/slog"
+
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/client"
-	"log/slog"
 )
 
 // Injectors from wire.go:

@@ -134,6 +134,8 @@ var noBounds = map[string]string{
 	"hyperdht.maxValidations": "a pace of our own",
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
 	"source.maxCredential":    "a file of the operator",
+	"families.maxHead":        "a page of the operator's own exporter",
+	"families.maxLine":        "a page of the operator's own exporter",
 	"source.MaxPage":          "the operator's own configuration",
 	"source.maxFailure":       "an answer of this process",
 	"source.maxHeader":        "answers of the operator's own exporter",
