@@ -97,7 +97,7 @@ func TestGoodbyeOfAPinnedAliasNeedsItsKey(t *testing.T) {
 		return answer
 	}
 	if a := leave(false); a.Success || len(w.aliases()) != 1 {
-		t.Errorf("somebody with the secret alone took it out: %+v", a)
+		t.Errorf("a holder of the secret alone removed it: %+v", a)
 	}
 	if a := leave(true); !a.Success || len(w.aliases()) != 0 {
 		t.Errorf("its own client could not: %+v", a)
@@ -175,7 +175,7 @@ func TestForgottenAliasIsGoneAndComesBackWithItsClient(t *testing.T) {
 		t.Errorf("twice: %t %v", found, err)
 	}
 	if len(of[domain.AliasForgotten](w.events)) != 1 {
-		t.Error("not told, or told twice")
+		t.Error("not reported, or reported twice")
 	}
 	w.must("web", 2)
 	wantNames(t, w.aliases(), "web")
@@ -304,7 +304,7 @@ func TestFailedImportDoesNotPreventTheStart(t *testing.T) {
 	behind := &left{loop: w.loop, err: errors.New("no JSON")}
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Import = behind })
 	if !w.scraper.Ready() || len(of[domain.ImportAliasesError](w.events)) != 1 {
-		t.Error("not started, or not told")
+		t.Error("not started, or not reported")
 	}
 }
 

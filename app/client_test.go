@@ -110,7 +110,7 @@ func TestFailingSourceGivesTheScraperOnlyTheUID(t *testing.T) {
 			got = reported.Reason
 		}
 		if got != want {
-			t.Errorf("the scraper was told %v, want %q", err, want)
+			t.Errorf("the scraper received %v, want %q", err, want)
 		}
 		if c.Status().RequestsFailed != 1 {
 			t.Error("the failure was not counted")

@@ -144,7 +144,7 @@ func TestScraperThatMovesLooksForItsClients(t *testing.T) {
 		w.loop.Advance(time.Second)
 	}
 	if got := w.scraper.Stats().Dials - dials; got > 0 {
-		t.Errorf("%d dials, though all is well", got)
+		t.Errorf("%d dials without a fault", got)
 	}
 }
 

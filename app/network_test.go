@@ -36,7 +36,7 @@ func TestClientThatCannotBeAnnouncedTriesToRegisterAndSaysWhyNot(t *testing.T) {
 	before := len(c.events)
 	w.loop.Turn(func() { transport.Network(ports.Network{}) })
 	if len(c.events) != before {
-		t.Error("a closed client is told of the network")
+		t.Error("a closed client is notified of the network")
 	}
 }
 

@@ -260,7 +260,7 @@ func TestAddressThatGuessesMayGuessOnceForEachConnection(t *testing.T) {
 		t.Errorf("%d guesses, %d of them too many", asked, denied)
 	}
 	if c := door.call(w, 60); c.ended || !c.ask(registration("web", 2)).Success {
-		t.Error("somebody else is shut out, too")
+		t.Error("another client is rejected, too")
 	}
 	neighbour := door.callFrom(w, pair(61).Public, netip.AddrFrom4([4]byte{203, 0, 113, 1}))
 	if neighbour.ended || !neighbour.ask(registration("web", 2)).Success {
@@ -293,7 +293,7 @@ func TestIdleConnectionsAreClosedButPooledOnesLive(t *testing.T) {
 	}
 	w.loop.Advance(4 * time.Minute)
 	if !pooled.ended {
-		t.Error("an idle connection lives for ever")
+		t.Error("an idle connection is never closed")
 	}
 	if opens, closes := len(of[domain.ConnectionOpen](w.events)), registerConns(w.events); closes != 2 || opens < 2 {
 		t.Errorf("%d closes told", closes)

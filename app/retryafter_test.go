@@ -33,11 +33,11 @@ func TestSessionDialsAgainAtItsTurn(t *testing.T) {
 		w.loop.Turn(func() { transport.dials[dials-1].OnClose(busyFor(told)) })
 		w.loop.Advance(told - time.Millisecond)
 		if len(transport.dials) != dials {
-			t.Fatalf("dials before the %v that it was told", told)
+			t.Fatalf("dials before the %v that the error gave", told)
 		}
 		w.loop.Advance(time.Second)
 		if len(transport.dials) != dials+1 {
-			t.Fatalf("%d dials a second after the %v that it was told", len(transport.dials)-dials, told)
+			t.Fatalf("%d dials a second after the %v that the error gave", len(transport.dials)-dials, told)
 		}
 	}
 	w.loop.Turn(s.Close)
@@ -77,7 +77,7 @@ func TestClientRegistersAgainAtItsTurn(t *testing.T) {
 		}
 		w.loop.Advance(told - 50*time.Millisecond)
 		if transport.asked != i+1 {
-			t.Fatalf("attempt %d comes before the time that it was told", i+2)
+			t.Fatalf("attempt %d comes before the time that the error gave", i+2)
 		}
 		w.loop.Advance(600 * time.Millisecond)
 	}

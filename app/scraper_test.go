@@ -270,7 +270,7 @@ func TestHostnameAndServiceFollowTheLastRegistration(t *testing.T) {
 		t.Error("the take-over was not counted")
 	}
 	if success := of[domain.AliasSuccess](w.events); success[len(success)-1].TakenFrom != pair(2).Public {
-		t.Error("the take-over does not say from whom")
+		t.Error("the takeover does not name the previous key")
 	}
 }
 
@@ -325,7 +325,7 @@ func TestKilledClientIsScrapedWithinSecondsOfItsReturn(t *testing.T) {
 	w.loop.Advance(5 * time.Second)
 	w.mustScrape("web")
 	if len(of[domain.ConnectionError](w.events)) != 1 {
-		t.Error("the end of the dead connection was not told")
+		t.Error("the end of the dead connection was not reported")
 	}
 }
 
@@ -445,7 +445,7 @@ func TestTakeoverIsReportedAndCounted(t *testing.T) {
 		t.Errorf("events %+v", success)
 	}
 	if _, _, err := w.scrape("victim", 0); err == nil {
-		t.Error("a key that nobody holds was scraped")
+		t.Error("a key without a holder was scraped")
 	}
 }
 
@@ -549,7 +549,7 @@ func TestRegistrationFailsWhenTheDiskDoes(t *testing.T) {
 		t.Errorf("events: %+v", failed)
 	}
 	if len(of[domain.WriteAliasesError](w.events)) != 1 || w.scraper.Stats().StoreFailures != 1 {
-		t.Error("the store's failure was not told or counted")
+		t.Error("the store's failure was not reported or counted")
 	}
 	w.disk.Fail = nil
 	if updated, err := w.send(registration("web", 2)); err != nil || !updated {
@@ -773,7 +773,7 @@ func TestScraperTellsEverythingOfARegistrationAndAScrape(t *testing.T) {
 	wantNames(t, w.events.names(want...), want...)
 	for _, name := range []string{"load-aliases", "connection-open", "connection-ignore", "connection-close", "aliases-updated"} {
 		if !slices.Contains(w.events.names(), name) {
-			t.Errorf("%s was not told: %v", name, w.events.names())
+			t.Errorf("%s was not reported: %v", name, w.events.names())
 		}
 	}
 	var sides []domain.Side

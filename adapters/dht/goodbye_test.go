@@ -68,7 +68,7 @@ func TestGoodbyesEndTogetherWithTheirConnection(t *testing.T) {
 		for range 5 {
 			cancels = append(cancels, client.transport.LeaveAlias(registration(dialKeys, secret), func(err error) {
 				if err == nil {
-					t.Error("heard by nobody")
+					t.Error("received by no scraper")
 				}
 				failed++
 			}))

@@ -178,7 +178,7 @@ func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {
 		t.Errorf("called %s", got)
 	}
 	if want := "session open " + keys.Public.Short(); !strings.Contains(got, want) {
-		t.Errorf("called %s, want %s: who is scraped is known by the key that was proven", got, want)
+		t.Errorf("called %s, want %s: the proven key decides what is scraped", got, want)
 	}
 	w.loop.Advance(time.Hour)
 	w.wantOpen()

@@ -110,34 +110,42 @@ func (r *registration) onAnswer(value []byte, err error) {
 	switch remote, ok := answered(err); {
 	case ok:
 		remote.Scraper = true
-		r.finish(false, remote)
+		r.failed(remote)
 	case err != nil:
 		return // the channel or the connection closed, which is reported separately
 	default:
 		m, err := ParseAliasReply(value)
 		switch {
 		case err != nil:
-			r.finish(false, connectionError(err))
+			r.failed(connectionError(err))
 		case !m.Success:
-			r.finish(false, &domain.RemoteError{Message: cut(m.Message), Scraper: true})
+			r.failed(&domain.RemoteError{Message: cut(m.Message), Scraper: true})
 		default:
 			r.waits = r.waits || m.Accepted
 			if m.Shared && r.shared != nil && !r.over {
 				r.shared()
 			}
-			r.finish(m.Updated, nil)
+			r.succeeded(m.Updated)
 		}
 	}
 	r.settle()
 }
 
-// finish reports the outcome, once.
-func (r *registration) finish(updated bool, err error) {
-	if r.over {
-		return
+// succeeded reports success, unless there is an outcome.
+func (r *registration) succeeded(updated bool) {
+	if !r.over {
+		r.over = true
+		r.done(updated, nil)
 	}
-	r.over = true
-	r.done(updated, err)
+}
+
+// failed reports an error, unless there is an outcome.
+func (r *registration) failed(err error) {
+	if !r.over {
+		r.over = true
+		const updated = false
+		r.done(updated, err)
+	}
 }
 
 // settle leaves the link after the answer. Where the scraper may want metrics here, it first waits for metricsLinger.
@@ -182,7 +190,7 @@ func (r *registration) cancel() {
 
 // fail ends the request without an answer.
 func (r *registration) fail(err error) {
-	r.finish(false, connectionError(err))
+	r.failed(connectionError(err))
 	r.link.leave(r, err)
 }
 
@@ -202,5 +210,5 @@ func (r *registration) closed(err error) {
 	if r.linger != nil {
 		r.linger.Stop()
 	}
-	r.finish(false, connectionError(err))
+	r.failed(connectionError(err))
 }

@@ -67,7 +67,9 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	})
 	node.OnReach(func(answering bool) {
 		for _, f := range slices.Clone(t.onNetwork) {
-			(*f)(t.network(answering))
+			n := t.network()
+			n.Answering = answering
+			(*f)(n)
 		}
 	})
 	if cfg.Known != nil {
@@ -98,16 +100,17 @@ func (t *Transport) OnNetwork(f func(ports.Network)) (cancel func()) {
 	if t.node.Status().Silent {
 		t.host.Post(func() {
 			if slices.Contains(t.onNetwork, listener) && t.node.Status().Silent {
-				f(t.network(false))
+				f(t.network())
 			}
 		})
 	}
 	return func() { t.onNetwork = without(t.onNetwork, listener) }
 }
 
-func (t *Transport) network(answering bool) ports.Network {
+// network returns the state of a network whose nodes do not answer.
+func (t *Transport) network() ports.Network {
 	s := t.node.Status()
-	return ports.Network{Answering: answering, BootstrapNodes: s.Bootstrap, Own: s.Self, NoIPv4: len(t.host.Addrs()) == 0, Nodes: s.Nodes}
+	return ports.Network{BootstrapNodes: s.Bootstrap, Own: s.Self, NoIPv4: len(t.host.Addrs()) == 0, Nodes: s.Nodes}
 }
 
 // newLink creates a link of the transport. gone is called when it has closed; nil is allowed.

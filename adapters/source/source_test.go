@@ -175,7 +175,7 @@ func TestExportersBodyComesThroughWhole(t *testing.T) {
 			t.Errorf("request %s, accept %q", r.URL, r.Header.Get("Accept"))
 		}
 		if r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds") == "" {
-			t.Error("the exporter is not told how long it has")
+			t.Error("the exporter does not receive its timeout")
 		}
 		for i := range len(text) { // a byte at a time
 			fmt.Fprint(w, text[i:i+1])
@@ -354,7 +354,7 @@ func TestHTTPSExportersAreReachedAndVerified(t *testing.T) {
 	defer server.Close()
 	l := make(loop, 8)
 	if _, err := collect(l, scrapes(t, l, server.URL, nil), 10*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("a server that nobody vouches for: %v", err)
+		t.Errorf("a server without a trusted certificate: %v", err)
 	}
 }
 

@@ -111,9 +111,6 @@ func worded(name string) bool { return exempt[name] == "" }
 // failures are the methods of tests that report a failure.
 var failures = []string{"Error", "Errorf", "Fatal", "Fatalf"}
 
-// unjudged are packages whose messages of failed tests are yet to be reworded.
-var unjudged = []string{"adapters/dht", "adapters/source", "app"}
-
 // judgeSource judges a file's comments and names, and its string literals: those that ship, and the messages of failed tests.
 func judgeSource(t *testing.T, f file, test bool) {
 	for _, group := range f.Comments {
@@ -131,7 +128,7 @@ func judgeSource(t *testing.T, f file, test bool) {
 	ast.Inspect(f.File, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			if name, _ := calledName(n); test && slices.Contains(failures, name) && !slices.Contains(unjudged, path.Dir(f.name)) {
+			if name, _ := calledName(n); test && slices.Contains(failures, name) {
 				for _, arg := range n.Args {
 					if lit, ok := arg.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 						judge(t, at(lit), lit.Value)
