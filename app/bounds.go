@@ -141,6 +141,11 @@ func Bounds() []bound.Bound {
 			Reason: "an exporter gets one request at a time",
 		},
 		{
+			Name: "app.maxPage", What: "page of metrics that a service with a scraper requests in full",
+			Scope: bound.PerAttempt, Limit: bound.Bytes(maxPage), Policy: bound.AnswerFail,
+			Reason: "as much as a client sends unless it is configured otherwise",
+		},
+		{
 			Name: "app.maxProbes", What: "concurrent collections with parameters at a target, for one scraper",
 			Scope: bound.PerKey, Limit: bound.Count(maxProbes), Policy: bound.Wait,
 			Reason: "500 probes a minute that take 3 s each",

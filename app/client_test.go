@@ -144,6 +144,38 @@ func TestFailureOfTheExporterReachesTheScraper(t *testing.T) {
 	}
 }
 
+// An exporter that hangs for a while is scraped again with the next scrape.
+func TestHangLeavesNoScrapesBehind(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	for second := range 40 {
+		c.source.Silent = second >= 10 && second < 22
+		begin := w.loop.Now()
+		_, _, err := w.scrape("web", 900*time.Millisecond)
+		if late := errors.Is(err, domain.ErrTimeout); late != c.source.Silent || err != nil && !late {
+			t.Errorf("second %d: %v", second, err)
+		}
+		w.loop.Advance(time.Second - w.loop.Now().Sub(begin))
+	}
+	if c.source.Canceled != 12 {
+		t.Errorf("%d of the exporter's requests were cancelled", c.source.Canceled)
+	}
+}
+
+// A page may be larger than a message.
+func TestPageMayBeLargerThanAMessage(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startClient("web", 2, nil)
+	w.loop.Advance(time.Second)
+	c.source.Body = make([]byte, 2*domain.MaxBody)
+	if body, _, err := w.scrape("web", time.Minute); err != nil || len(body) != 2*domain.MaxBody {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+}
+
 // Scrapes with parameters are scrapes of different things, which run at once.
 func TestProbesRunAtOnce(t *testing.T) {
 	w := newWorld(t)

@@ -31,6 +31,8 @@ const (
 	maxScrapes = 1
 	// maxProbes bounds those with parameters, each of which is a target of its own to the exporter.
 	maxProbes = 32
+	// maxPage bounds the page that Scraper.Scrape returns, in bytes: as much as a client sends unless it is configured otherwise.
+	maxPage = 64 << 20
 	// maxScrapers bounds the scrapers of one client. Two is usual, for availability or for two owners.
 	maxScrapers = 16
 	// maxClients bounds the clients of one group: each is a server on the DHT, announced every few minutes, with a connection per

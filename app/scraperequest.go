@@ -30,7 +30,7 @@ type scrapeRequest struct {
 // *BodyTooLargeError, or the error of the connection.
 func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func()) {
 	r := domain.ScrapeRequest{Within: within, Header: []domain.HeaderField{{Name: "Accept", Value: "text/plain;version=0.0.4"}}}
-	return scrape.Collect(aliasSource{s, alias}, r, domain.MaxBody, func(p scrape.Page, err error) {
+	return scrape.Collect(aliasSource{s, alias}, r, maxPage, func(p scrape.Page, err error) {
 		if err == nil && p.Status != domain.StatusOK {
 			p, err = scrape.Page{}, &domain.StatusError{Status: p.Status, Line: firstLine(p.Body)}
 		}
