@@ -232,6 +232,9 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 	if err := get(good); err != nil {
 		t.Error(err)
 	}
+	if err := get(source.TLSConfig{CertFile: clientCert, KeyFile: clientKey, InsecureSkipVerify: true}); err != nil {
+		t.Error(err)
+	}
 	for name, spoil := range map[string]func(*source.TLSConfig){
 		"no authority":          func(c *source.TLSConfig) { c.CAFile = "" },
 		"another name":          func(c *source.TLSConfig) { c.ServerName = "other.example" },

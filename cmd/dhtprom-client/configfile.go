@@ -282,7 +282,8 @@ func (r *fileReader) target(n *yaml.Node, field string) target {
 		"tls_config": func(n *yaml.Node, field string) {
 			r.mapping(n, field, map[string]func(*yaml.Node, string){
 				"ca_file": r.file(&h.TLS.CAFile), "cert_file": r.file(&h.TLS.CertFile), "key_file": r.file(&h.TLS.KeyFile),
-				"server_name": read(r, &h.TLS.ServerName, plainText),
+				"server_name":          read(r, &h.TLS.ServerName, plainText),
+				"insecure_skip_verify": read(r, &h.TLS.InsecureSkipVerify, parseBool),
 			})
 		},
 	})

@@ -54,6 +54,7 @@ targets:
     basic_auth: {username: me, password_file: password}
     tls_config:
       server_name: shop.example
+      insecure_skip_verify: true
   - alias: socket
     url: http://localhost/metrics
     unix_socket: x.sock
@@ -78,7 +79,7 @@ func TestConfigurationFileIsReadWhole(t *testing.T) {
 	}
 	h := web.http
 	if h.String() != "https://localhost:8443/metrics?part=a" || h.Timeout != 5*time.Second || h.MaxBytes != 4<<20 || !h.Check ||
-		h.Header.Get("X-Tenant") != "blue" || h.Username != "me" || h.PasswordFile != "/etc/dhtprom/password" || h.TLS.ServerName != "shop.example" ||
+		h.Header.Get("X-Tenant") != "blue" || h.Username != "me" || h.PasswordFile != "/etc/dhtprom/password" || h.TLS.ServerName != "shop.example" || !h.TLS.InsecureSkipVerify ||
 		!slices.Equal(h.AllowParams, []string{"target", "module"}) || fmt.Sprint(h.Families) != "{[node_.* up] [node_scrape_.*]}" {
 		t.Errorf("%+v", h)
 	}
@@ -125,7 +126,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - alias: a\n    headers:\n      X: 1\n      x: 2":              "c.yml:5: targets[0].headers: duplicate name x",
 		"targets:\n  - alias: a\n    basic_auth: {}":                                "c.yml:3: targets[0].basic_auth: want username and password_file",
 		"targets:\n  - alias: a\n    basic_auth: {password: hunter2}":               `c.yml:3: targets[0].basic_auth: unknown field "password", want some of password_file, username`,
-		"targets:\n  - alias: a\n    tls_config: {insecure_skip_verify: true}":      `c.yml:3: targets[0].tls_config: unknown field "insecure_skip_verify", want some of ca_file, cert_file, key_file, server_name`,
+		"targets:\n  - alias: a\n    tls_config: {min_version: TLS13}":              `c.yml:3: targets[0].tls_config: unknown field "min_version", want some of ca_file, cert_file, insecure_skip_verify, key_file, server_name`,
 		"scrapers:\n  - key: hunter2\n    secret_file: x":                           "c.yml:2: scrapers[0].key: want 32 bytes as 64 hex digits or 52 z32 characters",
 		"scrapers:\n  - secret_file: x":                                             "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
