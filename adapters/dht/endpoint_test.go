@@ -460,6 +460,23 @@ func TestMetricsAreServed(t *testing.T) {
 	w.wantClosed()
 }
 
+// Head, body and end of a small response are one frame, and so one packet.
+func TestSmallResponseIsOneFrame(t *testing.T) {
+	w, _, s := metricsWorld(t, up)
+	w.open()
+	w.take()
+	before := len(w.wire.Frames)
+	requestOf(s, w.gotMetrics)
+	w.want(`metrics true "up 1\n" ""`)
+	var sides []string
+	for _, f := range w.wire.Frames[before:] {
+		sides = append(sides, f.From)
+	}
+	if fmt.Sprint(sides) != "[b a]" {
+		t.Errorf("frames of %v, want a request of b and a response of a", sides)
+	}
+}
+
 func TestMetricsMayBeAnsweredLaterAndOutOfOrder(t *testing.T) {
 	var replies []func(MetricsReply)
 	w, _, s := metricsWorld(t, func(reply func(MetricsReply)) { replies = append(replies, reply) })

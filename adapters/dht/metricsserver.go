@@ -19,6 +19,7 @@ type metricsServer struct {
 	handlers ports.MetricsHandlers
 	active   bool // handlers are set, and OnClose has not been called
 	reason   error
+	batching bool
 
 	goodbyes []*heldGoodbye // unanswered on the connection
 	closing  bool           // the connection closes after them
@@ -88,7 +89,10 @@ func (s *metricsServer) onScrape(r domain.ScrapeRequest, res *muxscrape.Response
 	}
 	res.OnDrain(consumed)
 	run = s.handlers.OnScrape(r, ports.ScrapeHandlers{
-		OnHead: res.Head,
+		OnHead: func(h domain.ScrapeHead) {
+			s.batch()
+			res.Head(h)
+		},
 		OnData: func(b []byte) {
 			written += len(b)
 			if res.Write(b) {
@@ -98,6 +102,19 @@ func (s *metricsServer) onScrape(r domain.ScrapeRequest, res *muxscrape.Response
 		OnEnd: func(err error) { res.End(reported(err)) },
 	})
 	return run.Cancel
+}
+
+// batch collects what is sent until the end of the turn, and in turns that are due: a small response is one packet then.
+func (s *metricsServer) batch() {
+	if s.batching {
+		return
+	}
+	s.batching = true
+	s.link.mux.Cork()
+	s.link.host.Post(func() {
+		s.batching = false
+		s.link.mux.Uncork()
+	})
 }
 
 // reported returns the failure that is sent for an error of the application; nil for none.

@@ -132,7 +132,8 @@ type Writer struct {
 	ctx      context.Context
 	loop     host.Loop
 	handlers ports.ScrapeHandlers
-	over     bool // on the loop
+	head     *domain.ScrapeHead // to be sent with what comes next
+	over     bool               // on the loop
 
 	mu   sync.Mutex
 	room int // bytes that may be sent
@@ -155,17 +156,22 @@ func Serve(loop host.Loop, within time.Duration, h ports.ScrapeHandlers, run fun
 	return &serving{w, stop}
 }
 
-// call runs f on the loop, unless the scrape is over.
+// call sends the head, if it is still to be sent, and runs f on the loop, unless the scrape is over.
 func (w *Writer) call(f func()) {
+	head := w.head
+	w.head = nil
 	w.loop.Post(func() {
+		if head != nil && !w.over {
+			w.handlers.OnHead(*head)
+		}
 		if !w.over {
 			f()
 		}
 	})
 }
 
-// Head sends the head of the response. It is called once.
-func (w *Writer) Head(h domain.ScrapeHead) { w.call(func() { w.handlers.OnHead(h) }) }
+// Head sets the head of the response, which goes with the first piece of the body, or with the end. It is called once.
+func (w *Writer) Head(h domain.ScrapeHead) { w.head = &h }
 
 // Write sends a piece of the body. It waits until the requester has room, and fails when the context has ended.
 func (w *Writer) Write(b []byte) (n int, err error) {
