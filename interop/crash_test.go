@@ -88,7 +88,7 @@ func TestOurScraperComesBackAfterACrash(t *testing.T) {
 			back.connected(t, alias, client)
 			scraped(t, back, alias, "up 1\n")
 			t.Logf("from the restart to the next scrape: %v", time.Since(started).Round(time.Millisecond))
-			if n := back.p.count("alias-success"); n != 0 {
+			if n := back.p.count("alias-success", nil); n != 0 {
 				t.Errorf("the client registered %d times meanwhile", n)
 			}
 		})

@@ -62,7 +62,7 @@ func TestOurScraperTakesTheBridgesPlace(t *testing.T) {
 					t.Errorf("%s has key %s", alias, got)
 				}
 			}
-			if n := p.count("alias-request"); n != 0 {
+			if n := p.count("alias-request", nil); n != 0 {
 				t.Errorf("it took %d registrations", n)
 			}
 			// Another client of the same secret registers as before.

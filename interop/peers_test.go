@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/interop/earlier"
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 )
 
@@ -189,7 +191,22 @@ func (c *jsClient) serve(t testing.TB, body, reason string) {
 
 // ---- our programs
 
-type ours struct{}
+type ours struct {
+	before bool // programs of the version before, in place of this one
+}
+
+// programs returns the folder of the programs.
+func (o ours) programs(t testing.TB) string {
+	t.Helper()
+	if o.before {
+		return earlier.Programs(t)
+	}
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
 
 // flags returns the programs' flags for a network.
 func (tn testnet) flags() (args []string) {
@@ -203,7 +220,7 @@ func (tn testnet) flags() (args []string) {
 	return args
 }
 
-func (ours) scraper(t testing.TB, network testnet, cfg scraperConfig) scraper {
+func (o ours) scraper(t testing.TB, network testnet, cfg scraperConfig) scraper {
 	t.Helper()
 	if cfg.storage == "" {
 		cfg.storage = t.TempDir()
@@ -213,18 +230,18 @@ func (ours) scraper(t testing.TB, network testnet, cfg scraperConfig) scraper {
 		"--targets.file=" + filepath.Join(cfg.storage, "targets.json"),
 	}
 	args = append(args, network.flags()...)
-	p := start(t, "dhtprom-scraper", []string{
+	p := startOf(t, o.programs(t), "dhtprom-scraper", []string{
 		"DHTPROM_IDENTITY_SEED=" + jspeer.Seed(cfg.seed), "DHTPROM_SECRET=" + jspeer.Seed(cfg.secret),
 	}, args...)
-	s := &goScraper{p: p, publicKey: keys(t, cfg.seed).Public.Hex()}
+	s := &goScraper{version: o, p: p, publicKey: keys(t, cfg.seed).Public.Hex()}
 	s.url = "http://" + p.await(t, "Listening on", nil).text("address")
 	p.await(t, "Accepting registrations", nil)
 	return s
 }
 
-func (ours) client(t testing.TB, network testnet, cfg clientConfig) client {
+func (o ours) client(t testing.TB, network testnet, cfg clientConfig) client {
 	t.Helper()
-	c := &goClient{}
+	c := &goClient{version: o}
 	exporter := httptest.NewServer(http.HandlerFunc(c.export))
 	t.Cleanup(exporter.Close)
 	if cfg.seed == "" {
@@ -238,13 +255,14 @@ func (ours) client(t testing.TB, network testnet, cfg clientConfig) client {
 		args = append(args, "--register.interval="+cfg.every.String())
 	}
 	args = append(args, network.flags()...)
-	c.p = start(t, "dhtprom-client", []string{
+	c.p = startOf(t, o.programs(t), "dhtprom-client", []string{
 		"DHTPROM_IDENTITY_SEED=" + jspeer.Seed(cfg.seed), "DHTPROM_SECRET=" + jspeer.Seed(cfg.secret),
 	}, args...)
 	return c
 }
 
 type goScraper struct {
+	version   ours
 	p         *program
 	publicKey string
 	url       string
@@ -275,28 +293,45 @@ func (s *goScraper) scrape(t testing.TB, alias string, times int) []result {
 	t.Helper()
 	results := make([]result, 0, times)
 	for range times {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/scrape/"+alias+"/metrics", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Allow for a busy machine; a scrape itself is fast.
-		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(patience.Seconds()))
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if answer.StatusCode == http.StatusOK {
-			results = append(results, result{body: string(body)})
+		a := s.fetch(t, "/scrape/"+alias+"/metrics", nil)
+		if a.status == http.StatusOK {
+			results = append(results, result{body: a.body})
 		} else {
-			results = append(results, result{reason: fmt.Sprintf("%d %s", answer.StatusCode, strings.TrimSpace(string(body)))})
+			results = append(results, result{reason: fmt.Sprintf("%d %s", a.status, strings.TrimSpace(a.body))})
 		}
 	}
 	return results
+}
+
+// fetched is an answer of a scraper.
+type fetched struct {
+	status            int
+	contentType, body string
+}
+
+// fetch requests a page as Prometheus does, from any goroutine. Header fields replace those by default.
+func (s *goScraper) fetch(t testing.TB, path string, header http.Header) fetched {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+	if err != nil {
+		t.Error(err)
+		return fetched{}
+	}
+	// Allow for a busy machine; a scrape itself is fast.
+	r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(patience.Seconds()))
+	maps.Copy(r.Header, header)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Error(err)
+		return fetched{}
+	}
+	body, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil {
+		t.Error(err)
+		return fetched{}
+	}
+	return fetched{answer.StatusCode, answer.Header.Get("Content-Type"), string(body)}
 }
 
 func (s *goScraper) aliases(t testing.TB) map[string]string {
@@ -333,16 +368,23 @@ func (s *goScraper) get(t testing.TB, path string) []byte {
 }
 
 type goClient struct {
+	version   ours
 	p         *program
 	publicKey string
 
 	mu     sync.Mutex
 	body   string
 	reason string
+	page   http.HandlerFunc // in place of the two, if set
 }
 
-func (c *goClient) export(w http.ResponseWriter, _ *http.Request) {
+func (c *goClient) export(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
+	if page := c.page; page != nil {
+		c.mu.Unlock()
+		page(w, r)
+		return
+	}
 	defer c.mu.Unlock()
 	if c.reason != "" {
 		http.Error(w, c.reason, http.StatusInternalServerError)
@@ -372,5 +414,12 @@ func (c *goClient) blocked(t testing.TB) {
 func (c *goClient) serve(_ testing.TB, body, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.body, c.reason = body, reason
+	c.body, c.reason, c.page = body, reason, nil
+}
+
+// serveBy sets the handler of the exporter from now on.
+func (c *goClient) serveBy(page http.HandlerFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.page = page
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,10 +57,12 @@ func (e entry) text(name string) string {
 // of processes.
 func start(t testing.TB, name string, env []string, args ...string) *program {
 	t.Helper()
-	dir, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return startOf(t, ours{}.programs(t), name, env, args...)
+}
+
+// startOf is start with the binaries of a folder.
+func startOf(t testing.TB, dir, name string, env []string, args ...string) *program {
+	t.Helper()
 	p := &program{
 		t: t, cmd: exec.Command(filepath.Join(dir, name), append(args, "--log.format=json", "--log.level=debug")...),
 		ended: make(chan struct{}), changed: make(chan struct{}),
@@ -111,6 +114,21 @@ func (p *program) kill() {
 	p.mu.Unlock()
 	_ = p.cmd.Process.Kill() // it may have exited by itself
 	<-p.ended
+}
+
+// stop asks the program to end, as a service manager does, and waits until it has.
+func (p *program) stop(t testing.TB) {
+	t.Helper()
+	p.mu.Lock()
+	p.killed = true
+	p.mu.Unlock()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p.cmd.Path+" ends", p.ended)
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("%s ended with code %d", p.cmd.Path, code)
+	}
 }
 
 func (p *program) cleanup() {
@@ -165,12 +183,12 @@ func (p *program) await(t testing.TB, message string, match func(entry) bool) en
 	}
 }
 
-// count returns the number of lines with a message that were not awaited yet.
-func (p *program) count(message string) (n int) {
+// count returns the number of lines that were not awaited yet, with a message that match accepts, or any if it is nil.
+func (p *program) count(message string, match func(entry) bool) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.logged {
-		if e["msg"] == message {
+		if e["msg"] == message && (match == nil || match(e)) {
 			n++
 		}
 	}
