@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/dhtprom/dhtprom/interop/process"
 )
 
 func TestMain(m *testing.M) {
@@ -16,9 +18,5 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	code := m.Run()
-	if dir, _ := programs(); dir != "" {
-		os.RemoveAll(dir)
-	}
-	os.Exit(code)
+	process.Main(m)
 }

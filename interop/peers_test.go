@@ -16,6 +16,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/interop/earlier"
 	"github.com/dhtprom/dhtprom/interop/jspeer"
+	"github.com/dhtprom/dhtprom/interop/process"
 )
 
 // peers creates clients and scrapers of one implementation. The interface is what the tests compare.
@@ -201,11 +202,7 @@ func (o ours) programs(t testing.TB) string {
 	if o.before {
 		return earlier.Programs(t)
 	}
-	dir, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return process.Programs(t)
 }
 
 // flags returns the programs' flags for a network.

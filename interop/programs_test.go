@@ -19,19 +19,6 @@ import (
 	"time"
 )
 
-// programs builds the two binaries, once, when a test first needs them.
-var programs = sync.OnceValues(func() (dir string, err error) {
-	dir, err = os.MkdirTemp("", "dhtprom-interop-")
-	if err != nil {
-		return "", err
-	}
-	build := exec.Command("go", "build", "-o", dir, "../cmd/dhtprom-client", "../cmd/dhtprom-scraper")
-	if out, err := build.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return dir, nil
-})
-
 // program is one of our binaries as a process, with its log.
 type program struct {
 	t     testing.TB

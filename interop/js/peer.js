@@ -578,6 +578,18 @@ const commands = {
     }
   },
 
+  // channels counts what the connection to an alias holds: channels, requests under way, handlers.
+  async channels ({ on, alias }) {
+    const { rpc, socket } = get(on, 'scraper').scraper.aliases.get(alias).scraper
+    return {
+      protocols: [...rpc.mux].map((channel) => channel.protocol),
+      known: rpc.mux._infos.size,
+      rejected: rpc.mux._remoteBacklog, // protomux counts them as waiting until the connection closes
+      requests: rpc._requests.size,
+      handlers: socket.eventNames().reduce((n, name) => n + socket.listenerCount(name), 0)
+    }
+  },
+
   // scrape asks for the metrics of an alias, several times; it waits for a connection first.
   async scrape ({ on, alias, times = 1, waitMs = 20000, body = false }) {
     const entry = await get(on, 'scraper').scraper.connected(alias, waitMs)

@@ -142,3 +142,19 @@ func (s *Scraper) Aliases() []Alias {
 	s.Call("aliases", Args{"on": s.On}, &result)
 	return result.Aliases
 }
+
+// Channels describes the connection of a scraper to a client.
+type Channels struct {
+	Protocols []string `json:"protocols"` // of the scraper's channels
+	Known     int      `json:"known"`     // protocols with a channel of either side
+	Rejected  int      `json:"rejected"`  // channels of the client
+	Requests  int      `json:"requests"`  // under way
+	Handlers  int      `json:"handlers"`  // of the stream's events
+}
+
+// Channels describes the connection to the client of an alias.
+func (s *Scraper) Channels(alias string) (c Channels) {
+	s.t.Helper()
+	s.Call("channels", Args{"on": s.On, "alias": alias}, &c)
+	return c
+}
