@@ -201,6 +201,20 @@ func parseWindow(b []byte) (m window, err error) {
 // cut returns at most the first n bytes of b.
 func cut[T string | []byte](b T, n int) T { return b[:min(len(b), n)] }
 
+// fieldValue replaces bytes that the value of a header field cannot have. All others stay, valid UTF-8 or not.
+func fieldValue(s string) string {
+	if printable(s) {
+		return s
+	}
+	b := []byte(s)
+	for i, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}
+
 // oneLine replaces what does not belong into a line of text.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {

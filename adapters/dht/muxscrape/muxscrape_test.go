@@ -180,6 +180,27 @@ func TestStatusAndReasonsPass(t *testing.T) {
 	}
 }
 
+// A content type need not be UTF-8, but cannot end the line.
+func TestContentTypesPassAsTheyAre(t *testing.T) {
+	for contentType, want := range map[string]string{
+		"text/plain;\tx=\"\xfc\"":  "text/plain;\tx=\"\xfc\"",
+		"text/plain; x=\"\u00fc\"": "text/plain; x=\"\u00fc\"",
+		"text/plain\r\nx: \x7f":    "text/plain  x:  ",
+	} {
+		w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+			res.Head(domain.ScrapeHead{Status: 200, ContentType: contentType, Coding: contentType, Length: -1})
+			res.End(nil)
+			return nil
+		})
+		_, g := w.scrape(domain.ScrapeRequest{})
+		w.wire.Run()
+		if len(g.heads) != 1 || g.heads[0].ContentType != want || g.heads[0].Coding != want || len(g.ends) != 1 || g.ends[0] != nil {
+			t.Errorf("%q: got %+v, %v", contentType, g.heads, g.ends)
+		}
+		w.wantIdle()
+	}
+}
+
 // A scrape that is not consumed takes its first credit and no more, and the others go on.
 func TestSlowReaderHoldsUpItself(t *testing.T) {
 	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {

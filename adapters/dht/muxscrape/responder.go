@@ -78,7 +78,7 @@ func (r *Response) Head(h domain.ScrapeHead) {
 		return
 	}
 	r.headed = true
-	h.ContentType, h.Coding = oneLine(cut(h.ContentType, maxType)), oneLine(cut(h.Coding, maxCoding))
+	h.ContentType, h.Coding = fieldValue(cut(h.ContentType, maxType)), fieldValue(cut(h.Coding, maxCoding))
 	m := response{r.id, h}
 	r.responder.send(typeResponse, m.append(nil))
 }
