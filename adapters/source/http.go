@@ -305,8 +305,12 @@ func unreachable(err error) error {
 	return failed(err, domain.FaultExporter, "%s", what)
 }
 
-// pass passes an answer on as it is.
+// pass passes an answer on as it is. One with a status below 200 is not a response that HTTP can carry on.
 func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	if res.StatusCode < http.StatusOK {
+		err := fmt.Errorf("exporter answered %03d", res.StatusCode)
+		return failed(err, domain.FaultExporter, "%s", err)
+	}
 	head := headOf(res.StatusCode, res.Header)
 	head.Length = res.ContentLength
 	if limit := int64(e.cfg.MaxBytes); head.Length > limit {

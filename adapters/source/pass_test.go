@@ -144,6 +144,25 @@ func TestFailuresNameTheExporterAndKeepItsAddress(t *testing.T) {
 	}
 }
 
+// A status that HTTP does not know would end the connection to the scraper.
+func TestImpossibleStatusesAreFailuresOfTheExporter(t *testing.T) {
+	for status, want := range map[string]string{"000": "exporter answered 000", "099": "exporter answered 099", "101": "exporter answered 101"} {
+		s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 "+status+" Odd\r\nContent-Length: 0\r\n\r\n")
+		})
+		_, err := get(l, s, as())
+		reported, ok := errors.AsType[*domain.ScrapeError](err)
+		if !ok || reported.Reason != want || reported.Fault != domain.FaultExporter {
+			t.Errorf("%s: %v, reported %v", status, err, reported)
+		}
+	}
+}
+
 func TestExporterThatIsLateIsAFailureOfTime(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
