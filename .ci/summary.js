@@ -14,6 +14,7 @@ const required = [
   { what: 'kernel NATs', folder: 'interop/kernelnat' },
   { what: 'nodes behind kernel NATs', folder: 'interop/natlab', optional: !fs.existsSync('interop/natlab') },
   { what: 'Prometheus', folder: 'interop/prometheus' },
+  { what: 'direct equals through', folder: 'interop/direct' },
   { what: 'documentation', folder: 'interop/docs' },
   { what: 'packaging', folder: 'interop/packaging' },
   { what: 'sidecar and newcomer', folder: 'interop/sidecar' },

@@ -77,7 +77,7 @@ var callers = []*caller{
 
 func (c *caller) String() string { return c.name }
 
-// scraped is what a caller gets.
+// scraped is the result of a scrape.
 type scraped struct {
 	status                   int // 0 without a response
 	line                     string

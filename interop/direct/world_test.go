@@ -95,26 +95,26 @@ func newExporter(t *testing.T) *exporter {
 	return x
 }
 
-func (x *exporter) serve(page http.Handler) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.page = page
+func (e *exporter) serve(page http.Handler) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.page = page
 }
 
 // last returns the header of the last request, without the time that was left.
-func (x *exporter) last() http.Header {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	h := x.seen.Clone()
+func (e *exporter) last() http.Header {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.seen.Clone()
 	h.Del("X-Prometheus-Scrape-Timeout-Seconds")
 	return h
 }
 
 // ServeHTTP implements http.Handler.
-func (x *exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x.mu.Lock()
-	page := x.page
-	x.seen = r.Header
-	x.mu.Unlock()
+func (e *exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	page := e.page
+	e.seen = r.Header
+	e.mu.Unlock()
 	page.ServeHTTP(w, r)
 }
