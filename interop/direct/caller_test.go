@@ -192,39 +192,40 @@ func (c *caller) parse(s *scraped) error {
 			s.add("comment %q", p.Comment())
 		case textparse.EntrySeries:
 			_, at, value := p.Series()
-			var set labels.Labels
-			p.Labels(&set)
-			if err := c.checkNames(set); err != nil {
+			name, err := c.series(p)
+			if err != nil {
 				return err
 			}
 			s.samples++
-			s.families[set.String()] = string(kind)
+			s.families[name] = string(kind)
 			if kind == model.MetricTypeCounter {
-				s.counters[set.String()] = value
+				s.counters[name] = value
 			}
-			s.add("series %s %v %s", set, value, when(at))
+			s.add("series %s %v %s", name, value, when(at))
 			s.annotate(p)
 		case textparse.EntryHistogram:
 			_, at, whole, float := p.Histogram()
-			var set labels.Labels
-			p.Labels(&set)
-			if err := c.checkNames(set); err != nil {
+			name, err := c.series(p)
+			if err != nil {
 				return err
 			}
 			s.samples++
 			s.histograms++
-			s.families[set.String()+" native"] = string(kind)
-			s.add("histogram %s %v %v %s", set, whole, float, when(at))
+			s.families[name+" native"] = string(kind)
+			s.add("histogram %s %v %v %s", name, whole, float, when(at))
 			s.annotate(p)
 		}
 	}
 }
 
-func (c *caller) checkNames(set labels.Labels) error {
+// series returns the labels of a sample, which must be valid for the caller.
+func (c *caller) series(p textparse.Parser) (string, error) {
+	var set labels.Labels
+	p.Labels(&set)
 	if !set.Has(model.MetricNameLabel) || !set.IsValid(c.names) {
-		return fmt.Errorf("invalid metric name or label names: %s", set)
+		return "", fmt.Errorf("invalid metric name or label names: %s", set)
 	}
-	return nil
+	return set.String(), nil
 }
 
 // annotate adds exemplars and the start timestamp of a sample.
