@@ -26,6 +26,7 @@ type caller struct {
 	fallback                    string                 // the type of a page whose Content-Type is missing or unknown; empty means that it fails
 	names                       model.ValidationScheme // of metrics and labels
 	ignored                     bool                   // native histograms are
+	decodes                     bool                   // its HTTP client asks for gzip and decodes it
 }
 
 const (
@@ -71,7 +72,7 @@ var callers = []*caller{
 	},
 	{
 		name: "vmagent", agent: "vm_promscrape", accept: "text/plain;version=0.0.4;q=1,*/*;q=0.1", coding: "gzip",
-		fallback: "text/plain", names: model.UTF8Validation, ignored: true,
+		fallback: "text/plain", names: model.UTF8Validation, ignored: true, decodes: true,
 	},
 }
 
@@ -94,13 +95,17 @@ type scraped struct {
 
 func (s *scraped) up() bool { return s.err == nil }
 
-var httpClient = func() *http.Client {
+// prometheusClient decodes nothing.
+var prometheusClient = func() *http.Client {
 	c, err := config.NewClientFromConfig(config.DefaultHTTPClientConfig, "direct")
 	if err != nil {
 		panic(err) // the default is valid
 	}
 	return c
 }()
+
+// vmagentClient asks for gzip by itself and decodes it.
+var vmagentClient = &http.Client{Transport: &http.Transport{MaxResponseHeaderBytes: 4096}}
 
 // scrape scrapes a URL as Prometheus's scrape loop does.
 func (c *caller) scrape(t *testing.T, url string, timeout time.Duration) *scraped {
@@ -112,11 +117,15 @@ func (c *caller) scrape(t *testing.T, url string, timeout time.Duration) *scrape
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", c.accept)
-	req.Header.Set("Accept-Encoding", c.coding)
+	client := vmagentClient
+	if !c.decodes {
+		client = prometheusClient
+		req.Header.Set("Accept-Encoding", c.coding)
+	}
 	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
 	s := &scraped{}
-	res, err := httpClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		s.err = err
 		return s
@@ -124,6 +133,9 @@ func (c *caller) scrape(t *testing.T, url string, timeout time.Duration) *scrape
 	defer res.Body.Close()
 	s.status, s.line = res.StatusCode, res.Status
 	s.contentType, s.coding = res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding")
+	if res.Uncompressed {
+		s.coding, res.Header["Content-Encoding"] = "gzip", nil
+	}
 	if s.err = c.read(res, s); s.err == nil && len(s.body) > 0 {
 		s.err = c.parse(s)
 	}
@@ -132,7 +144,7 @@ func (c *caller) scrape(t *testing.T, url string, timeout time.Duration) *scrape
 
 // read reads a body. Prometheus ignores those of failures.
 func (c *caller) read(res *http.Response, s *scraped) error {
-	from, err := c.decoder(s.coding, res.Body)
+	from, err := c.decoder(res.Header.Get("Content-Encoding"), res.Body)
 	if err == nil {
 		s.body, err = io.ReadAll(from)
 	}

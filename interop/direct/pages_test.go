@@ -53,6 +53,8 @@ func always(*caller) bool        { return true }
 func never(*caller) bool         { return false }
 func lenient(c *caller) bool     { return c.fallback != "" }
 func decodesZstd(c *caller) bool { return c.zstd }
+func foldsCase(c *caller) bool   { return c.decodes }
+func largeHeader(c *caller) bool { return !c.decodes }
 
 // utf8Names reports whether a caller accepts names in UTF-8.
 func utf8Names(c *caller) bool {
@@ -263,12 +265,12 @@ func pages() []page {
 			apart: "a coding that none can decode is an error: 502", through: never},
 		{name: "text under a coding that does not exist", serve: coded(200, textType, "utf-8", text), up: always, samples: 2,
 			apart: "a coding that none can decode is an error: 502; Prometheus parses it as it is", through: never},
-		{name: "gzip in capitals", serve: coded(200, textType, "GZIP", zipped), up: never, samples: series,
+		{name: "gzip in capitals", serve: coded(200, textType, "GZIP", zipped), up: foldsCase, samples: series,
 			apart: "names of codings have no case, but for Prometheus", through: always},
 
 		{name: "HTTP/1.0, ended by the connection", serve: raw("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + text), up: always, samples: 2},
 		{name: "more than the length", serve: raw(strings.Replace(known(text, 0), fmt.Sprint(len(text)), "30", 1)), up: never},
-		{name: "100 kB of header fields", serve: header("X-Filler", strings.Repeat("x", 100<<10), answer(200, textType, text)), up: always, samples: 2,
+		{name: "100 kB of header fields", serve: header("X-Filler", strings.Repeat("x", 100<<10), answer(200, textType, text)), up: largeHeader, samples: 2,
 			apart: "the header of an exporter is limited to 64 KiB", through: never},
 
 		{name: "no response", serve: raw(""), up: never, breaks: true},
