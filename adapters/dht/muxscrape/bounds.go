@@ -22,6 +22,11 @@ func Bounds() []bound.Bound {
 			Reason: "four for each scrape under way",
 		},
 		{
+			Name: "muxscrape.maxUnsent", What: "complete bodies that a client has not sent, because the scraper gives no credit",
+			Scope: bound.PerConnection, Limit: bound.Bytes(maxUnsent), Policy: bound.DropOldest,
+			Reason: "128 that are as long as a source may send ahead",
+		},
+		{
 			Name: "muxscrape.MaxWindow", What: "body that is sent and not consumed",
 			Scope: bound.PerAttempt, Limit: bound.Bytes(MaxWindow), Policy: bound.Wait,
 			Reason: "100 Mbit/s over a round trip of 80 ms",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht/compact"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
 	"github.com/dhtprom/dhtprom/ports"
@@ -202,6 +203,48 @@ func TestContentTypesPassAsTheyAre(t *testing.T) {
 }
 
 // A scrape that is not consumed takes its first credit and no more, and the others go on.
+// A caller of the scraper is sent the length: what comes beyond it would be taken for the next response on the caller's connection.
+func TestBodiesHaveTheLengthThatTheyName(t *testing.T) {
+	for length, want := range map[int64]string{
+		-1: "", 40_000: "", 39_999: "longer than its length", 10: "longer than its length", 0: "longer than its length", 40_001: "1 bytes before its length",
+	} {
+		cancelled := 0
+		w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+			res.Head(domain.ScrapeHead{Status: 200, Length: length})
+			write(res, page(40_000), func() { res.End(nil) })
+			return func() { cancelled++ }
+		})
+		_, g := w.scrape(domain.ScrapeRequest{Within: time.Second})
+		w.wire.Run()
+		w.wantIdle()
+		if len(g.ends) != 1 || (g.ends[0] == nil) != (want == "") || length >= 0 && int64(len(g.body)) > length {
+			t.Fatalf("a body of 40000 bytes with length %d: %d bytes, %v", length, len(g.body), g.ends)
+		}
+		if err := g.ends[0]; err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		if len(w.closed) != 0 {
+			t.Errorf("closed by %v", w.closed)
+		}
+	}
+}
+
+// Content types of exporters are passed on as they are, unless they are longer than the other side accepts, whatever is in them.
+func TestOddTypesOfExportersDoNotEndTheConnection(t *testing.T) {
+	for _, odd := range []string{strings.Repeat("a\xff", 1000), strings.Repeat("\u00e4", 1000), "a\tb\r\nc\x00d", strings.Repeat("\n", 2000)} {
+		w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+			res.Head(domain.ScrapeHead{Status: 200, ContentType: odd, Coding: odd, Length: -1})
+			res.End(nil)
+			return nil
+		})
+		_, g := w.scrape(domain.ScrapeRequest{Within: time.Second})
+		w.wire.Run()
+		if len(w.closed) != 0 || len(g.heads) != 1 || len(g.ends) != 1 || g.ends[0] != nil {
+			t.Errorf("%.20q: %+v, %v, closed by %v", odd, g.heads, g.ends, w.closed)
+		}
+	}
+}
+
 func TestSlowReaderHoldsUpItself(t *testing.T) {
 	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
 		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
@@ -491,6 +534,47 @@ func TestUnreadResponsesAreBounded(t *testing.T) {
 	}
 }
 
+// A requester that gives no credit makes a client keep little: the source of a complete body has ended, and limits it no longer.
+func TestBodiesWithoutCreditAreBounded(t *testing.T) {
+	const size = 64 << 10
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: size})
+		res.Write(page(size))
+		res.End(nil)
+		return func() { t.Error("cancelled after its end") }
+	})
+	w.wire.Run()
+	unsent := func() (n int) {
+		for _, r := range w.p.running {
+			n += len(r.queue)
+		}
+		return n
+	}
+	for id := range uint64(MaxRunning) {
+		m := request{id: id + 1}
+		w.q.channel.Send(typeRequest, m.append(nil))
+		w.wire.Run()
+		if n := unsent(); n > maxUnsent || n != w.p.unsent {
+			t.Fatalf("%d bytes wait for credit after %d requests, %d counted", n, id+1, w.p.unsent)
+		}
+	}
+	if n := w.p.Running(); n != maxUnsent/size {
+		t.Errorf("%d responses are kept", n)
+	}
+	for id := range uint64(MaxRunning) {
+		if id%2 == 0 {
+			w.q.channel.Send(typeCancel, compact.AppendUint(nil, id+1))
+		} else {
+			m := window{id + 1, size}
+			w.q.channel.Send(typeWindow, m.append(nil))
+		}
+	}
+	w.wire.Run()
+	if w.wantIdle(); w.p.unsent != 0 || len(w.p.ended) != 0 {
+		t.Errorf("%d bytes of %d responses are left", w.p.unsent, len(w.p.ended))
+	}
+}
+
 func TestViolationsEndTheConnection(t *testing.T) {
 	valid := request{id: 1, credit: 1 << 20}
 	for name, frames := range map[string]func(w *world){
@@ -516,7 +600,7 @@ func TestViolationsEndTheConnection(t *testing.T) {
 		"data before the head": func(w *world) { w.p.channel.Send(typeData, []byte{1, 1}) },
 		"end before the head":  func(w *world) { m := end{id: 1}; w.p.channel.Send(typeEnd, m.append(nil)) },
 		"more than the credit": func(w *world) {
-			m := response{1, domain.ScrapeHead{Status: 200}}
+			m := response{1, domain.ScrapeHead{Status: 200, Length: -1}}
 			w.p.channel.Send(typeResponse, m.append(nil))
 			for range firstWindow/MaxPiece + 1 {
 				w.p.channel.Send(typeData, appendData(1, page(MaxPiece)))

@@ -24,6 +24,9 @@ const (
 	// maxUnread bounds the messages, besides pieces of bodies, that wait for a requester that does not read.
 	maxUnread = 4 * MaxRunning
 
+	// maxUnsent bounds the bodies on a channel that are complete and not sent, in bytes: 128 that are as long as a source may send ahead.
+	maxUnsent = 8 << 20
+
 	// Limits on the texts of a request and a response, in bytes.
 	maxTarget      = 1024
 	maxQuery       = 8 << 10

@@ -53,6 +53,9 @@ type Scrape struct {
 	headed    bool // OnHead was called
 	over      bool
 
+	sized bool  // the response names its length
+	left  int64 // of that, what has not arrived
+
 	window   int // credit in circulation, taken from Windows
 	credit   int // of it, what the other side may still send
 	unread   int // received and not consumed
@@ -150,6 +153,13 @@ func (s *Scrape) end(err error) {
 	s.handlers.OnEnd(err)
 }
 
+// mismatch ends a scrape whose body is longer or shorter than its response says: a caller that was sent the length would take the excess
+// for its next response.
+func (s *Scrape) mismatch(format string) {
+	s.Cancel()
+	s.handlers.OnEnd(&domain.ScrapeError{Fault: domain.FaultClient, Reason: fmt.Sprintf(format, s.left)})
+}
+
 // Close closes the channel. Scrapes under way end with ErrClosed.
 func (rq *Requester) Close() { rq.channel.Close() }
 
@@ -182,7 +192,7 @@ func (rq *Requester) onResponse(b []byte) {
 	case s.headed:
 		rq.violated("second response to request %d", m.id)
 	default:
-		s.headed = true
+		s.headed, s.sized, s.left = true, m.Length >= 0, m.Length
 		s.handlers.OnHead(m.ScrapeHead)
 	}
 }
@@ -200,7 +210,10 @@ func (rq *Requester) onData(b []byte) {
 		rq.violated("data of request %d before its response", id)
 	case len(body) > s.credit || len(body) > MaxPiece:
 		rq.violated("%d bytes for request %d, with a credit of %d", len(body), id, s.credit)
+	case s.sized && int64(len(body)) > s.left:
+		s.mismatch("the body is longer than its length, of which %d bytes were left")
 	case len(body) > 0:
+		s.left -= int64(len(body))
 		s.credit -= len(body)
 		s.unread += len(body)
 		s.handlers.OnData(body)
@@ -220,6 +233,8 @@ func (rq *Requester) onEnd(b []byte) {
 		s.end(&domain.ScrapeError{Fault: faults[m.code], Reason: m.reason})
 	case !s.headed:
 		rq.violated("end of request %d before its response", m.id)
+	case s.sized && s.left > 0:
+		s.mismatch("the body ends %d bytes before its length")
 	default:
 		s.end(nil)
 	}

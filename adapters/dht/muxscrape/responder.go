@@ -30,7 +30,9 @@ type Responder struct {
 	ready   []*Response // that have something to send and credit for it, in the order of their turns
 	fresh   int         // of them, at the front, those that have sent nothing of their body
 	pumping bool
-	unread  int // messages sent since the connection asked for a break, pieces of bodies not counted
+	unread  int         // messages sent since the connection asked for a break, pieces of bodies not counted
+	ended   []*Response // whose body is complete and not sent, the oldest first
+	unsent  int         // bytes in the queues of those
 }
 
 // Response is the answer to one request.
@@ -111,8 +113,28 @@ func (r *Response) End(err *domain.ScrapeError) {
 		r.queue = nil // a body that is not complete is of no value to the requester
 	case !r.headed:
 		r.ending.code, r.ending.reason = byClient, "no response"
+	default:
+		r.responder.keep(r)
 	}
 	r.responder.finish(r)
+}
+
+// keep keeps what is left of a complete body. Nothing else limits that, because the source has ended: where it becomes too much, the oldest
+// responses break off.
+func (rs *Responder) keep(r *Response) {
+	if len(r.queue) == 0 {
+		return
+	}
+	rs.ended = append(rs.ended, r)
+	rs.unsent += len(r.queue)
+	for rs.unsent > maxUnsent {
+		oldest := rs.ended[0]
+		rs.unsent -= len(oldest.queue)
+		rs.ended = rs.ended[1:]
+		oldest.queue = nil
+		oldest.ending.code, oldest.ending.reason = byTime, "the response was not read"
+		rs.finish(oldest)
+	}
 }
 
 // enqueue gives a response a turn, if it can use one: before those that have sent a piece, where it has sent none.
@@ -168,6 +190,9 @@ func (rs *Responder) pump() {
 		r.begun = true
 		r.credit -= int64(n)
 		r.queue = r.queue[:copy(r.queue, r.queue[n:])]
+		if r.ending != nil {
+			rs.unsent -= n
+		}
 		rs.enqueue(r)
 		switch {
 		case r.ending != nil:
@@ -191,6 +216,10 @@ func (rs *Responder) finish(r *Response) {
 }
 
 func (rs *Responder) forget(r *Response) {
+	if i := slices.Index(rs.ended, r); i >= 0 {
+		rs.ended = slices.Delete(rs.ended, i, i+1)
+		rs.unsent -= len(r.queue)
+	}
 	r.over, r.queue = true, nil
 	delete(rs.running, r.id)
 }
