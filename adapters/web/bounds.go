@@ -19,6 +19,16 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_scrapes_unread_total",
 		},
 		{
+			Name: "web.maxZipping", What: "scrapes over HTTP that are compressed at the same time",
+			Scope: bound.InAll, Limit: bound.Count(maxZipping), Policy: bound.Ignore,
+			Reason: "500 kB each; others are sent as they are",
+		},
+		{
+			Name: "web.maxDecoders", What: "scrapes over HTTP that are decoded from zstd at the same time",
+			Scope: bound.InAll, Limit: bound.Count(maxDecoders), Policy: bound.AnswerFail,
+			Reason: "9.6 MB each; exporters use no coding that their caller does not accept",
+		},
+		{
 			Name: "web.readTime", What: "time to read an answer, beyond that of the scrape",
 			Scope: bound.PerAttempt, Limit: bound.Time(readTime), Policy: bound.End,
 			Reason: "Prometheus's timeout ends with the scrape",

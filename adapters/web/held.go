@@ -34,14 +34,7 @@ type delivery struct {
 func (h *held) begin(w http.ResponseWriter, size int, within time.Duration) *delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for e := h.oldest.Front(); e != nil && h.bytes+int64(size) > h.limit; {
-		next := e.Next()
-		if a := e.Value.(*delivery); a.out.SetWriteDeadline(time.Unix(1, 0)) == nil { // in the past
-			h.remove(a)
-			h.unread++
-		}
-		e = next
-	}
+	h.makeRoom(int64(size))
 	if h.bytes > 0 && h.bytes+int64(size) > h.limit {
 		h.unread++
 		return nil
@@ -51,6 +44,35 @@ func (h *held) begin(w http.ResponseWriter, size int, within time.Duration) *del
 	a.place = h.oldest.PushBack(a)
 	h.bytes += a.size
 	return a
+}
+
+// makeRoom closes the connections of the oldest answers until there is room for size more bytes.
+func (h *held) makeRoom(size int64) {
+	for e := h.oldest.Front(); e != nil && h.bytes+size > h.limit; {
+		next := e.Next()
+		if a := e.Value.(*delivery); a.out.SetWriteDeadline(time.Unix(1, 0)) == nil { // in the past
+			h.remove(a)
+			h.unread++
+		}
+		e = next
+	}
+}
+
+// grow counts an answer with a larger size.
+func (h *held) grow(a *delivery, size int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a.place == nil || size <= a.size {
+		return
+	}
+	more := size - a.size
+	if h.oldest.Len() > 1 { // one answer is always sent
+		h.makeRoom(more)
+	}
+	if a.place != nil {
+		a.size += more
+		h.bytes += more
+	}
 }
 
 func (h *held) remove(a *delivery) {
@@ -82,14 +104,14 @@ func (h *held) held() (bytes int64, unread uint64) {
 
 // deliver calls write to send an answer of size bytes. Where callers that read slowly hold too much it answers with an error, and reports
 // false.
-func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func()) bool {
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, size int, within time.Duration, write func(*delivery)) bool {
 	a := h.held.begin(w, size, within)
 	if a == nil {
 		line(w, http.StatusServiceUnavailable, "Too many answers have not been read by their callers")
 		return false
 	}
 	defer h.held.end(a, r)
-	write()
+	write(a)
 	return true
 }
 

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,13 +78,11 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 		line(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	select {
-	case h.scrapes <- struct{}{}:
-		defer func() { <-h.scrapes }()
-	default:
+	if !enter(h.scrapes) {
 		line(w, http.StatusServiceUnavailable, "Too many scrapes at once")
 		return
 	}
+	defer leave(h.scrapes)
 	start := time.Now()
 	ctx, stop := context.WithTimeout(r.Context(), within+min(edgeSlack, within/8))
 	defer stop()
@@ -95,14 +92,19 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	var sent int64
 	if err == nil {
 		defer res.Close()
-		// What a caller may leave unread: all of a text that is here, or a window.
-		size := min(cmp.Or(max(res.Length, 0), ports.MaxWindow), domain.MaxBody)
-		if !h.deliver(w, r, int(size), within+readTime, func() { sent, err = pass(w, r, res) }) {
+		// What a caller may leave unread: all of a text that is here, or a window, which grows with what was read.
+		size := int64(ports.FirstWindow)
+		if res.Length >= 0 {
+			size = min(res.Length, domain.MaxBody)
+		}
+		if !h.deliver(w, r, int(size), within+readTime, func(a *delivery) { sent, err = h.pass(w, r, res, a) }) {
 			return
 		}
 	}
 	if r.Context().Err() != nil {
-		return // the caller has closed the connection
+		// The caller has closed the connection, or whatever wraps this handler has ended the request: then the connection lives, and what
+		// was sent must not look complete.
+		panic(http.ErrAbortHandler)
 	}
 	took := time.Since(start)
 	if !errors.Is(err, domain.ErrUnknownAlias) {
@@ -144,23 +146,33 @@ type begunError struct{ error }
 func (e *begunError) Unwrap() error { return e.error }
 
 // pass passes a response on. It returns the bytes of the body as they came. An error before the head was sent is returned as it is.
-func pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Response) (n int64, err error) {
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Response, a *delivery) (n int64, err error) {
 	if res.Status < http.StatusOK {
 		return 0, &domain.ScrapeError{Fault: domain.FaultExporter, Reason: fmt.Sprintf("exporter answered %d", res.Status)}
 	}
 	counted := &counter{from: res}
+	if res.Length < 0 {
+		counted.onRead = func(n int64) { h.held.grow(a, min(ports.FirstWindow+2*n, ports.MaxWindow)) }
+	}
 	accepted := r.Header.Values("Accept-Encoding")
 	name, length := coding.Name(res.Coding), res.Length
 	var body io.Reader = counted
 	var zip *gzip.Writer
 	switch {
 	case name != "" && !coding.Accepts(accepted, name):
+		if name == coding.Zstd {
+			if !enter(h.decoders) {
+				return 0, errDecoders
+			}
+			defer leave(h.decoders)
+		}
 		if body, err = coding.NewReader(name, counted); err != nil {
 			return counted.n, undecoded(name, err)
 		}
 		defer body.(io.Closer).Close()
 		name, length = "", -1
-	case name == "" && length >= gzipFrom && res.Status == http.StatusOK && coding.Accepts(accepted, coding.Gzip):
+	case name == "" && length >= gzipFrom && res.Status == http.StatusOK && coding.Accepts(accepted, coding.Gzip) && enter(h.zipping):
+		defer leave(h.zipping)
 		zip = zippers.Get().(*gzip.Writer)
 		defer zippers.Put(zip)
 		zip.Reset(w)
@@ -176,7 +188,8 @@ func pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Response) (n int
 			err = zip.Close()
 		}
 	default:
-		_, err = io.Copy(w, body)
+		// Without the ReadFrom of net/http, which sends what is beyond Content-Length: it would begin the caller's next response.
+		_, err = io.Copy(struct{ io.Writer }{w}, body)
 	}
 	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		return counted.n, &begunError{err}
@@ -208,17 +221,36 @@ func undecoded(name string, err error) error {
 	return &domain.ScrapeError{Fault: domain.FaultExporter, Reason: reason}
 }
 
+// errDecoders is the error of a body that cannot be decoded now. Exporters use no coding that their caller does not accept.
+var errDecoders = &domain.ScrapeError{Fault: domain.FaultExporter, Reason: "exporter answered with the content coding \"zstd\", which the caller does not accept, and too many such answers are decoded"}
+
 // counter counts what is read.
 type counter struct {
-	from io.Reader
-	n    int64
+	from   io.Reader
+	n      int64
+	onRead func(all int64) // may be nil
 }
 
 func (c *counter) Read(b []byte) (n int, err error) {
 	n, err = c.from.Read(b)
 	c.n += int64(n)
+	if c.onRead != nil {
+		c.onRead(c.n)
+	}
 	return n, err
 }
+
+// enter takes one of the tokens of a channel, and reports whether there was one.
+func enter(tokens chan struct{}) bool {
+	select {
+	case tokens <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func leave(tokens chan struct{}) { <-tokens }
 
 var zippers = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid

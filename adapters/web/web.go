@@ -101,6 +101,10 @@ const (
 	// list of 50,000 aliases has 20 MB. The others wait.
 	maxPages  = 64
 	maxMaking = 4
+	// maxZipping bounds the scrapes that are compressed at the same time, which takes 500 kB each; others are sent as they are. maxDecoders
+	// bounds those that are decoded from zstd: a frame of twenty bytes takes 9.6 MB until it ends.
+	maxZipping  = 128
+	maxDecoders = 16
 	// maxHeld bounds the answers that callers have not read, in bytes: sixteen of the largest scrapes, or thousands of usual
 	// ones, and as much again for compression.
 	maxHeld = 256 << 20
@@ -127,6 +131,8 @@ type Handler struct {
 	scrapes  chan struct{} // a token per current scrape
 	pages    chan struct{} // likewise
 	making   chan struct{} // likewise, per page being rendered
+	zipping  chan struct{} // likewise, per scrape being compressed
+	decoders chan struct{} // likewise, per scrape being decoded from zstd
 	held     held
 	loaded   atomic.Bool // Scraper.Loaded has returned true
 }
@@ -151,6 +157,7 @@ func New(cfg Config) (*Handler, error) {
 	h := &Handler{
 		cfg: cfg, started: time.Now(), paths: map[string]http.HandlerFunc{}, measured: newHistograms(),
 		scrapes: make(chan struct{}, maxScrapes), pages: make(chan struct{}, maxPages), making: make(chan struct{}, maxMaking),
+		zipping: make(chan struct{}, maxZipping), decoders: make(chan struct{}, maxDecoders),
 		held: held{limit: maxHeld},
 	}
 	if cfg.ExternalURL != nil {
@@ -202,7 +209,7 @@ func (h *Handler) page(path string, f http.HandlerFunc) {
 			line(w, http.StatusServiceUnavailable, "Too many requests at once")
 			return
 		}
-		h.deliver(w, r, p.body.Len(), readTime, func() { p.send(w) }) // reading takes as long as the caller wants
+		h.deliver(w, r, p.body.Len(), readTime, func(*delivery) { p.send(w) }) // reading takes as long as the caller wants
 	}
 }
 
