@@ -271,6 +271,12 @@ func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrape
 		return unreachable(err)
 	}
 	defer res.Body.Close()
+	if res.StatusCode < http.StatusOK {
+		// 101 is no answer to a GET without Upgrade, and the context does not end its body. The others are not HTTP, and scrapers accept
+		// no status below 100.
+		err := fmt.Errorf("exporter answered %d", res.StatusCode)
+		return failed(err, domain.FaultExporter, "%s", err)
+	}
 	if r.Text {
 		body, err := e.text(res)
 		if err != nil {
