@@ -1,6 +1,7 @@
 package dht
 
 import (
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 )
@@ -9,10 +10,17 @@ import (
 // hyperdht.Unbounded where only the application sets one. It is for finding leaks; names may change.
 func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	asked, pending, adopted, served := 0, 0, 0, 0
+	scrapes, requested, responses := 0, 0, 0
 	for _, l := range t.links {
 		for _, r := range l.roles {
-			if s, ok := r.(*session); ok && s.rpc != nil {
-				asked, pending = asked+len(s.requests), pending+s.rpc.Pending()
+			switch s := r.(type) {
+			case *session:
+				if s.rpc != nil {
+					asked, pending = asked+len(s.requests), pending+s.rpc.Pending()
+					scrapes, requested = scrapes+len(s.running), requested+s.scrapes.Running()
+				}
+			case *metricsServer:
+				responses += s.scrapes.Running()
 			}
 		}
 	}
@@ -34,5 +42,9 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	tell("requests on one connection that wait for room", held, maxWaitingAnswers)
 	tell("answers being collected", len(t.answers.running), hyperdht.Unbounded)
 	tell("requests on channels", pending, asked)
+	tell("scrapes on links", scrapes, muxscrape.MaxRunning*len(t.links))
+	tell("scrapes on channels", requested, scrapes)
+	tell("responses on channels", responses, muxscrape.MaxRunning*len(t.links))
+	tell("credit of scrapes", t.windows.Granted(), muxscrape.MaxWindows)
 	t.node.Sizes(tell)
 }

@@ -21,6 +21,9 @@ func (w *Windows) take(n int) int {
 	return n
 }
 
+// Granted is the credit beyond that of one piece for each request, in bytes.
+func (w *Windows) Granted() int { return w.granted }
+
 func (w *Windows) give(n int) { w.granted -= n }
 
 // RequesterOptions configure a Requester. Callbacks may be nil.
