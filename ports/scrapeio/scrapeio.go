@@ -63,10 +63,12 @@ func Open(ctx context.Context, loop host.Loop, start func(ports.ScrapeHandlers) 
 // put adds a piece, or the end.
 func (r *Response) put(piece []byte, end error) {
 	r.mu.Lock()
-	if piece != nil {
-		r.queue = append(r.queue, piece)
+	if r.end == nil { // not closed
+		if piece != nil {
+			r.queue = append(r.queue, piece)
+		}
+		r.end = end
 	}
-	r.end = end
 	r.mu.Unlock()
 	signal(r.arrived)
 }

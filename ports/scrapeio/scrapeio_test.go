@@ -238,3 +238,94 @@ func TestServedBodiesWaitForTheirReader(t *testing.T) {
 		})
 	}
 }
+
+// Bytes are reported as read once, however they are read, and pieces are the response's own.
+func TestBytesAreReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := newLoop(t), &scripted{}
+		go func() {
+			synctest.Wait()
+			l.do(func() {
+				s.OnHead(head)
+				piece := []byte("abc")
+				for range 3 {
+					s.OnData(piece)
+				}
+				copy(piece, "xyz") // borrowed for the call
+			})
+		}()
+		r, err := scrapeio.Open(t.Context(), l, s.start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var got []byte
+		for _, size := range []int{2, 2, 1, 9, 9} {
+			b := make([]byte, size)
+			n, err := r.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b[:n]...)
+		}
+		synctest.Wait()
+		if string(got) != "abcabcabc" || s.consumed != len(got) {
+			t.Errorf("%q is read, %d bytes are reported", got, s.consumed)
+		}
+		_ = r.Close()
+		l.do(func() { s.OnData([]byte("late")) })
+		_ = r.Close()
+		synctest.Wait()
+		if s.cancelled != 1 {
+			t.Errorf("cancelled %d times", s.cancelled)
+		}
+	})
+}
+
+// A writer's buffer is its own again when Write returns, its context ends with its function, and a cancelled scrape takes no more.
+func TestServedFunctionsOwnTheirBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLoop(t)
+		hold, held := make(chan struct{}), make(chan struct{})
+		go l.do(func() { close(held); <-hold })
+		<-held
+		var got []byte
+		var within context.Context
+		ended := 0
+		go func() {
+			scrapeio.Serve(l, time.Hour, ports.ScrapeHandlers{
+				OnHead: func(domain.ScrapeHead) {}, OnData: func(b []byte) { got = append(got, b...) }, OnEnd: func(error) { ended++ },
+			}, func(ctx context.Context, w *scrapeio.Writer) error {
+				within = ctx
+				w.Head(head)
+				b := []byte("abc")
+				_, err := w.Write(b)
+				copy(b, "xyz")
+				return err
+			})
+		}()
+		synctest.Wait()
+		close(hold)
+		synctest.Wait()
+		if string(got) != "abc" || ended != 1 || within.Err() == nil {
+			t.Errorf("%q, %d ends, context %v", got, ended, within.Err())
+		}
+		var s ports.Scrape
+		wrote := make(chan error, 1)
+		goOn := make(chan struct{})
+		l.do(func() {
+			s = scrapeio.Serve(l, time.Hour, ports.ScrapeHandlers{OnHead: func(domain.ScrapeHead) { t.Error("called after Cancel") }}, func(_ context.Context, w *scrapeio.Writer) error {
+				<-goOn
+				w.Head(head)
+				_, err := w.Write([]byte("abc"))
+				wrote <- err
+				return err
+			})
+			s.Cancel()
+		})
+		close(goOn)
+		if err := <-wrote; !errors.Is(err, context.Canceled) {
+			t.Errorf("a cancelled writer has %v", err)
+		}
+	})
+}
