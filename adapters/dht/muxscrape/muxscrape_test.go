@@ -758,3 +758,133 @@ func TestRandomScrapes(t *testing.T) {
 		}
 	}
 }
+
+// A response that is longer than its length is cancelled: its source goes on otherwise.
+func TestMismatchReachesTheOtherSide(t *testing.T) {
+	cancelled := 0
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: 10})
+		write(res, page(20), nil)
+		return func() { cancelled++ }
+	})
+	_, g := w.scrape(domain.ScrapeRequest{Within: time.Second})
+	w.wire.Run()
+	if w.wantIdle(); cancelled != 1 || len(g.ends) != 1 {
+		t.Errorf("cancelled %d times, %v", cancelled, g.ends)
+	}
+}
+
+// A window is granted when half of it is consumed, so that the other side need not stop for a round trip.
+func TestHalfAWindowIsGrantedAtATime(t *testing.T) {
+	sent := 0
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
+		for range 3 * firstWindow / MaxPiece {
+			res.Write(page(MaxPiece))
+		}
+		return nil
+	})
+	g := &got{}
+	s, err := w.q.Scrape(domain.ScrapeRequest{Within: time.Second}, g.handlers(func(n int) { sent += n }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wire.Run()
+	for _, step := range []struct{ consume, want int }{{firstWindow/2 - 1, firstWindow}, {1, firstWindow + firstWindow/2}} {
+		s.Consumed(step.consume)
+		if w.wire.Run(); sent != step.want {
+			t.Errorf("%d bytes are sent after %d more are consumed, want %d", sent, step.consume, step.want)
+		}
+	}
+	s.Cancel()
+	w.wire.Run()
+	w.wantIdle()
+}
+
+// Responses that have sent nothing take their turns before those that have, in the order in which they come.
+func TestFirstPiecesComeBeforeSecondOnes(t *testing.T) {
+	rs := &Responder{}
+	var order []uint64
+	for id, begun := range []bool{true, true, false, false, true, false} {
+		rs.enqueue(&Response{id: uint64(id), begun: begun, credit: 1, queue: []byte("a")})
+	}
+	for _, r := range rs.ready {
+		order = append(order, r.id)
+	}
+	if !slices.Equal(order, []uint64{2, 3, 5, 0, 1, 4}) || rs.fresh != 3 {
+		t.Errorf("%v, of which %d have sent nothing", order, rs.fresh)
+	}
+}
+
+// The reason of a body that is not complete does not wait for credit.
+func TestReasonsNeedNoCredit(t *testing.T) {
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
+		res.Write(page(3 * firstWindow))
+		res.End(&domain.ScrapeError{Fault: domain.FaultExporter, Reason: "broke off"})
+		return nil
+	})
+	g := &got{}
+	if _, err := w.q.Scrape(domain.ScrapeRequest{Within: time.Second}, g.handlers(func(int) {})); err != nil {
+		t.Fatal(err)
+	}
+	w.wire.Run()
+	if w.wantIdle(); len(g.ends) != 1 || g.ends[0] == nil || g.ends[0].Error() != "broke off" {
+		t.Errorf("%v", g.ends)
+	}
+}
+
+// However much credit a requester gives, it is counted.
+func TestCreditDoesNotOverflow(t *testing.T) {
+	var res *Response
+	w := newWorld(t, func(_ domain.ScrapeRequest, r *Response) func() { res = r; return nil })
+	_, g := w.scrape(domain.ScrapeRequest{Within: time.Second})
+	w.wire.Run()
+	for range 1500 {
+		m := window{1, compact.MaxUint}
+		w.q.channel.Send(typeWindow, m.append(nil))
+	}
+	w.wire.Run()
+	if res.credit <= 0 {
+		t.Fatalf("a credit of %d bytes", res.credit)
+	}
+	res.Head(domain.ScrapeHead{Status: 200, Length: 5})
+	res.Write(page(5))
+	res.End(nil)
+	if w.wire.Run(); len(g.ends) != 1 || g.ends[0] != nil {
+		t.Errorf("%v", g.ends)
+	}
+}
+
+// A time that is over is the shortest one: the client reports it, and the connection goes on.
+func TestTimeThatIsOverIsSent(t *testing.T) {
+	var within []time.Duration
+	w := newWorld(t, func(r domain.ScrapeRequest, res *Response) func() {
+		within = append(within, r.Within)
+		res.End(nil)
+		return nil
+	})
+	for _, d := range []time.Duration{-time.Second, 0, time.Microsecond} {
+		w.scrape(domain.ScrapeRequest{Within: d})
+	}
+	if w.wire.Run(); !slices.Equal(within, []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}) {
+		t.Errorf("%v", within)
+	}
+}
+
+// Heads and ends that a requester reads late count until it has read them, and no longer.
+func TestUnreadResponsesCountUntilTheyAreRead(t *testing.T) {
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: 0})
+		res.End(nil)
+		return nil
+	})
+	w.wire.Run()
+	for range 4 {
+		w.p.unread = maxUnread - 1
+		w.p.drained()
+		if w.p.unread != 0 {
+			t.Fatalf("%d messages count after they were read", w.p.unread)
+		}
+	}
+}
