@@ -55,8 +55,8 @@ func TestHostileExportersEndTheirOwnScrapeOnly(t *testing.T) {
 	}{
 		// net/http leaves such a connection to its caller, with no deadline.
 		"another protocol": {send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), long, domain.FaultExporter, "exporter answered 101"},
-		"status 099":       {send("HTTP/1.1 099 Odd\r\n\r\n"), long, domain.FaultExporter, "exporter answered 99"},
-		"status 000":       {send("HTTP/1.1 000 Odd\r\nContent-Length: 0\r\n\r\n"), long, domain.FaultExporter, "exporter answered 0"},
+		"status 099":       {send("HTTP/1.1 099 Odd\r\n\r\n"), long, domain.FaultExporter, "exporter answered 099"},
+		"status 000":       {send("HTTP/1.1 000 Odd\r\nContent-Length: 0\r\n\r\n"), long, domain.FaultExporter, "exporter answered 000"},
 		"no HTTP":          {send("220 mail\r\n"), long, domain.FaultExporter, "no answer of the exporter"},
 		"an endless header": {func(w io.Writer) {
 			_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\n")

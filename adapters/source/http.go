@@ -274,7 +274,7 @@ func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrape
 	if res.StatusCode < http.StatusOK {
 		// 101 is no answer to a GET without Upgrade, and the context does not end its body. The others are not HTTP, and scrapers accept
 		// no status below 100.
-		err := fmt.Errorf("exporter answered %d", res.StatusCode)
+		err := fmt.Errorf("exporter answered %03d", res.StatusCode)
 		return failed(err, domain.FaultExporter, "%s", err)
 	}
 	if r.Text {
@@ -311,12 +311,8 @@ func unreachable(err error) error {
 	return failed(err, domain.FaultExporter, "%s", what)
 }
 
-// pass passes an answer on as it is. One with a status below 200 is not a response that HTTP can carry on.
+// pass passes an answer on as it is.
 func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.Writer) error {
-	if res.StatusCode < http.StatusOK {
-		err := fmt.Errorf("exporter answered %03d", res.StatusCode)
-		return failed(err, domain.FaultExporter, "%s", err)
-	}
 	head := headOf(res.StatusCode, res.Header)
 	head.Length = res.ContentLength
 	if limit := int64(e.cfg.MaxBytes); head.Length > limit {
