@@ -223,12 +223,10 @@ func (c *collection) Cancel() {
 	if c.over {
 		return
 	}
-	run := c.run
-	c.run = nil
-	c.forget()
-	if run != nil {
-		run.Cancel()
+	if c.run != nil {
+		c.run.Cancel() // before the next collection starts
 	}
+	c.forget()
 }
 
 // maxLine bounds the first line of an answer that is no page of metrics, in bytes.

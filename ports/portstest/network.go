@@ -189,7 +189,12 @@ type link struct {
 	served  []*request // scrapes that the serving end answers
 }
 
-func (l *link) Peer() domain.Peer { return l.peer }
+// Peer implements ports.Conn.
+func (l *link) Peer() domain.Peer {
+	p := l.peer
+	p.Path = l.path
+	return p
+}
 
 // Trust does nothing: connections of this network have no limits.
 func (l *link) Trust() {}
