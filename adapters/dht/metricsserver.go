@@ -39,6 +39,7 @@ func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metr
 	}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose})
 	if err != nil {
+		s.scrapes.Close()
 		return nil, err
 	}
 	s.rpc = rpc

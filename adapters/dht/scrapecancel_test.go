@@ -1,11 +1,14 @@
 package dht
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -94,6 +97,20 @@ func TestScrapesUnderWayEndWithTheirSession(t *testing.T) {
 		w.run()
 		if u := (*asked)[0]; u.cancelled != 1 || !u.cancelledBeforeClose || calls != 1 || len(s.running) != 0 {
 			t.Errorf("%s: cancelled %d times, before the close %v, %d calls", name, u.cancelled, u.cancelledBeforeClose, calls)
+		}
+	}
+}
+
+// A peer that opens the channel for scrapes alone, again and again, gets no server for it: that of metrics is there.
+func TestChannelForScrapesIsClosedWithoutThatForMetrics(t *testing.T) {
+	w := newWorld(t)
+	l := newLink(w.loop, w.client)
+	if _, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // a channel that was left open would be a duplicate
+		if _, err := serveMetrics(l, nil); !errors.Is(err, mux.ErrDuplicate) || l.mux.Opened(muxscrape.Protocol, nil) {
+			t.Fatalf("%v, the channel for scrapes is open: %v", err, l.mux.Opened(muxscrape.Protocol, nil))
 		}
 	}
 }

@@ -53,6 +53,9 @@ func openSession(l *link, d ports.MetricsDial) *session {
 	}
 	if err != nil {
 		s.leaving = true
+		if s.scrapes != nil {
+			s.scrapes.Close()
+		}
 		l.leave(s, err)
 		l.host.Post(func() { s.finish(connectionError(err)) })
 		return s
