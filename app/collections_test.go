@@ -9,6 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
@@ -146,12 +147,13 @@ func TestTextsBeyondTheFrameAreCancelled(t *testing.T) {
 }
 
 // heading is a source that sends a head, a line, and no more.
-type heading struct{ host interface{ Post(func()) } }
+type heading struct{ loop host.Loop }
 
-func (s heading) Scrape(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
-	s.host.Post(func() {
-		h.OnHead(domain.ScrapeHead{Status: 200, Length: -1})
-		h.OnData([]byte("a 1\n"))
+// Scrape implements ports.MetricsSource.
+func (h heading) Scrape(_ domain.ScrapeRequest, to ports.ScrapeHandlers) ports.Scrape {
+	h.loop.Post(func() {
+		to.OnHead(domain.ScrapeHead{Status: 200, Length: -1})
+		to.OnData([]byte("a 1\n"))
 	})
 	return portstest.Nothing{}
 }
