@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,9 @@ func TestBodiesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 				if test.coding != "" {
 					w.Header().Set("Content-Encoding", test.coding)
 				}
+				if !flushed {
+					w.Header().Set("Content-Length", strconv.Itoa(len(test.body)))
+				}
 				w.WriteHeader(test.status)
 				if flushed {
 					_ = http.NewResponseController(w).Flush()
@@ -222,6 +226,9 @@ func TestBodiesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 			if err != nil || p.Coding != test.want {
 				t.Errorf("%s: coding %q, %v", test.name, p.Coding, err)
 				continue
+			}
+			if p.Length != -1 && p.Length != int64(len(p.Body)) {
+				t.Errorf("%s: length %d of %d bytes", test.name, p.Length, len(p.Body))
 			}
 			body := p.Body
 			if test.want == "gzip" {

@@ -284,3 +284,21 @@ func TestCodingsHoldBoundedMemory(t *testing.T) {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
 }
+
+// A response that is not passed on is cancelled, and its caller gets the reason.
+func TestResponsesThatAreNotPassedOnAreCancelled(t *testing.T) {
+	s := newScraper()
+	server := serve(t, s)
+	s.bodies["web"] = ""
+	for _, head := range []domain.ScrapeHead{{Status: 101, Length: -1}, {Status: 200, Coding: "deflate", Length: -1}} {
+		s.answers["web"] = scrape.Page{ScrapeHead: head, Body: make([]byte, 4*ports.FirstWindow)}
+		if res, body := get(t, server.URL+"/scrape/web/metrics"); res.StatusCode != 502 || !strings.Contains(body, "exporter answered") {
+			t.Errorf("%+v: %s %q", head, res.Status, body)
+		}
+		select {
+		case <-s.canceled:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%+v: not cancelled", head)
+		}
+	}
+}
