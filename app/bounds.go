@@ -146,8 +146,8 @@ func Bounds() []bound.Bound {
 			Reason: "as much as a client sends unless it is configured otherwise",
 		},
 		{
-			Name: "app.maxProbes", What: "concurrent collections with parameters at a target, for one scraper",
-			Scope: bound.PerKey, Limit: bound.Count(maxProbes), Policy: bound.Wait,
+			Name: "app.maxProbes", What: "concurrent collections with parameters at a target",
+			Scope: bound.InAll, Limit: bound.Count(maxProbes), Policy: bound.Wait,
 			Reason: "500 probes a minute that take 3 s each",
 		},
 		{

@@ -188,7 +188,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			// No scraper can block the others.
 			texts:   queue{limit: max(1, maxCollections/len(scrapers)), most: maxWaitingCollections},
 			scrapes: queue{limit: maxScrapes, most: maxWaitingCollections},
-			probes:  queue{limit: maxProbes, most: maxWaitingCollections},
+			probes:  queue{limit: max(2, maxProbes/len(scrapers)), most: maxWaitingCollections},
 			registrar: &registrar{
 				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
 				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,

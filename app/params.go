@@ -29,7 +29,7 @@ const (
 	// maxScrapes bounds the concurrent collections for one scraper that can cancel them: the exporter gets one request at a time. The
 	// others wait, each for its own time: those of a pair of Prometheus servers, and of people who look.
 	maxScrapes = 1
-	// maxProbes bounds those with parameters, each of which is a target of its own to the exporter.
+	// maxProbes bounds those with parameters, each of which is a target of its own to the exporter, divided among the client's scrapers.
 	maxProbes = 32
 	// maxPage bounds the page that Scraper.Scrape returns, in bytes: as much as a client sends unless it is configured otherwise.
 	maxPage = 64 << 20

@@ -18,9 +18,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/scrapeio"
 )
 
-// maxRunning bounds the concurrent collections. A client requests fewer; more accumulate only when a source ignores its
-// deadline.
-const maxRunning = 16
+// maxRunning bounds the concurrent collections. A client requests no more, whatever its scrapers do; more accumulate only when a source
+// ignores its deadline.
+const maxRunning = 64
 
 var (
 	errHanging = errors.New("earlier collections of metrics are still running")

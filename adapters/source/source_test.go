@@ -108,11 +108,11 @@ func TestDeadlineAndCancelReachTheFunction(t *testing.T) {
 }
 
 func TestHangingFunctionsAreBounded(t *testing.T) {
-	l := make(loop, 64)
+	l := make(loop, 300)
 	release := make(chan struct{})
 	s := source.Func(l, func(context.Context) (string, error) { <-release; return "late", nil })
 	ended := 0
-	for range 20 {
+	for range 68 {
 		scrape.Collect(s, domain.ScrapeRequest{Within: time.Nanosecond}, 100, func(_ scrape.Page, err error) {
 			if ended++; err == nil {
 				t.Error("a collection whose time is over has a page")
@@ -123,10 +123,10 @@ func TestHangingFunctionsAreBounded(t *testing.T) {
 		(<-l)()
 	}
 	if ended != 4 {
-		t.Errorf("%d of 20 refused", ended)
+		t.Errorf("%d of 68 refused", ended)
 	}
 	close(release)
-	for ended < 20 {
+	for ended < 68 {
 		(<-l)()
 	}
 	if body, err := collect(l, s, time.Second); body != "late" || err != nil {
