@@ -7,10 +7,9 @@
 package main
 
 import (
-	"log/slog"
-
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/client"
+	"log/slog"
 )
 
 // Injectors from wire.go:
