@@ -2,7 +2,7 @@
 //
 //   - A Client serves metrics under a key of its own to its scrapers, and registers an alias with each of them.
 //   - A Group is several Clients on one transport, for a process that serves several targets.
-//   - A Session is a scraper's held connection to one client; RequestMetrics uses it.
+//   - A Session is a scraper's held connection to one client; Scrape uses it.
 //   - A Scraper accepts registrations, keeps the alias table in a store, and holds a Session per client key.
 //
 // All of it runs on the host's loop (ports/host): nothing here waits, and other goroutines use Post. Callbacks run in a later

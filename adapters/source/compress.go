@@ -19,7 +19,7 @@ const (
 	compressFrom = 2048
 	// compressTry is the part of a body that decides whether the rest is compressed, in bytes.
 	compressTry = 32 << 10
-	// compressLevel takes 9 ms for a megabyte of metrics, and leaves a tenth of it.
+	// compressLevel is the fastest: the text of metrics shrinks well at any level.
 	compressLevel = gzip.BestSpeed
 )
 

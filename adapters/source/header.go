@@ -9,14 +9,10 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// passed are the header fields of a caller that an exporter sees. Others are not passed on: credentials of the scraper's callers are
-// for the scraper.
-var passed = []string{"Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent"}
-
-// passHeader adds the header of a request. Its fields are from the network.
+// passHeader adds the header of a request. Its fields are from the network, so it may have others than a scraper of this version sends.
 func passHeader(h http.Header, r domain.ScrapeRequest) {
 	for _, f := range r.Header {
-		if slices.Contains(passed, f.Name) {
+		if slices.Contains(domain.PassedFields(), f.Name) {
 			h.Add(f.Name, f.Value)
 		}
 	}

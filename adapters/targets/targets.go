@@ -180,7 +180,7 @@ const maxFile = 64 << 20
 // A missing file is empty.
 func (f *File) Read(done func(aliases []domain.Register, bad []error, err error)) {
 	go func() {
-		content, err := readBounded(f.path)
+		content, err := tempfile.Read(f.path, maxFile)
 		var aliases []domain.Register
 		var bad []error
 		switch {
@@ -194,21 +194,6 @@ func (f *File) Read(done func(aliases []domain.Register, bad []error, err error)
 		}
 		f.loop.Post(func() { done(aliases, bad, err) })
 	}()
-}
-
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular(): // reading a pipe would wait for its writer
-		err = errors.New("not a regular file")
-	case info.Size() > maxFile:
-		err = fmt.Errorf("%d bytes, want %d at most", info.Size(), maxFile)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
 }
 
 // Decode parses a file's content. The last of several targets with the same alias wins.

@@ -55,13 +55,10 @@ func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
 	return max(asked-min(margin, asked/4), time.Millisecond), nil
 }
 
-// passed are the header fields of a caller that are passed on.
-var passed = []string{"Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent"}
-
 // requestFrom returns the request of a caller.
 func requestFrom(r *http.Request, within time.Duration) domain.ScrapeRequest {
 	what := domain.ScrapeRequest{Query: r.URL.RawQuery, Within: within, Compress: true}
-	for _, name := range passed {
+	for _, name := range domain.PassedFields() {
 		for _, v := range r.Header.Values(name) {
 			what.Header = append(what.Header, domain.HeaderField{Name: name, Value: v})
 		}

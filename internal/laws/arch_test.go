@@ -70,7 +70,7 @@ var rules = []rule{
 	{"adapters/targets", "internal/tempfile domain ports ports/host", anything, "likewise"},
 	{"adapters/source", "adapters/source/families domain internal/coding ports ports/bound ports/host ports/scrape ports/scrapeio", anything, "likewise"},
 	{"adapters/source/families", "", "", "a filter of bytes, which knows formats of metrics and nothing else"},
-	{"adapters/filesd", "domain ports/host", anything, "files of the operator, as an adapter of their own"},
+	{"adapters/filesd", "internal/tempfile domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain internal/tempfile cmd/internal/*", anything, "what both programs need"},
@@ -80,7 +80,7 @@ var rules = []rule{
 	{"sim/...", anything, anything, "scenarios are whole systems"},
 	{"interop/...", anything, anything, "peers for whole systems"},
 	{"internal/coding", "", "github.com/klauspost/compress", "what all who read metrics over HTTP decode"},
-	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers"},
+	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers; and what they write is read within a bound"},
 	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{"internal/api", "internal/golden", "", "what packages offer to importers; only tests import it"},

@@ -1,5 +1,5 @@
 // Package tempfile names the temporary files of programs that write a file beside its destination, and removes those of killed
-// programs. All such names have one form, so that each process finds the leftovers of earlier ones.
+// programs. All such names have one form, so that each process finds the leftovers of earlier ones. Read reads such files within a bound.
 package tempfile
 
 import (
