@@ -127,7 +127,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 		},
 		th.client: {
 			"PublicKey":  func() { th.client.PublicKey() },
-			"Aliases":    func() { th.client.Aliases() },
+			"SetTargets": func() { refused(th.client.SetTargets(ctx, nil)) },
 			"SetSecrets": func() { _, err := th.client.SetSecrets(ctx, nil); _ = err },
 			"Collector":  func() { gather(th.client.Collector()) },
 			"Start":      func() { refused(th.client.Start(ctx)) },

@@ -135,13 +135,18 @@ func (s *Scraper) Pins() []domain.Pin {
 	})
 }
 
-// belongsToAnother reports whether a registration would take an alias from the key that it is bound to: by a pin, or by
-// PinAliases while the alias lives.
-func (s *Scraper) belongsToAnother(e, old domain.Entry, known bool) bool {
-	if p, pinned := s.pins[e.Alias]; pinned {
-		return p.Key != e.Key
+// holder returns the key that an alias is bound to: by a pin, or by PinAliases while its entry lives.
+func (s *Scraper) holder(a domain.Alias, old domain.Entry, known bool) (key domain.PublicKey, held bool) {
+	if p, pinned := s.pins[a]; pinned {
+		return p.Key, true
 	}
-	return s.cfg.PinAliases && known && old.Key != e.Key && !s.expired(old)
+	return old.Key, s.cfg.PinAliases && known && !s.expired(old)
+}
+
+// belongsToAnother reports whether a registration would take an alias from the key that it is bound to.
+func (s *Scraper) belongsToAnother(e, old domain.Entry, known bool) bool {
+	holder, held := s.holder(e.Alias, old, known)
+	return held && holder != e.Key
 }
 
 // Alias returns the details of an alias.

@@ -39,7 +39,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "app.maxMembers", What: "keys remembered for a valid secret",
 			Scope: bound.InAll, Limit: bound.Count(maxMembers), Policy: bound.DropOldest,
-			Reason: "two runs of each client of a full table; clients dial under keys of their own",
+			Reason: "two runs of 10,000 clients; clients dial under keys of their own",
 		},
 		{
 			Name: "app.refusalBurst", What: "wrong secrets, after which each costs a connection of its own",
@@ -88,8 +88,26 @@ func Bounds() []bound.Bound {
 		{
 			Name: "domain.MaxEntries", What: "aliases",
 			Scope: bound.InAll, Limit: bound.Count(domain.MaxEntries), Policy: bound.AnswerFail,
-			Reason:  "twice a large scraper",
+			Reason:  "ten clients with as many targets as they can have",
 			Counter: "dhtprom_registrations_rejected_total{reason=\"table_full\"}",
+		},
+		{
+			Name: "domain.MaxTargets", What: "targets of one client",
+			Scope: bound.PerKey, Limit: bound.Count(domain.MaxTargets), Policy: bound.AnswerFail,
+			Reason:  "a large site; more are two clients",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxFields", What: "header fields of a scrape that a target asks for",
+			Scope: bound.PerPacket, Limit: bound.Count(domain.MaxFields), Policy: bound.AnswerFail,
+			Reason:  "a tenant and a token",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxFieldName", What: "name of such a field",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxFieldName), Policy: bound.AnswerFail,
+			Reason:  "the longest registered one has 40 bytes",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
 		},
 		{
 			Name: "domain.MaxAlias", What: "alias",
@@ -117,8 +135,19 @@ func Bounds() []bound.Bound {
 		{
 			Name: "app.maxSessionRequests", What: "scrapes of one client in progress",
 			Scope: bound.PerKey, Limit: bound.Count(maxSessionRequests), Policy: bound.AnswerFail,
+			Reason:  "a site of 5,000 targets that are scraped every 15 s and take 3 s each",
+			Counter: "dhtprom_proxied_scrapes_failed_total",
+		},
+		{
+			Name: "app.maxTargetRequests", What: "of them, scrapes of one target",
+			Scope: bound.PerKey, Limit: bound.Count(maxTargetRequests), Policy: bound.AnswerFail,
 			Reason:  "Prometheus sends one at a time, two of them in pairs for availability",
 			Counter: "dhtprom_proxied_scrapes_failed_total",
+		},
+		{
+			Name: "app.maxSingles", What: "targets of a client that are registered each by itself with scrapers that do not know sets",
+			Scope: bound.InAll, Limit: bound.Count(maxSingles), Policy: bound.Ignore,
+			Reason: "each is a server on the DHT, with a connection per scraper",
 		},
 		{
 			Name: "app.maxSessionLinks", What: "connections of a scraper to a client: in use, dialled for a better path, about to close",

@@ -19,16 +19,19 @@ type ClientConfig struct {
 	// KeepTransport makes Close leave the transport open for others. By default the client owns it.
 	KeepTransport bool
 
-	Source  ports.MetricsSource // where the metrics come from
-	Scraper domain.PublicKey    // allowed to scrape; the alias is registered with it
-	Secret  domain.Secret       // shared with the scraper; authorizes registrations
+	Scraper domain.PublicKey // allowed to scrape; the alias is registered with it
+	Secret  domain.Secret    // shared with the scraper; authorizes registrations
 	// Scrapers are additional scrapers, or all of them. Each is registered with and admitted separately, and learns nothing of
 	// the others, in particular not their secrets.
 	Scrapers []ClientScraper
 
-	Alias    domain.Alias // unique per scraper; the most recent registration wins
-	Service  string       // service that this is an instance of; may be empty
-	Hostname string       // host name; may be empty (this package does not look it up)
+	Source   ports.MetricsSource // where the metrics come from
+	Alias    domain.Alias        // unique per scraper; the most recent registration wins
+	Service  string              // service that this is an instance of; may be empty
+	Hostname string              // host name; may be empty (this package does not look it up)
+	// Targets, unless nil, replace the four fields above: the client serves them under one key and registers them together, as a set.
+	// SetTargets changes them.
+	Targets []ClientTarget
 
 	// Keys is the metrics server's identity. If zero, NewClient draws a pair.
 	Keys domain.KeyPair
@@ -65,6 +68,13 @@ const (
 	wantSecret  = "want the 32-byte secret shared with the scraper, not all zero"
 )
 
+// Check is NewClient's check of all but the host and the transport, for programs that only validate a configuration.
+func (c ClientConfig) Check() error {
+	var p problems
+	c.checkValues(&p)
+	return p.err()
+}
+
 func (c *ClientConfig) check() error {
 	var p problems
 	p.must(c.Host != nil, "Host", "is required")
@@ -75,7 +85,17 @@ func (c *ClientConfig) check() error {
 
 // checkValues checks all but the host and the transport, and sets defaults.
 func (c *ClientConfig) checkValues(p *problems) {
-	p.must(c.Source != nil, "Source", "want a source of metrics")
+	if c.Targets == nil {
+		p.must(c.Source != nil, "Source", "want a source of metrics")
+		_, err := domain.ParseAlias(string(c.Alias))
+		p.name("Alias", err)
+		p.name("Service", domain.CheckService(c.Service))
+		p.name("Hostname", domain.CheckHostname(c.Hostname))
+	} else {
+		p.must(c.Source == nil && c.Alias == "" && c.Service == "" && c.Hostname == "", "Targets", "want Source, Alias, Service and Hostname in the targets only")
+		_, err := setOf(c.Targets)
+		p.name("Targets", err)
+	}
 	if len(c.Scrapers) == 0 || !c.Scraper.IsZero() || !c.Secret.IsZero() {
 		p.must(!c.Scraper.IsZero(), "Scraper", wantScraper)
 		p.must(!c.Secret.IsZero(), "Secret", wantSecret)
@@ -88,19 +108,18 @@ func (c *ClientConfig) checkValues(p *problems) {
 		p.must(s.Key != c.Scraper && !slices.ContainsFunc(c.Scrapers[:i], twice), field+".Key", "duplicate")
 	}
 	p.must(len(c.scrapers()) <= maxScrapers, "Scrapers", fmt.Sprintf("want at most %d, got %d", maxScrapers, len(c.scrapers())))
-	_, err := domain.ParseAlias(string(c.Alias))
-	p.name("Alias", err)
-	p.name("Service", domain.CheckService(c.Service))
-	p.name("Hostname", domain.CheckHostname(c.Hostname))
 	p.within("RegisterInterval", &c.RegisterInterval, domain.DefaultRegisterInterval, minRegisterInterval, maxRegisterInterval)
 	p.must(c.CollectTimeout == 0 || c.CollectTimeout >= time.Millisecond && c.CollectTimeout <= time.Hour, "CollectTimeout",
 		fmt.Sprintf("want 1ms to 1h, or 0 for the time of the request, got %s", c.CollectTimeout))
 	c.Retry.check(p, "Retry")
 }
 
-// Client serves metrics under its own key to its scrapers and keeps an alias registered with each of them.
+// Client serves metrics under its own key to its scrapers and keeps an alias, or a set of them, registered with each.
 type Client struct {
 	cfg      ClientConfig
+	targets  map[domain.Alias]ClientTarget
+	set      domain.TargetSet // of the targets; empty without ClientConfig.Targets
+	singles  singles
 	listener ports.Listener
 	unwatch  func()
 	scrapers []*clientScraper // in the order configured
@@ -120,9 +139,8 @@ type Client struct {
 type clientScraper struct {
 	key       domain.PublicKey
 	registrar *registrar
-	texts     queue // requests for text
-	scrapes   queue // all others without parameters
-	probes    queue // and with them
+	texts     queue                          // requests for text
+	targets   map[domain.Alias]*targetQueues // of those that were requested
 
 	missing  host.Timer     // until the next registration; nil while it is connected
 	misses   domain.Backoff // of missing
@@ -130,9 +148,6 @@ type clientScraper struct {
 	released bool           // it has released this client; until it connects again
 
 	connections int
-	requests    uint64
-	failed      uint64
-	bytes       uint64
 }
 
 // ClientStatus is a snapshot of a client: totals over its scrapers, and each of them.
@@ -180,62 +195,82 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Instance.IsZero() {
 		host.Draw(cfg.Host.Rand(), cfg.Instance[:])
 	}
-	c := &Client{cfg: cfg}
-	scrapers := cfg.scrapers()
-	for _, s := range scrapers {
-		k := &clientScraper{
-			key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
-			// No scraper can block the others.
-			texts:   queue{limit: max(1, maxCollections/len(scrapers)), most: maxWaitingCollections},
-			scrapes: queue{limit: maxScrapes, most: maxWaitingCollections},
-			probes:  queue{limit: max(2, maxProbes/len(scrapers)), most: maxWaitingCollections},
-			registrar: &registrar{
-				host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
-				backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,
-				request: ports.Registration{
-					Scraper: s.Key, Dial: cfg.DialKeys, Secret: s.Secret,
-					Register: domain.Register{
-						Alias: cfg.Alias, Key: cfg.Keys.Public, Hostname: cfg.Hostname, Service: cfg.Service,
-						Instance: cfg.Instance,
-					},
-				},
-			},
-		}
-		c.scrapers = append(c.scrapers, k)
+	c := &Client{cfg: cfg, targets: map[domain.Alias]ClientTarget{}}
+	c.singles = singles{client: c, members: map[domain.Alias]*singleClient{}}
+	if cfg.Targets == nil {
+		c.targets[cfg.Alias] = ClientTarget{Source: cfg.Source, Target: domain.Target{Alias: cfg.Alias, Hostname: cfg.Hostname, Service: cfg.Service}}
+	} else {
+		_ = c.take(cfg.Targets) // they are checked
+	}
+	for _, s := range cfg.scrapers() {
+		c.addScraper(s)
 	}
 	return c, nil
+}
+
+// addScraper adds a scraper, without registering with it.
+func (c *Client) addScraper(s ClientScraper) *clientScraper {
+	cfg := &c.cfg
+	k := &clientScraper{
+		key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval}, targets: map[domain.Alias]*targetQueues{},
+		// No scraper can block the others.
+		texts: queue{limit: max(1, maxCollections/len(cfg.scrapers())), most: maxWaitingCollections},
+		registrar: &registrar{
+			host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
+			backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,
+			request: ports.Registration{
+				Scraper: s.Key, Dial: cfg.DialKeys, Secret: s.Secret,
+				Register: domain.Register{
+					Alias: cfg.Alias, Key: cfg.Keys.Public, Hostname: cfg.Hostname, Service: cfg.Service,
+					Instance: cfg.Instance,
+				},
+			},
+		},
+	}
+	if cfg.Targets != nil {
+		k.registrar.request.Set = &ports.SetRegistration{Targets: c.set, Former: c.former}
+		k.registrar.set.onOlder = func(older bool) { c.singles.serve(ClientScraper{k.key, k.registrar.request.Secret}, older) }
+	}
+	c.scrapers = append(c.scrapers, k)
+	return k
 }
 
 // PublicKey is the key of the metrics server.
 func (c *Client) PublicKey() domain.PublicKey { return c.cfg.Keys.Public }
 
-// Source is the source of the metrics.
-func (c *Client) Source() ports.MetricsSource { return c.cfg.Source }
-
-// Alias is the registered alias.
-func (c *Client) Alias() domain.Alias { return c.cfg.Alias }
-
 // Status returns a snapshot.
 func (c *Client) Status() ClientStatus {
 	s := ClientStatus{Listening: c.listening, Blocked: c.blocked}
 	for _, k := range c.scrapers {
-		one := ClientScraperStatus{
-			Key: k.key, Registered: k.registrar.registered, LastError: k.registrar.lastErr,
-			Registrations: k.registrar.succeeded, RegistrationsFailed: k.registrar.failed,
-			Connections: k.connections, Requests: k.requests, RequestsFailed: k.failed, Bytes: k.bytes,
+		one := k.status()
+		for _, t := range k.targets {
+			one.Requests, one.RequestsFailed, one.Bytes = one.Requests+t.requests, one.RequestsFailed+t.failed, one.Bytes+t.bytes
 		}
-		s.Scrapers = append(s.Scrapers, one)
-		s.Registered = s.Registered || one.Registered
-		if s.LastError == nil {
-			s.LastError = one.LastError
-		}
-		s.Registrations += one.Registrations
-		s.RegistrationsFailed += one.RegistrationsFailed
-		s.Connections += one.Connections
-		s.Requests += one.Requests
-		s.RequestsFailed += one.RequestsFailed
+		s.add(one)
 	}
 	return s
+}
+
+// status is the status of a scraper without requests.
+func (s *clientScraper) status() ClientScraperStatus {
+	return ClientScraperStatus{
+		Key: s.key, Registered: s.registrar.registered, LastError: s.registrar.lastErr,
+		Registrations: s.registrar.succeeded, RegistrationsFailed: s.registrar.failed, Connections: s.connections,
+	}
+}
+
+// add adds the status of a scraper to the totals.
+func (s *ClientStatus) add(one ClientScraperStatus) {
+	s.Scrapers = append(s.Scrapers, one)
+	s.Registered = s.Registered || one.Registered
+	if s.LastError == nil {
+		s.LastError = one.LastError
+	}
+	s.Registrations += one.Registrations
+	s.RegistrationsFailed += one.RegistrationsFailed
+	s.Connections += one.Connections
+	s.Requests += one.Requests
+	s.RequestsFailed += one.RequestsFailed
 }
 
 // Start listens, and registers the alias: it connects to the scrapers at once, and sends the registrations when the server can be
@@ -373,6 +408,7 @@ func (c *Client) Close(done func()) {
 		c.cfg.Transport.Close(c.shutdown.finish)
 	})
 	unserved := closing.Add()
+	c.singles.close(closing)
 	for _, k := range c.scrapers {
 		stopped := closing.Add()
 		k.registrar.stop(func() {
@@ -386,6 +422,15 @@ func (c *Client) Close(done func()) {
 		return
 	}
 	c.listener.Close(unserved)
+}
+
+// dropScraper ends the registration with a scraper, which is not admitted any more.
+func (c *Client) dropScraper(k *clientScraper) {
+	if k.missing != nil {
+		k.missing.Stop()
+	}
+	k.registrar.stop(func() {})
+	c.scrapers = slices.DeleteFunc(c.scrapers, func(o *clientScraper) bool { return o == k })
 }
 
 // scraper returns the scraper with a key.

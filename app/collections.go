@@ -53,6 +53,8 @@ func (q *queue) leave(c *collection) {
 // collection is a request that a client answers from its source, a ports.Scrape for the scraper.
 type collection struct {
 	conn     *clientConn
+	target   ClientTarget
+	counts   *targetQueues
 	queue    *queue // nil for one that was rejected
 	request  domain.ScrapeRequest
 	handlers ports.ScrapeHandlers
@@ -67,23 +69,44 @@ type collection struct {
 // onScrape answers a request.
 func (cc *clientConn) onScrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
 	s, host := cc.scraper, cc.client.cfg.Host
-	s.requests++
-	tell(cc.client.cfg.OnEvent, domain.MetricsRequest{UID: cc.uid, Peer: cc.peer})
-	c := &collection{conn: cc, request: r, handlers: h, arrived: host.Now(), queue: &s.scrapes}
+	c := &collection{conn: cc, request: r, handlers: h, arrived: host.Now(), counts: &targetQueues{}}
+	known := false
+	if c.target, known = cc.client.target(r.Target); known {
+		c.counts = s.queues(c.target.Alias, len(cc.client.scrapers))
+	}
+	c.counts.requests++
+	tell(cc.client.cfg.OnEvent, domain.MetricsRequest{UID: cc.uid, Peer: cc.peer, Target: c.name()})
+	c.request.Header = passed(r.Header, c.target.Fields)
+	c.queue = &c.counts.scrapes
 	switch {
 	case r.Text:
 		c.queue = &s.texts
 	case r.Query != "":
-		c.queue = &s.probes
+		c.queue = &c.counts.probes
 	}
 	if !r.Text {
 		c.limitTo(r.Within)
 	}
-	if !c.queue.enter(c) {
+	switch {
+	case !known:
+		c.queue = nil
+		host.Post(func() { c.end(errNoTarget) })
+	case !c.queue.enter(c):
 		c.queue = nil
 		host.Post(func() { c.end(errBusy) })
 	}
 	return c
+}
+
+// name is the target in events: of a client that has several.
+func (c *collection) name() domain.Alias {
+	if c.conn.client.cfg.Targets == nil {
+		return ""
+	}
+	if c.target.Source == nil {
+		return domain.Alias(clip(c.request.Target))
+	}
+	return c.target.Alias
 }
 
 // limitTo ends the collection after a time, or after the client's own limit.
@@ -111,7 +134,7 @@ func (c *collection) start() {
 		r.Within -= c.conn.client.cfg.Host.Now().Sub(c.arrived)
 	}
 	r.Compress = r.Compress && c.conn.conn.Peer().Path != domain.PathLAN
-	c.run = c.conn.client.cfg.Source.Scrape(r, ports.ScrapeHandlers{OnHead: c.onHead, OnData: c.onData, OnEnd: c.end})
+	c.run = c.target.Source.Scrape(r, ports.ScrapeHandlers{OnHead: c.onHead, OnData: c.onData, OnEnd: c.end})
 }
 
 func (c *collection) onHead(h domain.ScrapeHead) {
@@ -161,21 +184,21 @@ func (c *collection) end(err error) {
 		return
 	}
 	c.forget()
-	client, s := c.conn.client, c.conn.scraper
+	client := c.conn.client
 	if err == nil && c.status == nil {
-		s.bytes += uint64(c.bytes)
+		c.counts.bytes += uint64(c.bytes)
 		tell(client.cfg.OnEvent, domain.MetricsSuccess{
-			UID: c.conn.uid, Peer: c.conn.peer, Bytes: c.bytes, Took: client.cfg.Host.Now().Sub(c.arrived),
+			UID: c.conn.uid, Peer: c.conn.peer, Target: c.name(), Bytes: c.bytes, Took: client.cfg.Host.Now().Sub(c.arrived),
 		})
 		c.handlers.OnEnd(nil)
 		return
 	}
-	s.failed++
+	c.counts.failed++
 	failure := err
 	if err == nil {
 		failure = c.status
 	}
-	tell(client.cfg.OnEvent, domain.MetricsError{UID: c.conn.uid, Peer: c.conn.peer, Err: failure})
+	tell(client.cfg.OnEvent, domain.MetricsError{UID: c.conn.uid, Peer: c.conn.peer, Target: c.name(), Err: failure})
 	switch {
 	case err == nil: // the status is passed on
 		c.handlers.OnEnd(nil)

@@ -43,40 +43,46 @@ func ExampleClient() {
 	// register-alias-error
 }
 
-// A process that serves several exporters: an alias and a key for each, on one transport, and two scrapers.
-func ExampleGroup() {
+// A process that serves several exporters, under one key and one connection to each of two scrapers.
+func ExampleClient_targets() {
 	loop := portstest.NewLoop(1)
 	seed := domain.SeedFrom([32]byte{1, 2, 3}) // the process's own, kept in a file
-	scrapers := []app.ClientScraper{
-		{Key: domain.KeyPairFromSeed(domain.SeedFrom([32]byte{4})).Public, Secret: domain.SecretFrom([32]byte{5, 6})},
-		{Key: domain.KeyPairFromSeed(domain.SeedFrom([32]byte{7})).Public, Secret: domain.SecretFrom([32]byte{8, 9})},
+	cfg := app.ClientConfig{
+		Host: loop, Transport: portstest.NewTransport(portstest.NewNetwork(loop)), Keys: app.AliasKeys(seed, ""),
+		Scrapers: []app.ClientScraper{
+			{Key: domain.KeyPairFromSeed(domain.SeedFrom([32]byte{4})).Public, Secret: domain.SecretFrom([32]byte{5, 6})},
+			{Key: domain.KeyPairFromSeed(domain.SeedFrom([32]byte{7})).Public, Secret: domain.SecretFrom([32]byte{8, 9})},
+		},
 	}
-	cfg := app.GroupConfig{Host: loop, Transport: portstest.NewTransport(portstest.NewNetwork(loop))}
 	for _, alias := range []domain.Alias{"node", "database"} {
-		cfg.Clients = append(cfg.Clients, app.ClientConfig{
-			Source: portstest.NewSource(loop, "up 1\n"), Scrapers: scrapers,
-			Alias: alias, Keys: app.AliasKeys(seed, alias), Hostname: "mercury",
+		cfg.Targets = append(cfg.Targets, app.ClientTarget{
+			Target: domain.Target{Alias: alias, Hostname: "mercury"}, Source: portstest.NewSource(loop, "up 1\n"),
+			Keys: app.AliasKeys(seed, alias), // with scrapers that know no sets
 		})
 	}
-	group, err := app.NewGroup(cfg)
+	client, err := app.NewClient(cfg)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	loop.Turn(func() {
-		group.Start(func(err error) { fmt.Println("listening:", err == nil) })
+		client.Start(func(err error) { fmt.Println("listening:", err == nil) })
 	})
 	loop.Advance(time.Second)
-	for _, c := range group.Clients() {
-		fmt.Printf("%s has key %s and %d scrapers\n", c.Alias(), c.PublicKey().Short(), len(c.Status().Scrapers))
+	loop.Turn(func() {
+		if err := client.SetTargets(cfg.Targets[:1]); err != nil {
+			fmt.Println(err)
+		}
+	})
+	for t := range client.Set().All() {
+		fmt.Printf("%s is for %d scrapers\n", t.Alias, len(client.TargetStatus(t.Alias).Scrapers))
 	}
 	loop.Turn(func() {
-		group.Close(func() { fmt.Println("closed") })
+		client.Close(func() { fmt.Println("closed") })
 	})
 	loop.Advance(5 * time.Second)
 	// Output:
 	// listening: true
-	// node has key 1b3aqtxp and 2 scrapers
-	// database has key 3ncczdb1 and 2 scrapers
+	// node is for 2 scrapers
 	// closed
 }

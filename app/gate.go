@@ -19,8 +19,8 @@ const (
 	// members stay for two minutes.
 	keptStrangers = 256
 	keptMembers   = 768
-	// maxMembers bounds the keys that are remembered for a valid secret: two runs of each client of a full table.
-	maxMembers = 2 * domain.MaxEntries
+	// maxMembers bounds the keys that are remembered for a valid secret: two runs of 10,000 clients.
+	maxMembers = 20_000
 	// refusalBurst wrong requests from one address may share connections, then each costs a connection of its own, with one more
 	// for free per refusalEvery. Keys are free, addresses are not.
 	refusalBurst = 60

@@ -72,22 +72,43 @@ func (rg *registry) appear(e domain.Entry) (shared bool) {
 		rg.vanish(e.Alias)
 		s = &instances{key: e.Key}
 		rg.instances[e.Alias] = s
-		if rg.owners[e.Key] == nil {
-			rg.owners[e.Key] = &owner{}
-		}
-		rg.owners[e.Key].aliases++
+		rg.own(e.Key)
 	}
 	s.add(e.Instance, now)
-	o := rg.owners[e.Key]
-	if o.index(e.Instance) < 0 {
-		o.newest = e.Instance
+	return rg.sawOwner(domain.Register{Alias: e.Alias, Key: e.Key, Instance: e.Instance})
+}
+
+// own counts an alias, or a set, of a key.
+func (rg *registry) own(key domain.PublicKey) {
+	if rg.owners[key] == nil {
+		rg.owners[key] = &owner{}
 	}
-	if !o.add(e.Instance, now) {
+	rg.owners[key].aliases++
+}
+
+// disown is the inverse of own.
+func (rg *registry) disown(key domain.PublicKey) {
+	if o := rg.owners[key]; o.aliases > 1 {
+		o.aliases--
+	} else {
+		delete(rg.owners, key)
+	}
+}
+
+// sawOwner records a registration with the owner of its key. It reports, here and as an event, whether another running process registers
+// under that.
+func (rg *registry) sawOwner(r domain.Register) (shared bool) {
+	now := rg.scraper.cfg.Host.Now()
+	o := rg.owners[r.Key]
+	if o.index(r.Instance) < 0 {
+		o.newest = r.Instance
+	}
+	if !o.add(r.Instance, now) {
 		return false
 	}
 	o.shared = now
 	rg.scraper.stats.SharedIdentities++
-	tell(rg.scraper.cfg.OnEvent, domain.IdentityShared{Alias: e.Alias, Key: e.Key})
+	tell(rg.scraper.cfg.OnEvent, domain.IdentityShared{Alias: r.Alias, Key: r.Key})
 	return true
 }
 
@@ -98,11 +119,7 @@ func (rg *registry) vanish(a domain.Alias) {
 		return
 	}
 	delete(rg.instances, a)
-	if o := rg.owners[s.key]; o.aliases > 1 {
-		o.aliases--
-	} else {
-		delete(rg.owners, s.key)
-	}
+	rg.disown(s.key)
 }
 
 // departs records a goodbye and reports whether the alias is to be removed.
@@ -111,11 +128,16 @@ func (rg *registry) departs(r domain.Register) bool {
 	if s == nil || s.key != r.Key {
 		return true
 	}
+	rg.leaveOwner(r)
+	return s.leave(r.Instance)
+}
+
+// leaveOwner records a goodbye with the owner of its key.
+func (rg *registry) leaveOwner(r domain.Register) {
 	o := rg.owners[r.Key]
 	if o.leave(r.Instance); o.newest == r.Instance {
 		o.newest = domain.Instance{}
 	}
-	return s.leave(r.Instance)
 }
 
 // leads reports whether a process that has registered may take the connection to its key from another running one: the last one

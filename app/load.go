@@ -84,10 +84,11 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("alias %q: %w", e.Alias, err))
-		} else if !e.Instance.IsZero() {
+		} else if !e.Instance.IsZero() && !e.InSet {
 			s.registry.appear(e)
 		}
 	}
+	s.registry.loadSets(s.table.Entries())
 	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
 }
 

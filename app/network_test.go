@@ -65,24 +65,17 @@ func TestLostNetworkIsToldInWordsWithWhatToDo(t *testing.T) {
 	}
 }
 
-func TestGroupTellsOfItsNetworkOnce(t *testing.T) {
+// The clients of its targets, with a scraper that does not know sets, have the same network.
+func TestClientWithSinglesTellsOfItsNetworkOnce(t *testing.T) {
 	w := newWorld(t)
+	w.net.NoSets = true
+	w.startScraper(nil)
 	transport := portstest.NewTransport(w.net)
-	var told events
-	cfg := app.GroupConfig{Host: w.loop, Transport: transport}
-	for i := range byte(3) {
-		cfg.Clients = append(cfg.Clients, app.ClientConfig{
-			Source: portstest.NewSource(w.loop, "up 1\n"), Scraper: pair(1).Public, Secret: secret,
-			Alias: domain.Alias([]byte{'a' + i}), Keys: pair(2 + i), OnEvent: told.add,
-		})
-	}
-	g, err := app.NewGroup(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.loop.Turn(func() { g.Start(func(error) {}) })
+	c := w.startSet(func(cfg *app.ClientConfig) { cfg.Transport = transport }, "a", "b", "c")
+	w.loop.Advance(10 * time.Second)
+	wantNames(t, w.aliases(), "a", "b", "c")
 	w.loop.Turn(func() { transport.Network(ports.Network{BootstrapNodes: 3}) })
-	if lost := of[domain.NetworkLost](told); len(lost) != 1 {
+	if lost := of[domain.NetworkLost](c.events); len(lost) != 1 {
 		t.Errorf("told %d times", len(lost))
 	}
 }

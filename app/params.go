@@ -14,6 +14,8 @@ const (
 	// registerTimeout bounds the wait for the answer once a registration's connection is up: the channel to
 	// open and the scraper's disk.
 	registerTimeout = 10 * time.Second
+	// setTimeout bounds it for a set: a megabyte over a slow uplink.
+	setTimeout = time.Minute
 	// closeTimeout bounds the shutdown of a client or scraper, inside the five seconds that a program may take to stop.
 	closeTimeout = 4 * time.Second
 	// leaveTimeout bounds the goodbye, so that the node below still has time to unannounce.
@@ -35,11 +37,10 @@ const (
 	maxPage = 64 << 20
 	// maxScrapers bounds the scrapers of one client. Two is usual, for availability or for two owners.
 	maxScrapers = 16
-	// maxClients bounds the clients of one group: each is a server on the DHT, announced every few minutes, with a connection per
-	// scraper.
-	maxClients = 256
-	// groupStart is the number of clients of a group that start to listen at a time: each queries a dozen DHT nodes.
-	groupStart = 8
+	// maxSingles bounds the targets that are registered each by itself: each is a server on the DHT, announced every few minutes, with a
+	// connection per scraper. singleStarts is the number of them that start to listen at a time: each queries a dozen DHT nodes.
+	maxSingles   = 256
+	singleStarts = 8
 
 	// announcePatience is the longest wait of a registration for the client's announcement, without which no scraper finds the
 	// client. A failed attempt of the announcer takes six seconds.
@@ -79,6 +80,9 @@ const (
 
 	// renewSpread is the part of the interval over which renewals are spread.
 	renewSpread = 20
+	// changePause is the time from a change of a client's targets to its registration, and between two of them: changes that come one
+	// after the other are registered together.
+	changePause = time.Second
 	// movedSpread spreads the registrations of clients that move at the same time.
 	movedSpread = time.Second
 	// movedPause is the time between repetitions because of moves where moves go on, and movedBurst the number of immediate
@@ -86,9 +90,10 @@ const (
 	movedPause = 15 * time.Second
 	movedBurst = 2
 
-	// maxSessionRequests bounds the scrapes that may wait on one client: Prometheus sends one at a time, two of them in pairs for
-	// availability.
-	maxSessionRequests = 64
+	// maxSessionRequests bounds the scrapes that may wait on one client, a site of 5,000 targets that are scraped every 15 s and take 3 s
+	// each, and maxTargetRequests those for one target: Prometheus sends one at a time, two of them in pairs for availability.
+	maxSessionRequests = 1024
+	maxTargetRequests  = 64
 
 	// Limits on the registration service, which is open to any peer that knows the scraper's key.
 	aliasFirstRequest = 30 * time.Second // a connection without a request in this time is closed

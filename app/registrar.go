@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// registrar keeps one alias registered with one scraper: again after each interval, and with backoff after a failure.
+// registrar keeps one alias, or one set, registered with one scraper: again after each interval, and with backoff after a failure.
 type registrar struct {
 	host      host.Host
 	transport ports.ClientTransport
@@ -29,10 +29,29 @@ type registrar struct {
 	moved host.Instant // time of the last repetition because of a move, past or future
 	moves moves
 
+	set setState // of a set
+
 	registered bool // the last attempt succeeded
 	succeeded  uint64
 	failed     uint64
 	lastErr    error
+}
+
+// setState is a registrar's state for a set.
+type setState struct {
+	older    bool                    // the scraper does not know sets
+	onOlder  func(older bool)        // called when that changes
+	rejected map[domain.Alias]string // the targets that the scraper does not have, with the reasons
+	outdated bool                    // the set has changed since the attempt in progress began, or the last one
+	held     bool                    // the next attempt may use the scraper's connection: no more than the set has changed
+}
+
+// setOlder records whether the scraper does not know sets.
+func (s *setState) setOlder(older bool) {
+	if s.older != older {
+		s.older = older
+		s.onOlder(older)
+	}
 }
 
 // attempt is a registration in progress.
@@ -46,16 +65,21 @@ type attempt struct {
 
 func (rg *registrar) attempt() {
 	uid := newUID(rg.host)
-	tell(rg.onEvent, domain.AliasAttempt{UID: uid, Scraper: rg.request.Scraper, Register: rg.request.Register})
+	tell(rg.onEvent, domain.AliasAttempt{UID: uid, Scraper: rg.request.Scraper, Register: rg.request.Register, Targets: rg.size()})
 	a := &attempt{began: rg.host.Now(), asked: rg.asked}
 	rg.current = a
+	r := rg.request
+	var rejected []domain.RejectedTarget
 	finish := func(updated bool, err error) {
 		if rg.current == a {
 			if _, refused := errors.AsType[*domain.RemoteError](err); refused {
 				rg.asked = a.asked // the scraper has rejected it
 			}
+			if err == nil && r.Set != nil {
+				rg.took(r.Set.Targets, rejected)
+			}
 			rg.abandon()
-			rg.finish(uid, updated, err)
+			rg.finish(uid, updated, rejected, err)
 		}
 	}
 	expire := func(waiting string, after time.Duration) host.Timer {
@@ -66,10 +90,14 @@ func (rg *registrar) attempt() {
 	asked := func() {
 		if a.open && a.sent {
 			rg.asked = true
-			rg.timer = expire("the answer to the registration", registerTimeout)
+			rg.timer = expire("the answer to the registration", rg.patience())
 		}
 	}
-	r := rg.request
+	if r.Set != nil {
+		set := *r.Set
+		set.Held, set.OnRejected = rg.set.held, func(t []domain.RejectedTarget) { rejected = t }
+		r.Set, rg.set.held, rg.set.outdated = &set, false, false
+	}
 	r.OnOpen = func(domain.Peer) {
 		if rg.current == a {
 			a.open = true
@@ -141,6 +169,47 @@ func (rg *registrar) renew() {
 	}
 }
 
+// setTargets replaces the set, and registers what has changed soon.
+func (rg *registrar) setTargets(set domain.TargetSet) {
+	next := *rg.request.Set
+	next.Targets = set
+	rg.request.Set = &next
+	rg.set.outdated = true
+	if rg.stopped || rg.timer == nil || rg.current != nil || rg.set.older || !rg.registered {
+		return // it is not started, or an attempt ends or is due
+	}
+	rg.timer.Stop()
+	rg.set.held = true
+	rg.timer = rg.host.AfterFunc(changePause, rg.attempt)
+}
+
+// took records the set that the scraper has.
+func (rg *registrar) took(set domain.TargetSet, rejected []domain.RejectedTarget) {
+	next := *rg.request.Set
+	next.Base = set
+	rg.request.Set = &next
+	rg.set.rejected = map[domain.Alias]string{}
+	for _, t := range rejected {
+		rg.set.rejected[t.Alias] = t.Reason
+	}
+}
+
+// patience bounds the wait for the answer of a connected scraper.
+func (rg *registrar) patience() time.Duration {
+	if rg.request.Set != nil {
+		return setTimeout
+	}
+	return registerTimeout
+}
+
+// size is the number of targets of a set.
+func (rg *registrar) size() int {
+	if rg.request.Set == nil {
+		return 0
+	}
+	return rg.request.Set.Targets.Len()
+}
+
 // setSecret sets the secret of later registrations, and of the goodbye. It reports whether it changed.
 func (rg *registrar) setSecret(secret domain.Secret) bool {
 	if domain.Accepts([]domain.Secret{rg.request.Secret}, secret) {
@@ -157,15 +226,28 @@ func (rg *registrar) drawEarlier() time.Duration {
 	return jitter(rg.host, rg.interval/renewSpread)
 }
 
-func (rg *registrar) finish(uid domain.UID, updated bool, err error) {
+func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.RejectedTarget, err error) {
+	if remote, ok := errors.AsType[*domain.RemoteError](err); ok && remote.Unknown && rg.request.Set != nil {
+		rg.registered, rg.lastErr = false, nil
+		rg.timer = rg.host.AfterFunc(rg.interval-rg.drawEarlier(), rg.attempt) // it may be updated
+		const older = true
+		rg.set.setOlder(older)
+		return
+	}
 	rg.registered, rg.lastErr = err == nil, err
 	if err == nil {
 		rg.succeeded++
 		rg.backoff.Reset()
-		rg.timer = rg.host.AfterFunc(rg.interval-rg.drawEarlier(), rg.attempt)
+		wait := rg.interval - rg.drawEarlier()
+		if rg.set.outdated {
+			wait, rg.set.held = changePause, true
+		}
+		rg.timer = rg.host.AfterFunc(wait, rg.attempt)
 		tell(rg.onEvent, domain.RegisterAliasSuccess{
-			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Updated: updated,
+			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Targets: rg.size(), Rejected: rejected, Updated: updated,
 		})
+		const older = false
+		rg.set.setOlder(older)
 		return
 	}
 	rg.failed++

@@ -19,9 +19,11 @@ type registry struct {
 	// instances has an entry for each alias that registered since the start, at most one for each alias of the table and for
 	// those being written.
 	instances map[domain.Alias]*instances
-	owners    map[domain.PublicKey]*owner // of the keys in it
-	writes    int                         // registrations being written
-	fresh     int                         // of them, aliases that the table does not have
+	owners    map[domain.PublicKey]*owner // of the keys in it and in sets
+	sets      map[domain.PublicKey]*clientSet
+	targets   int // of all sets
+	writes    int // registrations being written
+	fresh     int // of them, aliases that the table does not have
 }
 
 // pendingAlias is the newest entry of an alias that is being written, and the number of such entries.
@@ -33,7 +35,7 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}}
 }
 
 // recordRejection counts a rejection and adds it to the list of refusals.
@@ -83,6 +85,7 @@ func (rg *registry) onOpen(conn ports.Conn) ports.AliasHandlers {
 	return ports.AliasHandlers{
 		OnRegister: k.onRegister,
 		OnLeave:    k.onLeave,
+		OnSet:      k.onSet,
 		OnError: func(err error) {
 			tell(s.cfg.OnEvent, domain.ConnectionError{UID: k.uid, Side: domain.SideRegister, Peer: k.peer, Err: err})
 		},
@@ -116,19 +119,19 @@ func (c *aliasConn) onClose() {
 	tell(g.scraper.cfg.OnEvent, domain.ConnectionClose{UID: c.uid, Side: domain.SideRegister, Peer: c.peer})
 }
 
-// authorize checks the rate and the secret of a request. It answers those that fail.
-func (c *aliasConn) authorize(req ports.AliasRequest, reply func(ports.AliasReply)) bool {
+// authorize checks the rate and the secret of a request. It answers those that fail with a message.
+func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func(message string)) bool {
 	s := c.registry.scraper
 	if !c.limit.Take(s.cfg.Host.Now()) {
-		c.registry.recordRejection(c, req.Alias, domain.ReasonRateLimit)
-		reply(ports.AliasReply{Message: "Too many requests"})
+		c.registry.recordRejection(c, r.Alias, domain.ReasonRateLimit)
+		fail("Too many requests")
 		c.refuse()
 		return false
 	}
-	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
-		c.registry.recordRejection(c, req.Alias, domain.ReasonUnauthorised)
-		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: req.Register})
-		reply(ports.AliasReply{Message: domain.Unauthorised})
+	if !domain.Accepts(s.cfg.Secrets, secret) {
+		c.registry.recordRejection(c, r.Alias, domain.ReasonUnauthorised)
+		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: r})
+		fail(domain.Unauthorised)
 		c.refuse()
 		return false
 	}
@@ -160,13 +163,13 @@ func (c *aliasConn) refuse() {
 
 func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasReply)) {
 	s := c.registry.scraper
-	if !c.authorize(req, reply) {
+	if !c.authorize(req.Secret, req.Register, failAlias(reply)) {
 		return
 	}
 	tell(s.cfg.OnEvent, domain.AliasRequest{UID: c.uid, Peer: c.peer, Register: req.Register})
 	if s.cfg.RequireProof && !req.Proven {
 		c.registry.recordRejection(c, req.Alias, domain.ReasonNoProof)
-		reply(c.failed(req, errNoProof))
+		reply(ports.AliasReply{Message: c.failed(req.Register, errNoProof)})
 		return
 	}
 	c.registry.register(req.Register, func(change domain.Change, err error) {
@@ -174,7 +177,7 @@ func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 			if errors.Is(err, domain.ErrPinned) {
 				c.registry.recordRefusal(c, req.Alias, domain.ReasonPinned)
 			}
-			reply(c.failed(req, err))
+			reply(ports.AliasReply{Message: c.failed(req.Register, err)})
 			return
 		}
 		tell(s.cfg.OnEvent, domain.AliasSuccess{
@@ -189,18 +192,18 @@ func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 }
 
 func (c *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)) {
-	if !c.authorize(req, reply) {
+	if !c.authorize(req.Secret, req.Register, failAlias(reply)) {
 		return
 	}
 	s := c.registry.scraper
 	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
 		// Any holder of the secret could send it, and then take the alias.
-		reply(c.failed(req, errNoProof))
+		reply(ports.AliasReply{Message: c.failed(req.Register, errNoProof)})
 		return
 	}
 	c.registry.leave(req.Register, func(left bool, err error) {
 		if err != nil {
-			reply(c.failed(req, err))
+			reply(ports.AliasReply{Message: c.failed(req.Register, err)})
 			return
 		}
 		if left {
@@ -222,16 +225,26 @@ func (rg *registry) leaveSession(req ports.AliasRequest, reply func(ports.AliasR
 	})
 }
 
+// failAlias returns a function that answers a request about an alias with a failure.
+func failAlias(reply func(ports.AliasReply)) func(message string) {
+	return func(message string) { reply(ports.AliasReply{Message: message}) }
+}
+
 // failed reports the full error as an event, and returns what the peer may know: the uid, and the reason if its request caused
 // it.
-func (c *aliasConn) failed(req ports.AliasRequest, err error) ports.AliasReply {
-	tell(c.registry.scraper.cfg.OnEvent, domain.AliasError{UID: c.uid, Peer: c.peer, Alias: req.Alias, Err: err})
+func (c *aliasConn) failed(r domain.Register, err error) string {
+	tell(c.registry.scraper.cfg.OnEvent, domain.AliasError{UID: c.uid, Peer: c.peer, Alias: r.Alias, Key: r.Key, Err: err})
 	message := fmt.Sprintf("Failed to register alias (uid %s)", c.uid)
-	if errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) ||
-		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrPinned) {
+	if causedByRequest(err) {
 		message = fmt.Sprintf("%s: %s", message, err)
 	}
-	return ports.AliasReply{Message: message}
+	return message
+}
+
+// causedByRequest reports whether a peer may know an error.
+func causedByRequest(err error) bool {
+	return errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) ||
+		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrPinned) || errors.Is(err, domain.ErrSet)
 }
 
 func (rg *registry) pendingFor(a domain.Alias) bool { return rg.pending[a] != nil }
@@ -300,8 +313,12 @@ func (rg *registry) register(r domain.Register, done func(domain.Change, error))
 // leave removes an alias at its client's own request. Only the key that has the alias can give it up, and only the last process
 // that registered under it: a goodbye is ignored after another client or the next instance took the alias over.
 func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
+	if r.Alias == "" {
+		rg.leaveSet(r, done)
+		return
+	}
 	old, known := rg.current(r.Alias)
-	if !known || old.Key != r.Key || rg.scraper.closed {
+	if !known || old.Key != r.Key || old.InSet || rg.scraper.closed {
 		done(false, nil)
 		return
 	}

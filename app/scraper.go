@@ -149,6 +149,8 @@ func (s *Scraper) checkExpiry() {
 func (s *Scraper) dropExpired() {
 	candidates := s.table.ExpiredAt(s.now())
 	aliases := make([]domain.Alias, 0, len(candidates))
+	sets := map[domain.PublicKey]int{} // expired targets of sets
+	var order []domain.PublicKey       // of sets
 	for _, e := range candidates {
 		if s.registry.pendingFor(e.Alias) || !s.expired(e) {
 			continue // being renewed, or disproved
@@ -157,7 +159,16 @@ func (s *Scraper) dropExpired() {
 		s.registry.vanish(e.Alias)
 		s.remove(e)
 		s.stats.Expired++
+		if e.InSet {
+			if sets[e.Key]++; sets[e.Key] == 1 {
+				order = append(order, e.Key)
+			}
+			continue
+		}
 		tell(s.cfg.OnEvent, domain.AliasExpired{Entry: s.shown(e)})
+	}
+	for _, key := range order {
+		tell(s.cfg.OnEvent, domain.SetExpired{Key: key, Targets: sets[key]})
 	}
 	if len(aliases) > 0 {
 		s.cfg.Store.Delete(aliases, s.storeDone)
@@ -196,11 +207,16 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 
 // remove removes an alias from the table, not from the store.
 func (s *Scraper) remove(e domain.Entry) {
-	s.table.Delete(e.Alias)
-	s.ungrace(e.Alias)
-	delete(s.scrapes, e.Alias)
+	s.forget(e.Alias)
 	s.release(e.Key)
 	s.targets.changed()
+}
+
+// forget removes an alias from the table, and does no more.
+func (s *Scraper) forget(a domain.Alias) {
+	s.table.Delete(a)
+	s.ungrace(a)
+	delete(s.scrapes, a)
 }
 
 // session returns the session with a client, and starts it if necessary.
@@ -215,7 +231,8 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 		if err != nil {
 			panic("app: " + err.Error()) // NewScraper has checked the values
 		}
-		held.queue, held.paths, held.onLeave = s.dials, &s.stats.Paths, s.registry.leaveSession
+		held.queue, held.paths = s.dials, &s.stats.Paths
+		held.service = sessionService{s.registry.leaveSession, s.registry.setOverSession}
 		s.sessions[key] = held
 		held.Start()
 	}
@@ -224,6 +241,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 
 // release closes the session with a client that has no alias any more.
 func (s *Scraper) release(key domain.PublicKey) {
+	s.registry.vanishSetMaybe(key)
 	if held := s.sessions[key]; held != nil && !s.table.Serves(key) {
 		delete(s.sessions, key)
 		s.stats.Dials += held.dials

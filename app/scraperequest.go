@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -83,7 +84,10 @@ func (r *scrapeRequest) ask(left time.Duration) {
 	held := r.scraper.session(r.entry.Key)
 	uid := held.uid()
 	what := r.request
-	what.Within = left
+	what.Within, what.Header = left, passed(what.Header, r.entry.Fields)
+	if r.entry.InSet {
+		what.Target = string(r.entry.Alias)
+	}
 	r.run = held.Scrape(what, ports.ScrapeHandlers{
 		OnHead: func(h domain.ScrapeHead) {
 			r.headed = true
@@ -165,4 +169,9 @@ func (s *Scraper) record(e domain.Entry, r domain.Scrape) {
 	if r.Err == nil {
 		s.graces.noteScrape(e.Alias, s.cfg.Host.Now())
 	}
+}
+
+// passed returns the header fields of a caller that a target gets.
+func passed(header []domain.HeaderField, fields domain.Fields) []domain.HeaderField {
+	return slices.DeleteFunc(slices.Clone(header), func(f domain.HeaderField) bool { return !fields.Passes(f.Name) })
 }

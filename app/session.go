@@ -58,7 +58,13 @@ type Session struct {
 	search pathSearch   // open: search for a direct path, where a relay has taken over
 	old    *sessionLink // previous connection, until its requests have ended, see goOver; nil for none
 
-	onLeave func(ports.AliasRequest, func(ports.AliasReply)) // answers the client's goodbyes; nil: not supported
+	service sessionService
+}
+
+// sessionService answers a client's requests on its connection. Nil functions mean that they are not supported.
+type sessionService struct {
+	onLeave func(ports.AliasRequest, func(ports.AliasReply))                      // goodbyes
+	onSet   func(ports.SetRequest, domain.UID, domain.Peer, func(ports.SetReply)) // registrations of its set
 }
 
 // sessionLink is one connection of a session, or the dial for one. Callbacks of links that the session no longer uses are
@@ -319,6 +325,16 @@ func (s *Session) limitDial(link *sessionLink) {
 	})
 }
 
+// registrations returns the handler of registrations of the client's set on a link; nil where they are not supported.
+func (s *Session) registrations(link *sessionLink) func(ports.SetRequest, func(ports.SetReply)) {
+	if s.service.onSet == nil {
+		return nil
+	}
+	return func(req ports.SetRequest, reply func(ports.SetReply)) {
+		s.service.onSet(req, link.uid, link.peer, reply)
+	}
+}
+
 // dialOn dials the connection of a link, the session's own or that of the search.
 func (s *Session) dialOn(link *sessionLink) {
 	s.dials++
@@ -326,7 +342,8 @@ func (s *Session) dialOn(link *sessionLink) {
 	link.conn = s.cfg.Transport.DialMetrics(ports.MetricsDial{
 		Keys:    s.cfg.Keys,
 		Client:  s.cfg.Client,
-		OnLeave: s.onLeave,
+		OnLeave: s.service.onLeave,
+		OnSet:   s.registrations(link),
 		OnOpen: func(p domain.Peer) {
 			switch link {
 			case s.link:

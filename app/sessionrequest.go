@@ -39,7 +39,7 @@ func (s *Session) Scrape(what domain.ScrapeRequest, h ports.ScrapeHandlers) port
 	case s.state == domain.SessionWaiting:
 		r.settleLater(s.notConnected())
 		return r
-	case len(s.pending) >= maxSessionRequests:
+	case s.crowded(what.Target):
 		r.settleLater(errBusy)
 		return r
 	}
@@ -54,6 +54,20 @@ func (s *Session) Scrape(what domain.ScrapeRequest, h ports.ScrapeHandlers) port
 		s.queue.hurry(&s.turn)
 	}
 	return r
+}
+
+// crowded reports whether there is no room for another scrape of a target.
+func (s *Session) crowded(target string) bool {
+	if len(s.pending) < maxTargetRequests {
+		return false
+	}
+	same := 0
+	for _, r := range s.pending {
+		if r.request.Target == target {
+			same++
+		}
+	}
+	return same >= maxTargetRequests || len(s.pending) >= maxSessionRequests
 }
 
 // ask sends the request on the session's connection.

@@ -24,7 +24,8 @@ func (s *Scraper) Sizes(report func(what string, held, most int)) {
 	report("pins", len(s.pins), s.cfg.MaxAliases)
 	report("scrapes of one client under way", waiting, maxSessionRequests)
 	report("connections to one client", links, maxSessionLinks)
-	report("registrations being written", g.writes, maxPendingWrites)
+	report("registrations being written", g.writes, maxPendingWrites+domain.MaxTargets)
+	report("targets of sets", g.targets, s.cfg.MaxAliases+domain.MaxTargets)
 	report("aliases being written", len(g.pending), g.writes)
 	report("new aliases being written", g.fresh, len(g.pending))
 	report("registration connections", g.gate.conns.Len(), maxAliasConns)
@@ -35,15 +36,20 @@ func (s *Scraper) Sizes(report func(what string, held, most int)) {
 
 // Sizes reports the size and the limit of everything that grows with what scrapers do, as Scraper.Sizes does.
 func (c *Client) Sizes(report func(what string, held, most int)) {
-	connections, texts, limit, waiting, scrapes, probes := 0, 0, 0, 0, 0, 0
+	connections, texts, limit, waiting, scrapes, probes, targets := 0, 0, 0, 0, 0, 0, 0
 	for _, k := range c.scrapers {
 		connections, texts, limit = connections+k.connections, texts+k.texts.running, limit+k.texts.limit
-		waiting, scrapes = max(waiting, len(k.texts.waiting)), max(scrapes, k.scrapes.running+len(k.scrapes.waiting))
-		probes = max(probes, k.probes.running+len(k.probes.waiting))
+		waiting, targets = max(waiting, len(k.texts.waiting)), max(targets, len(k.targets))
+		for _, t := range k.targets {
+			scrapes = max(scrapes, t.scrapes.running+len(t.scrapes.waiting))
+			probes = max(probes, t.probes.running+len(t.probes.waiting))
+		}
 	}
 	report("metrics connections", connections, unbounded)
 	report("collections of texts", texts, limit)
 	report("collections of texts for one scraper that wait", waiting, maxWaitingCollections)
-	report("collections for one scraper", scrapes, maxScrapes+maxWaitingCollections)
-	report("collections with parameters for one scraper", probes, maxProbes+maxWaitingCollections)
+	report("collections of a target for one scraper", scrapes, maxScrapes+maxWaitingCollections)
+	report("collections of a target with parameters for one scraper", probes, maxProbes+maxWaitingCollections)
+	report("targets that one scraper has requested", targets, len(c.targets))
+	report("targets that are registered by themselves", len(c.singles.members), maxSingles)
 }

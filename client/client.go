@@ -1,12 +1,15 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/part"
@@ -16,14 +19,18 @@ import (
 // Client serves a service's metrics to its scrapers until its context ends or it is closed. Its methods may be called from any
 // goroutine, but not on the node's loop.
 type Client struct {
-	node      *dhtprom.Node
-	part      *part.Part
-	group     *app.Group
-	upstreams []upstream // of the targets
-	counts    *counts
+	node   *dhtprom.Node
+	part   *part.Part
+	client *app.Client
+	config Config
+	counts *counts
 
-	registered chan struct{}                // closed once an alias is registered with at least one scraper
-	last       map[domain.Alias]LastRequest // on the loop
+	setting    sync.Mutex    // SetTargets
+	registered chan struct{} // closed once an alias is registered with at least one scraper
+
+	// On the loop:
+	targets []target
+	last    map[domain.Alias]LastRequest
 }
 
 // Expose serves a service's metrics on its own node, in the network of the invite, until ctx ends. Then it says goodbye and
@@ -63,21 +70,21 @@ func Start(ctx context.Context, n *dhtprom.Node, cfg Config) (*Client, error) {
 // New creates a client on a node, to be closed by its own Close or by the node's. It uses the scraper of the invite; the network
 // is the node's. Nothing is served before Start.
 func New(n *dhtprom.Node, cfg Config) (*Client, error) {
-	c := &Client{node: n, counts: newCounts(), registered: make(chan struct{}), last: map[domain.Alias]LastRequest{}}
-	group, upstreams, err := cfg.group(n.Host(), c.listener(cfg))
+	c := &Client{node: n, config: cfg, counts: newCounts(), registered: make(chan struct{}), last: map[domain.Alias]LastRequest{}}
+	use, targets, err := cfg.app(n.Host())
 	if err != nil {
 		return nil, err
 	}
-	group.Host, group.Transport, group.KeepTransport = n.Host(), n.Transport(), true
-	c.upstreams = upstreams
+	use.Host, use.Transport, use.KeepTransport, use.OnEvent = n.Host(), n.Transport(), true, c.listener(cfg, use.Alias)
+	c.targets = targets
 	err = n.Do(context.Background(), func() (err error) {
-		c.group, err = app.NewGroup(group)
+		c.client, err = app.NewClient(use)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if c.part, err = part.New(n.Host(), "the client", c.group.Close, nil); err != nil {
+	if c.part, err = part.New(n.Host(), "the client", c.client.Close, nil); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -91,33 +98,23 @@ func Provide(n *dhtprom.Node, cfg Config) (c *Client, cleanup func(), err error)
 	return c, func() { _ = c.Close() }, nil
 }
 
-// listener returns an event listener for the log, the counters, this client, and the service.
-func (c *Client) listener(cfg Config) func(domain.Alias, domain.Event) {
-	log := map[domain.Alias]func(domain.Event){}
+// listener returns an event listener for the log, the counters, this client, and the service. single is the alias of a client with one.
+func (c *Client) listener(cfg Config, single domain.Alias) func(domain.Event) {
+	log := func(domain.Event) {}
 	if cfg.Logger != nil {
-		events := app.NewEventLog(c.node.Host(), cfg.Logger) // shared by all targets, since their scrapers are the same
-		targets := cfg.targets()
-		for _, t := range targets {
-			var attrs []any
-			if len(targets) > 1 {
-				attrs = []any{"client", t.Alias}
-			}
-			log[domain.Alias(t.Alias)] = events.Listener(attrs...)
-		}
+		log = app.LogEvents(c.node.Host(), cfg.Logger)
 	}
 	first := sync.OnceFunc(func() { close(c.registered) })
-	return func(alias domain.Alias, e domain.Event) {
-		if tell := log[alias]; tell != nil {
-			tell(e)
-		}
-		c.counts.event(alias, e)
+	return func(e domain.Event) {
+		log(e)
+		c.counts.event(single, e)
 		switch e := e.(type) {
 		case domain.RegisterAliasSuccess:
 			first()
 		case domain.MetricsSuccess:
-			c.last[alias] = LastRequest{At: time.Now(), Bytes: e.Bytes, Took: e.Took}
+			c.note(cmp.Or(single, e.Target), LastRequest{At: time.Now(), Bytes: e.Bytes, Took: e.Took})
 		case domain.MetricsError:
-			c.last[alias] = LastRequest{At: time.Now(), Err: e.Err}
+			c.note(cmp.Or(single, e.Target), LastRequest{At: time.Now(), Err: e.Err})
 		}
 		if cfg.OnEvent != nil {
 			cfg.OnEvent(e)
@@ -125,9 +122,16 @@ func (c *Client) listener(cfg Config) func(domain.Alias, domain.Event) {
 	}
 }
 
+// note records the result of a request for a target.
+func (c *Client) note(alias domain.Alias, l LastRequest) {
+	if slices.ContainsFunc(c.targets, func(t target) bool { return t.alias == alias }) {
+		c.last[alias] = l
+	}
+}
+
 // Start starts to serve metrics and returns when the client can be found, or ctx ends; if it fails, the client is closed. It does
 // not wait for the registration, which is repeated until it succeeds; Registered does. The client closes with ctx.
-func (c *Client) Start(ctx context.Context) error { return c.part.Start(ctx, c.group.Start) }
+func (c *Client) Start(ctx context.Context) error { return c.part.Start(ctx, c.client.Start) }
 
 // Registered waits until an alias has been registered with at least one scraper.
 func (c *Client) Registered(ctx context.Context) error {
@@ -141,29 +145,47 @@ func (c *Client) Registered(ctx context.Context) error {
 	}
 }
 
-// Aliases returns the aliases of the metrics, with the key of each, in the order of the targets.
-func (c *Client) Aliases() []Alias {
-	var all []Alias
-	for _, m := range c.group.Clients() {
-		all = append(all, Alias{m.Alias(), m.PublicKey()})
+// SetTargets replaces the targets of a client that was configured with Config.Targets. Those that have not changed go on, and what has
+// changed is registered. On an error, a *TargetError or *app.ConfigError, nothing changes.
+func (c *Client) SetTargets(ctx context.Context, targets []Target) error {
+	c.setting.Lock()
+	defer c.setting.Unlock()
+	var before []target
+	err := c.node.Do(ctx, func() error {
+		before = c.targets
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return all
+	cfg := c.config
+	cfg.Targets = targets
+	next, err := cfg.build(c.node.Host(), before) // not on the loop, since it may read files
+	if err != nil {
+		return err
+	}
+	return c.node.Do(ctx, func() error {
+		if err := c.client.SetTargets(appTargets(next)); err != nil {
+			return err
+		}
+		c.targets = next
+		for a := range c.last {
+			if !slices.ContainsFunc(next, func(t target) bool { return t.alias == a }) {
+				delete(c.last, a)
+			}
+		}
+		return nil
+	})
 }
 
-// Alias is an alias and the key of its metrics server.
-type Alias struct {
-	Name      domain.Alias
-	PublicKey domain.PublicKey
-}
-
-// PublicKey is the key of the metrics server; of several targets, that of the first.
-func (c *Client) PublicKey() domain.PublicKey { return c.Aliases()[0].PublicKey }
+// PublicKey is the key of the metrics server.
+func (c *Client) PublicKey() domain.PublicKey { return c.client.PublicKey() }
 
 // SetSecrets replaces the secrets of scrapers, matched by key, and registers again where one changed. It returns how many
 // changed. Unknown scrapers are ignored.
 func (c *Client) SetSecrets(ctx context.Context, scrapers []app.ClientScraper) (changed int, err error) {
 	err = c.node.Do(ctx, func() error {
-		changed = c.group.SetSecrets(scrapers)
+		changed = c.client.SetSecrets(scrapers)
 		return nil
 	})
 	return changed, err
@@ -171,15 +193,17 @@ func (c *Client) SetSecrets(ctx context.Context, scrapers []app.ClientScraper) (
 
 // Status is a snapshot of a client.
 type Status struct {
-	Node    ports.NodeStatus
-	Targets []TargetStatus
+	app.ClientStatus // of all targets together
+	Node             ports.NodeStatus
+	Targets          []TargetStatus // in the order configured
 }
 
 // TargetStatus is a snapshot of one target.
 type TargetStatus struct {
-	Alias
+	Alias    domain.Alias
 	Upstream string // description of the source of its metrics
 	Last     LastRequest
+	Dropped  *source.Dropped // by the rules of the target
 	app.ClientStatus
 }
 
@@ -195,7 +219,7 @@ type LastRequest struct {
 func (s Status) Ready() (ok bool, missing []domain.Alias) {
 	for _, t := range s.Targets {
 		if !t.Registered {
-			missing = append(missing, t.Name)
+			missing = append(missing, t.Alias)
 		}
 	}
 	return len(missing) == 0, missing
@@ -205,8 +229,9 @@ func (s Status) Ready() (ok bool, missing []domain.Alias) {
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.node.Do(ctx, func() error {
 		s.Node = c.node.Transport().Status()
-		for i, m := range c.group.Clients() {
-			s.Targets = append(s.Targets, TargetStatus{Alias{m.Alias(), m.PublicKey()}, c.upstreams[i].name, c.last[m.Alias()], m.Status()})
+		s.ClientStatus = c.client.Status()
+		for _, t := range c.targets {
+			s.Targets = append(s.Targets, TargetStatus{t.alias, t.upstream, c.last[t.alias], t.source.Dropped(), c.client.TargetStatus(t.alias)})
 		}
 		return nil
 	})

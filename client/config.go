@@ -2,10 +2,14 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +21,7 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// Config configures a client: its metrics and its scrapers. It has one target, described by Alias and Gatherer or Func, or those
+// Config configures a client: its metrics and its scrapers. It has one target, described by Alias and Gatherer, Func or HTTP, or those
 // of Targets.
 type Config struct {
 	// Invite is a scraper's invite; Scrapers are additional scrapers, or all, with their keys and secrets.
@@ -31,12 +35,16 @@ type Config struct {
 	Service  string
 	Hostname string
 
-	// Gatherer has the metrics; prometheus.DefaultGatherer by default. Func returns them as text instead.
+	// Gatherer has the metrics; prometheus.DefaultGatherer by default. Func returns them as text instead, and HTTP is an exporter that
+	// has them.
+	HTTP     *source.HTTPConfig
 	Gatherer prometheus.Gatherer
 	Func     func(context.Context) (string, error)
 
-	// Targets replace the target above; each has its own alias and key.
+	// Targets, unless nil, replace the target above; each has its own alias. They share one key and one connection.
 	Targets []Target
+	// Labels are added to each target, beside its own.
+	Labels map[string]string
 
 	// Seed is the service's identity. If zero, the client draws one, which is fine: the next run takes the alias over, unless the
 	// scraper pins aliases to their keys. Clients on one node need different seeds.
@@ -56,21 +64,33 @@ type Target struct {
 	Service  string // the Config's if empty
 	Hostname string // likewise
 
+	// Instance is its label instance, and the alias by default. Labels are more labels of the target in Prometheus.
+	Instance string
+	Labels   map[string]string
+	// AllowHeaders are the header fields of a scrape that the target gets, beside Accept, Accept-Encoding, User-Agent, Traceparent and
+	// Tracestate. AllowAuthorization is the field Authorization, which must be allowed by itself.
+	AllowHeaders       []string
+	AllowAuthorization bool
+
 	// HTTP is an exporter. Without one, Gatherer and Func are as in Config.
 	HTTP     *source.HTTPConfig
 	Gatherer prometheus.Gatherer
 	Func     func(context.Context) (string, error)
 
-	// OwnSeed derives the target's key from Config.Seed directly, as without Targets; at most one target may set it. The keys of
-	// the others depend on the seed and the alias alone (app.AliasKeys), whatever other targets there are.
+	// OwnSeed is for scrapers of older versions and of the JavaScript packages, with which each target is registered under a key of its
+	// own: that of this target, at most one, is derived from Config.Seed directly, as without Targets. The keys of the others depend on the
+	// seed and the alias alone (app.AliasKeys), whatever other targets there are.
 	OwnSeed bool
 }
+
+// single reports whether the client has one target that needs no more than an alias. It is registered by that, which all scrapers know.
+func (c *Config) single() bool { return c.Targets == nil && len(c.Labels) == 0 }
 
 // targets returns Targets, or the single target, with the defaults of the Config.
 func (c *Config) targets() []Target {
 	all := slices.Clone(c.Targets)
-	if len(all) == 0 {
-		all = []Target{{Alias: c.Alias, Gatherer: c.Gatherer, Func: c.Func, OwnSeed: true}}
+	if c.Targets == nil {
+		all = []Target{{Alias: c.Alias, HTTP: c.HTTP, Gatherer: c.Gatherer, Func: c.Func, OwnSeed: true}}
 	}
 	hostname := c.Hostname
 	if hostname == "" {
@@ -137,11 +157,11 @@ func (e *TargetError) Unwrap() error { return e.Err }
 
 // Check reports the errors of New. It starts nothing and sends nothing.
 func (c Config) Check() error {
-	group, _, err := c.group(noLoop{}, func(domain.Alias, domain.Event) {})
+	use, _, err := c.app(noLoop{})
 	if err != nil {
 		return err
 	}
-	return group.Check()
+	return use.Check()
 }
 
 // noLoop is the loop of a configuration that is only checked: it ignores posted functions.
@@ -158,31 +178,105 @@ func parseInvite(text string) (domain.Invite, error) {
 	return v, err
 }
 
-// group returns the configuration for package app: a client for each target, without host and transport. It also returns
-// the targets' sources, in their order.
-func (c *Config) group(loop host.Loop, tell func(domain.Alias, domain.Event)) (app.GroupConfig, []upstream, error) {
+// app returns the configuration for package app, without host, transport and listener, and the targets.
+func (c *Config) app(loop host.Loop) (app.ClientConfig, []target, error) {
 	scrapers, err := c.scrapers()
 	if err != nil {
-		return app.GroupConfig{}, nil, err
+		return app.ClientConfig{}, nil, err
 	}
-	var group app.GroupConfig
-	var upstreams []upstream
-	for i, t := range c.targets() {
-		from, err := t.source(loop)
-		if err != nil {
-			return app.GroupConfig{}, nil, &TargetError{i, t.Alias, err}
-		}
-		alias := domain.Alias(t.Alias)
-		group.Clients = append(group.Clients, app.ClientConfig{
-			Source: from.source, Scrapers: scrapers, Keys: c.keys(t), Alias: alias, Service: t.Service, Hostname: t.Hostname,
-			RegisterInterval: c.RegisterInterval, CollectTimeout: c.CollectTimeout, OnEvent: func(e domain.Event) { tell(alias, e) },
-		})
-		upstreams = append(upstreams, from)
+	targets, err := c.build(loop, nil)
+	if err != nil {
+		return app.ClientConfig{}, nil, err
 	}
-	return group, upstreams, nil
+	use := app.ClientConfig{Scrapers: scrapers, RegisterInterval: c.RegisterInterval, CollectTimeout: c.CollectTimeout}
+	if c.single() {
+		t := targets[0].app
+		use.Source, use.Alias, use.Service, use.Hostname, use.Keys = t.Source, t.Alias, t.Service, t.Hostname, t.Keys
+		return use, targets, nil
+	}
+	use.Targets = appTargets(targets)
+	if !c.Seed.IsZero() {
+		use.Keys = app.AliasKeys(c.Seed, "")
+	}
+	return use, targets, nil
 }
 
-// keys returns a target's identity; zero if app should draw it.
+// target is a target with its source.
+type target struct {
+	config   Target // with the defaults
+	alias    domain.Alias
+	upstream string // the source, for people
+	source   *source.Source
+	app      app.ClientTarget
+}
+
+// appTargets returns targets for package app.
+func appTargets(targets []target) []app.ClientTarget {
+	all := make([]app.ClientTarget, len(targets))
+	for i, t := range targets {
+		all[i] = t.app
+	}
+	return all
+}
+
+// build makes the targets. Those that were there before and have not changed keep their sources.
+func (c *Config) build(loop host.Loop, before []target) ([]target, error) {
+	old := map[domain.Alias]target{}
+	for _, t := range before {
+		old[t.alias] = t
+	}
+	var all []target
+	for i, config := range c.targets() {
+		t := target{config: config, alias: domain.Alias(config.Alias)}
+		var err error
+		if same, ok := old[t.alias]; ok && reflect.DeepEqual(same.config, config) {
+			t = same
+		} else if err = t.build(c, loop); err != nil {
+			return nil, &TargetError{i, config.Alias, err}
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// build fills in what the configuration says.
+func (t *target) build(c *Config, loop host.Loop) (err error) {
+	if t.upstream, t.source, err = t.config.source(loop); err != nil {
+		return err
+	}
+	is := domain.Target{Alias: t.alias, Hostname: t.config.Hostname, Service: t.config.Service, Label: t.config.Instance}
+	labels := maps.Clone(c.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, t.config.Labels)
+	if is.Labels, err = domain.ParseLabels(labels); err != nil {
+		return err
+	}
+	if is.Fields, err = t.config.fields(); err != nil {
+		return err
+	}
+	t.app = app.ClientTarget{Target: is, Source: t.source, Keys: c.keys(t.config)}
+	return nil
+}
+
+// fields returns the header fields of a scrape that the target asks for.
+func (t *Target) fields() (domain.Fields, error) {
+	names := slices.Clone(t.AllowHeaders)
+	for _, name := range names {
+		if strings.EqualFold(name, authorization) {
+			return domain.Fields{}, errors.New("header field Authorization: want AllowAuthorization for it")
+		}
+	}
+	if t.AllowAuthorization {
+		names = append(names, authorization)
+	}
+	return domain.ParseFields(names)
+}
+
+const authorization = "Authorization"
+
+// keys returns a target's identity where it is registered by itself; zero if app should draw it.
 func (c *Config) keys(t Target) (keys domain.KeyPair) {
 	switch {
 	case c.Seed.IsZero():
@@ -194,23 +288,17 @@ func (c *Config) keys(t Target) (keys domain.KeyPair) {
 	}
 }
 
-// upstream is the source of a target's metrics.
-type upstream struct {
-	name   string // for people
-	source *source.Source
-}
-
-func (t *Target) source(loop host.Loop) (upstream, error) {
+func (t *Target) source(loop host.Loop) (upstream string, s *source.Source, err error) {
 	const own = "The metrics of this process"
 	switch {
 	case t.HTTP != nil:
 		s, err := source.HTTP(loop, *t.HTTP)
-		return upstream{"Exporter " + t.HTTP.String(), s}, err
+		return "Exporter " + t.HTTP.String(), s, err
 	case t.Func != nil:
-		return upstream{own, source.Func(loop, t.Func)}, nil
+		return own, source.Func(loop, t.Func), nil
 	case t.Gatherer != nil:
-		return upstream{own, source.Gatherer(loop, t.Gatherer)}, nil
+		return own, source.Gatherer(loop, t.Gatherer), nil
 	default:
-		return upstream{own, source.Gatherer(loop, prometheus.DefaultGatherer)}, nil
+		return own, source.Gatherer(loop, prometheus.DefaultGatherer), nil
 	}
 }

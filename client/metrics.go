@@ -22,9 +22,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	perScraper = []string{"alias", "scraper"}
 
-	descListening     = desc("listening", "Whether the alias's server is announced on the DHT.", "alias")
+	descListening     = desc("listening", "Whether the client's server is announced on the DHT. The alias is empty if the client has a set of targets, here and in other metrics of the client as a whole.", "alias")
 	descBlocked       = desc("firewall_blocks_total", "Connections rejected by the firewall.", "alias")
-	descRegistered    = desc("registered", "Whether the last registration succeeded.", perScraper...)
+	descRegistered    = desc("registered", "Whether the scraper has the alias: the last registration succeeded.", perScraper...)
 	descRegistrations = desc("registrations_total", "Successful registrations.", perScraper...)
 	descFailed        = desc("registrations_failed_total", "Failed registrations.", perScraper...)
 	descConnections   = desc("connections", "Open connections of the scraper.", perScraper...)
@@ -35,7 +35,7 @@ var (
 	descSamples       = desc("samples_dropped_total", "Samples of those families.", "alias")
 	descNodeOnline    = desc("dht_online", "Whether DHT nodes answer.")
 	descInReserve     = desc("relays_in_reserve", "Working blind relays that are kept beside the direct paths of connections.")
-	descAnnounced     = desc("announced_nodes", "DHT nodes that answer and hold the record of this client; the minimum over its aliases. With 0, scrapers cannot find it.")
+	descAnnounced     = desc("announced_nodes", "DHT nodes that answer and hold the record of this client; the minimum over its servers. With 0, scrapers cannot find it.")
 	descNodes         = desc("dht_nodes", "DHT nodes in the routing table.")
 )
 
@@ -62,7 +62,7 @@ func newCounts() *counts {
 	}
 }
 
-// event counts an alias's event. It runs on the loop.
+// event counts an event of a client with an alias, which is empty for a set. It runs on the loop.
 func (c *counts) event(alias domain.Alias, e domain.Event) {
 	switch e := e.(type) {
 	case domain.RegisterAliasSuccess:
@@ -114,19 +114,25 @@ func (co collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descNodes, float64(s.Node.Nodes))
 	gauge(descInReserve, float64(s.Node.InReserve))
 	gauge(descAnnounced, float64(s.Node.Announced))
-	for i, t := range s.Targets {
-		alias := string(t.Name)
-		dropped := co.c.upstreams[i].source.Dropped()
-		count(descFamilies, uint64(dropped.Families()), alias)
-		count(descSamples, uint64(dropped.Samples()), alias)
-		gauge(descListening, one(t.Listening), alias)
-		count(descBlocked, t.Blocked, alias)
+	whole := ""
+	if co.c.config.single() {
+		whole = co.c.config.Alias
+	}
+	gauge(descListening, one(s.Listening), whole)
+	count(descBlocked, s.Blocked, whole)
+	for _, k := range s.Scrapers {
+		scraper := k.Key.String()
+		count(descRegistrations, k.Registrations, whole, scraper)
+		count(descFailed, k.RegistrationsFailed, whole, scraper)
+		gauge(descConnections, float64(k.Connections), whole, scraper)
+	}
+	for _, t := range s.Targets {
+		alias := string(t.Alias)
+		count(descFamilies, uint64(t.Dropped.Families()), alias)
+		count(descSamples, uint64(t.Dropped.Samples()), alias)
 		for _, k := range t.Scrapers {
 			scraper := k.Key.String()
 			gauge(descRegistered, one(k.Registered), alias, scraper)
-			count(descRegistrations, k.Registrations, alias, scraper)
-			count(descFailed, k.RegistrationsFailed, alias, scraper)
-			gauge(descConnections, float64(k.Connections), alias, scraper)
 			count(descRequests, k.Requests, alias, scraper)
 			count(descReqFailed, k.RequestsFailed, alias, scraper)
 			count(descBytes, k.Bytes, alias, scraper)

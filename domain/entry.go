@@ -17,6 +17,11 @@ type Entry struct {
 	Service  string
 	Instance Instance // process that registered last
 
+	InSet  bool   // registered in a set: its client has several targets, and scrapes name this one
+	Label  string // its label instance; empty for the alias
+	Labels Labels // of the operator
+	Fields Fields // of a caller's header that the target asks for
+
 	Registered time.Time // first registration with this key
 	Renewed    time.Time // the last registration
 	Expires    time.Time // absolute, so that a restart does not make an entry younger
@@ -39,12 +44,17 @@ func (e Entry) Check() error {
 	if e.Key.IsZero() {
 		return errors.New("key is missing")
 	}
-	return nil
+	return CheckInstanceLabel(e.Label)
+}
+
+// Target returns the target of the entry.
+func (e Entry) Target() Target {
+	return Target{Alias: e.Alias, Hostname: e.Hostname, Service: e.Service, Label: e.Label, Labels: e.Labels, Fields: e.Fields}
 }
 
 // same reports whether only the times and the instance differ.
 func (e Entry) same(o Entry) bool {
-	return e.Alias == o.Alias && e.Key == o.Key && e.Hostname == o.Hostname && e.Service == o.Service
+	return e.Target() == o.Target() && e.Key == o.Key && e.InSet == o.InSet
 }
 
 // ErrTableFull rejects a new alias when the table has reached its limit.

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
@@ -84,22 +85,47 @@ type AliasAttempt struct {
 	UID      UID
 	Scraper  PublicKey
 	Register Register
+	Targets  int // of a set, which has no alias
 }
 
 func (e AliasAttempt) LogRecord() LogRecord {
-	return info("alias-attempt").uid(e.UID).key("scraper", e.Scraper).register(e.Register)
+	return info("alias-attempt").uid(e.UID).key("scraper", e.Scraper).register(e.Register).countIfSet("targets", e.Targets)
 }
 
-// RegisterAliasSuccess reports a successful registration; Updated, whether it changed the scraper's entry.
+// RegisterAliasSuccess reports a successful registration; Updated, whether it changed the scraper's entry. The alias of a set is empty,
+// and Rejected has the targets that the scraper did not take.
 type RegisterAliasSuccess struct {
-	UID     UID
-	Scraper PublicKey
-	Alias   Alias
-	Updated bool
+	UID      UID
+	Scraper  PublicKey
+	Alias    Alias
+	Targets  int // of a set
+	Rejected []RejectedTarget
+	Updated  bool
 }
 
 func (e RegisterAliasSuccess) LogRecord() LogRecord {
-	return info("register-alias-success").uid(e.UID).key("scraper", e.Scraper).alias(e.Alias).flag("updated", e.Updated)
+	r := info("register-alias-success").uid(e.UID).key("scraper", e.Scraper).aliasIfSet(e.Alias).countIfSet("targets", e.Targets).flag("updated", e.Updated)
+	if len(e.Rejected) > 0 {
+		r = r.rejectedTargets(len(e.Rejected), e.Rejected[0])
+	}
+	return r
+}
+
+// SetUnsupported reports that a scraper does not know sets. The targets are registered there each by itself, Served of them.
+type SetUnsupported struct {
+	Scraper PublicKey
+	Targets int
+	Served  int
+}
+
+func (e SetUnsupported) LogRecord() LogRecord {
+	r := info("set-unsupported").key("scraper", e.Scraper).count("targets", e.Targets).count("served", e.Served).
+		text("effect", "the scraper is of an older version, or of another implementation: each target is registered there with a key and a connection of its own")
+	if e.Served < e.Targets {
+		r.Level = slog.LevelWarn
+		r = r.text("hint", "the other targets are not scraped: update the scraper, or run several clients")
+	}
+	return r
 }
 
 // RegisterAliasError reports a failed registration and the time of the next attempt. ConnectionFailed is true if the connection
@@ -114,7 +140,7 @@ type RegisterAliasError struct {
 }
 
 func (e RegisterAliasError) LogRecord() LogRecord {
-	return warn("register-alias-error").uid(e.UID).key("scraper", e.Scraper).alias(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
+	return warn("register-alias-error").uid(e.UID).key("scraper", e.Scraper).aliasIfSet(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
 }
 
 // LeaveAliasError reports that the goodbye of a stopping client failed: the scraper keeps the alias until it expires, and scrapes
@@ -126,41 +152,44 @@ type LeaveAliasError struct {
 }
 
 func (e LeaveAliasError) LogRecord() LogRecord {
-	return warn("leave-alias-error").key("scraper", e.Scraper).alias(e.Alias).err(e.Err).
+	return warn("leave-alias-error").key("scraper", e.Scraper).aliasIfSet(e.Alias).err(e.Err).
 		text("effect", "the scraper lists the alias until it expires")
 }
 
-// MetricsRequest reports a scraper's request for metrics.
+// MetricsRequest reports a scraper's request for metrics. Target is empty where the client has one, here and in the next events.
 type MetricsRequest struct {
-	UID  UID
-	Peer Peer
+	UID    UID
+	Peer   Peer
+	Target Alias
 }
 
 func (e MetricsRequest) LogRecord() LogRecord {
-	return debug("metrics-request").uid(e.UID).peer(e.Peer)
+	return debug("metrics-request").uid(e.UID).peer(e.Peer).aliasIfSet(e.Target)
 }
 
 // MetricsSuccess reports that metrics were sent.
 type MetricsSuccess struct {
-	UID   UID
-	Peer  Peer
-	Bytes int
-	Took  time.Duration
+	UID    UID
+	Peer   Peer
+	Target Alias
+	Bytes  int
+	Took   time.Duration
 }
 
 func (e MetricsSuccess) LogRecord() LogRecord {
-	return debug("metrics-success").uid(e.UID).peer(e.Peer).count("bytes", e.Bytes).duration("took", e.Took)
+	return debug("metrics-success").uid(e.UID).peer(e.Peer).aliasIfSet(e.Target).count("bytes", e.Bytes).duration("took", e.Took)
 }
 
 // MetricsError carries the full reason of a failed request for metrics. The scraper receives the uid only.
 type MetricsError struct {
-	UID  UID
-	Peer Peer
-	Err  error
+	UID    UID
+	Peer   Peer
+	Target Alias
+	Err    error
 }
 
 func (e MetricsError) LogRecord() LogRecord {
-	return warn("metrics-error").uid(e.UID).peer(e.Peer).err(e.Err)
+	return warn("metrics-error").uid(e.UID).peer(e.Peer).aliasIfSet(e.Target).err(e.Err)
 }
 
 // AliasRequest reports a request to register with a valid secret.
@@ -199,16 +228,49 @@ func (e AliasUnauthorised) LogRecord() LogRecord {
 	return warn("alias-unauthorised").uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
 }
 
-// AliasError reports that an authorised registration failed.
+// AliasError reports that an authorised registration failed. The alias is empty for a set.
 type AliasError struct {
 	UID   UID
 	Peer  Peer
 	Alias Alias
+	Key   PublicKey
 	Err   error
 }
 
 func (e AliasError) LogRecord() LogRecord {
-	return warn("alias-error").uid(e.UID).peer(e.Peer).rejected(e.Alias).err(e.Err)
+	return warn("alias-error").uid(e.UID).peer(e.Peer).rejected(e.Alias).key("target_key", e.Key).err(e.Err)
+}
+
+// SetTargets reports that the registration of a set is durable.
+type SetTargets struct {
+	UID           UID
+	Peer          Peer
+	Key           PublicKey
+	Targets       int // of the client
+	Updated       bool
+	Added         int
+	Changed       int
+	Removed       int
+	PinsMoved     int
+	TakenFrom     int // other clients that had one of the aliases
+	Rejected      int
+	FirstRejected RejectedTarget // if any
+}
+
+func (e SetTargets) LogRecord() LogRecord {
+	r := info("set-targets").uid(e.UID).peer(e.Peer).key("target_key", e.Key).count("targets", e.Targets).
+		count("added", e.Added).count("changed", e.Changed).count("removed", e.Removed).countIfSet("pins_moved", e.PinsMoved).countIfSet("taken_from", e.TakenFrom)
+	return r.rejectedTargets(e.Rejected, e.FirstRejected)
+}
+
+// SetExpired reports that the entries of a set were removed because they were not renewed.
+type SetExpired struct {
+	Key     PublicKey
+	Targets int
+}
+
+func (e SetExpired) LogRecord() LogRecord {
+	return info("set-expired").key("target_key", e.Key).count("targets", e.Targets)
 }
 
 // IdentityShared reports that two running clients register under the same key in turns: a copied seed or an old instance that was
@@ -219,7 +281,7 @@ type IdentityShared struct {
 }
 
 func (e IdentityShared) LogRecord() LogRecord {
-	return warn("identity-shared").alias(e.Alias).key("key", e.Key).text("hint", e.Hint())
+	return warn("identity-shared").aliasIfSet(e.Alias).key("key", e.Key).text("hint", e.Hint())
 }
 
 // Hint returns the remedy.

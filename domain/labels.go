@@ -12,10 +12,14 @@ import (
 	"unicode/utf8"
 )
 
-// Labels are the labels that the operator has given to a target, sorted by name. They are immutable; the zero value has none.
-type Labels struct{ pairs []label }
+// Labels are the labels that the operator has given to a target, sorted by name. They are immutable and comparable; the zero value has
+// none.
+type Labels struct{ text string } // each name and each value with a labelEnd behind it
 
 type label struct{ name, value string }
+
+// labelEnd is in no name and no value, since it is not UTF-8.
+const labelEnd = "\xff"
 
 // ErrLabel is matched by every error about a label.
 var ErrLabel = errors.New("invalid label")
@@ -29,26 +33,29 @@ func labelErrorf(format string, args ...any) error { return labelError(fmt.Sprin
 
 // ParseLabels checks all labels of a target. A label with an empty value is left out: to Prometheus it is the same as none.
 func ParseLabels(of map[string]string) (Labels, error) {
-	var l Labels
+	var pairs []label
 	size := 0
 	for name, value := range of {
 		if value != "" {
-			l.pairs = append(l.pairs, label{name, value})
+			pairs = append(pairs, label{name, value})
 			size += len(name) + len(value)
 		}
 	}
-	if len(l.pairs) > MaxLabels {
-		return Labels{}, labelErrorf("%d labels, want at most %d", len(l.pairs), MaxLabels)
+	if len(pairs) > MaxLabels {
+		return Labels{}, labelErrorf("%d labels, want at most %d", len(pairs), MaxLabels)
 	}
 	if size > MaxLabelsSize {
 		return Labels{}, labelErrorf("labels have %d bytes of names and values, want at most %d", size, MaxLabelsSize)
 	}
-	slices.SortFunc(l.pairs, func(a, b label) int { return strings.Compare(a.name, b.name) })
-	for _, p := range l.pairs {
+	slices.SortFunc(pairs, func(a, b label) int { return strings.Compare(a.name, b.name) })
+	var text strings.Builder
+	for _, p := range pairs {
 		if err := CheckLabel(p.name, p.value); err != nil {
 			return Labels{}, err
 		}
+		text.WriteString(p.name + labelEnd + p.value + labelEnd)
 	}
+	l := Labels{text.String()}
 	interval, okInterval := l.Get(labelInterval)
 	timeout, okTimeout := l.Get(labelTimeout)
 	if okInterval && okTimeout {
@@ -62,13 +69,16 @@ func ParseLabels(of map[string]string) (Labels, error) {
 }
 
 // Len returns the number of labels.
-func (l Labels) Len() int { return len(l.pairs) }
+func (l Labels) Len() int { return strings.Count(l.text, labelEnd) / 2 }
 
 // All returns the names and values, sorted by name.
 func (l Labels) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		for _, p := range l.pairs {
-			if !yield(p.name, p.value) {
+		for rest := l.text; rest != ""; {
+			var name, value string
+			name, rest, _ = strings.Cut(rest, labelEnd)
+			value, rest, _ = strings.Cut(rest, labelEnd)
+			if !yield(name, value) {
 				return
 			}
 		}
@@ -77,15 +87,13 @@ func (l Labels) All() iter.Seq2[string, string] {
 
 // Get returns the value of a label, and whether there is such a label.
 func (l Labels) Get(name string) (value string, ok bool) {
-	i, ok := slices.BinarySearchFunc(l.pairs, name, func(p label, name string) int { return strings.Compare(p.name, name) })
-	if !ok {
-		return "", false
+	for n, v := range l.All() {
+		if n == name {
+			return v, true
+		}
 	}
-	return l.pairs[i].value, true
+	return "", false
 }
-
-// Equal reports whether two targets have the same labels.
-func (l Labels) Equal(other Labels) bool { return slices.Equal(l.pairs, other.pairs) }
 
 // Labels that change the way Prometheus scrapes a target.
 const (

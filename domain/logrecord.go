@@ -57,6 +57,31 @@ func (r LogRecord) keyIfSet(name string, k PublicKey) LogRecord {
 	return r.key(name, k)
 }
 
+// aliasIfSet adds an alias unless it is empty.
+func (r LogRecord) aliasIfSet(a Alias) LogRecord {
+	if a == "" {
+		return r
+	}
+	return r.alias(a)
+}
+
+// countIfSet adds a number unless it is zero.
+func (r LogRecord) countIfSet(name string, n int) LogRecord {
+	if n == 0 {
+		return r
+	}
+	return r.count(name, n)
+}
+
+// rejectedTargets adds the number of targets that were rejected, and the first of them. If there are any, the record is a warning.
+func (r LogRecord) rejectedTargets(n int, first RejectedTarget) LogRecord {
+	if n == 0 {
+		return r
+	}
+	r.Level = slog.LevelWarn
+	return r.count("rejected", n).rejected(first.Alias).text("reason", first.Reason)
+}
+
 // side adds a connection's side, if the event has it.
 func (r LogRecord) side(s Side) LogRecord {
 	if s == "" {

@@ -42,8 +42,14 @@ const (
 	MaxLabelValue = 1024
 	MaxLabelsSize = 8 << 10 // names and values together
 
-	// MaxEntries is the default limit on the number of aliases. A scraper with 5,000 is already large.
-	MaxEntries = 10_000
+	// MaxTargets bounds the targets behind one client.
+	MaxTargets = 5000
+	// MaxFields bounds the header fields of a caller that a target asks for, and MaxFieldName the name of one in bytes.
+	MaxFields    = 32
+	MaxFieldName = 64
+
+	// MaxEntries is the default limit on the number of aliases: ten clients with as many targets as they can have.
+	MaxEntries = 50_000
 
 	// Sizes of the histories shown to operators: changes of a session, scrapes of an alias, rejected registrations. At 10,000
 	// aliases they are a few megabytes.

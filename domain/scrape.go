@@ -21,10 +21,19 @@ type ScrapeRequest struct {
 // HeaderField is one header field of a request. Name is in its canonical form; neither has control characters.
 type HeaderField struct{ Name, Value string }
 
-// PassedFields are the canonical names of the header fields of a caller that the exporter sees. Others stay at the scraper, as its callers'
-// credentials do.
-func PassedFields() []string {
-	return []string{"Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent"}
+// Passes reports whether a target gets a header field of a caller, by its canonical name: one of those that all targets get, or one that
+// it asks for. Others stay at the scraper, as its callers' credentials do.
+func (f Fields) Passes(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Traceparent", "Tracestate", "User-Agent":
+		return true
+	}
+	for n := range f.All() {
+		if n == name {
+			return true
+		}
+	}
+	return false
 }
 
 // Field is the value of the first header field with a canonical name, empty if there is none.

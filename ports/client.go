@@ -13,11 +13,13 @@ type ClientTransport interface {
 	// can be found, or with the error that prevented listening. Until then only peers that know a path can connect.
 	ListenMetrics(l MetricsListen, ready func(error)) (Listener, error)
 	// RegisterAlias dials a scraper, sends one request and closes the connection. The error is a *ConnectionError if no answer
-	// arrived, and a *domain.RemoteError if the scraper rejected the request.
+	// arrived, and a *domain.RemoteError if the scraper rejected the request. A set is registered in as many requests as it takes, on the
+	// scraper's connection to the client if Held allows that; scrapers of older versions, and of the JavaScript packages, do not know sets,
+	// and the error is a RemoteError that is Unknown.
 	RegisterAlias(r Registration, done func(updated bool, err error)) (cancel func())
 	// LeaveAlias is RegisterAlias's goodbye: the same exchange with the method "leave" in place of "alias" (same protocol, same
 	// encodings of request and reply). The JavaScript packages do not know the method and answer UNKNOWN_METHOD, which is an
-	// error here and has no effect there.
+	// error here and has no effect there. A goodbye without an alias is that of the key's set.
 	LeaveAlias(r Registration, done func(error)) (cancel func())
 }
 
@@ -48,7 +50,7 @@ type MetricsHandlers struct {
 	OnClose func()
 }
 
-// Registration is one registration of an alias with a scraper.
+// Registration is one registration of an alias, or of a set of targets, with a scraper.
 type Registration struct {
 	Scraper domain.PublicKey
 	Dial    domain.KeyPair // the connection's own key; it may be the metrics server's
@@ -59,7 +61,24 @@ type Registration struct {
 	// Hold receives the function that sends the request, and calls it when the request may be sent, in this turn or later; the
 	// connection is made meanwhile. Nil sends at once.
 	Hold func(send func())
+	// Set is registered in place of the alias, which is empty; nil registers the alias.
+	Set *SetRegistration
 	// OnShared is called before the registration succeeds, if the scraper reports that another running client has the same key;
 	// it may be nil.
 	OnShared func()
+}
+
+// SetRegistration has the fields of a registration of a set, beyond those of an alias.
+type SetRegistration struct {
+	Targets domain.TargetSet
+	// Base is the set that the scraper took last. If it still has that, the difference is sent.
+	Base domain.TargetSet
+	// Former returns the key pair that an alias of the set has where it is registered by itself; zero if it has none. A scraper that has
+	// pinned the alias to that key is given a proof of it.
+	Former func(domain.Alias) domain.KeyPair
+	// OnRejected is called before the registration succeeds, with the targets that the scraper did not take; those that it took are not
+	// affected. It may be nil.
+	OnRejected func([]domain.RejectedTarget)
+	// Held allows to send the registration on the scraper's connection to the client, where there is one.
+	Held bool
 }

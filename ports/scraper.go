@@ -35,6 +35,8 @@ type AliasHandlers struct {
 	OnRegister func(req AliasRequest, reply func(AliasReply))
 	// OnLeave answers a goodbye (method "leave") in the same way.
 	OnLeave func(req AliasRequest, reply func(AliasReply))
+	// OnSet answers the registration of a set in the same way; nil means not supported.
+	OnSet   func(req SetRequest, reply func(SetReply))
 	OnError func(error)
 	OnClose func()
 }
@@ -50,6 +52,8 @@ type MetricsDial struct {
 	// OnLeave answers a goodbye that the client sends on this connection, as AliasHandlers.OnLeave does; nil means not supported.
 	// Its key is Client's, and proven.
 	OnLeave func(req AliasRequest, reply func(AliasReply))
+	// OnSet answers a registration of the client's set on this connection likewise.
+	OnSet func(req SetRequest, reply func(SetReply))
 	// OnReady is called when the client has also opened the metrics channel. A half-dead client never does.
 	OnReady func()
 	// OnClose is the last call, exactly once, whether the connection was ever open or not and whichever side closed it. err is

@@ -15,6 +15,9 @@ type AliasStore interface {
 	OnDamage(f func(domain.StoreDamage))
 	// Put sets an entry. When done reports no error the entry survives a crash of the program and the machine.
 	Put(e domain.Entry, done func(error))
+	// PutSet changes the entries of a client's set, and the pins that move with them, all at once. Pins are for a store that is a
+	// PinStore, too; others have none.
+	PutSet(c domain.SetChange, done func(error))
 	// Delete removes aliases; absent ones are not an error.
 	Delete(aliases []domain.Alias, done func(error))
 	// Close finishes the changes in progress and closes the store. Later calls fail.

@@ -55,6 +55,50 @@ type AliasReply struct {
 	Message string // on failure, sent to the peer
 }
 
+// SetRequest is the registration of a set as received. It comes without its content first: a scraper that has the set needs no more.
+type SetRequest struct {
+	Secret   domain.Secret
+	Key      domain.PublicKey
+	Instance domain.Instance
+	Revision domain.Revision // that the set has at the client
+	Base     domain.Revision // of the set that the client takes the scraper to have; zero for none
+	Count    int             // of targets
+	// Proven and Unconnected have the meanings that they have in AliasRequest.
+	Proven, Unconnected bool
+	Content             *SetContent // nil at first
+}
+
+// SetContent is the content of a set: all targets, or what has changed.
+type SetContent struct {
+	Since   domain.Revision // the set that has changed; zero if the content is the whole set
+	Targets []domain.Target // unchecked but for labels and fields, in any order
+	Gone    []domain.Alias
+	// Bad are the targets that could not be read. Their aliases are unchecked.
+	Bad []domain.Alias
+	// Former are keys that the client has proven to hold beside the set's, by the alias that they had.
+	Former map[domain.Alias]domain.PublicKey
+}
+
+// SetReply is the answer to the registration of a set.
+type SetReply struct {
+	Success  bool
+	Need     Need // on success: what must follow. If anything, the rest is not meaningful.
+	Updated  bool
+	Shared   bool
+	Rejected []domain.RejectedTarget
+	Message  string // on failure, sent to the peer
+}
+
+// Need is a part of a set that a scraper needs to register it.
+type Need uint8
+
+// The needs.
+const (
+	NeedNothing Need = iota // it is registered
+	NeedAll                 // all targets
+	NeedChanges             // the changes since SetRequest.Base
+)
+
 // ConnectionError is a failure below the exchange: the peer was not found, could not be reached, closed the connection, or
 // violated the protocol.
 type ConnectionError struct {

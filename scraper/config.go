@@ -107,7 +107,8 @@ type memory struct{ loop host.Host }
 func (m memory) Load(done func([]domain.Entry, []error, error)) {
 	m.loop.Post(func() { done(nil, nil, nil) })
 }
-func (m memory) OnDamage(func(domain.StoreDamage))         {}
-func (m memory) Put(_ domain.Entry, done func(error))      { m.loop.Post(func() { done(nil) }) }
-func (m memory) Delete(_ []domain.Alias, done func(error)) { m.loop.Post(func() { done(nil) }) }
-func (m memory) Close(done func(error))                    { m.loop.Post(func() { done(nil) }) }
+func (m memory) OnDamage(func(domain.StoreDamage))           {}
+func (m memory) Put(_ domain.Entry, done func(error))        { m.loop.Post(func() { done(nil) }) }
+func (m memory) PutSet(_ domain.SetChange, done func(error)) { m.loop.Post(func() { done(nil) }) }
+func (m memory) Delete(_ []domain.Alias, done func(error))   { m.loop.Post(func() { done(nil) }) }
+func (m memory) Close(done func(error))                      { m.loop.Post(func() { done(nil) }) }

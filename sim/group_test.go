@@ -10,39 +10,37 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
-// groupScenario stops a process with many targets.
+// groupScenario stops a process with many targets, each of which is registered by itself with a scraper that does not know sets.
 var groupScenario = &Scenario{
 	Name: "group", Nodes: 16, Clients: 250, For: time.Minute, Coarse: true,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
-		s := w.addScraper("scraper", scraperSetup{})
+		s := w.addScraper("scraper", scraperSetup{change: withoutSets})
 		m := w.settle("group", behind(simnet.PortRestricted()))
-		var g *app.Group
+		var g *app.Client
 		failed := 0
 		m.run = func() {
-			cfg := app.GroupConfig{Host: m.host, Transport: m.transport(hyperdht.Config{}, dht.Config{})}
+			cfg := app.ClientConfig{
+				Host: m.host, Transport: m.transport(hyperdht.Config{}, dht.Config{}), Scraper: s.keys.Public, Secret: w.secret,
+				OnEvent: func(e domain.Event) {
+					w.check.lifetimes(m, e)
+					if e, ok := e.(domain.LeaveAliasError); ok {
+						failed++
+						w.log.tell(m.name, "%s: %v", e.Alias, e.Err)
+					}
+				},
+			}
 			for i := range w.opts.Clients {
 				alias := domain.Alias(fmt.Sprint("target-", i))
-				keys, dial := w.keysOf(string(alias)), w.keysOf(string(alias)+"'s dialler")
+				keys := w.keysOf(string(alias))
 				c := &client{machine: m, scraper: s, alias: alias, keys: keys, knows: true, interval: time.Hour}
-				for _, key := range []domain.PublicKey{keys.Public, dial.Public} {
-					w.check.clientKeys[key] = append(w.check.clientKeys[key], c)
-				}
-				cfg.Clients = append(cfg.Clients, app.ClientConfig{
-					Source: &source{loop: m.host, key: keys.Public}, Scraper: s.keys.Public, Secret: w.secret,
-					Alias: alias, Keys: keys, DialKeys: dial,
-					OnEvent: func(e domain.Event) {
-						w.check.lifetimes(m, e)
-						if e, ok := e.(domain.LeaveAliasError); ok {
-							failed++
-							w.log.tell(m.name, "%s: %v", e.Alias, e.Err)
-						}
-					},
-				})
+				w.check.clientKeys[keys.Public] = append(w.check.clientKeys[keys.Public], c)
+				cfg.Targets = append(cfg.Targets, app.ClientTarget{Target: domain.Target{Alias: alias}, Source: &source{loop: m.host, key: keys.Public}, Keys: keys})
 			}
-			g = must(app.NewGroup(cfg))
+			g = must(app.NewClient(cfg))
 			g.Start(func(error) {})
 		}
 		m.stop = func(done func()) { g.Close(done) }
@@ -66,4 +64,24 @@ var groupScenario = &Scenario{
 func TestGroupLeavesWithinItsTime(t *testing.T) {
 	withScenario(t, groupScenario)
 	play(t, Options{Scenario: "group", Seed: 1})
+}
+
+// withoutSets makes a scraper one that does not know sets, as those of older versions.
+func withoutSets(c *app.ScraperConfig) { c.Transport = setless{c.Transport} }
+
+type setless struct{ ports.ScraperTransport }
+
+func (s setless) ListenAliases(l ports.AliasListen, ready func(error)) (ports.Listener, error) {
+	onOpen := l.OnOpen
+	l.OnOpen = func(c ports.Conn) ports.AliasHandlers {
+		h := onOpen(c)
+		h.OnSet = nil
+		return h
+	}
+	return s.ScraperTransport.ListenAliases(l, ready)
+}
+
+func (s setless) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	d.OnSet = nil
+	return s.ScraperTransport.DialMetrics(d)
 }

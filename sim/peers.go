@@ -110,7 +110,6 @@ type client struct {
 	keys    domain.KeyPair
 	knows   bool // the secret
 	app     *app.Client
-	group   *app.Group // of this client alone, where secrets can be set; nil elsewhere
 	source  *source
 	retired bool // will not come back
 	// interval is the registration interval.
@@ -150,7 +149,6 @@ type clientSetup struct {
 	change    func(*app.ClientConfig)
 	stranger  bool // does not know the secret
 	late      bool // is not booted yet
-	reloads   bool // has a group, whose secrets can be set
 }
 
 // addClient boots a client of a scraper, without waiting.
@@ -191,16 +189,9 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 		if c.interval == 0 {
 			c.interval = domain.DefaultRegisterInterval
 		}
-		var start func(func(error))
-		if how.reloads {
-			c.group = must(app.NewGroup(app.GroupConfig{Host: cfg.Host, Transport: cfg.Transport, Clients: []app.ClientConfig{cfg}}))
-			c.app, start = c.group.Clients()[0], c.group.Start
-		} else {
-			c.app = must(app.NewClient(cfg))
-			start = c.app.Start
-		}
+		c.app = must(app.NewClient(cfg))
 		c.sizers = append(c.sizers, c.app.Sizes)
-		start(func(err error) {
+		c.app.Start(func(err error) {
 			if err != nil {
 				w.log.tell(c.name, "does not listen: %v", err)
 			}
@@ -209,10 +200,6 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 	c.stop = func(done func()) {
 		for _, with := range c.scrapers() {
 			with.ledger.leaves(c)
-		}
-		if c.group != nil {
-			c.group.Close(done)
-			return
 		}
 		c.app.Close(done)
 	}

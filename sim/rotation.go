@@ -79,7 +79,7 @@ func (r *rotation) ended(err error) {
 
 // setup is a client with the newest secret at its first boot, and later that of its file.
 func (r *rotation) setup(alias domain.Alias) clientSetup {
-	return clientSetup{alias: alias, reloads: true, change: func(c *app.ClientConfig) {
+	return clientSetup{alias: alias, change: func(c *app.ClientConfig) {
 		if _, known := r.files[c.Hostname]; !known {
 			r.files[c.Hostname] = r.w.secret
 		}
@@ -100,7 +100,7 @@ func (r *rotation) rotate(name string, clients []*client, middle func()) {
 		}
 		w.stirs(c.machine)
 		c.host.Do(func() {
-			if n := c.group.SetSecrets([]app.ClientScraper{{Key: r.s.keys.Public, Secret: w.secret}}); n != 1 {
+			if n := c.app.SetSecrets([]app.ClientScraper{{Key: r.s.keys.Public, Secret: w.secret}}); n != 1 {
 				w.fail("outcome", "%s does not take another secret", c.name)
 			}
 		})

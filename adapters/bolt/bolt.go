@@ -20,7 +20,7 @@
 package bolt
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -71,10 +71,10 @@ type Store struct {
 	verify *time.Timer
 }
 
-// change is one entry of the queue. set adds to a write; for a change without set, alone runs after the changes before it.
+// change is one entry of the queue. set adds all of it to a write, or nothing; for a change without set, alone runs after the changes
+// before it.
 type change struct {
-	set   func(delta)
-	err   error // why the change cannot be made
+	set   func(delta) error
 	alone func() func()
 	done  func(error)
 }
@@ -131,6 +131,39 @@ func (s *Store) Put(e domain.Entry, done func(error)) {
 	s.put(aliasBucket, e.Alias, payload, err, done)
 }
 
+// PutSet changes the entries of a set.
+func (s *Store) PutSet(c domain.SetChange, done func(error)) {
+	c.Put, c.Delete, c.Pins = slices.Clone(c.Put), slices.Clone(c.Delete), slices.Clone(c.Pins)
+	s.push(change{set: func(d delta) error { return addSet(d, c) }, done: done})
+}
+
+func addSet(d delta, c domain.SetChange) error {
+	var err error
+	payloads := make([][]byte, 0, len(c.Put)+len(c.Pins))
+	encoded := func(payload []byte, failed error) {
+		payloads, err = append(payloads, payload), errors.Join(err, failed)
+	}
+	for _, e := range c.Put {
+		encoded(encode(e))
+	}
+	for _, p := range c.Pins {
+		encoded(encodePin(p))
+	}
+	if err != nil {
+		return err
+	}
+	for _, a := range c.Delete {
+		d.set(aliasBucket, string(a), nil)
+	}
+	for i, e := range c.Put {
+		d.set(aliasBucket, string(e.Alias), payloads[i])
+	}
+	for i, p := range c.Pins {
+		d.set(pinBucket, string(p.Alias), payloads[len(c.Put)+i])
+	}
+	return nil
+}
+
 // LoadPins reads all pins, by alias.
 func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
 	load(s, pinBucket, decodePin, done)
@@ -138,13 +171,13 @@ func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
 
 // PutPin sets a pin.
 func (s *Store) PutPin(p domain.Pin, done func(error)) {
-	payload, err := json.Marshal(pinRecord{Version: recordVersion, Key: p.Key, Since: p.Since.UTC()})
+	payload, err := encodePin(p)
 	s.put(pinBucket, p.Alias, payload, err, done)
 }
 
 // DeletePin removes a pin.
 func (s *Store) DeletePin(a domain.Alias, done func(error)) {
-	s.push(change{set: func(d delta) { d.set(pinBucket, string(a), nil) }, done: done})
+	s.put(pinBucket, a, nil, nil, done)
 }
 
 func load[T any](s *Store, bucket []byte, decode func(alias string, value []byte) (T, error), done func([]T, []error, error)) {
@@ -168,17 +201,23 @@ func load[T any](s *Store, bucket []byte, decode func(alias string, value []byte
 }
 
 func (s *Store) put(bucket []byte, a domain.Alias, payload []byte, err error, done func(error)) {
-	s.push(change{set: func(d delta) { d.set(bucket, string(a), payload) }, err: err, done: done})
+	s.push(change{set: func(d delta) error {
+		if err == nil {
+			d.set(bucket, string(a), payload)
+		}
+		return err
+	}, done: done})
 }
 
 // Delete removes aliases.
 func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 	aliases = slices.Clone(aliases)
 	s.push(change{
-		set: func(d delta) {
+		set: func(d delta) error {
 			for _, a := range aliases {
 				d.set(aliasBucket, string(a), nil)
 			}
+			return nil
 		},
 		done: done,
 	})
@@ -225,20 +264,14 @@ func (s *Store) work() {
 			s.loop.Post(c.alone())
 			continue
 		}
-		d := delta{}
-		for _, c := range batch {
-			if c.err == nil {
-				c.set(d)
-			}
+		d, failed := delta{}, make([]error, len(batch))
+		for i, c := range batch {
+			failed[i] = c.set(d)
 		}
 		err := s.write(d)
 		s.loop.Post(func() {
-			for _, c := range batch {
-				if c.err != nil {
-					c.done(c.err)
-				} else {
-					c.done(err)
-				}
+			for i, c := range batch {
+				c.done(cmp.Or(failed[i], err))
 			}
 		})
 	}

@@ -77,3 +77,33 @@ func TestPinsSurviveBesideTheAliases(t *testing.T) {
 	}
 	done(s.Close)
 }
+
+// A set that cannot be written changes nothing, neither its entries nor its pins.
+func TestPinsMoveWithTheirSet(t *testing.T) {
+	l, path := newLoop(), filepath.Join(t.TempDir(), "aliases.db")
+	s := open(t, l, path)
+	put := func(c domain.SetChange) (failed error) {
+		l.run(func(finished func()) { s.PutSet(c, func(err error) { failed = err; finished() }) })
+		return failed
+	}
+	since := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
+	pin := domain.Pin{Alias: "z", Key: domain.PublicKey{2}, Since: since}
+	if err := put(domain.SetChange{Put: []domain.Entry{entry("z", 7)}, Pins: []domain.Pin{pin}}); err != nil {
+		t.Error(err)
+	}
+	far := entry("a", 1)
+	far.Expires = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) // not in the format
+	if err := put(domain.SetChange{Put: []domain.Entry{entry("b", 1), far}, Delete: []domain.Alias{"z"}, Pins: []domain.Pin{{Alias: "b", Key: domain.PublicKey{1}, Since: since}}}); err == nil {
+		t.Error("a date that cannot be written was")
+	}
+	l.run(func(finished func()) { s.Close(func(error) { finished() }) })
+
+	s = open(t, l, path)
+	if got, bad := pins(t, l, s); !slices.Equal(got, []domain.Pin{pin}) || len(bad) > 0 {
+		t.Errorf("%+v, %v", got, bad)
+	}
+	if entries, _ := load(t, l, s); len(entries) != 1 || entries[0].Alias != "z" {
+		t.Errorf("%+v", entries)
+	}
+	l.run(func(finished func()) { s.Close(func(error) { finished() }) })
+}

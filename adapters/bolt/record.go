@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,19 +29,26 @@ var (
 
 // record is an entry on disk.
 type record struct {
-	Version    int              `json:"v"`
-	Key        domain.PublicKey `json:"key"`
-	Hostname   string           `json:"hostname"`
-	Service    string           `json:"service"`
-	Instance   domain.Instance  `json:"instance,omitzero"`
-	Registered time.Time        `json:"registered"`
-	Renewed    time.Time        `json:"renewed"`
-	Expires    time.Time        `json:"expires"`
+	Version  int              `json:"v"`
+	Key      domain.PublicKey `json:"key"`
+	Hostname string           `json:"hostname"`
+	Service  string           `json:"service"`
+	Instance domain.Instance  `json:"instance,omitzero"`
+
+	InSet  bool              `json:"set,omitzero"`
+	Label  string            `json:"label,omitzero"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Fields []string          `json:"fields,omitempty"`
+
+	Registered time.Time `json:"registered"`
+	Renewed    time.Time `json:"renewed"`
+	Expires    time.Time `json:"expires"`
 }
 
 func encode(e domain.Entry) ([]byte, error) {
 	return json.Marshal(record{
 		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance,
+		InSet: e.InSet, Label: e.Label, Labels: maps.Collect(e.Labels.All()), Fields: slices.Collect(e.Fields.All()),
 		Registered: e.Registered.UTC(), Renewed: e.Renewed.UTC(), Expires: e.Expires.UTC(),
 	})
 }
@@ -53,8 +62,15 @@ func decode(alias string, value []byte) (domain.Entry, error) {
 		return domain.Entry{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
 	}
 	e := domain.Entry{
-		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance,
+		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance, InSet: r.InSet, Label: r.Label,
 		Registered: r.Registered, Renewed: r.Renewed, Expires: r.Expires,
+	}
+	var err error
+	if e.Labels, err = domain.ParseLabels(r.Labels); err != nil {
+		return domain.Entry{}, err
+	}
+	if e.Fields, err = domain.ParseFields(r.Fields); err != nil {
+		return domain.Entry{}, err
 	}
 	return e, e.Check()
 }
@@ -64,6 +80,10 @@ type pinRecord struct {
 	Version int              `json:"v"`
 	Key     domain.PublicKey `json:"key"`
 	Since   time.Time        `json:"since"`
+}
+
+func encodePin(p domain.Pin) ([]byte, error) {
+	return json.Marshal(pinRecord{Version: recordVersion, Key: p.Key, Since: p.Since.UTC()})
 }
 
 func decodePin(alias string, value []byte) (domain.Pin, error) {

@@ -19,6 +19,7 @@ type aliasServer struct {
 	active     bool // handlers are set, and OnClose has not been called
 	reason     error
 	linger     host.Timer // started when the channel closes
+	sets       *setServer
 }
 
 // serveAliases opens the channel for registrations. As in the reference implementation it exists from the start: the
@@ -30,6 +31,16 @@ func serveAliases(l *link, cfg Config, onOpen func(ports.Conn) ports.AliasHandle
 		return nil, err
 	}
 	s.rpc = rpc
+	s.sets = &setServer{
+		link: l, maxName: cfg.MaxName,
+		identify: func(m TargetsRequest) (identity, bool) { return s.identify(methodTargets, m.Key, m.Offer), true },
+		handler: func() func(ports.SetRequest, func(ports.SetReply)) {
+			if !s.active {
+				return nil
+			}
+			return s.handlers.OnSet
+		},
+	}
 	s.answer(methodAlias, func() answerAlias { return s.handlers.OnRegister })
 	s.answer(methodLeave, func() answerAlias { return s.handlers.OnLeave })
 	l.join(s)
@@ -60,24 +71,27 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 			send(ports.AliasReply{Message: "not available"})
 			return
 		}
-		dialled := domain.PublicKey(s.link.conn.RemotePublicKey())
-		m.Instance = domain.InstanceOf(dialled, m.Key)
-		if m.Offer != nil && !m.Offer.Instance.IsZero() {
-			m.Instance = m.Offer.Instance
-		}
-		proven := dialled == m.Key
-		if m.Offer != nil && m.Offer.Proves(m.Key, s.link.conn.HandshakeHash()) {
-			proven = true
-			if method == methodAlias && s.takeOffers {
-				accepted = true
-				s.link.proven = m.Key
-			}
-		}
-		f(ports.AliasRequest{
-			Secret: m.Secret, Register: m.Register, Proven: proven,
-			Unconnected: accepted && m.Offer.Unconnected,
-		}, send)
+		from := s.identify(method, m.Key, m.Offer)
+		m.Instance, accepted = from.instance, from.accepted
+		f(ports.AliasRequest{Secret: m.Secret, Register: m.Register, Proven: from.proven, Unconnected: from.unconnected}, send)
 	})
+}
+
+// identify determines the sender of a request for a key, and accepts the offer of one that registers.
+func (s *aliasServer) identify(method string, key domain.PublicKey, o *Offer) identity {
+	dialled := domain.PublicKey(s.link.conn.RemotePublicKey())
+	from := identity{instance: domain.InstanceOf(dialled, key), proven: dialled == key}
+	if o != nil && !o.Instance.IsZero() {
+		from.instance = o.Instance
+	}
+	if o != nil && o.Proves(key, s.link.conn.HandshakeHash()) {
+		from.proven = true
+		if method != methodLeave && s.takeOffers {
+			from.accepted, from.unconnected = true, o.Unconnected
+			s.link.proven = key
+		}
+	}
+	return from
 }
 
 // Peer implements ports.Conn.
@@ -119,11 +133,15 @@ func (s *aliasServer) joined() {
 func (s *aliasServer) opened() {
 	s.active = true
 	s.handlers = s.onOpen(s)
+	if s.handlers.OnSet != nil {
+		s.sets.serve(s.rpc)
+	}
 }
 
 // onChannelClose keeps the connection for aliasLinger when only the channel is closed: the client has registered and may
 // be waiting for a metrics channel.
 func (s *aliasServer) onChannelClose(remote bool) {
+	s.sets.close()
 	if s.link.mux.Closed() || !s.active || !remote {
 		return
 	}

@@ -31,6 +31,21 @@ func Bounds() []bound.Bound {
 			Reason: "far above the rules for names, so that those give the reason",
 		},
 		{
+			Name: "dht.maxSet", What: "content of a set of targets that is kept until its commit",
+			Scope: bound.PerConnection, Limit: bound.Bytes(maxSet), Policy: bound.AnswerFail,
+			Reason: "5,000 targets of 1,600 bytes each; sent only after the scraper has accepted the secret",
+		},
+		{
+			Name: "dht.maxSets", What: "contents of sets of targets that are kept until their commits",
+			Scope: bound.InAll, Limit: bound.Bytes(maxSets), Policy: bound.AnswerFail,
+			Reason: "eight of the maximum size, or 100 of 2,000 usual targets",
+		},
+		{
+			Name: "dht.maxProofs", What: "proofs of former keys that are verified",
+			Scope: bound.PerAttempt, Limit: bound.Count(maxProofs), Policy: bound.Ignore,
+			Reason: "one for each target that a client of a version without sets can have",
+		},
+		{
 			Name: "dht.maxMessage", What: "text of a rejection",
 			Scope: bound.PerPacket, Limit: bound.Bytes(maxMessage), Policy: bound.Cut,
 			Reason: "reasons fit on one line",

@@ -6,8 +6,8 @@
 //	client                                        scraper
 //	metricsServer ◀── dhtprom-scrape: scrapes             ──  session
 //	              ◀── prometheus-metrics: metrics, ping ──
-//	              ──  prometheus-metrics: leave         ──▶
-//	registration  ──  register-alias: alias, leave ──▶      aliasServer
+//	              ──  prometheus-metrics: leave, sets   ──▶
+//	registration  ──  register-alias: alias, leave, sets ──▶ aliasServer
 //
 // Usually a link has one role. It has two where a client registers under the key of its own metrics server: then
 // the scraper may request metrics on the connection of the registration, and needs no second one: the registration waits for
@@ -16,13 +16,14 @@
 // Scrapes go over dhtprom-scrape (package muxscrape). A client of an older version or of another implementation does not open that
 // channel, and its metrics are requested by the method metrics; a client answers either.
 //
-// The methods leave and ping are additions of this implementation. The JavaScript answers UNKNOWN_METHOD, which is harmless.
+// The methods leave and ping are additions of this implementation, and so is the registration of sets of targets: targets, the events
+// targets-data and targets-commit (setExchange and setServer). The JavaScript answers UNKNOWN_METHOD, which is harmless.
 //
 // # States
 //
 // The states of a link, of a registration on it, of a request for metrics (answer), of a group of goodbyes on a connection that is
-// dialled for them, and of a goodbye on the connection of the metrics, as they are at the ends of turns. A test compares them with
-// tables, and the tables with what happens in random conversations.
+// dialled for them, of a goodbye and a registration on the connection of the metrics, and of the exchange that registers a set, as they
+// are at the ends of turns. A test compares them with tables, and the tables with what happens in random conversations.
 //
 // Link:
 //
@@ -67,4 +68,25 @@
 //	dialled too  -       ──▶ over
 //	             (no limit: until either connection has an answer, the dial fails, or it is cancelled)
 //	over         -
+//
+// Held registration:
+//
+//	waiting   -       ──▶ asked, dialled, over
+//	          (no limit: until the application allows to send it or cancels it, or the channel closes)
+//	asked     2s      ──▶ answered, dialled, over
+//	answered  -       ──▶ dialled, over
+//	          (no limit: until the set is registered or rejected, the channel closes, or the application cancels it)
+//	dialled   -       ──▶ over
+//	          (no limit: until the dialled registration ends, or the application cancels it)
+//	over      -
+//
+// Set:
+//
+//	asked      -       ──▶ sending, committed, over
+//	           (no limit: until the scraper answers, the channel closes, or the exchange is stopped)
+//	sending    -       ──▶ committed, over
+//	           (no limit: until all content is sent, the channel closes, or the exchange is stopped)
+//	committed  -       ──▶ sending, over
+//	           (no limit: until the scraper answers, the channel closes, or the exchange is stopped)
+//	over       -
 package dht

@@ -63,6 +63,8 @@ type link struct {
 	answers *answers
 	// windows limits the memory for responses to scrapes that are read here.
 	windows *muxscrape.Windows
+	// sets limits the memory for sets of targets that are received here.
+	sets *setMemory
 	// onClose is called when the link has closed; nil is allowed.
 	onClose func()
 }
@@ -78,7 +80,7 @@ type role interface {
 
 // newLink takes ownership of a connection, which need not be open. The first role must join in the same turn.
 func newLink(h host.Host, c conn) *link {
-	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h), windows: &muxscrape.Windows{}}
+	l := &link{host: h, conn: c, mux: mux.New(c), answers: newAnswers(h), windows: &muxscrape.Windows{}, sets: &setMemory{}}
 	c.OnStart(l.onStart)
 	c.OnOpen(l.onOpen)
 	c.OnPath(l.onPath)

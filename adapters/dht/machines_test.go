@@ -18,6 +18,7 @@ type randomly struct {
 	own             *peer // a scraper that always dials
 	sessions        []ports.MetricsSession
 	cancels         []func() // of registrations and goodbyes
+	small, large    domain.TargetSet
 }
 
 // Links, registrations and goodbyes go through the states of the tables and no others, whatever the sides do.
@@ -33,7 +34,8 @@ func anyConversation(t *testing.T, seed uint64, machines *dht.Machines) {
 	r := &randomly{
 		swarm: n, Rand: rand.New(rand.NewPCG(seed, 1)),
 		client: n.peer("client", dht.Config{}), scraper: n.peer("scraper", dht.Config{}),
-		own: n.peer("own", dht.Config{OwnConnections: true}),
+		own:   n.peer("own", dht.Config{OwnConnections: true}),
+		small: setOf(t, 3), large: setOf(t, 2500), // more than is sent in a turn
 	}
 	run := func(d time.Duration) {
 		n.net.RunUntil(func() bool {
@@ -67,7 +69,9 @@ func (r *randomly) serve() {
 			r.scraper.host.AfterFunc(time.Duration(r.IntN(200))*time.Millisecond, func() { reply(ports.AliasReply{Success: r.IntN(8) > 0}) })
 		}
 		_, err := r.scraper.transport.ListenAliases(ports.AliasListen{
-			Keys: scraperKeys, OnOpen: func(ports.Conn) ports.AliasHandlers { return ports.AliasHandlers{OnRegister: answer, OnLeave: answer} },
+			Keys: scraperKeys, OnOpen: func(ports.Conn) ports.AliasHandlers {
+				return ports.AliasHandlers{OnRegister: answer, OnLeave: answer, OnSet: r.onSet()}
+			},
 		}, func(error) { r.call("aliases ready") })
 		if err != nil {
 			r.t.Error(err)
@@ -86,7 +90,44 @@ func (r *randomly) scrape() {
 	default:
 		d.OnLeave = func(_ ports.AliasRequest, reply func(ports.AliasReply)) { reply(ports.AliasReply{Success: true}) }
 	}
+	d.OnSet = r.onSet()
 	r.sessions = append(r.sessions, r.scraper.transport.DialMetrics(d))
+}
+
+// onSet returns a handler for sets: none, or one that needs anything.
+func (r *randomly) onSet() func(ports.SetRequest, func(ports.SetReply)) {
+	switch r.IntN(5) {
+	case 0:
+		return nil
+	case 1:
+		return func(ports.SetRequest, func(ports.SetReply)) {}
+	}
+	return func(_ ports.SetRequest, reply func(ports.SetReply)) {
+		answer := ports.SetReply{Success: r.IntN(8) > 0, Need: []ports.Need{ports.NeedNothing, ports.NeedAll, ports.NeedChanges}[r.IntN(3)]}
+		if r.IntN(2) == 0 {
+			reply(answer)
+			return
+		}
+		r.scraper.host.AfterFunc(time.Duration(r.IntN(200))*time.Millisecond, func() { reply(answer) })
+	}
+}
+
+// registerSet registers a set, on the connection of the metrics if there is one.
+func (r *randomly) registerSet(dial domain.KeyPair) {
+	g := registration(dial, secret)
+	g.Alias = ""
+	g.Set = &ports.SetRegistration{Targets: []domain.TargetSet{r.small, r.large}[r.IntN(2)], Held: r.IntN(4) > 0}
+	if r.IntN(2) == 0 {
+		g.Set.Base = r.small
+	}
+	if r.IntN(3) == 0 {
+		g.Hold = func(send func()) { r.client.host.AfterFunc(time.Duration(r.IntN(3000))*time.Millisecond, send) }
+	}
+	cancel := r.client.transport.RegisterAlias(g, func(bool, error) {})
+	r.cancels = append(r.cancels, cancel)
+	if r.IntN(3) == 0 {
+		r.client.host.AfterFunc(time.Duration(r.IntN(600))*time.Millisecond, cancel)
+	}
 }
 
 // dialBriefly dials, and closes the session soon after the client has answered, possibly before the connection is open.
@@ -112,7 +153,9 @@ func (r *randomly) step() {
 		g.Scraper = scraper
 		r.cancels = append(r.cancels, c.LeaveAlias(g, func(error) {}))
 	}
-	switch r.IntN(10) {
+	switch r.IntN(15) {
+	case 10, 11, 12:
+		r.client.host.Do(func() { r.registerSet(dial) })
 	case 0, 1, 2:
 		r.client.host.Do(func() {
 			r.cancels = append(r.cancels, c.RegisterAlias(registration(dial, secret), func(bool, error) {}))
@@ -130,7 +173,7 @@ func (r *randomly) step() {
 		}
 	case 6:
 		r.scraper.host.Do(r.scrape)
-	case 7:
+	case 7, 13:
 		r.own.host.Do(func() {
 			for range 3 {
 				r.dialBriefly(r.own)

@@ -2,6 +2,7 @@ package dht
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/domain"
@@ -21,8 +22,9 @@ type metricsServer struct {
 	reason   error
 	batching bool
 
-	goodbyes []*heldGoodbye // unanswered on the connection
-	closing  bool           // the connection closes after them
+	registrations []*heldRegistration // under way on the connection
+	goodbyes      []*heldGoodbye      // unanswered on the connection
+	closing       bool                // the connection closes after them
 	// For answers.
 	size   int          // memory of the last answer, in bytes; 0 before the first
 	unread int          // unread bytes when something was last acknowledged or sent
@@ -37,7 +39,7 @@ func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metr
 	if s.scrapes, err = muxscrape.NewResponder(l.mux, muxscrape.ResponderOptions{OnRequest: s.onScrape}); err != nil {
 		return nil, err
 	}
-	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose})
+	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose, OnDrain: s.onDrain})
 	if err != nil {
 		s.scrapes.Close()
 		return nil, err
@@ -129,6 +131,15 @@ func reported(err error) *domain.ScrapeError {
 	return &domain.ScrapeError{Fault: domain.FaultClient, Reason: err.Error()}
 }
 
+// onDrain continues to send sets.
+func (s *metricsServer) onDrain() {
+	for _, h := range slices.Clone(s.registrations) {
+		if h.exchange != nil {
+			h.exchange.pump()
+		}
+	}
+}
+
 // scraper returns the key of the peer.
 func (s *metricsServer) scraper() domain.PublicKey {
 	return domain.PublicKey(s.link.conn.RemotePublicKey())
@@ -199,6 +210,9 @@ func (s *metricsServer) finish(err error) {
 	}
 	s.active = false
 	s.link.answers.leave(s)
+	for _, h := range slices.Clone(s.registrations) {
+		s.link.host.Post(h.dial)
+	}
 	if err != nil && s.handlers.OnError != nil {
 		s.handlers.OnError(connectionError(err))
 	}

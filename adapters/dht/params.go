@@ -23,6 +23,26 @@ const (
 	methodPing  = "ping"
 	// methodReleased is an event of a scraper that no longer has an alias of the client.
 	methodReleased = "released"
+	// methodTargets and methodTargetsCommit register a set; the content between them comes in events methodTargetsData.
+	methodTargets       = "targets"
+	methodTargetsData   = "targets-data"
+	methodTargetsCommit = "targets-commit"
+
+	// setPiece is the length of the pieces of a set's content in bytes, and setPieces how many are sent in one turn. Answers on the same
+	// connection are sent between them.
+	setPiece  = 16 << 10
+	setPieces = 4
+	// setResends is the number of times that the content is sent again because the scraper's set has changed meanwhile.
+	setResends = 2
+	// maxSet bounds the content of a set that is kept until its commit, in bytes: 5,000 targets of 1,600 bytes each.
+	maxSet = 8 << 20
+	// maxSets bounds that of all clients of a process.
+	maxSets = 8 * maxSet
+	// maxProofs bounds the proofs of former keys in a content: versions without sets have that many targets in a client.
+	maxProofs = 256
+	// heldSetTimeout limits the wait for the first answer to the registration of a set on a held connection; after it the scraper is
+	// dialled. It is a write to a slow disk, and the round trips of a slow path that a dial would take, too.
+	heldSetTimeout = 2 * time.Second
 
 	// DefaultMaxName is the length of the longest name in a registration that is validated, in bytes. It is far above the
 	// limits of domain, so that their errors give the reason; it keeps megabytes out of events and logs.

@@ -12,12 +12,14 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// registration is one request to a scraper on an outgoing link: alias or leave. It leaves the link after the answer.
+// registration is one request to a scraper on an outgoing link: alias or leave, or the exchange for a set. It leaves the link after the
+// answer.
 type registration struct {
 	link   *link
 	rpc    *muxrpc.RPC
 	onOpen func(domain.Peer)
-	shared func() // see ports.Registration.OnShared
+	shared func()       // see ports.Registration.OnShared
+	set    *setExchange // nil until it begins, and for an alias
 	done   func(updated bool, err error)
 	over   bool // done was called, or must not be called any more
 	offers bool // offers metrics on the same connection
@@ -48,31 +50,60 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 	if offer != nil && method == methodAlias { // a goodbye only proves the key
 		g.offerMetrics(offer)
 	}
-	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose})
+	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose, OnDrain: g.onDrain})
 	if err != nil {
 		l.host.Post(func() { g.fail(err) })
 		return g.cancel
 	}
 	g.rpc = rpc
 	m := AliasRequest{Secret: r.Secret, Register: r.Register}
-	hold := r.Hold
-	if hold == nil {
-		hold = func(send func()) { send() }
+	send := func(o *Offer) {
+		if r.Set != nil && method == methodAlias {
+			g.exchange(r, o)
+			return
+		}
+		m.Offer = o
+		g.ask(method, m)
 	}
-	hold(func() {
+	holdOf(r)(func() {
 		if offer == nil {
-			g.ask(method, m)
+			send(nil)
 			return
 		}
 		l.whenStarted(func() {
 			o := SignOffer(offer.keys, l.conn.HandshakeHash())
 			o.Instance = r.Instance
 			o.Unconnected = offer.connected != nil && !offer.connected(r.Scraper)
-			m.Offer = &o
-			g.ask(method, m)
+			send(&o)
 		})
 	})
 	return g.cancel
+}
+
+// exchange registers a set.
+func (r *registration) exchange(request ports.Registration, o *Offer) {
+	if r.over {
+		return
+	}
+	r.set = &setExchange{link: r.link, rpc: r.rpc, request: request, offer: o, done: func(m TargetsReply, err error) {
+		switch {
+		case err != nil:
+			r.failed(err)
+		case !r.over:
+			r.waits = r.waits || m.Accepted
+			reportSet(request, m)
+			r.succeeded(m.Updated)
+		}
+		r.settle()
+	}}
+	r.set.start()
+}
+
+// onDrain continues to send a set.
+func (r *registration) onDrain() {
+	if r.set != nil {
+		r.set.pump()
+	}
 }
 
 func (r *registration) ask(method string, m AliasRequest) {
@@ -181,6 +212,7 @@ func (r *registration) cancel() {
 		return
 	}
 	r.over = true
+	r.endSet()
 	shared := r.link.shared(r)
 	r.link.leave(r, errCanceled)
 	if shared && r.rpc != nil {
@@ -190,6 +222,7 @@ func (r *registration) cancel() {
 
 // fail ends the request without an answer.
 func (r *registration) fail(err error) {
+	r.endSet()
 	r.failed(connectionError(err))
 	r.link.leave(r, err)
 }
@@ -210,5 +243,13 @@ func (r *registration) closed(err error) {
 	if r.linger != nil {
 		r.linger.Stop()
 	}
+	r.endSet()
 	r.failed(connectionError(err))
+}
+
+// endSet ends the exchange for a set that has no answer yet.
+func (r *registration) endSet() {
+	if r.set != nil {
+		r.set.stop()
+	}
 }

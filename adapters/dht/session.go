@@ -23,6 +23,7 @@ type session struct {
 	// leaving means that Close was called or the channel has closed; over that OnClose was called.
 	leaving, over bool
 	requests      []*request // pending, the oldest first
+	sets          *setServer // nil where the application registers none here
 	running       []*sessionScrape
 }
 
@@ -62,6 +63,15 @@ func openSession(l *link, d ports.MetricsDial) *session {
 	}
 	if d.OnLeave != nil {
 		s.rpc.Respond(methodLeave, s.onLeave)
+	}
+	if d.OnSet != nil {
+		s.sets = &setServer{link: l, maxName: DefaultMaxName, identify: s.identify, handler: func() func(ports.SetRequest, func(ports.SetReply)) {
+			if s.leaving {
+				return nil
+			}
+			return d.OnSet
+		}}
+		s.sets.serve(s.rpc)
 	}
 	if attached {
 		l.host.Post(s.opened)
@@ -150,6 +160,15 @@ func (s *session) onLeave(value []byte, reply func([]byte, error)) {
 	s.dial.OnLeave(ports.AliasRequest{Secret: m.Secret, Register: m.Register, Proven: true}, send)
 }
 
+// identify determines the sender of a set: the client, which has proven its key on this connection, and no other.
+func (s *session) identify(m TargetsRequest) (identity, bool) {
+	from := identity{proven: true}
+	if m.Offer != nil {
+		from.instance = m.Offer.Instance
+	}
+	return from, m.Key == s.dial.Client
+}
+
 // Ping requests any answer; an unknown-method error counts.
 func (s *session) Ping(done func(error)) (cancel func()) {
 	return s.request(methodPing, nil, func(_ []byte, err error) {
@@ -215,6 +234,7 @@ func (s *session) Close(reason error) {
 		return
 	}
 	s.leaving = true
+	s.freeSets()
 	shared := s.link.shared(s)
 	s.link.leave(s, reason)
 	if shared {
@@ -224,9 +244,17 @@ func (s *session) Close(reason error) {
 	s.link.host.Post(func() { s.finish(reason) })
 }
 
+// freeSets drops the content of a set that has not arrived completely.
+func (s *session) freeSets() {
+	if s.sets != nil {
+		s.sets.close()
+	}
+}
+
 // onChannelClose leaves the connection when the client closes or rejects the channel: a new channel needs a new connection
 // (dht-prom-client scraper.js).
 func (s *session) onChannelClose(remote bool) {
+	s.freeSets()
 	if s.link.mux.Closed() || s.leaving || !remote {
 		return
 	}

@@ -45,6 +45,7 @@ func (t *Transport) Sizes(tell func(what string, held, most int)) {
 	tell("scrapes on links", scrapes, muxscrape.MaxRunning*len(t.links))
 	tell("scrapes on channels", requested, scrapes)
 	tell("responses on channels", responses, muxscrape.MaxRunning*len(t.links))
+	tell("bytes of sets without a commit", t.sets.held, maxSets)
 	tell("credit of scrapes", t.windows.Granted(), muxscrape.MaxWindows)
 	t.node.Sizes(tell)
 }

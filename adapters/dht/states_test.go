@@ -148,9 +148,73 @@ func (g *heldGoodbye) state() heldState {
 	return heldAsked
 }
 
+type heldRegistrationState uint8
+
+const (
+	heldRegistrationWaiting heldRegistrationState = iota
+	heldRegistrationAsked
+	heldRegistrationAnswered
+	heldRegistrationDialled
+	heldRegistrationOver
+)
+
+var heldRegistrationTable = &states.Table[heldRegistrationState]{Name: "held registration", States: []states.Rule[heldRegistrationState]{
+	heldRegistrationWaiting: {Name: "waiting", Why: "until the application allows to send it or cancels it, or the channel closes",
+		Next: []heldRegistrationState{heldRegistrationAsked, heldRegistrationDialled, heldRegistrationOver}},
+	heldRegistrationAsked: {Name: "asked", Limit: heldSetTimeout,
+		Next: []heldRegistrationState{heldRegistrationAnswered, heldRegistrationDialled, heldRegistrationOver}},
+	heldRegistrationAnswered: {Name: "answered", Why: "until the set is registered or rejected, the channel closes, or the application cancels it",
+		Next: []heldRegistrationState{heldRegistrationDialled, heldRegistrationOver}},
+	heldRegistrationDialled: {Name: "dialled", Why: "until the dialled registration ends, or the application cancels it",
+		Next: []heldRegistrationState{heldRegistrationOver}},
+	heldRegistrationOver: {Name: "over"},
+}}
+
+func (h *heldRegistration) state() heldRegistrationState {
+	switch {
+	case h.over:
+		return heldRegistrationOver
+	case h.dialled:
+		return heldRegistrationDialled
+	case h.exchange == nil:
+		return heldRegistrationWaiting
+	case h.exchange.answered != nil:
+		return heldRegistrationAsked
+	}
+	return heldRegistrationAnswered
+}
+
+type setState uint8
+
+const (
+	setAsked setState = iota
+	setSending
+	setCommitted
+	setOver
+)
+
+var setTable = &states.Table[setState]{Name: "set", States: []states.Rule[setState]{
+	setAsked:     {Name: "asked", Why: "until the scraper answers, the channel closes, or the exchange is stopped", Next: []setState{setSending, setCommitted, setOver}},
+	setSending:   {Name: "sending", Why: "until all content is sent, the channel closes, or the exchange is stopped", Next: []setState{setCommitted, setOver}},
+	setCommitted: {Name: "committed", Why: "until the scraper answers, the channel closes, or the exchange is stopped", Next: []setState{setSending, setOver}},
+	setOver:      {Name: "over"},
+}}
+
+func (e *setExchange) state() setState {
+	switch {
+	case e.over:
+		return setOver
+	case e.sent == 0:
+		return setAsked
+	case e.unsent != nil:
+		return setSending
+	}
+	return setCommitted
+}
+
 func TestDocListsTheTables(t *testing.T) {
 	statestest.Doc(t, "doc.go", statestest.Of(linkTable), statestest.Of(registrationTable), statestest.Of(answerTable),
-		statestest.Of(goodbyesTable), statestest.Of(heldTable))
+		statestest.Of(goodbyesTable), statestest.Of(heldTable), statestest.Of(heldRegistrationTable), statestest.Of(setTable))
 }
 
 // Machines watches the machines of transports, apart from answers.
@@ -159,6 +223,8 @@ type Machines struct {
 	registrations *statestest.Machines[*registration, registrationState]
 	goodbyes      *statestest.Machines[*goodbyes, goodbyesState]
 	held          *statestest.Machines[*heldGoodbye, heldState]
+	heldSets      *statestest.Machines[*heldRegistration, heldRegistrationState]
+	sets          *statestest.Machines[*setExchange, setState]
 }
 
 // WatchMachines starts to watch. At the end of the test each transition must have been seen.
@@ -168,6 +234,8 @@ func WatchMachines(t testing.TB) *Machines {
 		statestest.NewMachines(statestest.NewWatch(t, registrationTable), (*registration).state),
 		statestest.NewMachines(statestest.NewWatch(t, goodbyesTable), (*goodbyes).state),
 		statestest.NewMachines(statestest.NewWatch(t, heldTable), (*heldGoodbye).state),
+		statestest.NewMachines(statestest.NewWatch(t, heldRegistrationTable), (*heldRegistration).state),
+		statestest.NewMachines(statestest.NewWatch(t, setTable), (*setExchange).state),
 	}
 }
 
@@ -178,8 +246,17 @@ func (m *Machines) Look(t *Transport) {
 			switch r := r.(type) {
 			case *registration:
 				m.registrations.Add(r)
+				if r.set != nil {
+					m.sets.Add(r.set)
+				}
 			case *metricsServer:
 				m.held.Add(r.goodbyes...)
+				m.heldSets.Add(r.registrations...)
+				for _, h := range r.registrations {
+					if h.exchange != nil {
+						m.sets.Add(h.exchange)
+					}
+				}
 			}
 		}
 	}
@@ -189,6 +266,8 @@ func (m *Machines) Look(t *Transport) {
 	m.registrations.Look()
 	m.goodbyes.Look()
 	m.held.Look()
+	m.heldSets.Look()
+	m.sets.Look()
 }
 
 // Requests, pages of any size, acknowledgements and closed connections in any order.

@@ -38,6 +38,7 @@ type Transport struct {
 	links        []*link // all of them, in the order of creation
 	answers      *answers
 	windows      *muxscrape.Windows
+	sets         *setMemory
 	closing      bool
 	down         bool // the node is closed
 	closed       bool // onClosed was called
@@ -55,7 +56,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 	if cfg.MaxName == 0 {
 		cfg.MaxName = DefaultMaxName
 	}
-	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h), windows: &muxscrape.Windows{}}
+	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h), windows: &muxscrape.Windows{}, sets: &setMemory{}}
 	node.OnMoved(func(m hyperdht.Move) {
 		move := ports.MoveElsewhere
 		if m == hyperdht.MoveIntoReach {
@@ -116,7 +117,7 @@ func (t *Transport) network() ports.Network {
 // newLink creates a link of the transport. gone is called when it has closed; nil is allowed.
 func (t *Transport) newLink(c conn, gone func(*link)) *link {
 	l := newLink(t.host, c)
-	l.answers, l.windows = t.answers, t.windows
+	l.answers, l.windows, l.sets = t.answers, t.windows, t.sets
 	t.links = append(t.links, l)
 	l.onClose = func() {
 		t.links = without(t.links, l)
@@ -146,6 +147,16 @@ func (t *Transport) connect(keys domain.KeyPair, to domain.PublicKey) *link {
 
 // RegisterAlias implements ports.Transport.
 func (t *Transport) RegisterAlias(r ports.Registration, done func(updated bool, err error)) (cancel func()) {
+	if r.Set != nil && r.Set.Held {
+		if m := t.held(r); m != nil {
+			return t.registerHeld(m, r, done)
+		}
+	}
+	return t.dialRegistration(r, done)
+}
+
+// dialRegistration registers on a connection dialled for it.
+func (t *Transport) dialRegistration(r ports.Registration, done func(updated bool, err error)) (cancel func()) {
 	if t.closing {
 		return t.refuse(func() { done(false, connectionError(domain.ErrClosed)) })
 	}

@@ -47,7 +47,7 @@ type Target struct {
 
 // same reports whether two targets differ in their places at most.
 func (t Target) same(other Target) bool {
-	return t.Alias == other.Alias && *t.URL == *other.URL && t.Instance == other.Instance && t.Labels.Equal(other.Labels)
+	return t.Alias == other.Alias && *t.URL == *other.URL && t.Instance == other.Instance && t.Labels == other.Labels
 }
 
 // Set is all targets of a site, in the order of the files' names and of the targets in a file. No alias is in it twice.

@@ -3,18 +3,15 @@ package source
 import (
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// passHeader adds the header of a request. Its fields are from the network, so it may have others than a scraper of this version sends.
+// passHeader adds the header of a request, which has the fields that the target gets.
 func passHeader(h http.Header, r domain.ScrapeRequest) {
 	for _, f := range r.Header {
-		if slices.Contains(domain.PassedFields(), f.Name) {
-			h.Add(f.Name, f.Value)
-		}
+		h.Add(f.Name, f.Value)
 	}
 	if r.Field("User-Agent") == "" {
 		h.Set("User-Agent", agent)

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,8 +60,8 @@ func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
 // requestFrom returns the request of a caller.
 func requestFrom(r *http.Request, within time.Duration) domain.ScrapeRequest {
 	what := domain.ScrapeRequest{Query: r.URL.RawQuery, Within: within, Compress: true}
-	for _, name := range domain.PassedFields() {
-		for _, v := range r.Header.Values(name) {
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, v := range r.Header[name] {
 			what.Header = append(what.Header, domain.HeaderField{Name: name, Value: v})
 		}
 	}

@@ -88,15 +88,16 @@ func TestCodingThatCannotBeDecodedIsAnError(t *testing.T) {
 	}
 }
 
-// The client sees what the caller asks for, and no header that is not for the exporter.
+// The scraper gets all of the header, of which it passes on what the target asks for.
 func TestRequestsOfCallersArePassedOn(t *testing.T) {
 	s := newScraper()
 	server := serve(t, s)
 	s.bodies["web"] = "up 1\n"
 	get(t, server.URL+"/scrape/web/metrics?target=a&module=b", "Accept", "a/b", "Accept-Encoding", "gzip, zstd", "User-Agent", "Prometheus/3.5", "Traceparent", "00-1",
-		"Cookie", "secret", "Authorization", "Bearer x", "X-Prometheus-Scrape-Timeout-Seconds", "0.8")
+		"Authorization", "Bearer x", "X-Prometheus-Scrape-Timeout-Seconds", "0.8")
 	want := domain.ScrapeRequest{Query: "target=a&module=b", Within: 600 * time.Millisecond, Compress: true, Header: []domain.HeaderField{
-		{Name: "Accept", Value: "a/b"}, {Name: "Accept-Encoding", Value: "gzip, zstd"}, {Name: "Traceparent", Value: "00-1"}, {Name: "User-Agent", Value: "Prometheus/3.5"},
+		{Name: "Accept", Value: "a/b"}, {Name: "Accept-Encoding", Value: "gzip, zstd"}, {Name: "Authorization", Value: "Bearer x"}, {Name: "Connection", Value: "close"},
+		{Name: "Traceparent", Value: "00-1"}, {Name: "User-Agent", Value: "Prometheus/3.5"}, {Name: "X-Prometheus-Scrape-Timeout-Seconds", Value: "0.8"},
 	}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -17,7 +18,7 @@ type TargetGroup struct {
 const fallbackJob = "dhtprom"
 
 // discovery lists each alias as a target, with this server's address and the alias's path, so that a prometheus.yml needs no
-// relabeling. The names that clients register are also present as __meta_ labels, for other labeling.
+// relabeling. The names and labels that clients register are also present as __meta_ labels, for other labeling.
 func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
 	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Aliases)
 	if err != nil {
@@ -45,7 +46,7 @@ func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
 	labels := map[string]string{
 		"__scheme__":       at.scheme,
 		"__metrics_path__": at.prefix + pathOf(a.Alias),
-		"instance":         string(a.Alias),
+		"instance":         cmp.Or(a.Label, string(a.Alias)),
 		"job":              fallbackJob,
 
 		"__meta_dhtprom_alias":    string(a.Alias),
@@ -58,6 +59,10 @@ func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
 	}
 	if a.Hostname != "" {
 		labels["hostname"] = a.Hostname
+	}
+	for name, value := range a.Labels.All() {
+		labels[name] = value
+		labels["__meta_dhtprom_label_"+name] = value
 	}
 	return TargetGroup{Targets: []string{at.host}, Labels: labels}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/exporter-toolkit/web"
 
@@ -42,6 +43,26 @@ type target struct {
 	hostname string
 	http     *source.HTTPConfig // nil: this process's own metrics
 	named    bool               // its key is derived from seed and alias even for a single target, so that adding one changes no other key
+}
+
+// single returns the only target if it is registered by itself.
+func (c *config) single() (t target, ok bool) {
+	if len(c.targets) != 1 || c.targets[0].named {
+		return target{}, false
+	}
+	return c.targets[0], true
+}
+
+// aliases lists the targets, the first of them if they are many.
+func (c *config) aliases() string {
+	all := make([]domain.Alias, len(c.targets))
+	for i, t := range c.targets {
+		all[i] = t.alias
+	}
+	if len(all) == 1 {
+		return strconv.Quote(string(all[0]))
+	}
+	return fmt.Sprintf("%d targets, %s,", len(all), few(all))
 }
 
 // load reads the files that the flags name.

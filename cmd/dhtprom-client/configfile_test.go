@@ -220,9 +220,8 @@ func TestCheckAndStartAgreeOnTheLimits(t *testing.T) {
 	for _, c := range []struct {
 		name, file, says string
 	}{
-		{"256 targets", targets(256) + scrapers(1), ""},
-		{"257 targets", targets(257) + scrapers(1), "want at most 256, got 257"},
-		{"488 targets", targets(488) + scrapers(1), "want at most 256, got 488"},
+		{"5000 targets", targets(5000) + scrapers(1), ""},
+		{"5001 targets", targets(5001) + scrapers(1), "5001 targets, want at most 5000"},
 		{"16 scrapers", targets(1) + scrapers(16), ""},
 		{"17 scrapers", targets(1) + scrapers(17), "want at most 16, got 17"},
 	} {
@@ -293,13 +292,13 @@ targets:
 `,
 	})
 	r := b.run(t, "", "--config.file="+filepath.Join(dir, "c.yml"), "--service=two")
-	services := map[domain.Alias]string{}
-	for range 2 {
-		got := event[domain.AliasSuccess](t, b).Register
-		services[got.Alias] = got.Service
+	if got := event[domain.SetTargets](t, b); got.Added != 2 {
+		t.Errorf("%+v", got)
 	}
-	if services["tcp"] != "one" || services["unix"] != "two" {
-		t.Errorf("services %v", services)
+	for alias, service := range map[domain.Alias]string{"tcp": "one", "unix": "two"} {
+		if got := r.entry(alias).Service; got != service {
+			t.Errorf("%s has the service %q", alias, got)
+		}
 	}
 	if got := r.scrape("tcp"); got != "tcp 1\n" {
 		t.Errorf("%q", got)

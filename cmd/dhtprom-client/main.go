@@ -47,10 +47,8 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return explain(cfg, err)
 	}
 	defer cleanup()
-	for _, a := range p.client.Aliases() {
-		for _, s := range cfg.client.Scrapers {
-			_, _ = fmt.Fprintf(stdout, "Client %s registers %q with scraper %s\n", a.PublicKey, a.Name, s.Key)
-		}
+	for _, s := range cfg.client.Scrapers {
+		_, _ = fmt.Fprintf(stdout, "Client %s registers %s with scraper %s\n", p.client.PublicKey(), cfg.aliases(), s.Key)
 	}
 	cli.OnHangUp(ctx, func() { reload(ctx, f, cfg, p.client, log) })
 	return p.Run(ctx)

@@ -264,6 +264,16 @@ func (r *running) end(secrets ...string) {
 	}
 }
 
+// entry returns the scraper's entry of an alias.
+func (r *running) entry(alias domain.Alias) domain.Entry {
+	detail := make(chan domain.AliasDetail, 1)
+	r.node.Host().Post(func() {
+		d, _ := r.scraper.Alias(alias)
+		detail <- d
+	})
+	return (<-detail).Entry
+}
+
 func (r *running) scrape(alias domain.Alias) string {
 	r.t.Helper()
 	body := make(chan string, 1)
@@ -333,21 +343,19 @@ func TestProgramWithoutATargetServesItsOwnMetrics(t *testing.T) {
 	r.end(b.secret.RevealText())
 }
 
-// Several targets in one process have one alias and one key each, which depend on nothing but the seed and the name.
-func TestProgramServesSeveralTargetsUnderKeysOfTheirOwn(t *testing.T) {
+// Several targets in one process have one alias each, and share a key that depends on nothing but the seed.
+func TestProgramServesSeveralTargetsUnderOneKey(t *testing.T) {
 	b := newBench(t)
 	seed := keyfile.NewSeed()
 	t.Setenv(seedEnv, seed.RevealText())
 	t.Setenv("DHTPROM_TARGET", "node="+exporter(t, "node 1\n")+"\ndb=1=a,b="+exporter(t, "db 2\n"))
 	r := b.run(t, "# an invite\n"+b.invite(t)+"\n", "--invite-file=-", "--hostname=cellar")
 	want := map[domain.Alias]string{"node": "node 1\n", "db=1=a,b": "db 2\n"}
-	for range want {
-		got := event[domain.AliasSuccess](t, b).Register
-		if got.Key != app.AliasKeys(seed, got.Alias).Public || got.Hostname != "cellar" || got.Service != defaultService || want[got.Alias] == "" {
+	event[domain.SetTargets](t, b)
+	for alias, body := range want {
+		if got := r.entry(alias); got.Key != app.AliasKeys(seed, "").Public || got.Hostname != "cellar" || got.Service != defaultService {
 			t.Errorf("registered %+v", got)
 		}
-	}
-	for alias, body := range want {
 		if got := r.scrape(alias); got != body {
 			t.Errorf("%s: %q", alias, got)
 		}

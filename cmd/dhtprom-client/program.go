@@ -37,9 +37,7 @@ func (p *program) Run(ctx context.Context) error {
 			failed <- err
 			return
 		}
-		for _, a := range p.client.Aliases() {
-			p.log.Info("Serving metrics", "alias", string(a.Name), "public_key", a.PublicKey.String())
-		}
+		p.log.Info("Serving metrics", "public_key", p.client.PublicKey().String())
 	}()
 	var err error
 	select {
@@ -72,10 +70,13 @@ func newNodeConfig(cfg config, log *slog.Logger) dhtprom.NodeConfig {
 func newClientConfig(cfg config, own *prometheus.Registry, log *slog.Logger) client.Config {
 	c := cfg.client
 	c.Logger = log
+	if t, single := cfg.single(); single {
+		c.Alias, c.Service, c.Hostname, c.HTTP, c.Gatherer = string(t.alias), t.service, t.hostname, t.http, own
+		return c
+	}
+	c.Targets = []client.Target{}
 	for _, t := range cfg.targets {
-		c.Targets = append(c.Targets, client.Target{
-			Alias: string(t.alias), Service: t.service, Hostname: t.hostname, HTTP: t.http, Gatherer: own, OwnSeed: !t.named,
-		})
+		c.Targets = append(c.Targets, client.Target{Alias: string(t.alias), Service: t.service, Hostname: t.hostname, HTTP: t.http})
 	}
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
 )
 
 const (
@@ -97,7 +98,7 @@ func newHandler(c *client.Client, registry *prometheus.Registry) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /-/healthy", h.with(func(w http.ResponseWriter, _ client.Status) { _, _ = fmt.Fprintln(w, "Healthy") }))
 	mux.HandleFunc("GET /-/ready", h.with(ready))
-	mux.HandleFunc("GET /{$}", h.with(showPage))
+	mux.HandleFunc("GET /{$}", h.with(func(w http.ResponseWriter, s client.Status) { showPage(w, view{s, c.PublicKey()}) }))
 	return mux
 }
 
@@ -118,7 +119,7 @@ func (h handler) with(serve func(http.ResponseWriter, client.Status)) http.Handl
 func ready(w http.ResponseWriter, s client.Status) {
 	switch ok, missing := s.Ready(); {
 	case !ok:
-		http.Error(w, fmt.Sprintf("Not registered with any scraper: %q", missing), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("Not registered with any scraper: %s", few(missing)), http.StatusServiceUnavailable)
 	case s.Node.Announced == 0:
 		// Scrapes go on over the connections that are open.
 		_, _ = fmt.Fprintln(w, "Ready, but no DHT node that has this client's record answers: a scraper that is not connected cannot find it")
@@ -134,11 +135,35 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": las
 <style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
 table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
 <body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. {{with .Node.Announced}}{{.}} nodes have the record by which scrapers find this client{{else}}No node that answers has the record by which scrapers find this client{{end}}. <a href="/metrics">Metrics</a></p>
-{{range .Targets}}<h2>{{.Alias.Name}}</h2><p>{{.Upstream}}. {{last .Last}}.</p><p>Key <code>{{.Alias.PublicKey}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
+<p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
+{{range .First}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{last .Last}}.</p>
 <table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
 {{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
-{{end}}</tbody></table>{{end}}</body></html>
+{{end}}</tbody></table>{{end}}{{with .More}}<p>And {{.}} more targets.</p>{{end}}</body></html>
 `))
+
+// maxShown bounds the targets on the page.
+const maxShown = 200
+
+// view is the content of the page.
+type view struct {
+	client.Status
+	Key domain.PublicKey
+}
+
+// First returns the targets that the page shows, and More the number of others.
+func (v view) First() []client.TargetStatus { return v.Targets[:min(len(v.Targets), maxShown)] }
+func (v view) More() int                    { return max(len(v.Targets)-maxShown, 0) }
+
+// few quotes aliases, the first of them if they are many.
+func few(aliases []domain.Alias) string {
+	const shown = 10
+	text := fmt.Sprintf("%q", aliases[:min(len(aliases), shown)])
+	if len(aliases) > shown {
+		text += fmt.Sprintf(" and %d more", len(aliases)-shown)
+	}
+	return text
+}
 
 // lastRequest describes the last request for metrics and its result.
 func lastRequest(l client.LastRequest) string {
@@ -152,9 +177,9 @@ func lastRequest(l client.LastRequest) string {
 	}
 }
 
-func showPage(w http.ResponseWriter, s client.Status) {
+func showPage(w http.ResponseWriter, v view) {
 	var out bytes.Buffer
-	if err := page.Execute(&out, s); err != nil {
+	if err := page.Execute(&out, v); err != nil {
 		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
 		return
 	}

@@ -25,6 +25,8 @@ type Options struct {
 	OnOpen func(handshake []byte)
 	// OnClose is called once, after what was pending has failed. remote: not by this side's End or Destroy.
 	OnClose func(remote bool)
+	// OnDrain is called when sending is welcome again, see mux.Mux.Drained.
+	OnDrain func()
 }
 
 // RPC is one side of a channel for calls.
@@ -70,7 +72,7 @@ func New(m *mux.Mux, opts Options) (*RPC, error) {
 		Handshake: opts.Handshake,
 		OnOpen:    opts.OnOpen,
 		OnClose:   r.onClose,
-		OnDrain:   func() { r.unread, r.unreadSize = 0, 0 },
+		OnDrain:   r.onDrain,
 		Messages:  []func([]byte){typeRequest: r.onRequest, typeResponse: r.onResponse},
 	})
 	if err != nil {
@@ -214,6 +216,13 @@ func (r *RPC) respond(id uint64, value []byte, err error) {
 	if !r.mux.Drained() {
 		r.unread++
 		r.unreadSize += len(payload)
+	}
+}
+
+func (r *RPC) onDrain() {
+	r.unread, r.unreadSize = 0, 0
+	if r.opts.OnDrain != nil {
+		r.opts.OnDrain()
 	}
 }
 

@@ -19,7 +19,7 @@ var makers = map[string][]string{
 	"adapters/targets": {"New"},
 	"adapters/udp":     {"New"},
 	"adapters/web":     {"New"},
-	"app":              {"NewClient", "NewGroup", "NewScraper", "LogEvents", "NewEventLog"},
+	"app":              {"NewClient", "NewScraper", "LogEvents"},
 	"hyperdht":         {"New"},
 	"hyperdht/dhtnet":  {"New"},
 	"ports/bridge":     {"Call", "Do", "Wait"},

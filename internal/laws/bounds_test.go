@@ -88,7 +88,6 @@ func TestBoundsAreComplete(t *testing.T) {
 
 // noBounds are constants called max, or Max, that do not limit resources used by peers.
 var noBounds = map[string]string{
-	"app.maxClients":          "clients of one program",
 	"app.maxRegisterInterval": "our own configuration",
 	"app.maxScrapers":         "our own configuration",
 	"bolt.maxDepth":           "a file of our own",

@@ -107,6 +107,22 @@ func (s *Store) Put(e domain.Entry, done func(error)) {
 	s.change(func() { s.disk.Entries[e.Alias] = e }, done)
 }
 
+// PutSet changes the entries of a set.
+func (s *Store) PutSet(c domain.SetChange, done func(error)) {
+	c.Put, c.Delete, c.Pins = slices.Clone(c.Put), slices.Clone(c.Delete), slices.Clone(c.Pins)
+	s.change(func() {
+		for _, a := range c.Delete {
+			delete(s.disk.Entries, a)
+		}
+		for _, e := range c.Put {
+			s.disk.Entries[e.Alias] = e
+		}
+		for _, p := range c.Pins {
+			s.disk.Pins[p.Alias] = p
+		}
+	}, done)
+}
+
 // Delete removes aliases.
 func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
 	aliases = slices.Clone(aliases)

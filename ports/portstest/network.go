@@ -28,7 +28,10 @@ type Network struct {
 	// Silent prevents announcements: no DHT node answers.
 	Silent bool
 	// Texts has scrapers request texts, as those of other implementations do: without a time, and without cancels.
-	Texts   bool
+	Texts bool
+	// NoSets has scrapers answer registrations of sets as those of older versions do, which do not know the method.
+	NoSets bool
+
 	loop    host.Host
 	metrics map[domain.PublicKey]*server
 	aliases map[domain.PublicKey]*server
@@ -340,13 +343,14 @@ func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports
 	return s, nil
 }
 
-// RegisterAlias registers an alias.
+// RegisterAlias registers an alias, or a set.
 func (t *Transport) RegisterAlias(r ports.Registration, done func(bool, error)) (cancel func()) {
 	return t.converse(r, func(h ports.AliasHandlers) func(ports.AliasRequest, func(ports.AliasReply)) { return h.OnRegister }, done)
 }
 
 // LeaveAlias says goodbye.
 func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
+	r.Set = nil // a goodbye has no content
 	return t.converse(r, func(h ports.AliasHandlers) func(ports.AliasRequest, func(ports.AliasReply)) { return h.OnLeave },
 		func(_ bool, err error) { done(err) })
 }
@@ -371,6 +375,10 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 		}
 		send := func(f func()) { hold(func() { t.net.loop.AfterFunc(Latency, f) }) }
 		send(func() {
+			if r.Set != nil {
+				t.askSet(r, l, func() bool { return over }, finish)
+				return
+			}
 			if l.closed || over || t.net.silent[r.Scraper] {
 				return
 			}

@@ -68,7 +68,7 @@ func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 		t.Helper()
 		if !slices.EqualFunc(got, want, func(a, b domain.Entry) bool {
 			return a.Alias == b.Alias && a.Key == b.Key && a.Hostname == b.Hostname && a.Service == b.Service &&
-				a.Registered.Equal(b.Registered) && a.Renewed.Equal(b.Renewed) && a.Expires.Equal(b.Expires)
+				a.InSet == b.InSet && a.Target() == b.Target() && a.Instance == b.Instance && a.Registered.Equal(b.Registered) && a.Renewed.Equal(b.Renewed) && a.Expires.Equal(b.Expires)
 		}) {
 			t.Errorf("entries\n%v\nwant\n%v", got, want)
 		}
@@ -115,6 +115,39 @@ func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 		closeStore(t, b, s)
 		s = b.Open(t)
 		same(t, load(t, b, s), entry("b", 1))
+		closeStore(t, b, s)
+	})
+	t.Run("a set changes at once", func(t *testing.T) {
+		b := bench(t)
+		s := b.Open(t)
+		labels, err := domain.ParseLabels(map[string]string{"rack": "7", "site": "münchen", "__scrape_interval__": "30s"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields, err := domain.ParseFields([]string{"x-tenant", "Authorization"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		member := entry("site/db:9187", 1)
+		member.InSet, member.Label, member.Labels, member.Fields = true, "db:9187", labels, fields
+		for i, a := range []string{"gone", "other", "taken"} {
+			put(t, b, s, entry(a, byte(i)))
+		}
+		b.Run(t, func(done func()) {
+			change := domain.SetChange{Client: member.Key, Put: []domain.Entry{member, entry("taken", 1)}, Delete: []domain.Alias{"gone", "never there"}}
+			s.PutSet(change, func(err error) {
+				if err != nil {
+					t.Errorf("PutSet: %v", err)
+				}
+				done()
+			})
+			change.Put[0], change.Delete[0] = entry("overwritten", 1), "other"
+		})
+		want := []domain.Entry{entry("other", 1), member, entry("taken", 1)}
+		same(t, load(t, b, s), want...)
+		closeStore(t, b, s)
+		s = b.Open(t)
+		same(t, load(t, b, s), want...)
 		closeStore(t, b, s)
 	})
 	t.Run("changes in progress are done in order before the store closes", func(t *testing.T) {

@@ -75,9 +75,9 @@ type Disk struct {
 // write is a set of changes that take effect together.
 type write []change
 
-// change sets an entry or deletes aliases.
+// change deletes aliases and sets entries.
 type change struct {
-	put     *domain.Entry
+	put     []domain.Entry
 	deleted []domain.Alias
 }
 
@@ -144,13 +144,13 @@ func (d *Disk) bad() []error {
 
 func (d *Disk) apply(w write) {
 	for _, c := range w {
-		if c.put != nil {
-			d.records[c.put.Alias] = *c.put
-			delete(d.spoilt, c.put.Alias)
-		}
 		for _, a := range c.deleted {
 			delete(d.records, a)
 			delete(d.spoilt, a)
+		}
+		for _, e := range c.put {
+			d.records[e.Alias] = e
+			delete(d.spoilt, e.Alias)
 		}
 	}
 	d.log = append(d.log, w)

@@ -52,9 +52,22 @@ func (s *Store) OnDamage(func(domain.StoreDamage)) {}
 
 // Put implements ports.AliasStore.
 func (s *Store) Put(e domain.Entry, done func(error)) {
-	// Entries read from a disk have neither a zone nor a monotonic reading.
+	s.push(request{change: change{put: []domain.Entry{readBack(e)}}, done: done})
+}
+
+// PutSet implements ports.AliasStore. The store has no pins.
+func (s *Store) PutSet(c domain.SetChange, done func(error)) {
+	w := change{deleted: slices.Clone(c.Delete)}
+	for _, e := range c.Put {
+		w.put = append(w.put, readBack(e))
+	}
+	s.push(request{change: w, done: done})
+}
+
+// readBack returns an entry as it is read from a disk, where times have neither a zone nor a monotonic reading.
+func readBack(e domain.Entry) domain.Entry {
 	e.Registered, e.Renewed, e.Expires = e.Registered.UTC().Round(0), e.Renewed.UTC().Round(0), e.Expires.UTC().Round(0)
-	s.push(request{change: change{put: &e}, done: done})
+	return e
 }
 
 // Delete implements ports.AliasStore.

@@ -1,0 +1,445 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// clientSet is the set of targets that a client has registered, as far as the table has any of them.
+type clientSet struct {
+	key      domain.PublicKey
+	targets  domain.TargetSet // those of the client that are valid; some may belong to others
+	bad      []domain.Alias   // the others
+	revision domain.Revision  // of all, as the client has named it
+	rejected []domain.RejectedTarget
+	running  instances // client processes that registered it
+	busy     bool      // a change is being written
+}
+
+// setChange is a change of a set while it is checked and written.
+type setChange struct {
+	set      *clientSet
+	request  ports.SetRequest
+	next     domain.TargetSet
+	bad      []domain.Alias
+	rejected []domain.RejectedTarget
+	write    domain.SetChange
+	pending  []*pendingAlias // of write.Put, and then write.Delete
+	former   map[domain.Alias]domain.PublicKey
+	added    int
+	taken    map[domain.PublicKey]bool
+}
+
+// setResult is the result of the registration of a set.
+type setResult struct {
+	need     ports.Need
+	change   domain.SetTargets // without the peer
+	shared   bool
+	rejected []domain.RejectedTarget
+}
+
+var (
+	errSetBusy   = fmt.Errorf("%w: an earlier registration of the set is being written", errOverloaded)
+	errSetsFull  = fmt.Errorf("%w: the sets of all clients have as many targets", domain.ErrTableFull)
+	errNoContent = fmt.Errorf("%w: it has no key or no revision", domain.ErrSet)
+)
+
+// onSet answers the registration of a set.
+func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
+	r := domain.Register{Key: req.Key, Instance: req.Instance}
+	fail := func(message string) { reply(ports.SetReply{Message: message}) }
+	if !c.authorize(req.Secret, r, fail) {
+		return
+	}
+	s := c.registry.scraper
+	if s.cfg.RequireProof && !req.Proven {
+		c.registry.recordRejection(c, "", domain.ReasonNoProof)
+		fail(c.failed(r, errNoProof))
+		return
+	}
+	c.registry.registerSet(req, func(res setResult, err error) {
+		if err != nil {
+			fail(c.failed(r, err))
+			return
+		}
+		for _, t := range res.rejected {
+			if t.Reason == domain.ReasonPinned {
+				c.registry.recordRefusal(c, t.Alias, t.Reason)
+			}
+		}
+		c.registry.report(res, c.uid, c.peer)
+		if held := s.sessions[req.Key]; held != nil && res.need == ports.NeedNothing && req.Unconnected && c.registry.leads(r) {
+			held.reconnectIfOlder(c.opened)
+		}
+		reply(res.reply())
+	})
+}
+
+// setOverSession answers a registration on the connection of the session with its key.
+func (rg *registry) setOverSession(req ports.SetRequest, uid domain.UID, peer domain.Peer, reply func(ports.SetReply)) {
+	s := rg.scraper
+	fail := func(reason string, err error) {
+		tell(s.cfg.OnEvent, domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})
+		reply(ports.SetReply{Message: fmt.Sprintf("Failed to register the set (uid %s)%s", uid, reason)})
+	}
+	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
+		s.stats.Rejected[domain.ReasonUnauthorised]++
+		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: uid, Peer: peer, Register: domain.Register{Key: req.Key}})
+		reply(ports.SetReply{Message: domain.Unauthorised})
+		return
+	}
+	rg.registerSet(req, func(res setResult, err error) {
+		switch {
+		case err != nil && causedByRequest(err):
+			fail(": "+err.Error(), err)
+		case err != nil:
+			fail("", err)
+		default:
+			rg.report(res, uid, peer)
+			reply(res.reply())
+		}
+	})
+}
+
+// report reports a registered set as an event.
+func (rg *registry) report(res setResult, uid domain.UID, peer domain.Peer) {
+	if res.need == ports.NeedNothing {
+		e := res.change
+		e.UID, e.Peer = uid, peer
+		tell(rg.scraper.cfg.OnEvent, e)
+	}
+}
+
+func (r setResult) reply() ports.SetReply {
+	return ports.SetReply{Success: true, Need: r.need, Updated: r.change.Updated, Shared: r.shared, Rejected: r.rejected}
+}
+
+// registerSet checks the registration of a set, makes it durable and then applies it. done may be called in the same turn.
+func (rg *registry) registerSet(req ports.SetRequest, done func(setResult, error)) {
+	c, need, err := rg.checkSet(req)
+	if err != nil || need != ports.NeedNothing {
+		if err != nil {
+			rg.scraper.stats.Rejected[setReason(err)]++
+		}
+		done(setResult{need: need}, err)
+		return
+	}
+	shared := rg.appearSet(c)
+	rg.writeSet(c, func(err error) {
+		if err != nil {
+			rg.scraper.stats.Rejected[domain.ReasonStore]++
+			done(setResult{}, err)
+			return
+		}
+		done(setResult{change: rg.applySet(c), shared: shared, rejected: c.rejected}, nil)
+	})
+}
+
+// setReason is the reason for which a whole set is rejected, a label value.
+func setReason(err error) string {
+	switch {
+	case errors.Is(err, errOverloaded):
+		return domain.ReasonOverloaded
+	case errors.Is(err, domain.ErrTableFull):
+		return domain.ReasonTableFull
+	case errors.Is(err, domain.ErrClosed), errors.Is(err, domain.ErrNotLoaded):
+		return domain.ReasonStore
+	default:
+		return domain.ReasonBadName
+	}
+}
+
+// checkSet returns the change that a request makes, or what it lacks.
+func (rg *registry) checkSet(req ports.SetRequest) (c *setChange, need ports.Need, err error) {
+	s := rg.scraper
+	set := rg.sets[req.Key]
+	switch {
+	case s.closed:
+		return nil, 0, domain.ErrClosed
+	case !s.loaded:
+		return nil, 0, domain.ErrNotLoaded
+	case rg.writes >= maxPendingWrites:
+		return nil, 0, errOverloaded
+	case set != nil && set.busy:
+		return nil, 0, errSetBusy
+	case req.Key.IsZero() || req.Revision.IsZero():
+		return nil, 0, errNoContent
+	case set == nil:
+		set = &clientSet{key: req.Key}
+	}
+	c = &setChange{set: set, request: req, next: set.targets, bad: set.bad, taken: map[domain.PublicKey]bool{}}
+	c.write.Client = req.Key
+	known := !set.revision.IsZero()
+	switch content := req.Content; {
+	case content == nil && known && set.revision == req.Revision:
+		rg.judge(c, func(domain.Target) bool { return true })
+		return c, ports.NeedNothing, nil
+	case content == nil && known && set.revision == req.Base:
+		return nil, ports.NeedChanges, nil
+	case content == nil, !content.Since.IsZero() && content.Since != set.revision:
+		return nil, ports.NeedAll, nil
+	}
+	if err := c.take(*req.Content); err != nil {
+		return nil, 0, err
+	}
+	if rg.targets-set.targets.Len()+c.next.Len() > s.table.Limit()+domain.MaxTargets {
+		return nil, 0, errSetsFull
+	}
+	whole := req.Content.Since.IsZero()
+	rg.judge(c, func(t domain.Target) bool {
+		e, ok := rg.current(t.Alias)
+		return whole || !ok || e.Key != req.Key || !e.InSet || e.Target() != t
+	})
+	return c, ports.NeedNothing, nil
+}
+
+// take computes the next set from the content of a request.
+func (c *setChange) take(content ports.SetContent) (err error) {
+	var valid []domain.Target
+	changed := map[domain.Alias]bool{}
+	for _, a := range content.Gone {
+		changed[a] = true
+	}
+	var bad []domain.Alias
+	for _, t := range content.Targets {
+		changed[t.Alias] = true
+		if t.Check() != nil {
+			bad = append(bad, domain.Alias(clip(string(t.Alias))))
+			continue
+		}
+		valid = append(valid, t)
+	}
+	bad = append(bad, content.Bad...)
+	if content.Since.IsZero() {
+		c.next, err = domain.NewTargetSet(valid)
+	} else {
+		c.next, err = c.next.With(valid, content.Gone)
+		for _, a := range c.bad {
+			if !changed[a] {
+				bad = append(bad, a)
+			}
+		}
+	}
+	c.bad, c.former = bad, content.Former
+	if len(bad)+c.next.Len() > domain.MaxTargets {
+		err = fmt.Errorf("%w: more than %d targets", domain.ErrSet, domain.MaxTargets)
+	}
+	return err
+}
+
+// judge decides on each target of the next set, and puts into the change those that are due.
+func (rg *registry) judge(c *setChange, due func(domain.Target) bool) {
+	s, now := rg.scraper, rg.scraper.now()
+	register := domain.RegisterSet{Key: c.request.Key, Instance: c.request.Instance}
+	reject := func(a domain.Alias, reason string) {
+		c.rejected = append(c.rejected, domain.RejectedTarget{Alias: a, Reason: reason})
+		s.stats.Rejected[reason]++
+	}
+	for _, a := range c.bad {
+		reject(a, domain.ReasonBadName)
+	}
+	for t := range c.next.All() {
+		if !due(t) {
+			continue
+		}
+		old, known := rg.current(t.Alias)
+		e := register.Entry(t, old, now, s.cfg.Expiry)
+		if holder, held := s.holder(t.Alias, old, known); held && holder != e.Key {
+			if c.former[t.Alias] != holder {
+				reject(t.Alias, domain.ReasonPinned)
+				continue
+			}
+			if p, pinned := s.pins[t.Alias]; pinned {
+				p.Key = e.Key
+				c.write.Pins = append(c.write.Pins, p)
+			}
+		}
+		if !known {
+			if s.table.Len()+rg.fresh+c.added >= s.table.Limit() {
+				reject(t.Alias, domain.ReasonTableFull)
+				continue
+			}
+			c.added++
+		}
+		c.write.Put = append(c.write.Put, e)
+	}
+	for t := range c.set.targets.All() {
+		if _, stays := c.next.Get(t.Alias); stays {
+			continue
+		}
+		if e, known := rg.current(t.Alias); known && e.InSet && e.Key == c.request.Key {
+			c.write.Delete = append(c.write.Delete, t.Alias)
+		}
+	}
+}
+
+// writeSet makes a change durable. Until then its aliases are pending, and its set is busy.
+func (rg *registry) writeSet(c *setChange, done func(error)) {
+	s := rg.scraper
+	shown := c.write
+	shown.Put = make([]domain.Entry, len(c.write.Put))
+	for i, e := range c.write.Put {
+		shown.Put[i] = s.shown(e)
+		c.pending = append(c.pending, rg.begin(e))
+	}
+	for _, a := range c.write.Delete {
+		e, _ := rg.current(a)
+		p := rg.begin(e)
+		p.gone = true
+		c.pending = append(c.pending, p)
+	}
+	c.set.busy = true
+	s.cfg.Store.PutSet(shown, func(err error) {
+		c.set.busy = false
+		for i, p := range c.pending {
+			if i < len(c.write.Put) {
+				rg.end(c.write.Put[i].Alias, p)
+			} else {
+				rg.end(c.write.Delete[i-len(c.write.Put)], p)
+			}
+		}
+		if err != nil {
+			s.storeDone(err)
+			rg.vanishSetMaybe(c.set.key)
+		}
+		done(err)
+	})
+}
+
+// applySet applies a durable change to the table, and reports it.
+func (rg *registry) applySet(c *setChange) domain.SetTargets {
+	s, set := rg.scraper, c.set
+	e := domain.SetTargets{Key: set.key, Targets: c.next.Len() + len(c.bad), Rejected: len(c.rejected), PinsMoved: len(c.write.Pins)}
+	if len(c.rejected) > 0 {
+		e.FirstRejected = c.rejected[0]
+	}
+	changed := false
+	for _, put := range c.write.Put {
+		old, known := s.table.Get(put.Alias)
+		if s.table.Put(put) != nil {
+			continue // there was room for it
+		}
+		s.ungrace(put.Alias)
+		rg.vanish(put.Alias)
+		change := put.ChangeFrom(old)
+		changed = changed || change.Updated
+		switch {
+		case !known:
+			e.Added++
+		case change.Updated:
+			e.Changed++
+		}
+		if from := change.TakenFrom; !from.IsZero() {
+			s.stats.Takeovers++
+			delete(s.scrapes, put.Alias) // they were another client's
+			c.taken[from] = true
+		}
+	}
+	for _, a := range c.write.Delete {
+		if now, ok := s.table.Get(a); ok && now.InSet && now.Key == set.key {
+			s.forget(a)
+			e.Removed++
+		}
+	}
+	for _, p := range c.write.Pins {
+		s.pins[p.Alias] = p
+	}
+	e.TakenFrom = len(c.taken)
+	rg.targets += c.next.Len() - set.targets.Len()
+	set.targets, set.bad, set.revision, set.rejected = c.next, c.bad, c.request.Revision, c.rejected
+	s.stats.Registrations++
+	for from := range c.taken {
+		s.release(from)
+	}
+	if s.table.Serves(set.key) && !s.closed {
+		s.session(set.key).Nudge()
+	} else {
+		s.release(set.key)
+	}
+	e.Updated = changed || e.Removed > 0
+	if e.Updated {
+		s.targets.changed()
+	}
+	return e
+}
+
+// leaveSet removes a set at its client's own request, with leave's rules.
+func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error)) {
+	s, set := rg.scraper, rg.sets[r.Key]
+	switch {
+	case set == nil || s.closed:
+		done(false, nil)
+		return
+	case set.busy:
+		done(false, errSetBusy)
+		return
+	case !rg.departsSet(set, r.Instance):
+		done(false, nil)
+		return
+	}
+	c := &setChange{set: set, request: ports.SetRequest{Key: r.Key}, write: domain.SetChange{Client: r.Key}}
+	rg.judge(c, nil)
+	rg.writeSet(c, func(err error) {
+		if err != nil {
+			done(false, err)
+			return
+		}
+		s.stats.Left += uint64(len(c.write.Delete))
+		done(true, nil) // first, because its answer may use the session's connection, which closes with the entries
+		rg.applySet(c)
+	})
+}
+
+// loadSets recovers the sets from the entries of the table.
+func (rg *registry) loadSets(entries []domain.Entry) {
+	members := map[domain.PublicKey][]domain.Target{}
+	for _, e := range entries {
+		if !e.InSet {
+			continue
+		}
+		members[e.Key] = append(members[e.Key], e.Target())
+		rg.joinSet(&clientSet{key: e.Key})
+		rg.sets[e.Key].running.add(e.Instance, rg.scraper.cfg.Host.Now())
+	}
+	for key, targets := range members {
+		set := rg.sets[key]
+		var err error
+		if set.targets, err = domain.NewTargetSet(targets); err == nil { // else the client registers all of them
+			set.revision = set.targets.Revision()
+			rg.targets += set.targets.Len()
+		}
+	}
+}
+
+// joinSet adds a set that is not known yet.
+func (rg *registry) joinSet(set *clientSet) {
+	if rg.sets[set.key] == nil {
+		rg.sets[set.key] = set
+		rg.own(set.key)
+	}
+}
+
+// vanishSetMaybe removes the set of a client without entries.
+func (rg *registry) vanishSetMaybe(key domain.PublicKey) {
+	if set := rg.sets[key]; set != nil && !set.busy && !rg.scraper.table.Serves(key) {
+		delete(rg.sets, key)
+		rg.targets -= set.targets.Len()
+		rg.disown(key)
+	}
+}
+
+// appearSet is appear for a set.
+func (rg *registry) appearSet(c *setChange) (shared bool) {
+	rg.joinSet(c.set)
+	c.set.running.add(c.request.Instance, rg.scraper.cfg.Host.Now())
+	return rg.sawOwner(domain.Register{Key: c.set.key, Instance: c.request.Instance})
+}
+
+// departsSet is departs for a set.
+func (rg *registry) departsSet(set *clientSet, instance domain.Instance) bool {
+	rg.leaveOwner(domain.Register{Key: set.key, Instance: instance})
+	return set.running.leave(instance)
+}
