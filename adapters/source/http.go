@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -17,7 +16,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
+
+	"github.com/prometheus/common/config"
+	"golang.org/x/oauth2"
 
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/domain"
@@ -45,9 +46,6 @@ const (
 	maxHeader     = 64 << 10
 	maxStatus     = 200
 	maxCredential = 64 << 10
-
-	// handshakeTimeout bounds a TLS handshake, which continues after its request has ended.
-	handshakeTimeout = 10 * time.Second
 )
 
 // Target is the address of an exporter. It comes from the client's configuration only.
@@ -107,7 +105,7 @@ type HTTPConfig struct {
 	// MaxBytes limits a page, as it comes from the exporter; 0 is 64 MiB, 1 GiB the maximum. Scrapers of older versions and of other
 	// implementations get at most domain.MaxBody, after decompression.
 	MaxBytes int
-	Header   http.Header // sent with each request, in place of the default headers
+	Header   http.Header // sent with each request, in place of the caller's; unlike Client.HTTPHeaders, it may have Host and User-Agent
 
 	// AllowParams are the parameters that a scrape may have. They replace those of the URL with the same name. A scrape with others is
 	// rejected.
@@ -115,11 +113,10 @@ type HTTPConfig struct {
 	// Families selects the metric families that are passed on, by name.
 	Families families.Rules
 
-	Username string // with PasswordFile: basic authentication
-	// PasswordFile and BearerFile are read for each request, so that they can be replaced.
-	PasswordFile string
-	BearerFile   string
-	TLS          TLSConfig
+	// Client is the rest of a scrape_config of Prometheus that configures its HTTP client: credentials, TLS, proxy, headers. Unlike there,
+	// redirects are not followed and HTTP/2 is not used unless it enables them; the zero value does not. Files are read for each
+	// request, so that they can be replaced.
+	Client config.HTTPClientConfig
 
 	// Check rejects an answer that does not look like metrics, such as the login page of a proxy.
 	Check bool
@@ -161,10 +158,6 @@ func (c *HTTPConfig) check() error {
 		return fmt.Errorf("want a timeout above zero, got %s", c.Timeout)
 	case c.MaxBytes < 0 || c.MaxBytes > MaxPage:
 		return fmt.Errorf("want a size limit of at most %d bytes, got %d", MaxPage, c.MaxBytes)
-	case (c.Username != "" || c.PasswordFile != "") && c.BearerFile != "":
-		return errors.New("want one kind of authorization, got two")
-	case (c.Username != "" || c.PasswordFile != "" || c.BearerFile != "") && c.URL.User != nil:
-		return errors.New("want one kind of authorization, got one more in the URL")
 	}
 	for name, values := range c.Header {
 		for _, v := range values {
@@ -176,7 +169,7 @@ func (c *HTTPConfig) check() error {
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultMaxBytes
 	}
-	return nil
+	return c.checkClient()
 }
 
 // exporter scrapes one target.
@@ -186,22 +179,22 @@ type exporter struct {
 	dropped *Dropped
 }
 
-// HTTP returns a source that scrapes an exporter. Redirects are not followed, and proxies of the environment are not used.
-// It uses HTTP/1.1, where everything that an exporter can send is bounded: net/http answers pings and settings of HTTP/2
-// without a limit, between collections, too. Files for TLS are read here, so that errors in them are reported at the start.
+// HTTP returns a source that scrapes an exporter. Unless cfg.Client enables it, redirects are not followed, proxies of the environment are
+// not used, and neither is HTTP/2: everything that an exporter can send over HTTP/1.1 is bounded, but net/http answers pings and settings
+// of HTTP/2 without a limit, between collections, too. Files for TLS are read here, so that errors in them are reported at the start.
 func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	tlsConfig, err := cfg.TLS.load()
+	rt, err := cfg.roundTripper()
 	if err != nil {
 		return nil, err
 	}
 	s := &Source{loop: loop}
-	x := &exporter{cfg: cfg, dropped: &s.dropped, client: &http.Client{
-		Transport:     newTransport(cfg.dialer(), tlsConfig),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	x := &exporter{cfg: cfg, dropped: &s.dropped, client: &http.Client{Transport: rt}}
+	if !cfg.Client.FollowRedirects {
+		x.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
 	s.answer = func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
 		if err := x.scrape(ctx, r, w); err != nil {
 			return fmt.Errorf("scraping %s: %w", cfg.Target, err)
@@ -209,44 +202,6 @@ func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 		return nil
 	}
 	return s, nil
-}
-
-type dial func(ctx context.Context, network, address string) (net.Conn, error)
-
-func newTransport(d dial, tlsConfig *tls.Config) *http.Transport {
-	return &http.Transport{
-		DialContext:     d,
-		TLSClientConfig: tlsConfig,
-		// A connection that is not ready when its request ends serves the next one, so it needs a timeout of its own.
-		TLSHandshakeTimeout:    handshakeTimeout,
-		MaxIdleConns:           2,
-		IdleConnTimeout:        2 * time.Minute,
-		MaxResponseHeaderBytes: maxHeader,
-		DisableCompression:     true, // decode decompresses, within a limit
-	}
-}
-
-// dialer returns a function that connects to the target only. A name that resolves to a link-local address is rejected:
-// exporters have no such names, and the metadata services of clouds serve credentials on such addresses.
-func (c *HTTPConfig) dialer() dial {
-	if c.Socket != "" {
-		return func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
-		}
-	}
-	var d net.Dialer
-	if _, err := netip.ParseAddr(c.URL.Hostname()); err != nil {
-		d.Control = refuseLinkLocal
-	}
-	return d.DialContext
-}
-
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	a, err := netip.ParseAddrPort(address)
-	if err == nil && a.Addr().Unmap().IsLinkLocalUnicast() {
-		return fmt.Errorf("the name resolves to the link-local address %s; use the address itself if that is intended", a.Addr())
-	}
-	return nil
 }
 
 func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
@@ -260,7 +215,7 @@ func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrape
 		return err
 	}
 	if err != nil {
-		return failed(err, domain.FaultClient, "the client cannot read the credentials of the exporter")
+		return unprepared(err)
 	}
 	res, err := e.client.Do(req)
 	if err != nil {
@@ -287,12 +242,27 @@ func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrape
 	return e.pass(res, r, w)
 }
 
+// unprepared classifies an error before the request is sent. It names no token URL, whose query may have a secret, and quotes no
+// answer of the token server.
+func unprepared(err error) error {
+	what := "the client cannot read the credentials of the exporter"
+	if answer, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		what, err = "the token server gives the client no token for the exporter", fmt.Errorf("token server answered %s", clip(answer.Response.Status))
+	} else if lost, ok := errors.AsType[*url.Error](err); ok {
+		what, err = "no answer of the token server of the exporter", fmt.Errorf("token server: %w", lost.Err)
+	}
+	return failed(err, domain.FaultClient, "%s", what)
+}
+
 // unreachable classifies an error without an answer.
 func unreachable(err error) error {
+	_, isUnprepared := errors.AsType[*unpreparedError](err)
 	_, isCert := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isDNS := errors.AsType[*net.DNSError](err)
 	what := "no answer of the exporter"
 	switch {
+	case isUnprepared:
+		return unprepared(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -460,6 +430,9 @@ func (e *exporter) request(ctx context.Context, r domain.ScrapeRequest) (*http.R
 		req.Header.Set("User-Agent", agent)
 	} else {
 		passHeader(req.Header, r)
+		if c := &e.cfg.Client; c.BasicAuth != nil || c.Authorization != nil || c.OAuth2 != nil {
+			req.Header.Del("Authorization") // the configured one is set later, where there is none
+		}
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(time.Until(deadline).Seconds(), 'f', 3, 64))
@@ -471,72 +444,17 @@ func (e *exporter) request(ctx context.Context, r domain.ScrapeRequest) (*http.R
 		}
 		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
-	switch {
-	case e.cfg.BearerFile != "":
-		token, err := readCredential(e.cfg.BearerFile)
+	if e.cfg.Client.HTTPHeaders == nil {
+		return req, nil
+	}
+	for name, h := range e.cfg.Client.HTTPHeaders.Headers {
+		all, err := values(h)
 		if err != nil {
 			return nil, err
 		}
-		req.Header.Set("Authorization", "Bearer "+token)
-	case e.cfg.Username != "" || e.cfg.PasswordFile != "":
-		password := ""
-		if e.cfg.PasswordFile != "" {
-			if password, err = readCredential(e.cfg.PasswordFile); err != nil {
-				return nil, err
-			}
+		if len(all) > 0 {
+			req.Header[http.CanonicalHeaderKey(name)] = all
 		}
-		req.SetBasicAuth(e.cfg.Username, password)
 	}
 	return req, nil
-}
-
-// CheckCredentials reads the files with passwords and tokens and returns the first error, for a check before the first
-// scrape.
-func (c *HTTPConfig) CheckCredentials() error {
-	for _, path := range []string{c.PasswordFile, c.BearerFile} {
-		if path == "" {
-			continue
-		}
-		if _, err := readCredential(path); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-const credential = "want a file with one password or token, in UTF-8 and on one line"
-
-// readCredential reads a file with one password or token. It trims white space and a byte order mark, as Windows editors
-// write.
-func readCredential(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return "", fmt.Errorf("%s is not a regular file: %s", path, credential)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
-	if err != nil {
-		return "", err
-	}
-	text := strings.TrimSpace(strings.TrimPrefix(string(b), "\uFEFF"))
-	switch {
-	case len(b) > maxCredential:
-		return "", fmt.Errorf("%s is larger than %d bytes: %s", path, maxCredential, credential)
-	case !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0: // UTF-16, as PowerShell writes it, is one or the other
-		return "", fmt.Errorf("%s is not UTF-8: %s", path, credential)
-	case text == "":
-		return "", fmt.Errorf("%s is empty: %s", path, credential)
-	case strings.ContainsAny(text, "\r\n"):
-		return "", fmt.Errorf("%s has several lines: %s", path, credential)
-	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", fmt.Errorf("%s has control characters, which are invalid in a header: %s", path, credential)
-	}
-	return text, nil
 }

@@ -25,6 +25,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/common/config"
+
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
@@ -83,12 +85,14 @@ func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
 	defer server.Close()
 	l := make(loop, 8)
 	password := write(t, "password", []byte("hunter2\n"))
-	basic := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Username, c.PasswordFile = "me", password })
+	basic := scrapes(t, l, server.URL, func(c *source.HTTPConfig) {
+		c.Client.BasicAuth = &config.BasicAuth{Username: "me", PasswordFile: password}
+	})
 	if _, err := collect(l, basic, 10*time.Second); err != nil || seen != "Basic bWU6aHVudGVyMg==" {
 		t.Errorf("%q, %v", seen, err)
 	}
 	token := write(t, "token", []byte("  first\n"))
-	bearer := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.BearerFile = token })
+	bearer := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Client.Authorization = &config.Authorization{CredentialsFile: token} })
 	for _, text := range []string{"first", "second"} {
 		if err := os.WriteFile(token, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -97,7 +101,9 @@ func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
 			t.Errorf("%q, %v", seen, err)
 		}
 	}
-	refused := scrapes(t, l, server.URL+"/?refuse", func(c *source.HTTPConfig) { c.Username, c.PasswordFile = "me", password })
+	refused := scrapes(t, l, server.URL+"/?refuse", func(c *source.HTTPConfig) {
+		c.Client.BasicAuth = &config.BasicAuth{Username: "me", PasswordFile: password}
+	})
 	if _, err := collect(l, refused, 10*time.Second); err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
@@ -224,21 +230,21 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	l := make(loop, 8)
-	good := source.TLSConfig{CAFile: serverCert, CertFile: clientCert, KeyFile: clientKey, ServerName: "exporter.example"}
-	get := func(c source.TLSConfig) error {
-		_, err := collect(l, scrapes(t, l, server.URL, func(h *source.HTTPConfig) { h.TLS = c }), 10*time.Second)
+	good := config.TLSConfig{CAFile: serverCert, CertFile: clientCert, KeyFile: clientKey, ServerName: "exporter.example"}
+	get := func(c config.TLSConfig) error {
+		_, err := collect(l, scrapes(t, l, server.URL, func(h *source.HTTPConfig) { h.Client.TLSConfig = c }), 10*time.Second)
 		return err
 	}
 	if err := get(good); err != nil {
 		t.Error(err)
 	}
-	if err := get(source.TLSConfig{CertFile: clientCert, KeyFile: clientKey, InsecureSkipVerify: true}); err != nil {
+	if err := get(config.TLSConfig{CertFile: clientCert, KeyFile: clientKey, InsecureSkipVerify: true}); err != nil {
 		t.Error(err)
 	}
-	for name, spoil := range map[string]func(*source.TLSConfig){
-		"no authority":          func(c *source.TLSConfig) { c.CAFile = "" },
-		"another name":          func(c *source.TLSConfig) { c.ServerName = "other.example" },
-		"no client certificate": func(c *source.TLSConfig) { c.CertFile, c.KeyFile = "", "" },
+	for name, spoil := range map[string]func(*config.TLSConfig){
+		"no authority":          func(c *config.TLSConfig) { c.CAFile = "" },
+		"another name":          func(c *config.TLSConfig) { c.ServerName = "other.example" },
+		"no client certificate": func(c *config.TLSConfig) { c.CertFile, c.KeyFile = "", "" },
 	} {
 		c := good
 		spoil(&c)
@@ -285,18 +291,20 @@ func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
 	_, cert, key := certificate(t)
 	for want, spoil := range map[string]func(*source.HTTPConfig){
-		"URL":                       func(c *source.HTTPConfig) { c.URL = nil },
-		"timeout above zero":        func(c *source.HTTPConfig) { c.Timeout = -1 },
-		"size limit of at most":     func(c *source.HTTPConfig) { c.MaxBytes = 1<<30 + 1 },
-		"got two":                   func(c *source.HTTPConfig) { c.Username, c.BearerFile = "me", "token" },
+		"URL":                   func(c *source.HTTPConfig) { c.URL = nil },
+		"timeout above zero":    func(c *source.HTTPConfig) { c.Timeout = -1 },
+		"size limit of at most": func(c *source.HTTPConfig) { c.MaxBytes = 1<<30 + 1 },
+		"at most one of basic_auth": func(c *source.HTTPConfig) {
+			c.Client.BasicAuth, c.Client.Authorization = &config.BasicAuth{Username: "me"}, &config.Authorization{CredentialsFile: "token"}
+		},
 		"Accept-Encoding cannot":    func(c *source.HTTPConfig) { c.Header = http.Header{"accept-encoding": {"br"}} },
 		"Authorization cannot":      func(c *source.HTTPConfig) { c.Header = http.Header{"Authorization": {"hunter2"}} },
 		`invalid header name "X Y"`: func(c *source.HTTPConfig) { c.Header = http.Header{"X Y": {"1"}} },
 		"the value of X-Y":          func(c *source.HTTPConfig) { c.Header = http.Header{"X-Y": {"hunter2\r\nX-Z: 1"}} },
-		"/nowhere":                  func(c *source.HTTPConfig) { c.TLS.CAFile = "/nowhere" },
-		"no PEM certificate":        func(c *source.HTTPConfig) { c.TLS.CAFile = write(t, "ca", []byte("hunter2")) },
-		"certificate and its key":   func(c *source.HTTPConfig) { c.TLS.CertFile = cert },
-		"client certificate":        func(c *source.HTTPConfig) { c.TLS.CertFile, c.TLS.KeyFile = key, cert },
+		"/nowhere":                  func(c *source.HTTPConfig) { c.Client.TLSConfig.CAFile = "/nowhere" },
+		"specified CA cert":         func(c *source.HTTPConfig) { c.Client.TLSConfig.CAFile = write(t, "ca", []byte("hunter2")) },
+		"when a client certificate": func(c *source.HTTPConfig) { c.Client.TLSConfig.CertFile = cert },
+		"specified client cert":     func(c *source.HTTPConfig) { c.Client.TLSConfig.CertFile, c.Client.TLSConfig.KeyFile = key, cert },
 	} {
 		cfg := source.HTTPConfig{}
 		var err error
@@ -389,16 +397,25 @@ func TestNamesOfHeadersAreTokens(t *testing.T) {
 	}
 }
 
+func headers(name string, h config.Header) *config.Headers {
+	return &config.Headers{Headers: map[string]config.Header{name: h}}
+}
+
 // What is not a regular file is rejected: a pipe without a writer would block a collection indefinitely.
 func TestCredentialsAreRegularFiles(t *testing.T) {
 	for _, path := range []string{t.TempDir(), os.DevNull} {
-		for _, c := range []source.HTTPConfig{{Username: "me", PasswordFile: path}, {BearerFile: path}} {
+		for name, client := range map[string]config.HTTPClientConfig{
+			"password": {BasicAuth: &config.BasicAuth{Username: "me", PasswordFile: path}}, "username": {BasicAuth: &config.BasicAuth{UsernameFile: path}},
+			"credentials": {Authorization: &config.Authorization{CredentialsFile: path}}, "bearer token": {BearerTokenFile: path},
+			"client secret": {OAuth2: &config.OAuth2{ClientSecretFile: path}}, "header": {HTTPHeaders: headers("X", config.Header{Files: []string{path}})},
+		} {
+			c := source.HTTPConfig{Client: client}
 			if err := c.CheckCredentials(); err == nil || !strings.Contains(err.Error(), path+" is not a regular file: want") {
-				t.Errorf("%v", err)
+				t.Errorf("%s: %v", name, err)
 			}
 		}
 	}
-	if err := (&source.HTTPConfig{Username: "me"}).CheckCredentials(); err != nil {
+	if err := (&source.HTTPConfig{Client: config.HTTPClientConfig{BasicAuth: &config.BasicAuth{Username: "me"}}}).CheckCredentials(); err != nil {
 		t.Errorf("no file: %v", err)
 	}
 }

@@ -254,7 +254,7 @@ func (r *fileReader) target(n *yaml.Node, field string) target {
 	t := target{where: r.where(n, field), line: n.Line, named: true}
 	before := len(r.errs)
 	h := &source.HTTPConfig{Header: http.Header{}}
-	r.mapping(n, field, map[string]func(*yaml.Node, string){
+	known := map[string]func(*yaml.Node, string){
 		"alias":           read(r, &t.alias, domain.ParseAlias),
 		"service":         read(r, &t.service, cli.Checked(domain.CheckService)),
 		"hostname":        read(r, &t.hostname, cli.Checked(domain.CheckHostname)),
@@ -267,30 +267,14 @@ func (r *fileReader) target(n *yaml.Node, field string) target {
 		"keep":            list(r, &h.Families.Keep, families.Compile),
 		"drop":            list(r, &h.Families.Drop, families.Compile),
 		"headers":         func(n *yaml.Node, field string) { r.headers(n, field, h.Header) },
-		"basic_auth": func(n *yaml.Node, field string) {
-			before := len(r.errs)
-			r.mapping(n, field, map[string]func(*yaml.Node, string){
-				"username": read(r, &h.Username, plainText), "password_file": r.file(&h.PasswordFile),
-			})
-			if len(r.errs) == before && h.Username == "" && h.PasswordFile == "" {
-				r.fail(n, field, "want username and password_file")
-			}
-		},
-		"authorization": func(n *yaml.Node, field string) {
-			r.mapping(n, field, map[string]func(*yaml.Node, string){"credentials_file": r.file(&h.BearerFile)})
-		},
-		"tls_config": func(n *yaml.Node, field string) {
-			r.mapping(n, field, map[string]func(*yaml.Node, string){
-				"ca_file": r.file(&h.TLS.CAFile), "cert_file": r.file(&h.TLS.CertFile), "key_file": r.file(&h.TLS.KeyFile),
-				"server_name":          read(r, &h.TLS.ServerName, plainText),
-				"insecure_skip_verify": read(r, &h.TLS.InsecureSkipVerify, parseBool),
-			})
-		},
-	})
+	}
+	httpClient := r.clientFields(known)
+	r.mapping(n, field, known)
 	t.http = h
 	if len(r.errs) > before {
 		return t
 	}
+	h.Client = httpClient.decode(n, field)
 	switch {
 	case t.alias == "":
 		r.fail(n, field+".alias", "missing")
@@ -327,8 +311,6 @@ func parseParam(s string) (string, error) {
 	}
 	return s, nil
 }
-
-func plainText(s string) (string, error) { return s, nil }
 
 func parseTimeout(s string) (time.Duration, error) {
 	d, err := cli.Duration(time.Millisecond)(s)

@@ -79,14 +79,17 @@ func TestConfigurationFileIsReadWhole(t *testing.T) {
 	}
 	h := web.http
 	if h.String() != "https://localhost:8443/metrics?part=a" || h.Timeout != 5*time.Second || h.MaxBytes != 4<<20 || !h.Check ||
-		h.Header.Get("X-Tenant") != "blue" || h.Username != "me" || h.PasswordFile != "/etc/dhtprom/password" || h.TLS.ServerName != "shop.example" || !h.TLS.InsecureSkipVerify ||
+		h.Header.Get("X-Tenant") != "blue" || h.Client.BasicAuth.Username != "me" || h.Client.BasicAuth.PasswordFile != "/etc/dhtprom/password" ||
+		h.Client.TLSConfig.ServerName != "shop.example" || !h.Client.TLSConfig.InsecureSkipVerify || h.Client.FollowRedirects || h.Client.EnableHTTP2 ||
 		!slices.Equal(h.AllowParams, []string{"target", "module"}) || fmt.Sprint(h.Families) != "{[node_.* up] [node_scrape_.*]}" {
 		t.Errorf("%+v", h)
 	}
-	if s := socket.http; s.Socket != "/etc/dhtprom/x.sock" || s.BearerFile != "/etc/token" || s.String() != "unix:///etc/dhtprom/x.sock:/metrics" {
+	if s := socket.http; s.Socket != "/etc/dhtprom/x.sock" || s.Client.Authorization.CredentialsFile != "/etc/token" || s.String() != "unix:///etc/dhtprom/x.sock:/metrics" {
 		t.Errorf("%+v", s)
 	}
 }
+
+const targetFields = "alias, allow_params, authorization, basic_auth, bearer_token, bearer_token_file, body_size_limit, check, drop, enable_http2, follow_redirects, headers, hostname, http_headers, keep, no_proxy, oauth2, proxy_connect_header, proxy_from_environment, proxy_url, service, timeout, tls_config, unix_socket, url"
 
 func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 	const good = "    url: http://localhost/\n"
@@ -100,7 +103,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of scrapers, targets`,
 		"targets: x":                             "c.yml:1: targets: want a list, got one value",
 		"targets:\n":                             "c.yml:1: targets: want a list, got nothing",
-		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of alias, allow_params, authorization, basic_auth, body_size_limit, check, drop, headers, hostname, keep, service, timeout, tls_config, unix_socket, url; got one value",
+		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of " + targetFields + "; got one value",
 		"targets:\n" + good:                      "c.yml:2: targets: want a list, got a mapping",
 		"targets: []\n---\na:":                   "c.yml:2: want one YAML document, found another",
 		"targets:\n  - alias: a\n" + good + good: "c.yml:4: targets[0].url: duplicate field",
@@ -124,15 +127,15 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"targets:\n  - alias: a\n    headers:\n      authorization: hunter2":        "c.yml:4: targets[0].headers: Authorization cannot be set: use a password file or a token file",
 		"targets:\n  - alias: a\n    headers:\n      X: [hunter2]":                  `c.yml:4: targets[0].headers: "X": want one value, got a list`,
 		"targets:\n  - alias: a\n    headers:\n      X: 1\n      x: 2":              "c.yml:5: targets[0].headers: duplicate name x",
-		"targets:\n  - alias: a\n    basic_auth: {}":                                "c.yml:3: targets[0].basic_auth: want username and password_file",
-		"targets:\n  - alias: a\n    basic_auth: {password: hunter2}":               `c.yml:3: targets[0].basic_auth: unknown field "password", want some of password_file, username`,
-		"targets:\n  - alias: a\n    tls_config: {min_version: TLS13}":              `c.yml:3: targets[0].tls_config: unknown field "min_version", want some of ca_file, cert_file, insecure_skip_verify, key_file, server_name`,
+		"targets:\n  - alias: a\n    basic_auth: {}":                                "c.yml:3: targets[0].basic_auth: want username or username_file, and password or password_file",
+		"targets:\n  - alias: a\n    basic_auth: {secret: hunter2}":                 `c.yml:3: targets[0].basic_auth: unknown field "secret", want some of password, password_file, username, username_file`,
+		"targets:\n  - alias: a\n    tls_config: {version: TLS13}":                  `c.yml:3: targets[0].tls_config: unknown field "version", want some of ca, ca_file, cert, cert_file, insecure_skip_verify, key, key_file, max_version, min_version, server_name`,
 		"scrapers:\n  - key: hunter2\n    secret_file: x":                           "c.yml:2: scrapers[0].key: want 32 bytes as 64 hex digits or 52 z32 characters",
 		"scrapers:\n  - secret_file: x":                                             "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want a file name",
-		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of alias, allow_params, authorization, basic_auth, body_size_limit, check, drop, headers, hostname, keep, service, timeout, tls_config, unix_socket, url; got a list",
+		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of " + targetFields + "; got a list",
 		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
 	} {
 		_, err := parseConfigFile("c.yml", []byte(file))
@@ -161,7 +164,7 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		{"flags alone wrong", "scrapers: [{invite_file: invite}]\n", []string{"--target=http://localhost/"}, cli.Usage, "missing alias"},
 		{"no invite", targets + "scrapers: [{invite_file: nothing}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: invite_file: open @/nothing"},
 		{"a wrong secret", targets + "scrapers: [{key: " + strings.Repeat("a", 64) + ", secret_file: c.yml}]\n", nil, cli.Failed, "c.yml:2: scrapers[0]: secret_file:"},
-		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: open @/nothing"},
+		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: unable to read CA cert: unable to read file @/nothing: open @/nothing: no such file"},
 		{"no password", "targets: [{alias: a, url: 'http://localhost/', basic_auth: {username: u, password_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: stat @/nothing"},
 		{"no token", "targets: [{alias: a, url: 'http://localhost/', authorization: {credentials_file: .}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: @ is not a regular file"},
 		{"both well", targets + "scrapers: [{invite_file: invite}]\n", nil, cli.OK, ""},
@@ -338,14 +341,18 @@ func TestExampleFileIsReadAndComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.scrapers) != 2 || len(c.targets) != 3 {
+	if len(c.scrapers) != 2 || len(c.targets) != 4 {
 		t.Errorf("%d scrapers, %d targets", len(c.scrapers), len(c.targets))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = parseConfigFile("c.yml", []byte("targets: [5]\nscrapers: [5]\nx: 1\ny: {}"))
+	_, err = parseConfigFile("c.yml", []byte(`
+targets: [5, {basic_auth: 5, authorization: 5, oauth2: 5, tls_config: 5, http_headers: {X: 5}}]
+scrapers: [5]
+x: 1
+y: {}`))
 	if err == nil {
 		t.Fatal("nonsense was read")
 	}
@@ -363,7 +370,7 @@ func TestExampleFileIsReadAndComplete(t *testing.T) {
 			}
 		}
 	}
-	if listed < 15 {
+	if listed < 67 {
 		t.Errorf("found %d fields only", listed)
 	}
 }

@@ -166,8 +166,12 @@ var linked = map[string]string{
 		github.com/beorn7/perks
 		github.com/cespare/xxhash/v2
 		github.com/flynn/noise
+		github.com/golang-jwt/jwt/v5
+		github.com/google/uuid
+		github.com/jpillora/backoff
 		github.com/klauspost/compress
 		github.com/munnerz/goautoneg
+		github.com/mwitkow/go-conntrack
 		github.com/pandatix/go-abnf
 		github.com/pion/dtls/v2
 		github.com/pion/logging
@@ -178,9 +182,12 @@ var linked = map[string]string{
 		github.com/prometheus/client_model
 		github.com/prometheus/common
 		github.com/prometheus/procfs
+		go.yaml.in/yaml/v2
 		golang.org/x/crypto
 		golang.org/x/net
+		golang.org/x/oauth2
 		golang.org/x/sys
+		golang.org/x/text
 		google.golang.org/protobuf
 	`,
 	"scraper": `
