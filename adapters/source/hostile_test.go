@@ -66,6 +66,7 @@ func TestHostileExportersEndTheirOwnScrapeOnly(t *testing.T) {
 				}
 			}
 		}, long, domain.FaultExporter, "no answer of the exporter"},
+		"a long header": {send("HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 100_000) + "\r\n\r\n"), long, domain.FaultExporter, "no answer of the exporter"},
 		"endless informational responses": {func(w io.Writer) {
 			for {
 				if _, err := io.WriteString(w, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"); err != nil {

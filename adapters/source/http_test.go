@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,9 +258,12 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 // An exporter that accepts connections and never answers the TLS handshake does not accumulate them.
 func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var exporters []net.Conn
 		transport := source.NewTransport(func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
+			mu.Lock()
+			defer mu.Unlock()
 			exporters = append(exporters, far)
 			return near, nil
 		}, &tls.Config{ServerName: "exporter.example"})
@@ -275,6 +279,8 @@ func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 			stop()
 		}
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		for _, c := range exporters {
 			_ = c.SetReadDeadline(time.Now())
 			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {

@@ -20,8 +20,6 @@ import (
 const (
 	// handshakeTimeout bounds a TLS handshake, which continues after its request has ended.
 	handshakeTimeout = 10 * time.Second
-	// tokenTimeout bounds a request to a token server: package oauth2 sends it without the context of the scrape.
-	tokenTimeout = 10 * time.Second
 	// pingTimeout is the silence after which a connection of HTTP/2 is probed, as in package config.
 	pingTimeout = time.Minute
 )
@@ -110,8 +108,7 @@ func (c *HTTPConfig) authorizer(next http.RoundTripper) http.RoundTripper {
 		a := client.BasicAuth
 		return config.NewBasicAuthRoundTripper(secret(config.Secret(a.Username), a.UsernameFile), secret(a.Password, a.PasswordFile), next)
 	case client.OAuth2 != nil:
-		return config.NewOAuth2RoundTripper(oauthSecret(client.OAuth2), client.OAuth2, next,
-			config.WithDialContextFunc(c.dialToken), config.WithKeepAlivesDisabled())
+		return newOAuth(c, next)
 	}
 	return next
 }
@@ -167,18 +164,6 @@ func (c *HTTPConfig) dialTCP(ctx context.Context, network, address string) (net.
 		d.Control = refuseLinkLocal
 	}
 	return d.DialContext(ctx, network, address)
-}
-
-// dialToken connects to the token server. Each connection serves one request.
-func (c *HTTPConfig) dialToken(ctx context.Context, network, address string) (net.Conn, error) {
-	end := time.Now().Add(tokenTimeout)
-	ctx, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	conn, err := c.dialTCP(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.SetDeadline(end)
 }
 
 func isAddress(host string) bool {

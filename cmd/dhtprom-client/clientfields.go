@@ -20,10 +20,10 @@ type clientFields struct {
 	paths []string     // of the values
 }
 
-// clientFields adds the readers of these fields to those of a target.
-func (r *fileReader) clientFields(known map[string]func(*yaml.Node, string)) *clientFields {
+// newClientFields adds the readers of these fields to those of a target.
+func newClientFields(r *fileReader, known map[string]func(*yaml.Node, string)) *clientFields {
 	c := &clientFields{r: r}
-	for name, typ := range yamlFields(reflect.TypeFor[promconfig.HTTPClientConfig]()) {
+	for name, typ := range r.fields(reflect.TypeFor[promconfig.HTTPClientConfig]()) {
 		known[name] = func(n *yaml.Node, field string) {
 			r.typed(n, field, typ)
 			c.nodes = append(c.nodes, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, n)
@@ -32,6 +32,9 @@ func (r *fileReader) clientFields(known map[string]func(*yaml.Node, string)) *cl
 	}
 	return c
 }
+
+// reset prepares for the next target.
+func (c *clientFields) reset() { c.nodes, c.paths = nil, nil }
 
 // decode returns the configuration of the target n. Unlike in a scrape_config, the default of follow_redirects and enable_http2 is false.
 func (c *clientFields) decode(n *yaml.Node, field string) (client promconfig.HTTPClientConfig) {
@@ -76,7 +79,7 @@ func decodeClient(fields []*yaml.Node, into *promconfig.HTTPClientConfig) error 
 // decode decodes a node whose values have been checked. The errors of the YAML package itself quote values, which may be secrets.
 func decode(n *yaml.Node, into any) error {
 	err := n.Decode(into)
-	if _, quotes := errors.AsType[*yaml.TypeError](err); quotes {
+	if err != nil && strings.HasPrefix(err.Error(), "yaml: ") {
 		return errors.New("invalid value")
 	}
 	return err
@@ -100,6 +103,14 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
+// fields returns yamlFields, once for each type.
+func (r *fileReader) fields(t reflect.Type) map[string]reflect.Type {
+	if r.types[t] == nil {
+		r.types[t] = yamlFields(t)
+	}
+	return r.types[t]
+}
+
 // typed checks a value that will be decoded into a type: its kind and fields, and what its parts reject.
 func (r *fileReader) typed(n *yaml.Node, field string, t reflect.Type) {
 	n = resolved(n)
@@ -116,7 +127,7 @@ func (r *fileReader) typed(n *yaml.Node, field string, t reflect.Type) {
 		r.sequence(n, field, func(n *yaml.Node, field string) { r.typed(n, field, t.Elem()) })
 	case t.Kind() == reflect.Struct:
 		known := map[string]func(*yaml.Node, string){}
-		for name, typ := range yamlFields(t) {
+		for name, typ := range r.fields(t) {
 			known[name] = func(n *yaml.Node, field string) { r.typed(n, field, typ) }
 		}
 		r.mapping(n, field, known)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -58,7 +59,7 @@ func readConfigFile(path string) (fileConfig, error) {
 }
 
 func parseConfigFile(path string, b []byte) (fileConfig, error) {
-	r := &fileReader{path: path}
+	r := &fileReader{path: path, types: map[reflect.Type]map[string]reflect.Type{}}
 	in := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
 	switch err := in.Decode(&doc); {
@@ -71,12 +72,13 @@ func parseConfigFile(path string, b []byte) (fileConfig, error) {
 		return fileConfig{}, fmt.Errorf("%s:%d: want one YAML document, found another", path, max(more.Line, 1))
 	}
 	var c fileConfig
+	targets := newTargetReader(r)
 	r.mapping(doc.Content[0], "", map[string]func(*yaml.Node, string){
 		"scrapers": func(n *yaml.Node, field string) {
 			r.sequence(n, field, func(n *yaml.Node, field string) { c.scrapers = append(c.scrapers, r.scraper(n, field)) })
 		},
 		"targets": func(n *yaml.Node, field string) {
-			r.sequence(n, field, func(n *yaml.Node, field string) { c.targets = append(c.targets, r.target(n, field)) })
+			r.sequence(n, field, func(n *yaml.Node, field string) { c.targets = append(c.targets, targets.read(n, field)) })
 		},
 	})
 	first := map[domain.Alias]int{}
@@ -95,6 +97,8 @@ func parseConfigFile(path string, b []byte) (fileConfig, error) {
 type fileReader struct {
 	path string
 	errs []error
+
+	types map[reflect.Type]map[string]reflect.Type // their fields
 }
 
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
@@ -172,7 +176,7 @@ func (r *fileReader) mapping(n *yaml.Node, field string, known map[string]func(*
 }
 
 func names(known map[string]func(*yaml.Node, string)) string {
-	var all []string
+	all := make([]string, 0, len(known))
 	for name := range known {
 		all = append(all, name)
 	}
@@ -250,14 +254,23 @@ func (r *fileReader) scraper(n *yaml.Node, field string) fileScraper {
 	return s
 }
 
-func (r *fileReader) target(n *yaml.Node, field string) target {
-	t := target{where: r.where(n, field), line: n.Line, named: true}
-	before := len(r.errs)
-	h := &source.HTTPConfig{Header: http.Header{}}
-	known := map[string]func(*yaml.Node, string){
-		"alias":           read(r, &t.alias, domain.ParseAlias),
-		"service":         read(r, &t.service, cli.Checked(domain.CheckService)),
-		"hostname":        read(r, &t.hostname, cli.Checked(domain.CheckHostname)),
+// targetReader reads targets, one after the other.
+type targetReader struct {
+	r      *fileReader
+	known  map[string]func(*yaml.Node, string) // read a field into the next three
+	target target
+	http   source.HTTPConfig
+	client *clientFields
+	all    map[*yaml.Node]target // by their mappings, which several YAML aliases may share
+}
+
+func newTargetReader(r *fileReader) *targetReader {
+	t := &targetReader{r: r, all: map[*yaml.Node]target{}}
+	h := &t.http
+	t.known = map[string]func(*yaml.Node, string){
+		"alias":           read(r, &t.target.alias, domain.ParseAlias),
+		"service":         read(r, &t.target.service, cli.Checked(domain.CheckService)),
+		"hostname":        read(r, &t.target.hostname, cli.Checked(domain.CheckHostname)),
 		"url":             read(r, &h.Target, source.ParseTarget),
 		"unix_socket":     r.file(&h.Socket),
 		"timeout":         read(r, &h.Timeout, parseTimeout),
@@ -268,20 +281,40 @@ func (r *fileReader) target(n *yaml.Node, field string) target {
 		"drop":            list(r, &h.Families.Drop, families.Compile),
 		"headers":         func(n *yaml.Node, field string) { r.headers(n, field, h.Header) },
 	}
-	httpClient := r.clientFields(known)
-	r.mapping(n, field, known)
-	t.http = h
-	if len(r.errs) > before {
-		return t
-	}
-	h.Client = httpClient.decode(n, field)
-	switch {
-	case t.alias == "":
-		r.fail(n, field+".alias", "missing")
-	case h.URL == nil:
-		r.fail(n, field+".url", "missing")
-	}
+	t.client = newClientFields(r, t.known)
 	return t
+}
+
+// read reads a target. A mapping that several YAML aliases share is read, and its errors are reported, once.
+func (t *targetReader) read(n *yaml.Node, field string) target {
+	got, again := t.all[resolved(n)]
+	if !again {
+		got = t.parse(n, field)
+		t.all[resolved(n)] = got
+	}
+	got.where, got.line = t.r.where(n, field), n.Line
+	return got
+}
+
+func (t *targetReader) parse(n *yaml.Node, field string) target {
+	before := len(t.r.errs)
+	t.target, t.http = target{named: true}, source.HTTPConfig{Header: http.Header{}}
+	t.client.reset()
+	t.r.mapping(n, field, t.known)
+	got := t.target
+	if len(t.r.errs) > before {
+		return got
+	}
+	t.http.Client = t.client.decode(n, field)
+	h := t.http
+	got.http = &h
+	switch {
+	case got.alias == "":
+		t.r.fail(n, field+".alias", "missing")
+	case h.URL == nil:
+		t.r.fail(n, field+".url", "missing")
+	}
+	return got
 }
 
 func (r *fileReader) headers(n *yaml.Node, field string, into http.Header) {

@@ -316,6 +316,8 @@ func FuzzParseConfigFile(f *testing.F) {
 	f.Add([]byte(fullFile))
 	f.Add([]byte("x: &x [*x]\ntargets: *x"))
 	f.Add([]byte("targets:\n  - {alias: a, url: http://x}\n"))
+	f.Add([]byte("targets:\n- &t {alias: a, oauth2: {client_id: a, token_url: b, tls_config: {ca: c}}}\n" + strings.Repeat("- *t\n", 100)))
+	f.Add([]byte("targets:\n" + strings.Repeat("- {tls_config: {ca: c}}\n", 100)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c fileConfig
 		var err error
@@ -373,4 +375,36 @@ y: {}`))
 	if listed < 67 {
 		t.Errorf("found %d fields only", listed)
 	}
+}
+
+// The --config.check, the log and the errors of a client show no secret of its file.
+func TestSecretsOfTheFileAreNotPrinted(t *testing.T) {
+	b := newBench(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "hunter2" || r.Header.Get("X-Key") != "hunter3" {
+			http.Error(w, "no", http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, "inline 1\n")
+	}))
+	t.Cleanup(server.Close)
+	dir := folder(t, map[string]string{
+		"invite": b.invite(t), "c.yml": "scrapers: [{invite_file: invite}]\ntargets: [{alias: a, url: '" + server.URL + "', basic_auth: {username: me, password: hunter2}, http_headers: {X-Key: {secrets: [hunter3]}}}]\n",
+	})
+	var out bytes.Buffer
+	if code := start(ended(), []string{"--config.check", "--log.level=debug", "--config.file=" + filepath.Join(dir, "c.yml")}, &out, &out); code != cli.OK || strings.Contains(out.String(), "hunter") {
+		t.Errorf("the check ends with %d, %s", code, out.String())
+	}
+	r := b.run(t, "", "--config.file="+filepath.Join(dir, "c.yml"), "--log.level=debug")
+	event[domain.SetTargets](t, b)
+	if got := r.scrape("a"); got != "inline 1\n" {
+		t.Errorf("%q", got)
+	}
+	server.Close()
+	failed := make(chan error, 1)
+	r.node.Host().Post(func() { r.scraper.Scrape("a", patience, func(_ []byte, err error) { failed <- err }) })
+	if err := <-failed; err == nil || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("%v", err)
+	}
+	r.end("hunter2", "hunter3", b.secret.RevealText())
 }
