@@ -110,6 +110,9 @@ func tokens(t *testing.T, accept *string) *httptest.Server {
 			return
 		}
 		given++
+		if r.UserAgent() != "dhtprom-client" {
+			t.Errorf("asked by %q", r.UserAgent())
+		}
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"access_token": "token %d", "token_type": "Bearer"}`, given)
 	}, nil)
@@ -309,8 +312,11 @@ func TestRotatedCertificatesTakeEffectAtTheNextScrape(t *testing.T) {
 	if opened.Load() != 1 {
 		t.Errorf("%d connections for two scrapes", opened.Load())
 	}
-	overwrite(t, cert, read(t, secondCert))
 	overwrite(t, key, read(t, secondKey))
+	if _, err := get(l, s, as()); err == nil {
+		t.Error("a key of another certificate is used")
+	}
+	overwrite(t, cert, read(t, secondCert))
 	if _, err := get(l, s, as()); err != nil || !shows(secondCert) {
 		t.Errorf("another client certificate: %v, shown: %v", err, shows(secondCert))
 	}
@@ -392,6 +398,9 @@ func TestProxiesAreUsedWhereConfigured(t *testing.T) {
 			t.Errorf("%s: %q, the proxy saw %q, %v", name, p.Body, *seen, err)
 		}
 	}
+	if p, err := get(l, with(t, l, plain.URL, config.HTTPClientConfig{EnableHTTP2: true}), as()); err != nil || string(p.Body) != "direct 1\n" {
+		t.Errorf("HTTP/2 enabled, the exporter has no TLS: %q, %v", p.Body, err)
+	}
 	server.Close()
 	_, err := get(l, with(t, l, "http://exporter.example/", config.HTTPClientConfig{ProxyConfig: toProxy}), as())
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -429,8 +438,17 @@ func TestHeadersOfTheConfigurationWin(t *testing.T) {
 }
 
 func TestRedirectsAreFollowedWhereConfigured(t *testing.T) {
+	var elsewhere, seen string
+	other := quiet(t, func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header.Get("Authorization")
+		fmt.Fprintln(w, "other 1")
+	}, nil)
+	elsewhere = strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
 	server := quiet(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
+		case "/token":
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"access_token": "x", "token_type": "Bearer"}`)
 		case "/metrics":
 			http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
 		case "/circle":
@@ -440,12 +458,17 @@ func TestRedirectsAreFollowedWhereConfigured(t *testing.T) {
 		}
 	}, nil)
 	l := make(loop, 8)
-	for to, want := range map[string]string{"/elsewhere": "up 1\n", "/circle": "stopped after 10 redirects", "http://169.254.169.254/": "link-local address 169.254.169.254"} {
-		s := with(t, l, server.URL+"/metrics?to="+url.QueryEscape(to), config.HTTPClientConfig{FollowRedirects: true})
+	for to, want := range map[string]string{"/elsewhere": "up 1\n", "/circle": "stopped after 10 redirects", "http://169.254.169.254/": "link-local address 169.254.169.254", elsewhere: "other 1"} {
+		s := with(t, l, server.URL+"/metrics?to="+url.QueryEscape(to), config.HTTPClientConfig{
+			FollowRedirects: true, OAuth2: &config.OAuth2{ClientID: "me", TokenURL: server.URL + "/token"},
+		})
 		p, err := get(l, s, as())
 		if got := string(p.Body) + fmt.Sprint(err); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, %v", to, p.Body, err)
 		}
+	}
+	if seen != "" {
+		t.Errorf("another host got %q", seen)
 	}
 }
 
