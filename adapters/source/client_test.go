@@ -110,8 +110,8 @@ func tokens(t *testing.T, accept *string) *httptest.Server {
 			return
 		}
 		given++
-		if r.UserAgent() != "dhtprom-client" {
-			t.Errorf("asked by %q", r.UserAgent())
+		if r.UserAgent() != "dhtprom-client" || !r.Close {
+			t.Errorf("asked by %q, the connection ends: %v", r.UserAgent(), r.Close)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"access_token": "token %d", "token_type": "Bearer"}`, given)
@@ -234,6 +234,30 @@ func TestTokenServersThatHangAreLeft(t *testing.T) {
 	}
 }
 
+// Scrapes share an attempt to get a token.
+func TestScrapesShareARequestForAToken(t *testing.T) {
+	release := make(chan struct{})
+	var asked atomic.Int64
+	server := quiet(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		<-release
+		w.WriteHeader(http.StatusUnauthorized)
+	}, nil)
+	l := make(loop, 8)
+	s := with(t, l, "http://127.0.0.1:1/", config.HTTPClientConfig{OAuth2: &config.OAuth2{ClientID: "me", ClientSecret: "hunter2", TokenURL: server.URL}})
+	for range 4 {
+		if _, err := get(l, s, domain.ScrapeRequest{Within: 20 * time.Millisecond}); err == nil {
+			t.Error("answered without a token")
+		}
+	}
+	close(release)
+	_, err := get(l, s, as())
+	checkUnprepared(t, err, "401 Unauthorized")
+	if n := asked.Load(); n > 4 { // an attempt is two requests: package oauth2 tries two styles of authentication
+		t.Errorf("%d requests to the token server", n)
+	}
+}
+
 // exporterTLS starts an exporter that requires a client certificate of one authority.
 func exporterTLS(t *testing.T, pair tls.Certificate, clientCert string, change func(*tls.Config)) *httptest.Server {
 	t.Helper()
@@ -299,7 +323,10 @@ func TestRotatedCertificatesTakeEffectAtTheNextScrape(t *testing.T) {
 	})
 	ca, cert, key := write(t, "ca.pem", []byte(read(t, firstCA))), write(t, "cert.pem", []byte(read(t, firstCert))), write(t, "key.pem", []byte(read(t, firstKey)))
 	l := make(loop, 8)
-	s := with(t, l, server.URL, config.HTTPClientConfig{TLSConfig: config.TLSConfig{CAFile: ca, CertFile: cert, KeyFile: key, ServerName: "exporter.example"}})
+	s := with(t, l, server.URL, config.HTTPClientConfig{
+		EnableHTTP2: true, // this exporter has HTTP/1.1 only
+		TLSConfig:   config.TLSConfig{CAFile: ca, CertFile: cert, KeyFile: key, ServerName: "exporter.example"},
+	})
 	shows := func(path string) bool {
 		block, _ := pem.Decode([]byte(read(t, path)))
 		return bytes.Equal(seen, block.Bytes)
@@ -312,11 +339,18 @@ func TestRotatedCertificatesTakeEffectAtTheNextScrape(t *testing.T) {
 	if opened.Load() != 1 {
 		t.Errorf("%d connections for two scrapes", opened.Load())
 	}
-	overwrite(t, key, read(t, secondKey))
-	if _, err := get(l, s, as()); err == nil {
-		t.Error("a key of another certificate is used")
+	for _, half := range []struct{ path, content, before string }{{key, secondKey, firstKey}, {cert, secondCert, firstCert}} {
+		overwrite(t, half.path, read(t, half.content))
+		if _, err := get(l, s, as()); err == nil {
+			t.Errorf("%s has changed alone, and the old connection is used", half.path)
+		}
+		overwrite(t, half.path, read(t, half.before))
+		if _, err := get(l, s, as()); err != nil {
+			t.Error(err)
+		}
 	}
 	overwrite(t, cert, read(t, secondCert))
+	overwrite(t, key, read(t, secondKey))
 	if _, err := get(l, s, as()); err != nil || !shows(secondCert) {
 		t.Errorf("another client certificate: %v, shown: %v", err, shows(secondCert))
 	}
@@ -397,9 +431,6 @@ func TestProxiesAreUsedWhereConfigured(t *testing.T) {
 		if string(p.Body) != c.body || (err == nil) != (c.body != "") || !slices.Equal(*seen, c.seen) {
 			t.Errorf("%s: %q, the proxy saw %q, %v", name, p.Body, *seen, err)
 		}
-	}
-	if p, err := get(l, with(t, l, plain.URL, config.HTTPClientConfig{EnableHTTP2: true}), as()); err != nil || string(p.Body) != "direct 1\n" {
-		t.Errorf("HTTP/2 enabled, the exporter has no TLS: %q, %v", p.Body, err)
 	}
 	server.Close()
 	_, err := get(l, with(t, l, "http://exporter.example/", config.HTTPClientConfig{ProxyConfig: toProxy}), as())
@@ -500,6 +531,7 @@ func TestClientConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 		"cannot use secret ref without manager (2)":                               {BasicAuth: &config.BasicAuth{PasswordRef: "x"}},
 		"cannot use secret ref without manager (3)":                               {Authorization: &config.Authorization{CredentialsRef: "x"}},
 		"cannot use secret ref without manager (4)":                               {OAuth2: &config.OAuth2{ClientID: "a", TokenURL: "b", ClientSecretRef: "x"}},
+		"cannot use secret ref without manager (6)":                               {OAuth2: &config.OAuth2{ClientID: "a", TokenURL: "b", ClientCertificateKeyRef: "x"}},
 		"cannot use secret ref without manager (5)":                               {TLSConfig: config.TLSConfig{CARef: "x"}},
 		"oauth2: at most one of ca":                                               {OAuth2: &config.OAuth2{ClientID: "a", TokenURL: "b", TLSConfig: config.TLSConfig{CA: "x", CAFile: "y"}}},
 		"oauth2: if no_proxy":                                                     {OAuth2: &config.OAuth2{ClientID: "a", TokenURL: "b", ProxyConfig: config.ProxyConfig{NoProxy: "x"}}},

@@ -32,7 +32,7 @@ func (c *HTTPConfig) checkClient() error {
 	}
 	basic, auth, oauth := client.BasicAuth, client.Authorization, client.OAuth2
 	if oauth != nil {
-		if err := errors.Join(oauth.TLSConfig.Validate(), oauth.ProxyConfig.Validate()); err != nil {
+		if err := oauth.ProxyConfig.Validate(); err != nil {
 			return fmt.Errorf("oauth2: %w", err)
 		}
 	}
