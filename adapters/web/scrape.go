@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,7 +171,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Res
 		}
 		defer body.(io.Closer).Close()
 		name, length = "", -1
-	case name == "" && length >= gzipFrom && res.Status == http.StatusOK && coding.Accepts(accepted, coding.Gzip) && enter(h.zipping):
+	case name == "" && length >= gzipFrom && res.Status == http.StatusOK && coding.Accepts(accepted, coding.Gzip) && !sameMachine(r) && enter(h.zipping):
 		defer leave(h.zipping)
 		zip = zippers.Get().(*gzip.Writer)
 		defer zippers.Put(zip)
@@ -194,6 +195,12 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Res
 		return counted.n, &begunError{err}
 	}
 	return counted.n, nil
+}
+
+// sameMachine reports whether a caller is on this machine: to compress a page, and to decompress it, takes longer than to copy it.
+func sameMachine(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
 func setHead(h http.Header, contentType, coding string, length int64) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,26 @@ func TestResponsesPassAsTheyAre(t *testing.T) {
 			if res.StatusCode != test.status || body != test.wantBody || res.Header.Get("Content-Encoding") != test.wantCoding || strings.Join(res.Header["Content-Type"], "|") != test.contentType {
 				t.Errorf("%s, length known %v: %d %q %v", name, known, res.StatusCode, body, res.Header)
 			}
+		}
+	}
+}
+
+// Pages that come uncompressed are compressed for callers on other machines only.
+func TestPagesForThisMachineAreNotCompressed(t *testing.T) {
+	s := newScraper()
+	h := handler(t, newLoop(t), s)
+	s.bodies["web"] = strings.Repeat("up 1\n", 1000)
+	for address, want := range map[string]string{
+		"192.0.2.1:1234": "gzip", "[2001:db8::1]:1234": "gzip", "@": "gzip",
+		"127.0.0.1:1234": "", "[::ffff:127.0.0.2]:1234": "", "[::1]:1234": "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/scrape/web/metrics", nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		r.RemoteAddr = address
+		got := httptest.NewRecorder()
+		h.ServeHTTP(got, r)
+		if coding := got.Header().Get("Content-Encoding"); got.Code != 200 || coding != want || want == "" && got.Body.String() != s.bodies["web"] {
+			t.Errorf("%s: %d %q, %d bytes", address, got.Code, coding, got.Body.Len())
 		}
 	}
 }

@@ -308,7 +308,12 @@ func TestFailedScrapesSayWhy(t *testing.T) {
 // Issue row 6.16: no gzip.
 func TestLargeBodiesAreCompressedForThoseWhoAcceptIt(t *testing.T) {
 	s := newScraper()
-	server := serve(t, s)
+	h := handler(t, newLoop(t), s)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "192.0.2.1:1234" // another machine
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
 	large := strings.Repeat("some_metric{a=\"b\"} 1\n", 1000)
 	for _, c := range []struct {
 		accept, body string
