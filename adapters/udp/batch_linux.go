@@ -42,16 +42,27 @@ func getSockaddr(sa *sockaddr) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port)
 }
 
-// inbox reads a socket in batches; it belongs to the socket's reader.
+// inbox reads a socket in batches; it belongs to the socket's reader. On a socket with much traffic, the kernel may coalesce datagrams of
+// one peer into a message (UDP_GRO), which read splits again.
 type inbox struct {
-	raw   syscall.RawConn
-	try   func(fd uintptr) bool // recvmmsg; a field so that it is allocated once
-	msgs  []mmsghdr
-	vecs  []unix.Iovec
-	addrs []sockaddr
-	bufs  []byte
-	n     int
-	err   error
+	s         *socket
+	raw       syscall.RawConn
+	try       func(fd uintptr) bool // recvmmsg; a field so that it is allocated once
+	msgs      []mmsghdr
+	vecs      []unix.Iovec
+	addrs     []sockaddr
+	controls  []control
+	bufs      []byte
+	size      int // of the buffer of each message
+	bulk      bool
+	n         int // messages read last
+	err       error
+	datagrams []datagram // read last
+}
+
+// datagram is a received datagram in the buffers of an inbox.
+type datagram struct {
+	message, start, end int
 }
 
 func newInbox(s *socket) (*inbox, error) {
@@ -59,7 +70,7 @@ func newInbox(s *socket) (*inbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &inbox{raw: raw}
+	in := &inbox{s: s, raw: raw}
 	in.try = func(fd uintptr) bool {
 		for {
 			n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.msgs[0])), uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
@@ -76,26 +87,56 @@ func newInbox(s *socket) (*inbox, error) {
 			}
 		}
 	}
-	in.resize(readBatchFirst)
+	in.resize(readBatchFirst, maxDatagram)
 	return in, nil
 }
 
-func (in *inbox) resize(count int) {
+func (in *inbox) resize(count, size int) {
 	in.msgs, in.vecs, in.addrs = make([]mmsghdr, count), make([]unix.Iovec, count), make([]sockaddr, count)
-	in.bufs = make([]byte, count*maxDatagram)
+	in.bufs, in.size = make([]byte, count*size), size
+	if in.bulk {
+		in.controls = make([]control, count)
+	}
 	for i := range in.msgs {
-		in.vecs[i].Base = &in.bufs[i*maxDatagram]
-		in.vecs[i].SetLen(maxDatagram)
+		in.vecs[i].Base = &in.bufs[i*size]
+		in.vecs[i].SetLen(size)
 		in.msgs[i].Iov = &in.vecs[i]
 		in.msgs[i].SetIovlen(1)
 		in.msgs[i].Name = (*byte)(unsafe.Pointer(&in.addrs[i]))
 	}
 }
 
-// grow allocates larger batches when the last one was full.
-func (in *inbox) grow(n int) {
-	if n == len(in.msgs) && n < readBatch {
-		in.resize(min(4*n, readBatch))
+// grow allocates larger batches when the last one was full, and buffers for coalesced datagrams when that is repeated.
+func (in *inbox) grow() {
+	switch count := len(in.msgs); {
+	case in.bulk || in.n < count:
+	case count > readBatchFirst && in.coalesce():
+		in.bulk = true
+		in.resize(bulkBatch, bulkSize)
+	case count < readBatch:
+		in.resize(min(4*count, readBatch), maxDatagram)
+	}
+}
+
+// coalesce has the kernel coalesce datagrams, on bulkSockets sockets of a host at most. It reports whether the kernel does.
+func (in *inbox) coalesce() bool {
+	if in.s.h.bulk.Add(1) > bulkSockets {
+		in.s.h.bulk.Add(-1)
+		return false
+	}
+	var failed error
+	err := in.raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1) })
+	if err == nil && failed == nil {
+		return true
+	}
+	in.s.h.bulk.Add(-1)
+	return false
+}
+
+// close releases what the socket has of the host.
+func (in *inbox) close() {
+	if in.bulk {
+		in.s.h.bulk.Add(-1)
 	}
 }
 
@@ -103,29 +144,56 @@ func (in *inbox) grow(n int) {
 func (in *inbox) read() (int, error) {
 	for i := range in.msgs {
 		in.msgs[i].Namelen = uint32(unsafe.Sizeof(in.addrs[0]))
+		if in.bulk {
+			in.msgs[i].Control = (*byte)(unsafe.Pointer(&in.controls[i]))
+			in.msgs[i].SetControllen(unix.CmsgSpace(4))
+		}
 	}
+	in.n, in.datagrams = 0, in.datagrams[:0]
 	if err := in.raw.Read(in.try); err != nil {
 		return 0, err
 	}
-	return in.n, in.err
+	for i := range in.n {
+		start := i * in.size
+		end := start + int(in.msgs[i].n)
+		for segment := in.segment(i); segment > 0 && end-start > segment; start += segment {
+			in.datagrams = append(in.datagrams, datagram{i, start, start + segment})
+		}
+		in.datagrams = append(in.datagrams, datagram{i, start, end})
+	}
+	return len(in.datagrams), in.err
 }
 
-// datagram returns one of the datagrams read last. ok is false if it was truncated.
+// segment returns the size of the datagrams in a message, of which the last may be smaller; 0 if it is a single one.
+func (in *inbox) segment(i int) int {
+	if !in.bulk || int(in.msgs[i].Controllen) < unix.CmsgLen(4) {
+		return 0
+	}
+	c := &in.controls[i]
+	if c.header.Level != unix.IPPROTO_UDP || c.header.Type != unix.UDP_GRO {
+		return 0
+	}
+	return int(c.value)
+}
+
+// datagram returns one of the datagrams read last. ok is false if it was too large.
 func (in *inbox) datagram(i int) (from netip.AddrPort, b []byte, ok bool) {
-	m := &in.msgs[i]
-	start := i * maxDatagram
-	end := start + int(m.n)
-	return getSockaddr(&in.addrs[i]), in.bufs[start:end:end], m.Flags&unix.MSG_TRUNC == 0
+	d := &in.datagrams[i]
+	ok = in.msgs[d.message].Flags&unix.MSG_TRUNC == 0 && d.end-d.start <= maxDatagram
+	return getSockaddr(&in.addrs[d.message]), in.bufs[d.start:d.end:d.end], ok
 }
 
-// sender sends a socket's datagrams in batches; it belongs to the loop.
+// sender sends a socket's datagrams in batches; it belongs to the loop. Successive datagrams of one size to one peer are a message, which
+// the kernel or the network card splits (UDP_SEGMENT).
 type sender struct {
-	s    *socket
-	raw  syscall.RawConn
-	try  func(fd uintptr) bool // sendmmsg; a field so that it is allocated once
-	next int                   // the first of the batch that was not sent
-	end  int
-	err  error
+	s         *socket
+	raw       syscall.RawConn
+	try       func(fd uintptr) bool // sendmmsg; a field so that it is allocated once
+	next      int                   // the first message of the batch that was not sent
+	end       int
+	err       error
+	segmented bool // messages of several datagrams are possible
+	alone     int  // datagrams that are sent in a message each, since one with all of them failed
 }
 
 // batch is the memory in which the loop builds a batch of sends, shared by the sockets of a host.
@@ -134,9 +202,10 @@ type batch struct {
 	vecs     [writeBatch]unix.Iovec
 	addrs    [writeBatch]sockaddr
 	controls [writeBatch]control
+	counts   [writeBatch]int // datagrams of each message
 }
 
-// control is a control message that carries an int: the TTL.
+// control is a control message that carries an int: the TTL, or the size of the datagrams in a message.
 type control struct {
 	header unix.Cmsghdr
 	value  int32
@@ -157,6 +226,13 @@ func (sn *sender) init(s *socket) error {
 		}
 		sn.next += int(n)
 		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		_, failed := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT) // Linux 4.18
+		sn.segmented = failed == nil
+	})
+	if err != nil {
+		return err
 	}
 	return setOptions(s.conn, raw, s.local.Addr().Is4())
 }
@@ -181,38 +257,20 @@ func setOptions(_ *net.UDPConn, raw syscall.RawConn, four bool) error {
 // send sends a queue; datagrams that the kernel rejects are counted and dropped.
 func (sn *sender) send(queue []outgoing, bytes []byte) {
 	for len(queue) > 0 {
-		count := min(len(queue), writeBatch)
-		sn.sendBatch(queue[:count], bytes)
-		queue = queue[count:]
+		queue = queue[sn.sendBatch(queue, bytes):]
 	}
 }
 
-func (sn *sender) sendBatch(queue []outgoing, bytes []byte) {
+// sendBatch sends the first messages of a queue, and returns the number of datagrams that are done.
+func (sn *sender) sendBatch(queue []outgoing, bytes []byte) (done int) {
 	h := sn.s.h
 	b := &h.memory
-	for i := range queue {
-		out, m := &queue[i], &b.msgs[i]
-		b.vecs[i].Base = unsafe.SliceData(bytes[out.from:])
-		b.vecs[i].SetLen(out.end - out.from)
-		m.Iov = &b.vecs[i]
-		m.SetIovlen(1)
-		m.Name = (*byte)(unsafe.Pointer(&b.addrs[i]))
-		m.Namelen = putSockaddr(&b.addrs[i], out.to)
-		m.Control = nil
-		m.SetControllen(0)
-		if out.ttl > 0 {
-			c := &b.controls[i]
-			c.header.Level, c.header.Type = unix.IPPROTO_IP, unix.IP_TTL
-			if out.to.Addr().Is6() {
-				c.header.Level, c.header.Type = unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT
-			}
-			c.header.SetLen(unix.CmsgLen(4))
-			c.value = int32(out.ttl)
-			m.Control = (*byte)(unsafe.Pointer(c))
-			m.SetControllen(unix.CmsgSpace(4))
-		}
+	sn.next, sn.end = 0, 0
+	for rest := queue; len(rest) > 0 && sn.end < writeBatch; sn.end++ {
+		n := sn.together(rest)
+		b.put(sn.end, rest[:n], bytes)
+		rest = rest[n:]
 	}
-	sn.next, sn.end = 0, len(queue)
 	for sn.next < sn.end {
 		before := sn.next
 		sn.err = nil
@@ -220,15 +278,86 @@ func (sn *sender) sendBatch(queue []outgoing, bytes []byte) {
 			sn.err = err
 		}
 		h.stats.Writes++
-		for _, out := range queue[before:sn.next] {
-			h.stats.Sent++
-			h.stats.SentBytes += uint64(out.end - out.from)
-		}
-		if sn.next == before { // the first one was rejected: continue with the next
-			if sn.err != unix.EINTR {
-				h.stats.refused(sn.err)
-				sn.next++
+		for _, count := range b.counts[before:sn.next] {
+			for _, out := range queue[done : done+count] {
+				h.stats.Sent++
+				h.stats.SentBytes += uint64(out.end - out.from)
 			}
+			done += count
+		}
+		switch {
+		case sn.next > before || sn.err == unix.EINTR:
+		case b.counts[before] > 1:
+			sn.alone = b.counts[before]
+			if sn.err == unix.EIO { // there is no checksum offload
+				sn.segmented = false
+			}
+			return done
+		default: // rejected: continue with the next
+			h.stats.refused(sn.err)
+			sn.next++
+			done++
 		}
 	}
+	return done
+}
+
+// together returns how many of the first datagrams of a queue make a message: those with the same destination and the size of the first,
+// and one smaller, which ends it.
+func (sn *sender) together(queue []outgoing) int {
+	first := &queue[0]
+	size := first.end - first.from
+	switch {
+	case sn.alone > 0:
+		sn.alone--
+		return 1
+	case !sn.segmented || first.ttl > 0 || size == 0:
+		return 1
+	}
+	n := 1
+	for n < min(len(queue), segments) && (n+1)*size <= bulkSize-headersSize {
+		next := &queue[n]
+		nextSize := next.end - next.from
+		if next.to != first.to || next.ttl > 0 || next.from != queue[n-1].end || nextSize > size || nextSize == 0 {
+			break
+		}
+		n++
+		if nextSize < size {
+			break
+		}
+	}
+	return n
+}
+
+// put makes datagrams the i-th message.
+func (b *batch) put(i int, group []outgoing, bytes []byte) {
+	first, last, m := &group[0], &group[len(group)-1], &b.msgs[i]
+	b.counts[i] = len(group)
+	b.vecs[i].Base = unsafe.SliceData(bytes[first.from:])
+	b.vecs[i].SetLen(last.end - first.from)
+	m.Iov = &b.vecs[i]
+	m.SetIovlen(1)
+	m.Name = (*byte)(unsafe.Pointer(&b.addrs[i]))
+	m.Namelen = putSockaddr(&b.addrs[i], first.to)
+	m.Control = nil
+	m.SetControllen(0)
+	c := &b.controls[i]
+	switch {
+	case len(group) > 1:
+		c.header.Level, c.header.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+		c.header.SetLen(unix.CmsgLen(2))
+		*(*uint16)(unsafe.Pointer(&c.value)) = uint16(first.end - first.from)
+		m.SetControllen(unix.CmsgSpace(2))
+	case first.ttl > 0:
+		c.header.Level, c.header.Type = unix.IPPROTO_IP, unix.IP_TTL
+		if first.to.Addr().Is6() {
+			c.header.Level, c.header.Type = unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT
+		}
+		c.header.SetLen(unix.CmsgLen(4))
+		c.value = int32(first.ttl)
+		m.SetControllen(unix.CmsgSpace(4))
+	default:
+		return
+	}
+	m.Control = (*byte)(unsafe.Pointer(c))
 }

@@ -34,7 +34,9 @@ func (in *inbox) read() (int, error) {
 	return 1, nil
 }
 
-func (in *inbox) grow(int) {}
+func (in *inbox) grow() {}
+
+func (in *inbox) close() {}
 
 // datagram returns the datagram read last. ok is false if it was truncated.
 func (in *inbox) datagram(int) (from netip.AddrPort, b []byte, ok bool) {

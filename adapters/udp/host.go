@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dhtprom/dhtprom/ports/host"
@@ -54,6 +55,7 @@ type Host struct {
 	alarm  *time.Timer    // wakes the driver
 
 	posts mailbox
+	bulk  atomic.Int32 // sockets whose datagrams are coalesced
 
 	loop  sync.Mutex // the loop; guards what follows
 	clock clock

@@ -17,8 +17,16 @@ const (
 	// A batch needs a buffer for each, and hole punching opens 256 sockets.
 	readBatchFirst = 2
 	readBatch      = 32
-	// writeBatch is the number of datagrams that one system call sends.
-	writeBatch = 64
+	// bulkSockets is the number of sockets of a host whose datagrams are coalesced, bulkBatch the number of messages in one read of
+	// them, and bulkSize the size of a message in bytes, the largest of UDP.
+	bulkSockets = 8
+	bulkBatch   = 8
+	bulkSize    = 64 << 10
+	// writeBatch is the number of messages that one system call sends, segments the number of datagrams in a message that all versions
+	// of Linux accept, and headersSize is subtracted from the largest message.
+	writeBatch  = 64
+	segments    = 64
+	headersSize = 128
 	// outMax and outBytesMax bound the datagrams queued until the turn's end; at the limit they are sent at once.
 	outMax      = 512
 	outBytesMax = 512 << 10

@@ -60,6 +60,7 @@ func (h *Host) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 // read is the goroutine that reads the socket.
 func (s *socket) read() {
 	h := s.h
+	defer s.in.close()
 	for failed := 0; ; {
 		n, err := s.in.read()
 		switch {
@@ -82,7 +83,7 @@ func (s *socket) read() {
 			h.turn(func() { s.deliver(n) })
 		}
 		h.leave()
-		s.in.grow(n)
+		s.in.grow()
 	}
 }
 
