@@ -133,9 +133,12 @@ func (c *collection) start() {
 	} else {
 		r.Within -= c.conn.client.cfg.Host.Now().Sub(c.arrived)
 	}
-	r.Compress = r.Compress && c.conn.conn.Peer().Path != domain.PathLAN
+	r.Compress = r.Compress && !near(c.conn.conn.Peer())
 	c.run = c.target.Source.Scrape(r, ports.ScrapeHandlers{OnHead: c.onHead, OnData: c.onData, OnEnd: c.end})
 }
+
+// near reports whether a peer is in the same local network, or on this machine, as programs are that share a DHT on its loopback addresses.
+func near(p domain.Peer) bool { return p.Path == domain.PathLAN || p.Addr.Addr().Unmap().IsLoopback() }
 
 func (c *collection) onHead(h domain.ScrapeHead) {
 	if c.request.Text && h.Length > domain.MaxBody {

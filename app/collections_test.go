@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -31,19 +32,30 @@ func ends(to *[]error) ports.ScrapeHandlers {
 	return ports.ScrapeHandlers{OnHead: func(domain.ScrapeHead) {}, OnData: func([]byte) {}, OnEnd: func(err error) { *to = append(*to, err) }}
 }
 
-// Compression costs the client's CPU, and saves nothing within a local network.
+// Compression costs the client's CPU, and saves nothing within a local network or a machine.
 func TestBodiesAreNotCompressedWithinALocalNetwork(t *testing.T) {
-	for path, want := range map[domain.Path]bool{domain.PathDirect: true, domain.PathLAN: false} {
+	for _, test := range []struct {
+		path domain.Path
+		from string
+		want bool
+	}{
+		{domain.PathDirect, "192.0.2.1", true},
+		{domain.PathLAN, "192.168.1.2", false},
+		{domain.PathDirect, "127.0.0.1", false},
+		{domain.PathDirect, "::ffff:127.0.0.1", false},
+		{domain.PathDirect, "10.0.0.1", true}, // a private address may be that of a VPN
+	} {
 		w := newWorld(t)
 		c := w.startClient("web", 2, nil)
-		w.net.SetPath(c.PublicKey(), path)
+		w.net.SetPath(c.PublicKey(), test.path)
+		w.net.SetAddr(pair(1).Public, netip.MustParseAddr(test.from))
 		s := scraperOf(w, c)
 		for _, wanted := range []bool{true, false} {
 			var got []error
 			w.loop.Turn(func() { s.Scrape(domain.ScrapeRequest{Within: time.Second, Compress: wanted}, ends(&got)) })
 			w.loop.Advance(500 * time.Millisecond)
-			if c.source.Last.Compress != (want && wanted) || len(got) != 1 || got[0] != nil {
-				t.Errorf("%v, wanted %v: compressed %v, %v", path, wanted, c.source.Last.Compress, got)
+			if c.source.Last.Compress != (test.want && wanted) || len(got) != 1 || got[0] != nil {
+				t.Errorf("%v, %s, wanted %v: compressed %v, %v", test.path, test.from, wanted, c.source.Last.Compress, got)
 			}
 		}
 	}

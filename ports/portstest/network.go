@@ -38,6 +38,7 @@ type Network struct {
 	down    map[domain.PublicKey]bool
 	silent  map[domain.PublicKey]bool
 	paths   map[domain.PublicKey]domain.Path
+	addrs   map[domain.PublicKey]netip.Addr
 	links   []*link // open ones, in the order opened
 	ports   uint16
 
@@ -50,6 +51,7 @@ func NewNetwork(loop host.Host) *Network {
 		loop:    loop,
 		metrics: map[domain.PublicKey]*server{}, aliases: map[domain.PublicKey]*server{},
 		down: map[domain.PublicKey]bool{}, silent: map[domain.PublicKey]bool{}, paths: map[domain.PublicKey]domain.Path{},
+		addrs: map[domain.PublicKey]netip.Addr{},
 		ports: 40000,
 	}
 }
@@ -77,6 +79,9 @@ func (n *Network) Freeze(key domain.PublicKey) {
 
 // SetPath sets the path of new connections to the metrics of a key. The default is domain.PathDirect.
 func (n *Network) SetPath(key domain.PublicKey, p domain.Path) { n.paths[key] = p }
+
+// SetAddr sets the address from which a key dials. The default is 192.0.2.1.
+func (n *Network) SetAddr(key domain.PublicKey, a netip.Addr) { n.addrs[key] = a }
 
 // TakePath moves the open connections to the metrics of a key to a path. Direct ones that move to a relay are silent.
 func (n *Network) TakePath(key domain.PublicKey, p domain.Path) {
@@ -255,6 +260,9 @@ func (n *Network) dial(kind map[domain.PublicKey]*server, from, to domain.Public
 		}
 		n.ports++
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), n.ports)
+		if a := n.addrs[from]; a.IsValid() {
+			addr = netip.AddrPortFrom(a, n.ports)
+		}
 		if s.admit != nil && !s.admit(from, domain.HandshakePayload{Version: 1, Firewall: 2}, addr) {
 			onEnd(&ports.ConnectionError{Err: ErrRefused})
 			return
