@@ -14,6 +14,26 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
+// pieces are the buffers of pieces between two goroutines, MaxPiece bytes each.
+var pieces = sync.Pool{New: func() any { return new(piece) }}
+
+// piece is a part of a body.
+type piece struct {
+	buf        [ports.MaxPiece]byte
+	start, end int // of what was not read
+}
+
+// newPiece returns a piece with the first bytes of b.
+func newPiece(b []byte) *piece {
+	p := pieces.Get().(*piece)
+	p.start, p.end = 0, copy(p.buf[:], b)
+	return p
+}
+
+func (p *piece) bytes() []byte { return p.buf[p.start:p.end] }
+
+func (p *piece) free() { pieces.Put(p) }
+
 // Response is a response that a goroutine reads.
 type Response struct {
 	domain.ScrapeHead
@@ -22,8 +42,9 @@ type Response struct {
 	run  ports.Scrape // on the loop
 
 	mu       sync.Mutex
-	queue    [][]byte // received and not read, at most ports.MaxWindow bytes
+	queue    []*piece // received and not read, at most ports.MaxWindow bytes
 	consumed int      // read and not reported
+	reports  bool     // a report is posted
 	end      error    // io.EOF after a complete body
 	arrived  chan struct{}
 }
@@ -39,7 +60,11 @@ func Open(ctx context.Context, loop host.Loop, start func(ports.ScrapeHandlers) 
 				done(nil)
 			},
 			OnData: func(b []byte) {
-				r.put(append([]byte(nil), b...), nil)
+				for len(b) > 0 {
+					p := newPiece(b)
+					b = b[p.end:]
+					r.put(p, nil)
+				}
 			},
 			OnEnd: func(err error) {
 				if err == nil {
@@ -61,11 +86,11 @@ func Open(ctx context.Context, loop host.Loop, start func(ports.ScrapeHandlers) 
 }
 
 // put adds a piece, or the end.
-func (r *Response) put(piece []byte, end error) {
+func (r *Response) put(p *piece, end error) {
 	r.mu.Lock()
 	if r.end == nil { // not closed
-		if piece != nil {
-			r.queue = append(r.queue, piece)
+		if p != nil {
+			r.queue = append(r.queue, p)
 		}
 		r.end = end
 	}
@@ -104,18 +129,33 @@ func (r *Response) take(b []byte) (n int, err error) {
 	if len(r.queue) == 0 {
 		return 0, r.end
 	}
-	n = copy(b, r.queue[0])
-	r.consumed += n
-	if r.queue[0] = r.queue[0][n:]; len(r.queue[0]) > 0 {
-		return n, nil
+	usedUp := false
+	for n < len(b) && len(r.queue) > 0 {
+		p := r.queue[0]
+		m := copy(b[n:], p.bytes())
+		n += m
+		if p.start += m; p.start == p.end {
+			usedUp = true
+			p.free()
+			r.queue[0] = nil
+			r.queue = r.queue[1:]
+		}
 	}
-	r.queue[0] = nil
-	if r.queue = r.queue[1:]; r.end == nil {
-		consumed := r.consumed
-		r.consumed = 0
-		r.loop.Post(func() { r.run.Consumed(consumed) })
+	r.consumed += n
+	if usedUp && r.end == nil && !r.reports {
+		r.reports = true
+		r.loop.Post(r.report)
 	}
 	return n, nil
+}
+
+// report reports on the loop what was read.
+func (r *Response) report() {
+	r.mu.Lock()
+	consumed := r.consumed
+	r.consumed, r.reports = 0, false
+	r.mu.Unlock()
+	r.run.Consumed(consumed)
 }
 
 // Close cancels the scrape if it has not ended.
@@ -137,9 +177,11 @@ type Writer struct {
 	head     *domain.ScrapeHead // to be sent with what comes next
 	over     bool               // on the loop
 
-	mu   sync.Mutex
-	room int // bytes that may be sent
-	more chan struct{}
+	mu     sync.Mutex
+	pieces []*piece // for the loop
+	posted bool     // deliver is
+	room   int      // bytes that may be sent
+	more   chan struct{}
 }
 
 // Serve answers a scrape by a function that runs on a goroutine of its own. Its context ends after within, and when the scrape is
@@ -175,23 +217,40 @@ func (w *Writer) call(f func()) {
 // Head sets the head of the response, which goes with the first piece of the body, or with the end. It is called once.
 func (w *Writer) Head(h domain.ScrapeHead) { w.head = &h }
 
-// Write sends a piece of the body. It waits until the requester has room, and fails when the context has ended.
+// Write sends a part of the body. It waits until the requester has room, and fails when the context has ended.
 func (w *Writer) Write(b []byte) (n int, err error) {
 	for len(b) > 0 {
-		piece := append([]byte(nil), b[:min(len(b), ports.MaxPiece)]...)
-		if err := w.reserve(len(piece)); err != nil {
-			return n, err
+		p := newPiece(b)
+		size := p.end
+		if !w.add(p) {
+			w.post()
+			if err := w.wait(p); err != nil {
+				p.free()
+				return n, err
+			}
 		}
-		w.call(func() { w.handlers.OnData(piece) })
-		n += len(piece)
-		b = b[len(piece):]
+		n += size
+		b = b[size:]
 	}
+	w.post()
 	return n, w.ctx.Err()
 }
 
-// reserve waits for room.
-func (w *Writer) reserve(n int) error {
-	for !w.takeRoom(n) {
+// add adds a piece for the loop, and reports whether there was room.
+func (w *Writer) add(p *piece) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.room < p.end {
+		return false
+	}
+	w.room -= p.end
+	w.pieces = append(w.pieces, p)
+	return true
+}
+
+// wait adds a piece when there is room.
+func (w *Writer) wait(p *piece) error {
+	for !w.add(p) {
 		select {
 		case <-w.more:
 		case <-w.ctx.Done():
@@ -203,14 +262,29 @@ func (w *Writer) reserve(n int) error {
 	return nil
 }
 
-func (w *Writer) takeRoom(n int) bool {
+// post has the loop deliver all pieces in one turn.
+func (w *Writer) post() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.room < n {
-		return false
+	due := len(w.pieces) > 0 && !w.posted
+	w.posted = w.posted || due
+	w.mu.Unlock()
+	if due {
+		w.call(w.deliver)
 	}
-	w.room -= n
-	return true
+}
+
+// deliver passes the pieces to the requester, on the loop.
+func (w *Writer) deliver() {
+	w.mu.Lock()
+	pieces := w.pieces
+	w.pieces, w.posted = nil, false
+	w.mu.Unlock()
+	for _, p := range pieces {
+		if !w.over {
+			w.handlers.OnData(p.bytes())
+		}
+		p.free()
+	}
 }
 
 // serving is the requester's side of a Writer.

@@ -144,9 +144,8 @@ func parseResponse(b []byte) (m response, err error) {
 }
 
 // appendData makes the message: uint id · piece of the body.
-func appendData(id uint64, piece []byte) []byte {
-	b := compact.AppendUint(make([]byte, 0, compact.UintSize(id)+len(piece)), id)
-	return append(b, piece...)
+func appendData(b []byte, id uint64, piece []byte) []byte {
+	return append(compact.AppendUint(b, id), piece...)
 }
 
 func parseData(b []byte) (id uint64, piece []byte, err error) {

@@ -603,13 +603,13 @@ func TestViolationsEndTheConnection(t *testing.T) {
 			m := response{1, domain.ScrapeHead{Status: 200, Length: -1}}
 			w.p.channel.Send(typeResponse, m.append(nil))
 			for range firstWindow/MaxPiece + 1 {
-				w.p.channel.Send(typeData, appendData(1, page(MaxPiece)))
+				w.p.channel.Send(typeData, appendData(nil, 1, page(MaxPiece)))
 			}
 		},
 		"a large piece": func(w *world) {
 			m := response{1, domain.ScrapeHead{Status: 200}}
 			w.p.channel.Send(typeResponse, m.append(nil))
-			w.p.channel.Send(typeData, appendData(1, page(MaxPiece+1)))
+			w.p.channel.Send(typeData, appendData(nil, 1, page(MaxPiece+1)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -647,7 +647,7 @@ func TestUnknownBytesAndIDsAreIgnored(t *testing.T) {
 	w.q.channel.Send(typeCancel, []byte{99, 1})
 	e, h := end{id: 99}, response{99, domain.ScrapeHead{Status: 200}}
 	w.p.channel.Send(typeResponse, append(h.append(nil), "later"...))
-	w.p.channel.Send(typeData, appendData(99, page(10)))
+	w.p.channel.Send(typeData, appendData(nil, 99, page(10)))
 	w.p.channel.Send(typeEnd, append(e.append(nil), "later"...))
 	w.p.channel.Send(17, []byte("later"))
 	w.wire.Run()

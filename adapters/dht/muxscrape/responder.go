@@ -33,6 +33,7 @@ type Responder struct {
 	unread  int         // messages sent since the connection asked for a break, pieces of bodies not counted
 	ended   []*Response // whose body is complete and not sent, the oldest first
 	unsent  int         // bytes in the queues of those
+	message []byte      // in which pieces are put together
 }
 
 // Response is the answer to one request.
@@ -186,7 +187,8 @@ func (rs *Responder) pump() {
 			continue
 		}
 		n := min(len(r.queue), int(min(r.credit, MaxPiece)))
-		rs.channel.Send(typeData, appendData(r.id, r.queue[:n]))
+		rs.message = appendData(rs.message[:0], r.id, r.queue[:n])
+		rs.channel.Send(typeData, rs.message)
 		r.begun = true
 		r.credit -= int64(n)
 		r.queue = r.queue[:copy(r.queue, r.queue[n:])]
