@@ -183,7 +183,7 @@ func (m *Mux) flush() {
 	b := m.batch
 	m.batch = nil
 	m.write(b)
-	if cap(b) <= keepScratch {
+	if cap(b) <= keepBatch {
 		m.batch = b[:0]
 	}
 }
@@ -226,7 +226,7 @@ func (m *Mux) send(channel int, head, payload []byte) bool {
 	b = append(b, head...)
 	b = append(b, payload...)
 	m.write(b)
-	if cap(b) <= keepScratch {
+	if cap(b) <= keepFrame {
 		m.scratch = b
 	}
 	return m.drained
