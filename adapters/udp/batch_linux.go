@@ -127,6 +127,7 @@ func (in *inbox) coalesce() bool {
 	var failed error
 	err := in.raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1) })
 	if err == nil && failed == nil {
+		_ = in.s.conn.SetReadBuffer(bulkBuffer) // the kernel takes less where its limit is lower
 		return true
 	}
 	in.s.h.bulk.Add(-1)

@@ -17,5 +17,10 @@ func Bounds() []bound.Bound {
 			Scope: bound.InAll, Limit: bound.Bytes(readBuffer), Policy: bound.DropNew,
 			Reason: "8 ms at 1 Gbit/s; the kernel may grant less",
 		},
+		{
+			Name: "udp.bulkBuffer", What: "datagrams that the loop has not read, of each of the eight sockets that had bursts",
+			Scope: bound.InAll, Limit: bound.Bytes(bulkBuffer), Policy: bound.DropNew,
+			Reason: "20 peers send 1 MB each at the same time; the kernel may grant less",
+		},
 	}
 }

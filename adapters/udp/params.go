@@ -17,9 +17,11 @@ const (
 	// A batch needs a buffer for each, and hole punching opens 256 sockets.
 	readBatchFirst = 2
 	readBatch      = 32
-	// bulkSockets is the number of sockets of a host whose datagrams are coalesced, bulkBatch the number of messages in one read of
-	// them, and bulkSize the size of a message in bytes, the largest of UDP.
+	// bulkSockets is the number of sockets of a host whose datagrams are coalesced, bulkBuffer the requested size of their receive
+	// buffers in the kernel, which 20 peers at a time may fill, bulkBatch the number of messages in one read of them, and bulkSize the
+	// size of a message in bytes, the largest of UDP.
 	bulkSockets = 8
+	bulkBuffer  = 4 << 20
 	bulkBatch   = 8
 	bulkSize    = 64 << 10
 	// writeBatch is the number of messages that one system call sends, segments the number of datagrams in a message that all versions
