@@ -12,4 +12,7 @@
 // has it) and reads no more until that batch's turn is over: when turns are slow, the kernel's buffer fills up
 // and the kernel drops. Timers and posted closures have another goroutine, the driver; it wakes up only
 // when no reader holds the loop in time.
+//
+// On Linux, a burst to one peer is handed to the kernel as messages of up to 64 datagrams, which the kernel or the
+// network card splits, and a socket that receives bursts gets them coalesced.
 package udp

@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -49,7 +50,7 @@ func main() {
 	flag.StringVar(&targets, "targets", "1,20", "numbers of targets that are scraped at the same time")
 	flag.IntVar(&rounds, "rounds", 10, "measurements of each")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, programs, sizes, targets, rounds); err != nil {
 		fmt.Fprintln(os.Stderr, err)
