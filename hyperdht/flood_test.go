@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,18 +16,45 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
+// flooded is the server of floods.
+var flooded = keyPair(1)
+
+// forged are handshakes with the server of floods, each under a fresh key. Floods in different worlds send the same ones:
+// making one costs as much as reading it.
+var forged struct {
+	sync.Mutex
+	random   *rand.ChaCha8
+	messages [][]byte
+}
+
+// handshake returns the handshake with an index.
+func (f *flood) handshake(index int) []byte {
+	forged.Lock()
+	defer forged.Unlock()
+	if forged.random == nil {
+		forged.random = rand.NewChaCha8([32]byte{1})
+	}
+	for len(forged.messages) <= index {
+		message, err := forge.NewMessage(flooded.Public, forged.random)
+		if err != nil {
+			f.w.t.Fatal(err)
+		}
+		forged.messages = append(forged.messages, message)
+	}
+	return forged.messages[index]
+}
+
 // flood sends handshakes under fresh keys and never follows one up.
 type flood struct {
 	w      *world
-	server id.PublicKey
 	random *rand.ChaCha8
 	socks  []host.Socket
 	hosts  []*simnet.Host
 	sent   int
 }
 
-func (w *world) newFlood(server id.PublicKey, senders int) *flood {
-	f := &flood{w: w, server: server, random: rand.NewChaCha8([32]byte{1})}
+func (w *world) newFlood(senders int) *flood {
+	f := &flood{w: w, random: rand.NewChaCha8([32]byte{2})}
 	for i := range senders {
 		h := w.net.AddHost(fmt.Sprintf("sender-%d", i), netip.AddrFrom4([4]byte{101, 64, byte(i), 1}))
 		h.Do(func() {
@@ -43,12 +71,9 @@ func (w *world) newFlood(server id.PublicKey, senders int) *flood {
 // send sends one handshake, from each sender in turn. A valid caller is named as a relay names it.
 func (f *flood) send(to, caller netip.AddrPort) {
 	i := f.sent % len(f.socks)
+	message := f.handshake(f.sent)
 	f.sent++
-	message, err := forge.NewMessage(f.server, f.random)
-	if err != nil {
-		f.w.t.Fatal(err)
-	}
-	b := forge.Handshake{Server: f.server, Message: message, Peer: caller}.Append(nil, to, uint16(f.sent))
+	b := forge.Handshake{Server: flooded.Public, Message: message, Peer: caller}.Append(nil, to, uint16(f.sent))
 	f.hosts[i].Do(func() { f.socks[i].Send(to, 0, b) })
 }
 
@@ -82,12 +107,13 @@ func TestHonestPeersConnectBesideFloodsOfHandshakes(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 8, simnet.Config{Seed: 70})
 			router := w.net.AddRouter("server's router", simnet.FullCone(), netip.AddrFrom4([4]byte{81, 2, 3, 1}))
 			sh := router.AddHost("server", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
 			sn := w.node(sh, hyperdht.Config{})
 			w.until("the server is ready", time.Minute, sn.Ready)
-			server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+			server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: flooded})
 			var clients []*simnet.Host
 			var nodes []*hyperdht.Node
 			for i := range 6 {
@@ -98,12 +124,13 @@ func TestHonestPeersConnectBesideFloodsOfHandshakes(t *testing.T) {
 				clients, nodes = append(clients, h), append(nodes, n)
 			}
 
-			f := w.newFlood(server.PublicKey(), test.senders)
+			f := w.newFlood(test.senders)
+			at := sn.Status().Public
 			over := false
 			var next func()
 			next = func() {
 				if !over {
-					test.attack(f, server.Relays(), sn.Status().Public)
+					test.attack(f, server.Relays(), at)
 					w.net.AfterFunc(time.Second/600, next)
 				}
 			}
@@ -154,11 +181,11 @@ func (t tapped) OpenSocket(local netip.AddrPort) (host.Socket, error) {
 }
 
 // as is a flood from the node at an address.
-func (w *world) as(server id.PublicKey, node netip.AddrPort) *flood {
+func (w *world) as(node netip.AddrPort) *flood {
 	w.t.Helper()
 	for _, o := range w.opened {
 		if o.host.Addr() == node.Addr() && o.sock.LocalAddr().Port() == node.Port() {
-			return &flood{w: w, server: server, random: rand.NewChaCha8([32]byte{1}), socks: []host.Socket{o.sock}, hosts: []*simnet.Host{o.host}}
+			return &flood{w: w, random: rand.NewChaCha8([32]byte{2}), socks: []host.Socket{o.sock}, hosts: []*simnet.Host{o.host}}
 		}
 	}
 	w.t.Fatalf("no socket at %v", node)
@@ -179,12 +206,13 @@ func TestOneMaliciousRelayDoesNotBlockCallers(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 8, simnet.Config{Seed: 71})
 			router := w.net.AddRouter("server's router", simnet.FullCone(), netip.AddrFrom4([4]byte{81, 2, 3, 1}))
 			sh := router.AddHost("server", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
 			sn := w.node(sh, hyperdht.Config{})
 			w.until("the server is ready", time.Minute, sn.Ready)
-			server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+			server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: flooded})
 			var clients []*simnet.Host
 			var nodes []*hyperdht.Node
 			var addrs []netip.AddrPort
@@ -195,12 +223,13 @@ func TestOneMaliciousRelayDoesNotBlockCallers(t *testing.T) {
 				w.until("a client is ready", time.Minute, n.Ready)
 				clients, nodes, addrs = append(clients, h), append(nodes, n), append(addrs, n.Status().Public)
 			}
-			f := w.as(server.PublicKey(), server.Relays()[len(server.Relays())-1])
+			f := w.as(server.Relays()[len(server.Relays())-1])
+			at := sn.Status().Public
 			over := false
 			var next func()
 			next = func() {
 				if !over {
-					f.send(sn.Status().Public, test.caller(f, addrs))
+					f.send(at, test.caller(f, addrs))
 					w.net.AfterFunc(time.Millisecond, next)
 				}
 			}
@@ -239,14 +268,14 @@ func TestForgedRequestsOfRelaysDoNotBlockCallers(t *testing.T) {
 	sh := router.AddHost("server", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
 	sn := w.node(sh, hyperdht.Config{})
 	w.until("the server is ready", time.Minute, sn.Ready)
-	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: flooded})
 	r := w.net.AddRouter("router", simnet.PortRestricted(), netip.AddrFrom4([4]byte{82, 0, 3, 1}))
 	ch := r.AddHost("client", netip.AddrFrom4([4]byte{192, 168, 7, 2}))
 	cn := w.node(ch, hyperdht.Config{})
 	w.until("a client is ready", time.Minute, cn.Ready)
 	over := false
 	for _, relay := range server.Relays() {
-		f := w.as(server.PublicKey(), relay)
+		f := w.as(relay)
 		target := id.Target{1}
 		to := sn.Status().Public
 		b := wire.Request{To: to, Internal: true, Command: wire.CmdFindNode, Target: &target}.Append(nil)
