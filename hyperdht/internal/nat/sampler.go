@@ -49,16 +49,17 @@ func (s *Sampler) Samples() []Sample {
 // Beyond that its newest sample takes the place of its oldest ones. Three of sixteen votes are outvoted. Where no other machine
 // has voted, all of its samples do: several nodes on one host may be the whole network. A preset address is no machine.
 func (s *Sampler) AddFrom(addr, from netip.AddrPort) {
-	own, others, votes := 0, 0, s.Samples()
-	for _, v := range votes {
+	own, others := 0, 0
+	for _, f := range s.from {
 		switch {
-		case v.From.Addr() == from.Addr():
+		case f.Addr() == from.Addr():
 			own++
-		case v.From.IsValid():
+		case f.IsValid():
 			others++
 		}
 	}
 	if surplus := own - others/6; others > 0 && surplus > 0 {
+		votes := s.Samples()
 		*s = Sampler{}
 		for _, v := range votes {
 			if surplus > 0 && v.From.Addr() == from.Addr() {
