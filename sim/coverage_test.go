@@ -14,10 +14,7 @@ func TestChaosCoversEveryFaultAndEveryPath(t *testing.T) {
 	seeds := uint64(seedsEach["chaos"])
 	struck, paths := map[string]int{}, map[string]int{}
 	for seed := range seeds {
-		r, err := Run(Options{Scenario: "chaos", Seed: seed + 1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := playKept(t, Options{Scenario: "chaos", Seed: seed + 1})
 		hit := func(row string, in map[string]int) {
 			for part := range strings.SplitSeq(r.Row(row), ", ") {
 				if _, what, ok := strings.Cut(part, " "); ok {

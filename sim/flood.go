@@ -131,7 +131,7 @@ func throughRelays(a *attack, n int) (to, caller netip.AddrPort) {
 func inventedCallers(a *attack, _ int) (to, caller netip.AddrPort) {
 	r := a.w.rand
 	ip := netip.AddrFrom4([4]byte{byte(20 + r.IntN(60)), byte(r.IntN(256)), byte(r.IntN(256)), byte(1 + r.IntN(254))})
-	return a.s.node.Status().Public, netip.AddrPortFrom(ip, uint16(1024+r.IntN(60000)))
+	return a.public, netip.AddrPortFrom(ip, uint16(1024+r.IntN(60000)))
 }
 
 // floodPool is the number of first messages of a flood; they are sent again, at its pace, when the scraper has forgotten
@@ -156,6 +156,7 @@ func (a *attack) flood(name string, senders int, way floodWay) {
 		m.host.Do(func() { socks = append(socks, must(m.host.OpenSocket(netip.AddrPort{}))) })
 	}
 	server := id.PublicKey(a.s.keys.Public)
+	a.public = a.s.node.Status().Public
 	n := 0
 	a.again(time.Second/floodPerSecond, func() {
 		if len(a.firsts) < floodPool {

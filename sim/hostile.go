@@ -114,9 +114,10 @@ type attack struct {
 	garbage   int
 	hoarded   int
 	dials     []dial
-	thefts    int         // registrations of the thief that were answered
-	forged    []id.Target // values that the forger sent
-	firsts    [][]byte    // first messages of handshakes
+	thefts    int            // registrations of the thief that were answered
+	forged    []id.Target    // values that the forger sent
+	firsts    [][]byte       // first messages of handshakes
+	public    netip.AddrPort // the scraper's, when the flood began
 	random    io.Reader
 	networks  int // networks of senders
 }
@@ -218,15 +219,21 @@ func (a *attack) stopCrowd() {
 
 // nextTo lists the nodes whose ids are the closest to a target: where a server with that target announces itself.
 func (a *attack) nextTo(target id.Target, n int) []netip.AddrPort {
-	var all []netip.AddrPort
-	for _, m := range a.w.nodes {
-		all = append(all, netip.AddrPortFrom(m.host.Addr(), dhtPort))
+	type node struct {
+		addr netip.AddrPort
+		id   id.NodeID
 	}
-	slices.SortFunc(all, func(x, y netip.AddrPort) int {
-		p, q := id.NodeIDOf(x), id.NodeIDOf(y)
-		return id.Closer(target, p, q)
-	})
-	return all[:min(n, len(all))]
+	var nodes []node
+	for _, m := range a.w.nodes {
+		addr := netip.AddrPortFrom(m.host.Addr(), dhtPort)
+		nodes = append(nodes, node{addr, id.NodeIDOf(addr)})
+	}
+	slices.SortFunc(nodes, func(x, y node) int { return id.Closer(target, x.id, y.id) })
+	var nearest []netip.AddrPort
+	for _, near := range nodes[:min(n, len(nodes))] {
+		nearest = append(nearest, near.addr)
+	}
+	return nearest
 }
 
 // sendGarbage sends meaningless first messages of handshakes, all different, to nodes that lead to the scraper and to the
@@ -246,8 +253,10 @@ func (a *attack) sendGarbage(every time.Duration) {
 		}
 		n++
 		to := netip.AddrPortFrom(w.nodes[int(n)%len(w.nodes)].host.Addr(), dhtPort)
-		if public := a.s.node.Status().Public; n%2 == 0 && public.Port() != 0 {
-			to = public
+		if n%2 == 0 {
+			if public := a.s.node.Status().Public; public.Port() != 0 {
+				to = public
+			}
 		}
 		noise := make([]byte, 200+w.rand.IntN(200))
 		for i := range noise {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func TestEveryScenarioTwice(t *testing.T) {
 			o.Scenario, o.Seed = s.Name, uint64(seed+1)
 			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
 				t.Parallel()
-				first, second := play(t, o), play(t, o)
+				first, second := playKept(t, o), play(t, o)
 				same(t, first, second)
 				if drawn := first.faulty; drawn != (len(s.Faults) > 0) {
 					t.Errorf("faults were drawn: %v; those that the scenario says it draws: %v", drawn, s.Faults)
@@ -87,7 +88,7 @@ func TestEveryScenarioAtItsLeast(t *testing.T) {
 		for seed := range seeds {
 			t.Run(fmt.Sprintf("%s/%d", s.Name, seed+1), func(t *testing.T) {
 				t.Parallel()
-				play(t, Options{Scenario: s.Name, Seed: seed + 1, Nodes: s.Least.Nodes, Clients: s.Least.Clients, For: s.Least.For})
+				playKept(t, Options{Scenario: s.Name, Seed: seed + 1, Nodes: s.Least.Nodes, Clients: s.Least.Clients, For: s.Least.For})
 			})
 		}
 	}
@@ -125,14 +126,46 @@ type teller interface {
 	Fatalf(format string, args ...any)
 }
 
+// ofManyTests are the scenarios of which several tests judge the same runs.
+var ofManyTests = []string{"chaos", "recovery"}
+
+// keptRuns holds their runs, by the command that replays them: func() outcome.
+var keptRuns sync.Map
+
+// outcome is a run, and the stack where it panicked.
+type outcome struct {
+	*Result
+	stack []byte
+	err   error
+}
+
+// playKept is play, but runs that several tests judge are played once for all of them.
+func playKept(t teller, o Options) *Result {
+	t.Helper()
+	if !slices.Contains(ofManyTests, o.Scenario) {
+		return play(t, o)
+	}
+	once, _ := keptRuns.LoadOrStore(o.fill(Find(o.Scenario)).Command(), sync.OnceValue(func() outcome { return run(o) }))
+	return judge(t, once.(func() outcome)())
+}
+
 // play runs a scenario and reports its failures, with the lines that replay it and keep it.
 func play(t teller, o Options) *Result {
 	t.Helper()
-	var stack []byte
-	o.OnPanic = func(any) { stack = debug.Stack() }
-	r, err := Run(o)
-	if err != nil {
-		t.Fatalf("%v", err)
+	return judge(t, run(o))
+}
+
+func run(o Options) (made outcome) {
+	o.OnPanic = func(any) { made.stack = debug.Stack() }
+	made.Result, made.err = Run(o)
+	return made
+}
+
+func judge(t teller, made outcome) *Result {
+	t.Helper()
+	r := made.Result
+	if made.err != nil {
+		t.Fatalf("%v", made.err)
 	}
 	for _, row := range r.Rows[max(0, len(r.Rows)-40):] {
 		t.Logf("%s: %s", row.Name, row.Value)
@@ -140,8 +173,8 @@ func play(t teller, o Options) *Result {
 	if r.OK() {
 		return r
 	}
-	if stack != nil {
-		t.Logf("%s", stack)
+	if made.stack != nil {
+		t.Logf("%s", made.stack)
 	}
 	t.Errorf("%s, at commit %s:\n%s%s", r.Options.Scenario, commit(), r.Verdict(), keep(r))
 	return r

@@ -136,7 +136,7 @@ func (t *Table) Receive(s host.Socket, from netip.AddrPort, b []byte) bool {
 func (t *Table) Stats() TableStats {
 	s := t.stats
 	for _, st := range t.streams {
-		s.Retransmits += st.machine.Stats().Retransmits
+		s.Retransmits += st.machine.Retransmits()
 	}
 	return s
 }

@@ -424,6 +424,9 @@ func (m *Machine) Stats() Stats {
 	return s
 }
 
+// Retransmits returns the count of Stats alone.
+func (m *Machine) Retransmits() uint64 { return m.stats.Retransmits }
+
 // Stats describes one stream.
 type Stats struct {
 	Gauges
