@@ -29,6 +29,7 @@ const failed = []
 const skipped = []
 const slow = []
 const slowPackages = []
+const costs = new Map() // of packages: seconds of processors
 
 function take (line) {
   let event
@@ -40,6 +41,8 @@ function take (line) {
   }
   const { Action: action, Package: pkg = event.ImportPath, Test: test, Output: text, Elapsed: elapsed = 0 } = event
   const name = test ? `${pkg} ${test}` : pkg
+  const cost = /^cost: ([\d.]+) s of processors, in the kernel ([\d.]+) s/.exec(text) // by .ci/cost
+  if (cost) costs.set(pkg, Number(cost[1]) + Number(cost[2]))
   if (action === 'output' || action === 'build-output') {
     output.set(name, (output.get(name) || '') + text)
     return
@@ -55,7 +58,8 @@ function take (line) {
     if (elapsed >= 5 && !test.includes('/')) slow.push(`${elapsed.toFixed(1)} s  ${name}`)
   } else {
     packages[action]++
-    if (elapsed >= 10) slowPackages.push(`${elapsed.toFixed(1)} s  ${name}`)
+    const cost = costs.get(pkg) || 0
+    if (elapsed >= 10 || cost >= 10) slowPackages.push(`${cost.toFixed(1)} s of processors in ${elapsed.toFixed(1)} s  ${name}`)
   }
   if (action === 'fail') failed.push(`${name}\n${output.get(name) || ''}`)
   if (action === 'skip' && test) skipped.push(`${name}\n${output.get(name) || ''}`)
@@ -71,6 +75,7 @@ function report () {
   for (const text of skipped) console.log(`--- skipped ${text}`)
   print('slow packages', slowPackages)
   print('slow tests', slow)
+  console.log(`cost:     ${[...costs.values()].reduce((sum, cost) => sum + cost, 0).toFixed(0)} s of processors in tests`)
   console.log(`packages: ${packages.pass} ok, ${packages.fail} failed, ${packages.skip} without tests`)
   console.log(`tests:    ${tests.pass} ok, ${tests.fail} failed, ${tests.skip} skipped`)
   let good = failed.length === 0 && tests.pass > 0
