@@ -21,6 +21,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 	"github.com/dhtprom/dhtprom/interop/netns"
+	interop "github.com/dhtprom/dhtprom/interop/process"
 )
 
 // lab is a core with a DHT, and sites around it, owned by a test.
@@ -266,19 +267,21 @@ func (l *lab) role(n namespace, role string, args any) *process {
 
 // programs are dhtprom-client and dhtprom-scraper, built once per process.
 var programs = sync.OnceValues(func() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "natlab"); err != nil {
-		return "", err
+	if dir = os.Getenv(interop.FolderVariable); dir == "" {
+		if dir, err = os.MkdirTemp("", "natlab"); err != nil {
+			return "", err
+		}
+		built.Store(dir)
 	}
 	build := exec.Command("go", "build", "-o", dir, "./cmd/dhtprom-client", "./cmd/dhtprom-scraper")
 	build.Dir = filepath.Join("..", "..")
-	built.Store(dir)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return dir, nil
 })
 
-// built is the folder of the programs, if they were needed: a string.
+// built is the temporary folder of the programs, if they were needed: a string.
 var built atomic.Value
 
 // program starts a Go program; env is added to an environment without settings for it.

@@ -55,7 +55,11 @@ func top() (string, error) {
 	return "", err
 }
 
-// folder is the output folder of built; empty until the programs are needed.
+// FolderVariable is the variable that names the folder of the programs; a temporary one if it is not set. Programs that are
+// there and current are not linked again.
+const FolderVariable = "DHTPROM_PROGRAMS"
+
+// folder is the temporary output folder of built; empty until the programs are needed.
 var folder string
 
 var built = sync.OnceValues(func() (dir string, err error) {
@@ -63,10 +67,12 @@ var built = sync.OnceValues(func() (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if dir, err = os.MkdirTemp("", "dhtprom-programs-"); err != nil {
-		return "", err
+	if dir = os.Getenv(FolderVariable); dir == "" {
+		if dir, err = os.MkdirTemp("", "dhtprom-programs-"); err != nil {
+			return "", err
+		}
+		folder = dir
 	}
-	folder = dir
 	build := exec.Command("go", "build", "-o", dir, "./cmd/dhtprom-client", "./cmd/dhtprom-scraper")
 	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
