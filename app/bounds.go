@@ -98,6 +98,30 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
 		},
 		{
+			Name: "domain.MaxLabels", What: "labels of a target",
+			Scope: bound.PerPacket, Limit: bound.Count(domain.MaxLabels), Policy: bound.AnswerFail,
+			Reason:  "an operator sets a few",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxLabelName", What: "name of a label",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxLabelName), Policy: bound.AnswerFail,
+			Reason:  "names are words",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxLabelValue", What: "value of a label",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxLabelValue), Policy: bound.AnswerFail,
+			Reason:  "a line of text",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
+			Name: "domain.MaxLabelsSize", What: "labels of a target",
+			Scope: bound.PerPacket, Limit: bound.Bytes(domain.MaxLabelsSize), Policy: bound.AnswerFail,
+			Reason:  "10,000 targets with 200 bytes each make 2 MB in each answer of service discovery",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"bad_name\"}",
+		},
+		{
 			Name: "domain.MaxFields", What: "header fields of a scrape that a target asks for",
 			Scope: bound.PerPacket, Limit: bound.Count(domain.MaxFields), Policy: bound.AnswerFail,
 			Reason:  "a tenant and a token",

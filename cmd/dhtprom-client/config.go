@@ -21,10 +21,14 @@ import (
 
 // config is the program's configuration: flags, environment and files together.
 type config struct {
-	targets []target
-	client  client.Config // without its targets
-	node    dhtprom.NodeConfig
-	web     webConfig
+	flags    *flags // that it was loaded from
+	targets  []target
+	labels   map[string]string // of all targets
+	fileSD   []fileSD
+	hostname string
+	client   client.Config // without its targets
+	node     dhtprom.NodeConfig
+	web      webConfig
 }
 
 // webConfig configures the HTTP server.
@@ -32,6 +36,7 @@ type webConfig struct {
 	address    string // empty: no server
 	configFile string
 	hosts      []string // more names of the server
+	lifecycle  bool     // every caller may reload
 }
 
 // target is one served target, under one alias.
@@ -41,13 +46,19 @@ type target struct {
 	alias    domain.Alias
 	service  string
 	hostname string
+	instance string
+	labels   map[string]string
 	http     *source.HTTPConfig // nil: this process's own metrics
-	named    bool               // its key is derived from seed and alias even for a single target, so that adding one changes no other key
+
+	allowHeaders       []string
+	allowAuthorization bool
+
+	named bool // its key is derived from seed and alias even for a single target, so that adding one changes no other key
 }
 
 // single returns the only target if it is registered by itself.
 func (c *config) single() (t target, ok bool) {
-	if len(c.targets) != 1 || c.targets[0].named {
+	if len(c.targets) != 1 || c.targets[0].named || len(c.fileSD)+len(c.labels) > 0 {
 		return target{}, false
 	}
 	return c.targets[0], true
@@ -75,9 +86,11 @@ func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 			return cfg, err
 		}
 	}
+	cfg.flags, cfg.labels, cfg.fileSD = f, file.labels, file.fileSD
 	if cfg.targets, err = f.chooseTargets(file); err != nil {
 		return cfg, err
 	}
+	cfg.completeFileSD(f)
 	invites, err := f.chooseScrapers(&cfg, file, stdin, log)
 	if err != nil {
 		return cfg, err
@@ -108,8 +121,8 @@ func (f *flags) chooseTargets(file fileConfig) ([]target, error) {
 	switch {
 	case given && len(file.targets) > 0:
 		return nil, &cli.UsageError{Err: errors.New("targets are set in --config.file; remove --alias and --target")}
-	case !given && len(file.targets) == 0:
-		return nil, fmt.Errorf("%s:1: targets: missing", f.configFile)
+	case !given && len(file.targets)+len(file.fileSD) == 0:
+		return nil, fmt.Errorf("%s:1: targets: missing, and there are no file_sd_configs", f.configFile)
 	case given && f.configFile != "":
 		// Checked late, because a file may set the targets.
 		if err := f.checkTargets(); err != nil {
@@ -131,26 +144,44 @@ func (f *flags) chooseTargets(file fileConfig) ([]target, error) {
 			})
 		}
 	}
-	hostname := f.hostname
-	if hostname == "" {
-		var err error
-		if hostname, err = os.Hostname(); err != nil {
-			hostname = "unknown"
-		}
-	}
 	for i := range targets {
 		t := &targets[i]
-		if t.service == "" {
-			t.service = f.service
-		}
-		if t.hostname == "" {
-			t.hostname = hostname
-		}
+		f.complete(t)
 		if slices.ContainsFunc(targets[:i], func(o target) bool { return o.alias == t.alias }) {
 			return nil, &cli.UsageError{Err: fmt.Errorf("--target: duplicate alias %q", t.alias)}
 		}
 	}
 	return targets, nil
+}
+
+// complete sets what a target shares with others.
+func (f *flags) complete(t *target) {
+	if t.service == "" {
+		t.service = f.service
+	}
+	if t.hostname == "" {
+		t.hostname = f.machine()
+	}
+}
+
+// machine returns the host name.
+func (f *flags) machine() string {
+	if f.hostname != "" {
+		return f.hostname
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return hostname
+}
+
+// completeFileSD sets what targets of files share.
+func (c *config) completeFileSD(f *flags) {
+	c.hostname = f.machine()
+	for i := range c.fileSD {
+		f.complete(&c.fileSD[i].all)
+	}
 }
 
 // chooseScrapers takes the scrapers of the flags or those of the file, and reads their secrets and invites.

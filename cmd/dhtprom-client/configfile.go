@@ -18,19 +18,22 @@ import (
 	"github.com/alecthomas/units"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dhtprom/dhtprom/adapters/filesd"
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// maxConfigFile bounds the configuration file: 256 targets take a hundredth of it.
+// maxConfigFile bounds the configuration file, in bytes: 5,000 targets with 800 each fit.
 const maxConfigFile = 4 << 20
 
 // fileConfig is the content of the --config.file. Its fields are named as in Prometheus's configuration.
 type fileConfig struct {
 	scrapers []fileScraper
 	targets  []target
+	labels   map[string]string
+	fileSD   []fileSD
 }
 
 // fileScraper is a scraper of the file: a key with a secret file, or an invite file.
@@ -79,6 +82,10 @@ func parseConfigFile(path string, b []byte) (fileConfig, error) {
 		},
 		"targets": func(n *yaml.Node, field string) {
 			r.sequence(n, field, func(n *yaml.Node, field string) { c.targets = append(c.targets, targets.read(n, field)) })
+		},
+		"labels": func(n *yaml.Node, field string) { c.labels = r.labels(n, field) },
+		"file_sd_configs": func(n *yaml.Node, field string) {
+			r.sequence(n, field, func(n *yaml.Node, field string) { c.fileSD = append(c.fileSD, targets.fileSD(n, field)) })
 		},
 	})
 	first := map[domain.Alias]int{}
@@ -280,6 +287,11 @@ func newTargetReader(r *fileReader) *targetReader {
 		"keep":            list(r, &h.Families.Keep, families.Compile),
 		"drop":            list(r, &h.Families.Drop, families.Compile),
 		"headers":         func(n *yaml.Node, field string) { r.headers(n, field, h.Header) },
+		"instance":        read(r, &t.target.instance, cli.Checked(domain.CheckInstanceLabel)),
+		"labels":          func(n *yaml.Node, field string) { t.target.labels = r.labels(n, field) },
+
+		"allow_headers":       list(r, &t.target.allowHeaders, parseField),
+		"allow_authorization": read(r, &t.target.allowAuthorization, parseBool),
 	}
 	t.client = newClientFields(r, t.known)
 	return t
@@ -315,6 +327,79 @@ func (t *targetReader) parse(n *yaml.Node, field string) target {
 		t.r.fail(n, field+".url", "missing")
 	}
 	return got
+}
+
+// fileSD reads one of the file_sd_configs: the fields of Prometheus's, and those of a target that apply to all targets of the files.
+func (t *targetReader) fileSD(n *yaml.Node, field string) fileSD {
+	r, before := t.r, len(t.r.errs)
+	sd := fileSD{where: r.where(n, field)}
+	known := map[string]func(*yaml.Node, string){
+		"files":            list(r, &sd.files, r.glob),
+		"refresh_interval": read(r, &sd.every, cli.Duration(time.Second)),
+	}
+	for name, f := range t.known {
+		if !slices.Contains([]string{"alias", "url", "unix_socket", "instance"}, name) {
+			known[name] = f
+		}
+	}
+	t.target, t.http = target{named: true, where: sd.where}, source.HTTPConfig{Header: http.Header{}}
+	t.client.reset()
+	r.mapping(n, field, known)
+	sd.all = t.target
+	if len(r.errs) > before {
+		return sd
+	}
+	t.http.Client = t.client.decode(n, field)
+	h := t.http
+	sd.all.http = &h
+	if len(sd.files) == 0 {
+		r.fail(n, field+".files", "missing")
+	}
+	return sd
+}
+
+// glob reads the name of files with targets, relative to the configuration file's folder.
+func (r *fileReader) glob(s string) (string, error) {
+	if !filepath.IsAbs(s) {
+		s = filepath.Join(filepath.Dir(r.path), s)
+	}
+	return s, filesd.CheckGlob(s)
+}
+
+// labels reads labels, each of which is checked at its line.
+func (r *fileReader) labels(n *yaml.Node, field string) map[string]string {
+	n = resolved(n)
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, field, "want a mapping of names to values, got %s", kind(n))
+		return nil
+	}
+	all := map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], resolved(n.Content[i+1])
+		_, twice := all[name.Value]
+		switch err := domain.CheckLabel(name.Value, value.Value); {
+		case value.Kind != yaml.ScalarNode || value.Tag == "!!null":
+			r.fail(value, field, "%s: want one value, got %s", strconv.Quote(name.Value), kind(value))
+		case err != nil:
+			r.fail(name, field, "%s", err)
+		case twice:
+			r.fail(name, field, "duplicate name %s", name.Value)
+		default:
+			all[name.Value] = value.Value
+		}
+	}
+	if _, err := domain.ParseLabels(all); err != nil {
+		r.fail(n, field, "%s", err)
+	}
+	return all
+}
+
+func parseField(s string) (string, error) {
+	_, err := domain.ParseFields([]string{s})
+	if err == nil && strings.EqualFold(s, "Authorization") {
+		err = errors.New("want allow_authorization: true for the field Authorization")
+	}
+	return s, err
 }
 
 func (r *fileReader) headers(n *yaml.Node, field string, into http.Header) {

@@ -89,18 +89,18 @@ func TestConfigurationFileIsReadWhole(t *testing.T) {
 	}
 }
 
-const targetFields = "alias, allow_params, authorization, basic_auth, bearer_token, bearer_token_file, body_size_limit, check, drop, enable_http2, follow_redirects, headers, hostname, http_headers, keep, no_proxy, oauth2, proxy_connect_header, proxy_from_environment, proxy_url, service, timeout, tls_config, unix_socket, url"
+const targetFields = "alias, allow_authorization, allow_headers, allow_params, authorization, basic_auth, bearer_token, bearer_token_file, body_size_limit, check, drop, enable_http2, follow_redirects, headers, hostname, http_headers, instance, keep, labels, no_proxy, oauth2, proxy_connect_header, proxy_from_environment, proxy_url, service, timeout, tls_config, unix_socket, url"
 
 func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 	const good = "    url: http://localhost/\n"
 	for file, want := range map[string]string{
 		"":                                       "c.yml:1: the file is empty, want targets",
 		"# nothing\n":                            "c.yml:1: the file is empty, want targets",
-		"targets":                                "c.yml:1: want a mapping with some of scrapers, targets; got one value",
-		"- a":                                    "c.yml:1: want a mapping with some of scrapers, targets; got a list",
+		"targets":                                "c.yml:1: want a mapping with some of file_sd_configs, labels, scrapers, targets; got one value",
+		"- a":                                    "c.yml:1: want a mapping with some of file_sd_configs, labels, scrapers, targets; got a list",
 		"targets: [\n":                           "c.yml:1: did not find expected node content",
 		"a: b\nc: \"\n":                          "c.yml:2: found unexpected end of stream",
-		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of scrapers, targets`,
+		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of file_sd_configs, labels, scrapers, targets`,
 		"targets: x":                             "c.yml:1: targets: want a list, got one value",
 		"targets:\n":                             "c.yml:1: targets: want a list, got nothing",
 		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of " + targetFields + "; got one value",
@@ -135,8 +135,8 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want a file name",
-		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of " + targetFields + "; got a list",
-		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of scrapers, targets",
+		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of file_sd_configs, labels, scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of " + targetFields + "; got a list",
+		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of file_sd_configs, labels, scrapers, targets",
 	} {
 		_, err := parseConfigFile("c.yml", []byte(file))
 		if err == nil || err.Error() != want {

@@ -88,6 +88,8 @@ func newFlags(out io.Writer) *flags {
 	a.Flag("web.listen-address", "Address to serve this process's own metrics, health checks and status page on, such as 127.0.0.1:30001. Default: none.").
 		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.config.web.address, cli.TCPAddr))
 	a.Flag("web.allowed-host", cli.AllowedHostHelp).PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &f.config.web.hosts, hosts.Parse))
+	a.Flag("web.enable-lifecycle", "Let every caller of the HTTP server reload the configuration, with POST /-/reload. Callers with passwords or certificates of --web.config.file may always.").
+		BoolVar(&f.config.web.lifecycle)
 	a.Flag("web.config.file", "Configuration file that enables TLS or authentication for the HTTP server, in the format of Prometheus's exporter-toolkit.").
 		PlaceHolder("FILE").StringVar(&f.config.web.configFile)
 	return f

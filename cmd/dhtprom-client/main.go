@@ -50,7 +50,7 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	for _, s := range cfg.client.Scrapers {
 		_, _ = fmt.Fprintf(stdout, "Client %s registers %s with scraper %s\n", p.client.PublicKey(), cfg.aliases(), s.Key)
 	}
-	cli.OnHangUp(ctx, func() { reload(ctx, f, cfg, p.client, log) })
+	cli.OnHangUp(ctx, func() { _ = p.reloader.run(ctx) }) // it logs its errors
 	return p.Run(ctx)
 }
 
@@ -61,7 +61,7 @@ func check(cfg config, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(explain(cfg, newClientConfig(cfg, registry, log).Check()), checkCredentials(cfg)); err != nil {
+	if err := errors.Join(explain(cfg, newClientConfig(cfg, registry, log).Check()), checkCredentials(cfg), checkFiles(cfg)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "Targets: %d, scrapers: %d. Configuration is valid.\n", len(cfg.targets), len(cfg.client.Scrapers))

@@ -17,8 +17,11 @@ import (
 type program struct {
 	node   *dhtprom.Node
 	client *client.Client
+	files  *targetFiles
 	web    *webServer
 	log    *slog.Logger
+
+	reloader *reloader
 }
 
 // Run serves until ctx ends or something fails, and then stops cleanly.
@@ -33,6 +36,11 @@ func (p *program) Run(ctx context.Context) error {
 		}()
 	}
 	go func() {
+		// Before the first registration: a scraper drops what is not in it.
+		if err := p.files.first(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("Targets of files are not served", "err", err)
+		}
+		go p.files.run(ctx)
 		if err := p.client.Start(context.WithoutCancel(ctx)); err != nil {
 			failed <- err
 			return
@@ -74,10 +82,7 @@ func newClientConfig(cfg config, own *prometheus.Registry, log *slog.Logger) cli
 		c.Alias, c.Service, c.Hostname, c.HTTP, c.Gatherer = string(t.alias), t.service, t.hostname, t.http, own
 		return c
 	}
-	c.Targets = []client.Target{}
-	for _, t := range cfg.targets {
-		c.Targets = append(c.Targets, client.Target{Alias: string(t.alias), Service: t.service, Hostname: t.hostname, HTTP: t.http})
-	}
+	c.Targets = cfg.clientTargets(own)
 	return c
 }
 

@@ -40,7 +40,7 @@ type webServer struct {
 
 // newWebServer registers the client's metrics in the process's registry, which may also be a target, and binds the address at
 // once, so that a port in use is reported first.
-func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, log *slog.Logger) (*webServer, func(), error) {
+func newWebServer(cfg config, c *client.Client, files *targetFiles, r *reloader, registry *prometheus.Registry, log *slog.Logger) (*webServer, func(), error) {
 	if err := registry.Register(c.Collector()); err != nil {
 		return nil, nil, err
 	}
@@ -62,7 +62,7 @@ func newWebServer(cfg config, c *client.Client, registry *prometheus.Registry, l
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	s := &webServer{listener: l, config: cfg.web.configFile, log: log, server: &http.Server{
-		Handler: guard.Wrap(newHandler(c, registry), hosts.ReachOf(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
+		Handler: guard.Wrap(newHandler(c, files, r.guarded(cfg.web), registry), hosts.ReachOf(l.Addr())), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Protocols: cli.Protocols(),
 	}}
 	return s, func() { _ = s.server.Close(); _ = l.Close() }, nil
@@ -93,13 +93,31 @@ const statusTimeout = time.Second
 // handler serves metrics, health and the page.
 type handler struct{ client *client.Client }
 
-func newHandler(c *client.Client, registry *prometheus.Registry) http.Handler {
+func newHandler(c *client.Client, files *targetFiles, reload http.Handler, registry *prometheus.Registry) http.Handler {
 	h, mux := handler{c}, http.NewServeMux()
+	mux.Handle("POST /-/reload", reload)
+	mux.Handle("PUT /-/reload", reload)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /-/healthy", h.with(func(w http.ResponseWriter, _ client.Status) { _, _ = fmt.Fprintln(w, "Healthy") }))
 	mux.HandleFunc("GET /-/ready", h.with(ready))
-	mux.HandleFunc("GET /{$}", h.with(func(w http.ResponseWriter, s client.Status) { showPage(w, view{s, c.PublicKey()}) }))
+	mux.HandleFunc("GET /{$}", h.with(func(w http.ResponseWriter, s client.Status) { showPage(w, view{s, c.PublicKey(), files.Err()}) }))
 	return mux
+}
+
+// guarded serves reloads to callers that the web configuration has authenticated, or to all where the operator allows it, and not to
+// other sites through a browser.
+func (r *reloader) guarded(cfg webConfig) http.Handler {
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !cfg.lifecycle && !cli.Authenticated(cfg.configFile, req) {
+			http.Error(w, "Reloading needs passwords or client certificates (--web.config.file), or --web.enable-lifecycle", http.StatusForbidden)
+			return
+		}
+		if err := r.run(req.Context()); err != nil {
+			http.Error(w, "Reloading failed: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "Reloaded")
+	}))
 }
 
 // with calls serve with the client's status.
@@ -136,7 +154,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": las
 table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
 <body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. {{with .Node.Announced}}{{.}} nodes have the record by which scrapers find this client{{else}}No node that answers has the record by which scrapers find this client{{end}}. <a href="/metrics">Metrics</a></p>
 <p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
-{{range .First}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{last .Last}}.</p>
+{{with .Files}}<p>Files with targets have faults, and their last good targets are served: {{.}}</p>
+{{end}}{{range .First}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{last .Last}}.</p>
 <table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
 {{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
 {{end}}</tbody></table>{{end}}{{with .More}}<p>And {{.}} more targets.</p>{{end}}</body></html>
@@ -148,7 +167,8 @@ const maxShown = 200
 // view is the content of the page.
 type view struct {
 	client.Status
-	Key domain.PublicKey
+	Key   domain.PublicKey
+	Files error // faults of files with targets
 }
 
 // First returns the targets that the page shows, and More the number of others.

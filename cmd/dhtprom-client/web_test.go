@@ -24,7 +24,7 @@ func TestWebServerSpeaksHTTP1Alone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, closeServer, err := newWebServer(config{web: webConfig{address: "127.0.0.1:0"}}, c, registry, slog.New(slog.DiscardHandler))
+	s, closeServer, err := newWebServer(config{web: webConfig{address: "127.0.0.1:0"}}, c, &targetFiles{}, &reloader{}, registry, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,6 @@ import (
 
 // newProgram wires a client. Regenerate with go generate ./cmd/...
 func newProgram(cfg config, log *slog.Logger) (*program, func(), error) {
-	wire.Build(wiring.Node, wiring.Client, newNodeConfig, newClientConfig, newRegistry, newWebServer, wire.Struct(new(program), "*"))
+	wire.Build(wiring.Node, wiring.Client, newNodeConfig, newClientConfig, newRegistry, newTargetFiles, newReloader, newWebServer, wire.Struct(new(program), "*"))
 	return nil, nil, nil
 }

@@ -32,19 +32,36 @@ func newProgram(cfg config, log *slog.Logger) (*program, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	mainWebServer, cleanup3, err := newWebServer(cfg, clientClient, registry, log)
+	mainTargetFiles, cleanup3, err := newTargetFiles(cfg, node, clientClient, registry, log)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
+	mainReloader, err := newReloader(cfg, clientClient, mainTargetFiles, registry, log)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	mainWebServer, cleanup4, err := newWebServer(cfg, clientClient, mainTargetFiles, mainReloader, registry, log)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	mainProgram := &program{
-		node:   node,
-		client: clientClient,
-		web:    mainWebServer,
-		log:    log,
+		node:     node,
+		client:   clientClient,
+		files:    mainTargetFiles,
+		web:      mainWebServer,
+		log:      log,
+		reloader: mainReloader,
 	}
 	return mainProgram, func() {
+		cleanup4()
 		cleanup3()
 		cleanup2()
 		cleanup()

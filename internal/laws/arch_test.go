@@ -74,7 +74,7 @@ var rules = []rule{
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain internal/tempfile cmd/internal/*", anything, "what both programs need"},
-	{"cmd/...", ". client scraper node doctor wiring adapters/source adapters/source/families adapters/stun adapters/web adapters/web/hosts app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
+	{"cmd/...", ". client scraper node doctor wiring adapters/filesd adapters/source adapters/source/families adapters/stun adapters/web adapters/web/hosts app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
