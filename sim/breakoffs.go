@@ -97,7 +97,7 @@ const (
 
 // ofScrapes lists what scrapes hold while they are under way.
 var ofScrapes = []string{
-	"scrapes of one client under way", "collections of texts", "collections of texts for one scraper that wait", "collections for one scraper",
+	"scrapes of one client under way", "collections of texts", "collections of texts for one scraper that wait", "collections of a target for one scraper",
 	"requests on links", "requests on channels", "scrapes on links", "scrapes on channels", "responses on channels", "credit of scrapes",
 	"answers being collected", "requests on one connection that wait for room",
 }

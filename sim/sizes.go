@@ -22,7 +22,7 @@ var kept = []string{
 }
 
 // remains lists what a scraper still holds when it is closed: its table.
-var remains = []string{"aliases", "scrape histories", "pins"}
+var remains = []string{"aliases", "scrape histories", "pins", "targets of sets", "targets that one scraper has requested"}
 
 // sizes reports everything that the software on a machine holds, or held when it was closed.
 func (m *machine) sizes(tell func(what string, held, most int)) {
