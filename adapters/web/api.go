@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -131,11 +132,14 @@ type AliasEntry struct {
 	RemoteAddress string     `json:"remoteAddress,omitempty"`
 	Path          string     `json:"path,omitempty"` // lan, direct, punched or relayed
 	Connected     *time.Time `json:"connectedSince,omitempty"`
-	Pinned        bool       `json:"pinned"`
-	Shared        bool       `json:"sharedKey"` // two running clients recently registered it under one key
-	SessionError  string     `json:"sessionError,omitempty"`
-	Health        string     `json:"health"` // up, down or unknown, after the last scrape
-	LastScrape    *Scrape    `json:"lastScrape,omitempty"`
+	// Instance and Labels are those that service discovery lists for it, where its client has set them.
+	Instance     string            `json:"instance,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Pinned       bool              `json:"pinned"`
+	Shared       bool              `json:"sharedKey"` // two running clients recently registered it under one key
+	SessionError string            `json:"sessionError,omitempty"`
+	Health       string            `json:"health"` // up, down or unknown, after the last scrape
+	LastScrape   *Scrape           `json:"lastScrape,omitempty"`
 }
 
 // Scrape is the last scrape of an alias.
@@ -166,6 +170,7 @@ func entryOf(a domain.AliasStatus) AliasEntry {
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
 		ScrapePath: pathOf(a.Alias),
 		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned, Shared: a.Shared,
+		Instance: a.Label, Labels: maps.Collect(a.Labels.All()),
 	}
 	if !a.Since.IsZero() {
 		since := a.Since.UTC()

@@ -54,6 +54,29 @@ func TestDiscoveryListsEveryAliasAsATargetAtTheScrapersOwnAddress(t *testing.T) 
 	}
 }
 
+func TestLabelsOfTargetsAreListed(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()[:1]
+	var err error
+	if s.aliases[0].Labels, err = domain.ParseLabels(map[string]string{"rack": "7", "__scrape_interval__": "30s"}); err != nil {
+		t.Fatal(err)
+	}
+	s.aliases[0].Label = "db:9187"
+	server := serve(t, s)
+	labels := discover(t, server.URL+"/sd/prometheus")[0].Labels
+	for label, want := range map[string]string{
+		"rack": "7", "__meta_dhtprom_label_rack": "7", "__scrape_interval__": "30s", "__meta_dhtprom_label___scrape_interval__": "30s",
+		"instance": "db:9187", "hostname": "h", "job": "s", "__meta_dhtprom_alias": string(s.aliases[0].Alias),
+	} {
+		if labels[label] != want {
+			t.Errorf("%s is %q, want %q", label, labels[label], want)
+		}
+	}
+	if _, body := get(t, server.URL+"/api/v1/aliases"); !strings.Contains(body, `"instance":"db:9187","labels":{"__scrape_interval__":"30s","rack":"7"}`) {
+		t.Errorf("the API lists %s", body)
+	}
+}
+
 func TestDiscoveredTargetsLeadToTheirAlias(t *testing.T) {
 	s := newScraper()
 	s.aliases = someAliases()
