@@ -37,7 +37,7 @@ type Config struct {
 
 	// Gatherer has the metrics; prometheus.DefaultGatherer by default. Func returns them as text instead, and HTTP is an exporter that
 	// has them.
-	HTTP     *source.HTTPConfig
+	HTTP     Exporter
 	Gatherer prometheus.Gatherer
 	Func     func(context.Context) (string, error)
 
@@ -73,7 +73,7 @@ type Target struct {
 	AllowAuthorization bool
 
 	// HTTP is an exporter. Without one, Gatherer and Func are as in Config.
-	HTTP     *source.HTTPConfig
+	HTTP     Exporter
 	Gatherer prometheus.Gatherer
 	Func     func(context.Context) (string, error)
 
@@ -81,6 +81,13 @@ type Target struct {
 	// own: that of this target, at most one, is derived from Config.Seed directly, as without Targets. The keys of the others depend on the
 	// seed and the alias alone (app.AliasKeys), whatever other targets there are.
 	OwnSeed bool
+}
+
+// Exporter is the configuration of an exporter, such as an *exporter.Config of package adapters/source/exporter. It is an interface so that
+// services without one do not link its HTTP client. Client.SetTargets compares it by reflect.DeepEqual.
+type Exporter interface {
+	Source(host.Loop) (*source.Source, error)
+	String() string // for people, without passwords
 }
 
 // single reports whether the client has one target that needs no more than an alias. It is registered by that, which all scrapers know.
@@ -292,8 +299,10 @@ func (t *Target) source(loop host.Loop) (upstream string, s *source.Source, err 
 	const own = "The metrics of this process"
 	switch {
 	case t.HTTP != nil:
-		s, err := source.HTTP(loop, *t.HTTP)
-		return "Exporter " + t.HTTP.String(), s, err
+		if s, err = t.HTTP.Source(loop); err != nil {
+			return "", nil, err
+		}
+		return "Exporter " + t.HTTP.String(), s, nil
 	case t.Func != nil:
 		return own, source.Func(loop, t.Func), nil
 	case t.Gatherer != nil:

@@ -23,9 +23,9 @@ const (
 	compressLevel = gzip.BestSpeed
 )
 
-// compressor passes a response on, compressed with gzip where its request wants that, the response is not compressed, and it becomes
-// smaller.
-type compressor struct {
+// Compressor passes a response on, compressed with gzip where its request wants that, the response is not compressed, and it becomes
+// smaller. Close ends a complete response.
+type Compressor struct {
 	w    *scrapeio.Writer
 	want bool
 
@@ -36,25 +36,26 @@ type compressor struct {
 	zip    *gzip.Writer
 }
 
-func newCompressor(w *scrapeio.Writer, r domain.ScrapeRequest) *compressor {
-	return &compressor{w: w, want: r.Compress && !r.Text}
+// NewCompressor returns a compressor for the response to a request.
+func NewCompressor(w *scrapeio.Writer, r domain.ScrapeRequest) *Compressor {
+	return &Compressor{w: w, want: r.Compress && !r.Text}
 }
 
 // Head sets the head of the response.
-func (c *compressor) Head(h domain.ScrapeHead) {
+func (c *Compressor) Head(h domain.ScrapeHead) {
 	c.head = h
 	if !c.want || h.Status != http.StatusOK || h.Coding != "" || h.Length >= 0 && h.Length < compressFrom {
 		c.send(h)
 	}
 }
 
-func (c *compressor) send(h domain.ScrapeHead) {
+func (c *Compressor) send(h domain.ScrapeHead) {
 	c.sent = true
 	c.w.Head(h)
 }
 
 // Write passes a piece of the body on.
-func (c *compressor) Write(b []byte) (int, error) {
+func (c *Compressor) Write(b []byte) (int, error) {
 	switch {
 	case c.zip != nil:
 		return c.zip.Write(b)
@@ -68,7 +69,7 @@ func (c *compressor) Write(b []byte) (int, error) {
 }
 
 // Close sends the rest of a complete body.
-func (c *compressor) Close() error {
+func (c *Compressor) Close() error {
 	if !c.sent {
 		if err := c.decide(); err != nil {
 			return err
@@ -85,7 +86,7 @@ func (c *compressor) Close() error {
 }
 
 // decide sends the head, and the begin of the body compressed or as it is.
-func (c *compressor) decide() error {
+func (c *Compressor) decide() error {
 	h := c.head
 	if len(c.try) < compressFrom || !shrinks(c.try) {
 		c.send(h)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,9 +18,9 @@ import (
 // series. A request for text gets the text format 0.0.4.
 func Gatherer(loop host.Loop, g prometheus.Gatherer) *Source {
 	handler := promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorHandling: promhttp.HTTPErrorOnError})
-	return &Source{loop: loop, answer: func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	return New(loop, func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
 		if r.Query != "" {
-			return errQuery
+			return ErrQuery
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
 		if err != nil {
@@ -30,17 +29,17 @@ func Gatherer(loop host.Loop, g prometheus.Gatherer) *Source {
 		if r.Text {
 			req.Header.Set("Accept", "text/plain;version=0.0.4")
 		} else {
-			passHeader(req.Header, r)
+			PassHeader(req.Header, r)
 		}
-		out := &handled{out: newCompressor(w, r), text: r.Text, header: http.Header{}}
+		out := &handled{out: NewCompressor(w, r), text: r.Text, header: http.Header{}}
 		handler.ServeHTTP(out, req)
 		return out.end()
-	}}
+	})
 }
 
 // handled is a http.ResponseWriter that answers a scrape.
 type handled struct {
-	out    *compressor
+	out    *Compressor
 	text   bool // a failure is an error, and no status
 	header http.Header
 	status int
@@ -60,16 +59,7 @@ func (h *handled) WriteHeader(status int) {
 	if h.text && status != http.StatusOK {
 		return
 	}
-	h.out.Head(headOf(status, h.header))
-}
-
-// headOf returns the head of a response of HTTP.
-func headOf(status int, header http.Header) domain.ScrapeHead {
-	head := domain.ScrapeHead{Status: status, ContentType: header.Get("Content-Type"), Coding: header.Get("Content-Encoding"), Length: -1}
-	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
-		head.Length = n
-	}
-	return head
+	h.out.Head(HeadOf(status, h.header))
 }
 
 // Write implements http.ResponseWriter.

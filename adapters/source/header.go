@@ -1,30 +1,30 @@
 package source
 
 import (
-	"mime"
 	"net/http"
-	"strings"
+	"strconv"
 
 	"github.com/dhtprom/dhtprom/domain"
 )
 
-// passHeader adds the header of a request, which has the fields that the target gets.
-func passHeader(h http.Header, r domain.ScrapeRequest) {
+// UserAgent is the user agent of requests whose caller has none.
+const UserAgent = "dhtprom-client"
+
+// PassHeader adds the header of a request, which has the fields that the target gets.
+func PassHeader(h http.Header, r domain.ScrapeRequest) {
 	for _, f := range r.Header {
 		h.Add(f.Name, f.Value)
 	}
 	if r.Field("User-Agent") == "" {
-		h.Set("User-Agent", agent)
+		h.Set("User-Agent", UserAgent)
 	}
 }
 
-const protobufType = "application/vnd.google.protobuf"
-
-// mediaType returns the media type of a content type, in lower case; empty where there is none.
-func mediaType(contentType string) string {
-	kind, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		kind, _, _ = strings.Cut(contentType, ";")
+// HeadOf returns the head of a response of HTTP.
+func HeadOf(status int, header http.Header) domain.ScrapeHead {
+	head := domain.ScrapeHead{Status: status, ContentType: header.Get("Content-Type"), Coding: header.Get("Content-Encoding"), Length: -1}
+	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+		head.Length = n
 	}
-	return strings.ToLower(strings.TrimSpace(kind))
+	return head
 }

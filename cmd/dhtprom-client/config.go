@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/dhtprom/dhtprom"
-	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
@@ -48,12 +48,20 @@ type target struct {
 	hostname string
 	instance string
 	labels   map[string]string
-	http     *source.HTTPConfig // nil: this process's own metrics
+	http     *exporter.Config // nil: this process's own metrics
 
 	allowHeaders       []string
 	allowAuthorization bool
 
 	named bool // its key is derived from seed and alias even for a single target, so that adding one changes no other key
+}
+
+// exporter returns the exporter for package client, or nil.
+func (t *target) exporter() client.Exporter {
+	if t.http == nil {
+		return nil
+	}
+	return t.http
 }
 
 // single returns the only target if it is registered by itself.
@@ -133,14 +141,14 @@ func (f *flags) chooseTargets(file fileConfig) ([]target, error) {
 	if f.alias != "" {
 		t := target{where: "--alias", alias: f.alias}
 		if len(f.targets) > 0 {
-			t.where, t.http = "--target", &source.HTTPConfig{Target: f.targets[0].target}
+			t.where, t.http = "--target", &exporter.Config{Target: f.targets[0].target}
 		}
 		targets = []target{t}
 	}
 	if f.alias == "" {
 		for _, n := range f.targets {
 			targets = append(targets, target{
-				where: "--target=" + string(n.alias), alias: n.alias, http: &source.HTTPConfig{Target: n.target}, named: true,
+				where: "--target=" + string(n.alias), alias: n.alias, http: &exporter.Config{Target: n.target}, named: true,
 			})
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dhtprom/dhtprom/adapters/filesd"
-	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
@@ -266,7 +266,7 @@ type targetReader struct {
 	r      *fileReader
 	known  map[string]func(*yaml.Node, string) // read a field into the next three
 	target target
-	http   source.HTTPConfig
+	http   exporter.Config
 	client *clientFields
 	all    map[*yaml.Node]target // by their mappings, which several YAML aliases may share
 }
@@ -278,7 +278,7 @@ func newTargetReader(r *fileReader) *targetReader {
 		"alias":           read(r, &t.target.alias, domain.ParseAlias),
 		"service":         read(r, &t.target.service, cli.Checked(domain.CheckService)),
 		"hostname":        read(r, &t.target.hostname, cli.Checked(domain.CheckHostname)),
-		"url":             read(r, &h.Target, source.ParseTarget),
+		"url":             read(r, &h.Target, exporter.ParseTarget),
 		"unix_socket":     r.file(&h.Socket),
 		"timeout":         read(r, &h.Timeout, parseTimeout),
 		"body_size_limit": read(r, &h.MaxBytes, parseSize),
@@ -310,7 +310,7 @@ func (t *targetReader) read(n *yaml.Node, field string) target {
 
 func (t *targetReader) parse(n *yaml.Node, field string) target {
 	before := len(t.r.errs)
-	t.target, t.http = target{named: true}, source.HTTPConfig{Header: http.Header{}}
+	t.target, t.http = target{named: true}, exporter.Config{Header: http.Header{}}
 	t.client.reset()
 	t.r.mapping(n, field, t.known)
 	got := t.target
@@ -342,7 +342,7 @@ func (t *targetReader) fileSD(n *yaml.Node, field string) fileSD {
 			known[name] = f
 		}
 	}
-	t.target, t.http = target{named: true, where: sd.where}, source.HTTPConfig{Header: http.Header{}}
+	t.target, t.http = target{named: true, where: sd.where}, exporter.Config{Header: http.Header{}}
 	t.client.reset()
 	r.mapping(n, field, known)
 	sd.all = t.target
@@ -410,7 +410,7 @@ func (r *fileReader) headers(n *yaml.Node, field string, into http.Header) {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], resolved(n.Content[i+1])
-		switch err := source.CheckHeader(name.Value, value.Value); {
+		switch err := exporter.CheckHeader(name.Value, value.Value); {
 		case value.Kind != yaml.ScalarNode || value.Tag == "!!null":
 			r.fail(value, field, "%s: want one value, got %s", strconv.Quote(name.Value), kind(value))
 		case err != nil:
@@ -447,8 +447,8 @@ func parseSize(s string) (int, error) {
 	if err != nil || n < 1 {
 		return 0, fmt.Errorf("want a size like 4MB, got %q", s)
 	}
-	if n > source.MaxPage {
-		return 0, fmt.Errorf("want at most %d bytes, got %s", source.MaxPage, s)
+	if n > exporter.MaxPage {
+		return 0, fmt.Errorf("want at most %d bytes, got %s", exporter.MaxPage, s)
 	}
 	return int(n), nil
 }

@@ -290,7 +290,7 @@ func TestProgramServesWhatTheFileSays(t *testing.T) {
 		"c.yml": `
 scrapers: [{invite_file: invite}]
 targets:
-  - {alias: tcp, url: '` + exporter(t, "tcp 1\n") + `', service: one, hostname: h}
+  - {alias: tcp, url: '` + exporterURL(t, "tcp 1\n") + `', service: one, hostname: h}
   - {alias: unix, url: 'http://localhost/metrics', unix_socket: '` + filepath.Join(short, "x.sock") + `', authorization: {credentials_file: token}, check: true}
 `,
 	})

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
@@ -46,7 +46,7 @@ type flags struct {
 // namedTarget is one --target: an exporter and its alias, empty where --alias has it.
 type namedTarget struct {
 	alias  domain.Alias
-	target source.Target
+	target exporter.Target
 }
 
 func newFlags(out io.Writer) *flags {
@@ -172,7 +172,7 @@ func parseTarget(s string) (t namedTarget, err error) {
 	if otherTarget.MatchString(text) {
 		return t, fmt.Errorf("want one target, got a list: repeat --target, put one per line into %s, or use --config.file; write a comma of the URL as %%2C", targetEnv)
 	}
-	t.target, err = source.ParseTarget(text)
+	t.target, err = exporter.ParseTarget(text)
 	return t, err
 }
 

@@ -297,7 +297,7 @@ func (b *bench) invite(t *testing.T) string {
 	return text
 }
 
-func exporter(t *testing.T, body string) string {
+func exporterURL(t *testing.T, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, body) }))
 	t.Cleanup(s.Close)
@@ -310,7 +310,7 @@ func TestProgramRegistersPassesAnExporterOnAndEndsCleanly(t *testing.T) {
 	t.Setenv(seedEnv, seed.RevealText())
 	t.Setenv(secretEnv, b.secret.RevealText())
 	t.Setenv("DHTPROM_SERVICE", "from the environment")
-	r := b.run(t, "", "--scraper="+b.keys.Public.Hex(), "--alias=host:9100", "--target="+exporter(t, "node_load1 0.5\n"))
+	r := b.run(t, "", "--scraper="+b.keys.Public.Hex(), "--alias=host:9100", "--target="+exporterURL(t, "node_load1 0.5\n"))
 	registered := event[domain.AliasSuccess](t, b)
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -348,7 +348,7 @@ func TestProgramServesSeveralTargetsUnderOneKey(t *testing.T) {
 	b := newBench(t)
 	seed := keyfile.NewSeed()
 	t.Setenv(seedEnv, seed.RevealText())
-	t.Setenv("DHTPROM_TARGET", "node="+exporter(t, "node 1\n")+"\ndb=1=a,b="+exporter(t, "db 2\n"))
+	t.Setenv("DHTPROM_TARGET", "node="+exporterURL(t, "node 1\n")+"\ndb=1=a,b="+exporterURL(t, "db 2\n"))
 	r := b.run(t, "# an invite\n"+b.invite(t)+"\n", "--invite-file=-", "--hostname=cellar")
 	want := map[domain.Alias]string{"node": "node 1\n", "db=1=a,b": "db 2\n"}
 	event[domain.SetTargets](t, b)

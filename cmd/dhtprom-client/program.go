@@ -79,7 +79,7 @@ func newClientConfig(cfg config, own *prometheus.Registry, log *slog.Logger) cli
 	c := cfg.client
 	c.Logger = log
 	if t, single := cfg.single(); single {
-		c.Alias, c.Service, c.Hostname, c.HTTP, c.Gatherer = string(t.alias), t.service, t.hostname, t.http, own
+		c.Alias, c.Service, c.Hostname, c.HTTP, c.Gatherer = string(t.alias), t.service, t.hostname, t.exporter(), own
 		return c
 	}
 	c.Targets = cfg.clientTargets(own)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/filesd"
-	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/client"
 )
 
@@ -222,7 +222,7 @@ func (sd *fileSD) target(cfg *config, s filesd.Target) client.Target {
 		of.labels[name] = value
 	}
 	h := *sd.all.http
-	h.Target = source.Target{URL: s.URL}
+	h.Target = exporter.Target{URL: s.URL}
 	of.http = &h
 	return cfg.clientTarget(of)
 }
@@ -322,6 +322,6 @@ func (c *config) clientTarget(t target) client.Target {
 	maps.Copy(labels, t.labels)
 	return client.Target{
 		Alias: string(t.alias), Service: t.service, Hostname: t.hostname, Instance: t.instance, Labels: labels,
-		AllowHeaders: t.allowHeaders, AllowAuthorization: t.allowAuthorization, HTTP: t.http, OwnSeed: !t.named,
+		AllowHeaders: t.allowHeaders, AllowAuthorization: t.allowAuthorization, HTTP: t.exporter(), OwnSeed: !t.named,
 	}
 }

@@ -53,13 +53,13 @@ func (r *running) awaitTargets(aliases ...string) {
 func TestTargetsOfFilesAreServedAndFollowed(t *testing.T) {
 	b := newBench(t)
 	address := func(body string) string {
-		return strings.TrimSuffix(strings.TrimPrefix(exporter(t, body), "http://"), "/metrics")
+		return strings.TrimSuffix(strings.TrimPrefix(exporterURL(t, body), "http://"), "/metrics")
 	}
 	one, two := address("one 1\n"), address("two 2\n")
 	dir := folder(t, map[string]string{
 		"invite": b.invite(t), "a.yaml": "- targets: ['" + one + "']\n  labels: {rack: '7', __scrape_interval__: 30s}\n",
 		"c.yml": "scrapers: [{invite_file: invite}]\nlabels: {site: berlin}\nfile_sd_configs:\n  - files: ['*.yaml', 'b.json']\n    service: db\n    labels: {rack: '1', owner: me}\n" +
-			"    allow_headers: [X-Tenant]\n    refresh_interval: 1s\ntargets: [{alias: fixed, url: '" + exporter(t, "fixed 1\n") + "'}]\n",
+			"    allow_headers: [X-Tenant]\n    refresh_interval: 1s\ntargets: [{alias: fixed, url: '" + exporterURL(t, "fixed 1\n") + "'}]\n",
 	})
 	r := b.run(t, "", "--config.file="+filepath.Join(dir, "c.yml"), "--hostname=cellar")
 	first, second := "cellar/"+one, "cellar/"+two
@@ -132,7 +132,7 @@ func (r *running) awaitFault(text string) {
 
 func TestReloadReplacesTheTargetsOfTheConfiguration(t *testing.T) {
 	b := newBench(t)
-	dir := folder(t, map[string]string{"invite": b.invite(t), "c.yml": "scrapers: [{invite_file: invite}]\ntargets: [{alias: a, url: '" + exporter(t, "a 1\n") + "'}]\n"})
+	dir := folder(t, map[string]string{"invite": b.invite(t), "c.yml": "scrapers: [{invite_file: invite}]\ntargets: [{alias: a, url: '" + exporterURL(t, "a 1\n") + "'}]\n"})
 	r := b.run(t, "", "--config.file="+filepath.Join(dir, "c.yml"), "--web.enable-lifecycle")
 	r.awaitTargets("a")
 	reload := r.reloader.guarded(webConfig{lifecycle: true})
@@ -149,7 +149,7 @@ func TestReloadReplacesTheTargetsOfTheConfiguration(t *testing.T) {
 		t.Errorf("%d %q", code, body)
 	}
 	r.awaitTargets("a")
-	put(t, filepath.Join(dir, "c.yml"), "scrapers: [{invite_file: invite}]\ntargets: [{alias: b, url: '"+exporter(t, "b 1\n")+"', labels: {x: y}, instance: there}]\n")
+	put(t, filepath.Join(dir, "c.yml"), "scrapers: [{invite_file: invite}]\ntargets: [{alias: b, url: '"+exporterURL(t, "b 1\n")+"', labels: {x: y}, instance: there}]\n")
 	if code, _ := ask(r.reloader.guarded(webConfig{}), ""); code != http.StatusForbidden {
 		t.Errorf("without a permission: %d", code)
 	}

@@ -68,13 +68,14 @@ var rules = []rule{
 	{"adapters/bolt", "internal/tempfile domain ports ports/bound ports/host", anything, "a file of its own"},
 	{"adapters/nodes", "internal/tempfile ports", anything, "likewise"},
 	{"adapters/targets", "internal/tempfile domain ports ports/host", anything, "likewise"},
-	{"adapters/source", "adapters/source/families domain internal/coding ports ports/bound ports/host ports/scrape ports/scrapeio", anything, "likewise"},
+	{"adapters/source", "domain ports ports/bound ports/host ports/scrape ports/scrapeio", "github.com/klauspost/compress github.com/prometheus/client_golang", "what each client links; exporters are apart"},
+	{"adapters/source/exporter", "adapters/source adapters/source/families domain internal/coding ports ports/bound ports/host ports/scrape ports/scrapeio", anything, "an HTTP client with all that Prometheus configures, for programs with exporters"},
 	{"adapters/source/families", "", "", "a filter of bytes, which knows formats of metrics and nothing else"},
 	{"adapters/filesd", "internal/tempfile domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts domain internal/tempfile cmd/internal/*", anything, "what both programs need"},
-	{"cmd/...", ". client scraper node doctor wiring adapters/filesd adapters/source adapters/source/families adapters/stun adapters/web adapters/web/hosts app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
+	{"cmd/...", ". client scraper node doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},

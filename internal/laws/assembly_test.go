@@ -14,7 +14,7 @@ var makers = map[string][]string{
 	"adapters/bolt":    {"Open"},
 	"adapters/dht":     {"New"},
 	"adapters/nodes":   {"New"},
-	"adapters/source":  {"Func", "Gatherer", "HTTP"},
+	"adapters/source":  {"Func", "Gatherer", "New"},
 	"adapters/stun":    {"New", "NewResponder"},
 	"adapters/targets": {"New"},
 	"adapters/udp":     {"New"},
@@ -29,7 +29,7 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range packages(t) {
 		program := under(p.path, "cmd")
-		if !program && !underAny(p.path, "client", "scraper", "node", "doctor", "internal/part", "adapters/web") && p.path != "." {
+		if !program && !underAny(p.path, "client", "scraper", "node", "doctor", "internal/part", "adapters/web", "adapters/source/exporter") && p.path != "." {
 			continue
 		}
 		for _, f := range p.code {
@@ -166,6 +166,28 @@ var linked = map[string]string{
 		github.com/beorn7/perks
 		github.com/cespare/xxhash/v2
 		github.com/flynn/noise
+		github.com/klauspost/compress
+		github.com/munnerz/goautoneg
+		github.com/pandatix/go-abnf
+		github.com/pion/dtls/v2
+		github.com/pion/logging
+		github.com/pion/stun/v2
+		github.com/pion/transport/v2
+		github.com/pion/transport/v3
+		github.com/prometheus/client_golang
+		github.com/prometheus/client_model
+		github.com/prometheus/common
+		github.com/prometheus/procfs
+		golang.org/x/crypto
+		golang.org/x/net
+		golang.org/x/sys
+		google.golang.org/protobuf
+	`,
+	"client adapters/source/exporter": `
+		filippo.io/edwards25519
+		github.com/beorn7/perks
+		github.com/cespare/xxhash/v2
+		github.com/flynn/noise
 		github.com/golang-jwt/jwt/v5
 		github.com/google/uuid
 		github.com/jpillora/backoff
@@ -215,10 +237,14 @@ var linked = map[string]string{
 	`,
 }
 
-// An embedder of the client links no web server and no store.
+// An embedder of the client links no web server and no store, and the HTTP client for exporters only with package exporter.
 func TestEmbeddersLinkNoMoreThanTheirRole(t *testing.T) {
 	for role, want := range linked {
-		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+role).Output()
+		args := []string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}
+		for _, p := range strings.Fields(role) {
+			args = append(args, "./"+p)
+		}
+		out, err := exec.Command("go", args...).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	sourceadapter "github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/adapters/web"
@@ -30,7 +31,7 @@ import (
 func bounds() []bound.Bound {
 	return slices.Concat(
 		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(),
-		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), bolt.Bounds(), web.Bounds(),
+		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), exporter.Bounds(), bolt.Bounds(), web.Bounds(),
 	)
 }
 
@@ -131,13 +132,13 @@ var noBounds = map[string]string{
 	"hyperdht.maxWayRecords":  "the sum of limits that have rows",
 	"hyperdht.maxValidations": "a pace of our own",
 	"records.maxBumpDrift":    "a time, fixed by the protocol",
-	"source.maxCredential":    "a file of the operator",
+	"exporter.maxCredential":  "a file of the operator",
+	"exporter.MaxPage":        "the operator's own configuration",
+	"exporter.maxHeader":      "answers of the operator's own exporter",
+	"exporter.maxStatus":      "answers of the operator's own exporter",
 	"families.maxHead":        "a page of the operator's own exporter",
 	"families.maxLine":        "a page of the operator's own exporter",
-	"source.MaxPage":          "the operator's own configuration",
 	"source.maxFailure":       "an answer of this process",
-	"source.maxHeader":        "answers of the operator's own exporter",
-	"source.maxStatus":        "answers of the operator's own exporter",
 	"stream.MaxMessage":       "udx.MaxMessage",
 	"stun.maxName":            "our own configuration",
 	"stun.maxServers":         "our own configuration",

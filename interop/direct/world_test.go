@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom"
-	"github.com/dhtprom/dhtprom/adapters/source"
+	exporters "github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/interop/process"
@@ -67,7 +67,7 @@ func target(t *testing.T, alias, address string) client.Target {
 	t.Helper()
 	u, err := url.Parse(address)
 	must(t, err)
-	return client.Target{Alias: alias, HTTP: &source.HTTPConfig{Target: source.Target{URL: u}}}
+	return client.Target{Alias: alias, HTTP: &exporters.Config{Target: exporters.Target{URL: u}}}
 }
 
 func must(t *testing.T, err error) {

@@ -1,4 +1,4 @@
-package source
+package exporter
 
 import (
 	"bytes"
@@ -83,7 +83,7 @@ func values(h config.Header) ([]string, error) {
 
 // CheckCredentials reads the files with passwords, tokens and headers and returns the first error, for a check before the first
 // scrape.
-func (c *HTTPConfig) CheckCredentials() error {
+func (c *Config) CheckCredentials() error {
 	var readers []config.SecretReader
 	if a := c.Client.BasicAuth; a != nil {
 		readers = append(readers, secret("", a.UsernameFile), secret("", a.PasswordFile))

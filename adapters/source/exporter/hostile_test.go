@@ -1,4 +1,4 @@
-package source_test
+package exporter_test
 
 import (
 	"bufio"

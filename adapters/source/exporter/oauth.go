@@ -1,4 +1,4 @@
-package source
+package exporter
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/common/config"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
 )
 
 // tokenTimeout bounds a request to a token server: package oauth2 sends it without the context of the scrape.
@@ -17,7 +19,7 @@ const tokenTimeout = 10 * time.Second
 // scrapes that wait; these stop waiting at their deadlines.
 type oauth struct {
 	next   http.RoundTripper
-	target *HTTPConfig
+	target *Config
 	tokens http.RoundTripper // answers requests instead of sending them
 
 	mu      sync.Mutex
@@ -31,7 +33,7 @@ type fetch struct {
 	err           error
 }
 
-func newOAuth(c *HTTPConfig, next http.RoundTripper) *oauth {
+func newOAuth(c *Config, next http.RoundTripper) *oauth {
 	return &oauth{next: next, target: c, tokens: config.NewOAuth2RoundTripper(oauthSecret(c.Client.OAuth2), c.Client.OAuth2, answerer{},
 		config.WithDialContextFunc(c.dialToken), config.WithKeepAlivesDisabled())}
 }
@@ -94,7 +96,7 @@ func (o *oauth) token() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	probe.Header.Set("User-Agent", agent)
+	probe.Header.Set("User-Agent", source.UserAgent)
 	res, err := o.tokens.RoundTrip(probe)
 	if err != nil {
 		return "", err
@@ -103,7 +105,7 @@ func (o *oauth) token() (string, error) {
 }
 
 // dialToken connects to the token server. Each connection serves one request.
-func (c *HTTPConfig) dialToken(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *Config) dialToken(ctx context.Context, network, address string) (net.Conn, error) {
 	end := time.Now().Add(tokenTimeout)
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()

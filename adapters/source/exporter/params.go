@@ -1,4 +1,4 @@
-package source
+package exporter
 
 import (
 	"fmt"
@@ -7,12 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
 // query returns the query of a request to the exporter: that of the URL, with the parameters of the scrape in place of those with the same
 // name. The error says which parameter is not allowed.
-func (c *HTTPConfig) query(asked string) (string, error) {
+func (c *Config) query(asked string) (string, error) {
 	if asked == "" {
 		return c.URL.RawQuery, nil
 	}
@@ -26,7 +27,7 @@ func (c *HTTPConfig) query(asked string) (string, error) {
 		case slices.Contains(c.AllowParams, name):
 			all[name] = params[name]
 		case len(c.AllowParams) == 0:
-			return "", errQuery
+			return "", source.ErrQuery
 		default:
 			return "", rejected("the target does not take the parameter %.100q, only %s", name, strings.Join(c.AllowParams, ", "))
 		}

@@ -1,4 +1,4 @@
-package source
+package exporter
 
 import (
 	"compress/gzip"

@@ -1,4 +1,4 @@
-package source
+package exporter
 
 // RefuseLinkLocal checks each address that a name resolves to.
 var RefuseLinkLocal = refuseLinkLocal

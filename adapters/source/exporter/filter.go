@@ -1,35 +1,23 @@
-package source
+package exporter
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 
+	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/coding"
 )
-
-// Dropped counts what the rules for metric families have left out. Its methods may be called from any goroutine.
-type Dropped struct{ families, samples atomic.Int64 }
-
-// Families is the number of metric families, counted again in each page.
-func (d *Dropped) Families() int64 { return d.families.Load() }
-
-// Samples is the number of samples of those families.
-func (d *Dropped) Samples() int64 { return d.samples.Load() }
-
-// Dropped returns the counters of the source.
-func (s *Source) Dropped() *Dropped { return &s.dropped }
 
 // filtered is a page without some of its families.
 type filtered struct {
 	page    *families.Reader
 	body    *remembering
 	decoder io.Closer
-	dropped *Dropped
+	dropped *source.Dropped
 }
 
 // filter decodes a page and applies the rules for families.
@@ -37,11 +25,11 @@ func (e *exporter) filter(h domain.ScrapeHead, body io.Reader) (*filtered, error
 	in := &remembering{from: body}
 	decoder, err := coding.NewReader(coding.Name(h.Coding), in)
 	if err != nil {
-		return nil, failed(err, domain.FaultExporter, "rules for metric families cannot be applied: %s", err)
+		return nil, source.Fail(err, domain.FaultExporter, "rules for metric families cannot be applied: %s", err)
 	}
 	page, err := families.NewReader(decoder, h.ContentType, e.cfg.Families)
 	if err != nil {
-		return nil, failed(err, domain.FaultExporter, "%s", err)
+		return nil, source.Fail(err, domain.FaultExporter, "%s", err)
 	}
 	return &filtered{page: page, body: in, decoder: decoder, dropped: e.dropped}, nil
 }
@@ -50,7 +38,7 @@ func (e *exporter) filter(h domain.ScrapeHead, body io.Reader) (*filtered, error
 func (f *filtered) Read(b []byte) (int, error) {
 	n, err := f.page.Read(b)
 	if err != nil && err != io.EOF && f.body.err == nil {
-		err = failed(err, domain.FaultExporter, "%s", err)
+		err = source.Fail(err, domain.FaultExporter, "%s", err)
 	}
 	return n, err
 }
@@ -58,8 +46,7 @@ func (f *filtered) Read(b []byte) (int, error) {
 // Close counts what was left out.
 func (f *filtered) Close() error {
 	dropped, samples, _ := f.page.Dropped()
-	f.dropped.families.Add(dropped)
-	f.dropped.samples.Add(samples)
+	f.dropped.Add(dropped, samples)
 	return f.decoder.Close()
 }
 

@@ -1,8 +1,9 @@
-package source
+package exporter
 
 import (
 	"bytes"
 	"fmt"
+	"mime"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -78,4 +79,15 @@ func labelsEnd(text string) int {
 		}
 	}
 	return -1
+}
+
+const protobufType = "application/vnd.google.protobuf"
+
+// mediaType returns the media type of a content type, in lower case; empty where there is none.
+func mediaType(contentType string) string {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		kind, _, _ = strings.Cut(contentType, ";")
+	}
+	return strings.ToLower(strings.TrimSpace(kind))
 }

@@ -1,8 +1,7 @@
-package source_test
+package exporter_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +14,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports/scrape"
@@ -63,7 +61,7 @@ func TestAnswersPassAsTheyAre(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var seen http.Header
-			s, l, _ := exporter(t, func(w http.ResponseWriter, r *http.Request) {
+			s, l, _ := serving(t, func(w http.ResponseWriter, r *http.Request) {
 				seen = r.Header
 				w.Header()["Content-Type"] = nil
 				if answer.contentType != "" {
@@ -96,7 +94,7 @@ func TestAnswersPassAsTheyAre(t *testing.T) {
 // A caller that sends no header has none at the exporter.
 func TestNothingIsAskedThatTheCallerDoesNotAsk(t *testing.T) {
 	var seen http.Header
-	s, l, _ := exporter(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
+	s, l, _ := serving(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header })
 	if _, err := get(l, s, as()); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +117,7 @@ func TestFailuresNameTheExporterAndKeepItsAddress(t *testing.T) {
 		},
 		"metrics are 16384 bytes or more, the limit is 4000": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 20_000)) },
 	} {
-		s, l, server := exporterOf(t, h, func(c *source.HTTPConfig) { c.MaxBytes = 4000 })
+		s, l, server := exporterOf(t, h, func(c *exporter.Config) { c.MaxBytes = 4000 })
 		_, err := get(l, s, as())
 		reported, ok := errors.AsType[*domain.ScrapeError](err)
 		if !ok || reported.Reason != want || !strings.Contains(err.Error(), server.URL) {
@@ -147,7 +145,7 @@ func TestFailuresNameTheExporterAndKeepItsAddress(t *testing.T) {
 // A status that HTTP does not know would end the connection to the scraper.
 func TestImpossibleStatusesAreFailuresOfTheExporter(t *testing.T) {
 	for status, want := range map[string]string{"000": "exporter answered 000", "099": "exporter answered 099", "101": "exporter answered 101"} {
-		s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
+		s, l, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				panic(err)
@@ -166,7 +164,7 @@ func TestImpossibleStatusesAreFailuresOfTheExporter(t *testing.T) {
 func TestExporterThatIsLateIsAFailureOfTime(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	s, l, _ := exporter(t, func(http.ResponseWriter, *http.Request) { <-release })
+	s, l, _ := serving(t, func(http.ResponseWriter, *http.Request) { <-release })
 	r := as()
 	r.Within = 20 * time.Millisecond
 	_, err := get(l, s, r)
@@ -178,7 +176,7 @@ func TestExporterThatIsLateIsAFailureOfTime(t *testing.T) {
 // A scrape that is cancelled ends the exporter's request.
 func TestCancelReachesTheExporter(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
-	s, _, _ := exporter(t, func(_ http.ResponseWriter, r *http.Request) {
+	s, _, _ := serving(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(started)
 		<-r.Context().Done()
 		close(ended)
@@ -206,7 +204,7 @@ func TestBodiesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 		{"in a coding", text, "zstd", 200, "zstd"},
 	} {
 		for _, flushed := range []bool{false, true} {
-			s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
+			s, l, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) {
 				if test.coding != "" {
 					w.Header().Set("Content-Encoding", test.coding)
 				}
@@ -246,49 +244,9 @@ func TestBodiesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 	}
 }
 
-// A registry of this process answers in all formats that promhttp has.
-func TestGathererNegotiatesItsFormat(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "latency_seconds", NativeHistogramBucketFactor: 1.1})
-	h.Observe(0.3)
-	registry.MustRegister(h, failingSometimes)
-	l := make(loop, 8)
-	s := source.Gatherer(l, registry)
-	for accept, want := range map[string]string{
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited": "application/vnd.google.protobuf",
-		"application/openmetrics-text;version=1.0.0":                                                 "application/openmetrics-text; version=1.0.0",
-		"text/plain;version=0.0.4":                                                                   "text/plain; version=0.0.4",
-	} {
-		p, err := get(l, s, as("Accept", accept, "Accept-Encoding", "gzip"))
-		if err != nil || p.Status != 200 || !strings.HasPrefix(p.ContentType, want) || p.Coding != "gzip" {
-			t.Errorf("%s: %+v, %v", accept, p.ScrapeHead, err)
-		}
-	}
-	failingSometimes.err = errors.New("sensor gone")
-	defer func() { failingSometimes.err = nil }()
-	if p, err := get(l, s, as()); err != nil || p.Status != 500 || !strings.Contains(string(p.Body), "sensor gone") {
-		t.Errorf("%+v, %v", p, err)
-	}
-}
-
-var failingSometimes = &sometimes{}
-
-// sometimes is a collector that fails while it has an error.
-type sometimes struct{ err error }
-
-func (*sometimes) Describe(ch chan<- *prometheus.Desc) {
-	ch <- prometheus.NewDesc("sometimes", "s", nil, nil)
-}
-
-func (s *sometimes) Collect(ch chan<- prometheus.Metric) {
-	if s.err != nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("sometimes", "s", nil, nil), s.err)
-	}
-}
-
 func TestAllowedParametersReachTheExporter(t *testing.T) {
 	var seen string
-	s, l, _ := exporterOf(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.URL.RawQuery }, func(c *source.HTTPConfig) {
+	s, l, _ := exporterOf(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.URL.RawQuery }, func(c *exporter.Config) {
 		c.URL.RawQuery = "module=http_2xx&fixed=a%20b"
 		c.AllowParams = []string{"target", "module"}
 	})
@@ -339,7 +297,7 @@ func TestRulesForFamiliesAreApplied(t *testing.T) {
 			z := gzip.NewWriter(w)
 			_, _ = io.WriteString(z, page)
 			_ = z.Close()
-		}, func(c *source.HTTPConfig) { c.Families.Drop, c.Check = []families.Pattern{pattern("b|c")}, test.check })
+		}, func(c *exporter.Config) { c.Families.Drop, c.Check = []families.Pattern{pattern("b|c")}, test.check })
 		r := as("Accept-Encoding", test.accept)
 		r.Text = test.text
 		p, err := get(l, s, r)
@@ -359,14 +317,14 @@ func TestRulesForFamiliesAreApplied(t *testing.T) {
 		},
 		"want at most 1048576": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", 2<<20)) },
 	} {
-		s, l, _ := exporterOf(t, h, func(c *source.HTTPConfig) { c.Families.Keep = []families.Pattern{pattern("a")} })
+		s, l, _ := exporterOf(t, h, func(c *exporter.Config) { c.Families.Keep = []families.Pattern{pattern("a")} })
 		_, err := get(l, s, as())
 		if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || !strings.Contains(reported.Reason, want) || reported.Fault != domain.FaultExporter {
 			t.Errorf("%v, reported %v; want %s", err, reported, want)
 		}
 	}
 	// The answer with another status than 200 is no page.
-	s, l, _ := exporterOf(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "b 1", 500) }, func(c *source.HTTPConfig) { c.Families.Drop = []families.Pattern{pattern("b")} })
+	s, l, _ := exporterOf(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "b 1", 500) }, func(c *exporter.Config) { c.Families.Drop = []families.Pattern{pattern("b")} })
 	if p, err := get(l, s, as()); err != nil || string(p.Body) != "b 1\n" {
 		t.Errorf("%q, %v", p.Body, err)
 	}
@@ -374,15 +332,10 @@ func TestRulesForFamiliesAreApplied(t *testing.T) {
 
 func TestParametersAreRejected(t *testing.T) {
 	l := make(loop, 8)
-	for _, s := range []*source.Source{
-		scrapes(t, l, "http://127.0.0.1:1/", nil), source.Gatherer(l, prometheus.NewRegistry()),
-		source.Func(l, func(context.Context) (string, error) { return "", nil }),
-	} {
-		r := as()
-		r.Query = "target=x"
-		_, err := get(l, s, r)
-		if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || reported.Fault != domain.FaultRequest {
-			t.Errorf("%v", err)
-		}
+	r := as()
+	r.Query = "target=x"
+	_, err := get(l, scrapes(t, l, "http://127.0.0.1:1/", nil), r)
+	if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || reported.Fault != domain.FaultRequest {
+		t.Errorf("%v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package source_test
+package exporter_test
 
 import (
 	"bytes"
@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/common/config"
 
 	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -49,7 +50,7 @@ func quiet(t *testing.T, h http.HandlerFunc, change func(*httptest.Server)) *htt
 // with returns a source for an exporter, with a configuration of its HTTP client.
 func with(t *testing.T, l loop, target string, client config.HTTPClientConfig) *source.Source {
 	t.Helper()
-	return scrapes(t, l, target, func(c *source.HTTPConfig) { c.Client = client })
+	return scrapes(t, l, target, func(c *exporter.Config) { c.Client = client })
 }
 
 func overwrite(t *testing.T, path, content string) {
@@ -445,7 +446,7 @@ func TestHeadersOfTheConfigurationWin(t *testing.T) {
 	server := quiet(t, func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }, nil)
 	file := write(t, "value", []byte(" of the file\n"))
 	l := make(loop, 8)
-	s := scrapes(t, l, server.URL, func(c *source.HTTPConfig) {
+	s := scrapes(t, l, server.URL, func(c *exporter.Config) {
 		c.Header = http.Header{"user-agent": {"operator"}}
 		c.Client.HTTPHeaders = &config.Headers{Headers: map[string]config.Header{
 			"accept": {Values: []string{"a/b", "c/d"}}, "X-Key": {Values: []string{"1"}, Secrets: []config.Secret{"hunter2"}, Files: []string{file}}, "Tracestate": {},
@@ -555,12 +556,12 @@ func TestClientConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 		case strings.Contains(want, "in the URL"):
 			target = "http://me:hunter2@localhost/"
 		}
-		cfg := source.HTTPConfig{Client: client, Header: http.Header{"X-Tenant": {"blue"}}}
+		cfg := exporter.Config{Client: client, Header: http.Header{"X-Tenant": {"blue"}}}
 		var err error
-		if cfg.Target, err = source.ParseTarget(target); err != nil {
+		if cfg.Target, err = exporter.ParseTarget(target); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := source.HTTP(make(loop, 8), cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := cfg.Source(make(loop, 8)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
@@ -568,7 +569,7 @@ func TestClientConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 
 // A process that embeds the client has its own metrics in the default registry, and no others.
 func TestScrapesAddNoMetricsToTheDefaultRegistry(t *testing.T) {
-	s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
+	s, l, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
 	if _, err := get(l, s, as()); err != nil {
 		t.Fatal(err)
 	}
@@ -585,11 +586,11 @@ func TestScrapesAddNoMetricsToTheDefaultRegistry(t *testing.T) {
 
 // A configuration can be logged.
 func TestConfigurationsPrintNoSecrets(t *testing.T) {
-	cfg := source.HTTPConfig{Client: config.HTTPClientConfig{
+	cfg := exporter.Config{Client: config.HTTPClientConfig{
 		BasicAuth: &config.BasicAuth{Password: "hunter2"}, HTTPHeaders: headers("X", config.Header{Secrets: []config.Secret{"hunter2"}}),
 	}, Header: http.Header{"X-Key": {"hunter2"}}}
 	var err error
-	if cfg.Target, err = source.ParseTarget("http://me:hunter2@localhost/"); err != nil {
+	if cfg.Target, err = exporter.ParseTarget("http://me:hunter2@localhost/"); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{fmt.Sprint(cfg), fmt.Sprintf("%+v", cfg), fmt.Sprint(&cfg), fmt.Sprint(cfg.Client)} {

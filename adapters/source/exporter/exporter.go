@@ -1,4 +1,8 @@
-package source
+// Package exporter implements the source of metrics that scrapes an exporter over HTTP. A Config is the HTTP of a client.Target.
+//
+// Its HTTP client is that of a scrape_config of Prometheus, from github.com/prometheus/common/config with its modules. Services that serve
+// their own registry import package client alone, which does not link them.
+package exporter
 
 import (
 	"bytes"
@@ -20,6 +24,7 @@ import (
 	"github.com/prometheus/common/config"
 	"golang.org/x/oauth2"
 
+	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/coding"
@@ -33,14 +38,11 @@ const (
 	// accept goes with requests for text. OpenMetrics is recognizable by its last line, so the two formats can be distinguished
 	// without the header, which the reply to such a request does not carry.
 	accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5,*/*;q=0.1"
-	agent  = "dhtprom-client"
 
 	// defaultMaxBytes bounds a page in bytes, where its target has no bound of its own.
 	defaultMaxBytes = 64 << 20
 	// MaxPage is the largest bound that a target may have, in bytes.
 	MaxPage = 1 << 30
-
-	msec = time.Millisecond
 
 	// maxHeader bounds the header of an answer, maxStatus the status line in an error, maxCredential a file with a password.
 	maxHeader     = 64 << 10
@@ -98,8 +100,8 @@ func parseSocket(text string) (Target, error) {
 	return Target{URL: u, Socket: path}, nil
 }
 
-// HTTPConfig configures the requests to one exporter.
-type HTTPConfig struct {
+// Config configures the requests to one exporter.
+type Config struct {
 	Target
 	Timeout time.Duration // limits one request, if shorter than the limit of the collection; 0 for no other limit
 	// MaxBytes limits a page, as it comes from the exporter; 0 is 64 MiB, 1 GiB the maximum. Scrapers of older versions and of other
@@ -122,7 +124,7 @@ type HTTPConfig struct {
 	Check bool
 }
 
-// ownHeaders are the headers that HTTPConfig.Header must not have, with the reason.
+// ownHeaders are the headers that Config.Header must not have, with the reason.
 var ownHeaders = map[string]string{
 	"Accept-Encoding":   "the client decompresses answers",
 	"Authorization":     "use a password file or a token file",
@@ -150,10 +152,10 @@ func CheckHeader(name, value string) error {
 	return nil
 }
 
-func (c *HTTPConfig) check() error {
+func (c *Config) check() error {
 	switch {
 	case c.URL == nil:
-		return errors.New("want the URL of an exporter")
+		return errNoURL
 	case c.Timeout < 0:
 		return fmt.Errorf("want a timeout above zero, got %s", c.Timeout)
 	case c.MaxBytes < 0 || c.MaxBytes > MaxPage:
@@ -172,17 +174,23 @@ func (c *HTTPConfig) check() error {
 	return c.checkClient()
 }
 
+var errNoURL = errors.New("want the URL of an exporter")
+
 // exporter scrapes one target.
 type exporter struct {
-	cfg     HTTPConfig
+	cfg     Config
 	client  *http.Client
-	dropped *Dropped
+	dropped *source.Dropped
 }
 
-// HTTP returns a source that scrapes an exporter. Unless cfg.Client enables it, redirects are not followed, proxies of the environment are
+// Source returns a source that scrapes the exporter. Unless c.Client enables it, redirects are not followed, proxies of the environment are
 // not used, and neither is HTTP/2: everything that an exporter can send over HTTP/1.1 is bounded, but net/http answers pings and settings
 // of HTTP/2 without a limit, between collections, too. Files for TLS are read here, so that errors in them are reported at the start.
-func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
+func (c *Config) Source(loop host.Loop) (*source.Source, error) {
+	if c == nil {
+		return nil, errNoURL
+	}
+	cfg := *c
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -190,17 +198,17 @@ func HTTP(loop host.Loop, cfg HTTPConfig) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{loop: loop}
-	x := &exporter{cfg: cfg, dropped: &s.dropped, client: &http.Client{Transport: rt}}
+	x := &exporter{cfg: cfg, client: &http.Client{Transport: rt}}
 	if !cfg.Client.FollowRedirects {
 		x.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	s.answer = func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+	s := source.New(loop, func(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
 		if err := x.scrape(ctx, r, w); err != nil {
 			return fmt.Errorf("scraping %s: %w", cfg.Target, err)
 		}
 		return nil
-	}
+	})
+	x.dropped = s.Dropped()
 	return s, nil
 }
 
@@ -230,14 +238,14 @@ func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrape
 		// 101 is no answer to a GET without Upgrade, and the context does not end its body. The others are not HTTP, and scrapers accept
 		// no status below 100.
 		err := fmt.Errorf("exporter answered %03d", res.StatusCode)
-		return failed(err, domain.FaultExporter, "%s", err)
+		return source.Fail(err, domain.FaultExporter, "%s", err)
 	}
 	if r.Text {
 		body, err := e.text(res)
 		if err != nil {
 			return err
 		}
-		return write(w, r, scrape.Text(body))
+		return source.WritePage(w, r, scrape.Text(body))
 	}
 	return e.pass(res, r, w)
 }
@@ -251,7 +259,7 @@ func unprepared(err error) error {
 	} else if lost, ok := errors.AsType[*url.Error](err); ok {
 		what, err = "no answer of the token server of the exporter", fmt.Errorf("token server: %w", lost.Err)
 	}
-	return failed(err, domain.FaultClient, "%s", what)
+	return source.Fail(err, domain.FaultClient, "%s", what)
 }
 
 // unreachable classifies an error without an answer.
@@ -278,12 +286,12 @@ func unreachable(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		what = "exporter closed the connection without an answer"
 	}
-	return failed(err, domain.FaultExporter, "%s", what)
+	return source.Fail(err, domain.FaultExporter, "%s", what)
 }
 
 // pass passes an answer on as it is.
 func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.Writer) error {
-	head := headOf(res.StatusCode, res.Header)
+	head := source.HeadOf(res.StatusCode, res.Header)
 	head.Length = res.ContentLength
 	if limit := int64(e.cfg.MaxBytes); head.Length > limit {
 		return tooLarge(head.Length, limit)
@@ -295,7 +303,7 @@ func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.
 			return err
 		}
 		if err := e.check(head, whole.Bytes()); err != nil {
-			return failed(err, domain.FaultExporter, "%s", err)
+			return source.Fail(err, domain.FaultExporter, "%s", err)
 		}
 		body = &whole
 	}
@@ -308,7 +316,7 @@ func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.
 		body, head.Coding, head.Length = page, "", -1
 		r.Compress = r.Compress || coding.Accepts([]string{r.Field("Accept-Encoding")}, coding.Gzip)
 	}
-	out := newCompressor(w, r)
+	out := source.NewCompressor(w, r)
 	out.Head(head)
 	if err := e.copy(out, body); err != nil {
 		return err
@@ -331,10 +339,10 @@ func (e *exporter) copy(out io.Writer, body io.Reader) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			if _, known := errors.AsType[*failure](err); known {
+			if _, known := errors.AsType[*domain.ScrapeError](err); known {
 				return err
 			}
-			return failed(err, domain.FaultExporter, "exporter broke off after %d bytes", total)
+			return source.Fail(err, domain.FaultExporter, "exporter broke off after %d bytes", total)
 		}
 	}
 }
@@ -352,7 +360,7 @@ func fill(body io.Reader, piece []byte) (n int, err error) {
 // tooLarge is the error of a page of size bytes or more.
 func tooLarge(size, limit int64) error {
 	err := fmt.Errorf("metrics are %d bytes or more, the limit is %d", size, limit)
-	return failed(err, domain.FaultClient, "%s", err)
+	return source.Fail(err, domain.FaultClient, "%s", err)
 }
 
 // check rejects text that does not look like metrics. What is not text, or in another coding than gzip, passes.
@@ -427,9 +435,9 @@ func (e *exporter) request(ctx context.Context, r domain.ScrapeRequest) (*http.R
 	if r.Text {
 		req.Header.Set("Accept", accept)
 		req.Header.Set("Accept-Encoding", "gzip")
-		req.Header.Set("User-Agent", agent)
+		req.Header.Set("User-Agent", source.UserAgent)
 	} else {
-		passHeader(req.Header, r)
+		source.PassHeader(req.Header, r)
 		if c := &e.cfg.Client; c.BasicAuth != nil || c.Authorization != nil || c.OAuth2 != nil {
 			req.Header.Del("Authorization") // the configured one is set later, where there is none
 		}

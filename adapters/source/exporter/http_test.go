@@ -1,4 +1,4 @@
-package source_test
+package exporter_test
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ import (
 
 	"github.com/prometheus/common/config"
 
-	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
@@ -86,14 +86,14 @@ func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
 	defer server.Close()
 	l := make(loop, 8)
 	password := write(t, "password", []byte("hunter2\n"))
-	basic := scrapes(t, l, server.URL, func(c *source.HTTPConfig) {
+	basic := scrapes(t, l, server.URL, func(c *exporter.Config) {
 		c.Client.BasicAuth = &config.BasicAuth{Username: "me", PasswordFile: password}
 	})
 	if _, err := collect(l, basic, 10*time.Second); err != nil || seen != "Basic bWU6aHVudGVyMg==" {
 		t.Errorf("%q, %v", seen, err)
 	}
 	token := write(t, "token", []byte("  first\n"))
-	bearer := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Client.Authorization = &config.Authorization{CredentialsFile: token} })
+	bearer := scrapes(t, l, server.URL, func(c *exporter.Config) { c.Client.Authorization = &config.Authorization{CredentialsFile: token} })
 	for _, text := range []string{"first", "second"} {
 		if err := os.WriteFile(token, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func TestCredentialsComeFromFilesThatMayChange(t *testing.T) {
 			t.Errorf("%q, %v", seen, err)
 		}
 	}
-	refused := scrapes(t, l, server.URL+"/?refuse", func(c *source.HTTPConfig) {
+	refused := scrapes(t, l, server.URL+"/?refuse", func(c *exporter.Config) {
 		c.Client.BasicAuth = &config.BasicAuth{Username: "me", PasswordFile: password}
 	})
 	if _, err := collect(l, refused, 10*time.Second); err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), "hunter2") {
@@ -147,7 +147,7 @@ func TestHeadersOfTheConfigurationReplaceOurs(t *testing.T) {
 	}))
 	defer server.Close()
 	l := make(loop, 8)
-	s := scrapes(t, l, server.URL, func(c *source.HTTPConfig) {
+	s := scrapes(t, l, server.URL, func(c *exporter.Config) {
 		c.Header = http.Header{"accept": {"application/openmetrics-text"}, "X-Tenant": {"blue"}, "Host": {"exporter.example"}}
 	})
 	if _, err := collect(l, s, 10*time.Second); err != nil {
@@ -169,12 +169,12 @@ func TestOwnTimeoutAndSizeLimitOfATarget(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	l := make(loop, 8)
-	slow := scrapes(t, l, server.URL+"/slow", func(c *source.HTTPConfig) { c.Timeout = 20 * time.Millisecond })
+	slow := scrapes(t, l, server.URL+"/slow", func(c *exporter.Config) { c.Timeout = 20 * time.Millisecond })
 	if _, err := collect(l, slow, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 	for limit, fits := range map[int]bool{4000: true, 3999: false} {
-		s := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.MaxBytes = limit })
+		s := scrapes(t, l, server.URL, func(c *exporter.Config) { c.MaxBytes = limit })
 		body, err := collect(l, s, 10*time.Second)
 		if fits != (err == nil) || fits && len(body) != 4000 || !fits && !strings.Contains(err.Error(), "the limit is 3999") {
 			t.Errorf("limit %d: %d bytes, %v", limit, len(body), err)
@@ -233,7 +233,7 @@ func TestHTTPSWithAnOwnAuthorityAndAClientCertificate(t *testing.T) {
 	l := make(loop, 8)
 	good := config.TLSConfig{CAFile: serverCert, CertFile: clientCert, KeyFile: clientKey, ServerName: "exporter.example"}
 	get := func(c config.TLSConfig) error {
-		_, err := collect(l, scrapes(t, l, server.URL, func(h *source.HTTPConfig) { h.Client.TLSConfig = c }), 10*time.Second)
+		_, err := collect(l, scrapes(t, l, server.URL, func(h *exporter.Config) { h.Client.TLSConfig = c }), 10*time.Second)
 		return err
 	}
 	if err := get(good); err != nil {
@@ -260,7 +260,7 @@ func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var exporters []net.Conn
-		transport := source.NewTransport(func(context.Context, string, string) (net.Conn, error) {
+		transport := exporter.NewTransport(func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			mu.Lock()
 			defer mu.Unlock()
@@ -296,29 +296,29 @@ func TestHandshakesEndAfterTheirRequests(t *testing.T) {
 
 func TestConfigurationsThatCannotWorkAreRefusedAtTheStart(t *testing.T) {
 	_, cert, key := certificate(t)
-	for want, spoil := range map[string]func(*source.HTTPConfig){
-		"URL":                   func(c *source.HTTPConfig) { c.URL = nil },
-		"timeout above zero":    func(c *source.HTTPConfig) { c.Timeout = -1 },
-		"size limit of at most": func(c *source.HTTPConfig) { c.MaxBytes = 1<<30 + 1 },
-		"at most one of basic_auth": func(c *source.HTTPConfig) {
+	for want, spoil := range map[string]func(*exporter.Config){
+		"URL":                   func(c *exporter.Config) { c.URL = nil },
+		"timeout above zero":    func(c *exporter.Config) { c.Timeout = -1 },
+		"size limit of at most": func(c *exporter.Config) { c.MaxBytes = 1<<30 + 1 },
+		"at most one of basic_auth": func(c *exporter.Config) {
 			c.Client.BasicAuth, c.Client.Authorization = &config.BasicAuth{Username: "me"}, &config.Authorization{CredentialsFile: "token"}
 		},
-		"Accept-Encoding cannot":    func(c *source.HTTPConfig) { c.Header = http.Header{"accept-encoding": {"br"}} },
-		"Authorization cannot":      func(c *source.HTTPConfig) { c.Header = http.Header{"Authorization": {"hunter2"}} },
-		`invalid header name "X Y"`: func(c *source.HTTPConfig) { c.Header = http.Header{"X Y": {"1"}} },
-		"the value of X-Y":          func(c *source.HTTPConfig) { c.Header = http.Header{"X-Y": {"hunter2\r\nX-Z: 1"}} },
-		"/nowhere":                  func(c *source.HTTPConfig) { c.Client.TLSConfig.CAFile = "/nowhere" },
-		"specified CA cert":         func(c *source.HTTPConfig) { c.Client.TLSConfig.CAFile = write(t, "ca", []byte("hunter2")) },
-		"when a client certificate": func(c *source.HTTPConfig) { c.Client.TLSConfig.CertFile = cert },
-		"specified client cert":     func(c *source.HTTPConfig) { c.Client.TLSConfig.CertFile, c.Client.TLSConfig.KeyFile = key, cert },
+		"Accept-Encoding cannot":    func(c *exporter.Config) { c.Header = http.Header{"accept-encoding": {"br"}} },
+		"Authorization cannot":      func(c *exporter.Config) { c.Header = http.Header{"Authorization": {"hunter2"}} },
+		`invalid header name "X Y"`: func(c *exporter.Config) { c.Header = http.Header{"X Y": {"1"}} },
+		"the value of X-Y":          func(c *exporter.Config) { c.Header = http.Header{"X-Y": {"hunter2\r\nX-Z: 1"}} },
+		"/nowhere":                  func(c *exporter.Config) { c.Client.TLSConfig.CAFile = "/nowhere" },
+		"specified CA cert":         func(c *exporter.Config) { c.Client.TLSConfig.CAFile = write(t, "ca", []byte("hunter2")) },
+		"when a client certificate": func(c *exporter.Config) { c.Client.TLSConfig.CertFile = cert },
+		"specified client cert":     func(c *exporter.Config) { c.Client.TLSConfig.CertFile, c.Client.TLSConfig.KeyFile = key, cert },
 	} {
-		cfg := source.HTTPConfig{}
+		cfg := exporter.Config{}
 		var err error
-		if cfg.Target, err = source.ParseTarget("https://localhost/"); err != nil {
+		if cfg.Target, err = exporter.ParseTarget("https://localhost/"); err != nil {
 			t.Fatal(err)
 		}
 		spoil(&cfg)
-		if _, err := source.HTTP(make(loop, 8), cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := cfg.Source(make(loop, 8)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
@@ -330,7 +330,7 @@ func TestNamesThatLeadToLinkLocalAddressesAreRefused(t *testing.T) {
 		"169.254.169.254:80": true, "[fe80::1%eth0]:80": true, "[::ffff:169.254.169.254]:80": true,
 		"127.0.0.1:9100": false, "[::1]:9100": false, "10.0.0.1:80": false, "192.0.2.1:443": false,
 	} {
-		if err := source.RefuseLinkLocal("tcp", address, nil); refused != (err != nil) {
+		if err := exporter.RefuseLinkLocal("tcp", address, nil); refused != (err != nil) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -344,7 +344,7 @@ func TestWhatIsNoMetricsIsTold(t *testing.T) {
 		"CRLF":        "x 1\r\ny 2\r\n",
 		"no newline":  "x 1",
 	} {
-		if err := source.CheckText([]byte(text)); err != nil {
+		if err := exporter.CheckText([]byte(text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -360,17 +360,17 @@ func TestWhatIsNoMetricsIsTold(t *testing.T) {
 		"a number first": {"200 1\n", "line 1"},
 		"not UTF-8":      {"x{a=\"\xff\"} 1\n", "UTF-8"},
 	} {
-		if err := source.CheckText([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := exporter.CheckText([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is well") })
+	s, l, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is well") })
 	if body, err := collect(l, s, 10*time.Second); err != nil || body != "all is well" {
 		t.Errorf("unchecked: %q, %v", body, err)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is well") }))
 	defer server.Close()
-	checked := scrapes(t, l, server.URL, func(c *source.HTTPConfig) { c.Check = true })
+	checked := scrapes(t, l, server.URL, func(c *exporter.Config) { c.Check = true })
 	if _, err := collect(l, checked, 10*time.Second); err == nil || !strings.Contains(err.Error(), "not metrics text") {
 		t.Errorf("checked: %v", err)
 	}
@@ -381,7 +381,7 @@ func FuzzCheckText(f *testing.F) {
 	f.Add([]byte("{\"a\\\"}\"} 1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var err error
-		cost.Parsing.Check(t, len(b), func() { err = source.CheckText(b) })
+		cost.Parsing.Check(t, len(b), func() { err = exporter.CheckText(b) })
 		if err == nil && !bytes.ContainsAny(b, "0123456789aAfF") {
 			t.Errorf("%q has no number", b)
 		}
@@ -394,10 +394,10 @@ func TestNamesOfHeadersAreTokens(t *testing.T) {
 	for c := range 256 {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		token := letter || c >= '0' && c <= '9' || c < 128 && strings.ContainsRune(others, rune(c))
-		if err := source.CheckHeader("x-"+string(rune(c)), "v"); (err == nil) != token {
+		if err := exporter.CheckHeader("x-"+string(rune(c)), "v"); (err == nil) != token {
 			t.Errorf("name with %q: %v", rune(c), err)
 		}
-		if err := source.CheckHeader("x", string(rune(c))); (err == nil) != (c >= ' ' && c != 0x7f || c == '\t') {
+		if err := exporter.CheckHeader("x", string(rune(c))); (err == nil) != (c >= ' ' && c != 0x7f || c == '\t') {
 			t.Errorf("value with %q: %v", rune(c), err)
 		}
 	}
@@ -415,20 +415,20 @@ func TestCredentialsAreRegularFiles(t *testing.T) {
 			"credentials": {Authorization: &config.Authorization{CredentialsFile: path}}, "bearer token": {BearerTokenFile: path},
 			"client secret": {OAuth2: &config.OAuth2{ClientSecretFile: path}}, "header": {HTTPHeaders: headers("X", config.Header{Files: []string{path}})},
 		} {
-			c := source.HTTPConfig{Client: client}
+			c := exporter.Config{Client: client}
 			if err := c.CheckCredentials(); err == nil || !strings.Contains(err.Error(), path+" is not a regular file: want") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 	}
-	if err := (&source.HTTPConfig{Client: config.HTTPClientConfig{BasicAuth: &config.BasicAuth{Username: "me"}}}).CheckCredentials(); err != nil {
+	if err := (&exporter.Config{Client: config.HTTPClientConfig{BasicAuth: &config.BasicAuth{Username: "me"}}}).CheckCredentials(); err != nil {
 		t.Errorf("no file: %v", err)
 	}
 }
 
 // An exporter's status line is logged, and must not fill the log.
 func TestLongStatusLinesAreCut(t *testing.T) {
-	s, l, _ := exporter(t, func(w http.ResponseWriter, _ *http.Request) {
+	s, l, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			t.Error(err)

@@ -1,4 +1,4 @@
-package source
+package exporter
 
 import (
 	"context"
@@ -25,7 +25,7 @@ const (
 )
 
 // checkClient returns the first error of the configuration of the HTTP client, without reading files.
-func (c *HTTPConfig) checkClient() error {
+func (c *Config) checkClient() error {
 	client := &c.Client
 	if err := client.Validate(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (c *HTTPConfig) checkClient() error {
 
 // roundTripper returns what sends the requests: the layers that config.NewRoundTripperFromConfig stacks, on a transport with limits for
 // headers and connections and without metrics in the default registry, and with credential as the reader of files.
-func (c *HTTPConfig) roundTripper() (http.RoundTripper, error) {
+func (c *Config) roundTripper() (http.RoundTripper, error) {
 	client := &c.Client
 	tlsConfig, err := config.NewTLSConfig(&client.TLSConfig)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *HTTPConfig) roundTripper() (http.RoundTripper, error) {
 }
 
 // authorizer adds the credentials of the target to requests.
-func (c *HTTPConfig) authorizer(next http.RoundTripper) http.RoundTripper {
+func (c *Config) authorizer(next http.RoundTripper) http.RoundTripper {
 	switch client := &c.Client; {
 	case client.Authorization != nil:
 		a := client.Authorization
@@ -147,7 +147,7 @@ func newTransport(d dial, tlsConfig *tls.Config) *http.Transport {
 }
 
 // dialer returns a function that connects to the target, to its proxy, or to where the target redirects.
-func (c *HTTPConfig) dialer() dial {
+func (c *Config) dialer() dial {
 	if c.Socket != "" {
 		return func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
@@ -158,7 +158,7 @@ func (c *HTTPConfig) dialer() dial {
 
 // dialTCP rejects link-local addresses, other than those that the configuration contains: exporters have no names that resolve to
 // them, redirects should not lead to them, and the metadata services of clouds serve credentials on them.
-func (c *HTTPConfig) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *Config) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
 	var d net.Dialer
 	if host, _, _ := net.SplitHostPort(address); !isAddress(host) || !slices.Contains(c.hosts(), host) {
 		d.Control = refuseLinkLocal
@@ -172,7 +172,7 @@ func isAddress(host string) bool {
 }
 
 // hosts returns the hosts that the configuration contains.
-func (c *HTTPConfig) hosts() []string {
+func (c *Config) hosts() []string {
 	hosts := []string{c.URL.Hostname()}
 	if proxy := c.Client.ProxyURL.URL; proxy != nil {
 		hosts = append(hosts, proxy.Hostname())

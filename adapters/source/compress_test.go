@@ -1,0 +1,68 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/dhtprom/dhtprom/adapters/source"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/scrapeio"
+)
+
+func TestResponsesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
+	noise := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	text := strings.Repeat("node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 12345.67\n", 2000)
+	for _, test := range []struct {
+		name, body, coding string
+		status             int
+		want               string
+	}{
+		{"text", text, "", 200, "gzip"},
+		{"noise", string(noise), "", 200, ""},
+		{"short", text[:2000], "", 200, ""},
+		{"longer", text[:20_000], "", 200, "gzip"},
+		{"an error", text, "", 500, ""},
+		{"in a coding", text, "zstd", 200, "zstd"},
+	} {
+		for _, length := range []int64{-1, int64(len(test.body))} {
+			l := make(loop, 8)
+			r := as()
+			r.Compress = true
+			p, err := get(l, source.New(l, func(_ context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
+				out := source.NewCompressor(w, r)
+				out.Head(domain.ScrapeHead{Status: test.status, Coding: test.coding, Length: length})
+				if _, err := io.WriteString(out, test.body); err != nil {
+					return err
+				}
+				return out.Close()
+			}), r)
+			if err != nil || p.Coding != test.want {
+				t.Errorf("%s: coding %q, %v", test.name, p.Coding, err)
+				continue
+			}
+			if p.Length != -1 && p.Length != int64(len(p.Body)) {
+				t.Errorf("%s: length %d of %d bytes", test.name, p.Length, len(p.Body))
+			}
+			body := p.Body
+			if test.want == "gzip" {
+				z, err := gzip.NewReader(bytes.NewReader(p.Body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if body, err = io.ReadAll(z); err != nil || len(p.Body)*5 > len(body) {
+					t.Errorf("%s: %d bytes of %d, %v", test.name, len(p.Body), len(body), err)
+				}
+			}
+			if string(body) != test.body {
+				t.Errorf("%s: the body is another one", test.name)
+			}
+		}
+	}
+}
