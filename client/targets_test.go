@@ -43,6 +43,7 @@ func TestSetTargetsKeepsTheSourcesOfUnchangedExporters(t *testing.T) {
 	targets := func(page string) []client.Target {
 		return []client.Target{
 			target("plain", "metrics", config.HTTPClientConfig{}),
+			target("token", "metrics", config.HTTPClientConfig{Authorization: &config.Authorization{Credentials: "x"}}),
 			target("oauth", "metrics", config.HTTPClientConfig{OAuth2: &config.OAuth2{
 				ClientID: "me", ClientSecret: "x", TokenURL: "http://127.0.0.1:1/", ProxyConfig: config.ProxyConfig{ProxyURL: config.URL{URL: proxy}},
 			}}),
@@ -77,7 +78,7 @@ func TestSetTargetsKeepsTheSourcesOfUnchangedExporters(t *testing.T) {
 	}
 	delete(before, "changed")
 	delete(after, "changed")
-	if len(before) != 2 || !maps.Equal(before, after) {
+	if len(before) != 3 || !maps.Equal(before, after) {
 		t.Errorf("sources before: %v, after: %v", before, after)
 	}
 	var none *exporter.Config

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -596,6 +597,34 @@ func TestConfigurationsPrintNoSecrets(t *testing.T) {
 	for _, text := range []string{fmt.Sprint(cfg), fmt.Sprintf("%+v", cfg), fmt.Sprint(&cfg), fmt.Sprint(cfg.Client)} {
 		if strings.Contains(text, "hunter2") {
 			t.Error(text)
+		}
+	}
+}
+
+// Reloads compare a configuration with the one read before.
+func TestConfigurationsStayAsTheyAre(t *testing.T) {
+	for name, client := range map[string]func() config.HTTPClientConfig{
+		"a token": func() config.HTTPClientConfig {
+			return config.HTTPClientConfig{Authorization: &config.Authorization{Credentials: "x"}}
+		},
+		"OAuth2 through a proxy": func() config.HTTPClientConfig {
+			return config.HTTPClientConfig{OAuth2: &config.OAuth2{
+				ClientID: "me", ClientSecret: "x", TokenURL: "http://127.0.0.1:1/",
+				ProxyConfig: config.ProxyConfig{ProxyURL: config.URL{URL: parsed(t, "http://127.0.0.1:1/")}},
+			}}
+		},
+	} {
+		cfg := exporter.Config{Target: exporter.Target{URL: parsed(t, "http://127.0.0.1:1/")}, Client: client()}
+		l := make(loop, 8)
+		s, err := cfg.Source(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := get(l, s, as()); err == nil {
+			t.Error("a page of a port without an exporter")
+		}
+		if want := (exporter.Config{Target: exporter.Target{URL: parsed(t, "http://127.0.0.1:1/")}, Client: client()}); !reflect.DeepEqual(cfg, want) {
+			t.Errorf("%s: %+v", name, cfg)
 		}
 	}
 }

@@ -190,7 +190,7 @@ func (c *Config) Source(loop host.Loop) (*source.Source, error) {
 	if c == nil {
 		return nil, errNoURL
 	}
-	cfg := *c
+	cfg := c.clone()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -210,6 +210,21 @@ func (c *Config) Source(loop host.Loop) (*source.Source, error) {
 	})
 	x.dropped = s.Dropped()
 	return s, nil
+}
+
+// clone returns a copy to validate and use: package config sets fields of the structs behind its pointers, but a configuration stays as its
+// caller wrote it, so that it can be compared with a later one.
+func (c *Config) clone() Config {
+	clone := *c
+	if a := c.Client.Authorization; a != nil {
+		own := *a
+		clone.Client.Authorization = &own
+	}
+	if a := c.Client.OAuth2; a != nil {
+		own := *a
+		clone.Client.OAuth2 = &own
+	}
+	return clone
 }
 
 func (e *exporter) scrape(ctx context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
