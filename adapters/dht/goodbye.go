@@ -41,11 +41,11 @@ func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel f
 	if m := t.held(r); m != nil {
 		return t.leaveHeld(m, r, done)
 	}
-	return t.dialLeave(r, done)
+	return t.dialLeave(r, t.metricsOffer(r), done)
 }
 
-// dialLeave says goodbye on a connection dialled for it.
-func (t *Transport) dialLeave(r ports.Registration, done func(error)) (cancel func()) {
+// dialLeave says goodbye on a connection dialled for it. offer has the keys that prove it; nil for none.
+func (t *Transport) dialLeave(r ports.Registration, offer *metricsOffer, done func(error)) (cancel func()) {
 	if t.closing {
 		return t.refuse(func() { done(connectionError(domain.ErrClosed)) })
 	}
@@ -57,7 +57,7 @@ func (t *Transport) dialLeave(r ports.Registration, done func(error)) (cancel fu
 		t.goodbyes = append(t.goodbyes, &goodbyes{transport: t, scraper: r.Scraper, secret: r.Secret, dial: r.Dial})
 	}
 	g := t.goodbyes[i]
-	cancel = g.say(r, t.metricsOffer(r), done)
+	cancel = g.say(r, offer, done)
 	t.dialGoodbyes()
 	return cancel
 }

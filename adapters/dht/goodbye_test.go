@@ -219,6 +219,9 @@ func TestGoodbyeOnTheConnectionOfTheMetrics(t *testing.T) {
 			if c.name == "answered after a write" && !n.called("left a true true") {
 				t.Errorf("called %v", n.calls)
 			}
+			if c.dials && !n.called("leave a true") { // proven, although the server is closed
+				t.Errorf("called %v", n.calls)
+			}
 			n.wait("listener closed")
 			n.wait("session close <nil>")
 			n.close(client)

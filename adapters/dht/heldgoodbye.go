@@ -15,6 +15,7 @@ type heldGoodbye struct {
 	transport  *Transport
 	server     *metricsServer
 	request    ports.Registration
+	offer      *metricsOffer // of the metrics server, which may be closed before the scraper is dialled
 	done       func(error)
 	dialTimer  host.Timer
 	cancelDial func()
@@ -54,12 +55,12 @@ func (s *metricsServer) reaches(scraper domain.PublicKey) bool {
 
 // leaveHeld says goodbye on a held connection, which is not closed before the goodbye is over.
 func (t *Transport) leaveHeld(m *metricsServer, r ports.Registration, done func(error)) (cancel func()) {
-	g := &heldGoodbye{transport: t, server: m, request: r, done: done}
-	o := SignOffer(t.metricsOffer(r).keys, m.link.conn.HandshakeHash())
+	g := &heldGoodbye{transport: t, server: m, request: r, offer: t.metricsOffer(r), done: done}
+	o := SignOffer(g.offer.keys, m.link.conn.HandshakeHash())
 	o.Instance = r.Instance
 	req := AliasRequest{Secret: r.Secret, Register: r.Register, Offer: &o}
 	if _, err := m.rpc.Request(methodLeave, req.Append(make([]byte, 0, req.Size())), g.onAnswer); err != nil {
-		return t.dialLeave(r, done)
+		return t.dialLeave(r, g.offer, done)
 	}
 	m.goodbyes = append(m.goodbyes, g)
 	g.dialTimer = t.host.AfterFunc(heldTimeout, g.dial)
@@ -86,7 +87,7 @@ func (g *heldGoodbye) dial() {
 	if g.over || g.cancelDial != nil {
 		return
 	}
-	g.cancelDial = g.transport.dialLeave(g.request, func(err error) {
+	g.cancelDial = g.transport.dialLeave(g.request, g.offer, func(err error) {
 		g.cancelDial = nil
 		g.settle(err)
 	})
