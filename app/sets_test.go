@@ -310,6 +310,29 @@ func TestPinsOfSinglesMoveToTheirSet(t *testing.T) {
 	}
 }
 
+// A scraper that rejects all targets does not keep their set.
+func TestSetMovesWhereAllItsTargetsArePinned(t *testing.T) {
+	w := newWorld(t)
+	w.net.NoSets = true
+	w.startScraper(func(c *app.ScraperConfig) { c.PinAliases = true })
+	transport := portstest.NewTransport(w.net)
+	transport.Proves = true
+	c := w.startSet(func(c *app.ClientConfig) { c.Transport, c.RegisterInterval = transport, time.Hour }, "a", "b")
+	w.loop.Advance(5 * time.Second)
+	w.net.NoSets = false
+	w.loop.Advance(time.Hour)
+	for _, a := range []string{"a", "b"} {
+		if got := w.status(a).Key; got != c.PublicKey() {
+			t.Errorf("%s has the key %v", a, got)
+		}
+		w.mustScrape(a)
+	}
+	c.close()
+	if left := w.aliases(); len(left) != 0 {
+		t.Errorf("no goodbye for %v", left)
+	}
+}
+
 // A pin of a key that is not the client's holds, whatever its set proves.
 func TestPinOfAnotherKeyIsNotMoved(t *testing.T) {
 	w := newWorld(t)

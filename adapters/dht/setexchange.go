@@ -2,6 +2,7 @@ package dht
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
@@ -21,13 +22,14 @@ type setExchange struct {
 	// lost is called when there is no answer because the channel has closed; nil is allowed.
 	lost func()
 
-	call   *muxrpc.Call // nil while content is sent
-	unsent []byte       // content
-	size   int          // of all content
-	need   ports.Need   // kind of the content
-	next   bool         // the next pieces are sent in a later turn
-	sent   int          // number of times that content was sent
-	first  *TargetsReply
+	call   *muxrpc.Call  // nil while content is sent
+	unsent []byte        // content
+	size   int           // of all content
+	need   ports.Need    // kind of the content
+	next   bool          // the next pieces are sent in a later turn
+	sent   int           // number of times that content was sent
+	first  *TargetsReply // the reply before the proofs were sent
+	proofs []byte        // those
 	over   bool
 }
 
@@ -110,17 +112,17 @@ func (e *setExchange) onReply(value []byte, err error) {
 
 // sendSet sends the set, or what has changed.
 func (e *setExchange) sendSet(need ports.Need) {
-	if e.sent > setResends || e.first != nil {
+	if e.sent > setResends {
 		e.finish(TargetsReply{}, connectionError(errSetAgain))
 		return
 	}
 	set := e.request.Set
 	base := set.Base
-	if base.Revision().IsZero() || need != ports.NeedChanges {
+	if base.Revision().IsZero() || need != ports.NeedChanges || e.first != nil {
 		need, base = ports.NeedAll, domain.TargetSet{}
 	}
 	changed, gone := set.Targets.Diff(base)
-	e.send(need, appendContent(nil, changed, gone))
+	e.send(need, appendContent(e.proofs, changed, gone))
 }
 
 // send sends content. One that no scraper takes is not sent: the commit with its size is rejected with the reason.
@@ -163,24 +165,26 @@ func (e *setExchange) pump() {
 	}
 }
 
-// registered ends the exchange, or proves former keys of targets that are pinned to them, once.
+// registered ends the exchange, or proves former keys of targets that are pinned to them, once. A scraper without any target of the set does
+// not keep it, and then needs all targets and the proofs.
 func (e *setExchange) registered(m TargetsReply) {
 	if e.first != nil {
 		m.Updated, m.Shared, m.Accepted = m.Updated || e.first.Updated, m.Shared || e.first.Shared, m.Accepted || e.first.Accepted
 		e.finish(m, nil)
 		return
 	}
-	proofs := e.proofs(m.Rejected)
+	proofs := e.prove(m.Rejected)
 	if len(proofs) == 0 {
 		e.finish(m, nil)
 		return
 	}
-	e.first = &m
-	e.send(ports.NeedChanges, proofs)
+	e.first, e.proofs = &m, proofs
+	e.sent = setResends - 1 // after the proofs, once more
+	e.send(ports.NeedChanges, slices.Clip(proofs))
 }
 
-// proofs returns the items that prove the former keys of pinned targets.
-func (e *setExchange) proofs(rejected []domain.RejectedTarget) (items []byte) {
+// prove returns the items that prove the former keys of pinned targets.
+func (e *setExchange) prove(rejected []domain.RejectedTarget) (items []byte) {
 	set := e.request.Set
 	if set.Former == nil {
 		return nil

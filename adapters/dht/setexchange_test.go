@@ -193,8 +193,11 @@ func TestRejectedTargetsAreReported(t *testing.T) {
 	}
 }
 
-// Targets that are pinned to keys that the client has are registered with proofs, once.
+// Targets that are pinned to keys that the client has are registered with proofs, once. A scraper without any target of the set does not keep
+// it, and then needs all targets with the proofs.
 func TestFormerKeysAreProven(t *testing.T) {
+	const proofs, whole = "content since new: [] gone [] bad [] former 1", "content since none: [b c] gone [] bad [] former 1"
+	all := ports.SetReply{Success: true, Need: ports.NeedAll}
 	pinned := ports.SetReply{Success: true, Updated: true, Rejected: []domain.RejectedTarget{{Alias: "b", Reason: domain.ReasonPinned}, {Alias: "c", Reason: domain.ReasonStore}}}
 	former := func(r *ports.Registration) {
 		r.Set.Former = func(a domain.Alias) domain.KeyPair {
@@ -208,10 +211,12 @@ func TestFormerKeysAreProven(t *testing.T) {
 		want    string
 		left    int // rejected
 	}{
-		{"taken over", former, []ports.SetReply{pinned, {Success: true}}, "content since new: [] gone [] bad [] former 1; registered true <nil>", 0},
-		{"still pinned", former, []ports.SetReply{pinned, pinned, {Success: true}}, "content since new: [] gone [] bad [] former 1; registered true <nil>", 2},
-		{"refused", former, []ports.SetReply{pinned, {Message: "no"}}, "content since new: [] gone [] bad [] former 1; registered false scraper reported: no", 0},
-		{"again and again", former, []ports.SetReply{pinned, {Success: true, Need: ports.NeedAll}}, "content since new: [] gone [] bad [] former 1; registered false " + errSetAgain.Error(), 0},
+		{"taken over", former, []ports.SetReply{pinned, {Success: true}}, proofs + "; registered true <nil>", 0},
+		{"still pinned", former, []ports.SetReply{pinned, pinned, {Success: true}}, proofs + "; registered true <nil>", 2},
+		{"refused", former, []ports.SetReply{pinned, {Message: "no"}}, proofs + "; registered false scraper reported: no", 0},
+		{"without any of its targets", former, []ports.SetReply{pinned, all, {Success: true}}, proofs + "; " + whole + "; registered true <nil>", 0},
+		{"without any of its targets, still pinned", former, []ports.SetReply{pinned, all, pinned}, proofs + "; " + whole + "; registered true <nil>", 2},
+		{"again and again", former, []ports.SetReply{pinned, all, all}, proofs + "; " + whole + "; registered false " + errSetAgain.Error(), 0},
 		{"no former key", nil, []ports.SetReply{pinned}, "registered true <nil>", 2},
 		{"no former key of this one", func(r *ports.Registration) {
 			r.Set.Former = func(domain.Alias) domain.KeyPair { return domain.KeyPair{} }

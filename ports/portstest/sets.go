@@ -17,14 +17,14 @@ const (
 )
 
 // setExchange registers a set: without its content first, then with what the scraper needs, and then with proofs of former keys for
-// targets that are pinned to them.
+// targets that are pinned to them. A scraper without any target of the set then needs all again.
 type setExchange struct {
 	transport *Transport
 	link      *link
 	request   ports.Registration
 	base      domain.Revision
-	sent      int  // number of times that the set was sent
-	proving   bool // the proofs were sent
+	sent      int                               // number of times that the set was sent
+	proven    map[domain.Alias]domain.PublicKey // the proofs that were sent; nil for none
 	updated   bool
 	over      func() bool
 	finish    func(updated bool, err error)
@@ -89,16 +89,16 @@ func (e *setExchange) onReply(reply ports.SetReply) {
 }
 
 func (e *setExchange) sendSet(need ports.Need) {
-	if e.sent > setResends || e.proving {
+	if e.sent > setResends {
 		e.fail(&ports.ConnectionError{Err: ErrSetAgain})
 		return
 	}
 	e.sent++
 	base := e.request.Set.Base
-	if need != ports.NeedChanges {
+	if need != ports.NeedChanges || e.proven != nil {
 		base = domain.TargetSet{}
 	}
-	content := ports.SetContent{Since: base.Revision()}
+	content := ports.SetContent{Since: base.Revision(), Former: e.proven}
 	content.Targets, content.Gone = e.request.Set.Targets.Diff(base)
 	e.send(content)
 }
@@ -120,8 +120,8 @@ func (e *setExchange) registered(reply ports.SetReply) {
 			former[t.Alias] = keys.Public
 		}
 	}
-	if len(former) > 0 && !e.proving {
-		e.proving = true
+	if len(former) > 0 && e.proven == nil {
+		e.proven, e.sent = former, setResends // the set once more, if the scraper then needs it
 		e.base = set.Targets.Revision()
 		e.send(ports.SetContent{Since: e.base, Former: former})
 		return

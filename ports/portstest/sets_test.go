@@ -49,7 +49,11 @@ func TestNetworkRegistersSets(t *testing.T) {
 		{"again and again", false, base, []ports.SetReply{{Success: true, Need: ports.NeedAll}},
 			"open; 2 of base; all [b c] []; all [b c] []; all [b c] []; failed " + portstest.ErrSetAgain.Error()},
 		{"refused", false, base, []ports.SetReply{{Message: "no"}}, "open; 2 of base; failed scraper reported: no"},
-		{"pinned", false, base, []ports.SetReply{rejected}, "open; 2 of base; proof b true of set; shared; rejected [{b pinned}]; updated false <nil>"},
+		{"pinned", false, base, []ports.SetReply{rejected}, "open; 2 of base; proof b true of set, 0 targets; shared; rejected [{b pinned}]; updated false <nil>"},
+		{"pinned, without any of its targets", false, base, []ports.SetReply{rejected, {Success: true, Need: ports.NeedAll}, rejected},
+			"open; 2 of base; proof b true of set, 0 targets; proof b true of none, 2 targets; shared; rejected [{b pinned}]; updated false <nil>"},
+		{"pinned, again and again", false, base, []ports.SetReply{rejected, {Success: true, Need: ports.NeedAll}},
+			"open; 2 of base; proof b true of set, 0 targets; proof b true of none, 2 targets; failed " + portstest.ErrSetAgain.Error()},
 		{"not supported", false, base, nil, "open; unknown true"},
 		{"not supported by the switch", true, base, []ports.SetReply{{Success: true}}, "open; unknown true"},
 	} {
@@ -67,7 +71,7 @@ func TestNetworkRegistersSets(t *testing.T) {
 				case content == nil:
 					call("%d of %s", req.Count, revisions[req.Base])
 				case content.Former != nil:
-					call("proof b %t of %s", content.Former["b"] == formerKeys.Public, revisions[content.Since])
+					call("proof b %t of %s, %d targets", content.Former["b"] == formerKeys.Public, revisions[content.Since], len(content.Targets))
 				default:
 					for _, t := range content.Targets {
 						aliases = append(aliases, t.Alias)
