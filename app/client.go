@@ -229,7 +229,7 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 	}
 	if cfg.Targets != nil {
 		k.registrar.request.Set = &ports.SetRegistration{Targets: c.set, Former: c.former}
-		k.registrar.set.onOlder = func(older bool) { c.singles.serve(ClientScraper{k.key, k.registrar.request.Secret}, older) }
+		k.registrar.set.onOlder = func(older bool) bool { return c.singles.serve(ClientScraper{k.key, k.registrar.request.Secret}, older) }
 	}
 	c.scrapers = append(c.scrapers, k)
 	return k
@@ -365,6 +365,13 @@ func (c *Client) await(k *clientScraper, silent bool) {
 			k.registrar.renew()
 		}
 	})
+}
+
+// renew registers again, once.
+func (s *clientScraper) renew() {
+	if s.registrar != nil { // else it is not admitted
+		s.registrar.renew()
+	}
 }
 
 // connected ends the wait for a scraper.

@@ -87,6 +87,9 @@ func (cc *clientConn) onScrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) p
 	if !r.Text {
 		c.limitTo(r.Within)
 	}
+	if !known && r.Target == "" && cc.client.cfg.Targets != nil {
+		s.renew() // it does not know sets, and has their key from a newer version
+	}
 	switch {
 	case !known:
 		c.queue = nil

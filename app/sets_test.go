@@ -333,6 +333,60 @@ func TestSetMovesWhereAllItsTargetsArePinned(t *testing.T) {
 	}
 }
 
+// A scraper of an older version reads the table, and requests metrics of the key of the set without a target.
+func TestScrapeWithoutATargetRegistersTheSetAgain(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startSet(func(c *app.ClientConfig) { c.RegisterInterval = 24 * time.Hour }, "a", "b")
+	w.loop.Advance(time.Second)
+	w.closeScraper()
+	w.net.NoSets, w.net.Texts = true, true
+	w.startScraper(nil)
+	w.loop.Advance(time.Second)
+	if got := w.status("a").Key; got != c.PublicKey() {
+		t.Fatalf("a has the key %v", got)
+	}
+	if _, _, err := w.scrape("a", 0); err == nil {
+		t.Error("a request without a target was answered")
+	}
+	w.loop.Advance(5 * time.Second)
+	for _, a := range []domain.Alias{"a", "b"} {
+		if got := w.status(string(a)).Key; got != app.AliasKeys(seed, a).Public {
+			t.Errorf("%s has the key %v", a, got)
+		}
+		w.mustScrape(string(a))
+	}
+	if n := len(of[domain.AliasAttempt](c.events)); n != 4 { // of the set twice, and of each target
+		t.Errorf("%d registrations", n)
+	}
+}
+
+// The targets register by themselves while the scraper, which was updated, takes the set: an alias may go back to its own key, and the client
+// then gives it up.
+func TestSetKeepsTargetsThatRegisterByThemselvesMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.net.NoSets = true
+	w.startScraper(nil)
+	transport := portstest.NewTransport(w.net)
+	aliases := numbered(200)
+	c := w.startSet(func(c *app.ClientConfig) { c.Transport = transport }, aliases...)
+	w.loop.Advance(time.Minute)
+	if n := len(w.aliases()); n != len(aliases) {
+		t.Fatalf("%d aliases", n)
+	}
+	w.net.NoSets = false
+	w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) }) // all register, within a second
+	w.loop.Advance(10 * time.Second)
+	if n := len(w.aliases()); n != len(aliases) {
+		t.Errorf("%d aliases, want %d", n, len(aliases))
+	}
+	for _, a := range w.scraper.Aliases() {
+		if a.Key != c.PublicKey() {
+			t.Errorf("%s has the key %v", a.Alias, a.Key)
+		}
+	}
+}
+
 // A pin of a key that is not the client's holds, whatever its set proves.
 func TestPinOfAnotherKeyIsNotMoved(t *testing.T) {
 	w := newWorld(t)

@@ -49,8 +49,9 @@ const (
 	memberClosing
 )
 
-// serve begins or ends to serve a scraper.
-func (s *singles) serve(scraper ClientScraper, older bool) {
+// serve begins or ends to serve a scraper. racing means that a registration was in progress: the scraper may have processed it after that of
+// the set, and the goodbye then removes the alias.
+func (s *singles) serve(scraper ClientScraper, older bool) (racing bool) {
 	i := slices.IndexFunc(s.scrapers, func(o ClientScraper) bool { return o.Key == scraper.Key })
 	switch {
 	case older && i < 0:
@@ -64,13 +65,15 @@ func (s *singles) serve(scraper ClientScraper, older bool) {
 		s.scrapers = slices.Delete(s.scrapers, i, i+1)
 		for _, m := range s.members {
 			if k := m.client.scraper(scraper.Key); k != nil {
+				racing = racing || k.registrar.current != nil
 				m.client.dropScraper(k)
 			}
 		}
 	default:
-		return
+		return false
 	}
 	s.sync()
+	return racing
 }
 
 // serve adds a scraper to a member.
