@@ -26,10 +26,11 @@ type peers interface {
 }
 
 type scraperConfig struct {
-	seed    string // names the key pair
-	secret  string // name of the secret
-	host    string // where the node is bound
-	storage string // a folder that outlives the scraper; the packages have none
+	seed    string   // names the key pair
+	secret  string   // name of the secret
+	host    string   // where the node is bound
+	storage string   // a folder that outlives the scraper; the packages have none
+	flags   []string // more flags of a Go scraper
 }
 
 type clientConfig struct {
@@ -226,7 +227,7 @@ func (o ours) scraper(t testing.TB, network testnet, cfg scraperConfig) scraper 
 		"--storage.path=" + cfg.storage, "--web.listen-address=127.0.0.1:0", "--dht.listen-address=" + net.JoinHostPort(cfg.host, "0"),
 		"--targets.file=" + filepath.Join(cfg.storage, "targets.json"),
 	}
-	args = append(args, network.flags()...)
+	args = append(append(args, network.flags()...), cfg.flags...)
 	p := startOf(t, o.programs(t), "dhtprom-scraper", []string{
 		"DHTPROM_IDENTITY_SEED=" + jspeer.Seed(cfg.seed), "DHTPROM_SECRET=" + jspeer.Seed(cfg.secret),
 	}, args...)
@@ -333,17 +334,29 @@ func (s *goScraper) fetch(t testing.TB, path string, header http.Header) fetched
 
 func (s *goScraper) aliases(t testing.TB) map[string]string {
 	t.Helper()
-	body := s.get(t, "/api/v1/aliases")
+	return s.keysOf(t, "aliases")
+}
+
+// pins returns the key, in hex, of every pin.
+func (s *goScraper) pins(t testing.TB) map[string]string {
+	t.Helper()
+	return s.keysOf(t, "pins")
+}
+
+// keysOf returns the keys, in hex, of a list of the API.
+func (s *goScraper) keysOf(t testing.TB, list string) map[string]string {
+	t.Helper()
+	body := s.get(t, "/api/v1/"+list)
 	var answer struct {
 		Data struct {
-			Aliases []struct{ Alias, PublicKey string }
+			Aliases, Pins []struct{ Alias, PublicKey string }
 		}
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}
 	all := map[string]string{}
-	for _, a := range answer.Data.Aliases {
+	for _, a := range append(answer.Data.Aliases, answer.Data.Pins...) {
 		all[a.Alias] = key(t, a.PublicKey).Hex()
 	}
 	return all
