@@ -48,6 +48,29 @@ func TestPrometheusScrapesBothKindsOfClients(t *testing.T) {
 		p.reads("dhtprom_aliases", "2")
 	})
 
+	// HTTP discovery has the labels of targets in a set; the file is in the format of the bridge, which has none.
+	w.site()
+	t.Run("labels", func(t *testing.T) {
+		p := &prometheus{w, all[1].url}
+		var discovered map[string]string
+		p.awaits("the labels are there", "attic:9100", func(found *target) bool {
+			if found == nil || found.Health != "up" || found.ScrapeInterval != "1s" {
+				return false
+			}
+			discovered = found.DiscoveredLabels
+			return true
+		})
+		wantLabels(t, discovered, map[string]string{
+			"__meta_dhtprom_alias": "attic", "__meta_dhtprom_label_site": "north", "__meta_dhtprom_label_room": `a "small" one`,
+		})
+		wantLabels(t, p.reads(`attic_windows{room=~"a.*"}`, "2"), map[string]string{
+			"instance": "attic:9100", "hostname": "venus", "service": "windows", "job": "windows", "site": "north", "room": `a "small" one`,
+			"__scrape_interval__": "",
+		})
+		wantLabels(t, p.reads(`attic_windows{instance="shed"}`, "1"), map[string]string{"site": "north", "room": "unknown"})
+		(&prometheus{w, all[0].url}).reads(`attic_windows{instance="attic"}`, "2")
+	})
+
 	t.Run("own metrics", func(t *testing.T) { checkOwnMetrics(t, w) })
 	t.Run("mixin", func(t *testing.T) { checkMixin(t, all[0]) })
 

@@ -1,6 +1,7 @@
 package prometheus_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/interop/jspeer"
 	"github.com/dhtprom/dhtprom/interop/process"
 )
@@ -79,6 +84,44 @@ func (w *world) goClient(alias, page string) *process.Process {
 	})
 	w.registered(alias)
 	return p
+}
+
+// site runs a client with several targets, of which the first has labels, and waits for their registration.
+func (w *world) site() {
+	w.t.Helper()
+	key, err := domain.ParsePublicKey(w.key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	secret, err := domain.ParseSecret(w.secret)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	page := func(value int) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return fmt.Sprintf("attic_windows %d\n", value), nil }
+	}
+	node, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: []string{w.bootstrap}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	_, err = client.Start(context.Background(), node, client.Config{
+		Scrapers: []app.ClientScraper{{Key: key, Secret: secret}}, Service: "windows", Hostname: "venus",
+		Labels: map[string]string{"site": "north", "room": "unknown"},
+		Targets: []client.Target{
+			{Alias: "attic", Instance: "attic:9100", Labels: map[string]string{"room": "a \"small\" one", "__scrape_interval__": "1s", "__scrape_timeout__": "1s"}, Func: page(2)},
+			{Alias: "shed", Func: page(1)},
+		},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.registered("attic")
+	w.registered("shed")
 }
 
 // javaScriptClient runs a dht-prom-client with the given page, and waits for its registration.
@@ -205,9 +248,11 @@ func (p *prometheus) reads(expr, want string) map[string]string {
 
 // target is one that Prometheus scrapes.
 type target struct {
-	Labels    map[string]string
-	Health    string
-	LastError string
+	Labels           map[string]string
+	DiscoveredLabels map[string]string
+	ScrapeInterval   string
+	Health           string
+	LastError        string
 }
 
 // awaits waits until right accepts the target of an instance, which is nil if there is none.
