@@ -280,3 +280,31 @@ func TestDowngradesAreScraped(t *testing.T) {
 	s.awaitSingles(t)
 	wantSite(t, "with the client of the version before, unpinned", s, c.singles())
 }
+
+// With pins, the scraper of the version before rejects the keys of the targets: it cannot know that they are those of the client of the set.
+func TestDowngradeOfAScraperWithPinsNeedsItsOperator(t *testing.T) {
+	t.Parallel()
+	earlier.Programs(t)
+	net := bootstrapTestnet(t)
+	cfg := scraperConfig{
+		seed: t.Name() + " scraper", secret: "secret", host: "127.0.0.1", storage: t.TempDir(), flags: []string{"--alias.pin", "--web.enable-lifecycle"},
+	}
+	s := ours{}.scraper(t, net, cfg).(*goScraper)
+	c := ours{}.site(t, net, clientConfig{scraper: s.key(), secret: "secret", seed: t.Name()})
+	s.awaitSet(t)
+	pinned := siteAliases[0]
+	s.operate(t, "pin", pinned)
+	wantSite(t, "before", s, c.together())
+
+	s.p.stop(t)
+	s = ours{before: true}.scraper(t, net, cfg).(*goScraper)
+	s.wantPin(t, "with the scraper of the version before", pinned, c.together()[pinned])
+	s.scrape(t, pinned, 1)
+	for _, a := range siteAliases {
+		c.p.await(t, "register-alias-error", func(e entry) bool { return e.text("alias") == a })
+		s.operate(t, "forget", a)
+	}
+	s.operate(t, "unpin", pinned)
+	s.awaitSingles(t)
+	wantSite(t, "with the scraper of the version before", s, c.singles())
+}
