@@ -387,6 +387,27 @@ func TestSetKeepsTargetsThatRegisterByThemselvesMeanwhile(t *testing.T) {
 	}
 }
 
+// A process of an older version that runs with the same seed takes an alias, and removes it when it stops.
+func TestSetRenewsTargetsThatAnOlderProcessTook(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startSet(func(c *app.ClientConfig) { c.RegisterInterval = time.Hour }, "a", "b")
+	w.loop.Advance(time.Second)
+	old := w.startClient("a", 7, func(c *app.ClientConfig) { c.Keys = app.AliasKeys(seed, "a") })
+	w.loop.Advance(time.Second)
+	if got := w.status("a").Key; got != old.PublicKey() {
+		t.Fatalf("a has the key %v", got)
+	}
+	w.mustScrape("a")
+	old.close()
+	wantNames(t, w.aliases(), "b")
+	w.loop.Advance(time.Hour)
+	if got := w.status("a").Key; got != c.PublicKey() {
+		t.Errorf("a has the key %v", got)
+	}
+	w.mustScrape("a")
+}
+
 // A pin of a key that is not the client's holds, whatever its set proves.
 func TestPinOfAnotherKeyIsNotMoved(t *testing.T) {
 	w := newWorld(t)
