@@ -242,13 +242,20 @@ func (c *Client) PublicKey() domain.PublicKey { return c.cfg.Keys.Public }
 func (c *Client) Status() ClientStatus {
 	s := ClientStatus{Listening: c.listening, Blocked: c.blocked}
 	for _, k := range c.scrapers {
-		one := k.status()
-		for _, t := range k.targets {
-			one.Requests, one.RequestsFailed, one.Bytes = one.Requests+t.requests, one.RequestsFailed+t.failed, one.Bytes+t.bytes
-		}
+		one := c.scraperStatus(k)
+		c.singles.addTo(&one)
 		s.add(one)
 	}
 	return s
+}
+
+// scraperStatus is the status with a scraper, without the targets that are registered by themselves.
+func (c *Client) scraperStatus(k *clientScraper) ClientScraperStatus {
+	one := k.status()
+	for _, t := range k.targets {
+		one.Requests, one.RequestsFailed, one.Bytes = one.Requests+t.requests, one.RequestsFailed+t.failed, one.Bytes+t.bytes
+	}
+	return one
 }
 
 // status is the status of a scraper without requests.

@@ -319,6 +319,9 @@ func TestSetMovesWhereAllItsTargetsArePinned(t *testing.T) {
 	transport.Proves = true
 	c := w.startSet(func(c *app.ClientConfig) { c.Transport, c.RegisterInterval = transport, time.Hour }, "a", "b")
 	w.loop.Advance(5 * time.Second)
+	for _, a := range []string{"a", "b"} {
+		w.mustScrape(a)
+	}
 	w.net.NoSets = false
 	w.loop.Advance(time.Hour)
 	for _, a := range []string{"a", "b"} {
@@ -326,6 +329,12 @@ func TestSetMovesWhereAllItsTargetsArePinned(t *testing.T) {
 			t.Errorf("%s has the key %v", a, got)
 		}
 		w.mustScrape(a)
+		if s := c.TargetStatus(domain.Alias(a)); s.Requests != 2 {
+			t.Errorf("the client counts %d requests for %s", s.Requests, a)
+		}
+	}
+	if s := c.Status(); s.Requests != 4 || s.Registrations < 3 {
+		t.Errorf("the client counts %+v", s)
 	}
 	c.close()
 	if left := w.aliases(); len(left) != 0 {
@@ -440,6 +449,9 @@ func TestTargetsOfAScraperWithoutSetsAreServedByThemselves(t *testing.T) {
 	}
 	if s := c.TargetStatus("target-0255"); !s.Registered || s.Requests != 1 {
 		t.Errorf("served: %+v", s)
+	}
+	if s := c.Status(); !s.Registered || s.LastError != nil || s.Registrations != 256 || s.Connections != 256 || s.Requests != 2 || len(s.Scrapers) != 1 || s.Scrapers[0].Bytes == 0 {
+		t.Errorf("of all: %+v", s)
 	}
 	if s := c.TargetStatus("target-0256"); s.Registered || s.LastError == nil {
 		t.Errorf("not served: %+v", s)

@@ -56,15 +56,17 @@ func (s *singles) serve(scraper ClientScraper, older bool) (racing bool) {
 	switch {
 	case older && i < 0:
 		s.scrapers = append(s.scrapers, scraper)
-		for _, m := range s.members {
-			m.serve(scraper)
+		for _, a := range s.aliases() {
+			s.members[a].serve(scraper)
 		}
 		set := s.client.set
 		tell(s.client.cfg.OnEvent, domain.SetUnsupported{Scraper: scraper.Key, Targets: set.Len(), Served: min(set.Len(), maxSingles)})
 	case !older && i >= 0:
 		s.scrapers = slices.Delete(s.scrapers, i, i+1)
-		for _, m := range s.members {
+		for _, a := range s.aliases() {
+			m := s.members[a]
 			if k := m.client.scraper(scraper.Key); k != nil {
+				s.fold(a, m, k)
 				racing = racing || k.registrar.current != nil
 				m.client.dropScraper(k)
 			}
@@ -182,6 +184,9 @@ func (s *singles) end(a domain.Alias, m *singleClient, done func()) {
 	if m.state == memberStarting {
 		s.starting--
 	}
+	for _, k := range m.client.scrapers {
+		s.fold(a, m, k)
+	}
 	m.state = memberClosing
 	m.client.Close(func() {
 		if s.members[a] == m {
@@ -213,19 +218,57 @@ func (s *singles) setSecret(scraper ClientScraper) {
 	}
 }
 
+// fold adds the counts of a member with a scraper to those of its client.
+func (s *singles) fold(a domain.Alias, m *singleClient, k *clientScraper) {
+	of := s.client.scraper(k.key)
+	if of == nil || m.state == memberClosing {
+		return
+	}
+	one, q := m.client.scraperStatus(k), of.queues(a, len(s.client.scrapers))
+	of.registrar.succeeded += one.Registrations
+	of.registrar.failed += one.RegistrationsFailed
+	q.requests, q.failed, q.bytes = q.requests+one.Requests, q.failed+one.RequestsFailed, q.bytes+one.Bytes
+}
+
+// serves reports whether a scraper does not know sets.
+func (s *singles) serves(scraper domain.PublicKey) bool {
+	return slices.ContainsFunc(s.scrapers, func(o ClientScraper) bool { return o.Key == scraper })
+}
+
 // status returns the status of a target with a scraper that does not know sets; nil with others.
 func (s *singles) status(a domain.Alias, scraper domain.PublicKey) *ClientScraperStatus {
-	if !slices.ContainsFunc(s.scrapers, func(o ClientScraper) bool { return o.Key == scraper }) {
+	if !s.serves(scraper) {
 		return nil
 	}
-	if m := s.members[a]; m != nil {
-		for _, one := range m.client.Status().Scrapers {
-			if one.Key == scraper {
-				return &one
-			}
-		}
+	m := s.members[a]
+	if m == nil {
+		return &ClientScraperStatus{Key: scraper, LastError: errNotServed}
 	}
-	return &ClientScraperStatus{Key: scraper, LastError: errNotServed}
+	one := ClientScraperStatus{Key: scraper}
+	if k := m.client.scraper(scraper); k != nil && m.state != memberClosing {
+		one = m.client.scraperStatus(k)
+	}
+	return &one
+}
+
+// addTo adds the statuses of all members with a scraper to that of their client.
+func (s *singles) addTo(total *ClientScraperStatus) {
+	if !s.serves(total.Key) {
+		return
+	}
+	for _, a := range s.aliases() {
+		one := *s.status(a, total.Key)
+		total.Registered = total.Registered || one.Registered
+		if total.LastError == nil {
+			total.LastError = one.LastError
+		}
+		total.Registrations += one.Registrations
+		total.RegistrationsFailed += one.RegistrationsFailed
+		total.Connections += one.Connections
+		total.Requests += one.Requests
+		total.RequestsFailed += one.RequestsFailed
+		total.Bytes += one.Bytes
+	}
 }
 
 // errNotServed is the reason for which a scraper that does not know sets does not have a target.
