@@ -50,8 +50,9 @@ type link struct {
 
 	incoming bool // dialled by the peer
 	open     bool
-	ending   bool // closed by this side
-	clean    bool // without a reason
+	ending   bool         // closed by this side
+	ended    host.Instant // when that began
+	clean    bool         // without a reason
 	closed   bool
 	// starting are functions that wait for the handshake hash.
 	starting []func()
@@ -175,7 +176,9 @@ func (l *link) sayingGoodbye() *metricsServer {
 // end closes the connection; the closed methods of remaining roles are called when it has closed. The connection of a caller
 // that has not proven its key is closed immediately: it was sent nothing of importance, and may never answer.
 func (l *link) end(reason error) {
-	l.ending = true
+	if !l.ending {
+		l.ending, l.ended = true, l.host.Now()
+	}
 	switch {
 	case l.closed:
 	case reason == nil && l.incoming && !l.open:

@@ -34,8 +34,9 @@ type Transport struct {
 
 	goodbyes     []*goodbyes // not over yet
 	listeners    []*listener
-	unannouncing int     // listeners that are closing
-	links        []*link // all of them, in the order of creation
+	unannouncing int          // listeners that are closing
+	unlistened   host.Instant // when the last of them began to
+	links        []*link      // all of them, in the order of creation
 	answers      *answers
 	windows      *muxscrape.Windows
 	sets         *setMemory
@@ -225,7 +226,7 @@ func (t *Transport) registered(server, client domain.PublicKey) *link {
 }
 
 // Close implements ports.Transport: servers are unannounced and connections closed cleanly, those that take too
-// long are broken, and then the node is closed.
+// long are broken, and then the node is closed. The time of those that are being closed already counts from when that began.
 func (t *Transport) Close(done func()) {
 	if t.closed {
 		t.host.Post(done)
@@ -243,10 +244,12 @@ func (t *Transport) Close(done func()) {
 	for _, s := range slices.Clone(t.listeners) {
 		s.Close(func() {})
 	}
+	began := t.unlistened
 	for _, l := range slices.Clone(t.links) {
 		l.end(nil)
+		began = max(began, l.ended)
 	}
-	t.closeTimer = t.host.AfterFunc(closeGrace, t.shut)
+	t.closeTimer = t.host.AfterFunc(max(0, closeGrace-t.host.Now().Sub(began)), t.shut)
 	t.closeMaybe()
 }
 
@@ -396,6 +399,7 @@ func (li *listener) Close(done func()) {
 	t := li.transport
 	t.listeners = without(t.listeners, li)
 	t.unannouncing++
+	t.unlistened = t.host.Now()
 	li.server.Close(func() {
 		li.unannounced = true
 		t.unannouncing--

@@ -423,6 +423,22 @@ func TestClosingEndsConnectionsFirst(t *testing.T) {
 	}
 }
 
+// A program closes its servers first, and then the transport, within a few seconds in all: a connection whose peer has vanished must not take
+// the time twice.
+func TestClosingCountsFromTheCloseOfTheServers(t *testing.T) {
+	n := newNet(t, 8)
+	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
+	l := n.listenMetrics(client)
+	n.dial(scraper)
+	n.wait("metrics open")
+	scraper.host.Crash()
+	client.host.Do(func() { l.Close(func() {}) })
+	n.net.Run(2 * time.Second)
+	done := false
+	client.host.Do(func() { client.transport.Close(func() { done = true }) })
+	n.until("the transport is closed", 1100*time.Millisecond, func() bool { return done })
+}
+
 func TestBrokenConnectionsFailTheSession(t *testing.T) {
 	n := newNet(t, 9)
 	client, scraper := n.peer("client", dht.Config{}), n.peer("scraper", dht.Config{})
