@@ -38,6 +38,9 @@ func (o ours) site(t testing.TB, network testnet, cfg clientConfig) *site {
 	}))
 	t.Cleanup(exporter.Close)
 	var file strings.Builder
+	if !o.before {
+		fmt.Fprintln(&file, "labels: {site: north}")
+	}
 	fmt.Fprintln(&file, "targets:")
 	for _, a := range siteAliases {
 		fmt.Fprintf(&file, "- {alias: %s, url: '%s/%s', service: printer, hostname: %s-host}\n", a, exporter.URL, a, a)
@@ -237,6 +240,9 @@ func TestDowngradesAreScraped(t *testing.T) {
 	wantSite(t, "before", s, c.together())
 	if told := c.p.count("set-unsupported", nil); told != 0 {
 		t.Error("the client takes this scraper for one of the version before")
+	}
+	if sd := string(s.get(t, "/sd/prometheus")); strings.Count(sd, `"site":"north"`) != len(siteAliases) {
+		t.Errorf("service discovery lists %s", sd)
 	}
 
 	s.p.stop(t)
