@@ -131,7 +131,7 @@ type Client struct {
 	held      []func()   // sends requests that wait for the announcement
 	patience  host.Timer // sends them without it; nil when none wait
 	unaware   func()     // cancels the network events
-	grouped   bool       // another client of the group reports network events
+	grouped   bool       // it is one of singles, whose client reports network events
 	blocked   uint64
 }
 

@@ -1,8 +1,7 @@
-// Package app holds dhtprom's use cases: Client, Group, Session and Scraper.
+// Package app holds dhtprom's use cases: Client, Session and Scraper.
 //
-//   - A Client serves metrics under a key of its own to its scrapers, and registers an alias with each of them.
-//   - A Group is several Clients on one transport, for a process that serves several targets.
-//   - A Session is a scraper's held connection to one client; Scrape uses it.
+//   - A Client serves metrics under a key of its own to its scrapers, and registers an alias, or the set of its targets, with each of them.
+//   - A Session is a scraper's held connection to one client, for all of its targets; Scrape uses it.
 //   - A Scraper accepts registrations, keeps the alias table in a store, and holds a Session per client key.
 //
 // All of it runs on the host's loop (ports/host): nothing here waits, and other goroutines use Post. Callbacks run in a later
@@ -33,6 +32,19 @@
 // The reply is sent after the entry is durable, so no acknowledged registration is lost. Registrations that are being written
 // already count for the alias limit and for the alias's current key.
 //
+// # A registration of a set
+//
+// A client with several targets registers them together, under one key. Its first request has the revision of the set; the scraper
+// replies that it needs the set, or the changes since the last one, or renews what it has:
+//
+//	request ─► secret right? ─► revision known? ─► content, where it is needed ─► next set ─► each target ─► store ─► durable ─► table, reply
+//	              │ no              │ no                                             │           │ pinned, invalid or no room left
+//	              ▼                 ▼                                                ▼           ▼
+//	          Unauthorised      need all, or changes                          whole set fails   that target is rejected
+//
+// One change of a set is written at a time. A target that is pinned to the key that it had by itself is accepted with a proof of
+// that key, and its pin moves. After a load of the table, the sets are those of its entries.
+//
 // # A client
 //
 // A client that starts listens, and connects to its scrapers at the same time. It registers with each when the connection is open
@@ -42,7 +54,9 @@
 // The wait of an hour ends early when the scraper's connection is gone for 15 to 25 s: it may have lost its table. Unless a
 // connection lasts, the next such waits double. It also ends when the machine has moved.
 //
-// Each of several scrapers has its own cycle (registrar).
+// Each of several scrapers has its own cycle (registrar). A set that changes is registered a second later, on the scraper's connection to
+// the client if that is possible. With a scraper that does not know sets, each target is registered by a Client of its own (singles); the
+// set is tried again with each cycle.
 //
 // # States
 //

@@ -30,7 +30,7 @@ type ScraperConfig struct {
 	Expiry         time.Duration // of an alias that is not renewed; 3 h by default
 	CheckInterval  time.Duration // between removals of expired aliases; 1 h by default
 	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
-	MaxAliases     int           // 10,000 by default
+	MaxAliases     int           // 50,000 by default
 	// RequireProof rejects registrations of keys that the client has not proven to hold, and so those of the JavaScript clients,
 	// which send no proof.
 	RequireProof bool

@@ -16,5 +16,8 @@
 //	...
 //	c, err := client.Start(ctx, n, client.Config{Invite: invite, Alias: "shop-7", Gatherer: registry})
 //
+// A process with several targets has Config.Targets. They share one key and one connection to each scraper, and Client.SetTargets replaces
+// them while the client runs.
+//
 // To do something in between, such as registering the Collector, call New and Client.Start.
 package client

@@ -33,7 +33,7 @@ type Config struct {
 	Expiry         time.Duration // of an alias that is not renewed; 3 h by default
 	CheckInterval  time.Duration // between removals of expired aliases; 1 h by default
 	RequestTimeout time.Duration // bounds a scrape whose caller set no bound; 5 s by default
-	MaxAliases     int           // 10,000 by default
+	MaxAliases     int           // 50,000 by default
 	RequireProof   bool          // reject registrations without a proof that the client holds the key
 	PinAliases     bool          // reject registrations of a live alias from other keys
 

@@ -8,7 +8,7 @@
 //
 //   - __scheme__ is http or https, and http without the label; __metrics_path__ is the path, and /metrics without it;
 //     __param_NAME is the parameter NAME of the query;
-//   - __dhtprom_alias__ is the alias of the target, and CLIENT/HOST:PORT without it, with the name of the client;
+//   - __dhtprom_alias__ is the alias of the target, and CLIENT/HOST:PORT without it, with the name of the client, its host name;
 //   - instance becomes the instance of the target, and is HOST:PORT without it;
 //   - all others are labels of the target, as package domain allows them.
 //

@@ -71,7 +71,7 @@ func newFlags(out io.Writer) *flags {
 		SetValue(cli.Value("hostname", &f.hostname, cli.Checked(domain.CheckHostname)))
 	a.Flag("target", "Exporter to serve: a URL with --alias, or NAME=URL with NAME as the alias, repeatable. Schemes: http://, https:// and unix:///socket:/path. Default: this process's own metrics.").
 		PlaceHolder("NAME=http://localhost:9100/metrics").SetValue(each("target", &f.targets, parseTarget))
-	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. Targets with a NAME have pairs derived from it and the name. DHTPROM_IDENTITY_SEED takes the seed itself. Default: new key pairs at each start.").
+	a.Flag("identity.seed-file", "File with the 32-byte seed of the client's key pair, as hex or z32. Targets with a NAME, and those of --config.file, share a pair derived from it. DHTPROM_IDENTITY_SEED takes the seed itself. Default: new key pairs at each start.").
 		PlaceHolder("FILE").SetValue(cli.Value("identity.seed-file", &f.seedFile, fileName))
 	a.Flag("dht.bootstrap", "Bootstrap node of the DHT, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the invite's nodes, else the public ones.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.config.node.Bootstrap, cli.Bootstrap))
