@@ -229,7 +229,7 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 	}
 	if cfg.Targets != nil {
 		k.registrar.request.Set = &ports.SetRegistration{Targets: c.set, Former: c.former}
-		k.registrar.set.onOlder = func(older bool) bool { return c.singles.serve(ClientScraper{k.key, k.registrar.request.Secret}, older) }
+		k.registrar.set.onOlder = func(older bool) { c.singles.serve(ClientScraper{k.key, k.registrar.request.Secret}, older) }
 	}
 	c.scrapers = append(c.scrapers, k)
 	return k
@@ -438,12 +438,12 @@ func (c *Client) Close(done func()) {
 	c.listener.Close(unserved)
 }
 
-// dropScraper ends the registration with a scraper, which is not admitted any more.
-func (c *Client) dropScraper(k *clientScraper) {
+// dropScraper ends the registration with a scraper, which is not admitted any more. done is called after the goodbye.
+func (c *Client) dropScraper(k *clientScraper, done func()) {
 	if k.missing != nil {
 		k.missing.Stop()
 	}
-	k.registrar.stop(func() {})
+	k.registrar.stop(done)
 	c.scrapers = slices.DeleteFunc(c.scrapers, func(o *clientScraper) bool { return o == k })
 }
 

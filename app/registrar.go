@@ -39,18 +39,18 @@ type registrar struct {
 
 // setState is a registrar's state for a set.
 type setState struct {
-	older    bool                          // the scraper does not know sets
-	onOlder  func(older bool) (again bool) // called when that changes; reports whether the set must be registered again
-	rejected map[domain.Alias]string       // the targets that the scraper does not have, with the reasons
-	outdated bool                          // the set is to be registered again: it has changed since the attempt in progress began, or the last one
-	held     bool                          // the next attempt may use the scraper's connection: no more than the set has changed
+	older    bool                    // the scraper does not know sets
+	onOlder  func(older bool)        // called when that changes
+	rejected map[domain.Alias]string // the targets that the scraper does not have, with the reasons
+	outdated bool                    // the set is to be registered again: it has changed since the attempt in progress began, or the last one
+	held     bool                    // the next attempt may use the scraper's connection: no more than the set has changed
 }
 
 // setOlder records whether the scraper does not know sets.
 func (s *setState) setOlder(older bool) {
 	if s.older != older {
 		s.older = older
-		s.outdated = s.onOlder(older) || s.outdated
+		s.onOlder(older)
 	}
 }
 
@@ -238,8 +238,6 @@ func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.Reje
 	if err == nil {
 		rg.succeeded++
 		rg.backoff.Reset()
-		const older = false
-		rg.set.setOlder(older)
 		wait := rg.interval - rg.drawEarlier()
 		if rg.set.outdated {
 			wait, rg.set.held = changePause, true
@@ -248,6 +246,8 @@ func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.Reje
 		tell(rg.onEvent, domain.RegisterAliasSuccess{
 			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Targets: rg.size(), Rejected: rejected, Updated: updated,
 		})
+		const older = false
+		rg.set.setOlder(older)
 		return
 	}
 	rg.failed++

@@ -472,6 +472,64 @@ func TestTargetsOfAScraperWithoutSetsAreServedByThemselves(t *testing.T) {
 	}
 }
 
+// The aliases of a scraper that is updated move to the set. One that a registration by itself, sent before, takes back from it goes with its
+// goodbye: the set is registered again after that, and not an interval later.
+func TestSetIsWholeAfterItsScraperIsUpdated(t *testing.T) {
+	w := newWorld(t)
+	w.net.NoSets = true
+	late, by := false, domain.Entry{}
+	w.startScraper(func(c *app.ScraperConfig) {
+		tell := c.OnEvent
+		c.OnEvent = func(e domain.Event) {
+			tell(e)
+			if _, taken := e.(domain.SetTargets); taken && !late {
+				late = true
+				r := domain.Register{Alias: "b", Key: by.Key, Hostname: by.Hostname, Service: by.Service, Instance: by.Instance}
+				w.loop.Post(func() { w.scraper.PutAlias(r, func(bool, error) {}) })
+			}
+		}
+	})
+	c := w.startSet(func(c *app.ClientConfig) { c.RegisterInterval = time.Hour }, "a", "b")
+	w.loop.Advance(5 * time.Second)
+	w.net.NoSets = false
+	by = w.status("b").Entry
+	w.loop.Until(2*time.Hour, func() bool { return late })
+	w.loop.Advance(10 * time.Second)
+	for _, a := range []string{"a", "b"} {
+		if got := w.aliases(); !slices.Contains(got, a) {
+			t.Fatalf("aliases %v", got)
+		}
+		if got := w.status(a).Key; got != c.PublicKey() {
+			t.Errorf("%s belongs to %v", a, got)
+		}
+	}
+}
+
+// Runs with the same seed are identical.
+func TestAliasesAreRegisteredByThemselvesInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.net.NoSets = true
+	w.startScraper(nil)
+	w.disk, w.targets = portstest.NewDisk(), portstest.NewTargets(w.loop)
+	w.startScraper(func(c *app.ScraperConfig) { c.Keys = pair(11) })
+	w.net.Cut(pair(11).Public, true)
+	c := w.startSet(func(c *app.ClientConfig) {
+		c.Scrapers = []app.ClientScraper{{Key: pair(11).Public, Secret: secret}}
+	}, numbered(20)...)
+	w.loop.Advance(time.Minute)
+	w.net.Cut(pair(11).Public, false)
+	w.loop.Advance(5 * time.Minute)
+	var order []string
+	for _, e := range of[domain.AliasAttempt](c.events) {
+		if e.Scraper == pair(11).Public && e.Register.Alias != "" {
+			order = append(order, string(e.Register.Alias))
+		}
+	}
+	if len(order) < 20 || !slices.IsSorted(order[:20]) {
+		t.Errorf("%v", order)
+	}
+}
+
 func TestClientRegistersItsSetAgainWithAnotherSecret(t *testing.T) {
 	for _, without := range []bool{false, true} {
 		w := newWorld(t)

@@ -49,9 +49,8 @@ const (
 	memberClosing
 )
 
-// serve begins or ends to serve a scraper. racing means that a registration was in progress: the scraper may have processed it after that of
-// the set, and the goodbye then removes the alias.
-func (s *singles) serve(scraper ClientScraper, older bool) (racing bool) {
+// serve begins or ends to serve a scraper.
+func (s *singles) serve(scraper ClientScraper, older bool) {
 	i := slices.IndexFunc(s.scrapers, func(o ClientScraper) bool { return o.Key == scraper.Key })
 	switch {
 	case older && i < 0:
@@ -63,19 +62,33 @@ func (s *singles) serve(scraper ClientScraper, older bool) (racing bool) {
 		tell(s.client.cfg.OnEvent, domain.SetUnsupported{Scraper: scraper.Key, Targets: set.Len(), Served: min(set.Len(), maxSingles)})
 	case !older && i >= 0:
 		s.scrapers = slices.Delete(s.scrapers, i, i+1)
-		for _, a := range s.aliases() {
-			m := s.members[a]
-			if k := m.client.scraper(scraper.Key); k != nil {
-				s.fold(a, m, k)
-				racing = racing || k.registrar.current != nil
-				m.client.dropScraper(k)
-			}
-		}
+		s.drop(scraper.Key)
 	default:
-		return false
+		return
 	}
 	s.sync()
-	return racing
+}
+
+// drop removes a scraper from all members. A registration by itself that was under way may have taken its alias back from the set, and the
+// goodbye removes it then: the set is registered again after that.
+func (s *singles) drop(scraper domain.PublicKey) {
+	if len(s.members) == 0 {
+		return
+	}
+	left := host.NewJoin(func() {
+		if k := s.client.scraper(scraper); k != nil {
+			k.registrar.renew()
+		}
+	})
+	all := left.Add()
+	for _, a := range s.aliases() {
+		m := s.members[a]
+		if k := m.client.scraper(scraper); k != nil {
+			s.fold(a, m, k)
+			m.client.dropScraper(k, left.Add())
+		}
+	}
+	all()
 }
 
 // serve adds a scraper to a member.
