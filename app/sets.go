@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
@@ -30,7 +31,7 @@ type setChange struct {
 	pending  []*pendingAlias // of write.Put, and then write.Delete
 	former   map[domain.Alias]domain.PublicKey
 	added    int
-	taken    map[domain.PublicKey]bool
+	taken    []domain.PublicKey // the clients that had one of the aliases, in the order of those
 }
 
 // setResult is the result of the registration of a set.
@@ -170,7 +171,7 @@ func (rg *registry) checkSet(req ports.SetRequest) (c *setChange, need ports.Nee
 	case set == nil:
 		set = &clientSet{key: req.Key}
 	}
-	c = &setChange{set: set, request: req, next: set.targets, bad: set.bad, taken: map[domain.PublicKey]bool{}}
+	c = &setChange{set: set, request: req, next: set.targets, bad: set.bad}
 	c.write.Client = req.Key
 	known := !set.revision.IsZero()
 	switch content := req.Content; {
@@ -335,7 +336,9 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 		if from := change.TakenFrom; !from.IsZero() {
 			s.stats.Takeovers++
 			delete(s.scrapes, put.Alias) // they were another client's
-			c.taken[from] = true
+			if !slices.Contains(c.taken, from) {
+				c.taken = append(c.taken, from)
+			}
 		}
 	}
 	for _, a := range c.write.Delete {
@@ -351,7 +354,7 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	rg.targets += c.next.Len() - set.targets.Len()
 	set.targets, set.bad, set.revision, set.rejected = c.next, c.bad, c.request.Revision, c.rejected
 	s.stats.Registrations++
-	for from := range c.taken {
+	for _, from := range c.taken {
 		s.release(from)
 	}
 	if s.table.Serves(set.key) && !s.closed {

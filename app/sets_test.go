@@ -506,6 +506,34 @@ func TestSetIsWholeAfterItsScraperIsUpdated(t *testing.T) {
 }
 
 // Runs with the same seed are identical.
+func TestClientsAreReleasedInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	aliases := numbered(20)
+	for i, a := range aliases {
+		w.startClient(a, byte(100+i), nil)
+	}
+	w.loop.Advance(5 * time.Second)
+	w.events = nil
+	w.startSet(nil, aliases...)
+	w.loop.Advance(5 * time.Second)
+	var order []domain.PublicKey
+	for _, e := range of[domain.ConnectionClose](w.events) {
+		if e.Side == domain.SideScrape {
+			order = append(order, e.Peer.Key)
+		}
+	}
+	if len(order) != len(aliases) {
+		t.Fatalf("%d clients were released", len(order))
+	}
+	for i, key := range order {
+		if key != pair(byte(100+i)).Public {
+			t.Errorf("%d. is %v", i, key)
+		}
+	}
+}
+
+// Runs with the same seed are identical.
 func TestAliasesAreRegisteredByThemselvesInOrder(t *testing.T) {
 	w := newWorld(t)
 	w.net.NoSets = true
