@@ -18,6 +18,7 @@ type clientSet struct {
 	rejected []domain.RejectedTarget
 	running  instances // client processes that registered it
 	busy     bool      // a change is being written
+	leaving  []func()  // goodbyes that wait for that
 }
 
 // setChange is a change of a set while it is checked and written.
@@ -307,7 +308,17 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 			rg.vanishSetMaybe(c.set.key)
 		}
 		done(err)
+		c.set.leave()
 	})
+}
+
+// leave carries out the goodbyes that waited for a write.
+func (s *clientSet) leave() {
+	leaving := s.leaving
+	s.leaving = nil
+	for _, leave := range leaving {
+		leave()
+	}
 }
 
 // applySet applies a durable change to the table, and reports it.
@@ -369,15 +380,19 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	return e
 }
 
-// leaveSet removes a set at its client's own request, with leave's rules.
+// leaveSet removes a set at its client's own request, with leave's rules. It waits for a change that is being written: a client that is
+// stopped just after a change does not ask again.
 func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error)) {
 	s, set := rg.scraper, rg.sets[r.Key]
 	switch {
 	case set == nil || s.closed:
 		done(false, nil)
 		return
-	case set.busy:
+	case set.busy && len(set.leaving) >= maxInstances:
 		done(false, errSetBusy)
+		return
+	case set.busy:
+		set.leaving = append(set.leaving, func() { rg.leaveSet(r, done) })
 		return
 	case !rg.departsSet(set, r.Instance):
 		done(false, nil)

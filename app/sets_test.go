@@ -268,6 +268,29 @@ func TestFailedWriteOfASetChangesNothing(t *testing.T) {
 	wantNames(t, w.aliases(), "b", "c")
 }
 
+// A client that is stopped just after a change says goodbye while that is being written.
+func TestGoodbyeOfASetWaitsForAWrite(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startSet(nil, "a", "b")
+	w.loop.Advance(time.Second)
+	w.disk.Hold = true
+	c.set(w.targetsOf("b", "c"))
+	w.loop.Advance(2 * time.Second)
+	closed := false
+	w.loop.Turn(func() { c.Close(func() { closed = true }) })
+	w.loop.Advance(500 * time.Millisecond)
+	wantNames(t, w.aliases(), "a", "b")
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(5 * time.Second)
+	if left := w.aliases(); len(left) != 0 || len(w.disk.Entries) != 0 {
+		t.Errorf("no goodbye for %v, on the disk %v", left, w.disk.Entries)
+	}
+	if failed := of[domain.LeaveAliasError](c.events); !closed || len(failed) != 0 {
+		t.Errorf("closed %v, %+v", closed, failed)
+	}
+}
+
 // A table of an earlier version has an alias under a key of its own, and a pin of that. Whichever side is updated first, the alias and its
 // pin move to the key of the set.
 func TestPinsOfSinglesMoveToTheirSet(t *testing.T) {
