@@ -295,7 +295,6 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 	}
 	c.set.busy = true
 	s.cfg.Store.PutSet(shown, func(err error) {
-		c.set.busy = false
 		for i, p := range c.pending {
 			if i < len(c.write.Put) {
 				rg.end(c.write.Put[i].Alias, p)
@@ -305,9 +304,49 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 		}
 		if err != nil {
 			s.storeDone(err)
-			rg.vanishSetMaybe(c.set.key)
+			done(err)
+			rg.restore(c, &domain.Backoff{})
+			return
 		}
-		done(err)
+		c.set.busy = false
+		done(nil)
+		c.set.leave()
+	})
+}
+
+// restore writes what the table has of the aliases of a change that could not be written: the change may be on the disk nevertheless, whole,
+// and those that follow are relative to the table. It is repeated until it succeeds, and the set is busy until then.
+func (rg *registry) restore(c *setChange, waits *domain.Backoff) {
+	s := rg.scraper
+	back := domain.SetChange{Client: c.set.key}
+	add := func(a domain.Alias) {
+		switch e, known := s.table.Get(a); {
+		case rg.pendingFor(a): // a later write decides
+		case known:
+			back.Put = append(back.Put, s.shown(e))
+		default:
+			back.Delete = append(back.Delete, a)
+		}
+	}
+	for _, e := range c.write.Put {
+		add(e.Alias)
+	}
+	for _, a := range c.write.Delete {
+		add(a)
+	}
+	for _, p := range c.write.Pins {
+		if now, pinned := s.pins[p.Alias]; pinned {
+			back.Pins = append(back.Pins, now)
+		}
+	}
+	s.cfg.Store.PutSet(back, func(err error) {
+		if err != nil && !s.closed {
+			s.storeDone(err)
+			s.cfg.Host.AfterFunc(waits.Next(random(s.cfg.Host)), func() { rg.restore(c, waits) })
+			return
+		}
+		c.set.busy = false
+		rg.vanishSetMaybe(c.set.key)
 		c.set.leave()
 	})
 }

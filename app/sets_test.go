@@ -268,6 +268,50 @@ func TestFailedWriteOfASetChangesNothing(t *testing.T) {
 	wantNames(t, w.aliases(), "b", "c")
 }
 
+// A write may fail although its change is on the disk. What follows is relative to the table, so the disk gets that again first: targets that
+// are removed, added or changed in the failed write and not in the next one would be wrong after a restart.
+func TestDiskHasTheTableAfterAFailedWriteOfASet(t *testing.T) {
+	w := newWorld(t)
+	fails := 0
+	w.startScraper(func(c *app.ScraperConfig) { c.Store = late{c.Store, &fails} })
+	c := w.startSet(nil, "a", "b", "c")
+	w.loop.Advance(time.Second)
+	fails = 2 // the one that restores the table, too
+	next := w.targetsOf("a", "b", "d")
+	next[1].Service = "other"
+	c.set(next)
+	w.loop.Advance(1500 * time.Millisecond)
+	if fails == 2 {
+		t.Fatal("nothing was written")
+	}
+	c.set(w.targetsOf("a", "b", "c", "e"))
+	w.loop.Advance(5 * time.Minute)
+	wantNames(t, w.aliases(), "a", "b", "c", "e")
+	if len(w.disk.Entries) != 4 || w.disk.Entries["b"].Service != "svc" || w.disk.Entries["c"].Alias == "" {
+		t.Errorf("on the disk: %v", w.disk.Entries)
+	}
+	c.close()
+	if left := w.aliases(); len(left) != 0 || len(w.disk.Entries) != 0 {
+		t.Errorf("no goodbye for %v, on the disk %v", left, w.disk.Entries)
+	}
+}
+
+// late is a store whose writes of sets fail a number of times after they took effect.
+type late struct {
+	ports.AliasStore
+	fails *int
+}
+
+func (l late) PutSet(c domain.SetChange, done func(error)) {
+	l.AliasStore.PutSet(c, func(err error) {
+		if *l.fails > 0 {
+			*l.fails--
+			err = errors.New("the flush failed")
+		}
+		done(err)
+	})
+}
+
 // A client that is stopped just after a change says goodbye while that is being written.
 func TestGoodbyeOfASetWaitsForAWrite(t *testing.T) {
 	w := newWorld(t)
