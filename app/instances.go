@@ -122,6 +122,13 @@ func (rg *registry) vanish(a domain.Alias) {
 	rg.disown(s.key)
 }
 
+// vanishOf is vanish for an entry that was not written, where its key was the last one to register the alias.
+func (rg *registry) vanishOf(e domain.Entry) {
+	if s := rg.instances[e.Alias]; s != nil && s.key == e.Key {
+		rg.vanish(e.Alias)
+	}
+}
+
 // departs records a goodbye and reports whether the alias is to be removed.
 func (rg *registry) departs(r domain.Register) bool {
 	s := rg.instances[r.Alias]

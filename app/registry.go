@@ -291,8 +291,8 @@ func (rg *registry) register(r domain.Register, done func(domain.Change, error))
 	shared := rg.appear(e)
 	s.cfg.Store.Put(s.shown(e), func(err error) {
 		rg.end(e.Alias, p)
-		if _, exists := rg.current(e.Alias); err != nil && !exists {
-			rg.vanish(e.Alias)
+		if now, exists := rg.current(e.Alias); err != nil && (!exists || now.Key != e.Key) {
+			rg.vanishOf(e)
 		}
 		if err != nil {
 			s.storeDone(err)

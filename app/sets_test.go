@@ -312,6 +312,25 @@ func (l late) PutSet(c domain.SetChange, done func(error)) {
 	})
 }
 
+// A registration that is not written leaves nothing.
+func TestFailedTakeoverFromASetLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.startSet(nil, "a", "b")
+	w.loop.Advance(time.Second)
+	w.disk.Fail = errors.New("the disk is full")
+	w.startClient("a", 9, nil)
+	w.loop.Advance(time.Second)
+	if w.scraper.Stats().Rejected[domain.ReasonStore] == 0 {
+		t.Fatal("nothing was rejected")
+	}
+	w.scraper.Sizes(func(what string, held, most int) {
+		if held > most {
+			t.Errorf("%d %s, want at most %d", held, what, most)
+		}
+	})
+}
+
 // A client that is stopped just after a change says goodbye while that is being written.
 func TestGoodbyeOfASetWaitsForAWrite(t *testing.T) {
 	w := newWorld(t)

@@ -25,6 +25,8 @@ func (s *Scraper) Sizes(report func(what string, held, most int)) {
 	report("scrapes of one client under way", waiting, maxSessionRequests)
 	report("connections to one client", links, maxSessionLinks)
 	report("registrations being written", g.writes, maxPendingWrites+domain.MaxTargets)
+	report("sets", len(g.sets), len(keys)+g.writes)
+	report("keys of aliases", len(g.owners), len(keys)+g.writes)
 	report("targets of sets", g.targets, s.cfg.MaxAliases+domain.MaxTargets)
 	report("aliases being written", len(g.pending), g.writes)
 	report("new aliases being written", g.fresh, len(g.pending))
