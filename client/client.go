@@ -159,7 +159,9 @@ func (c *Client) SetTargets(ctx context.Context, targets []Target) error {
 		return err
 	}
 	cfg := c.config
-	cfg.Targets = targets
+	if cfg.Targets = targets; targets == nil {
+		cfg.Targets = []Target{}
+	}
 	next, err := cfg.build(c.node.Host(), before) // not on the loop, since it may read files
 	if err != nil {
 		return err

@@ -27,6 +27,8 @@ import (
 	"github.com/dhtprom/dhtprom/ports/scrapeio"
 )
 
+const authorization = "Authorization"
+
 const (
 	// timeoutHeader has Prometheus's scrape timeout, in seconds.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -58,10 +60,15 @@ func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
 	return max(asked-min(margin, asked/4), time.Millisecond), nil
 }
 
-// requestFrom returns the request of a caller.
-func requestFrom(r *http.Request, within time.Duration) domain.ScrapeRequest {
+// requestFrom returns the request of a caller. Credentials that are for this server go no further: with them, the client of a target that
+// asks for Authorization could make changes here.
+func (h *Handler) requestFrom(r *http.Request, within time.Duration) domain.ScrapeRequest {
 	what := domain.ScrapeRequest{Query: r.URL.RawQuery, Within: within, Compress: true}
+	own := r.Header.Get(authorization) != "" && h.cfg.Authenticated != nil && h.cfg.Authenticated(r)
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if own && name == authorization {
+			continue
+		}
 		for _, v := range r.Header[name] {
 			what.Header = append(what.Header, domain.HeaderField{Name: name, Value: v})
 		}
@@ -87,7 +94,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	ctx, stop := context.WithTimeout(r.Context(), within+min(edgeSlack, within/8))
 	defer stop()
 	res, err := scrapeio.Open(ctx, h.cfg.Loop, func(handlers ports.ScrapeHandlers) ports.Scrape {
-		return h.cfg.Scraper.Request(alias, requestFrom(r, within), handlers)
+		return h.cfg.Scraper.Request(alias, h.requestFrom(r, within), handlers)
 	})
 	var sent int64
 	if err == nil {

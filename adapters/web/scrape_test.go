@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/portstest"
@@ -124,6 +125,24 @@ func TestRequestsOfCallersArePassedOn(t *testing.T) {
 	defer s.mu.Unlock()
 	if fmt.Sprintf("%+v", s.asked) != fmt.Sprintf("%+v", want) {
 		t.Errorf("%+v", s.asked)
+	}
+}
+
+// A client could make changes with the password of this server.
+func TestCredentialsForThisServerAreNotPassedOn(t *testing.T) {
+	s := newScraper()
+	s.bodies["web"] = "up 1\n"
+	for _, known := range []bool{false, true} {
+		h := handlerWith(t, newLoop(t), s, func(c *web.Config) { c.Authenticated = func(*http.Request) bool { return known } })
+		server := httptest.NewServer(h)
+		get(t, server.URL+"/scrape/web/metrics", "Authorization", "Basic eDp5", "X-Tenant", "blue")
+		server.Close()
+		s.mu.Lock()
+		asked := s.asked
+		s.mu.Unlock()
+		if got := asked.Field("Authorization"); (got == "") != known || asked.Field("X-Tenant") != "blue" {
+			t.Errorf("authenticated %v: %q of %+v", known, got, asked)
+		}
 	}
 }
 
