@@ -100,6 +100,9 @@ func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 		k.nudge(s.name + " dials " + w.nameOf(e.Register.Key))
 	case domain.SetAlias:
 		l.set(e.Entry)
+	case domain.SetTargets:
+		l.registered(e)
+		k.nudge(s.name + " dials " + w.nameOf(e.Key))
 	case domain.AliasExpired:
 		l.expired(e.Entry)
 	case domain.LoadAliases:

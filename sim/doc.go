@@ -22,6 +22,7 @@
 //	identity      a scrape of an alias returns metrics of another client than the one that the scraper gave the alias to
 //	expiry        an alias is served although it was not renewed in time
 //	stranger      a client accepts a connection of another peer than its scraper, or an alias goes to a key that never knew the secret
+//	atomic        the table or the disk of a scraper has parts of two sets of one client
 //	acknowledged  a client received an acknowledgement, and its alias is not on the disk, or not there after a restart
 //	retries       a machine retries more often than its backoff allows
 //	bounds        a machine has more timers, sockets or sessions than it could need

@@ -10,7 +10,6 @@ import (
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
-	"github.com/dhtprom/dhtprom/ports"
 )
 
 // groupScenario stops a process with many targets, each of which is registered by itself with a scraper that does not know sets.
@@ -64,24 +63,4 @@ var groupScenario = &Scenario{
 func TestGroupLeavesWithinItsTime(t *testing.T) {
 	withScenario(t, groupScenario)
 	play(t, Options{Scenario: "group", Seed: 1})
-}
-
-// withoutSets makes a scraper one that does not know sets, as those of older versions.
-func withoutSets(c *app.ScraperConfig) { c.Transport = setless{c.Transport} }
-
-type setless struct{ ports.ScraperTransport }
-
-func (s setless) ListenAliases(l ports.AliasListen, ready func(error)) (ports.Listener, error) {
-	onOpen := l.OnOpen
-	l.OnOpen = func(c ports.Conn) ports.AliasHandlers {
-		h := onOpen(c)
-		h.OnSet = nil
-		return h
-	}
-	return s.ScraperTransport.ListenAliases(l, ready)
-}
-
-func (s setless) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
-	d.OnSet = nil
-	return s.ScraperTransport.DialMetrics(d)
 }

@@ -78,9 +78,7 @@ func (l *ledger) succeeded(e domain.AliasSuccess) {
 	acc.expires, acc.due = l.pending[q].expires, l.pending[q].stored
 	acc.atMost = acc.expires
 	acc.owner = e.Register.Key
-	if acc.acked != acc.owner {
-		acc.acked = domain.PublicKey{} // it was taken over
-	}
+	l.taken(acc)
 	delete(l.pending, q)
 	if !l.others(e.Register.Alias) {
 		acc.perhaps = time.Time{}
@@ -102,6 +100,24 @@ func (l *ledger) set(e domain.Entry) {
 	l.account(e.Alias).owner = e.Key
 	if !l.s.w.check.owner(e.Key) {
 		l.s.w.fail("stranger", "%s gives %q to %s, which never knew the secret", l.s.name, e.Alias, l.s.w.nameOf(e.Key))
+	}
+}
+
+// registered records a durable set.
+func (l *ledger) registered(e domain.SetTargets) {
+	for _, a := range l.s.app.Aliases() {
+		if a.InSet && a.Key == e.Key {
+			acc := l.account(a.Alias)
+			acc.owner = e.Key
+			l.taken(acc)
+		}
+	}
+}
+
+// taken forgets the acknowledgement of an alias that belongs to another client.
+func (l *ledger) taken(acc *account) {
+	if acc.acked != acc.owner {
+		acc.acked = domain.PublicKey{}
 	}
 }
 
@@ -153,6 +169,10 @@ func (l *ledger) booted() {
 	for _, e := range l.s.disk.Entries() {
 		acc := l.account(e.Alias)
 		acc.owner = e.Key
+		if e.InSet {
+			acc.stored = clock.Add(l.s.expiry)
+			l.taken(acc)
+		}
 		if late := e.Expires.Sub(acc.stored); late > clockSlack {
 			l.s.w.fail("expiry", "%q of %s would expire at %v, %v too late, after a restart", e.Alias, l.s.name, e.Expires, late)
 		}

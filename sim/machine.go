@@ -23,6 +23,7 @@ type machine struct {
 	isNode     bool // of the DHT, and nothing else
 	isRelay    bool
 	isAttacker bool           // runs an attacker's program
+	spare      int            // connections in progress beyond those of other machines
 	garbled    bool           // was reported to receive undecryptable data
 	node       *hyperdht.Node // nil while the software is closed
 	reachable  bool           // others can reach it without help, as its node has found

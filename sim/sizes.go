@@ -21,8 +21,8 @@ var kept = []string{
 	"bytes sent and not acknowledged", "hosts whose requests are counted",
 }
 
-// remains lists what a scraper still holds when it is closed: its table.
-var remains = []string{"aliases", "scrape histories", "pins", "targets of sets", "targets that one scraper has requested"}
+// remains lists what a scraper still holds when it is closed, its table, and a client, the counts of its requests.
+var remains = []string{"aliases", "keys of aliases", "sets", "targets of sets", "scrape histories", "pins", "targets that one scraper has requested"}
 
 // sizes reports everything that the software on a machine holds, or held when it was closed.
 func (m *machine) sizes(tell func(what string, held, most int)) {
@@ -48,7 +48,7 @@ func (ch *checker) peers(m *machine) int {
 		closing = closing[1:]
 	}
 	ch.closing[m.name] = closing
-	n := ch.open[m.name] + len(closing) + spareConnections
+	n := ch.open[m.name] + len(closing) + spareConnections + m.spare
 	for _, s := range ch.w.scrapers {
 		if s.machine == m {
 			for _, c := range ch.w.clients {

@@ -114,6 +114,15 @@ func (d *Disk) CopyAt(n int) *Disk {
 	return c
 }
 
+// Replay calls f with a disk as this one was after each write.
+func (d *Disk) Replay(f func(*Disk)) {
+	c := NewDisk(Config{Seed: d.cfg.Seed})
+	for _, w := range d.log {
+		c.apply(w)
+		f(c)
+	}
+}
+
 // CutPower calls crash when n writes have taken effect, this one included, before its changes are acknowledged: crash must
 // crash the host that uses the disk. The open store acknowledges nothing after that.
 func (d *Disk) CutPower(n int, crash func()) { d.cutAt, d.cut = n, crash }

@@ -242,3 +242,23 @@ func TestDiskHasOneUser(t *testing.T) {
 		t.Errorf("Put: %v, Load: %v, entries %v", failed, loading, disk.Entries())
 	}
 }
+
+func TestReplayGivesTheDiskAfterEachWrite(t *testing.T) {
+	net, h := newHost()
+	disk := simstore.NewDisk(simstore.Config{})
+	s := &shelf{Store: simstore.Open(h, disk)}
+	for n := range 3 {
+		h.Do(func() { s.put(n) })
+		net.Run(time.Second)
+	}
+	after := 0
+	disk.Replay(func(d *simstore.Disk) {
+		after++
+		if got := aliases(t, d); len(got) != after || !slices.Equal(got, aliases(t, disk.CopyAt(after))) {
+			t.Errorf("after write %d: %v", after, got)
+		}
+	})
+	if after != disk.Writes() || after != 3 {
+		t.Errorf("%d writes, want %d", after, disk.Writes())
+	}
+}
