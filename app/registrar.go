@@ -210,6 +210,14 @@ func (rg *registrar) size() int {
 	return rg.request.Set.Targets.Len()
 }
 
+// registeredSize is the number of targets of the set that the scraper has. The present one may have changed since it was sent.
+func (rg *registrar) registeredSize() int {
+	if rg.request.Set == nil {
+		return 0
+	}
+	return rg.request.Set.Base.Len()
+}
+
 // setSecret sets the secret of later registrations, and of the goodbye. It reports whether it changed.
 func (rg *registrar) setSecret(secret domain.Secret) bool {
 	if domain.Accepts([]domain.Secret{rg.request.Secret}, secret) {
@@ -244,7 +252,7 @@ func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.Reje
 		}
 		rg.timer = rg.host.AfterFunc(wait, rg.attempt)
 		tell(rg.onEvent, domain.RegisterAliasSuccess{
-			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Targets: rg.size(), Rejected: rejected, Updated: updated,
+			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Targets: rg.registeredSize(), Rejected: rejected, Updated: updated,
 		})
 		const older = false
 		rg.set.setOlder(older)

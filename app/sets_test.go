@@ -268,6 +268,22 @@ func TestFailedWriteOfASetChangesNothing(t *testing.T) {
 	wantNames(t, w.aliases(), "b", "c")
 }
 
+func TestClientReportsTheSetThatItRegistered(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	c := w.startSet(nil, "a", "b")
+	w.loop.Advance(time.Second)
+	w.disk.Hold = true
+	c.set(w.targetsOf("a", "b", "c"))
+	w.loop.Advance(2 * time.Second)
+	c.set(w.targetsOf("a"))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(500 * time.Millisecond)
+	if told := of[domain.RegisterAliasSuccess](c.events); len(told) != 2 || told[1].Targets != 3 {
+		t.Errorf("%+v", told)
+	}
+}
+
 // A write may fail although its change is on the disk. What follows is relative to the table, so the disk gets that again first: targets that
 // are removed, added or changed in the failed write and not in the next one would be wrong after a restart.
 func TestDiskHasTheTableAfterAFailedWriteOfASet(t *testing.T) {
