@@ -15,10 +15,9 @@ type clientSet struct {
 	targets  domain.TargetSet // those of the client that are valid; some may belong to others
 	bad      []domain.Alias   // the others
 	revision domain.Revision  // of all, as the client has named it
-	rejected []domain.RejectedTarget
-	running  instances // client processes that registered it
-	busy     bool      // a change is being written
-	leaving  []func()  // goodbyes that wait for that
+	running  instances        // client processes that registered it
+	busy     bool             // a change is being written
+	leaving  []func()         // goodbyes that wait for that
 }
 
 // setChange is a change of a set while it is checked and written.
@@ -402,7 +401,7 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	}
 	e.TakenFrom = len(c.taken)
 	rg.targets += c.next.Len() - set.targets.Len()
-	set.targets, set.bad, set.revision, set.rejected = c.next, c.bad, c.request.Revision, c.rejected
+	set.targets, set.bad, set.revision = c.next, c.bad, c.request.Revision
 	s.stats.Registrations++
 	for _, from := range c.taken {
 		s.release(from)
