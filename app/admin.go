@@ -94,7 +94,9 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 		refuse(fmt.Errorf("%w: %d pins", domain.ErrTableFull, s.cfg.MaxAliases))
 		return
 	}
+	written := s.writePin(a)
 	s.cfg.Pins.PutPin(p, func(err error) {
+		written()
 		if err != nil {
 			s.storeDone(err)
 			done(domain.Pin{}, err)
@@ -110,6 +112,17 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 	})
 }
 
+// writePin begins a change of a pin by the operator, until written is called. No set moves the pin meanwhile.
+func (s *Scraper) writePin(a domain.Alias) (written func()) {
+	pinning := s.registry.pinning
+	pinning[a]++
+	return func() {
+		if pinning[a]--; pinning[a] == 0 {
+			delete(pinning, a)
+		}
+	}
+}
+
 // Unpin removes a pin. done is called when that is durable.
 func (s *Scraper) Unpin(a domain.Alias, done func(found bool, err error)) {
 	p, found := s.pins[a]
@@ -117,7 +130,9 @@ func (s *Scraper) Unpin(a domain.Alias, done func(found bool, err error)) {
 		s.cfg.Host.Post(func() { done(false, s.loading()) })
 		return
 	}
+	written := s.writePin(a)
 	s.cfg.Pins.DeletePin(a, func(err error) {
+		written()
 		if err != nil {
 			s.storeDone(err)
 		} else {

@@ -107,6 +107,9 @@ const (
 	// restart has two, a copied seed rarely more than a few.
 	maxInstances = 4
 
+	// renewedShare is the share of its lifetime after which a target is renewed when others of its set change: a client whose targets change
+	// all the time registers changes only.
+	renewedShare = 4
 	// expiryGrace is the least remaining lifetime of an alias after a start of the scraper: several dials with backoff, and the
 	// time that a machine without a battery-backed clock takes to set it.
 	expiryGrace = 15 * time.Minute

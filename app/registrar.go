@@ -175,7 +175,7 @@ func (rg *registrar) setTargets(set domain.TargetSet) {
 	next.Targets = set
 	rg.request.Set = &next
 	rg.set.outdated = true
-	if rg.stopped || rg.timer == nil || rg.current != nil || rg.set.older || !rg.registered {
+	if rg.stopped || rg.timer == nil || rg.current != nil || rg.set.older || !rg.registered || rg.set.held {
 		return // it is not started, or an attempt ends or is due
 	}
 	rg.timer.Stop()

@@ -21,9 +21,10 @@ type registry struct {
 	instances map[domain.Alias]*instances
 	owners    map[domain.PublicKey]*owner // of the keys in it and in sets
 	sets      map[domain.PublicKey]*clientSet
-	targets   int // of all sets
-	writes    int // registrations being written
-	fresh     int // of them, aliases that the table does not have
+	pinning   map[domain.Alias]int // the operator's changes of pins that are being written
+	targets   int                  // of all sets, and of those that are being written in their place
+	writes    int                  // registrations being written, of an alias or of a set
+	fresh     int                  // of them, aliases that the table does not have
 }
 
 // pendingAlias is the newest entry of an alias that is being written, and the number of such entries.
@@ -35,7 +36,7 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}, pinning: map[domain.Alias]int{}}
 }
 
 // recordRejection counts a rejection and adds it to the list of refusals.
@@ -288,8 +289,10 @@ func (rg *registry) register(r domain.Register, done func(domain.Change, error))
 		return
 	}
 	p := rg.begin(e)
+	rg.writes++
 	shared := rg.appear(e)
 	s.cfg.Store.Put(s.shown(e), func(err error) {
+		rg.writes--
 		rg.end(e.Alias, p)
 		if now, exists := rg.current(e.Alias); err != nil && (!exists || now.Key != e.Key) {
 			rg.vanishOf(e)
@@ -339,7 +342,9 @@ func (rg *registry) drop(e domain.Entry, done func(error)) {
 	s := rg.scraper
 	p := rg.begin(e)
 	p.gone = true
+	rg.writes++
 	s.cfg.Store.Delete([]domain.Alias{e.Alias}, func(err error) {
+		rg.writes--
 		rg.end(e.Alias, p)
 		if err != nil {
 			s.storeDone(err)
@@ -368,12 +373,10 @@ func (rg *registry) begin(e domain.Entry) *pendingAlias {
 	}
 	p.entry, p.gone = e, false
 	p.count++
-	rg.writes++
 	return p
 }
 
 func (rg *registry) end(a domain.Alias, p *pendingAlias) {
-	rg.writes--
 	if p.count--; p.count == 0 {
 		delete(rg.pending, a)
 		if p.isNew {

@@ -56,7 +56,8 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 		return
 	}
 	s := c.registry.scraper
-	if s.cfg.RequireProof && !req.Proven {
+	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
+		// Any holder of the secret could send a set without an alias, and then take it.
 		c.registry.recordRejection(c, "", domain.ReasonNoProof)
 		fail(c.failed(r, errNoProof))
 		return
@@ -189,10 +190,10 @@ func (rg *registry) checkSet(req ports.SetRequest) (c *setChange, need ports.Nee
 	if rg.targets-set.targets.Len()+c.next.Len() > s.table.Limit()+domain.MaxTargets {
 		return nil, 0, errSetsFull
 	}
-	whole := req.Content.Since.IsZero()
+	whole, old := req.Content.Since.IsZero(), s.now().Add(-s.cfg.Expiry/renewedShare)
 	rg.judge(c, func(t domain.Target) bool {
 		e, ok := rg.current(t.Alias)
-		return whole || !ok || e.Key != req.Key || !e.InSet || e.Target() != t
+		return whole || !ok || e.Key != req.Key || !e.InSet || e.Target() != t || e.Renewed.Before(old)
 	})
 	return c, ports.NeedNothing, nil
 }
@@ -205,19 +206,27 @@ func (c *setChange) take(content ports.SetContent) (err error) {
 		changed[a] = true
 	}
 	var bad []domain.Alias
+	gone := slices.Clone(content.Gone)
 	for _, t := range content.Targets {
 		changed[t.Alias] = true
 		if t.Check() != nil {
-			bad = append(bad, domain.Alias(clip(string(t.Alias))))
+			shown := domain.Alias(clip(string(t.Alias)))
+			changed[shown] = true
+			bad = append(bad, shown)
+			gone = append(gone, t.Alias)
 			continue
 		}
 		valid = append(valid, t)
 	}
-	bad = append(bad, content.Bad...)
+	for _, a := range content.Bad {
+		changed[a] = true
+		bad = append(bad, a)
+		gone = append(gone, a)
+	}
 	if content.Since.IsZero() {
 		c.next, err = domain.NewTargetSet(valid)
 	} else {
-		c.next, err = c.next.With(valid, content.Gone)
+		c.next, err = c.next.With(valid, gone)
 		for _, a := range c.bad {
 			if !changed[a] {
 				bad = append(bad, a)
@@ -249,7 +258,7 @@ func (rg *registry) judge(c *setChange, due func(domain.Target) bool) {
 		old, known := rg.current(t.Alias)
 		e := register.Entry(t, old, now, s.cfg.Expiry)
 		if holder, held := s.holder(t.Alias, old, known); held && holder != e.Key {
-			if c.former[t.Alias] != holder {
+			if c.former[t.Alias] != holder || rg.pinning[t.Alias] > 0 {
 				reject(t.Alias, domain.ReasonPinned)
 				continue
 			}
@@ -293,6 +302,9 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 		c.pending = append(c.pending, p)
 	}
 	c.set.busy = true
+	rg.writes++
+	more := c.next.Len() - c.set.targets.Len()
+	rg.targets += more
 	s.cfg.Store.PutSet(shown, func(err error) {
 		for i, p := range c.pending {
 			if i < len(c.write.Put) {
@@ -303,11 +315,12 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 		}
 		if err != nil {
 			s.storeDone(err)
+			rg.targets -= more
 			done(err)
 			rg.restore(c, &domain.Backoff{})
 			return
 		}
-		c.set.busy = false
+		rg.written(c.set)
 		done(nil)
 		c.set.leave()
 	})
@@ -344,10 +357,16 @@ func (rg *registry) restore(c *setChange, waits *domain.Backoff) {
 			s.cfg.Host.AfterFunc(waits.Next(random(s.cfg.Host)), func() { rg.restore(c, waits) })
 			return
 		}
-		c.set.busy = false
+		rg.written(c.set)
 		rg.vanishSetMaybe(c.set.key)
 		c.set.leave()
 	})
+}
+
+// written ends the write of a set.
+func (rg *registry) written(set *clientSet) {
+	set.busy = false
+	rg.writes--
 }
 
 // leave carries out the goodbyes that waited for a write.
@@ -400,7 +419,6 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 		s.pins[p.Alias] = p
 	}
 	e.TakenFrom = len(c.taken)
-	rg.targets += c.next.Len() - set.targets.Len()
 	set.targets, set.bad, set.revision = c.next, c.bad, c.request.Revision
 	s.stats.Registrations++
 	for _, from := range c.taken {

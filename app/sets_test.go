@@ -155,7 +155,9 @@ func TestRejectedTargetsDoNotAffectTheOthers(t *testing.T) {
 	w.startScraper(func(c *app.ScraperConfig) { c.PinAliases, c.MaxAliases = true, 4 })
 	w.startClient("b", 2, nil)
 	w.loop.Advance(time.Second)
-	c := w.startSet(nil, "a", "b", "c", "d", "e")
+	transport := portstest.NewTransport(w.net)
+	transport.Proves = true // as all clients with sets
+	c := w.startSet(func(c *app.ClientConfig) { c.Transport = transport }, "a", "b", "c", "d", "e")
 	w.loop.Advance(2 * time.Second)
 	wantNames(t, w.aliases(), "a", "b", "c", "d")
 	if w.status("b").Key != pair(2).Public {
