@@ -65,6 +65,12 @@ func Bounds() []bound.Bound {
 			Counter: "dhtprom_registrations_rejected_total{reason=\"rate_limit\"}",
 		},
 		{
+			Name: "app.setBurst", What: "requests of sets of targets on the connection of the scrapes",
+			Scope: bound.PerConnection, Limit: bound.Rate(setBurst, 1, setEvery), Policy: bound.AnswerFail,
+			Reason:  "a client whose targets change all the time registers once a second, in two or three requests",
+			Counter: "dhtprom_registrations_rejected_total{reason=\"rate_limit\"}",
+		},
+		{
 			Name: "app.aliasFirstRequest", What: "time to the first request",
 			Scope: bound.PerConnection, Limit: bound.Time(aliasFirstRequest), Policy: bound.CloseLimited,
 			Reason: "a client sends it at once",

@@ -101,6 +101,8 @@ const (
 	maxRefusals       = 3                // wrong secrets on one connection before it is closed
 	requestBurst      = 32               // requests at once on one connection
 	requestEvery      = time.Second      // and one more each second
+	setBurst          = 32               // requests of sets at once on the connection of a session
+	setEvery          = requestEvery / 4 // and one more in that time: a set that changes all the time takes two in changePause
 	maxPendingWrites  = 4096             // registrations being written
 
 	// maxInstances bounds the client processes that are remembered for an alias; the one silent for longest is removed. A rolling

@@ -125,7 +125,7 @@ func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func
 	s := c.registry.scraper
 	if !c.limit.Take(s.cfg.Host.Now()) {
 		c.registry.recordRejection(c, r.Alias, domain.ReasonRateLimit)
-		fail("Too many requests")
+		fail(tooManyRequests)
 		c.refuse()
 		return false
 	}
@@ -147,6 +147,8 @@ func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func
 	}
 	return true
 }
+
+const tooManyRequests = "Too many requests"
 
 // refuse counts a rejection; a few close the connection, so that guessing costs a handshake each time. If the address has sent
 // many, one is enough.

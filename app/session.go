@@ -6,6 +6,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/bound"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -63,8 +64,8 @@ type Session struct {
 
 // sessionService answers a client's requests on its connection. Nil functions mean that they are not supported.
 type sessionService struct {
-	onLeave func(ports.AliasRequest, func(ports.AliasReply))                      // goodbyes
-	onSet   func(ports.SetRequest, domain.UID, domain.Peer, func(ports.SetReply)) // registrations of its set
+	onLeave func(ports.AliasRequest, func(ports.AliasReply))           // goodbyes
+	onSet   func(ports.SetRequest, *sessionLink, func(ports.SetReply)) // registrations of its set
 }
 
 // sessionLink is one connection of a session, or the dial for one. Callbacks of links that the session no longer uses are
@@ -79,6 +80,7 @@ type sessionLink struct {
 	opened host.Instant
 	at     time.Time // when it opened, if there is a clock
 
+	limit     *bound.Bucket // of registrations; nil where they are not supported
 	probing   bool
 	stopProbe func()
 	hurried   bool // see hurry
@@ -330,8 +332,9 @@ func (s *Session) registrations(link *sessionLink) func(ports.SetRequest, func(p
 	if s.service.onSet == nil {
 		return nil
 	}
+	link.limit = bound.NewBucket(s.cfg.Host.Now(), bound.Pace{Burst: setBurst, Every: setEvery})
 	return func(req ports.SetRequest, reply func(ports.SetReply)) {
-		s.service.onSet(req, link.uid, link.peer, reply)
+		s.service.onSet(req, link, reply)
 	}
 }
 

@@ -244,3 +244,47 @@ func (w *world) startOpenScraper(change func(*app.ScraperConfig)) func(ports.Set
 		w.loop.Turn(func() { handlers.OnSet(req, reply) })
 	}
 }
+
+// The connection of the scrapes lasts, unlike those of other registrations.
+func TestSetsOverASessionAreLimited(t *testing.T) {
+	w := newWorld(t)
+	transport := &sessionTransport{Transport: portstest.NewTransport(w.net)}
+	w.startScraper(func(c *app.ScraperConfig) { c.Transport = transport })
+	c := w.startSet(nil, "a")
+	w.loop.Advance(time.Second)
+	limited := 0
+	flood := func(n int) {
+		w.loop.Turn(func() {
+			for range n {
+				transport.onSet(ports.SetRequest{Secret: secret, Key: c.PublicKey(), Revision: domain.Revision{1}}, func(r ports.SetReply) {
+					if r.Message == "Too many requests" {
+						limited++
+					}
+				})
+			}
+		})
+	}
+	flood(100)
+	if limited < 60 || uint64(limited) != w.scraper.Stats().Rejected[domain.ReasonRateLimit] {
+		t.Errorf("%d of 100 were limited; rejected: %v", limited, w.scraper.Stats().Rejected)
+	}
+	limited = 0
+	for range 60 { // one that changes all the time
+		w.loop.Advance(time.Second)
+		flood(3)
+	}
+	if limited > 0 {
+		t.Errorf("%d limited at a slow pace", limited)
+	}
+}
+
+// sessionTransport lets a test send requests on the last session's connection.
+type sessionTransport struct {
+	*portstest.Transport
+	onSet func(ports.SetRequest, func(ports.SetReply))
+}
+
+func (t *sessionTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	t.onSet = d.OnSet
+	return t.Transport.DialMetrics(d)
+}

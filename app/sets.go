@@ -81,8 +81,13 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 }
 
 // setOverSession answers a registration on the connection of the session with its key.
-func (rg *registry) setOverSession(req ports.SetRequest, uid domain.UID, peer domain.Peer, reply func(ports.SetReply)) {
-	s := rg.scraper
+func (rg *registry) setOverSession(req ports.SetRequest, link *sessionLink, reply func(ports.SetReply)) {
+	s, uid, peer := rg.scraper, link.uid, link.peer
+	if !link.limit.Take(s.cfg.Host.Now()) {
+		s.stats.Rejected[domain.ReasonRateLimit]++
+		reply(ports.SetReply{Message: tooManyRequests})
+		return
+	}
 	fail := func(reason string, err error) {
 		tell(s.cfg.OnEvent, domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})
 		reply(ports.SetReply{Message: fmt.Sprintf("Failed to register the set (uid %s)%s", uid, reason)})
