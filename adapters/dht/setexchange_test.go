@@ -674,3 +674,22 @@ func TestSessionTakesTheSetOfItsClient(t *testing.T) {
 		t.Error("the application was called after it had closed the session")
 	}
 }
+
+// The application limits the requests of a connection, and so the signatures that strangers have verified. It gets no request with too many
+// targets.
+func TestOfferOfARequestWithTooManyTargetsIsNotVerified(t *testing.T) {
+	w := newRawSets(t, needAll)
+	keys := id.KeyPairFromSeed(id.Seed{3})
+	ask := func(count uint64) string {
+		return w.targets(func(m *TargetsRequest) {
+			o := SignOffer(keys, w.link.conn.HandshakeHash())
+			m.Key, m.Offer, m.Count = domain.PublicKey(keys.Public), &o, count
+		})
+	}
+	if got := ask(domain.MaxTargets + 1); got != "the set has 5001 targets, want at most 5000" || w.link.proven != (domain.PublicKey{}) {
+		t.Errorf("%s, the proven key is %v", got, w.link.proven)
+	}
+	if got := ask(domain.MaxTargets); got != "need 1" || w.link.proven != domain.PublicKey(keys.Public) {
+		t.Errorf("%s, the proven key is %v", got, w.link.proven)
+	}
+}

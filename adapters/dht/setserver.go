@@ -57,13 +57,13 @@ func (s *setServer) onTargets(value []byte, reply func([]byte, error)) {
 		reply(nil, decodeError(err))
 		return
 	}
-	from, ok := s.identify(m)
-	switch {
-	case !ok:
-		s.reject(reply, notAvailable)
-		return
-	case m.Count > domain.MaxTargets:
+	if m.Count > domain.MaxTargets { // before its signature is verified, because only the application limits requests
 		s.reject(reply, fmt.Sprintf("the set has %d targets, want at most %d", m.Count, domain.MaxTargets))
+		return
+	}
+	from, ok := s.identify(m)
+	if !ok {
+		s.reject(reply, notAvailable)
 		return
 	}
 	s.accepted = from.accepted
