@@ -172,7 +172,7 @@ func (c *Client) SetTargets(ctx context.Context, targets []Target) error {
 		}
 		c.targets = next
 		for a := range c.last {
-			if !slices.ContainsFunc(next, func(t target) bool { return t.alias == a }) {
+			if _, stays := c.client.Set().Get(a); !stays {
 				delete(c.last, a)
 			}
 		}
