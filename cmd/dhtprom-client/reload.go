@@ -46,7 +46,7 @@ func newReloader(cfg config, c *client.Client, files *targetFiles, own *promethe
 var errFromInput = errors.New("nothing to reload: the invite came from standard input")
 
 // run reads the files of the flags again, and applies new secrets and targets. Scrapers change at the next start only. On an error
-// nothing changes, except that the files with targets are read each by itself.
+// nothing changes, except that the files with targets are read each by itself: their faults are reported, and are no error here.
 func (r *reloader) run(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

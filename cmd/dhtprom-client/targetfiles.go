@@ -148,15 +148,8 @@ func (t *targetFiles) first(ctx context.Context) error {
 	t.mu.Lock()
 	watched := slices.Clone(t.watched)
 	t.mu.Unlock()
-	for _, w := range watched {
-		select {
-		case <-w.read:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if len(watched) == 0 {
-		return nil
+	if err := awaitRead(ctx, watched); err != nil || len(watched) == 0 {
+		return err
 	}
 	return t.apply(ctx)
 }
@@ -227,56 +220,95 @@ func (sd *fileSD) target(cfg *config, s filesd.Target) client.Target {
 	return cfg.clientTarget(of)
 }
 
-// reload applies another configuration, and reads all files again.
+// reload reads all files again, and applies another configuration. On an error that is unchanged. Faults of files are reported, and are no
+// error: their last good targets remain.
 func (t *targetFiles) reload(ctx context.Context, next config) error {
 	t.mu.Lock()
-	same := slices.EqualFunc(t.cfg.fileSD, next.fileSD, func(a, b fileSD) bool {
-		return slices.Equal(a.files, b.files) && a.every == b.every
-	}) && t.cfg.hostname == next.hostname
-	if same { // the last good targets of broken files remain
-		for i, sd := range next.fileSD {
-			t.watched[i].of = sd
-		}
-		t.cfg.targets, t.cfg.labels, t.cfg.fileSD = next.targets, next.labels, next.fileSD
-	}
-	watched := t.watched
+	before, watched := t.cfg, t.watched
 	t.mu.Unlock()
-	if !same {
-		if err := t.replace(ctx, next); err != nil {
-			return err
-		}
-		return t.first(ctx)
+	present, same := watched, slices.EqualFunc(before.fileSD, next.fileSD, func(a, b fileSD) bool {
+		return slices.Equal(a.files, b.files) && a.every == b.every
+	}) && before.hostname == next.hostname
+	var err error
+	if same {
+		err = t.readAgain(ctx, watched)
+	} else {
+		watched, err = t.watchAll(ctx, next)
 	}
-	var errs []error
+	if err != nil {
+		return err
+	}
+	t.use(next, watched)
+	if err := t.apply(ctx); err != nil {
+		t.use(before, present)
+		_ = t.apply(ctx) // nothing changes
+		if !same {
+			err = errors.Join(err, t.end(ctx, watched))
+		}
+		return err
+	}
+	if same {
+		return nil
+	}
+	return t.end(ctx, present)
+}
+
+// use replaces the configuration of the targets.
+func (t *targetFiles) use(c config, watched []*watchedFiles) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watched = watched
+	for i, sd := range c.fileSD {
+		watched[i].of = sd
+	}
+	t.cfg.targets, t.cfg.labels, t.cfg.fileSD, t.cfg.hostname = c.targets, c.labels, c.fileSD, c.hostname
+}
+
+// readAgain reads all files now.
+func (t *targetFiles) readAgain(ctx context.Context, watched []*watchedFiles) error {
 	for _, w := range watched {
 		done := make(chan error, 1)
 		w.watcher.Reload(func(err error) { done <- err })
 		select {
 		case err := <-done:
-			errs = append(errs, err)
+			if errors.Is(err, filesd.ErrClosed) {
+				return err
+			}
+			if err != nil {
+				t.log.Warn("Files with targets still have faults", "err", err)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return errors.Join(append(errs, t.apply(ctx))...)
+	return nil
 }
 
-// replace watches other files in place of the present ones.
-func (t *targetFiles) replace(ctx context.Context, next config) error {
-	var watched []*watchedFiles
-	for _, sd := range next.fileSD {
-		w, err := t.watch(sd, next.hostname)
+// watchAll watches the files of a configuration, and waits until they have been read.
+func (t *targetFiles) watchAll(ctx context.Context, c config) (watched []*watchedFiles, err error) {
+	for _, sd := range c.fileSD {
+		w, err := t.watch(sd, c.hostname)
 		if err != nil {
-			return errors.Join(err, t.end(ctx, watched))
+			return nil, errors.Join(err, t.end(ctx, watched))
 		}
 		watched = append(watched, w)
 	}
-	t.mu.Lock()
-	before := t.watched
-	t.watched = watched
-	t.cfg.targets, t.cfg.labels, t.cfg.fileSD, t.cfg.hostname = next.targets, next.labels, next.fileSD, next.hostname
-	t.mu.Unlock()
-	return t.end(ctx, before)
+	if err := awaitRead(ctx, watched); err != nil {
+		return nil, errors.Join(err, t.end(context.WithoutCancel(ctx), watched))
+	}
+	return watched, nil
+}
+
+// awaitRead waits until all files have been read once.
+func awaitRead(ctx context.Context, watched []*watchedFiles) error {
+	for _, w := range watched {
+		select {
+		case <-w.read:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // end closes watchers.

@@ -187,3 +187,38 @@ func TestFilesWithTargetsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// A reload that fails leaves nothing behind that a later change of a file would apply.
+func TestFailedReloadChangesNoTargets(t *testing.T) {
+	b := newBench(t)
+	const head = "scrapers: [{invite_file: invite}]\n"
+	dir := folder(t, map[string]string{
+		"invite": b.invite(t), "b.json": `[{"targets": ["h:1"], "labels": {"__dhtprom_alias__": "z"}}]`,
+		"c.yml": head + "file_sd_configs: [{files: ['b.json']}]\ntargets: [{alias: a, url: 'http://x'}]\n",
+	})
+	r := b.run(t, "", "--config.file="+filepath.Join(dir, "c.yml"))
+	r.awaitTargets("a", "z")
+	for i, sd := range []string{"[{files: ['b.json']}]", "[{files: ['*.json']}]"} { // the same files, and others
+		put(t, filepath.Join(dir, "c.yml"), head+"file_sd_configs: "+sd+"\ntargets: [{alias: z, url: 'http://x'}]\n")
+		if err := r.reloader.run(context.Background()); err == nil || !strings.Contains(err.Error(), `alias "z" is the one of two targets`) {
+			t.Errorf("%v", err)
+		}
+		if err := r.files.Err(); err != nil {
+			t.Errorf("the files have the fault %v", err)
+		}
+		next := []string{"y", "x"}[i]
+		put(t, filepath.Join(dir, "b.json"), `[{"targets": ["h:1"], "labels": {"__dhtprom_alias__": "`+next+`"}}]`)
+		r.awaitTargets("a", next)
+		put(t, filepath.Join(dir, "b.json"), `[{"targets": ["h:1"], "labels": {"__dhtprom_alias__": "z"}}]`)
+		r.awaitTargets("a", "z")
+	}
+	// A fault of a file does not keep the rest of the configuration from changing.
+	put(t, filepath.Join(dir, "b.json"), "[")
+	put(t, filepath.Join(dir, "c.yml"), head+"file_sd_configs: [{files: ['b.json']}]\ntargets: [{alias: c, url: 'http://x'}]\n")
+	if err := r.reloader.run(context.Background()); err != nil {
+		t.Error(err)
+	}
+	r.awaitTargets("c", "z")
+	r.awaitFault("b.json:1")
+	r.end(b.secret.RevealText())
+}
