@@ -288,3 +288,20 @@ func (t *sessionTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession
 	t.onSet = d.OnSet
 	return t.Transport.DialMetrics(d)
 }
+
+func TestSetThatIsBeingWrittenIsNotReplaced(t *testing.T) {
+	w := newWorld(t)
+	send := w.startOpenScraper(func(c *app.ScraperConfig) { c.MaxAliases = 2 })
+	w.disk.Hold = true
+	var replies []ports.SetReply
+	for i := range byte(2) {
+		content := &ports.SetContent{Targets: []domain.Target{{Alias: "a"}, {Alias: "b"}, {Alias: "c"}}}
+		send(ports.SetRequest{Key: pair(50).Public, Revision: domain.Revision{1 + i}, Content: content}, func(r ports.SetReply) { replies = append(replies, r) })
+	}
+	w.disk.Release()
+	w.loop.Advance(time.Second)
+	full := []domain.RejectedTarget{{Alias: "c", Reason: domain.ReasonTableFull}}
+	if len(replies) != 2 || replies[0].Success || !replies[1].Success || !slices.Equal(replies[1].Rejected, full) {
+		t.Errorf("%+v", replies)
+	}
+}
