@@ -35,11 +35,16 @@ func setFor(t *testing.T, key domain.PublicKey, dial byte, aliases ...string) po
 func TestUnprovenSetDropsNoAliasThatBelongsToItsKey(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(func(c *app.ScraperConfig) { c.PinAliases = true })
-	proves := portstest.NewTransport(w.net)
-	proves.Proves = true
-	c := w.startSet(func(c *app.ClientConfig) { c.Transport = proves }, "a", "b")
+	c := w.startSet(nil, "a", "b")
 	w.loop.Advance(time.Second)
-	if _, err := w.send(setFor(t, c.PublicKey(), 99, "b")); err == nil {
+	stranger := portstest.NewTransport(w.net)
+	stranger.Unproven = true
+	var got error
+	w.loop.Turn(func() {
+		stranger.RegisterAlias(setFor(t, c.PublicKey(), 99, "b"), func(_ bool, err error) { got = err })
+	})
+	w.loop.Advance(time.Second)
+	if got == nil {
 		t.Error("a set without a proof was registered")
 	}
 	wantNames(t, w.aliases(), "a", "b")
@@ -240,7 +245,7 @@ func (w *world) startOpenScraper(change func(*app.ScraperConfig)) func(ports.Set
 	var handlers ports.AliasHandlers
 	w.loop.Turn(func() { handlers = transport.open(quietConn{pair(60).Public}) })
 	return func(req ports.SetRequest, reply func(ports.SetReply)) {
-		req.Secret, req.Instance = secret, domain.Instance{1}
+		req.Secret, req.Instance, req.Proven = secret, domain.Instance{1}, true
 		w.loop.Turn(func() { handlers.OnSet(req, reply) })
 	}
 }

@@ -56,8 +56,8 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 		return
 	}
 	s := c.registry.scraper
-	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
-		// Any holder of the secret could send a set without an alias, and then take it.
+	if !req.Proven { // all clients with sets prove their keys
+		// Any holder of the secret could drop another client's aliases by a set without them, or give it targets under a revision of its own.
 		c.registry.recordRejection(c, "", domain.ReasonNoProof)
 		fail(c.failed(r, errNoProof))
 		return

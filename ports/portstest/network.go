@@ -298,7 +298,9 @@ type Transport struct {
 	onMoved   []*func(ports.Move)
 	networks  []*func(ports.Network)
 
-	// Proves makes registrations prove their keys, and report when no connection reaches them.
+	// Unproven makes registrations of sets come without the proof that they have otherwise.
+	Unproven bool
+	// Proves makes registrations of aliases prove their keys, and report when no connection reaches them.
 	Proves bool
 }
 

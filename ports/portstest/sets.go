@@ -58,7 +58,7 @@ func (e *setExchange) ask(content *ports.SetContent) {
 	}
 	answer(ports.SetRequest{
 		Secret: r.Secret, Key: r.Key, Instance: instance, Revision: r.Set.Targets.Revision(), Base: e.base, Count: r.Set.Targets.Len(),
-		Proven: t.Proves, Unconnected: t.Proves && !t.reached(r.Key), Content: content,
+		Proven: !t.Unproven, Unconnected: t.Proves && !t.reached(r.Key), Content: content,
 	}, func(reply ports.SetReply) { e.back(func() { e.onReply(reply) }) })
 }
 
