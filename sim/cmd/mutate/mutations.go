@@ -9,7 +9,7 @@ var mutations = []mutation{
 	{"any secret is right", "app/registry.go",
 		"if !domain.Accepts(s.cfg.Secrets, secret) {", "if false {", "registration"},
 	{"acknowledged before it is durable", "app/registry.go",
-		"	s.cfg.Store.Put(s.shown(e), func(err error) {\n		rg.end(e.Alias, p)\n", "	put := func(e domain.Entry, f func(error)) { s.cfg.Store.Put(e, func(error) {}); f(nil) }\n	put(s.shown(e), func(err error) {\n		rg.end(e.Alias, p)\n", "powercut"},
+		"	s.cfg.Store.Put(s.shown(e), func(err error) {\n		rg.writes--\n", "	put := func(e domain.Entry, f func(error)) { s.cfg.Store.Put(e, func(error) {}); f(nil) }\n	put(s.shown(e), func(err error) {\n		rg.writes--\n", "powercut"},
 	{"a failed write to the disk passes for a good one", "app/registry.go",
 		"			reject(domain.ReasonStore, err)\n			return\n		}\n		change, err := s.put(e)\n", "		}\n		change, err := s.put(e)\n", "disk"},
 	{"the session of a client that lost its alias is kept", "app/scraper.go",
