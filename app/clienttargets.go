@@ -34,7 +34,7 @@ func (s *clientScraper) queues(a domain.Alias, scrapers int) *targetQueues {
 	if q == nil {
 		q = &targetQueues{
 			scrapes: queue{limit: maxScrapes, most: maxWaitingCollections},
-			probes:  queue{limit: max(2, maxProbes/scrapers), most: maxWaitingCollections},
+			probes:  queue{limit: max(2, maxProbes/max(1, scrapers)), most: maxWaitingCollections},
 		}
 		s.targets[a] = q
 	}

@@ -71,7 +71,8 @@ func (cc *clientConn) onScrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) p
 	s, host := cc.scraper, cc.client.cfg.Host
 	c := &collection{conn: cc, request: r, handlers: h, arrived: host.Now(), counts: &targetQueues{}}
 	known := false
-	if c.target, known = cc.client.target(r.Target); known {
+	c.target, known = cc.client.target(r.Target)
+	if known = known && s.registrar != nil; known { // else the peer is not admitted
 		c.counts = s.queues(c.target.Alias, len(cc.client.scrapers))
 	}
 	c.counts.requests++

@@ -310,3 +310,33 @@ func TestSetThatIsBeingWrittenIsNotReplaced(t *testing.T) {
 		t.Errorf("%+v", replies)
 	}
 }
+
+// listening keeps the server of a client, whose firewall it bypasses.
+type listening struct {
+	ports.ClientTransport
+	server ports.MetricsListen
+}
+
+func (l *listening) ListenMetrics(m ports.MetricsListen, ready func(error)) (ports.Listener, error) {
+	l.server = m
+	return l.ClientTransport.ListenMetrics(m, ready)
+}
+
+// A scraper may be dropped between its handshake and its first request.
+func TestScrapesOfPeersThatAreNotAdmittedFail(t *testing.T) {
+	w := newWorld(t)
+	l := &listening{ClientTransport: portstest.NewTransport(w.net)}
+	w.startSet(func(c *app.ClientConfig) { c.Transport = l }, "a")
+	w.loop.Advance(time.Second)
+	var got []error
+	w.loop.Turn(func() {
+		h := l.server.OnOpen(quietConn{pair(99).Public})
+		for _, query := range []string{"", "x=1"} {
+			h.OnScrape(domain.ScrapeRequest{Target: "a", Query: query, Within: time.Second}, ends(&got))
+		}
+	})
+	w.loop.Advance(2 * time.Second)
+	if len(got) != 2 || got[0] == nil || got[1] == nil {
+		t.Errorf("%v", got)
+	}
+}
