@@ -175,7 +175,7 @@ type Writer struct {
 	loop     host.Loop
 	handlers ports.ScrapeHandlers
 	head     *domain.ScrapeHead // to be sent with what comes next
-	over     bool               // on the loop
+	over     bool               // cancelled; on the loop
 
 	mu     sync.Mutex
 	pieces []*piece // for the loop
@@ -192,10 +192,7 @@ func Serve(loop host.Loop, within time.Duration, h ports.ScrapeHandlers, run fun
 	go func() {
 		err := run(ctx, w)
 		stop()
-		w.call(func() {
-			w.over = true
-			h.OnEnd(err)
-		})
+		w.call(func() { h.OnEnd(err) })
 	}()
 	return &serving{w, stop}
 }

@@ -327,5 +327,34 @@ func TestServedFunctionsOwnTheirBuffer(t *testing.T) {
 		if err := <-wrote; !errors.Is(err, context.Canceled) {
 			t.Errorf("a cancelled writer has %v", err)
 		}
+		synctest.Wait()
+		l.do(func() {}) // all that it has posted was run
+	})
+}
+
+// A requester may cancel while it is called; what has arrived in the same turn is not for it any more.
+func TestCancelWithinACallIsTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLoop(t)
+		pieces := 0
+		l.do(func() {
+			var s ports.Scrape
+			s = scrapeio.Serve(l, time.Hour, ports.ScrapeHandlers{
+				OnHead: func(domain.ScrapeHead) {}, OnEnd: func(error) { t.Error("the end is reported after Cancel") },
+				OnData: func([]byte) {
+					pieces++
+					s.Cancel()
+				},
+			}, func(_ context.Context, w *scrapeio.Writer) error {
+				w.Head(head)
+				_, err := w.Write(make([]byte, ports.FirstWindow)) // in one turn
+				return err
+			})
+		})
+		synctest.Wait()
+		l.do(func() {})
+		if pieces != 1 {
+			t.Errorf("%d pieces, want 1", pieces)
+		}
 	})
 }
