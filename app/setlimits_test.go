@@ -161,7 +161,9 @@ func TestProbesOfAScraperThatWasDroppedFail(t *testing.T) {
 	w.loop.Advance(10 * time.Second)
 	var got []error
 	for i := range 2 {
-		w.loop.Turn(func() { single.OnScrape(domain.ScrapeRequest{Query: fmt.Sprint("x=", i), Within: time.Second}, ends(&got)) })
+		w.loop.Turn(func() {
+			single.OnScrape(domain.ScrapeRequest{Query: fmt.Sprint("x=", i), Within: time.Second}, ends(&got))
+		})
 	}
 	w.loop.Advance(5 * time.Second)
 	if len(got) != 2 {
