@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
+	"iter"
 	"sync"
 	"time"
 
@@ -30,7 +30,7 @@ type Client struct {
 
 	// On the loop:
 	targets []target
-	last    map[domain.Alias]LastRequest
+	last    map[domain.Alias]LastRequest // of each target
 }
 
 // Expose serves a service's metrics on its own node, in the network of the invite, until ctx ends. Then it says goodbye and
@@ -70,13 +70,13 @@ func Start(ctx context.Context, n *dhtprom.Node, cfg Config) (*Client, error) {
 // New creates a client on a node, to be closed by its own Close or by the node's. It uses the scraper of the invite; the network
 // is the node's. Nothing is served before Start.
 func New(n *dhtprom.Node, cfg Config) (*Client, error) {
-	c := &Client{node: n, config: cfg, counts: newCounts(), registered: make(chan struct{}), last: map[domain.Alias]LastRequest{}}
+	c := &Client{node: n, config: cfg, counts: newCounts(), registered: make(chan struct{})}
 	use, targets, err := cfg.app(n.Host())
 	if err != nil {
 		return nil, err
 	}
 	use.Host, use.Transport, use.KeepTransport, use.OnEvent = n.Host(), n.Transport(), true, c.listener(cfg, use.Alias)
-	c.targets = targets
+	c.targets, c.last = targets, lastOf(aliases(targets), nil)
 	err = n.Do(context.Background(), func() (err error) {
 		c.client, err = app.NewClient(use)
 		return err
@@ -124,8 +124,28 @@ func (c *Client) listener(cfg Config, single domain.Alias) func(domain.Event) {
 
 // note records the result of a request for a target.
 func (c *Client) note(alias domain.Alias, l LastRequest) {
-	if slices.ContainsFunc(c.targets, func(t target) bool { return t.alias == alias }) {
+	if _, there := c.last[alias]; there {
 		c.last[alias] = l
+	}
+}
+
+// lastOf returns the last requests of targets: those that they had before.
+func lastOf(targets iter.Seq[domain.Alias], before map[domain.Alias]LastRequest) map[domain.Alias]LastRequest {
+	last := map[domain.Alias]LastRequest{}
+	for a := range targets {
+		last[a] = before[a]
+	}
+	return last
+}
+
+// aliases returns the aliases of targets.
+func aliases(targets []target) iter.Seq[domain.Alias] {
+	return func(yield func(domain.Alias) bool) {
+		for _, t := range targets {
+			if !yield(t.alias) {
+				return
+			}
+		}
 	}
 }
 
@@ -170,12 +190,7 @@ func (c *Client) SetTargets(ctx context.Context, targets []Target) error {
 		if err := c.client.SetTargets(appTargets(next)); err != nil {
 			return err
 		}
-		c.targets = next
-		for a := range c.last {
-			if _, stays := c.client.Set().Get(a); !stays {
-				delete(c.last, a)
-			}
-		}
+		c.targets, c.last = next, lastOf(aliases(next), c.last)
 		return nil
 	})
 }
