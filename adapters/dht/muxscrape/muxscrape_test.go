@@ -888,3 +888,100 @@ func TestUnreadResponsesCountUntilTheyAreRead(t *testing.T) {
 		}
 	}
 }
+
+// The limit on messages that a requester has not read is exact.
+func TestUnreadMessageBeyondTheLimitEndsTheConnection(t *testing.T) {
+	w := newWorld(t, func(domain.ScrapeRequest, *Response) func() { return nil })
+	w.wire.Run()
+	w.wire.B.Window = 1
+	w.wire.A.Pause()
+	m := end{id: 1, code: byClient}
+	w.p.send(typeEnd, m.append(nil)) // fills the window
+	w.p.unread = maxUnread - 1
+	for i, closed := range []bool{false, true} {
+		w.p.send(typeEnd, m.append(nil))
+		if w.p.mux.Closed() != closed {
+			t.Errorf("closed %v after %d unread messages, want %v", !closed, maxUnread+i, closed)
+		}
+	}
+}
+
+// A response that was cancelled while it waited for its turn sends nothing more.
+func TestCancelledResponseLosesItsTurn(t *testing.T) {
+	wire := muxtest.NewWire()
+	pieces := map[uint64]int{}
+	scraper, err := mux.New(wire.A).Open(mux.ChannelOptions{Protocol: Protocol, Messages: []func([]byte){
+		typeResponse: func([]byte) {}, typeEnd: func([]byte) {},
+		typeData: func(b []byte) {
+			id, _, err := parseData(b)
+			if err != nil {
+				t.Error(err)
+			}
+			pieces[id]++
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	responses := map[uint64]*Response{}
+	if _, err = NewResponder(mux.New(wire.B), ResponderOptions{OnRequest: func(_ domain.ScrapeRequest, res *Response) func() {
+		responses[res.id] = res
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	wire.Run()
+	const ids = 3
+	for id := range uint64(ids) {
+		m := request{id: id + 1, credit: firstWindow}
+		scraper.Send(typeRequest, m.append(nil))
+	}
+	wire.Run()
+	wire.B.Window = 1
+	wire.A.Pause()
+	for id := range uint64(ids) {
+		responses[id+1].Head(domain.ScrapeHead{Status: 200, Length: -1})
+		responses[id+1].Write(page(2 * MaxPiece))
+	}
+	scraper.Send(typeCancel, compact.AppendUint(nil, 2))
+	wire.Run()
+	wire.A.Resume()
+	wire.Run()
+	if pieces[1] != 2 || pieces[2] != 0 || pieces[3] != 2 {
+		t.Errorf("pieces by request: %v", pieces)
+	}
+}
+
+// A writer that goes on when it is called runs once at a time, however much credit there is; and it is called when less waits than a full
+// queue, not before.
+func TestWritersAreCalledOneAfterTheOther(t *testing.T) {
+	var res *Response
+	w := newWorld(t, func(_ domain.ScrapeRequest, r *Response) func() { res = r; return nil })
+	w.wire.Run()
+	m := request{id: 1}
+	w.q.channel.Send(typeRequest, m.append(nil))
+	w.wire.Run()
+	res.Head(domain.ScrapeHead{Status: 200, Length: -1})
+	calls, depth, deepest := 0, 0, 0
+	res.OnDrain(func() {
+		calls++
+		depth++
+		deepest = max(deepest, depth)
+		if calls < 20 {
+			res.Write(page(queueSize))
+		}
+		depth--
+	})
+	res.Write(page(MaxPiece + queueSize))
+	more := window{1, MaxPiece}
+	w.q.channel.Send(typeWindow, more.append(nil))
+	if w.wire.Run(); calls != 0 || len(res.queue) != queueSize {
+		t.Errorf("called %d times while %d bytes wait", calls, len(res.queue))
+	}
+	more.bytes = 1 << 30
+	w.q.channel.Send(typeWindow, more.append(nil))
+	w.wire.Run()
+	if calls != 20 || deepest != 1 {
+		t.Errorf("called %d times, %d at once", calls, deepest)
+	}
+}
