@@ -114,3 +114,49 @@ func TestChannelForScrapesIsClosedWithoutThatForMetrics(t *testing.T) {
 		}
 	}
 }
+
+// A client that opens the channel for metrics has decided on that for scrapes. If it opens the latter later, it answers no second time.
+func TestScrapeIsSentOnceMoreByTheMethodOnly(t *testing.T) {
+	w := newWorld(t)
+	l := newLink(w.loop, w.client)
+	var offer *mux.Offer
+	l.mux.Handle(muxscrape.Protocol, nil, func(o *mux.Offer) {
+		o.Hold()
+		offer = o
+	})
+	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer func([]byte, error)
+	rpc.Respond(methodMetrics, func(_ []byte, reply func([]byte, error)) { answer = reply })
+	s := openSession(newLink(w.loop, w.scraper), w.dial())
+	heads, ends := 0, 0
+	var body []byte
+	w.loop.Turn(func() {
+		s.Scrape(domain.ScrapeRequest{Within: time.Minute}, ports.ScrapeHandlers{
+			OnHead: func(domain.ScrapeHead) { heads++ }, OnData: func(b []byte) { body = append(body, b...) }, OnEnd: func(error) { ends++ },
+		})
+	})
+	w.open()
+	if answer == nil || offer == nil || s.scrapes.Running() != 0 {
+		t.Fatalf("by the method: %v, %d scrapes are left on the channel", answer != nil, s.scrapes.Running())
+	}
+	asked := 0
+	w.loop.Turn(func() {
+		_, err = muxscrape.NewResponder(l.mux, muxscrape.ResponderOptions{OnRequest: func(_ domain.ScrapeRequest, r *muxscrape.Response) func() {
+			asked++
+			r.Head(domain.ScrapeHead{Status: 200, Length: -1})
+			r.Write([]byte("b 1\n"))
+			r.End(nil)
+			return nil
+		}})
+		offer.Release()
+	})
+	w.run()
+	w.loop.Turn(func() { answer(MetricsReply{Success: true, Body: []byte("a 1\n")}.Append(nil), nil) })
+	w.run()
+	if err != nil || asked != 1 || heads != 1 || ends != 1 || string(body) != "a 1\n" || len(s.running) != 0 {
+		t.Errorf("%v, asked %d times on the channel; %d heads, %d ends, %q", err, asked, heads, ends, body)
+	}
+}

@@ -16,7 +16,7 @@ type sessionScrape struct {
 	session  *session
 	request  domain.ScrapeRequest
 	handlers ports.ScrapeHandlers
-	run      ports.Scrape // nil until there is a response to consume
+	run      ports.Scrape // nil until it is sent over the channel, or there is a response of the method
 	stop     func()       // cancels the method; nil without one
 	over     bool
 }
@@ -42,8 +42,7 @@ func (ss *sessionScrape) ready() {
 		return
 	}
 	if ss.run != nil {
-		ss.run.Cancel()
-		ss.run = nil
+		ss.run.Cancel() // the client may open the channel later, and answer a second time
 	}
 	ss.sendMethod()
 }
