@@ -33,12 +33,20 @@ func Bounds() []bound.Bound {
 		{
 			Name: "dht.maxSet", What: "content of a set of targets that is kept until its commit",
 			Scope: bound.PerConnection, Limit: bound.Bytes(maxSet), Policy: bound.AnswerFail,
-			Reason: "5,000 targets of 1,600 bytes each; sent only after the scraper has accepted the secret",
+			Reason:  "5,000 targets of 1,600 bytes each; sent only after the scraper has accepted the secret",
+			Counter: `dhtprom_sets_dropped_total{reason="size"}`,
 		},
 		{
 			Name: "dht.maxSets", What: "contents of sets of targets that are kept until their commits",
 			Scope: bound.InAll, Limit: bound.Bytes(maxSets), Policy: bound.AnswerFail,
-			Reason: "eight of the maximum size, or 100 of 2,000 usual targets",
+			Reason:  "eight of the maximum size, or 100 of 2,000 usual targets",
+			Counter: `dhtprom_sets_dropped_total{reason="memory"}`,
+		},
+		{
+			Name: "dht.maxSetTime", What: "time from the first piece of a set's content to its commit",
+			Scope: bound.PerConnection, Limit: bound.Time(maxSetTime), Policy: bound.AnswerFail,
+			Reason:  "clients give up after a minute; a peer that stops in the middle must not hold memory as long as its connection",
+			Counter: `dhtprom_sets_dropped_total{reason="time"}`,
 		},
 		{
 			Name: "dht.maxProofs", What: "proofs of former keys that are verified",

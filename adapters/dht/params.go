@@ -38,6 +38,9 @@ const (
 	maxSet = 8 << 20
 	// maxSets bounds that of all clients of a process.
 	maxSets = 8 * maxSet
+	// maxSetTime bounds the time from the first piece of a content to its commit: clients give up as long after their request (app
+	// setTimeout).
+	maxSetTime = time.Minute
 	// maxProofs bounds the proofs of former keys in a content: versions without sets have that many targets in a client.
 	maxProofs = 256
 	// heldSetTimeout limits the wait for the first answer to the registration of a set on a held connection; after it the scraper is

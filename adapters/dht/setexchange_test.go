@@ -3,6 +3,7 @@ package dht
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -549,6 +550,13 @@ func TestContentIsBoundedForAConnectionAndInAll(t *testing.T) {
 	if got := w.commit(ports.NeedAll, len(webContent)); got != "need 0" || w.link.sets.held != maxSets-20 {
 		t.Errorf("%s; %d bytes are kept", got, w.link.sets.held)
 	}
+	var dropped []uint64
+	for _, c := range w.link.sets.counters() {
+		dropped = append(dropped, c.Value)
+	}
+	if !slices.Equal(dropped, []uint64{2, 1, 0}) {
+		t.Errorf("dropped because of size, memory and time: %d", dropped)
+	}
 }
 
 // A set that no scraper takes is not sent: the scraper's answer to the commit has the reason.
@@ -593,7 +601,49 @@ func TestUncommittedContentIsFreed(t *testing.T) {
 		if w.link.sets.held != 0 {
 			t.Errorf("%s: %d bytes are kept", name, w.link.sets.held)
 		}
+		if w.loop.Advance(2 * maxSetTime); w.link.sets.tooLate != 0 {
+			t.Errorf("%s: a time expires of what was freed", name)
+		}
 	}
+}
+
+// A peer that stops in the middle of a set holds no memory for as long as its connection.
+func TestContentWithoutACommitIsDroppedAfterAWhile(t *testing.T) {
+	w := newRawSets(t, needAll, needAll, registered)
+	w.targets(nil)
+	w.loop.Advance(time.Hour)
+	w.data(webContent[:5])
+	w.loop.Advance(maxSetTime - time.Millisecond)
+	w.data(webContent[5:10]) // does not begin the time again
+	if n := w.link.sets.held; n != 10 {
+		t.Errorf("%d bytes are kept, want 10", n)
+	}
+	w.loop.Advance(time.Millisecond)
+	if n := w.link.sets.held; n != 0 || w.link.sets.tooLate != 1 {
+		t.Errorf("%d bytes are kept after %s; %d sets were dropped", n, maxSetTime, w.link.sets.tooLate)
+	}
+	w.data(webContent[10:])
+	if n := w.link.sets.held; n != 0 {
+		t.Errorf("%d bytes are kept of a set that was dropped", n)
+	}
+	if got, want := w.commit(ports.NeedAll, len(webContent)), "the set was not complete within 1m0s"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if n := w.loop.Timers(); n != 0 {
+		t.Errorf("%d timers are armed", n)
+	}
+	// The next one has its own time, and a complete one needs none.
+	w.targets(nil)
+	w.data(webContent)
+	w.loop.Advance(maxSetTime / 2)
+	if got := w.commit(ports.NeedAll, len(webContent)); got != "need 0" {
+		t.Error(got)
+	}
+	w.loop.Advance(time.Hour)
+	if n := w.link.sets.tooLate; n != 1 || len(w.requests) != 3 {
+		t.Errorf("%d sets were dropped, %d requests", n, len(w.requests))
+	}
+	w.wantOpen()
 }
 
 // The answer to an earlier request changes nothing at a later one, nor that after the channel has closed.

@@ -6,6 +6,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // setServer answers the registration of sets on a channel: targets, then as many events targets-data as the content takes, and
@@ -23,10 +24,11 @@ type setServer struct {
 	accepted bool
 	// serial counts requests and commits. A reply to an earlier one than the last changes nothing.
 	serial  int
-	expects bool   // content may be sent
-	content []byte // received since
-	size    int    // of it, with what was dropped
-	dropped string // reason for dropping it; "" for none
+	expects bool       // content may be sent
+	content []byte     // received since
+	size    int        // of it, with what was dropped
+	dropped string     // reason for dropping it; "" for none
+	timer   host.Timer // limits the time that content is kept; nil without any
 	closed  bool
 }
 
@@ -37,8 +39,21 @@ type identity struct {
 	accepted            bool // the offer
 }
 
-// setMemory counts the content of sets on all channels of a transport, in bytes.
-type setMemory struct{ held int }
+// setMemory counts the content of sets on all channels of a transport, in bytes, and those that were dropped.
+type setMemory struct {
+	held                      int
+	tooLarge, noRoom, tooLate uint64
+}
+
+func (sm *setMemory) counters() []ports.Counter {
+	dropped := func(reason string, n uint64) ports.Counter {
+		return ports.Counter{
+			Name: "sets_dropped", Help: "Sets of targets dropped at a limit before they were complete.", Value: n,
+			Labels: []ports.Label{{Name: "reason", Value: reason}},
+		}
+	}
+	return []ports.Counter{dropped("size", sm.tooLarge), dropped("memory", sm.noRoom), dropped("time", sm.tooLate)}
+}
 
 // serve sets the methods. handler need not have a result yet.
 func (s *setServer) serve(rpc *muxrpc.RPC) {
@@ -118,13 +133,24 @@ func (s *setServer) onData(piece []byte) {
 	switch {
 	case s.dropped != "":
 	case s.size > maxSet:
+		all.tooLarge++
 		s.drop(tooLarge)
 	case all.held+len(piece) > maxSets:
+		all.noRoom++
 		s.drop(fmt.Sprintf("this set and those that other clients send have %d bytes so far, want at most %d", all.held+len(piece), maxSets))
 	default:
 		all.held += len(piece)
 		s.content = append(s.content, piece...)
+		if s.timer == nil {
+			s.timer = s.link.host.AfterFunc(maxSetTime, s.expire)
+		}
 	}
+}
+
+// expire drops content whose commit does not come.
+func (s *setServer) expire() {
+	s.link.sets.tooLate++
+	s.drop(fmt.Sprintf("the set was not complete within %s", maxSetTime))
 }
 
 // drop drops the content, and what follows until the commit.
@@ -139,6 +165,10 @@ const tooLarge = "too large" // reported with the size
 // free drops everything that was received. No content is expected then.
 func (s *setServer) free() {
 	s.link.sets.held -= len(s.content)
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
 	s.content, s.size, s.dropped, s.expects = nil, 0, "", false
 }
 

@@ -2,6 +2,7 @@ package dht
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/ports"
@@ -23,7 +24,7 @@ func (t *Transport) Status() ports.NodeStatus {
 		Announced:  s.Announced,
 		Streams:    s.Connections,
 		InReserve:  s.Peering.SecondWays,
-		Counters:   append(countersOf(s), t.answers.counters()...),
+		Counters:   slices.Concat(countersOf(s), t.answers.counters(), t.sets.counters()),
 	}
 	switch {
 	case !s.Local.IsValid():
