@@ -609,7 +609,7 @@ func TestUncommittedContentIsFreed(t *testing.T) {
 
 // A peer that stops in the middle of a set holds no memory for as long as its connection.
 func TestContentWithoutACommitIsDroppedAfterAWhile(t *testing.T) {
-	w := newRawSets(t, needAll, needAll, registered)
+	w := newRawSets(t, needAll, needAll, registered, needAll)
 	w.targets(nil)
 	w.loop.Advance(time.Hour)
 	w.data(webContent[:5])
@@ -634,7 +634,8 @@ func TestContentWithoutACommitIsDroppedAfterAWhile(t *testing.T) {
 	}
 	// The next one has its own time, and a complete one needs none.
 	w.targets(nil)
-	w.data(webContent)
+	w.data(webContent[:5])
+	w.data(webContent[5:])
 	w.loop.Advance(maxSetTime / 2)
 	if got := w.commit(ports.NeedAll, len(webContent)); got != "need 0" {
 		t.Error(got)
@@ -642,6 +643,11 @@ func TestContentWithoutACommitIsDroppedAfterAWhile(t *testing.T) {
 	w.loop.Advance(time.Hour)
 	if n := w.link.sets.tooLate; n != 1 || len(w.requests) != 3 {
 		t.Errorf("%d sets were dropped, %d requests", n, len(w.requests))
+	}
+	w.targets(nil)
+	w.data(webContent)
+	if w.loop.Advance(maxSetTime); w.link.sets.tooLate != 2 || w.link.sets.held != 0 {
+		t.Errorf("%d sets were dropped, %d bytes are kept", w.link.sets.tooLate, w.link.sets.held)
 	}
 	w.wantOpen()
 }
