@@ -67,25 +67,28 @@ func (l *EventLog) Listener(attrs ...any) func(domain.Event) {
 	return func(e domain.Event) {
 		// Logging needs no context.
 		r := e.LogRecord()
-		if ctx := context.Background(); log.Enabled(ctx, r.Level) && l.admit(e, r) {
+		if ctx := context.Background(); log.Enabled(ctx, r.Level) && l.admit(r) {
 			log.LogAttrs(ctx, r.Level, r.Name, r.Attrs...)
 		}
 	}
 }
 
 // admit reports whether an event may be logged, and counts it if not.
-func (l *EventLog) admit(e domain.Event, r domain.LogRecord) bool {
-	kind, pace, peer := classify(e, r.Name)
-	if kind == "" {
+func (l *EventLog) admit(r domain.LogRecord) bool {
+	if r.Limit == domain.LogUnlimited {
 		return true
 	}
-	k := l.kinds[kind]
+	k := l.kinds[r.Kind]
 	if k == nil {
+		pace := logPace
+		if r.Limit == domain.LogStrangers {
+			pace = logStrangerPace
+		}
 		k = &logKind{all: bound.NewBucket(l.host.Now(), pace), peers: map[domain.PublicKey]*logPeer{}}
-		l.kinds[kind] = k
-		l.names = append(l.names, kind)
+		l.kinds[r.Kind] = k
+		l.names = append(l.names, r.Kind)
 	}
-	if k.take(l.host.Now(), peer) {
+	if k.take(l.host.Now(), r.Peer) {
 		return true
 	}
 	if k.suppressed == 0 {
@@ -176,60 +179,4 @@ type sourceless struct{ slog.Handler }
 func (s sourceless) Handle(ctx context.Context, r slog.Record) error {
 	r.PC = 0
 	return s.Handler.Handle(ctx, r)
-}
-
-// classify returns the kind that an event counts as, how often that may be logged, and the peer that caused it, zero for none. An
-// empty kind is not limited.
-func classify(e domain.Event, name string) (kind string, pace bound.Pace, peer domain.PublicKey) {
-	kind, pace = name, logPace
-	switch e := e.(type) {
-	case domain.AliasForgotten, domain.AliasPinned, domain.AliasUnpinned, domain.ImportAliases, domain.ImportAliasesError,
-		domain.SecretsChanged, domain.LoadAliases, domain.LoadAliasesError, domain.StoreDamaged:
-		return "", pace, peer // of the operator, or once per run
-	case domain.FirewallBlock:
-		pace, peer = logStrangerPace, e.RemoteKey
-	case domain.AliasUnauthorised:
-		pace, peer = logStrangerPace, e.Peer.Key
-	case domain.WriteAliasesError:
-		kind, pace = kind+" "+e.What, logStrangerPace // one per registration on a full disk; What is one of a fixed set
-	case domain.ConnectionOpen:
-		kind, peer = kind+" "+string(e.Side), e.Peer.Key
-	case domain.ConnectionClose:
-		kind, peer = kind+" "+string(e.Side), e.Peer.Key
-	case domain.ConnectionError:
-		kind, peer = kind+" "+string(e.Side), e.Peer.Key
-	case domain.ConnectionIgnore:
-		peer = e.Peer.Key
-	case domain.AliasAttempt:
-		peer = e.Scraper
-	case domain.RegisterAliasSuccess:
-		peer = e.Scraper
-	case domain.RegisterAliasError:
-		peer = e.Scraper
-	case domain.LeaveAliasError:
-		peer = e.Scraper
-	case domain.MetricsRequest:
-		peer = e.Peer.Key
-	case domain.MetricsSuccess:
-		peer = e.Peer.Key
-	case domain.MetricsError:
-		peer = e.Peer.Key
-	case domain.AliasRequest:
-		peer = e.Peer.Key
-	case domain.AliasSuccess:
-		peer = e.Peer.Key
-	case domain.AliasError:
-		peer = e.Peer.Key
-	case domain.SetAlias:
-		peer = e.Entry.Key
-	case domain.AliasExpired:
-		peer = e.Entry.Key
-	case domain.UpstreamError:
-		peer = e.Key
-	case domain.SessionWait:
-		peer = e.Key
-	case domain.IdentityShared:
-		peer = e.Key
-	}
-	return kind, pace, peer
 }

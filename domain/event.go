@@ -9,7 +9,7 @@ import (
 )
 
 // Event is a typed event with the attributes of the reference implementation's event and often more. It is declared as its struct
-// and its log record, one below the other. No event carries a secret.
+// and its log record, one below the other, and nothing else is known of it elsewhere. No event carries a secret.
 type Event interface {
 	LogRecord() LogRecord
 }
@@ -77,7 +77,7 @@ type FirewallBlock struct {
 }
 
 func (e FirewallBlock) LogRecord() LogRecord {
-	return info("firewall-block").key("remote_key", e.RemoteKey).text("remote_address", e.Addr.String())
+	return info("firewall-block").strangers().remote(e.RemoteKey).text("remote_address", e.Addr.String())
 }
 
 // AliasAttempt reports the start of a registration. The uid names the attempt.
@@ -89,7 +89,7 @@ type AliasAttempt struct {
 }
 
 func (e AliasAttempt) LogRecord() LogRecord {
-	return info("alias-attempt").uid(e.UID).key("scraper", e.Scraper).register(e.Register).countIfSet("targets", e.Targets)
+	return info("alias-attempt").uid(e.UID).scraper(e.Scraper).register(e.Register).countIfSet("targets", e.Targets)
 }
 
 // RegisterAliasSuccess reports a successful registration; Updated, whether it changed the scraper's entry. The alias of a set is empty,
@@ -104,7 +104,7 @@ type RegisterAliasSuccess struct {
 }
 
 func (e RegisterAliasSuccess) LogRecord() LogRecord {
-	r := info("register-alias-success").uid(e.UID).key("scraper", e.Scraper).aliasIfSet(e.Alias).countIfSet("targets", e.Targets).flag("updated", e.Updated)
+	r := info("register-alias-success").uid(e.UID).scraper(e.Scraper).aliasIfSet(e.Alias).countIfSet("targets", e.Targets).flag("updated", e.Updated)
 	if len(e.Rejected) > 0 {
 		r = r.rejectedTargets(len(e.Rejected), e.Rejected[0])
 	}
@@ -119,7 +119,7 @@ type SetUnsupported struct {
 }
 
 func (e SetUnsupported) LogRecord() LogRecord {
-	r := info("set-unsupported").key("scraper", e.Scraper).count("targets", e.Targets).count("served", e.Served).
+	r := info("set-unsupported").scraper(e.Scraper).count("targets", e.Targets).count("served", e.Served).
 		text("effect", "the scraper is of an older version, or of another implementation: each target is registered there with a key and a connection of its own")
 	if e.Served < e.Targets {
 		r.Level = slog.LevelWarn
@@ -140,7 +140,7 @@ type RegisterAliasError struct {
 }
 
 func (e RegisterAliasError) LogRecord() LogRecord {
-	return warn("register-alias-error").uid(e.UID).key("scraper", e.Scraper).aliasIfSet(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
+	return warn("register-alias-error").uid(e.UID).scraper(e.Scraper).aliasIfSet(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
 }
 
 // LeaveAliasError reports that the goodbye of a stopping client failed: the scraper keeps the alias until it expires, and scrapes
@@ -152,7 +152,7 @@ type LeaveAliasError struct {
 }
 
 func (e LeaveAliasError) LogRecord() LogRecord {
-	return warn("leave-alias-error").key("scraper", e.Scraper).aliasIfSet(e.Alias).err(e.Err).
+	return warn("leave-alias-error").scraper(e.Scraper).aliasIfSet(e.Alias).err(e.Err).
 		text("effect", "the scraper lists the alias until it expires")
 }
 
@@ -225,7 +225,7 @@ type AliasUnauthorised struct {
 
 // LogRecord omits hostname and service: they are unverified, and the alias is enough.
 func (e AliasUnauthorised) LogRecord() LogRecord {
-	return warn("alias-unauthorised").uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
+	return warn("alias-unauthorised").strangers().uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
 }
 
 // AliasError reports that an authorised registration failed. The alias is empty for a set.
@@ -270,7 +270,7 @@ type SetExpired struct {
 }
 
 func (e SetExpired) LogRecord() LogRecord {
-	return info("set-expired").key("target_key", e.Key).count("targets", e.Targets)
+	return info("set-expired").by(e.Key).key("target_key", e.Key).count("targets", e.Targets)
 }
 
 // IdentityShared reports that two running clients register under the same key in turns: a copied seed or an old instance that was
@@ -281,12 +281,8 @@ type IdentityShared struct {
 }
 
 func (e IdentityShared) LogRecord() LogRecord {
-	return warn("identity-shared").aliasIfSet(e.Alias).key("key", e.Key).text("hint", e.Hint())
-}
-
-// Hint returns the remedy.
-func (IdentityShared) Hint() string {
-	return "another running client has the same seed, and only one of them is scraped; stop one, or set another seed file and alias for it"
+	return warn("identity-shared").by(e.Key).aliasIfSet(e.Alias).key("key", e.Key).
+		text("hint", "another running client has the same seed, and only one of them is scraped; stop one, or set another seed file and alias for it")
 }
 
 // SetAlias reports a new or changed entry of the table.
@@ -302,17 +298,19 @@ func (e AliasExpired) LogRecord() LogRecord { return info("alias-expired").entry
 // AliasForgotten reports that the operator removed an entry.
 type AliasForgotten struct{ Entry Entry }
 
-func (e AliasForgotten) LogRecord() LogRecord { return info("alias-forgotten").entry(e.Entry) }
+func (e AliasForgotten) LogRecord() LogRecord {
+	return info("alias-forgotten").unlimited().entry(e.Entry)
+}
 
 // AliasPinned reports that the operator pinned an alias to a key.
 type AliasPinned struct{ Pin Pin }
 
-func (e AliasPinned) LogRecord() LogRecord { return info("alias-pinned").pin(e.Pin) }
+func (e AliasPinned) LogRecord() LogRecord { return info("alias-pinned").unlimited().pin(e.Pin) }
 
 // AliasUnpinned reports that the operator removed a pin.
 type AliasUnpinned struct{ Pin Pin }
 
-func (e AliasUnpinned) LogRecord() LogRecord { return info("alias-unpinned").pin(e.Pin) }
+func (e AliasUnpinned) LogRecord() LogRecord { return info("alias-unpinned").unlimited().pin(e.Pin) }
 
 // ImportAliases reports the import of another program's file at the first start.
 type ImportAliases struct {
@@ -321,19 +319,21 @@ type ImportAliases struct {
 }
 
 func (e ImportAliases) LogRecord() LogRecord {
-	return info("import-aliases").count("entries", e.Entries).skipped(e.Skipped)
+	return info("import-aliases").unlimited().count("entries", e.Entries).skipped(e.Skipped)
 }
 
 // ImportAliasesError reports that such a file could not be read.
 type ImportAliasesError struct{ Err error }
 
-func (e ImportAliasesError) LogRecord() LogRecord { return warn("import-aliases-error").err(e.Err) }
+func (e ImportAliasesError) LogRecord() LogRecord {
+	return warn("import-aliases-error").unlimited().err(e.Err)
+}
 
 // SecretsChanged reports the secrets that are valid from now on, by fingerprint.
 type SecretsChanged struct{ Fingerprints []string }
 
 func (e SecretsChanged) LogRecord() LogRecord {
-	return info("secrets-changed").text("fingerprints", strings.Join(e.Fingerprints, " "))
+	return info("secrets-changed").unlimited().text("fingerprints", strings.Join(e.Fingerprints, " "))
 }
 
 // LoadAliases reports the content of the store at start. Skipped entries were kept aside, not deleted.
@@ -343,13 +343,15 @@ type LoadAliases struct {
 }
 
 func (e LoadAliases) LogRecord() LogRecord {
-	return info("load-aliases").count("entries", e.Entries).skipped(e.Skipped)
+	return info("load-aliases").unlimited().count("entries", e.Entries).skipped(e.Skipped)
 }
 
 // LoadAliasesError reports that the store could not be read.
 type LoadAliasesError struct{ Err error }
 
-func (e LoadAliasesError) LogRecord() LogRecord { return failure("load-aliases-error").err(e.Err) }
+func (e LoadAliasesError) LogRecord() LogRecord {
+	return failure("load-aliases-error").unlimited().err(e.Err)
+}
 
 // AliasesUpdated reports that the targets file was written.
 type AliasesUpdated struct{ Entries int }
@@ -365,14 +367,14 @@ type WriteAliasesError struct {
 }
 
 func (e WriteAliasesError) LogRecord() LogRecord {
-	return failure("write-aliases-error").text("what", e.What).err(e.Err)
+	return failure("write-aliases-error").text("what", e.What).counts(e.What).strangers().err(e.Err) // one for each registration on a full disk
 }
 
 // StoreDamaged reports damage of the alias store that was repaired.
 type StoreDamaged struct{ Damage StoreDamage }
 
 func (e StoreDamaged) LogRecord() LogRecord {
-	return failure("store-damaged").count("recovered", e.Damage.Recovered).text("kept", e.Damage.Kept).
+	return failure("store-damaged").unlimited().count("recovered", e.Damage.Recovered).text("kept", e.Damage.Kept).
 		text("problems", strings.Join(e.Damage.Problems, "; "))
 }
 
@@ -385,7 +387,7 @@ type UpstreamError struct {
 }
 
 func (e UpstreamError) LogRecord() LogRecord {
-	return warn("upstream-error").uid(e.UID).alias(e.Alias).key("remote_key", e.Key).err(e.Err)
+	return warn("upstream-error").uid(e.UID).alias(e.Alias).remote(e.Key).err(e.Err)
 }
 
 // NetworkLost reports that no DHT node answers, and the known causes.
@@ -396,27 +398,19 @@ type NetworkLost struct {
 }
 
 func (e NetworkLost) LogRecord() LogRecord {
-	return warn("network-lost").text("err", e.Problem()).count("bootstrap_nodes_tried", e.BootstrapNodes).text("hint", e.Hint())
-}
-
-// Problem describes the failure.
-func (e NetworkLost) Problem() string {
 	nodes := "bootstrap nodes"
 	if e.BootstrapNodes == 1 {
 		nodes = "bootstrap node"
 	}
-	return fmt.Sprintf("no DHT node answers, %d %s tried", e.BootstrapNodes, nodes)
-}
-
-// Hint returns the remedy.
-func (e NetworkLost) Hint() string {
+	hint := "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
 	switch {
 	case e.NoIPv4:
-		return "this machine has no IPv4 address but loopback, and HyperDHT needs one"
+		hint = "this machine has no IPv4 address but loopback, and HyperDHT needs one"
 	case len(e.Own) > 0:
-		return fmt.Sprintf("the bootstrap address %v is this node's own; set another node, or run dhtprom-scraper bootstrap on that port", e.Own[0])
+		hint = fmt.Sprintf("the bootstrap address %v is this node's own; set another node, or run dhtprom-scraper bootstrap on that port", e.Own[0])
 	}
-	return "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
+	return warn("network-lost").text("err", fmt.Sprintf("no DHT node answers, %d %s tried", e.BootstrapNodes, nodes)).
+		count("bootstrap_nodes_tried", e.BootstrapNodes).text("hint", hint)
 }
 
 // NetworkFound reports that DHT nodes answer, after none did.
@@ -461,5 +455,5 @@ type SessionWait struct {
 }
 
 func (e SessionWait) LogRecord() LogRecord {
-	return debug("session-wait").key("remote_key", e.Key).err(e.Err).duration("retry_in", e.RetryIn)
+	return debug("session-wait").remote(e.Key).err(e.Err).duration("retry_in", e.RetryIn)
 }

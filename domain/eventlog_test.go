@@ -103,12 +103,43 @@ func TestLogLinesOfEveryEvent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		fmt.Fprintf(&out, "counts as %q of the peer %v, limit %d\n", event.Kind, event.Peer, event.Limit)
 		for _, a := range event.Attrs {
 			fmt.Fprintf(&out, "%s=%q\n", a.Key, a.Value.String())
 		}
 		fmt.Fprintln(&out)
 	}
 	golden.File(t, "testdata/events.txt", out.String())
+}
+
+// Lines of a peer are limited, so an event of one names it. A field Peer, Scraper or RemoteKey is the peer that caused the event.
+func TestRecordsOfPeersNameThem(t *testing.T) {
+	for _, e := range everyEvent() {
+		v, r := reflect.ValueOf(e), e.LogRecord()
+		for _, name := range []string{"Peer", "Scraper", "RemoteKey"} {
+			var key domain.PublicKey
+			switch f := v.FieldByName(name); {
+			case !f.IsValid():
+				continue
+			case name == "Peer":
+				key = f.Interface().(domain.Peer).Key
+			default:
+				key = f.Interface().(domain.PublicKey)
+			}
+			if r.Peer != key || r.Limit == domain.LogUnlimited {
+				t.Errorf("%T of %v has the record of %v, with limit %d", e, key, r.Peer, r.Limit)
+			}
+		}
+	}
+}
+
+// An event is its struct and its log record: whatever else it could do would be a second place to touch.
+func TestEventsHaveNoMethodButTheirLogRecord(t *testing.T) {
+	for _, e := range everyEvent() {
+		if typ := reflect.TypeOf(e); reflect.PointerTo(typ).NumMethod() != 1 {
+			t.Errorf("%v has %d methods, want LogRecord alone", typ, reflect.PointerTo(typ).NumMethod())
+		}
+	}
 }
 
 // declaredEvents returns the names of the types of this package that are events.

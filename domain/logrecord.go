@@ -5,12 +5,28 @@ import (
 	"time"
 )
 
-// LogRecord is an event as a log line.
+// LogRecord is an event as a log line, with what a log needs to limit such lines.
 type LogRecord struct {
 	Name  string // the message: the name of the reference implementation's event, where there is one
 	Level slog.Level
 	Attrs []slog.Attr
+
+	// Kind names the lines that the limit counts together: the event's name, with one of a fixed set of words for some events.
+	Kind string
+	// Peer is the peer that caused the event; zero for none.
+	Peer  PublicKey
+	Limit LogLimit
 }
+
+// LogLimit selects a limit on the lines of a kind of event.
+type LogLimit uint8
+
+// The limits.
+const (
+	LogPeers     LogLimit = iota // for events that known peers cause
+	LogStrangers                 // for events that any peer can cause, with any number of keys
+	LogUnlimited                 // for events of the operator, and those that happen once in a run
+)
 
 // The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), except for failures
 // that need attention: the packages log these as info, which a log of warnings omits.
@@ -21,7 +37,28 @@ func warn(name string) LogRecord    { return newLogRecord(name, slog.LevelWarn) 
 func failure(name string) LogRecord { return newLogRecord(name, slog.LevelError) }
 
 func newLogRecord(name string, level slog.Level) LogRecord {
-	return LogRecord{Name: name, Level: level, Attrs: make([]slog.Attr, 0, 8)}
+	return LogRecord{Name: name, Kind: name, Level: level, Attrs: make([]slog.Attr, 0, 8)}
+}
+
+// strangers limits the record as one that any peer can cause; unlimited removes the limit.
+func (r LogRecord) strangers() LogRecord { return r.limit(LogStrangers) }
+func (r LogRecord) unlimited() LogRecord { return r.limit(LogUnlimited) }
+
+func (r LogRecord) limit(l LogLimit) LogRecord {
+	r.Limit = l
+	return r
+}
+
+// counts adds a word to the kind.
+func (r LogRecord) counts(word string) LogRecord {
+	r.Kind += " " + word
+	return r
+}
+
+// by sets the peer that caused the event.
+func (r LogRecord) by(k PublicKey) LogRecord {
+	r.Peer = k
+	return r
 }
 
 // The methods below return the record with one or more attributes added.
@@ -35,6 +72,8 @@ func (r LogRecord) text(name, value string) LogRecord      { return r.with(slog.
 func (r LogRecord) count(name string, n int) LogRecord     { return r.with(slog.Int(name, n)) }
 func (r LogRecord) flag(name string, set bool) LogRecord   { return r.with(slog.Bool(name, set)) }
 func (r LogRecord) key(name string, k PublicKey) LogRecord { return r.text(name, k.String()) }
+func (r LogRecord) remote(k PublicKey) LogRecord           { return r.key("remote_key", k).by(k) }
+func (r LogRecord) scraper(k PublicKey) LogRecord          { return r.key("scraper", k).by(k) }
 func (r LogRecord) uid(u UID) LogRecord                    { return r.text("uid", u.String()) }
 func (r LogRecord) alias(a Alias) LogRecord                { return r.text("alias", string(a)) }
 func (r LogRecord) pin(p Pin) LogRecord                    { return r.alias(p.Alias).key("target_key", p.Key) }
@@ -87,12 +126,12 @@ func (r LogRecord) side(s Side) LogRecord {
 	if s == "" {
 		return r
 	}
-	return r.text("side", string(s))
+	return r.text("side", string(s)).counts(string(s))
 }
 
-// peer adds a peer's key, and its address if that is known.
+// peer adds the peer that caused the event: its key, and its address if that is known.
 func (r LogRecord) peer(p Peer) LogRecord {
-	r = r.key("remote_key", p.Key)
+	r = r.remote(p.Key)
 	if p.Addr.IsValid() {
 		r = r.text("remote_address", p.Addr.String())
 	}
@@ -104,7 +143,7 @@ func (r LogRecord) register(g Register) LogRecord {
 }
 
 func (r LogRecord) entry(e Entry) LogRecord {
-	return r.register(Register{Alias: e.Alias, Key: e.Key, Hostname: e.Hostname, Service: e.Service}).with(slog.Time("expires", e.Expires))
+	return r.register(Register{Alias: e.Alias, Key: e.Key, Hostname: e.Hostname, Service: e.Service}).with(slog.Time("expires", e.Expires)).by(e.Key)
 }
 
 // rejected adds an alias that was rejected, perhaps for its length, so the text is cut.

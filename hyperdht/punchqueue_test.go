@@ -219,7 +219,7 @@ func TestLateWaiterDelaysTheNextOneForASecond(t *testing.T) {
 
 // Callers of older versions, and of the reference implementation, ask again at times of their own.
 func TestUntimedCallerIsServed(t *testing.T) {
-	t.Run("nobody is due", func(t *testing.T) {
+	t.Run("no place is due", func(t *testing.T) {
 		w := newQueueWorld(t)
 		for i := range 9 {
 			w.wait(caller(i + 1))
