@@ -3,6 +3,7 @@ package laws
 import (
 	"go/ast"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,22 +15,20 @@ var makers = map[string][]string{
 	"adapters/bolt":    {"Open"},
 	"adapters/dht":     {"New"},
 	"adapters/nodes":   {"New"},
-	"adapters/source":  {"Func", "Gatherer", "New"},
+	"adapters/source":  {"Func", "Gatherer", "New", "NewCompressor"},
 	"adapters/stun":    {"New", "NewResponder"},
 	"adapters/targets": {"New"},
 	"adapters/udp":     {"New"},
 	"adapters/web":     {"New"},
-	"app":              {"NewClient", "NewScraper", "LogEvents"},
+	"app":              {"LogEvents", "NewClient", "NewEventLog", "NewScraper", "NewSession"},
 	"hyperdht":         {"New"},
-	"hyperdht/dhtnet":  {"New"},
+	"hyperdht/dhtnet":  {"New", "Start"},
 	"ports/bridge":     {"Call", "Do", "Wait"},
 }
 
 func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
-	seen := map[string]bool{}
 	for _, p := range packages(t) {
-		program := under(p.path, "cmd")
-		if !program && !underAny(p.path, "client", "scraper", "node", "doctor", "internal/part", "adapters/web", "adapters/source/exporter") && p.path != "." {
+		if !under(p.path, "cmd") {
 			continue
 		}
 		for _, f := range p.code {
@@ -43,10 +42,7 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 					if !ok {
 						return true
 					}
-					if x, ok := sel.X.(*ast.Ident); !ok || x.Name != as || !slices.Contains(names, sel.Sel.Name) {
-						return true
-					}
-					if seen[path+"."+sel.Sel.Name] = true; program {
+					if x, ok := sel.X.(*ast.Ident); ok && x.Name == as && slices.Contains(names, sel.Sel.Name) {
 						t.Errorf("%s: %s.%s is for the packages of the front door: dhtprom, client, scraper, node, doctor", at(sel), path, sel.Sel.Name)
 					}
 					return true
@@ -54,11 +50,35 @@ func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
 			}
 		}
 	}
-	// A name that the role packages do not call either is misspelled here, or no longer exists.
+}
+
+// A constructor that is missing in the table is open to programs, and a misspelled name forbids nothing.
+func TestMakersAreAllConstructors(t *testing.T) {
+	constructor := regexp.MustCompile(`^(New|Open|Start)([A-Z]|$)`)
+	declared := map[string]bool{}
+	for _, p := range packages(t) {
+		names, listed := makers[p.path]
+		if !listed {
+			continue
+		}
+		for _, f := range p.code {
+			for _, d := range f.Decls {
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok || fn.Recv != nil {
+					continue
+				}
+				name := fn.Name.Name
+				declared[p.path+"."+name] = true
+				if constructor.MatchString(name) && !slices.Contains(names, name) && p.path != "." { // programs make the node of the front door
+					t.Errorf("%s: %s is a constructor that is missing in the table makers", at(fn), name)
+				}
+			}
+		}
+	}
 	for path, names := range makers {
 		for _, name := range names {
-			if full := path + "." + name; !seen[full] && full != "app.NewClient" { // groups make clients
-				t.Errorf("no package of the front door calls %s", full)
+			if !declared[path+"."+name] {
+				t.Errorf("%s has no function %s", path, name)
 			}
 		}
 	}
@@ -103,33 +123,51 @@ func TestNoDotImports(t *testing.T) {
 	}
 }
 
-// The parts of the assembly come from their constructors, so programs do not compose them by literals either.
+// The parts of the assembly come from their constructors, so programs compose them in no other way: as a literal, a variable or a
+// field. They may have pointers to them.
 var composed = map[string][]string{
-	"app":           {"Client", "Group", "Scraper", "Session"},
-	"hyperdht":      {"Node"},
-	"adapters/dht":  {"Transport"},
-	"adapters/udp":  {"Host"},
-	"adapters/bolt": {"Store"},
+	"adapters/bolt":   {"Store"},
+	"adapters/dht":    {"Transport"},
+	"adapters/source": {"Source"},
+	"adapters/stun":   {"Client", "Responder"},
+	"adapters/udp":    {"Host"},
+	"adapters/web":    {"Handler"},
+	"app":             {"Client", "EventLog", "Scraper", "Session"},
+	"hyperdht":        {"Node", "RelayServer"},
+	"hyperdht/dhtnet": {"Net"},
 }
 
-func TestProgramsComposeNoPartsByLiterals(t *testing.T) {
+func TestProgramsComposeNoPartsByThemselves(t *testing.T) {
+	declared := map[string]bool{}
 	for _, p := range packages(t) {
-		if !under(p.path, "cmd") {
-			continue
-		}
 		for _, f := range p.code {
+			if composed[p.path] != nil {
+				eachStruct(f.File, func(name string, _ *ast.StructType) { declared[p.path+"."+name] = true })
+			}
+			if !under(p.path, "cmd") {
+				continue
+			}
 			for path, types := range composed {
 				as := f.named(module + "/" + path)
+				part := func(e ast.Expr) bool {
+					return as != "" && slices.ContainsFunc(types, func(name string) bool { return isSelector(e, as, name) })
+				}
 				ast.Inspect(f.File, func(n ast.Node) bool {
-					if lit, ok := n.(*ast.CompositeLit); ok && as != "" && lit.Type != nil {
-						for _, typ := range types {
-							if isSelector(lit.Type, as, typ) {
-								t.Errorf("%s: a literal of %s.%s", at(n), path, typ)
-							}
-						}
+					if star, ok := n.(*ast.StarExpr); ok && part(star.X) {
+						return false
+					}
+					if e, ok := n.(ast.Expr); ok && part(e) {
+						t.Errorf("%s: a part of %s, which its constructor makes", at(n), path)
 					}
 					return true
 				})
+			}
+		}
+	}
+	for path, types := range composed {
+		for _, name := range types {
+			if !declared[path+"."+name] {
+				t.Errorf("%s has no struct %s", path, name)
 			}
 		}
 	}

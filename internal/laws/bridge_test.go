@@ -31,7 +31,7 @@ func TestGoroutinesWaitForTheLoopByTheBridge(t *testing.T) {
 					if needed[name] = true; handBridged[name] != "" {
 						continue
 					}
-					t.Errorf("%s: %s posts to a loop and waits on a channel: use package bridge", at(fn), fn.Name.Name)
+					t.Errorf("%s: %s posts to a loop and waits: use package bridge", at(fn), fn.Name.Name)
 				}
 			}
 		}
@@ -43,13 +43,14 @@ func TestGoroutinesWaitForTheLoopByTheBridge(t *testing.T) {
 	}
 }
 
-// bridgeParts reports whether a function posts to a loop, and whether it receives from a channel.
+// bridgeParts reports whether a function posts to a loop, and whether it receives from a channel or waits for a group.
 func bridgeParts(body *ast.BlockStmt) (posts, waits bool) {
 	ast.Inspect(body, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Post" && len(n.Args) == 1 {
-				posts = true
+			if s, ok := n.Fun.(*ast.SelectorExpr); ok {
+				posts = posts || s.Sel.Name == "Post" && len(n.Args) == 1
+				waits = waits || s.Sel.Name == "Wait" && len(n.Args) == 0
 			}
 		case *ast.UnaryExpr:
 			waits = waits || n.Op == token.ARROW

@@ -61,7 +61,7 @@ var exempt = map[string]string{
 
 // prose are the endings of documents, of files with texts for users, and of scripts.
 var prose = []string{
-	".md", ".html", ".yml", ".yaml", ".libsonnet", ".service", ".socket", ".conf", ".default", ".tmpl", ".1", ".sh", ".bash", ".js",
+	".md", ".html", ".yml", ".yaml", ".libsonnet", ".service", ".socket", ".conf", ".default", ".tmpl", ".1", ".sh", ".bash", ".js", ".css",
 }
 
 // isProse reports whether all lines of a file are judged.
@@ -108,10 +108,11 @@ func TestTextIsPlainTechnicalEnglish(t *testing.T) {
 // worded reports whether the list applies to a file.
 func worded(name string) bool { return exempt[name] == "" }
 
-// failures are the methods of tests that report a failure.
-var failures = []string{"Error", "Errorf", "Fatal", "Fatalf"}
+// failures are the methods of tests that report a failure, or name what fails.
+var failures = []string{"Error", "Errorf", "Fatal", "Fatalf", "Run"}
 
-// judgeSource judges a file's comments and names, and its string literals: those that ship, and the messages of failed tests.
+// judgeSource judges a file's comments and names, and its string literals: those that ship, the messages of failed tests, and
+// the names of subtests.
 func judgeSource(t *testing.T, f file, test bool) {
 	for _, group := range f.Comments {
 		for _, c := range group.List {
