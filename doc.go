@@ -26,6 +26,9 @@
 // them. It runs on the node's loop, so it must neither block nor call methods that wait for the loop; all methods with a context
 // or an error do.
 //
+// For tests and trials, node.NewDHT starts a private DHT on the loopback interface; its Bootstrap belongs into NodeConfig, and into
+// the arguments of Scraper.Invite.
+//
 // The programs dhtprom-client and dhtprom-scraper are built from these packages, so a service can use any of their features. To
 // choose the transport, the store or the host, use package app, which these packages only wire together.
 package dhtprom

@@ -281,7 +281,7 @@ func (s *ClientStatus) add(one ClientScraperStatus) {
 }
 
 // Start listens, and registers the alias: it connects to the scrapers at once, and sends the registrations when the server can be
-// found, or after announcePatience. done is called when it can be found, so never while no DHT node answers; it does not wait for
+// found, or after ten seconds. done is called when it can be found, so never while no DHT node answers; it does not wait for
 // the registration, which is repeated until it succeeds. After an error the client should be closed.
 func (c *Client) Start(done func(error)) {
 	if c.started || c.closed {
@@ -393,7 +393,7 @@ func (s *clientScraper) connected(now host.Instant) {
 }
 
 // Close stops registering, says goodbye to the scrapers, closes the server and, unless it is borrowed, the transport. done is
-// called at the end, within closeTimeout whatever the network does. Closing twice calls both.
+// called at the end, within four seconds whatever the network does. Closing twice calls both.
 func (c *Client) Close(done func()) {
 	c.closed = true
 	if !c.shutdown.begin(c.cfg.Host, closeTimeout, done) {

@@ -3,7 +3,7 @@ package app
 import "github.com/dhtprom/dhtprom/ports/host"
 
 // Close stops accepting registrations, closes the sessions, finishes the registrations that are being written, writes the targets
-// file a last time and closes store and transport. done is called at the end, within closeTimeout whatever disk and network do.
+// file a last time and closes store and transport. done is called at the end, within four seconds whatever disk and network do.
 // Closing twice calls both.
 //
 // The disk and the network do not wait for each other: the connection of a vanished client takes seconds to close, and the table

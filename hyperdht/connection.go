@@ -83,7 +83,7 @@ func (c *Connection) DirectSilence() time.Duration {
 }
 
 // Trust lifts the limits on the memory that the other side can make this node hold: 64 kB in all,
-// and messages of maxUnprovenMessage bytes. A connection is trusted when it opens, unless its server sets
+// and messages of 16 KiB each. A connection is trusted when it opens, unless its server sets
 // KeepLimited. Repeated calls have no effect.
 func (c *Connection) Trust() {
 	if c.trusted {
@@ -114,7 +114,8 @@ func (c *Connection) memory() int {
 }
 
 // Send sends one message and does not keep the slice. It returns false when the caller should wait for OnDrain before
-// it sends more; the message is sent nevertheless. Messages after End or Destroy are dropped.
+// it sends more; the message is sent nevertheless. Messages after End or Destroy are dropped. A message of 16 MiB or more
+// ends the connection with ErrMessageTooLarge, and so do more than 1,024 messages before there is a path, with another error.
 func (c *Connection) Send(msg []byte) bool {
 	if !c.writable() {
 		return false
@@ -144,8 +145,8 @@ func (c *Connection) write(msg []byte) bool {
 	return more
 }
 
-// SendUnordered sends a message that may arrive late, twice or not at all. It must fit one datagram; before
-// there is a path it is dropped.
+// SendUnordered sends a message that may arrive late, twice or not at all. Up to 1,128 bytes fit a datagram on every path;
+// above 2,004 bytes, and before there is a path, it is dropped.
 func (c *Connection) SendUnordered(msg []byte) {
 	if c.usable() {
 		c.raw.SendMessage(c.sec.SealMessage(msg))

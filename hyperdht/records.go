@@ -157,7 +157,8 @@ func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, 
 // maxLookupPeers is the most records of a lookup reply (hyperdht lib/persistent.js).
 const maxLookupPeers = 20
 
-// ImmutablePut stores a value, which must fit one datagram, at the nodes nearest to its hash.
+// ImmutablePut stores a value at the nodes nearest to its hash. Up to a kilobyte fits the datagram of a request; for a value
+// that does not, done gets ErrTimeout, since no node receives it.
 func (n *Node) ImmutablePut(value []byte, done func(id.Target, error)) *Query {
 	target := id.Target(id.Hash(value))
 	commit := func(r *rpc.Reply, settled func(error)) {
@@ -194,7 +195,7 @@ func (n *Node) ImmutableGet(target id.Target, done func([]byte, error)) *Query {
 }
 
 // MutablePut stores a signed value under the hash of its key. Nodes reject a sequence number below the stored
-// one, and another value under the same one.
+// one, and another value under the same one; done gets a *RefusedError then. The size is limited as in ImmutablePut.
 func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(MutableValue, error)) *Query {
 	target := keys.Public.Target()
 	signed := wire.SignMutable(keys, seq, value)

@@ -27,8 +27,9 @@ type HandlerConfig struct {
 	Collectors []prometheus.Collector
 }
 
-// Handler returns the HTTP handler of dhtprom-scraper: /scrape/{alias}/metrics, service discovery, the status page, its own
-// metrics and health. Scrapes without a bound of their own take Config.RequestTimeout at most.
+// Handler returns the HTTP handler of dhtprom-scraper: the metrics of a client at /scrape/{alias}/metrics, service discovery for
+// Prometheus at /sd/prometheus, the status page at /, the scraper's own metrics at /metrics, health at /-/healthy and /-/ready, and
+// the API below /api/v1/. Scrapes without a bound of their own take Config.RequestTimeout at most.
 func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
 	c := web.Config{Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL}
 	if cfg.RoutePrefix != "" {

@@ -38,7 +38,7 @@ type Stats struct {
 	Writes                  uint64 // system calls that sent
 
 	ReadErrors  uint64 // failed reads, which some systems use to report an unreachable peer
-	Oversized   uint64 // received datagrams larger than maxDatagram
+	Oversized   uint64 // received datagrams larger than 2,048 bytes
 	Unread      uint64 // received datagrams without a receiver
 	TooBig      uint64 // sends rejected because the datagram exceeds the interface's MTU
 	Full        uint64 // sends rejected because the send buffer was full

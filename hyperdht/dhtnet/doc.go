@@ -13,6 +13,21 @@
 //	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
 //	v, err := dht.MutableGet(ctx, keys.Public, 0)                         // the record, from anywhere
 //
+// HTTP by key is a server on the listener, and a client whose connections are dialled; with the text of the key as the host of a URL:
+//
+//	http.Serve(l, handler)
+//	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+//		name, _, _ := net.SplitHostPort(addr)
+//		key, err := id.ParsePublicKey(name)
+//		if err != nil {
+//			return nil, err
+//		}
+//		return dht.Dial(ctx, key, hyperdht.ConnectOptions{})
+//	}}}
+//
+// Tests and trials need no public network: node.NewDHT, of this module, starts a private one on the loopback interface, whose
+// Bootstrap belongs into hyperdht.Config. A dhtprom.Node has a Net, too (Streams).
+//
 // A seed is 32 random bytes, from crypto/rand for example; a server with the same seed has the same address. A key's String has 52
 // characters, which id.ParsePublicKey parses. Connections are encrypted, and both sides have proven their keys: a server reads the
 // caller's from RemoteAddr().(Addr).Key, and hyperdht.ListenOptions.Admit rejects keys before the handshake is answered.

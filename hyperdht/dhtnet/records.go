@@ -69,7 +69,8 @@ func (n *Net) Lookup(ctx context.Context, target id.Target) ([]hyperdht.Peer, er
 }
 
 // MutablePut stores a value of up to about a kilobyte under a key, signed by it. Nodes keep it for two days. They reject a sequence
-// number below the stored one, and another value under the same one, with a *hyperdht.RefusedError.
+// number below the stored one, and another value under the same one, with a *hyperdht.RefusedError. A value that does not fit a
+// datagram is received by no node: the error is hyperdht.ErrTimeout.
 func (n *Net) MutablePut(ctx context.Context, keys id.KeyPair, seq uint64, value []byte) (hyperdht.MutableValue, error) {
 	return query(ctx, n, "put mutable value", func(done func(hyperdht.MutableValue, error)) *hyperdht.Query {
 		return n.node.MutablePut(keys, seq, value, done)
@@ -85,6 +86,7 @@ func (n *Net) MutableGet(ctx context.Context, key id.PublicKey, minSeq uint64) (
 }
 
 // ImmutablePut stores a value of up to about a kilobyte and returns its hash, under which it is found. Nodes keep it for two days.
+// A larger value fails as in MutablePut.
 func (n *Net) ImmutablePut(ctx context.Context, value []byte) (id.Target, error) {
 	return query(ctx, n, "put immutable value", func(done func(id.Target, error)) *hyperdht.Query {
 		return n.node.ImmutablePut(value, done)
