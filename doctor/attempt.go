@@ -17,7 +17,9 @@ type Connection struct {
 	Path  string  `json:"path,omitempty"`
 	Took  Seconds `json:"took_seconds"`
 	Error string  `json:"error,omitempty"`
-	Steps []Step  `json:"steps"`
+	// Cause is the code of a known error, as in logs.
+	Cause domain.Cause `json:"cause,omitempty"`
+	Steps []Step       `json:"steps"`
 	// Ways are the paths that were considered once the target had answered the handshake.
 	Ways []Way `json:"ways,omitempty"`
 
@@ -194,39 +196,6 @@ func addr(a netip.AddrPort) string {
 		return "an unknown address"
 	}
 	return a.String()
-}
-
-// messages are descriptions of errors; the first match is used.
-var messages = []struct {
-	err  error
-	text string
-}{
-	{errTooLong, "timed out"},
-	{hyperdht.ErrNoIPv4, "no DHT node answers: this machine has no IPv4 address"},
-	{hyperdht.ErrNoDHTNode, "no DHT node answers"},
-	{hyperdht.ErrPeerNotFound, "no DHT node knows this key"},
-	{hyperdht.ErrPeerConnectionFailed, "no DHT node that knows the key received an answer from its owner"},
-	{hyperdht.ErrServerIncompatible, "it uses another version of the protocol"},
-	{hyperdht.ErrServerError, "it answered with an error"},
-	{hyperdht.ErrDoubleRandom, "both NATs give every connection another port"},
-	{hyperdht.ErrProbeTimeout, "the kind of one side's NAT could not be determined"},
-	{hyperdht.ErrCannotHolepunch, "it names no DHT node for the exchange"},
-	{hyperdht.ErrRemoteBusy, "it is busy with another peer whose NAT is random"},
-	{hyperdht.ErrRemoteAborted, "the other side gave up"},
-	{hyperdht.ErrPunchesElsewhere, "this node is busy with another peer whose NAT is random"},
-	{hyperdht.ErrHolepunchAborted, "no packet got through"},
-	{hyperdht.ErrRemoteNotPunching, "it does not punch"},
-	{hyperdht.ErrRemoteNotPunchable, "hole punching cannot work between these two NATs"},
-	{hyperdht.ErrRelayFull, "the relay has reached its maximum number of connections (its --relay.max-pairs)"},
-	{hyperdht.ErrRelayKeyFull, "the relay has reached its maximum number of connections for one key (its --relay.max-pairs-per-key)"},
-	{hyperdht.ErrRelayExpired, "the other side did not connect to the relay"},
-	{hyperdht.ErrRelayAborted, "the relay was unreachable, or did not pair the two"},
-	{hyperdht.ErrBadHandshakeReply, "the answer is malformed"},
-	{hyperdht.ErrTooFewNodes, "too few DHT nodes answer"},
-	{hyperdht.ErrPeerSilent, "no more packets arrived from it"},
-	{hyperdht.ErrNoAddress, "the name has no IPv4 address"},
-	{hyperdht.ErrTimeout, "no answer"},
-	{domain.ErrTimeout, "no answer"},
 }
 
 // silent reports whether an attempt failed because its path went silent after it was selected.

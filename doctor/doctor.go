@@ -231,7 +231,7 @@ func (ex *examination) connect(t *TargetReport, done func()) {
 		late.Stop()
 		ex.finding = func(e hyperdht.AttemptEvent) { c.noteWayOf(t, start, e) } // events after the attempt's end
 		c.Took = Seconds(ex.host.Now().Sub(start))
-		c.err, c.Error = err, text(err)
+		c.err, c.Error, c.Cause = err, text(err), dht.CauseOf(err)
 		hangUp()
 		ex.finding = func(hyperdht.AttemptEvent) {}
 		done()

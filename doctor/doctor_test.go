@@ -336,7 +336,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 		{
 			name: "wrong key", scraper: home, client: home,
 			cfg:      func(c *Config) { c.Targets[0].Key = keys(99).Public },
-			findings: "problem not_announced", says: []string{"not announced: no DHT node has its record", "no DHT node knows this key", "Compare --scraper"},
+			findings: "problem not_announced", says: []string{"not announced: no DHT node has its record", "no DHT node knows the other side's key", "[PEER_NOT_FOUND]", "Compare --scraper"},
 		},
 		{
 			name: "the scraper refuses us", scraper: home, client: home, closed: true,

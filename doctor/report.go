@@ -1,13 +1,13 @@
 package doctor
 
 import (
-	"errors"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -217,12 +217,19 @@ func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	for _, w := range messages {
-		if errors.Is(err, w.err) {
-			return w.text
-		}
+	if known := dht.CauseOf(err).Explain(domain.PeerOther); known.Text != "" {
+		return known.Text
 	}
 	return code.ReplaceAllString(err.Error(), "")
+}
+
+// raw is the description of an error, with its code or its own text where that is something else.
+func raw(err error) string {
+	said := text(err)
+	if c := dht.CauseOf(err); c != "" {
+		return said + " [" + string(c) + "]"
+	}
+	return said
 }
 
 // code matches the prefix of the protocol's errors.

@@ -188,7 +188,7 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 	p.ways(t)
 	switch c := &t.Connection; {
 	case c.err != nil:
-		p.line(bad, "failed after %v: %s", c.Took, c.Error)
+		p.line(bad, "failed after %v: %s", c.Took, raw(c.err))
 	case t.Secret == SecretRefused:
 		p.line(good, "connected (%s)", c.Path)
 		p.line(bad, "the secret is rejected")

@@ -55,7 +55,11 @@ type ConnectionError struct {
 }
 
 func (e ConnectionError) LogRecord() LogRecord {
-	return info("connection-error").uid(e.UID).side(e.Side).peer(e.Peer).err(e.Err)
+	peer := PeerClient
+	if e.Side == SideMetrics {
+		peer = PeerScraper
+	}
+	return info("connection-error").uid(e.UID).side(e.Side).peer(e.Peer).failed(e.Err, peer)
 }
 
 // ConnectionIgnore reports a connection that the scraper's sessions do not use: it carries registrations, or its session has
@@ -140,7 +144,7 @@ type RegisterAliasError struct {
 }
 
 func (e RegisterAliasError) LogRecord() LogRecord {
-	return warn("register-alias-error").uid(e.UID).scraper(e.Scraper).aliasIfSet(e.Alias).err(e.Err).duration("retry_in", e.RetryIn)
+	return warn("register-alias-error").uid(e.UID).scraper(e.Scraper).aliasIfSet(e.Alias).failed(e.Err, PeerScraper).duration("retry_in", e.RetryIn)
 }
 
 // LeaveAliasError reports that the goodbye of a stopping client failed: the scraper keeps the alias until it expires, and scrapes
@@ -152,7 +156,7 @@ type LeaveAliasError struct {
 }
 
 func (e LeaveAliasError) LogRecord() LogRecord {
-	return warn("leave-alias-error").scraper(e.Scraper).aliasIfSet(e.Alias).err(e.Err).
+	return warn("leave-alias-error").scraper(e.Scraper).aliasIfSet(e.Alias).failed(e.Err, PeerScraper).
 		text("effect", "the scraper lists the alias until it expires")
 }
 
@@ -387,7 +391,7 @@ type UpstreamError struct {
 }
 
 func (e UpstreamError) LogRecord() LogRecord {
-	return warn("upstream-error").uid(e.UID).alias(e.Alias).remote(e.Key).err(e.Err)
+	return warn("upstream-error").uid(e.UID).alias(e.Alias).remote(e.Key).failed(e.Err, PeerClient)
 }
 
 // NetworkLost reports that no DHT node answers, and the known causes.
@@ -455,5 +459,5 @@ type SessionWait struct {
 }
 
 func (e SessionWait) LogRecord() LogRecord {
-	return debug("session-wait").remote(e.Key).err(e.Err).duration("retry_in", e.RetryIn)
+	return debug("session-wait").remote(e.Key).failed(e.Err, PeerClient).duration("retry_in", e.RetryIn)
 }

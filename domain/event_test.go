@@ -83,9 +83,9 @@ func TestFailuresThatNeedAttentionAreWarnings(t *testing.T) {
 
 func TestErrorsOfPeersNameTheRightPeer(t *testing.T) {
 	for want, err := range map[string]error{
-		"the scraper does not accept the secret (Unauthorised)": &domain.RemoteError{Message: "Unauthorised", Scraper: true},
-		"scraper reported: alias table is full":                 &domain.RemoteError{Message: "alias table is full", Scraper: true},
-		"client reported: Unauthorised":                         &domain.RemoteError{Message: "Unauthorised"},
+		"scraper reported: Unauthorised":        &domain.RemoteError{Message: "Unauthorised", Scraper: true},
+		"scraper reported: alias table is full": &domain.RemoteError{Message: "alias table is full", Scraper: true},
+		"client reported: Unauthorised":         &domain.RemoteError{Message: "Unauthorised"},
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -79,6 +79,15 @@ func (r LogRecord) alias(a Alias) LogRecord                { return r.text("alia
 func (r LogRecord) pin(p Pin) LogRecord                    { return r.alias(p.Alias).key("target_key", p.Key) }
 func (r LogRecord) err(err error) LogRecord                { return r.with(slog.Any("err", err)) }
 
+// failed adds the error of a connection or exchange with a peer, and its explanation if the cause is known.
+func (r LogRecord) failed(err error, peer string) LogRecord {
+	r = r.err(err)
+	if known := Explain(err, peer); known.Text != "" {
+		r = r.text("hint", known.String())
+	}
+	return r
+}
+
 // duration adds a duration, rounded to three digits or less.
 func (r LogRecord) duration(name string, d time.Duration) LogRecord {
 	unit := time.Nanosecond

@@ -26,13 +26,18 @@ type RemoteError struct {
 }
 
 func (e *RemoteError) Error() string {
-	switch {
-	case e.Scraper && e.Message == Unauthorised:
-		return "the scraper does not accept the secret (" + Unauthorised + ")"
-	case e.Scraper:
+	if e.Scraper {
 		return "scraper reported: " + e.Message
 	}
 	return "client reported: " + e.Message
+}
+
+// CauseOf implements CauseError.
+func (e *RemoteError) CauseOf() Cause {
+	if e.Scraper && e.Message == Unauthorised {
+		return CauseSecret
+	}
+	return ""
 }
 
 // TimeoutError reports a timeout: the operation and its duration. It matches ErrTimeout.

@@ -47,6 +47,7 @@ var (
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
 	ErrUnopened             = errors.New("no packet from the peer after the handshake") // of a connection that came in
 	ErrCrowdedOut           = errors.New("dropped in favour of other callers")          // likewise
+	ErrNoRelay              = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
 	ErrRelayFull            = fmt.Errorf("%w: it relays as many connections as it may (--relay.max-pairs)", ErrRelayAborted)
 	ErrRelayKeyFull         = fmt.Errorf("%w: it relays as many connections of one key as it may (--relay.max-pairs-per-key)", ErrRelayAborted)
 	ErrRelayExpired         = fmt.Errorf("%w: the peer did not come to the relay, or nothing was relayed for a minute", ErrRelayAborted)
@@ -63,7 +64,6 @@ var (
 	errHolepunchInvalid  = errors.New("HOLEPUNCH_INVALID: undecryptable hole-punch answer")
 	errBadHolepunchReply = errors.New("BAD_HOLEPUNCH_REPLY: a relay answered with something else")
 	errTooManyPending    = errors.New("too many messages queued before the connection opened")
-	errNoRelay           = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")
 )
 
 // ListenError is the failure to bind a UDP address.

@@ -42,7 +42,7 @@ func (c *connector) findPath() {
 	if c.opts.Paths == RelayOnly {
 		ways.leave(WayExcluded, PathLAN, PathDirect, PathPunched)
 		if c.startRelay(); c.relayPath == nil {
-			c.fail(errNoRelay)
+			c.fail(ErrNoRelay)
 		}
 		return
 	}

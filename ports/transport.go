@@ -103,6 +103,8 @@ const (
 // violated the protocol.
 type ConnectionError struct {
 	Err error
+	// Cause is the known cause; empty if Err alone describes it.
+	Cause domain.Cause
 	// Busy means that one of the sides is making another connection of a kind that it makes one at a time. It is free again in
 	// seconds.
 	Busy bool
@@ -115,3 +117,6 @@ type ConnectionError struct {
 
 func (e *ConnectionError) Error() string { return e.Err.Error() }
 func (e *ConnectionError) Unwrap() error { return e.Err }
+
+// CauseOf implements domain.CauseError.
+func (e *ConnectionError) CauseOf() domain.Cause { return e.Cause }

@@ -305,7 +305,7 @@ func TestRefusalsAreRemoteErrors(t *testing.T) {
 			serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
 				reply(ports.AliasReply{Message: "Unauthorised"})
 			}))
-		}, "the scraper does not accept the secret (Unauthorised)"},
+		}, "scraper reported: Unauthorised"},
 		"by a limit on names": {func(t *testing.T, w *world) {
 			serveAliases(newLink(w.loop, w.scraper), Config{}, w.aliasHandlers(yes))
 		}, "scraper reported: alias is 1 bytes long, at most 0 are allowed"},

@@ -46,6 +46,52 @@ func decodeError(err error) error {
 	return muxrpc.RequestDecodeError(err)
 }
 
+// causes are the causes of hyperdht's errors. An error may match several; the first is its cause.
+var causes = []struct {
+	err   error
+	cause domain.Cause
+}{
+	{hyperdht.ErrNoIPv4, domain.CauseNoIPv4},
+	{hyperdht.ErrNoDHTNode, domain.CauseNoDHTNode},
+	{hyperdht.ErrTooFewNodes, domain.CauseTooFewNodes},
+	{hyperdht.ErrPeerNotFound, domain.CausePeerNotFound},
+	{hyperdht.ErrPeerConnectionFailed, domain.CausePeerSilentAtFirst},
+	{hyperdht.ErrPeerSilent, domain.CausePeerSilent},
+	{hyperdht.ErrServerIncompatible, domain.CauseIncompatible},
+	{hyperdht.ErrServerError, domain.CauseServerError},
+	{hyperdht.ErrBadHandshakeReply, domain.CauseBadReply},
+	{hyperdht.ErrDoubleRandom, domain.CauseDoubleRandom},
+	{hyperdht.ErrProbeTimeout, domain.CauseNATUnknown},
+	{hyperdht.ErrCannotHolepunch, domain.CauseNoPunchNode},
+	{hyperdht.ErrRemoteNotPunching, domain.CauseNotPunching},
+	{hyperdht.ErrRemoteNotPunchable, domain.CauseNotPunchable},
+	{hyperdht.ErrRemoteBusy, domain.CausePeerBusy},
+	{hyperdht.ErrRemoteAborted, domain.CausePunchEnded},
+	{hyperdht.ErrPunchesElsewhere, domain.CauseBusy},
+	{hyperdht.ErrHolepunchAborted, domain.CausePunchFailed},
+	{hyperdht.ErrNoRelay, domain.CauseNoRelay},
+	{hyperdht.ErrRelayFull, domain.CauseRelayFull},
+	{hyperdht.ErrRelayKeyFull, domain.CauseRelayKeyFull},
+	{hyperdht.ErrRelayExpired, domain.CauseRelayExpired},
+	{hyperdht.ErrRelayAborted, domain.CauseRelay},
+	{hyperdht.ErrNoAddress, domain.CauseNoAddress},
+	{hyperdht.ErrTimeout, domain.CauseTimeout},
+	{domain.ErrTimeout, domain.CauseTimeout},
+}
+
+// CauseOf returns the cause of an error of this package or of hyperdht, empty for an unknown one.
+func CauseOf(err error) domain.Cause {
+	if c := domain.CauseOf(err); c != "" {
+		return c
+	}
+	for _, c := range causes {
+		if errors.Is(err, c.err) {
+			return c.cause
+		}
+	}
+	return ""
+}
+
 // connectionError wraps the error that ended a connection; nil is a clean end by the peer.
 func connectionError(err error) error {
 	if err == nil {
@@ -54,7 +100,7 @@ func connectionError(err error) error {
 	if _, ok := errors.AsType[*ports.ConnectionError](err); ok {
 		return err
 	}
-	e := &ports.ConnectionError{Err: err, Silent: errors.Is(err, hyperdht.ErrPeerSilent)}
+	e := &ports.ConnectionError{Err: err, Cause: CauseOf(err), Silent: errors.Is(err, hyperdht.ErrPeerSilent)}
 	if busy, ok := errors.AsType[*hyperdht.BusyError](err); ok {
 		e.Busy, e.RetryAfter = true, busy.RetryAfter
 	}

@@ -20,6 +20,9 @@ const (
 // phrase is the reason of a failed scrape for the status line, all of which Prometheus shows on its page of targets: one line of ASCII.
 func phrase(alias domain.Alias, err error, took time.Duration) string {
 	reason := err.Error()
+	if known := domain.Explain(err, domain.PeerClient); known.Text != "" {
+		reason = known.String() + " [" + string(known.Cause) + "]"
+	}
 	if remote, ok := errors.AsType[*domain.RemoteError](err); ok {
 		reason = remote.Message
 	}

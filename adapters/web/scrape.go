@@ -299,7 +299,7 @@ func failure(err error) (code int, reason string) {
 	case isReported:
 		return http.StatusBadGateway, "Upstream error: " + oneLine(reported.Reason)
 	default:
-		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(err.Error())
+		return http.StatusBadGateway, "Upstream unavailable: " + oneLine(domain.Describe(err, domain.PeerClient))
 	}
 }
 

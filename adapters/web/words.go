@@ -100,6 +100,9 @@ func errorWords(err error) string {
 	switch {
 	case isRemote:
 		return "The client could not collect its metrics: " + oneLine(remote.Message)
+	case domain.CauseOf(err) != "":
+		// The code at the start of the error is for those who search for it.
+		return sentence(oneLine(domain.Describe(withoutState(err), domain.PeerClient)))
 	case errors.Is(err, domain.ErrNotConnected):
 		if cause := strings.TrimPrefix(err.Error(), domain.ErrNotConnected.Error()+": "); cause != err.Error() {
 			return "No connection to the client: " + oneLine(cause)
@@ -112,6 +115,14 @@ func errorWords(err error) string {
 	default:
 		return sentence(oneLine(err.Error()))
 	}
+}
+
+// withoutState returns the error that is the reason of a missing connection, or err itself.
+func withoutState(err error) error {
+	if e, ok := errors.AsType[domain.CauseError](err); ok && errors.Is(err, domain.ErrNotConnected) {
+		return e
+	}
+	return err
 }
 
 func sentence(s string) string {

@@ -34,15 +34,21 @@ func TestConditionTellsScrapeAndConnectionTogether(t *testing.T) {
 }
 
 func TestErrorsAreSaidInWords(t *testing.T) {
+	silent := &ports.ConnectionError{Err: errors.New("PEER_CONNECTION_FAILED: raw"), Cause: domain.CausePeerSilentAtFirst}
+	if got, want := phrase("a", fmt.Errorf("%w: %w", domain.ErrNotConnected, silent), time.Second), "the client does not answer; is it running? [PEER_CONNECTION_FAILED] (client a, 1s)"; got != want {
+		t.Errorf("status line %q, want %q", got, want)
+	}
 	for want, err := range map[string]error{
 		"": nil,
-		"The client could not collect its metrics: Failed (uid 1)":                    &domain.RemoteError{Message: "Failed\n(uid 1)"},
-		"No connection to the client yet":                                             domain.ErrNotConnected,
-		"No connection to the client: peer not found":                                 fmt.Errorf("%w: %w", domain.ErrNotConnected, errors.New("peer not found")),
-		"No answer in time: waited 9.5 s for the answer":                              &domain.TimeoutError{Waiting: "the answer", After: 9500 * time.Millisecond},
-		"The connection was closed":                                                   domain.ErrClosed,
-		"Something else":                                                              errors.New("something else"),
-		"No connection to the client: timed out after 45s waiting for the connection": fmt.Errorf("%w: %w", domain.ErrNotConnected, &domain.TimeoutError{Waiting: "the connection", After: 45 * time.Second}),
+		"The client could not collect its metrics: Failed (uid 1)":                                                         &domain.RemoteError{Message: "Failed\n(uid 1)"},
+		"No connection to the client yet":                                                                                  domain.ErrNotConnected,
+		"No connection to the client: peer not found":                                                                      fmt.Errorf("%w: %w", domain.ErrNotConnected, errors.New("peer not found")),
+		"No answer in time: waited 9.5 s for the answer":                                                                   &domain.TimeoutError{Waiting: "the answer", After: 9500 * time.Millisecond},
+		"The client does not answer; is it running? (PEER_CONNECTION_FAILED: raw)":                                         fmt.Errorf("%w: %w", domain.ErrNotConnected, silent),
+		"No more packets arrive from the client; has it lost its network, or was it killed? (PEER_CONNECTION_FAILED: raw)": &ports.ConnectionError{Err: silent.Err, Cause: domain.CausePeerSilent},
+		"The connection was closed":                                                                                        domain.ErrClosed,
+		"Something else":                                                                                                   errors.New("something else"),
+		"No connection to the client: timed out after 45s waiting for the connection":                                      fmt.Errorf("%w: %w", domain.ErrNotConnected, &domain.TimeoutError{Waiting: "the connection", After: 45 * time.Second}),
 	} {
 		if got := errorWords(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)

@@ -147,7 +147,7 @@ func ready(w http.ResponseWriter, s client.Status) {
 }
 
 // page shows the targets and their scrapers, without scripts, external styles or secrets.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": lastRequest}).Parse(`<!DOCTYPE html>
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": lastRequest, "describe": describe}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>dhtprom-client</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">
 <style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
@@ -157,7 +157,7 @@ table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0
 {{with .Files}}<p>Files with targets have faults, and their last good targets are served: {{.}}</p>
 {{end}}{{range .First}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{last .Last}}.</p>
 <table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
-{{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{.}}{{end}}</td></tr>
+{{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{describe .}}{{end}}</td></tr>
 {{end}}</tbody></table>{{end}}{{with .More}}<p>And {{.}} more targets.</p>{{end}}</body></html>
 `))
 
@@ -184,6 +184,9 @@ func few(aliases []domain.Alias) string {
 	}
 	return text
 }
+
+// describe describes a failed registration.
+func describe(err error) string { return domain.Describe(err, domain.PeerScraper) }
 
 // lastRequest describes the last request for metrics and its result.
 func lastRequest(l client.LastRequest) string {
