@@ -52,10 +52,10 @@ type Step struct {
 	Error  string         `json:"error,omitempty"`
 }
 
-// note adds a step.
-func (c *Connection) note(t *TargetReport, start, now host.Instant, e hyperdht.AttemptEvent) {
+// note adds a step, or reports false if an event is not one.
+func (c *Connection) note(t *TargetReport, start, now host.Instant, e hyperdht.AttemptEvent) bool {
 	if c.noteWayOf(t, start, e) || len(c.Steps) >= maxSteps {
-		return
+		return false
 	}
 	who, toRelay := t.Name, e.Key != id.PublicKey(t.Key)
 	if toRelay {
@@ -79,6 +79,7 @@ func (c *Connection) note(t *TargetReport, start, now host.Instant, e hyperdht.A
 		c.learn(e)
 	}
 	c.Steps = append(c.Steps, s)
+	return true
 }
 
 // maxSteps bounds the steps of an attempt; some forty are usual, including lookups on a large DHT and the attempt to a relay.

@@ -35,6 +35,18 @@ type Config struct {
 	Timeout time.Duration
 	// Clock is the machine's wall clock; nil leaves it out.
 	Clock ports.Clock
+	// OnProgress is called on the host's loop when a part of the report is complete, and when the next one begins. It must not block.
+	// Nil means that only the report is of interest.
+	OnProgress func(Progress)
+}
+
+// Progress is the state of an examination that is under way.
+type Progress struct {
+	At Seconds // since its start
+	// Text is the part of the report's text that has become complete, whole lines. The parts together are the text of the report.
+	Text string
+	// Doing names the step under way: "entering the DHT". Empty at the end.
+	Doing string
 }
 
 // Target is a peer to connect to.
@@ -82,6 +94,8 @@ type examination struct {
 	measuring bool
 	bound     host.Timer
 	finding   func(hyperdht.AttemptEvent)
+	page      page
+	listed    bool // the bootstrap nodes are in the text
 }
 
 // Run is Examine on a new host of this machine, which it closes at the end. It waits for the report, or until ctx ends.
@@ -112,6 +126,7 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	x.began = h.Now()
 	if cfg.Clock != nil {
 		x.wall = cfg.Clock.Now()
+		x.report.Machine.Wall = x.wall
 	}
 	node := cfg.Node
 	node.Seed, node.NodesFile, node.Mode = domain.Seed{}, "", hyperdht.Ephemeral
@@ -126,13 +141,31 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	}
 	x.node, x.transport, x.stun = stack.DHT, stack.Transport, stack.STUN
 	x.report.Machine.Addrs = h.Addrs()
+	h.Post(func() { x.progress("entering the DHT", x.report.writeMachine) })
 	x.node.CheckBootstrap(func(list []hyperdht.BootstrapStatus) {
 		x.booted = true
 		x.report.bootstrap(list)
+		if !x.measuring {
+			x.listed = true
+			x.progress("entering the DHT", x.report.writeBootstrap)
+		}
 		x.measure()
 	})
 	x.bound = h.AfterFunc(entryTimeout, x.measureNow)
 	return nil
+}
+
+// progress reports completed parts of the text, and what is examined next.
+func (ex *examination) progress(doing string, parts ...func(*page)) {
+	if ex.cfg.OnProgress == nil {
+		return
+	}
+	for _, write := range parts {
+		write(&ex.page)
+	}
+	p := Progress{At: ex.since(), Text: ex.page.String(), Doing: doing}
+	ex.page.Reset()
+	ex.cfg.OnProgress(p)
 }
 
 func (ex *examination) since() Seconds { return Seconds(ex.host.Now().Sub(ex.began)) }
@@ -151,11 +184,14 @@ func (ex *examination) measureNow() {
 	ex.measuring = true
 	ex.bound.Stop()
 	ex.early = ex.servers()
+	ex.progress("determining the kind of NAT")
 	classified := func(r hyperdht.NATReport) {
 		ex.report.nat(r, ex.node.NAT())
+		ex.report.network(ex.node.Status())
+		ex.progress("waiting for STUN servers", ex.report.writeNetwork, ex.report.writeNAT)
 		ex.host.AfterFunc(ex.stunWait(), func() {
-			ex.report.network(ex.node.Status())
 			ex.report.stun(ex.early, ex.servers())
+			ex.progress("", ex.report.writeSTUN)
 			ex.next(0)
 		})
 	}
@@ -199,6 +235,7 @@ func (ex *examination) next(i int) {
 // search finds the nodes that have the target's record.
 func (ex *examination) search(t *TargetReport, done func()) {
 	start := ex.host.Now()
+	ex.progress("searching for the key of " + t.Name)
 	ex.node.FindPeer(id.PublicKey(t.Key), func(f hyperdht.Found) {
 		r := Holder{Node: f.From}
 		for _, p := range f.Peers {
@@ -211,6 +248,7 @@ func (ex *examination) search(t *TargetReport, done func()) {
 		t.Record.Took = Seconds(ex.host.Now().Sub(start))
 		t.Record.Announced = len(t.Record.Holders) > 0
 		t.Record.err, t.Record.Error = err, text(err)
+		ex.progress(connecting(t), t.writeRecord, t.writeConnection)
 		done()
 	})
 }
@@ -219,7 +257,11 @@ func (ex *examination) search(t *TargetReport, done func()) {
 func (ex *examination) connect(t *TargetReport, done func()) {
 	c := &t.Connection
 	start := ex.host.Now()
-	ex.finding = func(e hyperdht.AttemptEvent) { c.note(t, start, ex.host.Now(), e) }
+	ex.finding = func(e hyperdht.AttemptEvent) {
+		if c.note(t, start, ex.host.Now(), e) {
+			ex.progress(connecting(t), c.Steps[len(c.Steps)-1].write)
+		}
+	}
 	over := false
 	var hangUp func()
 	var late host.Timer
@@ -234,6 +276,7 @@ func (ex *examination) connect(t *TargetReport, done func()) {
 		c.err, c.Error, c.Cause = err, text(err), dht.CauseOf(err)
 		hangUp()
 		ex.finding = func(hyperdht.AttemptEvent) {}
+		ex.progress("", t.writeResult)
 		done()
 	}
 	late = ex.host.AfterFunc(ex.cfg.Timeout, func() { finish(errTooLong) })
@@ -243,6 +286,8 @@ func (ex *examination) connect(t *TargetReport, done func()) {
 		hangUp = ex.register(t, finish)
 	}
 }
+
+func connecting(t *TargetReport) string { return "connecting to " + t.Name }
 
 var errTooLong = errors.New("timed out")
 
@@ -309,5 +354,9 @@ func (ex *examination) finish() {
 		ex.report.clock(ex.wall, ex.cfg.Clock.Now(), time.Duration(ex.report.Took))
 	}
 	ex.report.conclude(ex.cfg)
+	if !ex.listed { // a bootstrap node's name took longer to resolve than the DHT takes to enter
+		ex.progress("", ex.report.writeBootstrap)
+	}
+	ex.progress("", ex.report.writeFindings)
 	ex.transport.Close(func() { ex.done(ex.report) })
 }

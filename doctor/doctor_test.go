@@ -33,6 +33,18 @@ type world struct {
 	relays    []domain.PublicKey // used by the scraper
 	stun      []string           // and its STUN servers
 	busy      bool               // it rejects all registrations
+	progress  strings.Builder    // of the last examination
+}
+
+// note adds what an operator sees during an examination: its time, the lines that it printed, and what is under way.
+func (w *world) note(p Progress) {
+	fmt.Fprintf(&w.progress, "%.3f s\n", time.Duration(p.At).Seconds())
+	for line := range strings.Lines(p.Text) {
+		w.progress.WriteString("  | " + line)
+	}
+	if p.Doing != "" {
+		fmt.Fprintf(&w.progress, "  ... %s\n", p.Doing)
+	}
 }
 
 func newWorld(t *testing.T, nodes int) *world {
@@ -191,12 +203,22 @@ func (w *world) examine(h *simnet.Host, cfg Config) *Report {
 	}
 	cfg.Clock = h.Clock()
 	var report *Report
+	w.progress.Reset()
+	var streamed strings.Builder
+	cfg.OnProgress = func(p Progress) {
+		streamed.WriteString(p.Text)
+		w.note(p)
+	}
 	h.Do(func() {
 		if err := Examine(h, cfg, func(r *Report) { report = r }); err != nil {
 			w.t.Fatal(err)
 		}
 	})
 	w.until("the doctor is done", 5*time.Minute, func() bool { return report != nil })
+	var whole strings.Builder
+	if err := report.WriteText(&whole); err != nil || whole.String() != streamed.String() {
+		w.t.Errorf("the parts of the text are\n%s\nwant\n%s\n%v", streamed.String(), whole.String(), err)
+	}
 	w.net.Run(time.Minute)
 	if h.Timers() != 0 || h.Sockets() != 0 {
 		w.t.Errorf("%d timers and %d sockets left", h.Timers(), h.Sockets())
@@ -208,8 +230,8 @@ func theScraper() []Target {
 	return []Target{{Name: "the scraper", Key: scraperKeys.Public, Secret: secret}}
 }
 
-// keep compares a report with the texts in testdata.
-func keep(t *testing.T, name string, r *Report) {
+// keep compares the last examination's report and progress with the texts in testdata.
+func (w *world) keep(t *testing.T, name string, r *Report) {
 	t.Helper()
 	var asText, asJSON strings.Builder
 	if err := r.WriteText(&asText); err != nil {
@@ -221,6 +243,9 @@ func keep(t *testing.T, name string, r *Report) {
 	path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "_"))
 	golden.File(t, path+".txt", asText.String())
 	golden.File(t, path+".json", asJSON.String())
+	if slices.Contains([]string{"all is well", "UDP is blocked", "the scraper has gone"}, name) {
+		golden.File(t, path+".progress", w.progress.String())
+	}
 }
 
 // codes lists the codes of the findings.
@@ -288,7 +313,7 @@ func TestAllIsWellBetweenTwoHomes(t *testing.T) {
 	w.scraper(w.behind("scraper", simnet.PortRestricted()), true)
 	r := w.examine(w.behind("client", simnet.PortRestricted()), Config{Targets: theScraper()})
 	check(t, r, "", "the secret is accepted", "through punched holes", "encryption established", "(consistent)")
-	keep(t, "all is well", r)
+	w.keep(t, "all is well", r)
 }
 
 func TestEachCauseOfFailureHasItsWords(t *testing.T) {
@@ -438,7 +463,7 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 			}
 			r := w.examine(client, cfg)
 			check(t, r, tt.findings, tt.says...)
-			keep(t, tt.name, r)
+			w.keep(t, tt.name, r)
 		})
 	}
 }
@@ -466,7 +491,7 @@ func TestSTUNServersAreJudgedOneByOne(t *testing.T) {
 		Node:    dhtprom.NodeConfig{STUN: []string{"stun.example", "100.128.9.2", "198.51.100.9:3478", "nowhere.example"}},
 	})
 	check(t, r, "warning stun_silent", "stun.example at 100.128.9.1:3478 answers in 20.6 ms", "FAIL  198.51.100.9:3478: no answer", "(consistent)")
-	keep(t, "STUN", r)
+	w.keep(t, "STUN", r)
 }
 
 func TestScraperIsExaminedFromItsOwnMachine(t *testing.T) {

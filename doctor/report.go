@@ -50,7 +50,7 @@ type Machine struct {
 	Addrs []netip.Addr `json:"addresses"`
 	// ClockOff is the drift of the wall clock against the steady one during the examination.
 	ClockOff Seconds   `json:"clock_off_seconds"`
-	Wall     time.Time `json:"time,omitzero"`
+	Wall     time.Time `json:"time,omitzero"` // at the start
 }
 
 // BootstrapNode is a bootstrap node of the network.
@@ -208,7 +208,6 @@ func (r *Report) stun(early, late []stun.ServerStatus) {
 }
 
 func (r *Report) clock(began, now time.Time, steady time.Duration) {
-	r.Machine.Wall = now
 	r.Machine.ClockOff = Seconds(now.Round(0).Sub(began.Round(0)) - steady)
 }
 

@@ -23,9 +23,17 @@ func (r *Report) WriteJSON(w io.Writer) error {
 func (r *Report) WriteText(w io.Writer) error {
 	p := &page{}
 	r.writeMachine(p)
+	r.writeBootstrap(p)
+	r.writeNetwork(p)
 	r.writeNAT(p)
+	r.writeSTUN(p)
 	for _, t := range r.Targets {
-		r.writeTarget(p, t)
+		t.writeRecord(p)
+		t.writeConnection(p)
+		for _, s := range t.Connection.Steps {
+			s.write(p)
+		}
+		t.writeResult(p)
 	}
 	r.writeFindings(p)
 	_, err := io.WriteString(w, p.String())
@@ -33,12 +41,16 @@ func (r *Report) WriteText(w io.Writer) error {
 }
 
 // page is text under headings.
-type page struct{ strings.Builder }
+type page struct {
+	strings.Builder
+	begun bool
+}
 
 func (p *page) heading(format string, args ...any) {
-	if p.Len() > 0 {
+	if p.begun {
 		p.WriteByte('\n')
 	}
+	p.begun = true
 	fmt.Fprintf(p, format+"\n", args...)
 }
 
@@ -59,6 +71,9 @@ func (r *Report) writeMachine(p *page) {
 	if !r.Machine.Wall.IsZero() {
 		p.line("", "its clock: %s", r.Machine.Wall.UTC().Format(time.RFC3339))
 	}
+}
+
+func (r *Report) writeBootstrap(p *page) {
 	p.heading("Bootstrap nodes")
 	for _, b := range r.Bootstrap {
 		name := b.Node
@@ -71,6 +86,9 @@ func (r *Report) writeMachine(p *page) {
 			p.line(bad, "%s: %s", name, b.Error)
 		}
 	}
+}
+
+func (r *Report) writeNetwork(p *page) {
 	if r.Network.Entered {
 		p.line(good, "entered the DHT in %v; nodes known: %d", r.Network.Took, r.Network.Nodes)
 	} else {
@@ -111,6 +129,9 @@ func (r *Report) writeNAT(p *page) {
 	for _, socket := range []string{"punching", "main"} {
 		p.samples(socket, r.NAT.Samples)
 	}
+}
+
+func (r *Report) writeSTUN(p *page) {
 	p.heading("STUN")
 	if len(r.STUN) == 0 {
 		p.line("", "no servers are configured")
@@ -153,7 +174,7 @@ func (p *page) samples(socket string, all []NATSample) {
 // maxShown bounds the samples and the nodes listed in the text.
 const maxShown = 20
 
-func (r *Report) writeTarget(p *page, t *TargetReport) {
+func (t *TargetReport) writeRecord(p *page) {
 	p.heading("Key of %s, %s", t.Name, t.Key)
 	switch n := len(t.Record.Holders); {
 	case t.Record.err != nil:
@@ -176,15 +197,19 @@ func (r *Report) writeTarget(p *page, t *TargetReport) {
 		}
 		p.line("", "  %v%s", h.Node, relays)
 	}
+}
 
-	p.heading("Connection to %s", t.Name)
-	for _, s := range t.Connection.Steps {
-		peer := ""
-		if s.Peer != "" {
-			peer = "  (relay) "
-		}
-		p.line("", "%8.3f s  %s%s", time.Duration(s.At).Seconds(), peer, s.Text)
+func (t *TargetReport) writeConnection(p *page) { p.heading("Connection to %s", t.Name) }
+
+func (s Step) write(p *page) {
+	peer := ""
+	if s.Peer != "" {
+		peer = "  (relay) "
 	}
+	p.line("", "%8.3f s  %s%s", time.Duration(s.At).Seconds(), peer, s.Text)
+}
+
+func (t *TargetReport) writeResult(p *page) {
 	p.ways(t)
 	switch c := &t.Connection; {
 	case c.err != nil:

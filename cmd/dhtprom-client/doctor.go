@@ -25,7 +25,8 @@ func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	if err := f.parseDoctor(args[1:]); err != nil {
 		return err
 	}
-	log := f.app.Logger(stderr)
+	screen := cli.NewScreen(stderr)
+	log := f.app.Logger(screen)
 	cfg, err := load(f, stdin, log)
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 		}
 		exam.Targets = append(exam.Targets, t)
 	}
-	return opts.Run(ctx, exam, stdout)
+	return opts.Run(ctx, exam, stdout, screen, log)
 }
 
 // parseDoctor is parse without the check that there is a target.

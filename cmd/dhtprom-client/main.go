@@ -30,7 +30,8 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	if err := f.parse(args); err != nil {
 		return err
 	}
-	log := f.app.Logger(stderr)
+	screen := cli.NewScreen(stderr)
+	log := f.app.Logger(screen)
 	cfg, err := load(f, stdin, log)
 	if err != nil {
 		return err
@@ -51,6 +52,7 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		_, _ = fmt.Fprintf(stdout, "Client %s registers %s with scraper %s\n", p.client.PublicKey(), cfg.aliases(), s.Key)
 	}
 	cli.OnHangUp(ctx, func() { _ = p.reloader.run(ctx) }) // it logs its errors
+	p.screen = screen
 	return p.Run(ctx)
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/client"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/startup"
 )
 
 // program is dhtprom-client with all its parts.
@@ -22,6 +24,7 @@ type program struct {
 	log    *slog.Logger
 
 	reloader *reloader
+	screen   *cli.Screen // shows what the start waits for; may be nil
 }
 
 // Run serves until ctx ends or something fails, and then stops cleanly.
@@ -41,6 +44,7 @@ func (p *program) Run(ctx context.Context) error {
 			p.log.Error("Targets of files are not served", "err", err)
 		}
 		go p.files.run(ctx)
+		go startup.Watch(ctx, p.screen, p.log, p.starting)
 		if err := p.client.Start(context.WithoutCancel(ctx)); err != nil {
 			failed <- err
 			return
@@ -56,6 +60,25 @@ func (p *program) Run(ctx context.Context) error {
 	p.web.close()
 	return errors.Join(err, p.Close())
 }
+
+// starting returns what the start waits for, until the first registration.
+func (p *program) starting(ctx context.Context) (startup.Step, error) {
+	s, err := p.client.Status(ctx)
+	if err != nil {
+		return startup.Step{}, err
+	}
+	switch step := startup.Network(s.Node.State, s.Listening); {
+	case step.Doing != "":
+		return step, nil
+	case s.Registered:
+		return startup.Step{}, nil
+	case s.LastError != nil:
+		return startup.Step{Doing: registering, Why: describe(s.LastError)}, nil
+	}
+	return startup.Step{Doing: registering}, nil
+}
+
+const registering = "registering with the scraper"
 
 // Close stops the client and the node within five seconds.
 func (p *program) Close() error {

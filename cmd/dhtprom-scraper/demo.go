@@ -15,6 +15,7 @@ import (
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/client"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/node"
@@ -24,7 +25,7 @@ const demoAlias = "demo"
 
 // demo runs a private DHT, a scraper and a client on loopback and in a temporary folder, and prints what to look at, until ctx
 // ends.
-func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger) (err error) {
+func demo(ctx context.Context, cfg runConfig, stdout io.Writer, screen *cli.Screen, log *slog.Logger) (err error) {
 	folder, err := os.MkdirTemp("", "dhtprom-demo-")
 	if err != nil {
 		return err
@@ -49,6 +50,7 @@ func demo(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger
 		return err
 	}
 	defer stop()
+	p.screen = screen
 	c, closeClient, err := newDemoClient(dht, id, log)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func (f *flags) addDoctor() {
 
 // diagnose checks whether clients can reach this scraper, and it them. It announces nothing and creates no files, so it may run
 // beside the scraper.
-func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog.Logger) error {
+func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, screen *cli.Screen, log *slog.Logger) error {
 	files := inviteConfig{storage: cfg.run.storage, seedFile: cfg.run.seedFile, secretFiles: cfg.run.secretFiles, legacy: cfg.run.legacy}
 	if err := files.checkStorage(); err != nil {
 		return err
@@ -61,5 +61,5 @@ func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, log *slog
 		}
 		exam.Targets = append(exam.Targets, t)
 	}
-	return cfg.options.Run(ctx, exam, stdout)
+	return cfg.options.Run(ctx, exam, stdout, screen, log)
 }

@@ -66,7 +66,7 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
 	}
-	terminal := isTerminal(stdout)
+	terminal := cli.IsTerminal(stdout)
 	if _, err := fmt.Fprintln(stdout, text); err != nil {
 		return err
 	}
@@ -113,16 +113,6 @@ func isLoopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// isTerminal reports whether the output is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // quiet is the width of the empty border of a QR code, in modules.

@@ -35,7 +35,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	log := f.app.Logger(stderr)
+	screen := cli.NewScreen(stderr)
+	log := f.app.Logger(screen)
 	switch chosen {
 	case "bootstrap":
 		return bootstrap(ctx, f.bootstrap, stdout, log)
@@ -46,13 +47,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case "invite":
 		return invite(f.invite, stdout, log)
 	case "doctor":
-		return diagnose(ctx, f.doctor, stdout, log)
+		return diagnose(ctx, f.doctor, stdout, screen, log)
 	case "keygen":
 		return keygen(stdout)
 	case "demo":
-		return demo(ctx, f.run, stdout, log)
+		return demo(ctx, f.run, stdout, screen, log)
 	default:
-		return run(ctx, f.run, stdout, log)
+		return run(ctx, f.run, stdout, screen, log)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/startup"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/scraper"
@@ -42,11 +43,12 @@ type program struct {
 	log     *slog.Logger
 
 	listeners []net.Listener
+	screen    *cli.Screen          // shows what the start waits for; may be nil
 	onReady   func(address string) // called when registrations are accepted; may be nil
 }
 
 // run runs a scraper until ctx ends.
-func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger) error {
+func run(ctx context.Context, cfg runConfig, stdout io.Writer, screen *cli.Screen, log *slog.Logger) error {
 	id, err := loadIdentity(cfg, log)
 	if err != nil {
 		return err
@@ -57,6 +59,7 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, log *slog.Logger)
 	}
 	defer cleanup()
 	id.greet(stdout, cfg)
+	p.screen = screen
 	return p.Run(ctx)
 }
 
@@ -80,7 +83,10 @@ func (p *program) Run(ctx context.Context) error {
 	}
 	go func() { failed <- p.servers.serve(p.listeners) }()
 	go func() {
-		if err := p.scraper.Start(context.WithoutCancel(ctx)); err != nil {
+		started := p.watchStart(ctx)
+		err := p.scraper.Start(context.WithoutCancel(ctx))
+		started()
+		if err != nil {
 			failed <- err
 			return
 		}
@@ -96,6 +102,20 @@ func (p *program) Run(ctx context.Context) error {
 	case err := <-failed:
 		return errors.Join(err, p.Close())
 	}
+}
+
+// watchStart reports what the start waits for, until stop.
+func (p *program) watchStart(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		startup.Watch(ctx, p.screen, p.log, func(ctx context.Context) (startup.Step, error) {
+			s, err := p.node.Status(ctx)
+			return startup.Network(s.State, s.Announced > 0), err
+		})
+	}()
+	return func() { cancel(); <-done }
 }
 
 // listen binds the HTTP addresses before anything else, so that a port in use is reported first.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -43,25 +44,29 @@ func (e *ProblemsError) Error() string {
 	return fmt.Sprintf("%d problems found", e.Problems)
 }
 
-// Run examines this machine's network and writes the report. It fails with a ProblemsError if it finds problems.
-func (o Options) Run(ctx context.Context, cfg doctor.Config, stdout io.Writer) error {
+// Run examines this machine's network and writes the report, as text part by part, as soon as each is complete. What is under way is
+// on the screen if it is a terminal; else, for JSON, in the log. Run fails with a ProblemsError if it finds problems.
+func (o Options) Run(ctx context.Context, cfg doctor.Config, stdout io.Writer, screen *cli.Screen, log *slog.Logger) error {
 	if err := stun.CheckServers(cfg.Node.STUN); err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("--stun.server: %w", err)}
 	}
 	cfg.Timeout, cfg.Clock = o.Timeout, dhtprom.Clock{}
+	view := newView(o.JSON, stdout, screen, log)
+	cfg.OnProgress = view.add
 	report, err := doctor.Run(ctx, cfg)
+	if failed := view.close(); err == nil {
+		err = failed
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("the examination was interrupted: %w", err)
 	case err != nil:
 		return err
 	}
-	write := report.WriteText
 	if o.JSON {
-		write = report.WriteJSON
-	}
-	if err := write(stdout); err != nil {
-		return err
+		if err := report.WriteJSON(stdout); err != nil {
+			return err
+		}
 	}
 	if !report.OK {
 		return &ProblemsError{report.Problems()}
