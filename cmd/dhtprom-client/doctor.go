@@ -20,6 +20,7 @@ func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	f := newFlags(stdout)
 	f.app.Name = name + " doctor"
 	f.app.Help = "Check this machine's network and whether the scrapers can be reached, and report causes. Takes the client's flags."
+	f.app.Example("", name+" doctor --invite-file=laptop.invite")
 	var opts examine.Options
 	opts.AddFlags(f.app)
 	if err := f.parseDoctor(args[1:]); err != nil {

@@ -92,6 +92,7 @@ func newFlags(out io.Writer) *flags {
 		BoolVar(&f.config.web.lifecycle)
 	a.Flag("web.config.file", "Configuration file that enables TLS or authentication for the HTTP server, in the format of Prometheus's exporter-toolkit.").
 		PlaceHolder("FILE").StringVar(&f.config.web.configFile)
+	a.Example("", "dhtprom-client --invite-file=laptop.invite --target=laptop=http://localhost:9100/metrics")
 	return f
 }
 

@@ -131,7 +131,26 @@ func newFlags(out io.Writer) *flags {
 
 	demo := f.app.Command("demo", "Run a private DHT, a scraper and a client in this process, for a first look.")
 	f.demo.web = webFlags(demo)
+	for command, example := range examples {
+		f.app.Example(command, example)
+	}
 	return f
+}
+
+// examples are those in the help of each command.
+var examples = map[string]string{
+	"run":          "dhtprom-scraper run --storage.path=/var/lib/dhtprom --web.listen-address=127.0.0.1:30000",
+	"bootstrap":    "dhtprom-scraper bootstrap --host=192.0.2.10 --port=49737",
+	"relay":        "dhtprom-scraper relay --storage.path=/var/lib/dhtprom-relay",
+	"alias":        "dhtprom-scraper alias list",
+	"alias list":   "dhtprom-scraper alias list --format=json",
+	"alias forget": "dhtprom-scraper alias forget old-laptop",
+	"alias pin":    "dhtprom-scraper alias pin laptop",
+	"alias unpin":  "dhtprom-scraper alias unpin laptop",
+	"invite":       "dhtprom-scraper invite --storage.path=/var/lib/dhtprom --output=laptop.invite",
+	"doctor":       "dhtprom-scraper doctor --storage.path=/var/lib/dhtprom",
+	"keygen":       "dhtprom-scraper keygen",
+	"demo":         "dhtprom-scraper demo",
 }
 
 func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {

@@ -14,6 +14,7 @@ import (
 	"rsc.io/qr"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -25,6 +26,7 @@ type inviteConfig struct {
 	bootstrap   []string
 	relays      []domain.PublicKey
 	qr          string
+	output      string
 	legacy      *legacy
 }
 
@@ -39,6 +41,8 @@ func (f *flags) addInvite() {
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.invite.bootstrap, cli.Bootstrap))
 	c.Flag("dht.relay", "Public key of a blind relay for clients to use. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Key))
+	c.Flag("output", "File to write the invite to, readable by its owner only, instead of printing it. Replaces an older invite, and no other file.").
+		PlaceHolder("FILE").SetValue(cli.Value("output", &f.invite.output, cli.Text))
 	c.Flag("qr", "Print a QR code, too. One of: auto (on a terminal), always, never.").Default("auto").
 		SetValue(cli.Value("qr", &f.invite.qr, func(s string) (string, error) {
 			if s != "auto" && s != "always" && s != "never" {
@@ -66,6 +70,9 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
 	}
+	if cfg.output != "" {
+		return saveInvite(cfg.output, text, stdout)
+	}
 	terminal := cli.IsTerminal(stdout)
 	if _, err := fmt.Fprintln(stdout, text); err != nil {
 		return err
@@ -88,6 +95,19 @@ The invite allows its holder to register any alias here: treat it as a password.
   dhtprom-client --invite-file=invite --target=NAME=http://localhost:9100/metrics
 `)
 	}
+	return err
+}
+
+// saveInvite writes an invite to a file.
+func saveInvite(path, text string, stdout io.Writer) error {
+	err := keyfile.Replace(path, text+"\n", func(old []byte) bool {
+		_, err := domain.ParseInvite(string(old))
+		return err == nil
+	})
+	if err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	_, err = fmt.Fprintf(stdout, "Created %s. It allows its holder to register any alias here: treat it as a password.\n", path)
 	return err
 }
 

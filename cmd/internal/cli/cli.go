@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"text/template"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -35,14 +36,17 @@ const envPrefix = "DHTPROM_"
 // App is a program's flags and commands.
 type App struct {
 	*kingpin.Application
-	Log promslog.Config
+	Log      promslog.Config
+	examples map[string]string // of commands, by their full names; that of the program under the empty one
 }
 
 // New returns a program with the common flags.
 func New(name, help string, out io.Writer) *App {
-	a := &App{Application: kingpin.New(name, help)}
+	a := &App{Application: kingpin.New(name, help), examples: map[string]string{}}
+	out = lenient{out}
 	version.Version = Version()
 	a.UsageTemplate(usageTemplate)
+	a.UsageFuncs(template.FuncMap{"Own": a.own, "Example": func(command string) string { return a.examples[command] }})
 	a.UsageWriter(out)
 	a.ErrorWriter(out)
 	a.Version(version.Print(name))
@@ -66,6 +70,27 @@ func New(name, help string, out io.Writer) *App {
 			return nil
 		}})
 	return a
+}
+
+// Example sets the example in the help of a command, by its full name; an empty name is the program itself.
+func (a *App) Example(command, example string) { a.examples[command] = example }
+
+// own returns the flags of a command without those of the program.
+func (a *App) own(all []*kingpin.FlagModel) (own []*kingpin.FlagModel) {
+	for _, f := range all {
+		if a.GetFlag(f.Name) == nil {
+			own = append(own, f)
+		}
+	}
+	return own
+}
+
+// lenient ignores the errors of an output, as those of a pipe whose reader has exited. Kingpin panics on them.
+type lenient struct{ io.Writer }
+
+func (l lenient) Write(b []byte) (int, error) {
+	_, _ = l.Writer.Write(b)
+	return len(b), nil
 }
 
 // Version is this build's version: the linker's value, else the module's.

@@ -202,3 +202,12 @@ func TestWhatIsNoKeyIsNotQuoted(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestHelpEndsWellWhenItsReaderHasExited(t *testing.T) {
+	r, w := io.Pipe()
+	_ = r.Close()
+	a := cli.New("prog", "Help.", w)
+	if _, err := a.Parse([]string{"--help"}); !errors.Is(err, cli.ErrHelpShown) {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
-// usageTemplate is the help of a program with all its commands and their flags, or of one command. It combines kingpin's
+// usageTemplate is the help of a program with all its commands and their flags, or of one command: its own flags, an example, and the
+// flags of the program. It combines kingpin's
 // LongHelpTemplate and DefaultUsageTemplate; the latter omits the flags of the default command.
 const usageTemplate = `{{define "FormatCommand" -}}
 {{if .FlagSummary}} {{.FlagSummary}}{{end -}}
@@ -30,13 +31,30 @@ usage: {{.App.Name}} {{.Context.SelectedCommand}}{{template "FormatUsage" .Conte
 {{else -}}
 usage: {{.App.Name}}{{template "FormatUsage" .App}}
 {{end -}}
-{{if .Context.Flags -}}
-Flags:
-{{.Context.Flags|FlagsToTwoColumns|FormatTwoColumns}}
-{{end -}}
 {{if .Context.Args -}}
 Args:
 {{.Context.Args|ArgsToTwoColumns|FormatTwoColumns}}
+{{end -}}
+{{if .Context.SelectedCommand -}}
+{{with .Context.Flags|Own -}}
+Flags:
+{{.|FlagsToTwoColumns|FormatTwoColumns}}
+{{end -}}
+{{with Example .Context.SelectedCommand.FullCommand -}}
+Example:
+  {{.}}
+
+{{end -}}
+Global flags:
+{{.App.Flags|FlagsToTwoColumns|FormatTwoColumns}}
+{{else -}}
+Flags:
+{{.Context.Flags|FlagsToTwoColumns|FormatTwoColumns}}
+{{with Example "" -}}
+Example:
+  {{.}}
+
+{{end -}}
 {{end -}}
 {{if .Context.SelectedCommand -}}
 {{if .Context.SelectedCommand.Commands -}}

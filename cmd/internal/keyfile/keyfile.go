@@ -178,5 +178,34 @@ func Write(path, comment, value string) error {
 	return plain(dir, tempfile.SyncDir(dir))
 }
 
+// Replace durably writes a file that only its owner can read at any time. It replaces a file of the same kind, which same recognizes by
+// its content, and no other one.
+func Replace(path, content string, same func(old []byte) bool) error {
+	if err := tempfile.Replaceable(path); err != nil {
+		return err
+	}
+	switch old, err := tempfile.Read(path, maxSize); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return plain(path, err)
+	case len(old) > 0 && !same(old):
+		return fmt.Errorf("%s exists and has other content: choose another name, or remove it", path)
+	}
+	Sweep(path)
+	f, err := tempfile.Create(path, 0o600)
+	if err != nil {
+		return plain(path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = io.WriteString(f, content)
+	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+		return plain(path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return plain(path, err)
+	}
+	return plain(filepath.Dir(path), tempfile.SyncDir(filepath.Dir(path)))
+}
+
 // Sweep removes the temporary files of killed programs beside the file at path. They have secrets, too.
 func Sweep(path string) { tempfile.Sweep(path, tempfile.LeftoverAge) }
