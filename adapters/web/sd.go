@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -70,12 +71,23 @@ func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
 // origin is the address under which a caller reaches this server.
 type origin struct{ scheme, host, prefix string }
 
-// origin returns the external URL if there is one, otherwise the address in the request.
+type addressKey struct{}
+
+// WithAddress returns the context of a connection whose requests have no address of the server, as those over a Unix socket. The address
+// is that of the targets in service discovery: Prometheus takes unix:PATH.
+func WithAddress(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, addressKey{}, address)
+}
+
+// origin returns the external URL if there is one, otherwise the address in the request, or of its connection.
 func (h *Handler) origin(r *http.Request) origin {
 	if u := h.cfg.ExternalURL; u != nil {
 		return origin{scheme: u.Scheme, host: u.Host, prefix: h.linkPrefix}
 	}
 	at := origin{scheme: "http", host: r.Host, prefix: h.linkPrefix}
+	if address, ok := r.Context().Value(addressKey{}).(string); ok {
+		at.host = address
+	}
 	if r.TLS != nil {
 		at.scheme = "https"
 	}

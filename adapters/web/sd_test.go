@@ -54,6 +54,18 @@ func TestDiscoveryListsEveryAliasAsATargetAtTheScrapersOwnAddress(t *testing.T) 
 	}
 }
 
+func TestTargetsOfASocketHaveItsAddress(t *testing.T) {
+	s := newScraper()
+	s.aliases = someAliases()[:1]
+	h := serve(t, s).Config.Handler
+	r := httptest.NewRequest(http.MethodGet, "http://localhost/sd/prometheus", nil)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r.WithContext(web.WithAddress(r.Context(), "unix:/run/web.sock")))
+	if body := w.Body.String(); !strings.Contains(body, `"targets":["unix:/run/web.sock"]`) {
+		t.Errorf("%d %s", w.Code, body)
+	}
+}
+
 func TestLabelsOfTargetsAreListed(t *testing.T) {
 	s := newScraper()
 	s.aliases = someAliases()[:1]

@@ -8,12 +8,15 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/common/config"
 
 	"github.com/dhtprom/dhtprom/adapters/web"
+	"github.com/dhtprom/dhtprom/adapters/web/unix"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -55,6 +58,7 @@ func aliases(ctx context.Context, command string, cfg aliasConfig, stdout io.Wri
 type api struct {
 	client *http.Client
 	base   *url.URL
+	at     string // for errors: base, or the socket
 }
 
 func newAPI(cfg aliasConfig) (*api, error) {
@@ -66,12 +70,34 @@ func newAPI(cfg aliasConfig) (*api, error) {
 		}
 		with = *loaded
 	}
-	client, err := config.NewClientFromConfig(with, name)
+	var options []config.HTTPClientOption
+	base := cfg.server()
+	if base.Scheme == "unix" {
+		options = append(options, config.WithDialContextFunc(unix.Dial(base.Path)))
+		with.ProxyConfig = config.ProxyConfig{}
+	}
+	client, err := config.NewClientFromConfig(with, name, options...)
 	if err != nil {
 		return nil, &cli.UsageError{Err: fmt.Errorf("--http.config.file: %w", err)}
 	}
 	client.Timeout = apiTimeout
-	return &api{client: client, base: cfg.url}, nil
+	a := &api{client: client, at: base.String(), base: base}
+	if base.Scheme == "unix" {
+		a.at, a.base = unix.Prefix+base.Path, &url.URL{Scheme: "http", Host: "localhost"}
+	}
+	return a, nil
+}
+
+// server returns the URL of the flags: without one, that of the socket in the storage path, or, if there is none, the default address.
+func (c *aliasConfig) server() *url.URL {
+	if c.url != nil {
+		return c.url
+	}
+	path := filepath.Join(c.storage, adminSocket)
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		return &url.URL{Scheme: "unix", Path: path}
+	}
+	return &url.URL{Scheme: "http", Host: defaultAddress}
 }
 
 // do sends a request and, if data is not nil, decodes the data of the response.
@@ -85,12 +111,12 @@ func (a *api) do(ctx context.Context, method, path string, data any) error {
 		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err
 		}
-		return fmt.Errorf("--url: no answer from %s: %w", a.base, err)
+		return fmt.Errorf("--url: no answer from %s: %w", a.at, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("--url: the answer of %s: %w", a.base, err)
+		return fmt.Errorf("--url: the answer of %s: %w", a.at, err)
 	}
 	answer := struct {
 		Status, Error string
@@ -100,7 +126,7 @@ func (a *api) do(ctx context.Context, method, path string, data any) error {
 	case res.StatusCode == http.StatusUnauthorized:
 		return errors.New("the scraper requires authentication: set --http.config.file")
 	case err != nil:
-		return fmt.Errorf("--url: %s is not a dhtprom scraper: it answered %s", a.base, res.Status)
+		return fmt.Errorf("--url: %s is not a dhtprom scraper: it answered %s", a.at, res.Status)
 	case answer.Status != "success":
 		return errors.New(answer.Error)
 	}

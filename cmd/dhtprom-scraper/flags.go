@@ -57,11 +57,12 @@ type relayConfig struct {
 
 // aliasConfig has the values of the flags of the alias commands.
 type aliasConfig struct {
-	url    *url.URL
-	client string // file
-	format string
-	alias  string
-	key    string
+	url     *url.URL // nil: that of the admin socket, or the default one
+	storage string
+	client  string // file
+	format  string
+	alias   string
+	key     string
 }
 
 // bootstrapConfig has the values of the flags of bootstrap.
@@ -196,7 +197,10 @@ func (f *flags) addRelay() {
 
 func (f *flags) addAlias() {
 	c := f.app.Command("alias", "List, forget and pin the aliases of a running scraper.")
-	c.Flag("url", "URL of the scraper's HTTP server.").Default("http://" + defaultAddress).SetValue(cli.Value("url", &f.alias.url, cli.HTTPURL))
+	c.Flag("url", "URL of the scraper's HTTP server, or unix:PATH. Default: the scraper's socket in the storage path, else http://"+defaultAddress+".").
+		PlaceHolder("URL").SetValue(cli.Value("url", &f.alias.url, cli.ServerURL))
+	c.Flag("storage.path", "Folder of the scraper, as for run, on the scraper's own machine. Its socket there, "+adminSocket+", needs no password and no --web.enable-lifecycle.").
+		Default("dhtprom-data").StringVar(&f.alias.storage)
 	c.Flag("http.config.file", "File with the password, certificates and TLS settings to use, in promtool's format.").
 		PlaceHolder("FILE").StringVar(&f.alias.client)
 	list := c.Command("list", "List the aliases and pins.")
@@ -223,7 +227,9 @@ func (f *flags) addAlias() {
 }
 
 func webFlags(c *kingpin.CmdClause) *toolkit.FlagConfig {
-	return kingpinflag.AddFlags(c, defaultAddress)
+	config := kingpinflag.AddFlags(c, defaultAddress)
+	c.GetFlag("web.listen-address").Help("Addresses on which to expose metrics and web interface. Repeatable for multiple addresses. Examples: `:30000` or `[::1]:30000` for http, `unix:/run/dhtprom/web.sock` for a Unix socket (mode 660), `vsock://:30000` for vsock")
+	return config
 }
 
 // parse parses the arguments and checks what kingpin does not.
@@ -267,7 +273,7 @@ func (c *runConfig) checkPaths() error {
 
 func (f *flags) checkWeb() error {
 	for _, a := range *f.run.web.WebListenAddresses {
-		if _, err := cli.TCPAddr(a); err != nil {
+		if _, err := cli.WebAddr(a); err != nil {
 			return errors.New("--web.listen-address: " + err.Error())
 		}
 	}

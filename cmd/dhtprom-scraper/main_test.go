@@ -155,8 +155,8 @@ func TestHelpOfACommandIsThatCommands(t *testing.T) {
 		has, not []string
 	}{
 		{[]string{"--help"}, []string{"--storage.path", "alias pin", "--relay.max-pairs", "--alias.expiry"}, nil},
-		{[]string{"alias", "pin", "--help"}, []string{"usage: dhtprom-scraper alias pin", "<alias>", "--url"}, []string{"--storage.path", "alias unpin", "relay"}},
-		{[]string{"alias", "--help"}, []string{"usage: dhtprom-scraper alias", "alias pin", "alias list", "--format"}, []string{"--storage.path", "keygen"}},
+		{[]string{"alias", "pin", "--help"}, []string{"usage: dhtprom-scraper alias pin", "<alias>", "--url", "--storage.path"}, []string{"--alias.expiry", "alias unpin", "relay"}},
+		{[]string{"alias", "--help"}, []string{"usage: dhtprom-scraper alias", "alias pin", "alias list", "--format"}, []string{"--alias.expiry", "keygen"}},
 		{[]string{"relay", "--help"}, []string{"usage: dhtprom-scraper relay", "--relay.max-pairs"}, []string{"alias pin", "--alias.expiry"}},
 		{[]string{"run", "--help"}, []string{"usage: dhtprom-scraper run", "--alias.expiry"}, []string{"alias pin", "--relay.max-pairs"}},
 		{[]string{"help", "invite"}, []string{"usage: dhtprom-scraper invite"}, []string{"--alias.expiry"}},

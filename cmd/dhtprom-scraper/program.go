@@ -18,6 +18,7 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/adapters/web/unix"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/startup"
 	"github.com/dhtprom/dhtprom/domain"
@@ -43,6 +44,7 @@ type program struct {
 	log     *slog.Logger
 
 	listeners []net.Listener
+	admin     net.Listener         // may be nil
 	screen    *cli.Screen          // shows what the start waits for; may be nil
 	onReady   func(address string) // called when registrations are accepted; may be nil
 }
@@ -81,6 +83,7 @@ func (p *program) Run(ctx context.Context) error {
 	if err := p.listen(); err != nil {
 		return errors.Join(err, p.Close())
 	}
+	p.serveAdmin()
 	go func() { failed <- p.servers.serve(p.listeners) }()
 	go func() {
 		started := p.watchStart(ctx)
@@ -130,10 +133,13 @@ func (p *program) listen() error {
 		return nil
 	}
 	if slices.ContainsFunc(*web.WebListenAddresses, isVsock) {
+		if slices.ContainsFunc(*web.WebListenAddresses, func(a string) bool { _, is := unix.Path(a); return is }) {
+			return errors.New("--web.listen-address: vsock and unix addresses cannot be combined")
+		}
 		return nil
 	}
 	for _, a := range *web.WebListenAddresses {
-		l, err := net.Listen("tcp", a)
+		l, err := listenOn(a)
 		if err != nil {
 			for _, open := range p.listeners {
 				_ = open.Close()
@@ -144,6 +150,16 @@ func (p *program) listen() error {
 		p.warnOpen(l.Addr())
 	}
 	return nil
+}
+
+// webSocketMode is for the users of one group: the scraper's, and Prometheus's.
+const webSocketMode = 0o660
+
+func listenOn(address string) (net.Listener, error) {
+	if path, is := unix.Path(address); is {
+		return unix.Listen(path, webSocketMode)
+	}
+	return net.Listen("tcp", address)
 }
 
 // warnOpen warns when the metrics can be read without authentication.
@@ -174,6 +190,9 @@ func (p *program) Close() error {
 	for _, l := range p.listeners {
 		_ = l.Close() // those without a server
 	}
+	if p.admin != nil {
+		_ = p.admin.Close()
+	}
 	err := p.node.Close()
 	if err == nil {
 		p.log.Info("Stopped")
@@ -200,7 +219,7 @@ func newServers(s *scraper.Scraper, reload *reloader, cfg runConfig, id identity
 	if cfg.page.ExternalURL != nil {
 		names = append(slices.Clip(names), cfg.page.ExternalURL.Hostname())
 	}
-	known := func(r *http.Request) bool { return cli.Authenticated(*cfg.web.WebConfigFile, r) }
+	known := func(r *http.Request) bool { return isAdmin(r) || cli.Authenticated(*cfg.web.WebConfigFile, r) }
 	guard := &hosts.Guard{Names: cli.HostNames(*cfg.web.WebListenAddresses, names...), Exempt: known, Log: log}
 	page := cfg.page
 	page.Hosts, page.Authenticated, page.Version = guard.Names, known, cli.Version()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -59,6 +60,9 @@ func (s *servers) serve(listeners []net.Listener) error {
 		server := s.add(hosts.ReachOf(l.Addr()))
 		if server == nil {
 			return nil
+		}
+		if at := l.Addr().String(); l.Addr().Network() == "unix" {
+			server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return web.WithAddress(ctx, at) }
 		}
 		if guarded := server.Handler; s.openHealth {
 			l = &firstAccept{Listener: l, then: func() { server.Handler = s.healthFirst(guarded, server.Handler) }}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/web/unix"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -122,6 +123,14 @@ func STUNServer(s string) (string, error) {
 	return s, nil
 }
 
+// ServerURL parses the URL of an HTTP server, or unix:PATH.
+func ServerURL(s string) (*url.URL, error) {
+	if path, is := unix.Path(s); is && path != "" {
+		return &url.URL{Scheme: "unix", Path: path}, nil
+	}
+	return HTTPURL(s)
+}
+
 // HTTPURL parses the URL of an HTTP server.
 func HTTPURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
@@ -191,6 +200,17 @@ func Bootstrap(s string) (string, error) {
 		return "", wrong
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// WebAddr checks an address to serve HTTP on: that of TCPAddr, or unix:PATH.
+func WebAddr(s string) (string, error) {
+	if path, is := unix.Path(s); is {
+		if path == "" || strings.ContainsRune(path, 0) {
+			return "", fmt.Errorf("want unix:PATH, got %q", s)
+		}
+		return s, nil
+	}
+	return TCPAddr(s)
 }
 
 // TCPAddr checks an address to serve HTTP on: host:port, :port, or vsock://:port.

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/adapters/web/unix"
 )
 
 // AllowedHostHelp is the help of --web.allowed-host.
@@ -18,6 +19,9 @@ const AllowedHostHelp = "Host name that the HTTP server accepts in requests, bes
 // the flag --web.allowed-host.
 func HostNames(listen []string, given ...string) *hosts.Names {
 	for _, address := range listen {
+		if _, is := unix.Path(address); is {
+			continue
+		}
 		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
 			given = append(given, host)
 		}

@@ -1,0 +1,154 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dhtprom/dhtprom/adapters/web/unix"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// shortDir returns a folder whose path leaves room for the name of a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "dp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// alias runs an alias command.
+func alias(args ...string) (stdout, stderr string, code int) {
+	var out, errs bytes.Buffer
+	code = start(context.Background(), append([]string{"alias"}, args...), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+// over reads a path of a server on a socket.
+func over(t *testing.T, socket, path string) (int, string) {
+	t.Helper()
+	c := http.Client{Transport: &http.Transport{DialContext: unix.Dial(socket), DisableKeepAlives: true}}
+	res, err := c.Get("http://localhost" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+func mode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode()
+}
+
+func TestAliasCommandsUseTheSocketOfTheScraper(t *testing.T) {
+	dir := shortDir(t)
+	p := startProcess(t, nil, alone(dir)...) // changes over TCP are not allowed
+	address := p.until(listening)[1]
+	socket := filepath.Join(dir, adminSocket)
+	if m := mode(t, socket); m != os.ModeSocket|0o600 {
+		t.Errorf("mode %v", m)
+	}
+	key := domain.KeyPairFromSeed(domain.SeedFrom([32]byte{1})).Public.String()
+	if out, errs, code := alias("pin", "--storage.path="+dir, "a", key); code != 0 || out != "Done\n" {
+		t.Fatalf("%d %s %s", code, out, errs)
+	}
+	if out, errs, code := alias("list", "--storage.path="+dir); code != 0 || !strings.Contains(out, key) {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if _, errs, code := alias("unpin", "--url=http://"+address, "a"); code != cli.Failed || !strings.Contains(errs, "--web.enable-lifecycle") {
+		t.Errorf("over TCP: %d %s", code, errs)
+	}
+	if _, errs, code := alias("unpin", "--url=unix:"+socket, "a"); code != 0 {
+		t.Errorf("%d %s", code, errs)
+	}
+	p.stop()
+	if _, err := os.Lstat(socket); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
+func TestScraperReplacesTheSocketOfAKilledOne(t *testing.T) {
+	dir := shortDir(t)
+	p := startProcess(t, nil, alone(dir)...)
+	p.until(listening)
+	if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait()
+	if _, errs, code := alias("list", "--storage.path="+dir); code != cli.Failed || !strings.Contains(errs, "no answer from unix:"+filepath.Join(dir, adminSocket)) {
+		t.Errorf("%d %s", code, errs)
+	}
+	p = startProcess(t, nil, alone(dir)...)
+	p.until(listening)
+	if _, errs, code := alias("list", "--storage.path="+dir); code != 0 {
+		t.Errorf("%d %s", code, errs)
+	}
+	p.stop()
+}
+
+func TestHTTPServerListensOnASocketBesideTCP(t *testing.T) {
+	dir := shortDir(t)
+	socket := filepath.Join(dir, "web.sock")
+	p := startProcess(t, nil, append(alone(dir), "--web.listen-address=unix:"+socket)...)
+	tcp := p.until(`msg="Listening on" address=(127\S+)`)[1]
+	if code, _ := httpGet(t, "http://"+tcp+"/-/healthy"); code != 200 {
+		t.Errorf("TCP: %d", code)
+	}
+	if m := mode(t, socket); m != os.ModeSocket|0o660 {
+		t.Errorf("mode %v", m)
+	}
+	if code, body := over(t, socket, "/metrics"); code != 200 || !strings.Contains(body, "dhtprom_ready") {
+		t.Errorf("%d %s", code, body)
+	}
+	// Changes are those of any caller without a password.
+	if _, errs, code := alias("forget", "--url=unix:"+socket, "a"); code != cli.Failed || !strings.Contains(errs, "--web.enable-lifecycle") {
+		t.Errorf("%d %s", code, errs)
+	}
+	p.stop()
+	if _, err := os.Lstat(socket); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
+func TestSocketInUseIsAnError(t *testing.T) {
+	dir := shortDir(t)
+	socket := filepath.Join(dir, "web.sock")
+	l, err := unix.Listen(socket, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for address, want := range map[string]string{
+		"unix:" + socket:                       socket + " is in use by ",
+		"unix:/" + strings.Repeat("x", 200):    "too long for a Unix socket",
+		"unix:":                                "want unix:PATH",
+		"unix:" + filepath.Join(dir, "n", "s"): "no such file",
+	} {
+		var out, errs bytes.Buffer
+		code := start(context.Background(), append(alone(filepath.Join(dir, "data")), "--web.listen-address="+address), &out, &errs)
+		if code == cli.OK || !strings.Contains(errs.String(), "--web.listen-address: ") || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: %d %s", address, code, errs.String())
+		}
+	}
+}
