@@ -160,7 +160,7 @@ func (l *EventLog) summarise() {
 			continue
 		}
 		attrs := []slog.Attr{
-			slog.String("event", name), slog.Int("suppressed", k.suppressed), slog.Duration("in", logSummary), slog.Int("peers", peers),
+			slog.String("event", name), slog.Int("suppressed", k.suppressed), slog.String("in", logSummary.String()), slog.Int("peers", peers),
 		}
 		if most > 0 {
 			attrs = append(attrs, slog.String("remote_key", loudest.String()), slog.Int("of_this_key", most))

@@ -32,7 +32,7 @@ type ConnectionOpen struct {
 }
 
 func (e ConnectionOpen) LogRecord() LogRecord {
-	return info("connection-open").uid(e.UID).side(e.Side).peer(e.Peer).text("path", e.Peer.Path.String())
+	return connection("connection-open", e.Side).uid(e.UID).side(e.Side).peer(e.Peer).text("path", e.Peer.Path.String())
 }
 
 // ConnectionClose reports the end of a connection, exactly once for each ConnectionOpen.
@@ -43,7 +43,7 @@ type ConnectionClose struct {
 }
 
 func (e ConnectionClose) LogRecord() LogRecord {
-	return info("connection-close").uid(e.UID).side(e.Side).peer(e.Peer)
+	return connection("connection-close", e.Side).uid(e.UID).side(e.Side).peer(e.Peer)
 }
 
 // ConnectionError reports the error that ended a connection. Such errors are expected on the internet.
@@ -59,7 +59,7 @@ func (e ConnectionError) LogRecord() LogRecord {
 	if e.Side == SideMetrics {
 		peer = PeerScraper
 	}
-	return info("connection-error").uid(e.UID).side(e.Side).peer(e.Peer).failed(e.Err, peer)
+	return connection("connection-error", e.Side).uid(e.UID).side(e.Side).peer(e.Peer).failed(e.Err, peer)
 }
 
 // ConnectionIgnore reports a connection that the scraper's sessions do not use: it carries registrations, or its session has
@@ -81,7 +81,7 @@ type FirewallBlock struct {
 }
 
 func (e FirewallBlock) LogRecord() LogRecord {
-	return info("firewall-block").strangers().remote(e.RemoteKey).text("remote_address", e.Addr.String())
+	return debug("firewall-block").strangers().remote(e.RemoteKey).text("remote_address", e.Addr.String())
 }
 
 // AliasAttempt reports the start of a registration. The uid names the attempt.
@@ -93,7 +93,7 @@ type AliasAttempt struct {
 }
 
 func (e AliasAttempt) LogRecord() LogRecord {
-	return info("alias-attempt").uid(e.UID).scraper(e.Scraper).register(e.Register).countIfSet("targets", e.Targets)
+	return debug("alias-attempt").uid(e.UID).scraper(e.Scraper).register(e.Register).countIfSet("targets", e.Targets)
 }
 
 // RegisterAliasSuccess reports a successful registration; Updated, whether it changed the scraper's entry. The alias of a set is empty,
@@ -204,7 +204,7 @@ type AliasRequest struct {
 }
 
 func (e AliasRequest) LogRecord() LogRecord {
-	return info("alias-request").uid(e.UID).peer(e.Peer).register(e.Register)
+	return debug("alias-request").uid(e.UID).peer(e.Peer).register(e.Register)
 }
 
 // AliasSuccess reports that a registration is durable. TakenFrom is the key that lost the alias, usually zero.
@@ -229,7 +229,7 @@ type AliasUnauthorised struct {
 
 // LogRecord omits hostname and service: they are unverified, and the alias is enough.
 func (e AliasUnauthorised) LogRecord() LogRecord {
-	return warn("alias-unauthorised").strangers().uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
+	return debug("alias-unauthorised").strangers().uid(e.UID).peer(e.Peer).rejected(e.Register.Alias).key("target_key", e.Register.Key)
 }
 
 // AliasError reports that an authorised registration failed. The alias is empty for a set.
@@ -292,7 +292,7 @@ func (e IdentityShared) LogRecord() LogRecord {
 // SetAlias reports a new or changed entry of the table.
 type SetAlias struct{ Entry Entry }
 
-func (e SetAlias) LogRecord() LogRecord { return info("set-alias").entry(e.Entry) }
+func (e SetAlias) LogRecord() LogRecord { return debug("set-alias").entry(e.Entry) }
 
 // AliasExpired reports that an entry was removed because it was not renewed.
 type AliasExpired struct{ Entry Entry }

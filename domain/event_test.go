@@ -74,7 +74,7 @@ func TestRefusedNamesAreCutInLogs(t *testing.T) {
 }
 
 func TestFailuresThatNeedAttentionAreWarnings(t *testing.T) {
-	for _, e := range []domain.Event{domain.RegisterAliasError{}, domain.MetricsError{}, domain.AliasUnauthorised{}, domain.AliasError{}, domain.UpstreamError{}, domain.IdentityShared{}} {
+	for _, e := range []domain.Event{domain.RegisterAliasError{}, domain.MetricsError{}, domain.AliasError{}, domain.UpstreamError{}, domain.IdentityShared{}} {
 		if r := e.LogRecord(); r.Level != slog.LevelWarn {
 			t.Errorf("%s is at level %s", r.Name, r.Level)
 		}

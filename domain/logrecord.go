@@ -28,13 +28,21 @@ const (
 	LogUnlimited                 // for events of the operator, and those that happen once in a run
 )
 
-// The levels are those of the JavaScript packages (registerLogger of index.js in both, run.js of the bridge), except for failures
-// that need attention: the packages log these as info, which a log of warnings omits.
+// The levels, which a test holds for each event: WARN and ERROR for failures that an operator must act on, INFO for connections and changes
+// of state, DEBUG for steps towards an event with a line of its own, and for all that peers without a secret cause, which has a counter.
 
 func debug(name string) LogRecord   { return newLogRecord(name, slog.LevelDebug) }
 func info(name string) LogRecord    { return newLogRecord(name, slog.LevelInfo) }
 func warn(name string) LogRecord    { return newLogRecord(name, slog.LevelWarn) }
 func failure(name string) LogRecord { return newLogRecord(name, slog.LevelError) }
+
+// connection is the record of a connection event. Peers without a secret may connect to the registration service.
+func connection(name string, side Side) LogRecord {
+	if side == SideRegister {
+		return debug(name)
+	}
+	return info(name)
+}
 
 func newLogRecord(name string, level slog.Level) LogRecord {
 	return LogRecord{Name: name, Kind: name, Level: level, Attrs: make([]slog.Attr, 0, 8)}
@@ -88,13 +96,14 @@ func (r LogRecord) failed(err error, peer string) LogRecord {
 	return r
 }
 
-// duration adds a duration, rounded to three digits or less.
+// duration adds a duration as text with its unit, rounded to three digits or less. Handlers differ in how they write durations: JSON has
+// nanoseconds without a unit.
 func (r LogRecord) duration(name string, d time.Duration) LogRecord {
 	unit := time.Nanosecond
 	for d >= 1000*unit {
 		unit *= 10
 	}
-	return r.with(slog.Duration(name, d.Round(unit)))
+	return r.with(slog.String(name, d.Round(unit).String()))
 }
 
 // keyIfSet adds a key unless it is zero.

@@ -270,7 +270,7 @@ func TestEntriesSurviveKillAndAreScrapedWithoutANewRegistration(t *testing.T) {
 	if now := expiry(t, address); !now.Equal(expires) {
 		t.Errorf("expires %s, before the kill %s", now, expires)
 	}
-	if strings.Contains(again.all(), "msg=alias-request") {
+	if strings.Contains(again.all(), "msg=alias-success") {
 		t.Error("it took a registration")
 	}
 	if code, took := again.stop(); code != 0 || took > 5*time.Second {
