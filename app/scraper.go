@@ -103,6 +103,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 		clock:    newClock(cfg.Clock.Now(), cfg.Host.Now()),
 		stats: domain.ScraperStats{
 			ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}, ConnectionsDenied: map[string]uint64{},
+			MaxAliases: cfg.MaxAliases, MaxAliasConnections: maxAliasConns,
 		},
 	}
 	s.dials = newDialQueue(cfg.Host)

@@ -103,6 +103,9 @@ type ScraperStats struct {
 	Forgotten         uint64            // aliases that the operator removed
 	AliasConnections  int               // to the registration service, open now
 	ConnectionsDenied map[string]uint64 // by the limits of the registration service
+	// Limits of the configuration and the program, so that alerts need not know them.
+	MaxAliases          int
+	MaxAliasConnections int
 }
 
 // AliasStatus is a scraper's state of an alias.

@@ -20,6 +20,7 @@ var (
 	descReady         = desc("ready", "Whether the scraper has been announced on the DHT since it started, so that clients could find it.")
 	descAnnounced     = desc("announced_nodes", "DHT nodes that hold the scraper's record and answer. With 0, new clients cannot find it.")
 	descAliases       = desc("aliases", "Registered aliases.")
+	descAliasesLimit  = desc("aliases_limit", "Number of aliases from which on further ones are rejected.")
 	descSessions      = desc("sessions", "Sessions with clients by state.", "state")
 	descConnections   = desc("connections", "Open connections to clients by kind of path.", "path")
 	descConnected     = desc("target_connected", "Whether there is an open connection to the alias's client.", "alias")
@@ -30,6 +31,10 @@ var (
 	descBytes         = desc("target_last_scrape_bytes", "Size of the metrics in the last scrape of the alias.", "alias")
 	descScrapes       = desc("proxied_scrapes_total", "Scrapes of aliases, failed ones included.")
 	descScrapesFailed = desc("proxied_scrapes_failed_total", "Scrapes of aliases that returned no metrics.", "reason")
+	descHTTPScrapes   = desc("http_scrapes", "Scrapes of aliases under way.")
+	descHTTPLimit     = desc("http_scrapes_limit", "Number of scrapes of aliases under way at which further ones are rejected.")
+	descHeld          = desc("http_unread_bytes", "Answers that callers have not read yet, in bytes.")
+	descHeldLimit     = desc("http_unread_limit_bytes", "Size of unread answers at which the oldest is aborted.")
 	descUnread        = desc("scrapes_unread_total", "Answers aborted because their callers had not read them and others needed the memory.")
 	descRegistrations = desc("registrations_total", "Accepted registrations.")
 	descRejected      = desc("registrations_rejected_total", "Rejected registrations.", "reason")
@@ -44,6 +49,7 @@ var (
 	descSecondDials   = desc("session_second_dials_total", "Second connections dialled after a relay had taken over the first: direct ones, which replaced it, relayed ones, and failed dials.", "result")
 	descDialTook      = desc("session_dial_duration_seconds", "How long it took to connect to a client, by kind of path.", "path")
 	descRegConns      = desc("registration_connections", "Open connections to the registration service.")
+	descRegLimit      = desc("registration_connections_limit", "Number of connections to the registration service at which a new one closes another.")
 	descDenied        = desc("registration_connections_denied_total", "Connections to the registration service beyond its limits.", "limit")
 	descStore         = desc("state_write_failures_total", "Changes of the alias table that could not be made durable.")
 	descDamages       = desc("state_damages_total", "Damaged alias tables that were repaired.")
@@ -112,6 +118,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(descAliases, float64(len(snap.aliases)))
 		gauge(descPins, float64(snap.pins))
 	}
+	gauge(descAliasesLimit, float64(snap.stats.MaxAliases))
 	for _, state := range sessionStates {
 		gauge(descSessions, float64(snap.sessions[state]), state.String())
 	}
@@ -120,7 +127,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, reason := range domain.FailureReasons() {
 		count(descScrapesFailed, snap.stats.ScrapesFailed[reason], reason)
 	}
-	_, unread := c.h.held.held()
+	gauge(descHTTPScrapes, float64(len(c.h.scrapes)))
+	gauge(descHTTPLimit, float64(cap(c.h.scrapes)))
+	bytes, unread := c.h.held.held()
+	gauge(descHeld, float64(bytes))
+	gauge(descHeldLimit, float64(c.h.held.limit))
 	count(descUnread, unread)
 	count(descRegistrations, snap.stats.Registrations)
 	for _, reason := range domain.RejectionReasons() {
@@ -141,6 +152,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- durations(descDialTook, snap.stats.Paths.Took[p], p.String())
 	}
 	gauge(descRegConns, float64(snap.stats.AliasConnections))
+	gauge(descRegLimit, float64(snap.stats.MaxAliasConnections))
 	for _, limit := range domain.Limits() {
 		count(descDenied, snap.stats.ConnectionsDenied[limit], limit)
 	}

@@ -89,6 +89,7 @@ func (s *scraper) Sessions() map[domain.SessionState]int {
 func (s *scraper) Stats() domain.ScraperStats {
 	return domain.ScraperStats{
 		Scrapes: 7, ScrapesFailed: map[string]uint64{domain.ReasonTimeout: 3}, Takeovers: 1,
+		MaxAliases: 50, MaxAliasConnections: 40,
 		Paths: domain.DialStats{SecondDirect: 5, SecondRelayed: 6, SecondFailed: 8},
 	}
 }
@@ -610,6 +611,8 @@ func TestOwnMetricsFollowTheConventions(t *testing.T) {
 		`dhtprom_holepunch_results_total{kind="random",result="won"} 3`, `dhtprom_connections{path="punched"} 0`, "dhtprom_pinned_aliases 0",
 		`dhtprom_registration_connections_denied_total{limit="address"} 0`,
 		`dhtprom_session_second_dials_total{result="direct"} 5`, `dhtprom_session_second_dials_total{result="relayed"} 6`, `dhtprom_session_second_dials_total{result="failed"} 8`,
+		"dhtprom_aliases_limit 50", "dhtprom_registration_connections_limit 40", "dhtprom_http_scrapes 0", "dhtprom_http_scrapes_limit 100000",
+		"dhtprom_http_unread_bytes 0", "dhtprom_http_unread_limit_bytes 2.68435456e+08",
 		"dhtprom_alias_expiry_seconds 10800", "dhtprom_aliases 3", `dhtprom_sessions{state="open"} 2`, `dhtprom_sessions{state="connecting"} 0`, `dhtprom_connections{path="direct"} 1`,
 		`dhtprom_target_connected{alias="a:b/<c>"} 1`, `dhtprom_target_connected{alias="down"} 0`,
 		`dhtprom_target_last_scrape_duration_seconds{alias="a:b/<c>"} 0.25`, "dhtprom_proxied_scrapes_total 7",
