@@ -86,9 +86,6 @@ func (t *transcript) value(a slog.Attr) string {
 	case "expires":
 		return a.Value.Time().UTC().Format("15:04:05")
 	}
-	if a.Value.Kind() == slog.KindDuration {
-		return a.Value.Duration().Round(time.Millisecond).String()
-	}
 	if strings.ContainsAny(text, " \"=\n") {
 		return strconv.Quote(text)
 	}
