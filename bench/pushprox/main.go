@@ -1,6 +1,6 @@
 // Pushprox scrapes exporters directly, through PushProx and through dhtprom, and prints the ratios.
 //
-//	go run ./bench/pushprox -programs DIR [-rounds 10] [-sizes 8000,100000,1000000,10000000] [-targets 1,20]
+//	go run ./bench/pushprox -programs DIR [-rounds 10] [-sizes 8000,100000,1000000,10000000] [-targets 1,20] [-codings none,gzip]
 //
 // DIR has the programs pushprox-proxy and pushprox-client, of a release of PushProx; those of dhtprom are built. Everything runs on this
 // machine, which must be Linux: exporters, each at a loopback address of its own, a PushProx client and a dhtprom client for each, the proxy,
@@ -11,7 +11,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -30,6 +29,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sys/unix"
 )
 
 // Scrapes of each target in a round: volume bytes through each way, within the bounds.
@@ -43,22 +43,28 @@ const (
 const timeout = 30 * time.Second
 
 func main() {
-	var programs, sizes, targets string
+	var programs, sizes, targets, codings string
 	var rounds int
 	flag.StringVar(&programs, "programs", "", "folder of pushprox-proxy and pushprox-client; default: PATH")
 	flag.StringVar(&sizes, "sizes", "8000,100000,1000000,10000000", "sizes of pages, in bytes")
 	flag.StringVar(&targets, "targets", "1,20", "numbers of targets that are scraped at the same time")
+	flag.StringVar(&codings, "codings", "none,gzip", "codings of the exporters' answers")
 	flag.IntVar(&rounds, "rounds", 10, "measurements of each")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, programs, sizes, targets, rounds); err != nil {
+	if err := run(ctx, programs, sizes, targets, strings.Split(codings, ","), rounds); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, programs, sizes, targets string, rounds int) error {
+func run(ctx context.Context, programs, sizes, targets string, codings []string, rounds int) error {
+	for _, coding := range codings {
+		if coding != "none" && coding != "gzip" {
+			return fmt.Errorf("-codings: want none or gzip, got %q", coding)
+		}
+	}
 	ofSize, err := numbers(sizes)
 	if err != nil {
 		return fmt.Errorf("-sizes: %w", err)
@@ -72,13 +78,14 @@ func run(ctx context.Context, programs, sizes, targets string, rounds int) error
 		return err
 	}
 	defer w.close()
-	fmt.Printf("| page | coding | targets | %s |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n", strings.Join([]string{
-		"direct p50, ms", "p99", "PushProx p50, ms", "p99", "dhtprom p50, ms", "p99",
-		"dhtprom/PushProx p50", "p99", "bytes per second",
-	}, " | "))
+	columns := []string{
+		"page", "coding", "targets", "direct p50, ms", "p99", "PushProx p50, ms", "p99", "CPU, ms", "dhtprom p50, ms", "p99", "CPU, ms",
+		"dhtprom/PushProx p50", "p99", "bytes per second", "CPU",
+	}
+	fmt.Printf("| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 	for _, n := range ofTargets {
 		for _, size := range ofSize {
-			for _, coding := range []string{"", "gzip"} {
+			for _, coding := range codings {
 				w.serve(size, coding)
 				results, err := w.measure(ctx, n, size, rounds)
 				if err != nil {
@@ -107,6 +114,7 @@ type measured struct {
 	latencies []time.Duration
 	bytes     int
 	busy      time.Duration // sum of the rounds
+	cpu       time.Duration // processor time of the programs in between
 }
 
 func (m *measured) quantile(q float64) float64 {
@@ -114,16 +122,22 @@ func (m *measured) quantile(q float64) float64 {
 	return m.latencies[min(int(q*float64(len(m.latencies))), len(m.latencies)-1)].Seconds() * 1e3
 }
 
+// milliseconds returns the processor time of a scrape.
+func (m *measured) milliseconds() float64 { return m.cpu.Seconds() * 1e3 / float64(len(m.latencies)) }
+
 func (m *measured) speed() float64 { return float64(m.bytes) / m.busy.Seconds() }
 
 func row(size int, coding string, targets int, results []*measured) string {
-	cells := []string{bytesText(size), cmp.Or(coding, "none"), strconv.Itoa(targets)}
-	for _, m := range results {
+	cells := []string{bytesText(size), coding, strconv.Itoa(targets)}
+	for i, m := range results {
 		cells = append(cells, fmt.Sprintf("%.2f", m.quantile(.5)), fmt.Sprintf("%.2f", m.quantile(.99)))
+		if i != direct {
+			cells = append(cells, fmt.Sprintf("%.2f", m.milliseconds()))
+		}
 	}
 	other, own := results[pushProx], results[dhtprom]
 	for _, ratio := range []float64{
-		own.quantile(.5) / other.quantile(.5), own.quantile(.99) / other.quantile(.99), own.speed() / other.speed(),
+		own.quantile(.5) / other.quantile(.5), own.quantile(.99) / other.quantile(.99), own.speed() / other.speed(), own.milliseconds() / other.milliseconds(),
 	} {
 		cells = append(cells, fmt.Sprintf("%.2f", ratio))
 	}
@@ -162,6 +176,10 @@ func (w *world) measure(ctx context.Context, n, size, rounds int) ([]*measured, 
 // measure scrapes n targets several times, all at once each time.
 func (w *way) measure(ctx context.Context, n, size, scrapes int, m *measured) error {
 	latencies, errs := make([]time.Duration, n), make([]error, n)
+	before, err := w.processorTime()
+	if err != nil {
+		return err
+	}
 	for range scrapes {
 		began := time.Now()
 		var all sync.WaitGroup
@@ -176,14 +194,29 @@ func (w *way) measure(ctx context.Context, n, size, scrapes int, m *measured) er
 		m.latencies = append(m.latencies, latencies...)
 		m.bytes += n * size
 	}
-	return nil
+	after, err := w.processorTime()
+	m.cpu += after - before
+	return err
 }
 
 // way is one to scrape the targets.
 type way struct {
-	name string
-	http *http.Client
-	url  func(target int) string
+	name     string
+	http     *http.Client
+	url      func(target int) string
+	programs []*child
+}
+
+// processorTime returns the one that the programs used so far.
+func (w *way) processorTime() (sum time.Duration, err error) {
+	for _, c := range w.programs {
+		used, err := c.processorTime()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", c.cmd.Path, err)
+		}
+		sum += used
+	}
+	return sum, nil
 }
 
 // scrape scrapes a target as Prometheus 3 does, and checks the size of its page, in whole lines.
@@ -243,6 +276,13 @@ func startChild(dir, name, program string, args ...string) (*child, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// processorTime returns the one that the program used so far, from Linux's clock of its process.
+func (c *child) processorTime() (time.Duration, error) {
+	var t unix.Timespec
+	err := unix.ClockGettime(int32(^c.cmd.Process.Pid)<<3|unix.CLOCK_PROCESS_CPUTIME_ID, &t)
+	return time.Duration(t.Nano()), err
 }
 
 func (c *child) stop() {

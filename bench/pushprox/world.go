@@ -34,7 +34,8 @@ const patience = time.Minute
 
 // world is everything that runs.
 type world struct {
-	ways []*way
+	ways              []*way
+	pushProx, dhtprom []*child
 
 	page    atomic.Pointer[answer]
 	port    int // of all exporters
@@ -76,10 +77,11 @@ func (w *world) start(ctx context.Context, programs string, targets int) (err er
 		return fmt.Errorf("dhtprom: %w", err)
 	}
 	exporter := func(target int) string { return fmt.Sprintf("http://%s:%d/metrics", addressOf(target), w.port) }
+	onScraper := func(target int) string { return fmt.Sprintf("http://%s/scrape/%s/metrics", scraper, aliasOf(target)) }
 	w.ways = []*way{
-		direct:   {"directly", newClient(nil), exporter},
-		pushProx: {"PushProx", newClient(through), exporter},
-		dhtprom:  {"dhtprom", newClient(nil), func(target int) string { return fmt.Sprintf("http://%s/scrape/%s/metrics", scraper, aliasOf(target)) }},
+		direct:   {"directly", newClient(nil), exporter, nil},
+		pushProx: {"PushProx", newClient(through), exporter, w.pushProx},
+		dhtprom:  {"dhtprom", newClient(nil), onScraper, w.dhtprom},
 	}
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
@@ -164,10 +166,11 @@ func (w *world) answer(out http.ResponseWriter, r *http.Request) {
 	out.Write(a.plain)
 }
 
-// run starts a program until close.
-func (w *world) run(name, program string, args ...string) error {
+// run starts a program until close, and adds it to those of a way.
+func (w *world) run(way *[]*child, name, program string, args ...string) error {
 	c, err := startChild(w.dir, name, program, args...)
 	if err == nil {
+		*way = append(*way, c)
 		w.onClose(c.stop)
 	}
 	return err
@@ -193,11 +196,11 @@ func (w *world) startPushProx(programs string, targets int) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.run("proxy", proxy, "--web.listen-address="+address, "--log.level=error"); err != nil {
+	if err := w.run(&w.pushProx, "proxy", proxy, "--web.listen-address="+address, "--log.level=error"); err != nil {
 		return nil, err
 	}
 	for i := range targets {
-		err := w.run("pushprox-"+aliasOf(i), client, "--proxy-url=http://"+address+"/", "--fqdn="+addressOf(i), "--metrics-addr=", "--log.level=error",
+		err := w.run(&w.pushProx, "pushprox-"+aliasOf(i), client, "--proxy-url=http://"+address+"/", "--fqdn="+addressOf(i), "--metrics-addr=", "--log.level=error",
 			"--proxy.retry.initial-wait=100ms")
 		if err != nil {
 			return nil, err
@@ -223,7 +226,7 @@ func (w *world) startDhtprom(ctx context.Context, targets int) (string, error) {
 		return "", err
 	}
 	scraper, bootstrap := filepath.Join(w.dir, "dhtprom-scraper"), "--dht.bootstrap="+dht.Bootstrap()[0]
-	err = w.run("scraper", scraper, "--web.listen-address="+address, bootstrap, "--log.level=warn")
+	err = w.run(&w.dhtprom, "scraper", scraper, "--web.listen-address="+address, bootstrap, "--log.level=warn")
 	if err != nil {
 		return "", err
 	}
@@ -240,7 +243,7 @@ func (w *world) startDhtprom(ctx context.Context, targets int) (string, error) {
 		return "", err
 	}
 	for i := range targets {
-		err := w.run(aliasOf(i), filepath.Join(w.dir, "dhtprom-client"), "--invite-file=invite", "--alias="+aliasOf(i), "--log.level=warn",
+		err := w.run(&w.dhtprom, aliasOf(i), filepath.Join(w.dir, "dhtprom-client"), "--invite-file=invite", "--alias="+aliasOf(i), "--log.level=warn",
 			fmt.Sprintf("--target=http://%s:%d/metrics", addressOf(i), w.port))
 		if err != nil {
 			return "", err
