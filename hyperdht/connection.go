@@ -1,6 +1,7 @@
 package hyperdht
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
@@ -113,34 +114,33 @@ func (c *Connection) memory() int {
 	return n
 }
 
-// Send sends one message and does not keep the slice. It returns false when the caller should wait for OnDrain before
-// it sends more; the message is sent nevertheless. Messages after End or Destroy are dropped. A message of 16 MiB or more
+// Send sends one message, which may be given in parts, and does not keep the slices. It returns false when the caller should wait for
+// OnDrain before it sends more; the message is sent nevertheless. Messages after End or Destroy are dropped. A message of 16 MiB or more
 // ends the connection with ErrMessageTooLarge, and so do more than 1,024 messages before there is a path, with another error.
-func (c *Connection) Send(msg []byte) bool {
+func (c *Connection) Send(msg ...[]byte) bool {
 	if !c.writable() {
 		return false
 	}
-	if len(msg) > secret.MaxMessage {
+	if c.started {
+		return c.write(msg...)
+	}
+	switch whole := bytes.Join(msg, nil); {
+	case len(whole) > secret.MaxMessage:
+		c.Destroy(ErrMessageTooLarge)
+	case !c.queue(whole):
+		c.Destroy(errTooManyPending)
+	}
+	return false
+}
+
+func (c *Connection) write(msg ...[]byte) bool {
+	frame, err := c.sec.Append(c.scratch(), msg...)
+	if err != nil {
 		c.Destroy(ErrMessageTooLarge)
 		return false
 	}
-	if !c.started {
-		if !c.queue(msg) {
-			c.Destroy(errTooManyPending)
-		}
-		return false
-	}
-	return c.write(msg)
-}
-
-func (c *Connection) write(msg []byte) bool {
-	frame, err := c.sec.Append(c.frame[:0], msg)
-	if err != nil {
-		c.Destroy(err)
-		return false
-	}
 	c.keepAlive.lastWrite = c.p.host.Now()
-	more := c.raw.Write(frame)
+	more := c.raw.Write(frame[secret.Headroom:])
 	c.reuse(frame)
 	return more
 }

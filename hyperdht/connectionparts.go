@@ -117,12 +117,12 @@ type outbox struct {
 	frame   []byte
 }
 
-// queue keeps a copy of a message. It reports false if there are too many.
+// queue keeps a message. It reports false if there are too many.
 func (o *outbox) queue(msg []byte) bool {
 	if len(o.pending) >= maxPendingSends {
 		return false
 	}
-	o.pending = append(o.pending, append([]byte(nil), msg...))
+	o.pending = append(o.pending, msg)
 	return true
 }
 
@@ -131,6 +131,12 @@ func (o *outbox) flush() [][]byte {
 	pending := o.pending
 	o.pending = nil
 	return pending
+}
+
+// scratch returns the buffer for a frame, with the headroom in which it is encrypted.
+func (o *outbox) scratch() []byte {
+	var headroom [secret.Headroom]byte
+	return append(o.frame[:0], headroom[:]...)
 }
 
 // reuse keeps the buffer of a frame for the next one.

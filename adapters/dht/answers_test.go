@@ -31,7 +31,7 @@ type mute struct {
 	ended   bool
 }
 
-func (m *mute) Send([]byte) bool              { return true }
+func (m *mute) Send(...[]byte) bool           { return true }
 func (m *mute) End()                          {}
 func (m *mute) Close()                        { m.Destroy(nil) }
 func (m *mute) Pause()                        {}

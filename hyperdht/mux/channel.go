@@ -108,23 +108,23 @@ func (c *Channel) Cork() { c.mux.Cork() }
 // Uncork is Mux.Uncork.
 func (c *Channel) Uncork() { c.mux.Uncork() }
 
-// Send sends a message of a type. payload is the caller's again on return. It is false when the channel is
+// Send sends a message of a type, with a payload that may be given in parts. They are the caller's again on return. It is false when the channel is
 // closed, so that nothing is sent, or when the pipe would rather have no more until OnDrain; while corked it is
 // true. A payload above MaxPayload destroys the pipe with ErrTooLong: the other side would miss a message that
 // this side believes sent.
-func (c *Channel) Send(msgType int, payload []byte) bool {
+func (c *Channel) Send(msgType int, payload ...[]byte) bool {
 	if c.closed {
 		return false
 	}
 	if msgType < 0 {
 		panic("mux: negative message type")
 	}
-	if len(payload) > MaxPayload {
+	if lengthOf(payload) > MaxPayload {
 		c.mux.Destroy(ErrTooLong)
 		return false
 	}
 	var head [9]byte
-	return c.mux.send(c.localID, compact.AppendUint(head[:0], uint64(msgType)), payload)
+	return c.mux.send(c.localID, compact.AppendUint(head[:0], uint64(msgType)), payload...)
 }
 
 // Close closes the channel, and calls OnClose. Closing twice is harmless.

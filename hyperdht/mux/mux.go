@@ -50,9 +50,10 @@ type Mux struct {
 	paused     bool
 
 	corked    int
-	batch     []byte // the frame being collected while corked
-	batchLast int    // channel of its last item
-	scratch   []byte
+	batch     []byte   // the frame being collected while corked
+	batchLast int      // channel of its last item
+	scratch   []byte   // the number of the channel and the head of an item
+	parts     [][]byte // of the frame that is sent
 }
 
 // localSlot is a channel number of this side. It is in use while a channel has it or while an open is unanswered, which can
@@ -143,7 +144,7 @@ func (m *Mux) shutdown(err error) {
 		}
 	}
 	clear(m.remote)
-	m.batch, m.scratch = nil, nil
+	m.batch, m.scratch, m.parts = nil, nil, nil
 	if m.onClose != nil {
 		m.onClose(err)
 	}
@@ -182,23 +183,33 @@ func (m *Mux) flush() {
 	}
 	b := m.batch
 	m.batch = nil
-	m.write(b)
+	m.write(append(m.parts[:0], b))
 	if cap(b) <= keepBatch {
 		m.batch = b[:0]
 	}
 }
 
 // write sends a frame on the pipe.
-func (m *Mux) write(frame []byte) {
+func (m *Mux) write(frame [][]byte) {
 	if !m.dead {
-		m.drained = m.pipe.Send(frame)
+		m.drained = m.pipe.Send(frame...)
 	}
+	clear(frame)
+	m.parts = frame
+}
+
+// lengthOf is the length of what is given in parts.
+func lengthOf(parts [][]byte) (n int) {
+	for _, part := range parts {
+		n += len(part)
+	}
+	return n
 }
 
 // send sends one item, which is a type with its payload: as a frame, or into the batch while corked. It
 // reports whether more may be sent.
-func (m *Mux) send(channel int, head, payload []byte) bool {
-	size := len(head) + len(payload)
+func (m *Mux) send(channel int, head []byte, payload ...[]byte) bool {
+	size := len(head) + lengthOf(payload)
 	if m.dead {
 		return false
 	}
@@ -217,18 +228,14 @@ func (m *Mux) send(channel int, head, payload []byte) bool {
 		m.batchLast = channel
 		b = compact.AppendUint(b, uint64(size))
 		b = append(b, head...)
-		m.batch = append(b, payload...)
+		for _, part := range payload {
+			b = append(b, part...)
+		}
+		m.batch = b
 		return true
 	}
-	b := m.scratch[:0]
-	m.scratch = nil
-	b = compact.AppendUint(b, uint64(channel))
-	b = append(b, head...)
-	b = append(b, payload...)
-	m.write(b)
-	if cap(b) <= keepFrame {
-		m.scratch = b
-	}
+	m.scratch = append(compact.AppendUint(m.scratch[:0], uint64(channel)), head...)
+	m.write(append(append(m.parts[:0], m.scratch), payload...))
 	return m.drained
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
@@ -256,6 +257,33 @@ func TestCorkNests(t *testing.T) {
 		}
 	}()
 	w.a.Uncork()
+}
+
+// The parts of a payload arrive as one, corked or not.
+func TestPartsOfAPayloadAreOneMessage(t *testing.T) {
+	w := newWorld(t)
+	var got []string
+	open := mux.ChannelOptions{Protocol: "p", Messages: []func([]byte){func(b []byte) { got = append(got, string(b)) }}}
+	a, err := w.a.Open(open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.b.Open(open); err != nil {
+		t.Fatal(err)
+	}
+	w.wire.Run()
+	a.Send(0, []byte("ab"), nil, []byte("c"))
+	a.Send(0)
+	a.Cork()
+	a.Send(0, []byte("d"), []byte("ef"))
+	a.Uncork()
+	if w.wire.Run(); !slices.Equal(got, []string{"abc", "", "def"}) {
+		t.Errorf("%q", got)
+	}
+	a.Send(0, make([]byte, mux.MaxPayload), []byte{1})
+	if !w.a.Closed() {
+		t.Error("a payload in parts may be longer than a whole one")
+	}
 }
 
 func TestLargeBatchesAreSplit(t *testing.T) {
@@ -603,7 +631,7 @@ func TestSteadySendingAllocatesNothing(t *testing.T) {
 // discard is a pipe into nowhere.
 type discard struct{}
 
-func (discard) Send([]byte) bool       { return true }
+func (discard) Send(...[]byte) bool    { return true }
 func (discard) End()                   {}
 func (discard) Destroy(error)          {}
 func (discard) Pause()                 {}

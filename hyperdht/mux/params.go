@@ -37,9 +37,7 @@ const (
 	maxHeld = pauseAt + MaxFrame
 	// maxNesting bounds batches inside batches. Each level is a recursion.
 	maxNesting = 16
-	// keepBatch and keepFrame are the largest encoding buffers that are kept for the next batch and for the next frame, in bytes, for as
-	// long as the connection lives. An unproven peer can make a batch long by what it asks for, but no single message; a frame has room for
-	// a piece of a metrics page.
+	// keepBatch is the largest encoding buffer that is kept for the next batch, in bytes, for as long as the connection lives. An unproven
+	// peer can make a batch long by what it asks for.
 	keepBatch = 4 << 10
-	keepFrame = 20 << 10
 )

@@ -6,9 +6,9 @@ package mux
 // The functions given to the On methods are called on the loop, never inside another method of the pipe. What
 // arrives before they are set waits.
 type Pipe interface {
-	// Send sends a frame of at most MaxFrame bytes. It is false when the pipe would rather have no more until
-	// it drains; the frame is sent nevertheless. frame is the caller's again on return.
-	Send(frame []byte) bool
+	// Send sends a frame of at most MaxFrame bytes, which is given in parts. It is false when the pipe would rather have no more until
+	// it drains; the frame is sent nevertheless. The parts are the caller's again on return.
+	Send(frame ...[]byte) bool
 	// End ends the sending direction. The pipe closes when the other side ends too.
 	End()
 	// Destroy closes the pipe without waiting for anything. Nil is no error.

@@ -10,6 +10,8 @@ const (
 	HeaderLen = lengthLen + idLen + nonceLen
 	// MaxMessage is the longest message: a frame's length has 24 bits.
 	MaxMessage = 1<<24 - 1 - tagLen - macLen
+	// Headroom is the number of bytes in front of a frame that Append uses to encrypt, and restores.
+	Headroom = headroom - lengthLen - tagLen
 	// UnorderedOverhead is the overhead of an unordered message: counter and authentication tag.
 	UnorderedOverhead = counterLen + macLen
 

@@ -113,22 +113,39 @@ func (s *Stream) AppendHeader(dst []byte) []byte {
 	return append(dst, s.header[:]...)
 }
 
-// Append appends the frame of one message, len(plain)+Overhead bytes. plain may be empty; it must not overlap
-// the capacity of dst. Messages above MaxMessage fail with ErrTooLong and append nothing. A dst with
-// headroom to spare (about 100 bytes more than the frame) is not reallocated.
-func (s *Stream) Append(dst, plain []byte) ([]byte, error) {
-	n := len(plain)
+// Append appends the frame of one message, which is given in parts: its length and Overhead. The message may be empty; it must not
+// overlap the capacity of dst. Messages above MaxMessage fail with ErrTooLong and append nothing. A dst with room to spare (about 100 bytes
+// more than the frame) is not reallocated, and behind Headroom bytes or more, the message is encrypted where it belongs.
+func (s *Stream) Append(dst []byte, message ...[]byte) ([]byte, error) {
+	n := 0
+	for _, part := range message {
+		n += len(part)
+	}
 	if n > MaxMessage {
 		return dst, ErrTooLong
 	}
 	dst = slices.Grow(dst, lengthLen+headroom+n+tailroom)
-	dst = appendLength(dst, tagLen+n+macLen)
-	body := dst[len(dst) : len(dst)+headroom+n+tailroom]
-	copy(body[headroom:], plain)
+	end := len(dst)
+	at := end + lengthLen // of the sealing buffer
+	var covered [Headroom]byte
+	if end >= Headroom {
+		at = end - Headroom
+		copy(covered[:], dst[at:])
+	}
+	body := dst[at : at+headroom+n+tailroom]
+	free := body[headroom:]
+	for _, part := range message {
+		free = free[copy(free, part):]
+	}
 	mac := s.send.seal(body, n, 0)
-	copy(body[tagLen:], body[headroom:headroom+n])
-	copy(body[tagLen+n:], mac[:])
-	return dst[:len(dst)+tagLen+n+macLen], nil
+	tag := body[0]
+	if end >= Headroom {
+		copy(dst[at:], covered[:])
+	} else {
+		copy(body[tagLen:], body[headroom:headroom+n])
+	}
+	dst = append(appendLength(dst, tagLen+n+macLen), tag)
+	return append(dst[:len(dst)+n], mac[:]...), nil
 }
 
 func appendLength(dst []byte, n int) []byte {

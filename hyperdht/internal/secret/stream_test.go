@@ -163,6 +163,24 @@ func TestBadInputEndsTheStream(t *testing.T) {
 	}
 }
 
+// A message has one frame, in however many parts it is given and whatever is in front of it, which stays.
+func TestFramesDoNotDependOnPartsAndPlace(t *testing.T) {
+	g := load(t)
+	for _, n := range []int{0, 1, 100, aeadMin - 1, aeadMin, 1000, 1001} {
+		plain := pattern(n)
+		i, _ := g.pair(t)
+		want := mustAppend(t, i, nil, plain)
+		for _, before := range []int{1, Headroom - 1, Headroom, Headroom + 1, 500} {
+			i, _ := g.pair(t)
+			dst := bytes.Repeat([]byte{0xab}, before)
+			got, err := i.Append(dst, plain[:n/3], nil, plain[n/3:])
+			if err != nil || !bytes.Equal(got[:before], bytes.Repeat([]byte{0xab}, before)) || !bytes.Equal(got[before:], want) {
+				t.Errorf("%d bytes behind %d: %v, %x, want %x", n, before, err, got, want)
+			}
+		}
+	}
+}
+
 func TestMessageLengthsAreBounded(t *testing.T) {
 	g := load(t)
 	i, r := g.pair(t)

@@ -86,10 +86,11 @@ func (p *Pipe) Inject(frame []byte) {
 }
 
 // Send implements mux.Pipe.
-func (p *Pipe) Send(frame []byte) bool {
+func (p *Pipe) Send(parts ...[]byte) bool {
 	if p.closed || p.ended {
 		return false
 	}
+	frame := bytes.Join(parts, nil)
 	p.wire.Frames = append(p.wire.Frames, Frame{From: p.name, Bytes: bytes.Clone(frame)})
 	p.inFlight++
 	p.peer.inbox = append(p.peer.inbox, bytes.Clone(frame))
