@@ -30,8 +30,11 @@ type Scrape interface {
 const (
 	// MaxPiece bounds one piece of a body, in bytes.
 	MaxPiece = 16 << 10
+	// Piece is the number of bytes in the pieces that a source should send: with the three before it, the message of a piece has a length
+	// that is encrypted in one pass.
+	Piece = MaxPiece - 3
 	// FirstWindow bounds what a source sends before the first byte is consumed, in bytes.
-	FirstWindow = 4 * MaxPiece
+	FirstWindow = 4 * Piece
 	// MaxWindow bounds what a source sends and its requester has not consumed, in bytes.
 	MaxWindow = 1 << 20
 )

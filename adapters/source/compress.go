@@ -95,7 +95,7 @@ func (c *Compressor) decide() error {
 	}
 	h.Coding, h.Length = "gzip", -1
 	c.send(h)
-	c.chunks = bufio.NewWriterSize(c.w, ports.MaxPiece)
+	c.chunks = bufio.NewWriterSize(c.w, ports.Piece)
 	c.zip = zipper(c.chunks)
 	_, err := c.zip.Write(c.try)
 	c.try = nil

@@ -29,6 +29,12 @@ func AppendUint(dst []byte, v uint64) []byte {
 	panic(fmt.Sprintf("compact: %d does not fit the encoding", v))
 }
 
+// AppendLongUint appends v in the nine bytes of the longest form, which readers accept for every number, for messages that need a certain
+// length.
+func AppendLongUint(dst []byte, v uint64) []byte {
+	return binary.LittleEndian.AppendUint64(append(dst, marker64), v)
+}
+
 // UintSize returns the number of bytes that AppendUint appends.
 func UintSize(v uint64) int {
 	switch {

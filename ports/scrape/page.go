@@ -91,7 +91,7 @@ type sending struct {
 }
 
 func (s *sending) pump() {
-	for piece := range slices.Chunk(s.rest[:min(len(s.rest), s.room)], ports.MaxPiece) {
+	for piece := range slices.Chunk(s.rest[:min(len(s.rest), s.room)], ports.Piece) {
 		if s.over {
 			return
 		}

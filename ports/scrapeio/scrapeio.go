@@ -217,7 +217,7 @@ func (w *Writer) Head(h domain.ScrapeHead) { w.head = &h }
 // Write sends a part of the body. It waits until the requester has room, and fails when the context has ended.
 func (w *Writer) Write(b []byte) (n int, err error) {
 	for len(b) > 0 {
-		p := newPiece(b)
+		p := newPiece(b[:min(len(b), ports.Piece)])
 		size := p.end
 		if !w.add(p) {
 			w.post()

@@ -217,9 +217,9 @@ func TestServedBodiesWaitForTheirReader(t *testing.T) {
 				if received != ports.FirstWindow {
 					t.Errorf("%d bytes are sent to a requester that consumes nothing", received)
 				}
-				l.do(func() { s.Consumed(ports.MaxPiece) })
+				l.do(func() { s.Consumed(ports.Piece) })
 				synctest.Wait()
-				if received != ports.FirstWindow+ports.MaxPiece {
+				if received != ports.FirstWindow+ports.Piece {
 					t.Errorf("%d bytes are sent", received)
 				}
 				if test.end != nil {

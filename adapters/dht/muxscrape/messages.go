@@ -143,9 +143,13 @@ func parseResponse(b []byte) (m response, err error) {
 	return m, nil
 }
 
-// appendData makes the message: uint id · piece of the body.
-func appendData(b []byte, id uint64, piece []byte) []byte {
-	return append(compact.AppendUint(b, id), piece...)
+// appendDataHead appends what the message has before a piece of the body: uint id. Its length is odd, and one byte or nine: with the bytes
+// for channel and type, messages with ports.Piece have a multiple of 8 bytes, which are encrypted and authenticated in one pass.
+func appendDataHead(b []byte, id uint64) []byte {
+	if compact.UintSize(id) > 1 {
+		return compact.AppendLongUint(b, id)
+	}
+	return compact.AppendUint(b, id)
 }
 
 func parseData(b []byte) (id uint64, piece []byte, err error) {

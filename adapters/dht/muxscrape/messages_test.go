@@ -33,7 +33,7 @@ func TestMessagesAreThoseOfTheSpec(t *testing.T) {
 		{"request", "01fe0000010001fd1c250377656203613d620106416363657074032a2f2a", req.append(nil), func(b []byte) (any, error) { return parseRequest(b) }, request{1, 65536, domain.ScrapeRequest{Target: "web", Query: "a=b", Within: 9500 * time.Millisecond, Header: req.Header, Compress: true}}},
 		{"response", "0201c80a746578742f706c61696e04677a6970fd2c01", res.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, res},
 		{"response of unknown length", "0200fd94010000", unknown.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, unknown},
-		{"data", "05616263", appendData(nil, 5, []byte("abc")), func(b []byte) (any, error) {
+		{"data", "05616263", append(appendDataHead(nil, 5), []byte("abc")...), func(b []byte) (any, error) {
 			id, piece, err := parseData(b)
 			return fmt.Sprintf("%d %s", id, piece), err
 		}, "5 abc"},
@@ -78,7 +78,7 @@ func FuzzMessages(f *testing.F) {
 	req, res, over, win := request{id: 2, credit: 1 << 20}, response{1, domain.ScrapeHead{Status: 200, Length: 9}}, end{id: 1}, window{1, 99}
 	var script []byte
 	for typ, b := range [][]byte{
-		typeRequest: req.append(nil), typeWindow: win.append(nil), typeCancel: {2}, typeResponse: res.append(nil), typeData: appendData(nil, 1, page(9)), typeEnd: over.append(nil),
+		typeRequest: req.append(nil), typeWindow: win.append(nil), typeCancel: {2}, typeResponse: res.append(nil), typeData: append(appendDataHead(nil, 1), page(9)...), typeEnd: over.append(nil),
 	} {
 		script = append(append(script, byte(typ), byte(len(b))), b...)
 	}

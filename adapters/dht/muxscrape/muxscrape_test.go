@@ -80,7 +80,7 @@ func (g *got) handlers(consume func(int)) ports.ScrapeHandlers {
 func write(res *Response, body []byte, then func()) {
 	step := func() {
 		for len(body) > 0 {
-			n := min(len(body), MaxPiece)
+			n := min(len(body), ports.Piece)
 			more := res.Write(body[:n])
 			if body = body[n:]; !more {
 				break
@@ -546,7 +546,7 @@ func TestBodiesWithoutCreditAreBounded(t *testing.T) {
 	w.wire.Run()
 	unsent := func() (n int) {
 		for _, r := range w.p.running {
-			n += len(r.queue)
+			n += r.queue.Len()
 		}
 		return n
 	}
@@ -603,13 +603,13 @@ func TestViolationsEndTheConnection(t *testing.T) {
 			m := response{1, domain.ScrapeHead{Status: 200, Length: -1}}
 			w.p.channel.Send(typeResponse, m.append(nil))
 			for range firstWindow/MaxPiece + 1 {
-				w.p.channel.Send(typeData, appendData(nil, 1, page(MaxPiece)))
+				w.p.channel.Send(typeData, append(appendDataHead(nil, 1), page(MaxPiece)...))
 			}
 		},
 		"a large piece": func(w *world) {
 			m := response{1, domain.ScrapeHead{Status: 200}}
 			w.p.channel.Send(typeResponse, m.append(nil))
-			w.p.channel.Send(typeData, appendData(nil, 1, page(MaxPiece+1)))
+			w.p.channel.Send(typeData, append(appendDataHead(nil, 1), page(MaxPiece+1)...))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -647,7 +647,7 @@ func TestUnknownBytesAndIDsAreIgnored(t *testing.T) {
 	w.q.channel.Send(typeCancel, []byte{99, 1})
 	e, h := end{id: 99}, response{99, domain.ScrapeHead{Status: 200}}
 	w.p.channel.Send(typeResponse, append(h.append(nil), "later"...))
-	w.p.channel.Send(typeData, appendData(nil, 99, page(10)))
+	w.p.channel.Send(typeData, append(appendDataHead(nil, 99), page(10)...))
 	w.p.channel.Send(typeEnd, append(e.append(nil), "later"...))
 	w.p.channel.Send(17, []byte("later"))
 	w.wire.Run()
@@ -779,8 +779,8 @@ func TestHalfAWindowIsGrantedAtATime(t *testing.T) {
 	sent := 0
 	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
 		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
-		for range 3 * firstWindow / MaxPiece {
-			res.Write(page(MaxPiece))
+		for range 3 * firstWindow / ports.Piece {
+			res.Write(page(ports.Piece))
 		}
 		return nil
 	})
@@ -806,13 +806,73 @@ func TestFirstPiecesComeBeforeSecondOnes(t *testing.T) {
 	rs := &Responder{}
 	var order []uint64
 	for id, begun := range []bool{true, true, false, false, true, false} {
-		rs.enqueue(&Response{id: uint64(id), begun: begun, credit: 1, queue: []byte("a")})
+		rs.enqueue(&Response{id: uint64(id), begun: begun, credit: 1, queue: *bytes.NewBufferString("a")})
 	}
 	for _, r := range rs.ready {
 		order = append(order, r.id)
 	}
 	if !slices.Equal(order, []uint64{2, 3, 5, 0, 1, 4}) || rs.fresh != 3 {
 		t.Errorf("%v, of which %d have sent nothing", order, rs.fresh)
+	}
+}
+
+// Messages with full pieces have lengths that are encrypted in one pass, written in whatever way, also of requests with large ids.
+func TestMessagesOfFullPiecesAreAligned(t *testing.T) {
+	const pieces = 40
+	body := page(pieces * ports.Piece)
+	ways := []func(*Response){
+		func(res *Response) { write(res, body, func() { res.End(nil) }) },
+		func(res *Response) { res.Write(body); res.End(nil) },
+	}
+	w := newWorld(t, nil)
+	for id := uint64(250); id < 257; id++ {
+		w.answer = func(_ domain.ScrapeRequest, res *Response) func() {
+			res.Head(domain.ScrapeHead{Status: 200, Length: int64(len(body))})
+			ways[id%2](res)
+			return nil
+		}
+		w.q.nextID = id - 1
+		w.wire.TakeFrames()
+		_, g := w.scrape(domain.ScrapeRequest{Within: time.Second})
+		w.wire.Run()
+		full := 0
+		for _, f := range w.wire.TakeFrames() {
+			if len(f.Bytes) > ports.Piece && len(f.Bytes)%8 == 0 {
+				full++
+			}
+		}
+		if !bytes.Equal(g.body, body) || full != pieces {
+			t.Errorf("request %d: %d bytes, %d of %d pieces are aligned", id, len(g.body), full, pieces)
+		}
+	}
+}
+
+// A response that is written while others wait for their turn takes its turn after them.
+func TestWritesDoNotPassWaitingResponses(t *testing.T) {
+	var all []*Response
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
+		all = append(all, res)
+		return nil
+	})
+	w.wire.B.Window = 1
+	for range 2 {
+		w.scrape(domain.ScrapeRequest{Within: time.Second})
+	}
+	w.wire.Run()
+	w.wire.TakeFrames()
+	all[0].Write(page(2)) // fills the connection
+	all[1].Write(page(3))
+	all[0].Write(page(4))
+	w.wire.Run()
+	var lengths []int
+	for _, f := range w.wire.TakeFrames() {
+		if f.From == "b" {
+			lengths = append(lengths, len(f.Bytes)-3)
+		}
+	}
+	if !slices.Equal(lengths, []int{2, 3, 4}) {
+		t.Errorf("pieces of %d bytes", lengths)
 	}
 }
 
@@ -941,7 +1001,7 @@ func TestCancelledResponseLosesItsTurn(t *testing.T) {
 	wire.A.Pause()
 	for id := range uint64(ids) {
 		responses[id+1].Head(domain.ScrapeHead{Status: 200, Length: -1})
-		responses[id+1].Write(page(2 * MaxPiece))
+		responses[id+1].Write(page(2 * ports.Piece))
 	}
 	scraper.Send(typeCancel, compact.AppendUint(nil, 2))
 	wire.Run()
@@ -972,11 +1032,11 @@ func TestWritersAreCalledOneAfterTheOther(t *testing.T) {
 		}
 		depth--
 	})
-	res.Write(page(MaxPiece + queueSize))
-	more := window{1, MaxPiece}
+	res.Write(page(ports.Piece + queueSize))
+	more := window{1, ports.Piece}
 	w.q.channel.Send(typeWindow, more.append(nil))
-	if w.wire.Run(); calls != 0 || len(res.queue) != queueSize {
-		t.Errorf("called %d times while %d bytes wait", calls, len(res.queue))
+	if w.wire.Run(); calls != 0 || res.queue.Len() != queueSize {
+		t.Errorf("called %d times while %d bytes wait", calls, res.queue.Len())
 	}
 	more.bytes = 1 << 30
 	w.q.channel.Send(typeWindow, more.append(nil))

@@ -1,5 +1,7 @@
 package muxscrape
 
+import "github.com/dhtprom/dhtprom/ports"
+
 // Protocol is the name of the channel.
 const Protocol = "dhtprom-scrape"
 
@@ -40,8 +42,8 @@ const (
 
 	// MinWindow and MaxWindow bound the credit of a request, in bytes. It begins with firstWindow where the process has room, and
 	// doubles while the reader keeps up.
-	MinWindow   = MaxPiece
-	firstWindow = 64 << 10
+	MinWindow   = ports.Piece
+	firstWindow = ports.FirstWindow
 	MaxWindow   = 1 << 20
 	// MaxWindows bounds the credit of all requests of a process, in bytes.
 	MaxWindows = 16 << 20
@@ -51,5 +53,5 @@ const (
 
 	// queueSize is the amount of a response that may wait for credit and for the connection before Write reports that the queue is full,
 	// in bytes: two pieces, so that the next one is ready when the first is sent.
-	queueSize = 2 * MaxPiece
+	queueSize = 2 * ports.Piece
 )

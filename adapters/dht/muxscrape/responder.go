@@ -1,6 +1,7 @@
 package muxscrape
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // ResponderOptions configure a Responder.
@@ -33,7 +35,7 @@ type Responder struct {
 	unread  int         // messages sent since the connection asked for a break, pieces of bodies not counted
 	ended   []*Response // whose body is complete and not sent, the oldest first
 	unsent  int         // bytes in the queues of those
-	message []byte      // in which pieces are put together
+	head    []byte      // of the message that is sent
 }
 
 // Response is the answer to one request.
@@ -44,9 +46,9 @@ type Response struct {
 	onDrain   func()
 
 	credit int64
-	queue  []byte // written and not sent
-	queued bool   // in ready
-	begun  bool   // a piece of the body was sent
+	queue  bytes.Buffer // written and not sent
+	queued bool         // in ready
+	begun  bool         // a piece of the body was sent
 	headed bool
 	full   bool // Write has reported that it is enough
 	ending *end // sent after the queue
@@ -87,15 +89,21 @@ func (r *Response) Head(h domain.ScrapeHead) {
 }
 
 // Write adds to the body; b is the caller's again on return. It reports whether more is welcome: after false, the next Write waits for
-// OnDrain. A writer that does not wait makes the queue grow, so it should write pieces of MaxPiece.
+// OnDrain. A writer that does not wait makes the queue grow, so it should write pieces of ports.Piece.
 func (r *Response) Write(b []byte) (more bool) {
 	if r.over || r.ending != nil {
 		return false
 	}
-	r.queue = append(r.queue, b...)
-	r.responder.enqueue(r)
-	r.responder.pump()
-	r.full = len(r.queue) >= queueSize
+	rs := r.responder
+	if r.queue.Len() == 0 && len(rs.ready) == 0 && !rs.pumping {
+		for len(b) > 0 && r.credit > 0 && rs.welcome() {
+			b = b[rs.sendPiece(r, b):]
+		}
+	}
+	r.queue.Write(b)
+	rs.enqueue(r)
+	rs.pump()
+	r.full = r.queue.Len() >= queueSize
 	return !r.full
 }
 
@@ -111,7 +119,7 @@ func (r *Response) End(err *domain.ScrapeError) {
 	switch r.ending = (&end{id: r.id}); {
 	case err != nil:
 		r.ending.code, r.ending.reason = codeOf(err), oneLine(cut(err.Reason, maxReason))
-		r.queue = nil // a body that is not complete is of no value to the requester
+		r.queue = bytes.Buffer{} // a body that is not complete is of no value to the requester
 	case !r.headed:
 		r.ending.code, r.ending.reason = byClient, "no response"
 	default:
@@ -123,16 +131,16 @@ func (r *Response) End(err *domain.ScrapeError) {
 // keep keeps what is left of a complete body. Nothing else limits that, because the source has ended: where it becomes too much, the oldest
 // responses break off.
 func (rs *Responder) keep(r *Response) {
-	if len(r.queue) == 0 {
+	if r.queue.Len() == 0 {
 		return
 	}
 	rs.ended = append(rs.ended, r)
-	rs.unsent += len(r.queue)
+	rs.unsent += r.queue.Len()
 	for rs.unsent > maxUnsent {
 		oldest := rs.ended[0]
-		rs.unsent -= len(oldest.queue)
+		rs.unsent -= oldest.queue.Len()
 		rs.ended = rs.ended[1:]
-		oldest.queue = nil
+		oldest.queue = bytes.Buffer{}
 		oldest.ending.code, oldest.ending.reason = byTime, "the response was not read"
 		rs.finish(oldest)
 	}
@@ -140,7 +148,7 @@ func (rs *Responder) keep(r *Response) {
 
 // enqueue gives a response a turn, if it can use one: before those that have sent a piece, where it has sent none.
 func (rs *Responder) enqueue(r *Response) {
-	if r.queued || r.over || r.credit == 0 || len(r.queue) == 0 {
+	if r.queued || r.over || r.credit == 0 || r.queue.Len() == 0 {
 		return
 	}
 	r.queued = true
@@ -170,6 +178,19 @@ func (rs *Responder) send(typ int, b []byte) {
 	rs.channel.Send(typ, b)
 }
 
+// welcome reports whether the connection welcomes another piece.
+func (rs *Responder) welcome() bool { return rs.mux.Drained() && !rs.channel.Closed() }
+
+// sendPiece sends the first bytes of b, as many as fit a message and the credit, and returns their number.
+func (rs *Responder) sendPiece(r *Response, b []byte) int {
+	n := min(len(b), int(min(r.credit, ports.Piece)))
+	rs.head = appendDataHead(rs.head[:0], r.id)
+	rs.channel.Send(typeData, rs.head, b[:n])
+	r.begun = true
+	r.credit -= int64(n)
+	return n
+}
+
 // pump sends pieces while the connection welcomes them.
 func (rs *Responder) pump() {
 	if rs.pumping {
@@ -177,7 +198,7 @@ func (rs *Responder) pump() {
 	}
 	rs.pumping = true
 	defer func() { rs.pumping = false }()
-	for len(rs.ready) > 0 && rs.mux.Drained() && !rs.channel.Closed() {
+	for len(rs.ready) > 0 && rs.welcome() {
 		r := rs.ready[0]
 		rs.ready[0] = nil
 		rs.ready = rs.ready[1:]
@@ -186,12 +207,8 @@ func (rs *Responder) pump() {
 		if r.over {
 			continue
 		}
-		n := min(len(r.queue), int(min(r.credit, MaxPiece)))
-		rs.message = appendData(rs.message[:0], r.id, r.queue[:n])
-		rs.channel.Send(typeData, rs.message)
-		r.begun = true
-		r.credit -= int64(n)
-		r.queue = r.queue[:copy(r.queue, r.queue[n:])]
+		n := rs.sendPiece(r, r.queue.Bytes())
+		r.queue.Next(n)
 		if r.ending != nil {
 			rs.unsent -= n
 		}
@@ -199,7 +216,7 @@ func (rs *Responder) pump() {
 		switch {
 		case r.ending != nil:
 			rs.finish(r)
-		case r.full && len(r.queue) < queueSize:
+		case r.full && r.queue.Len() < queueSize:
 			r.full = false
 			if r.onDrain != nil {
 				r.onDrain()
@@ -210,7 +227,7 @@ func (rs *Responder) pump() {
 
 // finish sends the end of a response whose queue is empty.
 func (rs *Responder) finish(r *Response) {
-	if len(r.queue) > 0 {
+	if r.queue.Len() > 0 {
 		return
 	}
 	rs.send(typeEnd, r.ending.append(nil))
@@ -220,9 +237,9 @@ func (rs *Responder) finish(r *Response) {
 func (rs *Responder) forget(r *Response) {
 	if i := slices.Index(rs.ended, r); i >= 0 {
 		rs.ended = slices.Delete(rs.ended, i, i+1)
-		rs.unsent -= len(r.queue)
+		rs.unsent -= r.queue.Len()
 	}
-	r.over, r.queue = true, nil
+	r.over, r.queue = true, bytes.Buffer{}
 	delete(rs.running, r.id)
 }
 
