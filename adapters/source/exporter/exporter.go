@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -339,15 +340,16 @@ func (e *exporter) pass(res *http.Response, r domain.ScrapeRequest, w *scrapeio.
 	return out.Close()
 }
 
-// copy copies a body, in full pieces.
+// copy copies a body, in full windows of the scrape.
 func (e *exporter) copy(out io.Writer, body io.Reader) error {
-	piece, total := make([]byte, ports.MaxPiece), int64(0)
-	for {
-		n, err := fill(body, piece)
+	window := windows.Get().(*[ports.FirstWindow]byte)
+	defer windows.Put(window)
+	for total := int64(0); ; {
+		n, err := fill(body, window[:])
 		if total += int64(n); total > int64(e.cfg.MaxBytes) {
 			return tooLarge(total, int64(e.cfg.MaxBytes))
 		}
-		if _, err := out.Write(piece[:n]); err != nil {
+		if _, err := out.Write(window[:n]); err != nil {
 			return err
 		}
 		switch {
@@ -362,11 +364,14 @@ func (e *exporter) copy(out io.Writer, body io.Reader) error {
 	}
 }
 
-// fill reads until a piece is full, or until the error that ends the body.
-func fill(body io.Reader, piece []byte) (n int, err error) {
-	for n < len(piece) && err == nil {
+// windows are the buffers in which bodies are read: the larger they are, the fewer system calls there are.
+var windows = sync.Pool{New: func() any { return new([ports.FirstWindow]byte) }}
+
+// fill reads until a buffer is full, or until the error that ends the body.
+func fill(body io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
 		var m int
-		m, err = body.Read(piece[n:])
+		m, err = body.Read(b[n:])
 		n += m
 	}
 	return n, err

@@ -81,7 +81,7 @@ func TestHostileExportersEndTheirOwnScrapeOnly(t *testing.T) {
 					return
 				}
 			}
-		}, long, domain.FaultClient, "metrics are 67125248 bytes or more, the limit is 67108864"},
+		}, long, domain.FaultClient, "metrics are 67162100 bytes or more, the limit is 67108864"},
 		"a head without a body":     {send("HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"), 50 * time.Millisecond, domain.FaultTime, "no answer of the exporter within 50ms"},
 		"half a head":               {send("HTTP/1.1 200 OK\r\nContent-Le"), 50 * time.Millisecond, domain.FaultTime, "no answer of the exporter within 50ms"},
 		"a body that does not end":  {send("HTTP/1.1 200 OK\r\n\r\nup 1\n"), 50 * time.Millisecond, domain.FaultTime, "no answer of the exporter within 50ms"},

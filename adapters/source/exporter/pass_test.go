@@ -115,7 +115,7 @@ func TestFailuresNameTheExporterAndKeepItsAddress(t *testing.T) {
 			w.Header().Set("Content-Length", "5000")
 			_, _ = w.Write(make([]byte, 5000))
 		},
-		"metrics are 16384 bytes or more, the limit is 4000": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 20_000)) },
+		"metrics are 20000 bytes or more, the limit is 4000": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 20_000)) },
 	} {
 		s, l, server := exporterOf(t, h, func(c *exporter.Config) { c.MaxBytes = 4000 })
 		_, err := get(l, s, as())
