@@ -104,6 +104,7 @@ var noBounds = map[string]string{
 	"dht.maxGoodbyes":         "requests of our own",
 	"dht.maxGoodbyeDials":     "of this process",
 	"muxscrape.MaxPiece":      "how bodies are cut",
+	"muxscrape.MaxStart":      "how much of MaxWindows is granted at the begin of bodies",
 	"muxscrape.maxCredit":     "how far a number is counted",
 	"muxscrape.maxWithin":     "a time that only we wait for",
 	"dhtnet.maxChunk":         "how our own writes are cut",

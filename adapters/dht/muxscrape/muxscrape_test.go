@@ -96,6 +96,9 @@ func write(res *Response, body []byte, then func()) {
 	step()
 }
 
+// widened is the window of a body at its begin, where so many requests were sent before.
+func widened(requests int) int { return (MaxStart - requests*(firstWindow-MinWindow)) / startShare }
+
 func page(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -259,8 +262,8 @@ func TestSlowReaderHoldsUpItself(t *testing.T) {
 	}
 	_, quick := w.scrape(domain.ScrapeRequest{})
 	w.wire.Run()
-	if len(slow.body) != firstWindow {
-		t.Errorf("%d bytes came to a reader that consumes nothing, want %d", len(slow.body), firstWindow)
+	if want := widened(2); len(slow.body) != want {
+		t.Errorf("%d bytes came to a reader that consumes nothing, want %d", len(slow.body), want)
 	}
 	if len(quick.body) != 1<<20 || len(quick.ends) != 1 {
 		t.Errorf("the other scrape has %d bytes, %v", len(quick.body), quick.ends)
@@ -393,7 +396,7 @@ func TestCancelReachesTheOtherSide(t *testing.T) {
 func TestEndedResponseIsNotCancelled(t *testing.T) {
 	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
 		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
-		res.Write(page(firstWindow + 1)) // one byte waits for credit
+		res.Write(page(MaxWindow)) // the end waits for credit
 		res.End(nil)
 		return func() { t.Error("cancelled after its end") }
 	})
@@ -602,7 +605,7 @@ func TestViolationsEndTheConnection(t *testing.T) {
 		"more than the credit": func(w *world) {
 			m := response{1, domain.ScrapeHead{Status: 200, Length: -1}}
 			w.p.channel.Send(typeResponse, m.append(nil))
-			for range firstWindow/MaxPiece + 1 {
+			for range widened(1)/MaxPiece + 1 {
 				w.p.channel.Send(typeData, append(appendDataHead(nil, 1), page(MaxPiece)...))
 			}
 		},
@@ -779,7 +782,7 @@ func TestHalfAWindowIsGrantedAtATime(t *testing.T) {
 	sent := 0
 	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
 		res.Head(domain.ScrapeHead{Status: 200, Length: -1})
-		for range 3 * firstWindow / ports.Piece {
+		for range 3 * MaxWindow / ports.Piece {
 			res.Write(page(ports.Piece))
 		}
 		return nil
@@ -790,7 +793,8 @@ func TestHalfAWindowIsGrantedAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wire.Run()
-	for _, step := range []struct{ consume, want int }{{firstWindow/2 - 1, firstWindow}, {1, firstWindow + firstWindow/2}} {
+	window := widened(1)
+	for _, step := range []struct{ consume, want int }{{window/2 - 1, window}, {1, window + window/2}} {
 		s.Consumed(step.consume)
 		if w.wire.Run(); sent != step.want {
 			t.Errorf("%d bytes are sent after %d more are consumed, want %d", sent, step.consume, step.want)
@@ -813,6 +817,51 @@ func TestFirstPiecesComeBeforeSecondOnes(t *testing.T) {
 	}
 	if !slices.Equal(order, []uint64{2, 3, 5, 0, 1, 4}) || rs.fresh != 3 {
 		t.Errorf("%v, of which %d have sent nothing", order, rs.fresh)
+	}
+}
+
+// A body of known length is granted whole at its begin, and one of any length a share, so that they need no round trips for their window;
+// bodies that are not consumed share what there is.
+func TestBodiesAreGrantedAtTheirBegin(t *testing.T) {
+	for name, test := range map[string]struct {
+		length int64
+		want   int
+	}{"short": {1000, 1000}, "known": {500_000, 500_000}, "long": {2 << 20, widened(1)}, "unknown": {-1, widened(1)}} {
+		w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+			res.Head(domain.ScrapeHead{Status: 200, Length: test.length})
+			res.Write(page(max(int(test.length), 1000)))
+			if test.length < 0 {
+				res.Write(page(2 << 20))
+			}
+			return nil
+		})
+		g := &got{}
+		s, err := w.q.Scrape(domain.ScrapeRequest{}, g.handlers(func(int) {}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.wire.Run()
+		if len(g.body) != test.want || s.window != max(test.want, firstWindow) {
+			t.Errorf("%s: %d bytes came, in a window of %d; want %d", name, len(g.body), s.window, test.want)
+		}
+		s.Cancel()
+		w.wire.Run()
+		w.wantIdle()
+	}
+	w := newWorld(t, func(_ domain.ScrapeRequest, res *Response) func() {
+		res.Head(domain.ScrapeHead{Status: 200, Length: 1 << 20})
+		res.Write(page(1 << 20))
+		return nil
+	})
+	total := 0
+	for range 60 {
+		if _, err := w.q.Scrape(domain.ScrapeRequest{}, (&got{}).handlers(func(n int) { total += n })); err != nil {
+			t.Fatal(err)
+		}
+		w.wire.Run()
+	}
+	if most := MaxStart + 60*firstWindow; total > most || total < MaxStart {
+		t.Errorf("%d bytes of 60 bodies came unread, want %d to %d", total, MaxStart, most)
 	}
 }
 

@@ -48,6 +48,11 @@ const (
 	// MaxWindows bounds the credit of all requests of a process, in bytes.
 	MaxWindows = 16 << 20
 
+	// MaxStart bounds the credit of all requests of a process up to which a body gets a startShare of the rest at its begin, in bytes: the
+	// receive buffer of a busy socket holds as much, where many bodies begin at a time.
+	MaxStart   = 4 << 20
+	startShare = 4
+
 	// maxCredit is the credit above which a responder counts no further.
 	maxCredit = 1 << 40
 

@@ -131,9 +131,7 @@ func (s *Scrape) Consumed(n int) {
 		grant += more
 	}
 	s.consumed = 0
-	s.credit += grant
-	w := window{s.id, uint64(grant)}
-	s.requester.channel.Send(typeWindow, w.append(nil))
+	s.grant(grant)
 }
 
 // Cancel ends the scrape: no handler is called any more, and the other side stops. Cancelling an ended scrape does nothing.
@@ -196,8 +194,32 @@ func (rq *Requester) onResponse(b []byte) {
 		rq.violated("second response to request %d", m.id)
 	default:
 		s.headed, s.sized, s.left = true, m.Length >= 0, m.Length
-		s.handlers.OnHead(m.ScrapeHead)
+		if s.handlers.OnHead(m.ScrapeHead); !s.over {
+			s.widen()
+		}
 	}
+}
+
+// widen grants more at the begin of a body, while the first pieces are on their way: all of a body of known length, within a share of what
+// bodies may have at their begin. Without that a page of 1 MB waits five round trips for its window to grow.
+func (s *Scrape) widen() {
+	want := min(MaxWindow, (MaxStart-s.requester.windows.granted)/startShare)
+	if s.sized {
+		want = int(min(int64(want), s.left))
+	}
+	if want <= s.window {
+		return
+	}
+	more := s.requester.windows.take(want - s.window)
+	s.window += more
+	s.grant(more)
+}
+
+// grant adds to the credit.
+func (s *Scrape) grant(n int) {
+	s.credit += n
+	w := window{s.id, uint64(n)}
+	s.requester.channel.Send(typeWindow, w.append(nil))
 }
 
 func (rq *Requester) onData(b []byte) {
