@@ -210,33 +210,37 @@ func lengthOf(parts [][]byte) (n int) {
 // reports whether more may be sent.
 func (m *Mux) send(channel int, head []byte, payload ...[]byte) bool {
 	size := len(head) + lengthOf(payload)
-	if m.dead {
+	switch {
+	case m.dead:
 		return false
-	}
-	if m.corked > 0 {
-		// 32 bytes hold a batch's start, or a switch of channels, and a length.
-		if n := len(m.batch); n >= batchAt || n+size+32 > MaxFrame {
-			m.flush()
-		}
-		b := m.batch
-		switch {
-		case len(b) == 0:
-			b = compact.AppendUint(append(b, 0, controlBatch), uint64(channel))
-		case m.batchLast != channel:
-			b = compact.AppendUint(append(b, 0), uint64(channel))
-		}
-		m.batchLast = channel
-		b = compact.AppendUint(b, uint64(size))
-		b = append(b, head...)
-		for _, part := range payload {
-			b = append(b, part...)
-		}
-		m.batch = b
+	case m.corked > 0 && size <= aloneFrom:
+		m.addToBatch(channel, size, head, payload)
 		return true
 	}
+	m.flush()
 	m.scratch = append(compact.AppendUint(m.scratch[:0], uint64(channel)), head...)
 	m.write(append(append(m.parts[:0], m.scratch), payload...))
-	return m.drained
+	return m.drained || m.corked > 0
+}
+
+// addToBatch adds an item to the batch.
+func (m *Mux) addToBatch(channel, size int, head []byte, payload [][]byte) {
+	if len(m.batch) >= batchAt {
+		m.flush()
+	}
+	b := m.batch
+	switch {
+	case len(b) == 0:
+		b = compact.AppendUint(append(b, 0, controlBatch), uint64(channel))
+	case m.batchLast != channel:
+		b = compact.AppendUint(append(b, 0), uint64(channel))
+	}
+	m.batchLast = channel
+	b = append(compact.AppendUint(b, uint64(size)), head...)
+	for _, part := range payload {
+		b = append(b, part...)
+	}
+	m.batch = b
 }
 
 // control sends a control frame that holds one number.

@@ -297,7 +297,9 @@ func TestLargeBatchesAreSplit(t *testing.T) {
 	q := w.open(w.a, mux.ChannelOptions{Protocol: "q"})
 	w.a.Cork()
 	for range 5 {
-		q.Send(0, make([]byte, 3<<20))
+		for range 3 << 20 / (4 << 10) {
+			q.Send(0, make([]byte, 4<<10))
+		}
 		a.Send(0, str("between"))
 	}
 	q.Send(0, make([]byte, mux.MaxPayload))
@@ -314,6 +316,28 @@ func TestLargeBatchesAreSplit(t *testing.T) {
 	w.wire.Run()
 	if want := 5*3<<20 + mux.MaxPayload; got != want || len(w.events) != 5 {
 		t.Errorf("%d bytes and %d texts arrived, want %d and 5", got, len(w.events), want)
+	}
+}
+
+// A long payload is not copied into a batch, and stays in its place.
+func TestLongPayloadsAreFramesOfTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	var got []int
+	open := mux.ChannelOptions{Protocol: "p", Messages: []func([]byte){func(b []byte) { got = append(got, len(b)) }}}
+	a := w.open(w.a, open)
+	w.open(w.b, open)
+	w.wire.Run()
+	w.wire.TakeFrames()
+	a.Cork()
+	for _, n := range []int{1, 2, 16_000, 20_000, 3, 4} {
+		a.Send(0, make([]byte, n))
+	}
+	a.Uncork()
+	if frames := w.wire.TakeFrames(); len(frames) != 4 {
+		t.Errorf("%d frames, want a batch, two payloads and a batch", len(frames))
+	}
+	if w.wire.Run(); !slices.Equal(got, []int{1, 2, 16_000, 20_000, 3, 4}) {
+		t.Errorf("payloads of %d bytes", got)
 	}
 }
 

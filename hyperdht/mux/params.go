@@ -37,6 +37,8 @@ const (
 	maxHeld = pauseAt + MaxFrame
 	// maxNesting bounds batches inside batches. Each level is a recursion.
 	maxNesting = 16
+	// aloneFrom is the size above which an item is a frame of its own also while corked: a batch would save it nothing, and copies it.
+	aloneFrom = 8 << 10
 	// keepBatch is the largest encoding buffer that is kept for the next batch, in bytes, for as long as the connection lives. An unproven
 	// peer can make a batch long by what it asks for.
 	keepBatch = 4 << 10
