@@ -34,9 +34,9 @@ const (
 	aeadMin = 256
 	// fastAEAD is set where chacha20poly1305 has assembly and chacha20 alone has none.
 	fastAEAD = runtime.GOARCH == "amd64"
-	// keepScratch is the largest receive buffer that is kept from one message to the next, so that a rare
-	// large message does not hold its memory for the life of the connection.
-	keepScratch = 128 << 10
+	// keepScratch is the largest receive buffer that is kept from one message to the next, so that a rare large message does not hold its
+	// memory for the life of the connection: it has room for a piece of a metrics page.
+	keepScratch = 20 << 10
 	// growScratch is the smallest step by which the buffer of a large incoming frame grows. It follows
 	// what has arrived: a length alone allocates no more than this.
 	growScratch = 16 << 10
