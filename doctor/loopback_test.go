@@ -90,7 +90,7 @@ func TestDoctorOnRealSockets(t *testing.T) {
 		findings string
 		says     string
 	}{
-		{"all is well", secret, "", "the secret is accepted"},
+		{"no problem", secret, "", "the secret is accepted"},
 		{"secret refused", otherSecret, "problem secret_refused", "the secret is rejected"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

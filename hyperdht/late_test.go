@@ -218,9 +218,9 @@ func TestReplayedHandshakesOfAKnownKeyDoNotEndADialThatHasNotAnswered(t *testing
 		replayers int
 		before    bool // the server has read them when they were sent
 	}{
-		"kept back by one node, and sent by it later":  {1, false},
-		"sent again by one node":                       {1, true},
-		"sent again by many, who may forge the source": {64, true},
+		"kept back by one node, and sent by it later":    {1, false},
+		"sent again by one node":                         {1, true},
+		"sent again by many, which may forge the source": {64, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newForwarder(t, hyperdht.ListenOptions{Known: func(id.PublicKey) bool { return true }})

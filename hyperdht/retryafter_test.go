@@ -113,7 +113,7 @@ func TestDiallerKeepsToTheRetryTime(t *testing.T) {
 		{"at once", gone, 1, 1, 2 * time.Second},
 		{"far", kept, 60_000, 1, time.Minute},
 		{"the longest", gone, 120_000, 1, 2 * time.Minute},
-		{"longer than any of ours", gone, 120_001, 1, 0},
+		{"longer than the limit", gone, 120_001, 1, 0},
 		{"nonsense", kept, 1 << 52, 1, 0},
 		{"none", gone, 0, 1, 0},
 	} {

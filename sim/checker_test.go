@@ -63,7 +63,7 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			w.onClientEvent(c, c.boots, domain.ConnectionOpen{Side: domain.SideMetrics, Peer: peer})
 			w.onClientEvent(c, c.boots, domain.ConnectionClose{Side: domain.SideMetrics, Peer: peer})
 		}},
-		{"an alias given to who does not know the secret", "stranger", func(w *World, s *scraper, c *client) {
+		{"an alias given to a peer without the secret", "stranger", func(w *World, s *scraper, c *client) {
 			w.onScraperEvent(s, s.boots, domain.SetAlias{Entry: domain.Entry{Alias: "stolen", Key: w.keysOf("stranger").Public}})
 		}},
 		{"a registration that is not on the disk", "acknowledged", func(w *World, s *scraper, c *client) {
@@ -159,7 +159,7 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			w.scrape(s, c.alias, func(time.Duration, error) {})
 			w.run(time.Minute)
 		}},
-		{"scrapes that are never answered where everybody must be scraped", "liveness", func(w *World, s *scraper, c *client) {
+		{"scrapes that are never answered where all must be scraped", "liveness", func(w *World, s *scraper, c *client) {
 			s.scrape = func(domain.Alias, time.Duration, func([]byte, error)) func() { return func() {} }
 			w.mustHeal(5 * time.Second)
 			s.scrape = s.app.Scrape

@@ -17,7 +17,7 @@ func TestSessionsEndWithoutRefresh(t *testing.T) {
 		speaks  func(h *home, public netip.AddrPort)
 		lives   bool
 	}{
-		{"nobody", simnet.RefreshBoth, func(*home, netip.AddrPort) {}, false},
+		{"neither side", simnet.RefreshBoth, func(*home, netip.AddrPort) {}, false},
 		{"outbound", simnet.RefreshOutbound, func(h *home, _ netip.AddrPort) { h.inside.send(h.atX1, "x") }, true},
 		{"inbound", simnet.RefreshOutbound, func(h *home, public netip.AddrPort) { h.x1.send(public, "x") }, false},
 		{"inbound where that counts", simnet.RefreshBoth, func(h *home, public netip.AddrPort) { h.x1.send(public, "x") }, true},

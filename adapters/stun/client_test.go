@@ -242,7 +242,7 @@ func TestAlternateAddressIsASecondResponder(t *testing.T) {
 		{"another port of a host that does not know its address", netip.AddrPortFrom(inside, 3478), netip.AddrPortFrom(inside, 3479), netip.MustParseAddrPort("198.51.100.1:3479"), true},
 		{"the same address", netip.MustParseAddrPort("198.51.100.1:3478"), netip.MustParseAddrPort("198.51.100.1:3478"), netip.MustParseAddrPort("198.51.100.1:3478"), false},
 		{"no port", netip.MustParseAddrPort("198.51.100.1:3478"), netip.MustParseAddrPort("198.51.100.2:0"), netip.MustParseAddrPort("198.51.100.2:0"), false},
-		{"everybody", netip.MustParseAddrPort("198.51.100.1:3478"), netip.MustParseAddrPort("255.255.255.255:3478"), netip.MustParseAddrPort("255.255.255.255:3478"), false},
+		{"broadcast", netip.MustParseAddrPort("198.51.100.1:3478"), netip.MustParseAddrPort("255.255.255.255:3478"), netip.MustParseAddrPort("255.255.255.255:3478"), false},
 		{"a group", netip.MustParseAddrPort("198.51.100.1:3478"), netip.MustParseAddrPort("224.0.0.1:3478"), netip.MustParseAddrPort("224.0.0.1:3478"), false},
 	}
 	for _, tt := range tests {

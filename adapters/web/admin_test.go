@@ -42,12 +42,12 @@ func TestChangesNeedAnIdentityOrTheOperatorsWord(t *testing.T) {
 		header []string
 		code   int
 	}{
-		{"nobody", closed, nil, 403},
-		{"somebody known", closed, []string{"X-Test-Authenticated", yes}, 200},
-		{"anybody, where they may", open, nil, 200},
+		{"unauthenticated", closed, nil, 403},
+		{"authenticated", closed, []string{"X-Test-Authenticated", yes}, 200},
+		{"unauthenticated at an open server", open, nil, 200},
 		{"another site's script", open, []string{"Origin", "https://evil.example"}, 403},
-		{"another site's script in a browser that says so", open, []string{"Sec-Fetch-Site", "cross-site"}, 403},
-		{"another site's script as somebody known", closed, []string{"X-Test-Authenticated", yes, "Sec-Fetch-Site", "cross-site"}, 403},
+		{"another site's script in a browser that reports it", open, []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"another site's script of an authenticated user", closed, []string{"X-Test-Authenticated", yes, "Sec-Fetch-Site", "cross-site"}, 403},
 	} {
 		if code := asked(c.server, c.header...); code != c.code {
 			t.Errorf("%s: %d, want %d", c.name, code, c.code)

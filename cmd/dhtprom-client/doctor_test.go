@@ -60,7 +60,7 @@ func TestDoctorTellsByItsExitCodeWhetherSomethingIsBroken(t *testing.T) {
 		code int
 		says string
 	}{
-		{"all is well", []string{"--scraper=" + keys.Public.String(), "--secret-file=" + right}, cli.OK, ""},
+		{"no problem", []string{"--scraper=" + keys.Public.String(), "--secret-file=" + right}, cli.OK, ""},
 		{"with the client's other flags", []string{"--scraper=" + keys.Public.String(), "--secret-file=" + right, "--alias=a", "--target=http://localhost:1/"}, cli.OK, ""},
 		{"secret refused", []string{"--scraper=" + keys.Public.String(), "--secret-file=" + wrong}, cli.Failed, "secret_refused"},
 		{"wrong key", []string{"--scraper=" + nobody, "--secret-file=" + right}, cli.Failed, "not_announced"},

@@ -112,7 +112,7 @@ func worded(name string) bool { return exempt[name] == "" }
 var failures = []string{"Error", "Errorf", "Fatal", "Fatalf", "Run"}
 
 // judgeSource judges a file's comments and names, and its string literals: those that ship, the messages of failed tests, and
-// the names of subtests.
+// the names of subtests, in calls and in tables.
 func judgeSource(t *testing.T, f file, test bool) {
 	for _, group := range f.Comments {
 		for _, c := range group.List {
@@ -136,6 +136,12 @@ func judgeSource(t *testing.T, f file, test bool) {
 					}
 				}
 			}
+		case *ast.CompositeLit:
+			for _, name := range caseNames(n) {
+				if test {
+					judge(t, at(name), name.Value)
+				}
+			}
 		case *ast.BasicLit:
 			if n.Kind == token.STRING && !test {
 				judge(t, at(n), n.Value)
@@ -155,6 +161,28 @@ func judgeSource(t *testing.T, f file, test bool) {
 		}
 		return true
 	})
+}
+
+// caseNames returns the string literals that name cases in a table of tests: keys of a map, the first element of a row, or its
+// field name.
+func caseNames(table *ast.CompositeLit) (names []*ast.BasicLit) {
+	for i, element := range table.Elts {
+		pair, keyed := element.(*ast.KeyValueExpr)
+		switch {
+		case !keyed && i > 0:
+			continue
+		case keyed:
+			if key, ok := pair.Key.(*ast.Ident); ok && key.Name == "name" {
+				element = pair.Value
+			} else {
+				element = pair.Key
+			}
+		}
+		if lit, ok := element.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			names = append(names, lit)
+		}
+	}
+	return names
 }
 
 func judge(t *testing.T, at, text string) {

@@ -65,7 +65,7 @@ func TestEachDatagramGoesToItsReceiver(t *testing.T) {
 		{"packet of an unknown stream", packet, Stream, "", "streams address drop"},
 		{"packet of an unknown stream that is an answer to an address probe", packet, Stream, "address", "streams address"},
 		{"STUN", binding, Other, "streams address probes", "address"},
-		{"STUN that nobody waits for", binding, Other, "probes", "address drop"},
+		{"STUN without a waiting request", binding, Other, "probes", "address drop"},
 		{"punching probe", []byte{0}, Probe, "streams probes", "address probes"},
 		{"punching probe to another socket", []byte{0}, Probe, "", "address probes drop"},
 		{"one byte that begins a request", request[:1], Probe, "probes", "address probes"},

@@ -38,7 +38,7 @@ func TestMostAgreeLeavesOutWhoContradictsMost(t *testing.T) {
 			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.1:2", "9.0.0.1:7"), sample("1.0.0.1:3", "9.0.0.1:7"),
 			sample("1.0.0.1:4", "9.0.0.1:7"), sample("1.0.0.2:1", "9.0.0.2:7"),
 		}, "", 0},
-		{"who says two things says nothing", []nat.Sample{
+		{"a machine with two answers has no voice", []nat.Sample{
 			sample("1.0.0.1:1", "9.0.0.1:7"), sample("1.0.0.1:2", "9.0.0.2:7"), sample("1.0.0.2:1", "9.0.0.1:7"),
 			sample("1.0.0.3:1", "9.0.0.1:7"),
 		}, "9.0.0.1", 2},

@@ -40,7 +40,7 @@ func TestCommitOutcomes(t *testing.T) {
 		results []error
 		want    error
 	}{
-		{"nobody answered", 0, nil, ErrTooFewNodes},
+		{"no answers", 0, nil, ErrTooFewNodes},
 		{"all succeed", 2, []error{nil, nil}, nil},
 		{"one success is enough, early", 2, []error{nil, first}, nil},
 		{"one success is enough, late", 2, []error{first, nil}, nil},

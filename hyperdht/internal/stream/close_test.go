@@ -146,7 +146,7 @@ func TestClosedStreamIsForgottenAfterAWhile(t *testing.T) {
 	}{
 		{"an ack is swallowed", 0, ack, true, 0},
 		{"an END is answered", 0, end, true, 1},
-		{"an END much later is not ours", lingerTime, end, false, 1},
+		{"an END much later is not of this stream", lingerTime, end, false, 1},
 	} {
 		d.run(tc.wait)
 		d.a.turn(func() {

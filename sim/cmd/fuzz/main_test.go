@@ -89,7 +89,7 @@ func TestTimeIsDividedByShares(t *testing.T) {
 	}{
 		{"machines get more", 60, 0, []turn{{parser, 10}, {machine, 40}, {other, 10}}},
 		{"another begins", 60, 4, []turn{{machine, 40}, {other, 10}, {parser, 10}}},
-		{"nobody gets too little", 10, 2, []turn{{other, leastTurn}, {parser, leastTurn}, {machine, 4}}},
+		{"none gets too little", 10, 2, []turn{{other, leastTurn}, {parser, leastTurn}, {machine, 4}}},
 		{"too little for all", 2 * leastTurn, 2, []turn{{other, leastTurn}, {parser, leastTurn}}},
 		{"no time", 0, 0, nil},
 	} {
