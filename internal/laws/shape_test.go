@@ -8,8 +8,8 @@ import (
 
 // The sizes that nine of ten functions, and nine of ten files, of code other than tests stay below, in lines. They may shrink.
 const (
-	functionLines = 24
-	fileLines     = 294
+	functionLines = 23
+	fileLines     = 292
 )
 
 // Long functions have reasons, each of its own. This holds for the ordinary ones: that most can be read at a glance.
