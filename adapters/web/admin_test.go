@@ -136,3 +136,22 @@ func TestReloadIsAskedFor(t *testing.T) {
 		t.Errorf("%d %q", res.StatusCode, body)
 	}
 }
+
+// closedLoop is the loop of a closed host, which runs nothing.
+type closedLoop struct{}
+
+func (closedLoop) Post(func()) {}
+func (closedLoop) Closed() <-chan struct{} {
+	closed := make(chan struct{})
+	close(closed)
+	return closed
+}
+
+func TestRequestsEndWithTheHost(t *testing.T) {
+	server := adminServer(t, newScraper(), func(c *web.Config) { c.Loop, c.Lifecycle = closedLoop{}, true })
+	for path, method := range map[string]string{"/-/ready": "GET", "/sd/prometheus": "GET", "/api/v1/pins": "GET", "/api/v1/aliases/down": "DELETE"} {
+		if res, body := do(t, method, server.URL+path); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "shutting down") {
+			t.Errorf("%s %s: %d %s", method, path, res.StatusCode, body)
+		}
+	}
+}
