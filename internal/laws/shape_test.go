@@ -9,7 +9,7 @@ import (
 // The sizes that nine of ten functions, and nine of ten files, of code other than tests stay below, in lines. They may shrink.
 const (
 	functionLines = 23
-	fileLines     = 292
+	fileLines     = 288
 )
 
 // Long functions have reasons, each of its own. This holds for the ordinary ones: that most can be read at a glance.
