@@ -61,7 +61,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "app.requestBurst", What: "registration requests",
 			Scope: bound.PerConnection, Limit: bound.Rate(requestBurst, 1, requestEvery), Policy: bound.AnswerFail,
-			Reason:  "a group of clients registers its aliases one after the other",
+			Reason:  "a client with several targets registers those at scrapers without sets one after the other",
 			Counter: "dhtprom_registrations_rejected_total{reason=\"rate_limit\"}",
 		},
 		{

@@ -131,7 +131,7 @@ type Client struct {
 	held      []func()   // sends requests that wait for the announcement
 	patience  host.Timer // sends them without it; nil when none wait
 	unaware   func()     // cancels the network events
-	grouped   bool       // it is one of singles, whose client reports network events
+	member    bool       // it is one of singles, whose client reports network events
 	blocked   uint64
 }
 
@@ -308,7 +308,7 @@ func (c *Client) Start(done func(error)) {
 	c.listener = listener
 	// A registration needs no announcement, and its error is the best diagnosis where there is none.
 	c.patience = c.cfg.Host.AfterFunc(announcePatience, c.release)
-	if !c.grouped {
+	if !c.member {
 		c.unaware = watchNetwork(c.cfg.Transport, c.cfg.OnEvent)
 	}
 	c.unwatch = c.cfg.Transport.OnMoved(func(m ports.Move) {

@@ -149,7 +149,7 @@ func (s *singles) add(t ClientTarget) {
 	if err != nil {
 		panic("app: " + err.Error()) // NewClient has checked the values
 	}
-	client.grouped = true
+	client.member = true
 	m := &singleClient{target: t.Target, client: client}
 	s.members[t.Alias] = m
 	s.waiting = append(s.waiting, m)
