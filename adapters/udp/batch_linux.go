@@ -290,7 +290,9 @@ func (sn *sender) sendBatch(queue []outgoing, bytes []byte) (done int) {
 		case sn.next > before || sn.err == unix.EINTR:
 		case b.counts[before] > 1:
 			sn.alone = b.counts[before]
-			if sn.err == unix.EIO { // there is no checksum offload
+			switch sn.err {
+			case unix.EIO, // there is no checksum offload
+				unix.EOPNOTSUPP, unix.ENOPROTOOPT:
 				sn.segmented = false
 			}
 			return done

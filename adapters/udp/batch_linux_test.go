@@ -144,7 +144,11 @@ func TestMessagesOfSeveralDatagramsAreSplit(t *testing.T) {
 
 // A message that fails is sent again, as single datagrams.
 func TestDatagramsOfARejectedMessageAreSentAlone(t *testing.T) {
-	for _, failure := range []unix.Errno{unix.EIO, unix.EINVAL} {
+	for failure, permanent := range map[unix.Errno]bool{
+		unix.EIO: true, unix.EOPNOTSUPP: true, unix.ENOPROTOOPT: true, // of the kernel or the interface
+		unix.EINVAL: false, unix.EMSGSIZE: false, // of the path's MTU, too
+		unix.EAGAIN: false, unix.ENOBUFS: false, unix.EPERM: false,
+	} {
 		all := mixed()
 		e := newEnds(t, all)
 		rejected := 0
@@ -175,7 +179,7 @@ func TestDatagramsOfARejectedMessageAreSentAlone(t *testing.T) {
 			if st.Sent != uint64(len(all)) || st.WriteErrors != 0 || sn.alone != 0 {
 				t.Errorf("%v: %+v, %d left", failure, st, sn.alone)
 			}
-			if rejected == 0 || sn.segmented != (failure != unix.EIO) || !sn.segmented && rejected != 1 {
+			if rejected == 0 || sn.segmented == permanent || !sn.segmented && rejected != 1 {
 				t.Errorf("%v: %d messages are rejected, then they are used: %t", failure, rejected, sn.segmented)
 			}
 		})
