@@ -12,7 +12,7 @@
 //
 // Before bbolt opens a file, all of its pages are read and checked (pages.go), because bbolt trusts them: each record
 // against its checksum, all of them against the summary, and every page for being either free or in use once. Records of a
-// write interrupted by a crash are in pages that are not reachable yet, and are recovered.
+// write interrupted by a crash are in pages that are not reachable yet, and are recovered; its deletions are not.
 //
 // A damaged file is kept as FILE.damaged-TIME, its readable records are copied to a new one, and OnDamage reports it. While
 // the store is open all records are in memory too; if a write or the hourly check finds damage, or a file that was removed

@@ -3,6 +3,7 @@ package bolt_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -78,6 +79,110 @@ func writeSome(t *testing.T, path string) {
 		_, _ = os.Stdout.WriteString("acknowledged " + alias + "\n")
 	}
 	closeStore(t, l, s)
+}
+
+// The sets that the traced writer puts, one after the other. The second one changes, adds and deletes aliases, and moves pins.
+const (
+	setSize  = domain.MaxTargets
+	setMoved = 1000 // aliases that the second set does not have, those that it adds, and its pins
+)
+
+func putSets() []domain.SetChange {
+	changes := make([]domain.SetChange, 2)
+	for i := range setSize {
+		changes[0].Put = append(changes[0].Put, entry(fmt.Sprint("target-", i), 1))
+		changes[1].Put = append(changes[1].Put, entry(fmt.Sprint("target-", i+setMoved), 2))
+	}
+	for i := range setMoved {
+		changes[1].Delete = append(changes[1].Delete, domain.Alias(fmt.Sprint("target-", i)))
+		changes[1].Pins = append(changes[1].Pins, domain.Pin{Alias: changes[1].Put[i].Alias, Key: domain.PublicKey{2, 1}, Since: changes[1].Put[i].Registered})
+	}
+	return changes
+}
+
+// Wherever the power is cut, the table has the acknowledged set, and the next one completely or without its deletions: entries of an
+// interrupted write are recovered.
+func TestPowerCutDuringTheWriteOfASet(t *testing.T) {
+	if path := os.Getenv("DHTPROM_TEST_TRACED_SETS"); path != "" {
+		l := newLoop()
+		s := open(t, l, path)
+		for i, c := range putSets() {
+			l.run(func(done func()) {
+				s.PutSet(c, func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					done()
+				})
+			})
+			_, _ = fmt.Fprintf(os.Stdout, "acknowledged %d\n", i+1)
+		}
+		closeStore(t, l, s)
+		return
+	}
+	top := t.TempDir()
+	d := &flushedDisk{files: map[uint64]flushedFile{}, folders: map[uint64]map[string]uint64{}}
+	d.flush(t, top)
+	sets := putSets()
+	acknowledged, during := 0, 0 // sets; cuts while the second one is written
+	tables := []map[domain.Alias]domain.Entry{{}}
+	for _, c := range sets {
+		table := map[domain.Alias]domain.Entry{}
+		for _, e := range c.Put {
+			table[e.Alias] = e
+		}
+		tables = append(tables, table)
+	}
+	cut := func(moment string) {
+		after := t.TempDir()
+		d.restore(t, inode(t, top), after)
+		l, s, entries, _, bad := opened(t, filepath.Join(after, "aliases.db"))
+		moved, badPins := pins(t, l, s)
+		closeStore(t, l, s)
+		if len(bad)+len(badPins) > 0 {
+			t.Errorf("a power cut after %s: %v, %v", moment, bad, badPins)
+		}
+		now, next := tables[acknowledged], tables[min(acknowledged+1, len(sets))]
+		if acknowledged == 1 && moment == "a flush" {
+			during++
+		}
+		switch {
+		case maps.Equal(entries, next) && acknowledged+1 >= len(sets):
+			if len(moved) != setMoved {
+				t.Errorf("a power cut after %s leaves the second set and %d pins", moment, len(moved))
+			}
+			return
+		case maps.Equal(entries, next) || maps.Equal(entries, now) && len(moved) == 0:
+			return
+		case moment != "a flush":
+			t.Errorf("set %d was acknowledged; a power cut leaves %d entries of others", acknowledged, len(missing(now, entries)))
+			return
+		}
+		for a, e := range now {
+			if entries[a] != e && entries[a] != next[a] || entries[a].Alias == "" {
+				t.Fatalf("%s of set %d is lost by a power cut after %s", a, acknowledged, moment)
+			}
+		}
+		for a, e := range entries {
+			if now[a] != e && next[a] != e {
+				t.Fatalf("a power cut after %s leaves %+v", moment, e)
+			}
+		}
+	}
+	trace(t, "^TestPowerCutDuringTheWriteOfASet$", "DHTPROM_TEST_TRACED_SETS="+filepath.Join(top, "aliases.db"), tracer{
+		flushed: func(file string) {
+			d.flush(t, file)
+			cut("a flush")
+		},
+		wrote: func(text string) {
+			if n, err := fmt.Sscanf(text, "acknowledged %d", &acknowledged); n == 1 && err == nil {
+				cut(strings.TrimSpace(text))
+			}
+		},
+	})
+	if acknowledged != len(sets) || during < 2 {
+		t.Errorf("%d sets were acknowledged, with %d cuts during the second one", acknowledged, during)
+	}
 }
 
 // flushedDisk is the content of a disk after a power cut that loses everything not flushed.
