@@ -217,6 +217,8 @@ func TestFormerKeysAreProven(t *testing.T) {
 		{"refused", former, []ports.SetReply{pinned, {Message: "no"}}, proofs + "; registered false scraper reported: no", 0},
 		{"without any of its targets", former, []ports.SetReply{pinned, all, {Success: true}}, proofs + "; " + whole + "; registered true <nil>", 0},
 		{"without any of its targets, still pinned", former, []ports.SetReply{pinned, all, pinned}, proofs + "; " + whole + "; registered true <nil>", 2},
+		{"changes of another set", former, []ports.SetReply{pinned, {Success: true, Need: ports.NeedChanges}, {Success: true}},
+			proofs + "; " + whole + "; registered true <nil>", 0},
 		{"again and again", former, []ports.SetReply{pinned, all, all}, proofs + "; " + whole + "; registered false " + errSetAgain.Error(), 0},
 		{"no former key", nil, []ports.SetReply{pinned}, "registered true <nil>", 2},
 		{"no former key of this one", func(r *ports.Registration) {
@@ -348,6 +350,7 @@ func TestSetWithoutAnAnswerIsAConnectionError(t *testing.T) {
 type rawSets struct {
 	*world
 	link     *link
+	from     *link // of the client
 	rpc      *muxrpc.RPC
 	replies  []ports.SetReply
 	requests []ports.SetRequest
@@ -370,7 +373,8 @@ func newRawSets(t *testing.T, replies ...ports.SetReply) *rawSets {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.rpc, err = muxrpc.New(newLink(w.loop, w.client).mux, muxrpc.Options{Protocol: protocolAlias}); err != nil {
+	w.from = newLink(w.loop, w.client)
+	if w.rpc, err = muxrpc.New(w.from.mux, muxrpc.Options{Protocol: protocolAlias}); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
@@ -579,6 +583,83 @@ func TestSetThatIsTooLargeIsNotSent(t *testing.T) {
 	want := fmt.Sprintf("registered false scraper reported: the set has %d bytes, want at most %d", len(appendContent(nil, large, nil)), maxSet)
 	if got := w.take(); !strings.Contains(got, want) || sent > 2000 {
 		t.Errorf("called %s, want %s; %d bytes were sent", got, want, sent)
+	}
+}
+
+// A set of the maximum size is sent.
+func TestLargestSetIsSent(t *testing.T) {
+	target := func(alias string, lengths ...int) domain.Target {
+		labels := map[string]string{}
+		for i, n := range lengths {
+			labels[fmt.Sprint("l", i)] = strings.Repeat("x", n)
+		}
+		return domain.Target{Alias: domain.Alias(alias), Labels: labelsOf(t, labels)}
+	}
+	size := func(all ...domain.Target) int { return len(appendContent(nil, all, nil)) }
+	each := size(target("t0000", 1000, 1000))
+	var targets []domain.Target
+	for range maxSet/each - 1 {
+		targets = append(targets, target(fmt.Sprintf("t%04d", len(targets)), 1000, 1000))
+	}
+	last := func(n int) []domain.Target { // n bytes of labels, in values of at least 253, whose lengths have three bytes
+		n -= 253 * 4
+		first := min(n, 770)
+		second := min(n-first, 770)
+		third := min(n-first-second, 770)
+		return []domain.Target{target("y", 253+first, 253+second), target("z", 253+third, 253+n-first-second-third)}
+	}
+	left := maxSet - size(targets...)
+	targets = append(targets, last(253*4+left-size(last(253*4)...))...)
+	set, err := domain.NewTargetSet(targets)
+	if err != nil || size(targets...) != maxSet {
+		t.Fatalf("%d bytes, want %d; %v", size(targets...), maxSet, err)
+	}
+	w := newSetWorld(t, Config{MaxName: 100}, func(r *ports.Registration) { r.Set.Targets, r.Set.Base = set, domain.TargetSet{} }, needAll, registered)
+	if got := w.take(); !strings.HasSuffix(got, "; registered false <nil>") || len(w.requests) != 2 || len(w.requests[1].Content.Targets) != len(targets) {
+		t.Errorf("%d requests; called %.200s", len(w.requests), got[max(0, len(got)-200):])
+	}
+}
+
+// Several calls of pump continue as one, so that other functions of the loop run between the turns that send.
+func TestContentIsSentInOneTurnAtATime(t *testing.T) {
+	w := newRawSets(t)
+	e := &setExchange{link: w.from, rpc: w.rpc, sent: 1, size: 100 * setPiece, unsent: make([]byte, 100*setPiece)}
+	left, after := 0, 0
+	w.loop.Turn(func() {
+		for range 3 {
+			e.pump()
+		}
+		left = len(e.unsent)
+		w.loop.Post(func() { after = len(e.unsent) })
+	})
+	if got := (left - after) / setPiece; got != setPieces {
+		t.Errorf("%d pieces are sent before another function runs, want %d", got, setPieces)
+	}
+	if len(e.unsent) > 0 || e.call == nil {
+		t.Errorf("%d bytes are left", len(e.unsent))
+	}
+}
+
+// A connection that drains after the last answer gets no other commit.
+func TestFinishedExchangeSendsNothing(t *testing.T) {
+	w := newRawSets(t, needAll, registered)
+	done := 0
+	e := &setExchange{link: w.from, rpc: w.rpc, request: ports.Registration{Set: &ports.SetRegistration{Targets: newSet(t, "a")}}}
+	e.done = func(_ TargetsReply, err error) {
+		if done++; err != nil {
+			t.Error(err)
+		}
+	}
+	w.loop.Turn(e.start)
+	w.run()
+	if done != 1 || len(w.requests) != 2 {
+		t.Fatalf("%d results of %d requests", done, len(w.requests))
+	}
+	w.wire.TakeFrames()
+	w.loop.Turn(e.pump)
+	w.run()
+	if n := len(w.wire.TakeFrames()); n != 0 || done != 1 {
+		t.Errorf("%d frames are sent, %d results", n, done)
 	}
 }
 

@@ -260,6 +260,10 @@ func TestUnusableTargetsAreNamed(t *testing.T) {
 			t.Errorf("%s: bad %v, good %v, %v", name, c.Bad, c.Targets, err)
 		}
 	}
+	most := repeat(domain.MaxLabels, func(i int) string { return text(fmt.Sprint("l", i)) + text("v") })
+	if c, err := parseContent([]byte(item(0, good+most+"\x00")), rules()); err != nil || len(c.Targets) != 1 || c.Targets[0].Labels.Len() != domain.MaxLabels {
+		t.Errorf("as many labels as a target may have: bad %v, good %v, %v", c.Bad, c.Targets, err)
+	}
 	c, err := parseContent([]byte(item(0, long+"\x00\x00\x00\x00\x00")+item(1, long)), rules())
 	if clipped := strings.Repeat("x", domain.MaxAlias); err != nil || fmt.Sprint(c.Bad) != "["+clipped+"]" || fmt.Sprint(c.Gone) != "["+clipped+"]" {
 		t.Errorf("long aliases: bad %v, gone %v, %v", c.Bad, c.Gone, err)
