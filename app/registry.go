@@ -122,17 +122,9 @@ func (c *aliasConn) onClose() {
 
 // authorize checks the rate and the secret of a request. It answers those that fail with a message.
 func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func(message string)) bool {
-	s := c.registry.scraper
-	if !c.limit.Take(s.cfg.Host.Now()) {
-		c.registry.recordRejection(c, r.Alias, domain.ReasonRateLimit)
-		fail(tooManyRequests)
-		c.refuse()
-		return false
-	}
-	if !domain.Accepts(s.cfg.Secrets, secret) {
-		c.registry.recordRejection(c, r.Alias, domain.ReasonUnauthorised)
-		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: r})
-		fail(domain.Unauthorised)
+	if reason, message := c.registry.check(c.limit, secret, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: r}); reason != "" {
+		c.registry.recordRefusal(c, r.Alias, reason)
+		fail(message)
 		c.refuse()
 		return false
 	}
@@ -148,7 +140,22 @@ func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func
 	return true
 }
 
-const tooManyRequests = "Too many requests"
+// check checks the rate and the secret of a request on any connection, and counts and reports those that fail. It returns the reason of
+// the rejection and the answer, or "" for both.
+func (rg *registry) check(limit *bound.Bucket, secret domain.Secret, wrong domain.AliasUnauthorised) (reason, message string) {
+	s := rg.scraper
+	switch {
+	case !limit.Take(s.cfg.Host.Now()):
+		reason, message = domain.ReasonRateLimit, "Too many requests"
+	case !domain.Accepts(s.cfg.Secrets, secret):
+		reason, message = domain.ReasonUnauthorised, domain.Unauthorised
+		tell(s.cfg.OnEvent, wrong)
+	default:
+		return "", ""
+	}
+	s.stats.Rejected[reason]++
+	return reason, message
+}
 
 // refuse counts a rejection; a few close the connection, so that guessing costs a handshake each time. If the address has sent
 // many, one is enough.
@@ -233,13 +240,17 @@ func failAlias(reply func(ports.AliasReply)) func(message string) {
 	return func(message string) { reply(ports.AliasReply{Message: message}) }
 }
 
-// failed reports the full error as an event, and returns what the peer may know: the uid, and the reason if its request caused
-// it.
+// failed reports the full error of a registration as an event, and returns what the peer may know.
 func (c *aliasConn) failed(r domain.Register, err error) string {
-	tell(c.registry.scraper.cfg.OnEvent, domain.AliasError{UID: c.uid, Peer: c.peer, Alias: r.Alias, Key: r.Key, Err: err})
-	message := fmt.Sprintf("Failed to register alias (uid %s)", c.uid)
-	if causedByRequest(err) {
-		message = fmt.Sprintf("%s: %s", message, err)
+	return c.registry.failed("alias", domain.AliasError{UID: c.uid, Peer: c.peer, Alias: r.Alias, Key: r.Key, Err: err})
+}
+
+// failed reports an event, and returns what the peer may know of it: the uid, and the reason if its request caused it.
+func (rg *registry) failed(what string, e domain.AliasError) string {
+	tell(rg.scraper.cfg.OnEvent, e)
+	message := fmt.Sprintf("Failed to register %s (uid %s)", what, e.UID)
+	if causedByRequest(e.Err) {
+		message = fmt.Sprintf("%s: %s", message, e.Err)
 	}
 	return message
 }

@@ -82,32 +82,18 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 
 // setOverSession answers a registration on the connection of the session with its key.
 func (rg *registry) setOverSession(req ports.SetRequest, link *sessionLink, reply func(ports.SetReply)) {
-	s, uid, peer := rg.scraper, link.uid, link.peer
-	if !link.limit.Take(s.cfg.Host.Now()) {
-		s.stats.Rejected[domain.ReasonRateLimit]++
-		reply(ports.SetReply{Message: tooManyRequests})
-		return
-	}
-	fail := func(reason string, err error) {
-		tell(s.cfg.OnEvent, domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})
-		reply(ports.SetReply{Message: fmt.Sprintf("Failed to register the set (uid %s)%s", uid, reason)})
-	}
-	if !domain.Accepts(s.cfg.Secrets, req.Secret) {
-		s.stats.Rejected[domain.ReasonUnauthorised]++
-		tell(s.cfg.OnEvent, domain.AliasUnauthorised{UID: uid, Peer: peer, Register: domain.Register{Key: req.Key}})
-		reply(ports.SetReply{Message: domain.Unauthorised})
+	uid, peer := link.uid, link.peer
+	if reason, message := rg.check(link.limit, req.Secret, domain.AliasUnauthorised{UID: uid, Peer: peer, Register: domain.Register{Key: req.Key}}); reason != "" {
+		reply(ports.SetReply{Message: message})
 		return
 	}
 	rg.registerSet(req, func(res setResult, err error) {
-		switch {
-		case err != nil && causedByRequest(err):
-			fail(": "+err.Error(), err)
-		case err != nil:
-			fail("", err)
-		default:
-			rg.report(res, uid, peer)
-			reply(res.reply())
+		if err != nil {
+			reply(ports.SetReply{Message: rg.failed("the set", domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})})
+			return
 		}
+		rg.report(res, uid, peer)
+		reply(res.reply())
 	})
 }
 
