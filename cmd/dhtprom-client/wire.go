@@ -12,6 +12,8 @@ import (
 
 // newProgram wires a client. Regenerate with go generate ./cmd/...
 func newProgram(cfg config, log *slog.Logger) (*program, func(), error) {
-	wire.Build(wiring.Node, wiring.Client, newNodeConfig, newClientConfig, newRegistry, newTargetFiles, newReloader, newWebServer, wire.Struct(new(program), "*"))
+	wire.Build(wiring.Node, wiring.Client, newNodeConfig, newClientConfig, newRegistry, newTargetFiles, newReloader, newWebServer,
+		wire.Struct(new(program), "node", "client", "files", "web", "log", "reloader"),
+	)
 	return nil, nil, nil
 }
