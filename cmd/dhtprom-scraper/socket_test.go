@@ -29,11 +29,15 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// alias runs an alias command.
+// alias runs an alias command, again while the scraper loads its table.
 func alias(args ...string) (stdout, stderr string, code int) {
-	var out, errs bytes.Buffer
-	code = start(context.Background(), append([]string{"alias"}, args...), &out, &errs)
-	return out.String(), errs.String(), code
+	for {
+		var out, errs bytes.Buffer
+		code = start(context.Background(), append([]string{"alias"}, args...), &out, &errs)
+		if !strings.Contains(errs.String(), domain.ErrNotLoaded.Error()) { // a scraper listens before it has loaded the table
+			return out.String(), errs.String(), code
+		}
+	}
 }
 
 // over reads a path of a server on a socket.
