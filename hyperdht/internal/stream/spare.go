@@ -13,7 +13,7 @@ type SpareOwner interface {
 	SpareHeard()
 	// SpareAnswered is called for each other packet that arrives there: it may answer AskSpare.
 	SpareAnswered()
-	// Stalled is called for each retransmission timeout.
+	// Stalled is called for each retransmission timeout, and for a tail-loss probe on a short path that was not answered.
 	Stalled()
 }
 

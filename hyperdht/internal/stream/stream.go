@@ -415,9 +415,9 @@ func (d *deadline) set() {
 func (d *deadline) fire() {
 	d.armed = false
 	s := d.stream
-	before := s.machine.Timeouts()
+	before := s.machine.Stalls()
 	s.machine.Advance(s.now())
-	if s.spare != nil && s.machine.Timeouts() > before && !s.closed {
+	if s.spare != nil && s.machine.Stalls() != before && !s.closed {
 		s.spare.owner.Stalled()
 	}
 	s.schedule()

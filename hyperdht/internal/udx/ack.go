@@ -20,7 +20,7 @@ func (m *Machine) receiveAck(now host.Instant, p *Packet) {
 	m.receiveBlocks(now, p.SACK, &s)
 	if s.hasRTT {
 		m.rtt.sample(now, s.rtt)
-		m.loss.probed = false
+		m.loss.probes = 0
 	}
 	if progress {
 		m.loss.progress()
@@ -30,6 +30,9 @@ func (m *Machine) receiveAck(now host.Instant, p *Packet) {
 		return
 	}
 	if progress || s.acked > 0 {
+		if m.rtt.short() {
+			m.loss.probes = 0
+		}
 		m.detectLosses(now, &s)
 		m.loss.endRecovery(m.out.acked, m.faults)
 		m.armOnAck(now, progress)

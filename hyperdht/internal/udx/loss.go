@@ -13,9 +13,10 @@ type lossDetection struct {
 	transmissions uint64 // of packets, so far
 	state         recoveryState
 	recoveryPoint Seq
-	expiries      int  // of the retransmission timer, without progress between them
-	persistent    bool // does not give up, however many there are
-	probed        bool // a tail-loss probe left since the last RTT sample
+	expiries      int32  // of the retransmission timer, without progress between them
+	stalls        uint32 // see Machine.Stalls
+	persistent    bool   // does not give up, however many there are
+	probes        uint8  // tail-loss probes since the last RTT sample or, on a short path, the last acknowledgement
 }
 
 // stamp notes the transmission of a packet.
@@ -41,9 +42,17 @@ func (l *lossDetection) endRecovery(acked Seq, faults *states.Faults) {
 // progress starts the count of timeouts again.
 func (l *lossDetection) progress() { l.expiries = 0 }
 
+// probe counts a tail-loss probe. The second one means that the first was not answered.
+func (l *lossDetection) probe() {
+	if l.probes++; l.probes == 2 {
+		l.stalls++
+	}
+}
+
 // expire counts a timeout, and reports whether it was the last one.
 func (l *lossDetection) expire() bool {
 	l.expiries++
+	l.stalls++
 	return l.expiries >= maxExpiries && !l.persistent
 }
 
@@ -129,10 +138,10 @@ func (m *Machine) onReorderTimeout(now host.Instant) {
 // onTailProbe makes the peer answer when the end of a flight may be lost: with new data, or with the
 // highest packet again. It ignores window and congestion control: it is one packet (§9.5).
 func (m *Machine) onTailProbe(now host.Instant) {
-	if m.loss.probed || m.loss.state != open || m.out.flight.empty() {
+	if !m.mayProbe() {
 		return
 	}
-	m.loss.probed = true
+	m.loss.probe()
 	p := m.out.newest()
 	if !m.path.allows(p) {
 		return
@@ -148,7 +157,10 @@ func (m *Machine) onTailProbe(now host.Instant) {
 		}
 	}
 	m.send(now, p)
-	m.timers.rto = now.Add(m.rtt.rto)
+	if m.loss.probes == 1 {
+		m.timers.rto = now.Add(m.rtt.rto)
+	}
+	m.armTail(now)
 }
 
 // onTimeout is the expiry of the retransmission timer (§9.3). The interval does not grow beyond

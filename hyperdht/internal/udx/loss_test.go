@@ -126,6 +126,54 @@ func TestLostProbeIsRepairedByTimeout(t *testing.T) {
 		1082.00 B>A ack seq=0 ack=2`)
 }
 
+// Where round trips are short, a flight of which everything is lost for a while is probed again and again, after twice the time each, and
+// ends in the timeout where that does not help.
+func TestProbesAreRepeatedOnShortPaths(t *testing.T) {
+	for outage, want := range map[time.Duration]Counters{
+		2 * ms:    {TailProbes: 1},
+		10 * ms:   {TailProbes: 2},
+		100 * ms:  {TailProbes: 5},
+		500 * ms:  {TailProbes: 7},
+		900 * ms:  {TailProbes: 7, Timeouts: 1},
+		2000 * ms: {TailProbes: 7, Timeouts: 2},
+	} {
+		w := pair(t, link{delay: ms}, 1)
+		w.writePackets(1)
+		w.run(30 * ms)
+		over := w.now.Add(outage)
+		w.link.filter = func(from *end, _ Packet) bool { return from == w.b || w.now.After(over) }
+		w.writePackets(5)
+		w.run(9 * time.Second)
+		if s := w.a.Stats(); string(w.b.got) != "aabcde" || s.TailProbes != want.TailProbes || s.Timeouts != want.Timeouts {
+			t.Errorf("after an outage of %s: %q arrived, %d probes, %d timeouts; want %d and %d",
+				outage, w.b.got, s.TailProbes, s.Timeouts, want.TailProbes, want.Timeouts)
+		}
+		if stalls := w.a.Stalls(); (stalls > 0) != (want.TailProbes > 1) {
+			t.Errorf("after an outage of %s: %d stalls", outage, stalls)
+		}
+	}
+}
+
+// What was sent again and lost again, with nothing behind it, is found by a probe there, and not by the timer of a second.
+func TestLostRetransmissionsAreProbed(t *testing.T) {
+	w := pair(t, link{delay: ms}, 1)
+	w.writePackets(1)
+	w.run(30 * ms)
+	lost := 0
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags == FlagData && p.Seq == 1 && lost < 2 {
+			lost++
+			return false
+		}
+		return true
+	}
+	w.writePackets(6)
+	w.run(900 * ms)
+	if s := w.a.Stats(); string(w.b.got) != "aabcdef" || s.Timeouts != 0 || s.TailProbes != 1 {
+		t.Errorf("%q arrived, %+v", w.b.got, s)
+	}
+}
+
 // A probe sends what is new, whatever the window says.
 func TestTailProbePrefersNewData(t *testing.T) {
 	w := traced(t, link{delay: 10 * ms})

@@ -250,8 +250,8 @@ func (m *Machine) Suspect() int {
 	return 0
 }
 
-// Timeouts counts expiries of the retransmission timer.
-func (m *Machine) Timeouts() uint64 { return m.stats.Timeouts }
+// Stalls counts expiries of the retransmission timer, and tail-loss probes on short paths that were not answered.
+func (m *Machine) Stalls() uint32 { return m.loss.stalls }
 
 // SetPersistent disables the limit on retransmissions. The caller bounds the life of the machine then. After SetPersistent(false), at
 // least three retransmissions remain.

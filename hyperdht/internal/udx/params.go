@@ -69,6 +69,8 @@ const (
 	// the jitter of real timers.
 	probeDelay = 2 * time.Millisecond
 	probeFloor = 5 * time.Millisecond
+	// shortRTT is the round trip up to which tail-loss probes are repeated: the timeout takes a hundred of them.
+	shortRTT = 10 * time.Millisecond
 	// narrowMTU is the first MTU of streams where packets of the base MTU get lost: every host takes it (RFC 791).
 	narrowMTU = 576
 	// blackHoleTries is the number of losses of a large packet in a row, blackHolePause apart and with small ones arriving meanwhile,

@@ -27,6 +27,9 @@ type rttEstimator struct {
 
 func (r *rttEstimator) init() { r.rto = initialRTO }
 
+// short reports whether the path's round trip is far below the retransmission timeout, however long its queues are now.
+func (r *rttEstimator) short() bool { return r.known && r.smallest <= shortRTT }
+
 // sample takes the round trip of a packet that was sent once.
 func (r *rttEstimator) sample(now host.Instant, d time.Duration) {
 	d, r.unmeasured = max(d, time.Microsecond), 0

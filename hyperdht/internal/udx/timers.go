@@ -75,7 +75,7 @@ func (m *Machine) armOnSend(now host.Instant, fresh bool) {
 	if m.timers.rto == never {
 		m.timers.rto = now.Add(m.rtt.rto)
 	}
-	if fresh {
+	if fresh || m.rtt.short() {
 		m.armTail(now)
 	}
 }
@@ -88,17 +88,17 @@ func (m *Machine) armOnAck(now host.Instant, progress bool) {
 	}
 	if progress {
 		m.timers.rto = now.Add(m.rtt.rto)
-		m.armTail(now)
 	}
-	if m.out.sacked > 0 || m.loss.state != open {
-		m.timers.tail = never
+	if progress || m.rtt.short() || !m.mayProbe() {
+		m.armTail(now)
 	}
 }
 
-// armTail arms the tail-loss probe: two round trips, and never later than the retransmission timer.
+// armTail arms the tail-loss probe: two round trips, twice as long after each probe that was not answered, and never later than the
+// retransmission timer.
 func (m *Machine) armTail(now host.Instant) {
 	m.timers.tail = never
-	if m.loss.state != open || m.out.sacked > 0 || m.loss.probed || m.out.flight.empty() {
+	if !m.mayProbe() {
 		return
 	}
 	wait := initialRTO
@@ -108,9 +108,22 @@ func (m *Machine) armTail(now host.Instant) {
 	case m.rtt.guess > 0:
 		wait = max(2*m.rtt.guess+probeDelay, probeFloor)
 	}
-	if at := now.Add(wait); at.Before(m.timers.rto) {
+	if at := now.Add(wait << min(m.loss.probes, 10)); at.Before(m.timers.rto) {
 		m.timers.tail = at
 	}
+}
+
+// mayProbe reports whether the tail of the flight may be probed. The reference implementation probes it once, and not during a recovery. On one
+// machine and in a local network that is not enough: where a socket's buffer is full, the probe and the end of what was sent again are lost
+// as well, and nothing else would notice before the timeout of a second.
+func (m *Machine) mayProbe() bool {
+	switch {
+	case m.loss.state == timedOut || m.out.flight.empty():
+		return false
+	case m.rtt.short():
+		return true
+	}
+	return m.loss.state == open && m.out.sacked == 0 && m.loss.probes == 0
 }
 
 // updateZeroWindow probes a window that the peer has closed. What was written a moment ago is tried at
