@@ -88,7 +88,7 @@ func (c *Compressor) Close() error {
 // decide sends the head, and the begin of the body compressed or as it is.
 func (c *Compressor) decide() error {
 	h := c.head
-	if len(c.try) < compressFrom || !shrinks(c.try) {
+	if len(c.try) < compressFrom || !shrinks(c.try[:min(len(c.try), compressTry)]) {
 		c.send(h)
 		_, err := c.w.Write(c.try)
 		return err

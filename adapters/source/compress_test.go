@@ -19,6 +19,7 @@ func TestResponsesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 	noise := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
 	text := strings.Repeat("node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 12345.67\n", 2000)
+	const compressTry = 32 << 10 // bytes that decide
 	for _, test := range []struct {
 		name, body, coding string
 		status             int
@@ -26,6 +27,7 @@ func TestResponsesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 	}{
 		{"text", text, "", 200, "gzip"},
 		{"noise", string(noise), "", 200, ""},
+		{"noise at the begin", string(noise[:compressTry]) + text, "", 200, ""},
 		{"short", text[:2000], "", 200, ""},
 		{"longer", text[:20_000], "", 200, "gzip"},
 		{"an error", text, "", 500, ""},
