@@ -160,7 +160,8 @@ func (m *Mux) drain() {
 	}
 }
 
-// Cork collects all frames until the matching Uncork and sends them as one. Calls nest.
+// Cork collects all frames until the matching Uncork and sends them as one, but for those of more than 8 KiB, before which it sends what it
+// has collected. Calls nest.
 func (m *Mux) Cork() {
 	m.corked++
 }
