@@ -118,8 +118,10 @@ const (
 	// clockNoise is the drift between wall and steady time at which displayed times are corrected.
 	clockNoise = time.Second
 
-	// targetsDelay batches changes to the targets file; a swarm that starts together writes it a few times, not a thousand times.
+	// targetsDelay batches changes to the targets file. It doubles, up to targetsEvery, while one write follows another: a swarm that
+	// starts together writes the file a few times, not a thousand times.
 	targetsDelay = 100 * time.Millisecond
+	targetsEvery = 3200 * time.Millisecond
 
 	// minRegisterInterval and maxRegisterInterval bound the setting. A day is far beyond the default expiry of three hours, so
 	// only a typing error or a misunderstanding exceeds it.

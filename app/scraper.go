@@ -256,8 +256,12 @@ func (s *Scraper) PutAlias(r domain.Register, done func(updated bool, err error)
 }
 
 // Aliases lists the table by alias, with sessions and last scrapes.
-func (s *Scraper) Aliases() []domain.AliasStatus {
-	entries := s.table.Entries()
+func (s *Scraper) Aliases() []domain.AliasStatus { return s.AliasesAfter("", s.table.Len()) }
+
+// AliasesAfter lists at most n of the aliases that follow an alias, or the first ones if it is empty. A large table is listed in several
+// turns with it, so that scrapes do not wait for the list.
+func (s *Scraper) AliasesAfter(a domain.Alias, n int) []domain.AliasStatus {
+	entries := s.table.After(a, n)
 	all := make([]domain.AliasStatus, len(entries))
 	for i, e := range entries {
 		all[i] = s.status(e)
@@ -291,6 +295,7 @@ func (s *Scraper) Sessions() map[domain.SessionState]int {
 // Stats is a snapshot of the counters.
 func (s *Scraper) Stats() domain.ScraperStats {
 	stats := s.stats
+	stats.Aliases = s.table.Len()
 	stats.ScrapesFailed, stats.Rejected = maps.Clone(stats.ScrapesFailed), maps.Clone(stats.Rejected)
 	stats.ConnectionsDenied, stats.Paths.Took = maps.Clone(stats.ConnectionsDenied), maps.Clone(stats.Paths.Took)
 	for _, held := range s.sessions {

@@ -635,6 +635,27 @@ func TestTargetsFileFollowsTheTable(t *testing.T) {
 	}
 }
 
+func TestTargetsFileIsWrittenAFewTimesInAStorm(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	for i := range 600 { // for a minute
+		w.loop.Turn(func() {
+			w.scraper.PutAlias(registration(fmt.Sprintf("a%03d", i), 2).Register, func(bool, error) {})
+		})
+		w.loop.Advance(100 * time.Millisecond)
+	}
+	if n := w.targets.Writes; n < 60/4 || n > 60/3+8 {
+		t.Errorf("%d writes in a minute of changes", n)
+	}
+	w.loop.Advance(10 * time.Second)
+	writes := w.targets.Writes
+	w.loop.Turn(func() { w.scraper.PutAlias(registration("after", 2).Register, func(bool, error) {}) })
+	w.loop.Advance(200 * time.Millisecond)
+	if len(w.targets.Entries) != 601 || w.targets.Writes != writes+1 {
+		t.Errorf("a single change was not written at once: %d entries", len(w.targets.Entries))
+	}
+}
+
 func TestLastChangesAreWrittenOnClose(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)

@@ -1,20 +1,24 @@
 package app
 
 import (
+	"time"
+
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// targetsWriter keeps the targets file up to date: changes that come close together are one write, one write runs at a time, and
-// a failed one is repeated.
+// targetsWriter keeps the targets file up to date: changes that come close together are one write, the more so the more of them there
+// are, one write runs at a time, and a failed one is repeated.
 type targetsWriter struct {
 	scraper *Scraper
 	dirty   bool
 	writing bool
 	timer   host.Timer
 	backoff domain.Backoff
-	first   func() // called after the first attempt to write
-	closing func() // called after the last write
+	delay   time.Duration // the last one
+	wrote   host.Instant  // when the last write ended
+	first   func()        // called after the first attempt to write
+	closing func()        // called after the last write
 }
 
 // begin writes the initial file and calls next after the attempt, successful or not, so that the file exists when the scraper is
@@ -37,7 +41,18 @@ func (w *targetsWriter) changed() {
 	if w.scraper.cfg.Targets == nil || w.writing || w.timer != nil || w.closing != nil {
 		return
 	}
-	w.timer = w.scraper.cfg.Host.AfterFunc(targetsDelay, w.write)
+	w.schedule()
+}
+
+// schedule waits longer each time that a change comes within twice the last wait.
+func (w *targetsWriter) schedule() {
+	h := w.scraper.cfg.Host
+	if h.Now().Sub(w.wrote) < 2*w.delay {
+		w.delay = min(2*w.delay, targetsEvery)
+	} else {
+		w.delay = targetsDelay
+	}
+	w.timer = h.AfterFunc(w.delay, w.write)
 }
 
 func (w *targetsWriter) write() {
@@ -48,8 +63,8 @@ func (w *targetsWriter) write() {
 }
 
 func (w *targetsWriter) written(n int, err error) {
-	w.writing = false
 	s := w.scraper
+	w.writing, w.wrote = false, s.cfg.Host.Now()
 	if first := w.first; first != nil {
 		w.first = nil
 		defer first()
@@ -72,7 +87,7 @@ func (w *targetsWriter) written(n int, err error) {
 	case w.closing != nil:
 		w.closing()
 	case w.dirty:
-		w.timer = s.cfg.Host.AfterFunc(targetsDelay, w.write)
+		w.schedule()
 	}
 }
 

@@ -66,6 +66,10 @@ type Table struct {
 	limit   int
 	entries map[Alias]Entry
 	byKey   map[PublicKey]int // number of aliases of a key
+
+	order []Alias // all aliases but those in added, ascending, and removed ones
+	added []Alias
+	gone  bool // there are removed ones
 }
 
 // NewTable returns an empty table for at most limit aliases (MaxEntries when 0).
@@ -125,9 +129,14 @@ func (t *Table) Put(e Entry) error {
 	}
 	if known {
 		t.forgetKey(old.Key)
+	} else {
+		t.added = append(t.added, e.Alias)
 	}
 	t.entries[e.Alias] = e
 	t.byKey[e.Key]++
+	if len(t.added) > len(t.entries) { // aliases come and go while none are listed
+		t.sort()
+	}
 	return nil
 }
 
@@ -136,6 +145,7 @@ func (t *Table) Delete(a Alias) bool {
 	old, known := t.entries[a]
 	if known {
 		delete(t.entries, a)
+		t.gone = true
 		t.forgetKey(old.Key)
 	}
 	return known
@@ -166,16 +176,42 @@ func (t *Table) Limit() int { return t.limit }
 func (t *Table) Serves(k PublicKey) bool { return t.byKey[k] > 0 }
 
 // Entries lists the table by alias.
-func (t *Table) Entries() []Entry {
-	all := make([]Entry, 0, len(t.entries))
-	for _, e := range t.entries {
-		all = append(all, e)
+func (t *Table) Entries() []Entry { return t.After("", len(t.entries)) }
+
+// After lists at most n entries by alias: those that follow an alias, which need not exist, and from the begin of the table if it is
+// empty. The entries belong to the caller.
+func (t *Table) After(a Alias, n int) []Entry {
+	t.sort()
+	from, found := slices.BinarySearch(t.order, a)
+	if found {
+		from++
 	}
-	slices.SortFunc(all, func(a, b Entry) int { return strings.Compare(string(a.Alias), string(b.Alias)) })
-	return all
+	some := make([]Entry, 0, min(n, len(t.order)-from))
+	for _, a := range t.order[from : from+cap(some)] {
+		some = append(some, t.entries[a])
+	}
+	return some
+}
+
+// sort completes the order. It takes time only after aliases have come or gone.
+func (t *Table) sort() {
+	if len(t.added) == 0 && !t.gone {
+		return
+	}
+	t.order = append(t.order, t.added...)
+	slices.Sort(t.order)
+	t.order = slices.Compact(t.order) // an alias that was removed and has come again is in it twice
+	t.order = slices.DeleteFunc(t.order, func(a Alias) bool { _, known := t.entries[a]; return !known })
+	t.added, t.gone = nil, false
 }
 
 // ExpiredAt lists the expired entries, by alias.
-func (t *Table) ExpiredAt(now time.Time) []Entry {
-	return slices.DeleteFunc(t.Entries(), func(e Entry) bool { return !e.Expired(now) })
+func (t *Table) ExpiredAt(now time.Time) (expired []Entry) {
+	for _, e := range t.entries {
+		if e.Expired(now) {
+			expired = append(expired, e)
+		}
+	}
+	slices.SortFunc(expired, func(a, b Entry) int { return strings.Compare(string(a.Alias), string(b.Alias)) })
+	return expired
 }

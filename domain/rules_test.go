@@ -3,6 +3,8 @@ package domain_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -157,6 +159,49 @@ func TestTableListsByAliasAndFindsTheExpired(t *testing.T) {
 	if got := names(table.ExpiredAt(noon.Add(2 * time.Hour))); !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("expired %v", got)
 	}
+}
+
+// Lists are right whatever has changed since the last one, and listed in parts as at once.
+func TestTableListsWhatCameAndWent(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		table, model := domain.NewTable(0), map[domain.Alias]bool{}
+		for range 400 {
+			a := domain.Alias(fmt.Sprint(rng.IntN(60)))
+			switch rng.IntN(8) {
+			case 0, 1, 2:
+				if err := table.Put(reg(string(a), 1, "", "").Entry(domain.Entry{}, noon, time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+				model[a] = true
+			case 3, 4:
+				if table.Delete(a) != model[a] {
+					t.Fatalf("Delete(%s) does not report whether it existed", a)
+				}
+				delete(model, a)
+			case 5:
+				want := slices.Sorted(maps.Keys(model))
+				at, found := slices.BinarySearch(want, a)
+				if found {
+					at++
+				}
+				if got := aliases(table.After(a, 10)); !slices.Equal(got, want[at:min(at+10, len(want))]) {
+					t.Fatalf("seed %d: after %s: %v of %v", seed, a, got, want)
+				}
+			case 6:
+				if got := aliases(table.Entries()); !slices.Equal(got, slices.Sorted(maps.Keys(model))) {
+					t.Fatalf("seed %d: %v instead of %v", seed, got, model)
+				}
+			}
+		}
+	}
+}
+
+func aliases(entries []domain.Entry) (all []domain.Alias) {
+	for _, e := range entries {
+		all = append(all, e.Alias)
+	}
+	return all
 }
 
 func TestEntriesFromOutsideAreChecked(t *testing.T) {

@@ -101,6 +101,7 @@ type ScraperStats struct {
 	StoreDamages      uint64 // damage of the alias store that was found and repaired
 	TargetsFailures   uint64
 	Forgotten         uint64            // aliases that the operator removed
+	Aliases           int               // in the table now
 	AliasConnections  int               // to the registration service, open now
 	ConnectionsDenied map[string]uint64 // by the limits of the registration service
 	// Limits of the configuration and the program, so that alerts need not know them.

@@ -44,10 +44,10 @@ func New(loop host.Loop, path string) *File { return &File{loop: loop, path: pat
 // Path returns the path of the file.
 func (f *File) Path() string { return f.path }
 
-// Write replaces the file's content on a separate goroutine.
+// Write replaces the file's content on a separate goroutine, which owns the entries from then on.
 func (f *File) Write(entries []domain.Entry, done func(error)) {
-	content, err := Encode(entries)
 	go func() {
+		content, err := Encode(entries)
 		if err == nil {
 			err = f.replace(content)
 		}

@@ -102,7 +102,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		return Status{
 			PublicKey: h.cfg.Scraper.PublicKey().String(), SecretFingerprints: slices.Clone(h.cfg.Scraper.Fingerprints()),
 			Version: h.cfg.Version, StartTime: h.started.UTC(), Ready: h.cfg.Scraper.Ready(),
-			Aliases: len(h.cfg.Scraper.Aliases()), Sessions: sessions,
+			Aliases: h.cfg.Scraper.Stats().Aliases, Sessions: sessions,
 			Damages: damagesOf(h.cfg.Scraper.Damages()), DHT: dhtOf(h.cfg.Scraper.Node()),
 		}
 	})
@@ -152,7 +152,7 @@ type Scrape struct {
 }
 
 func (h *Handler) aliases(w http.ResponseWriter, r *http.Request) {
-	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Aliases)
+	all, err := h.list(r.Context())
 	if err != nil {
 		answer(w, http.StatusServiceUnavailable, envelope{Status: "error", Error: err.Error()})
 		return

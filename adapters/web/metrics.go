@@ -87,7 +87,6 @@ func newHistograms() histograms {
 }
 
 type snapshot struct {
-	aliases  []domain.AliasStatus
 	sessions map[domain.SessionState]int
 	stats    domain.ScraperStats
 	node     ports.NodeStatus
@@ -96,11 +95,18 @@ type snapshot struct {
 	pins     int
 }
 
+// snapshotOf is called on the loop.
+func snapshotOf(s Scraper) snapshot {
+	return snapshot{s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())}
+}
+
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	s := c.h.cfg.Scraper
-	snap, err := ask(context.Background(), c.h.cfg.Loop, func() snapshot {
-		return snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())}
-	})
+	ctx := context.Background() // each turn has its own limit
+	aliases, err := c.h.list(ctx)
+	var snap snapshot
+	if err == nil {
+		snap, err = ask(ctx, c.h.cfg.Loop, func() snapshot { return snapshotOf(c.h.cfg.Scraper) })
+	}
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(descAliases, err)
 		return
@@ -115,14 +121,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descExpiry, c.h.cfg.Expiry.Seconds())
 	gauge(descAnnounced, float64(snap.node.Announced))
 	if snap.loaded { // an incomplete table would look like lost aliases
-		gauge(descAliases, float64(len(snap.aliases)))
+		gauge(descAliases, float64(snap.stats.Aliases))
 		gauge(descPins, float64(snap.pins))
 	}
 	gauge(descAliasesLimit, float64(snap.stats.MaxAliases))
 	for _, state := range sessionStates {
 		gauge(descSessions, float64(snap.sessions[state]), state.String())
 	}
-	collectTargets(snap.aliases, gauge)
+	collectTargets(aliases, gauge)
 	count(descScrapes, snap.stats.Scrapes)
 	for _, reason := range domain.FailureReasons() {
 		count(descScrapesFailed, snap.stats.ScrapesFailed[reason], reason)

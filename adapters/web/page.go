@@ -280,12 +280,12 @@ func (v view) matches(r row) bool {
 	return true
 }
 
-func (h *Handler) list(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
+	all, err := h.list(r.Context())
 	var ready bool
-	all, err := ask(r.Context(), h.cfg.Loop, func() []domain.AliasStatus {
-		ready = h.cfg.Scraper.Ready()
-		return h.cfg.Scraper.Aliases()
-	})
+	if err == nil {
+		ready, err = ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Ready)
+	}
 	if err != nil {
 		h.sorry(w, r, http.StatusServiceUnavailable, "No answer", "Try again in a moment: "+err.Error()+".")
 		return
@@ -517,12 +517,16 @@ type nodeSnapshot struct {
 
 func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 	s := h.cfg.Scraper
-	snap, err := ask(r.Context(), h.cfg.Loop, func() nodeSnapshot {
-		return nodeSnapshot{
-			snapshot: snapshot{s.Aliases(), s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())},
-			refusals: s.Refusals(), damages: s.Damages(), pinned: s.Pins(), fingerprints: slices.Clone(s.Fingerprints()), key: s.PublicKey(),
-		}
-	})
+	aliases, err := h.list(r.Context())
+	var snap nodeSnapshot
+	if err == nil {
+		snap, err = ask(r.Context(), h.cfg.Loop, func() nodeSnapshot {
+			return nodeSnapshot{
+				snapshot: snapshotOf(s),
+				refusals: s.Refusals(), damages: s.Damages(), pinned: s.Pins(), fingerprints: slices.Clone(s.Fingerprints()), key: s.PublicKey(),
+			}
+		})
+	}
 	if err != nil {
 		h.sorry(w, r, http.StatusServiceUnavailable, "No answer", "Try again in a moment: "+err.Error()+".")
 		return
@@ -536,7 +540,7 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 		v.Sessions = append(v.Sessions, fact{sentence(state.String()), strconv.Itoa(snap.sessions[state])})
 	}
 	paths := map[domain.Path]map[domain.PublicKey]bool{}
-	for _, a := range snap.aliases {
+	for _, a := range aliases {
 		if a.SessionUp {
 			if paths[a.Peer.Path] == nil {
 				paths[a.Peer.Path] = map[domain.PublicKey]bool{}

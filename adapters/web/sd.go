@@ -21,7 +21,7 @@ const fallbackJob = "dhtprom"
 // discovery lists each alias as a target, with this server's address and the alias's path, so that a prometheus.yml needs no
 // relabeling. The names and labels that clients register are also present as __meta_ labels, for other labeling.
 func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
-	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Aliases)
+	all, err := h.list(r.Context())
 	if err != nil {
 		line(w, http.StatusServiceUnavailable, "No list: "+err.Error()) // Prometheus keeps the previous list
 		return

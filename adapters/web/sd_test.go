@@ -3,6 +3,7 @@ package web_test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -30,6 +31,37 @@ func discover(t *testing.T, at string) []web.TargetGroup {
 		t.Errorf("type %q", got)
 	}
 	return groups
+}
+
+// A long list takes several turns of the loop, between which scrapes go on and the table changes.
+func TestLongListsTakeSeveralTurns(t *testing.T) {
+	const most = 512 // in a turn
+	for _, n := range []int{0, 1, most, most + 1, 5 * most} {
+		s := newScraper()
+		var want []string
+		for i := range n {
+			alias := domain.Alias(fmt.Sprintf("a%05d", i))
+			s.aliases = append(s.aliases, domain.AliasStatus{Entry: domain.Entry{Alias: alias, Key: domain.PublicKey{2}}})
+			if i != n/2 {
+				want = append(want, string(alias))
+			}
+		}
+		s.listing = func(turn int) {
+			if turn == n/most/2 && n > 0 {
+				s.aliases = slices.Delete(slices.Clone(s.aliases), n/2, n/2+1)
+			}
+		}
+		var got []string
+		for _, g := range discover(t, serve(t, s).URL+"/sd/prometheus") {
+			got = append(got, g.Labels["__meta_dhtprom_alias"])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d targets of %d", len(got), len(want))
+		}
+		if s.longest > most || s.lists > n/most+1 {
+			t.Errorf("%d aliases: %d turns, the longest with %d", n, s.lists, s.longest)
+		}
+	}
 }
 
 func TestDiscoveryListsEveryAliasAsATargetAtTheScrapersOwnAddress(t *testing.T) {

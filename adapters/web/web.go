@@ -43,7 +43,8 @@ type Scraper interface {
 	Loaded() bool // the alias table is complete
 	Ready() bool
 	Request(domain.Alias, domain.ScrapeRequest, ports.ScrapeHandlers) ports.Scrape
-	Aliases() []domain.AliasStatus
+	// AliasesAfter lists at most n of the aliases that follow one, or the first ones if it is empty.
+	AliasesAfter(a domain.Alias, n int) []domain.AliasStatus
 	Sessions() map[domain.SessionState]int
 	Stats() domain.ScraperStats
 	Node() ports.NodeStatus
@@ -94,6 +95,8 @@ type Config struct {
 const (
 	// loopTimeout limits the wait for the loop where it is the only wait.
 	loopTimeout = 2 * time.Second
+	// listed is the number of aliases that are listed in one turn of the loop, which takes about a millisecond.
+	listed = 512
 	// maxScrapes bounds the concurrent scrapes. Most of them wait and hold nothing: after a restart with thousands of dead
 	// clients, they must not block scrapes of the others.
 	maxScrapes = 2 * domain.MaxEntries
@@ -185,7 +188,7 @@ func New(cfg Config) (*Handler, error) {
 	h.probe(readyPath, h.ready)
 	h.page("/api/v1/status", h.status)
 	h.page("/api/v1/aliases", h.table(h.aliases))
-	h.page("/", h.table(h.list))
+	h.page("/", h.table(h.home))
 	h.page("/alias", h.table(h.alias))
 	h.page("/node", h.node)
 	h.page(stylePath, style.serve)
@@ -344,6 +347,18 @@ func ask[T any](ctx context.Context, loop host.Loop, f func() T) (result T, err 
 		err = errLoop
 	}
 	return result, err
+}
+
+// list lists all aliases. It takes several turns, so that an alias that comes or goes meanwhile may be present or absent.
+func (h *Handler) list(ctx context.Context) (all []domain.AliasStatus, err error) {
+	var last domain.Alias
+	for {
+		some, err := ask(ctx, h.cfg.Loop, func() []domain.AliasStatus { return h.cfg.Scraper.AliasesAfter(last, listed) })
+		if all = append(all, some...); err != nil || len(some) < listed {
+			return all, err
+		}
+		last = some[len(some)-1].Alias
+	}
 }
 
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {

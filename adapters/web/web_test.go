@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,10 @@ type scraper struct {
 	notReady bool
 	loading  bool
 
+	lists   int       // AliasesAfter
+	longest int       // of them, in aliases
+	listing func(int) // called before each; may be nil
+
 	details   map[string]domain.AliasDetail
 	refusals  []domain.Refusal
 	damages   []domain.StoreDamage
@@ -80,8 +85,18 @@ func (s *scraper) PublicKey() domain.PublicKey { return domain.PublicKey{1} }
 func (s *scraper) Fingerprints() []string      { return []string{"cafe0123"} }
 func (s *scraper) Ready() bool                 { return !s.notReady }
 func (s *scraper) Loaded() bool                { return !s.loading }
-func (s *scraper) Aliases() []domain.AliasStatus {
-	return s.aliases
+func (s *scraper) AliasesAfter(a domain.Alias, n int) []domain.AliasStatus {
+	if s.listing != nil {
+		s.listing(s.lists)
+	}
+	s.lists++
+	rest := s.aliases
+	if a != "" {
+		rest = rest[sort.Search(len(rest), func(i int) bool { return rest[i].Alias > a }):]
+	}
+	rest = rest[:min(n, len(rest))]
+	s.longest = max(s.longest, len(rest))
+	return rest
 }
 func (s *scraper) Sessions() map[domain.SessionState]int {
 	return map[domain.SessionState]int{domain.SessionOpen: 2, domain.SessionWaiting: 1}
@@ -89,7 +104,7 @@ func (s *scraper) Sessions() map[domain.SessionState]int {
 func (s *scraper) Stats() domain.ScraperStats {
 	return domain.ScraperStats{
 		Scrapes: 7, ScrapesFailed: map[string]uint64{domain.ReasonTimeout: 3}, Takeovers: 1,
-		MaxAliases: 50, MaxAliasConnections: 40,
+		Aliases: len(s.aliases), MaxAliases: 50, MaxAliasConnections: 40,
 		Paths: domain.DialStats{SecondDirect: 5, SecondRelayed: 6, SecondFailed: 8},
 	}
 }
