@@ -137,10 +137,12 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Close":      func() { _ = th.client.Close() },
 		},
 		th.scraper: {
-			"PublicKey": func() { th.scraper.PublicKey() },
-			"Invite":    func() { _, _ = th.scraper.Invite() },
-			"Scrape":    func() { _, err := th.scraper.Scrape(ctx, "a"); refused(err) },
-			"Aliases":   func() { _, _ = th.scraper.Aliases(ctx) },
+			"PublicKey":     func() { th.scraper.PublicKey() },
+			"Invite":        func() { _, _ = th.scraper.Invite() },
+			"InviteAs":      func() { _, _ = th.scraper.InviteAs("site7") },
+			"SetIdentities": func() { _ = th.scraper.SetIdentities(ctx, scraperConfig().Secrets, nil) },
+			"Scrape":        func() { _, err := th.scraper.Scrape(ctx, "a"); refused(err) },
+			"Aliases":       func() { _, _ = th.scraper.Aliases(ctx) },
 			"Handler": func() {
 				h, err := th.scraper.Handler(scraper.HandlerConfig{})
 				askAll(t, h, err)

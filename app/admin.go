@@ -17,28 +17,6 @@ var (
 	errNoAlias = fmt.Errorf("%w: name the key to pin it to", domain.ErrUnknownAlias)
 )
 
-// SetSecrets replaces the valid secrets. Connections authorized by an old one stay; their next request needs a valid one.
-func (s *Scraper) SetSecrets(secrets []domain.Secret) error {
-	if err := checkSecrets(secrets); err != nil {
-		return err
-	}
-	before := s.Fingerprints()
-	s.cfg.Secrets = slices.Clone(secrets)
-	if after := s.Fingerprints(); !slices.Equal(before, after) {
-		tell(s.cfg.OnEvent, domain.SecretsChanged{Fingerprints: after})
-	}
-	return nil
-}
-
-func checkSecrets(secrets []domain.Secret) error {
-	var p problems
-	p.must(len(secrets) > 0, "Secrets", "want at least one 32-byte secret shared with the clients")
-	for i, s := range secrets {
-		p.must(!s.IsZero(), fmt.Sprintf("Secrets[%d]", i), "want 32 bytes, not all zero")
-	}
-	return p.err()
-}
-
 // Forget removes an alias as if it had expired. A running client restores it with its next registration; Pin prevents that. done
 // is called when the change is durable.
 func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {

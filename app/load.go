@@ -89,6 +89,7 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 		}
 	}
 	s.registry.loadSets(s.table.Entries())
+	s.dropRevoked(s.table.Entries())
 	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
 }
 

@@ -21,10 +21,14 @@ type registry struct {
 	instances map[domain.Alias]*instances
 	owners    map[domain.PublicKey]*owner // of the keys in it and in sets
 	sets      map[domain.PublicKey]*clientSet
-	pinning   map[domain.Alias]int // the operator's changes of pins that are being written
-	targets   int                  // of all sets, and of those that are being written in their place
-	writes    int                  // registrations being written, of an alias or of a set
-	fresh     int                  // of them, aliases that the table does not have
+
+	identities domain.Identities
+	counts     map[string]*identityCounts // by the name of an identity
+
+	pinning map[domain.Alias]int // the operator's changes of pins that are being written
+	targets int                  // of all sets, and of those that are being written in their place
+	writes  int                  // registrations being written, of an alias or of a set
+	fresh   int                  // of them, aliases that the table does not have
 }
 
 // pendingAlias is the newest entry of an alias that is being written, and the number of such entries.
@@ -36,12 +40,12 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}, pinning: map[domain.Alias]int{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}, pinning: map[domain.Alias]int{}, counts: map[string]*identityCounts{}}
 }
 
 // recordRejection counts a rejection and adds it to the list of refusals.
-func (rg *registry) recordRejection(k *aliasConn, a domain.Alias, reason string) {
-	rg.scraper.stats.Rejected[reason]++
+func (rg *registry) recordRejection(k *aliasConn, id domain.Identity, a domain.Alias, reason string) {
+	rg.reject(id, reason)
 	rg.recordRefusal(k, a, reason)
 }
 
@@ -121,12 +125,13 @@ func (c *aliasConn) onClose() {
 }
 
 // authorize checks the rate and the secret of a request. It answers those that fail with a message.
-func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func(message string)) bool {
-	if reason, message := c.registry.check(c.limit, secret, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: r}); reason != "" {
+func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func(message string)) (id domain.Identity, ok bool) {
+	id, reason, message := c.registry.check(c.limit, secret, domain.AliasUnauthorised{UID: c.uid, Peer: c.peer, Register: r})
+	if reason != "" {
 		c.registry.recordRefusal(c, r.Alias, reason)
 		fail(message)
 		c.refuse()
-		return false
+		return id, false
 	}
 	if !c.closed {
 		c.idle.Reset(aliasIdle)
@@ -137,24 +142,23 @@ func (c *aliasConn) authorize(secret domain.Secret, r domain.Register, fail func
 			c.registry.crowdOut(c.registry.gate.join(c), c)
 		}
 	}
-	return true
+	return id, true
 }
 
-// check checks the rate and the secret of a request on any connection, and counts and reports those that fail. It returns the reason of
-// the rejection and the answer, or "" for both.
-func (rg *registry) check(limit *bound.Bucket, secret domain.Secret, wrong domain.AliasUnauthorised) (reason, message string) {
+// check checks the rate and the secret of a request on any connection, and counts and reports those that fail. It returns the identity of
+// the secret, or the reason of the rejection and the answer.
+func (rg *registry) check(limit *bound.Bucket, secret domain.Secret, wrong domain.AliasUnauthorised) (id domain.Identity, reason, message string) {
 	s := rg.scraper
-	switch {
-	case !limit.Take(s.cfg.Host.Now()):
+	if !limit.Take(s.cfg.Host.Now()) {
 		reason, message = domain.ReasonRateLimit, "Too many requests"
-	case !domain.Accepts(s.cfg.Secrets, secret):
+	} else if known, ok := rg.identities.Find(secret); ok {
+		return known, "", ""
+	} else {
 		reason, message = domain.ReasonUnauthorised, domain.Unauthorised
 		tell(s.cfg.OnEvent, wrong)
-	default:
-		return "", ""
 	}
 	s.stats.Rejected[reason]++
-	return reason, message
+	return id, reason, message
 }
 
 // refuse counts a rejection; a few close the connection, so that guessing costs a handshake each time. If the address has sent
@@ -173,19 +177,20 @@ func (c *aliasConn) refuse() {
 
 func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasReply)) {
 	s := c.registry.scraper
-	if !c.authorize(req.Secret, req.Register, failAlias(reply)) {
+	id, ok := c.authorize(req.Secret, req.Register, failAlias(reply))
+	if !ok {
 		return
 	}
 	tell(s.cfg.OnEvent, domain.AliasRequest{UID: c.uid, Peer: c.peer, Register: req.Register})
 	if s.cfg.RequireProof && !req.Proven {
-		c.registry.recordRejection(c, req.Alias, domain.ReasonNoProof)
+		c.registry.recordRejection(c, id, req.Alias, domain.ReasonNoProof)
 		reply(ports.AliasReply{Message: c.failed(req.Register, errNoProof)})
 		return
 	}
-	c.registry.register(req.Register, func(change domain.Change, err error) {
+	c.registry.register(req.Register, id, func(change domain.Change, err error) {
 		if err != nil {
-			if errors.Is(err, domain.ErrPinned) {
-				c.registry.recordRefusal(c, req.Alias, domain.ReasonPinned)
+			if reason := refusalReason(err); reason != "" {
+				c.registry.recordRefusal(c, req.Alias, reason)
 			}
 			reply(ports.AliasReply{Message: c.failed(req.Register, err)})
 			return
@@ -202,13 +207,18 @@ func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 }
 
 func (c *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)) {
-	if !c.authorize(req.Secret, req.Register, failAlias(reply)) {
+	id, ok := c.authorize(req.Secret, req.Register, failAlias(reply))
+	if !ok {
 		return
 	}
 	s := c.registry.scraper
 	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
 		// Any holder of the secret could send it, and then take the alias.
 		reply(ports.AliasReply{Message: c.failed(req.Register, errNoProof)})
+		return
+	}
+	if !c.registry.mayLeave(req.Register, id) {
+		reply(ports.AliasReply{Success: true})
 		return
 	}
 	c.registry.leave(req.Register, func(left bool, err error) {
@@ -258,7 +268,7 @@ func (rg *registry) failed(what string, e domain.AliasError) string {
 // causedByRequest reports whether a peer may know an error.
 func causedByRequest(err error) bool {
 	return errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) ||
-		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrPinned) || errors.Is(err, domain.ErrSet)
+		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrSet) || refusalReason(err) != ""
 }
 
 func (rg *registry) pendingFor(a domain.Alias) bool { return rg.pending[a] != nil }
@@ -272,16 +282,21 @@ func (rg *registry) current(a domain.Alias) (domain.Entry, bool) {
 }
 
 // register checks a registration, makes it durable and then applies it. done may be called in the same turn when it is rejected.
-func (rg *registry) register(r domain.Register, done func(domain.Change, error)) {
+func (rg *registry) register(r domain.Register, id domain.Identity, done func(domain.Change, error)) {
 	s := rg.scraper
 	old, known := rg.current(r.Alias)
 	e := r.Entry(old, s.now(), s.cfg.Expiry)
+	e.Identity = id.Name
 	reject := func(reason string, err error) {
-		s.stats.Rejected[reason]++
+		rg.reject(id, reason)
 		done(domain.Change{}, err)
 	}
 	if err := e.Check(); err != nil {
 		reject(domain.ReasonBadName, err)
+		return
+	}
+	if err := s.permits(id, e.Alias, old, known); err != nil {
+		reject(refusalReason(err), err)
 		return
 	}
 	switch {
@@ -307,6 +322,7 @@ func (rg *registry) register(r domain.Register, done func(domain.Change, error))
 	s.cfg.Store.Put(s.shown(e), func(err error) {
 		rg.writes--
 		rg.end(e.Alias, p)
+		defer s.written(e.Alias)
 		if now, exists := rg.current(e.Alias); err != nil && (!exists || now.Key != e.Key) {
 			rg.vanishOf(e)
 		}
@@ -320,7 +336,7 @@ func (rg *registry) register(r domain.Register, done func(domain.Change, error))
 			reject(domain.ReasonTableFull, err)
 			return
 		}
-		s.stats.Registrations++
+		rg.accept(id)
 		change.Shared = shared
 		done(change, nil)
 	})
@@ -362,6 +378,7 @@ func (rg *registry) drop(e domain.Entry, done func(error)) {
 		if err != nil {
 			s.storeDone(err)
 			done(err)
+			s.written(e.Alias)
 			return
 		}
 		done(nil) // first, because its answer may use the session's connection, which closes with the entry

@@ -26,6 +26,8 @@ type ScraperConfig struct {
 
 	Keys    domain.KeyPair  // the identity that clients know
 	Secrets []domain.Secret // each of them authorizes registrations
+	// Identities have secrets of their own. Where there are some, Secrets may be empty.
+	Identities []domain.Identity
 
 	Expiry         time.Duration // of an alias that is not renewed; 3 h by default
 	CheckInterval  time.Duration // between removals of expired aliases; 1 h by default
@@ -49,7 +51,7 @@ func (c *ScraperConfig) check() error {
 	p.must(c.Clock != nil, "Clock", "is required")
 	p.must(c.Store != nil, "Store", "is required")
 	p.must(!c.Keys.IsZero(), "Keys", "want the scraper's key pair")
-	if err := checkSecrets(c.Secrets); err != nil {
+	if _, err := identitiesOf(c.Secrets, c.Identities); err != nil {
 		p = append(p, err)
 	}
 	p.within("Expiry", &c.Expiry, domain.DefaultExpiry, minExpiry, forever)
@@ -92,7 +94,10 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.Secrets = slices.Clone(cfg.Secrets)
+	identities, err := identitiesOf(cfg.Secrets, cfg.Identities)
+	if err != nil {
+		return nil, err
+	}
 	s := &Scraper{
 		cfg:      cfg,
 		table:    domain.NewTable(cfg.MaxAliases),
@@ -108,6 +113,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 	}
 	s.dials = newDialQueue(cfg.Host)
 	s.registry = newRegistry(s)
+	s.registry.identities = identities
 	s.targets = targetsWriter{scraper: s, backoff: cfg.Retry.backoff()}
 	s.nudges = nudges{scraper: s}
 	return s, nil
@@ -252,7 +258,7 @@ func (s *Scraper) release(key domain.PublicKey) {
 
 // PutAlias sets an alias as a registration with the right secret does. done is called when it is durable.
 func (s *Scraper) PutAlias(r domain.Register, done func(updated bool, err error)) {
-	s.registry.register(r, func(change domain.Change, err error) { done(change.Updated, err) })
+	s.registry.register(r, domain.Identity{}, func(change domain.Change, err error) { done(change.Updated, err) })
 }
 
 // Aliases lists the table by alias, with sessions and last scrapes.
@@ -271,6 +277,7 @@ func (s *Scraper) AliasesAfter(a domain.Alias, n int) []domain.AliasStatus {
 
 func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
 	_, pinned := s.pins[e.Alias]
+	e.Labels = e.Labels.With(s.labelsOf(e.Identity))
 	status := domain.AliasStatus{
 		Entry: s.shown(e), Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: s.expired(e),
 		Shared: s.registry.sharedIdentity(e.Key),
@@ -307,13 +314,10 @@ func (s *Scraper) Stats() domain.ScraperStats {
 // Node returns a snapshot of the DHT node.
 func (s *Scraper) Node() ports.NodeStatus { return s.cfg.Transport.Status() }
 
-// Fingerprints identify the accepted secrets without revealing them.
+// Fingerprints identify the accepted secrets of clients without an identity without revealing them.
 func (s *Scraper) Fingerprints() []string {
-	all := make([]string, len(s.cfg.Secrets))
-	for i, secret := range s.cfg.Secrets {
-		all[i] = secret.Fingerprint()
-	}
-	return all
+	shared, _ := s.registry.identities.Get(domain.SharedIdentity)
+	return shared.Fingerprints()
 }
 
 // clients returns the keys of all sessions, in the same order each time.

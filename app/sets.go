@@ -23,6 +23,7 @@ type clientSet struct {
 // setChange is a change of a set while it is checked and written.
 type setChange struct {
 	set      *clientSet
+	identity domain.Identity
 	request  ports.SetRequest
 	next     domain.TargetSet
 	bad      []domain.Alias
@@ -52,23 +53,24 @@ var (
 func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 	r := domain.Register{Key: req.Key, Instance: req.Instance}
 	fail := func(message string) { reply(ports.SetReply{Message: message}) }
-	if !c.authorize(req.Secret, r, fail) {
+	id, ok := c.authorize(req.Secret, r, fail)
+	if !ok {
 		return
 	}
 	s := c.registry.scraper
 	if !req.Proven { // all clients with sets prove their keys
 		// Any holder of the secret could drop another client's aliases by a set without them, or give it targets under a revision of its own.
-		c.registry.recordRejection(c, "", domain.ReasonNoProof)
+		c.registry.recordRejection(c, id, "", domain.ReasonNoProof)
 		fail(c.failed(r, errNoProof))
 		return
 	}
-	c.registry.registerSet(req, func(res setResult, err error) {
+	c.registry.registerSet(req, id, func(res setResult, err error) {
 		if err != nil {
 			fail(c.failed(r, err))
 			return
 		}
 		for _, t := range res.rejected {
-			if t.Reason == domain.ReasonPinned {
+			if slices.ContainsFunc(refusals, func(r refusal) bool { return r.reason == t.Reason }) {
 				c.registry.recordRefusal(c, t.Alias, t.Reason)
 			}
 		}
@@ -83,11 +85,12 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 // setOverSession answers a registration on the connection of the session with its key.
 func (rg *registry) setOverSession(req ports.SetRequest, link *sessionLink, reply func(ports.SetReply)) {
 	uid, peer := link.uid, link.peer
-	if reason, message := rg.check(link.limit, req.Secret, domain.AliasUnauthorised{UID: uid, Peer: peer, Register: domain.Register{Key: req.Key}}); reason != "" {
+	id, reason, message := rg.check(link.limit, req.Secret, domain.AliasUnauthorised{UID: uid, Peer: peer, Register: domain.Register{Key: req.Key}})
+	if reason != "" {
 		reply(ports.SetReply{Message: message})
 		return
 	}
-	rg.registerSet(req, func(res setResult, err error) {
+	rg.registerSet(req, id, func(res setResult, err error) {
 		if err != nil {
 			reply(ports.SetReply{Message: rg.failed("the set", domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})})
 			return
@@ -111,11 +114,11 @@ func (r setResult) reply() ports.SetReply {
 }
 
 // registerSet checks the registration of a set, makes it durable and then applies it. done may be called in the same turn.
-func (rg *registry) registerSet(req ports.SetRequest, done func(setResult, error)) {
-	c, need, err := rg.checkSet(req)
+func (rg *registry) registerSet(req ports.SetRequest, id domain.Identity, done func(setResult, error)) {
+	c, need, err := rg.checkSet(req, id)
 	if err != nil || need != ports.NeedNothing {
 		if err != nil {
-			rg.scraper.stats.Rejected[setReason(err)]++
+			rg.reject(id, setReason(err))
 		}
 		done(setResult{need: need}, err)
 		return
@@ -123,10 +126,11 @@ func (rg *registry) registerSet(req ports.SetRequest, done func(setResult, error
 	shared := rg.appearSet(c)
 	rg.writeSet(c, func(err error) {
 		if err != nil {
-			rg.scraper.stats.Rejected[domain.ReasonStore]++
+			rg.reject(id, domain.ReasonStore)
 			done(setResult{}, err)
 			return
 		}
+		rg.accept(id)
 		done(setResult{change: rg.applySet(c), shared: shared, rejected: c.rejected}, nil)
 	})
 }
@@ -146,7 +150,7 @@ func setReason(err error) string {
 }
 
 // checkSet returns the change that a request makes, or what it lacks.
-func (rg *registry) checkSet(req ports.SetRequest) (c *setChange, need ports.Need, err error) {
+func (rg *registry) checkSet(req ports.SetRequest, id domain.Identity) (c *setChange, need ports.Need, err error) {
 	s := rg.scraper
 	set := rg.sets[req.Key]
 	switch {
@@ -163,7 +167,7 @@ func (rg *registry) checkSet(req ports.SetRequest) (c *setChange, need ports.Nee
 	case set == nil:
 		set = &clientSet{key: req.Key}
 	}
-	c = &setChange{set: set, request: req, next: set.targets, bad: set.bad}
+	c = &setChange{set: set, identity: id, request: req, next: set.targets, bad: set.bad}
 	c.write.Client = req.Key
 	known := !set.revision.IsZero()
 	switch content := req.Content; {
@@ -184,7 +188,7 @@ func (rg *registry) checkSet(req ports.SetRequest) (c *setChange, need ports.Nee
 	whole, old := req.Content.Since.IsZero(), s.now().Add(-s.cfg.Expiry/renewedShare)
 	rg.judge(c, func(t domain.Target) bool {
 		e, ok := rg.current(t.Alias)
-		return whole || !ok || e.Key != req.Key || !e.InSet || e.Target() != t || e.Renewed.Before(old)
+		return whole || !ok || e.Key != req.Key || !e.InSet || e.Identity != id.Name || e.Target() != t || e.Renewed.Before(old)
 	})
 	return c, ports.NeedNothing, nil
 }
@@ -237,7 +241,7 @@ func (rg *registry) judge(c *setChange, due func(domain.Target) bool) {
 	register := domain.RegisterSet{Key: c.request.Key, Instance: c.request.Instance}
 	reject := func(a domain.Alias, reason string) {
 		c.rejected = append(c.rejected, domain.RejectedTarget{Alias: a, Reason: reason})
-		s.stats.Rejected[reason]++
+		rg.reject(c.identity, reason)
 	}
 	for _, a := range c.bad {
 		reject(a, domain.ReasonBadName)
@@ -248,6 +252,11 @@ func (rg *registry) judge(c *setChange, due func(domain.Target) bool) {
 		}
 		old, known := rg.current(t.Alias)
 		e := register.Entry(t, old, now, s.cfg.Expiry)
+		e.Identity = c.identity.Name
+		if err := s.permits(c.identity, t.Alias, old, known); err != nil {
+			reject(t.Alias, refusalReason(err))
+			continue
+		}
 		if holder, held := s.holder(t.Alias, old, known); held && holder != e.Key {
 			if c.former[t.Alias] != holder || rg.pinning[t.Alias] > 0 {
 				reject(t.Alias, domain.ReasonPinned)
@@ -308,13 +317,24 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 			s.storeDone(err)
 			rg.targets -= more
 			done(err)
+			s.written(c.aliases()...)
 			rg.restore(c, &domain.Backoff{})
 			return
 		}
 		rg.written(c.set)
 		done(nil)
 		c.set.leave()
+		s.written(c.aliases()...)
 	})
+}
+
+// aliases lists those that the change writes.
+func (c *setChange) aliases() []domain.Alias {
+	all := slices.Clone(c.write.Delete)
+	for _, e := range c.write.Put {
+		all = append(all, e.Alias)
+	}
+	return all
 }
 
 // restore writes what the table has of the aliases of a change that could not be written: the change may be on the disk nevertheless, whole,
@@ -411,7 +431,6 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	}
 	e.TakenFrom = len(c.taken)
 	set.targets, set.bad, set.revision = c.next, c.bad, c.request.Revision
-	s.stats.Registrations++
 	for _, from := range c.taken {
 		s.release(from)
 	}

@@ -16,6 +16,7 @@ type Entry struct {
 	Hostname string
 	Service  string
 	Instance Instance // process that registered last
+	Identity string   // name of the Identity that registered it
 
 	InSet  bool   // registered in a set: its client has several targets, and scrapes name this one
 	Label  string // its label instance; empty for the alias
@@ -44,6 +45,11 @@ func (e Entry) Check() error {
 	if e.Key.IsZero() {
 		return errors.New("key is missing")
 	}
+	if e.Identity != SharedIdentity {
+		if err := CheckIdentityName(e.Identity); err != nil {
+			return err
+		}
+	}
 	return CheckInstanceLabel(e.Label)
 }
 
@@ -54,7 +60,7 @@ func (e Entry) Target() Target {
 
 // same reports whether only the times and the instance differ.
 func (e Entry) same(o Entry) bool {
-	return e.Target() == o.Target() && e.Key == o.Key && e.InSet == o.InSet
+	return e.Target() == o.Target() && e.Key == o.Key && e.InSet == o.InSet && e.Identity == o.Identity
 }
 
 // ErrTableFull rejects a new alias when the table has reached its limit.
@@ -66,6 +72,7 @@ type Table struct {
 	limit   int
 	entries map[Alias]Entry
 	byKey   map[PublicKey]int // number of aliases of a key
+	byName  map[string]int    // number of aliases of an identity
 
 	order []Alias // all aliases but those in added, ascending, and removed ones
 	added []Alias
@@ -77,7 +84,7 @@ func NewTable(limit int) *Table {
 	if limit <= 0 {
 		limit = MaxEntries
 	}
-	return &Table{limit: limit, entries: map[Alias]Entry{}, byKey: map[PublicKey]int{}}
+	return &Table{limit: limit, entries: map[Alias]Entry{}, byKey: map[PublicKey]int{}, byName: map[string]int{}}
 }
 
 // Register is a request to map an alias to a key.
@@ -128,12 +135,13 @@ func (t *Table) Put(e Entry) error {
 		return fmt.Errorf("%w: %d aliases", ErrTableFull, t.limit)
 	}
 	if known {
-		t.forgetKey(old.Key)
+		t.forget(old)
 	} else {
 		t.added = append(t.added, e.Alias)
 	}
 	t.entries[e.Alias] = e
 	t.byKey[e.Key]++
+	t.byName[e.Identity]++
 	if len(t.added) > len(t.entries) { // aliases come and go while none are listed
 		t.sort()
 	}
@@ -146,14 +154,18 @@ func (t *Table) Delete(a Alias) bool {
 	if known {
 		delete(t.entries, a)
 		t.gone = true
-		t.forgetKey(old.Key)
+		t.forget(old)
 	}
 	return known
 }
 
-func (t *Table) forgetKey(k PublicKey) {
-	if t.byKey[k]--; t.byKey[k] <= 0 {
-		delete(t.byKey, k)
+// forget counts an entry that leaves the table.
+func (t *Table) forget(e Entry) {
+	if t.byKey[e.Key]--; t.byKey[e.Key] <= 0 {
+		delete(t.byKey, e.Key)
+	}
+	if t.byName[e.Identity]--; t.byName[e.Identity] <= 0 {
+		delete(t.byName, e.Identity)
 	}
 }
 
@@ -168,6 +180,9 @@ func (t *Table) Len() int { return len(t.entries) }
 
 // Keys is the number of different keys that aliases point to.
 func (t *Table) Keys() int { return len(t.byKey) }
+
+// Of is the number of aliases of an identity.
+func (t *Table) Of(identity string) int { return t.byName[identity] }
 
 // Limit is the largest number of aliases.
 func (t *Table) Limit() int { return t.limit }

@@ -340,6 +340,23 @@ func (e SecretsChanged) LogRecord() LogRecord {
 	return info("secrets-changed").unlimited().text("fingerprints", strings.Join(e.Fingerprints, " "))
 }
 
+// IdentityAdded reports an identity that may register from now on.
+type IdentityAdded struct{ Name string }
+
+func (e IdentityAdded) LogRecord() LogRecord {
+	return info("identity-added").unlimited().text("identity", e.Name)
+}
+
+// IdentityRevoked reports an identity that may not register any more. Its aliases are removed.
+type IdentityRevoked struct {
+	Name    string
+	Aliases int
+}
+
+func (e IdentityRevoked) LogRecord() LogRecord {
+	return info("identity-revoked").unlimited().text("identity", e.Name).count("aliases", e.Aliases)
+}
+
 // LoadAliases reports the content of the store at start. Skipped entries were kept aside, not deleted.
 type LoadAliases struct {
 	Entries int

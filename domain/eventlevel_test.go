@@ -67,6 +67,8 @@ var classes = map[string]struct {
 	"AliasUnpinned":        {changed, ""},
 	"ImportAliases":        {partly, ""},
 	"ImportAliasesError":   {act, ""},
+	"IdentityAdded":        {changed, ""},
+	"IdentityRevoked":      {changed, ""},
 	"SecretsChanged":       {changed, ""},
 	"LoadAliases":          {partly, ""},
 	"LoadAliasesError":     {broken, ""},

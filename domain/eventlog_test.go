@@ -77,6 +77,8 @@ func everyEvent() []domain.Event {
 		domain.ImportAliases{Entries: 3, Skipped: skipped},
 		domain.ImportAliases{Entries: 3},
 		domain.ImportAliasesError{Err: err},
+		domain.IdentityAdded{Name: "site7"},
+		domain.IdentityRevoked{Name: "site7", Aliases: 3},
 		domain.SecretsChanged{Fingerprints: []string{"01234567", "89abcdef"}},
 		domain.LoadAliases{Entries: 3, Skipped: skipped},
 		domain.LoadAliases{Entries: 3},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -83,6 +84,20 @@ func (l Labels) All() iter.Seq2[string, string] {
 			}
 		}
 	}
+}
+
+// With returns the labels and those of over, which replace labels of the same name. They may exceed the limits of one target.
+func (l Labels) With(over Labels) Labels {
+	if over.text == "" || l.text == "" {
+		return Labels{l.text + over.text}
+	}
+	all := maps.Collect(l.All())
+	maps.Insert(all, over.All())
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		text.WriteString(name + labelEnd + all[name] + labelEnd)
+	}
+	return Labels{text.String()}
 }
 
 // Get returns the value of a label, and whether there is such a label.

@@ -26,6 +26,8 @@ const (
 	ReasonOverloaded   = "overloaded"
 	ReasonNoProof      = "no_proof"
 	ReasonPinned       = "pinned"
+	ReasonNotAllowed   = "not_allowed" // by the patterns of the identity
+	ReasonIdentity     = "identity"    // the alias belongs to another one
 	ReasonStore        = "store"
 )
 
@@ -54,7 +56,7 @@ func FailureReasons() []string {
 // RejectionReasons lists the reasons of rejected registrations.
 func RejectionReasons() []string {
 	return []string{
-		ReasonBadName, ReasonNoProof, ReasonOverloaded, ReasonPinned, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
+		ReasonBadName, ReasonIdentity, ReasonNoProof, ReasonNotAllowed, ReasonOverloaded, ReasonPinned, ReasonRateLimit, ReasonStore, ReasonTableFull, ReasonUnauthorised,
 	}
 }
 
@@ -83,6 +85,17 @@ func FailureReason(err error) string {
 	default:
 		return ReasonConnection
 	}
+}
+
+// IdentityStatus is an Identity without its secrets, and what its clients did since the start.
+type IdentityStatus struct {
+	Name          string
+	Fingerprints  []string // of the secrets
+	Patterns      []AliasPattern
+	Labels        Labels
+	Aliases       int // in the table now
+	Registrations uint64
+	Rejected      uint64 // registrations, and targets of sets
 }
 
 // ScraperStats counts a scraper's events since its start.

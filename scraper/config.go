@@ -19,6 +19,8 @@ type Config struct {
 	// valid, so that they can be rotated.
 	Seed    domain.Seed
 	Secrets []domain.Secret
+	// Identities have secrets of their own, which register only what the identity allows. Where there are some, Secrets may be empty.
+	Identities []domain.Identity
 
 	// Path is the file that keeps the aliases across restarts. If empty, they are in memory, and clients register again within
 	// their interval.
@@ -60,7 +62,7 @@ func (c *Config) app(n *dhtprom.Node) (app.ScraperConfig, error) {
 	}
 	cfg := app.ScraperConfig{
 		Host: n.Host(), Transport: n.Transport(), KeepTransport: true, Clock: c.Clock, Keys: domain.KeyPairFromSeed(c.Seed),
-		Secrets: c.Secrets, Expiry: c.Expiry, CheckInterval: c.CheckInterval, RequestTimeout: c.RequestTimeout,
+		Secrets: c.Secrets, Identities: c.Identities, Expiry: c.Expiry, CheckInterval: c.CheckInterval, RequestTimeout: c.RequestTimeout,
 		MaxAliases: c.MaxAliases, RequireProof: c.RequireProof, PinAliases: c.PinAliases, OnEvent: c.OnEvent,
 	}
 	if c.Logger != nil {

@@ -2,6 +2,8 @@ package scraper
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +22,8 @@ type Scraper struct {
 	scraper *app.Scraper
 	cfg     Config
 
-	mu     sync.Mutex
-	secret domain.Secret // the first of the valid ones
+	mu      sync.Mutex
+	secrets map[string]domain.Secret // the first of the valid ones of each identity
 }
 
 // Start is New and Scraper.Start.
@@ -69,7 +71,7 @@ func New(n *dhtprom.Node, cfg Config) (*Scraper, error) {
 		_ = s.part.Close() // err is the cause
 		return nil, err
 	}
-	s.secret = s.cfg.Secrets[0]
+	s.keep(s.cfg.Secrets, s.cfg.Identities)
 	return s, nil
 }
 
@@ -91,22 +93,52 @@ func (s *Scraper) PublicKey() domain.PublicKey { return s.scraper.PublicKey() }
 // Invite returns an invite, which has all that a client needs to register here, with the first of the secrets: treat it as a
 // password. The bootstrap nodes are those of a private DHT as clients reach them; none means the public one.
 func (s *Scraper) Invite(bootstrap ...string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return domain.Invite{Scraper: s.PublicKey(), Secret: s.secret, Bootstrap: bootstrap}.Reveal()
+	return s.InviteAs(domain.SharedIdentity, bootstrap...)
 }
 
-// SetSecrets replaces the secrets that clients may register with. Aliases registered with old ones stay until they expire.
+// InviteAs is Invite with the first secret of an identity.
+func (s *Scraper) InviteAs(identity string, bootstrap ...string) (string, error) {
+	s.mu.Lock()
+	secret, ok := s.secrets[identity]
+	s.mu.Unlock()
+	if !ok {
+		return "", fmt.Errorf("%w: there is none called %q", domain.ErrIdentity, domain.IdentityTitle(identity))
+	}
+	return domain.Invite{Scraper: s.PublicKey(), Secret: secret, Bootstrap: bootstrap}.Reveal()
+}
+
+// SetSecrets replaces the secrets of clients without an identity. Aliases registered with old ones stay until they expire.
 func (s *Scraper) SetSecrets(ctx context.Context, secrets []domain.Secret) error {
+	return s.change(ctx, func() error { return s.scraper.SetSecrets(secrets) })
+}
+
+// SetIdentities replaces the secrets of clients without an identity, as SetSecrets does, and the identities. The aliases of those that
+// are gone are removed.
+func (s *Scraper) SetIdentities(ctx context.Context, shared []domain.Secret, named []domain.Identity) error {
+	return s.change(ctx, func() error { return s.scraper.SetIdentities(shared, named) })
+}
+
+// change changes secrets on the loop.
+func (s *Scraper) change(ctx context.Context, f func() error) error {
 	return s.node.Do(ctx, func() error {
-		err := s.scraper.SetSecrets(secrets)
+		err := f()
 		if err == nil {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.secret = secrets[0]
+			s.keep(s.scraper.Secrets(), s.scraper.Identities())
 		}
 		return err
 	})
+}
+
+// keep keeps the secrets for invites.
+func (s *Scraper) keep(shared []domain.Secret, named []domain.Identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets = map[string]domain.Secret{}
+	for _, i := range append(slices.Clone(named), domain.Identity{Name: domain.SharedIdentity, Secrets: shared}) {
+		if len(i.Secrets) > 0 {
+			s.secrets[i.Name] = i.Secrets[0]
+		}
+	}
 }
 
 // Scrape requests the metrics of the client behind an alias, and waits no longer than ctx allows. The error is, or wraps,

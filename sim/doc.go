@@ -61,6 +61,7 @@
 //	byzantine               DHT nodes that keep to the form of the protocol and lie (hyperdht/forge, Liar): a quarter of all, and
 //	                        no key has all of its three nearest nodes among them
 //	rotation                clients with an expired secret, or with a valid one and the alias of another client
+//	identities              clients with the secret of another identity, or of a revoked one
 //	elders                  clients with the messages of the first generation of the JavaScript packages, on our DHT node,
 //	                        so that hole punching is current; interop runs the packages themselves
 //

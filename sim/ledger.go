@@ -57,6 +57,9 @@ func (l *ledger) account(a domain.Alias) *account {
 // now returns steady time: the right time, whatever the scraper's own clock shows. Its wall clock only bridges boots.
 func (l *ledger) now() time.Time { return l.s.w.net.Clock().Now() }
 
+// revoked records that the identity of an alias was revoked: nothing is owed to its client.
+func (l *ledger) revoked(a domain.Alias) { delete(l.aliases, a) }
+
 // asked records a registration with the right secret.
 func (l *ledger) asked(e domain.AliasRequest) {
 	expires := l.now().Add(l.s.expiry)

@@ -34,6 +34,7 @@ type record struct {
 	Hostname string           `json:"hostname"`
 	Service  string           `json:"service"`
 	Instance domain.Instance  `json:"instance,omitzero"`
+	Identity string           `json:"identity,omitzero"`
 
 	InSet  bool              `json:"set,omitzero"`
 	Label  string            `json:"label,omitzero"`
@@ -47,7 +48,7 @@ type record struct {
 
 func encode(e domain.Entry) ([]byte, error) {
 	return json.Marshal(record{
-		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance,
+		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance, Identity: e.Identity,
 		InSet: e.InSet, Label: e.Label, Labels: maps.Collect(e.Labels.All()), Fields: slices.Collect(e.Fields.All()),
 		Registered: e.Registered.UTC(), Renewed: e.Renewed.UTC(), Expires: e.Expires.UTC(),
 	})
@@ -62,7 +63,8 @@ func decode(alias string, value []byte) (domain.Entry, error) {
 		return domain.Entry{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
 	}
 	e := domain.Entry{
-		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance, InSet: r.InSet, Label: r.Label,
+		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance, Identity: r.Identity,
+		InSet: r.InSet, Label: r.Label,
 		Registered: r.Registered, Renewed: r.Renewed, Expires: r.Expires,
 	}
 	var err error

@@ -87,6 +87,7 @@ const flagUpdated = 4 // of a reply to targets, beside flagAccept and flagShared
 var rejectionCodes = map[string]uint64{
 	domain.ReasonBadName: 1, domain.ReasonNoProof: 2, domain.ReasonOverloaded: 3, domain.ReasonPinned: 4,
 	domain.ReasonRateLimit: 5, domain.ReasonStore: 6, domain.ReasonTableFull: 7, domain.ReasonUnauthorised: 8,
+	domain.ReasonNotAllowed: 9, domain.ReasonIdentity: 10,
 }
 
 // rejectionReason is the inverse of rejectionCodes; "" for a reason that this version does not know.

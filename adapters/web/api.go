@@ -118,12 +118,45 @@ type Aliases struct {
 	Aliases []AliasEntry `json:"aliases"`
 }
 
+// Identities is the data of /api/v1/identities.
+type Identities struct {
+	Identities []Identity `json:"identities"`
+}
+
+// Identity is one identity. The name is empty for the shared secrets.
+type Identity struct {
+	Name               string                `json:"name"`
+	SecretFingerprints []string              `json:"secretFingerprints"`
+	Patterns           []domain.AliasPattern `json:"patterns,omitempty"` // of the aliases it may register; none means all
+	Labels             map[string]string     `json:"labels,omitempty"`
+	Aliases            int                   `json:"aliases"`
+	Registrations      uint64                `json:"registrations"`
+	Rejected           uint64                `json:"rejected"`
+}
+
+func (h *Handler) identities(w http.ResponseWriter, r *http.Request) {
+	all, err := ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.IdentityStatus)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	data := Identities{Identities: []Identity{}}
+	for _, i := range all {
+		data.Identities = append(data.Identities, Identity{
+			Name: i.Name, SecretFingerprints: i.Fingerprints, Patterns: i.Patterns, Labels: maps.Collect(i.Labels.All()),
+			Aliases: i.Aliases, Registrations: i.Registrations, Rejected: i.Rejected,
+		})
+	}
+	answer(w, http.StatusOK, envelope{Status: "success", Data: data})
+}
+
 // AliasEntry is one alias.
 type AliasEntry struct {
 	Alias         string     `json:"alias"`
 	PublicKey     string     `json:"publicKey"`
 	Hostname      string     `json:"hostname"`
 	Service       string     `json:"service"`
+	Identity      string     `json:"identity,omitempty"` // of its client; none for the shared secrets
 	Registered    time.Time  `json:"registered"`
 	Renewed       time.Time  `json:"renewed"`
 	Expires       time.Time  `json:"expires"`
@@ -166,7 +199,7 @@ func (h *Handler) aliases(w http.ResponseWriter, r *http.Request) {
 
 func entryOf(a domain.AliasStatus) AliasEntry {
 	e := AliasEntry{
-		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service,
+		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service, Identity: a.Identity,
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
 		ScrapePath: pathOf(a.Alias),
 		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned, Shared: a.Shared,

@@ -91,6 +91,10 @@ func plausible() *scraper {
 		{First: now.Add(-time.Hour), Last: now.Add(-12 * time.Minute), Count: 14, Peer: domain.Peer{Key: key(90), Addr: netip.MustParseAddrPort("192.0.2.66:31337")}, Alias: "berlin-edge-1", Reason: domain.ReasonUnauthorised},
 		{First: now.Add(-time.Minute), Last: now.Add(-time.Minute), Count: 1, Peer: domain.Peer{Key: key(91), Addr: netip.MustParseAddrPort("192.0.2.67:4001")}, Alias: "berlin-edge-1", Reason: domain.ReasonPinned},
 	}
+	s.ids = []domain.IdentityStatus{
+		{Fingerprints: []string{"cafe0123"}, Aliases: len(s.aliases) - 1, Registrations: 412},
+		{Name: "berlin", Fingerprints: []string{"0badf00d", "beefbabe"}, Patterns: []domain.AliasPattern{"berlin-*"}, Aliases: 1, Registrations: 7, Rejected: 3},
+	}
 	s.pins = []domain.Pin{{Alias: "berlin-edge-1", Key: key(2), Since: now.Add(-40 * 24 * time.Hour)}}
 	return s
 }

@@ -38,6 +38,9 @@ var (
 	descUnread        = desc("scrapes_unread_total", "Answers aborted because their callers had not read them and others needed the memory.")
 	descRegistrations = desc("registrations_total", "Accepted registrations.")
 	descRejected      = desc("registrations_rejected_total", "Rejected registrations.", "reason")
+	descIdAliases     = desc("identity_aliases", "Registered aliases by the identity of their client.", "identity")
+	descIdAccepted    = desc("identity_registrations_total", "Accepted registrations by the identity of the client.", "identity")
+	descIdRejected    = desc("identity_registrations_rejected_total", "Rejected registrations, and rejected targets of sets, by the identity of the client.", "identity")
 	descTakeovers     = desc("alias_takeovers_total", "Registrations that changed the key of an alias.")
 	descShared        = desc("identity_conflicts_total", "Registrations that revealed two running clients with the same key.")
 	descExpired       = desc("aliases_expired_total", "Aliases removed because they were not renewed.")
@@ -93,11 +96,13 @@ type snapshot struct {
 	ready    bool
 	loaded   bool
 	pins     int
+
+	identities []domain.IdentityStatus
 }
 
 // snapshotOf is called on the loop.
 func snapshotOf(s Scraper) snapshot {
-	return snapshot{s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins())}
+	return snapshot{s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins()), s.IdentityStatus()}
 }
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
@@ -142,6 +147,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRegistrations, snap.stats.Registrations)
 	for _, reason := range domain.RejectionReasons() {
 		count(descRejected, snap.stats.Rejected[reason], reason)
+	}
+	for _, i := range snap.identities {
+		title := domain.IdentityTitle(i.Name)
+		gauge(descIdAliases, float64(i.Aliases), title)
+		count(descIdAccepted, i.Registrations, title)
+		count(descIdRejected, i.Rejected, title)
 	}
 	count(descTakeovers, snap.stats.Takeovers)
 	count(descShared, snap.stats.SharedIdentities)

@@ -122,6 +122,7 @@ type row struct {
 	Link     string
 	Service  string
 	Hostname string
+	Identity string
 	State    condition
 	Session  string
 	Path     string
@@ -143,7 +144,7 @@ func (h *Handler) rowOf(a domain.AliasStatus, now time.Time) row {
 	sum := sha256.Sum256([]byte(a.Alias))
 	r := row{
 		ID: hex.EncodeToString(sum[:8]), Alias: string(a.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(a.Alias)),
-		Service: a.Service, Hostname: a.Hostname, State: conditionOf(a), Session: sessionWords(a),
+		Service: a.Service, Hostname: a.Hostname, Identity: a.Identity, State: conditionOf(a), Session: sessionWords(a),
 		Scraped: momentAt(a.Scrape.At, now), Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, Shared: a.Shared, status: a,
 	}
 	if a.SessionUp {
@@ -271,7 +272,7 @@ func (v view) matches(r row) bool {
 	if v.query == "" {
 		return true
 	}
-	text := strings.ToLower(strings.Join([]string{r.Alias, r.Service, r.Hostname, r.Address, r.Path, r.Error, r.status.Key.String()}, "\n"))
+	text := strings.ToLower(strings.Join([]string{r.Alias, r.Service, r.Hostname, r.Address, r.Path, r.Error, r.Identity, r.status.Key.String()}, "\n"))
 	for word := range strings.FieldsSeq(strings.ToLower(v.query)) {
 		if !strings.Contains(text, word) {
 			return false
@@ -471,6 +472,7 @@ type nodeView struct {
 	State        string
 	Facts        []fact
 	Fingerprints []string
+	Identities   []identityView
 	Sessions     []fact
 	Paths        []fact
 	Registry     []fact
@@ -491,6 +493,12 @@ type refusal struct {
 	Key     string
 	Address string
 	Times   string
+}
+
+type identityView struct {
+	Name, Patterns, Labels          string
+	Fingerprints                    []string
+	Aliases, Registrations, Refused string
 }
 
 type pinView struct {
@@ -585,7 +593,30 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 			Alias: string(p.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(p.Alias)), Key: p.Key.String(), Since: momentAt(p.Since, now),
 		})
 	}
+	for _, i := range snap.identities {
+		v.Identities = append(v.Identities, identityOf(i))
+	}
 	h.render(w, r, http.StatusOK, "node", "Node", v)
+}
+
+func identityOf(i domain.IdentityStatus) identityView {
+	v := identityView{
+		Name: domain.IdentityTitle(i.Name), Patterns: "all", Fingerprints: i.Fingerprints,
+		Aliases: strconv.Itoa(i.Aliases), Registrations: strconv.FormatUint(i.Registrations, 10), Refused: strconv.FormatUint(i.Rejected, 10),
+	}
+	if len(i.Patterns) > 0 {
+		var all []string
+		for _, p := range i.Patterns {
+			all = append(all, string(p))
+		}
+		v.Patterns = strings.Join(all, ", ")
+	}
+	var labels []string
+	for name, value := range i.Labels.All() {
+		labels = append(labels, name+"="+value)
+	}
+	v.Labels = strings.Join(labels, ", ")
+	return v
 }
 
 func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {

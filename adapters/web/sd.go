@@ -54,6 +54,7 @@ func targetGroup(a domain.AliasStatus, at origin) TargetGroup {
 		"__meta_dhtprom_key":      a.Key.String(),
 		"__meta_dhtprom_service":  a.Service,
 		"__meta_dhtprom_hostname": a.Hostname,
+		"__meta_dhtprom_identity": a.Identity,
 	}
 	if a.Service != "" {
 		labels["job"], labels["service"] = a.Service, a.Service

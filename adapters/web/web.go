@@ -8,6 +8,7 @@
 //	/api/v1/status            public key, DHT node, counts
 //	/api/v1/aliases           the alias table with sessions and last scrapes; DELETE of one below it forgets it
 //	/api/v1/pins              the pins; PUT and DELETE of one below it
+//	/api/v1/identities        the identities with their counts
 //	/-/reload                 POST reads the secrets again
 //
 // Handlers run on goroutines of net/http. They post to the loop and wait for it, with a timeout and no longer than their
@@ -52,6 +53,7 @@ type Scraper interface {
 	Refusals() []domain.Refusal
 	Damages() []domain.StoreDamage
 	Pins() []domain.Pin
+	IdentityStatus() []domain.IdentityStatus
 	Forget(a domain.Alias, done func(found bool, err error))
 	Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error))
 	Unpin(a domain.Alias, done func(found bool, err error))
@@ -194,6 +196,7 @@ func New(cfg Config) (*Handler, error) {
 	h.page(stylePath, style.serve)
 	h.page(scriptPath, script.serve)
 	h.page("/api/v1/pins", h.table(h.pins))
+	h.page("/api/v1/identities", h.table(h.identities))
 	if err := CheckTelemetryPath(cfg.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"slices"
 	"sort"
@@ -77,6 +78,7 @@ type scraper struct {
 	refusals  []domain.Refusal
 	damages   []domain.StoreDamage
 	pins      []domain.Pin
+	ids       []domain.IdentityStatus
 	did       []string
 	changeErr error
 }
@@ -113,6 +115,8 @@ func (s *scraper) Node() ports.NodeStatus { return s.node }
 func (s *scraper) Damages() []domain.StoreDamage { return s.damages }
 func (s *scraper) Refusals() []domain.Refusal    { return s.refusals }
 func (s *scraper) Pins() []domain.Pin            { return s.pins }
+
+func (s *scraper) IdentityStatus() []domain.IdentityStatus { return s.ids }
 
 func (s *scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	for _, known := range s.aliases {
@@ -565,6 +569,51 @@ func decode[T any](t *testing.T, res *http.Response, body string) T {
 		t.Fatalf("%d %s: %v", res.StatusCode, body, err)
 	}
 	return e.Data
+}
+
+func TestIdentitiesAreListedWithTheirCounts(t *testing.T) {
+	s := newScraper()
+	labels, err := domain.ParseLabels(map[string]string{"site": "7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.aliases = someAliases()
+	s.aliases[0].Identity, s.aliases[0].Labels = "site7", labels
+	s.ids = []domain.IdentityStatus{
+		{Fingerprints: []string{"cafe0123"}, Aliases: 2, Registrations: 5},
+		{Name: "site7", Fingerprints: []string{"beef4567"}, Patterns: []domain.AliasPattern{"a:*", "<b>"}, Labels: labels, Aliases: 1, Registrations: 3, Rejected: 4},
+	}
+	at := serve(t, s).URL
+	res, body := get(t, at+"/api/v1/identities")
+	want := []web.Identity{
+		{SecretFingerprints: []string{"cafe0123"}, Aliases: 2, Registrations: 5},
+		{Name: "site7", SecretFingerprints: []string{"beef4567"}, Patterns: []domain.AliasPattern{"a:*", "<b>"}, Labels: map[string]string{"site": "7"}, Aliases: 1, Registrations: 3, Rejected: 4},
+	}
+	if got := decode[web.Identities](t, res, body).Identities; !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	res, body = get(t, at+"/api/v1/aliases")
+	if all := decode[web.Aliases](t, res, body).Aliases; all[0].Identity != "site7" || all[1].Identity != "" {
+		t.Errorf("%+v", all)
+	}
+	if got := discover(t, at+"/sd/prometheus")[0].Labels; got["__meta_dhtprom_identity"] != "site7" || got["site"] != "7" {
+		t.Errorf("%v", got)
+	}
+	_, body = get(t, at+"/metrics")
+	for _, line := range []string{
+		`dhtprom_identity_aliases{identity="shared"} 2`, `dhtprom_identity_registrations_total{identity="site7"} 3`,
+		`dhtprom_identity_registrations_rejected_total{identity="site7"} 4`,
+	} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+	if _, body := get(t, at+"/node"); !strings.Contains(body, "<td>a:*, &lt;b&gt;</td><td>site=7</td><td>1</td><td>3</td><td>4</td>") {
+		t.Errorf("%s", body)
+	}
+	if _, body := get(t, at+"/alias?name=a:b/%3Cc%3E"); !strings.Contains(body, "<dt>Identity</dt><dd>site7</dd>") {
+		t.Errorf("%s", body)
+	}
 }
 
 func TestStatusSaysWhoAndHow(t *testing.T) {

@@ -143,6 +143,8 @@ func reasonWords(reason string) string {
 		domain.ReasonOverloaded:   "Overloaded",
 		domain.ReasonNoProof:      "Key not proven",
 		domain.ReasonPinned:       "Alias belongs to another key",
+		domain.ReasonNotAllowed:   "Alias not allowed for the identity",
+		domain.ReasonIdentity:     "Alias belongs to another identity",
 		domain.ReasonStore:        "Not stored",
 	}
 	if w := words[reason]; w != "" {

@@ -10,9 +10,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/config"
 
 	"github.com/dhtprom/dhtprom/adapters/web"
@@ -27,6 +29,47 @@ const (
 	// maxAnswer bounds the response's size: 10,000 aliases are a few megabytes.
 	maxAnswer = 64 << 20
 )
+
+// aliasConfig has the values of the flags of the alias commands.
+type aliasConfig struct {
+	url     *url.URL // nil: that of the admin socket, or the default one
+	storage string
+	client  string // file
+	format  string
+	alias   string
+	key     string
+}
+
+func (f *flags) addAlias() {
+	c := f.app.Command("alias", "List, forget and pin the aliases of a running scraper.")
+	c.Flag("url", "URL of the scraper's HTTP server, or unix:PATH. Default: the scraper's socket in the storage path, else http://"+defaultAddress+".").
+		PlaceHolder("URL").SetValue(cli.Value("url", &f.alias.url, cli.ServerURL))
+	c.Flag("storage.path", "Folder of the scraper, as for run, on the scraper's own machine. Its socket there, "+adminSocket+", needs no password and no --web.enable-lifecycle.").
+		Default("dhtprom-data").StringVar(&f.alias.storage)
+	c.Flag("http.config.file", "File with the password, certificates and TLS settings to use, in promtool's format.").
+		PlaceHolder("FILE").StringVar(&f.alias.client)
+	list := c.Command("list", "List the aliases and pins.")
+	list.Flag("format", "One of: text, json.").Default("text").SetValue(cli.Value("format", &f.alias.format, func(s string) (string, error) {
+		if s != "text" && s != "json" {
+			return "", fmt.Errorf("want text or json, got %q", s)
+		}
+		return s, nil
+	}))
+	alias := func(c *kingpin.CmdClause) {
+		c.Arg("alias", "The alias.").Required().SetValue(cli.Value("alias", &f.alias.alias, func(s string) (string, error) {
+			_, err := domain.ParseAlias(s)
+			return s, err
+		}))
+	}
+	alias(c.Command("forget", "Remove an alias. A running client restores it with its next registration."))
+	pin := c.Command("pin", "Pin an alias to a public key, so that no other key can register it.")
+	alias(pin)
+	pin.Arg("key", "The public key. Default: the alias's current one.").SetValue(cli.Value("key", &f.alias.key, func(s string) (string, error) {
+		k, err := cli.Key(s)
+		return k.String(), err
+	}))
+	alias(c.Command("unpin", "Remove a pin."))
+}
 
 // aliases runs one of the alias commands on a running scraper.
 func aliases(ctx context.Context, command string, cfg aliasConfig, stdout io.Writer) error {
@@ -131,6 +174,24 @@ func (a *api) do(ctx context.Context, method, path string, data any) error {
 		return errors.New(answer.Error)
 	}
 	return nil
+}
+
+// reload makes the scraper read its files again.
+func (a *api) reload(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.base.JoinPath("/-/reload").String(), nil)
+	if err != nil {
+		return err
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("no answer from %s: %w", a.at, err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(text)))
+	}
+	return err
 }
 
 func (a *api) list(ctx context.Context, format string, stdout io.Writer) error {

@@ -51,7 +51,7 @@ func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, screen *c
 	}
 	exam := doctor.Config{
 		Node:    newNodeConfig(cfg.run, id, log),
-		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secrets[0], Own: true}},
+		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secret(), Own: true}},
 	}
 	exam.Node.Listen = netip.AddrPortFrom(cfg.run.node.Listen.Addr(), 0) // the port is the scraper's
 	for i, key := range cfg.clients {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -55,16 +54,6 @@ type relayConfig struct {
 	allow    []domain.PublicKey // empty: all
 }
 
-// aliasConfig has the values of the flags of the alias commands.
-type aliasConfig struct {
-	url     *url.URL // nil: that of the admin socket, or the default one
-	storage string
-	client  string // file
-	format  string
-	alias   string
-	key     string
-}
-
 // bootstrapConfig has the values of the flags of bootstrap.
 type bootstrapConfig struct {
 	host  netip.Addr
@@ -81,6 +70,7 @@ type flags struct {
 	relay     relayConfig
 	alias     aliasConfig
 	invite    inviteConfig
+	identity  identityConfig
 	doctor    doctorConfig
 }
 
@@ -122,6 +112,7 @@ func newFlags(out io.Writer) *flags {
 	f.addRelay()
 	f.addAlias()
 	f.addInvite()
+	f.addIdentity()
 	f.addDoctor()
 	f.run.legacy.setDefaults(run)
 	if level := f.run.legacy.logLevel(); level != "" {
@@ -140,18 +131,22 @@ func newFlags(out io.Writer) *flags {
 
 // examples are those in the help of each command.
 var examples = map[string]string{
-	"run":          "dhtprom-scraper run --storage.path=/var/lib/dhtprom --web.listen-address=127.0.0.1:30000",
-	"bootstrap":    "dhtprom-scraper bootstrap --host=192.0.2.10 --port=49737",
-	"relay":        "dhtprom-scraper relay --storage.path=/var/lib/dhtprom-relay",
-	"alias":        "dhtprom-scraper alias list",
-	"alias list":   "dhtprom-scraper alias list --format=json",
-	"alias forget": "dhtprom-scraper alias forget old-laptop",
-	"alias pin":    "dhtprom-scraper alias pin laptop",
-	"alias unpin":  "dhtprom-scraper alias unpin laptop",
-	"invite":       "dhtprom-scraper invite --storage.path=/var/lib/dhtprom --output=laptop.invite",
-	"doctor":       "dhtprom-scraper doctor --storage.path=/var/lib/dhtprom",
-	"keygen":       "dhtprom-scraper keygen",
-	"demo":         "dhtprom-scraper demo",
+	"run":             "dhtprom-scraper run --storage.path=/var/lib/dhtprom --web.listen-address=127.0.0.1:30000",
+	"bootstrap":       "dhtprom-scraper bootstrap --host=192.0.2.10 --port=49737",
+	"relay":           "dhtprom-scraper relay --storage.path=/var/lib/dhtprom-relay",
+	"alias":           "dhtprom-scraper alias list",
+	"alias list":      "dhtprom-scraper alias list --format=json",
+	"alias forget":    "dhtprom-scraper alias forget old-laptop",
+	"alias pin":       "dhtprom-scraper alias pin laptop",
+	"alias unpin":     "dhtprom-scraper alias unpin laptop",
+	"identity":        "dhtprom-scraper identity list",
+	"identity list":   "dhtprom-scraper identity list --storage.path=/var/lib/dhtprom",
+	"identity add":    "dhtprom-scraper identity add site7 --alias='site7/*' --label=site=7",
+	"identity revoke": "dhtprom-scraper identity revoke site7",
+	"invite":          "dhtprom-scraper invite --storage.path=/var/lib/dhtprom --output=laptop.invite",
+	"doctor":          "dhtprom-scraper doctor --storage.path=/var/lib/dhtprom",
+	"keygen":          "dhtprom-scraper keygen",
+	"demo":            "dhtprom-scraper demo",
 }
 
 func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {
@@ -193,37 +188,6 @@ func (f *flags) addRelay() {
 		SetValue(cli.Value("relay.max-pairs-per-key", &f.relay.relay.MaxPairsPerKey, cli.Int(1, 1<<20)))
 	c.Flag("relay.allow", "Public key allowed to use the relay. Repeatable. Default: all.").
 		PlaceHolder("KEY").SetValue(cli.List("relay.allow", &f.relay.allow, cli.Key))
-}
-
-func (f *flags) addAlias() {
-	c := f.app.Command("alias", "List, forget and pin the aliases of a running scraper.")
-	c.Flag("url", "URL of the scraper's HTTP server, or unix:PATH. Default: the scraper's socket in the storage path, else http://"+defaultAddress+".").
-		PlaceHolder("URL").SetValue(cli.Value("url", &f.alias.url, cli.ServerURL))
-	c.Flag("storage.path", "Folder of the scraper, as for run, on the scraper's own machine. Its socket there, "+adminSocket+", needs no password and no --web.enable-lifecycle.").
-		Default("dhtprom-data").StringVar(&f.alias.storage)
-	c.Flag("http.config.file", "File with the password, certificates and TLS settings to use, in promtool's format.").
-		PlaceHolder("FILE").StringVar(&f.alias.client)
-	list := c.Command("list", "List the aliases and pins.")
-	list.Flag("format", "One of: text, json.").Default("text").SetValue(cli.Value("format", &f.alias.format, func(s string) (string, error) {
-		if s != "text" && s != "json" {
-			return "", fmt.Errorf("want text or json, got %q", s)
-		}
-		return s, nil
-	}))
-	alias := func(c *kingpin.CmdClause) {
-		c.Arg("alias", "The alias.").Required().SetValue(cli.Value("alias", &f.alias.alias, func(s string) (string, error) {
-			_, err := domain.ParseAlias(s)
-			return s, err
-		}))
-	}
-	alias(c.Command("forget", "Remove an alias. A running client restores it with its next registration."))
-	pin := c.Command("pin", "Pin an alias to a public key, so that no other key can register it.")
-	alias(pin)
-	pin.Arg("key", "The public key. Default: the alias's current one.").SetValue(cli.Value("key", &f.alias.key, func(s string) (string, error) {
-		k, err := cli.Key(s)
-		return k.String(), err
-	}))
-	alias(c.Command("unpin", "Remove a pin."))
 }
 
 func webFlags(c *kingpin.CmdClause) *toolkit.FlagConfig {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
@@ -22,7 +23,8 @@ const (
 // identity is the scraper's key pair and the secrets that it accepts.
 type identity struct {
 	keys    domain.KeyPair
-	secrets []domain.Secret
+	secrets []domain.Secret // of no identity of clients; none if they are revoked
+	named   []domain.Identity
 	// secretAt is the place from which a client's secret can be copied.
 	secretAt string
 }
@@ -37,8 +39,48 @@ func loadIdentity(cfg runConfig, log *slog.Logger) (id identity, err error) {
 		return id, err
 	}
 	id.keys = domain.KeyPairFromSeed(seed)
+	return id, id.loadSecrets(cfg, log)
+}
+
+// loadSecrets loads the secrets and identities of clients.
+func (id *identity) loadSecrets(cfg runConfig, log *slog.Logger) (err error) {
+	set, err := readIdentities(cfg.storage, log)
+	if err == nil {
+		id.named, err = set.named()
+	}
+	if err != nil || !set.shared() {
+		return err
+	}
 	id.secrets, id.secretAt, err = loadSecrets(cfg, log)
-	return id, err
+	return err
+}
+
+// secretOf returns the secret of an identity, of the clients without one for an empty name, and what it allows to register.
+func (id identity) secretOf(name string) (s domain.Secret, allows string, err error) {
+	if name == domain.SharedIdentity {
+		if len(id.secrets) == 0 {
+			return s, "", errors.New("the scraper's own secret is revoked: set --identity to an identity that dhtprom-scraper identity list shows")
+		}
+		return id.secrets[0], "any alias", nil
+	}
+	i := slices.IndexFunc(id.named, func(i domain.Identity) bool { return i.Name == name })
+	switch {
+	case i < 0:
+		return s, "", fmt.Errorf("--identity: there is no identity %s; dhtprom-scraper identity add adds it", name)
+	case len(id.named[i].Aliases) == 0:
+		allows = "any alias, as " + name + ","
+	default:
+		allows = fmt.Sprintf("the aliases %s, as %s,", strings.Trim(fmt.Sprint(id.named[i].Aliases), "[]"), name)
+	}
+	return id.named[i].Secrets[0], allows, nil
+}
+
+// secret returns a valid secret.
+func (id identity) secret() domain.Secret {
+	if len(id.secrets) > 0 {
+		return id.secrets[0]
+	}
+	return id.named[0].Secrets[0] // one of both exists
 }
 
 // seedSource lists the places of a seed: a file, the environment, an older program's environment, or a file that is created once.
@@ -138,6 +180,10 @@ func warnExposed(path string, log *slog.Logger) {
 
 // greet prints how to register a client.
 func (id identity) greet(w io.Writer, cfg runConfig) {
+	if len(id.secrets) == 0 {
+		_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with the output of `dhtprom-scraper invite --identity=NAME`.\n\n", id.keys.Public)
+		return
+	}
 	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\nor with the output of `dhtprom-scraper invite`, which is all of this in one string.\n\n",
 		id.keys.Public, id.clientCommand(cfg, id.secretAt))
 }

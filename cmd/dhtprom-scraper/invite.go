@@ -27,6 +27,7 @@ type inviteConfig struct {
 	relays      []domain.PublicKey
 	qr          string
 	output      string
+	identity    string
 	legacy      *legacy
 }
 
@@ -43,6 +44,8 @@ func (f *flags) addInvite() {
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Key))
 	c.Flag("output", "File to write the invite to, readable by its owner only, instead of printing it. Replaces an older invite, and no other file.").
 		PlaceHolder("FILE").SetValue(cli.Value("output", &f.invite.output, cli.Text))
+	c.Flag("identity", "Identity that the invite is for, as dhtprom-scraper identity list shows it. Default: the scraper's own secret.").
+		PlaceHolder("NAME").SetValue(cli.Value("identity", &f.invite.identity, func(s string) (string, error) { return s, domain.CheckIdentityName(s) }))
 	c.Flag("qr", "Print a QR code, too. One of: auto (on a terminal), always, never.").Default("auto").
 		SetValue(cli.Value("qr", &f.invite.qr, func(s string) (string, error) {
 			if s != "auto" && s != "always" && s != "never" {
@@ -66,12 +69,16 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 			log.Warn("The bootstrap node is reachable from this machine only, and so the invite works here only", "node", b)
 		}
 	}
-	text, err := domain.Invite{Scraper: id.keys.Public, Secret: id.secrets[0], Bootstrap: cfg.bootstrap, Relays: cfg.relays}.Reveal()
+	secret, allows, err := id.secretOf(cfg.identity)
+	if err != nil {
+		return err
+	}
+	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays}.Reveal()
 	if err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
 	}
 	if cfg.output != "" {
-		return saveInvite(cfg.output, text, stdout)
+		return saveInvite(cfg.output, text, allows, stdout)
 	}
 	terminal := cli.IsTerminal(stdout)
 	if _, err := fmt.Fprintln(stdout, text); err != nil {
@@ -89,25 +96,28 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	}
 	if terminal {
 		_, err = fmt.Fprintf(stdout, `
-The invite allows its holder to register any alias here: treat it as a password. On a client's machine:
+The invite allows its holder to register %s here: treat it as a password. On a client's machine:
 
   umask 077; cat > invite           paste it, Enter, Ctrl-D
   dhtprom-client --invite-file=invite --target=NAME=http://localhost:9100/metrics
-`)
+`, allows)
 	}
 	return err
 }
 
+// maxInvite bounds the file of an invite, in bytes: that of any other kind is not replaced.
+const maxInvite = 64 << 10
+
 // saveInvite writes an invite to a file.
-func saveInvite(path, text string, stdout io.Writer) error {
-	err := keyfile.Replace(path, text+"\n", func(old []byte) bool {
+func saveInvite(path, text, allows string, stdout io.Writer) error {
+	err := keyfile.Replace(path, text+"\n", maxInvite, func(old []byte) bool {
 		_, err := domain.ParseInvite(string(old))
 		return err == nil
 	})
 	if err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
-	_, err = fmt.Fprintf(stdout, "Created %s. It allows its holder to register any alias here: treat it as a password.\n", path)
+	_, err = fmt.Fprintf(stdout, "Created %s. It allows its holder to register %s here: treat it as a password.\n", path, allows)
 	return err
 }
 

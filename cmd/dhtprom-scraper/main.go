@@ -2,6 +2,7 @@
 //
 //	dhtprom-scraper [run]       accept registrations and serve every alias's metrics over HTTP
 //	dhtprom-scraper invite      one string with all that a client needs to register
+//	dhtprom-scraper identity    list, add and revoke groups of clients with a secret of their own
 //	dhtprom-scraper alias       list, forget and pin the aliases of a running scraper
 //	dhtprom-scraper bootstrap   DHT nodes for a private network
 //	dhtprom-scraper relay       a blind relay for connections that find no direct path
@@ -44,6 +45,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return relay(ctx, f.relay, stdout, log)
 	case "alias list", "alias forget", "alias pin", "alias unpin":
 		return aliases(ctx, chosen, f.alias, stdout)
+	case "identity list", "identity add", "identity revoke":
+		return identities(ctx, chosen, f.identity, stdout, log)
 	case "invite":
 		return invite(f.invite, stdout, log)
 	case "doctor":

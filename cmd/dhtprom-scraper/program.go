@@ -210,7 +210,7 @@ func newNodeConfig(cfg runConfig, id identity, log *slog.Logger) dhtprom.NodeCon
 
 func newScraperConfig(cfg runConfig, id identity, log *slog.Logger) scraper.Config {
 	c := cfg.scraper
-	c.Seed, c.Secrets, c.Path, c.Logger = id.keys.Seed, id.secrets, filepath.Join(cfg.storage, "aliases.db"), log
+	c.Seed, c.Secrets, c.Identities, c.Path, c.Logger = id.keys.Seed, id.secrets, id.named, filepath.Join(cfg.storage, "aliases.db"), log
 	return c
 }
 

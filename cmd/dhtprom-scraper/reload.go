@@ -11,7 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/scraper"
 )
 
-// reloader reads the secrets again while the program runs.
+// reloader reads the secrets and identities again while the program runs.
 type reloader struct {
 	scraper *scraper.Scraper
 	cfg     runConfig
@@ -26,10 +26,10 @@ func newReloader(s *scraper.Scraper, cfg runConfig, log *slog.Logger) *reloader 
 	r := &reloader{
 		scraper: s, cfg: cfg, log: log,
 		good: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dhtprom_config_last_reload_successful", Help: "Whether the last reload of the secrets succeeded.",
+			Name: "dhtprom_config_last_reload_successful", Help: "Whether the last reload of the secrets and identities succeeded.",
 		}),
 		when: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dhtprom_config_last_reload_success_timestamp_seconds", Help: "Time of the last successful reload of the secrets.",
+			Name: "dhtprom_config_last_reload_success_timestamp_seconds", Help: "Time of the last successful reload of the secrets and identities.",
 		}),
 	}
 	r.good.Set(1)
@@ -45,9 +45,10 @@ func (r *reloader) run() error {
 		r.log.Info("Nothing to reload")
 		return nil
 	}
-	secrets, _, err := loadSecrets(r.cfg, r.log)
+	var id identity
+	err := id.loadSecrets(r.cfg, r.log)
 	if err == nil {
-		err = r.scraper.SetSecrets(context.Background(), secrets)
+		err = r.scraper.SetIdentities(context.Background(), id.secrets, id.named)
 	}
 	if err != nil {
 		r.good.Set(0)
@@ -56,7 +57,7 @@ func (r *reloader) run() error {
 	}
 	r.good.Set(1)
 	r.when.Set(float64(time.Now().Unix()))
-	r.log.Info("Reloaded", "secrets", len(secrets))
+	r.log.Info("Reloaded", "secrets", len(id.secrets), "identities", len(id.named))
 	return nil
 }
 

@@ -156,3 +156,44 @@ func TestSocketInUseIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestRunningScraperUsesTheIdentitiesAtOnce(t *testing.T) {
+	n, dir := newNetwork(t), shortDir(t)
+	p := startProcess(t, nil, append(alone(dir)[:2], "--dht.bootstrap="+n.addr, "--dht.listen-address=127.0.0.1:0")...)
+	address := p.until(listening)[1]
+	p.until(accepting)
+	at := "--storage.path=" + dir
+	out, errs, code := runCommand("identity", "add", at, "site7", "--alias=demo", "--label=site=7")
+	if code != 0 || !strings.Contains(out, "The running scraper uses it.") {
+		t.Fatalf("%d %s %s", code, out, errs)
+	}
+	v := inviteFor(t, dir, "--identity=site7")
+	n.client(t, v.Scraper, v.Secret)
+	p.until(registered)
+	p.until(scraping)
+	if out, errs, code := runCommand("identity", "list", at); code != 0 || !strings.Contains(out, "site7     demo          site=7  1 ") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	_, body := httpGet(t, "http://"+address+"/sd/prometheus")
+	for _, want := range []string{`"site":"7"`, `"__meta_dhtprom_identity":"site7"`, `"__meta_dhtprom_label_site":"7"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%s lacks %s", body, want)
+		}
+	}
+	if out, errs, code := runCommand("identity", "revoke", at, "site7"); code != 0 || out != "Revoked the identity site7. The running scraper uses it.\n" {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if code, body := httpGet(t, "http://"+address+"/scrape/demo/metrics"); code != http.StatusNotFound {
+		t.Errorf("%d %s", code, body)
+	}
+	if _, body := httpGet(t, "http://"+address+"/metrics"); !strings.Contains(body, "\ndhtprom_identity_aliases{identity=\"shared\"} 0\n") || strings.Contains(body, "site7") {
+		t.Errorf("metrics:\n%s", body)
+	}
+	if err := os.WriteFile(filepath.Join(dir, identitiesFile), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.until(`Reloading failed, the secrets are unchanged`)
+}

@@ -178,13 +178,24 @@ func Write(path, comment, value string) error {
 	return plain(dir, tempfile.SyncDir(dir))
 }
 
+// Read reads a text file of at most limit bytes.
+func Read(path string, limit int64) ([]byte, error) {
+	content, err := tempfile.Read(path, limit)
+	if err != nil {
+		return nil, plain(path, err)
+	}
+	return UTF8(content)
+}
+
 // Replace durably writes a file that only its owner can read at any time. It replaces a file of the same kind, which same recognizes by
-// its content, and no other one.
-func Replace(path, content string, same func(old []byte) bool) error {
+// its content, and no other one. Neither has more than limit bytes.
+func Replace(path, content string, limit int64, same func(old []byte) bool) error {
 	if err := tempfile.Replaceable(path); err != nil {
 		return err
 	}
-	switch old, err := tempfile.Read(path, maxSize); {
+	switch old, err := tempfile.Read(path, limit); {
+	case int64(len(content)) > limit:
+		return fmt.Errorf("%s would have %d bytes, at most %d are allowed", path, len(content), limit)
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return plain(path, err)

@@ -1,0 +1,211 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// identitiesOf checks the secrets and identities of a configuration.
+func identitiesOf(shared []domain.Secret, named []domain.Identity) (domain.Identities, error) {
+	var p problems
+	p.must(len(shared)+len(named) > 0, "Secrets", "want at least one 32-byte secret shared with the clients, or Identities")
+	for i, s := range shared {
+		p.must(!s.IsZero(), fmt.Sprintf("Secrets[%d]", i), "want 32 bytes, not all zero")
+	}
+	if err := p.err(); err != nil {
+		return domain.Identities{}, err
+	}
+	all, err := domain.NewIdentities(slices.Clone(shared), slices.Clone(named))
+	if err != nil {
+		return domain.Identities{}, &ConfigError{Field: "Identities", Want: err.Error()}
+	}
+	return all, nil
+}
+
+// SetSecrets replaces the valid secrets of clients without an identity. Connections authorized by an old one stay; their next request
+// needs a valid one.
+func (s *Scraper) SetSecrets(secrets []domain.Secret) error {
+	return s.SetIdentities(secrets, s.Identities())
+}
+
+// SetIdentities replaces the valid secrets of clients without an identity, and the identities. The aliases of identities that are gone
+// are removed.
+func (s *Scraper) SetIdentities(shared []domain.Secret, named []domain.Identity) error {
+	next, err := identitiesOf(shared, named)
+	if err != nil {
+		return err
+	}
+	before, old := s.Fingerprints(), s.registry.identities
+	s.registry.identities = next
+	if after := s.Fingerprints(); !slices.Equal(before, after) {
+		tell(s.cfg.OnEvent, domain.SecretsChanged{Fingerprints: after})
+	}
+	for _, i := range old.All() {
+		if _, stays := next.Get(i.Name); !stays && i.Name != domain.SharedIdentity {
+			delete(s.registry.counts, i.Name)
+			tell(s.cfg.OnEvent, domain.IdentityRevoked{Name: i.Name, Aliases: s.table.Of(i.Name)})
+		}
+	}
+	for _, i := range next.All() {
+		if _, known := old.Get(i.Name); !known && i.Name != domain.SharedIdentity {
+			tell(s.cfg.OnEvent, domain.IdentityAdded{Name: i.Name})
+		}
+	}
+	s.dropRevoked(s.table.Entries())
+	return nil
+}
+
+// Secrets lists the valid secrets of clients without an identity.
+func (s *Scraper) Secrets() []domain.Secret {
+	shared, _ := s.registry.identities.Get(domain.SharedIdentity)
+	return slices.Clone(shared.Secrets)
+}
+
+// Identities lists the identities by name, without that of the clients that have none.
+func (s *Scraper) Identities() []domain.Identity {
+	all := slices.Clone(s.registry.identities.All())
+	return slices.DeleteFunc(all, func(i domain.Identity) bool { return i.Name == domain.SharedIdentity })
+}
+
+// revoked reports whether the identity of an entry is not configured. The entries of shared secrets expire, as after a rotation.
+func (s *Scraper) revoked(e domain.Entry) bool {
+	if e.Identity == domain.SharedIdentity {
+		return false
+	}
+	_, ok := s.registry.identities.Get(e.Identity)
+	return !ok
+}
+
+// dropRevoked removes those entries of the table whose identity is revoked. One that is being written is removed after that.
+func (s *Scraper) dropRevoked(entries []domain.Entry) {
+	var gone []domain.Alias
+	for _, e := range entries {
+		if s.revoked(e) && !s.registry.pendingFor(e.Alias) {
+			gone = append(gone, e.Alias)
+			s.registry.vanish(e.Alias)
+			s.remove(e)
+		}
+	}
+	if len(gone) > 0 {
+		s.cfg.Store.Delete(gone, s.storeDone)
+	}
+}
+
+// written removes those aliases whose identity was revoked while they were written.
+func (s *Scraper) written(aliases ...domain.Alias) {
+	var entries []domain.Entry
+	for _, a := range aliases {
+		if e, ok := s.table.Get(a); ok {
+			entries = append(entries, e)
+		}
+	}
+	s.dropRevoked(entries)
+}
+
+// labelsOf returns the labels of an identity.
+func (s *Scraper) labelsOf(identity string) domain.Labels {
+	i, _ := s.registry.identities.Get(identity)
+	return i.Labels
+}
+
+// identityCounts counts what the clients of an identity did.
+type identityCounts struct{ registrations, rejected uint64 }
+
+// IdentityStatus lists the identities by name. That of the clients without an identity is the first, if they have a valid secret.
+func (s *Scraper) IdentityStatus() []domain.IdentityStatus {
+	var all []domain.IdentityStatus
+	for _, i := range s.registry.identities.All() {
+		status := domain.IdentityStatus{Name: i.Name, Fingerprints: i.Fingerprints(), Patterns: i.Aliases, Labels: i.Labels, Aliases: s.table.Of(i.Name)}
+		if n := s.registry.counts[i.Name]; n != nil {
+			status.Registrations, status.Rejected = n.registrations, n.rejected
+		}
+		all = append(all, status)
+	}
+	return all
+}
+
+// countsOf returns the counts of an identity, and none that count where it was revoked meanwhile.
+func (s *Scraper) countsOf(id domain.Identity) *identityCounts {
+	n := s.registry.counts[id.Name]
+	if _, ok := s.registry.identities.Get(id.Name); !ok && id.Name != domain.SharedIdentity {
+		return &identityCounts{}
+	}
+	if n == nil {
+		n = &identityCounts{}
+		s.registry.counts[id.Name] = n
+	}
+	return n
+}
+
+// permits returns an error if an identity may not register an alias: by its patterns, or because the alias belongs to another identity. A
+// client may move an alias from the shared secrets to an identity, not back.
+func (s *Scraper) permits(id domain.Identity, a domain.Alias, old domain.Entry, known bool) error {
+	switch {
+	case !id.Allows(a):
+		return domain.ErrNotAllowed
+	case s.foreign(id, old, known):
+		return domain.ErrOtherIdentity
+	}
+	return nil
+}
+
+// foreign reports whether a live entry belongs to an identity that id may not replace.
+func (s *Scraper) foreign(id domain.Identity, old domain.Entry, known bool) bool {
+	return known && old.Identity != domain.SharedIdentity && old.Identity != id.Name && !s.revoked(old) && !s.expired(old)
+}
+
+// mayLeave reports whether a secret may send the goodbye of an alias, or of a set: the secret of another identity may not.
+func (rg *registry) mayLeave(r domain.Register, id domain.Identity) bool {
+	if r.Alias != "" {
+		old, known := rg.current(r.Alias)
+		return !rg.scraper.foreign(id, old, known)
+	}
+	set := rg.sets[r.Key]
+	if set == nil {
+		return true
+	}
+	for t := range set.targets.All() {
+		if e, known := rg.current(t.Alias); known && e.Key == r.Key && rg.scraper.foreign(id, e, known) {
+			return false
+		}
+	}
+	return true
+}
+
+// refusal is an error of a registration with its reason.
+type refusal struct {
+	err    error
+	reason string
+}
+
+// refusals are the errors of registrations that an operator may want to know of, with their reasons.
+var refusals = []refusal{
+	{domain.ErrPinned, domain.ReasonPinned},
+	{domain.ErrNotAllowed, domain.ReasonNotAllowed},
+	{domain.ErrOtherIdentity, domain.ReasonIdentity},
+}
+
+// refusalReason returns the reason of such an error, or "".
+func refusalReason(err error) string {
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return r.reason
+		}
+	}
+	return ""
+}
+
+// reject counts a rejected registration, or a rejected target of one.
+func (rg *registry) reject(id domain.Identity, reason string) {
+	rg.scraper.stats.Rejected[reason]++
+	rg.scraper.countsOf(id).rejected++
+}
+
+// accept counts a registration.
+func (rg *registry) accept(id domain.Identity) {
+	rg.scraper.stats.Registrations++
+	rg.scraper.countsOf(id).registrations++
+}

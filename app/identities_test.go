@@ -1,0 +1,269 @@
+package app_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+func secretOf(n byte) domain.Secret { return domain.SecretFrom([32]byte{7, n}) }
+
+// named returns an identity with a secret of that number.
+func named(t *testing.T, name string, n byte, patterns ...domain.AliasPattern) domain.Identity {
+	t.Helper()
+	labels, err := domain.ParseLabels(map[string]string{"site": name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return domain.Identity{Name: name, Secrets: []domain.Secret{secretOf(n)}, Aliases: patterns, Labels: labels}
+}
+
+func with(r ports.Registration, s domain.Secret) ports.Registration {
+	r.Secret = s
+	return r
+}
+
+// by makes a client register with a secret.
+func by(s domain.Secret) func(*app.ClientConfig) {
+	return func(c *app.ClientConfig) { c.Secret = s }
+}
+
+func (w *world) setIdentities(shared []domain.Secret, named ...domain.Identity) {
+	w.t.Helper()
+	w.loop.Turn(func() {
+		if err := w.scraper.SetIdentities(shared, named); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.loop.Advance(time.Second)
+}
+
+func (w *world) rejected(r ports.Registration, words string) {
+	w.t.Helper()
+	if _, err := w.send(r); err == nil || !strings.Contains(err.Error(), words) {
+		w.t.Errorf("%q: %v, want %q", r.Alias, err, words)
+	}
+}
+
+func (w *world) accepted(r ports.Registration) {
+	w.t.Helper()
+	if _, err := w.send(r); err != nil {
+		w.t.Errorf("%q: %v", r.Alias, err)
+	}
+}
+
+func TestIdentityRegistersItsAliasesOnly(t *testing.T) {
+	w := newWorld(t)
+	north, south := named(t, "north", 1, "north/*"), named(t, "south", 2, "south/*", "shared-*")
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{south, north} })
+	w.accepted(with(registration("north/a", 2), secretOf(1)))
+	w.accepted(with(registration("south/a", 3), secretOf(2)))
+	w.accepted(with(registration("shared-a", 4), secretOf(2)))
+	w.accepted(registration("north/b", 5)) // of a client that has the old secret
+	w.rejected(with(registration("south/b", 2), secretOf(1)), domain.ErrNotAllowed.Error())
+	w.rejected(with(registration("x", 2), secretOf(3)), domain.Unauthorised)
+	for alias, identity := range map[string]string{"north/a": "north", "south/a": "south", "shared-a": "south", "north/b": domain.SharedIdentity} {
+		a := w.status(alias)
+		if a.Identity != identity {
+			t.Errorf("%s has the identity %q", alias, a.Identity)
+		}
+		if site, _ := a.Labels.Get("site"); site != identity {
+			t.Errorf("%s has the label %q", alias, site)
+		}
+	}
+	stats := w.scraper.Stats()
+	want := []domain.IdentityStatus{
+		{Fingerprints: []string{secret.Fingerprint()}, Aliases: 1, Registrations: 1},
+		{Name: "north", Fingerprints: north.Fingerprints(), Patterns: north.Aliases, Labels: north.Labels, Aliases: 1, Registrations: 1, Rejected: 1},
+		{Name: "south", Fingerprints: south.Fingerprints(), Patterns: south.Aliases, Labels: south.Labels, Aliases: 2, Registrations: 2},
+	}
+	if got := w.scraper.IdentityStatus(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if stats.Rejected[domain.ReasonNotAllowed] != 1 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestAliasIsTakenOverWithinItsIdentityOnly(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(func(c *app.ScraperConfig) {
+		c.Identities = []domain.Identity{named(t, "north", 1), named(t, "south", 2)}
+	})
+	w.accepted(registration("a", 2))
+	w.accepted(with(registration("a", 3), secretOf(1))) // from the shared secret to an identity
+	w.rejected(registration("a", 4), domain.ErrOtherIdentity.Error())
+	w.rejected(with(registration("a", 4), secretOf(2)), domain.ErrOtherIdentity.Error())
+	w.rejected(with(registration("a", 3), secretOf(2)), domain.ErrOtherIdentity.Error()) // nor with its key
+	w.accepted(with(registration("a", 5), secretOf(1)))
+	if got := w.status("a"); got.Key != pair(5).Public || got.Identity != "north" {
+		t.Errorf("%+v", got.Entry)
+	}
+	if r := w.scraper.Stats().Rejected; r[domain.ReasonIdentity] != 3 {
+		t.Errorf("%v", r)
+	}
+	if refused := w.scraper.Refusals(); len(refused) != 3 || refused[0].Reason != domain.ReasonIdentity {
+		t.Errorf("refusals %+v", refused)
+	}
+	// An alias that has expired belongs to no identity.
+	w.loop.Advance(domain.DefaultExpiry)
+	w.accepted(with(registration("a", 4), secretOf(2)))
+}
+
+func TestRevokedIdentityLosesItsAliases(t *testing.T) {
+	w := newWorld(t)
+	north, south := named(t, "north", 1), named(t, "south", 2)
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{north, south} })
+	c := w.startClient("north", 2, by(secretOf(1)))
+	w.startClient("south", 3, by(secretOf(2)))
+	w.startClient("old", 4, nil)
+	set := w.startSet(by(secretOf(1)), "s1", "s2")
+	w.loop.Advance(time.Second)
+	for _, a := range []string{"north", "south", "old", "s1"} {
+		w.mustScrape(a)
+	}
+	w.setIdentities([]domain.Secret{secret}, south)
+	wantNames(t, w.aliases(), "old", "south")
+	if w.net.Links(c.PublicKey()) != 0 || w.net.Links(set.PublicKey()) != 0 || len(w.disk.Entries) != 2 {
+		t.Errorf("connections or entries are left: %d on the disk", len(w.disk.Entries))
+	}
+	if told := of[domain.IdentityRevoked](w.events); len(told) != 1 || told[0] != (domain.IdentityRevoked{Name: "north", Aliases: 3}) {
+		t.Errorf("%+v", told)
+	}
+	w.loop.Advance(2 * domain.DefaultExpiry)
+	wantNames(t, w.aliases(), "old", "south")
+	w.mustScrape("south")
+	w.rejected(with(registration("north", 2), secretOf(1)), domain.Unauthorised)
+	// The identity is added again, with another secret.
+	north.Secrets = []domain.Secret{secretOf(9)}
+	w.setIdentities([]domain.Secret{secret}, south, north)
+	w.accepted(with(registration("north", 2), secretOf(9)))
+	if all := w.scraper.IdentityStatus(); len(all) != 3 || all[1].Registrations != 1 || len(of[domain.IdentityAdded](w.events)) != 1 {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestIdentityIsKeptAcrossRestarts(t *testing.T) {
+	w := newWorld(t)
+	north, south := named(t, "north", 1), named(t, "south", 2)
+	use := func(all ...domain.Identity) func(*app.ScraperConfig) {
+		return func(c *app.ScraperConfig) { c.Identities = all }
+	}
+	w.startScraper(use(north, south))
+	w.startClient("north", 2, by(secretOf(1)))
+	w.startClient("south", 3, by(secretOf(2)))
+	w.loop.Advance(time.Second)
+	w.closeScraper()
+	w.startScraper(use(north, south))
+	w.rejected(with(registration("north", 9), secretOf(2)), domain.ErrOtherIdentity.Error())
+	w.closeScraper()
+	w.startScraper(use(south)) // revoked while the scraper was stopped
+	wantNames(t, w.aliases(), "south")
+	w.loop.Advance(time.Second)
+	if len(w.disk.Entries) != 1 {
+		t.Errorf("%d entries on the disk", len(w.disk.Entries))
+	}
+	w.mustScrape("south")
+}
+
+// A registration is written while its identity is revoked, and while the store fails.
+func TestRevokedWhileItIsWritten(t *testing.T) {
+	w := newWorld(t)
+	north := named(t, "north", 1)
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{north} })
+	w.accepted(with(registration("before", 2), secretOf(1)))
+	w.disk.Hold = true
+	answered := 0
+	for _, alias := range []string{"before", "a"} {
+		w.loop.Turn(func() {
+			portstest.NewTransport(w.net).RegisterAlias(with(registration(alias, 2), secretOf(1)), func(bool, error) { answered++ })
+		})
+	}
+	w.loop.Advance(time.Second)
+	w.setIdentities([]domain.Secret{secret})
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Minute)
+	if answered != 2 || len(w.aliases()) != 0 || len(w.disk.Entries) != 0 {
+		t.Errorf("%d answers; aliases %v, %d on the disk", answered, w.aliases(), len(w.disk.Entries))
+	}
+}
+
+func TestSetIsJudgedByItsIdentity(t *testing.T) {
+	w := newWorld(t)
+	north, south := named(t, "north", 1, "n*"), named(t, "south", 2)
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{north, south} })
+	w.accepted(with(registration("n2", 9), secretOf(2)))
+	c := w.startSet(by(secretOf(1)), "n1", "n2", "x")
+	w.loop.Advance(time.Second)
+	wantNames(t, w.aliases(), "n1", "n2")
+	w.mustScrape("n1")
+	for alias, reason := range map[domain.Alias]string{"n2": domain.ReasonIdentity, "x": domain.ReasonNotAllowed} {
+		var rejected *app.RejectedError
+		if got := c.TargetStatus(alias).Scrapers[0].LastError; !errors.As(got, &rejected) || rejected.Reason != reason {
+			t.Errorf("%s: %v, want %q", alias, got, reason)
+		}
+	}
+	// No other identity says goodbye for the set.
+	goodbye := ports.Registration{Scraper: pair(1).Public, Dial: pair(99), Register: domain.Register{Key: c.PublicKey()}}
+	w.leave(with(goodbye, secretOf(2)))
+	wantNames(t, w.aliases(), "n1", "n2")
+	c.close()
+	wantNames(t, w.aliases(), "n2")
+}
+
+// A client gets the secret of an identity while it runs.
+func TestClientMovesToAnIdentity(t *testing.T) {
+	w := newWorld(t)
+	north := named(t, "north", 1)
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{north} })
+	single := w.startClient("one", 2, nil)
+	set := w.startSet(nil, "s1", "s2")
+	w.loop.Advance(time.Second)
+	for _, c := range []*testClient{single, set} {
+		w.loop.Turn(func() { c.SetSecrets([]app.ClientScraper{{Key: pair(1).Public, Secret: secretOf(1)}}) })
+	}
+	w.loop.Advance(10 * time.Second)
+	for _, a := range []string{"one", "s1", "s2"} {
+		if got := w.status(a).Identity; got != "north" {
+			t.Errorf("%s: %q", a, got)
+		}
+		w.mustScrape(a)
+	}
+	w.setIdentities(nil, north) // the old secret is not needed any more
+	w.loop.Advance(2 * domain.DefaultExpiry)
+	for _, a := range []string{"one", "s1", "s2"} {
+		w.mustScrape(a)
+	}
+	w.rejected(registration("new", 3), domain.Unauthorised)
+}
+
+func TestIdentitiesAreChecked(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	north := named(t, "north", 1)
+	for name, bad := range map[string][]domain.Identity{
+		"the shared secret": {{Name: "a", Secrets: []domain.Secret{secret}}},
+		"two names":         {north, named(t, "north", 2)},
+		"no secret":         {{Name: "a"}},
+	} {
+		w.loop.Turn(func() {
+			var wrong *app.ConfigError
+			if err := w.scraper.SetIdentities([]domain.Secret{secret}, bad); !errors.As(err, &wrong) || wrong.Field != "Identities" {
+				t.Errorf("%s: %v", name, err)
+			}
+			if w.scraper.SetIdentities(nil, nil) == nil {
+				t.Error("no secret at all was accepted")
+			}
+		})
+	}
+	if len(w.scraper.Identities()) != 0 || len(w.scraper.Fingerprints()) != 1 {
+		t.Error("a rejected change took effect")
+	}
+}
