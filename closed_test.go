@@ -140,6 +140,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"PublicKey":     func() { th.scraper.PublicKey() },
 			"Invite":        func() { _, _ = th.scraper.Invite() },
 			"InviteAs":      func() { _, _ = th.scraper.InviteAs("site7") },
+			"Loaded":        func() { _ = th.scraper.Loaded(ctx) },
 			"SetIdentities": func() { _ = th.scraper.SetIdentities(ctx, scraperConfig().Secrets, nil) },
 			"Scrape":        func() { _, err := th.scraper.Scrape(ctx, "a"); refused(err) },
 			"Aliases":       func() { _, _ = th.scraper.Aliases(ctx) },
@@ -198,6 +199,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Addrs":     func() { th.dht.Addrs() },
 			"Bootstrap": func() { th.dht.Bootstrap() },
 			"Config":    func() { _, _ = th.dht.Config() },
+			"Do":        func() { refused(th.dht.Do(ctx, func() error { return nil })) },
 			"Close":     func() { _ = th.dht.Close() },
 		},
 	}

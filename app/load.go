@@ -141,6 +141,9 @@ func clip(name string) string { return name[:min(len(name), domain.MaxAlias)] }
 // begin connects to the clients of the table and listens.
 func (s *Scraper) begin(done func(error)) {
 	s.loaded = true
+	if s.cfg.OnLoaded != nil {
+		s.cfg.OnLoaded()
+	}
 	for _, e := range s.table.Entries() {
 		s.session(e.Key)
 	}

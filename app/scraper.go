@@ -41,7 +41,8 @@ type ScraperConfig struct {
 	PinAliases bool
 	Retry      Retry // after a connection was lost
 
-	OnEvent func(domain.Event) // called on the loop for every event; may be nil
+	OnEvent  func(domain.Event) // called on the loop for every event; may be nil
+	OnLoaded func()             // called on the loop when the alias table is complete; may be nil
 }
 
 func (c *ScraperConfig) check() error {

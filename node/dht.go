@@ -153,6 +153,12 @@ func (d *DHT) Config() (cfg dhtprom.NodeConfig, err error) {
 	return dhtprom.NodeConfig{Bootstrap: d.Bootstrap(), Listen: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port[0])}, nil
 }
 
+// Do runs f on the loop of the nodes and returns its error, dhtprom.ErrClosed after Close, or the error of a context that ends first;
+// f may still run then.
+func (d *DHT) Do(ctx context.Context, f func() error) error {
+	return part.Outcome(bridge.Do(ctx, d.host, f))
+}
+
 // Close closes all nodes, within dhtprom.CloseTimeout.
 func (d *DHT) Close() error {
 	ctx, stop := context.WithTimeout(context.Background(), dhtprom.CloseTimeout)

@@ -44,8 +44,16 @@ func TestDHTIsOneThatOthersEnter(t *testing.T) {
 	if s, err := n.Status(t.Context()); err != nil || s.State != "online" || s.Nodes != 3 {
 		t.Errorf("%+v, %v", s, err)
 	}
+	turns := 0
+	turn := func() error { turns++; return nil }
+	if err := d.Do(t.Context(), turn); err != nil || turns != 1 {
+		t.Errorf("%d turns, %v", turns, err)
+	}
 	if err := errors.Join(n.Close(), d.Close(), d.Close()); err != nil {
 		t.Error(err)
+	}
+	if err := d.Do(t.Context(), turn); !errors.Is(err, dhtprom.ErrClosed) || turns != 1 {
+		t.Errorf("%d turns, %v after Close", turns, err)
 	}
 }
 

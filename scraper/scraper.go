@@ -21,6 +21,7 @@ type Scraper struct {
 	part    *part.Part
 	scraper *app.Scraper
 	cfg     Config
+	loaded  chan struct{} // closed when the alias table is complete
 
 	mu      sync.Mutex
 	secrets map[string]domain.Secret // the first of the valid ones of each identity
@@ -41,11 +42,12 @@ func Start(ctx context.Context, n *dhtprom.Node, cfg Config) (*Scraper, error) {
 // New creates a scraper on a node, to be closed by its own Close or by the node's. It opens its files; nothing else happens
 // before Start.
 func New(n *dhtprom.Node, cfg Config) (*Scraper, error) {
-	s := &Scraper{node: n, cfg: cfg}
+	s := &Scraper{node: n, cfg: cfg, loaded: make(chan struct{})}
 	use, err := s.cfg.app(n)
 	if err != nil {
 		return nil, err
 	}
+	use.OnLoaded = func() { close(s.loaded) }
 	var release func()
 	s.part, err = part.New(n.Host(), "the scraper", func(done func()) {
 		if s.scraper == nil {
@@ -86,6 +88,19 @@ func Provide(n *dhtprom.Node, cfg Config) (s *Scraper, cleanup func(), err error
 // Start starts the scraper and returns when clients can find it, or ctx ends; if it fails, the scraper is closed. The scraper
 // closes with ctx.
 func (s *Scraper) Start(ctx context.Context) error { return s.part.Start(ctx, s.scraper.Start) }
+
+// Loaded waits until the alias table has been read from the store, after Start was called: aliases of earlier runs can be scraped
+// from then on.
+func (s *Scraper) Loaded(ctx context.Context) error {
+	select {
+	case <-s.loaded:
+		return nil
+	case <-s.Done():
+		return dhtprom.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // PublicKey is the key that clients know.
 func (s *Scraper) PublicKey() domain.PublicKey { return s.scraper.PublicKey() }

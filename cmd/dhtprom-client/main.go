@@ -51,7 +51,6 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	for _, s := range cfg.client.Scrapers {
 		_, _ = fmt.Fprintf(stdout, "Client %s registers %s with scraper %s\n", p.client.PublicKey(), cfg.aliases(), s.Key)
 	}
-	cli.OnHangUp(ctx, func() { _ = p.reloader.run(ctx) }) // it logs its errors
 	p.screen = screen
 	return p.Run(ctx)
 }

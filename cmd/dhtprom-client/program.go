@@ -13,6 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/startup"
+	"github.com/dhtprom/dhtprom/cmd/internal/systemd"
 )
 
 // program is dhtprom-client with all its parts.
@@ -30,6 +31,10 @@ type program struct {
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
+	service := systemd.New(p.log)
+	cli.OnHangUp(ctx, func() { service.Reload(func() error { return p.reloader.run(ctx) }) })
+	service.Status("Entering the DHT")
+	go service.Watch(ctx, p.turn)
 	if p.web != nil {
 		p.log.Info("Serving own metrics and health", "address", p.web.listener.Addr().String())
 		go func() {
@@ -43,6 +48,7 @@ func (p *program) Run(ctx context.Context) error {
 		if err := p.files.first(ctx); err != nil && ctx.Err() == nil {
 			p.log.Error("Targets of files are not served", "err", err)
 		}
+		service.Ready() // without the DHT, too: its absence must not end the service
 		go p.files.run(ctx)
 		go startup.Watch(ctx, p.screen, p.log, p.starting)
 		if err := p.client.Start(context.WithoutCancel(ctx)); err != nil {
@@ -50,6 +56,7 @@ func (p *program) Run(ctx context.Context) error {
 			return
 		}
 		p.log.Info("Serving metrics", "public_key", p.client.PublicKey().String())
+		service.Status("Serving metrics")
 	}()
 	var err error
 	select {
@@ -57,9 +64,13 @@ func (p *program) Run(ctx context.Context) error {
 		p.log.Info("Stopping")
 	case err = <-failed:
 	}
+	service.Stopping()
 	p.web.close()
 	return errors.Join(err, p.Close())
 }
+
+// turn waits for a turn of the node's loop.
+func (p *program) turn(ctx context.Context) error { return p.node.Do(ctx, func() error { return nil }) }
 
 // starting returns what the start waits for, until the first registration.
 func (p *program) starting(ctx context.Context) (startup.Step, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/systemd"
 	"github.com/dhtprom/dhtprom/node"
 )
 
@@ -28,9 +29,25 @@ func bootstrap(ctx context.Context, cfg bootstrapConfig, stdout io.Writer, log *
 		}
 	}
 	_, _ = fmt.Fprintf(stdout, "A private DHT of %d nodes. Start scrapers and clients with\n\n  %s\n\n", len(addrs), flags)
-	cli.OnHangUp(ctx, func() { log.Info("Nothing to reload") })
 	log.Info("Running DHT nodes", "bootstrap", addrs[0].String(), "nodes", len(addrs))
+	service := serveUnchanging(ctx, dht.Do, log)
 	<-ctx.Done()
 	log.Info("Stopping")
+	service.Stopping()
 	return dht.Close()
+}
+
+// serveUnchanging reports a service without a configuration as ready to systemd, and serves the watchdog with turns of its loop until
+// ctx ends.
+func serveUnchanging(ctx context.Context, do func(ctx context.Context, f func() error) error, log *slog.Logger) *systemd.Service {
+	service := systemd.New(log)
+	cli.OnHangUp(ctx, func() {
+		service.Reload(func() error {
+			log.Info("Nothing to reload")
+			return nil
+		})
+	})
+	service.Ready()
+	go service.Watch(ctx, func(ctx context.Context) error { return do(ctx, func() error { return nil }) })
+	return service
 }

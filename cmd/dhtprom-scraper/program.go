@@ -21,6 +21,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/web/unix"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/startup"
+	"github.com/dhtprom/dhtprom/cmd/internal/systemd"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/scraper"
@@ -79,11 +80,20 @@ func explain(err error) error {
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
-	cli.OnHangUp(ctx, func() { _ = p.reload.run() }) // logs its errors
+	service := systemd.New(p.log)
+	cli.OnHangUp(ctx, func() { service.Reload(p.reload.run) })
 	if err := p.listen(); err != nil {
 		return errors.Join(err, p.Close())
 	}
 	p.serveAdmin()
+	service.Status("Entering the DHT")
+	go service.Watch(ctx, p.turn)
+	go func() {
+		// Without the DHT, too: its absence must not end the service.
+		if p.scraper.Loaded(ctx) == nil {
+			service.Ready()
+		}
+	}()
 	go func() { failed <- p.servers.serve(p.listeners) }()
 	go func() {
 		started := p.watchStart(ctx)
@@ -94,18 +104,23 @@ func (p *program) Run(ctx context.Context) error {
 			return
 		}
 		p.log.Info("Accepting registrations", "public_key", p.scraper.PublicKey().String())
+		service.Status("Accepting registrations")
 		if p.onReady != nil {
 			p.onReady(p.address())
 		}
 	}()
+	var err error
 	select {
 	case <-ctx.Done():
 		p.log.Info("Stopping")
-		return p.Close()
-	case err := <-failed:
-		return errors.Join(err, p.Close())
+	case err = <-failed:
 	}
+	service.Stopping()
+	return errors.Join(err, p.Close())
 }
+
+// turn waits for a turn of the node's loop.
+func (p *program) turn(ctx context.Context) error { return p.node.Do(ctx, func() error { return nil }) }
 
 // watchStart reports what the start waits for, until stop.
 func (p *program) watchStart(ctx context.Context) (stop func()) {

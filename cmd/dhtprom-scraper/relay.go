@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom"
-	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/node"
@@ -59,8 +58,10 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 		return errors.Join(err, n.Close())
 	}
 	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", r.PublicKey())
-	cli.OnHangUp(ctx, func() { log.Info("Nothing to reload") })
-	return errors.Join(serveRelay(ctx, r, log), n.Close())
+	service := serveUnchanging(ctx, n.Do, log)
+	err = serveRelay(ctx, r, log)
+	service.Stopping()
+	return errors.Join(err, n.Close())
 }
 
 // serveRelay serves until ctx ends, logging the counters.

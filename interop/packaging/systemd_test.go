@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,4 +104,20 @@ func TestScraperTakesSocketsFromSystemd(t *testing.T) {
 		_, err := process.Get("http://" + address + "/-/healthy")
 		return err
 	})
+}
+
+// Without these lines the reports of the programs have no effect.
+func TestUnitsWaitForTheReportsOfThePrograms(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"dhtprom-bootstrap.service": nil,
+		"dhtprom-client.service":    {"After=network-online.target dhtprom-bootstrap.service", "ExecReload=/bin/kill -HUP $MAINPID"},
+		"dhtprom-scraper.service":   {"After=network-online.target dhtprom-bootstrap.service", "ExecReload=/bin/kill -HUP $MAINPID"},
+	} {
+		unit := strings.Split(content(t, units+"/"+name), "\n")
+		for _, want := range append(lines, "Type=notify", "WatchdogSec=1min", "Restart=always") {
+			if !slices.Contains(unit, want) {
+				t.Errorf("%s lacks %s", name, want)
+			}
+		}
+	}
 }

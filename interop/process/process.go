@@ -123,13 +123,19 @@ func (p *Process) Await(pattern string) []string {
 	}
 }
 
+// Signal sends a signal to the process.
+func (p *Process) Signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Errorf("%s: %v", p, err)
+	}
+}
+
 // Stop asks the process to stop and waits until it has exited. An exit code other than 0 fails the test.
 func (p *Process) Stop() {
 	p.t.Helper()
 	p.asks()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Errorf("%s: %v", p, err)
-	}
+	p.Signal(syscall.SIGTERM)
 	if code := p.await(stopTimeout); code != 0 {
 		p.t.Errorf("%s ended with code %d", p, code)
 	}
