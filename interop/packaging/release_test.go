@@ -63,14 +63,14 @@ func TestReleaseHasAllThatItNames(t *testing.T) {
 			if strings.Contains(c.Src, "*") {
 				t.Errorf("%s: say which files %s are", p.ID, c.Src)
 			}
-			if _, err := os.Stat(filepath.Join(process.Top(t), c.Src)); c.Src != "" && err != nil {
+			if _, err := os.Stat(filepath.Join(process.Top(t), strings.TrimSuffix(c.Src, ".gz"))); c.Src != "" && err != nil {
 				t.Errorf("%s: %v", p.ID, err)
 			}
 			files = append(files, c.Src)
 		}
 		for _, id := range p.IDs {
 			for _, want := range []string{
-				units + "/" + id + ".service", "packaging/default/" + id, "packaging/man/" + id + ".1",
+				units + "/" + id + ".service", "packaging/default/" + id, "packaging/man/" + id + ".1.gz",
 				"packaging/completions/" + id + ".bash", "packaging/completions/_" + id,
 			} {
 				if !slices.Contains(files, want) {
