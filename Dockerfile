@@ -17,6 +17,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/dhtprom-scraper /out/dhtprom-client /
 COPY --from=build --chown=65534:65534 /out/data /var/lib/dhtprom
+COPY --from=build --chown=65534:65534 /out/data /etc/dhtprom
 USER 65534:65534
 VOLUME /var/lib/dhtprom
 # In a container the loopback interface is the container's own, so this exposes no more than the published ports. Only the
