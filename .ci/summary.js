@@ -15,6 +15,7 @@ const required = [
   { what: 'nodes behind kernel NATs', folder: 'interop/natlab', optional: !fs.existsSync('interop/natlab') },
   { what: 'Prometheus', folder: 'interop/prometheus' },
   { what: 'direct equals through', folder: 'interop/direct' },
+  { what: 'manifests', folder: 'interop/deploy' },
   { what: 'documentation', folder: 'interop/docs' },
   { what: 'packaging', folder: 'interop/packaging' },
   { what: 'sidecar and newcomer', folder: 'interop/sidecar' },

@@ -24,7 +24,8 @@ func TestYAMLIsWellFormed(t *testing.T) {
 		}
 		name = filepath.ToSlash(name)
 		if entry.IsDir() {
-			if base := entry.Name(); base == ".git" || base == "testdata" || base == "node_modules" {
+			// Templates of the chart are YAML only when rendered, which interop/deploy does.
+			if base := entry.Name(); base == ".git" || base == "testdata" || base == "node_modules" || name == "deploy/helm/dhtprom/templates" {
 				return filepath.SkipDir
 			}
 			return nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -30,7 +31,7 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
-// Top returns the folder of go.mod, wherever in the module the test runs.
+// Top returns the folder of this module, wherever below it the test runs, in another module as well.
 func Top(t testing.TB) string {
 	t.Helper()
 	dir, err := top()
@@ -43,7 +44,7 @@ func Top(t testing.TB) string {
 func top() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
+		if mod, missing := os.ReadFile(filepath.Join(dir, "go.mod")); missing == nil && strings.HasPrefix(string(mod), "module github.com/dhtprom/dhtprom\n") {
 			return dir, nil
 		}
 		up := filepath.Dir(dir)
