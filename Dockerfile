@@ -1,15 +1,16 @@
 # An image with only the two programs, which run as an unprivileged user.
 #
 #   docker build --build-arg VERSION=1.0.0 -t dhtprom .
+#   docker buildx build --platform=linux/amd64,linux/arm64,linux/arm/v7 -t dhtprom .
 #
 # The scraper is the default. A client is docker run --entrypoint=/dhtprom-client dhtprom ...
-FROM golang:1.26 AS build
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/prometheus/common/version.Version=$VERSION" \
+ARG VERSION=unknown TARGETOS TARGETARCH TARGETVARIANT
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} go build -trimpath -ldflags="-s -w -X github.com/prometheus/common/version.Version=$VERSION" \
       -o /out/ ./cmd/dhtprom-scraper ./cmd/dhtprom-client
 RUN mkdir /out/data
 

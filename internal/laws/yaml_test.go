@@ -51,7 +51,7 @@ func TestYAMLIsWellFormed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{".golangci.yml", ".goreleaser.yml", ".github/workflows/checks.yml", ".github/workflows/nightly.yml", ".github/ISSUE_TEMPLATE/bug.yml"} {
+	for _, name := range []string{".golangci.yml", ".goreleaser.yml", ".github/workflows/checks.yml", ".github/workflows/nightly.yml", ".github/workflows/release.yml", ".github/ISSUE_TEMPLATE/bug.yml"} {
 		if !found[name] {
 			t.Errorf("%s was not found", name)
 		}
@@ -70,7 +70,7 @@ func TestFilesForGitHubAreComplete(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	for name, script := range map[string]string{"checks": ".ci/run", "nightly": ".ci/nightly"} {
+	for name, script := range map[string]string{"checks": ".ci/run", "nightly": ".ci/nightly", "release": ".ci/run"} {
 		var workflow struct {
 			On   map[string]any
 			Jobs map[string]struct {
