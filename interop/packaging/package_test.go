@@ -96,11 +96,17 @@ func newMachine(t *testing.T) *machine {
 		}
 	}
 	m.write("var/lib/dpkg/status", "")
-	fake := "#!/bin/sh\necho \"systemctl $*\" >>" + m.root + "/calls\n"
-	if err := os.WriteFile(filepath.Join(m.bin, "systemctl"), []byte(fake), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	m.systemctl(0)
 	return m
+}
+
+// systemctl makes the machine's systemctl one that records its calls and exits with a code.
+func (m *machine) systemctl(code int) {
+	m.t.Helper()
+	fake := fmt.Sprintf("#!/bin/sh\necho \"systemctl $*\" >>%s/calls\nexit %d\n", m.root, code)
+	if err := os.WriteFile(filepath.Join(m.bin, "systemctl"), []byte(fake), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 func (m *machine) write(name, content string) {
@@ -177,6 +183,13 @@ func TestDebianPackagesAreInstalledUpgradedRemovedAndPurged(t *testing.T) {
 			run(t, m.root, "gzip", "-t", "usr/share/man/man1/"+name+".1.gz")
 			check("removed", m.dpkg("--remove", name), "systemctl disable --now "+p.units+"\nsystemctl daemon-reload", false, true)
 			check("purged", m.dpkg("--purge", name), "systemctl daemon-reload", false, false)
+
+			// Where systemctl fails, dpkg goes on.
+			m.systemctl(1)
+			m.dpkg("--install", first[name])
+			m.dpkg("--install", second[name])
+			m.dpkg("--purge", name)
+			m.systemctl(0)
 
 			// In an image, nothing calls systemctl.
 			if err := os.RemoveAll(filepath.Join(m.root, "run/systemd")); err != nil {
