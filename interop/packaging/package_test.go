@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -278,6 +279,7 @@ func (m *machine) service(unit string, settings ...string) *process.Process {
 // A newcomer with two machines: a package on each, an invite from one to the other.
 func TestPackagesOnTwoMachinesScrape(t *testing.T) {
 	packages := build(t, "deb", "1.0.0")
+	began := time.Now()
 	server, laptop := newMachine(t), newMachine(t)
 	server.dpkg("--install", packages["dhtprom-scraper"])
 	laptop.dpkg("--install", packages["dhtprom-client"])
@@ -296,4 +298,5 @@ func TestPackagesOnTwoMachinesScrape(t *testing.T) {
 		_, err := process.Get("http://" + web + "/scrape/laptop/metrics")
 		return err
 	})
+	t.Logf("from two empty machines to the first metrics: %s", time.Since(began).Round(time.Millisecond))
 }
