@@ -33,7 +33,7 @@ type secondWay struct {
 	questions
 	took   roundTrips
 	streak int // answers in a row
-	late   int // questions in a row that the direct path has not answered by long after the relay
+	late   int // questions that the direct path has not answered by long after the relay, less those that it has answered since
 
 	copies  host.Timer // the end of copying
 	stalls  stallLog
@@ -163,7 +163,12 @@ func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
 func (w *secondWay) judge() {
 	if at := w.rp.raw.AnsweredOnMain(); !at.Before(w.asked) {
 		w.took.directly(at.Sub(w.asked))
-		w.late, w.pause = 0, askPause
+		if w.late > 0 { // perhaps an acknowledgement of something else, which took long as well
+			w.late--
+			w.dueIn(askLater)
+			return
+		}
+		w.pause = askPause
 		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // in step with a keep-alive, its acknowledgement would look like an answer
 		return
 	}
