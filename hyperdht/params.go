@@ -177,7 +177,7 @@ const (
 	copyTime  = 3 * time.Second
 	quietTime = time.Second
 	aloneTime = 10 * time.Second
-	// A path is left after maxStalls timeouts within stallWindow, or after maxLate answers in a row that took more than twice
+	// A path is left after maxStalls stalls within stallWindow, or after maxLate answers in a row that took more than twice
 	// the round trip of the other way and muchSlower.
 	maxStalls   = 3
 	stallWindow = time.Minute

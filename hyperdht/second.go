@@ -10,9 +10,9 @@ import (
 // secondWay keeps the relay of a connection on a direct path, and the direct path of one that the relay has taken over. Both
 // sides send questions on the way in reserve, which keeps it open and shows whether it works.
 //
-// After a retransmission timeout, or a probe on a short path without an answer, copies are sent on the way in reserve for a while. The peer, which receives nothing else, answers
-// with copies. The connection moves to that way when a packet on it has decrypted and nothing has come on the other one
-// since the timeout; when timeouts become frequent; or when the direct path answers long after the relay. It returns to the direct
+// After a stall, such as a retransmission timeout, copies are sent on the way in reserve for a while. The peer, which receives nothing else,
+// answers with copies. The connection moves to that way when a packet on it has decrypted and nothing has come on the other one
+// since the stall; when stalls become frequent; or when the direct path answers long after the relay. It returns to the direct
 // path once that has answered several times in a row; the delay grows with the number of times it had to leave it.
 //
 // Packets in flight keep their size. If the new way is too narrow for them, the connection ends with a
@@ -180,7 +180,7 @@ func (w *secondWay) judge() {
 	w.dueIn(askLater)
 }
 
-// Stalled is called at each retransmission timeout, and for a tail-loss probe on a short path that was not answered.
+// Stalled is called at each sign that the way in use is dead or bad; see udx.Machine.Stalls.
 func (w *secondWay) Stalled() {
 	if !w.ready() {
 		return

@@ -60,7 +60,7 @@ func (t *roundTrips) muchLonger() time.Duration {
 	return 2*max(t.relay, cmp.Or(t.direct, unknownRTT)) + muchSlower
 }
 
-// stall is a retransmission timeout.
+// stall is a sign of a dead or bad path.
 type stall struct {
 	at      host.Instant
 	suspect int // the size of the packet that was not acknowledged, if it is large

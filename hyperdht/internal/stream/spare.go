@@ -13,7 +13,7 @@ type SpareOwner interface {
 	SpareHeard()
 	// SpareAnswered is called for each other packet that arrives there: it may answer AskSpare.
 	SpareAnswered()
-	// Stalled is called for each retransmission timeout, and for a tail-loss probe on a short path that was not answered.
+	// Stalled is called at signs that the way in use is dead or bad; see udx.Machine.Stalls.
 	Stalled()
 }
 
@@ -23,6 +23,7 @@ type spare struct {
 	Way
 	owner   SpareOwner
 	copying bool
+	stalls  uint32       // of the machine, so far
 	onMain  host.Instant // when the last packet came elsewhere than on the spare way
 	answer  host.Instant // when the last of them did that only acknowledges
 }
@@ -34,9 +35,20 @@ func (s *Stream) KeepSpare(w Way, o SpareOwner) {
 		return
 	}
 	if s.spare == nil {
-		s.spare = &spare{onMain: s.last.at}
+		s.spare = &spare{onMain: s.last.at, stalls: s.machine.Stalls()}
 	}
 	s.spare.Way, s.spare.owner = w, o
+}
+
+// reportStalls reports stalls of this turn.
+func (s *Stream) reportStalls() {
+	if s.spare == nil || s.closed {
+		return
+	}
+	before := s.spare.stalls
+	if s.spare.stalls = s.machine.Stalls(); s.spare.stalls != before {
+		s.spare.owner.Stalled()
+	}
 }
 
 // DropSpare ends that.

@@ -256,6 +256,7 @@ func (s *Stream) endTurn() {
 	s.turn.scheduled = false
 	if !s.closed {
 		s.machine.Deliver()
+		s.reportStalls()
 		s.machine.Flush(s.now())
 	}
 	if s.move.owed && !s.closed {
@@ -415,10 +416,6 @@ func (d *deadline) set() {
 func (d *deadline) fire() {
 	d.armed = false
 	s := d.stream
-	before := s.machine.Stalls()
 	s.machine.Advance(s.now())
-	if s.spare != nil && s.machine.Stalls() != before && !s.closed {
-		s.spare.owner.Stalled()
-	}
 	s.schedule()
 }

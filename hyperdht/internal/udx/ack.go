@@ -18,9 +18,11 @@ func (m *Machine) receiveAck(now host.Instant, p *Packet) {
 		}
 	}
 	m.receiveBlocks(now, p.SACK, &s)
+	if p.SACK.Len() >= MaxSACKBlocks && m.hides(p.highest()) {
+		m.loss.hide(m.out.sent)
+	}
 	if s.hasRTT {
 		m.rtt.sample(now, s.rtt)
-		m.loss.probes = 0
 	}
 	if progress {
 		m.loss.progress()
@@ -30,16 +32,24 @@ func (m *Machine) receiveAck(now host.Instant, p *Packet) {
 		return
 	}
 	if progress || s.acked > 0 {
-		if m.rtt.short() {
-			m.loss.probes = 0
-		}
+		m.loss.probes = 0
 		m.detectLosses(now, &s)
 		m.loss.endRecovery(m.out.acked, m.faults)
 		m.armOnAck(now, progress)
-		s.recovery = m.loss.state
+		s.recovery, s.hidden = m.loss.state, m.loss.hides(m.out.acked)
 		m.rate.complete(&s, m.out.flight.bytes)
 		m.bbr.onAck(now, &s)
 	}
+}
+
+// hides reports whether an acknowledgement that is full, and names nothing from end on, leaves out what has arrived there: what was sent
+// much later has arrived. The reference's names the lowest blocks only.
+func (m *Machine) hides(end Seq) bool {
+	if m.out.idle() || !end.Within(m.out.acked, m.out.sent-1) {
+		return false
+	}
+	p := m.out.ring.at(end)
+	return p != nil && p.order+uint64(m.out.sent-m.out.acked)/8 < m.loss.rack.order
 }
 
 // progress handles the acknowledgement of everything before m.out.acked.
@@ -80,12 +90,19 @@ func (m *Machine) ackPacket(now host.Instant, p *packet, s *ackSample) {
 	m.path.acked(p.remote)
 	m.passSize(now, p.size())
 	m.out.deliver(p)
-	m.rate.ackPacket(now, p, s)
 	took := now.Sub(p.sent)
-	if p.transmits == 1 && (!s.hasRTT || took < s.rtt) {
+	late := p.transmits > 1 && took < m.rtt.smallest // the answer to an earlier transmission
+	m.rate.ackPacket(now, p, s, late)
+	switch {
+	case late:
+		m.loss.rack.widen()
+		m.loss.share.add(-1, 0)
+		s.late += p.size()
+	case p.transmits == 1 && (!s.hasRTT || took < s.rtt):
 		s.rtt, s.hasRTT = took, true
 	}
-	m.loss.rack.acked(p, took, m.rtt.smallest)
+	m.loss.rack.acked(p, took, late)
+	m.loss.share.add(0, 1)
 	if p.probe {
 		m.mtu.acked(m.faults)
 	}
@@ -96,7 +113,8 @@ func (m *Machine) ackPacket(now host.Instant, p *packet, s *ackSample) {
 // acknowledgement, or after maxMergedAcks packets.
 type ackSchedule struct {
 	needed  bool
-	packets int // received since the last acknowledgement left
+	packets uint8 // received since the last acknowledgement left
+	turn    Seq   // where the next acknowledgement of many blocks goes on
 }
 
 // packet counts a packet to be acknowledged, and reports whether that cannot wait for the end of the turn.
@@ -107,4 +125,4 @@ func (a *ackSchedule) packet() bool {
 }
 
 // done notes that an acknowledgement of everything received has left.
-func (a *ackSchedule) done() { *a = ackSchedule{} }
+func (a *ackSchedule) done() { a.needed, a.packets = false, 0 }

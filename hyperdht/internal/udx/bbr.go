@@ -14,7 +14,8 @@ import (
 // kind; and nodes live behind radio links and home routers where packets are lost without congestion. At
 // 1 % loss and 50 ms, CUBIC and NewReno end near 300 kB/s whatever the link, while BBR keeps to the rate
 // that it measures. Its known fault, retransmitting too much into very short buffers, is bounded by
-// conservation in the first round of a recovery.
+// conservation: one packet out for one in, for a round in which an eighth of all packets was lost, or in which a recovery began with a queue.
+// Losses without either say nothing about the path's rate. The reference conserves in each recovery, which ends the startup too early there.
 //
 // It models the path by two numbers: the largest delivery rate of the last ten rounds and the smallest
 // round trip of the last ten seconds. Gains are in 1/256, so that runs are equal on every processor. Its
@@ -22,6 +23,7 @@ import (
 type bbr struct {
 	mode        bbrMode
 	conserving  bool
+	queueing    bool // the last round trip was longer than the floor by an eighth
 	idleRestart bool
 
 	cwnd int
@@ -35,6 +37,7 @@ type bbr struct {
 	floor     rttFloor
 	probe     rttProbe
 	cycle     gainCycle
+	losses    lossRate
 	extra     ackAggregation
 	faults    *states.Faults
 }
@@ -47,6 +50,8 @@ const (
 
 	initialPackets = 10
 	minPackets     = 4
+	fewPackets     = 8
+	roundLimit     = 1 << 30 // bytes that the share of losses is counted of
 
 	fullThreshold  = 320 // 1.25: less growth than this in three rounds means that the pipe is full
 	fullRoundCount = 3
@@ -74,6 +79,7 @@ var cycleGains = [8]int64{320, 192, 256, 256, 256, 256, 256, 256}
 type ackSample struct {
 	acked         int // bytes newly acked
 	lost          int // bytes newly marked lost, MTU probes left out
+	late          int // bytes newly acked that were marked lost, and had not got lost
 	inFlight      int // after the acknowledgement
 	priorInFlight int
 
@@ -85,6 +91,7 @@ type ackSample struct {
 	priorDelivered int64
 	interval       time.Duration
 	appLimited     bool
+	hidden         bool // see lossDetection.hide
 	// firstSent and lastSent span the packets acked. Packets that were hidden behind gaps for long and
 	// are acked at once arrived over at least that time.
 	firstSent, lastSent host.Instant
@@ -153,8 +160,9 @@ func (b *bbr) windowGain() int64 {
 func (b *bbr) updateBandwidth(s *ackSample) {
 	if b.round.update(s) {
 		b.conserving = false
+		b.losses.nextRound()
 	}
-	if !s.hasRate {
+	if !s.hasRate || s.hidden {
 		return
 	}
 	rate := (s.delivered - s.priorDelivered) * int64(time.Second) / int64(max(s.interval, rateFloor))
@@ -214,6 +222,7 @@ func (b *bbr) updateMinRTT(now host.Instant, s *ackSample) {
 	expired := b.floor.expired(now)
 	if s.hasRTT {
 		b.floor.update(now, s.rtt)
+		b.queueing = s.rtt > b.floor.rtt/8*9+pathFloor
 	}
 	if expired && !b.idleRestart && b.mode != probeRTT {
 		b.saveCwnd(s.recovery)
@@ -296,22 +305,22 @@ func (b *bbr) setCwnd(s *ackSample) {
 	}
 }
 
-// setRecoveryCwnd lets one packet out for one in during the first round of a recovery, and returns to
-// the old window after it.
+// setRecoveryCwnd lets one packet out for one in during a round in which losses show congestion, and returns to the old window after the
+// recovery, or when the losses turn out to have been late packets.
 func (b *bbr) setRecoveryCwnd(s *ackSample) {
-	entered := s.recovery == recovering && s.before == open
-	if entered {
+	heavy := b.losses.update(s)
+	if s.recovery == recovering && s.before == open {
 		b.saveCwnd(s.before)
 	}
 	if s.lost > 0 {
 		b.cwnd = max(b.cwnd-s.lost, s.mss)
 	}
 	switch {
-	case entered:
+	case (heavy || b.queueing && s.before == open) && s.recovery == recovering && s.lost > 0 && !b.conserving:
 		b.conserving = true
 		b.round.end = s.delivered
 		b.cwnd = s.inFlight + s.acked
-	case s.before != open && s.recovery == open:
+	case s.before != open && s.recovery == open, b.conserving && !heavy && s.late > 0:
 		b.cwnd = max(b.cwnd, b.priorCwnd)
 		b.conserving = false
 	}
@@ -372,10 +381,23 @@ func (r *roundCounter) update(s *ackSample) bool {
 	return r.start
 }
 
+// lossRate is the share of what was sent that got lost.
+type lossRate struct{ lost, acked int32 }
+
+// nextRound halves what earlier rounds count.
+func (l *lossRate) nextRound() { l.lost, l.acked = l.lost/2, l.acked/2 }
+
+// update takes a sample, and reports whether more than an eighth was lost, and more than a few packets.
+func (l *lossRate) update(s *ackSample) (heavy bool) {
+	l.lost = int32(min(max(int(l.lost)+s.lost-s.late, 0), roundLimit))
+	l.acked = int32(min(int(l.acked)+s.acked, roundLimit))
+	return int(l.lost) > fewPackets*s.mss && l.lost > l.acked/7
+}
+
 // fullPipe finds out when more packets in flight do not raise the delivery rate any more.
 type fullPipe struct {
 	rate   int64 // that the growth is measured from
-	rounds int   // without growth
+	rounds uint8 // without growth
 	full   bool
 }
 
@@ -434,8 +456,8 @@ func (c *gainCycle) advance(now host.Instant) {
 // ackAggregation measures how much more than bandwidth*time is acked in bursts, by two windows of rounds.
 type ackAggregation struct {
 	most       [2]int
-	slot       int
-	rounds     int
+	slot       uint8
+	rounds     uint8
 	epochAt    host.Instant
 	epochAcked int
 }

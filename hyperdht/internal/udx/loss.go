@@ -1,6 +1,7 @@
 package udx
 
 import (
+	"math"
 	"time"
 
 	"github.com/dhtprom/dhtprom/internal/states"
@@ -15,8 +16,11 @@ type lossDetection struct {
 	recoveryPoint Seq
 	expiries      int32  // of the retransmission timer, without progress between them
 	stalls        uint32 // see Machine.Stalls
+	probes        uint8  // tail-loss probes since the last acknowledgement
 	persistent    bool   // does not give up, however many there are
-	probes        uint8  // tail-loss probes since the last RTT sample or, on a short path, the last acknowledgement
+	hiding        bool   // see hide
+	share         lossShare
+	hidden        Seq
 }
 
 // stamp notes the transmission of a packet.
@@ -42,9 +46,24 @@ func (l *lossDetection) endRecovery(acked Seq, faults *states.Faults) {
 // progress starts the count of timeouts again.
 func (l *lossDetection) progress() { l.expiries = 0 }
 
-// probe counts a tail-loss probe. The second one means that the first was not answered.
-func (l *lossDetection) probe() {
-	if l.probes++; l.probes == 2 {
+// hide marks the rates of what was sent before next: the peer has received more than it can name at once, so that it will seem to take the
+// time for it that it takes to name it.
+func (l *lossDetection) hide(next Seq) { l.hiding, l.hidden = true, next }
+
+// hides reports whether that is so, after everything before acked was acknowledged.
+func (l *lossDetection) hides(acked Seq) bool {
+	l.hiding = l.hiding && acked.Before(l.hidden)
+	return l.hiding
+}
+
+// probe counts a tail-loss probe. The second one means that the first was not answered, which says that a short path has lost packets;
+// on a longer one, another may be needed, since round trips grow by more than that.
+func (l *lossDetection) probe(short bool) {
+	enough := uint8(3)
+	if short {
+		enough = 2
+	}
+	if l.probes++; l.probes == enough {
 		l.stalls++
 	}
 }
@@ -63,6 +82,40 @@ func (l *lossDetection) persist(on bool) {
 	l.persistent = on
 }
 
+// judge counts a second of heavy losses as a stall: tail-loss probes repair them before the timer expires.
+func (l *lossDetection) judge(now host.Instant) {
+	if l.share.bad(now) {
+		l.stalls++
+	}
+}
+
+// lossShare counts packets that were lost and that arrived in a second.
+type lossShare struct {
+	second        uint32
+	lost, arrived int16
+}
+
+// add counts packets.
+func (l *lossShare) add(lost, arrived int16) {
+	l.lost += lost
+	l.arrived += arrived
+	if max(l.lost, l.arrived) == math.MaxInt16 {
+		l.lost, l.arrived = l.lost/2, l.arrived/2
+	}
+}
+
+// bad reports whether a second has ended in which more than a third of the packets, and at least badLosses, were lost. Congestion loses as
+// many, but not for as long: the congestion controller sends no more than arrives.
+func (l *lossShare) bad(now host.Instant) bool {
+	second := uint32(now / host.Instant(time.Second))
+	if second == l.second {
+		return false
+	}
+	bad := l.lost >= badLosses && l.lost > l.arrived/2
+	*l = lossShare{second: second}
+	return bad
+}
+
 // rackState follows the most recently sent packet that has arrived: whatever left clearly before it and
 // has not arrived is lost (RFC 8985).
 type rackState struct {
@@ -70,19 +123,41 @@ type rackState struct {
 	rtt        time.Duration
 	fack       Seq  // after the highest acked packet
 	reordering bool // the path was seen to reorder
+	// wider is the number of quarters of the smallest round trip that the reordering window has grown by, since packets were held for
+	// lost that were late: by one in a recovery, as widened notes. It shrinks by one after keep recoveries without such a packet.
+	wider   uint8
+	keep    uint8
+	widened bool
 }
 
-// acked takes a packet that has arrived. Of one that was sent again, the acknowledgement may be that of an earlier transmission;
-// if so, it comes sooner than a round trip.
-func (r *rackState) acked(p *packet, took, smallestRTT time.Duration) {
-	once := p.transmits == 1
-	if (once || took >= smallestRTT) && p.order > r.order {
+// acked takes a packet that has arrived. The acknowledgement of one that is late was that of an earlier transmission.
+func (r *rackState) acked(p *packet, took time.Duration, late bool) {
+	if !late && p.order > r.order {
 		r.order, r.rtt = p.order, took
 	}
 	if r.fack.Before(p.seq + 1) {
 		r.fack = p.seq + 1
-	} else if once && p.seq+1 != r.fack {
+	} else if p.transmits == 1 && p.seq+1 != r.fack {
 		r.reordering = true
+	}
+}
+
+// widen widens the reordering window after a packet was held for lost that was late (RFC 8985, section 6.2, with the time of the
+// acknowledgement in place of a DSACK).
+func (r *rackState) widen() {
+	if !r.widened {
+		r.wider = min(r.wider+1, widestReorder)
+	}
+	r.reordering, r.widened, r.keep = true, true, keepWider
+}
+
+// recover begins a recovery.
+func (r *rackState) recover() {
+	r.widened = false
+	if r.keep > 0 {
+		if r.keep--; r.keep == 0 && r.wider > 0 {
+			r.wider, r.keep = r.wider-1, keepWider
+		}
 	}
 }
 
@@ -92,7 +167,7 @@ func (m *Machine) reorderWindow() time.Duration {
 	if !m.loss.rack.reordering && (m.loss.state != open || m.out.sacked >= 3) {
 		return 0
 	}
-	return min(m.rtt.smallest/4, m.rtt.smoothed)
+	return min(m.rtt.smallest/4*time.Duration(1+m.loss.rack.wider), m.rtt.smoothed)
 }
 
 // detectLosses marks packets lost, or arms the timer that will.
@@ -107,9 +182,12 @@ func (m *Machine) detectLosses(now host.Instant, s *ackSample) {
 			break
 		}
 		m.markLost(p, s)
+		m.loss.share.add(1, 0)
 	}
+	m.loss.judge(now)
 	if s.lost > 0 && m.loss.state == open {
 		m.loss.beginRecovery(recovering, m.out.sent, m.faults)
+		m.loss.rack.recover()
 		m.stats.Recoveries++
 	}
 }
@@ -141,7 +219,7 @@ func (m *Machine) onTailProbe(now host.Instant) {
 	if !m.mayProbe() {
 		return
 	}
-	m.loss.probe()
+	m.loss.probe(m.rtt.short())
 	p := m.out.newest()
 	if !m.path.allows(p) {
 		return

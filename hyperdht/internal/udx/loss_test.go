@@ -2,6 +2,7 @@ package udx
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,53 +104,74 @@ func TestTailLossIsProbed(t *testing.T) {
 	}
 }
 
-// And by the timer, where the probe is lost too.
-func TestLostProbeIsRepairedByTimeout(t *testing.T) {
-	w := traced(t, link{delay: 10 * ms})
-	w.writePackets(1)
-	w.run(30 * ms)
-	w.log = nil
-	n := 0
-	w.link.filter = func(from *end, p Packet) bool {
-		if from == w.a && p.Flags == FlagData {
-			n++
-			return n > 2
-		}
-		return true
-	}
-	w.writePackets(1)
-	w.run(3 * time.Second)
-	w.expect(`
+// And by further probes, where the probe is lost too; the last resort is the timer.
+func TestLostProbesAreRepeated(t *testing.T) {
+	for lost, want := range map[int]string{
+		2: `
 		  30.00 A>B DATA seq=1 ack=0 len=1 lost
 		  72.00 A>B DATA seq=1 ack=0 len=1 lost
+		 156.00 A>B DATA seq=1 ack=0 len=1
+		 166.00 B>A ack seq=0 ack=2`,
+		5: `
+		  30.00 A>B DATA seq=1 ack=0 len=1 lost
+		  72.00 A>B DATA seq=1 ack=0 len=1 lost
+		 156.00 A>B DATA seq=1 ack=0 len=1 lost
+		 324.00 A>B DATA seq=1 ack=0 len=1 lost
+		 660.00 A>B DATA seq=1 ack=0 len=1 lost
 		1072.00 A>B DATA seq=1 ack=0 len=1
-		1082.00 B>A ack seq=0 ack=2`)
-}
-
-// Where round trips are short, a flight of which everything is lost for a while is probed again and again, after twice the time each, and
-// ends in the timeout where that does not help.
-func TestProbesAreRepeatedOnShortPaths(t *testing.T) {
-	for outage, want := range map[time.Duration]Counters{
-		2 * ms:    {TailProbes: 1},
-		10 * ms:   {TailProbes: 2},
-		100 * ms:  {TailProbes: 5},
-		500 * ms:  {TailProbes: 7},
-		900 * ms:  {TailProbes: 7, Timeouts: 1},
-		2000 * ms: {TailProbes: 7, Timeouts: 2},
+		1082.00 B>A ack seq=0 ack=2`,
 	} {
-		w := pair(t, link{delay: ms}, 1)
+		w := traced(t, link{delay: 10 * ms})
 		w.writePackets(1)
 		w.run(30 * ms)
-		over := w.now.Add(outage)
+		w.log = nil
+		n := 0
+		w.link.filter = func(from *end, p Packet) bool {
+			if from == w.a && p.Flags == FlagData {
+				n++
+				return n > lost
+			}
+			return true
+		}
+		w.writePackets(1)
+		w.run(3 * time.Second)
+		w.expect(want)
+	}
+}
+
+// A flight of which everything is lost for a while is probed again and again, after twice the time each, and ends in the timeout where that
+// does not help. Probes that are not answered show that the path is bad: one where round trips are short, two elsewhere.
+func TestProbesAreRepeatedThroughAnOutage(t *testing.T) {
+	for _, test := range []struct {
+		delay, outage time.Duration
+		want          Counters
+		stalled       bool
+	}{
+		{ms, 2 * ms, Counters{TailProbes: 1}, false},
+		{ms, 10 * ms, Counters{TailProbes: 2}, true},
+		{ms, 100 * ms, Counters{TailProbes: 5}, true},
+		{ms, 500 * ms, Counters{TailProbes: 7}, true},
+		{ms, 900 * ms, Counters{TailProbes: 7, Timeouts: 1}, true},
+		{ms, 2000 * ms, Counters{TailProbes: 7, Timeouts: 2}, true},
+		{20 * ms, 50 * ms, Counters{TailProbes: 1}, false},
+		{20 * ms, 200 * ms, Counters{TailProbes: 2}, false},
+		{20 * ms, 500 * ms, Counters{TailProbes: 3}, true},
+		{20 * ms, 900 * ms, Counters{TailProbes: 3, Timeouts: 1}, true},
+		{200 * ms, 1500 * ms, Counters{TailProbes: 1, Timeouts: 1}, true},
+	} {
+		w := pair(t, link{delay: test.delay}, 1)
+		w.writePackets(1)
+		w.run(test.delay + 429*ms)
+		over := w.now.Add(test.outage)
 		w.link.filter = func(from *end, _ Packet) bool { return from == w.b || w.now.After(over) }
 		w.writePackets(5)
 		w.run(9 * time.Second)
-		if s := w.a.Stats(); string(w.b.got) != "aabcde" || s.TailProbes != want.TailProbes || s.Timeouts != want.Timeouts {
-			t.Errorf("after an outage of %s: %q arrived, %d probes, %d timeouts; want %d and %d",
-				outage, w.b.got, s.TailProbes, s.Timeouts, want.TailProbes, want.Timeouts)
+		if s := w.a.Stats(); string(w.b.got) != "aabcde" || s.TailProbes != test.want.TailProbes || s.Timeouts != test.want.Timeouts {
+			t.Errorf("delay %s, after an outage of %s: %q arrived, %d probes, %d timeouts; want %d and %d",
+				test.delay, test.outage, w.b.got, s.TailProbes, s.Timeouts, test.want.TailProbes, test.want.Timeouts)
 		}
-		if stalls := w.a.Stalls(); (stalls > 0) != (want.TailProbes > 1) {
-			t.Errorf("after an outage of %s: %d stalls", outage, stalls)
+		if stalls := w.a.Stalls(); (stalls > 0) != test.stalled {
+			t.Errorf("delay %s, after an outage of %s: %d stalls", test.delay, test.outage, stalls)
 		}
 	}
 }
@@ -343,21 +365,39 @@ func TestReportedPacketsAreNeverSentAgain(t *testing.T) {
 	}
 }
 
-func TestManyGapsAreReportedFromBothEnds(t *testing.T) {
+// Of more blocks than fit, an acknowledgement names the lowest, the highest and what is new. In turn, it names all.
+func TestAcknowledgementsOfManyGapsTakeTurns(t *testing.T) {
 	w := traced(t, link{})
+	receive := func(s Seq) []string {
+		w.log = nil
+		w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: s}.Append(nil), 'x'))
+		w.b.Flush(0)
+		line := w.log[len(w.log)-1]
+		return strings.Fields(line[strings.Index(line, "["):])
+	}
 	for i := range 200 {
-		w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: Seq(2*i + 1)}.Append(nil), 'x'))
+		receive(Seq(4*i + 1))
 	}
-	w.log = nil
-	w.b.Receive(0, append(Header{Flags: FlagData, StreamID: idB, Seq: 1}.Append(nil), 'x'))
-	w.b.Flush(0)
-	line := w.log[len(w.log)-1]
-	if strings.Count(line, "[") != MaxSACKBlocks {
-		t.Fatalf("%d blocks", strings.Count(line, "["))
+	named := map[string]bool{}
+	for range 20 { // until nothing is news, 39 at a time three times, and once more
+		blocks := receive(1)
+		if len(blocks) > MaxSACKBlocks || blocks[0] != "[1,2)" || blocks[lowBlocks-1] != "[37,38)" || blocks[len(blocks)-1] != "[797,798)" {
+			t.Fatalf("%d blocks: %v", len(blocks), blocks)
+		}
+		for _, b := range blocks {
+			named[b] = true
+		}
 	}
-	for _, want := range []string{" [1,2) [3,4)", " [49,50) [351,352)", " [399,400)"} {
-		if !strings.Contains(line, want) {
-			t.Errorf("no%s in %s", want, line)
+	if len(named) != 200 {
+		t.Errorf("%d of 200 blocks are named in turn", len(named))
+	}
+	for i, s := range []Seq{402, 611, 204} {
+		want := []string{"[401,403)", "[611,612)", "[204,206)"}[i]
+		for n := range 2 * newsRepeats {
+			blocks := receive(s)
+			if n < newsRepeats && !slices.Contains(blocks, want) {
+				t.Errorf("%d is new, and acknowledgement %d does not name %s: %v", s, n, want, blocks)
+			}
 		}
 	}
 }

@@ -203,6 +203,7 @@ func (m *Machine) checkChange(r Remote) error {
 func (m *Machine) pathChanged(now host.Instant) {
 	m.searchMTU()
 	m.rtt.pathChanged(now)
+	m.loss.share = lossShare{second: m.loss.share.second}
 	m.bbr.pathChanged(m.mss())
 	m.timers.pace = never
 	m.pacer.restart(now)
@@ -250,7 +251,8 @@ func (m *Machine) Suspect() int {
 	return 0
 }
 
-// Stalls counts expiries of the retransmission timer, and tail-loss probes on short paths that were not answered.
+// Stalls counts signs of a dead or bad path: expiries of the retransmission timer; tail-loss probes that were not answered, the first on a
+// short path, the second elsewhere; and seconds in which a third of all packets were lost.
 func (m *Machine) Stalls() uint32 { return m.loss.stalls }
 
 // SetPersistent disables the limit on retransmissions. The caller bounds the life of the machine then. After SetPersistent(false), at

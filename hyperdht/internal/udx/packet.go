@@ -112,6 +112,14 @@ func PutStreamID(b []byte, id uint32) { binary.LittleEndian.PutUint32(b[4:], id)
 // Block is a run of packets [Start, End) that the receiver has above the acknowledged ones.
 type Block struct{ Start, End Seq }
 
+// highest is the end of the packets that p acknowledges.
+func (p *Packet) highest() Seq {
+	if n := p.SACK.Len(); n > 0 {
+		return p.SACK.At(n - 1).End
+	}
+	return p.Ack
+}
+
 // Blocks are the selective acknowledgements of a packet as they stand in it.
 type Blocks []byte
 

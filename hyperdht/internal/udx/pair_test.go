@@ -86,6 +86,10 @@ type link struct {
 	queue     int  // bytes that wait for the rate
 	mtu       int  // largest datagram plus 28; 0 = unlimited
 	lowest    bool // selective acks name the lowest blocks only, as the reference's do
+	// reorder is the share of packets that are late longer under way than the others.
+	reorder float64
+	late    time.Duration
+	turn    time.Duration // packets arrive at multiples of it only, and a turn takes them together; 0: each has a turn
 	// filter sees each packet first; false drops it.
 	filter func(from *end, p Packet) bool
 }
@@ -122,7 +126,7 @@ type world struct {
 	rand  *rand.Rand
 	queue arrivals
 	n     int
-	busy  map[*end]host.Instant
+	busy  map[string]host.Instant // by the name of the sender
 	log   []string
 	trace bool
 	sent  int
@@ -139,7 +143,7 @@ const (
 )
 
 func newWorld(t testing.TB, l link, seed uint64, cfgs ...Config) *world {
-	w := &world{t: t, link: l, rand: rand.New(rand.NewPCG(seed, 1)), busy: map[*end]host.Instant{}}
+	w := &world{t: t, link: l, rand: rand.New(rand.NewPCG(seed, 1)), busy: map[string]host.Instant{}}
 	w.a, w.b = &end{name: "A", world: w}, &end{name: "B", world: w}
 	cfg := Config{Pool: NewPool()}
 	if len(cfgs) > 0 {
@@ -186,7 +190,7 @@ func (w *world) transmit(from *end, _ netip.AddrPort, b []byte) {
 	if w.link.lowest && p.Flags&FlagSACK != 0 {
 		b, p.SACK = b[:HeaderSize], nil
 		for _, run := range from.in.queue.runs[:min(len(from.in.queue.runs), MaxSACKBlocks)] {
-			b = AppendBlock(b, run)
+			b = AppendBlock(b, run.Block)
 		}
 	}
 	line := ""
@@ -200,13 +204,13 @@ func (w *world) transmit(from *end, _ netip.AddrPort, b []byte) {
 	}
 	at := w.now.Add(w.link.delay)
 	if w.link.rate > 0 {
-		free := max(w.busy[from], w.now)
+		free := max(w.busy[from.name], w.now)
 		if int(free.Sub(w.now).Seconds()*float64(w.link.rate)) > w.link.queue {
 			w.say(line + " overflow")
 			return
 		}
-		w.busy[from] = free.Add(time.Duration(len(b)+28) * time.Second / time.Duration(w.link.rate))
-		at = w.busy[from].Add(w.link.delay)
+		w.busy[from.name] = free.Add(time.Duration(len(b)+28) * time.Second / time.Duration(w.link.rate))
+		at = w.busy[from.name].Add(w.link.delay)
 	}
 	w.say(line)
 	copies := 1
@@ -217,6 +221,12 @@ func (w *world) transmit(from *end, _ netip.AddrPort, b []byte) {
 		t := at
 		if w.link.jitter > 0 {
 			t = t.Add(time.Duration(w.rand.Int64N(int64(w.link.jitter))))
+		}
+		if w.link.reorder > 0 && w.rand.Float64() < w.link.reorder {
+			t = t.Add(w.link.late)
+		}
+		if turn := host.Instant(w.link.turn); turn > 0 {
+			t = (t + turn - 1) / turn * turn
 		}
 		w.n++
 		heap.Push(&w.queue, arrival{t, w.n, from, to, bytes.Clone(b)})
@@ -267,8 +277,8 @@ func (w *world) flush() {
 	w.b.Flush(w.now)
 }
 
-// step runs the next event, unless it is after limit.
-func (w *world) step(limit host.Instant) bool {
+// next is the time of the next event; never if there is none.
+func (w *world) next() host.Instant {
 	at := never
 	if len(w.queue) > 0 {
 		at = w.queue[0].at
@@ -278,6 +288,12 @@ func (w *world) step(limit host.Instant) bool {
 			at = min(at, max(t, w.now))
 		}
 	}
+	return at
+}
+
+// step runs the next event, unless it is after limit.
+func (w *world) step(limit host.Instant) bool {
+	at := w.next()
 	if at == never || at > limit {
 		return false
 	}
@@ -285,7 +301,12 @@ func (w *world) step(limit host.Instant) bool {
 	for len(w.queue) > 0 && w.queue[0].at <= w.now {
 		x := heap.Pop(&w.queue).(arrival)
 		x.to.Receive(w.now, x.b)
-		x.to.Flush(w.now)
+		if w.link.turn == 0 {
+			x.to.Flush(w.now)
+		}
+	}
+	if w.link.turn > 0 {
+		w.flush()
 	}
 	for _, e := range []*end{w.a, w.b} {
 		if t, ok := e.NextDeadline(); ok && t <= w.now {

@@ -65,12 +65,22 @@ const (
 	// maxMergedAcks is the most packets of one turn that may share an acknowledgement. The reference's sender
 	// was seen to be at ease with 8 to 32 (§6).
 	maxMergedAcks = 32
+	// lowBlocks is the number of the lowest blocks that each acknowledgement of more blocks than fit names: repairs arrive there.
+	lowBlocks = 10
+	// newsRepeats is the number of acknowledgements that name what is new, since they get lost.
+	newsRepeats = 3
 	// probeDelay is added to the tail-loss timer for the peer's ack merging, probeFloor keeps it above
 	// the jitter of real timers.
 	probeDelay = 2 * time.Millisecond
 	probeFloor = 5 * time.Millisecond
-	// shortRTT is the round trip up to which tail-loss probes are repeated: the timeout takes a hundred of them.
+	// shortRTT is the round trip up to which one tail-loss probe without an answer shows that a path is bad: the timeout takes a hundred of them.
 	shortRTT = 10 * time.Millisecond
+	// keepWider is the number of recoveries that a wider reordering window is kept for (RFC 8985), widestReorder bounds its growth; the smoothed
+	// round trip does, too.
+	keepWider     = 16
+	widestReorder = 64
+	// badLosses is the fewest losses in a second by which a path is held for bad.
+	badLosses = 8
 	// narrowMTU is the first MTU of streams where packets of the base MTU get lost: every host takes it (RFC 791).
 	narrowMTU = 576
 	// blackHoleTries is the number of losses of a large packet in a row, blackHolePause apart and with small ones arriving meanwhile,

@@ -96,7 +96,7 @@ func TestSequenceNumbersWrap(t *testing.T) {
 	for _, first := range []Seq{1<<32 - 1, 1<<32 - 3, 1<<31 - 5, 1<<32 - 5000} {
 		for _, loss := range []float64{0, 0.03} {
 			ca, cb := Config{FirstSeq: first, FirstAck: first + 9}, Config{FirstSeq: first + 9, FirstAck: first}
-			w := pair(t, link{delay: 5 * ms, loss: loss, jitter: ms}, 4, ca, cb)
+			w := pair(t, link{delay: 5 * ms, loss: loss, jitter: ms}, 5, ca, cb)
 			data := randomBytes(12<<20, 1)
 			w.a.Write(data)
 			w.a.End()

@@ -30,7 +30,7 @@ func (r *deliveryRate) limitByApplication(inFlight int) {
 }
 
 // ackPacket counts a packet that has arrived. The rate sample belongs to the packet that left last.
-func (r *deliveryRate) ackPacket(now host.Instant, p *packet, s *ackSample) {
+func (r *deliveryRate) ackPacket(now host.Instant, p *packet, s *ackSample, late bool) {
 	size := p.size()
 	r.delivered += int64(size)
 	r.deliveredAt = now
@@ -41,6 +41,9 @@ func (r *deliveryRate) ackPacket(now host.Instant, p *packet, s *ackSample) {
 	}
 	s.firstSent, s.lastSent = min(s.firstSent, p.sent), max(s.lastSent, p.sent)
 
+	if late {
+		return
+	}
 	if !s.hasRate || p.delivered > s.priorDelivered || p.delivered == s.priorDelivered && p.sent >= r.firstSentAt {
 		s.hasRate = true
 		s.priorDelivered, s.appLimited = p.delivered, p.appLimited

@@ -139,7 +139,7 @@ func (m *Machine) receiveWindowUpdate(p *Packet) {
 	if p.Ack.Before(m.out.acked) || m.in.expected.Before(p.Seq) {
 		return
 	}
-	if m.window.update(p) && p.Window > 0 {
+	if m.window.update(p, m.loss.rack.fack) && p.Window > 0 {
 		m.timers.zeroWindow = never
 	}
 }

@@ -69,13 +69,19 @@ type recvQueue struct {
 	// that each has a slot of its own. A packet far ahead costs one page, like one that is near.
 	pages []*recvPage
 	// runs are the received numbers, ascending, not touching: what a SACK reports.
-	runs []Block
+	runs []recvRun
 	// chunks are in-order bytes, oldest first.
 	chunks [][]byte
 	gapped int // bytes in pages
 	unread int // bytes in chunks
 	// memory counts the bytes of pages, runs and chunks, whatever their content: a packet of one byte has a buffer of its own.
 	memory int
+}
+
+// recvRun is a run of received numbers.
+type recvRun struct {
+	Block
+	news uint8 // acknowledgements that still have to name it, since some of it is new
 }
 
 // recvPage holds packets whose numbers follow each other.
@@ -93,7 +99,7 @@ const (
 	pageSlots = 64
 	pageCount = maxReorder / pageSlots
 	// pageMemory is the memory of a page, with its share of the runs.
-	pageMemory = pageSlots * 40
+	pageMemory = pageSlots * 44
 	// pagesMemory is the memory of the table of pages while all are nil.
 	pagesMemory = pageCount * 8
 )
@@ -141,16 +147,16 @@ func (q *recvQueue) insert(pool *Pool, s Seq, payload []byte, end bool) {
 	joinsNext := i < len(q.runs) && q.runs[i].Start == s+1
 	switch {
 	case joinsPrev && joinsNext:
-		q.runs[i-1].End = q.runs[i].End
+		q.runs[i-1].End, q.runs[i-1].news = q.runs[i].End, newsRepeats
 		q.runs = append(q.runs[:i], q.runs[i+1:]...)
 	case joinsPrev:
-		q.runs[i-1].End = s + 1
+		q.runs[i-1].End, q.runs[i-1].news = s+1, newsRepeats
 	case joinsNext:
-		q.runs[i].Start = s
+		q.runs[i].Start, q.runs[i].news = s, newsRepeats
 	default:
-		q.runs = append(q.runs, Block{})
+		q.runs = append(q.runs, recvRun{})
 		copy(q.runs[i+1:], q.runs[i:])
-		q.runs[i] = Block{s, s + 1}
+		q.runs[i] = recvRun{Block{s, s + 1}, newsRepeats}
 	}
 }
 

@@ -62,7 +62,8 @@ func (m *Machine) transmit(now host.Instant) {
 	if why == limitPacing {
 		m.timers.pace = m.pacer.wake(now)
 	}
-	if why != limitCwnd && why != limitPacing && m.out.flight.bytes < m.bbr.cwnd {
+	if why != limitCwnd && why != limitPacing && m.out.flight.bytes < m.bbr.cwnd &&
+		(why != limitWindow || int(m.out.sent-m.out.acked)*m.mss() < m.bbr.target(gainUnit, m.mss())) {
 		m.rate.limitByApplication(m.out.flight.bytes)
 	}
 }
@@ -70,7 +71,7 @@ func (m *Machine) transmit(now host.Instant) {
 // limited returns why p may not leave now.
 func (m *Machine) limited(now host.Instant, p *packet) limit {
 	switch {
-	case p.transmits == 0 && (m.out.full() || !m.window.allows(&m.out.flight, p)):
+	case p.transmits == 0 && (m.out.full() || !m.window.allows(m.out.taken, p)):
 		return limitWindow
 	case !m.path.allows(p):
 		return limitAllowance
@@ -100,7 +101,7 @@ func (m *Machine) send(now host.Instant, p *packet) {
 	}
 	m.pacer.book(now, p.size(), m.bbr.pacing)
 	m.writeOut(p)
-	m.armOnSend(now, fresh)
+	m.armOnSend(now)
 	if p.remote == m.path.remote && len(m.in.queue.runs) == 0 {
 		m.ack.done()
 	}
@@ -171,28 +172,55 @@ func (m *Machine) emit(to *Remote, b []byte) {
 	m.owner.Transmit(to.Addr, b)
 }
 
-// sendAck sends a packet that only acknowledges, with blocks if there is a gap. Of more blocks than fit,
-// those that can be news are named: the low ones, where repairs arrive, and the high ones, where new
-// data arrives. Naming only the lowest, as the reference does, leaves the sender guessing about the
+// appendBlocks appends what was received above the gap. Of more blocks than fit, those are named that are news, the lowest, the highest, and
+// the others in turn, since acknowledgements get lost. Naming only the lowest, as the reference does, leaves the sender guessing about the
 // rest until the gaps are closed.
-func (m *Machine) sendAck() {
-	flags, n := Flags(0), len(m.in.queue.runs)
-	if n > 0 && m.path.allowance.Allows(HeaderSize+blockSize*min(n, MaxSACKBlocks)) {
-		flags = FlagSACK
-	} else {
-		n = 0
+func (m *Machine) appendBlocks(b []byte) []byte {
+	runs := m.in.queue.runs
+	last := len(runs) - 1
+	news, others := last, 0
+	if len(runs) > MaxSACKBlocks {
+		for i := range runs[lowBlocks:last] {
+			if runs[lowBlocks+i].news > 0 {
+				others++
+			}
+		}
+		const room = MaxSACKBlocks - lowBlocks - 1
+		news = min(others, room)
+		others = room - news
 	}
-	if !m.path.allowance.Allows(HeaderSize) {
+	for i := range runs {
+		r := &runs[i]
+		switch {
+		case i < lowBlocks || i == last:
+		case r.news > 0 && news > 0:
+			news--
+		case others > 0 && !r.Start.Before(m.ack.turn):
+			others--
+			m.ack.turn = r.End
+		default:
+			continue
+		}
+		r.news -= min(r.news, 1)
+		b = AppendBlock(b, r.Block)
+	}
+	if others > 0 {
+		m.ack.turn = m.in.expected
+	}
+	return b
+}
+
+// sendAck sends a packet that only acknowledges, with blocks if there is a gap.
+func (m *Machine) sendAck() {
+	n := len(m.in.queue.runs)
+	switch {
+	case n > 0 && m.path.allowance.Allows(HeaderSize+blockSize*min(n, MaxSACKBlocks)):
+		m.transmitControl(m.appendBlocks(m.control(FlagSACK)))
+	case m.path.allowance.Allows(HeaderSize):
+		m.transmitControl(m.control(0))
+	default:
 		return // the next packet from there brings enough for it
 	}
-	b := m.control(flags)
-	for i := 0; i < n; i++ {
-		if i == MaxSACKBlocks/2 {
-			i = max(i, n-MaxSACKBlocks/2)
-		}
-		b = AppendBlock(b, m.in.queue.runs[i])
-	}
-	m.transmitControl(b)
 	m.ack.done()
 }
 

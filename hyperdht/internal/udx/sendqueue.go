@@ -8,6 +8,7 @@ type sendQueue struct {
 	flight            flight
 	unacked, lost     seqSet // of [acked, sent): not acknowledged; and of those, not in flight
 	queued            int    // payload bytes not acked
+	taken             int    // of those, the ones that were sent: what the peer's window counts, since it has or will have them
 	sacked            int    // packets in [acked, sent) that were selectively acked
 }
 
@@ -81,6 +82,7 @@ func (q *sendQueue) depart(p *packet, fresh bool) {
 	q.lost.room(q.acked, p.seq)
 	q.unacked.add(p.seq)
 	q.sent++
+	q.taken += p.payload()
 }
 
 // lose takes a packet out of flight.
@@ -98,6 +100,7 @@ func (q *sendQueue) deliver(p *packet) {
 	q.unacked.remove(p.seq)
 	q.ring.set(p.seq, nil)
 	q.queued -= p.payload()
+	q.taken -= p.payload()
 }
 
 // shrink releases the memory of an empty queue that was long.
@@ -142,7 +145,6 @@ func (q *sendQueue) memory() int {
 type flight struct {
 	head, tail *packet
 	bytes      int // headers included
-	payload    int // what the peer's window counts
 }
 
 func (f *flight) empty() bool { return f.head == nil }
@@ -156,7 +158,6 @@ func (f *flight) push(p *packet) {
 	}
 	f.tail = p
 	f.bytes += p.size()
-	f.payload += p.payload()
 }
 
 func (f *flight) remove(p *packet) {
@@ -172,5 +173,4 @@ func (f *flight) remove(p *packet) {
 	}
 	p.flying, p.prev, p.next = false, nil, nil
 	f.bytes -= p.size()
-	f.payload -= p.payload()
 }

@@ -71,13 +71,11 @@ func (m *Machine) armKeepalive(now host.Instant) {
 }
 
 // armOnSend arms what a packet in flight needs.
-func (m *Machine) armOnSend(now host.Instant, fresh bool) {
+func (m *Machine) armOnSend(now host.Instant) {
 	if m.timers.rto == never {
 		m.timers.rto = now.Add(m.rtt.rto)
 	}
-	if fresh || m.rtt.short() {
-		m.armTail(now)
-	}
+	m.armTail(now)
 }
 
 // armOnAck restarts the timers after an acknowledgement; progress says that the cumulative one moved.
@@ -89,9 +87,7 @@ func (m *Machine) armOnAck(now host.Instant, progress bool) {
 	if progress {
 		m.timers.rto = now.Add(m.rtt.rto)
 	}
-	if progress || m.rtt.short() || !m.mayProbe() {
-		m.armTail(now)
-	}
+	m.armTail(now)
 }
 
 // armTail arms the tail-loss probe: two round trips, twice as long after each probe that was not answered, and never later than the
@@ -113,18 +109,10 @@ func (m *Machine) armTail(now host.Instant) {
 	}
 }
 
-// mayProbe reports whether the tail of the flight may be probed. The reference implementation probes it once, and not during a recovery. On one
-// machine and in a local network that is not enough: where a socket's buffer is full, the probe and the end of what was sent again are lost
-// as well, and nothing else would notice before the timeout of a second.
-func (m *Machine) mayProbe() bool {
-	switch {
-	case m.loss.state == timedOut || m.out.flight.empty():
-		return false
-	case m.rtt.short():
-		return true
-	}
-	return m.loss.state == open && m.out.sacked == 0 && m.loss.probes == 0
-}
+// mayProbe reports whether the tail of the flight may be probed: not between a timeout and the next progress. The reference implementation
+// probes it once, and not during a recovery. That is not enough: where the probe or the end of what was sent again is lost as well, nothing
+// else would notice before the timeout of a second.
+func (m *Machine) mayProbe() bool { return m.loss.expiries == 0 && !m.out.flight.empty() }
 
 // updateZeroWindow probes a window that the peer has closed. What was written a moment ago is tried at
 // once, in case the news of reopening was lost; then the timer asks on (§8).

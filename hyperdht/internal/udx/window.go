@@ -6,18 +6,24 @@ type peerWindow struct {
 	seq, ack Seq
 }
 
-// update takes the window of a packet unless a newer packet has set it.
-func (w *peerWindow) update(p *Packet) bool {
+// update takes the window of a packet unless a newer packet has set it. Acknowledgements have the same numbers while there is a gap. If one
+// of them does not name the highest packet that is known to have arrived, before high, it is older than the one that did, and its window has
+// less in it.
+func (w *peerWindow) update(p *Packet, high Seq) bool {
 	if !w.seq.Before(p.Seq) && (w.seq != p.Seq || p.Ack.Before(w.ack)) {
+		return false
+	}
+	if w.seq == p.Seq && w.ack == p.Ack && p.Window > w.size && p.highest().Before(high) {
 		return false
 	}
 	w.size, w.seq, w.ack = p.Window, p.Seq, p.Ack
 	return true
 }
 
-// allows reports whether the peer has room for a packet beside what is in flight. Any window but 0 has room for one packet.
-func (w *peerWindow) allows(f *flight, p *packet) bool {
-	return w.size > 0 && (f.payload == 0 || f.payload+p.payload() <= int(w.size))
+// allows reports whether the peer has room for a packet beside the bytes that were sent and are not acknowledged. Those that were lost have
+// to arrive, too. Any window but 0 has room for one packet.
+func (w *peerWindow) allows(taken int, p *packet) bool {
+	return w.size > 0 && (taken == 0 || taken+p.payload() <= int(w.size))
 }
 
 // writer is the user's side of the send queue: back-pressure and the end of the direction.
