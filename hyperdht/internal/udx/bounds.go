@@ -13,6 +13,11 @@ func Bounds() []bound.Bound {
 			Reason: "what the JavaScript advertises; closes the window of the sender",
 		},
 		{
+			Name: "udx.maxGapped", What: "data beyond a gap, in addition",
+			Scope: bound.PerConnection, Limit: bound.Bytes(maxGapped), Policy: bound.Wait,
+			Reason: "a lossy path goes on while packets are repeated; more closes the window of the sender",
+		},
+		{
 			Name: "udx.maxReorder", What: "packets kept beyond a gap",
 			Scope: bound.PerConnection, Limit: bound.Count(maxReorder), Policy: bound.DropNew,
 			Reason: "a window of 4 MiB in packets of the smallest size is 7,944",

@@ -49,13 +49,16 @@ func BenchmarkLossyPath(b *testing.B) {
 		{jitter: 10 * ms, loss: 0.05},
 		{late: 30 * ms, reorder: 0.01},
 	} {
-		for _, rate := range []int{50e6, 10e6, 1e6} {
+		for _, rate := range []int{0, 50e6, 10e6, 1e6} {
 			l.delay, l.rate, l.queue, l.turn = 20*ms, rate, rate/20, ms
 			name := fmt.Sprintf("rate=%dMB/loss=%v/jitter=%v/reorder=%v", rate/1e6, l.loss, l.jitter, l.reorder)
 			b.Run(name, func(b *testing.B) {
 				var spent time.Duration
 				var st Stats
-				n := min(size, rate*4)
+				n := size
+				if rate > 0 {
+					n = min(size, rate*4)
+				}
 				seed := uint64(0)
 				for b.Loop() {
 					seed++
@@ -79,11 +82,16 @@ func BenchmarkLossyPath(b *testing.B) {
 // A reader that stops for long, on a path that reorders: what is held for lost and is not takes its place in the peer's window, too.
 func TestPausedReaderOnAPathThatReorders(t *testing.T) {
 	for seed := range uint64(8) {
-		w := pair(t, link{delay: 20 * ms, reorder: 0.01, late: 30 * ms}, seed)
-		const size = 12 << 20
+		l := link{delay: 20 * ms, reorder: 0.01, late: 30 * ms}
+		if seed%2 == 1 {
+			l.loss = 0.03
+		}
+		w := pair(t, l, seed)
+		const size = 16 << 20
 		w.a.Write(make([]byte, size))
-		w.b.Pause()
 		w.flush()
+		w.run(time.Duration(seed*100) * ms)
+		w.b.Pause()
 		w.run(30 * time.Second)
 		w.b.Resume()
 		w.b.Deliver()

@@ -56,6 +56,8 @@ const (
 	// minWindow is the smallest window advertised but 0: older senders round less down to nothing
 	// without probing and would stall (§7).
 	minWindow = 1500
+	// maxGapped is the most bytes beyond a gap that do not count in the window.
+	maxGapped = DefaultReceiveBuffer
 	// maxReorder bounds how far above the next expected packet one is kept. 4 MiB in packets of the
 	// smallest size are 7944.
 	maxReorder = 8192

@@ -33,14 +33,23 @@ func (r *reassembly) endDue() bool { return r.endSeen && !r.endReported && r.rea
 
 // hasRoom reports whether n bytes of packet s can be kept.
 func (r *reassembly) hasRoom(s Seq, n int) bool {
-	return s-r.expected < maxReorder && r.queue.unread+r.queue.gapped+n <= r.buffer+windowSlack &&
+	return s-r.expected < maxReorder && r.queue.unread+r.queue.gapped+n <= r.buffer+r.beyond()+windowSlack &&
 		(r.confined == 0 || r.queue.memory+r.queue.cost(r.expected, s, n) <= r.confined)
+}
+
+// beyond is the number of bytes beyond a gap that do not count: while a packet is repeated, a sender has to go on with others, or the rate of
+// a lossy path is what fits into the window in as many round trips as the repetitions take. The reference counts none of up to 65,536 packets.
+func (r *reassembly) beyond() int {
+	if r.confined > 0 {
+		return 0
+	}
+	return min(r.buffer, maxGapped)
 }
 
 // window is the number of further bytes that can be received: nothing, or at least one full packet. A confined peer's packets are held in
 // buffers that may be half empty, so it has half of the memory that is left.
 func (r *reassembly) window() int {
-	w := r.buffer - r.queue.unread - r.queue.gapped
+	w := r.buffer - r.queue.unread - max(r.queue.gapped-r.beyond(), 0)
 	if r.confined > 0 {
 		w = min(w, (r.confined-r.queue.memory)/2)
 	}
