@@ -128,16 +128,22 @@ type row struct {
 	Path     string
 	Meaning  string // of the path
 	Address  string
-	Scraped  moment
-	Took     string
-	Size     string
-	Error    string
-	Expires  moment
-	Pinned   bool
-	Overdue  bool
-	Shared   bool
+	lastScrape
+	Error   string
+	Expires moment
+	Pinned  bool
+	Overdue bool
+	Shared  bool
 
 	status domain.AliasStatus
+}
+
+// lastScrape is the last scrape of an alias, and those before it.
+type lastScrape struct {
+	Scraped moment
+	Took    string
+	Size    string
+	Spark   *sparkline // nil for less than two scrapes
 }
 
 func (h *Handler) rowOf(a domain.AliasStatus, now time.Time) row {
@@ -145,7 +151,7 @@ func (h *Handler) rowOf(a domain.AliasStatus, now time.Time) row {
 	r := row{
 		ID: hex.EncodeToString(sum[:8]), Alias: string(a.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(a.Alias)),
 		Service: a.Service, Hostname: a.Hostname, Identity: a.Identity, State: conditionOf(a), Session: sessionWords(a),
-		Scraped: momentAt(a.Scrape.At, now), Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, Shared: a.Shared, status: a,
+		lastScrape: lastScrape{Scraped: momentAt(a.Scrape.At, now)}, Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, Shared: a.Shared, status: a,
 	}
 	if a.SessionUp {
 		r.Path, r.Meaning = pathWords(a.Peer.Path)
@@ -199,6 +205,8 @@ type listing struct {
 	Last    int
 	Columns []column
 	Rows    []row
+	Health  []fact // of the DHT node
+	Paths   pathBar
 	Newer   string // links to other pages
 	Older   string
 }
@@ -281,11 +289,42 @@ func (v view) matches(r row) bool {
 	return true
 }
 
+// health is the state of the scraper on the DHT.
+type health struct {
+	ready bool
+	node  ports.NodeStatus
+}
+
+func (h health) facts() []fact {
+	return []fact{
+		{"DHT", sentence(h.node.State)}, {"DHT nodes known", strconv.Itoa(h.node.Nodes)}, {"DHT nodes with its record", strconv.Itoa(h.node.Announced)},
+	}
+}
+
+// drawSparks draws the last scrapes of the rows of a page. Without an answer of the loop they have none.
+func (h *Handler) drawSparks(r *http.Request, rows []row) {
+	sparks, err := ask(r.Context(), h.cfg.Loop, func() []*sparkline {
+		all := make([]*sparkline, len(rows))
+		for i, row := range rows {
+			if d, ok := h.cfg.Scraper.Alias(row.status.Alias); ok {
+				all[i] = sparklineOf(d.Scrapes)
+			}
+		}
+		return all
+	})
+	if err != nil {
+		return
+	}
+	for i := range rows {
+		rows[i].Spark = sparks[i]
+	}
+}
+
 func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 	all, err := h.list(r.Context())
-	var ready bool
+	var is health
 	if err == nil {
-		ready, err = ask(r.Context(), h.cfg.Loop, h.cfg.Scraper.Ready)
+		is, err = ask(r.Context(), h.cfg.Loop, func() health { return health{h.cfg.Scraper.Ready(), h.cfg.Scraper.Node()} })
 	}
 	if err != nil {
 		h.sorry(w, r, http.StatusServiceUnavailable, "No answer", "Try again in a moment: "+err.Error()+".")
@@ -309,7 +348,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 			return order(a, b)
 		})
 	}
-	l := listing{Total: len(all), Ready: ready, Query: v.query, State: string(v.state), Sort: v.sort, Shown: len(rows)}
+	l := listing{Total: len(all), Ready: is.ready, Health: is.facts(), Paths: barOf(all), Query: v.query, State: string(v.state), Sort: v.sort, Shown: len(rows)}
 	l.Summary = summary(len(all), counts)
 	l.States = h.choices(v, len(all), counts)
 	l.Columns = h.heads(v)
@@ -318,6 +357,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 	from := (v.page - 1) * pageRows
 	to := min(from+pageRows, len(rows))
 	l.Rows, l.First, l.Last = rows[from:to], from+1, to
+	h.drawSparks(r, l.Rows)
 	turn := func(to int) string { return v.link(h.linkPrefix, func(v *view) { v.page = to }) }
 	if v.page > 1 {
 		l.Newer = turn(v.page - 1)

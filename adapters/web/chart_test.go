@@ -1,0 +1,59 @@
+package web
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+func TestSparklinesShowDurationsAndFailures(t *testing.T) {
+	ok := func(ms int) domain.Scrape { return domain.Scrape{Took: time.Duration(ms) * time.Millisecond} }
+	failed := domain.Scrape{Took: 5 * time.Second, Err: domain.ErrTimeout}
+	for name, c := range map[string]struct {
+		scrapes []domain.Scrape
+		line    string
+		fails   []int
+		label   string
+	}{
+		"two":              {[]domain.Scrape{ok(10), ok(20)}, "M2 10h0L10 2", nil, "Last 2 scrapes: 10 ms to 20 ms"},
+		"a gap":            {[]domain.Scrape{ok(20), failed, ok(20), ok(10)}, "M2 2h0M18 2h0L26 10", []int{10}, "Last 4 scrapes: 1 failed, the others took 10 ms to 20 ms"},
+		"nothing but gaps": {[]domain.Scrape{failed, failed}, "", []int{2, 10}, "Last 2 scrapes: all failed"},
+		"no time at all":   {[]domain.Scrape{ok(0), ok(0)}, "M2 18h0L10 18", nil, "Last 2 scrapes: under 1 ms to under 1 ms"},
+	} {
+		got := sparklineOf(c.scrapes)
+		if got == nil || got.Line != c.line || !slices.Equal(got.Fails, c.fails) || got.Label != c.label {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if sparklineOf([]domain.Scrape{ok(1)}) != nil || sparklineOf(nil) != nil {
+		t.Error("one scrape is a line")
+	}
+	// The oldest ones are left out where there are more than fit.
+	many := sparklineOf(append(make([]domain.Scrape, 100), failed))
+	if want := sparkEdge + (sparkScrapes-1)*sparkStep; !slices.Equal(many.Fails, []int{want}) || want > sparkWidth-sparkEdge {
+		t.Errorf("%+v", many)
+	}
+}
+
+func TestBarOfPathsCountsConnections(t *testing.T) {
+	alias := func(key byte, up bool, p domain.Path) domain.AliasStatus {
+		return domain.AliasStatus{Entry: domain.Entry{Key: domain.PublicKey{key}}, SessionUp: up, Peer: domain.Peer{Addr: netip.AddrPort{}, Path: p}}
+	}
+	got := barOf([]domain.AliasStatus{
+		alias(1, true, domain.PathLAN), alias(1, true, domain.PathLAN), alias(2, true, domain.PathRelay), alias(3, true, domain.PathRelay),
+		alias(4, true, domain.PathLAN), alias(5, false, domain.PathPunched),
+	})
+	want := []pathPart{
+		{Word: "LAN", Class: "lan", Count: 2, From: 0, Width: 50},
+		{Word: "Relayed", Class: "relayed", Count: 2, From: 50, Width: 50},
+	}
+	if !slices.Equal(got.Parts, want) || got.Label != "Connections: 2 lan, 2 relayed" {
+		t.Errorf("%+v", got)
+	}
+	if got := barOf(nil); len(got.Parts) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
