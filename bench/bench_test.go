@@ -2,7 +2,7 @@
 //
 //	go test -run '^$' -bench . ./bench
 //
-// bench/compare measures the published JavaScript packages and dhtprom side by side.
+// bench/compare measures dhtprom beside the published JavaScript packages, PushProx, plain HTTP and raw UDP.
 package bench
 
 import (

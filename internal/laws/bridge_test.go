@@ -10,7 +10,6 @@ import (
 // handBridged are functions that post to a loop and wait on a channel without package bridge, each with its reason.
 var handBridged = map[string]string{
 	"adapters/udp Do":                         "the host's own, with which tests and programs reach its loop",
-	"bench/compare once":                      "it is timed, and its host outlives it",
 	"hyperdht/dhtnet Write":                   "a writer waits for room, not for an outcome",
 	"ports/bridge Call":                       "the bridge",
 	"ports/host/hosttest closedHostReportsIt": "tests the channel that the bridge waits on",
