@@ -32,6 +32,7 @@ type options struct {
 	targets   int
 	sizes     []int
 	parallel  []int
+	routes    []route
 	rounds    int
 	duration  time.Duration
 	script    string // peer.js
@@ -45,6 +46,7 @@ var sections = []struct {
 	run  func(context.Context, options) error
 }{
 	{"http", compareHTTP},
+	{"streams", compareStreams},
 }
 
 func main() {
@@ -75,6 +77,7 @@ func compare(ctx context.Context) error {
 	flag.IntVar(&o.targets, "targets", 20, "aliases that are scraped")
 	sizes := flag.String("sizes", "8000,100000,1000000", "sizes of pages, in bytes")
 	parallel := flag.String("parallel", "1,8,32,128", "scrapes at a time")
+	paths := flag.String("paths", "direct,40ms,40ms/1%,40ms/5ms", "paths of streams: direct, or an RTT, a loss or a jitter, as 40ms/1%/5ms")
 	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each")
 	flag.DurationVar(&o.duration, "duration", time.Second, "time of a measurement")
 	flag.Parse()
@@ -84,6 +87,9 @@ func compare(ctx context.Context) error {
 	}
 	if o.parallel, err = load.Numbers(*parallel); err != nil {
 		return fmt.Errorf("-parallel: %w", err)
+	}
+	if o.routes, err = parseRoutes(*paths); err != nil {
+		return fmt.Errorf("-paths: %w", err)
 	}
 	if o.rounds < 1 || o.targets < 1 {
 		return errors.New("-rounds and -targets must be positive")

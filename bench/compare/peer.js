@@ -3,6 +3,9 @@
 //
 //   node peer.js bridge BOOTSTRAP SEED SECRET                          {address, key}
 //   node peer.js client BOOTSTRAP SCRAPERKEY SECRET ALIAS PAGE         {}   any line: reads the file PAGE again
+//   node peer.js listen BOOTSTRAP                                      {key}
+//   node peer.js dial BOOTSTRAP KEY                                    {}   bulk BYTES, trips NUMBER: {seconds}
+//   node peer.js udx ID                                                {port}   peer ID PORT: {}; then as dial, of one of the two
 'use strict'
 
 const fs = require('fs')
@@ -14,6 +17,7 @@ const load = (name) => require(path.join(modules, name))
 
 const HyperDHT = load('hyperdht')
 const Hyperswarm = load('hyperswarm')
+const UDX = load('udx-native')
 const AliasRpcServer = load('dht-prom-alias-rpc')
 const DhtPromClient = load('dht-prom-client')
 const DhtPromScraper = load('dht-prom-client/scraper')
@@ -65,7 +69,116 @@ async function client (bootstrap, scraperKey, secret, alias, page) {
   }
 }
 
-const roles = { bridge, client }
+// Streams: a header, a mode and a number of bytes, and then that many. The last byte of a bulk is answered by one byte; trips are echoed.
+
+const TRIPS = 1
+const HEADER = 9
+const CHUNK = Buffer.alloc(1 << 20)
+const TRIP = Buffer.alloc(64)
+
+function answerStream (stream) {
+  let head = Buffer.alloc(0)
+  let left = 0
+  stream.on('error', (err) => console.error(err))
+  stream.on('data', (b) => {
+    while (b.length > 0) {
+      if (left === 0) {
+        const rest = HEADER - head.length
+        head = Buffer.concat([head, b.subarray(0, rest)])
+        b = b.subarray(rest)
+        if (head.length === HEADER) left = Number(head.readBigUInt64LE(1))
+        continue
+      }
+      const part = b.subarray(0, left)
+      b = b.subarray(part.length)
+      left -= part.length
+      if (head[0] === TRIPS) stream.write(part)
+      else if (left === 0) stream.write(Buffer.alloc(1))
+      if (left === 0) head = Buffer.alloc(0)
+    }
+  })
+}
+
+// caller returns what answers the lines of a dialer.
+function caller (stream) {
+  let received = 0
+  let wanted = 0
+  let resume = null
+  stream.on('error', (err) => {
+    console.error(err)
+    process.exit(1)
+  })
+  stream.on('data', (b) => {
+    received += b.length
+    if (received >= wanted && resume) resume()
+  })
+  const receive = (n) => new Promise((resolve) => {
+    wanted += n
+    resume = resolve
+    if (received >= wanted) resolve()
+  })
+  const header = (mode, n) => {
+    const b = Buffer.alloc(HEADER)
+    b[0] = mode
+    b.writeBigUInt64LE(BigInt(n), 1)
+    stream.write(b)
+  }
+  return async (what, text) => {
+    const n = Number(text)
+    const began = process.hrtime.bigint()
+    if (what === 'trips') {
+      header(TRIPS, n * TRIP.length)
+      for (let i = 0; i < n; i++) {
+        stream.write(TRIP)
+        await receive(TRIP.length)
+      }
+    } else {
+      header(0, n)
+      for (let left = n; left > 0; left -= CHUNK.length) {
+        if (!stream.write(CHUNK.subarray(0, left))) await new Promise((resolve) => stream.once('drain', resolve))
+      }
+      await receive(1)
+    }
+    return { seconds: Number(process.hrtime.bigint() - began) / 1e9 }
+  }
+}
+
+async function listen (bootstrap) {
+  const server = node(bootstrap).createServer({ shareLocalAddress: false }, answerStream)
+  await server.listen()
+  print({ key: server.publicKey.toString('hex') })
+  return () => ({})
+}
+
+async function dial (bootstrap, key) {
+  const dht = node(bootstrap)
+  await dht.fullyBootstrapped()
+  const socket = dht.connect(Buffer.from(key, 'hex'), { localConnection: false })
+  const call = caller(socket)
+  await socket.opened
+  print({})
+  return call
+}
+
+async function udx (id) {
+  const u = new UDX()
+  const socket = u.createSocket()
+  socket.bind(0, '127.0.0.1')
+  const stream = u.createStream(Number(id))
+  print({ port: socket.address().port })
+  let call = null
+  return async (what, ...args) => {
+    if (what !== 'peer') {
+      if (!call) call = caller(stream)
+      return call(what, ...args)
+    }
+    stream.connect(socket, Number(args[0]), Number(args[1]), '127.0.0.1')
+    if (args[2] === 'answer') answerStream(stream)
+    return {}
+  }
+}
+
+const roles = { bridge, client, listen, dial, udx }
 
 async function main ([role, ...args]) {
   const lines = readline.createInterface({ input: process.stdin })

@@ -27,6 +27,9 @@ var roles = map[string]role{
 	"client":    {3, clientRole},
 	"exporters": {1, exportersRole},
 	"udp":       {0, udpRole},
+	"caller":    {1, callerRole},
+	"listen":    {1, listenRole},
+	"dial":      {2, dialRole},
 }
 
 // runRole runs a role until its standard input ends.
