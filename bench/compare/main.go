@@ -33,6 +33,8 @@ type options struct {
 	sizes     []int
 	parallel  []int
 	routes    []route
+	crowd     []int
+	idle      time.Duration
 	rounds    int
 	duration  time.Duration
 	script    string // peer.js
@@ -47,6 +49,7 @@ var sections = []struct {
 }{
 	{"http", compareHTTP},
 	{"streams", compareStreams},
+	{"aliases", compareCrowds},
 }
 
 func main() {
@@ -78,6 +81,8 @@ func compare(ctx context.Context) error {
 	sizes := flag.String("sizes", "8000,100000,1000000", "sizes of pages, in bytes")
 	parallel := flag.String("parallel", "1,8,32,128", "scrapes at a time")
 	paths := flag.String("paths", "direct,40ms,40ms/1%,40ms/5ms", "paths of streams: direct, or an RTT, a loss or a jitter, as 40ms/1%/5ms")
+	crowd := flag.String("crowd", "300,3000", "numbers of aliases whose memory is measured, from 20 on; for the JavaScript only the first")
+	flag.DurationVar(&o.idle, "idle", 10*time.Second, "time of a measurement of an idle scraper")
 	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each")
 	flag.DurationVar(&o.duration, "duration", time.Second, "time of a measurement")
 	flag.Parse()
@@ -87,6 +92,9 @@ func compare(ctx context.Context) error {
 	}
 	if o.parallel, err = load.Numbers(*parallel); err != nil {
 		return fmt.Errorf("-parallel: %w", err)
+	}
+	if o.crowd, err = load.Numbers(*crowd); err != nil {
+		return fmt.Errorf("-crowd: %w", err)
 	}
 	if o.routes, err = parseRoutes(*paths); err != nil {
 		return fmt.Errorf("-paths: %w", err)

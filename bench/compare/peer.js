@@ -3,6 +3,7 @@
 //
 //   node peer.js bridge BOOTSTRAP SEED SECRET                          {address, key}
 //   node peer.js client BOOTSTRAP SCRAPERKEY SECRET ALIAS PAGE         {}   any line: reads the file PAGE again
+//   node peer.js crowd BOOTSTRAP SCRAPERKEY SECRET PAGE                 {}   FROM COUNT PARALLEL: {seconds}, until so many are registered
 //   node peer.js listen BOOTSTRAP                                      {key}
 //   node peer.js dial BOOTSTRAP KEY                                    {}   bulk BYTES, trips NUMBER: {seconds}
 //   node peer.js udx ID                                                {port}   peer ID PORT: {}; then as dial, of one of the two
@@ -66,6 +67,35 @@ async function client (bootstrap, scraperKey, secret, alias, page) {
   return () => {
     body = fs.readFileSync(page, 'utf8')
     return {}
+  }
+}
+
+// crowd has many clients on one node.
+async function crowd (bootstrap, scraperKey, secret, page) {
+  const body = fs.readFileSync(page, 'utf8')
+  const dht = node(bootstrap)
+  await dht.fullyBootstrapped()
+  print({})
+  return async (from, count, parallel) => {
+    const began = process.hrtime.bigint()
+    let next = Number(from)
+    const end = next + Number(count)
+    const worker = async () => {
+      while (next < end) {
+        // Each client has a key of its own, as those on different nodes: the bridge keeps one connection for a key.
+        const own = {
+          createServer: (...args) => dht.createServer(...args),
+          connect: (key) => dht.connect(key, { keyPair: HyperDHT.keyPair() })
+        }
+        const c = new DhtPromClient(own, () => body, scraperKey, `crowd-target-${next++}`, Buffer.from(secret, 'hex'), 'bench')
+        let failed = null
+        c.on('register-alias-error', (err) => { failed = err })
+        await c.ready()
+        if (failed) throw failed
+      }
+    }
+    await Promise.all(Array.from({ length: Number(parallel) }, worker))
+    return { seconds: Number(process.hrtime.bigint() - began) / 1e9 }
   }
 }
 
@@ -178,7 +208,7 @@ async function udx (id) {
   }
 }
 
-const roles = { bridge, client, listen, dial, udx }
+const roles = { bridge, client, crowd, listen, dial, udx }
 
 async function main ([role, ...args]) {
   const lines = readline.createInterface({ input: process.stdin })

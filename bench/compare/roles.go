@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/bench/internal/systems"
@@ -28,6 +31,7 @@ var roles = map[string]role{
 	"exporters": {1, exportersRole},
 	"udp":       {0, udpRole},
 	"caller":    {1, callerRole},
+	"crowd":     {2, crowdRole},
 	"listen":    {1, listenRole},
 	"dial":      {2, dialRole},
 }
@@ -111,4 +115,42 @@ func udpRole([]string) (any, func([]string) (any, error), error) {
 	}()
 	ready := map[string]string{"address": conn.LocalAddr().String()}
 	return ready, func([]string) (any, error) { return done{}, nil }, nil
+}
+
+// crowdRole has many clients on one node. Its arguments are an invite and the file of a page; its lines are the number of the first client
+// to start, how many, and how many at a time. It answers with the time until all are registered.
+func crowdRole(args []string) (any, func([]string) (any, error), error) {
+	text, err := os.ReadFile(args[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	page := string(text)
+	cfg := client.Config{Invite: args[0], Func: func(context.Context) (string, error) { return page, nil }}
+	network, err := cfg.Network()
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := dhtprom.NewNode(network)
+	return done{}, func(line []string) (any, error) {
+		var from, count, parallel int
+		if _, err := fmt.Sscan(strings.Join(line, " "), &from, &count, &parallel); err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		group, ctx := errgroup.WithContext(context.Background())
+		group.SetLimit(parallel)
+		for i := from; i < from+count; i++ {
+			group.Go(func() error {
+				cfg := cfg
+				cfg.Alias = "crowd-" + systems.Alias(i)
+				c, err := client.Start(context.Background(), n, cfg)
+				if err != nil {
+					return err
+				}
+				return c.Registered(ctx)
+			})
+		}
+		err := group.Wait()
+		return timed{time.Since(began).Seconds()}, err
+	}, err
 }
