@@ -1,11 +1,14 @@
-// Compare measures what users get: scrapes over HTTP through dhtprom, the published JavaScript packages and PushProx, beside plain HTTP and
-// raw UDP.
+// Compare measures dhtprom as its users run it, beside the published JavaScript packages, PushProx, plain HTTP, libudx and raw UDP.
 //
-//	go run ./bench/compare [-rows http] [-pushprox DIR] [-rounds 3] [-duration 1s]
+//	go run ./bench/compare [-rows http,streams,aliases] [-pushprox DIR] [-rounds 3] [-duration 500ms] [-crowd 300]
 //
 // It prints tables in Markdown, with the machine, which must be Linux. Everything runs on it, each part in a process of its own: the load
 // generator, a private DHT, the scrapers and a client for each alias. The systems take turns in each round, after they have run until
-// their rates are level; each cell has the median of the rounds, and the least and the greatest in parentheses.
+// their rates are level; each cell has the median of the rounds, and the least and the greatest in parentheses. docs/performance.md
+// describes the rows.
+//
+// DIR has the programs pushprox-proxy and pushprox-client. The JavaScript packages are those of interop/js, which npm installs; where node
+// is not installed they are not measured.
 package main
 
 import (
@@ -81,10 +84,10 @@ func compare(ctx context.Context) error {
 	sizes := flag.String("sizes", "8000,100000,1000000", "sizes of pages, in bytes")
 	parallel := flag.String("parallel", "1,8,32,128", "scrapes at a time")
 	paths := flag.String("paths", "direct,40ms,40ms/1%,40ms/5ms", "paths of streams: direct, or an RTT, a loss or a jitter, as 40ms/1%/5ms")
-	crowd := flag.String("crowd", "300,3000", "numbers of aliases whose memory is measured, from 20 on; for the JavaScript only the first")
-	flag.DurationVar(&o.idle, "idle", 10*time.Second, "time of a measurement of an idle scraper")
+	crowd := flag.String("crowd", "300", "numbers of aliases whose memory is measured, from 20 on; for the JavaScript only the first")
+	flag.DurationVar(&o.idle, "idle", 5*time.Second, "time of a measurement of an idle scraper")
 	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each")
-	flag.DurationVar(&o.duration, "duration", time.Second, "time of a measurement")
+	flag.DurationVar(&o.duration, "duration", 500*time.Millisecond, "time of a measurement; those of streams take three times as long")
 	flag.Parse()
 	var err error
 	if o.sizes, err = load.Numbers(*sizes); err != nil {

@@ -72,8 +72,8 @@ func (s *system) during(ctx context.Context, d time.Duration, parallel, targets,
 	if err == nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if err == nil && len(all.latencies) == 0 {
-		err = all.err
+	if all.err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %d scrapes failed: %v\n", s.name, all.failed, all.err)
 	}
 	return all, err
 }
@@ -86,11 +86,11 @@ func (s *system) warm(ctx context.Context, d time.Duration, parallel, targets, s
 		if err != nil {
 			return err
 		}
-		if rate := w.rate(); math.Abs(rate-last) < level*last {
+		rate := w.rate()
+		if rate == 0 || math.Abs(rate-last) < level*last {
 			break
-		} else {
-			last = rate
 		}
+		last = rate
 	}
 	return nil
 }
@@ -103,10 +103,14 @@ type figures struct {
 }
 
 func (f *figures) add(w *window) {
+	f.failed += w.failed
 	n := float64(len(w.latencies))
+	if n == 0 {
+		return
+	}
 	f.rate, f.cpu = append(f.rate, w.rate()), append(f.cpu, w.cpu.Seconds()*1e6/n)
 	f.p50, f.p99 = append(f.p50, load.Quantile(w.latencies, .5)), append(f.p99, load.Quantile(w.latencies, .99))
-	f.failed, f.coding = f.failed+w.failed, w.coding
+	f.coding = w.coding
 }
 
 func compareHTTP(ctx context.Context, o options) error {

@@ -12,11 +12,11 @@ import (
 
 // The raw UDP ping-pong: a request names a range of a page, and its answer is the datagrams of it, all of them sent by one system call.
 const (
-	datagram     = 1200                  // bytes
-	maxDatagrams = 64                    // in an answer
-	socketBuffer = 4 << 20               // bytes
-	lost         = 50 * time.Millisecond // after which a request is repeated
-	maxRepeats   = 100
+	datagram     = 1200        // bytes
+	maxDatagrams = 64          // in an answer
+	socketBuffer = 4 << 20     // bytes
+	lost         = time.Second // after which a request is repeated
+	maxRepeats   = 30
 )
 
 // answerDatagrams answers requests until the socket is closed.
