@@ -235,12 +235,14 @@ func (c *crowd) memory(ctx context.Context, f crowdFigures, base float64) error 
 }
 
 func (c *crowd) scrapeAll(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, systems.Patience)
+	defer stop()
 	errs := make(chan error)
 	for worker := range scrapeOnce {
 		go func() {
 			var err error
 			for i := worker; i < c.number && err == nil; i += scrapeOnce {
-				_, err = c.way.Scrape(ctx, i, crowdPage)
+				err = c.way.AwaitTarget(ctx, i, crowdPage) // the bridge may still be connecting
 			}
 			errs <- err
 		}()

@@ -80,18 +80,25 @@ func (w *Way) Scrape(ctx context.Context, target, size int) (s Scraped, err erro
 // Await waits until a number of targets can be scraped, and returns the last error if the context ends before.
 func (w *Way) Await(ctx context.Context, targets, size int) error {
 	for i := range targets {
-		for {
-			_, err := w.Scrape(ctx, i, size)
-			if err == nil {
-				break
-			}
-			if ctx.Err() != nil {
-				return fmt.Errorf("%s: %w", w.Name, err)
-			}
-			time.Sleep(100 * time.Millisecond)
+		if err := w.AwaitTarget(ctx, i, size); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// AwaitTarget waits until one target can be scraped, as Await does.
+func (w *Way) AwaitTarget(ctx context.Context, target, size int) error {
+	for {
+		_, err := w.Scrape(ctx, target, size)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", w.Name, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // ProcessorTime returns the one that the programs used so far.
