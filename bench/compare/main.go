@@ -118,6 +118,7 @@ func compare(ctx context.Context) error {
 		return err
 	}
 	fmt.Println(machine(ctx, o))
+	defer func() { fmt.Printf("Load average at the end: %s.\n", loadAverage()) }()
 	for _, s := range sections {
 		if slices.Contains(wanted, s.name) {
 			if err := s.run(ctx, o); err != nil {

@@ -20,15 +20,6 @@ const notMeasured = "not measured"
 
 // machine describes this machine and the versions, as a paragraph.
 func machine(ctx context.Context, o options) string {
-	field := func(file, key string) string {
-		text, _ := os.ReadFile(file)
-		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, key); ok {
-				return strings.TrimLeft(strings.TrimSpace(value), ": \t")
-			}
-		}
-		return "unknown"
-	}
 	output := func(name string, args ...string) string {
 		out, err := exec.CommandContext(ctx, name, args...).Output()
 		if err != nil {
@@ -44,14 +35,27 @@ func machine(ctx context.Context, o options) string {
 		}
 		return name + " " + p.Version
 	}
-	load := "unknown"
-	if fields := strings.Fields(field("/proc/loadavg", "")); len(fields) > 0 {
-		load = fields[0]
-	}
 	return fmt.Sprintf("Measured on %s, at commit %s: %s, %d cores, Linux %s; %s; Node.js %s with %s. Load average before the start: %s. Cells: median of %d rounds (least–greatest).\n",
 		time.Now().UTC().Format(time.DateOnly), output("git", "rev-parse", "--short", "HEAD"), field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
 		field("/proc/sys/kernel/osrelease", ""), runtime.Version(), output("node", "--version"),
-		strings.Join([]string{version("hyperdht"), version("dht-prom-client"), version("udx-native")}, ", "), load, o.rounds)
+		strings.Join([]string{version("hyperdht"), version("dht-prom-client"), version("udx-native")}, ", "), loadAverage(), o.rounds)
+}
+
+// field returns the value of a key in a file of /proc, or the first line if the key is empty.
+func field(file, key string) string {
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimLeft(strings.TrimSpace(value), ": \t")
+		}
+	}
+	return "unknown"
+}
+
+// loadAverage returns the one of the last minute: programs that run or wait for a core.
+func loadAverage() string {
+	average, _, _ := strings.Cut(field("/proc/loadavg", ""), " ")
+	return average
 }
 
 // cell returns the median of the rounds, and the least and the greatest.
