@@ -105,6 +105,9 @@ func compare(ctx context.Context) error {
 	if o.rounds < 1 || o.targets < 1 {
 		return errors.New("-rounds and -targets must be positive")
 	}
+	if o.coding != "none" && o.coding != "gzip" {
+		return fmt.Errorf("-coding: want none or gzip, got %q", o.coding)
+	}
 	wanted := strings.Split(*rows, ",")
 	for _, name := range wanted {
 		if !slices.Contains(names, name) {
