@@ -9,7 +9,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -67,6 +66,7 @@ type Host struct {
 	sockets  map[*socket]struct{}
 	out      outbox
 	memory   batch // in which a batch of sends is put together
+	addrs    addrs
 	stats    Stats
 	down     bool
 }
@@ -78,7 +78,7 @@ func New(opt Options) *Host {
 	}
 	h := &Host{
 		opt: opt, clock: newClock(), kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64),
-		alarmAt: math.MaxInt64, sockets: map[*socket]struct{}{},
+		alarmAt: math.MaxInt64, sockets: map[*socket]struct{}{}, addrs: addrs{list: listAddrs},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.tasks.Go(h.drive)
@@ -267,53 +267,6 @@ func (h *Host) Post(f func()) {
 
 // Rand implements host.Host.
 func (h *Host) Rand() io.Reader { return rand.Reader }
-
-// Addrs implements host.Host. The source address of datagrams to the internet comes first, so that a change of the route
-// to another interface changes the result.
-func (h *Host) Addrs() []netip.Addr {
-	addrs, first := interfaceAddrs(), routedAddr()
-	if i := slices.Index(addrs, first); i > 0 {
-		addrs = slices.Insert(slices.Delete(addrs, i, i+1), 0, first)
-	}
-	return addrs
-}
-
-// routedAddr returns the source address of datagrams to the internet, invalid without a route. Nothing is sent.
-func routedAddr() netip.Addr {
-	c, err := net.Dial("udp4", documentationAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-}
-
-func interfaceAddrs() []netip.Addr {
-	var addrs []netip.Addr
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return nil // without known interfaces there are no addresses
-	}
-	for _, i := range interfaces {
-		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
-			continue
-		}
-		list, err := i.Addrs()
-		if err != nil {
-			continue // the interface was removed
-		}
-		for _, a := range list {
-			n, ok := a.(*net.IPNet)
-			if !ok {
-				continue
-			}
-			if addr, ok := netip.AddrFromSlice(n.IP); ok && addr.Unmap().Is4() && !addr.Unmap().IsLoopback() {
-				addrs = append(addrs, addr.Unmap())
-			}
-		}
-	}
-	return addrs
-}
 
 // LookupHost implements host.Host.
 func (h *Host) LookupHost(name string, done func([]netip.Addr, error)) {
