@@ -2,6 +2,7 @@ package id_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -265,6 +266,64 @@ func TestKeysOfSmallOrderSignNothing(t *testing.T) {
 	sig := append(slices.Clone(identity), make([]byte, 32)...)
 	if id.Verify(id.PublicKey(identity), []byte("anything"), sig) {
 		t.Error("a made-up signature passed")
+	}
+}
+
+// Keys and commitments are judged by their bytes; this compares the result with the curve's.
+func TestVerifyJudgesPointsAsTheCurveDoes(t *testing.T) {
+	encoded, err := hex.DecodeString("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+	if err != nil {
+		t.Fatal(err)
+	}
+	order8, err := new(edwards25519.Point).SetBytes(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kp := id.KeyPairFromSeed(id.Seed{1})
+	honest, err := new(edwards25519.Point).SetBytes(kp.Public[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := edwards25519.NewIdentityPoint()
+	for i := range 8 {
+		mixed := new(edwards25519.Point).Add(honest, small)
+		if !id.PublicKey(mixed.Bytes()).Canonical() {
+			t.Errorf("a key plus %d times the point of order 8 is not canonical", i)
+		}
+		for _, sign := range []byte{0, 0x80} {
+			key := id.PublicKey(small.Bytes())
+			key[31] ^= sign
+			// With s = 0 and the key's negative as commitment, every message with a challenge of 1 modulo 8 is signed.
+			for n := range 64 {
+				for j := range 8 {
+					r := edwards25519.NewIdentityPoint()
+					for range j {
+						r.Add(r, order8)
+					}
+					if sig := append(r.Bytes(), make([]byte, 32)...); id.Verify(key, []byte{byte(n)}, sig) {
+						t.Fatalf("a made-up signature of %d passed for %d times the point of order 8, sign %#x", n, i, sign)
+					}
+				}
+			}
+		}
+		small.Add(small, order8)
+	}
+	if small.Equal(edwards25519.NewIdentityPoint()) != 1 {
+		t.Error("the point is not of order 8")
+	}
+	for low := range 256 {
+		key := id.PublicKey(bytes.Repeat([]byte{0xff}, 32))
+		key[0] = byte(low)
+		for _, top := range []byte{0x7f, 0xff} {
+			key[31] = top
+			p, err := new(edwards25519.Point).SetBytes(key[:])
+			if wantCanonical := low < 0xed; key.Canonical() != wantCanonical {
+				t.Errorf("Canonical of %x is %v", key, !wantCanonical)
+			}
+			if err == nil && low >= 0xed && bytes.Equal(p.Bytes(), key[:]) {
+				t.Errorf("%x is canonical on the curve", key)
+			}
+		}
 	}
 }
 

@@ -3,11 +3,11 @@ package id
 import (
 	"crypto/ed25519"
 	"crypto/subtle"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
-
-	"filippo.io/edwards25519"
+	"slices"
 )
 
 // PublicKey is an Ed25519 public key: the name under which a peer is known.
@@ -57,19 +57,46 @@ func (k KeyPair) Sign(msg []byte) [64]byte {
 // Verify reports whether sig is a signature of msg under pk. It is as strict as libsodium: keys and
 // commitments of small order are rejected, for which a signature of any message can be forged.
 func Verify(pk PublicKey, msg, sig []byte) bool {
-	if len(sig) != ed25519.SignatureSize || !fullOrder(pk[:]) || !fullOrder(sig[:32]) {
+	if len(sig) != ed25519.SignatureSize || !pk.Canonical() || pk.smallOrder() || PublicKey(sig[:32]).smallOrder() {
 		return false
 	}
-	return ed25519.Verify(pk[:], msg, sig)
+	return ed25519.Verify(pk[:], msg, sig) // which compares the commitment with a canonical one
 }
 
-// fullOrder reports whether b is the canonical form of a point that is not of small order.
-func fullOrder(b []byte) bool {
-	p, err := new(edwards25519.Point).SetBytes(b)
-	if err != nil || subtle.ConstantTimeCompare(p.Bytes(), b) == 0 {
-		return false
+// Canonical reports whether the coordinate y is less than the prime of the field, 2²⁵⁵-19. Every point but those of small order then
+// has one encoding only.
+func (k PublicKey) Canonical() bool {
+	if k[0] < 0xed || k[31]&0x7f != 0x7f {
+		return true
 	}
-	return new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 0
+	for _, b := range k[1:31] {
+		if b != 0xff {
+			return true
+		}
+	}
+	return false
+}
+
+// smallOrder reports whether a canonical encoding is one of a point of small order. Neither it nor Canonical decodes the point.
+func (k PublicKey) smallOrder() bool {
+	k[31] &= 0x7f // the sign of x
+	return slices.Contains(smallOrders[:], k)
+}
+
+// smallOrders are the coordinates y of the points of order 4, 1, 2 and 8, as in libsodium's has_small_order.
+var smallOrders = [...]PublicKey{
+	{},
+	{1},
+	unhex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+	unhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+	unhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+}
+
+func unhex(s string) (k PublicKey) {
+	if _, err := hex.Decode(k[:], []byte(s)); err != nil {
+		panic(err)
+	}
+	return k
 }
 
 // Target returns the target at which a server with this key is announced.

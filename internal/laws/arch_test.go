@@ -38,7 +38,7 @@ var rules = []rule{
 	// time as an argument and return values; of ports/host they use no more than Instant and Event, of ports/bound the row of a
 	// limit.
 	{"hyperdht/compact", "", "", "rank 0: the encoding of everything"},
-	{"hyperdht/id", "hyperdht/compact", "filippo.io/edwards25519 golang.org/x/crypto", "rank 0: keys and names; a node id is a hash of an encoded address"},
+	{"hyperdht/id", "hyperdht/compact", "golang.org/x/crypto", "rank 0: keys and names; a node id is a hash of an encoded address"},
 	{"hyperdht/internal/wire", "hyperdht/compact hyperdht/id", "golang.org/x/crypto", "rank 1: messages are bytes; who sends them when is not known here"},
 	{"hyperdht/internal/kad", "hyperdht/id ports/host", "", "rank 2: the routing table sends no requests"},
 	{"hyperdht/internal/nat", "ports/bound", "", "rank 2: samples in, addresses out; where samples come from is not known here"},

@@ -8,6 +8,8 @@ import (
 
 	"filippo.io/edwards25519"
 	"github.com/flynn/noise"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
 
 // ErrInvalidKey is returned for public keys that libsodium's crypto_scalarmult_ed25519 refuses: not
@@ -58,7 +60,7 @@ func (c *curve) check(public []byte) (*edwards25519.Point, error) {
 		}
 	}
 	p, err := edwards25519.NewIdentityPoint().SetBytes(public)
-	if err != nil || !bytes.Equal(p.Bytes(), public) {
+	if err != nil || !id.PublicKey(public).Canonical() {
 		return nil, ErrInvalidKey
 	}
 	if p.Equal(edwards25519.NewIdentityPoint()) == 1 {
