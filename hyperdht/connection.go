@@ -334,11 +334,13 @@ func (c *Connection) deliver(msg []byte) {
 	if c.second != nil {
 		c.second.proved()
 	}
-	// An empty message is the other side's keep-alive.
-	if c.closed || c.handlers.message == nil || (len(msg) == 0 && c.keepAlive.interval > 0) {
-		return
+	switch {
+	case c.closed:
+	case len(msg) == 0 && c.keepAlive.interval > 0:
+		c.keepAliveReceived()
+	case c.handlers.message != nil:
+		c.handlers.message(msg)
 	}
-	c.handlers.message(msg)
 }
 
 func (c *Connection) receiveMessage(b []byte) {

@@ -32,7 +32,9 @@ type intake struct {
 	through map[netip.Prefix]*bound.Queue[*incoming] // waiting callers, by the relay that names them
 	held    *bound.Shares[*incoming]
 	read    *bound.Recent[[32]byte] // handshakes of known keys, by their ephemeral key
-	turn    host.Timer              // the next token for waiting callers
+	turn    host.Timer              // for waiting callers: the next token, or the next turn
+	busy    host.Instant            // the turn in which handshakes were read last
+	served  int                     // how many in that turn
 
 	remembered  []*incoming // settled attempts, the oldest first; some are forgotten already
 	remembering int
@@ -234,22 +236,28 @@ func (in *intake) turnAway(gone *bound.Item[*incoming], comes *incoming) {
 	}
 }
 
-// serve reads the handshakes of waiting callers, as long as there are tokens.
+// serve reads the handshakes of waiting callers, as long as there are tokens, and a few in one turn: they take half a millisecond
+// each, and a batch of datagrams may be a turn and have dozens of them, while scrapes wait.
 func (in *intake) serve() {
 	now := in.p.host.Now()
-	for in.waiting.Len() > 0 && !in.all.Empty(now) {
+	if in.busy != now {
+		in.busy, in.served = now, 0
+	}
+	for in.waiting.Len() > 0 && !in.all.Empty(now) && in.served < handshakesPerTurn {
 		h, _ := in.waiting.Next()
 		in.leaveLine(h)
 		in.all.Take(now)
+		in.served++
 		in.p.stats.HandshakesRead++
 		h.read()
 	}
+	wait := max(in.all.Wait(now), handshakesPause)
 	switch {
 	case in.waiting.Len() == 0:
 	case in.turn == nil:
-		in.turn = in.p.host.AfterFunc(in.all.Wait(now), in.serve)
+		in.turn = in.p.host.AfterFunc(wait, in.serve)
 	default:
-		in.turn.Reset(in.all.Wait(now))
+		in.turn.Reset(wait)
 	}
 }
 

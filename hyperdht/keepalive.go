@@ -8,11 +8,28 @@ import (
 
 // keepAlive is the timer of a connection: it sends an empty message after an interval of silence, and closes the connection if the
 // peer is silent for longer, or does not end its direction after Close.
+//
+// Nodes with many connections wake up for all of them together: the messages leave at the beginning of a slot, and a peer's
+// message is answered at once, in the datagram of its acknowledgement, by a side that was silent for half of the interval. Without
+// more, both sides would send at about the same time, so the side that has dialled waits for the other, for keepAliveSlack longer.
 type keepAlive struct {
 	interval  time.Duration // 0 is never
 	lastWrite host.Instant
+	lastEmpty host.Instant // of the peer; zero before the first
 	timer     host.Timer
 	lingering bool // timer is the deadline after Close
+}
+
+// slot is the unit of the times at which the timer fires.
+func (k *keepAlive) slot() time.Duration { return max(k.interval/keepAliveSlots, 1) }
+
+// slotted returns the time until the last slot that begins within d, or until the next one.
+func (k *keepAlive) slotted(now host.Instant, d time.Duration) time.Duration {
+	due, slot := now.Add(d), host.Instant(k.slot())
+	if due -= due % slot; due <= now {
+		due += slot
+	}
+	return due.Sub(now)
 }
 
 func (k *keepAlive) stop() {
@@ -37,7 +54,7 @@ func (c *Connection) SetKeepAlive(d time.Duration) {
 
 func (c *Connection) armKeepAlive() {
 	if k := &c.keepAlive; k.interval > 0 && c.writable() {
-		k.timer = c.p.host.AfterFunc(k.interval, c.keepAliveDue)
+		k.timer = c.p.host.AfterFunc(k.slotted(c.p.host.Now(), k.interval), c.keepAliveDue)
 	}
 }
 
@@ -49,21 +66,32 @@ func (c *Connection) keepAliveDue() {
 		return
 	}
 	k, now := &c.keepAlive, c.p.host.Now()
-	next := k.interval
+	left := k.interval
 	if c.open { // before, the transport gives up
-		left := silentIntervals*k.interval - now.Sub(max(c.raw.LastReceived(), c.openedAt))
-		if left <= 0 {
+		if left = silentIntervals*k.interval - now.Sub(max(c.raw.LastReceived(), c.openedAt)); left <= 0 {
 			c.Destroy(ErrPeerSilent)
 			return
 		}
-		next = min(next, left)
+	}
+	wait := k.interval
+	if c.initiator && k.lastEmpty > 0 && now.Sub(k.lastEmpty) < k.interval+keepAliveSlack {
+		wait += keepAliveSlack
 	}
 	idle := now.Sub(k.lastWrite)
-	if idle >= k.interval {
+	if idle > wait-k.slot() {
 		c.write(nil)
 		idle = 0
 	}
-	k.timer.Reset(min(next, k.interval-idle))
+	k.timer.Reset(min(left, k.slotted(now, wait-idle)))
+}
+
+// keepAliveReceived handles an empty message.
+func (c *Connection) keepAliveReceived() {
+	k, now := &c.keepAlive, c.p.host.Now()
+	k.lastEmpty = now
+	if c.writable() && now.Sub(k.lastWrite) > k.interval/2 {
+		c.write(nil)
+	}
 }
 
 // Close ends our direction. If the other side has not ended its own within ten seconds, the connection is

@@ -83,6 +83,14 @@ const (
 	// The transport takes 13 s from the first unanswered packet; this limit is 15 s from the last one received, whatever is
 	// under way.
 	silentIntervals = 3
+	// handshakesPerTurn is the number of handshakes that are read before other work has its turn, and handshakesPause the time until
+	// further ones: together above handshakePace.
+	handshakesPerTurn = 4
+	handshakesPause   = time.Millisecond
+	// keepAliveSlots is the number of slots of a keep-alive interval: ten in a second. keepAliveSlack is longer than a retransmission
+	// of the peer's message takes.
+	keepAliveSlots = 50
+	keepAliveSlack = time.Second
 	// maxCallers bounds the callers that have no open connection yet, over all servers of a node. Each costs up to one
 	// socket and a few kilobytes. keptNamed, keptSeen, keptAnswered, keptKnown and keptBoth are the parts of it reserved for each
 	// class: honest callers answer within a round trip, and after a restart all known keys come in at once.
@@ -139,7 +147,7 @@ const (
 	// seconds, and close their connection after fifteen.
 	relayPairIdle = time.Minute
 	// reserveTraffic is the most packets within relayPairIdle of a pair that is held in reserve: a question of each side
-	// every askPause and its answer, doubled. One that carries a connection has forty, of its keep-alive alone.
+	// every askPause and its answer, doubled. One that carries a connection has thirty-six, of its keep-alive alone.
 	reserveTraffic = 24
 	// relayUnsent is the memory of a relay's unacknowledged answers to one client, in bytes, from which further ones
 	// wait; relayBatch of those leave every relayAnswerPause, in a dozen packets. maxRelayAnswers may wait in addition to two
@@ -172,11 +180,11 @@ const (
 	askLater       = 3 * time.Second
 	relayWarmLimit = 3*askPause + 5*time.Second
 	// copyTime is the time for which packets leave on both ways after a timeout. A message on the way in reserve triggers copies, too,
-	// if nothing has come on the way in use for quietTime; but not for longer than aloneTime: by then a keep-alive has shown whether
+	// if nothing has come on the way in use for quietTime; but not for longer than aloneTime: the next keep-alive, or its answer, shows whether
 	// the way in use works in the other direction.
 	copyTime  = 3 * time.Second
 	quietTime = time.Second
-	aloneTime = 10 * time.Second
+	aloneTime = 4 * time.Second
 	// A path is left after maxStalls stalls within stallWindow, or after maxLate answers in a row that took more than twice
 	// the round trip of the other way and muchSlower.
 	maxStalls   = 3

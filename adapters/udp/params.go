@@ -37,7 +37,7 @@ const (
 	rounds = 8
 	// documentationAddr is the destination for looking up the route to the internet (RFC 5737).
 	documentationAddr = "192.0.2.1:9"
-	// addrsLifetime is how long a list of the machine's addresses is used. A node looks for changes every five seconds.
+	// addrsLifetime bounds the age of the list of the machine's addresses. A node looks for changes every five seconds.
 	addrsLifetime = time.Second
 	// lookupTimeout bounds a name lookup.
 	lookupTimeout = 10 * time.Second

@@ -31,6 +31,7 @@ import (
 var (
 	clients  = flag.Int("clients", 300, "number of clients")
 	perNode  = flag.Int("per-node", 25, "clients that share a node")
+	over     = flag.Duration("over", 0, "time in which the clients start, evenly; all at once by default")
 	settle   = flag.Duration("settle", 10*time.Second, "time between the last registration and the idle phase")
 	idle     = flag.Duration("idle", 20*time.Second, "length of the idle phase")
 	profile  = flag.String("profile", "", "prefix of CPU profiles of the scraper, one for each phase")
@@ -131,7 +132,7 @@ func startNodes(dht *node.DHT) (nodes []*dhtprom.Node, err error) {
 	return nodes, nil
 }
 
-// register starts all clients at once and waits until each of them is registered.
+// register starts all clients and waits until each of them is registered.
 func register(nodes []*dhtprom.Node, scraper domain.PublicKey) error {
 	secret, err := secret()
 	if err != nil {
@@ -142,6 +143,7 @@ func register(nodes []*dhtprom.Node, scraper domain.PublicKey) error {
 	results := make(chan error)
 	for i := range *clients {
 		go func() {
+			time.Sleep(*over * time.Duration(i) / time.Duration(*clients))
 			c, err := client.Start(context.Background(), nodes[i%len(nodes)], client.Config{
 				Scrapers: []app.ClientScraper{{Key: scraper, Secret: secret}}, Alias: fmt.Sprintf("client-%05d", i),
 				Func: func(context.Context) (string, error) { return "up 1\n", nil },
