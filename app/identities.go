@@ -18,7 +18,7 @@ func identitiesOf(shared []domain.Secret, named []domain.Identity) (domain.Ident
 	if err := p.err(); err != nil {
 		return domain.Identities{}, err
 	}
-	all, err := domain.NewIdentities(slices.Clone(shared), slices.Clone(named))
+	all, err := domain.NewIdentities(shared, named)
 	if err != nil {
 		return domain.Identities{}, &ConfigError{Field: "Identities", Want: err.Error()}
 	}
@@ -66,17 +66,23 @@ func (s *Scraper) Secrets() []domain.Secret {
 
 // Identities lists the identities by name, without that of the clients that have none.
 func (s *Scraper) Identities() []domain.Identity {
-	all := slices.Clone(s.registry.identities.All())
-	return slices.DeleteFunc(all, func(i domain.Identity) bool { return i.Name == domain.SharedIdentity })
+	var all []domain.Identity
+	for _, i := range s.registry.identities.All() {
+		if i.Name != domain.SharedIdentity {
+			all = append(all, i.Clone())
+		}
+	}
+	return all
 }
 
-// revoked reports whether the identity of an entry is not configured. The entries of shared secrets expire, as after a rotation.
+// revoked reports whether the identity of an entry is not configured, or may not register its alias any more. The entries of shared
+// secrets expire, as after a rotation.
 func (s *Scraper) revoked(e domain.Entry) bool {
 	if e.Identity == domain.SharedIdentity {
 		return false
 	}
-	_, ok := s.registry.identities.Get(e.Identity)
-	return !ok
+	i, ok := s.registry.identities.Get(e.Identity)
+	return !ok || !i.Allows(e.Alias)
 }
 
 // dropRevoked removes those entries of the table whose identity is revoked. One that is being written is removed after that.
@@ -157,18 +163,18 @@ func (s *Scraper) foreign(id domain.Identity, old domain.Entry, known bool) bool
 	return known && old.Identity != domain.SharedIdentity && old.Identity != id.Name && !s.revoked(old) && !s.expired(old)
 }
 
-// mayLeave reports whether a secret may send the goodbye of an alias, or of a set: the secret of another identity may not.
+// mayLeave reports whether a secret may send the goodbye of an alias, or of a set: only one that may register it.
 func (rg *registry) mayLeave(r domain.Register, id domain.Identity) bool {
 	if r.Alias != "" {
 		old, known := rg.current(r.Alias)
-		return !rg.scraper.foreign(id, old, known)
+		return rg.scraper.permits(id, r.Alias, old, known) == nil
 	}
 	set := rg.sets[r.Key]
 	if set == nil {
 		return true
 	}
 	for t := range set.targets.All() {
-		if e, known := rg.current(t.Alias); known && e.Key == r.Key && rg.scraper.foreign(id, e, known) {
+		if e, known := rg.current(t.Alias); known && e.Key == r.Key && rg.scraper.permits(id, t.Alias, e, known) != nil {
 			return false
 		}
 	}

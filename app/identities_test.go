@@ -150,6 +150,44 @@ func TestRevokedIdentityLosesItsAliases(t *testing.T) {
 	}
 }
 
+func TestIdentityLosesAliasesThatItMayNotRegisterAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(func(c *app.ScraperConfig) {
+		c.Identities = []domain.Identity{named(t, "north", 1), named(t, "south", 2)}
+	})
+	w.accepted(with(registration("n1", 2), secretOf(1)))
+	w.accepted(with(registration("s1", 3), secretOf(1)))
+	w.setIdentities([]domain.Secret{secret}, named(t, "north", 1, "n*"), named(t, "south", 2))
+	wantNames(t, w.aliases(), "n1")
+	w.accepted(with(registration("s1", 4), secretOf(2)))
+}
+
+// A secret that may not register an alias may not remove it either.
+func TestIdentitySaysGoodbyeForItsAliasesOnly(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{named(t, "north", 1, "n*")} })
+	set := w.startSet(nil, "s1", "s2")
+	w.accepted(registration("a", 2))
+	w.accepted(registration("n1", 3))
+	w.loop.Advance(time.Second)
+	w.leave(with(registration("a", 2), secretOf(1)))
+	w.leave(with(ports.Registration{Scraper: pair(1).Public, Dial: pair(99), Register: domain.Register{Key: set.PublicKey()}}, secretOf(1)))
+	wantNames(t, w.aliases(), "a", "n1", "s1", "s2")
+	w.leave(with(registration("n1", 3), secretOf(1)))
+	wantNames(t, w.aliases(), "a", "s1", "s2")
+}
+
+// What a caller does with its slices later does not change the identities.
+func TestIdentitiesAreCopied(t *testing.T) {
+	w := newWorld(t)
+	given := []domain.Identity{named(t, "north", 1, "n*")}
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = given })
+	given[0].Aliases[0], given[0].Secrets[0] = "*", secretOf(9)
+	w.scraper.Identities()[0].Aliases[0] = "*"
+	w.rejected(with(registration("a", 2), secretOf(1)), domain.ErrNotAllowed.Error())
+	w.rejected(with(registration("n", 2), secretOf(9)), domain.Unauthorised)
+}
+
 func TestIdentityIsKeptAcrossRestarts(t *testing.T) {
 	w := newWorld(t)
 	north, south := named(t, "north", 1), named(t, "south", 2)

@@ -27,8 +27,10 @@ const (
 	MaxIdentities = 4096
 	// MaxIdentityName bounds the name of an identity, in bytes.
 	MaxIdentityName = 63
-	// maxPatterns bounds the patterns of an identity.
-	maxPatterns = 256
+	// maxPatterns bounds the patterns of an identity, which all targets of a set are compared with, and maxSecrets its secrets, which
+	// each registration is.
+	maxPatterns = 64
+	maxSecrets  = 16
 )
 
 // ErrIdentity is matched by every error about an identity's own fields.
@@ -74,6 +76,9 @@ func (i Identity) Check() error {
 	if len(i.Secrets) == 0 {
 		return bad("no secret")
 	}
+	if len(i.Secrets) > maxSecrets {
+		return bad("%d secrets, want at most %d", len(i.Secrets), maxSecrets)
+	}
 	if slices.ContainsFunc(i.Secrets, Secret.IsZero) {
 		return bad("a secret is zero")
 	}
@@ -91,6 +96,21 @@ func (i Identity) Check() error {
 		}
 	}
 	return nil
+}
+
+// Clone returns an identity that shares nothing with this one.
+func (i Identity) Clone() Identity {
+	i.Secrets, i.Aliases = slices.Clone(i.Secrets), slices.Clone(i.Aliases)
+	return i
+}
+
+// Patterns lists the patterns of the aliases as text.
+func (i Identity) Patterns() string {
+	all := make([]string, len(i.Aliases))
+	for n, p := range i.Aliases {
+		all[n] = string(p)
+	}
+	return strings.Join(all, " ")
 }
 
 // Allows reports whether the identity may register an alias.
@@ -157,9 +177,11 @@ func NewIdentities(shared []Secret, named []Identity) (Identities, error) {
 	}
 	var is Identities
 	if len(shared) > 0 {
-		is.all = append(is.all, Identity{Name: SharedIdentity, Secrets: shared})
+		is.all = append(is.all, Identity{Name: SharedIdentity, Secrets: slices.Clone(shared)})
 	}
-	is.all = append(is.all, slices.SortedFunc(slices.Values(named), func(a, b Identity) int { return strings.Compare(a.Name, b.Name) })...)
+	for _, i := range slices.SortedFunc(slices.Values(named), func(a, b Identity) int { return strings.Compare(a.Name, b.Name) }) {
+		is.all = append(is.all, i.Clone())
+	}
 	given := map[[KeySize]byte]string{}
 	for n, i := range is.all {
 		if i.Name != SharedIdentity {

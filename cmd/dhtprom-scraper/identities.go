@@ -88,7 +88,7 @@ func identities(ctx context.Context, command string, cfg identityConfig, stdout 
 	}
 	read, err := reloadRunning(ctx, cfg.storage)
 	if err != nil {
-		return fmt.Errorf("%s. The running scraper has not read it: %w", done, err)
+		return fmt.Errorf("%s; the running scraper has not read it: %w", done, err)
 	}
 	note := "The running scraper uses it."
 	if !read {
@@ -163,8 +163,7 @@ func (s *identitySet) list(ctx context.Context, cfg identityConfig, stdout io.Wr
 	for _, e := range s.Identities {
 		patterns, labels, prints := "all", []string{}, []string{}
 		if len(e.Aliases) > 0 {
-			patterns = fmt.Sprint(e.Aliases)
-			patterns = strings.Trim(patterns, "[]")
+			patterns = domain.Identity{Aliases: e.Aliases}.Patterns()
 		}
 		for _, name := range slices.Sorted(maps.Keys(e.Labels)) {
 			labels = append(labels, name+"="+e.Labels[name])

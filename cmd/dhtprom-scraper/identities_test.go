@@ -105,6 +105,9 @@ func TestWrongIdentitiesAreExplained(t *testing.T) {
 		"one secret for two":      {"identities:\n- {name: a, secrets: [" + secret + "]}\n- {name: b, secrets: [" + secret + "]}\n", "a and b have the same secret"},
 		"a bad label":             {"identities:\n- {name: a, secrets: [" + secret + "], labels: {job: x}}\n", "a: label job"},
 		"a label of each target":  {"identities:\n- {name: a, secrets: [" + secret + "], labels: {__scrape_interval__: 5s}}\n", "two leading underscores"},
+		"an empty file":           {"# nothing\n", "the file is empty"},
+		"two documents":           {"identities: []\n---\nidentities: []\n", "more than one document"},
+		"too many secrets":        {"identities:\n- {name: a, secrets: [" + strings.Repeat(secret+", ", 17) + "]}\n", "17 secrets, want at most 16"},
 		"no way to register":      {"shared_secret: false\n", "no identity is left"},
 		"other content":           {"[", "did not find expected"},
 		"a pattern that is empty": {"identities:\n- {name: a, secrets: [" + secret + "], aliases: ['']}\n", "pattern of aliases"},
@@ -122,6 +125,13 @@ func TestWrongIdentitiesAreExplained(t *testing.T) {
 		if _, errs, code := runCommand("identity", "add", "--storage.path="+dir, "b"); code != cli.Failed {
 			t.Errorf("%s: replaced: %d %s", name, code, errs)
 		}
+	}
+	set := identitySet{content: []byte("identities: []\n"), Identities: []identityEntry{{Name: "b", Secrets: secretList{keyfile.NewSecret()}}}}
+	if err := os.WriteFile(filepath.Join(dir, identitiesFile), []byte("identities: [] # changed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.write(dir); err == nil || !strings.Contains(err.Error(), "meanwhile") {
+		t.Errorf("a change of another command is lost: %v", err)
 	}
 	for _, args := range [][]string{
 		{"add", "a b"}, {"add", "a", "--label=x"}, {"add", "a", "--label=job=x"}, {"add", "shared", "--alias=x"}, {"add"}, {"revoke"}, {"add", "a", "--alias=\x01"},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
@@ -70,7 +69,7 @@ func (id identity) secretOf(name string) (s domain.Secret, allows string, err er
 	case len(id.named[i].Aliases) == 0:
 		allows = "any alias, as " + name + ","
 	default:
-		allows = fmt.Sprintf("the aliases %s, as %s,", strings.Trim(fmt.Sprint(id.named[i].Aliases), "[]"), name)
+		allows = fmt.Sprintf("the aliases %s, as %s,", id.named[i].Patterns(), name)
 	}
 	return id.named[i].Secrets[0], allows, nil
 }

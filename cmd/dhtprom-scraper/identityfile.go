@@ -33,6 +33,8 @@ type identitySet struct {
 	// Shared makes the secrets that are of no identity valid, too; nil does.
 	Shared     *bool           `yaml:"shared_secret,omitempty"`
 	Identities []identityEntry `yaml:"identities"`
+
+	content []byte // of the file
 }
 
 // identityEntry is an identity in the file.
@@ -80,6 +82,7 @@ func readIdentities(storage string, log *slog.Logger) (set identitySet, err erro
 	case err == nil:
 		warnExposed(path, log)
 		set, err = parseIdentities(content)
+		set.content = content
 	}
 	if err != nil {
 		return set, fmt.Errorf("identities in %s: %w", path, err)
@@ -91,8 +94,13 @@ func readIdentities(storage string, log *slog.Logger) (set identitySet, err erro
 func parseIdentities(content []byte) (set identitySet, err error) {
 	dec := yaml.NewDecoder(bytes.NewReader(content))
 	dec.KnownFields(true)
-	if err := dec.Decode(&set); err != nil && !errors.Is(err, io.EOF) {
+	switch err := dec.Decode(&set); {
+	case errors.Is(err, io.EOF): // without this, all identities would be revoked
+		return set, errors.New("the file is empty: want the field identities, or no file")
+	case err != nil:
 		return set, unquoted(err)
+	case !errors.Is(dec.Decode(new(yaml.Node)), io.EOF):
+		return set, errors.New("there is more than one document")
 	}
 	named, err := set.named()
 	if err == nil {
@@ -150,8 +158,13 @@ func (s *identitySet) write(storage string) error {
 	if _, err := parseIdentities(text.Bytes()); err != nil {
 		return err
 	}
-	return keyfile.Replace(filepath.Join(storage, identitiesFile), text.String(), identitiesSize, func(old []byte) bool {
-		_, err := parseIdentities(old)
-		return err == nil
+	changed := false
+	err := keyfile.Replace(filepath.Join(storage, identitiesFile), text.String(), identitiesSize, func(old []byte) bool {
+		changed = !bytes.Equal(old, s.content)
+		return !changed
 	})
+	if changed {
+		return fmt.Errorf("another command has changed %s meanwhile: try again", identitiesFile)
+	}
+	return err
 }

@@ -102,6 +102,7 @@ var noBounds = map[string]string{
 	"domain.MaxIdentities":    "our own configuration",
 	"domain.MaxIdentityName":  "our own configuration",
 	"domain.maxPatterns":      "our own configuration",
+	"domain.maxSecrets":       "our own configuration",
 	"compact.MaxArray":        "fixed by the protocol; parsers allocate by what has arrived",
 	"compact.MaxUint":         "fixed by the protocol",
 	"dht.maxGoodbyes":         "requests of our own",
