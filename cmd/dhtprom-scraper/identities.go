@@ -21,7 +21,7 @@ import (
 )
 
 // sharedIdentity is the word for the clients without an identity, in commands.
-const sharedIdentity = "shared"
+var sharedIdentity = domain.IdentityTitle(domain.SharedIdentity)
 
 // identityConfig has the values of the flags of the identity commands.
 type identityConfig struct {
