@@ -21,6 +21,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
+
+	"github.com/dhtprom/dhtprom/cmd/internal/procs"
 )
 
 // Exit codes.
@@ -229,6 +231,7 @@ func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer)
 		os.Exit(Failed)
 	})
 	signal.Notify(make(chan os.Signal, 1), survived...) // a channel that is full drops what comes
+	procs.Adapt(ctx)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
