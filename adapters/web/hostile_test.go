@@ -198,7 +198,7 @@ func (s *stopping) Write(b []byte) (int, error) {
 }
 
 func TestResponsesThatWereReadFastHoldAWindow(t *testing.T) {
-	for read, want := range map[int]int64{0: 128 << 10, 1 << 20: ports.MaxWindow} {
+	for read, want := range map[int]int64{0: ports.FirstWindow, 1 << 20: ports.MaxWindow} {
 		s := newScraper()
 		s.bodies["web"] = ""
 		s.answers["web"] = scrape.Page{ScrapeHead: domain.ScrapeHead{Status: 200, Length: -1}, Body: make([]byte, 4<<20)}

@@ -239,17 +239,36 @@ var errDecoders = &domain.ScrapeError{Fault: domain.FaultExporter, Reason: "expo
 
 // counter counts what is read.
 type counter struct {
-	from   io.Reader
+	from   *scrapeio.Response
 	n      int64
 	onRead func(all int64) // may be nil
 }
 
 func (c *counter) Read(b []byte) (n int, err error) {
 	n, err = c.from.Read(b)
+	c.count(n)
+	return n, err
+}
+
+func (c *counter) count(n int) {
 	c.n += int64(n)
 	if c.onRead != nil {
 		c.onRead(c.n)
 	}
+}
+
+// WriteTo implements io.WriterTo, for io.Copy.
+func (c *counter) WriteTo(w io.Writer) (int64, error) { return c.from.WriteTo(counting{w, c}) }
+
+// counting counts what was written.
+type counting struct {
+	io.Writer
+	counter *counter
+}
+
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.counter.count(n)
 	return n, err
 }
 

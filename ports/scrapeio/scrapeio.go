@@ -5,6 +5,7 @@ package scrapeio
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,25 +15,43 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// pieces are the buffers of pieces between two goroutines, MaxPiece bytes each.
-var pieces = sync.Pool{New: func() any { return new(piece) }}
-
 // piece is a part of a body.
 type piece struct {
-	buf        [ports.MaxPiece]byte
-	start, end int // of what was not read
+	buf [ports.MaxPiece]byte
+	end int // of the bytes in it
 }
+
+// pieces are the buffers of what a Writer sends.
+var pieces = sync.Pool{New: func() any { return new(piece) }}
 
 // newPiece returns a piece with the first bytes of b.
 func newPiece(b []byte) *piece {
 	p := pieces.Get().(*piece)
-	p.start, p.end = 0, copy(p.buf[:], b)
+	p.end = copy(p.buf[:], b)
 	return p
 }
 
-func (p *piece) bytes() []byte { return p.buf[p.start:p.end] }
+func (p *piece) bytes() []byte { return p.buf[:p.end] }
 
 func (p *piece) free() { pieces.Put(p) }
+
+// block is a part of a body that a Response has received, of several pieces where they arrive faster than they are read.
+type block struct {
+	buf        [ports.FirstWindow]byte
+	start, end int // of what was not read
+}
+
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+func newBlock() *block {
+	b := blocks.Get().(*block)
+	b.start, b.end = 0, 0
+	return b
+}
+
+func (b *block) bytes() []byte { return b.buf[b.start:b.end] }
+
+func (b *block) free() { blocks.Put(b) }
 
 // Response is a response that a goroutine reads.
 type Response struct {
@@ -42,7 +61,7 @@ type Response struct {
 	run  ports.Scrape // on the loop
 
 	mu       sync.Mutex
-	queue    []*piece // received and not read, at most ports.MaxWindow bytes
+	queue    []*block // received and not read, at most ports.MaxWindow bytes
 	consumed int      // read and not reported
 	reports  bool     // a report is posted
 	end      error    // io.EOF after a complete body
@@ -59,13 +78,7 @@ func Open(ctx context.Context, loop host.Loop, start func(ports.ScrapeHandlers) 
 				r.ScrapeHead = h
 				done(nil)
 			},
-			OnData: func(b []byte) {
-				for len(b) > 0 {
-					p := newPiece(b)
-					b = b[p.end:]
-					r.put(p, nil)
-				}
-			},
+			OnData: func(b []byte) { r.put(b, nil) },
 			OnEnd: func(err error) {
 				if err == nil {
 					err = io.EOF
@@ -85,17 +98,31 @@ func Open(ctx context.Context, loop host.Loop, start func(ports.ScrapeHandlers) 
 	return r, nil
 }
 
-// put adds a piece, or the end.
-func (r *Response) put(p *piece, end error) {
+// put adds a part of the body, or the end.
+func (r *Response) put(b []byte, end error) {
 	r.mu.Lock()
 	if r.end == nil { // not closed
-		if p != nil {
-			r.queue = append(r.queue, p)
-		}
+		r.queue = appended(r.queue, b)
 		r.end = end
 	}
 	r.mu.Unlock()
 	signal(r.arrived)
+}
+
+// appended adds bytes to the last block, as far as they fit, and to new ones.
+func appended(queue []*block, b []byte) []*block {
+	for len(b) > 0 {
+		last := len(queue) - 1
+		if last < 0 || queue[last].end == len(queue[last].buf) {
+			queue = append(queue, newBlock())
+			continue
+		}
+		into := queue[last]
+		n := copy(into.buf[into.end:], b)
+		into.end += n
+		b = b[n:]
+	}
+	return queue
 }
 
 // signal wakes one waiter of a channel with room for one element, now or when it next waits.
@@ -108,45 +135,81 @@ func signal(c chan struct{}) {
 
 // Read reads the body. It waits for the next bytes, and returns io.EOF after the last, or the error that ended the scrape.
 func (r *Response) Read(b []byte) (n int, err error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	from, err := r.next()
+	if err != nil {
+		return 0, err
+	}
+	n = copy(b, from.bytes())
+	from.start += n
+	r.used(from, n)
+	return n, nil
+}
+
+// WriteTo writes the body, as it arrives, in parts of up to ports.FirstWindow bytes, without a copy of its own. It returns the error that
+// ended the scrape or the writing.
+func (r *Response) WriteTo(w io.Writer) (n int64, err error) {
 	for {
-		if n, err := r.take(b); n > 0 || err != nil || len(b) == 0 {
+		b, err := r.next()
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
 			return n, err
 		}
-		select {
-		case <-r.arrived:
-		case <-r.ctx.Done():
-			return 0, r.ctx.Err()
-		case <-r.loop.Closed():
-			return 0, bridge.ErrClosed
+		m, err := w.Write(b.bytes())
+		n += int64(m)
+		b.start += m
+		r.used(b, m)
+		if err != nil {
+			return n, err
 		}
 	}
 }
 
-// take takes what has arrived. It asks for more when a piece is used up.
-func (r *Response) take(b []byte) (n int, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		return 0, r.end
-	}
-	usedUp := false
-	for n < len(b) && len(r.queue) > 0 {
-		p := r.queue[0]
-		m := copy(b[n:], p.bytes())
-		n += m
-		if p.start += m; p.start == p.end {
-			usedUp = true
-			p.free()
+// next waits for bytes and takes the first block from the queue, or returns the error after the last. The block is to be given back to
+// used.
+func (r *Response) next() (*block, error) {
+	for {
+		r.mu.Lock()
+		if len(r.queue) > 0 {
+			b := r.queue[0]
 			r.queue[0] = nil
 			r.queue = r.queue[1:]
+			r.mu.Unlock()
+			return b, nil
+		}
+		end := r.end
+		r.mu.Unlock()
+		if end != nil {
+			return nil, end
+		}
+		select {
+		case <-r.arrived:
+		case <-r.ctx.Done():
+			return nil, r.ctx.Err()
+		case <-r.loop.Closed():
+			return nil, bridge.ErrClosed
 		}
 	}
+}
+
+// used takes a block of which n bytes were read. What is left of it is read next; else more is requested.
+func (r *Response) used(b *block, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.consumed += n
-	if usedUp && r.end == nil && !r.reports {
+	if b.start < b.end {
+		r.queue = slices.Insert(r.queue, 0, b)
+		return
+	}
+	b.free()
+	if r.end == nil && !r.reports {
 		r.reports = true
 		r.loop.Post(r.report)
 	}
-	return n, nil
 }
 
 // report reports on the loop what was read.

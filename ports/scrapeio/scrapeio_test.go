@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -280,6 +281,75 @@ func TestBytesAreReportedOnce(t *testing.T) {
 			t.Errorf("cancelled %d times", s.cancelled)
 		}
 	})
+}
+
+// A response that is written to a writer is passed on in order, whole blocks at a time, and what the writer has not taken is not consumed.
+func TestResponsesAreWrittenAsTheyCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := newLoop(t), &scripted{}
+		body := make([]byte, 7*ports.FirstWindow/2)
+		for i := range body {
+			body[i] = byte(i / 251)
+		}
+		go func() {
+			synctest.Wait()
+			l.do(func() {
+				s.OnHead(head)
+				for part := range slices.Chunk(body, ports.Piece) {
+					s.OnData(part)
+				}
+			})
+		}()
+		r, err := scrapeio.Open(t.Context(), l, s.start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var head [3]byte
+		if n, err := r.Read(head[:]); n != 3 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		full := errors.New("full")
+		short := &limited{left: ports.FirstWindow + 10, err: full}
+		if n, err := r.WriteTo(short); n != ports.FirstWindow+10 || !errors.Is(err, full) {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		synctest.Wait()
+		if want := 3 + ports.FirstWindow + 10; s.consumed != want {
+			t.Errorf("%d bytes are reported as read, want %d", s.consumed, want)
+		}
+		go l.do(func() { s.OnData([]byte("end")); s.OnEnd(nil) })
+		rest := &limited{left: len(body)}
+		if _, err := r.WriteTo(rest); err != nil {
+			t.Error(err)
+		}
+		if got := slices.Concat(head[:], short.got, rest.got); !bytes.Equal(got, append(body, "end"...)) {
+			t.Errorf("%d bytes arrived, or others than were sent", len(got))
+		}
+		if most := max(short.most, rest.most); most != ports.FirstWindow {
+			t.Errorf("at most %d bytes at a time, want %d", most, ports.FirstWindow)
+		}
+		synctest.Wait()
+	})
+}
+
+// limited takes a number of bytes, and fails beyond.
+type limited struct {
+	left int
+	err  error
+	got  []byte
+	most int // in a write
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	n := min(len(b), l.left)
+	l.most = max(l.most, n)
+	l.left -= n
+	l.got = append(l.got, b[:n]...)
+	if n < len(b) {
+		return n, l.err
+	}
+	return n, nil
 }
 
 // A writer's buffer is its own again when Write returns, its context ends with its function, and a cancelled scrape takes no more.
