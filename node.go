@@ -41,7 +41,7 @@ type Node struct {
 
 // NewNode creates a node and starts to enter the network, without waiting for it. Close closes the node.
 func NewNode(cfg NodeConfig) (*Node, error) {
-	n := &Node{host: udp.New(udp.Options{}), done: make(chan struct{})}
+	n := &Node{host: udp.New(udp.Options{NoOffload: cfg.NoUDPOffload}), done: make(chan struct{})}
 	n.parts = part.NewHost(n.host, CloseTimeout)
 	var err error
 	n.host.Do(func() {

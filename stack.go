@@ -37,6 +37,9 @@ type NodeConfig struct {
 	// STUN are servers, as host:port, for finding the node's public address. Nil selects public ones on the public network and
 	// none on a private one; a single "none" disables STUN.
 	STUN []string
+	// NoUDPOffload exchanges each datagram with the kernel by itself, which takes more processor time. It is for network cards and drivers
+	// that damage messages of several datagrams.
+	NoUDPOffload bool
 	// Mode selects whether the node stores for others. OnReady, which may be nil, runs on the loop when the node has entered the
 	// network, or has failed to for now.
 	Mode    hyperdht.Mode

@@ -100,7 +100,7 @@ type examination struct {
 
 // Run is Examine on a new host of this machine, which it closes at the end. It waits for the report, or until ctx ends.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
-	h := udp.New(udp.Options{})
+	h := udp.New(udp.Options{NoOffload: cfg.Node.NoUDPOffload})
 	defer h.Close()
 	type outcome struct {
 		report *Report

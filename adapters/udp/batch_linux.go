@@ -120,6 +120,9 @@ func (in *inbox) grow() {
 
 // coalesce has the kernel coalesce datagrams, on bulkSockets sockets of a host at most. It reports whether the kernel does.
 func (in *inbox) coalesce() bool {
+	if in.s.h.opt.NoOffload {
+		return false
+	}
 	if in.s.h.bulk.Add(1) > bulkSockets {
 		in.s.h.bulk.Add(-1)
 		return false
@@ -194,6 +197,7 @@ type sender struct {
 	end       int
 	err       error
 	segmented bool // messages of several datagrams are possible
+	near      bool // but only to this machine
 	alone     int  // datagrams that are sent in a message each, since one with all of them failed
 }
 
@@ -230,7 +234,8 @@ func (sn *sender) init(s *socket) error {
 	}
 	err = raw.Control(func(fd uintptr) {
 		_, failed := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT) // Linux 4.18
-		sn.segmented = failed == nil
+		sn.segmented = failed == nil && !s.h.opt.NoOffload
+		sn.near = manglesMessages()
 	})
 	if err != nil {
 		return err
@@ -314,7 +319,7 @@ func (sn *sender) together(queue []outgoing) int {
 	case sn.alone > 0:
 		sn.alone--
 		return 1
-	case !sn.segmented || first.ttl > 0 || size == 0:
+	case !sn.segmented || first.ttl > 0 || size == 0 || sn.near && !first.to.Addr().IsLoopback():
 		return 1
 	}
 	n := 1

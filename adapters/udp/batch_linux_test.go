@@ -49,10 +49,12 @@ type ends struct {
 }
 
 // newEnds waits for the datagrams that want has.
-func newEnds(t *testing.T, want [][]byte) *ends {
+func newEnds(t *testing.T, want [][]byte) *ends { return newEndsWith(t, Options{}, want) }
+
+func newEndsWith(t *testing.T, o Options, want [][]byte) *ends {
 	t.Helper()
 	open := func() *socket {
-		h := New(Options{})
+		h := New(o)
 		t.Cleanup(h.Close)
 		var s *socket
 		h.Do(func() {
@@ -139,6 +141,23 @@ func TestMessagesOfSeveralDatagramsAreSplit(t *testing.T) {
 	e.to.h.Close() // waits for its reader
 	if got := e.to.h.bulk.Load(); got != 0 {
 		t.Errorf("a closed socket keeps %d places", got)
+	}
+}
+
+func TestWithoutOffloadEachDatagramIsAMessage(t *testing.T) {
+	all := mixed()
+	e := newEndsWith(t, Options{NoOffload: true}, all)
+	for range 20 {
+		e.send(t, all)
+	}
+	e.from.h.Do(func() {
+		if n := e.from.sys.together([]outgoing{{to: e.to.local, end: 20}, {to: e.to.local, from: 20, end: 40}}); n != 1 {
+			t.Errorf("%d datagrams together", n)
+		}
+	})
+	e.to.h.Close() // waits for its reader
+	if in := e.to.in; in.bulk || len(in.msgs) != readBatch {
+		t.Errorf("coalesced: %t, with room for %d messages, want %d", in.bulk, len(in.msgs), readBatch)
 	}
 }
 

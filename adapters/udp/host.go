@@ -27,6 +27,9 @@ type Options struct {
 	Trace func(host.Event)
 	// Resolver looks names up; nil for the system's.
 	Resolver *net.Resolver
+	// NoOffload exchanges each datagram with the kernel by itself, instead of in messages of many (Linux: UDP_SEGMENT and UDP_GRO). It is
+	// for network cards and drivers that damage them.
+	NoOffload bool
 }
 
 // Stats counts the events of a host's sockets.

@@ -68,6 +68,29 @@ func TestDatagramsThatMakeOneMessage(t *testing.T) {
 	}
 }
 
+// Kernels that damage messages of several datagrams get none for other machines.
+func TestKernelsThatMangleMessages(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.18.44": false, "6.17.0-41-generic": false, "7.0.0": true, "7.0.2-6-pve": true, "7.0-rc1": true, "7.1.4": true, "7.1.5": false, "7.1.14": false,
+		"7.2.0": false, "17.0.1": false, "7": true, "": false, "next": false,
+	} {
+		if got := mangles(release); got != want {
+			t.Errorf("%q: %t", release, got)
+		}
+	}
+	queue := queued(1200, 1200, 1200)
+	sn := &sender{segmented: true, near: true}
+	if n := sn.together(queue); n != 1 {
+		t.Errorf("%d datagrams together to another machine", n)
+	}
+	for i := range queue {
+		queue[i].to = netip.MustParseAddrPort("127.0.0.1:1")
+	}
+	if n := sn.together(queue); n != 3 {
+		t.Errorf("%d datagrams together on this machine", n)
+	}
+}
+
 // rawReader is a connection of which only reads are used.
 type rawReader struct{ syscall.RawConn }
 

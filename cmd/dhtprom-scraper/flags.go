@@ -154,6 +154,7 @@ func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &cfg.Bootstrap, cli.Bootstrap))
 	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. Fails if the port is in use. Port 0 takes 49637 or another free one, never one of a bootstrap node.").
 		Default("0.0.0.0:0").SetValue(cli.Value("dht.listen-address", &cfg.Listen, cli.ListenAddr))
+	c.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &cfg.NoUDPOffload, cli.Offload))
 	c.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &cfg.STUN, cli.STUNServer))
 }

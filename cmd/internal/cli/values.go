@@ -96,6 +96,20 @@ func ListenAddr(s string) (netip.AddrPort, error) {
 	return a, nil
 }
 
+// OffloadHelp is the help of --dht.udp-offload.
+const OffloadHelp = "Messages of many datagrams between program and kernel (Linux): auto, or off for a network card or driver that damages them, which shows as loss on fast transfers."
+
+// Offload parses the value of --dht.udp-offload and reports whether it is off.
+func Offload(s string) (off bool, err error) {
+	switch s {
+	case "auto":
+		return false, nil
+	case "off":
+		return true, nil
+	}
+	return false, fmt.Errorf("want auto or off, got %q", s)
+}
+
 // Key parses a public key.
 func Key(s string) (domain.PublicKey, error) {
 	k, err := domain.ParsePublicKey(s)
