@@ -109,11 +109,12 @@ func (c *crowd) measure(ctx context.Context, o options, f crowdFigures, sizes []
 	if err := c.idle(o, f, 0); err != nil {
 		return err
 	}
-	base, err := c.scraper.Resident()
+	base, private, err := c.scraper.Resident()
 	if err != nil {
 		return err
 	}
 	f.add(scraperRow, base/1e6)
+	f.add(scraperRow+privateRow, private/1e6)
 	if err := c.oneClient(ctx, f); err != nil {
 		return err
 	}
@@ -151,8 +152,9 @@ func (c *crowd) oneClient(ctx context.Context, f crowdFigures) error {
 		return err
 	}
 	time.Sleep(settled)
-	resident, err := single.Resident()
+	resident, private, err := single.Resident()
 	f.add(clientRow, resident/1e6)
+	f.add(clientRow+privateRow, private/1e6)
 	return err
 }
 
@@ -225,7 +227,7 @@ func (c *crowd) memory(ctx context.Context, f crowdFigures, base float64) error 
 			}
 		}
 		time.Sleep(settled)
-		now, err := c.scraper.Resident()
+		now, _, err := c.scraper.Resident()
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 const (
 	scraperRow = "memory of the scraper without aliases, MB"
 	clientRow  = "memory of a client, MB"
+	privateRow = ", of it private"
 	firstRow   = "first scrape, ms"
 )
 
@@ -31,7 +32,7 @@ func registerCPURow(parallel int) string {
 
 // crowdRows are the rows, in their order.
 func crowdRows(sizes []int) []string {
-	rows := []string{scraperRow, clientRow, firstRow}
+	rows := []string{scraperRow, scraperRow + privateRow, clientRow, clientRow + privateRow, firstRow}
 	for _, n := range registering {
 		rows = append(rows, registerRow(n))
 	}

@@ -101,17 +101,19 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), err
 }
 
-// Resident returns the resident memory of the program in bytes, from Linux's /proc.
-func (c *Child) Resident() (float64, error) {
+// Resident returns the resident memory of the program, and the private part of it, which is without the pages of files such as the program
+// itself, in bytes, from Linux's /proc.
+func (c *Child) Resident() (all, private float64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.cmd.Process.Pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var size, pages float64
-	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
-		return 0, err
+	var size, resident, shared float64 // in pages
+	if _, err := fmt.Sscan(string(text), &size, &resident, &shared); err != nil {
+		return 0, 0, err
 	}
-	return pages * float64(os.Getpagesize()), nil
+	page := float64(os.Getpagesize())
+	return resident * page, (resident - shared) * page, nil
 }
 
 // Stop kills the program.
