@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/bench/internal/load"
+	"github.com/dhtprom/dhtprom/internal/procs"
 )
 
 // options are the flags.
@@ -57,6 +58,7 @@ var sections = []struct {
 
 func main() {
 	if len(os.Args) > 2 && os.Args[1] == "role" {
+		procs.Adapt(context.Background()) // as all programs of this repository do
 		if err := runRole(os.Args[2], os.Args[3:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

@@ -26,6 +26,8 @@ func ambientAllowed(path string) (ok bool, why string) {
 		return true, "the kernel is asked for memory of another kind, which changes no run"
 	case under(path, "interop"), under(path, "spec/vectors"), under(path, "internal/cost"), under(path, "internal/golden"), under(path, "internal/api"), under(path, "internal/states/statestest"), under(path, "ports/host/hosttest"):
 		return true, "tests"
+	case path == "internal/procs":
+		return true, "the scheduler of a program"
 	case path == "internal/tempfile":
 		return true, "files of adapters and programs"
 	case under(path, "adapters"):

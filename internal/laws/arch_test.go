@@ -75,7 +75,7 @@ var rules = []rule{
 	{"adapters/filesd", "internal/tempfile domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
-	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/tempfile cmd/internal/*", anything, "what both programs need"},
+	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/procs internal/tempfile cmd/internal/*", anything, "what both programs need"},
 	{"cmd/...", ". client scraper node doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/unix app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
@@ -84,6 +84,7 @@ var rules = []rule{
 	{"internal/coding", "", "github.com/klauspost/compress", "what all who read metrics over HTTP decode"},
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers; and what they write is read within a bound"},
 	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
+	{"internal/procs", "", "", "processors by the load, for programs: a library leaves that to the service that embeds it"},
 	{"internal/cost", "", "", "what a call costs, for fuzz targets; only tests import it"},
 	{"internal/api", "internal/golden", "", "what packages offer to importers; only tests import it"},
 	{"internal/laws", "", "", "tests of the tree as a whole"},

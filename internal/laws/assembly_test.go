@@ -86,14 +86,14 @@ func TestMakersAreAllConstructors(t *testing.T) {
 
 // processSettings are functions that change the whole process.
 var processSettings = map[string][]string{
-	"runtime":       {"GOMAXPROCS"},
+	"runtime":       {"GOMAXPROCS", "SetDefaultGOMAXPROCS"},
 	"runtime/debug": {"SetGCPercent", "SetMemoryLimit", "SetMaxThreads", "SetMaxStack"},
 }
 
 // The garbage collector and the scheduler belong to the programs: a library that sets them decides for the service that embeds it.
 func TestLibrariesChangeNoProcessSettings(t *testing.T) {
 	for _, p := range packages(t) {
-		if underAny(p.path, "cmd", "bench", "interop", "sim/cmd", "internal/cost") {
+		if underAny(p.path, "cmd", "bench", "interop", "sim/cmd", "internal/cost", "internal/procs") {
 			continue
 		}
 		for _, f := range p.code {

@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/procs"
+	"github.com/dhtprom/dhtprom/internal/procs"
 )
 
 // Exit codes.
