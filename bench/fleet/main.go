@@ -34,7 +34,7 @@ var (
 	over     = flag.Duration("over", 0, "time in which the clients start, evenly; all at once by default")
 	settle   = flag.Duration("settle", 10*time.Second, "time between the last registration and the idle phase")
 	idle     = flag.Duration("idle", 20*time.Second, "length of the idle phase")
-	profile  = flag.String("profile", "", "prefix of CPU profiles of the scraper, one for each phase")
+	profile  = flag.String("profile", "", "prefix of profiles of the scraper, CPU and heap, two for each phase")
 	scraping = flag.Bool("scraper", false, "run the scraper, as the child process")
 )
 

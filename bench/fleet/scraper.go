@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"syscall"
@@ -33,6 +35,9 @@ const probeInterval = 5 * time.Millisecond
 
 // scrape is the child process: a scraper that answers the name of each phase with its figures.
 func scrape() error {
+	if *profile != "" {
+		runtime.MemProfileRate = heapSample
+	}
 	secret, err := secret()
 	if err != nil {
 		return err
@@ -106,9 +111,25 @@ func begin(n *dhtprom.Node, phase string) (end func() []time.Duration, err error
 		all := <-result
 		if profiled {
 			pprof.StopCPUProfile()
+			if err := writeHeap(*profile + "-" + phase + ".heap.pprof"); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
 		}
 		return all
 	}, nil
+}
+
+// heapSample is the number of allocated bytes for each one that a profile has of the heap.
+const heapSample = 512
+
+// writeHeap writes what is in use after a garbage collection.
+func writeHeap(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 
 // read takes the figures.
