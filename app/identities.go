@@ -3,9 +3,12 @@ package app
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // identitiesOf checks the secrets and identities of a configuration.
@@ -31,8 +34,8 @@ func (s *Scraper) SetSecrets(secrets []domain.Secret) error {
 	return s.SetIdentities(secrets, s.Identities())
 }
 
-// SetIdentities replaces the valid secrets of clients without an identity, and the identities. The aliases of identities that are gone
-// are removed.
+// SetIdentities replaces the valid secrets of clients without an identity, and the identities. The aliases of identities that are gone,
+// or have another ID, are removed.
 func (s *Scraper) SetIdentities(shared []domain.Secret, named []domain.Identity) error {
 	next, err := identitiesOf(shared, named)
 	if err != nil {
@@ -44,13 +47,13 @@ func (s *Scraper) SetIdentities(shared []domain.Secret, named []domain.Identity)
 		tell(s.cfg.OnEvent, domain.SecretsChanged{Fingerprints: after})
 	}
 	for _, i := range old.All() {
-		if _, stays := next.Get(i.Name); !stays && i.Name != domain.SharedIdentity {
+		if !next.Has(i) && i.Name != domain.SharedIdentity {
 			delete(s.registry.counts, i.Name)
 			tell(s.cfg.OnEvent, domain.IdentityRevoked{Name: i.Name, Aliases: s.table.Of(i.Name)})
 		}
 	}
 	for _, i := range next.All() {
-		if _, known := old.Get(i.Name); !known && i.Name != domain.SharedIdentity {
+		if !old.Has(i) && i.Name != domain.SharedIdentity {
 			tell(s.cfg.OnEvent, domain.IdentityAdded{Name: i.Name})
 		}
 	}
@@ -82,7 +85,7 @@ func (s *Scraper) revoked(e domain.Entry) bool {
 		return false
 	}
 	i, ok := s.registry.identities.Get(e.Identity)
-	return !ok || !i.Allows(e.Alias)
+	return !ok || i.ID != e.IdentityID || !i.Allows(e.Alias)
 }
 
 // dropRevoked removes those entries of the table whose identity is revoked. One that is being written is removed after that.
@@ -98,6 +101,40 @@ func (s *Scraper) dropRevoked(entries []domain.Entry) {
 	if len(gone) > 0 {
 		s.cfg.Store.Delete(gone, s.storeDone)
 	}
+}
+
+// checkStored returns an error if a configuration without identities would remove the stored aliases of some.
+func (s *Scraper) checkStored(entries []domain.Entry) error {
+	names := map[string]int{}
+	for _, e := range entries {
+		if e.Identity != domain.SharedIdentity {
+			names[e.Identity]++
+		}
+	}
+	if s.cfg.Identities != nil || len(names) == 0 {
+		return nil
+	}
+	const shown = 3
+	all := slices.Sorted(maps.Keys(names))
+	more := ""
+	if len(all) > shown {
+		more = fmt.Sprintf(" and %d more", len(all)-shown)
+	}
+	return fmt.Errorf("%w: those of %s%s", domain.ErrNoIdentities, strings.Join(all[:min(len(all), shown)], ", "), more)
+}
+
+// revokeStored removes the stored aliases of identities that were revoked while the scraper was stopped.
+func (s *Scraper) revokeStored(entries []domain.Entry) {
+	gone := map[string]int{}
+	for _, e := range entries {
+		if e.Identity != domain.SharedIdentity && !s.registry.identities.Has(domain.Identity{Name: e.Identity, ID: e.IdentityID}) {
+			gone[e.Identity]++
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		tell(s.cfg.OnEvent, domain.IdentityRevoked{Name: name, Aliases: gone[name]})
+	}
+	s.dropRevoked(entries)
 }
 
 // written removes those aliases whose identity was revoked while they were written.
@@ -136,7 +173,7 @@ func (s *Scraper) IdentityStatus() []domain.IdentityStatus {
 // countsOf returns the counts of an identity, and none that count where it was revoked meanwhile.
 func (s *Scraper) countsOf(id domain.Identity) *identityCounts {
 	n := s.registry.counts[id.Name]
-	if _, ok := s.registry.identities.Get(id.Name); !ok && id.Name != domain.SharedIdentity {
+	if !s.registry.identities.Has(id) && id.Name != domain.SharedIdentity {
 		return &identityCounts{}
 	}
 	if n == nil {
@@ -161,6 +198,17 @@ func (s *Scraper) permits(id domain.Identity, a domain.Alias, old domain.Entry, 
 // foreign reports whether a live entry belongs to an identity that id may not replace.
 func (s *Scraper) foreign(id domain.Identity, old domain.Entry, known bool) bool {
 	return known && old.Identity != domain.SharedIdentity && old.Identity != id.Name && !s.revoked(old) && !s.expired(old)
+}
+
+// needsProof reports whether a registration lacks the proof of its key: clients of another identity have aliases of it. Otherwise the
+// alias decides.
+func (rg *registry) needsProof(r ports.AliasRequest, id domain.Identity) bool {
+	holder := rg.scraper.table.HolderOf(r.Key)
+	if r.Proven || holder == domain.SharedIdentity || holder == id.Name {
+		return false
+	}
+	old, known := rg.current(r.Alias)
+	return rg.scraper.permits(id, r.Alias, old, known) == nil
 }
 
 // mayLeave reports whether a secret may send the goodbye of an alias, or of a set: only one that may register it.
@@ -192,6 +240,7 @@ var refusals = []refusal{
 	{domain.ErrPinned, domain.ReasonPinned},
 	{domain.ErrNotAllowed, domain.ReasonNotAllowed},
 	{domain.ErrOtherIdentity, domain.ReasonIdentity},
+	{domain.ErrKeyOfIdentity, domain.ReasonIdentity},
 }
 
 // refusalReason returns the reason of such an error, or "".

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -175,6 +176,125 @@ func TestIdentitySaysGoodbyeForItsAliasesOnly(t *testing.T) {
 	wantNames(t, w.aliases(), "a", "n1", "s1", "s2")
 	w.leave(with(registration("n1", 3), secretOf(1)))
 	wantNames(t, w.aliases(), "a", "s1", "s2")
+}
+
+// Between two reloads, an identity is revoked and another one is added under its name.
+func TestIdentityThatWasAddedAgainIsAnother(t *testing.T) {
+	w := newWorld(t)
+	north, south := named(t, "north", 1), named(t, "south", 2)
+	north.ID = 1
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{north, south} })
+	w.accepted(with(registration("n1", 2), secretOf(1)))
+	w.accepted(with(registration("s1", 3), secretOf(2)))
+	w.rejected(with(registration("s1", 3), secretOf(1)), domain.ErrOtherIdentity.Error())
+	north.Secrets = append(north.Secrets, secretOf(8)) // a rotation changes nothing else
+	w.setIdentities([]domain.Secret{secret}, north, south)
+	wantNames(t, w.aliases(), "n1", "s1")
+	again := north
+	again.ID, again.Secrets = 2, []domain.Secret{secretOf(9)}
+	w.setIdentities([]domain.Secret{secret}, again, south)
+	wantNames(t, w.aliases(), "s1")
+	if told := of[domain.IdentityRevoked](w.events); len(told) != 1 || told[0] != (domain.IdentityRevoked{Name: "north", Aliases: 1}) {
+		t.Errorf("%+v", told)
+	}
+	if all := w.scraper.IdentityStatus(); len(of[domain.IdentityAdded](w.events)) != 1 || all[1].Registrations+all[1].Rejected != 0 {
+		t.Errorf("the counters are those of the former identity: %+v", all[1])
+	}
+	w.accepted(with(registration("n1", 2), secretOf(9)))
+	w.closeScraper()
+	north.ID = 3
+	w.startScraper(func(c *app.ScraperConfig) { c.Identities = []domain.Identity{north, south} })
+	wantNames(t, w.aliases(), "s1")
+	if told := of[domain.IdentityRevoked](w.events); len(told) != 1 || told[0] != (domain.IdentityRevoked{Name: "north", Aliases: 1}) {
+		t.Errorf("%+v", told)
+	}
+}
+
+// A file that was lost must not remove the aliases of all identities.
+func TestScraperWithoutItsIdentitiesDoesNotStart(t *testing.T) {
+	w := newWorld(t)
+	use := func(all []domain.Identity) func(*app.ScraperConfig) {
+		return func(c *app.ScraperConfig) { c.Identities = all }
+	}
+	var five []domain.Identity
+	for n, name := range []string{"e", "d", "c", "b", "a"} {
+		five = append(five, named(t, name, byte(n)))
+	}
+	w.startScraper(use(five))
+	for n, i := range five {
+		w.accepted(with(registration(i.Name, byte(10+n)), i.Secrets[0]))
+	}
+	w.closeScraper()
+	w.newScraper(nil)
+	var err error
+	w.loop.Turn(func() { w.scraper.Start(func(e error) { err = e }) })
+	w.loop.Advance(time.Second)
+	if !errors.Is(err, domain.ErrNoIdentities) || !strings.HasSuffix(err.Error(), "those of a, b, c and 2 more") || len(w.disk.Entries) != 5 {
+		t.Errorf("%v, %d entries on the disk", err, len(w.disk.Entries))
+	}
+	w.closeScraper()
+	w.startScraper(use([]domain.Identity{})) // all are revoked
+	w.loop.Advance(time.Second)
+	if len(w.aliases())+len(w.disk.Entries) != 0 {
+		t.Errorf("%v, %d entries on the disk", w.aliases(), len(w.disk.Entries))
+	}
+}
+
+// A client must not have the metrics of another identity's client scraped under an alias and with the labels of its own identity. Earlier
+// versions and JavaScript clients prove no key.
+func TestKeyOfAnotherIdentityNeedsAProof(t *testing.T) {
+	w, door := newDoor(t)
+	w.setIdentities([]domain.Secret{secret}, named(t, "north", 1), named(t, "south", 2))
+	c := door.call(w, 50)
+	ask := func(alias string, key byte, s domain.Secret, proven bool) ports.AliasReply {
+		return c.askAs(with(registration(alias, key), s), proven)
+	}
+	if a := ask("s1", 7, secretOf(2), false); !a.Success {
+		t.Fatalf("%+v", a)
+	}
+	for name, s := range map[string]domain.Secret{"another identity": secretOf(1), "the shared secret": secret} {
+		if a := ask("spy", 7, s, false); a.Success || !strings.Contains(a.Message, domain.ErrKeyOfIdentity.Error()) {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	if r := w.scraper.Refusals(); len(r) == 0 || r[0].Reason != domain.ReasonIdentity || r[0].Alias != "spy" {
+		t.Errorf("%+v", r)
+	}
+	if a := ask("s2", 7, secretOf(2), false); !a.Success {
+		t.Errorf("its own identity: %+v", a)
+	}
+	if a := ask("n1", 7, secretOf(1), true); !a.Success {
+		t.Errorf("its holder: %+v", a)
+	}
+	if a := ask("x", 8, secret, false); !a.Success {
+		t.Errorf("a key of clients without an identity: %+v", a)
+	}
+	if a := ask("n2", 8, secretOf(1), false); !a.Success { // it moves to an identity
+		t.Errorf("a key of clients without an identity: %+v", a)
+	}
+}
+
+// One set with thousands of targets that it may not register must not push all others out of the list.
+func TestRejectedTargetsOfASetAreOneRefusalForEachReason(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(func(c *app.ScraperConfig) {
+		c.Identities = []domain.Identity{named(t, "north", 1, "n*"), named(t, "south", 2)}
+	})
+	w.accepted(with(registration("n0", 9), secretOf(2)))
+	aliases := []string{"n0", "n1"}
+	for n := range domain.MaxTargets - 2 {
+		aliases = append(aliases, fmt.Sprintf("x%d", n))
+	}
+	w.startSet(by(secretOf(1)), aliases...)
+	w.loop.Advance(time.Second)
+	wantNames(t, w.aliases(), "n0", "n1")
+	refused := w.scraper.Refusals()
+	if len(refused) != 2 || refused[0].Reason != domain.ReasonIdentity || refused[1].Reason != domain.ReasonNotAllowed || refused[1].Alias != "x0" {
+		t.Errorf("%d: %+v", len(refused), refused)
+	}
+	if all := w.scraper.IdentityStatus(); all[1].Rejected != domain.MaxTargets-1 || all[1].Registrations != 1 {
+		t.Errorf("%+v", all[1])
+	}
 }
 
 // What a caller does with its slices later does not change the identities.

@@ -35,6 +35,10 @@ func (s *Scraper) Start(done func(error)) {
 				case err != nil:
 					fail(fmt.Errorf("loading pins: %w", err))
 				default:
+					if err := s.checkStored(entries); err != nil {
+						fail(err)
+						return
+					}
 					bad = append(bad, badPins...)
 					begin := func() { s.begin(done) }
 					s.load(entries, bad)
@@ -89,7 +93,7 @@ func (s *Scraper) load(entries []domain.Entry, bad []error) {
 		}
 	}
 	s.registry.loadSets(s.table.Entries())
-	s.dropRevoked(s.table.Entries())
+	s.revokeStored(s.table.Entries())
 	tell(s.cfg.OnEvent, domain.LoadAliases{Entries: s.table.Len(), Skipped: bad})
 }
 

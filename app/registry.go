@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
@@ -51,6 +52,17 @@ func (rg *registry) recordRejection(k *aliasConn, id domain.Identity, a domain.A
 
 func (rg *registry) recordRefusal(k *aliasConn, a domain.Alias, reason string) {
 	rg.refused.Add(domain.Refusal{First: rg.scraper.cfg.Clock.Now(), Peer: k.peer, Alias: a, Reason: reason})
+}
+
+// recordRefusals adds the rejected targets of a set to the list of refusals, the first of each reason: one set could fill it.
+func (rg *registry) recordRefusals(k *aliasConn, rejected []domain.RejectedTarget) {
+	var seen []string
+	for _, t := range rejected {
+		if !slices.Contains(seen, t.Reason) && slices.ContainsFunc(refusals, func(r refusal) bool { return r.reason == t.Reason }) {
+			seen = append(seen, t.Reason)
+			rg.recordRefusal(k, t.Alias, t.Reason)
+		}
+	}
 }
 
 // aliasConn is one connection of a peer that may or may not know the secret.
@@ -187,6 +199,11 @@ func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 		reply(ports.AliasReply{Message: c.failed(req.Register, errNoProof)})
 		return
 	}
+	if c.registry.needsProof(req, id) {
+		c.registry.recordRejection(c, id, req.Alias, domain.ReasonIdentity)
+		reply(ports.AliasReply{Message: c.failed(req.Register, domain.ErrKeyOfIdentity)})
+		return
+	}
 	c.registry.register(req.Register, id, func(change domain.Change, err error) {
 		if err != nil {
 			if reason := refusalReason(err); reason != "" {
@@ -286,7 +303,7 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 	s := rg.scraper
 	old, known := rg.current(r.Alias)
 	e := r.Entry(old, s.now(), s.cfg.Expiry)
-	e.Identity = id.Name
+	e.Identity, e.IdentityID = id.Name, id.ID
 	reject := func(reason string, err error) {
 		rg.reject(id, reason)
 		done(domain.Change{}, err)

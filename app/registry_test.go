@@ -87,9 +87,12 @@ func (cs callers) open() (n int) {
 	return n
 }
 
-func (c *caller) ask(r ports.Registration) (answer ports.AliasReply) {
+func (c *caller) ask(r ports.Registration) ports.AliasReply { return c.askAs(r, false) }
+
+// askAs registers with a proof of the key, or without.
+func (c *caller) askAs(r ports.Registration, proven bool) (answer ports.AliasReply) {
 	c.w.loop.Turn(func() {
-		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(a ports.AliasReply) { answer = a })
+		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register, Proven: proven}, func(a ports.AliasReply) { answer = a })
 	})
 	return answer
 }

@@ -26,7 +26,8 @@ type ScraperConfig struct {
 
 	Keys    domain.KeyPair  // the identity that clients know
 	Secrets []domain.Secret // each of them authorizes registrations
-	// Identities have secrets of their own. Where there are some, Secrets may be empty.
+	// Identities have secrets of their own. Where there are some, Secrets may be empty. Start fails if it is nil and Store has aliases of
+	// identities, which would be removed: an empty list, or one without their identity, means that they are revoked.
 	Identities []domain.Identity
 
 	Expiry         time.Duration // of an alias that is not renewed; 3 h by default

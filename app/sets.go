@@ -69,11 +69,7 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 			fail(c.failed(r, err))
 			return
 		}
-		for _, t := range res.rejected {
-			if slices.ContainsFunc(refusals, func(r refusal) bool { return r.reason == t.Reason }) {
-				c.registry.recordRefusal(c, t.Alias, t.Reason)
-			}
-		}
+		c.registry.recordRefusals(c, res.rejected)
 		c.registry.report(res, c.uid, c.peer)
 		if held := s.sessions[req.Key]; held != nil && res.need == ports.NeedNothing && req.Unconnected && c.registry.leads(r) {
 			held.reconnectIfOlder(c.opened)
@@ -188,7 +184,7 @@ func (rg *registry) checkSet(req ports.SetRequest, id domain.Identity) (c *setCh
 	whole, old := req.Content.Since.IsZero(), s.now().Add(-s.cfg.Expiry/renewedShare)
 	rg.judge(c, func(t domain.Target) bool {
 		e, ok := rg.current(t.Alias)
-		return whole || !ok || e.Key != req.Key || !e.InSet || e.Identity != id.Name || e.Target() != t || e.Renewed.Before(old)
+		return whole || !ok || e.Key != req.Key || !e.InSet || e.Identity != id.Name || e.IdentityID != id.ID || e.Target() != t || e.Renewed.Before(old)
 	})
 	return c, ports.NeedNothing, nil
 }
@@ -252,7 +248,7 @@ func (rg *registry) judge(c *setChange, due func(domain.Target) bool) {
 		}
 		old, known := rg.current(t.Alias)
 		e := register.Entry(t, old, now, s.cfg.Expiry)
-		e.Identity = c.identity.Name
+		e.Identity, e.IdentityID = c.identity.Name, c.identity.ID
 		if err := s.permits(c.identity, t.Alias, old, known); err != nil {
 			reject(t.Alias, refusalReason(err))
 			continue

@@ -67,19 +67,7 @@ func newWorld(t *testing.T) *world {
 // startScraper starts a scraper on the world's disk; a second one is a restart after kill -9, because the first is abandoned.
 func (w *world) startScraper(change func(*app.ScraperConfig)) {
 	w.t.Helper()
-	w.events = nil
-	cfg := app.ScraperConfig{
-		Host: w.loop, Transport: portstest.NewTransport(w.net), Clock: w.clock,
-		Store: portstest.NewStore(w.loop, w.disk), Targets: w.targets,
-		Keys: pair(1), Secrets: []domain.Secret{secret}, OnEvent: w.events.add,
-	}
-	if change != nil {
-		change(&cfg)
-	}
-	var err error
-	if w.scraper, err = app.NewScraper(cfg); err != nil {
-		w.t.Fatal(err)
-	}
+	w.newScraper(change)
 	started := false
 	w.loop.Turn(func() {
 		w.scraper.Start(func(err error) {
@@ -92,6 +80,23 @@ func (w *world) startScraper(change func(*app.ScraperConfig)) {
 	w.loop.Advance(time.Second)
 	if !started {
 		w.t.Fatal("the scraper did not start")
+	}
+}
+
+func (w *world) newScraper(change func(*app.ScraperConfig)) {
+	w.t.Helper()
+	w.events = nil
+	cfg := app.ScraperConfig{
+		Host: w.loop, Transport: portstest.NewTransport(w.net), Clock: w.clock,
+		Store: portstest.NewStore(w.loop, w.disk), Targets: w.targets,
+		Keys: pair(1), Secrets: []domain.Secret{secret}, OnEvent: w.events.add,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	var err error
+	if w.scraper, err = app.NewScraper(cfg); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

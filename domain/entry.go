@@ -11,12 +11,13 @@ import (
 // Entry is a scraper's record of an alias. Times are wall time, because they outlive the process. In a Table they are in a time
 // that does not jump while the process runs.
 type Entry struct {
-	Alias    Alias
-	Key      PublicKey // its metrics server
-	Hostname string
-	Service  string
-	Instance Instance // process that registered last
-	Identity string   // name of the Identity that registered it
+	Alias      Alias
+	Key        PublicKey // its metrics server
+	Hostname   string
+	Service    string
+	Instance   Instance   // process that registered last
+	Identity   string     // name of the Identity that registered it
+	IdentityID IdentityID // its ID
 
 	InSet  bool   // registered in a set: its client has several targets, and scrapes name this one
 	Label  string // its label instance; empty for the alias
@@ -60,7 +61,7 @@ func (e Entry) Target() Target {
 
 // same reports whether only the times and the instance differ.
 func (e Entry) same(o Entry) bool {
-	return e.Target() == o.Target() && e.Key == o.Key && e.InSet == o.InSet && e.Identity == o.Identity
+	return e.Target() == o.Target() && e.Key == o.Key && e.InSet == o.InSet && e.Identity == o.Identity && e.IdentityID == o.IdentityID
 }
 
 // ErrTableFull rejects a new alias when the table has reached its limit.
@@ -71,12 +72,19 @@ var ErrTableFull = errors.New("alias table is full")
 type Table struct {
 	limit   int
 	entries map[Alias]Entry
-	byKey   map[PublicKey]int // number of aliases of a key
-	byName  map[string]int    // number of aliases of an identity
+	byKey   map[PublicKey]keyUse
+	byName  map[string]int // number of aliases of an identity
 
 	order []Alias // all aliases but those in added, ascending, and removed ones
 	added []Alias
 	gone  bool // there are removed ones
+}
+
+// keyUse counts the aliases of a key.
+type keyUse struct {
+	aliases  int
+	named    int    // of them, those of identities other than SharedIdentity
+	identity string // the last one of those to register
 }
 
 // NewTable returns an empty table for at most limit aliases (MaxEntries when 0).
@@ -84,7 +92,7 @@ func NewTable(limit int) *Table {
 	if limit <= 0 {
 		limit = MaxEntries
 	}
-	return &Table{limit: limit, entries: map[Alias]Entry{}, byKey: map[PublicKey]int{}, byName: map[string]int{}}
+	return &Table{limit: limit, entries: map[Alias]Entry{}, byKey: map[PublicKey]keyUse{}, byName: map[string]int{}}
 }
 
 // Register is a request to map an alias to a key.
@@ -140,7 +148,13 @@ func (t *Table) Put(e Entry) error {
 		t.added = append(t.added, e.Alias)
 	}
 	t.entries[e.Alias] = e
-	t.byKey[e.Key]++
+	use := t.byKey[e.Key]
+	use.aliases++
+	if e.Identity != SharedIdentity {
+		use.named++
+		use.identity = e.Identity
+	}
+	t.byKey[e.Key] = use
 	t.byName[e.Identity]++
 	if len(t.added) > len(t.entries) { // aliases come and go while none are listed
 		t.sort()
@@ -161,7 +175,11 @@ func (t *Table) Delete(a Alias) bool {
 
 // forget counts an entry that leaves the table.
 func (t *Table) forget(e Entry) {
-	if t.byKey[e.Key]--; t.byKey[e.Key] <= 0 {
+	use := t.byKey[e.Key]
+	if use.aliases--; e.Identity != SharedIdentity {
+		use.named--
+	}
+	if t.byKey[e.Key] = use; use.aliases == 0 {
 		delete(t.byKey, e.Key)
 	}
 	if t.byName[e.Identity]--; t.byName[e.Identity] <= 0 {
@@ -188,7 +206,16 @@ func (t *Table) Of(identity string) int { return t.byName[identity] }
 func (t *Table) Limit() int { return t.limit }
 
 // Serves reports whether any alias points to the key.
-func (t *Table) Serves(k PublicKey) bool { return t.byKey[k] > 0 }
+func (t *Table) Serves(k PublicKey) bool { return t.byKey[k].aliases > 0 }
+
+// HolderOf returns the identity whose clients have aliases of a key, the last one to register if there are several: SharedIdentity if only
+// those of the shared secrets have, or none.
+func (t *Table) HolderOf(k PublicKey) string {
+	if use := t.byKey[k]; use.named > 0 {
+		return use.identity
+	}
+	return SharedIdentity
+}
 
 // Entries lists the table by alias.
 func (t *Table) Entries() []Entry { return t.After("", len(t.entries)) }

@@ -1,19 +1,45 @@
 package domain
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Identity is a group of clients with secrets of its own. Its aliases are not registered with the secrets of others.
 type Identity struct {
 	Name    string         // SharedIdentity for the secrets of all other clients
+	ID      IdentityID     // differs from that of a former identity with the name
 	Secrets []Secret       // each of them is valid, so that they can be rotated
 	Aliases []AliasPattern // that it may register; none means all
 	Labels  Labels         // of its targets in Prometheus; they replace those of the client
+}
+
+// IdentityID distinguishes the identities that have had one name, one after the other: the aliases of a revoked one are not those of the
+// one that was added after it. The zero IdentityID does not.
+type IdentityID uint64
+
+// idDigits is the length of an IdentityID as text, in hexadecimal.
+const idDigits = 16
+
+// String is hexadecimal.
+func (i IdentityID) String() string { return fmt.Sprintf("%0*x", idDigits, uint64(i)) }
+
+// MarshalText is String.
+func (i IdentityID) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText parses the form of String. Its error does not quote the text, which may be a secret.
+func (i *IdentityID) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil || len(text) != idDigits {
+		return fmt.Errorf("id of an identity: want %d hexadecimal digits", idDigits)
+	}
+	*i = IdentityID(n)
+	return nil
 }
 
 // SharedIdentity is the identity of the clients that register with a scraper's own secrets. All aliases of earlier versions have it.
@@ -36,11 +62,18 @@ const (
 // ErrIdentity is matched by every error about an identity's own fields.
 var ErrIdentity = errors.New("invalid identity")
 
+// ErrNoIdentities reports a configuration without identities beside stored aliases of some, which it would remove.
+var ErrNoIdentities = errors.New("no identities are configured, but aliases of identities are stored")
+
 // ErrNotAllowed rejects an alias that the identity of its client may not register.
 var ErrNotAllowed = errors.New("the secret does not allow the alias")
 
 // ErrOtherIdentity rejects an alias that a client with another identity has.
 var ErrOtherIdentity = errors.New("the alias belongs to another identity")
+
+// ErrKeyOfIdentity rejects a key that clients of another identity have, if the client has not proven that it holds it: the metrics behind it
+// would be scraped under an alias of its identity.
+var ErrKeyOfIdentity = errors.New("the key belongs to a client of another identity, and the request has no proof of holding it")
 
 // IdentityTitle names an identity for people: "shared" is that of the scraper's own secrets.
 func IdentityTitle(name string) string {
@@ -161,8 +194,8 @@ func (p AliasPattern) Matches(a Alias) bool {
 
 // Identities are the identities of a scraper. The zero Identities accept no secret.
 type Identities struct {
-	all     []Identity // by name, the shared one first if there is one
-	secrets []identitySecret
+	all     []Identity                           // by name, the shared one first if there is one
+	secrets map[[sha256.Size]byte]identitySecret // by the hash of the secret
 }
 
 type identitySecret struct {
@@ -170,19 +203,24 @@ type identitySecret struct {
 	of     int // index in all
 }
 
+// hashOf hashes a secret. The time of a lookup by hash reveals nothing of a secret, since no text of a chosen hash can be found.
+func hashOf(s Secret) [sha256.Size]byte {
+	plain := s.reveal()
+	return sha256.Sum256(plain[:])
+}
+
 // NewIdentities returns the identities with the given names, and the shared one if there are shared secrets.
 func NewIdentities(shared []Secret, named []Identity) (Identities, error) {
 	if len(named) > MaxIdentities {
 		return Identities{}, fmt.Errorf("%w: %d identities, want at most %d", ErrIdentity, len(named), MaxIdentities)
 	}
-	var is Identities
+	is := Identities{secrets: map[[sha256.Size]byte]identitySecret{}}
 	if len(shared) > 0 {
 		is.all = append(is.all, Identity{Name: SharedIdentity, Secrets: slices.Clone(shared)})
 	}
 	for _, i := range slices.SortedFunc(slices.Values(named), func(a, b Identity) int { return strings.Compare(a.Name, b.Name) }) {
 		is.all = append(is.all, i.Clone())
 	}
-	given := map[[KeySize]byte]string{}
 	for n, i := range is.all {
 		if i.Name != SharedIdentity {
 			if err := i.Check(); err != nil {
@@ -193,11 +231,11 @@ func NewIdentities(shared []Secret, named []Identity) (Identities, error) {
 			}
 		}
 		for _, s := range i.Secrets {
-			if other, used := given[s.reveal()]; used && other != i.Name {
-				return Identities{}, fmt.Errorf("%w: %s and %s have the same secret", ErrIdentity, IdentityTitle(other), i.Name)
+			hash := hashOf(s)
+			if other, used := is.secrets[hash]; used && other.of != n {
+				return Identities{}, fmt.Errorf("%w: %s and %s have the same secret", ErrIdentity, IdentityTitle(is.all[other.of].Name), i.Name)
 			}
-			given[s.reveal()] = i.Name
-			is.secrets = append(is.secrets, identitySecret{s, n})
+			is.secrets[hash] = identitySecret{s, n}
 		}
 	}
 	return is, nil
@@ -215,18 +253,18 @@ func (is Identities) Get(name string) (Identity, bool) {
 	return is.all[at], true
 }
 
-// Find returns the identity of a secret. The time it takes does not depend on which secret that is, nor on how much of one is correct.
+// Has reports whether they contain an identity: one with its name and ID.
+func (is Identities) Has(i Identity) bool {
+	same, ok := is.Get(i.Name)
+	return ok && same.ID == i.ID
+}
+
+// Find returns the identity of a secret. The time it takes depends neither on the number of identities nor on how much of a secret is correct.
 func (is Identities) Find(s Secret) (Identity, bool) {
-	found, at := 0, 0
-	given := s.reveal()
-	for _, v := range is.secrets {
-		plain := v.secret.reveal()
-		same := subtle.ConstantTimeCompare(plain[:], given[:])
-		found |= same
-		at = subtle.ConstantTimeSelect(same, v.of, at)
-	}
-	if found == 0 {
+	v, ok := is.secrets[hashOf(s)]
+	plain, given := v.secret.reveal(), s.reveal()
+	if subtle.ConstantTimeCompare(plain[:], given[:]) == 0 || !ok {
 		return Identity{}, false
 	}
-	return is.all[at], true
+	return is.all[v.of], true
 }

@@ -29,12 +29,13 @@ var (
 
 // record is an entry on disk.
 type record struct {
-	Version  int              `json:"v"`
-	Key      domain.PublicKey `json:"key"`
-	Hostname string           `json:"hostname"`
-	Service  string           `json:"service"`
-	Instance domain.Instance  `json:"instance,omitzero"`
-	Identity string           `json:"identity,omitzero"`
+	Version    int               `json:"v"`
+	Key        domain.PublicKey  `json:"key"`
+	Hostname   string            `json:"hostname"`
+	Service    string            `json:"service"`
+	Instance   domain.Instance   `json:"instance,omitzero"`
+	Identity   string            `json:"identity,omitzero"`
+	IdentityID domain.IdentityID `json:"identity_id,omitzero"`
 
 	InSet  bool              `json:"set,omitzero"`
 	Label  string            `json:"label,omitzero"`
@@ -48,7 +49,7 @@ type record struct {
 
 func encode(e domain.Entry) ([]byte, error) {
 	return json.Marshal(record{
-		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance, Identity: e.Identity,
+		Version: recordVersion, Key: e.Key, Hostname: e.Hostname, Service: e.Service, Instance: e.Instance, Identity: e.Identity, IdentityID: e.IdentityID,
 		InSet: e.InSet, Label: e.Label, Labels: maps.Collect(e.Labels.All()), Fields: slices.Collect(e.Fields.All()),
 		Registered: e.Registered.UTC(), Renewed: e.Renewed.UTC(), Expires: e.Expires.UTC(),
 	})
@@ -63,7 +64,7 @@ func decode(alias string, value []byte) (domain.Entry, error) {
 		return domain.Entry{}, fmt.Errorf("version %d, this program reads %d", r.Version, recordVersion)
 	}
 	e := domain.Entry{
-		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance, Identity: r.Identity,
+		Alias: domain.Alias(alias), Key: r.Key, Hostname: r.Hostname, Service: r.Service, Instance: r.Instance, Identity: r.Identity, IdentityID: r.IdentityID,
 		InSet: r.InSet, Label: r.Label,
 		Registered: r.Registered, Renewed: r.Renewed, Expires: r.Expires,
 	}

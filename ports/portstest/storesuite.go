@@ -25,8 +25,8 @@ func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 	base := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 	entry := func(alias string, n byte) domain.Entry {
 		return domain.Entry{
-			Identity: strings.Repeat("x", int(n%3)), // none for some
-			Alias:    domain.Alias(alias), Key: domain.PublicKey{n, 1}, Hostname: "höst:1", Service: "svc/" + alias,
+			Identity: strings.Repeat("x", int(n%3)), IdentityID: domain.IdentityID(n % 3), // none for some
+			Alias: domain.Alias(alias), Key: domain.PublicKey{n, 1}, Hostname: "höst:1", Service: "svc/" + alias,
 			Instance:   domain.Instance{n, 7},
 			Registered: base, Renewed: base.Add(time.Hour), Expires: base.Add(4 * time.Hour),
 		}
@@ -70,7 +70,7 @@ func TestAliasStore(t *testing.T, bench func(t *testing.T) StoreBench) {
 		t.Helper()
 		if !slices.EqualFunc(got, want, func(a, b domain.Entry) bool {
 			return a.Alias == b.Alias && a.Key == b.Key && a.Hostname == b.Hostname && a.Service == b.Service &&
-				a.InSet == b.InSet && a.Identity == b.Identity && a.Target() == b.Target() && a.Instance == b.Instance && a.Registered.Equal(b.Registered) && a.Renewed.Equal(b.Renewed) && a.Expires.Equal(b.Expires)
+				a.InSet == b.InSet && a.Identity == b.Identity && a.IdentityID == b.IdentityID && a.Target() == b.Target() && a.Instance == b.Instance && a.Registered.Equal(b.Registered) && a.Renewed.Equal(b.Renewed) && a.Expires.Equal(b.Expires)
 		}) {
 			t.Errorf("entries\n%v\nwant\n%v", got, want)
 		}
