@@ -85,6 +85,9 @@ func IdentityTitle(name string) string {
 
 // CheckIdentityName checks the name of an identity. It becomes a label value, a word of commands and a part of file names.
 func CheckIdentityName(name string) error {
+	if _, err := ParseSecret(name); err == nil {
+		return fmt.Errorf("%w: the name is a secret", ErrIdentity) // not quoted
+	}
 	if name == "" || len(name) > MaxIdentityName || strings.ContainsFunc(name, notInName) || name[0] == '.' || name[0] == '-' {
 		return fmt.Errorf("%w: name %.80q: want 1 to %d letters, digits, dots, hyphens and underscores of ASCII, the first a letter, a digit or an underscore", ErrIdentity, name, MaxIdentityName)
 	}

@@ -116,10 +116,15 @@ func TestSecretsNameTheirIdentity(t *testing.T) {
 func TestIdentityNames(t *testing.T) {
 	for name, want := range map[string]bool{
 		"site7": true, "A.b_c-9": true, strings.Repeat("x", domain.MaxIdentityName): true, "_": true,
+		strings.Repeat("y", 52): false, strings.Repeat("ab", 32): false, // secrets
 		"": false, "shared": false, "a b": false, "ä": false, "-a": false, ".a": false, "a/b": false, strings.Repeat("x", domain.MaxIdentityName+1): false,
 	} {
-		if err := domain.CheckIdentityName(name); (err == nil) != want || err != nil && !errors.Is(err, domain.ErrIdentity) {
+		err := domain.CheckIdentityName(name)
+		if (err == nil) != want || err != nil && !errors.Is(err, domain.ErrIdentity) {
 			t.Errorf("%q: %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), strings.Repeat("ab", 32)) {
+			t.Errorf("the error quotes a secret: %v", err)
 		}
 	}
 }

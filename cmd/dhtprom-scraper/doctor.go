@@ -42,7 +42,7 @@ func (f *flags) addDoctor() {
 // beside the scraper.
 func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, screen *cli.Screen, log *slog.Logger) error {
 	files := inviteConfig{storage: cfg.run.storage, seedFile: cfg.run.seedFile, secretFiles: cfg.run.secretFiles, legacy: cfg.run.legacy}
-	if err := files.checkStorage(); err != nil {
+	if err := files.checkStorage(log); err != nil {
 		return err
 	}
 	id, err := loadIdentity(cfg.run, log)

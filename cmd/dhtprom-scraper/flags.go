@@ -39,6 +39,8 @@ type runConfig struct {
 	secretFiles []string
 	// fixedSecrets means that no secret comes from a file.
 	fixedSecrets bool
+	// valid has the secrets and identities that a reload replaces; nil at the start.
+	valid *identity
 
 	hosts      []string // additional names of the HTTP server
 	openHealth bool     // health needs no password

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,22 +69,17 @@ func (f *flags) addIdentity() {
 
 // identities runs one of the identity commands.
 func identities(ctx context.Context, command string, cfg identityConfig, stdout io.Writer, log *slog.Logger) error {
-	set, err := readIdentities(cfg.storage, log)
-	if err != nil {
-		return err
+	if _, err := os.Stat(cfg.storage); err != nil {
+		return fmt.Errorf("--storage.path: no folder %s: set the folder of the scraper", cfg.storage)
 	}
-	var done string
-	switch command {
-	case "identity add":
-		done, err = set.add(cfg)
-	case "identity revoke":
-		done, err = set.revoke(cfg.name)
-	default:
+	if command == "identity list" {
+		set, err := readIdentities(cfg.storage, log)
+		if err != nil {
+			return err
+		}
 		return set.list(ctx, cfg, stdout)
 	}
-	if err == nil {
-		err = set.write(cfg.storage)
-	}
+	done, err := changeIdentities(ctx, command, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -98,6 +95,28 @@ func identities(ctx context.Context, command string, cfg identityConfig, stdout 
 	return err
 }
 
+// changeIdentities adds or revokes an identity, while no other command does.
+func changeIdentities(ctx context.Context, command string, cfg identityConfig, log *slog.Logger) (done string, err error) {
+	unlock, err := keyfile.Lock(ctx, filepath.Join(cfg.storage, identitiesFile))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	set, err := readIdentities(cfg.storage, log)
+	if err != nil {
+		return "", err
+	}
+	if command == "identity add" {
+		done, err = set.add(cfg)
+	} else {
+		done, err = set.revoke(cfg.name)
+	}
+	if err == nil {
+		err = set.write(cfg.storage)
+	}
+	return done, err
+}
+
 // add adds an identity with a new secret.
 func (s *identitySet) add(cfg identityConfig) (done string, err error) {
 	switch {
@@ -109,7 +128,7 @@ func (s *identitySet) add(cfg identityConfig) (done string, err error) {
 	case s.index(cfg.name) >= 0:
 		return "", fmt.Errorf("there is an identity %s already; revoke it first", cfg.name)
 	}
-	e := identityEntry{Name: cfg.name, Secrets: secretList{keyfile.NewSecret()}, Aliases: cfg.aliases}
+	e := identityEntry{Name: cfg.name, ID: keyfile.NewIdentityID(), Secrets: secretList{keyfile.NewSecret()}, Aliases: cfg.aliases}
 	for _, l := range cfg.labels {
 		if e.Labels == nil {
 			e.Labels = map[string]string{}

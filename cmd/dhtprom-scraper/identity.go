@@ -22,8 +22,8 @@ const (
 // identity is the scraper's key pair and the secrets that it accepts.
 type identity struct {
 	keys    domain.KeyPair
-	secrets []domain.Secret // of no identity of clients; none if they are revoked
-	named   []domain.Identity
+	secrets []domain.Secret   // of no identity of clients; none if they are revoked
+	named   []domain.Identity // nil without a file of identities
 	// secretAt is the place from which a client's secret can be copied.
 	secretAt string
 }
@@ -41,11 +41,20 @@ func loadIdentity(cfg runConfig, log *slog.Logger) (id identity, err error) {
 	return id, id.loadSecrets(cfg, log)
 }
 
-// loadSecrets loads the secrets and identities of clients.
+// loadSecrets loads the secrets and identities of clients. In a reload, a file that is missing is an error: it may have been removed by mistake.
 func (id *identity) loadSecrets(cfg runConfig, log *slog.Logger) (err error) {
 	set, err := readIdentities(cfg.storage, log)
 	if err == nil {
 		id.named, err = set.named()
+	}
+	if v := cfg.valid; err == nil && !set.found && v != nil && (len(v.named) > 0 || len(v.secrets) == 0) {
+		err = fmt.Errorf("%s is missing: restore it, or write `identities: []` to it to remove all", filepath.Join(cfg.storage, identitiesFile))
+	}
+	if set.found && id.named == nil {
+		id.named = []domain.Identity{}
+	}
+	for _, i := range id.named {
+		warnWeak(i.Secrets, i.Name, log)
 	}
 	if err != nil || !set.shared() {
 		return err
@@ -116,11 +125,17 @@ func loadSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at s
 			continue
 		}
 		unique = append(unique, s)
+	}
+	warnWeak(unique, sharedIdentity, log)
+	return unique, at, err
+}
+
+func warnWeak(secrets []domain.Secret, identity string, log *slog.Logger) {
+	for _, s := range secrets {
 		if s.Weak() {
-			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Fingerprint())
+			log.Warn("A secret has only one byte value and is easy to guess", "fingerprint", s.Fingerprint(), "identity", identity)
 		}
 	}
-	return unique, at, err
 }
 
 func readSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at string, err error) {
@@ -144,6 +159,11 @@ func readSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at s
 		return secrets, "FILE", err
 	}
 	path := filepath.Join(cfg.storage, "secret")
+	if v := cfg.valid; v != nil && len(v.secrets) > 0 { // a new one would lock out all clients
+		warnExposed(path, log)
+		secrets, err = keyfile.Secrets(path)
+		return secrets, path, err
+	}
 	err = makeOnce(path, "The secret that clients register with at this dhtprom scraper.", keyfile.NewSecret().RevealText, log)
 	if err != nil {
 		return nil, "", err

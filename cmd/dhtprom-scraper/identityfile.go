@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -34,34 +32,22 @@ type identitySet struct {
 	Shared     *bool           `yaml:"shared_secret,omitempty"`
 	Identities []identityEntry `yaml:"identities"`
 
+	found   bool   // the file exists
 	content []byte // of the file
 }
 
-// identityEntry is an identity in the file.
+// identityEntry is an identity in the file. The secrets are the last, so that the first part of a file that is being written has no identity
+// without its patterns.
 type identityEntry struct {
 	Name    string                `yaml:"name"`
-	Secrets secretList            `yaml:"secrets"`
+	ID      domain.IdentityID     `yaml:"id,omitempty"`
 	Aliases []domain.AliasPattern `yaml:"aliases,omitempty"`
 	Labels  map[string]string     `yaml:"labels,omitempty"`
+	Secrets secretList            `yaml:"secrets"`
 }
 
-// secretList is a list of secrets in YAML. Its errors do not quote them.
+// secretList is a list of secrets in YAML.
 type secretList []domain.Secret
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (l *secretList) UnmarshalYAML(node *yaml.Node) error {
-	if node.Kind != yaml.SequenceNode {
-		return fmt.Errorf("line %d: secrets: want a list", node.Line)
-	}
-	for _, n := range node.Content {
-		s, err := domain.ParseSecret(n.Value)
-		if n.Kind != yaml.ScalarNode || err != nil || s.IsZero() {
-			return fmt.Errorf("line %d: not a secret: want 32 bytes as 64 hex digits or 52 z32 characters", n.Line)
-		}
-		*l = append(*l, s)
-	}
-	return nil
-}
 
 // MarshalYAML implements yaml.Marshaler.
 func (l secretList) MarshalYAML() (any, error) {
@@ -82,51 +68,12 @@ func readIdentities(storage string, log *slog.Logger) (set identitySet, err erro
 	case err == nil:
 		warnExposed(path, log)
 		set, err = parseIdentities(content)
-		set.content = content
+		set.found, set.content = true, content
 	}
 	if err != nil {
 		return set, fmt.Errorf("identities in %s: %w", path, err)
 	}
 	return set, nil
-}
-
-// parseIdentities parses and checks the content of a file of identities.
-func parseIdentities(content []byte) (set identitySet, err error) {
-	dec := yaml.NewDecoder(bytes.NewReader(content))
-	dec.KnownFields(true)
-	switch err := dec.Decode(&set); {
-	case errors.Is(err, io.EOF): // without this, all identities would be revoked
-		return set, errors.New("the file is empty: want the field identities, or no file")
-	case err != nil:
-		return set, unquoted(err)
-	case !errors.Is(dec.Decode(new(yaml.Node)), io.EOF):
-		return set, errors.New("there is more than one document")
-	}
-	named, err := set.named()
-	if err == nil {
-		_, err = domain.NewIdentities(nil, named)
-	}
-	if err == nil && len(named) == 0 && !set.shared() {
-		err = errors.New("shared_secret: no identity is left that could register")
-	}
-	return set, err
-}
-
-// unquoted returns an error of the YAML decoder without the content that it quotes, which may be a secret.
-func unquoted(err error) error {
-	wrong, ok := errors.AsType[*yaml.TypeError](err)
-	if !ok {
-		return err
-	}
-	var lines []string
-	for _, e := range wrong.Errors {
-		before, _, quotes := strings.Cut(e, " `")
-		if quotes {
-			before += " that value"
-		}
-		lines = append(lines, before)
-	}
-	return errors.New(strings.Join(lines, "; "))
 }
 
 func (s *identitySet) shared() bool { return s.Shared == nil || *s.Shared }
@@ -138,7 +85,7 @@ func (s *identitySet) named() (all []domain.Identity, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.Name, err)
 		}
-		all = append(all, domain.Identity{Name: e.Name, Secrets: e.Secrets, Aliases: e.Aliases, Labels: labels})
+		all = append(all, domain.Identity{Name: e.Name, ID: e.ID, Secrets: e.Secrets, Aliases: e.Aliases, Labels: labels})
 	}
 	return all, nil
 }
@@ -159,8 +106,10 @@ func (s *identitySet) write(storage string) error {
 		return err
 	}
 	changed := false
-	err := keyfile.Replace(filepath.Join(storage, identitiesFile), text.String(), identitiesSize, func(old []byte) bool {
-		changed = !bytes.Equal(old, s.content)
+	file := keyfile.Content{Text: text.String(), Limit: identitiesSize, OwnedAsFolder: true}
+	err := keyfile.Replace(filepath.Join(storage, identitiesFile), file, func(old []byte) bool {
+		old, err := keyfile.UTF8(old)
+		changed = err != nil || !bytes.Equal(old, s.content)
 		return !changed
 	})
 	if changed {

@@ -57,7 +57,7 @@ func (f *flags) addInvite() {
 
 // invite prints an invite on a line of its own, so that the output can be a file for clients, and instructions on a terminal.
 func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
-	if err := cfg.checkStorage(); err != nil {
+	if err := cfg.checkStorage(slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	id, err := loadIdentity(runConfig{storage: cfg.storage, seedFile: cfg.seedFile, secretFiles: cfg.secretFiles, legacy: cfg.legacy}, log)
@@ -110,7 +110,7 @@ const maxInvite = 64 << 10
 
 // saveInvite writes an invite to a file.
 func saveInvite(path, text, allows string, stdout io.Writer) error {
-	err := keyfile.Replace(path, text+"\n", maxInvite, func(old []byte) bool {
+	err := keyfile.Replace(path, keyfile.Content{Text: text + "\n", Limit: maxInvite}, func(old []byte) bool {
 		_, err := domain.ParseInvite(string(old))
 		return err == nil
 	})
@@ -122,11 +122,15 @@ func saveInvite(path, text, allows string, stdout io.Writer) error {
 }
 
 // checkStorage reports an error where run would create a seed or a secret: such an invite would lead to no scraper.
-func (c *inviteConfig) checkStorage() error {
+func (c *inviteConfig) checkStorage(log *slog.Logger) error {
 	old := func(name string) bool { return c.legacy != nil && c.legacy.values[name] != "" }
+	set, err := readIdentities(c.storage, log)
+	if err != nil {
+		return err
+	}
 	need := map[string]bool{
 		"identity.seed": c.seedFile == "" && os.Getenv(seedEnv) == "" && !old(legacySeed),
-		"secret":        len(c.secretFiles) == 0 && os.Getenv(secretEnv) == "" && !old(legacySecret),
+		"secret":        set.shared() && len(c.secretFiles) == 0 && os.Getenv(secretEnv) == "" && !old(legacySecret),
 	}
 	for _, name := range []string{"identity.seed", "secret"} {
 		path := filepath.Join(c.storage, name)

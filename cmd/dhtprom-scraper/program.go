@@ -63,7 +63,7 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, screen *cli.Scree
 	defer cleanup()
 	id.greet(stdout, cfg)
 	p.screen = screen
-	return p.Run(ctx)
+	return explain(p.Run(ctx))
 }
 
 // explain names the flag behind an error.
@@ -73,6 +73,9 @@ func explain(err error) error {
 	}
 	if _, ok := errors.AsType[*scraper.StoreError](err); ok {
 		return fmt.Errorf("--storage.path: %w", err)
+	}
+	if errors.Is(err, domain.ErrNoIdentities) {
+		return fmt.Errorf("--storage.path: %w; restore %s there, or write `identities: []` to it to remove these aliases", err, identitiesFile)
 	}
 	return err
 }

@@ -17,14 +17,15 @@ type reloader struct {
 	cfg     runConfig
 	log     *slog.Logger
 	mu      sync.Mutex // one at a time
+	now     identity   // with the secrets and identities that are valid
 
 	good prometheus.Gauge
 	when prometheus.Gauge
 }
 
-func newReloader(s *scraper.Scraper, cfg runConfig, log *slog.Logger) *reloader {
+func newReloader(s *scraper.Scraper, cfg runConfig, id identity, log *slog.Logger) *reloader {
 	r := &reloader{
-		scraper: s, cfg: cfg, log: log,
+		scraper: s, cfg: cfg, log: log, now: id,
 		good: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dhtprom_config_last_reload_successful", Help: "Whether the last reload of the secrets and identities succeeded.",
 		}),
@@ -46,7 +47,9 @@ func (r *reloader) run() error {
 		return nil
 	}
 	var id identity
-	err := id.loadSecrets(r.cfg, r.log)
+	cfg := r.cfg
+	cfg.valid = &r.now
+	err := id.loadSecrets(cfg, r.log)
 	if err == nil {
 		err = r.scraper.SetIdentities(context.Background(), id.secrets, id.named)
 	}
@@ -55,6 +58,7 @@ func (r *reloader) run() error {
 		r.log.Error("Reloading failed, the secrets are unchanged", "err", err)
 		return err
 	}
+	r.now = id
 	r.good.Set(1)
 	r.when.Set(float64(time.Now().Unix()))
 	r.log.Info("Reloaded", "secrets", len(id.secrets), "identities", len(id.named))

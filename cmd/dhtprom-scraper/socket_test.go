@@ -189,11 +189,117 @@ func TestRunningScraperUsesTheIdentitiesAtOnce(t *testing.T) {
 	if _, body := httpGet(t, "http://"+address+"/metrics"); !strings.Contains(body, "\ndhtprom_identity_aliases{identity=\"shared\"} 0\n") || strings.Contains(body, "site7") {
 		t.Errorf("metrics:\n%s", body)
 	}
-	if err := os.WriteFile(filepath.Join(dir, identitiesFile), []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(dir, identitiesFile), "nonsense")
+	p.hangUp()
 	p.until(`Reloading failed, the secrets are unchanged`)
+}
+
+func (p *process) hangUp() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Files that are missing or half written at a reload, or while the scraper is stopped, revoke nothing and make no revoked secret valid.
+func TestMissingFilesOfIdentitiesRevokeNothing(t *testing.T) {
+	n, dir := newNetwork(t), shortDir(t)
+	run := append(alone(dir)[:2], "--dht.bootstrap="+n.addr, "--dht.listen-address=127.0.0.1:0")
+	p := startProcess(t, nil, run...)
+	address := p.until(listening)[1]
+	p.until(accepting)
+	at, path := "--storage.path="+dir, filepath.Join(dir, identitiesFile)
+	for _, args := range [][]string{{"add", at, "site7"}, {"revoke", at, "shared"}} {
+		if _, errs, code := runCommand(append([]string{"identity"}, args...)...); code != 0 {
+			t.Fatalf("%d %s", code, errs)
+		}
+	}
+	v := inviteFor(t, dir, "--identity=site7")
+	n.client(t, v.Scraper, v.Secret)
+	p.until(registered)
+	p.until(scraping)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unchanged := func(why string) {
+		t.Helper()
+		p.hangUp()
+		p.until(`level=ERROR .*msg="Reloading failed, the secrets are unchanged" err=.*` + why)
+		if code, body := httpGet(t, "http://"+address+"/scrape/demo/metrics"); code != http.StatusOK {
+			t.Errorf("%s: %d %s", why, code, body)
+		}
+		_, body := httpGet(t, "http://"+address+"/metrics")
+		for _, want := range []string{"dhtprom_identity_aliases{identity=\"site7\"} 1", "dhtprom_config_last_reload_successful 0"} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s", why, want)
+			}
+		}
+		if strings.Contains(body, `identity="shared"`) {
+			t.Errorf("%s: the revoked secret is valid", why)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	unchanged(`identities.yml is missing: restore it`)
+	writeFile(t, path, string(good[:strings.Index(string(good), "identities:")]))
+	unchanged(`the field identities is missing`)
+	writeFile(t, path, "")
+	unchanged(`the file is empty`)
+
+	p.stop()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := runCommand(append([]string{"run"}, run...)...); code != cli.Failed || !strings.Contains(errs, "those of site7; restore identities.yml") {
+		t.Errorf("%d %s", code, errs)
+	}
+	writeFile(t, path, string(good))
+	p = startProcess(t, nil, run...)
+	p.until(accepting)
+	p.until(scraping)
+
+	// The file of the scraper's own secret, too: a new secret would lock out all clients.
+	if _, errs, code := runCommand("identity", "add", at, "shared"); code != 0 {
+		t.Fatalf("%d %s", code, errs)
+	}
+	p.until(`msg=Reloaded secrets=1 identities=1`)
+	if err := os.Remove(filepath.Join(dir, "secret")); err != nil {
+		t.Fatal(err)
+	}
+	p.hangUp()
+	p.until(`level=ERROR .*Reloading failed.*secret: no such file`)
+	if _, err := os.Stat(filepath.Join(dir, "secret")); err == nil {
+		t.Error("a secret was created")
+	}
+}
+
+// An identity that is revoked and added again while the scraper does not read the file is another one.
+func TestIdentityThatWasAddedAgainLosesItsAliases(t *testing.T) {
+	n, dir := newNetwork(t), shortDir(t)
+	run := append(alone(dir)[:2], "--dht.bootstrap="+n.addr, "--dht.listen-address=127.0.0.1:0")
+	at := "--storage.path=" + dir
+	identity := func(args ...string) {
+		t.Helper()
+		if _, errs, code := runCommand(append([]string{"identity", args[0], at}, args[1:]...)...); code != 0 {
+			t.Fatalf("%d %s", code, errs)
+		}
+	}
+	identity("add", "site7")
+	p := startProcess(t, nil, run...)
+	p.until(accepting)
+	v := inviteFor(t, dir, "--identity=site7")
+	n.client(t, v.Scraper, v.Secret)
+	p.until(registered)
+	p.until(scraping)
+	p.stop()
+	identity("revoke", "site7")
+	identity("add", "site7")
+	p = startProcess(t, nil, run...)
+	p.until(`msg=identity-revoked identity=site7 aliases=1`)
+	p.until(accepting)
+	if out, errs, code := runCommand("identity", "list", at); code != 0 || !strings.Contains(out, "site7     all           -       0 ") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
 }

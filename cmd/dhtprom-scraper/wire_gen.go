@@ -27,7 +27,7 @@ func newProgram(cfg runConfig, id identity, log *slog.Logger) (*program, func(),
 		cleanup()
 		return nil, nil, err
 	}
-	mainReloader := newReloader(scraperScraper, cfg, log)
+	mainReloader := newReloader(scraperScraper, cfg, id, log)
 	mainServers, err := newServers(scraperScraper, mainReloader, cfg, id, log)
 	if err != nil {
 		cleanup2()

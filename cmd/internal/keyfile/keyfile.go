@@ -4,6 +4,7 @@ package keyfile
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,12 @@ func NewSecret() domain.Secret { return domain.SecretFrom(random()) }
 
 // NewSeed draws a seed.
 func NewSeed() domain.Seed { return domain.SeedFrom(random()) }
+
+// NewIdentityID draws the ID of an identity.
+func NewIdentityID() domain.IdentityID {
+	b := random()
+	return domain.IdentityID(binary.BigEndian.Uint64(b[:]))
+}
 
 func random() (b [domain.KeySize]byte) {
 	_, _ = rand.Read(b[:]) // crashes the program rather than fail
@@ -187,15 +194,23 @@ func Read(path string, limit int64) ([]byte, error) {
 	return UTF8(content)
 }
 
+// Content is the content of a file that Replace writes.
+type Content struct {
+	Text  string
+	Limit int64 // of its size, and of that of the file that it replaces
+	// OwnedAsFolder gives a file that root writes to the owner of its folder, whose programs read it.
+	OwnedAsFolder bool
+}
+
 // Replace durably writes a file that only its owner can read at any time. It replaces a file of the same kind, which same recognizes by
-// its content, and no other one. Neither has more than limit bytes.
-func Replace(path, content string, limit int64, same func(old []byte) bool) error {
+// its content, and no other one.
+func Replace(path string, c Content, same func(old []byte) bool) error {
 	if err := tempfile.Replaceable(path); err != nil {
 		return err
 	}
-	switch old, err := tempfile.Read(path, limit); {
-	case int64(len(content)) > limit:
-		return fmt.Errorf("%s would have %d bytes, at most %d are allowed", path, len(content), limit)
+	switch old, err := tempfile.Read(path, c.Limit); {
+	case int64(len(c.Text)) > c.Limit:
+		return fmt.Errorf("%s would have %d bytes, at most %d are allowed", path, len(c.Text), c.Limit)
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return plain(path, err)
@@ -208,7 +223,10 @@ func Replace(path, content string, limit int64, same func(old []byte) bool) erro
 		return plain(path, err)
 	}
 	defer os.Remove(f.Name())
-	_, err = io.WriteString(f, content)
+	_, err = io.WriteString(f, c.Text)
+	if err == nil && c.OwnedAsFolder {
+		err = ownAsFolder(f)
+	}
 	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
 		return plain(path, err)
 	}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package keyfile
+
+import "os"
+
+// ownAsFolder does nothing: files of Windows inherit the permissions of their folder.
+func ownAsFolder(*os.File) error { return nil }
