@@ -197,6 +197,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 		},
 		th.dht: {
 			"Addrs":     func() { th.dht.Addrs() },
+			"Alone":     func() { _, err := th.dht.Alone(ctx); refused(err) },
 			"Bootstrap": func() { th.dht.Bootstrap() },
 			"Config":    func() { _, _ = th.dht.Config() },
 			"Do":        func() { refused(th.dht.Do(ctx, func() error { return nil })) },

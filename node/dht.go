@@ -31,6 +31,8 @@ type DHTConfig struct {
 	Nodes int
 	// STUN makes the nodes answer STUN requests, too.
 	STUN bool
+	// OnNode is called with the number of nodes that run, when one more does; may be nil.
+	OnNode func(running int)
 }
 
 // PortError reports a port of a DHTConfig that could not be used.
@@ -52,7 +54,10 @@ type DHT struct {
 }
 
 // NewDHT starts a DHT, and returns when its nodes have found each other. Close closes it.
-func NewDHT(cfg DHTConfig) (*DHT, error) {
+func NewDHT(cfg DHTConfig) (*DHT, error) { return StartDHT(context.Background(), cfg) }
+
+// StartDHT is NewDHT. If ctx ends before the nodes have started, it closes them and returns the context's error.
+func StartDHT(ctx context.Context, cfg DHTConfig) (*DHT, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 4
 	}
@@ -70,9 +75,15 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		return nil, err
 	}
 	d := &DHT{host: udp.New(udp.Options{})}
-	for _, port := range ports {
-		if err := d.add(cfg, port); err != nil {
-			return nil, errors.Join(&PortError{port, err}, d.Close())
+	for i, port := range ports {
+		if err := d.add(ctx, cfg, port); err != nil {
+			if ctx.Err() == nil {
+				err = &PortError{port, err}
+			}
+			return nil, errors.Join(err, d.Close())
+		}
+		if cfg.OnNode != nil {
+			cfg.OnNode(i + 1)
 		}
 	}
 	return d, nil
@@ -107,13 +118,13 @@ func freePorts(n int) (ports []uint16, err error) {
 
 // add starts the next node and waits until it is ready. The first one is a dedicated bootstrap node. All of them are configured
 // with their address, because no other node can report it.
-func (d *DHT) add(cfg DHTConfig, port uint16) error {
+func (d *DHT) add(ctx context.Context, cfg DHTConfig, port uint16) error {
 	bind := netip.IPv4Unspecified()
 	if cfg.Addr.IsLoopback() {
 		bind = cfg.Addr
 	}
 	addr := netip.AddrPortFrom(cfg.Addr, port)
-	failed, err := bridge.Call(context.Background(), d.host, func(done func(error)) func() {
+	failed, err := bridge.Call(ctx, d.host, func(done func(error)) func() {
 		c := hyperdht.Config{
 			Bootstrap: d.Bootstrap(), Listen: netip.AddrPortFrom(bind, port), Mode: hyperdht.Persistent, Reachable: true, PublicAddr: addr,
 			OnReady: func() { done(nil) }, // called in any case, with the network or without
@@ -130,6 +141,19 @@ func (d *DHT) add(cfg DHTConfig, port uint16) error {
 		return nil
 	})
 	return errors.Join(failed, err)
+}
+
+// Alone counts the nodes beside the first that know no other one.
+func (d *DHT) Alone(ctx context.Context) (alone int, err error) {
+	err = d.Do(ctx, func() error {
+		for _, n := range d.nodes[1:] {
+			if n.Status().Nodes == 0 {
+				alone++
+			}
+		}
+		return nil
+	})
+	return alone, err
 }
 
 // Addrs are the addresses of the nodes, the bootstrap node's first.

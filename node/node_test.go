@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -123,5 +124,22 @@ func TestRelayOnAnotherNetworkSaysSo(t *testing.T) {
 	}
 	if _, err := node.NewRelay(n, node.RelayConfig{Seed: domain.SeedFrom([32]byte{5})}); err == nil {
 		t.Error("a relay without HyperDHT")
+	}
+}
+
+func TestDHTReportsItsStart(t *testing.T) {
+	var running []int
+	d, err := node.StartDHT(t.Context(), node.DHTConfig{Nodes: 3, OnNode: func(n int) { running = append(running, n) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if alone, err := d.Alone(t.Context()); err != nil || alone != 0 || !slices.Equal(running, []int{1, 2, 3}) {
+		t.Errorf("%v run; %d are alone, %v", running, alone, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	_, err = node.StartDHT(ctx, node.DHTConfig{Nodes: 3, OnNode: func(int) { stop() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a start that is stopped: %v", err)
 	}
 }

@@ -40,9 +40,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	log := f.app.Logger(screen)
 	switch chosen {
 	case "bootstrap":
-		return bootstrap(ctx, f.bootstrap, stdout, log)
+		return bootstrap(ctx, f.bootstrap, stdout, screen, log)
 	case "relay":
-		return relay(ctx, f.relay, stdout, log)
+		return relay(ctx, f.relay, stdout, screen, log)
 	case "alias list", "alias forget", "alias pin", "alias unpin":
 		return aliases(ctx, chosen, f.alias, stdout)
 	case "identity list", "identity add", "identity revoke":

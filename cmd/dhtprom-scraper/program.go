@@ -99,7 +99,7 @@ func (p *program) Run(ctx context.Context) error {
 	}()
 	go func() { failed <- p.servers.serve(p.listeners) }()
 	go func() {
-		started := p.watchStart(ctx)
+		started := startup.Begin(ctx, p.screen, p.log, startOf(p.node))
 		err := p.scraper.Start(context.WithoutCancel(ctx))
 		started()
 		if err != nil {
@@ -125,18 +125,12 @@ func (p *program) Run(ctx context.Context) error {
 // turn waits for a turn of the node's loop.
 func (p *program) turn(ctx context.Context) error { return p.node.Do(ctx, func() error { return nil }) }
 
-// watchStart reports what the start waits for, until stop.
-func (p *program) watchStart(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		startup.Watch(ctx, p.screen, p.log, func(ctx context.Context) (startup.Step, error) {
-			s, err := p.node.Status(ctx)
-			return startup.Network(s.State, s.Announced > 0), err
-		})
-	}()
-	return func() { cancel(); <-done }
+// startOf returns the step in which a node and its server are.
+func startOf(n *dhtprom.Node) func(context.Context) (startup.Step, error) {
+	return func(ctx context.Context) (startup.Step, error) {
+		s, err := n.Status(ctx)
+		return startup.Network(s.State, s.Announced > 0), err
+	}
 }
 
 // listen binds the HTTP addresses before anything else, so that a port in use is reported first.

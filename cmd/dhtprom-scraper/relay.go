@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/startup"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/node"
@@ -38,7 +40,7 @@ func relayStats(ctx context.Context, r *node.Relay) (hyperdht.RelayStats, []any)
 }
 
 // relay runs a blind relay until ctx ends.
-func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Logger) error {
+func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, screen *cli.Screen, log *slog.Logger) error {
 	seed, err := loadSeed(seedSource{
 		file: cfg.seedFile, made: filepath.Join(cfg.storage, "relay.seed"), comment: "The seed of this dhtprom relay's key pair. Keep it secret.",
 	}, log)
@@ -59,13 +61,15 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, log *slog.Log
 	}
 	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", r.PublicKey())
 	service := serveUnchanging(ctx, n.Do, log)
-	err = serveRelay(ctx, r, log)
+	started := startup.Begin(ctx, screen, log, startOf(n))
+	err = serveRelay(ctx, r, started, log)
+	started()
 	service.Stopping()
 	return errors.Join(err, n.Close())
 }
 
-// serveRelay serves until ctx ends, logging the counters.
-func serveRelay(ctx context.Context, r *node.Relay, log *slog.Logger) error {
+// serveRelay serves until ctx ends, logging the counters. It calls started when the relay can be found.
+func serveRelay(ctx context.Context, r *node.Relay, started func(), log *slog.Logger) error {
 	found := make(chan error, 1)
 	go func() { found <- r.Start(context.WithoutCancel(ctx)) }() // its counters are logged before it is closed
 	report := time.NewTicker(relayReport)
@@ -74,6 +78,7 @@ func serveRelay(ctx context.Context, r *node.Relay, log *slog.Logger) error {
 	for {
 		select {
 		case err := <-found:
+			started()
 			if err != nil {
 				return err
 			}

@@ -38,6 +38,17 @@ const (
 	patience = 10 * time.Second
 )
 
+// Begin is Watch in a goroutine, until stop is called, which waits for its end.
+func Begin(ctx context.Context, screen *cli.Screen, log *slog.Logger, ask func(context.Context) (Step, error)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		Watch(ctx, screen, log, ask)
+	}()
+	return func() { cancel(); <-done }
+}
+
 // Watch reports the steps that ask returns, until it returns the empty one or fails, or ctx ends.
 func Watch(ctx context.Context, screen *cli.Screen, log *slog.Logger, ask func(context.Context) (Step, error)) {
 	defer screen.Show("")
