@@ -130,7 +130,7 @@ func TestChartRuns(t *testing.T) {
 	for _, document := range documents(files) {
 		c.add([]byte(document))
 	}
-	c.run()
+	c.run(process.Chart)
 	for _, want := range []string{"metrics-scraper-0", "/dhtprom-scraper invite --dht.bootstrap=metrics-dht.dhtprom.svc:49737 >", "generic -n dhtprom dhtprom-invite --from-file=invite="} {
 		if !strings.Contains(files["NOTES.txt"], want) {
 			t.Errorf("the notes lack %s:\n%s", want, files["NOTES.txt"])

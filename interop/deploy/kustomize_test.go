@@ -52,5 +52,5 @@ func TestKustomizationsRun(t *testing.T) {
 		c.build(folder)
 	}
 	c.check()
-	c.run()
+	c.run(process.Kustomizations)
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	core "k8s.io/api/core/v1"
 
@@ -110,9 +109,9 @@ func (n *node) container(name string) *core.Container {
 }
 
 // run runs the private DHT and the scraper, and then all clients, and checks that they are scraped.
-func (c *cluster) run() {
+func (c *cluster) run(way process.Way) {
 	c.t.Helper()
-	began := time.Now()
+	arrived := way.Begin(c.t)
 	n := &node{cluster: c, data: c.t.TempDir(), scraper: process.FreeAddress(c.t)}
 	port := fmt.Sprint(process.FreePorts(c.t, 4))
 	n.dht = "127.0.0.1:" + port
@@ -158,7 +157,7 @@ func (c *cluster) run() {
 			return err
 		})
 	}
-	c.t.Logf("from manifests to the first metrics: %s", time.Since(began).Round(time.Millisecond))
+	arrived()
 	targets, err := process.Get("http://" + n.scraper + "/sd/prometheus")
 	var groups []struct{ Labels map[string]string }
 	if err != nil || json.Unmarshal(targets, &groups) != nil || len(groups) != 2 {

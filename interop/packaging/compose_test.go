@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -272,7 +271,7 @@ func (e *engine) await(service, condition string) {
 func TestCompositionScrapesBothClients(t *testing.T) {
 	process.Need(t, "prometheus")
 	e := newEngine(t, "deploy/compose.yml")
-	began := time.Now()
+	arrived := process.Containers.Begin(t)
 	for _, service := range slices.Sorted(maps.Keys(e.of.Services)) {
 		e.start(service)
 	}
@@ -318,7 +317,7 @@ func TestCompositionScrapesBothClients(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("from nothing to the first scrapes of both: %s", time.Since(began).Round(time.Millisecond))
+	arrived()
 	if rules, err := process.Get(prometheus + "/api/v1/rules"); err != nil || !strings.Contains(string(rules), "DhtpromTargetExpiresSoon") {
 		t.Errorf("Prometheus has no alerts: %s, %v", rules, err)
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -279,8 +278,8 @@ func (m *machine) service(unit string, settings ...string) *process.Process {
 // A newcomer with two machines: a package on each, an invite from one to the other.
 func TestPackagesOnTwoMachinesScrape(t *testing.T) {
 	packages := build(t, "deb", "1.0.0")
-	began := time.Now()
 	server, laptop := newMachine(t), newMachine(t)
+	arrived := process.TwoPackages.Begin(t)
 	server.dpkg("--install", packages["dhtprom-scraper"])
 	laptop.dpkg("--install", packages["dhtprom-client"])
 	port := process.FreePorts(t, 4)
@@ -298,5 +297,5 @@ func TestPackagesOnTwoMachinesScrape(t *testing.T) {
 		_, err := process.Get("http://" + web + "/scrape/laptop/metrics")
 		return err
 	})
-	t.Logf("from two empty machines to the first metrics: %s", time.Since(began).Round(time.Millisecond))
+	arrived()
 }
