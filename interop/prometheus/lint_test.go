@@ -24,6 +24,9 @@ var declared = []struct {
 	{".", regexp.MustCompile(`Name:\s*"(dhtprom_[a-z_]+)"`), "", ""},
 }
 
+// buildInfo is the metric of client_golang's collectors/version.
+var buildInfo = regexp.MustCompile(`(?m)^dhtprom_build_info\{branch="[^"]*",goarch="[^"]+",goos="[^"]+",goversion="[^"]+",revision="[^"]*",tags="[^"]*",version="[^"]*"\} 1$`)
+
 // Every metric of both programs is on a page that promtool accepts. The commands relay and bootstrap have no HTTP server and no metrics.
 func TestAllMetricsPassPromtool(t *testing.T) {
 	w := newWorld(t)
@@ -44,6 +47,19 @@ func TestAllMetricsPassPromtool(t *testing.T) {
 			t.Fatal(err)
 		}
 		promtool(t, ".", page, "check", "metrics")
+		for _, path := range []string{"/-/healthy", "/-/ready"} { // as promtool check healthy and check ready, which Debian's does not have
+			if _, err := process.Get("http://" + address + path); err != nil {
+				t.Error(err)
+			}
+		}
+		if !buildInfo.Match(page) {
+			t.Errorf("%s has no dhtprom_build_info with all labels", address)
+		}
+		for _, path := range []string{"/debug/pprof/", "/debug/vars", "/-/quit"} { // nothing of a process is shown or ended without being asked for
+			if _, err := process.Get("http://" + address + path); err == nil || !strings.Contains(err.Error(), "404") {
+				t.Errorf("%s%s: %v", address, path, err)
+			}
+		}
 		pages.Write(page)
 	}
 	found := 0
