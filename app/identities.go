@@ -159,9 +159,9 @@ type identityCounts struct{ registrations, rejected uint64 }
 
 // IdentityStatus lists the identities by name. That of the clients without an identity is the first, if they have a valid secret.
 func (s *Scraper) IdentityStatus() []domain.IdentityStatus {
-	var all []domain.IdentityStatus
-	for _, i := range s.registry.identities.All() {
-		status := domain.IdentityStatus{Name: i.Name, Fingerprints: i.Fingerprints(), Patterns: i.Aliases, Labels: i.Labels, Aliases: s.table.Of(i.Name)}
+	all := make([]domain.IdentityStatus, 0, len(s.registry.identities.All()))
+	for at, i := range s.registry.identities.All() {
+		status := domain.IdentityStatus{Name: i.Name, Fingerprints: s.registry.identities.Fingerprints(at), Patterns: i.Aliases, Labels: i.Labels, Aliases: s.table.Of(i.Name)}
 		if n := s.registry.counts[i.Name]; n != nil {
 			status.Registrations, status.Rejected = n.registrations, n.rejected
 		}

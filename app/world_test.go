@@ -21,7 +21,7 @@ func pair(n byte) domain.KeyPair { return domain.KeyPairFromSeed(domain.SeedFrom
 
 // world is a scraper, its disk and any number of clients in one process, on virtual time.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	loop    *portstest.Loop
 	net     *portstest.Network
 	clock   *portstest.Clock
@@ -56,7 +56,7 @@ func of[E domain.Event](e events) (all []E) {
 	return all
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	loop := portstest.NewLoop(1)
 	return &world{
 		t: t, loop: loop, net: portstest.NewNetwork(loop), clock: portstest.NewClock(loop, noon),

@@ -197,6 +197,7 @@ func (p AliasPattern) Matches(a Alias) bool {
 
 // Identities are the identities of a scraper. The zero Identities accept no secret.
 type Identities struct {
+	prints  [][]string                           // fingerprints of the secrets, like all
 	all     []Identity                           // by name, the shared one first if there is one
 	secrets map[[sha256.Size]byte]identitySecret // by the hash of the secret
 }
@@ -225,6 +226,7 @@ func NewIdentities(shared []Secret, named []Identity) (Identities, error) {
 		is.all = append(is.all, i.Clone())
 	}
 	for n, i := range is.all {
+		is.prints = append(is.prints, i.Fingerprints())
 		if i.Name != SharedIdentity {
 			if err := i.Check(); err != nil {
 				return Identities{}, err
@@ -246,6 +248,9 @@ func NewIdentities(shared []Secret, named []Identity) (Identities, error) {
 
 // All lists the identities by name.
 func (is Identities) All() []Identity { return is.all }
+
+// Fingerprints identify the secrets of the identity at an index of All. They were computed with the identities, and must not be changed.
+func (is Identities) Fingerprints(at int) []string { return is.prints[at] }
 
 // Get returns the identity with a name.
 func (is Identities) Get(name string) (Identity, bool) {
