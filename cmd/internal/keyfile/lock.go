@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
 const (
@@ -20,18 +23,33 @@ var errLocked = errors.New("another program has the lock")
 // Lock waits until no other program has the lock of a file, and takes it. The lock ends with unlock, or with the process. It is on a file beside
 // that one, which is replaced.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
+	f, err := openLock(name)
 	if err != nil {
-		return nil, plain(path, err)
+		return nil, plain(name, err)
 	}
-	if err = ownAsFolder(f); err == nil {
-		err = takeLock(ctx, f)
-	}
-	if err != nil {
+	if err := takeLock(ctx, f); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// openLock opens the file of a lock, and creates it if necessary. Root may do so in a folder of another user, with a link to any
+// file at that name: links are not followed, and only a new file gets another owner.
+func openLock(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|tempfile.NoFollow, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(name, os.O_RDWR|tempfile.NoFollow, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := ownAsFolder(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func takeLock(ctx context.Context, f *os.File) error {
