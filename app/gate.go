@@ -53,6 +53,10 @@ func newGate() *gate {
 	}
 }
 
+// forget makes strangers of all members, to be members again after their next valid secret: it is not known which of them had a secret that
+// was revoked. Keys that have an alias are known by that.
+func (g *gate) forget() { g.members = bound.NewRecent[domain.PublicKey](maxMembers) }
+
 // enter adds a connection. crowded is the one that must close for it, nil if there is room.
 func (g *gate) enter(k *aliasConn, known bool) (crowded *aliasConn) {
 	place := bound.At(stranger, k.peer.Addr.Addr(), k.peer.Key)

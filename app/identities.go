@@ -49,6 +49,7 @@ func (s *Scraper) SetIdentities(shared []domain.Secret, named []domain.Identity)
 	for _, i := range old.All() {
 		if !next.Has(i) && i.Name != domain.SharedIdentity {
 			delete(s.registry.counts, i.Name)
+			s.registry.gate.forget()
 			tell(s.cfg.OnEvent, domain.IdentityRevoked{Name: i.Name, Aliases: s.table.Of(i.Name)})
 		}
 	}

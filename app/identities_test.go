@@ -274,6 +274,29 @@ func TestKeyOfAnotherIdentityNeedsAProof(t *testing.T) {
 	}
 }
 
+// What a key may hold because of a secret ends with that.
+func TestKeysOfARevokedIdentityAreStrangers(t *testing.T) {
+	w, door := newDoor(t)
+	w.setIdentities([]domain.Secret{secret}, named(t, "north", 1))
+	door.call(w, 50).ask(with(registration("n", 7), secretOf(1)))
+	door.call(w, 51).ask(registration("a", 8))
+	for _, key := range []byte{50, 51, 7, 8} {
+		if !door.door.Known(pair(key).Public) {
+			t.Errorf("key %d is not known", key)
+		}
+	}
+	w.setIdentities([]domain.Secret{secret})
+	for key, want := range map[byte]bool{50: false, 7: false, 8: true} {
+		if door.door.Known(pair(key).Public) != want || door.call(w, key).trusted != want {
+			t.Errorf("key %d is known: %v", key, !want)
+		}
+	}
+	again := door.call(w, 51)
+	if again.ask(registration("a", 8)); !again.trusted {
+		t.Error("a valid secret makes no member")
+	}
+}
+
 // One set with thousands of targets that it may not register must not push all others out of the list.
 func TestRejectedTargetsOfASetAreOneRefusalForEachReason(t *testing.T) {
 	w := newWorld(t)
