@@ -19,7 +19,8 @@ type Config struct {
 	// valid, so that they can be rotated.
 	Seed    domain.Seed
 	Secrets []domain.Secret
-	// Identities have secrets of their own, which register only what the identity allows. Where there are some, Secrets may be empty.
+	// Identities have secrets of their own, which register only what the identity allows. Where there are some, Secrets may be empty. If it
+	// is nil and aliases of identities are stored, Start returns domain.ErrNoIdentities: an empty list removes these aliases.
 	Identities []domain.Identity
 
 	// Path is the file that keeps the aliases across restarts. If empty, they are in memory, and clients register again within
