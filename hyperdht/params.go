@@ -185,8 +185,8 @@ const (
 	copyTime  = 3 * time.Second
 	quietTime = time.Second
 	aloneTime = 4 * time.Second
-	// A path is left after maxStalls stalls within stallWindow, or after maxLate answers in a row that took more than twice
-	// the round trip of the other way and muchSlower.
+	// A path is left after maxStalls stalls within stallWindow, or after maxLate more answers that took more than twice the round trip of
+	// the other way and muchSlower than answers in time.
 	maxStalls   = 3
 	stallWindow = time.Minute
 	maxLate     = 3

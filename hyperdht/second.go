@@ -8,7 +8,8 @@ import (
 )
 
 // secondWay keeps the relay of a connection on a direct path, and the direct path of one that the relay has taken over. Both
-// sides send questions on the way in reserve, which keeps it open and shows whether it works.
+// sides send questions on the way in reserve, which keeps it open and shows whether it works. A question is a heartbeat with a number,
+// and is answered on the way that it came on, by an acknowledgement with that number. Peers of earlier versions leave it out.
 //
 // After a stall, such as a retransmission timeout, copies are sent on the way in reserve for a while. The peer, which receives nothing else,
 // answers with copies. The connection moves to that way when a packet on it has decrypted and nothing has come on the other one
@@ -68,21 +69,18 @@ func (w *secondWay) ask() {
 	if len(w.open) > 0 {
 		w.streak, w.late = 0, 0
 	}
-	w.asked = now
+	w.both = w.add(now)
 	if !w.rp.in(relayCarrying) {
 		w.rp.raw.KeepSpare(w.rp.way(), w) // its socket changes when the connection to the relay moves
-		w.rp.raw.Ask()
+		w.rp.raw.Ask(w.both.number)
 	}
-	w.askSpare()
+	w.rp.raw.AskSpare(w.both.number)
 	w.dueIn(w.pause)
 	w.pause = min(2*w.pause, askPause)
 }
 
 // askSpare sends a question on the way in reserve.
-func (w *secondWay) askSpare() {
-	w.add(w.now())
-	w.rp.raw.AskSpare()
-}
+func (w *secondWay) askSpare() { w.rp.raw.AskSpare(w.add(w.now()).number) }
 
 // askNow sends a question now, and the next one soon.
 func (w *secondWay) askNow() {
@@ -110,17 +108,20 @@ func (w *secondWay) due() {
 // SpareHeard is called for each heartbeat on the way in reserve.
 func (w *secondWay) SpareHeard() { w.heard = w.now() }
 
-// SpareAnswered is called for each other packet on the way in reserve.
-func (w *secondWay) SpareAnswered() {
+// SpareAnswered is called for each other packet on the way in reserve, with the number of the question that it answers, or 0.
+func (w *secondWay) SpareAnswered(question uint32) {
 	w.heard = w.now()
-	if len(w.open) > 0 && !w.rp.over() {
-		w.answered()
+	if i := w.find(question); i >= 0 && !w.rp.over() {
+		w.answered(i)
 	}
 }
 
-// answered handles an answer.
-func (w *secondWay) answered() {
-	rtt, certain := w.answer(w.now())
+// MainAnswered is called for each acknowledgement on the way in use, with the number of the question that it answers, or 0.
+func (w *secondWay) MainAnswered(question uint32) { w.answeredOnMain(question, w.now()) }
+
+// answered handles an answer to the open question i.
+func (w *secondWay) answered(i int) {
+	rtt, certain := w.answer(i, w.now())
 	if certain {
 		w.dueIn(askAgain)
 	} else {
@@ -156,20 +157,20 @@ func (w *secondWay) relayAnswered(rtt time.Duration, certain bool) {
 	}
 	w.took.byRelay(rtt)
 	w.judging = true
-	w.dueIn(max(w.took.muchLonger()-w.now().Sub(w.asked), 0))
+	w.dueIn(max(w.took.muchLonger()-w.now().Sub(w.both.asked), 0))
 }
 
 // judge runs when the direct path should have answered, too.
 func (w *secondWay) judge() {
-	if at := w.rp.raw.AnsweredOnMain(); !at.Before(w.asked) {
-		w.took.directly(at.Sub(w.asked))
-		if w.late > 0 { // perhaps an acknowledgement of something else, which took long as well
+	if !w.onMain.Before(w.both.asked) {
+		w.took.directly(w.onMain.Sub(w.both.asked))
+		if w.late > 0 { // perhaps, from an earlier version, an acknowledgement of something else, which took long as well
 			w.late--
 			w.dueIn(askLater)
 			return
 		}
 		w.pause = askPause
-		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // in step with a keep-alive, its acknowledgement would look like an answer
+		w.dueIn(askPause - w.rp.p.someOf(askPause/4)) // in step with a keep-alive, its acknowledgement would look like an unnamed answer
 		return
 	}
 	if w.late++; w.late >= maxLate && w.ready() {

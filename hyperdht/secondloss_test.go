@@ -193,25 +193,82 @@ func TestClosedServerKeepsSecondWays(t *testing.T) {
 }
 
 // A path that takes longer than the pause between two questions is not taken for a quick one when the answer to the first question comes
-// right after the second: the connection stays on the relay until the path is as it was.
+// right after the second: the connection stays on the relay until the path is as it was. Answers of earlier versions do not name their
+// question.
 func TestSlowPathIsNotReturnedTo(t *testing.T) {
 	for _, delay := range []time.Duration{900 * time.Millisecond, time.Second, 2 * time.Second} {
+		slowPathIsNotReturnedTo(t, delay, thisVersion)
+		slowPathIsNotReturnedTo(t, delay, earlierVersion)
+	}
+}
+
+// version is the version of both peers.
+type version bool
+
+const (
+	thisVersion    version = true
+	earlierVersion version = false
+)
+
+func slowPathIsNotReturnedTo(t *testing.T, delay time.Duration, v version) {
+	t.Helper()
+	l := newLab(t, 4, cone(), cone())
+	if v == earlierVersion {
+		l.dropNumbers()
+	}
+	l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	c := l.dial(hyperdht.ConnectOptions{})
+	l.run(time.Minute)
+	var told []hyperdht.Path
+	l.dialler.host.Do(func() { c.OnPath(func() { told = append(told, c.Path()) }) })
+	l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: delay})
+	l.run(20 * time.Minute)
+	if want := []hyperdht.Path{hyperdht.PathRelayed}; !slices.Equal(told, want) {
+		t.Errorf("%v longer, this version %v: %v, want %v", delay, v, told, want)
+	}
+	l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: hop})
+	l.run(time.Minute)
+	if c.Path() != hyperdht.PathPunched {
+		t.Errorf("%v longer, and as before since a minute, this version %v: %v", delay, v, c.Path())
+	}
+}
+
+// dropNumbers has questions arrive without their numbers, so that no answer names one.
+func (l *lab) dropNumbers() {
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		if _, ok := udx.PeekStreamID(d.Payload); ok && udx.Question(d.Payload) != 0 {
+			clear(d.Payload[udx.HeaderSize:])
+		}
+		return true
+	})
+}
+
+// A path that has grown much longer is left for the relay, and not returned to, whatever else is sent and acknowledged meanwhile.
+func TestSlowPathWithTrafficIsLeft(t *testing.T) {
+	page := make([]byte, 4<<10)
+	for _, pause := range []time.Duration{315 * time.Millisecond, 345 * time.Millisecond, 375 * time.Millisecond, 405 * time.Millisecond} {
 		l := newLab(t, 4, cone(), cone())
-		l.relay(hyperdht.RelayConfig{})
+		relay, _ := l.relay(hyperdht.RelayConfig{})
+		for _, a := range []*actor{l.dialler, l.answerer} {
+			l.net.SetLinks(a.host, relay.host, simnet.Link{Delay: 50 * time.Millisecond})
+		}
 		l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
 		c := l.dial(hyperdht.ConnectOptions{})
 		l.run(time.Minute)
+		l.answerer.host.Do(func() {
+			s := l.accepted[0]
+			s.OnMessage(func([]byte) { s.Send(page) })
+		})
 		var told []hyperdht.Path
 		l.dialler.host.Do(func() { c.OnPath(func() { told = append(told, c.Path()) }) })
-		l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: delay})
-		l.run(20 * time.Minute)
-		if want := []hyperdht.Path{hyperdht.PathRelayed}; !slices.Equal(told, want) {
-			t.Errorf("%v longer: %v, want %v", delay, told, want)
+		l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: time.Second})
+		for end := l.net.Now() + 2*time.Minute; l.net.Now() < end; {
+			l.dialler.host.Do(func() { c.Send([]byte("request")) })
+			l.run(pause)
 		}
-		l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: hop})
-		l.run(time.Minute)
-		if c.Path() != hyperdht.PathPunched {
-			t.Errorf("%v longer, and as before since a minute: %v", delay, c.Path())
+		if want := []hyperdht.Path{hyperdht.PathRelayed}; !slices.Equal(told, want) {
+			t.Errorf("a request each %v: path %v, want %v", pause, told, want)
 		}
 	}
 }

@@ -10,29 +10,70 @@ import (
 
 // The parts of a secondWay.
 
-// questions are the questions sent on the way in reserve.
+// questions are the questions sent on the way in reserve. Answers name their question by its number, except those of earlier versions:
+// any packet may be the answer of such a peer.
 type questions struct {
-	asked host.Instant   // time of the last question on both ways
-	open  []host.Instant // those without an answer so far, the oldest first
-	pause time.Duration  // before the next one
+	both   question      // the last one that was sent on both ways
+	onMain host.Instant  // time of the last answer to it on the way in use
+	open   []question    // those without an answer so far, the oldest first
+	last   uint32        // number of the last one
+	named  bool          // the peer has named a question
+	pause  time.Duration // before the next one
+}
+
+type question struct {
+	number uint32 // 0 before the first
+	asked  host.Instant
 }
 
 // add records a question, and drops those that are too old.
-func (q *questions) add(now host.Instant) {
-	q.open = slices.DeleteFunc(q.open, func(asked host.Instant) bool { return now.Sub(asked) >= answerLimit })
-	q.open = append(q.open, now)
+func (q *questions) add(now host.Instant) question {
+	q.open = slices.DeleteFunc(q.open, func(o question) bool { return now.Sub(o.asked) >= answerLimit })
+	q.last++
+	added := question{q.last, now}
+	q.open = append(q.open, added)
+	return added
 }
 
-// answer handles an answer, which does not name its question. If that may be an earlier one, the round trip is unknown: a way
+// find returns the index of the open question that a packet may answer, -1 if there is none. number is that of the question that the
+// packet names, or 0.
+func (q *questions) find(number uint32) int {
+	i := slices.IndexFunc(q.open, func(o question) bool { return o.number == number })
+	if number == 0 && !q.named && len(q.open) > 0 {
+		return 0
+	}
+	q.named = q.named || i >= 0
+	return i
+}
+
+// answer handles the answer to the open question i. If that was not named, and may be an earlier one, the round trip is unknown: a way
 // slower than the pause between questions would look fast. The next question then waits until all others must have been
 // answered. The pause after it is twice the round trip.
-func (q *questions) answer(now host.Instant) (rtt time.Duration, certain bool) {
-	rtt, certain = now.Sub(q.open[0]), len(q.open) == 1
-	if q.open = nil; rtt >= answerLimit {
-		rtt, certain = 0, false // to no question of this side
+func (q *questions) answer(i int, now host.Instant) (rtt time.Duration, certain bool) {
+	rtt, certain = now.Sub(q.open[i].asked), q.named || len(q.open) == 1
+	if q.open = q.open[i+1:]; !q.named {
+		q.open = nil
+	}
+	if rtt >= answerLimit {
+		rtt, certain = 0, false // too late, or to no question of this side
 	}
 	q.pause = max(askAgain, 2*rtt)
 	return rtt, certain
+}
+
+// answeredOnMain handles a packet on the way in use that names the question number, or 0.
+func (q *questions) answeredOnMain(number uint32, now host.Instant) {
+	switch number {
+	case 0:
+		if q.named {
+			return
+		}
+	case q.both.number:
+		q.named = true
+	default:
+		return
+	}
+	q.onMain = now
 }
 
 // roundTrips are those of the two ways.

@@ -102,8 +102,10 @@ func (s *Stream) SetPersistent(on bool) {
 }
 
 // SendHeartbeat sends a heartbeat, which the peer acknowledges, on another way than the stream's own.
-func (s *Stream) SendHeartbeat(w Way) {
+func (s *Stream) SendHeartbeat(w Way) { s.sendHeartbeat(w, 0) }
+
+func (s *Stream) sendHeartbeat(w Way, question uint32) {
 	if !s.closed {
-		w.Socket.Send(w.Remote, host.DefaultTTL, s.machine.Heartbeat(w.RemoteID))
+		w.Socket.Send(w.Remote, host.DefaultTTL, s.machine.Heartbeat(w.RemoteID, question))
 	}
 }

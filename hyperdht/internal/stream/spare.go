@@ -7,12 +7,15 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// SpareOwner handles events of a stream that has a spare way.
+// SpareOwner handles events of a stream that has a spare way. The questions are those that Ask and AskSpare have sent; 0 stands for
+// a packet that names none: it may answer any, or none.
 type SpareOwner interface {
 	// SpareHeard is called for each heartbeat that arrives on the spare way.
 	SpareHeard()
-	// SpareAnswered is called for each other packet that arrives there: it may answer AskSpare.
-	SpareAnswered()
+	// SpareAnswered is called for each other packet that arrives there, with the question that it answers.
+	SpareAnswered(question uint32)
+	// MainAnswered is called for each packet that arrives elsewhere and only acknowledges, with the question that it answers.
+	MainAnswered(question uint32)
 	// Stalled is called at signs that the way in use is dead or bad; see udx.Machine.Stalls.
 	Stalled()
 }
@@ -25,7 +28,6 @@ type spare struct {
 	copying bool
 	stalls  uint32       // of the machine, so far
 	onMain  host.Instant // when the last packet came elsewhere than on the spare way
-	answer  host.Instant // when the last of them did that only acknowledges
 }
 
 // KeepSpare keeps a second way to the peer, which has to keep it as well: a heartbeat that arrives on it is answered on it.
@@ -54,13 +56,13 @@ func (s *Stream) reportStalls() {
 // DropSpare ends that.
 func (s *Stream) DropSpare() { s.spare = nil }
 
-// Ask sends a heartbeat on the way in use.
-func (s *Stream) Ask() { s.machine.Ask() }
+// Ask sends a question on the way in use: a heartbeat with a number that is not 0.
+func (s *Stream) Ask(question uint32) { s.machine.Ask(question) }
 
-// AskSpare sends a heartbeat on the spare way.
-func (s *Stream) AskSpare() {
+// AskSpare sends a question on the spare way.
+func (s *Stream) AskSpare(question uint32) {
 	if s.spare != nil {
-		s.SendHeartbeat(s.spare.Way)
+		s.sendHeartbeat(s.spare.Way, question)
 	}
 }
 
@@ -82,14 +84,6 @@ func (s *Stream) HeardOnMain() host.Instant {
 		return s.last.at
 	}
 	return s.spare.onMain
-}
-
-// AnsweredOnMain returns the arrival of the last packet, other than on the spare way, that may answer Ask.
-func (s *Stream) AnsweredOnMain() host.Instant {
-	if s.spare == nil {
-		return s.last.at
-	}
-	return s.spare.answer
 }
 
 // Swap has the stream and the spare way change places. What is in flight is sent again. It fails like ChangeRemote, and with
@@ -127,20 +121,22 @@ func (s *Stream) receiveSpare(b []byte) {
 	o := s.spare.owner
 	flags := udx.PeekFlags(b)
 	if flags&udx.FlagHeartbeat != 0 {
-		s.spare.Socket.Send(s.spare.Remote, host.DefaultTTL, s.machine.Acknowledgement(s.spare.RemoteID))
+		s.spare.Socket.Send(s.spare.Remote, host.DefaultTTL, s.machine.Acknowledgement(s.spare.RemoteID, udx.Question(b)))
 		o.SpareHeard()
 		return
 	}
+	question := udx.Question(b)
 	s.machine.ReceiveFrom(s.now(), netip.AddrPort{}, b)
 	s.schedule()
 	if !s.closed && s.ViaSpare() { // and has not changed places
-		o.SpareAnswered()
+		o.SpareAnswered(question)
 	}
 }
 
-// copyToSpare sends a copy of a packet on the spare way. Padding tries the size of packets on the other way.
+// copyToSpare sends a copy of a packet on the spare way. Padding tries the size of packets on the other way, and a question or its answer
+// that way itself.
 func (s *Stream) copyToSpare(b []byte) {
-	if s.machine.Limited() || udx.Padded(b) {
+	if s.machine.Limited() || udx.Padded(b) || udx.Question(b) != 0 {
 		return
 	}
 	own, _ := udx.PeekStreamID(b)

@@ -225,7 +225,7 @@ func (s *Stream) receive(k host.Socket, from netip.AddrPort, b []byte) {
 		}
 		s.spare.onMain = s.last.at
 		if udx.PeekFlags(b)&^udx.FlagSACK == 0 {
-			s.spare.answer = s.last.at
+			s.spare.owner.MainAnswered(udx.Question(b))
 		}
 	}
 	if k != s.socket || s.admission.watching && from != s.RemoteAddr() { // unconnected, a foreign socket or address

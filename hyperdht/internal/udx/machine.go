@@ -351,10 +351,10 @@ func (m *Machine) SetKeepalive(now host.Instant, d time.Duration) {
 	m.armKeepalive(now)
 }
 
-// Ask sends a heartbeat, which the peer answers at once.
-func (m *Machine) Ask() {
-	if !m.closed && m.path.remote != nil {
-		m.sendHeartbeat()
+// Ask sends a heartbeat with a question, which the peer answers at once.
+func (m *Machine) Ask(question uint32) {
+	if !m.closed && m.path.remote != nil && m.path.allowance.Allows(HeaderSize+questionSize) {
+		m.transmitControl(m.Heartbeat(m.path.remote.ID, question))
 	}
 }
 

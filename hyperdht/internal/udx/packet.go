@@ -103,6 +103,23 @@ func First(b []byte) []byte {
 	return p.Payload
 }
 
+// Question returns the number of the question that a heartbeat asks or that a plain acknowledgement answers; 0 if there is none.
+// It follows the header, in 4 bytes. The reference ignores it, and so do earlier versions, whose answers name no question.
+func Question(b []byte) uint32 {
+	if len(b) != HeaderSize+questionSize || b[3] != 0 || PeekFlags(b)&^FlagHeartbeat != 0 {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(b[HeaderSize:])
+}
+
+// appendQuestion appends the number of a question to a header, unless it is 0.
+func appendQuestion(dst []byte, question uint32) []byte {
+	if question == 0 {
+		return dst
+	}
+	return binary.LittleEndian.AppendUint32(dst, question)
+}
+
 // Padded reports whether the packet has padding between header and payload, which tries what size the path carries.
 func Padded(b []byte) bool { return b[3] > 0 && PeekFlags(b)&FlagSACK == 0 }
 

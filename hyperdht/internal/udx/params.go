@@ -20,6 +20,9 @@ const (
 	MaxSACKBlocks = 50
 	blockSize     = 8
 
+	// questionSize is the length of a question's number.
+	questionSize = 4
+
 	// DefaultWindow is the send window before the peer's first packet, and what the reference advertises.
 	DefaultWindow = 4 << 20
 

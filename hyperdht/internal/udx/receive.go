@@ -24,7 +24,7 @@ func (m *Machine) Receive(now host.Instant, datagram []byte) {
 	p, err := ParsePacket(datagram)
 	switch {
 	case p.Flags&FlagHeartbeat != 0:
-		m.ack.needed = true // and nothing else of it counts
+		m.answer(Question(datagram)) // and nothing else of it counts
 		return
 	case err != nil:
 		m.stats.BadPadding++

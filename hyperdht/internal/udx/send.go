@@ -140,15 +140,16 @@ func (m *Machine) writeOut(p *packet) {
 	}
 }
 
-// Acknowledgement is a packet that says where we stand, addressed to another stream id than the remote's. It is
-// valid until the next call.
-func (m *Machine) Acknowledgement(remoteID uint32) []byte {
-	return m.header(remoteID, 0).Append(m.pool.build())
+// Acknowledgement is a packet that says where we stand, addressed to another stream id than the remote's. It answers a question, or
+// none if that is 0. It is valid until the next call.
+func (m *Machine) Acknowledgement(remoteID, question uint32) []byte {
+	return appendQuestion(m.header(remoteID, 0).Append(m.pool.build()), question)
 }
 
-// Heartbeat is a packet that the peer answers at once, addressed as Acknowledgement is.
-func (m *Machine) Heartbeat(remoteID uint32) []byte {
-	return m.header(remoteID, FlagHeartbeat).Append(m.pool.build())
+// Heartbeat is a packet that the peer answers at once, addressed as Acknowledgement is. It asks a question, see Question, or none
+// if that is 0.
+func (m *Machine) Heartbeat(remoteID, question uint32) []byte {
+	return appendQuestion(m.header(remoteID, FlagHeartbeat).Append(m.pool.build()), question)
 }
 
 // header is the header of a packet that leaves now, with a stream id of the remote. Of numbers, it names the next that
@@ -222,6 +223,17 @@ func (m *Machine) sendAck() {
 		return // the next packet from there brings enough for it
 	}
 	m.ack.done()
+}
+
+// answer answers a heartbeat: with the next packet that acknowledges, or at once if it asks a question.
+func (m *Machine) answer(question uint32) {
+	if question == 0 || m.path.remote == nil {
+		m.ack.needed = true
+		return
+	}
+	if m.path.allowance.Allows(HeaderSize + questionSize) {
+		m.transmitControl(m.Acknowledgement(m.path.remote.ID, question))
+	}
 }
 
 func (m *Machine) sendHeartbeat() {

@@ -109,6 +109,10 @@ var mutations = []mutation{
 		"	minMoveSamples = 2\n", "	minMoveSamples = 200000\n", "roam"},
 	{"nodes that lead to no connection are tried first again", "hyperdht/hints.go",
 		"	return slices.Contains(r.stranding.get(key), node)\n", "	return false\n", "byzantine -seed 8"},
+	{"answers do not name their question", "hyperdht/internal/udx/packet.go",
+		"	return binary.LittleEndian.Uint32(b[HeaderSize:])\n}\n\n// appendQuestion", "	return 0\n}\n\n// appendQuestion", "reserve -nodes 12 -clients 1 -for 1m -seed 34"},
+	{"questions are copied to the other way", "hyperdht/internal/stream/spare.go",
+		" || udx.Question(b) != 0 {", " {", "reserve -nodes 12 -clients 1 -for 1m -seed 24"},
 	{"those heard last say whether we have moved", "hyperdht/internal/rpc/move.go",
 		"		if at++; q.asked*known >= at*askedNodes {\n			continue\n		}\n", "		if at++; q.asked >= 5 || known == 0 {\n			continue\n		}\n", "byzantine -seed 6"},
 }
