@@ -139,6 +139,9 @@ func (w *secondWay) directAnswered(rtt time.Duration, certain bool) {
 	if w.streak++; !certain || rtt > w.took.muchLonger() {
 		w.streak = 0
 	}
+	if certain && w.named {
+		w.took.directly(rtt) // or the first answer after the return would be the measure, even of a path that is slow by then
+	}
 	if w.streak >= returnStreak && w.holding.over(w.now()) && w.ready() {
 		w.giveBack()
 	}

@@ -272,3 +272,29 @@ func TestSlowPathWithTrafficIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// A direct path whose questions were first answered while the relay carried is measured by that: it is left when it is much longer after the
+// return, although it is not longer than most paths that have never answered.
+func TestSlowPathIsLeftThatWasMeasuredInReserve(t *testing.T) {
+	l := newLab(t, 4, cone(), cone())
+	relay, _ := l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay})
+	l.net.SetFilter(func(d simnet.Datagram) bool {
+		return d.From.Addr() == relay.host.Addr() || d.To.Addr() == relay.host.Addr() || udx.Question(d.Payload) == 0
+	})
+	l.link(simnet.Link{Delay: 100 * time.Millisecond})
+	c := l.dial(hyperdht.ConnectOptions{})
+	l.run(30 * time.Second)
+	if c.Path() != hyperdht.PathRelayed {
+		t.Fatalf("without answers, the path is %v", c.Path())
+	}
+	l.net.SetFilter(nil)
+	if !l.net.RunUntil(func() bool { return c.Path() == hyperdht.PathPunched }, time.Minute) {
+		t.Fatal("with answers, the direct path is not returned to")
+	}
+	l.link(simnet.Link{Delay: 535 * time.Millisecond})
+	l.run(time.Minute)
+	if c.Path() != hyperdht.PathRelayed {
+		t.Errorf("a second longer, the path is %v", c.Path())
+	}
+}
