@@ -43,3 +43,15 @@ func TestRecordedWaysAreFew(t *testing.T) {
 		t.Errorf("%d records, %d selected", len(events), selected)
 	}
 }
+
+// A log that has ended records nothing.
+func TestEndedWayLogRecordsNothing(t *testing.T) {
+	var l *wayLog
+	addr := netip.MustParseAddrPort("100.128.0.2:1")
+	l.try(PathDirect, addr)
+	l.answer(PathDirect, addr)
+	l.fail(PathDirect, addr, nil)
+	l.leave(WayUnneeded, PathLAN)
+	l.won(PathDirect, addr)
+	l.lost()
+}

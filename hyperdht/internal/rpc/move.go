@@ -44,7 +44,7 @@ func (e *Endpoint) askAddress() {
 	q := &asking{pending: 1}
 	e.address.askedAt, e.address.asking = e.nodes.tick, q
 	known, at := e.nodes.list.Len(), 0
-	for n := e.nodes.list.Latest(); n != nil && q.asked < askedNodes; n = n.Older() {
+	for n := e.nodes.list.Latest(); n != nil; n = n.Older() { // askedNodes at most
 		if at++; q.asked*known >= at*askedNodes {
 			continue
 		}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
 // Nodes that ping us often are heard last. Five such nodes that agree on a false address must not move a node that knows many
@@ -170,5 +172,58 @@ func TestMoveIsNoticedWhereAllOthersHaveGone(t *testing.T) {
 		if l.Host() != left.sees {
 			t.Errorf("%d nodes have gone: at %v a day after the move, of %v", before, l.Host(), l.address.sampler.Samples())
 		}
+	}
+}
+
+// Of twice as many nodes as are asked, it is every second one in the order in which they were heard.
+func TestAskedNodesAreTakenEvenly(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	peers := l.peersOf(2*askedNodes, empty)
+	for _, p := range peers {
+		l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		l.net.Run(10 * delay)
+	}
+	pings := func(of []*peer) (n int) {
+		for _, p := range of {
+			n += p.count(true, wire.CmdPing)
+		}
+		return n
+	}
+	all, half := pings(peers), pings(peers[:askedNodes])
+	l.do(l.askAddress)
+	l.net.Run(10 * delay)
+	if all, half = pings(peers)-all, pings(peers[:askedNodes])-half; all != askedNodes || half != askedNodes/2 {
+		t.Errorf("%d nodes are asked, %d of them of the first half", all, half)
+	}
+}
+
+// The address probe is asked where fewer nodes than probeNodes are known, and no node where the address is configured.
+func TestAddressProbeIsAskedWhereFewNodesAreKnown(t *testing.T) {
+	for _, nodes := range []int{probeNodes - 1, probeNodes} {
+		var o oracle
+		l := newLab(t, Config{AddressProbe: o.probe})
+		l.net.Run(time.Second)
+		l.do(o.end)
+		for _, p := range l.peersOf(nodes, empty) {
+			l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+		}
+		l.net.Run(time.Second)
+		before := len(o.asked)
+		l.do(l.askAddress)
+		if got, want := len(o.asked)-before, max(probeNodes-nodes, 0); got != want {
+			t.Errorf("%d nodes: the probe is asked %d times, want %d", nodes, got, want)
+		}
+	}
+	l := newLab(t, Config{PublicAddr: us})
+	l.net.Run(time.Second)
+	p := l.peer(empty)
+	l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	l.net.Run(time.Second)
+	before := len(p.got)
+	l.do(l.askAddress)
+	l.net.Run(time.Second)
+	if len(p.got) != before {
+		t.Error("a node is asked for an address that is configured")
 	}
 }

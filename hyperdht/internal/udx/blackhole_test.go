@@ -216,3 +216,52 @@ func TestPathsThatWereSlowAreWatchedAsBefore(t *testing.T) {
 		t.Error("no path was slow enough")
 	}
 }
+
+// One packet is lost again and again while others of its size arrive: the path carries that size.
+func TestPacketOfASizeThatArrivesIsNoBlackHole(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms}, 1)
+	w.grow(4 * time.Second)
+	suspect, lost := w.a.out.next, 0
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags&FlagData != 0 && p.Seq == suspect {
+			lost++
+			return false
+		}
+		return true
+	}
+	for range 30 {
+		w.a.Write(make([]byte, w.a.maxPayload()))
+		w.a.Flush(w.now)
+		w.run(100 * ms)
+	}
+	if lost < blackHoleTries {
+		t.Errorf("the packet was sent %d times", lost)
+	}
+	w.link.filter = nil
+	w.run(10 * time.Second)
+	if w.a.closed || !w.a.out.idle() {
+		t.Errorf("closed with %v", w.a.err)
+	}
+}
+
+// A suspect that arrives before a heartbeat was answered says nothing of how late answers may be.
+func TestSuspectThatArrivesAtOnceTeachesNothing(t *testing.T) {
+	w := pair(t, link{delay: 20 * ms}, 1)
+	w.grow(4 * time.Second)
+	w.run(time.Second)
+	lost := false
+	w.link.filter = func(from *end, p Packet) bool {
+		drop := from == w.a && p.Flags&FlagData != 0 && w.a.Stats().Timeouts == 0
+		lost = lost || drop
+		return !drop
+	}
+	w.a.Write(make([]byte, w.a.maxPayload()))
+	w.a.Flush(w.now)
+	w.run(3 * time.Second)
+	if !lost || !w.a.out.idle() || w.a.Stats().Timeouts != 1 {
+		t.Fatalf("lost %v, acknowledged %v, %d timeouts", lost, w.a.out.idle(), w.a.Stats().Timeouts)
+	}
+	if w.a.rtt.unmeasured != 0 {
+		t.Errorf("answers may be %v late", w.a.rtt.unmeasured)
+	}
+}
