@@ -113,10 +113,18 @@ func (w *World) comeAndGo(s *scraper, g setting, every time.Duration) {
 				break
 			}
 		}
-		w.addClient(s, clientSetup{at: g.client(len(w.clients)), transport: g.transport})
+		outside := !w.leadsIn()
+		w.addClient(s, clientSetup{at: g.client(len(w.clients)), transport: g.transport}).outside = outside
 		w.net.AfterFunc(every, next)
 	}
 	w.net.AfterFunc(every, next)
+}
+
+// leadsIn reports whether the first node of the DHT, the only one that new machines know, leads to others. One that has come back without
+// its memory does not before one of the others asks it.
+func (w *World) leadsIn() bool {
+	first := w.nodes[0]
+	return first.up() && first.node.Status().Nodes > 0
 }
 
 // lookUpClients demands that any node finds every client within a time.

@@ -112,6 +112,8 @@ type client struct {
 	app     *app.Client
 	source  *source
 	retired bool // will not come back
+	// outside: it was new when no node led into the DHT, and finds the way in as after an outage of the DHT.
+	outside bool
 	// interval is the registration interval.
 	interval time.Duration
 }

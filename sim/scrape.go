@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -81,8 +82,8 @@ func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
 	return func() { stopped = true }
 }
 
-// allScrapeable lets time pass until every client's alias was scraped successfully, for within at most. It returns how long
-// each took, in the order of success, and reports those without success.
+// allScrapeable lets time pass until every client's alias was scraped successfully, for within at most, and for reunionWithin if a client
+// is outside the DHT. It returns how long each took, in the order of success, and reports those without success.
 func (w *World) allScrapeable(within time.Duration) []time.Duration {
 	began, ended := w.net.Now(), false
 	var healed []time.Duration
@@ -125,16 +126,21 @@ func (w *World) allScrapeable(within time.Duration) []time.Duration {
 		}
 		again()
 	}
-	w.reached(within, func() bool { return len(done) == len(waiting) })
-	ended = true
-	for _, c := range waiting {
-		switch err := last[c]; {
-		case done[c]:
-		case err == nil:
-			w.fail("liveness", "%s cannot be scraped %v after the world has healed: no answer at all", c.alias, within)
-		default:
-			w.fail("liveness", "%s cannot be scraped %v after the world has healed: %v", c.alias, within, err)
+	missing := func(patience time.Duration, outside bool) {
+		left := slices.DeleteFunc(slices.Clone(waiting), func(c *client) bool { return c.outside != outside })
+		w.reached(patience-(w.net.Now()-began), func() bool { return !slices.ContainsFunc(left, func(c *client) bool { return !done[c] }) })
+		for _, c := range left {
+			switch err := last[c]; {
+			case done[c]:
+			case err == nil:
+				w.fail("liveness", "%s cannot be scraped %v after the world has healed: no answer at all", c.alias, patience)
+			default:
+				w.fail("liveness", "%s cannot be scraped %v after the world has healed: %v", c.alias, patience, err)
+			}
 		}
 	}
+	missing(within, false)
+	missing(max(within, reunionWithin), true)
+	ended = true
 	return healed
 }
