@@ -3,6 +3,7 @@ package dhtprom
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/udp"
@@ -43,6 +44,9 @@ type Node struct {
 func NewNode(cfg NodeConfig) (*Node, error) {
 	n := &Node{host: udp.New(udp.Options{NoOffload: cfg.NoUDPOffload}), done: make(chan struct{})}
 	n.parts = part.NewHost(n.host, CloseTimeout)
+	if cfg.Version == "" {
+		cfg.Version = builtVersion()
+	}
 	var err error
 	n.host.Do(func() {
 		if cfg.Connect != nil {
@@ -56,6 +60,15 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// builtVersion returns the version of the program's main module, empty if the build does not know it.
+func builtVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "(devel)" {
+		return ""
+	}
+	return info.Main.Version
 }
 
 // ProvideNode is NewNode as a provider for github.com/google/wire; package wiring has the set.

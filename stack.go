@@ -40,6 +40,9 @@ type NodeConfig struct {
 	// NoUDPOffload exchanges each datagram with the kernel by itself, which takes more processor time. It is for network cards and drivers
 	// that damage messages of several datagrams.
 	NoUDPOffload bool
+	// Version is the version of the program, which clients report to their scrapers: printable ASCII, of which 32 bytes are sent. NewNode
+	// takes the version of the main module where it is empty.
+	Version string
 	// Mode selects whether the node stores for others. OnReady, which may be nil, runs on the loop when the node has entered the
 	// network, or has failed to for now.
 	Mode    hyperdht.Mode
@@ -90,7 +93,7 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	}
 	s := &Stack{}
 	node := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: cfg.Mode, OnReady: cfg.OnReady, WallClock: time.Now}
-	transport := dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths}
+	transport := dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths, Version: cfg.Version}
 	if cfg.NodesFile != "" {
 		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, func(err error) { cfg.log().Warn("The known DHT nodes could not be saved", "err", err) })
 		if node.Nodes, err = file.Load(); err != nil {

@@ -267,6 +267,8 @@ func (s *handSession) DirectSilence() time.Duration {
 	}
 	return s.heard()
 }
+func (s *handSession) Stats() domain.LinkStats { return domain.LinkStats{} }
+func (s *handSession) Version() string         { return "" }
 func (s *handSession) Ping(done func(error)) (cancel func()) {
 	if s.pong != nil {
 		s.pong.Post(func() { done(nil) })

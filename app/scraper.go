@@ -287,6 +287,7 @@ func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
 	if held := s.sessions[e.Key]; held != nil {
 		status.Session, status.Why = held.State(), held.LastError()
 		status.Peer, status.SessionUp = held.Peer()
+		status.Link, status.Version = held.linkState()
 		status.Since = held.since()
 	}
 	return status

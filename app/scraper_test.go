@@ -805,7 +805,7 @@ func TestScraperTellsEverythingOfARegistrationAndAScrape(t *testing.T) {
 		t.Errorf("connections %v", sides)
 	}
 	s := w.status("web")
-	if s.Session != domain.SessionOpen || !s.SessionUp || s.Peer.Path != domain.PathDirect || s.Scrape.Bytes == 0 || s.Scrape.Success.IsZero() {
+	if s.Session != domain.SessionOpen || !s.SessionUp || s.Peer.Path != domain.PathDirect || s.Link.RTT == 0 || s.Version != "1.2.3" || s.Scrape.Bytes == 0 || s.Scrape.Success.IsZero() {
 		t.Errorf("status %+v", s)
 	}
 	if stats := w.scraper.Stats(); stats.Registrations != 1 || stats.Scrapes != 1 || stats.Dials != 1 {

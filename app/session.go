@@ -230,6 +230,14 @@ func (s *Session) Peer() (domain.Peer, bool) {
 	return s.link.conn.Peer(), true
 }
 
+// linkState returns the measurements of the connection and the version of the client's program while the session is open.
+func (s *Session) linkState() (l domain.LinkStats, version string) {
+	if s.state != domain.SessionOpen {
+		return l, ""
+	}
+	return s.link.conn.Stats(), s.link.conn.Version()
+}
+
 // since is the time at which the session opened, zero when it is not open.
 func (s *Session) since() time.Time {
 	if s.state != domain.SessionOpen {

@@ -58,10 +58,12 @@ func of[E domain.Event](e events) (all []E) {
 
 func newWorld(t testing.TB) *world {
 	loop := portstest.NewLoop(1)
-	return &world{
+	w := &world{
 		t: t, loop: loop, net: portstest.NewNetwork(loop), clock: portstest.NewClock(loop, noon),
 		disk: portstest.NewDisk(), targets: portstest.NewTargets(loop),
 	}
+	w.net.Version = "1.2.3"
+	return w
 }
 
 // startScraper starts a scraper on the world's disk; a second one is a restart after kill -9, because the first is abandoned.

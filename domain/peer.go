@@ -1,6 +1,9 @@
 package domain
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Path is the kind of path that a connection uses.
 type Path uint8
@@ -37,6 +40,21 @@ type Peer struct {
 	Key  PublicKey
 	Addr netip.AddrPort
 	Path Path
+}
+
+// LinkStats are measurements of a connection by one of its sides.
+type LinkStats struct {
+	RTT    time.Duration // smoothed round-trip time; 0 before the first measurement
+	Sent   uint64        // packets with data, repetitions included
+	Resent uint64        // repetitions of packets that were taken for lost
+}
+
+// ResentShare returns the share of repetitions in what was sent, from 0 to 1. It estimates the loss of packets in that direction.
+func (l LinkStats) ResentShare() float64 {
+	if l.Sent == 0 {
+		return 0
+	}
+	return float64(l.Resent) / float64(l.Sent)
 }
 
 // HandshakePayload is a peer's description of itself before it is admitted: HyperDHT's remoteHandshakePayload. All of it is

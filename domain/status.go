@@ -127,7 +127,9 @@ type AliasStatus struct {
 	Entry
 	Session   SessionState
 	Peer      Peer      // while the session is open
-	SessionUp bool      // Peer is valid
+	SessionUp bool      // Peer, Link and Version are valid
+	Link      LinkStats // of its connection
+	Version   string    // of the client's program; empty if it has not reported one
 	Why       error     // reason for having no connection, nil while there is one
 	Scrape    Scrape    // the last one
 	Pinned    bool      // the operator pinned it

@@ -104,6 +104,24 @@ func (c *Connection) Unsent() int {
 	return c.raw.SendMemory()
 }
 
+// ConnectionStats are measurements of a connection.
+type ConnectionStats struct {
+	// RTT is the smoothed round-trip time; 0 before the first measurement.
+	RTT time.Duration
+	// Sent is the number of packets with data that this side has sent, Resent that of the repetitions among them: of packets that were
+	// taken for lost. Acknowledgements are not repeated, and not counted.
+	Sent, Resent uint64
+}
+
+// Stats returns the measurements so far; zero before there is a path, and after the close. They go on when the path changes.
+func (c *Connection) Stats() ConnectionStats {
+	if !c.usable() {
+		return ConnectionStats{}
+	}
+	s := c.raw.Stats()
+	return ConnectionStats{RTT: s.RTT, Sent: s.DataSent, Resent: s.Retransmits}
+}
+
 // memory returns what the connection holds above its raw stream, in bytes. What is sent is the application's choice where the
 // peer cannot ask for anything yet: before the connection opens, and on the side that dialled.
 func (c *Connection) memory() int {

@@ -262,8 +262,14 @@ func TestConnectionTellsOfItself(t *testing.T) {
 		if w.dialled.RemoteAddr().IsValid() || w.dialled.LocalAddr().IsValid() || w.dialled.Unsent() != 0 || w.dialled.Opened() {
 			t.Error("there is a path before there is one")
 		}
+		if s := w.dialled.Stats(); s != (hyperdht.ConnectionStats{}) {
+			t.Errorf("before there is a path: %+v", s)
+		}
 	})
 	w.send("1")
+	if s := w.dialled.Stats(); s.RTT == 0 || s.Sent == 0 || s.Resent != 0 {
+		t.Errorf("measured %+v", s)
+	}
 	d, a := w.dialled, w.accepted
 	if started != 1 || !d.Opened() || !a.Opened() || !d.IsInitiator() || a.IsInitiator() {
 		t.Errorf("started %d times, opened %v and %v, initiators %v and %v", started, d.Opened(), a.Opened(), d.IsInitiator(), a.IsInitiator())
@@ -276,6 +282,10 @@ func TestConnectionTellsOfItself(t *testing.T) {
 	}
 	if d.RemoteAddr() != w.answerer.addr() || a.RemoteAddr() != d.LocalAddr() && a.RemoteAddr().Port() != d.LocalAddr().Port() {
 		t.Errorf("%v to %v, and %v to %v", d.LocalAddr(), d.RemoteAddr(), a.LocalAddr(), a.RemoteAddr())
+	}
+	w.dialler.host.Do(func() { d.Destroy(nil) })
+	if s := d.Stats(); s != (hyperdht.ConnectionStats{}) {
+		t.Errorf("after the close: %+v", s)
 	}
 }
 

@@ -31,25 +31,26 @@ type mute struct {
 	ended   bool
 }
 
-func (m *mute) Send(...[]byte) bool           { return true }
-func (m *mute) End()                          {}
-func (m *mute) Close()                        { m.Destroy(nil) }
-func (m *mute) Pause()                        {}
-func (m *mute) Resume()                       {}
-func (m *mute) OnStart(func())                {}
-func (m *mute) OnOpen(f func())               { m.onOpen = f }
-func (m *mute) OnMessage(func([]byte))        {}
-func (m *mute) OnDrain(func())                {}
-func (m *mute) OnEnd(func())                  {}
-func (m *mute) OnPath(func())                 {}
-func (m *mute) DirectSilence() time.Duration  { return 0 }
-func (m *mute) OnClose(f func(error))         { m.onClose = f }
-func (m *mute) HandshakeHash() [64]byte       { return [64]byte{1} }
-func (m *mute) Answered() bool                { return true }
-func (m *mute) RemotePublicKey() id.PublicKey { return id.PublicKey{} }
-func (m *mute) RemoteAddr() netip.AddrPort    { return netip.AddrPort{} }
-func (m *mute) Path() hyperdht.Path           { return hyperdht.PathDirect }
-func (m *mute) Trust()                        {}
+func (m *mute) Send(...[]byte) bool             { return true }
+func (m *mute) End()                            {}
+func (m *mute) Close()                          { m.Destroy(nil) }
+func (m *mute) Pause()                          {}
+func (m *mute) Resume()                         {}
+func (m *mute) OnStart(func())                  {}
+func (m *mute) OnOpen(f func())                 { m.onOpen = f }
+func (m *mute) OnMessage(func([]byte))          {}
+func (m *mute) OnDrain(func())                  {}
+func (m *mute) OnEnd(func())                    {}
+func (m *mute) OnPath(func())                   {}
+func (m *mute) DirectSilence() time.Duration    { return 0 }
+func (m *mute) Stats() hyperdht.ConnectionStats { return hyperdht.ConnectionStats{} }
+func (m *mute) OnClose(f func(error))           { m.onClose = f }
+func (m *mute) HandshakeHash() [64]byte         { return [64]byte{1} }
+func (m *mute) Answered() bool                  { return true }
+func (m *mute) RemotePublicKey() id.PublicKey   { return id.PublicKey{} }
+func (m *mute) RemoteAddr() netip.AddrPort      { return netip.AddrPort{} }
+func (m *mute) Path() hyperdht.Path             { return hyperdht.PathDirect }
+func (m *mute) Trust()                          {}
 func (m *mute) Destroy(err error) {
 	if !m.ended {
 		m.ended = true

@@ -35,20 +35,22 @@ type fakeConn struct {
 	trusted bool
 	unsent  int
 	silence time.Duration
+	stats   hyperdht.ConnectionStats
 }
 
-func (c *fakeConn) OnStart(f func())              { c.onStart = f }
-func (c *fakeConn) OnOpen(f func())               { c.onOpen = f }
-func (c *fakeConn) OnPath(f func())               { c.onPath = f }
-func (c *fakeConn) DirectSilence() time.Duration  { return c.silence }
-func (c *fakeConn) HandshakeHash() [64]byte       { return c.hash }
-func (c *fakeConn) Answered() bool                { return c.hash != [64]byte{} }
-func (c *fakeConn) Close()                        { c.Pipe.End() }
-func (c *fakeConn) RemotePublicKey() id.PublicKey { return c.key }
-func (c *fakeConn) RemoteAddr() netip.AddrPort    { return c.addr }
-func (c *fakeConn) Path() hyperdht.Path           { return c.path }
-func (c *fakeConn) Trust()                        { c.trusted = true }
-func (c *fakeConn) Unsent() int                   { return c.unsent }
+func (c *fakeConn) OnStart(f func())                { c.onStart = f }
+func (c *fakeConn) OnOpen(f func())                 { c.onOpen = f }
+func (c *fakeConn) OnPath(f func())                 { c.onPath = f }
+func (c *fakeConn) DirectSilence() time.Duration    { return c.silence }
+func (c *fakeConn) Stats() hyperdht.ConnectionStats { return c.stats }
+func (c *fakeConn) HandshakeHash() [64]byte         { return c.hash }
+func (c *fakeConn) Answered() bool                  { return c.hash != [64]byte{} }
+func (c *fakeConn) Close()                          { c.Pipe.End() }
+func (c *fakeConn) RemotePublicKey() id.PublicKey   { return c.key }
+func (c *fakeConn) RemoteAddr() netip.AddrPort      { return c.addr }
+func (c *fakeConn) Path() hyperdht.Path             { return c.path }
+func (c *fakeConn) Trust()                          { c.trusted = true }
+func (c *fakeConn) Unsent() int                     { return c.unsent }
 
 var (
 	clientKey  = id.KeyPairFromSeed(id.Seed{1}).Public

@@ -35,6 +35,8 @@ type conn interface {
 	OnPath(func())
 	// Trust lifts the limits on memory that the peer can make this node allocate.
 	Trust()
+	// Stats returns measurements of the packets.
+	Stats() hyperdht.ConnectionStats
 	// Unsent returns the memory of sent data that the peer has not acknowledged, in bytes.
 	Unsent() int
 }
@@ -66,6 +68,8 @@ type link struct {
 	windows *muxscrape.Windows
 	// sets limits the memory for sets of targets that are received here.
 	sets *setMemory
+	// version of this program, which scrapers get.
+	version string
 	// onClose is called when the link has closed; nil is allowed.
 	onClose func()
 }

@@ -36,7 +36,7 @@ type metricsServer struct {
 func serveMetrics(l *link, onOpen func(ports.Conn) ports.MetricsHandlers) (*metricsServer, error) {
 	s := &metricsServer{link: l, onOpen: onOpen}
 	var err error
-	if s.scrapes, err = muxscrape.NewResponder(l.mux, muxscrape.ResponderOptions{OnRequest: s.onScrape}); err != nil {
+	if s.scrapes, err = muxscrape.NewResponder(l.mux, muxscrape.ResponderOptions{Version: l.version, OnRequest: s.onScrape}); err != nil {
 		return nil, err
 	}
 	rpc, err := muxrpc.New(l.mux, muxrpc.Options{Protocol: protocolMetrics, OnClose: s.onChannelClose, OnDrain: s.onDrain})

@@ -136,6 +136,20 @@ func (s *session) Answered() bool {
 	return s.link.conn != nil && (s.link.open || s.link.conn.Answered())
 }
 
+// Stats implements ports.MetricsSession.
+func (s *session) Stats() domain.LinkStats {
+	c := s.link.conn.Stats()
+	return domain.LinkStats{RTT: c.RTT, Sent: c.Sent, Resent: c.Resent}
+}
+
+// Version implements ports.MetricsSession.
+func (s *session) Version() string {
+	if s.scrapes == nil {
+		return ""
+	}
+	return s.scrapes.Version()
+}
+
 // DirectSilence implements ports.MetricsSession.
 func (s *session) DirectSilence() time.Duration { return s.link.conn.DirectSilence() }
 

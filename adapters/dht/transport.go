@@ -22,6 +22,8 @@ type Config struct {
 	Paths domain.PathRules
 	// OwnConnections makes a scraper dial for metrics even where the client's registration is still connected.
 	OwnConnections bool
+	// Version is the version of the program, which clients report to their scrapers; empty reports none.
+	Version string
 	// Known stores the addresses of DHT nodes for the next start; nil stores none.
 	Known ports.NodeCache
 }
@@ -118,7 +120,7 @@ func (t *Transport) network() ports.Network {
 // newLink creates a link of the transport. gone is called when it has closed; nil is allowed.
 func (t *Transport) newLink(c conn, gone func(*link)) *link {
 	l := newLink(t.host, c)
-	l.answers, l.windows, l.sets = t.answers, t.windows, t.sets
+	l.answers, l.windows, l.sets, l.version = t.answers, t.windows, t.sets, t.cfg.Version
 	t.links = append(t.links, l)
 	l.onClose = func() {
 		t.links = without(t.links, l)

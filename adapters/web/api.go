@@ -152,19 +152,17 @@ func (h *Handler) identities(w http.ResponseWriter, r *http.Request) {
 
 // AliasEntry is one alias.
 type AliasEntry struct {
-	Alias         string     `json:"alias"`
-	PublicKey     string     `json:"publicKey"`
-	Hostname      string     `json:"hostname"`
-	Service       string     `json:"service"`
-	Identity      string     `json:"identity,omitempty"` // of its client; none for the shared secrets
-	Registered    time.Time  `json:"registered"`
-	Renewed       time.Time  `json:"renewed"`
-	Expires       time.Time  `json:"expires"`
-	ScrapePath    string     `json:"scrapePath"`
-	Session       string     `json:"session"`
-	RemoteAddress string     `json:"remoteAddress,omitempty"`
-	Path          string     `json:"path,omitempty"` // lan, direct, punched or relayed
-	Connected     *time.Time `json:"connectedSince,omitempty"`
+	Alias      string    `json:"alias"`
+	PublicKey  string    `json:"publicKey"`
+	Hostname   string    `json:"hostname"`
+	Service    string    `json:"service"`
+	Identity   string    `json:"identity,omitempty"` // of its client; none for the shared secrets
+	Registered time.Time `json:"registered"`
+	Renewed    time.Time `json:"renewed"`
+	Expires    time.Time `json:"expires"`
+	ScrapePath string    `json:"scrapePath"`
+	Session    string    `json:"session"`
+	Connection
 	// Instance and Labels are those that service discovery lists for it, where its client has set them.
 	Instance     string            `json:"instance,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
@@ -203,14 +201,7 @@ func entryOf(a domain.AliasStatus) AliasEntry {
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
 		ScrapePath: pathOf(a.Alias),
 		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned, Shared: a.Shared,
-		Instance: a.Label, Labels: maps.Collect(a.Labels.All()),
-	}
-	if !a.Since.IsZero() {
-		since := a.Since.UTC()
-		e.Connected = &since
-	}
-	if a.SessionUp {
-		e.RemoteAddress, e.Path = a.Peer.Addr.String(), a.Peer.Path.String()
+		Instance: a.Label, Labels: maps.Collect(a.Labels.All()), Connection: connectionOf(a),
 	}
 	if a.Why != nil {
 		e.SessionError = oneLine(a.Why.Error())

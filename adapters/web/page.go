@@ -128,6 +128,7 @@ type row struct {
 	Path     string
 	Meaning  string // of the path
 	Address  string
+	measured
 	lastScrape
 	Error   string
 	Expires moment
@@ -151,7 +152,7 @@ func (h *Handler) rowOf(a domain.AliasStatus, now time.Time) row {
 	r := row{
 		ID: hex.EncodeToString(sum[:8]), Alias: string(a.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(a.Alias)),
 		Service: a.Service, Hostname: a.Hostname, Identity: a.Identity, State: conditionOf(a), Session: sessionWords(a),
-		lastScrape: lastScrape{Scraped: momentAt(a.Scrape.At, now)}, Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, Shared: a.Shared, status: a,
+		lastScrape: lastScrape{Scraped: momentAt(a.Scrape.At, now)}, Expires: momentAt(a.Expires, now), Pinned: a.Pinned, Overdue: a.Overdue, Shared: a.Shared, status: a, measured: measuredWords(a),
 	}
 	if a.SessionUp {
 		r.Path, r.Meaning = pathWords(a.Peer.Path)

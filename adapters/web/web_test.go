@@ -546,6 +546,7 @@ func someAliases() []domain.AliasStatus {
 		{
 			Entry:   domain.Entry{Alias: "a:b/<c>", Key: domain.PublicKey{2}, Hostname: "h", Service: "s", Registered: at, Renewed: at, Expires: at.Add(time.Hour)},
 			Session: domain.SessionOpen, SessionUp: true, Peer: domain.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:5"), Path: domain.PathDirect},
+			Link: domain.LinkStats{RTT: 34 * time.Millisecond, Sent: 200, Resent: 5}, Version: "1.2.3",
 			Scrape: domain.Scrape{At: at, Took: 250 * time.Millisecond, Bytes: 99, Success: at.Add(time.Minute)},
 		},
 		{
@@ -647,6 +648,10 @@ func TestAliasesAreListedWithSessionAndScrape(t *testing.T) {
 	if a := all[0]; a.Alias != "a:b/<c>" || a.ScrapePath != "/scrape/~a~3ab~2f~3cc~3e/metrics" || a.Health != "up" || a.RemoteAddress != "192.0.2.1:5" ||
 		a.Path != "direct" || a.Session != "open" || a.LastScrape.Bytes != 99 || a.LastScrape.DurationSeconds != 0.25 || a.LastScrape.LastSuccess == nil {
 		t.Errorf("%+v", a)
+	}
+	measured := web.Connection{RemoteAddress: "192.0.2.1:5", Path: "direct", RTTSeconds: 0.034, PacketsSent: 200, PacketsResent: 5, ClientVersion: "1.2.3"}
+	if all[0].Connection != measured || all[1].Connection != (web.Connection{}) {
+		t.Errorf("%+v, and without a connection %+v", all[0].Connection, all[1].Connection)
 	}
 	if a := all[1]; a.Health != "down" || a.LastScrape.Error != "not connected" || a.SessionError != "peer not found at all" || a.RemoteAddress != "" {
 		t.Errorf("%+v", a)

@@ -104,7 +104,7 @@ func (p *program) Close() error {
 
 func newNodeConfig(cfg config, log *slog.Logger) dhtprom.NodeConfig {
 	c := cfg.node
-	c.Logger = log
+	c.Logger, c.Version = log, cli.Version()
 	return c
 }
 

@@ -29,6 +29,8 @@ type Network struct {
 	Silent bool
 	// Texts has scrapers request texts, as those of other implementations do: without a time, and without cancels.
 	Texts bool
+	// Version is the version of the clients' programs.
+	Version string
 	// NoSets has scrapers answer registrations of sets as those of older versions do, which do not know the method.
 	NoSets bool
 
@@ -607,6 +609,22 @@ func (s *session) DirectSilence() time.Duration {
 		return 0
 	}
 	return s.net.loop.Now().Sub(s.link.moved)
+}
+
+// Stats implements ports.MetricsSession.
+func (s *session) Stats() domain.LinkStats {
+	if s.link == nil {
+		return domain.LinkStats{}
+	}
+	return domain.LinkStats{RTT: 2 * Latency, Sent: 40, Resent: 1}
+}
+
+// Version implements ports.MetricsSession.
+func (s *session) Version() string {
+	if !s.ready {
+		return ""
+	}
+	return s.net.Version
 }
 
 func (s *session) Ping(done func(error)) (cancel func()) {

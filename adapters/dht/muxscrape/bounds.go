@@ -57,6 +57,11 @@ func Bounds() []bound.Bound {
 			Reason: "codings have a word",
 		},
 		{
+			Name: "muxscrape.maxVersion", What: "version of a client's program",
+			Scope: bound.PerConnection, Limit: bound.Bytes(maxVersion), Policy: bound.Forget,
+			Reason: "clients cut longer ones",
+		},
+		{
 			Name: "muxscrape.maxReason", What: "reason of a response that is not complete",
 			Scope: bound.PerPacket, Limit: bound.Bytes(maxReason), Policy: bound.Cut,
 			Reason: "reasons have a line",

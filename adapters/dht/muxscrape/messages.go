@@ -1,6 +1,7 @@
 package muxscrape
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -99,6 +100,32 @@ func limited(r *compact.Reader, limit int) string {
 		return ""
 	}
 	return string(b)
+}
+
+// checkVersion returns the version that a client reports, or "" for one that is too long, or not of printable ASCII.
+func checkVersion(v []byte) string {
+	if len(v) > maxVersion || bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return ""
+	}
+	return string(v)
+}
+
+// appendHandshake appends the handshake of a responder: string version. A version that cannot be shown is not sent.
+func appendHandshake(b []byte, version string) []byte {
+	if version = checkVersion([]byte(cut(version, maxVersion))); version == "" {
+		return b
+	}
+	return compact.AppendString(b, version)
+}
+
+// parseHandshake returns the version of a responder, or "" where it sends none that can be shown. Bytes after it are ignored.
+func parseHandshake(b []byte) (version string) {
+	r := compact.NewReader(b)
+	v := r.Bytes()
+	if r.Err() != nil {
+		return ""
+	}
+	return checkVersion(v)
 }
 
 // response is the message: uint id · uint flags · uint status · string content type · string coding · uint length, if flagged.

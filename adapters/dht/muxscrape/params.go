@@ -39,6 +39,7 @@ const (
 	maxType        = 1024
 	maxCoding      = 64
 	maxReason      = 1024
+	maxVersion     = 32 // printable ASCII
 
 	// MinWindow and MaxWindow bound the credit of a request, in bytes. It begins with firstWindow where the process has room, and
 	// doubles while the reader keeps up.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unique"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
@@ -46,6 +47,7 @@ type Requester struct {
 
 	nextID  uint64
 	scrapes map[uint64]*Scrape // under way
+	version unique.Handle[string]
 }
 
 // Scrape is a request under way, a ports.Scrape.
@@ -67,11 +69,12 @@ type Scrape struct {
 
 // NewRequester opens the channel. It fails as mux.Open does.
 func NewRequester(m *mux.Mux, o RequesterOptions) (*Requester, error) {
-	q := &Requester{mux: m, windows: o.Windows, onClose: o.OnClose, scrapes: map[uint64]*Scrape{}}
+	q := &Requester{mux: m, windows: o.Windows, onClose: o.OnClose, scrapes: map[uint64]*Scrape{}, version: noVersion}
 	var err error
 	q.channel, err = m.Open(mux.ChannelOptions{
 		Protocol: Protocol,
-		OnOpen: func([]byte) {
+		OnOpen: func(handshake []byte) {
+			q.version = unique.Make(parseHandshake(handshake))
 			if o.OnOpen != nil {
 				o.OnOpen()
 			}
@@ -87,6 +90,12 @@ func NewRequester(m *mux.Mux, o RequesterOptions) (*Requester, error) {
 
 // Opened reports whether the other side has opened the channel too.
 func (rq *Requester) Opened() bool { return rq.channel.Opened() }
+
+// noVersion is the version of a responder that reports none. Responders of one version share the memory of it.
+var noVersion = unique.Make("")
+
+// Version is the version that the other side has reported, at most 32 bytes of printable ASCII; empty for none.
+func (rq *Requester) Version() string { return rq.version.Value() }
 
 // Running is the number of scrapes under way.
 func (rq *Requester) Running() int { return len(rq.scrapes) }

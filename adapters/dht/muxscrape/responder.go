@@ -14,6 +14,8 @@ import (
 
 // ResponderOptions configure a Responder.
 type ResponderOptions struct {
+	// Version is the version of the program, which the requester gets. It is cut to 32 bytes, and not sent unless it is printable ASCII.
+	Version string
 	// OnRequest answers a request with Response.Head, Write and End, in this turn or later. The function that it returns, which may
 	// be nil, is called when the requester has cancelled, or the channel has closed, before End.
 	OnRequest func(domain.ScrapeRequest, *Response) (cancelled func())
@@ -60,10 +62,11 @@ func NewResponder(m *mux.Mux, o ResponderOptions) (*Responder, error) {
 	p := &Responder{mux: m, opts: o, running: map[uint64]*Response{}}
 	var err error
 	p.channel, err = m.Open(mux.ChannelOptions{
-		Protocol: Protocol,
-		OnClose:  p.closed,
-		OnDrain:  p.drained,
-		Messages: []func([]byte){typeRequest: p.onRequest, typeWindow: p.onWindow, typeCancel: p.onCancel},
+		Protocol:  Protocol,
+		Handshake: appendHandshake(nil, o.Version),
+		OnClose:   p.closed,
+		OnDrain:   p.drained,
+		Messages:  []func([]byte){typeRequest: p.onRequest, typeWindow: p.onWindow, typeCancel: p.onCancel},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("scrape channel: %w", err)

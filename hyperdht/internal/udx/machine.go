@@ -450,6 +450,7 @@ type Gauges struct {
 type Counters struct {
 	PacketsSent, BytesSent         uint64 // datagrams, acks included; UDP payload
 	PacketsReceived, BytesReceived uint64
+	DataSent                       uint64 // packets with a number, retransmissions included
 	Retransmits                    uint64
 	Timeouts                       uint64
 	TailProbes                     uint64

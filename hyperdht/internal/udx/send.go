@@ -96,6 +96,7 @@ func (m *Machine) send(now host.Instant, p *packet) {
 	m.loss.stamp(now, p)
 	m.rate.stamp(p)
 	m.out.depart(p, fresh)
+	m.stats.DataSent++
 	if !fresh {
 		m.stats.Retransmits++
 	}
