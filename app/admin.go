@@ -148,9 +148,10 @@ func (s *Scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	if !known {
 		return domain.AliasDetail{}, false
 	}
-	d := domain.AliasDetail{AliasStatus: s.status(e), Pin: s.pins[a], Scrapes: s.scrapes[a].Scrapes()}
+	scrapes := s.scrapes[a]
+	d := domain.AliasDetail{AliasStatus: s.status(e), Pin: s.pins[a], Scrapes: scrapes.Scrapes(), Timeline: scrapes.Timeline()}
 	if held := s.sessions[e.Key]; held != nil {
-		d.History = held.history.Changes()
+		d.History, d.Paths = held.history.Changes(), held.trail.Spans()
 	}
 	return d, true
 }

@@ -204,6 +204,7 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 		s.release(change.TakenFrom)
 		delete(s.scrapes, e.Alias) // they were another client's
 	}
+	s.scrapes[e.Alias].Registered(s.cfg.Clock.Now())
 	if !s.closed {
 		s.session(e.Key).Nudge()
 	}

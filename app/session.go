@@ -51,6 +51,7 @@ type Session struct {
 	tries   int // dials since the last connection, or the start
 	paths   *domain.DialStats
 	history domain.SessionHistory
+	trail   domain.PathHistory
 
 	queue *dialQueue // nil: dials at once
 	turn  dialler    // connecting: its place in the queue
@@ -252,6 +253,14 @@ func (s *Session) recordChange(c domain.SessionChange) {
 		c.First = s.cfg.Clock.Now()
 		s.history.Add(c)
 	}
+	s.recordPath(c.Peer.Path)
+}
+
+// recordPath adds the path of the connection from now on to the history, PathUnknown for none.
+func (s *Session) recordPath(p domain.Path) {
+	if s.cfg.Clock != nil {
+		s.trail.Add(s.cfg.Clock.Now(), p)
+	}
 }
 
 // uid is the current connection's, zero without one.
@@ -375,6 +384,7 @@ func (s *Session) dialOn(link *sessionLink) {
 		OnPath: func(p domain.Peer) {
 			switch link {
 			case s.link:
+				s.recordPath(p.Path)
 				s.search.follow(p.Path)
 			case s.search.link:
 				s.search.check()

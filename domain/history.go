@@ -27,14 +27,17 @@ func (h *SessionHistory) Add(c SessionChange) {
 			return
 		}
 	}
-	h.changes = keepLast(append(h.changes, c), historyLines)
+	h.changes = appendLast(h.changes, c, historyLines)
 }
 
 // Changes lists them, oldest first.
 func (h *SessionHistory) Changes() []SessionChange { return append([]SessionChange(nil), h.changes...) }
 
-// ScrapeHistory has the last scrapes of an alias.
-type ScrapeHistory struct{ scrapes []Scrape }
+// ScrapeHistory has the last scrapes of an alias, and those of the last hours as a timeline.
+type ScrapeHistory struct {
+	scrapes  []Scrape
+	timeline Timeline
+}
 
 // Add appends a scrape and completes it with the time of the last success.
 func (h *ScrapeHistory) Add(s Scrape) {
@@ -42,7 +45,23 @@ func (h *ScrapeHistory) Add(s Scrape) {
 	if s.Err == nil {
 		s.Success = s.At
 	}
-	h.scrapes = keepLast(append(h.scrapes, s), historyScrapes)
+	h.scrapes = appendLast(h.scrapes, s, historyScrapes)
+	h.timeline.AddScrape(s)
+}
+
+// Registered counts a registration in the timeline, if the alias has been scraped.
+func (h *ScrapeHistory) Registered(at time.Time) {
+	if h != nil {
+		h.timeline.AddRegistration(at)
+	}
+}
+
+// Timeline lists the steps of the timeline in which something happened, oldest first.
+func (h *ScrapeHistory) Timeline() []TimelineEntry {
+	if h == nil {
+		return nil
+	}
+	return h.timeline.Entries()
 }
 
 // Last is the last scrape, zero before the first.
@@ -59,6 +78,41 @@ func (h *ScrapeHistory) Scrapes() []Scrape {
 		return nil
 	}
 	return append([]Scrape(nil), h.scrapes...)
+}
+
+// PathSpan is the start of a time in which a session had a connection over a path.
+type PathSpan struct {
+	From time.Time
+	Path Path // PathUnknown: no connection
+}
+
+// PathHistory has the last changes of a session's path, at whole seconds.
+type PathHistory struct{ changes []pathChange }
+
+type pathChange struct {
+	at   uint32 // seconds since 1970
+	path Path
+}
+
+// Add records the path of the connection from now on, PathUnknown for none. Several changes in one second are one.
+func (h *PathHistory) Add(at time.Time, p Path) {
+	c := pathChange{uint32(at.Unix()), p}
+	if n := len(h.changes); n > 0 && h.changes[n-1].at == c.at {
+		h.changes = h.changes[:n-1]
+	}
+	if n := len(h.changes); n > 0 && h.changes[n-1].path == c.path {
+		return
+	}
+	h.changes = appendLast(h.changes, c, historyPaths)
+}
+
+// Spans lists them, oldest first. Each ends where the next one begins.
+func (h *PathHistory) Spans() []PathSpan {
+	spans := make([]PathSpan, len(h.changes))
+	for i, c := range h.changes {
+		spans[i] = PathSpan{From: time.Unix(int64(c.at), 0), Path: c.path}
+	}
+	return spans
 }
 
 // Refusal is a rejected registration.
@@ -86,20 +140,25 @@ func (h *RefusalHistory) Add(r Refusal) {
 			return
 		}
 	}
-	h.refusals = keepLast(append(h.refusals, r), historyRefusals)
+	h.refusals = appendLast(h.refusals, r, historyRefusals)
 }
 
 // Refusals lists them, oldest first.
 func (h *RefusalHistory) Refusals() []Refusal { return append([]Refusal(nil), h.refusals...) }
 
-// keepLast keeps the last n elements in place, so that a history does not grow.
-func keepLast[T any](list []T, n int) []T {
-	if len(list) <= n {
+// appendLast appends an element and keeps the last n, without memory for more.
+func appendLast[T any](list []T, e T, n int) []T {
+	if len(list) == n {
+		copy(list, list[1:])
+		list[n-1] = e
 		return list
 	}
-	copy(list, list[len(list)-n:])
-	clear(list[n:])
-	return list[:n]
+	if len(list) == cap(list) {
+		grown := make([]T, len(list), min(max(1, 2*len(list)), n))
+		copy(grown, list)
+		list = grown
+	}
+	return append(list, e)
 }
 
 func errText(err error) string {

@@ -51,9 +51,10 @@ const (
 	// MaxEntries is the default limit on the number of aliases: ten clients with as many targets as they can have.
 	MaxEntries = 50_000
 
-	// Sizes of the histories shown to operators: changes of a session, scrapes of an alias, rejected registrations. At 10,000
-	// aliases they are a few megabytes.
+	// Sizes of the histories shown to operators: changes of a session, changes of its path, scrapes of an alias, rejected registrations.
+	// At 10,000 aliases that are scraped, they and the timelines are twenty megabytes.
 	historyLines    = 16
+	historyPaths    = 32
 	historyScrapes  = 12
 	historyRefusals = 32
 

@@ -144,6 +144,9 @@ type AliasDetail struct {
 	Pin     Pin             // zero without one; its key differs from the alias's if that was registered before
 	History []SessionChange // of the session, oldest first
 	Scrapes []Scrape        // the last ones, oldest first
+
+	Timeline []TimelineEntry // of the last hours, oldest first; steps in which nothing happened are left out
+	Paths    []PathSpan      // of the session, oldest first
 }
 
 // Scrape is the result of an alias's last scrape; the zero value before the first.
