@@ -52,22 +52,26 @@ func barOf(aliases []domain.AliasStatus) pathBar {
 	return bar
 }
 
-// sparkline draws the durations of the last scrapes of an alias, the oldest on the left, and the failed ones as ticks.
+// sparkline draws the last scrapes of an alias, the newest at the right edge: their durations as a line, a strip of blocks for those that
+// succeeded, and the failed ones as ticks.
 type sparkline struct {
-	Line  string // of a path element
-	Fails []int  // their places on the x axis
+	Line  string // of path elements
+	Strip string
+	Fails string
 	Label string // for screen readers, and as the tooltip
 }
 
 const (
-	// sparkWidth and sparkHeight are those of a sparkline, in its own units, as in aliases.html. sparkStep is the distance of two scrapes,
-	// and sparkEdge keeps the line inside the picture.
+	// sparkWidth is that of a sparkline, in its own units, and sparkHeight that of its line, as in aliases.html; sparkStrip is the height of
+	// the strip below. sparkStep is the distance of two scrapes, and the others are margins.
 	sparkWidth  = 96
 	sparkHeight = 20
+	sparkStrip  = 24
 	sparkStep   = 8
+	sparkSide   = 4
 	sparkEdge   = 2
 	// sparkScrapes is the largest number of scrapes in a sparkline.
-	sparkScrapes = (sparkWidth-2*sparkEdge)/sparkStep + 1
+	sparkScrapes = (sparkWidth-2*sparkSide)/sparkStep + 1
 )
 
 // sparklineOf returns nil for less than two scrapes.
@@ -86,34 +90,37 @@ func sparklineOf(scrapes []domain.Scrape) *sparkline {
 	if len(took) > 0 {
 		low, high = slices.Min(took), slices.Max(took)
 	}
-	var line strings.Builder
-	drawing := false
-	spark := &sparkline{}
+	var line, strip, fails strings.Builder
+	left := sparkSide + (sparkScrapes-len(scrapes))*sparkStep
+	run := 0 // successful scrapes in a row
+	endRun := func(x int) {
+		if run > 0 { // one dashed line
+			fmt.Fprintf(&strip, "M%d %dh%d", x-run*sparkStep-sparkStep/2+1, sparkStrip, run*sparkStep-2)
+		}
+		run = 0
+	}
 	for i, s := range scrapes {
-		x := sparkEdge + i*sparkStep
+		x := left + i*sparkStep
 		if s.Err != nil {
-			spark.Fails = append(spark.Fails, x)
-			drawing = false
+			fmt.Fprintf(&fails, "M%d %dV%d", x, sparkEdge, sparkStrip+1)
+			endRun(x)
 			continue
 		}
 		y := sparkHeight - sparkEdge - int(int64(s.Took)*(sparkHeight-2*sparkEdge)/int64(max(high, 1)))
-		command := "M"
-		if drawing {
-			command = "L"
+		if run == 0 {
+			fmt.Fprintf(&line, "M%d %dh0", x, y) // a single one is a dot
+		} else {
+			fmt.Fprintf(&line, "L%d %d", x, y)
 		}
-		fmt.Fprintf(&line, "%s%d %d", command, x, y)
-		if !drawing {
-			line.WriteString("h0") // a single one is a dot
-		}
-		drawing = true
+		run++
 	}
-	spark.Line = line.String()
-	spark.Label = fmt.Sprintf("Last %d scrapes: ", len(scrapes))
-	switch {
+	endRun(sparkWidth + sparkSide)
+	spark := &sparkline{Line: line.String(), Strip: strip.String(), Fails: fails.String(), Label: fmt.Sprintf("Last %d scrapes: ", len(scrapes))}
+	switch failed := len(scrapes) - len(took); {
 	case len(took) == 0:
 		spark.Label += "all failed"
-	case len(spark.Fails) > 0:
-		spark.Label += fmt.Sprintf("%d failed, the others took %s to %s", len(spark.Fails), span(low), span(high))
+	case failed > 0:
+		spark.Label += fmt.Sprintf("%d failed, the others took %s to %s", failed, span(low), span(high))
 	default:
 		spark.Label += fmt.Sprintf("%s to %s", span(low), span(high))
 	}

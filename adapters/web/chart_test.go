@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -13,18 +14,17 @@ func TestSparklinesShowDurationsAndFailures(t *testing.T) {
 	ok := func(ms int) domain.Scrape { return domain.Scrape{Took: time.Duration(ms) * time.Millisecond} }
 	failed := domain.Scrape{Took: 5 * time.Second, Err: domain.ErrTimeout}
 	for name, c := range map[string]struct {
-		scrapes []domain.Scrape
-		line    string
-		fails   []int
-		label   string
+		scrapes            []domain.Scrape
+		line, strip, fails string
+		label              string
 	}{
-		"two":              {[]domain.Scrape{ok(10), ok(20)}, "M2 10h0L10 2", nil, "Last 2 scrapes: 10 ms to 20 ms"},
-		"a gap":            {[]domain.Scrape{ok(20), failed, ok(20), ok(10)}, "M2 2h0M18 2h0L26 10", []int{10}, "Last 4 scrapes: 1 failed, the others took 10 ms to 20 ms"},
-		"nothing but gaps": {[]domain.Scrape{failed, failed}, "", []int{2, 10}, "Last 2 scrapes: all failed"},
-		"no time at all":   {[]domain.Scrape{ok(0), ok(0)}, "M2 18h0L10 18", nil, "Last 2 scrapes: under 1 ms to under 1 ms"},
+		"two":              {[]domain.Scrape{ok(10), ok(20)}, "M84 10h0L92 2", "M81 24h14", "", "Last 2 scrapes: 10 ms to 20 ms"},
+		"a gap":            {[]domain.Scrape{ok(20), failed, ok(20), ok(10)}, "M68 2h0M84 2h0L92 10", "M65 24h6M81 24h14", "M76 2V25", "Last 4 scrapes: 1 failed, the others took 10 ms to 20 ms"},
+		"nothing but gaps": {[]domain.Scrape{failed, failed}, "", "", "M84 2V25M92 2V25", "Last 2 scrapes: all failed"},
+		"no time at all":   {[]domain.Scrape{ok(0), ok(0)}, "M84 18h0L92 18", "M81 24h14", "", "Last 2 scrapes: under 1 ms to under 1 ms"},
 	} {
 		got := sparklineOf(c.scrapes)
-		if got == nil || got.Line != c.line || !slices.Equal(got.Fails, c.fails) || got.Label != c.label {
+		if got == nil || *got != (sparkline{c.line, c.strip, c.fails, c.label}) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -33,7 +33,7 @@ func TestSparklinesShowDurationsAndFailures(t *testing.T) {
 	}
 	// The oldest ones are left out where there are more than fit.
 	many := sparklineOf(append(make([]domain.Scrape, 100), failed))
-	if want := sparkEdge + (sparkScrapes-1)*sparkStep; !slices.Equal(many.Fails, []int{want}) || want > sparkWidth-sparkEdge {
+	if want := sparkSide + (sparkScrapes-1)*sparkStep; many.Fails != fmt.Sprintf("M%d 2V25", want) || want > sparkWidth-sparkSide {
 		t.Errorf("%+v", many)
 	}
 }

@@ -117,6 +117,17 @@ func errorWords(err error) string {
 	}
 }
 
+// troubleOf describes the failure of an alias's last scrape, or why it is not connected; empty for neither.
+func troubleOf(a domain.AliasStatus) string {
+	switch {
+	case a.Scrape.Err != nil:
+		return errorWords(a.Scrape.Err)
+	case !a.SessionUp && a.Why != nil:
+		return errorWords(fmt.Errorf("%w: %w", domain.ErrNotConnected, a.Why))
+	}
+	return ""
+}
+
 // withoutState returns the error that is the reason of a missing connection, or err itself.
 func withoutState(err error) error {
 	if e, ok := errors.AsType[domain.CauseError](err); ok && errors.Is(err, domain.ErrNotConnected) {

@@ -1,0 +1,40 @@
+package web
+
+import (
+	"strconv"
+
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// health is the state of the scraper on the DHT.
+type health struct {
+	ready bool
+	node  ports.NodeStatus
+}
+
+func (h health) facts() []fact {
+	return []fact{{"DHT nodes known", strconv.Itoa(h.node.Nodes)}, {"DHT nodes with its record", strconv.Itoa(h.node.Announced)}}
+}
+
+// banner is the DHT's health in one line: a mark, a word, and what it means.
+type banner struct {
+	Class            string // of the style sheet, as that of a state
+	Mark, Word, Text string
+}
+
+func (h health) banner() banner {
+	switch {
+	case h.node.State == "offline":
+		return banner{"down", down.Mark(), "DHT unreachable", "No DHT node answers, so new clients cannot register. Scrapes go on over open connections. Is UDP let out?"}
+	case h.node.State == "closed":
+		return banner{"down", down.Mark(), "DHT closed", "The node has ended."}
+	case h.node.State == "starting", !h.ready:
+		return banner{"new", waiting.Mark(), "DHT starting", "This scraper enters the DHT and announces its key, by which clients find it."}
+	case h.node.Announced == 0:
+		return banner{"expired", "◆", "DHT without its record", "No DHT node that has this scraper’s record answers, so new clients cannot find it. Scrapes go on over open connections."}
+	case h.node.State == "degraded":
+		return banner{"expired", "◆", "DHT degraded", "Most requests to DHT nodes time out, so new connections take long or fail. Scrapes go on over open connections."}
+	default:
+		return banner{"up", up.Mark(), "DHT healthy", "Clients find this scraper."}
+	}
+}

@@ -1,0 +1,225 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// fact is a name with a value.
+type fact struct{ Name, Value string }
+
+// nodeView is the data of the node's page.
+type nodeView struct {
+	Key          string
+	Ready        bool
+	State        string
+	Facts        []fact
+	Fingerprints []string
+	Identities   []identityView
+	Sessions     []fact
+	Paths        []fact
+	Registry     []fact
+	Rejected     []fact
+	Denied       []fact
+	Counters     []fact
+	Refusals     []refusal
+	Damages      []damage
+	Pins         []pinView
+	Config       string
+	Command      string
+}
+
+type refusal struct {
+	At      moment
+	Alias   string
+	Reason  string
+	Key     string
+	Address string
+	Times   string
+}
+
+type identityView struct {
+	Name, Patterns, Labels          string
+	Fingerprints                    []string
+	Aliases, Registrations, Refused string
+}
+
+type pinView struct {
+	Alias, Link, Key string
+	Since            moment
+}
+
+// damage is a repair of the alias table.
+type damage struct {
+	At        moment
+	Recovered int
+	Kept      string
+	Problems  string
+}
+
+type nodeSnapshot struct {
+	snapshot
+	refusals     []domain.Refusal
+	damages      []domain.StoreDamage
+	pinned       []domain.Pin
+	fingerprints []string
+	key          domain.PublicKey
+}
+
+func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
+	s := h.cfg.Scraper
+	aliases, err := h.list(r.Context())
+	var snap nodeSnapshot
+	if err == nil {
+		snap, err = ask(r.Context(), h.cfg.Loop, func() nodeSnapshot {
+			return nodeSnapshot{
+				snapshot: snapshotOf(s),
+				refusals: s.Refusals(), damages: s.Damages(), pinned: s.Pins(), fingerprints: slices.Clone(s.Fingerprints()), key: s.PublicKey(),
+			}
+		})
+	}
+	if err != nil {
+		h.sorry(w, r, http.StatusServiceUnavailable, "No answer", "Try again in a moment: "+err.Error()+".")
+		return
+	}
+	now := time.Now()
+	v := nodeView{
+		Key: snap.key.String(), Ready: snap.ready, State: snap.node.State, Fingerprints: snap.fingerprints, Facts: h.nodeFacts(snap.node, now),
+		Config: h.prometheusConfig(r), Command: h.cfg.ClientCommand,
+	}
+	for _, state := range sessionStates {
+		v.Sessions = append(v.Sessions, fact{sentence(state.String()), strconv.Itoa(snap.sessions[state])})
+	}
+	paths := map[domain.Path]map[domain.PublicKey]bool{}
+	for _, a := range aliases {
+		if a.SessionUp {
+			if paths[a.Peer.Path] == nil {
+				paths[a.Peer.Path] = map[domain.PublicKey]bool{}
+			}
+			paths[a.Peer.Path][a.Key] = true
+		}
+	}
+	for _, p := range domain.Paths() {
+		word, _ := pathWords(p)
+		v.Paths = append(v.Paths, fact{word, strconv.Itoa(len(paths[p]))})
+	}
+	v.Registry = registryFacts(snap.stats)
+	for _, reason := range domain.RejectionReasons() {
+		if n := snap.stats.Rejected[reason]; n > 0 {
+			v.Rejected = append(v.Rejected, fact{reasonWords(reason), strconv.FormatUint(n, 10)})
+		}
+	}
+	for _, limit := range domain.Limits() {
+		if n := snap.stats.ConnectionsDenied[limit]; n > 0 {
+			v.Denied = append(v.Denied, fact{limitWords(limit), strconv.FormatUint(n, 10)})
+		}
+	}
+	for _, c := range snap.node.Counters {
+		name := strings.TrimSuffix(c.Help, ".")
+		for _, l := range c.Labels {
+			name += ", " + l.Value
+		}
+		v.Counters = append(v.Counters, fact{name, strconv.FormatUint(c.Value, 10)})
+	}
+	for _, d := range slices.Backward(snap.damages) {
+		v.Damages = append(v.Damages, damage{momentAt(d.At, now), d.Recovered, d.Kept, strings.Join(d.Problems, "; ")})
+	}
+	for _, f := range slices.Backward(snap.refusals) {
+		one := refusal{At: momentAt(f.Last, now), Alias: oneLine(string(f.Alias)), Reason: reasonWords(f.Reason), Key: f.Peer.Key.String(), Address: f.Peer.Addr.String()}
+		if f.Count > 1 {
+			one.Times = fmt.Sprintf("%d times", f.Count)
+		}
+		v.Refusals = append(v.Refusals, one)
+	}
+	for _, p := range snap.pinned {
+		v.Pins = append(v.Pins, pinView{
+			Alias: string(p.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(p.Alias)), Key: p.Key.String(), Since: momentAt(p.Since, now),
+		})
+	}
+	for _, i := range snap.identities {
+		v.Identities = append(v.Identities, identityOf(i))
+	}
+	h.render(w, r, http.StatusOK, "node", "Node", v)
+}
+
+func identityOf(i domain.IdentityStatus) identityView {
+	v := identityView{
+		Name: domain.IdentityTitle(i.Name), Patterns: "all", Fingerprints: i.Fingerprints,
+		Aliases: strconv.Itoa(i.Aliases), Registrations: strconv.FormatUint(i.Registrations, 10), Refused: strconv.FormatUint(i.Rejected, 10),
+	}
+	if len(i.Patterns) > 0 {
+		var all []string
+		for _, p := range i.Patterns {
+			all = append(all, string(p))
+		}
+		v.Patterns = strings.Join(all, ", ")
+	}
+	var labels []string
+	for name, value := range i.Labels.All() {
+		labels = append(labels, name+"="+value)
+	}
+	v.Labels = strings.Join(labels, ", ")
+	return v
+}
+
+func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
+	addrs := make([]string, len(n.Addrs))
+	for i, a := range n.Addrs {
+		addrs[i] = a.String()
+	}
+	public := "not known yet"
+	if n.PublicAddr.IsValid() {
+		public = n.PublicAddr.String()
+	}
+	local := "not bound"
+	if n.Local.IsValid() {
+		local = n.Local.String() + " (UDP)"
+	}
+	role := "Persistent: stores records of others"
+	if n.Ephemeral {
+		role = "Ephemeral: uses the DHT and stores no records of others"
+	}
+	facts := []fact{
+		{"DHT", sentence(n.State)}, {"DHT nodes known", strconv.Itoa(n.Nodes)}, {"DHT nodes with its record", strconv.Itoa(n.Announced)}, {"Role", role}, {"NAT", natWords(n.NAT)},
+		{"Public address", public}, {"Bound to", local},
+	}
+	if len(addrs) > 0 {
+		facts = append(facts, fact{"Own addresses", strings.Join(addrs, ", ")})
+	}
+	return append(facts, fact{"Open streams", strconv.Itoa(n.Streams)}, fact{"Running for", span(now.Sub(h.started).Truncate(time.Second))})
+}
+
+func registryFacts(s domain.ScraperStats) []fact {
+	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+	return []fact{
+		{"Connections open now", strconv.Itoa(s.AliasConnections)}, {"Registrations accepted", n(s.Registrations)},
+		{"Aliases taken over by another key", n(s.Takeovers)}, {"Aliases expired", n(s.Expired)},
+		{"Aliases whose client said goodbye", n(s.Left)}, {"Aliases forgotten by the operator", n(s.Forgotten)},
+	}
+}
+
+// prometheusConfig returns the configuration for prometheus.yml, with the server address of the request.
+func (h *Handler) prometheusConfig(r *http.Request) string {
+	at := h.origin(r)
+	scheme, metrics := "", ""
+	if at.scheme == "https" {
+		scheme = "\n    scheme: https"
+	}
+	if path := at.prefix + h.cfg.TelemetryPath; path != "/metrics" {
+		metrics = "\n    metrics_path: " + path
+	}
+	return fmt.Sprintf(`scrape_configs:
+  - job_name: dhtprom-scraper%[3]s%[4]s
+    static_configs: [{targets: ['%[1]s']}]
+  - job_name: dhtprom
+    http_sd_configs: [{url: '%[2]s'}]
+`, at.host, at.scheme+"://"+at.host+at.prefix+"/sd/prometheus", scheme, metrics)
+}
