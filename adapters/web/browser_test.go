@@ -81,6 +81,7 @@ func plausible() *scraper {
 			{State: domain.SessionWaiting, First: now.Add(-27 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 61, Err: errors.New("peer not found")},
 			{State: domain.SessionOpen, First: now.Add(-26 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 1, Peer: a.Peer},
 		}
+		recordHours(&d, now)
 		s.details[string(a.Alias)] = d
 	}
 	s.node = ports.NodeStatus{
@@ -101,6 +102,35 @@ func plausible() *scraper {
 	}
 	s.pins = []domain.Pin{{Alias: "berlin-edge-1", Key: key(2), Since: now.Add(-40 * 24 * time.Hour)}}
 	return s
+}
+
+// recordHours adds six hours of scrapes, with a minute offline and half an hour over a relay.
+func recordHours(d *domain.AliasDetail, now time.Time) {
+	for i := range 70 {
+		e := domain.TimelineEntry{
+			From: now.Truncate(domain.TimelineStep).Add(-time.Duration(69-i) * domain.TimelineStep), Scrapes: 20,
+			Longest: time.Duration(35+(i*i)%17) * time.Millisecond, Bytes: 47_500 + 31*i,
+		}
+		switch {
+		case i == 20 || i == 45:
+			e.Failed, e.Longest = 2, 180*time.Millisecond
+		case i == 46:
+			e.Failed, e.Longest, e.Bytes = 20, 0, 0
+		case i > 46 && i < 53:
+			e.Longest += 60 * time.Millisecond
+		}
+		if i%12 == 3 {
+			e.Registrations = 1
+		}
+		d.Timeline = append(d.Timeline, e)
+	}
+	at := func(before time.Duration, p domain.Path) {
+		d.Paths = append(d.Paths, domain.PathSpan{From: now.Add(-before), Path: p})
+	}
+	at(26*time.Hour, domain.PathPunched)
+	at(119*time.Minute, domain.PathUnknown)
+	at(111*time.Minute, domain.PathRelay)
+	at(80*time.Minute, domain.PathPunched)
 }
 
 func pageServer(t *testing.T, s *scraper) (at string) {

@@ -179,6 +179,8 @@ type details struct {
 	PinSince   moment
 	History    []change
 	Scrapes    []result
+	Picture    *picture // nil: nothing to draw
+	Labels     []string // of the operator
 }
 
 // change is one line of a session's history.
@@ -222,6 +224,10 @@ func (h *Handler) alias(w http.ResponseWriter, r *http.Request) {
 		Scrape:     h.linkPrefix + pathOf(domain.Alias(name)),
 		Registered: momentAt(f.Registered, now), Renewed: momentAt(f.Renewed, now), Since: momentAt(f.Since, now), Success: momentAt(f.AliasStatus.Scrape.Success, now),
 		PinSince: momentAt(f.AliasDetail.Pin.Since, now),
+	}
+	d.Picture = pictureOf(f.AliasDetail, now)
+	for name, value := range f.AliasDetail.Labels.All() {
+		d.Labels = append(d.Labels, name+"="+value)
 	}
 	if p := f.AliasDetail.Pin; !p.Key.IsZero() && p.Key != f.Key {
 		d.PinKey = p.Key.String()
