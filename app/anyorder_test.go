@@ -82,6 +82,7 @@ func (s *anySession) Ping(done func(error)) func() { return s.request(done).Canc
 func (s *anySession) Peer() domain.Peer            { return domain.Peer{Key: s.dial.Client, Path: s.path} }
 func (s *anySession) Answered() bool               { return s.open }
 func (s *anySession) DirectSilence() time.Duration { return s.silence }
+func (s *anySession) Detour() domain.Detour        { return domain.Detour{} }
 func (s *anySession) Stats() domain.LinkStats      { return domain.LinkStats{} }
 func (s *anySession) Version() string              { return "" }
 func (s *anySession) Release()                     { s.Close(nil) }

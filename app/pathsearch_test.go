@@ -267,6 +267,7 @@ func (s *handSession) DirectSilence() time.Duration {
 	}
 	return s.heard()
 }
+func (s *handSession) Detour() domain.Detour   { return domain.Detour{} }
 func (s *handSession) Stats() domain.LinkStats { return domain.LinkStats{} }
 func (s *handSession) Version() string         { return "" }
 func (s *handSession) Ping(done func(error)) (cancel func()) {

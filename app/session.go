@@ -247,6 +247,14 @@ func (s *Session) since() time.Time {
 	return s.link.at
 }
 
+// detour is why a relay carries the session's connection.
+func (s *Session) detour() domain.Detour {
+	if s.state != domain.SessionOpen {
+		return domain.Detour{}
+	}
+	return s.link.conn.Detour()
+}
+
 // recordChange adds an entry to the history.
 func (s *Session) recordChange(c domain.SessionChange) {
 	if s.cfg.Clock != nil {

@@ -98,6 +98,7 @@ func (silentSession) Ping(func(error)) func()      { return func() {} }
 func (silentSession) Peer() domain.Peer            { return domain.Peer{} }
 func (silentSession) Answered() bool               { return false }
 func (silentSession) DirectSilence() time.Duration { return 0 }
+func (silentSession) Detour() domain.Detour        { return domain.Detour{} }
 func (silentSession) Stats() domain.LinkStats      { return domain.LinkStats{} }
 func (silentSession) Version() string              { return "" }
 func (silentSession) Release()                     {}

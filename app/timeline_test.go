@@ -42,11 +42,20 @@ func TestDetailsHaveTheTimelineAndThePaths(t *testing.T) {
 	if at := d.Paths[1].From; at.Before(noon.Add(20*time.Minute)) || at.After(noon.Add(21*time.Minute)) {
 		t.Errorf("the relay took over at %v", at)
 	}
+	if d.Detour != (domain.Detour{}) {
+		t.Errorf("a detour on a direct path: %+v", d.Detour)
+	}
+	w.loop.Turn(func() { w.net.TakePath(d.Key, domain.PathRelay) })
+	if got := detail().Detour.Reason; got != domain.DetourTakeover {
+		t.Errorf("the reason of the relay is %d", got)
+	}
+	w.loop.Turn(func() { w.net.TakePath(d.Key, domain.PathDirect) })
+	w.loop.Advance(time.Second)
 	// Without a connection there is no path.
 	w.loop.Turn(func() { w.net.Break(d.Key) })
 	w.loop.Advance(time.Second)
 	d = detail()
-	if broken := d.Paths[3]; broken.Path != domain.PathUnknown {
+	if broken := d.Paths[len(d.Paths)-1]; broken.Path != domain.PathUnknown || d.Detour != (domain.Detour{}) {
 		t.Errorf("%+v", d.Paths)
 	}
 }

@@ -147,6 +147,7 @@ type AliasDetail struct {
 
 	Timeline []TimelineEntry // of the last hours, oldest first; steps in which nothing happened are left out
 	Paths    []PathSpan      // of the session, oldest first
+	Detour   Detour          // of the session's connection
 }
 
 // Scrape is the result of an alias's last scrape; the zero value before the first.

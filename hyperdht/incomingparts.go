@@ -63,6 +63,7 @@ type punchSide struct {
 	viaPunch bool // the answer leaves from the puncher's socket, so that the caller learns its mapping
 	requests *rpc.CallGroup
 	round    uint64
+	nats     natKinds // as far as a punch has found them
 }
 
 // verified reports whether a host has echoed a token of the punch.

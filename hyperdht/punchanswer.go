@@ -49,6 +49,7 @@ func (ic *incoming) receiveHolepunch(r *rpc.Request, m wire.Holepunch, answer fu
 			verified = m.PeerAddr.Addr()
 		}
 		u.updateRemote(remote, m.PeerAddr, verified)
+		ic.nats.update(u.kinds())
 	}
 	conclude := func() {
 		ic.conclude(remote, m.PeerAddr, answerTokens(viaRelay, token), answer)
@@ -165,6 +166,7 @@ func (ic *incoming) leavePuncher(won bool) {
 
 func (ic *incoming) endPuncher() {
 	if ic.puncher != nil {
+		ic.nats.update(ic.puncher.kinds())
 		ic.puncher.close()
 		ic.puncher = nil
 		ic.s.p.punchQueue.leave(ic)

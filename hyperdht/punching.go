@@ -190,6 +190,7 @@ func (d *dialPunch) takeAnswer(relay wire.RelayInfo, m wire.HolepunchPayload, r 
 		verified = relay.PeerAddr.Addr()
 	}
 	d.u.updateRemote(answer.HolepunchPayload, answer.peer, verified)
+	d.c.conn.ways.punched(d.u.kinds(), nil)
 	if answer.Error == wire.ErrorNone {
 		d.c.note(AttemptEvent{
 			Step: AttemptProbed, Node: relay.RelayAddr, Addr: answer.peer,
@@ -424,6 +425,7 @@ func (d *dialPunch) abort(relay wire.RelayInfo, reason error) {
 func (d *dialPunch) fail(err error) {
 	c := d.c
 	c.note(AttemptEvent{Step: AttemptPunchFailed, Err: err})
+	c.conn.ways.punched(d.u.kinds(), err)
 	c.conn.ways.fail(PathPunched, netip.AddrPort{}, err)
 	if _, busy := errors.AsType[*BusyError](err); busy {
 		d.p.punchQueue.keep(d)

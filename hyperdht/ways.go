@@ -48,6 +48,7 @@ type wayLog struct {
 	conn    *Connection
 	list    []wayRecord
 	decided bool // the outcomes were reported, and each later one is reported by itself
+	punch   punchRecord
 }
 
 type wayRecord struct {
@@ -120,6 +121,20 @@ func (l *wayLog) fail(path Path, addr netip.AddrPort, err error) {
 		if l.decided {
 			l.report(*r)
 		}
+	}
+}
+
+// punchRecord is what a punch has found.
+type punchRecord struct {
+	natKinds
+	err error // why it has failed; nil for one that has not
+}
+
+// punched records what a punch has found so far.
+func (l *wayLog) punched(k natKinds, err error) {
+	if l != nil {
+		l.punch.update(k)
+		l.punch.err = err
 	}
 }
 

@@ -43,6 +43,7 @@ func (m *mute) OnDrain(func())                  {}
 func (m *mute) OnEnd(func())                    {}
 func (m *mute) OnPath(func())                   {}
 func (m *mute) DirectSilence() time.Duration    { return 0 }
+func (m *mute) Detour() hyperdht.Detour         { return hyperdht.Detour{} }
 func (m *mute) Stats() hyperdht.ConnectionStats { return hyperdht.ConnectionStats{} }
 func (m *mute) OnClose(f func(error))           { m.onClose = f }
 func (m *mute) HandshakeHash() [64]byte         { return [64]byte{1} }

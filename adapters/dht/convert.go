@@ -32,6 +32,19 @@ func pathFrom(p hyperdht.Path) domain.Path {
 	return domain.PathUnknown
 }
 
+func detourFrom(d hyperdht.Detour) domain.Detour {
+	out := domain.Detour{Reason: detourReasons[d.Reason], Cause: CauseOf(d.Err)}
+	if d.Reason != hyperdht.DetourNone {
+		out.Ours, out.Theirs = d.Ours.String(), d.Theirs.String()
+	}
+	return out
+}
+
+var detourReasons = [...]domain.DetourReason{
+	hyperdht.DetourNone: domain.DetourNone, hyperdht.DetourRule: domain.DetourRule, hyperdht.DetourSearching: domain.DetourSearching,
+	hyperdht.DetourNotFound: domain.DetourNotFound, hyperdht.DetourTakeover: domain.DetourTakeover,
+}
+
 func pathRule(r domain.PathRule) hyperdht.PathRule {
 	switch r {
 	case domain.DirectOnly:

@@ -36,12 +36,14 @@ type fakeConn struct {
 	unsent  int
 	silence time.Duration
 	stats   hyperdht.ConnectionStats
+	detour  hyperdht.Detour
 }
 
 func (c *fakeConn) OnStart(f func())                { c.onStart = f }
 func (c *fakeConn) OnOpen(f func())                 { c.onOpen = f }
 func (c *fakeConn) OnPath(f func())                 { c.onPath = f }
 func (c *fakeConn) DirectSilence() time.Duration    { return c.silence }
+func (c *fakeConn) Detour() hyperdht.Detour         { return c.detour }
 func (c *fakeConn) Stats() hyperdht.ConnectionStats { return c.stats }
 func (c *fakeConn) HandshakeHash() [64]byte         { return c.hash }
 func (c *fakeConn) Answered() bool                  { return c.hash != [64]byte{} }
@@ -609,6 +611,10 @@ func TestSessionTellsOfChangesOfItsPath(t *testing.T) {
 	w.scraper.addr, w.scraper.path = netip.MustParseAddrPort("203.0.113.7:1"), hyperdht.PathRelayed
 	w.loop.Turn(w.scraper.onPath)
 	w.want(fmt.Sprintf("path %s 203.0.113.7:1 relayed", domain.PublicKey(clientKey).Short()))
+	w.scraper.detour = hyperdht.Detour{Reason: hyperdht.DetourNotFound, Ours: hyperdht.NATConsistent, Theirs: hyperdht.NATRandom, Err: hyperdht.ErrHolepunchAborted}
+	if want := (domain.Detour{Reason: domain.DetourNotFound, Ours: "consistent", Theirs: "random", Cause: domain.CausePunchFailed}); s.Detour() != want {
+		t.Errorf("the detour is %+v, want %+v", s.Detour(), want)
+	}
 	if w.scraper.silence = time.Minute; s.DirectSilence() != time.Minute {
 		t.Errorf("the direct path is silent for %v", s.DirectSilence())
 	}

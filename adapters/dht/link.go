@@ -35,6 +35,8 @@ type conn interface {
 	OnPath(func())
 	// Trust lifts the limits on memory that the peer can make this node allocate.
 	Trust()
+	// Detour returns why a relay carries the connection.
+	Detour() hyperdht.Detour
 	// Stats returns measurements of the packets.
 	Stats() hyperdht.ConnectionStats
 	// Unsent returns the memory of sent data that the peer has not acknowledged, in bytes.

@@ -136,6 +136,9 @@ func (s *session) Answered() bool {
 	return s.link.conn != nil && (s.link.open || s.link.conn.Answered())
 }
 
+// Detour implements ports.MetricsSession.
+func (s *session) Detour() domain.Detour { return detourFrom(s.link.conn.Detour()) }
+
 // Stats implements ports.MetricsSession.
 func (s *session) Stats() domain.LinkStats {
 	c := s.link.conn.Stats()

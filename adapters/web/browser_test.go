@@ -81,7 +81,9 @@ func plausible() *scraper {
 			{State: domain.SessionWaiting, First: now.Add(-27 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 61, Err: errors.New("peer not found")},
 			{State: domain.SessionOpen, First: now.Add(-26 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 1, Peer: a.Peer},
 		}
-		recordHours(&d, now)
+		if recordHours(&d, now); a.Peer.Path == domain.PathRelay {
+			d.Detour = domain.Detour{Reason: domain.DetourNotFound, Ours: "consistent", Theirs: "random", Cause: domain.CausePunchFailed}
+		}
 		s.details[string(a.Alias)] = d
 	}
 	s.node = ports.NodeStatus{
@@ -160,7 +162,7 @@ func TestPagesInARealBrowser(t *testing.T) {
 	b := tool.StartBrowser(t)
 	at := pageServer(t, plausible())
 	urls := map[string]string{
-		"list": at + "/", "down": at + "/?state=down", "alias": aliasURL(at, "berlin-edge-2"), "node": at + "/node",
+		"list": at + "/", "down": at + "/?state=down", "alias": aliasURL(at, "berlin-edge-2"), "node": at + "/node", "relayed": aliasURL(at, "customer/acme:9100"),
 		"unknown": aliasURL(at, "nobody"), "none": at + "/?q=nothing+like+this",
 	}
 	for name, look := range map[string]tool.Look{
@@ -168,7 +170,7 @@ func TestPagesInARealBrowser(t *testing.T) {
 		"phone-dark": {Width: 360, Height: 740, Dark: true}, "noscript": {Width: 1280, Height: 900, NoScript: true}, "tablet": {Width: 820, Height: 1100},
 	} {
 		for page, u := range urls {
-			if (page == "unknown" || page == "none" || page == "down") && name != "phone" && name != "dark" {
+			if (page == "unknown" || page == "none" || page == "down" || page == "relayed") && name != "phone" && name != "dark" {
 				continue // more of the same
 			}
 			p := b.Open(u, look)

@@ -181,6 +181,7 @@ type details struct {
 	Scrapes    []result
 	Picture    *picture // nil: nothing to draw
 	Labels     []string // of the operator
+	Detour     string   // why a relay carries the connection
 }
 
 // change is one line of a session's history.
@@ -204,11 +205,12 @@ func (h *Handler) alias(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("name")
 	type found struct {
 		domain.AliasDetail
-		ok bool
+		ok  bool
+		nat string // this node's
 	}
 	f, err := ask(r.Context(), h.cfg.Loop, func() found {
 		d, ok := h.cfg.Scraper.Alias(domain.Alias(name))
-		return found{d, ok}
+		return found{d, ok, h.cfg.Scraper.Node().NAT}
 	})
 	switch {
 	case err != nil:
@@ -225,6 +227,7 @@ func (h *Handler) alias(w http.ResponseWriter, r *http.Request) {
 		Registered: momentAt(f.Registered, now), Renewed: momentAt(f.Renewed, now), Since: momentAt(f.Since, now), Success: momentAt(f.AliasStatus.Scrape.Success, now),
 		PinSince: momentAt(f.AliasDetail.Pin.Since, now),
 	}
+	d.Detour = detourWords(f.AliasDetail.Detour, f.nat)
 	d.Picture = pictureOf(f.AliasDetail, now)
 	for name, value := range f.AliasDetail.Labels.All() {
 		d.Labels = append(d.Labels, name+"="+value)

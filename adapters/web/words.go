@@ -84,7 +84,7 @@ func pathWords(p domain.Path) (word, meaning string) {
 	case domain.PathPunched:
 		return "Punched", "directly, through holes that both sides punched into their NATs"
 	case domain.PathRelay:
-		return "Relayed", "through a third party, because no direct path was found; slower"
+		return "Relayed", "through a third party, which is slower"
 	default:
 		return "", ""
 	}

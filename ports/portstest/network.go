@@ -611,6 +611,17 @@ func (s *session) DirectSilence() time.Duration {
 	return s.net.loop.Now().Sub(s.link.moved)
 }
 
+// Detour implements ports.MetricsSession.
+func (s *session) Detour() domain.Detour {
+	switch {
+	case s.link == nil || s.link.path != domain.PathRelay:
+		return domain.Detour{}
+	case s.link.moved != 0:
+		return domain.Detour{Reason: domain.DetourTakeover}
+	}
+	return domain.Detour{Reason: domain.DetourNotFound, Ours: "random", Theirs: "random", Cause: domain.CauseDoubleRandom}
+}
+
 // Stats implements ports.MetricsSession.
 func (s *session) Stats() domain.LinkStats {
 	if s.link == nil {
