@@ -89,10 +89,7 @@ func plausible() *scraper {
 	s.node = ports.NodeStatus{
 		State: "online", Local: netip.MustParseAddrPort("0.0.0.0:49737"), Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.168.178.10:49737")},
 		PublicAddr: netip.MustParseAddrPort("198.51.100.7:49737"), Firewalled: true, Ephemeral: true, NAT: "consistent", Nodes: 87, Announced: 20, Streams: 6,
-		Counters: []ports.Counter{
-			{Name: "dht_queries", Help: "Iterative queries started.", Value: 312}, {Name: "udx_retransmissions", Help: "Packets of UDX streams sent again.", Value: 41},
-			{Name: "holepunch_results", Help: "Hole punches that ended, by kind of NAT and whether they made the connection.", Value: 19, Labels: []ports.Label{{Name: "kind", Value: "consistent"}, {Name: "result", Value: "won"}}},
-		},
+		Counters: counters(),
 	}
 	s.refusals = []domain.Refusal{
 		{First: now.Add(-time.Hour), Last: now.Add(-12 * time.Minute), Count: 14, Peer: domain.Peer{Key: key(90), Addr: netip.MustParseAddrPort("192.0.2.66:31337")}, Alias: "berlin-edge-1", Reason: domain.ReasonUnauthorised},
@@ -104,6 +101,39 @@ func plausible() *scraper {
 	}
 	s.pins = []domain.Pin{{Alias: "berlin-edge-1", Key: key(2), Since: now.Add(-40 * 24 * time.Hour)}}
 	return s
+}
+
+// counters are those of a node that has run for a while.
+func counters() (all []ports.Counter) {
+	add := func(name string, value uint64, labels ...ports.Label) {
+		all = append(all, ports.Counter{Name: name, Help: "About " + name + ".", Value: value, Labels: labels})
+	}
+	for i, name := range []string{
+		"dht_queries", "dht_requests", "dht_request_retries", "dht_request_timeouts", "dht_received_requests", "dht_received_responses", "dht_dropped_datagrams",
+		"connections_opened", "connections_closed", "connections_broken", "path_changes", "handshakes_read", "handshakes_invalid", "handshakes_blocked",
+		"udx_streams_opened", "udx_packets_received", "udx_retransmissions", "udx_black_holes", "state_errors", "holepunch_open", "holepunch_consistent",
+		"holepunch_random", "holepunch_later", "nat_drifts", "relay_attempts", "relay_successes", "relay_aborts", "relay_refusals", "relay_upgrades",
+		"path_takeovers", "handshake_answers_withheld", "added_later",
+	} {
+		add(name, uint64(i%4*i*i*311))
+	}
+	for _, kind := range []string{"consistent", "random"} {
+		add("holepunch_results", 19, ports.Label{Name: "kind", Value: kind}, ports.Label{Name: "result", Value: "won"})
+		add("holepunch_results", 0, ports.Label{Name: "kind", Value: kind}, ports.Label{Name: "result", Value: "lost"})
+	}
+	for _, reason := range []string{"address", "network", "queue", "relays", "sender", "share", "socket"} {
+		add("handshakes_refused", 0, ports.Label{Name: "reason", Value: reason})
+	}
+	for _, reason := range []string{"message", "memory", "total"} {
+		add("unproven_connections_closed", 0, ports.Label{Name: "reason", Value: reason})
+	}
+	for _, result := range []string{"withheld", "closed"} {
+		add("unread_answers", 3, ports.Label{Name: "result", Value: result})
+	}
+	for _, reason := range []string{"size", "memory", "time"} {
+		add("sets_dropped", 0, ports.Label{Name: "reason", Value: reason})
+	}
+	return all
 }
 
 // recordHours adds six hours of scrapes, with a minute offline and half an hour over a relay.
@@ -345,4 +375,21 @@ func TestFiveThousandAliasesAreFine(t *testing.T) {
 		t.Errorf("a look at what has changed: %q", got)
 	}
 	picture(t, p, "many")
+}
+
+// The counters that are zero are folded, and stay open once they were opened.
+func TestFoldedCountersStayOpen(t *testing.T) {
+	b := tool.StartBrowser(t)
+	s := plausible()
+	l := newLoop(t)
+	p := b.Open(httptestServer(t, handlerWith(t, l, s, nil))+"/node", tool.Look{Width: 1280, Height: 900})
+	if got := p.Eval(`document.querySelectorAll('#counters details').length > 3 && !document.querySelector('#counters details[open]')`); got != "true" {
+		t.Fatal("the counters that are zero are not folded")
+	}
+	p.Eval(`document.querySelector('#zeros-limits summary').click()`)
+	l.Post(func() { s.node.Counters[0].Value = 987654321 })
+	p.Until(`document.getElementById('counters').innerText.includes('987654321')`)
+	if got := p.Eval(`[...document.querySelectorAll('#counters details[open]')].map(d => d.id).join()`); got != "zeros-limits" {
+		t.Errorf("open after a change: %s", got)
+	}
 }

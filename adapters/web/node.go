@@ -26,10 +26,7 @@ type nodeView struct {
 	Identities   []identityView
 	Sessions     []fact
 	Paths        []fact
-	Registry     []fact
-	Rejected     []fact
-	Denied       []fact
-	Counters     []fact
+	Counters     []section
 	Refusals     []refusal
 	Damages      []damage
 	Pins         []pinView
@@ -111,24 +108,8 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 		word, _ := pathWords(p)
 		v.Paths = append(v.Paths, fact{word, strconv.Itoa(len(paths[p]))})
 	}
-	v.Registry = registryFacts(snap.stats)
-	for _, reason := range domain.RejectionReasons() {
-		if n := snap.stats.Rejected[reason]; n > 0 {
-			v.Rejected = append(v.Rejected, fact{reasonWords(reason), strconv.FormatUint(n, 10)})
-		}
-	}
-	for _, limit := range domain.Limits() {
-		if n := snap.stats.ConnectionsDenied[limit]; n > 0 {
-			v.Denied = append(v.Denied, fact{limitWords(limit), strconv.FormatUint(n, 10)})
-		}
-	}
-	for _, c := range snap.node.Counters {
-		name := strings.TrimSuffix(c.Help, ".")
-		for _, l := range c.Labels {
-			name += ", " + l.Value
-		}
-		v.Counters = append(v.Counters, fact{name, strconv.FormatUint(c.Value, 10)})
-	}
+	v.Sessions = append(v.Sessions, fact{"Registration service", counted(snap.stats.AliasConnections, "connection")})
+	v.Counters = sectionsOf(snap.stats, snap.node.Counters)
 	for _, d := range slices.Backward(snap.damages) {
 		v.Damages = append(v.Damages, damage{momentAt(d.At, now), d.Recovered, d.Kept, strings.Join(d.Problems, "; ")})
 	}
@@ -195,15 +176,6 @@ func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
 		facts = append(facts, fact{"Own addresses", strings.Join(addrs, ", ")})
 	}
 	return append(facts, fact{"Open streams", strconv.Itoa(n.Streams)}, fact{"Running for", span(now.Sub(h.started).Truncate(time.Second))})
-}
-
-func registryFacts(s domain.ScraperStats) []fact {
-	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
-	return []fact{
-		{"Connections open now", strconv.Itoa(s.AliasConnections)}, {"Registrations accepted", n(s.Registrations)},
-		{"Aliases taken over by another key", n(s.Takeovers)}, {"Aliases expired", n(s.Expired)},
-		{"Aliases whose client said goodbye", n(s.Left)}, {"Aliases forgotten by the operator", n(s.Forgotten)},
-	}
 }
 
 // prometheusConfig returns the configuration for prometheus.yml, with the server address of the request.

@@ -34,6 +34,7 @@ function inHand (part) {
 function replace (old, fresh) {
   if (old.outerHTML === fresh.outerHTML || inHand(old)) return
   const focused = old.contains(document.activeElement) ? document.activeElement.id : ''
+  for (const opened of old.querySelectorAll('details[open]')) fresh.querySelector('#' + opened.id)?.setAttribute('open', '')
   old.replaceWith(fresh)
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true })
   copyButtons(fresh)
