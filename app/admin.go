@@ -151,7 +151,7 @@ func (s *Scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	scrapes := s.scrapes[a]
 	d := domain.AliasDetail{AliasStatus: s.status(e), Pin: s.pins[a], Scrapes: scrapes.Scrapes(), Timeline: scrapes.Timeline()}
 	if held := s.sessions[e.Key]; held != nil {
-		d.History, d.Paths, d.Detour = held.history.Changes(), held.trail.Spans(), held.detour()
+		d.History, d.Paths, d.Detour = held.history.Changes(), held.history.paths.Spans(), held.detour()
 	}
 	return d, true
 }

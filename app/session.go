@@ -50,8 +50,7 @@ type Session struct {
 	dials   uint64
 	tries   int // dials since the last connection, or the start
 	paths   *domain.DialStats
-	history domain.SessionHistory
-	trail   domain.PathHistory
+	history sessionHistory
 
 	queue *dialQueue // nil: dials at once
 	turn  dialler    // connecting: its place in the queue
@@ -61,6 +60,12 @@ type Session struct {
 	old    *sessionLink // previous connection, until its requests have ended, see goOver; nil for none
 
 	service sessionService
+}
+
+// sessionHistory has the last changes of a session, and those of its path.
+type sessionHistory struct {
+	domain.SessionHistory
+	paths domain.PathHistory
 }
 
 // sessionService answers a client's requests on its connection. Nil functions mean that they are not supported.
@@ -247,7 +252,7 @@ func (s *Session) since() time.Time {
 	return s.link.at
 }
 
-// detour is why a relay carries the session's connection.
+// detour returns the reason for which a relay carries the session's connection.
 func (s *Session) detour() domain.Detour {
 	if s.state != domain.SessionOpen {
 		return domain.Detour{}
@@ -267,7 +272,7 @@ func (s *Session) recordChange(c domain.SessionChange) {
 // recordPath adds the path of the connection from now on to the history, PathUnknown for none.
 func (s *Session) recordPath(p domain.Path) {
 	if s.cfg.Clock != nil {
-		s.trail.Add(s.cfg.Clock.Now(), p)
+		s.history.paths.Add(s.cfg.Clock.Now(), p)
 	}
 }
 

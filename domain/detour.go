@@ -1,11 +1,11 @@
 package domain
 
-// Detour is why a relay carries a connection, as far as this side knows.
+// Detour describes the use of a relay by a connection, as far as this side knows the reason.
 type Detour struct {
 	Reason DetourReason
-	// Ours and Theirs are the kinds of NAT in front of both sides, as of the last punch: open, consistent, random, or unknown.
-	Ours, Theirs string
-	Cause        Cause // of the failed punch; empty where none is known
+	// Local and Remote are the kinds of NAT in front of both sides, as of the last punch: open, consistent, random, or unknown.
+	Local, Remote string
+	Cause         Cause // of the failed punch; empty where none is known
 }
 
 // DetourReason is the reason of a detour.

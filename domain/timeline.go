@@ -25,7 +25,7 @@ type Timeline struct {
 	registered [timelineSteps]uint8
 }
 
-// TimelineEntry is what happened in one step of a timeline. Counts that are too large are those at which counting ended.
+// TimelineEntry counts the events in one step of a timeline. Counts that are too large are those at which counting ended.
 type TimelineEntry struct {
 	From          time.Time // the start of the step
 	Scrapes       int       // ended ones, by the time at which they began

@@ -2,7 +2,7 @@ package hyperdht
 
 import "slices"
 
-// Detour is why a relay carries a connection, as far as this side knows.
+// Detour describes the use of a relay by a connection, as far as this side knows the reason.
 type Detour struct {
 	Reason DetourReason
 	// The kinds of NAT in front of both sides, as of the last punch. The peer's is as it claims.
@@ -46,7 +46,7 @@ func (pu *puncher) kinds() natKinds {
 	return natKinds{kindOf(pu.nat.firewall()), kindOf(pu.remoteFirewall)}
 }
 
-// Detour returns why a relay carries the connection.
+// Detour returns the reason for which a relay carries the connection.
 func (c *Connection) Detour() Detour {
 	switch {
 	case !c.usable() || c.path != PathRelayed:

@@ -124,7 +124,7 @@ func (l *wayLog) fail(path Path, addr netip.AddrPort, err error) {
 	}
 }
 
-// punchRecord is what a punch has found.
+// punchRecord has the results of a punch.
 type punchRecord struct {
 	natKinds
 	err error // why it has failed; nil for one that has not

@@ -78,7 +78,7 @@ type MetricsSession interface {
 	// Version is the version of the client's program, at most 32 bytes of printable ASCII. It is empty before OnReady, and for clients
 	// that report none: those of older versions and of the JavaScript packages.
 	Version() string
-	// Detour is why a relay carries the connection.
+	// Detour returns the reason for which a relay carries the connection.
 	Detour() domain.Detour
 	// DirectSilence is the time since the last packet on the direct path of a connection that a relay has taken over; 0 where
 	// none has. The connection returns by itself to a path that is not silent when that is good enough.

@@ -35,7 +35,7 @@ func pathFrom(p hyperdht.Path) domain.Path {
 func detourFrom(d hyperdht.Detour) domain.Detour {
 	out := domain.Detour{Reason: detourReasons[d.Reason], Cause: CauseOf(d.Err)}
 	if d.Reason != hyperdht.DetourNone {
-		out.Ours, out.Theirs = d.Ours.String(), d.Theirs.String()
+		out.Local, out.Remote = d.Ours.String(), d.Theirs.String()
 	}
 	return out
 }

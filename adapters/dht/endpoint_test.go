@@ -612,7 +612,7 @@ func TestSessionTellsOfChangesOfItsPath(t *testing.T) {
 	w.loop.Turn(w.scraper.onPath)
 	w.want(fmt.Sprintf("path %s 203.0.113.7:1 relayed", domain.PublicKey(clientKey).Short()))
 	w.scraper.detour = hyperdht.Detour{Reason: hyperdht.DetourNotFound, Ours: hyperdht.NATConsistent, Theirs: hyperdht.NATRandom, Err: hyperdht.ErrHolepunchAborted}
-	if want := (domain.Detour{Reason: domain.DetourNotFound, Ours: "consistent", Theirs: "random", Cause: domain.CausePunchFailed}); s.Detour() != want {
+	if want := (domain.Detour{Reason: domain.DetourNotFound, Local: "consistent", Remote: "random", Cause: domain.CausePunchFailed}); s.Detour() != want {
 		t.Errorf("the detour is %+v, want %+v", s.Detour(), want)
 	}
 	if w.scraper.silence = time.Minute; s.DirectSilence() != time.Minute {

@@ -82,7 +82,7 @@ func plausible() *scraper {
 			{State: domain.SessionOpen, First: now.Add(-26 * time.Hour), Last: now.Add(-26 * time.Hour), Count: 1, Peer: a.Peer},
 		}
 		if recordHours(&d, now); a.Peer.Path == domain.PathRelay {
-			d.Detour = domain.Detour{Reason: domain.DetourNotFound, Ours: "consistent", Theirs: "random", Cause: domain.CausePunchFailed}
+			d.Detour = domain.Detour{Reason: domain.DetourNotFound, Local: "consistent", Remote: "random", Cause: domain.CausePunchFailed}
 		}
 		s.details[string(a.Alias)] = d
 	}

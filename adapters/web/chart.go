@@ -62,8 +62,8 @@ type sparkline struct {
 }
 
 const (
-	// sparkWidth is that of a sparkline, in its own units, and sparkHeight that of its line, as in aliases.html; sparkStrip is the height of
-	// the strip below. sparkStep is the distance of two scrapes, and the others are margins.
+	// Sizes of a sparkline in its own units, as in aliases.html: its width, the height of its line, the place of the strip below,
+	// the distance of two scrapes, and margins.
 	sparkWidth  = 96
 	sparkHeight = 20
 	sparkStrip  = 24

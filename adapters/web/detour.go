@@ -9,10 +9,10 @@ import (
 // detourWords describes why a relay carries the connection of an alias; empty if none does. own is the kind of this node's NAT, for
 // connections without a punch.
 func detourWords(d domain.Detour, own string) string {
-	if d.Ours == "" || d.Ours == "unknown" {
-		d.Ours = own
+	if d.Local == "" || d.Local == "unknown" {
+		d.Local = own
 	}
-	sides := fmt.Sprintf(" The client is %s; this scraper is %s.", behind(d.Theirs), behind(d.Ours))
+	sides := fmt.Sprintf(" The client is %s; this scraper is %s.", behind(d.Remote), behind(d.Local))
 	switch d.Reason {
 	case domain.DetourRule:
 		return "A path rule of this scraper allows nothing but a relay (--dht.path)."
@@ -25,7 +25,7 @@ func detourWords(d domain.Detour, own string) string {
 		switch {
 		case known != "":
 			return "No direct path was found: " + known + "." + sides
-		case d.Ours == "random" && d.Theirs == "random":
+		case d.Local == "random" && d.Remote == "random":
 			return "No direct path was found: both NATs give every connection another port."
 		}
 		return "No direct path was found. The client opened this connection, so its side has the reason: dhtprom-client doctor shows it." + sides

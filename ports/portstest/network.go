@@ -619,7 +619,7 @@ func (s *session) Detour() domain.Detour {
 	case s.link.moved != 0:
 		return domain.Detour{Reason: domain.DetourTakeover}
 	}
-	return domain.Detour{Reason: domain.DetourNotFound, Ours: "random", Theirs: "random", Cause: domain.CauseDoubleRandom}
+	return domain.Detour{Reason: domain.DetourNotFound, Local: "random", Remote: "random", Cause: domain.CauseDoubleRandom}
 }
 
 // Stats implements ports.MetricsSession.
