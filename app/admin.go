@@ -156,5 +156,8 @@ func (s *Scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	return d, true
 }
 
+// Scrapes lists the last scrapes of an alias, oldest first.
+func (s *Scraper) Scrapes(a domain.Alias) []domain.Scrape { return s.scrapes[a].Scrapes() }
+
 // Refusals lists the last rejected registrations, oldest first.
 func (s *Scraper) Refusals() []domain.Refusal { return s.registry.refused.Refusals() }

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,9 @@ func TestDetailsHaveTheTimelineAndThePaths(t *testing.T) {
 		if e.Failed != 0 || e.Scrapes > 0 && e.Bytes == 0 || e.From.Before(noon) {
 			t.Errorf("%+v", e)
 		}
+	}
+	if got := w.scraper.Scrapes("web"); !slices.Equal(got, d.Scrapes) || len(got) != 3 || w.scraper.Scrapes("unknown") != nil {
+		t.Errorf("scrapes %+v, in the details %+v", got, d.Scrapes)
 	}
 	if scrapes != 3 || registrations != 1 {
 		t.Errorf("%d scrapes, %d registrations: %+v", scrapes, registrations, d.Timeline)

@@ -192,7 +192,7 @@ func TestPagesInARealBrowser(t *testing.T) {
 	b := tool.StartBrowser(t)
 	at := pageServer(t, plausible())
 	urls := map[string]string{
-		"list": at + "/", "down": at + "/?state=down", "alias": aliasURL(at, "berlin-edge-2"), "node": at + "/node", "relayed": aliasURL(at, "customer/acme:9100"),
+		"list": at + "/", "down": at + "/?state=down", "alias": aliasURL(at, "berlin-edge-2"), "node": at + "/node", "relayed": aliasURL(at, "customer/acme:9100"), "labels": aliasURL(at, "berlin-edge-1"),
 		"unknown": aliasURL(at, "nobody"), "none": at + "/?q=nothing+like+this",
 	}
 	for name, look := range map[string]tool.Look{
@@ -200,7 +200,7 @@ func TestPagesInARealBrowser(t *testing.T) {
 		"phone-dark": {Width: 360, Height: 740, Dark: true}, "noscript": {Width: 1280, Height: 900, NoScript: true}, "tablet": {Width: 820, Height: 1100},
 	} {
 		for page, u := range urls {
-			if (page == "unknown" || page == "none" || page == "down" || page == "relayed") && name != "phone" && name != "dark" {
+			if (page == "unknown" || page == "none" || page == "down" || page == "relayed" || page == "labels") && name != "phone" && name != "dark" {
 				continue // more of the same
 			}
 			p := b.Open(u, look)

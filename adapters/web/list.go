@@ -102,9 +102,7 @@ func (h *Handler) drawSparks(r *http.Request, rows []row) {
 	sparks, err := ask(r.Context(), h.cfg.Loop, func() []*sparkline {
 		all := make([]*sparkline, len(rows))
 		for i, row := range rows {
-			if d, ok := h.cfg.Scraper.Alias(domain.Alias(row.Alias)); ok {
-				all[i] = sparklineOf(d.Scrapes)
-			}
+			all[i] = sparklineOf(h.cfg.Scraper.Scrapes(domain.Alias(row.Alias)))
 		}
 		return all
 	})

@@ -50,6 +50,7 @@ type Scraper interface {
 	Stats() domain.ScraperStats
 	Node() ports.NodeStatus
 	Alias(domain.Alias) (domain.AliasDetail, bool)
+	Scrapes(domain.Alias) []domain.Scrape // the last ones, oldest first; part of the details
 	Refusals() []domain.Refusal
 	Damages() []domain.StoreDamage
 	Pins() []domain.Pin

@@ -129,6 +129,8 @@ func (s *scraper) Alias(a domain.Alias) (domain.AliasDetail, bool) {
 	return domain.AliasDetail{}, false
 }
 
+func (s *scraper) Scrapes(a domain.Alias) []domain.Scrape { return s.details[string(a)].Scrapes }
+
 func (s *scraper) Forget(a domain.Alias, done func(bool, error)) {
 	_, found := s.Alias(a)
 	s.did = append(s.did, "forget "+string(a))
