@@ -163,6 +163,9 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, res *scrapeio.Res
 	}
 	accepted := r.Header.Values("Accept-Encoding")
 	name, length := coding.Name(res.Coding), res.Length
+	if size, ok := res.Complete(); length < 0 && ok {
+		length = int64(size) // or it would be sent in chunks, with another system call for the end of the last one
+	}
 	var body io.Reader = counted
 	var zip *gzip.Writer
 	switch {

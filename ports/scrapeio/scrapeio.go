@@ -148,6 +148,16 @@ func (r *Response) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
+// Complete returns the size of what is left of the body in bytes, if all of it has arrived.
+func (r *Response) Complete() (size int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.queue {
+		size += b.end - b.start
+	}
+	return size, r.end == io.EOF
+}
+
 // WriteTo writes the body, as it arrives, in parts of up to ports.FirstWindow bytes, without a copy of its own. It returns the error that
 // ended the scrape or the writing.
 func (r *Response) WriteTo(w io.Writer) (n int64, err error) {

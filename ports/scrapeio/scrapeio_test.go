@@ -318,6 +318,9 @@ func TestResponsesAreWrittenAsTheyCome(t *testing.T) {
 		if want := 3 + ports.FirstWindow + 10; s.consumed != want {
 			t.Errorf("%d bytes are reported as read, want %d", s.consumed, want)
 		}
+		if size, ok := r.Complete(); size != len(body)-3-ports.FirstWindow-10 || ok {
+			t.Errorf("%d bytes are left before the end, complete: %t", size, ok)
+		}
 		go l.do(func() { s.OnData([]byte("end")); s.OnEnd(nil) })
 		rest := &limited{left: len(body)}
 		if _, err := r.WriteTo(rest); err != nil {
@@ -325,6 +328,9 @@ func TestResponsesAreWrittenAsTheyCome(t *testing.T) {
 		}
 		if got := slices.Concat(head[:], short.got, rest.got); !bytes.Equal(got, append(body, "end"...)) {
 			t.Errorf("%d bytes arrived, or others than were sent", len(got))
+		}
+		if size, ok := r.Complete(); size != 0 || !ok {
+			t.Errorf("%d bytes are left at the end, complete: %t", size, ok)
 		}
 		if most := max(short.most, rest.most); most != ports.FirstWindow {
 			t.Errorf("at most %d bytes at a time, want %d", most, ports.FirstWindow)
