@@ -351,3 +351,38 @@ func TestTakingOverIsReportedWhereThereWasSomething(t *testing.T) {
 		}
 	}
 }
+
+// metricsTransport keeps the last dial of a client's metrics.
+type metricsTransport struct {
+	doorTransport
+	dial ports.MetricsDial
+}
+
+func (t *metricsTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
+	t.dial = d
+	return t.Transport.DialMetrics(d)
+}
+
+// A goodbye on the connection of a session succeeds when the alias is off the disk, and fails if the disk does.
+func TestGoodbyeOnASessionFailsWithTheDisk(t *testing.T) {
+	w := newWorld(t)
+	metrics := &metricsTransport{doorTransport: doorTransport{Transport: portstest.NewTransport(w.net)}}
+	w.startScraper(func(c *app.ScraperConfig) { c.Transport = metrics })
+	metrics.call(w, 50).ask(registration("web", 2))
+	w.loop.Advance(time.Second)
+	leave := func() (answer ports.AliasReply) {
+		w.loop.Turn(func() {
+			metrics.dial.OnLeave(ports.AliasRequest{Register: registration("web", 2).Register, Proven: true}, func(a ports.AliasReply) { answer = a })
+		})
+		w.loop.Advance(time.Second)
+		return answer
+	}
+	w.disk.Fail = errors.New("disk full")
+	if a := leave(); a.Success || a.Message == "" || len(w.disk.Entries) != 1 {
+		t.Errorf("on a full disk: %+v", a)
+	}
+	w.disk.Fail = nil
+	if a := leave(); !a.Success || !a.Updated || len(w.disk.Entries) != 0 {
+		t.Errorf("on a disk that works: %+v", a)
+	}
+}

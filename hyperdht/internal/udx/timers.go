@@ -25,11 +25,8 @@ func (m *Machine) NextDeadline() (host.Instant, bool) {
 	return at, at != never
 }
 
-// Advance runs what is due. A Flush belongs after it.
+// Advance runs what is due, until the machine is closed. A Flush belongs after it.
 func (m *Machine) Advance(now host.Instant) {
-	if m.closed {
-		return
-	}
 	t := &m.timers
 	due := func(at *host.Instant) bool {
 		if m.closed || at.After(now) {
