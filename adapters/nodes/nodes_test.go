@@ -185,3 +185,14 @@ func TestOnlyRegularFilesAreReplaced(t *testing.T) {
 		t.Errorf("%v; it became %v, %v", told, info.Mode(), err)
 	}
 }
+
+// A write that fails before there is a temporary file is reported, too: here, its name is longer than file systems allow.
+func TestTemporaryFileThatCannotBeMadeIsReported(t *testing.T) {
+	var failed error
+	f := New(filepath.Join(t.TempDir(), strings.Repeat("n", 254)), nil, func(err error) { failed = err })
+	f.Save(known)
+	flush(f)
+	if failed == nil {
+		t.Error("no error")
+	}
+}

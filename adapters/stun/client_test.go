@@ -541,3 +541,21 @@ func TestWhatIsNotSTUNIsLeftAlone(t *testing.T) {
 		t.Error("another cookie is STUN")
 	}
 }
+
+// silentResolver is a host whose lookups of names never end.
+type silentResolver struct{ host.Host }
+
+func (silentResolver) LookupHost(string, func([]netip.Addr, error)) {}
+
+func TestProbeEndsWhereALookupDoesNot(t *testing.T) {
+	l := newLab(t)
+	var err error
+	if l.Client, err = New(silentResolver{l.host}, Config{Servers: []string{"stun.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	l.ask()
+	l.net.Run(probeTimeout + time.Second)
+	if l.done != 1 || l.ended > probeTimeout {
+		t.Errorf("done %d times, at %v", l.done, l.ended)
+	}
+}

@@ -215,3 +215,24 @@ func TestFewAnswersOfBootstrapNodesLeadToALook(t *testing.T) {
 		t.Error("no look after the bootstrap node was silent")
 	}
 }
+
+// A node that has stopped answering is noted once, and not while it is known.
+func TestFormerNodesAreNotedOnce(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	p := l.peer(empty)
+	l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+	l.net.Run(time.Second)
+	l.do(func() {
+		l.nodes.gone(p.addr)
+		if len(l.nodes.former) != 0 {
+			t.Error("a known node is noted")
+		}
+		for range 2 {
+			l.nodes.gone(netip.AddrPortFrom(addrOf(9), DefaultPort))
+		}
+		if n := len(l.nodes.former); n != 1 {
+			t.Errorf("noted %d times", n)
+		}
+	})
+}
