@@ -90,7 +90,7 @@ const (
 	// keepAliveSlots is the number of slots of a keep-alive interval: ten in a second. keepAliveSlack is longer than a retransmission
 	// of the peer's message takes.
 	keepAliveSlots = 50
-	keepAliveSlack = time.Second
+	keepAliveSlack = 300 * time.Millisecond
 	// maxCallers bounds the callers that have no open connection yet, over all servers of a node. Each costs up to one
 	// socket and a few kilobytes. keptNamed, keptSeen, keptAnswered, keptKnown and keptBoth are the parts of it reserved for each
 	// class: honest callers answer within a round trip, and after a restart all known keys come in at once.
