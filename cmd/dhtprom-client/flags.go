@@ -86,8 +86,8 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.config.node.STUN, cli.STUNServer))
 	a.Flag("register.interval", "Interval of registrations. Should be well below the scraper's --alias.expiry.").
 		Default("1h").SetValue(cli.Value("register.interval", &f.config.client.RegisterInterval, parseInterval))
-	a.Flag("web.listen-address", "Address to serve this process's own metrics, health checks and status page on, such as 127.0.0.1:30001. Default: none.").
-		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.config.web.address, cli.TCPAddr))
+	a.Flag("web.listen-address", "Address to serve this process's own metrics, health checks and status page on, such as 127.0.0.1:30001, or unix:PATH for a Unix socket (mode 660). Default: none.").
+		PlaceHolder("HOST:PORT").SetValue(cli.Value("web.listen-address", &f.config.web.address, cli.WebAddr))
 	a.Flag("web.allowed-host", cli.AllowedHostHelp).PlaceHolder("NAME").SetValue(cli.List("web.allowed-host", &f.config.web.hosts, hosts.Parse))
 	a.Flag("web.enable-lifecycle", "Let every caller of the HTTP server reload the configuration, with POST /-/reload. Callers with passwords or certificates of --web.config.file may always.").
 		BoolVar(&f.config.web.lifecycle)

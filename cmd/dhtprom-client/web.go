@@ -47,7 +47,7 @@ func newWebServer(cfg config, c *client.Client, files *targetFiles, r *reloader,
 	if cfg.web.address == "" {
 		return nil, func() {}, nil
 	}
-	l, err := net.Listen("tcp", cfg.web.address)
+	l, err := cli.ListenWeb(cfg.web.address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--web.listen-address: %w", err)
 	}

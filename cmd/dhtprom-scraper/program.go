@@ -151,7 +151,7 @@ func (p *program) listen() error {
 		return nil
 	}
 	for _, a := range *web.WebListenAddresses {
-		l, err := listenOn(a)
+		l, err := cli.ListenWeb(a)
 		if err != nil {
 			for _, open := range p.listeners {
 				_ = open.Close()
@@ -162,16 +162,6 @@ func (p *program) listen() error {
 		p.warnOpen(l.Addr())
 	}
 	return nil
-}
-
-// webSocketMode is for the users of one group: the scraper's, and Prometheus's.
-const webSocketMode = 0o660
-
-func listenOn(address string) (net.Listener, error) {
-	if path, is := unix.Path(address); is {
-		return unix.Listen(path, webSocketMode)
-	}
-	return net.Listen("tcp", address)
 }
 
 // warnOpen warns when the metrics can be read without authentication.

@@ -29,6 +29,17 @@ func HostNames(listen []string, given ...string) *hosts.Names {
 	return hosts.New(given...)
 }
 
+// webSocketMode is for the users of one group: the program's, and Prometheus's.
+const webSocketMode = 0o660
+
+// ListenWeb listens for HTTP on an address that WebAddr has checked.
+func ListenWeb(address string) (net.Listener, error) {
+	if path, is := unix.Path(address); is {
+		return unix.Listen(path, webSocketMode)
+	}
+	return net.Listen("tcp", address)
+}
+
 // Protocols are those of the HTTP servers: HTTP/1.1 alone. The limits on callers close connections, and one HTTP/2 connection has
 // hundreds of requests, which net/http does not end while the peer does not read. Prometheus, browsers and proxies speak both.
 func Protocols() *http.Protocols {
