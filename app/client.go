@@ -148,6 +148,7 @@ type clientScraper struct {
 	released bool           // it has released this client; until it connects again
 
 	connections int
+	conn        ports.Conn // the last one to open
 }
 
 // ClientStatus is a snapshot of a client: totals over its scrapers, and each of them.
@@ -176,6 +177,9 @@ type ClientScraperStatus struct {
 	Requests            uint64
 	RequestsFailed      uint64
 	Bytes               uint64 // of metrics, sent
+	// Ago is the time since the last successful registration, 0 before the first; Next is the time until the next attempt, 0 in one.
+	Ago, Next time.Duration
+	Path      domain.Path // of the last connection to open, while there is one
 }
 
 // NewClient checks the configuration. Nothing happens before Start.
@@ -260,7 +264,13 @@ func (c *Client) scraperStatus(k *clientScraper) ClientScraperStatus {
 
 // status is the status of a scraper without requests.
 func (s *clientScraper) status() ClientScraperStatus {
+	ago, next := s.registrar.times()
+	path := domain.PathUnknown
+	if s.connections > 0 {
+		path = s.conn.Peer().Path
+	}
 	return ClientScraperStatus{
+		Ago: ago, Next: next, Path: path,
 		Key: s.key, Registered: s.registrar.registered, LastError: s.registrar.lastErr,
 		Registrations: s.registrar.succeeded, RegistrationsFailed: s.registrar.failed, Connections: s.connections,
 	}
@@ -483,6 +493,7 @@ func (c *Client) onOpen(conn ports.Conn) ports.MetricsHandlers {
 		k.scraper = &clientScraper{} // without room for requests
 		conn.Close(errNotAdmitted)
 	}
+	k.scraper.conn = conn
 	k.scraper.connected(c.cfg.Host.Now())
 	tell(c.cfg.OnEvent, domain.ConnectionOpen{UID: k.uid, Side: domain.SideMetrics, Peer: k.peer})
 	return ports.MetricsHandlers{

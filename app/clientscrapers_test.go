@@ -37,6 +37,9 @@ func TestEachScraperIsRegisteredAdmittedAndCountedByItself(t *testing.T) {
 	if a.Key != pair(1).Public || b.Key != pair(11).Public || a.Requests != 1 || b.Requests != 2 || b.Bytes != 2*a.Bytes || a.Bytes == 0 {
 		t.Errorf("the scrapers: %+v, %+v", a, b)
 	}
+	if a.Ago <= 0 || a.Ago > time.Minute || a.Next < 30*time.Minute || a.Next > time.Hour || a.Path != domain.PathDirect {
+		t.Errorf("registered %v ago, again in %v, path %v", a.Ago, a.Next, a.Path)
+	}
 	for _, scraper := range []*app.Scraper{first, second} {
 		if got := scraper.Aliases(); len(got) != 1 || got[0].Key != c.PublicKey() {
 			t.Errorf("aliases: %+v", got)

@@ -31,7 +31,9 @@ type registrar struct {
 
 	set setState // of a set
 
-	registered bool // the last attempt succeeded
+	registered bool         // the last attempt succeeded
+	last       host.Instant // of success; 0 for none
+	next       host.Instant // when the next attempt is due
 	succeeded  uint64
 	failed     uint64
 	lastErr    error
@@ -180,7 +182,7 @@ func (rg *registrar) setTargets(set domain.TargetSet) {
 	}
 	rg.timer.Stop()
 	rg.set.held = true
-	rg.timer = rg.host.AfterFunc(changePause, rg.attempt)
+	rg.later(changePause)
 }
 
 // took records the set that the scraper has.
@@ -234,10 +236,28 @@ func (rg *registrar) drawEarlier() time.Duration {
 	return jitter(rg.host, rg.interval/renewSpread)
 }
 
+// later begins the next attempt after a while.
+func (rg *registrar) later(wait time.Duration) {
+	rg.next = rg.host.Now().Add(wait)
+	rg.timer = rg.host.AfterFunc(wait, rg.attempt)
+}
+
+// times returns the times since the last registration and until the next attempt, 0 for none.
+func (rg *registrar) times() (ago, in time.Duration) {
+	now := rg.host.Now()
+	if rg.last != 0 {
+		ago = now.Sub(rg.last)
+	}
+	if rg.current == nil {
+		in = max(rg.next.Sub(now), 0)
+	}
+	return ago, in
+}
+
 func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.RejectedTarget, err error) {
 	if remote, ok := errors.AsType[*domain.RemoteError](err); ok && remote.Unknown && rg.request.Set != nil {
 		rg.registered, rg.lastErr = false, nil
-		rg.timer = rg.host.AfterFunc(rg.interval-rg.drawEarlier(), rg.attempt) // it may be updated
+		rg.later(rg.interval - rg.drawEarlier()) // it may be updated
 		const older = true
 		rg.set.setOlder(older)
 		return
@@ -245,12 +265,13 @@ func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.Reje
 	rg.registered, rg.lastErr = err == nil, err
 	if err == nil {
 		rg.succeeded++
+		rg.last = rg.host.Now()
 		rg.backoff.Reset()
 		wait := rg.interval - rg.drawEarlier()
 		if rg.set.outdated {
 			wait, rg.set.held = changePause, true
 		}
-		rg.timer = rg.host.AfterFunc(wait, rg.attempt)
+		rg.later(wait)
 		tell(rg.onEvent, domain.RegisterAliasSuccess{
 			UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Targets: rg.registeredSize(), Rejected: rejected, Updated: updated,
 		})
@@ -263,7 +284,7 @@ func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.Reje
 	if !queued {
 		wait = min(wait, rg.interval)
 	}
-	rg.timer = rg.host.AfterFunc(wait, rg.attempt)
+	rg.later(wait)
 	_, connection := errors.AsType[*ports.ConnectionError](err)
 	tell(rg.onEvent, domain.RegisterAliasError{
 		UID: uid, Scraper: rg.request.Scraper, Alias: rg.request.Alias, Err: err,

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/web/look"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/coding"
 )
@@ -26,40 +27,19 @@ var assets embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{"tooltip": tooltip}).ParseFS(assets, "assets/*.html"))
 
-// policy restricts a page to its own style and script, whatever names clients register.
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
 const (
-	stylePath  = "/assets/style.css"
-	scriptPath = "/assets/app.js"
 	// pageRows is the number of aliases on one page; more make browsers slow and the page hard to read.
 	pageRows = 200
 	// maxQuery bounds the search text, in bytes.
 	maxQuery = 300
 )
 
-// asset is a file that pages load. Its URL has a hash of its content, so that browsers can cache it indefinitely.
-type asset struct {
-	content []byte
-	kind    string
-	version string
-}
-
-func newAsset(name, kind string) asset {
-	content, err := assets.ReadFile("assets/" + name)
-	if err != nil {
-		panic(err) // it is compiled in
+// asset serves an asset.
+func asset(a look.Asset) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		a.SetHeader(w.Header())
+		write(w, r, http.StatusOK, a.Content)
 	}
-	sum := sha256.Sum256(content)
-	return asset{content: content, kind: kind, version: hex.EncodeToString(sum[:6])}
-}
-
-var style, script = newAsset("style.css", "text/css; charset=utf-8"), newAsset("app.js", "text/javascript; charset=utf-8")
-
-func (a asset) serve(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", a.kind)
-	w.Header().Set("Cache-Control", "max-age=31536000, immutable")
-	write(w, r, http.StatusOK, a.content)
 }
 
 // write sends a body, compressed if accepted and at least gzipFrom bytes.
@@ -92,7 +72,7 @@ type frame struct {
 func (h *Handler) render(w http.ResponseWriter, r *http.Request, code int, name, title string, data any) {
 	now := time.Now()
 	f := frame{
-		Title: title, Page: name, Prefix: h.linkPrefix, Style: style.version, Script: script.version, Telemetry: h.cfg.TelemetryPath,
+		Title: title, Page: name, Prefix: h.linkPrefix, Style: look.Style.Version, Script: look.Script.Version, Telemetry: h.cfg.TelemetryPath,
 		Version: h.cfg.Version, Now: momentAt(now, now), Data: data,
 	}
 	f.Now.Words = now.UTC().Format("15:04:05 UTC")
@@ -104,7 +84,7 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, code int, name,
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Security-Policy", policy)
+	header.Set("Content-Security-Policy", look.Policy)
 	header.Set("Referrer-Policy", "no-referrer")
 	write(w, r, code, body.Bytes())
 }

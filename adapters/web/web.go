@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/adapters/web/look"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/bridge"
@@ -194,8 +195,8 @@ func New(cfg Config) (*Handler, error) {
 	h.page("/", h.table(h.home))
 	h.page("/alias", h.table(h.alias))
 	h.page("/node", h.node)
-	h.page(stylePath, style.serve)
-	h.page(scriptPath, script.serve)
+	h.page(look.StylePath, asset(look.Style))
+	h.page(look.ScriptPath, asset(look.Script))
 	h.page("/api/v1/pins", h.table(h.pins))
 	h.page("/api/v1/identities", h.table(h.identities))
 	if err := CheckTelemetryPath(cfg.TelemetryPath); err != nil {

@@ -433,8 +433,8 @@ func TestEachScraperHasItsOwnSecretAndItsOwnFate(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/-/healthy": "Healthy", "/-/ready": "Ready\n", "/": "peer not found",
-		"/?announced": "1 nodes known. 3 nodes have the record by which scrapers find this client",
-		"/?":          "The metrics of this process. Last scrape at ",
+		"/?announced": "<dt>DHT nodes with its record</dt><dd>3</dd>",
+		"/?":          "The metrics of this process</td>",
 	} {
 		if code, body := get(path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,9 +15,9 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/adapters/web/look"
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/domain"
 )
 
 const (
@@ -100,7 +98,13 @@ func newHandler(c *client.Client, files *targetFiles, reload http.Handler, regis
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /-/healthy", h.with(func(w http.ResponseWriter, _ client.Status) { _, _ = fmt.Fprintln(w, "Healthy") }))
 	mux.HandleFunc("GET /-/ready", h.with(ready))
-	mux.HandleFunc("GET /{$}", h.with(func(w http.ResponseWriter, s client.Status) { showPage(w, view{s, c.PublicKey(), files.Err()}) }))
+	mux.Handle("GET "+look.StylePath, look.Style)
+	mux.Handle("GET "+look.ScriptPath, look.Script)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		h.with(func(w http.ResponseWriter, s client.Status) {
+			showPage(w, r, newView(s, c.PublicKey(), files.Err(), pageNumber(r)))
+		})(w, r)
+	})
 	return mux
 }
 
@@ -144,72 +148,4 @@ func ready(w http.ResponseWriter, s client.Status) {
 	default:
 		_, _ = fmt.Fprintln(w, "Ready")
 	}
-}
-
-// page shows the targets and their scrapers, without scripts, external styles or secrets.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{"last": lastRequest, "describe": describe}).Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>dhtprom-client</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="10">
-<style>:root{color-scheme:light dark}body{font:1em system-ui,sans-serif;margin:1.5rem;max-width:70rem}
-table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}code{word-break:break-all}</style></head>
-<body><h1>dhtprom-client</h1><p>DHT node: {{.Node.State}}, {{.Node.Nodes}} nodes known. {{with .Node.Announced}}{{.}} nodes have the record by which scrapers find this client{{else}}No node that answers has the record by which scrapers find this client{{end}}. <a href="/metrics">Metrics</a></p>
-<p>Key <code>{{.Key}}</code>{{if not .Listening}}, not announced yet{{end}}{{if .Blocked}}, {{.Blocked}} strangers kept out{{end}}.</p>
-{{with .Files}}<p>Files with targets have faults, and their last good targets are served: {{.}}</p>
-{{end}}{{range .First}}<h2>{{.Alias}}</h2><p>{{.Upstream}}. {{last .Last}}.</p>
-<table><thead><tr><th>Scraper</th><th>Registered</th><th>Connections</th><th>Requests</th><th>Failed</th><th>Last error</th></tr></thead><tbody>
-{{range .Scrapers}}<tr><td><code>{{.Key}}</code></td><td>{{if .Registered}}yes{{else}}no{{end}}</td><td>{{.Connections}}</td><td>{{.Requests}}</td><td>{{.RequestsFailed}}</td><td>{{with .LastError}}{{describe .}}{{end}}</td></tr>
-{{end}}</tbody></table>{{end}}{{with .More}}<p>And {{.}} more targets.</p>{{end}}</body></html>
-`))
-
-// maxShown bounds the targets on the page.
-const maxShown = 200
-
-// view is the content of the page.
-type view struct {
-	client.Status
-	Key   domain.PublicKey
-	Files error // faults of files with targets
-}
-
-// First returns the targets that the page shows, and More the number of others.
-func (v view) First() []client.TargetStatus { return v.Targets[:min(len(v.Targets), maxShown)] }
-func (v view) More() int                    { return max(len(v.Targets)-maxShown, 0) }
-
-// few quotes aliases, the first of them if they are many.
-func few(aliases []domain.Alias) string {
-	const shown = 10
-	text := fmt.Sprintf("%q", aliases[:min(len(aliases), shown)])
-	if len(aliases) > shown {
-		text += fmt.Sprintf(" and %d more", len(aliases)-shown)
-	}
-	return text
-}
-
-// describe describes a failed registration.
-func describe(err error) string { return domain.Describe(err, domain.PeerScraper) }
-
-// lastRequest describes the last request for metrics and its result.
-func lastRequest(l client.LastRequest) string {
-	switch at := l.At.UTC().Format("2006-01-02 15:04:05 UTC"); {
-	case l.At.IsZero():
-		return "Not scraped yet"
-	case l.Err != nil:
-		return fmt.Sprintf("Last scrape at %s: %s", at, l.Err)
-	default:
-		return fmt.Sprintf("Last scrape at %s: %d bytes in %s", at, l.Bytes, l.Took.Round(time.Microsecond))
-	}
-}
-
-func showPage(w http.ResponseWriter, v view) {
-	var out bytes.Buffer
-	if err := page.Execute(&out, v); err != nil {
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	_, _ = w.Write(out.Bytes())
 }

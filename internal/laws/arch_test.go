@@ -64,8 +64,9 @@ var rules = []rule{
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
+	{"adapters/web/look", "", "", "style and script of status pages, for those of the scraper and of the client alike"},
 	{"adapters/web/unix", "", "golang.org/x/sys", "sockets of the machine, for any HTTP server"},
-	{"adapters/web", "adapters/web/hosts domain internal/coding ports ports/bound ports/bridge ports/host ports/scrapeio", anything, "an adapter like the others, with its guard beside it"},
+	{"adapters/web", "adapters/web/hosts adapters/web/look domain internal/coding ports ports/bound ports/bridge ports/host ports/scrapeio", anything, "an adapter like the others, with its guard beside it"},
 	{"adapters/bolt", "internal/tempfile domain ports ports/bound ports/host", anything, "a file of its own"},
 	{"adapters/nodes", "internal/tempfile ports", anything, "likewise"},
 	{"adapters/targets", "internal/tempfile domain ports ports/host", anything, "likewise"},
@@ -76,7 +77,7 @@ var rules = []rule{
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/procs internal/tempfile cmd/internal/*", anything, "what both programs need"},
-	{"cmd/...", ". client scraper node doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/unix app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
+	{"cmd/...", ". client scraper node doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/adapters/web/look"
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/client"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/interop/tool"
+	"github.com/dhtprom/dhtprom/ports"
+)
+
+// status returns the status of a client with n targets. Of every hundred, one fails and one is rejected.
+func status(n int) client.Status {
+	one := app.ClientScraperStatus{
+		Key: domain.PublicKey{7}, Registered: true, Ago: 90 * time.Second, Next: time.Hour, Connections: 1, Requests: 312, Path: domain.PathPunched,
+	}
+	s := client.Status{
+		ClientStatus: app.ClientStatus{Listening: true, Scrapers: []app.ClientScraperStatus{one}}, Node: ports.NodeStatus{State: "online", Nodes: 87, Announced: 20},
+	}
+	one.Requests = 3
+	for i := range n {
+		t := client.TargetStatus{
+			Alias: domain.Alias(fmt.Sprintf("host-%04d", i)), Upstream: fmt.Sprintf("Exporter http://10.0.%d.%d:9100/metrics", i/256, i%256),
+			Last: client.LastRequest{At: time.Now(), Bytes: 48_000 + i, Took: time.Duration(40+i) * time.Millisecond}, ClientStatus: app.ClientStatus{Scrapers: []app.ClientScraperStatus{one}},
+		}
+		switch i % 100 {
+		case 7:
+			t.Last.Err = errors.New("connection refused <b>")
+		case 8:
+			t.Scrapers = []app.ClientScraperStatus{{Key: one.Key, LastError: errors.New("the alias is pinned to another key")}}
+		}
+		s.Targets = append(s.Targets, t)
+	}
+	return s
+}
+
+func pageServer(t *testing.T, n int) string {
+	mux := http.NewServeMux()
+	mux.Handle(look.StylePath, look.Style)
+	mux.Handle(look.ScriptPath, look.Script)
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+		showPage(w, r, newView(status(n), domain.PublicKey{9}, errors.New("targets.json: unexpected end"), pageNumber(r)))
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestPageOfManyTargetsIsSmallAndShowsTheBrokenOnesFirst(t *testing.T) {
+	at := pageServer(t, 5000)
+	r, err := http.NewRequest(http.MethodGet, at+"/?page=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept-Encoding", "gzip")
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var size counted
+	z, err := gzip.NewReader(io.TeeReader(res.Body, &size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(z)
+	if err != nil || size > 100_000 || res.Header.Get("Content-Security-Policy") != look.Policy {
+		t.Errorf("%d bytes, %v, %v", size, err, res.Header)
+	}
+	text := string(body)
+	for _, want := range []string{
+		"4900 up, 100 broken of 5000", "host-0007", "host-4908", "connection refused &lt;b&gt;", "pinned to another key", "1m30s ago", "in 1h0m0s", "punched",
+		"targets.json: unexpected end", "1–200 of 5000", `href="?page=2"`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if n := strings.Count(text, "<tbody id="); n != maxShown || strings.Index(text, "host-4908") > strings.Index(text, "host-0000") {
+		t.Errorf("%d targets, and the broken ones are not first", n)
+	}
+	for number, want := range map[int][3]int{-3: {1, 200, 2}, 2: {201, 400, 3}, 25: {4801, 5000, 0}, 99: {4801, 5000, 0}} {
+		if v := newView(status(5000), domain.PublicKey{}, nil, number); v.First != want[0] || v.Last != want[1] || v.After != want[2] {
+			t.Errorf("page %d: %d to %d, and then %d", number, v.First, v.Last, v.After)
+		}
+	}
+}
+
+// counted counts what is written.
+type counted int
+
+func (c *counted) Write(b []byte) (int, error) {
+	*c += counted(len(b))
+	return len(b), nil
+}
+
+func TestPageInARealBrowser(t *testing.T) {
+	b := tool.StartBrowser(t)
+	for name, look := range map[string]tool.Look{
+		"light": {Width: 1280, Height: 900}, "dark": {Width: 1280, Height: 900, Dark: true}, "phone": {Width: 360, Height: 740}, "noscript": {Width: 1280, Height: 900, NoScript: true},
+	} {
+		for _, n := range []int{0, 12, 5000} {
+			p := b.Open(pageServer(t, n)+"/", look)
+			if wide := p.Eval(`document.documentElement.scrollWidth - innerWidth`); wide != "0" && !strings.HasPrefix(wide, "-") {
+				t.Errorf("%s, %d targets: %s pixels too wide", name, n, wide)
+			}
+			if got := p.Eval(`getComputedStyle(document.querySelector('.bar')).display + ' ' + document.getElementById('pause').hidden`); got != fmt.Sprintf("flex %v", look.NoScript) {
+				t.Errorf("%s, %d targets: style and script: %s", name, n, got)
+			}
+			if !look.NoScript {
+				if got := p.Eval(`(async () => { await refresh(); return document.querySelectorAll('.late').length + ' ' + document.querySelectorAll('#table tbody').length })()`); got != fmt.Sprintf("0 %d", min(n, maxShown)) {
+					t.Errorf("%s, %d targets: after an update: %s", name, n, got)
+				}
+			}
+			if dir := os.Getenv("DHTPROM_TEST_PICTURES"); dir != "" {
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("client-%s-%d.png", name, n)), p.Screenshot(), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+}
