@@ -155,6 +155,7 @@ func (rg *registrar) again() {
 	wait := jitter(rg.host, movedSpread)
 	wait += rg.moves.wait(now)
 	rg.moved = now.Add(wait)
+	rg.next = rg.moved
 	rg.timer.Stop()
 	rg.timer = rg.host.AfterFunc(wait, func() {
 		rg.moves.count(rg.host.Now())
