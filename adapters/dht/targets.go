@@ -2,6 +2,7 @@ package dht
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
@@ -83,21 +84,23 @@ type TargetsReply struct {
 
 const flagUpdated = 4 // of a reply to targets, beside flagAccept and flagShared
 
-// rejectionCodes number the reasons of rejected targets. 0 is any other.
-var rejectionCodes = map[string]uint64{
-	domain.ReasonBadName: 1, domain.ReasonNoProof: 2, domain.ReasonOverloaded: 3, domain.ReasonPinned: 4,
-	domain.ReasonRateLimit: 5, domain.ReasonStore: 6, domain.ReasonTableFull: 7, domain.ReasonUnauthorised: 8,
-	domain.ReasonNotAllowed: 9, domain.ReasonIdentity: 10,
+// rejectionReasons are the reasons of rejected targets by their codes. Code 0 is any other.
+var rejectionReasons = []string{
+	"", domain.ReasonBadName, domain.ReasonNoProof, domain.ReasonOverloaded, domain.ReasonPinned, domain.ReasonRateLimit, domain.ReasonStore,
+	domain.ReasonTableFull, domain.ReasonUnauthorised, domain.ReasonNotAllowed, domain.ReasonIdentity,
 }
 
-// rejectionReason is the inverse of rejectionCodes; "" for a reason that this version does not know.
+// rejectionCode returns the code of a reason.
+func rejectionCode(reason string) uint64 {
+	return uint64(max(slices.Index(rejectionReasons, reason), 0))
+}
+
+// rejectionReason is the inverse of rejectionCode; "" for a code that this version does not know.
 func rejectionReason(code uint64) string {
-	for reason, c := range rejectionCodes {
-		if c == code {
-			return reason
-		}
+	if code >= uint64(len(rejectionReasons)) {
+		return ""
 	}
-	return ""
+	return rejectionReasons[code]
 }
 
 func (m TargetsReply) flags() (f uint64) {
@@ -117,7 +120,7 @@ func (m TargetsReply) Size() int {
 	}
 	n += compact.UintSize(uint64(m.Need)) + compact.UintSize(m.flags()) + compact.UintSize(uint64(len(m.Rejected)))
 	for _, t := range m.Rejected {
-		n += compact.BytesSize(len(t.Alias)) + compact.UintSize(rejectionCodes[t.Reason])
+		n += compact.BytesSize(len(t.Alias)) + compact.UintSize(rejectionCode(t.Reason))
 	}
 	return n
 }
@@ -131,7 +134,7 @@ func (m TargetsReply) Append(dst []byte) []byte {
 	dst = compact.AppendUint(compact.AppendUint(dst, uint64(m.Need)), m.flags())
 	dst = compact.AppendUint(dst, uint64(len(m.Rejected)))
 	for _, t := range m.Rejected {
-		dst = compact.AppendUint(compact.AppendString(dst, string(t.Alias)), rejectionCodes[t.Reason])
+		dst = compact.AppendUint(compact.AppendString(dst, string(t.Alias)), rejectionCode(t.Reason))
 	}
 	return dst
 }
@@ -149,8 +152,11 @@ func ParseTargetsReply(b []byte) (TargetsReply, error) {
 		flags := r.Uint()
 		m.Accepted, m.Shared, m.Updated = flags&flagAccept != 0, flags&flagShared != 0, flags&flagUpdated != 0
 		for range r.Count(2, domain.MaxTargets) {
-			alias := r.Bytes()
-			m.Rejected = append(m.Rejected, domain.RejectedTarget{Alias: clipAlias(alias), Reason: rejectionReason(r.Uint())})
+			alias, code := r.Bytes(), r.Uint()
+			if r.Err() != nil {
+				break
+			}
+			m.Rejected = append(m.Rejected, domain.RejectedTarget{Alias: clipAlias(alias), Reason: rejectionReason(code)})
 		}
 	} else {
 		m.Message = r.String()

@@ -115,7 +115,7 @@ func TestTargetsOfOtherVersions(t *testing.T) {
 // A reason without a number would arrive as none.
 func TestReasonsOfRejectedTargetsHaveNumbers(t *testing.T) {
 	for _, reason := range domain.RejectionReasons() {
-		if code := rejectionCodes[reason]; code == 0 || rejectionReason(code) != reason {
+		if code := rejectionCode(reason); code == 0 || rejectionReason(code) != reason {
 			t.Errorf("%s has number %d, of %q", reason, code, rejectionReason(code))
 		}
 	}
