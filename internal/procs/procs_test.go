@@ -3,13 +3,14 @@ package procs
 import (
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
 
 func TestProcessorsFollowTheLoad(t *testing.T) {
 	s := &scale{now: 1, most: 6}
-	look := func(load float64) int { return s.next(time.Duration(load*float64(time.Second)), time.Second) }
+	look := func(load float64) int { return s.next(lookAt(load, 99)) }
 	var got []int
 	for _, load := range []float64{0, 0.8, 0.9, 1.6, 1.8, 3.5, 7, 2} {
 		got = append(got, look(load))
@@ -29,15 +30,54 @@ func TestProcessorsFollowTheLoad(t *testing.T) {
 	}
 }
 
+// lookAt is a look after a second with a load and a number of waiting goroutines.
+func lookAt(load, waiting float64) look {
+	return look{elapsed: time.Second, used: time.Duration(load * float64(time.Second)), waited: time.Duration(waiting * float64(time.Second))}
+}
+
+// Goroutines that hand over to each other are not faster on more processors.
+func TestAProcessorSufficesWhereFewWait(t *testing.T) {
+	s := &scale{now: 1, most: 4}
+	for _, waiting := range []float64{0, 0.5, 1.4} {
+		if n := s.next(lookAt(1, waiting)); n != 1 {
+			t.Errorf("%d processors with %v waiting", n, waiting)
+		}
+	}
+	if n := s.next(lookAt(1, 2)); n != 2 {
+		t.Errorf("%d processors with two waiting", n)
+	}
+	if n := s.next(lookAt(2, 2)); n != 2 {
+		t.Errorf("%d processors with one waiting for each", n)
+	}
+}
+
+func TestWaitsGrowWhereGoroutinesWait(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	w := newWaits()
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for range 2000 {
+				runtime.Gosched()
+			}
+		})
+	}
+	began := time.Now()
+	all.Wait()
+	if got, most := w.since(), 200*time.Since(began); got <= 0 || got > most {
+		t.Errorf("waited %v, want more than nothing and at most %v", got, most)
+	}
+}
+
 // A burst between calm looks keeps the processors.
 func TestABurstKeepsTheProcessors(t *testing.T) {
 	s := &scale{now: 2, most: 2}
 	for i := range 10 * calm {
-		load := time.Duration(0)
+		load := 0.0
 		if i%(calm-1) == 0 {
-			load = time.Second
+			load = 1
 		}
-		if n := s.next(load, time.Second); n != 2 {
+		if n := s.next(lookAt(load, 0)); n != 2 {
 			t.Fatalf("%d processors at look %d", n, i)
 		}
 	}
