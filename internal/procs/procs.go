@@ -33,7 +33,7 @@ type scale struct {
 	calm      int // looks in a row at which half of the processors would have sufficed
 }
 
-// look is what a process did since the last one.
+// look has the figures of a process since the last one.
 type look struct {
 	elapsed time.Duration
 	used    time.Duration // of processors
