@@ -106,29 +106,49 @@ func (c *counted) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestPageInARealBrowser(t *testing.T) {
+// everyPage opens the page of clients with 0, 12 and 5,000 targets in light and dark colours, on a phone, and without its script.
+func everyPage(t *testing.T, visit func(p *tool.Page, look tool.Look, n int, name string)) {
 	b := tool.StartBrowser(t)
 	for name, look := range map[string]tool.Look{
-		"light": {Width: 1280, Height: 900}, "dark": {Width: 1280, Height: 900, Dark: true}, "phone": {Width: 360, Height: 740}, "noscript": {Width: 1280, Height: 900, NoScript: true},
+		"light": {Width: 1280, Height: 900}, "dark": {Width: 1280, Height: 900, Dark: true}, "phone": {Width: 360, Height: 740}, "phone-dark": {Width: 360, Height: 740, Dark: true},
+		"noscript": {Width: 1280, Height: 900, NoScript: true},
 	} {
 		for _, n := range []int{0, 12, 5000} {
 			p := b.Open(pageServer(t, n)+"/", look)
-			if wide := p.Eval(`document.documentElement.scrollWidth - innerWidth`); wide != "0" && !strings.HasPrefix(wide, "-") {
-				t.Errorf("%s, %d targets: %s pixels too wide", name, n, wide)
-			}
-			if got := p.Eval(`getComputedStyle(document.querySelector('.bar')).display + ' ' + document.getElementById('pause').hidden`); got != fmt.Sprintf("flex %v", look.NoScript) {
-				t.Errorf("%s, %d targets: style and script: %s", name, n, got)
-			}
-			if !look.NoScript {
-				if got := p.Eval(`(async () => { await refresh(); return document.querySelectorAll('.late').length + ' ' + document.querySelectorAll('#table tbody').length })()`); got != fmt.Sprintf("0 %d", min(n, maxShown)) {
-					t.Errorf("%s, %d targets: after an update: %s", name, n, got)
-				}
-			}
-			if dir := os.Getenv("DHTPROM_TEST_PICTURES"); dir != "" {
-				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("client-%s-%d.png", name, n)), p.Screenshot(), 0o600); err != nil {
-					t.Error(err)
-				}
-			}
+			visit(p, look, n, fmt.Sprintf("client-%d-%s", n, name))
+			p.Close()
 		}
 	}
+}
+
+func TestPageInARealBrowser(t *testing.T) {
+	everyPage(t, func(p *tool.Page, look tool.Look, n int, name string) {
+		if wide := p.Eval(`document.documentElement.scrollWidth - innerWidth`); wide != "0" && !strings.HasPrefix(wide, "-") {
+			t.Errorf("%s: %s pixels too wide", name, wide)
+		}
+		if got := p.Eval(`getComputedStyle(document.querySelector('.bar')).display + ' ' + document.getElementById('pause').hidden`); got != fmt.Sprintf("flex %v", look.NoScript) {
+			t.Errorf("%s: style and script: %s", name, got)
+		}
+		if !look.NoScript {
+			if got := p.Eval(`(async () => { await refresh(); return document.querySelectorAll('.late').length + ' ' + document.querySelectorAll('#table tbody').length })()`); got != fmt.Sprintf("0 %d", min(n, maxShown)) {
+				t.Errorf("%s: after an update: %s", name, got)
+			}
+		}
+		if dir := os.Getenv("DHTPROM_TEST_PICTURES"); dir != "" {
+			if err := os.WriteFile(filepath.Join(dir, name+".png"), p.Screenshot(), 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestPageFollowsTheRulesOfAccessibility(t *testing.T) {
+	everyPage(t, func(p *tool.Page, look tool.Look, n int, name string) {
+		if look.NoScript || n == 5000 && look.Dark != (look.Width < 600) {
+			return // axe-core is a script; a large page takes it seconds
+		}
+		for _, v := range p.Violations() {
+			t.Errorf("%s: %s", name, v)
+		}
+	})
 }

@@ -16,10 +16,10 @@ import (
 	interop "github.com/dhtprom/dhtprom/interop/process"
 )
 
-// install checks for node and installs the packages, once per process, and returns the folder of peer.js.
+// install checks for node and npm and installs the packages, once per process, and returns the folder of peer.js.
 var install = sync.OnceValues(func() (string, error) {
-	if _, err := exec.LookPath("node"); err != nil {
-		return "", errNoNode
+	if err := installed("node"); err != nil {
+		return "", err
 	}
 	dir, err := scripts()
 	if err != nil {
@@ -43,6 +43,9 @@ var install = sync.OnceValues(func() (string, error) {
 	stamp := filepath.Join(dir, "node_modules", ".installed-from")
 	if got, err := os.ReadFile(stamp); err == nil && string(got) == want {
 		return dir, nil
+	}
+	if err := installed("npm"); err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
@@ -95,7 +98,14 @@ func installOther(from string, versions []string) (string, error) {
 	return dir, nil
 }
 
-var errNoNode = errors.New("node is not installed")
+var errNotInstalled = errors.New("not installed")
+
+func installed(program string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("%s is %w", program, errNotInstalled)
+	}
+	return nil
+}
 
 // scripts finds interop/js from the test's folder in the module.
 func scripts() (string, error) {
@@ -123,7 +133,7 @@ func Require(t testing.TB) string {
 	switch {
 	case err == nil:
 		return dir
-	case errors.Is(err, errNoNode) && !interop.Required():
+	case errors.Is(err, errNotInstalled) && !interop.Required():
 		t.Skip("INTEROP NOT TESTED: " + err.Error())
 	default:
 		t.Fatalf("interop peers: %v", err)

@@ -35,7 +35,7 @@ type answer struct {
 // Page is a tab.
 type Page struct {
 	*Browser
-	session string
+	session, target string
 }
 
 // StartBrowser starts a browser that ends with the test. Where none is installed the test is skipped or fails, as
@@ -151,7 +151,7 @@ func (b *Browser) Open(url string, look Look) *Page {
 	b.call("", "Target.createTarget", object{"url": "about:blank"}, &target)
 	var attached struct{ SessionID string }
 	b.call("", "Target.attachToTarget", object{"targetId": target.TargetID, "flatten": true}, &attached)
-	p := &Page{Browser: b, session: attached.SessionID}
+	p := &Page{b, attached.SessionID, target.TargetID}
 	p.Do("Page.enable", object{}, nil)
 	scheme := "light"
 	if look.Dark {
@@ -163,6 +163,12 @@ func (b *Browser) Open(url string, look Look) *Page {
 	p.Do("Page.navigate", object{"url": url}, nil)
 	p.Until(`location.href !== 'about:blank' && document.readyState === 'complete'`)
 	return p
+}
+
+// Close closes the tab. Tabs that stay open end with the browser.
+func (p *Page) Close() {
+	p.t.Helper()
+	p.call("", "Target.closeTarget", object{"targetId": p.target}, nil)
 }
 
 // Do calls a method of the DevTools protocol.
