@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -10,13 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/web/look"
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/internal/coding"
 )
 
 // The status pages are rendered on the server and work without scripts. app.js fetches the same pages periodically and
@@ -25,7 +22,7 @@ import (
 //go:embed assets
 var assets embed.FS
 
-var pages = template.Must(template.New("").Funcs(template.FuncMap{"tooltip": tooltip}).ParseFS(assets, "assets/*.html"))
+var pages = template.Must(look.Templates().Funcs(template.FuncMap{"tooltip": tooltip}).ParseFS(assets, "assets/*.html"))
 
 const (
 	// pageRows is the number of aliases on one page; more make browsers slow and the page hard to read.
@@ -34,59 +31,20 @@ const (
 	maxQuery = 300
 )
 
-// asset serves an asset.
-func asset(a look.Asset) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		a.SetHeader(w.Header())
-		write(w, r, http.StatusOK, a.Content)
-	}
-}
-
-// write sends a body, compressed if accepted and at least gzipFrom bytes.
-func write(w http.ResponseWriter, r *http.Request, code int, body []byte) {
-	w.Header().Set("Vary", "Accept-Encoding")
-	if len(body) >= gzipFrom && coding.Accepts(r.Header.Values("Accept-Encoding"), coding.Gzip) {
-		body = compress(body)
-		w.Header().Set("Content-Encoding", "gzip")
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(code)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
-	}
-}
-
-// frame is the data of all pages.
-type frame struct {
-	Title     string
-	Page      string // which of the pages: "aliases", "node", or neither
-	Prefix    string // of all links
-	Style     string // versions of the assets
-	Script    string
-	Telemetry string
-	Version   string
-	Now       moment
-	Data      any
-}
-
 func (h *Handler) render(w http.ResponseWriter, r *http.Request, code int, name, title string, data any) {
-	now := time.Now()
-	f := frame{
-		Title: title, Page: name, Prefix: h.linkPrefix, Style: look.Style.Version, Script: look.Script.Version, Telemetry: h.cfg.TelemetryPath,
-		Version: h.cfg.Version, Now: momentAt(now, now), Data: data,
+	link := func(text, path string) look.Link {
+		return look.Link{Name: text, URL: h.linkPrefix + path}
 	}
-	f.Now.Words = now.UTC().Format("15:04:05 UTC")
-	var body bytes.Buffer
-	if err := pages.ExecuteTemplate(&body, name+".html", f); err != nil {
-		line(w, http.StatusInternalServerError, "Cannot render the page: "+err.Error())
-		return
-	}
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Security-Policy", look.Policy)
-	header.Set("Referrer-Policy", "no-referrer")
-	write(w, r, code, body.Bytes())
+	aliases, node := link("Aliases", "/"), link("Node", "/node")
+	aliases.Current, node.Current = name == "aliases", name == "node"
+	look.Frame{
+		Title: title, Brand: "dhtprom", Program: "dhtprom-scraper", Version: h.cfg.Version, Prefix: h.linkPrefix, Now: time.Now(), Data: data,
+		Pages: []look.Link{aliases, node},
+		Programs: []look.Link{
+			link("Metrics", h.cfg.TelemetryPath), link("Service discovery", "/sd/prometheus"), link("Aliases as JSON", "/api/v1/aliases"),
+			link("Status as JSON", "/api/v1/status"), link("Readiness", readyPath),
+		},
+	}.Show(w, r, code, pages.Lookup(name+".html"))
 }
 
 func (h *Handler) sorry(w http.ResponseWriter, r *http.Request, code int, title, text string) {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -291,16 +290,6 @@ var zippers = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 	return z
 }}
-
-func compress(body []byte) []byte {
-	var out bytes.Buffer
-	z := zippers.Get().(*gzip.Writer)
-	defer zippers.Put(z)
-	z.Reset(&out)
-	_, _ = z.Write(body) // a buffer does not fail
-	_ = z.Close()
-	return out.Bytes()
-}
 
 // failure returns the status and the text for a failed scrape: 404 for an unknown alias, 503 while the table is not loaded, 400 for what
 // a target does not allow, 504 for a timeout, 502 for all other errors.

@@ -195,8 +195,8 @@ func New(cfg Config) (*Handler, error) {
 	h.page("/", h.table(h.home))
 	h.page("/alias", h.table(h.alias))
 	h.page("/node", h.node)
-	h.page(look.StylePath, asset(look.Style))
-	h.page(look.ScriptPath, asset(look.Script))
+	h.page(look.StylePath, look.Style.ServeHTTP)
+	h.page(look.ScriptPath, look.Script.ServeHTTP)
 	h.page("/api/v1/pins", h.table(h.pins))
 	h.page("/api/v1/identities", h.table(h.identities))
 	if err := CheckTelemetryPath(cfg.TelemetryPath); err != nil {

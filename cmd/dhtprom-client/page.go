@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -12,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/web/look"
@@ -27,7 +24,7 @@ import (
 //go:embed page.html
 var pageFile embed.FS
 
-var page = template.Must(template.ParseFS(pageFile, "page.html"))
+var page = template.Must(look.Templates().ParseFS(pageFile, "page.html"))
 
 // maxShown bounds the targets on a page.
 const maxShown = 200
@@ -37,9 +34,6 @@ type view struct {
 	client.Status
 	Key           domain.PublicKey
 	Files         error // faults of files with targets
-	Style, Script string
-	Version       string
-	Now           moment
 	Summary       string
 	Announced     int
 	Broken        int
@@ -75,10 +69,7 @@ func momentOf(t time.Time) moment {
 }
 
 func newView(s client.Status, key domain.PublicKey, files error, number int) view {
-	v := view{
-		Status: s, Key: key, Files: files, Style: look.Style.Version, Script: look.Script.Version, Version: cli.Version(),
-		Now: momentOf(time.Now()), Announced: s.Node.Announced,
-	}
+	v := view{Status: s, Key: key, Files: files, Announced: s.Node.Announced}
 	for _, one := range s.Scrapers {
 		v.Scrapers = append(v.Scrapers, scraperViewOf(one))
 	}
@@ -179,24 +170,8 @@ func pageNumber(r *http.Request) int {
 }
 
 func showPage(w http.ResponseWriter, r *http.Request, v view) {
-	var out bytes.Buffer
-	if err := page.Execute(&out, v); err != nil {
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", look.Policy)
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept-Encoding")
-	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		_, _ = w.Write(out.Bytes())
-		return
-	}
-	h.Set("Content-Encoding", "gzip")
-	z := gzip.NewWriter(w)
-	_, _ = z.Write(out.Bytes())
-	_ = z.Close()
+	look.Frame{
+		Title: v.Summary, Brand: "dhtprom-client", Program: "dhtprom-client", Version: cli.Version(), Prefix: ".", Now: time.Now(), Data: v,
+		Programs: []look.Link{{Name: "Metrics", URL: "metrics"}, {Name: "Readiness", URL: "-/ready"}},
+	}.Show(w, r, http.StatusOK, page.Lookup("page.html"))
 }

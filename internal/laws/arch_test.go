@@ -64,7 +64,7 @@ var rules = []rule{
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
-	{"adapters/web/look", "", "", "style and script of status pages, for those of the scraper and of the client alike"},
+	{"adapters/web/look", "internal/coding", "", "frame, style and script of status pages, for those of the scraper and of the client alike"},
 	{"adapters/web/unix", "", "golang.org/x/sys", "sockets of the machine, for any HTTP server"},
 	{"adapters/web", "adapters/web/hosts adapters/web/look domain internal/coding ports ports/bound ports/bridge ports/host ports/scrapeio", anything, "an adapter like the others, with its guard beside it"},
 	{"adapters/bolt", "internal/tempfile domain ports ports/bound ports/host", anything, "a file of its own"},

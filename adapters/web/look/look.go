@@ -1,4 +1,4 @@
-// Package look has the style sheet and the script of the status pages, which those of the scraper and of the client share.
+// Package look has the frame, the style sheet and the script of the status pages, which those of the scraper and of the client share.
 package look
 
 import (
@@ -6,7 +6,6 @@ import (
 	"embed"
 	"encoding/hex"
 	"net/http"
-	"strconv"
 )
 
 // Policy restricts a page to its own style and script, whatever names peers register.
@@ -18,13 +17,13 @@ const (
 	ScriptPath = "/assets/app.js"
 )
 
-//go:embed style.css app.js
+//go:embed style.css app.js frame.html
 var files embed.FS
 
 // Asset is a file that pages load. Its URL has a hash of its content, so that browsers can cache it indefinitely.
 type Asset struct {
-	Content []byte
 	Version string
+	content []byte
 	kind    string
 }
 
@@ -40,20 +39,12 @@ func newAsset(name, kind string) Asset {
 		panic(err) // it is compiled in
 	}
 	sum := sha256.Sum256(content)
-	return Asset{Content: content, Version: hex.EncodeToString(sum[:6]), kind: kind}
-}
-
-// SetHeader sets the header fields of an answer with the asset.
-func (a Asset) SetHeader(h http.Header) {
-	h.Set("Content-Type", a.kind)
-	h.Set("Cache-Control", "max-age=31536000, immutable")
+	return Asset{hex.EncodeToString(sum[:6]), content, kind}
 }
 
 // ServeHTTP implements http.Handler.
 func (a Asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.SetHeader(w.Header())
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.Content)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(a.Content)
-	}
+	w.Header().Set("Content-Type", a.kind)
+	w.Header().Set("Cache-Control", "max-age=31536000, immutable")
+	send(w, r, http.StatusOK, a.content)
 }
