@@ -2,6 +2,7 @@ package main
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -151,4 +152,68 @@ func TestPageFollowsTheRulesOfAccessibility(t *testing.T) {
 			t.Errorf("%s: %s", name, v)
 		}
 	})
+}
+
+// stop describes the element with the focus: its text, its place on the page, and whether the focus is visible on it.
+const stop = `(() => {
+  const e = document.activeElement, r = e.getBoundingClientRect(), s = getComputedStyle(e)
+  return JSON.stringify({ Text: e === document.body ? '' : e.textContent.trim(), Top: r.top + scrollY, Bottom: r.bottom + scrollY, Left: r.left, Right: r.right, Outline: s.outlineStyle + ' ' + s.outlineWidth })
+})()`
+
+func TestPageIsUsedWithTheKeyboardAlone(t *testing.T) {
+	b := tool.StartBrowser(t)
+	for _, look := range []tool.Look{{Width: 1280, Height: 900}, {Width: 360, Height: 740}} {
+		p := b.Open(pageServer(t, 5000)+"/?page=2", look)
+		p.Eval(`document.getElementById('pause').click()`) // updates replace the links
+		want := p.Eval(`JSON.stringify([...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')].map(e => e.textContent.trim()))`)
+		var got []string
+		last := struct{ Bottom, Right float64 }{}
+		for len(got) < 100 {
+			p.Key("Tab", 9)
+			var s struct {
+				Text, Outline            string
+				Top, Bottom, Left, Right float64
+			}
+			if err := json.Unmarshal([]byte(p.Eval(stop)), &s); err != nil {
+				t.Fatal(err)
+			}
+			if s.Text == "" || len(got) > 0 && s.Text == got[0] {
+				break // past the last one
+			}
+			if s.Outline != "solid 3px" {
+				t.Errorf("the focus is not visible on %q: %s", s.Text, s.Outline)
+			}
+			// The link past the menu appears over the others.
+			if len(got) > 1 && s.Bottom <= last.Bottom && s.Left < last.Right {
+				t.Errorf("%q comes after %q, but is not below it or right of it", s.Text, got[len(got)-1])
+			}
+			if s.Left < 0 || s.Right > float64(look.Width) || s.Top < 0 || s.Bottom-s.Top < 10 {
+				t.Errorf("%q is not visible: %+v", s.Text, s)
+			}
+			last.Bottom, last.Right = s.Bottom, s.Right
+			got = append(got, s.Text)
+		}
+		if text, err := json.Marshal(got); err != nil || string(text) != want || strings.Join(got, " ") != "Skip to content dhtprom-client Go on Back Next Metrics Readiness" {
+			t.Errorf("Tab reaches %q, want %s; %v", got, want, err)
+		}
+		// Each of them works by Enter.
+		press := func(text string) {
+			for range len(got) + 1 { // around the page, if need be
+				if p.Eval(`document.activeElement.textContent.trim()`) == text {
+					break
+				}
+				p.Key("Tab", 9)
+			}
+			p.Key("Enter", 13)
+		}
+		press("Skip to content")
+		p.Until(`document.activeElement.id === 'main'`)
+		press("Go on")
+		p.Until(`document.getElementById('pause').textContent === 'Pause'`)
+		press("Pause")
+		p.Until(`document.getElementById('pause').textContent === 'Go on'`)
+		press("Next")
+		p.Until(`location.search === '?page=3' && document.readyState === 'complete' && document.querySelector('.turn').textContent.includes('401–600')`)
+		p.Close()
+	}
 }
