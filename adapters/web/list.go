@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/web/look"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -40,16 +41,12 @@ type listing struct {
 	Query   string
 	State   string
 	Sort    string
-	Shown   int
-	First   int
-	Last    int
+	Turn    look.Turn
 	Columns []column
 	Rows    []row
 	Banner  banner // the DHT's health
 	Health  []fact // of the DHT node
 	Paths   pathBar
-	Newer   string // links to other pages
-	Older   string
 }
 
 // view is the state in the URL.
@@ -128,29 +125,19 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 	found, counts := v.choose(all, h.cfg.ScrapeTimeout/2)
 	l := listing{
 		Total: len(all), Ready: is.ready, Banner: is.banner(), Health: is.facts(), Paths: barOf(all),
-		Query: v.query, State: string(v.state), Sort: v.sort, Shown: len(found),
+		Query: v.query, State: string(v.state), Sort: v.sort,
 	}
 	l.Summary = summary(len(all), counts)
 	l.States = h.choices(v, len(all), counts)
 	l.Columns = h.heads(v)
-	last := max(1, (len(found)+pageRows-1)/pageRows)
-	v.page = min(v.page, last)
-	from := (v.page - 1) * pageRows
-	to := min(from+pageRows, len(found))
-	l.First, l.Last = from+1, to
+	l.Turn = look.Turn{ID: "page", Label: "Pages of the list", Total: len(found)}
+	from, to := l.Turn.Select(v.page, pageRows, func(page int) string { return v.link(h.linkPrefix, func(v *view) { v.page = page }) })
 	for _, c := range found[from:to] {
 		row := h.rowOf(*c.status, now)
 		row.Slow = c.slow
 		l.Rows = append(l.Rows, row)
 	}
 	h.drawSparks(r, l.Rows)
-	turn := func(to int) string { return v.link(h.linkPrefix, func(v *view) { v.page = to }) }
-	if v.page > 1 {
-		l.Newer = turn(v.page - 1)
-	}
-	if v.page < last {
-		l.Older = turn(v.page + 1)
-	}
 	h.render(w, r, http.StatusOK, "aliases", l.Summary, l)
 }
 

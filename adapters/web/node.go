@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/web/look"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 )
@@ -24,12 +25,14 @@ type nodeView struct {
 	Facts        []fact
 	Fingerprints []string
 	Identities   []identityView
+	IdentityTurn look.Turn
 	Sessions     []fact
 	Paths        []fact
 	Counters     []section
 	Refusals     []refusal
 	Damages      []damage
 	Pins         []pinView
+	PinTurn      look.Turn
 	Config       string
 	Command      string
 }
@@ -120,15 +123,37 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 		}
 		v.Refusals = append(v.Refusals, one)
 	}
-	for _, p := range snap.pinned {
+	v.PinTurn = look.Turn{ID: "pins", Label: "Pages of the pins", Total: len(snap.pinned)}
+	from, to := h.selectNodeRows(&v.PinTurn, r.URL.Query())
+	for _, p := range snap.pinned[from:to] {
 		v.Pins = append(v.Pins, pinView{
 			Alias: string(p.Alias), Link: h.linkPrefix + "/alias?name=" + url.QueryEscape(string(p.Alias)), Key: p.Key.String(), Since: momentAt(p.Since, now),
 		})
 	}
-	for _, i := range snap.identities {
+	v.IdentityTurn = look.Turn{ID: "identities", Label: "Pages of the identities", Total: len(snap.identities)}
+	from, to = h.selectNodeRows(&v.IdentityTurn, r.URL.Query())
+	for _, i := range snap.identities[from:to] {
 		v.Identities = append(v.Identities, identityOf(i))
 	}
 	h.render(w, r, http.StatusOK, "node", "Node", v)
+}
+
+// nodeRows is the number of identities, and of pins, on one page.
+const nodeRows = 50
+
+// selectNodeRows selects the page of a list that the URL's parameter with its ID has. Links keep the pages of the other lists.
+func (h *Handler) selectNodeRows(t *look.Turn, q url.Values) (from, to int) {
+	number, _ := strconv.Atoi(q.Get(t.ID)) // the first page if it is no number
+	return t.Select(number, nodeRows, func(page int) string {
+		other := url.Values{}
+		for _, list := range []string{"identities", "pins"} {
+			if n, err := strconv.Atoi(q.Get(list)); err == nil {
+				other.Set(list, strconv.Itoa(n))
+			}
+		}
+		other.Set(t.ID, strconv.Itoa(page))
+		return h.linkPrefix + "/node?" + other.Encode() + "#" + t.ID
+	})
 }
 
 func identityOf(i domain.IdentityStatus) identityView {

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,4 +72,40 @@ func TestPagesFollowTheRulesOfAccessibility(t *testing.T) {
 			t.Errorf("%s: %s", name, v)
 		}
 	})
+}
+
+func TestNodeHasItsIdentitiesAndPinsInPages(t *testing.T) {
+	s := fleet(5000)
+	at := httptestServer(t, handlerWith(t, newLoop(t), s, nil))
+	rows := func(body, section string) int {
+		_, after, _ := strings.Cut(body, `<section id="`+section+`"`)
+		of, _, _ := strings.Cut(after, "</section>")
+		return strings.Count(of, `<tr><th scope="row">`)
+	}
+	seen := map[string]bool{}
+	for page := 1; ; page++ {
+		_, body := get(t, fmt.Sprintf("%s/node?pins=3&identities=%d", at, page))
+		if n := rows(body, "pins"); n != 50 || !strings.Contains(body, "101–150 of 313") {
+			t.Errorf("page %d: %d pins on the third page", page, n)
+		}
+		for _, i := range s.ids {
+			if name := domain.IdentityTitle(i.Name); strings.Contains(body, `<th scope="row">`+name+`</th>`) {
+				if seen[name] {
+					t.Errorf("%s is on two pages", name)
+				}
+				seen[name] = true
+			}
+		}
+		if next := fmt.Sprintf(`href="/node?identities=%d&amp;pins=3#identities"`, page+1); !strings.Contains(body, next) {
+			if n := rows(body, "identities"); page != 7 || n != 314-6*50 || len(seen) != len(s.ids) {
+				t.Errorf("%d pages, %d of %d identities, the last page with %d", page, len(seen), len(s.ids), n)
+			}
+			break
+		}
+	}
+	for query, want := range map[string]string{"": "1–50 of 314", "?identities=99": "301–314 of 314", "?identities=-7&pins=x": "1–50 of 314"} {
+		if _, body := get(t, at+"/node"+query); !strings.Contains(body, want) {
+			t.Errorf("/node%s lacks %s", query, want)
+		}
+	}
 }

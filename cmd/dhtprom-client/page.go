@@ -32,15 +32,14 @@ const maxShown = 200
 // view is the content of the page.
 type view struct {
 	client.Status
-	Key           domain.PublicKey
-	Files         error // faults of files with targets
-	Summary       string
-	Announced     int
-	Broken        int
-	Scrapers      []scraperView
-	Targets       []targetView
-	First, Last   int
-	Before, After int // other pages; 0 for none
+	Key       domain.PublicKey
+	Files     error // faults of files with targets
+	Summary   string
+	Announced int
+	Broken    int
+	Scrapers  []scraperView
+	Targets   []targetView
+	Turn      look.Turn
 }
 
 // scraperView is one scraper on the page.
@@ -85,20 +84,10 @@ func newView(s client.Status, key domain.PublicKey, files error, number int) vie
 	}
 	v.Summary = fmt.Sprintf("%d up, %d broken of %d", good, v.Broken, len(v.Targets))
 	slices.SortStableFunc(v.Targets, func(a, b targetView) int { return cmp.Compare(min(len(b.Errors), 1), min(len(a.Errors), 1)) })
-	v.turn(number)
+	v.Turn = look.Turn{ID: "page", Label: "Pages of the list", Total: len(v.Targets)}
+	from, to := v.Turn.Select(number, maxShown, func(page int) string { return "?page=" + strconv.Itoa(page) })
+	v.Targets = v.Targets[from:to]
 	return v
-}
-
-// turn keeps the targets of one page.
-func (v *view) turn(number int) {
-	last := max(1, (len(v.Targets)+maxShown-1)/maxShown)
-	number = min(max(number, 1), last)
-	from := (number - 1) * maxShown
-	to := min(from+maxShown, len(v.Targets))
-	v.Targets, v.First, v.Last, v.Before = v.Targets[from:to], from+1, to, number-1
-	if number < last {
-		v.After = number + 1
-	}
 }
 
 func scraperViewOf(s app.ClientScraperStatus) scraperView {

@@ -92,9 +92,13 @@ func TestPageOfManyTargetsIsSmallAndShowsTheBrokenOnesFirst(t *testing.T) {
 	if n := strings.Count(text, "<tbody id="); n != maxShown || strings.Index(text, "host-4908") > strings.Index(text, "host-0000") {
 		t.Errorf("%d targets, and the broken ones are not first", n)
 	}
-	for number, want := range map[int][3]int{-3: {1, 200, 2}, 2: {201, 400, 3}, 25: {4801, 5000, 0}, 99: {4801, 5000, 0}} {
-		if v := newView(status(5000), domain.PublicKey{}, nil, number); v.First != want[0] || v.Last != want[1] || v.After != want[2] {
-			t.Errorf("page %d: %d to %d, and then %d", number, v.First, v.Last, v.After)
+	for number, want := range map[int]look.Turn{
+		-3: {First: 1, Last: 200, After: "?page=2"}, 2: {First: 201, Last: 400, Before: "?page=1", After: "?page=3"},
+		25: {First: 4801, Last: 5000, Before: "?page=24"}, 99: {First: 4801, Last: 5000, Before: "?page=24"},
+	} {
+		want.ID, want.Label, want.Total = "page", "Pages of the list", 5000
+		if v := newView(status(5000), domain.PublicKey{}, nil, number); v.Turn != want || len(v.Targets) != maxShown {
+			t.Errorf("page %d: %+v, with %d targets", number, v.Turn, len(v.Targets))
 		}
 	}
 }
