@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,20 +172,6 @@ func pageServer(t *testing.T, s *scraper) (at string) {
 
 func aliasURL(at, alias string) string { return at + "/alias?name=" + url.QueryEscape(alias) }
 
-// picture saves a screenshot to the folder in DHTPROM_TEST_PICTURES, for visual review.
-func picture(t *testing.T, p *tool.Page, name string) {
-	t.Helper()
-	png := p.Screenshot()
-	if len(png) < 5000 {
-		t.Errorf("the picture of %s has %d bytes", name, len(png))
-	}
-	if dir := os.Getenv("DHTPROM_TEST_PICTURES"); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func TestPagesInARealBrowser(t *testing.T) {
 	b := tool.StartBrowser(t)
 	at := pageServer(t, plausible())
@@ -218,7 +202,7 @@ func TestPagesInARealBrowser(t *testing.T) {
 			if worst := p.Eval(contrast); worst != "" {
 				t.Errorf("%s %s: too little contrast: %s", page, name, worst)
 			}
-			picture(t, p, page+"-"+name)
+			p.Picture("scraper-" + page + "-" + name)
 		}
 	}
 }
@@ -374,7 +358,6 @@ func TestFiveThousandAliasesAreFine(t *testing.T) {
 	if got := p.Eval(`(async () => { await refresh(); return 'done' })()`); got != "done" {
 		t.Errorf("a look at what has changed: %q", got)
 	}
-	picture(t, p, "many")
 }
 
 // The counters that are zero are folded, and stay open once they were opened.

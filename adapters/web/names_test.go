@@ -36,7 +36,7 @@ func TestLongestNamesFitAPhone(t *testing.T) {
 			if wide := p.Eval(`document.documentElement.scrollWidth - innerWidth`); wide != "0" && !strings.HasPrefix(wide, "-") {
 				t.Errorf("%s %s is %s pixels too wide", page, name, wide)
 			}
-			picture(t, p, "long-"+page+"-"+name)
+			p.Picture("scraper-long-" + page + "-" + name)
 			if page != "list" {
 				if got := p.Eval(`document.body.innerText.includes('` + long.Hostname + `')`); got != "true" {
 					t.Errorf("%s: the page of the alias clips its hostname", name)

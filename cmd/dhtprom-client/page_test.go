@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -47,12 +45,17 @@ func status(n int) client.Status {
 	return s
 }
 
+// pageServer serves the page of a client with n targets. The files with the targets of a large one have faults.
 func pageServer(t *testing.T, n int) string {
+	var files error
+	if n > 7 {
+		files = errors.New("targets.json: unexpected end")
+	}
 	mux := http.NewServeMux()
 	mux.Handle(look.StylePath, look.Style)
 	mux.Handle(look.ScriptPath, look.Script)
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
-		showPage(w, r, newView(status(n), domain.PublicKey{9}, errors.New("targets.json: unexpected end"), pageNumber(r)))
+		showPage(w, r, newView(status(n), domain.PublicKey{9}, files, pageNumber(r)))
 	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
@@ -111,14 +114,14 @@ func (c *counted) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// everyPage opens the page of clients with 0, 12 and 5,000 targets in light and dark colours, on a phone, and without its script.
+// everyPage opens the page of clients with 0 targets, with 7 that are up, and with 12 and 5,000 of which some are broken, in light and dark colours, on a phone, and without its script.
 func everyPage(t *testing.T, visit func(p *tool.Page, look tool.Look, n int, name string)) {
 	b := tool.StartBrowser(t)
 	for name, look := range map[string]tool.Look{
 		"light": {Width: 1280, Height: 900}, "dark": {Width: 1280, Height: 900, Dark: true}, "phone": {Width: 360, Height: 740}, "phone-dark": {Width: 360, Height: 740, Dark: true},
 		"noscript": {Width: 1280, Height: 900, NoScript: true},
 	} {
-		for _, n := range []int{0, 12, 5000} {
+		for _, n := range []int{0, 7, 12, 5000} {
 			p := b.Open(pageServer(t, n)+"/", look)
 			visit(p, look, n, fmt.Sprintf("client-%d-%s", n, name))
 			p.Close()
@@ -139,11 +142,7 @@ func TestPageInARealBrowser(t *testing.T) {
 				t.Errorf("%s: after an update: %s", name, got)
 			}
 		}
-		if dir := os.Getenv("DHTPROM_TEST_PICTURES"); dir != "" {
-			if err := os.WriteFile(filepath.Join(dir, name+".png"), p.Screenshot(), 0o600); err != nil {
-				t.Error(err)
-			}
-		}
+		p.Picture(name)
 	})
 }
 

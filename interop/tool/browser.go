@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -219,8 +220,28 @@ func (p *Page) Key(name string, code int) {
 	p.Do("Input.dispatchKeyEvent", object{"type": "keyUp", "key": name, "code": name, "windowsVirtualKeyCode": code}, nil)
 }
 
-// Screenshot takes a picture of the whole page and returns it as PNG.
-func (p *Page) Screenshot() []byte {
+// picturesVariable is the variable that names the folder for pictures of pages, which .ci/pictures sets.
+const picturesVariable = "DHTPROM_TEST_PICTURES"
+
+// Pictured reports whether pictures are saved.
+func Pictured() bool { return os.Getenv(picturesVariable) != "" }
+
+// Picture takes a picture of the whole page, for review, and saves it if that is wanted.
+func (p *Page) Picture(name string) {
+	p.t.Helper()
+	png := p.screenshot()
+	if len(png) < 5000 {
+		p.t.Errorf("the picture of %s has %d bytes", name, len(png))
+	}
+	if !Pictured() {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(os.Getenv(picturesVariable), name+".png"), png, 0o644); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func (p *Page) screenshot() []byte {
 	p.t.Helper()
 	var r struct{ Data string }
 	p.Do("Page.captureScreenshot", object{"format": "png", "captureBeyondViewport": true}, &r)
