@@ -44,6 +44,23 @@ func (a *attack) thief(victim *client) {
 	})
 }
 
+// spy knows a secret and the key of a client with another identity. Without a proof that it holds the key, it registers that key under an
+// alias of its own, so that the client's metrics would be scraped there.
+func (a *attack) spy(victim *client, own domain.Alias) {
+	m, w := a.machine("spy"), a.w
+	keys := id.KeyPairFromSeed(id.Seed(w.seedOf("spy")))
+	a.again(5*time.Second, func() {
+		m.host.Do(func() {
+			conn := m.node.Connect(id.PublicKey(a.s.keys.Public), hyperdht.ConnectOptions{Keys: &keys})
+			registration := must(muxrpc.New(mux.New(conn), muxrpc.Options{Protocol: protocolAlias}))
+			conn.OnStart(func() {
+				request := dht.AliasRequest{Secret: w.secret, Register: domain.Register{Alias: own, Key: victim.keys.Public, Hostname: "spy", Service: "simulated"}}
+				_, _ = registration.Request(methodAlias, request.Append(nil), func([]byte, error) { a.thefts++ })
+			})
+		})
+	})
+}
+
 // The conversations of clients and scrapers (dht-prom-client and dht-prom-alias-rpc, index.js).
 const (
 	protocolMetrics, methodMetrics = "prometheus-metrics", "metrics"
