@@ -40,9 +40,12 @@ func TestReceiversAreInitialsOfTheirType(t *testing.T) {
 	}
 }
 
+// receiverType returns the name of the type of a method, "" for a function.
 func receiverType(fn *ast.FuncDecl) string {
-	e := fn.Recv.List[0].Type
-	for {
+	if fn.Recv == nil {
+		return ""
+	}
+	for e := fn.Recv.List[0].Type; ; {
 		switch x := e.(type) {
 		case *ast.StarExpr:
 			e = x.X

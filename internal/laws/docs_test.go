@@ -1,12 +1,9 @@
-package api_test
+package laws
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,51 +17,36 @@ var camel = regexp.MustCompile(`\b[a-z]+[A-Z][A-Za-z0-9]*\b`)
 
 // A reader of go doc sees public names only: each has a comment, and no comment of one explains it by a name that is not shown.
 func TestPublicDocsAreCompleteByThemselves(t *testing.T) {
-	seen := 0
-	for _, dir := range []string{
+	public := []string{
 		".", "client", "scraper", "node", "wiring", "doctor", "domain", "app", "ports", "ports/host", "ports/bridge", "ports/scrapeio",
 		"hyperdht", "hyperdht/dhtnet", "hyperdht/id", "hyperdht/mux", "hyperdht/muxrpc", "hyperdht/compact", "adapters/udp", "adapters/stun",
 		"adapters/source", "adapters/source/exporter", "adapters/web",
-	} {
+	}
+	seen, found := 0, 0
+	for _, p := range packages(t) {
+		if !slices.Contains(public, p.path) {
+			continue
+		}
+		found++
 		hidden, shown := map[string]bool{}, map[string]string{}
-		for _, f := range parsed(t, "../../"+dir) {
-			collect(f, hidden, shown)
+		for _, f := range p.code {
+			collect(f.File, hidden, shown)
 		}
 		for name, text := range shown {
 			seen++
 			if text == "" && !undocumented[name[strings.LastIndex(name, ".")+1:]] {
-				t.Errorf("%s: %s has no comment", dir, name)
+				t.Errorf("%s: %s has no comment", p.path, name)
 			}
 			for _, word := range camel.FindAllString(text, -1) {
 				if hidden[word] {
-					t.Errorf("%s: the comment of %s refers to %s, which go doc does not show", dir, name, word)
+					t.Errorf("%s: the comment of %s refers to %s, which go doc does not show", p.path, name, word)
 				}
 			}
 		}
 	}
-	if seen < 1000 {
-		t.Errorf("found %d names only", seen)
+	if found != len(public) || seen < 1000 {
+		t.Errorf("found %d names in %d packages only", seen, found)
 	}
-}
-
-// parsed returns the files of a package, without tests.
-func parsed(t *testing.T, dir string) (files []*ast.File) {
-	t.Helper()
-	entries, err := fs.Glob(os.DirFS(dir), "*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range entries {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), dir+"/"+name, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, f)
-	}
-	return files
 }
 
 // collect adds the private names of a file's top level to hidden, and the public ones, with those of their fields that have one, to
@@ -84,7 +66,7 @@ func collect(f *ast.File, hidden map[string]bool, shown map[string]string) {
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			switch of := receiver(d); {
+			switch of := receiverType(d); {
 			case of == "":
 				add(d.Name.Name, d.Name.Name, d.Doc)
 			case ast.IsExported(of) && ast.IsExported(d.Name.Name):
@@ -110,27 +92,6 @@ func collect(f *ast.File, hidden map[string]bool, shown map[string]string) {
 					}
 				}
 			}
-		}
-	}
-}
-
-// receiver returns the name of the type of a method, "" for a function.
-func receiver(d *ast.FuncDecl) string {
-	if d.Recv == nil {
-		return ""
-	}
-	for e := d.Recv.List[0].Type; ; {
-		switch x := e.(type) {
-		case *ast.StarExpr:
-			e = x.X
-		case *ast.IndexExpr:
-			e = x.X
-		case *ast.IndexListExpr:
-			e = x.X
-		case *ast.Ident:
-			return x.Name
-		default:
-			return ""
 		}
 	}
 }
