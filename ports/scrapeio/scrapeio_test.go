@@ -315,8 +315,9 @@ func TestResponsesAreWrittenAsTheyCome(t *testing.T) {
 			t.Errorf("%d bytes, %v", n, err)
 		}
 		synctest.Wait()
-		if want := 3 + ports.FirstWindow + 10; s.consumed != want {
-			t.Errorf("%d bytes are reported as read, want %d", s.consumed, want)
+		// What was read of a block that is not used up is reported with it, or before if a report was under way.
+		if taken := 3 + ports.FirstWindow + 10; s.consumed != taken && s.consumed != ports.FirstWindow {
+			t.Errorf("%d bytes are reported as read, want %d or %d", s.consumed, ports.FirstWindow, taken)
 		}
 		if size, ok := r.Complete(); size != len(body)-3-ports.FirstWindow-10 || ok {
 			t.Errorf("%d bytes are left before the end, complete: %t", size, ok)
