@@ -21,6 +21,7 @@ type announcer struct {
 	machine[announcerState]
 	p      *peering
 	keys   id.KeyPair
+	shared bool // ListenOptions.SharedKeys
 	target id.Target
 
 	// relays and relayAddrs are sent to clients in handshakes; those of the latest cycle that reached a node.
@@ -86,8 +87,8 @@ var announcerTable = &table[announcerState]{Name: "announcer", States: []rule[an
 	announcerStopped: {Name: "stopped"},
 }}
 
-func newAnnouncer(p *peering, keys id.KeyPair, announced func(error)) *announcer {
-	a := &announcer{p: p, keys: keys, target: keys.Public.Target(), group: p.rpc.NewCallGroup(), announced: announced}
+func newAnnouncer(p *peering, keys id.KeyPair, shared bool, announced func(error)) *announcer {
+	a := &announcer{p: p, keys: keys, shared: shared, target: keys.Public.Target(), group: p.rpc.NewCallGroup(), announced: announced}
 	a.begin(p.account, announcerTable, announcerIdle, func(announcerState) { a.cycle() })
 	return a
 }
@@ -254,7 +255,10 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		a.finish(failed)
 	})
 	begun := requests.Add()
-	for _, r := range replies[:min(len(replies), announceRelays)] {
+	for i, r := range replies {
+		if i >= announceRelays && (!a.shared || r.Value == nil) {
+			continue // a node with a record of shared keys gets this one
+		}
 		if r.Token == nil {
 			continue
 		}
@@ -265,6 +269,10 @@ func (a *announcer) commit(replies []rpc.Reply) {
 			Value: a.signed(wire.SignAnnounce, r),
 		}, func(answer rpc.Reply, err error) {
 			if err == nil && answer.Error == 0 {
+				if i >= announceRelays {
+					ended() // neither named to callers nor pinged
+					return
+				}
 				if len(relayAddrs) < announceRelays {
 					relayAddrs = append(relayAddrs, r.From)
 				}
@@ -336,6 +344,7 @@ func (a *announcer) ping(round int) {
 		return
 	}
 	nodes, epoch := a.generations[2], a.epoch
+	nodes = nodes[:min(len(nodes), announceRelays)] // the nearest
 	answered := 0
 	pings := host.NewJoin(func() {
 		if epoch != a.epoch {
@@ -384,6 +393,9 @@ func (a *announcer) checkMapping(r rpc.Reply) {
 // unannounceAll unannounces the record at nodes. It does not use the announcer's group of calls, because it also
 // runs while that one is cancelled.
 func (a *announcer) unannounceAll(nodes []netip.AddrPort, done func()) {
+	if a.shared {
+		nodes = nil // the records may be those of another server
+	}
 	join := host.NewJoin(done)
 	ended := join.Add()
 	for _, node := range nodes {

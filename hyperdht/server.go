@@ -38,6 +38,10 @@ type ListenOptions struct {
 	KeepLimited bool
 	// ReusableSocket offers callers to dial again over the same socket.
 	ReusableSocket bool
+	// SharedKeys means that servers of other nodes take turns with this one under the same keys. The DHT keeps one record for a key: so
+	// this server never takes a record back, which may be that of its successor, and it announces to all nodes near the key that have a
+	// record, which may be that of its predecessor.
+	SharedKeys bool
 }
 
 // Server accepts connections under one key (hyperdht lib/server.js).
@@ -71,7 +75,7 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	}
 	s := &Server{
 		p: p, cfg: cfg, target: target, suspended: p.suspended,
-		announcer: newAnnouncer(p, cfg.Keys, done),
+		announcer: newAnnouncer(p, cfg.Keys, cfg.SharedKeys, done),
 		byMessage: make(map[string]*incoming),
 	}
 	p.servers.add(s)
@@ -97,8 +101,8 @@ func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
 // Announcement returns the state of the server's record on the DHT.
 func (s *Server) Announcement() Announcement { return s.announcer.status() }
 
-// Close stops accepting, unannounces the server and calls done, which may be nil. Connections stay open. A second call
-// waits for the first.
+// Close stops accepting, unannounces the server unless its keys are shared, and calls done, which may be nil. Connections stay open. A
+// second call waits for the first.
 func (s *Server) Close(done func()) {
 	if done == nil {
 		done = func() {}
