@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/record"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -123,11 +124,13 @@ func (s *Store) report(d domain.StoreDamage) {
 }
 
 // Load reads all entries, by alias.
-func (s *Store) Load(done func([]domain.Entry, []error, error)) { load(s, aliasBucket, decode, done) }
+func (s *Store) Load(done func([]domain.Entry, []error, error)) {
+	load(s, aliasBucket, record.DecodeEntry, done)
+}
 
 // Put sets an entry.
 func (s *Store) Put(e domain.Entry, done func(error)) {
-	payload, err := encode(e)
+	payload, err := record.EncodeEntry(e)
 	s.put(aliasBucket, e.Alias, payload, err, done)
 }
 
@@ -144,10 +147,10 @@ func addSet(d delta, c domain.SetChange) error {
 		payloads, err = append(payloads, payload), errors.Join(err, failed)
 	}
 	for _, e := range c.Put {
-		encoded(encode(e))
+		encoded(record.EncodeEntry(e))
 	}
 	for _, p := range c.Pins {
-		encoded(encodePin(p))
+		encoded(record.EncodePin(p))
 	}
 	if err != nil {
 		return err
@@ -166,12 +169,12 @@ func addSet(d delta, c domain.SetChange) error {
 
 // LoadPins reads all pins, by alias.
 func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
-	load(s, pinBucket, decodePin, done)
+	load(s, pinBucket, record.DecodePin, done)
 }
 
 // PutPin sets a pin.
 func (s *Store) PutPin(p domain.Pin, done func(error)) {
-	payload, err := encodePin(p)
+	payload, err := record.EncodePin(p)
 	s.put(pinBucket, p.Alias, payload, err, done)
 }
 
@@ -187,7 +190,7 @@ func load[T any](s *Store, bucket []byte, decode func(alias string, value []byte
 			var bad []error
 			records := s.file.records[string(bucket)]
 			for _, alias := range slices.Sorted(maps.Keys(records)) {
-				one, err := decode(alias, records[alias].payload)
+				one, err := decode(alias, records[alias].Payload)
 				if err != nil {
 					bad = append(bad, fmt.Errorf("record of alias %q in %s: %w", clip(alias), bucket, err))
 					continue

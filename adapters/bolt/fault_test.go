@@ -15,6 +15,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/internal/record"
 )
 
 type loop chan func()
@@ -130,7 +131,7 @@ func TestTableOfALaterVersionIsRefusedWithWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := db.Update(func(tx *bbolt.Tx) error {
-		value, _ := seal(string(summaryBucket), string(summaryKey), fmt.Appendf(nil, `{"format":2,"write":%d,"trees":[]}`, tx.ID()), uint64(tx.ID()))
+		value, _ := record.Seal(string(summaryBucket), string(summaryKey), fmt.Appendf(nil, `{"format":2,"write":%d,"trees":[]}`, tx.ID()), uint64(tx.ID()))
 		return tx.Bucket(summaryBucket).Put(summaryKey, value)
 	}); err != nil {
 		t.Fatal(err)
@@ -162,7 +163,7 @@ func TestTablesOfEarlierVersionsAreTakenOver(t *testing.T) {
 				return err
 			}
 			for i := range 100 {
-				payload, err := encode(someEntry(fmt.Sprintf("%d-%d", round, i)))
+				payload, err := record.EncodeEntry(someEntry(fmt.Sprintf("%d-%d", round, i)))
 				if err != nil {
 					return err
 				}

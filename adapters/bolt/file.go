@@ -19,6 +19,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/record"
 	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
@@ -29,7 +30,7 @@ type file struct {
 	db      *bbolt.DB
 	id      os.FileInfo // of the open file
 	size    int64       // minimum size in bytes for the pages in use
-	records map[string]map[string]item
+	records map[string]map[string]record.Item
 	tallies map[string]*tally
 }
 
@@ -240,7 +241,7 @@ func attach(path string, t *table, locked *os.File) (f *file, err error) {
 	for bucket, records := range t.records {
 		f.tallies[bucket] = &tally{}
 		for _, it := range records {
-			f.tallies[bucket].add(it.sum)
+			f.tallies[bucket].add(it.Sum)
 		}
 	}
 	if f.id, err = os.Stat(path); err != nil {
@@ -251,8 +252,8 @@ func attach(path string, t *table, locked *os.File) (f *file, err error) {
 		all := delta{}
 		for bucket, records := range t.records {
 			for alias, it := range records {
-				if it.write > t.write || it.write == 0 && readable(bucket, alias, it.payload) {
-					all.set([]byte(bucket), alias, it.payload)
+				if it.Write > t.write || it.Write == 0 && record.Readable(bucket, alias, it.Payload) {
+					all.set([]byte(bucket), alias, it.Payload)
 				}
 			}
 		}
@@ -277,7 +278,7 @@ func (f *file) write(d delta) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
-	sealed := map[string]map[string]item{}
+	sealed := map[string]map[string]record.Item{}
 	tallies := map[string]tally{}
 	var write int
 	if err := f.db.Update(func(tx *bbolt.Tx) error { write = tx.ID(); return f.apply(tx, d, sealed, tallies) }); err != nil {
@@ -285,7 +286,7 @@ func (f *file) write(d delta) (err error) {
 	}
 	for bucket, items := range sealed {
 		for alias, it := range items {
-			if it.payload == nil {
+			if it.Payload == nil {
 				delete(f.records[bucket], alias)
 			} else {
 				f.records[bucket][alias] = it
@@ -308,7 +309,7 @@ func (f *file) failed(write int, cause error) error {
 }
 
 // apply writes records and summary. It returns them in sealed and tallies, which take effect when the write is durable.
-func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, tallies map[string]tally) error {
+func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]record.Item, tallies map[string]tally) error {
 	write := uint64(tx.ID())
 	for _, bucket := range []string{string(aliasBucket), string(pinBucket)} {
 		b, err := tx.CreateBucketIfNotExists([]byte(bucket))
@@ -316,22 +317,22 @@ func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, t
 			return err
 		}
 		total := *f.tallies[bucket]
-		sealed[bucket] = map[string]item{}
+		sealed[bucket] = map[string]record.Item{}
 		for _, alias := range slices.Sorted(maps.Keys(d[bucket])) {
 			payload := d[bucket][alias]
 			if old, known := f.records[bucket][alias]; known {
-				total.remove(old.sum)
+				total.remove(old.Sum)
 			}
 			if payload == nil {
-				sealed[bucket][alias] = item{}
+				sealed[bucket][alias] = record.Item{}
 				if err := b.Delete([]byte(alias)); err != nil {
 					return err
 				}
 				continue
 			}
-			value, sum := seal(bucket, alias, payload, write)
+			value, sum := record.Seal(bucket, alias, payload, write)
 			total.add(sum)
-			sealed[bucket][alias] = item{payload, write, sum}
+			sealed[bucket][alias] = record.Item{Payload: payload, Write: write, Sum: sum}
 			if err := b.Put([]byte(alias), value); err != nil {
 				return err
 			}
@@ -346,7 +347,7 @@ func (f *file) apply(tx *bbolt.Tx, d delta, sealed map[string]map[string]item, t
 	if err != nil {
 		return err
 	}
-	value, _ := seal(string(summaryBucket), string(summaryKey), payload, write)
+	value, _ := record.Seal(string(summaryBucket), string(summaryKey), payload, write)
 	return b.Put(summaryKey, value)
 }
 
@@ -429,7 +430,7 @@ func (f *file) renew(cause error) (next *file, damage *domain.StoreDamage, err e
 
 // replace replaces a damaged file with a new one, and keeps the damaged one under a dated name. At every moment the path
 // names one of the two.
-func replace(path string, records map[string]map[string]item) (kept string, err error) {
+func replace(path string, records map[string]map[string]record.Item) (kept string, err error) {
 	if err := limitKept(path); err != nil {
 		return "", err
 	}
@@ -482,7 +483,7 @@ const (
 
 // create writes a new table under a temporary name and renames it, so that a full disk leaves no partial table. The
 // temporary name is random, so that scrapers that start at the same time on one path do not use the same file.
-func create(path string, records map[string]map[string]item, there existing) (err error) {
+func create(path string, records map[string]map[string]record.Item, there existing) (err error) {
 	beside := tempfile.Name(path)
 	defer func() {
 		if rest := os.Remove(beside); rest != nil && !errors.Is(rest, os.ErrNotExist) {
@@ -513,23 +514,23 @@ func exists(path string) bool {
 }
 
 // fill writes a new table with records.
-func fill(path string, records map[string]map[string]item) (err error) {
+func fill(path string, records map[string]map[string]record.Item) (err error) {
 	defer recoverDamage(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
 		return err
 	}
-	f := &file{path: path, db: db, records: map[string]map[string]item{}, tallies: map[string]*tally{}}
+	f := &file{path: path, db: db, records: map[string]map[string]record.Item{}, tallies: map[string]*tally{}}
 	all := delta{}
 	for _, bucket := range []string{string(aliasBucket), string(pinBucket)} {
-		f.records[bucket], f.tallies[bucket] = map[string]item{}, &tally{}
+		f.records[bucket], f.tallies[bucket] = map[string]record.Item{}, &tally{}
 		for alias, it := range records[bucket] {
-			all.set([]byte(bucket), alias, it.payload)
+			all.set([]byte(bucket), alias, it.Payload)
 		}
 	}
 	return errors.Join(db.Update(func(tx *bbolt.Tx) error {
-		return f.apply(tx, all, map[string]map[string]item{}, map[string]tally{})
+		return f.apply(tx, all, map[string]map[string]record.Item{}, map[string]tally{})
 	}), db.Close())
 }
 

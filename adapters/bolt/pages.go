@@ -9,6 +9,8 @@ import (
 	"hash/fnv"
 	"maps"
 	"os"
+
+	"github.com/dhtprom/dhtprom/internal/record"
 )
 
 // This file reads a bbolt file without bbolt, which maps the file and trusts its content: a bad page number causes a panic,
@@ -51,13 +53,11 @@ const (
 
 var native = binary.NativeEndian
 
-var errChecksum = errors.New("its checksum is wrong")
-
 // table is the content of a file.
 type table struct {
-	records map[string]map[string]item // by bucket and alias
-	summary *summary                   // nil in a file of an earlier version
-	write   uint64                     // number of the last write; 0 if both headers are unreadable
+	records map[string]map[string]record.Item // by bucket and alias
+	summary *summary                          // nil in a file of an earlier version
+	write   uint64                            // number of the last write; 0 if both headers are unreadable
 
 	problems []string // damage
 	more     int      // problems that are not listed
@@ -116,7 +116,7 @@ func readMeta(b []byte) (m meta, err error) {
 	case native.Uint32(b) != boltMagic:
 		return m, errors.New("wrong magic number")
 	case native.Uint64(b[metaSize-8:]) != sum.Sum64():
-		return m, errChecksum
+		return m, record.ErrChecksum
 	case native.Uint32(b[4:]) != boltVersion:
 		return m, errNewer
 	}
@@ -143,7 +143,7 @@ type reader struct {
 
 // readTable reads a file.
 func readTable(b []byte) *table {
-	t := &table{records: map[string]map[string]item{string(aliasBucket): {}, string(pinBucket): {}}}
+	t := &table{records: map[string]map[string]record.Item{string(aliasBucket): {}, string(pinBucket): {}}}
 	r := &reader{t: t, b: b, sums: map[string]*tally{}}
 	if r.headers() && t.newer == nil {
 		r.walk()
@@ -155,8 +155,8 @@ func readTable(b []byte) *table {
 	if t.damaged() {
 		// Of a damaged file, only records with a valid checksum count, and readable ones of an earlier version.
 		for bucket, records := range t.records {
-			maps.DeleteFunc(records, func(alias string, it item) bool {
-				return alias == "" || it.write == 0 && !readable(bucket, alias, it.payload)
+			maps.DeleteFunc(records, func(alias string, it record.Item) bool {
+				return alias == "" || it.Write == 0 && !record.Readable(bucket, alias, it.Payload)
 			})
 		}
 	}
@@ -366,14 +366,14 @@ func (r *reader) subBucket(name string, value []byte, depth int) {
 }
 
 func (r *reader) record(bucket, alias string, value []byte) {
-	it, err := unseal(bucket, alias, value)
+	it, err := record.Unseal(bucket, alias, value)
 	if err != nil {
 		r.t.problem("record of %q in %s: %v", clip(alias), clip(bucket), err)
 		return
 	}
 	if bucket == string(summaryBucket) {
 		var s summary
-		if err := json.Unmarshal(it.payload, &s); err != nil || it.write == 0 {
+		if err := json.Unmarshal(it.Payload, &s); err != nil || it.Write == 0 {
 			r.t.problem("the summary is unreadable")
 			return
 		}
@@ -386,13 +386,13 @@ func (r *reader) record(bucket, alias string, value []byte) {
 	if r.t.records[bucket] == nil {
 		return // a bucket of a later version
 	}
-	it.payload = bytes.Clone(it.payload)
+	it.Payload = bytes.Clone(it.Payload)
 	r.t.records[bucket][alias] = it
-	r.unsealed = r.unsealed || it.write == 0
+	r.unsealed = r.unsealed || it.Write == 0
 	if r.sums[bucket] == nil {
 		r.sums[bucket] = &tally{}
 	}
-	r.sums[bucket].add(it.sum)
+	r.sums[bucket].add(it.Sum)
 }
 
 // free checks that each page is either in use or free. A page that is both would be overwritten later.
@@ -499,14 +499,14 @@ func (r *reader) rescueRecord(bucket, alias string, value []byte) {
 		if bucket != "" && bucket != name {
 			continue
 		}
-		it, err := unseal(name, alias, value)
-		if err != nil || it.write == 0 && !r.t.legacy(name, alias, it) {
+		it, err := record.Unseal(name, alias, value)
+		if err != nil || it.Write == 0 && !r.t.legacy(name, alias, it) {
 			continue
 		}
 		have, known := records[alias]
-		if it.write > r.t.write && it.write > have.write || r.t.damaged() && (!known || it.write > have.write) {
-			if have.write != it.write || have.sum != it.sum {
-				it.payload = bytes.Clone(it.payload)
+		if it.Write > r.t.write && it.Write > have.Write || r.t.damaged() && (!known || it.Write > have.Write) {
+			if have.Write != it.Write || have.Sum != it.Sum {
+				it.Payload = bytes.Clone(it.Payload)
 				records[alias] = it
 				r.t.rescued++
 			}
@@ -515,14 +515,14 @@ func (r *reader) rescueRecord(bucket, alias string, value []byte) {
 }
 
 // legacy reports whether an unsealed record of a damaged file is a valid record of a bucket.
-func (t *table) legacy(bucket, alias string, it item) bool {
+func (t *table) legacy(bucket, alias string, it record.Item) bool {
 	if !t.damaged() {
 		return false
 	}
 	if bucket == string(pinBucket) {
-		p, err := decodePin(alias, it.payload)
+		p, err := record.DecodePin(alias, it.Payload)
 		return err == nil && !p.Since.IsZero()
 	}
-	e, err := decode(alias, it.payload)
+	e, err := record.DecodeEntry(alias, it.Payload)
 	return err == nil && !e.Expires.IsZero()
 }
