@@ -27,6 +27,9 @@ var rules = []rule{
 	{"ports/bound", "ports/host", "", "limits on peers are held by the same machines in every layer, so those know none of them"},
 	{"internal/states", "", "", "tables of states; what the states are of is not known here"},
 	{"internal/states/statestest", "internal/states internal/golden", "", "tables against documentation; only tests import it"},
+	{"ports/kv", "ports/host", "", "a store that processes share, on the loop as all ports"},
+	{"ports/kv/lease", "ports/host ports/kv", "", "one lease, for the real store's connections and the simulated one's alike"},
+	{"ports/kv/kvtest", "ports/host ports/kv", "", "a contract is stated in the words of its port alone"},
 	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
 	{"ports", "domain", "", "interfaces of the use cases; no package that implements them is imported"},
 	{"ports/scrape", "domain ports ports/host", "", "whole pages on top of the port, for use cases and adapters alike"},
@@ -61,7 +64,7 @@ var rules = []rule{
 	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux domain ports ports/bound", "", "scrapes over any mux; aliases and sessions are not known here"},
 	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
-	{"adapters/simnet/*", "adapters/simnet domain ports ports/host", "", "what stands around simulated machines: disks and stores behind ports, recorders of datagrams"},
+	{"adapters/simnet/*", "adapters/simnet domain ports ports/host ports/kv ports/kv/lease", "", "what stands around simulated machines: disks and stores behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
 	{"adapters/web/look", "internal/coding", "", "frame, style and script of status pages, for those of the scraper and of the client alike"},
@@ -73,6 +76,8 @@ var rules = []rule{
 	{"adapters/source", "domain ports ports/bound ports/host ports/scrape ports/scrapeio", "github.com/klauspost/compress github.com/prometheus/client_golang", "what each client links; exporters are apart"},
 	{"adapters/source/exporter", "adapters/source adapters/source/families domain internal/coding ports ports/bound ports/host ports/scrape ports/scrapeio", anything, "an HTTP client with all that Prometheus configures, for programs with exporters"},
 	{"adapters/source/families", "", "", "a filter of bytes, which knows formats of metrics and nothing else"},
+	{"adapters/etcd", "domain internal/record ports ports/bound ports/host ports/kv", "", "groups over the port of a store; no library of one"},
+	{"adapters/etcd/client", "ports/bridge ports/host ports/kv ports/kv/lease", "go.etcd.io/etcd google.golang.org/grpc go.uber.org/zap", "the one package over etcd's client library, with its goroutines"},
 	{"adapters/filesd", "internal/tempfile domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
@@ -101,7 +106,7 @@ var rules = []rule{
 }
 
 // onlyTests are packages of this module that shipped code must not import. Scenarios do not ship.
-var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "internal/states/statestest", "interop/earlier", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/kv/kvtest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "internal/states/statestest", "interop/earlier", "interop/etcd", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

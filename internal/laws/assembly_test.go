@@ -11,19 +11,21 @@ import (
 
 // makers are the constructors that only the role packages may call, by package: there is one assembly.
 var makers = map[string][]string{
-	".":                {"NewStack"},
-	"adapters/bolt":    {"Open"},
-	"adapters/dht":     {"New"},
-	"adapters/nodes":   {"New"},
-	"adapters/source":  {"Func", "Gatherer", "New", "NewCompressor"},
-	"adapters/stun":    {"New", "NewResponder"},
-	"adapters/targets": {"New"},
-	"adapters/udp":     {"New"},
-	"adapters/web":     {"New"},
-	"app":              {"LogEvents", "NewClient", "NewEventLog", "NewScraper", "NewSession"},
-	"hyperdht":         {"New"},
-	"hyperdht/dhtnet":  {"New", "Start"},
-	"ports/bridge":     {"Call", "Do", "Wait"},
+	".":                    {"NewStack"},
+	"adapters/bolt":        {"Open"},
+	"adapters/dht":         {"New"},
+	"adapters/etcd":        {"New"},
+	"adapters/etcd/client": {"Open"},
+	"adapters/nodes":       {"New"},
+	"adapters/source":      {"Func", "Gatherer", "New", "NewCompressor"},
+	"adapters/stun":        {"New", "NewResponder"},
+	"adapters/targets":     {"New"},
+	"adapters/udp":         {"New"},
+	"adapters/web":         {"New"},
+	"app":                  {"LogEvents", "NewClient", "NewEventLog", "NewScraper", "NewSession"},
+	"hyperdht":             {"New"},
+	"hyperdht/dhtnet":      {"New", "Start"},
+	"ports/bridge":         {"Call", "Do", "Wait"},
 }
 
 func TestProgramsAreAssembledByTheFrontDoor(t *testing.T) {
