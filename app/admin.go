@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // This file has the operator's changes to a running scraper.
@@ -21,7 +22,7 @@ var (
 // is called when the change is durable.
 func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
 	e, known := s.registry.current(a)
-	if !known || s.closed || !s.loaded {
+	if !known || s.closed || s.loading() != nil {
 		s.cfg.Host.Post(func() { done(false, s.loading()) })
 		return
 	}
@@ -34,12 +35,21 @@ func (s *Scraper) Forget(a domain.Alias, done func(found bool, err error)) {
 	})
 }
 
-// loading returns ErrNotLoaded until the table is loaded, then nil.
+// loading returns the reason for which the table cannot be changed: it is not loaded yet, or another member of the group leads.
 func (s *Scraper) loading() error {
-	if s.loaded {
-		return nil
+	switch {
+	case !s.loaded:
+		return domain.ErrNotLoaded
+	case !s.leads():
+		return s.group.notLeader()
 	}
-	return domain.ErrNotLoaded
+	return nil
+}
+
+// pinStore returns the store if it keeps pins.
+func (s *Scraper) pinStore() (ports.PinStore, bool) {
+	store, ok := s.cfg.Store.(ports.PinStore)
+	return store, ok
 }
 
 // Pin pins an alias to a key, its current one when key is zero. An alias with another key is removed. done is called when the pin
@@ -52,15 +62,16 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 	}
 	p := domain.Pin{Alias: a, Key: key, Since: s.cfg.Clock.Now()}
 	_, again := s.pins[a]
+	store, ok := s.pinStore()
 	switch {
-	case s.cfg.Pins == nil:
+	case !ok:
 		refuse(errNoPins)
 		return
 	case s.closed:
 		refuse(domain.ErrClosed)
 		return
-	case !s.loaded:
-		refuse(domain.ErrNotLoaded)
+	case s.loading() != nil:
+		refuse(s.loading())
 		return
 	case key.IsZero():
 		refuse(errNoAlias)
@@ -73,7 +84,7 @@ func (s *Scraper) Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin
 		return
 	}
 	written := s.writePin(a)
-	s.cfg.Pins.PutPin(p, func(err error) {
+	store.PutPin(p, func(err error) {
 		written()
 		if err != nil {
 			s.storeDone(err)
@@ -104,12 +115,13 @@ func (s *Scraper) writePin(a domain.Alias) (written func()) {
 // Unpin removes a pin. done is called when that is durable.
 func (s *Scraper) Unpin(a domain.Alias, done func(found bool, err error)) {
 	p, found := s.pins[a]
-	if !found || s.closed || !s.loaded {
+	store, ok := s.pinStore()
+	if !found || !ok || s.closed || s.loading() != nil {
 		s.cfg.Host.Post(func() { done(false, s.loading()) })
 		return
 	}
 	written := s.writePin(a)
-	s.cfg.Pins.DeletePin(a, func(err error) {
+	store.DeletePin(a, func(err error) {
 		written()
 		if err != nil {
 			s.storeDone(err)

@@ -15,7 +15,7 @@ import (
 // withPins gives the scraper's store support for pins.
 func (w *world) withPins(c *app.ScraperConfig) {
 	store := portstest.NewStore(w.loop, w.disk)
-	c.Store, c.Pins = store, store
+	c.Store = store
 }
 
 // await runs an operator's change and returns its outcome.

@@ -37,6 +37,10 @@ type graces struct {
 	scraped map[domain.Alias]host.Instant // when one of them was last scraped with success
 }
 
+func newGraces() graces {
+	return graces{graced: map[domain.Alias]bool{}, scraped: map[domain.Alias]host.Instant{}}
+}
+
 // noteScrape records that an alias was scraped with success, if it is one of them.
 func (g *graces) noteScrape(a domain.Alias, now host.Instant) {
 	if g.graced[a] {
@@ -90,8 +94,8 @@ func (s *Scraper) ungrace(a domain.Alias) { s.graces.end(a) }
 // that the scraper was not down for that long; it has the time of a registration to renew.
 func (s *Scraper) expired(e domain.Entry) bool {
 	now := s.now()
-	if !e.Expired(now) {
-		return false
+	if !s.leads() || !e.Expired(now) {
+		return false // only the leader of a group judges
 	}
 	if !s.graces.graced[e.Alias] || now.Sub(s.clock.start) >= s.cfg.Expiry {
 		return true

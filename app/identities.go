@@ -91,6 +91,9 @@ func (s *Scraper) revoked(e domain.Entry) bool {
 
 // dropRevoked removes those entries of the table whose identity is revoked. One that is being written is removed after that.
 func (s *Scraper) dropRevoked(entries []domain.Entry) {
+	if !s.leads() {
+		return // the leader does, with identities of the same files
+	}
 	var gone []domain.Alias
 	for _, e := range entries {
 		if s.revoked(e) && !s.registry.pendingFor(e.Alias) {

@@ -19,6 +19,10 @@ func (s *Scraper) Start(done func(error)) {
 	s.cfg.Store.OnDamage(s.damaged)
 	s.clock = newClock(s.cfg.Clock.Now(), s.cfg.Host.Now())
 	s.nudges.watch()
+	if s.group != nil {
+		s.group.join(done)
+		return
+	}
 	fail := func(err error) {
 		tell(s.cfg.OnEvent, domain.LoadAliasesError{Err: err})
 		done(err)
@@ -68,11 +72,12 @@ func (s *Scraper) damaged(d domain.StoreDamage) {
 func (s *Scraper) Damages() []domain.StoreDamage { return slices.Clone(s.damages) }
 
 func (s *Scraper) loadPins(next func(bad []error, err error)) {
-	if s.cfg.Pins == nil {
+	store, ok := s.pinStore()
+	if !ok {
 		next(nil, nil)
 		return
 	}
-	s.cfg.Pins.LoadPins(func(pins []domain.Pin, bad []error, err error) {
+	store.LoadPins(func(pins []domain.Pin, bad []error, err error) {
 		for _, p := range pins {
 			s.pins[p.Alias] = p
 		}

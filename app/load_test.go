@@ -18,7 +18,7 @@ func TestNothingIsSaidOfAliasesBeforeTheTableIsLoaded(t *testing.T) {
 	}
 	again, err := app.NewScraper(app.ScraperConfig{
 		Host: w.loop, Transport: portstest.NewTransport(w.net), Clock: w.clock, Store: portstest.NewStore(w.loop, w.disk),
-		Pins: portstest.NewStore(w.loop, w.disk), Targets: w.targets, Keys: pair(1), Secrets: []domain.Secret{secret},
+		Targets: w.targets, Keys: pair(1), Secrets: []domain.Secret{secret},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ type registry struct {
 	identities domain.Identities
 	counts     map[string]*identityCounts // by the name of an identity
 
+	retired bool                 // another one has taken its place; what it still writes is not its to apply
 	pinning map[domain.Alias]int // the operator's changes of pins that are being written
 	targets int                  // of all sets, and of those that are being written in their place
 	writes  int                  // registrations being written, of an alias or of a set
@@ -42,6 +43,14 @@ type pendingAlias struct {
 
 func newRegistry(s *Scraper) *registry {
 	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}, pinning: map[domain.Alias]int{}, counts: map[string]*identityCounts{}}
+}
+
+// succeed returns a registry in place of this one, without what clients have done here: after a change of the group's leader.
+func (rg *registry) succeed() *registry {
+	next := newRegistry(rg.scraper)
+	next.identities, next.counts, next.refused = rg.identities, rg.counts, rg.refused
+	rg.retired = true
+	return next
 }
 
 // recordRejection counts a rejection and adds it to the list of refusals.
@@ -285,7 +294,8 @@ func (rg *registry) failed(what string, e domain.AliasError) string {
 // causedByRequest reports whether a peer may know an error.
 func causedByRequest(err error) bool {
 	return errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) ||
-		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrSet) || refusalReason(err) != ""
+		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrSet) || errors.Is(err, domain.ErrNotLeader) ||
+		errors.Is(err, domain.ErrStoreUnreachable) || refusalReason(err) != ""
 }
 
 func (rg *registry) pendingFor(a domain.Alias) bool { return rg.pending[a] != nil }
@@ -320,8 +330,8 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 	case s.closed:
 		reject(domain.ReasonStore, domain.ErrClosed)
 		return
-	case !s.loaded:
-		reject(domain.ReasonStore, domain.ErrNotLoaded)
+	case s.loading() != nil:
+		reject(domain.ReasonStore, s.loading())
 		return
 	case s.belongsToAnother(e, old, known):
 		reject(domain.ReasonPinned, domain.ErrPinned)
@@ -339,6 +349,10 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 	s.cfg.Store.Put(s.shown(e), func(err error) {
 		rg.writes--
 		rg.end(e.Alias, p)
+		if rg.retired {
+			reject(domain.ReasonStore, domain.ErrNotLeader)
+			return
+		}
 		defer s.written(e.Alias)
 		if now, exists := rg.current(e.Alias); err != nil && (!exists || now.Key != e.Key) {
 			rg.vanishOf(e)
@@ -362,6 +376,10 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 // leave removes an alias at its client's own request. Only the key that has the alias can give it up, and only the last process
 // that registered under it: a goodbye is ignored after another client or the next instance took the alias over.
 func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
+	if !rg.scraper.leads() {
+		done(false, domain.ErrNotLeader)
+		return
+	}
 	if r.Alias == "" {
 		rg.leaveSet(r, done)
 		return
@@ -392,7 +410,11 @@ func (rg *registry) drop(e domain.Entry, done func(error)) {
 	s.cfg.Store.Delete([]domain.Alias{e.Alias}, func(err error) {
 		rg.writes--
 		rg.end(e.Alias, p)
-		if err != nil {
+		switch {
+		case rg.retired:
+			done(domain.ErrNotLeader)
+			return
+		case err != nil:
 			s.storeDone(err)
 			done(err)
 			s.written(e.Alias)

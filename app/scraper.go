@@ -19,10 +19,10 @@ type ScraperConfig struct {
 	KeepTransport bool
 
 	Clock   ports.Clock
-	Store   ports.AliasStore  // closed by Close
+	Store   ports.AliasStore  // closed by Close. Pins need a ports.PinStore, and a group a ports.SharedStore.
 	Targets ports.TargetsFile // may be nil
-	Pins    ports.PinStore    // part of Store; nil: pinning is not supported
 	Import  ports.AliasImport // read when Store is empty; may be nil
+	Group   *GroupConfig      // the group that this scraper belongs to; nil for none
 
 	Keys    domain.KeyPair  // the identity that clients know
 	Secrets []domain.Secret // each of them authorizes registrations
@@ -53,6 +53,11 @@ func (c *ScraperConfig) check() error {
 	p.must(c.Clock != nil, "Clock", "is required")
 	p.must(c.Store != nil, "Store", "is required")
 	p.must(!c.Keys.IsZero(), "Keys", "want the scraper's key pair")
+	if c.Group != nil {
+		_, shared := c.Store.(ports.SharedStore)
+		p.must(c.Group.Group != nil, "Group.Group", "is required")
+		p.must(shared || c.Store == nil, "Store", "want a store that the members of the group share")
+	}
 	if _, err := identitiesOf(c.Secrets, c.Identities); err != nil {
 		p = append(p, err)
 	}
@@ -83,12 +88,18 @@ type Scraper struct {
 	expiry   host.Timer
 	nudges   nudges
 	targets  targetsWriter
+	group    *membership // nil without a group
+	phase
+	stats domain.ScraperStats
+}
+
+// phase has the steps of a scraper's life that are behind it.
+type phase struct {
 	started  bool
 	loaded   bool // the table holds all that the store and the import have
+	ready    bool // it is announced
 	closed   bool
 	shutdown shutdown
-	ready    bool
-	stats    domain.ScraperStats
 }
 
 // NewScraper checks the configuration. Nothing happens before Start.
@@ -106,7 +117,7 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 		sessions: map[domain.PublicKey]*Session{},
 		scrapes:  map[domain.Alias]*domain.ScrapeHistory{},
 		pins:     map[domain.Alias]domain.Pin{},
-		graces:   graces{graced: map[domain.Alias]bool{}, scraped: map[domain.Alias]host.Instant{}},
+		graces:   newGraces(),
 		clock:    newClock(cfg.Clock.Now(), cfg.Host.Now()),
 		stats: domain.ScraperStats{
 			ScrapesFailed: map[string]uint64{}, Rejected: map[string]uint64{}, ConnectionsDenied: map[string]uint64{},
@@ -118,6 +129,9 @@ func NewScraper(cfg ScraperConfig) (*Scraper, error) {
 	s.registry.identities = identities
 	s.targets = targetsWriter{scraper: s, backoff: cfg.Retry.backoff()}
 	s.nudges = nudges{scraper: s}
+	if cfg.Group != nil {
+		s.group = newMembership(s)
+	}
 	return s, nil
 }
 
@@ -126,7 +140,7 @@ func (s *Scraper) PublicKey() domain.PublicKey { return s.cfg.Keys.Public }
 
 func (s *Scraper) listen(done func(error)) {
 	listener, err := s.cfg.Transport.ListenAliases(ports.AliasListen{
-		Keys: s.cfg.Keys, Known: s.registry.knows, OnOpen: s.registry.onOpen,
+		Keys: s.cfg.Keys, SharedKeys: s.group != nil, Holds: s.holds, Known: s.registry.knows, OnOpen: s.registry.onOpen,
 	}, func(err error) {
 		if s.closed {
 			return
@@ -147,8 +161,14 @@ func (s *Scraper) listen(done func(error)) {
 func (s *Scraper) Loaded() bool { return s.loaded }
 
 // Ready reports whether the scraper has been announced: clients could find it. It stays true when the network fails, because
-// scrapes go on over open connections; Node reports how many DHT nodes hold the record now.
-func (s *Scraper) Ready() bool { return s.ready && !s.closed }
+// scrapes go on over open connections; Node reports how many DHT nodes hold the record now. A member of a group, of which only the leader
+// is announced, is ready when it has the table.
+func (s *Scraper) Ready() bool {
+	if s.group != nil {
+		return s.group.joined && s.loaded && !s.closed
+	}
+	return s.ready && !s.closed
+}
 
 func (s *Scraper) checkExpiry() {
 	s.dropExpired()
@@ -205,7 +225,7 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 		delete(s.scrapes, e.Alias) // they were another client's
 	}
 	s.scrapes[e.Alias].Registered(s.cfg.Clock.Now())
-	if !s.closed {
+	if !s.closed && s.holds(e.Key) {
 		s.session(e.Key).Nudge()
 	}
 	if change.Updated {
@@ -242,7 +262,13 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 			panic("app: " + err.Error()) // NewScraper has checked the values
 		}
 		held.queue, held.paths = s.dials, &s.stats.Paths
-		held.service = sessionService{s.registry.leaveSession, s.registry.setOverSession}
+		held.service = sessionService{
+			func(req ports.AliasRequest, reply func(ports.AliasReply)) { s.registry.leaveSession(req, reply) },
+			func(req ports.SetRequest, l *sessionLink, reply func(ports.SetReply)) {
+				s.registry.setOverSession(req, l, reply)
+			},
+			s.leads, // otherwise the client dials the leader
+		}
 		s.sessions[key] = held
 		held.Start()
 	}
@@ -253,6 +279,7 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 func (s *Scraper) release(key domain.PublicKey) {
 	s.registry.vanishSetMaybe(key)
 	if held := s.sessions[key]; held != nil && !s.table.Serves(key) {
+		s.endVisit(key)
 		delete(s.sessions, key)
 		s.stats.Dials += held.dials
 		held.Release()
@@ -283,7 +310,7 @@ func (s *Scraper) status(e domain.Entry) domain.AliasStatus {
 	e.Labels = e.Labels.With(s.labelsOf(e.Identity))
 	status := domain.AliasStatus{
 		Entry: s.shown(e), Session: domain.SessionClosed, Scrape: s.scrapes[e.Alias].Last(), Pinned: pinned, Overdue: s.expired(e),
-		Shared: s.registry.sharedIdentity(e.Key),
+		Shared: s.registry.sharedIdentity(e.Key), Holder: s.holderOf(e.Key),
 	}
 	if held := s.sessions[e.Key]; held != nil {
 		status.Session, status.Why = held.State(), held.LastError()

@@ -66,7 +66,7 @@ func (s *Scraper) Request(alias domain.Alias, what domain.ScrapeRequest, h ports
 	case !s.loaded:
 		err = domain.ErrNotLoaded
 	case known && !s.expired(e):
-		r.ask(what.Within)
+		r.route(what.Within)
 		return r
 	}
 	s.stats.ScrapesFailed[domain.FailureReason(err)]++
@@ -82,13 +82,40 @@ func (s *Scraper) Request(alias domain.Alias, what domain.ScrapeRequest, h ports
 // ask sends the request to the client of the entry.
 func (r *scrapeRequest) ask(left time.Duration) {
 	held := r.scraper.session(r.entry.Key)
+	r.scraper.visit(r.entry.Key)
 	uid := held.uid()
 	what := r.request
 	what.Within, what.Header = left, passed(what.Header, r.entry.Fields)
 	if r.entry.InSet {
 		what.Target = string(r.entry.Alias)
 	}
-	r.run = held.Scrape(what, ports.ScrapeHandlers{
+	r.run = held.Scrape(what, r.passing(func(err error) { r.ended(uid, err) }))
+}
+
+// route sends the request to the member of the group that has the client's connection, or else to the client.
+func (r *scrapeRequest) route(left time.Duration) {
+	holder, elsewhere := r.scraper.holderFor(r.entry.Key)
+	if !elsewhere || r.request.PassedOn {
+		r.ask(left)
+		return
+	}
+	what := r.request
+	what.Within, what.Header = left, passed(what.Header, r.entry.Fields)
+	r.scraper.stats.Group.PassedOn++
+	r.run = r.scraper.cfg.Group.Members.Source(holder, r.entry.Alias).Scrape(what, r.passing(func(err error) {
+		took := r.scraper.cfg.Host.Now().Sub(r.began)
+		if errors.Is(err, domain.ErrNoAnswer) && !r.headed && took < r.request.Within {
+			r.scraper.stats.Group.TakenBack++
+			r.ask(r.request.Within - took) // in its absence from here
+			return
+		}
+		r.ended(domain.UID{}, err)
+	}))
+}
+
+// passing returns handlers that pass the response on, and notice what is recorded of it.
+func (r *scrapeRequest) passing(onEnd func(error)) ports.ScrapeHandlers {
+	return ports.ScrapeHandlers{
 		OnHead: func(h domain.ScrapeHead) {
 			r.headed = true
 			if h.Status != domain.StatusOK {
@@ -102,8 +129,8 @@ func (r *scrapeRequest) ask(left time.Duration) {
 			}
 			r.handlers.OnData(b)
 		},
-		OnEnd: func(err error) { r.ended(uid, err) },
-	})
+		OnEnd: onEnd,
+	}
 }
 
 // ended handles the end of the response, with the uid of the connection that carried it.
@@ -112,7 +139,7 @@ func (r *scrapeRequest) ended(uid domain.UID, err error) {
 	took := s.cfg.Host.Now().Sub(r.began)
 	if next, ok := s.successor(r.entry, err); ok && !r.headed && took < r.request.Within {
 		r.entry = next
-		r.ask(r.request.Within - took)
+		r.route(r.request.Within - took)
 		return
 	}
 	r.over = true

@@ -72,6 +72,7 @@ type sessionHistory struct {
 type sessionService struct {
 	onLeave func(ports.AliasRequest, func(ports.AliasReply))           // goodbyes
 	onSet   func(ports.SetRequest, *sessionLink, func(ports.SetReply)) // registrations of its set
+	on      func() bool                                                // whether new connections support them
 }
 
 // sessionLink is one connection of a session, or the dial for one. Callbacks of links that the session no longer uses are
@@ -244,6 +245,9 @@ func (s *Session) linkState() (l domain.LinkStats, version string) {
 	return s.link.conn.Stats(), s.link.conn.Version()
 }
 
+// ready reports whether the session is open and its client serves metrics on it.
+func (s *Session) ready() bool { return s.state == domain.SessionOpen && s.link.ready }
+
 // since is the time at which the session opened, zero when it is not open.
 func (s *Session) since() time.Time {
 	if s.state != domain.SessionOpen {
@@ -359,13 +363,21 @@ func (s *Session) limitDial(link *sessionLink) {
 
 // registrations returns the handler of registrations of the client's set on a link; nil where they are not supported.
 func (s *Session) registrations(link *sessionLink) func(ports.SetRequest, func(ports.SetReply)) {
-	if s.service.onSet == nil {
+	if s.service.onSet == nil || !s.service.on() {
 		return nil
 	}
 	link.limit = bound.NewBucket(s.cfg.Host.Now(), bound.Pace{Burst: setBurst, Every: setEvery})
 	return func(req ports.SetRequest, reply func(ports.SetReply)) {
 		s.service.onSet(req, link, reply)
 	}
+}
+
+// goodbyes returns the handler of the client's goodbyes; nil where they are not supported.
+func (s *Session) goodbyes() func(ports.AliasRequest, func(ports.AliasReply)) {
+	if s.service.onLeave == nil || !s.service.on() {
+		return nil
+	}
+	return s.service.onLeave
 }
 
 // dialOn dials the connection of a link, the session's own or that of the search.
@@ -375,7 +387,7 @@ func (s *Session) dialOn(link *sessionLink) {
 	link.conn = s.cfg.Transport.DialMetrics(ports.MetricsDial{
 		Keys:    s.cfg.Keys,
 		Client:  s.cfg.Client,
-		OnLeave: s.service.onLeave,
+		OnLeave: s.goodbyes(),
 		OnSet:   s.registrations(link),
 		OnOpen: func(p domain.Peer) {
 			switch link {

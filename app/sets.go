@@ -138,7 +138,7 @@ func setReason(err error) string {
 		return domain.ReasonOverloaded
 	case errors.Is(err, domain.ErrTableFull):
 		return domain.ReasonTableFull
-	case errors.Is(err, domain.ErrClosed), errors.Is(err, domain.ErrNotLoaded):
+	case errors.Is(err, domain.ErrClosed), errors.Is(err, domain.ErrNotLoaded), errors.Is(err, domain.ErrNotLeader):
 		return domain.ReasonStore
 	default:
 		return domain.ReasonBadName
@@ -152,8 +152,8 @@ func (rg *registry) checkSet(req ports.SetRequest, id domain.Identity) (c *setCh
 	switch {
 	case s.closed:
 		return nil, 0, domain.ErrClosed
-	case !s.loaded:
-		return nil, 0, domain.ErrNotLoaded
+	case s.loading() != nil:
+		return nil, 0, s.loading()
 	case rg.writes >= maxPendingWrites:
 		return nil, 0, errOverloaded
 	case set != nil && set.busy:
@@ -309,6 +309,10 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 				rg.end(c.write.Delete[i-len(c.write.Put)], p)
 			}
 		}
+		if rg.retired {
+			done(domain.ErrNotLeader)
+			return
+		}
 		if err != nil {
 			s.storeDone(err)
 			rg.targets -= more
@@ -359,6 +363,9 @@ func (rg *registry) restore(c *setChange, waits *domain.Backoff) {
 		}
 	}
 	s.cfg.Store.PutSet(back, func(err error) {
+		if rg.retired {
+			return
+		}
 		if err != nil && !s.closed {
 			s.storeDone(err)
 			s.cfg.Host.AfterFunc(waits.Next(random(s.cfg.Host)), func() { rg.restore(c, waits) })
@@ -430,7 +437,7 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	for _, from := range c.taken {
 		s.release(from)
 	}
-	if s.table.Serves(set.key) && !s.closed {
+	if s.table.Serves(set.key) && !s.closed && s.holds(set.key) {
 		s.session(set.key).Nudge()
 	} else {
 		s.release(set.key)

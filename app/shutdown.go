@@ -23,7 +23,11 @@ func (s *Scraper) Close(done func()) {
 		s.closeSessions()
 		closing := host.NewJoin(s.shutdown.finish)
 		table, network := closing.Add(), closing.Add()
-		s.closeTable(table)
+		if s.group != nil {
+			s.group.leave(func() { s.closeTable(table) })
+		} else {
+			s.closeTable(table)
+		}
 		s.closeNetwork(network)
 	})
 }
@@ -51,6 +55,7 @@ func (s *Scraper) closeNetwork(next func()) {
 func (s *Scraper) closeSessions() {
 	s.dials.close() // or those that wait would take the turns of closed ones
 	for _, k := range s.clients() {
+		s.endVisit(k)
 		s.stats.Dials += s.sessions[k].dials
 		s.sessions[k].Close()
 		delete(s.sessions, k)

@@ -20,6 +20,9 @@ func (s *Scraper) Sizes(report func(what string, held, most int)) {
 	report("aliases", s.table.Len(), s.cfg.MaxAliases)
 	report("sessions", len(s.sessions), len(keys))
 	report("sessions that dial", len(s.dials.turns), len(s.sessions))
+	if s.group != nil {
+		report("visits of clients of other members", len(s.group.visits), len(s.sessions))
+	}
 	report("scrape histories", len(s.scrapes), s.table.Len())
 	report("pins", len(s.pins), s.cfg.MaxAliases)
 	report("scrapes of one client under way", waiting, maxSessionRequests)

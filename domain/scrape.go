@@ -16,6 +16,8 @@ type ScrapeRequest struct {
 	Text bool
 	// Compress means that the requester decodes gzip, whatever the header says, and that the bytes on the line cost more than that.
 	Compress bool
+	// PassedOn means that another member of the group has passed the request on, which does not go to a third one.
+	PassedOn bool
 }
 
 // HeaderField is one header field of a request. Name is in its canonical form; neither has control characters.

@@ -98,10 +98,17 @@ type IdentityStatus struct {
 	Rejected      uint64 // registrations, and targets of sets
 }
 
+// GroupStats counts what a member of a group passes on to others since its start.
+type GroupStats struct {
+	PassedOn  uint64 // scrapes passed on to another member
+	TakenBack uint64 // those of them that went to the client from here, as the other member did not answer
+}
+
 // ScraperStats counts a scraper's events since its start.
 type ScraperStats struct {
 	Scrapes           uint64
 	ScrapesFailed     map[string]uint64 // by reason
+	Group             GroupStats
 	Registrations     uint64            // durable ones
 	Rejected          map[string]uint64 // registrations, by reason
 	Takeovers         uint64            // aliases that changed their key
@@ -136,6 +143,7 @@ type AliasStatus struct {
 	Since     time.Time // start of the open session; zero without one
 	Overdue   bool      // expired: not renewed in time; it will be removed at the next check
 	Shared    bool      // two running clients registered it under one key recently
+	Holder    string    // name of the member of the group that holds the connection; empty for this scraper
 }
 
 // AliasDetail is an alias with its history.

@@ -20,10 +20,16 @@ type ScraperTransport interface {
 // AliasListen is a registration service: the protocol register-alias with its one method alias.
 type AliasListen struct {
 	Keys domain.KeyPair
+	// SharedKeys means that other scrapers take turns with this one under the keys: the listener's end does not unannounce it, because the
+	// record may be its successor's.
+	SharedKeys bool
 	// Admit decides before any answer whether a peer may connect; nil admits all.
 	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool
 	// Known corresponds to that of MetricsListen.
 	Known func(remote domain.PublicKey) bool
+	// Holds reports whether this scraper is to scrape a client, on the connection of its registration if the client offers that; nil means
+	// all clients.
+	Holds func(client domain.PublicKey) bool
 	// OnOpen is called for each connection once its encryption is established, and returns its handlers.
 	OnOpen func(Conn) AliasHandlers
 }

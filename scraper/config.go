@@ -97,7 +97,6 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 	if cfg.Store, err = open(n.Host()); err != nil {
 		return nil, &StoreError{err}
 	}
-	cfg.Pins, _ = cfg.Store.(ports.PinStore)
 	if file != nil {
 		cfg.Import = file
 	}

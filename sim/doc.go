@@ -24,6 +24,8 @@
 //	stranger      a client accepts a connection of another peer than its scraper, or an alias goes to a key that never knew the secret
 //	atomic        the table or the disk of a scraper has parts of two sets of one client
 //	acknowledged  a client received an acknowledgement, and its alias is not on the disk, or not there after a restart
+//	leader        a member of a group leads while another one does
+//	store         a record in the store of a group cannot be read
 //	retries       a machine retries more often than its backoff allows
 //	bounds        a machine has more timers, sockets or sessions than it could need
 //	deadlines     a part of a node is in a state for longer than its limit, or makes an invalid transition
@@ -37,6 +39,7 @@
 //
 //	progress      a condition is not met in time, so that the scenario cannot go on
 //	outcome       a result is wrong: the owner of an alias, the findings of lookups, the number of attempts
+//	group         a scrape is lost while members of a group are restarted in turn, a change takes a group too long, or two members hold a client
 //	liveness      an alias is not scrapeable within the bound after the world has healed
 //
 // A Failure has the name of its rule, and an identity beside it (Failure.Expected): the broken expectation, without names
@@ -49,6 +52,7 @@
 //
 //	healWithin       30 s  everywhere else: what README.md promises
 //	reunionWithin   300 s  outage, for a new client too: silent bootstrap nodes are asked each minute
+//	groupWithin      35 s  group and groupchaos: a lease of 5 s, and dials; 60 s more where clients wait to register
 //	crowdWithin     120 s  flashcrowd, after an outage in which the table was lost
 //	namedWithin     150 s  dns, for a client without known nodes: names are looked up each minute
 //	announcedWithin 360 s  for lookups: a round of announcing takes five minutes

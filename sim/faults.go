@@ -146,9 +146,7 @@ func (w *World) suffer(t faultSet, victims []*machine, during, heal time.Duratio
 	t = t.without(w.opts.Without...)
 	w.result.faulty = true
 	w.phase("faults for %v: %v", during, t)
-	for _, s := range w.scrapers {
-		s.disk.SetConfig(t.disk)
-	}
+	w.setDisks(t.disk)
 	t.Lasts = during
 	w.check.unrest = t.unsettles()
 	stopRoaming := w.roamingDuring(t, victims)
@@ -161,9 +159,7 @@ func (w *World) suffer(t faultSet, victims []*machine, during, heal time.Duratio
 	for _, f := range stop {
 		f()
 	}
-	for _, s := range w.scrapers {
-		s.disk.SetConfig(simstore.Config{})
-	}
+	w.setDisks(simstore.Config{})
 	stopRoaming()
 	w.check.tally(t, outbreak)
 	outbreak.Heal()
@@ -176,6 +172,15 @@ func (w *World) suffer(t faultSet, victims []*machine, during, heal time.Duratio
 	w.result.row("paths of scrapes", "%s", w.check.ways())
 	w.result.row("scrapes under them", "%d, %d failed", w.result.Scrapes, w.failedScrapes())
 	w.mustHeal(heal)
+}
+
+// setDisks sets the faults of the scrapers' disks. Members of a group have none.
+func (w *World) setDisks(c simstore.Config) {
+	for _, s := range w.scrapers {
+		if s.disk != nil {
+			s.disk.SetConfig(c)
+		}
+	}
 }
 
 // roamingDuring gives machines on the open internet other addresses as often as routers get them, until stop is called.

@@ -12,7 +12,8 @@ import (
 // ledger is the expected alias table of a scraper, derived from its events and its clients'. It outlives crashes, as the
 // disk does.
 type ledger struct {
-	s       *scraper
+	s       *scraper              // of a group: the one that leads, or did last
+	entries func() []domain.Entry // what is durable
 	aliases map[domain.Alias]*account
 	pending map[question]promise // unanswered registrations: when they would expire
 }
@@ -42,6 +43,7 @@ type promise struct {
 func newLedger(s *scraper) *ledger {
 	return &ledger{
 		s: s, aliases: map[domain.Alias]*account{}, pending: map[question]promise{},
+		entries: func() []domain.Entry { return s.disk.Entries() },
 	}
 }
 
@@ -154,7 +156,7 @@ func (l *ledger) acknowledge(c *client) {
 	}
 	// The latest registration that the scraper answered must be there, not only an earlier one, by the clock of that
 	// moment: the clock may have been set since.
-	durable := slices.ContainsFunc(l.s.disk.Entries(), func(e domain.Entry) bool {
+	durable := slices.ContainsFunc(l.entries(), func(e domain.Entry) bool {
 		return e.Alias == c.alias && !e.Expires.Before(acc.due.Add(-clockSlack))
 	})
 	if !durable && l.now().Before(acc.expires) {
@@ -169,7 +171,7 @@ func (l *ledger) acknowledge(c *client) {
 func (l *ledger) booted() {
 	clear(l.pending)
 	now, clock, grace := l.now(), l.s.host.Clock().Now(), min(bootGrace, l.s.expiry)
-	for _, e := range l.s.disk.Entries() {
+	for _, e := range l.entries() {
 		acc := l.account(e.Alias)
 		acc.owner = e.Key
 		if e.InSet {

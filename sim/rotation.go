@@ -8,6 +8,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -21,7 +22,11 @@ var rotationScenario = &Scenario{
 		r := &rotation{w: w, files: map[string]domain.Secret{}, valid: []domain.Secret{w.secret}}
 		r.s = w.addScraper("scraper", scraperSetup{at: home, change: func(c *app.ScraperConfig) {
 			r.pins.host = c.Host
-			c.Secrets, c.Pins, c.RequireProof, c.Expiry = r.valid, &r.pins, true, w.opts.For
+			c.Store = struct {
+				ports.AliasStore
+				ports.PinStore
+			}{c.Store, &r.pins}
+			c.Secrets, c.RequireProof, c.Expiry = r.valid, true, w.opts.For
 		}})
 		w.populateAt(r.s, w.opts.Clients, setting{clients: steady()}, r.setup(""))
 

@@ -14,12 +14,14 @@ type aliasServer struct {
 	maxName int
 	// takeOffers allows scraping a client that proves its key on this connection.
 	takeOffers bool
-	onOpen     func(ports.Conn) ports.AliasHandlers
-	handlers   ports.AliasHandlers
-	active     bool // handlers are set, and OnClose has not been called
-	reason     error
-	linger     host.Timer // started when the channel closes
-	sets       *setServer
+	// holds decides for which clients; nil: all.
+	holds    func(client domain.PublicKey) bool
+	onOpen   func(ports.Conn) ports.AliasHandlers
+	handlers ports.AliasHandlers
+	active   bool // handlers are set, and OnClose has not been called
+	reason   error
+	linger   host.Timer // started when the channel closes
+	sets     *setServer
 }
 
 // serveAliases opens the channel for registrations. As in the reference implementation it exists from the start: the
@@ -86,7 +88,7 @@ func (s *aliasServer) identify(method string, key domain.PublicKey, o *Offer) id
 	}
 	if o != nil && o.Proves(key, s.link.conn.HandshakeHash()) {
 		from.proven = true
-		if method != methodLeave && s.takeOffers {
+		if method != methodLeave && s.takeOffers && (s.holds == nil || s.holds(key)) {
 			from.accepted, from.unconnected = true, o.Unconnected
 			s.link.proven = key
 		}

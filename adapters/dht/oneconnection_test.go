@@ -137,7 +137,7 @@ func TestAliasConnectionWithoutChannelIsNotKeptForever(t *testing.T) {
 }
 
 // offering is a client that registers keyPair 3's metrics server from another key, and the scraper's resulting state.
-func offering(t *testing.T, signer id.KeyPair, cfg Config) (w *world, scraper *link, proven *bool) {
+func offering(t *testing.T, signer id.KeyPair, cfg Config, change ...func(*aliasServer)) (w *world, scraper *link, proven *bool) {
 	w = newWorld(t)
 	scraper = newLink(w.loop, w.scraper)
 	proven = new(bool)
@@ -145,8 +145,12 @@ func offering(t *testing.T, signer id.KeyPair, cfg Config) (w *world, scraper *l
 		*proven = req.Proven
 		reply(ports.AliasReply{Success: true, Updated: true})
 	})
-	if _, err := serveAliases(scraper, cfg, handlers); err != nil {
+	server, err := serveAliases(scraper, cfg, handlers)
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(server)
 	}
 	r := w.registration()
 	r.OnOpen = nil
@@ -159,6 +163,22 @@ func offering(t *testing.T, signer id.KeyPair, cfg Config) (w *world, scraper *l
 	w.open()
 	w.run()
 	return w, scraper, proven
+}
+
+func TestOffersOfClientsOfAnotherMemberAreDeclined(t *testing.T) {
+	keys := id.KeyPairFromSeed(id.Seed{3})
+	var asked domain.PublicKey
+	w, scraper, proven := offering(t, keys, Config{MaxName: 100}, func(s *aliasServer) {
+		s.holds = func(client domain.PublicKey) bool {
+			asked = client
+			return false
+		}
+	})
+	if !*proven || asked != domain.PublicKey(keys.Public) || scraper.offers(asked) {
+		t.Errorf("proven %v, asked for %s, offers %v", *proven, asked.Short(), scraper.offers(asked))
+	}
+	w.loop.Advance(time.Hour)
+	w.wantClosed()
 }
 
 func TestProvenClientIsScrapedOnItsRegistration(t *testing.T) {

@@ -288,6 +288,7 @@ type listener struct {
 	key       domain.PublicKey
 	metrics   ports.MetricsListen // OnOpen is nil for an alias server
 	aliases   ports.AliasListen   // OnOpen is nil for a metrics server
+	shared    bool                // AliasListen.SharedKeys
 	server    *hyperdht.Server
 	links     []*link
 	adopted   []ports.Conn // metrics on connections that this side dialled
@@ -306,6 +307,7 @@ func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (por
 // ListenAliases implements ports.Transport.
 func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
 	s := &listener{transport: t, key: a.Keys.Public, aliases: a}
+	s.shared = a.SharedKeys
 	return s.listen(a.Keys, a.Admit, a.Known, ready)
 }
 
@@ -317,7 +319,7 @@ func (li *listener) listen(keys domain.KeyPair, admit admit, known func(domain.P
 		return nil, domain.ErrClosed
 	}
 	opts := hyperdht.ListenOptions{
-		Keys: keyPairOf(keys), OnConnection: li.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: li.aliases.OnOpen != nil,
+		Keys: keyPairOf(keys), SharedKeys: li.shared, OnConnection: li.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: li.aliases.OnOpen != nil,
 		Paths: func(remote id.PublicKey) hyperdht.PathRule {
 			return pathRule(t.cfg.Paths.For(domain.PublicKey(remote)))
 		},
@@ -353,7 +355,10 @@ func (li *listener) onConnection(c *hyperdht.Connection) {
 	li.links = append(li.links, l)
 	var err error
 	if li.aliases.OnOpen != nil {
-		_, err = serveAliases(l, t.cfg, li.aliases.OnOpen)
+		var s *aliasServer
+		if s, err = serveAliases(l, t.cfg, li.aliases.OnOpen); err == nil {
+			s.holds = li.aliases.Holds
+		}
 	} else {
 		_, err = serveMetrics(l, li.metrics.OnOpen)
 	}
@@ -411,13 +416,25 @@ func (li *listener) Close(done func()) {
 	for _, l := range slices.Clone(li.links) {
 		if m := l.sayingGoodbye(); m != nil {
 			m.Close(nil)
-		} else {
+		} else if !li.shared || !li.leaveSession(l) {
 			l.end(nil)
 		}
 	}
 	for _, c := range slices.Clone(li.adopted) {
 		c.Close(nil)
 	}
+}
+
+// leaveSession closes the registrations on a link that has a session as well, which stays. It reports whether that is so.
+func (li *listener) leaveSession(l *link) bool {
+	for _, r := range l.roles {
+		if s, ok := r.(*aliasServer); ok && s.active && l.shared(s) {
+			li.links = without(li.links, l)
+			s.Close(nil)
+			return true
+		}
+	}
+	return false
 }
 
 // closeMaybe calls onClosed when the server is unannounced and its connections are closed.

@@ -13,6 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/bolt"
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
+	"github.com/dhtprom/dhtprom/adapters/etcd"
 	sourceadapter "github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/stun"
@@ -31,7 +32,7 @@ import (
 func bounds() []bound.Bound {
 	return slices.Concat(
 		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(),
-		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), exporter.Bounds(), bolt.Bounds(), web.Bounds(),
+		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), exporter.Bounds(), bolt.Bounds(), etcd.Bounds(), web.Bounds(),
 	)
 }
 
@@ -97,6 +98,9 @@ var noBounds = map[string]string{
 	"bolt.maxLinks":           "links of our own disk",
 	"bolt.maxPageSize":        "a file of our own",
 	"bolt.maxProblems":        "a file of our own",
+	"etcd.maxFences":          "transactions of our own",
+	"etcd.maxOps":             "how our own writes are cut",
+	"etcd.maxSize":            "how our own writes are cut",
 	"nodes.maxFile":           "a file of our own",
 	"rpc.MaxKnown":            "requests of our own",
 	"domain.MaxIdentities":    "our own configuration",

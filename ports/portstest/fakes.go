@@ -38,10 +38,41 @@ func (d *Disk) Release() {
 	}
 }
 
+// apply makes a change, all of it at once.
+func (d *Disk) apply(c domain.TableChange) {
+	for _, a := range c.Delete {
+		delete(d.Entries, a)
+	}
+	for _, e := range c.Put {
+		d.Entries[e.Alias] = e
+	}
+	for _, a := range c.Unpinned {
+		delete(d.Pins, a)
+	}
+	for _, p := range c.Pins {
+		d.Pins[p.Alias] = p
+	}
+}
+
+// entries lists the entries by alias.
+func (d *Disk) entries() []domain.Entry {
+	return slices.SortedFunc(maps.Values(d.Entries), func(a, b domain.Entry) int {
+		return strings.Compare(string(a.Alias), string(b.Alias))
+	})
+}
+
+// pins lists the pins by alias.
+func (d *Disk) pins() []domain.Pin {
+	return slices.SortedFunc(maps.Values(d.Pins), func(a, b domain.Pin) int {
+		return strings.Compare(string(a.Alias), string(b.Alias))
+	})
+}
+
 // Store is an in-memory alias store.
 type Store struct {
 	loop   host.Loop
 	disk   *Disk
+	group  *member // nil for a store that is not shared
 	closed bool
 
 	onDamage func(domain.StoreDamage)
@@ -56,7 +87,7 @@ func (s *Store) err() error {
 	if s.closed {
 		return errStoreClosed
 	}
-	return s.disk.Fail
+	return cmp.Or(s.disk.Fail, s.group.readable())
 }
 
 // Load returns the content of the disk.
@@ -66,14 +97,11 @@ func (s *Store) Load(done func([]domain.Entry, []error, error)) {
 			done(nil, nil, err)
 			return
 		}
-		entries := slices.SortedFunc(maps.Values(s.disk.Entries), func(a, b domain.Entry) int {
-			return strings.Compare(string(a.Alias), string(b.Alias))
-		})
-		done(entries, s.disk.Bad, nil)
+		done(s.disk.entries(), s.disk.Bad, nil)
 	})
 }
 
-func (s *Store) change(f func(), done func(error)) {
+func (s *Store) change(c domain.TableChange, done func(error)) {
 	closed := s.closed
 	run := func() {
 		s.loop.Post(func() {
@@ -81,11 +109,12 @@ func (s *Store) change(f func(), done func(error)) {
 				done(errStoreClosed)
 				return
 			}
-			if s.disk.Fail != nil {
-				done(s.disk.Fail)
+			if err := cmp.Or(s.disk.Fail, s.group.writable()); err != nil {
+				done(err)
 				return
 			}
-			f()
+			s.disk.apply(c)
+			s.group.changed(c)
 			done(nil)
 		})
 	}
@@ -104,33 +133,17 @@ func (s *Store) Damage(d domain.StoreDamage) { s.loop.Post(func() { s.onDamage(d
 
 // Put sets an entry.
 func (s *Store) Put(e domain.Entry, done func(error)) {
-	s.change(func() { s.disk.Entries[e.Alias] = e }, done)
+	s.change(domain.TableChange{Put: []domain.Entry{e}}, done)
 }
 
 // PutSet changes the entries of a set.
 func (s *Store) PutSet(c domain.SetChange, done func(error)) {
-	c.Put, c.Delete, c.Pins = slices.Clone(c.Put), slices.Clone(c.Delete), slices.Clone(c.Pins)
-	s.change(func() {
-		for _, a := range c.Delete {
-			delete(s.disk.Entries, a)
-		}
-		for _, e := range c.Put {
-			s.disk.Entries[e.Alias] = e
-		}
-		for _, p := range c.Pins {
-			s.disk.Pins[p.Alias] = p
-		}
-	}, done)
+	s.change(domain.TableChange{Put: slices.Clone(c.Put), Delete: slices.Clone(c.Delete), Pins: slices.Clone(c.Pins)}, done)
 }
 
 // Delete removes aliases.
 func (s *Store) Delete(aliases []domain.Alias, done func(error)) {
-	aliases = slices.Clone(aliases)
-	s.change(func() {
-		for _, a := range aliases {
-			delete(s.disk.Entries, a)
-		}
-	}, done)
+	s.change(domain.TableChange{Delete: slices.Clone(aliases)}, done)
 }
 
 // LoadPins lists the pins.
@@ -140,26 +153,38 @@ func (s *Store) LoadPins(done func([]domain.Pin, []error, error)) {
 			done(nil, nil, err)
 			return
 		}
-		done(slices.SortedFunc(maps.Values(s.disk.Pins), func(a, b domain.Pin) int {
-			return strings.Compare(string(a.Alias), string(b.Alias))
-		}), nil, nil)
+		done(s.disk.pins(), nil, nil)
 	})
 }
 
 // PutPin sets a pin.
 func (s *Store) PutPin(p domain.Pin, done func(error)) {
-	s.change(func() { s.disk.Pins[p.Alias] = p }, done)
+	s.change(domain.TableChange{Pins: []domain.Pin{p}}, done)
 }
 
 // DeletePin removes a pin.
 func (s *Store) DeletePin(a domain.Alias, done func(error)) {
-	s.change(func() { delete(s.disk.Pins, a) }, done)
+	s.change(domain.TableChange{Unpinned: []domain.Alias{a}}, done)
 }
 
 // Close closes the store.
 func (s *Store) Close(done func(error)) {
-	s.change(func() {}, done)
+	closed := s.closed
 	s.closed = true
+	run := func() {
+		s.loop.Post(func() {
+			if closed {
+				done(errStoreClosed)
+				return
+			}
+			done(nil)
+		})
+	}
+	if s.disk.Hold {
+		s.disk.held = append(s.disk.held, run)
+		return
+	}
+	run()
 }
 
 // Source is a metrics source that a test controls.
