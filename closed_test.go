@@ -144,6 +144,8 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"SetIdentities": func() { _ = th.scraper.SetIdentities(ctx, scraperConfig().Secrets, nil) },
 			"Scrape":        func() { _, err := th.scraper.Scrape(ctx, "a"); refused(err) },
 			"Aliases":       func() { _, _ = th.scraper.Aliases(ctx) },
+			"Group":         func() { _, _, _ = th.scraper.Group(ctx) },
+			"HandOver":      func() { _ = th.scraper.HandOver(ctx) },
 			"Handler": func() {
 				h, err := th.scraper.Handler(scraper.HandlerConfig{})
 				askAll(t, h, err)

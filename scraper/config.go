@@ -29,6 +29,8 @@ type Config struct {
 	// OpenStore opens another store in place of Path, which the scraper closes; nil means none. A store that is also a
 	// ports.PinStore keeps pins. portstest.TestAliasStore tests the contract.
 	OpenStore func(loop host.Host) (ports.AliasStore, error)
+	// Group makes the scraper a member of a group, whose table is in place of Path and OpenStore; nil: it is in none.
+	Group *GroupConfig
 	// TargetsFile is a file for Prometheus's file service discovery; empty means none. If the store is new, and not in memory,
 	// the aliases of an existing TargetsFile of the JavaScript bridge are imported.
 	TargetsFile string
@@ -58,6 +60,11 @@ func (c *Config) app(n *dhtprom.Node) (app.ScraperConfig, error) {
 	if c.Seed.IsZero() {
 		return app.ScraperConfig{}, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the scraper's key pair"}
 	}
+	if c.Group != nil {
+		if err := c.Group.check(c); err != nil {
+			return app.ScraperConfig{}, err
+		}
+	}
 	if c.Clock == nil {
 		c.Clock = dhtprom.Clock{}
 	}
@@ -84,6 +91,12 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 	if c.TargetsFile != "" {
 		file = targets.New(n.Host(), c.TargetsFile)
 		cfg.Targets = file
+	}
+	if c.Group != nil {
+		if file != nil {
+			cfg.Import = file
+		}
+		return c.Group.open(n, c.Seed, cfg)
 	}
 	open := c.OpenStore
 	switch {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
+	"github.com/dhtprom/dhtprom/adapters/web/passon"
 	"github.com/dhtprom/dhtprom/app"
 )
 
@@ -61,6 +62,9 @@ func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
 func (s *Scraper) Web(cfg web.Config) (*web.Handler, error) {
 	cfg.Loop, cfg.Scraper, cfg.Log = s.node.Host(), s.scraper, s.log()
 	cfg.ScrapeTimeout, cfg.Expiry = s.cfg.RequestTimeout, s.cfg.Expiry
+	if s.cfg.Group != nil {
+		cfg.Members = passon.NewKey(s.cfg.Seed)
+	}
 	return web.New(cfg)
 }
 

@@ -175,6 +175,8 @@ func (h *Handler) alter(w http.ResponseWriter, r *http.Request, missing string, 
 		refuse(w, http.StatusServiceUnavailable, "timed out; the change may still be applied")
 	case errors.Is(o.err, domain.ErrUnknownAlias):
 		refuse(w, http.StatusNotFound, oneLine(o.err.Error()))
+	case errors.Is(o.err, domain.ErrNotLeader), errors.Is(o.err, domain.ErrStoreUnreachable):
+		refuse(w, http.StatusServiceUnavailable, oneLine(o.err.Error()))
 	case errors.Is(o.err, domain.ErrName):
 		refuse(w, http.StatusBadRequest, oneLine(o.err.Error()))
 	case o.err != nil:

@@ -41,6 +41,7 @@ type Status struct {
 	Sessions           map[string]int `json:"sessions"`          // by state
 	Damages            []Damage       `json:"damages,omitempty"` // of the alias table, repaired since the start
 	DHT                DHT            `json:"dht"`
+	Group              *Group         `json:"group,omitempty"` // of scrapers, if this one is in one
 }
 
 // Damage is damage of the alias table that was repaired.
@@ -103,7 +104,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 			PublicKey: h.cfg.Scraper.PublicKey().String(), SecretFingerprints: slices.Clone(h.cfg.Scraper.Fingerprints()),
 			Version: h.cfg.Version, StartTime: h.started.UTC(), Ready: h.cfg.Scraper.Ready(),
 			Aliases: h.cfg.Scraper.Stats().Aliases, Sessions: sessions,
-			Damages: damagesOf(h.cfg.Scraper.Damages()), DHT: dhtOf(h.cfg.Scraper.Node()),
+			Damages: damagesOf(h.cfg.Scraper.Damages()), DHT: dhtOf(h.cfg.Scraper.Node()), Group: membershipOf(h.cfg.Scraper).entry(),
 		}
 	})
 	if err != nil {
@@ -162,6 +163,7 @@ type AliasEntry struct {
 	Expires    time.Time `json:"expires"`
 	ScrapePath string    `json:"scrapePath"`
 	Session    string    `json:"session"`
+	Holder     string    `json:"holder,omitempty"` // the member of the group that holds the connection, if another one
 	Connection
 	// Instance and Labels are those that service discovery lists for it, where its client has set them.
 	Instance     string            `json:"instance,omitempty"`
@@ -200,7 +202,7 @@ func entryOf(a domain.AliasStatus) AliasEntry {
 		Alias: string(a.Alias), PublicKey: a.Key.String(), Hostname: a.Hostname, Service: a.Service, Identity: a.Identity,
 		Registered: a.Registered.UTC(), Renewed: a.Renewed.UTC(), Expires: a.Expires.UTC(),
 		ScrapePath: pathOf(a.Alias),
-		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned, Shared: a.Shared,
+		Session:    a.Session.String(), Health: "unknown", Pinned: a.Pinned, Shared: a.Shared, Holder: a.Holder,
 		Instance: a.Label, Labels: maps.Collect(a.Labels.All()), Connection: connectionOf(a),
 	}
 	if a.Why != nil {

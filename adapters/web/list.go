@@ -115,7 +115,9 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 	all, err := h.list(r.Context())
 	var is health
 	if err == nil {
-		is, err = ask(r.Context(), h.cfg.Loop, func() health { return health{h.cfg.Scraper.Ready(), h.cfg.Scraper.Node()} })
+		is, err = ask(r.Context(), h.cfg.Loop, func() health {
+			return health{h.cfg.Scraper.Ready(), h.cfg.Scraper.Node(), membershipOf(h.cfg.Scraper)}
+		})
 	}
 	if err != nil {
 		h.sorry(w, r, http.StatusServiceUnavailable, "No answer", "Try again in a moment: "+err.Error()+".")
@@ -144,7 +146,7 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) {
 // summary formats the counts as a sentence, for the title and for screen readers.
 func summary(total int, counts map[condition]int) string {
 	text := fmt.Sprintf("%d up", counts[up])
-	for _, c := range []condition{down, waiting, overdue} {
+	for _, c := range []condition{down, waiting, overdue, away} {
 		if counts[c] > 0 || c == down {
 			text += fmt.Sprintf(", %d %s", counts[c], c)
 		}
@@ -154,8 +156,8 @@ func summary(total int, counts map[condition]int) string {
 
 func (h *Handler) choices(v view, total int, counts map[condition]int) []choice {
 	all := []choice{{ID: "all", Word: "All", Count: total, Link: v.link(h.linkPrefix, func(v *view) { v.state = "" }), Chosen: v.state == ""}}
-	for _, c := range []condition{up, down, waiting, overdue} {
-		if c == overdue && counts[c] == 0 && v.state != c {
+	for _, c := range []condition{up, down, waiting, overdue, away} {
+		if (c == overdue || c == away) && counts[c] == 0 && v.state != c {
 			continue
 		}
 		all = append(all, choice{

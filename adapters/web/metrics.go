@@ -98,11 +98,12 @@ type snapshot struct {
 	pins     int
 
 	identities []domain.IdentityStatus
+	group      membership
 }
 
 // snapshotOf is called on the loop.
 func snapshotOf(s Scraper) snapshot {
-	return snapshot{s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins()), s.IdentityStatus()}
+	return snapshot{s.Sessions(), s.Stats(), s.Node(), s.Ready(), s.Loaded(), len(s.Pins()), s.IdentityStatus(), membershipOf(s)}
 }
 
 func (c *collector) Collect(out chan<- prometheus.Metric) {
@@ -124,7 +125,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descReady, truth(snap.ready))
 	gauge(descExpiry, c.h.cfg.Expiry.Seconds())
-	gauge(descAnnounced, float64(snap.node.Announced))
+	if snap.group.leads() { // the others of a group are not announced
+		gauge(descAnnounced, float64(snap.node.Announced))
+	}
 	if snap.loaded { // an incomplete table would look like lost aliases
 		gauge(descAliases, float64(snap.stats.Aliases))
 		gauge(descPins, float64(snap.pins))
@@ -134,6 +137,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(descSessions, float64(snap.sessions[state]), state.String())
 	}
 	collectTargets(aliases, gauge)
+	c.h.collectGroup(snap, gauge, count)
 	count(descScrapes, snap.stats.Scrapes)
 	for _, reason := range domain.FailureReasons() {
 		count(descScrapesFailed, snap.stats.ScrapesFailed[reason], reason)
@@ -212,7 +216,9 @@ func collectTargets(aliases []domain.AliasStatus, gauge func(*prometheus.Desc, f
 	}
 	for _, a := range aliases {
 		alias := string(a.Alias)
-		gauge(descConnected, truth(a.SessionUp), alias)
+		if a.Holder == "" {
+			gauge(descConnected, truth(a.SessionUp), alias)
+		}
 		gauge(descExpires, seconds(a.Expires), alias)
 		seen := a.Renewed
 		if a.Scrape.Success.After(seen) {

@@ -35,6 +35,7 @@ type nodeView struct {
 	PinTurn      look.Turn
 	Config       string
 	Command      string
+	Group        *groupView // nil without one
 }
 
 type refusal struct {
@@ -93,7 +94,7 @@ func (h *Handler) node(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	v := nodeView{
 		Key: snap.key.String(), Ready: snap.ready, State: snap.node.State, Fingerprints: snap.fingerprints, Facts: h.nodeFacts(snap.node, now),
-		Config: h.prometheusConfig(r), Command: h.cfg.ClientCommand,
+		Config: h.prometheusConfig(r), Command: h.cfg.ClientCommand, Group: snap.group.view(now),
 	}
 	for _, state := range sessionStates {
 		v.Sessions = append(v.Sessions, fact{sentence(state.String()), strconv.Itoa(snap.sessions[state])})

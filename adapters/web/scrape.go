@@ -19,6 +19,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/dhtprom/dhtprom/adapters/web/passon"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/coding"
 	"github.com/dhtprom/dhtprom/ports"
@@ -34,6 +35,8 @@ const (
 	// margin is subtracted from it so that the reason of a failure arrives before Prometheus's timeout (as in
 	// blackbox_exporter); at most a quarter of the timeout.
 	margin = 500 * time.Millisecond
+	// memberMargin is the same for another member of the group, which has subtracted margin already.
+	memberMargin = 100 * time.Millisecond
 	// maxTimeout bounds the timeout in the header.
 	maxTimeout = 5 * time.Minute
 	// edgeSlack is the time that the HTTP handler waits longer for the loop than the loop for the client: half of the
@@ -46,8 +49,16 @@ const (
 	maxReason = 500
 )
 
-// scrapeTime returns the time for a scrape: the caller's timeout less the margin.
-func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
+// timeFor returns the time for the scrape of a request.
+func (h *Handler) timeFor(r *http.Request) (time.Duration, error) {
+	if h.IsMember(r) {
+		return scrapeTime(r.Header.Get(timeoutHeader), h.cfg.ScrapeTimeout, memberMargin)
+	}
+	return scrapeTime(r.Header.Get(timeoutHeader), h.cfg.ScrapeTimeout, margin)
+}
+
+// scrapeTime returns the time for a scrape: the caller's timeout less a margin.
+func scrapeTime(header string, fallback, margin time.Duration) (time.Duration, error) {
 	if header == "" {
 		return fallback, nil
 	}
@@ -62,13 +73,17 @@ func scrapeTime(header string, fallback time.Duration) (time.Duration, error) {
 // requestFrom returns the request of a caller. Credentials that are for this server go no further: with them, the client of a target that
 // asks for Authorization could make changes here.
 func (h *Handler) requestFrom(r *http.Request, within time.Duration) domain.ScrapeRequest {
-	what := domain.ScrapeRequest{Query: r.URL.RawQuery, Within: within, Compress: true}
-	own := r.Header.Get(authorization) != "" && h.cfg.Authenticated != nil && h.cfg.Authenticated(r)
-	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+	what := domain.ScrapeRequest{Query: r.URL.RawQuery, Within: within, Compress: true, PassedOn: h.IsMember(r)}
+	header := r.Header
+	if what.PassedOn {
+		header = passon.Restore(header)
+	}
+	own := !what.PassedOn && header.Get(authorization) != "" && h.cfg.Authenticated != nil && h.cfg.Authenticated(r)
+	for _, name := range slices.Sorted(maps.Keys(header)) {
 		if own && name == authorization {
 			continue
 		}
-		for _, v := range r.Header[name] {
+		for _, v := range header[name] {
 			what.Header = append(what.Header, domain.HeaderField{Name: name, Value: v})
 		}
 	}
@@ -79,7 +94,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	if !reading(w, r) {
 		return
 	}
-	within, err := scrapeTime(r.Header.Get(timeoutHeader), h.cfg.ScrapeTimeout)
+	within, err := h.timeFor(r)
 	if err != nil {
 		line(w, http.StatusBadRequest, err.Error())
 		return
@@ -90,6 +105,10 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	}
 	defer leave(h.scrapes)
 	start := time.Now()
+	if h.IsMember(r) {
+		w.WriteHeader(http.StatusProcessing) // a member that hangs does not send it
+		passon.MarkAnswer(w.Header())
+	}
 	ctx, stop := context.WithTimeout(r.Context(), within+min(edgeSlack, within/8))
 	defer stop()
 	res, err := scrapeio.Open(ctx, h.cfg.Loop, func(handlers ports.ScrapeHandlers) ports.Scrape {
@@ -125,6 +144,8 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, alias domain.Al
 	case err == nil:
 	case errors.As(err, &begun):
 		panic(http.ErrAbortHandler) // or the caller would take half a page for all of it
+	case h.IsMember(r):
+		passon.WriteFailure(w, edgeError(err, within))
 	default:
 		err = edgeError(err, within)
 		code, reason := failure(err)

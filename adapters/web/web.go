@@ -31,6 +31,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/adapters/web/look"
+	"github.com/dhtprom/dhtprom/adapters/web/passon"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/bridge"
@@ -56,6 +57,8 @@ type Scraper interface {
 	Damages() []domain.StoreDamage
 	Pins() []domain.Pin
 	IdentityStatus() []domain.IdentityStatus
+	// Group is the group of scrapers as this one sees it; false without one.
+	Group() (domain.Group, bool)
 	Forget(a domain.Alias, done func(found bool, err error))
 	Pin(a domain.Alias, key domain.PublicKey, done func(domain.Pin, error))
 	Unpin(a domain.Alias, done func(found bool, err error))
@@ -94,6 +97,9 @@ type Config struct {
 	Lifecycle bool
 	// Authenticated reports whether the sender of a request is authenticated; nil means that none is.
 	Authenticated func(*http.Request) bool
+
+	// Members authenticates requests of the other members of the scraper's group; nil without a group.
+	Members *passon.Key
 }
 
 const (
@@ -142,6 +148,8 @@ type Handler struct {
 	decoders chan struct{} // likewise, per scrape being decoded from zstd
 	held     held
 	loaded   atomic.Bool // Scraper.Loaded has returned true
+	draining atomic.Bool // Drain was called
+	forged   atomic.Uint64
 }
 
 // New returns the handler.
@@ -257,6 +265,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	ignoreBody(w, r)
 	path, below := strings.CutPrefix(r.URL.Path, h.routePrefix)
+	if h.isForged(r) {
+		h.forged.Add(1)
+		line(w, http.StatusUnauthorized, "Not authenticated as a member of this scraper's group: the members have different seeds, or this is no scrape")
+		return
+	}
 	if alias, ok := scrapePath(path); below && ok {
 		h.scrape(w, r, domain.AliasFromPath(alias))
 		return
@@ -370,15 +383,24 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	type state struct {
 		ready bool
 		node  ports.NodeStatus
+		group membership
 	}
-	s, err := ask(r.Context(), h.cfg.Loop, func() state { return state{h.cfg.Scraper.Ready(), h.cfg.Scraper.Node()} })
+	s, err := ask(r.Context(), h.cfg.Loop, func() state {
+		return state{h.cfg.Scraper.Ready(), h.cfg.Scraper.Node(), membershipOf(h.cfg.Scraper)}
+	})
 	switch {
+	case h.draining.Load():
+		line(w, http.StatusServiceUnavailable, "Not ready: the scraper is stopping")
 	case err != nil:
 		line(w, http.StatusServiceUnavailable, "Not ready: "+err.Error())
+	case !s.ready && s.group.exists:
+		line(w, http.StatusServiceUnavailable, "Not ready: the list of aliases of the group is not here yet")
 	case !s.ready && s.node.State == "offline":
 		line(w, http.StatusServiceUnavailable, "Not ready: no DHT node answers")
 	case !s.ready:
 		line(w, http.StatusServiceUnavailable, "Not ready: no DHT node has this scraper's record yet")
+	case !s.group.leads():
+		line(w, http.StatusOK, "dhtprom-scraper is ready, as a member of its group")
 	case s.node.Announced == 0:
 		// Scrapes continue over open connections, and would not if an orchestrator stopped this scraper.
 		line(w, http.StatusOK, "dhtprom-scraper is ready, but no DHT node that has its record answers: new clients cannot find it")

@@ -81,6 +81,7 @@ type scraper struct {
 	ids       []domain.IdentityStatus
 	did       []string
 	changeErr error
+	group     domain.Group // without one if it has no Self
 }
 
 func (s *scraper) PublicKey() domain.PublicKey { return domain.PublicKey{1} }
@@ -105,7 +106,7 @@ func (s *scraper) Sessions() map[domain.SessionState]int {
 }
 func (s *scraper) Stats() domain.ScraperStats {
 	return domain.ScraperStats{
-		Scrapes: 7, ScrapesFailed: map[string]uint64{domain.ReasonTimeout: 3}, Takeovers: 1,
+		Scrapes: 7, Group: domain.GroupStats{PassedOn: 9, TakenBack: 2}, ScrapesFailed: map[string]uint64{domain.ReasonTimeout: 3}, Takeovers: 1,
 		Aliases: len(s.aliases), MaxAliases: 50, MaxAliasConnections: 40,
 		Paths: domain.DialStats{SecondDirect: 5, SecondRelayed: 6, SecondFailed: 8},
 	}
@@ -115,6 +116,8 @@ func (s *scraper) Node() ports.NodeStatus { return s.node }
 func (s *scraper) Damages() []domain.StoreDamage { return s.damages }
 func (s *scraper) Refusals() []domain.Refusal    { return s.refusals }
 func (s *scraper) Pins() []domain.Pin            { return s.pins }
+
+func (s *scraper) Group() (domain.Group, bool) { return s.group, s.group.Self != "" }
 
 func (s *scraper) IdentityStatus() []domain.IdentityStatus { return s.ids }
 

@@ -20,24 +20,30 @@ const (
 	down    condition = "down"
 	waiting condition = "new" // no result yet
 	overdue condition = "expired"
+	away    condition = "away" // another member of the group holds the connection, and it was not scraped here
 )
 
 // conditions are all of them, the worst first.
-var conditions = []condition{down, overdue, waiting, up}
+var conditions = []condition{down, overdue, waiting, up, away}
 
 func conditionOf(a domain.AliasStatus) condition {
 	scraped := !a.Scrape.At.IsZero()
 	switch {
 	case a.Overdue:
 		return overdue
-	case scraped && a.Scrape.Err != nil, !a.SessionUp && a.Why != nil:
+	case scraped && a.Scrape.Err != nil, !connected(a) && a.Why != nil:
 		return down
-	case a.SessionUp && scraped:
+	case connected(a) && scraped:
 		return up
+	case a.Holder != "":
+		return away
 	default:
 		return waiting
 	}
 }
+
+// connected reports whether an alias has a connection, here or at another member of the group as far as is known.
+func connected(a domain.AliasStatus) bool { return a.SessionUp || a.Holder != "" }
 
 func (c condition) rank() int {
 	for i, other := range conditions {
@@ -50,12 +56,12 @@ func (c condition) rank() int {
 
 // Mark returns a shape, for users that cannot distinguish colors.
 func (c condition) Mark() string {
-	return map[condition]string{up: "●", down: "▲", waiting: "○", overdue: "✕"}[c]
+	return map[condition]string{up: "●", down: "▲", waiting: "○", overdue: "✕", away: "◇"}[c]
 }
 
 // Word returns the condition's name in a table.
 func (c condition) Word() string {
-	return map[condition]string{up: "Up", down: "Down", waiting: "New", overdue: "Expired"}[c]
+	return map[condition]string{up: "Up", down: "Down", waiting: "New", overdue: "Expired", away: "Elsewhere"}[c]
 }
 
 // sessionWords describes the state of the connection.
@@ -63,6 +69,8 @@ func sessionWords(a domain.AliasStatus) string {
 	switch {
 	case a.SessionUp:
 		return "Connected"
+	case a.Holder != "":
+		return "Held by " + oneLine(a.Holder)
 	case a.Session == domain.SessionConnecting && a.Why != nil:
 		return "Connecting again"
 	case a.Session == domain.SessionConnecting:
@@ -122,7 +130,7 @@ func troubleOf(a domain.AliasStatus) string {
 	switch {
 	case a.Scrape.Err != nil:
 		return errorWords(a.Scrape.Err)
-	case !a.SessionUp && a.Why != nil:
+	case !connected(a) && a.Why != nil:
 		return errorWords(fmt.Errorf("%w: %w", domain.ErrNotConnected, a.Why))
 	}
 	return ""

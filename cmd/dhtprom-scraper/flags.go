@@ -44,6 +44,7 @@ type runConfig struct {
 
 	hosts      []string // additional names of the HTTP server
 	openHealth bool     // health needs no password
+	group      groupConfig
 	legacy     *legacy
 }
 
@@ -100,6 +101,7 @@ func newFlags(out io.Writer) *flags {
 		BoolVar(&f.run.scraper.PinAliases)
 	run.Flag("alias.require-proof", "Reject registrations without a proof that the client holds the key it registers. JavaScript clients cannot send one.").
 		BoolVar(&f.run.scraper.RequireProof)
+	f.run.group.add(run)
 	run.Flag("targets.file", "File to write the aliases to, for Prometheus's file service discovery. Default: none.").
 		PlaceHolder("FILE").StringVar(&f.run.scraper.TargetsFile)
 
@@ -214,6 +216,9 @@ func (f *flags) parse(args []string) (command string, err error) {
 	}
 	if err == nil && command == "run" {
 		err = f.run.checkPaths()
+	}
+	if err == nil && command == "run" {
+		err = f.run.group.check()
 	}
 	if err == nil && len(f.run.node.STUN)+len(f.relay.node.STUN) > 1 {
 		err = stun.CheckServers(append(f.run.node.STUN, f.relay.node.STUN...))

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,6 +34,9 @@ const (
 	// headerTimeout bounds the time until a request's headers are read.
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
+	// handOverTime bounds the wait for another member of the group, and drainTime the scrapes in progress after it.
+	handOverTime = 16 * time.Second
+	drainTime    = 5 * time.Second
 )
 
 // program is a scraper with its HTTP server: all of dhtprom-scraper run.
@@ -71,6 +75,9 @@ func explain(err error) error {
 	if _, ok := errors.AsType[*hyperdht.ListenError](err); ok {
 		return fmt.Errorf("--dht.listen-address: %w; port 0 takes any free one", err)
 	}
+	if errors.Is(err, domain.ErrGroup) {
+		return fmt.Errorf("--group.etcd: %w; give all members the same seed, and each group its own --group.prefix", err)
+	}
 	if _, ok := errors.AsType[*scraper.StoreError](err); ok {
 		return fmt.Errorf("--storage.path: %w", err)
 	}
@@ -83,6 +90,9 @@ func explain(err error) error {
 // Run serves until ctx ends or something fails, and then stops cleanly.
 func (p *program) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
+	if p.cfg.group.configured() {
+		cli.StopLater(ctx, handOverTime+drainTime)
+	}
 	service := systemd.New(p.log)
 	cli.OnHangUp(ctx, func() { service.Reload(p.reload.run) })
 	if err := p.listen(); err != nil {
@@ -93,8 +103,8 @@ func (p *program) Run(ctx context.Context) error {
 	go service.Watch(ctx, p.turn)
 	go func() {
 		// Without the DHT, too: its absence must not end the service.
-		if p.scraper.Loaded(ctx) == nil {
-			service.Ready()
+		if p.cfg.group.configured() || p.scraper.Loaded(ctx) == nil {
+			service.Ready() // the absence of the group's store must not end it either
 		}
 	}()
 	go func() { failed <- p.servers.serve(p.listeners) }()
@@ -106,8 +116,12 @@ func (p *program) Run(ctx context.Context) error {
 			failed <- err
 			return
 		}
-		p.log.Info("Accepting registrations", "public_key", p.scraper.PublicKey().String())
-		service.Status("Accepting registrations")
+		what := "Accepting registrations"
+		if p.cfg.group.configured() {
+			what = "Joined the group" // its leader accepts them
+		}
+		p.log.Info(what, "public_key", p.scraper.PublicKey().String())
+		service.Status(what)
 		if p.onReady != nil {
 			p.onReady(p.address())
 		}
@@ -119,6 +133,9 @@ func (p *program) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	service.Stopping()
+	if err == nil && p.cfg.group.configured() {
+		p.handOver()
+	}
 	return errors.Join(err, p.Close())
 }
 
@@ -180,9 +197,23 @@ func (p *program) address() string {
 	return p.listeners[0].Addr().String()
 }
 
-// Close stops the HTTP server and the scraper, within five seconds.
+// handOver leaves the group's leadership and the connections to clients to another member. The HTTP server serves until then.
+func (p *program) handOver() {
+	p.servers.handler.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
+	defer cancel()
+	if err := p.scraper.HandOver(ctx); err != nil {
+		p.log.Warn("Stopping before another member of the group has taken over", "err", err)
+	}
+}
+
+// Close stops the HTTP server and the scraper, within five seconds, and drainTime more in a group.
 func (p *program) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), httpTimeout)
+	wait := httpTimeout
+	if p.cfg.group.configured() {
+		wait = drainTime
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	for _, s := range p.servers.shut() {
 		if s.Shutdown(ctx) != nil {
@@ -212,7 +243,13 @@ func newNodeConfig(cfg runConfig, id identity, log *slog.Logger) dhtprom.NodeCon
 
 func newScraperConfig(cfg runConfig, id identity, log *slog.Logger) scraper.Config {
 	c := cfg.scraper
-	c.Seed, c.Secrets, c.Identities, c.Path, c.Logger = id.keys.Seed, id.secrets, id.named, filepath.Join(cfg.storage, "aliases.db"), log
+	c.Seed, c.Secrets, c.Identities, c.Logger = id.keys.Seed, id.secrets, id.named, log
+	path := filepath.Join(cfg.storage, "aliases.db")
+	if c.Group = cfg.group.member(); c.Group == nil {
+		c.Path = path
+	} else if _, err := os.Stat(path); err == nil {
+		log.Warn("The alias table in the storage path is not used: a group has its own", "file", path)
+	}
 	return c
 }
 
@@ -220,6 +257,9 @@ func newServers(s *scraper.Scraper, reload *reloader, cfg runConfig, id identity
 	names := cfg.hosts
 	if cfg.page.ExternalURL != nil {
 		names = append(slices.Clip(names), cfg.page.ExternalURL.Hostname())
+	}
+	if at := cfg.group.advertised; at != nil {
+		names = append(slices.Clip(names), at.Hostname())
 	}
 	known := func(r *http.Request) bool { return isAdmin(r) || cli.Authenticated(*cfg.web.WebConfigFile, r) }
 	guard := &hosts.Guard{Names: cli.HostNames(*cfg.web.WebListenAddresses, names...), Exempt: known, Log: log}

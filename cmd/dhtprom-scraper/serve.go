@@ -18,11 +18,11 @@ import (
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 )
 
-// This file is the HTTP server: exporter-toolkit's, with two additions.
+// This file is the HTTP server: exporter-toolkit's, with three additions.
 //
 // The toolkit wraps the handler of a server in place when it starts to serve, so each listener has a server of its own. And it
 // requires the password on every path, so health is answered before it here: probes have no password, and the answer has no
-// secrets.
+// secrets. So are scrapes that other members of the group pass on, which have an authentication of their own.
 
 // servers are the HTTP servers of a program, one for each listener.
 type servers struct {
@@ -64,9 +64,8 @@ func (s *servers) serve(listeners []net.Listener) error {
 		if at := l.Addr().String(); l.Addr().Network() == "unix" {
 			server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return web.WithAddress(ctx, at) }
 		}
-		if guarded := server.Handler; s.openHealth {
-			l = &firstAccept{Listener: l, then: func() { server.Handler = s.healthFirst(guarded, server.Handler) }}
-		}
+		guarded := server.Handler
+		l = &firstAccept{Listener: l, then: func() { server.Handler = s.openFirst(guarded, server.Handler) }}
 		all.Go(func() error { return served(toolkit.Serve(l, server, s.web, s.log)) })
 	}
 	return all.Wait()
@@ -103,9 +102,9 @@ func (s *servers) shut() []*http.Server {
 	return s.all
 }
 
-func (s *servers) healthFirst(open, protected http.Handler) http.Handler {
+func (s *servers) openFirst(open, protected http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.handler.IsHealth(r) {
+		if s.openHealth && s.handler.IsHealth(r) || s.handler.IsMember(r) {
 			open.ServeHTTP(w, r)
 			return
 		}

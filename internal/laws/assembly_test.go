@@ -16,6 +16,7 @@ var makers = map[string][]string{
 	"adapters/dht":         {"New"},
 	"adapters/etcd":        {"New"},
 	"adapters/etcd/client": {"Open"},
+	"adapters/members":     {"New"},
 	"adapters/nodes":       {"New"},
 	"adapters/source":      {"Func", "Gatherer", "New", "NewCompressor"},
 	"adapters/stun":        {"New", "NewResponder"},
@@ -87,7 +88,10 @@ func TestMakersAreAllConstructors(t *testing.T) {
 }
 
 // processSettings are functions that change the whole process.
-var processSettings = map[string][]string{}
+var processSettings = map[string][]string{
+	"runtime":       {"GOMAXPROCS", "SetDefaultGOMAXPROCS"},
+	"runtime/debug": {"SetGCPercent", "SetMemoryLimit", "SetMaxThreads", "SetMaxStack"},
+}
 
 // The garbage collector and the scheduler belong to the programs: a library that sets them decides for the service that embeds it.
 func TestLibrariesChangeNoProcessSettings(t *testing.T) {

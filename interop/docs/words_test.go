@@ -68,7 +68,8 @@ func TestLinksLeadSomewhere(t *testing.T) {
 // theirFlags are flags of external programs that pages mention.
 var theirFlags = []string{
 	"help-man", "build-arg", "entrypoint", "name", "volume", "publish", "network", "config.file", "web.listen-address", "web.config.file",
-	"storage.tsdb.path", "now", "user-data-dir", "snapshot", "clean", "from-file", "config",
+	"storage.tsdb.path", "now", "user-data-dir", "snapshot", "clean", "from-file", "config", "prefix", "client-cert-auth",
+	"auto-compaction-mode", "auto-compaction-retention",
 }
 
 func TestPagesNameFlagsThatExist(t *testing.T) {

@@ -55,6 +55,28 @@ func TestUnitsAreValidAndHardened(t *testing.T) {
 	}
 }
 
+// dropIn is the drop-in of the page of groups.
+var dropIn = regexp.MustCompile(`(?s)systemctl edit dhtprom-scraper <<'END'\n(.*?)END\n`)
+
+func TestDropInOfGroupsIsValid(t *testing.T) {
+	process.Need(t, "systemd-analyze")
+	found := dropIn.FindStringSubmatch(content(t, "docs/group.md"))
+	if found == nil {
+		t.Fatal("docs/group.md has no drop-in")
+	}
+	dir := t.TempDir()
+	unit := installed(t, dir, "dhtprom-scraper.service")
+	if err := os.Mkdir(unit+".d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(unit+".d", "group.conf"), []byte(found[1]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || strings.Contains(string(out), "dhtprom-scraper.service") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 var twin = regexp.MustCompile(`\bDHTPROM_[A-Z_]+\b`)
 
 // A setting that no program reads is ignored silently.

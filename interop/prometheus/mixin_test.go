@@ -15,13 +15,22 @@ import (
 )
 
 const (
-	alertsFile    = "mixin/alerts/dhtprom.yml"
+	alertsFolder  = "mixin/alerts"
+	testsFolder   = "mixin/tests"
 	dashboardFile = "mixin/dashboards/dhtprom.json"
+
+	// scraperAlerts are for each scraper, and groupAlerts for those of a group.
+	scraperAlerts = "dhtprom.yml"
+	groupAlerts   = "group.yml"
 )
 
+var alertFiles = []string{scraperAlerts, groupAlerts}
+
 func TestAlertsDoWhatTheySay(t *testing.T) {
-	promtool(t, ".", nil, "check", "rules", alertsFile)
-	promtool(t, "mixin/tests", nil, "test", "rules", "dhtprom.yml")
+	for _, file := range alertFiles {
+		promtool(t, alertsFolder, nil, "check", "rules", file)
+		promtool(t, testsFolder, nil, "test", "rules", file)
+	}
 }
 
 // alert is a rule of the mixin.
@@ -32,14 +41,14 @@ type alert struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-func alerts(t *testing.T) (all []alert) {
+func alerts(t *testing.T, name string) (all []alert) {
 	t.Helper()
 	var file struct {
 		Groups []struct {
 			Rules []alert `yaml:"rules"`
 		} `yaml:"groups"`
 	}
-	if err := yaml.Unmarshal(content(t, alertsFile), &file); err != nil {
+	if err := yaml.Unmarshal(content(t, filepath.Join(alertsFolder, name)), &file); err != nil {
 		t.Fatal(err)
 	}
 	for _, g := range file.Groups {
@@ -76,16 +85,18 @@ func anchors(text string) map[string]bool {
 func TestAlertsSayWhatToDo(t *testing.T) {
 	const runbook = "https://github.com/dhtprom/dhtprom/blob/main/docs/troubleshooting.md#"
 	headings := anchors(string(content(t, "docs/troubleshooting.md")))
-	tests := string(content(t, "mixin/tests/dhtprom.yml"))
-	for _, a := range alerts(t) {
-		if a.Labels["severity"] == "" || a.Annotations["summary"] == "" || a.Annotations["description"] == "" {
-			t.Errorf("%s lacks severity, summary or description", a.Alert)
-		}
-		if anchor, ok := strings.CutPrefix(a.Annotations["runbook_url"], runbook); !ok || !headings[anchor] {
-			t.Errorf("%s: no such runbook: %q", a.Alert, a.Annotations["runbook_url"])
-		}
-		if n := strings.Count(tests, "alertname: "+a.Alert); n < 2 {
-			t.Errorf("%s is in %d tests, want one where it fires and one where it does not", a.Alert, n)
+	for _, file := range alertFiles {
+		tests := string(content(t, filepath.Join(testsFolder, file)))
+		for _, a := range alerts(t, file) {
+			if a.Labels["severity"] == "" || a.Annotations["summary"] == "" || a.Annotations["description"] == "" {
+				t.Errorf("%s lacks severity, summary or description", a.Alert)
+			}
+			if anchor, ok := strings.CutPrefix(a.Annotations["runbook_url"], runbook); !ok || !headings[anchor] {
+				t.Errorf("%s: no such runbook: %q", a.Alert, a.Annotations["runbook_url"])
+			}
+			if n := strings.Count(tests, "alertname: "+a.Alert); n < 2 {
+				t.Errorf("%s is in %d tests, want one where it fires and one where it does not", a.Alert, n)
+			}
 		}
 	}
 }
@@ -167,7 +178,7 @@ func checkMixin(t *testing.T, p *prometheus) {
 			return err
 		})
 	}
-	for _, a := range alerts(t) {
+	for _, a := range alerts(t, scraperAlerts) { // this scraper is in no group
 		ask(a.Alert, a.Expr, false)
 	}
 	d := readDashboard(t)

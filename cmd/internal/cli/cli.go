@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"text/template"
 	"time"
@@ -220,14 +221,27 @@ func OnHangUp(ctx context.Context, f func()) {
 // holds even on a busy machine. The documentation promises five seconds.
 const stopWithin = 4800 * time.Millisecond
 
+// stopLaterKey is the key of the additional time of a program's stop, in the context of Main.
+type stopLaterKey struct{}
+
+// StopLater gives a program more time to stop, in whose context ctx is.
+func StopLater(ctx context.Context, more time.Duration) {
+	if all, ok := ctx.Value(stopLaterKey{}).(*atomic.Int64); ok {
+		all.Add(int64(more))
+	}
+}
+
 // Main runs a program with a context that SIGINT and SIGTERM cancel. A second signal exits at once, and so does stopWithin. Other
 // signals that would end the process are survived, before, during and after the stop: see OnHangUp.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	more := &atomic.Int64{}
+	ctx = context.WithValue(ctx, stopLaterKey{}, more)
 	context.AfterFunc(ctx, func() {
-		time.Sleep(stopWithin)
-		complain(os.Stderr, filepath.Base(os.Args[0]), fmt.Errorf("not stopped within %s: exiting without the remaining goodbyes", stopWithin), "")
+		within := stopWithin + time.Duration(more.Load())
+		time.Sleep(within)
+		complain(os.Stderr, filepath.Base(os.Args[0]), fmt.Errorf("not stopped within %s: exiting without the remaining goodbyes", within), "")
 		os.Exit(Failed)
 	})
 	signal.Notify(make(chan os.Signal, 1), survived...) // a channel that is full drops what comes
