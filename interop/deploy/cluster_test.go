@@ -13,6 +13,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/json"
@@ -25,6 +26,7 @@ type cluster struct {
 	workloads []workload
 	services  []*core.Service
 	policies  []*networking.NetworkPolicy
+	budgets   []*policy.PodDisruptionBudget
 	monitors  []*operator.ServiceMonitor
 	configs   []*operatoralpha.ScrapeConfig
 }
@@ -76,6 +78,10 @@ func (c *cluster) add(manifest []byte) {
 		o := &networking.NetworkPolicy{}
 		decode(o)
 		c.policies = append(c.policies, o)
+	case "policy/v1 PodDisruptionBudget":
+		o := &policy.PodDisruptionBudget{}
+		decode(o)
+		c.budgets = append(c.budgets, o)
 	case "monitoring.coreos.com/v1 ServiceMonitor":
 		o := &operator.ServiceMonitor{}
 		decode(o)
@@ -158,6 +164,11 @@ func (c *cluster) check() {
 					c.t.Errorf("policy %s: the pods have no port %s", p.Name, port.Port)
 				}
 			}
+		}
+	}
+	for _, b := range c.budgets {
+		if pods := c.pods(b.Spec.Selector.MatchLabels); len(pods) != 1 {
+			c.t.Errorf("budget %s selects %d kinds of pods", b.Name, len(pods))
 		}
 	}
 	c.checkOperator()

@@ -21,7 +21,14 @@ func TestHelmRendersTheSame(t *testing.T) {
 	if out, err := exec.Command("helm", "lint", "--strict", chart(t, "")).CombinedOutput(); err != nil {
 		t.Errorf("helm lint: %v\n%s", err, out)
 	}
-	out, err := exec.Command("helm", "template", "metrics", chart(t, ""), "--namespace=dhtprom", "--kube-version=1.33.0", "--set="+everything).Output()
+	for _, set := range []string{everything, grouped} {
+		compareWithHelm(t, set)
+	}
+}
+
+func compareWithHelm(t *testing.T, set string) {
+	t.Helper()
+	out, err := exec.Command("helm", "template", "metrics", chart(t, ""), "--namespace=dhtprom", "--kube-version=1.33.0", "--set="+set).Output()
 	if err != nil {
 		t.Fatalf("helm template: %v", err)
 	}
@@ -41,7 +48,7 @@ func TestHelmRendersTheSame(t *testing.T) {
 		object := v.(map[string]any)
 		return object["kind"].(string) + " " + object["metadata"].(map[string]any)["name"].(string)
 	}
-	ours, theirs := decoded(documents(render(t, everything))), decoded(documents(map[string]string{"all.yaml": string(out)}))
+	ours, theirs := decoded(documents(render(t, set))), decoded(documents(map[string]string{"all.yaml": string(out)}))
 	byKey := func(a, b any) int { return strings.Compare(key(a), key(b)) }
 	slices.SortFunc(ours, byKey)
 	slices.SortFunc(theirs, byKey)

@@ -36,6 +36,10 @@ func read(t *testing.T, name string) (content map[string]any) {
 // everything turns on all of the chart.
 const everything = "dht.enabled=true,nodeExporter.enabled=true,sidecar.enabled=true,scraper.serviceMonitor.enabled=true,scraper.scrapeConfig.enabled=true"
 
+// grouped turns on a group of scrapers.
+const grouped = "group.enabled=true,group.prefix=/berlin/,group.lease=10s,group.etcd.endpoints={https://etcd:2379},group.etcd.tls.secretName=etcd-client," +
+	"group.etcd.tls.clientCertificate=true,group.etcd.auth.user=dhtprom,group.etcd.auth.secretName=etcd-user"
+
 // render renders the templates of the chart, with some values set, as helm does: with text/template, sprig, include and toYaml. Helm itself
 // takes minutes to compile; .ci/nightly compares the two.
 func render(t *testing.T, set string) map[string]string {
@@ -48,7 +52,7 @@ func render(t *testing.T, set string) map[string]string {
 		for _, name := range names[:len(names)-1] {
 			in = in[name].(map[string]any)
 		}
-		in[names[len(names)-1]] = value == "true"
+		in[names[len(names)-1]] = parsed(value)
 	}
 	about := read(t, "Chart.yaml")
 	all := template.New("chart").Option("missingkey=zero").Funcs(sprig.TxtFuncMap())
@@ -94,6 +98,17 @@ func render(t *testing.T, set string) map[string]string {
 	return rendered
 }
 
+// parsed returns a value of helm's --set.
+func parsed(value string) any {
+	if list, ok := strings.CutPrefix(value, "{"); ok {
+		return []any{strings.TrimSuffix(list, "}")}
+	}
+	if value == "true" || value == "false" {
+		return value == "true"
+	}
+	return value
+}
+
 // documents returns the documents of YAML files, in the order of the files' names.
 func documents(files map[string]string) (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -110,7 +125,7 @@ func documents(files map[string]string) (all []string) {
 }
 
 func TestChartIsValid(t *testing.T) {
-	for _, set := range []string{"", "scraper.enabled=false,nodeExporter.enabled=true", "scraper.networkPolicy.enabled=false", everything} {
+	for _, set := range []string{"", "scraper.enabled=false,nodeExporter.enabled=true", "scraper.networkPolicy.enabled=false", everything, "group.enabled=true", grouped} {
 		t.Run(set, func(t *testing.T) {
 			c := &cluster{t: t}
 			for _, document := range documents(render(t, set)) {

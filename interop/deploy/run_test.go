@@ -18,10 +18,12 @@ import (
 // test.
 type node struct {
 	*cluster
-	dht     string // address of the private DHT
-	scraper string // address of the scraper's HTTP server
-	data    string // volume of the scraper
-	invite  string
+	dht     string            // address of the private DHT
+	scraper string            // address of the scraper's HTTP server
+	data    string            // volume of the scraper
+	pod     string            // its name
+	etcd    string            // URLs, for a group
+	secrets map[string]string // by NAME/KEY
 }
 
 var variable = regexp.MustCompile(`\$\(([A-Z_]+)\)`)
@@ -30,14 +32,17 @@ var variable = regexp.MustCompile(`\$\(([A-Z_]+)\)`)
 func (n *node) env(c *core.Container) map[string]string {
 	n.t.Helper()
 	env := map[string]string{}
+	expanded := func(text string) string {
+		return variable.ReplaceAllStringFunc(text, func(v string) string { return env[v[2:len(v)-1]] })
+	}
 	for _, v := range c.Env {
-		env[v.Name] = v.Value
+		env[v.Name] = expanded(v.Value) // by those before it
 		switch from := v.ValueFrom; {
 		case from == nil:
-		case from.SecretKeyRef != nil && from.SecretKeyRef.Name == "dhtprom-invite" && from.SecretKeyRef.Key == "invite":
-			env[v.Name] = n.invite
+		case from.SecretKeyRef != nil && n.secrets[from.SecretKeyRef.Name+"/"+from.SecretKeyRef.Key] != "":
+			env[v.Name] = n.secrets[from.SecretKeyRef.Name+"/"+from.SecretKeyRef.Key]
 		case from.FieldRef != nil:
-			value, known := map[string]string{"status.podIP": "127.0.0.1", "metadata.name": "pod-0", "spec.nodeName": "node-1"}[from.FieldRef.FieldPath]
+			value, known := map[string]string{"status.podIP": "127.0.0.1", "metadata.name": n.pod, "spec.nodeName": "node-1"}[from.FieldRef.FieldPath]
 			if !known {
 				n.t.Errorf("%s: unknown field %s", c.Name, from.FieldRef.FieldPath)
 			}
@@ -64,6 +69,7 @@ func (n *node) start(c *core.Container, web string, replace ...string) *process.
 		}
 		env["DHTPROM_DHT_BOOTSTRAP"] = n.dht
 	}
+	n.localize(env, web)
 	local := strings.NewReplacer(append(replace, "=:30001", "="+web, "=127.0.0.1:30001", "="+web)...)
 	for _, arg := range c.Args {
 		command.Args = append(command.Args, local.Replace(variable.ReplaceAllStringFunc(arg, func(v string) string { return env[v[2:len(v)-1]] })))
@@ -108,14 +114,25 @@ func (n *node) container(name string) *core.Container {
 	return nil
 }
 
+func (c *cluster) newNode() *node {
+	c.t.Helper()
+	return &node{cluster: c, data: c.t.TempDir(), scraper: process.FreeAddress(c.t), pod: "pod-0", secrets: map[string]string{}}
+}
+
+// startDHT runs the private DHT.
+func (n *node) startDHT() {
+	n.t.Helper()
+	port := fmt.Sprint(process.FreePorts(n.t, 4))
+	n.dht = "127.0.0.1:" + port
+	n.start(n.container("dht"), "", "--port=49737", "--port="+port).Await("Running DHT nodes")
+}
+
 // run runs the private DHT and the scraper, and then all clients, and checks that they are scraped.
 func (c *cluster) run(way process.Way) {
 	c.t.Helper()
 	arrived := way.Begin(c.t)
-	n := &node{cluster: c, data: c.t.TempDir(), scraper: process.FreeAddress(c.t)}
-	port := fmt.Sprint(process.FreePorts(c.t, 4))
-	n.dht = "127.0.0.1:" + port
-	n.start(n.container("dht"), "", "--port=49737", "--port="+port).Await("Running DHT nodes")
+	n := c.newNode()
+	n.startDHT()
 	scraper := n.container("scraper")
 	n.start(scraper, n.scraper).Await("Accepting registrations")
 	n.probe(scraper, n.scraper)
@@ -125,7 +142,7 @@ func (c *cluster) run(way process.Way) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	n.invite = string(invite)
+	n.secrets["dhtprom-invite/invite"] = string(invite)
 
 	exporter := process.FreeAddress(c.t)
 	started := false

@@ -70,3 +70,57 @@ capabilities: {drop: [ALL]}
     {{- include "dhtprom.podSecurity" . | nindent 4 }}
     {{- include "dhtprom.security" . | nindent 4 }}
 {{- end }}
+
+{{- /* The environment of a member of a group: one URL per line, files of the volumes below. */ -}}
+{{- define "dhtprom.member" -}}
+{{- $etcd := .Values.group.etcd -}}
+- name: DHTPROM_IDENTITY_SEED
+  valueFrom: {secretKeyRef: {name: {{ .Values.group.secretName }}, key: seed}}
+- name: DHTPROM_SECRET
+  valueFrom: {secretKeyRef: {name: {{ .Values.group.secretName }}, key: secret}}
+- {name: DHTPROM_GROUP_ETCD, value: {{ join "\n" $etcd.endpoints | quote }}}
+{{- with .Values.group.prefix }}
+- {name: DHTPROM_GROUP_PREFIX, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.group.lease }}
+- {name: DHTPROM_GROUP_LEASE, value: {{ . | quote }}}
+{{- end }}
+- name: DHTPROM_GROUP_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+- {name: DHTPROM_GROUP_ADVERTISE_URL, value: 'http://$(POD_IP):30000'}
+{{- if $etcd.tls.secretName }}
+- {name: DHTPROM_GROUP_ETCD_CA_FILE, value: /etc/dhtprom/etcd-tls/ca.crt}
+{{- if $etcd.tls.clientCertificate }}
+- {name: DHTPROM_GROUP_ETCD_CERT_FILE, value: /etc/dhtprom/etcd-tls/tls.crt}
+- {name: DHTPROM_GROUP_ETCD_KEY_FILE, value: /etc/dhtprom/etcd-tls/tls.key}
+{{- end }}
+{{- end }}
+{{- if $etcd.auth.user }}
+- {name: DHTPROM_GROUP_ETCD_USER, value: {{ $etcd.auth.user | quote }}}
+- {name: DHTPROM_GROUP_ETCD_PASSWORD_FILE, value: /etc/dhtprom/etcd-auth/password}
+{{- end }}
+{{- end }}
+
+{{- define "dhtprom.memberMounts" -}}
+{{- if .Values.group.etcd.tls.secretName }}
+- {name: etcd-tls, mountPath: /etc/dhtprom/etcd-tls, readOnly: true}
+{{- end }}
+{{- if .Values.group.etcd.auth.user }}
+- {name: etcd-auth, mountPath: /etc/dhtprom/etcd-auth, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- /* etcd has the table; the folder keeps what a restart may lose. */ -}}
+{{- define "dhtprom.memberVolumes" -}}
+- {name: data, emptyDir: {}}
+{{- if .Values.group.etcd.tls.secretName }}
+- name: etcd-tls
+  secret: {secretName: {{ .Values.group.etcd.tls.secretName }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.group.etcd.auth.user }}
+- name: etcd-auth
+  secret: {secretName: {{ .Values.group.etcd.auth.secretName }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
