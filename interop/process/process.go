@@ -89,6 +89,9 @@ func (p *Process) take(line string) {
 	p.changed = make(chan struct{})
 }
 
+// Pid is the process's number.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Output returns the output of the process so far.
 func (p *Process) Output() string {
 	p.mu.Lock()
