@@ -2,7 +2,8 @@
 //
 //   - A Client serves metrics under a key of its own to its scrapers, and registers an alias, or the set of its targets, with each of them.
 //   - A Session is a scraper's held connection to one client, for all of its targets; Scrape uses it.
-//   - A Scraper accepts registrations, keeps the alias table in a store, and holds a Session per client key.
+//   - A Scraper accepts registrations, keeps the alias table in a store, and holds a Session per client key. As a member of a group it
+//     accepts them while it leads, and holds those of its share.
 //
 // All of it runs on the host's loop (ports/host): nothing here waits, and other goroutines use Post. Callbacks run in a later
 // turn than the call that started the operation.
@@ -44,6 +45,17 @@
 //
 // One change of a set is written at a time. A target that is pinned to the key that it had by itself is accepted with a proof of
 // that key, and its pin moves. After a load of the table, the sets are those of its entries.
+//
+// # A group
+//
+// A member takes the table from the store that the group shares, until it leads. Then it reads the table once, and has it as a scraper
+// without a group does: its clock judges expiry, and its changes are written before they count. At the end of its term it takes the table
+// from the store again.
+//
+// The key of a client and the list of members decide which member holds it. After a change of the list a member dials the clients that are
+// its own now, and reports when each dial has ended; only then do the former holders close their connections. A scrape at another member is passed on
+// to the holder, once, and goes to the client from here if that does not answer: such a session is a visit, and ends after a minute without
+// scrapes.
 //
 // # A client
 //
