@@ -1,6 +1,8 @@
 package hyperdht
 
 import (
+	"net/netip"
+
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/rpc"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -47,6 +49,9 @@ func (a *application) Event(v rpc.Event) {
 		call(n.cfg.OnPersistent)
 	case rpc.EventReachable:
 		n.moved(MoveIntoReach)
+	case rpc.EventUnreachable:
+		n.addr = netip.AddrPort{}
+		n.moved(MoveElsewhere)
 	case rpc.EventInterfaces, rpc.EventAwake:
 		n.peers.networkChanged()
 		n.moved(MoveElsewhere)

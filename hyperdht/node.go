@@ -200,7 +200,7 @@ func (n *Node) moved(m Move) {
 // seenAt records the public address that others see. A first address is no move, nor is an address unknown for a while.
 func (n *Node) seenAt(a netip.AddrPort) {
 	was := n.addr
-	if sameHost := a.Addr() == was.Addr(); !a.Addr().IsValid() || sameHost && a.Port() == 0 {
+	if sameHost := a.Addr() == was.Addr(); a == was || !a.Addr().IsValid() || sameHost && a.Port() == 0 {
 		return
 	}
 	n.addr = a
@@ -231,6 +231,24 @@ func (n *Node) Listen(opts ListenOptions, done func(error)) (*Server, error) {
 	return n.peers.listen(opts, done)
 }
 
+// SetPublicAddr sets the address at which the node's server socket is reachable from everywhere, as the operator, or a router that
+// was asked for a mapping, says: callers are given that address, whatever other nodes see. Its port need not be the bound one. The zero
+// address withdraws it. SetPublicAddr must be called on the host's loop. It fails if the address is no IPv4 address with a port, or
+// if Config.PublicAddr is set.
+func (n *Node) SetPublicAddr(addr netip.AddrPort) error {
+	before, firewalled := n.rpc.Addr(), n.rpc.Firewalled()
+	if sameHost := addr.Addr() == n.addr.Addr(); sameHost && firewalled {
+		n.addr = addr // no move: connections use the other socket, and continue
+	}
+	if err := n.rpc.SetPublicAddr(addr); err != nil {
+		return fmt.Errorf("hyperdht: %w", err)
+	}
+	if n.rpc.Addr() != before || n.rpc.Firewalled() != firewalled {
+		n.peers.networkChanged()
+	}
+	return nil
+}
+
 // NetworkChanged notifies the node that this machine's addresses have changed. The node notices by itself within
 // seconds; this only saves that delay.
 func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
@@ -241,7 +259,7 @@ type Status struct {
 	PublicKey id.PublicKey
 	// Local is the bound address of the server socket; invalid while suspended or closed.
 	Local netip.AddrPort
-	// Public is our address as others see it: invalid while unknown, port 0 if it differs for each.
+	// Public is our address, as set or as others see it: invalid while unknown, port 0 if it differs for each.
 	Public netip.AddrPort
 	// Firewalled means that the node cannot be reached unless it has sent something first.
 	Firewalled bool

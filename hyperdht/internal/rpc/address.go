@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -9,12 +10,13 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// address owns the state of our public address: the samples, their responders, and the requests for more.
+// address owns the state of our public address: the known one, the samples, their responders, and the requests for more.
 type address struct {
+	known      *netip.AddrPort // at which the server socket is reachable, whatever the samples are; nil if not known
 	sampler    *nat.Sampler
 	host       netip.Addr // the last one that the samples agreed on; they may disagree now
 	askedAt    kad.Tick   // when nodes were last asked whether it has moved
-	preset     bool       // it is configured, and not sampled
+	preset     bool       // the known address is that of Config, and is not sampled
 	asking     *asking    // that is under way, or nil
 	probing    probing
 	unnamed    []netip.AddrPort // nodes without an id that have given a sample
@@ -28,16 +30,34 @@ type responder struct {
 	sampled kad.Tick
 }
 
+// addr is our public address: the known one, or else the one that the samples agree on.
+func (a *address) addr() netip.AddrPort {
+	if a.known != nil {
+		return *a.known
+	}
+	return a.sampler.Addr()
+}
+
+// know sets the known address, invalid for none. It reports like add.
+func (a *address) know(addr netip.AddrPort) (changed bool) {
+	before := a.addr()
+	a.known = nil
+	if addr.IsValid() {
+		a.known = &addr
+	}
+	return a.addr() != before
+}
+
 // add counts our address as seen by from, and reports whether our address has changed.
 func (a *address) add(seen, from netip.AddrPort) (changed bool) {
-	before := a.sampler.Addr()
+	before := a.addr()
 	a.sampler.AddFrom(seen, from)
 	return a.changed(before)
 }
 
 // replace replaces all samples. It reports like add.
 func (a *address) replace(sampler *nat.Sampler) (changed bool) {
-	before := a.sampler.Addr()
+	before := a.addr()
 	if sampler != a.sampler {
 		a.responders = a.responders[:0]
 	}
@@ -46,11 +66,10 @@ func (a *address) replace(sampler *nat.Sampler) (changed bool) {
 }
 
 func (a *address) changed(before netip.AddrPort) bool {
-	now := a.sampler.Addr()
-	if now.Addr().IsValid() {
-		a.host = now.Addr()
+	if h := a.sampler.Host(); h.IsValid() {
+		a.host = h
 	}
-	return now != before
+	return a.addr() != before
 }
 
 // counted reports whether a responder that is no known node has given its sample already.
@@ -174,6 +193,59 @@ func (e *Endpoint) sample(seen, from netip.AddrPort) {
 	if e.address.add(seen, from) {
 		e.tell(Event{Kind: EventAddress, Addr: e.Addr()})
 	}
+}
+
+// SetPublicAddr sets the address at which the server socket is reachable from everywhere, as configured or mapped at a router;
+// the zero address if there is none any more. Its port need not be the bound one, and the samples do not change it. A node that others
+// see at another address stays ephemeral, since its id would be that of the other one.
+func (e *Endpoint) SetPublicAddr(addr netip.AddrPort) error {
+	switch {
+	case addr.IsValid() && checkPublicAddr(addr) != nil:
+		return checkPublicAddr(addr)
+	case e.address.preset:
+		return errPreset
+	case e.Closed():
+		return nil
+	}
+	changed := e.address.know(addr)
+	switch known := addr.IsValid(); {
+	case known && e.Firewalled():
+		e.standing.declared = true
+		e.changeAccess(reachable)
+	case !known && e.standing.declared:
+		e.standing.declared = false
+		e.changeAccess(firewalled)
+	}
+	if changed {
+		e.tell(Event{Kind: EventAddress, Addr: e.Addr()})
+	}
+	return nil
+}
+
+func checkPublicAddr(addr netip.AddrPort) error {
+	if !isUsable(addr) || addr.Addr().IsUnspecified() {
+		return fmt.Errorf("rpc: public address %v: want an IPv4 address with a port", addr)
+	}
+	return nil
+}
+
+// changeAccess changes the main socket, to which the samples so far do not apply.
+func (e *Endpoint) changeAccess(next access) {
+	accessTable.Become(&e.standing.access, next, &e.faults)
+	sampled := e.address.sampler.Len() > 0
+	e.resample(new(nat.Sampler))
+	if sampled {
+		e.askAddress()
+	}
+	if next == reachable {
+		e.tell(Event{Kind: EventReachable})
+		return
+	}
+	e.standing.unsettle()
+	if !e.Ephemeral() {
+		e.becomeEphemeral()
+	}
+	e.tell(Event{Kind: EventUnreachable})
 }
 
 // resample replaces the samples of our address.

@@ -7,7 +7,7 @@
 // requests leave from, is the client socket while it is firewalled, else the server socket.
 //
 // Configured modes shorten this: Ephemeral pins the node, Persistent probes at once while bootstrapping,
-// a preset PublicAddr needs no probe at all.
+// a preset PublicAddr needs no probe at all. A node whose public address is set later (SetPublicAddr) counts as reachable while it is.
 //
 // A Call is one request, retransmitted until it is answered, a Query an iterative lookup made of calls,
 // a CallGroup a set of calls that end together.
@@ -38,8 +38,9 @@
 // Access:
 //
 //	firewalled  -       ──▶ reachable
-//	            (no limit: until nodes have reached the server socket that were asked to)
-//	reachable   -
+//	            (no limit: until nodes have reached the server socket that were asked to, or its address is known)
+//	reachable   -       ──▶ firewalled
+//	            (no limit: until the known address is withdrawn that it depends on)
 //
 // Call:
 //

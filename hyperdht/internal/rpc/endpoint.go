@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -55,11 +54,11 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 		e.standing.access = reachable
 	}
 	if preset := cfg.PublicAddr; preset.IsValid() {
-		if !isUsable(preset) || preset.Addr().IsUnspecified() {
-			return nil, fmt.Errorf("rpc: public address %v: want an IPv4 address with a port", preset)
+		if err := checkPublicAddr(preset); err != nil {
+			return nil, err
 		}
 		e.standing.adaptive, e.standing.forced, e.standing.access = false, true, reachable
-		e.address.preset = true
+		e.address.preset, e.address.known = true, &preset
 		e.address.sampler.Add(preset, netip.AddrPort{})
 	}
 	var seed [2 + 4 + 4 + 32]byte
@@ -196,30 +195,29 @@ func (e *Endpoint) Online() bool { return e.network.online }
 // Degraded reports whether most requests time out.
 func (e *Endpoint) Degraded() bool { return e.network.degraded }
 
-// Addr is our public address as others see it: not valid while unknown, with port 0 if the port differs
+// Addr is our public address, as set or as others see it: not valid while unknown, with port 0 if the port differs
 // from remote to remote.
-func (e *Endpoint) Addr() netip.AddrPort { return e.address.sampler.Addr() }
+func (e *Endpoint) Addr() netip.AddrPort { return e.address.addr() }
 
-// Samples returns the samples behind Addr, the oldest first.
+// Samples returns our addresses as others see them, the oldest first. Addr follows from them unless it is set.
 func (e *Endpoint) Samples() []nat.Sample { return e.address.sampler.Samples() }
 
 // Host is our public host, not valid while unknown.
-func (e *Endpoint) Host() netip.Addr { return e.address.sampler.Host() }
+func (e *Endpoint) Host() netip.Addr { return e.Addr().Addr() }
 
 // Port is our public port, 0 while unknown or different from remote to remote.
-func (e *Endpoint) Port() uint16 { return e.address.sampler.Port() }
+func (e *Endpoint) Port() uint16 { return e.Addr().Port() }
 
 // RemoteAddr returns the public address of our server socket. It reports false if it is not reachable, or if the
-// public port is not the bound one.
+// port that others see is not the bound one.
 func (e *Endpoint) RemoteAddr() (netip.AddrPort, bool) {
-	if e.Firewalled() || !e.sockets.isOpen() || !e.address.sampler.Host().IsValid() {
+	if e.Firewalled() || !e.sockets.isOpen() || !e.Addr().IsValid() {
 		return netip.AddrPort{}, false
 	}
-	port := e.sockets.server.LocalAddr().Port()
-	if port != e.address.sampler.Port() {
+	if e.address.known == nil && e.Port() != e.sockets.server.LocalAddr().Port() {
 		return netip.AddrPort{}, false
 	}
-	return e.address.sampler.Addr(), true
+	return e.Addr(), true
 }
 
 // Nodes lists the known nodes, those heard from last first.

@@ -26,6 +26,8 @@ var (
 	ErrSelf = errors.New("rpc: the address is this node's own")
 	// ErrPingDelay means that a delayed ping asks for a longer delay than nodes grant.
 	ErrPingDelay = errors.New("rpc: ping delay too long")
+
+	errPreset = errors.New("rpc: the public address is preset by the configuration")
 )
 
 // ListenError is the failure to bind the server socket.

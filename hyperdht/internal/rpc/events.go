@@ -11,20 +11,21 @@ type EventKind uint8
 
 // What happens to an endpoint.
 const (
-	EventReady      EventKind = iota // bootstrapping has ended, well or not
-	EventPersistent                  // the node has an ID from now on
-	EventEphemeral                   // we have no id any more
-	EventReachable                   // the server socket is not firewalled
-	EventAddress                     // others see us at Addr, as Endpoint.Addr returns it
-	EventWakeUp                      // a long sleep has ended
-	EventNetwork                     // Online and Degraded, or the network itself, have changed
-	EventInterfaces                  // this machine's addresses have changed
-	EventReach                       // DHT nodes answer from now on (Online), or none does
-	EventJoined                      // another part of the network has been found, in which most of the nodes near us are
-	EventAwake                       // a node has answered for the first time since a long sleep; for the application alone
+	EventReady       EventKind = iota // bootstrapping has ended, well or not
+	EventPersistent                   // the node has an ID from now on
+	EventEphemeral                    // we have no id any more
+	EventReachable                    // the server socket is not firewalled
+	EventAddress                      // our address is Addr, as Endpoint.Addr returns it
+	EventWakeUp                       // a long sleep has ended
+	EventNetwork                      // Online and Degraded, or the network itself, have changed
+	EventInterfaces                   // this machine's addresses have changed
+	EventReach                        // DHT nodes answer from now on (Online), or none does
+	EventJoined                       // another part of the network has been found, in which most of the nodes near us are
+	EventUnreachable                  // the server socket is firewalled, since its known address was withdrawn
+	EventAwake                        // a node has answered for the first time since a long sleep; for the application alone
 )
 
-var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined", "awake"}
+var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined", "unreachable", "awake"}
 
 // Event is a change that an endpoint reports to its application and its host's trace. The application receives EventReach at the end
 // of the turn, and EventNetwork also when the interfaces have changed.

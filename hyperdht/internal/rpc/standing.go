@@ -14,6 +14,7 @@ import (
 type standing struct {
 	role             role
 	access           access
+	declared         bool // reachable at the known address, and for no other reason
 	adaptive, forced bool // of Mode: may become persistent, is to be
 	probes           []*probe
 	stableTicks      int        // until the next try
@@ -86,11 +87,11 @@ func (e *Endpoint) updateState(g goal, done func(changed bool)) {
 		done(false)
 		return
 	}
-	addr := e.Addr()
+	addr := e.address.sampler.Addr()
 	if g == persistence {
 		e.standing.tried(addr.Addr())
 	}
-	if !addr.Addr().IsValid() || addr.Port() == 0 {
+	if !addr.Addr().IsValid() || addr.Port() == 0 || addr != e.Addr() {
 		done(false)
 		return
 	}
@@ -111,7 +112,7 @@ func (e *Endpoint) becomeReachable(g goal, addr netip.AddrPort, sampler *nat.Sam
 		e.tell(Event{Kind: EventReachable})
 	}
 	// Something else may have changed while the probe ran.
-	if !e.Ephemeral() || addr != e.Addr() {
+	if !e.Ephemeral() || addr != e.address.sampler.Addr() {
 		return false
 	}
 	if sampler.Host() != addr.Addr() || sampler.Port() == 0 {

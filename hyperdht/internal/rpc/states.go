@@ -38,8 +38,8 @@ const (
 )
 
 var accessTable = &states.Table[access]{Name: "access", States: []states.Rule[access]{
-	firewalled: {Name: "firewalled", Why: "until nodes have reached the server socket that were asked to", Next: []access{reachable}},
-	reachable:  {Name: "reachable"},
+	firewalled: {Name: "firewalled", Why: "until nodes have reached the server socket that were asked to, or its address is known", Next: []access{reachable}},
+	reachable:  {Name: "reachable", Why: "until the known address is withdrawn that it depends on", Next: []access{firewalled}},
 }}
 
 type callState uint8
