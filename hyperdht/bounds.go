@@ -170,6 +170,11 @@ func peeringBounds() []bound.Bound {
 			Reason: "a lookup of an honest network finds twenty",
 		},
 		{
+			Name: "hyperdht.maxKnownAddrs", What: "known addresses of a server that are dialled",
+			Scope: bound.PerAttempt, Limit: bound.Count(maxKnownAddrs), Policy: bound.Ignore,
+			Reason: "two addresses, whose names have one or two each",
+		},
+		{
 			Name: "hyperdht.maxAddrs", What: "addresses of a peer that are looked at",
 			Scope: bound.PerPacket, Limit: bound.Count(maxAddrs), Policy: bound.Ignore,
 			Reason: "honest peers send a handful",

@@ -17,6 +17,8 @@ type ConnectOptions struct {
 	Keys *id.KeyPair
 	// RelayAddrs are DHT nodes to which the server may have announced; they are tried first.
 	RelayAddrs []netip.AddrPort
+	// Addrs are addresses at which the server may be reachable itself. They are dialled first, without any DHT node.
+	Addrs []HostPort
 	// NoLocal keeps our own addresses from the server and does not try its.
 	NoLocal bool
 	// ReusableSocket offers the server to dial again over the same socket, and tries a stored one first.
@@ -42,6 +44,7 @@ type connector struct {
 
 	greeting
 	finding
+	known knownAddrs
 	serverAnswer
 
 	race      race
@@ -136,23 +139,26 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 		}
 	})
 	conn.cancel = c.stop
-	p.host.Defer(func() { p.rpc.WhenBootstrapped(c.dial) }) // before, it does not know what NAT it has
+	p.host.Defer(c.enter)
 	return conn
 }
 
 func (c *connector) note(e AttemptEvent) { c.conn.attemptTrace.note(e) }
 
-// dial tries the stored route, then the known relays, then a query.
-func (c *connector) dial() {
-	if c.over() {
-		return
-	}
+// greet writes message 1, and reports whether that has succeeded.
+func (c *connector) greet() bool {
 	c.become(dialFinding)
 	c.note(AttemptEvent{Step: AttemptStarted})
-	if err := c.prepare(); err != nil {
+	err := c.prepare()
+	if err != nil {
 		c.fail(err)
-		return
 	}
+	return err == nil
+}
+
+// search tries the stored route, then the known relays, then a query.
+func (c *connector) search() {
+	c.begun = true
 	if r, ok := c.p.routes[c.remote]; ok && c.opts.ReusableSocket && c.opts.Paths != RelayOnly {
 		c.attempt(r.addr, r.sock, func() {
 			if c.in(dialFinding) {
@@ -226,6 +232,7 @@ func (c *connector) stopSearch() {
 		c.punch.close()
 	}
 	c.heartbeats.stop()
+	c.stopHeadStart()
 	c.endQuery()
 	c.group.Cancel()
 }

@@ -44,6 +44,7 @@ var (
 	ErrPeerSilent           = errors.New("nothing was heard from the peer for too long")
 	ErrRemoteBusy           = fmt.Errorf("%w: it is busy with another random punch", ErrRemoteAborted)
 	ErrNoIPv4               = fmt.Errorf("%w; this machine has no IPv4 address but loopback, and HyperDHT needs one", ErrNoDHTNode)
+	ErrNoKnownAddr          = fmt.Errorf("%w; the known address of the peer does not answer either", ErrNoDHTNode)
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
 	ErrUnopened             = errors.New("no packet from the peer after the handshake") // of a connection that came in
 	ErrCrowdedOut           = errors.New("dropped in favour of other callers")          // likewise

@@ -14,6 +14,7 @@ import (
 
 // finding is the state of a dial's search for nodes that lead to the server.
 type finding struct {
+	begun      bool             // else only known addresses are tried
 	relays     []netip.AddrPort // known or guessed before the query
 	tried      []netip.AddrPort
 	candidates []netip.AddrPort
@@ -87,7 +88,7 @@ func (c *connector) ask(seeds []netip.AddrPort) {
 				return // and so the query was ended
 			}
 			c.note(AttemptEvent{Step: AttemptSearched, Err: err})
-			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 {
+			if err != nil && c.attempts == 0 && c.running == 0 && c.passes == 0 && c.known.pending == 0 {
 				c.fail(err)
 				return
 			}
@@ -135,12 +136,14 @@ func (c *connector) next() {
 	case c.passes > 0:
 		c.passes--
 		c.ask(nil)
+	case c.known.pending > 0:
+		// wait for them, too
 	case c.attempts > 0:
 		c.fail(ErrPeerConnectionFailed)
 	case c.answered:
 		c.fail(ErrPeerNotFound)
 	default:
-		c.fail(c.p.noNode())
+		c.fail(c.noNode())
 	}
 }
 
@@ -150,12 +153,14 @@ func (c *connector) strands(node netip.AddrPort) bool {
 }
 
 // noNode returns the error of a dial to which no DHT node answers.
-func (p *peering) noNode() error {
+func (c *connector) noNode() error {
 	switch {
-	case p.rpc.Alone():
-		return ErrPeerNotFound // a network of this node alone, which does not know the key
-	case len(p.host.Addrs()) == 0:
+	case len(c.p.host.Addrs()) == 0:
 		return ErrNoIPv4
+	case len(c.known.addrs) > 0:
+		return ErrNoKnownAddr
+	case c.p.rpc.Alone():
+		return ErrPeerNotFound // a network of this node alone, which does not know the key
 	}
 	return ErrNoDHTNode
 }
@@ -171,7 +176,7 @@ func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) 
 	c.note(AttemptEvent{Step: AttemptHandshake, Node: node})
 	c.p.rpc.Request(rpc.RequestOptions{
 		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
-		Socket: sock, Follows: true, Group: c.group,
+		Socket: sock, Follows: true, Group: c.group, Peer: slices.Contains(c.known.addrs, node),
 	}, func(r rpc.Reply, err error) {
 		if c.in(dialFinding) {
 			if err == nil {
@@ -212,6 +217,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	c.raw.GuessRTT(r.RTT) // the way over the relay, and so an upper bound; with repetitions a loose one
 	c.become(dialSearching)
 	c.conn.answered = true
+	c.stopHeadStart()
 	c.take(payload, node, r.To, m.PeerAddr)
 	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
 	c.endQuery()
@@ -226,7 +232,7 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		c.early.path = c.pathOf(c.early.sock, c.early.to) // of which more is known now
 		c.answeredOn(*c.early)
 		c.conn.ways.leave(WayUnneeded, PathLAN, PathDirect, PathPunched)
-	case !m.PeerAddr.IsValid():
+	case !m.PeerAddr.IsValid() && c.opts.Paths != RelayOnly:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
 		}

@@ -61,6 +61,8 @@ type Config struct {
 	// Probe is a further source for the node's public address, used where there are few DHT nodes; see adapters/stun. It may be
 	// nil.
 	Probe AddressProbe
+	// RelayAddrs are known addresses of blind relays, by key, at which they are dialled first.
+	RelayAddrs map[id.PublicKey][]HostPort
 	// WallClock is used for the time stamps of announcements that carry one; nil rejects those.
 	WallClock func() time.Time
 
@@ -146,7 +148,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	n.rpc = endpoint
 	n.bound()
-	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams, Door: &n.door}
+	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams, Door: &n.door, RelayAddrs: cfg.RelayAddrs}
 	if cfg.Probe != nil {
 		peers.Probe = cfg.Probe
 	}

@@ -125,6 +125,11 @@ const (
 	openTimeout = 15 * time.Second
 	// maxRemembered bounds the settled callers whose retransmissions are recognised.
 	maxRemembered = 4096
+	// knownHeadStart is the time that known addresses of a server have to answer before the DHT is searched as well: a round trip, with
+	// one repetition on most networks.
+	knownHeadStart = 800 * time.Millisecond
+	// maxKnownAddrs bounds the known addresses that a dial tries.
+	maxKnownAddrs = 4
 	// maxCandidates bounds the relays that a dial queues while its slots are taken.
 	maxCandidates = 64
 	// maxStranding bounds the nodes remembered for one key that led to it and to no connection: as many as there are candidates

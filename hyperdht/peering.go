@@ -27,6 +27,8 @@ type peeringConfig struct {
 	Door *demux.Door
 	// Probe helps to classify our NAT if the DHT is too small for it. It may be nil.
 	Probe AddressProbe
+	// RelayAddrs are the known addresses of blind relays.
+	RelayAddrs map[id.PublicKey][]HostPort
 }
 
 // peering is the part of a node that connects peers.

@@ -29,7 +29,7 @@ func (p *peering) linkTo(relay id.PublicKey) *relayLink {
 	if l := p.relayLinks[relay]; l != nil && l.usable() {
 		return l
 	}
-	l := &relayLink{p: p, relay: relay, born: p.host.Now(), conn: p.connect(relay, ConnectOptions{})}
+	l := &relayLink{p: p, relay: relay, born: p.host.Now(), conn: p.connect(relay, ConnectOptions{Addrs: p.cfg.RelayAddrs[relay]})}
 	p.relayLinks[relay] = l
 	l.conn.link = true
 	l.conn.unproven = true // the other side may have chosen the relay

@@ -30,7 +30,9 @@ type RequestOptions struct {
 	// Follows marks a request that an answer has led to. If the window is full it is queued before those that begin an operation,
 	// so that a thousand dials started at the same time end one after the other, not all at the end.
 	Follows bool
-	Group   *CallGroup
+	// Peer marks a request to a peer at an address of its own: its answer does not mean that DHT nodes answer.
+	Peer  bool
+	Group *CallGroup
 }
 
 // Reply is the answer to a request.
@@ -79,6 +81,7 @@ type transmission struct {
 	command uint8 // of the internal ones that are counted, else noCommand
 	force   bool
 	follows bool
+	peer    bool
 	state   callState
 	slow    bool             // timed out once
 	node    bool             // a final timeout takes the destination out of the table
@@ -89,7 +92,8 @@ const noCommand = 0xff
 
 // init takes over all but the packet.
 func (t *transmission) init(out *RequestOptions) {
-	t.to, t.socket, t.timeout, t.force, t.follows = out.To, out.Socket, out.Timeout, out.Force, out.Follows
+	t.to, t.socket, t.timeout = out.To, out.Socket, out.Timeout
+	t.force, t.follows, t.peer = out.Force, out.Follows, out.Peer
 	t.ttl = uint8(min(out.TTL, 255))
 	switch {
 	case out.Force || out.Retries < 0:

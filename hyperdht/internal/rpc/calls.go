@@ -166,7 +166,9 @@ func (cs *calls) expire() {
 
 func (cs *calls) timeOut(c *Call) {
 	cs.requests.Timeouts++
-	cs.unanswered++
+	if !c.peer {
+		cs.unanswered++
+	}
 	cs.end(c)
 	c.fail(ErrTimeout)
 	if c.node {
@@ -204,7 +206,9 @@ func (cs *calls) answered(c *Call) time.Duration {
 		cs.commands[c.command].Received++
 	}
 	cs.requests.Responses++
-	cs.heard, cs.unanswered = now, 0
+	if !c.peer {
+		cs.heard, cs.unanswered = now, 0
+	}
 	return rtt
 }
 

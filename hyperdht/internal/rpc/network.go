@@ -39,14 +39,14 @@ func (e *Endpoint) judgeReach() {
 	}
 }
 
-// answered notes an answer.
-func (e *Endpoint) answered() {
+// answered notes an answer, of a DHT node or of a peer.
+func (e *Endpoint) answered(peer bool) {
 	n := &e.network
 	if n.waking {
 		n.waking = false
 		e.h.Defer(func() { e.app.Event(Event{Kind: EventAwake}) })
 	}
-	if n.reach == reachSilent {
+	if n.reach == reachSilent && !peer {
 		e.setReach(reachAnswering)
 	}
 	if !n.online {

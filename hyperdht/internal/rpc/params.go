@@ -90,7 +90,7 @@ const (
 	// retriesLimit bounds how often a request is sent again, whatever its caller wants.
 	retriesLimit = 100
 	// packetRoom fits all requests but those with a value or a token, of which there are few.
-	packetRoom = 79
+	packetRoom = 78
 	// silentRequests without an answer between them, and silentAfter the last one, mean that no DHT node answers. A server
 	// pings three nodes each three seconds, so that takes it half a minute; one dead node is not enough.
 	silentRequests = 4

@@ -174,7 +174,7 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 		return
 	}
 	rtt := e.calls.answered(c)
-	e.answered()
+	e.answered(c.peer)
 	e.nodes.notSelf(c.to)
 
 	node, known := e.verifyAnswer(c, m.ID, from)
