@@ -327,7 +327,7 @@ func TestConfigurationsThatCannotWorkSayWhy(t *testing.T) {
 		"bootstrap": {Bootstrap: []string{"x"}}, "stun": {STUN: []string{"none", "none"}},
 		`stun: server "a b"`:           {STUN: []string{"a b"}},
 		"Listen: want an IPv4 address": {Bootstrap: []string{}, Listen: netip.MustParseAddrPort("[::1]:0")},
-		"Relays[1]: want":              {Bootstrap: []string{}, Relays: []domain.PublicKey{{1}, {}}},
+		"Relays[1]: want":              {Bootstrap: []string{}, Relays: []domain.Reference{{Key: domain.PublicKey{1}}, {}}},
 	} {
 		if _, err := dhtprom.NewNode(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

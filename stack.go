@@ -31,7 +31,12 @@ type NodeConfig struct {
 	// Seed is the identity of Streams; if zero, the node draws one. Clients and scrapers have their own.
 	Seed domain.Seed
 	// Relays are blind relays for connections of clients and scrapers that find no direct path.
-	Relays []domain.PublicKey
+	// One with an address is dialled there first.
+	Relays []domain.Reference
+	// PublicAddress is the address at which the node is reachable from everywhere, because the operator has made it so; zero for none. It
+	// need not be an address of this machine, nor its port that of Listen: a router may forward it. A name is resolved at the start, and
+	// from time to time. Callers are given this address, whatever other nodes see.
+	PublicAddress domain.Address
 	// Paths limits the paths of their connections, to all peers or to some.
 	Paths domain.PathRules
 	// STUN are servers, as host:port, for finding the node's public address. Nil selects public ones on the public network and
@@ -59,7 +64,7 @@ func (c *NodeConfig) check() error {
 		return &app.ConfigError{Field: "Listen", Want: fmt.Sprintf("want an IPv4 address, since HyperDHT is IPv4 only, got %s", c.Listen)}
 	}
 	for i, relay := range c.Relays {
-		if relay.IsZero() {
+		if relay.Key.IsZero() {
 			return &app.ConfigError{Field: fmt.Sprintf("Relays[%d]", i), Want: "want the relay's public key, got zeros"}
 		}
 	}
@@ -93,7 +98,9 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	}
 	s := &Stack{}
 	node := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: cfg.Mode, OnReady: cfg.OnReady, WallClock: time.Now}
-	transport := dht.Config{RelayThrough: cfg.Relays, Paths: cfg.Paths, Version: cfg.Version}
+	transport := dht.Config{RelayThrough: relayKeys(cfg.Relays), Paths: cfg.Paths, Version: cfg.Version, PublicAddress: cfg.PublicAddress}
+	transport.OnUnresolved = func(err error) { cfg.log().Warn("The public address of this node is not known yet", "err", err) }
+	node.RelayAddrs = relayAddrs(cfg.Relays)
 	if cfg.NodesFile != "" {
 		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, func(err error) { cfg.log().Warn("The known DHT nodes could not be saved", "err", err) })
 		if node.Nodes, err = file.Load(); err != nil {
@@ -115,4 +122,22 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	}
 	s.Transport = dht.New(h, s.DHT, transport)
 	return s, nil
+}
+
+func relayKeys(relays []domain.Reference) []domain.PublicKey {
+	keys := make([]domain.PublicKey, len(relays))
+	for i, r := range relays {
+		keys[i] = r.Key
+	}
+	return keys
+}
+
+func relayAddrs(relays []domain.Reference) map[id.PublicKey][]hyperdht.HostPort {
+	known := map[id.PublicKey][]hyperdht.HostPort{}
+	for _, r := range relays {
+		if !r.Addr.IsZero() {
+			known[id.PublicKey(r.Key)] = append(known[id.PublicKey(r.Key)], hyperdht.HostPort(r.Addr))
+		}
+	}
+	return known
 }

@@ -53,6 +53,7 @@ type ClientConfig struct {
 type ClientScraper struct {
 	Key    domain.PublicKey // allowed to scrape; the alias is registered with it
 	Secret domain.Secret    // shared with it; authorizes registrations
+	Addrs  []domain.Address // at which it is dialled first, without the DHT; may be empty
 }
 
 // scrapers returns all scrapers, the single one first.
@@ -60,7 +61,7 @@ func (c *ClientConfig) scrapers() []ClientScraper {
 	if c.Scraper.IsZero() && c.Secret.IsZero() {
 		return c.Scrapers
 	}
-	return append([]ClientScraper{{c.Scraper, c.Secret}}, c.Scrapers...)
+	return append([]ClientScraper{{Key: c.Scraper, Secret: c.Secret}}, c.Scrapers...)
 }
 
 const (
@@ -128,10 +129,11 @@ type Client struct {
 	shutdown shutdown
 
 	listening bool
-	held      []func()   // sends requests that wait for the announcement
-	patience  host.Timer // sends them without it; nil when none wait
-	unaware   func()     // cancels the network events
-	member    bool       // it is one of singles, whose client reports network events
+	found     func(error) // ends Start, once
+	held      []func()    // sends requests that wait for the announcement
+	patience  host.Timer  // sends them without it; nil when none wait
+	unaware   func()      // cancels the network events
+	member    bool        // it is one of singles, whose client reports network events
 	blocked   uint64
 }
 
@@ -221,9 +223,9 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 		texts: queue{limit: max(1, maxCollections/len(cfg.scrapers())), most: maxWaitingCollections},
 		registrar: &registrar{
 			host: cfg.Host, transport: cfg.Transport, interval: cfg.RegisterInterval,
-			backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: c.hold,
+			backoff: cfg.Retry.backoff(), onEvent: cfg.OnEvent, hold: func(send func()) { c.hold(s, send) },
 			request: ports.Registration{
-				Scraper: s.Key, Dial: cfg.DialKeys, Secret: s.Secret,
+				Scraper: s.Key, Addrs: s.Addrs, Dial: cfg.DialKeys, Secret: s.Secret,
 				Register: domain.Register{
 					Alias: cfg.Alias, Key: cfg.Keys.Public, Hostname: cfg.Hostname, Service: cfg.Service,
 					Instance: cfg.Instance,
@@ -233,7 +235,12 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 	}
 	if cfg.Targets != nil {
 		k.registrar.request.Set = &ports.SetRegistration{Targets: c.set, Former: c.former}
-		k.registrar.set.onOlder = func(older bool) { c.singles.serve(ClientScraper{k.key, k.registrar.request.Secret}, older) }
+		k.registrar.set.onOlder = func(older bool) {
+			c.singles.serve(ClientScraper{Key: k.key, Secret: k.registrar.request.Secret, Addrs: k.registrar.request.Addrs}, older)
+		}
+	}
+	if len(s.Addrs) > 0 {
+		k.registrar.onSuccess = func() { c.found(nil) } // it scrapes on this connection
 	}
 	c.scrapers = append(c.scrapers, k)
 	return k
@@ -291,7 +298,8 @@ func (s *ClientStatus) add(one ClientScraperStatus) {
 }
 
 // Start listens, and registers the alias: it connects to the scrapers at once, and sends the registrations when the server can be
-// found, or after ten seconds. done is called when it can be found, so never while no DHT node answers; it does not wait for
+// found, or after ten seconds, and at once where a scraper's address is known. done is called when it can be found, or such a scraper has
+// its registration: so never while neither a DHT node answers nor a scraper at a known address. It does not wait for
 // the registration, which is repeated until it succeeds. After an error the client should be closed.
 func (c *Client) Start(done func(error)) {
 	if c.started || c.closed {
@@ -299,6 +307,10 @@ func (c *Client) Start(done func(error)) {
 		return
 	}
 	c.started = true
+	c.found = func(err error) {
+		c.found = func(error) {}
+		done(err)
+	}
 	listener, err := c.cfg.Transport.ListenMetrics(ports.MetricsListen{
 		Keys: c.cfg.Keys, Admit: c.admit, Known: func(k domain.PublicKey) bool { return c.scraper(k) != nil }, OnOpen: c.onOpen,
 	}, func(err error) {
@@ -309,7 +321,7 @@ func (c *Client) Start(done func(error)) {
 			c.listening = true
 			c.release()
 		}
-		done(err)
+		c.found(err)
 	})
 	if err != nil {
 		c.cfg.Host.Post(func() { done(err) })
@@ -333,9 +345,10 @@ func (c *Client) Start(done func(error)) {
 	}
 }
 
-// hold calls send once the server is announced, or after announcePatience.
-func (c *Client) hold(send func()) {
-	if c.patience == nil {
+// hold calls send once the server is announced, or after announcePatience. A scraper with a known address needs no announcement: it scrapes
+// on the connection of the registration.
+func (c *Client) hold(s ClientScraper, send func()) {
+	if c.patience == nil || len(s.Addrs) > 0 {
 		send()
 		return
 	}

@@ -126,7 +126,7 @@ func (c *Config) scrapers() ([]app.ClientScraper, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append([]app.ClientScraper{{Key: v.Scraper, Secret: v.Secret}}, all...)
+		all = append([]app.ClientScraper{{Key: v.Scraper, Secret: v.Secret, Addrs: v.Addrs}}, all...)
 	}
 	if len(all) == 0 {
 		return nil, &app.ConfigError{Field: "Invite", Want: "want the invite of a scraper, or Scrapers"}

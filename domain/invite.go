@@ -22,17 +22,23 @@ import (
 //	fields    kind (1 byte), length (1 byte), value; any number
 //	checksum  4 bytes: the first of SHA-256 of the prefix and all bytes before
 //
-// Kinds of fields are 1, a bootstrap node as text, and 2, the key of a blind relay. A reader ignores unknown kinds from 128 on,
-// and rejects others, because the invite would not work without them. Upper case is equivalent to lower case, for QR codes that
+// Kinds of fields are 1, a bootstrap node as text, and 2, the key of a blind relay. A reader ignores unknown kinds from 128 on, and
+// values of them that it cannot use, and rejects others, because the invite would not work without them. From 128 on there are 128, an
+// address of the scraper as text, HOST:PORT, and 129, the key of a relay of the invite with an address of it as text. Upper case is equivalent to lower case, for QR codes that
 // have upper case only. The holder of an invite may register: it is as secret as the secret in it.
 type Invite struct {
 	Scraper PublicKey
 	Secret  Secret
 	// Bootstrap are the nodes of the scraper's private DHT, each as host:port or ip@host:port; none for the public one.
 	Bootstrap []string
-	// Relays are blind relays for connections that find no direct path.
-	Relays []PublicKey
+	// Relays are blind relays for connections that find no direct path, with addresses where these are known.
+	Relays []Reference
+	// Addrs are addresses at which the scraper can be dialled itself, MaxAddresses at most.
+	Addrs []Address
 }
+
+// MaxAddresses is the number of addresses of a scraper in an invite.
+const MaxAddresses = 2
 
 // InvitePrefix starts every invite of the version that this package writes.
 const InvitePrefix = inviteName + inviteVersion
@@ -48,7 +54,9 @@ const (
 	fieldBootstrap  = 1
 	fieldRelay      = 2
 	fieldOptional   = 128 // and above: may be skipped
-	maxInviteNodes  = 8   // bootstrap nodes, and relays
+	fieldAddress    = 128
+	fieldRelayAddr  = 129
+	maxInviteNodes  = 8 // bootstrap nodes, and relays
 	maxInviteFields = 64
 	maxInviteText   = 8192 // characters, white space included
 	maxInviteNode   = 255
@@ -84,14 +92,26 @@ func (i Invite) Check() error {
 		return inviteErrorf("has %d bootstrap nodes, at most %d fit", len(i.Bootstrap), maxInviteNodes)
 	case len(i.Relays) > maxInviteNodes:
 		return inviteErrorf("has %d relays, at most %d fit", len(i.Relays), maxInviteNodes)
+	case len(i.Addrs) > MaxAddresses:
+		return inviteErrorf("has %d addresses of the scraper, at most %d fit", len(i.Addrs), MaxAddresses)
 	}
 	for _, b := range i.Bootstrap {
 		if err := checkInviteNode(b); err != nil {
 			return err
 		}
 	}
-	if slices.ContainsFunc(i.Relays, PublicKey.IsZero) {
-		return inviteErrorf("has a relay without a key")
+	for _, r := range i.Relays {
+		switch {
+		case r.Key.IsZero():
+			return inviteErrorf("has a relay without a key")
+		case !r.Addr.IsZero() && !r.Addr.valid():
+			return inviteErrorf("has a relay with an address that is not HOST:PORT")
+		}
+	}
+	for _, a := range i.Addrs {
+		if !a.valid() {
+			return inviteErrorf("has an address of the scraper that is not HOST:PORT")
+		}
 	}
 	return nil
 }
@@ -128,17 +148,31 @@ func (i Invite) Reveal() (string, error) {
 	b := make([]byte, 2, 2+inviteMin+64)
 	b = append(b, i.Scraper[:]...)
 	b = append(b, secret[:]...)
-	for _, node := range i.Bootstrap {
-		b = append(b, fieldBootstrap, byte(len(node)))
-		b = append(b, node...)
-	}
-	for _, key := range i.Relays {
-		b = append(b, fieldRelay, KeySize)
-		b = append(b, key[:]...)
-	}
+	b = i.appendFields(b)
 	binary.BigEndian.PutUint16(b, uint16(len(b)-2+inviteChecksum))
 	sum := inviteSum(b)
 	return InvitePrefix + z32.EncodeToString(append(b, sum[:]...)), nil
+}
+
+// appendFields appends the required fields, and then the optional ones by kind.
+func (i Invite) appendFields(b []byte) []byte {
+	add := func(kind byte, value string) { b = append(append(b, kind, byte(len(value))), value...) }
+	for _, node := range i.Bootstrap {
+		add(fieldBootstrap, node)
+	}
+	for _, r := range i.Relays {
+		add(fieldRelay, string(r.Key[:]))
+	}
+	for _, a := range i.Addrs {
+		add(fieldAddress, a.String())
+	}
+	for _, r := range i.Relays {
+		// A longer name does not fit, and the relay is found without it.
+		if value := string(r.Key[:]) + r.Addr.String(); !r.Addr.IsZero() && len(value) <= maxInviteNode {
+			add(fieldRelayAddr, value)
+		}
+	}
+	return b
 }
 
 func inviteSum(b []byte) [inviteChecksum]byte {
@@ -243,12 +277,29 @@ func (i *Invite) readFields(b []byte) error {
 		case kind == fieldBootstrap:
 			i.Bootstrap = append(i.Bootstrap, string(value))
 		case kind == fieldRelay && len(value) == KeySize:
-			i.Relays = append(i.Relays, PublicKey(value))
+			i.Relays = append(i.Relays, Reference{Key: PublicKey(value)})
 		case kind == fieldRelay:
 			return inviteErrorf("is malformed: it has a relay key of %d bytes", len(value))
 		case kind < fieldOptional:
 			return inviteErrorf("has a field of unknown kind %d; a newer program is needed", kind)
+		default:
+			i.readOptional(kind, value)
 		}
 	}
 	return inviteErrorf("has more than %d fields", maxInviteFields)
+}
+
+// readOptional reads an optional field. It ignores one of an unknown kind, or with a value of a form that it does not know.
+func (i *Invite) readOptional(kind byte, value []byte) {
+	switch {
+	case kind == fieldAddress && len(i.Addrs) < MaxAddresses:
+		if a, err := ParseAddress(string(value)); err == nil {
+			i.Addrs = append(i.Addrs, a)
+		}
+	case kind == fieldRelayAddr && len(value) > KeySize:
+		at := slices.IndexFunc(i.Relays, func(r Reference) bool { return r.Key == PublicKey(value[:KeySize]) })
+		if a, err := ParseAddress(string(value[KeySize:])); err == nil && at >= 0 {
+			i.Relays[at].Addr = a
+		}
+	}
 }

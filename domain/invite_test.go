@@ -3,6 +3,7 @@ package domain_test
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,11 +19,13 @@ func invites() map[string]domain.Invite {
 	full := domain.Invite{
 		Scraper: seeded(1).Public, Secret: domain.SecretFrom([32]byte{4, 5, 6}),
 		Bootstrap: []string{"192.0.2.10:49737", "192.0.2.11@dht.example.com:49737"},
-		Relays:    []domain.PublicKey{seeded(2).Public, seeded(3).Public},
+		Relays:    []domain.Reference{{Key: seeded(2).Public}, {Key: seeded(3).Public}},
 	}
-	plain := full
+	plain, known := full, full
 	plain.Bootstrap, plain.Relays = nil, nil
-	return map[string]domain.Invite{"plain": plain, "full": full}
+	known.Addrs = []domain.Address{{Host: "192.0.2.10", Port: 443}, {Host: "scraper.example.com", Port: 53}}
+	known.Relays = []domain.Reference{{Key: seeded(2).Public}, {Key: seeded(3).Public, Addr: domain.Address{Host: "relay.example.com", Port: 443}}}
+	return map[string]domain.Invite{"plain": plain, "full": full, "known": known}
 }
 
 func reveal(t testing.TB, v domain.Invite) string {
@@ -35,7 +38,7 @@ func reveal(t testing.TB, v domain.Invite) string {
 }
 
 func sameInvite(a, b domain.Invite) bool {
-	return a.Scraper == b.Scraper && a.Secret.Equal(b.Secret) && fmt.Sprint(a.Bootstrap, a.Relays) == fmt.Sprint(b.Bootstrap, b.Relays)
+	return a.Scraper == b.Scraper && a.Secret.Equal(b.Secret) && fmt.Sprint(a.Bootstrap, a.Relays, a.Addrs) == fmt.Sprint(b.Bootstrap, b.Relays, b.Addrs)
 }
 
 func TestInvitesComeBackAsTheyWere(t *testing.T) {
@@ -64,6 +67,10 @@ func TestTheFormOfInvitesIsFixed(t *testing.T) {
 	const golden = "dhtprom1ybnc7uyiy9qb5zm11sktakeetdajmmp3ytgtsh6s15up6b17py77j9yrywdyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyycefqky"
 	if got := reveal(t, invites()["plain"]); got != golden {
 		t.Errorf("an invite has become %s", got)
+	}
+	const known = "dhtprom1yrph7uyiy9qb5zm11sktakeetdajmmp3ytgtsh6s15up6b17py77j9yrywdyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyytycj3gezdymt1faauyqtw8r5ugpabryau1ctqgyzdrmttgfyge4dwf31zoampqbsgkmudp7suwpb3gh3uqytypphhk9ukbfjd1kbcy1ya7fotfh9o8jyydqwzwi1crqn1wxa6wz6yreg45xeajesir5a6zzkhy5645r43sew8mg4px7h7c3wj9e1wimcfe4yyhcj3gezdymt1faauyqtwgo3ayfuucp3gnhdfqezgk6dbpiaga3jqcpzs4qtigqyumss54gnkfijg68i74zyg9ss3gsp1fb43sum9x8mgpnx4rifk5bkgqj1saam3f31zoampqbsgkmudp7suwpbwgpq15tcy"
+	if got := reveal(t, invites()["known"]); got != known {
+		t.Errorf("an invite with addresses has become %s", got)
 	}
 	if len(golden) != 120 {
 		t.Errorf("%d characters", len(golden))
@@ -136,8 +143,13 @@ func TestInvitesThatCannotWorkAreNotMade(t *testing.T) {
 		"no scraper key":              func(v *domain.Invite) { v.Scraper = domain.PublicKey{} },
 		"no secret":                   func(v *domain.Invite) { v.Secret = domain.Secret{} },
 		"9 bootstrap nodes":           func(v *domain.Invite) { v.Bootstrap = strings.Fields(strings.Repeat("a:1 ", 9)) },
-		"9 relays":                    func(v *domain.Invite) { v.Relays = make([]domain.PublicKey, 9) },
-		"a relay without":             func(v *domain.Invite) { v.Relays = make([]domain.PublicKey, 1) },
+		"9 relays":                    func(v *domain.Invite) { v.Relays = make([]domain.Reference, 9) },
+		"a relay without":             func(v *domain.Invite) { v.Relays = make([]domain.Reference, 1) },
+		"3 addresses":                 func(v *domain.Invite) { v.Addrs = make([]domain.Address, 3) },
+		"address of the scraper that": func(v *domain.Invite) { v.Addrs = []domain.Address{{Host: "::1", Port: 1}} },
+		"relay with an address that": func(v *domain.Invite) {
+			v.Relays = []domain.Reference{{Key: seeded(2).Public, Addr: domain.Address{Host: "a"}}}
+		},
 		`not HOST:PORT: "a"`:          func(v *domain.Invite) { v.Bootstrap = []string{"a"} },
 		`not HOST:PORT: "a:0"`:        func(v *domain.Invite) { v.Bootstrap = []string{"a:0"} },
 		`not HOST:PORT: ":1"`:         func(v *domain.Invite) { v.Bootstrap = []string{":1"} },
@@ -190,18 +202,52 @@ func FuzzParseInvite(f *testing.F) {
 	})
 }
 
-// A valid checksum is not enough: sealed invites that cannot work are rejected like the rest.
-func TestSealedInvitesThatCannotWorkAreRefused(t *testing.T) {
+// resealed returns an invite with changed bytes, and a checksum that matches.
+func resealed(t *testing.T, v domain.Invite, change func([]byte) []byte) string {
+	t.Helper()
 	z32 := base32.NewEncoding("ybndrfg8ejkmcpqxot1uwisza345h769").WithPadding(base32.NoPadding)
-	b, err := z32.DecodeString(reveal(t, invites()["full"])[len(domain.InvitePrefix):])
+	b, err := z32.DecodeString(reveal(t, v)[len(domain.InvitePrefix):])
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(b[2+domain.KeySize : 2+2*domain.KeySize]) // the secret
-	end := len(b) - 4
-	sum := sha256.Sum256(append([]byte(domain.InvitePrefix), b[:end]...))
-	copy(b[end:], sum[:])
-	v, err := domain.ParseInvite(domain.InvitePrefix + z32.EncodeToString(b))
+	b = change(b[:len(b)-4])
+	binary.BigEndian.PutUint16(b, uint16(len(b)-2+4))
+	sum := sha256.Sum256(append([]byte(domain.InvitePrefix), b...))
+	return domain.InvitePrefix + z32.EncodeToString(append(b, sum[:4]...))
+}
+
+// Optional fields that a program does not know, or whose values it cannot use, do not spoil an invite.
+func TestOptionalFieldsOfOtherFormsAreSkipped(t *testing.T) {
+	good := invites()["known"]
+	relay := seeded(3).Public
+	field := func(kind byte, value string) string { return string([]byte{kind, byte(len(value))}) + value }
+	for name, fields := range map[string]string{
+		"an unknown kind":               field(200, "x") + field(255, ""),
+		"an IPv6 address":               field(128, "[2001:db8::1]:443"),
+		"an empty address":              field(128, ""),
+		"too many addresses":            field(128, "a:1") + field(128, "b:1") + field(128, "c:1"),
+		"a relay that it does not name": field(129, strings.Repeat("k", 32)+"a:1"),
+		"a relay's IPv6 address":        field(129, string(relay[:])+"[::1]:1"),
+		"half a key":                    field(129, "k"),
+		"a key alone":                   field(129, string(relay[:])),
+	} {
+		text := resealed(t, good, func(b []byte) []byte { return append(b, fields...) })
+		if v, err := domain.ParseInvite(text); err != nil || !sameInvite(v, good) {
+			t.Errorf("%s: %+v, %v", name, v, err)
+		}
+	}
+	if _, err := domain.ParseInvite(resealed(t, good, func(b []byte) []byte { return append(b, field(127, "")...) })); !errors.Is(err, domain.ErrInvite) {
+		t.Errorf("a required kind: %v", err)
+	}
+}
+
+// A valid checksum is not enough: sealed invites that cannot work are rejected like the rest.
+func TestSealedInvitesThatCannotWorkAreRefused(t *testing.T) {
+	text := resealed(t, invites()["full"], func(b []byte) []byte {
+		clear(b[2+domain.KeySize : 2+2*domain.KeySize]) // the secret
+		return b
+	})
+	v, err := domain.ParseInvite(text)
 	if !errors.Is(err, domain.ErrInvite) || !strings.Contains(err.Error(), "no secret") || !v.Scraper.IsZero() {
 		t.Errorf("read %v, error %v", v, err)
 	}

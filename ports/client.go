@@ -10,7 +10,7 @@ import (
 type ClientTransport interface {
 	Node
 	// ListenMetrics serves metrics under a key pair. ready is called once: when a DHT node holds the server's record, so that it
-	// can be found, or with the error that prevented listening. Until then only peers that know a path can connect.
+	// can be found, when no DHT node answers and the node has a known public address, at which it is reached, or with the error that prevented listening. Until then only peers that know a path can connect.
 	ListenMetrics(l MetricsListen, ready func(error)) (Listener, error)
 	// RegisterAlias dials a scraper, sends one request and closes the connection. The error is a *ConnectionError if no answer
 	// arrived, and a *domain.RemoteError if the scraper rejected the request. A set is registered in as many requests as it takes, on the
@@ -53,7 +53,8 @@ type MetricsHandlers struct {
 // Registration is one registration of an alias, or of a set of targets, with a scraper.
 type Registration struct {
 	Scraper domain.PublicKey
-	Dial    domain.KeyPair // the connection's own key; it may be the metrics server's
+	Addrs   []domain.Address // of the scraper, which are dialled first; may be empty
+	Dial    domain.KeyPair   // the connection's own key; it may be the metrics server's
 	Secret  domain.Secret
 	domain.Register
 	// OnOpen is called when the connection is open; it may be nil. Timeouts use it to name what was missing.

@@ -46,6 +46,7 @@ type NodeStatus struct {
 	Local      netip.AddrPort   // of the bound socket; invalid without one
 	Addrs      []netip.AddrPort // this machine's own view
 	PublicAddr netip.AddrPort   // as seen by others; invalid while unknown
+	Known      netip.AddrPort   // the public address that is configured, at which clients reach the node without the DHT; invalid if there is none
 	Firewalled bool
 	Ephemeral  bool
 	NAT        string // "unknown", "open", "consistent", "random"

@@ -14,6 +14,7 @@ import (
 type goodbyes struct {
 	transport *Transport
 	scraper   domain.PublicKey
+	addrs     []domain.Address // of the scraper
 	secret    domain.Secret
 	dial      domain.KeyPair
 	link      *link // nil until dialled
@@ -54,7 +55,7 @@ func (t *Transport) dialLeave(r ports.Registration, offer *metricsOffer, done fu
 	})
 	if i < 0 {
 		i = len(t.goodbyes)
-		t.goodbyes = append(t.goodbyes, &goodbyes{transport: t, scraper: r.Scraper, secret: r.Secret, dial: r.Dial})
+		t.goodbyes = append(t.goodbyes, &goodbyes{transport: t, scraper: r.Scraper, addrs: r.Addrs, secret: r.Secret, dial: r.Dial})
 	}
 	g := t.goodbyes[i]
 	cancel = g.say(r, offer, done)
@@ -84,7 +85,7 @@ func (t *Transport) dialGoodbyes() {
 // begin dials.
 func (g *goodbyes) begin() {
 	g.dialling = true
-	g.link = g.transport.connect(g.dial, g.scraper)
+	g.link = g.transport.connect(g.dial, g.scraper, g.addrs)
 	g.link.join(g)
 	rpc, err := muxrpc.New(g.link.mux, muxrpc.Options{Protocol: protocolAlias, OnClose: g.onChannelClose})
 	if err != nil {

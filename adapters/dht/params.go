@@ -53,6 +53,10 @@ const (
 	// maxMessage bounds the messages that are sent with a rejection, and those received from a peer.
 	maxMessage = 1024
 
+	// publicAddrEvery is the time between lookups of the name of the node's public address, and publicAddrRetry while it has none.
+	publicAddrEvery = 5 * time.Minute
+	publicAddrRetry = 10 * time.Second
+
 	// maxGoodbyes bounds the goodbyes on one connection: a scraper accepts a burst of 32 requests (app requestBurst).
 	maxGoodbyes = 24
 

@@ -38,6 +38,7 @@ func (t *Transport) Status() ports.NodeStatus {
 	if s.Public.IsValid() && s.Public.Port() != 0 {
 		out.PublicAddr = s.Public
 	}
+	out.Known = t.public.current()
 	return out
 }
 

@@ -24,6 +24,10 @@ type Config struct {
 	OwnConnections bool
 	// Version is the version of the program, which clients report to their scrapers; empty reports none.
 	Version string
+	// PublicAddress is the address at which the node is reachable from everywhere; zero if it is not known.
+	PublicAddress domain.Address
+	// OnUnresolved reports that PublicAddress cannot be resolved, which is tried again; may be nil.
+	OnUnresolved func(error)
 	// Known stores the addresses of DHT nodes for the next start; nil stores none.
 	Known ports.NodeCache
 }
@@ -50,6 +54,7 @@ type Transport struct {
 	onNetwork    []*func(ports.Network)
 	closeTimer   host.Timer // limits the wait for links and servers on close
 	saving       host.Timer // nil where no nodes are saved
+	public       *publicAddress
 }
 
 var _ ports.Transport = (*Transport)(nil)
@@ -75,7 +80,9 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 			n.Answering = answering
 			(*f)(n)
 		}
+		t.public.check()
 	})
+	t.public = newPublicAddress(t, cfg.PublicAddress)
 	if cfg.Known != nil {
 		t.saving = h.AfterFunc(saveNodesAfter, t.saveNodes)
 	}
@@ -141,10 +148,13 @@ func without[T comparable](list []T, e T) []T {
 	return slices.Delete(list, i, i+1)
 }
 
-// connect dials under a key pair.
-func (t *Transport) connect(keys domain.KeyPair, to domain.PublicKey) *link {
+// connect dials under a key pair, at known addresses first.
+func (t *Transport) connect(keys domain.KeyPair, to domain.PublicKey, addrs []domain.Address) *link {
 	k := keyPairOf(keys)
 	opts := hyperdht.ConnectOptions{Keys: &k, RelayThrough: relayKeys(t.cfg.RelayThrough), Paths: pathRule(t.cfg.Paths.For(to))}
+	for _, a := range addrs {
+		opts.Addrs = append(opts.Addrs, hyperdht.HostPort(a))
+	}
 	return t.newLink(t.node.Connect(id.PublicKey(to), opts), nil)
 }
 
@@ -163,7 +173,7 @@ func (t *Transport) dialRegistration(r ports.Registration, done func(updated boo
 	if t.closing {
 		return t.refuse(func() { done(false, connectionError(domain.ErrClosed)) })
 	}
-	return register(t.connect(r.Dial, r.Scraper), methodAlias, r, t.metricsOffer(r), done)
+	return register(t.connect(r.Dial, r.Scraper, r.Addrs), methodAlias, r, t.metricsOffer(r), done)
 }
 
 // refuse calls f in a later turn, unless it is canceled.
@@ -206,7 +216,7 @@ func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	if l := t.registered(d.Keys.Public, d.Client); l != nil {
 		return openSession(l, d)
 	}
-	return openSession(t.connect(d.Keys, d.Client), d)
+	return openSession(t.connect(d.Keys, d.Client, nil), d)
 }
 
 // registered returns the link on which a client registered with one of this transport's alias servers, or nil.
@@ -239,6 +249,7 @@ func (t *Transport) Close(done func()) {
 		return
 	}
 	t.closing = true
+	t.public.stop()
 	if t.saving != nil {
 		t.saveNodes()
 		t.saving.Stop()
@@ -332,15 +343,19 @@ func (li *listener) listen(keys domain.KeyPair, admit admit, known func(domain.P
 	if known != nil {
 		opts.Known = func(remote id.PublicKey) bool { return known(domain.PublicKey(remote)) }
 	}
-	server, err := t.node.Listen(opts, func(err error) {
-		if !li.closing {
+	told := false
+	tell := func(err error) {
+		if !li.closing && !told {
+			told = true
 			ready(err)
 		}
-	})
+	}
+	server, err := t.node.Listen(opts, tell)
 	if err != nil {
 		return nil, err
 	}
 	li.server = server
+	t.public.whenAlone(func() { tell(nil) })
 	t.listeners = append(t.listeners, li)
 	return li, nil
 }

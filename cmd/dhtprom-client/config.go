@@ -211,8 +211,8 @@ func (f *flags) chooseScrapers(cfg *config, file fileConfig, stdin io.Reader, lo
 	if err != nil {
 		return nil, err
 	}
-	for i, key := range f.scrapers {
-		cfg.client.Scrapers = append(cfg.client.Scrapers, app.ClientScraper{Key: key, Secret: secrets[i]})
+	for i, s := range f.scrapers {
+		cfg.client.Scrapers = append(cfg.client.Scrapers, scraperAt(s, secrets[i]))
 	}
 	invites = f.invites
 	for _, path := range f.inviteFiles {
@@ -223,6 +223,15 @@ func (f *flags) chooseScrapers(cfg *config, file fileConfig, stdin io.Reader, lo
 		invites = append(invites, v)
 	}
 	return invites, nil
+}
+
+// scraperAt is a scraper that flags or the file name.
+func scraperAt(r domain.Reference, secret domain.Secret) app.ClientScraper {
+	s := app.ClientScraper{Key: r.Key, Secret: secret}
+	if !r.Addr.IsZero() {
+		s.Addrs = []domain.Address{r.Addr}
+	}
+	return s
 }
 
 func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []domain.Invite, err error) {
@@ -239,7 +248,7 @@ func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []dom
 		if err != nil {
 			return nil, fmt.Errorf("%s: secret_file: %w", s.where, err)
 		}
-		cfg.client.Scrapers = append(cfg.client.Scrapers, app.ClientScraper{Key: s.key, Secret: secret})
+		cfg.client.Scrapers = append(cfg.client.Scrapers, scraperAt(s.key, secret))
 	}
 	return invites, nil
 }
@@ -247,10 +256,10 @@ func fileScrapers(cfg *config, file fileConfig, log *slog.Logger) (invites []dom
 // take adds the scrapers of the invites, and their network.
 func (c *config) take(invites []domain.Invite) error {
 	var nodes []string
-	var relays []domain.PublicKey
+	var relays []domain.Reference
 	public, private := false, false
 	for _, v := range invites {
-		c.client.Scrapers = append(c.client.Scrapers, app.ClientScraper{Key: v.Scraper, Secret: v.Secret})
+		c.client.Scrapers = append(c.client.Scrapers, app.ClientScraper{Key: v.Scraper, Secret: v.Secret, Addrs: v.Addrs})
 		public, private = public || len(v.Bootstrap) == 0, private || len(v.Bootstrap) > 0
 		for _, b := range v.Bootstrap {
 			node, err := cli.Bootstrap(b)

@@ -39,7 +39,7 @@ type fileConfig struct {
 // fileScraper is a scraper of the file: a key with a secret file, or an invite file.
 type fileScraper struct {
 	where      string
-	key        domain.PublicKey
+	key        domain.Reference
 	secretFile string
 	inviteFile string
 }
@@ -253,8 +253,8 @@ func (r *fileReader) scraper(n *yaml.Node, field string) fileScraper {
 		"secret_file": r.file(&s.secretFile),
 		"invite_file": r.file(&s.inviteFile),
 	})
-	byKey := !s.key.IsZero() && s.secretFile != ""
-	byInvite := s.key.IsZero() && s.secretFile == ""
+	byKey := !s.key.Key.IsZero() && s.secretFile != ""
+	byInvite := s.key.Key.IsZero() && s.secretFile == ""
 	if len(r.errs) == before && (s.inviteFile == "" && !byKey || s.inviteFile != "" && !byInvite) {
 		r.fail(n, field, "want key and secret_file, or invite_file")
 	}

@@ -67,7 +67,7 @@ func TestConfigurationFileIsReadWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.scrapers) != 2 || c.scrapers[0].inviteFile != "/etc/dhtprom/invite" || c.scrapers[1].key != key || c.scrapers[1].secretFile != "/etc/dhtprom/secret" {
+	if len(c.scrapers) != 2 || c.scrapers[0].inviteFile != "/etc/dhtprom/invite" || c.scrapers[1].key.Key != key || c.scrapers[1].secretFile != "/etc/dhtprom/secret" {
 		t.Errorf("scrapers: %+v", c.scrapers)
 	}
 	if len(c.targets) != 2 {

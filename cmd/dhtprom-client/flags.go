@@ -26,7 +26,7 @@ type flags struct {
 	configFile string
 	checkOnly  bool
 
-	scrapers      []domain.PublicKey
+	scrapers      []domain.Reference
 	secretFiles   []string
 	invites       []domain.Invite
 	inviteFiles   []string
@@ -59,7 +59,7 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("dhtprom1...").SetValue(each("invite", &f.invites, domain.ParseInvite))
 	a.Flag("invite-file", "File with such an invite; - is standard input. Repeatable.").PlaceHolder("FILE").
 		SetValue(each("invite-file", &f.inviteFiles, fileName))
-	a.Flag("scraper", "Public key of a scraper, as hex or z32. Repeatable.").PlaceHolder("KEY").
+	a.Flag("scraper", "Public key of a scraper, as hex or z32. With @HOST:PORT it is dialled there first, without the DHT. Repeatable.").PlaceHolder("KEY").
 		SetValue(cli.List("scraper", &f.scrapers, parseKey))
 	a.Flag("secret-file", "File with the 32-byte secret that the scraper expects, as hex or z32. With several scrapers, one for each, in the same order. DHTPROM_SECRET takes the secrets themselves.").
 		PlaceHolder("FILE").SetValue(each("secret-file", &f.secretFiles, fileName))
@@ -77,8 +77,8 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.config.node.Bootstrap, cli.Bootstrap))
 	a.Flag("dht.nodes-file", "Cache file for known DHT nodes: the next start is faster and needs no bootstrap node. May be deleted. Default: none.").
 		PlaceHolder("FILE").SetValue(cli.Value("dht.nodes-file", &f.config.node.NodesFile, fileName))
-	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. Repeatable. Default: the invite's.").
-		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.config.node.Relays, cli.Key))
+	a.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path. With @HOST:PORT it is dialled there first. Repeatable. Default: the invite's.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.config.node.Relays, cli.Reference))
 	a.Flag("dht.path", "Paths that connections may take: any; direct (never a relay); or relay (only a relay that either side names). KEY=RULE sets it for one scraper. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.paths, domain.ParsePathRule))
 	a.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &f.config.node.NoUDPOffload, cli.Offload))
@@ -137,17 +137,17 @@ func fileName(s string) (string, error) {
 	return s, nil
 }
 
-func parseKey(s string) (domain.PublicKey, error) {
-	k, err := domain.ParsePublicKey(s)
+func parseKey(s string) (domain.Reference, error) {
+	r, err := domain.ParseReference(s)
 	switch {
 	case err != nil && domain.LooksLikeInvite(s):
 		err = errors.New("is an invite: use --invite-file or --invite")
-	case err == nil && k.IsZero():
+	case err == nil && r.Key.IsZero():
 		err = errors.New("want the scraper's public key, got zeros")
 	case err == nil:
-		err = cli.CheckKey(k)
+		err = cli.CheckKey(r.Key)
 	}
-	return k, err
+	return r, err
 }
 
 // schemes are the beginnings of a URL; anything before them is a name.

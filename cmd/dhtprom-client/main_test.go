@@ -146,7 +146,7 @@ type bench struct {
 	announced atomic.Int64 // DHT nodes with the client's record
 
 	wantBootstrap []string // the nodes that the program should use; nil: not checked
-	wantRelays    []domain.PublicKey
+	wantRelays    []domain.Reference
 	wantSTUN      []string
 }
 
@@ -365,7 +365,7 @@ func TestProgramServesSeveralTargetsUnderOneKey(t *testing.T) {
 
 func TestInviteBringsScraperSecretAndNetwork(t *testing.T) {
 	b := newBench(t)
-	b.wantBootstrap, b.wantRelays = []string{"192.0.2.1:49737"}, []domain.PublicKey{domain.KeyPairFromSeed(keyfile.NewSeed()).Public}
+	b.wantBootstrap, b.wantRelays = []string{"192.0.2.1:49737"}, []domain.Reference{{Key: domain.KeyPairFromSeed(keyfile.NewSeed()).Public}}
 	t.Setenv("DHTPROM_INVITE", b.invite(t))
 	r := b.run(t, "", "--alias=own")
 	event[domain.AliasSuccess](t, b)
@@ -378,9 +378,9 @@ func TestInviteBringsScraperSecretAndNetwork(t *testing.T) {
 	b.wantBootstrap = []string{"127.0.0.1:7"}
 	t.Setenv("DHTPROM_INVITE", "")
 	invite := b.invite(t) // without relays
-	b.wantRelays, b.wantSTUN = []domain.PublicKey{domain.KeyPairFromSeed(keyfile.NewSeed()).Public}, []string{"none"}
+	b.wantRelays, b.wantSTUN = []domain.Reference{{Key: domain.KeyPairFromSeed(keyfile.NewSeed()).Public}}, []string{"none"}
 	t.Setenv("DHTPROM_STUN_SERVER", "none")
-	r = b.run(t, "", "--alias=own", "--invite="+invite, "--dht.bootstrap=7", "--dht.relay="+b.wantRelays[0].Hex())
+	r = b.run(t, "", "--alias=own", "--invite="+invite, "--dht.bootstrap=7", "--dht.relay="+b.wantRelays[0].Key.Hex())
 	event[domain.AliasSuccess](t, b)
 	r.end(b.invite(t)[40:60], b.secret.RevealText())
 	if !strings.Contains(r.logged.String(), "list of processes") {

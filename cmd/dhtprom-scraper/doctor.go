@@ -26,7 +26,7 @@ func (f *flags) addDoctor() {
 	c.Flag("storage.path", "Folder with the scraper's seed and secret where none are set.").Default("dhtprom-data").StringVar(&cfg.run.storage)
 	dhtFlags(c, &cfg.run.node)
 	c.Flag("dht.relay", "Public key of a blind relay, as for run. Repeatable.").
-		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.node.Relays, cli.Key))
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.node.Relays, cli.Reference))
 	c.Flag("dht.path", "Paths that connections may take, as for run. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &cfg.run.paths, domain.ParsePathRule))
 	c.Flag("identity.seed-file", "File with the scraper's seed. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path.").

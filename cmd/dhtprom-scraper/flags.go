@@ -85,8 +85,8 @@ func newFlags(out io.Writer) *flags {
 	f.run.web = webFlags(run)
 	f.run.addWeb(run)
 	dhtFlags(run, &f.run.node)
-	run.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path; dhtprom-scraper relay runs one. Repeatable.").
-		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.run.node.Relays, cli.Key))
+	run.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path; dhtprom-scraper relay runs one. With @HOST:PORT it is dialled there first. Repeatable.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.run.node.Relays, cli.Reference))
 	run.Flag("dht.path", "Paths that connections may take: any; direct (never a relay); or relay (only a relay that either side names). KEY=RULE sets it for one client, by the key of its alias. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.run.paths, domain.ParsePathRule))
 	run.Flag("identity.seed-file", "File with the 32-byte seed of the scraper's key pair, as hex or z32. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path, created at the first start.").
@@ -158,6 +158,8 @@ func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &cfg.Bootstrap, cli.Bootstrap))
 	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. Fails if the port is in use. Port 0 takes 49637 or another free one, never one of a bootstrap node.").
 		Default("0.0.0.0:0").SetValue(cli.Value("dht.listen-address", &cfg.Listen, cli.ListenAddr))
+	c.Flag("dht.public-address", cli.PublicAddressHelp).PlaceHolder("HOST:PORT").
+		SetValue(cli.Value("dht.public-address", &cfg.PublicAddress, cli.PublicAddress))
 	c.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &cfg.NoUDPOffload, cli.Offload))
 	c.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &cfg.STUN, cli.STUNServer))

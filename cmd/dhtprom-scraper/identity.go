@@ -203,13 +203,14 @@ func (id identity) greet(w io.Writer, cfg runConfig) {
 		_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with the output of `dhtprom-scraper invite --identity=NAME`.\n\n", id.keys.Public)
 		return
 	}
-	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\nor with the output of `dhtprom-scraper invite`, which is all of this in one string.\n\n",
-		id.keys.Public, id.clientCommand(cfg, id.secretAt))
+	_, _ = fmt.Fprintf(w, "Scraper %s\nA client registers with a copy of the secret:\n\n  %s\n\nor with the output of `dhtprom-scraper invite%s`, which is all of this in one string.\n\n",
+		id.keys.Public, id.clientCommand(cfg, id.secretAt), inviteFlags(cfg))
 }
 
 // clientCommand returns the command that starts a client, with the secret in a file.
 func (id identity) clientCommand(cfg runConfig, secretFile string) string {
-	command := fmt.Sprintf("dhtprom-client --scraper=%s --secret-file=%s --alias=NAME --service=NAME", id.keys.Public, secretFile)
+	at := domain.Reference{Key: id.keys.Public, Addr: cfg.node.PublicAddress}
+	command := fmt.Sprintf("dhtprom-client --scraper=%s --secret-file=%s --alias=NAME --service=NAME", at, secretFile)
 	for _, b := range cfg.node.Bootstrap {
 		command += " --dht.bootstrap=" + b
 	}
@@ -217,4 +218,12 @@ func (id identity) clientCommand(cfg runConfig, secretFile string) string {
 		command += " --dht.relay=" + r.String()
 	}
 	return command
+}
+
+// inviteFlags are flags of invite that clients of a scraper need.
+func inviteFlags(cfg runConfig) string {
+	if cfg.node.PublicAddress.IsZero() {
+		return ""
+	}
+	return " --dht.public-address=" + cfg.node.PublicAddress.String()
 }

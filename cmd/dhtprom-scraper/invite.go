@@ -24,7 +24,8 @@ type inviteConfig struct {
 	seedFile    string
 	secretFiles []string
 	bootstrap   []string
-	relays      []domain.PublicKey
+	relays      []domain.Reference
+	addrs       []domain.Address
 	qr          string
 	output      string
 	identity    string
@@ -40,8 +41,10 @@ func (f *flags) addInvite() {
 		PlaceHolder("FILE").SetValue(cli.List("secret-file", &f.invite.secretFiles, cli.Text))
 	c.Flag("dht.bootstrap", "Bootstrap node of the scraper's private network, as clients reach it. Repeatable. Default: the public network.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.invite.bootstrap, cli.Bootstrap))
-	c.Flag("dht.relay", "Public key of a blind relay for clients to use. Repeatable.").
-		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Key))
+	c.Flag("dht.relay", "Public key of a blind relay for clients to use. With @HOST:PORT they dial it there first. Repeatable.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Reference))
+	c.Flag("dht.public-address", "Address at which clients reach the scraper without the DHT, as for run. Repeatable, twice at most.").
+		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.public-address", &f.invite.addrs, cli.PublicAddress))
 	c.Flag("output", "File to write the invite to, readable by its owner only, instead of printing it. Replaces an older invite, and no other file.").
 		PlaceHolder("FILE").SetValue(cli.Value("output", &f.invite.output, cli.Text))
 	c.Flag("identity", "Identity that the invite is for, as dhtprom-scraper identity list shows it. Default: the scraper's own secret.").
@@ -73,7 +76,7 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays}.Reveal()
+	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays, Addrs: cfg.addrs}.Reveal()
 	if err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
 	}

@@ -35,7 +35,7 @@ func TestInviteLeadsToThisScraper(t *testing.T) {
 	if err != nil || strings.Count(out.String(), "\n") != 1 {
 		t.Fatalf("%v: %s", err, out.String())
 	}
-	if v.Scraper != id.keys.Public || !v.Secret.Equal(id.secrets[0]) || len(v.Bootstrap) != 2 || v.Bootstrap[0] != "192.0.2.10:49737" || len(v.Relays) != 1 || v.Relays[0] != relay {
+	if v.Scraper != id.keys.Public || !v.Secret.Equal(id.secrets[0]) || len(v.Bootstrap) != 2 || v.Bootstrap[0] != "192.0.2.10:49737" || len(v.Relays) != 1 || v.Relays[0].Key != relay {
 		t.Errorf("%+v", v)
 	}
 	if !strings.Contains(errs.String(), "from this machine only") || !strings.Contains(errs.String(), "127.0.0.1:1") || strings.Contains(errs.String(), "192.0.2.10") {

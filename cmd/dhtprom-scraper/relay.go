@@ -59,7 +59,7 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, screen *cli.S
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
-	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", r.PublicKey())
+	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", domain.Reference{Key: r.PublicKey(), Addr: cfg.node.PublicAddress})
 	service := serveUnchanging(ctx, n.Do, log)
 	started := startup.Begin(ctx, screen, log, startOf(n))
 	err = serveRelay(ctx, r, started, log)

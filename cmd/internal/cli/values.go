@@ -120,6 +120,29 @@ func Key(s string) (domain.PublicKey, error) {
 	return k, CheckKey(k)
 }
 
+// Reference parses a public key, or KEY@HOST:PORT with an address at which the peer is dialled first.
+func Reference(s string) (domain.Reference, error) {
+	text, addr, found := strings.Cut(s, "@")
+	k, err := Key(text)
+	if err != nil || !found {
+		return domain.Reference{Key: k}, err
+	}
+	a, err := PublicAddress(addr)
+	return domain.Reference{Key: k, Addr: a}, err
+}
+
+// PublicAddress parses HOST:PORT of a node that can be reached from everywhere.
+func PublicAddress(s string) (domain.Address, error) {
+	a, err := domain.ParseAddress(s)
+	if err != nil {
+		return a, fmt.Errorf("%w, got %q", err, s)
+	}
+	return a, nil
+}
+
+// PublicAddressHelp is the help of --dht.public-address.
+const PublicAddressHelp = "Address at which clients reach this node's UDP port from everywhere, as HOST:PORT with an IPv4 address or a host name, whatever other DHT nodes see. The port may be forwarded, and then differs from that of --dht.listen-address. With it in their invite, clients need no DHT node, and one open UDP port. Default: unknown."
+
 // CheckKey rejects 32 bytes that are not a valid public key, as half of all typing errors yield. No peer has such a key.
 func CheckKey(k domain.PublicKey) error {
 	p, err := new(edwards25519.Point).SetBytes(k[:])
