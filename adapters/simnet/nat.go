@@ -62,6 +62,9 @@ type NAT struct {
 	// Block drops all datagrams, in both directions: a network that lets only TCP out. It needs no other axis.
 	Block bool
 
+	// OnlyPort lets out datagrams to this remote port only; 0 means all. It needs a filter, which keeps others out.
+	OnlyPort uint16
+
 	// Mapping decides which sessions of an inside socket share a public port; Never is a firewall.
 	Mapping Dependence
 	// Filtering decides which remote ends may send datagrams in. A NAT cannot have Never: a datagram without a mapping has
@@ -108,6 +111,7 @@ func (n *NAT) check() {
 		}
 	}
 	refuse(n.Block && *n != NAT{Block: true}, "Block with another axis")
+	refuse(n.OnlyPort != 0 && !tracks, "OnlyPort without a filter")
 	refuse(translates && !tracks, "a NAT without a filter")
 	refuse(!translates && (n.Ports != 0 || n.FirstPort != 0 || n.LastPort != 0), "a firewall with a choice of ports")
 	refuse(!translates && n.Hairpin, "a firewall with Hairpin")
@@ -187,6 +191,12 @@ func FirewallOnly() NAT { return linuxTimes(NAT{Filtering: AddressAndPortDepende
 
 // UDPBlocked lets no datagram pass.
 func UDPBlocked() NAT { return NAT{Block: true} }
+
+// OnePort returns a NAT with its datagrams restricted to one remote port, as in networks that let out what web browsers need.
+func OnePort(nat NAT, port uint16) NAT {
+	nat.OnlyPort = port
+	return nat
+}
 
 // Preset is a named kind of NAT.
 type Preset struct {

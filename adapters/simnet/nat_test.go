@@ -290,6 +290,7 @@ func TestNATAxesThatWouldMeanNothingAreRefused(t *testing.T) {
 		{"firewall with hairpin", simnet.NAT{Filtering: simnet.AddressDependent, Hairpin: true}, none},
 		{"open router with a lifetime", simnet.NAT{Lifetime: time.Second}, none},
 		{"open router with a table", simnet.NAT{Size: 1}, none},
+		{"one port of an open router", simnet.NAT{OnlyPort: 443}, none},
 		{"blocking router with a filter", simnet.NAT{Block: true, Filtering: simnet.AddressDependent}, none},
 		{"firewall that forgets an address", simnet.NAT{Filtering: simnet.AddressDependent, ForgetOnMove: true}, none},
 		{"open router with a time for the unanswered", simnet.NAT{Unanswered: time.Second}, none},

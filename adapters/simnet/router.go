@@ -175,6 +175,10 @@ func (r *Router) outbound(d *datagram) {
 		n.drop(d, DropNoRoute)
 		return
 	}
+	if only := r.nat.OnlyPort; only != 0 && d.to.Port() != only {
+		n.drop(d, DropUDP)
+		return
+	}
 	hairpin := r.addr.IsValid() && d.to.Addr() == r.addr
 	if hairpin && !r.nat.Hairpin {
 		n.drop(d, DropHairpin)

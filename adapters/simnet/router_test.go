@@ -144,6 +144,25 @@ func TestManySocketsHaveManyMappings(t *testing.T) {
 	}
 }
 
+func TestOnlyOneRemotePortIsLetOut(t *testing.T) {
+	for name, nat := range map[string]simnet.NAT{"cone": simnet.FullCone(), "symmetric": simnet.SymmetricRandom(), "firewall": simnet.FirewallOnly()} {
+		h := newHome(simnet.OnePort(nat, webPort))
+		web := open(h.Net, h.AddHost("web", addr(77)), webPort)
+		h.inside.send(at(addr(77), webPort), "let out")
+		h.inside.send(h.atX1, "blocked")
+		if len(web.got) != 1 || len(h.x1.got) != 0 || h.router.Sessions() != 1 {
+			t.Fatalf("%s: the port that is let out got %q, another one %q, %d sessions", name, web.got, h.x1.got, h.router.Sessions())
+		}
+		h.dropped(t, simnet.DropUDP, 1)
+		web.send(web.from[0], "answer")
+		if len(h.inside.got) != 1 {
+			t.Errorf("%s: got in: %q", name, h.inside.got)
+		}
+	}
+}
+
+const webPort = 443 // that a firewall lets out
+
 func TestPhoneLeavesTheWiFi(t *testing.T) {
 	h := newHome(simnet.PortRestricted())
 	carrier := h.AddRouter("carrier", simnet.SymmetricRandom(), netip.MustParseAddr("203.0.113.200"))

@@ -28,7 +28,7 @@ const (
 	DropHairpin                   // the NAT does not send inside hosts to each other
 	DropTableFull                 // the NAT has no room for another session
 	DropNoPort                    // the NAT has no public port left
-	DropUDP                       // the router blocks UDP
+	DropUDP                       // the router blocks UDP, or this port of it
 	DropAsleep                    // the machine sleeps
 	DropBacklog                   // the machine is too slow, and its receive buffer is full
 	dropCount

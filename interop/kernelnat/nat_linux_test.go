@@ -25,6 +25,8 @@ var (
 	firewallOnly      = kind{"firewall", simnet.FirewallOnly(), fromInside + answers, ``}
 	udpBlocked        = kind{"UDP blocked", simnet.UDPBlocked(), `meta l4proto udp drop; ` + fromInside + answers, `oifname "wan" masquerade`}
 	udpBlockedNoRoute = kind{"UDP blocked", simnet.UDPBlocked(), `meta l4proto udp drop; ` + fromInside + answers, ``}
+	onePort           = kind{"one port", simnet.OnePort(simnet.Masquerade(), 443), `iifname "lan" udp dport != 443 drop; ` + fromInside + answers, `oifname "wan" masquerade`}
+	onePortNoNAT      = kind{"one port", simnet.OnePort(simnet.FirewallOnly(), 443), `iifname "lan" udp dport != 443 drop; ` + fromInside + answers, ``}
 	openRouter        = kind{"open", simnet.Open(), `accept`, ``}
 )
 
@@ -149,6 +151,19 @@ func deep(s *story) {
 	s.say("n:7000", "r:5001")
 }
 
+// web sends to the port that is let out, and to others.
+func web(s *story) {
+	s.say("a:5000", "x:443")
+	s.answer("x:443")
+	s.say("a:5000", "x:1")
+	s.sayToPeerOf("x:1", "x:443")
+	s.say("a:5001", "y:443")
+	s.answer("y:443")
+	s.say("a:5000", "y:53")
+	s.say("a:5000", "x:443")
+	s.answer("x:443")
+}
+
 // routed tests hosts behind a router that does not translate.
 func routed(s *story) {
 	s.say("x:1", "a:5000")
@@ -257,6 +272,8 @@ func TestSimulatedNATsDoAsTheKernelDoes(t *testing.T) {
 		{"cone in a random one", nested(masquerade, masqueradeFully), deep, "a:5000 b:5000 n:7000 x:1 x:2 y:1", 10},
 		{"random in a cone", nested(masqueradeFully, masquerade), deep, "a:5000 b:5000 n:7000 x:1 x:2 y:1", 10},
 		{"UDP blocked", home(udpBlocked), mapping, "a:5000 a:5001 x:1 x:2 y:1", 0},
+		{"one port", home(onePort), web, "a:5000 a:5001 x:443 x:1 y:443 y:53", 6},
+		{"one port through a firewall", routedHome(onePortNoNAT), web, "a:5000 a:5001 x:443 x:1 y:443 y:53", 6},
 		{"firewall", routedHome(firewallOnly), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 4},
 		{"open router", routedHome(openRouter), routed, "a:5000 a:5001 b:5000 x:1 x:2 y:1", 7},
 		{"lifetimes", home(shortMasquerade), lifetimes, "a:5001 a:5002 a:5003 a:5004 a:5005 a:5006 x:1 x:2 x:3 x:4 x:5 x:6", 22},
