@@ -146,6 +146,7 @@ type clientScraper struct {
 
 	missing  host.Timer     // until the next registration; nil while it is connected
 	misses   domain.Backoff // of missing
+	unfound  domain.Backoff // the same while no DHT node leads here
 	since    host.Instant   // when it connected
 	released bool           // it has released this client; until it connects again
 
@@ -218,7 +219,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 func (c *Client) addScraper(s ClientScraper) *clientScraper {
 	cfg := &c.cfg
 	k := &clientScraper{
-		key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval}, targets: map[domain.Alias]*targetQueues{},
+		key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
+		unfound: domain.Backoff{Min: domain.RetryMin, Max: cfg.RegisterInterval}, targets: map[domain.Alias]*targetQueues{},
 		// No scraper can block the others.
 		texts: queue{limit: max(1, maxCollections/len(cfg.scrapers())), most: maxWaitingCollections},
 		registrar: &registrar{
@@ -375,18 +377,25 @@ func (c *Client) release() {
 // scraper has released the client, whose alias another client has taken: two clients with the same alias would take it from each
 // other.
 //
-// silent means that nothing had arrived for at least the wait before the connection was given up.
+// silent means that nothing had arrived for at least the wait before the connection was given up. Where no DHT node leads to this client,
+// no dial of the scraper can come, and it registers sooner.
 func (c *Client) await(k *clientScraper, silent bool) {
 	if c.closed || k.registrar == nil || k.connections > 0 || k.missing != nil || k.released {
 		return
 	}
 	if k.since != 0 && c.cfg.Host.Now().Sub(k.since) >= stableAfter {
+		k.unfound.Reset()
 		k.misses.Reset() // scrapers of older versions do not announce a release
 	}
 	k.since = 0
-	wait := k.misses.Next(random(c.cfg.Host)) + jitter(c.cfg.Host, sessionSpread)
-	if silent {
-		wait -= sessionPatience
+	var wait time.Duration
+	if !c.listening && len(k.registrar.request.Addrs) > 0 {
+		wait = k.unfound.Next(random(c.cfg.Host)) + jitter(c.cfg.Host, unfoundSpread)
+	} else {
+		wait = k.misses.Next(random(c.cfg.Host)) + jitter(c.cfg.Host, sessionSpread)
+		if silent {
+			wait -= sessionPatience
+		}
 	}
 	known := k.registrar.succeeded
 	k.missing = c.cfg.Host.AfterFunc(wait, func() {

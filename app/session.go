@@ -164,11 +164,15 @@ func (s *Session) hurry(link *sessionLink) {
 	})
 }
 
-// reconnectIfOlder closes a connection that opened before the client reported that it has none.
+// reconnectIfOlder closes a connection that opened before the client reported that it has none. A dial that the client has not answered
+// is replaced, even one that has just begun: the client offers the connection on which it has registered.
 func (s *Session) reconnectIfOlder(said host.Instant) {
-	if s.state == domain.SessionOpen && s.link.opened.Before(said) {
+	switch {
+	case s.state == domain.SessionOpen && s.link.opened.Before(said):
 		s.drop(s.link, errUnconnected)
 		s.Nudge()
+	case s.state == domain.SessionConnecting && s.link != nil && !s.link.conn.Answered():
+		s.redial()
 	}
 }
 

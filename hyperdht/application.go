@@ -52,6 +52,8 @@ func (a *application) Event(v rpc.Event) {
 	case rpc.EventUnreachable:
 		n.addr = netip.AddrPort{}
 		n.moved(MoveElsewhere)
+	case rpc.EventElsewhere:
+		n.moved(MoveElsewhere)
 	case rpc.EventInterfaces, rpc.EventAwake:
 		n.peers.networkChanged()
 		n.moved(MoveElsewhere)

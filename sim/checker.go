@@ -68,7 +68,7 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 		k.triesOf(c.registering(e.Peer.Key)).silent = ok && err.Silent && e.Side == domain.SideMetrics
 	case domain.ConnectionClose:
 		if e.Side == domain.SideMetrics {
-			k.unheld(c.registering(e.Peer.Key))
+			k.unheld(c.registering(e.Peer.Key), c.unfound())
 		}
 	case domain.AliasAttempt:
 		k.attempt(c.machine, c.registering(e.Scraper))

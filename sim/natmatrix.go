@@ -25,6 +25,7 @@ const (
 type pairing struct {
 	scraper, client string // kinds of places
 	relay           bool
+	known           bool // the client knows the scraper's address, at webPort
 	at              func(w *World) (scraper, client place)
 
 	want string // the expected path
@@ -86,6 +87,26 @@ func routers(scraper, client simnet.Preset, relay bool) *pairing {
 		p.want = wayPunched
 	}
 	return p
+}
+
+// webOnly returns pairs of a scraper on the open internet and a client whose router lets out one port.
+func webOnly() (all []*pairing) {
+	for _, p := range simnet.Presets() {
+		if p.NAT.Filtering == simnet.Never {
+			continue
+		}
+		for _, known := range []bool{true, false} {
+			pair := &pairing{
+				scraper: "open", client: p.Name + " that lets out one port, without its address", known: known, want: wayNone,
+				at: func(*World) (place, place) { return open, onePort(p.NAT) },
+			}
+			if known {
+				pair.client, pair.want = p.Name+" that lets out one port", wayDirect
+			}
+			all = append(all, pair)
+		}
+	}
+	return all
 }
 
 // nested returns pairs in which routers stand behind routers, or both machines behind the same one.
@@ -196,6 +217,7 @@ var natMatrixScenario = &Scenario{
 			}
 			all = append(all, nested(withRelay)...)
 		}
+		all = append(all, webOnly()...)
 		w.phase("%d pairs", len(all))
 		for i, p := range all {
 			w.pairUp(i, p, relay)
@@ -212,9 +234,17 @@ func (w *World) pairUp(i int, p *pairing, relay domain.PublicKey) {
 		transport.RelayThrough = []domain.PublicKey{relay}
 	}
 	scraper, client := p.at(w)
-	p.s = w.newScraper(fmt.Sprintf("scraper-%d", i), scraperSetup{at: scraper, transport: transport})
+	s, c := scraperSetup{at: scraper, transport: transport}, clientSetup{at: client, transport: transport, late: true}
+	if p.known {
+		s.public = domain.Address{Host: fmt.Sprintf("scraper-%d.example", i), Port: webPort}
+		c.addrs = []domain.Address{s.public}
+	}
+	p.s = w.newScraper(fmt.Sprintf("scraper-%d", i), s)
+	if p.known {
+		w.net.SetName(s.public.Host, p.s.host.Addr())
+	}
 	p.s.boot()
-	p.c = w.addClient(p.s, clientSetup{at: client, transport: transport, late: true})
+	p.c = w.addClient(p.s, c)
 }
 
 // meet boots the clients once their scrapers have had time to announce themselves, and scrapes until it succeeds.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ type scraperSetup struct {
 	transport dht.Config
 	disk      simstore.Config
 	change    func(*app.ScraperConfig)
+	public    domain.Address // at which it is reached without the DHT; zero if it is not
 }
 
 // addScraper boots a scraper and waits until it listens.
@@ -57,9 +59,14 @@ func (w *World) newScraper(name string, how scraperSetup) *scraper {
 	s := &scraper{machine: w.settle(name, how.at), keys: w.keysOf(name), disk: simstore.NewDisk(how.disk)}
 	s.ledger = newLedger(s)
 	s.run = func() {
+		node := hyperdht.Config{}
+		if how.public.Port != 0 {
+			node.Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), how.public.Port)
+			how.transport.PublicAddress = how.public
+		}
 		cfg := app.ScraperConfig{
 			Host:      s.host,
-			Transport: s.transport(hyperdht.Config{}, how.transport),
+			Transport: s.transport(node, how.transport),
 			Clock:     s.host.Clock(),
 			Store:     simstore.Open(s.host, s.disk),
 			Keys:      s.keys,
@@ -116,7 +123,12 @@ type client struct {
 	outside bool
 	// interval is the registration interval.
 	interval time.Duration
+	// addrs are known addresses of its scraper.
+	addrs []domain.Address
 }
+
+// unfound reports whether it knows its scraper's address, and no DHT node leads to it.
+func (c *client) unfound() bool { return len(c.addrs) > 0 && !c.app.Status().Listening }
 
 func (c *client) machineOf() *machine { return c.machine }
 
@@ -149,14 +161,15 @@ type clientSetup struct {
 	keys      domain.KeyPair
 	transport dht.Config
 	change    func(*app.ClientConfig)
-	stranger  bool // does not know the secret
-	late      bool // is not booted yet
+	addrs     []domain.Address // of its scraper
+	stranger  bool             // does not know the secret
+	late      bool             // is not booted yet
 }
 
 // addClient boots a client of a scraper, without waiting.
 func (w *World) addClient(s *scraper, how clientSetup) *client {
 	name := fmt.Sprintf("client-%d", len(w.clients))
-	c := &client{machine: w.settle(name, how.at), scraper: s, others: how.others, alias: how.alias, keys: how.keys, knows: !how.stranger}
+	c := &client{machine: w.settle(name, how.at), scraper: s, others: how.others, alias: how.alias, keys: how.keys, knows: !how.stranger, addrs: how.addrs}
 	if c.alias == "" {
 		c.alias = domain.Alias(name)
 	}
@@ -178,6 +191,10 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 		}
 		if how.stranger {
 			cfg.Secret = domain.SecretFrom(w.seedOf("a wrong secret"))
+		}
+		if len(how.addrs) > 0 {
+			cfg.Scrapers = append(cfg.Scrapers, app.ClientScraper{Key: cfg.Scraper, Secret: cfg.Secret, Addrs: how.addrs})
+			cfg.Scraper, cfg.Secret = domain.PublicKey{}, domain.Secret{}
 		}
 		for _, other := range how.others {
 			cfg.Scrapers = append(cfg.Scrapers, app.ClientScraper{Key: other.keys.Public, Secret: w.secret})

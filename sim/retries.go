@@ -144,8 +144,8 @@ func (ch *checker) held(what string) {
 	}
 }
 
-// unheld handles the end of one.
-func (ch *checker) unheld(what string) {
+// unheld handles the end of one; unfound means that the scraper cannot dial the client.
+func (ch *checker) unheld(what string, unfound bool) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
 	if t.holds--; t.holds > 0 {
 		return
@@ -156,6 +156,9 @@ func (ch *checker) unheld(what string) {
 	t.missing = now + t.leastMissing()
 	if t.silent {
 		t.missing -= missingMin
+	}
+	if unfound {
+		t.missing = now + tolerant(retryMin<<min(t.missed, 16)/2)
 	}
 	t.silent = false
 }

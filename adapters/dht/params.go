@@ -53,9 +53,11 @@ const (
 	// maxMessage bounds the messages that are sent with a rejection, and those received from a peer.
 	maxMessage = 1024
 
-	// publicAddrEvery is the time between lookups of the name of the node's public address, and publicAddrRetry while it has none.
+	// publicAddrEvery is the time between lookups of the name of the node's public address, and publicAddrRetry while it has none, and for
+	// publicAddrHurry lookups after a move: the name follows later.
 	publicAddrEvery = 5 * time.Minute
 	publicAddrRetry = 10 * time.Second
+	publicAddrHurry = 12
 
 	// maxGoodbyes bounds the goodbyes on one connection: a scraper accepts a burst of 32 requests (app requestBurst).
 	maxGoodbyes = 24

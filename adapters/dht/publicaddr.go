@@ -3,6 +3,7 @@ package dht
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -14,10 +15,13 @@ import (
 type publicAddress struct {
 	transport *Transport
 	addr      domain.Address
+	literal   netip.Addr     // invalid for a name
 	known     netip.AddrPort // as it was last resolved; invalid before
-	timer     host.Timer
-	failed    bool     // the last lookup
-	waiting   []func() // run once the address leads here and no DHT node answers
+	own       bool           // it was an address of this machine
+	timer     host.Timer     // nil for a literal address
+	hurry     int            // lookups that follow soon, since the machine has moved
+	failed    bool           // the last lookup
+	waiting   []func()       // run once the address leads here and no DHT node answers
 }
 
 // newPublicAddress sets the public address of a transport's node; nil for none.
@@ -27,6 +31,7 @@ func newPublicAddress(t *Transport, addr domain.Address) *publicAddress {
 	}
 	p := &publicAddress{transport: t, addr: addr}
 	if ip, err := netip.ParseAddr(addr.Host); err == nil {
+		p.literal = ip
 		p.set(ip)
 	} else {
 		p.timer = t.host.AfterFunc(publicAddrEvery, p.resolve)
@@ -39,7 +44,12 @@ func (p *publicAddress) resolve() {
 	if p.transport.closing {
 		return
 	}
-	p.timer.Reset(publicAddrEvery)
+	every := publicAddrEvery
+	if p.hurry > 0 {
+		p.hurry--
+		every = publicAddrRetry
+	}
+	p.timer.Reset(every)
 	p.transport.host.LookupHost(p.addr.Host, func(addrs []netip.Addr, err error) {
 		if p.transport.closing {
 			return
@@ -70,14 +80,34 @@ func (p *publicAddress) report(err error) {
 	p.failed = true
 }
 
+// moved is called when the machine may have moved.
+func (p *publicAddress) moved() {
+	switch {
+	case p == nil:
+	case p.literal.IsValid():
+		p.set(p.literal)
+	default:
+		p.hurry = publicAddrHurry
+		p.resolve()
+	}
+}
+
+// set sets the address. It withdraws one that was of this machine, and is no more.
 func (p *publicAddress) set(ip netip.Addr) {
 	to := netip.AddrPortFrom(ip, p.addr.Port)
+	own := slices.Contains(p.transport.host.Addrs(), ip)
+	if p.own && !own && ip == p.known.Addr() {
+		to = netip.AddrPort{}
+	}
 	if err := p.transport.node.SetPublicAddr(to); err != nil {
 		p.report(err)
 		return
 	}
-	p.known = to
-	p.check()
+	if to.IsValid() {
+		p.own = own
+		p.known = to
+		p.check()
+	}
 }
 
 // whenAlone calls f once clients reach this node by its address only: no DHT node answers, and the machine has a network.

@@ -73,6 +73,9 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 		for _, f := range slices.Clone(t.onMoved) {
 			(*f)(move)
 		}
+		if m == hyperdht.MoveElsewhere {
+			t.public.moved()
+		}
 	})
 	node.OnReach(func(answering bool) {
 		for _, f := range slices.Clone(t.onNetwork) {

@@ -22,10 +22,11 @@ const (
 	EventReach                        // DHT nodes answer from now on (Online), or none does
 	EventJoined                       // another part of the network has been found, in which most of the nodes near us are
 	EventUnreachable                  // the server socket is firewalled, since its known address was withdrawn
+	EventElsewhere                    // others see another host than before, and our known address stays
 	EventAwake                        // a node has answered for the first time since a long sleep; for the application alone
 )
 
-var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined", "unreachable", "awake"}
+var eventNames = [...]string{"ready", "persistent", "ephemeral", "reachable", "address", "wake-up", "network", "interfaces", "nodes", "joined", "unreachable", "elsewhere", "awake"}
 
 // Event is a change that an endpoint reports to its application and its host's trace. The application receives EventReach at the end
 // of the turn, and EventNetwork also when the interfaces have changed.

@@ -136,6 +136,9 @@ func (e *Endpoint) witnessGone(from netip.AddrPort) bool {
 func (e *Endpoint) moved(sampler *nat.Sampler) {
 	e.wakeUp() // which also makes the other nodes' samples due again
 	e.resample(sampler)
+	if e.address.known != nil {
+		e.tell(Event{Kind: EventElsewhere})
+	}
 	if e.standing.forced && !e.Ephemeral() {
 		// Others take an id that does not fit the address for none.
 		e.becomeEphemeral()
