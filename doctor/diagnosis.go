@@ -16,9 +16,9 @@ func (r *Report) conclude(cfg Config) {
 	r.concludeNetwork(cfg)
 	if r.Network.Entered {
 		r.concludeNAT(cfg)
-		for _, t := range r.Targets {
-			r.concludeTarget(t, cfg)
-		}
+	}
+	for _, t := range r.Targets {
+		r.concludeTarget(t, cfg)
 	}
 	r.concludeClock()
 	order := []string{Problem, Warning, Note}
@@ -48,6 +48,15 @@ func (r *Report) about(t *TargetReport, level, code, text, advice string) {
 	r.Findings = append(r.Findings, Finding{Level: level, Code: code, Target: t.Name, Text: text, Advice: advice})
 }
 
+// onePort is the advice where UDP is restricted.
+const onePort = "One open UDP port is enough to a scraper with --dht.public-address, and TCP or TLS to a TURN server (--turn.server)."
+
+// reachedWithout reports whether all targets were reached though no DHT node answers.
+func (r *Report) reachedWithout() bool {
+	failed := func(t *TargetReport) bool { return t.Connection.err != nil }
+	return len(r.Targets) > 0 && !slices.ContainsFunc(r.Targets, failed)
+}
+
 func (r *Report) concludeNetwork(cfg Config) {
 	var silent []string
 	for _, b := range r.Bootstrap {
@@ -63,19 +72,23 @@ func (r *Report) concludeNetwork(cfg Config) {
 			"If a node is gone permanently, remove it from --dht.bootstrap.")
 	case r.Network.Entered:
 	case len(r.Machine.Addrs) == 0:
-		r.find(Problem, "no_network", "This machine has no network: none of its interfaces has an IPv4 address.", "Connect it to a network. HyperDHT needs IPv4.")
+		r.find(Problem, "no_network", "This machine has no network: none of its interfaces has an IPv4 address.",
+			"Connect it to a network with IPv4, which HyperDHT needs, or set a TURN server with --turn.server.")
+	case r.reachedWithout():
+		r.find(Warning, "dht_unreachable", "No DHT node answers. The scraper is reached at its known address, and needs none.",
+			"If the scraper moves, it is not found from here, unless its address is a name that follows. Allow outgoing UDP to any port to avoid that.")
 	case stunWorks && public:
 		r.find(Problem, "bootstrap_unreachable", "No bootstrap node answers, though outgoing UDP works: a STUN server answers.",
-			"Wait, or check for a firewall that blocks UDP to port 49737.")
+			"Wait, or check for a firewall that blocks UDP to port 49737. "+onePort)
 	case stunWorks:
 		r.find(Problem, "bootstrap_unreachable", "No bootstrap node answers, though outgoing UDP works: a STUN server answers.",
 			"Check the address and port in --dht.bootstrap, that the nodes are running, and that no firewall in front of them blocks their UDP port.")
 	case len(r.STUN) > 0:
 		r.find(Problem, "udp_blocked", "Neither a bootstrap node nor a STUN server answers: a firewall blocks UDP, or this machine is offline.",
-			"Allow outgoing UDP on this machine and its network, to any address and port, and the answers to it.")
+			"Allow outgoing UDP on this machine and its network, to any address and port, and the answers to it. "+onePort)
 	case public:
 		r.find(Problem, "udp_blocked", "No bootstrap node of the public network answers: a firewall blocks UDP, or this machine is offline.",
-			"Allow outgoing UDP on this machine and its network, to any address and port, and the answers to it.")
+			"Allow outgoing UDP on this machine and its network, to any address and port, and the answers to it. "+onePort)
 	default:
 		r.find(Problem, "bootstrap_unreachable", "No bootstrap node answers: they are not running, their address is wrong, or a firewall blocks UDP on either side.",
 			"Check the address and port in --dht.bootstrap, that the nodes are running, and that outgoing UDP is allowed here and incoming UDP there.")
@@ -136,7 +149,7 @@ func (r *Report) concludeTarget(t *TargetReport, cfg Config) {
 		r.about(t, Warning, "secret_untested", "The connection works, but "+t.Name+" did not report whether the secret is valid; it answers "+quoted(t.Answer)+".",
 			"Try again in a minute. If the warning persists, check its log.")
 	}
-	if !t.Record.Announced && t.Record.err == nil {
+	if !t.Record.Announced && t.Record.err == nil && r.Network.Entered {
 		r.about(t, Warning, "record_missing", "A search of the DHT does not find the key of "+t.Name+", though a node that still had its record led to it.",
 			"If the warning persists, it will soon be unreachable: check its log for network errors.")
 	}
@@ -162,6 +175,9 @@ func (r *Report) concludeFailure(t *TargetReport, cfg Config) {
 	}
 	problem := func(code, text, advice string) { r.about(t, Problem, code, text, advice) }
 	switch {
+	case !r.Network.Entered && !c.answered:
+		problem("known_address_silent", "No answer from "+who+" at its known address, and no DHT node answers that could know another one.",
+			"Check that its UDP port is open there, that the address in the invite is the one of --dht.public-address, and that this network lets out UDP to that port.")
 	case !t.Record.Announced && !c.answered:
 		r.concludeUnannounced(t)
 	case c.is(hyperdht.ErrPeerConnectionFailed), !c.answered:

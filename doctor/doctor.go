@@ -54,6 +54,8 @@ type Target struct {
 	// Name is the target's name in the report: "the scraper".
 	Name string
 	Key  domain.PublicKey
+	// Addrs are addresses at which a scraper is dialled first, without the DHT.
+	Addrs []domain.Address
 	// Own means that the key is that of the program that runs the doctor; the key's program runs on this machine or should.
 	Own bool
 	// Secret is the secret to check with a scraper. Zero means that the target is a client, which is pinged.
@@ -129,7 +131,7 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 		x.report.Machine.Wall = x.wall
 	}
 	node := cfg.Node
-	node.Seed, node.NodesFile, node.Mode = domain.Seed{}, "", hyperdht.Ephemeral
+	node.Seed, node.NodesFile, node.Mode, node.PublicAddress = domain.Seed{}, "", hyperdht.Ephemeral, domain.Address{}
 	node.OnReady = func() {
 		x.ready = true
 		x.report.Network.Took = x.since()
@@ -220,11 +222,15 @@ func (ex *examination) stunWait() time.Duration {
 
 // next examines one target after the other.
 func (ex *examination) next(i int) {
-	if i == len(ex.cfg.Targets) || !ex.report.Network.Entered {
+	if i == len(ex.cfg.Targets) {
 		ex.finish()
 		return
 	}
 	target := ex.cfg.Targets[i]
+	if !ex.report.Network.Entered && len(target.Addrs) == 0 {
+		ex.next(i + 1)
+		return
+	}
 	t := &TargetReport{Name: target.Name, Key: target.Key, target: target}
 	ex.report.Targets = append(ex.report.Targets, t)
 	ex.search(t, func() {
@@ -299,7 +305,7 @@ func (ex *examination) register(t *TargetReport, finish func(error)) (cancel fun
 		keys = ex.newKeys()
 	}
 	return ex.transport.LeaveAlias(ports.Registration{
-		Scraper: t.Key, Dial: keys, Secret: t.target.Secret,
+		Scraper: t.Key, Addrs: t.target.Addrs, Dial: keys, Secret: t.target.Secret,
 		Register: domain.Register{Alias: "doctor", Key: ex.newKeys().Public, Hostname: "doctor", Service: "doctor"},
 		OnOpen:   func(domain.Peer) { t.Connection.Open = true },
 	}, func(err error) {

@@ -318,6 +318,10 @@ func TestAllIsWellBetweenTwoHomes(t *testing.T) {
 
 func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 	home, carrier := simnet.PortRestricted(), simnet.SymmetricRandom()
+	var known domain.Address
+	knows := func(_ *world, scraper, _ *simnet.Host) {
+		known = domain.Address{Host: scraper.Addr().String(), Port: 49637}
+	}
 	tests := []struct {
 		name            string
 		scraper, client simnet.NAT
@@ -347,6 +351,16 @@ func TestEachCauseOfFailureHasItsWords(t *testing.T) {
 			name: "UDP is blocked", scraper: home, client: simnet.UDPBlocked(),
 			cfg:      func(c *Config) { c.Node.STUN = []string{"100.128.0.2:49737"} },
 			findings: "problem udp_blocked", says: []string{"FAIL  100.128.0.1:49737: no answer", "the DHT cannot be entered", "Allow outgoing UDP"},
+		},
+		{
+			name: "one port is let out, to a scraper with a known address", scraper: simnet.Open(), client: simnet.OnePort(home, 49637), before: knows,
+			cfg:      func(c *Config) { c.Targets[0].Addrs = []domain.Address{known} },
+			findings: "warning dht_unreachable", says: []string{"the DHT cannot be entered", "the secret is accepted", "reached at its known address"},
+		},
+		{
+			name: "UDP is blocked, and the scraper has a known address", scraper: simnet.Open(), client: simnet.UDPBlocked(), before: knows,
+			cfg:      func(c *Config) { c.Targets[0].Addrs = []domain.Address{known} },
+			findings: "problem bootstrap_unreachable, problem known_address_silent", says: []string{"No answer from the scraper at its known address"},
 		},
 		{
 			name: "the bootstrap node is elsewhere", scraper: home, client: home,

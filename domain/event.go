@@ -423,10 +423,10 @@ func (e NetworkLost) LogRecord() LogRecord {
 	if e.BootstrapNodes == 1 {
 		nodes = "bootstrap node"
 	}
-	hint := "check that UDP is let out and that the bootstrap nodes run; doctor looks at each step"
+	hint := "check that UDP is let out and that the bootstrap nodes run; one open UDP port is enough to a scraper with --dht.public-address, and TCP or TLS to a TURN server (--turn.server); doctor looks at each step"
 	switch {
 	case e.NoIPv4:
-		hint = "this machine has no IPv4 address but loopback, and HyperDHT needs one"
+		hint = "this machine has no IPv4 address but loopback, and HyperDHT needs one; connect it to a network with IPv4, or set a TURN server (--turn.server)"
 	case len(e.Own) > 0:
 		hint = fmt.Sprintf("the bootstrap address %v is this node's own; set another node, or run dhtprom-scraper bootstrap on that port", e.Own[0])
 	}

@@ -65,6 +65,8 @@ type DHT struct {
 	BoundAddress  string   `json:"boundAddress,omitempty"` // of the UDP socket
 	Addresses     []string `json:"addresses"`              // of this machine's interfaces
 	PublicAddress string   `json:"publicAddress,omitempty"`
+	// KnownAddress is the public address that is configured, at which clients need no DHT node.
+	KnownAddress string `json:"knownAddress,omitempty"`
 	Firewalled    bool     `json:"firewalled"`
 	Ephemeral     bool     `json:"ephemeral"`
 	NAT           string   `json:"nat"`
@@ -86,6 +88,9 @@ func dhtOf(n ports.NodeStatus) DHT {
 	}
 	if n.PublicAddr.IsValid() {
 		d.PublicAddress = n.PublicAddr.String()
+	}
+	if n.Known.IsValid() {
+		d.KnownAddress = n.Known.String()
 	}
 	return d
 }

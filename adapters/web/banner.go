@@ -32,6 +32,8 @@ func (h health) banner() banner {
 	switch {
 	case shown && !h.group.Connected:
 		return group
+	case h.ready && h.node.Announced == 0 && h.node.Known.IsValid():
+		return banner{"expired", "◆", "DHT unreachable", "No DHT node that has this scraper’s record answers. Clients with its address " + h.node.Known.String() + " in their invite register all the same."}
 	case h.node.State == "offline":
 		return banner{"down", down.Mark(), "DHT unreachable", "No DHT node answers, so new clients cannot register. Scrapes go on over open connections. Is UDP let out?"}
 	case h.node.State == "closed":

@@ -185,6 +185,9 @@ func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
 	public := "not known yet"
 	if n.PublicAddr.IsValid() {
 		public = n.PublicAddr.String()
+		if n.Known.IsValid() {
+			public = n.Known.String() + ", as configured"
+		}
 	}
 	local := "not bound"
 	if n.Local.IsValid() {

@@ -401,6 +401,8 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 		line(w, http.StatusServiceUnavailable, "Not ready: no DHT node has this scraper's record yet")
 	case !s.group.leads():
 		line(w, http.StatusOK, "dhtprom-scraper is ready, as a member of its group")
+	case s.node.Announced == 0 && s.node.Known.IsValid():
+		line(w, http.StatusOK, "dhtprom-scraper is ready at "+s.node.Known.String()+", but no DHT node that has its record answers: new clients need its address in their invite")
 	case s.node.Announced == 0:
 		// Scrapes continue over open connections, and would not if an orchestrator stopped this scraper.
 		line(w, http.StatusOK, "dhtprom-scraper is ready, but no DHT node that has its record answers: new clients cannot find it")

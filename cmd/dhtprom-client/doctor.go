@@ -34,7 +34,7 @@ func diagnose(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	}
 	exam := doctor.Config{Node: newNodeConfig(cfg, log)}
 	for i, s := range cfg.client.Scrapers {
-		t := doctor.Target{Name: "the scraper", Key: s.Key, Secret: s.Secret}
+		t := doctor.Target{Name: "the scraper", Key: s.Key, Addrs: s.Addrs, Secret: s.Secret}
 		if len(cfg.client.Scrapers) > 1 {
 			t.Name = fmt.Sprintf("scraper %d", i+1)
 		}

@@ -53,6 +53,9 @@ func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, screen *c
 		Node:    newNodeConfig(cfg.run, id, log),
 		Targets: []doctor.Target{{Name: "this scraper", Key: id.keys.Public, Secret: id.secret(), Own: true}},
 	}
+	if a := cfg.run.node.PublicAddress; !a.IsZero() {
+		exam.Targets[0].Addrs = []domain.Address{a}
+	}
 	exam.Node.Listen = netip.AddrPortFrom(cfg.run.node.Listen.Addr(), 0) // the port is the scraper's
 	for i, key := range cfg.clients {
 		t := doctor.Target{Name: "the client", Key: key, Keys: id.keys}
