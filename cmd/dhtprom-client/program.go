@@ -78,11 +78,12 @@ func (p *program) starting(ctx context.Context) (startup.Step, error) {
 	if err != nil {
 		return startup.Step{}, err
 	}
+	if s.Registered {
+		return startup.Step{}, nil // also with a scraper at a known address, without the DHT
+	}
 	switch step := startup.Network(s.Node.State, s.Listening); {
 	case step.Doing != "":
 		return step, nil
-	case s.Registered:
-		return startup.Step{}, nil
 	case s.LastError != nil:
 		return startup.Step{Doing: registering, Why: describe(s.LastError)}, nil
 	}

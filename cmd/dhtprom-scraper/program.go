@@ -120,7 +120,11 @@ func (p *program) Run(ctx context.Context) error {
 		if p.cfg.group.configured() {
 			what = "Joined the group" // its leader accepts them
 		}
-		p.log.Info(what, "public_key", p.scraper.PublicKey().String())
+		attrs := []any{"public_key", p.scraper.PublicKey().String()}
+		if s, err := p.node.Status(ctx); err == nil && s.Known.IsValid() {
+			attrs = append(attrs, "public_address", s.Known.String(), "dht", s.Announced > 0)
+		}
+		p.log.Info(what, attrs...)
 		service.Status(what)
 		if p.onReady != nil {
 			p.onReady(p.address())
