@@ -242,7 +242,12 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 		}
 	}
 	if len(s.Addrs) > 0 {
-		k.registrar.onSuccess = func() { c.found(nil) } // it scrapes on this connection
+		k.registrar.onEvent = func(e domain.Event) {
+			tell(cfg.OnEvent, e)
+			if _, registered := e.(domain.RegisterAliasSuccess); registered {
+				c.found(nil) // it scrapes on this connection
+			}
+		}
 	}
 	c.scrapers = append(c.scrapers, k)
 	return k

@@ -18,7 +18,6 @@ type registrar struct {
 	interval  time.Duration
 	backoff   domain.Backoff
 	onEvent   func(domain.Event)
-	onSuccess func() // may be nil
 
 	stopped bool
 	timer   host.Timer // the attempt's timeout, or the next attempt
@@ -279,9 +278,6 @@ func (rg *registrar) finish(uid domain.UID, updated bool, rejected []domain.Reje
 		})
 		const older = false
 		rg.set.setOlder(older)
-		if rg.onSuccess != nil {
-			rg.onSuccess()
-		}
 		return
 	}
 	rg.failed++

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/cost"
 )
 
 func TestAddressesAreIPv4AddressesOrNamesWithAPort(t *testing.T) {
@@ -42,4 +43,22 @@ func TestReferencesAreKeysWithAnAddressOrWithout(t *testing.T) {
 			t.Errorf("%q is %v", text, r)
 		}
 	}
+}
+
+func FuzzParseReference(f *testing.F) {
+	key := seeded(1).Public.String()
+	for _, text := range []string{"", key, key + "@scraper.example:443", key + "@192.0.2.1:443", key + "@[::1]:1", "x@y:1"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var r domain.Reference
+		var err error
+		cost.Parsing.Check(t, len(text), func() { r, err = domain.ParseReference(text) })
+		if err != nil {
+			return
+		}
+		if again, err := domain.ParseReference(r.String()); err != nil || again != r {
+			t.Errorf("%v became %v, %v", r, again, err)
+		}
+	})
 }

@@ -72,7 +72,7 @@ var onePortScenario = &Scenario{
 		w.stirs(w.machines...) // their network is back
 		w.run(w.opts.For / 4)
 
-		w.phase("the scraper moves, and its name follows: who knows its old number finds it by the DHT")
+		w.phase("the scraper moves, and its name follows: clients with its old number find it by the DHT")
 		w.roam(s.machine)
 		named()
 		w.mustHeal(healWithin)

@@ -130,6 +130,8 @@ var noBounds = map[string]string{
 	"filesd.maxFile":          "files of the operator",
 	"filesd.maxPairs":         "files of the operator",
 	"filesd.maxTargets":       "files of the operator",
+	"domain.MaxAddresses":     "an invite comes from the operator",
+	"domain.maxHostName":      "our own configuration, or an invite, which comes from the operator",
 	"domain.maxInviteFields":  "an invite comes from the operator",
 	"domain.maxInviteNode":    "an invite comes from the operator",
 	"domain.maxInviteNodes":   "an invite comes from the operator",
