@@ -115,6 +115,26 @@ func TestRegistrationConnectsBesideTheAnnouncement(t *testing.T) {
 	}
 }
 
+// knowing gives a client an address of its scraper.
+func knowing(cfg *app.ClientConfig) {
+	cfg.Scrapers = []app.ClientScraper{{Key: cfg.Scraper, Secret: cfg.Secret, Addrs: []domain.Address{{Host: "scraper.example", Port: 443}}}}
+	cfg.Scraper, cfg.Secret = domain.PublicKey{}, domain.Secret{}
+}
+
+// A scraper at a known address scrapes on the connection of the registration, which waits for no announcement.
+func TestRegistrationAtAKnownAddressDoesNotWaitForTheAnnouncement(t *testing.T) {
+	w := newWorld(t)
+	w.startScraper(nil)
+	w.net.Silent = true
+	c := w.newClient("web", 2, knowing)
+	started := false
+	w.loop.Turn(func() { c.Start(func(err error) { started = err == nil }) })
+	w.loop.Advance(time.Second)
+	if s := c.Status(); s.Registrations != 1 || s.Listening || !started {
+		t.Errorf("status %+v, started %v", s, started)
+	}
+}
+
 // All sessions of a scraper that has moved are nudged, soon and spread.
 func TestScraperThatMovesLooksForItsClients(t *testing.T) {
 	w := newWorld(t)

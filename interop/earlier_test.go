@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/interop/earlier"
 )
 
@@ -197,5 +201,25 @@ func TestPeersChangeToTheVersionBeforeAndBack(t *testing.T) {
 		} else {
 			scraper.wants(t, what, protobufType, binary)
 		}
+	}
+}
+
+// Invites have addresses in fields that the version before skips.
+func TestTheVersionBeforeReadsInvitesWithAddresses(t *testing.T) {
+	t.Parallel()
+	client := filepath.Join(earlier.Programs(t), "dhtprom-client")
+	key := func(n byte) domain.PublicKey { return domain.KeyPairFromSeed(domain.SeedFrom([32]byte{n})).Public }
+	at := domain.Address{Host: "scraper.example", Port: 443}
+	text, err := domain.Invite{
+		Scraper: key(1), Secret: domain.SecretFrom([32]byte{2}), Bootstrap: []string{"192.0.2.1:49737"},
+		Relays: []domain.Reference{{Key: key(3), Addr: at}}, Addrs: []domain.Address{at},
+	}.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(client, "--config.check", "--alias=a")
+	cmd.Env = append(os.Environ(), "DHTPROM_INVITE="+text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

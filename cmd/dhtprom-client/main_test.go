@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -111,6 +112,8 @@ func TestNonsenseGetsOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"--scraper=" + key, "--secret-file=" + good, "--target=a=http://localhost/1, b c=unix:///x:/2"}, cli.Usage, "got a list"},
 		{with("--target=http://me:hunter2@[::1"), cli.Usage, "--target"},
 		{with("--dht.relay=x"), cli.Usage, "--dht.relay"},
+		{with("--dht.relay=" + key + "@x"), cli.Usage, "--dht.relay: want HOST:PORT"},
+		{[]string{"--scraper=" + key + "@::1:443", "--secret-file=" + good, "--alias=a"}, cli.Usage, "--scraper: want HOST:PORT"},
 		{with("--stun.server=:x"), cli.Usage, "--stun.server"},
 		{with("--stun.server=none", "--stun.server=stun.example:3478"), cli.Usage, "--stun.server"},
 		{with("--dht.bootstrap=x"), cli.Usage, "--dht.bootstrap"},
@@ -385,6 +388,40 @@ func TestInviteBringsScraperSecretAndNetwork(t *testing.T) {
 	r.end(b.invite(t)[40:60], b.secret.RevealText())
 	if !strings.Contains(r.logged.String(), "list of processes") {
 		t.Errorf("no warning of an invite that all can see: %s", r.logged.String())
+	}
+}
+
+func TestScrapersAndRelaysHaveTheAddressesOfFlagsAndInvites(t *testing.T) {
+	at := func(host string) domain.Address { return domain.Address{Host: host, Port: 443} }
+	keys := func() domain.PublicKey { return domain.KeyPairFromSeed(keyfile.NewSeed()).Public }
+	secret := keyfile.NewSecret()
+	flagged, relay := domain.Reference{Key: keys(), Addr: at("192.0.2.1")}, domain.Reference{Key: keys(), Addr: at("relay.example")}
+	invited := domain.Invite{Scraper: keys(), Secret: secret, Addrs: []domain.Address{at("a.example"), at("b.example")}, Relays: []domain.Reference{relay}}
+	text, err := invited.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := func(args ...string) config {
+		t.Helper()
+		f := newFlags(io.Discard)
+		if err := f.parse(append(args, "--alias=a")); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := load(f, strings.NewReader(""), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	cfg := loaded("--scraper="+flagged.String(), "--secret-file="+secretFile(t, secret.RevealText()), "--invite="+text)
+	scrapers := cfg.client.Scrapers
+	if len(scrapers) != 2 || !slices.Equal(scrapers[0].Addrs, []domain.Address{flagged.Addr}) || !slices.Equal(scrapers[1].Addrs, invited.Addrs) ||
+		!slices.Equal(cfg.node.Relays, invited.Relays) {
+		t.Errorf("scrapers %+v, relays %v", scrapers, cfg.node.Relays)
+	}
+	other := domain.Reference{Key: keys(), Addr: at("192.0.2.2")}
+	if got := loaded("--invite="+text, "--dht.relay="+other.String()).node.Relays; !slices.Equal(got, []domain.Reference{other}) {
+		t.Errorf("relays %v", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +44,29 @@ func TestInviteLeadsToThisScraper(t *testing.T) {
 	}
 	if strings.Contains(errs.String(), strings.TrimSpace(out.String())) || strings.Contains(errs.String(), id.secrets[0].RevealText()) {
 		t.Error("the secret was logged")
+	}
+}
+
+func TestInviteHasTheKnownAddresses(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := loadIdentity(runConfig{storage: dir}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	relay := domain.Reference{Key: domain.KeyPairFromSeed(keyfile.NewSeed()).Public, Addr: domain.Address{Host: "relay.example", Port: 443}}
+	var out, errs bytes.Buffer
+	code := start(context.Background(), []string{
+		"invite", "--storage.path=" + dir, "--dht.public-address=scraper.example:443", "--dht.public-address=192.0.2.7:53", "--dht.relay=" + relay.String(),
+	}, &out, &errs)
+	v, err := domain.ParseInvite(out.String())
+	if code != cli.OK || err != nil || !slices.Equal(v.Relays, []domain.Reference{relay}) ||
+		!slices.Equal(v.Addrs, []domain.Address{{Host: "scraper.example", Port: 443}, {Host: "192.0.2.7", Port: 53}}) {
+		t.Errorf("%d, %+v, %v: %s", code, v, err, errs.String())
+	}
+	for _, bad := range []string{"scraper.example", "[2001:db8::1]:443", "a:1,b:2,c:3"} {
+		errs.Reset()
+		if code := start(context.Background(), []string{"invite", "--storage.path=" + dir, "--dht.public-address=" + bad}, &out, &errs); code != cli.Usage {
+			t.Errorf("%s: %d, %s", bad, code, errs.String())
+		}
 	}
 }
 
