@@ -18,6 +18,7 @@ type publicAddress struct {
 	literal   netip.Addr     // invalid for a name
 	known     netip.AddrPort // as it was last resolved; invalid before
 	own       bool           // it was an address of this machine
+	withdrawn bool           // since it is no more
 	timer     host.Timer     // nil for a literal address
 	hurry     int            // lookups that follow soon, since the machine has moved
 	failed    bool           // the last lookup
@@ -103,7 +104,7 @@ func (p *publicAddress) set(ip netip.Addr) {
 		p.report(err)
 		return
 	}
-	if to.IsValid() {
+	if p.withdrawn = !to.IsValid(); !p.withdrawn {
 		p.own = own
 		p.known = to
 		p.check()
@@ -120,7 +121,7 @@ func (p *publicAddress) whenAlone(f func()) {
 
 // check runs what waits, if it is time.
 func (p *publicAddress) check() {
-	if p == nil || !p.known.IsValid() || !p.transport.node.Status().Silent || len(p.transport.host.Addrs()) == 0 {
+	if !p.current().IsValid() || !p.transport.node.Status().Silent || len(p.transport.host.Addrs()) == 0 {
 		return
 	}
 	waiting := p.waiting
@@ -136,9 +137,9 @@ func (p *publicAddress) stop() {
 	}
 }
 
-// current is the address as it was resolved; invalid if there is none.
+// current is the address as it was resolved last; invalid if there is none.
 func (p *publicAddress) current() netip.AddrPort {
-	if p == nil {
+	if p == nil || p.withdrawn {
 		return netip.AddrPort{}
 	}
 	return p.known
