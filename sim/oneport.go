@@ -2,8 +2,10 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/domain"
 )
@@ -80,6 +82,37 @@ var onePortScenario = &Scenario{
 		w.mustHeal(healWithin)
 		stop()
 	},
+}
+
+var onePortChaosScenario = &Scenario{
+	Name:  "oneportchaos",
+	About: "everything that can go wrong, where half of the networks let out one UDP port, to a scraper on a public address",
+	Nodes: 12, Clients: 8, For: 10 * time.Minute,
+	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
+	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps }),
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		public := domain.Address{Host: publicName, Port: webPort}
+		s := w.newScraper("scraper", scraperSetup{public: public})
+		w.follow(publicName, s.machine)
+		s.boot()
+		w.until("scraper listens", startWithin, func() bool { return s.app != nil && s.app.Ready() })
+		g := w.homes(scraperAnywhere)
+		g.transport = dht.Config{}
+		for i := range g.clients {
+			if nat := g.clients[i].nat; i%2 == 0 && nat != nil {
+				g.clients[i].nat = new(simnet.OnePort(*nat, webPort))
+			}
+		}
+		w.populateAt(s, w.opts.Clients, g, clientSetup{addrs: []domain.Address{public}})
+		w.suffer(w.drawFaults().without(faultJumps), w.machines, w.opts.For, healWithin)
+	},
+}
+
+// follow keeps a name at the address of a machine, wherever it moves.
+func (w *World) follow(name string, m *machine) {
+	w.net.SetName(name, m.host.Addr())
+	w.net.AfterFunc(time.Second, func() { w.follow(name, m) })
 }
 
 // publicName is the name of the scraper on a public address, and webPort the port that networks let out.
