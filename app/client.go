@@ -241,7 +241,8 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 			c.singles.serve(ClientScraper{Key: k.key, Secret: k.registrar.request.Secret, Addrs: k.registrar.request.Addrs}, older)
 		}
 	}
-	if len(s.Addrs) > 0 {
+	if b := &k.registrar.backoff; len(s.Addrs) > 0 {
+		b.Max = max(b.Min, min(b.Max, knownRetryMax))
 		k.registrar.onEvent = func(e domain.Event) {
 			tell(cfg.OnEvent, e)
 			if _, registered := e.(domain.RegisterAliasSuccess); registered {

@@ -51,6 +51,9 @@ const (
 	// time, up to the interval of renewals.
 	sessionPatience = 15 * time.Second
 	sessionSpread   = 10 * time.Second
+	// knownRetryMax bounds the wait between registrations with a scraper at a known address: it may be the only way, since the scraper does
+	// not find the client.
+	knownRetryMax = 15 * time.Second
 	// unfoundSpread is the spread of registrations of clients that no DHT node leads to, and that their scraper cannot dial.
 	unfoundSpread = 5 * time.Second
 	// staleAttempt is the age of a dial that began before news of a changed path. A younger one may already use the new path.

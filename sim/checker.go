@@ -73,7 +73,12 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	case domain.AliasAttempt:
 		k.attempt(c.machine, c.registering(e.Scraper))
 	case domain.RegisterAliasError:
-		k.failedTo(c.registering(e.Scraper), e.Err, e.RetryIn, c.interval)
+		most := c.interval
+		if len(c.addrs) > 0 {
+			most = min(most, knownRetryMax/2) // the shortest of its waits
+			k.triesOf(c.registering(e.Scraper)).known = true
+		}
+		k.failedTo(c.registering(e.Scraper), e.Err, e.RetryIn, most)
 	case domain.RegisterAliasSuccess:
 		k.registered++
 		k.worked(c.registering(e.Scraper), c.interval)

@@ -76,6 +76,8 @@ const (
 	// success restarts the waits, which costs attemptsPerRenewal.
 	retryWindow                     = 10 * time.Minute
 	maxAttempts, attemptsPerRenewal = 26, 7
+	// knownRetryMax bounds them where the scraper's address is known (app/params.go).
+	knownRetryMax = 15 * time.Second
 	// retryMin and retryMax bound the waits (the values of domain/params.go; a test compares them).
 	retryMin, retryMax = time.Second, time.Minute
 	// earlyEvery is the interval of early retries after a machine has moved or woken (app/params.go, movedPause), within

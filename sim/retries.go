@@ -29,6 +29,7 @@ type tries struct {
 	silent  bool          // the last of them was closed because its peer was silent
 
 	interval time.Duration // of renewals
+	known    bool          // the other side has a known address
 }
 
 func (ch *checker) triesOf(what string) *tries {
@@ -73,6 +74,9 @@ func (ch *checker) attempt(m *machine, what string) {
 	}
 	t.count(now)
 	limit := maxAttempts + attemptsPerRenewal*len(t.renewed) + ch.w.earliesOf(m)
+	if t.known {
+		limit += int(2 * retryWindow / knownRetryMax)
+	}
 	if t.interval > 0 && t.interval < retryMax { // the longest wait of all
 		limit += int(2 * retryWindow / t.interval)
 	}
