@@ -67,12 +67,12 @@ type DHT struct {
 	PublicAddress string   `json:"publicAddress,omitempty"`
 	// KnownAddress is the public address that is configured, at which clients need no DHT node.
 	KnownAddress string `json:"knownAddress,omitempty"`
-	Firewalled    bool     `json:"firewalled"`
-	Ephemeral     bool     `json:"ephemeral"`
-	NAT           string   `json:"nat"`
-	Nodes         int      `json:"nodes"`
-	Announced     int      `json:"announced_nodes"`
-	Streams       int      `json:"streams"`
+	Firewalled   bool   `json:"firewalled"`
+	Ephemeral    bool   `json:"ephemeral"`
+	NAT          string `json:"nat"`
+	Nodes        int    `json:"nodes"`
+	Announced    int    `json:"announced_nodes"`
+	Streams      int    `json:"streams"`
 }
 
 func dhtOf(n ports.NodeStatus) DHT {

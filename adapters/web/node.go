@@ -185,8 +185,11 @@ func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
 	public := "not known yet"
 	if n.PublicAddr.IsValid() {
 		public = n.PublicAddr.String()
-		if n.Known.IsValid() {
+		switch {
+		case n.Known.IsValid():
 			public = n.Known.String() + ", as configured"
+		case !n.Firewalled:
+			public += ", reachable from everywhere: with --dht.public-address, clients need no DHT node"
 		}
 	}
 	local := "not bound"
