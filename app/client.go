@@ -220,7 +220,7 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 	cfg := &c.cfg
 	k := &clientScraper{
 		key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
-		unfound: domain.Backoff{Min: domain.RetryMin, Max: cfg.RegisterInterval}, targets: map[domain.Alias]*targetQueues{},
+		unfound: domain.Backoff{Min: domain.RetryMin, Max: unfoundMax}, targets: map[domain.Alias]*targetQueues{},
 		// No scraper can block the others.
 		texts: queue{limit: max(1, maxCollections/len(cfg.scrapers())), most: maxWaitingCollections},
 		registrar: &registrar{

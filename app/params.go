@@ -54,7 +54,9 @@ const (
 	// knownRetryMax bounds the wait between registrations with a scraper at a known address: it may be the only way, since the scraper does
 	// not find the client.
 	knownRetryMax = 15 * time.Second
-	// unfoundSpread is the spread of registrations of clients that no DHT node leads to, and that their scraper cannot dial.
+	// unfoundMax bounds the wait for the scraper's connection of a client that no DHT node leads to, and that its scraper cannot dial; up to
+	// unfoundSpread more spreads such clients.
+	unfoundMax    = 8 * time.Second
 	unfoundSpread = 5 * time.Second
 	// staleAttempt is the age of a dial that began before news of a changed path. A younger one may already use the new path.
 	staleAttempt = 2 * time.Second

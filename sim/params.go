@@ -78,6 +78,8 @@ const (
 	maxAttempts, attemptsPerRenewal = 26, 7
 	// knownRetryMax bounds them where the scraper's address is known (app/params.go).
 	knownRetryMax = 15 * time.Second
+	// unfoundMax bounds the wait of a client that its scraper cannot dial, without a connection of it (app/params.go).
+	unfoundMax = 8 * time.Second
 	// retryMin and retryMax bound the waits (the values of domain/params.go; a test compares them).
 	retryMin, retryMax = time.Second, time.Minute
 	// earlyEvery is the interval of early retries after a machine has moved or woken (app/params.go, movedPause), within

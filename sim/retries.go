@@ -162,7 +162,7 @@ func (ch *checker) unheld(what string, unfound bool) {
 		t.missing -= missingMin
 	}
 	if unfound {
-		t.missing = now + tolerant(retryMin<<min(t.missed, 16)/2)
+		t.missing = now + tolerant(min(retryMin<<min(t.missed, 16), unfoundMax)/2)
 	}
 	t.silent = false
 }
