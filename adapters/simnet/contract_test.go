@@ -18,6 +18,7 @@ func TestHostKeepsTheContract(t *testing.T) {
 		{"clock too fast", func(h *simnet.Host) { h.SetDrift(0.3) }},
 		{"clock too slow", func(h *simnet.Host) { h.SetDrift(-0.3) }},
 		{"slow", func(h *simnet.Host) { h.SetTurnCost(time.Millisecond) }},
+		{"behind a router", func(*simnet.Host) {}},
 		{"rested", func(h *simnet.Host) { h.Sleep(); h.Wake() }},
 	}
 	for _, test := range tests {
@@ -26,6 +27,12 @@ func TestHostKeepsTheContract(t *testing.T) {
 				net := simnet.New(simnet.Config{Seed: 1, Scribble: true})
 				addr := netip.MustParseAddr("192.0.2.1")
 				h := net.AddHost("a", addr)
+				if test.name == "behind a router" {
+					router := net.AddRouter("router", simnet.PortRestricted(), netip.MustParseAddr("203.0.113.1"))
+					router.MapPorts(netip.MustParseAddr("192.168.1.1"), simnet.PortMapping{PCP: true})
+					addr = netip.MustParseAddr("192.168.1.2")
+					h = router.AddHost("b", addr)
+				}
 				test.set(h)
 				return hosttest.Rig{Host: h, Close: h.Crash, Addr: addr, Await: func(t *testing.T, f func(done func())) {
 					t.Helper()

@@ -27,6 +27,8 @@
 //	home := carrier.LAN().AddRouter("home", simnet.PortRestricted(), netip.MustParseAddr("100.64.0.2"))
 //	b := home.AddHost("b", netip.MustParseAddr("192.168.1.2"))
 //
+// A router that translates may map ports on request, by PCP and NAT-PMP (Router.MapPorts).
+//
 // Each crossing costs the link's hops, so a datagram with a small TTL is dropped on the way, as those that only open the
 // near NAT should be. The fate of a datagram on a link (delay, loss, duplication) is a pure function of the seed, the two
 // machines, the instant and the number of datagrams that the sender sent at that instant: a further draw in one place

@@ -47,6 +47,9 @@ type natTable struct {
 	fresh    sessionList // not answered yet, where that matters
 	settled  sessionList
 	due      host.Instant // nothing expires before
+
+	statics  map[uint16]*static // by external port: mapped on request
+	byInside map[endpoint]*static
 }
 
 // sessionList holds sessions in the order of their last refresh. As all of a list live equally long, the expired ones are
@@ -85,7 +88,7 @@ type session struct {
 
 // newNATTable returns an empty table. random decides about ports.
 func newNATTable(cfg NAT, random dice) *natTable {
-	t := &natTable{cfg: cfg.withDefaults(), random: random}
+	t := &natTable{cfg: cfg.withDefaults(), random: random, statics: map[uint16]*static{}, byInside: map[endpoint]*static{}}
 	t.nextPort = t.drawPort()
 	t.forget()
 	return t
@@ -102,6 +105,9 @@ func (t *natTable) forget() {
 // outbound returns the public port for a datagram from an inside socket to a remote end; in a firewall it is the inside
 // port.
 func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, Drop) {
+	if port, ok := t.staticOut(now, inside, remote); ok {
+		return port, 0
+	}
 	t.expire(now)
 	key := sessionKey{inside, remote.scope(t.cfg.Mapping), remote.scope(t.cfg.Filtering)}
 	s := t.sessions[key]
@@ -132,6 +138,9 @@ func (t *natTable) outbound(now host.Instant, inside, remote endpoint) (uint16, 
 // inbound returns the inside socket that receives what a remote end sends to a public port. In a firewall the destination
 // is the inside socket.
 func (t *natTable) inbound(now host.Instant, remote, to endpoint) (endpoint, Drop) {
+	if inside, ok := t.staticIn(now, remote, uint16(to)); ok {
+		return inside, 0
+	}
 	t.expire(now)
 	s, why := t.find(remote, to)
 	if s == nil {
@@ -208,7 +217,7 @@ func (t *natTable) portKey(port uint16, scope endpoint) portKey {
 
 // choosePort picks a free public port. Random ports are drawn a few times; after that all ports are tried in turn.
 func (t *natTable) choosePort(inside uint16, scope endpoint) (uint16, bool) {
-	free := func(port uint16) bool { return t.byPort[t.portKey(port, scope)] == nil }
+	free := func(port uint16) bool { return t.byPort[t.portKey(port, scope)] == nil && t.statics[port] == nil }
 	first, count := int(t.cfg.FirstPort), int(t.cfg.LastPort)-int(t.cfg.FirstPort)+1
 	if !t.cfg.Overload && len(t.byPort) >= count {
 		return 0, false

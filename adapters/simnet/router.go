@@ -4,20 +4,24 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // Router joins a LAN to the segment it was added to, its uplink. It forwards what inside hosts send to addresses outside
 // the LAN, as its NAT decides. A LAN may have routers of its own, to any depth. Routers speak IPv4 only.
 type Router struct {
 	node
-	net   *Net
-	lan   *Segment
-	nat   NAT
-	addr  netip.Addr // public; invalid for one that does not translate
-	table *natTable  // nil where nothing is tracked
-	boots uint64
-	ports uint64 // counts the seeds of the choice of ports
-	off   bool
+	net    *Net
+	lan    *Segment
+	nat    NAT
+	addr   netip.Addr // public; invalid for one that does not translate
+	table  *natTable  // nil where nothing is tracked
+	boots  uint64
+	booted host.Instant
+	mapper *portMapper // nil if it maps no ports
+	ports  uint64      // counts the seeds of the choice of ports
+	off    bool
 }
 
 // AddRouter joins a new LAN to the segment. addr is the router's address on the segment; a router that does not translate
@@ -122,6 +126,7 @@ func (r *Router) Reboot(how Reboot) {
 
 func (r *Router) boot() {
 	r.boots++
+	r.booted = r.net.now
 	r.off = false
 	if r.nat.Filtering != Never {
 		r.table = newNATTable(r.nat, dice(mix(r.salt, r.ports)))
@@ -210,11 +215,13 @@ func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
 		return nil, to, false
 	}
 	if r.table != nil {
-		s, _ := r.table.find(endpointOf(from), endpointOf(to))
-		if s == nil || r.table.over(s, r.net.now) {
+		if s := r.table.staticAt(to.Port(), r.net.now); s != nil {
+			to = s.inside.addrPort()
+		} else if s, _ := r.table.find(endpointOf(from), endpointOf(to)); s == nil || r.table.over(s, r.net.now) {
 			return nil, to, false
+		} else {
+			to = s.key.inside.addrPort()
 		}
-		to = s.key.inside.addrPort()
 	}
 	next := r.lan.at(to.Addr())
 	return next, to, next != nil

@@ -104,3 +104,10 @@ type Socket interface {
 type Event interface {
 	encoding.TextAppender
 }
+
+// Gateway is implemented by hosts that know their router.
+type Gateway interface {
+	// Gateway returns the IPv4 address of the router that this machine reaches the internet through, and the address of this machine
+	// on the router's network. It reports false if there is none, or it is not known. A change may take a second to appear.
+	Gateway() (router, local netip.Addr, ok bool)
+}

@@ -52,6 +52,7 @@ func Run(t *testing.T, newRig func(t *testing.T) Rig) {
 		{"ImpossibleSendsAreLostQuietly", impossibleSends},
 		{"LookupOfALiteralAnswersInALaterTurn", lookupOfLiteral},
 		{"AddrsAreIPv4InAStableOrder", addrsAreStable},
+		{"GatewayIsOnThisMachinesNetwork", gatewayIsOnTheNetwork},
 		{"RandFillsBuffers", randFills},
 		{"ClosedHostReportsIt", closedHostReportsIt},
 	}

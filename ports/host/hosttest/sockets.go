@@ -232,6 +232,25 @@ func addrsAreStable(t *testing.T, r Rig) {
 	})
 }
 
+func gatewayIsOnTheNetwork(t *testing.T, r Rig) {
+	g, known := r.Host.(host.Gateway)
+	if !known {
+		return
+	}
+	r.Await(t, func(done func()) {
+		router, local, ok := g.Gateway()
+		switch again, _, _ := g.Gateway(); {
+		case again != router:
+			t.Errorf("first %v, then %v", router, again)
+		case !ok && (router.IsValid() || local.IsValid()):
+			t.Errorf("%v and %v, which are not known", router, local)
+		case ok && (!router.Is4() || router == local || !slices.Contains(r.Host.Addrs(), local)):
+			t.Errorf("router %v, and %v of %v", router, local, r.Host.Addrs())
+		}
+		done()
+	})
+}
+
 func randFills(t *testing.T, r Rig) {
 	r.Await(t, func(done func()) {
 		var a, b [32]byte
