@@ -8,6 +8,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/nodes"
+	"github.com/dhtprom/dhtprom/adapters/portmap"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
@@ -37,6 +38,8 @@ type NodeConfig struct {
 	// need not be an address of this machine, nor its port that of Listen: a router may forward it. A name is resolved at the start, and
 	// from time to time. Callers are given this address, whatever other nodes see.
 	PublicAddress domain.Address
+	// PortMapping decides whether the router is asked by PCP or NAT-PMP to map the node's port. The zero value asks if the node needs it.
+	PortMapping PortMapping
 	// Paths limits the paths of their connections, to all peers or to some.
 	Paths domain.PathRules
 	// STUN are servers, as host:port, for finding the node's public address. Nil selects public ones on the public network and
@@ -78,12 +81,35 @@ func (c *NodeConfig) log() *slog.Logger {
 	return c.Logger
 }
 
+// PortMapping decides when the router is asked for a mapping of the node's port.
+type PortMapping = dht.PortMapping
+
+// The values of PortMapping.
+const (
+	// MapAuto asks if the NAT gives each remote end another port, or punches have failed, or the NAT cannot be classified.
+	MapAuto = dht.MapAuto
+	// MapAlways asks whenever the node is behind a NAT or firewall.
+	MapAlways = dht.MapAlways
+	// MapNever does not ask.
+	MapNever = dht.MapNever
+)
+
+// mapper is a client for port mappings as the mapper of a transport.
+type mapper struct{ *portmap.Client }
+
+// Status implements dht.PortMapper.
+func (m mapper) Status() ports.PortMapping {
+	s := m.Client.Status()
+	return ports.PortMapping{Protocol: string(s.Protocol), Router: s.Router, External: s.External, Problem: s.Problem}
+}
+
 // Stack is the layers of a node below clients and scrapers: a DHT node, the transport over it, and the STUN client that finds its
 // address. It must be used on the loop of its host.
 type Stack struct {
 	DHT       *hyperdht.Node
 	Transport *dht.Transport
-	STUN      *stun.Client // nil without servers
+	STUN      *stun.Client    // nil without servers
+	Mapper    *portmap.Client // nil if the router is never asked for a port mapping
 }
 
 // NewStack creates a node's stack on a host, which may be a simulated one. It must be called on the host's loop, and
@@ -119,6 +145,11 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	}
 	if s.DHT, err = hyperdht.New(h, node); err != nil {
 		return nil, err
+	}
+	transport.PortMapping = cfg.PortMapping
+	transport.NewMapper = func(port uint16, onMapping func(netip.AddrPort)) dht.PortMapper {
+		s.Mapper = portmap.New(h, portmap.Config{Port: port, OnMapping: onMapping})
+		return mapper{s.Mapper}
 	}
 	s.Transport = dht.New(h, s.DHT, transport)
 	return s, nil

@@ -251,6 +251,12 @@ func (n *Node) SetPublicAddr(addr netip.AddrPort) error {
 	return nil
 }
 
+// VerifyPublicAddr tests whether datagrams to an address arrive at the node's server socket, before SetPublicAddr: DHT nodes are asked to
+// answer there. It calls done on the loop, in a later turn. It is for nodes that are firewalled.
+func (n *Node) VerifyPublicAddr(addr netip.AddrPort, done func(reached bool)) {
+	n.rpc.VerifyAddr(addr, done)
+}
+
 // NetworkChanged notifies the node that this machine's addresses have changed. The node notices by itself within
 // seconds; this only saves that delay.
 func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }

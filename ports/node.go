@@ -47,6 +47,7 @@ type NodeStatus struct {
 	Addrs      []netip.AddrPort // this machine's own view
 	PublicAddr netip.AddrPort   // as seen by others; invalid while unknown
 	Known      netip.AddrPort   // the public address that is configured, at which clients reach the node without the DHT; invalid if there is none
+	Mapping    PortMapping
 	Firewalled bool
 	Ephemeral  bool
 	NAT        string // "unknown", "open", "consistent", "random"
@@ -56,6 +57,15 @@ type NodeStatus struct {
 	// InReserve is the number of working relays that are kept beside the direct paths of connections.
 	InReserve int
 	Counters  []Counter
+}
+
+// PortMapping is the mapping of the node's port at the router of its network.
+type PortMapping struct {
+	State    string         // "" if none is wanted so far, "asking", "verifying", "active", "failed"
+	Protocol string         // "PCP" or "NAT-PMP"; empty before the router has answered
+	Router   netip.Addr     // invalid if it is not known
+	External netip.AddrPort // that the router has mapped; invalid if there is none
+	Problem  string         // that the mapping failed for
 }
 
 // Counter is a metric that counts since the node started.

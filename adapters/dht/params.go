@@ -59,6 +59,17 @@ const (
 	publicAddrRetry = 10 * time.Second
 	publicAddrHurry = 12
 
+	// mappingFirst is the time from the start to the first decision about a port mapping, and mappingEvery the longest between two.
+	mappingFirst = 250 * time.Millisecond
+	mappingEvery = 10 * time.Second
+	// mappingPatience is the time after which a node whose NAT cannot be classified asks for a mapping.
+	mappingPatience = 30 * time.Second
+	// mappingTries is the number of verifications of a mapping, mappingRetry the time between two, and mappingRest the time until a
+	// router that forwards nothing is asked again.
+	mappingTries = 3
+	mappingRetry = 10 * time.Second
+	mappingRest  = time.Hour
+
 	// maxGoodbyes bounds the goodbyes on one connection: a scraper accepts a burst of 32 requests (app requestBurst).
 	maxGoodbyes = 24
 

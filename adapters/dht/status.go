@@ -39,6 +39,7 @@ func (t *Transport) Status() ports.NodeStatus {
 		out.PublicAddr = s.Public
 	}
 	out.Known = t.public.current()
+	out.Mapping = t.mapping.status()
 	return out
 }
 

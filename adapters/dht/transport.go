@@ -28,6 +28,9 @@ type Config struct {
 	PublicAddress domain.Address
 	// OnUnresolved reports that PublicAddress cannot be resolved, which is tried again; may be nil.
 	OnUnresolved func(error)
+	// PortMapping decides whether the router is asked for a mapping of the node's port, and NewMapper returns the means; nil for none.
+	PortMapping PortMapping
+	NewMapper   func(port uint16, onMapping func(external netip.AddrPort)) PortMapper
 	// Known stores the addresses of DHT nodes for the next start; nil stores none.
 	Known ports.NodeCache
 }
@@ -47,6 +50,7 @@ type Transport struct {
 	windows      *muxscrape.Windows
 	sets         *setMemory
 	closing      bool
+	unmapping    bool // the router is asked to end the mapping
 	down         bool // the node is closed
 	closed       bool // onClosed was called
 	onClosed     []func()
@@ -55,6 +59,7 @@ type Transport struct {
 	closeTimer   host.Timer // limits the wait for links and servers on close
 	saving       host.Timer // nil where no nodes are saved
 	public       *publicAddress
+	mapping      *portMapping // nil where none is wanted
 }
 
 var _ ports.Transport = (*Transport)(nil)
@@ -75,6 +80,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 		}
 		if m == hyperdht.MoveElsewhere {
 			t.public.moved()
+			t.mapping.moved()
 		}
 	})
 	node.OnReach(func(answering bool) {
@@ -84,8 +90,10 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 			(*f)(n)
 		}
 		t.public.check()
+		t.mapping.moved()
 	})
 	t.public = newPublicAddress(t, cfg.PublicAddress)
+	t.mapping = newPortMapping(t)
 	if cfg.Known != nil {
 		t.saving = h.AfterFunc(saveNodesAfter, t.saveNodes)
 	}
@@ -253,6 +261,8 @@ func (t *Transport) Close(done func()) {
 	}
 	t.closing = true
 	t.public.stop()
+	t.unmapping = true
+	t.mapping.close(func() { t.unmapping = false; t.closeMaybe() })
 	if t.saving != nil {
 		t.saveNodes()
 		t.saving.Stop()
@@ -271,7 +281,7 @@ func (t *Transport) Close(done func()) {
 
 // closeMaybe continues Close when no link is left and all servers are unannounced.
 func (t *Transport) closeMaybe() {
-	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && t.closeTimer != nil && t.closeTimer.Stop() {
+	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && !t.unmapping && t.closeTimer != nil && t.closeTimer.Stop() {
 		t.shut()
 	}
 }

@@ -58,6 +58,7 @@ var counterWords = []struct {
 		{"holepunch_random", "Begun, random ports that are guessed"},
 		{"holepunch_results", "Ended"},
 		{"holepunch_later", "Postponed, one guess at a time"},
+		{"port_mappings", "Ports mapped at the router"},
 		{"nat_drifts", "Lost because this NAT changed the port"},
 	}},
 	{"Relays", "Third parties that carry connections without a direct path.", []struct{ name, words string }{

@@ -131,7 +131,7 @@ func (e *Endpoint) bootstrapRound(round bootstrapRound) {
 		}
 		// One positive answer before the lookup ends is reason enough for the whole probe.
 		round.quick = false
-		e.pingNAT(r.From, func(_ Reply, err error) {
+		e.pingNAT(r.From, e.serverPort(), func(_ Reply, err error) {
 			if err == nil {
 				round.testNAT = true
 			}

@@ -181,9 +181,9 @@ func (e *Endpoint) DelayedPing(to netip.AddrPort, delay time.Duration, socket ho
 	}, done)
 }
 
-// pingNAT asks a node to answer to our server socket. That it cannot reach it says nothing about the
+// pingNAT asks a node to answer to a port of our public host, which leads to our server socket. That it cannot reach it says nothing about the
 // node, so unlike in the reference implementation a timeout leaves it in the table.
-func (e *Endpoint) pingNAT(to netip.AddrPort, done func(Reply, error)) {
+func (e *Endpoint) pingNAT(to netip.AddrPort, port uint16, done func(Reply, error)) {
 	if !e.sockets.isOpen() {
 		e.h.Defer(func() { done(Reply{}, ErrSuspended) })
 		return
@@ -191,7 +191,7 @@ func (e *Endpoint) pingNAT(to netip.AddrPort, done func(Reply, error)) {
 	var value [2]byte
 	e.Request(RequestOptions{
 		To: to, Internal: true, Command: wire.CmdPingNAT,
-		Value: wire.PingNAT{Port: e.sockets.server.LocalAddr().Port()}.Append(value[:0]),
+		Value: wire.PingNAT{Port: port}.Append(value[:0]),
 	}, done)
 }
 

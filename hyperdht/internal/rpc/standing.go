@@ -182,13 +182,21 @@ func (e *Endpoint) probeBy(nodes []netip.AddrPort, done func(*nat.Sampler, bool)
 	})
 	for _, node := range nodes {
 		ended := pings.Add()
-		e.pingNAT(node, func(r Reply, err error) {
+		e.pingNAT(node, e.serverPort(), func(r Reply, err error) {
 			if err == nil {
 				replies = append(replies, r)
 			}
 			ended()
 		})
 	}
+}
+
+// serverPort is the port of the server socket, 0 without one.
+func (e *Endpoint) serverPort() uint16 {
+	if !e.sockets.isOpen() {
+		return 0
+	}
+	return e.sockets.server.LocalAddr().Port()
 }
 
 func (e *Endpoint) reached(p *probe, replies []Reply, asked int, sampler *nat.Sampler) bool {
