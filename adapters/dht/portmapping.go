@@ -45,7 +45,9 @@ type portMapping struct {
 	external  netip.AddrPort // that the router has mapped
 	tries     int            // to verify it
 	verified  bool
-	useless   bool // verification has failed
+	useless   bool   // verification has failed
+	won, lost uint64 // verifications
+	closed    bool   // the mapper is
 }
 
 func newPortMapping(t *Transport) *portMapping {
@@ -115,6 +117,7 @@ func (m *portMapping) verify() {
 		switch {
 		case m.transport.closing || m.external != external || m.verified:
 		case reached:
+			m.won++
 			m.verified = m.set(external)
 		case m.tries < mappingTries || m.transport.node.Status().Silent:
 			m.timer = m.transport.host.AfterFunc(mappingRetry, func() {
@@ -130,6 +133,7 @@ func (m *portMapping) verify() {
 
 // fail releases a mapping that forwards nothing.
 func (m *portMapping) fail() {
+	m.lost++
 	m.external, m.useless = netip.AddrPort{}, true
 	m.mapper.Stop()
 	m.started, m.wait = false, mappingEvery
@@ -144,15 +148,20 @@ func (m *portMapping) moved() {
 	}
 }
 
-// close releases the mapping, and calls done soon.
+// close releases the mapping, and calls done when the router has answered, within half a second.
 func (m *portMapping) close(done func()) {
 	if m == nil {
-		done()
 		return
 	}
 	m.timer.Stop()
-	m.mapper.Close(done)
+	m.mapper.Close(func() {
+		m.closed = true
+		done()
+	})
 }
+
+// released reports whether the close does not wait for the router.
+func (m *portMapping) released() bool { return m == nil || m.closed }
 
 func (m *portMapping) status() ports.PortMapping {
 	if m == nil {
@@ -173,4 +182,18 @@ func (m *portMapping) status() ports.PortMapping {
 		s.State = "asking"
 	}
 	return s
+}
+
+func (m *portMapping) counters() []ports.Counter {
+	var won, lost uint64
+	if m != nil {
+		won, lost = m.won, m.lost
+	}
+	counter := func(result string, n uint64) ports.Counter {
+		return ports.Counter{
+			Name: "port_mappings", Help: "Mappings of the node's port at the router, by whether DHT nodes reached the node there.", Value: n,
+			Labels: []ports.Label{{Name: "result", Value: result}},
+		}
+	}
+	return []ports.Counter{counter("reached", won), counter("not reached", lost)}
 }

@@ -24,7 +24,7 @@ func (t *Transport) Status() ports.NodeStatus {
 		Announced:  s.Announced,
 		Streams:    s.Connections,
 		InReserve:  s.Peering.SecondWays,
-		Counters:   slices.Concat(countersOf(s), t.answers.counters(), t.sets.counters()),
+		Counters:   slices.Concat(countersOf(s), t.answers.counters(), t.sets.counters(), t.mapping.counters()),
 	}
 	switch {
 	case !s.Local.IsValid():

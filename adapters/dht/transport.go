@@ -50,7 +50,6 @@ type Transport struct {
 	windows      *muxscrape.Windows
 	sets         *setMemory
 	closing      bool
-	unmapping    bool // the router is asked to end the mapping
 	down         bool // the node is closed
 	closed       bool // onClosed was called
 	onClosed     []func()
@@ -58,8 +57,13 @@ type Transport struct {
 	onNetwork    []*func(ports.Network)
 	closeTimer   host.Timer // limits the wait for links and servers on close
 	saving       host.Timer // nil where no nodes are saved
-	public       *publicAddress
-	mapping      *portMapping // nil where none is wanted
+	reachability
+}
+
+// reachability makes the node known at an address, where it is reachable.
+type reachability struct {
+	public  *publicAddress // nil where none is configured
+	mapping *portMapping   // nil where none is wanted
 }
 
 var _ ports.Transport = (*Transport)(nil)
@@ -261,8 +265,7 @@ func (t *Transport) Close(done func()) {
 	}
 	t.closing = true
 	t.public.stop()
-	t.unmapping = true
-	t.mapping.close(func() { t.unmapping = false; t.closeMaybe() })
+	t.mapping.close(t.closeMaybe)
 	if t.saving != nil {
 		t.saveNodes()
 		t.saving.Stop()
@@ -281,7 +284,7 @@ func (t *Transport) Close(done func()) {
 
 // closeMaybe continues Close when no link is left and all servers are unannounced.
 func (t *Transport) closeMaybe() {
-	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && !t.unmapping && t.closeTimer != nil && t.closeTimer.Stop() {
+	if t.closing && len(t.links) == 0 && t.unannouncing == 0 && t.mapping.released() && t.closeTimer != nil && t.closeTimer.Stop() {
 		t.shut()
 	}
 }

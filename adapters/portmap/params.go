@@ -33,7 +33,7 @@ const (
 	maxLifetime = 24 * time.Hour
 	// minRenewal is the least time between two renewals (RFC 6887, section 11.2.1).
 	minRenewal = 4 * time.Second
-	// restAfterSilence is the pause before a router that does not answer, or whose mapping has no use, is asked again.
+	// restAfterSilence is the pause before a router that does not answer, or whose mapping is useless, is asked again.
 	restAfterSilence = time.Hour
 	// minRest and maxRest bound the pause that follows a refusal, whose lifetime the router determines.
 	minRest = time.Minute

@@ -13,6 +13,8 @@ type addrs struct {
 	list func() []netip.Addr
 	last []netip.Addr
 	at   host.Instant // of last; zero before the first
+
+	gateway gateway
 }
 
 // of returns the addresses at an instant, from the last list unless that is older than addrsLifetime. They are the caller's.

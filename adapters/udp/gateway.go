@@ -17,11 +17,11 @@ var _ host.Gateway = (*Host)(nil)
 
 // Gateway implements host.Gateway. It knows no router on systems other than Linux, macOS and the BSDs.
 func (h *Host) Gateway() (router, local netip.Addr, ok bool) {
-	if g, now := &h.gateway, h.clock.now; g.at == 0 || now.Sub(g.at) > addrsLifetime {
+	if g, now := &h.addrs.gateway, h.clock.now; g.at == 0 || now.Sub(g.at) > addrsLifetime {
 		g.router, g.local = lookUpGateway()
 		g.at = now
 	}
-	return h.gateway.router, h.gateway.local, h.gateway.router.IsValid()
+	return h.addrs.gateway.router, h.addrs.gateway.local, h.addrs.gateway.router.IsValid()
 }
 
 // lookUpGateway returns the router of the interface that datagrams to the internet leave by: of several default routes, that is

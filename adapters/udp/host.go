@@ -70,7 +70,6 @@ type Host struct {
 	out      outbox
 	memory   batch // in which a batch of sends is put together
 	addrs    addrs
-	gateway  gateway
 	stats    Stats
 	down     bool
 }

@@ -67,17 +67,19 @@ type DHT struct {
 	PublicAddress string   `json:"publicAddress,omitempty"`
 	// KnownAddress is the public address that is configured, at which clients need no DHT node.
 	KnownAddress string `json:"knownAddress,omitempty"`
-	Firewalled   bool   `json:"firewalled"`
-	Ephemeral    bool   `json:"ephemeral"`
-	NAT          string `json:"nat"`
-	Nodes        int    `json:"nodes"`
-	Announced    int    `json:"announced_nodes"`
-	Streams      int    `json:"streams"`
+	// PortMapping is the state of the mapping of the node's port at the router: asking, verifying, active or failed.
+	PortMapping string `json:"portMapping,omitempty"`
+	Firewalled  bool   `json:"firewalled"`
+	Ephemeral   bool   `json:"ephemeral"`
+	NAT         string `json:"nat"`
+	Nodes       int    `json:"nodes"`
+	Announced   int    `json:"announced_nodes"`
+	Streams     int    `json:"streams"`
 }
 
 func dhtOf(n ports.NodeStatus) DHT {
 	d := DHT{
-		State: n.State, Addresses: []string{}, Firewalled: n.Firewalled, Ephemeral: n.Ephemeral, NAT: n.NAT,
+		State: n.State, PortMapping: n.Mapping.State, Addresses: []string{}, Firewalled: n.Firewalled, Ephemeral: n.Ephemeral, NAT: n.NAT,
 		Nodes: n.Nodes, Announced: n.Announced, Streams: n.Streams,
 	}
 	for _, a := range n.Addrs {

@@ -204,10 +204,28 @@ func (h *Handler) nodeFacts(n ports.NodeStatus, now time.Time) []fact {
 		{"DHT", sentence(n.State)}, {"DHT nodes known", strconv.Itoa(n.Nodes)}, {"DHT nodes with its record", strconv.Itoa(n.Announced)}, {"Role", role}, {"NAT", natWords(n.NAT)},
 		{"Public address", public}, {"Bound to", local},
 	}
+	if words := mappingWords(n.Mapping); words != "" {
+		facts = append(facts, fact{"Port mapping", words})
+	}
 	if len(addrs) > 0 {
 		facts = append(facts, fact{"Own addresses", strings.Join(addrs, ", ")})
 	}
 	return append(facts, fact{"Open streams", strconv.Itoa(n.Streams)}, fact{"Running for", span(now.Sub(h.started).Truncate(time.Second))})
+}
+
+// mappingWords describes the mapping of the node's port at the router; "" without one.
+func mappingWords(m ports.PortMapping) string {
+	switch m.State {
+	case "":
+		return ""
+	case "active":
+		return m.External.String() + ", by " + m.Protocol + " at the router " + m.Router.String()
+	case "verifying":
+		return m.External.String() + ", not reached from outside yet"
+	case "asking":
+		return "The router " + m.Router.String() + " has not answered yet"
+	}
+	return "None: " + m.Problem
 }
 
 // prometheusConfig returns the configuration for prometheus.yml, with the server address of the request.

@@ -81,6 +81,7 @@ func newFlags(out io.Writer) *flags {
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.config.node.Relays, cli.Reference))
 	a.Flag("dht.path", "Paths that connections may take: any; direct (never a relay); or relay (only a relay that either side names). KEY=RULE sets it for one scraper. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &f.paths, domain.ParsePathRule))
+	a.Flag("dht.port-mapping", cli.PortMappingHelp).Default("auto").SetValue(cli.Value("dht.port-mapping", &f.config.node.PortMapping, cli.PortMapping))
 	a.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &f.config.node.NoUDPOffload, cli.Offload))
 	a.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.config.node.STUN, cli.STUNServer))

@@ -160,6 +160,7 @@ func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {
 		Default("0.0.0.0:0").SetValue(cli.Value("dht.listen-address", &cfg.Listen, cli.ListenAddr))
 	c.Flag("dht.public-address", cli.PublicAddressHelp).PlaceHolder("HOST:PORT").
 		SetValue(cli.Value("dht.public-address", &cfg.PublicAddress, cli.PublicAddress))
+	c.Flag("dht.port-mapping", cli.PortMappingHelp).Default("auto").SetValue(cli.Value("dht.port-mapping", &cfg.PortMapping, cli.PortMapping))
 	c.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &cfg.NoUDPOffload, cli.Offload))
 	c.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &cfg.STUN, cli.STUNServer))

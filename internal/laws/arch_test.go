@@ -62,6 +62,7 @@ var rules = []rule{
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "adapters/dht/muxscrape hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound ports/scrape", anything, "the one adapter over hyperdht, and only over its public face"},
 	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux domain ports ports/bound", "", "scrapes over any mux; aliases and sessions are not known here"},
+	{"adapters/portmap", "ports/host ports/bound", anything, "a mapping at the router"},
 	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host ports/kv ports/kv/lease", "", "what stands around simulated machines: disks and stores behind ports, recorders of datagrams"},
@@ -99,7 +100,7 @@ var rules = []rule{
 	{"internal/laws", "", "", "tests of the tree as a whole"},
 	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
 	{"internal/part", "domain hyperdht ports/bridge ports/host", "", "lifecycles on a node, for the packages of the roles alone"},
-	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes app domain internal/part ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
+	{".", "adapters/udp adapters/dht adapters/portmap adapters/stun adapters/nodes app domain internal/part ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
 	{"client", ". adapters/source app domain internal/part ports ports/host", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
 	{"scraper/etcdgroup", ". adapters/etcd adapters/etcd/client ports ports/host", "", "a group of scrapers in etcd, for those who link its client"},
 	{"scraper", ". adapters/* adapters/web/hosts adapters/web/passon app domain internal/part ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},

@@ -18,6 +18,7 @@ var makers = map[string][]string{
 	"adapters/etcd/client": {"Open"},
 	"adapters/members":     {"New"},
 	"adapters/nodes":       {"New"},
+	"adapters/portmap":     {"New"},
 	"adapters/source":      {"Func", "Gatherer", "New", "NewCompressor"},
 	"adapters/stun":        {"New", "NewResponder"},
 	"adapters/targets":     {"New"},
@@ -129,15 +130,16 @@ func TestNoDotImports(t *testing.T) {
 // The parts of the assembly come from their constructors, so programs compose them in no other way: as a literal, a variable or a
 // field. They may have pointers to them.
 var composed = map[string][]string{
-	"adapters/bolt":   {"Store"},
-	"adapters/dht":    {"Transport"},
-	"adapters/source": {"Source"},
-	"adapters/stun":   {"Client", "Responder"},
-	"adapters/udp":    {"Host"},
-	"adapters/web":    {"Handler"},
-	"app":             {"Client", "EventLog", "Scraper", "Session"},
-	"hyperdht":        {"Node", "RelayServer"},
-	"hyperdht/dhtnet": {"Net"},
+	"adapters/bolt":    {"Store"},
+	"adapters/dht":     {"Transport"},
+	"adapters/portmap": {"Client"},
+	"adapters/source":  {"Source"},
+	"adapters/stun":    {"Client", "Responder"},
+	"adapters/udp":     {"Host"},
+	"adapters/web":     {"Handler"},
+	"app":              {"Client", "EventLog", "Scraper", "Session"},
+	"hyperdht":         {"Node", "RelayServer"},
+	"hyperdht/dhtnet":  {"Net"},
 }
 
 func TestProgramsComposeNoPartsByThemselves(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/dht/muxscrape"
 	"github.com/dhtprom/dhtprom/adapters/etcd"
+	"github.com/dhtprom/dhtprom/adapters/portmap"
 	sourceadapter "github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/stun"
@@ -31,7 +32,7 @@ import (
 // bounds lists every limit on resources used by peers, from the outside in.
 func bounds() []bound.Bound {
 	return slices.Concat(
-		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(),
+		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(), portmap.Bounds(),
 		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), exporter.Bounds(), bolt.Bounds(), etcd.Bounds(), web.Bounds(),
 	)
 }

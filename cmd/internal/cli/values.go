@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/model"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/web/unix"
 	"github.com/dhtprom/dhtprom/domain"
@@ -142,6 +143,22 @@ func PublicAddress(s string) (domain.Address, error) {
 
 // PublicAddressHelp is the help of --dht.public-address.
 const PublicAddressHelp = "Address at which clients reach this node's UDP port from everywhere, as HOST:PORT with an IPv4 address or a host name, whatever other DHT nodes see. The port may be forwarded, and then differs from that of --dht.listen-address. With it in their invite, clients need no DHT node, and one open UDP port. Default: unknown."
+
+// PortMappingHelp is the help of --dht.port-mapping.
+const PortMappingHelp = "When to ask the router by PCP or NAT-PMP to let in datagrams for the DHT node's port: auto (if its NAT has random ports, hole punches fail or the NAT cannot be classified), always (behind any NAT), or never."
+
+// PortMapping parses auto, always or never.
+func PortMapping(s string) (dhtprom.PortMapping, error) {
+	switch s {
+	case "auto":
+		return dhtprom.MapAuto, nil
+	case "always":
+		return dhtprom.MapAlways, nil
+	case "never":
+		return dhtprom.MapNever, nil
+	}
+	return 0, fmt.Errorf("want auto, always or never, got %q", s)
+}
 
 // CheckKey rejects 32 bytes that are not a valid public key, as half of all typing errors yield. No peer has such a key.
 func CheckKey(k domain.PublicKey) error {

@@ -12,7 +12,7 @@ import (
 // node is not firewalled the test proves nothing, since the server socket has sent to the nodes before.
 func (e *Endpoint) VerifyAddr(addr netip.AddrPort, done func(reached bool)) {
 	v := &verification{e: e, addr: addr, probe: new(probe), done: done}
-	v.pings = host.NewJoin(func() { v.end(false) })
+	v.pings = host.NewJoin(v.end)
 	begun := v.pings.Add()
 	e.standing.probes = append(e.standing.probes, v.probe)
 	for n, asked := e.nodes.list.Latest(), 0; n != nil && asked < probeNodes && e.running(); n, asked = n.Older(), asked+1 {
@@ -23,30 +23,32 @@ func (e *Endpoint) VerifyAddr(addr netip.AddrPort, done func(reached bool)) {
 
 // verification is a test of an address.
 type verification struct {
-	e     *Endpoint
-	addr  netip.AddrPort
-	probe *probe
-	pings *host.Join
-	done  func(reached bool)
-	over  bool
+	e       *Endpoint
+	addr    netip.AddrPort
+	probe   *probe
+	pings   *host.Join
+	done    func(reached bool)
+	reached bool
+	over    bool
 }
 
 func (v *verification) ask(node netip.AddrPort) {
 	ended := v.pings.Add()
 	v.e.pingNAT(node, v.addr.Port(), func(r Reply, err error) {
 		if err == nil && r.To == v.addr && slices.Contains(v.probe.hosts, r.From.Addr()) {
-			v.end(true)
+			v.reached = true
+			v.end()
 		}
 		ended()
 	})
 }
 
-func (v *verification) end(reached bool) {
+func (v *verification) end() {
 	if v.over {
 		return
 	}
 	v.over = true
 	s := &v.e.standing
 	s.probes = slices.DeleteFunc(s.probes, func(p *probe) bool { return p == v.probe })
-	v.done(reached)
+	v.done(v.reached)
 }
