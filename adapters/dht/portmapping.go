@@ -195,5 +195,5 @@ func (m *portMapping) counters() []ports.Counter {
 			Labels: []ports.Label{{Name: "result", Value: result}},
 		}
 	}
-	return []ports.Counter{counter("reached", won), counter("not reached", lost)}
+	return []ports.Counter{counter("reached", won), counter("unreached", lost)}
 }
