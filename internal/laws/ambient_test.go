@@ -69,6 +69,7 @@ var ambientHere = map[string]string{
 	"hyperdht/internal/secret runtime": "GOARCH, a constant, tells which cipher is the faster one",
 	"ports/portstest testing":          "a test suite",
 	"ports/kv/kvtest testing":          "a test suite",
+	"ports/pipe/pipetest testing":      "a test suite",
 	"ports/host a channel":             "Loop.Closed, for goroutines that wait for the loop",
 	"adapters/simnet a channel":        "Loop.Closed, and nothing waits for it",
 	"ports/portstest a channel":        "Loop.Closed, and nothing waits for it",

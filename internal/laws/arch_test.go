@@ -30,6 +30,8 @@ var rules = []rule{
 	{"ports/kv", "ports/host", "", "a store that processes share, on the loop as all ports"},
 	{"ports/kv/lease", "ports/host ports/kv", "", "one lease, for the real store's connections and the simulated one's alike"},
 	{"ports/kv/kvtest", "ports/host ports/kv", "", "a contract is stated in the words of its port alone"},
+	{"ports/pipe", "", "", "ordered bytes to a server, on the loop as all ports"},
+	{"ports/pipe/pipetest", "ports/pipe", "", "a contract is stated in the words of its port alone"},
 	{"domain", "", "", "rules without I/O, so that they can be read, tested and trusted by themselves"},
 	{"ports", "domain", "", "interfaces of the use cases; no package that implements them is imported"},
 	{"ports/scrape", "domain ports ports/host", "", "whole pages on top of the port, for use cases and adapters alike"},
@@ -67,6 +69,7 @@ var rules = []rule{
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host ports/kv ports/kv/lease", "", "what stands around simulated machines: disks and stores behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
+	{"adapters/pipes", "ports/bridge ports/host ports/pipe", "", "connections of a machine; what goes over them is not known here"},
 	{"adapters/web/hosts", "", "", "which names a server answers under, for the scraper's and the client's alike"},
 	{"adapters/web/look", "internal/coding", "", "frame, style and script of status pages, for those of the scraper and of the client alike"},
 	{"adapters/web/unix", "", "golang.org/x/sys", "sockets of the machine, for any HTTP server"},
@@ -110,7 +113,7 @@ var rules = []rule{
 }
 
 // onlyTests are packages of this module that shipped code must not import. Scenarios do not ship.
-var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/kv/kvtest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "internal/states/statestest", "interop/earlier", "interop/etcd", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/kv/kvtest", "ports/pipe/pipetest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "internal/states/statestest", "interop/earlier", "interop/etcd", "interop/jspeer", "interop/netns", "interop/tool"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

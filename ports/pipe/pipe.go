@@ -53,7 +53,7 @@ const (
 
 var steps = [...]string{Lookup: "lookup", Connect: "connect", Proxy: "proxy", TLS: "TLS handshake"}
 
-// String returns the step in words.
+// String returns the name of the step, as errors have it.
 func (s Step) String() string { return steps[s] }
 
 // Error is the failure to open a pipe.
