@@ -107,6 +107,7 @@ var rules = []rule{
 	{"client", ". adapters/source app domain internal/part ports ports/host", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
 	{"scraper/etcdgroup", ". adapters/etcd adapters/etcd/client ports ports/host", "", "a group of scrapers in etcd, for those who link its client"},
 	{"scraper", ". adapters/* adapters/web/hosts adapters/web/passon app domain internal/part ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},
+	{"node/turnserver", "", "github.com/pion/turn github.com/pion/logging golang.org/x/time", "pion's TURN server, for those who link it; nodes are not known here"},
 	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id internal/part ports/bridge ports/host", "", "the roles of those who help the two to meet"},
 	{"doctor", ". adapters/dht adapters/stun adapters/udp domain hyperdht hyperdht/id hyperdht/muxrpc internal/part ports ports/bridge ports/host", "", "an examination of a node, on any host"},
 	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},
