@@ -19,9 +19,9 @@ import (
 // no node takes the record, one follows a second later, or when the network is back.
 type announcer struct {
 	machine[announcerState]
-	p      *peering
-	keys   id.KeyPair
-	shared bool // ListenOptions.SharedKeys
+	p    *peering
+	keys id.KeyPair
+	succession
 	target id.Target
 
 	// relays and relayAddrs are sent to clients in handshakes; those of the latest cycle that reached a node.
@@ -87,8 +87,14 @@ var announcerTable = &table[announcerState]{Name: "announcer", States: []rule[an
 	announcerStopped: {Name: "stopped"},
 }}
 
-func newAnnouncer(p *peering, keys id.KeyPair, shared bool, announced func(error)) *announcer {
-	a := &announcer{p: p, keys: keys, shared: shared, target: keys.Public.Target(), group: p.rpc.NewCallGroup(), announced: announced}
+// succession is the relation to servers of other nodes under the same keys.
+type succession struct {
+	seeks bool // announces to all near nodes that have a record
+	keeps bool // never takes the record back
+}
+
+func newAnnouncer(p *peering, cfg ListenOptions, announced func(error)) *announcer {
+	a := &announcer{p: p, keys: cfg.Keys, succession: succession{seeks: cfg.SharedKeys || cfg.TakeOver, keeps: cfg.SharedKeys}, target: cfg.Keys.Public.Target(), group: p.rpc.NewCallGroup(), announced: announced}
 	a.begin(p.account, announcerTable, announcerIdle, func(announcerState) { a.cycle() })
 	return a
 }
@@ -256,7 +262,7 @@ func (a *announcer) commit(replies []rpc.Reply) {
 	})
 	begun := requests.Add()
 	for i, r := range replies {
-		if i >= announceRelays && (!a.shared || r.Value == nil) {
+		if i >= announceRelays && (!a.seeks || r.Value == nil) {
 			continue // a node with a record of shared keys gets this one
 		}
 		if r.Token == nil {
@@ -393,7 +399,7 @@ func (a *announcer) checkMapping(r rpc.Reply) {
 // unannounceAll unannounces the record at nodes. It does not use the announcer's group of calls, because it also
 // runs while that one is cancelled.
 func (a *announcer) unannounceAll(nodes []netip.AddrPort, done func()) {
-	if a.shared {
+	if a.keeps {
 		nodes = nil // the records may be those of another server
 	}
 	join := host.NewJoin(done)

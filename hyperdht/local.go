@@ -13,6 +13,9 @@ func (p *peering) localAddrs() []netip.AddrPort {
 	if socket == nil {
 		return nil // suspended: nothing can be dialled here
 	}
+	if p.limits.OneAddress {
+		return nil // its address is that of a server, which others use, too
+	}
 	bound := socket.LocalAddr()
 	if bound.Addr() == loopback {
 		return []netip.AddrPort{bound}

@@ -40,9 +40,13 @@ type natProbe struct {
 func newNATProbe(p *peering, group *rpc.CallGroup, sock host.Socket) *natProbe {
 	n := &natProbe{
 		p: p, group: group, sock: sock, began: p.host.Now(),
-		class: nat.NewClassifier(p.rpc.Firewalled()),
 		asked: make(map[netip.AddrPort]bool),
 	}
+	if p.limits.OneAddress {
+		n.class, n.begun, n.given = nat.NewKnown(sock.LocalAddr()), true, true
+		return n
+	}
+	n.class = nat.NewClassifier(p.rpc.Firewalled())
 	if p.drift.lately(p.host.Now()) {
 		n.class.Doubt()
 	}

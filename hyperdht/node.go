@@ -120,8 +120,12 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		bootstrap = append(bootstrap, b)
 	}
 
+	limits := host.LimitsOf(h)
+	if limits.Filtered { // a test of that could mislead: the nodes that are asked may send
+		cfg.Mode, cfg.Reachable, cfg.NoQuickFirewall = Ephemeral, false, true
+	}
 	n := &Node{host: h, cfg: cfg, bootstrap: bootstrap}
-	n.streams = stream.NewTable(h, stream.Config{})
+	n.streams = stream.NewTable(h, stream.Config{MaxMTU: limits.MTU})
 	n.door.Streams = n.streams
 	n.store = records.NewStore(h.Now(), records.Config{})
 	rcfg := rpc.Config{

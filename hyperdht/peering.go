@@ -33,9 +33,10 @@ type peeringConfig struct {
 
 // peering is the part of a node that connects peers.
 type peering struct {
-	host host.Host
-	rpc  *rpc.Endpoint
-	cfg  peeringConfig
+	host   host.Host
+	limits host.Limits // of the host
+	rpc    *rpc.Endpoint
+	cfg    peeringConfig
 
 	pool        *pool
 	local       *localValidator
@@ -58,7 +59,7 @@ type peering struct {
 
 // newPeering returns the peering part of the node with RPC endpoint e.
 func newPeering(h host.Host, e *rpc.Endpoint, cfg peeringConfig) *peering {
-	p := &peering{host: h, rpc: e, cfg: cfg, relayLinks: make(map[id.PublicKey]*relayLink)}
+	p := &peering{host: h, limits: host.LimitsOf(h), rpc: e, cfg: cfg, relayLinks: make(map[id.PublicKey]*relayLink)}
 	p.account = &account{host: h}
 	p.pool = newPool(p)
 	p.local = newLocalValidator(p)

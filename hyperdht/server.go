@@ -42,6 +42,9 @@ type ListenOptions struct {
 	// this server never takes a record back, which may be that of its successor, and it announces to all nodes near the key that have a
 	// record, which may be that of its predecessor.
 	SharedKeys bool
+	// TakeOver means that this server takes the place of one that another node still has under the same keys, and that is closed by Leave
+	// then: it announces to all nodes near the key that have a record.
+	TakeOver bool
 }
 
 // Server accepts connections under one key (hyperdht lib/server.js).
@@ -75,7 +78,7 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	}
 	s := &Server{
 		p: p, cfg: cfg, target: target, suspended: p.suspended,
-		announcer: newAnnouncer(p, cfg.Keys, cfg.SharedKeys, done),
+		announcer: newAnnouncer(p, cfg, done),
 		byMessage: make(map[string]*incoming),
 	}
 	p.servers.add(s)
@@ -122,6 +125,12 @@ func (s *Server) Close(done func()) {
 		s.p.servers.left(s)
 		done()
 	})
+}
+
+// Leave is Close without taking the record back: a server of another node has taken over.
+func (s *Server) Leave(done func()) {
+	s.announcer.keeps = true
+	s.Close(done)
 }
 
 // clear drops all attempts that have no connection yet.

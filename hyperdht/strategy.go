@@ -15,6 +15,7 @@ import (
 //	consistent - random:     probe random ports of the other's host
 //	random - consistent:     open many sockets towards the other, so that one of its probes hits one of them
 //	any - open:              probe its address at once; the reference implementation treats it as consistent
+//	relayed - random:        probe its address; the TURN server of this side admits the probes from all ports of its host
 func (pu *puncher) punch() bool {
 	if pu.punching() {
 		return true
@@ -33,6 +34,9 @@ func (pu *puncher) punch() bool {
 			// The server has just sent its fast-mode probe, so it waits first.
 			pu.step = pu.p.host.AfterFunc(punchInterval, func() { pu.punchRound(1) })
 		}
+	case ours == wire.FirewallConsistent && theirs >= wire.FirewallRandom && pu.p.limits.OneAddress:
+		pu.start(puncherPunching, &pu.p.stats.PunchesConsistent)
+		pu.probeHost(pu.remoteAddrs[0].addr.Addr(), 1)
 	case !ok: // what follows costs the other host many datagrams, so it must have asked for them
 		return false
 	case ours == wire.FirewallConsistent && theirs >= wire.FirewallRandom:
@@ -79,7 +83,7 @@ func (pu *puncher) guesses(left int) bool {
 
 // usesRandom reports whether the strategy would be one of the costly ones.
 func (pu *puncher) usesRandom() bool {
-	if pu.remoteFirewall == wire.FirewallOpen {
+	if pu.remoteFirewall == wire.FirewallOpen || pu.p.limits.OneAddress {
 		return false
 	}
 	return pu.nat.firewall() >= wire.FirewallRandom || pu.remoteFirewall >= wire.FirewallRandom
@@ -109,6 +113,19 @@ func (pu *puncher) punchRound(round int) {
 		}
 	}
 	pu.step = pu.p.host.AfterFunc(punchInterval, func() { pu.punchRound(round + 1) })
+}
+
+// probeHost sends a probe to a host with a random NAT now and then: then its own probes arrive, from whatever port.
+func (pu *puncher) probeHost(to netip.Addr, round int) {
+	if !pu.punching() {
+		return
+	}
+	if round > punchRounds {
+		pu.fail()
+		return
+	}
+	pu.probe(netip.AddrPortFrom(to, pu.p.randomPort()))
+	pu.step = pu.p.host.AfterFunc(punchInterval, func() { pu.probeHost(to, round+1) })
 }
 
 // probeRandomPorts sends one probe after the other to random ports of a host with a random NAT.

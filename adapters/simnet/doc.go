@@ -56,5 +56,6 @@
 // # Observing a run
 //
 // Config.Trace receives a line for every event, every drop with its reason. Package pcap below writes the datagrams that
-// cross segments to a capture file. Package simstore is a disk for machines that store something.
+// cross segments to a capture file. Package simstore is a disk for machines that store something, simpipe connects
+// machines by pipes as TCP does, simturn is a TURN server.
 package simnet

@@ -32,7 +32,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 		return true, "files of adapters and programs"
 	case under(path, "adapters"):
 		// These run on the loop; all other adapters are the real world.
-		return !underAny(path, "adapters/simnet", "adapters/dht", "adapters/portmap", "adapters/stun"), "the real world"
+		return !underAny(path, "adapters/simnet", "adapters/dht", "adapters/portmap", "adapters/stun", "adapters/turn"), "the real world"
 	}
 	return false, ""
 }

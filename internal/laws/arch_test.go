@@ -66,7 +66,10 @@ var rules = []rule{
 	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux domain ports ports/bound", "", "scrapes over any mux; aliases and sessions are not known here"},
 	{"adapters/portmap", "ports/host ports/bound", anything, "a mapping at the router"},
 	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
+	{"adapters/turn", "internal/states ports/bound ports/host ports/pipe", "github.com/pion/stun", "a host on another host; what runs on it is not known here"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
+	{"adapters/simnet/simpipe", "adapters/simnet ports/pipe", "", "pipes between simulated machines, behind their port"},
+	{"adapters/simnet/simturn", "adapters/simnet adapters/simnet/simpipe ports/host ports/pipe", "github.com/pion/stun", "a server on a simulated machine; it shares nothing with the client but the library for messages"},
 	{"adapters/simnet/*", "adapters/simnet domain ports ports/host ports/kv ports/kv/lease", "", "what stands around simulated machines: disks and stores behind ports, recorders of datagrams"},
 	{"adapters/udp", "ports/host ports/bound", "golang.org/x/net golang.org/x/sys", "a machine knows nothing of what runs on it"},
 	{"adapters/pipes", "ports/bridge ports/host ports/pipe", "", "connections of a machine; what goes over them is not known here"},
@@ -114,7 +117,7 @@ var rules = []rule{
 }
 
 // onlyTests are packages of this module that shipped code must not import. Scenarios do not ship.
-var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/kv/kvtest", "ports/pipe/pipetest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "internal/states/statestest", "interop/earlier", "interop/etcd", "interop/jspeer", "interop/netns", "interop/tool"}
+var onlyTests = []string{"spec/vectors", "internal/cost", "internal/golden", "internal/api", "ports/host/hosttest", "ports/kv/kvtest", "ports/pipe/pipetest", "ports/portstest", "hyperdht/forge", "hyperdht/mux/muxtest", "internal/states/statestest", "interop/earlier", "interop/etcd", "interop/jspeer", "interop/netns", "interop/tool", "interop/turn"}
 
 // matches reports whether a package path has the form of a pattern.
 func matches(pattern, p string) bool {

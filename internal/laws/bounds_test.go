@@ -18,6 +18,7 @@ import (
 	sourceadapter "github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/turn"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/app"
@@ -32,7 +33,7 @@ import (
 // bounds lists every limit on resources used by peers, from the outside in.
 func bounds() []bound.Bound {
 	return slices.Concat(
-		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(), portmap.Bounds(),
+		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(), turn.Bounds(), portmap.Bounds(),
 		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), exporter.Bounds(), bolt.Bounds(), etcd.Bounds(), web.Bounds(),
 	)
 }
@@ -132,6 +133,8 @@ var noBounds = map[string]string{
 	"filesd.maxPairs":         "files of the operator",
 	"filesd.maxTargets":       "files of the operator",
 	"domain.MaxAddresses":     "an invite comes from the operator",
+	"domain.MaxTURNServers":   "an invite comes from the operator",
+	"pipes.maxProxyAnswer":    "a proxy is the operator's",
 	"domain.maxHostName":      "our own configuration, or an invite, which comes from the operator",
 	"domain.maxInviteFields":  "an invite comes from the operator",
 	"domain.maxInviteNode":    "an invite comes from the operator",
@@ -165,6 +168,12 @@ var noBounds = map[string]string{
 	"stun.maxName":            "our own configuration",
 	"stun.maxServers":         "our own configuration",
 	"stun.maxUnknown":         "one answer's size",
+	"turn.maxBatch":           "requests of our own",
+	"turn.maxFresh":           "requests of our own",
+	"turn.maxLife":            "how often we ask",
+	"turn.maxRetry":           "a pause of our own",
+	"turn.maxServers":         "our own configuration",
+	"turn.maxURI":             "our own configuration",
 	"targets.maxFile":         "a file of our own",
 	"udx.MaxDatagram":         "fixed by the protocol, see udp.maxDatagram",
 	"udx.MaxMessage":          "fixed by the protocol, see udp.maxDatagram",

@@ -12,9 +12,10 @@ var dtlsModule = regexp.MustCompile(`(?m)^\tgithub.com/pion/dtls(/v\d+)? (v\S+)`
 
 // pionUsers are the packages that may import pion's libraries, and which.
 var pionUsers = map[string][]string{
-	"adapters/stun":   {"github.com/pion/stun/v2"},
-	"adapters/turn":   {"github.com/pion/stun/v2"},
-	"node/turnserver": {"github.com/pion/turn/v5", "github.com/pion/logging"},
+	"adapters/stun":           {"github.com/pion/stun/v2"},
+	"adapters/turn":           {"github.com/pion/stun/v2"},
+	"adapters/simnet/simturn": {"github.com/pion/stun/v2"},
+	"node/turnserver":         {"github.com/pion/turn/v5", "github.com/pion/logging"},
 }
 
 // DTLS is a dependency of the libraries of STUN and TURN and is never used. It has had vulnerabilities, so the policy names the linked

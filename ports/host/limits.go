@@ -5,10 +5,9 @@ package host
 type Limits struct {
 	// Filtered means that datagrams arrive only from hosts to which this one has sent some, whatever the network.
 	Filtered bool
-	// OneAddress means that all sockets share one address and port: a datagram goes to the socket that sent to its sender last.
+	// OneAddress means that all sockets have one address, which every remote sees: a datagram goes to the socket that sent to its sender
+	// last. Other addresses of a host that was sent to may send, too.
 	OneAddress bool
-	// NoTTL means that the TTL of Send has no effect.
-	NoTTL bool
 	// MTU is the largest datagram with the headers of IP and UDP, in bytes; 0 means the usual 1,500.
 	MTU int
 }

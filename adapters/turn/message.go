@@ -1,0 +1,176 @@
+package turn
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/pion/stun/v2"
+
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// message is the part of a STUN message that this package uses. Its slices are borrowed.
+type message struct {
+	kind       stun.MessageType
+	id         transactionID
+	code       int // of an error
+	reason     string
+	realm      []byte
+	nonce      []byte
+	algorithms []byte
+	relayed    netip.AddrPort
+	peer       netip.AddrPort
+	alternate  netip.AddrPort
+	lifetime   time.Duration
+	data       []byte
+	sentAt     host.Instant // when the request was sent that it answers
+	raw        *stun.Message
+}
+
+type transactionID = [stun.TransactionIDSize]byte
+
+var errMessage = errors.New("turn: malformed message")
+
+// parse parses a message into raw, which is overwritten. Unused attributes are skipped.
+func parse(b []byte, raw *stun.Message) (m message, err error) {
+	if len(b) < headerSize || len(b) > maxFrame || len(b)%4 != 0 || b[0]>>6 != 0 ||
+		binary.BigEndian.Uint32(b[4:]) != magicCookie || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize {
+		return m, errMessage
+	}
+	raw.Reset()
+	raw.Raw = append(raw.Raw, b...)
+	if raw.Decode() != nil {
+		return m, errMessage
+	}
+	m.kind, m.id, m.raw = raw.Type, raw.TransactionID, raw
+	for _, a := range raw.Attributes {
+		if err := m.take(a); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+// take takes an attribute. pion's parsers panic on some short values.
+func (m *message) take(a stun.RawAttribute) (err error) {
+	v := a.Value
+	switch a.Type {
+	case stun.AttrErrorCode:
+		if len(v) < 4 || len(v) > maxText {
+			return errMessage
+		}
+		m.code, m.reason = int(v[2]&7)*100+int(v[3]%100), string(v[4:])
+	case stun.AttrRealm:
+		m.realm = v
+	case stun.AttrNonce:
+		m.nonce = v
+	case attrPasswordAlgorithms:
+		m.algorithms = v
+	case stun.AttrXORRelayedAddress:
+		m.relayed, err = readXORAddr(v)
+	case stun.AttrXORPeerAddress:
+		m.peer, err = readXORAddr(v)
+	case stun.AttrAlternateServer:
+		m.alternate, err = readAddr(v)
+	case stun.AttrLifetime:
+		if len(v) != 4 {
+			return errMessage
+		}
+		m.lifetime = time.Duration(binary.BigEndian.Uint32(v)) * time.Second
+	case stun.AttrData:
+		m.data = v
+	}
+	if max(len(m.realm), len(m.nonce), len(m.algorithms)) > maxText {
+		return errMessage
+	}
+	return err
+}
+
+// readAddr parses the value of an address attribute (RFC 8489, section 14.1). For an IPv6 address the result is invalid.
+func readAddr(v []byte) (netip.AddrPort, error) {
+	const familyIPv4, familyIPv6 = 1, 2
+	switch {
+	case len(v) == 20 && v[1] == familyIPv6:
+		return netip.AddrPort{}, nil
+	case len(v) != 8 || v[1] != familyIPv4:
+		return netip.AddrPort{}, errMessage
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(v[4:8])), binary.BigEndian.Uint16(v[2:])), nil
+}
+
+// readXORAddr parses the value of an address attribute that is masked with the magic cookie (RFC 8489, section 14.2).
+func readXORAddr(v []byte) (netip.AddrPort, error) {
+	a, err := readAddr(v)
+	if err != nil || !a.IsValid() {
+		return a, err
+	}
+	ip := a.Addr().As4()
+	binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32(ip[:])^magicCookie)
+	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()^magicCookie>>16), nil
+}
+
+// xorAddr returns the attribute XOR-PEER-ADDRESS of an IPv4 address.
+func xorAddr(a netip.AddrPort) stun.RawAttribute {
+	v := make([]byte, 8)
+	v[1] = 1
+	ip := a.Addr().As4()
+	binary.BigEndian.PutUint16(v[2:], a.Port()^magicCookie>>16)
+	binary.BigEndian.PutUint32(v[4:], binary.BigEndian.Uint32(ip[:])^magicCookie)
+	return stun.RawAttribute{Type: stun.AttrXORPeerAddress, Value: v}
+}
+
+// seconds returns the attribute LIFETIME.
+func seconds(d time.Duration) stun.RawAttribute {
+	return stun.RawAttribute{Type: stun.AttrLifetime, Value: binary.BigEndian.AppendUint32(nil, uint32(d/time.Second))}
+}
+
+// channelNumber returns the attribute CHANNEL-NUMBER.
+func channelNumber(n uint16) stun.RawAttribute {
+	return stun.RawAttribute{Type: stun.AttrChannelNumber, Value: []byte{byte(n >> 8), byte(n), 0, 0}}
+}
+
+// requestedUDP is the attribute REQUESTED-TRANSPORT.
+var requestedUDP = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{protocolUDP, 0, 0, 0}}
+
+// appendSend appends a Send indication (RFC 8656, section 11.1).
+func appendSend(b []byte, id transactionID, to netip.AddrPort, data []byte) []byte {
+	padded := (len(data) + 3) &^ 3
+	b = binary.BigEndian.AppendUint16(b, stun.NewType(stun.MethodSend, stun.ClassIndication).Value())
+	b = binary.BigEndian.AppendUint16(b, uint16(12+4+padded))
+	b = binary.BigEndian.AppendUint32(b, magicCookie)
+	b = append(b, id[:]...)
+	ip := to.Addr().As4()
+	b = binary.BigEndian.AppendUint16(b, uint16(stun.AttrXORPeerAddress))
+	b = append(b, 0, 8, 0, 1)
+	b = binary.BigEndian.AppendUint16(b, to.Port()^magicCookie>>16)
+	b = binary.BigEndian.AppendUint32(b, binary.BigEndian.Uint32(ip[:])^magicCookie)
+	b = binary.BigEndian.AppendUint16(b, uint16(stun.AttrData))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	b = append(b, data...)
+	return append(b, make([]byte, padded-len(data))...)
+}
+
+// appendChannelData appends ChannelData, padded as over streams, where datagrams do not mind.
+func appendChannelData(b []byte, channel uint16, data []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, channel)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	b = append(b, data...)
+	return append(b, make([]byte, -len(data)&(padding-1))...)
+}
+
+// isChannelData reports whether a frame is ChannelData.
+func isChannelData(b []byte) bool { return len(b) >= channelHeader && b[0]>>6 == 1 }
+
+// readChannelData parses ChannelData, with or without padding.
+func readChannelData(b []byte) (channel uint16, data []byte, err error) {
+	n := int(binary.BigEndian.Uint16(b[2:]))
+	if n > len(b)-channelHeader {
+		return 0, nil, errMessage
+	}
+	return binary.BigEndian.Uint16(b), b[channelHeader : channelHeader+n], nil
+}
+
+// isUsable reports whether datagrams can be sent to an address.
+func isUsable(a netip.AddrPort) bool { return a.Addr().Is4() && a.Port() != 0 }
