@@ -377,7 +377,7 @@ func TestStoreIsReleasedWhereTheNodeIsClosed(t *testing.T) {
 
 // A new public type with methods must be among those closed here, or be a value without waits.
 func TestEveryPublicTypeIsClosed(t *testing.T) {
-	values := map[string]bool{"Addr": true, "Clock": true, "Config": true, "Status": true, "PortError": true, "StoreError": true, "TargetError": true}
+	values := map[string]bool{"Addr": true, "Clock": true, "Config": true, "Status": true, "PortError": true, "StoreError": true, "TargetError": true, "TURNConfig": true}
 	known := map[string]bool{}
 	for value := range (&things{
 		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},

@@ -51,8 +51,8 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	n.host.Do(func() {
 		if cfg.Connect != nil {
 			n.transport, err = cfg.Connect(n.host, cfg)
-		} else if n.stack, err = NewStack(n.host, cfg); err == nil {
-			n.transport = n.stack.Transport
+		} else {
+			n.transport, n.stack, err = NewTransport(n.host, cfg)
 		}
 	})
 	if err != nil {
@@ -80,7 +80,7 @@ func ProvideNode(cfg NodeConfig) (n *Node, cleanup func(), err error) {
 }
 
 // Streams dials and listens for the service itself: net.Conn and net.Listener over this node. It is nil where
-// NodeConfig.Connect made another network.
+// NodeConfig.Connect made another network, and where the node has no UDP (TURNAlways).
 func (n *Node) Streams() *dhtnet.Net {
 	if n.stack == nil {
 		return nil
@@ -104,7 +104,8 @@ func (n *Node) Host() host.Host { return n.parts }
 // Transport is described at Host. Node.Close closes it, so borrowers must keep it open (KeepTransport).
 func (n *Node) Transport() ports.Transport { return n.transport }
 
-// Stack is described at Host. It is nil where NodeConfig.Connect made another network.
+// Stack is described at Host: that of the node over UDP. It is nil where NodeConfig.Connect made another network, and where the node has no
+// UDP (TURNAlways).
 func (n *Node) Stack() *Stack { return n.stack }
 
 // Do runs f on the node's loop and returns its error, ErrClosed on a closed node, or the error of a context that ends first; f

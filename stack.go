@@ -10,6 +10,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/nodes"
 	"github.com/dhtprom/dhtprom/adapters/portmap"
 	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/turn"
 	"github.com/dhtprom/dhtprom/app"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -56,10 +57,15 @@ type NodeConfig struct {
 	Mode    hyperdht.Mode
 	OnReady func()
 
+	// TURN are servers that carry the node's datagrams over TCP or TLS where no UDP gets out.
+	TURN TURNConfig
+
 	Logger *slog.Logger // nil: no logging
 	// Connect replaces HyperDHT by another network, for tests of a service; nil is HyperDHT. It runs on the loop. Such a node has
 	// no Stack and no Streams.
 	Connect func(host.Host, NodeConfig) (ports.Transport, error)
+
+	turn *turn.Host // on which the node runs; nil for a node over UDP
 }
 
 func (c *NodeConfig) check() error {
@@ -124,7 +130,7 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	}
 	s := &Stack{}
 	node := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: cfg.Mode, OnReady: cfg.OnReady, WallClock: time.Now}
-	transport := dht.Config{RelayThrough: relayKeys(cfg.Relays), Paths: cfg.Paths, Version: cfg.Version, PublicAddress: cfg.PublicAddress}
+	transport := dht.Config{RelayThrough: relayKeys(cfg.Relays), Paths: cfg.Paths, Version: cfg.Version, PublicAddress: cfg.PublicAddress, TURN: cfg.turn != nil}
 	transport.OnUnresolved = func(err error) { cfg.log().Warn("The public address of this node is not known yet", "err", err) }
 	node.RelayAddrs = relayAddrs(cfg.Relays)
 	if cfg.NodesFile != "" {

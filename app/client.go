@@ -343,7 +343,7 @@ func (c *Client) Start(done func(error)) {
 	}
 	c.unwatch = c.cfg.Transport.OnMoved(func(m ports.Move) {
 		for _, k := range c.scrapers {
-			if m == ports.MoveElsewhere || k.connections == 0 {
+			if m != ports.MoveIntoReach || k.connections == 0 {
 				k.registrar.again()
 			}
 		}

@@ -12,6 +12,6 @@ func watchNetwork(node ports.Node, onEvent func(domain.Event)) (cancel func()) {
 			tell(onEvent, domain.NetworkFound{Nodes: n.Nodes})
 			return
 		}
-		tell(onEvent, domain.NetworkLost{BootstrapNodes: n.BootstrapNodes, Own: n.Own, NoIPv4: n.NoIPv4})
+		tell(onEvent, domain.NetworkLost{BootstrapNodes: n.BootstrapNodes, Own: n.Own, NoIPv4: n.NoIPv4, TURN: n.TURN})
 	})
 }

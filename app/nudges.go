@@ -14,7 +14,9 @@ type nudges struct {
 	timer   host.Timer         // runs during a round, and until the next one may begin
 	moves   moves
 	telling bool // a round is in progress
+	over    bool // it is about another way to the network, with the former one still working
 	again   bool // the machine has moved during the round
+	then    bool // over of the next round
 	unwatch []func()
 }
 
@@ -29,10 +31,12 @@ const nudgeSteps = 20
 
 func (n *nudges) onMoved(m ports.Move) {
 	switch {
-	case m != ports.MoveElsewhere || n.scraper.closed:
-	case n.telling:
-		n.again = true // some sessions have been notified before it
-	case n.timer == nil:
+	case m == ports.MoveIntoReach || n.scraper.closed:
+	case n.telling, n.timer != nil:
+		n.again = n.telling // some sessions have been notified before it
+		n.then = n.then && m == ports.MoveOver
+	default:
+		n.then = m == ports.MoveOver
 		n.start()
 	}
 }
@@ -49,7 +53,7 @@ func (n *nudges) start() {
 
 func (n *nudges) begin() {
 	n.moves.count(n.scraper.cfg.Host.Now())
-	n.telling, n.again = true, false
+	n.telling, n.again, n.over, n.then = true, false, n.then, true
 	n.keys = n.scraper.clients()
 	n.step()
 }
@@ -63,7 +67,11 @@ func (n *nudges) step() {
 			return
 		}
 		if held := s.sessions[n.keys[0]]; held != nil {
-			held.moved()
+			if n.over {
+				held.movedOver()
+			} else {
+				held.moved()
+			}
 		}
 		n.keys = n.keys[1:]
 	}

@@ -24,6 +24,7 @@ type pathSearch struct {
 	turn    dialler
 	backoff domain.Backoff
 	rest    time.Duration // the wait before the next attempt; 0 for none since the last news
+	any     bool          // any path will do, since the connection's own way to the network is about to be closed
 	direct  bool          // the path of the session's connection
 	since   host.Instant  // time at which it became direct, a relay took over, or the last attempt ended
 	timer   host.Timer    // waiting: the next attempt; dialling: connect timeout
@@ -54,7 +55,15 @@ func (p *pathSearch) follow(path domain.Path) {
 // end stops the search, because the session has a direct path or no connection.
 func (p *pathSearch) end() {
 	p.stop()
-	p.direct = false
+	p.direct, p.any = false, false
+}
+
+// over begins a search for any path, over another way to the network.
+func (p *pathSearch) over() {
+	p.stop()
+	p.reset()
+	p.any = true
+	p.queueUp()
 }
 
 // stop cancels the current attempt.
@@ -104,7 +113,7 @@ func (p *pathSearch) pause() time.Duration {
 func (p *pathSearch) wait(d time.Duration) {
 	p.timer = p.s.cfg.Host.AfterFunc(d, func() {
 		p.timer = nil
-		if silence := p.s.link.conn.DirectSilence(); silence < takeoverWait {
+		if silence := p.s.link.conn.DirectSilence(); silence < takeoverWait && !p.any {
 			p.wait(takeoverWait - silence)
 			return
 		}
@@ -143,10 +152,11 @@ func (p *pathSearch) check() {
 	if !l.open || !l.ready {
 		return
 	}
-	if l.peer = l.conn.Peer(); l.peer.Path == domain.PathRelay {
+	if l.peer = l.conn.Peer(); l.peer.Path == domain.PathRelay && !p.any {
 		return
 	}
-	p.link = nil
+	p.timer.Stop()
+	p.link, p.timer, p.any = nil, nil, false
 	p.s.paths.SecondDirect++
 	p.s.goOver(l)
 	p.follow(l.peer.Path)

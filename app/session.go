@@ -131,6 +131,16 @@ func (s *Session) moved() {
 	})
 }
 
+// movedOver reports that new connections of this machine take another way, and that those made before work until they are closed. An open
+// session gets a connection over it, and closes the other one when its requests have ended.
+func (s *Session) movedOver() {
+	if s.state == domain.SessionOpen && s.link.ready {
+		s.search.over()
+		return
+	}
+	s.moved()
+}
+
 // news dials with the given function, or probes what the session has.
 func (s *Session) news(dial func()) {
 	s.backoff.Reset()

@@ -20,6 +20,7 @@ func (r *Report) conclude(cfg Config) {
 	for _, t := range r.Targets {
 		r.concludeTarget(t, cfg)
 	}
+	r.concludeTURN()
 	r.concludeClock()
 	order := []string{Problem, Warning, Note}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
@@ -71,6 +72,9 @@ func (r *Report) concludeNetwork(cfg Config) {
 		r.find(Warning, "bootstrap_partly_silent", "No answer from "+strings.Join(silent, ", ")+"; other nodes answer, so this does no harm now.",
 			"If a node is gone permanently, remove it from --dht.bootstrap.")
 	case r.Network.Entered:
+	case r.relays():
+		r.find(Note, "turn_used", "No DHT node answers over UDP, and a TURN server relays: connections take that.",
+			"Allow outgoing UDP for paths without a third machine.")
 	case len(r.Machine.Addrs) == 0:
 		r.find(Problem, "no_network", "This machine has no network: none of its interfaces has an IPv4 address.",
 			"Connect it to a network with IPv4, which HyperDHT needs, or set a TURN server with --turn.server.")
@@ -116,6 +120,22 @@ func (r *Report) concludeNAT(cfg Config) {
 	}
 	if len(silent) > 0 {
 		r.find(Warning, "stun_silent", "STUN does not answer: "+strings.Join(silent, ", ")+".", "Check --stun.server; a silent server only delays the node by a second now and then.")
+	}
+}
+
+func (r *Report) concludeTURN() {
+	var failed []string
+	for _, t := range r.TURN {
+		if !t.OK {
+			failed = append(failed, t.Server+" ("+t.Error+")")
+		}
+	}
+	switch {
+	case len(failed) == 0:
+	case r.Network.Entered || r.relays():
+		r.find(Warning, "turn_failed", "TURN servers that do not relay: "+strings.Join(failed, ", ")+".", "They are not needed now. Check --turn.server, --turn.credentials-file and --turn.proxy.")
+	default:
+		r.find(Problem, "turn_failed", "No TURN server relays: "+strings.Join(failed, ", ")+".", "Check --turn.server, --turn.credentials-file and --turn.proxy; the error names the step that failed.")
 	}
 }
 

@@ -193,12 +193,37 @@ func (ex *examination) measureNow() {
 		ex.progress("waiting for STUN servers", ex.report.writeNetwork, ex.report.writeNAT)
 		ex.host.AfterFunc(ex.stunWait(), func() {
 			ex.report.stun(ex.early, ex.servers())
-			ex.progress("", ex.report.writeSTUN)
-			ex.next(0)
+			ex.progress(ex.afterSTUN(), ex.report.writeSTUN)
+			ex.tryTURN(func() { ex.next(0) })
 		})
 	}
 	if err := ex.node.ClassifyNAT(classified); err != nil {
 		classified(hyperdht.NATReport{})
+	}
+}
+
+// afterSTUN names what is examined after the STUN servers.
+func (ex *examination) afterSTUN() string {
+	if len(ex.cfg.Node.TURN.Servers) == 0 {
+		return ""
+	}
+	return "trying the TURN servers"
+}
+
+// tryTURN tries the TURN servers, if there are any.
+func (ex *examination) tryTURN(done func()) {
+	if len(ex.cfg.Node.TURN.Servers) == 0 {
+		done()
+		return
+	}
+	err := dhtprom.TryTURN(ex.host, ex.cfg.Node.TURN, func(results []dhtprom.TURNResult) {
+		ex.report.turn(results)
+		ex.progress("", ex.report.writeTURN)
+		done()
+	})
+	if err != nil {
+		ex.report.turn([]dhtprom.TURNResult{{Server: "configuration", Err: err}})
+		done()
 	}
 }
 

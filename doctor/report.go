@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/domain"
@@ -41,6 +42,7 @@ type Report struct {
 	Network   Network         `json:"network"`
 	NAT       NAT             `json:"nat"`
 	STUN      []STUNServer    `json:"stun"`
+	TURN      []TURNServer    `json:"turn,omitempty"`
 	Targets   []*TargetReport `json:"targets"`
 	Findings  []Finding       `json:"findings"`
 }
@@ -99,6 +101,16 @@ type STUNServer struct {
 	RTT       Seconds        `json:"rtt_seconds,omitzero"`
 	Seen      netip.AddrPort `json:"sees_us_at,omitzero"`
 	Error     string         `json:"error,omitempty"`
+}
+
+// TURNServer is a configured TURN server.
+type TURNServer struct {
+	Server  string         `json:"server"`
+	Proxy   string         `json:"proxy,omitempty"`
+	OK      bool           `json:"ok"`
+	Relayed netip.AddrPort `json:"relayed_address,omitzero"`
+	Took    Seconds        `json:"took_seconds,omitzero"`
+	Error   string         `json:"error,omitempty"`
 }
 
 // TargetReport is the report about one target.
@@ -205,6 +217,18 @@ func (r *Report) stun(early, late []stun.ServerStatus) {
 		}
 		r.STUN = append(r.STUN, out)
 	}
+}
+
+// turn adds the results of TURN servers.
+func (r *Report) turn(results []dhtprom.TURNResult) {
+	for _, t := range results {
+		r.TURN = append(r.TURN, TURNServer{Server: t.Server, Proxy: t.Proxy, OK: t.Err == nil, Relayed: t.Relayed, Took: Seconds(t.Took), Error: text(t.Err)})
+	}
+}
+
+// relays reports whether a TURN server relays.
+func (r *Report) relays() bool {
+	return slices.ContainsFunc(r.TURN, func(t TURNServer) bool { return t.OK })
 }
 
 func (r *Report) clock(began, now time.Time, steady time.Duration) {

@@ -27,6 +27,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.writeNetwork(p)
 	r.writeNAT(p)
 	r.writeSTUN(p)
+	r.writeTURN(p)
 	for _, t := range r.Targets {
 		t.writeRecord(p)
 		t.writeConnection(p)
@@ -152,6 +153,24 @@ func (r *Report) writeSTUN(p *page) {
 		}
 		if s.Alternate.IsValid() {
 			p.line("", "  it answers at %v, too", s.Alternate)
+		}
+	}
+}
+
+func (r *Report) writeTURN(p *page) {
+	if len(r.TURN) == 0 {
+		return
+	}
+	p.heading("TURN")
+	for _, t := range r.TURN {
+		name := t.Server
+		if t.Proxy != "" {
+			name += " through the proxy " + t.Proxy
+		}
+		if t.OK {
+			p.line(good, "%s relays after %v, at %v", name, t.Took, t.Relayed)
+		} else {
+			p.line(bad, "%s: %s", name, t.Error)
 		}
 	}
 }

@@ -416,6 +416,7 @@ type NetworkLost struct {
 	BootstrapNodes int              // tried
 	Own            []netip.AddrPort // of their addresses that are this node's own
 	NoIPv4         bool             // this machine has no IPv4 address
+	TURN           error            // why no TURN server relays; nil without one
 }
 
 func (e NetworkLost) LogRecord() LogRecord {
@@ -425,6 +426,8 @@ func (e NetworkLost) LogRecord() LogRecord {
 	}
 	hint := "check that UDP is let out and that the bootstrap nodes run; one open UDP port is enough to a scraper with --dht.public-address, and TCP or TLS to a TURN server (--turn.server); doctor looks at each step"
 	switch {
+	case e.TURN != nil:
+		hint = fmt.Sprintf("no UDP gets out, and no TURN server relays: %v; doctor looks at each step", e.TURN)
 	case e.NoIPv4:
 		hint = "this machine has no IPv4 address but loopback, and HyperDHT needs one; connect it to a network with IPv4, or set a TURN server (--turn.server)"
 	case len(e.Own) > 0:

@@ -24,8 +24,8 @@ import (
 //
 // Kinds of fields are 1, a bootstrap node as text, and 2, the key of a blind relay. A reader ignores unknown kinds from 128 on, and
 // values of them that it cannot use, and rejects others, because the invite would not work without them. From 128 on there are 128, an
-// address of the scraper as text, HOST:PORT, and 129, the key of a relay of the invite with an address of it as text. Upper case is equivalent to lower case, for QR codes that
-// have upper case only. The holder of an invite may register: it is as secret as the secret in it.
+// address of the scraper as text, HOST:PORT, 129, the key of a relay of the invite with an address of it as text, and 130, a TURN server:
+// its URI, a user and a password as three lines. Upper case is equivalent to lower case, for QR codes that have upper case only. The holder of an invite may register: it is as secret as the secret in it.
 type Invite struct {
 	Scraper PublicKey
 	Secret  Secret
@@ -35,7 +35,12 @@ type Invite struct {
 	Relays []Reference
 	// Addrs are addresses at which the scraper can be dialled itself, MaxAddresses at most.
 	Addrs []Address
+	// TURN are servers for networks from which no UDP gets out, MaxTURNServers at most, with credentials.
+	TURN []TURNServer
 }
+
+// MaxTURNServers is the number of TURN servers in an invite.
+const MaxTURNServers = 4
 
 // MaxAddresses is the number of addresses of a scraper in an invite.
 const MaxAddresses = 2
@@ -56,6 +61,7 @@ const (
 	fieldOptional   = 128 // and above: may be skipped
 	fieldAddress    = 128
 	fieldRelayAddr  = 129
+	fieldTURN       = 130
 	maxInviteNodes  = 8 // bootstrap nodes, and relays
 	maxInviteFields = 64
 	maxInviteText   = 8192 // characters, white space included
@@ -94,6 +100,8 @@ func (i Invite) Check() error {
 		return inviteErrorf("has %d relays, at most %d fit", len(i.Relays), maxInviteNodes)
 	case len(i.Addrs) > MaxAddresses:
 		return inviteErrorf("has %d addresses of the scraper, at most %d fit", len(i.Addrs), MaxAddresses)
+	case len(i.TURN) > MaxTURNServers:
+		return inviteErrorf("has %d TURN servers, at most %d fit", len(i.TURN), MaxTURNServers)
 	}
 	for _, b := range i.Bootstrap {
 		if err := checkInviteNode(b); err != nil {
@@ -106,6 +114,11 @@ func (i Invite) Check() error {
 			return inviteErrorf("has a relay without a key")
 		case !r.Addr.IsZero() && !r.Addr.valid():
 			return inviteErrorf("has a relay with an address that is not HOST:PORT")
+		}
+	}
+	for _, s := range i.TURN {
+		if !s.valid() {
+			return inviteErrorf("has a TURN server without user or password, or with more than %d bytes in all", maxInviteNode)
 		}
 	}
 	for _, a := range i.Addrs {
@@ -171,6 +184,9 @@ func (i Invite) appendFields(b []byte) []byte {
 		if value := string(r.Key[:]) + r.Addr.String(); !r.Addr.IsZero() && len(value) <= maxInviteNode {
 			add(fieldRelayAddr, value)
 		}
+	}
+	for _, s := range i.TURN {
+		add(fieldTURN, s.text())
 	}
 	return b
 }
@@ -300,6 +316,10 @@ func (i *Invite) readOptional(kind byte, value []byte) {
 		at := slices.IndexFunc(i.Relays, func(r Reference) bool { return r.Key == PublicKey(value[:KeySize]) })
 		if a, err := ParseAddress(string(value[KeySize:])); err == nil && at >= 0 {
 			i.Relays[at].Addr = a
+		}
+	case kind == fieldTURN && len(i.TURN) < MaxTURNServers:
+		if s, ok := parseTURNServer(string(value)); ok {
+			i.TURN = append(i.TURN, s)
 		}
 	}
 }

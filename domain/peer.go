@@ -15,6 +15,7 @@ const (
 	PathDirect       // one side has an open address
 	PathPunched      // through holes that both sides punched into their NATs
 	PathRelay        // through a third party
+	PathTURN         // through this machine's TURN server
 )
 
 func (p Path) String() string {
@@ -27,13 +28,15 @@ func (p Path) String() string {
 		return "punched"
 	case PathRelay:
 		return "relayed"
+	case PathTURN:
+		return "turn"
 	default:
 		return "unknown"
 	}
 }
 
 // Paths lists the paths of connections that have one.
-func Paths() []Path { return []Path{PathLAN, PathDirect, PathPunched, PathRelay} }
+func Paths() []Path { return []Path{PathLAN, PathDirect, PathPunched, PathRelay, PathTURN} }
 
 // Peer is the remote end of a connection.
 type Peer struct {

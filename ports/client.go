@@ -27,6 +27,9 @@ type ClientTransport interface {
 // prometheus-metrics to peers that know no other.
 type MetricsListen struct {
 	Keys domain.KeyPair
+	// TakeOver means that the listener takes the place of one that another node of this program still has under the keys, and that ends by
+	// Leave then.
+	TakeOver bool
 	// Admit decides before any answer whether a peer may connect. False rejects it; the payload is unverified, and so may be
 	// addr, the peer's address.
 	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool

@@ -29,6 +29,9 @@ const (
 	// MoveIntoReach means that there is no firewall after all: connections go on, and peers that could not connect before now
 	// can.
 	MoveIntoReach
+	// MoveOver means that connections made from now on take another way than those before, which still work. They end when their
+	// requests have ended, and should be replaced before.
+	MoveOver
 )
 
 // Network reports whether DHT nodes answer, and the known causes if not.
@@ -38,10 +41,12 @@ type Network struct {
 	BootstrapNodes int              // tried
 	Own            []netip.AddrPort // of their addresses that are this node's own
 	NoIPv4         bool             // this machine has no IPv4 address
+	TURN           error            // why no TURN server relays; nil without one
 }
 
 // NodeStatus is a snapshot of the DHT node.
 type NodeStatus struct {
+	Uplink     string           // "udp", or "turn" where a TURN server carries the datagrams
 	State      string           // "starting", "online", "degraded", "offline", "closed"
 	Local      netip.AddrPort   // of the bound socket; invalid without one
 	Addrs      []netip.AddrPort // this machine's own view

@@ -23,6 +23,8 @@ type AliasListen struct {
 	// SharedKeys means that other scrapers take turns with this one under the keys: the listener's end does not unannounce it, because the
 	// record may be its successor's.
 	SharedKeys bool
+	// TakeOver corresponds to that of MetricsListen.
+	TakeOver bool
 	// Admit decides before any answer whether a peer may connect; nil admits all.
 	Admit func(remote domain.PublicKey, payload domain.HandshakePayload, addr netip.AddrPort) bool
 	// Known corresponds to that of MetricsListen.

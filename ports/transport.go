@@ -23,6 +23,8 @@ type Transport interface {
 type Listener interface {
 	// Close unannounces the server and closes its connections. Their OnClose comes before done.
 	Close(done func())
+	// Leave is Close without unannouncing the server: another one has taken its place (TakeOver).
+	Leave(done func())
 }
 
 // Conn is one incoming connection.

@@ -9,8 +9,10 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/adapters/uplinks"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports"
 )
 
 // machine is a computer in a World and the software on it, which starts at boot.
@@ -30,6 +32,9 @@ type machine struct {
 	stir       time.Duration  // time of the last change of its network
 	sizers     []sizer        // of all parts of the software, closed or not
 	known      nodeCache
+	turn       *turnServers // that it may use; nil for none
+	links      *uplinks.Transport
+	worked     uplinks.Kind
 
 	run  func()            // starts the software on a machine that has booted, inside a turn
 	stop func(done func()) // stops it cleanly, inside a turn
@@ -94,7 +99,15 @@ func (m *machine) join(cfg hyperdht.Config) {
 }
 
 // transport puts a DHT node and a transport over it on the machine. It must run inside a turn.
-func (m *machine) transport(nodeConfig hyperdht.Config, cfg dht.Config) *dht.Transport {
+func (m *machine) transport(nodeConfig hyperdht.Config, cfg dht.Config) ports.Transport {
+	if m.turn != nil {
+		return m.uplinks(m.turn, nodeConfig, cfg)
+	}
+	return m.overUDP(nodeConfig, cfg)
+}
+
+// overUDP is transport over UDP alone.
+func (m *machine) overUDP(nodeConfig hyperdht.Config, cfg dht.Config) *dht.Transport {
 	nodeConfig.Nodes = m.known
 	cfg.Known = &m.known
 	m.join(nodeConfig)

@@ -42,6 +42,7 @@ type scraperSetup struct {
 	transport dht.Config
 	disk      simstore.Config
 	change    func(*app.ScraperConfig)
+	turn      *turnServers
 	public    domain.Address // at which it is reached without the DHT; zero if it is not
 }
 
@@ -57,7 +58,7 @@ func (w *World) addScraper(name string, how scraperSetup) *scraper {
 func (w *World) newScraper(name string, how scraperSetup) *scraper {
 	how.disk.Seed = w.opts.Seed
 	s := &scraper{machine: w.settle(name, how.at), keys: w.keysOf(name), disk: simstore.NewDisk(how.disk)}
-	s.ledger = newLedger(s)
+	s.ledger, s.turn = newLedger(s), how.turn
 	s.run = func() {
 		node := hyperdht.Config{}
 		if how.public.Port != 0 {
@@ -162,8 +163,9 @@ type clientSetup struct {
 	transport dht.Config
 	change    func(*app.ClientConfig)
 	addrs     []domain.Address // of its scraper
-	stranger  bool             // does not know the secret
-	late      bool             // is not booted yet
+	turn      *turnServers
+	stranger  bool // does not know the secret
+	late      bool // is not booted yet
 }
 
 // addClient boots a client of a scraper, without waiting.
@@ -176,6 +178,7 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 	if c.keys.IsZero() {
 		c.keys = w.keysOf(name)
 	}
+	c.turn = how.turn
 	dial := w.keysOf(name + "'s dialler")
 	c.source = &source{key: c.keys.Public}
 	c.run = func() {

@@ -72,6 +72,7 @@ type link struct {
 	sets *setMemory
 	// version of this program, which scrapers get.
 	version string
+	turn    bool // Config.TURN
 	// onClose is called when the link has closed; nil is allowed.
 	onClose func()
 }
@@ -200,9 +201,13 @@ func (l *link) end(reason error) {
 
 // peer describes the remote side.
 func (l *link) peer() domain.Peer {
-	return domain.Peer{
+	p := domain.Peer{
 		Key:  domain.PublicKey(l.conn.RemotePublicKey()),
 		Addr: l.conn.RemoteAddr(),
 		Path: pathFrom(l.conn.Path()),
 	}
+	if l.turn && p.Path != domain.PathUnknown && p.Path != domain.PathRelay {
+		p.Path = domain.PathTURN
+	}
+	return p
 }

@@ -26,6 +26,9 @@ func (t *Transport) Status() ports.NodeStatus {
 		InReserve:  s.Peering.SecondWays,
 		Counters:   slices.Concat(countersOf(s), t.answers.counters(), t.sets.counters(), t.mapping.counters()),
 	}
+	if out.Uplink = uplinkUDP; t.cfg.TURN {
+		out.Uplink = uplinkTURN
+	}
 	switch {
 	case !s.Local.IsValid():
 	case s.Local.Addr().IsUnspecified():
@@ -43,7 +46,11 @@ func (t *Transport) Status() ports.NodeStatus {
 	return out
 }
 
-const stateClosed = "closed"
+const (
+	stateClosed = "closed"
+	uplinkUDP   = "udp"
+	uplinkTURN  = "turn"
+)
 
 func stateOf(s hyperdht.Status, closing bool) string {
 	switch {

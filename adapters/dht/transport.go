@@ -28,6 +28,8 @@ type Config struct {
 	PublicAddress domain.Address
 	// OnUnresolved reports that PublicAddress cannot be resolved, which is tried again; may be nil.
 	OnUnresolved func(error)
+	// TURN means that a TURN server carries what the node sends, which is the path of its direct connections then.
+	TURN bool
 	// PortMapping decides whether the router is asked for a mapping of the node's port, and NewMapper returns the means; nil for none.
 	PortMapping PortMapping
 	NewMapper   func(port uint16, onMapping func(external netip.AddrPort)) PortMapper
@@ -142,7 +144,7 @@ func (t *Transport) network() ports.Network {
 // newLink creates a link of the transport. gone is called when it has closed; nil is allowed.
 func (t *Transport) newLink(c conn, gone func(*link)) *link {
 	l := newLink(t.host, c)
-	l.answers, l.windows, l.sets, l.version = t.answers, t.windows, t.sets, t.cfg.Version
+	l.answers, l.windows, l.sets, l.version, l.turn = t.answers, t.windows, t.sets, t.cfg.Version, t.cfg.TURN
 	t.links = append(t.links, l)
 	l.onClose = func() {
 		t.links = without(t.links, l)
@@ -316,10 +318,12 @@ type listener struct {
 	metrics   ports.MetricsListen // OnOpen is nil for an alias server
 	aliases   ports.AliasListen   // OnOpen is nil for a metrics server
 	shared    bool                // AliasListen.SharedKeys
+	takeOver  bool
 	server    *hyperdht.Server
 	links     []*link
 	adopted   []ports.Conn // metrics on connections that this side dialled
 	closing   bool
+	keeps     bool // registered sessions, when it closes
 	// unannounced means that the server is closed and its announcement withdrawn.
 	unannounced bool
 	onClosed    []func()
@@ -327,14 +331,14 @@ type listener struct {
 
 // ListenMetrics implements ports.Transport.
 func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (ports.Listener, error) {
-	s := &listener{transport: t, key: m.Keys.Public, metrics: m}
+	s := &listener{transport: t, key: m.Keys.Public, metrics: m, takeOver: m.TakeOver}
 	return s.listen(m.Keys, m.Admit, m.Known, ready)
 }
 
 // ListenAliases implements ports.Transport.
 func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
 	s := &listener{transport: t, key: a.Keys.Public, aliases: a}
-	s.shared = a.SharedKeys
+	s.shared, s.takeOver = a.SharedKeys, a.TakeOver
 	return s.listen(a.Keys, a.Admit, a.Known, ready)
 }
 
@@ -346,7 +350,7 @@ func (li *listener) listen(keys domain.KeyPair, admit admit, known func(domain.P
 		return nil, domain.ErrClosed
 	}
 	opts := hyperdht.ListenOptions{
-		Keys: keyPairOf(keys), SharedKeys: li.shared, OnConnection: li.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: li.aliases.OnOpen != nil,
+		Keys: keyPairOf(keys), SharedKeys: li.shared, TakeOver: li.takeOver, OnConnection: li.onConnection, RelayThrough: relayKeys(t.cfg.RelayThrough), KeepLimited: li.aliases.OnOpen != nil,
 		Paths: func(remote id.PublicKey) hyperdht.PathRule {
 			return pathRule(t.cfg.Paths.For(domain.PublicKey(remote)))
 		},
@@ -428,6 +432,17 @@ func (li *listener) adopt(c ports.Conn) ports.MetricsHandlers {
 
 // Close implements ports.Listener.
 func (li *listener) Close(done func()) {
+	li.keeps = li.shared
+	li.end(li.server.Close, done)
+}
+
+// Leave implements ports.Listener. Sessions on connections of registrations go on.
+func (li *listener) Leave(done func()) {
+	li.keeps = true
+	li.end(li.server.Leave, done)
+}
+
+func (li *listener) end(withdraw func(func()), done func()) {
 	li.onClosed = append(li.onClosed, done)
 	if li.closing {
 		li.transport.host.Post(li.closeMaybe)
@@ -438,7 +453,7 @@ func (li *listener) Close(done func()) {
 	t.listeners = without(t.listeners, li)
 	t.unannouncing++
 	t.unlistened = t.host.Now()
-	li.server.Close(func() {
+	withdraw(func() {
 		li.unannounced = true
 		t.unannouncing--
 		li.closeMaybe()
@@ -447,7 +462,7 @@ func (li *listener) Close(done func()) {
 	for _, l := range slices.Clone(li.links) {
 		if m := l.sayingGoodbye(); m != nil {
 			m.Close(nil)
-		} else if !li.shared || !li.leaveSession(l) {
+		} else if !li.keeps || !li.leaveSession(l) {
 			l.end(nil)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // Connection has the open connection of an alias: its path, what the scraper measures on it, and what the client reports about itself.
 type Connection struct {
 	RemoteAddress string     `json:"remoteAddress,omitempty"`
-	Path          string     `json:"path,omitempty"` // lan, direct, punched or relayed
+	Path          string     `json:"path,omitempty"` // lan, direct, punched, relayed or turn
 	Connected     *time.Time `json:"connectedSince,omitempty"`
 	RTTSeconds    float64    `json:"rttSeconds,omitempty"`    // smoothed round-trip time
 	PacketsSent   uint64     `json:"packetsSent,omitempty"`   // with data, repetitions included

@@ -93,6 +93,8 @@ func pathWords(p domain.Path) (word, meaning string) {
 		return "Punched", "directly, through holes that both sides punched into their NATs"
 	case domain.PathRelay:
 		return "Relayed", "through a third party, which is slower"
+	case domain.PathTURN:
+		return "TURN", "through the TURN server of this scraper, from which no UDP gets out"
 	default:
 		return "", ""
 	}

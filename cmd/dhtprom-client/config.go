@@ -106,6 +106,9 @@ func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	if err := cfg.take(invites); err != nil {
 		return cfg, err
 	}
+	if cfg.node.TURN, err = f.turn.Config(turnServers(invites), memoryBeside(cfg.node.NodesFile)); err != nil {
+		return cfg, err
+	}
 	for i, s := range cfg.client.Scrapers {
 		if slices.ContainsFunc(cfg.client.Scrapers[:i], func(o app.ClientScraper) bool { return o.Key == s.Key }) {
 			return cfg, fmt.Errorf("duplicate scraper %s", s.Key)
@@ -281,6 +284,22 @@ func (c *config) take(invites []domain.Invite) error {
 	}
 	c.node.Bootstrap = nodes
 	return nil
+}
+
+// turnServers returns the TURN servers of invites.
+func turnServers(invites []domain.Invite) (list []domain.TURNServer) {
+	for _, v := range invites {
+		list = appendNew(list, v.TURN...)
+	}
+	return list
+}
+
+// memoryBeside returns the file of the uplink that worked, beside that of the nodes; "" for none.
+func memoryBeside(nodes string) string {
+	if nodes == "" {
+		return ""
+	}
+	return nodes + ".uplink"
 }
 
 func appendNew[T comparable](list []T, more ...T) []T {

@@ -13,6 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/turnflags"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -39,6 +40,7 @@ type flags struct {
 	targets  []namedTarget
 
 	paths []domain.PathRuleFor
+	turn  turnflags.Flags
 
 	config config // from the other flags
 }
@@ -85,6 +87,7 @@ func newFlags(out io.Writer) *flags {
 	a.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &f.config.node.NoUDPOffload, cli.Offload))
 	a.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &f.config.node.STUN, cli.STUNServer))
+	f.turn.Add(a, "those of the invites")
 	a.Flag("register.interval", "Interval of registrations. Should be well below the scraper's --alias.expiry.").
 		Default("1h").SetValue(cli.Value("register.interval", &f.config.client.RegisterInterval, parseInterval))
 	a.Flag("web.listen-address", "Address to serve this process's own metrics, health checks and status page on, such as 127.0.0.1:30001, or unix:PATH for a Unix socket (mode 660). Default: none.").

@@ -29,6 +29,7 @@ func (f *flags) addDoctor() {
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.node.Relays, cli.Reference))
 	c.Flag("dht.path", "Paths that connections may take, as for run. Repeatable.").
 		PlaceHolder("RULE").SetValue(cli.List("dht.path", &cfg.run.paths, domain.ParsePathRule))
+	cfg.run.turn.Add(c, "none")
 	c.Flag("identity.seed-file", "File with the scraper's seed. DHTPROM_IDENTITY_SEED takes the seed itself. Default: identity.seed in the storage path.").
 		PlaceHolder("FILE").StringVar(&cfg.run.seedFile)
 	c.Flag("secret-file", "File with the secret that clients register with. Repeatable. DHTPROM_SECRET takes the secret itself. Default: secret in the storage path.").
@@ -45,8 +46,15 @@ func diagnose(ctx context.Context, cfg doctorConfig, stdout io.Writer, screen *c
 	if err := files.checkStorage(log); err != nil {
 		return err
 	}
+	var err error
+	if cfg.run.node.TURN, err = cfg.run.turn.Config(nil, ""); err != nil {
+		return err
+	}
 	id, err := loadIdentity(cfg.run, log)
 	if err != nil {
+		return err
+	}
+	if err := cfg.run.loadTURN(); err != nil {
 		return err
 	}
 	exam := doctor.Config{

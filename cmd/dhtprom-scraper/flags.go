@@ -18,6 +18,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/adapters/web/hosts"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/turnflags"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/node"
 	"github.com/dhtprom/dhtprom/scraper"
@@ -45,6 +46,7 @@ type runConfig struct {
 	hosts      []string // additional names of the HTTP server
 	openHealth bool     // health needs no password
 	group      groupConfig
+	turn       turnflags.Flags
 	legacy     *legacy
 }
 
@@ -53,6 +55,9 @@ type relayConfig struct {
 	storage  string
 	node     dhtprom.NodeConfig
 	relay    node.RelayConfig
+	turn     turnServerConfig
+	web      string // address of the metrics; "" for none
+	webFile  string
 	seedFile string
 	allow    []domain.PublicKey // empty: all
 }
@@ -101,6 +106,7 @@ func newFlags(out io.Writer) *flags {
 		BoolVar(&f.run.scraper.PinAliases)
 	run.Flag("alias.require-proof", "Reject registrations without a proof that the client holds the key it registers. JavaScript clients cannot send one.").
 		BoolVar(&f.run.scraper.RequireProof)
+	f.run.turn.Add(run, "none")
 	f.run.group.add(run)
 	run.Flag("targets.file", "File to write the aliases to, for Prometheus's file service discovery. Default: none.").
 		PlaceHolder("FILE").StringVar(&f.run.scraper.TargetsFile)
@@ -196,6 +202,11 @@ func (f *flags) addRelay() {
 		SetValue(cli.Value("relay.max-pairs-per-key", &f.relay.relay.MaxPairsPerKey, cli.Int(1, 1<<20)))
 	c.Flag("relay.allow", "Public key allowed to use the relay. Repeatable. Default: all.").
 		PlaceHolder("KEY").SetValue(cli.List("relay.allow", &f.relay.allow, cli.Key))
+	f.relay.turn.add(c)
+	c.Flag("metrics.listen-address", "Address to serve the metrics of the relay on. Default: none.").
+		PlaceHolder("HOST:PORT").SetValue(cli.Value("metrics.listen-address", &f.relay.web, cli.TCPAddr))
+	c.Flag("metrics.config.file", "Configuration file that enables TLS or authentication for the HTTP server, in the format of Prometheus's exporter-toolkit.").
+		PlaceHolder("FILE").StringVar(&f.relay.webFile)
 }
 
 func webFlags(c *kingpin.CmdClause) *toolkit.FlagConfig {
@@ -222,6 +233,9 @@ func (f *flags) parse(args []string) (command string, err error) {
 	}
 	if err == nil && command == "run" {
 		err = f.run.group.check()
+	}
+	if err == nil && command == "relay" {
+		err = f.relay.turn.check()
 	}
 	if err == nil && len(f.run.node.STUN)+len(f.relay.node.STUN) > 1 {
 		err = stun.CheckServers(append(f.run.node.STUN, f.relay.node.STUN...))

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"rsc.io/qr"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/cmd/internal/turnflags"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -30,6 +32,11 @@ type inviteConfig struct {
 	output      string
 	identity    string
 	legacy      *legacy
+
+	turn            []string
+	turnCredentials string
+	turnSecret      string
+	turnValid       time.Duration
 }
 
 func (f *flags) addInvite() {
@@ -45,6 +52,13 @@ func (f *flags) addInvite() {
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Reference))
 	c.Flag("dht.public-address", "Address at which clients reach the scraper without the DHT, as for run. Repeatable, twice at most.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.public-address", &f.invite.addrs, cli.PublicAddress))
+	c.Flag("turn", "TURN server for clients in networks without UDP, as turns:HOST:443. Repeatable.").
+		PlaceHolder("URI").SetValue(cli.List("turn", &f.invite.turn, turnflags.Server))
+	c.Flag("turn.secret-file", "File with the secret of the TURN server, from which the credentials in the invite are made. Default: turn.secret in the storage path.").
+		PlaceHolder("FILE").SetValue(cli.Value("turn.secret-file", &f.invite.turnSecret, cli.Text))
+	c.Flag("turn.valid", "Lifetime of these credentials.").Default("8760h").SetValue(cli.Value("turn.valid", &f.invite.turnValid, cli.Duration(time.Minute)))
+	c.Flag("turn.credentials-file", "File with user and password for the TURN server, each on a line, in place of --turn.secret-file.").
+		PlaceHolder("FILE").SetValue(cli.Value("turn.credentials-file", &f.invite.turnCredentials, cli.Text))
 	c.Flag("output", "File to write the invite to, readable by its owner only, instead of printing it. Replaces an older invite, and no other file.").
 		PlaceHolder("FILE").SetValue(cli.Value("output", &f.invite.output, cli.Text))
 	c.Flag("identity", "Identity that the invite is for, as dhtprom-scraper identity list shows it. Default: the scraper's own secret.").
@@ -76,7 +90,11 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays, Addrs: cfg.addrs}.Reveal()
+	servers, err := cfg.invitedServers()
+	if err != nil {
+		return err
+	}
+	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays, Addrs: cfg.addrs, TURN: servers}.Reveal()
 	if err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
 	}

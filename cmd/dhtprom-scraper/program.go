@@ -56,6 +56,10 @@ type program struct {
 
 // run runs a scraper until ctx ends.
 func run(ctx context.Context, cfg runConfig, stdout io.Writer, screen *cli.Screen, log *slog.Logger) error {
+	var err error
+	if err := cfg.loadTURN(); err != nil {
+		return err
+	}
 	id, err := loadIdentity(cfg, log)
 	if err != nil {
 		return err
@@ -68,6 +72,12 @@ func run(ctx context.Context, cfg runConfig, stdout io.Writer, screen *cli.Scree
 	id.greet(stdout, cfg)
 	p.screen = screen
 	return explain(p.Run(ctx))
+}
+
+// loadTURN reads the files that the flags of TURN servers name.
+func (c *runConfig) loadTURN() (err error) {
+	c.node.TURN, err = c.turn.Config(nil, filepath.Join(c.storage, "uplink"))
+	return err
 }
 
 // explain names the flag behind an error.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/node"
+	"github.com/dhtprom/dhtprom/node/turnserver"
 )
 
 const (
@@ -60,12 +62,49 @@ func relay(ctx context.Context, cfg relayConfig, stdout io.Writer, screen *cli.S
 		return errors.Join(err, n.Close())
 	}
 	_, _ = fmt.Fprintf(stdout, "A blind relay. Scrapers and clients use it where they find no direct path, with\n\n  --dht.relay=%s\n\n", domain.Reference{Key: r.PublicKey(), Addr: cfg.node.PublicAddress})
+	side, err := cfg.beside(ctx, r, log)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
+	defer side()
 	service := serveUnchanging(ctx, n.Do, log)
 	started := startup.Begin(ctx, screen, log, startOf(n))
 	err = serveRelay(ctx, r, started, log)
 	started()
 	service.Stopping()
 	return errors.Join(err, n.Close())
+}
+
+// beside starts what a relay runs beside itself: a TURN server and the server of its metrics. stop stops them.
+func (c *relayConfig) beside(ctx context.Context, r *node.Relay, log *slog.Logger) (stop func(), err error) {
+	var server *turnserver.Server
+	all := relayMetrics(func() hyperdht.RelayStats {
+		s, _ := relayStats(ctx, r)
+		return s
+	})
+	if c.turn.on() {
+		if server, err = c.turn.start(c.storage, c.node.PublicAddress, log); err != nil {
+			return nil, err
+		}
+		all = append(all, turnMetrics(server.Stats())...)
+	}
+	var page *http.Server
+	if c.web != "" {
+		if page, err = serveMetrics(c.web, c.webFile, all, log); err != nil {
+			if server != nil {
+				err = errors.Join(err, server.Close())
+			}
+			return nil, err
+		}
+	}
+	return func() {
+		if page != nil {
+			_ = page.Close()
+		}
+		if server != nil {
+			_ = server.Close()
+		}
+	}, nil
 }
 
 // serveRelay serves until ctx ends, logging the counters. It calls started when the relay can be found.

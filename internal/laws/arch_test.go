@@ -66,6 +66,7 @@ var rules = []rule{
 	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux domain ports ports/bound", "", "scrapes over any mux; aliases and sessions are not known here"},
 	{"adapters/portmap", "ports/host ports/bound", anything, "a mapping at the router"},
 	{"adapters/stun", "ports/host ports/bound", anything, "an address probe for hyperdht"},
+	{"adapters/uplinks", "domain ports ports/host", "", "two transports as one; what they are made of is not known here"},
 	{"adapters/turn", "internal/states ports/bound ports/host ports/pipe", "github.com/pion/stun", "a host on another host; what runs on it is not known here"},
 	{"adapters/simnet", "ports/host", "", "the simulator must not bring its own sources of disorder"},
 	{"adapters/simnet/simpipe", "adapters/simnet ports/pipe", "", "pipes between simulated machines, behind their port"},
@@ -91,7 +92,7 @@ var rules = []rule{
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/procs internal/tempfile cmd/internal/*", anything, "what both programs need"},
-	{"cmd/...", ". client scraper scraper/etcdgroup node doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
+	{"cmd/...", ". client scraper scraper/etcdgroup node node/turnserver doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
@@ -106,7 +107,7 @@ var rules = []rule{
 	{"internal/laws", "", "", "tests of the tree as a whole"},
 	{"internal/golden", "", "", "files that tests compare with; only tests import it"},
 	{"internal/part", "domain hyperdht ports/bridge ports/host", "", "lifecycles on a node, for the packages of the roles alone"},
-	{".", "adapters/udp adapters/dht adapters/portmap adapters/stun adapters/nodes app domain internal/part ports ports/host ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
+	{".", "adapters/udp adapters/dht adapters/stun adapters/nodes adapters/pipes adapters/portmap adapters/turn adapters/uplinks app domain internal/part internal/tempfile ports ports/host ports/pipe ports/bridge hyperdht hyperdht/id hyperdht/dhtnet", "", "the front door: what all roles run on. Whatever it imports, all who embed any role link"},
 	{"client", ". adapters/source app domain internal/part ports ports/host", "github.com/prometheus/client_golang", "the role of a service that is scraped: no web server, no store"},
 	{"scraper/etcdgroup", ". adapters/etcd adapters/etcd/client ports ports/host", "", "a group of scrapers in etcd, for those who link its client"},
 	{"scraper", ". adapters/* adapters/web/hosts adapters/web/passon app domain internal/part ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},

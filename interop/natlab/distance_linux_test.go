@@ -47,6 +47,13 @@ var distances = []distance{
 	{name: "start, the client's network lets out UDP to port 443 only", goal: 3 * time.Second, measure: startsOnePort},
 	{name: "the client restarts there", goal: 3 * time.Second, slow: true, measure: clientRestartsOnePort},
 	{name: "the scraper restarts there", goal: 10 * time.Second, slow: true, measure: scraperRestartsOnePort},
+	{name: "start, no UDP, TLS to port 443 only", goal: 4 * time.Second, measure: startsWithoutUDP(golang)},
+	{name: "start there, the TURN server is always used", goal: 3 * time.Second, measure: startsWithoutUDP(golang, "--turn=always")},
+	{name: "start there, a JavaScript scraper", goal: 4 * time.Second, measure: startsWithoutUDP(javaScript)},
+	{name: "start, nothing but the HTTP proxy squid", goal: 3 * time.Second, measure: startsThroughProxy("squid")},
+	{name: "start, nothing but the HTTP proxy tinyproxy", goal: 3 * time.Second, slow: true, measure: startsThroughProxy("tinyproxy")},
+	{name: "the TURN server returns after 30 seconds", goal: 10 * time.Second, slow: true, measure: turnServerReturns},
+	{name: "UDP is let out, and the TURN server is killed", goal: time.Second, slow: true, measure: udpIsLetOut},
 	{name: "start, a JavaScript client", goal: 2 * time.Second, measure: startsAt(farAway, pair{javaScript, golang, false})},
 	{name: "start, a JavaScript scraper", goal: 2 * time.Second, measure: startsAt(farAway, pair{golang, javaScript, false})},
 	{name: "start, rough lines", goal: 2 * time.Second, measure: startsAt(rough, pair{golang, golang, false})},
@@ -248,7 +255,7 @@ func (l *lab) pass(d time.Duration) { <-time.After(d) }
 // Not parallel to the others: the frames of delayed lines go through this process.
 func TestHowSoonAtADistance(t *testing.T) {
 	need(t)
-	interop.Need(t, "prometheus-node-exporter")
+	interop.Need(t, "prometheus-node-exporter", "turnserver", "squid", "tinyproxy")
 	l := newLabWith(t, farAway)
 	rounds := max(*distanceRounds, 1)
 	measured := make([][]outcome, len(distances))

@@ -182,6 +182,9 @@ func (s *server) Close(done func()) {
 	s.net.loop.AfterFunc(Latency, done)
 }
 
+// Leave is Close: the network has no announcements.
+func (s *server) Leave(done func()) { s.Close(done) }
+
 // link is one connection: the dialling end has its own callbacks, the serving end handlers.
 type link struct {
 	net    *Network

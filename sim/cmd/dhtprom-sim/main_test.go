@@ -154,7 +154,7 @@ func TestKindsOfFaultsAreLeftOutWhereTheyAreDrawn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"chaos": 2, "groupchaos": 2, "elders": 2, "churn": 1, "sleepers": 1}
+	want := map[string]int{"chaos": 2, "groupchaos": 2, "oneportchaos": 2, "elders": 2, "churn": 1, "sleepers": 1}
 	for _, o := range runs {
 		if len(o.Without) != want[o.Scenario] {
 			t.Errorf("%s is played without %v", o.Scenario, o.Without)

@@ -76,7 +76,13 @@ var mutations = []mutation{
 	{"where a relay has taken over, no other direct path is looked for", "app/pathsearch.go",
 		"		p.direct, p.since = false, now\n		p.wait(p.pause())\n", "		p.direct, p.since = false, now\n", "newpath"},
 	{"sessions go over to a second connection that is relayed as well", "app/pathsearch.go",
-		"l.peer = l.conn.Peer(); l.peer.Path == domain.PathRelay {", "l.peer = l.conn.Peer(); false {", "newpath"},
+		"l.peer = l.conn.Peer(); l.peer.Path == domain.PathRelay && !p.any {", "l.peer = l.conn.Peer(); false {", "newpath"},
+	{"sessions do not go over to the next uplink", "app/session.go", "		s.search.over()\n", "", "turn"},
+	{"registrations wait for the uplink that has failed", "adapters/uplinks/crossing.go", "		t.restart(from)\n", "", "turn"},
+	{"traffic does not return to UDP", "adapters/uplinks/transport.go", "		t.goOver(&t.udp)\n", "", "turn"},
+	{"listeners of the former uplink end at once", "adapters/uplinks/listener.go", "timer = l.t.cfg.Host.AfterFunc(drainAfter, func() {", "timer = l.t.cfg.Host.AfterFunc(0, func() {", "turn"},
+	{"TURN servers are not tried again", "adapters/turn/host.go", "	h.round(h.pause)\n", "", "turn"},
+	{"permissions at a TURN server are not renewed", "adapters/turn/relay.go", "if p.asked == 0 || now.Sub(p.asked) >= permissionRefresh {", "if p.asked == 0 {", "turn"},
 
 	// The protocol.
 	{"tokens are not checked", "hyperdht/internal/rpc/receive.go",

@@ -1,0 +1,139 @@
+// Package turnflags has the flags of TURN servers, which both programs have.
+package turnflags
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// Flags are the values of the flags.
+type Flags struct {
+	servers     []string
+	credentials string
+	mode        dhtprom.TURNMode
+	proxy       *url.URL
+	ca          string
+}
+
+// flagger is a command, or the program.
+type flagger interface {
+	Flag(name, help string) *kingpin.FlagClause
+}
+
+// modes are the values of --turn.
+var modes = map[string]dhtprom.TURNMode{"auto": dhtprom.TURNAuto, "always": dhtprom.TURNAlways, "never": dhtprom.TURNNever}
+
+// Add adds the flags to a command. fallback is the default of the servers, as text.
+func (f *Flags) Add(c flagger, fallback string) {
+	c.Flag("turn", "Use of TURN servers. One of: auto (while no DHT node answers over UDP), always, never.").Default("auto").
+		SetValue(cli.Value("turn", &f.mode, func(s string) (dhtprom.TURNMode, error) {
+			m, ok := modes[s]
+			if !ok {
+				return m, fmt.Errorf("want auto, always or never, got %q", s)
+			}
+			return m, nil
+		}))
+	c.Flag("turn.server", "TURN server that carries all datagrams where no UDP gets out, as turns:HOST:443 for TLS, or turn:HOST:PORT?transport=tcp. Repeatable; tried in order. Default: "+fallback+".").
+		PlaceHolder("URI").SetValue(cli.List("turn.server", &f.servers, Server))
+	c.Flag("turn.credentials-file", "File with the user on its first line and the password on its second, for the servers of --turn.server.").
+		PlaceHolder("FILE").SetValue(cli.Value("turn.credentials-file", &f.credentials, cli.Text))
+	c.Flag("turn.proxy", "HTTP proxy to connect to TURN servers through, as http://[USER:PASSWORD@]HOST:PORT, or none. Default: HTTPS_PROXY and NO_PROXY of the environment.").
+		PlaceHolder("URL").SetValue(cli.Value("turn.proxy", &f.proxy, parseProxy))
+	c.Flag("turn.ca-file", "File with the certificates, in PEM, that TURN servers are verified with. Default: those of the system.").
+		PlaceHolder("FILE").SetValue(cli.Value("turn.ca-file", &f.ca, cli.Text))
+}
+
+// Server checks the URI of a server.
+func Server(s string) (string, error) {
+	cfg := dhtprom.TURNConfig{Servers: []domain.TURNServer{{URI: s}}}
+	if cfg.Check() != nil {
+		return "", fmt.Errorf("want turns:HOST:PORT, or turn:HOST:PORT?transport=tcp or =udp, got %q", s)
+	}
+	return s, nil
+}
+
+// noProxy is the value of --turn.proxy for no proxy.
+var noProxy = &url.URL{}
+
+func parseProxy(s string) (*url.URL, error) {
+	if s == "none" {
+		return noProxy, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return nil, errors.New("want http://[USER:PASSWORD@]HOST:PORT, https for TLS to the proxy, or none") // it may have a password
+	}
+	return u, nil
+}
+
+// Credentials reads a file with a user and a password.
+func Credentials(path string) (user, password string, err error) {
+	b, err := keyfile.Read(path, maxFile)
+	if err != nil {
+		return "", "", err
+	}
+	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n"), "\n")
+	if len(lines) != 2 || lines[0] == "" || lines[1] == "" {
+		return "", "", fmt.Errorf("%s: want two lines, the user and the password", path)
+	}
+	return lines[0], lines[1], nil
+}
+
+// maxFile bounds the files of credentials and certificates, in bytes.
+const maxFile = 1 << 20
+
+// Config returns the configuration. invited are the servers of invites, used without --turn.server; memory is the file that keeps what
+// worked, "" for none.
+func (f *Flags) Config(invited []domain.TURNServer, memory string) (c dhtprom.TURNConfig, err error) {
+	c = dhtprom.TURNConfig{Servers: invited, Mode: f.mode, Proxy: f.proxyFor, Memory: memory}
+	if len(f.servers) > 0 {
+		if f.credentials == "" {
+			return c, errors.New("--turn.server needs --turn.credentials-file")
+		}
+		user, password, err := Credentials(f.credentials)
+		if err != nil {
+			return c, fmt.Errorf("--turn.credentials-file: %w", err)
+		}
+		c.Servers = nil
+		for _, uri := range f.servers {
+			c.Servers = append(c.Servers, domain.TURNServer{URI: uri, Username: user, Password: password})
+		}
+	}
+	if f.mode == dhtprom.TURNAlways && len(c.Servers) == 0 {
+		return c, errors.New("--turn=always needs a --turn.server, or an invite with one")
+	}
+	if f.ca != "" {
+		pem, err := os.ReadFile(f.ca)
+		if err != nil {
+			return c, fmt.Errorf("--turn.ca-file: %w", err)
+		}
+		c.Roots = x509.NewCertPool()
+		if !c.Roots.AppendCertsFromPEM(pem) {
+			return c, fmt.Errorf("--turn.ca-file: %s has no certificate in PEM", f.ca)
+		}
+	}
+	return c, nil
+}
+
+// proxyFor returns the proxy for a server at host:port.
+func (f *Flags) proxyFor(addr string) (*url.URL, error) {
+	switch f.proxy {
+	case nil:
+		return httpproxy.FromEnvironment().ProxyFunc()(&url.URL{Scheme: "https", Host: addr})
+	case noProxy:
+		return nil, nil
+	}
+	return f.proxy, nil
+}
