@@ -26,11 +26,12 @@ type registry struct {
 	identities domain.Identities
 	counts     map[string]*identityCounts // by the name of an identity
 
-	retired bool                 // another one has taken its place; what it still writes is not its to apply
-	pinning map[domain.Alias]int // the operator's changes of pins that are being written
-	targets int                  // of all sets, and of those that are being written in their place
-	writes  int                  // registrations being written, of an alias or of a set
-	fresh   int                  // of them, aliases that the table does not have
+	retired bool                  // another one has taken its place; what it still writes is not its to apply
+	pinning map[domain.Alias]int  // the operator's changes of pins that are being written
+	moving  map[domain.Alias]bool // aliases whose pins a set moves, while that is being written: they are kept from other registrations
+	targets int                   // of all sets, and of those that are being written in their place
+	writes  int                   // registrations being written, of an alias or of a set
+	fresh   int                   // of them, aliases that the table does not have
 }
 
 // pendingAlias is the newest entry of an alias that is being written, and the number of such entries.
@@ -42,7 +43,7 @@ type pendingAlias struct {
 }
 
 func newRegistry(s *Scraper) *registry {
-	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}, pinning: map[domain.Alias]int{}, counts: map[string]*identityCounts{}}
+	return &registry{scraper: s, gate: newGate(), pending: map[domain.Alias]*pendingAlias{}, instances: map[domain.Alias]*instances{}, owners: map[domain.PublicKey]*owner{}, sets: map[domain.PublicKey]*clientSet{}, pinning: map[domain.Alias]int{}, moving: map[domain.Alias]bool{}, counts: map[string]*identityCounts{}}
 }
 
 // succeed returns a registry in place of this one, without what clients have done here: after a change of the group's leader.
@@ -333,7 +334,7 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 	case s.loading() != nil:
 		reject(domain.ReasonStore, s.loading())
 		return
-	case s.belongsToAnother(e, old, known):
+	case rg.moving[e.Alias] || s.belongsToAnother(e, old, known):
 		reject(domain.ReasonPinned, domain.ErrPinned)
 		return
 	case rg.writes >= maxPendingWrites:

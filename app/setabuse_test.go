@@ -214,6 +214,81 @@ func TestPinOfTheOperatorStaysWhileASetMovesIt(t *testing.T) {
 	}
 }
 
+// While a set moves a pin, no other registration of its alias is written: one under the former key would take the alias back, and one under the
+// next key would have it against the pin if the set cannot be written.
+func TestAliasStaysWithASetThatMovesItsPin(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		w := newWorld(t)
+		send := w.startOpenScraper(w.withPins)
+		w.loop.Turn(func() { w.scraper.Pin("a", pair(7).Public, func(domain.Pin, error) {}) })
+		w.loop.Advance(time.Second)
+		w.disk.Hold = true
+		content := &ports.SetContent{Targets: []domain.Target{{Alias: "a"}}, Former: map[domain.Alias]domain.PublicKey{"a": pair(7).Public}}
+		move := ports.SetRequest{Key: pair(50).Public, Revision: domain.Revision{1}, Content: content}
+		send(move, func(ports.SetReply) {})
+		var rejected []error
+		single := func(key byte) {
+			w.loop.Turn(func() {
+				portstest.NewTransport(w.net).RegisterAlias(registration("a", key), func(_ bool, err error) { rejected = append(rejected, err) })
+			})
+		}
+		single(7)
+		single(50)
+		move.Key = pair(7).Public
+		var told []domain.RejectedTarget
+		send(move, func(r ports.SetReply) { told = r.Rejected })
+		w.loop.Advance(time.Second)
+		if fails {
+			w.disk.Fail = errors.New("the disk is full")
+		}
+		w.loop.Turn(w.disk.Release)
+		w.disk.Fail = nil
+		want, n := pair(50).Public, 1
+		if fails {
+			want, n = pair(7).Public, 0
+		}
+		if pins := w.scraper.Pins(); len(pins) != 1 || pins[0].Key != want {
+			t.Errorf("fails %v: %+v", fails, pins)
+		}
+		if all := w.scraper.Aliases(); len(all) != n || n > 0 && all[0].Key != want {
+			t.Errorf("fails %v: %+v", fails, all)
+		}
+		if len(rejected) != 2 || w.scraper.Stats().Rejected[domain.ReasonPinned] != 3 {
+			t.Errorf("fails %v: registrations ended with %v; rejected: %v", fails, rejected, w.scraper.Stats().Rejected)
+		}
+		if want := []domain.RejectedTarget{{Alias: "a", Reason: domain.ReasonPinned}}; !fails && !slices.Equal(told, want) {
+			t.Errorf("fails %v: the set of the former key: rejected %v", fails, told)
+		}
+		single(7)
+		w.loop.Advance(time.Minute)
+		if accepted := rejected[2] == nil; accepted != fails {
+			t.Errorf("fails %v: the former key afterwards: %v", fails, rejected[2])
+		}
+		if w.disk.Pins["a"].Key != want || w.disk.Entries["a"].Key != want {
+			t.Errorf("fails %v: on the disk %+v, %+v", fails, w.disk.Pins, w.disk.Entries)
+		}
+	}
+}
+
+// A set that cannot be written restores no pin that the operator changes meanwhile.
+func TestPinOfTheOperatorStaysWhileASetIsRestored(t *testing.T) {
+	w := newWorld(t)
+	send := w.startOpenScraper(w.withPins)
+	w.loop.Turn(func() { w.scraper.Pin("a", pair(7).Public, func(domain.Pin, error) {}) })
+	w.loop.Advance(time.Second)
+	w.disk.Fail, w.disk.Hold = errors.New("the disk is full"), true
+	content := &ports.SetContent{Targets: []domain.Target{{Alias: "a"}}, Former: map[domain.Alias]domain.PublicKey{"a": pair(7).Public}}
+	send(ports.SetRequest{Key: pair(50).Public, Revision: domain.Revision{1}, Content: content}, func(ports.SetReply) {
+		w.disk.Fail = nil
+	})
+	w.loop.Turn(func() { w.scraper.Pin("a", pair(99).Public, func(domain.Pin, error) {}) })
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Minute)
+	if pins := w.scraper.Pins(); len(pins) != 1 || pins[0].Key != pair(99).Public || w.disk.Pins["a"].Key != pair(99).Public {
+		t.Errorf("%+v, on the disk %+v", pins, w.disk.Pins)
+	}
+}
+
 // openTransport lets a test send requests as they are, on a connection of its own.
 type openTransport struct {
 	*portstest.Transport

@@ -253,6 +253,10 @@ func (rg *registry) judge(c *setChange, due func(domain.Target) bool) {
 			reject(t.Alias, refusalReason(err))
 			continue
 		}
+		if rg.moving[t.Alias] {
+			reject(t.Alias, domain.ReasonPinned)
+			continue
+		}
 		if holder, held := s.holder(t.Alias, old, known); held && holder != e.Key {
 			if c.former[t.Alias] != holder || rg.pinning[t.Alias] > 0 {
 				reject(t.Alias, domain.ReasonPinned)
@@ -297,6 +301,9 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 		p.gone = true
 		c.pending = append(c.pending, p)
 	}
+	for _, p := range c.write.Pins {
+		rg.moving[p.Alias] = true
+	}
 	c.set.busy = true
 	rg.writes++
 	more := c.next.Len() - c.set.targets.Len()
@@ -308,6 +315,9 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 			} else {
 				rg.end(c.write.Delete[i-len(c.write.Put)], p)
 			}
+		}
+		for _, p := range c.write.Pins {
+			delete(rg.moving, p.Alias)
 		}
 		if rg.retired {
 			done(domain.ErrNotLeader)
@@ -338,7 +348,8 @@ func (c *setChange) aliases() []domain.Alias {
 }
 
 // restore writes what the table has of the aliases of a change that could not be written: the change may be on the disk nevertheless, whole,
-// and those that follow are relative to the table. It is repeated until it succeeds, and the set is busy until then.
+// and those that follow are relative to the table. It is repeated until it succeeds, and the set is busy until then. Registrations are judged by
+// the table and the pins meanwhile, and what they write is not written over.
 func (rg *registry) restore(c *setChange, waits *domain.Backoff) {
 	s := rg.scraper
 	back := domain.SetChange{Client: c.set.key}
@@ -358,7 +369,7 @@ func (rg *registry) restore(c *setChange, waits *domain.Backoff) {
 		add(a)
 	}
 	for _, p := range c.write.Pins {
-		if now, pinned := s.pins[p.Alias]; pinned {
+		if now, pinned := s.pins[p.Alias]; pinned && rg.pinning[p.Alias] == 0 { // a later write of the operator decides
 			back.Pins = append(back.Pins, now)
 		}
 	}
