@@ -16,7 +16,8 @@ import (
 //
 // A cycle finds the nearest nodes and announces to three of them. Then it pings those: 100 rounds, three seconds apart; 5, 10, 20 and so
 // on while the lookup finds fewer nodes than a bucket holds. A cycle follows, earlier if a relay is lost or the network has changed. Where
-// no node takes the record, one follows a second later, or when the network is back.
+// no node takes the record, one follows a second later, or when the network is back. The first cycles of shared keys follow earlier, until
+// two in a row find what their predecessors have announced (recordChecks).
 type announcer struct {
 	machine[announcerState]
 	p    *peering
@@ -39,12 +40,18 @@ type announcer struct {
 	pause   host.Timer // between two rounds of pings
 	epoch   int        // counts suspensions, so that callbacks from before one are recognised
 	refresh bool       // a cycle is due as soon as the running pings allow
-	small   int        // cycles that found few nodes, since the network was last seen to change
-	rounds  int        // of pings until the next cycle
+	cyclePace
 
 	record    heldRecord
 	announced func(error) // runs once; nil afterwards
 	takeBack  withdrawal
+}
+
+// cyclePace determines the time of the next cycle.
+type cyclePace struct {
+	small  int // cycles that found few nodes, since the network was last seen to change
+	rounds int // of pings until the next cycle
+	checks recordChecks
 }
 
 type announcerState uint8
@@ -135,7 +142,7 @@ func (a *announcer) isRelay(addr netip.AddrPort) bool {
 // refreshSoon makes the next cycle start as soon as the running pings allow. It does not begin with the nodes of the last one:
 // they may be in another part of the network, or an attacker's.
 func (a *announcer) refreshSoon() {
-	a.refresh, a.small, a.closest = true, 0, nil
+	a.refresh, a.small, a.closest, a.checks = true, 0, nil, recordChecks{}
 	if a.in(announcerWaiting) || a.in(announcerPinging) && a.pause != nil {
 		a.stopPause()
 		a.becomeFor(announcerWaiting, 0)
@@ -237,6 +244,7 @@ func (a *announcer) commit(replies []rpc.Reply) {
 	}
 	a.socket = a.p.rpc.Socket()
 	epoch := a.epoch
+	found := holdRecord(replies, a.generations[1])
 	requests := host.NewJoin(func() {
 		if epoch != a.epoch {
 			return
@@ -253,7 +261,11 @@ func (a *announcer) commit(replies []rpc.Reply) {
 			a.rounds = min(youngPings<<a.small, announcePings)
 			a.small = min(a.small+1, maxYoung)
 		}
-		if a.closest = a.closest[:0]; !a.refresh {
+		checking := a.seeks && !a.checks.passed(found)
+		if checking {
+			a.rounds = min(a.rounds, a.checks.wait())
+		}
+		if a.closest = a.closest[:0]; !a.refresh && !checking { // a check begins as the lookup of any other node
 			for _, r := range replies {
 				a.closest = append(a.closest, r.From)
 			}

@@ -40,7 +40,7 @@ type ListenOptions struct {
 	ReusableSocket bool
 	// SharedKeys means that servers of other nodes take turns with this one under the same keys. The DHT keeps one record for a key: so
 	// this server never takes a record back, which may be that of its successor, and it announces to all nodes near the key that have a
-	// record, which may be that of its predecessor.
+	// record, which may be that of its predecessor, and again until its lookups find no other one.
 	SharedKeys bool
 	// TakeOver means that this server takes the place of one that another node still has under the same keys, and that is closed by Leave
 	// then: it announces to all nodes near the key that have a record.
