@@ -17,13 +17,16 @@ import (
 	"github.com/dhtprom/dhtprom/node/turnserver"
 )
 
+// namespace begins the names of all metrics.
+const namespace = "dhtprom"
+
 // turnMetrics are the counters of a TURN server.
 func turnMetrics(s *turnserver.Stats) (list []prometheus.Collector) {
 	counter := func(name, help string, value func() uint64) {
-		list = append(list, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "dhtprom_turn_" + name, Help: help}, func() float64 { return float64(value()) }))
+		list = append(list, prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Subsystem: "turn", Name: name, Help: help}, func() float64 { return float64(value()) }))
 	}
 	gauge := func(name, help string, value func() int64) {
-		list = append(list, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dhtprom_turn_" + name, Help: help}, func() float64 { return float64(value()) }))
+		list = append(list, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Subsystem: "turn", Name: name, Help: help}, func() float64 { return float64(value()) }))
 	}
 	gauge("connections", "Connections of clients over TCP or TLS.", s.Connections.Load)
 	gauge("allocations", "Clients that the server relays for.", s.Allocations.Load)
@@ -43,10 +46,10 @@ func turnMetrics(s *turnserver.Stats) (list []prometheus.Collector) {
 // relayMetrics are the counters of a blind relay.
 func relayMetrics(stats func() hyperdht.RelayStats) (list []prometheus.Collector) {
 	gauge := func(name, help string, value func(hyperdht.RelayStats) float64) {
-		list = append(list, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dhtprom_relay_" + name, Help: help}, func() float64 { return value(stats()) }))
+		list = append(list, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Subsystem: "relay", Name: name, Help: help}, func() float64 { return value(stats()) }))
 	}
 	counter := func(name, help string, value func(hyperdht.RelayStats) float64) {
-		list = append(list, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "dhtprom_relay_" + name, Help: help}, func() float64 { return value(stats()) }))
+		list = append(list, prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Subsystem: "relay", Name: name, Help: help}, func() float64 { return value(stats()) }))
 	}
 	gauge("pairs", "Relayed connections in use.", func(s hyperdht.RelayStats) float64 { return float64(s.Active) })
 	gauge("reserve_pairs", "Relayed connections in reserve.", func(s hyperdht.RelayStats) float64 { return float64(s.Reserve) })

@@ -62,7 +62,7 @@ func relay(t *testing.T, servers func(h *udp.Host) []turn.Server) *relayed {
 }
 
 // via returns a server by one of its ways.
-func via(t *testing.T, h *udp.Host, s *serverof.Server, way string) turn.Server {
+func via(t testing.TB, h *udp.Host, s *serverof.Server, way string) turn.Server {
 	t.Helper()
 	server := turn.Server{Name: way, Username: serverof.Username, Password: serverof.Password}
 	cfg := pipes.Config{Server: s.TCP}

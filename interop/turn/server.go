@@ -37,7 +37,11 @@ type Server struct {
 
 	stop  func()
 	start func()
+	pid   func() int
 }
+
+// Pid returns the number of coturn's process.
+func (s *Server) Pid() int { return s.pid() }
 
 // Kill ends the server without a goodbye to its clients.
 func (s *Server) Kill() { s.stop() }
@@ -116,6 +120,7 @@ func StartCoturn(t testing.TB, flags ...string) *Server {
 		awaitTCP(t, s.TLS)
 	}
 	s.stop = func() { p.Kill() }
+	s.pid = func() int { return p.Pid() }
 	s.start()
 	return s
 }
