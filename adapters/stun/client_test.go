@@ -11,6 +11,7 @@ import (
 	"github.com/pion/stun/v2"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/internal/stunattr"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -536,7 +537,7 @@ func TestWhatIsNotSTUNIsLeftAlone(t *testing.T) {
 		}
 	}
 	b := slices.Clone(request)
-	binary.BigEndian.PutUint32(b[4:], magicCookie+1)
+	binary.BigEndian.PutUint32(b[4:], stunattr.MagicCookie+1)
 	if isSTUN(b) {
 		t.Error("another cookie is STUN")
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"github.com/pion/stun/v2"
+
+	"github.com/dhtprom/dhtprom/internal/stunattr"
 )
 
 // message is the part of a STUN message that this package uses.
@@ -26,7 +28,7 @@ var errMessage = errors.New("stun: malformed message")
 // isSTUN reports whether a datagram is STUN, by the magic cookie and by a first byte that no DHT message and no UDX packet
 // has. It matches all the methods with small numbers, Binding among them.
 func isSTUN(b []byte) bool {
-	return len(b) >= headerSize && b[0] <= 1 && binary.BigEndian.Uint32(b[4:]) == magicCookie
+	return len(b) >= headerSize && b[0] <= 1 && binary.BigEndian.Uint32(b[4:]) == stunattr.MagicCookie
 }
 
 // parse parses a message. Unused attributes are skipped.
@@ -46,16 +48,16 @@ func parse(b []byte) (message, error) {
 		var err error
 		switch a.Type {
 		case stun.AttrXORMappedAddress:
-			m.mapped, err = readXORAddr(a.Value)
+			m.mapped, err = stunattr.XORAddr(a.Value)
 		case stun.AttrMappedAddress:
 			// Servers that know the cookie send both; NATs that rewrite payloads change this one.
 			if !m.mapped.IsValid() {
-				m.mapped, err = readAddr(a.Value)
+				m.mapped, err = stunattr.Addr(a.Value)
 			}
 		case stun.AttrResponseOrigin:
-			m.origin, err = readAddr(a.Value)
+			m.origin, err = stunattr.Addr(a.Value)
 		case stun.AttrOtherAddress:
-			m.other, err = readAddr(a.Value)
+			m.other, err = stunattr.Addr(a.Value)
 		case stun.AttrErrorCode, stun.AttrUnknownAttributes, stun.AttrUsername, stun.AttrMessageIntegrity, stun.AttrRealm, stun.AttrNonce:
 		default:
 			if a.Type.Required() && len(m.unknown) < maxUnknown {
@@ -67,35 +69,6 @@ func parse(b []byte) (message, error) {
 		}
 	}
 	return m, nil
-}
-
-const (
-	familyIPv4 = 1
-	familyIPv6 = 2
-)
-
-// readXORAddr parses the value of an address attribute that is masked with the magic cookie (RFC 8489, section 14.2). For an
-// IPv6 address the result is invalid, as with readAddr.
-func readXORAddr(v []byte) (netip.AddrPort, error) {
-	a, err := readAddr(v)
-	if err != nil || !a.IsValid() {
-		return a, err
-	}
-	ip := a.Addr().As4()
-	binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32(ip[:])^magicCookie)
-	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()^magicCookie>>16), nil
-}
-
-// readAddr parses the value of an address attribute (RFC 8489, section 14.1). For an IPv6 address the result is invalid,
-// because it is not supported. (pion's parsers panic on a short value.)
-func readAddr(v []byte) (netip.AddrPort, error) {
-	switch {
-	case len(v) == 20 && v[1] == familyIPv6:
-		return netip.AddrPort{}, nil
-	case len(v) != 8 || v[1] != familyIPv4:
-		return netip.AddrPort{}, errMessage
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(v[4:8])), binary.BigEndian.Uint16(v[2:])), nil
 }
 
 // isUsable reports whether datagrams can be sent to addr.

@@ -9,7 +9,6 @@ const (
 	// defaultPort of a STUN server over UDP (RFC 8489, section 8).
 	defaultPort = 3478
 	headerSize  = 20
-	magicCookie = 0x2112a442
 )
 
 // Chosen by this implementation.

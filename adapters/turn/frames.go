@@ -3,6 +3,8 @@ package turn
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/dhtprom/dhtprom/internal/stunattr"
 )
 
 var errFrame = errors.New("the server sends what is no TURN: is it one, and is the scheme right, turn or turns?")
@@ -24,7 +26,7 @@ func frameSize(b []byte) (int, error) {
 	n := int(binary.BigEndian.Uint16(b[2:]))
 	switch b[0] >> 6 {
 	case 0:
-		if len(b) >= 8 && binary.BigEndian.Uint32(b[4:]) != magicCookie || n%4 != 0 {
+		if len(b) >= 8 && binary.BigEndian.Uint32(b[4:]) != stunattr.MagicCookie || n%4 != 0 {
 			return 0, errFrame
 		}
 		return headerSize + n, nil

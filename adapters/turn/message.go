@@ -8,6 +8,8 @@ import (
 
 	"github.com/pion/stun/v2"
 
+	"github.com/dhtprom/dhtprom/internal/stunattr"
+
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -36,7 +38,7 @@ var errMessage = errors.New("turn: malformed message")
 // parse parses a message into raw, which is overwritten. Unused attributes are skipped.
 func parse(b []byte, raw *stun.Message) (m message, err error) {
 	if len(b) < headerSize || len(b) > maxFrame || len(b)%4 != 0 || b[0]>>6 != 0 ||
-		binary.BigEndian.Uint32(b[4:]) != magicCookie || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize {
+		binary.BigEndian.Uint32(b[4:]) != stunattr.MagicCookie || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize {
 		return m, errMessage
 	}
 	raw.Reset()
@@ -69,11 +71,11 @@ func (m *message) take(a stun.RawAttribute) (err error) {
 	case attrPasswordAlgorithms:
 		m.algorithms = v
 	case stun.AttrXORRelayedAddress:
-		m.relayed, err = readXORAddr(v)
+		m.relayed, err = stunattr.XORAddr(v)
 	case stun.AttrXORPeerAddress:
-		m.peer, err = readXORAddr(v)
+		m.peer, err = stunattr.XORAddr(v)
 	case stun.AttrAlternateServer:
-		m.alternate, err = readAddr(v)
+		m.alternate, err = stunattr.Addr(v)
 	case stun.AttrLifetime:
 		if len(v) != 4 {
 			return errMessage
@@ -88,36 +90,13 @@ func (m *message) take(a stun.RawAttribute) (err error) {
 	return err
 }
 
-// readAddr parses the value of an address attribute (RFC 8489, section 14.1). For an IPv6 address the result is invalid.
-func readAddr(v []byte) (netip.AddrPort, error) {
-	const familyIPv4, familyIPv6 = 1, 2
-	switch {
-	case len(v) == 20 && v[1] == familyIPv6:
-		return netip.AddrPort{}, nil
-	case len(v) != 8 || v[1] != familyIPv4:
-		return netip.AddrPort{}, errMessage
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(v[4:8])), binary.BigEndian.Uint16(v[2:])), nil
-}
-
-// readXORAddr parses the value of an address attribute that is masked with the magic cookie (RFC 8489, section 14.2).
-func readXORAddr(v []byte) (netip.AddrPort, error) {
-	a, err := readAddr(v)
-	if err != nil || !a.IsValid() {
-		return a, err
-	}
-	ip := a.Addr().As4()
-	binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32(ip[:])^magicCookie)
-	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()^magicCookie>>16), nil
-}
-
 // xorAddr returns the attribute XOR-PEER-ADDRESS of an IPv4 address.
 func xorAddr(a netip.AddrPort) stun.RawAttribute {
 	v := make([]byte, 8)
 	v[1] = 1
 	ip := a.Addr().As4()
-	binary.BigEndian.PutUint16(v[2:], a.Port()^magicCookie>>16)
-	binary.BigEndian.PutUint32(v[4:], binary.BigEndian.Uint32(ip[:])^magicCookie)
+	binary.BigEndian.PutUint16(v[2:], a.Port()^stunattr.MagicCookie>>16)
+	binary.BigEndian.PutUint32(v[4:], binary.BigEndian.Uint32(ip[:])^stunattr.MagicCookie)
 	return stun.RawAttribute{Type: stun.AttrXORPeerAddress, Value: v}
 }
 
@@ -139,13 +118,13 @@ func appendSend(b []byte, id transactionID, to netip.AddrPort, data []byte) []by
 	padded := (len(data) + 3) &^ 3
 	b = binary.BigEndian.AppendUint16(b, stun.NewType(stun.MethodSend, stun.ClassIndication).Value())
 	b = binary.BigEndian.AppendUint16(b, uint16(12+4+padded))
-	b = binary.BigEndian.AppendUint32(b, magicCookie)
+	b = binary.BigEndian.AppendUint32(b, stunattr.MagicCookie)
 	b = append(b, id[:]...)
 	ip := to.Addr().As4()
 	b = binary.BigEndian.AppendUint16(b, uint16(stun.AttrXORPeerAddress))
 	b = append(b, 0, 8, 0, 1)
-	b = binary.BigEndian.AppendUint16(b, to.Port()^magicCookie>>16)
-	b = binary.BigEndian.AppendUint32(b, binary.BigEndian.Uint32(ip[:])^magicCookie)
+	b = binary.BigEndian.AppendUint16(b, to.Port()^stunattr.MagicCookie>>16)
+	b = binary.BigEndian.AppendUint32(b, binary.BigEndian.Uint32(ip[:])^stunattr.MagicCookie)
 	b = binary.BigEndian.AppendUint16(b, uint16(stun.AttrData))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
 	b = append(b, data...)

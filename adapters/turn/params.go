@@ -9,7 +9,6 @@ const (
 	// defaultPort of a TURN server over UDP (RFC 8656, section 3.1).
 	defaultPort = 3478
 	headerSize  = 20
-	magicCookie = 0x2112a442
 	attrHeader  = 4
 	// channelHeader is the size of the header of ChannelData, which is padded to padding bytes over streams (RFC 8656, section 12.4).
 	channelHeader = 4
