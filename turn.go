@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -83,32 +82,10 @@ func (m *memory) remember(k uplinks.Kind) {
 	go func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if err := replaceFile(m.path, k.String()+"\n"); err != nil {
+		if err := tempfile.Replace(m.path, 0o600, []byte(k.String()+"\n")); err != nil {
 			m.log.Warn("The way to the internet that works could not be saved", "err", err)
 		}
 	}()
-}
-
-// replaceFile writes a file as a whole.
-func replaceFile(path, text string) error {
-	if err := tempfile.Replaceable(path); err != nil {
-		return err
-	}
-	f, err := tempfile.Create(path, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }
 
 // Check returns an error if a server is invalid.

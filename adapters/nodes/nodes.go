@@ -131,18 +131,7 @@ func (f *File) replace(known []netip.AddrPort) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	w, err := tempfile.Create(f.path, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(text, '\n'))
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = os.Rename(w.Name(), f.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(w.Name()))
-	}
-	return nil
+	return tempfile.Replace(f.path, 0o600, append(text, '\n'))
 }
 
 // owned returns an error if the file is of another kind and was named by mistake, such as a configuration or an invite.

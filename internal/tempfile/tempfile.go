@@ -51,6 +51,25 @@ func Replaceable(path string) error {
 	return nil
 }
 
+// Replace writes a file as a whole: readers find the former content or the new one. After a power failure, either may be there.
+func Replace(path string, mode os.FileMode, content []byte) error {
+	if err := Replaceable(path); err != nil {
+		return err
+	}
+	f, err := Create(path, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
 // Sweep removes the temporary files of path whose last change is at least age away from now: before, or, if the clock was set
 // back, after. Errors are ignored; leftovers do no harm.
 func Sweep(path string, age time.Duration) {
