@@ -46,7 +46,7 @@ type Network struct {
 
 // NodeStatus is a snapshot of the DHT node.
 type NodeStatus struct {
-	Uplink     string           // "udp", or "turn" where a TURN server carries the datagrams
+	Uplink     string           // of a node that may use TURN servers: "udp", or "turn" while one carries the datagrams; else empty
 	State      string           // "starting", "online", "degraded", "offline", "closed"
 	Local      netip.AddrPort   // of the bound socket; invalid without one
 	Addrs      []netip.AddrPort // this machine's own view

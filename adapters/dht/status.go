@@ -26,9 +26,6 @@ func (t *Transport) Status() ports.NodeStatus {
 		InReserve:  s.Peering.SecondWays,
 		Counters:   slices.Concat(countersOf(s), t.answers.counters(), t.sets.counters(), t.mapping.counters()),
 	}
-	if out.Uplink = uplinkUDP; t.cfg.TURN {
-		out.Uplink = uplinkTURN
-	}
 	switch {
 	case !s.Local.IsValid():
 	case s.Local.Addr().IsUnspecified():
@@ -46,11 +43,7 @@ func (t *Transport) Status() ports.NodeStatus {
 	return out
 }
 
-const (
-	stateClosed = "closed"
-	uplinkUDP   = "udp"
-	uplinkTURN  = "turn"
-)
+const stateClosed = "closed"
 
 func stateOf(s hyperdht.Status, closing bool) string {
 	switch {
