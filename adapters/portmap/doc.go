@@ -25,6 +25,4 @@
 // one. PCP answers have the nonce of the request.
 //
 // A mapping is a claim of the router: the caller has to verify that datagrams arrive before it relies on it.
-//
-// The messages are encoded here, because the libraries for these protocols block and start goroutines.
 package portmap
