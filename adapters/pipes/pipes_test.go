@@ -204,18 +204,25 @@ func answering(t *testing.T, text string) *url.URL {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
+	serve(l, func(conn net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		_, _ = io.WriteString(conn, text)
+		_ = conn.Close()
+	})
+	return &url.URL{Scheme: "http", Host: l.Addr().String()}
+}
+
+// serve calls f with each connection, on a goroutine, until the listener closes.
+func serve(l net.Listener, f func(net.Conn)) {
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			_, _ = http.ReadRequest(bufio.NewReader(conn))
-			_, _ = io.WriteString(conn, text)
-			_ = conn.Close()
+			go f(conn)
 		}
 	}()
-	return &url.URL{Scheme: "http", Host: l.Addr().String()}
 }
 
 func TestErrorsNameTheStepAndTheRemedy(t *testing.T) {
@@ -225,15 +232,7 @@ func TestErrorsNameTheStepAndTheRemedy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _ = conn.(*tls.Conn).HandshakeContext(context.Background()) }()
-		}
-	}()
+	serve(l, func(conn net.Conn) { _ = conn.(*tls.Conn).HandshakeContext(context.Background()) })
 	addr := l.Addr().String()
 	guarded, _ := url.Parse(newProxy(t, "alice:secret").URL)
 	known := *guarded

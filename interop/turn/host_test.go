@@ -14,6 +14,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/turn"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	serverof "github.com/dhtprom/dhtprom/interop/turn"
+	"github.com/dhtprom/dhtprom/node/turnserver"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -210,6 +211,17 @@ func TestServersThatRefuseAreReportedWithTheRemedy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// coturn takes the credentials that invites have, made of a secret.
+func TestCoturnTakesCredentialsOfASecret(t *testing.T) {
+	s := serverof.StartCoturn(t, "--use-auth-secret", "--static-auth-secret="+serverof.Secret)
+	r := relay(t, func(h *udp.Host) []turn.Server {
+		server := via(t, h, s, "TCP")
+		server.Username, server.Password = turnserver.Credentials(serverof.Secret, "site7", time.Now().Add(time.Hour))
+		return []turn.Server{server}
+	})
+	r.awaitUp()
 }
 
 // A server that is killed is noticed, the other one takes over, and the first is used again when that one fails.

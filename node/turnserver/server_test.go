@@ -2,6 +2,7 @@ package turnserver_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/turn/v5"
 
+	"github.com/dhtprom/dhtprom/interop/process"
 	"github.com/dhtprom/dhtprom/node/turnserver"
 )
 
@@ -228,11 +230,12 @@ func TestAllocationsAreLimited(t *testing.T) {
 // within waits until cond holds.
 func within(t *testing.T, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !cond(); {
-		if time.Now().After(end) {
-			t.Fatal("it does not hold in time")
+	process.Until(t, "the condition holds", func() error {
+		if !cond() {
+			return errors.New("it does not")
 		}
-	}
+		return nil
+	})
 }
 
 // A server is no way into the network that it is in.
