@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/pipes"
@@ -67,11 +68,12 @@ func (c *TURNConfig) last() uplinks.Kind {
 	return uplinks.UDP
 }
 
-// memory stores what works, in the order of the calls.
+// memory stores what works.
 type memory struct {
 	path string
 	log  *slog.Logger
-	mu   sync.Mutex
+	last atomic.Uint32 // the kind to store
+	mu   sync.Mutex    // guards the file
 }
 
 // remember stores a kind. It does not wait.
@@ -79,10 +81,11 @@ func (m *memory) remember(k uplinks.Kind) {
 	if m.path == "" {
 		return
 	}
-	go func() {
+	m.last.Store(uint32(k))
+	go func() { // the last one writes what was stored last, in whatever order they run
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if err := tempfile.Replace(m.path, 0o600, []byte(k.String()+"\n")); err != nil {
+		if err := tempfile.Replace(m.path, 0o600, []byte(uplinks.Kind(m.last.Load()).String()+"\n")); err != nil {
 			m.log.Warn("The way to the internet that works could not be saved", "err", err)
 		}
 	}()
@@ -90,32 +93,43 @@ func (m *memory) remember(k uplinks.Kind) {
 
 // Check returns an error if a server is invalid.
 func (c *TURNConfig) Check() error {
-	for i, s := range c.Servers {
-		if _, err := turn.ParseURI(s.URI); err != nil {
-			return &app.ConfigError{Field: fmt.Sprintf("TURN.Servers[%d]", i), Want: fmt.Sprintf("%v, got %q", err, s.URI)}
+	for i := range c.Servers {
+		if _, err := c.uri(i); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// uri returns the URI of a server.
+func (c *TURNConfig) uri(i int) (turn.URI, error) {
+	uri, err := turn.ParseURI(c.Servers[i].URI)
+	if err != nil {
+		err = c.bad(i, fmt.Sprintf("%v, got %q", err, c.Servers[i].URI))
+	}
+	return uri, err
+}
+
+// bad is an error in the configuration of a server.
+func (c *TURNConfig) bad(i int, want string) error {
+	return &app.ConfigError{Field: fmt.Sprintf("TURN.Servers[%d]", i), Want: want}
+}
+
 // servers returns the servers with their dialers.
 func (c *TURNConfig) servers(h host.Host) (list []turn.Server, err error) {
 	for i, s := range c.Servers {
-		field := func(format string, args ...any) error {
-			return &app.ConfigError{Field: fmt.Sprintf("TURN.Servers[%d]", i), Want: fmt.Sprintf(format, args...)}
-		}
-		uri, err := turn.ParseURI(s.URI)
+		uri, err := c.uri(i)
 		if err != nil {
-			return nil, field("%v, got %q", err, s.URI)
+			return nil, err
 		}
 		if s.Username == "" || s.Password == "" {
-			return nil, field("want user and password for %s", uri)
+			return nil, c.bad(i, "want user and password for "+uri.String())
 		}
 		server := turn.Server{Name: uri.String(), Username: s.Username, Password: s.Password}
 		if uri.UDP {
 			server.Addr = uri.Addr()
 		} else if server.Dialer, err = c.dialer(h, uri); err != nil {
-			return nil, field("%v", err)
+			return nil, c.bad(i, err.Error())
 		}
 		list = append(list, server)
 	}
@@ -213,9 +227,10 @@ func overTURN(h host.Host, servers []turn.Server, cfg NodeConfig, up func(ports.
 	return relayed.Close, nil
 }
 
-// newTURNStack is NewStack on a host whose datagrams a TURN server carries.
+// newTURNStack is NewStack on a host whose datagrams a TURN server carries. What is configured about the address of this machine does not
+// hold there.
 func newTURNStack(h *turn.Host, cfg NodeConfig) (*Stack, error) {
-	cfg.Listen, cfg.STUN, cfg.NodesFile, cfg.turn = netip.AddrPort{}, []string{"none"}, "", h
+	cfg.Listen, cfg.PublicAddress, cfg.STUN, cfg.NodesFile, cfg.turn = netip.AddrPort{}, domain.Address{}, []string{"none"}, "", h
 	return NewStack(h, cfg)
 }
 
