@@ -14,6 +14,9 @@ const required = [
   { what: 'kernel NATs', folder: 'interop/kernelnat' },
   { what: 'nodes behind kernel NATs', folder: 'interop/natlab', optional: !fs.existsSync('interop/natlab') },
   { what: 'Prometheus', folder: 'interop/prometheus' },
+  { what: 'etcd', folder: 'interop/etcd' },
+  { what: 'groups of scrapers', folder: 'interop/group' },
+  { what: 'TURN', folder: 'interop/turn' },
   { what: 'direct equals through', folder: 'interop/direct' },
   { what: 'manifests', folder: 'interop/deploy' },
   { what: 'documentation', folder: 'interop/docs' },
@@ -27,6 +30,7 @@ const tests = { pass: 0, fail: 0, skip: 0 }
 const packages = { pass: 0, fail: 0, skip: 0 }
 const output = new Map() // of tests and packages that have not ended yet
 const failed = []
+const reasons = [] // of failed tests, without what their processes printed
 const skipped = []
 const slow = []
 const slowPackages = []
@@ -62,9 +66,18 @@ function take (line) {
     const cost = costs.get(pkg) || 0
     if (elapsed >= 10 || cost >= 10) slowPackages.push(`${cost.toFixed(1)} s of processors in ${elapsed.toFixed(1)} s  ${name}`)
   }
-  if (action === 'fail') failed.push(`${name}\n${output.get(name) || ''}`)
+  if (action === 'fail') {
+    failed.push(`${name}\n${output.get(name) || ''}`)
+    if (test) reasons.push(`${name}\n${reason(output.get(name) || '')}`)
+  }
   if (action === 'skip' && test) skipped.push(`${name}\n${output.get(name) || ''}`)
   output.delete(name)
+}
+
+// reason returns the messages of a test, each with its first lines.
+function reason (text) {
+  const messages = text.split(/^(?= {4,}\w+\.go:\d+: )/m).slice(1).filter((m) => !/ printed:\n/.test(m))
+  return messages.map((m) => m.split('\n').slice(0, 8).join('\n').slice(0, 2000).trimEnd()).join('\n')
 }
 
 function print (title, list) {
@@ -79,6 +92,7 @@ function report () {
   console.log(`cost:     ${[...costs.values()].reduce((sum, cost) => sum + cost, 0).toFixed(0)} s of processors in tests`)
   console.log(`packages: ${packages.pass} ok, ${packages.fail} failed, ${packages.skip} without tests`)
   console.log(`tests:    ${tests.pass} ok, ${tests.fail} failed, ${tests.skip} skipped`)
+  for (const text of reasons) console.log(`--- failed ${text}`) // once more, where the end of a log is kept
   let good = failed.length === 0 && tests.pass > 0
   for (const { what, count, optional } of required) {
     if (optional) continue

@@ -1,15 +1,18 @@
 package group_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +52,8 @@ func TestPrometheusScrapesAGroup(t *testing.T) {
 	f.crowd(ours)
 	f.javaScriptCrowd(javaScript)
 	all := ours + javaScript
-	p := f.prometheus(f.balancer())
+	b := f.balancer()
+	p := f.prometheus(b.address)
 	process.Until(t, "all clients are up", func() error { return p.up(all) })
 
 	// gaps are judged by the scrapes that failed since a moment, of each client.
@@ -66,7 +70,7 @@ func TestPrometheusScrapesAGroup(t *testing.T) {
 		}
 		t.Logf("%s: %d scrapes lost in %v, at most %d of one client", what, lost, time.Since(begun).Round(time.Second), worst)
 		if worst > most {
-			t.Errorf("%s: a client has %d lost scrapes, want at most %d", what, worst, most)
+			t.Errorf("%s: a client has %d lost scrapes, want at most %d; requests that failed:\n%s", what, worst, most, b.failures(begun))
 		}
 	}
 	leader := f.leader("")
@@ -131,7 +135,22 @@ func (f *fellows) javaScriptCrowd(n int) {
 }
 
 // balancer is a load balancer: it passes requests to the members that are ready, in turn.
-func (f *fellows) balancer() (address string) {
+type balancer struct {
+	address string
+
+	mu     sync.Mutex
+	urls   []*url.URL
+	turn   int
+	failed []failure
+}
+
+// failure is a request that a member did not answer with 200.
+type failure struct {
+	at   time.Time
+	text string
+}
+
+func (f *fellows) balancer() *balancer {
 	b := &balancer{}
 	server := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -139,19 +158,48 @@ func (f *fellows) balancer() (address string) {
 			r.Out.Host = r.In.Host
 		},
 		Transport: &http.Transport{MaxIdleConnsPerHost: 1000},
+		ModifyResponse: func(res *http.Response) error {
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			body, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			res.Body = io.NopCloser(bytes.NewReader(body))
+			b.fail(res.Request, fmt.Sprintf("%s %s", res.Status, body))
+			return err
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			b.fail(r, err.Error())
+			w.WriteHeader(http.StatusBadGateway)
+		},
 	})
 	f.t.Cleanup(server.Close)
+	b.address = server.Listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	f.t.Cleanup(stop)
 	f.ready = func(ready map[string]bool) { b.set(ready) }
 	go f.watch(ctx)
-	return server.Listener.Addr().String()
+	return b
 }
 
-type balancer struct {
-	mu   sync.Mutex
-	urls []*url.URL
-	turn int
+func (b *balancer) fail(r *http.Request, why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.failed = append(b.failed, failure{now, fmt.Sprintf("%s %s: %s", now.Format("15:04:05.000"), r.URL, strings.TrimSpace(why))})
+}
+
+// failures describes the requests that failed since a moment.
+func (b *balancer) failures(since time.Time) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var lines []string
+	for _, f := range b.failed {
+		if f.at.After(since) {
+			lines = append(lines, f.text)
+		}
+	}
+	return strings.Join(lines[:min(len(lines), 20)], "\n")
 }
 
 func (b *balancer) set(ready map[string]bool) {
