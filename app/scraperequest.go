@@ -30,8 +30,13 @@ type scrapeRequest struct {
 // The error is ErrNotLoaded, ErrUnknownAlias, ErrNotConnected, ErrTimeout, ErrClosed, *RemoteError, *ScrapeError, *StatusError,
 // *BodyTooLargeError, or the error of the connection.
 func (s *Scraper) Scrape(alias domain.Alias, within time.Duration, done func(body []byte, err error)) (cancel func()) {
+	return collect(aliasSource{s, alias}, within, done)
+}
+
+// collect requests a page in the text format from a source.
+func collect(source ports.MetricsSource, within time.Duration, done func(body []byte, err error)) (cancel func()) {
 	r := domain.ScrapeRequest{Within: within, Header: []domain.HeaderField{{Name: "Accept", Value: "text/plain;version=0.0.4"}}}
-	return scrape.Collect(aliasSource{s, alias}, r, maxPage, func(p scrape.Page, err error) {
+	return scrape.Collect(source, r, maxPage, func(p scrape.Page, err error) {
 		if err == nil && p.Status != domain.StatusOK {
 			p, err = scrape.Page{}, &domain.StatusError{Status: p.Status, Line: firstLine(p.Body)}
 		}

@@ -206,6 +206,12 @@ func (s *Session) probe(link *sessionLink) {
 	}
 }
 
+// RequestMetrics requests a page of metrics in the text format, of a client whose connection may still be under way. within bounds it, the
+// configured time when zero. The error is one of Scraper.Scrape's.
+func (s *Session) RequestMetrics(within time.Duration, done func(body []byte, err error)) (cancel func()) {
+	return collect(s, within, done)
+}
+
 // Close disconnects and fails requests in progress with domain.ErrClosed. Events of the connection's end come before Close
 // returns; done callbacks of requests in a later turn.
 func (s *Session) Close() { s.end(func(c ports.MetricsSession) { c.Close(nil) }) }

@@ -58,7 +58,7 @@ func (e *StoreError) Unwrap() error { return e.Err }
 // app returns the configuration of the use case, without a store.
 func (c *Config) app(n *dhtprom.Node) (app.ScraperConfig, error) {
 	if c.Seed.IsZero() {
-		return app.ScraperConfig{}, &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the scraper's key pair"}
+		return app.ScraperConfig{}, errNoSeed
 	}
 	if c.Group != nil {
 		if err := c.Group.check(c); err != nil {
@@ -71,18 +71,26 @@ func (c *Config) app(n *dhtprom.Node) (app.ScraperConfig, error) {
 	cfg := app.ScraperConfig{
 		Host: n.Host(), Transport: n.Transport(), KeepTransport: true, Clock: c.Clock, Keys: domain.KeyPairFromSeed(c.Seed),
 		Secrets: c.Secrets, Identities: c.Identities, Expiry: c.Expiry, CheckInterval: c.CheckInterval, RequestTimeout: c.RequestTimeout,
-		MaxAliases: c.MaxAliases, RequireProof: c.RequireProof, PinAliases: c.PinAliases, OnEvent: c.OnEvent,
+		MaxAliases: c.MaxAliases, RequireProof: c.RequireProof, PinAliases: c.PinAliases,
 	}
-	if c.Logger != nil {
-		tell := app.LogEvents(n.Host(), c.Logger)
-		cfg.OnEvent = func(e domain.Event) {
-			tell(e)
-			if c.OnEvent != nil {
-				c.OnEvent(e)
-			}
+	cfg.OnEvent = events(n, c.Logger, c.OnEvent)
+	return cfg, nil
+}
+
+var errNoSeed error = &app.ConfigError{Field: "Seed", Want: "want the 32-byte seed of the scraper's key pair"}
+
+// events returns the handler of events that logs them and passes them on; either may be nil.
+func events(n *dhtprom.Node, logger *slog.Logger, on func(domain.Event)) func(domain.Event) {
+	if logger == nil {
+		return on
+	}
+	log := app.LogEvents(n.Host(), logger)
+	return func(e domain.Event) {
+		log(e)
+		if on != nil {
+			on(e)
 		}
 	}
-	return cfg, nil
 }
 
 // files adds the files to a configuration: the store and the targets file. release closes the store if the scraper does not.
@@ -116,7 +124,7 @@ func (c *Config) files(n *dhtprom.Node, cfg *app.ScraperConfig) (release func(),
 	return func() { cfg.Store.Close(func(error) {}) }, nil
 }
 
-// memory is an in-memory alias store.
+// memory is the store of a scraper that keeps aliases and pins in memory alone.
 type memory struct{ loop host.Host }
 
 func (m memory) Load(done func([]domain.Entry, []error, error)) {
@@ -126,4 +134,9 @@ func (m memory) OnDamage(func(domain.StoreDamage))           {}
 func (m memory) Put(_ domain.Entry, done func(error))        { m.loop.Post(func() { done(nil) }) }
 func (m memory) PutSet(_ domain.SetChange, done func(error)) { m.loop.Post(func() { done(nil) }) }
 func (m memory) Delete(_ []domain.Alias, done func(error))   { m.loop.Post(func() { done(nil) }) }
-func (m memory) Close(done func(error))                      { m.loop.Post(func() { done(nil) }) }
+func (m memory) LoadPins(done func([]domain.Pin, []error, error)) {
+	m.loop.Post(func() { done(nil, nil, nil) })
+}
+func (m memory) PutPin(_ domain.Pin, done func(error))      { m.loop.Post(func() { done(nil) }) }
+func (m memory) DeletePin(_ domain.Alias, done func(error)) { m.loop.Post(func() { done(nil) }) }
+func (m memory) Close(done func(error))                     { m.loop.Post(func() { done(nil) }) }

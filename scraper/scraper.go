@@ -124,17 +124,17 @@ func (s *Scraper) InviteAs(identity string, bootstrap ...string) (string, error)
 
 // SetSecrets replaces the secrets of clients without an identity. Aliases registered with old ones stay until they expire.
 func (s *Scraper) SetSecrets(ctx context.Context, secrets []domain.Secret) error {
-	return s.change(ctx, func() error { return s.scraper.SetSecrets(secrets) })
+	return s.setSecrets(ctx, func() error { return s.scraper.SetSecrets(secrets) })
 }
 
 // SetIdentities replaces the secrets of clients without an identity, as SetSecrets does, and the identities. The aliases of those that
 // are gone are removed.
 func (s *Scraper) SetIdentities(ctx context.Context, shared []domain.Secret, named []domain.Identity) error {
-	return s.change(ctx, func() error { return s.scraper.SetIdentities(shared, named) })
+	return s.setSecrets(ctx, func() error { return s.scraper.SetIdentities(shared, named) })
 }
 
-// change changes secrets on the loop.
-func (s *Scraper) change(ctx context.Context, f func() error) error {
+// setSecrets changes secrets on the loop.
+func (s *Scraper) setSecrets(ctx context.Context, f func() error) error {
 	return s.node.Do(ctx, func() error {
 		err := f()
 		if err == nil {
@@ -159,27 +159,32 @@ func (s *Scraper) keep(shared []domain.Secret, named []domain.Identity) {
 // Scrape requests the metrics of the client behind an alias, and waits no longer than ctx allows. The error is, or wraps,
 // domain.ErrUnknownAlias, ErrNotConnected, ErrTimeout or ErrClosed, or a *domain.RemoteError.
 func (s *Scraper) Scrape(ctx context.Context, alias string) ([]byte, error) {
-	within := time.Duration(0) // as configured
+	return call(ctx, s.node, func(done func([]byte, error)) func() { return s.scraper.Scrape(domain.Alias(alias), within(ctx), done) })
+}
+
+// within returns the time until the deadline of a context, 0 if it has none: as configured.
+func within(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
-		within = max(time.Until(deadline), time.Nanosecond)
+		return max(time.Until(deadline), time.Nanosecond)
 	}
+	return 0
+}
+
+// call starts something on the loop of a node and waits for its result.
+func call[T any](ctx context.Context, n *dhtprom.Node, start func(done func(T, error)) (cancel func())) (T, error) {
 	type result struct {
-		body []byte
-		err  error
+		value T
+		err   error
 	}
-	r, err := bridge.Call(ctx, s.node.Host(), func(done func(result)) func() {
-		return s.scraper.Scrape(domain.Alias(alias), within, func(body []byte, err error) { done(result{body, err}) })
+	r, err := bridge.Call(ctx, n.Host(), func(done func(result)) func() {
+		return start(func(value T, err error) { done(result{value, err}) })
 	})
-	return r.body, part.Outcome(r.err, err)
+	return r.value, part.Outcome(r.err, err)
 }
 
 // Aliases lists the registered aliases.
-func (s *Scraper) Aliases(ctx context.Context) (all []domain.AliasStatus, err error) {
-	err = s.node.Do(ctx, func() error {
-		all = s.scraper.Aliases()
-		return nil
-	})
-	return all, err
+func (s *Scraper) Aliases(ctx context.Context) ([]domain.AliasStatus, error) {
+	return read(ctx, s, s.scraper.Aliases)
 }
 
 // Done returns a channel that is closed with the scraper.
