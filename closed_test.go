@@ -69,6 +69,7 @@ type things struct {
 	accepted net.Conn
 	dht      *node.DHT
 	relay    *node.Relay
+	session  *scraper.Session
 	part     *part.Part
 }
 
@@ -81,6 +82,10 @@ func newThings(t *testing.T) *things {
 	x.listener = w.listen(t, x.net, 40)
 	var err error
 	if x.part, err = part.New(w.node.Host(), "a part", func(done func()) { done() }, nil); err != nil {
+		t.Fatal(err)
+	}
+	peer := scraper.SessionConfig{Seed: domain.SeedFrom([32]byte{43}), Client: x.client.PublicKey()}
+	if x.session, err = scraper.StartSession(context.Background(), w.node, peer); err != nil {
 		t.Fatal(err)
 	}
 	if x.relay, err = node.NewRelay(w.node, node.RelayConfig{Seed: domain.SeedFrom([32]byte{42})}); err != nil {
@@ -130,6 +135,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"SetTargets": func() { refused(th.client.SetTargets(ctx, nil)) },
 			"SetSecrets": func() { _, err := th.client.SetSecrets(ctx, nil); _ = err },
 			"Collector":  func() { gather(th.client.Collector()) },
+			"Gatherer":   func() { th.client.Gatherer() },
 			"Start":      func() { refused(th.client.Start(ctx)) },
 			"Status":     func() { _, _ = th.client.Status(ctx) },
 			"Registered": func() { _ = th.client.Registered(ctx) },
@@ -155,9 +161,20 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 				askAll(t, h, err)
 			},
 			"SetSecrets": func() { _ = th.scraper.SetSecrets(ctx, scraperConfig().Secrets) },
-			"Start":      func() { refused(th.scraper.Start(ctx)) },
-			"Done":       func() { <-th.scraper.Done() },
-			"Close":      func() { _ = th.scraper.Close() },
+			"PutAlias": func() {
+				_, err := th.scraper.PutAlias(ctx, domain.Register{Alias: "b", Key: domain.PublicKey{1}})
+				refused(err)
+			},
+			"Forget":   func() { _, _ = th.scraper.Forget(ctx, "a") },
+			"Pin":      func() { _, err := th.scraper.Pin(ctx, "a", domain.PublicKey{1}); refused(err) },
+			"Unpin":    func() { _, _ = th.scraper.Unpin(ctx, "a") },
+			"Pins":     func() { _, _ = th.scraper.Pins(ctx) },
+			"Alias":    func() { _, _ = th.scraper.Alias(ctx, "a") },
+			"Stats":    func() { _, _ = th.scraper.Stats(ctx) },
+			"Refusals": func() { _, _ = th.scraper.Refusals(ctx) },
+			"Start":    func() { refused(th.scraper.Start(ctx)) },
+			"Done":     func() { <-th.scraper.Done() },
+			"Close":    func() { _ = th.scraper.Close() },
 		},
 		th.net: {
 			"Dial": func() {
@@ -191,6 +208,13 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Start":     func() { refused(th.relay.Start(ctx)) },
 			"Done":      func() { <-th.relay.Done() },
 			"Close":     func() { _ = th.relay.Close() },
+		},
+		th.session: {
+			"RequestMetrics": func() { _, err := th.session.RequestMetrics(ctx); refused(err) },
+			"State":          func() { _, _, _ = th.session.State(ctx) },
+			"Peer":           func() { _, _, _ = th.session.Peer(ctx) },
+			"Done":           func() { <-th.session.Done() },
+			"Close":          func() { _ = th.session.Close() },
 		},
 		th.part: {
 			"Start": func() { refused(th.part.Start(ctx, func(done func(error)) { done(nil) })) },
@@ -268,7 +292,7 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 	if err := x.node.Close(); err != nil {
 		t.Fatal(err)
 	}
-	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.part, x.net, x.listener, x.accepted)
+	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.session, x.part, x.net, x.listener, x.accepted)
 	if err := x.dht.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -277,12 +301,12 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 
 func TestCallsOnWhatWasClosedByItselfReturn(t *testing.T) {
 	x := newThings(t)
-	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper, x.relay, x.part} {
+	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper, x.relay, x.session, x.part} {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper, x.relay, x.part)
+	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper, x.relay, x.session, x.part)
 }
 
 // Calls in progress when the node closes.
@@ -381,7 +405,7 @@ func TestEveryPublicTypeIsClosed(t *testing.T) {
 	known := map[string]bool{}
 	for value := range (&things{
 		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},
-		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, part: &part.Part{},
+		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, session: &scraper.Session{}, part: &part.Part{},
 	}).methods(t) {
 		known[reflect.TypeOf(value).Elem().Name()] = true
 	}

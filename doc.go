@@ -8,10 +8,12 @@
 //	scraper    accepts registrations, scrapes clients, and serves their metrics to Prometheus
 //	node       nodes of a private DHT, blind relays
 //	doctor     diagnoses connections between two of them
+//	keyfile    files with identities and secrets
 //	wiring     provider sets for github.com/google/wire
 //
 // A service that only needs to be scraped calls client.Expose, without a Node. Others create a Node and start any roles on it:
-// clients, scrapers, and streams of their own (Node.Streams), which share the node's sockets and its place in the DHT.
+// clients, scrapers, and streams of their own (Node.Streams), which share the node's sockets and its place in the DHT. One that has a
+// HyperDHT node already hands that in (NodeOver).
 //
 //	       your service
 //	┌───────────┼─────────────┐

@@ -6,8 +6,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/ports"
@@ -31,7 +33,8 @@ func (Clock) Now() time.Time { return time.Now() }
 // Node is one participant in HyperDHT, with its own loop and sockets. Its methods may be called from any goroutine, but not on
 // the loop.
 type Node struct {
-	host      *udp.Host
+	host      host.Host
+	release   func() // closes the host; nil for one that is borrowed
 	stack     *Stack // nil for another network
 	transport ports.Transport
 
@@ -42,21 +45,52 @@ type Node struct {
 
 // NewNode creates a node and starts to enter the network, without waiting for it. Close closes the node.
 func NewNode(cfg NodeConfig) (*Node, error) {
-	n := &Node{host: udp.New(udp.Options{NoOffload: cfg.NoUDPOffload}), done: make(chan struct{})}
-	n.parts = part.NewHost(n.host, CloseTimeout)
+	machine := udp.New(udp.Options{NoOffload: cfg.NoUDPOffload})
 	if cfg.Version == "" {
 		cfg.Version = builtVersion()
 	}
-	var err error
-	n.host.Do(func() {
+	n, err := newNode(machine, func() (ports.Transport, *Stack, error) {
 		if cfg.Connect != nil {
-			n.transport, err = cfg.Connect(n.host, cfg)
-		} else {
-			n.transport, n.stack, err = NewTransport(n.host, cfg)
+			transport, err := cfg.Connect(machine, cfg)
+			return transport, nil, err
 		}
+		return NewTransport(machine, cfg)
 	})
 	if err != nil {
-		n.host.Close()
+		machine.Close()
+		return nil, err
+	}
+	n.release = machine.Close
+	return n, nil
+}
+
+// NodeOver returns a Node for a HyperDHT node that a service has already, and for its host: clients and scrapers run on that beside the
+// service's own connections. Close leaves both open, and the service must not close them before. Of the configuration only Relays without
+// addresses, Paths, Version and Logger apply, since the others make a node: they are an *app.ConfigError.
+func NodeOver(h host.Host, node *hyperdht.Node, cfg NodeConfig) (*Node, error) {
+	if err := cfg.checkOver(); err != nil {
+		return nil, err
+	}
+	if cfg.Version == "" {
+		cfg.Version = builtVersion()
+	}
+	return newNode(h, func() (ports.Transport, *Stack, error) {
+		transport := cfg.transport()
+		transport.KeepNode = true
+		s := &Stack{DHT: node, Transport: dht.New(h, node, transport)}
+		return s.Transport, s, nil
+	})
+}
+
+// newNode returns a Node on a host. connect runs on its loop.
+func newNode(h host.Host, connect func() (ports.Transport, *Stack, error)) (*Node, error) {
+	n := &Node{host: h, done: make(chan struct{})}
+	n.parts = part.NewHost(h, CloseTimeout)
+	err := n.Do(context.Background(), func() (err error) {
+		n.transport, n.stack, err = connect()
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -111,11 +145,16 @@ func (n *Node) Stack() *Stack { return n.stack }
 // Do runs f on the node's loop and returns its error, ErrClosed on a closed node, or the error of a context that ends first; f
 // may still run then.
 func (n *Node) Do(ctx context.Context, f func() error) error {
+	select {
+	case <-n.done: // whose host may go on, see NodeOver
+		return ErrClosed
+	default:
+	}
 	return part.Outcome(bridge.Do(ctx, n.host, f))
 }
 
-// Close closes the parts of the node, the latest first, then the node and its sockets. Streams are closed. It takes CloseTimeout
-// at most in all: a part that uses up its share does not prevent the close of the next. Later calls wait for the first and return
+// Close closes the parts of the node, the latest first, then the node and its sockets, unless NodeOver borrowed them. Streams are closed.
+// It takes CloseTimeout at most in all: a part that uses up its share does not prevent the close of the next. Later calls wait for the first and return
 // the same error.
 func (n *Node) Close() error {
 	ctx, stop := context.WithTimeout(context.Background(), CloseTimeout)
@@ -126,7 +165,9 @@ func (n *Node) Close() error {
 		return n.err
 	}
 	n.err = errors.Join(err, part.End(ctx, n.host, "the node", n.transport.Close))
-	n.host.Close()
+	if n.release != nil {
+		n.release()
+	}
 	close(n.done)
 	return n.err
 }

@@ -80,6 +80,34 @@ func (c *NodeConfig) check() error {
 	return nil
 }
 
+// checkOver checks the configuration of a Node over a HyperDHT node that there is already.
+func (c *NodeConfig) checkOver() error {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"Bootstrap", c.Bootstrap != nil}, {"NodesFile", c.NodesFile != ""}, {"Listen", c.Listen.IsValid()}, {"Seed", !c.Seed.IsZero()},
+		{"PublicAddress", !c.PublicAddress.IsZero()}, {"PortMapping", c.PortMapping != MapAuto}, {"STUN", c.STUN != nil},
+		{"NoUDPOffload", c.NoUDPOffload}, {"Mode", c.Mode != hyperdht.Adaptive}, {"OnReady", c.OnReady != nil}, {"TURN", len(c.TURN.Servers) > 0},
+		{"Connect", c.Connect != nil},
+	} {
+		if f.set {
+			return &app.ConfigError{Field: f.name, Want: "want none: it is a matter of the HyperDHT node that there is already"}
+		}
+	}
+	for i, relay := range c.Relays {
+		if !relay.Addr.IsZero() {
+			return &app.ConfigError{Field: fmt.Sprintf("Relays[%d]", i), Want: "want no address: hyperdht.Config.RelayAddrs has those of the node"}
+		}
+	}
+	return c.check()
+}
+
+// transport is the part of the configuration that concerns the connections of clients and scrapers.
+func (c *NodeConfig) transport() dht.Config {
+	return dht.Config{RelayThrough: relayKeys(c.Relays), Paths: c.Paths, Version: c.Version}
+}
+
 func (c *NodeConfig) log() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)
@@ -130,7 +158,8 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	}
 	s := &Stack{}
 	node := hyperdht.Config{Bootstrap: cfg.Bootstrap, Listen: cfg.Listen, Mode: cfg.Mode, OnReady: cfg.OnReady, WallClock: time.Now}
-	transport := dht.Config{RelayThrough: relayKeys(cfg.Relays), Paths: cfg.Paths, Version: cfg.Version, PublicAddress: cfg.PublicAddress, TURN: cfg.turn != nil}
+	transport := cfg.transport()
+	transport.PublicAddress, transport.TURN = cfg.PublicAddress, cfg.turn != nil
 	transport.OnUnresolved = func(err error) { cfg.log().Warn("The public address of this node is not known yet", "err", err) }
 	node.RelayAddrs = relayAddrs(cfg.Relays)
 	if cfg.NodesFile != "" {

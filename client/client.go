@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/source"
 	"github.com/dhtprom/dhtprom/app"
@@ -193,6 +195,15 @@ func (c *Client) SetTargets(ctx context.Context, targets []Target) error {
 		c.targets, c.last = next, lastOf(aliases(next), c.last)
 		return nil
 	})
+}
+
+// Gatherer is the gatherer whose metrics the client serves, such as Config.Gatherer; nil if it has an exporter or a function, or
+// Config.Targets.
+func (c *Client) Gatherer() prometheus.Gatherer {
+	if c.config.Targets != nil {
+		return nil
+	}
+	return (&Target{HTTP: c.config.HTTP, Gatherer: c.config.Gatherer, Func: c.config.Func}).gatherer()
 }
 
 // PublicKey is the key of the metrics server.

@@ -305,9 +305,19 @@ func (t *Target) source(loop host.Loop) (upstream string, s *source.Source, err 
 		return "Exporter " + t.HTTP.String(), s, nil
 	case t.Func != nil:
 		return own, source.Func(loop, t.Func), nil
-	case t.Gatherer != nil:
-		return own, source.Gatherer(loop, t.Gatherer), nil
 	default:
-		return own, source.Gatherer(loop, prometheus.DefaultGatherer), nil
+		return own, source.Gatherer(loop, t.gatherer()), nil
+	}
+}
+
+// gatherer returns the gatherer of a target; nil if that has another source.
+func (t *Target) gatherer() prometheus.Gatherer {
+	switch {
+	case t.HTTP != nil || t.Func != nil:
+		return nil
+	case t.Gatherer != nil:
+		return t.Gatherer
+	default:
+		return prometheus.DefaultGatherer
 	}
 }

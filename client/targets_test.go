@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/config"
 
 	"github.com/dhtprom/dhtprom"
@@ -84,5 +85,35 @@ func TestSetTargetsKeepsTheSourcesOfUnchangedExporters(t *testing.T) {
 	var none *exporter.Config
 	if err := c.SetTargets(context.Background(), []client.Target{{Alias: "none", HTTP: none}}); err == nil {
 		t.Error("a nil configuration is accepted")
+	}
+}
+
+func TestGathererIsTheOneThatTheClientServes(t *testing.T) {
+	own := prometheus.NewRegistry()
+	text := func(context.Context) (string, error) { return "x 1\n", nil }
+	for _, c := range []struct {
+		cfg  client.Config
+		want prometheus.Gatherer
+	}{
+		{client.Config{Gatherer: own}, own},
+		{client.Config{}, prometheus.DefaultGatherer},
+		{client.Config{Func: text}, nil},
+		{client.Config{Targets: []client.Target{{Alias: "b", Gatherer: own}}}, nil},
+	} {
+		c.cfg.Alias, c.cfg.Scrapers = "a", []app.ClientScraper{{Key: domain.PublicKey{1}, Secret: domain.SecretFrom([32]byte{1})}}
+		n, err := dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: []string{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, err := client.New(n, c.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := one.Gatherer(); got != c.want {
+			t.Errorf("got %v, want %v", got, c.want)
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -62,8 +62,8 @@ func (a *application) Event(v rpc.Event) {
 	case rpc.EventNetwork:
 		n.networkJudged(v.Online)
 	case rpc.EventReach:
-		if n.onReach != nil && !n.life.ending() {
-			n.onReach(v.Online)
+		if !n.life.ending() {
+			n.onReach.run(v.Online)
 		}
 	case rpc.EventAddress:
 		n.seenAt(v.Addr)

@@ -3,6 +3,7 @@ package hyperdht
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -91,9 +92,9 @@ type Node struct {
 
 	ready   bool
 	offline bool
-	onMoved func(Move)
+	onMoved listeners[Move]
 	addr    netip.AddrPort // the last one known; port 0 where each remote sees another
-	onReach func(answering bool)
+	onReach listeners[bool]
 	life    life
 }
 
@@ -189,17 +190,33 @@ func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
 // Ready reports whether the node has finished entering the network.
 func (n *Node) Ready() bool { return n.ready }
 
-// OnMoved sets the handler for changes of the node's reachability. It does not run while the node
-// enters the network.
-func (n *Node) OnMoved(f func(Move)) { n.onMoved = f }
+// OnMoved adds a handler for changes of the node's reachability, which cancel removes. It does not run while the node enters the network.
+func (n *Node) OnMoved(f func(Move)) (cancel func()) { return n.onMoved.add(f) }
 
-// OnReach sets the handler that runs when no DHT node answers, and when one does again. It does not run if nodes answer from the
-// start, nor for a node without bootstrap nodes.
-func (n *Node) OnReach(f func(answering bool)) { n.onReach = f }
+// OnReach adds a handler that runs when no DHT node answers, and when one does again; cancel removes it. It does not run if nodes answer
+// from the start, nor for a node without bootstrap nodes.
+func (n *Node) OnReach(f func(answering bool)) (cancel func()) { return n.onReach.add(f) }
+
+// listeners are functions for an event, in the order in which they were added.
+type listeners[T any] []*func(T)
+
+func (ls *listeners[T]) add(f func(T)) (cancel func()) {
+	added := &f
+	*ls = append(slices.Clone(*ls), added)
+	return func() {
+		*ls = slices.DeleteFunc(slices.Clone(*ls), func(h *func(T)) bool { return h == added })
+	}
+}
+
+func (ls listeners[T]) run(event T) {
+	for _, f := range ls {
+		(*f)(event)
+	}
+}
 
 func (n *Node) moved(m Move) {
-	if n.ready && !n.life.ending() && n.onMoved != nil {
-		n.onMoved(m)
+	if n.ready && !n.life.ending() {
+		n.onMoved.run(m)
 	}
 }
 

@@ -37,9 +37,13 @@ func TestNodeIsReachedAtItsPublicAddressWhileItIsKnown(t *testing.T) {
 	}
 	var moves []hyperdht.Move
 	var seen []netip.AddrPort
+	remove := func() {}
+	sh.Do(func() {
+		remove = sn.OnMoved(func(m hyperdht.Move) { moves = append(moves, m) })
+		sn.OnMoved(func(hyperdht.Move) { t.Error("a removed handler runs") })()
+	})
 	set := func(addr netip.AddrPort) {
 		sh.Do(func() {
-			sn.OnMoved(func(m hyperdht.Move) { moves = append(moves, m) })
 			if err := sn.SetPublicAddr(addr); err != nil {
 				t.Fatal(err)
 			}
@@ -74,6 +78,12 @@ func TestNodeIsReachedAtItsPublicAddressWhileItIsKnown(t *testing.T) {
 	ch, cn = w.settle("other client", situation{nat: simnet.SymmetricRandom()}, netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("10.0.0.3"))
 	if path, _ := w.dialled(ch, cn); path != hyperdht.PathPunched || !slices.Equal(moves, []hyperdht.Move{hyperdht.MoveIntoReach, hyperdht.MoveElsewhere}) {
 		t.Errorf("reached by the path %v, moves %v", path, moves)
+	}
+	sh.Do(remove)
+	set(public)
+	w.net.Run(5 * time.Second)
+	if len(moves) != 2 {
+		t.Errorf("moves %v, although the handler was removed before the last", moves)
 	}
 }
 

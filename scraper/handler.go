@@ -1,9 +1,11 @@
 package scraper
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,13 +28,18 @@ type HandlerConfig struct {
 	Hosts []string
 	// Collectors are additional metrics for /metrics.
 	Collectors []prometheus.Collector
+	// RequestTimeout bounds a scrape whose request has no bound of its own, as Prometheus's have; Config.RequestTimeout by default.
+	RequestTimeout time.Duration
 }
 
 // Handler returns the HTTP handler of dhtprom-scraper: the metrics of a client at /scrape/{alias}/metrics, service discovery for
 // Prometheus at /sd/prometheus, the status page at /, the scraper's own metrics at /metrics, health at /-/healthy and /-/ready, and
-// the API below /api/v1/. Scrapes without a bound of their own take Config.RequestTimeout at most.
+// the API below /api/v1/. The error is an *app.ConfigError.
 func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
-	c := web.Config{Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL}
+	if cfg.RequestTimeout < 0 {
+		return nil, &app.ConfigError{Field: "RequestTimeout", Want: "want a positive time, or zero for that of the scraper"}
+	}
+	c := web.Config{Collectors: cfg.Collectors, ExternalURL: cfg.ExternalURL, ScrapeTimeout: cfg.RequestTimeout}
 	if cfg.RoutePrefix != "" {
 		c.RoutePrefix = &cfg.RoutePrefix
 	}
@@ -58,10 +65,10 @@ func (s *Scraper) Handler(cfg HandlerConfig) (http.Handler, error) {
 }
 
 // Web is Handler with all options of package adapters/web and without its guard, as used by the program. The scraper sets the
-// loop, itself, the log, and the times of the configuration.
+// loop, itself, the log, and the times of its configuration, ScrapeTimeout unless it is set.
 func (s *Scraper) Web(cfg web.Config) (*web.Handler, error) {
 	cfg.Loop, cfg.Scraper, cfg.Log = s.node.Host(), s.scraper, s.log()
-	cfg.ScrapeTimeout, cfg.Expiry = s.cfg.RequestTimeout, s.cfg.Expiry
+	cfg.ScrapeTimeout, cfg.Expiry = cmp.Or(cfg.ScrapeTimeout, s.cfg.RequestTimeout), s.cfg.Expiry
 	if s.cfg.Group != nil {
 		cfg.Members = passon.NewKey(s.cfg.Seed)
 	}

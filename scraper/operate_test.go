@@ -3,6 +3,9 @@ package scraper_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,15 +192,50 @@ func TestSessionFailsAtOnceWhereTheClientCannotBeReached(t *testing.T) {
 	<-s.Done()
 }
 
+// A service gives the requests of its own pages less time than Prometheus's.
+func TestHandlerHasATimeOfItsOwn(t *testing.T) {
+	ctx, network, closeAll := exampleNetwork()
+	t.Cleanup(closeAll)
+	s := started(t, ctx, network)
+	if _, err := s.Handler(scraper.HandlerConfig{RequestTimeout: -time.Second}); err == nil {
+		t.Error("a negative time was accepted")
+	}
+	h, err := s.Handler(scraper.HandlerConfig{RequestTimeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := domain.Register{Alias: "silent", Key: hanging(t, ctx, network)}
+	if _, err := s.PutAlias(ctx, silent); err != nil {
+		t.Fatal(err)
+	}
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/scrape/silent/metrics", nil))
+	if answer.Code != http.StatusGatewayTimeout || !strings.Contains(answer.Body.String(), "ms waiting") {
+		t.Errorf("%d %s", answer.Code, answer.Body)
+	}
+}
+
+// hanging starts a client whose metrics take as long as a request waits, and returns its key.
+func hanging(t *testing.T, ctx context.Context, network dhtprom.NodeConfig) domain.PublicKey {
+	return servingBy(t, ctx, network, func(ctx context.Context) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+}
+
 // serving starts a client whose registrations are rejected, and returns its key.
 func serving(t *testing.T, ctx context.Context, network dhtprom.NodeConfig, page string) domain.PublicKey {
+	return servingBy(t, ctx, network, text(page))
+}
+
+func servingBy(t *testing.T, ctx context.Context, network dhtprom.NodeConfig, collect func(context.Context) (string, error)) domain.PublicKey {
 	t.Helper()
 	n, err := dhtprom.NewNode(network)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Close() })
-	c, err := client.Start(ctx, n, client.Config{Scrapers: scrapers(domain.SecretFrom([32]byte{8})), Alias: "alone", Func: text(page)})
+	c, err := client.Start(ctx, n, client.Config{Scrapers: scrapers(domain.SecretFrom([32]byte{8})), Alias: "alone", Func: collect})
 	if err != nil {
 		t.Fatal(err)
 	}

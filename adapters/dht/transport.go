@@ -35,9 +35,11 @@ type Config struct {
 	NewMapper   func(port uint16, onMapping func(external netip.AddrPort)) PortMapper
 	// Known stores the addresses of DHT nodes for the next start; nil stores none.
 	Known ports.NodeCache
+	// KeepNode makes Close leave the node open for others. By default the transport owns it.
+	KeepNode bool
 }
 
-// Transport implements ports.Transport on a HyperDHT node, which it owns.
+// Transport implements ports.Transport on a HyperDHT node, which it owns unless Config.KeepNode is set.
 type Transport struct {
 	host host.Host
 	node *hyperdht.Node
@@ -64,6 +66,7 @@ type Transport struct {
 
 // reachability makes the node known at an address, where it is reachable.
 type reachability struct {
+	unhook  []func()       // remove the handlers of the node
 	public  *publicAddress // nil where none is configured
 	mapping *portMapping   // nil where none is wanted
 }
@@ -76,7 +79,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 		cfg.MaxName = DefaultMaxName
 	}
 	t := &Transport{host: h, node: node, cfg: cfg, answers: newAnswers(h), windows: &muxscrape.Windows{}, sets: &setMemory{}}
-	node.OnMoved(func(m hyperdht.Move) {
+	moved := node.OnMoved(func(m hyperdht.Move) {
 		move := ports.MoveElsewhere
 		if m == hyperdht.MoveIntoReach {
 			move = ports.MoveIntoReach
@@ -89,7 +92,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 			t.mapping.moved()
 		}
 	})
-	node.OnReach(func(answering bool) {
+	reach := node.OnReach(func(answering bool) {
 		for _, f := range slices.Clone(t.onNetwork) {
 			n := t.network()
 			n.Answering = answering
@@ -98,6 +101,7 @@ func New(h host.Host, node *hyperdht.Node, cfg Config) *Transport {
 		t.public.check()
 		t.mapping.moved()
 	})
+	t.unhook = []func(){moved, reach}
 	t.public = newPublicAddress(t, cfg.PublicAddress)
 	t.mapping = newPortMapping(t)
 	if cfg.Known != nil {
@@ -291,24 +295,38 @@ func (t *Transport) closeMaybe() {
 	}
 }
 
+// shut ends Close: what is left is broken, with the node or without it.
 func (t *Transport) shut() {
-	t.node.Close(func() {
-		t.down = true
-		end := func() {
-			// The closed calls of connections broken by this come first.
-			t.host.Post(func() {
-				t.closed = true
-				for _, f := range t.onClosed {
-					f()
-				}
-			})
-		}
-		if t.cfg.Known == nil {
-			end()
-			return
-		}
-		t.cfg.Known.Flush(end) // otherwise the process may exit before it is written
-	})
+	for _, unhook := range t.unhook {
+		unhook()
+	}
+	if !t.cfg.KeepNode {
+		t.node.Close(t.end)
+		return
+	}
+	for _, l := range slices.Clone(t.links) {
+		l.end(domain.ErrClosed)
+	}
+	t.host.Post(t.end)
+}
+
+// end calls the dones of Close, after the closed calls of the connections that shut has broken, and when the known nodes are saved:
+// otherwise the process may exit before.
+func (t *Transport) end() {
+	t.down = true
+	end := func() {
+		t.host.Post(func() {
+			t.closed = true
+			for _, f := range t.onClosed {
+				f()
+			}
+		})
+	}
+	if t.cfg.Known == nil {
+		end()
+		return
+	}
+	t.cfg.Known.Flush(end)
 }
 
 // listener is a server of either kind.

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 // folder writes files and returns where they are.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 	"github.com/dhtprom/dhtprom/node"
 	"github.com/dhtprom/dhtprom/scraper"
 )

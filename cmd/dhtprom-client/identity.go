@@ -8,8 +8,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 const (
@@ -98,7 +99,7 @@ func loadInvite(path string, stdin io.Reader, log *slog.Logger) (domain.Invite, 
 		err = errors.New("is too long for an invite")
 	}
 	if err == nil {
-		b, err = keyfile.UTF8(b)
+		b, err = privatefile.UTF8(b)
 	}
 	if err != nil {
 		return domain.Invite{}, fmt.Errorf("%s: %w", from, err)

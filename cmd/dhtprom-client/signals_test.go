@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 // TestMain runs the program instead of the tests where a test starts this binary as a process.

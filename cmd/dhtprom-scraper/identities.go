@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,8 +20,9 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 // sharedIdentity is the word for the clients without an identity, in commands.
@@ -97,7 +100,7 @@ func identities(ctx context.Context, command string, cfg identityConfig, stdout 
 
 // changeIdentities adds or revokes an identity, while no other command does.
 func changeIdentities(ctx context.Context, command string, cfg identityConfig, log *slog.Logger) (done string, err error) {
-	unlock, err := keyfile.Lock(ctx, filepath.Join(cfg.storage, identitiesFile))
+	unlock, err := privatefile.Lock(ctx, filepath.Join(cfg.storage, identitiesFile))
 	if err != nil {
 		return "", err
 	}
@@ -128,7 +131,7 @@ func (s *identitySet) add(cfg identityConfig) (done string, err error) {
 	case s.index(cfg.name) >= 0:
 		return "", fmt.Errorf("there is an identity %s already; revoke it first", cfg.name)
 	}
-	e := identityEntry{Name: cfg.name, ID: keyfile.NewIdentityID(), Secrets: secretList{keyfile.NewSecret()}, Aliases: cfg.aliases}
+	e := identityEntry{Name: cfg.name, ID: newIdentityID(), Secrets: secretList{keyfile.NewSecret()}, Aliases: cfg.aliases}
 	for _, l := range cfg.labels {
 		if e.Labels == nil {
 			e.Labels = map[string]string{}
@@ -215,4 +218,10 @@ func reloadRunning(ctx context.Context, storage string) (read bool, err error) {
 		return false, nil
 	}
 	return true, a.reload(ctx)
+}
+
+func newIdentityID() domain.IdentityID {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crashes the program rather than fail
+	return domain.IdentityID(binary.BigEndian.Uint64(b[:]))
 }

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 // runCommand runs a command that ends by itself.

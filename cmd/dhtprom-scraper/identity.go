@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 const (
@@ -110,10 +109,8 @@ func loadSeed(from seedSource, log *slog.Logger) (domain.Seed, error) {
 	if from.old != nil && from.old.values[legacySeed] != "" {
 		return keyfile.ParseSeed(from.old.names[legacySeed], from.old.values[legacySeed])
 	}
-	if err := makeOnce(from.made, from.comment, keyfile.NewSeed().RevealText, log); err != nil {
-		return domain.Seed{}, err
-	}
-	return keyfile.Seed(from.made)
+	seed, made, err := keyfile.OwnSeed(from.made, from.comment)
+	return seed, inStorage(from.made, made, err, log)
 }
 
 // loadSecrets loads the valid secrets and returns the place of the first.
@@ -164,28 +161,17 @@ func readSecrets(cfg runConfig, log *slog.Logger) (secrets []domain.Secret, at s
 		secrets, err = keyfile.Secrets(path)
 		return secrets, path, err
 	}
-	err = makeOnce(path, "The secret that clients register with at this dhtprom scraper.", keyfile.NewSecret().RevealText, log)
-	if err != nil {
-		return nil, "", err
-	}
-	secrets, err = keyfile.Secrets(path)
-	return secrets, path, err
+	secrets, made, err := keyfile.OwnSecrets(path, "The secret that clients register with at this dhtprom scraper.")
+	return secrets, path, inStorage(path, made, err, log)
 }
 
-// makeOnce creates a file of the storage path if it does not exist.
-func makeOnce(path, comment string, value func() string, log *slog.Logger) error {
-	keyfile.Sweep(path)
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = keyfile.Write(path, comment, value()); err == nil {
-			log.Info("Created file", "path", path)
-		}
-		if errors.Is(err, fs.ErrExist) {
-			err = nil // another process was quicker
-		}
-	}
+// inStorage reports what came of a file of the storage path that is made at the first start.
+func inStorage(path string, made bool, err error, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("--storage.path: %w", err)
+	}
+	if made {
+		log.Info("Created file", "path", path)
 	}
 	warnExposed(path, log)
 	return nil

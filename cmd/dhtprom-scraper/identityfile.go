@@ -11,8 +11,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
 )
 
 const (
@@ -61,7 +61,7 @@ func (l secretList) MarshalYAML() (any, error) {
 // readIdentities reads the file of identities in a storage path. There are none if it does not exist.
 func readIdentities(storage string, log *slog.Logger) (set identitySet, err error) {
 	path := filepath.Join(storage, identitiesFile)
-	content, err := keyfile.Read(path, identitiesSize)
+	content, err := privatefile.Read(path, identitiesSize)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return set, nil
@@ -106,9 +106,9 @@ func (s *identitySet) write(storage string) error {
 		return err
 	}
 	changed := false
-	file := keyfile.Content{Text: text.String(), Limit: identitiesSize, OwnedAsFolder: true}
-	err := keyfile.Replace(filepath.Join(storage, identitiesFile), file, func(old []byte) bool {
-		old, err := keyfile.UTF8(old)
+	file := privatefile.Content{Text: text.String(), Limit: identitiesSize, OwnedAsFolder: true}
+	err := privatefile.Replace(filepath.Join(storage, identitiesFile), file, func(old []byte) bool {
+		old, err := privatefile.UTF8(old)
 		changed = err != nil || !bytes.Equal(old, s.content)
 		return !changed
 	})

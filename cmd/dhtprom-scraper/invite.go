@@ -15,9 +15,9 @@ import (
 	"rsc.io/qr"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/cmd/internal/turnflags"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
 )
 
 // inviteConfig has the values of the flags of invite.
@@ -131,7 +131,7 @@ const maxInvite = 64 << 10
 
 // saveInvite writes an invite to a file.
 func saveInvite(path, text, allows string, stdout io.Writer) error {
-	err := keyfile.Replace(path, keyfile.Content{Text: text + "\n", Limit: maxInvite}, func(old []byte) bool {
+	err := privatefile.Replace(path, privatefile.Content{Text: text + "\n", Limit: maxInvite}, func(old []byte) bool {
 		_, err := domain.ParseInvite(string(old))
 		return err == nil
 	})

@@ -13,8 +13,8 @@ import (
 	"rsc.io/qr"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 func TestInviteLeadsToThisScraper(t *testing.T) {

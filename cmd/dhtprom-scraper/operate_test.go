@@ -28,8 +28,8 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/web"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 // alone are the flags of a scraper without a network.

@@ -22,8 +22,8 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/client"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/keyfile"
 	"github.com/dhtprom/dhtprom/node"
 )
 

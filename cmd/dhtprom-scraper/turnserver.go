@@ -18,9 +18,10 @@ import (
 	"github.com/alecthomas/units"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/cmd/internal/turnflags"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
+	"github.com/dhtprom/dhtprom/keyfile"
 	"github.com/dhtprom/dhtprom/node/turnserver"
 )
 
@@ -159,7 +160,8 @@ func (c *turnServerConfig) start(storage string, known domain.Address, log *slog
 func loadTURNSecret(path, storage string, log *slog.Logger) (string, error) {
 	if path == "" {
 		path = filepath.Join(storage, turnSecretFile)
-		if err := makeOnce(path, "The secret of this dhtprom TURN server. Keep it secret.", keyfile.NewSecret().RevealText, log); err != nil {
+		made, err := keyfile.WriteOnce(path, "The secret of this dhtprom TURN server. Keep it secret.", keyfile.NewSecret().RevealText)
+		if err = inStorage(path, made, err, log); err != nil {
 			return "", err
 		}
 	}
@@ -171,7 +173,7 @@ const minTURNSecret = 16
 
 // readTURNSecret reads the first line that is no comment.
 func readTURNSecret(path string) (string, error) {
-	b, err := keyfile.Read(path, maxInvite)
+	b, err := privatefile.Read(path, maxInvite)
 	if err != nil {
 		return "", err
 	}

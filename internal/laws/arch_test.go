@@ -91,8 +91,8 @@ var rules = []rule{
 	{"adapters/filesd", "internal/tempfile domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
-	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/procs internal/tempfile cmd/internal/*", anything, "what both programs need"},
-	{"cmd/...", ". client scraper scraper/etcdgroup node node/turnserver doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
+	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/privatefile internal/procs cmd/internal/*", anything, "what both programs need"},
+	{"cmd/...", ". client scraper scraper/etcdgroup node node/turnserver doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht internal/privatefile keyfile cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
@@ -100,6 +100,7 @@ var rules = []rule{
 	{"internal/coding", "", "github.com/klauspost/compress", "what all who read metrics over HTTP decode"},
 	{"internal/stunattr", "", "", "addresses in STUN messages, for the clients of STUN and of TURN alike"},
 	{"internal/record", "domain", "", "entries and pins as bytes, for all stores that keep them"},
+	{"internal/privatefile", "internal/tempfile", anything, "files with secrets, of the programs and of key files: written so that nobody else reads them"},
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers; and what they write is read within a bound"},
 	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
 	{"internal/procs", "", "", "processors by the load, for programs: a library leaves that to the service that embeds it"},
@@ -113,6 +114,7 @@ var rules = []rule{
 	{"scraper/etcdgroup", ". adapters/etcd adapters/etcd/client ports ports/host", "", "a group of scrapers in etcd, for those who link its client"},
 	{"scraper", ". adapters/* adapters/web/hosts adapters/web/passon app domain internal/part ports ports/bridge ports/host", "github.com/prometheus/client_golang", "the role of who scrapes"},
 	{"node/turnserver", "", "github.com/pion/turn github.com/pion/logging golang.org/x/time", "pion's TURN server, for those who link it; nodes are not known here"},
+	{"keyfile", "domain internal/privatefile internal/tempfile", "", "identities in files, for the programs and for services alike"},
 	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id internal/part ports/bridge ports/host", "", "the roles of those who help the two to meet"},
 	{"doctor", ". adapters/dht adapters/stun adapters/udp domain hyperdht hyperdht/id hyperdht/muxrpc internal/part ports ports/bridge ports/host", "", "an examination of a node, on any host"},
 	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},

@@ -14,8 +14,8 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
 )
 
 // Flags are the values of the flags.
@@ -80,7 +80,7 @@ func parseProxy(s string) (*url.URL, error) {
 
 // Credentials reads a file with a user and a password.
 func Credentials(path string) (user, password string, err error) {
-	b, err := keyfile.Read(path, maxFile)
+	b, err := privatefile.Read(path, maxFile)
 	if err != nil {
 		return "", "", err
 	}

@@ -15,7 +15,7 @@ import (
 // counted are the packages whose steps are counted, with all below them but uncounted: those that parse the bytes of peers
 // and of files, on one goroutine.
 var (
-	counted   = []string{"hyperdht", "adapters/dht", "adapters/stun", "adapters/targets", "adapters/filesd", "adapters/source", "adapters/web/hosts", "domain", "cmd/dhtprom-client", "cmd/internal/keyfile"}
+	counted   = []string{"hyperdht", "adapters/dht", "adapters/stun", "adapters/targets", "adapters/filesd", "adapters/source", "adapters/web/hosts", "domain", "cmd/dhtprom-client", "keyfile"}
 	uncounted = []string{"hyperdht/dhtnet"}
 )
 

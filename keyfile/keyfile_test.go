@@ -8,9 +8,9 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/keyfile"
 )
 
 func file(t *testing.T, content string) string {
@@ -134,6 +134,33 @@ func TestMadeFilesAreTheirOwnersAloneAndAreNeverReplaced(t *testing.T) {
 	}
 	if err := os.Chmod(path, 0o640); err != nil || !keyfile.Exposed(path) {
 		t.Errorf("a file that its group may read does not count as exposed: %v", err)
+	}
+}
+
+// A service has the same identity at each start.
+func TestOwnFilesAreMadeOnce(t *testing.T) {
+	dir := t.TempDir()
+	var first domain.Seed
+	for i := range 2 {
+		seed, made, err := keyfile.OwnSeed(filepath.Join(dir, "shop", "seed"), "The identity of shop.")
+		if err != nil || made != (i == 0) {
+			t.Fatalf("start %d: made %v, %v", i, made, err)
+		}
+		if i > 0 && domain.KeyPairFromSeed(seed).Public != domain.KeyPairFromSeed(first).Public {
+			t.Error("the second start has another identity")
+		}
+		first = seed
+		secrets, made, err := keyfile.OwnSecrets(filepath.Join(dir, "secret"), "The secret of shop.")
+		if err != nil || made != (i == 0) || len(secrets) != 1 {
+			t.Errorf("start %d: %d secrets, made %v, %v", i, len(secrets), made, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "damaged"), []byte("hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, made, err := keyfile.OwnSeed(filepath.Join(dir, "damaged"), "")
+	if err == nil || made || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("a damaged file: made %v, %v", made, err)
 	}
 }
 

@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !aix
 
-package keyfile_test
+package privatefile_test
 
 import (
 	"context"
@@ -11,22 +11,22 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/dhtprom/dhtprom/cmd/internal/keyfile"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
 )
 
 func TestLockIsHeldByOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	unlock, err := keyfile.Lock(t.Context(), path)
+	unlock, err := privatefile.Lock(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := keyfile.Lock(stopped, path); !errors.Is(err, context.Canceled) {
+	if _, err := privatefile.Lock(stopped, path); !errors.Is(err, context.Canceled) {
 		t.Errorf("a second one: %v", err)
 	}
 	unlock()
-	unlock, err = keyfile.Lock(t.Context(), path)
+	unlock, err = privatefile.Lock(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestLockIsHeldByOne(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the file itself: %v", err)
 	}
-	if _, err := keyfile.Lock(t.Context(), filepath.Join(path, "none", "file")); err == nil || strings.Count(err.Error(), "none") != 1 {
+	if _, err := privatefile.Lock(t.Context(), filepath.Join(path, "none", "file")); err == nil || strings.Count(err.Error(), "none") != 1 {
 		t.Errorf("a folder that does not exist: %v", err)
 	}
 }
@@ -42,11 +42,14 @@ func TestLockIsHeldByOne(t *testing.T) {
 // Root takes locks in folders of other users, and must not open or give away a file of their choice.
 func TestLocksFollowNoLinks(t *testing.T) {
 	dir := t.TempDir()
-	victim := file(t, "content")
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(victim, filepath.Join(dir, ".file.lock")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keyfile.Lock(t.Context(), filepath.Join(dir, "file")); !errors.Is(err, syscall.ELOOP) && !errors.Is(err, syscall.EMLINK) {
+	if _, err := privatefile.Lock(t.Context(), filepath.Join(dir, "file")); !errors.Is(err, syscall.ELOOP) && !errors.Is(err, syscall.EMLINK) {
 		t.Errorf("a symbolic link: %v", err)
 	}
 	if err := os.Link(victim, filepath.Join(dir, ".other.lock")); err != nil {
@@ -57,7 +60,7 @@ func TestLocksFollowNoLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	unlock, err := keyfile.Lock(t.Context(), filepath.Join(dir, "other"))
+	unlock, err := privatefile.Lock(t.Context(), filepath.Join(dir, "other"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,20 +1,31 @@
-// Package keyfile reads and creates files with secrets and seeds. Its errors name the file and the expected content, and never
-// quote it.
+// Package keyfile makes, keeps and loads identities: files with seeds, from which key pairs are derived, and with secrets. Its errors name the
+// file and the expected content, and never quote it.
+//
+// A service that is the same client or scraper at each start has its seed in a file:
+//
+//	seed, _, err := keyfile.OwnSeed("/var/lib/shop/identity.seed", "The identity of shop. Keep it secret.")
+//	...
+//	c, err := client.Start(ctx, n, client.Config{Seed: seed, ...})
+//
+// # Format
+//
+// A file has values as text, one per line: 32 bytes as 64 hex digits or 52 z32 characters. Empty lines, and those that start with #, are
+// comments. It may be UTF-8, or UTF-16 with a byte order mark, as editors and shells of Windows write it, and has 64 kB at most. The programs
+// dhtprom-client and dhtprom-scraper read the same files.
 package keyfile
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"unicode"
 
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/privatefile"
 	"github.com/dhtprom/dhtprom/internal/tempfile"
 )
 
@@ -28,12 +39,6 @@ func NewSecret() domain.Secret { return domain.SecretFrom(random()) }
 
 // NewSeed draws a seed.
 func NewSeed() domain.Seed { return domain.SeedFrom(random()) }
-
-// NewIdentityID draws the ID of an identity.
-func NewIdentityID() domain.IdentityID {
-	b := random()
-	return domain.IdentityID(binary.BigEndian.Uint64(b[:]))
-}
 
 func random() (b [domain.KeySize]byte) {
 	_, _ = rand.Read(b[:]) // crashes the program rather than fail
@@ -116,7 +121,7 @@ type numbered struct {
 func readLines(path string) ([]numbered, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, plain(path, err)
+		return nil, privatefile.Plain(path, err)
 	}
 	if info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory: %s", path, want)
@@ -126,14 +131,14 @@ func readLines(path string) ([]numbered, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, plain(path, err)
+		return nil, privatefile.Plain(path, err)
 	}
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxSize))
 	if err != nil {
-		return nil, plain(path, err)
+		return nil, privatefile.Plain(path, err)
 	}
-	if content, err = UTF8(content); err != nil {
+	if content, err = privatefile.UTF8(content); err != nil {
 		return nil, fmt.Errorf("%s %w: %s", path, err, want)
 	}
 	var lines []numbered
@@ -147,94 +152,40 @@ func readLines(path string) ([]numbered, error) {
 	return lines, nil
 }
 
-// plain reduces an error to the path, once, and its cause.
-func plain(path string, err error) error {
-	if failed, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s: %w", path, failed.Err)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
-// Write durably creates a file with one value that only its owner can read. It never replaces a file.
+// Write durably creates a file with a comment and one value, such as the RevealText of a seed, that only its owner can read. It never
+// replaces a file.
 func Write(path, comment, value string) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return plain(dir, err)
-	}
-	// Written under a temporary name first, so that a crash leaves no half of a secret under the final one.
-	f, err := tempfile.Create(path, 0o600)
-	if err != nil {
-		return plain(path, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = fmt.Fprintf(f, "# %s\n%s\n", comment, value)
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return plain(path, err)
-	}
-	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s: %w", path, fs.ErrExist)
-	} else if err != nil {
-		// Some file systems have no links. Replacing a file that appeared at this very moment is the lesser evil.
-		if err := os.Rename(f.Name(), path); err != nil {
-			return plain(path, err)
-		}
-	}
-	return plain(dir, tempfile.SyncDir(dir))
+	return privatefile.Create(path, fmt.Sprintf("# %s\n%s\n", comment, value))
 }
 
-// Read reads a text file of at most limit bytes.
-func Read(path string, limit int64) ([]byte, error) {
-	content, err := tempfile.Read(path, limit)
-	if err != nil {
-		return nil, plain(path, err)
+// OwnSeed reads the seed of an identity that stays the same: where the file does not exist, it is made with a new seed and a comment.
+func OwnSeed(path, comment string) (s domain.Seed, made bool, err error) {
+	if made, err = WriteOnce(path, comment, NewSeed().RevealText); err != nil {
+		return s, false, err
 	}
-	return UTF8(content)
+	s, err = Seed(path)
+	return s, made, err
 }
 
-// Content is the content of a file that Replace writes.
-type Content struct {
-	Text  string
-	Limit int64 // of its size, and of that of the file that it replaces
-	// OwnedAsFolder gives a file that root writes to the owner of its folder, whose programs read it.
-	OwnedAsFolder bool
+// OwnSecrets reads the secrets of a scraper likewise.
+func OwnSecrets(path, comment string) (all []domain.Secret, made bool, err error) {
+	if made, err = WriteOnce(path, comment, NewSecret().RevealText); err != nil {
+		return nil, false, err
+	}
+	all, err = Secrets(path)
+	return all, made, err
 }
 
-// Replace durably writes a file that only its owner can read at any time. It replaces a file of the same kind, which same recognizes by
-// its content, and no other one.
-func Replace(path string, c Content, same func(old []byte) bool) error {
-	if err := tempfile.Replaceable(path); err != nil {
-		return err
+// WriteOnce is Write, with the result of value, if the file does not exist. It reports whether it made the file: another process may have been
+// quicker, which is not an error.
+func WriteOnce(path, comment string, value func() string) (made bool, err error) {
+	tempfile.Sweep(path, tempfile.LeftoverAge) // of killed programs, which have secrets, too
+	if _, err = os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return false, privatefile.Plain(path, err)
 	}
-	switch old, err := tempfile.Read(path, c.Limit); {
-	case int64(len(c.Text)) > c.Limit:
-		return fmt.Errorf("%s would have %d bytes, at most %d are allowed", path, len(c.Text), c.Limit)
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return plain(path, err)
-	case len(old) > 0 && !same(old):
-		return fmt.Errorf("%s exists and has other content: choose another name, or remove it", path)
+	err = Write(path, comment, value())
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
 	}
-	Sweep(path)
-	f, err := tempfile.Create(path, 0o600)
-	if err != nil {
-		return plain(path, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = io.WriteString(f, c.Text)
-	if err == nil && c.OwnedAsFolder {
-		err = ownAsFolder(f)
-	}
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return plain(path, err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return plain(path, err)
-	}
-	return plain(filepath.Dir(path), tempfile.SyncDir(filepath.Dir(path)))
+	return err == nil, err
 }
-
-// Sweep removes the temporary files of killed programs beside the file at path. They have secrets, too.
-func Sweep(path string) { tempfile.Sweep(path, tempfile.LeftoverAge) }

@@ -1,4 +1,4 @@
-package keyfile
+package privatefile
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
 	f, err := openLock(name)
 	if err != nil {
-		return nil, plain(name, err)
+		return nil, Plain(name, err)
 	}
 	if err := takeLock(ctx, f); err != nil {
 		_ = f.Close()

@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !aix
 
-package keyfile
+package privatefile
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 //go:build solaris || aix || (!unix && !windows)
 
-package keyfile
+package privatefile
 
 import "os"
 
