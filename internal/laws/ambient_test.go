@@ -24,7 +24,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 		return true, "the front door, whose callers wait"
 	case path == "sim/hugepages":
 		return true, "the kernel is asked for memory of another kind, which changes no run"
-	case under(path, "interop"), under(path, "spec/vectors"), under(path, "internal/cost"), under(path, "internal/golden"), under(path, "internal/api"), under(path, "internal/states/statestest"), under(path, "ports/host/hosttest"):
+	case under(path, "interop"), under(path, "spec/vectors"), under(path, "internal/cost"), under(path, "internal/golden"), under(path, "internal/api"), under(path, "internal/states/statestest"), under(path, "ports/host/hosttest"), under(path, "ports/portstest/inbox"):
 		return true, "tests"
 	case path == "internal/procs":
 		return true, "the scheduler of a program"

@@ -206,7 +206,7 @@ func NewSource(loop host.Loop, text string) *Source { return &Source{loop: loop,
 func (s *Source) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
 	s.Asked++
 	s.Last = r
-	c := &counted{source: s}
+	c := &counted{Scrape: Nothing{}, source: s}
 	if s.Silent {
 		return c
 	}
@@ -223,9 +223,9 @@ func (s *Source) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Sc
 
 // counted counts the cancellations of a source's scrapes.
 type counted struct {
-	ports.Scrape // nil where the source is silent
-	source       *Source
-	over         bool
+	ports.Scrape
+	source *Source
+	over   bool
 }
 
 // Cancel implements ports.Scrape.
@@ -235,9 +235,7 @@ func (c *counted) Cancel() {
 	}
 	c.over = true
 	c.source.Canceled++
-	if c.Scrape != nil {
-		c.Scrape.Cancel()
-	}
+	c.Scrape.Cancel()
 }
 
 // Targets records the last write.

@@ -1,11 +1,13 @@
 package portstest_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/host"
 	"github.com/dhtprom/dhtprom/ports/portstest"
 )
 
@@ -36,4 +38,52 @@ func TestTimersFarApartFireInOrder(t *testing.T) {
 	if len(fired) != 7 || !slices.IsSorted(fired) {
 		t.Errorf("fired in the order %v", fired)
 	}
+}
+
+func TestSourceInMemoryKeepsTheContract(t *testing.T) {
+	portstest.TestMetricsSource(t, func(*testing.T) portstest.SourceBench {
+		l := portstest.NewLoop(1)
+		return portstest.SourceBench{
+			Do: l.Turn, Until: until(l),
+			Open: func(_ *testing.T, says portstest.SourceAnswer) ports.MetricsSource {
+				s := portstest.NewSource(l, string(says.Body))
+				s.Silent = says.Hangs
+				if says.Fails {
+					s.Err = errors.New("no metrics")
+				}
+				return s
+			},
+		}
+	})
+}
+
+// until runs a loop until a condition holds.
+func until(l *portstest.Loop) func(*testing.T, string, func() bool) {
+	return func(t *testing.T, what string, cond func() bool) {
+		t.Helper()
+		if !l.Until(time.Hour, cond) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func TestNetworkKeepsTheContract(t *testing.T) {
+	portstest.TestTransport(t, func(*testing.T) portstest.TransportBench {
+		l := portstest.NewLoop(1)
+		n := portstest.NewNetwork(l)
+		return portstest.TransportBench{
+			Open: func(*testing.T, string) (ports.Transport, host.Loop, func(func())) {
+				return portstest.NewTransport(n), l, l.Turn
+			},
+			Until:  until(l),
+			Settle: func() { l.Advance(time.Minute) },
+		}
+	})
+}
+
+func TestClockOfALoopKeepsTheContract(t *testing.T) {
+	portstest.TestClock(t, func(*testing.T) portstest.ClockBench {
+		l := portstest.NewLoop(1)
+		return portstest.ClockBench{Clock: portstest.NewClock(l, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), Pass: l.Advance}
+	})
 }

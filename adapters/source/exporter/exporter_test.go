@@ -19,13 +19,11 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/ports/portstest/inbox"
 	"github.com/dhtprom/dhtprom/ports/scrape"
 )
 
-type loop chan func()
-
-func (l loop) Post(f func())           { l <- f }
-func (l loop) Closed() <-chan struct{} { return nil }
+type loop = inbox.Loop
 
 // collect runs one collection of a text on the test's goroutine.
 func collect(l loop, s *source.Source, within time.Duration) (body string, err error) {
