@@ -180,6 +180,12 @@ func TestProgramsComposeNoPartsByThemselves(t *testing.T) {
 
 // linked are the modules linked by a service that embeds the packages of a role, besides this one and the standard library.
 var linked = map[string]string{
+	"hyperdht/dhtnet adapters/udp": `
+		filippo.io/edwards25519
+		github.com/flynn/noise
+		golang.org/x/crypto
+		golang.org/x/sys
+	`,
 	".": `
 		filippo.io/edwards25519
 		github.com/flynn/noise
