@@ -72,7 +72,7 @@
 // # Running it
 //
 //	go test ./sim                                        first what once failed (testdata/seeds.txt), then each scenario
-//	                                                     twice with each of some seeds, and once at its least
+//	                                                     with some seeds, twice with the first, and once at its least
 //	DHTPROM_SEEDS=50 go test ./sim -run FreshSeeds -timeout 2h
 //	                                                     new seeds: for the night
 //	DHTPROM_ARTIFACTS=dir go test ./sim                  a failed run leaves its trace, datagrams, transcript and report

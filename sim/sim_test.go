@@ -36,8 +36,12 @@ var small = map[string]Options{
 	"guesses": {Clients: 2},
 }
 
-// TestEveryScenarioTwice plays each scenario twice with the same seed: nothing goes wrong, and both runs are the same,
-// event for event.
+// twice is the number of seeds of each scenario that are played a second time: its first ones. Chaos, whose seeds draw different faults,
+// plays all of them. The nightly run does so with a tenth of its seeds.
+const twice = 1
+
+// TestEveryScenarioTwice plays each scenario with some seeds, and twice with the first: nothing goes wrong, and both runs are the same, event
+// for event.
 func TestEveryScenarioTwice(t *testing.T) {
 	for _, s := range Scenarios() {
 		size, found := small[s.Name]
@@ -54,8 +58,10 @@ func TestEveryScenarioTwice(t *testing.T) {
 			o.Scenario, o.Seed = s.Name, uint64(seed+1)
 			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
 				t.Parallel()
-				first, second := playKept(t, o), play(t, o)
-				same(t, first, second)
+				first := playKept(t, o)
+				if seed < twice || s.Name == "chaos" {
+					same(t, first, play(t, o))
+				}
 				if drawn := first.faulty; drawn != (len(s.Faults) > 0) {
 					t.Errorf("faults were drawn: %v; those that the scenario says it draws: %v", drawn, s.Faults)
 				}
@@ -112,7 +118,10 @@ func TestFreshSeeds(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s/%d", s.Name, o.Seed), func(t *testing.T) {
 				t.Parallel()
-				play(t, o)
+				first := play(t, o)
+				if i%10 == 0 {
+					same(t, first, play(t, o))
+				}
 			})
 		}
 	}
