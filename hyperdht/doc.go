@@ -25,6 +25,7 @@
 //	ImmutablePut, ImmutableGet   store and read a value under its hash
 //	ServeRelay                   carry connections of peers that have no direct path
 //	Status, NAT, CheckBootstrap  describe the node, its address and its way into the network
+//	Nodes, AddNode               list the DHT nodes of the routing table, and add to them
 //	Suspend, Resume, Close       leave the network, for now or for good
 //
 // Handlers run on the loop, never inside the call that they belong to. A []byte passed to a handler is valid only until the handler

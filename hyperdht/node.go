@@ -43,8 +43,8 @@ type Config struct {
 	// Bootstrap lists the nodes to enter the network by, as host:port, ip@host:port or a port on this
 	// machine. Nil means PublicBootstrap; empty means none: other nodes enter the network through this one.
 	Bootstrap []string
-	// Nodes are DHT nodes from an earlier run (KnownNodes): the node enters the network through them and the bootstrap
-	// nodes. Dead ones cost a second.
+	// Nodes are DHT nodes from an earlier run (KnownNodes): the node enters the network through the first 16 of them and the
+	// bootstrap nodes; with an empty Bootstrap, through them alone. Dead ones cost a second.
 	Nodes []netip.AddrPort
 	// Listen is the address of the node's server socket. If an explicit port cannot be bound, New fails with a *ListenError.
 	// Port 0 selects 49637 or one of the next four, or any free port, but never one of a bootstrap node.
@@ -59,6 +59,10 @@ type Config struct {
 	NoQuickFirewall bool
 	// PublicAddr presets the address of a dedicated bootstrap node, which has no node to learn it from.
 	PublicAddr netip.AddrPort
+	// FilterNode reports whether a DHT node may enter the routing table and lookups, by its address; nil admits all. Nodes that
+	// joined the public network by accident are rejected before it is asked. It runs on the loop, for each address that
+	// any answer names, so it must be quick.
+	FilterNode func(netip.AddrPort) bool
 	// Probe is a further source for the node's public address, used where there are few DHT nodes; see adapters/stun. It may be
 	// nil.
 	Probe AddressProbe
@@ -137,7 +141,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		PublicAddr: cfg.PublicAddr,
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
-		FilterNode:      admitNode,
+		FilterNode:      cfg.admitsNode,
 		App:             (*application)(n),
 	}
 	if cfg.Reachable {
@@ -168,6 +172,11 @@ func call(f func()) {
 	}
 }
 
+// admitsNode reports whether a node may enter the routing table and lookups.
+func (c *Config) admitsNode(a netip.AddrPort) bool {
+	return admitNode(a) && (c.FilterNode == nil || c.FilterNode(a))
+}
+
 // admitNode rejects nodes that joined the public network by accident (hyperdht index.js).
 func admitNode(a netip.AddrPort) bool {
 	if !a.Addr().Is4() {
@@ -183,6 +192,18 @@ func admitNode(a netip.AddrPort) bool {
 	}
 	return true
 }
+
+// ID returns the id under which other nodes have this one in their routing tables. It reports false while the node is ephemeral: it
+// is in no table then, and its lookups start from a random id. The id of any other node is id.NodeIDOf of its address.
+func (n *Node) ID() (id.NodeID, bool) { return n.rpc.ID() }
+
+// Closed reports whether Close was called.
+func (n *Node) Closed() bool { return n.life.ending() }
+
+// AddNode adds a DHT node that is believed to exist to the routing table, where lookups begin. It must have an IPv4 address and a
+// port, otherwise AddNode has no effect. In a full bucket of the table it gets a place only if another node there does not answer. A
+// node that stops answering is removed. Config.FilterNode does not apply. To enter a network by saved nodes, use Config.Nodes.
+func (n *Node) AddNode(addr netip.AddrPort) { n.rpc.AddNode(addr) }
 
 // PublicKey returns the default identity for dials.
 func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
@@ -284,8 +305,9 @@ func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
 
 // Status describes a node at one moment.
 type Status struct {
-	// PublicKey is the default identity for dials.
+	// PublicKey is the default identity for dials, ID the node's id in the DHT; zero while Ephemeral.
 	PublicKey id.PublicKey
+	ID        id.NodeID
 	// Local is the bound address of the server socket; invalid while suspended or closed.
 	Local netip.AddrPort
 	// Public is our address, as set or as others see it: invalid while unknown, port 0 if it differs for each.
@@ -312,9 +334,12 @@ type Status struct {
 	Streams StreamStats
 }
 
+// Nodes lists the DHT nodes of the routing table, those that answered last first. Each of the table's buckets holds twenty.
+func (n *Node) Nodes() []netip.AddrPort { return n.rpc.Nodes() }
+
 // KnownNodes lists DHT nodes for Config.Nodes of the next run, those that answered last first; 16 at most.
 func (n *Node) KnownNodes() []netip.AddrPort {
-	known := n.rpc.Nodes()
+	known := n.Nodes()
 	return known[:min(len(known), rpc.MaxKnown)]
 }
 
@@ -330,7 +355,12 @@ func (n *Node) Status() Status {
 			announced = held
 		}
 	}
+	var self id.NodeID
+	if own, ok := n.ID(); ok {
+		self = own
+	}
 	return Status{
+		ID:          self,
 		Silent:      n.rpc.Silent(),
 		Bootstrap:   len(n.bootstrap),
 		Self:        n.rpc.Self(),

@@ -12,6 +12,7 @@
 //	peers, err := dht.Lookup(ctx, topic)                                  // the keys that were announced
 //	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
 //	v, err := dht.MutableGet(ctx, keys.Public, 0)                         // the record, from anywhere
+//	nodes, err := dht.Nodes(ctx)                                          // hyperdht.Config.Nodes of the next run
 //
 // HTTP by key is a server on the listener, and a client whose connections are dialled; with the text of the key as the host of a URL:
 //

@@ -68,6 +68,15 @@ func (n *Net) Lookup(ctx context.Context, target id.Target) ([]hyperdht.Peer, er
 	})
 }
 
+// FindPeer returns the answers of the DHT nodes that have the record of a server's key, in the order in which they came; there may be
+// none. These nodes lead to the server: as hyperdht.ConnectOptions.RelayAddrs they save a dial this search. Dial needs no FindPeer.
+func (n *Net) FindPeer(ctx context.Context, key id.PublicKey) ([]hyperdht.Found, error) {
+	return query(ctx, n, "find peer", func(done func([]hyperdht.Found, error)) *hyperdht.Query {
+		var all []hyperdht.Found
+		return n.node.FindPeer(key, func(f hyperdht.Found) { all = append(all, f) }, func(err error) { done(all, err) })
+	})
+}
+
 // MutablePut stores a value of up to about a kilobyte under a key, signed by it. Nodes keep it for two days. They reject a sequence
 // number below the stored one, and another value under the same one, with a *hyperdht.RefusedError. A value that does not fit a
 // datagram is received by no node: the error is hyperdht.ErrTimeout.

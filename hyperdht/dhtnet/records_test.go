@@ -89,6 +89,7 @@ func TestQueriesEndWithTheirContextAndTheirNode(t *testing.T) {
 		"Announce": func(ctx context.Context) error {
 			return n.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})
 		},
+		"FindPeer":     func(ctx context.Context) error { _, err := n.FindPeer(ctx, id.PublicKey{1}); return err },
 		"Unannounce":   func(ctx context.Context) error { return n.Unannounce(ctx, id.Target{1}, id.KeyPair{}) },
 		"Lookup":       func(ctx context.Context) error { _, err := n.Lookup(ctx, id.Target{1}); return err },
 		"MutablePut":   func(ctx context.Context) error { _, err := n.MutablePut(ctx, id.KeyPair{}, 1, nil); return err },
