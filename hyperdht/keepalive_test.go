@@ -48,3 +48,61 @@ func TestKeepAlivesLeaveTogetherAndAreAnsweredAtOnce(t *testing.T) {
 		t.Errorf("the answerer sent at %d times", n)
 	}
 }
+
+// lasting returns a place of a node with a keep-alive interval.
+func lasting(interval time.Duration) place {
+	p := open()
+	p.cfg.ConnectionKeepAlive = interval
+	return p
+}
+
+func TestKeepAliveOfANodeIsThatOfItsConnections(t *testing.T) {
+	const never, minute = time.Duration(-1), time.Minute
+	for _, tc := range []struct {
+		name              string
+		dialler, answerer time.Duration
+		last              time.Duration // after which both are known to have failed; 0 for never
+		most              int           // datagrams of both in ten minutes without anything to say
+	}{
+		{"default", 0, 0, 15 * time.Second, 4 * 121},
+		{"a minute", minute, minute, 3 * minute, 4 * 11},
+		{"never", never, never, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := newLab(t, 4, lasting(tc.dialler), lasting(tc.answerer))
+			l.listen(hyperdht.ListenOptions{})
+			c := l.dial(hyperdht.ConnectOptions{})
+			if !l.net.RunUntil(c.Opened, time.Minute) {
+				t.Fatal("no connection")
+			}
+			l.run(10 * time.Second)
+			sent := 0
+			between := func(c simnet.Crossing) bool {
+				return c.From == l.dialler.addr() && c.To == l.answerer.addr() || c.From == l.answerer.addr() && c.To == l.dialler.addr()
+			}
+			l.net.SetTap(func(c simnet.Crossing) {
+				if between(c) {
+					sent++
+				}
+			})
+			l.run(10 * time.Minute)
+			if (sent == 0) != (tc.most == 0) || sent > tc.most {
+				t.Errorf("%d datagrams in ten minutes, want at most %d, and none only for never", sent, tc.most)
+			}
+			if c.Closed() {
+				t.Fatal("the connection has closed")
+			}
+			l.apart()
+			if tc.last == 0 {
+				if l.run(time.Hour); c.Closed() {
+					t.Error("the connection has closed, though nothing was to be sent")
+				}
+				return
+			}
+			l.run(tc.last + tc.last/10) // earlier where the stream below gives up
+			if !c.Closed() || !l.accepted[0].Closed() {
+				t.Errorf("closed at the dialler %v, at the answerer %v", c.Closed(), l.accepted[0].Closed())
+			}
+		})
+	}
+}

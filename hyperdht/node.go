@@ -68,6 +68,10 @@ type Config struct {
 	Probe AddressProbe
 	// RelayAddrs are known addresses of blind relays, by key, at which they are dialled first.
 	RelayAddrs map[id.PublicKey][]HostPort
+	// ConnectionKeepAlive is the interval of silence after which each connection sends an empty message, unless
+	// Connection.SetKeepAlive sets another; 0 means 5 s, a negative one never. A connection closes with ErrPeerSilent when nothing
+	// has come from its peer for three intervals. Those to blind relays keep to 5 s.
+	ConnectionKeepAlive time.Duration
 	// WallClock is used for the time stamps of announcements that carry one; nil rejects those.
 	WallClock func() time.Time
 
@@ -157,7 +161,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 	}
 	n.rpc = endpoint
 	n.bound()
-	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams, Door: &n.door, RelayAddrs: cfg.RelayAddrs}
+	peers := peeringConfig{Keys: cfg.Keys, Store: n.store, OnMoved: func() { n.moved(MoveElsewhere) }, Streams: n.streams, Door: &n.door, RelayAddrs: cfg.RelayAddrs, KeepAlive: cfg.keepAlive()}
 	if cfg.Probe != nil {
 		peers.Probe = cfg.Probe
 	}
@@ -170,6 +174,14 @@ func call(f func()) {
 	if f != nil {
 		f()
 	}
+}
+
+// keepAlive returns the keep-alive interval of connections, 0 for none.
+func (c *Config) keepAlive() time.Duration {
+	if c.ConnectionKeepAlive == 0 {
+		return connectionKeepAlive
+	}
+	return max(c.ConnectionKeepAlive, 0)
 }
 
 // admitsNode reports whether a node may enter the routing table and lookups.

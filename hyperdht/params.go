@@ -8,7 +8,7 @@ import (
 
 // Fixed by the protocol or by the reference implementation.
 const (
-	// connectionKeepAlive is the interval of silence after which a connection sends an empty message
+	// connectionKeepAlive is the interval of silence after which a connection sends an empty message, by default
 	// (hyperdht index.js).
 	connectionKeepAlive = 5 * time.Second
 	// sessionClearWait is the time for which an ended incoming attempt still answers retransmissions (lib/server.js).

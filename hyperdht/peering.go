@@ -29,6 +29,8 @@ type peeringConfig struct {
 	Probe AddressProbe
 	// RelayAddrs are the known addresses of blind relays.
 	RelayAddrs map[id.PublicKey][]HostPort
+	// KeepAlive is the keep-alive interval of connections, 0 for none.
+	KeepAlive time.Duration
 }
 
 // peering is the part of a node that connects peers.
@@ -152,7 +154,7 @@ func (p *peering) perform(s step, r *rpc.Request, sock host.Socket) {
 func (p *peering) newConnection(t attemptTrace, local, remote id.PublicKey, s side) *Connection {
 	c := &Connection{
 		p: p, attemptTrace: t, ends: ends{initiator: s == initiator, local: local, remote: remote},
-		keepAlive: keepAlive{interval: connectionKeepAlive},
+		keepAlive: keepAlive{interval: p.cfg.KeepAlive},
 	}
 	p.connections.add(c)
 	return c

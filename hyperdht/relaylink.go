@@ -32,6 +32,7 @@ func (p *peering) linkTo(relay id.PublicKey) *relayLink {
 	l := &relayLink{p: p, relay: relay, born: p.host.Now(), conn: p.connect(relay, ConnectOptions{Addrs: p.cfg.RelayAddrs[relay]})}
 	p.relayLinks[relay] = l
 	l.conn.link = true
+	l.conn.SetKeepAlive(connectionKeepAlive)
 	l.conn.unproven = true // the other side may have chosen the relay
 	m := mux.New(l.conn)
 	own := l.conn.PublicKey()

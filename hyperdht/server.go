@@ -104,6 +104,15 @@ func (s *Server) Relays() []netip.AddrPort { return s.announcer.relayAddrs }
 // Announcement returns the state of the server's record on the DHT.
 func (s *Server) Announcement() Announcement { return s.announcer.status() }
 
+// Refresh announces the server again, now or as soon as the announcement under way has ended. It begins with a lookup, and so moves the
+// record to nodes that have become the nearest ones. A node does so by itself when its network changes, when the nodes that hold the
+// record do not answer, and every five minutes. While the node is suspended, and after Close, it has no effect.
+func (s *Server) Refresh() {
+	if !s.quiet() {
+		s.announcer.refreshSoon()
+	}
+}
+
 // Close stops accepting, unannounces the server unless its keys are shared, and calls done, which may be nil. Connections stay open. A
 // second call waits for the first.
 func (s *Server) Close(done func()) {

@@ -1,6 +1,7 @@
 package dhtnet
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports/bridge"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -24,12 +26,12 @@ const (
 // Conn is a net.Conn over an encrypted HyperDHT connection. It is a stream of bytes: the messages of the
 // underlying connection are joined, and a Write may be split into several.
 type Conn struct {
-	loop   host.Loop
-	conn   *hyperdht.Connection // on the loop only
-	local  Addr
-	remote Addr
+	loop host.Loop
+	conn *hyperdht.Connection // on the loop only
+	ends
 
 	read, write deadline
+	unordered
 
 	mu       sync.Mutex
 	in       [][]byte // received, not read
@@ -46,15 +48,28 @@ type Conn struct {
 	writable chan struct{}
 }
 
+// ends describes the two sides of a connection.
+type ends struct {
+	local, remote Addr
+	hash          [64]byte // of the handshake
+}
+
+func endsOf(c *hyperdht.Connection) ends {
+	return ends{
+		local:  Addr{Key: c.PublicKey(), AddrPort: c.LocalAddr()},
+		remote: Addr{Key: c.RemotePublicKey(), AddrPort: c.RemoteAddr()},
+		hash:   c.HandshakeHash(),
+	}
+}
+
 // newConn takes over a connection. It must be called on the loop.
 func newConn(loop host.Loop, c *hyperdht.Connection) *Conn {
 	k := &Conn{
-		loop: loop, conn: c,
-		local:    Addr{Key: c.PublicKey(), AddrPort: c.LocalAddr()},
-		remote:   Addr{Key: c.RemotePublicKey(), AddrPort: c.RemoteAddr()},
+		loop: loop, conn: c, ends: endsOf(c),
 		readable: make(chan struct{}), writable: make(chan struct{}),
 		read: newDeadline(), write: newDeadline(),
 	}
+	k.unordered.init(c)
 	c.OnMessage(k.receive)
 	c.OnDrain(k.drain)
 	c.OnEnd(func() { k.change(func() { k.ended = true }) })
@@ -62,8 +77,12 @@ func newConn(loop host.Loop, c *hyperdht.Connection) *Conn {
 	return k
 }
 
+// opened runs on the loop when a dialled connection has opened.
+func (c *Conn) opened() { c.ends = endsOf(c.conn) }
+
 // gone runs on the loop when the connection has closed.
 func (c *Conn) gone(err error) {
+	c.unordered.end()
 	c.change(func() {
 		c.ended = true
 		if c.err = err; err == nil {
@@ -278,6 +297,7 @@ func (c *Conn) Close() error {
 	if !first {
 		return c.opError("close", net.ErrClosed)
 	}
+	c.unordered.end()
 	c.read.set(time.Time{})
 	c.write.set(time.Time{})
 	return nil
@@ -293,6 +313,31 @@ func (c *Conn) CloseWrite() error {
 		c.halfDone = true
 	})
 	return nil
+}
+
+// HandshakeHash returns a secret that identifies this connection to its two sides alone: what is signed or authenticated together with it
+// is bound to the connection.
+func (c *Conn) HandshakeHash() [64]byte { return c.hash }
+
+// SetKeepAlive sets the interval of silence after which an empty packet is sent; 0 is never. The default is that of
+// hyperdht.Config.ConnectionKeepAlive. A peer that is silent for three intervals is taken for gone, and the connection fails with
+// hyperdht.ErrPeerSilent.
+func (c *Conn) SetKeepAlive(d time.Duration) {
+	c.loop.Post(func() { c.conn.SetKeepAlive(d) })
+}
+
+// Path returns the kind of path that the packets take now. A relayed connection may move to a better one. It must not be called on the
+// loop, as Stats.
+func (c *Conn) Path() hyperdht.Path {
+	path, _ := bridge.Do(context.Background(), c.loop, c.conn.Path) // PathNone on a closed host
+	return path
+}
+
+// Stats returns measurements: the round-trip time, packets sent and sent again. They are zero before the first measurement and after
+// the end of the connection.
+func (c *Conn) Stats() hyperdht.ConnectionStats {
+	stats, _ := bridge.Do(context.Background(), c.loop, c.conn.Stats) // zero on a closed host
+	return stats
 }
 
 // LocalAddr returns an Addr with the local key and socket address.

@@ -36,7 +36,7 @@ func (n *Net) Dial(ctx context.Context, key id.PublicKey, opts hyperdht.ConnectO
 		c := n.node.Connect(key, opts)
 		k := newConn(n.loop, c)
 		c.OnOpen(func() {
-			k.local.AddrPort, k.remote.AddrPort = c.LocalAddr(), c.RemoteAddr()
+			k.opened()
 			done(result{conn: k})
 		})
 		c.OnClose(func(err error) {
@@ -151,6 +151,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 	}
 }
+
+// Refresh announces the server again, and does not wait for it: see hyperdht.Server.Refresh.
+func (l *Listener) Refresh() { l.net.loop.Post(l.server.Refresh) }
 
 // end makes Accept fail.
 func (l *Listener) end() {
