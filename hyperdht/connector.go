@@ -27,6 +27,10 @@ type ConnectOptions struct {
 	RelayThrough []id.PublicKey
 	// Paths limits the paths that the connection may take.
 	Paths PathRule
+	// AdmitPunch reports whether to punch holes into the NATs of both sides, once these are known and the server agrees; nil always
+	// does. Without a punch, the dial ends with ErrHolepunchAborted, unless it finds a path without one or a relay carries it. It runs on the
+	// loop and must not block.
+	AdmitPunch func(Punch) bool
 	// SlowOpen leaves out the low-TTL datagram that opens our NAT before the first hole-punch message.
 	SlowOpen bool
 }

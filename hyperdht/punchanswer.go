@@ -89,10 +89,14 @@ func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
 // conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
 func (ic *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
 	u := ic.puncher
+	if u.remotePunching && ic.punchVetoed() {
+		ic.answerAbort(wire.ErrorAborted, answer)
+		return
+	}
 	// Fast mode: the caller has opened its NAT for our mapping of this socket, or needs none opened, so one probe may
 	// suffice.
 	fast := u.consistent() && remote.RemoteAddr.IsValid() && slices.Contains(u.nat.addrs(), remote.RemoteAddr)
-	if fast || remote.Firewall == wire.FirewallOpen {
+	if (fast || remote.Firewall == wire.FirewallOpen) && (u.remotePunching || ic.s.cfg.AdmitPunch == nil) {
 		u.probe(peer)
 	}
 	reply := wire.HolepunchPayload{Round: ic.round}

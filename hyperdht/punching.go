@@ -278,6 +278,8 @@ func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again repeat) 
 		d.abort(relay, ErrProbeTimeout)
 	case theirs >= wire.FirewallRandom && ours >= wire.FirewallRandom:
 		d.abort(relay, ErrDoubleRandom)
+	case d.vetoed():
+		d.abort(relay, ErrHolepunchAborted)
 	default:
 		if relay.RelayAddr == d.c.relay && a.peer != d.c.serverAddr {
 			// The server has moved to another socket since the handshake; our relay has seen the new one.

@@ -29,6 +29,9 @@ type ListenOptions struct {
 	HideLocalAddrs bool
 	// NeverPunch answers callers but does not punch: only direct paths work.
 	NeverPunch bool
+	// AdmitPunch reports whether to punch holes into the NATs of both sides, once these are known; nil always does. The caller's
+	// dial then ends with ErrRemoteAborted, unless it finds a path without a punch or a relay carries it. It runs on the loop and must not block.
+	AdmitPunch func(Punch) bool
 	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
 	RelayThrough []id.PublicKey
 	// Paths limits the paths that connections of a caller may take; nil for no limit.
