@@ -185,13 +185,16 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 				_, err := th.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{98})})
 				refused(err)
 			},
-			"Announce":     func() { refused(th.net.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})) },
-			"Unannounce":   func() { refused(th.net.Unannounce(ctx, id.Target{1}, id.KeyPair{})) },
-			"Lookup":       func() { _, err := th.net.Lookup(ctx, id.Target{1}); refused(err) },
-			"FindPeer":     func() { _, err := th.net.FindPeer(ctx, id.PublicKey{1}); refused(err) },
-			"Status":       func() { _, err := th.net.Status(ctx); refused(err) },
-			"Nodes":        func() { _, err := th.net.Nodes(ctx); refused(err) },
-			"AddNode":      func() { refused(th.net.AddNode(ctx)) },
+			"Announce":   func() { refused(th.net.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})) },
+			"Unannounce": func() { refused(th.net.Unannounce(ctx, id.Target{1}, id.KeyPair{})) },
+			"Lookup":     func() { _, err := th.net.Lookup(ctx, id.Target{1}); refused(err) },
+			"FindPeer":   func() { _, err := th.net.FindPeer(ctx, id.PublicKey{1}); refused(err) },
+			"Status":     func() { _, err := th.net.Status(ctx); refused(err) },
+			"Nodes":      func() { _, err := th.net.Nodes(ctx); refused(err) },
+			"AddNode":    func() { refused(th.net.AddNode(ctx)) },
+			"Deciding": func() {
+				th.net.Deciding(func(context.Context, *hyperdht.Admission) bool { return true })(&hyperdht.Admission{})
+			},
 			"Suspend":      func() { refused(th.net.Suspend(ctx)) },
 			"Resume":       func() { refused(th.net.Resume(ctx)) },
 			"MutablePut":   func() { _, err := th.net.MutablePut(ctx, id.KeyPair{}, 1, nil); refused(err) },

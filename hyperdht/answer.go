@@ -33,16 +33,26 @@ func (ic *incoming) read() {
 	ic.attemptTrace.key = hs.RemoteStatic()
 	ic.attemptTrace.note(AttemptEvent{Step: AttemptReceived, Node: ic.node, Addr: ic.clientAddr, Theirs: kindOf(payload.Firewall)})
 	if admit := ic.s.cfg.Admit; admit != nil && !admit(hs.RemoteStatic(), publicPayload(ic.payload), ic.clientAddr) {
-		p.stats.HandshakesBlocked++
-		ic.refuse()
+		ic.block()
 		return
-	}
-	if rule := ic.s.cfg.Paths; rule != nil {
-		ic.paths = rule(hs.RemoteStatic())
 	}
 	if !p.intake.hold(ic) {
 		ic.s.forget(ic) // so that it may come again
 		return
+	}
+	if later := ic.s.cfg.AdmitLater; later != nil {
+		ic.become(incomingAsking)
+		later(&Admission{Remote: hs.RemoteStatic(), Payload: publicPayload(ic.payload), From: ic.clientAddr, ic: ic, hs: hs})
+		return
+	}
+	ic.admitted(hs)
+}
+
+// admitted prepares the answer to a caller that the application admits.
+func (ic *incoming) admitted(hs *noise.Handshake) {
+	p := ic.s.p
+	if rule := ic.s.cfg.Paths; rule != nil {
+		ic.paths = rule(hs.RemoteStatic())
 	}
 	ic.become(incomingPreparing)
 	if ic.s.cfg.HideLocalAddrs || ic.paths == RelayOnly {

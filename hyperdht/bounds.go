@@ -45,6 +45,11 @@ func peeringBounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
 		},
 		{
+			Name: "hyperdht.AdmissionPatience", What: "time that a caller waits for the decision of an application that decides later",
+			Scope: bound.PerAttempt, Limit: bound.Time(AdmissionPatience), Policy: bound.DropNew,
+			Reason: "callers give up after four seconds",
+		},
+		{
 			Name: "hyperdht.socketPace", What: "handshakes of a caller that is seen at its address, by us or by a node that we announced to; those whose connection opens do not count",
 			Scope: bound.PerSocket, Limit: socketPace.Limit(), Policy: bound.DropNew,
 			Reason:  "a process may have hundreds of clients on one socket",

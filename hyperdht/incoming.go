@@ -43,6 +43,7 @@ type incomingState uint8
 const (
 	incomingArrived incomingState = iota
 	incomingQueued
+	incomingAsking
 	incomingPreparing
 	incomingWaiting
 	incomingPunching
@@ -56,10 +57,14 @@ const (
 var incomingTable = &table[incomingState]{Name: "caller", States: []rule[incomingState]{
 	incomingArrived: {
 		Name: "arrived", Why: "is queued, read or dropped in the same turn",
-		Next: []incomingState{incomingQueued, incomingPreparing, incomingRemembered, incomingForgotten},
+		Next: []incomingState{incomingQueued, incomingAsking, incomingPreparing, incomingRemembered, incomingForgotten},
 	},
 	incomingQueued: {
 		Name: "queued", Limit: callerPatience,
+		Next: []incomingState{incomingAsking, incomingPreparing, incomingRemembered, incomingForgotten},
+	},
+	incomingAsking: {
+		Name: "asking", Limit: AdmissionPatience,
 		Next: []incomingState{incomingPreparing, incomingRemembered, incomingForgotten},
 	},
 	incomingPreparing: {
@@ -96,6 +101,8 @@ func (ic *incoming) passed(s incomingState) {
 	case incomingQueued:
 		ic.s.p.stats.Refused.Queue++
 		ic.s.forget(ic)
+	case incomingAsking:
+		ic.block()
 	case incomingRemembered:
 		ic.s.forget(ic)
 	default:
@@ -108,7 +115,7 @@ func (ic *incoming) settled() bool { return ic.in(incomingRemembered, incomingFo
 
 // answered calls f once the reply, or that there will be none, is known.
 func (ic *incoming) answered(f func()) {
-	if !ic.in(incomingArrived, incomingQueued, incomingPreparing) {
+	if !ic.in(incomingArrived, incomingQueued, incomingAsking, incomingPreparing) {
 		f()
 		return
 	}

@@ -112,9 +112,10 @@
 //
 // Caller:
 //
-//	arrived     -       ──▶ queued, preparing, remembered, forgotten
+//	arrived     -       ──▶ queued, asking, preparing, remembered, forgotten
 //	            (no limit: is queued, read or dropped in the same turn)
-//	queued      4s      ──▶ preparing, remembered, forgotten
+//	queued      4s      ──▶ asking, preparing, remembered, forgotten
+//	asking      4s      ──▶ preparing, remembered, forgotten
 //	preparing   500ms   ──▶ waiting, remembered, forgotten
 //	            (ended by the check of our own addresses)
 //	waiting     10s     ──▶ punching, busy, joining, relayed, remembered, forgotten

@@ -115,6 +115,8 @@ const (
 	// maxWaitingPerRelay is the part of them that one relay may name.
 	maxWaitingPerRelay = 384
 	callerPatience     = 4 * time.Second
+	// AdmissionPatience bounds the wait for the decision of ListenOptions.AdmitLater: callers give up after as long.
+	AdmissionPatience = 4 * time.Second
 	// maxRead bounds the handshakes of known keys that are remembered to recognise repetitions: three of each of 5,000
 	// clients.
 	maxRead = 16384

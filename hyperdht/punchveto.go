@@ -8,21 +8,21 @@ import (
 
 // Punch is a hole punch that both sides are ready to begin, for ConnectOptions.AdmitPunch and ListenOptions.AdmitPunch.
 type Punch struct {
-	// Remote is the key of the other side.
-	Remote id.PublicKey
-	// Ours and Theirs are the NATs of the two sides. Theirs is what the other side claims.
-	Ours, Theirs NATKind
-	// OurAddrs and TheirAddrs are the public addresses of the sockets that punch: one each, unless a NAT gives a socket several.
-	// Theirs are claimed, eight at most.
-	OurAddrs, TheirAddrs []netip.AddrPort
+	// RemoteKey is the key of the other side.
+	RemoteKey id.PublicKey
+	// LocalNAT and RemoteNAT are the NATs of the two sides; the latter is what the other side claims.
+	LocalNAT, RemoteNAT NATKind
+	// LocalAddrs and RemoteAddrs are the public addresses of the sockets that punch: one each, unless a NAT gives a socket several. The
+	// latter are claimed, eight at most.
+	LocalAddrs, RemoteAddrs []netip.AddrPort
 }
 
 // plan describes a punch that is about to begin.
 func (pu *puncher) plan(remote id.PublicKey) Punch {
 	kinds := pu.kinds()
-	plan := Punch{Remote: remote, Ours: kinds.ours, Theirs: kinds.theirs, OurAddrs: pu.nat.addrs()}
+	plan := Punch{RemoteKey: remote, LocalNAT: kinds.ours, RemoteNAT: kinds.theirs, LocalAddrs: pu.nat.addrs()}
 	for _, a := range pu.remoteAddrs {
-		plan.TheirAddrs = append(plan.TheirAddrs, a.addr)
+		plan.RemoteAddrs = append(plan.RemoteAddrs, a.addr)
 	}
 	return plan
 }

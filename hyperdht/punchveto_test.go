@@ -50,14 +50,14 @@ func TestPunchIsTheApplicationsDecision(t *testing.T) {
 			}
 			for side, at := range [2][2]*actor{{l.dialler, l.answerer}, {l.answerer, l.dialler}} {
 				for _, p := range asked[side] {
-					if p.Ours != hyperdht.NATConsistent || p.Theirs != hyperdht.NATConsistent {
-						t.Errorf("NATs %v and %v", p.Ours, p.Theirs)
+					if p.LocalNAT != hyperdht.NATConsistent || p.RemoteNAT != hyperdht.NATConsistent {
+						t.Errorf("NATs %v and %v", p.LocalNAT, p.RemoteNAT)
 					}
-					if len(p.OurAddrs) != 1 || len(p.TheirAddrs) != 1 || p.OurAddrs[0].Addr() != at[0].router.Addr() || p.TheirAddrs[0].Addr() != at[1].router.Addr() {
-						t.Errorf("addresses %v and %v, want those of %v and %v", p.OurAddrs, p.TheirAddrs, at[0].router.Addr(), at[1].router.Addr())
+					if len(p.LocalAddrs) != 1 || len(p.RemoteAddrs) != 1 || p.LocalAddrs[0].Addr() != at[0].router.Addr() || p.RemoteAddrs[0].Addr() != at[1].router.Addr() {
+						t.Errorf("addresses %v and %v, want those of %v and %v", p.LocalAddrs, p.RemoteAddrs, at[0].router.Addr(), at[1].router.Addr())
 					}
-					if key := at[1].node.PublicKey(); side == 1 && p.Remote != key || side == 0 && p.Remote != keysOf(answererKey).Public {
-						t.Errorf("the remote key is %v", p.Remote)
+					if key := at[1].node.PublicKey(); side == 1 && p.RemoteKey != key || side == 0 && p.RemoteKey != keysOf(answererKey).Public {
+						t.Errorf("the remote key is %v", p.RemoteKey)
 					}
 				}
 			}

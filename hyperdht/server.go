@@ -17,6 +17,10 @@ type ListenOptions struct {
 	// from is the caller's address as its relay sees it; a sender to which this server did not
 	// announce may have invented it.
 	Admit func(remote id.PublicKey, payload *HandshakePayload, from netip.AddrPort) bool
+	// AdmitLater decides on callers that Admit accepts, where the decision takes longer than a turn of the loop: it returns at once, and
+	// calls Admission.Accept or Reject then or later. Callers that wait for it count among those without a connection, of which a
+	// node has 1,024 in all and fair shares by address. Nil accepts all.
+	AdmitLater func(*Admission)
 	// Known reports whether the application knows a key. While there are too many callers, room is kept for known ones.
 	// Nil knows none.
 	Known func(remote id.PublicKey) bool

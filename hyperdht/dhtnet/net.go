@@ -103,6 +103,22 @@ func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listene
 	return l, nil
 }
 
+// Deciding returns a value for hyperdht.ListenOptions.AdmitLater: each caller is decided by decide, on a goroutine of its own, where it
+// may ask a database or another service. The context ends after hyperdht.AdmissionPatience; a decision after that has no effect.
+func (n *Net) Deciding(decide func(context.Context, *hyperdht.Admission) bool) func(*hyperdht.Admission) {
+	return func(a *hyperdht.Admission) {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), hyperdht.AdmissionPatience)
+			defer cancel()
+			answer := a.Reject
+			if decide(ctx, a) {
+				answer = a.Accept
+			}
+			n.loop.Post(answer)
+		}()
+	}
+}
+
 // add runs on the loop.
 func (l *Listener) add(c *hyperdht.Connection) {
 	k := newConn(l.net.loop, c)
