@@ -198,7 +198,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Suspend":      func() { refused(th.net.Suspend(ctx)) },
 			"Resume":       func() { refused(th.net.Resume(ctx)) },
 			"MutablePut":   func() { _, err := th.net.MutablePut(ctx, id.KeyPair{}, 1, nil); refused(err) },
-			"MutableGet":   func() { _, err := th.net.MutableGet(ctx, id.PublicKey{1}, 0); refused(err) },
+			"MutableGet":   func() { _, err := th.net.MutableGet(ctx, id.PublicKey{1}, hyperdht.MutableGetOptions{}); refused(err) },
 			"ImmutablePut": func() { _, err := th.net.ImmutablePut(ctx, []byte("x")); refused(err) },
 			"ImmutableGet": func() { _, err := th.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
 			"Do":           func() { _ = th.net.Do(ctx, func(*hyperdht.Node) {}) },

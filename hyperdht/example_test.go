@@ -105,9 +105,9 @@ func ExampleNode_MutablePut() {
 	h.Post(func() {
 		node.MutablePut(keys, 1, []byte("first"), func(_ hyperdht.MutableValue, err error) {
 			fmt.Println("stored,", err)
-			node.MutableGet(keys.Public, 0, func(v hyperdht.MutableValue, err error) {
+			node.MutableGet(keys.Public, hyperdht.MutableGetOptions{}, func(v hyperdht.MutableValue, err error) {
 				fmt.Printf("%d: %s, %v\n", v.Seq, v.Value, err)
-				node.MutableGet(id.PublicKey{9}, 0, func(_ hyperdht.MutableValue, err error) {
+				node.MutableGet(id.PublicKey{9}, hyperdht.MutableGetOptions{}, func(_ hyperdht.MutableValue, err error) {
 					fmt.Println("another key:", errors.Is(err, hyperdht.ErrNotFound))
 					close(over)
 				})

@@ -210,7 +210,7 @@ func TestFuncsForTheEndMayBeNil(t *testing.T) {
 				n.Unannounce(target, keys, nil)
 				n.ImmutableGet(target, nil)
 				n.ImmutablePut([]byte("value"), nil)
-				n.MutableGet(keys.Public, 0, nil)
+				n.MutableGet(keys.Public, hyperdht.MutableGetOptions{}, nil)
 				n.MutablePut(keys, 1, []byte("value"), nil)
 			})
 		})

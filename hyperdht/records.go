@@ -211,27 +211,78 @@ func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(M
 	})
 }
 
-// MutableGet fetches the value of a key with the highest sequence number that is at least minSeq.
-func (n *Node) MutableGet(key id.PublicKey, minSeq uint64, done func(MutableValue, error)) *Query {
+// MutableGetOptions are the options of MutableGet; the zero value finds the latest value.
+type MutableGetOptions struct {
+	// MinSeq is the lowest sequence number of a value that counts.
+	MinSeq uint64
+	// First ends the search with the first value that is valid: it is faster, and nodes may have a later value.
+	First bool
+	// Refresh reports whether to store the value again at the nodes nearest to its target, which keep it for another two days then; it
+	// takes no key. It is called once with the value found, before done. Nil is never. With First it is not called.
+	Refresh func(MutableValue) bool
+}
+
+// MutableGet fetches the value of a key with the highest sequence number, whose signature it verifies. done gets ErrNotFound if no node
+// had one.
+func (n *Node) MutableGet(key id.PublicKey, opts MutableGetOptions, done func(MutableValue, error)) *Query {
 	if done == nil {
 		done = func(MutableValue, error) {}
 	}
-	var best *wire.MutableValue
-	get := wire.MutableGet{Seq: minSeq}
-	return n.search(key.Target(), wire.CmdMutableGet, get.Append(nil), func(r *rpc.Reply) bool {
-		v, err := wire.ParseMutableValue(r.Value)
-		if err == nil && v.Seq >= minSeq && (best == nil || v.Seq > best.Seq) && v.Verify(key) {
-			v.Value = slices.Clone(v.Value)
-			best = &v
-		}
-		return best != nil
-	}, func(err error) {
-		if best == nil {
+	g := &mutableGet{n: n, key: key, opts: opts}
+	cfg := rpc.QueryConfig{
+		Target: key.Target(), Command: wire.CmdMutableGet, Value: wire.MutableGet{Seq: opts.MinSeq}.Append(nil),
+		Found: func() bool { return g.best != nil },
+	}
+	if opts.Refresh != nil {
+		cfg.Commit = g.refresh
+	}
+	g.query = n.run(cfg, g.receive, func(err error) {
+		if g.best == nil {
 			done(MutableValue{}, orNotFound(err))
 			return
 		}
-		done(MutableValue(*best), nil)
+		done(MutableValue(*g.best), nil)
 	})
+	return g.query
+}
+
+// mutableGet is a search for the value of a key.
+type mutableGet struct {
+	n     *Node
+	key   id.PublicKey
+	opts  MutableGetOptions
+	query *Query
+	best  *wire.MutableValue // so far
+	put   []byte             // the request that stores it again; nil for none
+	asked bool               // whether to store it again
+}
+
+// receive takes a node's answer.
+func (g *mutableGet) receive(r *rpc.Reply) {
+	v, err := wire.ParseMutableValue(r.Value)
+	if err != nil || v.Seq < g.opts.MinSeq || g.best != nil && v.Seq <= g.best.Seq || !v.Verify(g.key) {
+		return
+	}
+	v.Value = slices.Clone(v.Value)
+	g.best = &v
+	if g.opts.First {
+		g.query.Destroy()
+	}
+}
+
+// refresh stores the value at one of the nearest nodes, if the application wants that.
+func (g *mutableGet) refresh(r *rpc.Reply, settled func(error)) {
+	if !g.asked {
+		g.asked = true
+		if g.best != nil && g.opts.Refresh(MutableValue(*g.best)) {
+			g.put = wire.MutablePut{PublicKey: g.key, MutableValue: *g.best}.Append(nil)
+		}
+	}
+	if g.put == nil {
+		settled(nil)
+		return
+	}
+	g.n.storeAt(g.key.Target(), wire.CmdMutablePut, r, g.put, settled)
 }
 
 func orNotFound(err error) error {

@@ -164,7 +164,7 @@ func (l goLibrarian) putMutable(who string, seq int, value string) {
 
 func (l goLibrarian) getMutable(who string) (seq int, value string, found bool) {
 	err := l.wait("get", func(done func(error)) {
-		l.n.MutableGet(keys(l.t, who).Public, 0, func(v hyperdht.MutableValue, err error) {
+		l.n.MutableGet(keys(l.t, who).Public, hyperdht.MutableGetOptions{}, func(v hyperdht.MutableValue, err error) {
 			seq, value = int(v.Seq), string(v.Value)
 			done(err)
 		})

@@ -11,7 +11,7 @@
 //	err = dht.Announce(ctx, topic, keys, hyperdht.AnnounceOptions{})      // topic := id.Target(id.Hash([]byte("name")))
 //	peers, err := dht.Lookup(ctx, topic)                                  // the keys that were announced
 //	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
-//	v, err := dht.MutableGet(ctx, keys.Public, 0)                         // the record, from anywhere
+//	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{}) // the record, from anywhere
 //	nodes, err := dht.Nodes(ctx)                                          // hyperdht.Config.Nodes of the next run
 //
 // Beside its stream of bytes, a Conn sends messages that may be lost and overtake each other: SendUnordered, ReceiveUnordered.

@@ -103,7 +103,7 @@ func ExampleNet_MutablePut() {
 	_, err = dht.MutablePut(ctx, keys, 0, []byte("third"))
 	fmt.Println("an old sequence number:", err)
 
-	v, err := dht.MutableGet(ctx, keys.Public, 0)
+	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{})
 	check(err)
 	fmt.Printf("%d %s\n", v.Seq, v.Value)
 	// Output:

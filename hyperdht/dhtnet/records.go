@@ -86,11 +86,11 @@ func (n *Net) MutablePut(ctx context.Context, keys id.KeyPair, seq uint64, value
 	})
 }
 
-// MutableGet returns the value of a key with the highest sequence number, which is at least minSeq, or hyperdht.ErrNotFound if
-// no node has one. Its signature has been checked.
-func (n *Net) MutableGet(ctx context.Context, key id.PublicKey, minSeq uint64) (hyperdht.MutableValue, error) {
+// MutableGet returns the value of a key with the highest sequence number, or hyperdht.ErrNotFound if no node has one. Its signature has
+// been verified. opts.Refresh runs on the loop.
+func (n *Net) MutableGet(ctx context.Context, key id.PublicKey, opts hyperdht.MutableGetOptions) (hyperdht.MutableValue, error) {
 	return query(ctx, n, "get mutable value", func(done func(hyperdht.MutableValue, error)) *hyperdht.Query {
-		return n.node.MutableGet(key, minSeq, done)
+		return n.node.MutableGet(key, opts, done)
 	})
 }
 

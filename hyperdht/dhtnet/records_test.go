@@ -55,16 +55,16 @@ func TestRecordsAreFoundOnceEach(t *testing.T) {
 
 func TestValuesAreStoredAndFound(t *testing.T) {
 	n, ctx, keys := privateDHT(t), testContext(t), id.KeyPairFromSeed(id.Seed{70})
-	if _, err := n.MutableGet(ctx, keys.Public, 0); !errors.Is(err, hyperdht.ErrNotFound) {
+	if _, err := n.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{}); !errors.Is(err, hyperdht.ErrNotFound) {
 		t.Errorf("before: %v", err)
 	}
 	if _, err := n.MutablePut(ctx, keys, 3, []byte("value")); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := n.MutableGet(ctx, keys.Public, 3); err != nil || v.Seq != 3 || string(v.Value) != "value" || !v.Verify(keys.Public) {
+	if v, err := n.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{MinSeq: 3}); err != nil || v.Seq != 3 || string(v.Value) != "value" || !v.Verify(keys.Public) {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if _, err := n.MutableGet(ctx, keys.Public, 4); !errors.Is(err, hyperdht.ErrNotFound) {
+	if _, err := n.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{MinSeq: 4}); !errors.Is(err, hyperdht.ErrNotFound) {
 		t.Errorf("a later one: %v", err)
 	}
 	_, err := n.MutablePut(ctx, keys, 3, []byte("other"))
@@ -89,11 +89,14 @@ func TestQueriesEndWithTheirContextAndTheirNode(t *testing.T) {
 		"Announce": func(ctx context.Context) error {
 			return n.Announce(ctx, id.Target{1}, id.KeyPair{}, hyperdht.AnnounceOptions{})
 		},
-		"FindPeer":     func(ctx context.Context) error { _, err := n.FindPeer(ctx, id.PublicKey{1}); return err },
-		"Unannounce":   func(ctx context.Context) error { return n.Unannounce(ctx, id.Target{1}, id.KeyPair{}) },
-		"Lookup":       func(ctx context.Context) error { _, err := n.Lookup(ctx, id.Target{1}); return err },
-		"MutablePut":   func(ctx context.Context) error { _, err := n.MutablePut(ctx, id.KeyPair{}, 1, nil); return err },
-		"MutableGet":   func(ctx context.Context) error { _, err := n.MutableGet(ctx, id.PublicKey{1}, 0); return err },
+		"FindPeer":   func(ctx context.Context) error { _, err := n.FindPeer(ctx, id.PublicKey{1}); return err },
+		"Unannounce": func(ctx context.Context) error { return n.Unannounce(ctx, id.Target{1}, id.KeyPair{}) },
+		"Lookup":     func(ctx context.Context) error { _, err := n.Lookup(ctx, id.Target{1}); return err },
+		"MutablePut": func(ctx context.Context) error { _, err := n.MutablePut(ctx, id.KeyPair{}, 1, nil); return err },
+		"MutableGet": func(ctx context.Context) error {
+			_, err := n.MutableGet(ctx, id.PublicKey{1}, hyperdht.MutableGetOptions{})
+			return err
+		},
 		"ImmutablePut": func(ctx context.Context) error { _, err := n.ImmutablePut(ctx, []byte("x")); return err },
 		"ImmutableGet": func(ctx context.Context) error { _, err := n.ImmutableGet(ctx, id.Target{1}); return err },
 	}
