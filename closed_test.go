@@ -64,6 +64,7 @@ type things struct {
 	client   *client.Client
 	scraper  *scraper.Scraper
 	net      *dhtnet.Net
+	pool     *dhtnet.Pool
 	listener *dhtnet.Listener
 	dialled  *dhtnet.Conn
 	accepted net.Conn
@@ -76,6 +77,7 @@ type things struct {
 func newThings(t *testing.T) *things {
 	w := newWorld(t)
 	x := &things{node: w.node, dht: w.dht, net: w.node.Streams()}
+	x.pool = x.net.NewPool()
 	var invite string
 	x.scraper, invite = w.startScraper(scraperConfig())
 	x.client = w.startClient(w.node, context.Background(), client.Config{Invite: invite, Alias: "a", Func: text("x 1\n")})
@@ -195,6 +197,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Deciding": func() {
 				th.net.Deciding(func(context.Context, *hyperdht.Admission) bool { return true })(&hyperdht.Admission{})
 			},
+			"NewPool":      func() { th.net.NewPool() },
 			"Suspend":      func() { refused(th.net.Suspend(ctx)) },
 			"Resume":       func() { refused(th.net.Resume(ctx)) },
 			"MutablePut":   func() { _, err := th.net.MutablePut(ctx, id.KeyPair{}, 1, nil); refused(err) },
@@ -203,6 +206,17 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"ImmutableGet": func() { _, err := th.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
 			"Do":           func() { _ = th.net.Do(ctx, func(*hyperdht.Node) {}) },
 			"Close":        func() { _ = th.net.Close() },
+		},
+		th.pool: {
+			"Dial": func() {
+				_, err := th.pool.Dial(ctx, id.KeyPairFromSeed(id.Seed{99}).Public, hyperdht.ConnectOptions{})
+				refused(err)
+			},
+			"Listen": func() {
+				_, err := th.pool.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{98})})
+				refused(err)
+			},
+			"Conns": func() { _, err := th.pool.Conns(ctx); refused(err) },
 		},
 		th.listener: {
 			"Accept":  func() { _, err := th.listener.Accept(); refused(err) },
@@ -308,7 +322,7 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 	if err := x.node.Close(); err != nil {
 		t.Fatal(err)
 	}
-	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.session, x.part, x.net, x.listener, x.accepted)
+	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.session, x.part, x.net, x.pool, x.listener, x.accepted)
 	if err := x.dht.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +434,7 @@ func TestEveryPublicTypeIsClosed(t *testing.T) {
 	values := map[string]bool{"Addr": true, "Clock": true, "Config": true, "Status": true, "PortError": true, "StoreError": true, "TargetError": true, "TURNConfig": true}
 	known := map[string]bool{}
 	for value := range (&things{
-		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, listener: &dhtnet.Listener{},
+		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, pool: &dhtnet.Pool{}, listener: &dhtnet.Listener{},
 		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, session: &scraper.Session{}, part: &part.Part{},
 	}).methods(t) {
 		known[reflect.TypeOf(value).Elem().Name()] = true

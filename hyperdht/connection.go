@@ -32,6 +32,7 @@ type Connection struct {
 
 	onProof   func()     // runs when the first packet has decrypted, before any handler
 	onTraffic func()     // sees that something came from the peer, while a change of path is not proven
+	onGone    func()     // runs in the turn of the end, before OnClose
 	cancel    func()     // stops the search for a path, or for a better one
 	ways      *wayLog    // of a connection that was dialled; nil once it has a direct path
 	second    *secondWay // a relay kept beside a direct path; nil before there was one
@@ -413,6 +414,7 @@ func (c *Connection) close(err error) {
 		}
 	}
 	c.p.connections.remove(c)
+	call(c.onGone)
 	c.p.host.Defer(func() {
 		if c.handlers.close != nil {
 			c.handlers.close(err)

@@ -23,6 +23,7 @@
 //	FindPeer                     find the DHT nodes that lead to a server
 //	MutablePut, MutableGet       store and read a value under a key, signed by it
 //	ImmutablePut, ImmutableGet   store and read a value under its hash
+//	NewConnectionPool            share one connection to each key, whichever side has dialled
 //	ServeRelay                   carry connections of peers that have no direct path
 //	Status, NAT, CheckBootstrap  describe the node, its address and its way into the network
 //	Nodes, AddNode               list the DHT nodes of the routing table, and add to them

@@ -53,6 +53,7 @@ var (
 	ErrRelayKeyFull         = fmt.Errorf("%w: it relays as many connections of one key as it may (--relay.max-pairs-per-key)", ErrRelayAborted)
 	ErrRelayExpired         = fmt.Errorf("%w: the peer did not come to the relay, or nothing was relayed for a minute", ErrRelayAborted)
 	ErrConnectionClosed     = errors.New("connection closed") // without another reason
+	ErrDuplicateConnection  = errors.New("DUPLICATE_CONNECTION: the pool keeps another connection to this key")
 
 	// Of requests and lookups. ErrCanceled is that of a query that was destroyed.
 	ErrTimeout     = rpc.ErrTimeout

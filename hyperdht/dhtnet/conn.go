@@ -271,6 +271,13 @@ func (c *Conn) drain() {
 	}
 }
 
+// ending reports whether the program has ended our direction.
+func (c *Conn) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed || c.halfDone
+}
+
 // finish runs on the loop once everything written is with the connection.
 func (c *Conn) finish(closing bool) {
 	if closing {

@@ -14,6 +14,8 @@
 //	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{}) // the record, from anywhere
 //	nodes, err := dht.Nodes(ctx)                                          // hyperdht.Config.Nodes of the next run
 //
+// A Pool keeps one Conn for each key: peers that dial each other share a connection.
+//
 // Beside its stream of bytes, a Conn sends messages that may be lost and overtake each other: SendUnordered, ReceiveUnordered.
 //
 // HTTP by key is a server on the listener, and a client whose connections are dialled; with the text of the key as the host of a URL:

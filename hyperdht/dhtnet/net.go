@@ -74,8 +74,13 @@ const maxBacklog = 128
 // Listen announces a server under opts.Keys and returns when it is announced, when ctx ends, or when the node or its host closes.
 // opts.OnConnection must be nil: Accept uses it.
 func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listener, error) {
+	return n.listen(ctx, opts, func(l *Listener, c *hyperdht.Connection) { l.add(newConn(n.loop, c)) })
+}
+
+// listen is Listen with a function that takes the connections, on the loop.
+func (n *Net) listen(ctx context.Context, opts hyperdht.ListenOptions, take func(*Listener, *hyperdht.Connection)) (*Listener, error) {
 	l := &Listener{net: n, arrived: make(chan struct{}, 1), done: make(chan struct{})}
-	opts.OnConnection = l.add
+	opts.OnConnection = func(c *hyperdht.Connection) { take(l, c) }
 	closed := opts.OnClose
 	refused, err := bridge.Call(ctx, n.loop, func(done func(error)) func() {
 		opts.OnClose = func() {
@@ -119,9 +124,8 @@ func (n *Net) Deciding(decide func(context.Context, *hyperdht.Admission) bool) f
 	}
 }
 
-// add runs on the loop.
-func (l *Listener) add(c *hyperdht.Connection) {
-	k := newConn(l.net.loop, c)
+// add queues a connection for Accept. It runs on the loop.
+func (l *Listener) add(k *Conn) {
 	l.mu.Lock()
 	full := l.ended || len(l.waiting) >= maxBacklog
 	if !full {
@@ -129,7 +133,7 @@ func (l *Listener) add(c *hyperdht.Connection) {
 	}
 	l.mu.Unlock()
 	if full {
-		c.Destroy(nil)
+		k.conn.Destroy(nil)
 		return
 	}
 	select {

@@ -1,0 +1,172 @@
+package hyperdht
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+)
+
+// ConnectionPool keeps one connection for each remote key, whichever side has dialled (hyperdht lib/connection-pool.js). It lives on its
+// node's loop. Connections enter by Connect, and by Add as the OnConnection of servers.
+//
+// Where both sides dial, two connections to a key meet. Each side keeps the one that the side with the smaller public key has dialled, so
+// that the same one is left on both; the other one ends with ErrDuplicateConnection. A second connection that the same side has dialled
+// replaces the first: that side has lost it. A connection that came in counts once it has opened, that is, once the peer has shown that
+// it holds its key. The reference implementation counts it from the handshake, which an attacker may have recorded.
+type ConnectionPool struct {
+	node         *Node
+	onConnection func(*Connection)
+	open         map[id.PublicKey]*Connection
+	dials        map[id.PublicKey]*pooledDial
+}
+
+// pooledDial is a dial of a pool, with the calls of Connect that wait for it.
+type pooledDial struct {
+	conn    *Connection
+	waiting []*pooledCall
+}
+
+// pooledCall is a call of Connect.
+type pooledCall struct{ done func(*Connection, error) }
+
+// NewConnectionPool returns an empty pool. onConnection runs for each connection that enters it, when it has opened: handlers that are
+// set there miss no message of the stream. It runs again for a connection that replaces another.
+func (n *Node) NewConnectionPool(onConnection func(*Connection)) *ConnectionPool {
+	return &ConnectionPool{
+		node: n, onConnection: onConnection,
+		open: make(map[id.PublicKey]*Connection), dials: make(map[id.PublicKey]*pooledDial),
+	}
+}
+
+// Get returns the open connection to a key, nil for none.
+func (p *ConnectionPool) Get(remote id.PublicKey) *Connection { return p.open[remote] }
+
+// Has reports whether there is an open connection to a key, or a dial of the pool.
+func (p *ConnectionPool) Has(remote id.PublicKey) bool {
+	return p.open[remote] != nil || p.dials[remote] != nil
+}
+
+// Connections lists the open connections, by remote key.
+func (p *ConnectionPool) Connections() []*Connection {
+	return slices.SortedFunc(maps.Values(p.open), func(a, b *Connection) int { return bytes.Compare(a.remote[:], b.remote[:]) })
+}
+
+// Remove takes a connection out of the pool, such as one that the application ends: it stays open, and the next Connect dials. A closed
+// connection is removed by itself.
+func (p *ConnectionPool) Remove(c *Connection) {
+	if p.open[c.remote] == c {
+		delete(p.open, c.remote)
+	}
+}
+
+// Connecting returns the number of keys that are being dialled.
+func (p *ConnectionPool) Connecting() int { return len(p.dials) }
+
+// Connect calls done with the connection to a key, in a later turn: the one of the pool, that of a dial under way, or that of a new dial,
+// to which alone opts apply. done gets an error if the dial fails, unless the key has connected to a server of the pool meanwhile; it may be
+// nil. cancel makes done not run, and ends the dial if no other call waits for it.
+func (p *ConnectionPool) Connect(remote id.PublicKey, opts ConnectOptions, done func(*Connection, error)) (cancel func()) {
+	w := &pooledCall{done}
+	if c := p.open[remote]; c != nil {
+		p.node.host.Defer(func() { w.answer(c, c.err) })
+		return w.leave
+	}
+	d := p.dials[remote]
+	if d == nil {
+		d = &pooledDial{conn: p.node.Connect(remote, opts)}
+		p.dials[remote] = d
+		d.conn.OnOpen(func() { p.opened(d.conn) })
+		d.conn.OnClose(func(err error) { p.failed(d, err) })
+	}
+	d.waiting = append(d.waiting, w)
+	return func() {
+		w.leave()
+		if d.leave(w) == 0 && p.dials[remote] == d {
+			delete(p.dials, remote)
+			d.conn.Destroy(ErrCanceled)
+		}
+	}
+}
+
+func (pc *pooledCall) leave() { pc.done = nil }
+
+// answer runs the done of a call, unless it was cancelled or has run.
+func (pc *pooledCall) answer(c *Connection, err error) {
+	done := pc.done
+	pc.done = nil
+	switch {
+	case done == nil:
+	case err != nil:
+		done(nil, err)
+	default:
+		done(c, nil)
+	}
+}
+
+// leave removes a call, and returns the number of those that are left.
+func (d *pooledDial) leave(w *pooledCall) int {
+	d.waiting = slices.DeleteFunc(d.waiting, func(other *pooledCall) bool { return other == w })
+	return len(d.waiting)
+}
+
+// answer runs the done of all calls that wait.
+func (d *pooledDial) answer(c *Connection, err error) {
+	waiting := d.waiting
+	d.waiting = nil
+	for _, w := range waiting {
+		w.answer(c, cmp.Or(err, c.err))
+	}
+}
+
+// Add takes a connection that came in. It serves as ListenOptions.OnConnection of any number of servers.
+func (p *ConnectionPool) Add(c *Connection) {
+	if c.open {
+		p.opened(c)
+		return
+	}
+	c.OnOpen(func() { p.opened(c) })
+}
+
+// failed handles the end of a dial that has not opened.
+func (p *ConnectionPool) failed(d *pooledDial, err error) {
+	if p.dials[d.conn.remote] != d {
+		return // another connection is in its place
+	}
+	delete(p.dials, d.conn.remote)
+	d.answer(d.conn, cmp.Or(err, ErrConnectionClosed))
+}
+
+// opened takes an open connection into the pool, in place of another one, or ends it.
+func (p *ConnectionPool) opened(c *Connection) {
+	d := p.dials[c.remote]
+	existing := p.open[c.remote]
+	if d != nil {
+		existing = d.conn
+	}
+	if existing != nil && existing != c {
+		if !replaces(c, existing) {
+			c.Destroy(ErrDuplicateConnection)
+			return
+		}
+		delete(p.dials, c.remote) // so that its calls wait for c
+		existing.Destroy(ErrDuplicateConnection)
+	}
+	delete(p.dials, c.remote)
+	p.open[c.remote] = c
+	c.onGone = func() { p.Remove(c) }
+	c.OnOpen(nil)
+	c.OnClose(nil)
+	p.onConnection(c)
+	if d != nil {
+		d.answer(c, nil)
+	}
+}
+
+// replaces reports whether a connection is kept in place of an existing one to the same key.
+func replaces(c, existing *Connection) bool {
+	smaller := bytes.Compare(c.local[:], c.remote[:]) < 0 // is our key
+	return c.initiator == existing.initiator || c.initiator == smaller
+}
