@@ -3,10 +3,13 @@ package hyperdht
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/udx"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // ConnectionPool keeps one connection for each remote key, whichever side has dialled (hyperdht lib/connection-pool.js). It lives on its
@@ -23,11 +26,16 @@ type ConnectionPool struct {
 	dials        map[id.PublicKey]*pooledDial
 }
 
-// pooledDial is a dial of a pool, with the calls of Connect that wait for it.
+// pooledDial is a dial of a pool, with the calls of Connect that wait for it. Where it has failed because the peer keeps a connection
+// that it dials itself, they wait for that for a while.
 type pooledDial struct {
 	conn    *Connection
 	waiting []*pooledCall
+	grace   host.Timer // nil before the failure
 }
+
+// smaller reports whether our key is the smaller one of a connection's two.
+func (e *ends) smaller() bool { return bytes.Compare(e.local[:], e.remote[:]) < 0 }
 
 // pooledCall is a call of Connect.
 type pooledCall struct{ done func(*Connection, error) }
@@ -66,8 +74,8 @@ func (p *ConnectionPool) Remove(c *Connection) {
 func (p *ConnectionPool) Connecting() int { return len(p.dials) }
 
 // Connect calls done with the connection to a key, in a later turn: the one of the pool, that of a dial under way, or that of a new dial,
-// to which alone opts apply. done gets an error if the dial fails, unless the key has connected to a server of the pool meanwhile; it may be
-// nil. cancel makes done not run, and ends the dial if no other call waits for it.
+// to which alone opts apply. done gets an error if the dial fails, unless the peer has connected to a server of the pool meanwhile; where
+// the peer has ended the dial, as it does in favour of its own, up to three seconds later. done may be nil. cancel makes done not run, and ends the dial if no other call waits for it.
 func (p *ConnectionPool) Connect(remote id.PublicKey, opts ConnectOptions, done func(*Connection, error)) (cancel func()) {
 	w := &pooledCall{done}
 	if c := p.open[remote]; c != nil {
@@ -85,7 +93,7 @@ func (p *ConnectionPool) Connect(remote id.PublicKey, opts ConnectOptions, done 
 	return func() {
 		w.leave()
 		if d.leave(w) == 0 && p.dials[remote] == d {
-			delete(p.dials, remote)
+			p.drop(d)
 			d.conn.Destroy(ErrCanceled)
 		}
 	}
@@ -135,8 +143,24 @@ func (p *ConnectionPool) failed(d *pooledDial, err error) {
 	if p.dials[d.conn.remote] != d {
 		return // another connection is in its place
 	}
+	give := func() {
+		p.drop(d)
+		d.answer(d.conn, cmp.Or(err, ErrConnectionClosed))
+	}
+	ended := errors.Is(err, udx.ErrReset) || errors.Is(err, udx.ErrClosed) // by the peer; the latter before its answer was here
+	if ended && !d.conn.smaller() {
+		d.grace = p.node.host.AfterFunc(duplicateGrace, give)
+		return
+	}
+	give()
+}
+
+// drop removes a dial.
+func (p *ConnectionPool) drop(d *pooledDial) {
 	delete(p.dials, d.conn.remote)
-	d.answer(d.conn, cmp.Or(err, ErrConnectionClosed))
+	if d.grace != nil {
+		d.grace.Stop()
+	}
 }
 
 // opened takes an open connection into the pool, in place of another one, or ends it.
@@ -146,15 +170,16 @@ func (p *ConnectionPool) opened(c *Connection) {
 	if d != nil {
 		existing = d.conn
 	}
+	if existing != nil && existing != c && !existing.closed && !replaces(c, existing) {
+		c.Destroy(ErrDuplicateConnection)
+		return
+	}
+	if d != nil {
+		p.drop(d)
+	}
 	if existing != nil && existing != c {
-		if !replaces(c, existing) {
-			c.Destroy(ErrDuplicateConnection)
-			return
-		}
-		delete(p.dials, c.remote) // so that its calls wait for c
 		existing.Destroy(ErrDuplicateConnection)
 	}
-	delete(p.dials, c.remote)
 	p.open[c.remote] = c
 	c.onGone = func() { p.Remove(c) }
 	c.OnOpen(nil)
@@ -167,6 +192,5 @@ func (p *ConnectionPool) opened(c *Connection) {
 
 // replaces reports whether a connection is kept in place of an existing one to the same key.
 func replaces(c, existing *Connection) bool {
-	smaller := bytes.Compare(c.local[:], c.remote[:]) < 0 // is our key
-	return c.initiator == existing.initiator || c.initiator == smaller
+	return c.initiator == existing.initiator || c.initiator == c.smaller()
 }

@@ -199,6 +199,49 @@ func TestSecondConnectionOfOneSideReplacesTheFirst(t *testing.T) {
 	}
 }
 
+// A peer whose own dial is under way ends ours when it meets that, before its own has arrived here.
+func TestDialThatThePeerEndsWaitsForThePeersOwn(t *testing.T) {
+	large, small := keyPair(1), keyPair(2)
+	if bytes.Compare(large.Public[:], small.Public[:]) < 0 {
+		large, small = small, large
+	}
+	for _, tc := range []struct {
+		name         string
+		ours, theirs id.KeyPair
+		dials        bool
+		connects     bool
+	}{
+		{"the peer keeps its own", large, small, true, true},
+		{"the peer has none", large, small, false, false},
+		{"the peer should have kept ours", small, large, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, 6, simnet.Config{Seed: 99})
+			a := w.pooled("a", tc.ours)
+			h, n := w.join("b")
+			w.listen(h, n, hyperdht.ListenOptions{Keys: tc.theirs, OnConnection: func(c *hyperdht.Connection) {
+				c.Destroy(nil)
+				if tc.dials {
+					h.AfterFunc(time.Second, func() { n.Connect(a.keys.Public, hyperdht.ConnectOptions{Keys: &tc.theirs}) })
+				}
+			}})
+			var got *hyperdht.Connection
+			var failure error
+			calls := 0
+			a.host.Do(func() {
+				a.pool.Connect(tc.theirs.Public, hyperdht.ConnectOptions{}, func(c *hyperdht.Connection, err error) { got, failure, calls = c, err, calls+1 })
+			})
+			w.net.Run(10 * time.Second)
+			if tc.connects != (got != nil) || calls != 1 || got != nil && (got.IsInitiator() || a.pool.Get(tc.theirs.Public) != got) {
+				t.Errorf("connected %v, %v in %d calls", got != nil, failure, calls)
+			}
+			if a.pool.Connecting() != 0 {
+				t.Error("the dial is not over")
+			}
+		})
+	}
+}
+
 // The handshake of a peer is no proof of its presence: an attacker may have recorded it.
 func TestUnopenedConnectionReplacesNone(t *testing.T) {
 	l := newLab(t, 4, open(), open())

@@ -29,7 +29,7 @@ type ConnectOptions struct {
 	Paths PathRule
 	// AdmitPunch reports whether to punch holes into the NATs of both sides, once these are known and the server agrees; nil always
 	// does. Without a punch, the dial ends with ErrHolepunchAborted, unless it finds a path without one or a relay carries it. It runs on the
-	// loop and must not block.
+	// loop and must not block. It implies SlowOpen: the first datagram may lead to a path before this side is asked.
 	AdmitPunch func(Punch) bool
 	// SlowOpen leaves out the low-TTL datagram that opens our NAT before the first hole-punch message.
 	SlowOpen bool

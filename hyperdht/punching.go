@@ -228,7 +228,7 @@ const (
 func (d *dialPunch) probeRound(relay wire.RelayInfo, again repeat) {
 	u := d.u
 	var opened netip.AddrPort
-	if !d.c.opts.SlowOpen {
+	if !d.c.opts.SlowOpen && d.c.opts.AdmitPunch == nil { // the server's answer to it would be a punch
 		opened = d.c.serverAddr
 		u.openNAT(opened)
 	}

@@ -153,13 +153,15 @@ function connectionFacts (socket) {
     handshakeHash: socket.handshakeHash,
     remoteHost: socket.rawStream.remoteHost,
     remotePort: socket.rawStream.remotePort,
-    streamId: socket.rawStream.id
+    streamId: socket.rawStream.id,
+    initiator: socket.isInitiator
   }
 }
 
-async function connect (dht, { key, seed, localConnection, holepunch, relayAddresses, relayThrough, timeoutMs = 20000 }) {
+async function connect (dht, { key, seed, localConnection, holepunch, relayAddresses, relayThrough, fastOpen, timeoutMs = 20000 }) {
   const socket = dht.connect(hex(key), {
     keyPair: keyPair(seed),
+    fastOpen,
     localConnection,
     holepunch: holepunch === false ? () => false : undefined,
     relayAddresses,
@@ -400,8 +402,8 @@ const commands = {
     return { publicKey, signature, seq }
   },
 
-  async mutableGet ({ on, key, seq = 0, latest = true }) {
-    const got = await get(on, 'node').dht.mutableGet(hex(key), { seq, latest })
+  async mutableGet ({ on, key, seq = 0, latest = true, refresh = false }) {
+    const got = await get(on, 'node').dht.mutableGet(hex(key), { seq, latest, refresh: refresh ? () => true : null })
     return got ? { found: true, seq: got.seq, value: got.value, signature: got.signature } : { found: false }
   },
 
@@ -417,11 +419,12 @@ const commands = {
 
   // -- connections
 
-  // listen serves connections: mode echo, rpc, or hold, which makes a handle of each connection.
-  async listen ({ on, seed, mode = 'echo', admit, relayThrough, shareLocalAddress, holepunch }) {
+  // listen serves connections: mode echo, rpc, or hold, which makes a handle of each connection. A pool takes them all.
+  async listen ({ on, seed, mode = 'echo', admit, relayThrough, shareLocalAddress, holepunch, vetoPunch, pool }) {
     const server = get(on, 'node').dht.createServer({
       shareLocalAddress,
-      holepunch: holepunch === false ? false : undefined,
+      pool: pool ? get(pool, 'pool').pool : null,
+      holepunch: holepunch === false ? false : vetoPunch ? () => false : undefined,
       relayThrough: relayThrough ? hex(relayThrough) : null,
       firewall: (remotePublicKey, payload, address) => {
         const refused = !!admit && !admit.includes(remotePublicKey.toString('hex'))
@@ -450,6 +453,30 @@ const commands = {
   async connect ({ on, ...args }) {
     const socket = await connect(get(on, 'node').dht, args)
     return { on: keepConnection(socket), ...connectionFacts(socket) }
+  },
+
+  // pool makes an empty pool of connections.
+  async pool ({ on }) {
+    const pool = get(on, 'node').dht.pool()
+    pool.on('connection', (socket) => socket.on('error', () => {}))
+    return { on: keep({ kind: 'pool', pool, node: on, close: () => {} }) }
+  },
+
+  // poolConnect begins to connect to a key, under the node's own.
+  async poolConnect ({ on, key }) {
+    const { pool, node } = get(on, 'pool')
+    get(node, 'node').dht.connect(hex(key), { pool }).on('error', () => {})
+    return {}
+  },
+
+  // pooled waits until a pool has one connection, which this side has dialled or not, and makes a handle of it.
+  async pooled ({ on, initiator, timeoutMs = 20000 }) {
+    const { pool } = get(on, 'pool')
+    const one = () => [...pool.connections].map((ref) => ref._stream).find((s) => s.isInitiator === initiator)
+    while (pool.connecting > 0 || !one()) {
+      await within(timeoutMs, 'a connection of the pool', new Promise((resolve) => pool.once('connection', resolve)))
+    }
+    return { on: keepConnection(one()), connections: [...pool.connections].length, ...connectionFacts(one()) }
   },
 
   // stranger connects under a random key and reports how that ended.
