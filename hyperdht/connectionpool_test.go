@@ -199,40 +199,40 @@ func TestSecondConnectionOfOneSideReplacesTheFirst(t *testing.T) {
 	}
 }
 
-// A peer whose own dial is under way ends ours when it meets that, before its own has arrived here.
+// A peer whose own dial is under way ends this node's when it meets that, before its own has arrived here.
 func TestDialThatThePeerEndsWaitsForThePeersOwn(t *testing.T) {
 	large, small := keyPair(1), keyPair(2)
 	if bytes.Compare(large.Public[:], small.Public[:]) < 0 {
 		large, small = small, large
 	}
 	for _, tc := range []struct {
-		name         string
-		ours, theirs id.KeyPair
-		dials        bool
-		connects     bool
+		name        string
+		local, peer id.KeyPair
+		dials       bool
+		connects    bool
 	}{
 		{"the peer keeps its own", large, small, true, true},
 		{"the peer has none", large, small, false, false},
-		{"the peer should have kept ours", small, large, true, false},
+		{"the peer should have kept the dial", small, large, true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, 6, simnet.Config{Seed: 99})
-			a := w.pooled("a", tc.ours)
+			a := w.pooled("a", tc.local)
 			h, n := w.join("b")
-			w.listen(h, n, hyperdht.ListenOptions{Keys: tc.theirs, OnConnection: func(c *hyperdht.Connection) {
+			w.listen(h, n, hyperdht.ListenOptions{Keys: tc.peer, OnConnection: func(c *hyperdht.Connection) {
 				c.Destroy(nil)
 				if tc.dials {
-					h.AfterFunc(time.Second, func() { n.Connect(a.keys.Public, hyperdht.ConnectOptions{Keys: &tc.theirs}) })
+					h.AfterFunc(time.Second, func() { n.Connect(a.keys.Public, hyperdht.ConnectOptions{Keys: &tc.peer}) })
 				}
 			}})
 			var got *hyperdht.Connection
 			var failure error
 			calls := 0
 			a.host.Do(func() {
-				a.pool.Connect(tc.theirs.Public, hyperdht.ConnectOptions{}, func(c *hyperdht.Connection, err error) { got, failure, calls = c, err, calls+1 })
+				a.pool.Connect(tc.peer.Public, hyperdht.ConnectOptions{}, func(c *hyperdht.Connection, err error) { got, failure, calls = c, err, calls+1 })
 			})
 			w.net.Run(10 * time.Second)
-			if tc.connects != (got != nil) || calls != 1 || got != nil && (got.IsInitiator() || a.pool.Get(tc.theirs.Public) != got) {
+			if tc.connects != (got != nil) || calls != 1 || got != nil && (got.IsInitiator() || a.pool.Get(tc.peer.Public) != got) {
 				t.Errorf("connected %v, %v in %d calls", got != nil, failure, calls)
 			}
 			if a.pool.Connecting() != 0 {

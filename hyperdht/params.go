@@ -115,8 +115,8 @@ const (
 	// maxWaitingPerRelay is the part of them that one relay may name.
 	maxWaitingPerRelay = 384
 	callerPatience     = 4 * time.Second
-	// duplicateGrace is the time for which a pool waits for the connection that a peer dials, after the peer has destroyed ours in its
-	// favour. That one was under way, and takes a round trip or a punch to open.
+	// duplicateGrace is the time for which a pool waits for the connection that a peer dials, after the peer has destroyed the dial
+	// of this node in its favour. That one was under way, and takes a round trip or a punch to open.
 	duplicateGrace = 3 * time.Second
 	// AdmissionPatience bounds the wait for the decision of ListenOptions.AdmitLater: callers give up after as long.
 	AdmissionPatience = 4 * time.Second

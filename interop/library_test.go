@@ -121,7 +121,7 @@ func TestPoolsOfBothKeepTheSameConnection(t *testing.T) {
 			p.Call("pooled", jspeer.Args{"on": pool.On, "initiator": !side.initiator}, &there)
 			there.Peer = p
 			if there.HandshakeHash != hex.EncodeToString(hash[:]) || there.Connections != 1 {
-				t.Errorf("they have %d connections, the first is %s, ours %x", there.Connections, there.HandshakeHash, hash)
+				t.Errorf("they have %d connections, the first is %s, Go has %x", there.Connections, there.HandshakeHash, hash)
 			}
 			there.do("send", jspeer.Args{"bytes": hex.EncodeToString([]byte("pooled"))})
 			if got := await(t, "a message", messages); got != "pooled" {
