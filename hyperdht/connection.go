@@ -416,8 +416,10 @@ func (c *Connection) close(err error) {
 	c.p.connections.remove(c)
 	call(c.onGone)
 	c.p.host.Defer(func() {
-		if c.handlers.close != nil {
-			c.handlers.close(err)
+		for _, f := range []func(error){c.handlers.over, c.handlers.close} {
+			if f != nil {
+				f(err)
+			}
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/internal/states/statestest"
 )
@@ -364,5 +365,22 @@ func TestKeepAlive(t *testing.T) {
 				t.Errorf("closed after %v with %v", after, why)
 			}
 		})
+	}
+}
+
+// The two handlers for the end of a connection run once each, in their order.
+func TestHandlerOfTheManagerRunsBeforeThatOfTheApplication(t *testing.T) {
+	w := newWorld(t, 6, simnet.Config{Seed: 61})
+	h, n := w.join("peer")
+	var order []string
+	h.Do(func() {
+		c := n.Connect(keyPair(9).Public, hyperdht.ConnectOptions{})
+		c.OnClose(func(err error) { order = append(order, "application: "+err.Error()) })
+		c.OnOver(func(err error) { order = append(order, "manager: "+err.Error()) })
+		c.Destroy(errors.New("enough"))
+	})
+	w.net.Run(time.Minute)
+	if want := []string{"manager: enough", "application: enough"}; !slices.Equal(order, want) {
+		t.Errorf("%q, want %q", order, want)
 	}
 }

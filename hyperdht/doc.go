@@ -60,7 +60,8 @@
 //	internal/noise, internal/secret  handshake and encryption
 //	hyperdht       announce, connect, listen, punch: internals.go shows the machines and their states
 //	mux, muxrpc    protomux and protomux-rpc, over a Connection
-//	dhtnet         net.Conn and net.Listener
+//	swarm          topics whose peers find each other, on the loop
+//	dhtnet         net.Conn and net.Listener, records, swarms
 //
 // # Terms
 //

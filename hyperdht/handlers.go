@@ -4,7 +4,7 @@ package hyperdht
 type handlers struct {
 	start, open, drain, end, path func()
 	message, unordered            func([]byte)
-	close                         func(error)
+	close, over                   func(error)
 }
 
 // tell runs a handler of a connection that is not over.
@@ -38,3 +38,7 @@ func (c *Connection) OnPath(f func()) { c.handlers.path = f }
 
 // OnClose sets the handler for the end of the connection. Its argument is nil after both sides ended it, the reason otherwise.
 func (c *Connection) OnClose(f func(error)) { c.handlers.close = f }
+
+// OnOver sets a second handler for the end of the connection, which runs before that of OnClose: for a package that manages
+// connections on behalf of an application, as package swarm does, and leaves OnClose to it.
+func (c *Connection) OnOver(f func(error)) { c.handlers.over = f }

@@ -72,10 +72,7 @@ func (n *Node) FindPeer(key id.PublicKey, found func(Found), done func(error)) *
 // Lookup asks for the records that were announced on a target.
 func (n *Node) Lookup(target id.Target, found func(Found), done func(error)) *Query {
 	return n.search(target, wire.CmdLookup, nil, func(r *rpc.Reply) bool {
-		l, err := wire.ParseLookupReply(r.Value)
-		if err == nil && found != nil {
-			found(Found{From: r.From, Peers: peers(l.Peers), Bump: l.Bump})
-		}
+		_, err := report(r, found)
 		return err == nil
 	}, done)
 }
@@ -96,6 +93,8 @@ type AnnounceOptions struct {
 	Bump uint64
 	// Clear removes earlier records of the key from the nodes that the lookup meets.
 	Clear bool
+	// Found is called for each answer of that lookup with the records that the node has, as in Lookup. It may be nil.
+	Found func(Found)
 }
 
 // Announce stores a record for keys on a target, at the up to twenty nodes nearest to it. done gets nil if at
@@ -112,19 +111,28 @@ func (n *Node) Announce(target id.Target, keys id.KeyPair, opts AnnounceOptions,
 		n.storeAt(target, wire.CmdAnnounce, r, ann.Append(nil), settled)
 	}
 	if opts.Clear {
-		return n.unannounce(target, keys, commit, done)
+		return n.unannounce(target, keys, opts.Found, commit, done)
 	}
-	return n.query(target, wire.CmdLookup, nil, nil, commit, done)
+	return n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) { report(r, opts.Found) }, commit, done)
+}
+
+// report calls found with the records in the answer to a lookup. It returns them, or an error if the answer is invalid.
+func report(r *rpc.Reply, found func(Found)) (wire.LookupReply, error) {
+	l, err := wire.ParseLookupReply(r.Value)
+	if err == nil && found != nil {
+		found(Found{From: r.From, Peers: peers(l.Peers), Bump: l.Bump})
+	}
+	return l, err
 }
 
 // Unannounce removes the record of keys from the nodes that a lookup of the target meets.
 func (n *Node) Unannounce(target id.Target, keys id.KeyPair, done func(error)) *Query {
-	return n.unannounce(target, keys, nil, done)
+	return n.unannounce(target, keys, nil, nil, done)
 }
 
 // unannounce looks a target up and removes our record from every node that lists it, or that lists so
 // many that it may have been left out (hyperdht index.js, lookupAndUnannounce).
-func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, done func(error)) *Query {
+func (n *Node) unannounce(target id.Target, keys id.KeyPair, found func(Found), commit commitFunc, done func(error)) *Query {
 	n.store.Unannounce(target, keys.Public)
 	peer := wire.Peer{PublicKey: keys.Public}
 	var finished error
@@ -135,7 +143,7 @@ func (n *Node) unannounce(target id.Target, keys id.KeyPair, commit commitFunc, 
 	})
 	over := requests.Add()
 	q := n.query(target, wire.CmdLookup, nil, func(r *rpc.Reply) {
-		l, err := wire.ParseLookupReply(r.Value)
+		l, err := report(r, found)
 		if err != nil || r.Token == nil || !r.HasID {
 			return
 		}

@@ -218,3 +218,30 @@ func TestRefreshStoresTheLatestValueAgain(t *testing.T) {
 		}
 	}
 }
+
+// The lookup that precedes an announcement reports what it finds, as Lookup does, whether earlier records are cleared or not.
+func TestAnnouncementReportsTheRecordsOfOthers(t *testing.T) {
+	w := newWorld(t, 12, simnet.Config{Seed: 23})
+	h, n := w.join("announcer")
+	target := id.Target(id.Hash([]byte("topic")))
+	for i, clear := range []bool{false, true, false} {
+		found := map[id.PublicKey]bool{}
+		done := false
+		h.Do(func() {
+			n.Announce(target, keyPair(byte(40+i)), hyperdht.AnnounceOptions{Clear: clear, Found: func(f hyperdht.Found) {
+				for _, p := range f.Peers {
+					found[p.PublicKey] = true
+				}
+			}}, func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				done = true
+			})
+		})
+		w.until("it is announced", time.Minute, func() bool { return done })
+		if len(found) != i {
+			t.Errorf("announcement %d (clear %v) reports %d keys", i+1, clear, len(found))
+		}
+	}
+}

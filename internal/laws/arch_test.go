@@ -60,7 +60,8 @@ var rules = []rule{
 	{"hyperdht/internal/rpc", "hyperdht/id hyperdht/internal/wire hyperdht/internal/kad hyperdht/internal/nat internal/states ports/host ports/bound", "", "rank 3: DHT requests know nothing of peers, streams and encryption"},
 	{"hyperdht", "hyperdht/id hyperdht/internal/* hyperdht/mux internal/states ports/host ports/bound", "", "rank 4: a node on the loop, which makes connections of the DHT, streams and encryption; of channels it has those of relays only"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
-	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/bound ports/bridge ports/host", "", "rank 5: decides nothing, so it needs no protocol package"},
+	{"hyperdht/swarm", "hyperdht hyperdht/id internal/states ports/host ports/bound", "", "rank 5: topics and peers, over the public face of a node"},
+	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/bound ports/bridge ports/host", "", "rank 6: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "adapters/dht/muxscrape hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound ports/scrape", anything, "the one adapter over hyperdht, and only over its public face"},
@@ -239,6 +240,7 @@ func TestRanksOnlyLookDown(t *testing.T) {
 		{"hyperdht/internal/kad", "hyperdht/internal/nat", "hyperdht/internal/noise", "hyperdht/internal/records", "hyperdht/internal/udx", "hyperdht/internal/secret", "hyperdht/mux", "hyperdht/muxrpc"},
 		{"hyperdht/internal/stream", "hyperdht/internal/rpc", "hyperdht/internal/demux"},
 		{"hyperdht"},
+		{"hyperdht/swarm"},
 		{"hyperdht/dhtnet", "hyperdht/forge"},
 	}
 	// Neighbours of one rank that may look at each other, in this direction.

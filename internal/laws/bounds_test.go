@@ -26,6 +26,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/muxrpc"
+	"github.com/dhtprom/dhtprom/hyperdht/swarm"
 	"github.com/dhtprom/dhtprom/internal/golden"
 	"github.com/dhtprom/dhtprom/ports/bound"
 )
@@ -33,7 +34,7 @@ import (
 // bounds lists every limit on resources used by peers, from the outside in.
 func bounds() []bound.Bound {
 	return slices.Concat(
-		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), dhtnet.Bounds(), stun.Bounds(), turn.Bounds(), portmap.Bounds(),
+		udp.Bounds(), hyperdht.Bounds(), mux.Bounds(), muxrpc.Bounds(), swarm.Bounds(), dhtnet.Bounds(), stun.Bounds(), turn.Bounds(), portmap.Bounds(),
 		dht.Bounds(), muxscrape.Bounds(), app.Bounds(), sourceadapter.Bounds(), exporter.Bounds(), bolt.Bounds(), etcd.Bounds(), web.Bounds(),
 	)
 }

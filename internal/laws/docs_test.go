@@ -19,7 +19,7 @@ var camel = regexp.MustCompile(`\b[a-z]+[A-Z][A-Za-z0-9]*\b`)
 func TestPublicDocsAreCompleteByThemselves(t *testing.T) {
 	public := []string{
 		".", "client", "scraper", "node", "wiring", "doctor", "domain", "app", "ports", "ports/host", "ports/bridge", "ports/scrapeio",
-		"hyperdht", "hyperdht/dhtnet", "hyperdht/id", "hyperdht/mux", "hyperdht/muxrpc", "hyperdht/compact", "adapters/udp", "adapters/stun",
+		"hyperdht", "hyperdht/dhtnet", "hyperdht/swarm", "hyperdht/id", "hyperdht/mux", "hyperdht/muxrpc", "hyperdht/compact", "adapters/udp", "adapters/stun",
 		"adapters/source", "adapters/source/exporter", "adapters/web",
 	}
 	seen, found := 0, 0
