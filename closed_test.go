@@ -26,6 +26,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/swarm"
 	"github.com/dhtprom/dhtprom/internal/part"
 	"github.com/dhtprom/dhtprom/node"
 	"github.com/dhtprom/dhtprom/scraper"
@@ -72,6 +73,8 @@ type things struct {
 	relay    *node.Relay
 	session  *scraper.Session
 	part     *part.Part
+	swarm    *dhtnet.Swarm
+	topic    *dhtnet.Topic
 }
 
 func newThings(t *testing.T) *things {
@@ -96,6 +99,7 @@ func newThings(t *testing.T) *things {
 	if err := x.relay.Start(w.ctx); err != nil {
 		t.Fatal(err)
 	}
+	x.swarm, x.topic = startSwarm(t, x.net)
 	if x.dialled, err = w.newNode().Streams().Dial(w.ctx, x.listener.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +208,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"MutableGet":   func() { _, err := th.net.MutableGet(ctx, id.PublicKey{1}, hyperdht.MutableGetOptions{}); refused(err) },
 			"ImmutablePut": func() { _, err := th.net.ImmutablePut(ctx, []byte("x")); refused(err) },
 			"ImmutableGet": func() { _, err := th.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
+			"Swarm":        func() { _, _ = th.net.Swarm(ctx, swarm.Config{}) },
 			"Do":           func() { _ = th.net.Do(ctx, func(*hyperdht.Node) {}) },
 			"Close":        func() { _ = th.net.Close() },
 		},
@@ -240,6 +245,8 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"Done":           func() { <-th.session.Done() },
 			"Close":          func() { _ = th.session.Close() },
 		},
+		th.swarm: swarmMethods(th.swarm, refused),
+		th.topic: topicMethods(th.topic, refused),
 		th.part: {
 			"Start": func() { refused(th.part.Start(ctx, func(done func(error)) { done(nil) })) },
 			"Done":  func() { <-th.part.Done() },
@@ -322,7 +329,7 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 	if err := x.node.Close(); err != nil {
 		t.Fatal(err)
 	}
-	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.session, x.part, x.net, x.pool, x.listener, x.accepted)
+	x.checkAll(t, x.node, x.client, x.scraper, x.relay, x.session, x.part, x.net, x.pool, x.listener, x.accepted, x.swarm, x.topic)
 	if err := x.dht.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -331,12 +338,12 @@ func TestCallsOnAClosedNodeAndAllThatLivesOnItReturn(t *testing.T) {
 
 func TestCallsOnWhatWasClosedByItselfReturn(t *testing.T) {
 	x := newThings(t)
-	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper, x.relay, x.session, x.part} {
+	for _, c := range []io.Closer{x.dialled, x.listener, x.client, x.scraper, x.relay, x.session, x.part, x.swarm} {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper, x.relay, x.session, x.part)
+	x.checkAll(t, x.dialled, x.listener, x.client, x.scraper, x.relay, x.session, x.part, x.swarm, x.topic)
 }
 
 // Calls in progress when the node closes.
@@ -352,15 +359,16 @@ func TestCallsThatWaitReturnWhenTheNodeCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting := map[string]<-chan struct{}{
-		"Accept":     begin(func() { _, _ = x.listener.Accept() }),
-		"Read":       begin(func() { _, _ = x.accepted.Read(make([]byte, 1)) }),
-		"Write":      begin(func() { _, _ = x.accepted.Write(make([]byte, 64<<20)) }),
-		"Dial":       begin(func() { _, _ = x.net.Dial(ctx, id.KeyPairFromSeed(id.Seed{97}).Public, hyperdht.ConnectOptions{}) }),
-		"Listen":     begin(func() { _, _ = x.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{96})}) }),
-		"Serve":      begin(func() { _ = server.Serve(web) }),
-		"Done":       begin(func() { <-x.client.Done() }),
-		"Registered": begin(func() { _ = x.client.Registered(ctx) }),
-		"Scrape":     begin(func() { _, _ = x.scraper.Scrape(ctx, "a") }),
+		"Accept":       begin(func() { _, _ = x.listener.Accept() }),
+		"Read":         begin(func() { _, _ = x.accepted.Read(make([]byte, 1)) }),
+		"Write":        begin(func() { _, _ = x.accepted.Write(make([]byte, 64<<20)) }),
+		"Dial":         begin(func() { _, _ = x.net.Dial(ctx, id.KeyPairFromSeed(id.Seed{97}).Public, hyperdht.ConnectOptions{}) }),
+		"Listen":       begin(func() { _, _ = x.net.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{96})}) }),
+		"Serve":        begin(func() { _ = server.Serve(web) }),
+		"Done":         begin(func() { <-x.client.Done() }),
+		"Registered":   begin(func() { _ = x.client.Registered(ctx) }),
+		"Swarm.Accept": begin(func() { _, _ = x.swarm.Accept(ctx) }),
+		"Scrape":       begin(func() { _, _ = x.scraper.Scrape(ctx, "a") }),
 		"StartClient": begin(func() {
 			_, _ = client.Start(ctx, x.node, clientConfig())
 		}),
@@ -435,7 +443,7 @@ func TestEveryPublicTypeIsClosed(t *testing.T) {
 	known := map[string]bool{}
 	for value := range (&things{
 		node: &dhtprom.Node{}, client: &client.Client{}, scraper: &scraper.Scraper{}, net: &dhtnet.Net{}, pool: &dhtnet.Pool{}, listener: &dhtnet.Listener{},
-		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, session: &scraper.Session{}, part: &part.Part{},
+		dialled: &dhtnet.Conn{}, accepted: &dhtnet.Conn{}, dht: &node.DHT{}, relay: &node.Relay{}, session: &scraper.Session{}, part: &part.Part{}, swarm: &dhtnet.Swarm{}, topic: &dhtnet.Topic{},
 	}).methods(t) {
 		known[reflect.TypeOf(value).Elem().Name()] = true
 	}

@@ -220,6 +220,9 @@ func (n *Node) AddNode(addr netip.AddrPort) { n.rpc.AddNode(addr) }
 // PublicKey returns the default identity for dials.
 func (n *Node) PublicKey() id.PublicKey { return n.cfg.Keys.Public }
 
+// Host returns the host that the node lives on.
+func (n *Node) Host() host.Host { return n.host }
+
 // Ready reports whether the node has finished entering the network.
 func (n *Node) Ready() bool { return n.ready }
 

@@ -1,5 +1,6 @@
 // Package dhtnet wraps hyperdht for goroutines: connections by public key, through NATs, as net.Conn and net.Listener with
-// deadlines, and the records of the DHT, all with contexts. Servers and clients for TCP, such as http.Server, run over it unchanged.
+// deadlines, the records of the DHT, and swarms, whose peers find each other by a topic, all with contexts. Servers and clients for TCP,
+// such as http.Server, run over it unchanged.
 //
 //	h := udp.New(udp.Options{}) // this machine, package adapters/udp
 //	defer h.Close()
@@ -13,6 +14,9 @@
 //	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
 //	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{}) // the record, from anywhere
 //	nodes, err := dht.Nodes(ctx)                                          // hyperdht.Config.Nodes of the next run
+//	s, err := dht.Swarm(ctx, swarm.Config{})                              // package swarm has the rules
+//	_, err = s.Join(ctx, topic, swarm.JoinOptions{})                      // announce this peer, and find others
+//	c, err := s.Accept(ctx)                                               // a net.Conn with each of them
 //
 // A Pool keeps one Conn for each key: peers that dial each other share a connection.
 //

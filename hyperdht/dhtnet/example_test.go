@@ -13,6 +13,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/swarm"
 )
 
 // localDHT is a DHT of four nodes on the loopback interface, so that the examples need no internet, and the configuration of a node
@@ -109,6 +110,35 @@ func ExampleNet_MutablePut() {
 	// Output:
 	// an old sequence number: dhtnet: put mutable value: hyperdht: refused: the sequence number is lower than the stored one
 	// 1 second
+}
+
+// Peers that know a name find each other, and are connected, wherever they are.
+func ExampleSwarm() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	topic := id.Target(id.Hash([]byte("weather stations")))
+	start := func() *dhtnet.Swarm { // here or elsewhere
+		dht, err := dhtnet.Start(ctx, h, cfg)
+		check(err)
+		s, err := dht.Swarm(ctx, swarm.Config{})
+		check(err)
+		_, err = s.Join(ctx, topic, swarm.JoinOptions{})
+		check(err)
+		check(s.Flush(ctx)) // announced, and connected to all peers that are there
+		return s
+	}
+	first, second := start(), start()
+	c, err := first.Accept(ctx)
+	check(err)
+	fmt.Fprint(c, "cloudy") // c is a net.Conn
+	check(c.Close())
+	d, err := second.Accept(ctx)
+	check(err)
+	text, err := io.ReadAll(d)
+	fmt.Println(string(text), err, d.Peer.PublicKey == first.PublicKey())
+	// Output: cloudy <nil> true
 }
 
 func check(err error) {

@@ -60,16 +60,11 @@ type Listener struct {
 	key    id.PublicKey
 	server *hyperdht.Server // on the loop only
 
-	mu      sync.Mutex
-	waiting []*Conn
-	arrived chan struct{}
-	done    chan struct{}
-	ended   bool // by Close or with the node
-	closed  bool // by Close
-}
+	backlog *backlog[*Conn]
 
-// maxBacklog bounds the connections that wait for Accept; more are destroyed.
-const maxBacklog = 128
+	mu     sync.Mutex
+	closed bool // by Close
+}
 
 // Listen announces a server under opts.Keys and returns when it is announced, when ctx ends, or when the node or its host closes.
 // opts.OnConnection must be nil: Accept uses it.
@@ -79,13 +74,13 @@ func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listene
 
 // listen is Listen with a function that takes the connections, on the loop.
 func (n *Net) listen(ctx context.Context, opts hyperdht.ListenOptions, take func(*Listener, *hyperdht.Connection)) (*Listener, error) {
-	l := &Listener{net: n, arrived: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Listener{net: n, backlog: newBacklog[*Conn]()}
 	opts.OnConnection = func(c *hyperdht.Connection) { take(l, c) }
 	closed := opts.OnClose
 	refused, err := bridge.Call(ctx, n.loop, func(done func(error)) func() {
 		opts.OnClose = func() {
 			done(net.ErrClosed)
-			l.end()
+			l.backlog.end()
 			if closed != nil {
 				closed()
 			}
@@ -126,71 +121,22 @@ func (n *Net) Deciding(decide func(context.Context, *hyperdht.Admission) bool) f
 
 // add queues a connection for Accept. It runs on the loop.
 func (l *Listener) add(k *Conn) {
-	l.mu.Lock()
-	full := l.ended || len(l.waiting) >= maxBacklog
-	if !full {
-		l.waiting = append(l.waiting, k)
-	}
-	l.mu.Unlock()
-	if full {
+	if !l.backlog.add(k) {
 		k.conn.Destroy(nil)
-		return
-	}
-	select {
-	case l.arrived <- struct{}{}:
-	default:
 	}
 }
 
 // Accept waits for the next connection. After Close, and once the node or its host has closed, it returns net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
-	for {
-		l.mu.Lock()
-		if l.ended {
-			l.mu.Unlock()
-			return nil, &net.OpError{Op: "accept", Net: network, Source: l.Addr(), Err: net.ErrClosed}
-		}
-		if len(l.waiting) > 0 {
-			k := l.waiting[0]
-			l.waiting = l.waiting[1:]
-			if len(l.waiting) > 0 {
-				select {
-				case l.arrived <- struct{}{}:
-				default:
-				}
-			}
-			l.mu.Unlock()
-			return k, nil
-		}
-		l.mu.Unlock()
-		select {
-		case <-l.arrived:
-		case <-l.done:
-		case <-l.net.loop.Closed():
-			l.end()
-		}
+	k, err := l.backlog.take(context.Background(), l.net.loop)
+	if err != nil {
+		return nil, &net.OpError{Op: "accept", Net: network, Source: l.Addr(), Err: err}
 	}
+	return k, nil
 }
 
 // Refresh announces the server again, and does not wait for it: see hyperdht.Server.Refresh.
 func (l *Listener) Refresh() { l.net.loop.Post(l.server.Refresh) }
-
-// end makes Accept fail.
-func (l *Listener) end() {
-	l.mu.Lock()
-	if l.ended {
-		l.mu.Unlock()
-		return
-	}
-	l.ended = true
-	waiting := l.waiting
-	l.waiting = nil
-	close(l.done)
-	l.mu.Unlock()
-	for _, k := range waiting {
-		k.Close()
-	}
-}
 
 // Close stops listening and waits until the server is unannounced, unless the node is closed. Accepted
 // connections stay open.
@@ -202,7 +148,7 @@ func (l *Listener) Close() error {
 	if again {
 		return &net.OpError{Op: "close", Net: network, Source: l.Addr(), Err: net.ErrClosed}
 	}
-	l.end()
+	l.backlog.end()
 	// On a closed host there is nothing left to unannounce.
 	_ = bridge.Wait(context.Background(), l.net.loop, l.server.Close)
 	return nil

@@ -176,6 +176,7 @@ func (s *Swarm) over(p *peer, c *hyperdht.Connection, err error) {
 		wait = busy.RetryAfter
 	}
 	s.pause(p, wait, again)
+	s.closeWithNode(err)
 	s.dialNext()
 }
 

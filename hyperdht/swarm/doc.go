@@ -4,7 +4,7 @@
 // A topic is the hash of a name. A peer joins it as a server, which announces its key under the topic on the DHT, as a client, which
 // looks the topic up and dials the keys that it finds, or as both:
 //
-//	s, err := swarm.New(h, node, swarm.Config{OnConnection: func(c *hyperdht.Connection, p swarm.Peer) {
+//	s, err := swarm.New(node, swarm.Config{OnConnection: func(c *hyperdht.Connection, p swarm.Peer) {
 //		c.OnMessage(func(msg []byte) { ... })
 //		c.Send([]byte("hello"))
 //	}})

@@ -1,9 +1,11 @@
 package swarm
 
 import (
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -119,6 +121,13 @@ func (s *Swarm) Close(done func()) {
 	s.halt(ErrClosed, s.shut)
 }
 
+// closeWithNode closes the swarm if an error says that its node is closed.
+func (s *Swarm) closeWithNode(err error) {
+	if errors.Is(err, hyperdht.ErrClosed) && !s.ending() {
+		s.Close(nil)
+	}
+}
+
 func (s *Swarm) shut() {
 	if s.state != closing {
 		return
@@ -126,6 +135,9 @@ func (s *Swarm) shut() {
 	s.enter(closed, nil)
 	for _, t := range slices.Clone(s.joined) {
 		t.give()
+	}
+	if s.cfg.OnClose != nil {
+		s.host.Defer(s.cfg.OnClose)
 	}
 	s.finish()
 }

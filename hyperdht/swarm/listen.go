@@ -46,6 +46,11 @@ func (s *Swarm) listen() error {
 		OnConnection: s.accept, RelayThrough: s.cfg.RelayThrough,
 		Paths:       func(id.PublicKey) hyperdht.PathRule { return s.cfg.Paths },
 		KeepLimited: s.cfg.KeepLimited,
+		OnClose: func() {
+			if s.server != nil { // with its node
+				s.closeWithNode(hyperdht.ErrClosed)
+			}
+		},
 	}, s.listens)
 	if err != nil {
 		return err

@@ -44,9 +44,10 @@ type counts struct {
 
 func (c counts) open() int { return c.dialled + c.incoming }
 
-// New returns a swarm on a node of h, without topics. It must be called on the host's loop. It fails if no key pair can be drawn.
+// New returns a swarm on a node, without topics. It must be called on the loop of the node's host. It fails if no key pair can be drawn.
 // Several swarms may share a node if their keys differ.
-func New(h host.Host, node *hyperdht.Node, cfg Config) (*Swarm, error) {
+func New(node *hyperdht.Node, cfg Config) (*Swarm, error) {
+	h := node.Host()
 	if cfg.Keys == (id.KeyPair{}) {
 		keys, err := id.NewKeyPair(h.Rand())
 		if err != nil {
@@ -185,7 +186,9 @@ func (s *Swarm) Unban(key id.PublicKey) {
 		return
 	}
 	p.banned = false
-	p.renew()
+	if p.conn == nil {
+		p.renew()
+	}
 	if p.in(peerIdle) && p.wanted() {
 		s.enqueue(p)
 		return

@@ -556,11 +556,11 @@ func TestSwarmsOfANodeNeedKeysOfTheirOwn(t *testing.T) {
 	a := w.add(nil, swarm.Config{})
 	a.join(topic, server)
 	a.host.Do(func() {
-		same, _ := swarm.New(a.host, a.node, swarm.Config{Keys: a.keys})
+		same, _ := swarm.New(a.node, swarm.Config{Keys: a.keys})
 		if _, err := same.Join(topic, server); !errors.Is(err, hyperdht.ErrKeyPairInUse) {
 			t.Errorf("the same keys: %v", err)
 		}
-		other, _ := swarm.New(a.host, a.node, swarm.Config{})
+		other, _ := swarm.New(a.node, swarm.Config{})
 		if _, err := other.Join(topic, server); err != nil || other.PublicKey() == a.keys.Public {
 			t.Errorf("keys of its own: %v", err)
 		}

@@ -202,6 +202,7 @@ func (t *topic) refreshed(err error) {
 	}
 	t.becomeFor(topicResting, wait)
 	t.tell(err)
+	t.s.closeWithNode(err)
 	t.s.changed()
 }
 
@@ -238,8 +239,11 @@ func (t *topic) flush(f func(error)) {
 		return
 	}
 	err := t.err
-	if t.state == topicSuspended {
+	switch t.state {
+	case topicSuspended:
 		err = ErrSuspended
+	case topicLeft:
+		err = ErrLeft
 	}
 	t.s.host.Defer(func() { f(err) })
 }
@@ -281,7 +285,10 @@ func (s *Session) Topic() id.Target { return s.t.target }
 // Refresh sets the options and starts a lookup and announcement with them, unless one with the same roles is under way. It fails with
 // ErrLeft or ErrClosed, or if the swarm cannot listen: with hyperdht.ErrKeyPairInUse if another server of the node has its keys.
 func (s *Session) Refresh(opts JoinOptions) error {
-	if s.over {
+	switch {
+	case s.t.s.ending():
+		return ErrClosed
+	case s.over || s.t.state == topicLeft:
 		return ErrLeft
 	}
 	if opts.Mode.server() {

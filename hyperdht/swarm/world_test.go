@@ -110,7 +110,7 @@ func (m *member) start() {
 	m.host.Do(func() {
 		var err error
 		if m.node, err = hyperdht.New(m.host, hyperdht.Config{Bootstrap: m.w.bootstrap}); err == nil {
-			m.swarm, err = swarm.New(m.host, m.node, cfg)
+			m.swarm, err = swarm.New(m.node, cfg)
 		}
 		if err != nil {
 			m.w.t.Fatal(err)

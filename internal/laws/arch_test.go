@@ -61,7 +61,7 @@ var rules = []rule{
 	{"hyperdht", "hyperdht/id hyperdht/internal/* hyperdht/mux internal/states ports/host ports/bound", "", "rank 4: a node on the loop, which makes connections of the DHT, streams and encryption; of channels it has those of relays only"},
 	{"hyperdht/forge", "hyperdht/id hyperdht/internal/noise hyperdht/internal/secret hyperdht/internal/udx hyperdht/internal/wire", "", "messages of attackers, for tests of what they cost"},
 	{"hyperdht/swarm", "hyperdht hyperdht/id internal/states ports/host ports/bound", "", "rank 5: topics and peers, over the public face of a node"},
-	{"hyperdht/dhtnet", "hyperdht hyperdht/id ports/bound ports/bridge ports/host", "", "rank 6: decides nothing, so it needs no protocol package"},
+	{"hyperdht/dhtnet", "hyperdht hyperdht/id hyperdht/swarm ports/bound ports/bridge ports/host", "", "rank 6: decides nothing, so it needs no protocol package"},
 
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "adapters/dht/muxscrape hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound ports/scrape", anything, "the one adapter over hyperdht, and only over its public face"},
