@@ -636,6 +636,72 @@ const commands = {
     return { scrapes }
   },
 
+  // -- swarms
+
+  // swarm starts a swarm on a node, without topics; an event reports each of its connections.
+  async swarm ({ on, seed, maxPeers, maxParallel }) {
+    const swarm = new Hyperswarm({ dht: get(on, 'node').dht, keyPair: keyPair(seed), maxPeers, maxParallel })
+    const handle = keep({ kind: 'swarm', swarm, close: () => swarm.server.close() })
+    swarm.on('connection', (socket, info) => {
+      put({
+        event: 'swarm-connection',
+        of: handle,
+        on: keepConnection(socket, handle),
+        topics: info.topics,
+        client: info.client,
+        ...connectionFacts(socket)
+      })
+    })
+    return { on: handle, publicKey: swarm.keyPair.publicKey }
+  },
+
+  // swarmJoin joins a topic, or refreshes it with other roles, and waits until it is announced and looked up.
+  async swarmJoin ({ on, topic, server = true, client = true }) {
+    const { swarm } = get(on, 'swarm')
+    const joined = swarm.status(hex(topic))
+    if (joined) await joined._sessions[0].refresh({ server, client })
+    else await swarm.join(hex(topic), { server, client }).flushed()
+    return {}
+  },
+
+  async swarmLeave ({ on, topic }) {
+    await get(on, 'swarm').swarm.leave(hex(topic))
+    return {}
+  },
+
+  async swarmListen ({ on }) {
+    await get(on, 'swarm').swarm.listen()
+    return {}
+  },
+
+  async swarmFlush ({ on }) {
+    return { flushed: await get(on, 'swarm').swarm.flush() }
+  },
+
+  async swarmJoinPeer ({ on, key }) {
+    get(on, 'swarm').swarm.joinPeer(hex(key))
+    return {}
+  },
+
+  async swarmLeavePeer ({ on, key }) {
+    get(on, 'swarm').swarm.leavePeer(hex(key))
+    return {}
+  },
+
+  async swarmBan ({ on, key }) {
+    const info = get(on, 'swarm').swarm.peers.get(key)
+    if (!info) throw new Error(`the swarm does not know ${key}`)
+    info.ban(true)
+    return {}
+  },
+
+  async swarmInfo ({ on }) {
+    const { swarm } = get(on, 'swarm')
+    const peers = [...swarm.peers.values()].map((p) => ({ publicKey: p.publicKey, banned: p.banned, explicit: p.explicit }))
+    const open = [...swarm.connections].map((c) => ({ publicKey: c.remotePublicKey, handshakeHash: c.handshakeHash }))
+    return { peers, open }
+  },
+
   // registerAlias registers any key under any alias, as a client would.
   async registerAlias ({ on, scraper, secret, alias, key, hostname = 'host', service = 'service', timeoutMs }) {
     const client = new AliasRpcClient(hex(scraper), hex(secret), get(on, 'node').dht, { requestTimeoutMs: timeoutMs })
