@@ -14,6 +14,21 @@ func Bounds() []bound.Bound {
 			Reason: "each has some ten DHT requests in progress; a restart with thousands of clients dials 300 a second",
 		},
 		{
+			Name: "app.maxMissed", What: "clients that a member of a group reports as out of its reach",
+			Scope: bound.InAll, Limit: bound.Count(maxMissed), Policy: bound.DropOldest,
+			Reason: "they are in the member's record in etcd, 32 bytes each; those that are gone for long are not taken by another one",
+		},
+		{
+			Name: "app.maxTrials", What: "clients out of their holders' reach that another member of the group begins to dial, in five seconds",
+			Scope: bound.InAll, Limit: bound.Count(maxTrials), Policy: bound.Wait,
+			Reason: "most are switched off; each is tried for a minute in ten",
+		},
+		{
+			Name: "app.maxPinned", What: "clients that a member of a group holds because their holders cannot reach them",
+			Scope: bound.InAll, Limit: bound.Count(maxPinned), Policy: bound.RefuseNew,
+			Reason: "as for app.maxMissed; further ones are connected for each scrape",
+		},
+		{
 			Name: "app.maxAliasConns", What: "connections to the registration service",
 			Scope: bound.InAll, Limit: bound.Count(maxAliasConns), Policy: bound.DropFullest,
 			Reason:  "a registration takes a second; JavaScript clients keep a connection for two minutes",

@@ -21,6 +21,7 @@ type GroupConfig struct {
 type membership struct {
 	scraper *Scraper
 	cfg     *GroupConfig
+	self    domain.Member // what it reports of itself
 	view    domain.Group
 	led     host.Instant // since when the present leader leads, by this view
 	since   host.Instant // since when the same members hold clients
@@ -30,16 +31,20 @@ type membership struct {
 	term   int64 // while this member leads, else 0
 	ruling bool  // it leads, and has the table of its term
 
-	settling  host.Timer                      // until each client that it holds was dialled
-	reporting host.Timer                      // until the number of connections is reported again
-	lingers   host.Timer                      // until sessions with clients of others end
+	settling  host.Timer // until each client that it holds was dialled
+	reporting host.Timer // until the number of connections is reported again
+	lingers   host.Timer // until sessions with clients of others end
+	reach     reach
 	visits    map[domain.PublicKey]host.Timer // sessions with clients of another member that did not answer
 	handover  []func()                        // called when another member has the clients
 	deadline  host.Timer                      // of handover
 }
 
 func newMembership(s *Scraper) *membership {
-	return &membership{scraper: s, cfg: s.cfg.Group, visits: map[domain.PublicKey]host.Timer{}}
+	return &membership{
+		scraper: s, cfg: s.cfg.Group, self: s.cfg.Group.Member, visits: map[domain.PublicKey]host.Timer{},
+		reach: reach{absent: map[domain.PublicKey]host.Instant{}, tried: map[domain.PublicKey]host.Instant{}},
+	}
 }
 
 // leads reports whether this scraper may change the table.
@@ -55,9 +60,9 @@ func (s *Scraper) holds(key domain.PublicKey) bool {
 }
 
 // holderFor returns the member that requests for a client go to. false means that they go to the client from here: it is this scraper's,
-// or connected here, or no member is known to hold it.
+// or connected here, or no member is known to hold it, or that one misses it.
 func (s *Scraper) holderFor(key domain.PublicKey) (m domain.Member, elsewhere bool) {
-	if s.group == nil || s.group.cfg.Members == nil || s.holds(key) {
+	if s.group == nil || s.group.cfg.Members == nil || s.holds(key) || s.group.view.Missed(key) {
 		return m, false
 	}
 	held, kept := s.sessions[key], !s.group.taken(key) || s.group.visits[key] != nil
@@ -128,7 +133,7 @@ func (s *Scraper) Group() (domain.Group, bool) {
 func (m *membership) join(done func(error)) {
 	m.begun = done
 	m.follow()
-	m.cfg.Group.Join(ports.GroupJoin{Member: m.cfg.Member, Identity: m.scraper.cfg.Keys.Public}, ports.GroupHandlers{
+	m.cfg.Group.Join(ports.GroupJoin{Member: m.self, Identity: m.scraper.cfg.Keys.Public}, ports.GroupHandlers{
 		OnView: m.onView, OnLead: m.onLead, OnFollow: m.onFollow,
 	}, func(err error) {
 		if err != nil {
@@ -138,6 +143,7 @@ func (m *membership) join(done func(error)) {
 		m.joined = true
 		m.settle()
 		m.report()
+		m.survey()
 		m.beginMaybe()
 	})
 }
@@ -177,8 +183,11 @@ func (m *membership) onView(v domain.Group) {
 	for _, member := range m.besides(v, old) {
 		tell(s.cfg.OnEvent, domain.GroupMember{Member: member, Left: true})
 	}
-	if v.Holders() != old.Holders() {
+	switch {
+	case v.Holders() != old.Holders():
 		m.since = s.cfg.Host.Now()
+		m.hold()
+	case m.repinned(old):
 		m.hold()
 	}
 	m.review()
@@ -215,7 +224,7 @@ func (m *membership) settle() {
 		m.settling.Stop()
 	}
 	s, holders, open := m.scraper, m.view.Holders(), 0
-	if !m.joined || m.cfg.Member.Settled == holders {
+	if !m.joined || m.self.Settled == holders {
 		return
 	}
 	for _, key := range s.clients() {
@@ -227,8 +236,8 @@ func (m *membership) settle() {
 			return
 		}
 	}
-	m.cfg.Member.Settled, m.cfg.Member.Clients = holders, open
-	m.cfg.Group.Update(m.cfg.Member)
+	m.self.Settled, m.self.Clients = holders, open
+	m.cfg.Group.Update(m.self)
 }
 
 // report reports the number of connections from time to time, where it has changed.
@@ -239,9 +248,9 @@ func (m *membership) report() {
 			open++
 		}
 	}
-	if m.joined && open != m.cfg.Member.Clients {
-		m.cfg.Member.Clients = open
-		m.cfg.Group.Update(m.cfg.Member)
+	if m.joined && open != m.self.Clients {
+		m.self.Clients = open
+		m.cfg.Group.Update(m.self)
 	}
 	m.reporting = s.cfg.Host.AfterFunc(reportEvery, m.report)
 }
@@ -308,8 +317,8 @@ func (s *Scraper) HandOver(done func()) {
 		return
 	}
 	m.deadline = s.cfg.Host.AfterFunc(handoverTime, m.handedOver)
-	m.cfg.Member.Leaving = true
-	m.cfg.Group.Update(m.cfg.Member)
+	m.self.Leaving = true
+	m.cfg.Group.Update(m.self)
 	s.cfg.Host.Post(m.review)
 }
 
@@ -323,7 +332,7 @@ func (m *membership) handedOver() {
 
 // leave removes this member from the group.
 func (m *membership) leave(done func()) {
-	for _, t := range []host.Timer{m.settling, m.reporting, m.lingers, m.deadline} {
+	for _, t := range []host.Timer{m.settling, m.reporting, m.reach.timer, m.lingers, m.deadline} {
 		if t != nil {
 			t.Stop()
 		}

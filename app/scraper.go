@@ -140,7 +140,7 @@ func (s *Scraper) PublicKey() domain.PublicKey { return s.cfg.Keys.Public }
 
 func (s *Scraper) listen(done func(error)) {
 	listener, err := s.cfg.Transport.ListenAliases(ports.AliasListen{
-		Keys: s.cfg.Keys, SharedKeys: s.group != nil, Holds: s.holds, Known: s.registry.knows, OnOpen: s.registry.onOpen,
+		Keys: s.cfg.Keys, SharedKeys: s.group != nil, Holds: s.takes, Known: s.registry.knows, OnOpen: s.registry.onOpen,
 	}, func(err error) {
 		if s.closed {
 			return
@@ -225,9 +225,7 @@ func (s *Scraper) put(e domain.Entry) (domain.Change, error) {
 		delete(s.scrapes, e.Alias) // they were another client's
 	}
 	s.scrapes[e.Alias].Registered(s.cfg.Clock.Now())
-	if !s.closed && s.holds(e.Key) {
-		s.session(e.Key).Nudge()
-	}
+	s.callBack(e.Key)
 	if change.Updated {
 		tell(s.cfg.OnEvent, domain.SetAlias{Entry: e})
 		s.targets.changed()
@@ -283,6 +281,14 @@ func (s *Scraper) release(key domain.PublicKey) {
 		delete(s.sessions, key)
 		s.stats.Dials += held.dials
 		held.Release()
+	}
+}
+
+// callBack dials a client that has registered, if this scraper is to hold its connection.
+func (s *Scraper) callBack(key domain.PublicKey) {
+	if !s.closed && s.takes(key) {
+		s.session(key).Nudge()
+		s.visit(key)
 	}
 }
 

@@ -448,8 +448,8 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	for _, from := range c.taken {
 		s.release(from)
 	}
-	if s.table.Serves(set.key) && !s.closed && s.holds(set.key) {
-		s.session(set.key).Nudge()
+	if s.table.Serves(set.key) {
+		s.callBack(set.key)
 	} else {
 		s.release(set.key)
 	}

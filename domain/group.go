@@ -35,6 +35,10 @@ type Member struct {
 	// Settled is the Group.Holders of the last time at which it had dialled all clients that it holds, and each dial had ended.
 	Settled uint64
 	Clients int // connections that it had then
+	// Missed are clients that it is to hold, and cannot reach: another member that can takes them.
+	Missed KeyList
+	// Pinned are clients that it holds whatever their keys say, because their holders missed them, and it has their connections.
+	Pinned KeyList
 }
 
 // Group is a member's view of its group.
@@ -59,17 +63,28 @@ func (g Group) Member(id MemberID) (Member, bool) {
 	return Member{}, false
 }
 
-// Holder returns the member that holds the connection to a client: of those that are not leaving, the one with the highest score for the
-// client's key (rendezvous hashing). So a member that comes or goes changes the holder of its own clients only, and one that is restarted
-// gets the same ones.
+// Holder returns the member that holds the connection to a client: of those that are not leaving, the one that has pinned it, or else the one
+// with the highest score for the client's key (rendezvous hashing). So a member that comes or goes changes the holder of its own clients
+// only, and one that is restarted gets the same ones. Of several that have pinned it, the highest score decides, too.
 func (g Group) Holder(key PublicKey) (m Member, ok bool) {
 	var best uint64
+	pinned := false
 	for _, one := range g.Members {
-		if score := one.score(key); !one.Leaving && (!ok || score > best) {
-			m, best, ok = one, score, true
+		if one.Leaving {
+			continue
+		}
+		score, pins := one.score(key), one.Pinned.Has(key)
+		if !ok || pins && !pinned || pins == pinned && score > best {
+			m, best, pinned, ok = one, score, pins, true
 		}
 	}
 	return m, ok
+}
+
+// Missed reports whether the member that is to hold a client cannot reach it.
+func (g Group) Missed(key PublicKey) bool {
+	m, ok := g.Holder(key)
+	return ok && m.Missed.Has(key)
 }
 
 // Holders identifies the members that hold clients: it is another number after each change of them.

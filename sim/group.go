@@ -40,6 +40,7 @@ var scraperGroupScenario = &Scenario{
 		g.rolling()
 		g.withoutEtcd()
 		g.takeover()
+		g.oneWay()
 		g.badEtcd()
 		stop()
 		g.mustServe("at the end", groupWithin)
@@ -68,11 +69,13 @@ var groupChaosScenario = &Scenario{
 		w.suffer(w.drawFaults().without(faultJumps), w.machines, w.opts.For, groupWithin+domain.RetryMax)
 		stop()
 		g.mustServe("after the faults", groupWithin)
+		g.only(g.follower(), w.clients[0])
+		g.mustServe("one member reaches one client", missedWithin)
 	},
 }
 
 // troubles disturbs the store until stop is called: it is gone, or cut off from a member, or forgets its history; and bad loses requests and
-// answers, too.
+// answers, too. Between these, only one member can reach a client.
 func (g *scraperGroup) troubles(bad bool) (stop func()) {
 	r, stopped := g.w.randFor("etcd"), false
 	if bad && !slices.Contains(g.w.opts.Without, faultDisk) {
@@ -85,7 +88,7 @@ func (g *scraperGroup) troubles(bad bool) (stop func()) {
 		}
 		length := time.Duration(r.Int64N(int64(3 * groupLease)))
 		undo := func() {}
-		switch m := g.members[r.IntN(len(g.members))]; r.IntN(3) {
+		switch m := g.members[r.IntN(len(g.members))]; r.IntN(4) {
 		case 0:
 			g.cluster.Stop()
 			undo = g.cluster.Resume
@@ -93,6 +96,10 @@ func (g *scraperGroup) troubles(bad bool) (stop func()) {
 			host := m.host
 			g.cluster.Cut(host)
 			undo = func() { g.cluster.Join(host) }
+		case 2:
+			c := g.w.clients[r.IntN(len(g.w.clients))]
+			g.only(m, c)
+			undo = func() { g.only(nil, c) }
 		default:
 			g.cluster.Compact(g.cluster.Revision())
 		}
@@ -159,7 +166,7 @@ func (w *World) newGroup(size int) *scraperGroup {
 		g.members = append(g.members, g.newMember(fmt.Sprintf("member-%d", i)))
 	}
 	g.ledger = newLedger(g.members[0])
-	g.ledger.entries = g.entries
+	g.ledger.entries, g.ledger.shared = g.entries, true
 	for _, m := range g.members {
 		m.ledger = g.ledger
 	}
@@ -172,6 +179,7 @@ func (g *scraperGroup) boot() {
 		m.boot()
 		g.w.until(m.name+" is ready", startWithin, func() bool { return m.app != nil && m.app.Ready() })
 	}
+	g.watchSessions()
 }
 
 // usualEtcd is etcd in the same data centre.

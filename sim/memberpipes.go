@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/web/passon"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 	"github.com/dhtprom/dhtprom/ports/scrape"
@@ -73,7 +74,11 @@ func (p *memberPipe) Scrape(r domain.ScrapeRequest, h ports.ScrapeHandlers) port
 		default:
 			c.arrived = true
 			r.PassedOn = true
-			m.host.Do(func() { scrape.Collect(requested{m, p.alias}, r, pipePage, back) })
+			m.host.Do(func() {
+				scrape.Collect(requested{m, p.alias}, r, pipePage, func(page scrape.Page, err error) {
+					back(page, passon.Across(err))
+				})
+			})
 		}
 	})
 	return c

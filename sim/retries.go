@@ -200,6 +200,12 @@ func (ch *checker) nudge(what string) {
 	t.renewed = append(t.renewed, now)
 }
 
+// startOver forgets failed dials: their session has ended, and another one begins with the shortest wait.
+func (ch *checker) startOver(what string) {
+	t := ch.triesOf(what)
+	t.failed, t.notBefore, t.opened, t.seen = 0, 0, 0, 0
+}
+
 // dialled handles a successful dial, beside another connection where the session goes over to a better path.
 func (ch *checker) dialled(what string) {
 	t, now := ch.triesOf(what), ch.w.net.Now()

@@ -113,11 +113,14 @@ type memberRecord struct {
 	Leaving bool      `json:"leaving,omitzero"`
 	Settled uint64    `json:"settled,omitzero"`
 	Clients int       `json:"clients,omitzero"`
+	Missed  []byte    `json:"missed,omitempty"` // keys, one after the other
+	Pinned  []byte    `json:"pinned,omitempty"`
 }
 
 func encodeMember(m domain.Member) []byte {
 	value, err := json.Marshal(memberRecord{
 		Version: 1, Name: m.Name, URL: m.URL, Program: m.Version, Started: m.Started.UTC(), Leaving: m.Leaving, Settled: m.Settled, Clients: m.Clients,
+		Missed: []byte(m.Missed), Pinned: []byte(m.Pinned),
 	})
 	if err != nil {
 		panic(err) // strings and numbers, and a time of this century
@@ -133,5 +136,6 @@ func decodeMember(id domain.MemberID, value []byte) domain.Member {
 	}
 	return domain.Member{
 		ID: id, Name: r.Name, URL: r.URL, Version: r.Program, Started: r.Started, Leaving: r.Leaving, Settled: r.Settled, Clients: r.Clients,
+		Missed: domain.KeyListFrom(r.Missed), Pinned: domain.KeyListFrom(r.Pinned),
 	}
 }

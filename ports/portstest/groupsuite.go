@@ -378,6 +378,32 @@ func TestGroup(t *testing.T, bench func(t *testing.T) GroupBench) {
 		}
 		gw.end()
 	})
+	t.Run("members see the clients that others miss and pin", func(t *testing.T) {
+		gw := newGroupWorld(t, bench)
+		a, b := gw.join("a"), gw.join("b")
+		gw.agreed(a, b)
+		var keys []domain.PublicKey
+		for i := range byte(200) {
+			keys = append(keys, domain.KeyPairFromSeed(domain.SeedFrom([32]byte{i, 1})).Public)
+		}
+		missed, pinned := domain.NewKeyList(keys[:50]), domain.NewKeyList(keys[50:])
+		a.update(func(m *domain.Member) { m.Missed, m.Pinned = missed, pinned })
+		for _, s := range []*scraper{a, b} {
+			gw.until("a member sees the clients", func() bool {
+				m, _ := s.view.Member(a.view.Self)
+				return m.Missed == missed && m.Pinned == pinned
+			})
+		}
+		if holder, _ := b.view.Holder(keys[60]); holder.Name != "a" || b.view.Missed(keys[60]) {
+			t.Errorf("%s holds a client that a has pinned", holder.Name)
+		}
+		gw.vanish(a)
+		gw.until("the pins are gone with their member", func() bool {
+			holder, _ := b.view.Holder(keys[60])
+			return holder.Name == "b"
+		})
+		gw.end()
+	})
 	t.Run("joining waits for the store", func(t *testing.T) {
 		gw := newGroupWorld(t, bench)
 		a := gw.open("a")

@@ -20,6 +20,8 @@ type Members struct {
 	leader   *member
 	term     int64
 	held     bool // there is no election until Elect
+
+	Updates int // calls of Update so far, those of Join included
 }
 
 // NewMembers returns a group without members on a disk.
@@ -255,6 +257,7 @@ func (m *member) enter() {
 func (m *member) Update(self domain.Member) {
 	self.ID, self.Started = m.self.ID, m.self.Started
 	m.self = self
+	m.group.Updates++
 	if self.Leaving {
 		m.stop()
 	}

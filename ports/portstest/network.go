@@ -14,6 +14,9 @@ import (
 // Latency is the one-way delay of everything on a Network.
 const Latency = 10 * time.Millisecond
 
+// offerTime is the time for which dials take the connection of a registration.
+const offerTime = time.Second
+
 // Errors of a Network, inside *ports.ConnectionError.
 var (
 	ErrPeerNotFound = errors.New("peer not found")
@@ -104,6 +107,17 @@ func (n *Network) BreakPath(key domain.PublicKey, p domain.Path) {
 	}
 }
 
+// Block makes a key unreachable for dials of this host, or reachable again, and breaks the host's connections to it. A dial still takes the
+// connection that a client with the key offered to this host on its last registration.
+func (t *Transport) Block(key domain.PublicKey, block bool) {
+	t.blocked[key] = block
+	for _, s := range slices.Clone(t.sessions) {
+		if block && s.dial.Client == key && s.link != nil && !s.link.closed {
+			s.link.end(ErrLost, ErrLost)
+		}
+	}
+}
+
 // Refuse prevents new connections to a key, and leaves the open ones.
 func (n *Network) Refuse(key domain.PublicKey, refuse bool) { n.down[key] = refuse }
 
@@ -153,6 +167,7 @@ type server struct {
 	admit   func(domain.PublicKey, domain.HandshakePayload, netip.AddrPort) bool
 	metrics func(ports.Conn) ports.MetricsHandlers
 	aliases func(ports.Conn) ports.AliasHandlers
+	offer   func(domain.PublicKey) // a client with the key offers the connection of its registration
 	closed  bool
 }
 
@@ -302,6 +317,8 @@ type Transport struct {
 	Closed    bool
 	onMoved   []*func(ports.Move)
 	networks  []*func(ports.Network)
+	blocked   map[domain.PublicKey]bool // see Block
+	offered   map[domain.PublicKey]bool // connections of registrations
 
 	// Unproven makes registrations of sets come without the proof that they have otherwise.
 	Unproven bool
@@ -310,7 +327,9 @@ type Transport struct {
 }
 
 // NewTransport adds a host to the network.
-func NewTransport(n *Network) *Transport { return &Transport{net: n} }
+func NewTransport(n *Network) *Transport {
+	return &Transport{net: n, blocked: map[domain.PublicKey]bool{}, offered: map[domain.PublicKey]bool{}}
+}
 
 // OnMoved adds a listener.
 func (t *Transport) OnMoved(f func(ports.Move)) (cancel func()) {
@@ -353,7 +372,12 @@ func (t *Transport) ListenMetrics(m ports.MetricsListen, ready func(error)) (por
 
 // ListenAliases serves registrations.
 func (t *Transport) ListenAliases(a ports.AliasListen, ready func(error)) (ports.Listener, error) {
-	s := t.net.listen(&server{table: t.net.aliases, key: a.Keys.Public, admit: a.Admit, aliases: a.OnOpen}, ready)
+	s := t.net.listen(&server{table: t.net.aliases, key: a.Keys.Public, admit: a.Admit, aliases: a.OnOpen, offer: func(key domain.PublicKey) {
+		if a.Holds == nil || a.Holds(key) {
+			t.offered[key] = true
+			t.net.loop.AfterFunc(offerTime, func() { delete(t.offered, key) })
+		}
+	}}, ready)
 	t.listeners = append(t.listeners, s)
 	return s, nil
 }
@@ -400,6 +424,9 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 			register := r.Register
 			if register.Instance.IsZero() {
 				register.Instance = domain.InstanceOf(r.Dial.Public, r.Key)
+			}
+			if t.Proves {
+				l.server.offer(r.Key)
 			}
 			method(l.aliases)(ports.AliasRequest{
 				Secret: r.Secret, Register: register, Proven: t.Proves, Unconnected: t.Proves && !t.reached(r.Key),
@@ -510,6 +537,17 @@ func (r *request) leave() {
 func (t *Transport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 	s := &session{net: t.net, dial: d}
 	t.sessions = append(t.sessions, s)
+	blocked := t.blocked[d.Client] && !t.offered[d.Client]
+	if blocked {
+		over := false
+		s.stop = func() { over = true }
+		t.net.loop.AfterFunc(Latency, func() {
+			if !over {
+				s.finish(&ports.ConnectionError{Err: ErrPeerNotFound})
+			}
+		})
+		return s
+	}
 	s.stop = t.net.dial(t.net.metrics, d.Keys.Public, d.Client, func(l *link) {
 		s.link = l
 		l.onPath = func() {

@@ -137,6 +137,14 @@ func (f failure) error() error {
 	return &noWayError{f.Text, nil}
 }
 
+// Across returns the error of a scrape at a member as the member that passed the scrape on gets it.
+func Across(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failureOf(err).error()
+}
+
 // noWayError means that a member cannot ask the client now.
 type noWayError struct {
 	text  string

@@ -1,0 +1,151 @@
+package app
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/host"
+)
+
+// This file has clients that some members of a group cannot reach. Their holder reports them as missed. The others try to connect: by a dial
+// now and then, for scrapes, and the leader on registrations that offer their connection. A member that has a connection to a missed client
+// pins it and so becomes its holder, as long as it has the connection.
+
+// reach has the state of the reports on clients that this member, or others, cannot reach.
+type reach struct {
+	absent map[domain.PublicKey]host.Instant // clients of this member's sessions without a connection, since when
+	tried  map[domain.PublicKey]host.Instant // clients that others miss, when this member tried last to connect to them
+	timer  host.Timer
+}
+
+// takes reports whether this scraper is to connect to a client that registers: its own, and those that their holders missed.
+func (s *Scraper) takes(key domain.PublicKey) bool {
+	return s.holds(key) || s.group != nil && s.loaded && s.group.view.Connected && s.group.view.Missed(key)
+}
+
+// survey looks at the sessions from time to time, and reports what has changed.
+func (m *membership) survey() {
+	s, now := m.scraper, m.scraper.cfg.Host.Now()
+	m.reach.timer = s.cfg.Host.AfterFunc(surveyEvery, m.survey)
+	if s.closed || !m.view.Connected {
+		return
+	}
+	for key := range m.reach.absent {
+		if held := s.sessions[key]; held == nil || held.ready() {
+			delete(m.reach.absent, key)
+		}
+	}
+	var missed []missedClient
+	var pinned, fresh []domain.PublicKey
+	for _, key := range s.clients() {
+		held := s.sessions[key]
+		since, absent := m.reach.absent[key]
+		if !absent && !held.ready() {
+			m.reach.absent[key] = now
+		}
+		switch {
+		case !m.pins(key):
+		case m.self.Pinned.Has(key):
+			pinned = append(pinned, key)
+		default:
+			fresh = append(fresh, key)
+		}
+		if absent && now.Sub(since) >= missAfter && held.LastError() != nil && s.holds(key) {
+			missed = append(missed, missedClient{key, since})
+		}
+	}
+	m.try()
+	pinned = append(pinned, fresh[:min(len(fresh), maxPinned-len(pinned))]...)
+	next := m.self
+	next.Missed, next.Pinned = latest(missed), domain.NewKeyList(pinned)
+	if next != m.self {
+		m.self = next
+		m.cfg.Group.Update(m.self)
+	}
+}
+
+// try connects to some of the clients that others miss, for the time of a visit.
+func (m *membership) try() {
+	s, now, left := m.scraper, m.scraper.cfg.Host.Now(), maxTrials
+	missed := map[domain.PublicKey]bool{}
+	for _, other := range m.view.Members {
+		for key := range other.Missed.All() {
+			if holder, _ := m.view.Holder(key); holder.ID == other.ID && other.ID != m.view.Self && s.table.Serves(key) {
+				missed[key] = true
+				last, before := m.reach.tried[key]
+				if left > 0 && s.sessions[key] == nil && (!before || now.Sub(last) >= trialEvery) {
+					left--
+					m.reach.tried[key] = now
+					s.session(key)
+					s.visit(key)
+				}
+			}
+		}
+	}
+	for key := range m.reach.tried {
+		if !missed[key] {
+			delete(m.reach.tried, key)
+		}
+	}
+}
+
+// pins reports whether this member is to pin the client of a session.
+func (m *membership) pins(key domain.PublicKey) bool {
+	s := m.scraper
+	holder, ok := m.view.Holder(key)
+	self, _ := m.view.Member(m.view.Self)
+	switch {
+	case !ok || m.self.Leaving:
+		return false
+	case !m.self.Pinned.Has(key):
+		return holder.ID != self.ID && holder.Missed.Has(key) && s.sessions[key].ready() && s.table.Serves(key)
+	case self.Pinned.Has(key) && holder.ID != self.ID:
+		return false // another one has pinned it, too
+	}
+	since, absent := m.reach.absent[key]
+	return !absent || s.cfg.Host.Now().Sub(since) < pinGrace
+}
+
+// missedClient is a client that this member cannot reach, since a time.
+type missedClient struct {
+	key   domain.PublicKey
+	since host.Instant
+}
+
+// latest lists missed clients. Of too many, those that were missed first are probably gone.
+func latest(missed []missedClient) domain.KeyList {
+	slices.SortStableFunc(missed, func(a, b missedClient) int { return cmp.Compare(b.since, a.since) })
+	keys := make([]domain.PublicKey, 0, min(len(missed), maxMissed))
+	for _, c := range missed[:min(len(missed), maxMissed)] {
+		keys = append(keys, c.key)
+	}
+	return domain.NewKeyList(keys)
+}
+
+// repinned reports whether pins of members have changed since a view.
+func (m *membership) repinned(old domain.Group) bool {
+	for _, now := range m.view.Members {
+		if before, _ := old.Member(now.ID); before.Pinned != now.Pinned {
+			return true
+		}
+	}
+	return false // those of a member that is gone change Holders
+}
+
+const (
+	// surveyEvery is the interval at which a member reports clients that it misses or pins, where that has changed.
+	surveyEvery = 5 * time.Second
+	// missAfter is the time without a connection after which the holder of a client misses it.
+	missAfter = 30 * time.Second
+	// pinGrace is the time for which a client stays pinned without a connection.
+	pinGrace = 30 * time.Second
+	// trialEvery is the time after which a member tries again to connect to a client that its holder misses, and maxTrials the number of such
+	// clients in a survey. Most of them are switched off, and their holders dial them, too.
+	trialEvery = 10 * time.Minute
+	maxTrials  = 8
+	// maxMissed and maxPinned bound the clients of either kind that a member reports, 32 bytes each.
+	maxMissed = 256
+	maxPinned = 1024
+)

@@ -1,0 +1,197 @@
+package app_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// offers makes a client offer the connections of its registrations, at which interval it registers.
+func offers(f *fellows, every time.Duration) func(*app.ClientConfig) {
+	return func(c *app.ClientConfig) {
+		t := portstest.NewTransport(f.net)
+		t.Proves = true
+		c.Transport, c.RegisterInterval = t, every
+	}
+}
+
+// pinned returns the names of the members that have pinned a client, as a member sees it.
+func (f *fellows) pinned(at string, key domain.PublicKey) (names []string) {
+	g, _ := f.by[at].app.Group()
+	for _, m := range g.Members {
+		if m.Pinned.Has(key) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// missed counts the clients that members report, as a member sees it.
+func (f *fellows) missed(at string) (n int) {
+	g, _ := f.by[at].app.Group()
+	for _, m := range g.Members {
+		n += m.Missed.Len() + m.Pinned.Len()
+	}
+	return n
+}
+
+func (f *fellows) wantPinned(key domain.PublicKey, want ...string) {
+	f.t.Helper()
+	if got := f.pinned("a", key); !slices.Equal(got, want) {
+		f.t.Errorf("pinned by %q, want %q", got, want)
+	}
+}
+
+// The client can be reached by neither member's dials, and the leader takes the connection that it offers.
+func TestTheLeaderPinsAClientWhoseHolderMissesIt(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	n := f.keyOf("b", "a", "b")
+	key := pair(n).Public
+	f.by["a"].transport.Block(key, true)
+	f.by["b"].transport.Block(key, true)
+	f.startClient("web", n, offers(f, 2*time.Minute))
+	f.loop.Advance(20 * time.Second)
+	if n := f.missed("a"); n != 0 {
+		t.Errorf("%d clients are missed or pinned at once", n)
+	}
+	f.wantPinned(key)
+	f.loop.Advance(140 * time.Second)
+	f.wantPinned(key, "a")
+	if f.missed("a") != 1 {
+		t.Error("the former holder misses it still")
+	}
+	for _, name := range []string{"a", "b"} {
+		f.by[name].mustScrape("web")
+	}
+	if links := f.net.Links(key); f.passed != 1 || links != 1 {
+		t.Errorf("%d scrapes were passed on, want that of b; %d connections to the client, want 1", f.passed, links)
+	}
+	if got := f.by["b"].app.Aliases()[0].Holder; got != "a" {
+		t.Errorf("held by %q", got)
+	}
+	f.loop.Advance(time.Hour)
+	f.wantPinned(key, "a")
+}
+
+// Other members try by themselves, without a scrape or a registration.
+func TestAMemberThatReachesAMissedClientPinsIt(t *testing.T) {
+	f := newFellows(t, "a", "b", "c")
+	n := f.keyOf("b", "a", "b", "c")
+	key := pair(n).Public
+	f.by["a"].transport.Block(key, true)
+	f.by["b"].transport.Block(key, true)
+	f.startClient("web", n, nil)
+	f.loop.Advance(time.Minute)
+	f.wantPinned(key, "c")
+	f.loop.Advance(5 * time.Minute)
+	for _, name := range []string{"a", "b", "c"} {
+		f.by[name].mustScrape("web")
+	}
+	if links := f.net.Links(key); links != 1 {
+		t.Errorf("%d connections to the client, want that of c", links)
+	}
+}
+
+func TestOfTwoMembersThatPinOneKeepsTheClient(t *testing.T) {
+	f := newFellows(t, "a", "b", "c")
+	n := f.keyOf("b", "a", "b", "c")
+	key := pair(n).Public
+	f.by["b"].transport.Block(key, true)
+	f.startClient("web", n, nil)
+	f.loop.Advance(5 * time.Minute)
+	if got := f.pinned("a", key); len(got) != 1 {
+		t.Errorf("pinned by %q", got)
+	}
+	if links := f.net.Links(key); links != 1 {
+		t.Errorf("%d connections to the client", links)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		f.by[name].mustScrape("web")
+	}
+}
+
+// A client that is gone is dialled by its holder, and seldom by the others.
+func TestTrialsAreRare(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	f.startClient("web", f.keyOf("b", "a", "b"), nil)
+	f.loop.Advance(time.Minute)
+	f.net.Refuse(pair(1).Public, true)
+	f.net.Break(pair(f.keyOf("b", "a", "b")).Public)
+	dials := func() (n uint64) { return f.by["a"].app.Stats().Dials }
+	before := dials()
+	f.loop.Advance(time.Hour)
+	if n := dials() - before; n < 6 || n > 60 {
+		t.Errorf("%d dials of the member that does not hold the client in an hour, want those of six trials", n)
+	}
+}
+
+func TestAPinGoesWithItsConnection(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	n := f.keyOf("b", "a", "b")
+	key := pair(n).Public
+	f.by["a"].transport.Block(key, true)
+	f.by["b"].transport.Block(key, true)
+	f.startClient("web", n, offers(f, time.Minute))
+	f.loop.Advance(3 * time.Minute)
+	f.wantPinned(key, "a")
+	f.by["b"].transport.Block(key, false)
+	f.net.Refuse(pair(1).Public, true) // no registration, and no dial
+	f.by["a"].transport.Block(key, true)
+	f.loop.Advance(20 * time.Second)
+	f.wantPinned(key, "a") // it may come back
+	f.loop.Advance(time.Minute)
+	f.wantPinned(key)
+	f.net.Refuse(pair(1).Public, false)
+	f.loop.Advance(5 * time.Minute)
+	f.by["a"].mustScrape("web")
+	f.by["b"].mustScrape("web")
+	if got := f.by["a"].app.Aliases()[0].Holder; got != "b" {
+		t.Errorf("held by %q", got)
+	}
+}
+
+func TestAPinGoesWithItsMember(t *testing.T) {
+	f := newFellows(t, "a", "b", "c")
+	n := f.keyOf("b", "a", "b", "c")
+	key := pair(n).Public
+	f.by["b"].transport.Block(key, true)
+	f.by["c"].transport.Block(key, true)
+	f.startClient("web", n, offers(f, time.Minute))
+	f.loop.Advance(2 * time.Minute)
+	f.wantPinned(key, "a")
+	f.vanish("a")
+	f.loop.Advance(3 * time.Minute)
+	if got := f.pinned("b", key); !slices.Equal(got, []string{f.group.Leads()}) && f.group.Leads() != "b" {
+		t.Errorf("pinned by %q, while %s leads", got, f.group.Leads())
+	}
+	f.by["b"].mustScrape("web")
+	f.by["c"].mustScrape("web")
+}
+
+// Clients that can be reached change nothing in the store, and those that are gone little.
+func TestOnlyClientsWithoutAConnectionAreMissed(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	for i := range byte(6) {
+		f.startClient(string('a'+rune(i)), 20+i, nil)
+	}
+	f.loop.Advance(2 * time.Minute)
+	if n := f.missed("a"); n != 0 {
+		t.Errorf("%d clients are missed or pinned, though all are connected", n)
+	}
+	f.net.Refuse(pair(1).Public, true) // no registrations
+	for i := range byte(6) {
+		f.net.Cut(pair(20+i).Public, true)
+	}
+	before := f.group.Updates
+	f.loop.Advance(20 * time.Minute)
+	if n := f.missed("a"); n != 6 {
+		t.Errorf("%d of 6 clients that are gone are missed", n)
+	}
+	if n := f.group.Updates - before; n > 4 {
+		t.Errorf("%d updates of two members, want two of each at most: for the clients, and for the number of connections", n)
+	}
+}

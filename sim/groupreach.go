@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+const (
+	// missedWithin bounds the time until a client that only one member can reach is scraped at all members: the dial of its holder ends, the
+	// holder misses it, the other one gets a connection by a scrape or a registration, and pins it.
+	missedWithin = 2 * time.Minute
+	// oneWayClients is the number of such clients at a time: about one in the number of members belongs to that one anyway.
+	oneWayClients = 4
+	// sessionsEvery is the interval of watchSessions, shorter than any wait between dials.
+	sessionsEvery = 250 * time.Millisecond
+)
+
+// oneWay has clients that one member can reach: each must be scraped at all members, and stay with that one, then with another.
+func (g *scraperGroup) oneWay() {
+	w, leader := g.w, g.leader()
+	w.phase("%d clients that only %s can reach, which leads", oneWayClients, leader.name)
+	var clients []*client
+	for i := range oneWayClients {
+		c := w.addClient(g.members[0], clientSetup{at: open, late: true, alias: domain.Alias(fmt.Sprintf("one-way-%d", i)), change: g.client(i)})
+		g.only(leader, c)
+		c.boot()
+		clients = append(clients, c)
+	}
+	g.mustServe("one member reaches some", missedWithin)
+	g.mustHold(leader, clients)
+
+	m := g.follower()
+	w.phase("now only %s can reach them, which does not lead", m.name)
+	for _, c := range clients {
+		g.only(m, c)
+	}
+	g.mustServe("another one reaches them", missedWithin)
+	g.mustHold(m, clients)
+
+	w.phase("%s is gone, and all others can reach them", m.name)
+	m.crash()
+	for _, c := range clients {
+		g.only(nil, c)
+	}
+	g.mustServe("the one that reached them is gone", missedWithin)
+	m.restart()
+	w.until(m.name+" is ready", startWithin, func() bool { return m.app.Ready() })
+	g.mustServe("it is back", groupWithin)
+	for _, c := range clients {
+		c.retired = true
+		c.close()
+	}
+}
+
+// watchSessions forgets the failed dials of sessions that have ended: those with clients of other members, which are made for scrapes.
+func (g *scraperGroup) watchSessions() {
+	for _, m := range g.ups() {
+		for _, c := range g.w.clients {
+			if a, known := m.app.Alias(c.alias); known && a.Key == c.keys.Public && a.Session == domain.SessionClosed {
+				g.w.check.startOver(m.name + " dials " + g.w.nameOf(a.Key))
+			}
+		}
+	}
+	g.w.net.AfterFunc(sessionsEvery, g.watchSessions)
+}
+
+// only blocks the ways between a client and all members but one; nil blocks none.
+func (g *scraperGroup) only(m *scraper, c *client) {
+	for _, other := range g.members {
+		if m == nil || other == m {
+			g.w.net.Unblock(other.host, c.host)
+			g.w.net.Unblock(c.host, other.host)
+		} else {
+			g.w.net.Block(other.host, c.host)
+			g.w.net.Block(c.host, other.host)
+		}
+	}
+}
+
+// mustHold demands that all members agree on the holder of clients, which has their connections alone, once visits are over.
+func (g *scraperGroup) mustHold(holder *scraper, clients []*client) {
+	w := g.w
+	w.run(visitsEnd)
+	for _, m := range g.ups() {
+		for _, c := range clients {
+			a, known := m.app.Alias(c.alias)
+			want := holder.name
+			if m == holder {
+				want = ""
+			}
+			if !known || a.Holder != want || a.SessionUp != (m == holder) {
+				w.fail("group", "%s: %s is held by %q, connected %v, want %q to hold it", m.name, c.alias, a.Holder, a.SessionUp, holder.name)
+			}
+		}
+	}
+}
