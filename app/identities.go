@@ -207,12 +207,24 @@ func (s *Scraper) foreign(id domain.Identity, old domain.Entry, known bool) bool
 // needsProof reports whether a registration lacks the proof of its key: clients of another identity have aliases of it. Otherwise the
 // alias decides.
 func (rg *registry) needsProof(r ports.AliasRequest, id domain.Identity) bool {
-	holder := rg.scraper.table.HolderOf(r.Key)
-	if r.Proven || holder == domain.SharedIdentity || holder == id.Name {
+	if r.Proven || !rg.foreignKey(r.Key, id) {
 		return false
 	}
 	old, known := rg.current(r.Alias)
 	return rg.scraper.permits(id, r.Alias, old, known) == nil
+}
+
+// foreignKey reports whether clients of another identity have aliases of a key, those that are being written included.
+func (rg *registry) foreignKey(key domain.PublicKey, id domain.Identity) bool {
+	if holder := rg.scraper.table.HolderOf(key); holder != domain.SharedIdentity {
+		return holder != id.Name
+	}
+	for _, p := range rg.pending {
+		if e := p.entry; e.Key == key && !p.gone && e.Identity != domain.SharedIdentity && e.Identity != id.Name {
+			return true
+		}
+	}
+	return false
 }
 
 // mayLeave reports whether a secret may send the goodbye of an alias, or of a set: only one that may register it.

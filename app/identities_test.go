@@ -376,6 +376,32 @@ func TestRevokedWhileItIsWritten(t *testing.T) {
 	}
 }
 
+// A key belongs to the identity of its first client from the request on, not only when that is durable.
+func TestKeyOfAnotherIdentityNeedsAProofWhileItIsWritten(t *testing.T) {
+	w, door := newDoor(t)
+	w.setIdentities([]domain.Secret{secret}, named(t, "north", 1), named(t, "south", 2))
+	w.disk.Hold = true
+	const proven = false
+	answers := map[string]ports.AliasReply{}
+	ask := func(alias string, s domain.Secret) {
+		r, c := with(registration(alias, 7), s), door.call(w, 50)
+		w.loop.Turn(func() {
+			c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register, Proven: proven}, func(a ports.AliasReply) { answers[alias] = a })
+		})
+	}
+	ask("s1", secretOf(2))
+	ask("spy", secretOf(1))
+	ask("shared", secret)
+	ask("s2", secretOf(2))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	for alias, want := range map[string]bool{"s1": true, "spy": false, "shared": false, "s2": true} {
+		if a, answered := answers[alias]; !answered || a.Success != want {
+			t.Errorf("%s: answered %v, %+v", alias, answered, a)
+		}
+	}
+}
+
 func TestSetIsJudgedByItsIdentity(t *testing.T) {
 	w := newWorld(t)
 	north, south := named(t, "north", 1, "n*"), named(t, "south", 2)

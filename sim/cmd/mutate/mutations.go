@@ -49,7 +49,7 @@ var mutations = []mutation{
 	{"the aliases of an identity are foreign to itself", "app/identities.go",
 		" && old.Identity != id.Name && !s.revoked(old)", " && !s.revoked(old)", "identities"},
 	{"the key of another identity needs no proof", "app/identities.go",
-		"	if r.Proven || holder ==", "	if true || r.Proven || holder ==", "identities"},
+		"	if r.Proven || ", "	if true || r.Proven || ", "identities"},
 	{"every registration is taken for one with a tail", "adapters/dht/aliasserver.go",
 		"Proven: from.proven, Unconnected: from.unconnected}, send)", "Proven: from.proven, Unconnected: m.Offer.Unconnected}, send)", "elders"},
 	{"one client's scrapes are never answered", "app/scraperequest.go",
