@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/internal/tlsfiles"
 	"github.com/dhtprom/dhtprom/scraper"
 	"github.com/dhtprom/dhtprom/scraper/etcdgroup"
 )
@@ -24,6 +24,8 @@ type groupConfig struct {
 	advertised *url.URL
 	name       string
 	caFile     string
+	certFile   string // of the HTTP client
+	keyFile    string
 	tls        *tls.Config
 }
 
@@ -40,6 +42,10 @@ func (g *groupConfig) add(run *kingpin.CmdClause) {
 		Default(etcdgroup.DefaultLease.String()).SetValue(cli.Value("group.lease", &g.etcd.Lease, parseLease))
 	run.Flag("group.ca-file", "File with the CA certificates, in PEM, of the HTTP servers of members with an https URL. Default: those of the system.").
 		PlaceHolder("FILE").StringVar(&g.caFile)
+	run.Flag("group.cert-file", "File with this scraper's certificate, in PEM, for the HTTP servers of members that require one. Read for each connection.").
+		PlaceHolder("FILE").StringVar(&g.certFile)
+	run.Flag("group.key-file", "File with the key of the certificate for members, in PEM.").
+		PlaceHolder("FILE").StringVar(&g.keyFile)
 	run.Flag("group.etcd-ca-file", "File with the CA certificates, in PEM, of etcd. Default: those of the system.").
 		PlaceHolder("FILE").StringVar(&g.etcd.CAFile)
 	run.Flag("group.etcd-cert-file", "File with this scraper's certificate for etcd, in PEM. Read for each connection.").
@@ -58,7 +64,8 @@ func (g *groupConfig) stray() string {
 		return "group.advertise-url"
 	}
 	for _, f := range []struct{ name, value string }{
-		{"group.name", g.name}, {"group.ca-file", g.caFile}, {"group.etcd-ca-file", g.etcd.CAFile}, {"group.etcd-cert-file", g.etcd.CertFile},
+		{"group.name", g.name}, {"group.ca-file", g.caFile}, {"group.cert-file", g.certFile}, {"group.key-file", g.keyFile},
+		{"group.etcd-ca-file", g.etcd.CAFile}, {"group.etcd-cert-file", g.etcd.CertFile},
 		{"group.etcd-key-file", g.etcd.KeyFile}, {"group.etcd-user", g.etcd.User}, {"group.etcd-password-file", g.etcd.PasswordFile},
 	} {
 		if f.value != "" {
@@ -92,17 +99,26 @@ func (g *groupConfig) check() error {
 	if err := g.etcd.Check(); err != nil {
 		return fmt.Errorf("--group.etcd: %w", err)
 	}
-	if g.caFile == "" {
-		return nil
+	return g.readTLS()
+}
+
+// readTLS reads the files for HTTPS between members.
+func (g *groupConfig) readTLS() (err error) {
+	if (g.certFile == "") != (g.keyFile == "") {
+		return errors.New("--group.cert-file and --group.key-file: want both, or none")
 	}
-	pem, err := os.ReadFile(g.caFile)
-	if err != nil {
-		return fmt.Errorf("--group.ca-file: %w", err)
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if g.caFile != "" {
+		if cfg.RootCAs, err = tlsfiles.Roots(g.caFile); err != nil {
+			return fmt.Errorf("--group.ca-file: %w", err)
+		}
 	}
-	g.tls = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
-	if !g.tls.RootCAs.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("--group.ca-file: %s has no certificate in PEM", g.caFile)
+	if g.certFile != "" {
+		if cfg.GetClientCertificate, err = tlsfiles.Certificate(g.certFile, g.keyFile); err != nil {
+			return fmt.Errorf("--group.cert-file: %w", err)
+		}
 	}
+	g.tls = cfg
 	return nil
 }
 

@@ -28,7 +28,7 @@ func ambientAllowed(path string) (ok bool, why string) {
 		return true, "tests"
 	case path == "internal/procs":
 		return true, "the scheduler of a program"
-	case path == "internal/tempfile", path == "internal/privatefile", path == "keyfile":
+	case path == "internal/tempfile", path == "internal/privatefile", path == "internal/tlsfiles", path == "keyfile":
 		return true, "files of adapters and programs"
 	case under(path, "adapters"):
 		// These run on the loop; all other adapters are the real world.

@@ -89,12 +89,12 @@ var rules = []rule{
 	{"adapters/source/exporter", "adapters/source adapters/source/families domain internal/coding ports ports/bound ports/host ports/scrape ports/scrapeio", anything, "an HTTP client with all that Prometheus configures, for programs with exporters"},
 	{"adapters/source/families", "", "", "a filter of bytes, which knows formats of metrics and nothing else"},
 	{"adapters/etcd", "domain internal/record ports ports/bound ports/host ports/kv", "", "groups over the port of a store; no library of one"},
-	{"adapters/etcd/client", "ports/bridge ports/host ports/kv ports/kv/lease", "go.etcd.io/etcd google.golang.org/grpc go.uber.org/zap", "the one package over etcd's client library, with its goroutines"},
+	{"adapters/etcd/client", "internal/tlsfiles ports/bridge ports/host ports/kv ports/kv/lease", "go.etcd.io/etcd google.golang.org/grpc go.uber.org/zap", "the one package over etcd's client library, with its goroutines"},
 	{"adapters/filesd", "internal/tempfile domain ports/host", anything, "files of the operator, as an adapter of their own"},
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/privatefile internal/procs cmd/internal/*", anything, "what both programs need"},
-	{"cmd/...", ". client scraper scraper/etcdgroup node node/turnserver doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht internal/privatefile keyfile cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
+	{"cmd/...", ". client scraper scraper/etcdgroup node node/turnserver doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht internal/privatefile internal/tlsfiles keyfile cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
 	{"sim/...", anything, anything, "scenarios are whole systems"},
@@ -103,6 +103,7 @@ var rules = []rule{
 	{"internal/stunattr", "", "", "addresses in STUN messages, for the clients of STUN and of TURN alike"},
 	{"internal/record", "domain", "", "entries and pins as bytes, for all stores that keep them"},
 	{"internal/privatefile", "internal/tempfile", anything, "files with secrets, of the programs and of key files: written so that nobody else reads them"},
+	{"internal/tlsfiles", "", "", "certificates of TLS clients are read alike, and again for each connection"},
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers; and what they write is read within a bound"},
 	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
 	{"internal/procs", "", "", "processors by the load, for programs: a library leaves that to the service that embeds it"},

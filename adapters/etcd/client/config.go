@@ -2,7 +2,6 @@ package client
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/dhtprom/dhtprom/internal/tlsfiles"
 )
 
 // Config configures a connection to etcd.
@@ -88,30 +89,19 @@ func (c Config) scheme() (encrypted bool, err error) {
 	return encrypted, nil
 }
 
-func (c Config) readTLS() (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: c.ServerName, MinVersion: tls.VersionTLS12}
+func (c Config) readTLS() (cfg *tls.Config, err error) {
+	cfg = &tls.Config{ServerName: c.ServerName, MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
+		if cfg.RootCAs, err = tlsfiles.Roots(c.CAFile); err != nil {
 			return nil, fmt.Errorf("etcd: CA file: %w", err)
 		}
-		if cfg.RootCAs = x509.NewCertPool(); !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("etcd: CA file %s has no certificate in PEM", c.CAFile)
+	}
+	if c.CertFile != "" {
+		if cfg.GetClientCertificate, err = tlsfiles.Certificate(c.CertFile, c.KeyFile); err != nil {
+			return nil, fmt.Errorf("etcd: client %w", err)
 		}
 	}
-	if c.CertFile == "" {
-		return cfg, nil
-	}
-	load := func() (*tls.Certificate, error) {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("etcd: client certificate %s: %w", c.CertFile, err)
-		}
-		return &cert, nil
-	}
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	_, err := load()
-	return cfg, err
+	return cfg, nil
 }
 
 func readPassword(path string) (string, error) {
