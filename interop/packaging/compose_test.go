@@ -25,6 +25,7 @@ import (
 type composition struct {
 	Name     string
 	Image    any `yaml:"x-image"`
+	Keys     any `yaml:"x-keys"`
 	Services map[string]container
 	Networks map[string]struct {
 		IPAM struct{ Config []struct{ Subnet string } } `yaml:"ipam"`
@@ -40,8 +41,11 @@ type container struct {
 	Entrypoint, Command   []string
 	DependsOn             dependencies `yaml:"depends_on"`
 	Volumes, Ports        []string
+	Environment           map[string]string
+	StopGracePeriod       string `yaml:"stop_grace_period"`
 	Networks              map[string]struct {
 		Address string `yaml:"ipv4_address"`
+		Aliases []string
 	}
 	Healthcheck struct {
 		Test              []string
@@ -80,6 +84,7 @@ type engine struct {
 	env       []string
 	addresses map[string]string // by service and port
 	volumes   map[string]string
+	variables map[string]string // of the .env file
 	running   map[string]*process.Process
 }
 
@@ -109,6 +114,7 @@ func newEngine(t *testing.T, file string) *engine {
 
 // address returns that of a port of a service. The DHT has nodes on the ports after it, too.
 func (e *engine) address(service, port string) string {
+	service = e.named(service)
 	name := service + ":" + port
 	if _, known := e.addresses[name]; !known {
 		e.addresses[name] = process.FreeAddress(e.t)
@@ -119,7 +125,19 @@ func (e *engine) address(service, port string) string {
 	return e.addresses[name]
 }
 
+// named returns the service with a name, the first one of those that share it.
+func (e *engine) named(name string) string {
+	for _, service := range slices.Sorted(maps.Keys(e.of.Services)) {
+		if slices.Contains(e.of.Services[service].Networks["default"].Aliases, name) {
+			return service
+		}
+	}
+	return name
+}
+
 var (
+	anywhere  = regexp.MustCompile(`\b0\.0\.0\.0:(\d+)`)
+	variable  = regexp.MustCompile(`\$\{([A-Z_]+):\?[^}]*\}`)
 	elsewhere = regexp.MustCompile(`([a-z0-9.-]+):(\d+)\b`)
 	here      = regexp.MustCompile(`=:(\d+)$`)
 )
@@ -140,10 +158,11 @@ func (e *engine) local(service, text string) string {
 			}
 		}
 	}
+	text = anywhere.ReplaceAllString(text, service+":$1")
 	text = here.ReplaceAllStringFunc(text, func(s string) string { return "=" + e.address(service, s[2:]) })
 	text = elsewhere.ReplaceAllStringFunc(text, func(s string) string {
 		name, port, _ := strings.Cut(s, ":")
-		if _, known := e.of.Services[name]; !known {
+		if _, known := e.of.Services[e.named(name)]; !known {
 			return s
 		}
 		return e.address(name, port)
@@ -192,12 +211,18 @@ func (e *engine) command(service string, words []string) process.Command {
 		for _, v := range e.env {
 			line.Env = append(line.Env, e.local(service, v))
 		}
+	case "quay.io/coreos/etcd":
+		line.Path = tool.Require(e.t, "etcd")
 	case "quay.io/prometheus/prometheus":
 		line.Path = tool.Require(e.t, "prometheus")
 	case "quay.io/prometheus/node-exporter":
 		line.Path = tool.Require(e.t, "prometheus-node-exporter", "node_exporter")
 	default:
 		e.t.Fatalf("%s: unknown image %s", service, image)
+	}
+	for name, value := range c.Environment {
+		value = variable.ReplaceAllStringFunc(value, func(s string) string { return e.variables[variable.FindStringSubmatch(s)[1]] })
+		line.Env = append(line.Env, name+"="+value)
 	}
 	for _, word := range words {
 		line.Args = append(line.Args, e.local(service, word))
@@ -267,11 +292,9 @@ func (e *engine) await(service, condition string) {
 	}
 }
 
-// The commands of the file, in the order of its dependencies, make what its first lines promise.
-func TestCompositionScrapesBothClients(t *testing.T) {
-	process.Need(t, "prometheus")
-	e := newEngine(t, "deploy/compose.yml")
-	arrived := process.Containers.Begin(t)
+// startAll starts all services, and checks that those with published ports answer there.
+func (e *engine) startAll() {
+	e.t.Helper()
 	for _, service := range slices.Sorted(maps.Keys(e.of.Services)) {
 		e.start(service)
 	}
@@ -279,45 +302,68 @@ func TestCompositionScrapesBothClients(t *testing.T) {
 		for _, port := range c.Ports {
 			parts := strings.Split(port, ":")
 			if len(parts) != 3 || parts[0] != "127.0.0.1" {
-				t.Errorf("%s is published to others: %s", service, port)
+				e.t.Errorf("%s is published to others: %s", service, port)
 				continue
 			}
-			process.Until(t, "the published port of "+service, func() error {
+			process.Until(e.t, "the published port of "+service, func() error {
 				_, err := process.Get("http://" + e.address(service, parts[2]) + "/metrics")
 				return err
 			})
 		}
 	}
-	prometheus := "http://" + e.address("prometheus", "9090")
-	want := []string{"dhtprom-scraper", "camera dhtprom", "laptop node"}
-	process.Until(t, "Prometheus scrapes both clients", func() error {
-		body, err := process.Get(prometheus + "/api/v1/query?query=" + url.QueryEscape("up == 1"))
+}
+
+// query returns the labels of the result of a query to Prometheus.
+func (e *engine) query(expr string) (series []map[string]string, err error) {
+	body, err := process.Get("http://" + e.address("prometheus", "9090") + "/api/v1/query?query=" + url.QueryEscape(expr))
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Data struct {
+			Result []struct{ Metric map[string]string }
+		}
+	}
+	err = json.Unmarshal(body, &answer)
+	for _, r := range answer.Data.Result {
+		series = append(series, r.Metric)
+	}
+	return series, err
+}
+
+// awaitTargets waits until Prometheus scrapes targets: the job, and before it for clients the name.
+func (e *engine) awaitTargets(want ...string) {
+	e.t.Helper()
+	slices.Sort(want)
+	process.Until(e.t, "Prometheus scrapes all", func() error {
+		series, err := e.query("up == 1")
 		if err != nil {
 			return err
 		}
-		var answer struct {
-			Data struct {
-				Result []struct{ Metric map[string]string }
-			}
-		}
-		if err := json.Unmarshal(body, &answer); err != nil {
-			return err
-		}
 		var up []string
-		for _, series := range answer.Data.Result {
-			if job := series.Metric["job"]; job == "dhtprom-scraper" {
+		for _, s := range series {
+			if job := s["job"]; job == "dhtprom-scraper" {
 				up = append(up, job)
 			} else {
-				up = append(up, series.Metric["instance"]+" "+job)
+				up = append(up, s["instance"]+" "+job)
 			}
 		}
-		slices.Sort(up)
-		if slices.Sort(want); !slices.Equal(up, want) {
+		if slices.Sort(up); !slices.Equal(up, want) {
 			return fmt.Errorf("up: %q, want %q", up, want)
 		}
 		return nil
 	})
+}
+
+// The commands of the file, in the order of its dependencies, make what its first lines promise.
+func TestCompositionScrapesBothClients(t *testing.T) {
+	process.Need(t, "prometheus")
+	e := newEngine(t, "deploy/compose.yml")
+	arrived := process.Containers.Begin(t)
+	e.startAll()
+	e.awaitTargets("dhtprom-scraper", "camera dhtprom", "laptop node")
 	arrived()
+	prometheus := "http://" + e.address("prometheus", "9090")
 	if rules, err := process.Get(prometheus + "/api/v1/rules"); err != nil || !strings.Contains(string(rules), "DhtpromTargetExpiresSoon") {
 		t.Errorf("Prometheus has no alerts: %s, %v", rules, err)
 	}
@@ -344,4 +390,48 @@ func TestImageHasTheFoldersThatItsUserWrites(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The members of a group find each other, scrape the client, and go on when one is stopped. The dashboard of groups finds all that it asks
+// for.
+func TestGroupCompositionSurvivesAMember(t *testing.T) {
+	process.Need(t, "prometheus")
+	e := newEngine(t, "deploy/compose-group.yml")
+	e.variables = map[string]string{}
+	for line := range strings.SplitSeq(process.Run(t, process.Command{Path: "dhtprom-scraper", Args: []string{"keygen"}}), "\n") { // as the first lines of the file
+		name, value, _ := strings.Cut(line, ":")
+		if v := map[string]string{"seed": "DHTPROM_IDENTITY_SEED", "secret": "DHTPROM_SECRET"}[name]; v != "" {
+			e.variables[v] = strings.TrimSpace(value)
+		}
+	}
+	e.startAll()
+	e.awaitTargets("dhtprom-scraper", "dhtprom-scraper", "dhtprom-scraper", "camera dhtprom")
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(content(t, "mixin/dashboards/group.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	variables := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$job", "dhtprom-scraper", "$instance", ".*")
+	asked := 0
+	for _, p := range dashboard.Panels {
+		for _, q := range p.Targets {
+			asked++
+			process.Until(t, "the panel "+p.Title, func() error {
+				series, err := e.query(variables.Replace(q.Expr))
+				if err == nil && len(series) == 0 {
+					err = fmt.Errorf("nothing is found by %s", q.Expr)
+				}
+				return err
+			})
+		}
+	}
+	if asked < 15 {
+		t.Errorf("%d queries asked", asked)
+	}
+	e.running["scraper-2"].Stop()
+	e.awaitTargets("dhtprom-scraper", "dhtprom-scraper", "camera dhtprom")
 }

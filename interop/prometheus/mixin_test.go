@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	alertsFolder  = "mixin/alerts"
-	testsFolder   = "mixin/tests"
-	dashboardFile = "mixin/dashboards/dhtprom.json"
+	alertsFolder = "mixin/alerts"
+	testsFolder  = "mixin/tests"
+	// scraperDashboard is for scrapers, and groupDashboard, whose queries package interop/packaging tries, for groups.
+	scraperDashboard = "mixin/dashboards/dhtprom.json"
+	groupDashboard   = "mixin/dashboards/group.json"
 
 	// scraperAlerts are for each scraper, and groupAlerts for those of a group.
 	scraperAlerts = "dhtprom.yml"
@@ -117,16 +119,29 @@ type dashboard struct {
 	}
 }
 
-func readDashboard(t *testing.T) (d dashboard) {
+func readDashboard(t *testing.T, file string) (d dashboard) {
 	t.Helper()
-	if err := json.Unmarshal(content(t, dashboardFile), &d); err != nil {
+	if err := json.Unmarshal(content(t, file), &d); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func TestDashboardIsWellFormed(t *testing.T) {
-	d := readDashboard(t)
+func TestDashboardsAreWellFormed(t *testing.T) {
+	uids := map[string]bool{}
+	for _, file := range []string{scraperDashboard, groupDashboard} {
+		d := readDashboard(t, file)
+		if uids[d.UID] {
+			t.Errorf("%s has the uid of another one", file)
+		}
+		uids[d.UID] = true
+		checkLayout(t, d)
+	}
+}
+
+// checkLayout checks the panels of a dashboard.
+func checkLayout(t *testing.T, d dashboard) {
+	t.Helper()
 	if d.UID == "" || d.Title == "" || len(d.Panels) < 10 {
 		t.Errorf("uid %q, title %q, %d panels", d.UID, d.Title, len(d.Panels))
 	}
@@ -181,7 +196,7 @@ func checkMixin(t *testing.T, p *prometheus) {
 	for _, a := range alerts(t, scraperAlerts) { // this scraper is in no group
 		ask(a.Alert, a.Expr, false)
 	}
-	d := readDashboard(t)
+	d := readDashboard(t, scraperDashboard)
 	for _, panel := range d.Panels {
 		for _, q := range panel.Targets {
 			ask(panel.Title, q.Expr, true)
