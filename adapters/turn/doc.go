@@ -13,7 +13,7 @@
 // are tried at once, and then again after pauses of 0.5 to 5 s; so are those whose allocations last for less than 10 s.
 //
 // A server that is silent for 4 s is asked for a longer allocation, and is lost if it does not answer within another 4 s: then the pipe is
-// broken. One that answers that it knows no allocation was restarted.
+// broken. One that answers that it knows no allocation was restarted. A machine that wakes from a sleep drops what has waited in the pipe.
 //
 // Requests are signed with SHA-256 where a server offers it (RFC 8489, section 9.2), otherwise with MD5 and SHA-1, as coturn and pion want.
 // A server that refers to another one is followed once, and over UDP only, because a pipe has the address of one server.

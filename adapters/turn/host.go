@@ -47,6 +47,7 @@ type Stats struct {
 	Refused                 uint64 // permissions and channels
 	Oversized               uint64 // datagrams that are too large to be relayed
 	Unread                  uint64 // datagrams for no socket
+	Stale                   uint64 // datagrams that arrived while this machine slept, and were not read
 	Malformed, Unexpected   uint64 // messages
 	Forged                  uint64 // answers without the signature of the credentials
 	Busy                    uint64 // requests not sent because too many were pending

@@ -538,3 +538,27 @@ func TestConfigurationsAreChecked(t *testing.T) {
 		})
 	}
 }
+
+// What piles up in the pipe while the machine sleeps is of no use to anyone when it wakes.
+func TestDatagramsOfASleepAreDropped(t *testing.T) {
+	l := newLab(t, "pipe", simturn.Config{Users: users})
+	l.up(1, time.Second)
+	var received []string
+	s := l.socket(&received)
+	l.echo(s, &received, "before")
+	l.base.Sleep()
+	for range 60 {
+		l.peer.Do(func() { l.peerS.Send(l.ups[0], 0, []byte("old")) })
+		l.net.Run(time.Second)
+	}
+	l.base.Wake()
+	l.net.Run(10 * delay)
+	if len(received) != 1 || l.Stats().Stale != 60 {
+		t.Errorf("received %d datagrams, dropped %d, want 1 and 60", len(received), l.Stats().Stale)
+	}
+	l.echo(s, &received, "after")
+	if len(l.ups) != 1 {
+		t.Errorf("allocated %d times, want 1", len(l.ups))
+	}
+	l.right()
+}

@@ -17,12 +17,10 @@ type session struct {
 	state  sessionState
 	timer  host.Timer // the limit of the state, then the next refresh
 
-	cancel  func() // connecting
-	link    link   // nil until connected
-	parsed  stun.Message
-	heardAt host.Instant // when the last frame arrived
-	alive   host.Timer
-	asked   bool // whether the server is there
+	cancel func() // connecting
+	link   link   // nil until connected
+	parsed stun.Message
+	life   life
 
 	credentials credentials
 	pending     map[transactionID]*transaction
@@ -33,6 +31,15 @@ type session struct {
 	answered    bool   // the request to allocate
 	closed      func() // the end of close; nil without
 	second      bool   // in place of one that the server has sent elsewhere
+}
+
+// life is whether the server is there.
+type life struct {
+	heardAt host.Instant // when the last frame arrived
+	timer   host.Timer   // the next look
+	due     host.Instant // when that is; zero for none
+	asked   bool         // the server
+	stale   bool         // what arrives was sent before the machine woke
 }
 
 type sessionState uint8
@@ -79,7 +86,7 @@ func (s *session) opened(l link) {
 	s.link = l
 	s.become(sessionAllocating)
 	s.timer.Reset(allocateLimit)
-	s.heardAt = s.h.Now()
+	s.life.heardAt = s.h.Now()
 	s.allocate()
 }
 
@@ -107,7 +114,8 @@ func (s *session) allocated(m *message) {
 	s.become(sessionUp)
 	s.relayed, s.since = m.relayed, s.h.Now()
 	s.refreshAfter(m.lifetime)
-	s.alive = s.h.AfterFunc(keepAlive, s.checkAlive)
+	s.life.timer = s.h.AfterFunc(keepAlive, s.checkAlive)
+	s.aliveAfter(keepAlive)
 	s.relay.begin()
 	s.h.up(s)
 }
@@ -121,12 +129,12 @@ func (s *session) refreshAfter(lifetime time.Duration) {
 
 // refresh makes the allocation last. One request is under way at a time.
 func (s *session) refresh() {
-	if s.asked {
+	if s.life.asked {
 		return
 	}
-	s.asked = true
+	s.life.asked = true
 	s.request(stun.MethodRefresh, nil, func(m *message, err error) {
-		s.asked = false
+		s.life.asked = false
 		switch {
 		case s.state != sessionUp:
 		case err != nil:
@@ -134,8 +142,9 @@ func (s *session) refresh() {
 		case m.kind.Class == stun.ClassErrorResponse:
 			s.fail(refused(m))
 		default:
+			s.life.stale = false
 			s.refreshAfter(m.lifetime)
-			s.alive.Reset(keepAlive)
+			s.aliveAfter(keepAlive)
 		}
 	})
 }
@@ -143,11 +152,27 @@ func (s *session) refresh() {
 // checkAlive asks a silent server whether it has the allocation: a broken TCP connection alone is noticed after minutes, and a server over
 // UDP that has been restarted knows of none.
 func (s *session) checkAlive() {
-	if quiet := s.h.Now().Sub(s.heardAt); quiet < keepAlive {
-		s.alive.Reset(keepAlive - quiet)
+	s.checkAwake()
+	if quiet := s.h.Now().Sub(s.life.heardAt); quiet < keepAlive {
+		s.aliveAfter(keepAlive - quiet)
 		return
 	}
+	s.life.due = 0
 	s.refresh() // the answer, or its lack, decides
+}
+
+func (s *session) aliveAfter(d time.Duration) {
+	s.life.timer.Reset(d)
+	s.life.due = s.h.Now().Add(d)
+}
+
+// checkAwake drops what has waited in a stream while this machine slept: handshakes and requests whose senders have given up, by the hundred.
+// All that arrives before the answer to a request made now was sent before.
+func (s *session) checkAwake() {
+	if s.life.due != 0 && s.h.Now().Sub(s.life.due) >= slept && s.state == sessionUp {
+		s.life.due, s.life.stale = 0, s.link.stream()
+		s.refresh()
+	}
 }
 
 // close ends the allocation and calls done.
@@ -159,7 +184,7 @@ func (s *session) close(done func()) {
 	}
 	s.become(sessionClosing)
 	s.relay.end()
-	s.alive.Stop()
+	s.life.timer.Stop()
 	s.timer.Stop()
 	s.closed = done // also where the link breaks before the answer
 	s.timer = s.h.AfterFunc(closeLimit, s.end)
@@ -189,8 +214,8 @@ func (s *session) end() {
 	}
 	s.relay.end()
 	s.timer.Stop()
-	if s.alive != nil {
-		s.alive.Stop()
+	if s.life.timer != nil {
+		s.life.timer.Stop()
 	}
 	for _, t := range s.pending {
 		t.timer.Stop()
@@ -214,20 +239,26 @@ func (s *session) receive(b []byte) {
 	if s.state == sessionOver {
 		return
 	}
-	s.heardAt = s.h.Now()
+	s.checkAwake()
+	s.life.heardAt = s.h.Now()
 	if isChannelData(b) {
 		channel, data, err := readChannelData(b)
-		if err != nil {
+		switch {
+		case err != nil:
 			s.h.stats.Malformed++
-			return
+		case s.life.stale:
+			s.h.stats.Stale++
+		default:
+			s.relay.channelData(channel, data)
 		}
-		s.relay.channelData(channel, data)
 		return
 	}
 	m, err := parse(b, &s.parsed)
 	switch {
 	case err != nil:
 		s.h.stats.Malformed++
+	case m.kind.Method == stun.MethodData && s.life.stale:
+		s.h.stats.Stale++
 	case m.kind.Method == stun.MethodData && m.kind.Class == stun.ClassIndication:
 		s.relay.data(&m)
 	case m.kind.Class == stun.ClassSuccessResponse || m.kind.Class == stun.ClassErrorResponse:

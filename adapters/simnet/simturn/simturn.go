@@ -247,16 +247,25 @@ func (c *client) refuse(m *stun.Message, code stun.ErrorCode, attrs ...stun.Sett
 	c.answer(m, stun.ClassErrorResponse, nil, append([]stun.Setter{stun.ErrorCodeAttribute{Code: code, Reason: []byte("Refused")}}, attrs...)...)
 }
 
-// challenge sends a new nonce.
+// challenge sends the nonce, a new one if there is none or it has become stale: requests that were under way with the former are all answered
+// with the same, as coturn does.
 func (c *client) challenge(m *stun.Message, code stun.ErrorCode) {
-	c.s.drawn++
-	c.nonce, c.since = fmt.Sprint("nonce", c.s.drawn), c.s.host.Now()
+	if c.nonce == "" || c.aged() {
+		c.s.drawn++
+		c.nonce, c.since = fmt.Sprint("nonce", c.s.drawn), c.s.host.Now()
+		if c.s.cfg.SHA256 {
+			c.nonce = nonceCookie + c.nonce
+		}
+	}
 	attrs := []stun.Setter{stun.NewRealm(realm)}
 	if c.s.cfg.SHA256 {
-		c.nonce = nonceCookie + c.nonce
 		attrs = append(attrs, stun.RawAttribute{Type: attrPasswordAlgorithms, Value: algorithms})
 	}
 	c.refuse(m, code, append(attrs, stun.NewNonce(c.nonce))...)
+}
+
+func (c *client) aged() bool {
+	return c.s.cfg.NonceAge > 0 && c.s.host.Now().Sub(c.since) > c.s.cfg.NonceAge
 }
 
 // authorized checks the credentials of a request, and answers it if they are wrong.
@@ -272,7 +281,7 @@ func (c *client) authorized(m *stun.Message) bool {
 		c.challenge(m, stun.CodeUnauthorized)
 		return false
 	}
-	if age := c.s.cfg.NonceAge; nonce.String() != c.nonce || age > 0 && c.s.host.Now().Sub(c.since) > age {
+	if nonce.String() != c.nonce || c.aged() {
 		c.challenge(m, stun.CodeStaleNonce)
 		return false
 	}
