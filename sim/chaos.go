@@ -4,24 +4,67 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
 )
 
 var chaosScenario = &Scenario{
 	Name:  "chaos",
-	About: "everything that can go wrong, drawn by swarm: machines, links, routers, disk",
+	About: "everything that can go wrong, drawn by swarm: machines, links, routers, disk, TURN servers, UDP that is blocked for a while",
 	Nodes: 16, Clients: 8, For: 10 * time.Minute,
 	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
 	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps }),
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		g := w.homes(scraperAnywhere)
-		s := w.addScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport})
-		w.populateAt(s, w.opts.Clients, g, clientSetup{})
+		var public domain.Address
+		var known []domain.Address
+		if w.drawWaysOut(&g) {
+			public = domain.Address{Host: publicName, Port: webPort}
+			known = append(known, public)
+		}
+		s := w.newScraper("scraper", scraperSetup{at: g.scraper, transport: g.transport, public: public})
+		if len(known) > 0 {
+			w.follow(publicName, s.machine)
+		}
+		s.boot()
+		w.until("scraper listens", startWithin, s.listens)
+		w.populateAt(s, w.opts.Clients, g, clientSetup{addrs: known})
 		// A wall clock that is a day ahead for a while makes the scraper forget all aliases, as it should; scenario clocks
 		// covers that.
 		w.suffer(w.drawFaults().without(faultJumps), w.machines, w.opts.For, healWithin)
 	},
+}
+
+// drawWaysOut gives half of all settings other ways out than UDP to anywhere: clients that may use TURN servers, half of them without UDP; and
+// either a scraper that may use them, too, or one on a public address, to which the networks of all other clients let out one port. It reports
+// whether the clients know that address.
+func (w *World) drawWaysOut(g *setting) (public bool) {
+	r := w.randFor("ways out")
+	if r.IntN(2) == 0 {
+		return false
+	}
+	servers := w.newTURN(2)
+	if public = r.IntN(3) == 0; public {
+		g.scraper = open
+	}
+	onTURN := func(p *place) {
+		p.turn, p.noUDP = servers, r.IntN(2) == 0
+	}
+	if !public {
+		onTURN(&g.scraper)
+	}
+	for i := range g.clients {
+		p := &g.clients[i]
+		switch {
+		case r.IntN(2) == 0:
+			onTURN(p)
+		case public && p.nat != nil:
+			p.nat = new(simnet.OnePort(*p.nat, webPort))
+		}
+	}
+	return public
 }
 
 var clocksScenario = &Scenario{

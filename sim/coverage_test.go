@@ -28,7 +28,7 @@ func TestChaosCoversEveryFaultAndEveryPath(t *testing.T) {
 		hit("strikes", struck)
 		hit("paths of scrapes", paths)
 	}
-	kinds := []string{faultDisk, "roam"}
+	kinds := []string{faultDisk, "roam", "TURN server", "UDP"}
 	for _, kind := range simnet.FaultKinds() {
 		if kind != simnet.FaultJump { // scenario clocks covers them
 			kinds = append(kinds, string(kind))
@@ -39,7 +39,7 @@ func TestChaosCoversEveryFaultAndEveryPath(t *testing.T) {
 			t.Errorf("%s struck in %d of %d seeds", kind, struck[kind], seeds)
 		}
 	}
-	for _, p := range []domain.Path{domain.PathDirect, domain.PathPunched, domain.PathRelay} {
+	for _, p := range []domain.Path{domain.PathDirect, domain.PathPunched, domain.PathRelay, domain.PathTURN} {
 		if paths[p.String()] < 3 {
 			t.Errorf("connections were %s in %d of %d seeds", p, paths[p.String()], seeds)
 		}

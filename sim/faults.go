@@ -25,13 +25,14 @@ const (
 	faultReboots    = "reboots"
 	faultMoves      = "moves"
 	faultDisk       = "disk"
+	faultTURN       = "turn"
 )
 
 // FaultKinds lists all kinds of faults.
 func FaultKinds() []string {
 	return []string{
 		faultCrashes, faultDisk, faultDrift, faultJumps, faultLinks, faultMoves, faultPartitions, faultReboots, faultSleeps,
-		faultStrains,
+		faultStrains, faultTURN,
 	}
 }
 
@@ -39,6 +40,13 @@ func FaultKinds() []string {
 type faultSet struct {
 	simnet.Faults
 	disk simstore.Config
+	turn turnFaults
+}
+
+// turnFaults are faults of TURN servers and of the machines that may use them.
+type turnFaults struct {
+	kills  simnet.Spell  // of servers
+	blocks time.Duration // between changes of whether the UDP of one of the machines is blocked
 }
 
 // drawFaults draws faults by swarm: about half of the kinds, each anything from mild to severe.
@@ -50,6 +58,13 @@ func (w *World) drawFaults() faultSet {
 			Stall: share(0.5), StallFor: time.Duration(r.Int64N(int64(5 * time.Second))),
 			FailWrite: share(0.5), FailLate: share(0.5), FailRead: share(0.5),
 		}
+	}
+	if r := w.randFor("turn"); r.IntN(4) > 0 {
+		between := func(least, most time.Duration) time.Duration {
+			return least + time.Duration(r.Int64N(int64(most-least)))
+		}
+		t.turn.kills = simnet.Spell{Every: between(20*time.Second, 3*time.Minute), For: between(time.Second, 40*time.Second)}
+		t.turn.blocks = between(10*time.Second, 2*time.Minute)
 	}
 	return t
 }
@@ -98,6 +113,8 @@ func (f faultSet) without(kinds ...string) faultSet {
 			f.Renumberings = simnet.Spell{}
 		case faultDisk:
 			f.disk = simstore.Config{}
+		case faultTURN:
+			f.turn = turnFaults{}
 		}
 	}
 	return f
@@ -128,6 +145,8 @@ func (f faultSet) String() string {
 	spell(faultMoves, f.Renumberings)
 	add(f.disk != simstore.Config{}, "disk: fails %.0f%% and late %.0f%%, stalls %.0f%%, unreadable %.0f%%",
 		100*f.disk.FailWrite, 100*f.disk.FailLate, 100*f.disk.Stall, 100*f.disk.FailRead)
+	spell("TURN servers", f.turn.kills)
+	add(f.turn.blocks > 0, "UDP blocked or passed every %v", f.turn.blocks.Round(time.Second))
 	return orNone(parts)
 }
 
@@ -135,7 +154,7 @@ func (f faultSet) String() string {
 func (f faultSet) unsettles() bool {
 	network := f.Link != simnet.Link{}
 	// A machine that boots while the first node of the DHT is down has no network, either.
-	for _, s := range []simnet.Spell{f.Partitions, f.Sleeps, f.Crashes, f.Reboots, f.Renumberings} {
+	for _, s := range []simnet.Spell{f.Partitions, f.Sleeps, f.Crashes, f.Reboots, f.Renumberings, f.turn.kills} {
 		network = network || s.Every > 0
 	}
 	return network
@@ -144,12 +163,17 @@ func (f faultSet) unsettles() bool {
 // suffer plays two phases: faults for a while, then none, and every alias must be scrapeable within heal.
 func (w *World) suffer(t faultSet, victims []*machine, during, heal time.Duration) {
 	t = t.without(w.opts.Without...)
+	servers := w.turnServers()
+	if servers == nil {
+		t = t.without(faultTURN)
+	}
 	w.result.faulty = true
 	w.phase("faults for %v: %v", during, t)
 	w.setDisks(t.disk)
 	t.Lasts = during
 	w.check.unrest = t.unsettles()
 	stopRoaming := w.roamingDuring(t, victims)
+	stopPlague := servers.plague(t.turn, during)
 	outbreak := w.net.Inject(t.Faults, w.victims(victims))
 	stop := make([]func(), len(w.scrapers))
 	for i, s := range w.scrapers {
@@ -161,6 +185,7 @@ func (w *World) suffer(t faultSet, victims []*machine, during, heal time.Duratio
 	}
 	w.setDisks(simstore.Config{})
 	stopRoaming()
+	stopPlague()
 	w.check.tally(t, outbreak)
 	outbreak.Heal()
 	w.check.unrest = false

@@ -130,6 +130,8 @@ type place struct {
 	nat    *simnet.NAT     // of a router of its own; nil for none
 	on     *simnet.Segment // the network that the machine or its router is part of; nil for the internet
 	access *simnet.Link    // the link between its router and that network; nil for an unlimited one
+	turn   *turnServers    // that the machine may use; nil for none
+	noUDP  bool            // its UDP is blocked at first
 }
 
 // open is the internet itself.
@@ -144,9 +146,18 @@ func (p place) under(on *simnet.Segment) place {
 	return p
 }
 
+// with returns the same place with TURN servers for its machine.
+func (p place) with(servers *turnServers) place {
+	p.turn = servers
+	return p
+}
+
 // settle creates a machine at a place, without software.
 func (w *World) settle(name string, p place) *machine {
-	m := &machine{w: w, name: name}
+	m := &machine{w: w, name: name, turn: p.turn}
+	if p.noUDP {
+		p.turn.block(m)
+	}
 	on, addr := p.on, w.addrs.newPrivate
 	if on == nil {
 		on, addr = w.net.Internet(), w.addrs.newPublic

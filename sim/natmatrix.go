@@ -8,6 +8,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/adapters/uplinks"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -18,6 +19,7 @@ const (
 	wayPunched = "punched"        // both send until both NATs are open
 	wayRandom  = "random-punched" // one NAT gives every remote end another port, which has to be guessed
 	wayRelayed = "relayed"        // over a relay
+	wayTURN    = "over TURN"      // a TURN server carries the datagrams of one of them, or of both
 	wayNone    = "refused"
 )
 
@@ -68,7 +70,7 @@ func routers(scraper, client simnet.Preset, relay bool) *pairing {
 	a, b := scraper.NAT, client.NAT
 	p := &pairing{
 		scraper: scraper.Name, client: client.Name, relay: relay,
-		at: func(*World) (place, place) { return behind(a), behind(b) },
+		at: places(behind(a), behind(b)),
 	}
 	switch {
 	case a.Block || b.Block:
@@ -98,7 +100,7 @@ func webOnly() (all []*pairing) {
 		for _, known := range []bool{true, false} {
 			pair := &pairing{
 				scraper: "open", client: p.Name + " that lets out one port, without its address", known: known, want: wayNone,
-				at: func(*World) (place, place) { return open, onePort(p.NAT) },
+				at: places(open, onePort(p.NAT)),
 			}
 			if known {
 				pair.client, pair.want = p.Name+" that lets out one port", wayDirect
@@ -107,6 +109,29 @@ func webOnly() (all []*pairing) {
 		}
 	}
 	return all
+}
+
+// overTURN returns pairs in which the network of one machine, or of both, passes no UDP, and TURN servers are its way out.
+func overTURN(servers *turnServers) (all []*pairing) {
+	const name = "on TURN"
+	blocked := behind(simnet.UDPBlocked()).with(servers)
+	for _, p := range simnet.Presets() {
+		if p.NAT.Block {
+			continue
+		}
+		all = append(all,
+			&pairing{scraper: name, client: p.Name, want: wayTURN, at: places(blocked, behind(p.NAT))},
+			&pairing{scraper: p.Name, client: name, want: wayTURN, at: places(behind(p.NAT), blocked)})
+	}
+	return append(all,
+		&pairing{scraper: name, client: name, want: wayTURN, at: places(blocked, blocked)},
+		&pairing{scraper: "open, at a known address", client: name, known: true, want: wayTURN, at: places(open, blocked)},
+		&pairing{scraper: name, client: "port-restricted that lets out one port", want: wayNone, at: places(blocked, onePort(simnet.PortRestricted()))})
+}
+
+// places returns two places for any world.
+func places(scraper, client place) func(*World) (place, place) {
+	return func(*World) (place, place) { return scraper, client }
 }
 
 // nested returns pairs in which routers stand behind routers, or both machines behind the same one.
@@ -153,9 +178,9 @@ func nested(relay bool) []*pairing {
 		{scraper: "port-restricted", client: "port-restricted, both in one carrier's", at: neighbours(home), want: with(wayNone)},
 		hairpins,
 		{scraper: "port-restricted", client: "a port per address, the same one", want: wayPunched,
-			at: func(*World) (place, place) { return behind(home), behind(perAddress) }},
+			at: places(behind(home), behind(perAddress))},
 		{scraper: "port-restricted", client: "a port per address, any", want: with(wayRandom),
-			at: func(*World) (place, place) { return behind(home), behind(perAddressRandom) }},
+			at: places(behind(home), behind(perAddressRandom))},
 	}
 	for _, p := range all {
 		p.relay = relay
@@ -174,34 +199,43 @@ func (p *pairing) way() string {
 	if p.took == 0 {
 		return wayNone
 	}
-	a, b := p.s.node.Status().Peering, p.c.node.Status().Peering
 	switch {
 	case p.path == domain.PathRelay:
 		return wayRelayed
+	case p.s.uplink() == uplinks.TURN.String() || p.c.uplink() == uplinks.TURN.String():
+		return wayTURN
 	case p.path == domain.PathDirect:
 		return wayDirect
 	case p.path == domain.PathLAN:
 		return wayLAN
-	case a.PunchesRandom+b.PunchesRandom > 0:
+	case p.guessed():
 		return wayRandom
 	}
 	return wayPunched
 }
 
+// guessed reports whether they met by guessing ports, as a random NAT and a machine on TURN do, too: servers let datagrams of a host in that
+// was written to, from any port, but a node does not know that.
+func (p *pairing) guessed() bool {
+	return p.s.node.Status().Peering.PunchesRandom+p.c.node.Status().Peering.PunchesRandom > 0
+}
+
 // within bounds the time from the client's boot to the first scrape, for each path.
-func within(way string) time.Duration {
-	switch way {
-	case wayRandom:
+func (p *pairing) within(way string) time.Duration {
+	switch {
+	case p.guessed():
 		return 90 * time.Second // 1750 guesses of 10 ms, a pause of 20 s where they failed, and again
-	case wayRelayed:
+	case way == wayRelayed:
 		return 5 * time.Second
+	case way == wayTURN:
+		return coldWithin
 	}
 	return 2500 * time.Millisecond // behind a carrier's router that hairpins: the second round of probes, after 2 s
 }
 
 var natMatrixScenario = &Scenario{
 	Name:  "natmatrix",
-	About: "every pair of kinds of routers, with a relay and without: on which way they meet, how fast, and with how many datagrams",
+	About: "every pair of kinds of routers, with a relay and without, and with TURN: on which way they meet, how fast, and with how many datagrams",
 	Nodes: 12, Clients: 1, For: 4 * time.Minute,
 	Least:  Least{Nodes: 12, Clients: 1, For: 30 * time.Second},
 	Coarse: true,
@@ -218,11 +252,13 @@ var natMatrixScenario = &Scenario{
 			all = append(all, nested(withRelay)...)
 		}
 		all = append(all, webOnly()...)
+		servers := w.newTURN(1)
+		all = append(all, overTURN(servers)...)
 		w.phase("%d pairs", len(all))
 		for i, p := range all {
 			w.pairUp(i, p, relay)
 		}
-		w.meet(all)
+		w.meet(all, servers)
 		w.tabulatePairs(all)
 	},
 }
@@ -248,7 +284,7 @@ func (w *World) pairUp(i int, p *pairing, relay domain.PublicKey) {
 }
 
 // meet boots the clients once their scrapers have had time to announce themselves, and scrapes until it succeeds.
-func (w *World) meet(all []*pairing) {
+func (w *World) meet(all []*pairing, servers *turnServers) {
 	w.run(15 * time.Second)
 	counting := map[netip.Addr]*pairing{}
 	for _, p := range all {
@@ -258,7 +294,7 @@ func (w *World) meet(all []*pairing) {
 		if p := counting[d.From.Addr()]; p != nil && p.began > 0 && p.took == 0 {
 			p.sent++
 		}
-		return true
+		return servers.passes(d)
 	})
 	for i, p := range all {
 		// One after the other, so that the transcript is readable.
@@ -310,12 +346,12 @@ func (w *World) tabulatePairs(all []*pairing) {
 			w.result.row(p.String(), "%s%s", way, note)
 			continue
 		}
-		w.expect(p.took <= within(way), "%s: %s, but only after %v", p, way, p.took)
+		w.expect(p.took <= p.within(way), "%s: %s, but only after %v", p, way, p.took)
 		w.result.row(p.String(), "%s after %v, %d datagrams%s", way, p.took.Round(time.Millisecond), p.sent, note)
 	}
 	w.expect(lucky <= maxEarlyGuesses, "%d pairs meet by a guess before the relay is there, %d are the most", lucky, maxEarlyGuesses)
 	bars := Plot{Title: "Ways on which pairs of routers meet", X: "way", Y: "pairs", Bars: true}
-	for i, way := range []string{wayLAN, wayDirect, wayPunched, wayRandom, wayRelayed, wayNone} {
+	for i, way := range []string{wayLAN, wayDirect, wayPunched, wayRandom, wayRelayed, wayTURN, wayNone} {
 		bars.Labels = append(bars.Labels, way)
 		bars.Points = append(bars.Points, Point{float64(i), float64(ways[way])})
 	}

@@ -71,7 +71,7 @@ var natMixScenario = &Scenario{
 			}
 			w.pairUp(i, all[i], domain.PublicKey{})
 		}
-		w.meet(all)
+		w.meet(all, nil)
 		met, first := 0, 0
 		var took []time.Duration
 		for _, p := range all {

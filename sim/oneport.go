@@ -22,7 +22,7 @@ var onePortScenario = &Scenario{
 		named := func() { w.net.SetName(publicName, s.host.Addr()) }
 		named()
 		s.boot()
-		w.until("scraper listens", startWithin, func() bool { return s.app != nil && s.app.Ready() })
+		w.until("scraper listens", startWithin, s.listens)
 
 		w.phase("%d clients, every second one in a network that lets out one port", w.opts.Clients)
 		routers := []simnet.NAT{simnet.PortRestricted(), simnet.SymmetricRandom(), simnet.Masquerade(), simnet.FirewallOnly(), simnet.FullCone()}
@@ -66,7 +66,7 @@ var onePortScenario = &Scenario{
 		w.mustHeal(healWithin)
 		s.close()
 		s.restart()
-		w.until("the scraper is ready without the DHT", startWithin, func() bool { return s.app != nil && s.app.Ready() })
+		w.until("the scraper is ready without the DHT", startWithin, s.listens)
 		w.mustHeal(healWithin)
 		for _, m := range w.nodes {
 			m.restart()
@@ -89,14 +89,14 @@ var onePortChaosScenario = &Scenario{
 	About: "everything that can go wrong, where half of the networks let out one UDP port, to a scraper on a public address",
 	Nodes: 12, Clients: 8, For: 10 * time.Minute,
 	Least:  Least{Nodes: 4, Clients: 1, For: 5 * time.Second},
-	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps }),
+	Faults: slices.DeleteFunc(FaultKinds(), func(kind string) bool { return kind == faultJumps || kind == faultTURN }),
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		public := domain.Address{Host: publicName, Port: webPort}
 		s := w.newScraper("scraper", scraperSetup{public: public})
 		w.follow(publicName, s.machine)
 		s.boot()
-		w.until("scraper listens", startWithin, func() bool { return s.app != nil && s.app.Ready() })
+		w.until("scraper listens", startWithin, s.listens)
 		g := w.homes(scraperAnywhere)
 		g.transport = dht.Config{}
 		for i := range g.clients {

@@ -42,7 +42,6 @@ type scraperSetup struct {
 	transport dht.Config
 	disk      simstore.Config
 	change    func(*app.ScraperConfig)
-	turn      *turnServers
 	public    domain.Address // at which it is reached without the DHT; zero if it is not
 }
 
@@ -50,15 +49,17 @@ type scraperSetup struct {
 func (w *World) addScraper(name string, how scraperSetup) *scraper {
 	s := w.newScraper(name, how)
 	s.boot()
-	w.until(name+" listens", startWithin, func() bool { return s.app != nil && s.app.Ready() })
+	w.until(name+" listens", startWithin, s.listens)
 	return s
 }
+
+func (s *scraper) listens() bool { return s.app != nil && s.app.Ready() }
 
 // newScraper returns a scraper that is not booted yet.
 func (w *World) newScraper(name string, how scraperSetup) *scraper {
 	how.disk.Seed = w.opts.Seed
 	s := &scraper{machine: w.settle(name, how.at), keys: w.keysOf(name), disk: simstore.NewDisk(how.disk)}
-	s.ledger, s.turn = newLedger(s), how.turn
+	s.ledger = newLedger(s)
 	s.run = func() {
 		node := hyperdht.Config{}
 		if how.public.Port != 0 {
@@ -163,9 +164,8 @@ type clientSetup struct {
 	transport dht.Config
 	change    func(*app.ClientConfig)
 	addrs     []domain.Address // of its scraper
-	turn      *turnServers
-	stranger  bool // does not know the secret
-	late      bool // is not booted yet
+	stranger  bool             // does not know the secret
+	late      bool             // is not booted yet
 }
 
 // addClient boots a client of a scraper, without waiting.
@@ -178,7 +178,6 @@ func (w *World) addClient(s *scraper, how clientSetup) *client {
 	if c.keys.IsZero() {
 		c.keys = w.keysOf(name)
 	}
-	c.turn = how.turn
 	dial := w.keysOf(name + "'s dialler")
 	c.source = &source{key: c.keys.Public}
 	c.run = func() {

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/dht"
@@ -24,11 +25,11 @@ var turnScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		servers := w.newTURN(2)
-		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.PortRestricted()), turn: servers})
+		s := w.addScraper("scraper", scraperSetup{at: behind(simnet.PortRestricted()).with(servers)})
 		w.phase("%d clients, every second one in a network without UDP", w.opts.Clients)
 		var without []*client
 		for i := range w.opts.Clients {
-			c := w.addClient(s, clientSetup{at: nats()[i%len(nats())], turn: servers, late: i%2 == 0})
+			c := w.addClient(s, clientSetup{at: nats()[i%len(nats())].with(servers), late: i%2 == 0})
 			if i%2 == 1 {
 				continue
 			}
@@ -134,15 +135,14 @@ type turnServers struct {
 	hosts   []*simnet.Host
 	running []*simturn.Server
 	cfg     simturn.Config
-	blocked map[netip.Addr]bool // addresses from and to which no UDP goes
+	blocked []*machine // from and to which no UDP goes
 }
 
 // newTURN starts TURN servers.
 func (w *World) newTURN(n int) *turnServers {
 	t := &turnServers{
 		w: w, pipes: simpipe.New(w.net, simpipe.Config{Rate: 1 << 20, RoundTrips: 1}),
-		cfg:     simturn.Config{Users: map[string]string{"simulated": "password"}, NonceAge: 10 * time.Minute},
-		blocked: map[netip.Addr]bool{},
+		cfg: simturn.Config{Users: map[string]string{"simulated": "password"}, NonceAge: 10 * time.Minute},
 	}
 	for i := range n {
 		h := w.net.AddHost(fmt.Sprintf("turn-%d", i), w.addrs.newPublic())
@@ -150,8 +150,18 @@ func (w *World) newTURN(n int) *turnServers {
 		t.running = append(t.running, nil)
 		t.start(i)
 	}
-	w.net.SetFilter(func(d simnet.Datagram) bool { return !t.blocked[d.From.Addr()] && !t.blocked[d.To.Addr()] })
+	w.net.SetFilter(t.passes)
 	return t
+}
+
+// turnServers returns the servers that its machines may use, nil for none.
+func (w *World) turnServers() *turnServers {
+	for _, m := range w.machines {
+		if m.turn != nil {
+			return m.turn
+		}
+	}
+	return nil
 }
 
 func (t *turnServers) start(i int) {
@@ -163,6 +173,70 @@ func (t *turnServers) kill(i int) {
 	t.running[i] = nil
 }
 
+// plague kills servers and starts them again, and blocks and passes the UDP of the machines that may use them, until stop is called. Then all
+// servers run, and UDP stays as it is: blocked for some machines.
+func (t *turnServers) plague(f turnFaults, lasts time.Duration) (stop func()) {
+	if t == nil {
+		return func() {}
+	}
+	stopped := false
+	r := t.w.randFor("TURN faults")
+	var users []*machine
+	for _, m := range t.w.machines {
+		if m.turn == t {
+			users = append(users, m)
+		}
+	}
+	again := func(every time.Duration, hit func()) {
+		var next func()
+		wait := func() time.Duration {
+			return min(max(time.Duration(r.ExpFloat64()*float64(every)), time.Second), lasts/2)
+		}
+		next = func() {
+			if !stopped {
+				hit()
+				t.w.stirs(users...)
+				t.w.net.AfterFunc(wait(), next)
+			}
+		}
+		if every > 0 {
+			t.w.net.AfterFunc(wait(), next)
+		}
+	}
+	again(f.kills.Every, func() {
+		i := r.IntN(len(t.running))
+		if t.running[i] == nil {
+			return
+		}
+		t.kill(i)
+		t.w.check.struck["TURN server"]++
+		t.w.net.AfterFunc(f.kills.For, func() { t.revive(i) })
+	})
+	again(f.blocks, func() {
+		m := users[r.IntN(len(users))]
+		if slices.Contains(t.blocked, m) {
+			t.free(m)
+		} else {
+			t.block(m)
+		}
+		t.w.check.struck["UDP"]++
+	})
+	return func() {
+		stopped = true
+		for i := range t.running {
+			t.revive(i)
+		}
+	}
+}
+
+// revive starts a server that was killed.
+func (t *turnServers) revive(i int) {
+	if t.running[i] == nil {
+		t.start(i)
+		t.w.stirs(t.w.machines...)
+	}
+}
+
 func (t *turnServers) allocations() (n int) {
 	for _, s := range t.running {
 		if s != nil {
@@ -172,34 +246,25 @@ func (t *turnServers) allocations() (n int) {
 	return n
 }
 
-// ends returns the addresses of a machine and its router.
-func (m *machine) ends() []netip.Addr {
-	ends := []netip.Addr{m.host.Addr()}
-	if m.router != nil && m.router.Addr().IsValid() {
-		ends = append(ends, m.router.Addr())
-	}
-	return ends
+// passes reports whether a datagram is not one of a machine whose UDP is blocked.
+func (t *turnServers) passes(d simnet.Datagram) bool {
+	return t == nil || !slices.ContainsFunc(t.blocked, func(m *machine) bool { return m.isAt(d.From.Addr()) || m.isAt(d.To.Addr()) })
+}
+
+// isAt reports whether an address is the machine's or its router's.
+func (m *machine) isAt(a netip.Addr) bool {
+	return m.host.Addr() == a || m.router != nil && m.router.Addr() == a
 }
 
 // block blocks the UDP of machines.
-func (t *turnServers) block(machines ...*machine) {
-	for _, m := range machines {
-		for _, a := range m.ends() {
-			t.blocked[a] = true
-		}
-	}
-}
+func (t *turnServers) block(machines ...*machine) { t.blocked = append(t.blocked, machines...) }
 
 // unblock ends that for the machines of clients.
 func (t *turnServers) unblock(clients ...*client) { t.free(theMachinesOf(clients)...) }
 
 func (t *turnServers) free(machines ...*machine) {
-	for _, m := range machines {
-		for _, a := range m.ends() {
-			delete(t.blocked, a)
-		}
-		t.w.stirs(m)
-	}
+	t.blocked = slices.DeleteFunc(t.blocked, func(m *machine) bool { return slices.Contains(machines, m) })
+	t.w.stirs(machines...)
 }
 
 func theMachinesOf(clients []*client) (list []*machine) {
