@@ -162,6 +162,7 @@ func NewStack(h host.Host, cfg NodeConfig) (*Stack, error) {
 	transport.PublicAddress, transport.TURN = cfg.PublicAddress, cfg.turn != nil
 	transport.OnUnresolved = func(err error) { cfg.log().Warn("The public address of this node is not known yet", "err", err) }
 	node.RelayAddrs = relayAddrs(cfg.Relays)
+	node.QuickReach = cfg.TURN.on() && cfg.turn == nil
 	if cfg.NodesFile != "" {
 		file := nodes.New(cfg.NodesFile, cfg.Bootstrap, func(err error) { cfg.log().Warn("The known DHT nodes could not be saved", "err", err) })
 		if node.Nodes, err = file.Load(); err != nil {

@@ -72,6 +72,10 @@ type Config struct {
 	// Connection.SetKeepAlive sets another; 0 means 5 s, a negative one never. A connection closes with ErrPeerSilent when nothing
 	// has come from its peer for three intervals. Those to blind relays keep to 5 s.
 	ConnectionKeepAlive time.Duration
+	// QuickReach makes the node ask a few DHT nodes when a connection stalls or requests are not answered, and OnReach run within
+	// seconds where none answers, instead of half a minute: for a caller that has another way to the internet. Where many packets are
+	// lost, it may run although some would answer.
+	QuickReach bool
 	// WallClock is used for the time stamps of announcements that carry one; nil rejects those.
 	WallClock func() time.Time
 
@@ -134,7 +138,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		cfg.Mode, cfg.Reachable, cfg.NoQuickFirewall = Ephemeral, false, true
 	}
 	n := &Node{host: h, cfg: cfg, bootstrap: bootstrap}
-	n.streams = stream.NewTable(h, stream.Config{MaxMTU: limits.MTU})
+	n.streams = stream.NewTable(h, stream.Config{MaxMTU: limits.MTU, OnStall: func() { n.rpc.Doubt() }})
 	n.door.Streams = n.streams
 	n.store = records.NewStore(h.Now(), records.Config{})
 	rcfg := rpc.Config{
@@ -146,6 +150,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
 		FilterNode:      cfg.admitsNode,
+		Doubts:          cfg.QuickReach,
 		App:             (*application)(n),
 	}
 	if cfg.Reachable {

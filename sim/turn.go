@@ -60,12 +60,15 @@ var turnScenario = &Scenario{
 		w.expect(servers.allocations() == 0, "%d allocations are left", servers.allocations())
 
 		w.phase("UDP is blocked again")
+		failed = w.failedScrapes()
 		servers.block(theMachinesOf(without)...)
 		w.stirs(theMachinesOf(without)...)
 		for _, c := range without {
-			w.until(c.name+" uses a TURN server", time.Minute, func() bool { return c.uplink() == uplinks.TURN.String() })
+			w.until(c.name+" uses a TURN server", overWithin, func() bool { return c.uplink() == uplinks.TURN.String() })
 		}
 		w.mustHeal(healWithin)
+		w.result.row("UDP is blocked: scrapes lost, one each second", "%d of %d clients", w.failedScrapes()-failed, len(without))
+		w.expect(w.failedScrapes()-failed <= uint64(len(without))*uint64(blindWithin/time.Second), "%d scrapes of %d clients are lost", w.failedScrapes()-failed, len(without))
 		w.run(w.opts.For / 6)
 
 		w.phase("one TURN server is killed")
@@ -119,6 +122,10 @@ const (
 	// coldWithin bounds the first scrape of a client whose network has no UDP, and warmWithin that of one that remembers it.
 	coldWithin = 4 * time.Second
 	warmWithin = 3 * time.Second
+	// overWithin bounds the time until a machine notices that its UDP is blocked and uses a TURN server, and blindWithin that until it is scraped
+	// again: a keep-alive interval of 5 s, a second without an acknowledgement, two without an answer of a DHT node, and the connections.
+	overWithin  = 10 * time.Second
+	blindWithin = 11 * time.Second
 	// backWithin bounds the return to UDP.
 	backWithin = time.Minute
 	// turnWithin bounds the time from the return of a TURN server, or from the loss of one of two, to scrapes of all aliases.
@@ -303,7 +310,10 @@ func (m *machine) uplink() string {
 func (m *machine) uplinks(t *turnServers, node hyperdht.Config, cfg dht.Config) ports.Transport {
 	links, err := uplinks.New(uplinks.Config{
 		Host: m.host, Last: m.worked, Remember: func(k uplinks.Kind) { m.worked = k }, OnUse: func(uplinks.Kind) { m.w.stirs(m) },
-		UDP: func() (ports.Transport, error) { return m.overUDP(node, cfg), nil },
+		UDP: func() (ports.Transport, error) {
+			node.QuickReach = true
+			return m.overUDP(node, cfg), nil
+		},
 		TURN: func(up func(ports.Transport), failed func(error)) (func(func()), error) {
 			return m.overTURN(t, cfg, up, failed)
 		},

@@ -539,7 +539,7 @@ func TestConfigurationsAreChecked(t *testing.T) {
 	}
 }
 
-// What piles up in the pipe while the machine sleeps is of no use to anyone when it wakes.
+// What waits in the pipe while the machine sleeps is dropped when it wakes.
 func TestDatagramsOfASleepAreDropped(t *testing.T) {
 	l := newLab(t, "pipe", simturn.Config{Users: users})
 	l.up(1, time.Second)

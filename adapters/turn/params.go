@@ -46,7 +46,7 @@ const (
 	maxRetry = 5 * time.Second
 	// keepAlive is the time without a byte after which the server is asked whether it is there.
 	keepAlive = 4 * time.Second
-	// slept is how late that is where the machine has slept.
+	// slept is the delay of that which shows a sleep of the machine.
 	slept = 10 * time.Second
 	// refreshMargin is the time before its end at which an allocation is refreshed, at least; permissionRefresh the age at which a
 	// permission in use is, and channelRefresh that of a channel.

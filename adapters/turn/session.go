@@ -33,7 +33,7 @@ type session struct {
 	second      bool   // in place of one that the server has sent elsewhere
 }
 
-// life is whether the server is there.
+// life is the signs of life of a server.
 type life struct {
 	heardAt host.Instant // when the last frame arrived
 	timer   host.Timer   // the next look

@@ -3,7 +3,7 @@
 //
 // UDP is tried first. If no DHT node has answered over it for half a second, the other uplink is opened beside it, and the one over which a
 // node answers is used. Over UDP it is tried further, and once nodes have answered there for some seconds the traffic goes over. It goes over
-// to the TURN server when no DHT node answers over UDP any more.
+// to the TURN server when no DHT node answers over UDP any more, which a node with hyperdht.Config.QuickReach notices within seconds.
 //
 // # Going over
 //

@@ -31,12 +31,12 @@ type calls struct {
 	heard      host.Instant     // when the last answer came; zero for never
 	adaptive   *adaptiveTimeout // nil: each request waits for RequestTimeout
 	faults     *states.Faults
-	gone       func(*Call) // is called after a call to a node of the table has timed out for the last time
+	timedOut   func(*Call) // is called after a call has timed out for the last time
 	reply      Reply       // that a query is looking at
 }
 
-func (cs *calls) init(h host.Host, adaptive bool, faults *states.Faults, gone func(*Call)) {
-	cs.host, cs.faults, cs.gone = h, faults, gone
+func (cs *calls) init(h host.Host, adaptive bool, faults *states.Faults, timedOut func(*Call)) {
+	cs.host, cs.faults, cs.timedOut = h, faults, timedOut
 	cs.window.drained = h.Now()
 	if adaptive {
 		cs.adaptive = new(adaptiveTimeout)
@@ -171,9 +171,7 @@ func (cs *calls) timeOut(c *Call) {
 	}
 	cs.end(c)
 	c.fail(ErrTimeout)
-	if c.node {
-		cs.gone(c)
-	}
+	cs.timedOut(c)
 }
 
 // find is the call that a response with an id, from an address, may answer; nil if none waits for it.

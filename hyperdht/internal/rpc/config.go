@@ -36,6 +36,8 @@ type Config struct {
 	Firewalled *bool
 	// NoQuickFirewall leaves out the firewall probe that is tried while bootstrapping.
 	NoQuickFirewall bool
+	// Doubts makes Doubt ask; without it, that does nothing.
+	Doubts bool
 	// PublicAddr presets the address of a dedicated bootstrapper: a persistent node that is not
 	// firewalled, bound to exactly that port unless Listen names another.
 	PublicAddr netip.AddrPort

@@ -4,19 +4,22 @@ import (
 	"net/netip"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
+	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
 )
 
 // network owns the state of the network: whether this machine has one, how well it answers, and whether DHT nodes answer
 // at all.
 //
 // Once bootstrapping has ended DHT nodes answer, or not a single one has. They are silent after silentRequests without an answer, for
-// silentAfter, and any answer ends that.
+// silentAfter, and any answer ends that. Doubt finds that out sooner.
 //
 // Health judges how well they answer, once enough requests were made in a tick; an idle node makes too few.
 type network struct {
 	condition
 	waking     bool // from a long sleep, and no node has answered yet
 	reach      reachState
+	doubted    bool         // a few nodes were asked since the last tick, or are
+	doubting   bool         // and not all of them have answered or timed out
 	interfaces []netip.Addr // of this machine
 	health     kad.Health
 }
@@ -32,10 +35,53 @@ func (e *Endpoint) judgeReach() {
 	if !e.bootstrapped || !e.running() || e.Alone() {
 		return
 	}
-	if e.calls.silent() {
+	switch {
+	case e.calls.silent():
 		e.setReach(reachSilent)
-	} else {
+	case e.network.reach == reachStarting:
 		e.setReach(reachAnswering)
+	}
+}
+
+// Doubt is called at signs that nothing gets out any more. A few nodes are asked, and if no answer comes, to these or to other requests, DHT
+// nodes are silent.
+func (e *Endpoint) Doubt() {
+	n, began := &e.network, e.h.Now()
+	if !e.cfg.Doubts || n.doubted || !e.bootstrapped || !e.running() || e.Alone() || e.Silent() || e.nodes.list.Len() == 0 {
+		return
+	}
+	n.doubted, n.doubting = true, true
+	known, at, pending := e.nodes.list.Len(), 0, 0
+	done := func(Reply, error) {
+		if pending--; pending > 0 {
+			return
+		}
+		n.doubting = false
+		switch {
+		case e.h.Now().Sub(began) >= doubtLimit: // the machine has slept
+			e.calls.unanswered = 0
+		case e.running() && e.calls.heard.Before(began):
+			e.setReach(reachSilent)
+		}
+	}
+	for node := e.nodes.list.Latest(); node != nil; node = node.Older() { // doubtNodes at most, evenly from all
+		if at++; pending*known < at*doubtNodes {
+			pending++
+			e.Request(RequestOptions{To: node.Addr(), Internal: true, Command: wire.CmdPing, Timeout: doubtTimeout, Force: true}, done)
+		}
+	}
+}
+
+// mayDoubt allows the next doubt, with each tick.
+func (e *Endpoint) mayDoubt() { e.network.doubted = e.network.doubting }
+
+// timedOut is called after a call has timed out for the last time.
+func (e *Endpoint) timedOut(c *Call) {
+	if c.node {
+		e.nodeLost(c)
+	}
+	if e.calls.unanswered == silentRequests {
+		e.Doubt()
 	}
 }
 

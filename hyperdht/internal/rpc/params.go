@@ -95,6 +95,11 @@ const (
 	// pings three nodes each three seconds, so that takes it half a minute; one dead node is not enough.
 	silentRequests = 4
 	silentAfter    = 20 * time.Second
+	// A doubt asks doubtNodes once, however full the window is, and ends with the silence if none answers within doubtTimeout. Where half of all
+	// packets are lost, one doubt in ten is wrong. One that takes doubtLimit has slept. The next one is not before a tick.
+	doubtNodes   = 8
+	doubtTimeout = 2 * time.Second
+	doubtLimit   = 2 * doubtTimeout
 	// implicitPort is the first of implicitPorts ports that the server socket tries where none is named. They stay the
 	// same across restarts, and are below DefaultPort and the ports after it, where bootstrap nodes of this machine may
 	// be about to start.

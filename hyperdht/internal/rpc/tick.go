@@ -94,6 +94,7 @@ func (e *Endpoint) onTick() {
 	}
 	e.rejoinTick()
 	e.judgeReach()
+	e.mayDoubt()
 	e.upkeep.downHints = 0
 	if e.network.health.Update(e.calls.requests.Responses, e.calls.requests.Timeouts) {
 		e.judge()

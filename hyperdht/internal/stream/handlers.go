@@ -7,8 +7,9 @@ type handlers struct {
 	message func([]byte)
 	drain   func()
 	close   func(error)
-	endOwed bool // the end came before its handler
-	closed  bool // close was called
+	endOwed bool   // the end came before its handler
+	closed  bool   // close was called
+	stalls  uint32 // of the machine, reported so far
 }
 
 // reportEnd reports the end of the peer's direction, now or once there is a handler.

@@ -26,7 +26,6 @@ type spare struct {
 	Way
 	owner   SpareOwner
 	copying bool
-	stalls  uint32       // of the machine, so far
 	onMain  host.Instant // when the last packet came elsewhere than on the spare way
 }
 
@@ -37,19 +36,22 @@ func (s *Stream) KeepSpare(w Way, o SpareOwner) {
 		return
 	}
 	if s.spare == nil {
-		s.spare = &spare{onMain: s.last.at, stalls: s.machine.Stalls()}
+		s.spare = &spare{onMain: s.last.at}
 	}
 	s.spare.Way, s.spare.owner = w, o
 }
 
 // reportStalls reports stalls of this turn.
 func (s *Stream) reportStalls() {
-	if s.spare == nil || s.closed {
+	before := s.on.stalls
+	if s.on.stalls = s.machine.Stalls(); s.on.stalls == before || s.closed {
 		return
 	}
-	before := s.spare.stalls
-	if s.spare.stalls = s.machine.Stalls(); s.spare.stalls != before {
+	if s.spare != nil {
 		s.spare.owner.Stalled()
+	}
+	if f := s.table.stalled; f != nil {
+		f()
 	}
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	// Pool provides buffers; the table's own by default. Tables of one goroutine may share
 	// one.
 	Pool *udx.Pool
+	// OnStall is called at signs that the way in use by a stream is dead or bad; see udx.Machine.Stalls. It may be nil.
+	OnStall func()
 }
 
 // TableStats counts what a Table saw.
@@ -67,6 +69,7 @@ type Table struct {
 	relay   []byte // where relayed packets get their new id
 	stats   TableStats
 	faults  states.Faults
+	stalled func() // see Config.OnStall
 }
 
 // NewTable returns an empty table.
@@ -74,7 +77,7 @@ func NewTable(h host.Host, cfg Config) *Table {
 	if cfg.Pool == nil {
 		cfg.Pool = udx.NewPool()
 	}
-	t := &Table{host: h, streams: make(map[uint32]*Stream)}
+	t := &Table{host: h, streams: make(map[uint32]*Stream), stalled: cfg.OnStall}
 	t.config = udx.Config{
 		Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU, Faults: &t.faults,
 		Narrow: func(a netip.Addr) bool { return t.narrow.has(a, h.Now()) },
