@@ -179,7 +179,7 @@ func NewTransport(h host.Host, cfg NodeConfig) (transport ports.Transport, stack
 		Host: h, Last: cfg.TURN.last(), Remember: (&memory{path: cfg.TURN.Memory, log: log}).remember,
 		OnUse: func(k uplinks.Kind) { log.Info("The way to the internet", "uplink", k.String()) },
 		TURN: func(up func(ports.Transport), failed func(error)) (func(func()), error) {
-			return overTURN(h, servers, cfg, up, failed)
+			return overTURN(h, servers, cfg, func(s *Stack) { up(s.Transport) }, failed)
 		},
 	}
 	if cfg.TURN.Mode != TURNAlways {
@@ -197,8 +197,19 @@ func NewTransport(h host.Host, cfg NodeConfig) (transport ports.Transport, stack
 	return transport, stack, nil
 }
 
-// overTURN creates a node whose datagrams a TURN server carries, as soon as one does.
-func overTURN(h host.Host, servers []turn.Server, cfg NodeConfig, up func(ports.Transport), failed func(error)) (closeBelow func(func()), err error) {
+// NewTURNStack creates a node whose datagrams one of cfg.TURN.Servers carries, as soon as one does: up is called with its stack, once, and
+// failed each time that no server relays. It must be called on the host's loop. The stack's transport is closed first, and then what is below it
+// by closeBelow. It fails if the configuration is invalid.
+func NewTURNStack(h host.Host, cfg NodeConfig, up func(*Stack), failed func(error)) (closeBelow func(done func()), err error) {
+	servers, err := cfg.TURN.servers(h)
+	if err != nil {
+		return nil, err
+	}
+	return overTURN(h, servers, cfg, up, failed)
+}
+
+// overTURN is NewTURNStack with checked servers.
+func overTURN(h host.Host, servers []turn.Server, cfg NodeConfig, up func(*Stack), failed func(error)) (closeBelow func(func()), err error) {
 	var stack *Stack
 	var relayed *turn.Host
 	relayed, err = turn.New(h, turn.Config{
@@ -214,7 +225,7 @@ func overTURN(h host.Host, servers []turn.Server, cfg NodeConfig, up func(ports.
 				failed(err)
 				return
 			}
-			up(stack.Transport)
+			up(stack)
 		},
 		OnDown: func(err error) {
 			cfg.log().Warn("No TURN server relays", "err", err)

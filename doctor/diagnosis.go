@@ -195,7 +195,7 @@ func (r *Report) concludeFailure(t *TargetReport, cfg Config) {
 	}
 	problem := func(code, text, advice string) { r.about(t, Problem, code, text, advice) }
 	switch {
-	case !r.Network.Entered && !c.answered:
+	case !r.Network.Entered && !t.OverTURN && !c.answered:
 		problem("known_address_silent", "No answer from "+who+" at its known address, and no DHT node answers that could know another one.",
 			"Check that its UDP port is open there, that the address in the invite is the one of --dht.public-address, and that this network lets out UDP to that port.")
 	case !t.Record.Announced && !c.answered:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/dht"
+	"github.com/dhtprom/dhtprom/adapters/portmap"
 	"github.com/dhtprom/dhtprom/adapters/stun"
 	"github.com/dhtprom/dhtprom/adapters/udp"
 	"github.com/dhtprom/dhtprom/domain"
@@ -88,6 +89,8 @@ type examination struct {
 	stun      *stun.Client        // nil without servers
 	early     []stun.ServerStatus // before the measurement of the punching socket
 	transport *dht.Transport
+	turn      overTURN
+	mapper    *portmap.Client // nil before
 
 	began     host.Instant
 	wall      time.Time
@@ -98,6 +101,13 @@ type examination struct {
 	finding   func(hyperdht.AttemptEvent)
 	page      page
 	listed    bool // the bootstrap nodes are in the text
+}
+
+// overTURN is the node of an examination over a TURN server, where no DHT node answers over UDP.
+type overTURN struct {
+	stack      *dhtprom.Stack // nil for none
+	entered    bool
+	closeBelow func(done func())
 }
 
 // Run is Examine on a new host of this machine, which it closes at the end. It waits for the report, or until ctx ends.
@@ -132,6 +142,7 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	}
 	node := cfg.Node
 	node.Seed, node.NodesFile, node.Mode, node.PublicAddress = domain.Seed{}, "", hyperdht.Ephemeral, domain.Address{}
+	node.PortMapping = dhtprom.MapNever // the examination asks by itself
 	node.OnReady = func() {
 		x.ready = true
 		x.report.Network.Took = x.since()
@@ -155,6 +166,22 @@ func Examine(h host.Host, cfg Config, done func(*Report)) error {
 	})
 	x.bound = h.AfterFunc(entryTimeout, x.measureNow)
 	return nil
+}
+
+// close closes the node from the top, if there is one.
+func (o *overTURN) close(done func()) {
+	below := func() {
+		if o.closeBelow == nil {
+			done()
+			return
+		}
+		o.closeBelow(done)
+	}
+	if o.stack == nil {
+		below()
+		return
+	}
+	o.stack.Transport.Close(below)
 }
 
 // progress reports completed parts of the text, and what is examined next.
@@ -193,8 +220,17 @@ func (ex *examination) measureNow() {
 		ex.progress("waiting for STUN servers", ex.report.writeNetwork, ex.report.writeNAT)
 		ex.host.AfterFunc(ex.stunWait(), func() {
 			ex.report.stun(ex.early, ex.servers())
-			ex.progress(ex.afterSTUN(), ex.report.writeSTUN)
-			ex.tryTURN(func() { ex.next(0) })
+			rest := func() { ex.tryTURN(func() { ex.goOver(func() { ex.next(0) }) }) }
+			if !ex.mayMap() {
+				ex.progress(ex.afterRouter(), ex.report.writeSTUN)
+				rest()
+				return
+			}
+			ex.progress("asking the router for a port mapping", ex.report.writeSTUN)
+			ex.askRouter(func() {
+				ex.progress(ex.afterRouter(), ex.report.writePortMapping)
+				rest()
+			})
 		})
 	}
 	if err := ex.node.ClassifyNAT(classified); err != nil {
@@ -202,8 +238,8 @@ func (ex *examination) measureNow() {
 	}
 }
 
-// afterSTUN names what is examined after the STUN servers.
-func (ex *examination) afterSTUN() string {
+// afterRouter names what is examined after the router.
+func (ex *examination) afterRouter() string {
 	if len(ex.cfg.Node.TURN.Servers) == 0 {
 		return ""
 	}
@@ -225,6 +261,47 @@ func (ex *examination) tryTURN(done func()) {
 		ex.report.turn([]dhtprom.TURNResult{{Server: "configuration", Err: err}})
 		done()
 	}
+}
+
+// goOver continues over a TURN server where that is the only way, and there are targets.
+func (ex *examination) goOver(done func()) {
+	if ex.report.Network.Entered || !ex.report.relays() || len(ex.cfg.Targets) == 0 {
+		done()
+		return
+	}
+	ex.progress("entering the DHT over a TURN server")
+	var late host.Timer
+	over := false
+	end := func() {
+		if !over {
+			over = true
+			late.Stop()
+			done()
+		}
+	}
+	late = ex.host.AfterFunc(entryTimeout, end)
+	node := ex.cfg.Node
+	node.Seed, node.Mode, node.PortMapping = domain.Seed{}, hyperdht.Ephemeral, dhtprom.MapNever
+	node.OnReady = func() {
+		if s := ex.turn.stack; s != nil && !over {
+			ex.turn.entered = s.DHT.Status().Nodes > 0
+			ex.node, ex.report.Network.Nodes = s.DHT, s.DHT.Status().Nodes
+			end()
+		}
+	}
+	var err error
+	ex.turn.closeBelow, err = dhtprom.NewTURNStack(ex.host, node, func(s *dhtprom.Stack) { ex.turn.stack = s }, func(error) {})
+	if err != nil { // TryTURN has reported it
+		end()
+	}
+}
+
+// dialler is the transport that connects to targets.
+func (ex *examination) dialler() *dht.Transport {
+	if ex.turn.entered {
+		return ex.turn.stack.Transport
+	}
+	return ex.transport
 }
 
 // servers returns the status of the STUN servers.
@@ -252,11 +329,11 @@ func (ex *examination) next(i int) {
 		return
 	}
 	target := ex.cfg.Targets[i]
-	if !ex.report.Network.Entered && len(target.Addrs) == 0 {
+	if !ex.report.Network.Entered && !ex.turn.entered && len(target.Addrs) == 0 {
 		ex.next(i + 1)
 		return
 	}
-	t := &TargetReport{Name: target.Name, Key: target.Key, target: target}
+	t := &TargetReport{Name: target.Name, Key: target.Key, OverTURN: ex.turn.entered, target: target}
 	ex.report.Targets = append(ex.report.Targets, t)
 	ex.search(t, func() {
 		ex.connect(t, func() { ex.next(i + 1) })
@@ -329,7 +406,7 @@ func (ex *examination) register(t *TargetReport, finish func(error)) (cancel fun
 	if keys.IsZero() {
 		keys = ex.newKeys()
 	}
-	return ex.transport.LeaveAlias(ports.Registration{
+	return ex.dialler().LeaveAlias(ports.Registration{
 		Scraper: t.Key, Addrs: t.target.Addrs, Dial: keys, Secret: t.target.Secret,
 		Register: domain.Register{Alias: "doctor", Key: ex.newKeys().Public, Hostname: "doctor", Service: "doctor"},
 		OnOpen:   func(domain.Peer) { t.Connection.Open = true },
@@ -356,7 +433,7 @@ func (ex *examination) ask(t *TargetReport, finish func(error)) (cancel func()) 
 	if keys.IsZero() {
 		keys = ex.newKeys()
 	}
-	s := ex.transport.DialMetrics(ports.MetricsDial{
+	s := ex.dialler().DialMetrics(ports.MetricsDial{
 		Keys: keys, Client: t.Key,
 		OnOpen:  func(domain.Peer) { t.Connection.Open = true },
 		OnReady: func() { finish(nil) },
@@ -389,5 +466,12 @@ func (ex *examination) finish() {
 		ex.progress("", ex.report.writeBootstrap)
 	}
 	ex.progress("", ex.report.writeFindings)
-	ex.transport.Close(func() { ex.done(ex.report) })
+	join := host.NewJoin(func() { ex.done(ex.report) })
+	begun := join.Add()
+	ex.transport.Close(join.Add())
+	if ex.mapper != nil {
+		ex.mapper.Close(join.Add())
+	}
+	ex.turn.close(join.Add())
+	begun()
 }

@@ -14,6 +14,9 @@ const (
 	entryTimeout = 20 * time.Second
 	// stunPatience bounds the answer of a STUN server, retransmissions and the lookup of its name included.
 	stunPatience = 4 * time.Second
+	// mappingPatience bounds the answer of the router, which is one hop away, and mappingLook is the interval of looks at it.
+	mappingPatience = 4 * time.Second
+	mappingLook     = 50 * time.Millisecond
 	// enoughNodes is the number of DHT nodes that suffices to determine the kind of NAT without STUN.
 	enoughNodes = 4
 	// slowConnection is longer than a connection without guessing takes.

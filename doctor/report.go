@@ -43,8 +43,10 @@ type Report struct {
 	NAT       NAT             `json:"nat"`
 	STUN      []STUNServer    `json:"stun"`
 	TURN      []TURNServer    `json:"turn,omitempty"`
-	Targets   []*TargetReport `json:"targets"`
-	Findings  []Finding       `json:"findings"`
+	// PortMapping is the router's answer; nil where it is not known or was not asked.
+	PortMapping *PortMapping    `json:"port_mapping,omitempty"`
+	Targets     []*TargetReport `json:"targets"`
+	Findings    []Finding       `json:"findings"`
 }
 
 // Machine describes this machine.
@@ -119,6 +121,8 @@ type TargetReport struct {
 	Key        domain.PublicKey `json:"key"`
 	Record     Record           `json:"record"`
 	Connection Connection       `json:"connection"`
+	// OverTURN means that a TURN server carried all datagrams to and from the target.
+	OverTURN bool `json:"over_turn,omitempty"`
 	// Secret is one of the constants; empty if none was checked.
 	Secret string `json:"secret,omitempty"`
 	// Answer is the target's answer if it neither accepted nor rejected the secret.

@@ -27,6 +27,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.writeNetwork(p)
 	r.writeNAT(p)
 	r.writeSTUN(p)
+	r.writePortMapping(p)
 	r.writeTURN(p)
 	for _, t := range r.Targets {
 		t.writeRecord(p)
@@ -218,7 +219,13 @@ func (t *TargetReport) writeRecord(p *page) {
 	}
 }
 
-func (t *TargetReport) writeConnection(p *page) { p.heading("Connection to %s", t.Name) }
+func (t *TargetReport) writeConnection(p *page) {
+	over := ""
+	if t.OverTURN {
+		over = ", over a TURN server"
+	}
+	p.heading("Connection to %s%s", t.Name, over)
+}
 
 func (s Step) write(p *page) {
 	peer := ""

@@ -23,7 +23,9 @@ func TestTURNServersAreTried(t *testing.T) {
 		findings string
 		says     []string
 	}{
-		{"UDP is blocked, and a TURN server relays", simnet.UDPBlocked(), "password", "note turn_used", []string{"turns:turn.example:443 relays after"}},
+		{"UDP is blocked, and a TURN server relays", simnet.UDPBlocked(), "password", "note turn_used", []string{
+			"turns:turn.example:443 relays after", "Connection to the scraper, over a TURN server", "the secret is accepted",
+		}},
 		{"UDP is blocked, and the credentials are wrong", simnet.UDPBlocked(), "passport", "problem bootstrap_unreachable, problem turn_failed", []string{
 			"the password is wrong", "Check --turn.server",
 		}},

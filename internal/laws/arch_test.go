@@ -119,7 +119,7 @@ var rules = []rule{
 	{"node/turnserver", "", "github.com/pion/turn github.com/pion/logging golang.org/x/time", "pion's TURN server, for those who link it; nodes are not known here"},
 	{"keyfile", "domain internal/privatefile internal/tempfile", "", "identities in files, for the programs and for services alike"},
 	{"node", ". app adapters/stun adapters/udp domain hyperdht hyperdht/id internal/part ports/bridge ports/host", "", "the roles of those who help the two to meet"},
-	{"doctor", ". adapters/dht adapters/stun adapters/udp domain hyperdht hyperdht/id hyperdht/muxrpc internal/part ports ports/bridge ports/host", "", "an examination of a node, on any host"},
+	{"doctor", ". adapters/dht adapters/portmap adapters/stun adapters/udp domain hyperdht hyperdht/id hyperdht/muxrpc internal/part ports ports/bridge ports/host", "", "an examination of a node, on any host"},
 	{"wiring", ". client scraper", "github.com/google/wire", "provider sets: only wire's injectors import it, so no program links wire"},
 }
 
