@@ -49,6 +49,7 @@ var distances = []distance{
 	{name: "the scraper restarts there", goal: 10 * time.Second, slow: true, measure: scraperRestartsOnePort},
 	{name: "start, no UDP, TLS to port 443 only", goal: 4 * time.Second, measure: startsWithoutUDP(golang)},
 	{name: "start there, the TURN server is always used", goal: 3 * time.Second, measure: startsWithoutUDP(golang, "--turn=always")},
+	{name: "a page of 1 MB over it", goal: 2 * time.Second, measure: pageWithoutUDP},
 	{name: "start there, a JavaScript scraper", goal: 4 * time.Second, measure: startsWithoutUDP(javaScript)},
 	{name: "start, nothing but the HTTP proxy squid", goal: 3 * time.Second, measure: startsThroughProxy("squid")},
 	{name: "start, nothing but the HTTP proxy tinyproxy", goal: 3 * time.Second, slow: true, measure: startsThroughProxy("tinyproxy")},

@@ -2,11 +2,14 @@ package natlab
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	interop "github.com/dhtprom/dhtprom/interop/turn"
@@ -84,6 +87,48 @@ func startsWithoutUDP(in language, flags ...string) func(*lab, string) outcome {
 		_, begun := l.client(pair{golang, in, false}, site.client, s.key(), "", append(site.flags, flags...)...)
 		return l.firstScrape(s, begun, site.client, at)
 	}
+}
+
+// pageWithoutUDP measures a scrape of 1 MB from a client in such a site, byte for byte what the exporter sends.
+func pageWithoutUDP(l *lab, name string) outcome {
+	l.t.Helper()
+	site := l.noUDP(name, nil, 443)
+	site.serve(l)
+	var page strings.Builder
+	for i := 0; page.Len() < 1_000_000; i++ {
+		fmt.Fprintf(&page, "natlab_bytes{number=\"%d\"} %d\n", i, i*i*7919) // not the same line again and again: it is compressed
+	}
+	url := l.exporter(site.client, page.String())
+	at := l.site(name+"-b", masqueradeKind)
+	s := l.scraper(golang, at).(goScraper)
+	_, begun := l.client(pair{golang, golang, false}, site.client, s.key(), "", append(site.flags, "--target="+url)...)
+	if o := l.firstScrape(s, begun, site.client, at); o.err != nil {
+		return o
+	}
+	s.within = 10 * time.Second
+	begun = time.Now()
+	body, err := s.get("/scrape/" + alias + "/metrics")
+	o := outcome{seconds: time.Since(begun).Seconds(), path: s.path(site.client, at), err: err}
+	if err == nil && string(body) != page.String() {
+		o.err = fmt.Errorf("the page of %d bytes is not what the exporter has sent, %d bytes", len(body), page.Len())
+	}
+	return o
+}
+
+// exporter serves a page on a host, and returns its URL there.
+func (l *lab) exporter(at host, page string) string {
+	l.t.Helper()
+	var listener net.Listener
+	var err error
+	at.do(func() { listener, err = net.Listen("tcp", "127.0.0.1:9100") })
+	l.must(err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = io.WriteString(w, page)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	l.t.Cleanup(func() { _ = server.Close() })
+	return "http://127.0.0.1:9100/metrics"
 }
 
 // startsThroughProxy is startsWithoutUDP where a proxy, squid or tinyproxy, is the only way out.
