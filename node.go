@@ -113,7 +113,8 @@ func ProvideNode(cfg NodeConfig) (n *Node, cleanup func(), err error) {
 	return n, func() { _ = n.Close() }, nil
 }
 
-// Streams dials and listens for the service itself: net.Conn and net.Listener over this node. It is nil where
+// Streams dials and listens for the service itself: net.Conn and net.Listener over this node, such as for an HTTP server, topics and
+// records of the DHT, with contexts. go doc github.com/dhtprom/dhtprom/hyperdht/dhtnet shows how. It is nil where
 // NodeConfig.Connect made another network, and where the node has no UDP (TURNAlways).
 func (n *Node) Streams() *dhtnet.Net {
 	if n.stack == nil {

@@ -6,17 +6,17 @@
 //	defer h.Close()
 //	dht, err := dhtnet.Start(ctx, h, hyperdht.Config{}) // a node of the public network
 //	...
-//	keys := id.KeyPairFromSeed(seed)                                      // the address of a server is keys.Public
-//	l, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})         // a net.Listener
-//	c, err := dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})       // a net.Conn, here or on any other machine
-//	err = dht.Announce(ctx, topic, keys, hyperdht.AnnounceOptions{})      // topic := id.Target(id.Hash([]byte("name")))
-//	peers, err := dht.Lookup(ctx, topic)                                  // the keys that were announced
-//	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))              // a record under a key
-//	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{}) // the record, from anywhere
-//	nodes, err := dht.Nodes(ctx)                                          // hyperdht.Config.Nodes of the next run
-//	s, err := dht.Swarm(ctx, swarm.Config{})                              // package swarm has the rules
-//	_, err = s.Join(ctx, topic, swarm.JoinOptions{})                      // announce this peer, and find others
-//	c, err := s.Accept(ctx)                                               // a net.Conn with each of them
+//	keys := id.KeyPairFromSeed(seed)                                          // the address of a server is keys.Public
+//	l, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})             // a net.Listener
+//	c, err := dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})           // a net.Conn, here or on any other machine
+//	err = dht.Announce(ctx, topic, keys, hyperdht.AnnounceOptions{})          // topic := id.Target(id.Hash([]byte("name")))
+//	peers, err := dht.Lookup(ctx, topic)                                      // the keys that were announced
+//	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))                  // a record under a key
+//	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{})  // the record, from anywhere
+//	nodes, err := dht.Nodes(ctx)                                              // hyperdht.Config.Nodes of the next run
+//	s, err := dht.Swarm(ctx, swarm.Config{})                                  // package swarm has the rules
+//	_, err = s.Join(ctx, topic, swarm.JoinOptions{})                          // announce this peer, and find others
+//	c, err := s.Accept(ctx)                                                   // a net.Conn with each of them
 //
 // A Pool keeps one Conn for each key: peers that dial each other share a connection.
 //

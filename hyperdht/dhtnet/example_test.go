@@ -141,6 +141,72 @@ func ExampleSwarm() {
 	// Output: cloudy <nil> true
 }
 
+// Two programs that dial each other share one connection: the Dial of each, and what its listener accepts, is the same Conn.
+func ExamplePool() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+
+	one, two := id.KeyPairFromSeed(id.Seed{1}), id.KeyPairFromSeed(id.Seed{2})
+	pools := []*dhtnet.Pool{dht.NewPool(), dht.NewPool()} // of two programs
+	_, err = pools[0].Listen(ctx, hyperdht.ListenOptions{Keys: one})
+	check(err)
+	l, err := pools[1].Listen(ctx, hyperdht.ListenOptions{Keys: two})
+	check(err)
+
+	c, err := pools[0].Dial(ctx, two.Public, hyperdht.ConnectOptions{Keys: &one})
+	check(err)
+	accepted, err := l.Accept()
+	check(err)
+	back, err := pools[1].Dial(ctx, one.Public, hyperdht.ConnectOptions{Keys: &two})
+	fmt.Println(back == accepted, back.HandshakeHash() == c.HandshakeHash(), err)
+	// Output: true true <nil>
+}
+
+// Messages beside the stream of a connection, for what is out of date by the time it would be repeated.
+func ExampleConn_SendUnordered() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+	l, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{1})})
+	check(err)
+	c, err := dht.Dial(ctx, l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+	check(err)
+	accepted, err := l.Accept()
+	check(err)
+
+	check(c.SendUnordered([]byte("position 7"))) // on other paths than this one, it may be lost
+	msg, err := accepted.(*dhtnet.Conn).ReceiveUnordered(ctx)
+	fmt.Println(string(msg), err)
+	// Output: position 7 <nil>
+}
+
+// A node that starts from the nodes of its last run needs no bootstrap node.
+func ExampleNet_Nodes() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+	saved, err := dht.Nodes(ctx) // the text of each is that of netip.AddrPort
+	check(err)
+	check(dht.Close())
+
+	cfg.Bootstrap, cfg.Nodes = []string{}, saved // in the next run
+	dht, err = dhtnet.Start(ctx, h, cfg)
+	check(err)
+	nodes, err := dht.Nodes(ctx)
+	fmt.Println(len(nodes) > 0, err)
+	// Output: true <nil>
+}
+
 func check(err error) {
 	if err != nil {
 		log.Fatal(err)
