@@ -205,6 +205,7 @@ func (ic *incoming) setupPuncher() bool {
 		return false
 	}
 	ic.box = wire.NewPunchBox(ic.keys.HolepunchSecret, p.host.Rand())
+	u.guarded = ic.s.cfg.AdmitPunch != nil
 	ic.puncher = u
 	if ic.eager {
 		u.sample()

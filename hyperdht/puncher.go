@@ -19,6 +19,7 @@ type puncher struct {
 	attemptTrace attemptTrace
 	group        *rpc.CallGroup
 	initiator    bool
+	guarded      bool // answers no probe before it punches
 
 	holder   *poolSocket   // the socket that is classified, announced and punched from
 	birthday []*poolSocket // more sockets, where our NAT maps each to a random port
@@ -126,6 +127,9 @@ func (pu *puncher) receiveProbe(ps *poolSocket, from netip.AddrPort) {
 		return
 	}
 	if !pu.initiator {
+		if pu.guarded && !pu.punching() {
+			return
+		}
 		ps.sock.Send(from, host.DefaultTTL, probeDatagram)
 		return
 	}

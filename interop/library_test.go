@@ -154,8 +154,8 @@ func TestDecisionsMayTakeTime(t *testing.T) {
 }
 
 // Each side of a punch may forbid it, and the other one learns that, in either implementation. On one machine the datagram with a low TTL
-// that opens a NAT arrives at the other side, and its answer is a path: so none is sent here. Go sends none by itself where it may
-// forbid the punch.
+// that opens a NAT arrives at the other side, and its answer is a path: so none is sent where JavaScript forbids the punch. Go neither
+// sends nor answers it where it may forbid the punch.
 func TestPunchesCanBeForbiddenByEither(t *testing.T) {
 	t.Parallel()
 	p, net := jspeer.Start(t), goTestnet(t)
@@ -188,10 +188,10 @@ func TestPunchesCanBeForbiddenByEither(t *testing.T) {
 		args jspeer.Args
 		code string
 	}{
-		{"forbidden by JavaScript that dials", us.PublicKey(), jspeer.Args{"holepunch": false}, "HOLEPUNCH_ABORTED"},
+		{"forbidden by JavaScript that dials", us.PublicKey(), jspeer.Args{"holepunch": false, "fastOpen": false}, "HOLEPUNCH_ABORTED"},
 		{"forbidden by a Go server", forbids.PublicKey(), nil, "HOLEPUNCH_ABORTED"}, // its puncher ends first
 	} {
-		args := jspeer.Args{"on": theirs.On, "key": dial.to.Hex(), "localConnection": false, "fastOpen": false}
+		args := jspeer.Args{"on": theirs.On, "key": dial.to.Hex(), "localConnection": false}
 		for name, value := range dial.args {
 			args[name] = value
 		}
