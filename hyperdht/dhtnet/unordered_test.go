@@ -130,7 +130,7 @@ func TestBothSidesDescribeTheirConnection(t *testing.T) {
 func TestKeepAliveOfAConnectionCanBeSet(t *testing.T) {
 	h, server := privateNode(t)
 	n, ctx, keys := dhtnet.New(h, server), testContext(t), id.KeyPairFromSeed(id.Seed{80})
-	alive := make(chan struct{}, 100)
+	alive, announced := make(chan struct{}, 100), make(chan error, 1)
 	h.Do(func() {
 		if _, err := server.Listen(hyperdht.ListenOptions{Keys: keys, OnConnection: func(c *hyperdht.Connection) {
 			c.SetKeepAlive(0) // empty messages are messages then
@@ -139,10 +139,13 @@ func TestKeepAliveOfAConnectionCanBeSet(t *testing.T) {
 					alive <- struct{}{}
 				}
 			})
-		}}, nil); err != nil {
+		}}, func(err error) { announced <- err }); err != nil {
 			t.Error(err)
 		}
 	})
+	if err := <-announced; err != nil {
+		t.Fatal(err)
+	}
 	nodes, err := n.Nodes(ctx)
 	if err != nil {
 		t.Fatal(err)
