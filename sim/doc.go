@@ -53,6 +53,7 @@
 //	healWithin       30 s  everywhere else: what README.md promises
 //	reunionWithin   300 s  outage, for a new client too: silent bootstrap nodes are asked each minute
 //	groupWithin      35 s  group and groupchaos: a lease of 5 s, and dials; 60 s more where clients wait to register
+//	missedWithin    120 s  group and groupchaos, for clients that one member can reach
 //	crowdWithin     120 s  flashcrowd, after an outage in which the table was lost
 //	namedWithin     150 s  dns, for a client without known nodes: names are looked up each minute
 //	announcedWithin 360 s  for lookups: a round of announcing takes five minutes

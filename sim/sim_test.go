@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 // seedsEach is the number of seeds of a scenario that every test run plays, beside those that once failed; the default is
 // three. The slowest ones play one: the nightly run plays hundreds of new ones.
 var seedsEach = map[string]int{
-	"chaos": 12, "recovery": 1, "flood": 1, "natmatrix": 1, "growth": 1, "lookups": 1, "uplink": 1, "hostile": 2, "sleepers": 2, "flashcrowd": 2, "site": 2,
+	"chaos": 12, "recovery": 1, "flood": 1, "natmatrix": 1, "growth": 1, "lookups": 1, "uplink": 1, "hostile": 2, "sleepers": 2, "flashcrowd": 2, "site": 2, "traffic": 1,
 }
 
 // small are sizes at which scenarios are played that are too large for every test run.
@@ -34,6 +34,7 @@ var small = map[string]Options{
 	"outages": {Nodes: 8, Clients: 1, For: 20 * time.Second},
 	"fleet":   {Nodes: 16, Clients: 60},
 	"guesses": {Clients: 2},
+	"traffic": {Nodes: 12, Clients: 4, For: 10 * time.Minute},
 }
 
 // twice is the number of seeds of each scenario that are played a second time: its first ones. Chaos, whose seeds draw different faults,

@@ -67,17 +67,24 @@ func newGroup(t testing.TB, names ...string) *fellows {
 // newGroupOn starts a group on so many nodes of etcd.
 func newGroupOn(t testing.TB, stores int, names ...string) *fellows {
 	t.Helper()
+	lease := 2 * time.Second
+	if _, ok := t.(*testing.B); ok {
+		lease = 10 * time.Second // a busy machine delays renewals
+	}
+	return newGroupWith(t, stores, lease, names...)
+}
+
+// newGroupWith is newGroupOn with leases of a time.
+func newGroupWith(t testing.TB, stores int, lease time.Duration, names ...string) *fellows {
+	t.Helper()
 	port := process.FreePorts(t, nodes)
 	f := &fellows{
-		t: t, store: etcd.StartCluster(t, stores), started: map[string]string{}, lease: 2 * time.Second, bootstrap: fmt.Sprintf("127.0.0.1:%d", port),
+		t: t, store: etcd.StartCluster(t, stores), started: map[string]string{}, lease: lease, bootstrap: fmt.Sprintf("127.0.0.1:%d", port),
 		seed: domain.SeedFrom([32]byte{1, 2, 3}), secret: domain.SecretFrom([32]byte{4, 5, 6}), members: map[string]*member{},
 	}
 	process.Start(t, process.Command{Path: "dhtprom-scraper", Args: []string{
 		"bootstrap", "--host=127.0.0.1", fmt.Sprintf("--port=%d", port), fmt.Sprintf("--nodes=%d", nodes),
 	}}).Await("Running DHT nodes")
-	if _, ok := t.(*testing.B); ok {
-		f.lease = 10 * time.Second // a busy machine delays renewals
-	}
 	for _, name := range names {
 		f.start(name)
 	}
