@@ -76,12 +76,17 @@ func (c content) decode() (entries []domain.Entry, pins []domain.Pin, bad []erro
 		}
 		pins = append(pins, p)
 	}
+	return entries, pins, append(bad, c.badChanges()...)
+}
+
+// badChanges returns the errors of changes that cannot be read.
+func (c content) badChanges() (bad []error) {
 	for _, l := range c.changes {
 		if l.err != nil {
 			bad = append(bad, badKey(c.prefix, changesTable, l.seq, l.err))
 		}
 	}
-	return entries, pins, bad
+	return bad
 }
 
 func decodeEntry(prefix, alias string, value []byte) (domain.Entry, error) {

@@ -283,6 +283,46 @@ func acknowledge(t *testing.T, s *scraper, n byte) {
 	s.world.until(t, "a set is written", func() bool { return over })
 }
 
+// A table that takes several turns to decode is loaded whole, by alias, and so are the records that cannot be read.
+func TestLargeTableIsLoadedWhole(t *testing.T) {
+	w := newWorld(1, simkv.Config{})
+	a := w.scraper(t, "a")
+	a.leads(t)
+	const size = 3500
+	var set domain.SetChange
+	for i := range size {
+		set.Put = append(set.Put, domain.Entry{Alias: domain.Alias(fmt.Sprintf("large-%05d", i)), Key: domain.PublicKey{1, byte(i), byte(i >> 8)}, Hostname: "host"})
+	}
+	written := false
+	a.host.Do(func() { a.PutSet(set, func(err error) { written = err == nil }) })
+	w.until(t, "a set is written", func() bool { return written })
+	a.host.Do(func() {
+		w.cluster.Connect(a.host).Commit(kv.Txn{Then: []kv.Op{{Key: "/dhtprom/aliases/large-01500x", Value: []byte("?")}}}, func(kv.Result, error) {})
+	})
+	w.net.Run(time.Second)
+	var got []domain.Entry
+	var bad []error
+	loaded := 0
+	a.host.Do(func() {
+		a.Load(func(entries []domain.Entry, b []error, err error) {
+			if loaded++; err != nil {
+				t.Error(err)
+			}
+			got, bad = entries, b
+		})
+	})
+	w.until(t, "the table is loaded", func() bool { return loaded > 0 })
+	w.net.Run(time.Second)
+	if loaded != 1 || len(got) != size || len(bad) != 1 {
+		t.Fatalf("loaded %d times, %d entries, %v", loaded, len(got), bad)
+	}
+	for i, e := range got {
+		if e.Alias != set.Put[i].Alias || e.Key != set.Put[i].Key {
+			t.Fatalf("entry %d is %q, want %q", i, e.Alias, set.Put[i].Alias)
+		}
+	}
+}
+
 // A transaction of a deposed leader that is carried out when another one leads has no effect.
 func TestLateTransactionsOfAnEarlierLeaderHaveNoEffect(t *testing.T) {
 	for step := 1; ; step++ {

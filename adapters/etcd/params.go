@@ -22,6 +22,8 @@ const (
 	leaveTime = 3 * time.Second
 	// maxQueue bounds the changes that wait for the store, far above the limits of the use cases.
 	maxQueue = 1 << 16
+	// decodeStep is the number of records that Load decodes in a turn: some milliseconds.
+	decodeStep = 1000
 	// maxOps and maxSize bound the operations of a write, which also has a fence, and the bytes of their keys and values.
 	maxOps  = kv.MaxOps - 4
 	maxSize = kv.MaxBytes - 16<<10

@@ -3,6 +3,7 @@ package etcd
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/dhtprom/dhtprom/domain"
@@ -41,13 +42,40 @@ func (m *Member) Load(done func([]domain.Entry, []error, error)) {
 	m.push(job{
 		alone: func(next func()) {
 			m.read(m.cfg.Prefix, func(l kv.List, err error) {
-				entries, _, bad := m.contentOf(l).decode()
-				done(entries, bad, err)
-				next()
+				c := m.contentOf(l)
+				m.decodeEntries(c, func(entries []domain.Entry, bad []error) {
+					done(entries, append(bad, c.badChanges()...), err)
+					next()
+				})
 			})
 		},
 		done: func(err error) { done(nil, nil, err) },
 	})
+}
+
+// decodeEntries decodes entries by alias, some in each turn: all of a large table take half a second.
+func (m *Member) decodeEntries(c content, done func([]domain.Entry, []error)) {
+	aliases := slices.Sorted(maps.Keys(c.entries))
+	entries, bad := make([]domain.Entry, 0, len(aliases)), []error(nil)
+	var step func()
+	step = func() {
+		some := aliases[:min(len(aliases), decodeStep)]
+		aliases = aliases[len(some):]
+		for _, alias := range some {
+			e, err := decodeEntry(c.prefix, alias, c.entries[alias])
+			if err != nil {
+				bad = append(bad, err)
+				continue
+			}
+			entries = append(entries, e)
+		}
+		if len(aliases) > 0 {
+			m.host.Post(step)
+			return
+		}
+		done(entries, bad)
+	}
+	step()
 }
 
 // LoadPins implements ports.PinStore.
