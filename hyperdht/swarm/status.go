@@ -120,3 +120,13 @@ func (s *Swarm) Connections() []*hyperdht.Connection {
 	}
 	return list
 }
+
+// Sizes calls tell with what the swarm holds now and the bound of each; -1 stands for no bound but what the application asks for.
+func (s *Swarm) Sizes(tell func(what string, held, most int)) {
+	queued := len(s.queue.of)
+	tell("topics of a swarm", len(s.topics), maxTopics)
+	tell("peers of a swarm", len(s.peers), maxKnown+s.cfg.MaxIncoming)
+	tell("peers of a swarm that wait for a dial", queued, maxKnown+s.cfg.MaxIncoming)
+	tell("dials of a swarm", s.counts.dialling, s.cfg.MaxParallel)
+	tell("flushes of a swarm", len(s.flushes), -1)
+}

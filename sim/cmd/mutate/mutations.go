@@ -137,4 +137,10 @@ var mutations = []mutation{
 		" || udx.Question(b) != 0 {", " {", "reserve -nodes 12 -clients 1 -for 1m -seed 24"},
 	{"those heard last say whether we have moved", "hyperdht/internal/rpc/move.go",
 		"		if at++; q.asked*known >= at*askedNodes {\n			continue\n		}\n", "		if at++; q.asked >= 5 || known == 0 {\n			continue\n		}\n", "byzantine -seed 6"},
+
+	// Swarms.
+	{"topics are not refreshed", "hyperdht/swarm/topic.go",
+		"		return\n	}\n	t.refresh()\n}\n", "		return\n	}\n}\n", "swarms"},
+	{"a connection that another one replaces stays open", "hyperdht/swarm/listen.go",
+		"		s.detach(p).Destroy(ErrDuplicate)\n", "		s.detach(p)\n", "swarms"},
 }
