@@ -92,11 +92,8 @@ func TestDialsInBothDirectionsEndInOneConnection(t *testing.T) {
 	for seed := range uint64(12) {
 		w := newWorld(t, 10+seed, 0)
 		a, b := w.add(nil, swarm.Config{}), w.add(nil, swarm.Config{})
-		for _, m := range w.all {
-			if err := w.wait("the server", func(done func(error)) { m.do(func(s *swarm.Swarm) { s.Listen(done) }) }); err != nil {
-				t.Fatal(err)
-			}
-		}
+		a.listen()
+		b.listen()
 		w.run(time.Duration(seed) * 7 * time.Millisecond)
 		a.do(func(s *swarm.Swarm) { s.JoinPeer(b.keys.Public) })
 		w.run(time.Duration(seed) * 5 * time.Millisecond)
@@ -589,7 +586,108 @@ func TestFailedRefreshesAreRepeated(t *testing.T) {
 	if err == nil {
 		t.Fatal("a lookup without a network has succeeded")
 	}
+	b.do(func(s *swarm.Swarm) {
+		if st, _ := s.Topic(topic); st.Err == nil || st.Next < 4*time.Second || st.Next > 6300*time.Millisecond {
+			t.Errorf("after the first failure: %+v", st)
+		}
+	})
 	w.run(20 * time.Second)
 	b.router.SetAccess(simnet.Link{})
 	w.until("they are linked", 2*time.Minute, func() bool { return linked(a, b) })
+}
+
+// byKey orders two members: the one with the greater key is the second.
+func byKey(a, b *member) (lesser, greater *member) {
+	if slices.Compare(a.keys.Public[:], b.keys.Public[:]) > 0 {
+		return b, a
+	}
+	return a, b
+}
+
+func (m *member) listen() {
+	m.w.t.Helper()
+	if err := m.w.wait("the server", func(done func(error)) { m.do(func(s *swarm.Swarm) { s.Listen(done) }) }); err != nil {
+		m.w.t.Fatal(err)
+	}
+}
+
+// The side with the greater key has dialled; the other one crashes and dials itself. That replaces the connection at once, since it has
+// lasted.
+func TestLastingConnectionIsReplacedWhateverTheKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 40, 0)
+	lesser, greater := byKey(w.add(nil, swarm.Config{}), w.add(nil, swarm.Config{}))
+	lesser.listen()
+	greater.listen()
+	greater.do(func(s *swarm.Swarm) { s.JoinPeer(lesser.keys.Public) })
+	w.until("they are linked", 10*time.Second, func() bool { return linked(lesser, greater) })
+	w.run(10 * time.Second)
+	lesser.restart()
+	lesser.do(func(s *swarm.Swarm) { s.JoinPeer(greater.keys.Public) })
+	w.until("they are linked again", 2*time.Second, func() bool { return linked(lesser, greater) })
+	if c := greater.open(lesser)[0]; c.IsInitiator() {
+		t.Error("the side that has not crashed has dialled")
+	}
+}
+
+// A dial that the other side does not answer gives way to the other side's, even at the side with the greater key.
+func TestUnansweredDialGivesWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 41, 0)
+	deaf := true
+	admit := swarm.Config{Admit: func(id.PublicKey) bool { return !deaf }}
+	lesser, greater := byKey(w.add(nil, admit), w.add(nil, admit))
+	lesser.listen()
+	greater.listen()
+	deaf = false // for the moment in which the greater one asks whether it may dial
+	greater.do(func(s *swarm.Swarm) { s.JoinPeer(lesser.keys.Public) })
+	deaf = true
+	w.run(500 * time.Millisecond)
+	deaf = false
+	lesser.do(func(s *swarm.Swarm) { s.JoinPeer(greater.keys.Public) })
+	w.until("they are linked", time.Second, func() bool { return linked(lesser, greater) })
+	if s := greater.status(); s.Dialling != 0 || s.Incoming != 1 || s.Stats.Duplicates != 1 || s.Stats.Dials != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// The side that was dialled leaves it to the other one to dial again, for five seconds.
+func TestDialledSideWaitsForTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 42, 0)
+	a, b := w.add(nil, swarm.Config{}), w.add(nil, swarm.Config{})
+	a.listen()
+	b.listen()
+	a.do(func(s *swarm.Swarm) { s.JoinPeer(b.keys.Public) })
+	w.until("a has dialled", 10*time.Second, func() bool { return linked(a, b) })
+	w.run(20 * time.Second)
+	b.restart()
+	b.listen()
+	b.do(func(s *swarm.Swarm) { s.JoinPeer(a.keys.Public) })
+	w.until("b has dialled", 10*time.Second, func() bool { return linked(a, b) && b.open(a)[0].IsInitiator() })
+	w.run(20 * time.Second)
+	b.do(func(s *swarm.Swarm) { s.LeavePeer(a.keys.Public) })
+	c := a.open(b)[0]
+	a.host.Do(func() { c.Destroy(nil) })
+	w.run(4800 * time.Millisecond)
+	early := a.status().Stats.Dials
+	w.run(2 * time.Second)
+	if late := a.status().Stats.Dials; early != 1 || late != 2 || b.status().Stats.Dials != 1 {
+		t.Errorf("%d dials before five seconds, %d after, want 1 and 2", early, late)
+	}
+}
+
+// A flush waits for peers that wait for others' dials to end.
+func TestFlushWaitsForQueuedPeers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 43, 0)
+	for range 4 {
+		w.add(nil, swarm.Config{}).join(topic, server)
+	}
+	w.run(20 * time.Second)
+	a := w.add(nil, swarm.Config{MaxParallel: 1})
+	a.join(topic, client)
+	if err := a.flush(); err != nil || len(a.got) != 4 {
+		t.Errorf("%v, %d connections", err, len(a.got))
+	}
 }
