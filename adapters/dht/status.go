@@ -49,7 +49,7 @@ func stateOf(s hyperdht.Status, closing bool) string {
 	switch {
 	case closing:
 		return stateClosed
-	case !s.Ready && s.Nodes == 0: // records may be announced, and peers met, before bootstrapping is complete
+	case !s.Ready && s.Nodes == 0 && !s.Silent: // records may be announced, and peers met, before bootstrapping is complete
 		return "starting"
 	case !s.Online, s.Silent, s.Nodes == 0:
 		return "offline"

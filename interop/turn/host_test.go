@@ -71,6 +71,12 @@ func via(t testing.TB, h *udp.Host, s *serverof.Server, way string) turn.Server 
 	case "UDP":
 		server.Addr = s.UDP
 		return server
+	case "TLS over IPv6":
+		uri, err := turn.ParseURI("turns:" + s.TLS6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg = pipes.Config{Server: uri.Addr(), TLS: &tls.Config{RootCAs: s.Roots, MinVersion: tls.VersionTLS12}}
 	case "TLS":
 		cfg = pipes.Config{Server: s.TLS, TLS: &tls.Config{RootCAs: s.Roots, MinVersion: tls.VersionTLS12}}
 	}
@@ -127,7 +133,7 @@ func expect(t *testing.T, received chan []byte, want []byte) {
 func TestDatagramsOfAllSizesArrive(t *testing.T) {
 	for _, server := range servers {
 		s := server.start(t)
-		for _, way := range []string{"UDP", "TCP", "TLS"} {
+		for _, way := range []string{"UDP", "TCP", "TLS", "TLS over IPv6"} {
 			t.Run(server.name+" over "+way, func(t *testing.T) {
 				r := relay(t, func(h *udp.Host) []turn.Server { return []turn.Server{via(t, h, s, way)} })
 				at := r.awaitUp()

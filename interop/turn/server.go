@@ -32,7 +32,8 @@ const (
 // Server is a running TURN server on loopback. It ends with its test.
 type Server struct {
 	TCP, TLS, UDP string // as host:port
-	// Roots trust its certificate, which is that of 127.0.0.1.
+	TLS6          string // the port of TLS on the loopback address of IPv6, where the server listens there; relays are IPv4
+	// Roots trust its certificate, which is that of the loopback addresses.
 	Roots *x509.CertPool
 
 	stop  func()
@@ -49,8 +50,11 @@ func (s *Server) Kill() { s.stop() }
 // Restart starts it again, at the same addresses.
 func (s *Server) Restart() { s.start() }
 
-// certificate writes a certificate for an IP address and its key, and returns the pool that trusts it.
-func certificate(t testing.TB, ip net.IP) (certFile, keyFile string, roots *x509.CertPool) {
+// loopback are the addresses of the servers.
+var loopback = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+
+// certificate writes a certificate for IP addresses and its key, and returns the pool that trusts it.
+func certificate(t testing.TB, ips ...net.IP) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -58,7 +62,7 @@ func certificate(t testing.TB, ip net.IP) (certFile, keyFile string, roots *x509
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "turn"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{ip}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		IPAddresses: ips, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -95,6 +99,8 @@ func newServer(t testing.TB, roots *x509.CertPool) (s *Server, ports [2]string) 
 	t.Helper()
 	s = &Server{TCP: process.FreeAddress(t), TLS: process.FreeAddress(t), Roots: roots}
 	s.UDP = s.TCP
+	_, secure, _ := net.SplitHostPort(s.TLS)
+	s.TLS6 = net.JoinHostPort(net.IPv6loopback.String(), secure)
 	for i, addr := range []string{s.TCP, s.TLS} {
 		_, ports[i], _ = net.SplitHostPort(addr)
 	}
@@ -105,10 +111,10 @@ func newServer(t testing.TB, roots *x509.CertPool) (s *Server, ports [2]string) 
 func StartCoturn(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	path := tool.Require(t, "turnserver")
-	certFile, keyFile, roots := certificate(t, net.IPv4(127, 0, 0, 1))
+	certFile, keyFile, roots := certificate(t, loopback...)
 	s, ports := newServer(t, roots)
 	args := append([]string{
-		"-n", "--log-file=stdout", "--no-cli", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers",
+		"-n", "--log-file=stdout", "--no-cli", "--listening-ip=127.0.0.1", "--listening-ip=::1", "--relay-ip=127.0.0.1", "--allow-loopback-peers",
 		"--listening-port=" + ports[0], "--tls-listening-port=" + ports[1], "--cert=" + certFile, "--pkey=" + keyFile,
 		"--lt-cred-mech", "--user=" + Username + ":" + Password, "--realm=dhtprom.test", "--pidfile=" + filepath.Join(t.TempDir(), "pid"),
 		"--userdb=" + filepath.Join(t.TempDir(), "db"), "--no-dtls",
@@ -140,7 +146,7 @@ func awaitTCP(t testing.TB, addr string) {
 // StartPion starts the server of node/turnserver.
 func StartPion(t testing.TB) *Server {
 	t.Helper()
-	certFile, keyFile, roots := certificate(t, net.IPv4(127, 0, 0, 1))
+	certFile, keyFile, roots := certificate(t, loopback...)
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		t.Fatal(err)
@@ -152,16 +158,20 @@ func StartPion(t testing.TB) *Server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		secure, err := tls.Listen("tcp4", s.TLS, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-		if err != nil {
-			t.Fatal(err)
+		listeners := []net.Listener{tcp}
+		for _, at := range []string{s.TLS, s.TLS6} {
+			secure, err := tls.Listen("tcp", at, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+			if err != nil {
+				t.Fatal(err)
+			}
+			listeners = append(listeners, secure)
 		}
 		udp, err := net.ListenPacket("udp4", s.UDP)
 		if err != nil {
 			t.Fatal(err)
 		}
 		running, err = turnserver.New(turnserver.Config{
-			Listeners: []net.Listener{tcp, secure}, Packets: []net.PacketConn{udp}, Public: netip.MustParseAddr("127.0.0.1"),
+			Listeners: listeners, Packets: []net.PacketConn{udp}, Public: netip.MustParseAddr("127.0.0.1"),
 			Users: map[string]string{Username: Password}, Secret: Secret, AllowPeers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		})
 		if err != nil {

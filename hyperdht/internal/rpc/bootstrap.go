@@ -113,6 +113,9 @@ func (e *Endpoint) start() {
 	if e.Closed() {
 		return
 	}
+	if e.offline() {
+		e.unheard()
+	}
 	e.sampleAddress()
 	e.bootstrapRound(bootstrapRound{quick: e.Firewalled() && !e.cfg.NoQuickFirewall && !e.standing.forced})
 }

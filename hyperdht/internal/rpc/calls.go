@@ -31,12 +31,12 @@ type calls struct {
 	heard      host.Instant     // when the last answer came; zero for never
 	adaptive   *adaptiveTimeout // nil: each request waits for RequestTimeout
 	faults     *states.Faults
-	timedOut   func(*Call) // is called after a call has timed out for the last time
+	late       func(*Call) // is called after a transmission was not answered in time; after the last one the call has ended
 	reply      Reply       // that a query is looking at
 }
 
-func (cs *calls) init(h host.Host, adaptive bool, faults *states.Faults, timedOut func(*Call)) {
-	cs.host, cs.faults, cs.timedOut = h, faults, timedOut
+func (cs *calls) init(h host.Host, adaptive bool, faults *states.Faults, late func(*Call)) {
+	cs.host, cs.faults, cs.late = h, faults, late
 	cs.window.drained = h.Now()
 	if adaptive {
 		cs.adaptive = new(adaptiveTimeout)
@@ -159,6 +159,7 @@ func (cs *calls) expire() {
 		default:
 			cs.requests.Retries++
 			cs.send(c)
+			cs.late(c)
 		}
 	}
 	cs.armDeadline()
@@ -171,7 +172,7 @@ func (cs *calls) timeOut(c *Call) {
 	}
 	cs.end(c)
 	c.fail(ErrTimeout)
-	cs.timedOut(c)
+	cs.late(c)
 }
 
 // find is the call that a response with an id, from an address, may answer; nil if none waits for it.

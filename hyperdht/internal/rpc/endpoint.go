@@ -48,7 +48,7 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	e.network = network{condition: condition{online: true}, interfaces: h.Addrs()}
 	e.address.sampler = new(nat.Sampler)
 	e.answering.init(now)
-	e.calls.init(h, cfg.AdaptiveTimeout, &e.faults, e.timedOut)
+	e.calls.init(h, cfg.AdaptiveTimeout, &e.faults, e.late)
 	e.nodes.filter = cfg.FilterNode
 	if cfg.Firewalled != nil && !*cfg.Firewalled {
 		e.standing.access = reachable

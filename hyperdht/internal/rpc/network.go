@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/dhtprom/dhtprom/hyperdht/internal/kad"
 	"github.com/dhtprom/dhtprom/hyperdht/internal/wire"
@@ -10,7 +11,8 @@ import (
 // network owns the state of the network: whether this machine has one, how well it answers, and whether DHT nodes answer
 // at all.
 //
-// Once bootstrapping has ended DHT nodes answer, or not a single one has. They are silent after silentRequests without an answer, for
+// They are silent from the start if the machine has no address, and a second later if none has answered. Once bootstrapping has ended DHT nodes
+// answer, or not a single one has. They are silent after silentRequests without an answer, for
 // silentAfter, and any answer ends that. Doubt finds that out sooner.
 //
 // Health judges how well they answer, once enough requests were made in a tick; an idle node makes too few.
@@ -75,14 +77,30 @@ func (e *Endpoint) Doubt() {
 // mayDoubt allows the next doubt, with each tick.
 func (e *Endpoint) mayDoubt() { e.network.doubted = e.network.doubting }
 
-// timedOut is called after a call has timed out for the last time.
-func (e *Endpoint) timedOut(c *Call) {
-	if c.node {
+// late is called after a transmission was not answered in time.
+func (e *Endpoint) late(c *Call) {
+	if c.node && c.state == callEnded {
 		e.nodeLost(c)
 	}
-	if e.calls.unanswered == silentRequests {
+	switch {
+	case e.calls.heard == 0:
+		e.unheard()
+	case e.calls.unanswered == silentRequests:
 		e.Doubt()
 	}
+}
+
+// unheard reports that no node has answered since the start, a second after the first request. Bootstrapping goes on for some seconds more.
+func (e *Endpoint) unheard() {
+	if e.running() && e.network.reach == reachStarting && !e.Alone() {
+		e.setReach(reachSilent)
+	}
+}
+
+// offline reports whether this machine has no address from which a bootstrap node could be reached.
+func (e *Endpoint) offline() bool {
+	local := func(b Bootstrap) bool { return b.Addr.IsLoopback() }
+	return len(e.network.interfaces) == 0 && !slices.ContainsFunc(e.cfg.Bootstrap, local)
 }
 
 // answered notes an answer, of a DHT node or of a peer.
