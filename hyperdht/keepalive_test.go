@@ -106,3 +106,25 @@ func TestKeepAliveOfANodeIsThatOfItsConnections(t *testing.T) {
 		})
 	}
 }
+
+// A node without keep-alives notices the loss of a relay nevertheless, and so the end of what it carries.
+func TestLinksToRelaysKeepTheirKeepAlive(t *testing.T) {
+	dialler, answerer := random(), random()
+	dialler.cfg.ConnectionKeepAlive, answerer.cfg.ConnectionKeepAlive = -1, -1
+	l := newLab(t, 4, dialler, answerer)
+	relay, _ := l.relay(hyperdht.RelayConfig{})
+	l.listen(hyperdht.ListenOptions{RelayThrough: throughRelay, NeverPunch: true})
+	c := l.dial(hyperdht.ConnectOptions{})
+	if !l.net.RunUntil(c.Opened, time.Minute) || c.Path() != hyperdht.PathRelayed {
+		t.Fatalf("opened %v, path %v", c.Opened(), c.Path())
+	}
+	l.run(10 * time.Second)
+	if c.Closed() {
+		t.Fatal("closed without a reason")
+	}
+	l.off(relay)
+	l.run(30 * time.Second) // the relay would end a pair without traffic after a minute
+	if !c.Closed() {
+		t.Error("the connection outlives its relay")
+	}
+}

@@ -70,7 +70,7 @@ type Config struct {
 	RelayAddrs map[id.PublicKey][]HostPort
 	// ConnectionKeepAlive is the interval of silence after which each connection sends an empty message, unless
 	// Connection.SetKeepAlive sets another; 0 means 5 s, a negative one never. A connection closes with ErrPeerSilent when nothing
-	// has come from its peer for three intervals. Those to blind relays keep to 5 s.
+	// has come from its peer for three intervals. Those to blind relays keep to 5 s; a relay of this package ends what carries nothing for a minute.
 	ConnectionKeepAlive time.Duration
 	// QuickReach makes the node ask a few DHT nodes when a connection stalls or requests are not answered, and OnReach run within
 	// seconds where none answers, instead of half a minute: for a caller that has another way to the internet. Where many packets are

@@ -33,8 +33,8 @@ func (d *dialPunch) vetoed() bool {
 	return admit != nil && !admit(d.u.plan(d.c.remote))
 }
 
-// punchVetoed reports whether the application of the server forbids the punch. It is not asked while the punch is under way.
+// punchVetoed reports whether the application of the server forbids the punch.
 func (ic *incoming) punchVetoed() bool {
 	admit := ic.s.cfg.AdmitPunch
-	return admit != nil && !ic.puncher.punching() && !admit(ic.puncher.plan(ic.attemptTrace.key))
+	return admit != nil && !admit(ic.puncher.plan(ic.attemptTrace.key))
 }

@@ -26,26 +26,33 @@ func TestPunchIsTheApplicationsDecision(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			l := newLab(t, 4, cone(), cone())
 			var asked [2][]hyperdht.Punch
-			server := hyperdht.ListenOptions{AdmitPunch: func(p hyperdht.Punch) bool {
-				asked[1] = append(asked[1], p)
-				return !tc.vetoes.answerer
-			}}
+			var server hyperdht.ListenOptions
+			if !tc.vetoes.dialler { // else the server would send no early probe, which alone can open a path
+				server.AdmitPunch = func(p hyperdht.Punch) bool {
+					asked[1] = append(asked[1], p)
+					return !tc.vetoes.answerer
+				}
+			}
 			if tc.relay {
 				l.relay(hyperdht.RelayConfig{})
 				server.RelayThrough = throughRelay
 			}
 			l.listen(server)
-			c := l.dial(hyperdht.ConnectOptions{AdmitPunch: func(p hyperdht.Punch) bool {
-				asked[0] = append(asked[0], p)
-				return !tc.vetoes.dialler
-			}})
+			var client hyperdht.ConnectOptions
+			if !tc.vetoes.answerer { // else the dialler would not open its NAT early
+				client.AdmitPunch = func(p hyperdht.Punch) bool {
+					asked[0] = append(asked[0], p)
+					return !tc.vetoes.dialler
+				}
+			}
+			c := l.dial(client)
 			var ended error
 			l.dialler.host.Do(func() { c.OnClose(func(err error) { ended = err }) })
 			l.run(time.Minute)
 			if c.Path() != tc.path || !errors.Is(ended, tc.err) || c.Closed() != (tc.err != nil) {
 				t.Errorf("path %v, closed %v with %v", c.Path(), c.Closed(), ended)
 			}
-			if len(asked[0]) != 1 || tc.vetoes.dialler != (len(asked[1]) == 0) {
+			if tc.vetoes.answerer != (len(asked[0]) == 0) || tc.vetoes.dialler != (len(asked[1]) == 0) {
 				t.Fatalf("asked %v", asked)
 			}
 			for side, at := range [2][2]*actor{{l.dialler, l.answerer}, {l.answerer, l.dialler}} {

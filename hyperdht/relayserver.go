@@ -141,7 +141,6 @@ func (r *RelayServer) Close(done func()) { r.server.Close(done) }
 
 func (r *RelayServer) accept(c *Connection) {
 	s := &relayClient{r: r, key: c.RemotePublicKey(), conn: c}
-	c.SetKeepAlive(connectionKeepAlive)
 	m := mux.New(c)
 	c.OnOpen(s.opened)
 	ch, err := m.Open(mux.ChannelOptions{
