@@ -64,6 +64,9 @@ const (
 	mappingEvery = 10 * time.Second
 	// mappingPatience is the time after which a node whose NAT cannot be classified asks for a mapping.
 	mappingPatience = 30 * time.Second
+	// mappingLosses is the number of lost punches after which a node with a NAT that can be punched asks for a mapping: one is often the fault
+	// of the other side.
+	mappingLosses = 2
 	// mappingTries is the number of verifications of a mapping, mappingRetry the time between two, and mappingRest the time until a
 	// router that forwards nothing is asked again.
 	mappingTries = 3

@@ -12,7 +12,7 @@ import (
 type PortMapping uint8
 
 const (
-	// MapAuto asks if the NAT gives each remote end another port, or punches have failed, or the NAT cannot be classified.
+	// MapAuto asks if the NAT gives each remote end another port, or two punches have failed, or the NAT cannot be classified.
 	MapAuto PortMapping = iota
 	// MapAlways asks whenever the node is behind a NAT or firewall.
 	MapAlways
@@ -85,7 +85,7 @@ func (m *portMapping) needed() bool {
 	}
 	p := s.Peering
 	unknown := !s.Public.IsValid() && m.transport.host.Now().Sub(m.since) >= mappingPatience
-	return unknown || s.Public.IsValid() && s.Public.Port() == 0 || p.PunchesConsistentLost+p.PunchesRandomLost > 0
+	return unknown || s.Public.IsValid() && s.Public.Port() == 0 || p.PunchesConsistentLost+p.PunchesRandomLost >= mappingLosses
 }
 
 // mapped is called with what the router has mapped, or the zero address when that is lost.

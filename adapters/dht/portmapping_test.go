@@ -124,6 +124,28 @@ func TestMappingIsAskedForIfNeeded(t *testing.T) {
 	}
 }
 
+// One lost punch may be the fault of the other side.
+func TestMappingIsAskedForAfterTheSecondLostPunch(t *testing.T) {
+	n := newNet(t, 99)
+	server := n.home("server", simnet.PortRestricted(), &simnet.PortMapping{PCP: true}, dht.MapAuto)
+	n.serves(server)
+	client := n.home("client", simnet.PortRestricted(), nil, dht.MapAuto)
+	n.net.SetFilter(func(d simnet.Datagram) bool {
+		return d.From.Addr() != client.host.Addr() || d.To.Addr() != server.router.Addr()
+	})
+	for losses := 1; losses <= 2; losses++ {
+		n.connects(client, server)
+		n.until("the punch is lost", time.Minute, func() bool {
+			p := server.node.Status().Peering
+			return p.PunchesConsistentLost+p.PunchesRandomLost == uint64(losses)
+		})
+		n.net.Run(15 * time.Second)
+		if got := len(server.router.StaticMappings()); got != losses-1 {
+			t.Errorf("after %d lost punches: %d mappings", losses, got)
+		}
+	}
+}
+
 func TestMappingIsReleasedOnClose(t *testing.T) {
 	n := newNet(t, 95)
 	h := n.home("server", simnet.SymmetricRandom(), &simnet.PortMapping{PCP: true}, dht.MapAuto)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
@@ -67,6 +68,7 @@ type Client struct {
 	checked host.Instant // when Check last asked the router
 	closed  []func()
 	status  Status
+	faults  states.Faults
 }
 
 // clientState is the state of a Client.
@@ -80,6 +82,22 @@ const (
 	stateClosing
 	stateClosed
 )
+
+var clientTable = &states.Table[clientState]{Name: "client", States: []states.Rule[clientState]{
+	stateIdle:    {Name: "idle", Why: "until Start", Next: []clientState{stateAsking, stateResting, stateClosed}},
+	stateAsking:  {Name: "asking", Limit: askLimit, Next: []clientState{stateMapped, stateResting, stateIdle, stateClosed}},
+	stateMapped:  {Name: "mapped", Why: "as long as the router renews it", Next: []clientState{stateAsking, stateResting, stateIdle, stateClosing}},
+	stateResting: {Name: "resting", Limit: restLimit, Next: []clientState{stateAsking, stateIdle, stateClosed}},
+	stateClosing: {Name: "closing", Limit: closeLimit, Next: []clientState{stateClosed}},
+	stateClosed:  {Name: "closed"},
+}}
+
+// become changes the state.
+func (c *Client) become(next clientState) {
+	if c.state != next {
+		clientTable.Become(&c.state, next, &c.faults)
+	}
+}
 
 // mapping is the mapping at the router.
 type mapping struct {
@@ -125,7 +143,7 @@ func (c *Client) Stop() {
 	c.sendRelease()
 	c.forget()
 	c.shut()
-	c.state = stateIdle
+	c.become(stateIdle)
 }
 
 // Check asks the router at once, because it may have been restarted or be another one: after a change of the network. It is limited, and has
@@ -145,22 +163,22 @@ func (c *Client) Check() {
 	}
 }
 
-// Close releases the mapping and calls done after that, within half a second.
+// Close releases the mapping and calls done after that, within a second.
 func (c *Client) Close(done func()) {
 	c.closed = append(c.closed, done)
 	switch {
 	case c.state == stateClosing:
 		return
 	case c.state == stateClosed || c.socket == nil || !c.mapping.external.IsValid():
-		c.state = stateClosed
+		c.become(stateClosed)
 		c.shut()
 		c.h.Defer(c.finish)
 		return
 	}
 	c.stopTimers()
-	c.state = stateClosing
+	c.become(stateClosing)
 	end := func() {
-		c.state = stateClosed
+		c.become(stateClosed)
 		c.shut()
 		c.finish()
 	}
@@ -183,7 +201,7 @@ func (c *Client) begin() {
 	if !c.open() {
 		return
 	}
-	c.state = stateAsking
+	c.become(stateAsking)
 	host.Draw(c.h.Rand(), c.mapping.nonce[:])
 	c.clock = routerClock{}
 	c.askPCP()
@@ -334,7 +352,7 @@ func (c *Client) lose(problem string, pause time.Duration) {
 
 func (c *Client) rest(problem string, pause time.Duration) {
 	c.shut()
-	c.state = stateResting
+	c.become(stateResting)
 	c.status.Problem = problem
 	c.timer = c.h.AfterFunc(c.jitter(pause), c.begin)
 }

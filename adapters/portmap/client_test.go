@@ -35,6 +35,11 @@ func newLab(t *testing.T, how simnet.PortMapping) *lab {
 	l.router.MapPorts(inner, how)
 	l.host = l.router.AddHost("us", us)
 	l.Client = New(l.host, Config{Port: port, OnMapping: func(a netip.AddrPort) { l.seen = append(l.seen, a) }})
+	t.Cleanup(func() {
+		if l.faults.Wrong > 0 {
+			t.Error(l.faults.Last)
+		}
+	})
 	return l
 }
 

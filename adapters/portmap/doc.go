@@ -25,4 +25,19 @@
 // one. PCP answers have the nonce of the request.
 //
 // A mapping is a claim of the router: the caller has to verify that datagrams arrive before it relies on it.
+//
+// # States
+//
+// A client has one mapping at most.
+//
+// Client:
+//
+//	idle     -       ──▶ asking, resting, closed
+//	         (no limit: until Start)
+//	asking   15s     ──▶ mapped, resting, idle, closed
+//	mapped   -       ──▶ asking, resting, idle, closing
+//	         (no limit: as long as the router renews it)
+//	resting  1h6m0s  ──▶ asking, idle, closed
+//	closing  1s      ──▶ closed
+//	closed   -
 package portmap

@@ -41,6 +41,11 @@ const (
 	// releaseTransmissions and releaseTimeout of a release. A mapping that is not released ends with its lifetime.
 	releaseTransmissions = 2
 	releaseTimeout       = 250 * time.Millisecond
+	// askLimit bounds a round of requests: by PCP, then for the address and the mapping by NAT-PMP. restLimit bounds a rest, and closeLimit a
+	// release.
+	askLimit   = 15 * time.Second
+	restLimit  = restAfterSilence * 11 / 10
+	closeLimit = time.Second
 	// checkEvery is the least time between two uses of Check that ask the router.
 	checkEvery = 10 * time.Second
 )

@@ -53,7 +53,7 @@ func (c *Client) answered(a *answer) {
 	if r.protocol == PCP && a.version != pcpVersion {
 		if c.state == stateMapped { // the router has another software than before
 			c.forget()
-			c.state = stateAsking
+			c.become(stateAsking)
 		}
 		c.mapping.protocol = NATPMP
 		c.askAddress()
@@ -114,7 +114,7 @@ func (c *Client) mapped(external netip.AddrPort, life time.Duration) {
 	}
 	now := c.h.Now()
 	m.external, m.expires = external, now.Add(life)
-	c.state = stateMapped
+	c.become(stateMapped)
 	c.status.External, c.status.Lifetime, c.status.Expires, c.status.Problem = external, life, m.expires, ""
 	// Between a half and five eighths of the lifetime (RFC 6887, section 11.2.1).
 	wait := life/2 + time.Duration(host.DrawUint64(c.h.Rand())%uint64(life/8+1))

@@ -66,7 +66,7 @@ var rules = []rule{
 	// Adapters meet in cmd and nowhere else.
 	{"adapters/dht", "adapters/dht/muxscrape hyperdht hyperdht/compact hyperdht/id hyperdht/mux hyperdht/muxrpc domain ports ports/host ports/bound ports/scrape", anything, "the one adapter over hyperdht, and only over its public face"},
 	{"adapters/dht/muxscrape", "hyperdht/compact hyperdht/mux domain ports ports/bound", "", "scrapes over any mux; aliases and sessions are not known here"},
-	{"adapters/portmap", "ports/host ports/bound", anything, "a mapping at the router"},
+	{"adapters/portmap", "internal/states ports/host ports/bound", anything, "a mapping at the router"},
 	{"adapters/stun", "internal/stunattr ports/host ports/bound", anything, "an address probe for hyperdht"},
 	{"adapters/uplinks", "domain ports ports/host", "", "two transports as one; what they are made of is not known here"},
 	{"adapters/turn", "internal/states internal/stunattr ports/bound ports/host ports/pipe", "github.com/pion/stun", "a host on another host; what runs on it is not known here"},
