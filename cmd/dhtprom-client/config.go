@@ -106,7 +106,11 @@ func load(f *flags, stdin io.Reader, log *slog.Logger) (cfg config, err error) {
 	if err := cfg.take(invites); err != nil {
 		return cfg, err
 	}
-	if cfg.node.TURN, err = f.turn.Config(turnServers(invites), memoryBeside(cfg.node.NodesFile)); err != nil {
+	turn := f.turn // a reload reads the file again
+	if err := turn.Take(file.turn); err != nil {
+		return cfg, &cli.UsageError{Err: err}
+	}
+	if cfg.node.TURN, err = turn.Config(turnServers(invites), memoryBeside(cfg.node.NodesFile)); err != nil {
 		return cfg, err
 	}
 	for i, s := range cfg.client.Scrapers {

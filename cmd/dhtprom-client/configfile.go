@@ -22,6 +22,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/source/exporter"
 	"github.com/dhtprom/dhtprom/adapters/source/families"
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/cmd/internal/turnflags"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -34,6 +35,7 @@ type fileConfig struct {
 	targets  []target
 	labels   map[string]string
 	fileSD   []fileSD
+	turn     *turnflags.File // nil without
 }
 
 // fileScraper is a scraper of the file: a key with a secret file, or an invite file.
@@ -83,6 +85,7 @@ func parseConfigFile(path string, b []byte) (fileConfig, error) {
 		"targets": func(n *yaml.Node, field string) {
 			r.sequence(n, field, func(n *yaml.Node, field string) { c.targets = append(c.targets, targets.read(n, field)) })
 		},
+		"turn":   func(n *yaml.Node, field string) { c.turn = r.turn(n, field) },
 		"labels": func(n *yaml.Node, field string) { c.labels = r.labels(n, field) },
 		"file_sd_configs": func(n *yaml.Node, field string) {
 			r.sequence(n, field, func(n *yaml.Node, field string) { c.fileSD = append(c.fileSD, targets.fileSD(n, field)) })
@@ -259,6 +262,22 @@ func (r *fileReader) scraper(n *yaml.Node, field string) fileScraper {
 		r.fail(n, field, "want key and secret_file, or invite_file")
 	}
 	return s
+}
+
+func (r *fileReader) turn(n *yaml.Node, field string) *turnflags.File {
+	t := &turnflags.File{}
+	before := len(r.errs)
+	r.mapping(n, field, map[string]func(*yaml.Node, string){
+		"mode":             read(r, &t.Mode, turnflags.CheckMode),
+		"servers":          list(r, &t.Servers, turnflags.Server),
+		"credentials_file": r.file(&t.Credentials),
+		"proxy":            read(r, &t.Proxy, turnflags.CheckProxy),
+		"ca_file":          r.file(&t.CA),
+	})
+	if len(r.errs) == before && (len(t.Servers) > 0) != (t.Credentials != "") {
+		r.fail(n, field, "want servers and credentials_file together")
+	}
+	return t
 }
 
 // targetReader reads targets, one after the other.

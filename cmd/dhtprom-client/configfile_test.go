@@ -96,11 +96,11 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 	for file, want := range map[string]string{
 		"":                                       "c.yml:1: the file is empty, want targets",
 		"# nothing\n":                            "c.yml:1: the file is empty, want targets",
-		"targets":                                "c.yml:1: want a mapping with some of file_sd_configs, labels, scrapers, targets; got one value",
-		"- a":                                    "c.yml:1: want a mapping with some of file_sd_configs, labels, scrapers, targets; got a list",
+		"targets":                                "c.yml:1: want a mapping with some of file_sd_configs, labels, scrapers, targets, turn; got one value",
+		"- a":                                    "c.yml:1: want a mapping with some of file_sd_configs, labels, scrapers, targets, turn; got a list",
 		"targets: [\n":                           "c.yml:1: did not find expected node content",
 		"a: b\nc: \"\n":                          "c.yml:2: found unexpected end of stream",
-		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of file_sd_configs, labels, scrapers, targets`,
+		"\ntargts: []":                           `c.yml:2: unknown field "targts", want some of file_sd_configs, labels, scrapers, targets, turn`,
 		"targets: x":                             "c.yml:1: targets: want a list, got one value",
 		"targets:\n":                             "c.yml:1: targets: want a list, got nothing",
 		"targets:\n  - 5":                        "c.yml:2: targets[0]: want a mapping with some of " + targetFields + "; got one value",
@@ -135,8 +135,8 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 		"scrapers:\n  - {}":                                                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: x\n    secret_file: x":                         "c.yml:2: scrapers[0]: want key and secret_file, or invite_file",
 		"scrapers:\n  - invite_file: ''":                                            "c.yml:2: scrapers[0].invite_file: want a file name",
-		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of file_sd_configs, labels, scrapers, targets\nc.yml:1: targets[0]: want a mapping with some of " + targetFields + "; got a list",
-		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of file_sd_configs, labels, scrapers, targets",
+		"x: &x [*x]\ntargets: *x":                                                   "c.yml:1: unknown field \"x\", want some of file_sd_configs, labels, scrapers, targets, turn\nc.yml:1: targets[0]: want a mapping with some of " + targetFields + "; got a list",
+		"targets:\n  - alias: a\n    url: x\n    check: x\n  - {}\nmore: hunter2\n": "c.yml:3: targets[0].url: unsupported scheme: want something like http://localhost:9100/metrics or unix:///run/exporter.sock:/metrics\nc.yml:4: targets[0].check: want true or false, got \"x\"\nc.yml:5: targets[1].alias: missing\nc.yml:6: unknown field \"more\", want some of file_sd_configs, labels, scrapers, targets, turn",
 	} {
 		_, err := parseConfigFile("c.yml", []byte(file))
 		if err == nil || err.Error() != want {
@@ -151,6 +151,7 @@ func TestConfigurationFilesErrorsSayWhereAndWhat(t *testing.T) {
 func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 	invite, _ := newInvite(t)
 	targets := "targets: [{alias: a, url: 'http://localhost/'}]\n"
+	turnServers := "turn: {mode: always, servers: ['turns:a.example:443', 'turn:a.example:80?transport=tcp'], credentials_file: credentials, proxy: 'http://proxy:3128'}\n"
 	for _, c := range []struct {
 		name, file string
 		args       []string
@@ -167,11 +168,17 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: unable to read CA cert: unable to read file @/nothing: open @/nothing: no such file"},
 		{"no password", "targets: [{alias: a, url: 'http://localhost/', basic_auth: {username: u, password_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: stat @/nothing"},
 		{"no token", "targets: [{alias: a, url: 'http://localhost/', authorization: {credentials_file: .}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: @ is not a regular file"},
+		{"TURN servers in both", targets + turnServers, []string{"--invite-file=@/invite", "--turn.server=turns:b.example:443"}, cli.Usage, "TURN servers are set in --config.file"},
+		{"TURN servers of the file", targets + turnServers, []string{"--invite-file=@/invite"}, cli.OK, ""},
+		{"TURN servers without credentials", targets + "turn: {servers: ['turns:a.example:443']}\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:2: turn: want servers and credentials_file together"},
+		{"wrong TURN servers", targets + "turn: {mode: often, servers: ['http://a.example'], proxy: here}\n", []string{"--invite-file=@/invite"}, cli.Failed, "turn.mode: want auto, always or never, got \"often\""},
+		{"TURN always, without a server", targets + "turn: {mode: always}\n", []string{"--invite-file=@/invite"}, cli.Failed, "--turn=always needs"},
+		{"no credentials", targets + "turn: {servers: ['turns:a.example:443'], credentials_file: nothing}\n", []string{"--invite-file=@/invite"}, cli.Failed, "@/nothing"},
 		{"both well", targets + "scrapers: [{invite_file: invite}]\n", nil, cli.OK, ""},
 		{"targets of the file", targets, []string{"--invite-file=@/invite"}, cli.OK, ""},
 		{"scrapers of the file", "scrapers: [{invite_file: invite}]\n", []string{"--alias=b"}, cli.OK, ""},
 	} {
-		dir := folder(t, map[string]string{"c.yml": c.file, "invite": invite})
+		dir := folder(t, map[string]string{"c.yml": c.file, "invite": invite, "credentials": "alice\npassword\n"})
 		args := []string{"--config.check", "--config.file=" + filepath.Join(dir, "c.yml")}
 		for _, a := range c.args {
 			args = append(args, strings.ReplaceAll(a, "@", dir))

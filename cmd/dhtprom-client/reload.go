@@ -73,6 +73,9 @@ func (r *reloader) apply(ctx context.Context, next config) error {
 	if !slices.EqualFunc(r.cfg.client.Scrapers, next.client.Scrapers, same) {
 		r.log.Warn("Changed scrapers need a restart")
 	}
+	if a, b := &r.cfg.node.TURN, &next.node.TURN; a.Mode != b.Mode || !slices.Equal(a.Servers, b.Servers) {
+		r.log.Warn("Changed TURN servers need a restart")
+	}
 	_, single := r.cfg.single()
 	_, stays := next.single()
 	switch {

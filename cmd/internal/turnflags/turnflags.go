@@ -38,13 +38,7 @@ var modes = map[string]dhtprom.TURNMode{"auto": dhtprom.TURNAuto, "always": dhtp
 // Add adds the flags to a command. fallback is the default of the servers, as text.
 func (f *Flags) Add(c flagger, fallback string) {
 	c.Flag("turn", "Use of TURN servers. One of: auto (while no DHT node answers over UDP), always, never.").Default("auto").
-		SetValue(cli.Value("turn", &f.mode, func(s string) (dhtprom.TURNMode, error) {
-			m, ok := modes[s]
-			if !ok {
-				return m, fmt.Errorf("want auto, always or never, got %q", s)
-			}
-			return m, nil
-		}))
+		SetValue(cli.Value("turn", &f.mode, mode))
 	c.Flag("turn.server", "TURN server that carries all datagrams where no UDP gets out, as turns:HOST:443 for TLS, or turn:HOST:PORT?transport=tcp. Repeatable; tried in order. Default: "+fallback+".").
 		PlaceHolder("URI").SetValue(cli.List("turn.server", &f.servers, Server))
 	c.Flag("turn.credentials-file", "File with the user on its first line and the password on its second, for the servers of --turn.server.").
@@ -53,6 +47,53 @@ func (f *Flags) Add(c flagger, fallback string) {
 		PlaceHolder("URL").SetValue(cli.Value("turn.proxy", &f.proxy, parseProxy))
 	c.Flag("turn.ca-file", "File with the certificates, in PEM, that TURN servers are verified with. Default: those of the system.").
 		PlaceHolder("FILE").SetValue(cli.Value("turn.ca-file", &f.ca, cli.Text))
+}
+
+func mode(s string) (dhtprom.TURNMode, error) {
+	m, ok := modes[s]
+	if !ok {
+		return m, fmt.Errorf("want auto, always or never, got %q", s)
+	}
+	return m, nil
+}
+
+// File is the part about TURN servers of a configuration file, whose fields are the flags of the same names. Empty fields are not set.
+type File struct {
+	Mode        string
+	Servers     []string
+	Credentials string // a file
+	Proxy       string
+	CA          string // a file
+}
+
+// CheckMode checks a mode.
+func CheckMode(s string) (string, error) {
+	_, err := mode(s)
+	return s, err
+}
+
+// CheckProxy checks the URL of a proxy, or none.
+func CheckProxy(s string) (string, error) {
+	_, err := parseProxy(s)
+	return s, err
+}
+
+// Take sets the flags to the checked values of a configuration file. It fails if one is set in both.
+func (f *Flags) Take(file *File) error {
+	if file == nil {
+		return nil
+	}
+	if len(f.servers) > 0 || f.credentials != "" || f.mode != dhtprom.TURNAuto || f.proxy != nil || f.ca != "" {
+		return errors.New("TURN servers are set in --config.file; remove them from flags and environment")
+	}
+	f.servers, f.credentials, f.ca = file.Servers, file.Credentials, file.CA
+	if file.Mode != "" {
+		f.mode = modes[file.Mode]
+	}
+	if file.Proxy != "" {
+		f.proxy, _ = parseProxy(file.Proxy)
+	}
+	return nil
 }
 
 // Server checks the URI of a server.
