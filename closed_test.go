@@ -208,7 +208,7 @@ func (th *things) methods(t *testing.T) map[any]map[string]func() {
 			"MutableGet":   func() { _, err := th.net.MutableGet(ctx, id.PublicKey{1}, hyperdht.MutableGetOptions{}); refused(err) },
 			"ImmutablePut": func() { _, err := th.net.ImmutablePut(ctx, []byte("x")); refused(err) },
 			"ImmutableGet": func() { _, err := th.net.ImmutableGet(ctx, id.Target{1}); refused(err) },
-			"Swarm":        func() { _, _ = th.net.Swarm(ctx, swarm.Config{}) },
+			"Swarm":        func() { _, err := th.net.Swarm(ctx, swarm.Config{}); refused(err) },
 			"Do":           func() { _ = th.net.Do(ctx, func(*hyperdht.Node) {}) },
 			"Close":        func() { _ = th.net.Close() },
 		},

@@ -159,18 +159,18 @@ func (s *Swarm) over(p *peer, c *hyperdht.Connection, err error) {
 	}
 	failed := p.in(peerDialling)
 	busy, _ := errors.AsType[*hyperdht.BusyError](err)
-	waits := busy != nil && busy.RetryAfter > 0 // a place in the queue of punches: no failure
-	switch {
-	case failed && !waits:
+	waits := busy != nil && busy.RetryAfter > 0     // a place in the queue of punches: no failure
+	asleep := errors.Is(err, hyperdht.ErrSuspended) // the node is, and peers are not to be given up meanwhile
+	if failed && !waits {
 		s.stats.Failed++
-		p.dialOver()
-	case !failed:
+	}
+	if !asleep && !(failed && waits) {
 		p.dialOver()
 	}
 	s.detach(p)
 	wait, again := p.retryAfter()
-	if !c.IsInitiator() {
-		wait = max(wait, mediumWait) // the side that has dialled comes first
+	if !c.IsInitiator() || asleep {
+		wait = max(wait, mediumWait) // where the other side has dialled, it comes first
 	}
 	if wait += s.someOf(wait / retryJitter); waits {
 		wait = busy.RetryAfter

@@ -52,6 +52,8 @@
 // never connected after 5, 15 and 15 s. A connection that lasts for 15 s resets the count. Then the peer is forgotten until a lookup
 // finds it again, or, if JoinPeer has named it, dialled each ten minutes. Where the peer had dialled, this side waits for at least 5 s.
 //
+// While its node is suspended (hyperdht.Node.Suspend), a swarm tries each 5 s whether it still is, and gives up no peer.
+//
 // Bounds lists the limits on what peers may cost.
 //
 // # States

@@ -44,10 +44,13 @@ type counts struct {
 
 func (c counts) open() int { return c.dialled + c.incoming }
 
-// New returns a swarm on a node, without topics. It must be called on the loop of the node's host. It fails if no key pair can be drawn.
-// Several swarms may share a node if their keys differ.
+// New returns a swarm on a node, without topics. It must be called on the loop of the node's host. It fails with hyperdht.ErrClosed on a
+// closed node, and if no key pair can be drawn. Several swarms may share a node if their keys differ.
 func New(node *hyperdht.Node, cfg Config) (*Swarm, error) {
 	h := node.Host()
+	if node.Closed() {
+		return nil, hyperdht.ErrClosed
+	}
 	if cfg.Keys == (id.KeyPair{}) {
 		keys, err := id.NewKeyPair(h.Rand())
 		if err != nil {

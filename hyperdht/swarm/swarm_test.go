@@ -691,3 +691,28 @@ func TestFlushWaitsForQueuedPeers(t *testing.T) {
 		t.Errorf("%v, %d connections", err, len(a.got))
 	}
 }
+
+// A node that sleeps takes its swarm along, which finds its peers again when the node is back.
+func TestSwarmSurvivesTheSleepOfItsNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 44, 0)
+	a, b := w.add(nil, swarm.Config{}), w.add(nil, swarm.Config{})
+	a.join(topic, server)
+	if err := a.flush(); err != nil {
+		t.Fatal(err)
+	}
+	b.join(topic, client)
+	w.until("they are linked", 10*time.Second, func() bool { return linked(a, b) })
+	w.run(time.Minute)
+	b.host.Do(func() { b.node.Suspend(nil) })
+	w.run(time.Hour)
+	if s := b.status(); s.Known != 1 || s.Dialled != 0 {
+		t.Errorf("asleep: %+v", s)
+	}
+	b.host.Do(func() {
+		if err := b.node.Resume(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.until("they are linked again", 15*time.Second, func() bool { return linked(a, b) })
+}

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"errors"
 	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -192,7 +193,9 @@ func (t *topic) refreshed(err error) {
 	case err != nil:
 		wait = min(failedRefresh<<min(t.failures, 10), refreshInterval)
 		wait += t.s.someOf(wait / retryJitter)
-		t.failures++
+		if !errors.Is(err, hyperdht.ErrSuspended) { // which costs the network nothing
+			t.failures++
+		}
 	case t.refreshes == 0:
 		wait = youngRefresh + t.s.someOf(youngRefresh/2)
 		fallthrough
