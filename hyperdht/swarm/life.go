@@ -15,6 +15,7 @@ type life struct {
 	state  lifeState
 	grace  host.Timer
 	onDone []func() // of Suspend or Close
+	unhook func()   // removes the handlers of the node
 }
 
 type lifeState uint8
@@ -133,6 +134,7 @@ func (s *Swarm) shut() {
 		return
 	}
 	s.enter(closed, nil)
+	s.unhook()
 	for _, t := range slices.Clone(s.joined) {
 		t.give()
 	}

@@ -58,10 +58,22 @@ func New(node *hyperdht.Node, cfg Config) (*Swarm, error) {
 		}
 		cfg.Keys = keys
 	}
-	return &Swarm{
+	s := &Swarm{
 		host: h, node: node, cfg: cfg.fill(),
 		topics: make(map[id.Target]*topic), peers: make(map[id.PublicKey]*peer),
-	}, nil
+	}
+	moved := node.OnMoved(func(m hyperdht.Move) {
+		if m == hyperdht.MoveElsewhere {
+			s.NetworkChanged()
+		}
+	})
+	reach := node.OnReach(func(answering bool) {
+		if answering {
+			s.NetworkChanged()
+		}
+	})
+	s.unhook = func() { moved(); reach() }
+	return s, nil
 }
 
 // PublicKey returns the key under which peers know this swarm.
@@ -199,8 +211,8 @@ func (s *Swarm) Unban(key id.PublicKey) {
 	s.rest(p)
 }
 
-// NetworkChanged looks all topics up again, tests all connections, and dials peers that wait for a further attempt. It is for programs
-// that know that the network has changed; without it, dead connections are noticed within 15 s.
+// NetworkChanged looks all topics up again, tests all connections, and dials peers that wait for a further attempt. The swarm does so by
+// itself when its node notices that the network has changed; it is for programs that know that earlier.
 func (s *Swarm) NetworkChanged() {
 	if s.state != running {
 		return

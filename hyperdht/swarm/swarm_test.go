@@ -3,6 +3,7 @@ package swarm_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -715,4 +716,28 @@ func TestSwarmSurvivesTheSleepOfItsNode(t *testing.T) {
 		}
 	})
 	w.until("they are linked again", 15*time.Second, func() bool { return linked(a, b) })
+}
+
+// A member whose router has another address looks its topics up again as soon as its node notices.
+func TestSwarmFollowsItsNodeToAnotherNetwork(t *testing.T) {
+	w := newWorld(t, 41, 0)
+	nat := simnet.PortRestricted()
+	a, b := w.add(&nat, swarm.Config{}), w.add(&nat, swarm.Config{})
+	a.join(topic, asBoth)
+	b.join(topic, asBoth)
+	w.until("they are linked", time.Minute, func() bool { return linked(a, b) })
+	w.run(time.Minute)
+	before := a.status().Stats.Refreshes
+	a.router.SetAddr(netip.MustParseAddr("100.128.1.77"))
+	w.until("the topic is looked up again", 30*time.Second, func() bool { return a.status().Stats.Refreshes > before })
+	w.until("they are linked again", time.Minute, func() bool { return linked(a, b) })
+
+	// A closed swarm does nothing more, while its node goes on.
+	_ = w.wait("the swarm closes", func(done func(error)) { a.do(func(s *swarm.Swarm) { s.Close(func() { done(nil) }) }) })
+	closed := a.status().Stats.Refreshes
+	a.router.SetAddr(netip.MustParseAddr("100.128.1.78"))
+	w.run(time.Minute)
+	if s := a.status().Stats; s.Refreshes != closed {
+		t.Errorf("a closed swarm has looked its topics up: %d times after %d", s.Refreshes, closed)
+	}
 }
