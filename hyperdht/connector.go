@@ -88,7 +88,7 @@ var dialTable = &table[dialState]{Name: "connector", States: []rule[dialState]{
 		Name: "passive", Limit: passiveTimeout,
 		Next: []dialState{dialSearching, dialRacing, dialOver},
 	},
-	dialRacing:  {Name: "racing", Limit: wayLimit, Next: []dialState{dialRelayed, dialOver}},
+	dialRacing:  {Name: "racing", Limit: wayLimit, Next: []dialState{dialRacing, dialRelayed, dialOver}},
 	dialRelayed: {Name: "relayed", Limit: searchLimit, Next: []dialState{dialCarried, dialOver}},
 	dialCarried: {
 		Name: "carried", Why: "nothing is held but what the relayed connection needs, and ends with it",
@@ -108,6 +108,15 @@ func (c *connector) passed(s dialState) {
 	case dialRelayed:
 		c.stopSearch()
 		c.become(dialCarried)
+	case dialRacing:
+		if c.relayPath != nil && c.relayPath.in(relayPaired) {
+			c.relayPath.abort(ErrUnopened)
+			if c.in(dialRacing) {
+				c.become(dialRacing)
+			}
+			return
+		}
+		fallthrough
 	default:
 		c.conn.close(cmp.Or(c.failure, ErrHolepunchAborted))
 	}

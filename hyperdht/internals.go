@@ -89,7 +89,7 @@
 //	finding    5m0s    ──▶ searching, over
 //	searching  2m0s    ──▶ passive, racing, over
 //	passive    10s     ──▶ searching, racing, over
-//	racing     2m0s    ──▶ relayed, over
+//	racing     2m0s    ──▶ racing, relayed, over
 //	relayed    30m0s   ──▶ carried, over
 //	carried    -       ──▶ over
 //	           (no limit: nothing is held but what the relayed connection needs, and ends with it)

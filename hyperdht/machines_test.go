@@ -105,13 +105,15 @@ func TestDialsEndWhateverTheServerAnswers(t *testing.T) {
 		return []wire.HolepunchPayload{a}
 	}
 	c := l.dial(hyperdht.ConnectOptions{RelayAddrs: []netip.AddrPort{f.addr()}})
-	l.run(90 * time.Second)
-	if c.Closed() || rounds < 4 || c.Path() != hyperdht.PathRelayed {
-		t.Fatalf("the dial is over after %d rounds, over %v", rounds, c.Path())
+	var why error
+	l.dialler.host.Do(func() { c.OnClose(func(err error) { why = err }) })
+	l.run(14 * time.Second)
+	if c.Closed() || rounds == 0 || c.Path() != hyperdht.PathRelayed {
+		t.Fatalf("the dial is over after %d rounds, over %v: %v", rounds, c.Path(), why)
 	}
-	l.run(time.Minute)
-	if s := l.holds(l.dialler); !c.Closed() || s != nothing {
-		t.Errorf("the dialler holds%s", s)
+	l.run(6 * time.Second)
+	if s := l.holds(l.dialler); why != hyperdht.ErrUnopened || s != nothing {
+		t.Errorf("closed by %v, the dialler holds%s", why, s)
 	}
 }
 

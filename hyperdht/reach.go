@@ -164,12 +164,13 @@ func (c *connector) relayPart() (relay id.PublicKey, part relayPath) {
 	return relay, part
 }
 
-// relayPaired starts the connection over the relay, unless it has started on a direct way: then the relay joins the race.
+// relayPaired starts the connection over the relay, unless it has started on a direct way: then the relay joins the race. A
+// relay alone has the time that the peer takes to open the connection: it may have paired us with a leg of the peer that is dead.
 func (c *connector) relayPaired() {
 	c.note(AttemptEvent{Step: AttemptRelayPaired})
 	c.conn.ways.answer(PathRelayed, c.relayPath.way().Remote)
 	if c.in(dialSearching, dialPassive) {
-		c.become(dialRacing)
+		c.becomeFor(dialRacing, openTimeout)
 		c.conn.start(c.raw, c.result, PathRelayed)
 	}
 	c.persist()
