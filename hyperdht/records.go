@@ -311,7 +311,7 @@ func (n *Node) query(target id.Target, command uint64, value []byte, found func(
 // has succeeded; until then the search waits for slow nodes, too.
 func (n *Node) search(target id.Target, command uint64, value []byte, found func(*rpc.Reply) bool, done func(error)) *Query {
 	succeeded := false
-	cfg := rpc.QueryConfig{Target: target, Command: command, Value: value, Found: func() bool { return succeeded }}
+	cfg := rpc.QueryConfig{Target: target, Command: command, Value: value, NearestFirst: true, Found: func() bool { return succeeded }}
 	return n.run(cfg, func(r *rpc.Reply) { succeeded = found(r) || succeeded }, done)
 }
 

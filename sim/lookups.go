@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 )
@@ -24,6 +25,34 @@ var lookupsScenario = &Scenario{
 	},
 }
 
+var publicLookupsScenario = &Scenario{
+	Name:  "publiclookups",
+	About: "lookups on a DHT as large as the public one, 100 ms from node to node, a fifth of which has just died",
+	Nodes: 10000, Clients: 25, For: 20 * time.Second,
+	Least:  Least{Nodes: 4, Clients: 1, For: time.Second},
+	Large:  true,
+	Coarse: true,
+	Link:   &simnet.Link{Delay: publicRTT / 2},
+	Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		keys := w.announce(w.opts.Clients)
+		for _, i := range w.rand.Perm(len(w.nodes) - 1)[:len(w.nodes)/publicDead] {
+			w.nodes[1+i].crash()
+		}
+		w.phase("%d lookups", lookupsEach*len(keys))
+		stats := w.lookUp(keys, lookupsEach*len(keys), w.opts.For)
+		stats.report(w)
+		p99 := quantile(stats.first, 0.99)
+		w.expect(p99 < publicLookup, "one of a hundred lookups takes %v to its first record, %v is the bound", p99, publicLookup)
+	},
+}
+
+const (
+	publicRTT    = 100 * time.Millisecond
+	publicDead   = 5           // one of so many nodes
+	publicLookup = time.Second // bounds the time to the first record, of 99 in a hundred lookups
+)
+
 // lookupsEach is the number of lookups of each server.
 const lookupsEach = 8
 
@@ -38,6 +67,7 @@ type lookupStats struct {
 	hops, sent   []int
 	unanswered   []int
 	took         []time.Duration
+	first        []time.Duration // until the first record
 }
 
 // announce makes n of the DHT's nodes servers and returns their keys.
@@ -81,7 +111,12 @@ func (w *World) lookUp(keys []id.PublicKey, n int, over time.Duration) *lookupSt
 			m.host.Do(func() {
 				began, found := w.net.Now(), false
 				var q *hyperdht.Query
-				q = m.node.FindPeer(keys[i%len(keys)], func(f hyperdht.Found) { found = found || len(f.Peers) > 0 }, func(err error) {
+				q = m.node.FindPeer(keys[i%len(keys)], func(f hyperdht.Found) {
+					if !found && len(f.Peers) > 0 {
+						found = true
+						s.first = append(s.first, w.net.Now()-began)
+					}
+				}, func(err error) {
 					done++
 					w.result.chronicle.lookup(w.net.Now()-began, found)
 					s.took = append(s.took, w.net.Now()-began)
@@ -133,6 +168,7 @@ func (s *lookupStats) report(w *World) {
 	r.row("lookups", "%d of %d found", s.found, s.asked)
 	r.row("hops", "%.2f on average, %d at most", hops, mostOf(s.hops))
 	r.row("requests per lookup", "%.1f on average, %d at most", sent, mostOf(s.sent))
+	r.row("time to the first record", "%s", spread(s.first))
 	r.row("time of a lookup", "%s", spread(s.took))
 	r.Hops, r.Requests = hops, sent
 	r.Plots = append(r.Plots, countPlot("Hops of a lookup", "hops", s.hops), countPlot("Requests of a lookup", "requests", s.sent))

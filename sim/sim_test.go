@@ -30,11 +30,12 @@ var seedsEach = map[string]int{
 
 // small are sizes at which scenarios are played that are too large for every test run.
 var small = map[string]Options{
-	"swarm":   {Nodes: 200, Clients: 20, For: 2 * time.Minute},
-	"outages": {Nodes: 8, Clients: 1, For: 20 * time.Second},
-	"fleet":   {Nodes: 16, Clients: 60},
-	"guesses": {Clients: 2},
-	"traffic": {Nodes: 12, Clients: 4, For: 10 * time.Minute},
+	"swarm":         {Nodes: 200, Clients: 20, For: 2 * time.Minute},
+	"outages":       {Nodes: 8, Clients: 1, For: 20 * time.Second},
+	"fleet":         {Nodes: 16, Clients: 60},
+	"guesses":       {Clients: 2},
+	"publiclookups": {Nodes: 300, Clients: 5, For: 10 * time.Second},
+	"traffic":       {Nodes: 12, Clients: 4, For: 10 * time.Minute},
 }
 
 // twice is the number of seeds of each scenario that are played a second time: its first ones. Chaos, whose seeds draw different faults,
