@@ -24,7 +24,7 @@ func (f *flags) addDoctor() {
 	f.doctor.run.legacy = f.run.legacy
 	c, cfg := f.app.Command("doctor", "Check this machine's network and whether the scraper and its clients can be reached, and report causes."), &f.doctor
 	c.Flag("storage.path", "Folder with the scraper's seed and secret where none are set.").Default("dhtprom-data").StringVar(&cfg.run.storage)
-	dhtFlags(c, &cfg.run.node)
+	cli.DHTFlags(c, &cfg.run.node)
 	c.Flag("dht.relay", "Public key of a blind relay, as for run. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &cfg.run.node.Relays, cli.Reference))
 	c.Flag("dht.path", "Paths that connections may take, as for run. Repeatable.").

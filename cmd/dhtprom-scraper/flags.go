@@ -89,7 +89,7 @@ func newFlags(out io.Writer) *flags {
 		Default("dhtprom-data").StringVar(&f.run.storage)
 	f.run.web = webFlags(run)
 	f.run.addWeb(run)
-	dhtFlags(run, &f.run.node)
+	cli.DHTFlags(run, &f.run.node)
 	run.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path; dhtprom-scraper relay runs one. With @HOST:PORT it is dialled there first. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.run.node.Relays, cli.Reference))
 	run.Flag("dht.path", "Paths that connections may take: any; direct (never a relay); or relay (only a relay that either side names). KEY=RULE sets it for one client, by the key of its alias. Repeatable.").
@@ -159,19 +159,6 @@ var examples = map[string]string{
 	"demo":            "dhtprom-scraper demo",
 }
 
-func dhtFlags(c *kingpin.CmdClause, cfg *dhtprom.NodeConfig) {
-	c.Flag("dht.bootstrap", "Bootstrap node of the DHT, as HOST:PORT, or a port alone for a node on this machine. Repeatable. Default: the public nodes.").
-		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &cfg.Bootstrap, cli.Bootstrap))
-	c.Flag("dht.listen-address", "IPv4 address and UDP port of the DHT node. Fails if the port is in use. Port 0 takes 49637 or another free one, never one of a bootstrap node.").
-		Default("0.0.0.0:0").SetValue(cli.Value("dht.listen-address", &cfg.Listen, cli.ListenAddr))
-	c.Flag("dht.public-address", cli.PublicAddressHelp).PlaceHolder("HOST:PORT").
-		SetValue(cli.Value("dht.public-address", &cfg.PublicAddress, cli.PublicAddress))
-	c.Flag("dht.port-mapping", cli.PortMappingHelp).Default("auto").SetValue(cli.Value("dht.port-mapping", &cfg.PortMapping, cli.PortMapping))
-	c.Flag("dht.udp-offload", cli.OffloadHelp).Default("auto").SetValue(cli.Value("dht.udp-offload", &cfg.NoUDPOffload, cli.Offload))
-	c.Flag("stun.server", "STUN server for finding the DHT node's public address, or none. Repeatable. Default: public ones on the public network, none on a private one.").
-		PlaceHolder("HOST:PORT").SetValue(cli.List("stun.server", &cfg.STUN, cli.STUNServer))
-}
-
 func (c *runConfig) addWeb(cmd *kingpin.CmdClause) {
 	cmd.Flag("web.external-url", "URL under which the HTTP server is reachable, for example through a proxy. Its path prefixes all links.").
 		PlaceHolder("URL").SetValue(cli.Value("web.external-url", &c.page.ExternalURL, cli.HTTPURL))
@@ -193,7 +180,7 @@ func (c *runConfig) addWeb(cmd *kingpin.CmdClause) {
 func (f *flags) addRelay() {
 	c := f.app.Command("relay", "Run a blind relay, which carries connections without a direct path and cannot read them.")
 	c.Flag("storage.path", "Folder for the relay's seed where none is set. Created if missing.").Default("dhtprom-data").StringVar(&f.relay.storage)
-	dhtFlags(c, &f.relay.node)
+	cli.DHTFlags(c, &f.relay.node)
 	c.Flag("identity.seed-file", "File with the 32-byte seed of the relay's key pair. DHTPROM_IDENTITY_SEED takes the seed itself. Default: relay.seed in the storage path, created at the first start.").
 		PlaceHolder("FILE").StringVar(&f.relay.seedFile)
 	c.Flag("relay.max-pairs", "Maximum number of relayed connections.").Default("1024").

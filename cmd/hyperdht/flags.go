@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/dhtprom/dhtprom"
+	"github.com/dhtprom/dhtprom/adapters/stun"
+	"github.com/dhtprom/dhtprom/cmd/internal/cli"
+	"github.com/dhtprom/dhtprom/domain"
+)
+
+// nodeConfig has the values of the flags of a command's node.
+type nodeConfig struct {
+	node     dhtprom.NodeConfig
+	seedFile string
+}
+
+type flags struct {
+	app      *cli.App
+	keygen   string // the file
+	announce topicConfig
+	lookup   topicConfig
+	put      putConfig
+	get      getConfig
+	ping     pingConfig
+}
+
+// topicConfig has the values of the flags of announce and lookup.
+type topicConfig struct {
+	nodeConfig
+	topic topic
+}
+
+// putConfig has the values of the flags of put.
+type putConfig struct {
+	nodeConfig
+	value   *string // nil: that of the standard input
+	mutable bool
+	seq     *uint64 // nil: one more than that of the stored value
+}
+
+// getConfig has the values of the flags of get.
+type getConfig struct {
+	nodeConfig
+	key     [domain.KeySize]byte
+	mutable bool
+}
+
+// pingConfig has the values of the flags of ping.
+type pingConfig struct {
+	nodeConfig
+	peer peer
+}
+
+const (
+	seedHelp  = "File with the 32-byte seed of the key pair, as hyperdht keygen makes it. DHTPROM_IDENTITY_SEED takes the seed itself."
+	topicHelp = "The topic: a name, which is hashed, or its hash as 64 hex digits or 52 z32 characters."
+)
+
+func newFlags(out io.Writer) *flags {
+	f := &flags{app: cli.New(name, "Use HyperDHT from a shell: topics, records, and connections by public key, through NATs.", out)}
+	keygen := f.app.Command("keygen", "Create a file with a new seed, and print its public key.")
+	keygen.Arg("file", "File to create. It must not exist.").Required().SetValue(cli.Value("file", &f.keygen, cli.Text))
+
+	announce := f.app.Command("announce", "Announce a key under a topic until interrupted, and then remove the announcement.")
+	f.announce.addTopic(announce)
+	f.announce.addIdentity(announce, seedHelp+" Required.")
+	f.lookup.addTopic(f.app.Command("lookup", "Print the keys that are announced under a topic, each with the DHT nodes that lead to it."))
+
+	f.addPut()
+	f.addGet()
+	f.addPing()
+	for command, example := range examples {
+		f.app.Example(command, example)
+	}
+	return f
+}
+
+// examples are those in the help of each command.
+var examples = map[string]string{
+	"keygen":   "hyperdht keygen identity.seed",
+	"announce": "hyperdht announce 'weather stations' --identity.seed-file=identity.seed",
+	"lookup":   "hyperdht lookup 'weather stations'",
+	"put":      "hyperdht put --mutable --identity.seed-file=identity.seed 'sunny'",
+	"get":      "hyperdht get --mutable tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
+	"ping":     "hyperdht ping tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
+}
+
+func (c *topicConfig) addTopic(cmd *kingpin.CmdClause) {
+	cmd.Arg("topic", topicHelp).Required().SetValue(argument("topic", &c.topic, parseTopic))
+	cli.DHTFlags(cmd, &c.node)
+}
+
+func (c *nodeConfig) addIdentity(cmd *kingpin.CmdClause, help string) {
+	cmd.Flag("identity.seed-file", help).PlaceHolder("FILE").StringVar(&c.seedFile)
+}
+
+func (f *flags) addPut() {
+	c, cfg := f.app.Command("put", "Store a value of up to 1,000 bytes in the DHT, for two days, and print its hash, or the key and the sequence number with --mutable."), &f.put
+	c.Arg("value", "The value. Default: the standard input.").SetValue(argument("value", &cfg.value, func(s string) (*string, error) { return &s, nil }))
+	c.Flag("mutable", "Store it under the key of --identity.seed-file, in place of the former value. Default: under its hash.").BoolVar(&cfg.mutable)
+	c.Flag("seq", "Sequence number of a mutable value. A value replaces those with lower ones. Default: one more than that of the stored value.").
+		PlaceHolder("N").SetValue(cli.Value("seq", &cfg.seq, parseSeq))
+	cfg.addIdentity(c, seedHelp+" Required with --mutable.")
+	cli.DHTFlags(c, &cfg.node)
+}
+
+func (f *flags) addGet() {
+	c, cfg := f.app.Command("get", "Print a value that is stored in the DHT."), &f.get
+	c.Arg("hash", "Hash of the value, as put printed it, or the public key with --mutable.").Required().SetValue(argument("hash", &cfg.key, parseHash))
+	c.Flag("mutable", "Read the value under a public key.").BoolVar(&cfg.mutable)
+	cli.DHTFlags(c, &cfg.node)
+}
+
+func (f *flags) addPing() {
+	c, cfg := f.app.Command("ping", "Connect to a server by its public key, or ping a DHT node, and print path, round-trip time and address."), &f.ping
+	c.Arg("peer", "Public key of a server, or IPv4 address and port of a DHT node.").Required().SetValue(argument("peer", &cfg.peer, parsePeer))
+	cfg.addDial(c)
+}
+
+// addDial adds the flags of commands that dial.
+func (c *nodeConfig) addDial(cmd *kingpin.CmdClause) {
+	c.addIdentity(cmd, seedHelp+" Default: a new key.")
+	c.addRelay(cmd)
+	cli.DHTFlags(cmd, &c.node)
+}
+
+func (c *nodeConfig) addRelay(cmd *kingpin.CmdClause) {
+	cmd.Flag("dht.relay", "Public key of a blind relay for connections that find no direct path; dhtprom-scraper relay runs one. With @HOST:PORT it is dialled there first. Repeatable.").
+		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &c.node.Relays, cli.Reference))
+}
+
+// argument returns a value for an argument, whose errors name it.
+func argument[T any](name string, into *T, parse func(string) (T, error)) kingpin.Value {
+	return argumentValue(func(s string) error {
+		v, err := parse(s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*into = v
+		return nil
+	})
+}
+
+type argumentValue func(string) error
+
+func (a argumentValue) Set(s string) error { return a(s) }
+func (a argumentValue) String() string     { return "" }
+
+func parseSeq(s string) (*uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("want a whole number from 0 on, got %q", s)
+	}
+	return &n, nil
+}
+
+// parse parses the arguments and checks what kingpin does not.
+func (f *flags) parse(args []string) (command string, err error) {
+	command, err = f.app.Parse(args)
+	if errors.Is(err, cli.ErrHelpShown) {
+		return "", err
+	}
+	if err == nil {
+		err = f.check(command)
+	}
+	if err != nil {
+		return "", &cli.UsageError{Err: err}
+	}
+	return command, nil
+}
+
+func (f *flags) check(command string) error {
+	if command == "put" && f.put.seq != nil && !f.put.mutable {
+		return errors.New("--seq is for mutable values: add --mutable")
+	}
+	if command == "get" && f.get.mutable {
+		if err := cli.CheckKey(f.get.key); err != nil {
+			return fmt.Errorf("hash: %w", err)
+		}
+	}
+	for _, c := range []nodeConfig{f.announce.nodeConfig, f.lookup.nodeConfig, f.put.nodeConfig, f.get.nodeConfig, f.ping.nodeConfig} {
+		if err := stun.CheckServers(c.node.STUN); err != nil {
+			return fmt.Errorf("--stun.server: %w", err)
+		}
+	}
+	return nil
+}
