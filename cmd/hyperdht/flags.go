@@ -28,6 +28,8 @@ type flags struct {
 	put      putConfig
 	get      getConfig
 	ping     pingConfig
+	server   serverConfig
+	client   clientConfig
 }
 
 // topicConfig has the values of the flags of announce and lookup.
@@ -75,6 +77,7 @@ func newFlags(out io.Writer) *flags {
 	f.addPut()
 	f.addGet()
 	f.addPing()
+	f.addTunnel()
 	for command, example := range examples {
 		f.app.Example(command, example)
 	}
@@ -83,12 +86,15 @@ func newFlags(out io.Writer) *flags {
 
 // examples are those in the help of each command.
 var examples = map[string]string{
-	"keygen":   "hyperdht keygen identity.seed",
-	"announce": "hyperdht announce 'weather stations' --identity.seed-file=identity.seed",
-	"lookup":   "hyperdht lookup 'weather stations'",
-	"put":      "hyperdht put --mutable --identity.seed-file=identity.seed 'sunny'",
-	"get":      "hyperdht get --mutable tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
-	"ping":     "hyperdht ping tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
+	"keygen":        "hyperdht keygen identity.seed",
+	"announce":      "hyperdht announce 'weather stations' --identity.seed-file=identity.seed",
+	"lookup":        "hyperdht lookup 'weather stations'",
+	"put":           "hyperdht put --mutable --identity.seed-file=identity.seed 'sunny'",
+	"get":           "hyperdht get --mutable tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
+	"tunnel":        "hyperdht tunnel server --identity.seed-file=identity.seed --target=127.0.0.1:22",
+	"tunnel server": "hyperdht tunnel server --identity.seed-file=identity.seed --target=127.0.0.1:22",
+	"tunnel client": "hyperdht tunnel client tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y --listen-address=127.0.0.1:2222",
+	"ping":          "hyperdht ping tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
 }
 
 func (c *topicConfig) addTopic(cmd *kingpin.CmdClause) {
@@ -121,6 +127,33 @@ func (f *flags) addPing() {
 	c, cfg := f.app.Command("ping", "Connect to a server by its public key, or ping a DHT node, and print path, round-trip time and address."), &f.ping
 	c.Arg("peer", "Public key of a server, or IPv4 address and port of a DHT node.").Required().SetValue(argument("peer", &cfg.peer, parsePeer))
 	cfg.addDial(c)
+}
+
+func (f *flags) addTunnel() {
+	tunnel := f.app.Command("tunnel", "Carry TCP connections to another machine, as the npm package hypertele does.")
+	c, server := tunnel.Command("server", "Connect callers of a key to a target, and print the public key."), &f.server
+	c.Flag("target", "TCP address or Unix socket to connect callers to.").Required().
+		PlaceHolder("HOST:PORT").SetValue(cli.Value("target", &server.target, parseTarget))
+	c.Flag("allow", "Public key of a client that may connect. Repeatable. Default: all.").
+		PlaceHolder("KEY").SetValue(cli.List("allow", &server.allow, cli.Key))
+	c.Flag("private", "Admit only clients that have the seed of --identity.seed-file, too, and run with --private.").BoolVar(&server.private)
+	addMost(c, &server.most)
+	server.addIdentity(c, seedHelp+" Required.")
+	server.addRelay(c)
+	cli.DHTFlags(c, &server.node)
+
+	c, client := tunnel.Command("client", "Listen on an address of this machine, connect its callers to a tunnel server, and print the address."), &f.client
+	c.Arg("key", "Public key of the server; none with --private.").SetValue(argument("key", &client.key, cli.Key))
+	c.Flag("listen-address", "TCP address or Unix socket to listen on. Port 0 takes a free one. Those who reach it reach the target.").Required().
+		PlaceHolder("HOST:PORT").SetValue(cli.Value("listen-address", &client.listen, parseEndpoint))
+	c.Flag("private", "Connect to a private server, whose seed is that of --identity.seed-file.").BoolVar(&client.private)
+	addMost(c, &client.most)
+	client.addDial(c)
+}
+
+func addMost(c *kingpin.CmdClause, most *int) {
+	c.Flag("max-connections", "Maximum number of connections at a time.").Default("1024").
+		SetValue(cli.Value("max-connections", most, cli.Int(1, 1<<20)))
 }
 
 // addDial adds the flags of commands that dial.
@@ -184,7 +217,13 @@ func (f *flags) check(command string) error {
 			return fmt.Errorf("hash: %w", err)
 		}
 	}
-	for _, c := range []nodeConfig{f.announce.nodeConfig, f.lookup.nodeConfig, f.put.nodeConfig, f.get.nodeConfig, f.ping.nodeConfig} {
+	if command == "tunnel server" && f.server.private && len(f.server.allow) > 0 {
+		return errors.New("--allow cannot be combined with --private, which admits the server's own key alone")
+	}
+	if command == "tunnel client" && f.client.private != f.client.key.IsZero() {
+		return errors.New("want the public key of the server, or --private with its seed in --identity.seed-file, and not both")
+	}
+	for _, c := range []nodeConfig{f.announce.nodeConfig, f.lookup.nodeConfig, f.put.nodeConfig, f.get.nodeConfig, f.ping.nodeConfig, f.server.nodeConfig, f.client.nodeConfig} {
 		if err := stun.CheckServers(c.node.STUN); err != nil {
 			return fmt.Errorf("--stun.server: %w", err)
 		}

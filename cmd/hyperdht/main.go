@@ -6,6 +6,7 @@
 //	hyperdht put        store a value in the DHT
 //	hyperdht get        read a value from the DHT
 //	hyperdht ping       check the way to a server, or to a DHT node
+//	hyperdht tunnel     carry TCP connections to another machine
 package main
 
 import (
@@ -58,6 +59,10 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return p.put(ctx, f.put)
 	case "get":
 		return p.get(ctx, f.get)
+	case "tunnel server":
+		return p.tunnelServer(ctx, f.server)
+	case "tunnel client":
+		return p.tunnelClient(ctx, f.client)
 	case "ping":
 		return p.ping(ctx, f.ping)
 	default:

@@ -123,6 +123,7 @@ func TestWrongArgumentsGetOneLineAndTheRightCode(t *testing.T) {
 	}
 	// 32 bytes that are no point of the curve.
 	const noKey = "0200000000000000000000000000000000000000000000000000000000000000"
+	_, key := newKey(t)
 	for _, c := range []struct {
 		args []string
 		code int
@@ -147,6 +148,20 @@ func TestWrongArgumentsGetOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"ping", noKey}, cli.Usage, "not a valid one"},
 		{[]string{"ping", "[::1]:1"}, cli.Usage, "192.0.2.1:49737"},
 		{[]string{"ping", "127.0.0.1:0"}, cli.Usage, "192.0.2.1:49737"},
+		{[]string{"tunnel"}, cli.Usage, "command"},
+		{[]string{"tunnel", "server"}, cli.Usage, "--target"},
+		{[]string{"tunnel", "server", "--target=127.0.0.1"}, cli.Usage, "127.0.0.1:8080"},
+		{[]string{"tunnel", "server", "--target=127.0.0.1:0"}, cli.Usage, "the port of the target"},
+		{[]string{"tunnel", "server", "--target=127.0.0.1:70000"}, cli.Usage, "65535"},
+		{[]string{"tunnel", "server", "--target=127.0.0.1:1", "--allow=x"}, cli.Usage, "--allow"},
+		{[]string{"tunnel", "server", "--target=127.0.0.1:1", "--private", "--allow=" + key}, cli.Usage, "--allow"},
+		{[]string{"tunnel", "server", "--target=127.0.0.1:1"}, cli.Failed, "--identity.seed-file"},
+		{[]string{"tunnel", "client", key}, cli.Usage, "--listen-address"},
+		{[]string{"tunnel", "client", "--listen-address=127.0.0.1:0"}, cli.Usage, "public key of the server"},
+		{[]string{"tunnel", "client", "--listen-address=127.0.0.1:0", "--private", key}, cli.Usage, "not both"},
+		{[]string{"tunnel", "client", "--listen-address=127.0.0.1:0", "--private"}, cli.Failed, "--identity.seed-file"},
+		{[]string{"tunnel", "client", "--listen-address=127.0.0.1:0", "--max-connections=0", key}, cli.Usage, "--max-connections"},
+		{[]string{"tunnel", "client", "--listen-address=unix:" + malformed, key}, cli.Failed, "--listen-address"},
 	} {
 		o := does(t, "", c.args...)
 		if o.code != c.code || strings.Count(o.errs, "\n") != 1 || !strings.Contains(o.errs, c.says) {

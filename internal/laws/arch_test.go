@@ -94,7 +94,7 @@ var rules = []rule{
 
 	// Packages that assemble the others.
 	{"cmd/internal/...", ". doctor adapters/stun adapters/web/hosts adapters/web/unix domain internal/privatefile internal/procs cmd/internal/*", anything, "what all programs need"},
-	{"cmd/hyperdht", ". adapters/stun domain hyperdht hyperdht/dhtnet hyperdht/id keyfile cmd/internal/*", anything, "flags and exit codes over dhtnet; of dhtprom, it knows nothing but its nodes"},
+	{"cmd/hyperdht", ". adapters/stun adapters/web/unix domain hyperdht hyperdht/dhtnet hyperdht/id keyfile cmd/internal/*", anything, "flags and exit codes over dhtnet; of dhtprom, it knows nothing but its nodes"},
 	{"cmd/...", ". client scraper scraper/etcdgroup node node/turnserver doctor wiring adapters/filesd adapters/source/exporter adapters/source/families adapters/stun adapters/web adapters/web/hosts adapters/web/look adapters/web/unix app domain hyperdht internal/privatefile internal/tlsfiles keyfile cmd/internal/*", anything, "flags, configuration, exit codes; what runs is put together by the packages of the front door"},
 	{"bench/...", anything, anything, "measures the whole, from outside"},
 	{"examples/...", anything, anything, "programs of people who use this"},
