@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +22,8 @@ type Command struct {
 	Args []string //
 	Env  []string // added to the test's own; for values that must not be visible in the list of processes
 	Dir  string   // a new temporary folder if empty
+	// Stdin is the program's input; nil is none.
+	Stdin io.Reader
 }
 
 // Process is a running program with its output.
@@ -41,7 +44,7 @@ type Process struct {
 // Start runs a program until the test ends. If it exits by itself, the test fails, unless Wait was called.
 func Start(t testing.TB, c Command) *Process {
 	t.Helper()
-	if strings.HasPrefix(c.Path, "dhtprom-") {
+	if slices.Contains(names, c.Path) {
 		c.Path = filepath.Join(Programs(t), c.Path)
 	}
 	if c.Dir == "" {
@@ -50,7 +53,7 @@ func Start(t testing.TB, c Command) *Process {
 	p := &Process{
 		Dir: c.Dir, t: t, cmd: exec.Command(c.Path, c.Args...), ended: make(chan struct{}), changed: make(chan struct{}),
 	}
-	p.cmd.Dir, p.cmd.Env = c.Dir, append(os.Environ(), c.Env...)
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdin = c.Dir, append(os.Environ(), c.Env...), c.Stdin
 	lead(p.cmd) // a shell's children end with it
 	out, in, err := os.Pipe()
 	if err != nil {

@@ -63,6 +63,9 @@ const FolderVariable = "DHTPROM_PROGRAMS"
 // folder is the temporary output folder of built; empty until the programs are needed.
 var folder string
 
+// names are those of the programs.
+var names = []string{"dhtprom-client", "dhtprom-scraper", "hyperdht"}
+
 var built = sync.OnceValues(func() (dir string, err error) {
 	module, err := top()
 	if err != nil {
@@ -74,7 +77,11 @@ var built = sync.OnceValues(func() (dir string, err error) {
 		}
 		folder = dir
 	}
-	build := exec.Command("go", "build", "-o", dir, "./cmd/dhtprom-client", "./cmd/dhtprom-scraper")
+	args := []string{"build", "-o", dir}
+	for _, name := range names {
+		args = append(args, "./cmd/"+name)
+	}
+	build := exec.Command("go", args...)
 	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)
@@ -82,7 +89,7 @@ var built = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
-// Programs returns the folder with dhtprom-client and dhtprom-scraper, built on the first call.
+// Programs returns the folder with dhtprom-client, dhtprom-scraper and hyperdht, built on the first call.
 func Programs(t testing.TB) string {
 	t.Helper()
 	dir, err := built()
