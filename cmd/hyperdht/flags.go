@@ -30,6 +30,7 @@ type flags struct {
 	ping     pingConfig
 	server   serverConfig
 	client   clientConfig
+	pipe     pipeConfig
 }
 
 // topicConfig has the values of the flags of announce and lookup.
@@ -77,6 +78,7 @@ func newFlags(out io.Writer) *flags {
 	f.addPut()
 	f.addGet()
 	f.addPing()
+	f.addPipe()
 	f.addTunnel()
 	for command, example := range examples {
 		f.app.Example(command, example)
@@ -91,6 +93,7 @@ var examples = map[string]string{
 	"lookup":        "hyperdht lookup 'weather stations'",
 	"put":           "hyperdht put --mutable --identity.seed-file=identity.seed 'sunny'",
 	"get":           "hyperdht get --mutable tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y",
+	"pipe":          "hyperdht pipe <photos.tar",
 	"tunnel":        "hyperdht tunnel server --identity.seed-file=identity.seed --target=127.0.0.1:22",
 	"tunnel server": "hyperdht tunnel server --identity.seed-file=identity.seed --target=127.0.0.1:22",
 	"tunnel client": "hyperdht tunnel client tk4wr8tjxfb6ezn4skzmfhqpw8ayzagzkoku3y7n1ejoc6cyk86y --listen-address=127.0.0.1:2222",
@@ -127,6 +130,15 @@ func (f *flags) addPing() {
 	c, cfg := f.app.Command("ping", "Connect to a server by its public key, or ping a DHT node, and print path, round-trip time and address."), &f.ping
 	c.Arg("peer", "Public key of a server, or IPv4 address and port of a DHT node.").Required().SetValue(argument("peer", &cfg.peer, parsePeer))
 	cfg.addDial(c)
+}
+
+func (f *flags) addPipe() {
+	c, cfg := f.app.Command("pipe", "Connect the standard input and output with those of another machine, as the npm package hyperbeam does. Without a passphrase, one is drawn and printed to the standard error, and this side listens."), &f.pipe
+	c.Arg("passphrase", "Passphrase that the other side printed. Others on this machine can see it in the list of processes: "+passphraseEnv+" hides it.").
+		SetValue(argument("passphrase", &cfg.seed, parsePassphrase))
+	c.Flag("listen", "Listen under the passphrase: the side that drew it, when it is started again. Default: connect.").BoolVar(&cfg.listen)
+	cfg.addRelay(c)
+	cli.DHTFlags(c, &cfg.node)
 }
 
 func (f *flags) addTunnel() {
@@ -223,7 +235,7 @@ func (f *flags) check(command string) error {
 	if command == "tunnel client" && f.client.private != f.client.key.IsZero() {
 		return errors.New("want the public key of the server, or --private with its seed in --identity.seed-file, and not both")
 	}
-	for _, c := range []nodeConfig{f.announce.nodeConfig, f.lookup.nodeConfig, f.put.nodeConfig, f.get.nodeConfig, f.ping.nodeConfig, f.server.nodeConfig, f.client.nodeConfig} {
+	for _, c := range []nodeConfig{f.announce.nodeConfig, f.lookup.nodeConfig, f.put.nodeConfig, f.get.nodeConfig, f.ping.nodeConfig, f.server.nodeConfig, f.client.nodeConfig, f.pipe.nodeConfig} {
 		if err := stun.CheckServers(c.node.STUN); err != nil {
 			return fmt.Errorf("--stun.server: %w", err)
 		}

@@ -6,6 +6,7 @@
 //	hyperdht put        store a value in the DHT
 //	hyperdht get        read a value from the DHT
 //	hyperdht ping       check the way to a server, or to a DHT node
+//	hyperdht pipe       connect the standard input and output with those of another machine
 //	hyperdht tunnel     carry TCP connections to another machine
 package main
 
@@ -63,6 +64,8 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return p.tunnelServer(ctx, f.server)
 	case "tunnel client":
 		return p.tunnelClient(ctx, f.client)
+	case "pipe":
+		return p.pipe(ctx, f.pipe)
 	case "ping":
 		return p.ping(ctx, f.ping)
 	default:

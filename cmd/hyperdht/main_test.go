@@ -67,7 +67,7 @@ type running struct {
 	t    *testing.T
 	out  *bufio.Reader
 	stop context.CancelFunc
-	errs bytes.Buffer
+	errs said
 	code chan int
 }
 
@@ -76,7 +76,7 @@ func runs(t *testing.T, stdin io.Reader, args ...string) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	r, w := io.Pipe()
-	p := &running{t: t, out: bufio.NewReader(r), stop: stop, code: make(chan int, 1)}
+	p := &running{t: t, out: bufio.NewReader(r), stop: stop, code: make(chan int, 1), errs: said{changed: make(chan struct{})}}
 	go func() {
 		code := startWith(ctx, args, stdin, w, &p.errs)
 		_ = w.Close()
@@ -148,6 +148,7 @@ func TestWrongArgumentsGetOneLineAndTheRightCode(t *testing.T) {
 		{[]string{"ping", noKey}, cli.Usage, "not a valid one"},
 		{[]string{"ping", "[::1]:1"}, cli.Usage, "192.0.2.1:49737"},
 		{[]string{"ping", "127.0.0.1:0"}, cli.Usage, "192.0.2.1:49737"},
+		{[]string{"pipe", "hunter2"}, cli.Usage, "passphrase: want the 52 letters and digits"},
 		{[]string{"tunnel"}, cli.Usage, "command"},
 		{[]string{"tunnel", "server"}, cli.Usage, "--target"},
 		{[]string{"tunnel", "server", "--target=127.0.0.1"}, cli.Usage, "127.0.0.1:8080"},

@@ -17,6 +17,7 @@ const RPC = require('protomux-rpc')
 const HyperDHT = require('hyperdht')
 const createTestnet = require('hyperdht/testnet')
 const Hyperswarm = require('hyperswarm')
+const Hyperbeam = require('hyperbeam')
 const blindRelay = require('blind-relay')
 const AliasRpcServer = require('dht-prom-alias-rpc')
 const AliasRpcClient = require('dht-prom-alias-rpc/client')
@@ -700,6 +701,16 @@ const commands = {
     const peers = [...swarm.peers.values()].map((p) => ({ publicKey: p.publicKey, banned: p.banned, explicit: p.explicit }))
     const open = [...swarm.connections].map((c) => ({ publicKey: c.remotePublicKey, handshakeHash: c.handshakeHash }))
     return { peers, open }
+  },
+
+  // beam is one side of a pipe of hyperbeam, on a node that ends with it: the one that listens without a key. Its events are those of a
+  // connection, and remote-address when it listens.
+  async beam ({ on, key, announce = false }) {
+    const options = { announce, dht: get(on, 'node').dht }
+    const beam = key ? new Hyperbeam(key, options) : new Hyperbeam(options)
+    const handle = keepConnection(beam)
+    beam.on('remote-address', () => put({ event: 'remote-address', of: handle }))
+    return { on: handle, key: beam.key }
   },
 
   // registerAlias registers any key under any alias, as a client would.
