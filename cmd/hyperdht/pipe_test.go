@@ -48,6 +48,16 @@ func TestPipesCarryBothInputsToTheirEnds(t *testing.T) {
 	}
 }
 
+func TestPipesAdmitTheirPassphraseAlone(t *testing.T) {
+	in := private(t)
+	_, passphrase := listening(t, strings.NewReader(""), in()...)
+	seed, err := parsePassphrase(passphrase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isRejected(t, in("ping", keysOf(seed).Public.String())...)
+}
+
 // One side ends its direction at once: the other one is carried to its end all the same.
 func TestPipesCarryOneInputAfterTheOther(t *testing.T) {
 	in := private(t)

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 	"github.com/dhtprom/dhtprom/domain"
@@ -108,6 +111,18 @@ func TestTunnelsAdmitAnAllowedClient(t *testing.T) {
 	address := runs(t, nil, in("tunnel", "client", key, allowed, "--listen-address=127.0.0.1:0")...).line()
 	if got, err := exchange(t, "tcp", address, "x"); err != nil || got != "echo x" {
 		t.Errorf("%q, %v", got, err)
+	}
+	isRejected(t, in("ping", key)...)
+}
+
+// isRejected checks that a ping gets no connection in a time that is long for one: a server does not answer callers that it rejects.
+func isRejected(t *testing.T, ping ...string) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer stop()
+	var out, errs bytes.Buffer
+	if code := startWith(ctx, ping, nil, &out, &errs); code == cli.OK || !strings.Contains(errs.String(), context.DeadlineExceeded.Error()) {
+		t.Errorf("a new key: code %d, %s%s", code, out.String(), errs.String())
 	}
 }
 
