@@ -32,12 +32,32 @@ func (p program) ping(ctx context.Context, cfg pingConfig) (err error) {
 	}
 	took := time.Since(began)
 	at, _ := c.RemoteAddr().(dhtnet.Addr)
-	rtt := "unknown"
-	if d := c.Stats().RTT; d > 0 {
-		rtt = short(d).String()
-	}
-	err = p.println(fmt.Sprintf("connected to %s in %s: path=%s rtt=%s address=%s", at.Key, short(took), c.Path(), rtt, at.AddrPort))
+	err = p.println(fmt.Sprintf("connected to %s in %s: path=%s rtt=%s address=%s", at.Key, short(took), c.Path(), measure(ctx, c), at.AddrPort))
 	return errors.Join(err, c.Close())
+}
+
+const (
+	// measureTime bounds the wait for the first measurement of a connection, and measureEach is the interval of the looks at it.
+	measureTime = 2 * time.Second
+	measureEach = 5 * time.Millisecond
+)
+
+// measure returns the round-trip time of a connection, which it has once the peer has acknowledged its first packet.
+func measure(ctx context.Context, c *dhtnet.Conn) string {
+	ctx, stop := context.WithTimeout(ctx, measureTime)
+	defer stop()
+	each := time.NewTicker(measureEach)
+	defer each.Stop()
+	for {
+		if d := c.Stats().RTT; d > 0 {
+			return short(d).String()
+		}
+		select {
+		case <-each.C:
+		case <-ctx.Done():
+			return "unknown"
+		}
+	}
 }
 
 // dialOptions are the options of dials with the relays of the flags.
