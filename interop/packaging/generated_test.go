@@ -18,7 +18,7 @@ func same(t *testing.T, name, now string) {
 }
 
 func TestManualPagesAreCurrent(t *testing.T) {
-	for _, name := range names {
+	for _, name := range released {
 		page := process.Run(t, process.Command{Path: name, Args: []string{"--help-man"}})
 		// The heading carries the version of the build, which is another one each time.
 		_, body, found := strings.Cut(page, ".SH \"NAME\"\n"+name+"\n")
@@ -42,7 +42,7 @@ separated by lines, and by commas where a value cannot have one: not those of \f
 }
 
 func TestCompletionsAreCurrent(t *testing.T) {
-	for _, name := range names {
+	for _, name := range released {
 		bash := process.Run(t, process.Command{Path: name, Args: []string{"--completion-script-bash"}})
 		same(t, "packaging/completions/"+name+".bash", strings.TrimSpace(bash)+"\n")
 		zsh := process.Run(t, process.Command{Path: name, Args: []string{"--completion-script-zsh"}})
@@ -52,7 +52,7 @@ func TestCompletionsAreCurrent(t *testing.T) {
 
 func TestBashCompletesFlags(t *testing.T) {
 	process.Need(t, "bash")
-	for _, name := range names {
+	for _, name := range released {
 		complete := exec.Command("bash", "-c", `
 			. "$1"
 			COMP_WORDS=("$2" --log.l) COMP_CWORD=1

@@ -4,6 +4,7 @@ package packaging_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/dhtprom/dhtprom/interop/process"
@@ -11,8 +12,11 @@ import (
 
 func TestMain(m *testing.M) { process.Main(m) }
 
-// names are the programs that are packaged.
-var names = []string{"dhtprom-client", "dhtprom-scraper"}
+// names are the programs that have packages and images, and released all of those in the archives.
+var (
+	names    = []string{"dhtprom-client", "dhtprom-scraper"}
+	released = append(slices.Clip(names), "hyperdht")
+)
 
 func content(t *testing.T, name string) string {
 	t.Helper()

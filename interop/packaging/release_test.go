@@ -49,8 +49,8 @@ func TestReleaseHasAllThatItNames(t *testing.T) {
 		}
 	}
 	slices.Sort(ids)
-	if !slices.Equal(ids, names) {
-		t.Errorf("builds %v, want %v", ids, names)
+	if !slices.Equal(ids, released) {
+		t.Errorf("builds %v, want %v", ids, released)
 	}
 	var packaged []string
 	for _, p := range r.Nfpms {
