@@ -66,8 +66,8 @@ func (tu tunnel) js(script, pattern string, args ...string) string {
 	return process.Start(tu.t, process.Command{Path: "node", Args: args}).Await(pattern)[1]
 }
 
-// ours starts a tunnel of the program hyperdht, and returns the first line of its output.
-func (tu tunnel) ours(args ...string) string {
+// local starts a tunnel of the program hyperdht, and returns the first line of its output.
+func (tu tunnel) local(args ...string) string {
 	tu.t.Helper()
 	args = append(args, "--dht.bootstrap="+tu.net.bootstrap[0], "--dht.listen-address=127.0.0.1:0", "--log.level=warn")
 	return process.Start(tu.t, process.Command{Path: "hyperdht", Args: append([]string{"tunnel"}, args...)}).Await(`^([^ ]+)$`)[1]
@@ -103,7 +103,7 @@ func TestTunnelServersOfHypertele(t *testing.T) {
 	t.Run("public", func(t *testing.T) {
 		tu := newTunnel(t)
 		key := tu.js("server.js", teleServes, "-l", port(tu.target), "--seed", seed)
-		tu.carries(tu.ours("client", key, "--listen-address=127.0.0.1:0"))
+		tu.carries(tu.local("client", key, "--listen-address=127.0.0.1:0"))
 	})
 	t.Run("with an allow list", func(t *testing.T) {
 		tu := newTunnel(t)
@@ -112,12 +112,12 @@ func TestTunnelServersOfHypertele(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := tu.js("server.js", teleServes, "-l", port(tu.target), "-c", tu.file("server.json", string(config)))
-		tu.carries(tu.ours("client", key, "--listen-address=127.0.0.1:0", "--identity.seed-file="+tu.file("client.seed", jspeer.Seed("tunnel client"))))
+		tu.carries(tu.local("client", key, "--listen-address=127.0.0.1:0", "--identity.seed-file="+tu.file("client.seed", jspeer.Seed("tunnel client"))))
 	})
 	t.Run("private", func(t *testing.T) {
 		tu := newTunnel(t)
 		tu.js("server.js", telePrivate, "-l", port(tu.target), "--private", "--seed", seed)
-		tu.carries(tu.ours("client", "--private", "--listen-address=127.0.0.1:0", "--identity.seed-file="+tu.file("server.seed", seed)))
+		tu.carries(tu.local("client", "--private", "--listen-address=127.0.0.1:0", "--identity.seed-file="+tu.file("server.seed", seed)))
 	})
 }
 
@@ -127,7 +127,7 @@ func TestTunnelClientsOfHypertele(t *testing.T) {
 	seed := jspeer.Seed("tunnel server")
 	serve := func(tu tunnel, args ...string) {
 		tu.t.Helper()
-		if got := tu.ours(append([]string{"server", "--target=" + tu.target, "--identity.seed-file=" + tu.file("server.seed", seed)}, args...)...); got != server.Public.String() {
+		if got := tu.local(append([]string{"server", "--target=" + tu.target, "--identity.seed-file=" + tu.file("server.seed", seed)}, args...)...); got != server.Public.String() {
 			tu.t.Errorf("the server printed %s", got)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/dhtprom/dhtprom/cmd/internal/cli"
 )
 
-// A terminal ends its input when its user says so, which may be never.
+// The input from a terminal may never end.
 func TestPipesDoNotWaitForATerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)

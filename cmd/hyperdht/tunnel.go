@@ -106,7 +106,7 @@ func (p program) tunnelServer(ctx context.Context, cfg serverConfig) (err error)
 	if err := p.println(keys.Public); err != nil {
 		return err
 	}
-	p.log.Info("Serving", "target", cfg.target.address, "public_key", keys.Public.String())
+	p.log.Info("Serving", "target", cfg.target.address, "public_key", keys.Public.String(), "hex", keys.Public.Hex())
 	return p.forward(ctx, l, cfg.most, cfg.target.dial)
 }
 

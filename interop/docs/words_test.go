@@ -74,11 +74,12 @@ var theirFlags = []string{
 
 func TestPagesNameFlagsThatExist(t *testing.T) {
 	var help strings.Builder
-	for _, name := range []string{"dhtprom-client", "dhtprom-scraper"} {
+	for _, name := range []string{"dhtprom-client", "dhtprom-scraper", "hyperdht"} {
 		help.WriteString(process.Run(t, process.Command{Path: name, Args: []string{"--help-man"}}))
 		help.WriteString(process.Run(t, process.Command{Path: name, Args: []string{"--help-long"}}))
 	}
 	help.WriteString(process.Run(t, process.Command{Path: "dhtprom-scraper", Args: []string{"help", "alias", "list"}}))
+	help.WriteString(process.Run(t, process.Command{Path: "hyperdht", Args: []string{"help", "pipe"}}))
 	flags, settings := map[string]bool{}, map[string]bool{}
 	for _, m := range ourFlag.FindAllStringSubmatch(help.String(), -1) {
 		flags[m[1]] = true
