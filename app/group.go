@@ -43,7 +43,9 @@ type membership struct {
 func newMembership(s *Scraper) *membership {
 	return &membership{
 		scraper: s, cfg: s.cfg.Group, self: s.cfg.Group.Member, visits: map[domain.PublicKey]host.Timer{},
-		reach: reach{absent: map[domain.PublicKey]host.Instant{}, tried: map[domain.PublicKey]host.Instant{}},
+		reach: reach{
+			absent: map[domain.PublicKey]host.Instant{}, heard: map[domain.PublicKey]bool{}, tried: map[domain.PublicKey]host.Instant{},
+		},
 	}
 }
 

@@ -75,6 +75,9 @@ func (m *membership) apply(e domain.Entry) (changed bool) {
 		delete(s.scrapes, e.Alias) // they were another client's
 		m.dismiss(change.TakenFrom)
 	}
+	if e.Renewed.After(old.Renewed) {
+		m.heard(e.Key)
+	}
 	if s.loaded && s.holds(e.Key) {
 		s.session(e.Key).Nudge()
 	}

@@ -16,6 +16,7 @@ import (
 // reach has the state of the reports on clients that this member, or others, cannot reach.
 type reach struct {
 	absent map[domain.PublicKey]host.Instant // clients of this member's sessions without a connection, since when
+	heard  map[domain.PublicKey]bool         // those of them that have registered since then
 	tried  map[domain.PublicKey]host.Instant // clients that others miss, when this member tried last to connect to them
 	timer  host.Timer
 }
@@ -35,6 +36,7 @@ func (m *membership) survey() {
 	for key := range m.reach.absent {
 		if held := s.sessions[key]; held == nil || held.ready() {
 			delete(m.reach.absent, key)
+			delete(m.reach.heard, key)
 		}
 	}
 	var missed []missedClient
@@ -53,7 +55,7 @@ func (m *membership) survey() {
 			fresh = append(fresh, key)
 		}
 		if absent && now.Sub(since) >= missAfter && held.LastError() != nil && s.holds(key) {
-			missed = append(missed, missedClient{key, since})
+			missed = append(missed, missedClient{key, since, m.reach.heard[key]})
 		}
 	}
 	m.try()
@@ -108,15 +110,31 @@ func (m *membership) pins(key domain.PublicKey) bool {
 	return !absent || s.cfg.Host.Now().Sub(since) < pinGrace
 }
 
+// heard notes that a client has registered: it runs, whether it can be reached or not.
+func (m *membership) heard(key domain.PublicKey) {
+	if _, absent := m.reach.absent[key]; absent {
+		m.reach.heard[key] = true
+	}
+}
+
 // missedClient is a client that this member cannot reach, since a time.
 type missedClient struct {
 	key   domain.PublicKey
 	since host.Instant
+	heard bool // it has registered meanwhile
 }
 
-// latest lists missed clients. Of too many, those that were missed first are probably gone.
+// latest lists missed clients. Of too many, those that have not registered are probably gone, and of these those that were missed first.
 func latest(missed []missedClient) domain.KeyList {
-	slices.SortStableFunc(missed, func(a, b missedClient) int { return cmp.Compare(b.since, a.since) })
+	slices.SortStableFunc(missed, func(a, b missedClient) int {
+		if a.heard != b.heard {
+			if a.heard {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.since, a.since)
+	})
 	keys := make([]domain.PublicKey, 0, min(len(missed), maxMissed))
 	for _, c := range missed[:min(len(missed), maxMissed)] {
 		keys = append(keys, c.key)

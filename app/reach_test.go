@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -194,4 +196,51 @@ func TestOnlyClientsWithoutAConnectionAreMissed(t *testing.T) {
 	if n := f.group.Updates - before; n > 4 {
 		t.Errorf("%d updates of two members, want two of each at most: for the clients, and for the number of connections", n)
 	}
+}
+
+// gone puts aliases of clients that are switched off, whose holder is a member, with keys before another one in the order of bytes.
+func (f *fellows) gone(holder string, before domain.PublicKey, n int) {
+	f.t.Helper()
+	g, _ := f.by[holder].app.Group()
+	for seed := 0; n > 0; seed++ {
+		key := domain.KeyPairFromSeed(domain.SeedFrom([32]byte{1, 1, byte(seed), byte(seed >> 8)})).Public
+		if m, _ := g.Holder(key); m.Name != holder || bytes.Compare(key[:], before[:]) > 0 {
+			continue
+		}
+		n--
+		f.loop.Turn(func() {
+			r := domain.Register{Alias: domain.Alias(fmt.Sprintf("gone-%d", seed)), Key: key}
+			f.by[f.group.Leads()].app.PutAlias(r, func(_ bool, err error) {
+				if err != nil {
+					f.t.Error(err)
+				}
+			})
+		})
+	}
+	f.loop.Advance(time.Second)
+}
+
+// Of more clients than a member reports, those that register are reported first: a restarted member begins to miss all at once.
+func TestClientsThatAreGoneDoNotHideOneThatRegisters(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	n := f.keyOf("b", "a", "b")
+	for more := n; more < 200; more++ {
+		g, _ := f.by["a"].app.Group()
+		if m, _ := g.Holder(pair(more).Public); m.Name == "b" && pair(more).Public[0] > pair(n).Public[0] {
+			n = more
+		}
+	}
+	key := pair(n).Public
+	f.gone("b", key, 400)
+	f.vanish("b")
+	f.by["a"].transport.Block(key, true)
+	f.startClient("web", n, offers(f, 2*time.Minute))
+	f.loop.Advance(20 * time.Second)
+	f.start("b").transport.Block(key, true)
+	f.loop.Advance(10 * time.Minute)
+	if n := f.missed("a"); n < 256 {
+		t.Errorf("%d of 400 clients that are gone are missed", n)
+	}
+	f.wantPinned(key, "a")
+	f.by["b"].mustScrape("web")
 }

@@ -286,6 +286,9 @@ func (s *Scraper) release(key domain.PublicKey) {
 
 // callBack dials a client that has registered, if this scraper is to hold its connection.
 func (s *Scraper) callBack(key domain.PublicKey) {
+	if s.group != nil {
+		s.group.heard(key)
+	}
 	if !s.closed && s.takes(key) {
 		s.session(key).Nudge()
 		s.visit(key)
