@@ -244,3 +244,82 @@ func TestClientsThatAreGoneDoNotHideOneThatRegisters(t *testing.T) {
 	f.wantPinned(key, "a")
 	f.by["b"].mustScrape("web")
 }
+
+// Nothing but the pin's end makes the former holder dial again: neither a scrape nor a registration.
+func TestTheHolderDialsAgainWhenAPinEnds(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	n := f.keyOf("b", "a", "b")
+	key := pair(n).Public
+	f.by["b"].transport.Block(key, true)
+	f.startClient("web", n, func(c *app.ClientConfig) { c.RegisterInterval = time.Hour })
+	f.loop.Advance(2 * time.Minute)
+	f.wantPinned(key, "a")
+	f.net.Refuse(pair(1).Public, true)
+	f.by["b"].transport.Block(key, false)
+	f.by["a"].transport.Block(key, true)
+	f.loop.Advance(40 * time.Second)
+	f.wantPinned(key)
+	if n := f.by["b"].app.Sessions()[domain.SessionWaiting]; n != 1 {
+		t.Errorf("b dials %d clients, want the one whose pin has ended", n)
+	}
+	f.net.Refuse(pair(1).Public, false)
+	f.loop.Advance(20 * time.Second)
+	if links := f.net.Links(key); links != 1 {
+		t.Errorf("%d connections to the client, want that of b", links)
+	}
+}
+
+// The store loses sight of a member that has pinned a client, so that another one pins it, too.
+func TestOfTwoPinsOneEnds(t *testing.T) {
+	f := newFellows(t, "a", "b", "c")
+	n := f.keyOf("b", "a", "b", "c")
+	key := pair(n).Public
+	f.by["b"].transport.Block(key, true)
+	f.by["c"].transport.Block(key, true)
+	f.startClient("web", n, nil)
+	f.loop.Advance(2 * time.Minute)
+	f.wantPinned(key, "a")
+	f.group.Disconnect("a", true)
+	f.by["c"].transport.Block(key, false)
+	f.loop.Advance(12 * time.Minute)
+	if got := f.pinned("b", key); !slices.Equal(got, []string{"c"}) {
+		t.Errorf("without a it is pinned by %q", got)
+	}
+	f.group.Disconnect("a", false)
+	if f.loop.Turn(func() {}); len(f.pinned("b", key)) != 2 {
+		t.Errorf("pinned by %q at once, want the pins of both", f.pinned("b", key))
+	}
+	f.loop.Advance(10 * time.Second)
+	if got := f.pinned("b", key); len(got) != 1 {
+		t.Errorf("pinned by %q, want one of them", got)
+	}
+	if f.loop.Advance(time.Minute); f.net.Links(key) != 1 {
+		t.Errorf("%d connections to the client", f.net.Links(key))
+	}
+	for _, m := range f.by {
+		m.mustScrape("web")
+	}
+}
+
+// A member tries few clients at a time, and each of them within ten minutes; those of which none is reported are not tried.
+func TestTrialsAreFewAtATime(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	f.gone("b", domain.PublicKey{255}, 300)
+	at := func() (sessions int) {
+		for _, n := range f.by["a"].app.Sessions() {
+			sessions += n
+		}
+		return sessions
+	}
+	most := 0
+	for range 150 {
+		f.loop.Advance(time.Second)
+		most = max(most, at())
+	}
+	if n := f.missed("a"); n != 256 {
+		t.Errorf("%d of 300 clients are reported, want 256", n)
+	}
+	if most < 50 || most > 110 {
+		t.Errorf("%d clients are tried at a time, want about 96: eight in five seconds, for a minute each", most)
+	}
+}
