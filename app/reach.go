@@ -68,23 +68,27 @@ func (m *membership) survey() {
 	}
 }
 
-// try connects to some of the clients that others miss, for the time of a visit.
+// try connects to some of the clients that others miss, for the time of a visit: to those that were not tried yet, or not for the longest time.
 func (m *membership) try() {
-	s, now, left := m.scraper, m.scraper.cfg.Host.Now(), maxTrials
+	s, now := m.scraper, m.scraper.cfg.Host.Now()
 	missed := map[domain.PublicKey]bool{}
+	var due []domain.PublicKey
 	for _, other := range m.view.Members {
 		for key := range other.Missed.All() {
 			if holder, _ := m.view.Holder(key); holder.ID == other.ID && other.ID != m.view.Self && s.table.Serves(key) {
 				missed[key] = true
 				last, before := m.reach.tried[key]
-				if left > 0 && s.sessions[key] == nil && (!before || now.Sub(last) >= trialEvery) {
-					left--
-					m.reach.tried[key] = now
-					s.session(key)
-					s.visit(key)
+				if s.sessions[key] == nil && (!before || now.Sub(last) >= trialEvery) {
+					due = append(due, key)
 				}
 			}
 		}
+	}
+	slices.SortStableFunc(due, func(a, b domain.PublicKey) int { return cmp.Compare(m.reach.tried[a], m.reach.tried[b]) })
+	for _, key := range due[:min(len(due), maxTrials)] {
+		m.reach.tried[key] = now
+		s.session(key)
+		s.visit(key)
 	}
 	for key := range m.reach.tried {
 		if !missed[key] {

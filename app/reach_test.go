@@ -129,6 +129,11 @@ func TestTrialsAreRare(t *testing.T) {
 	if n := dials() - before; n < 6 || n > 60 {
 		t.Errorf("%d dials of the member that does not hold the client in an hour, want those of six trials", n)
 	}
+	before = dials()
+	f.loop.Advance(11 * time.Minute)
+	if dials() == before {
+		t.Error("it is not tried again")
+	}
 }
 
 func TestAPinGoesWithItsConnection(t *testing.T) {
@@ -321,5 +326,58 @@ func TestTrialsAreFewAtATime(t *testing.T) {
 	}
 	if most < 50 || most > 110 {
 		t.Errorf("%d clients are tried at a time, want about 96: eight in five seconds, for a minute each", most)
+	}
+}
+
+// Of those that have not registered, the latest come first.
+func TestClientsThatAreGoneForLongGiveWay(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	f.gone("b", domain.PublicKey{200}, 300)
+	f.loop.Advance(2 * time.Minute)
+	var late domain.PublicKey
+	g, _ := f.by["a"].app.Group()
+	for n := byte(20); late[0] < 200 || g.Missed(late); n++ {
+		if holder, _ := g.Holder(pair(n).Public); holder.Name == "b" {
+			late = pair(n).Public
+		}
+	}
+	f.loop.Turn(func() { f.by["a"].app.PutAlias(domain.Register{Alias: "late", Key: late}, func(bool, error) {}) })
+	f.loop.Advance(time.Minute)
+	if g, _ := f.by["a"].app.Group(); !g.Missed(late) {
+		t.Error("the latest one is not reported")
+	}
+}
+
+// A visit alone is no reason for a pin: the client's holder has not missed it.
+func TestVisitsDoNotPin(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	n := f.keyOf("b", "a", "b")
+	f.startClient("web", n, nil)
+	f.loop.Advance(time.Second)
+	f.silent = "b"
+	for range 6 {
+		f.by["a"].mustScrape("web")
+		f.loop.Advance(5 * time.Second)
+	}
+	f.wantPinned(pair(n).Public)
+}
+
+// Where more clients are missed than can be tried in ten minutes, those that were not tried come before a second trial of others.
+func TestEachMissedClientIsTried(t *testing.T) {
+	f := newFellows(t, "a", "b", "c", "d", "e")
+	for _, holder := range []string{"b", "c", "d", "e"} {
+		f.gone(holder, domain.PublicKey{255}, 250)
+	}
+	tried := map[domain.Alias]bool{}
+	for range 26 {
+		f.loop.Advance(30 * time.Second)
+		for _, one := range f.by["a"].app.Aliases() {
+			if one.Session != domain.SessionClosed {
+				tried[one.Alias] = true
+			}
+		}
+	}
+	if n := f.missed("a"); n != 4*250 || len(tried) != n {
+		t.Errorf("%d clients are missed, %d of them were tried", n, len(tried))
 	}
 }
