@@ -152,9 +152,10 @@ func readLines(path string) ([]numbered, error) {
 	return lines, nil
 }
 
-// Write durably creates a file with a comment and one value, such as the RevealText of a seed, that only its owner can read. It never
-// replaces a file.
+// Write durably creates a file with a comment, of any number of lines, and one value, such as the RevealText of a seed, that only its owner can
+// read. It never replaces a file.
 func Write(path, comment, value string) error {
+	comment = strings.ReplaceAll(comment, "\n", "\n# ")
 	return privatefile.Create(path, fmt.Sprintf("# %s\n%s\n", comment, value))
 }
 

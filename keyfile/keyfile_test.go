@@ -188,3 +188,14 @@ func FuzzParseSecrets(f *testing.F) {
 		}
 	})
 }
+
+func TestCommentsMayHaveSeveralLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seed")
+	made, _, err := keyfile.OwnSeed(path, "The identity of shop.\nKeep it secret.\r\n\nSee the manual.\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _, err := keyfile.OwnSeed(path, ""); err != nil || again.RevealText() != made.RevealText() {
+		t.Errorf("it is read as another one: %v", err)
+	}
+}
