@@ -185,12 +185,11 @@ func (m *membership) onView(v domain.Group) {
 	for _, member := range m.besides(v, old) {
 		tell(s.cfg.OnEvent, domain.GroupMember{Member: member, Left: true})
 	}
-	switch {
-	case v.Holders() != old.Holders():
+	if v.Holders() != old.Holders() {
 		m.since = s.cfg.Host.Now()
 		m.hold()
-	case m.repinned(old):
-		m.hold()
+	} else {
+		m.holdRepinned(old)
 	}
 	m.review()
 }
@@ -212,12 +211,17 @@ func (m *membership) hold() {
 		return
 	}
 	for _, e := range s.table.Entries() {
-		if s.holds(e.Key) {
-			s.endVisit(e.Key)
-			s.session(e.Key)
-		}
+		m.holdMaybe(e.Key)
 	}
 	m.settle()
+}
+
+// holdMaybe dials a client if it is this member's.
+func (m *membership) holdMaybe(key domain.PublicKey) {
+	if s := m.scraper; s.holds(key) {
+		s.endVisit(key)
+		s.session(key)
+	}
 }
 
 // settle reports to the others when each client of this member was dialled.

@@ -146,14 +146,22 @@ func latest(missed []missedClient) domain.KeyList {
 	return domain.NewKeyList(keys)
 }
 
-// repinned reports whether pins of members have changed since a view.
-func (m *membership) repinned(old domain.Group) bool {
+// holdRepinned dials the clients that are this member's since other pins of members were seen. Clients decide how often that is, so that it must
+// not take time for all others. The pins of a member that is gone change Holders.
+func (m *membership) holdRepinned(old domain.Group) {
 	for _, now := range m.view.Members {
-		if before, _ := old.Member(now.ID); before.Pinned != now.Pinned {
-			return true
+		before, _ := old.Member(now.ID)
+		if before.Pinned == now.Pinned {
+			continue
+		}
+		for _, list := range []domain.KeyList{before.Pinned, now.Pinned} {
+			for key := range list.All() {
+				if before.Pinned.Has(key) != now.Pinned.Has(key) && m.scraper.table.Serves(key) {
+					m.holdMaybe(key)
+				}
+			}
 		}
 	}
-	return false // those of a member that is gone change Holders
 }
 
 const (
