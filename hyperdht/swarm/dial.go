@@ -91,7 +91,11 @@ func (s *Swarm) lowest() Priority {
 
 // dial connects to a queued peer.
 func (s *Swarm) dial(p *peer) {
-	if s.cfg.Admit != nil && !s.cfg.Admit(p.key) {
+	admitted := s.cfg.Admit == nil || s.cfg.Admit(p.key)
+	switch {
+	case !p.in(peerQueued): // Admit has banned it, left it or stopped the swarm
+		return
+	case !admitted:
 		s.stats.Refused++
 		p.become(peerIdle)
 		p.explicit = false
@@ -104,6 +108,7 @@ func (s *Swarm) dial(p *peer) {
 		Keys: &keys, RelayAddrs: p.relays, RelayThrough: s.cfg.RelayThrough, Paths: s.cfg.Paths,
 	})
 	p.conn = c
+	s.queue.remove(p) // where Admit has changed its priority
 	p.become(peerDialling)
 	s.counts.dialling++
 	s.stats.Dials++

@@ -41,7 +41,9 @@ func (s *Swarm) listen() error {
 		s.wanted = true
 		return nil
 	}
-	server, err := s.node.Listen(hyperdht.ListenOptions{
+	var server *hyperdht.Server
+	var err error
+	server, err = s.node.Listen(hyperdht.ListenOptions{
 		Keys: s.cfg.Keys, Admit: s.admit, Known: func(key id.PublicKey) bool { return s.peers[key] != nil },
 		OnConnection: s.accept, RelayThrough: s.cfg.RelayThrough,
 		Paths:       func(id.PublicKey) hyperdht.PathRule { return s.cfg.Paths },
@@ -51,7 +53,11 @@ func (s *Swarm) listen() error {
 				s.closeWithNode(hyperdht.ErrClosed)
 			}
 		},
-	}, s.listens)
+	}, func(err error) {
+		if s.server == server { // otherwise stopListening has answered those that waited
+			s.listens(err)
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -59,16 +65,9 @@ func (s *Swarm) listen() error {
 	return nil
 }
 
-// listens runs once for each server: when it is announced, or closed before.
+// listens runs at most once for each server: when it is announced, or closed before, with its node.
 func (s *Swarm) listens(err error) {
-	switch {
-	case err == nil:
-		s.announced = true
-	case s.ending():
-		err = ErrClosed
-	case s.state != running:
-		err = ErrSuspended
-	}
+	s.announced = err == nil
 	s.tellListening(err)
 }
 
@@ -94,8 +93,8 @@ func (s *Swarm) whenListening(f func(error)) {
 func (s *Swarm) stopListening(err error, done func()) {
 	server := s.server
 	s.server, s.announced = nil, false
+	s.tellListening(err)
 	if server == nil {
-		s.tellListening(err)
 		s.host.Defer(done)
 		return
 	}

@@ -1,0 +1,55 @@
+package swarm_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/swarm"
+)
+
+// A swarm that is suspended and resumed in one turn, before a DHT node has its record, goes on.
+func TestSwarmSuspendedAndResumedAtOnceGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 50, 0)
+	a := w.add(nil, swarm.Config{})
+	a.do(func(s *swarm.Swarm) {
+		if _, err := s.Join(topic, server); err != nil {
+			t.Fatal(err)
+		}
+		s.Suspend(nil)
+		if err := s.Resume(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := a.flush(); err != nil || w.records(topic) != 1 {
+		t.Errorf("%v, %d records, %+v", err, w.records(topic), a.status())
+	}
+}
+
+// Admit may ban the key that it is asked for, and close the swarm.
+func TestAdmitMayBanAndClose(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(s *swarm.Swarm, key id.PublicKey){
+		"Ban":       func(s *swarm.Swarm, key id.PublicKey) { s.Ban(key) },
+		"LeavePeer": func(s *swarm.Swarm, key id.PublicKey) { s.LeavePeer(key) },
+		"Suspend":   func(s *swarm.Swarm, key id.PublicKey) { s.Suspend(nil) },
+		"Close":     func(s *swarm.Swarm, key id.PublicKey) { s.Close(nil) },
+	} {
+		for _, admits := range []bool{true, false} {
+			w := newWorld(t, 51, 0)
+			var a *member
+			b := w.add(nil, swarm.Config{})
+			b.listen()
+			a = w.add(nil, swarm.Config{Admit: func(key id.PublicKey) bool {
+				act(a.swarm, key)
+				return admits
+			}})
+			a.do(func(s *swarm.Swarm) { s.JoinPeer(b.keys.Public) })
+			w.run(30 * time.Second)
+			if s := a.status(); s.Stats.Dials != 0 || s.Dialling != 0 || s.Dialled != 0 || len(a.got) != 0 {
+				t.Errorf("%s in an Admit that returns %v: %d connections, %+v", name, admits, len(a.got), s)
+			}
+		}
+	}
+}
