@@ -53,3 +53,27 @@ func TestAdmitMayBanAndClose(t *testing.T) {
 		}
 	}
 }
+
+// A peer that was found and waits for its dial is not forgotten because there is no room for its own.
+func TestRejectedCallerIsStillKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 52, 0)
+	a := w.add(nil, swarm.Config{MaxIncoming: 1, MaxPeers: -1}) // which dials named peers alone
+	callers := []*member{w.add(nil, swarm.Config{}), w.add(nil, swarm.Config{})}
+	a.listen()
+	for _, m := range callers {
+		m.join(topic, server)
+		if err := m.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.join(topic, client)
+	w.until("both are found", time.Minute, func() bool { return a.status().Queued == 2 })
+	for _, m := range callers {
+		m.do(func(s *swarm.Swarm) { s.JoinPeer(a.keys.Public) }) // at once: both handshakes are admitted
+	}
+	w.until("one is rejected", time.Second, func() bool { return a.status().Stats.Refused == 1 })
+	if s := a.status(); s.Known != 2 || s.Queued != 1 || s.Incoming != 1 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -155,7 +155,9 @@ func (s *Swarm) arrived(c *hyperdht.Connection) {
 	case p.conn == nil && s.counts.incoming >= s.cfg.MaxIncoming && !p.explicit:
 		s.stats.Refused++
 		c.Destroy(ErrClosed)
-		s.rest(p)
+		if !p.wanted() {
+			s.rest(p)
+		}
 		return
 	}
 	if p.conn != nil {
