@@ -140,6 +140,7 @@ func (n *Node) Close(done func()) {
 	l.become(lifeClosing)
 	l.grace = n.host.AfterFunc(closeGrace, n.shut)
 	n.peers.close(n.shut)
+	n.host.Defer(func() { n.onClose.run(struct{}{}) })
 }
 
 func (n *Node) shut() {

@@ -107,6 +107,7 @@ type Node struct {
 	onMoved listeners[Move]
 	addr    netip.AddrPort // the last one known; port 0 where each remote sees another
 	onReach listeners[bool]
+	onClose listeners[struct{}]
 	life    life
 }
 
@@ -237,6 +238,9 @@ func (n *Node) OnMoved(f func(Move)) (cancel func()) { return n.onMoved.add(f) }
 // OnReach adds a handler that runs when no DHT node answers, and when one does again; cancel removes it. It does not run if nodes answer
 // from the start, nor for a node without bootstrap nodes.
 func (n *Node) OnReach(f func(answering bool)) (cancel func()) { return n.onReach.add(f) }
+
+// OnClose adds a handler that runs once, at the end of the turn of Close; cancel removes it.
+func (n *Node) OnClose(f func()) (cancel func()) { return n.onClose.add(func(struct{}) { f() }) }
 
 // listeners are functions for an event, in the order in which they were added.
 type listeners[T any] []*func(T)

@@ -49,24 +49,30 @@ func (n *Net) Swarm(ctx context.Context, cfg swarm.Config) (*Swarm, error) {
 			s.key = s.swarm.PublicKey()
 		}
 		return err
-	})
+	}, func() { s.swarm.Close(nil) })
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// call runs f on the loop and returns its error, wrapped with what it does.
-func (s *Swarm) call(ctx context.Context, what string, f func() error) error {
-	return s.wait(ctx, what, func(done func(error)) { done(f()) })
+// call runs f on the loop and returns its error, wrapped with what it does. undo, which may be nil, runs there if f has succeeded and ctx
+// has ended before call could return that.
+func (s *Swarm) call(ctx context.Context, what string, f func() error, undo func()) error {
+	return s.wait(ctx, what, func(done func(error)) func() {
+		err := f()
+		done(err)
+		if err != nil {
+			return nil
+		}
+		return undo
+	})
 }
 
-// wait runs start on the loop and waits until it calls done, whose error it returns, wrapped with what start does.
-func (s *Swarm) wait(ctx context.Context, what string, start func(done func(error))) error {
-	failure, err := bridge.Call(ctx, s.net.loop, func(done func(error)) func() {
-		start(done)
-		return nil
-	})
+// wait runs start on the loop and waits until it calls done, whose error it returns, wrapped with what start does. The function that start
+// returns, if any, runs there if ctx ends first.
+func (s *Swarm) wait(ctx context.Context, what string, start func(done func(error)) (cancel func())) error {
+	failure, err := bridge.Call(ctx, s.net.loop, start)
 	if err == nil {
 		err = failure
 	}
@@ -97,7 +103,7 @@ func (s *Swarm) Join(ctx context.Context, topic id.Target, opts swarm.JoinOption
 	err := s.call(ctx, "join topic", func() (err error) {
 		t.session, err = s.swarm.Join(topic, opts)
 		return err
-	})
+	}, func() { t.session.Leave(nil) })
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +113,10 @@ func (s *Swarm) Join(ctx context.Context, topic id.Target, opts swarm.JoinOption
 // Flush waits until the lookups and announcements of all topics have ended, and each peer that was found has been connected, or its
 // first dial has failed, or there is no room for it. It fails with swarm.ErrClosed and swarm.ErrSuspended.
 func (s *Swarm) Flush(ctx context.Context) error {
-	return s.wait(ctx, "flush", func(done func(error)) { s.swarm.Flush(done) })
+	return s.wait(ctx, "flush", func(done func(error)) func() {
+		s.swarm.Flush(done)
+		return nil
+	})
 }
 
 // JoinPeer connects to a key without a topic, and again whenever the connection ends. It does not wait for a connection.
@@ -132,12 +141,15 @@ func (s *Swarm) Unban(ctx context.Context, key id.PublicKey) error {
 
 // Suspend ends all connections and removes the records of the swarm, which takes ten seconds at most. Topics are kept for Resume.
 func (s *Swarm) Suspend(ctx context.Context) error {
-	return s.wait(ctx, "suspend", func(done func(error)) { s.swarm.Suspend(func() { done(nil) }) })
+	return s.wait(ctx, "suspend", func(done func(error)) func() {
+		s.swarm.Suspend(func() { done(nil) })
+		return nil
+	})
 }
 
 // Resume undoes Suspend. It fails with swarm.ErrClosed.
 func (s *Swarm) Resume(ctx context.Context) error {
-	return s.call(ctx, "resume", func() error { return s.swarm.Resume() })
+	return s.call(ctx, "resume", func() error { return s.swarm.Resume() }, nil)
 }
 
 // Do runs f on the loop, where all methods of the swarm may be called, such as Status and Peers, and waits for it. f must not block.
@@ -166,17 +178,23 @@ type Topic struct {
 // Flush waits until the running lookup or announcement of the topic has ended, and returns its error: a server can be found then. It
 // does not wait for connections.
 func (t *Topic) Flush(ctx context.Context) error {
-	return t.s.wait(ctx, "flush topic", func(done func(error)) { t.session.Flush(done) })
+	return t.s.wait(ctx, "flush topic", func(done func(error)) func() {
+		t.session.Flush(done)
+		return nil
+	})
 }
 
 // Refresh sets the options, and looks the topic up, and announces it, with them. It does not wait: Flush does. It fails with
 // swarm.ErrLeft after Leave, and as Join does.
 func (t *Topic) Refresh(ctx context.Context, opts swarm.JoinOptions) error {
-	return t.s.call(ctx, "refresh topic", func() error { return t.session.Refresh(opts) })
+	return t.s.call(ctx, "refresh topic", func() error { return t.session.Refresh(opts) }, nil)
 }
 
 // Leave ends this use, and waits until the record of this peer is removed if it was the topic's last one, which takes ten seconds at
 // most. Connections stay open. Repeated calls have no effect.
 func (t *Topic) Leave(ctx context.Context) error {
-	return t.s.wait(ctx, "leave topic", func(done func(error)) { t.session.Leave(func() { done(nil) }) })
+	return t.s.wait(ctx, "leave topic", func(done func(error)) func() {
+		t.session.Leave(func() { done(nil) })
+		return nil
+	})
 }

@@ -50,8 +50,7 @@ type Config struct {
 	OnConnection func(*hyperdht.Connection, Peer)
 	// OnTopic is called when a connected peer is found under a further topic. It may be nil.
 	OnTopic func(Peer, id.Target)
-	// OnClose is called when the swarm is closed: by Close, or because its node is, which is noticed when a connection or lookup ends
-	// with that. It may be nil.
+	// OnClose is called when the swarm is closed: by Close, or because its node is. It may be nil.
 	OnClose func()
 	// OnUpdate is called at the end of a turn in which the numbers of Status have changed. It may be nil.
 	OnUpdate func()

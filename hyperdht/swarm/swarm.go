@@ -72,7 +72,8 @@ func New(node *hyperdht.Node, cfg Config) (*Swarm, error) {
 			s.NetworkChanged()
 		}
 	})
-	s.unhook = func() { moved(); reach() }
+	closed := node.OnClose(func() { s.Close(nil) })
+	s.unhook = func() { moved(); reach(); closed() }
 	return s, nil
 }
 
